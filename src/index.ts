@@ -1,1 +1,3 @@
-export {}
+export * from './codec/index.ts'
+export { ConfigError, EventspineError } from './errors.ts'
+export * from './events/index.ts'

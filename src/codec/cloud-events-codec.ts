@@ -1,0 +1,95 @@
+import { ConfigError, describeValue } from '../errors.ts'
+import { jsonFields, payloadOf, sourceOf, wireTime } from '../events/domain-event.ts'
+import { ImmutableDate } from '../events/immutable.ts'
+import { type DomainEvent, GenericEvent } from '../events/index.ts'
+import { DecodeError } from './decode-error.ts'
+import type { EncodedEvent, EncodedMessage, EventClassLookup, EventCodec } from './event-codec.ts'
+import { eventHeaders } from './event-headers.ts'
+import { type BodyLimits, defaultBodyLimits, parseJsonObject } from './hostile-json.ts'
+import { checkTypeHeader, FieldReader, reviveEvent } from './revive.ts'
+
+export interface CloudEventsCodecOptions extends Partial<BodyLimits> {
+  /** The `source` of every event written: a URI reference that names the producer, such as `/orders`. */
+  readonly source: string
+}
+
+/**
+ * CloudEvents 1.0, JSON format, structured mode. The aggregate id is the `subject`; what CloudEvents has no
+ * attribute for travels in extension attributes (`aggregatetype`, `correlationid`, ...), metadata as a JSON text
+ * in `eventmetadata`, because extensions hold no objects. CloudEvents of other producers decode too: without our
+ * extensions the aggregate is the `subject`, else the event's own id, and its type is the `source`; without a `time` it is the time of decoding.
+ *
+ * Source: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md
+ */
+export class CloudEventsCodec implements EventCodec {
+  readonly contentType = 'application/cloudevents+json'
+  readonly #source: string
+  readonly #limits: BodyLimits
+
+  constructor({ source, ...limits }: CloudEventsCodecOptions) {
+    if (typeof source !== 'string' || source === '') {
+      throw new ConfigError('CloudEventsCodec', [
+        `source must be a non-empty URI reference, got ${describeValue(source)}`,
+      ])
+    }
+    this.#source = source
+    this.#limits = { ...defaultBodyLimits, ...limits }
+  }
+
+  encode(event: DomainEvent): EncodedEvent {
+    const source = sourceOf(event)
+    const body = source?.contentType === this.contentType ? source.body : this.#write(event)
+    return { key: event.aggregateId, headers: eventHeaders(event), contentType: this.contentType, body }
+  }
+
+  decode(message: EncodedMessage, classFor: EventClassLookup): DomainEvent {
+    const fields = parseJsonObject(message.body, this.#limits)
+    const read = new FieldReader(fields)
+    if (fields['specversion'] !== '1.0')
+      throw new DecodeError('not_an_event', 'The message is no CloudEvent 1.0.')
+    const eventType = read.text('type')
+    checkTypeHeader(message.headers['event_type'], eventType)
+    const eventClass = classFor(eventType)
+    const eventId = read.text('id')
+    const envelope = {
+      eventId,
+      eventType,
+      eventVersion: read.version('eventversion'),
+      occurredAt: fields['time'] === undefined ? new ImmutableDate() : read.time('time'),
+      aggregateId: read.optionalText('subject') ?? eventId,
+      aggregateType: read.optionalText('aggregatetype') ?? eventClass?.aggregateType ?? read.text('source'),
+      aggregateVersion: read.version('aggregateversion'),
+      tenantId: read.optionalText('tenantid'),
+      actorId: read.optionalText('actorid'),
+      correlationId: read.optionalText('correlationid') ?? eventId,
+      causationId: read.optionalText('causationid'),
+    }
+    const metadataText = read.optionalText('eventmetadata')
+    const metadata = metadataText === undefined ? undefined : parseJsonObject(metadataText, this.#limits)
+    const decoded = { envelope, metadata, payload: read.object('data') ?? {} }
+    return reviveEvent(eventClass, decoded, { contentType: this.contentType, body: message.body })
+  }
+
+  #write(event: DomainEvent): string {
+    const metadata = jsonFields(event.metadata)
+    const payload = event instanceof GenericEvent ? event.data : payloadOf(event)
+    return JSON.stringify({
+      specversion: '1.0',
+      id: event.eventId,
+      source: this.#source,
+      type: event.eventType,
+      subject: event.aggregateId,
+      time: wireTime(event.occurredAt),
+      datacontenttype: 'application/json',
+      aggregatetype: event.aggregateType,
+      aggregateversion: event.aggregateVersion,
+      eventversion: event.eventVersion,
+      tenantid: event.tenantId,
+      actorid: event.actorId,
+      correlationid: event.correlationId,
+      causationid: event.causationId,
+      eventmetadata: Object.keys(metadata).length === 0 ? undefined : JSON.stringify(metadata),
+      data: jsonFields(payload),
+    })
+  }
+}

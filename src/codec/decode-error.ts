@@ -1,0 +1,23 @@
+import { EventspineError } from '../errors.ts'
+
+/** Why a message could not be decoded. */
+export type DecodeReason =
+  | 'too_large'
+  | 'invalid_utf8'
+  | 'invalid_json'
+  | 'too_deep'
+  | 'forbidden_key'
+  | 'not_an_event'
+  | 'type_mismatch'
+  | 'schema'
+
+/** The bytes of a message are not an event. The message text never contains the payload. */
+export class DecodeError extends EventspineError {
+  readonly code = 'DECODE_FAILED'
+  readonly reason: DecodeReason
+
+  constructor(reason: DecodeReason, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.reason = reason
+  }
+}

@@ -1,0 +1,25 @@
+import type { DomainEvent } from '../events/index.ts'
+import type { MessageHeaders } from './event-codec.ts'
+
+/** The headers of eventsource-py's Kafka messages, in its order; the other transports pick theirs from these. */
+export function eventHeaders(event: DomainEvent): MessageHeaders {
+  const headers: Record<string, string> = {
+    event_id: event.eventId,
+    event_type: event.eventType,
+    aggregate_id: event.aggregateId,
+    aggregate_type: event.aggregateType,
+    aggregate_version: String(event.aggregateVersion),
+    occurred_at: headerTime(event.occurredAt),
+    correlation_id: event.correlationId,
+  }
+  if (event.tenantId !== undefined) headers['tenant_id'] = event.tenantId
+  if (event.causationId !== undefined) headers['causation_id'] = event.causationId
+  if (event.actorId !== undefined) headers['actor_id'] = event.actorId
+  return headers
+}
+
+/** Python's isoformat: `+00:00` instead of `Z`, six digits of fraction or none. */
+function headerTime(time: Date): string {
+  const iso = time.toISOString()
+  return iso.endsWith('.000Z') ? `${iso.slice(0, -5)}+00:00` : `${iso.slice(0, -1)}000+00:00`
+}

@@ -1,0 +1,86 @@
+import { isUtf8 } from 'node:buffer'
+import { DecodeError } from './decode-error.ts'
+
+/** What a body may be at most. */
+export interface BodyLimits {
+  readonly maxBodyBytes: number
+  readonly maxDepth: number
+}
+
+export const defaultBodyLimits: BodyLimits = { maxBodyBytes: 16 * 1024 * 1024, maxDepth: 64 }
+
+/** A JSON object whose names and depth have been checked. */
+export type JsonObject = Readonly<Record<string, unknown>>
+
+/**
+ * Parses a body from outside. Integers beyond 2^53 become `bigint`, so that no digit is lost.
+ * @throws DecodeError
+ */
+export function parseJsonObject(body: string | Uint8Array, limits: BodyLimits): JsonObject {
+  const text = readText(body, limits.maxBodyBytes)
+  const value = parse(text)
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new DecodeError('not_an_event', 'The message is no JSON object.')
+  }
+  checkStructure(value, limits.maxDepth)
+  // An object that is neither null nor an array.
+  return value as JsonObject
+}
+
+function readText(body: string | Uint8Array, maxBodyBytes: number): string {
+  const size = typeof body === 'string' ? Buffer.byteLength(body) : body.byteLength
+  if (size > maxBodyBytes) {
+    throw new DecodeError(
+      'too_large',
+      `The message has ${size} bytes, more than the ${maxBodyBytes} allowed.`,
+    )
+  }
+  if (typeof body === 'string') return body
+  if (!isUtf8(body)) throw new DecodeError('invalid_utf8', 'The message is not valid UTF-8.')
+  return Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('utf8')
+}
+
+// Only a run of 16 digits can be an integer that a number does not hold.
+const MAY_HOLD_BIG_INTEGER = /\d{16}/
+
+function parse(text: string): unknown {
+  try {
+    return MAY_HOLD_BIG_INTEGER.test(text) ? JSON.parse(text, keepDigits) : JSON.parse(text)
+  } catch (error) {
+    const cause = error instanceof SyntaxError ? 'it is malformed' : 'it cannot be parsed'
+    throw new DecodeError('invalid_json', `The message is not valid JSON: ${cause}.`)
+  }
+}
+
+/** A reviver; its third argument, the source text, is in every supported Node.js. */
+function keepDigits(_key: string, value: unknown, context?: { readonly source?: string }): unknown {
+  if (typeof value !== 'number' || Number.isSafeInteger(value)) return value
+  const source = context?.source
+  return source !== undefined && /^-?\d+$/.test(source) ? BigInt(source) : value
+}
+
+/** Walks with a stack of its own: the depth comes from outside. */
+function checkStructure(root: object, maxDepth: number): void {
+  let level: object[] = [root]
+  for (let depth = 1; level.length > 0; depth += 1) {
+    if (depth > maxDepth) {
+      throw new DecodeError('too_deep', `The message is nested deeper than the ${maxDepth} levels allowed.`)
+    }
+    const next: object[] = []
+    for (const node of level) collectChildren(node, next)
+    level = next
+  }
+}
+
+function collectChildren(node: object, children: object[]): void {
+  if (Array.isArray(node)) {
+    for (const item of node) if (typeof item === 'object' && item !== null) children.push(item)
+    return
+  }
+  for (const key in node) {
+    if (key === '__proto__')
+      throw new DecodeError('forbidden_key', 'The message has a field named "__proto__".')
+    const item: unknown = Reflect.get(node, key)
+    if (typeof item === 'object' && item !== null) children.push(item)
+  }
+}

@@ -1,0 +1,11 @@
+export { CloudEventsCodec, type CloudEventsCodecOptions } from './cloud-events-codec.ts'
+export { DecodeError, type DecodeReason } from './decode-error.ts'
+export type {
+  EncodedEvent,
+  EncodedMessage,
+  EventClassLookup,
+  EventCodec,
+  MessageHeaders,
+} from './event-codec.ts'
+export type { BodyLimits } from './hostile-json.ts'
+export { JsonCodec, type JsonCodecOptions } from './json-codec.ts'

@@ -1,0 +1,122 @@
+import { sourceOf } from '../events/domain-event.ts'
+import type { DomainEvent } from '../events/index.ts'
+import type { EncodedEvent, EncodedMessage, EventClassLookup, EventCodec } from './event-codec.ts'
+import { eventHeaders } from './event-headers.ts'
+import { type BodyLimits, defaultBodyLimits, type JsonObject, parseJsonObject } from './hostile-json.ts'
+import { checkTypeHeader, FieldReader, reviveEvent } from './revive.ts'
+
+export interface JsonCodecOptions extends Partial<BodyLimits> {
+  /**
+   * How payload fields are spelt on the wire. `'asDeclared'` (default) leaves them alone; `'snake_case'` turns
+   * `customerId` in code into `customer_id` on the wire and back, nested objects included, for teams that share
+   * a stream with Python. Metadata keeps its spelling.
+   */
+  readonly payloadKeys?: 'asDeclared' | 'snake_case'
+}
+
+/** The names of the envelope on the wire. */
+const WIRE_ENVELOPE: ReadonlySet<string> = new Set([
+  'event_id',
+  'event_type',
+  'event_version',
+  'occurred_at',
+  'aggregate_id',
+  'aggregate_type',
+  'aggregate_version',
+  'tenant_id',
+  'actor_id',
+  'correlation_id',
+  'causation_id',
+  'metadata',
+])
+
+/**
+ * The wire format of eventsource-py 0.4: one compact JSON object, snake_case envelope first, then the payload.
+ *
+ * Integers beyond 2^53 are read as `bigint` and written with all their digits. Times are read to the
+ * millisecond; an event that was decoded and is published again goes out with the bytes it came with, so its
+ * microseconds, its offsets and its decimals survive.
+ */
+export class JsonCodec implements EventCodec {
+  readonly contentType = 'application/json'
+  readonly #limits: BodyLimits
+  readonly #isSnakeCase: boolean
+
+  constructor(options: JsonCodecOptions = {}) {
+    const { payloadKeys, ...limits } = options
+    this.#limits = { ...defaultBodyLimits, ...limits }
+    this.#isSnakeCase = payloadKeys === 'snake_case'
+  }
+
+  encode(event: DomainEvent): EncodedEvent {
+    const source = sourceOf(event)
+    const body = source?.contentType === this.contentType ? source.body : this.#write(event)
+    return { key: event.aggregateId, headers: eventHeaders(event), contentType: this.contentType, body }
+  }
+
+  decode(message: EncodedMessage, classFor: EventClassLookup): DomainEvent {
+    const fields = parseJsonObject(message.body, this.#limits)
+    const read = new FieldReader(fields)
+    const eventType = read.text('event_type')
+    checkTypeHeader(message.headers['event_type'], eventType)
+    const eventClass = classFor(eventType)
+    const eventId = read.text('event_id')
+    const envelope = {
+      eventId,
+      eventType,
+      eventVersion: read.version('event_version'),
+      occurredAt: read.time('occurred_at'),
+      aggregateId: read.text('aggregate_id'),
+      aggregateType:
+        read.optionalText('aggregate_type') ?? eventClass?.aggregateType ?? read.text('aggregate_type'),
+      aggregateVersion: read.version('aggregate_version'),
+      tenantId: read.optionalText('tenant_id'),
+      actorId: read.optionalText('actor_id'),
+      correlationId: read.optionalText('correlation_id') ?? eventId,
+      causationId: read.optionalText('causation_id'),
+    }
+    const decoded = { envelope, metadata: read.object('metadata'), payload: this.#payload(fields) }
+    return reviveEvent(eventClass, decoded, { contentType: this.contentType, body: message.body })
+  }
+
+  #write(event: DomainEvent): string {
+    if (!this.#isSnakeCase) return JSON.stringify(event)
+    const wire: Record<string, unknown> = {}
+    for (const [key, value] of Object.entries(event.toJSON())) {
+      if (WIRE_ENVELOPE.has(key)) wire[key] = value
+      else wire[toSnakeCase(key)] = renameKeys(value, toSnakeCase)
+    }
+    return JSON.stringify(wire)
+  }
+
+  #payload(fields: JsonObject): JsonObject {
+    const payload: Record<string, unknown> = {}
+    for (const key of Object.keys(fields)) {
+      if (WIRE_ENVELOPE.has(key)) continue
+      if (this.#isSnakeCase) payload[toCamelCase(key)] = renameKeys(fields[key], toCamelCase)
+      else payload[key] = fields[key]
+    }
+    return payload
+  }
+}
+
+function renameKeys(value: unknown, rename: (key: string) => string): unknown {
+  if (Array.isArray(value)) return value.map((item) => renameKeys(item, rename))
+  if (!isPlainObject(value)) return value
+  return Object.fromEntries(
+    Object.entries(value).map(([key, item]) => [rename(key), renameKeys(item, rename)]),
+  )
+}
+
+/** Raw JSON (a bigint's digits) has no prototype, and own `toJSON` is somebody's class: both stay as they are. */
+function isPlainObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype
+}
+
+function toSnakeCase(key: string): string {
+  return key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
+}
+
+function toCamelCase(key: string): string {
+  return key.replace(/_([a-z])/g, (_match, letter: string) => letter.toUpperCase())
+}

@@ -1,0 +1,94 @@
+import { EventInit, type EventPayload, rememberSource } from '../events/domain-event.ts'
+import { copyMetadata, type EventEnvelope } from '../events/envelope.ts'
+import { EventValidationError } from '../events/errors.ts'
+import { ImmutableDate } from '../events/immutable.ts'
+import { type DomainEvent, type EventClass, GenericEvent } from '../events/index.ts'
+import { DecodeError } from './decode-error.ts'
+import type { JsonObject } from './hostile-json.ts'
+
+/** Reads typed fields of a message; each fault is a DecodeError that names the field. */
+export class FieldReader {
+  readonly #fields: JsonObject
+
+  constructor(fields: JsonObject) {
+    this.#fields = fields
+  }
+
+  text(name: string): string {
+    const value = this.optionalText(name)
+    if (value === undefined) throw new DecodeError('not_an_event', `The message has no field "${name}".`)
+    return value
+  }
+
+  optionalText(name: string): string | undefined {
+    const value = this.#fields[name]
+    if (value === undefined || value === null) return undefined
+    if (typeof value === 'string' && value !== '') return value
+    throw new DecodeError('not_an_event', `The field "${name}" must be a non-empty string.`)
+  }
+
+  version(name: string): number {
+    const value = this.#fields[name]
+    if (value === undefined || value === null) return 1
+    if (typeof value === 'number' && Number.isSafeInteger(value) && value >= 1) return value
+    throw new DecodeError('not_an_event', `The field "${name}" must be an integer of at least 1.`)
+  }
+
+  /** ISO 8601; what is finer than a millisecond is cut off here and kept on the wire. */
+  time(name: string): Date {
+    const text = this.text(name)
+    const time = new ImmutableDate(ISO_TIME.test(text) ? text : Number.NaN)
+    if (Number.isNaN(time.getTime())) {
+      throw new DecodeError('not_an_event', `The field "${name}" must be a time in ISO 8601.`)
+    }
+    return time
+  }
+
+  object(name: string): JsonObject | undefined {
+    const value = this.#fields[name]
+    if (value === undefined || value === null) return undefined
+    if (typeof value === 'object' && !Array.isArray(value)) return value as JsonObject
+    throw new DecodeError('not_an_event', `The field "${name}" must be an object.`)
+  }
+}
+
+const ISO_TIME = /^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)$/
+
+/** What a decoded message says, before its schema has seen the payload. */
+export interface DecodedFields {
+  readonly envelope: Omit<EventEnvelope, 'metadata'>
+  readonly metadata: JsonObject | undefined
+  readonly payload: EventPayload
+}
+
+/** The event of a decoded message; a GenericEvent where no class is known. */
+export function reviveEvent(
+  eventClass: EventClass | undefined,
+  { envelope, metadata, payload }: DecodedFields,
+  source: { readonly contentType: string; readonly body: string | Uint8Array },
+): DomainEvent {
+  try {
+    const complete = { ...envelope, metadata: copyMetadata(envelope.eventType, metadata) }
+    const init = new EventInit(complete, payload, false)
+    // Every event class takes an EventInit; its public type hides that.
+    const event = eventClass === undefined ? new GenericEvent(init) : new eventClass(init as never)
+    rememberSource(event, source)
+    return event
+  } catch (error) {
+    if (error instanceof EventValidationError)
+      throw new DecodeError('schema', error.message, { cause: error })
+    throw new DecodeError('schema', `The schema of ${envelope.eventType} failed.`, { cause: error })
+  }
+}
+
+/**
+ * The body says what the event is. A header that names another type means that somebody routed by a lie.
+ * @throws DecodeError
+ */
+export function checkTypeHeader(headerType: string | undefined, eventType: string): void {
+  if (headerType === undefined || headerType === eventType) return
+  throw new DecodeError(
+    'type_mismatch',
+    `The header says the event type is ${JSON.stringify(headerType.slice(0, 100))}, the body says ${JSON.stringify(eventType.slice(0, 100))}.`,
+  )
+}

@@ -1,0 +1,248 @@
+import type { StandardSchemaV1 } from '@standard-schema/spec'
+import { describeValue } from '../errors.ts'
+import { DomainEvent, EventInit, type EventPayload, isEnvelopeKey } from './domain-event.ts'
+import {
+  asValidationError,
+  buildEnvelope,
+  type EnvelopeInput,
+  type EventEnvelope,
+  type EventKind,
+} from './envelope.ts'
+import { type EventIssue, EventValidationError } from './errors.ts'
+import { immutableCopy, UnsupportedValue } from './immutable.ts'
+
+/** Readonly all the way down, as the instances are frozen. */
+export type Immutable<T> = T extends Date | bigint | ((...args: never[]) => unknown)
+  ? T
+  : T extends object
+    ? { readonly [K in keyof T]: Immutable<T[K]> }
+    : T
+
+/** An event class: what `subscribe`, a registry and a codec need to know of it. */
+export interface EventClass<E extends DomainEvent = DomainEvent> {
+  // `never` lets every event constructor match, whatever payload it takes.
+  new (input: never): E
+  readonly name: string
+  /** Name of the event on the wire. */
+  readonly eventType: string
+  readonly aggregateType: string
+  /** Version of the payload's schema; becomes `eventVersion` of each event. */
+  readonly schemaVersion: number
+}
+
+/** What `defineEvent` returns: extend it, or use it as it is. */
+export interface DefinedEventClass<Input, Output> extends EventClass<DomainEvent & Immutable<Output>> {
+  new (input: EnvelopeInput & Input): DomainEvent & Immutable<Output>
+}
+
+/** The event (or the union of events) that a class (or an array of classes) makes. */
+export type EventOf<C extends EventClass | readonly EventClass[]> =
+  C extends EventClass<infer E> ? E : C extends readonly EventClass<infer E>[] ? E : never
+
+/** What an event is called, and which version its payload has. */
+export interface EventDefinition {
+  /** Name on the wire, for instance `OrderCreated`. */
+  readonly type: string
+  /** Kind of aggregate it belongs to, for instance `Order`. */
+  readonly aggregateType: string
+  /** Version of the payload's schema, from 1. Default 1. */
+  readonly schemaVersion?: number
+}
+
+/** A definition whose payload is checked on construction and on decoding. */
+export interface EventDefinitionWithSchema<S extends StandardSchemaV1> extends EventDefinition {
+  /**
+   * Any synchronous Standard Schema (zod, valibot, ArkType ...) of the payload. It sees the payload twice: as
+   * the constructor's input, and as JSON when a message is decoded; so dates need a schema that takes both
+   * (`z.coerce.date()`), and integers beyond 2^53 arrive as `bigint`.
+   */
+  readonly schema: NoCollision<S>
+  /**
+   * Accept input fields that the schema does not return. Needed only for schemas that rename fields; without
+   * it a misspelt field is refused. Unknown fields on the wire are always dropped, so that producers may add some.
+   */
+  readonly allowUnknownFields?: boolean
+}
+
+type Collision<T> = Extract<keyof T, keyof EventEnvelope>
+
+type NoCollision<S extends StandardSchemaV1> = [
+  Collision<StandardSchemaV1.InferInput<S>> | Collision<StandardSchemaV1.InferOutput<S>>,
+] extends [never]
+  ? S
+  : `payload field "${Collision<StandardSchemaV1.InferOutput<S>>}" belongs to the event's envelope: rename it`
+
+type NoCollisionFields<P> = [Collision<P>] extends [never]
+  ? []
+  : [`payload field "${Collision<P>}" belongs to the event's envelope: rename it`]
+
+/**
+ * Defines a domain event.
+ *
+ * With a schema, payload types are inferred and every payload is validated:
+ *
+ * @example
+ * class OrderCreated extends defineEvent({
+ *   type: 'OrderCreated',
+ *   aggregateType: 'Order',
+ *   schema: z.object({ customerId: z.uuid() }),
+ * }) {}
+ * const event = new OrderCreated({ aggregateId: 'Order-123', customerId })
+ *
+ * Without one, the type is trusted:
+ *
+ * @example
+ * class OrderShipped extends defineEvent<{ trackingNumber: string }>()({
+ *   type: 'OrderShipped',
+ *   aggregateType: 'Order',
+ * }) {}
+ *
+ * A subclass may add methods and getters; fields cannot be added, because instances are frozen.
+ *
+ * @throws TypeError when the definition itself is wrong.
+ */
+export function defineEvent<S extends StandardSchemaV1>(
+  definition: EventDefinitionWithSchema<S>,
+): DefinedEventClass<StandardSchemaV1.InferInput<S>, StandardSchemaV1.InferOutput<S>>
+export function defineEvent<P extends object>(
+  ...collision: NoCollisionFields<P>
+): (definition: EventDefinition) => DefinedEventClass<P, P>
+export function defineEvent(definition?: unknown): unknown {
+  if (definition === undefined) {
+    return (withoutSchema: EventDefinition) => makeEventClass(withoutSchema, undefined, false)
+  }
+  // The overload says what a definition with a schema holds; checkDefinition looks at what it is.
+  const { schema, allowUnknownFields, ...rest } = definition as EventDefinitionWithSchema<StandardSchemaV1>
+  // NoCollision<S> is S for every schema that compiles.
+  return makeEventClass(rest, schema as StandardSchemaV1, allowUnknownFields ?? false)
+}
+
+type PayloadCheck = (payload: EventPayload, isConstruction: boolean) => EventPayload
+
+function makeEventClass(
+  definition: EventDefinition,
+  schema: StandardSchemaV1 | undefined,
+  allowUnknownFields: boolean,
+): EventClass {
+  checkDefinition(definition, schema)
+  const { type, aggregateType, schemaVersion = 1 } = definition
+  const kind: EventKind = { eventType: type, aggregateType, eventVersion: schemaVersion }
+  const check: PayloadCheck =
+    schema === undefined
+      ? (payload) => freezePayload(type, payload)
+      : (payload, isConstruction) => validate(type, schema, payload, isConstruction && !allowUnknownFields)
+
+  return class extends DomainEvent {
+    static readonly eventType = type
+    static readonly aggregateType = aggregateType
+    static readonly schemaVersion = schemaVersion
+
+    constructor(input: EnvelopeInput | EventInit) {
+      if (input instanceof EventInit) {
+        super(input.envelope, input.isTrusted ? input.payload : check(input.payload, false))
+      } else {
+        const { envelope, payload } = construct(kind, input, check)
+        super(envelope, payload)
+      }
+    }
+  }
+}
+
+function construct(kind: EventKind, input: unknown, check: PayloadCheck) {
+  if (typeof input !== 'object' || input === null) {
+    const rule = `takes an object with aggregateId and the payload's fields, got ${describeValue(input)}`
+    throw new EventValidationError(kind.eventType, [{ path: '', rule }])
+  }
+  const payload: Record<string, unknown> = {}
+  for (const [key, value] of Object.entries(input)) {
+    if (!isEnvelopeKey(key)) payload[key] = value
+    else if (key === 'eventType' || key === 'aggregateType' || key === 'eventVersion') {
+      throw new EventValidationError(kind.eventType, [{ path: key, rule: 'is fixed by the event class' }])
+    }
+  }
+  // buildEnvelope checks each field that the type promises.
+  const envelope = buildEnvelope(kind, input as EnvelopeInput)
+  return { envelope, payload: check(payload, true) }
+}
+
+function validate(
+  eventType: string,
+  schema: StandardSchemaV1,
+  payload: EventPayload,
+  refuseUnknown: boolean,
+): EventPayload {
+  const result = schema['~standard'].validate(payload)
+  if (result instanceof Promise) {
+    result.catch(() => undefined)
+    throw new TypeError(`The schema of ${eventType} is asynchronous; events need a synchronous schema.`)
+  }
+  if (result.issues !== undefined) {
+    throw new EventValidationError(eventType, result.issues.map(toIssue))
+  }
+  const output = result.value
+  if (typeof output !== 'object' || output === null || Array.isArray(output)) {
+    throw new TypeError(`The schema of ${eventType} must return an object, got ${describeValue(output)}.`)
+  }
+  // An object that is no array: its own fields are the payload.
+  const fields = output as EventPayload
+  if (refuseUnknown) refuseUnknownFields(eventType, fields, payload)
+  return freezePayload(eventType, fields)
+}
+
+function refuseUnknownFields(eventType: string, output: EventPayload, input: EventPayload): void {
+  const issues = Object.keys(input)
+    .filter((key) => !(key in output) && input[key] !== undefined)
+    .map((path): EventIssue => ({ path, rule: 'is not a field of this event' }))
+  if (issues.length > 0) throw new EventValidationError(eventType, issues)
+}
+
+function toIssue(issue: StandardSchemaV1.Issue): EventIssue {
+  const path = (issue.path ?? [])
+    .map((segment) => (typeof segment === 'object' ? segment.key : segment))
+    .map((key, index) => (typeof key === 'number' ? `[${key}]` : `${index === 0 ? '' : '.'}${String(key)}`))
+    .join('')
+  return { path, rule: issue.message.slice(0, 200) }
+}
+
+function freezePayload(eventType: string, payload: EventPayload): EventPayload {
+  const copy: Record<string, unknown> = {}
+  try {
+    for (const [key, value] of Object.entries(payload)) {
+      if (key === '__proto__') throw new UnsupportedValue(key, 'is not an allowed name')
+      if (isEnvelopeKey(key)) throw new UnsupportedValue(key, "belongs to the event's envelope")
+      copy[key] = immutableCopy(value, key)
+    }
+  } catch (error) {
+    throw asValidationError(eventType, error)
+  }
+  return copy
+}
+
+function checkDefinition(definition: EventDefinition, schema: unknown): void {
+  for (const name of ['type', 'aggregateType'] as const) {
+    const value = definition[name]
+    if (typeof value !== 'string' || value === '') {
+      throw new TypeError(`defineEvent: ${name} must be a non-empty string, got ${describeValue(value)}`)
+    }
+  }
+  const { type, schemaVersion } = definition
+  if (schemaVersion !== undefined && !(Number.isSafeInteger(schemaVersion) && schemaVersion >= 1)) {
+    throw new TypeError(
+      `defineEvent: schemaVersion of ${type} must be an integer of at least 1, got ${describeValue(schemaVersion)}`,
+    )
+  }
+  if (schema !== undefined && !isStandardSchema(schema)) {
+    throw new TypeError(
+      `defineEvent: schema of ${type} must be a Standard Schema (zod, valibot, ArkType ...), got ${describeValue(schema)}`,
+    )
+  }
+}
+
+function isStandardSchema(value: unknown): value is StandardSchemaV1 {
+  return (
+    (typeof value === 'object' || typeof value === 'function') &&
+    value !== null &&
+    '~standard' in value &&
+    typeof value['~standard'] === 'object'
+  )
+}

@@ -1,0 +1,234 @@
+import { inspect } from 'node:util'
+import { describeValue } from '../errors.ts'
+import {
+  copyMetadata,
+  ENVELOPE_KEYS,
+  type EventEnvelope,
+  type EventMetadata,
+  versionFault,
+} from './envelope.ts'
+import { EventValidationError } from './errors.ts'
+
+/** The data of an event beside its envelope. */
+export type EventPayload = Readonly<Record<string, unknown>>
+
+/** The body of a message as it came over the wire, kept so that the event can be passed on bit for bit. */
+export interface EventSource {
+  readonly contentType: string
+  readonly body: string | Uint8Array
+}
+
+/**
+ * What a constructor of an event takes from inside the library: an envelope that is complete, and a payload
+ * that either came off the wire (`isTrusted` false: the schema still has to see it) or is a copy of a valid one.
+ */
+export class EventInit {
+  readonly envelope: EventEnvelope
+  readonly payload: EventPayload
+  readonly isTrusted: boolean
+
+  constructor(envelope: EventEnvelope, payload: EventPayload, isTrusted: boolean) {
+    this.envelope = envelope
+    this.payload = payload
+    this.isTrusted = isTrusted
+  }
+}
+
+let readSource: (event: DomainEvent) => EventSource | undefined
+let writeSource: (event: DomainEvent, source: EventSource) => void
+
+/**
+ * Something that happened to an aggregate. Make a class for it with {@link defineEvent}; its instances are
+ * deeply immutable, and their payload fields stand beside the envelope's.
+ */
+export abstract class DomainEvent implements EventEnvelope {
+  static {
+    readSource = (event) => event.#source
+    writeSource = (event, source) => {
+      event.#source = source
+    }
+  }
+
+  readonly eventId: string
+  readonly eventType: string
+  readonly eventVersion: number
+  readonly occurredAt: Date
+  readonly aggregateId: string
+  readonly aggregateType: string
+  readonly aggregateVersion: number
+  readonly tenantId: string | undefined
+  readonly actorId: string | undefined
+  readonly correlationId: string
+  readonly causationId: string | undefined
+  readonly metadata: EventMetadata
+  #source: EventSource | undefined
+
+  /** @param payload - frozen; its fields become fields of the event. */
+  protected constructor(envelope: EventEnvelope, payload: EventPayload) {
+    this.eventId = envelope.eventId
+    this.eventType = envelope.eventType
+    this.eventVersion = envelope.eventVersion
+    this.occurredAt = envelope.occurredAt
+    this.aggregateId = envelope.aggregateId
+    this.aggregateType = envelope.aggregateType
+    this.aggregateVersion = envelope.aggregateVersion
+    this.tenantId = envelope.tenantId
+    this.actorId = envelope.actorId
+    this.correlationId = envelope.correlationId
+    this.causationId = envelope.causationId
+    this.metadata = envelope.metadata
+    Object.assign(this, payload)
+    Object.freeze(this)
+  }
+
+  /** A copy whose metadata has these keys added or replaced. Everything else, the id too, stays. */
+  withMetadata(metadata: EventMetadata): this {
+    return this.#copy({ metadata: copyMetadata(this.eventType, { ...this.metadata, ...metadata }) })
+  }
+
+  /** A copy caused by another event: its `causationId` and `correlationId` come from that one. */
+  withCausation(cause: DomainEvent): this {
+    return this.#copy({ causationId: cause.eventId, correlationId: cause.correlationId })
+  }
+
+  /**
+   * A copy with another aggregate version.
+   * @throws EventValidationError when the version is not an integer of at least 1.
+   */
+  withAggregateVersion(aggregateVersion: number): this {
+    const rule = versionFault(aggregateVersion)
+    if (rule !== undefined) {
+      throw new EventValidationError(this.eventType, [{ path: 'aggregateVersion', rule }])
+    }
+    return this.#copy({ aggregateVersion })
+  }
+
+  /** The event as eventsource-py writes it: snake_case envelope first, then the payload as declared. */
+  toJSON(): Record<string, unknown> {
+    return wireForm(this, payloadOf(this))
+  }
+
+  [inspect.custom](depth: number, options: object, render: typeof inspect): string {
+    const shown = Object.fromEntries(Object.entries(this).filter(([, value]) => value !== undefined))
+    if (depth < 0) return `[${this.constructor.name}]`
+    return `${this.constructor.name} ${render(shown, options)}`
+  }
+
+  #copy(changes: Partial<EventEnvelope>): this {
+    const init = new EventInit({ ...envelopeOf(this), ...changes }, payloadOf(this), true)
+    // Every concrete event class accepts an EventInit: they all come from defineEvent or are GenericEvent.
+    const EventClass = this.constructor as new (init: EventInit) => this
+    return new EventClass(init)
+  }
+}
+
+/** The body this event was decoded from, if it was. */
+export function sourceOf(event: DomainEvent): EventSource | undefined {
+  return readSource(event)
+}
+
+/** Remembers the body this event was decoded from. */
+export function rememberSource(event: DomainEvent, source: EventSource): void {
+  writeSource(event, source)
+}
+
+export function envelopeOf(event: DomainEvent): EventEnvelope {
+  const {
+    eventId,
+    eventType,
+    eventVersion,
+    occurredAt,
+    aggregateId,
+    aggregateType,
+    aggregateVersion,
+    tenantId,
+    actorId,
+    correlationId,
+    causationId,
+    metadata,
+  } = event
+  return {
+    eventId,
+    eventType,
+    eventVersion,
+    occurredAt,
+    aggregateId,
+    aggregateType,
+    aggregateVersion,
+    tenantId,
+    actorId,
+    correlationId,
+    causationId,
+    metadata,
+  }
+}
+
+const envelopeKeys: ReadonlySet<string> = new Set(ENVELOPE_KEYS)
+
+/** Is this a name of the envelope, which a payload must not use? */
+export function isEnvelopeKey(key: string): boolean {
+  return envelopeKeys.has(key)
+}
+
+/** The fields of an event that are not its envelope's, in declaration order. */
+export function payloadOf(event: DomainEvent): EventPayload {
+  const payload: Record<string, unknown> = {}
+  for (const [key, value] of Object.entries(event)) {
+    if (!envelopeKeys.has(key)) payload[key] = value
+  }
+  return payload
+}
+
+/** The JSON form of an event with the given payload: what eventsource-py reads and writes. */
+export function wireForm(envelope: EventEnvelope, payload: EventPayload): Record<string, unknown> {
+  return {
+    event_id: envelope.eventId,
+    event_type: envelope.eventType,
+    event_version: envelope.eventVersion,
+    occurred_at: wireTime(envelope.occurredAt),
+    aggregate_id: envelope.aggregateId,
+    aggregate_type: envelope.aggregateType,
+    aggregate_version: envelope.aggregateVersion,
+    tenant_id: envelope.tenantId ?? null,
+    actor_id: envelope.actorId ?? null,
+    correlation_id: envelope.correlationId,
+    causation_id: envelope.causationId ?? null,
+    metadata: jsonValue(envelope.metadata),
+    ...jsonFields(payload),
+  }
+}
+
+/** ISO 8601 in UTC with 6 digits of fraction, and none when it is zero: the form of eventsource-py. */
+export function wireTime(time: Date): string {
+  const iso = time.toISOString()
+  return iso.endsWith('.000Z') ? `${iso.slice(0, -5)}Z` : `${iso.slice(0, -1)}000Z`
+}
+
+/** The fields of a payload or of metadata as `JSON.stringify` takes them. */
+export function jsonFields(fields: EventPayload): Record<string, unknown> {
+  const result: Record<string, unknown> = {}
+  for (const key of Object.keys(fields)) result[key] = jsonValue(fields[key])
+  return result
+}
+
+// Every supported Node.js has it; TypeScript's library does not declare it yet.
+const rawJson = (JSON as unknown as { rawJSON(text: string): unknown }).rawJSON
+
+/** BigInts become plain JSON numbers with all their digits, dates take the wire's form. */
+function jsonValue(value: unknown): unknown {
+  if (typeof value === 'bigint') return rawJson(value.toString())
+  if (typeof value !== 'object' || value === null) return value
+  if (value instanceof Date) return wireTime(value)
+  if (Array.isArray(value)) return value.map(jsonValue)
+  if ('toJSON' in value && typeof value.toJSON === 'function') return value
+  // Not a class instance: immutableCopy has refused those without toJSON.
+  return jsonFields(value as EventPayload)
+}
+
+/** @throws TypeError unless the value is an event. */
+export function assertEvent(value: unknown): asserts value is DomainEvent {
+  if (value instanceof DomainEvent) return
+  throw new TypeError(
+    `publish takes an array of events (instances of a class made with defineEvent), got ${describeValue(value)}`,
+  )
+}

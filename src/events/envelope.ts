@@ -1,0 +1,149 @@
+import { randomUUID } from 'node:crypto'
+import { describeValue } from '../errors.ts'
+import { type EventIssue, EventValidationError } from './errors.ts'
+import { ImmutableDate, immutableCopy, UnsupportedValue } from './immutable.ts'
+
+/** JSON data that callers attach to an event. */
+export type EventMetadata = Readonly<Record<string, unknown>>
+
+/** What every event carries beside its payload. */
+export interface EventEnvelope {
+  /** Unique id of this event, a random UUID by default. */
+  readonly eventId: string
+  /** Name of the event on the wire. */
+  readonly eventType: string
+  /** Version of the payload's schema, 1 by default. */
+  readonly eventVersion: number
+  /** When it happened. Milliseconds: the microseconds of a decoded event survive only on the wire. */
+  readonly occurredAt: Date
+  /** The aggregate it belongs to; order is kept per aggregate id. Any non-empty string. */
+  readonly aggregateId: string
+  readonly aggregateType: string
+  /** Version of the aggregate after this event, from 1. */
+  readonly aggregateVersion: number
+  readonly tenantId: string | undefined
+  readonly actorId: string | undefined
+  /** Shared by all events of one business transaction; new by default. */
+  readonly correlationId: string
+  /** Id of the event that caused this one. */
+  readonly causationId: string | undefined
+  readonly metadata: EventMetadata
+}
+
+/** The part of the envelope that a caller may give; everything but `aggregateId` has a default. */
+export interface EnvelopeInput {
+  readonly aggregateId: string
+  readonly eventId?: string | undefined
+  readonly occurredAt?: Date | undefined
+  readonly aggregateVersion?: number | undefined
+  readonly tenantId?: string | undefined
+  readonly actorId?: string | undefined
+  readonly correlationId?: string | undefined
+  readonly causationId?: string | undefined
+  readonly metadata?: EventMetadata | undefined
+}
+
+/** Names that a payload must not use. In wire order. */
+export const ENVELOPE_KEYS = [
+  'eventId',
+  'eventType',
+  'eventVersion',
+  'occurredAt',
+  'aggregateId',
+  'aggregateType',
+  'aggregateVersion',
+  'tenantId',
+  'actorId',
+  'correlationId',
+  'causationId',
+  'metadata',
+] as const satisfies readonly (keyof EventEnvelope)[]
+
+/** What the class of an event says of all its events. */
+export interface EventKind {
+  readonly eventType: string
+  readonly aggregateType: string
+  readonly eventVersion: number
+}
+
+const NO_METADATA: EventMetadata = Object.freeze({})
+
+/**
+ * Checks what was given, fills the defaults.
+ *
+ * @throws EventValidationError with every fault found.
+ */
+export function buildEnvelope(kind: EventKind, input: EnvelopeInput): EventEnvelope {
+  const issues = envelopeIssues(input)
+  if (issues.length > 0) throw new EventValidationError(kind.eventType, issues)
+  return {
+    eventId: input.eventId ?? randomUUID(),
+    eventType: kind.eventType,
+    eventVersion: kind.eventVersion,
+    occurredAt: new ImmutableDate(input.occurredAt ?? Date.now()),
+    aggregateId: input.aggregateId,
+    aggregateType: kind.aggregateType,
+    aggregateVersion: input.aggregateVersion ?? 1,
+    tenantId: input.tenantId,
+    actorId: input.actorId,
+    correlationId: input.correlationId ?? randomUUID(),
+    causationId: input.causationId,
+    metadata: copyMetadata(kind.eventType, input.metadata),
+  }
+}
+
+export function copyMetadata(eventType: string, metadata: EventMetadata | undefined): EventMetadata {
+  if (metadata === undefined) return NO_METADATA
+  try {
+    // immutableCopy returns a frozen object of the same shape for a plain object.
+    return immutableCopy(metadata, 'metadata') as EventMetadata
+  } catch (error) {
+    throw asValidationError(eventType, error)
+  }
+}
+
+export function asValidationError(eventType: string, error: unknown): unknown {
+  if (!(error instanceof UnsupportedValue)) return error
+  return new EventValidationError(eventType, [{ path: error.path, rule: error.rule }])
+}
+
+/** @returns the rule that a version breaks, or undefined. */
+export function versionFault(value: unknown): string | undefined {
+  return Number.isSafeInteger(value) && Number(value) >= 1
+    ? undefined
+    : `must be an integer of at least 1, got ${describeValue(value)}`
+}
+
+function envelopeIssues(input: EnvelopeInput): readonly EventIssue[] {
+  const issues: EventIssue[] = []
+  const check = (path: string, fault: string | undefined) => {
+    if (fault !== undefined) issues.push({ path, rule: fault })
+  }
+  check('aggregateId', textFault(input.aggregateId))
+  if (input.aggregateVersion !== undefined) check('aggregateVersion', versionFault(input.aggregateVersion))
+  if (input.occurredAt !== undefined) check('occurredAt', dateFault(input.occurredAt))
+  if (input.metadata !== undefined) check('metadata', objectFault(input.metadata))
+  if (input.eventId !== undefined) check('eventId', textFault(input.eventId))
+  if (input.tenantId !== undefined) check('tenantId', textFault(input.tenantId))
+  if (input.actorId !== undefined) check('actorId', textFault(input.actorId))
+  if (input.correlationId !== undefined) check('correlationId', textFault(input.correlationId))
+  if (input.causationId !== undefined) check('causationId', textFault(input.causationId))
+  return issues
+}
+
+function textFault(value: unknown): string | undefined {
+  return typeof value === 'string' && value !== ''
+    ? undefined
+    : `must be a non-empty string, got ${describeValue(value)}`
+}
+
+function dateFault(value: unknown): string | undefined {
+  if (!(value instanceof Date)) return `must be a Date, got ${describeValue(value)}`
+  return Number.isNaN(value.getTime()) ? 'must be a valid Date' : undefined
+}
+
+function objectFault(value: unknown): string | undefined {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+    ? undefined
+    : `must be a plain object, got ${describeValue(value)}`
+}

@@ -1,0 +1,19 @@
+export {
+  type DefinedEventClass,
+  defineEvent,
+  type EventClass,
+  type EventDefinition,
+  type EventDefinitionWithSchema,
+  type EventOf,
+  type Immutable,
+} from './define-event.ts'
+export { DomainEvent, type EventPayload } from './domain-event.ts'
+export type { EnvelopeInput, EventEnvelope, EventMetadata } from './envelope.ts'
+export {
+  DuplicateEventTypeError,
+  type EventIssue,
+  EventTypeNotFoundError,
+  EventValidationError,
+} from './errors.ts'
+export { defaultRegistry, EventRegistry, registerEvent } from './event-registry.ts'
+export { GenericEvent, type GenericEventInput } from './generic-event.ts'
