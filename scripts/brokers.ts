@@ -1,0 +1,14 @@
+// Keeps the three brokers up until Ctrl-C, and prints the lines that point a shell, or `npm test`, at them.
+import { once } from 'node:events'
+import type { BrokerKind } from '../test/brokers/broker.ts'
+import { addressVariables, startSharedBrokers } from '../test/brokers/shared-brokers.ts'
+
+const { addresses, stop } = await startSharedBrokers()
+const kinds: readonly BrokerKind[] = ['redis', 'rabbitmq', 'kafka']
+for (const kind of kinds) console.log(`export ${addressVariables[kind]}=${addresses[kind]}`)
+console.error('The brokers run until Ctrl-C.')
+
+const keepAlive = setInterval(() => {}, 60_000)
+await Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')])
+clearInterval(keepAlive)
+await stop()

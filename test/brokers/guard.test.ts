@@ -1,0 +1,20 @@
+import { spawn } from 'node:child_process'
+import { text } from 'node:stream/consumers'
+import { expect, test, vi } from 'vitest'
+import { isAnswering } from './probe.ts'
+
+test('a broker ends with the process that launched it, even when that is killed', async () => {
+  const launcher = new URL('./launch-broker.ts', import.meta.url)
+  const program = `
+    const { launchBroker } = await import(${JSON.stringify(launcher.href)})
+    const { port } = await launchBroker('redis')
+    process.stdout.write(String(port), () => process.kill(process.pid, 'SIGKILL'))`
+  const owner = spawn(process.execPath, ['--input-type=module', '--eval', program], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+
+  const port = Number(await text(owner.stdout))
+
+  expect(port).toBeGreaterThan(0)
+  await vi.waitUntil(async () => !(await isAnswering('redis', port, 500)), { timeout: 10_000 })
+})

@@ -1,0 +1,17 @@
+import { readFileSync } from 'node:fs'
+import type { BrokerKind } from './broker.ts'
+
+export const composeFile = new URL('../../compose.yaml', import.meta.url).pathname
+
+/** The image of a broker. compose.yaml is the one place that says which versions the tests run on. */
+export function imageOf(kind: BrokerKind): string {
+  const image = new RegExp(`^  ${kind}:\\n    image: (\\S+)$`, 'm').exec(
+    readFileSync(composeFile, 'utf8'),
+  )?.[1]
+  if (image === undefined) throw new Error(`${composeFile} names no image for ${kind}`)
+  return image
+}
+
+export function kafkaVersion(): string {
+  return imageOf('kafka').replace(/^.*:/, '')
+}

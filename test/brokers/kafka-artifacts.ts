@@ -1,0 +1,60 @@
+import { existsSync } from 'node:fs'
+import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
+import { homedir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { kafkaVersion } from './images.ts'
+import { requirePrograms } from './programs.ts'
+import { run } from './run.ts'
+
+const copyDependencies = 'org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies'
+
+/** The folder with Kafka's jars: taken from Maven Central once, then kept in the user's cache. */
+export async function kafkaJars(): Promise<string> {
+  const cache = process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache')
+  const folder = join(cache, 'eventspine', `kafka-${kafkaVersion()}`)
+  if (!existsSync(folder)) await download(folder)
+  return folder
+}
+
+async function download(folder: string): Promise<void> {
+  await requirePrograms('mvn')
+  console.error(`Fetching Kafka ${kafkaVersion()} (54 MB) from Maven Central into ${folder}`)
+  await mkdir(dirname(folder), { recursive: true })
+  const unfinished = await mkdtemp(`${folder}-`)
+  try {
+    const pom = join(unfinished, 'pom.xml')
+    await writeFile(pom, kafkaPom(kafkaVersion()))
+    await run('mvn', [
+      '-B',
+      '-q',
+      '-f',
+      pom,
+      copyDependencies,
+      `-DoutputDirectory=${join(unfinished, 'jars')}`,
+    ])
+    // In one step, so that a download cut short is never taken for a whole one.
+    await rename(join(unfinished, 'jars'), folder)
+  } catch (error) {
+    // Another process was faster: renaming onto its full folder fails.
+    if (!existsSync(folder)) throw error
+  } finally {
+    await rm(unfinished, { recursive: true, force: true })
+  }
+}
+
+function kafkaPom(version: string): string {
+  const artifacts = [
+    ['org.apache.kafka', 'kafka_2.13', version],
+    ['org.apache.kafka', 'kafka-tools', version],
+    ['org.slf4j', 'slf4j-simple', '1.7.36'], // the version of slf4j-api that Kafka 4.1 depends on
+  ]
+  const dependencies = artifacts.map(
+    ([group, name, v]) =>
+      `<dependency><groupId>${group}</groupId><artifactId>${name}</artifactId><version>${v}</version></dependency>`,
+  )
+  return `<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>eventspine</groupId><artifactId>test-kafka</artifactId><version>1</version><packaging>pom</packaging>
+  <dependencies>${dependencies.join('\n')}</dependencies>
+</project>`
+}

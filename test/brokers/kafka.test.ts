@@ -1,0 +1,28 @@
+import { expect, inject, test } from 'vitest'
+import { launchBroker } from './launch-broker.ts'
+import { isAnswering } from './probe.ts'
+
+test('the shared Kafka answers', async () => {
+  const port = Number(/:(\d+)\/?$/.exec(inject('kafkaBootstrapServers'))?.[1])
+
+  expect(await isAnswering('kafka', port, 1_000)).toBe(true)
+})
+
+test('a private Kafka keeps its port when it is killed, stopped, frozen and restarted', async () => {
+  await using broker = await launchBroker('kafka')
+  const { url } = broker
+
+  await broker.freeze()
+  expect(await broker.isAnswering(200)).toBe(false)
+  await broker.thaw()
+  expect(await broker.isAnswering()).toBe(true)
+
+  await broker.kill()
+  expect(await broker.isAnswering()).toBe(false)
+  await broker.start()
+  expect(await broker.isAnswering()).toBe(true)
+
+  await broker.restart()
+  expect(await broker.isAnswering()).toBe(true)
+  expect(broker.url).toBe(url)
+})

@@ -1,0 +1,43 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Broker, type BrokerHost, type BrokerKind, type LaunchOptions } from './broker.ts'
+import { DockerHost, hasDocker } from './docker-host.ts'
+import { freePort } from './free-port.ts'
+import { NativeHost } from './native-host.ts'
+import { kafkaCommand } from './native-kafka.ts'
+import { rabbitMqCommand } from './native-rabbitmq.ts'
+import { redisCommand } from './native-redis.ts'
+
+const nativeCommands = { redis: redisCommand, rabbitmq: rabbitMqCommand, kafka: kafkaCommand }
+
+/** Starts a broker for the caller alone: in Docker where an engine answers, else as a process. */
+export async function launchBroker(kind: BrokerKind, options: LaunchOptions = {}): Promise<Broker> {
+  const port = await freePort()
+  const config = options.config ?? []
+  const host = (await hasDocker())
+    ? await DockerHost.create(kind, port, config)
+    : await createNativeHost(kind, port, config)
+  const broker = new Broker(kind, port, host)
+  try {
+    await broker.start()
+  } catch (error) {
+    await broker.dispose()
+    throw error
+  }
+  return broker
+}
+
+async function createNativeHost(
+  kind: BrokerKind,
+  port: number,
+  config: readonly string[],
+): Promise<BrokerHost> {
+  const folder = await mkdtemp(join(tmpdir(), `eventspine-${kind}-`))
+  try {
+    return new NativeHost(await nativeCommands[kind](folder, port, config))
+  } catch (error) {
+    await rm(folder, { recursive: true })
+    throw error
+  }
+}

@@ -1,0 +1,131 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { closeSync, openSync } from 'node:fs'
+import { readFile, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { BrokerHost } from './broker.ts'
+import { guard } from './guard.ts'
+
+export interface NativeCommand {
+  /** Holds the data, the log and the pid of the broker, and is removed with it. */
+  readonly folder: string
+  readonly command: string
+  readonly args: readonly string[]
+  readonly env?: Readonly<Record<string, string>>
+}
+
+const stopTimeoutMs = 30_000
+const logTailLines = 30
+
+/** Runs a broker as a process group of this machine. */
+export class NativeHost implements BrokerHost {
+  readonly #command: NativeCommand
+  readonly #disarm: () => void
+  #child: ChildProcess | undefined
+
+  constructor(command: NativeCommand) {
+    this.#command = command
+    this.#disarm = guard('kill -s KILL -- "-$(cat "$1/pid")"; rm -rf -- "$1"', command.folder)
+  }
+
+  get pid(): number | undefined {
+    return this.#child?.pid
+  }
+
+  async start(): Promise<void> {
+    if (this.#child) throw new Error(`${this.#command.command} is running already, as process ${this.pid}`)
+    const { command, args, env, folder } = this.#command
+    const log = openSync(this.#path('log'), 'a')
+    const child = spawn(command, args, {
+      cwd: folder,
+      env: { ...process.env, ...env },
+      stdio: ['ignore', log, log],
+      detached: true, // a process group of its own: signals reach all of it, and a Ctrl-C meant for us none
+    })
+    closeSync(log)
+    await once(child, 'spawn')
+    child.unref()
+    this.#child = child
+    await writeFile(this.#path('pid'), String(child.pid))
+  }
+
+  async stop(): Promise<void> {
+    this.#signalGroup('SIGCONT') // a frozen process would not see the next signal
+    this.#child?.kill('SIGTERM')
+    if (await this.#ended(stopTimeoutMs)) return
+    const tail = await this.logTail()
+    await this.kill()
+    throw new Error(
+      `${this.#command.command} did not end within ${stopTimeoutMs} ms. Its log ends with:\n${tail}`,
+    )
+  }
+
+  async kill(): Promise<void> {
+    this.#signalGroup('SIGKILL')
+    await this.#ended(stopTimeoutMs)
+  }
+
+  async freeze(): Promise<void> {
+    this.#signalGroup('SIGSTOP')
+  }
+
+  async thaw(): Promise<void> {
+    this.#signalGroup('SIGCONT')
+  }
+
+  async remove(): Promise<void> {
+    await this.kill()
+    this.#disarm()
+    await rm(this.#command.folder, { recursive: true, force: true, maxRetries: 10 })
+  }
+
+  async checkAlive(): Promise<void> {
+    if (this.#child && isRunning(this.#child)) return
+    throw new Error(`${this.#command.command} ended. Its log ends with:\n${await this.logTail()}`)
+  }
+
+  async logTail(): Promise<string> {
+    const log = await readFile(this.#path('log'), 'utf8')
+    return log.trimEnd().split('\n').slice(-logTailLines).join('\n')
+  }
+
+  async #ended(timeoutMs: number): Promise<boolean> {
+    const child = this.#child
+    if (!child) return true
+    if (isRunning(child) && !(await exits(child, timeoutMs))) return false
+    this.#signalGroup('SIGKILL') // what the broker left behind, such as RabbitMQ's epmd
+    this.#child = undefined
+    await rm(this.#path('pid'))
+    return true
+  }
+
+  #signalGroup(signal: NodeJS.Signals): void {
+    const pid = this.pid
+    if (pid === undefined) return
+    try {
+      process.kill(-pid, signal)
+    } catch (error) {
+      if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error
+    }
+  }
+
+  #path(name: string): string {
+    return join(this.#command.folder, name)
+  }
+}
+
+function isRunning(child: ChildProcess): boolean {
+  return child.exitCode === null && child.signalCode === null
+}
+
+async function exits(child: ChildProcess, timeoutMs: number): Promise<boolean> {
+  child.ref() // or the process could end while it waits
+  try {
+    await once(child, 'exit', { signal: AbortSignal.timeout(timeoutMs) })
+    return true
+  } catch {
+    return false // the deadline passed; an exit never rejects
+  } finally {
+    child.unref()
+  }
+}

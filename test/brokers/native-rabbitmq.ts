@@ -1,0 +1,53 @@
+import { mkdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { freePort } from './free-port.ts'
+import type { NativeCommand } from './native-host.ts'
+import { findProgram, requirePrograms } from './programs.ts'
+
+/** Every place and port that RabbitMQ and Erlang would share with others is set to one of its own. */
+export async function rabbitMqCommand(
+  folder: string,
+  port: number,
+  config: readonly string[],
+): Promise<NativeCommand> {
+  await requirePrograms('rabbitmq-server', 'epmd')
+  const path = (name: string) => join(folder, name)
+  const lines = [`listeners.tcp.1 = 127.0.0.1:${port}`, 'log.console = true', ...config]
+  await writeFile(path('rabbitmq.conf'), lines.join('\n'))
+  await writeFile(path('enabled_plugins'), '[].')
+  await mkdir(path('home'))
+  return {
+    folder,
+    // epmd, Erlang's name server, outlives the node that starts it. Started here it belongs to our process
+    // group and ends with it, and `exec` makes the node the leader that gets our signals.
+    command: '/bin/sh',
+    args: ['-c', 'epmd & exec "$0"', await serverScript()],
+    env: {
+      HOME: path('home'),
+      ERL_EPMD_ADDRESS: '127.0.0.1',
+      ERL_EPMD_PORT: String(await freePort()),
+      RABBITMQ_NODENAME: `eventspine-${port}@localhost`,
+      RABBITMQ_DIST_PORT: String(await freePort()),
+      RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: '-kernel inet_dist_use_interface {127,0,0,1}',
+      RABBITMQ_CONFIG_FILE: path('rabbitmq.conf'),
+      RABBITMQ_CONFIG_FILES: path('conf.d'),
+      RABBITMQ_ADVANCED_CONFIG_FILE: path('advanced.config'),
+      RABBITMQ_CONF_ENV_FILE: path('rabbitmq-env.conf'),
+      RABBITMQ_ENABLED_PLUGINS_FILE: path('enabled_plugins'),
+      RABBITMQ_MNESIA_BASE: path('data'),
+      RABBITMQ_LOG_BASE: folder,
+      RABBITMQ_LOGS: '-',
+      RABBITMQ_PID_FILE: path('rabbitmq.pid'),
+      RUNNING_UNDER_SYSTEMD: 'true', // replaces the script by the node, instead of a child that outlives it
+    },
+  }
+}
+
+/** Debian's script on the PATH changes to the user rabbitmq, who may not write to our folder. */
+async function serverScript(): Promise<string> {
+  return (
+    (await findProgram('/usr/lib/rabbitmq/bin/rabbitmq-server')) ??
+    (await findProgram('rabbitmq-server')) ??
+    'rabbitmq-server'
+  )
+}

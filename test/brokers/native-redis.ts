@@ -1,0 +1,17 @@
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { redisConfig } from './broker-config.ts'
+import type { NativeCommand } from './native-host.ts'
+import { requirePrograms } from './programs.ts'
+
+export async function redisCommand(
+  folder: string,
+  port: number,
+  config: readonly string[],
+): Promise<NativeCommand> {
+  await requirePrograms('redis-server')
+  const file = join(folder, 'redis.conf')
+  const place = [`port ${port}`, 'bind 127.0.0.1', `dir ${JSON.stringify(folder)}`]
+  await writeFile(file, [...place, ...redisConfig, ...config].join('\n'))
+  return { folder, command: 'redis-server', args: [file] }
+}

@@ -1,0 +1,58 @@
+import { connect } from 'node:net'
+import type { BrokerKind } from './broker.ts'
+
+interface Probe {
+  readonly greeting: Buffer
+  readonly isReady: (answer: Buffer) => boolean
+}
+
+const probes: Record<BrokerKind, Probe> = {
+  redis: {
+    greeting: Buffer.from('PING\r\n'),
+    // Not ready while it answers "-LOADING"; with a password set, "-NOAUTH" is as good as a PONG.
+    isReady: (answer) => /^(\+PONG|-NOAUTH)/.test(answer.toString('latin1')),
+  },
+  rabbitmq: {
+    greeting: Buffer.from('AMQP\x00\x00\x09\x01', 'latin1'),
+    // A method frame on channel 0 that carries class 10, method 10: Connection.Start (AMQP 0-9-1, 1.4.2.1).
+    isReady: (answer) => answer.length >= 11 && answer[0] === 1 && answer.readUInt32BE(7) === 0x000a_000a,
+  },
+  kafka: {
+    greeting: kafkaMetadataRequest(),
+    // The broker lists itself only once its controller has let it in; ApiVersions answers earlier.
+    isReady: (answer) => answer.length >= 12 && answer.readInt32BE(8) > 0,
+  },
+}
+
+/** Whether the broker on this port completes the first exchange of its protocol in time. */
+export function isAnswering(kind: BrokerKind, port: number, timeoutMs: number): Promise<boolean> {
+  const { greeting, isReady } = probes[kind]
+  return new Promise((resolve) => {
+    let answer = Buffer.alloc(0)
+    const socket = connect(port, '127.0.0.1', () => socket.write(greeting))
+    const settle = (answering: boolean) => {
+      clearTimeout(timer)
+      socket.destroy()
+      resolve(answering)
+    }
+    const timer = setTimeout(settle, timeoutMs, false)
+    socket.on('data', (chunk) => {
+      answer = Buffer.concat([answer, chunk])
+      if (isReady(answer)) settle(true)
+    })
+    socket.on('error', () => settle(false))
+    socket.on('close', () => settle(false))
+  })
+}
+
+/** Metadata, version 1, for no topics: the shortest request whose answer lists the brokers. */
+function kafkaMetadataRequest(): Buffer {
+  const request = Buffer.alloc(18)
+  request.writeInt32BE(14, 0) // bytes that follow
+  request.writeInt16BE(3, 4) // api key
+  request.writeInt16BE(1, 6) // api version
+  request.writeInt32BE(1, 8) // correlation id
+  request.writeInt16BE(-1, 12) // no client id
+  request.writeInt32BE(0, 14) // no topics
+  return request
+}

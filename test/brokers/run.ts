@@ -1,0 +1,18 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { text } from 'node:stream/consumers'
+
+/** Runs a program to its end and returns what it wrote to stdout; throws with all it wrote when it fails. */
+export async function run(
+  command: string,
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Promise<string> {
+  const child = spawn(command, args, { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
+  const closed = once(child, 'close')
+  const [out, err] = await Promise.all([text(child.stdout), text(child.stderr), closed])
+  if (child.exitCode === 0) return out
+  throw new Error(
+    `${command} ${args.join(' ')} ended with ${child.exitCode ?? child.signalCode}:\n${out}${err}`,
+  )
+}

@@ -1,0 +1,105 @@
+import { randomUUID } from 'node:crypto'
+import { connect } from 'node:net'
+import { addressOf, type BrokerKind } from './broker.ts'
+import { hasDocker } from './docker-host.ts'
+import { freePort } from './free-port.ts'
+import { guard } from './guard.ts'
+import { composeFile } from './images.ts'
+import { launchBroker } from './launch-broker.ts'
+import { isAnswering } from './probe.ts'
+import { run } from './run.ts'
+
+/** The environment variable that names a broker which runs already. */
+export const addressVariables = {
+  redis: 'REDIS_URL',
+  rabbitmq: 'RABBITMQ_URL',
+  kafka: 'KAFKA_BOOTSTRAP_SERVERS',
+} as const satisfies Record<BrokerKind, string>
+
+const composePorts = { redis: 'REDIS_PORT', rabbitmq: 'RABBITMQ_PORT', kafka: 'KAFKA_PORT' } as const
+const kinds = ['redis', 'rabbitmq', 'kafka'] as const
+const startTimeoutMs = 180_000
+
+export interface SharedBrokers {
+  readonly addresses: Readonly<Record<BrokerKind, string>>
+  stop(): Promise<void>
+}
+
+type Addresses = Partial<Record<BrokerKind, string>>
+
+/** The three brokers of a test run: those the environment names, the rest by `docker compose` or as processes. */
+export async function startSharedBrokers(): Promise<SharedBrokers> {
+  await using stack = new AsyncDisposableStack()
+  const missing = kinds.filter((kind) => givenAddress(kind) === undefined)
+  const start = (await hasDocker()) ? composeUp : launchAll
+  const [started] = await Promise.all([start(missing, stack), ...kinds.map(requireGivenBroker)])
+  const addressFor = (kind: BrokerKind) => {
+    const address = givenAddress(kind) ?? started[kind]
+    if (address === undefined) throw new Error(`No ${kind} was started`)
+    return address
+  }
+  const addresses = {
+    redis: addressFor('redis'),
+    rabbitmq: addressFor('rabbitmq'),
+    kafka: addressFor('kafka'),
+  }
+  const running = stack.move()
+  return { addresses, stop: () => running.disposeAsync() }
+}
+
+async function launchAll(missing: readonly BrokerKind[], stack: AsyncDisposableStack): Promise<Addresses> {
+  const launches = await Promise.allSettled(
+    missing.map(async (kind) => [kind, stack.use(await launchBroker(kind)).url] as const),
+  )
+  const failures = launches.filter((launch) => launch.status === 'rejected').map((launch) => launch.reason)
+  if (failures.length === 1) throw failures[0]
+  if (failures.length > 1) throw new AggregateError(failures, failures.map(String).join('\n'))
+  return Object.fromEntries(launches.filter((l) => l.status === 'fulfilled').map((l) => l.value))
+}
+
+async function composeUp(missing: readonly BrokerKind[], stack: AsyncDisposableStack): Promise<Addresses> {
+  if (missing.length === 0) return {}
+  const compose = ['compose', '--file', composeFile, '--project-name', `eventspine-${randomUUID()}`]
+  const down = [...compose, 'down', '--volumes']
+  stack.defer(guard('docker "$@"', ...down))
+  stack.defer(async () => {
+    await run('docker', down)
+  })
+  const ports = await Promise.all(missing.map(async (kind) => [kind, await freePort()] as const))
+  const env = Object.fromEntries(ports.map(([kind, port]) => [composePorts[kind], String(port)]))
+  await run('docker', [...compose, 'up', '--detach', ...missing], env)
+  await Promise.all(ports.map(([kind, port]) => untilAnswering(kind, port)))
+  return Object.fromEntries(ports.map(([kind, port]) => [kind, addressOf(kind, port)]))
+}
+
+async function untilAnswering(kind: BrokerKind, port: number): Promise<void> {
+  const deadline = Date.now() + startTimeoutMs
+  while (!(await isAnswering(kind, port, 1_000))) {
+    if (Date.now() > deadline)
+      throw new Error(`${kind} on port ${port} did not answer within ${startTimeoutMs} ms`)
+    await new Promise((resolve) => setTimeout(resolve, 100))
+  }
+}
+
+function givenAddress(kind: BrokerKind): string | undefined {
+  return process.env[addressVariables[kind]] || undefined
+}
+
+/** Fails at once, with the variable's name, where every test of that broker would fail later. */
+async function requireGivenBroker(kind: BrokerKind): Promise<void> {
+  const address = givenAddress(kind)
+  if (address === undefined) return
+  const { hostname, port } = endpointOf(kind, address)
+  const { promise, resolve, reject } = Promise.withResolvers<void>()
+  const socket = connect({ host: hostname, port, timeout: 10_000 }, resolve)
+  const refuse = (cause?: unknown) =>
+    reject(new Error(`${addressVariables[kind]} names ${hostname}:${port}, where nothing answers`, { cause }))
+  socket.on('error', refuse).on('timeout', refuse)
+  await promise.finally(() => socket.destroy())
+}
+
+function endpointOf(kind: BrokerKind, address: string): { hostname: string; port: number } {
+  const defaultPorts = { redis: 6379, rabbitmq: address.startsWith('amqps:') ? 5671 : 5672, kafka: 9092 }
+  const url = new URL(kind === 'kafka' ? `kafka://${address.split(',')[0]}` : address)
+  return { hostname: url.hostname.replace(/^\[|\]$/g, ''), port: Number(url.port) || defaultPorts[kind] }
+}
