@@ -1,3 +1,5 @@
+export * from './bus/index.ts'
 export * from './codec/index.ts'
 export { ConfigError, EventspineError } from './errors.ts'
 export * from './events/index.ts'
+export type * from './observability/index.ts'

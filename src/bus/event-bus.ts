@@ -1,0 +1,153 @@
+import { ConfigError, describeValue } from '../errors.ts'
+import { assertEvent } from '../events/domain-event.ts'
+import type { DomainEvent, EventClass, EventOf } from '../events/index.ts'
+import type { BackgroundPublishes } from './background-publishes.ts'
+import { BusClosedError } from './errors.ts'
+import type { AnyEventHandler, AsyncEventHandler, EventSubscriber } from './event-handler.ts'
+import type { HandlerRegistry, SubscribeOptions, Subscription } from './handler-registry.ts'
+
+export interface PublishOptions {
+  /**
+   * Return at once instead of when the events are safe. Failures are then logged and counted, and `shutdown`
+   * waits for what is under way. When too many are under way (`maxBackgroundPublishes`), the call waits after all.
+   */
+  readonly background?: boolean
+}
+
+export interface ShutdownOptions {
+  /** Longest time the call takes, in milliseconds. Default: the bus's `shutdownTimeoutMs`, 30,000. */
+  readonly timeoutMs?: number
+}
+
+/** What a bus is made of; see the subclasses. */
+export interface EventBusParts {
+  readonly handlers: HandlerRegistry
+  readonly background: BackgroundPublishes
+}
+
+/**
+ * Moves domain events from publishers to handlers. The same program works on `InMemoryEventBus`, `RedisEventBus`,
+ * `RabbitMQEventBus` and `KafkaEventBus`.
+ */
+export abstract class EventBus implements AsyncDisposable {
+  protected readonly handlers: HandlerRegistry
+  protected readonly background: BackgroundPublishes
+  #isClosed = false
+
+  protected constructor({ handlers, background }: EventBusParts) {
+    this.handlers = handlers
+    this.background = background
+  }
+
+  /** True from the first call of {@link shutdown} on. */
+  get isShutdown(): boolean {
+    return this.#isClosed
+  }
+
+  /**
+   * Publishes events. In memory it resolves when every handler has run; on a broker when the broker has confirmed
+   * every event. Events of one call keep their order per aggregate; an empty array does nothing.
+   *
+   * @throws PublishError (brokers) that says for each event whether it was certainly not stored or may be.
+   * @throws BusClosedError after `shutdown`.
+   * @throws TypeError when something in the array is no event; then nothing was published.
+   */
+  async publish(events: readonly DomainEvent[], { background = false }: PublishOptions = {}): Promise<void> {
+    if (this.#isClosed) throw new BusClosedError('publish')
+    if (!Array.isArray(events)) {
+      throw new TypeError(`publish takes an array of events, got ${describeValue(events)}`)
+    }
+    for (const event of events) assertEvent(event)
+    if (events.length === 0) return
+    if (background && this.background.tryStart(() => this.publishNow(events))) return
+    await this.publishNow(events)
+  }
+
+  /**
+   * Subscribes a handler to one event class, or to several at once (its parameter is then their union). Subscribed
+   * twice, it is called twice. A change during a dispatch counts from the next event on.
+   *
+   * @returns the subscription; `using` ends it with the scope.
+   * @throws TypeError when the class is no event class or the handler no handler.
+   * @throws DuplicateEventTypeError when another class with the same event type is subscribed.
+   */
+  subscribe<const C extends EventClass | readonly EventClass[]>(
+    eventClass: C,
+    handler: AnyEventHandler<EventOf<C>>,
+    options?: SubscribeOptions,
+  ): Subscription {
+    return this.handlers.subscribe(eventClass, handler, options)
+  }
+
+  /**
+   * Takes off the oldest subscription of this very handler (the same reference) to this class.
+   * @returns true if there was one.
+   */
+  unsubscribe<E extends DomainEvent>(eventClass: EventClass<E>, handler: AnyEventHandler<E>): boolean {
+    return this.handlers.unsubscribe(eventClass, handler)
+  }
+
+  /** Subscribes an object to all event types that it declares itself. */
+  subscribeAll<E extends DomainEvent>(
+    subscriber: EventSubscriber<E> | AsyncEventHandler<E>,
+    options?: SubscribeOptions,
+  ): Subscription {
+    return this.handlers.subscribeAll(subscriber, options)
+  }
+
+  /** Subscribes a handler to every event, of any type. */
+  subscribeToAllEvents(handler: AnyEventHandler, options?: SubscribeOptions): Subscription {
+    return this.handlers.subscribeToAllEvents(handler, options)
+  }
+
+  /** @returns true if this very handler was subscribed to all events; takes off the oldest such subscription. */
+  unsubscribeFromAllEvents(handler: AnyEventHandler): boolean {
+    return this.handlers.unsubscribeFromAllEvents(handler)
+  }
+
+  /** Ends all subscriptions, those to all events too. */
+  clearSubscribers(): void {
+    this.handlers.clear()
+  }
+
+  /** Number of subscriptions to a class, or to all classes together; those to all events are not in it. */
+  getSubscriberCount(eventClass?: EventClass): number {
+    return this.handlers.count(eventClass)
+  }
+
+  /** Number of subscriptions to all events. */
+  getWildcardSubscriberCount(): number {
+    return this.handlers.wildcardCount()
+  }
+
+  /** Number of background publishes under way. */
+  getBackgroundTaskCount(): number {
+    return this.background.count
+  }
+
+  /**
+   * Ends the bus: waits for background publishes and running handlers, at most `timeoutMs`, then gives up on the
+   * rest and says so in the log. Never rejects for being late; a second call waits for the first.
+   *
+   * @throws ConfigError when `timeoutMs` is not a duration.
+   */
+  async shutdown({ timeoutMs }: ShutdownOptions = {}): Promise<void> {
+    if (timeoutMs !== undefined && !(typeof timeoutMs === 'number' && timeoutMs >= 0)) {
+      throw new ConfigError('shutdown', [
+        `timeoutMs must be a duration in milliseconds of at least 0, got ${describeValue(timeoutMs)}`,
+      ])
+    }
+    this.#isClosed = true
+    await this.close(timeoutMs)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.shutdown()
+  }
+
+  /** Publishes at least one event. */
+  protected abstract publishNow(events: readonly DomainEvent[]): Promise<void>
+
+  /** Called by each `shutdown`; must be fine with a second call. */
+  protected abstract close(timeoutMs: number | undefined): Promise<void>
+}

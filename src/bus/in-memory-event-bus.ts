@@ -1,0 +1,192 @@
+import type { Tracer as OpenTelemetryApiTracer } from '@opentelemetry/api'
+import { type DomainEvent, defaultRegistry, EventRegistry } from '../events/index.ts'
+import { type FieldsFirstLogger, type Logger, resolveLogger } from '../observability/logger.ts'
+import { type EventTracer, noTracer, OpenTelemetryTracer } from '../observability/tracer.ts'
+import { BackgroundPublishes } from './background-publishes.ts'
+import { Dispatcher } from './dispatcher.ts'
+import { ShutdownError } from './errors.ts'
+import { EventBus } from './event-bus.ts'
+import { HandlerRegistry } from './handler-registry.ts'
+import type { RunInfo } from './handler-run.ts'
+import {
+  booleanOption,
+  durationMs,
+  durationMsOrInfinity,
+  nonNegativeInteger,
+  type OptionRule,
+  objectWith,
+  optional,
+  resolveOptions,
+} from './options.ts'
+import { whenSettled } from './time.ts'
+
+export interface InMemoryEventBusOptions {
+  /** Open OpenTelemetry spans where an SDK is registered. Default true. */
+  readonly enableTracing?: boolean
+  /** Tracer to use instead of OpenTelemetry's global one. */
+  readonly tracer?: OpenTelemetryApiTracer
+  /** Where failures are reported; `console` (warnings and errors) by default. Takes pino's loggers too. */
+  readonly logger?: Logger | FieldsFirstLogger
+  /** Classes to decode with beside the subscribed ones. Default: the one `registerEvent` fills. */
+  readonly registry?: EventRegistry
+  /** Longest time of one run of a handler, in milliseconds. Default Infinity. */
+  readonly handlerTimeoutMs?: number
+  /** Background publishes under way at most; beyond it they run inline. Default 1,000. */
+  readonly maxBackgroundPublishes?: number
+  /** Longest time of a `shutdown` without a `timeoutMs` of its own, in milliseconds. Default 30,000. */
+  readonly shutdownTimeoutMs?: number
+}
+
+/** Counts since the bus was made. */
+export interface InMemoryEventBusStats {
+  readonly eventsPublished: number
+  /** Runs of handlers that ended without an error. */
+  readonly handlersInvoked: number
+  /** Runs of handlers that failed. */
+  readonly handlerErrors: number
+  readonly backgroundTasksCreated: number
+  readonly backgroundTasksCompleted: number
+}
+
+const defaults = {
+  enableTracing: true,
+  tracer: undefined as OpenTelemetryApiTracer | undefined,
+  logger: undefined as Logger | FieldsFirstLogger | undefined,
+  registry: defaultRegistry,
+  handlerTimeoutMs: Number.POSITIVE_INFINITY,
+  maxBackgroundPublishes: 1000,
+  shutdownTimeoutMs: 30_000,
+}
+
+export const observabilityRules = {
+  enableTracing: booleanOption,
+  tracer: optional(objectWith('an OpenTelemetry tracer', 'startSpan')),
+  logger: optional(objectWith('a logger with debug, info, warn and error', 'debug', 'info', 'warn', 'error')),
+} satisfies Record<string, OptionRule>
+
+const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
+  ...observabilityRules,
+  registry: { rule: 'an EventRegistry', isValid: (value) => value instanceof EventRegistry },
+  handlerTimeoutMs: durationMsOrInfinity,
+  maxBackgroundPublishes: nonNegativeInteger,
+  shutdownTimeoutMs: durationMs,
+}
+
+/**
+ * The bus within one process. `publish` resolves when every handler has run: events one after the other in the
+ * order of the array, the handlers of one event at the same time. A failing handler is logged and counted, and
+ * stops nobody. Publishes that overlap in time run side by side, so await one to have its events handled before
+ * the next one's.
+ */
+export class InMemoryEventBus extends EventBus {
+  readonly #dispatcher: Dispatcher
+  readonly #tracer: EventTracer
+  readonly #logger: Logger
+  readonly #shutdownTimeoutMs: number
+  readonly #stopped = new AbortController()
+  readonly #runInfo: RunInfo = {
+    attempt: 1,
+    deliveryCount: 1,
+    consumerGroup: undefined,
+    messageId: undefined,
+    busSignal: this.#stopped.signal,
+  }
+  #active = 0
+  #whenIdle: PromiseWithResolvers<void> | undefined
+  #eventsPublished = 0
+  #handlersInvoked = 0
+  #handlerErrors = 0
+
+  /** @throws ConfigError when an option is unknown or out of range. */
+  constructor(options: InMemoryEventBusOptions = {}) {
+    const resolved = resolveOptions('InMemoryEventBus', options, defaults, rules)
+    const logger = resolveLogger(resolved.logger)
+    super({
+      handlers: new HandlerRegistry(resolved.registry),
+      background: new BackgroundPublishes(resolved.maxBackgroundPublishes, logger),
+    })
+    this.#logger = logger
+    this.#shutdownTimeoutMs = resolved.shutdownTimeoutMs
+    this.#tracer = resolved.enableTracing ? new OpenTelemetryTracer(resolved.tracer) : noTracer
+    this.#dispatcher = new Dispatcher({
+      tracer: this.#tracer,
+      handlerTimeoutMs: resolved.handlerTimeoutMs,
+      observer: {
+        handled: () => {
+          this.#handlersInvoked += 1
+        },
+        failed: (event, { handler, error }) => {
+          this.#handlerErrors += 1
+          const { eventId, eventType } = event
+          this.#logger.error('handler failed', { eventId, eventType, handlerName: handler.name, error })
+        },
+      },
+    })
+  }
+
+  /** A snapshot of the counts. */
+  getStats(): InMemoryEventBusStats {
+    return {
+      eventsPublished: this.#eventsPublished,
+      handlersInvoked: this.#handlersInvoked,
+      handlerErrors: this.#handlerErrors,
+      backgroundTasksCreated: this.background.created,
+      backgroundTasksCompleted: this.background.completed,
+    }
+  }
+
+  protected override async publishNow(events: readonly DomainEvent[]): Promise<void> {
+    this.#active += 1
+    try {
+      for (const event of events) {
+        const pending = this.#dispatch(event)
+        if (pending !== undefined) await pending
+      }
+    } finally {
+      this.#active -= 1
+      if (this.#active === 0) this.#whenIdle?.resolve()
+    }
+  }
+
+  protected override async close(timeoutMs = this.#shutdownTimeoutMs): Promise<void> {
+    const inTime = await whenSettled(this.#drain(), timeoutMs)
+    if (inTime) return
+    this.#logger.warn('shutdown timed out', { timeoutMs, unfinishedPublishes: this.#active })
+    this.#stopped.abort(new ShutdownError())
+    this.background.abandon()
+  }
+
+  async #drain(): Promise<void> {
+    await this.background.drained()
+    if (this.#active === 0) return
+    this.#whenIdle ??= Promise.withResolvers()
+    await this.#whenIdle.promise
+  }
+
+  /** @returns a promise only where a handler is asynchronous. */
+  #dispatch(event: DomainEvent): Promise<unknown> | undefined {
+    this.#eventsPublished += 1
+    const handlers = this.handlers.handlersFor(event.eventType)
+    const result = this.#tracer.inSpan(dispatchSpan(event, handlers.length), () =>
+      this.#dispatcher.run(handlers, event, this.#runInfo),
+    )
+    return result instanceof Promise ? result : undefined
+  }
+}
+
+function dispatchSpan(event: DomainEvent, handlerCount: number) {
+  return {
+    role: 'producer' as const,
+    name: () => `memory.publish ${event.eventType}`,
+    attributes: () => ({
+      'messaging.system': 'memory',
+      'messaging.operation.type': 'publish',
+      'messaging.message.id': event.eventId,
+      'eventspine.event.type': event.eventType,
+      'eventspine.event.id': event.eventId,
+      'eventspine.aggregate.id': event.aggregateId,
+      'eventspine.aggregate.type': event.aggregateType,
+      'eventspine.handler.count': handlerCount,
+    }),
+  }
+}

@@ -1,0 +1,144 @@
+import { ConfigError, describeValue } from '../errors.ts'
+
+/** What an option may be. */
+export interface OptionRule {
+  /** Completes the sentence "X must be ...". */
+  readonly rule: string
+  readonly isValid: (value: unknown) => boolean
+  /** Its value must never be shown. */
+  readonly isSecret?: boolean
+}
+
+const isInteger = (value: unknown): value is number =>
+  typeof value === 'number' && Number.isSafeInteger(value)
+
+export const positiveInteger: OptionRule = {
+  rule: 'a positive integer',
+  isValid: (value) => isInteger(value) && value >= 1,
+}
+
+export const nonNegativeInteger: OptionRule = {
+  rule: 'an integer of at least 0',
+  isValid: (value) => isInteger(value) && value >= 0,
+}
+
+/** Timers cannot wait longer than this. */
+const MAX_TIMER_MS = 2 ** 31 - 1
+
+export const durationMs: OptionRule = {
+  rule: `a positive integer of milliseconds (at most ${MAX_TIMER_MS})`,
+  isValid: (value) => isInteger(value) && value >= 1 && value <= MAX_TIMER_MS,
+}
+
+export const delayMs: OptionRule = {
+  rule: `an integer of milliseconds from 0 to ${MAX_TIMER_MS}`,
+  isValid: (value) => isInteger(value) && value >= 0 && value <= MAX_TIMER_MS,
+}
+
+export const durationMsOrInfinity: OptionRule = {
+  rule: `${durationMs.rule}, or Infinity for no limit`,
+  isValid: (value) => value === Number.POSITIVE_INFINITY || durationMs.isValid(value),
+}
+
+export const positiveIntegerOrInfinity: OptionRule = {
+  rule: 'a positive integer, or Infinity for no limit',
+  isValid: (value) => value === Number.POSITIVE_INFINITY || positiveInteger.isValid(value),
+}
+
+export const fraction: OptionRule = {
+  rule: 'a number from 0 to 1',
+  isValid: (value) => typeof value === 'number' && value >= 0 && value <= 1,
+}
+
+export const booleanOption: OptionRule = {
+  rule: 'true or false',
+  isValid: (value) => typeof value === 'boolean',
+}
+
+export const nonEmptyText: OptionRule = {
+  rule: 'a non-empty string',
+  isValid: (value) => typeof value === 'string' && value !== '',
+}
+
+/** A rule that also lets an option be absent. */
+export function optional(rule: OptionRule): OptionRule {
+  return { ...rule, isValid: (value) => value === undefined || rule.isValid(value) }
+}
+
+export function oneOf(...values: readonly string[]): OptionRule {
+  return {
+    rule: `one of ${values.map((value) => `'${value}'`).join(', ')}`,
+    isValid: (value) => typeof value === 'string' && values.includes(value),
+  }
+}
+
+/** A rule for an object with these methods, such as a logger. */
+export function objectWith(rule: string, ...methods: readonly string[]): OptionRule {
+  return {
+    rule,
+    isValid: (value) =>
+      typeof value === 'object' &&
+      value !== null &&
+      methods.every((method) => typeof Reflect.get(value, method) === 'function'),
+  }
+}
+
+/**
+ * The options of a class, complete and frozen. All faults are reported together.
+ *
+ * @param subject - the class's name, for the message.
+ * @param given - what the user passed; undefined values count as absent.
+ * @param defaults - a value (undefined too) for every option there is.
+ * @throws ConfigError
+ */
+export function resolveOptions<T extends object>(
+  subject: string,
+  given: unknown,
+  defaults: T,
+  rules: Readonly<Record<keyof T & string, OptionRule>>,
+): Readonly<T> {
+  if (given !== undefined && (typeof given !== 'object' || given === null)) {
+    throw new ConfigError(subject, [`the options must be an object, got ${describeValue(given)}`])
+  }
+  const known: Readonly<Record<string, OptionRule>> = rules
+  const faults: string[] = []
+  const set: Record<string, unknown> = {}
+  for (const [name, value] of Object.entries(given ?? {})) {
+    const rule = Object.hasOwn(known, name) ? known[name] : undefined
+    if (rule === undefined) faults.push(`${name} is not an option${suggestion(name, Object.keys(known))}`)
+    else if (value === undefined) continue
+    else if (!rule.isValid(value)) {
+      faults.push(
+        `${name} must be ${rule.rule}, got ${rule.isSecret === true ? 'another value' : describeValue(value)}`,
+      )
+    } else set[name] = value
+  }
+  if (faults.length > 0) throw new ConfigError(subject, faults)
+  return Object.freeze({ ...defaults, ...set })
+}
+
+function suggestion(name: string, known: readonly string[]): string {
+  const plain = (text: string) => text.toLowerCase().replaceAll('_', '')
+  const near = known.find(
+    (candidate) =>
+      plain(candidate) === plain(name) ||
+      plain(candidate).startsWith(plain(name)) ||
+      plain(name).startsWith(plain(candidate)) ||
+      distance(plain(candidate), plain(name)) <= 2,
+  )
+  return near === undefined ? ` (there are: ${known.join(', ')})` : `; did you mean ${near}?`
+}
+
+/** Levenshtein distance. */
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index)
+  for (let i = 1; i <= a.length; i += 1) {
+    const next = [i]
+    for (let j = 1; j <= b.length; j += 1) {
+      const substitution = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1)
+      next.push(Math.min((row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1, substitution))
+    }
+    row = next
+  }
+  return row[b.length] ?? 0
+}

@@ -1,0 +1,1 @@
+export type { FieldsFirstLogger, LogFields, Logger } from './logger.ts'

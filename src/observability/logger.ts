@@ -1,0 +1,66 @@
+/** Fields of a log line. Never a payload, never a secret. */
+export type LogFields = Readonly<Record<string, unknown>>
+
+/** Where log lines go: a fixed sentence and its fields. `console` and most loggers fit. */
+export interface Logger {
+  debug(message: string, fields?: LogFields): void
+  info(message: string, fields?: LogFields): void
+  warn(message: string, fields?: LogFields): void
+  error(message: string, fields?: LogFields): void
+}
+
+/** pino and its like: fields first, then the message. */
+export interface FieldsFirstLogger {
+  /** What tells this shape from {@link Logger}: pino's loggers have it, `console` has not. */
+  child(bindings: object): unknown
+  debug(fields: object, message: string): void
+  info(fields: object, message: string): void
+  warn(fields: object, message: string): void
+  error(fields: object, message: string): void
+}
+
+/** The logger in use: the one given, pino's argument order turned round, or the console's warnings and errors. */
+export function resolveLogger(given: Logger | FieldsFirstLogger | undefined): Logger {
+  if (given === undefined) return consoleLogger
+  return isFieldsFirst(given) ? adaptFieldsFirst(given) : given
+}
+
+export function isLogger(value: unknown): boolean {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    ['debug', 'info', 'warn', 'error'].every((level) => typeof Reflect.get(value, level) === 'function')
+  )
+}
+
+function isFieldsFirst(logger: Logger | FieldsFirstLogger): logger is FieldsFirstLogger {
+  return 'child' in logger && typeof logger.child === 'function'
+}
+
+function adaptFieldsFirst(logger: FieldsFirstLogger): Logger {
+  return {
+    debug: (message, fields = {}) => logger.debug(fields, message),
+    info: (message, fields = {}) => logger.info(fields, message),
+    warn: (message, fields = {}) => logger.warn(fields, message),
+    error: (message, fields = {}) => logger.error(fields, message),
+  }
+}
+
+/** Warnings and errors on the console, one line each. */
+const consoleLogger: Logger = {
+  debug: () => undefined,
+  info: () => undefined,
+  warn: (message, fields) => console.warn(formatLine(message, fields)),
+  error: (message, fields) => console.error(formatLine(message, fields)),
+}
+
+function formatLine(message: string, fields: LogFields = {}): string {
+  const shown = Object.entries(fields).map(([key, value]) => ` ${key}=${formatField(value)}`)
+  return `eventspine: ${message}${shown.join('')}`
+}
+
+function formatField(value: unknown): string {
+  if (value instanceof Error) return JSON.stringify(`${value.name}: ${value.message}`)
+  if (typeof value === 'string') return /^[\w.:/@#-]+$/.test(value) ? value : JSON.stringify(value)
+  return typeof value === 'object' ? JSON.stringify(value) : String(value)
+}
