@@ -28,3 +28,63 @@ export class ShutdownError extends EventspineError {
     super('The bus is shutting down and its timeout has passed.')
   }
 }
+
+/** What became of one event of a failed publish. */
+export interface PublishOutcome {
+  readonly eventId: string
+  readonly eventType: string
+  /**
+   * `'stored'`: the broker confirmed it. `'notStored'`: it is certainly not on the broker; publish it again.
+   * `'unknown'`: the answer was lost; published again it may be there twice, with the same event id.
+   */
+  readonly status: 'stored' | 'notStored' | 'unknown'
+  readonly error: Error | undefined
+}
+
+/** Not every event of a publish was confirmed. `outcomes` says of each event what is known. */
+export class PublishError extends EventspineError {
+  readonly code = 'PUBLISH_FAILED'
+  override readonly retryable = true
+  /** One per event of the call, in its order. */
+  readonly outcomes: readonly PublishOutcome[]
+  /** The different errors behind it. */
+  readonly errors: readonly Error[]
+
+  constructor(system: string, outcomes: readonly PublishOutcome[]) {
+    const count = (status: PublishOutcome['status']) =>
+      outcomes.filter((outcome) => outcome.status === status).length
+    const errors = [
+      ...new Map(outcomes.flatMap(({ error }) => (error ? [[error.message, error]] : []))).values(),
+    ]
+    super(
+      `Of ${outcomes.length} events published to ${system}, ${count('stored')} are stored, ${count('notStored')} are ` +
+        `not, and ${count('unknown')} may be: ${errors.map(({ message }) => message).join('; ')}`,
+      { cause: errors[0] },
+    )
+    this.outcomes = outcomes
+    this.errors = errors
+  }
+}
+
+/** The broker was not there in time for a publish. */
+export class PublishTimeoutError extends EventspineError {
+  readonly code = 'PUBLISH_TIMEOUT'
+  override readonly retryable = true
+
+  constructor(timeoutMs: number, detail: string) {
+    super(`no confirmation within ${timeoutMs} ms (publishTimeoutMs): ${detail}`)
+  }
+}
+
+/** The broker cannot be reached, or refuses to talk. The text names the address, never the password. */
+export class ConnectionError extends EventspineError {
+  readonly code: 'CONNECTION_FAILED' | 'AUTHENTICATION_FAILED' | 'TOPOLOGY_CONFLICT' | 'CONNECTION_LOST'
+  override readonly retryable: boolean
+
+  /** @param code - all but `'CONNECTION_FAILED'` and `'CONNECTION_LOST'` need somebody to change something. */
+  constructor(code: ConnectionError['code'], message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.code = code
+    this.retryable = code === 'CONNECTION_FAILED' || code === 'CONNECTION_LOST'
+  }
+}

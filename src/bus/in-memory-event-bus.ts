@@ -8,14 +8,12 @@ import { ShutdownError } from './errors.ts'
 import { EventBus } from './event-bus.ts'
 import { HandlerRegistry } from './handler-registry.ts'
 import type { RunInfo } from './handler-run.ts'
+import { observabilityRules } from './observability-options.ts'
 import {
-  booleanOption,
   durationMs,
   durationMsOrInfinity,
   nonNegativeInteger,
   type OptionRule,
-  objectWith,
-  optional,
   resolveOptions,
 } from './options.ts'
 import { whenSettled } from './time.ts'
@@ -57,12 +55,6 @@ const defaults = {
   maxBackgroundPublishes: 1000,
   shutdownTimeoutMs: 30_000,
 }
-
-export const observabilityRules = {
-  enableTracing: booleanOption,
-  tracer: optional(objectWith('an OpenTelemetry tracer', 'startSpan')),
-  logger: optional(objectWith('a logger with debug, info, warn and error', 'debug', 'info', 'warn', 'error')),
-} satisfies Record<string, OptionRule>
 
 const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
   ...observabilityRules,

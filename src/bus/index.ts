@@ -1,4 +1,22 @@
-export { BusClosedError, HandlerTimeoutError, ShutdownError } from './errors.ts'
+export { BrokerEventBus, type NoticeSubscription } from './broker-event-bus.ts'
+export type { BrokerOptions } from './broker-options.ts'
+export type { BrokerEventBusStats } from './bus-counters.ts'
+export {
+  type DeadLetter,
+  type DeadLetterFilter,
+  type DeadLetterList,
+  type DeadLetterListOptions,
+  DeadLetterQueue,
+} from './dead-letter-queue.ts'
+export {
+  BusClosedError,
+  ConnectionError,
+  HandlerTimeoutError,
+  PublishError,
+  type PublishOutcome,
+  PublishTimeoutError,
+  ShutdownError,
+} from './errors.ts'
 export { EventBus, type PublishOptions, type ShutdownOptions } from './event-bus.ts'
 export {
   type AnyEventHandler,
@@ -9,8 +27,19 @@ export {
   type HandlerContext,
 } from './event-handler.ts'
 export type { SubscribeOptions, Subscription } from './handler-registry.ts'
-export {
-  InMemoryEventBus,
-  type InMemoryEventBusOptions,
-  type InMemoryEventBusStats,
-} from './in-memory-event-bus.ts'
+export { InMemoryEventBus, type InMemoryEventBusOptions, type InMemoryEventBusStats } from './in-memory-event-bus.ts'
+export type { BusNotice, BusNoticeListener } from './notices.ts'
+export type {
+  Consumption,
+  DeadLetterPage,
+  DeadLetterReason,
+  DeadLetterStore,
+  Delivery,
+  IncomingMessage,
+  Intake,
+  OutgoingMessage,
+  PublishFailure,
+  StoredDeadLetter,
+  Transport,
+  TransportHost,
+} from './transport.ts'

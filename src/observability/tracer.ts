@@ -1,6 +1,8 @@
 import {
   type Attributes,
   context,
+  propagation,
+  ROOT_CONTEXT,
   type Tracer as OpenTelemetryApiTracer,
   ProxyTracerProvider,
   type Span,
@@ -10,11 +12,16 @@ import {
 } from '@opentelemetry/api'
 import { toError } from '../errors.ts'
 
+/** Where a trace context travels: `traceparent`, `tracestate`, `baggage`. */
+export type TraceHeaders = Readonly<Record<string, string>>
+
 export type SpanRole = 'producer' | 'consumer' | 'internal'
 
 /** A span to open. Name and attributes are made only when somebody records them. */
 export interface SpanRequest {
   readonly role: SpanRole
+  /** Headers of the message that caused it; with a trace context in them the span is its child. */
+  readonly parent?: TraceHeaders
   name(): string
   attributes(): Attributes
 }
@@ -23,10 +30,12 @@ export interface SpanRequest {
 export interface EventTracer {
   /** Runs `body` in an active span that ends when the result, or the promise it is, has settled. */
   inSpan<T>(request: SpanRequest, body: () => T): T
+  /** The headers that carry the active trace context; undefined when there is none. */
+  traceHeaders(): TraceHeaders | undefined
 }
 
 /** Opens no spans. */
-export const noTracer: EventTracer = { inSpan: (_request, body) => body() }
+export const noTracer: EventTracer = { inSpan: (_request, body) => body(), traceHeaders: () => undefined }
 
 const KINDS: Readonly<Record<SpanRole, SpanKind>> = {
   producer: SpanKind.PRODUCER,
@@ -48,9 +57,19 @@ export class OpenTelemetryTracer implements EventTracer {
   inSpan<T>(request: SpanRequest, body: () => T): T {
     const tracer = this.#given ?? globalTracer()
     if (tracer === undefined) return body()
-    const span = tracer.startSpan(request.name(), { kind: KINDS[request.role] })
+    const { parent } = request
+    const outer = parent === undefined ? context.active() : propagation.extract(ROOT_CONTEXT, parent)
+    const span = tracer.startSpan(request.name(), { kind: KINDS[request.role] }, outer)
     if (span.isRecording()) span.setAttributes(request.attributes())
-    return context.with(trace.setSpan(context.active(), span), () => endAfter(span, body))
+    return context.with(trace.setSpan(outer, span), () => endAfter(span, body))
+  }
+
+  traceHeaders(): TraceHeaders | undefined {
+    const active = context.active()
+    if (trace.getSpanContext(active) === undefined) return undefined
+    const carrier: Record<string, string> = {}
+    propagation.inject(active, carrier)
+    return carrier
   }
 }
 

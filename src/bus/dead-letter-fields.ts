@@ -1,0 +1,70 @@
+import { parseNames } from './replay-headers.ts'
+import type { DeadLetterReason } from './transport.ts'
+
+/** Longest error text kept with a dead letter, in characters; eventsource-py's limit on Kafka. */
+const MAX_ERROR_TEXT = 1000
+
+/**
+ * A reason as text fields, by the names that eventsource-py uses on Kafka and further ones that it ignores. Each
+ * transport writes them in its spelling.
+ */
+export function writeReason(reason: DeadLetterReason): Record<string, string> {
+  return {
+    dlq_reason: reason.kind,
+    dlq_error_type: reason.errorName.slice(0, MAX_ERROR_TEXT),
+    dlq_error_message: reason.errorMessage.slice(0, MAX_ERROR_TEXT),
+    dlq_retry_count: String(Math.max(0, reason.attempts - 1)),
+    dlq_timestamp: pythonTime(reason.failedAt),
+    dlq_consumer_group: reason.consumerGroup,
+    dlq_handlers: JSON.stringify(reason.handlerNames),
+    dlq_attempts: String(reason.attempts),
+    dlq_first_failed_at: pythonTime(reason.firstFailedAt),
+  }
+}
+
+/** The reason in such fields, as far as they hold one: eventsource-py writes less than we do. */
+export function readReason(fields: Readonly<Record<string, string | undefined>>): Partial<DeadLetterReason> {
+  const retries = wholeNumber(fields['dlq_retry_count'])
+  return definedOnly({
+    kind: kindOf(fields['dlq_reason']),
+    errorName: fields['dlq_error_type'],
+    errorMessage: fields['dlq_error_message'],
+    handlerNames: fields['dlq_handlers'] === undefined ? undefined : parseNames(fields['dlq_handlers']),
+    consumerGroup: fields['dlq_consumer_group'],
+    attempts: wholeNumber(fields['dlq_attempts']) ?? (retries === undefined ? undefined : retries + 1),
+    firstFailedAt: timeOf(fields['dlq_first_failed_at']),
+    failedAt: timeOf(fields['dlq_timestamp']),
+  })
+}
+
+const KINDS: readonly string[] = [
+  'max_retries_exceeded',
+  'deserialization_error',
+  'delivery_limit_exceeded',
+  'handler_not_found',
+] satisfies readonly DeadLetterReason['kind'][]
+
+function kindOf(text: string | undefined): DeadLetterReason['kind'] | undefined {
+  // The list above holds exactly the kinds.
+  return text !== undefined && KINDS.includes(text) ? (text as DeadLetterReason['kind']) : undefined
+}
+
+function wholeNumber(text: string | undefined): number | undefined {
+  return text !== undefined && /^\d{1,9}$/.test(text) ? Number(text) : undefined
+}
+
+function timeOf(text: string | undefined): Date | undefined {
+  if (text === undefined) return undefined
+  const time = new Date(text)
+  return Number.isNaN(time.getTime()) ? undefined : time
+}
+
+function pythonTime(time: Date): string {
+  return time.toISOString().replace('Z', '+00:00')
+}
+
+function definedOnly<T extends object>(fields: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  const entries = Object.entries(fields).filter(([, value]) => value !== undefined)
+  // Only undefined values were taken out.
+  return Object.fromEntries(entries) as { [K in keyof T]?: Exclude<T[K], undefined> }
+}

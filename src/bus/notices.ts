@@ -1,0 +1,17 @@
+/**
+ * What a bus tells of its broker, beside the log: `bus.onNotice(listener)`.
+ *
+ * - `connectionLost`: the connection broke; the bus is reconnecting.
+ * - `reconnected`: it is back.
+ * - `topologyRestored`: a vanished consumer group, queue or topic (`what`) was declared again.
+ * - `eventsLost`: the broker no longer has events that were not handled; `detail` says which.
+ * - `pendingClaimed`: `count` messages of a consumer that died or stopped were taken over.
+ */
+export type BusNotice =
+  | { readonly type: 'connectionLost'; readonly error: Error }
+  | { readonly type: 'reconnected' }
+  | { readonly type: 'topologyRestored'; readonly what: string }
+  | { readonly type: 'eventsLost'; readonly detail: string; readonly count: number | undefined }
+  | { readonly type: 'pendingClaimed'; readonly count: number }
+
+export type BusNoticeListener = (notice: BusNotice) => void

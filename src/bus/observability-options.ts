@@ -1,0 +1,8 @@
+import { booleanOption, type OptionRule, objectWith, optional } from './options.ts'
+
+/** Rules of the options that say how a bus reports. */
+export const observabilityRules = {
+  enableTracing: booleanOption,
+  tracer: optional(objectWith('an OpenTelemetry tracer', 'startSpan')),
+  logger: optional(objectWith('a logger with debug, info, warn and error', 'debug', 'info', 'warn', 'error')),
+} satisfies Record<string, OptionRule>

@@ -1,0 +1,54 @@
+/** Little room is offered only after so long, so that a full pipeline is not refilled one message at a time. */
+const COALESCE_MS = 5
+
+/** Counts what is held against the most that may be, and tells who waits for room. */
+export class RoomGauge {
+  readonly #limit: number
+  #held = 0
+  #waiting: PromiseWithResolvers<void> | undefined
+  #timer: NodeJS.Timeout | undefined
+  #isClosed = false
+
+  constructor(limit: number) {
+    this.#limit = limit
+  }
+
+  get held(): number {
+    return this.#held
+  }
+
+  get room(): number {
+    return Math.max(0, this.#limit - this.#held)
+  }
+
+  take(): void {
+    this.#held += 1
+  }
+
+  free(): void {
+    this.#held -= 1
+    if (this.#waiting === undefined) return
+    if (this.room * 4 >= this.#limit) this.#tell()
+    else this.#timer ??= setTimeout(() => this.#tell(), COALESCE_MS)
+  }
+
+  /** Resolves when there is room, or when nobody needs any more. */
+  async whenRoom(): Promise<void> {
+    while (this.room === 0 && !this.#isClosed) {
+      this.#waiting ??= Promise.withResolvers()
+      await this.#waiting.promise
+    }
+  }
+
+  close(): void {
+    this.#isClosed = true
+    this.#tell()
+  }
+
+  #tell(): void {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    this.#waiting?.resolve()
+    this.#waiting = undefined
+  }
+}

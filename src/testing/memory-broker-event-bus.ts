@@ -1,0 +1,33 @@
+import { BrokerEventBus } from '../bus/broker-event-bus.ts'
+import { type BrokerOptions, brokerDefaults, brokerRules } from '../bus/broker-options.ts'
+import { resolveOptions } from '../bus/options.ts'
+import { MemoryBroker } from './memory-broker.ts'
+import { MemoryTransport } from './memory-transport.ts'
+
+export interface MemoryBrokerEventBusOptions extends BrokerOptions {
+  /** The broker; one of its own by default. */
+  readonly broker?: MemoryBroker
+}
+
+/** A broker bus without a broker: everything but the network, for tests of programs that use one. */
+export class MemoryBrokerEventBus extends BrokerEventBus {
+  readonly broker: MemoryBroker
+  readonly #crash: () => void
+
+  /** @throws ConfigError when an option is unknown or out of range. */
+  constructor({ broker = new MemoryBroker(), ...options }: MemoryBrokerEventBusOptions = {}) {
+    const resolved = resolveOptions('MemoryBrokerEventBus', options, brokerDefaults, brokerRules)
+    let transport: MemoryTransport | undefined
+    super(resolved, (host) => {
+      transport = new MemoryTransport(broker, resolved.consumerGroup, resolved.publishTimeoutMs, host)
+      return transport
+    })
+    this.broker = broker
+    this.#crash = () => transport?.crash()
+  }
+
+  /** Loses this bus's consumer as if its process had been killed: nothing is settled any more. */
+  crash(): void {
+    this.#crash()
+  }
+}

@@ -1,0 +1,215 @@
+import { randomUUID } from 'node:crypto'
+import type { DeadLetterReason, OutgoingMessage, StoredDeadLetter } from '../bus/transport.ts'
+import type { EncodedMessage, MessageHeaders } from '../codec/index.ts'
+
+/** A message that a group has not settled. */
+export interface PendingMessage {
+  readonly id: string
+  readonly key: string | undefined
+  readonly headers: MessageHeaders
+  readonly body: string | Uint8Array
+  /** Attempts that began, or may have begun before a crash. */
+  attemptsBegun: number
+  settledHandlers: readonly string[]
+  /** The consumer that has it; undefined while it waits to be delivered again. */
+  consumer: string | undefined
+}
+
+type StoredMessage = Pick<PendingMessage, 'id' | 'key' | 'headers' | 'body'>
+
+interface Group {
+  position: number
+  readonly pending: Map<string, PendingMessage>
+}
+
+/** Bytes for {@link MemoryBroker.publishRaw}, as any other producer might write them. */
+export interface RawMessage extends EncodedMessage {
+  readonly key?: string
+}
+
+/**
+ * A broker in memory: one log, consumer groups with pending messages, a dead letter queue, and switches for
+ * faults. Give the same broker to several `MemoryBrokerEventBus`es.
+ */
+export class MemoryBroker {
+  readonly #log: StoredMessage[] = []
+  readonly #groups = new Map<string, Group>()
+  readonly #deadLetters = new Map<string, StoredDeadLetter & { readonly original: StoredMessage }>()
+  readonly #listeners = new Set<() => void>()
+  #nextId = 1
+  #isDown = false
+
+  /** While true, a publish is stored but its confirmation is lost. */
+  losesConfirmations = false
+  /** While true, acknowledgments are lost. */
+  losesAcks = false
+  /** While true, dead letters cannot be stored. */
+  refusesDeadLetters = false
+  /** Delay of each publish and each delivery, in milliseconds. */
+  latencyMs = 0
+
+  /** While true, no link works: publishes wait, nothing is delivered. */
+  get isDown(): boolean {
+    return this.#isDown
+  }
+
+  /** Cuts all links. */
+  goDown(): void {
+    this.#isDown = true
+    this.#changed()
+  }
+
+  /** Lets all links come back. */
+  comeUp(): void {
+    this.#isDown = false
+    this.#changed()
+  }
+
+  /** Forgets all consumer groups, as a broker does whose state was flushed; the log stays. */
+  loseGroups(): void {
+    this.#groups.clear()
+    this.#changed()
+  }
+
+  /** Delivers everything unsettled again, although its consumers are alive. */
+  redeliverAll(): void {
+    for (const group of this.#groups.values()) {
+      for (const message of group.pending.values()) message.consumer = undefined
+    }
+    this.#changed()
+  }
+
+  /** Writes a message past every check. */
+  publishRaw(message: RawMessage): void {
+    this.#append({ id: this.#id(), key: message.key, headers: message.headers, body: message.body })
+  }
+
+  /** Unsettled messages of a group. */
+  pendingCount(group: string): number {
+    return this.#groups.get(group)?.pending.size ?? 0
+  }
+
+  /** @internal */
+  append(message: OutgoingMessage): void {
+    this.publishRaw({ key: message.key, headers: message.headers, body: message.body })
+  }
+
+  /** @internal @returns true when the group was made by this call. */
+  ensureGroup(name: string): boolean {
+    if (this.#groups.has(name)) return false
+    this.#groups.set(name, { position: 0, pending: new Map() })
+    return true
+  }
+
+  /** @internal @returns undefined when there is nothing to deliver or no such group. */
+  take(groupName: string, consumer: string): PendingMessage | undefined {
+    const group = this.#groups.get(groupName)
+    if (group === undefined) return undefined
+    for (const message of group.pending.values()) {
+      if (message.consumer !== undefined) continue
+      message.consumer = consumer
+      return message
+    }
+    const next = this.#log[group.position]
+    if (next === undefined) return undefined
+    group.position += 1
+    const message: PendingMessage = { ...next, attemptsBegun: 0, settledHandlers: [], consumer }
+    group.pending.set(next.id, message)
+    return message
+  }
+
+  /** @internal */
+  hasGroup(name: string): boolean {
+    return this.#groups.has(name)
+  }
+
+  /** @internal */
+  holds(groupName: string, id: string, consumer: string): boolean {
+    return this.#groups.get(groupName)?.pending.get(id)?.consumer === consumer
+  }
+
+  /** @internal */
+  settle(groupName: string, id: string): boolean {
+    return this.#groups.get(groupName)?.pending.delete(id) ?? false
+  }
+
+  /** @internal Makes what a consumer holds deliverable again. */
+  giveBack(groupName: string, consumer: string): void {
+    for (const message of this.#groups.get(groupName)?.pending.values() ?? []) {
+      if (message.consumer === consumer) message.consumer = undefined
+    }
+    this.#changed()
+  }
+
+  /** @internal */
+  bury(groupName: string, id: string, reason: DeadLetterReason): void {
+    const message = this.#groups.get(groupName)?.pending.get(id)
+    if (message === undefined) return
+    const original: StoredMessage = { id, key: message.key, headers: message.headers, body: message.body }
+    const letterId = this.#id()
+    this.#deadLetters.set(letterId, {
+      id: letterId,
+      message: original,
+      reason,
+      source: `log ${id}`,
+      original,
+    })
+    this.settle(groupName, id)
+  }
+
+  /** @internal */
+  deadLetters(): readonly StoredDeadLetter[] {
+    return [...this.#deadLetters.values()]
+  }
+
+  /** @internal */
+  removeDeadLetter(id: string): boolean {
+    return this.#deadLetters.delete(id)
+  }
+
+  /** @internal Puts a dead letter back into the pending messages of its group. */
+  replay(
+    id: string,
+    fallbackGroup: string,
+    headersFor: (reason: Partial<DeadLetterReason>) => MessageHeaders,
+  ): boolean {
+    const letter = this.#deadLetters.get(id)
+    if (letter === undefined) return false
+    const groupName = letter.reason.consumerGroup ?? fallbackGroup
+    this.ensureGroup(groupName)
+    const headers = { ...letter.original.headers, ...headersFor(letter.reason) }
+    const replayId = this.#id()
+    this.#groups.get(groupName)?.pending.set(replayId, {
+      ...letter.original,
+      id: replayId,
+      headers,
+      attemptsBegun: 0,
+      settledHandlers: [],
+      consumer: undefined,
+    })
+    this.#deadLetters.delete(id)
+    this.#changed()
+    return true
+  }
+
+  /** @internal Calls back after every change that may make a delivery possible or impossible. */
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  #append(message: StoredMessage): void {
+    this.#log.push(message)
+    this.#changed()
+  }
+
+  #id(): string {
+    const id = `${this.#nextId}-${randomUUID().slice(0, 4)}`
+    this.#nextId += 1
+    return id
+  }
+
+  #changed(): void {
+    for (const listener of this.#listeners) listener()
+  }
+}

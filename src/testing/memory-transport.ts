@@ -1,0 +1,238 @@
+import { randomUUID } from 'node:crypto'
+import { setTimeout as delay } from 'node:timers/promises'
+import { ConnectionError, PublishTimeoutError } from '../bus/errors.ts'
+import { REPLAY_HANDLERS, replayHeader } from '../bus/replay-headers.ts'
+import type {
+  Consumption,
+  DeadLetterReason,
+  DeadLetterStore,
+  Delivery,
+  IncomingMessage,
+  Intake,
+  OutgoingMessage,
+  PublishFailure,
+  Transport,
+  TransportHost,
+} from '../bus/transport.ts'
+import type { MemoryBroker, PendingMessage } from './memory-broker.ts'
+
+/** The transport of {@link MemoryBroker}: small enough to read as an example of one. */
+export class MemoryTransport implements Transport {
+  readonly system = 'memory'
+  readonly destination = 'memory-broker'
+  readonly deadLetters: DeadLetterStore
+  readonly #broker: MemoryBroker
+  readonly #group: string
+  readonly #host: TransportHost
+  readonly #publishTimeoutMs: number
+  #unlisten: (() => void) | undefined
+  #consumption: MemoryConsumption | undefined
+  #wasDown = false
+  #isClosed = false
+
+  constructor(broker: MemoryBroker, group: string, publishTimeoutMs: number, host: TransportHost) {
+    this.#broker = broker
+    this.#group = group
+    this.#host = host
+    this.#publishTimeoutMs = publishTimeoutMs
+    this.deadLetters = deadLettersOf(broker)
+  }
+
+  connect(): Promise<void> {
+    if (this.#broker.isDown) {
+      return Promise.reject(new ConnectionError('CONNECTION_FAILED', 'the memory broker is down'))
+    }
+    this.#unlisten ??= this.#broker.onChange(() => this.#watchLink())
+    return Promise.resolve()
+  }
+
+  async publish(
+    messages: readonly OutgoingMessage[],
+    signal: AbortSignal,
+  ): Promise<readonly PublishFailure[]> {
+    if (!(await this.#linkUp(signal))) {
+      const error = new PublishTimeoutError(this.#publishTimeoutMs, 'the memory broker is down')
+      return messages.map((_message, index) => ({ index, status: 'notStored', error }))
+    }
+    if (this.#broker.latencyMs > 0) await delay(this.#broker.latencyMs)
+    for (const message of messages) this.#broker.append(message)
+    if (!this.#broker.losesConfirmations) return []
+    const error = new ConnectionError('CONNECTION_LOST', 'the confirmation was lost')
+    return messages.map((_message, index) => ({ index, status: 'unknown', error }))
+  }
+
+  consume(intake: Intake): Promise<Consumption> {
+    this.#broker.ensureGroup(this.#group)
+    this.#consumption = new MemoryConsumption(this.#broker, this.#group, intake, this.#host)
+    return Promise.resolve(this.#consumption)
+  }
+
+  close(): Promise<void> {
+    this.#isClosed = true
+    this.#unlisten?.()
+    return Promise.resolve()
+  }
+
+  /** Loses the consumer as if its process had been killed; its messages go to others. */
+  crash(): void {
+    this.#consumption?.crash()
+  }
+
+  #watchLink(): void {
+    if (this.#broker.isDown === this.#wasDown) return
+    this.#wasDown = this.#broker.isDown
+    if (!this.#wasDown) this.#host.notify({ type: 'reconnected' })
+    else {
+      const error = new ConnectionError('CONNECTION_LOST', 'the memory broker went down')
+      this.#host.notify({ type: 'connectionLost', error })
+    }
+  }
+
+  /** Waits for the link. @returns false when the signal aborts first. */
+  #linkUp(signal: AbortSignal): Promise<boolean> {
+    const { promise, resolve } = Promise.withResolvers<boolean>()
+    const check = () => {
+      if (signal.aborted || this.#isClosed) resolve(false)
+      else if (!this.#broker.isDown) resolve(true)
+    }
+    const unlisten = this.#broker.onChange(check)
+    signal.addEventListener('abort', check, { once: true })
+    check()
+    return promise.finally(unlisten)
+  }
+}
+
+class MemoryConsumption implements Consumption {
+  readonly #broker: MemoryBroker
+  readonly #group: string
+  readonly #intake: Intake
+  readonly #host: TransportHost
+  readonly #consumer = randomUUID()
+  readonly #unsentAcks = new Set<string>()
+  readonly #unlisten: () => void
+  readonly #loop: Promise<void>
+  #wake = Promise.withResolvers<void>()
+  #isStopped = false
+  #isReleased = false
+
+  constructor(broker: MemoryBroker, group: string, intake: Intake, host: TransportHost) {
+    this.#broker = broker
+    this.#group = group
+    this.#intake = intake
+    this.#host = host
+    this.#unlisten = broker.onChange(() => this.#onChange())
+    this.#loop = this.#run()
+  }
+
+  async stopFetching(): Promise<void> {
+    this.#isStopped = true
+    this.#wake.resolve()
+    await this.#loop
+  }
+
+  release(): Promise<void> {
+    this.#flushAcks()
+    this.#isReleased = true
+    this.#unlisten()
+    this.#broker.giveBack(this.#group, this.#consumer)
+    return Promise.resolve()
+  }
+
+  /** Ends as a process does that is killed: without a word, and with its messages in hand. */
+  crash(): void {
+    this.#isStopped = true
+    this.#isReleased = true
+    this.#wake.resolve()
+    this.#unlisten()
+    this.#broker.giveBack(this.#group, this.#consumer)
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#isStopped) {
+      this.#wake = Promise.withResolvers()
+      if (!this.#broker.isDown && !this.#broker.hasGroup(this.#group)) this.#restoreGroup()
+      const message = this.#broker.isDown ? undefined : this.#broker.take(this.#group, this.#consumer)
+      if (message === undefined) {
+        await this.#wake.promise
+        continue
+      }
+      if (this.#broker.latencyMs > 0) await delay(this.#broker.latencyMs)
+      this.#intake.deliver(this.#delivery(message))
+      if (this.#intake.room === 0) await this.#intake.whenRoom()
+    }
+  }
+
+  #restoreGroup(): void {
+    this.#broker.ensureGroup(this.#group)
+    this.#host.notify({ type: 'topologyRestored', what: `consumer group ${this.#group}` })
+  }
+
+  #onChange(): void {
+    if (!this.#broker.isDown) this.#flushAcks()
+    this.#wake.resolve()
+  }
+
+  #flushAcks(): void {
+    if (this.#broker.isDown) return
+    for (const id of this.#unsentAcks) this.#broker.settle(this.#group, id)
+    this.#unsentAcks.clear()
+  }
+
+  #delivery(pending: PendingMessage): Delivery {
+    const { id, key, headers, body, attemptsBegun, settledHandlers } = pending
+    const message: IncomingMessage = { id, key, headers, body }
+    const isHeld = () => this.#broker.holds(this.#group, id, this.#consumer)
+    return {
+      message,
+      deliveryCount: attemptsBegun + 1,
+      settledHandlers,
+      begin: () => {
+        if (attemptsBegun === 0) pending.attemptsBegun = 1
+        return isHeld()
+      },
+      beginAttempt: (attempt, settled) => {
+        pending.attemptsBegun = attempt
+        pending.settledHandlers = settled
+        return Promise.resolve(isHeld())
+      },
+      ack: () => this.#ack(id),
+      deadLetter: (reason) => this.#deadLetter(id, reason),
+    }
+  }
+
+  #ack(id: string): void {
+    if (this.#isReleased || this.#broker.losesAcks) return
+    if (this.#broker.isDown) this.#unsentAcks.add(id)
+    else this.#broker.settle(this.#group, id)
+  }
+
+  #deadLetter(id: string, reason: DeadLetterReason): Promise<void> {
+    if (this.#broker.isDown || this.#broker.refusesDeadLetters) {
+      return Promise.reject(new ConnectionError('CONNECTION_FAILED', 'dead letters cannot be stored now'))
+    }
+    this.#broker.bury(this.#group, id, reason)
+    return Promise.resolve()
+  }
+}
+
+function deadLettersOf(broker: MemoryBroker): DeadLetterStore {
+  const find = (id: string) => broker.deadLetters().find((letter) => letter.id === id)
+  return {
+    list: (limit, cursor) => {
+      const all = broker.deadLetters()
+      const start = cursor === undefined ? 0 : all.findIndex(({ id }) => id === cursor) + 1
+      const letters = all.slice(start, start + limit)
+      const isMore = start + limit < all.length
+      return Promise.resolve({ letters, cursor: isMore ? letters.at(-1)?.id : undefined })
+    },
+    get: (id) => Promise.resolve(find(id)),
+    count: () => Promise.resolve(broker.deadLetters().length),
+    replay: (id, fallbackGroup) =>
+      Promise.resolve(
+        broker.replay(id, fallbackGroup, ({ handlerNames = [] }) => ({
+          [REPLAY_HANDLERS]: replayHeader(handlerNames),
+        })),
+      ),
+    remove: (ids) => Promise.resolve(ids.filter((id) => broker.removeDeadLetter(id)).length),
+  }
+}
