@@ -86,7 +86,7 @@ export class Broker implements AsyncDisposable {
 
   /** Whether the broker completes a first exchange of its protocol on a new connection. */
   async isAnswering(timeoutMs = 1_000): Promise<boolean> {
-    return await isAnswering(this.kind, this.port, timeoutMs)
+    return await isAnswering(this.kind, { host: '127.0.0.1', port: this.port }, timeoutMs)
   }
 
   /** The last lines the broker wrote. */

@@ -16,5 +16,6 @@ test('a broker ends with the process that launched it, even when that is killed'
   const port = Number(await text(owner.stdout))
 
   expect(port).toBeGreaterThan(0)
-  await vi.waitUntil(async () => !(await isAnswering('redis', port, 500)), { timeout: 10_000 })
+  const endpoint = { host: '127.0.0.1', port }
+  await vi.waitUntil(async () => !(await isAnswering('redis', endpoint, 500)), { timeout: 10_000 })
 })

@@ -1,11 +1,12 @@
 import { expect, inject, test } from 'vitest'
+import { endpointOf } from './endpoint.ts'
 import { launchBroker } from './launch-broker.ts'
 import { isAnswering } from './probe.ts'
 
 test('the shared Kafka answers', async () => {
-  const port = Number(/:(\d+)\/?$/.exec(inject('kafkaBootstrapServers'))?.[1])
+  const endpoint = endpointOf('kafka', inject('kafkaBootstrapServers'))
 
-  expect(await isAnswering('kafka', port, 1_000)).toBe(true)
+  expect(await isAnswering('kafka', endpoint, 1_000)).toBe(true)
 })
 
 test('a private Kafka keeps its port when it is killed, stopped, frozen and restarted', async () => {

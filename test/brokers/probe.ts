@@ -1,5 +1,6 @@
 import { connect } from 'node:net'
 import type { BrokerKind } from './broker.ts'
+import type { Endpoint } from './endpoint.ts'
 
 interface Probe {
   readonly greeting: Buffer
@@ -24,12 +25,12 @@ const probes: Record<BrokerKind, Probe> = {
   },
 }
 
-/** Whether the broker on this port completes the first exchange of its protocol in time. */
-export function isAnswering(kind: BrokerKind, port: number, timeoutMs: number): Promise<boolean> {
+/** Whether the broker there completes the first exchange of its protocol in time. */
+export function isAnswering(kind: BrokerKind, endpoint: Endpoint, timeoutMs: number): Promise<boolean> {
   const { greeting, isReady } = probes[kind]
   return new Promise((resolve) => {
     let answer = Buffer.alloc(0)
-    const socket = connect(port, '127.0.0.1', () => socket.write(greeting))
+    const socket = connect({ ...endpoint }, () => socket.write(greeting))
     const settle = (answering: boolean) => {
       clearTimeout(timer)
       socket.destroy()

@@ -1,11 +1,12 @@
 import { expect, inject, test } from 'vitest'
+import { endpointOf } from './endpoint.ts'
 import { launchBroker } from './launch-broker.ts'
 import { isAnswering } from './probe.ts'
 
 test('the shared RabbitMQ answers', async () => {
-  const port = Number(/:(\d+)\/?$/.exec(inject('rabbitmqUrl'))?.[1])
+  const endpoint = endpointOf('rabbitmq', inject('rabbitmqUrl'))
 
-  expect(await isAnswering('rabbitmq', port, 1_000)).toBe(true)
+  expect(await isAnswering('rabbitmq', endpoint, 1_000)).toBe(true)
 })
 
 test('a private RabbitMQ keeps its port when it is killed, stopped, frozen and restarted', async () => {

@@ -1,11 +1,13 @@
 import { connect } from 'node:net'
 import { expect, inject, test } from 'vitest'
+import { endpointOf } from './endpoint.ts'
 import { launchBroker } from './launch-broker.ts'
+import { isAnswering } from './probe.ts'
 
 test('the shared Redis answers', async () => {
-  const { port } = new URL(inject('redisUrl'))
+  const endpoint = endpointOf('redis', inject('redisUrl'))
 
-  expect(await command(Number(port), 'PING')).toBe('+PONG')
+  expect(await isAnswering('redis', endpoint, 1_000)).toBe(true)
 })
 
 test('a private Redis keeps its port and data when it is killed, stopped, frozen and restarted', async () => {

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { connect } from 'node:net'
 import { addressOf, type BrokerKind } from './broker.ts'
 import { hasDocker } from './docker-host.ts'
+import { endpointOf } from './endpoint.ts'
 import { freePort } from './free-port.ts'
 import { guard } from './guard.ts'
 import { composeFile } from './images.ts'
@@ -74,7 +75,7 @@ async function composeUp(missing: readonly BrokerKind[], stack: AsyncDisposableS
 
 async function untilAnswering(kind: BrokerKind, port: number): Promise<void> {
   const deadline = Date.now() + startTimeoutMs
-  while (!(await isAnswering(kind, port, 1_000))) {
+  while (!(await isAnswering(kind, { host: '127.0.0.1', port }, 1_000))) {
     if (Date.now() > deadline)
       throw new Error(`${kind} on port ${port} did not answer within ${startTimeoutMs} ms`)
     await new Promise((resolve) => setTimeout(resolve, 100))
@@ -89,17 +90,11 @@ function givenAddress(kind: BrokerKind): string | undefined {
 async function requireGivenBroker(kind: BrokerKind): Promise<void> {
   const address = givenAddress(kind)
   if (address === undefined) return
-  const { hostname, port } = endpointOf(kind, address)
+  const { host, port } = endpointOf(kind, address)
   const { promise, resolve, reject } = Promise.withResolvers<void>()
-  const socket = connect({ host: hostname, port, timeout: 10_000 }, resolve)
+  const socket = connect({ host, port, timeout: 10_000 }, resolve)
   const refuse = (cause?: unknown) =>
-    reject(new Error(`${addressVariables[kind]} names ${hostname}:${port}, where nothing answers`, { cause }))
+    reject(new Error(`${addressVariables[kind]} names ${host}:${port}, where nothing answers`, { cause }))
   socket.on('error', refuse).on('timeout', refuse)
   await promise.finally(() => socket.destroy())
-}
-
-function endpointOf(kind: BrokerKind, address: string): { hostname: string; port: number } {
-  const defaultPorts = { redis: 6379, rabbitmq: address.startsWith('amqps:') ? 5671 : 5672, kafka: 9092 }
-  const url = new URL(kind === 'kafka' ? `kafka://${address.split(',')[0]}` : address)
-  return { hostname: url.hostname.replace(/^\[|\]$/g, ''), port: Number(url.port) || defaultPorts[kind] }
 }

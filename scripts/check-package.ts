@@ -1,0 +1,100 @@
+// Packs the package, installs it into an empty folder without any broker's client, and uses it as a stranger would.
+import { spawnSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+interface Manifest {
+  readonly name: string
+  readonly version: string
+  readonly exports: Readonly<Record<string, unknown>>
+}
+
+const clients = [
+  'redis',
+  'ioredis',
+  'amqplib',
+  'rabbitmq-client',
+  'kafkajs',
+  '@confluentinc',
+  '@platformatic',
+]
+const bin = join(import.meta.dirname, '..', 'node_modules', '.bin')
+
+// Our own file, which npm checks when it packs.
+const manifest = JSON.parse(await readFile('package.json', 'utf8')) as Manifest
+const entryPoints = Object.keys(manifest.exports)
+  .filter((path) => !path.endsWith('.json'))
+  .map((path) => manifest.name + path.slice(1))
+
+const folder = await mkdtemp(join(tmpdir(), 'eventspine-package-'))
+try {
+  const tarball = pack()
+  run(join(bin, 'publint'), [tarball, '--strict'])
+  // Without node10, which knows no exports; that CommonJS gets an ES module is meant, Node's require() loads it.
+  run(join(bin, 'attw'), [tarball, '--profile', 'node16', '--ignore-rules', 'cjs-resolves-to-esm'])
+  const consumer = await install(tarball)
+  await importAll(consumer)
+  await compile(consumer)
+} finally {
+  await rm(folder, { recursive: true })
+}
+console.log(`Entry points that load without any client: ${entryPoints.join(', ')}`)
+
+function pack(): string {
+  run('npm', ['pack', '--ignore-scripts', '--silent', '--pack-destination', folder])
+  return join(folder, `${manifest.name}-${manifest.version}.tgz`)
+}
+
+async function install(tarball: string): Promise<string> {
+  const consumer = join(folder, 'consumer')
+  await mkdir(consumer)
+  await writeFile(join(consumer, 'package.json'), '{ "private": true, "type": "module" }')
+  const quick = ['--ignore-scripts', '--prefer-offline', '--no-audit', '--no-fund']
+  run('npm', ['install', ...quick, '--omit=dev', '--omit=optional', '--omit=peer', tarball], consumer)
+  const present = clients.filter((client) => existsSync(join(consumer, 'node_modules', client)))
+  if (present.length > 0) throw new Error(`Installing ${manifest.name} brought along ${present.join(', ')}`)
+  return consumer
+}
+
+async function importAll(consumer: string): Promise<void> {
+  const load = (how: string) => `
+    for (const name of ${JSON.stringify(entryPoints)}) {
+      const count = Object.keys(${how}).length
+      if (count === 0) throw new Error(name + ' exports nothing')
+    }`
+  await writeFile(join(consumer, 'load.mjs'), load('await import(name)'))
+  await writeFile(join(consumer, 'load.cjs'), load('require(name)'))
+  for (const file of ['load.mjs', 'load.cjs']) run(process.execPath, [file], consumer)
+}
+
+/** Every declaration file must compile in a strict project that has none of the clients' types. */
+async function compile(consumer: string): Promise<void> {
+  const lines = entryPoints.map(
+    (name, i) => `import * as m${i} from '${name}'\nexport const count${i} = Object.keys(m${i}).length`,
+  )
+  await writeFile(join(consumer, 'consumer.ts'), lines.join('\n'))
+  const compilerOptions = {
+    target: 'es2024',
+    lib: ['es2024', 'esnext.disposable'],
+    module: 'nodenext',
+    types: ['node'],
+    typeRoots: [join(bin, '..', '@types')],
+    strict: true,
+    exactOptionalPropertyTypes: true,
+    skipLibCheck: false,
+    noEmit: true,
+  }
+  await writeFile(
+    join(consumer, 'tsconfig.json'),
+    JSON.stringify({ compilerOptions, files: ['consumer.ts'] }),
+  )
+  run(join(bin, 'tsc'), ['--project', 'tsconfig.json'], consumer)
+}
+
+function run(command: string, args: readonly string[], cwd = process.cwd()): void {
+  const { status, stdout, stderr, error } = spawnSync(command, args, { cwd, encoding: 'utf8' })
+  if (status === 0) return
+  throw new Error(`${command} ${args.join(' ')} failed:\n${stdout}${stderr}`, { cause: error })
+}

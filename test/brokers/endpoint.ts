@@ -1,0 +1,13 @@
+import type { BrokerKind } from './broker.ts'
+
+export interface Endpoint {
+  readonly host: string
+  readonly port: number
+}
+
+/** Where the broker of an address listens: a URL, or for Kafka the first of its bootstrap servers. */
+export function endpointOf(kind: BrokerKind, address: string): Endpoint {
+  const defaultPorts = { redis: 6379, rabbitmq: address.startsWith('amqps:') ? 5671 : 5672, kafka: 9092 }
+  const url = new URL(kind === 'kafka' ? `kafka://${address.split(',')[0]}` : address)
+  return { host: url.hostname.replace(/^\[|\]$/g, ''), port: Number(url.port) || defaultPorts[kind] }
+}
