@@ -23,8 +23,8 @@ export function parseJsonObject(body: string | Uint8Array, limits: BodyLimits): 
     throw new DecodeError('not_an_event', 'The message is no JSON object.')
   }
   checkStructure(value, limits.maxDepth)
-  // An object that is neither null nor an array.
-  return value as JsonObject
+  // An object that is neither null nor an array; with its digits kept it has the same structure.
+  return (MAY_HOLD_BIG_INTEGER.test(text) ? parse(text, keepDigits) : value) as JsonObject
 }
 
 function readText(body: string | Uint8Array, maxBodyBytes: number): string {
@@ -43,12 +43,16 @@ function readText(body: string | Uint8Array, maxBodyBytes: number): string {
 // Only a run of 16 digits can be an integer that a number does not hold.
 const MAY_HOLD_BIG_INTEGER = /\d{16}/
 
-function parse(text: string): unknown {
+/** Python's own limit for reading integers; the time to read one grows faster than its length. */
+const MAX_DIGITS = 4300
+
+// The reviver is used only on what checkStructure has passed: V8 revives recursively and would overflow its stack.
+function parse(text: string, reviver?: typeof keepDigits): unknown {
   try {
-    return MAY_HOLD_BIG_INTEGER.test(text) ? JSON.parse(text, keepDigits) : JSON.parse(text)
+    return JSON.parse(text, reviver)
   } catch (error) {
-    const cause = error instanceof SyntaxError ? 'it is malformed' : 'it cannot be parsed'
-    throw new DecodeError('invalid_json', `The message is not valid JSON: ${cause}.`)
+    if (error instanceof DecodeError) throw error
+    throw new DecodeError('invalid_json', 'The message is not valid JSON.')
   }
 }
 
@@ -56,7 +60,9 @@ function parse(text: string): unknown {
 function keepDigits(_key: string, value: unknown, context?: { readonly source?: string }): unknown {
   if (typeof value !== 'number' || Number.isSafeInteger(value)) return value
   const source = context?.source
-  return source !== undefined && /^-?\d+$/.test(source) ? BigInt(source) : value
+  if (source === undefined || !/^-?\d+$/.test(source)) return value
+  if (source.length <= MAX_DIGITS) return BigInt(source)
+  throw new DecodeError('too_large', `The message holds an integer of more than ${MAX_DIGITS} digits.`)
 }
 
 /** Walks with a stack of its own: the depth comes from outside. */

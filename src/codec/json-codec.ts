@@ -1,4 +1,4 @@
-import { sourceOf } from '../events/domain-event.ts'
+import { isWireEnvelopeKey, sourceOf } from '../events/domain-event.ts'
 import type { DomainEvent } from '../events/index.ts'
 import type { EncodedEvent, EncodedMessage, EventClassLookup, EventCodec } from './event-codec.ts'
 import { eventHeaders } from './event-headers.ts'
@@ -13,22 +13,6 @@ export interface JsonCodecOptions extends Partial<BodyLimits> {
    */
   readonly payloadKeys?: 'asDeclared' | 'snake_case'
 }
-
-/** The names of the envelope on the wire. */
-const WIRE_ENVELOPE: ReadonlySet<string> = new Set([
-  'event_id',
-  'event_type',
-  'event_version',
-  'occurred_at',
-  'aggregate_id',
-  'aggregate_type',
-  'aggregate_version',
-  'tenant_id',
-  'actor_id',
-  'correlation_id',
-  'causation_id',
-  'metadata',
-])
 
 /**
  * The wire format of eventsource-py 0.4: one compact JSON object, snake_case envelope first, then the payload.
@@ -83,7 +67,7 @@ export class JsonCodec implements EventCodec {
     if (!this.#isSnakeCase) return JSON.stringify(event)
     const wire: Record<string, unknown> = {}
     for (const [key, value] of Object.entries(event.toJSON())) {
-      if (WIRE_ENVELOPE.has(key)) wire[key] = value
+      if (isWireEnvelopeKey(key)) wire[key] = value
       else wire[toSnakeCase(key)] = renameKeys(value, toSnakeCase)
     }
     return JSON.stringify(wire)
@@ -92,7 +76,7 @@ export class JsonCodec implements EventCodec {
   #payload(fields: JsonObject): JsonObject {
     const payload: Record<string, unknown> = {}
     for (const key of Object.keys(fields)) {
-      if (WIRE_ENVELOPE.has(key)) continue
+      if (isWireEnvelopeKey(key)) continue
       if (this.#isSnakeCase) payload[toCamelCase(key)] = renameKeys(fields[key], toCamelCase)
       else payload[key] = fields[key]
     }

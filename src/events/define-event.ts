@@ -1,12 +1,12 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { describeValue } from '../errors.ts'
-import { DomainEvent, EventInit, type EventPayload, isEnvelopeKey } from './domain-event.ts'
+import { DomainEvent, EventInit, type EventPayload, isEnvelopeKey, payloadKeyFault } from './domain-event.ts'
 import {
   asValidationError,
   buildEnvelope,
   type EnvelopeInput,
-  type EventEnvelope,
   type EventKind,
+  type WIRE_ENVELOPE_KEYS,
 } from './envelope.ts'
 import { type EventIssue, EventValidationError } from './errors.ts'
 import { immutableCopy, UnsupportedValue } from './immutable.ts'
@@ -64,17 +64,20 @@ export interface EventDefinitionWithSchema<S extends StandardSchemaV1> extends E
   readonly allowUnknownFields?: boolean
 }
 
-type Collision<T> = Extract<keyof T, keyof EventEnvelope>
+/** Names that an event has already: its envelope's in both spellings, and its methods. */
+type TakenName = keyof DomainEvent | (typeof WIRE_ENVELOPE_KEYS)[number]
+
+type Collision<T> = Extract<keyof T, TakenName>
 
 type NoCollision<S extends StandardSchemaV1> = [
   Collision<StandardSchemaV1.InferInput<S>> | Collision<StandardSchemaV1.InferOutput<S>>,
 ] extends [never]
   ? S
-  : `payload field "${Collision<StandardSchemaV1.InferOutput<S>>}" belongs to the event's envelope: rename it`
+  : `payload field "${Extract<Collision<StandardSchemaV1.InferInput<S> & StandardSchemaV1.InferOutput<S>>, string>}" is a name that every event has already: rename it`
 
 type NoCollisionFields<P> = [Collision<P>] extends [never]
   ? []
-  : [`payload field "${Collision<P>}" belongs to the event's envelope: rename it`]
+  : [`payload field "${Extract<Collision<P>, string>}" is a name that every event has already: rename it`]
 
 /**
  * Defines a domain event.
@@ -201,15 +204,17 @@ function toIssue(issue: StandardSchemaV1.Issue): EventIssue {
     .map((segment) => (typeof segment === 'object' ? segment.key : segment))
     .map((key, index) => (typeof key === 'number' ? `[${key}]` : `${index === 0 ? '' : '.'}${String(key)}`))
     .join('')
-  return { path, rule: issue.message.slice(0, 200) }
+  // ArkType's messages begin with the path.
+  const rule = issue.message.startsWith(`${path} `) ? issue.message.slice(path.length + 1) : issue.message
+  return { path, rule: rule.slice(0, 200) }
 }
 
 function freezePayload(eventType: string, payload: EventPayload): EventPayload {
   const copy: Record<string, unknown> = {}
   try {
     for (const [key, value] of Object.entries(payload)) {
-      if (key === '__proto__') throw new UnsupportedValue(key, 'is not an allowed name')
-      if (isEnvelopeKey(key)) throw new UnsupportedValue(key, "belongs to the event's envelope")
+      const fault = payloadKeyFault(key)
+      if (fault !== undefined) throw new UnsupportedValue(key, fault)
       copy[key] = immutableCopy(value, key)
     }
   } catch (error) {

@@ -6,6 +6,7 @@ import {
   type EventEnvelope,
   type EventMetadata,
   versionFault,
+  WIRE_ENVELOPE_KEYS,
 } from './envelope.ts'
 import { EventValidationError } from './errors.ts'
 
@@ -168,6 +169,20 @@ const envelopeKeys: ReadonlySet<string> = new Set(ENVELOPE_KEYS)
 /** Is this a name of the envelope, which a payload must not use? */
 export function isEnvelopeKey(key: string): boolean {
   return envelopeKeys.has(key)
+}
+
+const wireEnvelopeKeys: ReadonlySet<string> = new Set(WIRE_ENVELOPE_KEYS)
+
+/** Is this how the envelope spells one of its names on the wire? */
+export function isWireEnvelopeKey(key: string): boolean {
+  return wireEnvelopeKeys.has(key)
+}
+
+/** @returns the rule that a payload field of this name breaks, or undefined. */
+export function payloadKeyFault(key: string): string | undefined {
+  if (isEnvelopeKey(key) || isWireEnvelopeKey(key)) return "belongs to the event's envelope"
+  if (key === '__proto__') return 'is not an allowed name'
+  return key in DomainEvent.prototype ? 'is the name of a method that every event has' : undefined
 }
 
 /** The fields of an event that are not its envelope's, in declaration order. */

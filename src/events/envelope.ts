@@ -59,6 +59,22 @@ export const ENVELOPE_KEYS = [
   'metadata',
 ] as const satisfies readonly (keyof EventEnvelope)[]
 
+/** How the envelope is spelt on the wire. In wire order. */
+export const WIRE_ENVELOPE_KEYS = [
+  'event_id',
+  'event_type',
+  'event_version',
+  'occurred_at',
+  'aggregate_id',
+  'aggregate_type',
+  'aggregate_version',
+  'tenant_id',
+  'actor_id',
+  'correlation_id',
+  'causation_id',
+  'metadata',
+] as const
+
 /** What the class of an event says of all its events. */
 export interface EventKind {
   readonly eventType: string
@@ -142,7 +158,8 @@ function dateFault(value: unknown): string | undefined {
   return Number.isNaN(value.getTime()) ? 'must be a valid Date' : undefined
 }
 
-function objectFault(value: unknown): string | undefined {
+/** @returns the rule that metadata or generic data breaks, or undefined. */
+export function objectFault(value: unknown): string | undefined {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
     ? undefined
     : `must be a plain object, got ${describeValue(value)}`

@@ -1,5 +1,11 @@
-import { DomainEvent, EventInit, type EventPayload, wireForm } from './domain-event.ts'
-import { asValidationError, buildEnvelope, type EnvelopeInput } from './envelope.ts'
+import { DomainEvent, EventInit, type EventPayload, isWireEnvelopeKey, wireForm } from './domain-event.ts'
+import {
+  asValidationError,
+  buildEnvelope,
+  type EnvelopeInput,
+  objectFault,
+  versionFault,
+} from './envelope.ts'
 import { EventValidationError } from './errors.ts'
 import { immutableCopy } from './immutable.ts'
 
@@ -31,18 +37,28 @@ export class GenericEvent extends DomainEvent {
         throw new EventValidationError('GenericEvent', [{ path, rule: 'must be a non-empty string' }])
       }
       const { eventType, aggregateType, eventVersion = 1, data } = input
+      const rule = versionFault(eventVersion)
+      if (rule !== undefined) throw new EventValidationError(eventType, [{ path: 'eventVersion', rule }])
       super(buildEnvelope({ eventType, aggregateType, eventVersion }, input), {
         data: freezeData(eventType, data),
       })
     }
   }
 
+  /** @throws EventValidationError when the data has a field that the envelope's place on the wire takes. */
   override toJSON(): Record<string, unknown> {
+    const path = Object.keys(this.data).find(isWireEnvelopeKey)
+    if (path !== undefined) {
+      const rule = "cannot be written as JSON: the event's envelope has a field of this name"
+      throw new EventValidationError(this.eventType, [{ path: `data.${path}`, rule }])
+    }
     return wireForm(this, this.data)
   }
 }
 
 function freezeData(eventType: string, data: EventPayload): EventPayload {
+  const rule = objectFault(data)
+  if (rule !== undefined) throw new EventValidationError(eventType, [{ path: 'data', rule }])
   try {
     // immutableCopy returns a frozen object of the same shape for a plain object.
     return immutableCopy(data, 'data') as EventPayload

@@ -78,8 +78,15 @@ export function immutableCopy(value: unknown, path: string, depth = 0): unknown 
   return copyObject(value, path, depth)
 }
 
+function copyDate(value: Date, path: string): Date {
+  if (Number.isNaN(value.getTime())) throw new UnsupportedValue(path, 'must be a valid Date')
+  return new ImmutableDate(value)
+}
+
 function copyObject(value: object, path: string, depth: number): unknown {
-  if (value instanceof Date) return new ImmutableDate(value)
+  if (value instanceof Date) return copyDate(value, path)
+  if (ArrayBuffer.isView(value))
+    throw new UnsupportedValue(path, 'is binary; encode it as text, base64 for instance')
   const prototype: unknown = Object.getPrototypeOf(value)
   if (prototype !== Object.prototype && prototype !== null) {
     if ('toJSON' in value && typeof value.toJSON === 'function') return value

@@ -1,0 +1,91 @@
+import { describe, expect, it } from 'vitest'
+import {
+  DuplicateEventTypeError,
+  defaultRegistry,
+  defineEvent,
+  EventRegistry,
+  EventTypeNotFoundError,
+  registerEvent,
+} from '../../src/index.ts'
+import { OrderCreated, OrderShipped } from '../support/order-events.ts'
+
+describe('EventRegistry', () => {
+  it('finds a class under its event type', () => {
+    const registry = new EventRegistry()
+
+    const returned = registry.register(OrderCreated)
+
+    expect(returned).toBe(OrderCreated)
+    expect(registry.get('OrderCreated')).toBe(OrderCreated)
+    expect(registry.getOrUndefined('OrderCreated')).toBe(OrderCreated)
+    expect(registry.has('OrderCreated')).toBe(true)
+  })
+
+  it('lists its types in alphabetical order', () => {
+    const registry = new EventRegistry()
+
+    registry.register(OrderShipped)
+    registry.register(OrderCreated)
+
+    expect(registry.list()).toEqual(['OrderCreated', 'OrderShipped'])
+  })
+
+  it('takes the same class twice', () => {
+    const registry = new EventRegistry()
+
+    registry.register(OrderCreated)
+    registry.register(OrderCreated)
+
+    expect(registry.list()).toEqual(['OrderCreated'])
+  })
+
+  it('refuses another class of the same type and names both', () => {
+    class Impostor extends defineEvent<{ a: 1 }>()({ type: 'OrderCreated', aggregateType: 'Order' }) {}
+    const registry = new EventRegistry()
+    registry.register(OrderCreated)
+
+    const register = () => registry.register(Impostor)
+
+    expect(register).toThrow(DuplicateEventTypeError)
+    expect(register).toThrow(/"OrderCreated" belongs to the class OrderCreated .* registered for Impostor/)
+  })
+
+  it('answers an unknown type with the known ones', () => {
+    const registry = new EventRegistry()
+    registry.register(OrderCreated)
+
+    expect(() => registry.get('Nope')).toThrow(EventTypeNotFoundError)
+    expect(() => registry.get('Nope')).toThrow(
+      'Event type "Nope" is not registered; known are: OrderCreated. Register its class with registerEvent.',
+    )
+    expect(() => new EventRegistry().get('Nope')).toThrow('is not registered; none is.')
+    expect(registry.getOrUndefined('Nope')).toBeUndefined()
+    expect(registry.has('Nope')).toBe(false)
+  })
+
+  it('refuses what is no event class', () => {
+    const register = (value: unknown) => () => new EventRegistry().register(value as typeof OrderCreated)
+
+    expect(register(class NotAnEvent {})).toThrow(
+      'an event class made with defineEvent is needed here, got the function NotAnEvent',
+    )
+    expect(register(undefined)).toThrow(TypeError)
+  })
+})
+
+describe('registerEvent', () => {
+  class Registered extends defineEvent<{ a: 1 }>()({ type: 'registry.test', aggregateType: 'Test' }) {}
+
+  it('puts a class into the default registry and returns it', () => {
+    const returned = registerEvent(Registered)
+
+    expect(returned).toBe(Registered)
+    expect(defaultRegistry.get('registry.test')).toBe(Registered)
+  })
+
+  it('is a no-op the second time', () => {
+    registerEvent(Registered)
+
+    expect(registerEvent(Registered)).toBe(Registered)
+  })
+})
