@@ -18,7 +18,7 @@ import { ConsumerPipeline } from './pipeline.ts'
 import { PublishDeadlines } from './publish-deadlines.ts'
 import { RetryPolicy } from './retry-policy.ts'
 import { wait, whenSettled } from './time.ts'
-import type { OutgoingMessage, PublishFailure, Transport, TransportHost } from './transport.ts'
+import type { Intake, OutgoingMessage, PublishFailure, Transport, TransportHost } from './transport.ts'
 
 /** Backoff of a background start whose broker is not there yet, in milliseconds. */
 const START_RETRY = {
@@ -37,9 +37,10 @@ export interface NoticeSubscription extends Disposable {
  * A bus over a broker: handlers, consumer pipeline and lifecycle, over a `Transport` that moves the bytes. A bus
  * that never starts consuming only publishes, and creates nothing on the broker that only consumers need.
  */
-export abstract class BrokerEventBus extends EventBus {
+export abstract class BrokerEventBus<T extends Transport = Transport> extends EventBus {
+  /** What moves the bytes; for what one broker alone can do. */
+  protected readonly transport: T
   readonly #options: ResolvedBrokerOptions
-  readonly #transport: Transport
   readonly #dispatcher: Dispatcher
   readonly #tracer: EventTracer
   readonly #logger: Logger
@@ -59,7 +60,7 @@ export abstract class BrokerEventBus extends EventBus {
   /** Dead letters of all groups on this stream, exchange or topic: list, replay, purge. */
   readonly deadLetters: DeadLetterQueue
 
-  protected constructor(options: ResolvedBrokerOptions, createTransport: (host: TransportHost) => Transport) {
+  protected constructor(options: ResolvedBrokerOptions, createTransport: (host: TransportHost) => T) {
     const logger = resolveLogger(options.logger)
     const handlers = new HandlerRegistry(options.registry)
     super({ handlers, background: new BackgroundPublishes(options.maxBackgroundPublishes, logger) })
@@ -69,10 +70,10 @@ export abstract class BrokerEventBus extends EventBus {
     this.#tracer = options.enableTracing ? new OpenTelemetryTracer(options.tracer) : noTracer
     this.#retryPolicy = new RetryPolicy(options)
     this.#deadlines = new PublishDeadlines(options.publishTimeoutMs)
-    this.#transport = createTransport({ notify: (notice) => this.#notify(notice) })
+    this.transport = createTransport({ notify: (notice) => this.#notify(notice) })
     this.#dispatcher = this.#createDispatcher()
     this.deadLetters = new DeadLetterQueue({
-      store: this.#transport.deadLetters,
+      store: this.transport.deadLetters,
       codec: options.codec,
       handlers,
       group: options.consumerGroup,
@@ -167,7 +168,7 @@ export abstract class BrokerEventBus extends EventBus {
   }
 
   protected override async publishNow(events: readonly DomainEvent[]): Promise<void> {
-    const sending = this.#tracer.inSpan(publishSpan(this.#transport, events), () => this.#send(events))
+    const sending = this.#tracer.inSpan(publishSpan(this.transport, events), () => this.#send(events))
     this.#publishing.add(sending)
     try {
       await sending
@@ -181,14 +182,25 @@ export abstract class BrokerEventBus extends EventBus {
     await whenSettled(this.#closed, timeoutMs)
   }
 
+  /** Handles deliveries of a transport's own making, beside a consumption: what they leave unsettled stays so. */
+  protected async withIntake<T>(work: (intake: Intake) => Promise<T>): Promise<T> {
+    const pipeline = this.#createPipeline()
+    try {
+      return await work(pipeline)
+    } finally {
+      pipeline.stopTaking()
+      await pipeline.drain(this.#options.shutdownTimeoutMs)
+    }
+  }
+
   async #connect(): Promise<void> {
-    await this.#transport.connect()
+    await this.transport.connect()
     this.#isConnected = true
     this.#counters.connectedAt = Date.now()
   }
 
   #beginRun(): ConsumerRun {
-    const run = new ConsumerRun(this.#transport, this.#createPipeline(), () => this.connect())
+    const run = new ConsumerRun(this.transport, this.#createPipeline(), () => this.connect())
     this.#run = run
     void run.started.then(
       () => run.isRunning && this.#whenConsuming.resolve(),
@@ -228,12 +240,12 @@ export abstract class BrokerEventBus extends EventBus {
     try {
       const failures =
         (await this.#connectFor(events, deadline.signal)) ??
-        (await this.#transport.publish(messages, deadline.signal))
+        (await this.transport.publish(messages, deadline.signal))
       this.#counters.eventsPublished += events.length - failures.length
       this.#counters.lastPublishAt = Date.now()
       if (failures.length > 0) {
         this.#counters.lastErrorAt = Date.now()
-        throw publishError(this.#transport.system, events, failures)
+        throw publishError(this.transport.system, events, failures)
       }
     } finally {
       deadline.end()
@@ -287,7 +299,7 @@ export abstract class BrokerEventBus extends EventBus {
       this.#logger.warn('shutdown timed out', { timeoutMs, unfinishedPublishes: this.#publishing.size })
       this.background.abandon()
     }
-    await this.#transport.close(AbortSignal.timeout(Math.max(1, deadline - Date.now())))
+    await this.transport.close(AbortSignal.timeout(Math.max(1, deadline - Date.now())))
     this.#counters.connectedAt = 0
   }
 
@@ -309,7 +321,7 @@ export abstract class BrokerEventBus extends EventBus {
 
   #count(notice: BusNotice): void {
     const counters = this.#counters
-    const { system, destination } = this.#transport
+    const { system, destination } = this.transport
     const fields = { system, destination }
     switch (notice.type) {
       case 'connectionLost':
@@ -336,6 +348,10 @@ export abstract class BrokerEventBus extends EventBus {
           count: notice.count,
         })
         break
+      case 'readFailed':
+        counters.lastErrorAt = Date.now()
+        this.#logger.error('reading from the broker failed, trying again', { ...fields, error: notice.error })
+        break
       case 'pendingClaimed':
         counters.messagesRecovered += notice.count
         this.#logger.info('took over messages of another consumer', { ...fields, count: notice.count })
@@ -345,7 +361,7 @@ export abstract class BrokerEventBus extends EventBus {
 
   #createPipeline(): ConsumerPipeline {
     const { consumerGroup, maxInFlight, concurrency, enableDlq } = this.#options
-    const { system, destination } = this.#transport
+    const { system, destination } = this.transport
     return new ConsumerPipeline({
       system,
       destination,

@@ -27,7 +27,11 @@ export {
   type HandlerContext,
 } from './event-handler.ts'
 export type { SubscribeOptions, Subscription } from './handler-registry.ts'
-export { InMemoryEventBus, type InMemoryEventBusOptions, type InMemoryEventBusStats } from './in-memory-event-bus.ts'
+export {
+  InMemoryEventBus,
+  type InMemoryEventBusOptions,
+  type InMemoryEventBusStats,
+} from './in-memory-event-bus.ts'
 export type { BusNotice, BusNoticeListener } from './notices.ts'
 export type {
   Consumption,

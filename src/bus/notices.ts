@@ -5,6 +5,7 @@
  * - `reconnected`: it is back.
  * - `topologyRestored`: a vanished consumer group, queue or topic (`what`) was declared again.
  * - `eventsLost`: the broker no longer has events that were not handled; `detail` says which.
+ * - `readFailed`: the broker refused a command of the consumer, which tries again; `error` says why.
  * - `pendingClaimed`: `count` messages of a consumer that died or stopped were taken over.
  */
 export type BusNotice =
@@ -12,6 +13,7 @@ export type BusNotice =
   | { readonly type: 'reconnected' }
   | { readonly type: 'topologyRestored'; readonly what: string }
   | { readonly type: 'eventsLost'; readonly detail: string; readonly count: number | undefined }
+  | { readonly type: 'readFailed'; readonly error: Error }
   | { readonly type: 'pendingClaimed'; readonly count: number }
 
 export type BusNoticeListener = (notice: BusNotice) => void

@@ -10,24 +10,21 @@ export interface MemoryBrokerEventBusOptions extends BrokerOptions {
 }
 
 /** A broker bus without a broker: everything but the network, for tests of programs that use one. */
-export class MemoryBrokerEventBus extends BrokerEventBus {
+export class MemoryBrokerEventBus extends BrokerEventBus<MemoryTransport> {
   readonly broker: MemoryBroker
-  readonly #crash: () => void
 
   /** @throws ConfigError when an option is unknown or out of range. */
   constructor({ broker = new MemoryBroker(), ...options }: MemoryBrokerEventBusOptions = {}) {
     const resolved = resolveOptions('MemoryBrokerEventBus', options, brokerDefaults, brokerRules)
-    let transport: MemoryTransport | undefined
-    super(resolved, (host) => {
-      transport = new MemoryTransport(broker, resolved.consumerGroup, resolved.publishTimeoutMs, host)
-      return transport
-    })
+    super(
+      resolved,
+      (host) => new MemoryTransport(broker, resolved.consumerGroup, resolved.publishTimeoutMs, host),
+    )
     this.broker = broker
-    this.#crash = () => transport?.crash()
   }
 
   /** Loses this bus's consumer as if its process had been killed: nothing is settled any more. */
   crash(): void {
-    this.#crash()
+    this.transport.crash()
   }
 }

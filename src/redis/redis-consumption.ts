@@ -1,0 +1,411 @@
+import { RetryPolicy } from '../bus/retry-policy.ts'
+import { wait } from '../bus/time.ts'
+import type { Consumption, DeadLetterReason, Intake, TransportHost } from '../bus/transport.ts'
+import { toError } from '../errors.ts'
+import { RedisAcks } from './redis-acks.ts'
+import type { RedisClient } from './redis-client.ts'
+import { moveToDeadLetters } from './redis-dead-letters.ts'
+import { commandError, isErrorReply, isNoGroup, isReadOnly } from './redis-errors.ts'
+import { type EntryOwner, HeldEntry, type StreamRole } from './redis-held-entry.ts'
+import { RedisLeases } from './redis-leases.ts'
+import type { RedisLink } from './redis-link.ts'
+import type { ResolvedRedisOptions } from './redis-options.ts'
+import { noConnection } from './redis-publisher.ts'
+import { type RecoveryRequest, type RecoveryResult, RedisRecovery } from './redis-recovery.ts'
+import { rereadAsBytes } from './redis-reread.ts'
+import { runScript } from './redis-scripts.ts'
+import { mayBeMangled, readEntries, readMessage, type StreamEntry } from './redis-wire.ts'
+
+const READ_AGAIN = new RetryPolicy({
+  maxRetries: Number.POSITIVE_INFINITY,
+  retryBaseDelayMs: 100,
+  retryMaxDelayMs: 5000,
+  retryJitter: 0.2,
+})
+
+/** Time since the last delivery that makes a released entry free for the next consumer that looks, in milliseconds. */
+const RELEASED_IDLE_MS = 30 * 86_400_000
+
+/** A consumer that owns nothing and has been silent for so many leases, and at least a minute, is removed. */
+const FORGET_AFTER_LEASES = 3
+
+export interface RedisConsumptionParts {
+  readonly options: ResolvedRedisOptions
+  /** For everything but the blocking read. */
+  readonly commands: RedisLink
+  /** Reserved for the blocking read. */
+  readonly reader: RedisLink
+  readonly intake: Intake
+  readonly host: TransportHost
+  /** False for a consumption that only recovers what is pending. */
+  readonly readsNew: boolean
+}
+
+/** One consumer of a group: reads, holds entries under renewed leases, acknowledges, takes over from the dead. */
+export class RedisConsumption implements Consumption, EntryOwner {
+  readonly leaseMs: number
+  readonly #parts: RedisConsumptionParts
+  readonly #roles: readonly StreamRole[]
+  readonly #held = new Map<string, HeldEntry>()
+  readonly #acks: RedisAcks
+  readonly #leases: RedisLeases
+  readonly #recovery: RedisRecovery
+  readonly #stopped = new AbortController()
+  #reading: Promise<void> = Promise.resolve()
+  #sweeping: Promise<void> = Promise.resolve()
+  #readerId: string | undefined
+  #isReleased = false
+
+  constructor(parts: RedisConsumptionParts) {
+    const { options, commands, host } = parts
+    const { keys, consumerGroup, consumerName, pendingIdleMs } = options
+    this.#parts = parts
+    this.leaseMs = pendingIdleMs
+    this.#roles = [
+      { key: keys.stream, deletesSettled: false },
+      { key: keys.replays(consumerGroup), deletesSettled: true },
+    ]
+    this.#acks = new RedisAcks({
+      link: commands,
+      group: consumerGroup,
+      retryKey: (entry) => this.#retryKey(entry),
+      onFlushed: (entries) => this.#forget(entries),
+      onRefused: () => undefined,
+    })
+    this.#leases = new RedisLeases({
+      link: commands,
+      group: consumerGroup,
+      consumer: consumerName,
+      leaseMs: pendingIdleMs,
+    })
+    this.#recovery = new RedisRecovery({
+      options,
+      link: commands,
+      host,
+      roles: this.#roles,
+      isHeld: (role, id) => this.#held.has(heldKey(role, id)),
+      whenRoom: () => parts.intake.whenRoom(),
+      room: () => parts.intake.room,
+      take: (role, entry, attemptsBegun, settled) => this.#take(role, entry, attemptsBegun, settled),
+    })
+  }
+
+  /** Declares the groups and begins. @throws ConnectionError */
+  async start(): Promise<void> {
+    const client = this.#client()
+    await this.#declare(client)
+    if (!this.#parts.readsNew) return
+    this.#leases.start(() => this.#held.values())
+    this.#reading = this.#read()
+    this.#sweeping = this.#sweepAgainAndAgain()
+  }
+
+  async stopFetching(): Promise<void> {
+    this.#stopped.abort()
+    await this.#unblock()
+    await Promise.all([this.#reading, this.#sweeping])
+  }
+
+  async release(signal: AbortSignal): Promise<void> {
+    const client = await this.#parts.commands.whenReady(signal)
+    if (client !== undefined) await this.#acks.flushed()
+    this.#isReleased = true
+    this.#acks.close()
+    this.#leases.stop()
+    if (client === undefined) return
+    try {
+      for (const role of this.#roles) await this.#giveBack(client, role)
+      if (this.#parts.readsNew) await this.#leaveGroup(client)
+    } catch {
+      // Whatever is not given back here is taken over when its lease has run out.
+    }
+  }
+
+  /** Looks for pending entries once and waits until what was taken over is settled. */
+  recover(request: RecoveryRequest): Promise<RecoveryResult> {
+    return this.#recovery.recover(request, this)
+  }
+
+  ack(entry: HeldEntry): void {
+    if (!this.#isReleased) this.#acks.add(entry)
+  }
+
+  async deadLetter(entry: HeldEntry, reason: DeadLetterReason): Promise<void> {
+    const { options, commands } = this.#parts
+    const client = commands.client
+    if (client === undefined) throw noConnection(options.address)
+    await moveToDeadLetters(client, options, entry, reason, this.#retryKey(entry))
+    this.#drop(entry, 'deadLettered')
+  }
+
+  async beginAttempt(
+    entry: HeldEntry,
+    attempt: number,
+    settledHandlers: readonly string[],
+  ): Promise<boolean> {
+    const { consumerGroup, consumerName, retryKeyExpiryMs, address } = this.#parts.options
+    const client = this.#client()
+    try {
+      const isOurs = await runScript(
+        client,
+        'BEGIN_ATTEMPT',
+        [entry.role.key, this.#retryKey(entry)],
+        [
+          consumerGroup,
+          consumerName,
+          entry.message.id,
+          String(attempt),
+          JSON.stringify(settledHandlers),
+          String(retryKeyExpiryMs),
+        ],
+      )
+      entry.attemptsBegun = attempt
+      if (isOurs === 1) return true
+    } catch (error) {
+      if (!isNoGroup(error)) throw commandError(address, 'EVAL', error)
+    }
+    this.#drop(entry, 'lost')
+    return false
+  }
+
+  #client(): RedisClient {
+    const { client } = this.#parts.commands
+    if (client === undefined) throw noConnection(this.#parts.options.address)
+    return client
+  }
+
+  /** @returns what was not there before. */
+  async #declare(client: RedisClient): Promise<readonly string[]> {
+    const { consumerGroup, address } = this.#parts.options
+    const made: string[] = []
+    for (const { key } of this.#roles) {
+      try {
+        await client.sendCommand(['XGROUP', 'CREATE', key, consumerGroup, '0', 'MKSTREAM'])
+        made.push(key)
+      } catch (error) {
+        if (!toError(error).message.startsWith('BUSYGROUP'))
+          throw commandError(address, 'XGROUP CREATE', error)
+      }
+    }
+    return made
+  }
+
+  async #read(): Promise<void> {
+    const { signal } = this.#stopped
+    for (let failures = 0; !signal.aborted; ) {
+      await this.#parts.intake.whenRoom()
+      const client = signal.aborted ? undefined : await this.#parts.reader.whenReady(signal)
+      if (client === undefined) return
+      try {
+        await this.#readOnce(client)
+        failures = 0
+      } catch (thrown) {
+        failures += 1
+        await this.#onReadFailure(toError(thrown), failures)
+      }
+    }
+  }
+
+  async #readOnce(client: RedisClient): Promise<void> {
+    const { consumerGroup, consumerName, batchSize, blockMs } = this.#parts.options
+    this.#readerId ??= String(await client.sendCommand(['CLIENT', 'ID']))
+    const count = Math.min(batchSize, this.#parts.intake.room)
+    if (count === 0 || this.#stopped.signal.aborted) return
+    const keys = this.#roles.map(({ key }) => key)
+    const reply = await client.sendCommand([
+      'XREADGROUP',
+      'GROUP',
+      consumerGroup,
+      consumerName,
+      'COUNT',
+      String(count),
+      'BLOCK',
+      String(blockMs),
+      'STREAMS',
+      ...keys,
+      ...keys.map(() => '>'),
+    ])
+    if (!Array.isArray(reply)) return
+    for (const item of reply) {
+      const [key, entries]: unknown[] = Array.isArray(item) ? item : []
+      const role = this.#roles.find((candidate) => candidate.key === key)
+      if (role !== undefined) await this.#takeNew(role, readEntries(entries))
+    }
+  }
+
+  async #takeNew(role: StreamRole, entries: readonly StreamEntry[]): Promise<void> {
+    for (const entry of entries) {
+      const exact = mayBeMangled(entry) ? await rereadAsBytes(this.#client(), role.key, entry) : entry
+      this.#take(role, exact, 0, [])
+    }
+  }
+
+  #take(
+    role: StreamRole,
+    entry: StreamEntry,
+    attemptsBegun: number,
+    settledHandlers: readonly string[],
+  ): HeldEntry | undefined {
+    const key = heldKey(role, entry.id)
+    // Read a second time after its group was made again: the one we hold counts.
+    if (this.#held.has(key)) return undefined
+    const held = new HeldEntry(this, {
+      message: readMessage(entry),
+      role,
+      attemptsBegun,
+      settledHandlers,
+      leasedAt: Date.now(),
+    })
+    this.#held.set(key, held)
+    this.#parts.intake.deliver(held)
+    return held
+  }
+
+  async #onReadFailure(error: Error, failures: number): Promise<void> {
+    this.#readerId = undefined
+    if (this.#stopped.signal.aborted) return
+    if (isNoGroup(error) || error.message.startsWith('UNBLOCKED')) return this.#restore(failures)
+    if (isReadOnly(error)) this.#parts.reader.reset(error)
+    // A broken connection tells its own story, and the next one is waited for in the loop.
+    else if (isErrorReply(error))
+      this.#parts.host.notify({
+        type: 'readFailed',
+        error: commandError(this.#parts.options.address, 'XREADGROUP', error),
+      })
+    await wait(READ_AGAIN.backoff(failures), this.#stopped.signal)
+  }
+
+  /** The stream or the group is gone: deleted, flushed, or a failover to a replica that had less. */
+  async #restore(failures: number): Promise<void> {
+    try {
+      const made = await this.#declare(this.#client())
+      if (made.length === 0) return
+      const { consumerGroup } = this.#parts.options
+      this.#parts.host.notify({
+        type: 'topologyRestored',
+        what: `consumer group ${consumerGroup} of ${made.join(', ')}`,
+      })
+    } catch (thrown) {
+      this.#parts.host.notify({ type: 'readFailed', error: toError(thrown) })
+      await wait(READ_AGAIN.backoff(failures), this.#stopped.signal)
+    }
+  }
+
+  async #sweepAgainAndAgain(): Promise<void> {
+    const { signal } = this.#stopped
+    const everyMs = Math.min(5000, this.leaseMs / 2)
+    await this.#guardSweep(() => this.#recovery.takeOwn(signal))
+    do {
+      await this.#guardSweep(() => this.#recovery.sweep(signal))
+    } while (await wait(everyMs, signal))
+  }
+
+  async #guardSweep(sweep: () => Promise<void>): Promise<void> {
+    try {
+      await sweep()
+      await this.#forgetTheDead()
+    } catch (thrown) {
+      const error = toError(thrown)
+      // A lost connection and a lost group are dealt with by the read loop.
+      if (isNoGroup(error) || !isErrorReply(error) || this.#stopped.signal.aborted) return
+      this.#parts.host.notify({
+        type: 'readFailed',
+        error: commandError(this.#parts.options.address, 'XPENDING', error),
+      })
+    }
+  }
+
+  async #forgetTheDead(): Promise<void> {
+    const { consumerGroup, consumerName } = this.#parts.options
+    const client = this.#parts.commands.client
+    if (client === undefined || this.#stopped.signal.aborted) return
+    const silence = Math.max(60_000, FORGET_AFTER_LEASES * this.leaseMs)
+    for (const { key } of this.#roles) {
+      const consumers = await client.sendCommand(['XINFO', 'CONSUMERS', key, consumerGroup])
+      for (const { name, pending, idle } of readConsumers(consumers)) {
+        if (name === consumerName || pending > 0 || idle < silence) continue
+        await runScript(client, 'FORGET_CONSUMER', [key], [consumerGroup, name])
+      }
+    }
+  }
+
+  /** Ends the blocking read, so that stopping does not take `blockMs`. */
+  async #unblock(): Promise<void> {
+    const id = this.#readerId
+    if (id === undefined) return
+    try {
+      const client = this.#client()
+      await client.sendCommand(['CLIENT', 'UNBLOCK', id])
+    } catch {
+      // Not permitted, or no connection: cutting the read does it too; what it may have fetched is taken over later.
+      this.#parts.reader.reset(new Error('cut to end its blocking read'))
+    }
+  }
+
+  async #giveBack(client: RedisClient, role: StreamRole): Promise<void> {
+    const entries = [...this.#held.values()].filter(
+      (entry) => entry.role === role && !entry.isSettled && !entry.isLost,
+    )
+    if (entries.length === 0) return
+    const { consumerGroup, consumerName } = this.#parts.options
+    const states = entries.flatMap(({ message, attemptsBegun }) => [message.id, String(attemptsBegun)])
+    await runScript(
+      client,
+      'RELEASE',
+      [role.key],
+      [consumerGroup, consumerName, String(RELEASED_IDLE_MS), ...states],
+    )
+    for (const entry of entries) this.#drop(entry, 'lost')
+  }
+
+  async #leaveGroup(client: RedisClient): Promise<void> {
+    const { consumerGroup, consumerName } = this.#parts.options
+    for (const { key } of this.#roles)
+      await runScript(client, 'FORGET_CONSUMER', [key], [consumerGroup, consumerName])
+  }
+
+  #forget(entries: readonly HeldEntry[]): void {
+    for (const entry of entries) this.#drop(entry, 'acknowledged')
+  }
+
+  #drop(entry: HeldEntry, outcome: 'acknowledged' | 'deadLettered' | 'lost'): void {
+    this.#held.delete(heldKey(entry.role, entry.message.id))
+    entry.onEnd?.(outcome)
+  }
+
+  #retryKey(entry: HeldEntry): string {
+    const { keys, consumerGroup } = this.#parts.options
+    return keys.retry(consumerGroup, entry.message.id)
+  }
+}
+
+function heldKey(role: StreamRole, id: string): string {
+  return role.deletesSettled ? `replay ${id}` : id
+}
+
+interface ConsumerInfo {
+  readonly name: string
+  readonly pending: number
+  readonly idle: number
+}
+
+/** Rows of XINFO CONSUMERS. */
+export function readConsumers(reply: unknown): readonly ConsumerInfo[] {
+  if (!Array.isArray(reply)) return []
+  return reply.map((row: unknown) => {
+    const fields = readPairs(row)
+    return {
+      name: String(fields.get('name')),
+      pending: Number(fields.get('pending')),
+      idle: Number(fields.get('idle')),
+    }
+  })
+}
+
+/** A reply of names and values by turns. */
+export function readPairs(reply: unknown): ReadonlyMap<string, unknown> {
+  const pairs = new Map<string, unknown>()
+  if (!Array.isArray(reply)) return pairs
+  for (let index = 0; index + 1 < reply.length; index += 2) pairs.set(String(reply[index]), reply[index + 1])
+  return pairs
+}
