@@ -30,10 +30,11 @@ type Addresses = Partial<Record<BrokerKind, string>>
 
 /** The three brokers of a test run: those the environment names, the rest by `docker compose` or as processes. */
 export async function startSharedBrokers(): Promise<SharedBrokers> {
+  await Promise.all(kinds.map(requireGivenBroker))
   await using stack = new AsyncDisposableStack()
   const missing = kinds.filter((kind) => givenAddress(kind) === undefined)
   const start = (await hasDocker()) ? composeUp : launchAll
-  const [started] = await Promise.all([start(missing, stack), ...kinds.map(requireGivenBroker)])
+  const started = await start(missing, stack)
   const addressFor = (kind: BrokerKind) => {
     const address = givenAddress(kind) ?? started[kind]
     if (address === undefined) throw new Error(`No ${kind} was started`)
