@@ -1,5 +1,7 @@
 export * from './bus/index.ts'
 export * from './codec/index.ts'
+export { type CreateEventBusOptions, createEventBus } from './create-event-bus.ts'
 export { ConfigError, EventspineError } from './errors.ts'
 export * from './events/index.ts'
 export type * from './observability/index.ts'
+export * from './redis/index.ts'

@@ -82,12 +82,12 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
   }
 
   /** True from a successful {@link connect} until the connection is lost or the bus is shut down. */
-  get isConnected(): boolean {
+  override get isConnected(): boolean {
     return this.#counters.connectedAt > 0 && !this.isShutdown
   }
 
   /** True while deliveries are taken. */
-  get isConsuming(): boolean {
+  override get isConsuming(): boolean {
     return this.#run?.isRunning ?? false
   }
 
@@ -98,7 +98,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
    * @throws ConnectionError when the broker cannot be reached in time, or refuses the credentials.
    * @throws BusClosedError after `shutdown`.
    */
-  async connect(): Promise<void> {
+  override async connect(): Promise<void> {
     if (this.isShutdown) throw new BusClosedError('connect')
     if (this.#isConnected) return
     this.#connecting ??= this.#connect().finally(() => {
@@ -114,7 +114,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
    * @throws ConnectionError when the broker cannot be reached; later outages are survived.
    * @throws BusClosedError after `shutdown`.
    */
-  async startConsuming(): Promise<void> {
+  override async startConsuming(): Promise<void> {
     if (this.isShutdown) throw new BusClosedError('consume')
     const run = this.#run ?? this.#beginRun()
     await run.finished
@@ -124,7 +124,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
    * Starts to consume and returns at once. A broker that is not there yet is waited for, with a log line; what
    * waiting cannot mend (a wrong password) is logged and rejects {@link whenConsuming}.
    */
-  startConsumingInBackground(): void {
+  override startConsumingInBackground(): void {
     if (this.isShutdown) throw new BusClosedError('consume')
     if (this.#run !== undefined || this.#backgroundStart !== undefined) return
     const attempt = new AbortController()
@@ -135,7 +135,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
   }
 
   /** Resolves when the bus consumes: what is published from then on reaches it. */
-  async whenConsuming(): Promise<void> {
+  override async whenConsuming(): Promise<void> {
     await this.#whenConsuming.promise
   }
 
@@ -143,7 +143,9 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
    * Stops consuming: takes nothing more, waits for running handlers (at most `timeoutMs`), settles what they
    * finished and leaves the rest to be delivered again. The bus can still publish, and consume again.
    */
-  async stopConsuming({ timeoutMs = this.#options.shutdownTimeoutMs }: ShutdownOptions = {}): Promise<void> {
+  override async stopConsuming({
+    timeoutMs = this.#options.shutdownTimeoutMs,
+  }: ShutdownOptions = {}): Promise<void> {
     this.#backgroundStart?.abort()
     const run = this.#run
     if (run === undefined) return

@@ -63,6 +63,30 @@ export abstract class EventBus implements AsyncDisposable {
     await this.publishNow(events)
   }
 
+  /** True while the bus can be used: in memory until `shutdown`, on a broker while there is a connection. */
+  abstract get isConnected(): boolean
+
+  /** True while the bus takes events for its handlers: in memory until `shutdown`. */
+  abstract get isConsuming(): boolean
+
+  /** Connects to the broker; in memory there is nothing to do. @throws BusClosedError after `shutdown`. */
+  abstract connect(): Promise<void>
+
+  /**
+   * Consumes until `stopConsuming` or `shutdown`, and resolves then. In memory handlers run in any case; it only waits.
+   * @throws BusClosedError after `shutdown`.
+   */
+  abstract startConsuming(): Promise<void>
+
+  /** Starts to consume and returns at once. @throws BusClosedError after `shutdown`. */
+  abstract startConsumingInBackground(): void
+
+  /** Resolves when the bus consumes: what is published from then on reaches it. */
+  abstract whenConsuming(): Promise<void>
+
+  /** Stops consuming; fine when it does not. */
+  abstract stopConsuming(options?: ShutdownOptions): Promise<void>
+
   /**
    * Subscribes a handler to one event class, or to several at once (its parameter is then their union). Subscribed
    * twice, it is called twice. A change during a dispatch counts from the next event on.

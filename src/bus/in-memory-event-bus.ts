@@ -4,7 +4,7 @@ import { type FieldsFirstLogger, type Logger, resolveLogger } from '../observabi
 import { type EventTracer, noTracer, OpenTelemetryTracer } from '../observability/tracer.ts'
 import { BackgroundPublishes } from './background-publishes.ts'
 import { Dispatcher } from './dispatcher.ts'
-import { ShutdownError } from './errors.ts'
+import { BusClosedError, ShutdownError } from './errors.ts'
 import { EventBus } from './event-bus.ts'
 import { HandlerRegistry } from './handler-registry.ts'
 import type { RunInfo } from './handler-run.ts'
@@ -83,6 +83,7 @@ export class InMemoryEventBus extends EventBus {
     messageId: undefined,
     busSignal: this.#stopped.signal,
   }
+  #consuming = Promise.withResolvers<void>()
   #active = 0
   #whenIdle: PromiseWithResolvers<void> | undefined
   #eventsPublished = 0
@@ -116,6 +117,36 @@ export class InMemoryEventBus extends EventBus {
     })
   }
 
+  override get isConnected(): boolean {
+    return !this.isShutdown
+  }
+
+  override get isConsuming(): boolean {
+    return !this.isShutdown
+  }
+
+  override connect(): Promise<void> {
+    return this.isShutdown ? Promise.reject(new BusClosedError('connect')) : Promise.resolve()
+  }
+
+  override startConsuming(): Promise<void> {
+    return this.isShutdown ? Promise.reject(new BusClosedError('consume')) : this.#consuming.promise
+  }
+
+  override startConsumingInBackground(): void {
+    if (this.isShutdown) throw new BusClosedError('consume')
+  }
+
+  override whenConsuming(): Promise<void> {
+    return Promise.resolve()
+  }
+
+  override stopConsuming(): Promise<void> {
+    this.#consuming.resolve()
+    this.#consuming = Promise.withResolvers()
+    return Promise.resolve()
+  }
+
   /** A snapshot of the counts. */
   getStats(): InMemoryEventBusStats {
     return {
@@ -142,6 +173,7 @@ export class InMemoryEventBus extends EventBus {
 
   protected override async close(timeoutMs = this.#shutdownTimeoutMs): Promise<void> {
     const inTime = await whenSettled(this.#drain(), timeoutMs)
+    this.#consuming.resolve()
     if (inTime) return
     this.#logger.warn('shutdown timed out', { timeoutMs, unfinishedPublishes: this.#active })
     this.#stopped.abort(new ShutdownError())

@@ -101,11 +101,14 @@ export class RedisLink {
   }
 
   #use(client: RedisClient): void {
-    if (this.#closed.signal.aborted) return destroy(client)
+    if (this.#closed.signal.aborted) {
+      destroy(client)
+      return
+    }
     this.#client = client
-    // It may have broken between the last answer and now.
-    if (!client.isReady) return this.#lost(client, new Error('closed right after it was made'))
-    for (const resolve of this.#waiting) resolve(client)
+    if (client.isReady) for (const resolve of this.#waiting) resolve(client)
+    // It has broken between the last answer and now.
+    else this.#lost(client, new Error('closed right after it was made'))
   }
 
   #lost(client: RedisClient, error: Error): void {

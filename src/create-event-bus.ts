@@ -1,0 +1,72 @@
+import type { BrokerOptions } from './bus/broker-options.ts'
+import type { EventBus } from './bus/event-bus.ts'
+import { InMemoryEventBus, type InMemoryEventBusOptions } from './bus/in-memory-event-bus.ts'
+import { ConfigError, describeValue } from './errors.ts'
+import { RedisEventBus, type RedisEventBusOptions } from './redis/index.ts'
+
+/** Options for any bus: what all share, and what one broker alone has. */
+export interface CreateEventBusOptions extends BrokerOptions {
+  /** Where events go: prefix of the stream or topic, name of the exchange. Default `'events'`. */
+  readonly prefix?: string
+  /** Further options, used when the URL is a Redis one. */
+  readonly redis?: RedisEventBusOptions
+}
+
+type Create = (url: string, options: CreateEventBusOptions) => EventBus
+
+const SCHEMES: Readonly<Record<string, Create>> = {
+  'memory:': (_url, options) => new InMemoryEventBus(memoryOptions(options)),
+  'redis:': createRedisBus,
+  'rediss:': createRedisBus,
+}
+
+/**
+ * Makes the bus that a URL asks for, so that moving from one broker to another is a change of configuration only:
+ * `memory:`, `redis://`, `rediss://`. In memory the options about groups, retries and dead letters have no meaning and
+ * are left aside.
+ *
+ * @throws ConfigError when the URL or an option is wrong.
+ */
+export function createEventBus(url: string, options: CreateEventBusOptions = {}): EventBus {
+  const scheme = typeof url === 'string' ? /^[a-z]+:/.exec(url)?.[0] : undefined
+  const create = scheme === undefined ? undefined : SCHEMES[scheme]
+  if (create === undefined) {
+    const given = scheme === undefined ? describeValue(url) : `one that begins with ${scheme}`
+    throw new ConfigError('createEventBus', [
+      `the URL must begin with ${Object.keys(SCHEMES).join(', ')} and name a broker, got ${given}`,
+    ])
+  }
+  return create(url, options)
+}
+
+function createRedisBus(redisUrl: string, { prefix, redis, ...common }: CreateEventBusOptions): EventBus {
+  return new RedisEventBus({
+    ...common,
+    ...(prefix === undefined ? {} : { streamPrefix: prefix }),
+    ...redis,
+    redisUrl,
+  })
+}
+
+function memoryOptions(options: CreateEventBusOptions): InMemoryEventBusOptions {
+  const {
+    enableTracing,
+    tracer,
+    logger,
+    registry,
+    handlerTimeoutMs,
+    maxBackgroundPublishes,
+    shutdownTimeoutMs,
+  } = options
+  const picked = {
+    enableTracing,
+    tracer,
+    logger,
+    registry,
+    handlerTimeoutMs,
+    maxBackgroundPublishes,
+    shutdownTimeoutMs,
+  }
+  // Options that are undefined count as absent.
+  return Object.fromEntries(Object.entries(picked).filter(([, value]) => value !== undefined))
+}
