@@ -100,11 +100,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
    */
   override async connect(): Promise<void> {
     if (this.isShutdown) throw new BusClosedError('connect')
-    if (this.#isConnected) return
-    this.#connecting ??= this.#connect().finally(() => {
-      this.#connecting = undefined
-    })
-    await this.#connecting
+    await this.#ensureConnected()
   }
 
   /**
@@ -193,6 +189,15 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
       pipeline.stopTaking()
       await pipeline.drain(this.#options.shutdownTimeoutMs)
     }
+  }
+
+  /** Connects also after `shutdown` began: a publish that was accepted before it may be the first to need it. */
+  async #ensureConnected(): Promise<void> {
+    if (this.#isConnected) return
+    this.#connecting ??= this.#connect().finally(() => {
+      this.#connecting = undefined
+    })
+    await this.#connecting
   }
 
   async #connect(): Promise<void> {
@@ -286,7 +291,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
     const onAbort = () => late.reject(new PublishTimeoutError(publishTimeoutMs, 'still connecting'))
     signal.addEventListener('abort', onAbort, { once: true })
     try {
-      await Promise.race([this.connect(), late.promise])
+      await Promise.race([this.#ensureConnected(), late.promise])
     } finally {
       signal.removeEventListener('abort', onAbort)
     }
