@@ -1,3 +1,13 @@
+export type {
+  BusFaults,
+  CreateBus,
+  CreateBusOptions,
+  DescribeEventBusOptions,
+  SuiteRunner,
+} from './conformance/bus-under-test.ts'
+export { CAPABILITIES, type Capability } from './conformance/capabilities.ts'
+export { describeEventBus } from './conformance/describe-event-bus.ts'
 export { MemoryBroker, type RawMessage } from './memory-broker.ts'
 export { MemoryBrokerEventBus, type MemoryBrokerEventBusOptions } from './memory-broker-event-bus.ts'
 export { MemoryTransport } from './memory-transport.ts'
+export { type WaitForOptions, WaitTimeoutError, waitFor } from './wait-for.ts'

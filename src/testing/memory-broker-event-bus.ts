@@ -1,6 +1,10 @@
-import { BrokerEventBus } from '../bus/broker-event-bus.ts'
-import { type BrokerOptions, brokerDefaults, brokerRules } from '../bus/broker-options.ts'
-import { resolveOptions } from '../bus/options.ts'
+import {
+  BrokerEventBus,
+  type BrokerOptions,
+  brokerDefaults,
+  brokerRules,
+  resolveOptions,
+} from '../bus/index.ts'
 import { MemoryBroker } from './memory-broker.ts'
 import { MemoryTransport } from './memory-transport.ts'
 

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { DeadLetterReason, OutgoingMessage, StoredDeadLetter } from '../bus/transport.ts'
+import type { DeadLetterReason, OutgoingMessage, StoredDeadLetter } from '../bus/index.ts'
 import type { EncodedMessage, MessageHeaders } from '../codec/index.ts'
 
 /** A message that a group has not settled. */

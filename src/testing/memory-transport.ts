@@ -1,7 +1,5 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
-import { ConnectionError, PublishTimeoutError } from '../bus/errors.ts'
-import { REPLAY_HANDLERS, replayHeader } from '../bus/replay-headers.ts'
 import type {
   Consumption,
   DeadLetterReason,
@@ -13,7 +11,8 @@ import type {
   PublishFailure,
   Transport,
   TransportHost,
-} from '../bus/transport.ts'
+} from '../bus/index.ts'
+import { ConnectionError, PublishTimeoutError, REPLAY_HANDLERS, replayHeader } from '../bus/index.ts'
 import type { MemoryBroker, PendingMessage } from './memory-broker.ts'
 
 /** The transport of {@link MemoryBroker}: small enough to read as an example of one. */

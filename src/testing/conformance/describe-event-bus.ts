@@ -1,0 +1,82 @@
+import { ConfigError } from '../../index.ts'
+import type { DescribeEventBusOptions } from './bus-under-test.ts'
+import { CAPABILITIES, type Capability } from './capabilities.ts'
+import type { ConformanceTest } from './conformance-test.ts'
+import { deliveryTests } from './delivery.ts'
+import { isolationTests } from './isolation.ts'
+import { publishTests } from './publish.ts'
+import { Scene } from './scene.ts'
+
+const SUITE: Readonly<Record<string, readonly ConformanceTest[]>> = {
+  publish: publishTests,
+  delivery: deliveryTests,
+  isolation: isolationTests,
+}
+
+/**
+ * The conformance suite: what an event bus promises, as tests of a bus that you made. It runs with any runner that
+ * has `describe` and `it` and makes its assertions with node:assert.
+ *
+ * @throws ConfigError when a capability is declared as lacking that the suite does not know.
+ * @example
+ * import { describe, it } from 'vitest'
+ *
+ * describeEventBus('my bus', {
+ *   runner: { describe, it },
+ *   create: ({ scope, ...options }) => new MyEventBus({ prefix: scope, ...options }),
+ *   lacks: { history: 'a queue is bound when its group first consumes' },
+ * })
+ */
+export function describeEventBus(name: string, options: DescribeEventBusOptions): void {
+  const lacks = knownLacks(options)
+  const { describe, it } = options.runner
+  const waitMs = options.waitMs ?? 10_000
+  describe(name, () => {
+    for (const [topic, tests] of Object.entries(SUITE)) {
+      describe(topic, () => {
+        for (const test of tests) {
+          const obstacle = obstacleTo(test, options, lacks)
+          if (obstacle === undefined) it(test.name, () => runTest(test, options), waitMs * 3)
+          else it.skip(`${test.name} (${obstacle})`, () => Promise.resolve())
+        }
+      })
+    }
+  })
+}
+
+async function runTest(test: ConformanceTest, options: DescribeEventBusOptions): Promise<void> {
+  const scene = new Scene(options)
+  try {
+    await test.run(scene)
+  } finally {
+    await scene.end()
+  }
+}
+
+function knownLacks({ lacks = {} }: DescribeEventBusOptions): ReadonlyMap<Capability, string> {
+  const entries = Object.entries(lacks)
+  const faults = entries.flatMap(([name, reason]) => {
+    if (!Object.hasOwn(CAPABILITIES, name)) {
+      return [`${name} is not a capability (there are: ${Object.keys(CAPABILITIES).join(', ')})`]
+    }
+    return typeof reason === 'string' && reason !== '' ? [] : [`${name} is lacked without a reason`]
+  })
+  if (faults.length > 0) throw new ConfigError('describeEventBus', faults)
+  // Each name was looked up above.
+  return new Map(entries as [Capability, string][])
+}
+
+/** Why a test cannot be run; undefined when it can. */
+function obstacleTo(
+  test: ConformanceTest,
+  { faults = {}, module }: DescribeEventBusOptions,
+  lacks: ReadonlyMap<Capability, string>,
+): string | undefined {
+  for (const capability of test.needs) {
+    const reason = lacks.get(capability)
+    if (reason !== undefined) return `lacks ${capability}: ${reason}`
+  }
+  const missing = test.faults.find((name) => faults[name] === undefined)
+  if (missing !== undefined) return `needs faults.${missing}`
+  return test.needsModule && module === undefined ? 'needs module' : undefined
+}

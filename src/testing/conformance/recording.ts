@@ -1,0 +1,89 @@
+import { inspect } from 'node:util'
+import type { DomainEvent, HandlerContext, LogFields, Logger } from '../../index.ts'
+
+/** One run of a recorded handler. */
+export interface RecordedRun<E extends DomainEvent = DomainEvent> {
+  readonly event: E
+  readonly attempt: number
+  readonly deliveryCount: number
+  readonly context: HandlerContext
+  readonly startedAt: number
+}
+
+/** A handler that keeps what it was called with, and then does what it is told. */
+export class Recording<E extends DomainEvent = DomainEvent> {
+  readonly runs: RecordedRun<E>[] = []
+  /** Subscribe this. */
+  readonly handler: (event: E, context: HandlerContext) => unknown
+
+  constructor(then: (event: E, run: RecordedRun<E>) => unknown = () => undefined) {
+    this.handler = (event, context) => {
+      const { attempt, deliveryCount } = context
+      const run = { event, attempt, deliveryCount, context, startedAt: performance.now() }
+      this.runs.push(run)
+      return then(event, run)
+    }
+  }
+
+  get events(): readonly E[] {
+    return this.runs.map(({ event }) => event)
+  }
+
+  get ids(): readonly string[] {
+    return this.runs.map(({ event }) => event.eventId)
+  }
+
+  /** Times of the runs of one event. */
+  runsOf({ eventId }: DomainEvent): readonly RecordedRun<E>[] {
+    return this.runs.filter(({ event }) => event.eventId === eventId)
+  }
+
+  has({ eventId }: DomainEvent): boolean {
+    return this.runs.some(({ event }) => event.eventId === eventId)
+  }
+}
+
+interface LogLine {
+  readonly level: string
+  readonly message: string
+  readonly fields: LogFields
+}
+
+/** Keeps log lines for the tests to look at. */
+export class LogRecording implements Logger {
+  readonly lines: LogLine[] = []
+
+  debug(message: string, fields: LogFields = {}): void {
+    this.lines.push({ level: 'debug', message, fields })
+  }
+
+  info(message: string, fields: LogFields = {}): void {
+    this.lines.push({ level: 'info', message, fields })
+  }
+
+  warn(message: string, fields: LogFields = {}): void {
+    this.lines.push({ level: 'warn', message, fields })
+  }
+
+  error(message: string, fields: LogFields = {}): void {
+    this.lines.push({ level: 'error', message, fields })
+  }
+
+  /** The last lines, short. */
+  toString(): string {
+    const shown = this.lines.slice(-20).map(({ level, message, fields }) => {
+      const values = Object.entries(fields).map(([name, value]) => ` ${name}=${short(value)}`)
+      return `  ${level} ${message}${values.join('')}`
+    })
+    return shown.join('\n')
+  }
+
+  /** All that a logger could have shown. */
+  everything(): string {
+    return inspect(this.lines, { depth: 10 })
+  }
+}
+
+function short(value: unknown): string {
+  return value instanceof Error ? `${value.name}: ${value.message}` : inspect(value, { depth: 1 })
+}

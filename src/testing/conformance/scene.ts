@@ -1,0 +1,208 @@
+import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
+import { inspect } from 'node:util'
+import type { BrokerOptions } from '../../bus/broker-options.ts'
+import { BrokerEventBus, type BusNotice, type DomainEvent, type EventBus } from '../../index.ts'
+import type { RawMessage } from '../memory-broker.ts'
+import { waitFor } from '../wait-for.ts'
+import type { BusFaults, CreateBus, DescribeEventBusOptions } from './bus-under-test.ts'
+import { type Marked, marked } from './events.ts'
+import { LogRecording, Recording } from './recording.ts'
+
+/** Retries as fast as a test wants them; jitter off, so that delays can be compared. */
+const QUICK: BrokerOptions = { retryBaseDelayMs: 10, retryMaxDelayMs: 1000, retryJitter: 0 }
+
+/** One test's world: a fresh scope, the buses made in it, what they logged. */
+export class Scene {
+  readonly scope = `conformance-${randomBytes(6).toString('hex')}`
+  readonly log = new LogRecording()
+  readonly waitMs: number
+  readonly competitors: number
+  readonly secrets: readonly string[]
+  readonly module: string | undefined
+  readonly #create: CreateBus
+  readonly #faults: BusFaults
+  readonly #buses: EventBus[] = []
+  readonly #ended = Promise.withResolvers<void>()
+  #isStopped = false
+
+  constructor({ create, faults = {}, waitMs = 10_000, ...options }: DescribeEventBusOptions) {
+    this.#create = create
+    this.#faults = faults
+    this.waitMs = waitMs
+    this.competitors = options.competitors ?? 50
+    this.secrets = options.secrets ?? []
+    this.module = options.module?.toString()
+  }
+
+  /** Resolves when the test is over; a handler that awaits it hangs. */
+  get ended(): Promise<void> {
+    return this.#ended.promise
+  }
+
+  get idleLimitMs(): number {
+    return this.#faults.idleLimitMs ?? 0
+  }
+
+  /** A bus of group `main`, unless told otherwise. */
+  async bus(options: BrokerOptions = {}): Promise<EventBus> {
+    const all = { ...QUICK, consumerGroup: 'main', logger: this.log, ...options }
+    const bus = await this.#create({ ...all, scope: this.scope, logger: this.log })
+    this.#buses.push(bus)
+    return bus
+  }
+
+  async brokerBus(options: BrokerOptions = {}): Promise<BrokerEventBus> {
+    const bus = await this.bus(options)
+    assert.ok(bus instanceof BrokerEventBus, 'a bus that does not lack "consuming" is a BrokerEventBus')
+    return bus
+  }
+
+  /** A broker bus that consumes, with the subscriptions made before. */
+  async consumer(
+    subscribe: (bus: BrokerEventBus) => void,
+    options: BrokerOptions = {},
+  ): Promise<BrokerEventBus> {
+    const bus = await this.brokerBus(options)
+    subscribe(bus)
+    await this.consume(bus)
+    return bus
+  }
+
+  async consume(bus: EventBus): Promise<void> {
+    bus.startConsumingInBackground()
+    await this.within(bus.whenConsuming(), 'the bus to consume')
+  }
+
+  /** Makes sure that a group is known to the broker, for brokers that keep events for known groups only. */
+  async declareGroup(consumerGroup = 'main'): Promise<void> {
+    const bus = await this.consumer(() => undefined, { consumerGroup })
+    await bus.shutdown()
+  }
+
+  until(what: string, condition: () => unknown, seen: () => unknown = () => ''): Promise<unknown> {
+    return waitFor(condition, {
+      timeoutMs: this.waitMs,
+      describe: () => `${what}; saw ${inspect(seen(), { depth: 4 })}\nlogged:\n${this.log}`,
+    })
+  }
+
+  /** Waits until a recording holds this many runs. */
+  async runs({ runs }: { readonly runs: readonly unknown[] }, count: number, what = 'runs'): Promise<void> {
+    await this.until(
+      `${count} ${what}`,
+      () => runs.length >= count,
+      () => runs.length,
+    )
+  }
+
+  async within<T>(promise: Promise<T>, what: string, timeoutMs = this.waitMs): Promise<T> {
+    const late = Promise.withResolvers<never>()
+    const timer = setTimeout(() => {
+      late.reject(new Error(`waited ${timeoutMs} ms for ${what}\nlogged:\n${this.log}`))
+    }, timeoutMs)
+    try {
+      return await Promise.race([promise, late.promise])
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  /**
+   * Shows that nothing is left for a group whose buses have stopped: a fresh bus of the group gets an event that is
+   * published now, for longer than an abandoned message would rest, and gets nothing else.
+   */
+  async assertNothingLeft(publisher: EventBus, consumerGroup = 'main'): Promise<void> {
+    const leftovers = new Recording()
+    const bus = await this.consumer((it) => it.subscribeToAllEvents(leftovers.handler), { consumerGroup })
+    const pings = await this.pings(publisher, leftovers, 1.5 * this.idleLimitMs)
+    assert.deepEqual(leftovers.ids, pings, 'events were delivered again though there was no fault')
+    await bus.shutdown()
+  }
+
+  /** Publishes marks, each after the one before was handled, until the time has passed. @returns their ids. */
+  async pings(publisher: EventBus, recording: Recording, durationMs: number): Promise<readonly string[]> {
+    const sent: string[] = []
+    const end = Date.now() + durationMs
+    do {
+      const ping = marked('ping', sent.length)
+      sent.push(ping.eventId)
+      await publisher.publish([ping])
+      await this.until(
+        'a mark to be handled',
+        () => recording.has(ping),
+        () => recording.ids,
+      )
+    } while (Date.now() < end)
+    return sent
+  }
+
+  /** Publishes a mark on an aggregate and waits until it was handled: all before it was handled then. */
+  async flush(publisher: EventBus, aggregateId: string, recording: Recording<Marked>): Promise<void> {
+    const mark = marked(aggregateId)
+    await publisher.publish([mark])
+    await this.until(
+      'a later event of the aggregate',
+      () => recording.has(mark),
+      () => recording.ids,
+    )
+  }
+
+  notices(bus: BrokerEventBus): BusNotice[] {
+    const notices: BusNotice[] = []
+    bus.onNotice((notice) => notices.push(notice))
+    return notices
+  }
+
+  async publishRaw(message: RawMessage): Promise<void> {
+    await required(this.#faults.publishRaw)(this.scope, message)
+  }
+
+  async loseTopology(consumerGroup = 'main'): Promise<void> {
+    await required(this.#faults.loseTopology)(this.scope, consumerGroup)
+  }
+
+  async cutConnections(): Promise<void> {
+    await required(this.#faults.cutConnections)(this.scope)
+  }
+
+  async stopBroker(): Promise<void> {
+    this.#isStopped = true
+    await required(this.#faults.stopBroker)(this.scope)
+  }
+
+  async startBroker(): Promise<void> {
+    await required(this.#faults.startBroker)(this.scope)
+    this.#isStopped = false
+  }
+
+  async loseConfirmations(isLosing: boolean): Promise<void> {
+    await required(this.#faults.loseConfirmations)(this.scope, isLosing)
+  }
+
+  async crash(bus: EventBus): Promise<void> {
+    await required(this.#faults.crash)(bus)
+  }
+
+  /** Ends handlers that hang, starts a broker that was stopped, shuts all buses down, looks for secrets in the log. */
+  async end(): Promise<void> {
+    this.#ended.resolve()
+    if (this.#isStopped) await this.startBroker()
+    await Promise.all(this.#buses.map((bus) => bus.shutdown({ timeoutMs: 5000 })))
+    this.assertNoSecret(this.log.everything())
+  }
+
+  assertNoSecret(text: string): void {
+    for (const secret of this.secrets) assert.ok(!text.includes(secret), `a secret shows in: ${text}`)
+  }
+}
+
+function required<T>(fault: T | undefined): T {
+  if (fault === undefined) throw new Error('a test must name the faults it needs')
+  return fault
+}
+
+/** Ids in the order in which they were handled, without those that came again. */
+export function firsts(events: readonly DomainEvent[]): readonly string[] {
+  return [...new Set(events.map(({ eventId }) => eventId))]
+}

@@ -1,0 +1,51 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { inspect } from 'node:util'
+
+export interface WaitForOptions {
+  /** Longest wait, in milliseconds. Default 5,000. */
+  readonly timeoutMs?: number
+  /** Pause between two looks, in milliseconds. Default 5. */
+  readonly intervalMs?: number
+  /** What is waited for, and what was seen instead; a function is called when the time is up. */
+  readonly describe?: string | (() => string)
+}
+
+/** A condition did not come true in time. */
+export class WaitTimeoutError extends Error {
+  override readonly name = 'WaitTimeoutError'
+}
+
+/**
+ * Waits until a condition holds: tests wait for what they need, never for a time.
+ *
+ * @param condition - looked at again and again; one that throws does not hold yet.
+ * @returns what the condition returned when it held.
+ * @throws WaitTimeoutError that says what was seen last.
+ * @example
+ * await waitFor(() => handled.length === 3, { describe: () => `3 events, saw ${handled.length}` })
+ */
+export async function waitFor<T>(
+  condition: () => T | Promise<T>,
+  { timeoutMs = 5000, intervalMs = 5, describe = 'a condition' }: WaitForOptions = {},
+): Promise<Exclude<T, false | undefined | null | 0 | ''>> {
+  const deadline = Date.now() + timeoutMs
+  for (;;) {
+    const seen = await look(condition)
+    // What is truthy is none of the excluded values.
+    if (seen.value) return seen.value as Exclude<T, false | undefined | null | 0 | ''>
+    if (Date.now() >= deadline) {
+      const what = typeof describe === 'string' ? describe : describe()
+      const last = seen.error === undefined ? '' : `; the last look failed: ${inspect(seen.error)}`
+      throw new WaitTimeoutError(`waited ${timeoutMs} ms for ${what}${last}`, { cause: seen.error })
+    }
+    await delay(intervalMs)
+  }
+}
+
+async function look<T>(condition: () => T | Promise<T>): Promise<{ value?: T; error?: unknown }> {
+  try {
+    return { value: await condition() }
+  } catch (error) {
+    return { error }
+  }
+}

@@ -1,0 +1,10 @@
+import { describe, it } from 'vitest'
+import { describeEventBus } from '../../src/testing/index.ts'
+import { createMemoryBrokerBus, memoryFaults } from './memory-buses.ts'
+
+describeEventBus('MemoryBrokerEventBus', {
+  runner: { describe, it },
+  create: createMemoryBrokerBus,
+  faults: memoryFaults,
+  lacks: { processes: 'the broker is an object in one process' },
+})
