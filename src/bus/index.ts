@@ -1,6 +1,7 @@
 export { BrokerEventBus, type NoticeSubscription } from './broker-event-bus.ts'
-export type { BrokerOptions } from './broker-options.ts'
+export { type BrokerOptions, brokerDefaults, brokerRules } from './broker-options.ts'
 export type { BrokerEventBusStats } from './bus-counters.ts'
+export { readReason, writeReason } from './dead-letter-fields.ts'
 export {
   type DeadLetter,
   type DeadLetterFilter,
@@ -33,6 +34,9 @@ export {
   type InMemoryEventBusStats,
 } from './in-memory-event-bus.ts'
 export type { BusNotice, BusNoticeListener } from './notices.ts'
+export { type OptionRule, resolveOptions } from './options.ts'
+export { REPLAY_HANDLERS, replayHeader } from './replay-headers.ts'
+export { type RetryOptions, RetryPolicy } from './retry-policy.ts'
 export type {
   Consumption,
   DeadLetterPage,

@@ -30,9 +30,13 @@ export interface EventClass<E extends DomainEvent = DomainEvent> {
   readonly schemaVersion: number
 }
 
+/** zod's type of an empty object forbids every field, those of the envelope too; an event adds some. */
+type Fields<T> = T extends Record<string, never> ? unknown : T
+
 /** What `defineEvent` returns: extend it, or use it as it is. */
-export interface DefinedEventClass<Input, Output> extends EventClass<DomainEvent & Immutable<Output>> {
-  new (input: EnvelopeInput & Input): DomainEvent & Immutable<Output>
+export interface DefinedEventClass<Input, Output>
+  extends EventClass<DomainEvent & Immutable<Fields<Output>>> {
+  new (input: EnvelopeInput & Fields<Input>): DomainEvent & Immutable<Fields<Output>>
 }
 
 /** The event (or the union of events) that a class (or an array of classes) makes. */

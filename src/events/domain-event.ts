@@ -229,15 +229,24 @@ export function jsonFields(fields: EventPayload): Record<string, unknown> {
 // Every supported Node.js has it; TypeScript's library does not declare it yet.
 const rawJson = (JSON as unknown as { rawJSON(text: string): unknown }).rawJSON
 
-/** BigInts become plain JSON numbers with all their digits, dates take the wire's form. */
+/**
+ * BigInts become plain JSON numbers with all their digits, dates take the wire's form. A number beyond 2^53 gets a
+ * fraction, as Python writes floats: without one it would be read as a bigint.
+ */
 function jsonValue(value: unknown): unknown {
   if (typeof value === 'bigint') return rawJson(value.toString())
+  if (typeof value === 'number') return isLongInteger(value) ? rawJson(`${value}.0`) : value
   if (typeof value !== 'object' || value === null) return value
   if (value instanceof Date) return wireTime(value)
   if (Array.isArray(value)) return value.map(jsonValue)
   if ('toJSON' in value && typeof value.toJSON === 'function') return value
   // Not a class instance: immutableCopy has refused those without toJSON.
   return jsonFields(value as EventPayload)
+}
+
+/** From 1e21 on, JavaScript writes an exponent by itself. */
+function isLongInteger(value: number): boolean {
+  return Number.isInteger(value) && !Number.isSafeInteger(value) && Math.abs(value) < 1e21
 }
 
 /** @throws TypeError unless the value is an event. */

@@ -1,10 +1,10 @@
 import {
   type Attributes,
   context,
-  propagation,
-  ROOT_CONTEXT,
   type Tracer as OpenTelemetryApiTracer,
   ProxyTracerProvider,
+  propagation,
+  ROOT_CONTEXT,
   type Span,
   SpanKind,
   SpanStatusCode,

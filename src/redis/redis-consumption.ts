@@ -26,7 +26,7 @@ const READ_AGAIN = new RetryPolicy({
 /** Time since the last delivery that makes a released entry free for the next consumer that looks, in milliseconds. */
 const RELEASED_IDLE_MS = 30 * 86_400_000
 
-/** A consumer that owns nothing and has been silent for so many leases, and at least a minute, is removed. */
+/** A consumer that owns nothing and has been silent for so many leases, and for two reads, is removed. */
 const FORGET_AFTER_LEASES = 3
 
 export interface RedisConsumptionParts {
@@ -316,10 +316,10 @@ export class RedisConsumption implements Consumption, EntryOwner {
   }
 
   async #forgetTheDead(): Promise<void> {
-    const { consumerGroup, consumerName } = this.#parts.options
+    const { consumerGroup, consumerName, blockMs } = this.#parts.options
     const client = this.#parts.commands.client
     if (client === undefined || this.#stopped.signal.aborted) return
-    const silence = Math.max(60_000, FORGET_AFTER_LEASES * this.leaseMs)
+    const silence = Math.max(2 * blockMs, FORGET_AFTER_LEASES * this.leaseMs)
     for (const { key } of this.#roles) {
       const consumers = await client.sendCommand(['XINFO', 'CONSUMERS', key, consumerGroup])
       for (const { name, pending, idle } of readConsumers(consumers)) {

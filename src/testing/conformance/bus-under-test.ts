@@ -1,4 +1,4 @@
-import type { BrokerOptions } from '../../bus/broker-options.ts'
+import type { BrokerOptions } from '../../bus/index.ts'
 import type { EventBus } from '../../bus/index.ts'
 import type { Logger } from '../../index.ts'
 import type { RawMessage } from '../memory-broker.ts'

@@ -1,0 +1,54 @@
+import type { ConnectionOptions, SecureContext } from 'node:tls'
+
+/** A broker to connect to. */
+export interface Endpoint {
+  /** With the password: for the client only, never for a message. */
+  readonly url: string
+  readonly host: string
+  /** Host, port and virtual host, for messages. */
+  readonly address: string
+  readonly isTls: boolean
+}
+
+/** The options that decide how an endpoint is reached. */
+export interface EndpointOptions {
+  readonly heartbeatMs: number
+  readonly verifySsl: boolean
+  readonly sslOptions: ConnectionOptions | undefined
+  readonly sslContext: SecureContext | undefined
+  readonly caFile: string | undefined
+  readonly certFile: string | undefined
+  readonly keyFile: string | undefined
+}
+
+export function isAmqpUrl(value: unknown): boolean {
+  if (typeof value !== 'string' || !/^amqps?:\/\//.test(value) || !URL.canParse(value)) return false
+  return new URL(value).hostname !== ''
+}
+
+/** @param text - a URL that {@link isAmqpUrl} accepts. */
+export function endpointOf(text: string, options: EndpointOptions): Endpoint {
+  const url = new URL(text)
+  if (wantsTls(options)) url.protocol = 'amqps:'
+  const isTls = url.protocol === 'amqps:'
+  if (url.port === '') url.port = isTls ? '5671' : '5672'
+  const seconds = Number.isFinite(options.heartbeatMs) ? options.heartbeatMs / 1000 : 0
+  url.searchParams.set('heartbeat', String(seconds))
+  return {
+    url: url.href,
+    host: url.hostname,
+    address: `${url.host}${url.pathname === '' ? '/' : url.pathname}`,
+    isTls,
+  }
+}
+
+/** As eventsource-py: any TLS option means TLS, so that a certificate given is never left unused. */
+function wantsTls({ verifySsl, sslOptions, sslContext, caFile, certFile }: EndpointOptions): boolean {
+  return (
+    !verifySsl ||
+    sslOptions !== undefined ||
+    sslContext !== undefined ||
+    caFile !== undefined ||
+    certFile !== undefined
+  )
+}
