@@ -207,7 +207,7 @@ describe('a payload field', () => {
       const Colliding = defineEvent({
         type: 'Colliding',
         aggregateType: 'Test',
-        schema: z.object({}).transform(() => JSON.parse(`{"${name}":"mine"}`) as object),
+        schema: z.object({}).transform(() => JSON.parse(`{"${name}":"mine"}`) as Record<string, string>),
       })
 
       expect(() => new Colliding({ aggregateId: '1' })).toThrow(`Colliding is not valid: ${name}: `)

@@ -24,7 +24,7 @@ describe('GenericEvent', () => {
     const { data } = new GenericEvent(input)
 
     expect(() => Object.assign(data, { total: 0 })).toThrow(TypeError)
-    expect(() => Object.assign(Reflect.get(data, 'lines'), { 0: 'x' })).toThrow(TypeError)
+    expect(() => Object.assign(data['lines'] as object, { 0: 'x' })).toThrow(TypeError)
   })
 
   it('has the payload beside the envelope on the wire', () => {
@@ -46,7 +46,7 @@ describe('GenericEvent', () => {
   })
 
   it('prints its class and data', () => {
-    expect(inspect(new GenericEvent(input))).toMatch(/^GenericEvent \{[^]*data: \{/)
+    expect(inspect(new GenericEvent(input))).toMatch(/^GenericEvent \{.*data: \{/s)
   })
 
   it.each([

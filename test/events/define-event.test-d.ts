@@ -1,0 +1,143 @@
+import { type } from 'arktype'
+import * as v from 'valibot'
+import { describe, expectTypeOf, it } from 'vitest'
+import { z } from 'zod'
+import { DomainEvent, defineEvent, type EventOf, GenericEvent, registerEvent } from '../../src/index.ts'
+import { OrderCreated, OrderShipped } from '../support/order-events.ts'
+
+const named = { type: 'Named', aggregateType: 'Test' } as const
+
+describe('the payload of an event', () => {
+  it('has the output type of its schema, readonly all the way down', () => {
+    class Placed extends defineEvent({
+      ...named,
+      schema: z.object({ lines: z.array(z.object({ sku: z.string() })), placedAt: z.coerce.date() }),
+    }) {}
+
+    expectTypeOf<Placed['lines']>().toEqualTypeOf<readonly { readonly sku: string }[]>()
+    expectTypeOf<Placed['placedAt']>().toEqualTypeOf<Date>()
+    expectTypeOf<Placed['aggregateId']>().toEqualTypeOf<string>()
+  })
+
+  it('is inferred from zod, valibot and ArkType alike', () => {
+    const Zod = defineEvent({ ...named, schema: z.object({ count: z.number() }) })
+    const Valibot = defineEvent({ ...named, schema: v.object({ count: v.number() }) })
+    const ArkType = defineEvent({ ...named, schema: type({ count: 'number' }) })
+
+    expectTypeOf<EventOf<typeof Zod>['count']>().toEqualTypeOf<number>()
+    expectTypeOf<EventOf<typeof Valibot>['count']>().toEqualTypeOf<number>()
+    expectTypeOf<EventOf<typeof ArkType>['count']>().toEqualTypeOf<number>()
+  })
+
+  it('may be empty', () => {
+    class Pinged extends defineEvent({ ...named, schema: z.object({}) }) {}
+
+    expectTypeOf(new Pinged({ aggregateId: '1' }).eventId).toEqualTypeOf<string>()
+  })
+
+  it('is the trusted type where there is no schema', () => {
+    class Cancelled extends defineEvent<{ reason: string }>()(named) {}
+
+    expectTypeOf<Cancelled['reason']>().toEqualTypeOf<string>()
+  })
+
+  it('cannot be assigned to', () => {
+    const event = new OrderCreated({ aggregateId: '1', customerId: 'c' })
+
+    // @ts-expect-error the payload is readonly
+    event.customerId = 'other'
+    // @ts-expect-error the envelope is readonly
+    event.aggregateId = 'other'
+    // @ts-expect-error metadata is readonly
+    event.metadata['a'] = 1
+  })
+
+  it('has no field that the schema does not declare', () => {
+    const event = new OrderCreated({ aggregateId: '1', customerId: 'c' })
+
+    // @ts-expect-error trackingNumber belongs to OrderShipped
+    event.trackingNumber
+  })
+})
+
+describe('the constructor of an event', () => {
+  it('takes the input type of its schema', () => {
+    class Placed extends defineEvent({
+      ...named,
+      schema: z.object({ currency: z.string().default('EUR') }),
+    }) {}
+
+    expectTypeOf(Placed).toBeConstructibleWith({ aggregateId: '1' })
+    expectTypeOf(Placed).toBeConstructibleWith({ aggregateId: '1', currency: 'USD', tenantId: 't-1' })
+  })
+
+  it('refuses a wrong payload', () => {
+    // @ts-expect-error customerId is a string
+    new OrderCreated({ aggregateId: '1', customerId: 5 })
+    // @ts-expect-error customerId is missing
+    new OrderCreated({ aggregateId: '1' })
+    // @ts-expect-error aggregateId is missing
+    new OrderCreated({ customerId: 'c' })
+    // @ts-expect-error custmerId is misspelt
+    new OrderCreated({ aggregateId: '1', custmerId: 'c' })
+    // @ts-expect-error occurredAt is a Date
+    new OrderCreated({ aggregateId: '1', customerId: 'c', occurredAt: '2025-01-02' })
+    // @ts-expect-error no class can be constructed without an aggregate id
+    new OrderShipped({ trackingNumber: 't' })
+  })
+})
+
+describe('a payload field that every event has already', () => {
+  it('does not compile in a schema', () => {
+    // @ts-expect-error eventId belongs to the envelope
+    defineEvent({ ...named, schema: z.object({ eventId: z.string() }) })
+    // @ts-expect-error metadata belongs to the envelope
+    defineEvent({ ...named, schema: v.object({ metadata: v.string() }) })
+    // @ts-expect-error tenant_id is the envelope's tenantId on the wire
+    defineEvent({ ...named, schema: type({ tenant_id: 'string' }) })
+    // @ts-expect-error toJSON is a method of every event
+    defineEvent({ ...named, schema: z.object({ toJSON: z.string() }) })
+    // @ts-expect-error the input of a schema counts too
+    defineEvent({ ...named, schema: z.object({ actorId: z.string() }).transform(() => ({ who: '' })) })
+  })
+
+  it('does not compile in a type', () => {
+    // @ts-expect-error aggregateId belongs to the envelope
+    defineEvent<{ aggregateId: string }>()
+    // @ts-expect-error withMetadata is a method of every event
+    defineEvent<{ withMetadata: string }>()
+  })
+})
+
+describe('copies, unions and decorators', () => {
+  it('a copy has the type of its event', () => {
+    const event = new OrderCreated({ aggregateId: '1', customerId: 'c' })
+
+    expectTypeOf(event.withMetadata({ a: 1 })).toEqualTypeOf<OrderCreated>()
+    expectTypeOf(event.withCausation(event).withAggregateVersion(2)).toEqualTypeOf<OrderCreated>()
+  })
+
+  it('EventOf an array of classes is their union', () => {
+    type Union = EventOf<readonly [typeof OrderCreated, typeof OrderShipped]>
+
+    expectTypeOf<Union['aggregateId']>().toEqualTypeOf<string>()
+    expectTypeOf<OrderCreated>().toExtend<Union>()
+    expectTypeOf<Union>().toExtend<DomainEvent>()
+  })
+
+  it('registerEvent is a class decorator', () => {
+    @registerEvent
+    class Decorated extends defineEvent<{ a: 1 }>()(named) {}
+
+    expectTypeOf(new Decorated({ aggregateId: '1', a: 1 }).a).toEqualTypeOf<1>()
+  })
+
+  it('registerEvent refuses a class that is no event class', () => {
+    // @ts-expect-error it has no event type
+    registerEvent(class NotAnEvent {})
+    // @ts-expect-error GenericEvent stands for no one type
+    registerEvent(GenericEvent)
+    // @ts-expect-error DomainEvent is abstract
+    new DomainEvent({}, {})
+  })
+})
