@@ -3,7 +3,7 @@ import { importFaults } from '../../scripts/import-rules.ts'
 
 test.each([
   ['errors.ts', `import { Logger } from './observability/logger.ts'`],
-  ['index.ts', `export { RedisEventBus } from './redis/index.ts'`],
+  ['index.ts', `export { RedisLink } from './redis/redis-link.ts'`],
   ['events/event.ts', `import { JsonCodec } from '../codec/index.ts'`],
   ['events/event.ts', `import type { Logger } from '../observability/index.ts'`],
   ['events/event.ts', `import { EventBus } from '../index.ts'`],
