@@ -172,6 +172,9 @@ export class RedisRecovery {
     ])
     const claimed = new Set(Array.isArray(reply) ? reply.map(String) : [])
     const ours = rows.filter(({ id }) => claimed.has(id))
+    // Redis 7 takes entries that no longer exist off the pending list instead of handing them over.
+    const others = rows.filter(({ id }) => !claimed.has(id))
+    await Promise.all(others.map(({ id }) => this.#fetch(client, role, id)))
     const entries = await Promise.all(ours.map(({ id }) => this.#fetch(client, role, id)))
     const states = await this.#states(client, ours)
     return ours.flatMap((row, index) => {
@@ -180,6 +183,7 @@ export class RedisRecovery {
     })
   }
 
+  /** @returns undefined, after telling of it, where the entry no longer exists. */
   async #fetch(client: RedisClient, role: StreamRole, id: string): Promise<StreamEntry | undefined> {
     const [entry] = readEntries(await client.sendCommand(['XRANGE', role.key, id, id]))
     if (entry !== undefined) return mayBeMangled(entry) ? rereadAsBytes(client, role.key, entry) : entry

@@ -1,0 +1,188 @@
+import { expect, it } from 'vitest'
+import { waitFor } from '../../src/testing/index.ts'
+import { connectClient, consume, createBus, freshPrefix, Noted, notes } from './redis-scene.ts'
+
+/** Reads entries under another consumer's name and never acknowledges them: a consumer that died. */
+async function readAndDie(streamPrefix: string, consumer: string, count: number): Promise<void> {
+  const client = await connectClient()
+  const key = `${streamPrefix}:stream`
+  await client.sendCommand([
+    'XREADGROUP',
+    'GROUP',
+    'default',
+    consumer,
+    'COUNT',
+    String(count),
+    'STREAMS',
+    key,
+    '>',
+  ])
+}
+
+async function publishedStream(count: number): Promise<string> {
+  const streamPrefix = freshPrefix()
+  const publisher = createBus({ streamPrefix })
+  await publisher.publish(notes('a', count))
+  const client = await connectClient()
+  await client.sendCommand(['XGROUP', 'CREATE', `${streamPrefix}:stream`, 'default', '0'])
+  return streamPrefix
+}
+
+it('takes over what a dead consumer had read, by itself, and counts it', async () => {
+  const streamPrefix = await publishedStream(5)
+  await readAndDie(streamPrefix, 'dead', 5)
+  const bus = createBus({ streamPrefix })
+  const seen: number[] = []
+  bus.subscribe(Noted, (event) => seen.push(event.n))
+
+  await consume(bus)
+
+  await waitFor(() => seen.length === 5, { timeoutMs: 10_000, describe: () => `saw ${seen}` })
+  expect(bus.getStats().messagesRecovered).toBe(5)
+})
+
+it('forgets the dead consumer once it owns nothing, and not before', async () => {
+  const streamPrefix = await publishedStream(2)
+  await readAndDie(streamPrefix, 'dead', 2)
+  const bus = createBus({ streamPrefix, blockMs: 50, pendingIdleMs: 200 })
+  bus.subscribe(Noted, () => undefined)
+  const client = await connectClient()
+
+  await consume(bus)
+
+  await waitFor(async () => {
+    const reply = await client.sendCommand(['XINFO', 'CONSUMERS', `${streamPrefix}:stream`, 'default'])
+    return !JSON.stringify(reply).includes('"dead"')
+  })
+  expect(bus.getStats().eventsProcessedSuccess).toBe(2)
+})
+
+it('takes up at once what an earlier process of the same name left behind', async () => {
+  const streamPrefix = await publishedStream(3)
+  await readAndDie(streamPrefix, 'worker-1', 3)
+  const bus = createBus({ streamPrefix, consumerName: 'worker-1', pendingIdleMs: 600_000 })
+  const seen: number[] = []
+  bus.subscribe(Noted, (event) => seen.push(event.n))
+
+  await consume(bus)
+
+  await waitFor(() => seen.length === 3)
+})
+
+it('finds stale entries behind a page of entries that are in use', async () => {
+  const streamPrefix = await publishedStream(30)
+  const busy = createBus({ streamPrefix, batchSize: 5, maxInFlight: 20, concurrency: 1 })
+  const release = Promise.withResolvers<void>()
+  busy.subscribe(Noted, () => release.promise)
+  await consume(busy)
+  await waitFor(() => busy.getStats().inFlight === 20)
+  await readAndDie(streamPrefix, 'dead', 10)
+  const seen: number[] = []
+  const second = createBus({ streamPrefix, batchSize: 5 })
+  second.subscribe(Noted, (event) => seen.push(event.n))
+
+  await consume(second)
+
+  await waitFor(() => seen.length === 10)
+  expect(seen.toSorted((a, b) => a - b)).toEqual(Array.from({ length: 10 }, (_, index) => index + 20))
+  release.resolve()
+})
+
+it('recovers by force, and says truthfully what became of each message', async () => {
+  const streamPrefix = await publishedStream(4)
+  await readAndDie(streamPrefix, 'dead', 4)
+  const bus = createBus({ streamPrefix, maxRetries: 1, pendingIdleMs: 600_000 })
+  bus.subscribe(Noted, ({ n }) => {
+    if (n === 3) throw new Error('always')
+  })
+
+  const result = await bus.recoverPendingMessages({ minIdleTimeMs: 0 })
+
+  expect(result).toEqual({ checked: 4, claimed: 4, reprocessed: 3, dlq: 1, failed: 0 })
+  expect(await bus.deadLetters.count()).toBe(1)
+})
+
+it('recovers nothing that is not idle for long enough', async () => {
+  const streamPrefix = await publishedStream(2)
+  await readAndDie(streamPrefix, 'dead', 2)
+  const bus = createBus({ streamPrefix })
+
+  const result = await bus.recoverPendingMessages({ minIdleTimeMs: 600_000 })
+
+  expect(result).toEqual({ checked: 0, claimed: 0, reprocessed: 0, dlq: 0, failed: 0 })
+})
+
+it('sends what was begun too often to the dead letters without beginning it again', async () => {
+  const streamPrefix = await publishedStream(1)
+  await readAndDie(streamPrefix, 'dead', 1)
+  const client = await connectClient()
+  const stream = `${streamPrefix}:stream`
+  const [entry] = (await client.xRange(stream, '-', '+')) ?? []
+  await client.sendCommand([
+    'XCLAIM',
+    stream,
+    'default',
+    'dead',
+    '0',
+    String(entry?.id),
+    'RETRYCOUNT',
+    '9',
+    'JUSTID',
+  ])
+  const bus = createBus({ streamPrefix, maxRetries: 3 })
+  let calls = 0
+  bus.subscribe(Noted, () => {
+    calls += 1
+  })
+
+  await consume(bus)
+
+  await waitFor(async () => (await bus.deadLetters.count()) === 1)
+  const { deadLetters } = await bus.deadLetters.list()
+  expect(deadLetters[0]).toMatchObject({ reason: 'delivery_limit_exceeded', attempts: 9, aggregateId: 'a' })
+  expect(calls).toBe(0)
+})
+
+it('reports an entry that was trimmed away under it, and goes on', async () => {
+  const streamPrefix = await publishedStream(2)
+  await readAndDie(streamPrefix, 'dead', 1)
+  const client = await connectClient()
+  const stream = `${streamPrefix}:stream`
+  const [first] = (await client.xRange(stream, '-', '+')) ?? []
+  await client.xDel(stream, String(first?.id))
+  const bus = createBus({ streamPrefix })
+  const seen: number[] = []
+  const lost: string[] = []
+  bus.subscribe(Noted, (event) => seen.push(event.n))
+  bus.onNotice((notice) => {
+    if (notice.type === 'eventsLost') lost.push(notice.detail)
+  })
+
+  await consume(bus)
+
+  await waitFor(() => lost.length === 1 && seen.length === 1)
+  expect(lost[0]).toContain(String(first?.id))
+})
+
+it('runs after a redelivery only the handlers that had not succeeded', async () => {
+  const streamPrefix = freshPrefix()
+  const calls: string[] = []
+  const first = createBus({ streamPrefix, maxRetries: 9, retryBaseDelayMs: 20, retryMaxDelayMs: 20 })
+  first.subscribe(Noted, () => calls.push('good'), { name: 'good' })
+  const fail = () => {
+    throw new Error('not yet')
+  }
+  first.subscribe(Noted, fail, { name: 'bad' })
+  const second = createBus({ streamPrefix })
+  second.subscribe(Noted, () => calls.push('good again'), { name: 'good' })
+  second.subscribe(Noted, () => calls.push('bad'), { name: 'bad' })
+  await consume(first)
+
+  await first.publish(notes('a', 1))
+  await waitFor(() => first.getStats().eventsRetried > 0)
+  await first.shutdown()
+  await consume(second)
+
+  await waitFor(() => calls.includes('bad'))
+  expect(calls).toEqual(['good', 'bad'])
+})
