@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { setTimeout as delay } from 'node:timers/promises'
+import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises'
 import type {
   Consumption,
   DeadLetterReason,
@@ -14,6 +14,9 @@ import type {
 } from '../bus/index.ts'
 import { ConnectionError, PublishTimeoutError, REPLAY_HANDLERS, replayHeader } from '../bus/index.ts'
 import type { MemoryBroker, PendingMessage } from './memory-broker.ts'
+
+/** How many deliveries are made before the event loop goes on. */
+const TURNS_AT_ONCE = 64
 
 /** The transport of {@link MemoryBroker}: small enough to read as an example of one. */
 export class MemoryTransport implements Transport {
@@ -147,7 +150,10 @@ class MemoryConsumption implements Consumption {
   }
 
   async #run(): Promise<void> {
-    while (!this.#isStopped) {
+    for (let turn = 0; !this.#isStopped; turn += 1) {
+      // Now and then others get their turn: consumers that compete, timers, whoever wants to stop this.
+      if (turn % TURNS_AT_ONCE === 0) await nextTurn()
+      if (this.#isStopped) return
       this.#wake = Promise.withResolvers()
       if (!this.#broker.isDown && !this.#broker.hasGroup(this.#group)) this.#restoreGroup()
       const message = this.#broker.isDown ? undefined : this.#broker.take(this.#group, this.#consumer)

@@ -1,5 +1,4 @@
-import type { BrokerOptions } from '../../bus/index.ts'
-import type { EventBus } from '../../bus/index.ts'
+import type { BrokerOptions, EventBus } from '../../bus/index.ts'
 import type { Logger } from '../../index.ts'
 import type { RawMessage } from '../memory-broker.ts'
 import type { Capability } from './capabilities.ts'

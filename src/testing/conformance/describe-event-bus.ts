@@ -2,8 +2,11 @@ import { ConfigError } from '../../index.ts'
 import type { DescribeEventBusOptions } from './bus-under-test.ts'
 import { CAPABILITIES, type Capability } from './capabilities.ts'
 import type { ConformanceTest } from './conformance-test.ts'
+import { deadLetterTests } from './dead-letters.ts'
 import { deliveryTests } from './delivery.ts'
 import { isolationTests } from './isolation.ts'
+import { orderTests } from './order.ts'
+import { poisonTests } from './poison.ts'
 import { publishTests } from './publish.ts'
 import { Scene } from './scene.ts'
 
@@ -11,6 +14,9 @@ const SUITE: Readonly<Record<string, readonly ConformanceTest[]>> = {
   publish: publishTests,
   delivery: deliveryTests,
   isolation: isolationTests,
+  order: orderTests,
+  'dead letters': deadLetterTests,
+  poison: poisonTests,
 }
 
 /**

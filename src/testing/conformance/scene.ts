@@ -1,8 +1,13 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { inspect } from 'node:util'
-import type { BrokerOptions } from '../../bus/index.ts'
-import { BrokerEventBus, type BusNotice, type DomainEvent, type EventBus } from '../../index.ts'
+import {
+  BrokerEventBus,
+  type BrokerOptions,
+  type BusNotice,
+  type DomainEvent,
+  type EventBus,
+} from '../../index.ts'
 import type { RawMessage } from '../memory-broker.ts'
 import { waitFor } from '../wait-for.ts'
 import type { BusFaults, CreateBus, DescribeEventBusOptions } from './bus-under-test.ts'

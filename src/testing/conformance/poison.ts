@@ -1,0 +1,224 @@
+import assert from 'node:assert/strict'
+import { type BrokerEventBus, JsonCodec } from '../../index.ts'
+import { type ConformanceTest, test } from './conformance-test.ts'
+import { Marked, Noted, noted, Unheard } from './events.ts'
+import { Recording } from './recording.ts'
+import type { Scene } from './scene.ts'
+
+const codec = new JsonCodec()
+
+/** A message as another producer might write it: the body's fields may be changed. */
+function wire(changes: Readonly<Record<string, unknown>> = {}) {
+  const { key, headers, body } = codec.encode(noted('Order-1', 1))
+  return { key, headers, body: JSON.stringify({ ...JSON.parse(String(body)), ...changes }) }
+}
+
+const deep = (levels: number) => `${'['.repeat(levels)}${']'.repeat(levels)}`
+
+/** Bodies that are no event of a subscribed type. */
+const UNDECODABLE: Readonly<Record<string, string | Uint8Array>> = {
+  'bytes that are no JSON': 'so-called {"json"',
+  'an empty body': '',
+  'bytes that are no UTF-8': Uint8Array.of(0x7b, 0x22, 0xff, 0xfe, 0x22, 0x7d),
+  'JSON that is no object': '[1, 2, 3]',
+  'an object that is no event': '{"hello": "world"}',
+  'a payload that fails its schema': wire({ n: 'not a number' }).body,
+  'a missing event id': wire({ event_id: undefined }).body,
+  'a time that is none': wire({ occurred_at: 'yesterday' }).body,
+  'a version that is none': wire({ aggregate_version: 'first' }).body,
+  'an oversize body': wire({ text: 'x'.repeat(10_000) }).body,
+  'a body too deep to walk': wire().body.replace('"n":1', `"n":1,"list":${deep(2000)}`),
+  'a field that would change prototypes': wire().body.replace('"n":1', '"n":1,"__proto__":{"isAdmin":true}'),
+  'another type than the header says': wire({ event_type: 'ConformanceMarked' }).body,
+}
+
+const undecodableTests: readonly ConformanceTest[] = Object.entries(UNDECODABLE).map(([what, body]) =>
+  test(
+    `keeps as a dead letter, at once and bit for bit: ${what}`,
+    {
+      needs: ['wire', 'deadLetters'],
+      faults: ['publishRaw'],
+    },
+    (scene) => isDeadLetteredAtOnce(scene, body),
+  ),
+)
+
+async function isDeadLetteredAtOnce(scene: Scene, body: string | Uint8Array): Promise<void> {
+  const { bus, handled } = await listeningBus(scene)
+  const { key, headers } = wire()
+
+  await scene.publishRaw({ key, headers, body })
+  const good = noted('Order-1', 2)
+  await bus.publish([good])
+
+  await scene.runs(handled, 1)
+  assert.deepEqual(handled.ids, [good.eventId])
+  await scene.until(
+    'a dead letter',
+    () => bus.getStats().messagesSentToDlq === 1,
+    () => bus.getStats(),
+  )
+  const { deadLetters } = await bus.deadLetters.list()
+  assert.equal(deadLetters.length, 1)
+  const [letter] = deadLetters
+  assert.deepEqual(Buffer.from(letter?.body ?? []), Buffer.from(body))
+  assert.equal(letter?.reason, 'deserialization_error')
+  assert.equal(letter?.errorName, 'DecodeError')
+  assert.ok((letter?.errorMessage ?? '') !== '')
+  assert.equal(letter?.attempts, 0)
+  assert.deepEqual(letter?.handlerNames, [])
+  assert.equal(Reflect.get({}, 'isAdmin'), undefined)
+  assert.deepEqual(
+    [bus.getStats().eventsProcessedFailed, bus.getStats().handlerErrors, bus.getStats().eventsRetried],
+    [1, 0, 0],
+  )
+}
+
+async function listeningBus(
+  scene: Scene,
+): Promise<{ readonly bus: BrokerEventBus; readonly handled: Recording<Noted | Marked> }> {
+  const handled = new Recording<Noted | Marked>()
+  const bus = await scene.consumer((it) => it.subscribe([Noted, Marked], handled.handler), {
+    codec: new JsonCodec({ maxBodyBytes: 5000 }),
+    retryBaseDelayMs: 60_000,
+  })
+  return { bus, handled }
+}
+
+/** Headers that nobody should write, beside those of an event. */
+const ODD_HEADERS: readonly Readonly<Record<string, string>>[] = [
+  {},
+  { event_type: 'ConformanceNoted' },
+  { event_type: 'ConformanceNoted', occurred_at: 'yesterday', aggregate_version: 'NaN' },
+  { ...wire().headers, 'x-unknown': 'text', empty: '', long: 'x'.repeat(2000), umlaut: 'ä€🎈' },
+  { ...wire().headers, traceparent: 'garbage', tracestate: '=,=', baggage: ';;' },
+  { ...wire().headers, replay_handlers: 'no JSON' },
+  { ...wire().headers, replay_handlers: '[1, {}]' },
+  { ...wire().headers, retry_count: '-1', 'x-retry-count': '1e99', 'x-delivery-count': 'many' },
+]
+
+/** Promise 6. */
+export const poisonTests: readonly ConformanceTest[] = [
+  ...undecodableTests,
+
+  test('takes malformed headers for data', { needs: ['wire'], faults: ['publishRaw'] }, async (scene) => {
+    const { bus, handled } = await listeningBus(scene)
+    for (const [n, headers] of ODD_HEADERS.entries()) {
+      await scene.publishRaw({ key: 'Order-1', headers, body: wire({ n }).body })
+    }
+    await scene.publishRaw({ headers: wire().headers, body: wire({ n: ODD_HEADERS.length }).body })
+
+    await scene.runs(handled, ODD_HEADERS.length + 1)
+    await scene.until(
+      'all to be settled',
+      () => bus.getStats().inFlight === 0,
+      () => bus.getStats(),
+    )
+    const numbers = handled.events.map(({ n }) => n).toSorted((a, b) => a - b)
+    assert.deepEqual(
+      numbers,
+      Array.from({ length: ODD_HEADERS.length + 1 }, (_, n) => n),
+    )
+    assert.equal(bus.getStats().messagesSentToDlq, 0)
+  }),
+
+  test('skips what is of no subscribed type without decoding it', {
+    needs: ['wire'],
+    faults: ['publishRaw'],
+  }, async (scene) => {
+    const { bus, handled } = await listeningBus(scene)
+
+    await scene.publishRaw({ key: 'Order-1', headers: { event_type: 'SomebodyElses' }, body: 'no JSON' })
+    await scene.publishRaw({ key: 'Order-1', headers: {}, body: wire({ event_type: 'SomebodyElses' }).body })
+    await bus.publish([new Unheard({ aggregateId: 'Order-1', n: 0 }), noted('Order-1')])
+
+    await scene.runs(handled, 1)
+    await scene.until(
+      '3 skipped',
+      () => bus.getStats().eventsSkipped === 3,
+      () => bus.getStats(),
+    )
+    await scene.until(
+      '1 consumed',
+      () => bus.getStats().eventsConsumed === 1,
+      () => bus.getStats(),
+    )
+    assert.equal(await bus.deadLetters.count(), 0)
+  }),
+
+  test('drops poison with a log line where the dead letter queue is off', {
+    needs: ['wire', 'deadLetters'],
+    faults: ['publishRaw'],
+  }, async (scene) => {
+    const handled = new Recording<Noted>()
+    const bus = await scene.consumer((it) => it.subscribe(Noted, handled.handler), { enableDlq: false })
+
+    await scene.publishRaw({ key: 'Order-1', headers: wire().headers, body: 'no JSON' })
+    await bus.publish([noted('Order-1')])
+
+    await scene.runs(handled, 1)
+    await scene.until(
+      'both to be settled',
+      () => bus.getStats().inFlight === 0,
+      () => bus.getStats(),
+    )
+    assert.equal(bus.getStats().eventsProcessedFailed, 1)
+    assert.equal(await bus.deadLetters.count(), 0)
+    assert.ok(scene.log.lines.some(({ level, fields }) => level === 'error' && 'messageId' in fields))
+  }),
+
+  test(
+    'ends a message that kills its process every time as a dead letter, and no other',
+    {
+      needs: ['redelivery', 'deadLetters'],
+      faults: ['crash'],
+    },
+    survivesAKiller,
+  ),
+]
+
+async function survivesAKiller(scene: Scene): Promise<void> {
+  await scene.declareGroup()
+  const publisher = await scene.brokerBus()
+  const handled = new Recording<Noted>()
+  const killed = new Recording<Noted>()
+  const neighbors = Array.from({ length: 12 }, (_, n) => noted(`Order-${n}`, n))
+  const killer = noted('killer')
+  await publisher.publish([...neighbors.slice(0, 6), killer, ...neighbors.slice(6)])
+
+  for (let life = 1; (await publisher.deadLetters.count()) === 0; life += 1) {
+    assert.ok(life <= 8, 'the message killed 8 processes')
+    let isDead = false
+    await scene.consumer(
+      (bus) =>
+        bus.subscribe(Noted, async (event, context) => {
+          // A dead process does nothing more.
+          if (isDead) return scene.ended
+          if (event.aggregateId !== 'killer') return handled.handler(event, context)
+          killed.handler(event, context)
+          isDead = true
+          await scene.crash(bus)
+          return scene.ended
+        }),
+      { maxRetries: 2 },
+    )
+    await scene.until(
+      'a death or a dead letter',
+      async () => isDead || (await publisher.deadLetters.count()) > 0,
+      () => handled.ids,
+    )
+  }
+
+  const { deadLetters } = await publisher.deadLetters.list()
+  assert.deepEqual(
+    deadLetters.map(({ eventId }) => eventId),
+    [killer.eventId],
+  )
+  assert.equal(deadLetters[0]?.reason, 'delivery_limit_exceeded')
+  assert.ok(killed.runs.length >= 2, `it was tried ${killed.runs.length} times`)
+  await scene.until(
+    'the neighbors',
+    () => new Set(handled.ids).size === 12,
+    () => handled.ids,
+  )
+}
