@@ -92,8 +92,7 @@ export class RedisConsumption implements Consumption, EntryOwner {
 
   /** Declares the groups and begins. @throws ConnectionError */
   async start(): Promise<void> {
-    const client = this.#client()
-    await this.#declare(client)
+    await this.#declare(this.#client())
     if (!this.#parts.readsNew) return
     this.#leases.start(() => this.#held.values())
     this.#reading = this.#read()
@@ -176,7 +175,7 @@ export class RedisConsumption implements Consumption, EntryOwner {
 
   /** @returns what was not there before. */
   async #declare(client: RedisClient): Promise<readonly string[]> {
-    const { consumerGroup, address } = this.#parts.options
+    const { consumerGroup, consumerName, address } = this.#parts.options
     const made: string[] = []
     for (const { key } of this.#roles) {
       try {
@@ -186,6 +185,8 @@ export class RedisConsumption implements Consumption, EntryOwner {
         if (!toError(error).message.startsWith('BUSYGROUP'))
           throw commandError(address, 'XGROUP CREATE', error)
       }
+      // Otherwise a consumer shows up only with its first entry.
+      await client.sendCommand(['XGROUP', 'CREATECONSUMER', key, consumerGroup, consumerName])
     }
     return made
   }
