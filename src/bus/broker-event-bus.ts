@@ -9,6 +9,7 @@ import { type BrokerEventBusStats, BusCounters } from './bus-counters.ts'
 import { publishSpan } from './bus-spans.ts'
 import { ConsumerRun } from './consumer-run.ts'
 import { DeadLetterQueue } from './dead-letter-queue.ts'
+import { Deadline } from './deadline.ts'
 import { Dispatcher } from './dispatcher.ts'
 import { BusClosedError, ConnectionError, PublishError, PublishTimeoutError } from './errors.ts'
 import { EventBus, type ShutdownOptions } from './event-bus.ts'
@@ -54,7 +55,8 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
   #isConnected = false
   #run: ConsumerRun | undefined
   #whenConsuming = newGate()
-  #backgroundStart: AbortController | undefined
+  #stopRequested = new AbortController()
+  #backgroundStart: AbortSignal | undefined
   #closed: Promise<void> | undefined
 
   /** Dead letters of all groups on this stream, exchange or topic: list, replay, purge. */
@@ -112,8 +114,13 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
    */
   override async startConsuming(): Promise<void> {
     if (this.isShutdown) throw new BusClosedError('consume')
-    const run = this.#run ?? this.#beginRun()
-    await run.finished
+    const run = await this.#runUnless(this.#stopRequested.signal)
+    try {
+      await run?.finished
+    } catch (error) {
+      if (this.#backgroundStart === undefined) this.#whenConsuming.reject(toError(error))
+      throw error
+    }
   }
 
   /**
@@ -122,16 +129,20 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
    */
   override startConsumingInBackground(): void {
     if (this.isShutdown) throw new BusClosedError('consume')
-    if (this.#run !== undefined || this.#backgroundStart !== undefined) return
-    const attempt = new AbortController()
-    this.#backgroundStart = attempt
-    void this.#startUntilItWorks(attempt.signal).finally(() => {
-      if (this.#backgroundStart === attempt) this.#backgroundStart = undefined
+    const { signal } = this.#stopRequested
+    if (this.#backgroundStart === signal || this.isConsuming) return
+    this.#backgroundStart = signal
+    void this.#startUntilItWorks(signal).finally(() => {
+      if (this.#backgroundStart === signal) this.#backgroundStart = undefined
     })
   }
 
-  /** Resolves when the bus consumes: what is published from then on reaches it. */
+  /**
+   * Resolves when the bus consumes: what is published from then on reaches it. Rejects when a start has failed for
+   * good, and with a `BusClosedError` once the bus is shut down.
+   */
   override async whenConsuming(): Promise<void> {
+    if (this.isShutdown) throw new BusClosedError('consume')
     await this.#whenConsuming.promise
   }
 
@@ -142,7 +153,8 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
   override async stopConsuming({
     timeoutMs = this.#options.shutdownTimeoutMs,
   }: ShutdownOptions = {}): Promise<void> {
-    this.#backgroundStart?.abort()
+    this.#stopRequested.abort()
+    this.#stopRequested = new AbortController()
     const run = this.#run
     if (run === undefined) return
     const unfinished = await run.stop(timeoutMs)
@@ -187,7 +199,10 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
       return await work(pipeline)
     } finally {
       pipeline.stopTaking()
-      await pipeline.drain(this.#options.shutdownTimeoutMs)
+      const deadline = new Deadline()
+      deadline.within(this.#options.shutdownTimeoutMs)
+      await pipeline.drain(deadline.signal)
+      deadline.end()
     }
   }
 
@@ -206,9 +221,22 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
     this.#counters.connectedAt = Date.now()
   }
 
+  /** The consumption there is, or a new one as soon as the last has stopped; none when the signal aborts before. */
+  async #runUnless(stopRequested: AbortSignal): Promise<ConsumerRun | undefined> {
+    while (this.#run?.isStopping === true) await this.#run.finished
+    if (stopRequested.aborted) return undefined
+    return this.#run ?? this.#beginRun()
+  }
+
   #beginRun(): ConsumerRun {
-    const run = new ConsumerRun(this.transport, this.#createPipeline(), () => this.connect())
+    const run = new ConsumerRun({
+      transport: this.transport,
+      pipeline: this.#createPipeline(),
+      logger: this.#logger,
+      connect: () => this.connect(),
+    })
     this.#run = run
+    this.#whenConsuming.renew()
     void run.started.then(
       () => run.isRunning && this.#whenConsuming.resolve(),
       () => undefined,
@@ -225,7 +253,8 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
     const backoff = new RetryPolicy(START_RETRY)
     for (let failure = 1; !signal.aborted; failure += 1) {
       try {
-        await (this.#run ?? this.#beginRun()).started
+        const run = await this.#runUnless(signal)
+        await run?.started
         return
       } catch (thrown) {
         const error = toError(thrown)
@@ -249,7 +278,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
         (await this.#connectFor(events, deadline.signal)) ??
         (await this.transport.publish(messages, deadline.signal))
       this.#counters.eventsPublished += events.length - failures.length
-      this.#counters.lastPublishAt = Date.now()
+      if (failures.length < events.length) this.#counters.lastPublishAt = Date.now()
       if (failures.length > 0) {
         this.#counters.lastErrorAt = Date.now()
         throw publishError(this.transport.system, events, failures)
@@ -305,9 +334,15 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
     if (!(await whenSettled(this.#flushed(), remaining()))) {
       this.#logger.warn('shutdown timed out', { timeoutMs, unfinishedPublishes: this.#publishing.size })
       this.background.abandon()
+      this.#deadlines.endAll()
     }
-    await this.transport.close(AbortSignal.timeout(Math.max(1, deadline - Date.now())))
+    try {
+      await this.transport.close(AbortSignal.timeout(Math.max(1, deadline - Date.now())))
+    } catch (thrown) {
+      this.#logger.warn('closing the connections failed', { error: toError(thrown) })
+    }
     this.#counters.connectedAt = 0
+    this.#whenConsuming.reject(new BusClosedError('consume'))
   }
 
   async #flushed(): Promise<void> {

@@ -1,26 +1,36 @@
+import { toError } from '../errors.ts'
+import type { Logger } from '../observability/logger.ts'
+import { Deadline, settledBefore } from './deadline.ts'
 import type { ConsumerPipeline } from './pipeline.ts'
-import { whenSettled } from './time.ts'
 import type { Consumption, Transport } from './transport.ts'
 
 /** Time kept for giving back what is unsettled, out of a stop's time, in milliseconds. */
 const RELEASE_MS = 1000
 
+export interface ConsumerRunParts {
+  readonly transport: Transport
+  readonly pipeline: ConsumerPipeline
+  readonly logger: Logger
+  /** Called at once; its failure is the failure of the start. */
+  readonly connect: () => Promise<void>
+}
+
 /** One consumption from its start to its stop. It can be stopped at any moment, also while it is starting. */
 export class ConsumerRun {
-  readonly #transport: Transport
-  readonly #pipeline: ConsumerPipeline
+  readonly #parts: ConsumerRunParts
   readonly #stopRequested = Promise.withResolvers<void>()
   readonly #finished = Promise.withResolvers<void>()
   readonly #starting: Promise<Consumption | undefined>
+  readonly #drainBy = new Deadline()
+  readonly #endBy = new Deadline()
   #isStopping = false
   #isRunning = false
+  #isOver = false
   #stopping: Promise<number> | undefined
 
-  /** @param connect - called at once; its failure is the failure of the start. */
-  constructor(transport: Transport, pipeline: ConsumerPipeline, connect: () => Promise<void>) {
-    this.#transport = transport
-    this.#pipeline = pipeline
-    this.#starting = this.#start(connect)
+  constructor(parts: ConsumerRunParts) {
+    this.#parts = parts
+    this.#starting = this.#start()
     this.#starting.catch(() => undefined)
     this.#finished.promise.catch(() => undefined)
   }
@@ -39,18 +49,29 @@ export class ConsumerRun {
     return this.#isRunning && !this.#isStopping
   }
 
-  /** @returns how many handlers were still running when the time was up. */
+  get isStopping(): boolean {
+    return this.#isStopping
+  }
+
+  /**
+   * Stops it; a further call can only shorten the time. Never rejects: what fails on the way is logged.
+   * @returns how many handlers were still running when the time was up.
+   */
   stop(timeoutMs: number): Promise<number> {
-    this.#stopping ??= this.#stop(timeoutMs)
+    this.#drainBy.within(timeoutMs - Math.min(RELEASE_MS, timeoutMs / 4))
+    this.#endBy.within(timeoutMs)
+    this.#stopping ??= this.#stop()
     return this.#stopping
   }
 
-  async #start(connect: () => Promise<void>): Promise<Consumption | undefined> {
+  async #start(): Promise<Consumption | undefined> {
+    const { connect, transport, pipeline } = this.#parts
     try {
       await Promise.race([connect(), this.#stopRequested.promise])
       if (this.#isStopping) return undefined
-      const consumption = await this.#transport.consume(this.#pipeline)
+      const consumption = await transport.consume(pipeline)
       this.#isRunning = true
+      if (this.#isOver) await this.#discard(consumption)
       return consumption
     } catch (error) {
       this.#finished.reject(error)
@@ -58,39 +79,55 @@ export class ConsumerRun {
     }
   }
 
-  async #stop(timeoutMs: number): Promise<number> {
-    const deadline = Date.now() + timeoutMs
+  async #stop(): Promise<number> {
+    const { pipeline } = this.#parts
     this.#isStopping = true
-    this.#pipeline.stopTaking()
+    pipeline.stopTaking()
     this.#stopRequested.resolve()
-    const unfinished = await this.#settle(deadline, timeoutMs)
+    const drainTime = this.#drainBy.signal
+    const [unfinished] = await Promise.all([
+      pipeline.drain(drainTime),
+      settledBefore(this.#stopFetching(), drainTime),
+    ])
+    await settledBefore(this.#release(), this.#endBy.signal)
+    this.#isOver = true
+    this.#drainBy.end()
+    this.#endBy.end()
     this.#finished.resolve()
     return unfinished
   }
 
-  async #settle(deadline: number, timeoutMs: number): Promise<number> {
-    const reserveMs = Math.min(RELEASE_MS, timeoutMs / 4)
-    const drainMs = timeoutMs - reserveMs
-    const [unfinished] = await Promise.all([
-      this.#pipeline.drain(drainMs),
-      whenSettled(this.#stopFetching(), drainMs).catch(() => undefined),
-    ])
-    const consumption = await this.#consumption(reserveMs)
-    if (consumption !== undefined) {
-      const remainingMs = Math.max(1, deadline - Date.now())
-      await whenSettled(consumption.release(AbortSignal.timeout(remainingMs)), remainingMs)
-    }
-    return unfinished
-  }
-
   async #stopFetching(): Promise<void> {
-    const consumption = await this.#starting
-    await consumption?.stopFetching()
+    await this.#attempt('stopping to fetch failed', async () => (await this.#started())?.stopFetching())
   }
 
-  /** What was started, if it was by now. */
-  async #consumption(waitMs: number): Promise<Consumption | undefined> {
-    const starting = this.#starting.catch(() => undefined)
-    return (await whenSettled(starting, waitMs)) ? starting : undefined
+  async #release(): Promise<void> {
+    const consumption = await this.#started()
+    if (this.#isOver) return
+    await this.#attempt('giving back unsettled messages failed', async () =>
+      consumption?.release(this.#endBy.signal),
+    )
+  }
+
+  /** Ends a consumption whose start outlasted the stop: nobody else knows it. */
+  async #discard(consumption: Consumption): Promise<void> {
+    await this.#attempt('ending a consumption that started too late failed', async () => {
+      await consumption.stopFetching()
+      await consumption.release(AbortSignal.timeout(RELEASE_MS))
+    })
+  }
+
+  /** What was started; undefined when there is nothing to stop. A failed start is told by `started`. */
+  #started(): Promise<Consumption | undefined> {
+    return this.#starting.catch(() => undefined)
+  }
+
+  /** What fails here has no caller who could act on it, and must not keep the rest from being stopped. */
+  async #attempt(sentence: string, action: () => Promise<unknown>): Promise<void> {
+    try {
+      await action()
+    } catch (thrown) {
+      this.#parts.logger.warn(sentence, { error: toError(thrown) })
+    }
   }
 }

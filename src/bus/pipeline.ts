@@ -5,6 +5,7 @@ import type { Logger } from '../observability/logger.ts'
 import type { EventTracer } from '../observability/tracer.ts'
 import type { BusCounters } from './bus-counters.ts'
 import { consumeSpan } from './bus-spans.ts'
+import { settledBefore } from './deadline.ts'
 import type { Dispatcher, HandlerFailure } from './dispatcher.ts'
 import { ShutdownError } from './errors.ts'
 import type { HandlerEntry, HandlerRegistry } from './handler-registry.ts'
@@ -13,7 +14,7 @@ import { replayHandlers } from './replay-headers.ts'
 import type { RetryPolicy } from './retry-policy.ts'
 import { RoomGauge } from './room-gauge.ts'
 import { Slots } from './slots.ts'
-import { type Wait, wait, whenSettled } from './time.ts'
+import { type Wait, wait } from './time.ts'
 import type { DeadLetterReason, Delivery, Intake } from './transport.ts'
 
 export interface PipelineParts {
@@ -102,12 +103,13 @@ export class ConsumerPipeline implements Intake {
 
   /**
    * Waits for the handlers that run.
-   * @returns how many were still running when the time was up; their signals are aborted.
+   * @param signal - aborts when the time is up.
+   * @returns how many were still running then; their signals are aborted.
    */
-  async drain(timeoutMs: number): Promise<number> {
+  async drain(signal: AbortSignal): Promise<number> {
     if (this.#running > 0) {
       this.#whenIdle ??= Promise.withResolvers()
-      if (!(await whenSettled(this.#whenIdle.promise, timeoutMs))) this.#abandoned.abort(new ShutdownError())
+      if (!(await settledBefore(this.#whenIdle.promise, signal))) this.#abandoned.abort(new ShutdownError())
     }
     this.#release()
     return this.#running

@@ -26,6 +26,12 @@ export class PublishDeadlines {
     return { signal: entry.controller.signal, end: () => this.#entries.delete(entry) }
   }
 
+  /** Lets the time of all that are under way be up. */
+  endAll(): void {
+    for (const { controller } of this.#entries) controller.abort()
+    this.#entries.clear()
+  }
+
   #arm(ms: number): NodeJS.Timeout {
     // The connection, or the wait for it, keeps the process alive while a publish is under way; this must not.
     return setTimeout(() => this.#check(), ms).unref()

@@ -79,8 +79,8 @@ export interface Consumption {
   /** Resolves when no delivery will follow any more; what is held stays held. */
   stopFetching(): Promise<void>
   /**
-   * Sends the acknowledgments noted so far, then gives back to the broker what was not settled, to be redelivered.
-   * Ends within the signal's time; acknowledgments that come later are dropped.
+   * Sends the acknowledgments noted so far, then gives back to the broker what was not settled, to be redelivered. An
+   * attempt that this interrupts has not failed: where it can be told, it does not count in `deliveryCount`. Ends within the signal's time; acknowledgments that come later are dropped.
    */
   release(signal: AbortSignal): Promise<void>
 }
