@@ -111,6 +111,7 @@ class MemoryConsumption implements Consumption {
   readonly #host: TransportHost
   readonly #consumer = randomUUID()
   readonly #unsentAcks = new Set<string>()
+  readonly #begun = new Set<PendingMessage>()
   readonly #unlisten: () => void
   readonly #loop: Promise<void>
   #wake = Promise.withResolvers<void>()
@@ -136,6 +137,8 @@ class MemoryConsumption implements Consumption {
     this.#flushAcks()
     this.#isReleased = true
     this.#unlisten()
+    // An attempt that this stop interrupts has not failed.
+    for (const pending of this.#begun) if (pending.consumer === this.#consumer) pending.attemptsBegun -= 1
     this.#broker.giveBack(this.#group, this.#consumer)
     return Promise.resolve()
   }
@@ -192,17 +195,30 @@ class MemoryConsumption implements Consumption {
       deliveryCount: attemptsBegun + 1,
       settledHandlers,
       begin: () => {
-        if (attemptsBegun === 0) pending.attemptsBegun = 1
-        return isHeld()
+        if (!isHeld()) return false
+        if (attemptsBegun === 0) this.#noteAttempt(pending, 1)
+        return true
       },
       beginAttempt: (attempt, settled) => {
-        pending.attemptsBegun = attempt
+        if (!isHeld()) return Promise.resolve(false)
+        this.#noteAttempt(pending, attempt)
         pending.settledHandlers = settled
-        return Promise.resolve(isHeld())
+        return Promise.resolve(true)
       },
-      ack: () => this.#ack(id),
-      deadLetter: (reason) => this.#deadLetter(id, reason),
+      ack: () => {
+        this.#begun.delete(pending)
+        this.#ack(id)
+      },
+      deadLetter: async (reason) => {
+        await this.#deadLetter(id, reason)
+        this.#begun.delete(pending)
+      },
     }
+  }
+
+  #noteAttempt(pending: PendingMessage, attempt: number): void {
+    pending.attemptsBegun = attempt
+    this.#begun.add(pending)
   }
 
   #ack(id: string): void {

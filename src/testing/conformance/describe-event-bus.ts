@@ -5,9 +5,12 @@ import type { ConformanceTest } from './conformance-test.ts'
 import { deadLetterTests } from './dead-letters.ts'
 import { deliveryTests } from './delivery.ts'
 import { isolationTests } from './isolation.ts'
+import { lifecycleTests } from './lifecycle.ts'
 import { orderTests } from './order.ts'
+import { outageTests } from './outages.ts'
 import { poisonTests } from './poison.ts'
 import { publishTests } from './publish.ts'
+import { redeliveryTests } from './redelivery.ts'
 import { Scene } from './scene.ts'
 
 const SUITE: Readonly<Record<string, readonly ConformanceTest[]>> = {
@@ -17,6 +20,9 @@ const SUITE: Readonly<Record<string, readonly ConformanceTest[]>> = {
   order: orderTests,
   'dead letters': deadLetterTests,
   poison: poisonTests,
+  redelivery: redeliveryTests,
+  lifecycle: lifecycleTests,
+  outages: outageTests,
 }
 
 /**

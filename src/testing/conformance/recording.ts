@@ -87,3 +87,8 @@ export class LogRecording implements Logger {
 function short(value: unknown): string {
   return value instanceof Error ? `${value.name}: ${value.message}` : inspect(value, { depth: 1 })
 }
+
+/** Ids in the order in which they were handled, without those that came again. */
+export function firsts(events: readonly DomainEvent[]): readonly string[] {
+  return [...new Set(events.map(({ eventId }) => eventId))]
+}

@@ -1,13 +1,7 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { inspect } from 'node:util'
-import {
-  BrokerEventBus,
-  type BrokerOptions,
-  type BusNotice,
-  type DomainEvent,
-  type EventBus,
-} from '../../index.ts'
+import { BrokerEventBus, type BrokerOptions, type BusNotice, type EventBus } from '../../index.ts'
 import type { RawMessage } from '../memory-broker.ts'
 import { waitFor } from '../wait-for.ts'
 import type { BusFaults, CreateBus, DescribeEventBusOptions } from './bus-under-test.ts'
@@ -126,7 +120,11 @@ export class Scene {
   }
 
   /** Publishes marks, each after the one before was handled, until the time has passed. @returns their ids. */
-  async pings(publisher: EventBus, recording: Recording, durationMs: number): Promise<readonly string[]> {
+  async pings(
+    publisher: EventBus,
+    recording: Recording<Marked> | Recording,
+    durationMs: number,
+  ): Promise<readonly string[]> {
     const sent: string[] = []
     const end = Date.now() + durationMs
     do {
@@ -205,9 +203,4 @@ export class Scene {
 function required<T>(fault: T | undefined): T {
   if (fault === undefined) throw new Error('a test must name the faults it needs')
   return fault
-}
-
-/** Ids in the order in which they were handled, without those that came again. */
-export function firsts(events: readonly DomainEvent[]): readonly string[] {
-  return [...new Set(events.map(({ eventId }) => eventId))]
 }

@@ -1,0 +1,315 @@
+import assert from 'node:assert/strict'
+import { inspect } from 'node:util'
+import { type BrokerEventBus, BusClosedError, ShutdownError } from '../../index.ts'
+import { test } from './conformance-test.ts'
+import { ids, Noted, noted, series } from './events.ts'
+import { Recording } from './recording.ts'
+import type { Scene } from './scene.ts'
+
+/** How much longer than its timeout a call may take before it counts as late, in milliseconds. */
+const SLACK_MS = 500
+
+async function timed(action: () => Promise<unknown>): Promise<number> {
+  const start = performance.now()
+  await action()
+  return performance.now() - start
+}
+
+/** A bus of group `main` and what it handled. */
+async function recordingBus(
+  scene: Scene,
+  then?: (event: Noted) => unknown,
+): Promise<{ readonly bus: BrokerEventBus; readonly recording: Recording<Noted> }> {
+  const recording = new Recording<Noted>(then)
+  const bus = await scene.consumer((it) => it.subscribe(Noted, recording.handler))
+  return { bus, recording }
+}
+
+/** Promise 9: what starts can be stopped, at any moment, and loses nothing. */
+export const lifecycleTests = [
+  test('is quick to shut down when idle, also twice and at the same time', {}, async (scene) => {
+    const bus = await scene.bus()
+    bus.subscribe(Noted, () => undefined)
+    await scene.consume(bus)
+
+    const tookMs = await timed(() => Promise.all([bus.shutdown(), bus.shutdown({ timeoutMs: 5000 })]))
+    await bus.shutdown()
+
+    assert.ok(tookMs < 1000, `it took ${tookMs} ms`)
+    assert.ok(bus.isShutdown && !bus.isConsuming && !bus.isConnected)
+  }),
+
+  test('shuts down with `await using`', {}, async (scene) => {
+    const made = await scene.bus()
+    {
+      await using bus = made
+      await bus.publish([])
+    }
+    assert.ok(made.isShutdown)
+  }),
+
+  test('can be shut down before it did anything', {}, async (scene) => {
+    const bus = await scene.bus()
+    await bus.stopConsuming()
+    await bus.shutdown()
+    await assert.rejects(bus.connect(), BusClosedError)
+    await assert.rejects(bus.startConsuming(), BusClosedError)
+    assert.throws(() => bus.startConsumingInBackground(), BusClosedError)
+  }),
+
+  test('ends startConsuming with stopConsuming and with shutdown', {}, async (scene) => {
+    const bus = await scene.bus()
+    const states: string[] = []
+    const consume = () => bus.startConsuming().then(() => states.push('ended'))
+    const first = consume()
+    await scene.within(bus.whenConsuming(), 'the bus to consume')
+    assert.ok(bus.isConsuming)
+    assert.deepEqual(states, [])
+
+    await bus.stopConsuming()
+    await scene.within(first, 'startConsuming to end')
+    const second = consume()
+    await scene.within(bus.whenConsuming(), 'the bus to consume again')
+    await bus.shutdown()
+    await scene.within(second, 'startConsuming to end')
+    assert.deepEqual(states, ['ended', 'ended'])
+  }),
+
+  test('tells who waits for it to consume that it was shut down', { needs: ['consuming'] }, async (scene) => {
+    const bus = await scene.brokerBus()
+    const waiting = bus.whenConsuming()
+    waiting.catch(() => undefined)
+
+    await bus.shutdown()
+
+    await assert.rejects(scene.within(waiting, 'whenConsuming to reject'), BusClosedError)
+    await assert.rejects(bus.whenConsuming(), BusClosedError)
+  }),
+
+  test('handles nothing twice when started twice', { needs: ['consuming'] }, async (scene) => {
+    const { bus, recording } = await recordingBus(scene)
+    bus.startConsumingInBackground()
+    const consuming = bus.startConsuming()
+    const events = series('Order-1', 20)
+
+    await bus.publish(events)
+
+    await scene.runs(recording, 20)
+    await bus.stopConsuming()
+    await scene.within(consuming, 'startConsuming to end')
+    assert.deepEqual(recording.ids, ids(events))
+  }),
+
+  test('can be stopped while it starts, and started while it stops', {
+    needs: ['consuming'],
+  }, async (scene) => {
+    const recording = new Recording<Noted>()
+    const bus = await scene.brokerBus()
+    bus.subscribe(Noted, recording.handler)
+    for (let round = 0; round < 5; round += 1) {
+      bus.startConsumingInBackground()
+      await scene.within(bus.stopConsuming(), 'the stop')
+      bus.startConsumingInBackground()
+      const stopping = bus.stopConsuming()
+      bus.startConsumingInBackground()
+      await scene.within(stopping, 'the stop')
+    }
+
+    await scene.within(bus.whenConsuming(), 'the bus to consume')
+    const event = noted('Order-1')
+    await bus.publish([event])
+    await scene.runs(recording, 1)
+    assert.deepEqual(recording.ids, [event.eventId])
+  }),
+
+  test('loses and repeats nothing over stops and starts', { needs: ['persistence'] }, async (scene) => {
+    const { bus, recording } = await recordingBus(scene)
+    const publisher = await scene.bus()
+    const events = series('Order-1', 60)
+
+    for (let start = 0; start < 60; start += 10) {
+      await publisher.publish(events.slice(start, start + 5))
+      await scene.within(bus.stopConsuming(), 'the stop')
+      await publisher.publish(events.slice(start + 5, start + 10))
+      await scene.consume(bus)
+    }
+
+    await scene.runs(recording, 60)
+    assert.deepEqual(recording.ids, ids(events))
+  }),
+
+  test('receives nothing after stopConsuming has resolved', { needs: ['persistence'] }, async (scene) => {
+    const { bus, recording } = await recordingBus(scene)
+    const publisher = await scene.bus()
+    await publisher.publish([noted('Order-1')])
+    await scene.runs(recording, 1)
+
+    await scene.within(bus.stopConsuming(), 'the stop')
+    assert.equal(bus.isConsuming, false)
+    const events = series('Order-1', 10)
+    await publisher.publish(events)
+
+    const heir = await recordingBus(scene)
+    await scene.runs(heir.recording, 10)
+    assert.deepEqual(heir.recording.ids, ids(events))
+    assert.equal(recording.runs.length, 1)
+  }),
+
+  test('lets running handlers finish, and settles them', { needs: ['redelivery'] }, async (scene) => {
+    const gate = Promise.withResolvers<void>()
+    const { bus, recording } = await recordingBus(scene, () => gate.promise)
+    const publisher = await scene.bus()
+    await publisher.publish([noted('Order-1'), noted('Order-2')])
+    await scene.runs(recording, 2)
+
+    const shutdown = bus.shutdown()
+    assert.ok(recording.runs.every(({ context }) => !context.signal.aborted))
+    gate.resolve()
+    await scene.within(shutdown, 'the shutdown')
+
+    assert.equal(bus.getStats().eventsProcessedSuccess, 2)
+    await scene.assertNothingLeft(publisher)
+  }),
+
+  test('leaves to others what it has not begun', { needs: ['redelivery'] }, async (scene) => {
+    const gate = Promise.withResolvers<void>()
+    const { bus, recording } = await recordingBus(scene, () => gate.promise)
+    const publisher = await scene.bus()
+    const events = series('Order-1', 8)
+    await publisher.publish(events)
+    await scene.until(
+      '8 in flight',
+      () => bus.getStats().inFlight === 8,
+      () => bus.getStats(),
+    )
+
+    const stop = bus.stopConsuming()
+    gate.resolve()
+    await scene.within(stop, 'the stop')
+    const { eventsConsumed, eventsProcessedSuccess, inFlight } = bus.getStats()
+    assert.deepEqual([eventsConsumed, eventsProcessedSuccess, inFlight], [1, 1, 0])
+
+    const heir = await recordingBus(scene)
+    await scene.runs(heir.recording, 7)
+    assert.deepEqual([...recording.ids, ...heir.recording.ids], ids(events))
+  }),
+
+  test('returns in time though a handler hangs, and leaves its event to others', {
+    needs: ['redelivery', 'deadLetters'],
+  }, async (scene) => {
+    const { bus, recording } = await recordingBus(scene, () => scene.ended)
+    const publisher = await scene.brokerBus()
+    await publisher.publish([noted('Order-1')])
+    await scene.runs(recording, 1)
+
+    const tookMs = await timed(() => bus.shutdown({ timeoutMs: 300 }))
+
+    assert.ok(tookMs < 300 + SLACK_MS, `it took ${tookMs} ms`)
+    const signal = recording.runs[0]?.context.signal
+    assert.ok(signal?.aborted === true && signal.reason instanceof ShutdownError)
+    const heir = await recordingBus(scene)
+    await scene.runs(heir.recording, 1)
+    assert.deepEqual(heir.recording.ids, recording.ids)
+    assert.equal(await publisher.deadLetters.count(), 0)
+  }),
+
+  test('gives up no event because consumers were stopped while it was handled', {
+    needs: ['redelivery', 'deadLetters'],
+  }, async (scene) => {
+    await scene.declareGroup()
+    const publisher = await scene.brokerBus()
+    await publisher.publish([noted('Order-1')])
+    for (let life = 0; life < 5; life += 1) {
+      const { bus, recording } = await recordingBus(scene, () => scene.ended)
+      await scene.runs(recording, 1)
+      await bus.shutdown({ timeoutMs: 50 })
+    }
+
+    const { recording } = await recordingBus(scene)
+
+    await scene.runs(recording, 1)
+    assert.equal(await publisher.deadLetters.count(), 0)
+  }),
+
+  test('does not count a handler as failed that gave up because of the shutdown', {
+    needs: ['redelivery', 'deadLetters'],
+  }, async (scene) => {
+    const recording = new Recording<Noted>(async (_event, { context }) => {
+      const aborted = Promise.withResolvers<never>()
+      context.signal.addEventListener('abort', () => aborted.reject(context.signal.reason))
+      await aborted.promise
+    })
+    const options = { maxRetries: 0 }
+    const bus = await scene.consumer((it) => it.subscribe(Noted, recording.handler), options)
+    const publisher = await scene.brokerBus()
+    await publisher.publish([noted('Order-1')])
+    await scene.runs(recording, 1)
+
+    await bus.shutdown({ timeoutMs: 300 })
+
+    const heir = new Recording<Noted>()
+    await scene.consumer((it) => it.subscribe(Noted, heir.handler))
+    await scene.runs(heir, 1)
+    assert.equal(await publisher.deadLetters.count(), 0)
+  }),
+
+  test('does not wait for a retry, and leaves the event to others', {
+    needs: ['redelivery', 'deadLetters', 'retry'],
+  }, async (scene) => {
+    const recording = new Recording<Noted>(() => {
+      throw new Error('as told')
+    })
+    const bus = await scene.consumer((it) => it.subscribe(Noted, recording.handler), {
+      retryBaseDelayMs: 60_000,
+      retryMaxDelayMs: 60_000,
+    })
+    const publisher = await scene.brokerBus()
+    await publisher.publish([noted('Order-1')])
+    await scene.runs(recording, 1)
+
+    const tookMs = await timed(() => bus.shutdown())
+
+    assert.ok(tookMs < 1000, `it took ${tookMs} ms`)
+    const heir = await recordingBus(scene)
+    await scene.runs(heir.recording, 1)
+    assert.equal(await publisher.deadLetters.count(), 0)
+  }),
+
+  test('hurries a stop under way when it is shut down', { needs: ['consuming'] }, async (scene) => {
+    const { bus, recording } = await recordingBus(scene, () => scene.ended)
+    await bus.publish([noted('Order-1')])
+    await scene.runs(recording, 1)
+
+    const stopping = bus.stopConsuming({ timeoutMs: 60_000 })
+    const tookMs = await timed(() => bus.shutdown({ timeoutMs: 300 }))
+
+    assert.ok(tookMs < 300 + SLACK_MS, `it took ${tookMs} ms`)
+    await scene.within(stopping, 'the stop', 300 + SLACK_MS)
+    assert.equal(recording.runs[0]?.context.signal.aborted, true)
+  }),
+
+  test('can be shut down by a handler', { needs: ['consuming'] }, async (scene) => {
+    const ended = new Recording<Noted>()
+    const bus = await scene.consumer((it) =>
+      it.subscribe(Noted, async (event, context) => {
+        await it.shutdown({ timeoutMs: 300 })
+        ended.handler(event, context)
+      }),
+    )
+
+    await bus.publish([noted('Order-1')])
+
+    await scene.runs(ended, 1)
+    await scene.within(bus.shutdown(), 'the shutdown')
+  }),
+
+  test('shows no secret when it is inspected', {}, async (scene) => {
+    const bus = await scene.bus()
+    await scene.consume(bus)
+    scene.assertNoSecret(inspect(bus, { depth: 20, showHidden: true }))
+    scene.assertNoSecret(JSON.stringify(bus) ?? '')
+    if ('getStats' in bus && typeof bus.getStats === 'function') {
+      scene.assertNoSecret(inspect(bus.getStats(), { depth: 20 }))
+    }
+  }),
+]

@@ -1,0 +1,130 @@
+import assert from 'node:assert/strict'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { test } from './conformance-test.ts'
+import { ids, Marked, Noted, noted } from './events.ts'
+import { firsts, Recording } from './recording.ts'
+
+/** Promise 8, and the part of promise 2 that concerns crashes. */
+export const redeliveryTests = [
+  test('takes over the messages of a consumer that vanished', {
+    needs: ['redelivery', 'consumerGroups'],
+    faults: ['crash'],
+  }, async (scene) => {
+    const stuck = new Recording<Noted>(() => scene.ended)
+    const victim = await scene.consumer((it) => it.subscribe(Noted, stuck.handler))
+    const publisher = await scene.bus()
+    const events = [noted('Order-1', 0), noted('Order-1', 1), noted('Order-2', 2), noted('Order-3', 3)]
+    await publisher.publish(events)
+    await scene.runs(stuck, 3)
+    const heir = new Recording<Noted>()
+    await scene.consumer((it) => it.subscribe(Noted, heir.handler))
+
+    await scene.crash(victim)
+
+    await scene.until(
+      'all events',
+      () => new Set(heir.ids).size === 4,
+      () => heir.events.map(({ n }) => n),
+    )
+    const ofOne = heir.events.filter(({ aggregateId }) => aggregateId === 'Order-1')
+    assert.deepEqual(firsts(ofOne), ids(events.slice(0, 2)))
+  }),
+
+  test('loses nothing to a crash in the middle, and repeats only what was in flight', {
+    needs: ['redelivery', 'consumerGroups'],
+    faults: ['crash'],
+  }, async (scene) => {
+    let isDead = false
+    const before = new Recording<Noted>(async () => {
+      if (isDead) await scene.ended
+      await nextTurn()
+    })
+    const victim = await scene.consumer((it) => it.subscribe(Noted, before.handler), { maxInFlight: 10 })
+    const publisher = await scene.bus()
+    const events = Array.from({ length: 200 }, (_, n) => noted(`Order-${n % 10}`, n))
+    for (let start = 0; start < 200; start += 20) await publisher.publish(events.slice(start, start + 20))
+    await scene.runs(before, 50)
+
+    isDead = true
+    await scene.crash(victim)
+    const after = new Recording<Noted>()
+    await scene.consumer((it) => it.subscribe(Noted, after.handler))
+
+    const all = () => new Set([...before.ids, ...after.ids])
+    await scene.until(
+      'all events',
+      () => all().size === 200,
+      () => all().size,
+    )
+    const known = new Set(before.ids)
+    const repeated = after.ids.filter((id) => known.has(id))
+    assert.ok(repeated.length <= 10 + 16, `${repeated.length} events were repeated`)
+    for (const [key, ofKey] of Map.groupBy(after.events, ({ aggregateId }) => aggregateId)) {
+      const numbers = [...new Set(ofKey.map(({ n }) => n))]
+      assert.deepEqual(
+        numbers,
+        numbers.toSorted((a, b) => a - b),
+        `order of ${key}`,
+      )
+    }
+  }),
+
+  test('gives to nobody else what a slow handler works on, or has waiting behind it', {
+    needs: ['redelivery', 'consumerGroups'],
+  }, async (scene) => {
+    const gate = Promise.withResolvers<void>()
+    const slow = new Recording<Noted>(() => gate.promise)
+    const marks = new Recording<Marked>()
+    const join = () =>
+      scene.consumer((it) => {
+        it.subscribe(Noted, slow.handler)
+        it.subscribe(Marked, marks.handler)
+      })
+    const buses = [await join(), await join()]
+    const publisher = await scene.bus()
+    const events = [noted('Order-1', 0), noted('Order-1', 1), noted('Order-2', 2)]
+    await publisher.publish(events)
+    await scene.runs(slow, 2)
+
+    // Others come and look for what was left lying about.
+    buses.push(await join())
+    await scene.pings(publisher, marks, Math.max(50, 3 * scene.idleLimitMs))
+    gate.resolve()
+
+    await scene.until(
+      'the last event',
+      () => new Set(slow.ids).size === 3,
+      () => slow.ids,
+    )
+    await Promise.all(buses.map((bus) => bus.shutdown()))
+    assert.deepEqual(slow.ids.toSorted(), ids(events).toSorted())
+    await scene.assertNothingLeft(publisher)
+  }),
+
+  test('gives to nobody else what waits for a retry', {
+    needs: ['redelivery', 'consumerGroups', 'retry'],
+  }, async (scene) => {
+    const retryBaseDelayMs = Math.max(50, 2 * scene.idleLimitMs)
+    const failsOnce = new Recording<Noted>((_event, { attempt }) => {
+      if (attempt === 1) throw new Error('as told')
+    })
+    const join = () =>
+      scene.consumer((it) => it.subscribe(Noted, failsOnce.handler), {
+        retryBaseDelayMs,
+        retryMaxDelayMs: 60_000,
+      })
+    const buses = [await join(), await join()]
+    const publisher = await scene.bus()
+    await publisher.publish([noted('Order-1'), noted('Order-2')])
+
+    await scene.runs(failsOnce, 4)
+    await Promise.all(buses.map((bus) => bus.shutdown()))
+
+    await scene.assertNothingLeft(publisher)
+    assert.deepEqual(
+      failsOnce.runs.map(({ attempt }) => attempt),
+      [1, 1, 2, 2],
+    )
+    assert.ok(failsOnce.runs.every(({ deliveryCount }) => deliveryCount === 1))
+  }),
+]
