@@ -22,13 +22,13 @@ export function parseJsonObject(body: string | Uint8Array, limits: BodyLimits): 
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new DecodeError('not_an_event', 'The message is no JSON object.')
   }
-  checkStructure(value, limits.maxDepth)
+  const { hasBigNumber } = checkStructure(value, limits.maxDepth)
   // An object that is neither null nor an array; with its digits kept it has the same structure.
-  return (MAY_HOLD_BIG_INTEGER.test(text) ? parse(text, keepDigits) : value) as JsonObject
+  return (hasBigNumber ? parse(text, keepDigits) : value) as JsonObject
 }
 
 function readText(body: string | Uint8Array, maxBodyBytes: number): string {
-  const size = typeof body === 'string' ? Buffer.byteLength(body) : body.byteLength
+  const size = sizeOf(body, maxBodyBytes)
   if (size > maxBodyBytes) {
     throw new DecodeError(
       'too_large',
@@ -40,8 +40,11 @@ function readText(body: string | Uint8Array, maxBodyBytes: number): string {
   return Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('utf8')
 }
 
-// Only a run of 16 digits can be an integer that a number does not hold.
-const MAY_HOLD_BIG_INTEGER = /\d{16}/
+/** Bytes of a body. A text has three per character at most, so a short one need not be counted. */
+function sizeOf(body: string | Uint8Array, maxBodyBytes: number): number {
+  if (typeof body !== 'string') return body.byteLength
+  return body.length * 3 <= maxBodyBytes ? body.length : Buffer.byteLength(body)
+}
 
 /** Python's own limit for reading integers; the time to read one grows faster than its length. */
 const MAX_DIGITS = 4300
@@ -65,28 +68,41 @@ function keepDigits(_key: string, value: unknown, context?: { readonly source?: 
   throw new DecodeError('too_large', `The message holds an integer of more than ${MAX_DIGITS} digits.`)
 }
 
+interface Structure {
+  /** Some number may be an integer that a double does not hold. */
+  hasBigNumber: boolean
+}
+
 /** Walks with a stack of its own: the depth comes from outside. */
-function checkStructure(root: object, maxDepth: number): void {
+function checkStructure(root: object, maxDepth: number): Structure {
+  const structure: Structure = { hasBigNumber: false }
   let level: object[] = [root]
   for (let depth = 1; level.length > 0; depth += 1) {
     if (depth > maxDepth) {
       throw new DecodeError('too_deep', `The message is nested deeper than the ${maxDepth} levels allowed.`)
     }
     const next: object[] = []
-    for (const node of level) collectChildren(node, next)
+    for (const node of level) collectChildren(node, next, structure)
     level = next
   }
+  return structure
 }
 
-function collectChildren(node: object, children: object[]): void {
+function collectChildren(node: object, children: object[], structure: Structure): void {
   if (Array.isArray(node)) {
-    for (const item of node) if (typeof item === 'object' && item !== null) children.push(item)
+    for (const item of node) collect(item, children, structure)
     return
   }
   for (const key in node) {
     if (key === '__proto__')
       throw new DecodeError('forbidden_key', 'The message has a field named "__proto__".')
-    const item: unknown = Reflect.get(node, key)
-    if (typeof item === 'object' && item !== null) children.push(item)
+    collect(Reflect.get(node, key), children, structure)
   }
+}
+
+function collect(item: unknown, children: object[], structure: Structure): void {
+  if (typeof item === 'object') {
+    if (item !== null) children.push(item)
+  } else if (typeof item === 'number' && Math.abs(item) > Number.MAX_SAFE_INTEGER)
+    structure.hasBigNumber = true
 }

@@ -188,15 +188,14 @@ export function payloadKeyFault(key: string): string | undefined {
 /** The fields of an event that are not its envelope's, in declaration order. */
 export function payloadOf(event: DomainEvent): EventPayload {
   const payload: Record<string, unknown> = {}
-  for (const [key, value] of Object.entries(event)) {
-    if (!envelopeKeys.has(key)) payload[key] = value
-  }
+  // The constructor sets the envelope's fields first, all of them.
+  for (const key of Object.keys(event).slice(ENVELOPE_KEYS.length)) payload[key] = Reflect.get(event, key)
   return payload
 }
 
 /** The JSON form of an event with the given payload: what eventsource-py reads and writes. */
 export function wireForm(envelope: EventEnvelope, payload: EventPayload): Record<string, unknown> {
-  return {
+  const wire: Record<string, unknown> = {
     event_id: envelope.eventId,
     event_type: envelope.eventType,
     event_version: envelope.eventVersion,
@@ -209,8 +208,9 @@ export function wireForm(envelope: EventEnvelope, payload: EventPayload): Record
     correlation_id: envelope.correlationId,
     causation_id: envelope.causationId ?? null,
     metadata: jsonValue(envelope.metadata),
-    ...jsonFields(payload),
   }
+  for (const key in payload) wire[key] = jsonValue(payload[key])
+  return wire
 }
 
 /** ISO 8601 in UTC with 6 digits of fraction, and none when it is zero: the form of eventsource-py. */
@@ -222,7 +222,7 @@ export function wireTime(time: Date): string {
 /** The fields of a payload or of metadata as `JSON.stringify` takes them. */
 export function jsonFields(fields: EventPayload): Record<string, unknown> {
   const result: Record<string, unknown> = {}
-  for (const key of Object.keys(fields)) result[key] = jsonValue(fields[key])
+  for (const key in fields) result[key] = jsonValue(fields[key])
   return result
 }
 

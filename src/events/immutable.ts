@@ -36,6 +36,8 @@ const DATE_SETTERS = [
 
 /** A Date whose setters throw: freezing an ordinary Date does not stop `setTime`. */
 export class ImmutableDate extends Date {
+  #iso: string | undefined
+
   static {
     for (const setter of DATE_SETTERS) {
       Object.defineProperty(ImmutableDate.prototype, setter, {
@@ -44,6 +46,12 @@ export class ImmutableDate extends Date {
         },
       })
     }
+  }
+
+  /** Formatted once: an event's time is written to its body and to its headers. */
+  override toISOString(): string {
+    this.#iso ??= super.toISOString()
+    return this.#iso
   }
 
   [inspect.custom](): string {

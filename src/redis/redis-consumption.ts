@@ -41,6 +41,12 @@ export interface RedisConsumptionParts {
   readonly readsNew: boolean
 }
 
+/** Entries of one stream, as one read returned them. */
+interface ReadPage {
+  readonly role: StreamRole
+  readonly entries: readonly StreamEntry[]
+}
+
 /** One consumer of a group: reads, holds entries under renewed leases, acknowledges, takes over from the dead. */
 export class RedisConsumption implements Consumption, EntryOwner {
   readonly leaseMs: number
@@ -193,25 +199,47 @@ export class RedisConsumption implements Consumption, EntryOwner {
 
   async #read(): Promise<void> {
     const { signal } = this.#stopped
-    for (let failures = 0; !signal.aborted; ) {
-      await this.#parts.intake.whenRoom()
-      const client = signal.aborted ? undefined : await this.#parts.reader.whenReady(signal)
-      if (client === undefined) return
+    let ahead: Promise<readonly ReadPage[]> | undefined
+    for (let failures = 0; ; ) {
       try {
-        await this.#readOnce(client)
+        const pages = await (ahead ?? this.#nextPages())
+        ahead = undefined
+        if (pages === undefined || signal.aborted) return
+        // The server looks for the next page while this one is handled.
+        ahead = this.#readAhead(pages)
+        for (const { role, entries } of pages) await this.#takeNew(role, entries)
         failures = 0
       } catch (thrown) {
+        ahead = undefined
         failures += 1
         await this.#onReadFailure(toError(thrown), failures)
       }
     }
   }
 
-  async #readOnce(client: RedisClient): Promise<void> {
-    const { consumerGroup, consumerName, batchSize, blockMs } = this.#parts.options
+  /** Waits for room and for a connection. @returns undefined when it was stopped meanwhile. */
+  async #nextPages(): Promise<readonly ReadPage[] | undefined> {
+    const { signal } = this.#stopped
+    await this.#parts.intake.whenRoom()
+    const client = signal.aborted ? undefined : await this.#parts.reader.whenReady(signal)
+    if (client === undefined) return undefined
     this.#readerId ??= String(await client.sendCommand(['CLIENT', 'ID']))
-    const count = Math.min(batchSize, this.#parts.intake.room)
-    if (count === 0 || this.#stopped.signal.aborted) return
+    return signal.aborted ? undefined : this.#readPages(client, this.#parts.intake.room)
+  }
+
+  #readAhead(pages: readonly ReadPage[]): Promise<readonly ReadPage[]> | undefined {
+    const { client } = this.#parts.reader
+    const taken = pages.reduce((sum, { entries }) => sum + entries.length, 0)
+    const room = this.#parts.intake.room - taken
+    if (client === undefined || taken === 0 || room <= 0) return undefined
+    const ahead = this.#readPages(client, room)
+    // Its failure is met when it is awaited.
+    ahead.catch(() => undefined)
+    return ahead
+  }
+
+  async #readPages(client: RedisClient, room: number): Promise<readonly ReadPage[]> {
+    const { consumerGroup, consumerName, batchSize, blockMs } = this.#parts.options
     const keys = this.#roles.map(({ key }) => key)
     const reply = await client.sendCommand([
       'XREADGROUP',
@@ -219,25 +247,32 @@ export class RedisConsumption implements Consumption, EntryOwner {
       consumerGroup,
       consumerName,
       'COUNT',
-      String(count),
+      String(Math.min(batchSize, room)),
       'BLOCK',
       String(blockMs),
       'STREAMS',
       ...keys,
       ...keys.map(() => '>'),
     ])
-    if (!Array.isArray(reply)) return
-    for (const item of reply) {
+    if (!Array.isArray(reply)) return []
+    return reply.flatMap((item) => {
       const [key, entries]: unknown[] = Array.isArray(item) ? item : []
       const role = this.#roles.find((candidate) => candidate.key === key)
-      if (role !== undefined) await this.#takeNew(role, readEntries(entries))
-    }
+      return role === undefined ? [] : [{ role, entries: readEntries(entries) }]
+    })
   }
 
   async #takeNew(role: StreamRole, entries: readonly StreamEntry[]): Promise<void> {
+    const { intake } = this.#parts
+    const taken: HeldEntry[] = []
     for (const entry of entries) {
       const exact = mayBeMangled(entry) ? await rereadAsBytes(this.#client(), role.key, entry) : entry
-      this.#take(role, exact, 0, [])
+      const held = this.#hold(role, exact, 0, [])
+      if (held !== undefined) taken.push(held)
+    }
+    for (const held of taken) {
+      if (intake.room === 0) await intake.whenRoom()
+      intake.deliver(held)
     }
   }
 
@@ -247,18 +282,24 @@ export class RedisConsumption implements Consumption, EntryOwner {
     attemptsBegun: number,
     settledHandlers: readonly string[],
   ): HeldEntry | undefined {
+    const held = this.#hold(role, entry, attemptsBegun, settledHandlers)
+    if (held !== undefined) this.#parts.intake.deliver(held)
+    return held
+  }
+
+  /** From here on its lease is renewed. */
+  #hold(
+    role: StreamRole,
+    entry: StreamEntry,
+    attemptsBegun: number,
+    settledHandlers: readonly string[],
+  ): HeldEntry | undefined {
     const key = heldKey(role, entry.id)
     // Read a second time after its group was made again: the one we hold counts.
     if (this.#held.has(key)) return undefined
-    const held = new HeldEntry(this, {
-      message: readMessage(entry),
-      role,
-      attemptsBegun,
-      settledHandlers,
-      leasedAt: Date.now(),
-    })
+    const message = readMessage(entry)
+    const held = new HeldEntry(this, { message, role, attemptsBegun, settledHandlers, leasedAt: Date.now() })
     this.#held.set(key, held)
-    this.#parts.intake.deliver(held)
     return held
   }
 
