@@ -7,6 +7,7 @@ const inOneProcess = 'publish runs the handlers itself, there is nothing in betw
 describeEventBus('InMemoryEventBus', {
   runner: { describe, it },
   create: createInMemoryBus,
+  module: new URL('./in-memory-bus.ts', import.meta.url),
   lacks: {
     consuming: inOneProcess,
     persistence: inOneProcess,

@@ -5,6 +5,7 @@ import { createMemoryBrokerBus, memoryFaults } from './memory-buses.ts'
 describeEventBus('MemoryBrokerEventBus', {
   runner: { describe, it },
   create: createMemoryBrokerBus,
+  module: new URL('./memory-broker-bus.ts', import.meta.url),
   faults: memoryFaults,
   lacks: { processes: 'the broker is an object in one process' },
 })

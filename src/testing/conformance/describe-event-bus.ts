@@ -9,6 +9,7 @@ import { lifecycleTests } from './lifecycle.ts'
 import { orderTests } from './order.ts'
 import { outageTests } from './outages.ts'
 import { poisonTests } from './poison.ts'
+import { processTests } from './processes.ts'
 import { publishTests } from './publish.ts'
 import { redeliveryTests } from './redelivery.ts'
 import { Scene } from './scene.ts'
@@ -23,6 +24,7 @@ const SUITE: Readonly<Record<string, readonly ConformanceTest[]>> = {
   redelivery: redeliveryTests,
   lifecycle: lifecycleTests,
   outages: outageTests,
+  processes: processTests,
 }
 
 /**

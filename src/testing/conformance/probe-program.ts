@@ -1,0 +1,49 @@
+// A process of its own for the tests: node probe-program.js <URL of the module with `create`> <scope> <mode>.
+import type { EventBus, Logger } from '../../index.ts'
+import type { CreateBus } from './bus-under-test.ts'
+import { Noted, series } from './events.ts'
+
+const [, , moduleUrl = '', scope = '', mode = ''] = process.argv
+const quiet = () => undefined
+const logger: Logger = { debug: quiet, info: quiet, warn: quiet, error: quiet }
+
+// The suite's contract: the module exports `create`.
+const { create } = (await import(moduleUrl)) as { readonly create: CreateBus }
+const bus = await create({ scope, consumerGroup: 'main', logger })
+
+/** Publishes, consumes, retries, publishes in the background, shuts down; the process is to end by itself then. */
+async function comeAndGo(bus: EventBus): Promise<void> {
+  const done = Promise.withResolvers<void>()
+  const handled = new Set<number>()
+  bus.subscribe(Noted, ({ n }, { attempt }) => {
+    if (n === 1 && attempt === 1 && 'deadLetters' in bus) throw new Error('as told')
+    if (handled.add(n).size === 5) done.resolve()
+  })
+  bus.startConsumingInBackground()
+  await bus.whenConsuming()
+  const [first, ...rest] = series('Order-1', 5)
+  if (first !== undefined) await bus.publish([first])
+  await bus.publish(rest, { background: true })
+  await done.promise
+  await bus.shutdown()
+  console.log('shut down')
+}
+
+/** Publishes and never consumes. */
+async function publishOnly(bus: EventBus): Promise<void> {
+  await bus.publish(series('Order-1', 5)).catch(() => undefined)
+  await bus.shutdown()
+  console.log('shut down')
+}
+
+/** Consumes, tells which events it began, and hangs in each. */
+async function hang(bus: EventBus): Promise<void> {
+  bus.subscribe(Noted, ({ n }) => {
+    console.log(`began ${n}`)
+    return new Promise(() => undefined)
+  })
+  await bus.startConsuming()
+}
+
+const MODES: Readonly<Record<string, (bus: EventBus) => Promise<void>>> = { comeAndGo, publishOnly, hang }
+await MODES[mode]?.(bus)

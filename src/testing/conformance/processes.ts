@@ -1,0 +1,89 @@
+import assert from 'node:assert/strict'
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import { test } from './conformance-test.ts'
+import { ids, Noted, noted } from './events.ts'
+import { Recording } from './recording.ts'
+import type { Scene } from './scene.ts'
+
+// `.js` in the package, `.ts` in the sources.
+const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
+const PROGRAM = fileURLToPath(new URL(`./probe-program.${extension}`, import.meta.url))
+
+/** A process with a bus of the same scope, and what it has printed. */
+class Probe {
+  readonly process: ChildProcess
+  output = ''
+
+  constructor(scene: Scene, mode: 'comeAndGo' | 'publishOnly' | 'hang') {
+    this.process = spawn(process.execPath, [PROGRAM, scene.module ?? '', scene.scope, mode], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    for (const stream of [this.process.stdout, this.process.stderr]) {
+      stream?.on('data', (chunk: Buffer) => {
+        this.output += String(chunk)
+      })
+    }
+    void scene.ended.then(() => this.process.kill('SIGKILL'))
+  }
+
+  async exitCode(): Promise<number | null> {
+    if (this.process.exitCode === null && this.process.signalCode === null) await once(this.process, 'close')
+    return this.process.exitCode
+  }
+}
+
+async function endsByItself(scene: Scene, mode: 'comeAndGo' | 'publishOnly'): Promise<void> {
+  const probe = new Probe(scene, mode)
+  await scene.until(
+    'the process to shut its bus down',
+    () => probe.output.includes('shut down') || probe.process.exitCode !== null,
+    () => probe.output,
+  )
+  const exitCode = await scene.within(probe.exitCode(), 'the process to end after its shutdown', 2000)
+  assert.equal(exitCode, 0, probe.output)
+  assert.equal(probe.output.trim(), 'shut down')
+}
+
+/** What only shows in a process of its own. */
+export const processTests = [
+  test('lets the process end by itself after a shutdown', { needsModule: true }, (scene) =>
+    endsByItself(scene, 'comeAndGo'),
+  ),
+
+  test('lets a process that only published end by itself', { needsModule: true }, (scene) =>
+    endsByItself(scene, 'publishOnly'),
+  ),
+
+  test('takes over what a process had in hand that was killed', {
+    needs: ['processes', 'redelivery'],
+    needsModule: true,
+  }, async (scene) => {
+    await scene.declareGroup()
+    const publisher = await scene.bus()
+    const probe = new Probe(scene, 'hang')
+    const events = Array.from({ length: 20 }, (_, n) => noted(`Order-${n % 5}`, n))
+    await publisher.publish(events)
+    await scene.until(
+      'events in its hands',
+      () => probe.output.split('began').length > 5,
+      () => probe.output,
+    )
+
+    probe.process.kill('SIGKILL')
+    await probe.exitCode()
+    const heir = new Recording<Noted>()
+    await scene.consumer((bus) => bus.subscribe(Noted, heir.handler))
+
+    await scene.until(
+      'all events',
+      () => new Set(heir.ids).size === 20,
+      () => heir.events.map(({ n }) => n),
+    )
+    for (const [key, ofKey] of Map.groupBy(heir.events, ({ aggregateId }) => aggregateId)) {
+      const expected = events.filter(({ aggregateId }) => aggregateId === key)
+      assert.deepEqual(ids(ofKey), ids(expected), `order of ${key}`)
+    }
+  }),
+]

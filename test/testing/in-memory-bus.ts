@@ -1,0 +1,1 @@
+export { createInMemoryBus as create } from './memory-buses.ts'

@@ -1,0 +1,1 @@
+export { createMemoryBrokerBus as create } from './memory-buses.ts'
