@@ -1,6 +1,6 @@
 import { toError } from '../errors.ts'
 import type { DomainEvent } from '../events/index.ts'
-import type { EventTracer, SpanRequest } from '../observability/tracer.ts'
+import type { EventTracer, SpanKindOf } from '../observability/tracer.ts'
 import { HandlerTimeoutError } from './errors.ts'
 import type { HandlerEntry } from './handler-registry.ts'
 import { HandlerRun, type RunInfo } from './handler-run.ts'
@@ -11,7 +11,7 @@ export interface HandlerFailure {
   readonly error: Error
 }
 
-/** Who hears of each handler that ended. */
+/** Who hears of each handler that ended. Must not throw. */
 export interface DispatchObserver {
   handled(event: DomainEvent, handler: HandlerEntry): void
   failed(event: DomainEvent, failure: HandlerFailure, info: RunInfo): void
@@ -27,6 +27,16 @@ export interface DispatcherOptions {
 export const NO_FAILURES: readonly HandlerFailure[] = Object.freeze([])
 
 type Outcome = readonly HandlerFailure[]
+
+/** The events of one publish, and who handles them. */
+export interface EventSequence {
+  readonly events: readonly DomainEvent[]
+  /** Asked when the turn of an event comes. */
+  readonly handlersFor: (event: DomainEvent) => readonly HandlerEntry[]
+  readonly info: RunInfo
+  /** The span around all handlers of one event. */
+  readonly span: SpanKindOf<{ readonly event: DomainEvent }>
+}
 
 /**
  * Runs the handlers of one event, all at once and each on its own: a failing one stops no other. Returns who
@@ -44,81 +54,119 @@ export class Dispatcher {
     this.#observer = observer
   }
 
-  /** Never throws, never rejects: failures are values. */
+  /** Never throws, never rejects: failures are values, in the order in which they happened. */
   run(handlers: readonly HandlerEntry[], event: DomainEvent, info: RunInfo): Outcome | Promise<Outcome> {
-    const [first] = handlers
-    if (first !== undefined && handlers.length === 1) return this.#runOne(first, event, info)
-    const outcomes = handlers.map((handler) => this.#runOne(handler, event, info))
-    return isSettled(outcomes) ? joined(outcomes) : Promise.all(outcomes).then(joined)
+    const failures: HandlerFailure[] = []
+    let open = 0
+    let whenSettled: PromiseWithResolvers<Outcome> | undefined
+    const settled = () => {
+      open -= 1
+      if (open === 0) whenSettled?.resolve(failures)
+    }
+    for (const handler of handlers) {
+      const run = new HandlerRun(handler, event, info)
+      try {
+        const result = this.#start(run)
+        if (result === undefined) continue
+        open += 1
+        void result.then(
+          () => {
+            this.#succeeded(run)
+            settled()
+          },
+          (thrown: unknown) => {
+            failures.push(this.#failed(run, thrown))
+            settled()
+          },
+        )
+      } catch (thrown) {
+        failures.push(this.#failed(run, thrown))
+      }
+    }
+    if (open === 0) return failures.length === 0 ? NO_FAILURES : failures
+    whenSettled = Promise.withResolvers()
+    return whenSettled.promise
   }
 
-  #runOne(handler: HandlerEntry, event: DomainEvent, info: RunInfo): Outcome | Promise<Outcome> {
-    try {
-      // A handler that declines the event has nothing left to do with it.
-      if (handler.accepts !== undefined && !handler.accepts(event)) return NO_FAILURES
-      const context = new HandlerRun(info)
-      const result = this.#tracer.inSpan(handlerSpan(handler, event), () => handler.invoke(event, context))
-      if (!isThenable(result)) return this.#succeeded(handler, event)
-      return this.#bounded(result, handler, context).then(
-        () => this.#succeeded(handler, event),
-        (thrown: unknown) => this.#failed(handler, event, info, thrown),
-      )
-    } catch (thrown) {
-      return this.#failed(handler, event, info, thrown)
+  /** Runs the handlers of each event before those of the next. Never rejects. */
+  async runEach({ events, handlersFor, info, span }: EventSequence): Promise<void> {
+    for (const event of events) {
+      const handlers = handlersFor(event)
+      const [only] = handlers
+      if (only === undefined || handlers.length > 1) {
+        const outcome = this.#tracer.around(span, { event }, () => this.run(handlers, event, info))
+        if (outcome instanceof Promise) await outcome
+        continue
+      }
+      // One handler is the frequent case. Awaiting its own promise here, without one around it, halves the cost.
+      const run = new HandlerRun(only, event, info)
+      try {
+        const result = this.#tracer.around(span, run, this.#start)
+        if (result !== undefined) {
+          await result
+          this.#succeeded(run)
+        }
+      } catch (thrown) {
+        this.#failed(run, thrown)
+      }
     }
   }
 
-  #succeeded(handler: HandlerEntry, event: DomainEvent): Outcome {
-    this.#observer.handled(event, handler)
-    return NO_FAILURES
+  /** @returns a promise where the handler is asynchronous; undefined where it is done. @throws what it throws. */
+  readonly #start = (run: HandlerRun): Promise<unknown> | undefined => {
+    const { handler, event } = run
+    // A handler that declines the event has nothing left to do with it.
+    if (handler.accepts !== undefined && !handler.accepts(event)) return undefined
+    const result = this.#tracer.around(HANDLER_SPAN, run, invoke)
+    if (result === undefined) {
+      this.#succeeded(run)
+      return undefined
+    }
+    return this.#handlerTimeoutMs === Number.POSITIVE_INFINITY ? result : this.#race(result, run)
   }
 
-  #failed(handler: HandlerEntry, event: DomainEvent, info: RunInfo, thrown: unknown): Outcome {
+  #succeeded({ event, handler }: HandlerRun): void {
+    this.#observer.handled(event, handler)
+  }
+
+  #failed({ handler, event, info }: HandlerRun, thrown: unknown): HandlerFailure {
     const failure = { handler, error: toError(thrown) }
     this.#observer.failed(event, failure, info)
-    return [failure]
+    return failure
   }
 
-  #bounded(result: PromiseLike<unknown>, handler: HandlerEntry, run: HandlerRun): Promise<unknown> {
-    const settled = Promise.resolve(result)
-    return this.#handlerTimeoutMs === Number.POSITIVE_INFINITY ? settled : this.#race(settled, handler, run)
-  }
-
-  async #race(settled: Promise<unknown>, handler: HandlerEntry, run: HandlerRun): Promise<void> {
+  async #race(result: Promise<unknown>, run: HandlerRun): Promise<void> {
     const timeout = Promise.withResolvers<never>()
     const timer = setTimeout(() => {
-      const error = new HandlerTimeoutError(handler.name, this.#handlerTimeoutMs)
+      const error = new HandlerTimeoutError(run.handler.name, this.#handlerTimeoutMs)
       timeout.reject(error)
       run.abort(error)
     }, this.#handlerTimeoutMs)
     try {
-      await Promise.race([settled, timeout.promise])
+      await Promise.race([result, timeout.promise])
     } finally {
       clearTimeout(timer)
     }
   }
 }
 
-function isSettled(outcomes: readonly (Outcome | Promise<Outcome>)[]): outcomes is readonly Outcome[] {
-  return outcomes.every((outcome) => !(outcome instanceof Promise))
+const HANDLER_SPAN: SpanKindOf<HandlerRun> = {
+  role: 'internal',
+  name: ({ handler }) => `handle ${handler.name}`,
+  attributes: ({ handler, event }) => ({
+    'eventspine.handler.name': handler.name,
+    'eventspine.event.type': event.eventType,
+    'eventspine.event.id': event.eventId,
+  }),
 }
 
-function joined(outcomes: readonly Outcome[]): Outcome {
-  return outcomes.every((failures) => failures === NO_FAILURES) ? NO_FAILURES : outcomes.flat()
+/** What the handler promises, as a promise of this realm; undefined for every other result. */
+function invoke(run: HandlerRun): Promise<unknown> | undefined {
+  const result = run.handler.invoke(run.event, run)
+  if (result instanceof Promise) return result
+  return isThenable(result) ? Promise.resolve(result) : undefined
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {
   return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function'
-}
-
-function handlerSpan(handler: HandlerEntry, event: DomainEvent): SpanRequest {
-  return {
-    role: 'internal',
-    name: () => `handle ${handler.name}`,
-    attributes: () => ({
-      'eventspine.handler.name': handler.name,
-      'eventspine.event.type': event.eventType,
-      'eventspine.event.id': event.eventId,
-    }),
-  }
 }

@@ -5,6 +5,7 @@ import type { BackgroundPublishes } from './background-publishes.ts'
 import { BusClosedError } from './errors.ts'
 import type { AnyEventHandler, AsyncEventHandler, EventSubscriber } from './event-handler.ts'
 import type { HandlerRegistry, SubscribeOptions, Subscription } from './handler-registry.ts'
+import { delayMs } from './options.ts'
 
 export interface PublishOptions {
   /**
@@ -151,14 +152,15 @@ export abstract class EventBus implements AsyncDisposable {
 
   /**
    * Ends the bus: waits for background publishes and running handlers, at most `timeoutMs`, then gives up on the
-   * rest and says so in the log. Never rejects for being late; a second call waits for the first.
+   * rest and says so in the log. Never rejects for being late; a second call waits for the first. A handler that
+   * awaits it waits for itself.
    *
    * @throws ConfigError when `timeoutMs` is not a duration.
    */
   async shutdown({ timeoutMs }: ShutdownOptions = {}): Promise<void> {
-    if (timeoutMs !== undefined && !(typeof timeoutMs === 'number' && timeoutMs >= 0)) {
+    if (timeoutMs !== undefined && !delayMs.isValid(timeoutMs)) {
       throw new ConfigError('shutdown', [
-        `timeoutMs must be a duration in milliseconds of at least 0, got ${describeValue(timeoutMs)}`,
+        `timeoutMs must be ${delayMs.rule}, got ${describeValue(timeoutMs)}`,
       ])
     }
     this.#isClosed = true

@@ -124,6 +124,7 @@ export class HandlerRegistry {
 
   clear(): void {
     this.#byType.clear()
+    this.#classes.clear()
     this.#wildcards = NO_HANDLERS
     this.#changed()
   }
@@ -162,8 +163,11 @@ export class HandlerRegistry {
     const entries = this.#byType.get(eventType) ?? NO_HANDLERS
     const remaining = entries.filter((candidate) => candidate !== entry)
     if (remaining.length === entries.length) return false
-    if (remaining.length === 0) this.#byType.delete(eventType)
-    else this.#byType.set(eventType, remaining)
+    if (remaining.length > 0) this.#byType.set(eventType, remaining)
+    else {
+      this.#byType.delete(eventType)
+      this.#classes.delete(eventType)
+    }
     return true
   }
 

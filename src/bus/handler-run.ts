@@ -1,4 +1,6 @@
+import type { DomainEvent } from '../events/index.ts'
 import type { HandlerContext } from './event-handler.ts'
+import type { HandlerEntry } from './handler-registry.ts'
 
 /** What is known of a delivery when its handlers run. */
 export interface RunInfo {
@@ -10,38 +12,42 @@ export interface RunInfo {
   readonly busSignal: AbortSignal
 }
 
-/** The context of one run of one handler. Its signal is made only if somebody asks for it. */
+/** One run of one handler, and its context. The signal is made only if somebody asks for it. */
 export class HandlerRun implements HandlerContext {
-  readonly #info: RunInfo
+  readonly handler: HandlerEntry
+  readonly event: DomainEvent
+  readonly info: RunInfo
   #controller: AbortController | undefined
   #signal: AbortSignal | undefined
 
-  constructor(info: RunInfo) {
-    this.#info = info
+  constructor(handler: HandlerEntry, event: DomainEvent, info: RunInfo) {
+    this.handler = handler
+    this.event = event
+    this.info = info
   }
 
   get signal(): AbortSignal {
     if (this.#signal === undefined) {
       this.#controller ??= new AbortController()
-      this.#signal = AbortSignal.any([this.#controller.signal, this.#info.busSignal])
+      this.#signal = AbortSignal.any([this.#controller.signal, this.info.busSignal])
     }
     return this.#signal
   }
 
   get attempt(): number {
-    return this.#info.attempt
+    return this.info.attempt
   }
 
   get deliveryCount(): number {
-    return this.#info.deliveryCount
+    return this.info.deliveryCount
   }
 
   get consumerGroup(): string | undefined {
-    return this.#info.consumerGroup
+    return this.info.consumerGroup
   }
 
   get messageId(): string | undefined {
-    return this.#info.messageId
+    return this.info.messageId
   }
 
   abort(reason: Error): void {

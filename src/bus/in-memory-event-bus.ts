@@ -1,9 +1,9 @@
 import type { Tracer as OpenTelemetryApiTracer } from '@opentelemetry/api'
 import { type DomainEvent, defaultRegistry, EventRegistry } from '../events/index.ts'
 import { type FieldsFirstLogger, type Logger, resolveLogger } from '../observability/logger.ts'
-import { type EventTracer, noTracer, OpenTelemetryTracer } from '../observability/tracer.ts'
+import { noTracer, OpenTelemetryTracer } from '../observability/tracer.ts'
 import { BackgroundPublishes } from './background-publishes.ts'
-import { Dispatcher } from './dispatcher.ts'
+import { Dispatcher, type EventSequence } from './dispatcher.ts'
 import { BusClosedError, ShutdownError } from './errors.ts'
 import { EventBus } from './event-bus.ts'
 import { HandlerRegistry } from './handler-registry.ts'
@@ -72,10 +72,11 @@ const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
  */
 export class InMemoryEventBus extends EventBus {
   readonly #dispatcher: Dispatcher
-  readonly #tracer: EventTracer
   readonly #logger: Logger
   readonly #shutdownTimeoutMs: number
   readonly #stopped = new AbortController()
+  /** Resolved when a shutdown has run out of time: later ones have nothing to wait for. */
+  readonly #givenUp = Promise.withResolvers<void>()
   readonly #runInfo: RunInfo = {
     attempt: 1,
     deliveryCount: 1,
@@ -84,6 +85,11 @@ export class InMemoryEventBus extends EventBus {
     busSignal: this.#stopped.signal,
   }
   #consuming = Promise.withResolvers<void>()
+  readonly #dispatchSpan = dispatchSpanOf(this.handlers)
+  readonly #handlersOf = (event: DomainEvent) => {
+    this.#eventsPublished += 1
+    return this.handlers.handlersFor(event.eventType)
+  }
   #active = 0
   #whenIdle: PromiseWithResolvers<void> | undefined
   #eventsPublished = 0
@@ -100,9 +106,9 @@ export class InMemoryEventBus extends EventBus {
     })
     this.#logger = logger
     this.#shutdownTimeoutMs = resolved.shutdownTimeoutMs
-    this.#tracer = resolved.enableTracing ? new OpenTelemetryTracer(resolved.tracer) : noTracer
+    const tracer = resolved.enableTracing ? new OpenTelemetryTracer(resolved.tracer) : noTracer
     this.#dispatcher = new Dispatcher({
-      tracer: this.#tracer,
+      tracer,
       handlerTimeoutMs: resolved.handlerTimeoutMs,
       observer: {
         handled: () => {
@@ -161,10 +167,12 @@ export class InMemoryEventBus extends EventBus {
   protected override async publishNow(events: readonly DomainEvent[]): Promise<void> {
     this.#active += 1
     try {
-      for (const event of events) {
-        const pending = this.#dispatch(event)
-        if (pending !== undefined) await pending
-      }
+      await this.#dispatcher.runEach({
+        events,
+        handlersFor: this.#handlersOf,
+        info: this.#runInfo,
+        span: this.#dispatchSpan,
+      })
     } finally {
       this.#active -= 1
       if (this.#active === 0) this.#whenIdle?.resolve()
@@ -172,12 +180,13 @@ export class InMemoryEventBus extends EventBus {
   }
 
   protected override async close(timeoutMs = this.#shutdownTimeoutMs): Promise<void> {
-    const inTime = await whenSettled(this.#drain(), timeoutMs)
+    const hasEnded = await whenSettled(Promise.race([this.#drain(), this.#givenUp.promise]), timeoutMs)
     this.#consuming.resolve()
-    if (inTime) return
+    if (hasEnded) return
     this.#logger.warn('shutdown timed out', { timeoutMs, unfinishedPublishes: this.#active })
     this.#stopped.abort(new ShutdownError())
     this.background.abandon()
+    this.#givenUp.resolve()
   }
 
   async #drain(): Promise<void> {
@@ -186,23 +195,14 @@ export class InMemoryEventBus extends EventBus {
     this.#whenIdle ??= Promise.withResolvers()
     await this.#whenIdle.promise
   }
-
-  /** @returns a promise only where a handler is asynchronous. */
-  #dispatch(event: DomainEvent): Promise<unknown> | undefined {
-    this.#eventsPublished += 1
-    const handlers = this.handlers.handlersFor(event.eventType)
-    const result = this.#tracer.inSpan(dispatchSpan(event, handlers.length), () =>
-      this.#dispatcher.run(handlers, event, this.#runInfo),
-    )
-    return result instanceof Promise ? result : undefined
-  }
 }
 
-function dispatchSpan(event: DomainEvent, handlerCount: number) {
+function dispatchSpanOf(handlers: HandlerRegistry): EventSequence['span'] {
   return {
-    role: 'producer' as const,
-    name: () => `memory.publish ${event.eventType}`,
-    attributes: () => ({
+    role: 'producer',
+    leavesFailuresToChildren: true,
+    name: ({ event }) => `memory.publish ${event.eventType}`,
+    attributes: ({ event }) => ({
       'messaging.system': 'memory',
       'messaging.operation.type': 'publish',
       'messaging.message.id': event.eventId,
@@ -210,7 +210,7 @@ function dispatchSpan(event: DomainEvent, handlerCount: number) {
       'eventspine.event.id': event.eventId,
       'eventspine.aggregate.id': event.aggregateId,
       'eventspine.aggregate.type': event.aggregateType,
-      'eventspine.handler.count': handlerCount,
+      'eventspine.handler.count': handlers.handlersFor(event.eventType).length,
     }),
   }
 }

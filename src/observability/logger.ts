@@ -1,3 +1,5 @@
+import { toError } from '../errors.ts'
+
 /** Fields of a log line. Never a payload, never a secret. */
 export type LogFields = Readonly<Record<string, unknown>>
 
@@ -22,7 +24,22 @@ export interface FieldsFirstLogger {
 /** The logger in use: the one given, pino's argument order turned round, or the console's warnings and errors. */
 export function resolveLogger(given: Logger | FieldsFirstLogger | undefined): Logger {
   if (given === undefined) return consoleLogger
-  return isFieldsFirst(given) ? adaptFieldsFirst(given) : given
+  return neverThrowing(isFieldsFirst(given) ? adaptFieldsFirst(given) : given)
+}
+
+/** A logger that fails must not fail the work that it tells of; its line goes to the console then. */
+function neverThrowing(logger: Logger): Logger {
+  const guarded =
+    (level: keyof Logger): Logger['error'] =>
+    (message, fields) => {
+      try {
+        logger[level](message, fields)
+      } catch (error) {
+        consoleLogger.error(message, fields)
+        consoleLogger.error('the logger failed', { error: toError(error) })
+      }
+    }
+  return { debug: guarded('debug'), info: guarded('info'), warn: guarded('warn'), error: guarded('error') }
 }
 
 export function isLogger(value: unknown): boolean {

@@ -22,12 +22,24 @@ export interface SpanRequest {
   readonly role: SpanRole
   /** Headers of the message that caused it; with a trace context in them the span is its child. */
   readonly parent?: TraceHeaders
+  readonly leavesFailuresToChildren?: boolean
   name(): string
   attributes(): Attributes
 }
 
+/** A kind of span, made once and opened for many subjects: on the hot path nothing is allocated for it. */
+export interface SpanKindOf<S> {
+  readonly role: SpanRole
+  /** True where failures are told by spans within: the span then ends without an error. */
+  readonly leavesFailuresToChildren?: boolean
+  name(subject: S): string
+  attributes(subject: S): Attributes
+}
+
 /** Runs code inside spans. */
 export interface EventTracer {
+  /** {@link inSpan} for the hot path: `body` gets the subject, so that it needs no closure. */
+  around<S, T>(kind: SpanKindOf<S>, subject: S, body: (subject: S) => T): T
   /** Runs `body` in an active span that ends when the result, or the promise it is, has settled. */
   inSpan<T>(request: SpanRequest, body: () => T): T
   /** The headers that carry the active trace context; undefined when there is none. */
@@ -35,7 +47,11 @@ export interface EventTracer {
 }
 
 /** Opens no spans. */
-export const noTracer: EventTracer = { inSpan: (_request, body) => body(), traceHeaders: () => undefined }
+export const noTracer: EventTracer = {
+  around: (_kind, subject, body) => body(subject),
+  inSpan: (_request, body) => body(),
+  traceHeaders: () => undefined,
+}
 
 const KINDS: Readonly<Record<SpanRole, SpanKind>> = {
   producer: SpanKind.PRODUCER,
@@ -54,14 +70,30 @@ export class OpenTelemetryTracer implements EventTracer {
     this.#given = given
   }
 
+  around<S, T>(kind: SpanKindOf<S>, subject: S, body: (subject: S) => T): T {
+    if (this.#tracer() === undefined) return body(subject)
+    const { role, leavesFailuresToChildren = false } = kind
+    const name = () => kind.name(subject)
+    const attributes = () => kind.attributes(subject)
+    return this.inSpan({ role, leavesFailuresToChildren, name, attributes }, () => body(subject))
+  }
+
   inSpan<T>(request: SpanRequest, body: () => T): T {
-    const tracer = this.#given ?? globalTracer()
+    const tracer = this.#tracer()
     if (tracer === undefined) return body()
     const { parent } = request
     const outer = parent === undefined ? context.active() : propagation.extract(ROOT_CONTEXT, parent)
     const span = tracer.startSpan(request.name(), { kind: KINDS[request.role] }, outer)
     if (span.isRecording()) span.setAttributes(request.attributes())
-    return context.with(trace.setSpan(outer, span), () => endAfter(span, body))
+    return context.with(trace.setSpan(outer, span), () => endAfter(span, request, body))
+  }
+
+  /** @returns undefined while no SDK is registered. */
+  #tracer(): OpenTelemetryApiTracer | undefined {
+    if (this.#given !== undefined) return this.#given
+    const provider = trace.getTracerProvider()
+    if (provider instanceof ProxyTracerProvider) return provider.getDelegateTracer('eventspine')
+    return provider.getTracer('eventspine')
   }
 
   traceHeaders(): TraceHeaders | undefined {
@@ -73,41 +105,34 @@ export class OpenTelemetryTracer implements EventTracer {
   }
 }
 
-/** @returns undefined while no SDK is registered. */
-function globalTracer(): OpenTelemetryApiTracer | undefined {
-  const provider = trace.getTracerProvider()
-  if (provider instanceof ProxyTracerProvider) return provider.getDelegateTracer('eventspine')
-  return provider.getTracer('eventspine')
-}
-
-function endAfter<T>(span: Span, body: () => T): T {
+function endAfter<T>(span: Span, request: SpanRequest, body: () => T): T {
+  const fail = (error: unknown) => {
+    if (request.leavesFailuresToChildren !== true) markFailed(span, toError(error))
+    span.end()
+    throw error
+  }
   let result: T
   try {
     result = body()
   } catch (error) {
-    markFailed(span, toError(error))
-    span.end()
-    throw error
+    return fail(error)
   }
   if (!(result instanceof Promise)) {
     span.end()
     return result
   }
-  return endWhenSettled(span, result)
+  return endWhenSettled(span, result, fail)
 }
 
-function endWhenSettled<T extends Promise<unknown>>(span: Span, result: T): T {
-  const settled = result.then(
-    (value) => {
-      span.end()
-      return value
-    },
-    (error: unknown) => {
-      markFailed(span, toError(error))
-      span.end()
-      throw error
-    },
-  )
+function endWhenSettled<T extends Promise<unknown>>(
+  span: Span,
+  result: T,
+  fail: (error: unknown) => never,
+): T {
+  const settled = result.then((value) => {
+    span.end()
+    return value
+  }, fail)
   // The same promise type with the same value: `then` only loses the name of the type.
   return settled as T
 }

@@ -1,0 +1,222 @@
+import { describe, expect, it } from 'vitest'
+import {
+  AsyncEventHandler,
+  type DomainEvent,
+  type EventClass,
+  type HandlerContext,
+  InMemoryEventBus,
+} from '../../src/index.ts'
+import {
+  OrderCreated,
+  OrderShipped,
+  orderCancelled,
+  orderCreated,
+  orderShipped,
+} from '../support/order-events.ts'
+import { RecordingLogger } from '../support/recording-logger.ts'
+
+/** The promise of a handler that takes a few turns of the event loop. */
+const aWhile = () => new Promise((resolve) => setImmediate(resolve))
+
+class OrderNotifications extends AsyncEventHandler<OrderCreated | OrderShipped> {
+  readonly seen: DomainEvent[] = []
+
+  override eventTypes(): readonly EventClass<OrderCreated | OrderShipped>[] {
+    return [OrderCreated, OrderShipped]
+  }
+
+  override async handle(event: OrderCreated | OrderShipped): Promise<void> {
+    await aWhile()
+    this.seen.push(event)
+  }
+}
+
+describe('a handler', () => {
+  it('of any kind runs, and publish waits for its promise', async () => {
+    const bus = new InMemoryEventBus()
+    const ended: string[] = []
+    const asynchronously = async (kind: string) => {
+      await aWhile()
+      ended.push(kind)
+    }
+    bus.subscribe(OrderCreated, { handle: async () => asynchronously('async method') })
+    bus.subscribe(OrderCreated, { handle: () => void ended.push('sync method') })
+    bus.subscribe(OrderCreated, async function handler() {
+      await asynchronously('async function')
+    })
+    bus.subscribe(OrderCreated, function handler() {
+      ended.push('sync function')
+    })
+    bus.subscribe(OrderCreated, () => asynchronously('arrow function with a promise'))
+
+    await bus.publish([orderCreated()])
+
+    expect(ended.sort()).toEqual([
+      'arrow function with a promise',
+      'async function',
+      'async method',
+      'sync function',
+      'sync method',
+    ])
+    expect(bus.getStats().handlersInvoked).toBe(5)
+  })
+
+  it('may return a thenable that is no Promise', async () => {
+    const bus = new InMemoryEventBus({ logger: new RecordingLogger() })
+    let isAwaited = false
+    const thenable = {
+      // biome-ignore lint/suspicious/noThenProperty: a thenable is what the test is about.
+      then: (resolve: () => void) =>
+        setImmediate(() => {
+          isAwaited = true
+          resolve()
+        }),
+    }
+    bus.subscribe(OrderCreated, () => thenable)
+
+    await bus.publish([orderCreated()])
+
+    expect(isAwaited).toBe(true)
+  })
+
+  it('may be an object whose handle uses this', async () => {
+    const bus = new InMemoryEventBus()
+    class Counter {
+      count = 0
+      handle() {
+        this.count += 1
+      }
+    }
+    const counter = new Counter()
+    bus.subscribe(OrderCreated, counter)
+
+    await bus.publish([orderCreated()])
+
+    expect(counter.count).toBe(1)
+  })
+
+  it('gets a context beside the event', async () => {
+    const bus = new InMemoryEventBus()
+    const contexts: HandlerContext[] = []
+    bus.subscribe(OrderCreated, (_event, context) => void contexts.push(context))
+
+    await bus.publish([orderCreated()])
+
+    const [context] = contexts
+    expect([context?.attempt, context?.deliveryCount, context?.consumerGroup, context?.messageId]).toEqual([
+      1,
+      1,
+      undefined,
+      undefined,
+    ])
+    expect(context?.signal.aborted).toBe(false)
+  })
+
+  it.each([
+    [42, 'a handler must be a function or an object with a handle(event) method, got 42'],
+    [{}, 'a handler must be a function or an object with a handle(event) method, got an object'],
+    [undefined, 'a handler must be a function or an object with a handle(event) method, got undefined'],
+    [
+      { handle: 'no' },
+      'a handler must be a function or an object with a handle(event) method, got an object',
+    ],
+  ])('that is %o is refused when it subscribes', (handler, message) => {
+    const bus = new InMemoryEventBus()
+    const notAHandler = handler as () => void
+
+    expect(() => bus.subscribe(OrderCreated, notAHandler)).toThrow(new TypeError(message))
+    expect(() => bus.subscribeToAllEvents(notAHandler)).toThrow(new TypeError(message))
+  })
+
+  it.each([
+    [{}, 'got an object'],
+    [() => undefined, 'got a function'],
+    [{ subscribedTo: () => [] }, 'at least one event class is needed'],
+    [
+      { subscribedTo: () => [OrderCreated] },
+      'a handler must be a function or an object with a handle(event) method',
+    ],
+    [
+      { subscribedTo: () => ['OrderCreated'], handle: () => undefined },
+      'an event class made with defineEvent is needed',
+    ],
+  ])('that declares nothing usable is refused by subscribeAll: %o', (subscriber, message) => {
+    const bus = new InMemoryEventBus()
+
+    const subscribe = () => bus.subscribeAll(subscriber as never)
+
+    expect(subscribe).toThrow(TypeError)
+    expect(subscribe).toThrow(message)
+    expect(bus.getSubscriberCount()).toBe(0)
+  })
+})
+
+describe('AsyncEventHandler', () => {
+  it('gets every type of eventTypes through subscribeAll', async () => {
+    const bus = new InMemoryEventBus()
+    const handler = new OrderNotifications()
+    bus.subscribeAll(handler)
+
+    await bus.publish([orderCreated(), orderCancelled(), orderShipped()])
+
+    expect(handler.seen.map(({ eventType }) => eventType)).toEqual(['OrderCreated', 'OrderShipped'])
+  })
+
+  it('accepts exactly eventTypes by default', async () => {
+    const bus = new InMemoryEventBus()
+    const handler = new OrderNotifications()
+    // Subscribed to more than it wants.
+    bus.subscribeToAllEvents(handler as AsyncEventHandler)
+
+    await bus.publish([orderCreated(), orderCancelled()])
+
+    expect(handler.seen.map(({ eventType }) => eventType)).toEqual(['OrderCreated'])
+  })
+
+  it('is not called for what canHandle declines, which counts as no error', async () => {
+    class OnlyOrder2 extends OrderNotifications {
+      override canHandle(event: OrderCreated | OrderShipped): boolean {
+        return super.canHandle(event) && event.aggregateId === 'Order-2'
+      }
+    }
+    const bus = new InMemoryEventBus()
+    const handler = new OnlyOrder2()
+    bus.subscribeAll(handler)
+
+    await bus.publish([orderCreated('Order-1'), orderCreated('Order-2')])
+
+    expect(handler.seen.map(({ aggregateId }) => aggregateId)).toEqual(['Order-2'])
+    expect(bus.getStats()).toMatchObject({ eventsPublished: 2, handlersInvoked: 1, handlerErrors: 0 })
+  })
+})
+
+describe('canHandle', () => {
+  it('of any handler object is honored', async () => {
+    const bus = new InMemoryEventBus()
+    const seen: DomainEvent[] = []
+    bus.subscribeToAllEvents({
+      canHandle: (event) => event instanceof OrderShipped,
+      handle: (event) => void seen.push(event),
+    })
+
+    await bus.publish([orderCreated(), orderShipped()])
+
+    expect(seen.map(({ eventType }) => eventType)).toEqual(['OrderShipped'])
+  })
+
+  it('that throws counts as a failure of its handler', async () => {
+    const logger = new RecordingLogger()
+    const bus = new InMemoryEventBus({ logger })
+    bus.subscribe(OrderCreated, {
+      canHandle: () => {
+        throw new Error('cannot say')
+      },
+      handle: () => undefined,
+    })
+
+    await bus.publish([orderCreated()])
+
+    expect(bus.getStats()).toMatchObject({ handlersInvoked: 0, handlerErrors: 1 })
+    expect(logger.lines).toHaveLength(1)
+  })
+})
