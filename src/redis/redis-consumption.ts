@@ -1,5 +1,6 @@
+import { settledBefore } from '../bus/deadline.ts'
 import { RetryPolicy } from '../bus/retry-policy.ts'
-import { wait } from '../bus/time.ts'
+import { wait, whenSettled } from '../bus/time.ts'
 import type { Consumption, DeadLetterReason, Intake, TransportHost } from '../bus/transport.ts'
 import { toError } from '../errors.ts'
 import { RedisAcks } from './redis-acks.ts'
@@ -25,6 +26,9 @@ const READ_AGAIN = new RetryPolicy({
 
 /** Time since the last delivery that makes a released entry free for the next consumer that looks, in milliseconds. */
 const RELEASED_IDLE_MS = 30 * 86_400_000
+
+/** How long the end of a blocking read may take before it is asked for again, in milliseconds. */
+const UNBLOCK_AGAIN_MS = 50
 
 /** A consumer that owns nothing and has been silent for so many leases, and for two reads, is removed. */
 const FORGET_AFTER_LEASES = 3
@@ -101,14 +105,18 @@ export class RedisConsumption implements Consumption, EntryOwner {
     await this.#declare(this.#client())
     if (!this.#parts.readsNew) return
     this.#leases.start(() => this.#held.values())
-    this.#reading = this.#read()
-    this.#sweeping = this.#sweepAgainAndAgain()
+    // What was delivered before comes before what is new.
+    const swept = this.#sweepFirst()
+    this.#reading = swept.then(() => this.#read())
+    this.#sweeping = swept.then(() => this.#sweepAgainAndAgain())
   }
 
   async stopFetching(): Promise<void> {
     this.#stopped.abort()
-    await this.#unblock()
-    await Promise.all([this.#reading, this.#sweeping])
+    const ended = Promise.all([this.#reading, this.#sweeping])
+    // A read may be on its way to the server when the first order to end it arrives there.
+    do await this.#unblock()
+    while (!(await whenSettled(ended, UNBLOCK_AGAIN_MS)))
   }
 
   async release(signal: AbortSignal): Promise<void> {
@@ -173,6 +181,11 @@ export class RedisConsumption implements Consumption, EntryOwner {
     return false
   }
 
+  /** How many more entries may be fetched. */
+  get #room(): number {
+    return Math.min(this.#parts.intake.room, this.#parts.options.maxInFlight - this.#held.size)
+  }
+
   #client(): RedisClient {
     const { client } = this.#parts.commands
     if (client === undefined) throw noConnection(this.#parts.options.address)
@@ -220,17 +233,21 @@ export class RedisConsumption implements Consumption, EntryOwner {
   /** Waits for room and for a connection. @returns undefined when it was stopped meanwhile. */
   async #nextPages(): Promise<readonly ReadPage[] | undefined> {
     const { signal } = this.#stopped
-    await this.#parts.intake.whenRoom()
+    while (this.#room <= 0 && !signal.aborted) {
+      await this.#parts.intake.whenRoom()
+      // Handled, but not acknowledged yet: a crash would repeat it, so it counts as held.
+      if (this.#room <= 0) await settledBefore(this.#acks.flushed(), signal)
+    }
     const client = signal.aborted ? undefined : await this.#parts.reader.whenReady(signal)
     if (client === undefined) return undefined
     this.#readerId ??= String(await client.sendCommand(['CLIENT', 'ID']))
-    return signal.aborted ? undefined : this.#readPages(client, this.#parts.intake.room)
+    return signal.aborted ? undefined : this.#readPages(client, this.#room)
   }
 
   #readAhead(pages: readonly ReadPage[]): Promise<readonly ReadPage[]> | undefined {
     const { client } = this.#parts.reader
     const taken = pages.reduce((sum, { entries }) => sum + entries.length, 0)
-    const room = this.#parts.intake.room - taken
+    const room = this.#room - taken
     if (client === undefined || taken === 0 || room <= 0) return undefined
     const ahead = this.#readPages(client, room)
     // Its failure is met when it is awaited.
@@ -333,13 +350,16 @@ export class RedisConsumption implements Consumption, EntryOwner {
     }
   }
 
+  async #sweepFirst(): Promise<void> {
+    const { signal } = this.#stopped
+    await this.#guardSweep(() => this.#recovery.takeOwn(signal))
+    await this.#guardSweep(() => this.#recovery.sweep(signal))
+  }
+
   async #sweepAgainAndAgain(): Promise<void> {
     const { signal } = this.#stopped
     const everyMs = Math.min(5000, this.leaseMs / 2)
-    await this.#guardSweep(() => this.#recovery.takeOwn(signal))
-    do {
-      await this.#guardSweep(() => this.#recovery.sweep(signal))
-    } while (await wait(everyMs, signal))
+    while (await wait(everyMs, signal)) await this.#guardSweep(() => this.#recovery.sweep(signal))
   }
 
   async #guardSweep(sweep: () => Promise<void>): Promise<void> {
@@ -390,7 +410,11 @@ export class RedisConsumption implements Consumption, EntryOwner {
     )
     if (entries.length === 0) return
     const { consumerGroup, consumerName } = this.#parts.options
-    const states = entries.flatMap(({ message, attemptsBegun }) => [message.id, String(attemptsBegun)])
+    // An attempt that this stop interrupts has not failed.
+    const states = entries.flatMap(({ message, attemptsBegun }) => [
+      message.id,
+      String(Math.max(0, attemptsBegun - 1)),
+    ])
     await runScript(
       client,
       'RELEASE',

@@ -87,7 +87,10 @@ export class RedisLink {
       firstError ??= error
       this.#lost(client, error)
     })
-    const timer = setTimeout(() => destroy(client), connectTimeoutMs)
+    const timer = setTimeout(() => {
+      firstError ??= new Error(`not connected within ${connectTimeoutMs} ms`)
+      destroy(client)
+    }, connectTimeoutMs)
     try {
       await client.connect()
       await prepare?.(client)

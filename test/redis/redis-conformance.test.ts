@@ -23,7 +23,6 @@ async function create({ scope, ...options }: CreateBusOptions): Promise<RedisEve
     pendingIdleMs: 1000,
     blockMs: 1000,
     socketTimeoutMs: 1000,
-    socketConnectTimeoutMs: 1000,
   })
   proxies.set(bus, proxy)
   return bus
