@@ -14,6 +14,9 @@ afterAll(async () => {
   await redis.dispose()
 })
 
+// For the processes that the suite starts.
+process.env['EVENTSPINE_TEST_REDIS_URL'] = redis.url
+
 async function create({ scope, ...options }: CreateBusOptions): Promise<RedisEventBus> {
   const proxy = await TcpProxy.start({ host: '127.0.0.1', port: redis.port })
   const bus = new RedisEventBus({
@@ -41,6 +44,7 @@ async function command(...args: (string | Buffer)[]): Promise<unknown> {
 describeEventBus('redis', {
   runner: { describe, it },
   create,
+  module: new URL('./redis-conformance-bus.ts', import.meta.url),
   faults: {
     publishRaw: async (scope, { headers, body }) => {
       const fields = Object.entries(headers).flat()
@@ -54,6 +58,9 @@ describeEventBus('redis', {
     },
     stopBroker: () => redis.kill(),
     startBroker: () => redis.start(),
+    loseConfirmations: (_scope, isLosing) => {
+      for (const proxy of proxies.values()) proxy.loseAnswers(isLosing)
+    },
     crash: (bus) => proxies.get(bus)?.freeze(),
     idleLimitMs: 1000,
   },

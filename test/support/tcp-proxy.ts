@@ -7,6 +7,7 @@ export class TcpProxy {
   readonly #server: Server
   readonly #pairs = new Set<readonly [Socket, Socket]>()
   #isFrozen = false
+  #losesAnswers = false
 
   private constructor(server: Server, port: number) {
     this.#server = server
@@ -35,6 +36,12 @@ export class TcpProxy {
     for (const pair of this.#pairs) for (const socket of pair) socket.pause()
   }
 
+  /** While true, what the broker answers is lost; afterwards the connections that missed answers are cut. */
+  loseAnswers(isLosing: boolean): void {
+    this.#losesAnswers = isLosing
+    if (!isLosing) this.cut()
+  }
+
   close(): void {
     this.#server.close()
     for (const pair of this.#pairs) for (const socket of pair) socket.destroy()
@@ -43,8 +50,8 @@ export class TcpProxy {
   #join(client: Socket, broker: Socket): void {
     const pair = [client, broker] as const
     this.#pairs.add(pair)
-    pass(client, broker)
-    pass(broker, client)
+    pass(client, broker, () => false)
+    pass(broker, client, () => this.#losesAnswers)
     for (const socket of pair) {
       socket.on('error', () => undefined)
       socket.on('close', () => {
@@ -58,8 +65,9 @@ export class TcpProxy {
   }
 }
 
-function pass(from: Socket, to: Socket): void {
+function pass(from: Socket, to: Socket, isLost: () => boolean): void {
   from.on('data', (chunk) => {
+    if (isLost()) return
     if (!to.write(chunk)) from.pause()
   })
   to.on('drain', () => from.resume())

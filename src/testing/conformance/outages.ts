@@ -82,6 +82,7 @@ export const outageTests = [
   }, async (scene) => {
     const bus = await scene.brokerBus({ publishTimeoutMs: 1000 })
     await scene.declareGroup()
+    await bus.connect()
     await scene.loseConfirmations(true)
 
     const error = await bus.publish([noted('Order-1')]).catch((thrown: unknown) => thrown)

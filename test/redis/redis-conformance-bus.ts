@@ -1,0 +1,8 @@
+// What the conformance suite loads in a process of its own.
+import { RedisEventBus } from '../../src/redis/index.ts'
+import type { CreateBusOptions } from '../../src/testing/index.ts'
+
+export function create({ scope, ...options }: CreateBusOptions): RedisEventBus {
+  const redisUrl = process.env['EVENTSPINE_TEST_REDIS_URL'] ?? ''
+  return new RedisEventBus({ ...options, redisUrl, streamPrefix: scope, pendingIdleMs: 1000, blockMs: 1000 })
+}
