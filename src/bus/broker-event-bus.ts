@@ -164,7 +164,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
   }
 
   /** A snapshot of the counts. */
-  getStats(): BrokerEventBusStats {
+  override getStats(): BrokerEventBusStats {
     return this.#counters.snapshot(this.background.failed)
   }
 

@@ -145,6 +145,9 @@ export abstract class EventBus implements AsyncDisposable {
     return this.handlers.wildcardCount()
   }
 
+  /** A snapshot of the bus's counts; which there are depends on the bus. */
+  abstract getStats(): object
+
   /** Number of background publishes under way. */
   getBackgroundTaskCount(): number {
     return this.background.count

@@ -154,7 +154,7 @@ export class InMemoryEventBus extends EventBus {
   }
 
   /** A snapshot of the counts. */
-  getStats(): InMemoryEventBusStats {
+  override getStats(): InMemoryEventBusStats {
     return {
       eventsPublished: this.#eventsPublished,
       handlersInvoked: this.#handlersInvoked,
