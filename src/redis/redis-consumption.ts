@@ -30,6 +30,9 @@ const RELEASED_IDLE_MS = 30 * 86_400_000
 /** How long the end of a blocking read may take before it is asked for again, in milliseconds. */
 const UNBLOCK_AGAIN_MS = 50
 
+/** Entries whose handling takes so long that the next read should be on its way before, at least. */
+const WORTH_A_TURN = 20
+
 /** A consumer that owns nothing and has been silent for so many leases, and for two reads, is removed. */
 const FORGET_AFTER_LEASES = 3
 
@@ -220,6 +223,8 @@ export class RedisConsumption implements Consumption, EntryOwner {
         if (pages === undefined || signal.aborted) return
         // The server looks for the next page while this one is handled.
         ahead = this.#readAhead(pages)
+        // The client writes at the end of a turn; a full page takes one of its own.
+        if (ahead !== undefined && countOf(pages) >= WORTH_A_TURN) await nextTurn()
         for (const { role, entries } of pages) await this.#takeNew(role, entries)
         failures = 0
       } catch (thrown) {
@@ -246,7 +251,7 @@ export class RedisConsumption implements Consumption, EntryOwner {
 
   #readAhead(pages: readonly ReadPage[]): Promise<readonly ReadPage[]> | undefined {
     const { client } = this.#parts.reader
-    const taken = pages.reduce((sum, { entries }) => sum + entries.length, 0)
+    const taken = countOf(pages)
     const room = this.#room - taken
     if (client === undefined || taken === 0 || room <= 0) return undefined
     const ahead = this.#readPages(client, room)
@@ -443,6 +448,14 @@ export class RedisConsumption implements Consumption, EntryOwner {
     const { keys, consumerGroup } = this.#parts.options
     return keys.retry(consumerGroup, entry.message.id)
   }
+}
+
+function countOf(pages: readonly ReadPage[]): number {
+  return pages.reduce((sum, { entries }) => sum + entries.length, 0)
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve))
 }
 
 function heldKey(role: StreamRole, id: string): string {
