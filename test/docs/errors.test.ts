@@ -1,0 +1,44 @@
+import { readFileSync } from 'node:fs'
+import { expect, it } from 'vitest'
+import * as eventspine from '../../src/index.ts'
+
+const page = readFileSync(new URL('../../docs/errors.md', import.meta.url), 'utf8')
+const rows = [...page.matchAll(/^\| `([A-Z_]+)` \| `(\w+)` \|/gm)].map(([, code, className]) => ({
+  code,
+  className,
+}))
+
+const { EventspineError } = eventspine
+const errorClasses = Object.entries(eventspine).filter(
+  ([, value]) => typeof value === 'function' && value.prototype instanceof EventspineError,
+)
+
+it('lists every exported error class, and no other', () => {
+  const listed = new Set(rows.map(({ className }) => className))
+
+  expect([...listed].toSorted()).toEqual(errorClasses.map(([name]) => name).toSorted())
+})
+
+it('gives every code once', () => {
+  const codes = rows.map(({ code }) => code)
+
+  expect(new Set(codes).size).toBe(codes.length)
+})
+
+it('gives the codes that the errors have', () => {
+  const codeOf = new Map(rows.map(({ code, className }) => [className, code]))
+
+  expect(new eventspine.ConfigError('x', ['y']).code).toBe(codeOf.get('ConfigError'))
+  expect(new eventspine.BusClosedError('publish').code).toBe(codeOf.get('BusClosedError'))
+  expect(new eventspine.DecodeError('schema', 'x').code).toBe(codeOf.get('DecodeError'))
+  expect(new eventspine.EventValidationError('X', []).code).toBe(codeOf.get('EventValidationError'))
+  expect(new eventspine.EventTypeNotFoundError('X', []).code).toBe(codeOf.get('EventTypeNotFoundError'))
+  expect(new eventspine.DuplicateEventTypeError('X', 'A', 'B').code).toBe(
+    codeOf.get('DuplicateEventTypeError'),
+  )
+  expect(new eventspine.HandlerTimeoutError('h', 1).code).toBe(codeOf.get('HandlerTimeoutError'))
+  expect(new eventspine.ShutdownError().code).toBe(codeOf.get('ShutdownError'))
+  expect(new eventspine.PublishError('x', []).code).toBe(codeOf.get('PublishError'))
+  expect(new eventspine.PublishTimeoutError(1, 'x').code).toBe(codeOf.get('PublishTimeoutError'))
+  expect(new eventspine.RedisNotAvailableError().code).toBe(codeOf.get('RedisNotAvailableError'))
+})
