@@ -1,16 +1,12 @@
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { beforeAll, expect, it } from 'vitest'
+import { expect, it } from 'vitest'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8')
 
-// The demo imports the package by its own name, so the package has to be built.
-beforeAll(() => {
-  execFileSync('npm', ['run', '--silent', 'build'], { cwd: root, stdio: 'pipe' })
-}, 60_000)
-
+// The demo imports the package by its own name: `npm test` and `npm run test:unit` build it first.
 function runDemo(...args: string[]): string {
   return execFileSync(process.execPath, ['examples/order-demo.ts', ...args], { cwd: root, encoding: 'utf8' })
 }
