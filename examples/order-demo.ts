@@ -47,10 +47,14 @@ function ordersFromPython(): readonly DomainEvent[] {
   const text = readFileSync(new URL('../test/wire/redis.json', import.meta.url), 'utf8')
   const { cases } = JSON.parse(text) as { cases: { kind: string; raw: { fields: Record<string, string> } }[] }
   const codec = new JsonCodec()
-  const classes = new Map([OrderCreated, OrderShipped].map((eventClass) => [eventClass.eventType, eventClass]))
+  const classes = new Map(
+    [OrderCreated, OrderShipped].map((eventClass) => [eventClass.eventType, eventClass]),
+  )
   return cases
     .filter(({ kind }) => kind === 'publish')
-    .map(({ raw }) => codec.decode({ headers: {}, body: raw.fields['payload'] ?? '' }, (type) => classes.get(type)))
+    .map(({ raw }) =>
+      codec.decode({ headers: {}, body: raw.fields['payload'] ?? '' }, (type) => classes.get(type)),
+    )
 }
 
 async function handled(audit: AuditLogger, count: number): Promise<void> {

@@ -34,8 +34,6 @@ export function memoryLogger(): Logger & { readonly lines: readonly LogLine[] } 
   return { lines, debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') }
 }
 
-export type TestClient = Awaited<ReturnType<typeof connectClient>>
-
 /** A plain client beside the library; closed when the test ends. */
 export async function connectClient(url: string = inject('redisUrl')) {
   const client = createClient({ url, RESP: 2 })

@@ -36,7 +36,7 @@ interface CapturedFile {
   }[]
 }
 
-export function capturedMessages(system: System): readonly CapturedMessage[] {
+function capturedMessages(system: System): readonly CapturedMessage[] {
   const text = readFileSync(new URL(`./${system}.json`, import.meta.url), 'utf8')
   // The files are part of the repository, and their README says what they hold.
   const { cases } = JSON.parse(text) as CapturedFile
