@@ -1,0 +1,309 @@
+import type { DeadLetterReason, Intake } from '../bus/transport.ts'
+import { HeldRecord } from './kafka-held-record.ts'
+import type { AttemptNote, PartitionProgress } from './kafka-progress.ts'
+import type { StoredRecord } from './kafka-record-reader.ts'
+
+/** How many records may be begun that the last commit did not announce: few when it is quiet, many under load. */
+const RESERVE = { least: 64, most: 2048 }
+
+const NOT_BEGUN: AttemptNote = { count: 0, settledHandlers: [] }
+const PERHAPS_BEGUN: AttemptNote = { count: 1, settledHandlers: [] }
+
+/** What a partition asks of its consumption. */
+export interface PartitionOwner {
+  /** False when the group may have put this member out. */
+  isMember(): boolean
+  /** Called after each record that ended. */
+  onFinished(partition: KafkaAssignedPartition): void
+  /** Wants a commit soon. */
+  wantCommit(): void
+  /** @returns false when the partition was lost before its state was committed */
+  committed(partition: KafkaAssignedPartition): Promise<boolean>
+  deadLetter(record: HeldRecord, reason: DeadLetterReason): Promise<void>
+}
+
+/** What is committed of a partition. */
+export interface CommitState {
+  readonly offset: number
+  readonly progress: PartitionProgress
+  readonly version: number
+}
+
+/** A place in the order of the log: only finished ones before it let an offset be committed. */
+interface Tracked {
+  readonly offset: number
+  readonly isFinished: boolean
+}
+
+/** One partition that this consumer owns: what was fetched, what is being handled, what is finished. */
+export class KafkaAssignedPartition {
+  readonly topic: string
+  readonly index: number
+  readonly topicId: string
+  readonly #owner: PartitionOwner
+  readonly #inherited: PartitionProgress
+  #tracked: Tracked[] = []
+  #head = 0
+  #buffer: StoredRecord[] = []
+  #bufferHead = 0
+  /** The offset after the last record that was delivered or passed. */
+  #deliveredUpTo: number
+  #held = 0
+  #running = 0
+  #reserve = RESERVE.least
+  #openUpTo: number
+  #version = 1
+  #committedVersion = 0
+  #finishedSinceCommit = 0
+  #whenQuiet: PromiseWithResolvers<void> | undefined
+  #isRevoking = false
+  /** The offset to fetch next. */
+  position: number
+  /** True once it belongs to somebody else: nothing of it may begin or be committed. */
+  isLost = false
+
+  constructor(
+    owner: PartitionOwner,
+    place: { readonly topic: string; readonly index: number; readonly topicId: string },
+    offset: number,
+    progress: PartitionProgress,
+  ) {
+    this.#owner = owner
+    this.topic = place.topic
+    this.index = place.index
+    this.topicId = place.topicId
+    this.#inherited = progress
+    this.#deliveredUpTo = offset
+    this.#openUpTo = offset
+    this.position = offset
+  }
+
+  /** Records that were fetched and not delivered. */
+  get buffered(): number {
+    return this.#buffer.length - this.#bufferHead
+  }
+
+  get isDirty(): boolean {
+    return !this.isLost && this.#version > this.#committedVersion
+  }
+
+  get finishedSinceCommit(): number {
+    return this.#finishedSinceCommit
+  }
+
+  get version(): number {
+    return this.#version
+  }
+
+  get committedVersion(): number {
+    return this.#committedVersion
+  }
+
+  /** Takes what was fetched from `position` on. */
+  addFetched(records: readonly StoredRecord[], nextOffset: number): void {
+    if (this.buffered === 0) {
+      this.#buffer = []
+      this.#bufferHead = 0
+    }
+    for (const record of records) this.#buffer.push(record)
+    if (nextOffset > this.position) this.position = nextOffset
+  }
+
+  /** Starts over at another offset, as what was there is gone. */
+  restart(offset: number): void {
+    this.#buffer = []
+    this.#bufferHead = 0
+    this.position = offset
+    if (this.#unfinished() === undefined) this.#deliveredUpTo = offset
+    this.#changed()
+  }
+
+  /** Hands records to the pipeline while they fit. @returns false when the pipeline is full */
+  deliver(intake: Intake, share: number, window: number): boolean {
+    while (!this.#isRevoking && !this.isLost) {
+      const record = this.#buffer[this.#bufferHead]
+      if (record === undefined) break
+      const note = this.#noteOf(record.offset)
+      if (note !== undefined) {
+        if (this.#held >= share || record.offset - this.#committable() >= window) break
+        if (!this.#isAnnounced(record.offset)) break
+        if (intake.room === 0) return false
+      }
+      this.#bufferHead += 1
+      this.#deliveredUpTo = record.offset + 1
+      if (note === undefined) this.#passed(record.offset)
+      else this.#hand(intake, record, note)
+    }
+    return true
+  }
+
+  canBegin(): boolean {
+    return !this.isLost && !this.#isRevoking && this.#owner.isMember()
+  }
+
+  begun(record: HeldRecord): void {
+    if (record.attemptsBegun === 0) record.attemptsBegun = 1
+    record.isRunning = true
+    this.#running += 1
+  }
+
+  /** Resolves to true when the attempt is committed, so that it survives a crash. */
+  noteAttempt(): Promise<boolean> {
+    this.#changed()
+    return this.#owner.committed(this)
+  }
+
+  deadLetter(record: HeldRecord, reason: DeadLetterReason): Promise<void> {
+    return this.#owner.deadLetter(record, reason)
+  }
+
+  finish(record: HeldRecord): void {
+    if (record.isFinished) return
+    record.isFinished = true
+    this.#held -= 1
+    this.#finishedSinceCommit += 1
+    this.#ended(record)
+    this.#advance()
+    this.#changed()
+    this.#owner.onFinished(this)
+  }
+
+  /** The pipeline does not handle it after all: it stays unfinished, for the next owner. */
+  giveBack(record: HeldRecord): void {
+    if (record.isFinished) return
+    this.#ended(record)
+  }
+
+  /** Nothing more begins; resolves when what runs has ended. */
+  revoke(): Promise<void> {
+    this.#isRevoking = true
+    if (this.#running === 0) return Promise.resolve()
+    this.#whenQuiet ??= Promise.withResolvers()
+    return this.#whenQuiet.promise
+  }
+
+  /** It belongs to somebody else from now on. */
+  lose(): void {
+    this.isLost = true
+    this.#buffer = []
+    this.#bufferHead = 0
+    this.#whenQuiet?.resolve()
+  }
+
+  /** What to commit now. @param isEnd - true when this consumer begins nothing more of it */
+  commitState(isEnd: boolean): CommitState {
+    const offset = this.#committable()
+    const attempts = new Map<number, AttemptNote>()
+    const finished: [number, number][] = []
+    for (let index = this.#head; index < this.#tracked.length; index += 1) {
+      const place = this.#tracked[index]
+      if (place === undefined) continue
+      if (place.isFinished) extend(finished, place.offset, this.#tracked[index - 1]?.offset)
+      else if (place instanceof HeldRecord) noteUnfinished(attempts, place, isEnd)
+    }
+    this.#inherit(attempts, finished)
+    const own = isEnd ? offset : this.#deliveredUpTo + this.#reserve
+    const openUpTo = Math.max(own, this.#inheritedOpen())
+    return { offset, version: this.#version, progress: { openUpTo, finished, attempts } }
+  }
+
+  onCommitted({ version, progress, offset }: CommitState): void {
+    this.#committedVersion = Math.max(this.#committedVersion, version)
+    this.#openUpTo = Math.max(progress.openUpTo, offset)
+    this.#finishedSinceCommit = 0
+  }
+
+  #hand(intake: Intake, record: StoredRecord, note: AttemptNote): void {
+    const held = new HeldRecord(this, record, note)
+    this.#tracked.push(held)
+    this.#held += 1
+    intake.deliver(held)
+  }
+
+  /** A record that an earlier owner has finished. */
+  #passed(offset: number): void {
+    this.#tracked.push({ offset, isFinished: true })
+    this.#advance()
+    this.#changed()
+  }
+
+  /** What is known of a record from before; undefined when it is finished. */
+  #noteOf(offset: number): AttemptNote | undefined {
+    const { finished, attempts, openUpTo } = this.#inherited
+    if (offset >= openUpTo && attempts.size === 0 && finished.length === 0) return NOT_BEGUN
+    if (finished.some(([from, to]) => offset >= from && offset < to)) return undefined
+    return attempts.get(offset) ?? (offset < openUpTo ? PERHAPS_BEGUN : NOT_BEGUN)
+  }
+
+  /** True when the last commit says that this record may have been begun, so that a crash leaves a trace. */
+  #isAnnounced(offset: number): boolean {
+    const left = this.#openUpTo - offset
+    if (left > this.#reserve / 2) return true
+    if (left <= 0) this.#reserve = Math.min(RESERVE.most, this.#reserve * 2)
+    this.#changed()
+    this.#owner.wantCommit()
+    return left > 0
+  }
+
+  /** The first offset that is not finished. */
+  #committable(): number {
+    return this.#unfinished()?.offset ?? (this.buffered === 0 ? this.position : this.#deliveredUpTo)
+  }
+
+  #unfinished(): Tracked | undefined {
+    return this.#tracked[this.#head]
+  }
+
+  #advance(): void {
+    while (this.#tracked[this.#head]?.isFinished === true) this.#head += 1
+    if (this.#head === this.#tracked.length) {
+      this.#tracked = []
+      this.#head = 0
+    } else if (this.#head > 1024) {
+      this.#tracked.splice(0, this.#head)
+      this.#head = 0
+    }
+  }
+
+  #ended(record: HeldRecord): void {
+    if (!record.isRunning) return
+    record.isRunning = false
+    this.#running -= 1
+    if (this.#running === 0) this.#whenQuiet?.resolve()
+  }
+
+  #changed(): void {
+    this.#version += 1
+  }
+
+  #inheritedOpen(): number {
+    return this.#inherited.openUpTo > this.#deliveredUpTo ? this.#inherited.openUpTo : 0
+  }
+
+  /** What is known of records that were not delivered yet. */
+  #inherit(attempts: Map<number, AttemptNote>, finished: [number, number][]): void {
+    for (const [offset, note] of this.#inherited.attempts) {
+      if (offset >= this.#deliveredUpTo) attempts.set(offset, note)
+    }
+    for (const [from, to] of this.#inherited.finished) {
+      const start = Math.max(from, this.#deliveredUpTo)
+      if (to > start) finished.push([start, to])
+    }
+  }
+}
+
+/** Adds an offset to ranges, joining what only gaps of the log divide. */
+function extend(ranges: [number, number][], offset: number, previous: number | undefined): void {
+  const last = ranges.at(-1)
+  if (last !== undefined && previous !== undefined && last[1] === previous + 1) last[1] = offset + 1
+  else ranges.push([offset, offset + 1])
+}
+
+function noteUnfinished(attempts: Map<number, AttemptNote>, record: HeldRecord, isEnd: boolean): void {
+  const { attemptsBegun, settledHandlers } = record
+  // An attempt that the end interrupts has not failed; until then one attempt is what the open range stands for.
+  const count = isEnd ? Math.max(0, attemptsBegun - 1) : attemptsBegun
+  if (count > (isEnd ? 0 : 1) || settledHandlers.length > 0) {
+    attempts.set(record.offset, { count, settledHandlers })
+  }
+}

@@ -1,0 +1,327 @@
+import { RetryPolicy } from '../bus/retry-policy.ts'
+import { wait } from '../bus/time.ts'
+import { toError } from '../errors.ts'
+import type { AssignableMember, TopicPartitions } from './kafka-client.ts'
+import { CODE, isPassing, refusal } from './kafka-errors.ts'
+import {
+  type MemberIdentity,
+  type Membership,
+  type MembershipParts,
+  type Place,
+  without,
+} from './kafka-membership.ts'
+import type { JoinGroupResponse } from './kafka-protocol.ts'
+
+const AGAIN = new RetryPolicy({
+  maxRetries: Number.POSITIVE_INFINITY,
+  retryBaseDelayMs: 50,
+  retryMaxDelayMs: 2000,
+  retryJitter: 0.2,
+})
+
+/** The group has put this member out, or never knew it. */
+const OUTSIDER: ReadonlySet<number> = new Set([
+  CODE.UNKNOWN_MEMBER_ID,
+  CODE.ILLEGAL_GENERATION,
+  CODE.FENCED_INSTANCE_ID,
+])
+
+/** An answer that asks for something else than going on. */
+class GroupAnswer extends Error {
+  readonly errorCode: number
+
+  constructor(errorCode: number) {
+    super(`error ${errorCode}`)
+    this.errorCode = errorCode
+  }
+}
+
+/** Membership by the classic protocol: join, let the leader share out, sync, heartbeats. */
+export class ClassicMembership implements Membership {
+  readonly #parts: MembershipParts
+  readonly #stopped = new AbortController()
+  readonly #joined = Promise.withResolvers<void>()
+  #running: Promise<void> = Promise.resolve()
+  #memberId = ''
+  #generation = -1
+  #isMember = false
+  #owned: readonly Place[] = []
+  #lastContact = 0
+  #wake = new AbortController()
+  #wantsRejoin = false
+
+  constructor(parts: MembershipParts) {
+    this.#parts = parts
+  }
+
+  get identity(): MemberIdentity | undefined {
+    if (!this.#isMember) return undefined
+    return { memberId: this.#memberId, generation: this.#generation, groupInstanceId: this.#instance }
+  }
+
+  get isFresh(): boolean {
+    return this.#isMember && performance.now() - this.#lastContact < this.#parts.options.sessionTimeoutMs
+  }
+
+  join(): Promise<void> {
+    this.#running = this.#run()
+    return this.#joined.promise
+  }
+
+  rejoin(): void {
+    this.#wantsRejoin = true
+    this.#wake.abort()
+  }
+
+  async leave(): Promise<void> {
+    this.#stopped.abort()
+    this.#wake.abort()
+    const { memberId } = this
+    // A static member stays, so that it finds its partitions when it comes back in time.
+    if (memberId !== '' && this.#instance === null) {
+      const { leaveGroup } = this.#parts.session().apis
+      const args = [this.#parts.options.consumerGroup, [{ memberId, groupInstanceId: null }]] as const
+      await this.#parts.coordinator.request('commit', leaveGroup, [...args]).catch(() => undefined)
+    }
+    this.#isMember = false
+    await this.#running
+  }
+
+  get memberId(): string {
+    return this.#memberId
+  }
+
+  get #instance(): string | null {
+    return this.#parts.options.groupInstanceId ?? null
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stopped
+    for (let failures = 0; !signal.aborted && (await this.#parts.whenUp(signal)); ) {
+      try {
+        await this.#joinOnce()
+        failures = 0
+        this.#joined.resolve()
+        await this.#stayUntilRebalance()
+      } catch (thrown) {
+        if (signal.aborted) return
+        failures += 1
+        if (!(await this.#recover(toError(thrown), failures))) return
+      }
+    }
+  }
+
+  /** @returns false when going on is pointless */
+  async #recover(error: Error, failures: number): Promise<boolean> {
+    const { listener, coordinator } = this.#parts
+    if (error instanceof GroupAnswer) {
+      coordinator.heed(error.errorCode)
+      if (OUTSIDER.has(error.errorCode)) this.#putOut()
+      else if (error.errorCode !== CODE.REBALANCE_IN_PROGRESS) this.#lapse()
+      if (error.errorCode === CODE.REBALANCE_IN_PROGRESS || OUTSIDER.has(error.errorCode)) {
+        return wait(failures > 1 ? AGAIN.backoff(failures) : 0, this.#stopped.signal)
+      }
+    } else {
+      this.#lapse()
+      if ('retryable' in error && error.retryable === false) {
+        listener.onFailure(error)
+        this.#joined.reject(error)
+        this.#putOut()
+      } else if (failures > 3) listener.onFailure(error)
+    }
+    return wait(AGAIN.backoff(failures), this.#stopped.signal)
+  }
+
+  /** What was owned may be somebody else's once the session has run out without a word from the coordinator. */
+  #lapse(): void {
+    if (this.#isMember && !this.isFresh) this.#putOut()
+  }
+
+  #putOut(): void {
+    this.#memberId = ''
+    this.#generation = -1
+    this.#isMember = false
+    this.#owned = []
+    this.#parts.listener.onLost()
+  }
+
+  async #joinOnce(): Promise<void> {
+    const { options, listener } = this.#parts
+    this.#wantsRejoin = false
+    const isEager = options.partitionAssignor === 'roundrobin'
+    if (isEager && this.#owned.length > 0) await this.#giveUp(this.#owned)
+    for (;;) {
+      const topics = await this.#parts.topics()
+      const joined = await this.#sendJoin(topics.map(({ name }) => name))
+      const assigned = await this.#sync(joined, topics)
+      this.#isMember = true
+      this.#lastContact = performance.now()
+      listener.onRebalance()
+      const revoked = without(this.#owned, assigned)
+      if (revoked.length > 0) await this.#giveUp(revoked)
+      this.#owned = assigned
+      await this.#withHeartbeats(listener.onAssigned(assigned))
+      // The others can have what was given up only when the group has shared out once more.
+      if (revoked.length === 0 || isEager) return
+    }
+  }
+
+  async #giveUp(places: readonly Place[]): Promise<void> {
+    await this.#withHeartbeats(this.#parts.listener.onRevoked(places))
+    this.#owned = without(this.#owned, places)
+  }
+
+  /** Running handlers may take long, and their member lives. */
+  async #withHeartbeats(work: Promise<void>): Promise<void> {
+    const done = new AbortController()
+    const beating = (async () => {
+      while (await wait(this.#parts.options.heartbeatIntervalMs, done.signal)) {
+        const code = await this.#beat().catch(() => CODE.NONE)
+        if (!OUTSIDER.has(code)) continue
+        this.#putOut()
+        return
+      }
+    })()
+    try {
+      await work
+    } finally {
+      done.abort()
+      await beating
+    }
+    if (!this.#isMember && this.#generation < 0) throw new GroupAnswer(CODE.UNKNOWN_MEMBER_ID)
+  }
+
+  async #sendJoin(topics: readonly string[]): Promise<JoinGroupResponse> {
+    const { options, coordinator, session } = this.#parts
+    const { library, apis } = session()
+    const metadata = library.encodeConsumerProtocolSubscription({
+      version: 2,
+      topics,
+      userData: Buffer.alloc(0),
+      ownedPartitions: gather(this.#owned),
+      generationId: this.#owned.length > 0 ? this.#generation : -1,
+    })
+    const protocols = [{ name: options.partitionAssignor, metadata }]
+    const timeoutMs = Math.max(options.maxPollIntervalMs, options.sessionTimeoutMs) + options.requestTimeoutMs
+    for (;;) {
+      using _waiting = this.#whileWaiting()
+      const answer = await coordinator.request(
+        'group',
+        apis.joinGroup,
+        [
+          options.consumerGroup,
+          options.sessionTimeoutMs,
+          options.maxPollIntervalMs,
+          this.#memberId,
+          this.#instance,
+          'consumer',
+          protocols,
+          '',
+        ],
+        timeoutMs,
+      )
+      if (answer.errorCode === CODE.MEMBER_ID_REQUIRED) {
+        this.#memberId = answer.memberId
+        continue
+      }
+      this.#check(answer.errorCode, 'Joining')
+      this.#memberId = answer.memberId
+      this.#generation = answer.generationId
+      return answer
+    }
+  }
+
+  async #sync(
+    joined: JoinGroupResponse,
+    topics: readonly { readonly name: string; readonly partitions: number }[],
+  ): Promise<readonly Place[]> {
+    const { options, coordinator, session } = this.#parts
+    const { library, apis } = session()
+    const assignments = joined.leader === joined.memberId ? this.#assign(joined, topics) : []
+    const answer = await coordinator.request('group', apis.syncGroup, [
+      options.consumerGroup,
+      this.#generation,
+      this.#memberId,
+      this.#instance,
+      'consumer',
+      joined.protocolName,
+      assignments,
+    ])
+    this.#check(answer.errorCode, 'Syncing with')
+    const { assignedPartitions } = library.decodeConsumerProtocolAssignment(answer.assignment)
+    return assignedPartitions.flatMap(({ topic, partitions }) =>
+      partitions.map((index) => ({ topic, index })),
+    )
+  }
+
+  /** The leader's work: shares out the partitions among the members. */
+  #assign(
+    joined: JoinGroupResponse,
+    topics: readonly { readonly name: string; readonly partitions: number }[],
+  ) {
+    const { library } = this.#parts.session()
+    const members = new Map<string, AssignableMember>()
+    for (const { memberId, metadata } of joined.members) {
+      const subscription = library.decodeConsumerProtocolSubscription(metadata)
+      members.set(memberId, { ...subscription, memberId })
+    }
+    const known = new Map(topics.map(({ name, partitions }) => [name, { partitionsCount: partitions }]))
+    const wanted = [...members.values()].flatMap((member) => member.topics).filter((name) => known.has(name))
+    const isEager = this.#parts.options.partitionAssignor === 'roundrobin'
+    const assignor = isEager ? library.roundRobinAssigner : library.cooperativeStickyAssigner
+    return assignor(this.#memberId, members, new Set(wanted), { topics: known }).map(
+      ({ memberId, assignments }) => ({
+        memberId,
+        assignment: library.encodeConsumerProtocolAssignment({
+          version: isEager ? 0 : 2,
+          assignedPartitions: [...assignments.values()],
+          userData: null,
+        }),
+      }),
+    )
+  }
+
+  async #stayUntilRebalance(): Promise<void> {
+    while (!this.#wantsRejoin) {
+      this.#wake = new AbortController()
+      const isTime = await wait(this.#parts.options.heartbeatIntervalMs, this.#wake.signal)
+      if (this.#stopped.signal.aborted || !isTime) return
+      const code = await this.#beat()
+      if (code !== CODE.NONE) throw new GroupAnswer(code)
+    }
+  }
+
+  async #beat(): Promise<number> {
+    const { options, coordinator, session } = this.#parts
+    const { errorCode } = await coordinator.request(
+      'group',
+      session().apis.heartbeat,
+      [options.consumerGroup, this.#generation, this.#memberId, this.#instance],
+      Math.min(options.requestTimeoutMs, options.sessionTimeoutMs),
+    )
+    if (errorCode === CODE.NONE || errorCode === CODE.REBALANCE_IN_PROGRESS)
+      this.#lastContact = performance.now()
+    return errorCode
+  }
+
+  /** A member whose join waits at the coordinator is alive for it, unless this process itself stood still. */
+  #whileWaiting(): Disposable {
+    const timer = setInterval(() => {
+      if (this.isFresh) this.#lastContact = performance.now()
+    }, this.#parts.options.sessionTimeoutMs / 10)
+    return { [Symbol.dispose]: () => clearInterval(timer) }
+  }
+
+  #check(code: number, what: string): void {
+    if (code === CODE.NONE) return
+    if (OUTSIDER.has(code) || isPassing(code) || code === CODE.REBALANCE_IN_PROGRESS)
+      throw new GroupAnswer(code)
+    throw refusal(this.#parts.options.address, `${what} the group ${this.#parts.options.consumerGroup}`, code)
+  }
+}
+
+function gather(places: readonly Place[]): TopicPartitions[] {
+  const byTopic = new Map<string, number[]>()
+  for (const { topic, index } of places) byTopic.set(topic, [...(byTopic.get(topic) ?? []), index])
+  return [...byTopic].map(([topic, partitions]) => ({ topic, partitions }))
+}

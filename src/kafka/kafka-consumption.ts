@@ -1,0 +1,316 @@
+import { RetryPolicy } from '../bus/retry-policy.ts'
+import { wait, whenSettled } from '../bus/time.ts'
+import type { Consumption, DeadLetterReason, Intake, TransportHost } from '../bus/transport.ts'
+import { toError } from '../errors.ts'
+import { KafkaAssignedPartition, type PartitionOwner } from './kafka-assigned-partition.ts'
+import { ClassicMembership } from './kafka-classic-membership.ts'
+import type { KafkaCluster } from './kafka-cluster.ts'
+import { KafkaCommits } from './kafka-commits.ts'
+import { KafkaCoordinator } from './kafka-coordinator.ts'
+import { storeDeadLetter } from './kafka-dead-letters.ts'
+import { KafkaFetcher } from './kafka-fetcher.ts'
+import type { HeldRecord } from './kafka-held-record.ts'
+import { keyOf, type Membership, type MembershipListener, type Place } from './kafka-membership.ts'
+import { NextMembership } from './kafka-next-membership.ts'
+import { committedOffsets, logRanges } from './kafka-offsets.ts'
+import type { ResolvedKafkaOptions } from './kafka-options.ts'
+import { readProgress } from './kafka-progress.ts'
+import type { KafkaPublisher } from './kafka-publisher.ts'
+import type { KafkaTopic, KafkaTopicDirectory } from './kafka-topics.ts'
+
+const AGAIN = new RetryPolicy({
+  maxRetries: Number.POSITIVE_INFINITY,
+  retryBaseDelayMs: 50,
+  retryMaxDelayMs: 2000,
+  retryJitter: 0.2,
+})
+
+export interface KafkaConsumptionParts {
+  readonly options: ResolvedKafkaOptions
+  readonly cluster: KafkaCluster
+  readonly topics: KafkaTopicDirectory
+  readonly publisher: KafkaPublisher
+  readonly intake: Intake
+  readonly host: TransportHost
+  readonly onRebalance: () => void
+}
+
+/** One member of a group: owns partitions, reads ahead, hands over in order, commits what is finished. */
+export class KafkaConsumption implements Consumption, PartitionOwner, MembershipListener {
+  readonly #parts: KafkaConsumptionParts
+  readonly #partitions = new Map<string, KafkaAssignedPartition>()
+  readonly #coordinator: KafkaCoordinator
+  readonly #membership: Membership
+  readonly #commits: KafkaCommits
+  readonly #fetcher: KafkaFetcher
+  readonly #stopped = new AbortController()
+  readonly #released = new AbortController()
+  readonly #known = new Map<string, KafkaTopic>()
+  #looking: NodeJS.Timeout | undefined
+  #isPumping = false
+  #isPumpWanted = false
+  #isWaitingForRoom = false
+
+  constructor(parts: KafkaConsumptionParts) {
+    const { options, cluster } = parts
+    this.#parts = parts
+    this.#coordinator = new KafkaCoordinator(cluster, options.consumerGroup)
+    const shared = { options, session: () => cluster.session, coordinator: this.#coordinator }
+    const Protocol = options.groupProtocol === 'consumer' ? NextMembership : ClassicMembership
+    this.#membership = new Protocol({
+      ...shared,
+      listener: this,
+      topics: () => this.#subscription(),
+      whenUp: (signal) => cluster.whenUp(signal),
+    })
+    this.#commits = new KafkaCommits({
+      ...shared,
+      identity: () => this.#membership.identity,
+      partitions: () => this.#partitions.values(),
+      onCommitted: () => this.#pump(),
+      onFailure: (error) => this.onFailure(error),
+    })
+    this.#fetcher = new KafkaFetcher({
+      options,
+      cluster,
+      topics: parts.topics,
+      partitions: () => this.#partitions.values(),
+      onFetched: () => this.#pump(),
+      onOutOfRange: (partition) => this.#findRange(partition),
+      onUnreadable: (partition, { unreadable }) => {
+        for (const { from, to, error } of unreadable) {
+          const detail = `${keyOf(partition)}: the records ${from} to ${to} cannot be read (${error.message})`
+          this.#parts.host.notify({ type: 'eventsLost', detail, count: to - from + 1 })
+        }
+      },
+      onMoved: () => this.lookAtTopics(),
+      onFailure: (error) => this.onFailure(error),
+    })
+  }
+
+  /** Joins the group and begins. @throws ConnectionError */
+  async start(): Promise<void> {
+    const { options, topics } = this.#parts
+    this.#known.set(options.topics.stream, await topics.ensure(options.topics.stream))
+    await this.#membership.join()
+    const everyMs = options.metadataMaxAgeMs
+    this.#looking = setInterval(() => void this.lookAtTopics().catch(() => undefined), everyMs).unref()
+  }
+
+  async stopFetching(): Promise<void> {
+    this.#stopped.abort()
+    clearInterval(this.#looking)
+    await this.#fetcher.stop()
+  }
+
+  async release(signal: AbortSignal): Promise<void> {
+    const partitions = [...this.#partitions.values()]
+    for (const partition of partitions) void partition.revoke()
+    await this.#commits.commitEnd(partitions, signal)
+    this.#released.abort()
+    this.#loseAll()
+    this.#commits.close()
+    await this.#membership.leave()
+  }
+
+  isMember(): boolean {
+    return this.#membership.isFresh
+  }
+
+  onFinished(partition: KafkaAssignedPartition): void {
+    this.#commits.note(partition)
+    if (partition.buffered > 0) this.#pumpSoon()
+  }
+
+  wantCommit(): void {
+    this.#commits.now()
+  }
+
+  committed(partition: KafkaAssignedPartition): Promise<boolean> {
+    return this.#commits.committed(partition)
+  }
+
+  deadLetter(record: HeldRecord, reason: DeadLetterReason): Promise<void> {
+    return storeDeadLetter(this.#parts.publisher, this.#parts.options, record, reason)
+  }
+
+  async onAssigned(places: readonly Place[]): Promise<void> {
+    const wanted = new Set(places.map(keyOf))
+    for (const [key, partition] of this.#partitions) {
+      if (wanted.has(key)) continue
+      partition.lose()
+      this.#partitions.delete(key)
+    }
+    const added = places.filter((place) => !this.#partitions.has(keyOf(place)))
+    if (added.length > 0) await this.#insist(() => this.#take(added))
+    this.#commits.checkWaiting()
+    this.#commits.now()
+    this.#fetcher.restart()
+  }
+
+  async onRevoked(places: readonly Place[]): Promise<void> {
+    const partitions = places.flatMap((place) => this.#partitions.get(keyOf(place)) ?? [])
+    const { maxPollIntervalMs, requestTimeoutMs } = this.#parts.options
+    await whenSettled(Promise.all(partitions.map((partition) => partition.revoke())), maxPollIntervalMs)
+    await this.#commits.commitEnd(
+      partitions,
+      AbortSignal.any([AbortSignal.timeout(requestTimeoutMs), this.#released.signal]),
+    )
+    for (const partition of partitions) {
+      partition.lose()
+      this.#partitions.delete(keyOf(partition))
+    }
+    this.#commits.checkWaiting()
+  }
+
+  onLost(): void {
+    this.#loseAll()
+    this.#commits.checkWaiting()
+  }
+
+  onRebalance(): void {
+    this.#parts.onRebalance()
+  }
+
+  onFailure(error: Error): void {
+    if (!this.#stopped.signal.aborted) this.#parts.host.notify({ type: 'readFailed', error })
+  }
+
+  /** Looks for new partitions, a first replay, and topics that were deleted. */
+  async lookAtTopics(): Promise<void> {
+    const { topics, options, host } = this.#parts
+    if (this.#stopped.signal.aborted) return
+    const { stream } = options.topics
+    const found = await topics.ensure(stream, {}, () => {
+      host.notify({ type: 'topologyRestored', what: `topic ${stream}` })
+    })
+    const replays = await topics.look(options.topics.replays(options.consumerGroup))
+    let isOther = false
+    for (const topic of replays === undefined ? [found] : [found, replays]) {
+      const before = this.#known.get(topic.name)
+      this.#known.set(topic.name, topic)
+      if (before !== undefined && before.id !== topic.id) this.#startOver(topic)
+      if (before?.leaders.length !== topic.leaders.length) isOther = true
+    }
+    if (isOther) this.#membership.rejoin()
+  }
+
+  async #subscription(): Promise<readonly { name: string; id: string; partitions: number }[]> {
+    const { topics, options } = this.#parts
+    const { stream } = options.topics
+    const replays = options.topics.replays(options.consumerGroup)
+    const found = [await topics.ensure(stream), ...(await topics.lookAll([replays]))]
+    for (const topic of found) this.#known.set(topic.name, topic)
+    return found.map(({ name, id, leaders }) => ({ name, id, partitions: leaders.length }))
+  }
+
+  /** Finds out where the group has got to, and owns the partitions from then on. */
+  async #take(places: readonly Place[]): Promise<void> {
+    const { cluster, topics, options } = this.#parts
+    const member = options.groupProtocol === 'consumer' ? this.#membership.identity : undefined
+    const committed = await committedOffsets(
+      cluster,
+      this.#coordinator,
+      options.consumerGroup,
+      member,
+      places,
+    )
+    const fresh = places.filter((place) => !committed.has(keyOf(place)))
+    const ranges = fresh.length === 0 ? new Map<string, never>() : await logRanges(cluster, topics, fresh)
+    for (const place of places) {
+      const topicId = topics.known(place.topic)?.id ?? ''
+      const offset = committed.get(keyOf(place))?.offset ?? this.#beginning(place, ranges.get(keyOf(place)))
+      const progress = committed.get(keyOf(place))?.progress ?? readProgress(offset, null)
+      this.#partitions.set(
+        keyOf(place),
+        new KafkaAssignedPartition(this, { ...place, topicId }, offset, progress),
+      )
+    }
+  }
+
+  /** Replays are for the group, however it begins with the stream. */
+  #beginning({ topic }: Place, range: { readonly start: number; readonly end: number } | undefined): number {
+    const { autoOffsetReset, topics } = this.#parts.options
+    const isLatest = autoOffsetReset === 'latest' && topic === topics.stream
+    return (isLatest ? range?.end : range?.start) ?? 0
+  }
+
+  async #findRange(partition: KafkaAssignedPartition): Promise<void> {
+    const { cluster, topics, host } = this.#parts
+    const range = (await logRanges(cluster, topics, [partition])).get(keyOf(partition))
+    if (range === undefined) return
+    const { position } = partition
+    const offset = this.#beginning(partition, range)
+    const lost = position < range.start ? range.start - position : undefined
+    const detail =
+      `${keyOf(partition)}: offset ${position} is not in the log, which holds ${range.start} to ${range.end}; ` +
+      `going on at ${offset}`
+    host.notify({ type: 'eventsLost', detail, count: lost })
+    partition.restart(offset)
+  }
+
+  /** A topic that was created again has none of the events of the old one, and its offsets begin anew. */
+  #startOver(topic: KafkaTopic): void {
+    const detail = `topic ${topic.name} was deleted and created again; what was not handled of it is gone`
+    this.#parts.host.notify({ type: 'eventsLost', detail, count: undefined })
+    for (const [key, partition] of this.#partitions) {
+      if (partition.topic !== topic.name || partition.topicId === topic.id) continue
+      partition.lose()
+      const place = { topic: topic.name, index: partition.index, topicId: topic.id }
+      this.#partitions.set(key, new KafkaAssignedPartition(this, place, 0, readProgress(0, null)))
+    }
+    this.#commits.checkWaiting()
+    this.#commits.now()
+    this.#fetcher.restart()
+  }
+
+  #pumpSoon(): void {
+    if (this.#isPumping || this.#isPumpWanted) return
+    this.#isPumpWanted = true
+    queueMicrotask(() => {
+      this.#isPumpWanted = false
+      this.#pump()
+    })
+  }
+
+  /** Hands over what was fetched, as far as there is room. */
+  #pump(): void {
+    if (this.#isPumping || this.#stopped.signal.aborted) return
+    this.#isPumping = true
+    const { intake, options } = this.#parts
+    const share = Math.max(1, Math.floor(options.maxInFlight / Math.max(1, this.#partitions.size)))
+    for (const partition of this.#partitions.values()) {
+      if (partition.deliver(intake, share, options.partitionWindow)) continue
+      void this.#pumpWhenRoom()
+      break
+    }
+    this.#isPumping = false
+    this.#fetcher.wake()
+  }
+
+  async #pumpWhenRoom(): Promise<void> {
+    if (this.#isWaitingForRoom) return
+    this.#isWaitingForRoom = true
+    await this.#parts.intake.whenRoom()
+    this.#isWaitingForRoom = false
+    this.#pump()
+  }
+
+  #loseAll(): void {
+    for (const partition of this.#partitions.values()) partition.lose()
+    this.#partitions.clear()
+  }
+
+  async #insist(action: () => Promise<void>): Promise<void> {
+    for (let failure = 1; !this.#released.signal.aborted; failure += 1) {
+      try {
+        return await action()
+      } catch (thrown) {
+        const error = toError(thrown)
+        if ('retryable' in error && error.retryable === false) throw error
+        if (failure > 3) this.onFailure(error)
+      }
+      await wait(AGAIN.backoff(failure), this.#released.signal)
+    }
+  }
+}

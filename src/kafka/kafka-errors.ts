@@ -1,0 +1,157 @@
+import { ConnectionError } from '../bus/errors.ts'
+import { toError } from '../errors.ts'
+
+/** Error codes of the protocol that the bus acts on. */
+export const CODE = {
+  NONE: 0,
+  OFFSET_OUT_OF_RANGE: 1,
+  CORRUPT_MESSAGE: 2,
+  UNKNOWN_TOPIC_OR_PARTITION: 3,
+  LEADER_NOT_AVAILABLE: 5,
+  NOT_LEADER_OR_FOLLOWER: 6,
+  REQUEST_TIMED_OUT: 7,
+  MESSAGE_TOO_LARGE: 10,
+  OFFSET_METADATA_TOO_LARGE: 12,
+  COORDINATOR_LOAD_IN_PROGRESS: 14,
+  COORDINATOR_NOT_AVAILABLE: 15,
+  NOT_COORDINATOR: 16,
+  RECORD_LIST_TOO_LARGE: 18,
+  NOT_ENOUGH_REPLICAS: 19,
+  NOT_ENOUGH_REPLICAS_AFTER_APPEND: 20,
+  ILLEGAL_GENERATION: 22,
+  INCONSISTENT_GROUP_PROTOCOL: 23,
+  UNKNOWN_MEMBER_ID: 25,
+  INVALID_SESSION_TIMEOUT: 26,
+  REBALANCE_IN_PROGRESS: 27,
+  TOPIC_AUTHORIZATION_FAILED: 29,
+  GROUP_AUTHORIZATION_FAILED: 30,
+  CLUSTER_AUTHORIZATION_FAILED: 31,
+  TOPIC_ALREADY_EXISTS: 36,
+  INVALID_REPLICATION_FACTOR: 38,
+  OUT_OF_ORDER_SEQUENCE_NUMBER: 45,
+  DUPLICATE_SEQUENCE_NUMBER: 46,
+  INVALID_PRODUCER_EPOCH: 47,
+  KAFKA_STORAGE_ERROR: 56,
+  UNKNOWN_PRODUCER_ID: 59,
+  FENCED_LEADER_EPOCH: 74,
+  UNKNOWN_LEADER_EPOCH: 75,
+  OFFSET_NOT_AVAILABLE: 78,
+  MEMBER_ID_REQUIRED: 79,
+  FENCED_INSTANCE_ID: 82,
+  UNKNOWN_TOPIC_ID: 100,
+  FENCED_MEMBER_EPOCH: 110,
+  UNRELEASED_INSTANCE_ID: 111,
+  UNSUPPORTED_ASSIGNOR: 112,
+  STALE_MEMBER_EPOCH: 113,
+} as const
+
+const NAMES = new Map<number, string>(Object.entries(CODE).map(([name, code]) => [code, name]))
+
+/** The leader has moved or is not there yet, so the same request may succeed elsewhere or soon. */
+const PASSING: ReadonlySet<number> = new Set([
+  CODE.UNKNOWN_TOPIC_OR_PARTITION,
+  CODE.LEADER_NOT_AVAILABLE,
+  CODE.NOT_LEADER_OR_FOLLOWER,
+  CODE.COORDINATOR_LOAD_IN_PROGRESS,
+  CODE.COORDINATOR_NOT_AVAILABLE,
+  CODE.NOT_COORDINATOR,
+  CODE.NOT_ENOUGH_REPLICAS,
+  CODE.KAFKA_STORAGE_ERROR,
+  CODE.FENCED_LEADER_EPOCH,
+  CODE.UNKNOWN_LEADER_EPOCH,
+  CODE.OFFSET_NOT_AVAILABLE,
+  CODE.UNKNOWN_TOPIC_ID,
+])
+
+const UNAUTHORIZED: ReadonlySet<number> = new Set([
+  CODE.TOPIC_AUTHORIZATION_FAILED,
+  CODE.GROUP_AUTHORIZATION_FAILED,
+  CODE.CLUSTER_AUTHORIZATION_FAILED,
+])
+
+export function nameOf(code: number): string {
+  return NAMES.get(code) ?? `error ${code}`
+}
+
+/** True when the same request may soon succeed, perhaps at another broker. */
+export function isPassing(code: number): boolean {
+  return PASSING.has(code)
+}
+
+/** A broker refused a request. */
+export function refusal(address: string, what: string, code: number): ConnectionError {
+  const kind = UNAUTHORIZED.has(code) ? 'AUTHENTICATION_FAILED' : 'CONNECTION_FAILED'
+  const hint = UNAUTHORIZED.has(code) ? ' The user lacks the right to do it.' : ''
+  return new ConnectionError(kind, `${what} was refused by Kafka at ${address}: ${nameOf(code)}.${hint}`)
+}
+
+/** A broken connection as the library's own error. */
+export function lostError(address: string, thrown: unknown): ConnectionError {
+  if (thrown instanceof ConnectionError) return thrown
+  return new ConnectionError(
+    'CONNECTION_LOST',
+    `The connection to Kafka at ${address} was lost: ${describe(toError(thrown))}.`,
+  )
+}
+
+const UNTRUSTED =
+  /self.signed|unable to (verify|get (local )?issuer)|certificate (has expired|is not yet valid|unknown)|CERT_|ERR_TLS_CERT_ALTNAME|does not match certificate|alert (bad certificate|certificate|unknown ca)|bad_certificate|certificate_required|UNABLE_TO_/i
+const UNENCRYPTED =
+  /requires TLS|wrong version number|supports TLS|packet length too long|secure TLS connection/i
+
+/**
+ * A failure to connect as the library's own error, with the address and without the client's error object, which
+ * may hold credentials.
+ */
+export function connectionError(address: string, thrown: unknown): ConnectionError {
+  if (thrown instanceof ConnectionError) return thrown
+  const error = toError(thrown)
+  const texts = chainOf(error).map((link) => `${link.message} ${codeOf(link)}`)
+  const text = describe(error)
+  if (texts.some((link) => /SASL|PLT_KFK_AUTHENTICATION/.test(link))) {
+    return new ConnectionError(
+      'AUTHENTICATION_FAILED',
+      `Kafka at ${address} refuses the credentials (${text}). Check saslMechanism, saslUsername and saslPassword.`,
+    )
+  }
+  if (texts.some((link) => UNENCRYPTED.test(link))) {
+    return new ConnectionError(
+      'AUTHENTICATION_FAILED',
+      `Kafka at ${address} and this bus do not agree on TLS (${text}). Check securityProtocol and the port.`,
+    )
+  }
+  if (texts.some((link) => UNTRUSTED.test(link))) {
+    return new ConnectionError(
+      'AUTHENTICATION_FAILED',
+      `The TLS certificates of Kafka at ${address} and of this bus do not fit (${text}). Check sslCafile, sslCertfile, sslKeyfile and the host name.`,
+    )
+  }
+  return new ConnectionError('CONNECTION_FAILED', `Kafka at ${address} cannot be reached: ${text}.`)
+}
+
+/** The innermost messages, which say most. */
+function describe(error: Error): string {
+  const innermost = chainOf(error).filter(
+    (link) => !(link instanceof AggregateError) && link.cause === undefined,
+  )
+  const texts = new Set((innermost.length > 0 ? innermost : [error]).map(({ message }) => message))
+  return [...texts]
+    .filter((text) => text !== '')
+    .join(', ')
+    .replace(/[.\s]+$/, '')
+}
+
+/** The error, its causes and what it gathers. */
+function chainOf(error: Error, depth = 0): readonly Error[] {
+  if (depth > 5) return [error]
+  const inner: readonly unknown[] = [
+    ...(error.cause === undefined ? [] : [error.cause]),
+    ...(error instanceof AggregateError ? error.errors : []),
+  ]
+  return [error, ...inner.flatMap((link) => (link instanceof Error ? chainOf(link, depth + 1) : []))]
+}
+
+function codeOf(error: Error): string {
+  const code: unknown = 'code' in error ? error.code : undefined
+  return typeof code === 'string' ? code : ''
+}

@@ -1,0 +1,65 @@
+import type { KafkaSession } from './kafka-cluster.ts'
+import type { KafkaCoordinator } from './kafka-coordinator.ts'
+import type { ResolvedKafkaOptions } from './kafka-options.ts'
+
+/** A partition of a topic. */
+export interface Place {
+  readonly topic: string
+  readonly index: number
+}
+
+/** What a member is known by when it commits. */
+export interface MemberIdentity {
+  readonly memberId: string
+  /** Generation, or the member's epoch. */
+  readonly generation: number
+  readonly groupInstanceId: string | null
+}
+
+/** What a membership tells its consumption. */
+export interface MembershipListener {
+  /** The partitions owned now. Those that are not, and were, must have been revoked or lost. */
+  onAssigned(places: readonly Place[]): Promise<void>
+  /** These will go to others: resolves when they are given up, committed as far as they are finished. */
+  onRevoked(places: readonly Place[]): Promise<void>
+  /** The group goes on without this member: all it had is somebody else's by now. */
+  onLost(): void
+  onRebalance(): void
+  onFailure(error: Error): void
+}
+
+export interface MembershipParts {
+  readonly options: ResolvedKafkaOptions
+  readonly session: () => KafkaSession
+  readonly coordinator: KafkaCoordinator
+  readonly listener: MembershipListener
+  /** The topics to consume, with what is known of them now. */
+  readonly topics: () => Promise<
+    readonly { readonly name: string; readonly id: string; readonly partitions: number }[]
+  >
+  /** Waits for the brokers. @returns false when the signal aborts first */
+  readonly whenUp: (signal: AbortSignal) => Promise<boolean>
+}
+
+/** A place in a consumer group. */
+export interface Membership {
+  /** Undefined while it is not a member. */
+  readonly identity: MemberIdentity | undefined
+  /** False when the group may have put this member out, because it was silent for too long. */
+  readonly isFresh: boolean
+  /** Runs until `leave`. Resolves when partitions were first assigned. */
+  join(): Promise<void>
+  /** Shares out the partitions anew, as the topics are not what they were. */
+  rejoin(): void
+  leave(): Promise<void>
+}
+
+export function keyOf({ topic, index }: Place): string {
+  return `${topic} ${index}`
+}
+
+/** Those of the first that are not among the second. */
+export function without(places: readonly Place[], others: readonly Place[]): readonly Place[] {
+  const keys = new Set(others.map(keyOf))
+  return places.filter((place) => !keys.has(keyOf(place)))
+}

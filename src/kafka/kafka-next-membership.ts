@@ -1,0 +1,229 @@
+import { randomUUID } from 'node:crypto'
+import { ConnectionError } from '../bus/errors.ts'
+import { RetryPolicy } from '../bus/retry-policy.ts'
+import { wait } from '../bus/time.ts'
+import { toError } from '../errors.ts'
+import { CODE, isPassing, refusal } from './kafka-errors.ts'
+import {
+  type MemberIdentity,
+  type Membership,
+  type MembershipParts,
+  type Place,
+  without,
+} from './kafka-membership.ts'
+import type { GroupHeartbeatResponse } from './kafka-protocol.ts'
+
+const AGAIN = new RetryPolicy({
+  maxRetries: Number.POSITIVE_INFINITY,
+  retryBaseDelayMs: 50,
+  retryMaxDelayMs: 2000,
+  retryJitter: 0.2,
+})
+
+const LEAVE = -1
+/** A static member that will be back. */
+const LEAVE_FOR_A_WHILE = -2
+/** Until the broker says how often to send heartbeats. */
+const FIRST_INTERVAL_MS = 1000
+/** The broker's default for `group.consumer.session.timeout.ms`, which it does not tell. */
+const SESSION_MS = 45_000
+
+const OUTSIDER: ReadonlySet<number> = new Set([
+  CODE.UNKNOWN_MEMBER_ID,
+  CODE.FENCED_MEMBER_EPOCH,
+  CODE.FENCED_INSTANCE_ID,
+])
+
+type Topic = { readonly name: string; readonly id: string; readonly partitions: number }
+
+/**
+ * Membership by KIP-848: the broker shares out, and tells each member in the answers to its heartbeats. A partition goes to
+ * another member only after this one has said that it gave it up.
+ */
+export class NextMembership implements Membership {
+  readonly #parts: MembershipParts
+  readonly #stopped = new AbortController()
+  readonly #joined = Promise.withResolvers<void>()
+  #running: Promise<void> = Promise.resolve()
+  readonly #memberId = randomUUID()
+  #epoch = 0
+  #owned: readonly Place[] = []
+  #topics: readonly Topic[] = []
+  #intervalMs = FIRST_INTERVAL_MS
+  #lastContact = 0
+  #wake = new AbortController()
+
+  constructor(parts: MembershipParts) {
+    this.#parts = parts
+  }
+
+  get identity(): MemberIdentity | undefined {
+    if (this.#epoch <= 0) return undefined
+    return { memberId: this.#memberId, generation: this.#epoch, groupInstanceId: this.#instance }
+  }
+
+  get isFresh(): boolean {
+    return this.#epoch > 0 && performance.now() - this.#lastContact < SESSION_MS
+  }
+
+  async join(): Promise<void> {
+    if (this.#parts.session().apis.groupHeartbeat === undefined) {
+      throw new ConnectionError(
+        'TOPOLOGY_CONFLICT',
+        `Kafka at ${this.#parts.options.address} does not know groupProtocol 'consumer' (KIP-848); use 'classic'.`,
+      )
+    }
+    this.#running = this.#run()
+    await this.#joined.promise
+  }
+
+  rejoin(): void {
+    this.#wake.abort()
+  }
+
+  async leave(): Promise<void> {
+    this.#stopped.abort()
+    this.#wake.abort()
+    await this.#running
+    if (this.#epoch <= 0) return
+    await this.#beat([], this.#instance === null ? LEAVE : LEAVE_FOR_A_WHILE).catch(() => undefined)
+    this.#epoch = 0
+  }
+
+  get #instance(): string | null {
+    return this.#parts.options.groupInstanceId ?? null
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stopped
+    for (let failures = 0; !signal.aborted && (await this.#parts.whenUp(signal)); ) {
+      try {
+        await this.#beatAndFollow()
+        failures = 0
+      } catch (thrown) {
+        if (signal.aborted) return
+        failures += 1
+        this.#onFailure(toError(thrown), failures)
+        await wait(AGAIN.backoff(failures), signal)
+        continue
+      }
+      this.#wake = new AbortController()
+      await wait(this.#intervalMs, AbortSignal.any([signal, this.#wake.signal]))
+    }
+  }
+
+  async #beatAndFollow(): Promise<void> {
+    this.#topics = await this.#parts.topics()
+    let answer = await this.#beat(this.#owned)
+    while (answer.assignment !== null && !this.#stopped.signal.aborted) {
+      const assigned = this.#placesOf(answer)
+      if (assigned === undefined) return
+      const revoked = without(this.#owned, assigned)
+      const isNews = revoked.length > 0 || without(assigned, this.#owned).length > 0
+      if (revoked.length > 0) await this.#withHeartbeats(this.#parts.listener.onRevoked(revoked))
+      if (this.#epoch === 0) return
+      this.#owned = assigned
+      if (isNews || revoked.length > 0) this.#parts.listener.onRebalance()
+      await this.#withHeartbeats(this.#parts.listener.onAssigned(assigned))
+      this.#joined.resolve()
+      if (!isNews || this.#epoch === 0) return
+      answer = await this.#beat(this.#owned)
+    }
+  }
+
+  #placesOf({ assignment }: GroupHeartbeatResponse): readonly Place[] | undefined {
+    const names = new Map(this.#topics.map(({ id, name }) => [id, name]))
+    const places = (assignment?.topicPartitions ?? []).map(({ topicId, partitions }) => {
+      const topic = names.get(topicId)
+      return topic === undefined ? undefined : partitions.map((index) => ({ topic, index }))
+    })
+    // A topic that is younger than what is known of the topics comes with the next heartbeat.
+    return places.some((place) => place === undefined) ? undefined : places.flatMap((place) => place ?? [])
+  }
+
+  async #withHeartbeats(work: Promise<void>): Promise<void> {
+    const done = new AbortController()
+    const beating = (async () => {
+      while (await wait(this.#intervalMs, done.signal)) {
+        try {
+          await this.#beat(null)
+        } catch (thrown) {
+          this.#onFailure(toError(thrown), 1)
+          if (this.#epoch === 0) return
+        }
+      }
+    })()
+    try {
+      await work
+    } finally {
+      done.abort()
+      await beating
+    }
+  }
+
+  /** @param owned - null when nothing has changed since the last heartbeat */
+  async #beat(owned: readonly Place[] | null, epoch = this.#epoch): Promise<GroupHeartbeatResponse> {
+    const { options, coordinator, session } = this.#parts
+    const { groupHeartbeat } = session().apis
+    if (groupHeartbeat === undefined) throw new Error('the protocol is gone')
+    const names = this.#topics.map(({ name }) => name)
+    const answer = await coordinator.request('group', groupHeartbeat, [
+      options.consumerGroup,
+      this.#memberId,
+      epoch,
+      this.#instance,
+      null,
+      options.maxPollIntervalMs,
+      owned === null ? null : names,
+      null,
+      null,
+      owned === null ? null : this.#idsOf(owned),
+    ])
+    if (epoch < 0) return answer
+    if (answer.errorCode !== CODE.NONE) throw new HeartbeatRefused(answer.errorCode)
+    this.#lastContact = performance.now()
+    this.#epoch = answer.memberEpoch
+    if (answer.heartbeatIntervalMs > 0) this.#intervalMs = answer.heartbeatIntervalMs
+    return answer
+  }
+
+  #idsOf(owned: readonly Place[]) {
+    const ids = new Map(this.#topics.map(({ id, name }) => [name, id]))
+    return [...Map.groupBy(owned, ({ topic }) => topic)].map(([topic, places]) => ({
+      topicId: ids.get(topic) ?? '',
+      partitions: places.map(({ index }) => index),
+    }))
+  }
+
+  #onFailure(error: Error, failures: number): void {
+    const { listener, coordinator, options } = this.#parts
+    if (error instanceof HeartbeatRefused) {
+      const { errorCode } = error
+      coordinator.heed(errorCode)
+      if (OUTSIDER.has(errorCode)) this.#putOut()
+      else if (!isPassing(errorCode) && errorCode !== CODE.STALE_MEMBER_EPOCH) {
+        const failure = refusal(options.address, `Joining the group ${options.consumerGroup}`, errorCode)
+        listener.onFailure(failure)
+        this.#joined.reject(failure)
+      }
+      return
+    }
+    if (this.#epoch > 0 && !this.isFresh) this.#putOut()
+    if (failures > 3) listener.onFailure(error)
+  }
+
+  #putOut(): void {
+    this.#epoch = 0
+    this.#owned = []
+    this.#parts.listener.onLost()
+  }
+}
+
+class HeartbeatRefused extends Error {
+  readonly errorCode: number
+
+  constructor(errorCode: number) {
+    super(`heartbeat refused: error ${errorCode}`)
+    this.errorCode = errorCode
+  }
+}

@@ -1,0 +1,95 @@
+import type {
+  Consumption,
+  Intake,
+  OutgoingMessage,
+  PublishFailure,
+  Transport,
+  TransportHost,
+} from '../bus/transport.ts'
+import { KafkaCluster } from './kafka-cluster.ts'
+import { KafkaConsumption } from './kafka-consumption.ts'
+import { KafkaDeadLetters } from './kafka-dead-letters.ts'
+import type { ResolvedKafkaOptions } from './kafka-options.ts'
+import { KafkaProducer } from './kafka-producer.ts'
+import { KafkaPublisher } from './kafka-publisher.ts'
+import { KafkaTopicDirectory } from './kafka-topics.ts'
+
+/** Kafka: a topic, consumer groups over it, a topic of dead letters, and one of replays for each group that had any. */
+export class KafkaTransport implements Transport {
+  readonly system = 'kafka'
+  readonly destination: string
+  readonly deadLetters: KafkaDeadLetters
+  readonly topics: KafkaTopicDirectory
+  readonly #options: ResolvedKafkaOptions
+  readonly #host: TransportHost
+  readonly #cluster: KafkaCluster
+  readonly #producer: KafkaProducer
+  readonly #publisher: KafkaPublisher
+  #consumption: KafkaConsumption | undefined
+  #rebalances = 0
+
+  constructor(options: ResolvedKafkaOptions, host: TransportHost) {
+    this.destination = options.topics.stream
+    this.#options = options
+    this.#host = host
+    this.#cluster = new KafkaCluster(options, {
+      onLost: (error) => host.notify({ type: 'connectionLost', error }),
+      onRestored: () => host.notify({ type: 'reconnected' }),
+    })
+    this.topics = new KafkaTopicDirectory(this.#cluster, options)
+    const shared = { options, cluster: this.#cluster, topics: this.topics }
+    this.#producer = new KafkaProducer({ ...shared, restoreTopic: (topic) => this.#restore(topic) })
+    this.#publisher = new KafkaPublisher({ ...shared, producer: this.#producer })
+    this.deadLetters = new KafkaDeadLetters({
+      ...shared,
+      publisher: this.#publisher,
+      onReplay: (group) => {
+        if (group === options.consumerGroup) void this.#consumption?.lookAtTopics().catch(() => undefined)
+      },
+    })
+  }
+
+  /** How often the partitions of the group were shared out anew while this bus was a member. */
+  get rebalances(): number {
+    return this.#rebalances
+  }
+
+  async connect(): Promise<void> {
+    await this.#cluster.connect()
+    await this.topics.ensure(this.#options.topics.stream)
+  }
+
+  publish(messages: readonly OutgoingMessage[], signal: AbortSignal): Promise<readonly PublishFailure[]> {
+    return this.#publisher.publish(messages, signal)
+  }
+
+  async consume(intake: Intake): Promise<Consumption> {
+    const consumption = new KafkaConsumption({
+      options: this.#options,
+      cluster: this.#cluster,
+      topics: this.topics,
+      publisher: this.#publisher,
+      intake,
+      host: this.#host,
+      onRebalance: () => {
+        this.#rebalances += 1
+      },
+    })
+    await consumption.start()
+    this.#consumption = consumption
+    return consumption
+  }
+
+  async close(signal: AbortSignal): Promise<void> {
+    this.#producer.close()
+    await this.#cluster.close(signal)
+  }
+
+  /** A topic that records wait for has vanished. */
+  async #restore(topic: string): Promise<void> {
+    const isOurs = topic !== this.#options.topics.stream
+    await this.topics.ensure(topic, { isOurs }, () => {
+      this.#host.notify({ type: 'topologyRestored', what: `topic ${topic}` })
+    })
+  }
+}
