@@ -1,0 +1,327 @@
+import { describe, expect, it } from 'vitest'
+import { type DomainEvent, InMemoryEventBus } from '../../src/index.ts'
+import {
+  OrderCreated,
+  OrderShipped,
+  orderCancelled,
+  orderCreated,
+  orderShipped,
+} from '../support/order-events.ts'
+import { RecordingLogger } from '../support/recording-logger.ts'
+
+const quiet = () => new InMemoryEventBus({ logger: new RecordingLogger() })
+const turn = () => new Promise((resolve) => setImmediate(resolve))
+const fail = (message: string) => () => {
+  throw new Error(message)
+}
+
+describe('publish', () => {
+  it('hands the events of one call to every handler in order', async () => {
+    const bus = new InMemoryEventBus()
+    const first: number[] = []
+    const second: number[] = []
+    bus.subscribe(OrderCreated, (event) => void first.push(event.aggregateVersion))
+    bus.subscribe(OrderCreated, async (event) => {
+      await turn()
+      second.push(event.aggregateVersion)
+    })
+
+    await bus.publish([1, 2, 3].map((version) => orderCreated().withAggregateVersion(version)))
+
+    expect([first, second]).toEqual([
+      [1, 2, 3],
+      [1, 2, 3],
+    ])
+  })
+
+  it('of an empty array does nothing and counts nothing', async () => {
+    const bus = new InMemoryEventBus()
+
+    await bus.publish([])
+    await bus.publish([], { background: true })
+
+    expect(bus.getStats()).toEqual({
+      eventsPublished: 0,
+      handlersInvoked: 0,
+      handlerErrors: 0,
+      backgroundTasksCreated: 0,
+      backgroundTasksCompleted: 0,
+    })
+  })
+
+  it('of an event that nobody wants is counted', async () => {
+    const bus = new InMemoryEventBus()
+
+    await bus.publish([orderCreated()])
+
+    expect(bus.getStats()).toMatchObject({ eventsPublished: 1, handlersInvoked: 0 })
+  })
+
+  it.each([
+    [
+      [{ eventType: 'OrderCreated' }],
+      'publish takes an array of events (instances of a class made with defineEvent), got an object',
+    ],
+    ['OrderCreated', 'publish takes an array of events, got "OrderCreated"'],
+    [undefined, 'publish takes an array of events, got undefined'],
+  ])('of what is no event is refused in one sentence: %o', async (events, message) => {
+    const bus = new InMemoryEventBus()
+
+    const publishing = bus.publish(events as unknown as DomainEvent[])
+
+    await expect(publishing).rejects.toThrow(new TypeError(message))
+  })
+
+  it('publishes none of the events when one of them is no event', async () => {
+    const bus = new InMemoryEventBus()
+    const seen: DomainEvent[] = []
+    bus.subscribe(OrderCreated, (event) => void seen.push(event))
+
+    const publishing = bus.publish([orderCreated(), {} as DomainEvent])
+
+    await expect(publishing).rejects.toThrow(TypeError)
+    expect(seen).toEqual([])
+  })
+})
+
+describe('the handlers of one event', () => {
+  it('run at the same time: two that wait for each other both finish', async () => {
+    const bus = new InMemoryEventBus()
+    const a = Promise.withResolvers<void>()
+    const b = Promise.withResolvers<void>()
+    bus.subscribe(OrderCreated, async () => {
+      a.resolve()
+      await b.promise
+    })
+    bus.subscribe(OrderCreated, async () => {
+      b.resolve()
+      await a.promise
+    })
+
+    await bus.publish([orderCreated()])
+
+    expect(bus.getStats().handlersInvoked).toBe(2)
+  })
+
+  it('all end before one of the next event starts', async () => {
+    const bus = new InMemoryEventBus()
+    const log: string[] = []
+    for (const turns of [0, 1, 3]) {
+      bus.subscribe([OrderCreated, OrderShipped], async ({ eventType }) => {
+        log.push(`start ${eventType}`)
+        for (let n = 0; n < turns; n += 1) await turn()
+        log.push(`end ${eventType}`)
+      })
+    }
+
+    await bus.publish([orderCreated(), orderShipped()])
+
+    expect(log.slice(0, 6).every((line) => line.endsWith('OrderCreated'))).toBe(true)
+    expect(log.slice(6).every((line) => line.endsWith('OrderShipped'))).toBe(true)
+    expect(log).toHaveLength(12)
+  })
+
+  it('run in the order of their subscriptions, those to all events last', async () => {
+    const bus = new InMemoryEventBus()
+    const started: string[] = []
+    bus.subscribeToAllEvents(() => void started.push('wildcard'))
+    bus.subscribe(OrderCreated, () => void started.push('first'))
+    bus.subscribe(OrderCreated, () => void started.push('second'))
+
+    await bus.publish([orderCreated()])
+
+    expect(started).toEqual(['first', 'second', 'wildcard'])
+  })
+})
+
+describe('a handler that fails', () => {
+  it('stops no other handler, and publish resolves', async () => {
+    const bus = quiet()
+    const ran: string[] = []
+    bus.subscribe(OrderCreated, fail('sync'))
+    bus.subscribe(OrderCreated, async () => Promise.reject(new Error('async')))
+    bus.subscribe(OrderCreated, () => void ran.push('B'))
+    bus.subscribeToAllEvents(() => void ran.push('C'))
+
+    await bus.publish([orderCreated()])
+
+    expect(ran).toEqual(['B', 'C'])
+    expect(bus.getStats()).toMatchObject({ eventsPublished: 1, handlersInvoked: 2, handlerErrors: 2 })
+  })
+
+  it('is logged with the id and type of the event, its name and the error', async () => {
+    const logger = new RecordingLogger()
+    const bus = new InMemoryEventBus({ logger })
+    const event = orderCreated()
+    class Invoicing {
+      async handle() {
+        throw new Error('out of paper')
+      }
+    }
+    bus.subscribe(OrderCreated, new Invoicing())
+
+    await bus.publish([event])
+
+    expect(logger.lines).toEqual([
+      {
+        level: 'error',
+        message: 'handler failed',
+        fields: {
+          eventId: event.eventId,
+          eventType: 'OrderCreated',
+          handlerName: 'Invoicing',
+          error: new Error('out of paper'),
+        },
+      },
+    ])
+  })
+
+  it.each([
+    [
+      'a function',
+      function sendMail() {
+        throw new Error('x')
+      },
+      {},
+      'sendMail',
+    ],
+    ['an arrow function without a name', (() => fail('x'))(), {}, 'anonymous'],
+    ['a handler with a name of its own', fail('x'), { name: 'mailer' }, 'mailer'],
+  ])('is called by its name: %s', async (_kind, handler, options, name) => {
+    const logger = new RecordingLogger()
+    const bus = new InMemoryEventBus({ logger })
+    bus.subscribe(OrderCreated, handler, options)
+
+    await bus.publish([orderCreated()])
+
+    expect(logger.lines[0]?.fields['handlerName']).toBe(name)
+  })
+
+  it('may throw anything', async () => {
+    const logger = new RecordingLogger()
+    const bus = new InMemoryEventBus({ logger })
+    bus.subscribe(OrderCreated, () => {
+      throw 'text'
+    })
+
+    await bus.publish([orderCreated()])
+
+    expect(logger.lines[0]?.fields['error']).toEqual(new Error('a non-error was thrown: "text"'))
+  })
+
+  it('leaves no unhandled rejection, whenever each of several rejects', async () => {
+    const unhandled: unknown[] = []
+    const onUnhandled = (reason: unknown) => unhandled.push(reason)
+    process.on('unhandledRejection', onUnhandled)
+    const bus = quiet()
+    for (const turns of [0, 3, 1, 0, 2]) {
+      bus.subscribe(OrderCreated, async () => {
+        for (let n = 0; n < turns; n += 1) await turn()
+        throw new Error(`after ${turns} turns`)
+      })
+    }
+
+    await bus.publish([orderCreated(), orderCreated()])
+    await turn()
+    process.off('unhandledRejection', onUnhandled)
+
+    expect(unhandled).toEqual([])
+    expect(bus.getStats().handlerErrors).toBe(10)
+  })
+})
+
+describe('a handler that changes the subscriptions while it runs', () => {
+  it('by unsubscribing itself has the current event, and no more', async () => {
+    const bus = new InMemoryEventBus()
+    let calls = 0
+    const once = () => {
+      calls += 1
+      bus.unsubscribe(OrderCreated, once)
+    }
+    bus.subscribe(OrderCreated, once)
+
+    await bus.publish([orderCreated(), orderCreated()])
+
+    expect(calls).toBe(1)
+  })
+
+  it('by subscribing another has that one run from the next event on', async () => {
+    const bus = new InMemoryEventBus()
+    const late: DomainEvent[] = []
+    const subscribing = bus.subscribe(OrderCreated, () => {
+      subscribing.unsubscribe()
+      bus.subscribe(OrderCreated, (event) => void late.push(event))
+    })
+    const [first, second] = [orderCreated('Order-1'), orderCreated('Order-2')]
+
+    await bus.publish([first, second])
+
+    expect(late).toEqual([second])
+  })
+
+  it('by unsubscribing another leaves the current event to that one', async () => {
+    const bus = new InMemoryEventBus()
+    const seen: DomainEvent[] = []
+    const other = (event: DomainEvent) => void seen.push(event)
+    bus.subscribe(OrderCreated, () => void bus.unsubscribe(OrderCreated, other))
+    bus.subscribe(OrderCreated, other)
+    const [first, second] = [orderCreated('Order-1'), orderCreated('Order-2')]
+
+    await bus.publish([first, second])
+
+    expect(seen).toEqual([first])
+  })
+
+  it('by clearing all of them leaves the current event to all', async () => {
+    const bus = new InMemoryEventBus()
+    const seen: DomainEvent[] = []
+    bus.subscribe(OrderCreated, () => bus.clearSubscribers())
+    bus.subscribeToAllEvents((event) => void seen.push(event))
+
+    await bus.publish([orderCreated(), orderCreated()])
+
+    expect(seen).toHaveLength(1)
+  })
+})
+
+describe('a handler that publishes', () => {
+  it('and awaits it has its event handled before its own ends', async () => {
+    const bus = new InMemoryEventBus()
+    const log: string[] = []
+    bus.subscribe(OrderCreated, async () => {
+      log.push('created starts')
+      await bus.publish([orderShipped()])
+      log.push('created ends')
+    })
+    bus.subscribe(OrderShipped, () => void log.push('shipped'))
+
+    await bus.publish([orderCreated()])
+
+    expect(log).toEqual(['created starts', 'shipped', 'created ends'])
+  })
+
+  it('a chain of events runs to its end', async () => {
+    const bus = new InMemoryEventBus()
+    let calls = 0
+    bus.subscribe(OrderCreated, async (event) => {
+      calls += 1
+      if (calls < 100) await bus.publish([event.withAggregateVersion(calls + 1)])
+    })
+
+    await bus.publish([orderCreated()])
+
+    expect(calls).toBe(100)
+  })
+})
+
+describe('getStats', () => {
+  it('is a snapshot', async () => {
+    const bus = new InMemoryEventBus()
+    const before = bus.getStats()
+
+    await bus.publish([orderCancelled()])
+
+    expect(before.eventsPublished).toBe(0)
+    expect(bus.getStats().eventsPublished).toBe(1)
+  })
+})

@@ -1,0 +1,89 @@
+import { afterEach, describe, expect, it, vi } from 'vitest'
+import { type FieldsFirstLogger, InMemoryEventBus } from '../../src/index.ts'
+import { OrderCreated, orderCreated } from '../support/order-events.ts'
+
+const failing = function invoicing() {
+  throw new Error('out of paper')
+}
+
+/** Publishes one event whose handler fails, to a bus with this logger. */
+async function failOnce(logger?: ConstructorParameters<typeof InMemoryEventBus>[0]) {
+  const bus = new InMemoryEventBus(logger)
+  bus.subscribe(OrderCreated, failing)
+  const event = orderCreated()
+  await bus.publish([event])
+  return event
+}
+
+afterEach(() => {
+  vi.restoreAllMocks()
+})
+
+describe('the logger', () => {
+  it('is the console by default, one line each', async () => {
+    const error = vi.spyOn(console, 'error').mockImplementation(() => undefined)
+
+    const { eventId } = await failOnce()
+
+    expect(error.mock.calls).toEqual([
+      [
+        `eventspine: handler failed eventId=${eventId} eventType=OrderCreated handlerName=invoicing ` +
+          'error="Error: out of paper"',
+      ],
+    ])
+  })
+
+  it('may be the console itself: sentence first, then the fields', async () => {
+    const error = vi.spyOn(console, 'error').mockImplementation(() => undefined)
+
+    await failOnce({ logger: console })
+
+    expect(error).toHaveBeenCalledExactlyOnceWith(
+      'handler failed',
+      expect.objectContaining({ handlerName: 'invoicing', error: new Error('out of paper') }),
+    )
+  })
+
+  it('may be of the shape of pino: fields first, then the sentence', async () => {
+    const calls: unknown[][] = []
+    // What pino's loggers are: methods that need their `this`, with fields before the message.
+    class PinoLike implements FieldsFirstLogger {
+      readonly #calls = calls
+      child(): PinoLike {
+        return this
+      }
+      debug(...call: unknown[]): void {
+        this.#calls.push(['debug', ...call])
+      }
+      info(...call: unknown[]): void {
+        this.#calls.push(['info', ...call])
+      }
+      warn(...call: unknown[]): void {
+        this.#calls.push(['warn', ...call])
+      }
+      error(...call: unknown[]): void {
+        this.#calls.push(['error', ...call])
+      }
+    }
+
+    await failOnce({ logger: new PinoLike() })
+
+    expect(calls).toEqual([
+      ['error', expect.objectContaining({ handlerName: 'invoicing' }), 'handler failed'],
+    ])
+  })
+
+  it('that throws fails no publish; its line goes to the console', async () => {
+    const error = vi.spyOn(console, 'error').mockImplementation(() => undefined)
+    const broken = () => {
+      throw new Error('disk full')
+    }
+
+    await failOnce({ logger: { debug: broken, info: broken, warn: broken, error: broken } })
+
+    expect(error.mock.calls).toEqual([
+      [expect.stringMatching(/^eventspine: handler failed .*handlerName=invoicing/)],
+      ['eventspine: the logger failed error="Error: disk full"'],
+    ])
+  })
+})
