@@ -16,7 +16,7 @@ import { EventBus, type ShutdownOptions } from './event-bus.ts'
 import { HandlerRegistry } from './handler-registry.ts'
 import type { BusNotice, BusNoticeListener } from './notices.ts'
 import { ConsumerPipeline } from './pipeline.ts'
-import { PublishDeadlines } from './publish-deadlines.ts'
+import { type PublishDeadline, PublishDeadlines } from './publish-deadlines.ts'
 import { RetryPolicy } from './retry-policy.ts'
 import { wait, whenSettled } from './time.ts'
 import type { Intake, OutgoingMessage, PublishFailure, Transport, TransportHost } from './transport.ts'
@@ -275,8 +275,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
     const deadline = this.#deadlines.start()
     try {
       const failures =
-        (await this.#connectFor(events, deadline.signal)) ??
-        (await this.transport.publish(messages, deadline.signal))
+        (await this.#connectFor(events, deadline.signal)) ?? (await this.#publishBefore(deadline, messages))
       this.#counters.eventsPublished += events.length - failures.length
       if (failures.length < events.length) this.#counters.lastPublishAt = Date.now()
       if (failures.length > 0) {
@@ -286,6 +285,18 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
     } finally {
       deadline.end()
     }
+  }
+
+  /** A publish never hangs, though a transport might. */
+  #publishBefore(
+    { signal, overdue }: PublishDeadline,
+    messages: readonly OutgoingMessage[],
+  ): Promise<readonly PublishFailure[]> {
+    const noAnswer = overdue.then(() => {
+      const error = new PublishTimeoutError(this.#options.publishTimeoutMs, 'the transport gave no answer')
+      return messages.map((_message, index) => ({ index, status: 'unknown' as const, error }))
+    })
+    return Promise.race([this.transport.publish(messages, signal), noAnswer])
   }
 
   #encode(event: DomainEvent, trace: Readonly<Record<string, string>> | undefined): OutgoingMessage {
@@ -337,7 +348,9 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
       this.#deadlines.endAll()
     }
     try {
-      await this.transport.close(AbortSignal.timeout(Math.max(1, deadline - Date.now())))
+      const leftMs = Math.max(1, deadline - Date.now())
+      const isClosed = await whenSettled(this.transport.close(AbortSignal.timeout(leftMs)), leftMs)
+      if (!isClosed) this.#logger.warn('closing the connections took too long', { timeoutMs })
     } catch (thrown) {
       this.#logger.warn('closing the connections failed', { error: toError(thrown) })
     }

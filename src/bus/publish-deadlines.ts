@@ -1,11 +1,18 @@
 /** One publish under way. */
 export interface PublishDeadline {
+  /** Aborts when the time is up. */
   readonly signal: AbortSignal
+  /** Resolves when a transport that ought to have answered by then has had a moment more. */
+  readonly overdue: Promise<void>
   end(): void
 }
 
+/** How long a transport may take to say what became of the messages after the time was up, in milliseconds. */
+const GRACE_MS = 250
+
 interface Entry {
   readonly controller: AbortController
+  readonly overdue: PromiseWithResolvers<void>
   readonly at: number
 }
 
@@ -20,15 +27,20 @@ export class PublishDeadlines {
   }
 
   start(): PublishDeadline {
-    const entry = { controller: new AbortController(), at: Date.now() + this.#timeoutMs }
+    const entry = {
+      controller: new AbortController(),
+      overdue: Promise.withResolvers<void>(),
+      at: Date.now() + this.#timeoutMs,
+    }
     this.#entries.add(entry)
     this.#timer ??= this.#arm(this.#timeoutMs)
-    return { signal: entry.controller.signal, end: () => this.#entries.delete(entry) }
+    const { controller, overdue } = entry
+    return { signal: controller.signal, overdue: overdue.promise, end: () => this.#entries.delete(entry) }
   }
 
   /** Lets the time of all that are under way be up. */
   endAll(): void {
-    for (const { controller } of this.#entries) controller.abort()
+    for (const entry of this.#entries) expire(entry)
     this.#entries.clear()
   }
 
@@ -46,7 +58,12 @@ export class PublishDeadlines {
         return
       }
       this.#entries.delete(entry)
-      entry.controller.abort()
+      expire(entry)
     }
   }
+}
+
+function expire({ controller, overdue }: Entry): void {
+  controller.abort()
+  setTimeout(() => overdue.resolve(), GRACE_MS).unref()
 }

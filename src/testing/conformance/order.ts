@@ -42,7 +42,11 @@ function numbersByKey(events: readonly Noted[]): ReadonlyMap<string, readonly nu
 export const orderTests = [
   test('handles the events of an aggregate one at a time, in order', { needs: ['lanes'] }, async (scene) => {
     const overlap = new Overlap()
-    const recording = new Recording<Noted>(({ aggregateId }) => overlap.during(aggregateId, () => nextTurn()))
+    // Of different length, so that without lanes a later event of an aggregate would start too early.
+    const work = async ({ aggregateId, n }: Noted) => {
+      for (let turn = 0; turn <= (KEYS.indexOf(aggregateId) * 3 + n) % 5; turn += 1) await nextTurn()
+    }
+    const recording = new Recording<Noted>((event) => overlap.during(event.aggregateId, () => work(event)))
     const bus = await scene.consumer((it) => it.subscribe(Noted, recording.handler))
     const events = mixed(30)
 

@@ -1,0 +1,103 @@
+import {
+  BrokerEventBus,
+  type BrokerOptions,
+  brokerDefaults,
+  brokerRules,
+  type Consumption,
+  type Delivery,
+  type Intake,
+  resolveOptions,
+  type Transport,
+} from '../../src/index.ts'
+import { type BusFaults, type CreateBus, MemoryBroker, MemoryTransport } from '../../src/testing/index.ts'
+
+/** Turns a transport that works into one that does not. */
+export type Sabotage = (transport: Transport, broker: MemoryBroker) => Partial<Transport>
+
+interface CrashingTransport extends Transport {
+  crash(): void
+}
+
+class FaultyBus extends BrokerEventBus<CrashingTransport> {
+  constructor(options: BrokerOptions, broker: MemoryBroker, sabotage: Sabotage) {
+    const resolved = resolveOptions('FaultyBus', options, brokerDefaults, brokerRules)
+    super(resolved, (host) => {
+      const whole = new MemoryTransport(broker, resolved.consumerGroup, resolved.publishTimeoutMs, host)
+      return { ...pretendingToBe(whole, sabotage(whole, broker)), crash: () => whole.crash() }
+    })
+  }
+
+  crash(): void {
+    this.transport.crash()
+  }
+}
+
+/** A transport that is another one, but for what it does differently. */
+function pretendingToBe(whole: Transport, parts: Partial<Transport>): Transport {
+  return {
+    system: whole.system,
+    destination: whole.destination,
+    deadLetters: whole.deadLetters,
+    connect: () => whole.connect(),
+    publish: (messages, signal) => whole.publish(messages, signal),
+    consume: (intake) => whole.consume(intake),
+    close: (signal) => whole.close(signal),
+    ...parts,
+  }
+}
+
+/** A delivery that is another one, but for what it does differently. */
+export function pretendingDelivery(whole: Delivery, parts: Partial<Delivery>): Delivery {
+  return {
+    message: whole.message,
+    deliveryCount: whole.deliveryCount,
+    settledHandlers: whole.settledHandlers,
+    begin: () => whole.begin(),
+    beginAttempt: (attempt, settled) => whole.beginAttempt(attempt, settled),
+    ack: () => whole.ack(),
+    deadLetter: (reason) => whole.deadLetter(reason),
+    ...parts,
+  }
+}
+
+/** An intake that passes on other deliveries than it gets. */
+export function delivering(intake: Intake, deliver: (delivery: Delivery) => void): Intake {
+  return {
+    get room() {
+      return intake.room
+    },
+    whenRoom: () => intake.whenRoom(),
+    deliver,
+  }
+}
+
+export function pretendingConsumption(whole: Consumption, parts: Partial<Consumption>): Consumption {
+  return {
+    stopFetching: () => whole.stopFetching(),
+    release: (signal) => whole.release(signal),
+    ...parts,
+  }
+}
+
+/** `create` and `faults` for the suite, over a sabotaged transport. */
+export function faulty(sabotage: Sabotage): { readonly create: CreateBus; readonly faults: BusFaults } {
+  const brokers = new Map<string, MemoryBroker>()
+  const brokerOf = (scope: string) => {
+    const broker = brokers.get(scope) ?? new MemoryBroker()
+    brokers.set(scope, broker)
+    return broker
+  }
+  return {
+    create: ({ scope, ...options }) => new FaultyBus(options, brokerOf(scope), sabotage),
+    faults: {
+      idleLimitMs: 20,
+      publishRaw: (scope, message) => brokerOf(scope).publishRaw(message),
+      loseTopology: (scope) => brokerOf(scope).loseGroups(),
+      stopBroker: (scope) => brokerOf(scope).goDown(),
+      startBroker: (scope) => brokerOf(scope).comeUp(),
+      crash: (bus) => {
+        if (bus instanceof FaultyBus) bus.crash()
+      },
+    },
+  }
+}

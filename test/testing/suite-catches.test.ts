@@ -1,0 +1,329 @@
+import { describe, expect, it } from 'vitest'
+import type { Delivery } from '../../src/index.ts'
+import { type DescribeEventBusOptions, describeEventBus, type SuiteRunner } from '../../src/testing/index.ts'
+import {
+  delivering,
+  faulty,
+  pretendingConsumption,
+  pretendingDelivery,
+  type Sabotage,
+} from './faulty-buses.ts'
+import { createMemoryBrokerBus, memoryFaults } from './memory-buses.ts'
+
+interface Collected {
+  readonly run: ReadonlyMap<string, () => Promise<void>>
+  readonly skipped: readonly string[]
+}
+
+/** The suite's tests, not run. */
+function collect(options: Omit<DescribeEventBusOptions, 'runner'>): Collected {
+  const run = new Map<string, () => Promise<void>>()
+  const skipped: string[] = []
+  const add = (name: string, body: () => Promise<void>) => {
+    expect(run.has(name), `a second test named ${name}`).toBe(false)
+    run.set(name, body)
+  }
+  const runner: SuiteRunner = {
+    describe: (_name, body) => body(),
+    it: Object.assign(add, { skip: (name: string) => void skipped.push(name) }),
+  }
+  describeEventBus('collected', { runner, ...options })
+  return { run, skipped }
+}
+
+/** Runs the tests of these names, and returns the names of those that failed. */
+async function failing(sabotage: Sabotage, names: readonly string[]): Promise<readonly string[]> {
+  const { run } = collect({ ...faulty(sabotage), waitMs: 1000 })
+  const outcomes = await Promise.all(
+    names.map(async (name) => {
+      const body = run.get(name)
+      if (body === undefined) throw new Error(`the suite has no test named ${name}`)
+      return body().then(
+        () => [],
+        () => [name],
+      )
+    }),
+  )
+  return outcomes.flat()
+}
+
+interface Fault {
+  readonly what: string
+  readonly sabotage: Sabotage
+  readonly caughtBy: readonly string[]
+}
+
+const FAULTS: readonly Fault[] = [
+  {
+    what: 'acknowledges before the handlers have run',
+    sabotage: (whole) => ({
+      consume: (intake) =>
+        whole.consume(
+          delivering(intake, (delivery) => {
+            delivery.ack()
+            intake.deliver(pretendingDelivery(delivery, { begin: () => true, ack: () => undefined }))
+          }),
+        ),
+    }),
+    caughtBy: [
+      'takes over the messages of a consumer that vanished',
+      'returns in time though a handler hangs, and leaves its event to others',
+      'leaves to others what it has not begun',
+    ],
+  },
+  {
+    what: 'never acknowledges',
+    sabotage: (whole) => ({
+      consume: (intake) =>
+        whole.consume(
+          delivering(intake, (delivery) =>
+            intake.deliver(pretendingDelivery(delivery, { ack: () => undefined })),
+          ),
+        ),
+    }),
+    caughtBy: ['repeats nothing where there was no fault', 'lets running handlers finish, and settles them'],
+  },
+  {
+    what: 'forgets the order',
+    sabotage: (whole) => ({
+      consume: (intake) =>
+        whole.consume(
+          delivering(intake, (delivery) =>
+            intake.deliver(
+              pretendingDelivery(delivery, { message: { ...delivery.message, key: undefined } }),
+            ),
+          ),
+        ),
+    }),
+    caughtBy: [
+      'handles the events of an aggregate one at a time, in order',
+      'lets a stuck handler hold back its own aggregate only',
+    ],
+  },
+  {
+    what: 'drops a message now and then',
+    sabotage: (whole) => {
+      let count = 0
+      return {
+        publish: (messages, signal) =>
+          whole.publish(
+            messages.filter(() => ++count % 17 !== 0),
+            signal,
+          ),
+      }
+    },
+    caughtBy: [
+      'loses nothing between 50 publishers and many competing consumers',
+      'keeps the order of the events of one call',
+    ],
+  },
+  {
+    what: 'delivers a message twice now and then',
+    sabotage: (whole) => {
+      let count = 0
+      return {
+        consume: (intake) =>
+          whole.consume(
+            delivering(intake, (delivery) => {
+              intake.deliver(delivery)
+              if (++count % 17 === 0) intake.deliver(pretendingDelivery(delivery, { begin: () => true }))
+            }),
+          ),
+      }
+    },
+    caughtBy: ['repeats nothing where there was no fault', 'keeps the order of the events of one call'],
+  },
+  {
+    what: 'delivers again for a retry, and forgets who had succeeded',
+    sabotage: (whole) => ({
+      consume: (intake) => {
+        const deliver = (delivery: Delivery) =>
+          intake.deliver(
+            pretendingDelivery(delivery, {
+              beginAttempt: (attempt) => {
+                if (attempt === delivery.deliveryCount) return Promise.resolve(true)
+                setImmediate(deliver, pretendingDelivery(delivery, { deliveryCount: attempt }))
+                return Promise.resolve(false)
+              },
+            }),
+          )
+        return whole.consume(delivering(intake, deliver))
+      },
+    }),
+    caughtBy: ['runs a retry only for the handlers that have not succeeded'],
+  },
+  {
+    what: 'says that all is stored while the broker is away',
+    sabotage: (whole, broker) => ({
+      publish: (messages, signal) => (broker.isDown ? Promise.resolve([]) : whole.publish(messages, signal)),
+    }),
+    caughtBy: [
+      'lets a publish wait for the broker to come back',
+      'rejects a publish in time when the broker stays away, and says what is known',
+    ],
+  },
+  {
+    what: 'says that nothing was stored though it was',
+    sabotage: (whole, broker) => ({
+      publish: async (messages, signal) => {
+        const failures = await whole.publish(messages, signal)
+        if (failures.length > 0) for (const message of messages) broker.publishRaw(message)
+        return failures
+      },
+    }),
+    caughtBy: ['rejects a publish in time when the broker stays away, and says what is known'],
+  },
+  {
+    what: 'throws dead letters away',
+    sabotage: (whole) => ({
+      consume: (intake) =>
+        whole.consume(
+          delivering(intake, (delivery) =>
+            intake.deliver(
+              pretendingDelivery(delivery, { deadLetter: () => Promise.resolve(delivery.ack()) }),
+            ),
+          ),
+        ),
+    }),
+    caughtBy: [
+      'gives up after exactly 1 + maxRetries attempts, with growing delays',
+      'keeps as a dead letter, at once and bit for bit: bytes that are no JSON',
+    ],
+  },
+  {
+    what: 'keeps dead letters changed',
+    sabotage: ({ deadLetters }) => ({
+      deadLetters: {
+        list: async (limit, cursor) => {
+          const page = await deadLetters.list(limit, cursor)
+          const asText = (body: string | Uint8Array) => Buffer.from(body).toString('utf8')
+          const letters = page.letters.map((letter) => ({
+            ...letter,
+            message: { ...letter.message, body: asText(letter.message.body) },
+          }))
+          return { ...page, letters }
+        },
+        get: (id) => deadLetters.get(id),
+        count: () => deadLetters.count(),
+        replay: (id, group) => deadLetters.replay(id, group),
+        remove: (idsToRemove) => deadLetters.remove(idsToRemove),
+      },
+    }),
+    caughtBy: ['keeps as a dead letter, at once and bit for bit: bytes that are no UTF-8'],
+  },
+  {
+    what: 'replays to everybody',
+    sabotage: ({ deadLetters }, broker) => ({
+      deadLetters: {
+        list: (limit, cursor) => deadLetters.list(limit, cursor),
+        get: (id) => deadLetters.get(id),
+        count: () => deadLetters.count(),
+        replay: async (id) => {
+          const letter = await deadLetters.get(id)
+          if (letter === undefined) return false
+          await deadLetters.remove([id])
+          broker.publishRaw(letter.message)
+          return true
+        },
+        remove: (idsToRemove) => deadLetters.remove(idsToRemove),
+      },
+    }),
+    caughtBy: [
+      'replays to the group and the handler that failed, and to nobody else',
+      'replays to one of two groups that failed',
+    ],
+  },
+  {
+    what: 'fetches without end',
+    sabotage: (whole) => ({
+      consume: (intake) =>
+        whole.consume({
+          room: Number.POSITIVE_INFINITY,
+          whenRoom: () => Promise.resolve(),
+          deliver: (delivery) => intake.deliver(delivery),
+        }),
+    }),
+    caughtBy: ['holds at most maxInFlight messages while handlers are stuck'],
+  },
+  {
+    what: 'keeps what it should give back',
+    sabotage: (whole) => ({
+      consume: async (intake) =>
+        pretendingConsumption(await whole.consume(intake), { release: () => Promise.resolve() }),
+    }),
+    caughtBy: [
+      'leaves to others what it has not begun',
+      'does not wait for a retry, and leaves the event to others',
+    ],
+  },
+  {
+    what: 'goes on fetching after a stop',
+    sabotage: (whole) => ({
+      consume: async (intake) =>
+        pretendingConsumption(await whole.consume(intake), {
+          stopFetching: () => Promise.resolve(),
+          release: () => Promise.resolve(),
+        }),
+    }),
+    caughtBy: [
+      'receives nothing after stopConsuming has resolved',
+      'loses and repeats nothing over stops and starts',
+    ],
+  },
+]
+
+describe('the conformance suite', () => {
+  it.each(FAULTS)('catches a transport that $what', { timeout: 30_000 }, async ({ sabotage, caughtBy }) => {
+    expect(await failing(sabotage, caughtBy)).toEqual(caughtBy)
+  })
+
+  it('passes a transport that hangs in a publish, because the bus does not', {
+    timeout: 30_000,
+  }, async () => {
+    const hangs: Sabotage = (whole) => ({
+      publish: (messages) => whole.publish(messages, new AbortController().signal),
+    })
+    const name = 'rejects a publish in time when the broker stays away, and says what is known'
+    expect(await failing(hangs, [name])).toEqual([])
+  })
+
+  it('passes the same transport without a fault', { timeout: 30_000 }, async () => {
+    const names = [...new Set(FAULTS.flatMap(({ caughtBy }) => caughtBy))]
+    expect(await failing(() => ({}), names)).toEqual([])
+  })
+
+  it('refuses to skip for a capability that it does not know, or without a reason', () => {
+    const lacks = { teleportation: 'not yet', retry: '' }
+    expect(() => collect({ create: createMemoryBrokerBus, lacks })).toThrow(
+      /teleportation is not a capability \(there are: consuming, .*retry is lacked without a reason/,
+    )
+  })
+
+  it('says in the name of a skipped test why it is skipped', () => {
+    const { skipped, run } = collect({
+      create: createMemoryBrokerBus,
+      faults: { publishRaw: () => undefined },
+      lacks: { retry: 'nobody wants it' },
+    })
+    expect(skipped).toContain('tries once where there are no retries (lacks retry: nobody wants it)')
+    expect(skipped).toContain('takes over the messages of a consumer that vanished (needs faults.crash)')
+    expect(skipped).toContain('lets the process end by itself after a shutdown (needs module)')
+    expect([...run.keys()]).not.toContain('tries once where there are no retries')
+  })
+
+  it('finds a secret in what a bus logs', async () => {
+    const { run } = collect({
+      create: (options) => {
+        options.logger.info('connected', { url: 'redis://user:sesame@host' })
+        return createMemoryBrokerBus(options)
+      },
+      faults: memoryFaults,
+      secrets: ['sesame'],
+    })
+    await expect(run.get('shuts down with `await using`')?.()).rejects.toThrow(/a secret shows/)
+  })
+
+  it('has no test with the name of another', () => {
+    expect(collect({ create: createMemoryBrokerBus, faults: memoryFaults }).run.size).toBeGreaterThan(90)
+  })
+})
