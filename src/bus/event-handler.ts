@@ -48,3 +48,6 @@ export abstract class AsyncEventHandler<E extends DomainEvent = DomainEvent> {
     return this.eventTypes().some((eventClass) => eventClass.eventType === event.eventType)
   }
 }
+
+// What a bus takes beside a handler; transports read its names.
+export type { EventClass }

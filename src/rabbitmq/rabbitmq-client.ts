@@ -100,7 +100,9 @@ export class RabbitMQNotAvailableError extends EventspineError {
   readonly code = 'RABBITMQ_NOT_AVAILABLE'
 
   constructor() {
-    super('RabbitMQEventBus needs the npm package "amqplib", which is not installed. Run: npm install amqplib@2')
+    super(
+      'RabbitMQEventBus needs the npm package "amqplib", which is not installed. Run: npm install amqplib@2',
+    )
   }
 }
 

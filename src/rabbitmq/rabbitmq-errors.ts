@@ -32,18 +32,27 @@ const ACCESS_REFUSED = 403
 const RESOURCE_LOCKED = 405
 const PRECONDITION_FAILED = 406
 
+/** Node's and OpenSSL's codes for certificates that are not accepted, and handshakes that are refused. */
+const TLS_FAILURE = /CERT|^ERR_(TLS|SSL|OSSL)|^UNABLE_TO_(VERIFY|GET)|SELF_SIGNED|^HOSTNAME_MISMATCH/
+
 function codeOf(error: Error): unknown {
   return 'code' in error ? error.code : undefined
 }
 
 export function isNotFound(thrown: unknown): boolean {
-  return thrown instanceof Error && codeOf(thrown) === NOT_FOUND
+  return thrown instanceof Error && (codeOf(thrown) === NOT_FOUND || isNotFound(thrown.cause))
 }
 
 /** A failure to connect, as the library's own error: with the address, never the password. */
 export function connectError(address: string, thrown: unknown): ConnectionError {
   const error = toError(thrown)
   const text = textOf(error)
+  if (TLS_FAILURE.test(String(codeOf(error)))) {
+    return new ConnectionError(
+      'AUTHENTICATION_FAILED',
+      `The TLS connection to RabbitMQ at ${address} failed: ${text}. Check the certificates on both sides.`,
+    )
+  }
   // A server that knows `authentication_failure_close` says 403; one that refuses the virtual host closes the
   // connection in answer to connection.open.
   if (/ACCESS[-_]REFUSED/.test(text)) {
@@ -88,7 +97,7 @@ export function commandError(address: string, thrown: unknown): ConnectionError 
         `RabbitMQ at ${address} does not permit this to the user: ${text}.`,
       )
     case NOT_FOUND:
-      return new ConnectionError('CONNECTION_FAILED', `RabbitMQ at ${address}: ${text}.`)
+      return new ConnectionError('CONNECTION_FAILED', `RabbitMQ at ${address}: ${text}.`, { cause: error })
     default:
       return lostError(address, error)
   }

@@ -129,7 +129,8 @@ const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
   ...brokerRules,
   rabbitmqUrl: {
     rule: 'a URL that begins with amqp:// or amqps://, or a non-empty array of such',
-    isValid: (value) => (Array.isArray(value) ? value.length > 0 && value.every(isAmqpUrl) : isAmqpUrl(value)),
+    isValid: (value) =>
+      Array.isArray(value) ? value.length > 0 && value.every(isAmqpUrl) : isAmqpUrl(value),
     // It may hold a password.
     isSecret: true,
   },

@@ -1,0 +1,89 @@
+import { createHash } from 'node:crypto'
+import { parseNames } from '../bus/replay-headers.ts'
+import type { AmqpChannel, AmqpMessage } from './rabbitmq-client.ts'
+import type { RabbitMQPublisher } from './rabbitmq-publisher.ts'
+
+/** What is known of a message's earlier attempts. */
+export interface AttemptMark {
+  /** Attempts that began. */
+  readonly attempts: number
+  readonly settledHandlers: readonly string[]
+}
+
+/** Marks of messages that nobody settles are dropped after a day. */
+const EXPIRES_MS = 86_400_000
+
+type WithChannel = <T>(work: (channel: AmqpChannel) => Promise<T>) => Promise<T>
+
+/**
+ * Notes on the broker which attempt at a message begins, so that it survives a crash: in a queue per message, which
+ * exists only for messages that are tried a second time, from then until they are settled. The message itself stays
+ * in its place, as a copy with a count would go behind later events of its aggregate; and neither classic queues
+ * (which only say `redelivered`) nor quorum queues (whose `x-delivery-count` counts the neighbors of a message that
+ * kills its process, and each stop of a consumer) tell how often handling began.
+ */
+export class RabbitMQAttemptMarks {
+  readonly #queue: string
+  readonly #publisher: RabbitMQPublisher
+  readonly #withChannel: WithChannel
+
+  constructor(queue: string, publisher: RabbitMQPublisher, withChannel: WithChannel) {
+    this.#queue = queue
+    this.#publisher = publisher
+    this.#withChannel = withChannel
+  }
+
+  /** The last mark of a message that was delivered before. */
+  async read(message: AmqpMessage): Promise<AttemptMark | undefined> {
+    const queue = this.#queueOf(message)
+    return this.#withChannel(async (channel) => {
+      const { messageCount } = await declare(channel, queue)
+      // Left unacknowledged: it goes back when the channel closes.
+      const mark = messageCount > 0 ? await channel.get(queue) : false
+      return mark === false ? undefined : parseMark(mark)
+    })
+  }
+
+  /** Resolves when the mark is safe. */
+  async write(message: AmqpMessage, mark: AttemptMark): Promise<void> {
+    const queue = this.#queueOf(message)
+    await this.#withChannel((channel) => declare(channel, queue))
+    await this.#publisher.publishRaw({
+      exchange: '',
+      routingKey: queue,
+      content: Buffer.alloc(0),
+      properties: {
+        deliveryMode: 2,
+        headers: { attempts: mark.attempts, settled_handlers: JSON.stringify(mark.settledHandlers) },
+      },
+    })
+  }
+
+  async remove(message: AmqpMessage): Promise<void> {
+    await this.#withChannel((channel) => channel.deleteQueue(this.#queueOf(message)))
+  }
+
+  #queueOf(message: AmqpMessage): string {
+    return `${this.#queue}.attempts.${createHash('sha256').update(identityOf(message)).digest('hex').slice(0, 24)}`
+  }
+}
+
+/** What tells a message from others, over deliveries. */
+export function identityOf({ properties, content }: AmqpMessage): string | Buffer {
+  return properties.messageId ?? content
+}
+
+/** Only the last mark stays in the queue. */
+function declare(channel: AmqpChannel, queue: string) {
+  return channel.assertQueue(queue, {
+    durable: true,
+    autoDelete: false,
+    arguments: { 'x-expires': EXPIRES_MS, 'x-max-length': 1 },
+  })
+}
+
+function parseMark({ properties }: AmqpMessage): AttemptMark | undefined {
+  const { attempts, settled_handlers: settled } = properties.headers ?? {}
+  if (typeof attempts !== 'number' || !Number.isSafeInteger(attempts) || attempts < 1) return undefined
+  return { attempts, settledHandlers: (typeof settled === 'string' ? parseNames(settled) : undefined) ?? [] }
+}

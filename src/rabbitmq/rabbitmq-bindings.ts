@@ -1,0 +1,187 @@
+import type { AmqpChannel, AmqpMessage } from './rabbitmq-client.ts'
+import type { HeadersMatch, ResolvedRabbitMQOptions } from './rabbitmq-options.ts'
+
+/** What makes messages of the exchange go to the queue. */
+export interface RabbitMQBinding {
+  readonly routingKey: string
+  /** Only on a headers exchange. */
+  readonly match?: HeadersMatch | undefined
+}
+
+/**
+ * The bindings that the group wants, and their counterpart on the broker. AMQP cannot list bindings, so the group
+ * keeps a list of its own in a small queue: a binding that an earlier version of the program made, and that nobody
+ * wants any more, is taken off when a consumer starts that is alone. While others consume from the queue they may
+ * want what this one does not know of; a binding too many costs a skipped message, one too few loses events.
+ */
+export class RabbitMQBindings {
+  readonly #options: ResolvedRabbitMQOptions
+  readonly #subscribedKeys: () => readonly string[]
+  readonly #added = new Map<string, RabbitMQBinding>()
+  readonly #removed = new Map<string, RabbitMQBinding>()
+  #applied: ReadonlyMap<string, RabbitMQBinding> = new Map()
+
+  /** @param subscribedKeys - the routing keys of the event classes that somebody subscribed to. */
+  constructor(options: ResolvedRabbitMQOptions, subscribedKeys: () => readonly string[]) {
+    this.#options = options
+    this.#subscribedKeys = subscribedKeys
+  }
+
+  add(binding: RabbitMQBinding): void {
+    this.#removed.delete(idOf(binding))
+    this.#added.set(idOf(binding), binding)
+  }
+
+  remove(binding: RabbitMQBinding): void {
+    this.#added.delete(idOf(binding))
+    this.#removed.set(idOf(binding), binding)
+  }
+
+  /** Makes the broker's bindings those that are wanted. @param isAlone - that nobody else consumes from the queue. */
+  async start(channel: AmqpChannel, isAlone: boolean): Promise<void> {
+    const wanted = this.#wanted()
+    for (const binding of wanted.values()) await this.#bind(channel, binding)
+    const recorded = await this.#exchangeRecord(channel, wanted, isAlone)
+    if (isAlone) await this.#unbindOthers(channel, recorded, wanted)
+    await this.#unbindRemoved(channel)
+    this.#applied = wanted
+  }
+
+  /** Follows what has changed since. @param isAlone - that nobody else consumes from the queue. */
+  async update(channel: AmqpChannel, isAlone: boolean): Promise<void> {
+    const wanted = this.#wanted()
+    const applied = this.#applied
+    this.#applied = wanted
+    const isNew = [...wanted].filter(([id]) => !applied.has(id))
+    for (const [, binding] of isNew) await this.#bind(channel, binding)
+    if (isNew.length > 0) await this.#exchangeRecord(channel, wanted, false)
+    if (isAlone) await this.#unbindOthers(channel, applied, wanted)
+    await this.#unbindRemoved(channel)
+  }
+
+  /** Binds again what somebody may have taken off, or what went with an exchange that was deleted. */
+  async repair(channel: AmqpChannel): Promise<void> {
+    for (const binding of this.#applied.values()) await this.#bind(channel, binding)
+  }
+
+  #wanted(): ReadonlyMap<string, RabbitMQBinding> {
+    const keys: RabbitMQBinding[] = [...this.#defaults(), ...this.#added.values()]
+    const wanted = keys.map((binding) => [idOf(binding), binding] as const)
+    return new Map(wanted.filter(([id]) => !this.#removed.has(id)))
+  }
+
+  #defaults(): readonly RabbitMQBinding[] {
+    const { exchangeType, routingKeyPattern, headersMatch, names } = this.#options
+    if (routingKeyPattern !== undefined && routingKeyPattern !== '') {
+      return [{ routingKey: routingKeyPattern, match: headersMatch }]
+    }
+    if (routingKeyPattern === '' && headersMatch === undefined) return []
+    switch (exchangeType) {
+      case 'topic':
+        return [{ routingKey: '#' }]
+      case 'direct':
+        // The queue's own name is eventsource-py's binding, which no event of its publishers matches.
+        return [names.queue, ...this.#subscribedKeys()].map((routingKey) => ({ routingKey }))
+      case 'fanout':
+        return [{ routingKey: '' }]
+      case 'headers':
+        return [{ routingKey: '', match: headersMatch }]
+    }
+  }
+
+  async #unbindOthers(
+    channel: AmqpChannel,
+    bindings: ReadonlyMap<string, RabbitMQBinding>,
+    wanted: ReadonlyMap<string, RabbitMQBinding>,
+  ): Promise<void> {
+    for (const [id, binding] of bindings) if (!wanted.has(id)) await this.#unbind(channel, binding)
+  }
+
+  /** What the user took off goes, whoever else may want it. */
+  async #unbindRemoved(channel: AmqpChannel): Promise<void> {
+    for (const binding of this.#removed.values()) await this.#unbind(channel, binding)
+  }
+
+  async #bind(channel: AmqpChannel, { routingKey, match = {} }: RabbitMQBinding): Promise<void> {
+    await channel.bindQueue(this.#options.names.queue, this.#options.names.exchange, routingKey, match)
+  }
+
+  async #unbind(channel: AmqpChannel, { routingKey, match = {} }: RabbitMQBinding): Promise<void> {
+    await channel.unbindQueue(this.#options.names.queue, this.#options.names.exchange, routingKey, match)
+  }
+
+  /** Writes the list: only our own when alone, else with what others wrote. @returns the list as it was. */
+  async #exchangeRecord(
+    channel: AmqpChannel,
+    wanted: ReadonlyMap<string, RabbitMQBinding>,
+    isAlone: boolean,
+  ): Promise<ReadonlyMap<string, RabbitMQBinding>> {
+    const { names, durable, autoDelete } = this.#options
+    // An automatically deleted queue takes its bindings with it.
+    if (autoDelete) return new Map()
+    const { messageCount } = await channel.assertQueue(names.bindingsQueue, {
+      durable,
+      autoDelete: false,
+      arguments: {},
+    })
+    const { recorded, messages } = await readRecord(channel, names.bindingsQueue, messageCount)
+    const next = isAlone ? wanted : new Map([...recorded, ...wanted])
+    if (messages.length !== 1 || !sameKeys(recorded, next)) {
+      await writeRecord(channel, names.bindingsQueue, next)
+      for (const message of messages) channel.ack(message)
+    }
+    return recorded
+  }
+}
+
+async function readRecord(channel: AmqpChannel, queue: string, count: number) {
+  const recorded = new Map<string, RabbitMQBinding>()
+  const messages: AmqpMessage[] = []
+  for (let read = 0; read < count; read += 1) {
+    const message = await channel.get(queue)
+    if (message === false) break
+    messages.push(message)
+    for (const binding of parseRecord(message.content)) recorded.set(idOf(binding), binding)
+  }
+  return { recorded, messages }
+}
+
+function writeRecord(
+  channel: AmqpChannel,
+  queue: string,
+  bindings: ReadonlyMap<string, RabbitMQBinding>,
+): Promise<void> {
+  const content = Buffer.from(JSON.stringify([...bindings.values()]))
+  const { promise, resolve, reject } = Promise.withResolvers<void>()
+  const options = { contentType: 'application/json', deliveryMode: 2, mandatory: false }
+  channel.publish('', queue, content, options, (error) => (error === null ? resolve() : reject(error)))
+  return promise
+}
+
+/** Anybody may write to the queue; what is no list of bindings is none. */
+function parseRecord(content: Buffer): readonly RabbitMQBinding[] {
+  try {
+    const value: unknown = JSON.parse(content.toString())
+    return Array.isArray(value) ? value.filter(isBinding) : []
+  } catch {
+    return []
+  }
+}
+
+function isBinding(value: unknown): value is RabbitMQBinding {
+  if (typeof value !== 'object' || value === null) return false
+  const match: unknown = 'match' in value ? value.match : undefined
+  return (
+    'routingKey' in value &&
+    typeof value.routingKey === 'string' &&
+    (match === undefined || (typeof match === 'object' && match !== null))
+  )
+}
+
+function idOf({ routingKey, match = {} }: RabbitMQBinding): string {
+  return JSON.stringify([routingKey, Object.entries(match).sort(([a], [b]) => (a < b ? -1 : 1))])
+}
+
+function sameKeys(a: ReadonlyMap<string, unknown>, b: ReadonlyMap<string, unknown>): boolean {
+  return a.size === b.size && [...a.keys()].every((key) => b.has(key))
+}

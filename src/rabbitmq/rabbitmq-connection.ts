@@ -1,0 +1,263 @@
+import { ConnectionError } from '../bus/errors.ts'
+import { wait, whenSettled } from '../bus/time.ts'
+import type { AmqpChannel, AmqpConnection } from './rabbitmq-client.ts'
+import type { RabbitMQDialer } from './rabbitmq-dialer.ts'
+import { commandError, lostError } from './rabbitmq-errors.ts'
+
+/** What lives on a connection and has to be built again on the next one. */
+export interface ConnectionSession {
+  /** Opens its channels. Called again after each loss, on the same connection if only a channel was lost. */
+  open(connection: AmqpConnection): Promise<void>
+  /** What was opened is gone. */
+  closed(error: ConnectionError): void
+}
+
+/** Who wants to know how a connection fares. */
+export interface ConnectionObserver {
+  lost(error: ConnectionError): void
+  /** Connected again, the session open. */
+  restored(): void
+  /** The broker closed a channel; the connection is there. */
+  channelLost(error: ConnectionError): void
+  restoreFailed(error: ConnectionError, failure: number): void
+  blocked(reason: string): void
+  unblocked(): void
+  /** Closed on purpose. */
+  closed(): void
+}
+
+export interface ConnectionSettings {
+  /** Tells one bus's connections apart, for the broker's list of them. */
+  readonly purpose: string
+  readonly address: string
+  readonly connectTimeoutMs: number
+  readonly reconnectDelayMs: number
+  readonly maxReconnectDelayMs: number
+}
+
+/** The first attempt after a loss comes within this time, in milliseconds: a cut connection can be made again at once. */
+const FIRST_RETRY_MS = 100
+/** Longest time for the goodbye of a connection that is given up, in milliseconds. */
+const GOODBYE_MS = 500
+
+/**
+ * One connection with what lives on it, kept up until it is closed. The client's own recovery is not used: it knows
+ * nothing of channels that the broker closes while the connection stays, and gives its channels no second life.
+ */
+export class RabbitMQConnection {
+  readonly #dialer: RabbitMQDialer
+  readonly #settings: ConnectionSettings
+  readonly #session: ConnectionSession
+  readonly #observer: ConnectionObserver
+  readonly #closing = new AbortController()
+  #connection: AmqpConnection | undefined
+  #opening: Promise<void> | undefined
+  #isOpen = false
+  #isRestoring = false
+  #restoredAt = 0
+  #blockedReason: string | undefined
+
+  constructor(
+    dialer: RabbitMQDialer,
+    settings: ConnectionSettings,
+    session: ConnectionSession,
+    observer: ConnectionObserver,
+  ) {
+    this.#dialer = dialer
+    this.#settings = settings
+    this.#session = session
+    this.#observer = observer
+  }
+
+  /** True while connected, with the session open. */
+  get isOpen(): boolean {
+    return this.#isOpen
+  }
+
+  /** Why the broker takes no publishes on this connection at present, if so. */
+  get blockedReason(): string | undefined {
+    return this.#blockedReason
+  }
+
+  /** @throws ConnectionError when it does not work at once; from the first success on, losses are repaired. */
+  async open(): Promise<void> {
+    if (this.#isOpen || this.#isRestoring) return
+    this.#opening ??= this.#establish().finally(() => {
+      this.#opening = undefined
+    })
+    await this.#opening
+  }
+
+  /** Called by the session when the broker closed one of its channels, or when it wants to start over. */
+  sessionLost(thrown: unknown): void {
+    if (!this.#isOpen) return
+    this.#isOpen = false
+    const error = commandError(this.#settings.address, thrown)
+    this.#session.closed(error)
+    if (this.#connection !== undefined) this.#observer.channelLost(error)
+    this.#startRestoring()
+  }
+
+  /**
+   * Does something on a channel of its own, which a refusal of the broker closes.
+   * @throws ConnectionError
+   */
+  async withChannel<T>(work: (channel: AmqpChannel) => Promise<T>): Promise<T> {
+    const { address, connectTimeoutMs } = this.#settings
+    const connection = this.#connection
+    if (connection === undefined)
+      throw new ConnectionError('CONNECTION_LOST', `There is no connection to RabbitMQ at ${address} now.`)
+    const done = onOwnChannel(connection, work)
+    done.catch(() => undefined)
+    // A blocked or frozen broker answers nothing; the work may be long, as reading many dead letters is.
+    if (
+      !(await whenSettled(
+        done.catch(() => undefined),
+        Math.max(connectTimeoutMs, 60_000),
+      ))
+    ) {
+      throw new ConnectionError('CONNECTION_LOST', `RabbitMQ at ${address} does not answer.`)
+    }
+    return done.catch((error: unknown) => {
+      throw commandError(address, error)
+    })
+  }
+
+  /** Closes for good. */
+  async close(signal: AbortSignal): Promise<void> {
+    this.#closing.abort()
+    this.#isOpen = false
+    await this.#opening?.catch(() => undefined)
+    const connection = this.#connection
+    this.#connection = undefined
+    if (connection !== undefined) await closeWithin(connection, signal)
+    this.#observer.closed()
+  }
+
+  async #establish(): Promise<void> {
+    const { address, connectTimeoutMs } = this.#settings
+    const connection = this.#connection ?? (await this.#dial())
+    try {
+      if (!(await whenSettled(this.#session.open(connection), connectTimeoutMs))) {
+        throw new ConnectionError(
+          'CONNECTION_FAILED',
+          `RabbitMQ at ${address} connects, but does not answer.`,
+        )
+      }
+      if (this.#connection !== connection) throw new Error('closed while it was set up')
+    } catch (error) {
+      await this.#abandon(connection)
+      throw commandError(address, error)
+    }
+    this.#isOpen = true
+    this.#restoredAt = Date.now()
+  }
+
+  async #dial(): Promise<AmqpConnection> {
+    const connection = await this.#dialer.dial(this.#settings.purpose)
+    if (this.#closing.signal.aborted) {
+      await closeWithin(connection, AbortSignal.timeout(GOODBYE_MS))
+      throw new ConnectionError('CONNECTION_FAILED', 'The bus was shut down while it was connecting.')
+    }
+    this.#connection = connection
+    this.#watch(connection)
+    return connection
+  }
+
+  #watch(connection: AmqpConnection): void {
+    let cause: Error | undefined
+    connection.on('error', (error) => {
+      cause = error
+    })
+    connection.on('close', (error) => this.#lost(connection, error ?? cause))
+    connection.on('blocked', (reason) => {
+      this.#blockedReason = reason
+      this.#observer.blocked(reason)
+    })
+    connection.on('unblocked', () => {
+      this.#blockedReason = undefined
+      this.#observer.unblocked()
+    })
+  }
+
+  #lost(connection: AmqpConnection, cause: Error | undefined): void {
+    if (this.#connection !== connection) return
+    this.#connection = undefined
+    this.#blockedReason = undefined
+    if (!this.#isOpen || this.#closing.signal.aborted) return
+    this.#isOpen = false
+    const error = lostError(this.#settings.address, cause)
+    this.#session.closed(error)
+    this.#observer.lost(error)
+    this.#startRestoring()
+  }
+
+  #startRestoring(): void {
+    if (this.#isRestoring || this.#closing.signal.aborted) return
+    this.#isRestoring = true
+    void this.#restore().finally(() => {
+      this.#isRestoring = false
+    })
+  }
+
+  async #restore(): Promise<void> {
+    const lostAt = Date.now()
+    // What breaks again as soon as it stands is not mended in a hurry.
+    const isFresh = lostAt - this.#restoredAt < this.#settings.reconnectDelayMs
+    let delayMs = isFresh ? this.#delay(0) : Math.random() * FIRST_RETRY_MS
+    for (let failure = 1; ; failure += 1) {
+      if (!(await wait(delayMs, this.#closing.signal))) return
+      try {
+        await this.#establish()
+        this.#isRestoring = false
+        this.#observer.restored()
+        return
+      } catch (thrown) {
+        if (this.#closing.signal.aborted) return
+        this.#observer.restoreFailed(commandError(this.#settings.address, thrown), failure)
+      }
+      delayMs = this.#delay(Date.now() - lostAt)
+    }
+  }
+
+  /** A tenth of the outage: soon back after a short one, no storm in a long one. Jitter spreads the consumers. */
+  #delay(outageMs: number): number {
+    const { reconnectDelayMs, maxReconnectDelayMs } = this.#settings
+    const longest = Math.min(Math.max(reconnectDelayMs, maxReconnectDelayMs), outageMs / 10)
+    return Math.max(reconnectDelayMs, longest) * (0.5 + Math.random() / 2)
+  }
+
+  async #abandon(connection: AmqpConnection): Promise<void> {
+    if (this.#connection === connection) this.#connection = undefined
+    await closeWithin(connection, AbortSignal.timeout(GOODBYE_MS))
+  }
+}
+
+/** Does something on a channel of its own, and closes it. */
+export async function onOwnChannel<T>(
+  connection: AmqpConnection,
+  work: (channel: AmqpChannel) => Promise<T>,
+): Promise<T> {
+  const channel = await connection.createConfirmChannel()
+  let isClosed = false
+  channel.on('close', () => {
+    isClosed = true
+  })
+  // The failed command rejects with the same error.
+  channel.on('error', () => undefined)
+  try {
+    return await work(channel)
+  } finally {
+    if (!isClosed) await channel.close().catch(() => undefined)
+  }
+}
+
+/** Says goodbye, and hangs up when nobody answers in time. */
+async function closeWithin(connection: AmqpConnection, signal: AbortSignal): Promise<void> {
+  const late = Promise.withResolvers<void>()
+  signal.addEventListener('abort', () => late.resolve(), { once: true })
+  if (signal.aborted) late.resolve()
+  // A close that fails was closing already, which is what is wanted.
+  await Promise.race([connection.close().catch(() => undefined), late.promise])
+  connection.connection.stream.destroy()
+}

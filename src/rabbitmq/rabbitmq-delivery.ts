@@ -1,0 +1,85 @@
+import type { DeadLetterReason, Delivery, IncomingMessage } from '../bus/transport.ts'
+import type { RabbitMQAcks, UnackedDelivery } from './rabbitmq-acks.ts'
+import type { AttemptMark } from './rabbitmq-attempt-marks.ts'
+import type { AmqpMessage } from './rabbitmq-client.ts'
+import { toIncoming } from './rabbitmq-wire.ts'
+
+/** What a delivery needs of its consumption. */
+export interface DeliveryKeeper {
+  /** Resolves when the mark is safe. */
+  mark(message: AmqpMessage, mark: AttemptMark): Promise<void>
+  unmark(message: AmqpMessage): void
+  /** Resolves when the dead letter is safe. */
+  bury(message: AmqpMessage, reason: DeadLetterReason): Promise<void>
+  /** Remembers a message that was settled when its acknowledgment could no longer be sent. */
+  rememberSettled(message: AmqpMessage): void
+  /** True, once, when this process has settled the message before, and the broker has not heard of it. */
+  wasSettled(message: AmqpMessage): boolean
+}
+
+/** One message of a queue, on loan. */
+export class RabbitMQDelivery implements Delivery {
+  readonly message: IncomingMessage
+  readonly deliveryCount: number
+  readonly settledHandlers: readonly string[]
+  readonly #raw: AmqpMessage
+  readonly #unacked: UnackedDelivery
+  readonly #acks: RabbitMQAcks
+  readonly #keeper: DeliveryKeeper
+  #isMarked: boolean
+
+  /** @param mark - of the attempts before; undefined where there were none, or none was noted. */
+  constructor(
+    raw: AmqpMessage,
+    id: string,
+    unacked: UnackedDelivery,
+    acks: RabbitMQAcks,
+    keeper: DeliveryKeeper,
+    mark: AttemptMark | undefined,
+  ) {
+    this.message = toIncoming(raw, id)
+    this.#raw = raw
+    this.#unacked = unacked
+    this.#acks = acks
+    this.#keeper = keeper
+    const wasHere = isRedelivered(raw)
+    // Whoever had it may have begun one attempt, which is noted nowhere.
+    this.deliveryCount = wasHere ? Math.max(1, mark?.attempts ?? 1) + 1 : 1
+    this.settledHandlers = mark?.settledHandlers ?? []
+    this.#isMarked = wasHere
+  }
+
+  begin(): boolean {
+    if (!this.#acks.isOpen) return false
+    if (!isRedelivered(this.#raw) || !this.#keeper.wasSettled(this.#raw)) return true
+    this.ack()
+    return false
+  }
+
+  async beginAttempt(attempt: number, settledHandlers: readonly string[]): Promise<boolean> {
+    if (!this.#acks.isOpen) return false
+    this.#isMarked = true
+    await this.#keeper.mark(this.#raw, { attempts: attempt, settledHandlers })
+    return this.#acks.isOpen
+  }
+
+  ack(): void {
+    if (!this.#acks.isOpen) {
+      this.#keeper.rememberSettled(this.#raw)
+      return
+    }
+    this.#acks.settle(this.#unacked)
+    if (this.#isMarked) this.#keeper.unmark(this.#raw)
+  }
+
+  async deadLetter(reason: DeadLetterReason): Promise<void> {
+    await this.#keeper.bury(this.#raw, reason)
+    this.ack()
+  }
+}
+
+/** Quorum queues count, classic queues only say that there was somebody. */
+export function isRedelivered({ fields, properties }: AmqpMessage): boolean {
+  const count = properties.headers?.['x-delivery-count']
+  return fields.redelivered || (typeof count === 'number' && count > 0)
+}

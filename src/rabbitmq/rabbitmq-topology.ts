@@ -1,0 +1,61 @@
+import type { AmqpChannel, AmqpQueueOptions } from './rabbitmq-client.ts'
+import type { ResolvedRabbitMQOptions } from './rabbitmq-options.ts'
+
+/** Exchanges and queues, with eventsource-py's names and arguments, so that both can share them. */
+export class RabbitMQTopology {
+  readonly #options: ResolvedRabbitMQOptions
+
+  constructor(options: ResolvedRabbitMQOptions) {
+    this.#options = options
+  }
+
+  /** A bus that only publishes needs no queue. */
+  async declareForPublishing(channel: AmqpChannel): Promise<void> {
+    const { names, exchangeType, durable, autoDelete } = this.#options
+    await channel.assertExchange(names.exchange, exchangeType, { durable, autoDelete })
+  }
+
+  /** @returns how many consumers the queue had. */
+  async declareForConsuming(channel: AmqpChannel): Promise<number> {
+    if (this.#options.enableDlq) await this.declareDeadLetters(channel)
+    await this.declareForPublishing(channel)
+    const { consumerCount } = await channel.assertQueue(this.#options.names.queue, this.#queueOptions())
+    return consumerCount
+  }
+
+  /**
+   * Always a classic queue: dead letters are read by taking and giving them back, which counts as a delivery, and a
+   * quorum queue of RabbitMQ 4 drops what was delivered twenty times.
+   */
+  async declareDeadLetters(channel: AmqpChannel): Promise<void> {
+    const { names, durable, dlqMessageTtlMs, dlqMaxLength } = this.#options
+    const { deadLetterExchange, deadLetterQueue, queue } = names
+    await channel.assertExchange(deadLetterExchange, 'direct', { durable, autoDelete: false })
+    await channel.assertQueue(deadLetterQueue, {
+      durable,
+      autoDelete: false,
+      arguments: {
+        ...(dlqMessageTtlMs === undefined ? {} : { 'x-message-ttl': dlqMessageTtlMs }),
+        ...(dlqMaxLength === undefined ? {} : { 'x-max-length': dlqMaxLength }),
+      },
+    })
+    await channel.bindQueue(deadLetterQueue, deadLetterExchange, queue)
+  }
+
+  #queueOptions(): AmqpQueueOptions {
+    const { names, durable, autoDelete, enableDlq, queueType } = this.#options
+    return {
+      durable,
+      autoDelete,
+      arguments: {
+        ...(queueType === 'quorum' ? { 'x-queue-type': 'quorum' } : {}),
+        ...(enableDlq
+          ? {
+              'x-dead-letter-exchange': names.deadLetterExchange,
+              'x-dead-letter-routing-key': names.queue,
+            }
+          : {}),
+      },
+    }
+  }
+}
