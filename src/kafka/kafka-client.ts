@@ -48,7 +48,7 @@ export interface KafkaWriter {
 
 /** Reads a response. */
 export interface KafkaReader {
-  readonly buffer: { subarray(start: number, end: number): Buffer }
+  readonly buffer: { slice(start: number, end: number): Buffer }
   position: number
   skip(count: number): unknown
   readInt16(): number

@@ -193,6 +193,7 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
       if (before?.leaders.length !== topic.leaders.length) isOther = true
     }
     if (isOther) this.#membership.rejoin()
+    this.#fetcher.follow()
   }
 
   async #subscription(): Promise<readonly { name: string; id: string; partitions: number }[]> {
@@ -278,7 +279,7 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
     if (this.#isPumping || this.#stopped.signal.aborted) return
     this.#isPumping = true
     const { intake, options } = this.#parts
-    const share = Math.max(1, Math.floor(options.maxInFlight / Math.max(1, this.#partitions.size)))
+    const share = Math.ceil(options.maxInFlight / Math.max(1, this.#partitions.size))
     for (const partition of this.#partitions.values()) {
       if (partition.deliver(intake, share, options.partitionWindow)) continue
       void this.#pumpWhenRoom()

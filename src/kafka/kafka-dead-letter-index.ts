@@ -1,4 +1,5 @@
 import { ConnectionError } from '../bus/errors.ts'
+import { wait } from '../bus/time.ts'
 import type { KafkaCluster } from './kafka-cluster.ts'
 import type { LetterRecord } from './kafka-dead-letters.ts'
 import { CODE, nameOf } from './kafka-errors.ts'
@@ -10,6 +11,8 @@ import type { KafkaTopic, KafkaTopicDirectory } from './kafka-topics.ts'
 
 /** Header of a record that says that the dead letter of that offset, in the same partition, is gone. */
 export const REMOVED_OFFSET = 'dlq_removed_offset'
+
+const TRY_AGAIN_MS = 50
 
 /** Where a dead letter stands. */
 export interface LetterPlace {
@@ -44,7 +47,7 @@ export class KafkaDeadLetterIndex {
   /** All dead letters there are now, oldest first. */
   async places(): Promise<readonly LetterPlace[]> {
     // One after the other: two readers of the same part would count it twice.
-    const reading = this.#reading.catch(() => undefined).then(() => this.#readNew())
+    const reading = this.#reading.catch(() => undefined).then(() => this.#patiently(() => this.#readNew()))
     this.#reading = reading
     await reading
     const places = [...this.#partitions.values()].flatMap(({ letters }) => [...letters.values()])
@@ -55,6 +58,10 @@ export class KafkaDeadLetterIndex {
 
   /** Reads dead letters, in the order asked for. */
   async read(places: readonly LetterPlace[]): Promise<readonly LetterRecord[]> {
+    return this.#patiently(() => this.#readPlaces(places))
+  }
+
+  async #readPlaces(places: readonly LetterPlace[]): Promise<readonly LetterRecord[]> {
     const topic = await this.#topic()
     if (topic === undefined) return []
     const found = new Map<LetterPlace, LetterRecord>()
@@ -71,6 +78,19 @@ export class KafkaDeadLetterIndex {
       }
     }
     return places.flatMap((place) => found.get(place) ?? [])
+  }
+
+  /** A topic that was just created has no leader for a moment, and a broker may be away for one. */
+  async #patiently<T>(action: () => Promise<T>): Promise<T> {
+    const deadline = AbortSignal.timeout(this.#parts.options.requestTimeoutMs)
+    for (;;) {
+      try {
+        return await action()
+      } catch (thrown) {
+        const mayHelp = thrown instanceof ConnectionError && thrown.retryable
+        if (!mayHelp || !(await wait(TRY_AGAIN_MS, deadline))) throw thrown
+      }
+    }
   }
 
   async #topic(): Promise<KafkaTopic | undefined> {

@@ -134,7 +134,7 @@ function parsePartition(reader: KafkaReader, topicId: string, answerCode: number
   reader.readInt32()
   // The compact form counts one more, so that 0 can be null.
   const size = Math.max(0, reader.readUnsignedVarInt() - 1)
-  const bytes = reader.buffer.subarray(reader.position, reader.position + size)
+  const bytes = reader.buffer.slice(reader.position, reader.position + size)
   reader.skip(size)
   reader.readTaggedFields()
   return {

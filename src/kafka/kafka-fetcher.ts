@@ -51,7 +51,7 @@ export class KafkaFetcher {
     this.#assignment += 1
     this.wake()
     for (const node of this.#loops.keys()) void this.#parts.cluster.cut(node, 'fetch')
-    this.#ensureLoops()
+    this.follow()
   }
 
   /** There may be room again. */
@@ -67,13 +67,15 @@ export class KafkaFetcher {
     await Promise.all(this.#loops.values())
   }
 
-  #ensureLoops(): void {
+  /** Sees to it that each broker that leads a partition is asked. */
+  follow(): void {
     if (this.#stopped.signal.aborted) return
     for (const partition of this.#parts.partitions()) {
       const leader = this.#leaderOf(partition)
       if (this.#loops.has(leader)) continue
       const loop = this.#run(leader).finally(() => {
         this.#loops.delete(leader)
+        this.follow()
       })
       this.#loops.set(leader, loop)
     }
@@ -150,6 +152,6 @@ export class KafkaFetcher {
     } catch (thrown) {
       if (failures > 3) this.#parts.onFailure(toError(thrown))
     }
-    this.#ensureLoops()
+    this.follow()
   }
 }

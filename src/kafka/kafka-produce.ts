@@ -98,7 +98,7 @@ function parseProduce(_id: number, _key: number, _version: number, reader: Kafka
 function readText(reader: KafkaReader): string {
   const length = reader.readUnsignedVarInt() - 1
   if (length < 0) return ''
-  const text = reader.buffer.subarray(reader.position, reader.position + length).toString('utf8')
+  const text = reader.buffer.slice(reader.position, reader.position + length).toString('utf8')
   reader.skip(length)
   return text
 }
