@@ -83,6 +83,22 @@ describe('registerEvent', () => {
     expect(defaultRegistry.get('registry.test')).toBe(Registered)
   })
 
+  it('does the same when it is called as a class decorator', () => {
+    class Decorated extends defineEvent<{ a: 1 }>()({ type: 'registry.decorated', aggregateType: 'Test' }) {}
+    // What a compiler passes for `@registerEvent class Decorated ...`; Node.js itself has no decorators yet.
+    const context: ClassDecoratorContext = {
+      kind: 'class',
+      name: 'Decorated',
+      metadata: {},
+      addInitializer: () => undefined,
+    }
+
+    const returned = registerEvent(Decorated, context)
+
+    expect(returned).toBe(Decorated)
+    expect(defaultRegistry.get('registry.decorated')).toBe(Decorated)
+  })
+
   it('is a no-op the second time', () => {
     registerEvent(Registered)
 
