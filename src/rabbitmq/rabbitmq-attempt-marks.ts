@@ -84,6 +84,6 @@ function declare(channel: AmqpChannel, queue: string) {
 
 function parseMark({ properties }: AmqpMessage): AttemptMark | undefined {
   const { attempts, settled_handlers: settled } = properties.headers ?? {}
-  if (typeof attempts !== 'number' || !Number.isSafeInteger(attempts) || attempts < 1) return undefined
+  if (typeof attempts !== 'number' || !Number.isSafeInteger(attempts) || attempts < 0) return undefined
   return { attempts, settledHandlers: (typeof settled === 'string' ? parseNames(settled) : undefined) ?? [] }
 }

@@ -1,4 +1,5 @@
-import type { AmqpChannel, AmqpMessage } from './rabbitmq-client.ts'
+import type { AmqpChannel } from './rabbitmq-client.ts'
+import { publishNote, takeNotes } from './rabbitmq-notes.ts'
 import type { HeadersMatch, ResolvedRabbitMQOptions } from './rabbitmq-options.ts'
 
 /** What makes messages of the exchange go to the queue. */
@@ -135,15 +136,9 @@ export class RabbitMQBindings {
 }
 
 async function readRecord(channel: AmqpChannel, queue: string, count: number) {
-  const recorded = new Map<string, RabbitMQBinding>()
-  const messages: AmqpMessage[] = []
-  for (let read = 0; read < count; read += 1) {
-    const message = await channel.get(queue)
-    if (message === false) break
-    messages.push(message)
-    for (const binding of parseRecord(message.content)) recorded.set(idOf(binding), binding)
-  }
-  return { recorded, messages }
+  const messages = await takeNotes(channel, queue, count)
+  const bindings = messages.flatMap((message) => parseRecord(message.content))
+  return { recorded: new Map(bindings.map((binding) => [idOf(binding), binding] as const)), messages }
 }
 
 function writeRecord(
@@ -151,11 +146,7 @@ function writeRecord(
   queue: string,
   bindings: ReadonlyMap<string, RabbitMQBinding>,
 ): Promise<void> {
-  const content = Buffer.from(JSON.stringify([...bindings.values()]))
-  const { promise, resolve, reject } = Promise.withResolvers<void>()
-  const options = { contentType: 'application/json', deliveryMode: 2, mandatory: false }
-  channel.publish('', queue, content, options, (error) => (error === null ? resolve() : reject(error)))
-  return promise
+  return publishNote(channel, queue, JSON.stringify([...bindings.values()]))
 }
 
 /** Anybody may write to the queue; what is no list of bindings is none. */

@@ -9,6 +9,7 @@ import { type ConnectionSession, onOwnChannel, type RabbitMQConnection } from '.
 import { deadLetterOf } from './rabbitmq-dead-letter-wire.ts'
 import { type DeliveryKeeper, isRedelivered, RabbitMQDelivery } from './rabbitmq-delivery.ts'
 import { isNotFound } from './rabbitmq-errors.ts'
+import { registerGroup } from './rabbitmq-groups.ts'
 import type { ResolvedRabbitMQOptions } from './rabbitmq-options.ts'
 import type { RabbitMQPublisher } from './rabbitmq-publisher.ts'
 import { SettledMessages } from './rabbitmq-settled-messages.ts'
@@ -41,6 +42,8 @@ export class RabbitMQConsumption implements Consumption, ConnectionSession, Deli
   readonly #marks: RabbitMQAttemptMarks
   readonly #settled = new SettledMessages()
   readonly #housekeeping = new Set<Promise<unknown>>()
+  /** What is being handled. */
+  readonly #begun = new Set<RabbitMQDelivery>()
   /** What has arrived and waits, in order, for room or for its mark. */
   #arrivals: Arrival[] = []
   #isForwarding = false
@@ -102,6 +105,7 @@ export class RabbitMQConsumption implements Consumption, ConnectionSession, Deli
   closed(_error: ConnectionError): void {
     this.#channel = undefined
     this.#acks?.close()
+    this.#begun.clear()
     this.#arrivals = []
   }
 
@@ -116,16 +120,18 @@ export class RabbitMQConsumption implements Consumption, ConnectionSession, Deli
   async release(signal: AbortSignal): Promise<void> {
     this.#isStopped = true
     clearInterval(this.#topologyTimer)
-    const channel = this.#channel
-    this.#channel = undefined
-    this.#acks?.flush()
-    this.#acks?.close()
-    // Its answer says that the acknowledgments were read; the rest goes back to the queue.
-    const done = Promise.allSettled([channel?.close(), ...this.#housekeeping])
     const late = Promise.withResolvers<void>()
     signal.addEventListener('abort', () => late.resolve(), { once: true })
-    await Promise.race([done, late.promise])
+    await Promise.race([this.#giveBack(), late.promise])
     await this.#connection.close(signal)
+  }
+
+  began(delivery: RabbitMQDelivery): void {
+    this.#begun.add(delivery)
+  }
+
+  settled(delivery: RabbitMQDelivery): void {
+    this.#begun.delete(delivery)
   }
 
   mark(message: AmqpMessage, mark: AttemptMark): Promise<void> {
@@ -156,15 +162,28 @@ export class RabbitMQConsumption implements Consumption, ConnectionSession, Deli
     }
   }
 
+  async #giveBack(): Promise<void> {
+    const channel = this.#channel
+    this.#channel = undefined
+    this.#acks?.flush()
+    const brokenOff = this.#acks?.isOpen === true ? [...this.#begun] : []
+    this.#acks?.close()
+    // Before somebody else gets them.
+    await Promise.allSettled(brokenOff.map((delivery) => delivery.forgetAttempt()))
+    // Its answer says that the acknowledgments were read; the rest goes back to the queue.
+    await Promise.allSettled([channel?.close(), ...this.#housekeeping])
+  }
+
   get #consumerTag(): string {
     return `${this.#parts.options.consumerName.slice(0, 60)}-${this.#epoch}`
   }
 
   async #declare(connection: AmqpConnection): Promise<void> {
-    const { topology, bindings } = this.#parts
+    const { topology, bindings, options } = this.#parts
     await onOwnChannel(connection, async (channel) => {
       const others = await topology.declareForConsuming(channel)
       await bindings.start(channel, others === 0)
+      if (options.enableDlq) await registerGroup(channel, options)
     })
   }
 

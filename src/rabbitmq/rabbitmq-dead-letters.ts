@@ -1,152 +1,121 @@
 import type { DeadLetterPage, DeadLetterStore, StoredDeadLetter } from '../bus/transport.ts'
-import type { AmqpChannel, AmqpMessage } from './rabbitmq-client.ts'
-import { letterIdOf, readLetter, replayOf } from './rabbitmq-dead-letter-wire.ts'
-import { isNotFound } from './rabbitmq-errors.ts'
-import type { RabbitMQNames } from './rabbitmq-options.ts'
+import type { AmqpChannel } from './rabbitmq-client.ts'
+import { type PageStart, RabbitMQDeadLetterQueue } from './rabbitmq-dead-letter-queue.ts'
+import { readGroups } from './rabbitmq-groups.ts'
+import { namesOf, type ResolvedRabbitMQOptions } from './rabbitmq-options.ts'
 import type { RabbitMQPublisher } from './rabbitmq-publisher.ts'
 
 export interface DeadLettersParts {
-  readonly names: RabbitMQNames
+  readonly options: ResolvedRabbitMQOptions
   readonly publisher: RabbitMQPublisher
   readonly withChannel: <T>(work: (channel: AmqpChannel) => Promise<T>) => Promise<T>
 }
 
+interface Cursor extends PageStart {
+  readonly group: string
+}
+
 /**
- * The dead letter queue of one group. AMQP can only take messages from a queue: they are taken on a channel of their
- * own, without acknowledging them, and go back to their places when it closes. While one reads, another reader (and
- * `count`) sees what is left, so that reads of one bus wait for each other.
+ * The dead letters of all groups on the exchange, group by group, each oldest first. An id is `{group}/{message id}`;
+ * a message id alone means one of this bus's own group. Of letters with the same id the oldest is meant.
  */
 export class RabbitMQDeadLetters implements DeadLetterStore {
+  /** Those of this bus's group. */
+  readonly own: RabbitMQDeadLetterQueue
   readonly #parts: DeadLettersParts
-  #last: Promise<unknown> = Promise.resolve()
+  readonly #queues = new Map<string, RabbitMQDeadLetterQueue>()
 
   constructor(parts: DeadLettersParts) {
     this.#parts = parts
+    this.own = this.#queueOf(parts.options.consumerGroup)
   }
 
-  list(limit: number, cursor: string | undefined): Promise<DeadLetterPage> {
-    return this.#alone(async (channel) => {
-      const start = cursor === undefined ? undefined : parseCursor(cursor)
-      const letters: StoredDeadLetter[] = []
-      let position = 0
-      let isPast = start === undefined
-      for await (const message of this.#scan(channel)) {
-        position += 1
-        if (letters.length === limit) {
-          return { letters, cursor: writeCursor(position - 1, letters.at(-1)?.id ?? '') }
-        }
-        if (isPast) letters.push(readLetter(this.#parts.names, letterIdOf(message), message))
-        // Where the letter that the last page ended with is gone, its place counts.
-        else isPast = letterIdOf(message) === start?.id || position === start?.position
+  async list(limit: number, cursor: string | undefined): Promise<DeadLetterPage> {
+    const start = cursor === undefined ? undefined : parseCursor(cursor)
+    const letters: StoredDeadLetter[] = []
+    let end: Cursor = start ?? { group: '', position: 0, id: '' }
+    for (const group of await this.#groups()) {
+      if (start !== undefined && group < start.group) continue
+      const from = group === start?.group ? start : undefined
+      // One more than asked for tells whether there is another page.
+      const found = await this.#queueOf(group).list(limit - letters.length + 1, from)
+      for (const letter of found) {
+        if (letters.length === limit) return { letters, cursor: JSON.stringify(end) }
+        letters.push({ ...letter, id: `${group}/${letter.id}` })
+        const position = (end.group === group ? end.position : 0) + 1
+        end = { group, position, id: letter.id }
       }
-      return { letters, cursor: undefined }
-    }, NO_PAGE)
+    }
+    return { letters, cursor: undefined }
   }
 
-  get(id: string): Promise<StoredDeadLetter | undefined> {
-    return this.#alone(async (channel) => {
-      const message = await this.#find(channel, id)
-      return message === undefined ? undefined : readLetter(this.#parts.names, id, message)
-    }, undefined)
+  async get(id: string): Promise<StoredDeadLetter | undefined> {
+    const { queue, messageId, group } = await this.#locate(id)
+    const letter = await queue.get(messageId)
+    return letter === undefined ? undefined : { ...letter, id: `${group}/${letter.id}` }
   }
 
-  /** The messages as they are, oldest first. */
-  raw(limit: number): Promise<readonly AmqpMessage[]> {
-    return this.#alone(async (channel) => {
-      const messages: AmqpMessage[] = []
-      if (limit < 1) return messages
-      for await (const message of this.#scan(channel)) {
-        if (messages.push(message) === limit) break
-      }
-      return messages
-    }, [])
+  async count(): Promise<number> {
+    let count = 0
+    for (const group of await this.#groups()) count += await this.#queueOf(group).count()
+    return count
   }
 
-  count(): Promise<number> {
-    return this.#alone(async (channel) => {
-      const { messageCount } = await channel.checkQueue(this.#parts.names.deadLetterQueue)
-      return messageCount
-    }, 0)
+  async replay(id: string): Promise<boolean> {
+    const { queue, messageId } = await this.#locate(id)
+    return queue.replay(messageId)
   }
 
-  /** Removes all. @returns how many there were. */
-  purge(): Promise<number> {
-    return this.#alone(async (channel) => {
-      const { messageCount } = await channel.purgeQueue(this.#parts.names.deadLetterQueue)
-      return messageCount
-    }, 0)
+  async remove(ids: readonly string[]): Promise<number> {
+    const byQueue = new Map<RabbitMQDeadLetterQueue, string[]>()
+    const groups = await this.#groups()
+    for (const id of ids) {
+      const { queue, messageId } = this.#locateAmong(groups, id)
+      byQueue.set(queue, [...(byQueue.get(queue) ?? []), messageId])
+    }
+    let removed = 0
+    for (const [queue, messageIds] of byQueue) removed += await queue.remove(messageIds)
+    return removed
   }
 
-  /** To the queue itself, through the default exchange: no other group gets a copy. */
-  replay(id: string): Promise<boolean> {
-    const { names, publisher } = this.#parts
-    return this.#alone(async (channel) => {
-      const message = await this.#find(channel, id)
-      if (message === undefined) return false
-      await publisher.publishRaw(replayOf(names, message))
-      channel.ack(message)
-      return true
-    }, false)
+  async #locate(id: string) {
+    return this.#locateAmong(await this.#groups(), id)
   }
 
-  remove(ids: readonly string[]): Promise<number> {
-    const wanted = new Map<string, number>()
-    for (const id of ids) wanted.set(id, (wanted.get(id) ?? 0) + 1)
-    return this.#alone(async (channel) => {
-      let removed = 0
-      for await (const message of this.#scan(channel)) {
-        const id = letterIdOf(message)
-        const left = wanted.get(id) ?? 0
-        if (left === 0) continue
-        wanted.set(id, left - 1)
-        channel.ack(message)
-        removed += 1
-        if (removed === ids.length) break
-      }
-      return removed
-    }, 0)
+  #locateAmong(groups: readonly string[], id: string) {
+    const own = this.#parts.options.consumerGroup
+    // Of groups that begin alike the longest name is meant.
+    const named = groups.filter((group) => id.startsWith(`${group}/`)).toSorted((a, b) => b.length - a.length)
+    const [group] = named
+    if (group === undefined) return { queue: this.own, group: own, messageId: id }
+    return { queue: this.#queueOf(group), group, messageId: id.slice(group.length + 1) }
   }
 
-  async #find(channel: AmqpChannel, id: string): Promise<AmqpMessage | undefined> {
-    for await (const message of this.#scan(channel)) if (letterIdOf(message) === id) return message
+  async #groups(): Promise<readonly string[]> {
+    const { options, withChannel } = this.#parts
+    const known = await withChannel((channel) => readGroups(channel, options))
+    return [...new Set([...known, options.consumerGroup])].toSorted()
+  }
+
+  #queueOf(group: string): RabbitMQDeadLetterQueue {
+    const { options, publisher, withChannel } = this.#parts
+    const known = this.#queues.get(group)
+    if (known !== undefined) return known
+    const queue = new RabbitMQDeadLetterQueue({ names: namesOf(options, group), publisher, withChannel })
+    this.#queues.set(group, queue)
+    return queue
+  }
+}
+
+/** A cursor that is none of ours begins at the beginning. */
+function parseCursor(text: string): Cursor | undefined {
+  try {
+    const value: unknown = JSON.parse(text)
+    if (typeof value !== 'object' || value === null) return undefined
+    const { group, position, id }: { group?: unknown; position?: unknown; id?: unknown } = value
+    const isCursor = typeof group === 'string' && typeof position === 'number' && typeof id === 'string'
+    return isCursor ? { group, position, id } : undefined
+  } catch {
     return undefined
   }
-
-  /** What was in the queue at the start, oldest first: what is added meanwhile is not waited for. */
-  async *#scan(channel: AmqpChannel): AsyncGenerator<AmqpMessage, void> {
-    const { deadLetterQueue } = this.#parts.names
-    const { messageCount } = await channel.checkQueue(deadLetterQueue)
-    for (let read = 0; read < messageCount; read += 1) {
-      const message = await channel.get(deadLetterQueue)
-      if (message === false) return
-      yield message
-    }
-  }
-
-  /** Waits for the operation before. @param absent - the answer where the queue does not exist yet. */
-  #alone<T>(work: (channel: AmqpChannel) => Promise<T>, absent: T): Promise<T> {
-    const run = this.#last.then(() => this.#onChannel(work, absent))
-    this.#last = run.catch(() => undefined)
-    return run
-  }
-
-  async #onChannel<T>(work: (channel: AmqpChannel) => Promise<T>, absent: T): Promise<T> {
-    try {
-      return await this.#parts.withChannel(work)
-    } catch (error) {
-      if (isNotFound(error)) return absent
-      throw error
-    }
-  }
-}
-
-const NO_PAGE: DeadLetterPage = { letters: [], cursor: undefined }
-
-function writeCursor(position: number, id: string): string {
-  return `${position}:${id}`
-}
-
-function parseCursor(cursor: string): { readonly position: number; readonly id: string } {
-  const separator = cursor.indexOf(':')
-  return { position: Number(cursor.slice(0, separator)), id: cursor.slice(separator + 1) }
 }

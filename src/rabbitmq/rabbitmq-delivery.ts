@@ -6,6 +6,8 @@ import { toIncoming } from './rabbitmq-wire.ts'
 
 /** What a delivery needs of its consumption. */
 export interface DeliveryKeeper {
+  began(delivery: RabbitMQDelivery): void
+  settled(delivery: RabbitMQDelivery): void
   /** Resolves when the mark is safe. */
   mark(message: AmqpMessage, mark: AttemptMark): Promise<void>
   unmark(message: AmqpMessage): void
@@ -27,6 +29,8 @@ export class RabbitMQDelivery implements Delivery {
   readonly #acks: RabbitMQAcks
   readonly #keeper: DeliveryKeeper
   #isMarked: boolean
+  #attempt: number
+  #settledNow: readonly string[]
 
   /** @param mark - of the attempts before; undefined where there were none, or none was noted. */
   constructor(
@@ -44,14 +48,19 @@ export class RabbitMQDelivery implements Delivery {
     this.#keeper = keeper
     const wasHere = isRedelivered(raw)
     // Whoever had it may have begun one attempt, which is noted nowhere.
-    this.deliveryCount = wasHere ? Math.max(1, mark?.attempts ?? 1) + 1 : 1
+    this.deliveryCount = wasHere ? (mark?.attempts ?? 1) + 1 : 1
     this.settledHandlers = mark?.settledHandlers ?? []
     this.#isMarked = wasHere
+    this.#attempt = this.deliveryCount
+    this.#settledNow = this.settledHandlers
   }
 
   begin(): boolean {
     if (!this.#acks.isOpen) return false
-    if (!isRedelivered(this.#raw) || !this.#keeper.wasSettled(this.#raw)) return true
+    if (!isRedelivered(this.#raw) || !this.#keeper.wasSettled(this.#raw)) {
+      this.#keeper.began(this)
+      return true
+    }
     this.ack()
     return false
   }
@@ -59,11 +68,20 @@ export class RabbitMQDelivery implements Delivery {
   async beginAttempt(attempt: number, settledHandlers: readonly string[]): Promise<boolean> {
     if (!this.#acks.isOpen) return false
     this.#isMarked = true
+    this.#attempt = attempt
+    this.#settledNow = settledHandlers
     await this.#keeper.mark(this.#raw, { attempts: attempt, settledHandlers })
     return this.#acks.isOpen
   }
 
+  /** Notes that the attempt under way was broken off and does not count. */
+  async forgetAttempt(): Promise<void> {
+    const mark = { attempts: this.#attempt - 1, settledHandlers: this.#settledNow }
+    await this.#keeper.mark(this.#raw, mark)
+  }
+
   ack(): void {
+    this.#keeper.settled(this)
     if (!this.#acks.isOpen) {
       this.#keeper.rememberSettled(this.#raw)
       return

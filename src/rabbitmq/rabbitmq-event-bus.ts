@@ -111,12 +111,13 @@ export class RabbitMQEventBus extends BrokerEventBus<RabbitMQTransport> {
   async getDlqMessages(options: { readonly limit?: number } = {}): Promise<readonly RabbitMQDlqMessage[]> {
     const { limit } = resolveOptions('getDlqMessages', options, { limit: 100 }, { limit: positiveInteger })
     await this.connect()
-    return (await this.transport.deadLetters.raw(limit)).map(describeDlqMessage)
+    return (await this.transport.deadLetters.own.raw(limit)).map(describeDlqMessage)
   }
 
   /** How many dead letters the group has. */
   async getDlqMessageCount(): Promise<number> {
-    return this.deadLetters.count()
+    await this.connect()
+    return this.transport.deadLetters.own.count()
   }
 
   /** As `deadLetters.replay`. @returns false when there is none of that id. */
@@ -127,7 +128,7 @@ export class RabbitMQEventBus extends BrokerEventBus<RabbitMQTransport> {
   /** Removes all dead letters of the group, for good. @returns how many there were. */
   async purgeDlq(): Promise<number> {
     await this.connect()
-    return this.transport.deadLetters.purge()
+    return this.transport.deadLetters.own.purge()
   }
 
   /** How the bus fares now, without asking the broker. */

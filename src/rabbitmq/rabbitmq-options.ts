@@ -183,6 +183,8 @@ export interface RabbitMQNames {
   readonly deadLetterQueue: string
   /** Keeps which bindings the group has set; see `RabbitMQBindings`. */
   readonly bindingsQueue: string
+  /** Keeps which groups have dead letter queues; see `RabbitMQGroups`. */
+  readonly groupsQueue: string
 }
 
 /** The options, complete: with a consumer name, the names on the broker, and where to connect. */
@@ -197,7 +199,7 @@ export interface ResolvedRabbitMQOptions extends Readonly<typeof defaults> {
 /** @throws ConfigError with every fault. */
 export function resolveRabbitMQOptions(given: RabbitMQEventBusOptions): ResolvedRabbitMQOptions {
   const options = resolveOptions('RabbitMQEventBus', given, defaults, rules)
-  const names = namesOf(options)
+  const names = namesOf(options, options.consumerGroup)
   const faults = contradictions(options, names)
   if (faults.length > 0) throw new ConfigError('RabbitMQEventBus', faults)
   const { rabbitmqUrl } = options
@@ -212,14 +214,20 @@ export function resolveRabbitMQOptions(given: RabbitMQEventBusOptions): Resolved
   })
 }
 
-function namesOf(options: Readonly<typeof defaults>): RabbitMQNames {
-  const queue = `${options.exchangeName}.${options.consumerGroup}`
+/** The names of a group. */
+export function namesOf(
+  { exchangeName, dlqExchangeSuffix }: Pick<typeof defaults, 'exchangeName' | 'dlqExchangeSuffix'>,
+  group: string,
+): RabbitMQNames {
+  const queue = `${exchangeName}.${group}`
+  const deadLetterExchange = `${exchangeName}${dlqExchangeSuffix}`
   return {
-    exchange: options.exchangeName,
+    exchange: exchangeName,
     queue,
-    deadLetterExchange: `${options.exchangeName}${options.dlqExchangeSuffix}`,
+    deadLetterExchange,
     deadLetterQueue: `${queue}.dlq`,
     bindingsQueue: `${queue}.bindings`,
+    groupsQueue: `${deadLetterExchange}.groups`,
   }
 }
 

@@ -43,18 +43,15 @@ export class RabbitMQTopology {
   }
 
   #queueOptions(): AmqpQueueOptions {
-    const { names, durable, autoDelete, enableDlq, queueType } = this.#options
+    const { names, durable, autoDelete, queueType } = this.#options
     return {
       durable,
       autoDelete,
+      // The same with and without dead letters, so that enableDlq can be changed on a queue that exists.
       arguments: {
         ...(queueType === 'quorum' ? { 'x-queue-type': 'quorum' } : {}),
-        ...(enableDlq
-          ? {
-              'x-dead-letter-exchange': names.deadLetterExchange,
-              'x-dead-letter-routing-key': names.queue,
-            }
-          : {}),
+        'x-dead-letter-exchange': names.deadLetterExchange,
+        'x-dead-letter-routing-key': names.queue,
       },
     }
   }

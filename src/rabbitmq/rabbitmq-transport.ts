@@ -80,7 +80,7 @@ export class RabbitMQTransport implements Transport {
     })
     this.#connection = this.#connect('publisher', this.#publisher)
     this.deadLetters = new RabbitMQDeadLetters({
-      names: options.names,
+      options,
       publisher: this.#publisher,
       withChannel: (work) => this.#connection.withChannel(work),
     })
