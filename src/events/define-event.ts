@@ -64,7 +64,7 @@ export interface EventDefinitionWithSchema<S extends StandardSchemaV1> extends E
   /**
    * Accept input fields that the schema does not return. Needed only for schemas that rename fields; without
    * it a misspelt field is refused, unless the schema itself passes unknown fields on (ArkType does without
-   * `'+': 'reject'`). Unknown fields on the wire are always dropped, so that producers may add some.
+   * `'+': 'reject'`). Unknown fields on the wire are never refused, so that producers may add some.
    */
   readonly allowUnknownFields?: boolean
 }
