@@ -1,0 +1,71 @@
+import { connect } from 'amqplib'
+import { afterAll, describe, it } from 'vitest'
+import { RabbitMQEventBus } from '../../src/rabbitmq/index.ts'
+import { type CreateBusOptions, describeEventBus } from '../../src/testing/index.ts'
+import { launchBroker } from '../brokers/launch-broker.ts'
+import { TcpProxy } from '../support/tcp-proxy.ts'
+
+/** Runs the conformance suite over one type of queue, on a RabbitMQ that it stops, kills and starts again. */
+export async function describeRabbitMQ(queueType: 'classic' | 'quorum'): Promise<void> {
+  const rabbitmq = await launchBroker('rabbitmq')
+  const proxies = new Map<unknown, TcpProxy>()
+
+  afterAll(async () => {
+    for (const proxy of proxies.values()) proxy.close()
+    await rabbitmq.dispose()
+  })
+
+  async function create({ scope, ...options }: CreateBusOptions): Promise<RabbitMQEventBus> {
+    const proxy = await TcpProxy.start({ host: '127.0.0.1', port: rabbitmq.port })
+    const bus = new RabbitMQEventBus({
+      ...options,
+      rabbitmqUrl: `amqp://guest:guest@127.0.0.1:${proxy.port}/`,
+      exchangeName: scope,
+      queueType,
+      prefetchCount: 100,
+      // So that the broker soon knows of a consumer that vanished.
+      heartbeatMs: 1000,
+    })
+    proxies.set(bus, proxy)
+    return bus
+  }
+
+  describeEventBus(`rabbitmq, ${queueType} queues`, {
+    runner: { describe, it },
+    create,
+    lacks: { history: 'a queue gets what is published after its group first consumed' },
+    faults: {
+      publishRaw: (scope, { headers: { event_id, ...headers }, body }) =>
+        onChannel(rabbitmq.url, async (channel) => {
+          const routingKey = `${headers['aggregate_type'] ?? ''}.${headers['event_type'] ?? ''}`
+          const id = event_id === undefined ? {} : { messageId: event_id }
+          channel.publish(scope, routingKey, Buffer.from(body), { ...id, headers })
+          await channel.waitForConfirms()
+        }),
+      loseTopology: (scope, group) =>
+        onChannel(rabbitmq.url, async (channel) => {
+          await channel.deleteQueue(`${scope}.${group}`)
+        }),
+      cutConnections: () => {
+        for (const proxy of proxies.values()) proxy.cut()
+      },
+      stopBroker: () => rabbitmq.kill(),
+      startBroker: () => rabbitmq.start(),
+      crash: (bus) => proxies.get(bus)?.freeze(),
+      idleLimitMs: 3500,
+    },
+    // A RabbitMQ that was killed takes its time with the queues of all tests before.
+    waitMs: 25_000,
+  })
+}
+
+type Channel = Awaited<ReturnType<Awaited<ReturnType<typeof connect>>['createConfirmChannel']>>
+
+async function onChannel(url: string, work: (channel: Channel) => Promise<void>): Promise<void> {
+  const connection = await connect(url)
+  try {
+    await work(await connection.createConfirmChannel())
+  } finally {
+    await connection.close()
+  }
+}

@@ -1,0 +1,3 @@
+import { describeRabbitMQ } from './conformance.ts'
+
+await describeRabbitMQ('quorum')
