@@ -38,26 +38,29 @@ export class RabbitMQBindings {
     this.#removed.set(idOf(binding), binding)
   }
 
-  /** Makes the broker's bindings those that are wanted. @param isAlone - that nobody else consumes from the queue. */
-  async start(channel: AmqpChannel, isAlone: boolean): Promise<void> {
+  /** Makes all bindings that are wanted. */
+  async start(channel: AmqpChannel): Promise<void> {
     const wanted = this.#wanted()
     for (const binding of wanted.values()) await this.#bind(channel, binding)
-    const recorded = await this.#exchangeRecord(channel, wanted, isAlone)
-    if (isAlone) await this.#unbindOthers(channel, recorded, wanted)
     await this.#unbindRemoved(channel)
     this.#applied = wanted
   }
 
+  /**
+   * Writes down what is bound, and takes off what was bound before and is not wanted now, if nobody else consumes.
+   * On a connection that may be blocked for publishing, so nothing waits for it.
+   */
+  async record(channel: AmqpChannel, isAlone: boolean): Promise<void> {
+    const wanted = this.#applied
+    const recorded = await this.#exchangeRecord(channel, wanted, isAlone)
+    if (isAlone) await this.#unbindOthers(channel, recorded, wanted)
+  }
+
   /** Follows what has changed since. @param isAlone - that nobody else consumes from the queue. */
   async update(channel: AmqpChannel, isAlone: boolean): Promise<void> {
-    const wanted = this.#wanted()
     const applied = this.#applied
-    this.#applied = wanted
-    const isNew = [...wanted].filter(([id]) => !applied.has(id))
-    for (const [, binding] of isNew) await this.#bind(channel, binding)
-    if (isNew.length > 0) await this.#exchangeRecord(channel, wanted, false)
-    if (isAlone) await this.#unbindOthers(channel, applied, wanted)
-    await this.#unbindRemoved(channel)
+    await this.start(channel)
+    if (isAlone) await this.#unbindOthers(channel, applied, this.#applied)
   }
 
   /** Binds again what somebody may have taken off, or what went with an exchange that was deleted. */

@@ -1,5 +1,6 @@
 import type { ConnectionError } from '../bus/errors.ts'
 import type { BusNotice } from '../bus/notices.ts'
+import { whenSettled } from '../bus/time.ts'
 import type { Consumption, DeadLetterReason, Intake } from '../bus/transport.ts'
 import { RabbitMQAcks, type UnackedDelivery } from './rabbitmq-acks.ts'
 import { type AttemptMark, RabbitMQAttemptMarks } from './rabbitmq-attempt-marks.ts'
@@ -24,10 +25,15 @@ export interface ConsumptionParts {
   /** Makes the connection that the consumption lives on. */
   readonly connect: (session: ConnectionSession) => RabbitMQConnection
   readonly notify: (notice: BusNotice) => void
+  /** For what has to publish: on the consumer's connection it would block the acknowledgments too. */
+  readonly withPublisherChannel: <T>(work: (channel: AmqpChannel) => Promise<T>) => Promise<T>
 }
 
 /** How often it is made sure that the exchange is there and the queue bound to it, in milliseconds: nobody tells. */
 const TOPOLOGY_CHECK_MS = 5000
+
+/** How long a consumer waits for its notes to be written before it starts, in milliseconds. */
+const WRITE_DOWN_MS = 1000
 
 interface Arrival {
   readonly message: AmqpMessage
@@ -72,10 +78,12 @@ export class RabbitMQConsumption implements Consumption, ConnectionSession, Deli
   /** Follows a change of the bindings. */
   async updateBindings(): Promise<void> {
     const { bindings, options } = this.#parts
-    await this.#connection.withChannel(async (channel) => {
+    const isAlone = await this.#connection.withChannel(async (channel) => {
       const { consumerCount } = await channel.checkQueue(options.names.queue)
       await bindings.update(channel, consumerCount <= 1)
+      return consumerCount <= 1
     })
+    await this.#writeDown(isAlone)
   }
 
   async open(connection: AmqpConnection): Promise<void> {
@@ -179,12 +187,26 @@ export class RabbitMQConsumption implements Consumption, ConnectionSession, Deli
   }
 
   async #declare(connection: AmqpConnection): Promise<void> {
-    const { topology, bindings, options } = this.#parts
-    await onOwnChannel(connection, async (channel) => {
-      const others = await topology.declareForConsuming(channel)
-      await bindings.start(channel, others === 0)
+    const { topology, bindings } = this.#parts
+    const others = await onOwnChannel(connection, async (channel) => {
+      const consumers = await topology.declareForConsuming(channel)
+      await bindings.start(channel)
+      return consumers
+    })
+    await this.#writeDown(others === 0)
+  }
+
+  /** Notes for others and for later, which consuming does not depend on, and waits for in fair weather only. */
+  async #writeDown(isAlone: boolean): Promise<void> {
+    const { bindings, options, withPublisherChannel } = this.#parts
+    const written = withPublisherChannel(async (channel) => {
+      await bindings.record(channel, isAlone)
       if (options.enableDlq) await registerGroup(channel, options)
     })
+    await whenSettled(
+      written.catch(() => undefined),
+      WRITE_DOWN_MS,
+    )
   }
 
   async #consume(channel: AmqpChannel, acks: RabbitMQAcks): Promise<void> {
@@ -257,7 +279,7 @@ export class RabbitMQConsumption implements Consumption, ConnectionSession, Deli
       })
       await this.#connection.withChannel(async (own) => {
         await this.#parts.topology.declareForConsuming(own)
-        await this.#parts.bindings.start(own, false)
+        await this.#parts.bindings.start(own)
       })
       this.#epoch += 1
       await this.#consume(channel, acks)

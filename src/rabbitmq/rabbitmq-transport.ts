@@ -113,6 +113,7 @@ export class RabbitMQTransport implements Transport {
       intake,
       connect: (session) => this.#connect('consumer', session),
       notify: (notice) => this.#host.notify(notice),
+      withPublisherChannel: (work) => this.#connection.withChannel(work),
     })
     try {
       await consumption.start()

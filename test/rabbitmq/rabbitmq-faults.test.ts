@@ -1,0 +1,257 @@
+import { describe, expect, inject, it, onTestFinished } from 'vitest'
+import { type DomainEvent, PublishError } from '../../src/index.ts'
+import { MessageRefusedError } from '../../src/rabbitmq/index.ts'
+import { launchBroker } from '../brokers/launch-broker.ts'
+import { OrderCreated, orderCreated } from '../support/order-events.ts'
+import { RecordingLogger } from '../support/recording-logger.ts'
+import { TcpProxy } from '../support/tcp-proxy.ts'
+import {
+  consume,
+  createBus,
+  freshName,
+  hasQueue,
+  noticesOf,
+  plainChannel,
+  recorder,
+  until,
+} from './rabbitmq-scene.ts'
+
+const broker = async (...config: string[]) => {
+  const launched = await launchBroker('rabbitmq', { config })
+  onTestFinished(() => launched.dispose())
+  return launched
+}
+
+describe('connecting', () => {
+  it.each([
+    ['a wrong password', (url: URL) => (url.password = 'hunter2'), 'credentials'],
+    ['a wrong user', (url: URL) => (url.username = 'nobody'), 'credentials'],
+    ['a wrong virtual host', (url: URL) => (url.pathname = '/nowhere'), 'virtual host'],
+  ])('fails at once with %s, and does not try again', async (_what, change, words) => {
+    const url = new URL(inject('rabbitmqUrl'))
+    change(url)
+    const logger = new RecordingLogger()
+    const bus = createBus({ rabbitmqUrl: url.href, logger })
+    const error = await bus.connect().catch((thrown: unknown) => thrown)
+    expect(error).toMatchObject({ code: 'AUTHENTICATION_FAILED', retryable: false })
+    expect(String(error)).toContain(words)
+    const published = await bus.publish([orderCreated()]).catch((thrown: unknown) => thrown)
+    expect(published).toBeInstanceOf(PublishError)
+    bus.startConsumingInBackground()
+    await expect(bus.whenConsuming()).rejects.toMatchObject({ code: 'AUTHENTICATION_FAILED' })
+    expect(logger.lines.filter(({ level }) => level === 'error')).toHaveLength(1)
+    expect(JSON.stringify([String(error), String(published), logger.lines.map(String)])).not.toContain(
+      'hunter2',
+    )
+  })
+
+  it('tries the other nodes of a cluster', async () => {
+    const bus = createBus({ rabbitmqUrl: ['amqp://guest:guest@127.0.0.1:1/', inject('rabbitmqUrl')] })
+    await bus.publish([orderCreated()])
+    expect(bus.isConnected).toBe(true)
+  })
+
+  it('gives up on a broker that does not answer within connectTimeoutMs', async () => {
+    const proxy = await TcpProxy.start({
+      host: '127.0.0.1',
+      port: Number(new URL(inject('rabbitmqUrl')).port),
+    })
+    onTestFinished(() => proxy.close())
+    proxy.freeze()
+    const bus = createBus({ rabbitmqUrl: `amqp://127.0.0.1:${proxy.port}`, connectTimeoutMs: 200 })
+    const start = performance.now()
+    await expect(bus.connect()).rejects.toMatchObject({ code: 'CONNECTION_FAILED', retryable: true })
+    expect(performance.now() - start).toBeLessThan(1500)
+  })
+
+  it('notices by heartbeats that nothing comes any more, and connects again', async () => {
+    const proxy = await TcpProxy.start({
+      host: '127.0.0.1',
+      port: Number(new URL(inject('rabbitmqUrl')).port),
+    })
+    onTestFinished(() => proxy.close())
+    const bus = createBus({
+      rabbitmqUrl: `amqp://127.0.0.1:${proxy.port}`,
+      heartbeatMs: 1000,
+      reconnectDelayMs: 100,
+      maxReconnectDelayMs: 200,
+      connectTimeoutMs: 500,
+    })
+    const notices = noticesOf(bus)
+    await consume(bus)
+    proxy.freeze()
+    await until('the loss', () => notices.some(({ type }) => type === 'connectionLost'), 5000)
+    expect(bus.getHealth()).toMatchObject({ healthy: false, isConnected: false })
+  })
+})
+
+describe('while it runs', () => {
+  it('declares an exchange again that was deleted, and binds its queue to it', async () => {
+    const exchangeName = freshName()
+    const bus = createBus({ exchangeName })
+    const notices = noticesOf(bus)
+    const events = recorder(bus)
+    await consume(bus)
+    const channel = await plainChannel()
+    await channel.deleteExchange(exchangeName)
+
+    // The publisher's declares it at once, the consumer binds it at its next look.
+    await bus.publish([orderCreated('early')]).catch(() => undefined)
+    await until('the event', async () => {
+      await bus.publish([orderCreated()]).catch(() => undefined)
+      return events.length > 0
+    })
+    expect(notices.filter(({ type }) => type === 'connectionLost')).toEqual([])
+  })
+
+  it('declares a queue again that was deleted, and reports what was lost', async () => {
+    const exchangeName = freshName()
+    const bus = createBus({ exchangeName })
+    const notices = noticesOf(bus)
+    const events = recorder(bus)
+    await consume(bus)
+    const channel = await plainChannel()
+    await channel.deleteQueue(`${exchangeName}.default`)
+    await until('the notice', () => notices.length >= 2)
+    expect(notices.map(({ type }) => type)).toEqual(['eventsLost', 'topologyRestored'])
+    await bus.publish([orderCreated()])
+    await until('the event', () => events.length === 1)
+  })
+
+  it('handles what it held when its queue was deleted', async () => {
+    const exchangeName = freshName()
+    const bus = createBus({ exchangeName, concurrency: 1 })
+    const gate = Promise.withResolvers<void>()
+    const events: DomainEvent[] = []
+    bus.subscribe(OrderCreated, async (event) => {
+      events.push(event)
+      await gate.promise
+    })
+    await consume(bus)
+    await bus.publish([orderCreated('a'), orderCreated('b')])
+    await until('the first', () => events.length === 1)
+    const channel = await plainChannel()
+    await channel.deleteQueue(`${exchangeName}.default`)
+    await until('the queue', () => hasQueue(`${exchangeName}.default`))
+    gate.resolve()
+    await until('both', () => events.length === 2)
+  })
+
+  it('refuses a message that is too large, and nothing else', async () => {
+    const { url } = await broker('max_message_size = 20000')
+    const bus = createBus({ rabbitmqUrl: url })
+    await bus.publish([orderCreated()])
+    const large = new OrderCreated({ aggregateId: 'Order-1', customerId: 'x'.repeat(30_000) })
+    for (const _attempt of ['found out by the broker', 'known by now']) {
+      const error = await bus.publish([large]).catch((thrown: unknown) => thrown)
+      expect(error).toBeInstanceOf(PublishError)
+      if (!(error instanceof PublishError)) return
+      expect(error.outcomes[0]).toMatchObject({ status: 'notStored', error: expect.any(MessageRefusedError) })
+      expect(error.message).toContain('20000')
+    }
+    await bus.publish([orderCreated()])
+    // What needs more than one frame (128 KiB), but is allowed.
+    const other = createBus()
+    const events = recorder(other)
+    await consume(other)
+    const framed = new OrderCreated({ aggregateId: 'Order-1', customerId: 'ü'.repeat(300_000) })
+    await other.publish([framed])
+    await until('the large event', () => events.length === 1)
+    expect(JSON.stringify(events[0])).toBe(JSON.stringify(framed))
+  })
+
+  it('refuses names that AMQP cannot hold', async () => {
+    const bus = createBus()
+    const event = new OrderCreated({ aggregateId: 'a'.repeat(10_000), customerId: 'c' })
+    await bus.publish([event])
+    const long = new OrderCreated({ aggregateId: 'a', customerId: 'c', tenantId: 't'.repeat(70_000) })
+    await expect(bus.publish([long])).rejects.toMatchObject({ outcomes: [{ status: 'notStored' }] })
+    await bus.publish([event])
+  })
+
+  it('opens its channel again when an acknowledgment took too long', async () => {
+    // It looks once a minute by itself, or as often as its start arguments say, which a container does not see.
+    process.env['RABBITMQ_SERVER_START_ARGS'] = '-rabbit channel_tick_interval 500'
+    const { url } = await broker('consumer_timeout = 1000')
+    delete process.env['RABBITMQ_SERVER_START_ARGS']
+    const logger = new RecordingLogger()
+    const bus = createBus({ rabbitmqUrl: url, logger })
+    let runs = 0
+    const done: string[] = []
+    const isReopened = () => logger.lines.some(({ message }) => message.startsWith('channel closed'))
+    bus.subscribe(OrderCreated, async (event) => {
+      runs += 1
+      if (runs === 1) await until('the timeout', isReopened, 80_000)
+      done.push(event.aggregateId)
+    })
+    await consume(bus)
+    await bus.publish([orderCreated('slow')])
+    await until('the slow one', () => done.length === 1, 90_000)
+    await bus.publish([orderCreated('next')])
+    await until('the next one', () => done.includes('next'))
+    await until('the queue to be empty', async () => (await bus.getQueueInfo()).messageCount === 0)
+    // The broker delivered the slow one again; its handler had succeeded, so it was not called again.
+    expect(done).toEqual(['slow', 'next'])
+    expect(runs).toBe(2)
+  }, 120_000)
+
+  it('tells that the broker blocks publishing, and consumes on', async () => {
+    const node = await broker('vm_memory_high_watermark.absolute = 1MB')
+    const logger = new RecordingLogger()
+    const exchangeName = freshName()
+    const bus = createBus({ exchangeName, rabbitmqUrl: node.url, publishTimeoutMs: 1000, logger })
+    await consume(bus)
+    // The first publish provokes the news; it may have left before it came.
+    await expect(bus.publish([orderCreated()])).rejects.toBeInstanceOf(PublishError)
+    await until('the news', () => bus.getHealth().blockedReason !== undefined)
+    expect(bus.getHealth()).toMatchObject({ healthy: false, isConnected: true, isConsuming: true })
+    expect(logger.lines.some(({ message }) => message === 'RabbitMQ blocks publishing')).toBe(true)
+    const second = await bus.publish([orderCreated()]).catch((thrown: unknown) => thrown)
+    expect(second).toMatchObject({ outcomes: [{ status: 'notStored' }] })
+    expect(String(second)).toContain('blocks publishing')
+    const start = performance.now()
+    await bus.shutdown({ timeoutMs: 2000 })
+    expect(performance.now() - start).toBeLessThan(2000)
+  })
+})
+
+describe('stopping', () => {
+  it('is immediate when idle', async () => {
+    const bus = createBus()
+    const consuming = bus.startConsuming()
+    await bus.whenConsuming()
+    const start = performance.now()
+    await bus.stopConsuming()
+    await consuming
+    await consume(bus)
+    await bus.shutdown()
+    expect(performance.now() - start).toBeLessThan(1000)
+  })
+})
+
+describe('retries', () => {
+  it('stay in the group, in order, and hold back nobody else', async () => {
+    const exchangeName = freshName()
+    const healthy = createBus({ exchangeName, consumerGroup: 'healthy' })
+    const seen = recorder(healthy)
+    await consume(healthy)
+    const bus = createBus({
+      exchangeName,
+      consumerGroup: 'failing',
+      retryBaseDelayMs: 300,
+      retryMaxDelayMs: 300,
+    })
+    const order: string[] = []
+    let failures = 0
+    bus.subscribe(OrderCreated, ({ aggregateId, customerId }) => {
+      order.push(`${aggregateId}:${customerId}`)
+      if (customerId === '1' && ++failures <= 2) throw new Error('not yet')
+    })
+    await consume(bus)
+    const event = (aggregateId: string, customerId: string) => new OrderCreated({ aggregateId, customerId })
+    await bus.publish([event('bad', '1'), event('bad', '2'), event('good', '3')])
+    await until('all', () => order.length === 5)
+    expect(order).toEqual(['bad:1', 'good:3', 'bad:1', 'bad:1', 'bad:2'])
+    expect(seen).toHaveLength(3)
+  })
+})

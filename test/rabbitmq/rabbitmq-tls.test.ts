@@ -1,0 +1,85 @@
+import { execFile } from 'node:child_process'
+import { chmod, mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createSecureContext } from 'node:tls'
+import { promisify } from 'node:util'
+import { afterAll, expect, it } from 'vitest'
+import { freePort } from '../brokers/free-port.ts'
+import { launchBroker } from '../brokers/launch-broker.ts'
+import { orderCreated } from '../support/order-events.ts'
+import { consume, createBus, recorder, until } from './rabbitmq-scene.ts'
+
+const run = promisify(execFile)
+const folder = await mkdtemp(join(tmpdir(), 'eventspine-tls-'))
+const file = (name: string) => join(folder, name)
+const openssl = (...args: string[]) => run('openssl', args, { cwd: folder })
+
+/** A certificate made on the spot, signed by the authority `ca`, or by itself. */
+async function makeCertificate(name: string, ca: string | undefined, ...extra: string[]) {
+  const signer = ca === undefined ? [] : ['-CA', `${ca}.pem`, '-CAkey', `${ca}.key`]
+  const key = ['-newkey', 'rsa:2048', '-nodes', '-keyout', `${name}.key`, '-out', `${name}.pem`, '-days', '2']
+  await openssl('req', '-x509', ...key, '-subj', `/CN=${name}`, ...signer, ...extra)
+}
+
+await makeCertificate('ca', undefined)
+await makeCertificate('other', undefined)
+const leaf = ['-addext', 'basicConstraints=critical,CA:FALSE']
+await makeCertificate('server', 'ca', ...leaf, '-addext', 'subjectAltName=DNS:localhost')
+await makeCertificate('client', 'ca', ...leaf)
+await chmod(file('server.key'), 0o644)
+const port = await freePort()
+const broker = await launchBroker('rabbitmq', {
+  config: [
+    `listeners.ssl.default = ${port}`,
+    `ssl_options.cacertfile = ${file('ca.pem')}`,
+    `ssl_options.certfile = ${file('server.pem')}`,
+    `ssl_options.keyfile = ${file('server.key')}`,
+    'ssl_options.verify = verify_peer',
+    'ssl_options.fail_if_no_peer_cert = true',
+  ],
+})
+
+afterAll(async () => {
+  await broker.dispose()
+  await rm(folder, { recursive: true })
+})
+
+const url = `amqps://guest:guest@localhost:${port}/`
+const client = { certFile: file('client.pem'), keyFile: file('client.key') }
+
+it('connects with a certificate of its own to a server that it trusts', async () => {
+  // Any TLS option makes it a TLS connection.
+  const bus = createBus({ rabbitmqUrl: url.replace('amqps', 'amqp'), caFile: file('ca.pem'), ...client })
+  const events = recorder(bus)
+  await consume(bus)
+  await bus.publish([orderCreated()])
+  await until('the event', () => events.length === 1)
+})
+
+it('takes a context and Node options instead of files', async () => {
+  const { readFile } = await import('node:fs/promises')
+  const [ca, cert, key] = await Promise.all(
+    ['ca.pem', 'client.pem', 'client.key'].map((name) => readFile(file(name))),
+  )
+  const sslContext = createSecureContext({ ca, cert, key })
+  await createBus({ rabbitmqUrl: url, sslContext }).connect()
+  await createBus({ rabbitmqUrl: url, sslOptions: { ca, cert, key } }).connect()
+})
+
+it.each([
+  ['of an authority that it does not know', { ...client, caFile: file('other.pem') }],
+  [
+    'of another name',
+    { ...client, caFile: file('ca.pem'), rabbitmqUrl: url.replace('localhost', '127.0.0.1') },
+  ],
+  ['while it shows none itself', { caFile: file('ca.pem') }],
+])('refuses a server %s', async (_what, options) => {
+  const bus = createBus({ rabbitmqUrl: url, ...options })
+  await expect(bus.connect()).rejects.toMatchObject({ code: 'AUTHENTICATION_FAILED', retryable: false })
+})
+
+it('trusts any server where it is told not to verify', async () => {
+  const bus = createBus({ rabbitmqUrl: url.replace('localhost', '127.0.0.1'), verifySsl: false, ...client })
+  await bus.publish([orderCreated()])
+})
