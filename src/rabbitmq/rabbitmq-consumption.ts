@@ -111,8 +111,11 @@ export class RabbitMQConsumption implements Consumption, ConnectionSession, Deli
   }
 
   closed(_error: ConnectionError): void {
+    const channel = this.#channel
     this.#channel = undefined
     this.#acks?.close()
+    // Where it is not the channel that was lost, it must not hold messages beside its successor.
+    void channel?.close().catch(() => undefined)
     this.#begun.clear()
     this.#arrivals = []
   }
@@ -235,6 +238,7 @@ export class RabbitMQConsumption implements Consumption, ConnectionSession, Deli
   async #forward(): Promise<void> {
     const { intake } = this.#parts
     this.#isForwarding = true
+    // Whatever arrives meanwhile is added at the end.
     for (let arrival = this.#arrivals.shift(); arrival !== undefined; arrival = this.#arrivals.shift()) {
       if (intake.room === 0) await intake.whenRoom()
       const mark = isRedelivered(arrival.message) ? await this.#readMark(arrival) : undefined

@@ -1,3 +1,4 @@
+import { inspect } from 'node:util'
 import { describe, expect, inject, it, onTestFinished } from 'vitest'
 import { type DomainEvent, PublishError } from '../../src/index.ts'
 import { MessageRefusedError } from '../../src/rabbitmq/index.ts'
@@ -86,6 +87,71 @@ describe('connecting', () => {
 })
 
 describe('while it runs', () => {
+  it.each([
+    { batchSize: 1, maxConcurrentPublishes: 1, sent: 1 },
+    { batchSize: 3, maxConcurrentPublishes: 2, sent: 6 },
+  ])(
+    'has at most $sent messages unconfirmed, and tells them from those not sent',
+    async ({ sent, ...options }) => {
+      const proxy = await TcpProxy.start({
+        host: '127.0.0.1',
+        port: Number(new URL(inject('rabbitmqUrl')).port),
+      })
+      onTestFinished(() => proxy.close())
+      const rabbitmqUrl = `amqp://127.0.0.1:${proxy.port}`
+      const bus = createBus({ rabbitmqUrl, publishTimeoutMs: 300, ...options })
+      await bus.publish([orderCreated()])
+      proxy.freeze()
+      const error = await bus
+        .publish(Array.from({ length: 10 }, () => orderCreated()))
+        .catch((thrown) => thrown)
+      if (!(error instanceof PublishError)) throw error
+      const statuses = error.outcomes.map(({ status }) => status)
+      expect(statuses).toEqual([...Array(sent).fill('unknown'), ...Array(10 - sent).fill('notStored')])
+    },
+  )
+
+  it.each([
+    { reconnectDelayMs: 100, maxReconnectDelayMs: 100, least: 6, most: 30 },
+    { reconnectDelayMs: 1000, maxReconnectDelayMs: 60_000, least: 1, most: 4 },
+  ])('tries to reconnect about every $reconnectDelayMs ms at first', async ({ least, most, ...options }) => {
+    const proxy = await TcpProxy.start({
+      host: '127.0.0.1',
+      port: Number(new URL(inject('rabbitmqUrl')).port),
+    })
+    const logger = new RecordingLogger()
+    const bus = createBus({ rabbitmqUrl: `amqp://127.0.0.1:${proxy.port}`, logger, ...options })
+    await bus.connect()
+    proxy.close()
+    await new Promise((resolve) => setTimeout(resolve, 1500))
+    const attempts = logger.lines.filter(({ message }) => message === 'cannot reconnect yet')
+    expect(attempts.length).toBeGreaterThanOrEqual(least)
+    expect(attempts.length).toBeLessThanOrEqual(most)
+  })
+
+  it('takes no more messages than prefetchCount, and no more than maxInFlight', async () => {
+    for (const options of [{ prefetchCount: 3 }, { prefetchCount: 50, maxInFlight: 3 }]) {
+      const bus = createBus(options)
+      const gate = Promise.withResolvers<void>()
+      bus.subscribeToAllEvents(() => gate.promise)
+      await consume(bus)
+      await bus.publish(Array.from({ length: 8 }, (_, n) => orderCreated(`Order-${n}`)))
+      await until('three to be held', () => bus.getStats().inFlight === 3)
+      await until('the rest to wait', async () => (await bus.getQueueInfo()).messageCount === 5)
+      gate.resolve()
+      await until('all to be handled', () => bus.getStats().eventsProcessedSuccess === 8)
+    }
+  })
+
+  it('shows no password when it is inspected', async () => {
+    const bus = createBus({ rabbitmqUrl: 'amqp://user:hunter2@127.0.0.1:1/', consumerName: 'worker-1' })
+    const error = await bus.connect().catch((thrown: unknown) => thrown)
+    for (const value of [bus, error, bus.getStats(), bus.getHealth()]) {
+      expect(inspect(value, { depth: 20, showHidden: true })).not.toContain('hunter2')
+    }
+    expect(bus.consumerName).toBe('worker-1')
+  })
+
   it('declares an exchange again that was deleted, and binds its queue to it', async () => {
     const exchangeName = freshName()
     const bus = createBus({ exchangeName })
