@@ -56,8 +56,6 @@ export async function until(what: string, condition: () => unknown, timeoutMs = 
   await waitFor(condition, { timeoutMs, describe: () => what })
 }
 
-export type PlainChannel = Awaited<ReturnType<typeof plainChannel>>
-
 /** A channel of a plain client beside the library; closed when the test ends. */
 export async function plainChannel(url: string = inject('rabbitmqUrl')) {
   const connection = await connect(url)
