@@ -2,6 +2,7 @@ import type { BrokerOptions } from './bus/broker-options.ts'
 import type { EventBus } from './bus/event-bus.ts'
 import { InMemoryEventBus, type InMemoryEventBusOptions } from './bus/in-memory-event-bus.ts'
 import { ConfigError, describeValue } from './errors.ts'
+import { RabbitMQEventBus, type RabbitMQEventBusOptions } from './rabbitmq/index.ts'
 import { RedisEventBus, type RedisEventBusOptions } from './redis/index.ts'
 
 /** Options for any bus: what all share, and what one broker alone has. */
@@ -10,6 +11,8 @@ export interface CreateEventBusOptions extends BrokerOptions {
   readonly prefix?: string
   /** Further options, used when the URL is a Redis one. */
   readonly redis?: RedisEventBusOptions
+  /** Further options, used when the URL is a RabbitMQ one. */
+  readonly rabbitmq?: RabbitMQEventBusOptions
 }
 
 type Create = (url: string, options: CreateEventBusOptions) => EventBus
@@ -18,11 +21,13 @@ const SCHEMES: Readonly<Record<string, Create>> = {
   'memory:': (_url, options) => new InMemoryEventBus(memoryOptions(options)),
   'redis:': createRedisBus,
   'rediss:': createRedisBus,
+  'amqp:': createRabbitMQBus,
+  'amqps:': createRabbitMQBus,
 }
 
 /**
  * Makes the bus that a URL asks for, so that moving from one broker to another is a change of configuration only:
- * `memory:`, `redis://`, `rediss://`. In memory the options about groups, retries and dead letters have no meaning and
+ * `memory:`, `redis://`, `rediss://`, `amqp://`, `amqps://`. In memory the options about groups, retries and dead letters have no meaning and
  * are left aside.
  *
  * @throws ConfigError when the URL or an option is wrong.
@@ -39,12 +44,27 @@ export function createEventBus(url: string, options: CreateEventBusOptions = {})
   return create(url, options)
 }
 
-function createRedisBus(redisUrl: string, { prefix, redis, ...common }: CreateEventBusOptions): EventBus {
+function createRedisBus(
+  redisUrl: string,
+  { prefix, redis, rabbitmq: _, ...common }: CreateEventBusOptions,
+): EventBus {
   return new RedisEventBus({
     ...common,
     ...(prefix === undefined ? {} : { streamPrefix: prefix }),
     ...redis,
     redisUrl,
+  })
+}
+
+function createRabbitMQBus(
+  rabbitmqUrl: string,
+  { prefix, rabbitmq, redis: _, ...common }: CreateEventBusOptions,
+): EventBus {
+  return new RabbitMQEventBus({
+    ...common,
+    ...(prefix === undefined ? {} : { exchangeName: prefix }),
+    ...rabbitmq,
+    rabbitmqUrl,
   })
 }
 

@@ -4,4 +4,5 @@ export { type CreateEventBusOptions, createEventBus } from './create-event-bus.t
 export { ConfigError, EventspineError } from './errors.ts'
 export * from './events/index.ts'
 export type * from './observability/index.ts'
+export * from './rabbitmq/index.ts'
 export * from './redis/index.ts'
