@@ -97,6 +97,7 @@ const FAULTS: readonly Fault[] = [
     }),
     caughtBy: [
       'handles the events of an aggregate one at a time, in order',
+      'lets a retried event hold back its own aggregate only',
       'lets a stuck handler hold back its own aggregate only',
     ],
   },

@@ -49,7 +49,10 @@ export const outageTests = [
       const events = series('Order-1', 3)
 
       const start = performance.now()
-      const error = await bus.publish(events).catch((thrown: unknown) => thrown)
+      const error = await scene.within(
+        bus.publish(events).catch((thrown: unknown) => thrown),
+        'the publish to reject',
+      )
       const tookMs = performance.now() - start
 
       assert.ok(error instanceof PublishError, `a PublishError, got ${inspect(error)}`)

@@ -191,7 +191,7 @@ export class Scene {
   async end(): Promise<void> {
     this.#ended.resolve()
     if (this.#isStopped) await this.startBroker()
-    await Promise.all(this.#buses.map((bus) => bus.shutdown({ timeoutMs: 5000 })))
+    await Promise.all(this.#buses.map((bus) => bus.shutdown({ timeoutMs: Math.min(5000, this.waitMs) })))
     this.assertNoSecret(this.log.everything())
   }
 
