@@ -130,7 +130,7 @@ describe('a partition, whatever the order in which its records end, and wherever
         let interrupted = new Set<number>()
         let begun = model.begun
         play(model, schedule, (name) => {
-          if (name === 'crash') interrupted = interrupted.union(begun)
+          if (name === 'crash') interrupted = new Set([...interrupted, ...begun])
           // A clean end interrupts an attempt without its having failed.
           if (name === 'end') interrupted = new Set()
           begun = model.begun

@@ -54,7 +54,7 @@ const valuesOf = ({ records }: ReadRecords) => records.map(({ value }) => value?
 const bytesOf = (bytes: string | Uint8Array | null) => (bytes === null ? null : Buffer.from(bytes))
 
 const anyText = fc.string({ unit: 'binary' }).filter((text) => text.isWellFormed())
-const anyBytes = fc.oneof(anyText, fc.uint8Array({ maxLength: 300 }))
+const anyBytes: fc.Arbitrary<string | Uint8Array> = fc.oneof(anyText, fc.uint8Array({ maxLength: 300 }))
 const anyRecord: fc.Arbitrary<RecordToWrite> = fc.record({
   key: fc.option(anyBytes),
   value: fc.option(fc.oneof(anyBytes, fc.constant('x'.repeat(9000)))),
