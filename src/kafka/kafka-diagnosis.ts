@@ -1,3 +1,4 @@
+import { isIP } from 'node:net'
 import type { ConnectionError } from '../bus/errors.ts'
 import { toError } from '../errors.ts'
 import type { KafkaConnection, KafkaLibrary } from './kafka-client.ts'
@@ -45,7 +46,8 @@ async function ask(
   // The client exports its requests by such names.
   const request = (name: string) => Reflect.get(library, name) as RequestModule
   const limits = { connectTimeout: connectTimeoutMs, requestTimeout: connectTimeoutMs }
-  const connection = new library.Connection(consumerName, { ...limits, ...tls })
+  const name = isIP(host) === 0 ? { tlsServerName: host } : {}
+  const connection = new library.Connection(consumerName, { ...limits, ...name, ...tls })
   connection.on('error', () => undefined)
   try {
     await connection.connect(host, port)
