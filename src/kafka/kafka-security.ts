@@ -55,17 +55,20 @@ export function securityFaults(options: ResolvedSecurity): readonly string[] {
       faults.push(`securityProtocol '${securityProtocol}' needs ${missing.join(' and ')}`)
   } else {
     const extra = sasl.filter((name) => options[name] !== undefined)
-    if (extra.length > 0)
-      faults.push(`${extra.join(' and ')} need securityProtocol 'SASL_SSL' or 'SASL_PLAINTEXT'`)
+    if (extra.length > 0) faults.push(`${needs(extra)} securityProtocol 'SASL_SSL' or 'SASL_PLAINTEXT'`)
   }
   if (!securityProtocol.endsWith('SSL')) {
     const extra = ssl.filter((name) => options[name] !== undefined)
-    if (extra.length > 0) faults.push(`${extra.join(' and ')} need securityProtocol 'SSL' or 'SASL_SSL'`)
+    if (extra.length > 0) faults.push(`${needs(extra)} securityProtocol 'SSL' or 'SASL_SSL'`)
   }
   if ((sslCertfile === undefined) !== (sslKeyfile === undefined)) {
     faults.push('sslCertfile and sslKeyfile must be given together')
   }
   return faults
+}
+
+function needs(names: readonly string[]): string {
+  return `${names.join(' and ')} ${names.length === 1 ? 'needs' : 'need'}`
 }
 
 /** TLS and SASL as the client's connections take them. Reads the files. @throws ConnectionError */
