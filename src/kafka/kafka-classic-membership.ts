@@ -153,9 +153,10 @@ export class ClassicMembership implements Membership {
     for (;;) {
       const topics = await this.#parts.topics()
       const joined = await this.#sendJoin(topics.map(({ name }) => name))
+      const sentAt = performance.now()
       const assigned = await this.#sync(joined, topics)
       this.#isMember = true
-      this.#lastContact = performance.now()
+      this.#heardOf(sentAt)
       listener.onRebalance()
       const revoked = without(this.#owned, assigned)
       if (revoked.length > 0) await this.#giveUp(revoked)
@@ -293,15 +294,20 @@ export class ClassicMembership implements Membership {
 
   async #beat(): Promise<number> {
     const { options, coordinator, session } = this.#parts
+    // An answer may have waited here for long, where this process stood still: what counts is when it was asked for.
+    const sentAt = performance.now()
     const { errorCode } = await coordinator.request(
       'group',
       session().apis.heartbeat,
       [options.consumerGroup, this.#generation, this.#memberId, this.#instance],
       Math.min(options.requestTimeoutMs, options.sessionTimeoutMs),
     )
-    if (errorCode === CODE.NONE || errorCode === CODE.REBALANCE_IN_PROGRESS)
-      this.#lastContact = performance.now()
+    if (errorCode === CODE.NONE || errorCode === CODE.REBALANCE_IN_PROGRESS) this.#heardOf(sentAt)
     return errorCode
+  }
+
+  #heardOf(time: number): void {
+    this.#lastContact = Math.max(this.#lastContact, time)
   }
 
   /** A member whose join waits at the coordinator is alive for it, unless this process itself stood still. */

@@ -167,6 +167,8 @@ export class NextMembership implements Membership {
     const { groupHeartbeat } = session().apis
     if (groupHeartbeat === undefined) throw new Error('the protocol is gone')
     const names = this.#topics.map(({ name }) => name)
+    // An answer may have waited here for long, where this process stood still: what counts is when it was asked for.
+    const sentAt = performance.now()
     const answer = await coordinator.request('group', groupHeartbeat, [
       options.consumerGroup,
       this.#memberId,
@@ -181,7 +183,7 @@ export class NextMembership implements Membership {
     ])
     if (epoch < 0) return answer
     if (answer.errorCode !== CODE.NONE) throw new HeartbeatRefused(answer.errorCode)
-    this.#lastContact = performance.now()
+    this.#lastContact = Math.max(this.#lastContact, sentAt)
     this.#epoch = answer.memberEpoch
     if (answer.heartbeatIntervalMs > 0) this.#intervalMs = answer.heartbeatIntervalMs
     return answer

@@ -36,6 +36,9 @@ export function kafkaConfig(node: {
     'num.partitions=3',
     'auto.create.topics.enable=false',
     'group.initial.rebalance.delay.ms=0',
+    // Members by KIP-848 learn of a rebalance with their next heartbeat, whose interval the broker sets.
+    'group.consumer.min.heartbeat.interval.ms=200',
+    'group.consumer.heartbeat.interval.ms=200',
     'offsets.topic.num.partitions=4',
     'offsets.topic.replication.factor=1',
     'transaction.state.log.num.partitions=4',
