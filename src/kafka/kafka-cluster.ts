@@ -321,14 +321,15 @@ export class KafkaCluster {
     if (!this.#isUp || this.#closed.signal.aborted) return
     this.#isUp = false
     this.#waiting = Promise.withResolvers()
-    this.#listener.onLost(lostError(this.address, error))
-    void this.#reconnect()
+    const lost = lostError(this.address, error)
+    this.#listener.onLost(lost)
+    void this.#reconnect(lost.message)
   }
 
-  async #reconnect(): Promise<void> {
+  async #reconnect(reason: string): Promise<void> {
     if (this.#reconnecting) return
     this.#reconnecting = true
-    let told: string | undefined
+    let told = reason
     for (let failure = 1; await wait(RECONNECT.backoff(failure), this.#closed.signal); failure += 1) {
       try {
         await this.metadata([])

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import type { PlainMessage } from './plain-kafka.ts'
 
 /** A name in a variable keeps the package's types out: they do not pass our compiler's settings. */
 const PACKAGE: string = '@platformatic/kafka'
@@ -17,8 +18,49 @@ interface PlainConsumer {
   close(force: boolean): Promise<void>
 }
 
-// The package exports this class.
-const { Consumer } = (await import(PACKAGE)) as { readonly Consumer: new (options: object) => PlainConsumer }
+interface PlainTransaction {
+  send(options: { readonly messages: readonly PlainMessage[]; readonly acks: number }): Promise<unknown>
+  commit(): Promise<void>
+  abort(): Promise<void>
+}
+
+interface TransactionalProducer {
+  beginTransaction(): Promise<PlainTransaction>
+  close(): Promise<void>
+}
+
+interface PlainLibrary {
+  readonly Consumer: new (options: object) => PlainConsumer
+  readonly Producer: new (options: object) => TransactionalProducer
+}
+
+// The package exports these classes.
+const { Consumer, Producer } = (await import(PACKAGE)) as PlainLibrary
+
+/** Writes messages in a transaction each, which is committed or rolled back. */
+export async function produceInTransactions(
+  server: string,
+  transactions: readonly { readonly messages: readonly PlainMessage[]; readonly end: 'commit' | 'abort' }[],
+): Promise<void> {
+  const transactionalId = `plain-${randomUUID()}`
+  const bootstrapBrokers = [server]
+  const producer = new Producer({
+    clientId: 'plain',
+    strict: false,
+    bootstrapBrokers,
+    transactionalId,
+    idempotent: true,
+  })
+  try {
+    for (const { messages, end } of transactions) {
+      const transaction = await producer.beginTransaction()
+      await transaction.send({ messages, acks: -1 })
+      await transaction[end]()
+    }
+  } finally {
+    await producer.close()
+  }
+}
 
 /** Reads the first records of a topic, beside the library; by partition and offset. */
 export async function readLog(server: string, topic: string, count: number): Promise<readonly PlainRecord[]> {

@@ -1,3 +1,4 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
 import { createServer as createTlsServer } from 'node:tls'
@@ -229,6 +230,13 @@ it('is loud when its password is taken away, does not storm the broker, and come
   })
   const notices = noticesOf(bus)
   await consume(bus)
+  let attempts = 0
+  const count = () => {
+    attempts += 1
+  }
+  // Where the client tells of each connection that it makes.
+  subscribe('tracing:plt:kafka:connections:connects:start', count)
+  onTestFinished(() => void unsubscribe('tracing:plt:kafka:connections:connects:start', count))
   await removeScramUser(broker, dave)
   proxy.cut()
   const refusals = () =>
@@ -236,6 +244,9 @@ it('is loud when its password is taken away, does not storm the broker, and come
       (notice) => notice.type === 'connectionLost' && /refuses the credentials/.test(notice.error.message),
     )
   await until('the refusal to be told', () => refusals().length > 0)
+  await until('some more tries', () => attempts >= 5)
+  // Each try is one connection, and they become rarer.
+  expect(attempts).toBeLessThan(20)
   await addScramUsers(broker, [dave])
   await until('the bus to be back', () => notices.some(({ type }) => type === 'reconnected'))
   const event = orderCreated()

@@ -1,6 +1,6 @@
 import { expect, inject, it } from 'vitest'
 import { type CapturedKafka, capturedKafka, plainMessage } from './captured-kafka.ts'
-import { headerPairs, type PlainRecord, readLog } from './kafka-log.ts'
+import { headerPairs, type PlainRecord, produceInTransactions, readLog } from './kafka-log.ts'
 import { consume, createBus, freshName, recorder, until } from './kafka-scene.ts'
 import { administer, type PlainMessage, produce } from './plain-kafka.ts'
 
@@ -266,3 +266,23 @@ it.each(['gzip', 'snappy', 'lz4', 'zstd'] as const)(
     expect(records.map(({ value }) => value?.toString()).toSorted()).toEqual(body)
   },
 )
+
+it('handles what a transaction committed, and nothing of one that was rolled back', async () => {
+  const topicPrefix = await freshPrefix()
+  const bus = createBus({ topicPrefix })
+  const events = recorder(bus)
+  await consume(bus)
+  const [captured] = capturedKafka('publish')
+  if (captured === undefined) throw new Error('there is no captured message')
+  const message = plainMessage(`${topicPrefix}.stream`, captured)
+  const poison = { ...message, value: latin1('of no transaction that counts') }
+  await produceInTransactions(server, [
+    { messages: [message, message], end: 'commit' },
+    { messages: [poison, poison], end: 'abort' },
+    { messages: [message], end: 'commit' },
+  ])
+  await until('what was committed', () => events.length === 3)
+  await produce(server, [message])
+  await until('what follows', () => events.length === 4)
+  expect(bus.getStats()).toMatchObject({ eventsConsumed: 4, messagesSentToDlq: 0 })
+})

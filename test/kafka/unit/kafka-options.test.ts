@@ -3,13 +3,14 @@ import { describe, expect, it } from 'vitest'
 import { ConfigError } from '../../../src/index.ts'
 import { KafkaEventBus } from '../../../src/kafka/index.ts'
 import { resolveKafkaOptions } from '../../../src/kafka/kafka-options.ts'
+import { RecordingLogger } from '../../support/recording-logger.ts'
 
 /** Constructs a bus of options that may be anything. */
-const construct = (options: object) => () => new KafkaEventBus(options)
+const construct = (options: object) => () => new KafkaEventBus({ logger: new RecordingLogger(), ...options })
 
 function faultsOf(options: object): readonly string[] {
   try {
-    new KafkaEventBus(options)
+    construct(options)()
   } catch (error) {
     if (error instanceof ConfigError) return error.faults
     throw error
