@@ -55,10 +55,14 @@ const bytesOf = (bytes: string | Uint8Array | null) => (bytes === null ? null : 
 
 const anyText = fc.string({ unit: 'binary' }).filter((text) => text.isWellFormed())
 const anyBytes: fc.Arbitrary<string | Uint8Array> = fc.oneof(anyText, fc.uint8Array({ maxLength: 300 }))
+const anyHeader: fc.Arbitrary<RecordToWrite['headers'][number]> = fc.tuple(
+  anyBytes,
+  fc.oneof(anyBytes, fc.constant(null)),
+)
 const anyRecord: fc.Arbitrary<RecordToWrite> = fc.record({
   key: fc.option(anyBytes),
   value: fc.option(fc.oneof(anyBytes, fc.constant('x'.repeat(9000)))),
-  headers: fc.array(fc.tuple(anyBytes, fc.option(anyBytes)), { maxLength: 5 }),
+  headers: fc.array(anyHeader, { maxLength: 5 }),
 })
 const someRecords = fc.array(anyRecord, { minLength: 1, maxLength: 80 })
 
