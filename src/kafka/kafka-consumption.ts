@@ -90,7 +90,7 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
     })
   }
 
-  /** Joins the group and begins. @throws ConnectionError */
+  /** Joins the group and begins. @throws ConnectionError, and is no member then */
   async start(): Promise<void> {
     const { options, topics, cluster } = this.#parts
     const { stream } = options.topics
@@ -98,7 +98,13 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
     if (options.autoOffsetReset === 'latest') {
       this.#latest = await logRanges(cluster, topics, this.#allOf([stream]))
     }
-    await this.#membership.join()
+    try {
+      await this.#membership.join()
+    } catch (error) {
+      await this.stopFetching()
+      await this.#end()
+      throw error
+    }
     const everyMs = options.metadataMaxAgeMs
     this.#looking = setInterval(() => void this.lookAtTopics().catch(() => undefined), everyMs).unref()
   }
@@ -113,6 +119,10 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
     const partitions = [...this.#partitions.values()]
     for (const partition of partitions) void partition.revoke()
     await this.#commits.commitEnd(partitions, signal)
+    await this.#end()
+  }
+
+  async #end(): Promise<void> {
     this.#released.abort()
     this.#loseAll()
     this.#commits.close()

@@ -25,6 +25,8 @@ interface PlainAdmin {
   listConsumerGroupOffsets(options: object): Promise<readonly PlainGroupOffsets[]>
   alterConsumerGroupOffsets(options: object): Promise<unknown>
   deleteRecords(options: object): Promise<unknown>
+  createAcls(options: object): Promise<unknown>
+  deleteAcls(options: object): Promise<unknown>
   createPartitions(options: object): Promise<unknown>
   close(): Promise<void>
 }
