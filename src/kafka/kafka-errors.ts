@@ -21,13 +21,17 @@ export const CODE = {
   ILLEGAL_GENERATION: 22,
   INCONSISTENT_GROUP_PROTOCOL: 23,
   UNKNOWN_MEMBER_ID: 25,
+  INVALID_GROUP_ID: 24,
   INVALID_SESSION_TIMEOUT: 26,
   REBALANCE_IN_PROGRESS: 27,
   TOPIC_AUTHORIZATION_FAILED: 29,
   GROUP_AUTHORIZATION_FAILED: 30,
   CLUSTER_AUTHORIZATION_FAILED: 31,
+  UNSUPPORTED_VERSION: 35,
   TOPIC_ALREADY_EXISTS: 36,
+  INVALID_PARTITIONS: 37,
   INVALID_REPLICATION_FACTOR: 38,
+  POLICY_VIOLATION: 44,
   OUT_OF_ORDER_SEQUENCE_NUMBER: 45,
   DUPLICATE_SEQUENCE_NUMBER: 46,
   INVALID_PRODUCER_EPOCH: 47,
@@ -69,6 +73,25 @@ const UNAUTHORIZED: ReadonlySet<number> = new Set([
   CODE.CLUSTER_AUTHORIZATION_FAILED,
 ])
 
+/** Settings of this bus that the brokers, or the other members of its group, do not take; and how to mend them. */
+const CONFLICTS: ReadonlyMap<number, string> = new Map([
+  [
+    CODE.INCONSISTENT_GROUP_PROTOCOL,
+    'All members of a group need the same partitionAssignor and groupProtocol.',
+  ],
+  [CODE.INVALID_GROUP_ID, 'Choose another consumerGroup.'],
+  [
+    CODE.INVALID_SESSION_TIMEOUT,
+    "sessionTimeoutMs must lie between the brokers' group.min.session.timeout.ms and group.max.session.timeout.ms.",
+  ],
+  [CODE.UNSUPPORTED_VERSION, "They do not offer it; with groupProtocol 'consumer', use 'classic' instead."],
+  [CODE.INVALID_PARTITIONS, 'Check topicPartitions.'],
+  [CODE.INVALID_REPLICATION_FACTOR, 'replicationFactor must not be more than there are brokers.'],
+  [CODE.POLICY_VIOLATION, "The brokers' policy forbids it."],
+  [CODE.FENCED_INSTANCE_ID, 'Another process has the same groupInstanceId; each needs its own.'],
+  [CODE.UNSUPPORTED_ASSIGNOR, 'The brokers do not know the assignor.'],
+])
+
 export function nameOf(code: number): string {
   return NAMES.get(code) ?? `error ${code}`
 }
@@ -80,9 +103,13 @@ export function isPassing(code: number): boolean {
 
 /** A broker refused a request. */
 export function refusal(address: string, what: string, code: number): ConnectionError {
-  const kind = UNAUTHORIZED.has(code) ? 'AUTHENTICATION_FAILED' : 'CONNECTION_FAILED'
-  const hint = UNAUTHORIZED.has(code) ? ' The user lacks the right to do it.' : ''
-  return new ConnectionError(kind, `${what} was refused by Kafka at ${address}: ${nameOf(code)}.${hint}`)
+  const text = `${what} was refused by Kafka at ${address}: ${nameOf(code)}.`
+  if (UNAUTHORIZED.has(code)) {
+    return new ConnectionError('AUTHENTICATION_FAILED', `${text} The user lacks the right to do it.`)
+  }
+  const hint = CONFLICTS.get(code)
+  if (hint !== undefined) return new ConnectionError('TOPOLOGY_CONFLICT', `${text} ${hint}`)
+  return new ConnectionError('CONNECTION_FAILED', text)
 }
 
 /** A broken connection as the library's own error. */

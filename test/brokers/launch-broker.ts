@@ -27,7 +27,12 @@ export async function launchBroker(kind: BrokerKind, options: LaunchOptions = {}
   return broker
 }
 
-async function createNativeHost(kind: BrokerKind, port: number, options: LaunchOptions): Promise<BrokerHost> {
+/** A broker of this machine that was not started yet. */
+export async function createNativeHost(
+  kind: BrokerKind,
+  port: number,
+  options: LaunchOptions,
+): Promise<BrokerHost> {
   const folder = await mkdtemp(join(tmpdir(), `eventspine-${kind}-`))
   try {
     return new NativeHost(await nativeCommands[kind](folder, port, options))

@@ -29,6 +29,7 @@ export class KafkaProxy {
   readonly #server: Server
   readonly #brokerPort: number
   readonly #pairs = new Set<readonly [Socket, Socket]>()
+  readonly #produced: number[] = []
   #isFrozen = false
   #isLosing = false
 
@@ -47,6 +48,11 @@ export class KafkaProxy {
     const proxy = new KafkaProxy(server, port, brokerPort)
     server.on('connection', (client) => proxy.#join(client, connect(brokerPort, '127.0.0.1')))
     return proxy
+  }
+
+  /** Bytes of each request that stored something, in order. */
+  get produced(): readonly number[] {
+    return this.#produced
   }
 
   /** Breaks the connections that there are; new ones work. */
@@ -92,7 +98,10 @@ export class KafkaProxy {
     const answers = new Frames()
     client.on('data', (chunk) => {
       for (const frame of requests.add(chunk)) {
-        if (frame.readInt16BE(4) === PRODUCE) produces.add(frame.readInt32BE(8))
+        if (frame.readInt16BE(4) === PRODUCE) {
+          produces.add(frame.readInt32BE(8))
+          this.#produced.push(frame.length)
+        }
         broker.write(frame)
       }
     })

@@ -1,9 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import { inject, onTestFinished } from 'vitest'
-import type { BusNotice } from '../../src/index.ts'
+import type { BusNotice, DomainEvent } from '../../src/index.ts'
 import { KafkaEventBus, type KafkaEventBusOptions } from '../../src/kafka/index.ts'
 import { waitFor } from '../../src/testing/wait-for.ts'
+import { endpointOf } from '../brokers/endpoint.ts'
 import { RecordingLogger } from '../support/recording-logger.ts'
+import { KafkaProxy } from './kafka-proxy.ts'
 import { administer } from './plain-kafka.ts'
 
 /** A fresh name for a test's topics. */
@@ -34,6 +36,22 @@ export async function consume(bus: KafkaEventBus): Promise<KafkaEventBus> {
   bus.startConsumingInBackground()
   await bus.whenConsuming()
   return bus
+}
+
+/** A proxy in front of the shared Kafka; closed when the test ends. */
+export async function startProxy(): Promise<KafkaProxy> {
+  const proxy = await KafkaProxy.start(endpointOf('kafka', inject('kafkaBootstrapServers')).port)
+  onTestFinished(() => proxy.close())
+  return proxy
+}
+
+/** Keeps what a bus hands to a handler of all events. */
+export function recorder(bus: KafkaEventBus): DomainEvent[] {
+  const events: DomainEvent[] = []
+  bus.subscribeToAllEvents((event) => {
+    events.push(event)
+  })
+  return events
 }
 
 export function noticesOf(bus: KafkaEventBus): BusNotice[] {

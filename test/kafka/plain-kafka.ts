@@ -23,7 +23,10 @@ interface PlainAdmin {
     groups: readonly string[]
   }): Promise<ReadonlyMap<string, { members: ReadonlyMap<string, unknown> }>>
   listConsumerGroupOffsets(options: object): Promise<readonly PlainGroupOffsets[]>
+  alterConsumerGroupOffsets(options: object): Promise<unknown>
   deleteRecords(options: object): Promise<unknown>
+  createAcls(options: object): Promise<unknown>
+  deleteAcls(options: object): Promise<unknown>
   createPartitions(options: object): Promise<unknown>
   close(): Promise<void>
 }
