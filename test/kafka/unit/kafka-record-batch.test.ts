@@ -179,11 +179,14 @@ describe('reading a range of a log', () => {
       stored([plain('in no transaction')], { producerId: 7n, offset: 5 }),
       stored([plain('marker')], { ...marker, offset: 6 }),
       stored([plain('after it')], { ...transaction, offset: 7 }),
+      stored([plain('marker')], { ...marker, offset: 8 }),
+      stored([plain('aborted')], { ...transaction, offset: 9 }),
+      stored([plain('marker')], { ...marker, offset: 10 }),
     ])
-    const aborted = [{ producerId: 7n, firstOffset: 2n }]
+    const aborted = [9n, 2n].map((firstOffset) => ({ producerId: 7n, firstOffset }))
     const all = read(bytes, 0, aborted)
     expect(valuesOf(all)).toEqual(['committed', 'of another producer', 'in no transaction', 'after it'])
-    expect(all.nextOffset).toBe(8)
+    expect(all.nextOffset).toBe(11)
     expect(valuesOf(read(bytes, 3, aborted))).toEqual([
       'of another producer',
       'in no transaction',
