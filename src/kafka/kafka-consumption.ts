@@ -194,12 +194,9 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
 
   /** Looks for new partitions, a first replay, and topics that were deleted. */
   async lookAtTopics(): Promise<void> {
-    const { topics, options, host } = this.#parts
+    const { topics, options } = this.#parts
     if (this.#stopped.signal.aborted) return
-    const { stream } = options.topics
-    const found = await topics.ensure(stream, {}, () => {
-      host.notify({ type: 'topologyRestored', what: `topic ${stream}` })
-    })
+    const found = await this.#ensureStream()
     const replays = await topics.look(options.topics.replays(options.consumerGroup))
     let isOther = false
     for (const topic of replays === undefined ? [found] : [found, replays]) {
@@ -212,11 +209,19 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
     this.#fetcher.follow()
   }
 
+  /** The stream's topic, which was there when this began. */
+  #ensureStream(): Promise<KafkaTopic> {
+    const { topics, options, host } = this.#parts
+    const { stream } = options.topics
+    return topics.ensure(stream, {}, () => {
+      host.notify({ type: 'topologyRestored', what: `topic ${stream}` })
+    })
+  }
+
   async #subscription(): Promise<readonly { name: string; id: string; partitions: number }[]> {
     const { topics, options } = this.#parts
-    const { stream } = options.topics
     const replays = options.topics.replays(options.consumerGroup)
-    const found = [await topics.ensure(stream), ...(await topics.lookAll([replays]))]
+    const found = [await this.#ensureStream(), ...(await topics.lookAll([replays]))]
     for (const topic of found) this.#known.set(topic.name, topic)
     return found.map(({ name, id, leaders }) => ({ name, id, partitions: leaders.length }))
   }

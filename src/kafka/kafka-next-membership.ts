@@ -25,9 +25,6 @@ const LEAVE = -1
 const LEAVE_FOR_A_WHILE = -2
 /** Until the broker says how often to send heartbeats. */
 const FIRST_INTERVAL_MS = 1000
-/** The broker's default for `group.consumer.session.timeout.ms`, which it does not tell. */
-const SESSION_MS = 45_000
-
 const OUTSIDER: ReadonlySet<number> = new Set([CODE.UNKNOWN_MEMBER_ID, CODE.FENCED_MEMBER_EPOCH])
 
 type Topic = { readonly name: string; readonly id: string; readonly partitions: number }
@@ -59,7 +56,8 @@ export class NextMembership implements Membership {
   }
 
   get isFresh(): boolean {
-    return this.#epoch > 0 && performance.now() - this.#lastContact < SESSION_MS
+    const { sessionTimeoutMs } = this.#parts.options
+    return this.#epoch > 0 && performance.now() - this.#lastContact < sessionTimeoutMs
   }
 
   async join(): Promise<void> {

@@ -57,7 +57,11 @@ export interface KafkaEventBusOptions extends BrokerOptions, KafkaSecurityOption
   readonly replicationFactor?: number
   /** Where a group begins that has no committed offset, or whose offset is gone. Default `'earliest'`. */
   readonly autoOffsetReset?: 'earliest' | 'latest'
-  /** A member silent for so long is put out of the group, in milliseconds. Default 30,000. */
+  /**
+   * A member silent for so long is put out of the group, in milliseconds. With groupProtocol `'consumer'` the broker sets
+   * that time (`group.consumer.session.timeout.ms`, 45,000), and this, which must be less, is when the member gives up
+   * its partitions by itself. Default 30,000.
+   */
   readonly sessionTimeoutMs?: number
   /** How often a member says that it lives, in milliseconds; also how fast it learns of a rebalance. Default 10,000. */
   readonly heartbeatIntervalMs?: number

@@ -4,10 +4,12 @@ import type { CreateBusOptions } from '../../src/testing/index.ts'
 
 export function create({ scope, ...options }: CreateBusOptions): KafkaEventBus {
   const bootstrapServers = process.env['EVENTSPINE_TEST_KAFKA_SERVERS'] ?? ''
+  const groupProtocol = process.env['EVENTSPINE_TEST_GROUP_PROTOCOL'] === 'consumer' ? 'consumer' : 'classic'
   return new KafkaEventBus({
     ...options,
     bootstrapServers,
     topicPrefix: scope,
+    groupProtocol,
     sessionTimeoutMs: 1500,
     heartbeatIntervalMs: 200,
   })
