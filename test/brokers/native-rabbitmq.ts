@@ -4,6 +4,9 @@ import { freePort } from './free-port.ts'
 import type { NativeCommand } from './native-host.ts'
 import { findProgram, requirePrograms } from './programs.ts'
 
+/** Debian's scripts on the PATH change to the user rabbitmq, who may not write to our folder; these do not. */
+const debianFolder = '/usr/lib/rabbitmq/bin'
+
 /** Every place and port that RabbitMQ and Erlang would share with others is set to one of its own. */
 export async function rabbitMqCommand(
   folder: string,
@@ -18,6 +21,7 @@ export async function rabbitMqCommand(
   await mkdir(path('home'))
   return {
     folder,
+    toolFolder: debianFolder,
     // epmd, Erlang's name server, outlives the node that starts it. Started here it belongs to our process
     // group and ends with it, and `exec` makes the node the leader that gets our signals.
     command: '/bin/sh',
@@ -43,10 +47,9 @@ export async function rabbitMqCommand(
   }
 }
 
-/** Debian's script on the PATH changes to the user rabbitmq, who may not write to our folder. */
 async function serverScript(): Promise<string> {
   return (
-    (await findProgram('/usr/lib/rabbitmq/bin/rabbitmq-server')) ??
+    (await findProgram(join(debianFolder, 'rabbitmq-server'))) ??
     (await findProgram('rabbitmq-server')) ??
     'rabbitmq-server'
   )
