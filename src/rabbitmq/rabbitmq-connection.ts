@@ -155,12 +155,12 @@ export class RabbitMQConnection {
 
   async #dial(): Promise<AmqpConnection> {
     const connection = await this.#dialer.dial(this.#settings.purpose)
+    this.#watch(connection)
     if (this.#closing.signal.aborted) {
       await closeWithin(connection, AbortSignal.timeout(GOODBYE_MS))
       throw new ConnectionError('CONNECTION_FAILED', 'The bus was shut down while it was connecting.')
     }
     this.#connection = connection
-    this.#watch(connection)
     return connection
   }
 
@@ -254,10 +254,15 @@ export async function onOwnChannel<T>(
 
 /** Says goodbye, and hangs up when nobody answers in time. */
 async function closeWithin(connection: AmqpConnection, signal: AbortSignal): Promise<void> {
-  const late = Promise.withResolvers<void>()
-  signal.addEventListener('abort', () => late.resolve(), { once: true })
-  if (signal.aborted) late.resolve()
+  const over = Promise.withResolvers<void>()
+  const hangUp = () => over.resolve()
+  signal.addEventListener('abort', hangUp, { once: true })
+  if (signal.aborted) hangUp()
+  // One that breaks meanwhile leaves the goodbye without an answer.
+  connection.on('close', hangUp)
   // A close that fails was closing already, which is what is wanted.
-  await Promise.race([connection.close().catch(() => undefined), late.promise])
-  connection.connection.stream.destroy()
+  await Promise.race([connection.close().catch(() => undefined), over.promise])
+  signal.removeEventListener('abort', hangUp)
+  // With an error the client tells whoever still waits for an answer on this connection.
+  connection.connection.stream.destroy(new Error('the connection was given up'))
 }

@@ -1,7 +1,7 @@
 import { inspect } from 'node:util'
 import { describe, expect, inject, it, onTestFinished } from 'vitest'
 import { type DomainEvent, PublishError } from '../../src/index.ts'
-import { MessageRefusedError } from '../../src/rabbitmq/index.ts'
+import { MessageRefusedError, type RabbitMQEventBusOptions } from '../../src/rabbitmq/index.ts'
 import { launchBroker } from '../brokers/launch-broker.ts'
 import { OrderCreated, orderCreated } from '../support/order-events.ts'
 import { RecordingLogger } from '../support/recording-logger.ts'
@@ -21,6 +21,14 @@ const broker = async (...config: string[]) => {
   const launched = await launchBroker('rabbitmq', { config })
   onTestFinished(() => launched.dispose())
   return launched
+}
+
+/** A bus that reaches the shared broker through a proxy of its own. */
+async function proxiedBus(options: RabbitMQEventBusOptions = {}) {
+  const { port } = new URL(inject('rabbitmqUrl'))
+  const proxy = await TcpProxy.start({ host: '127.0.0.1', port: Number(port) })
+  onTestFinished(() => proxy.close())
+  return { proxy, bus: createBus({ rabbitmqUrl: `amqp://127.0.0.1:${proxy.port}`, ...options }) }
 }
 
 describe('connecting', () => {
@@ -53,26 +61,15 @@ describe('connecting', () => {
   })
 
   it('gives up on a broker that does not answer within connectTimeoutMs', async () => {
-    const proxy = await TcpProxy.start({
-      host: '127.0.0.1',
-      port: Number(new URL(inject('rabbitmqUrl')).port),
-    })
-    onTestFinished(() => proxy.close())
+    const { bus, proxy } = await proxiedBus({ connectTimeoutMs: 200 })
     proxy.freeze()
-    const bus = createBus({ rabbitmqUrl: `amqp://127.0.0.1:${proxy.port}`, connectTimeoutMs: 200 })
     const start = performance.now()
     await expect(bus.connect()).rejects.toMatchObject({ code: 'CONNECTION_FAILED', retryable: true })
     expect(performance.now() - start).toBeLessThan(1500)
   })
 
   it('notices by heartbeats that nothing comes any more, and connects again', async () => {
-    const proxy = await TcpProxy.start({
-      host: '127.0.0.1',
-      port: Number(new URL(inject('rabbitmqUrl')).port),
-    })
-    onTestFinished(() => proxy.close())
-    const bus = createBus({
-      rabbitmqUrl: `amqp://127.0.0.1:${proxy.port}`,
+    const { bus, proxy } = await proxiedBus({
       heartbeatMs: 1000,
       reconnectDelayMs: 100,
       maxReconnectDelayMs: 200,
@@ -93,13 +90,7 @@ describe('while it runs', () => {
   ])(
     'has at most $sent messages unconfirmed, and tells them from those not sent',
     async ({ sent, ...options }) => {
-      const proxy = await TcpProxy.start({
-        host: '127.0.0.1',
-        port: Number(new URL(inject('rabbitmqUrl')).port),
-      })
-      onTestFinished(() => proxy.close())
-      const rabbitmqUrl = `amqp://127.0.0.1:${proxy.port}`
-      const bus = createBus({ rabbitmqUrl, publishTimeoutMs: 300, ...options })
+      const { bus, proxy } = await proxiedBus({ publishTimeoutMs: 300, ...options })
       await bus.publish([orderCreated()])
       proxy.freeze()
       const error = await bus
@@ -282,6 +273,15 @@ describe('while it runs', () => {
 })
 
 describe('stopping', () => {
+  it('is quick when the connection breaks while it says goodbye', async () => {
+    const { bus, proxy } = await proxiedBus()
+    await bus.connect()
+    proxy.cut()
+    const start = performance.now()
+    await bus.shutdown({ timeoutMs: 5000 })
+    expect(performance.now() - start).toBeLessThan(1000)
+  })
+
   it('is immediate when idle', async () => {
     const bus = createBus()
     const consuming = bus.startConsuming()
