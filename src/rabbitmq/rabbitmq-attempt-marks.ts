@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { parseNames } from '../bus/replay-headers.ts'
 import type { AmqpChannel, AmqpMessage } from './rabbitmq-client.ts'
+import type { WithChannel } from './rabbitmq-connection.ts'
 import type { RabbitMQPublisher } from './rabbitmq-publisher.ts'
 
 /** What is known of a message's earlier attempts. */
@@ -12,8 +13,6 @@ export interface AttemptMark {
 
 /** Marks of messages that nobody settles are dropped after a day. */
 const EXPIRES_MS = 86_400_000
-
-type WithChannel = <T>(work: (channel: AmqpChannel) => Promise<T>) => Promise<T>
 
 /**
  * Notes on the broker which attempt at a message begins, so that it survives a crash: in a queue per message, which

@@ -12,6 +12,9 @@ export interface ConnectionSession {
   closed(error: ConnectionError): void
 }
 
+/** Does something on a channel of its own. */
+export type WithChannel = <T>(work: (channel: AmqpChannel) => Promise<T>) => Promise<T>
+
 /** Who wants to know how a connection fares. */
 export interface ConnectionObserver {
   lost(error: ConnectionError): void
@@ -233,8 +236,7 @@ export class RabbitMQConnection {
   }
 }
 
-/** Does something on a channel of its own, and closes it. */
-export async function onOwnChannel<T>(
+async function onOwnChannel<T>(
   connection: AmqpConnection,
   work: (channel: AmqpChannel) => Promise<T>,
 ): Promise<T> {

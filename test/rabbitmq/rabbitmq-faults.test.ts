@@ -1,7 +1,7 @@
 import { inspect } from 'node:util'
 import { describe, expect, inject, it, onTestFinished } from 'vitest'
 import { type DomainEvent, PublishError } from '../../src/index.ts'
-import { MessageRefusedError, type RabbitMQEventBusOptions } from '../../src/rabbitmq/index.ts'
+import { MessageRefusedError } from '../../src/rabbitmq/index.ts'
 import { launchBroker } from '../brokers/launch-broker.ts'
 import { OrderCreated, orderCreated } from '../support/order-events.ts'
 import { RecordingLogger } from '../support/recording-logger.ts'
@@ -13,6 +13,7 @@ import {
   hasQueue,
   noticesOf,
   plainChannel,
+  proxiedBus,
   recorder,
   until,
 } from './rabbitmq-scene.ts'
@@ -21,14 +22,6 @@ const broker = async (...config: string[]) => {
   const launched = await launchBroker('rabbitmq', { config })
   onTestFinished(() => launched.dispose())
   return launched
-}
-
-/** A bus that reaches the shared broker through a proxy of its own. */
-async function proxiedBus(options: RabbitMQEventBusOptions = {}) {
-  const { port } = new URL(inject('rabbitmqUrl'))
-  const proxy = await TcpProxy.start({ host: '127.0.0.1', port: Number(port) })
-  onTestFinished(() => proxy.close())
-  return { proxy, bus: createBus({ rabbitmqUrl: `amqp://127.0.0.1:${proxy.port}`, ...options }) }
 }
 
 describe('connecting', () => {
@@ -173,6 +166,60 @@ describe('while it runs', () => {
     expect(notices.map(({ type }) => type)).toEqual(['eventsLost', 'topologyRestored'])
     await bus.publish([orderCreated()])
     await until('the event', () => events.length === 1)
+  })
+
+  it('says that it is not consuming while its queue stands there otherwise, and goes on when that ends', async () => {
+    const exchangeName = freshName()
+    const queue = `${exchangeName}.default`
+    const logger = new RecordingLogger()
+    const bus = createBus({ exchangeName, logger, reconnectDelayMs: 50, maxReconnectDelayMs: 50 })
+    const notices = noticesOf(bus)
+    const events = recorder(bus)
+    await consume(bus)
+    // The bus declares it again, so that it may take more than one attempt to be there first.
+    const isReplaced = async () => {
+      const channel = await plainChannel()
+      const deleted = channel.deleteQueue(queue)
+      return Promise.all([deleted, channel.assertQueue(queue, { durable: true })]).then(
+        () => true,
+        () => false,
+      )
+    }
+    await until('another queue of that name', isReplaced)
+
+    await until('the loss to show', () => !bus.isConnected)
+    expect(bus.getHealth()).toMatchObject({ healthy: false, isConnected: false })
+    const complaints = () => logger.lines.filter(({ message }) => message.startsWith('cannot reconnect as'))
+    await until('a complaint', () => complaints().length > 0)
+    expect(String(complaints()[0]?.fields['error'])).toContain("inequivalent arg 'x-dead-letter-exchange'")
+
+    await (await plainChannel()).deleteQueue(queue)
+    await until('the return', () => bus.isConnected)
+    await bus.publish([orderCreated()])
+    await until('the event', () => events.length === 1)
+    // A storm would have complained at each attempt.
+    expect(complaints().length).toBeLessThan(8)
+    expect(notices.map(({ type }) => type).filter((type) => /onnect/.test(type))).toEqual([
+      'connectionLost',
+      'reconnected',
+    ])
+  })
+
+  it('counts as connected again when it stops consuming from a queue that it cannot have', async () => {
+    const exchangeName = freshName()
+    const { bus, proxy } = await proxiedBus({ exchangeName, reconnectDelayMs: 50, maxReconnectDelayMs: 50 })
+    await consume(bus)
+    const channel = await plainChannel()
+    proxy.setDown(true)
+    await channel.deleteQueue(`${exchangeName}.default`)
+    await channel.assertQueue(`${exchangeName}.default`, { durable: true })
+    proxy.setDown(false)
+    // The publisher comes back, the consumer cannot.
+    await until('the publisher', () => bus.publish([orderCreated()]).then(() => true))
+    expect(bus.isConnected).toBe(false)
+    await bus.stopConsuming()
+    expect(bus.isConnected).toBe(true)
+    expect(bus.getHealth()).toMatchObject({ healthy: true, isConnected: true, isConsuming: false })
   })
 
   it('handles what it held when its queue was deleted', async () => {

@@ -8,6 +8,7 @@ export class TcpProxy {
   readonly #pairs = new Set<readonly [Socket, Socket]>()
   #isFrozen = false
   #losesAnswers = false
+  #isDown = false
 
   private constructor(server: Server, port: number) {
     this.#server = server
@@ -30,6 +31,12 @@ export class TcpProxy {
     for (const pair of this.#pairs) for (const socket of pair) socket.resetAndDestroy()
   }
 
+  /** While true, connections are cut and new ones refused, as if the broker were not there. */
+  setDown(isDown: boolean): void {
+    this.#isDown = isDown
+    if (isDown) this.cut()
+  }
+
   /** A black hole from now on: connections stay open, and nothing passes either way. */
   freeze(): void {
     this.#isFrozen = true
@@ -48,6 +55,10 @@ export class TcpProxy {
   }
 
   #join(client: Socket, broker: Socket): void {
+    if (this.#isDown) {
+      for (const socket of [client, broker]) socket.on('error', () => undefined).resetAndDestroy()
+      return
+    }
     const pair = [client, broker] as const
     this.#pairs.add(pair)
     pass(client, broker, () => false)
