@@ -3,6 +3,7 @@ import { wait, whenSettled } from '../bus/time.ts'
 import type { AmqpChannel, AmqpConnection } from './rabbitmq-client.ts'
 import type { RabbitMQDialer } from './rabbitmq-dialer.ts'
 import { commandError, lostError } from './rabbitmq-errors.ts'
+import { type ReconnectDelays, reconnectDelay } from './rabbitmq-reconnect-delay.ts'
 
 /** What lives on a connection and has to be built again on the next one. */
 export interface ConnectionSession {
@@ -29,13 +30,11 @@ export interface ConnectionObserver {
   closed(): void
 }
 
-export interface ConnectionSettings {
+export interface ConnectionSettings extends ReconnectDelays {
   /** Tells one bus's connections apart, for the broker's list of them. */
   readonly purpose: string
   readonly address: string
   readonly connectTimeoutMs: number
-  readonly reconnectDelayMs: number
-  readonly maxReconnectDelayMs: number
 }
 
 /** The first attempt after a loss comes within this time, in milliseconds: a cut connection can be made again at once. */
@@ -223,11 +222,8 @@ export class RabbitMQConnection {
     }
   }
 
-  /** A tenth of the outage: soon back after a short one, no storm in a long one. Jitter spreads the consumers. */
   #delay(outageMs: number): number {
-    const { reconnectDelayMs, maxReconnectDelayMs } = this.#settings
-    const longest = Math.min(Math.max(reconnectDelayMs, maxReconnectDelayMs), outageMs / 10)
-    return Math.max(reconnectDelayMs, longest) * (0.5 + Math.random() / 2)
+    return reconnectDelay(this.#settings, outageMs, Math.random())
   }
 
   async #abandon(connection: AmqpConnection): Promise<void> {

@@ -5,7 +5,6 @@ import { MessageRefusedError } from '../../src/rabbitmq/index.ts'
 import { launchBroker } from '../brokers/launch-broker.ts'
 import { OrderCreated, orderCreated } from '../support/order-events.ts'
 import { RecordingLogger } from '../support/recording-logger.ts'
-import { TcpProxy } from '../support/tcp-proxy.ts'
 import {
   consume,
   createBus,
@@ -94,24 +93,6 @@ describe('while it runs', () => {
       expect(statuses).toEqual([...Array(sent).fill('unknown'), ...Array(10 - sent).fill('notStored')])
     },
   )
-
-  it.each([
-    { reconnectDelayMs: 100, maxReconnectDelayMs: 100, least: 6, most: 30 },
-    { reconnectDelayMs: 1000, maxReconnectDelayMs: 60_000, least: 1, most: 4 },
-  ])('tries to reconnect about every $reconnectDelayMs ms at first', async ({ least, most, ...options }) => {
-    const proxy = await TcpProxy.start({
-      host: '127.0.0.1',
-      port: Number(new URL(inject('rabbitmqUrl')).port),
-    })
-    const logger = new RecordingLogger()
-    const bus = createBus({ rabbitmqUrl: `amqp://127.0.0.1:${proxy.port}`, logger, ...options })
-    await bus.connect()
-    proxy.close()
-    await new Promise((resolve) => setTimeout(resolve, 1500))
-    const attempts = logger.lines.filter(({ message }) => message === 'cannot reconnect yet')
-    expect(attempts.length).toBeGreaterThanOrEqual(least)
-    expect(attempts.length).toBeLessThanOrEqual(most)
-  })
 
   it('takes no more messages than prefetchCount, and no more than maxInFlight', async () => {
     for (const options of [{ prefetchCount: 3 }, { prefetchCount: 50, maxInFlight: 3 }]) {
@@ -298,25 +279,6 @@ describe('while it runs', () => {
     expect(done).toEqual(['slow', 'next'])
     expect(runs).toBe(2)
   }, 120_000)
-
-  it('tells that the broker blocks publishing, and consumes on', async () => {
-    const node = await broker('vm_memory_high_watermark.absolute = 1MB')
-    const logger = new RecordingLogger()
-    const exchangeName = freshName()
-    const bus = createBus({ exchangeName, rabbitmqUrl: node.url, publishTimeoutMs: 1000, logger })
-    await consume(bus)
-    // The first publish provokes the news; it may have left before it came.
-    await expect(bus.publish([orderCreated()])).rejects.toBeInstanceOf(PublishError)
-    await until('the news', () => bus.getHealth().blockedReason !== undefined)
-    expect(bus.getHealth()).toMatchObject({ healthy: false, isConnected: true, isConsuming: true })
-    expect(logger.lines.some(({ message }) => message === 'RabbitMQ blocks publishing')).toBe(true)
-    const second = await bus.publish([orderCreated()]).catch((thrown: unknown) => thrown)
-    expect(second).toMatchObject({ outcomes: [{ status: 'notStored' }] })
-    expect(String(second)).toContain('blocks publishing')
-    const start = performance.now()
-    await bus.shutdown({ timeoutMs: 2000 })
-    expect(performance.now() - start).toBeLessThan(2000)
-  })
 })
 
 describe('stopping', () => {
