@@ -68,10 +68,15 @@ describe('connecting', () => {
       connectTimeoutMs: 500,
     })
     const notices = noticesOf(bus)
+    const events = recorder(bus)
     await consume(bus)
     proxy.freeze()
     await until('the loss', () => notices.some(({ type }) => type === 'connectionLost'), 5000)
     expect(bus.getHealth()).toMatchObject({ healthy: false, isConnected: false })
+    proxy.thaw()
+    await until('the return', () => notices.some(({ type }) => type === 'reconnected'))
+    await bus.publish([orderCreated()])
+    await until('the event', () => events.length === 1)
   })
 })
 
@@ -126,10 +131,16 @@ describe('while it runs', () => {
     const channel = await plainChannel()
     await channel.deleteExchange(exchangeName)
 
-    // The publisher's declares it at once, the consumer binds it at its next look.
-    await bus.publish([orderCreated('early')]).catch(() => undefined)
+    // The broker closes the publisher's channel over it; which of the messages on their way it had is not known.
+    const error = await bus.publish([orderCreated('early')]).catch((thrown: unknown) => thrown)
+    if (!(error instanceof PublishError)) throw new Error('it was to reject')
+    expect(error.outcomes).toMatchObject([{ status: 'unknown', error: { code: 'CONNECTION_FAILED' } }])
+    expect(error.message).toContain(`no exchange '${exchangeName}'`)
+    // The channel and the exchange are there again at once, the binding at the consumer's next look.
+    await bus.publish([orderCreated('unbound')])
+    expect(bus.getStats().publishReturns).toBe(1)
     await until('the event', async () => {
-      await bus.publish([orderCreated()]).catch(() => undefined)
+      await bus.publish([orderCreated()])
       return events.length > 0
     })
     expect(notices.filter(({ type }) => type === 'connectionLost')).toEqual([])
@@ -245,6 +256,25 @@ describe('while it runs', () => {
     expect(JSON.stringify(events[0])).toBe(JSON.stringify(framed))
   })
 
+  it('tells of a message that a queue refused, and of no other', async () => {
+    const exchangeName = freshName()
+    const bus = createBus({ exchangeName })
+    await bus.connect()
+    const channel = await plainChannel()
+    const full = { arguments: { 'x-max-length': 1, 'x-overflow': 'reject-publish' } }
+    const { queue } = await channel.assertQueue('', { exclusive: true, ...full })
+    await channel.bindQueue(queue, exchangeName, '#')
+    await bus.publish([orderCreated()])
+    const error = await bus.publish([orderCreated()]).catch((thrown: unknown) => thrown)
+    if (!(error instanceof PublishError)) throw new Error('it was to reject')
+    // Another queue may have it.
+    expect(error.outcomes).toMatchObject([{ status: 'unknown', error: expect.any(MessageRefusedError) }])
+    expect(error.message).toContain('nack')
+    await channel.purgeQueue(queue)
+    await bus.publish([orderCreated()])
+    expect(bus.getStats().eventsPublished).toBe(2)
+  })
+
   it('refuses names that AMQP cannot hold', async () => {
     const bus = createBus()
     const event = new OrderCreated({ aggregateId: 'a'.repeat(10_000), customerId: 'c' })
@@ -305,6 +335,24 @@ describe('stopping', () => {
 })
 
 describe('retries', () => {
+  it('keep no message from a worker that is idle', async () => {
+    const exchangeName = freshName()
+    const options = { exchangeName, prefetchCount: 1, retryBaseDelayMs: 60_000, retryMaxDelayMs: 60_000 }
+    const failing = createBus(options)
+    failing.subscribe(OrderCreated, () => {
+      throw new Error('as told')
+    })
+    await consume(failing)
+    await failing.publish([orderCreated('bad')])
+    await until('the retry to wait', () => failing.getStats().handlerErrors === 1)
+    const idle = createBus(options)
+    const events = recorder(idle)
+    await consume(idle)
+    await idle.publish(Array.from({ length: 20 }, (_, n) => orderCreated(`Order-${n}`)))
+    await until('all the others', () => events.length === 20, 5000)
+    expect(failing.getStats().inFlight).toBe(1)
+  })
+
   it('stay in the group, in order, and hold back nobody else', async () => {
     const exchangeName = freshName()
     const healthy = createBus({ exchangeName, consumerGroup: 'healthy' })

@@ -160,3 +160,31 @@ it('comes back by itself when a password that was changed is right again', async
   await bus.publish([orderCreated()])
   await until('the event', () => events.length === 1)
 })
+
+it('keeps a message whose dead letter is not taken, and buries it when it is', async () => {
+  const exchangeName = freshName()
+  const bus = createBus({ rabbitmqUrl, exchangeName, maxRetries: 0 })
+  bus.subscribe(OrderCreated, () => {
+    throw new Error('as told')
+  })
+  await consume(bus)
+  const queue = `${exchangeName}.default.dlq`
+  const limit = JSON.stringify({ 'max-length': 1, overflow: 'reject-publish' })
+  await ctl('set_policy', exchangeName, `^${queue}$`, limit, '--apply-to', 'queues')
+  await bus.publish([orderCreated('first')])
+  await until('the first dead letter', () => bus.getStats().messagesSentToDlq === 1)
+
+  await bus.publish([orderCreated('second')])
+  await until('the second to fail', () => bus.getStats().handlerErrors === 2)
+  const inHand = async () => {
+    const queues = await ctl('list_queues', 'name', 'messages_unacknowledged')
+    return queues.includes(`${exchangeName}.default\t1`)
+  }
+  await until('the refusal', () => bus.getStats().lastErrorAt !== null && inHand())
+  expect(bus.getStats()).toMatchObject({ messagesSentToDlq: 1, inFlight: 1 })
+
+  await ctl('clear_policy', exchangeName)
+
+  await until('the second dead letter', () => bus.getStats().messagesSentToDlq === 2)
+  expect(await bus.getDlqMessageCount()).toBe(2)
+})

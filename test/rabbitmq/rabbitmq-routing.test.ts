@@ -76,30 +76,6 @@ describe('topic exchange', () => {
 })
 
 describe('direct exchange', () => {
-  it('shares tasks between two workers, though no binding is given', async () => {
-    const exchangeName = freshName()
-    const make = () =>
-      createBus({ exchangeName, exchangeType: 'direct', consumerGroup: 'workers', prefetchCount: 1 })
-    const done: string[][] = [[], []]
-    for (const tasks of done) {
-      const worker = make()
-      worker.subscribe(OrderCreated, async (event) => {
-        tasks.push(event.aggregateId)
-        await new Promise((resolve) => setTimeout(resolve, 20))
-      })
-      await consume(worker)
-    }
-    // Shares nothing with them but the exchange.
-    const publisher = createBus({ exchangeName, exchangeType: 'direct', consumerGroup: 'elsewhere' })
-    const ids = [1, 2, 3, 4, 5, 6].map((n) => `Task-${n}`)
-    await publisher.publish(ids.map(orderCreated))
-
-    await until('six tasks', () => done.flat().length >= 6)
-    expect(done.flat().toSorted()).toEqual(ids)
-    expect(done.every((tasks) => tasks.length > 0)).toBe(true)
-    expect(publisher.getStats()).toMatchObject({ publishReturns: 0, publishConfirms: 6 })
-  })
-
   it('binds and unbinds in step with subscriptions while it consumes', async () => {
     const bus = await consume(createBus({ exchangeType: 'direct' }))
     const events: string[] = []

@@ -43,6 +43,11 @@ export class TcpProxy {
     for (const pair of this.#pairs) for (const socket of pair) socket.pause()
   }
 
+  /** Lets new connections through; those that were frozen stay so. */
+  thaw(): void {
+    this.#isFrozen = false
+  }
+
   /** While true, what the broker answers is lost; afterwards the connections that missed answers are cut. */
   loseAnswers(isLosing: boolean): void {
     this.#losesAnswers = isLosing
