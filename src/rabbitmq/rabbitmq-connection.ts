@@ -109,9 +109,16 @@ export class RabbitMQConnection {
     const connection = this.#connection
     if (connection === undefined)
       throw new ConnectionError('CONNECTION_LOST', `There is no connection to RabbitMQ at ${address} now.`)
+    if (this.#blockedReason !== undefined) {
+      // It does not even read what is asked of it.
+      throw new ConnectionError(
+        'CONNECTION_FAILED',
+        `RabbitMQ at ${address} blocks us: ${this.#blockedReason}.`,
+      )
+    }
     const done = onOwnChannel(connection, work)
     done.catch(() => undefined)
-    // A blocked or frozen broker answers nothing; the work may be long, as reading many dead letters is.
+    // A frozen broker answers nothing; the work may be long, as reading many dead letters is.
     if (
       !(await whenSettled(
         done.catch(() => undefined),

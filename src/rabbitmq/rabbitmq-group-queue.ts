@@ -38,6 +38,7 @@ export class RabbitMQGroupQueue {
     const { connection, topology, bindings, options } = this.#parts
     return this.#alone(async () => {
       const isLost = wasThere && (await this.#isAbsent((channel) => channel.checkQueue(options.names.queue)))
+      if (options.enableDlq) await this.#declareDeadLetters()
       const others = await connection.withChannel(async (channel) => {
         const consumers = await topology.declareForConsuming(channel)
         await bindings.start(channel)
@@ -86,6 +87,19 @@ export class RabbitMQGroupQueue {
     const detail = `the queue ${queue} was deleted, with the messages in it`
     notify({ type: 'eventsLost', detail, count: undefined })
     notify({ type: 'topologyRestored', what: `queue ${queue}` })
+  }
+
+  /**
+   * In a cluster it may lie on a node that is down, which the broker calls not found. Dead-lettering waits for that
+   * node then; consuming need not.
+   */
+  async #declareDeadLetters(): Promise<void> {
+    const { connection, topology } = this.#parts
+    try {
+      await connection.withChannel((channel) => topology.declareDeadLetters(channel))
+    } catch (error) {
+      if (!isNotFound(error)) throw error
+    }
   }
 
   async #isAbsent(look: Parameters<WithChannel>[0]): Promise<boolean> {

@@ -38,7 +38,13 @@ export class DockerHost implements BrokerHost {
     this.#disarm = guard('docker rm --force --volumes "$1"', name)
   }
 
-  static async create(kind: BrokerKind, port: number, extraConfig: readonly string[]): Promise<DockerHost> {
+  /** @param extraArgs - further arguments of `docker create`. */
+  static async create(
+    kind: BrokerKind,
+    port: number,
+    extraConfig: readonly string[],
+    extraArgs: readonly string[] = [],
+  ): Promise<DockerHost> {
     const host = new DockerHost(`eventspine-${kind}-${randomUUID()}`)
     const image = imageSetup(kind, port)
     const name = host.#name
@@ -49,6 +55,7 @@ export class DockerHost implements BrokerHost {
       name,
       '--publish',
       publish,
+      ...extraArgs,
       imageOf(kind),
       ...(image.args ?? []),
     ])

@@ -7,11 +7,18 @@ import { findProgram, requirePrograms } from './programs.ts'
 /** Debian's scripts on the PATH change to the user rabbitmq, who may not write to our folder; these do not. */
 const debianFolder = '/usr/lib/rabbitmq/bin'
 
+/** What the nodes of a cluster share. */
+export interface ClusterMembership {
+  readonly cookie: string
+  readonly epmdPort: number
+}
+
 /** Every place and port that RabbitMQ and Erlang would share with others is set to one of its own. */
 export async function rabbitMqCommand(
   folder: string,
   port: number,
   config: readonly string[],
+  cluster?: ClusterMembership,
 ): Promise<NativeCommand> {
   await requirePrograms('rabbitmq-server', 'epmd')
   const path = (name: string) => join(folder, name)
@@ -19,6 +26,7 @@ export async function rabbitMqCommand(
   await writeFile(path('rabbitmq.conf'), lines.join('\n'))
   await writeFile(path('enabled_plugins'), '[].')
   await mkdir(path('home'))
+  if (cluster) await writeFile(path('home/.erlang.cookie'), cluster.cookie, { mode: 0o400 })
   return {
     folder,
     toolFolder: debianFolder,
@@ -29,7 +37,7 @@ export async function rabbitMqCommand(
     env: {
       HOME: path('home'),
       ERL_EPMD_ADDRESS: '127.0.0.1',
-      ERL_EPMD_PORT: String(await freePort()),
+      ERL_EPMD_PORT: String(cluster?.epmdPort ?? (await freePort())),
       RABBITMQ_NODENAME: `eventspine-${port}@localhost`,
       RABBITMQ_DIST_PORT: String(await freePort()),
       RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: '-kernel inet_dist_use_interface {127,0,0,1}',

@@ -99,6 +99,12 @@ it('consumes and acknowledges through a memory alarm, while publishes wait and t
     expect(bus.getHealth()).toMatchObject({ healthy: false, blockedReason: 'low on memory' })
     expect(logger.lines.some(({ message }) => message === 'RabbitMQ blocks publishing')).toBe(true)
 
+    // What is asked on the blocked connection is not even read, so that waiting would be in vain.
+    await expect(bus.getDlqMessageCount()).rejects.toMatchObject({
+      code: 'CONNECTION_FAILED',
+      retryable: true,
+    })
+
     expect(messagesIn(await waiting())).toBeGreaterThan(0)
     gate.resolve()
     await until('all that was stored', () => ids.every((id) => events.includes(id)))
