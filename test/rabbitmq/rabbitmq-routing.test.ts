@@ -167,6 +167,21 @@ describe('unroutable events', () => {
     ])
   })
 
+  it('are refused by name where a group would have to be given what came before it', async () => {
+    // The capability that the conformance suite is told is lacking: a queue has no history.
+    const exchangeName = freshName()
+    const bus = createBus({ exchangeName, requireRoute: true })
+    const events = recorder(bus)
+    await expect(bus.publish([orderCreated('before')])).rejects.toMatchObject({
+      errors: [{ code: 'UNROUTABLE' }],
+      outcomes: [{ status: 'notStored' }],
+    })
+    await consume(bus)
+    await bus.publish([orderCreated('after')])
+    await until('the event', () => events.length > 0)
+    expect(events.map(({ aggregateId }) => aggregateId)).toEqual(['after'])
+  })
+
   it('reject the publish with requireRoute, and only they', async () => {
     const exchangeName = freshName()
     const consumer = createBus({ exchangeName, routingKeyPattern: 'Order.*' })
