@@ -28,6 +28,7 @@ const WRITE_DOWN_MS = 1000
 export class RabbitMQGroupQueue {
   readonly #parts: GroupQueueParts
   #last: Promise<unknown> = Promise.resolve()
+  #nextUpdate: Promise<void> | undefined
 
   constructor(parts: GroupQueueParts) {
     this.#parts = parts
@@ -51,7 +52,12 @@ export class RabbitMQGroupQueue {
 
   /** Follows a change of the bindings. While there is no connection the next {@link declare} will do it. */
   updateBindings(): Promise<void> {
-    return this.#alone(() => this.#update())
+    // One that has not begun will do for all who ask meanwhile.
+    this.#nextUpdate ??= this.#alone(() => {
+      this.#nextUpdate = undefined
+      return this.#update()
+    })
+    return this.#nextUpdate
   }
 
   /** Makes sure that the exchange is there and the queue bound to it: nobody tells when they go. */
