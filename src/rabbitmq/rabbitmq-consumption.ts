@@ -73,7 +73,12 @@ export class RabbitMQConsumption
   /** Resolves when deliveries may flow. */
   async start(): Promise<void> {
     await this.#connection.open()
-    await this.updateBindings()
+    try {
+      await this.updateBindings()
+    } catch (error) {
+      // A connection that is lost by now is made again with all bindings.
+      if (this.#connection.isOpen) throw error
+    }
     this.#checkTimer = setInterval(() => this.#keep(this.#queue.check()), CHECK_MS)
     this.#checkTimer.unref()
   }
