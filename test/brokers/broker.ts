@@ -1,3 +1,4 @@
+import type { KafkaListener } from './broker-config.ts'
 import { isAnswering } from './probe.ts'
 
 export type BrokerKind = 'redis' | 'rabbitmq' | 'kafka'
@@ -8,6 +9,8 @@ export interface LaunchOptions {
    * (`consumer_timeout = 5000`) or server.properties (`message.max.bytes=2000`). They win over the defaults.
    */
   readonly config?: readonly string[]
+  /** Kafka: listeners beside the plaintext one. */
+  readonly listeners?: readonly KafkaListener[]
 }
 
 /** Where a broker runs: a process of this machine or a container. Data survives everything but `remove`. */

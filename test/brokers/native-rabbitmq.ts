@@ -1,5 +1,6 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { LaunchOptions } from './broker.ts'
 import { freePort } from './free-port.ts'
 import type { NativeCommand } from './native-host.ts'
 import { findProgram, requirePrograms } from './programs.ts'
@@ -17,7 +18,7 @@ export interface ClusterMembership {
 export async function rabbitMqCommand(
   folder: string,
   port: number,
-  config: readonly string[],
+  { config = [] }: LaunchOptions,
   cluster?: ClusterMembership,
 ): Promise<NativeCommand> {
   await requirePrograms('rabbitmq-server', 'epmd')

@@ -1,12 +1,14 @@
 import { expect, it, onTestFinished } from 'vitest'
-import { launchRabbitMQCluster } from '../brokers/launch-rabbitmq-cluster.ts'
+import { launchRabbitMQCluster } from '../brokers/rabbitmq-cluster.ts'
 import { OrderCreated, orderCreated } from '../support/order-events.ts'
 import { consume, createBus, freshName, noticesOf, until } from './rabbitmq-scene.ts'
 
 it('goes on consuming from a quorum queue when the node that it is connected to dies', async () => {
-  const cluster = await launchRabbitMQCluster(3)
-  onTestFinished(() => cluster.dispose())
-  const [, victim, other] = cluster.nodes
+  const nodes = await launchRabbitMQCluster(3)
+  onTestFinished(async () => {
+    await Promise.all(nodes.map((node) => node.dispose()))
+  })
+  const [, victim, other] = nodes
   if (victim === undefined || other === undefined) throw new Error('the cluster is too small')
   const bus = createBus({
     exchangeName: freshName(),

@@ -1,7 +1,6 @@
 import { inspect } from 'node:util'
 import { describe, expect, inject, it, onTestFinished } from 'vitest'
-import { type DomainEvent, PublishError } from '../../src/index.ts'
-import { MessageRefusedError } from '../../src/rabbitmq/index.ts'
+import { type DomainEvent, MessageRefusedError, PublishError } from '../../src/index.ts'
 import { launchBroker } from '../brokers/launch-broker.ts'
 import { OrderCreated, orderCreated } from '../support/order-events.ts'
 import { RecordingLogger } from '../support/recording-logger.ts'
