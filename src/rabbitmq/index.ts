@@ -1,4 +1,5 @@
 export { RABBITMQ_AVAILABLE, RabbitMQNotAvailableError } from './rabbitmq-client.ts'
+export type { RabbitMQDeathInfo } from './rabbitmq-death-info.ts'
 export type { RabbitMQDlqMessage } from './rabbitmq-dlq-message.ts'
 export { UnroutableError } from './rabbitmq-errors.ts'
 export { RabbitMQEventBus, type RabbitMQEventBusStats, type RabbitMQHealth } from './rabbitmq-event-bus.ts'

@@ -84,6 +84,10 @@ export class DockerHost implements BrokerHost {
     this.#disarm()
   }
 
+  async exec(tool: string, args: readonly string[]): Promise<string> {
+    return await run('docker', ['exec', this.#name, tool, ...args])
+  }
+
   async checkAlive(): Promise<void> {
     const state = await run('docker', ['inspect', '--format', '{{.State.Status}}', this.#name])
     if (state.trim() !== 'exited') return
