@@ -346,9 +346,9 @@ function extend(ranges: [number, number][], offset: number, previous: number | u
 }
 
 function noteUnfinished(attempts: Map<number, AttemptNote>, record: HeldRecord, isEnd: boolean): void {
-  const { attemptsBegun, settledHandlers } = record
+  const { attemptsBegun, settledHandlers, isRunning } = record
   // An attempt that the end interrupts has not failed; until then one attempt is what the open range stands for.
-  const count = isEnd ? Math.max(0, attemptsBegun - 1) : attemptsBegun
+  const count = isEnd && isRunning ? attemptsBegun - 1 : attemptsBegun
   if (count > (isEnd ? 0 : 1) || settledHandlers.length > 0) {
     attempts.set(record.offset, { count, settledHandlers })
   }

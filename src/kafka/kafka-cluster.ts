@@ -58,6 +58,7 @@ export class KafkaCluster {
   #waiting: PromiseWithResolvers<void> = Promise.withResolvers()
   #ping: NodeJS.Timeout | undefined
   #reconnecting = false
+  #trouble: string | undefined
 
   constructor(options: ResolvedKafkaOptions, listener: ClusterListener) {
     this.#options = options
@@ -73,6 +74,11 @@ export class KafkaCluster {
 
   get isUp(): boolean {
     return this.#isUp
+  }
+
+  /** Why there is no connection; undefined while there is one. */
+  get trouble(): string | undefined {
+    return this.#trouble
   }
 
   get brokerIds(): readonly number[] {
@@ -329,7 +335,7 @@ export class KafkaCluster {
   async #reconnect(reason: string): Promise<void> {
     if (this.#reconnecting) return
     this.#reconnecting = true
-    let told = reason
+    this.#trouble = reason
     for (let failure = 1; await wait(RECONNECT.backoff(failure), this.#closed.signal); failure += 1) {
       try {
         await this.metadata([])
@@ -340,12 +346,13 @@ export class KafkaCluster {
       } catch (thrown) {
         const error = toError(thrown)
         // The loss was told already; each further attempt is one line less in the log. A refusal is news.
-        if (error instanceof ConnectionError && !error.retryable && error.message !== told) {
-          told = error.message
+        if (error instanceof ConnectionError && !error.retryable && error.message !== this.#trouble) {
+          this.#trouble = error.message
           this.#listener.onRefused(error)
         }
       }
     }
+    this.#trouble = undefined
     this.#reconnecting = false
   }
 

@@ -41,6 +41,9 @@ export class KafkaFetcher {
   readonly #loops = new Map<number, Promise<void>>()
   #wake: PromiseWithResolvers<void> = Promise.withResolvers()
   #assignment = 0
+  #turn = 0
+  /** From which offset on something could not be read the first time. */
+  readonly #doubted = new WeakMap<KafkaAssignedPartition, number>()
 
   constructor(parts: KafkaFetcherParts) {
     this.#parts = parts
@@ -110,7 +113,7 @@ export class KafkaFetcher {
   /** @returns false when a partition has moved, or its topic is gone */
   async #fetchOnce(node: number, mine: readonly KafkaAssignedPartition[]): Promise<boolean> {
     const { cluster, options } = this.#parts
-    const hungry = mine.filter(({ buffered }) => buffered < REFILL_BELOW)
+    const hungry = this.#byTurns(mine.filter(({ buffered }) => buffered < REFILL_BELOW))
     if (hungry.length === 0) {
       await this.#wake.promise
       return true
@@ -133,13 +136,28 @@ export class KafkaFetcher {
     return isFine
   }
 
+  /** A broker fills its answer in the order of the request, so that the last must be the first some time. */
+  #byTurns(partitions: readonly KafkaAssignedPartition[]): readonly KafkaAssignedPartition[] {
+    this.#turn += 1
+    const start = partitions.length === 0 ? 0 : this.#turn % partitions.length
+    return [...partitions.slice(start), ...partitions.slice(0, start)]
+  }
+
   async #take(partition: KafkaAssignedPartition, answer: FetchedRange): Promise<boolean> {
     if (answer.errorCode === CODE.OFFSET_OUT_OF_RANGE) {
       await this.#parts.onOutOfRange(partition)
       return true
     }
     if (answer.errorCode !== CODE.NONE) return false
-    if (answer.unreadable.length > 0) this.#parts.onUnreadable(partition, answer)
+    const [unreadable] = answer.unreadable
+    if (unreadable !== undefined) {
+      // What was damaged on its way is whole the next time; what is damaged in the log is not.
+      if (this.#doubted.get(partition) !== unreadable.from) {
+        this.#doubted.set(partition, unreadable.from)
+        return true
+      }
+      this.#parts.onUnreadable(partition, answer)
+    }
     partition.addFetched(answer.records, answer.nextOffset)
     return true
   }

@@ -1,6 +1,15 @@
 import { expect, inject, it } from 'vitest'
 import { OrderCreated, OrderShipped, orderCreated, orderShipped } from '../support/order-events.ts'
-import { committedOf, consume, createBus, freshName, noticesOf, recorder, until } from './kafka-scene.ts'
+import {
+  committedOf,
+  consume,
+  createBus,
+  freshName,
+  noticesOf,
+  recorder,
+  startProxy,
+  until,
+} from './kafka-scene.ts'
 import { administer } from './plain-kafka.ts'
 
 const admin = <T>(work: Parameters<typeof administer<T>>[1]) =>
@@ -192,6 +201,24 @@ it('tells what was lost where its offset is no longer in the log, and goes on wi
   const lost = notices.filter(({ type }) => type === 'eventsLost')
   expect(lost).toMatchObject([{ count: 7 }])
   expect(JSON.stringify(lost)).toContain('offset 5 is not in the log')
+})
+
+it('fetches again what was damaged on its way', async () => {
+  const proxy = await startProxy()
+  const options = { topicPrefix: freshName(), compressionType: 'none' } as const
+  const bus = createBus({ ...options, bootstrapServers: `127.0.0.1:${proxy.port}` })
+  const seen = recorder(bus)
+  const notices = noticesOf(bus)
+  await consume(bus)
+  const publisher = createBus(options)
+  const event = new OrderCreated({ aggregateId: 'Order-1', customerId: 'to-be-damaged' })
+
+  proxy.damage('to-be-damaged')
+  await publisher.publish([event])
+
+  await until('the event', () => seen.length === 1)
+  expect(JSON.stringify(seen[0])).toContain('"customerId":"to-be-damaged"')
+  expect(notices).toEqual([])
 })
 
 it('takes over the offsets that an administrator set while the group was away', async () => {

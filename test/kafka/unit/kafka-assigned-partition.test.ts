@@ -194,4 +194,19 @@ describe('a partition', () => {
       [0, 1, 3, 4, 5].map((at) => [at, 1]),
     )
   })
+
+  it('keeps what a crash counted of records that a clean end gave back before they began', () => {
+    const { model, commit } = announced()
+    model.deliver(ROOM, 10, 1000)
+    for (let record = 0; record < 5; record += 1) model.begin(0)
+    model.crash()
+    model.fetch(300)
+    commit()
+    model.deliver(5, 10, 1000)
+    model.end()
+    model.fetch(300)
+    commit()
+    model.deliver(5, 10, 1000)
+    expect(model.seen.map(({ deliveryCount }) => deliveryCount)).toEqual([2, 2, 2, 2, 2])
+  })
 })
