@@ -43,5 +43,12 @@ it('gives the codes that the errors have', () => {
   expect(new eventspine.RabbitMQNotAvailableError().code).toBe(codeOf.get('RabbitMQNotAvailableError'))
   expect(new eventspine.UnroutableError('x', 'y').code).toBe(codeOf.get('UnroutableError'))
   expect(new eventspine.MessageRefusedError('x').code).toBe(codeOf.get('MessageRefusedError'))
+  const stream = { aggregateId: 'a', aggregateType: 'A', eventId: 'e', eventType: 'E' }
+  expect(new eventspine.OptimisticLockError(stream, 1, 2).code).toBe(codeOf.get('OptimisticLockError'))
+  expect(new eventspine.DuplicateEventError('e', 'x').code).toBe(codeOf.get('DuplicateEventError'))
+  expect(new eventspine.EventStreamMismatchError(stream, stream).code).toBe(
+    codeOf.get('EventStreamMismatchError'),
+  )
+  expect(new eventspine.AmbiguousStreamError('a', []).code).toBe(codeOf.get('AmbiguousStreamError'))
   expect(new eventspine.RedisNotAvailableError().code).toBe(codeOf.get('RedisNotAvailableError'))
 })
