@@ -9,6 +9,8 @@ interface Rule {
 
 const open = ['errors.ts', 'observability', '@opentelemetry/api']
 const eventBusType = { bus: ['EventBus'] }
+/** Parts of the bus that know nothing of a bus: the rules of options, the schedule of retries. */
+const policies = ['bus/options.ts', 'bus/observability-options.ts', 'bus/retry-policy.ts']
 const entryPoints = [
   'index.ts',
   'redis/index.ts',
@@ -35,7 +37,7 @@ export const rules: Readonly<Record<string, Rule>> = {
   rabbitmq: { imports: [...open, 'bus', 'amqplib', 'rabbitmq-client'] },
   kafka: { imports: [...open, 'bus', 'kafkajs', '@confluentinc/kafka-javascript', '@platformatic/kafka'] },
   store: { imports: [...open, 'events'] },
-  aggregates: { imports: [...open, 'events', 'store'], typesFrom: eventBusType },
+  aggregates: { imports: [...open, ...policies, 'events', 'store'], typesFrom: eventBusType },
   subscriptions: { imports: [...open, 'events', 'store'], typesFrom: eventBusType },
   testing: { imports: [...entryPoints, ...parts, 'vitest'] },
   cli: { imports: entryPoints },

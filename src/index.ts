@@ -1,3 +1,4 @@
+export * from './aggregates/index.ts'
 export * from './bus/index.ts'
 export * from './codec/index.ts'
 export { type CreateEventBusOptions, createEventBus } from './create-event-bus.ts'

@@ -50,5 +50,13 @@ it('gives the codes that the errors have', () => {
     codeOf.get('EventStreamMismatchError'),
   )
   expect(new eventspine.AmbiguousStreamError('a', []).code).toBe(codeOf.get('AmbiguousStreamError'))
+  const event = new eventspine.GenericEvent({ ...stream, data: {} })
+  const position = { newVersion: 1, globalPosition: 1 }
+  expect(new eventspine.AggregateNotFoundError('A', 'a').code).toBe(codeOf.get('AggregateNotFoundError'))
+  expect(new eventspine.EventVersionError(event, 2).code).toBe(codeOf.get('EventVersionError'))
+  expect(new eventspine.UnhandledEventError('E').code).toBe(codeOf.get('UnhandledEventError'))
+  expect(new eventspine.PublishAfterSaveError([event], position, new Error('x')).code).toBe(
+    codeOf.get('PublishAfterSaveError'),
+  )
   expect(new eventspine.RedisNotAvailableError().code).toBe(codeOf.get('RedisNotAvailableError'))
 })
