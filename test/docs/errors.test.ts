@@ -58,5 +58,14 @@ it('gives the codes that the errors have', () => {
   expect(new eventspine.PublishAfterSaveError([event], position, new Error('x')).code).toBe(
     codeOf.get('PublishAfterSaveError'),
   )
+  const at = { position: 1, eventId: 'e' }
+  expect(new eventspine.SubscriptionFailedError('s', at, new Error('x')).code).toBe(
+    codeOf.get('SubscriptionFailedError'),
+  )
+  expect(new eventspine.SubscriptionStoppedError('s', 'x').code).toBe(codeOf.get('SubscriptionStoppedError'))
+  expect(new eventspine.SubscriptionNotFoundError('s', []).code).toBe(codeOf.get('SubscriptionNotFoundError'))
+  expect(new eventspine.DuplicateSubscriptionError('s').code).toBe(codeOf.get('DuplicateSubscriptionError'))
+  expect(new eventspine.CheckpointConflictError('s', 1, 2).code).toBe(codeOf.get('CheckpointConflictError'))
+  expect(new eventspine.PositionAheadError('s', 1, 0).code).toBe(codeOf.get('PositionAheadError'))
   expect(new eventspine.RedisNotAvailableError().code).toBe(codeOf.get('RedisNotAvailableError'))
 })
