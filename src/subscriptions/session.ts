@@ -73,8 +73,11 @@ export class Session {
   async stop(deadline: AbortSignal): Promise<SessionEnd> {
     const run = this.#run
     const inFlight = run?.running ?? 0
+    let notDrained = 0
     const giveUp = () => {
+      if (this.#deadline.signal.aborted) return
       this.#deadline.abort()
+      notDrained = run?.running ?? 0
       run?.abandon(new ShutdownError())
     }
     this.#stopping.abort()
@@ -84,7 +87,7 @@ export class Session {
     await settledBefore(this.ended, deadline)
     if (deadline.aborted) giveUp()
     deadline.removeEventListener('abort', giveUp)
-    return { inFlight, notDrained: run?.running ?? 0, isSaved: this.#saver?.saved === run?.position }
+    return { inFlight, notDrained, isSaved: this.#saver?.saved === run?.position }
   }
 
   async #live(after: Promise<void> | undefined): Promise<void> {

@@ -12,6 +12,7 @@ import {
   append,
   appendOne,
   Filed,
+  fill,
   Noted,
   noted,
   numbers,
@@ -140,7 +141,7 @@ describe('what it reads', () => {
       [33_000, 2],
       [66_000, 3],
     ] as const) {
-      await append(scene.store, start, start + 33_332)
+      await fill(scene.store, start, start + 33_332)
       await appendOne(scene.store, new Filed({ aggregateId: 'f', n }))
     }
     await append(scene.store, 0, 1)

@@ -21,6 +21,15 @@ export async function append(store: EventStore, from: number, to: number): Promi
   for (let n = from; n < to; n += 1) await appendOne(store, noted(n))
 }
 
+/** The same for many, in appends of up to 1,000. */
+export async function fill(store: EventStore, from: number, to: number): Promise<void> {
+  for (let start = from; start < to; start += 1000) {
+    const aggregateId = `many-${(start / 1000) % 10}`
+    const events = numbers(start, Math.min(start + 1000, to)).map((n) => noted(n, aggregateId))
+    await store.appendEvents({ aggregateId, aggregateType: 'Note', events, expectedVersion: 'any' })
+  }
+}
+
 export async function appendOne(store: EventStore, event: Noted | Filed): Promise<number> {
   const { aggregateId, aggregateType } = event
   const request = { aggregateId, aggregateType, events: [event], expectedVersion: 'any' as const }
