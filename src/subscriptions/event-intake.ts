@@ -15,6 +15,8 @@ export interface EventIntake {
   endPage(): Promise<void> | undefined
   /** Passes positions that hold nothing for this subscription. */
   passTo(position: number): void
+  /** Once nothing more is begun: resolves when what was begun is settled, and the position has moved by it. */
+  settled(): Promise<void>
 }
 
 /** One event after the other, in the order of the feed. */
@@ -40,6 +42,10 @@ export class SequentialIntake implements EventIntake {
 
   passTo(position: number): void {
     this.#moved(position, 0)
+  }
+
+  settled(): Promise<void> {
+    return Promise.resolve()
   }
 
   async #afterwards({ position }: StoredEvent, finishing: Promise<boolean>): Promise<void> {
@@ -74,6 +80,10 @@ export class BatchIntake implements EventIntake {
   passTo(position: number): void {
     this.#moved(position, 0)
   }
+
+  settled(): Promise<void> {
+    return Promise.resolve()
+  }
 }
 
 interface Item {
@@ -93,6 +103,8 @@ export class LaneIntake implements EventIntake {
   readonly #stopping: AbortSignal
   readonly #lanes = new Map<string, Lane>()
   readonly #prefix = new FinishedPrefix()
+  #openLanes = 0
+  #whenSettled: PromiseWithResolvers<void> | undefined
 
   /** @param slots - the places among those that run at the same time; the work gives its own up while it waits. */
   constructor(work: EventWork, moved: Moved, slots: Slots, maxInFlight: number, stopping: AbortSignal) {
@@ -112,6 +124,7 @@ export class LaneIntake implements EventIntake {
     if (lane === undefined) {
       const opened = [item]
       this.#lanes.set(aggregateId, opened)
+      this.#openLanes += 1
       this.#slots.take(() => void this.#advance(aggregateId, opened))
     } else lane.push(item)
     return this.#gauge.room === 0 ? this.#gauge.whenRoom() : undefined
@@ -125,23 +138,33 @@ export class LaneIntake implements EventIntake {
     this.#finish(this.#prefix.begin(position, 0))
   }
 
+  settled(): Promise<void> {
+    if (this.#openLanes === 0) return Promise.resolve()
+    this.#whenSettled ??= Promise.withResolvers()
+    return this.#whenSettled.promise
+  }
+
   /** Works on a lane, with a slot taken, until it is empty. A lane whose event stays unfinished goes no further. */
   async #advance(key: string, lane: Lane): Promise<void> {
     for (let [item] = lane; item !== undefined; [item] = lane) {
-      if (this.#stopping.aborted) break
-      const handled = this.#work.handle([item.stored])
-      const isFinished = handled instanceof Promise ? await handled : handled
-      if (!isFinished) break
+      if (this.#stopping.aborted || !(await this.#handle(item))) break
       lane.shift()
-      this.#gauge.free()
-      this.#finish(item.begun)
       if (lane.length > 0 && this.#slots.isContended) {
         this.#slots.take(() => void this.#advance(key, lane))
-        break
+        return this.#slots.release()
       }
     }
     if (lane.length === 0) this.#lanes.delete(key)
     this.#slots.release()
+    this.#openLanes -= 1
+    if (this.#openLanes === 0) this.#whenSettled?.resolve()
+  }
+
+  async #handle({ stored, begun }: Item): Promise<boolean> {
+    if (!(await this.#work.handle([stored]))) return false
+    this.#gauge.free()
+    this.#finish(begun)
+    return true
   }
 
   #finish(begun: BegunEvent): void {

@@ -81,10 +81,10 @@ export class FeedRun {
     return this.#work.idle()
   }
 
-  /** Runs until it is stopped, abandoned, or an event cannot be handled. Resolves when no handler runs any more. */
+  /** Runs until it is stopped, abandoned, or an event cannot be handled. Resolves when nothing is in hand any more. */
   async follow(): Promise<void> {
     await settledBefore(this.#loop(), this.#abandoned.signal)
-    await settledBefore(this.#work.idle(), this.#abandoned.signal)
+    await settledBefore(this.#intake.settled(), this.#abandoned.signal)
   }
 
   /** From now on nothing is read, and no attempt starts. */

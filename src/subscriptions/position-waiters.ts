@@ -7,6 +7,10 @@ interface Waiter {
 export class PositionWaiters {
   #waiting: readonly Waiter[] = []
 
+  get areWaiting(): boolean {
+    return this.#waiting.length > 0
+  }
+
   /** Resolves when everything up to the position is finished. */
   until(position: number): Promise<void> {
     const reached = Promise.withResolvers<void>()

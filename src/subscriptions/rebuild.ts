@@ -96,8 +96,7 @@ class Shadow {
         busy: undefined,
       },
     })
-    this.#ended = this.#follow(notRunning(name))
-    stopped.addEventListener('abort', () => this.#run.abandon(notRunning(name)), { once: true })
+    this.#ended = this.#follow(stopped, notRunning(name))
   }
 
   get position(): number {
@@ -123,9 +122,12 @@ class Shadow {
     await this.#ended
   }
 
-  async #follow(otherwise: Error): Promise<void> {
+  async #follow(stopped: AbortSignal, error: Error): Promise<void> {
+    const abandon = () => this.#run.abandon(error)
+    stopped.addEventListener('abort', abandon, { once: true })
     await this.#run.follow()
-    this.#waiters.reject(this.#run.failure ?? otherwise)
+    stopped.removeEventListener('abort', abandon)
+    this.#waiters.reject(this.#run.failure ?? error)
   }
 }
 

@@ -1,3 +1,4 @@
+import { wait } from '../bus/time.ts'
 import { toError } from '../errors.ts'
 import type { Logger } from '../observability/logger.ts'
 import type { EventTracer } from '../observability/tracer.ts'
@@ -42,6 +43,7 @@ export class Subscription {
   #consumer: Consumer
   #session: Session | undefined
   #failure: Error | undefined
+  #watching: Promise<void> | undefined
   #stopped = new AbortController()
   #progressAt = Number.NEGATIVE_INFINITY
   #wasAtEnd = false
@@ -137,7 +139,10 @@ export class Subscription {
   /** Resolves when everything up to the position is finished. @throws why the subscription has stopped. */
   async whenProcessed(position: number): Promise<void> {
     if (this.#failure !== undefined) throw this.#failure
-    if (this.position < position) await this.#waiters.until(position)
+    if (this.position >= position) return
+    const reached = this.#waiters.until(position)
+    if (this.host.leases !== undefined) this.#watching ??= this.#watchCheckpoint()
+    await reached
   }
 
   /** Hands over to another consumer of the same name; to be called while it does not run. */
@@ -146,7 +151,9 @@ export class Subscription {
   }
 
   async status(): Promise<SubscriptionStatus> {
-    const { name, state, position, monitor } = this
+    const { name, state, monitor } = this
+    const checkpoint = this.isLeading ? this.#session?.saved : await this.#readCheckpoint()
+    const position = this.#knowsPosition ? this.position : (checkpoint ?? 0)
     const { eventsHandled, eventsDeadLettered, handlerErrors, retrying, wakeUps, missedWakeUps } = monitor
     const { lastError, eventsPerSecond } = monitor
     const lag = await this.#lag(position)
@@ -154,12 +161,35 @@ export class Subscription {
       name,
       state,
       position,
-      checkpoint: this.#session?.saved,
+      checkpoint,
       ...lag,
       ...{ eventsHandled, eventsDeadLettered, handlerErrors, retrying, eventsPerSecond },
       ...{ wakeUps, missedWakeUps, lastError },
       problems: problemsOf({ state, retrying, head: lag.head }, monitor.troubles),
     }
+  }
+
+  /** Otherwise only the checkpoint tells: another instance may have moved it. */
+  get #knowsPosition(): boolean {
+    return this.isLeading || this.#failure !== undefined
+  }
+
+  async #readCheckpoint(): Promise<number | undefined> {
+    try {
+      return await this.host.checkpoints.load(this.name)
+    } catch (thrown) {
+      this.monitor.problem('reading the checkpoint failed', toError(thrown))
+      return undefined
+    }
+  }
+
+  /** While another instance runs the subscription, its checkpoint tells how far it has come. Never rejects. */
+  async #watchCheckpoint(): Promise<void> {
+    while (this.#waiters.areWaiting && !this.#knowsPosition) {
+      if (this.state === 'standby') this.#waiters.moved((await this.#readCheckpoint()) ?? 0)
+      if (!(await wait(this.options.pollIntervalMs, this.stopped))) break
+    }
+    this.#watching = undefined
   }
 
   async #lag(position: number): Promise<Pick<SubscriptionStatus, 'head' | 'lagEvents' | 'lagMs'>> {

@@ -110,6 +110,27 @@ it('repeats after a crash only what was not finished without a gap', async () =>
   expect(second.toSorted()).toEqual([1, 2, 3, 4, 5, 6, 7])
 })
 
+it('saves at a stop what the handlers that ran have finished', async () => {
+  const scene = new SubscriptionScene()
+  for (let n = 0; n < 8; n += 1) await appendOne(scene.store, noted(n, `a${n % 4}`))
+  const gate = Promise.withResolvers<void>()
+  const begun: number[] = []
+  const handle = async ({ n }: Noted) => {
+    begun.push(n)
+    await gate.promise
+  }
+  const manager = scene.manager()
+  manager.subscribe({ name: 'lanes', handle }, { concurrency: 4 })
+  manager.start()
+  await waitFor(() => begun.length === 4)
+  const stopping = manager.stop()
+  gate.resolve()
+
+  expect(await stopping).toMatchObject({ phase: 'completed', drained: 4 })
+  expect(begun).toEqual([0, 1, 2, 3])
+  expect(await scene.checkpoints.load('lanes')).toBe(4)
+})
+
 it('holds at most maxInFlight events', async () => {
   const scene = new SubscriptionScene()
   for (let n = 0; n < 50; n += 1) await appendOne(scene.store, noted(n, `a${n}`))

@@ -91,6 +91,25 @@ it('stands by when its lease is refused, aborts what runs, and leaves the checkp
   expect(await scene.checkpoints.load('seen')).not.toBe(1)
 })
 
+it('waits on an instance that stands by for what the other one handles', async () => {
+  const { scene, instance } = instances()
+  const seen = new Seen()
+  const [first, second] = [instance('first', seenBy(seen)), instance('second')]
+  first.start()
+  await waitFor(async () => (await first.health()).status === 'up')
+  second.start()
+  await append(scene.store, 0, 20)
+
+  await Promise.all([second.whenProcessed(20), second.whenCaughtUp('seen')])
+  expect(seen.numbers).toEqual(numbers(0, 20))
+  expect((await second.status())['seen']).toMatchObject({
+    state: 'standby',
+    position: 20,
+    checkpoint: 20,
+    lagEvents: 0,
+  })
+})
+
 it('gives a lease to another owner only when it has expired or was released', async () => {
   let now = 0
   const leases = new InMemoryLeaseStore(() => now)

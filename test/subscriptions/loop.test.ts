@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import {
+  AsyncEventHandler,
   type EventStore,
   handlerFor,
   InMemoryEventBus,
@@ -396,6 +397,30 @@ describe('subscribe', () => {
     await manager.whenCaughtUp('calls')
 
     expect(calls).toEqual(['noted 0', 'either 0', 'noted 1', 'either 1', 'either 2'])
+  })
+
+  it('takes an AsyncEventHandler, and asks its canHandle', async () => {
+    class Even extends AsyncEventHandler<Noted> {
+      readonly numbers: number[] = []
+      eventTypes() {
+        return [Noted]
+      }
+      override canHandle({ n }: Noted): boolean {
+        return n % 2 === 0
+      }
+      async handle({ n }: Noted): Promise<void> {
+        this.numbers.push(n)
+      }
+    }
+    const scene = new SubscriptionScene()
+    await append(scene.store, 0, 5)
+    const manager = scene.manager()
+    const even = new Even()
+    manager.subscribe(even)
+    manager.start()
+    await manager.whenCaughtUp('Even')
+
+    expect(even.numbers).toEqual([0, 2, 4])
   })
 
   it('takes the name of the class, and refuses a name twice', () => {
