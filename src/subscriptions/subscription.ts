@@ -151,12 +151,13 @@ export class Subscription {
   }
 
   async status(): Promise<SubscriptionStatus> {
-    const { name, state, monitor } = this
+    const { name, monitor } = this
     const checkpoint = this.isLeading ? this.#session?.saved : await this.#readCheckpoint()
     const position = this.#knowsPosition ? this.position : (checkpoint ?? 0)
     const { eventsHandled, eventsDeadLettered, handlerErrors, retrying, wakeUps, missedWakeUps } = monitor
     const { lastError, eventsPerSecond } = monitor
     const lag = await this.#lag(position)
+    const state = this.state === 'catchingUp' && lag.lagEvents === 0 ? 'live' : this.state
     return {
       name,
       state,
