@@ -25,7 +25,10 @@ export class CheckpointSaver {
   #saved: number | undefined
   #position: number | undefined
   #unsavedEvents = 0
-  #saving: Promise<void> | undefined
+  #saving: Promise<void> = Promise.resolve()
+  #isSaving = false
+  /** What was finished meanwhile is to be saved, too. */
+  #isWanted = false
   #timer: NodeJS.Timeout | undefined
 
   constructor(parts: CheckpointSaverParts) {
@@ -40,7 +43,7 @@ export class CheckpointSaver {
 
   /** The save under way: handling waits for it, so that no more is repeated after a crash than the policy says. */
   get busy(): Promise<void> | undefined {
-    return this.#saving
+    return this.#isSaving ? this.#saving : undefined
   }
 
   advance(position: number, events: number): void {
@@ -50,13 +53,15 @@ export class CheckpointSaver {
     else this.#saveLater()
   }
 
-  /** Saves what is unsaved. Never rejects; resolves without having saved when it was closed, or after a conflict. */
+  /** Saves what is finished by now. Never rejects; resolves without having saved when it was closed, or in a conflict. */
   flush(): Promise<void> {
     clearTimeout(this.#timer)
     this.#timer = undefined
-    this.#saving ??= this.#save().finally(() => {
-      this.#saving = undefined
-    })
+    this.#isWanted = true
+    if (!this.#isSaving) {
+      this.#isSaving = true
+      this.#saving = this.#save()
+    }
     return this.#saving
   }
 
@@ -73,32 +78,41 @@ export class CheckpointSaver {
   }
 
   async #save(): Promise<void> {
-    const { retryPolicy, monitor, onConflict } = this.#parts
-    for (let failure = 1; !this.#closing.signal.aborted; failure += 1) {
-      try {
-        await this.#saveOnce()
-        monitor.troubleOver('checkpoint')
-        return
-      } catch (thrown) {
-        const error = toError(thrown)
+    const { retryPolicy, monitor } = this.#parts
+    for (let failure = 1; this.#isWanted && !this.#closing.signal.aborted; ) {
+      this.#isWanted = false
+      const error = await this.#trySave()
+      if (error === undefined) failure = 1
+      else if (error instanceof CheckpointConflictError) this.#giveUp(error)
+      else {
         monitor.trouble('checkpoint', 'saving the checkpoint failed', error)
-        if (error instanceof CheckpointConflictError) {
-          this.close()
-          return onConflict(error)
-        }
+        this.#isWanted = true
+        await wait(retryPolicy.backoff(failure), this.#closing.signal)
+        failure += 1
       }
-      await wait(retryPolicy.backoff(failure), this.#closing.signal)
     }
+    // Nothing comes between the last look at #isWanted and this line.
+    this.#isSaving = false
   }
 
-  async #saveOnce(): Promise<void> {
-    const { name, store, everyEvents } = this.#parts
-    do {
-      const [position, events] = [this.#position, this.#unsavedEvents]
-      if (position === undefined || position === this.#saved) return
+  async #trySave(): Promise<Error | undefined> {
+    const { name, store, monitor } = this.#parts
+    const [position, events] = [this.#position, this.#unsavedEvents]
+    if (position === undefined || position === this.#saved) return undefined
+    try {
       await store.save(name, position, this.#saved)
-      this.#saved = position
-      this.#unsavedEvents -= events
-    } while (this.#unsavedEvents >= everyEvents)
+    } catch (thrown) {
+      return toError(thrown)
+    }
+    this.#saved = position
+    this.#unsavedEvents -= events
+    monitor.troubleOver('checkpoint')
+    return undefined
+  }
+
+  #giveUp(error: Error): void {
+    this.#parts.monitor.problem('somebody else has moved the checkpoint', error)
+    this.close()
+    this.#parts.onConflict(error)
   }
 }

@@ -75,11 +75,28 @@ export class EventWork {
 
   /** @returns whether the unit is finished: handled or parked. A promise only where something is asynchronous. */
   handle(unit: Unit): boolean | Promise<boolean> {
+    try {
+      const handled = this.#begin(unit)
+      if (!(handled instanceof Promise)) return handled
+      return handled.catch((thrown: unknown) => this.#stop(unit, toError(thrown)))
+    } catch (thrown) {
+      return this.#stop(unit, toError(thrown))
+    }
+  }
+
+  #begin(unit: Unit): boolean | Promise<boolean> {
     const handlers = this.#parts.consumer.handlersFor(unit)
     if (handlers.length === 0) return this.#succeed(unit)
     const outcome = this.#attempt(handlers, unit, 1)
     if (outcome instanceof Promise || outcome.length > 0) return this.#persist(unit, outcome)
     return this.#succeed(unit)
+  }
+
+  /** Lets nothing pass the unit: it could not be handled, or something around the handlers is broken. */
+  #stop([{ event, position }]: Unit, error: Error): false {
+    const { consumer, onFailed } = this.#parts
+    onFailed(new SubscriptionFailedError(consumer.name, { position, eventId: event.eventId }, error))
+    return false
   }
 
   #attempt(handlers: readonly HandlerEntry[], unit: Unit, attempt: number): Failures | Promise<Failures> {
@@ -141,13 +158,10 @@ export class EventWork {
   }
 
   async #giveUp(unit: Unit, failures: Failures, attempts: number, firstFailedAt: Date): Promise<boolean> {
-    const { options, deadLetters, consumer, onFailed } = this.#parts
+    const { options, deadLetters, consumer } = this.#parts
     const [{ event, position }, ...others] = unit
     const error = failures[0]?.error ?? new Error('unknown')
-    if (options.onFailure === 'stop' || deadLetters === undefined) {
-      onFailed(new SubscriptionFailedError(consumer.name, { position, eventId: event.eventId }, error))
-      return false
-    }
+    if (options.onFailure === 'stop' || deadLetters === undefined) return this.#stop(unit, error)
     if (others.length > 0) return this.#handleOneByOne(unit)
     return this.#park(deadLetters, {
       subscription: consumer.name,

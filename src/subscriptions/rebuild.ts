@@ -1,3 +1,4 @@
+import { toError } from '../errors.ts'
 import { SubscriptionStoppedError } from './errors.ts'
 import { FeedRun } from './feed-run.ts'
 import { PositionWaiters } from './position-waiters.ts'
@@ -14,12 +15,10 @@ export interface RebuildReport {
   readonly durationMs: number
 }
 
-/** Nobody hurries a rebuild; a stop of the subscription ends it. */
-const NO_DEADLINE = new AbortController().signal
-
 /**
  * Empties a projection and fills it anew; meanwhile it is behind.
- * @throws TypeError when it cannot be reset; SubscriptionStoppedError when it does not run here, or is stopped.
+ * @throws TypeError when it cannot be reset; SubscriptionStoppedError when it does not run here, or is stopped; and what
+ * `reset` throws, in which case it stays stopped by that error.
  */
 export async function rebuildInPlace(subscription: Subscription): Promise<RebuildReport> {
   const { host, name, consumer, monitor } = subscription
@@ -29,12 +28,17 @@ export async function rebuildInPlace(subscription: Subscription): Promise<Rebuil
   const startedAt = performance.now()
   const before = monitor.eventsHandled
   const head = await host.store.headPosition()
-  await subscription.halt(NO_DEADLINE)
-  // The checkpoint first: after a crash in between, events come again; the other way round they would be missing.
-  await host.checkpoints.save(name, 0, await host.checkpoints.load(name))
-  await reset()
+  await subscription.halt()
+  try {
+    // The checkpoint first: after a crash in between, events come again; the other way round they would be missing.
+    await host.checkpoints.save(name, 0, await host.checkpoints.load(name))
+    await reset()
+  } catch (thrown) {
+    subscription.fail(toError(thrown))
+    throw thrown
+  }
   if (subscription.stopped.aborted) throw notRunning(name)
-  subscription.start()
+  subscription.goOn()
   await subscription.whenProcessed(head)
   return reportOf(startedAt, monitor.eventsHandled - before, subscription.position)
 }
@@ -52,13 +56,13 @@ export async function rebuildBeside(subscription: Subscription, fresh: Consumer)
   const shadow = new Shadow(subscription, fresh)
   try {
     await shadow.caughtUp()
-    await subscription.halt(NO_DEADLINE)
+    await subscription.halt()
     await shadow.until(subscription.position)
     await shadow.end()
     await takePlace(subscription, fresh, shadow.position)
   } finally {
     await shadow.end()
-    if (!subscription.stopped.aborted) subscription.start()
+    subscription.goOn()
   }
   return reportOf(startedAt, shadow.eventsHandled, shadow.position)
 }

@@ -96,7 +96,7 @@ export class Session {
       this.#phase = 'standby'
       const lease = await this.#parts.leases.hold(this.#stopping.signal)
       if (lease === undefined) break
-      const failure = await this.#lead(lease)
+      const failure = await this.#lead(lease).catch(toError)
       await lease.release()
       if (failure === undefined) continue
       this.#phase = 'ended'

@@ -30,6 +30,9 @@ export interface SubscriptionHost {
   readonly logger: Logger
 }
 
+/** Nobody hurries it; a stop does. */
+const NO_DEADLINE = new AbortController().signal
+
 const NOTHING_RAN: SessionEnd = { inFlight: 0, notDrained: 0, isSaved: true }
 
 /** One subscription: started and stopped any number of times, paused or not. */
@@ -45,6 +48,7 @@ export class Subscription {
   #failure: Error | undefined
   #watching: Promise<void> | undefined
   #stopped = new AbortController()
+  #isHalted = false
   #progressAt = Number.NEGATIVE_INFINITY
   #wasAtEnd = false
 
@@ -89,7 +93,7 @@ export class Subscription {
 
   /** Starts it, or starts it again; fine when it runs. */
   start(): void {
-    if (this.#session !== undefined && !this.#session.isStopping) return
+    if (this.#isHalted || (this.#session !== undefined && !this.#session.isStopping)) return
     const { host, options, gate, monitor } = this
     this.#failure = undefined
     if (this.#stopped.signal.aborted) this.#stopped = new AbortController()
@@ -104,7 +108,7 @@ export class Subscription {
       isShared: host.leases !== undefined,
       onMoved: (position: number) => this.#waiters.moved(position),
       onPageRead: (run: FeedRun, head: number) => this.#report(run, head),
-      onFailed: (error: Error) => this.#fail(error),
+      onFailed: (error: Error) => this.fail(error),
     }
     this.#session = new Session(parts, this.#session?.ended)
   }
@@ -112,12 +116,34 @@ export class Subscription {
   /** Stops it; whoever waits for it is told. */
   stop(deadline: AbortSignal): Promise<SessionEnd> {
     this.#stopped.abort()
+    this.#isHalted = false
     this.#waiters.reject(new SubscriptionStoppedError(this.name, 'come any further: it was stopped'))
-    return this.halt(deadline)
+    return this.#end(deadline)
   }
 
-  /** Stops it in order to go on later; whoever waits for it waits on. */
-  async halt(deadline: AbortSignal): Promise<SessionEnd> {
+  /** Stops it in order to go on later; whoever waits for it waits on, and `start` has no effect. */
+  async halt(): Promise<void> {
+    this.#isHalted = true
+    await this.#end(NO_DEADLINE)
+  }
+
+  /** Ends a halt. Starts it again, unless it was stopped meanwhile. */
+  goOn(): void {
+    this.#isHalted = false
+    if (!this.#stopped.signal.aborted) this.start()
+  }
+
+  /** It cannot go on by itself: `start` begins anew. */
+  fail(error: Error): void {
+    this.#isHalted = false
+    this.#failure = error
+    const at = error instanceof SubscriptionFailedError ? error : { position: this.position }
+    this.monitor.problem('stopped by an error', error, at)
+    this.host.logger.error('subscription stopped by an error', { subscription: this.name, error })
+    this.#waiters.reject(error)
+  }
+
+  async #end(deadline: AbortSignal): Promise<SessionEnd> {
     return this.#session === undefined ? NOTHING_RAN : await this.#session.stop(deadline)
   }
 
@@ -216,14 +242,6 @@ export class Subscription {
     const { leases: store, leaseTtlMs: ttlMs, instanceId: owner } = this.host
     const { name, monitor } = this
     return store === undefined ? noLease : keeperOf({ store, name, owner, ttlMs, monitor })
-  }
-
-  #fail(error: Error): void {
-    this.#failure = error
-    const at = error instanceof SubscriptionFailedError ? error : { position: this.position }
-    this.monitor.problem('stopped by an error', error, at)
-    this.host.logger.error('subscription stopped by an error', { subscription: this.name, error })
-    this.#waiters.reject(error)
   }
 
   /** Tells of the progress, not too often, and whenever the end is reached. */

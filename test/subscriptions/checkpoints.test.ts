@@ -4,7 +4,16 @@ import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { CheckpointConflictError, FileCheckpointStore, InMemoryCheckpointStore } from '../../src/index.ts'
 import { waitFor } from '../../src/testing/index.ts'
-import { append, type Noted, numbers, quick, Seen, SubscriptionScene } from './subscription-scene.ts'
+import {
+  append,
+  appendOne,
+  type Noted,
+  noted,
+  numbers,
+  quick,
+  Seen,
+  SubscriptionScene,
+} from './subscription-scene.ts'
 
 async function freshFolder(): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'eventspine-checkpoints-'))
@@ -136,6 +145,28 @@ describe('checkpoints of a subscription', () => {
       eventsDeadLettered: 0,
       problems: [],
     })
+  })
+
+  it('tells at the stop of all that is finished, however slow the saves before it are', async () => {
+    for (let turns = 0; turns < 12; turns += 1) {
+      const scene = new SubscriptionScene()
+      for (let n = 0; n < 12; n += 1) await appendOne(scene.store, noted(n, `a${n}`))
+      const save = scene.checkpoints.save.bind(scene.checkpoints)
+      scene.checkpoints.save = async (...args) => {
+        for (let turn = 0; turn < turns; turn += 1) await Promise.resolve()
+        return save(...args)
+      }
+      const manager = scene.manager()
+      const handle = async ({ n }: Noted) => {
+        for (let turn = 0; turn < n; turn += 1) await Promise.resolve()
+      }
+      manager.subscribe({ name: 'slow', handle }, { concurrency: 6, checkpointEveryEvents: 3 })
+      manager.start()
+      await manager.whenCaughtUp('slow')
+
+      expect(await manager.stop()).toMatchObject({ checkpointsSaved: 1 })
+      expect(await scene.checkpoints.load('slow')).toBe(12)
+    }
   })
 
   it('that somebody else has moved stops the subscription: it runs twice', async () => {

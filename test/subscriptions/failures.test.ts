@@ -1,3 +1,4 @@
+import { trace } from '@opentelemetry/api'
 import { describe, expect, it } from 'vitest'
 import {
   type HandlerContext,
@@ -173,6 +174,28 @@ describe('a handler that fails', () => {
       { ...told, messageId: '2' },
     ])
   })
+})
+
+it('stops before an event around which something is broken, instead of losing it', async () => {
+  const { scene } = await sceneWith(3)
+  const tracer = trace.getTracer('broken')
+  let isBroken = true
+  const startSpan: typeof tracer.startSpan = (...args) => {
+    if (isBroken) throw new Error('no spans today')
+    return tracer.startSpan(...args)
+  }
+  const startActiveSpan = tracer.startActiveSpan.bind(tracer)
+  const manager = scene.manager({ tracer: { startSpan, startActiveSpan } })
+  const projection = failing(-1, 0)
+  manager.subscribe(projection)
+  manager.start()
+  await expect(manager.whenCaughtUp('failing')).rejects.toThrow('no spans today')
+  expect(projection.handled).toEqual([])
+
+  isBroken = false
+  manager.start()
+  await manager.whenCaughtUp('failing')
+  expect(projection.handled).toEqual([0, 1, 2])
 })
 
 describe('a handler that hangs', () => {

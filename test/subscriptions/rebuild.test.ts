@@ -18,7 +18,7 @@ class Sum {
     this.sum += n
   }
 
-  reset(): void {
+  reset(): void | Promise<void> {
     this.resets += 1
     this.count = 0
     this.sum = 0
@@ -102,6 +102,40 @@ it('brings back a projection that an error has stopped', async () => {
 
   await manager.rebuild('sum')
   expect(sum.sum).toBe(total(20))
+})
+
+it('stays stopped, loudly, when the reset fails, and handles everything again when it is started', async () => {
+  const { manager, sum } = await running(10)
+  const reset = sum.reset.bind(sum)
+  sum.reset = () => {
+    throw new Error('table locked')
+  }
+  await expect(manager.rebuild('sum')).rejects.toThrow('table locked')
+  expect(await manager.health()).toMatchObject({
+    status: 'down',
+    subscriptions: { sum: { state: 'failed' } },
+  })
+  expect((await manager.status())['sum']?.lastError?.message).toBe('table locked')
+
+  sum.reset = reset
+  await manager.rebuild('sum')
+  expect(sum).toMatchObject({ count: 10, sum: total(10) })
+})
+
+it('is not disturbed by a start, nor by a second rebuild', async () => {
+  const { manager, sum } = await running(1000)
+  const gate = Promise.withResolvers<void>()
+  sum.reset = async () => {
+    await gate.promise
+    Object.assign(sum, { count: 0, sum: 0 })
+  }
+  const first = manager.rebuild('sum')
+  await nextTurn()
+  manager.start()
+  gate.resolve()
+  await Promise.all([first, first.then(() => manager.rebuild('sum'))])
+
+  expect(sum).toMatchObject({ count: 1000, sum: total(1000) })
 })
 
 it('is refused where there is nothing to rebuild, or nothing runs', async () => {
