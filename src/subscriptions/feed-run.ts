@@ -114,7 +114,7 @@ export class FeedRun {
   }
 
   #moved(position: number, events: number): void {
-    if (this.#abandoned.signal.aborted || position <= this.#position) return
+    if (position <= this.#position) return
     this.#position = position
     this.#parts.progress.moved(position, events)
   }

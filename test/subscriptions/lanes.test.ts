@@ -118,6 +118,7 @@ it('saves at a stop what the handlers that ran have finished', async () => {
   const handle = async ({ n }: Noted) => {
     begun.push(n)
     await gate.promise
+    for (let turn = 0; turn < 5; turn += 1) await nextTurn()
   }
   const manager = scene.manager()
   manager.subscribe({ name: 'lanes', handle }, { concurrency: 4 })

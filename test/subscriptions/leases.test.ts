@@ -91,6 +91,30 @@ it('stands by when its lease is refused, aborts what runs, and leaves the checkp
   expect(await scene.checkpoints.load('seen')).not.toBe(1)
 })
 
+it('saves nothing any more when its lease is lost: the next one has read the checkpoint', async () => {
+  const store = new InMemoryLeaseStore()
+  let isLost = false
+  const { scene } = instances()
+  const leases: LeaseStore = {
+    acquire: (name, owner, ttlMs) => (isLost ? Promise.resolve(false) : store.acquire(name, owner, ttlMs)),
+    release: (name, owner) => store.release(name, owner),
+  }
+  const manager = scene.manager({ leases, leaseTtlMs: TTL_MS })
+  const never = {
+    checkpointEveryEvents: Number.POSITIVE_INFINITY,
+    checkpointEveryMs: Number.POSITIVE_INFINITY,
+  }
+  manager.subscribe(new Seen(), { ...quick, ...never })
+  manager.start()
+  await append(scene.store, 0, 5)
+  await manager.whenCaughtUp('seen')
+  isLost = true
+  await waitFor(async () => (await manager.status())['seen']?.state === 'standby')
+  await manager.stop()
+
+  expect(await scene.checkpoints.load('seen')).toBeUndefined()
+})
+
 it('waits on an instance that stands by for what the other one handles', async () => {
   const { scene, instance } = instances()
   const seen = new Seen()

@@ -333,6 +333,34 @@ describe('start, stop, pause, resume, subscribe', () => {
     expect(begun).toEqual([0, 1, 2])
   })
 
+  it('makes no further attempt while it is paused', async () => {
+    const scene = new SubscriptionScene()
+    await append(scene.store, 0, 1)
+    const attempts = { paused: 0, clock: 0 }
+    const failing = (name: keyof typeof attempts) => ({
+      name,
+      handle: () => {
+        attempts[name] += 1
+        if (attempts[name] < 8) throw new Error('as told')
+      },
+    })
+    const manager = scene.manager()
+    const options = { ...quick, retryBaseDelayMs: 4, maxRetries: 10 }
+    manager.subscribe(failing('paused'), options)
+    manager.start()
+    await waitFor(() => attempts.paused >= 1)
+    await manager.pause('paused')
+    const before = attempts.paused
+    // The other one has the same delays, so by its later attempts those of the paused one would have come.
+    manager.subscribe(failing('clock'), options)
+    await manager.whenCaughtUp('clock')
+    expect(attempts.paused).toBe(before)
+
+    manager.resume('paused')
+    await manager.whenCaughtUp('paused')
+    expect(attempts.paused).toBe(8)
+  })
+
   it('stops while it is paused, is paused while it is stopped, and stays paused over a start', async () => {
     const scene = new SubscriptionScene()
     const manager = scene.manager()

@@ -80,6 +80,32 @@ it('fills a fresh projection while the old one serves and is fed, and puts it in
   expect(await scene.checkpoints.load('sum')).toBe(appended + 10)
 })
 
+it('does not put a fresh projection in its place before that has all that the old one had', async () => {
+  const { scene, manager } = await running(100)
+  const gate = Promise.withResolvers<void>()
+  const fresh = new Sum()
+  const handle = fresh.handle.bind(fresh)
+  fresh.handle = async (event) => {
+    // The last event that it needs to have caught up, while the old one goes further.
+    if (event.n === 99) {
+      await append(scene.store, 100, 110)
+      await manager.whenProcessed(110)
+    }
+    if (event.n >= 100) await gate.promise
+    return handle(event)
+  }
+  let isDone = false
+  const rebuilding = manager.rebuild('sum', { into: fresh }).finally(() => {
+    isDone = true
+  })
+  await waitFor(async () => (await manager.status())['sum']?.state === 'stopped')
+  for (let turn = 0; turn < 10; turn += 1) await nextTurn()
+  expect(isDone).toBe(false)
+
+  gate.resolve()
+  expect((await rebuilding).position).toBeGreaterThanOrEqual(110)
+})
+
 it('lets the old projection go on when the fresh one cannot be filled', async () => {
   const { scene, manager, sum } = await running(100)
   const fresh = new Sum()

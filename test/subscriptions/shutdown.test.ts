@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { ConfigError, type HandlerContext, ShutdownError } from '../../src/index.ts'
@@ -65,7 +66,9 @@ describe('stop', () => {
     expect(reasons).toEqual([expect.any(ShutdownError)])
     late.resolve()
     await manager.stop()
+    await nextTurn()
     expect(await scene.checkpoints.load('hanging')).toBe(2)
+    expect((await manager.status())['hanging']).toMatchObject({ position: 2, eventsHandled: 2 })
   })
 
   it('ends in time though the checkpoint store hangs', async () => {
