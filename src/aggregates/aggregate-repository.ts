@@ -1,7 +1,14 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { EventBus } from '../bus/index.ts'
 import { observabilityRules } from '../bus/observability-options.ts'
-import { nonEmptyText, type OptionRule, objectWith, optional, resolveOptions } from '../bus/options.ts'
+import {
+  nonEmptyText,
+  nonNegativeInteger,
+  type OptionRule,
+  objectWith,
+  optional,
+  resolveOptions,
+} from '../bus/options.ts'
 import { RetryPolicy } from '../bus/retry-policy.ts'
 import { toError } from '../errors.ts'
 import { type FieldsFirstLogger, type Logger, resolveLogger } from '../observability/logger.ts'
@@ -38,6 +45,10 @@ const rules: Readonly<Record<string, OptionRule>> = {
   snapshots: optional({ rule: 'an object', isValid: (value) => typeof value === 'object' }),
   logger: observabilityRules.logger,
 }
+
+const conflictDefaults = { maxRetries: 10 }
+
+const conflictRules = { maxRetries: nonNegativeInteger }
 
 /** Loads aggregates from their events, and saves what they raised. */
 export class AggregateRepository<A extends AggregateRoot<unknown>> {
@@ -130,8 +141,9 @@ export class AggregateRepository<A extends AggregateRoot<unknown>> {
   async retryOnConflict(
     id: string,
     command: (aggregate: A) => void | Promise<void>,
-    { maxRetries = 10 }: RetryOnConflictOptions = {},
+    options: RetryOnConflictOptions = {},
   ): Promise<AppendResult | undefined> {
+    const { maxRetries } = resolveOptions('retryOnConflict', options, conflictDefaults, conflictRules)
     const retryPolicy = conflictPolicy(maxRetries)
     for (let attempt = 1; ; attempt += 1) {
       const aggregate = await this.load(id)

@@ -77,6 +77,7 @@ async function takePlace(subscription: Subscription, fresh: Consumer, position: 
 class Shadow {
   readonly #subscription: Subscription
   readonly #waiters = new PositionWaiters()
+  readonly #wakeUp = new WakeUp()
   readonly #monitor: SubscriptionMonitor
   readonly #run: FeedRun
   readonly #ended: Promise<void>
@@ -92,7 +93,7 @@ class Shadow {
       gate,
       consumer: fresh,
       monitor: this.#monitor,
-      wakeUp: new WakeUp(),
+      wakeUp: this.#wakeUp,
       position: 0,
       progress: {
         moved: (position) => this.#waiters.moved(position),
@@ -128,8 +129,11 @@ class Shadow {
 
   async #follow(stopped: AbortSignal, error: Error): Promise<void> {
     const abandon = () => this.#run.abandon(error)
+    const { wakeUps } = this.#subscription
     stopped.addEventListener('abort', abandon, { once: true })
+    wakeUps.add(this.#wakeUp)
     await this.#run.follow()
+    wakeUps.delete(this.#wakeUp)
     stopped.removeEventListener('abort', abandon)
     this.#waiters.reject(this.#run.failure ?? error)
   }

@@ -42,14 +42,14 @@ export class Session {
   #phase: 'standby' | 'running' | 'ended' = 'standby'
   #run: FeedRun | undefined
   #saver: CheckpointSaver | undefined
-  /** Resolves when nothing runs any more. */
+  /** Resolves when nothing runs any more, or nobody waits for it any more. */
   readonly ended: Promise<void>
 
   /** @param after - the session before this one has to end first. */
   constructor(parts: SessionParts, after: Promise<void> | undefined) {
     this.#parts = parts
     this.#retryPolicy = new RetryPolicy(parts.options)
-    this.ended = this.#live(after)
+    this.ended = settledBefore(this.#live(after), this.#deadline.signal).then(() => undefined)
   }
 
   get phase(): 'standby' | 'running' | 'ended' {
@@ -109,12 +109,14 @@ export class Session {
   async #lead(lease: HeldLease): Promise<Error | undefined> {
     const start = await this.#findStart()
     if (start === undefined || start instanceof Error) return start
+    if (this.#stopping.signal.aborted) return undefined
     const saver = this.#openSaver(start)
     const run = this.#openRun(start, saver)
     lease.lost.addEventListener('abort', () => run.abandon(this.#lostLease()), { once: true })
     // Where it began without a checkpoint is saved, so that after a crash it begins there, and not at a later end.
     if (start.saved === undefined) saver.advance(start.position, 0)
-    if (start.saved === undefined && start.position > 0) await saver.flush()
+    if (start.saved === undefined && start.position > 0)
+      await settledBefore(saver.flush(), this.#stopping.signal)
     this.#phase = 'running'
     await run.follow()
     if (!lease.lost.aborted) await settledBefore(saver.flush(), this.#deadline.signal)
@@ -152,7 +154,6 @@ export class Session {
     }
     const run = new FeedRun({ ...this.#parts, position, progress })
     this.#run = run
-    if (this.#stopping.signal.aborted) run.stop()
     onMoved(position)
     return run
   }

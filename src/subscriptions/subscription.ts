@@ -41,6 +41,8 @@ export class Subscription {
   readonly options: ResolvedSubscriptionOptions
   readonly gate = new Gate()
   readonly monitor: SubscriptionMonitor
+  /** Who is told that there may be new events. */
+  readonly wakeUps = new Set<WakeUp>()
   readonly #wakeUp = new WakeUp()
   readonly #waiters = new PositionWaiters()
   #consumer: Consumer
@@ -57,6 +59,7 @@ export class Subscription {
     this.options = options
     this.#consumer = consumer
     this.monitor = new SubscriptionMonitor(consumer.name, host.logger)
+    this.wakeUps.add(this.#wakeUp)
   }
 
   get name(): string {
@@ -74,6 +77,7 @@ export class Subscription {
 
   get state(): SubscriptionState {
     if (this.#failure !== undefined) return 'failed'
+    if (this.#isHalted) return 'catchingUp'
     const session = this.#session
     if (session === undefined || session.isStopping) return 'stopped'
     if (!this.gate.isOpen) return 'paused'
@@ -159,7 +163,7 @@ export class Subscription {
 
   wake(): void {
     this.monitor.wakeUps += 1
-    this.#wakeUp.call()
+    for (const wakeUp of this.wakeUps) wakeUp.call()
   }
 
   /** Resolves when everything up to the position is finished. @throws why the subscription has stopped. */

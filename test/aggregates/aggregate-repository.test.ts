@@ -221,6 +221,9 @@ describe('retryOnConflict', () => {
     const refusal = orders.retryOnConflict('Order-1', (order) => order.create('c-2'))
     await expect(refusal).rejects.toThrow('the order exists')
     await expect(orders.retryOnConflict('Order-9', () => undefined)).rejects.toThrow(AggregateNotFoundError)
+    await expect(orders.retryOnConflict('Order-1', () => undefined, { maxRetries: -1 })).rejects.toThrow(
+      ConfigError,
+    )
   })
 })
 

@@ -85,22 +85,27 @@ it('does not put a fresh projection in its place before that has all that the ol
   const gate = Promise.withResolvers<void>()
   const fresh = new Sum()
   const handle = fresh.handle.bind(fresh)
+  let isWaiting = false
   fresh.handle = async (event) => {
     // The last event that it needs to have caught up, while the old one goes further.
     if (event.n === 99) {
       await append(scene.store, 100, 110)
       await manager.whenProcessed(110)
     }
-    if (event.n >= 100) await gate.promise
+    if (event.n >= 100) {
+      isWaiting = true
+      await gate.promise
+    }
     return handle(event)
   }
   let isDone = false
   const rebuilding = manager.rebuild('sum', { into: fresh }).finally(() => {
     isDone = true
   })
-  await waitFor(async () => (await manager.status())['sum']?.state === 'stopped')
+  await waitFor(() => isWaiting)
   for (let turn = 0; turn < 10; turn += 1) await nextTurn()
   expect(isDone).toBe(false)
+  expect((await manager.health()).status).not.toBe('down')
 
   gate.resolve()
   expect((await rebuilding).position).toBeGreaterThanOrEqual(110)
@@ -159,8 +164,10 @@ it('is not disturbed by a start, nor by a second rebuild', async () => {
   await nextTurn()
   manager.start()
   gate.resolve()
-  await Promise.all([first, first.then(() => manager.rebuild('sum'))])
+  await first
+  expect(sum).toMatchObject({ count: 1000, sum: total(1000) })
 
+  await Promise.all([manager.rebuild('sum'), manager.rebuild('sum')])
   expect(sum).toMatchObject({ count: 1000, sum: total(1000) })
 })
 

@@ -83,6 +83,33 @@ describe('stop', () => {
     expect(await manager.stop({ timeoutMs: 30 })).toMatchObject({ phase: 'timedOut', checkpointsSaved: 0 })
   })
 
+  it.each(['load', 'save'] as const)(
+    'is started again after a stop that a hanging %s of the checkpoint outlasted',
+    async (name) => {
+      const scene = new SubscriptionScene()
+      await append(scene.store, 0, 5)
+      const { checkpoints } = scene
+      const whole = { load: checkpoints.load.bind(checkpoints), save: checkpoints.save.bind(checkpoints) }
+      let calls = 0
+      const hang = () => {
+        calls += 1
+        return new Promise(() => undefined)
+      }
+      Object.assign(checkpoints, { [name]: hang })
+      const manager = scene.manager()
+      manager.subscribe({ name: 'seen', handle: () => undefined }, { startFrom: 2 })
+      manager.start()
+      await waitFor(() => calls === 1)
+      await manager.stop({ timeoutMs: 20 })
+      Object.assign(checkpoints, whole)
+
+      manager.start()
+      await manager.whenCaughtUp('seen')
+      await manager.stop()
+      expect(await checkpoints.load('seen')).toBe(5)
+    },
+  )
+
   it('ends a wait between two attempts at once, and repeats the event later', async () => {
     const scene = new SubscriptionScene()
     await append(scene.store, 0, 1)
