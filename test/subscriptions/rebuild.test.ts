@@ -163,6 +163,7 @@ it('is not disturbed by a start, nor by a second rebuild', async () => {
   const first = manager.rebuild('sum')
   await nextTurn()
   manager.start()
+  for (let turn = 0; turn < 10; turn += 1) await nextTurn()
   gate.resolve()
   await first
   expect(sum).toMatchObject({ count: 1000, sum: total(1000) })
