@@ -1,6 +1,7 @@
 import { defineConfig } from 'vitest/config'
 
-const needsBrokers = ['redis', 'rabbitmq', 'kafka', 'brokers'].map((folder) => `test/${folder}/**/*.test.ts`)
+/** What lies directly in these folders; their subfolders are unit tests. */
+const needsBrokers = ['redis', 'rabbitmq', 'kafka', 'brokers'].map((folder) => `test/${folder}/*.test.ts`)
 
 export default defineConfig({
   test: {

@@ -64,9 +64,23 @@ async function importAll(consumer: string): Promise<void> {
       const count = Object.keys(${how}).length
       if (count === 0) throw new Error(name + ' exports nothing')
     }`
+  const refuse = `
+    for (const [name, value] of Object.entries(await import('${manifest.name}'))) {
+      if (name.endsWith('_AVAILABLE') && value !== false) throw new Error(name + ' is true without its client')
+      const client = /^(.+)NotAvailableError$/.exec(name)?.[1]
+      if (client === undefined) continue
+      const { [client + 'EventBus']: Bus } = await import('${manifest.name}')
+      try {
+        new Bus()
+      } catch (error) {
+        if (error instanceof value && /Run: npm install /.test(error.message)) continue
+      }
+      throw new Error(client + 'EventBus does not say what to install')
+    }`
+  await writeFile(join(consumer, 'refuse.mjs'), refuse)
   await writeFile(join(consumer, 'load.mjs'), load('await import(name)'))
   await writeFile(join(consumer, 'load.cjs'), load('require(name)'))
-  for (const file of ['load.mjs', 'load.cjs']) run(process.execPath, [file], consumer)
+  for (const file of ['load.mjs', 'load.cjs', 'refuse.mjs']) run(process.execPath, [file], consumer)
 }
 
 /** Every declaration file must compile in a strict project that has none of the clients' types. */

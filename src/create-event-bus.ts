@@ -2,6 +2,7 @@ import type { BrokerOptions } from './bus/broker-options.ts'
 import type { EventBus } from './bus/event-bus.ts'
 import { InMemoryEventBus, type InMemoryEventBusOptions } from './bus/in-memory-event-bus.ts'
 import { ConfigError, describeValue } from './errors.ts'
+import { KafkaEventBus, type KafkaEventBusOptions } from './kafka/index.ts'
 import { RabbitMQEventBus, type RabbitMQEventBusOptions } from './rabbitmq/index.ts'
 import { RedisEventBus, type RedisEventBusOptions } from './redis/index.ts'
 
@@ -13,6 +14,8 @@ export interface CreateEventBusOptions extends BrokerOptions {
   readonly redis?: RedisEventBusOptions
   /** Further options, used when the URL is a RabbitMQ one. */
   readonly rabbitmq?: RabbitMQEventBusOptions
+  /** Further options, used when the URL is a Kafka one; credentials and certificates are among them. */
+  readonly kafka?: KafkaEventBusOptions
 }
 
 type Create = (url: string, options: CreateEventBusOptions) => EventBus
@@ -23,12 +26,13 @@ const SCHEMES: Readonly<Record<string, Create>> = {
   'rediss:': createRedisBus,
   'amqp:': createRabbitMQBus,
   'amqps:': createRabbitMQBus,
+  'kafka:': createKafkaBus,
 }
 
 /**
  * Makes the bus that a URL asks for, so that moving from one broker to another is a change of configuration only:
- * `memory:`, `redis://`, `rediss://`, `amqp://`, `amqps://`. In memory the options about groups, retries and dead letters have no meaning and
- * are left aside.
+ * `memory:`, `redis://`, `rediss://`, `amqp://`, `amqps://`, `kafka://host:port,host:port`. In memory the options about
+ * groups, retries and dead letters have no meaning and are left aside.
  *
  * @throws ConfigError when the URL or an option is wrong.
  */
@@ -46,7 +50,7 @@ export function createEventBus(url: string, options: CreateEventBusOptions = {})
 
 function createRedisBus(
   redisUrl: string,
-  { prefix, redis, rabbitmq: _, ...common }: CreateEventBusOptions,
+  { prefix, redis, rabbitmq: _, kafka: _k, ...common }: CreateEventBusOptions,
 ): EventBus {
   return new RedisEventBus({
     ...common,
@@ -58,13 +62,31 @@ function createRedisBus(
 
 function createRabbitMQBus(
   rabbitmqUrl: string,
-  { prefix, rabbitmq, redis: _, ...common }: CreateEventBusOptions,
+  { prefix, rabbitmq, redis: _, kafka: _k, ...common }: CreateEventBusOptions,
 ): EventBus {
   return new RabbitMQEventBus({
     ...common,
     ...(prefix === undefined ? {} : { exchangeName: prefix }),
     ...rabbitmq,
     rabbitmqUrl,
+  })
+}
+
+function createKafkaBus(
+  url: string,
+  { prefix, kafka, redis: _, rabbitmq: _r, ...common }: CreateEventBusOptions,
+): EventBus {
+  const bootstrapServers = url.replace(/^kafka:\/*/, '').replace(/\/$/, '')
+  if (bootstrapServers.includes('@')) {
+    throw new ConfigError('createEventBus', [
+      'a kafka: URL holds no credentials; give them as kafka: { securityProtocol, saslMechanism, saslUsername, saslPassword }',
+    ])
+  }
+  return new KafkaEventBus({
+    ...common,
+    ...(prefix === undefined ? {} : { topicPrefix: prefix }),
+    ...kafka,
+    bootstrapServers,
   })
 }
 

@@ -44,7 +44,8 @@ export interface PublishOutcome {
 /** Not every event of a publish was confirmed. `outcomes` says of each event what is known. */
 export class PublishError extends EventspineError {
   readonly code = 'PUBLISH_FAILED'
-  override readonly retryable = true
+  /** False when nothing of what failed can succeed unless somebody changes something. */
+  override readonly retryable: boolean
   /** One per event of the call, in its order. */
   readonly outcomes: readonly PublishOutcome[]
   /** The different errors behind it. */
@@ -63,6 +64,7 @@ export class PublishError extends EventspineError {
     )
     this.outcomes = outcomes
     this.errors = errors
+    this.retryable = errors.some((error) => !(error instanceof EventspineError) || error.retryable)
   }
 }
 
@@ -73,6 +75,15 @@ export class PublishTimeoutError extends EventspineError {
 
   constructor(timeoutMs: number, detail: string) {
     super(`no confirmation within ${timeoutMs} ms (publishTimeoutMs): ${detail}`)
+  }
+}
+
+/** The broker, or its protocol, cannot take this message: it is too large, or its names do not fit. */
+export class MessageRefusedError extends EventspineError {
+  readonly code = 'MESSAGE_REFUSED'
+
+  constructor(reason: string) {
+    super(`The message cannot be sent: ${reason}`)
   }
 }
 

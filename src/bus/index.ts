@@ -13,6 +13,7 @@ export {
   BusClosedError,
   ConnectionError,
   HandlerTimeoutError,
+  MessageRefusedError,
   PublishError,
   type PublishOutcome,
   PublishTimeoutError,

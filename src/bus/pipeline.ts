@@ -34,7 +34,7 @@ export interface PipelineParts {
   readonly wait?: Wait
 }
 
-/** How long a message that may have killed a process keeps others of its kind waiting, in milliseconds. */
+/** How long a message that is alone with its suspicion keeps others of its kind waiting, in milliseconds. */
 const SUSPECT_HOLD_MS = 5000
 
 /** The deliveries of one aggregate, the first of which is being handled. */
@@ -194,8 +194,9 @@ export class ConsumerPipeline implements Intake {
   }
 
   /**
-   * A message that somebody had before: it may have killed that process. Such messages begin one at a time, each
-   * noted before it begins, so that the killer is counted and its neighbors are not.
+   * A message that somebody had before: it may have killed that process, so that each attempt is noted before it
+   * begins. Those that have only one delivery left begin one at a time: then the killer is counted and its neighbors,
+   * which were counted with it until then, are not.
    */
   async #redelivered(delivery: Delivery, event: DomainEvent, owing: readonly HandlerEntry[]): Promise<void> {
     const { retryPolicy } = this.#parts
@@ -204,11 +205,7 @@ export class ConsumerPipeline implements Intake {
       await this.#giveUp(delivery, event, this.#deliveryLimit(delivery, owing))
       return
     }
-    this.#slots.release()
-    await this.#suspects.taken()
-    await this.#slots.taken()
-    const release = onceOnly(() => this.#suspects.release())
-    const timer = setTimeout(release, SUSPECT_HOLD_MS)
+    const release = attempt < retryPolicy.maxDeliveries ? () => undefined : await this.#takeAlone()
     try {
       if (this.#stopping.signal.aborted || !(await this.#begin(delivery, attempt, []))) return
       const failures = await this.#parts.dispatcher.run(owing, event, this.#runInfo(delivery, attempt))
@@ -216,6 +213,18 @@ export class ConsumerPipeline implements Intake {
       if (failures.length === 0) this.#succeed(delivery)
       else await this.#retry(delivery, event, owing, failures, attempt)
     } finally {
+      release()
+    }
+  }
+
+  /** Waits, without a slot, until no other suspect is alone. @returns what ends being it; it ends by itself too. */
+  async #takeAlone(): Promise<() => void> {
+    this.#slots.release()
+    await this.#suspects.taken()
+    await this.#slots.taken()
+    const release = onceOnly(() => this.#suspects.release())
+    const timer = setTimeout(release, SUSPECT_HOLD_MS)
+    return () => {
       clearTimeout(timer)
       release()
     }

@@ -7,5 +7,4 @@ export {
   type KafkaTopicInfo,
 } from './kafka-event-bus.ts'
 export type { KafkaEventBusOptions } from './kafka-options.ts'
-export { MessageTooLargeError } from './kafka-publisher.ts'
 export type { KafkaSecurityOptions } from './kafka-security.ts'

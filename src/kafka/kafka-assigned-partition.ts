@@ -3,8 +3,8 @@ import { HeldRecord } from './kafka-held-record.ts'
 import type { AttemptNote, PartitionProgress } from './kafka-progress.ts'
 import type { StoredRecord } from './kafka-record-reader.ts'
 
-/** How many records may be begun that the last commit did not announce: few when it is quiet, many under load. */
-const RESERVE = { least: 64, most: 2048 }
+/** How many records are announced ahead when it is quiet; under load it grows to the partition's share. */
+const LEAST_RESERVE = 64
 
 const NOT_BEGUN: AttemptNote = { count: 0, settledHandlers: [] }
 const PERHAPS_BEGUN: AttemptNote = { count: 1, settledHandlers: [] }
@@ -27,6 +27,8 @@ export interface CommitState {
   readonly offset: number
   readonly progress: PartitionProgress
   readonly version: number
+  /** How many finished records it tells of for the first time. */
+  readonly finished: number
 }
 
 /** A place in the order of the log: only finished ones before it let an offset be committed. */
@@ -50,11 +52,11 @@ export class KafkaAssignedPartition {
   #deliveredUpTo: number
   #held = 0
   #running = 0
-  #reserve = RESERVE.least
+  #reserve = LEAST_RESERVE
   #openUpTo: number
   #version = 1
   #committedVersion = 0
-  #finishedSinceCommit = 0
+  #uncommitted = 0
   #whenQuiet: PromiseWithResolvers<void> | undefined
   #isRevoking = false
   /** The offset to fetch next. */
@@ -87,8 +89,9 @@ export class KafkaAssignedPartition {
     return !this.isLost && this.#version > this.#committedVersion
   }
 
-  get finishedSinceCommit(): number {
-    return this.#finishedSinceCommit
+  /** Records that were finished, and that a crash would bring back. */
+  get uncommitted(): number {
+    return this.#uncommitted
   }
 
   get version(): number {
@@ -118,15 +121,21 @@ export class KafkaAssignedPartition {
     this.#changed()
   }
 
-  /** Hands records to the pipeline while they fit. @returns false when the pipeline is full */
+  /**
+   * Hands records to the pipeline while they fit.
+   *
+   * @param share - how many may be held or finished and not committed: so many may a crash bring back.
+   * @returns false when the pipeline is full
+   */
   deliver(intake: Intake, share: number, window: number): boolean {
+    if (this.#uncommitted * 2 >= share) this.#owner.wantCommit()
     while (!this.#isRevoking && !this.isLost) {
       const record = this.#buffer[this.#bufferHead]
       if (record === undefined) break
       const note = this.#noteOf(record.offset)
       if (note !== undefined) {
-        if (this.#held >= share || record.offset - this.#committable() >= window) break
-        if (!this.#isAnnounced(record.offset)) break
+        if (this.#held + this.#uncommitted >= share || record.offset - this.#committable() >= window) break
+        if (!this.#isAnnounced(record.offset, share)) break
         if (intake.room === 0) return false
       }
       this.#bufferHead += 1
@@ -161,7 +170,7 @@ export class KafkaAssignedPartition {
     if (record.isFinished) return
     record.isFinished = true
     this.#held -= 1
-    this.#finishedSinceCommit += 1
+    this.#uncommitted += 1
     this.#ended(record)
     this.#advance()
     this.#changed()
@@ -204,13 +213,14 @@ export class KafkaAssignedPartition {
     this.#inherit(attempts, finished)
     const own = isEnd ? offset : this.#deliveredUpTo + this.#reserve
     const openUpTo = Math.max(own, this.#inheritedOpen())
-    return { offset, version: this.#version, progress: { openUpTo, finished, attempts } }
+    const progress = { openUpTo, finished, attempts }
+    return { offset, version: this.#version, progress, finished: this.#uncommitted }
   }
 
-  onCommitted({ version, progress, offset }: CommitState): void {
+  onCommitted({ version, progress, offset, finished }: CommitState): void {
     this.#committedVersion = Math.max(this.#committedVersion, version)
     this.#openUpTo = Math.max(progress.openUpTo, offset)
-    this.#finishedSinceCommit = 0
+    this.#uncommitted -= finished
   }
 
   #hand(intake: Intake, record: StoredRecord, note: AttemptNote): void {
@@ -236,10 +246,10 @@ export class KafkaAssignedPartition {
   }
 
   /** True when the last commit says that this record may have been begun, so that a crash leaves a trace. */
-  #isAnnounced(offset: number): boolean {
+  #isAnnounced(offset: number, share: number): boolean {
     const left = this.#openUpTo - offset
     if (left > this.#reserve / 2) return true
-    if (left <= 0) this.#reserve = Math.min(RESERVE.most, this.#reserve * 2)
+    if (left <= 0) this.#reserve = Math.min(Math.max(LEAST_RESERVE, share), this.#reserve * 2)
     this.#changed()
     this.#owner.wantCommit()
     return left > 0

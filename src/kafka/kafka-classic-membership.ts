@@ -20,11 +20,7 @@ const AGAIN = new RetryPolicy({
 })
 
 /** The group has put this member out, or never knew it. */
-const OUTSIDER: ReadonlySet<number> = new Set([
-  CODE.UNKNOWN_MEMBER_ID,
-  CODE.ILLEGAL_GENERATION,
-  CODE.FENCED_INSTANCE_ID,
-])
+const OUTSIDER: ReadonlySet<number> = new Set([CODE.UNKNOWN_MEMBER_ID, CODE.ILLEGAL_GENERATION])
 
 /** An answer that asks for something else than going on. */
 class GroupAnswer extends Error {
@@ -113,9 +109,17 @@ export class ClassicMembership implements Membership {
 
   /** @returns false when going on is pointless */
   async #recover(error: Error, failures: number): Promise<boolean> {
-    const { listener, coordinator } = this.#parts
+    const { listener, coordinator, options } = this.#parts
     if (error instanceof GroupAnswer) {
       coordinator.heed(error.errorCode)
+      if (error.errorCode === CODE.FENCED_INSTANCE_ID) {
+        // The other process keeps the place: to take it back at once would go to and fro for ever.
+        this.#putOut()
+        listener.onFailure(
+          refusal(options.address, `A place in the group ${options.consumerGroup}`, error.errorCode),
+        )
+        return wait(options.sessionTimeoutMs, this.#stopped.signal)
+      }
       if (OUTSIDER.has(error.errorCode)) this.#putOut()
       else if (error.errorCode !== CODE.REBALANCE_IN_PROGRESS) this.#lapse()
       if (error.errorCode === CODE.REBALANCE_IN_PROGRESS || OUTSIDER.has(error.errorCode)) {
@@ -153,9 +157,10 @@ export class ClassicMembership implements Membership {
     for (;;) {
       const topics = await this.#parts.topics()
       const joined = await this.#sendJoin(topics.map(({ name }) => name))
+      const sentAt = performance.now()
       const assigned = await this.#sync(joined, topics)
       this.#isMember = true
-      this.#lastContact = performance.now()
+      this.#heardOf(sentAt)
       listener.onRebalance()
       const revoked = without(this.#owned, assigned)
       if (revoked.length > 0) await this.#giveUp(revoked)
@@ -177,7 +182,7 @@ export class ClassicMembership implements Membership {
     const beating = (async () => {
       while (await wait(this.#parts.options.heartbeatIntervalMs, done.signal)) {
         const code = await this.#beat().catch(() => CODE.NONE)
-        if (!OUTSIDER.has(code)) continue
+        if (!OUTSIDER.has(code) && code !== CODE.FENCED_INSTANCE_ID) continue
         this.#putOut()
         return
       }
@@ -293,15 +298,20 @@ export class ClassicMembership implements Membership {
 
   async #beat(): Promise<number> {
     const { options, coordinator, session } = this.#parts
+    // An answer may have waited here for long, where this process stood still: what counts is when it was asked for.
+    const sentAt = performance.now()
     const { errorCode } = await coordinator.request(
       'group',
       session().apis.heartbeat,
       [options.consumerGroup, this.#generation, this.#memberId, this.#instance],
       Math.min(options.requestTimeoutMs, options.sessionTimeoutMs),
     )
-    if (errorCode === CODE.NONE || errorCode === CODE.REBALANCE_IN_PROGRESS)
-      this.#lastContact = performance.now()
+    if (errorCode === CODE.NONE || errorCode === CODE.REBALANCE_IN_PROGRESS) this.#heardOf(sentAt)
     return errorCode
+  }
+
+  #heardOf(time: number): void {
+    this.#lastContact = Math.max(this.#lastContact, time)
   }
 
   /** A member whose join waits at the coordinator is alive for it, unless this process itself stood still. */
@@ -314,8 +324,9 @@ export class ClassicMembership implements Membership {
 
   #check(code: number, what: string): void {
     if (code === CODE.NONE) return
-    if (OUTSIDER.has(code) || isPassing(code) || code === CODE.REBALANCE_IN_PROGRESS)
-      throw new GroupAnswer(code)
+    const isAnswer =
+      OUTSIDER.has(code) || code === CODE.FENCED_INSTANCE_ID || code === CODE.REBALANCE_IN_PROGRESS
+    if (isAnswer || isPassing(code)) throw new GroupAnswer(code)
     throw refusal(this.#parts.options.address, `${what} the group ${this.#parts.options.consumerGroup}`, code)
   }
 }

@@ -1,9 +1,11 @@
+import { isIP } from 'node:net'
 import { ConnectionError } from '../bus/errors.ts'
 import { RetryPolicy } from '../bus/retry-policy.ts'
 import { wait, whenSettled } from '../bus/time.ts'
 import { toError } from '../errors.ts'
 import type { KafkaApi, KafkaConnection, KafkaLibrary } from './kafka-client.ts'
 import { loadKafka } from './kafka-client.ts'
+import { findMismatch } from './kafka-diagnosis.ts'
 import { connectionError, lostError } from './kafka-errors.ts'
 import type { KafkaAddress, ResolvedKafkaOptions } from './kafka-options.ts'
 import { type BrokerNode, type KafkaApis, type MetadataResponse, negotiateApis } from './kafka-protocol.ts'
@@ -22,6 +24,8 @@ export type ConnectionUse = 'control' | 'produce' | 'fetch' | 'deadLetters' | 'g
 export interface ClusterListener {
   onLost(error: Error): void
   onRestored(): void
+  /** The brokers do not take this bus back as things are. It goes on trying. */
+  onRefused(error: Error): void
 }
 
 /** The library with the versions that the brokers speak. */
@@ -34,6 +38,7 @@ export interface KafkaSession {
 interface Line {
   readonly key: string
   readonly connection: KafkaConnection
+  readonly server: KafkaAddress
   firstError: Error | undefined
   pending: number
   isClosing: boolean
@@ -89,10 +94,12 @@ export class KafkaCluster {
     const line = await this.#firstLine(library)
     try {
       const apis = await this.#within(line, negotiateApis(library, line.connection, this.address))
+      // A broker that wants SASL answers which versions it speaks, and closes the connection at the next request.
+      await this.#within(line, apis.metadata.async(line.connection, [], false, false))
       this.#session = { library, apis }
     } catch (error) {
       void this.#drop(line)
-      throw connectionError(this.address, line.firstError ?? error)
+      throw await this.#explain(library, line.server, connectionError(this.address, line.firstError ?? error))
     }
     this.#isUp = true
     this.#waiting.resolve()
@@ -186,10 +193,19 @@ export class KafkaCluster {
         this.#lines.set(line.key, Promise.resolve(line))
         return line
       } catch (error) {
-        failures.push(connectionError(this.address, error))
+        failures.push(await this.#explain(library, server, connectionError(this.address, error)))
       }
     }
     throw failures.find(({ retryable }) => !retryable) ?? failures[0] ?? this.#noConnection()
+  }
+
+  async #explain(
+    library: KafkaLibrary,
+    server: KafkaAddress,
+    error: ConnectionError,
+  ): Promise<ConnectionError> {
+    if (!error.retryable) return error
+    return (await findMismatch(library, this.#options, server, this.#security ?? {})) ?? error
   }
 
   #line(nodeId: number | undefined, use: ConnectionUse): Promise<Line> {
@@ -225,15 +241,18 @@ export class KafkaCluster {
     throw failure
   }
 
-  async #open(library: KafkaLibrary, key: string, { host, port }: KafkaAddress): Promise<Line> {
+  async #open(library: KafkaLibrary, key: string, server: KafkaAddress): Promise<Line> {
+    const { host, port } = server
     const connection = new library.Connection(this.#options.consumerName, {
       connectTimeout: this.#options.connectTimeoutMs,
       // Each request has its own limit here, and the broker keeps the order of one connection.
       requestTimeout: 2 ** 31 - 1,
       maxInflights: 1000,
+      // Brokers behind one address are told apart by it. It must be no IP address.
+      ...(isIP(host) === 0 ? { tlsServerName: host } : {}),
       ...this.#security,
     })
-    const line: Line = { key, connection, firstError: undefined, pending: 0, isClosing: false }
+    const line: Line = { key, connection, server, firstError: undefined, pending: 0, isClosing: false }
     connection.on('error', (error) => {
       line.firstError ??= error
     })
@@ -302,13 +321,15 @@ export class KafkaCluster {
     if (!this.#isUp || this.#closed.signal.aborted) return
     this.#isUp = false
     this.#waiting = Promise.withResolvers()
-    this.#listener.onLost(lostError(this.address, error))
-    void this.#reconnect()
+    const lost = lostError(this.address, error)
+    this.#listener.onLost(lost)
+    void this.#reconnect(lost.message)
   }
 
-  async #reconnect(): Promise<void> {
+  async #reconnect(reason: string): Promise<void> {
     if (this.#reconnecting) return
     this.#reconnecting = true
+    let told = reason
     for (let failure = 1; await wait(RECONNECT.backoff(failure), this.#closed.signal); failure += 1) {
       try {
         await this.metadata([])
@@ -316,8 +337,13 @@ export class KafkaCluster {
         this.#waiting.resolve()
         this.#listener.onRestored()
         break
-      } catch {
-        // The loss was told already; each further attempt is one line less in the log.
+      } catch (thrown) {
+        const error = toError(thrown)
+        // The loss was told already; each further attempt is one line less in the log. A refusal is news.
+        if (error instanceof ConnectionError && !error.retryable && error.message !== told) {
+          told = error.message
+          this.#listener.onRefused(error)
+        }
       }
     }
     this.#reconnecting = false

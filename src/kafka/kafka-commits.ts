@@ -52,6 +52,7 @@ export class KafkaCommits {
   #timer: NodeJS.Timeout | undefined
   #metadataBytes = METADATA_BYTES
   #failures = 0
+  #isWantedAgain = false
 
   constructor(parts: KafkaCommitsParts) {
     this.#parts = parts
@@ -59,7 +60,7 @@ export class KafkaCommits {
 
   /** Commits soon, in the time of `commitIntervalMs` at the latest. */
   note(partition: KafkaAssignedPartition): void {
-    if (partition.finishedSinceCommit >= this.#parts.options.commitCount) this.now()
+    if (partition.uncommitted >= this.#parts.options.commitCount) this.now()
     else this.#timer ??= setTimeout(() => this.now(), this.#parts.options.commitIntervalMs)
   }
 
@@ -68,9 +69,14 @@ export class KafkaCommits {
     clearTimeout(this.#timer)
     this.#timer = undefined
     if (this.#closed.signal.aborted) return
-    this.#committing ??= this.#commitWhileNew().finally(() => {
+    if (this.#committing !== undefined) {
+      this.#isWantedAgain = true
+      return
+    }
+    this.#isWantedAgain = false
+    this.#committing = this.#commitWhatIsNew().finally(() => {
       this.#committing = undefined
-      if (this.#waiting.size > 0) this.#timer ??= setTimeout(() => this.now(), 5)
+      if (this.#isWantedAgain) this.now()
     })
   }
 
@@ -113,13 +119,15 @@ export class KafkaCommits {
     waiter.tell(ok)
   }
 
-  async #commitWhileNew(): Promise<void> {
+  async #commitWhatIsNew(): Promise<void> {
     const dirty = [...this.#parts.partitions()].filter(({ isDirty }) => isDirty)
     if (dirty.length > 0) {
       const isDone = await this.#commit(dirty, false)
       this.#failures = isDone ? 0 : this.#failures + 1
-      if (!isDone) await wait(AGAIN.backoff(this.#failures), this.#closed.signal)
-      if (!isDone) this.#timer ??= setTimeout(() => this.now(), 1)
+      if (!isDone) {
+        this.#isWantedAgain = true
+        await wait(AGAIN.backoff(this.#failures), this.#closed.signal)
+      }
     }
     this.checkWaiting()
     this.#parts.onCommitted()

@@ -12,7 +12,7 @@ import { KafkaFetcher } from './kafka-fetcher.ts'
 import type { HeldRecord } from './kafka-held-record.ts'
 import { keyOf, type Membership, type MembershipListener, type Place } from './kafka-membership.ts'
 import { NextMembership } from './kafka-next-membership.ts'
-import { committedOffsets, logRanges } from './kafka-offsets.ts'
+import { committedOffsets, type LogRange, logRanges } from './kafka-offsets.ts'
 import type { ResolvedKafkaOptions } from './kafka-options.ts'
 import { readProgress } from './kafka-progress.ts'
 import type { KafkaPublisher } from './kafka-publisher.ts'
@@ -46,6 +46,8 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
   readonly #stopped = new AbortController()
   readonly #released = new AbortController()
   readonly #known = new Map<string, KafkaTopic>()
+  /** Where the log ended when this began: what is published from then on is the group's, whenever it gets partitions. */
+  #latest: ReadonlyMap<string, LogRange> = new Map()
   #looking: NodeJS.Timeout | undefined
   #isPumping = false
   #isPumpWanted = false
@@ -88,11 +90,21 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
     })
   }
 
-  /** Joins the group and begins. @throws ConnectionError */
+  /** Joins the group and begins. @throws ConnectionError, and is no member then */
   async start(): Promise<void> {
-    const { options, topics } = this.#parts
-    this.#known.set(options.topics.stream, await topics.ensure(options.topics.stream))
-    await this.#membership.join()
+    const { options, topics, cluster } = this.#parts
+    const { stream } = options.topics
+    this.#known.set(stream, await topics.ensure(stream))
+    if (options.autoOffsetReset === 'latest') {
+      this.#latest = await logRanges(cluster, topics, this.#allOf([stream]))
+    }
+    try {
+      await this.#membership.join()
+    } catch (error) {
+      await this.stopFetching()
+      await this.#end()
+      throw error
+    }
     const everyMs = options.metadataMaxAgeMs
     this.#looking = setInterval(() => void this.lookAtTopics().catch(() => undefined), everyMs).unref()
   }
@@ -107,6 +119,10 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
     const partitions = [...this.#partitions.values()]
     for (const partition of partitions) void partition.revoke()
     await this.#commits.commitEnd(partitions, signal)
+    await this.#end()
+  }
+
+  async #end(): Promise<void> {
     this.#released.abort()
     this.#loseAll()
     this.#commits.close()
@@ -178,12 +194,9 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
 
   /** Looks for new partitions, a first replay, and topics that were deleted. */
   async lookAtTopics(): Promise<void> {
-    const { topics, options, host } = this.#parts
+    const { topics, options } = this.#parts
     if (this.#stopped.signal.aborted) return
-    const { stream } = options.topics
-    const found = await topics.ensure(stream, {}, () => {
-      host.notify({ type: 'topologyRestored', what: `topic ${stream}` })
-    })
+    const found = await this.#ensureStream()
     const replays = await topics.look(options.topics.replays(options.consumerGroup))
     let isOther = false
     for (const topic of replays === undefined ? [found] : [found, replays]) {
@@ -196,11 +209,19 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
     this.#fetcher.follow()
   }
 
+  /** The stream's topic, which was there when this began. */
+  #ensureStream(): Promise<KafkaTopic> {
+    const { topics, options, host } = this.#parts
+    const { stream } = options.topics
+    return topics.ensure(stream, {}, () => {
+      host.notify({ type: 'topologyRestored', what: `topic ${stream}` })
+    })
+  }
+
   async #subscription(): Promise<readonly { name: string; id: string; partitions: number }[]> {
     const { topics, options } = this.#parts
-    const { stream } = options.topics
     const replays = options.topics.replays(options.consumerGroup)
-    const found = [await topics.ensure(stream), ...(await topics.lookAll([replays]))]
+    const found = [await this.#ensureStream(), ...(await topics.lookAll([replays]))]
     for (const topic of found) this.#known.set(topic.name, topic)
     return found.map(({ name, id, leaders }) => ({ name, id, partitions: leaders.length }))
   }
@@ -209,18 +230,24 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
   async #take(places: readonly Place[]): Promise<void> {
     const { cluster, topics, options } = this.#parts
     const member = options.groupProtocol === 'consumer' ? this.#membership.identity : undefined
+    const names = [...new Set(places.map(({ topic }) => topic))]
     const committed = await committedOffsets(
       cluster,
       this.#coordinator,
       options.consumerGroup,
       member,
-      places,
+      this.#allOf(names),
     )
+    // A group that has committed some of a topic has begun with it: what it never committed was added since, and is
+    // the group's from its first record.
+    const begun = new Set(committed.keys().map((key) => key.slice(0, key.lastIndexOf(' '))))
     const fresh = places.filter((place) => !committed.has(keyOf(place)))
     const ranges = fresh.length === 0 ? new Map<string, never>() : await logRanges(cluster, topics, fresh)
     for (const place of places) {
       const topicId = topics.known(place.topic)?.id ?? ''
-      const offset = committed.get(keyOf(place))?.offset ?? this.#beginning(place, ranges.get(keyOf(place)))
+      const start = ranges.get(keyOf(place))?.start ?? 0
+      const beginning = begun.has(place.topic) ? start : (this.#latest.get(keyOf(place))?.end ?? start)
+      const offset = committed.get(keyOf(place))?.offset ?? beginning
       const progress = committed.get(keyOf(place))?.progress ?? readProgress(offset, null)
       this.#partitions.set(
         keyOf(place),
@@ -229,19 +256,19 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
     }
   }
 
-  /** Replays are for the group, however it begins with the stream. */
-  #beginning({ topic }: Place, range: { readonly start: number; readonly end: number } | undefined): number {
-    const { autoOffsetReset, topics } = this.#parts.options
-    const isLatest = autoOffsetReset === 'latest' && topic === topics.stream
-    return (isLatest ? range?.end : range?.start) ?? 0
+  #allOf(names: readonly string[]): readonly Place[] {
+    return names.flatMap((topic) =>
+      (this.#parts.topics.known(topic)?.leaders ?? []).map((_leader, index) => ({ topic, index })),
+    )
   }
 
   async #findRange(partition: KafkaAssignedPartition): Promise<void> {
-    const { cluster, topics, host } = this.#parts
+    const { cluster, topics, host, options } = this.#parts
     const range = (await logRanges(cluster, topics, [partition])).get(keyOf(partition))
     if (range === undefined) return
     const { position } = partition
-    const offset = this.#beginning(partition, range)
+    const isLatest = options.autoOffsetReset === 'latest' && partition.topic === options.topics.stream
+    const offset = isLatest ? range.end : range.start
     const lost = position < range.start ? range.start - position : undefined
     const detail =
       `${keyOf(partition)}: offset ${position} is not in the log, which holds ${range.start} to ${range.end}; ` +

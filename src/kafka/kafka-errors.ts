@@ -21,13 +21,17 @@ export const CODE = {
   ILLEGAL_GENERATION: 22,
   INCONSISTENT_GROUP_PROTOCOL: 23,
   UNKNOWN_MEMBER_ID: 25,
+  INVALID_GROUP_ID: 24,
   INVALID_SESSION_TIMEOUT: 26,
   REBALANCE_IN_PROGRESS: 27,
   TOPIC_AUTHORIZATION_FAILED: 29,
   GROUP_AUTHORIZATION_FAILED: 30,
   CLUSTER_AUTHORIZATION_FAILED: 31,
+  UNSUPPORTED_VERSION: 35,
   TOPIC_ALREADY_EXISTS: 36,
+  INVALID_PARTITIONS: 37,
   INVALID_REPLICATION_FACTOR: 38,
+  POLICY_VIOLATION: 44,
   OUT_OF_ORDER_SEQUENCE_NUMBER: 45,
   DUPLICATE_SEQUENCE_NUMBER: 46,
   INVALID_PRODUCER_EPOCH: 47,
@@ -69,6 +73,25 @@ const UNAUTHORIZED: ReadonlySet<number> = new Set([
   CODE.CLUSTER_AUTHORIZATION_FAILED,
 ])
 
+/** Settings of this bus that the brokers, or the other members of its group, do not take; and how to mend them. */
+const CONFLICTS: ReadonlyMap<number, string> = new Map([
+  [
+    CODE.INCONSISTENT_GROUP_PROTOCOL,
+    'All members of a group need the same partitionAssignor and groupProtocol.',
+  ],
+  [CODE.INVALID_GROUP_ID, 'Choose another consumerGroup.'],
+  [
+    CODE.INVALID_SESSION_TIMEOUT,
+    "sessionTimeoutMs must lie between the brokers' group.min.session.timeout.ms and group.max.session.timeout.ms.",
+  ],
+  [CODE.UNSUPPORTED_VERSION, "They do not offer it; with groupProtocol 'consumer', use 'classic' instead."],
+  [CODE.INVALID_PARTITIONS, 'Check topicPartitions.'],
+  [CODE.INVALID_REPLICATION_FACTOR, 'replicationFactor must not be more than there are brokers.'],
+  [CODE.POLICY_VIOLATION, "The brokers' policy forbids it."],
+  [CODE.FENCED_INSTANCE_ID, 'Another process has the same groupInstanceId; each needs its own.'],
+  [CODE.UNSUPPORTED_ASSIGNOR, 'The brokers do not know the assignor.'],
+])
+
 export function nameOf(code: number): string {
   return NAMES.get(code) ?? `error ${code}`
 }
@@ -80,9 +103,13 @@ export function isPassing(code: number): boolean {
 
 /** A broker refused a request. */
 export function refusal(address: string, what: string, code: number): ConnectionError {
-  const kind = UNAUTHORIZED.has(code) ? 'AUTHENTICATION_FAILED' : 'CONNECTION_FAILED'
-  const hint = UNAUTHORIZED.has(code) ? ' The user lacks the right to do it.' : ''
-  return new ConnectionError(kind, `${what} was refused by Kafka at ${address}: ${nameOf(code)}.${hint}`)
+  const text = `${what} was refused by Kafka at ${address}: ${nameOf(code)}.`
+  if (UNAUTHORIZED.has(code)) {
+    return new ConnectionError('AUTHENTICATION_FAILED', `${text} The user lacks the right to do it.`)
+  }
+  const hint = CONFLICTS.get(code)
+  if (hint !== undefined) return new ConnectionError('TOPOLOGY_CONFLICT', `${text} ${hint}`)
+  return new ConnectionError('CONNECTION_FAILED', text)
 }
 
 /** A broken connection as the library's own error. */
@@ -94,10 +121,34 @@ export function lostError(address: string, thrown: unknown): ConnectionError {
   )
 }
 
-const UNTRUSTED =
-  /self.signed|unable to (verify|get (local )?issuer)|certificate (has expired|is not yet valid|unknown)|CERT_|ERR_TLS_CERT_ALTNAME|does not match certificate|alert (bad certificate|certificate|unknown ca)|bad_certificate|certificate_required|UNABLE_TO_/i
-const UNENCRYPTED =
-  /requires TLS|wrong version number|supports TLS|packet length too long|secure TLS connection/i
+/** What a broken handshake means, by what the client or OpenSSL says of it. The first that fits counts. */
+const REFUSALS: readonly (readonly [pattern: RegExp, meaning: string])[] = [
+  [
+    /requires TLS|wrong version number|packet length too long/i,
+    'and this bus do not agree on TLS. Check securityProtocol and the port',
+  ],
+  [
+    /ERR_TLS_CERT_ALTNAME|does not match certificate/i,
+    'has a certificate for another host name. Connect by a name in it, or set sslCheckHostname to false',
+  ],
+  [
+    /alert (bad |no |unsupported |unknown )?(certificate|ca)|certificate[ _]required|handshake failure/i,
+    'does not take the certificate of this bus, or wants one. Check sslCertfile and sslKeyfile',
+  ],
+  [
+    /self.signed|unable to (verify|get (local )?issuer)|certificate (has expired|is not yet valid)|CERT_|UNABLE_TO_/i,
+    'has a certificate that is not trusted. Check sslCafile',
+  ],
+  [/current SASL state/, 'does not ask for a user name at this port. Check securityProtocol and the port'],
+  [/SASL mechanism/i, 'does not take this saslMechanism'],
+  [
+    /SASL|PLT_KFK_AUTHENTICATION/,
+    'refuses the credentials. Check saslMechanism, saslUsername and saslPassword',
+  ],
+]
+
+/** The connection broke during the handshake, for whatever reason: that refuses nothing. */
+const BROKEN = /connection closed|ECONNRESET|EPIPE|ECONNREFUSED|timed out|socket hang up/i
 
 /**
  * A failure to connect as the library's own error, with the address and without the client's error object, which
@@ -106,27 +157,17 @@ const UNENCRYPTED =
 export function connectionError(address: string, thrown: unknown): ConnectionError {
   if (thrown instanceof ConnectionError) return thrown
   const error = toError(thrown)
-  const texts = chainOf(error).map((link) => `${link.message} ${codeOf(link)}`)
   const text = describe(error)
-  if (texts.some((link) => /SASL|PLT_KFK_AUTHENTICATION/.test(link))) {
-    return new ConnectionError(
-      'AUTHENTICATION_FAILED',
-      `Kafka at ${address} refuses the credentials (${text}). Check saslMechanism, saslUsername and saslPassword.`,
-    )
-  }
-  if (texts.some((link) => UNENCRYPTED.test(link))) {
-    return new ConnectionError(
-      'AUTHENTICATION_FAILED',
-      `Kafka at ${address} and this bus do not agree on TLS (${text}). Check securityProtocol and the port.`,
-    )
-  }
-  if (texts.some((link) => UNTRUSTED.test(link))) {
-    return new ConnectionError(
-      'AUTHENTICATION_FAILED',
-      `The TLS certificates of Kafka at ${address} and of this bus do not fit (${text}). Check sslCafile, sslCertfile, sslKeyfile and the host name.`,
-    )
-  }
+  const texts = chainOf(error).map((link) => `${link.message} ${codeOf(link)}`)
+  const isBroken = BROKEN.test(text)
+  const meaning = REFUSALS.find(([pattern]) => !isBroken && texts.some((link) => pattern.test(link)))?.[1]
+  if (meaning !== undefined) return handshakeRefused(address, meaning, text)
   return new ConnectionError('CONNECTION_FAILED', `Kafka at ${address} cannot be reached: ${text}.`)
+}
+
+/** @param meaning - completes "Kafka at ..." */
+export function handshakeRefused(address: string, meaning: string, detail: string): ConnectionError {
+  return new ConnectionError('AUTHENTICATION_FAILED', `Kafka at ${address} ${meaning} (${detail}).`)
 }
 
 /** The innermost messages, which say most. */
@@ -134,11 +175,16 @@ function describe(error: Error): string {
   const innermost = chainOf(error).filter(
     (link) => !(link instanceof AggregateError) && link.cause === undefined,
   )
-  const texts = new Set((innermost.length > 0 ? innermost : [error]).map(({ message }) => message))
+  const texts = new Set((innermost.length > 0 ? innermost : [error]).map(({ message }) => plainText(message)))
   return [...texts]
     .filter((text) => text !== '')
     .join(', ')
     .replace(/[.\s]+$/, '')
+}
+
+/** OpenSSL wraps an alert into numbers and file names. */
+function plainText(message: string): string {
+  return /:(?:ssl\/tls )?(alert [a-z ]+):/.exec(message)?.[1] ?? message
 }
 
 /** The error, its causes and what it gathers. */

@@ -1,9 +1,11 @@
 import { BrokerEventBus } from '../bus/broker-event-bus.ts'
 import type { BrokerEventBusStats } from '../bus/bus-counters.ts'
 import { ConfigError, describeValue } from '../errors.ts'
+import { resolveLogger } from '../observability/logger.ts'
 import { KAFKA_AVAILABLE, KafkaNotAvailableError } from './kafka-client.ts'
 import type { LetterRecord } from './kafka-dead-letters.ts'
 import { type KafkaEventBusOptions, type ResolvedKafkaOptions, resolveKafkaOptions } from './kafka-options.ts'
+import { securityWarnings } from './kafka-security.ts'
 import { KafkaTransport } from './kafka-transport.ts'
 import { textHeaders } from './kafka-wire.ts'
 
@@ -65,6 +67,9 @@ export class KafkaEventBus extends BrokerEventBus<KafkaTransport> {
     const resolved = resolveKafkaOptions(options)
     super(resolved, (host) => new KafkaTransport(resolved, host))
     this.#options = resolved
+    const logger = resolveLogger(resolved.logger)
+    const { address } = resolved
+    for (const sentence of securityWarnings(resolved)) logger.warn(sentence, { system: 'kafka', address })
   }
 
   /** Name of this client at the brokers. */

@@ -53,12 +53,7 @@ export async function fetchRanges(
   const parse = (_id: number, _key: number, _version: number, reader: KafkaReader) =>
     parseFetch(reader, (raw) => ({
       ...raw,
-      ...readBatches(
-        raw.bytes,
-        offsets.get(`${raw.topicId} ${raw.index}`) ?? 0,
-        library.compressionsAlgorithmsByBitmask,
-        raw.aborted,
-      ),
+      ...readBatches(raw.bytes, offsets.get(`${raw.topicId} ${raw.index}`) ?? 0, library, raw.aborted),
     }))
   return cluster.exchange(
     node,

@@ -25,14 +25,7 @@ const LEAVE = -1
 const LEAVE_FOR_A_WHILE = -2
 /** Until the broker says how often to send heartbeats. */
 const FIRST_INTERVAL_MS = 1000
-/** The broker's default for `group.consumer.session.timeout.ms`, which it does not tell. */
-const SESSION_MS = 45_000
-
-const OUTSIDER: ReadonlySet<number> = new Set([
-  CODE.UNKNOWN_MEMBER_ID,
-  CODE.FENCED_MEMBER_EPOCH,
-  CODE.FENCED_INSTANCE_ID,
-])
+const OUTSIDER: ReadonlySet<number> = new Set([CODE.UNKNOWN_MEMBER_ID, CODE.FENCED_MEMBER_EPOCH])
 
 type Topic = { readonly name: string; readonly id: string; readonly partitions: number }
 
@@ -63,7 +56,8 @@ export class NextMembership implements Membership {
   }
 
   get isFresh(): boolean {
-    return this.#epoch > 0 && performance.now() - this.#lastContact < SESSION_MS
+    const { sessionTimeoutMs } = this.#parts.options
+    return this.#epoch > 0 && performance.now() - this.#lastContact < sessionTimeoutMs
   }
 
   async join(): Promise<void> {
@@ -167,6 +161,8 @@ export class NextMembership implements Membership {
     const { groupHeartbeat } = session().apis
     if (groupHeartbeat === undefined) throw new Error('the protocol is gone')
     const names = this.#topics.map(({ name }) => name)
+    // An answer may have waited here for long, where this process stood still: what counts is when it was asked for.
+    const sentAt = performance.now()
     const answer = await coordinator.request('group', groupHeartbeat, [
       options.consumerGroup,
       this.#memberId,
@@ -181,7 +177,7 @@ export class NextMembership implements Membership {
     ])
     if (epoch < 0) return answer
     if (answer.errorCode !== CODE.NONE) throw new HeartbeatRefused(answer.errorCode)
-    this.#lastContact = performance.now()
+    this.#lastContact = Math.max(this.#lastContact, sentAt)
     this.#epoch = answer.memberEpoch
     if (answer.heartbeatIntervalMs > 0) this.#intervalMs = answer.heartbeatIntervalMs
     return answer
@@ -197,19 +193,35 @@ export class NextMembership implements Membership {
 
   #onFailure(error: Error, failures: number): void {
     const { listener, coordinator, options } = this.#parts
-    if (error instanceof HeartbeatRefused) {
-      const { errorCode } = error
-      coordinator.heed(errorCode)
-      if (OUTSIDER.has(errorCode)) this.#putOut()
-      else if (!isPassing(errorCode) && errorCode !== CODE.STALE_MEMBER_EPOCH) {
-        const failure = refusal(options.address, `Joining the group ${options.consumerGroup}`, errorCode)
-        listener.onFailure(failure)
-        this.#joined.reject(failure)
-      }
+    if (!(error instanceof HeartbeatRefused)) {
+      if (this.#epoch > 0 && !this.isFresh) this.#putOut()
+      if ('retryable' in error && error.retryable === false) this.#fail(error)
+      else if (failures > 3) listener.onFailure(error)
       return
     }
-    if (this.#epoch > 0 && !this.isFresh) this.#putOut()
-    if (failures > 3) listener.onFailure(error)
+    const { errorCode } = error
+    coordinator.heed(errorCode)
+    if (OUTSIDER.has(errorCode)) this.#putOut()
+    else if (!isPassing(errorCode) && errorCode !== CODE.STALE_MEMBER_EPOCH) {
+      this.#onRefusal(
+        errorCode,
+        refusal(options.address, `A place in the group ${options.consumerGroup}`, errorCode),
+        failures,
+      )
+    }
+  }
+
+  #onRefusal(errorCode: number, failure: Error, failures: number): void {
+    if (errorCode === CODE.FENCED_INSTANCE_ID) this.#putOut()
+    // A static member that was killed has its place back when the session of its former self has run out.
+    if (errorCode !== CODE.UNRELEASED_INSTANCE_ID) this.#fail(failure)
+    else if (failures > 3) this.#parts.listener.onFailure(failure)
+  }
+
+  /** Told loudly. A member that was one tries again; the first join has failed. */
+  #fail(failure: Error): void {
+    this.#parts.listener.onFailure(failure)
+    this.#joined.reject(failure)
   }
 
   #putOut(): void {

@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
 import { type BrokerOptions, brokerDefaults, brokerRules } from '../bus/broker-options.ts'
 import {
@@ -57,7 +57,11 @@ export interface KafkaEventBusOptions extends BrokerOptions, KafkaSecurityOption
   readonly replicationFactor?: number
   /** Where a group begins that has no committed offset, or whose offset is gone. Default `'earliest'`. */
   readonly autoOffsetReset?: 'earliest' | 'latest'
-  /** A member silent for so long is put out of the group, in milliseconds. Default 30,000. */
+  /**
+   * A member silent for so long is put out of the group, in milliseconds. With groupProtocol `'consumer'` the broker sets
+   * that time (`group.consumer.session.timeout.ms`, 45,000), and this, which must be less, is when the member gives up
+   * its partitions by itself. Default 30,000.
+   */
   readonly sessionTimeoutMs?: number
   /** How often a member says that it lives, in milliseconds; also how fast it learns of a rebalance. Default 10,000. */
   readonly heartbeatIntervalMs?: number
@@ -136,8 +140,16 @@ const SERVER = /^(?:\[[0-9a-fA-F:]+\]|[^\s:,[\]@/]+)(?::\d{1,5})?$/
 const bootstrapServers: OptionRule = {
   rule: 'host:port, or several separated by commas',
   isValid: (value) =>
-    typeof value === 'string' && value.split(',').every((server) => SERVER.test(server.trim())),
+    typeof value === 'string' && value.split(',').every((server) => isServer(server.trim())),
 }
+
+function isServer(server: string): boolean {
+  const port = SERVER.test(server) ? addressOf(server).port : 0
+  return port >= 1 && port <= 65_535
+}
+
+/** Characters of a topic's name at most. */
+const MAX_TOPIC_NAME = 249
 
 const topicName: OptionRule = {
   rule: 'at most 200 letters, digits, dots, dashes and underscores',
@@ -230,6 +242,12 @@ function contradictions(options: Readonly<typeof defaults>): readonly string[] {
   if (options.consumerGroup.trim() !== options.consumerGroup || /\s/.test(options.consumerGroup)) {
     faults.push('consumerGroup must hold no white space')
   }
+  const { deadLetters } = topicsOf(options)
+  if (deadLetters.length > MAX_TOPIC_NAME) {
+    faults.push(
+      `topicPrefix and dlqTopicSuffix make a topic name of ${deadLetters.length} characters, and Kafka takes ${MAX_TOPIC_NAME}`,
+    )
+  }
   return faults
 }
 
@@ -244,11 +262,13 @@ function topicsOf({ topicPrefix, dlqTopicSuffix }: Readonly<typeof defaults>): K
   return {
     stream,
     deadLetters: `${stream}${dlqTopicSuffix}`,
-    // A topic's name knows fewer characters than a group's; what it does not know is spelled out.
-    replays: (group) => `${stream}.replay.${group.replace(/[^A-Za-z0-9._-]/g, (char) => hexOf(char))}`,
+    replays: (group) => `${stream}.replay.${asTopicName(group, MAX_TOPIC_NAME - stream.length - 8)}`,
   }
 }
 
-function hexOf(char: string): string {
-  return `_${(char.codePointAt(0) ?? 0).toString(16)}_`
+/** A group's name may be longer than a topic's, and of other characters; a hash tells apart what looks alike then. */
+function asTopicName(group: string, maxLength: number): string {
+  if (/^[A-Za-z0-9._-]+$/.test(group) && group.length <= maxLength) return group
+  const hash = createHash('sha256').update(group).digest('hex').slice(0, 16)
+  return `${group.replace(/[^A-Za-z0-9._-]/g, '_').slice(0, maxLength - hash.length - 1)}_${hash}`
 }

@@ -1,4 +1,4 @@
-import { ConnectionError } from '../bus/errors.ts'
+import { ConnectionError, MessageRefusedError } from '../bus/errors.ts'
 import { RetryPolicy } from '../bus/retry-policy.ts'
 import { toError } from '../errors.ts'
 import type { KafkaCluster } from './kafka-cluster.ts'
@@ -164,12 +164,20 @@ export class KafkaProducer {
       this.#delay(queue, batch)
     } else if (isPassing(code)) {
       void this.#findLeader(queue)
-    } else if ((code === CODE.MESSAGE_TOO_LARGE || code === CODE.RECORD_LIST_TOO_LARGE) && queue.split()) {
-      queue.notBefore = 0
+    } else if (code === CODE.MESSAGE_TOO_LARGE || code === CODE.RECORD_LIST_TOO_LARGE) {
+      this.#onTooLarge(queue)
     } else {
       const what = `Storing in ${queue.topic}, partition ${queue.partition},`
       queue.fail({ status: 'notStored', error: refusal(address, what, code) })
     }
+  }
+
+  /** What is too large together may be small enough apart. */
+  #onTooLarge(queue: PartitionQueue): void {
+    queue.notBefore = 0
+    if (queue.split()) return
+    const reason = `it is larger than the brokers take for the topic ${queue.topic} (max.message.bytes)`
+    queue.fail({ status: 'notStored', error: new MessageRefusedError(reason) })
   }
 
   /** The broker may have the batch. Only one who it can recognize may send it again. */

@@ -1,7 +1,7 @@
-import { PublishTimeoutError } from '../bus/errors.ts'
+import { MessageRefusedError, PublishTimeoutError } from '../bus/errors.ts'
 import { wait } from '../bus/time.ts'
 import type { OutgoingMessage, PublishFailure } from '../bus/transport.ts'
-import { EventspineError, toError } from '../errors.ts'
+import { toError } from '../errors.ts'
 import type { KafkaCluster } from './kafka-cluster.ts'
 import type { ResolvedKafkaOptions } from './kafka-options.ts'
 import { QueuedRecord, type RecordOutcome } from './kafka-partition-queue.ts'
@@ -13,15 +13,6 @@ import { recordOf } from './kafka-wire.ts'
 
 /** Wait before the topic is looked for again, in milliseconds. */
 const LOOK_AGAIN_MS = 100
-
-/** An event is larger than `maxMessageBytes`. */
-export class MessageTooLargeError extends EventspineError {
-  readonly code = 'MESSAGE_TOO_LARGE'
-
-  constructor(size: number, limit: number) {
-    super(`The event has ${size} bytes with its headers, more than the ${limit} of maxMessageBytes.`)
-  }
-}
 
 export interface KafkaPublisherParts {
   readonly options: ResolvedKafkaOptions
@@ -132,7 +123,9 @@ class Sending {
     const { options, producer } = this.#parts
     const queued = new QueuedRecord(record, this, (outcome) => this.#settled(index, outcome))
     if (queued.size > options.maxMessageBytes) {
-      const error = new MessageTooLargeError(queued.size, options.maxMessageBytes)
+      const error = new MessageRefusedError(
+        `it has ${queued.size} bytes with its headers, more than the ${options.maxMessageBytes} of maxMessageBytes`,
+      )
       queued.settle({ status: 'notStored', error })
       return
     }

@@ -1,5 +1,5 @@
 import { toError } from '../errors.ts'
-import type { KafkaCompression } from './kafka-client.ts'
+import type { KafkaLibrary } from './kafka-client.ts'
 
 /** A record as it stands in the log. */
 export interface StoredRecord {
@@ -25,7 +25,13 @@ export interface AbortedTransaction {
   readonly firstOffset: bigint
 }
 
+/** What reading takes from the client. */
+export type RecordLibrary = Pick<KafkaLibrary, 'compressionsAlgorithmsByBitmask' | 'crc32c'>
+
 const BATCH_HEADER = 61
+/** Offset, length, leader epoch and format: what all formats begin with. */
+const COMMON_HEADER = 17
+const FORMAT = 2
 const CODEC = 0b111
 const IS_TRANSACTIONAL = 0b1_0000
 const IS_CONTROL = 0b10_0000
@@ -38,30 +44,48 @@ const LOG_APPEND_TIME = 0b1000
 export function readBatches(
   bytes: Buffer,
   from: number,
-  codecs: Readonly<Record<number, KafkaCompression>>,
+  library: RecordLibrary,
   aborted: readonly AbortedTransaction[],
 ): ReadRecords {
   const records: StoredRecord[] = []
   const unreadable: { from: number; to: number; error: Error }[] = []
   const transactions = new OpenAborts(aborted)
   let nextOffset = from
-  for (let start = 0; start + BATCH_HEADER <= bytes.length; ) {
+  for (let start = 0; start + COMMON_HEADER <= bytes.length; ) {
     const end = start + 12 + bytes.readInt32BE(start + 8)
     if (end > bytes.length) break
-    const batch = bytes.subarray(start, end)
-    const first = Number(batch.readBigInt64BE(0))
-    const last = first + batch.readInt32BE(23)
-    if (last >= from && transactions.isWanted(batch, last)) {
-      try {
-        readBatch(batch, first, from, codecs, records)
-      } catch (thrown) {
-        unreadable.push({ from: Math.max(first, from), to: last, error: toError(thrown) })
-      }
+    const batch = bytes.subarray(start, Math.max(start, end))
+    const fault = faultOf(batch, library)
+    // Nothing in a batch with a fault can be trusted, its own place neither.
+    const first = fault === undefined ? Number(batch.readBigInt64BE(0)) : nextOffset
+    const last = fault === undefined ? first + batch.readInt32BE(23) : lastBefore(bytes, end, first, library)
+    try {
+      if (fault !== undefined) throw new Error(fault)
+      if (last >= from && transactions.isWanted(batch, last)) readBatch(batch, first, from, library, records)
+    } catch (thrown) {
+      unreadable.push({ from: Math.max(first, from), to: last, error: toError(thrown) })
     }
     nextOffset = Math.max(nextOffset, last + 1)
+    // With such a length the next batch cannot be found.
+    if (end < start + COMMON_HEADER) break
     start = end
   }
   return { records, nextOffset, unreadable }
+}
+
+/** Why nothing in a batch can be trusted; undefined when it can. */
+function faultOf(batch: Buffer, { crc32c }: RecordLibrary): string | undefined {
+  const format = batch.length < COMMON_HEADER ? FORMAT : batch.readInt8(16)
+  if (format !== FORMAT) return `record format ${format} is not supported`
+  if (batch.length < BATCH_HEADER) return 'a batch is cut off'
+  return crc32c(batch.subarray(21)) >>> 0 === batch.readUInt32BE(17) ? undefined : 'the checksum is wrong'
+}
+
+/** The last offset before the batch that follows; where none is in sight, one offset is passed at a time. */
+function lastBefore(bytes: Buffer, end: number, first: number, library: RecordLibrary): number {
+  if (end < COMMON_HEADER || end + COMMON_HEADER > bytes.length) return first
+  const next = bytes.subarray(end, end + 12 + bytes.readInt32BE(end + 8))
+  return faultOf(next, library) === undefined ? Math.max(first, Number(next.readBigInt64BE(0)) - 1) : first
 }
 
 /** Which producers' transactions were rolled back, as the reading goes on. */
@@ -95,11 +119,9 @@ function readBatch(
   batch: Buffer,
   first: number,
   from: number,
-  codecs: Readonly<Record<number, KafkaCompression>>,
+  { compressionsAlgorithmsByBitmask: codecs }: RecordLibrary,
   into: StoredRecord[],
 ): void {
-  const magic = batch.readInt8(16)
-  if (magic !== 2) throw new Error(`record format ${magic} is not supported`)
   const attributes = batch.readInt16BE(21)
   const codec = attributes & CODEC
   const body = batch.subarray(BATCH_HEADER)
@@ -126,6 +148,7 @@ function readRecord(
 ): StoredRecord {
   const length = cursor.varint()
   const end = cursor.position + length
+  if (length < 0 || end > cursor.length) throw new Error('a record is cut off')
   cursor.position += 1
   const timestamp = appendTime ?? baseTime + cursor.varlong()
   if (appendTime !== undefined) cursor.varlong()
@@ -145,6 +168,10 @@ class Cursor {
 
   constructor(bytes: Buffer) {
     this.#bytes = bytes
+  }
+
+  get length(): number {
+    return this.#bytes.length
   }
 
   varint(): number {

@@ -1,6 +1,8 @@
 import { readFile } from 'node:fs/promises'
+import { createSecureContext } from 'node:tls'
 import { ConnectionError } from '../bus/errors.ts'
 import { booleanOption, nonEmptyText, type OptionRule, oneOf, optional } from '../bus/options.ts'
+import { toError } from '../errors.ts'
 
 /** Options about encryption and authentication, by eventsource-py's names. */
 export interface KafkaSecurityOptions {
@@ -55,17 +57,31 @@ export function securityFaults(options: ResolvedSecurity): readonly string[] {
       faults.push(`securityProtocol '${securityProtocol}' needs ${missing.join(' and ')}`)
   } else {
     const extra = sasl.filter((name) => options[name] !== undefined)
-    if (extra.length > 0)
-      faults.push(`${extra.join(' and ')} need securityProtocol 'SASL_SSL' or 'SASL_PLAINTEXT'`)
+    if (extra.length > 0) faults.push(`${needs(extra)} securityProtocol 'SASL_SSL' or 'SASL_PLAINTEXT'`)
   }
   if (!securityProtocol.endsWith('SSL')) {
     const extra = ssl.filter((name) => options[name] !== undefined)
-    if (extra.length > 0) faults.push(`${extra.join(' and ')} need securityProtocol 'SSL' or 'SASL_SSL'`)
+    if (extra.length > 0) faults.push(`${needs(extra)} securityProtocol 'SSL' or 'SASL_SSL'`)
   }
   if ((sslCertfile === undefined) !== (sslKeyfile === undefined)) {
     faults.push('sslCertfile and sslKeyfile must be given together')
   }
   return faults
+}
+
+/** What is allowed and unwise, as sentences for the log. */
+export function securityWarnings({
+  securityProtocol,
+  sslCheckHostname,
+}: ResolvedSecurity): readonly string[] {
+  if (securityProtocol === 'SASL_PLAINTEXT')
+    return ['credentials and events travel unencrypted (SASL_PLAINTEXT)']
+  const isUnchecked = securityProtocol.endsWith('SSL') && !sslCheckHostname
+  return isUnchecked ? ['the host name of the broker is not checked (sslCheckHostname)'] : []
+}
+
+function needs(names: readonly string[]): string {
+  return `${names.join(' and ')} ${names.length === 1 ? 'needs' : 'need'}`
 }
 
 /** TLS and SASL as the client's connections take them. Reads the files. @throws ConnectionError */
@@ -85,10 +101,20 @@ async function tlsOptions(options: ResolvedSecurity): Promise<object> {
     readPem('sslCertfile', options.sslCertfile),
     readPem('sslKeyfile', options.sslKeyfile),
   ])
-  return {
+  if (ca !== undefined && !/-----BEGIN (TRUSTED |X509 )?CERTIFICATE-----/.test(ca))
+    throw unusable('sslCafile', 'it holds no certificate')
+  const files = {
     ...(ca === undefined ? {} : { ca }),
     ...(cert === undefined ? {} : { cert }),
     ...(key === undefined ? {} : { key }),
+  }
+  try {
+    createSecureContext(files)
+  } catch (thrown) {
+    throw unusable('sslCertfile or sslKeyfile', toError(thrown).message)
+  }
+  return {
+    ...files,
     // The chain is still verified: only the name in it is not compared.
     ...(options.sslCheckHostname ? {} : { checkServerIdentity: () => undefined }),
   }
@@ -99,7 +125,10 @@ async function readPem(option: string, path: string | undefined): Promise<string
   try {
     return await readFile(path, 'utf8')
   } catch (cause) {
-    const detail = cause instanceof Error ? cause.message : String(cause)
-    throw new ConnectionError('AUTHENTICATION_FAILED', `${option} cannot be read: ${detail}.`, { cause })
+    throw unusable(option, toError(cause).message)
   }
+}
+
+function unusable(option: string, detail: string): ConnectionError {
+  return new ConnectionError('AUTHENTICATION_FAILED', `${option} cannot be used: ${detail}.`)
 }

@@ -35,6 +35,7 @@ export class KafkaTransport implements Transport {
     this.#cluster = new KafkaCluster(options, {
       onLost: (error) => host.notify({ type: 'connectionLost', error }),
       onRestored: () => host.notify({ type: 'reconnected' }),
+      onRefused: (error) => host.notify({ type: 'connectionLost', error }),
     })
     this.topics = new KafkaTopicDirectory(this.#cluster, options)
     const shared = { options, cluster: this.#cluster, topics: this.topics }

@@ -1,6 +1,7 @@
 export { RABBITMQ_AVAILABLE, RabbitMQNotAvailableError } from './rabbitmq-client.ts'
+export type { RabbitMQDeathInfo } from './rabbitmq-death-info.ts'
 export type { RabbitMQDlqMessage } from './rabbitmq-dlq-message.ts'
-export { MessageRefusedError, UnroutableError } from './rabbitmq-errors.ts'
+export { UnroutableError } from './rabbitmq-errors.ts'
 export { RabbitMQEventBus, type RabbitMQEventBusStats, type RabbitMQHealth } from './rabbitmq-event-bus.ts'
 export type { HeadersMatch, RabbitMQEventBusOptions, RabbitMQExchangeType } from './rabbitmq-options.ts'
 export type { RabbitMQQueueInfo } from './rabbitmq-transport.ts'

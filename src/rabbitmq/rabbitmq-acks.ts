@@ -11,14 +11,14 @@ export interface UnackedDelivery {
  * one `multiple`, beyond it one by one, so that nothing is acknowledged that is not finished.
  */
 export class RabbitMQAcks {
-  readonly #channel: AmqpChannel
+  readonly #channel: Pick<AmqpChannel, 'ack'>
   /** In the order of their tags. */
   #unacked: UnackedDelivery[] = []
   #settled = 0
   #isScheduled = false
   #isClosed = false
 
-  constructor(channel: AmqpChannel) {
+  constructor(channel: Pick<AmqpChannel, 'ack'>) {
     this.#channel = channel
   }
 

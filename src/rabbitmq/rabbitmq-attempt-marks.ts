@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto'
 import { parseNames } from '../bus/replay-headers.ts'
 import type { AmqpChannel, AmqpMessage } from './rabbitmq-client.ts'
+import type { WithChannel } from './rabbitmq-connection.ts'
+import { isNotFound } from './rabbitmq-errors.ts'
 import type { RabbitMQPublisher } from './rabbitmq-publisher.ts'
 
 /** What is known of a message's earlier attempts. */
@@ -12,8 +14,6 @@ export interface AttemptMark {
 
 /** Marks of messages that nobody settles are dropped after a day. */
 const EXPIRES_MS = 86_400_000
-
-type WithChannel = <T>(work: (channel: AmqpChannel) => Promise<T>) => Promise<T>
 
 /**
  * Notes on the broker which attempt at a message begins, so that it survives a crash: in a queue per message, which
@@ -33,10 +33,10 @@ export class RabbitMQAttemptMarks {
     this.#withChannel = withChannel
   }
 
-  /** The last mark of a message that was delivered before. */
+  /** The last mark of a message that was delivered before; undefined where the node that holds it is down. */
   async read(message: AmqpMessage): Promise<AttemptMark | undefined> {
     const queue = this.#queueOf(message)
-    return this.#withChannel(async (channel) => {
+    return this.#unlessDown(async (channel) => {
       const { messageCount } = await declare(channel, queue)
       // Left unacknowledged: it goes back when the channel closes.
       const mark = messageCount > 0 ? await channel.get(queue) : false
@@ -44,10 +44,10 @@ export class RabbitMQAttemptMarks {
     })
   }
 
-  /** Resolves when the mark is safe. */
+  /** Resolves when the mark is safe, or cannot be made because the node that holds the last one is down. */
   async write(message: AmqpMessage, mark: AttemptMark): Promise<void> {
     const queue = this.#queueOf(message)
-    await this.#withChannel((channel) => declare(channel, queue))
+    if ((await this.#unlessDown((channel) => declare(channel, queue))) === undefined) return
     await this.#publisher.publishRaw({
       exchange: '',
       routingKey: queue,
@@ -61,6 +61,16 @@ export class RabbitMQAttemptMarks {
 
   async remove(message: AmqpMessage): Promise<void> {
     await this.#withChannel((channel) => channel.deleteQueue(this.#queueOf(message)))
+  }
+
+  /** In a cluster the queue may lie on a node that is down, which the broker calls not found. */
+  async #unlessDown<T>(work: (channel: AmqpChannel) => Promise<T>): Promise<T | undefined> {
+    try {
+      return await this.#withChannel(work)
+    } catch (error) {
+      if (isNotFound(error)) return undefined
+      throw error
+    }
   }
 
   #queueOf(message: AmqpMessage): string {

@@ -9,6 +9,11 @@ export interface RabbitMQBinding {
   readonly match?: HeadersMatch | undefined
 }
 
+/** By what tells them apart. */
+type Bindings = ReadonlyMap<string, RabbitMQBinding>
+
+const NONE: Bindings = new Map()
+
 /**
  * The bindings that the group wants, and their counterpart on the broker. AMQP cannot list bindings, so the group
  * keeps a list of its own in a small queue: a binding that an earlier version of the program made, and that nobody
@@ -19,8 +24,9 @@ export class RabbitMQBindings {
   readonly #options: ResolvedRabbitMQOptions
   readonly #subscribedKeys: () => readonly string[]
   readonly #added = new Map<string, RabbitMQBinding>()
-  readonly #removed = new Map<string, RabbitMQBinding>()
-  #applied: ReadonlyMap<string, RabbitMQBinding> = new Map()
+  readonly #removed = new Set<string>()
+  readonly #toUnbind = new Map<string, RabbitMQBinding>()
+  #applied: Bindings = NONE
 
   /** @param subscribedKeys - the routing keys of the event classes that somebody subscribed to. */
   constructor(options: ResolvedRabbitMQOptions, subscribedKeys: () => readonly string[]) {
@@ -30,20 +36,24 @@ export class RabbitMQBindings {
 
   add(binding: RabbitMQBinding): void {
     this.#removed.delete(idOf(binding))
+    this.#toUnbind.delete(idOf(binding))
     this.#added.set(idOf(binding), binding)
   }
 
   remove(binding: RabbitMQBinding): void {
     this.#added.delete(idOf(binding))
-    this.#removed.set(idOf(binding), binding)
+    this.#removed.add(idOf(binding))
+    this.#toUnbind.set(idOf(binding), binding)
+  }
+
+  /** False while something is wanted, or wanted no more, that the broker does not know of. */
+  get isCurrent(): boolean {
+    return this.#toUnbind.size === 0 && sameKeys(this.#applied, this.#wanted())
   }
 
   /** Makes all bindings that are wanted. */
   async start(channel: AmqpChannel): Promise<void> {
-    const wanted = this.#wanted()
-    for (const binding of wanted.values()) await this.#bind(channel, binding)
-    await this.#unbindRemoved(channel)
-    this.#applied = wanted
+    await this.#apply(channel, this.#wanted(), NONE)
   }
 
   /**
@@ -51,16 +61,15 @@ export class RabbitMQBindings {
    * On a connection that may be blocked for publishing, so nothing waits for it.
    */
   async record(channel: AmqpChannel, isAlone: boolean): Promise<void> {
-    const wanted = this.#applied
-    const recorded = await this.#exchangeRecord(channel, wanted, isAlone)
-    if (isAlone) await this.#unbindOthers(channel, recorded, wanted)
+    const recorded = await this.#exchangeRecord(channel, this.#applied, isAlone)
+    if (isAlone) await this.#unbindOthers(channel, recorded)
   }
 
   /** Follows what has changed since. @param isAlone - that nobody else consumes from the queue. */
   async update(channel: AmqpChannel, isAlone: boolean): Promise<void> {
-    const applied = this.#applied
-    await this.start(channel)
-    if (isAlone) await this.#unbindOthers(channel, applied, this.#applied)
+    const before = this.#applied
+    await this.#apply(channel, this.#wanted(), before)
+    if (isAlone) await this.#unbindOthers(channel, before)
   }
 
   /** Binds again what somebody may have taken off, or what went with an exchange that was deleted. */
@@ -68,8 +77,19 @@ export class RabbitMQBindings {
     for (const binding of this.#applied.values()) await this.#bind(channel, binding)
   }
 
-  #wanted(): ReadonlyMap<string, RabbitMQBinding> {
-    const keys: RabbitMQBinding[] = [...this.#defaults(), ...this.#added.values()]
+  /** What changes while this is under way is for the next time. */
+  async #apply(channel: AmqpChannel, wanted: Bindings, present: Bindings): Promise<void> {
+    for (const [id, binding] of wanted) if (!present.has(id)) await this.#bind(channel, binding)
+    // What the user took off goes, whoever else may want it.
+    for (const [id, binding] of [...this.#toUnbind]) {
+      await this.#unbind(channel, binding)
+      if (this.#toUnbind.get(id) === binding) this.#toUnbind.delete(id)
+    }
+    this.#applied = wanted
+  }
+
+  #wanted(): Bindings {
+    const keys: readonly RabbitMQBinding[] = [...this.#defaults(), ...this.#added.values()]
     const wanted = keys.map((binding) => [idOf(binding), binding] as const)
     return new Map(wanted.filter(([id]) => !this.#removed.has(id)))
   }
@@ -93,17 +113,9 @@ export class RabbitMQBindings {
     }
   }
 
-  async #unbindOthers(
-    channel: AmqpChannel,
-    bindings: ReadonlyMap<string, RabbitMQBinding>,
-    wanted: ReadonlyMap<string, RabbitMQBinding>,
-  ): Promise<void> {
-    for (const [id, binding] of bindings) if (!wanted.has(id)) await this.#unbind(channel, binding)
-  }
-
-  /** What the user took off goes, whoever else may want it. */
-  async #unbindRemoved(channel: AmqpChannel): Promise<void> {
-    for (const binding of this.#removed.values()) await this.#unbind(channel, binding)
+  /** Takes off those that are not wanted at the moment when their turn comes. */
+  async #unbindOthers(channel: AmqpChannel, bindings: Bindings): Promise<void> {
+    for (const [id, binding] of bindings) if (!this.#wanted().has(id)) await this.#unbind(channel, binding)
   }
 
   async #bind(channel: AmqpChannel, { routingKey, match = {} }: RabbitMQBinding): Promise<void> {
@@ -115,11 +127,7 @@ export class RabbitMQBindings {
   }
 
   /** Writes the list: only our own when alone, else with what others wrote. @returns the list as it was. */
-  async #exchangeRecord(
-    channel: AmqpChannel,
-    wanted: ReadonlyMap<string, RabbitMQBinding>,
-    isAlone: boolean,
-  ): Promise<ReadonlyMap<string, RabbitMQBinding>> {
+  async #exchangeRecord(channel: AmqpChannel, wanted: Bindings, isAlone: boolean): Promise<Bindings> {
     const { names, durable, autoDelete } = this.#options
     // An automatically deleted queue takes its bindings with it.
     if (autoDelete) return new Map()
@@ -144,11 +152,7 @@ async function readRecord(channel: AmqpChannel, queue: string, count: number) {
   return { recorded: new Map(bindings.map((binding) => [idOf(binding), binding] as const)), messages }
 }
 
-function writeRecord(
-  channel: AmqpChannel,
-  queue: string,
-  bindings: ReadonlyMap<string, RabbitMQBinding>,
-): Promise<void> {
+function writeRecord(channel: AmqpChannel, queue: string, bindings: Bindings): Promise<void> {
   return publishNote(channel, queue, JSON.stringify([...bindings.values()]))
 }
 

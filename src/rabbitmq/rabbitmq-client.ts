@@ -89,7 +89,7 @@ export interface AmqpConnection {
   on(event: 'blocked', listener: (reason: string) => void): unknown
   on(event: 'unblocked', listener: () => void): unknown
   /** The socket below, for the case that nobody answers a close. */
-  readonly connection: { readonly stream: { destroy(): void } }
+  readonly connection: { readonly stream: { destroy(error: Error): void } }
 }
 
 /** True when the npm package `amqplib` can be loaded. */

@@ -3,6 +3,7 @@ import { wait, whenSettled } from '../bus/time.ts'
 import type { AmqpChannel, AmqpConnection } from './rabbitmq-client.ts'
 import type { RabbitMQDialer } from './rabbitmq-dialer.ts'
 import { commandError, lostError } from './rabbitmq-errors.ts'
+import { type ReconnectDelays, reconnectDelay } from './rabbitmq-reconnect-delay.ts'
 
 /** What lives on a connection and has to be built again on the next one. */
 export interface ConnectionSession {
@@ -11,6 +12,9 @@ export interface ConnectionSession {
   /** What was opened is gone. */
   closed(error: ConnectionError): void
 }
+
+/** Does something on a channel of its own. */
+export type WithChannel = <T>(work: (channel: AmqpChannel) => Promise<T>) => Promise<T>
 
 /** Who wants to know how a connection fares. */
 export interface ConnectionObserver {
@@ -26,13 +30,11 @@ export interface ConnectionObserver {
   closed(): void
 }
 
-export interface ConnectionSettings {
+export interface ConnectionSettings extends ReconnectDelays {
   /** Tells one bus's connections apart, for the broker's list of them. */
   readonly purpose: string
   readonly address: string
   readonly connectTimeoutMs: number
-  readonly reconnectDelayMs: number
-  readonly maxReconnectDelayMs: number
 }
 
 /** The first attempt after a loss comes within this time, in milliseconds: a cut connection can be made again at once. */
@@ -107,9 +109,16 @@ export class RabbitMQConnection {
     const connection = this.#connection
     if (connection === undefined)
       throw new ConnectionError('CONNECTION_LOST', `There is no connection to RabbitMQ at ${address} now.`)
+    if (this.#blockedReason !== undefined) {
+      // It does not even read what is asked of it.
+      throw new ConnectionError(
+        'CONNECTION_FAILED',
+        `RabbitMQ at ${address} blocks us: ${this.#blockedReason}.`,
+      )
+    }
     const done = onOwnChannel(connection, work)
     done.catch(() => undefined)
-    // A blocked or frozen broker answers nothing; the work may be long, as reading many dead letters is.
+    // A frozen broker answers nothing; the work may be long, as reading many dead letters is.
     if (
       !(await whenSettled(
         done.catch(() => undefined),
@@ -155,12 +164,12 @@ export class RabbitMQConnection {
 
   async #dial(): Promise<AmqpConnection> {
     const connection = await this.#dialer.dial(this.#settings.purpose)
+    this.#watch(connection)
     if (this.#closing.signal.aborted) {
       await closeWithin(connection, AbortSignal.timeout(GOODBYE_MS))
       throw new ConnectionError('CONNECTION_FAILED', 'The bus was shut down while it was connecting.')
     }
     this.#connection = connection
-    this.#watch(connection)
     return connection
   }
 
@@ -220,11 +229,8 @@ export class RabbitMQConnection {
     }
   }
 
-  /** A tenth of the outage: soon back after a short one, no storm in a long one. Jitter spreads the consumers. */
   #delay(outageMs: number): number {
-    const { reconnectDelayMs, maxReconnectDelayMs } = this.#settings
-    const longest = Math.min(Math.max(reconnectDelayMs, maxReconnectDelayMs), outageMs / 10)
-    return Math.max(reconnectDelayMs, longest) * (0.5 + Math.random() / 2)
+    return reconnectDelay(this.#settings, outageMs, Math.random())
   }
 
   async #abandon(connection: AmqpConnection): Promise<void> {
@@ -233,8 +239,7 @@ export class RabbitMQConnection {
   }
 }
 
-/** Does something on a channel of its own, and closes it. */
-export async function onOwnChannel<T>(
+async function onOwnChannel<T>(
   connection: AmqpConnection,
   work: (channel: AmqpChannel) => Promise<T>,
 ): Promise<T> {
@@ -254,10 +259,15 @@ export async function onOwnChannel<T>(
 
 /** Says goodbye, and hangs up when nobody answers in time. */
 async function closeWithin(connection: AmqpConnection, signal: AbortSignal): Promise<void> {
-  const late = Promise.withResolvers<void>()
-  signal.addEventListener('abort', () => late.resolve(), { once: true })
-  if (signal.aborted) late.resolve()
+  const over = Promise.withResolvers<void>()
+  const hangUp = () => over.resolve()
+  signal.addEventListener('abort', hangUp, { once: true })
+  if (signal.aborted) hangUp()
+  // One that breaks meanwhile leaves the goodbye without an answer.
+  connection.on('close', hangUp)
   // A close that fails was closing already, which is what is wanted.
-  await Promise.race([connection.close().catch(() => undefined), late.promise])
-  connection.connection.stream.destroy()
+  await Promise.race([connection.close().catch(() => undefined), over.promise])
+  signal.removeEventListener('abort', hangUp)
+  // With an error the client tells whoever still waits for an answer on this connection.
+  connection.connection.stream.destroy(new Error('the connection was given up'))
 }

@@ -1,5 +1,6 @@
 import type { StoredDeadLetter } from '../bus/transport.ts'
 import type { AmqpChannel, AmqpMessage } from './rabbitmq-client.ts'
+import type { WithChannel } from './rabbitmq-connection.ts'
 import { letterIdOf, readLetter, replayOf } from './rabbitmq-dead-letter-wire.ts'
 import { isNotFound } from './rabbitmq-errors.ts'
 import type { RabbitMQNames } from './rabbitmq-options.ts'
@@ -8,7 +9,7 @@ import type { RabbitMQPublisher } from './rabbitmq-publisher.ts'
 export interface DeadLetterQueueParts {
   readonly names: RabbitMQNames
   readonly publisher: RabbitMQPublisher
-  readonly withChannel: <T>(work: (channel: AmqpChannel) => Promise<T>) => Promise<T>
+  readonly withChannel: WithChannel
 }
 
 /** Where a page begins: after this letter, which was at this place, counted from 1. */

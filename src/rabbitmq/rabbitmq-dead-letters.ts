@@ -1,5 +1,5 @@
 import type { DeadLetterPage, DeadLetterStore, StoredDeadLetter } from '../bus/transport.ts'
-import type { AmqpChannel } from './rabbitmq-client.ts'
+import type { WithChannel } from './rabbitmq-connection.ts'
 import { type PageStart, RabbitMQDeadLetterQueue } from './rabbitmq-dead-letter-queue.ts'
 import { readGroups } from './rabbitmq-groups.ts'
 import { namesOf, type ResolvedRabbitMQOptions } from './rabbitmq-options.ts'
@@ -8,7 +8,7 @@ import type { RabbitMQPublisher } from './rabbitmq-publisher.ts'
 export interface DeadLettersParts {
   readonly options: ResolvedRabbitMQOptions
   readonly publisher: RabbitMQPublisher
-  readonly withChannel: <T>(work: (channel: AmqpChannel) => Promise<T>) => Promise<T>
+  readonly withChannel: WithChannel
 }
 
 interface Cursor extends PageStart {

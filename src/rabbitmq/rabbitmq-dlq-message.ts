@@ -1,5 +1,6 @@
 import type { AmqpMessage } from './rabbitmq-client.ts'
 import { letterIdOf, originalRoutingKey } from './rabbitmq-dead-letter-wire.ts'
+import { deathInfoOf, type RabbitMQDeathInfo } from './rabbitmq-death-info.ts'
 import { textHeaders } from './rabbitmq-wire.ts'
 
 /** A dead letter as eventsource-py's `get_dlq_messages` returns it. */
@@ -16,21 +17,25 @@ export interface RabbitMQDlqMessage {
   readonly dlqRetryCount: number | undefined
   readonly dlqTimestamp: string | undefined
   readonly originalRoutingKey: string
+  /** Of a message that the broker dead-lettered itself, or once did; undefined for ours and eventsource-py's. */
+  readonly death: RabbitMQDeathInfo | undefined
 }
 
 export function describeDlqMessage(message: AmqpMessage): RabbitMQDlqMessage {
   const texts = textHeaders(message)
+  const { headers = {} } = message.properties
   const retryCount = Number(texts['x-dlq-retry-count'] ?? Number.NaN)
   return {
     messageId: letterIdOf(message),
     routingKey: message.fields.routingKey,
     body: message.content,
-    headers: message.properties.headers ?? {},
+    headers,
     eventType: texts['event_type'],
     dlqReason: texts['x-dlq-reason'],
     dlqErrorType: texts['x-dlq-error-type'],
     dlqRetryCount: Number.isSafeInteger(retryCount) ? retryCount : undefined,
     dlqTimestamp: texts['x-dlq-timestamp'],
     originalRoutingKey: originalRoutingKey(message),
+    death: deathInfoOf(headers),
   }
 }

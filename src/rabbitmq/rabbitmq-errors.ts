@@ -17,15 +17,6 @@ export class UnroutableError extends EventspineError {
   }
 }
 
-/** The broker, or AMQP, cannot take this message. */
-export class MessageRefusedError extends EventspineError {
-  readonly code = 'MESSAGE_REFUSED'
-
-  constructor(reason: string) {
-    super(`The message cannot be sent: ${reason}`)
-  }
-}
-
 /** AMQP reply codes, https://www.rabbitmq.com/amqp-0-9-1-reference.html#constants */
 const NOT_FOUND = 404
 const ACCESS_REFUSED = 403

@@ -16,7 +16,7 @@ import { type RabbitMQQueueInfo, RabbitMQTransport } from './rabbitmq-transport.
 import { routingKeyOf } from './rabbitmq-wire.ts'
 
 export interface RabbitMQEventBusStats extends BrokerEventBusStats {
-  /** Messages that the broker confirmed: events, dead letters, replays. */
+  /** Messages that the broker confirmed: events, dead letters, replays, notes of attempts. */
   readonly publishConfirms: number
   /** Events that no queue was bound for. */
   readonly publishReturns: number

@@ -35,9 +35,10 @@ export class LinkReport {
     if (this.#down.delete(purpose) && this.isUp) this.#host.notify({ type: 'reconnected' })
   }
 
-  /** A connection that was closed on purpose is not missed. */
+  /** A connection that was closed on purpose is not missed: what is left is all there again. */
   closed(purpose: Purpose): void {
-    this.#down.delete(purpose)
+    if (purpose === 'consumer') this.restored(purpose)
+    else this.#down.clear()
   }
 
   channelLost(purpose: Purpose, error: ConnectionError): void {
@@ -46,6 +47,8 @@ export class LinkReport {
 
   /** Waiting helps in most cases; in the others somebody must be told, though not at each attempt. */
   restoreFailed(purpose: Purpose, error: ConnectionError, failure: number): void {
+    // What cannot be opened again at once is lost, though it may have been a channel only.
+    if (!this.#down.has(purpose)) this.lost(purpose, error)
     const fields = { purpose, failure, error }
     if (!error.retryable && isPowerOfTwo(failure))
       this.#logger.error('cannot reconnect as things are', fields)

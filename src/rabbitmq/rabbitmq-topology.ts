@@ -17,7 +17,6 @@ export class RabbitMQTopology {
 
   /** @returns how many consumers the queue had. */
   async declareForConsuming(channel: AmqpChannel): Promise<number> {
-    if (this.#options.enableDlq) await this.declareDeadLetters(channel)
     await this.declareForPublishing(channel)
     const { consumerCount } = await channel.assertQueue(this.#options.names.queue, this.#queueOptions())
     return consumerCount

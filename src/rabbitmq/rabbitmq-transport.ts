@@ -115,13 +115,14 @@ export class RabbitMQTransport implements Transport {
       notify: (notice) => this.#host.notify(notice),
       withPublisherChannel: (work) => this.#connection.withChannel(work),
     })
+    // From now on, so that it hears of bindings that change while it starts.
+    this.#consumption = consumption
     try {
       await consumption.start()
     } catch (error) {
       await consumption.release(AbortSignal.timeout(this.#options.connectTimeoutMs))
       throw error
     }
-    this.#consumption = consumption
     return consumption
   }
 

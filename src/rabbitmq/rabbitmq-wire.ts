@@ -1,7 +1,7 @@
+import { MessageRefusedError } from '../bus/errors.ts'
 import type { EventClass } from '../bus/event-handler.ts'
 import type { IncomingMessage, OutgoingMessage } from '../bus/transport.ts'
 import type { AmqpMessage, AmqpProperties } from './rabbitmq-client.ts'
-import { MessageRefusedError } from './rabbitmq-errors.ts'
 
 type MessageHeaders = IncomingMessage['headers']
 

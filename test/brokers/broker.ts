@@ -1,3 +1,4 @@
+import type { KafkaListener } from './broker-config.ts'
 import { isAnswering } from './probe.ts'
 
 export type BrokerKind = 'redis' | 'rabbitmq' | 'kafka'
@@ -8,6 +9,8 @@ export interface LaunchOptions {
    * (`consumer_timeout = 5000`) or server.properties (`message.max.bytes=2000`). They win over the defaults.
    */
   readonly config?: readonly string[]
+  /** Kafka: listeners beside the plaintext one. */
+  readonly listeners?: readonly KafkaListener[]
 }
 
 /** Where a broker runs: a process of this machine or a container. Data survives everything but `remove`. */
@@ -19,6 +22,8 @@ export interface BrokerHost {
   freeze(): Promise<void>
   thaw(): Promise<void>
   remove(): Promise<void>
+  /** Runs one of the broker's own tools (`rabbitmqctl`) beside it, and returns what it prints. */
+  exec(tool: string, args: readonly string[]): Promise<string>
   /** Rejects when the broker's process has ended by itself. */
   checkAlive(): Promise<void>
   logTail(): Promise<string>
@@ -82,6 +87,11 @@ export class Broker implements AsyncDisposable {
   async restart(): Promise<void> {
     await this.stop()
     await this.start()
+  }
+
+  /** Runs one of the broker's own tools, such as `rabbitmqctl`, and returns what it prints. */
+  async exec(tool: string, ...args: readonly string[]): Promise<string> {
+    return await this.#host.exec(tool, args)
   }
 
   /** Whether the broker completes a first exchange of its protocol on a new connection. */

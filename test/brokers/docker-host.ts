@@ -2,8 +2,8 @@ import { randomUUID } from 'node:crypto'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { BrokerHost, BrokerKind } from './broker.ts'
-import { kafkaConfig, redisConfig } from './broker-config.ts'
+import type { BrokerHost, BrokerKind, LaunchOptions } from './broker.ts'
+import { type KafkaListener, kafkaConfig, redisConfig } from './broker-config.ts'
 import { guard } from './guard.ts'
 import { imageOf } from './images.ts'
 import { run } from './run.ts'
@@ -38,21 +38,24 @@ export class DockerHost implements BrokerHost {
     this.#disarm = guard('docker rm --force --volumes "$1"', name)
   }
 
-  static async create(kind: BrokerKind, port: number, extraConfig: readonly string[]): Promise<DockerHost> {
+  static async create(kind: BrokerKind, port: number, options: LaunchOptions): Promise<DockerHost> {
+    const { config = [], listeners = [] } = options
     const host = new DockerHost(`eventspine-${kind}-${randomUUID()}`)
-    const image = imageSetup(kind, port)
+    const image = imageSetup(kind, port, listeners)
     const name = host.#name
-    const publish = `127.0.0.1:${port}:${image.port}`
+    const published = [
+      `${port}:${image.port}`,
+      ...listeners.map((listener) => `${listener.port}:${listener.port}`),
+    ]
     await run('docker', [
       'create',
       '--name',
       name,
-      '--publish',
-      publish,
+      ...published.flatMap((ports) => ['--publish', `127.0.0.1:${ports}`]),
       imageOf(kind),
       ...(image.args ?? []),
     ])
-    await copyInto(name, image.configFile, [...image.config, ...extraConfig].join('\n'))
+    await copyInto(name, image.configFile, [...image.config, ...config].join('\n'))
     return host
   }
 
@@ -81,6 +84,10 @@ export class DockerHost implements BrokerHost {
     this.#disarm()
   }
 
+  async exec(tool: string, args: readonly string[]): Promise<string> {
+    return await run('docker', ['exec', this.#name, tool, ...args])
+  }
+
   async checkAlive(): Promise<void> {
     const state = await run('docker', ['inspect', '--format', '{{.State.Status}}', this.#name])
     if (state.trim() !== 'exited') return
@@ -92,7 +99,7 @@ export class DockerHost implements BrokerHost {
   }
 }
 
-function imageSetup(kind: BrokerKind, port: number): Image {
+function imageSetup(kind: BrokerKind, port: number, listeners: readonly KafkaListener[]): Image {
   switch (kind) {
     case 'redis':
       return {
@@ -106,7 +113,7 @@ function imageSetup(kind: BrokerKind, port: number): Image {
     case 'kafka': {
       // Clients are told to come back to the advertised port, so it is the same inside and outside.
       const controllerPort = port === 9093 ? 9094 : 9093
-      const node = { bindHost: '0.0.0.0', port, controllerPort, dataFolder: '/tmp/kafka-data' }
+      const node = { bindHost: '0.0.0.0', port, controllerPort, dataFolder: '/tmp/kafka-data', listeners }
       return { port, configFile: '/mnt/shared/config/server.properties', config: kafkaConfig(node) }
     }
   }

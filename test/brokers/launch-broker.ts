@@ -14,10 +14,9 @@ const nativeCommands = { redis: redisCommand, rabbitmq: rabbitMqCommand, kafka: 
 /** Starts a broker for the caller alone: in Docker where an engine answers, else as a process. */
 export async function launchBroker(kind: BrokerKind, options: LaunchOptions = {}): Promise<Broker> {
   const port = await freePort()
-  const config = options.config ?? []
   const host = (await hasDocker())
-    ? await DockerHost.create(kind, port, config)
-    : await createNativeHost(kind, port, config)
+    ? await DockerHost.create(kind, port, options)
+    : await createNativeHost(kind, port, options)
   const broker = new Broker(kind, port, host)
   try {
     await broker.start()
@@ -28,14 +27,15 @@ export async function launchBroker(kind: BrokerKind, options: LaunchOptions = {}
   return broker
 }
 
-async function createNativeHost(
+/** A broker of this machine that was not started yet. */
+export async function createNativeHost(
   kind: BrokerKind,
   port: number,
-  config: readonly string[],
+  options: LaunchOptions,
 ): Promise<BrokerHost> {
   const folder = await mkdtemp(join(tmpdir(), `eventspine-${kind}-`))
   try {
-    return new NativeHost(await nativeCommands[kind](folder, port, config))
+    return new NativeHost(await nativeCommands[kind](folder, port, options))
   } catch (error) {
     await rm(folder, { recursive: true })
     throw error

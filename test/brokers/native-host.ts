@@ -5,6 +5,8 @@ import { readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { BrokerHost } from './broker.ts'
 import { guard } from './guard.ts'
+import { findProgram } from './programs.ts'
+import { run } from './run.ts'
 
 export interface NativeCommand {
   /** Holds the data, the log and the pid of the broker, and is removed with it. */
@@ -12,6 +14,8 @@ export interface NativeCommand {
   readonly command: string
   readonly args: readonly string[]
   readonly env?: Readonly<Record<string, string>>
+  /** Where the broker's tools are, if not on the PATH. */
+  readonly toolFolder?: string
 }
 
 const stopTimeoutMs = 30_000
@@ -77,6 +81,12 @@ export class NativeHost implements BrokerHost {
     await this.kill()
     this.#disarm()
     await rm(this.#command.folder, { recursive: true, force: true, maxRetries: 10 })
+  }
+
+  async exec(tool: string, args: readonly string[]): Promise<string> {
+    const { toolFolder, env } = this.#command
+    const path = toolFolder === undefined ? undefined : await findProgram(join(toolFolder, tool))
+    return await run(path ?? tool, args, env)
   }
 
   async checkAlive(): Promise<void> {

@@ -1,5 +1,6 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { LaunchOptions } from './broker.ts'
 import { kafkaConfig } from './broker-config.ts'
 import { freePort } from './free-port.ts'
 import { kafkaJars } from './kafka-artifacts.ts'
@@ -12,7 +13,7 @@ const clusterId = 'ZXZlbnRzcGluZS10ZXN0cw' // any 16 bytes in base64
 export async function kafkaCommand(
   folder: string,
   port: number,
-  config: readonly string[],
+  { config = [], listeners = [] }: LaunchOptions,
 ): Promise<NativeCommand> {
   await requireJava()
   const classPath = join(await kafkaJars(), '*')
@@ -22,6 +23,7 @@ export async function kafkaCommand(
     port,
     controllerPort: await freePort(),
     dataFolder: join(folder, 'data'),
+    listeners,
   }
   await writeFile(file, [...kafkaConfig(node), ...config].join('\n'))
   await run('java', [

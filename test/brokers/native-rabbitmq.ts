@@ -1,14 +1,25 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { LaunchOptions } from './broker.ts'
 import { freePort } from './free-port.ts'
 import type { NativeCommand } from './native-host.ts'
 import { findProgram, requirePrograms } from './programs.ts'
+
+/** Debian's scripts on the PATH change to the user rabbitmq, who may not write to our folder; these do not. */
+const debianFolder = '/usr/lib/rabbitmq/bin'
+
+/** What the nodes of a cluster share. */
+export interface ClusterMembership {
+  readonly cookie: string
+  readonly epmdPort: number
+}
 
 /** Every place and port that RabbitMQ and Erlang would share with others is set to one of its own. */
 export async function rabbitMqCommand(
   folder: string,
   port: number,
-  config: readonly string[],
+  { config = [] }: LaunchOptions,
+  cluster?: ClusterMembership,
 ): Promise<NativeCommand> {
   await requirePrograms('rabbitmq-server', 'epmd')
   const path = (name: string) => join(folder, name)
@@ -16,8 +27,10 @@ export async function rabbitMqCommand(
   await writeFile(path('rabbitmq.conf'), lines.join('\n'))
   await writeFile(path('enabled_plugins'), '[].')
   await mkdir(path('home'))
+  if (cluster) await writeFile(path('home/.erlang.cookie'), cluster.cookie, { mode: 0o400 })
   return {
     folder,
+    toolFolder: debianFolder,
     // epmd, Erlang's name server, outlives the node that starts it. Started here it belongs to our process
     // group and ends with it, and `exec` makes the node the leader that gets our signals.
     command: '/bin/sh',
@@ -25,7 +38,7 @@ export async function rabbitMqCommand(
     env: {
       HOME: path('home'),
       ERL_EPMD_ADDRESS: '127.0.0.1',
-      ERL_EPMD_PORT: String(await freePort()),
+      ERL_EPMD_PORT: String(cluster?.epmdPort ?? (await freePort())),
       RABBITMQ_NODENAME: `eventspine-${port}@localhost`,
       RABBITMQ_DIST_PORT: String(await freePort()),
       RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: '-kernel inet_dist_use_interface {127,0,0,1}',
@@ -43,10 +56,9 @@ export async function rabbitMqCommand(
   }
 }
 
-/** Debian's script on the PATH changes to the user rabbitmq, who may not write to our folder. */
 async function serverScript(): Promise<string> {
   return (
-    (await findProgram('/usr/lib/rabbitmq/bin/rabbitmq-server')) ??
+    (await findProgram(join(debianFolder, 'rabbitmq-server'))) ??
     (await findProgram('rabbitmq-server')) ??
     'rabbitmq-server'
   )

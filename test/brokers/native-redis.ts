@@ -1,5 +1,6 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { LaunchOptions } from './broker.ts'
 import { redisConfig } from './broker-config.ts'
 import type { NativeCommand } from './native-host.ts'
 import { requirePrograms } from './programs.ts'
@@ -7,7 +8,7 @@ import { requirePrograms } from './programs.ts'
 export async function redisCommand(
   folder: string,
   port: number,
-  config: readonly string[],
+  { config = [] }: LaunchOptions,
 ): Promise<NativeCommand> {
   await requirePrograms('redis-server')
   const file = join(folder, 'redis.conf')

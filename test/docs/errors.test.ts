@@ -40,6 +40,7 @@ it('gives the codes that the errors have', () => {
   expect(new eventspine.ShutdownError().code).toBe(codeOf.get('ShutdownError'))
   expect(new eventspine.PublishError('x', []).code).toBe(codeOf.get('PublishError'))
   expect(new eventspine.PublishTimeoutError(1, 'x').code).toBe(codeOf.get('PublishTimeoutError'))
+  expect(new eventspine.KafkaNotAvailableError().code).toBe(codeOf.get('KafkaNotAvailableError'))
   expect(new eventspine.RabbitMQNotAvailableError().code).toBe(codeOf.get('RabbitMQNotAvailableError'))
   expect(new eventspine.UnroutableError('x', 'y').code).toBe(codeOf.get('UnroutableError'))
   expect(new eventspine.MessageRefusedError('x').code).toBe(codeOf.get('MessageRefusedError'))

@@ -2,6 +2,7 @@ import { connect } from 'amqplib'
 import { afterAll, describe, it } from 'vitest'
 import { RabbitMQEventBus } from '../../src/rabbitmq/index.ts'
 import { type CreateBusOptions, describeEventBus } from '../../src/testing/index.ts'
+import type { Broker } from '../brokers/broker.ts'
 import { launchBroker } from '../brokers/launch-broker.ts'
 import { TcpProxy } from '../support/tcp-proxy.ts'
 
@@ -52,16 +53,29 @@ export async function describeRabbitMQ(queueType: 'classic' | 'quorum'): Promise
       cutConnections: () => {
         for (const proxy of proxies.values()) proxy.cut()
       },
-      // A quorum queue that is killed within seconds of its creation stays without a leader: RabbitMQ 3.10 writes that
-      // down every 5 s only.
-      stopBroker: () => (queueType === 'quorum' ? rabbitmq.stop() : rabbitmq.kill()),
+      stopBroker: async () => {
+        if (queueType === 'quorum') await registerQuorumQueues(rabbitmq)
+        await rabbitmq.kill()
+      },
       startBroker: () => rabbitmq.start(),
+      loseConfirmations: (_scope, isLosing) => {
+        for (const proxy of proxies.values()) proxy.loseAnswers(isLosing)
+      },
       crash: (bus) => proxies.get(bus)?.freeze(),
       idleLimitMs: 3500,
     },
     // A RabbitMQ that was killed takes its time with the queues of all tests before.
     waitMs: 25_000,
   })
+}
+
+/**
+ * Lets RabbitMQ write to disk which quorum queues there are. It does so every few seconds only: of one that is killed
+ * before, the log is there and its name is not, so that RabbitMQ begins an empty log under that name, which never gets
+ * a leader. Nothing then answers a publish to that queue, whoever sends it.
+ */
+async function registerQuorumQueues(rabbitmq: Broker): Promise<void> {
+  await rabbitmq.exec('rabbitmqctl', 'eval', '[ok = dets:sync(Table) || Table <- dets:all()].')
 }
 
 type Channel = Awaited<ReturnType<Awaited<ReturnType<typeof connect>>['createConfirmChannel']>>

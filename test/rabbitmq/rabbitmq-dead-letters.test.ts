@@ -1,4 +1,5 @@
 import { expect, it } from 'vitest'
+import { deathInfoOf } from '../../src/rabbitmq/rabbitmq-death-info.ts'
 import { OrderCreated, orderCreated } from '../support/order-events.ts'
 import { capturedAmqp, publishOptions } from './captured-amqp.ts'
 import { consume, createBus, freshName, plainChannel, until } from './rabbitmq-scene.ts'
@@ -124,20 +125,75 @@ it("reads eventsource-py's dead letters, and those of the broker", async () => {
     eventType: 'OrderCancelled',
     source: `${exchangeName}.default (routing key Order.OrderCancelled)`,
   })
+  const [ours, brokers] = [(await bus.getDlqMessages())[0], (await bus.getDlqMessages()).at(-1)]
+  expect(ours?.death).toBeUndefined()
+  expect(brokers).toMatchObject({
+    originalRoutingKey: 'Order.OrderShipped',
+    death: { count: 1, firstQueue: 'wire.projections', firstReason: 'rejected', firstExchange: 'wire' },
+  })
   const rejected = deadLetters.at(-1)
   expect(rejected).toMatchObject({ errorName: undefined, eventType: 'OrderShipped' })
   expect(rejected?.source).toContain('Order.OrderShipped')
 })
 
-it('keeps as many dead letters as told, for as long as told', async () => {
+it('shows what the broker itself gave up, and replays it', async () => {
   const exchangeName = freshName()
-  const bus = await consume(createBus({ exchangeName, dlqMaxLength: 2, dlqMessageTtlMs: 60_000 }))
+  const { bus, state } = await failingBus(exchangeName)
+  await bus.stopConsuming()
+  await bus.publish([orderCreated()])
   const channel = await plainChannel()
-  await channel.assertQueue(`${exchangeName}.default.dlq`, {
-    durable: true,
-    arguments: { 'x-max-length': 2, 'x-message-ttl': 60_000 },
+  await until('the event', async () => (await bus.getQueueInfo()).messageCount === 1)
+  const message = await channel.get(`${exchangeName}.default`)
+  if (message === false) throw new Error('there is no event')
+  channel.reject(message, false)
+  await until('the dead letter', async () => (await bus.getDlqMessageCount()) === 1)
+
+  const [letter] = await bus.getDlqMessages()
+  expect(letter).toMatchObject({
+    eventType: 'OrderCreated',
+    originalRoutingKey: 'Order.OrderCreated',
+    dlqReason: undefined,
+    death: {
+      count: 1,
+      firstQueue: `${exchangeName}.default`,
+      firstReason: 'rejected',
+      firstExchange: exchangeName,
+    },
   })
-  expect(bus.isConsuming).toBe(true)
+  state.isMended = true
+  await consume(bus)
+  expect(await bus.replayDlqMessage(letter?.messageId ?? '')).toBe(true)
+  await until('the replayed event', () => state.handled.length === 1)
+  expect(await bus.getDlqMessageCount()).toBe(0)
+})
+
+it.each([
+  ['no table', {}],
+  ['no list', { 'x-death': 'often' }],
+  ['an empty list', { 'x-death': [] }],
+])('takes a note of the broker that is %s for none', (_what, headers) => {
+  expect(deathInfoOf(headers)).toBeUndefined()
+})
+
+it('counts only what is a count in a note of the broker', () => {
+  const deaths = [{ count: 2 }, { count: -1 }, { count: 'x' }, null, 7, { count: 3 }]
+  expect(deathInfoOf({ 'x-death': deaths, 'x-first-death-queue': 1 })).toEqual({
+    count: 5,
+    firstQueue: undefined,
+    firstReason: undefined,
+    firstExchange: undefined,
+  })
+})
+
+it('keeps a bounded part of a long reason', async () => {
+  const bus = createBus({ maxRetries: 0 })
+  bus.subscribe(OrderCreated, () => {
+    throw new Error('x'.repeat(100_000))
+  })
+  await consume(bus)
+  await bus.publish([orderCreated()])
+  await until('the dead letter', () => bus.getStats().messagesSentToDlq === 1)
+  expect((await bus.getDlqMessages())[0]?.dlqReason).toBe('x'.repeat(1000))
 })
 
 it('stores a dead letter although its exchange and queue were deleted', async () => {

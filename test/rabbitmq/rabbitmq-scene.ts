@@ -5,6 +5,7 @@ import type { BusNotice, DomainEvent } from '../../src/index.ts'
 import { RabbitMQEventBus, type RabbitMQEventBusOptions } from '../../src/rabbitmq/index.ts'
 import { waitFor } from '../../src/testing/wait-for.ts'
 import { RecordingLogger } from '../support/recording-logger.ts'
+import { TcpProxy } from '../support/tcp-proxy.ts'
 
 /** A fresh name for a test's exchange. */
 export function freshName(): string {
@@ -24,6 +25,14 @@ export function createBus(options: RabbitMQEventBusOptions = {}): RabbitMQEventB
   })
   onTestFinished(() => bus.shutdown({ timeoutMs: 2000 }))
   return bus
+}
+
+/** A bus that reaches the shared broker through a proxy of its own. */
+export async function proxiedBus(options: RabbitMQEventBusOptions = {}) {
+  const { port } = new URL(inject('rabbitmqUrl'))
+  const proxy = await TcpProxy.start({ host: '127.0.0.1', port: Number(port) })
+  onTestFinished(() => proxy.close())
+  return { proxy, bus: createBus({ rabbitmqUrl: `amqp://127.0.0.1:${proxy.port}`, ...options }) }
 }
 
 /** Starts a bus and waits until it consumes. */

@@ -1,32 +1,18 @@
-import { execFile } from 'node:child_process'
-import { chmod, mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { chmod } from 'node:fs/promises'
 import { createSecureContext } from 'node:tls'
-import { promisify } from 'node:util'
 import { afterAll, expect, it } from 'vitest'
 import { freePort } from '../brokers/free-port.ts'
 import { launchBroker } from '../brokers/launch-broker.ts'
+import { Certificates } from '../support/certificates.ts'
 import { orderCreated } from '../support/order-events.ts'
 import { consume, createBus, recorder, until } from './rabbitmq-scene.ts'
 
-const run = promisify(execFile)
-const folder = await mkdtemp(join(tmpdir(), 'eventspine-tls-'))
-const file = (name: string) => join(folder, name)
-const openssl = (...args: string[]) => run('openssl', args, { cwd: folder })
-
-/** A certificate made on the spot, signed by the authority `ca`, or by itself. */
-async function makeCertificate(name: string, ca: string | undefined, ...extra: string[]) {
-  const signer = ca === undefined ? [] : ['-CA', `${ca}.pem`, '-CAkey', `${ca}.key`]
-  const key = ['-newkey', 'rsa:2048', '-nodes', '-keyout', `${name}.key`, '-out', `${name}.pem`, '-days', '2']
-  await openssl('req', '-x509', ...key, '-subj', `/CN=${name}`, ...signer, ...extra)
-}
-
-await makeCertificate('ca', undefined)
-await makeCertificate('other', undefined)
-const leaf = ['-addext', 'basicConstraints=critical,CA:FALSE']
-await makeCertificate('server', 'ca', ...leaf, '-addext', 'subjectAltName=DNS:localhost')
-await makeCertificate('client', 'ca', ...leaf)
+const certificates = await Certificates.create()
+const file = (name: string) => certificates.path(name)
+await certificates.makeAuthority('ca')
+await certificates.makeAuthority('other')
+await certificates.make('server', 'ca', 'DNS:localhost')
+await certificates.make('client', 'ca')
 await chmod(file('server.key'), 0o644)
 const port = await freePort()
 const broker = await launchBroker('rabbitmq', {
@@ -42,7 +28,7 @@ const broker = await launchBroker('rabbitmq', {
 
 afterAll(async () => {
   await broker.dispose()
-  await rm(folder, { recursive: true })
+  await certificates.remove()
 })
 
 const url = `amqps://guest:guest@localhost:${port}/`
@@ -58,9 +44,8 @@ it('connects with a certificate of its own to a server that it trusts', async ()
 })
 
 it('takes a context and Node options instead of files', async () => {
-  const { readFile } = await import('node:fs/promises')
   const [ca, cert, key] = await Promise.all(
-    ['ca.pem', 'client.pem', 'client.key'].map((name) => readFile(file(name))),
+    ['ca.pem', 'client.pem', 'client.key'].map((name) => certificates.read(name)),
   )
   const sslContext = createSecureContext({ ca, cert, key })
   await createBus({ rabbitmqUrl: url, sslContext }).connect()

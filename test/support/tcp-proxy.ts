@@ -8,6 +8,7 @@ export class TcpProxy {
   readonly #pairs = new Set<readonly [Socket, Socket]>()
   #isFrozen = false
   #losesAnswers = false
+  #isDown = false
 
   private constructor(server: Server, port: number) {
     this.#server = server
@@ -30,10 +31,21 @@ export class TcpProxy {
     for (const pair of this.#pairs) for (const socket of pair) socket.resetAndDestroy()
   }
 
+  /** While true, connections are cut and new ones refused, as if the broker were not there. */
+  setDown(isDown: boolean): void {
+    this.#isDown = isDown
+    if (isDown) this.cut()
+  }
+
   /** A black hole from now on: connections stay open, and nothing passes either way. */
   freeze(): void {
     this.#isFrozen = true
     for (const pair of this.#pairs) for (const socket of pair) socket.pause()
+  }
+
+  /** Lets new connections through; those that were frozen stay so. */
+  thaw(): void {
+    this.#isFrozen = false
   }
 
   /** While true, what the broker answers is lost; afterwards the connections that missed answers are cut. */
@@ -48,6 +60,10 @@ export class TcpProxy {
   }
 
   #join(client: Socket, broker: Socket): void {
+    if (this.#isDown) {
+      for (const socket of [client, broker]) socket.on('error', () => undefined).resetAndDestroy()
+      return
+    }
     const pair = [client, broker] as const
     this.#pairs.add(pair)
     pass(client, broker, () => false)

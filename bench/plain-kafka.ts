@@ -1,0 +1,138 @@
+// The bare client in its fast form: one request in flight while callers queue, one commit in the background.
+
+/** A name in a variable keeps the package's types out: they do not pass our compiler's settings. */
+const PACKAGE: string = '@platformatic/kafka'
+
+export interface PlainMessage {
+  readonly topic: string
+  readonly key: string
+  readonly value: string
+  readonly headers: Readonly<Record<string, string>>
+}
+
+interface PlainRecord {
+  readonly topic: string
+  readonly partition: number
+  readonly offset: bigint
+  readonly value: string
+}
+
+interface PlainOffset {
+  readonly topic: string
+  readonly partition: number
+  readonly offset: bigint
+  readonly leaderEpoch: number
+}
+
+export interface PlainProducer {
+  send(options: { readonly messages: readonly PlainMessage[]; readonly acks: number }): Promise<unknown>
+  close(): Promise<void>
+}
+
+interface PlainStream {
+  on(event: 'data', listener: (record: PlainRecord) => void): unknown
+  on(event: 'error', listener: (error: Error) => void): unknown
+  close(): Promise<void>
+}
+
+interface PlainConsumer {
+  consume(options: object): Promise<PlainStream>
+  commit(options: { readonly offsets: readonly PlainOffset[] }): Promise<unknown>
+  close(force: boolean): Promise<void>
+}
+
+interface PlainAdmin {
+  createTopics(options: object): Promise<unknown>
+  deleteTopics(options: { readonly topics: readonly string[] }): Promise<void>
+  close(): Promise<void>
+}
+
+interface PlainLibrary {
+  readonly Producer: new (options: object) => PlainProducer
+  readonly Consumer: new (options: object) => PlainConsumer
+  readonly Admin: new (options: object) => PlainAdmin
+  readonly stringSerializers: object
+  readonly stringDeserializers: object
+}
+
+// The package exports these.
+const library = (await import(PACKAGE)) as PlainLibrary
+
+const CLIENT = { clientId: 'bare', strict: false, retries: true }
+
+export function plainAdmin(server: string): PlainAdmin {
+  return new library.Admin({ ...CLIENT, bootstrapBrokers: [server] })
+}
+
+export function plainProducer(server: string, compression: 'none' | 'gzip'): PlainProducer {
+  const { stringSerializers: serializers } = library
+  return new library.Producer({ ...CLIENT, bootstrapBrokers: [server], serializers, compression })
+}
+
+/** While one request is on its way callers queue, and what waits leaves as one. */
+export function coalesced(producer: PlainProducer): (message: PlainMessage) => Promise<void> {
+  let waiting: { readonly message: PlainMessage; readonly resolve: () => void }[] = []
+  let isBusy = false
+  const pump = async () => {
+    isBusy = true
+    while (waiting.length > 0) {
+      const batch = waiting
+      waiting = []
+      await producer.send({ messages: batch.map(({ message }) => message), acks: -1 })
+      for (const { resolve } of batch) resolve()
+    }
+    isBusy = false
+  }
+  return (message) => {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    waiting.push({ message, resolve })
+    if (!isBusy) setImmediate(() => isBusy || void pump())
+    return promise
+  }
+}
+
+/** Parses each record, and commits in the background, one commit on its way at a time. */
+export async function plainConsume(
+  server: string,
+  topic: string,
+  onEvent: () => void,
+): Promise<{ close(): Promise<void> }> {
+  const consumer = new library.Consumer({
+    ...CLIENT,
+    bootstrapBrokers: [server],
+    groupId: 'default',
+    deserializers: library.stringDeserializers,
+  })
+  const stream = await consumer.consume({
+    topics: [topic],
+    mode: 'committed',
+    fallbackMode: 'earliest',
+    autocommit: false,
+    maxWaitTime: 500,
+    highWaterMark: 1024,
+  })
+  const finished = new Map<string, PlainOffset>()
+  let committing: Promise<void> | undefined
+  const commit = async () => {
+    while (finished.size > 0) {
+      const offsets = [...finished.values()]
+      finished.clear()
+      await consumer.commit({ offsets })
+    }
+    committing = undefined
+  }
+  stream.on('error', (error) => console.error(error))
+  stream.on('data', ({ partition, offset, value }) => {
+    JSON.parse(value)
+    onEvent()
+    finished.set(`${partition}`, { topic, partition, offset: offset + 1n, leaderEpoch: 0 })
+    committing ??= commit()
+  })
+  return {
+    async close() {
+      await committing
+      await stream.close()
+      await consumer.close(true)
+    },
+  }
+}

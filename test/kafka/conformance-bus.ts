@@ -1,0 +1,16 @@
+// What the conformance suite loads in a process of its own.
+import { KafkaEventBus } from '../../src/kafka/index.ts'
+import type { CreateBusOptions } from '../../src/testing/index.ts'
+
+export function create({ scope, ...options }: CreateBusOptions): KafkaEventBus {
+  const bootstrapServers = process.env['EVENTSPINE_TEST_KAFKA_SERVERS'] ?? ''
+  const groupProtocol = process.env['EVENTSPINE_TEST_GROUP_PROTOCOL'] === 'consumer' ? 'consumer' : 'classic'
+  return new KafkaEventBus({
+    ...options,
+    bootstrapServers,
+    topicPrefix: scope,
+    groupProtocol,
+    sessionTimeoutMs: 1500,
+    heartbeatIntervalMs: 200,
+  })
+}

@@ -1,0 +1,74 @@
+import { afterAll, describe, it } from 'vitest'
+import { KafkaEventBus } from '../../src/kafka/index.ts'
+import { type CreateBusOptions, describeEventBus } from '../../src/testing/index.ts'
+import { launchBroker } from '../brokers/launch-broker.ts'
+import { KafkaProxy } from './kafka-proxy.ts'
+import { administer, produce } from './plain-kafka.ts'
+
+const SESSION_MS = 1500
+
+/** Runs the conformance suite over one group protocol, on a Kafka that it kills and starts again. */
+export async function describeKafka(groupProtocol: 'classic' | 'consumer'): Promise<void> {
+  const kafka = await launchBroker('kafka', {
+    config: [
+      'group.min.session.timeout.ms=500',
+      'group.consumer.min.session.timeout.ms=500',
+      `group.consumer.session.timeout.ms=${SESSION_MS}`,
+    ],
+  })
+  process.env['EVENTSPINE_TEST_KAFKA_SERVERS'] = kafka.url
+  process.env['EVENTSPINE_TEST_GROUP_PROTOCOL'] = groupProtocol
+  const proxies = new Map<unknown, KafkaProxy>()
+
+  afterAll(async () => {
+    for (const proxy of proxies.values()) proxy.close()
+    await kafka.dispose()
+  })
+
+  async function create({ scope, ...options }: CreateBusOptions): Promise<KafkaEventBus> {
+    const proxy = await KafkaProxy.start(kafka.port)
+    const bus = new KafkaEventBus({
+      ...options,
+      bootstrapServers: `127.0.0.1:${proxy.port}`,
+      topicPrefix: scope,
+      groupProtocol,
+      sessionTimeoutMs: SESSION_MS,
+      heartbeatIntervalMs: 200,
+      requestTimeoutMs: 2000,
+      metadataMaxAgeMs: 1000,
+    })
+    proxies.set(bus, proxy)
+    return bus
+  }
+
+  describeEventBus(`kafka, ${groupProtocol} protocol`, {
+    runner: { describe, it },
+    create,
+    module: new URL('./conformance-bus.ts', import.meta.url),
+    faults: {
+      publishRaw: (scope, { key, headers, body }) =>
+        produce(kafka.url, [
+          {
+            topic: `${scope}.stream`,
+            key: key === undefined ? undefined : Buffer.from(key),
+            value: Buffer.from(body),
+            headers: new Map(
+              Object.entries(headers).map(([name, text]) => [Buffer.from(name), Buffer.from(text)]),
+            ),
+          },
+        ]),
+      loseTopology: (scope) =>
+        administer(kafka.url, (admin) => admin.deleteTopics({ topics: [`${scope}.stream`] })),
+      cutConnections: () => {
+        for (const proxy of proxies.values()) proxy.cut()
+      },
+      stopBroker: () => kafka.kill(),
+      startBroker: () => kafka.start(),
+      loseConfirmations: (_scope, isLosing) => {
+        for (const proxy of proxies.values()) proxy.loseConfirmations(isLosing)
+      },
+      crash: (bus) => proxies.get(bus)?.freeze(),
+      idleLimitMs: SESSION_MS,
+    },
+  })
+}

@@ -1,0 +1,3 @@
+import { describeKafka } from './conformance.ts'
+
+await describeKafka('classic')

@@ -1,0 +1,130 @@
+import { once } from 'node:events'
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
+
+const PRODUCE = 0
+
+/** A whole message of Kafka's protocol at a time: its length, then its bytes. */
+class Frames {
+  #rest: Buffer = Buffer.alloc(0)
+
+  add(chunk: Buffer): readonly Buffer[] {
+    const whole: Buffer[] = []
+    this.#rest = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk])
+    while (this.#rest.length >= 4) {
+      const end = 4 + this.#rest.readInt32BE(0)
+      if (this.#rest.length < end) break
+      whole.push(this.#rest.subarray(0, end))
+      this.#rest = this.#rest.subarray(end)
+    }
+    return whole
+  }
+}
+
+/**
+ * A proxy in front of one broker, to break one bus's connections without touching the others'. The broker tells its
+ * clients its own address; the proxy puts its own in the place of it.
+ */
+export class KafkaProxy {
+  readonly port: number
+  readonly #server: Server
+  readonly #brokerPort: number
+  readonly #pairs = new Set<readonly [Socket, Socket]>()
+  readonly #produced: number[] = []
+  #isFrozen = false
+  #isLosing = false
+
+  private constructor(server: Server, port: number, brokerPort: number) {
+    this.#server = server
+    this.port = port
+    this.#brokerPort = brokerPort
+  }
+
+  static async start(brokerPort: number): Promise<KafkaProxy> {
+    const server = createServer()
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    // A server that listens on TCP has such an address.
+    const { port } = server.address() as AddressInfo
+    const proxy = new KafkaProxy(server, port, brokerPort)
+    server.on('connection', (client) => proxy.#join(client, connect(brokerPort, '127.0.0.1')))
+    return proxy
+  }
+
+  /** Bytes of each request that stored something, in order. */
+  get produced(): readonly number[] {
+    return this.#produced
+  }
+
+  /** Breaks the connections that there are; new ones work. */
+  cut(): void {
+    for (const pair of this.#pairs) for (const socket of pair) socket.resetAndDestroy()
+  }
+
+  /** A black hole from now on: connections stay open, and nothing passes either way. */
+  freeze(): void {
+    this.#isFrozen = true
+    for (const pair of this.#pairs) for (const socket of pair) socket.pause()
+  }
+
+  /** Keeps the broker's confirmations of publishes to itself. */
+  loseConfirmations(isLosing: boolean): void {
+    this.#isLosing = isLosing
+  }
+
+  close(): void {
+    this.#server.close()
+    for (const pair of this.#pairs) for (const socket of pair) socket.destroy()
+  }
+
+  #join(client: Socket, broker: Socket): void {
+    const pair = [client, broker] as const
+    this.#pairs.add(pair)
+    this.#pass(client, broker)
+    for (const socket of pair) {
+      socket.on('error', () => undefined)
+      socket.on('close', () => {
+        this.#pairs.delete(pair)
+        if (this.#isFrozen) return
+        client.destroy()
+        broker.destroy()
+      })
+      if (this.#isFrozen) socket.pause()
+    }
+  }
+
+  #pass(client: Socket, broker: Socket): void {
+    const produces = new Set<number>()
+    const requests = new Frames()
+    const answers = new Frames()
+    client.on('data', (chunk) => {
+      for (const frame of requests.add(chunk)) {
+        if (frame.readInt16BE(4) === PRODUCE) {
+          produces.add(frame.readInt32BE(8))
+          this.#produced.push(frame.length)
+        }
+        broker.write(frame)
+      }
+    })
+    broker.on('data', (chunk) => {
+      for (const frame of answers.add(chunk)) {
+        const isConfirmation = produces.delete(frame.readInt32BE(4))
+        if (!(isConfirmation && this.#isLosing)) client.write(this.#withOwnAddress(frame))
+      }
+    })
+  }
+
+  #withOwnAddress(frame: Buffer): Buffer {
+    const theirs = address(this.#brokerPort)
+    const copy = Buffer.from(frame)
+    for (let at = copy.indexOf(theirs); at >= 0; at = copy.indexOf(theirs, at + 1))
+      address(this.port).copy(copy, at)
+    return copy
+  }
+}
+
+function address(port: number): Buffer {
+  const bytes = Buffer.alloc(13)
+  bytes.write('127.0.0.1', 'latin1')
+  bytes.writeInt32BE(port, 9)
+  return bytes
+}

@@ -1,0 +1,73 @@
+/** A name in a variable keeps the package's types out: they do not pass our compiler's settings. */
+const PACKAGE: string = '@platformatic/kafka'
+
+export interface PlainMessage {
+  readonly topic: string
+  readonly key?: Buffer | undefined
+  readonly value: Buffer | null
+  readonly partition?: number
+  readonly headers?: Map<Buffer, Buffer | null>
+}
+
+interface PlainProducer {
+  send(options: { messages: readonly PlainMessage[]; acks: number }): Promise<unknown>
+  close(): Promise<void>
+}
+
+interface PlainAdmin {
+  deleteTopics(options: { topics: readonly string[] }): Promise<void>
+  createTopics(options: object): Promise<unknown>
+  listTopics(): Promise<readonly string[]>
+  listGroups(): Promise<ReadonlyMap<string, unknown>>
+  describeGroups(options: {
+    groups: readonly string[]
+  }): Promise<ReadonlyMap<string, { members: ReadonlyMap<string, unknown> }>>
+  listConsumerGroupOffsets(options: object): Promise<readonly PlainGroupOffsets[]>
+  alterConsumerGroupOffsets(options: object): Promise<unknown>
+  deleteRecords(options: object): Promise<unknown>
+  createAcls(options: object): Promise<unknown>
+  deleteAcls(options: object): Promise<unknown>
+  createPartitions(options: object): Promise<unknown>
+  close(): Promise<void>
+}
+
+interface PlainGroupOffsets {
+  readonly topics: readonly {
+    readonly name: string
+    readonly partitions: readonly {
+      readonly partitionIndex: number
+      readonly committedOffset: bigint
+      readonly metadata: string | null
+    }[]
+  }[]
+}
+
+interface PlainLibrary {
+  readonly Producer: new (options: object) => PlainProducer
+  readonly Admin: new (options: object) => PlainAdmin
+}
+
+// The package exports these classes.
+const { Producer, Admin } = (await import(PACKAGE)) as PlainLibrary
+
+const CLIENT = { clientId: 'plain', strict: false }
+
+/** Writes messages as another producer might. */
+export async function produce(server: string, messages: readonly PlainMessage[]): Promise<void> {
+  const producer = new Producer({ ...CLIENT, bootstrapBrokers: [server] })
+  try {
+    await producer.send({ messages, acks: -1 })
+  } finally {
+    await producer.close()
+  }
+}
+
+/** Something that an administrator does. */
+export async function administer<T>(server: string, work: (admin: PlainAdmin) => Promise<T>): Promise<T> {
+  const admin = new Admin({ ...CLIENT, bootstrapBrokers: [server] })
+  try {
+    return await work(admin)
+  } finally {
+    await admin.close()
+  }
+}

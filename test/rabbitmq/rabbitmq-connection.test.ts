@@ -1,0 +1,85 @@
+import { describe, expect, inject, it } from 'vitest'
+import { PublishError } from '../../src/index.ts'
+import { orderCreated } from '../support/order-events.ts'
+import { RecordingLogger } from '../support/recording-logger.ts'
+import { consume, createBus, noticesOf, proxiedBus, recorder, until } from './rabbitmq-scene.ts'
+
+describe('connecting', () => {
+  it.each([
+    ['a wrong password', (url: URL) => (url.password = 'hunter2'), 'credentials'],
+    ['a wrong user', (url: URL) => (url.username = 'nobody'), 'credentials'],
+    ['a wrong virtual host', (url: URL) => (url.pathname = '/nowhere'), 'virtual host'],
+  ])('fails at once with %s, and does not try again', async (_what, change, words) => {
+    const url = new URL(inject('rabbitmqUrl'))
+    change(url)
+    const logger = new RecordingLogger()
+    const bus = createBus({ rabbitmqUrl: url.href, logger })
+    const error = await bus.connect().catch((thrown: unknown) => thrown)
+    expect(error).toMatchObject({ code: 'AUTHENTICATION_FAILED', retryable: false })
+    expect(String(error)).toContain(words)
+    const published = await bus.publish([orderCreated()]).catch((thrown: unknown) => thrown)
+    expect(published).toBeInstanceOf(PublishError)
+    bus.startConsumingInBackground()
+    await expect(bus.whenConsuming()).rejects.toMatchObject({ code: 'AUTHENTICATION_FAILED' })
+    expect(logger.lines.filter(({ level }) => level === 'error')).toHaveLength(1)
+    expect(JSON.stringify([String(error), String(published), logger.lines.map(String)])).not.toContain(
+      'hunter2',
+    )
+  })
+
+  it('tries the other nodes of a cluster', async () => {
+    const bus = createBus({ rabbitmqUrl: ['amqp://guest:guest@127.0.0.1:1/', inject('rabbitmqUrl')] })
+    await bus.publish([orderCreated()])
+    expect(bus.isConnected).toBe(true)
+  })
+
+  it('gives up on a broker that does not answer within connectTimeoutMs', async () => {
+    const { bus, proxy } = await proxiedBus({ connectTimeoutMs: 200 })
+    proxy.freeze()
+    const start = performance.now()
+    await expect(bus.connect()).rejects.toMatchObject({ code: 'CONNECTION_FAILED', retryable: true })
+    expect(performance.now() - start).toBeLessThan(1500)
+  })
+
+  it('notices by heartbeats that nothing comes any more, and connects again', async () => {
+    const { bus, proxy } = await proxiedBus({
+      heartbeatMs: 1000,
+      reconnectDelayMs: 100,
+      maxReconnectDelayMs: 200,
+      connectTimeoutMs: 500,
+    })
+    const notices = noticesOf(bus)
+    const events = recorder(bus)
+    await consume(bus)
+    proxy.freeze()
+    await until('the loss', () => notices.some(({ type }) => type === 'connectionLost'), 5000)
+    expect(bus.getHealth()).toMatchObject({ healthy: false, isConnected: false })
+    proxy.thaw()
+    await until('the return', () => notices.some(({ type }) => type === 'reconnected'))
+    await bus.publish([orderCreated()])
+    await until('the event', () => events.length === 1)
+  })
+})
+
+describe('stopping', () => {
+  it('is quick when the connection breaks while it says goodbye', async () => {
+    const { bus, proxy } = await proxiedBus()
+    await bus.connect()
+    proxy.cut()
+    const start = performance.now()
+    await bus.shutdown({ timeoutMs: 5000 })
+    expect(performance.now() - start).toBeLessThan(1000)
+  })
+
+  it('is immediate when idle', async () => {
+    const bus = createBus()
+    const consuming = bus.startConsuming()
+    await bus.whenConsuming()
+    const start = performance.now()
+    await bus.stopConsuming()
+    await consuming
+    await consume(bus)
+    await bus.shutdown()
+    expect(performance.now() - start).toBeLessThan(1000)
+  })
+})

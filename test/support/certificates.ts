@@ -1,0 +1,59 @@
+import { execFile } from 'node:child_process'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+
+const run = promisify(execFile)
+
+/** Certificates made on the spot, in a folder of their own: `name.pem` and its key `name.key`. */
+export class Certificates {
+  readonly #folder: string
+
+  private constructor(folder: string) {
+    this.#folder = folder
+  }
+
+  static async create(): Promise<Certificates> {
+    return new Certificates(await mkdtemp(join(tmpdir(), 'eventspine-tls-')))
+  }
+
+  path(file: string): string {
+    return join(this.#folder, file)
+  }
+
+  read(file: string): Promise<string> {
+    return readFile(this.path(file), 'utf8')
+  }
+
+  /** An authority, which signs its own certificate. */
+  async makeAuthority(name: string): Promise<void> {
+    await this.#make(name)
+  }
+
+  /** A certificate that an authority signed. @param names - of its host, such as `DNS:localhost` */
+  async make(name: string, authority: string, ...names: readonly string[]): Promise<void> {
+    const alternatives = names.length === 0 ? [] : ['-addext', `subjectAltName=${names.join()}`]
+    const signer = ['-CA', `${authority}.pem`, '-CAkey', `${authority}.key`]
+    await this.#make(name, ...signer, '-addext', 'basicConstraints=critical,CA:FALSE', ...alternatives)
+  }
+
+  async remove(): Promise<void> {
+    await rm(this.#folder, { recursive: true })
+  }
+
+  async #make(name: string, ...args: readonly string[]): Promise<void> {
+    const key = [
+      '-newkey',
+      'rsa:2048',
+      '-nodes',
+      '-keyout',
+      `${name}.key`,
+      '-out',
+      `${name}.pem`,
+      '-days',
+      '2',
+    ]
+    await run('openssl', ['req', '-x509', ...key, '-subj', `/CN=${name}`, ...args], { cwd: this.#folder })
+  }
+}
