@@ -85,11 +85,18 @@ export class EventWork {
   }
 
   #begin(unit: Unit): boolean | Promise<boolean> {
+    if (!this.#parts.gate.isOpen) return this.#beginLater(unit)
     const handlers = this.#parts.consumer.handlersFor(unit)
     if (handlers.length === 0) return this.#succeed(unit)
     const outcome = this.#attempt(handlers, unit, 1)
     if (outcome instanceof Promise || outcome.length > 0) return this.#persist(unit, outcome)
     return this.#succeed(unit)
+  }
+
+  /** What was read before a pause began waits for its end. */
+  async #beginLater(unit: Unit): Promise<boolean> {
+    const { gate, stopping } = this.#parts
+    return (await gate.passed(stopping)) && this.#begin(unit)
   }
 
   /** Lets nothing pass the unit: it could not be handled, or something around the handlers is broken. */

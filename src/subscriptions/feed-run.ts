@@ -44,8 +44,7 @@ export class FeedRun {
   #read: number
   #position: number
   #failure: Error | undefined
-  /** The last read came to the end of the feed. */
-  isAtEnd = false
+  #isAtEnd = false
 
   constructor(parts: FeedRunParts) {
     const { options, consumer, position } = parts
@@ -64,6 +63,11 @@ export class FeedRun {
   /** Everything up to it is finished. */
   get position(): number {
     return this.#position
+  }
+
+  /** The last read came to the end of the feed. */
+  get isAtEnd(): boolean {
+    return this.#isAtEnd
   }
 
   /** Handlers that run now. */
@@ -172,7 +176,7 @@ export class FeedRun {
       this.#read = head
       this.#intake.passTo(head)
     }
-    this.isAtEnd = isAtEnd
+    this.#isAtEnd = isAtEnd
     progress.pageRead(this, head)
     return isAtEnd
   }

@@ -24,7 +24,8 @@ export async function rebuildInPlace(subscription: Subscription): Promise<Rebuil
   const { host, name, consumer, monitor } = subscription
   const { reset } = consumer
   if (reset === undefined) throw new TypeError(`${name} cannot be rebuilt: it has no reset()`)
-  if (!subscription.isLeading && subscription.state !== 'failed') throw notRunning(name)
+  const isOurs = subscription.isLeading || (subscription.state === 'failed' && host.leases === undefined)
+  if (!isOurs) throw notRunning(name)
   const startedAt = performance.now()
   const before = monitor.eventsHandled
   const head = await host.store.headPosition()

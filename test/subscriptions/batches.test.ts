@@ -89,3 +89,27 @@ it('parks of a batch that keeps failing only the events that fail alone, too', a
     retrying: 0,
   })
 })
+
+it('hands over no batch while it is paused, though it was read before', async () => {
+  const { scene, manager } = await sceneWith(5)
+  const readAll = scene.store.readAll.bind(scene.store)
+  const reading = Promise.withResolvers<void>()
+  let isRead = false
+  scene.store.readAll = async function* (options) {
+    yield* readAll(options)
+    isRead = true
+    await reading.promise
+  }
+  const projection = new Batches()
+  manager.subscribe(projection)
+  manager.start()
+  await waitFor(() => isRead)
+  await manager.pause('batches')
+  reading.resolve()
+  await waitFor(async () => (await manager.status())['batches']?.lagEvents === 6)
+  expect(projection.batches).toEqual([])
+
+  manager.resume('batches')
+  await manager.whenCaughtUp('batches')
+  expect(projection.batches).toEqual([numbers(0, 5)])
+})

@@ -132,6 +132,30 @@ it('saves at a stop what the handlers that ran have finished', async () => {
   expect(await scene.checkpoints.load('lanes')).toBe(4)
 })
 
+it('pauses with events in its lanes, and begins none of them before it is resumed', async () => {
+  const scene = new SubscriptionScene()
+  for (let n = 0; n < 40; n += 1) await appendOne(scene.store, noted(n, `a${n % 8}`))
+  const done: number[] = []
+  const manager = scene.manager()
+  const pausing = Promise.withResolvers<void>()
+  const handle = async ({ n }: Noted) => {
+    await nextTurn()
+    done.push(n)
+    if (done.length === 5) manager.pause('lanes').then(pausing.resolve, pausing.reject)
+  }
+  manager.subscribe({ name: 'lanes', handle }, { concurrency: 3 })
+  manager.start()
+  await pausing.promise
+  const paused = [...done]
+  for (let turn = 0; turn < 20; turn += 1) await nextTurn()
+  expect(done).toEqual(paused)
+  expect(done.length).toBeLessThan(40)
+
+  manager.resume('lanes')
+  await manager.whenCaughtUp('lanes')
+  expect(done.toSorted((a, b) => a - b)).toEqual(numbers(0, 40))
+})
+
 it('holds at most maxInFlight events', async () => {
   const scene = new SubscriptionScene()
   for (let n = 0; n < 50; n += 1) await appendOne(scene.store, noted(n, `a${n}`))
