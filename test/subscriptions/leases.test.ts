@@ -5,7 +5,8 @@ import { append, type Noted, numbers, quick, Seen, SubscriptionScene } from './s
 
 const TTL_MS = 60
 
-function instances(leases: LeaseStore = new InMemoryLeaseStore()) {
+/** By default leases that end only by being released: a machine that is slow takes none away. */
+function instances(leases: LeaseStore = new InMemoryLeaseStore(() => 0)) {
   const scene = new SubscriptionScene()
   const instance = (name: string, subscriber: object = new Seen()) => {
     const manager = scene.manager({ leases, leaseTtlMs: TTL_MS, instanceId: name })
