@@ -15,6 +15,8 @@ export interface PartitionOwner {
   isMember(): boolean
   /** Called after each record that ended. */
   onFinished(partition: KafkaAssignedPartition): void
+  /** Called after each record that was not begun, or not begun again, because this may be no member. */
+  onGivenBack(): void
   /** Wants a commit soon. */
   wantCommit(): void
   /** @returns false when the partition was lost before its state was committed */
@@ -52,6 +54,10 @@ export class KafkaAssignedPartition {
   #deliveredUpTo: number
   #held = 0
   #running = 0
+  /** Held ones that the pipeline refused to begin while this might have been no member. */
+  #givenBack: HeldRecord[] = []
+  /** Those of them that are to be handed over again, since it was one all the time. */
+  #again: HeldRecord[] = []
   #reserve = LEAST_RESERVE
   #openUpTo: number
   #version = 1
@@ -83,6 +89,10 @@ export class KafkaAssignedPartition {
   /** Records that were fetched and not delivered. */
   get buffered(): number {
     return this.#buffer.length - this.#bufferHead
+  }
+
+  get hasMore(): boolean {
+    return this.buffered > 0 || this.#again.length > 0 || this.#givenBack.length > 0
   }
 
   get isDirty(): boolean {
@@ -129,6 +139,12 @@ export class KafkaAssignedPartition {
    */
   deliver(intake: Intake, share: number, window: number): boolean {
     if (this.#uncommitted * 2 >= share) this.#owner.wantCommit()
+    if (!this.canBegin() && !this.#isSettled()) return true
+    for (let record = this.#again[0]; record !== undefined; record = this.#again[0]) {
+      if (intake.room === 0) return false
+      this.#again.shift()
+      this.#handAgain(intake, record)
+    }
     while (!this.#isRevoking && !this.isLost) {
       const record = this.#buffer[this.#bufferHead]
       if (record === undefined) break
@@ -146,8 +162,9 @@ export class KafkaAssignedPartition {
     return true
   }
 
+  /** While something was given back nothing begins: what follows it in its lane would overtake it. */
   canBegin(): boolean {
-    return !this.isLost && !this.#isRevoking && this.#owner.isMember()
+    return !this.isLost && !this.#isRevoking && this.#givenBack.length === 0 && this.#owner.isMember()
   }
 
   begun(record: HeldRecord): void {
@@ -177,10 +194,13 @@ export class KafkaAssignedPartition {
     this.#owner.onFinished(this)
   }
 
-  /** The pipeline does not handle it after all: it stays unfinished, for the next owner. */
+  /** The pipeline does not handle it after all: it stays unfinished, for the next owner or for later. */
   giveBack(record: HeldRecord): void {
     if (record.isFinished) return
     this.#ended(record)
+    if (this.isLost || this.#isRevoking) return
+    this.#givenBack.push(record)
+    this.#owner.onGivenBack()
   }
 
   /** Nothing more begins; resolves when what runs has ended. */
@@ -221,6 +241,22 @@ export class KafkaAssignedPartition {
     this.#committedVersion = Math.max(this.#committedVersion, version)
     this.#openUpTo = Math.max(progress.openUpTo, offset)
     this.#uncommitted -= finished
+  }
+
+  /** Sees to it that what was given back comes again once all that was held has ended or was given back. */
+  #isSettled(): boolean {
+    if (this.isLost || this.#isRevoking || !this.#owner.isMember()) return false
+    if (this.#held > this.#givenBack.length + this.#again.length) return false
+    this.#again = [...this.#again, ...this.#givenBack].sort((a, b) => a.offset - b.offset)
+    this.#givenBack = []
+    return true
+  }
+
+  #handAgain(intake: Intake, former: HeldRecord): void {
+    const { record, attemptsBegun: count, settledHandlers } = former
+    const held = new HeldRecord(this, record, { count, settledHandlers })
+    this.#tracked[this.#tracked.indexOf(former, this.#head)] = held
+    intake.deliver(held)
   }
 
   #hand(intake: Intake, record: StoredRecord, note: AttemptNote): void {

@@ -121,24 +121,15 @@ export class ClassicMembership implements Membership {
         return wait(options.sessionTimeoutMs, this.#stopped.signal)
       }
       if (OUTSIDER.has(error.errorCode)) this.#putOut()
-      else if (error.errorCode !== CODE.REBALANCE_IN_PROGRESS) this.#lapse()
       if (error.errorCode === CODE.REBALANCE_IN_PROGRESS || OUTSIDER.has(error.errorCode)) {
         return wait(failures > 1 ? AGAIN.backoff(failures) : 0, this.#stopped.signal)
       }
-    } else {
-      this.#lapse()
-      if ('retryable' in error && error.retryable === false) {
-        listener.onFailure(error)
-        this.#joined.reject(error)
-        this.#putOut()
-      } else if (failures > 3) listener.onFailure(error)
-    }
+    } else if ('retryable' in error && error.retryable === false) {
+      listener.onFailure(error)
+      this.#joined.reject(error)
+      this.#putOut()
+    } else if (failures > 3) listener.onFailure(error)
     return wait(AGAIN.backoff(failures), this.#stopped.signal)
-  }
-
-  /** What was owned may be somebody else's once the session has run out without a word from the coordinator. */
-  #lapse(): void {
-    if (this.#isMember && !this.isFresh) this.#putOut()
   }
 
   #putOut(): void {
@@ -311,7 +302,9 @@ export class ClassicMembership implements Membership {
   }
 
   #heardOf(time: number): void {
+    const wasFresh = this.isFresh
     this.#lastContact = Math.max(this.#lastContact, time)
+    if (!wasFresh && this.isFresh) this.#parts.listener.onResumed()
   }
 
   /** A member whose join waits at the coordinator is alive for it, unless this process itself stood still. */

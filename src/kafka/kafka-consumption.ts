@@ -135,7 +135,11 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
 
   onFinished(partition: KafkaAssignedPartition): void {
     this.#commits.note(partition)
-    if (partition.buffered > 0) this.#pumpSoon()
+    if (partition.hasMore) this.#pumpSoon()
+  }
+
+  onGivenBack(): void {
+    this.#pumpSoon()
   }
 
   wantCommit(): void {
@@ -152,8 +156,8 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
 
   async onAssigned(places: readonly Place[]): Promise<void> {
     const wanted = new Set(places.map(keyOf))
-    for (const [key, partition] of this.#partitions) {
-      if (wanted.has(key)) continue
+    const removed = [...this.#partitions].filter(([key]) => !wanted.has(key))
+    for (const [key, partition] of removed) {
       partition.lose()
       this.#partitions.delete(key)
     }
@@ -161,7 +165,8 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
     if (added.length > 0) await this.#insist(() => this.#take(added))
     this.#commits.checkWaiting()
     this.#commits.now()
-    this.#fetcher.restart()
+    if (added.length > 0 || removed.length > 0) this.#fetcher.restart()
+    this.#pump()
   }
 
   async onRevoked(places: readonly Place[]): Promise<void> {
@@ -182,6 +187,10 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
   onLost(): void {
     this.#loseAll()
     this.#commits.checkWaiting()
+  }
+
+  onResumed(): void {
+    this.#pump()
   }
 
   onRebalance(): void {

@@ -24,6 +24,8 @@ export interface MembershipListener {
   onRevoked(places: readonly Place[]): Promise<void>
   /** The group goes on without this member: all it had is somebody else's by now. */
   onLost(): void
+  /** After a silence in which it might have been put out it was not: it has what it had. */
+  onResumed(): void
   onRebalance(): void
   onFailure(error: Error): void
 }

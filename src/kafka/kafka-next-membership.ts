@@ -44,6 +44,7 @@ export class NextMembership implements Membership {
   #topics: readonly Topic[] = []
   #intervalMs = FIRST_INTERVAL_MS
   #lastContact = 0
+  #tellsAll = true
   #wake = new AbortController()
 
   constructor(parts: MembershipParts) {
@@ -72,6 +73,7 @@ export class NextMembership implements Membership {
   }
 
   rejoin(): void {
+    this.#tellsAll = true
     this.#wake.abort()
   }
 
@@ -97,6 +99,7 @@ export class NextMembership implements Membership {
       } catch (thrown) {
         if (signal.aborted) return
         failures += 1
+        this.#tellsAll = true
         this.#onFailure(toError(thrown), failures)
         await wait(AGAIN.backoff(failures), signal)
         continue
@@ -107,22 +110,36 @@ export class NextMembership implements Membership {
   }
 
   async #beatAndFollow(): Promise<void> {
-    this.#topics = await this.#parts.topics()
-    let answer = await this.#beat(this.#owned)
+    // An answer that was lost may have held an assignment; it comes again only to who tells everything.
+    const isWhole = this.#tellsAll
+    if (isWhole) this.#topics = await this.#parts.topics()
+    let answer = await this.#beat(isWhole ? this.#owned : null)
+    this.#tellsAll = false
     while (answer.assignment !== null && !this.#stopped.signal.aborted) {
       const assigned = this.#placesOf(answer)
-      if (assigned === undefined) return
-      const revoked = without(this.#owned, assigned)
-      const isNews = revoked.length > 0 || without(assigned, this.#owned).length > 0
-      if (revoked.length > 0) await this.#withHeartbeats(this.#parts.listener.onRevoked(revoked))
+      if (assigned === undefined) {
+        this.#tellsAll = true
+        return
+      }
+      const isNews = await this.#follow(assigned)
       if (this.#epoch === 0) return
-      this.#owned = assigned
-      if (isNews || revoked.length > 0) this.#parts.listener.onRebalance()
-      await this.#withHeartbeats(this.#parts.listener.onAssigned(assigned))
       this.#joined.resolve()
-      if (!isNews || this.#epoch === 0) return
+      if (!isNews) return
       answer = await this.#beat(this.#owned)
     }
+  }
+
+  /** @returns false when nothing has changed */
+  async #follow(assigned: readonly Place[]): Promise<boolean> {
+    const { listener } = this.#parts
+    const revoked = without(this.#owned, assigned)
+    if (revoked.length === 0 && without(assigned, this.#owned).length === 0) return false
+    if (revoked.length > 0) await this.#withHeartbeats(listener.onRevoked(revoked))
+    if (this.#epoch === 0) return true
+    this.#owned = assigned
+    listener.onRebalance()
+    await this.#withHeartbeats(listener.onAssigned(assigned))
+    return true
   }
 
   #placesOf({ assignment }: GroupHeartbeatResponse): readonly Place[] | undefined {
@@ -177,8 +194,10 @@ export class NextMembership implements Membership {
     ])
     if (epoch < 0) return answer
     if (answer.errorCode !== CODE.NONE) throw new HeartbeatRefused(answer.errorCode)
+    const wasFresh = this.isFresh
     this.#lastContact = Math.max(this.#lastContact, sentAt)
     this.#epoch = answer.memberEpoch
+    if (!wasFresh && this.isFresh) this.#parts.listener.onResumed()
     if (answer.heartbeatIntervalMs > 0) this.#intervalMs = answer.heartbeatIntervalMs
     return answer
   }
@@ -194,7 +213,6 @@ export class NextMembership implements Membership {
   #onFailure(error: Error, failures: number): void {
     const { listener, coordinator, options } = this.#parts
     if (!(error instanceof HeartbeatRefused)) {
-      if (this.#epoch > 0 && !this.isFresh) this.#putOut()
       if ('retryable' in error && error.retryable === false) this.#fail(error)
       else if (failures > 3) listener.onFailure(error)
       return
@@ -225,6 +243,7 @@ export class NextMembership implements Membership {
   }
 
   #putOut(): void {
+    this.#tellsAll = true
     this.#epoch = 0
     this.#owned = []
     this.#parts.listener.onLost()

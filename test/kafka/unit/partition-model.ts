@@ -167,6 +167,7 @@ export class PartitionModel {
 const OWNER: PartitionOwner = {
   isMember: () => true,
   onFinished: () => undefined,
+  onGivenBack: () => undefined,
   wantCommit: () => undefined,
   committed: () => Promise.resolve(true),
   deadLetter: () => Promise.resolve(),
