@@ -48,7 +48,7 @@ export class EventWork {
     this.#retryPolicy = new RetryPolicy(options)
     this.#dispatcher = new Dispatcher({
       tracer,
-      handlerTimeoutMs: options.handlerTimeoutMs,
+      handlerTimeoutMs: options.processingTimeoutMs,
       observer: {
         handled: () => undefined,
         failed: ({ eventId, eventType }, { handler, error }, { attempt, messageId }) => {

@@ -34,4 +34,9 @@ export {
   type SubscriptionManagerOptions,
 } from './subscription-manager.ts'
 export type { SubscriptionProblem } from './subscription-monitor.ts'
-export type { StartFrom, SubscriptionOptions, SubscriptionProgress } from './subscription-options.ts'
+export type {
+  StartFrom,
+  StartPlace,
+  SubscriptionOptions,
+  SubscriptionProgress,
+} from './subscription-options.ts'

@@ -5,6 +5,8 @@ import type { SubscriptionMonitor } from './subscription-monitor.ts'
 
 /** The right to run, while it lasts. */
 export interface HeldLease {
+  /** True when somebody else had it before, in the time of this instance. */
+  readonly wasAwaited: boolean
   /** Aborts when it is lost. */
   readonly lost: AbortSignal
   release(): Promise<void>
@@ -18,7 +20,11 @@ export interface LeaseKeeper {
 
 /** For a subscription that runs in one place only. */
 export const noLease: LeaseKeeper = {
-  hold: async () => ({ lost: new AbortController().signal, release: async () => undefined }),
+  hold: async () => ({
+    wasAwaited: false,
+    lost: new AbortController().signal,
+    release: async () => undefined,
+  }),
 }
 
 export interface LeaseTerms {
@@ -33,10 +39,12 @@ export function keeperOf(terms: LeaseTerms): LeaseKeeper {
   const intervalMs = Math.max(1, Math.floor(terms.ttlMs / 3))
   return {
     async hold(signal) {
-      while ((await acquire(terms)) !== 'held') {
+      let wasAwaited = false
+      for (let answer = await acquire(terms); answer !== 'held'; answer = await acquire(terms)) {
+        wasAwaited ||= answer === 'refused'
         if (!(await wait(intervalMs, signal))) return undefined
       }
-      return new RenewedLease(terms, intervalMs)
+      return new RenewedLease(terms, intervalMs, wasAwaited)
     },
   }
 }
@@ -46,9 +54,11 @@ class RenewedLease implements HeldLease {
   readonly #lost = new AbortController()
   readonly #released = new AbortController()
   readonly #renewing: Promise<void>
+  readonly wasAwaited: boolean
 
-  constructor(terms: LeaseTerms, intervalMs: number) {
+  constructor(terms: LeaseTerms, intervalMs: number, wasAwaited: boolean) {
     this.#terms = terms
+    this.wasAwaited = wasAwaited
     this.#renewing = this.#renew(intervalMs)
   }
 

@@ -8,12 +8,15 @@ import type { CheckpointStore } from './checkpoint-store.ts'
 import { PositionAheadError, SubscriptionStoppedError } from './errors.ts'
 import { FeedRun, type FeedRunParts } from './feed-run.ts'
 import type { HeldLease, LeaseKeeper } from './lease-keeper.ts'
+import type { StartPlace } from './subscription-options.ts'
 
 export interface SessionParts extends Omit<FeedRunParts, 'position' | 'progress'> {
   readonly checkpoints: CheckpointStore
   readonly leases: LeaseKeeper
   /** True where others may run the same subscription: a conflict then means that one of them does. */
   readonly isShared: boolean
+  /** Where to begin, whatever the checkpoint says; undefined where that was done already. */
+  readonly startFrom: StartPlace | undefined
   readonly onMoved: (position: number) => void
   readonly onPageRead: (run: FeedRun, head: number) => void
   readonly onFailed: (error: Error) => void
@@ -31,6 +34,8 @@ interface Start {
   readonly position: number
   /** What the checkpoint store has. */
   readonly saved: number | undefined
+  /** True where it does not begin at what was saved. */
+  readonly isNew: boolean
 }
 
 /** A subscription from its start to its stop: gets the lease, finds its place, runs, saves how far it came. */
@@ -107,16 +112,15 @@ export class Session {
 
   /** Runs as long as the lease is held. @returns why it cannot go on; undefined when it was stopped or lost the lease. */
   async #lead(lease: HeldLease): Promise<Error | undefined> {
-    const start = await this.#findStart()
+    const start = await this.#findStart(lease.wasAwaited || this.#run !== undefined)
     if (start === undefined || start instanceof Error) return start
     if (this.#stopping.signal.aborted) return undefined
     const saver = this.#openSaver(start)
     const run = this.#openRun(start, saver)
     lease.lost.addEventListener('abort', () => run.abandon(this.#lostLease()), { once: true })
-    // Where it began without a checkpoint is saved, so that after a crash it begins there, and not at a later end.
-    if (start.saved === undefined) saver.advance(start.position, 0)
-    if (start.saved === undefined && start.position > 0)
-      await settledBefore(saver.flush(), this.#stopping.signal)
+    // Where it began anew is saved, so that after a crash it begins there, and not at a later end.
+    if (start.isNew) saver.advance(start.position, 0)
+    if (start.isNew && start.position > 0) await settledBefore(saver.flush(), this.#stopping.signal)
     this.#phase = 'running'
     await run.follow()
     if (!lease.lost.aborted) await settledBefore(saver.flush(), this.#deadline.signal)
@@ -163,11 +167,11 @@ export class Session {
   }
 
   /** Where to go on. Stores that do not answer are asked again. @returns undefined when it is stopping. */
-  async #findStart(): Promise<Start | Error | undefined> {
+  async #findStart(isSuccessor: boolean): Promise<Start | Error | undefined> {
     const { monitor } = this.#parts
     for (let failure = 1; !this.#stopping.signal.aborted; failure += 1) {
       try {
-        const start = await this.#readStart()
+        const start = await this.#readStart(isSuccessor)
         monitor.troubleOver('checkpoint')
         return start
       } catch (thrown) {
@@ -181,20 +185,26 @@ export class Session {
   }
 
   /** @throws PositionAheadError */
-  async #readStart(): Promise<Start> {
-    const { checkpoints, consumer, store } = this.#parts
+  async #readStart(isSuccessor: boolean): Promise<Start> {
+    const { checkpoints, consumer, store, startFrom, options } = this.#parts
     const saved = await checkpoints.load(consumer.name)
     const head = await store.headPosition()
-    const position = saved ?? (await this.#firstPosition(head))
+    const place =
+      (isSuccessor ? undefined : startFrom) ?? (saved === undefined ? options.startNewFrom : undefined)
+    const position = place === undefined ? (saved ?? 0) : await this.#positionOf(place, head)
     if (position > head) throw new PositionAheadError(consumer.name, position, head)
-    return { position, saved }
+    if (saved !== undefined && position > saved) this.#tellSkip(saved, position)
+    return { position, saved, isNew: place !== undefined }
   }
 
-  async #firstPosition(head: number): Promise<number> {
-    const { store, options } = this.#parts
-    const { startFrom } = options
-    if (startFrom === 'end') return head
-    if (typeof startFrom === 'number') return startFrom
-    return startFrom instanceof Date ? store.positionBefore(startFrom) : 0
+  #tellSkip(saved: number, position: number): void {
+    const { monitor } = this.#parts
+    monitor.notice('startFrom skips what came since the checkpoint', { checkpoint: saved, position })
+  }
+
+  async #positionOf(place: StartPlace, head: number): Promise<number> {
+    if (place === 'beginning') return 0
+    if (place === 'end') return head
+    return typeof place === 'number' ? place : this.#parts.store.positionBefore(place)
   }
 }

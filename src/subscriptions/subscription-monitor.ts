@@ -1,4 +1,4 @@
-import type { Logger } from '../observability/logger.ts'
+import type { LogFields, Logger } from '../observability/logger.ts'
 
 /** What went wrong last. */
 export interface SubscriptionProblem {
@@ -51,6 +51,11 @@ export class SubscriptionMonitor {
     const [first] = this.#samples
     const elapsed = first === undefined ? 0 : performance.now() - first.at
     return first === undefined || elapsed === 0 ? 0 : ((this.eventsHandled - first.handled) / elapsed) * 1000
+  }
+
+  /** Tells what somebody may not expect. */
+  notice(what: string, fields: LogFields): void {
+    this.#logger.warn(what, { subscription: this.#name, ...fields })
   }
 
   /** To be called now and then. */

@@ -19,7 +19,10 @@ import type { EventClass } from '../events/index.ts'
  * Where a subscription begins that has no checkpoint yet: at the beginning (`'checkpoint'`, `'beginning'`), behind the
  * last event there is (`'end'`), after a position, or with the first event that was stored at a time or later.
  */
-export type StartFrom = 'checkpoint' | 'beginning' | 'end' | number | Date
+export type StartFrom = 'checkpoint' | StartPlace
+
+/** The first event, what comes after the last one there is, after a position, or from a time on. */
+export type StartPlace = 'beginning' | 'end' | number | Date
 
 /** How far a subscription has come on its way to the end of the feed. */
 export interface SubscriptionProgress {
@@ -35,8 +38,14 @@ export interface SubscriptionProgress {
 export interface SubscriptionOptions {
   /** Name of the subscription, which its checkpoint goes by. Default: that of the subscriber, or of its class. */
   readonly name?: string
-  /** Where to begin without a checkpoint; where there is one, it counts. Default `'checkpoint'`. */
+  /**
+   * Where to begin when the manager first starts it: `'checkpoint'`, or a place, whatever the checkpoint says. With `'end'`
+   * that skips what came since the checkpoint, so that a new subscription is better given {@link startNewFrom}. From then
+   * on, and where an instance stood by for another, the checkpoint counts. Default `'checkpoint'`.
+   */
   readonly startFrom?: StartFrom
+  /** Where to begin where there is no checkpoint. Default `'beginning'`. */
+  readonly startNewFrom?: StartPlace
   /** Only events of these classes, of those that the handlers take. Default all. */
   readonly eventClasses?: readonly EventClass[]
   /** Only events of aggregates of these types. Default all. */
@@ -67,7 +76,7 @@ export interface SubscriptionOptions {
   /** Part of each delay, from 0 to 1, by which chance makes it shorter or longer. Default 0.1. */
   readonly retryJitter?: number
   /** Longest time of one run of a handler, in milliseconds. Default Infinity. */
-  readonly handlerTimeoutMs?: number
+  readonly processingTimeoutMs?: number
   /**
    * What comes after the last retry: `'stop'` stops the subscription before the event, with health down;
    * `'deadLetter'` puts the event into the manager's `deadLetters` and goes on. Default `'stop'`.
@@ -82,6 +91,7 @@ export interface SubscriptionOptions {
 export const subscriptionDefaults = {
   name: undefined as string | undefined,
   startFrom: 'checkpoint' as StartFrom,
+  startNewFrom: 'beginning' as StartPlace,
   eventClasses: undefined as readonly EventClass[] | undefined,
   aggregateTypes: undefined as readonly string[] | undefined,
   tenantId: undefined as string | undefined,
@@ -95,7 +105,7 @@ export const subscriptionDefaults = {
   retryBaseDelayMs: 1000,
   retryMaxDelayMs: 60_000,
   retryJitter: 0.1,
-  handlerTimeoutMs: Number.POSITIVE_INFINITY,
+  processingTimeoutMs: Number.POSITIVE_INFINITY,
   onFailure: 'stop' as 'stop' | 'deadLetter',
   onProgress: undefined as ((progress: SubscriptionProgress) => void) | undefined,
   progressIntervalMs: 1000,
@@ -104,16 +114,20 @@ export const subscriptionDefaults = {
 /** The options of a subscription, complete. */
 export type ResolvedSubscriptionOptions = Readonly<typeof subscriptionDefaults>
 
-const STARTS: readonly unknown[] = ['checkpoint', 'beginning', 'end']
+function isPlace(value: unknown): boolean {
+  if (value instanceof Date) return !Number.isNaN(value.getTime())
+  return value === 'beginning' || value === 'end' || nonNegativeInteger.isValid(value)
+}
 
 const rules: Readonly<Record<keyof typeof subscriptionDefaults, OptionRule>> = {
   name: optional(nonEmptyText),
   startFrom: {
     rule: "'checkpoint', 'beginning', 'end', a position (an integer of at least 0) or a valid Date",
-    isValid: (value) =>
-      STARTS.includes(value) ||
-      nonNegativeInteger.isValid(value) ||
-      (value instanceof Date && !Number.isNaN(value.getTime())),
+    isValid: (value) => value === 'checkpoint' || isPlace(value),
+  },
+  startNewFrom: {
+    rule: "'beginning', 'end', a position (an integer of at least 0) or a valid Date",
+    isValid: isPlace,
   },
   eventClasses: optional({ rule: 'an array of event classes', isValid: isListOf(isEventClass) }),
   aggregateTypes: optional({
@@ -134,7 +148,7 @@ const rules: Readonly<Record<keyof typeof subscriptionDefaults, OptionRule>> = {
   retryBaseDelayMs: delayMs,
   retryMaxDelayMs: delayMs,
   retryJitter: fraction,
-  handlerTimeoutMs: durationMsOrInfinity,
+  processingTimeoutMs: durationMsOrInfinity,
   onFailure: oneOf('stop', 'deadLetter'),
   onProgress: optional({ rule: 'a function', isValid: (value) => typeof value === 'function' }),
   progressIntervalMs: delayMs,

@@ -15,7 +15,7 @@ import { PositionWaiters } from './position-waiters.ts'
 import type { Consumer } from './projection.ts'
 import { Session, type SessionEnd } from './session.ts'
 import { SubscriptionMonitor } from './subscription-monitor.ts'
-import type { ResolvedSubscriptionOptions } from './subscription-options.ts'
+import type { ResolvedSubscriptionOptions, StartPlace } from './subscription-options.ts'
 import { WakeUp } from './wake-up.ts'
 
 /** What all subscriptions of a manager share. */
@@ -53,6 +53,7 @@ export class Subscription {
   #isHalted = false
   #progressAt = Number.NEGATIVE_INFINITY
   #wasAtEnd = false
+  #hasBegun = false
 
   constructor(host: SubscriptionHost, consumer: Consumer, options: ResolvedSubscriptionOptions) {
     this.host = host
@@ -110,11 +111,20 @@ export class Subscription {
       wakeUp: this.#wakeUp,
       leases: this.#leaseKeeper(),
       isShared: host.leases !== undefined,
-      onMoved: (position: number) => this.#waiters.moved(position),
+      startFrom: this.#firstPlace(),
+      onMoved: (position: number) => {
+        this.#hasBegun = true
+        this.#waiters.moved(position)
+      },
       onPageRead: (run: FeedRun, head: number) => this.#report(run, head),
       onFailed: (error: Error) => this.fail(error),
     }
     this.#session = new Session(parts, this.#session?.ended)
+  }
+
+  #firstPlace(): StartPlace | undefined {
+    const { startFrom } = this.options
+    return this.#hasBegun || startFrom === 'checkpoint' ? undefined : startFrom
   }
 
   /** Stops it; whoever waits for it is told. */

@@ -199,7 +199,7 @@ it('stops before an event around which something is broken, instead of losing it
 })
 
 describe('a handler that hangs', () => {
-  it('counts as failed after handlerTimeoutMs, and its signal is aborted', async () => {
+  it('counts as failed after processingTimeoutMs, and its signal is aborted', async () => {
     const { scene, manager } = await sceneWith(2)
     const signals: AbortSignal[] = []
     const handle = ({ n }: Noted, { signal, attempt }: HandlerContext) => {
@@ -207,7 +207,7 @@ describe('a handler that hangs', () => {
       signals.push(signal)
       return new Promise(() => undefined)
     }
-    manager.subscribe({ name: 'hanging', handle }, { ...quick, handlerTimeoutMs: 20 })
+    manager.subscribe({ name: 'hanging', handle }, { ...quick, processingTimeoutMs: 20 })
     manager.start()
     await manager.whenCaughtUp('hanging')
 

@@ -1,16 +1,16 @@
 import { expect, it } from 'vitest'
-import { InMemoryLeaseStore, type LeaseStore } from '../../src/index.ts'
+import { InMemoryLeaseStore, type LeaseStore, type SubscriptionOptions } from '../../src/index.ts'
 import { waitFor } from '../../src/testing/index.ts'
 import { append, type Noted, numbers, quick, Seen, SubscriptionScene } from './subscription-scene.ts'
 
 const TTL_MS = 60
 
 /** By default leases that end only by being released: a machine that is slow takes none away. */
-function instances(leases: LeaseStore = new InMemoryLeaseStore(() => 0)) {
+function instances(leases: LeaseStore = new InMemoryLeaseStore(() => 0), options: SubscriptionOptions = {}) {
   const scene = new SubscriptionScene()
   const instance = (name: string, subscriber: object = new Seen()) => {
     const manager = scene.manager({ leases, leaseTtlMs: TTL_MS, instanceId: name })
-    manager.subscribe({ handle: () => undefined, ...subscriber, name: 'seen' }, quick)
+    manager.subscribe({ handle: () => undefined, ...subscriber, name: 'seen' }, { ...quick, ...options })
     return manager
   }
   return { scene, instance, leases }
@@ -35,6 +35,22 @@ it('lets one instance run and the other stand by, which takes over when the firs
   await second.whenCaughtUp('seen')
   expect(one.numbers).toEqual(numbers(0, 50))
   expect(two.numbers).toEqual(numbers(50, 100))
+})
+
+it('goes on from the checkpoint where it stood by, though it was told to begin at the beginning', async () => {
+  const { scene, instance } = instances(new InMemoryLeaseStore(() => 0), { startFrom: 'beginning' })
+  const [one, two] = [new Seen(), new Seen()]
+  const [first, second] = [instance('first', seenBy(one)), instance('second', seenBy(two))]
+  first.start()
+  await append(scene.store, 0, 10)
+  await first.whenCaughtUp('seen')
+  second.start()
+  await waitFor(async () => (await second.status())['seen']?.state === 'standby')
+  await first.stop()
+
+  await append(scene.store, 10, 20)
+  await second.whenCaughtUp('seen')
+  expect(two.numbers).toEqual(numbers(10, 20))
 })
 
 it('takes over from an instance that says nothing more, and that one handles nothing more', async () => {

@@ -39,19 +39,21 @@ describe('where it begins', () => {
   })
 
   it.each([
-    ['checkpoint', 0],
-    ['beginning', 0],
-    ['end', 10],
-    [4, 4],
-    [new Date(1006), 6],
-    [new Date(0), 0],
-  ] as const)('without a checkpoint begins where startFrom says: %s', async (startFrom, first) => {
+    [{}, 0],
+    [{ startFrom: 'beginning' }, 0],
+    [{ startFrom: 'end' }, 10],
+    [{ startFrom: 4 }, 4],
+    [{ startFrom: new Date(1006) }, 6],
+    [{ startFrom: new Date(0) }, 0],
+    [{ startNewFrom: 'end' }, 10],
+    [{ startNewFrom: 4 }, 4],
+  ] as const)('without a checkpoint begins where it is told to: %o', async (options, first) => {
     let time = 1000
     const scene = new SubscriptionScene(new InMemoryEventStore({ now: () => new Date(time++) }))
     await append(scene.store, 0, 10)
     const manager = scene.manager()
     const seen = new Seen()
-    manager.subscribe(seen, { startFrom })
+    manager.subscribe(seen, options)
     manager.start()
     await waitFor(async () => (await manager.health()).status === 'up')
 
@@ -60,22 +62,42 @@ describe('where it begins', () => {
     expect(seen.numbers).toEqual(numbers(first, 12))
   })
 
-  it('goes on from its checkpoint whatever startFrom says, and so misses nothing between two runs', async () => {
+  it.each([
+    [{}, 5],
+    [{ startFrom: 'checkpoint', startNewFrom: 'end' }, 5],
+    [{ startFrom: 'beginning' }, 0],
+    [{ startFrom: 2 }, 2],
+    [{ startFrom: 'end' }, 8],
+  ] as const)('where there is a checkpoint begins where it is told to: %o', async (options, first) => {
+    const scene = new SubscriptionScene()
+    await append(scene.store, 0, 8)
+    await scene.checkpoints.save('seen', 5, undefined)
+    const seen = new Seen()
+    const manager = scene.manager()
+    manager.subscribe(seen, options)
+    manager.start()
+    await waitFor(async () => (await manager.health()).status === 'up')
+
+    await append(scene.store, 8, 10)
+    await manager.whenCaughtUp('seen')
+    expect(seen.numbers).toEqual(numbers(first, 10))
+    await waitFor(async () => (await scene.checkpoints.load('seen')) === 10)
+  })
+
+  it('goes on from where it was when it is stopped and started again, whatever startFrom says', async () => {
     const scene = new SubscriptionScene()
     await append(scene.store, 0, 5)
     const seen = new Seen()
-    const first = scene.manager()
-    first.subscribe(seen, { startFrom: 'end' })
-    first.start()
-    await waitFor(async () => (await scene.checkpoints.load('seen')) === 5)
-    await first.stop()
+    const manager = scene.manager()
+    manager.subscribe(seen, { startFrom: 'beginning' })
+    manager.start()
+    await manager.whenCaughtUp('seen')
+    await manager.stop()
     await append(scene.store, 5, 8)
 
-    const second = scene.manager()
-    second.subscribe(seen, { startFrom: 'end' })
-    second.start()
-    await second.whenCaughtUp('seen')
-    expect(seen.numbers).toEqual([5, 6, 7])
+    manager.start()
+    await manager.whenCaughtUp('seen')
+    expect(seen.numbers).toEqual(numbers(0, 8))
   })
 
   it('refuses to go on behind the end of the store: that checkpoint belongs to another one', async () => {
