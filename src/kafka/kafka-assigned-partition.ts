@@ -148,6 +148,8 @@ export class KafkaAssignedPartition {
     while (!this.#isRevoking && !this.isLost) {
       const record = this.#buffer[this.#bufferHead]
       if (record === undefined) break
+      // The log has no records between: a gap of any size is passed.
+      this.#deliveredUpTo = Math.max(this.#deliveredUpTo, record.offset)
       const note = this.#noteOf(record.offset)
       if (note !== undefined) {
         if (this.#held + this.#uncommitted >= share || record.offset - this.#committable() >= window) break

@@ -4,6 +4,7 @@ import { toError } from '../errors.ts'
 import type { AssignableMember, TopicPartitions } from './kafka-client.ts'
 import { CODE, isPassing, refusal } from './kafka-errors.ts'
 import {
+  FirstAssignment,
   type MemberIdentity,
   type Membership,
   type MembershipParts,
@@ -18,6 +19,9 @@ const AGAIN = new RetryPolicy({
   retryMaxDelayMs: 2000,
   retryJitter: 0.2,
 })
+
+/** Others give up partitions, and the group shares out once more, right after a join. */
+const GRACE_MS = 1000
 
 /** The group has put this member out, or never knew it. */
 const OUTSIDER: ReadonlySet<number> = new Set([CODE.UNKNOWN_MEMBER_ID, CODE.ILLEGAL_GENERATION])
@@ -36,7 +40,7 @@ class GroupAnswer extends Error {
 export class ClassicMembership implements Membership {
   readonly #parts: MembershipParts
   readonly #stopped = new AbortController()
-  readonly #joined = Promise.withResolvers<void>()
+  readonly #joined = new FirstAssignment()
   #running: Promise<void> = Promise.resolve()
   #memberId = ''
   #generation = -1
@@ -71,6 +75,7 @@ export class ClassicMembership implements Membership {
 
   async leave(): Promise<void> {
     this.#stopped.abort()
+    this.#joined.end()
     this.#wake.abort()
     const { memberId } = this
     // A static member stays, so that it finds its partitions when it comes back in time.
@@ -97,7 +102,7 @@ export class ClassicMembership implements Membership {
       try {
         await this.#joinOnce()
         failures = 0
-        this.#joined.resolve()
+        this.#joined.assigned(this.#owned, GRACE_MS)
         await this.#stayUntilRebalance()
       } catch (thrown) {
         if (signal.aborted) return

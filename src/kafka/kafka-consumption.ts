@@ -209,13 +209,18 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
     const replays = await topics.look(options.topics.replays(options.consumerGroup))
     let isOther = false
     for (const topic of replays === undefined ? [found] : [found, replays]) {
-      const before = this.#known.get(topic.name)
-      this.#known.set(topic.name, topic)
-      if (before !== undefined && before.id !== topic.id) this.#startOver(topic)
-      if (before?.leaders.length !== topic.leaders.length) isOther = true
+      if (this.#know(topic)) isOther = true
     }
     if (isOther) this.#membership.rejoin()
     this.#fetcher.follow()
+  }
+
+  /** Notes what a topic is now. @returns true when it has not the partitions that it had */
+  #know(topic: KafkaTopic): boolean {
+    const before = this.#known.get(topic.name)
+    this.#known.set(topic.name, topic)
+    if (before !== undefined && before.id !== topic.id) this.#startOver(topic)
+    return before?.leaders.length !== topic.leaders.length
   }
 
   /** The stream's topic, which was there when this began. */
@@ -231,7 +236,7 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
     const { topics, options } = this.#parts
     const replays = options.topics.replays(options.consumerGroup)
     const found = [await this.#ensureStream(), ...(await topics.lookAll([replays]))]
-    for (const topic of found) this.#known.set(topic.name, topic)
+    for (const topic of found) this.#know(topic)
     return found.map(({ name, id, leaders }) => ({ name, id, partitions: leaders.length }))
   }
 

@@ -5,6 +5,7 @@ import { wait } from '../bus/time.ts'
 import { toError } from '../errors.ts'
 import { CODE, isPassing, refusal } from './kafka-errors.ts'
 import {
+  FirstAssignment,
   type MemberIdentity,
   type Membership,
   type MembershipParts,
@@ -25,6 +26,9 @@ const LEAVE = -1
 const LEAVE_FOR_A_WHILE = -2
 /** Until the broker says how often to send heartbeats. */
 const FIRST_INTERVAL_MS = 1000
+/** Who has to give up partitions learns of it with its next heartbeat, and who gets them with the one after. */
+const GRACE_INTERVALS = 3
+
 const OUTSIDER: ReadonlySet<number> = new Set([CODE.UNKNOWN_MEMBER_ID, CODE.FENCED_MEMBER_EPOCH])
 
 type Topic = { readonly name: string; readonly id: string; readonly partitions: number }
@@ -36,7 +40,7 @@ type Topic = { readonly name: string; readonly id: string; readonly partitions: 
 export class NextMembership implements Membership {
   readonly #parts: MembershipParts
   readonly #stopped = new AbortController()
-  readonly #joined = Promise.withResolvers<void>()
+  readonly #joined = new FirstAssignment()
   #running: Promise<void> = Promise.resolve()
   readonly #memberId = randomUUID()
   #epoch = 0
@@ -79,6 +83,7 @@ export class NextMembership implements Membership {
 
   async leave(): Promise<void> {
     this.#stopped.abort()
+    this.#joined.end()
     this.#wake.abort()
     await this.#running
     if (this.#epoch <= 0) return
@@ -123,7 +128,7 @@ export class NextMembership implements Membership {
       }
       const isNews = await this.#follow(assigned)
       if (this.#epoch === 0) return
-      this.#joined.resolve()
+      this.#joined.assigned(assigned, GRACE_INTERVALS * this.#intervalMs)
       if (!isNews) return
       answer = await this.#beat(this.#owned)
     }
