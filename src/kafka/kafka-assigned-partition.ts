@@ -122,12 +122,14 @@ export class KafkaAssignedPartition {
     if (nextOffset > this.position) this.position = nextOffset
   }
 
-  /** Starts over at another offset, as what was there is gone. */
+  /** Reads on at another offset, as what was to be read is gone. What was read before that is still here. */
   restart(offset: number): void {
-    this.#buffer = []
-    this.#bufferHead = 0
+    if (offset < this.position) {
+      this.#buffer = []
+      this.#bufferHead = 0
+    }
     this.position = offset
-    if (this.#unfinished() === undefined) this.#deliveredUpTo = offset
+    if (this.#unfinished() === undefined && this.buffered === 0) this.#deliveredUpTo = offset
     this.#changed()
   }
 

@@ -46,7 +46,11 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
   readonly #stopped = new AbortController()
   readonly #released = new AbortController()
   readonly #known = new Map<string, KafkaTopic>()
-  /** Where the log ended when this began: what is published from then on is the group's, whenever it gets partitions. */
+  /**
+   * Where the log ended when this began, if the group was new then: what is published from then on is the group's,
+   * whenever it gets partitions. Of a group that is not new, a partition without a committed offset was added since, and
+   * is the group's from its first record.
+   */
   #latest: ReadonlyMap<string, LogRange> = new Map()
   #looking: NodeJS.Timeout | undefined
   #isPumping = false
@@ -92,13 +96,11 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
 
   /** Joins the group and begins. @throws ConnectionError, and is no member then */
   async start(): Promise<void> {
-    const { options, topics, cluster } = this.#parts
+    const { options, topics } = this.#parts
     const { stream } = options.topics
     this.#known.set(stream, await topics.ensure(stream))
-    if (options.autoOffsetReset === 'latest') {
-      this.#latest = await logRanges(cluster, topics, this.#allOf([stream]))
-    }
     try {
+      if (options.autoOffsetReset === 'latest') await this.#insist(() => this.#lookForBeginning())
       await this.#membership.join()
     } catch (error) {
       await this.stopFetching()
@@ -244,23 +246,13 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
   async #take(places: readonly Place[]): Promise<void> {
     const { cluster, topics, options } = this.#parts
     const member = options.groupProtocol === 'consumer' ? this.#membership.identity : undefined
-    const names = [...new Set(places.map(({ topic }) => topic))]
-    const committed = await committedOffsets(
-      cluster,
-      this.#coordinator,
-      options.consumerGroup,
-      member,
-      this.#allOf(names),
-    )
-    // A group that has committed some of a topic has begun with it: what it never committed was added since, and is
-    // the group's from its first record.
-    const begun = new Set(committed.keys().map((key) => key.slice(0, key.lastIndexOf(' '))))
+    const group = options.consumerGroup
+    const committed = await committedOffsets(cluster, this.#coordinator, group, member, places)
     const fresh = places.filter((place) => !committed.has(keyOf(place)))
     const ranges = fresh.length === 0 ? new Map<string, never>() : await logRanges(cluster, topics, fresh)
     for (const place of places) {
       const topicId = topics.known(place.topic)?.id ?? ''
-      const start = ranges.get(keyOf(place))?.start ?? 0
-      const beginning = begun.has(place.topic) ? start : (this.#latest.get(keyOf(place))?.end ?? start)
+      const beginning = this.#latest.get(keyOf(place))?.end ?? ranges.get(keyOf(place))?.start ?? 0
       const offset = committed.get(keyOf(place))?.offset ?? beginning
       const progress = committed.get(keyOf(place))?.progress ?? readProgress(offset, null)
       this.#partitions.set(
@@ -270,10 +262,18 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
     }
   }
 
-  #allOf(names: readonly string[]): readonly Place[] {
-    return names.flatMap((topic) =>
-      (this.#parts.topics.known(topic)?.leaders ?? []).map((_leader, index) => ({ topic, index })),
+  async #lookForBeginning(): Promise<void> {
+    const { cluster, topics, options } = this.#parts
+    const { stream } = options.topics
+    const places = (topics.known(stream)?.leaders ?? []).map((_leader, index) => ({ topic: stream, index }))
+    const committed = await committedOffsets(
+      cluster,
+      this.#coordinator,
+      options.consumerGroup,
+      undefined,
+      places,
     )
+    if (committed.size === 0) this.#latest = await logRanges(cluster, topics, places)
   }
 
   async #findRange(partition: KafkaAssignedPartition): Promise<void> {

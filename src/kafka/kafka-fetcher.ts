@@ -3,7 +3,7 @@ import { wait } from '../bus/time.ts'
 import { toError } from '../errors.ts'
 import type { KafkaAssignedPartition } from './kafka-assigned-partition.ts'
 import type { KafkaCluster } from './kafka-cluster.ts'
-import { CODE } from './kafka-errors.ts'
+import { CODE, refusal } from './kafka-errors.ts'
 import { type FetchedRange, fetchRanges } from './kafka-fetch.ts'
 import type { ResolvedKafkaOptions } from './kafka-options.ts'
 import type { KafkaTopicDirectory } from './kafka-topics.ts'
@@ -42,6 +42,7 @@ export class KafkaFetcher {
   #wake: PromiseWithResolvers<void> = Promise.withResolvers()
   #assignment = 0
   #turn = 0
+  #refusal: Error | undefined
   /** From which offset on something could not be read the first time. */
   readonly #doubted = new WeakMap<KafkaAssignedPartition, number>()
 
@@ -99,6 +100,7 @@ export class KafkaFetcher {
         if (!(await this.#parts.cluster.whenUp(signal))) return
         const isFine = await this.#fetchOnce(node, mine)
         failures = isFine ? 0 : failures + 1
+        if (failures > 3 && this.#refusal !== undefined) this.#parts.onFailure(this.#refusal)
         if (!isFine) await this.#lookAround(failures)
       } catch (thrown) {
         // A request that was cut on purpose has not failed.
@@ -148,7 +150,15 @@ export class KafkaFetcher {
       await this.#parts.onOutOfRange(partition)
       return true
     }
-    if (answer.errorCode !== CODE.NONE) return false
+    if (answer.errorCode !== CODE.NONE) {
+      const { cluster } = this.#parts
+      this.#refusal = refusal(
+        cluster.address,
+        `Reading ${partition.topic}, partition ${partition.index},`,
+        answer.errorCode,
+      )
+      return false
+    }
     const [unreadable] = answer.unreadable
     if (unreadable !== undefined) {
       // What was damaged on its way is whole the next time; what is damaged in the log is not.

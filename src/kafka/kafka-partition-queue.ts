@@ -33,7 +33,7 @@ export class QueuedRecord {
 
 /** Records that travel together, with the same sequence however often they are sent. */
 export interface Batch {
-  readonly records: readonly QueuedRecord[]
+  records: readonly QueuedRecord[]
   readonly sequence: BatchSequence | undefined
   /** True once an answer was lost, so that the broker may have it. */
   isInDoubt: boolean
@@ -96,6 +96,19 @@ export class PartitionQueue {
     if (records.length === 0) return undefined
     this.batch = { records, sequence: this.#sequenceFor(identity), isInDoubt: false, failures: 0 }
     return this.batch
+  }
+
+  /**
+   * To be called when the batch leaves. What its caller has given up by then was told to be not stored, so it must not
+   * go; of a batch that went before, that was told to be unknown.
+   */
+  leave(): void {
+    const { batch } = this
+    if (batch === undefined) return
+    if (!batch.records.some(({ wasSent }) => wasSent)) {
+      batch.records = batch.records.filter(({ isSettled }) => !isSettled)
+    }
+    for (const record of batch.records) record.wasSent = true
   }
 
   succeed(): void {

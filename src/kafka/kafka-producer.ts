@@ -160,8 +160,7 @@ export class KafkaProducer {
       this.#onNoAnswer(queue, batch, refusal(address, `Storing in ${queue.topic}`, code))
     } else if (STRANGER.has(code)) {
       this.#identity = undefined
-      queue.reform()
-      this.#delay(queue, batch)
+      this.#onStranger(queue, batch, code)
     } else if (isPassing(code)) {
       void this.#findLeader(queue)
     } else if (code === CODE.MESSAGE_TOO_LARGE || code === CODE.RECORD_LIST_TOO_LARGE) {
@@ -170,6 +169,19 @@ export class KafkaProducer {
       const what = `Storing in ${queue.topic}, partition ${queue.partition},`
       queue.fail({ status: 'notStored', error: refusal(address, what, code) })
     }
+  }
+
+  /** The broker cannot tell whether it has a batch that may be there already, so it is not sent again. */
+  #onStranger(queue: PartitionQueue, batch: Batch, code: number): void {
+    if (batch.isInDoubt) {
+      queue.fail({
+        status: 'unknown',
+        error: refusal(this.#parts.cluster.address, `Storing in ${queue.topic}`, code),
+      })
+      return
+    }
+    queue.reform()
+    this.#delay(queue, batch)
   }
 
   /** What is too large together may be small enough apart. */

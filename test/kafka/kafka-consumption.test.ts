@@ -131,6 +131,27 @@ it.each(['earliest', 'latest'] as const)(
   },
 )
 
+it('begins at the latest record in each member of a new group, whoever is the first to commit', async () => {
+  const options = {
+    topicPrefix: freshName(),
+    consumerGroup: freshName(),
+    topicPartitions: 6,
+    autoOffsetReset: 'latest',
+    partitionAssignor: 'roundrobin',
+  } as const
+  const publisher = createBus(options)
+  await publisher.publish(orders(200, 100))
+  const members = Array.from({ length: 3 }, () => createBus(options))
+  const seen = members.map(recorder)
+  await Promise.all(members.map(consume))
+  const marks = Array.from({ length: 60 }, (_, n) => orderShipped(`Order-${n}`))
+  await publisher.publish(marks)
+
+  await until('the marks', () => seen.flat().length >= marks.length)
+  expect(new Set(seen.flat().map(({ eventType }) => eventType))).toEqual(new Set(['OrderShipped']))
+  expect(seen.flat()).toHaveLength(marks.length)
+})
+
 it('goes on where a group that began at the latest record has been, however long it was away', async () => {
   const options = { topicPrefix: freshName(), autoOffsetReset: 'latest' } as const
   const first = createBus(options)

@@ -28,6 +28,32 @@ const valuesOf = (batch: Batch | undefined) => batch?.records.map(({ record }) =
 const firstOf = (batch: Batch | undefined) => batch?.sequence?.first
 
 describe('what waits for a partition', () => {
+  it('does not leave any more once its caller was told that it is not stored', () => {
+    const { queue, add } = scene()
+    const [a] = [add('a'), add('b')]
+    const batch = queue.next(identity, MAX, MAX)
+    a.settle({ status: 'notStored' })
+
+    queue.leave()
+
+    expect(valuesOf(batch)).toEqual(['b'])
+    queue.succeed()
+    add('c')
+    expect(firstOf(queue.next(identity, MAX, MAX))).toBe(1)
+  })
+
+  it('leaves again as it was where its caller was told that it may be stored', () => {
+    const { queue, add } = scene()
+    const [a] = [add('a'), add('b')]
+    const batch = queue.next(identity, MAX, MAX)
+    queue.leave()
+    a.settle({ status: 'unknown' })
+
+    queue.leave()
+
+    expect(valuesOf(batch)).toEqual(['a', 'b'])
+  })
+
   it('leaves in its order, in batches that have their bytes', () => {
     const { queue, add } = scene()
     for (const value of ['a', 'b', 'c', 'd', 'e']) add(value)
