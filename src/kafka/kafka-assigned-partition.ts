@@ -257,7 +257,7 @@ export class KafkaAssignedPartition {
   }
 
   #handAgain(intake: Intake, former: HeldRecord): void {
-    const { record, attemptsBegun: count, settledHandlers } = former
+    const { record, attemptsBegun: count, settledSoFar: settledHandlers } = former
     const held = new HeldRecord(this, record, { count, settledHandlers })
     this.#tracked[this.#tracked.indexOf(former, this.#head)] = held
     intake.deliver(held)
@@ -350,7 +350,7 @@ function extend(ranges: [number, number][], offset: number, previous: number | u
 }
 
 function noteUnfinished(attempts: Map<number, AttemptNote>, record: HeldRecord, isEnd: boolean): void {
-  const { attemptsBegun, settledHandlers, isRunning } = record
+  const { attemptsBegun, settledSoFar: settledHandlers, isRunning } = record
   // An attempt that the end interrupts has not failed; until then one attempt is what the open range stands for.
   const count = isEnd && isRunning ? attemptsBegun - 1 : attemptsBegun
   if (count > (isEnd ? 0 : 1) || settledHandlers.length > 0) {

@@ -285,19 +285,20 @@ export class ClassicMembership implements Membership {
   async #stayUntilRebalance(): Promise<void> {
     while (!this.#wantsRejoin) {
       this.#wake = new AbortController()
-      const isTime = await wait(this.#parts.options.heartbeatIntervalMs, this.#wake.signal)
+      const either = AbortSignal.any([this.#wake.signal, this.#stopped.signal])
+      const isTime = await wait(this.#parts.options.heartbeatIntervalMs, either)
       if (this.#stopped.signal.aborted || !isTime) return
       const code = await this.#beat()
       if (code !== CODE.NONE) throw new GroupAnswer(code)
     }
   }
 
-  async #beat(): Promise<number> {
+  async #beat(use: 'group' | 'commit' = 'group'): Promise<number> {
     const { options, coordinator, session } = this.#parts
     // An answer may have waited here for long, where this process stood still: what counts is when it was asked for.
     const sentAt = performance.now()
     const { errorCode } = await coordinator.request(
-      'group',
+      use,
       session().apis.heartbeat,
       [options.consumerGroup, this.#generation, this.#memberId, this.#instance],
       Math.min(options.requestTimeoutMs, options.sessionTimeoutMs),
@@ -312,12 +313,24 @@ export class ClassicMembership implements Membership {
     if (!wasFresh && this.isFresh) this.#parts.listener.onResumed()
   }
 
-  /** A member whose join waits at the coordinator is alive for it, unless this process itself stood still. */
+  /**
+   * A join waits at the coordinator until all members have come. Heartbeats beside it tell whether the coordinator lives
+   * and this is still a member; where it is not, the join waits in vain.
+   */
   #whileWaiting(): Disposable {
-    const timer = setInterval(() => {
-      if (this.isFresh) this.#lastContact = performance.now()
-    }, this.#parts.options.sessionTimeoutMs / 10)
-    return { [Symbol.dispose]: () => clearInterval(timer) }
+    const done = new AbortController()
+    if (this.#isMember) void this.#beatUntil(done.signal)
+    return { [Symbol.dispose]: () => done.abort() }
+  }
+
+  async #beatUntil(done: AbortSignal): Promise<void> {
+    const { options, coordinator } = this.#parts
+    while (await wait(options.heartbeatIntervalMs, done)) {
+      const code = await this.#beat('commit').catch(() => CODE.COORDINATOR_NOT_AVAILABLE)
+      if (done.aborted || code === CODE.NONE || code === CODE.REBALANCE_IN_PROGRESS) continue
+      await coordinator.cut('group')
+      return
+    }
   }
 
   #check(code: number, what: string): void {

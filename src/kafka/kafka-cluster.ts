@@ -26,6 +26,8 @@ export interface ClusterListener {
   onRestored(): void
   /** The brokers do not take this bus back as things are. It goes on trying. */
   onRefused(error: Error): void
+  /** Asks the brokers for what is known of the topics, now and then. @throws ConnectionError when they do not answer */
+  onCheck(): Promise<void>
 }
 
 /** The library with the versions that the brokers speak. */
@@ -312,7 +314,11 @@ export class KafkaCluster {
     line.isClosing = true
     this.#lines.delete(line.key)
     // A broker closes connections that nobody has used for long; that is no outage.
-    if (line.pending === 0 && line.key !== keyOf(undefined, 'control')) return
+    if (line.pending === 0 && line.key !== keyOf(undefined, 'control')) {
+      // Without acknowledgments it is the only sign that another broker leads a partition now.
+      if (line.key.endsWith('produce')) this.#checkLife()
+      return
+    }
     this.#lost(line.firstError ?? new Error('closed by the broker'))
   }
 
@@ -358,7 +364,7 @@ export class KafkaCluster {
 
   /** A connection whose other end is gone without a word never fails by itself. */
   #checkLife(): void {
-    if (this.#isUp) this.metadata([]).catch((error: unknown) => this.#lost(toError(error)))
+    if (this.#isUp) this.#listener.onCheck().catch((error: unknown) => this.#lost(toError(error)))
   }
 
   #noConnection(): ConnectionError {

@@ -53,6 +53,7 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
    */
   #latest: ReadonlyMap<string, LogRange> = new Map()
   #looking: NodeJS.Timeout | undefined
+  #turn = 0
   #isPumping = false
   #isPumpWanted = false
   #isWaitingForRoom = false
@@ -321,7 +322,7 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
     this.#isPumping = true
     const { intake, options } = this.#parts
     const share = Math.ceil(options.maxInFlight / Math.max(1, this.#partitions.size))
-    for (const partition of this.#partitions.values()) {
+    for (const partition of this.#byTurns()) {
       if (partition.deliver(intake, share, options.partitionWindow)) continue
       void this.#pumpWhenRoom()
       break
@@ -330,12 +331,21 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
     this.#fetcher.wake()
   }
 
+  /** Where there is room for few, each partition is the first some time. */
+  #byTurns(): readonly KafkaAssignedPartition[] {
+    const partitions = [...this.#partitions.values()]
+    this.#turn += 1
+    const start = partitions.length === 0 ? 0 : this.#turn % partitions.length
+    return [...partitions.slice(start), ...partitions.slice(0, start)]
+  }
+
   async #pumpWhenRoom(): Promise<void> {
     if (this.#isWaitingForRoom) return
     this.#isWaitingForRoom = true
     await this.#parts.intake.whenRoom()
     this.#isWaitingForRoom = false
-    this.#pump()
+    // None after all: the intake is closing.
+    if (this.#parts.intake.room > 0) this.#pump()
   }
 
   #loseAll(): void {

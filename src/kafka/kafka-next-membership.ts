@@ -118,8 +118,8 @@ export class NextMembership implements Membership {
     // An answer that was lost may have held an assignment; it comes again only to who tells everything.
     const isWhole = this.#tellsAll
     if (isWhole) this.#topics = await this.#parts.topics()
-    let answer = await this.#beat(isWhole ? this.#owned : null)
     this.#tellsAll = false
+    let answer = await this.#beat(isWhole ? this.#owned : null)
     while (answer.assignment !== null && !this.#stopped.signal.aborted) {
       const assigned = this.#placesOf(answer)
       if (assigned === undefined) {
@@ -144,6 +144,8 @@ export class NextMembership implements Membership {
     this.#owned = assigned
     listener.onRebalance()
     await this.#withHeartbeats(listener.onAssigned(assigned))
+    // Put out meanwhile: what was taken since is somebody else's as well.
+    if (this.#epoch === 0) listener.onLost()
     return true
   }
 
@@ -209,10 +211,11 @@ export class NextMembership implements Membership {
 
   #idsOf(owned: readonly Place[]) {
     const ids = new Map(this.#topics.map(({ id, name }) => [name, id]))
-    return [...Map.groupBy(owned, ({ topic }) => topic)].map(([topic, places]) => ({
-      topicId: ids.get(topic) ?? '',
-      partitions: places.map(({ index }) => index),
-    }))
+    // A topic that is gone has no id, and nobody owns anything of it.
+    return [...Map.groupBy(owned, ({ topic }) => topic)].flatMap(([topic, places]) => {
+      const topicId = ids.get(topic)
+      return topicId === undefined ? [] : [{ topicId, partitions: places.map(({ index }) => index) }]
+    })
   }
 
   #onFailure(error: Error, failures: number): void {

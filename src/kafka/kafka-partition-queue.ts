@@ -118,6 +118,8 @@ export class PartitionQueue {
     // The sequence of a partition wraps around where a 32-bit number does.
     if (this.#nextSequence > 0x7fffffff) this.#nextSequence -= 0x80000000
     this.batch = undefined
+    // One that was too large must not make all that follow small.
+    this.#maxRecords *= 2
     for (const record of batch.records) record.settle({ status: 'stored' })
   }
 
@@ -151,8 +153,14 @@ export class PartitionQueue {
   }
 
   /** True when a batch was given up that may be at the broker, so that the next sequence is unknown. */
-  get needsNewIdentity(): boolean {
-    return this.#isTainted
+  needsOtherThan(identity: ProducerIdentity | undefined): boolean {
+    return this.#isTainted && this.#identity === identity
+  }
+
+  /** The broker has certainly not stored the batch. */
+  refused(): void {
+    if (this.batch?.isInDoubt === true) return
+    for (const record of this.batch?.records ?? []) record.wasSent = false
   }
 
   #take(targetBytes: number, maxBytes: number): QueuedRecord[] {

@@ -162,6 +162,7 @@ export class KafkaProducer {
       this.#identity = undefined
       this.#onStranger(queue, batch, code)
     } else if (isPassing(code)) {
+      queue.refused()
       void this.#findLeader(queue)
     } else if (code === CODE.MESSAGE_TOO_LARGE || code === CODE.RECORD_LIST_TOO_LARGE) {
       this.#onTooLarge(queue)
@@ -244,7 +245,9 @@ export class KafkaProducer {
 
   /** @returns false when there is no identity yet; another try follows by itself. */
   async #identify(): Promise<boolean> {
-    for (const queue of this.#queues.values()) if (queue.needsNewIdentity) this.#identity = undefined
+    for (const queue of this.#queues.values()) {
+      if (queue.needsOtherThan(this.#identity)) this.#identity = undefined
+    }
     if (this.#identity !== undefined) return true
     this.#identifying ??= this.#askForIdentity().finally(() => {
       this.#identifying = undefined

@@ -64,7 +64,7 @@ export class KafkaPublisher {
       const error = new PublishTimeoutError(options.publishTimeoutMs, this.#silence())
       queued.settle({ status: 'unknown', error })
       producer.prune()
-    }, options.publishTimeoutMs)
+    }, options.publishTimeoutMs).unref()
     producer.add(name, target, queued)
     const { status, error } = await promise.finally(() => clearTimeout(timer))
     if (status !== 'stored') throw error ?? new Error(`storing in ${name} failed`)

@@ -36,6 +36,7 @@ export class KafkaTransport implements Transport {
       onLost: (error) => host.notify({ type: 'connectionLost', error }),
       onRestored: () => host.notify({ type: 'reconnected' }),
       onRefused: (error) => host.notify({ type: 'connectionLost', error }),
+      onCheck: () => this.topics.refresh(),
     })
     this.topics = new KafkaTopicDirectory(this.#cluster, options)
     const shared = { options, cluster: this.#cluster, topics: this.topics }

@@ -123,7 +123,7 @@ describe('the sequence of a producer', () => {
     queue.fail({ status: 'notStored', error: new Error('no') })
     add('a')
     expect(firstOf(queue.next(identity, 1, MAX))).toBe(0)
-    expect(queue.needsNewIdentity).toBe(false)
+    expect(queue.needsOtherThan(identity)).toBe(false)
     expect(outcomes.get('refused')).toMatchObject({ status: 'notStored' })
   })
 
@@ -134,10 +134,12 @@ describe('the sequence of a producer', () => {
     if (batch !== undefined) batch.isInDoubt = true
     queue.fail({ status: 'notStored' })
     expect(outcomes.get('lost')).toEqual({ status: 'unknown' })
-    expect(queue.needsNewIdentity).toBe(true)
+    expect(queue.needsOtherThan(identity)).toBe(true)
     add('a')
-    queue.next({ producerId: 9n, producerEpoch: 0 }, 1, MAX)
-    expect(queue.needsNewIdentity).toBe(false)
+    const other = { producerId: 9n, producerEpoch: 0 }
+    expect(queue.needsOtherThan(other)).toBe(false)
+    queue.next(other, 1, MAX)
+    expect(queue.needsOtherThan(other)).toBe(false)
   })
 
   it('wraps around after the largest 32-bit number', () => {
