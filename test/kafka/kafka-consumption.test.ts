@@ -25,7 +25,7 @@ async function finishedBy(topic: string, group: string): Promise<number> {
 }
 
 it('commits in the background, within commitIntervalMs of a quiet end and at once on a stop', async () => {
-  const options = { topicPrefix: freshName(), consumerGroup: 'g' }
+  const options = { topicPrefix: freshName() }
   const topic = `${options.topicPrefix}.stream`
   const bus = createBus({ ...options, commitIntervalMs: 300 })
   const seen = recorder(bus)
@@ -33,14 +33,15 @@ it('commits in the background, within commitIntervalMs of a quiet end and at onc
 
   await bus.publish(orders(100))
   await until('the events', () => seen.length === 100)
-  await until('the commit', async () => (await finishedBy(topic, 'g')) === 100, 3000)
-  const slow = createBus({ ...options, consumerGroup: 'slow', commitIntervalMs: 60_000 })
+  await until('the commit', async () => (await finishedBy(topic, options.topicPrefix)) === 100, 3000)
+  const slowGroup = freshName()
+  const slow = createBus({ ...options, consumerGroup: slowGroup, commitIntervalMs: 60_000 })
   const seenSlow = recorder(slow)
   await consume(slow)
   await until('the events of the slow one', () => seenSlow.length === 100)
   await slow.stopConsuming()
 
-  expect(await finishedBy(topic, 'slow')).toBe(100)
+  expect(await finishedBy(topic, slowGroup)).toBe(100)
 })
 
 it('commits at commitCount without waiting for commitIntervalMs', async () => {
@@ -51,11 +52,11 @@ it('commits at commitCount without waiting for commitIntervalMs', async () => {
 
   await bus.publish(orders(10))
 
-  await until('the commit', async () => (await finishedBy(`${topicPrefix}.stream`, 'default')) === 10)
+  await until('the commit', async () => (await finishedBy(`${topicPrefix}.stream`, topicPrefix)) === 10)
 })
 
 it('commits what is finished up to the first that is not, and notes what is finished beyond', async () => {
-  const options = { topicPrefix: freshName(), topicPartitions: 1, consumerGroup: 'g', commitIntervalMs: 20 }
+  const options = { topicPrefix: freshName(), topicPartitions: 1, commitIntervalMs: 20 }
   const topic = `${options.topicPrefix}.stream`
   const stuck = Promise.withResolvers<void>()
   const first = createBus({ ...options, shutdownTimeoutMs: 500 })
@@ -69,7 +70,7 @@ it('commits what is finished up to the first that is not, and notes what is fini
   await first.publish(orders(10))
   await until('the others', () => handled.length === 9)
   await until('the note of what is finished beyond', async () => {
-    const { offset, metadata } = (await committedOf(topic, 'g')).get(0) ?? {}
+    const { offset, metadata } = (await committedOf(topic, options.topicPrefix)).get(0) ?? {}
     return offset === 3 && metadata !== null && metadata !== ''
   })
   await first.shutdown({ timeoutMs: 300 })
@@ -324,8 +325,8 @@ it('keeps a static member its partitions over a restart within the session, with
 it('leaves alone what its neighbors on the topic publish', async () => {
   const topicPrefix = freshName()
   const [orderBus, shippingBus] = [
-    createBus({ topicPrefix, consumerGroup: 'orders' }),
-    createBus({ topicPrefix, consumerGroup: 'shipping' }),
+    createBus({ topicPrefix, consumerGroup: `${topicPrefix}-orders` }),
+    createBus({ topicPrefix, consumerGroup: `${topicPrefix}-shipping` }),
   ]
   const seen: string[] = []
   orderBus.subscribe(OrderCreated, ({ eventType }) => void seen.push(eventType))
