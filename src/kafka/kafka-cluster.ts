@@ -60,6 +60,7 @@ export class KafkaCluster {
   #waiting: PromiseWithResolvers<void> = Promise.withResolvers()
   #ping: NodeJS.Timeout | undefined
   #reconnecting = false
+  #restorations = 0
   #trouble: string | undefined
 
   constructor(options: ResolvedKafkaOptions, listener: ClusterListener) {
@@ -221,10 +222,13 @@ export class KafkaCluster {
     const key = keyOf(nodeId, use)
     const known = this.#lines.get(key)
     if (known !== undefined) return known
+    const restorations = this.#restorations
     const opening = this.#openAny(nodeId, key)
     this.#lines.set(key, opening)
     opening.catch((error: unknown) => {
       if (this.#lines.get(key) === opening) this.#lines.delete(key)
+      // What was begun before the brokers were back says nothing of now.
+      if (restorations !== this.#restorations) return
       // One broker of several may be away for long while the others do its work.
       if (nodeId === undefined || this.#brokers.size <= 1) this.#lost(toError(error))
     })
@@ -346,6 +350,7 @@ export class KafkaCluster {
       try {
         await this.metadata([])
         this.#isUp = true
+        this.#restorations += 1
         this.#waiting.resolve()
         this.#listener.onRestored()
         break

@@ -296,6 +296,7 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
   #startOver(topic: KafkaTopic): void {
     const detail = `topic ${topic.name} was deleted and created again; what was not handled of it is gone`
     this.#parts.host.notify({ type: 'eventsLost', detail, count: undefined })
+    this.#latest = new Map()
     for (const [key, partition] of this.#partitions) {
       if (partition.topic !== topic.name || partition.topicId === topic.id) continue
       partition.lose()

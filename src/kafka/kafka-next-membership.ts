@@ -117,8 +117,8 @@ export class NextMembership implements Membership {
   async #beatAndFollow(): Promise<void> {
     // An answer that was lost may have held an assignment; it comes again only to who tells everything.
     const isWhole = this.#tellsAll
-    if (isWhole) this.#topics = await this.#parts.topics()
     this.#tellsAll = false
+    if (isWhole) this.#topics = await this.#parts.topics()
     let answer = await this.#beat(isWhole ? this.#owned : null)
     while (answer.assignment !== null && !this.#stopped.signal.aborted) {
       const assigned = this.#placesOf(answer)

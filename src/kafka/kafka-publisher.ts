@@ -19,6 +19,8 @@ export interface KafkaPublisherParts {
   readonly cluster: KafkaCluster
   readonly topics: KafkaTopicDirectory
   readonly producer: KafkaProducer
+  /** Called when the topic is gone; creates it if that is wanted, and tells of it. */
+  readonly restoreTopic: (topic: string) => Promise<void>
 }
 
 /** Where a record goes besides the stream. */
@@ -72,11 +74,14 @@ export class KafkaPublisher {
 
   /** The stream's topic, waited for. @returns why there is none when the signal aborts */
   async #topic(signal: AbortSignal): Promise<KafkaTopic | Error> {
-    const { topics, cluster, options } = this.#parts
+    const { topics, cluster, options, restoreTopic } = this.#parts
+    const { stream } = options.topics
     let failure: Error | undefined
     for (;;) {
       try {
-        if (await cluster.whenUp(signal)) return await topics.ensure(options.topics.stream)
+        if (await cluster.whenUp(signal)) await restoreTopic(stream)
+        const topic = topics.known(stream)
+        if (topic !== undefined) return topic
       } catch (thrown) {
         failure = toError(thrown)
         if ('retryable' in failure && failure.retryable === false) return failure

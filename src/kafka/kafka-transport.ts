@@ -40,8 +40,9 @@ export class KafkaTransport implements Transport {
     })
     this.topics = new KafkaTopicDirectory(this.#cluster, options)
     const shared = { options, cluster: this.#cluster, topics: this.topics }
-    this.#producer = new KafkaProducer({ ...shared, restoreTopic: (topic) => this.#restore(topic) })
-    this.#publisher = new KafkaPublisher({ ...shared, producer: this.#producer })
+    const restoreTopic = (topic: string) => this.#restore(topic)
+    this.#producer = new KafkaProducer({ ...shared, restoreTopic })
+    this.#publisher = new KafkaPublisher({ ...shared, restoreTopic, producer: this.#producer })
     this.deadLetters = new KafkaDeadLetters({
       ...shared,
       publisher: this.#publisher,

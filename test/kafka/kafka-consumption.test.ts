@@ -225,6 +225,32 @@ it('tells what was lost where its offset is no longer in the log, and goes on wi
   expect(JSON.stringify(lost)).toContain('offset 5 is not in the log')
 })
 
+it.each(['classic', 'consumer'] as const)(
+  'tells what was lost with a topic that was deleted, in each member, and goes on with the new one (%s)',
+  async (groupProtocol) => {
+    const options = { topicPrefix: freshName(), groupProtocol, topicPartitions: 2 }
+    const members = [createBus(options), createBus(options)]
+    const seen = members.map(recorder)
+    const notices = members.map(noticesOf)
+    await Promise.all(members.map(consume))
+    const publisher = createBus(options)
+    await until('both to work', async () => {
+      await publisher.publish(orders(10))
+      return seen.every((events) => events.length > 0)
+    })
+
+    await admin((it) => it.deleteTopics({ topics: [`${options.topicPrefix}.stream`] }))
+
+    await until('both to tell', () => notices.every((list) => list.some(({ type }) => type === 'eventsLost')))
+    expect(notices.flat().some(({ type }) => type === 'topologyRestored')).toBe(true)
+    const mark = orderShipped()
+    await publisher.publish([mark])
+    await until('an event of the new topic', () =>
+      seen.flat().some(({ eventId }) => eventId === mark.eventId),
+    )
+  },
+)
+
 it('fetches again what was damaged on its way', async () => {
   const proxy = await startProxy()
   const options = { topicPrefix: freshName(), compressionType: 'none' } as const

@@ -78,17 +78,20 @@ it.each<[string, Target, KafkaEventBusOptions]>([
   ['SASL PLAIN over TLS', 'BOTH', { ...saslSsl, ...plain }],
   ['SASL SCRAM-SHA-256 over TLS', 'BOTH', { ...saslSsl, ...scram256 }],
   ['SASL SCRAM-SHA-512 over TLS', 'BOTH', { ...saslSsl, ...scram512 }],
-])('publishes and consumes with %s', async (_what, target, options) => {
+])('publishes, consumes and reads dead letters with %s', async (_what, target, options) => {
   const bus = secureBus(target, options)
   const seen: string[] = []
-  bus.subscribeToAllEvents(({ eventId }) => {
+  bus.subscribeToAllEvents(({ eventId, aggregateId }) => {
+    if (aggregateId === 'Order-bad') throw new Error('bad')
     seen.push(eventId)
   })
   await consume(bus)
   const event = orderCreated()
-  await bus.publish([event])
+  await bus.publish([event, orderCreated('Order-bad')])
   await until('the event', () => seen.length === 1)
   expect(seen).toEqual([event.eventId])
+  await until('the dead letter', async () => (await bus.getDlqMessageCount()) === 1)
+  expect(await bus.getDlqMessages()).toMatchObject([{ key: 'Order-bad' }])
 })
 
 describe('a bus that the broker does not take, or that does not take the broker', () => {
