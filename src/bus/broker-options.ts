@@ -49,6 +49,11 @@ export interface BrokerOptions {
   readonly codec?: EventCodec
   /** Classes to decode with beside the subscribed ones. Default: the one `registerEvent` fills. */
   readonly registry?: EventRegistry
+  /**
+   * Events that a handler makes or publishes take the handled event's `correlationId`, and its id as `causationId`,
+   * unless they are given. Default true.
+   */
+  readonly propagateCausation?: boolean
   /** Open OpenTelemetry spans where an SDK is registered. Default true. */
   readonly enableTracing?: boolean
   /** Tracer to use instead of OpenTelemetry's global one. */
@@ -72,6 +77,7 @@ export const brokerDefaults = {
   maxBackgroundPublishes: 1000,
   codec: new JsonCodec() as EventCodec,
   registry: defaultRegistry,
+  propagateCausation: true,
   enableTracing: true,
   tracer: undefined as OpenTelemetryApiTracer | undefined,
   logger: undefined as Logger | FieldsFirstLogger | undefined,

@@ -46,6 +46,14 @@ export class BusCounters {
   lastConsumeAt = 0
   lastErrorAt = 0
   connectedAt = 0
+  /** The error of `lastErrorAt`. */
+  lastError: Error | undefined
+
+  /** Something failed now. */
+  failed(error: Error): void {
+    this.lastErrorAt = Date.now()
+    this.lastError = error
+  }
 
   snapshot(backgroundPublishErrors: number): BrokerEventBusStats {
     return {

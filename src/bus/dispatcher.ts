@@ -1,6 +1,8 @@
 import { toError } from '../errors.ts'
+import { runCausedBy } from '../events/causation.ts'
 import type { DomainEvent } from '../events/index.ts'
 import type { EventTracer, SpanKindOf } from '../observability/tracer.ts'
+import { HANDLER_SPAN } from './bus-spans.ts'
 import { HandlerTimeoutError } from './errors.ts'
 import type { HandlerEntry } from './handler-registry.ts'
 import { HandlerRun, type RunInfo } from './handler-run.ts'
@@ -21,12 +23,21 @@ export interface DispatcherOptions {
   readonly tracer: EventTracer
   /** Milliseconds a handler may take; Infinity for no limit. */
   readonly handlerTimeoutMs: number
+  /** Events made or published by a handler are caused by the one it handles. */
+  readonly propagateCausation: boolean
   readonly observer: DispatchObserver
 }
 
 export const NO_FAILURES: readonly HandlerFailure[] = Object.freeze([])
 
 type Outcome = readonly HandlerFailure[]
+
+/** An event and who is to handle it. */
+interface Dispatch {
+  readonly handlers: readonly HandlerEntry[]
+  readonly event: DomainEvent
+  readonly info: RunInfo
+}
 
 /** The events of one publish, and who handles them. */
 export interface EventSequence {
@@ -46,16 +57,22 @@ export interface EventSequence {
 export class Dispatcher {
   readonly #tracer: EventTracer
   readonly #handlerTimeoutMs: number
+  readonly #propagateCausation: boolean
   readonly #observer: DispatchObserver
 
-  constructor({ tracer, handlerTimeoutMs, observer }: DispatcherOptions) {
+  constructor({ tracer, handlerTimeoutMs, propagateCausation, observer }: DispatcherOptions) {
     this.#tracer = tracer
     this.#handlerTimeoutMs = handlerTimeoutMs
+    this.#propagateCausation = propagateCausation
     this.#observer = observer
   }
 
   /** Never throws, never rejects: failures are values, in the order in which they happened. */
   run(handlers: readonly HandlerEntry[], event: DomainEvent, info: RunInfo): Outcome | Promise<Outcome> {
+    return this.#causedBy(event, this.#runAll, { handlers, event, info })
+  }
+
+  readonly #runAll = ({ handlers, event, info }: Dispatch): Outcome | Promise<Outcome> => {
     const failures: HandlerFailure[] = []
     let open = 0
     let whenSettled: PromiseWithResolvers<Outcome> | undefined
@@ -90,6 +107,7 @@ export class Dispatcher {
 
   /** Runs the handlers of each event before those of the next. Never rejects. */
   async runEach({ events, handlersFor, info, span }: EventSequence): Promise<void> {
+    const startInSpan = (run: HandlerRun) => this.#tracer.around(span, run, this.#start)
     for (const event of events) {
       const handlers = handlersFor(event)
       const [only] = handlers
@@ -101,7 +119,7 @@ export class Dispatcher {
       // One handler is the frequent case. Awaiting its own promise here, without one around it, halves the cost.
       const run = new HandlerRun(only, event, info)
       try {
-        const result = this.#tracer.around(span, run, this.#start)
+        const result = this.#causedBy(event, startInSpan, run)
         if (result !== undefined) {
           await result
           this.#succeeded(run)
@@ -123,6 +141,10 @@ export class Dispatcher {
       return undefined
     }
     return this.#handlerTimeoutMs === Number.POSITIVE_INFINITY ? result : this.#race(result, run)
+  }
+
+  #causedBy<A, R>(event: DomainEvent, body: (argument: A) => R, argument: A): R {
+    return this.#propagateCausation ? runCausedBy(event, body, argument) : body(argument)
   }
 
   #succeeded({ event, handler }: HandlerRun): void {
@@ -148,16 +170,6 @@ export class Dispatcher {
       clearTimeout(timer)
     }
   }
-}
-
-const HANDLER_SPAN: SpanKindOf<HandlerRun> = {
-  role: 'internal',
-  name: ({ handler }) => `handle ${handler.name}`,
-  attributes: ({ handler, event }) => ({
-    'eventspine.handler.name': handler.name,
-    'eventspine.event.type': event.eventType,
-    'eventspine.event.id': event.eventId,
-  }),
 }
 
 /** What the handler promises, as a promise of this realm; undefined for every other result. */

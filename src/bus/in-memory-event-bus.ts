@@ -1,9 +1,10 @@
 import type { Tracer as OpenTelemetryApiTracer } from '@opentelemetry/api'
 import { type DomainEvent, defaultRegistry, EventRegistry } from '../events/index.ts'
 import { type FieldsFirstLogger, type Logger, resolveLogger } from '../observability/logger.ts'
-import { noTracer, OpenTelemetryTracer } from '../observability/tracer.ts'
+import { type EventTracer, noTracer, OpenTelemetryTracer } from '../observability/tracer.ts'
 import { BackgroundPublishes } from './background-publishes.ts'
-import { Dispatcher, type EventSequence } from './dispatcher.ts'
+import { dispatchSpanOf, publishSpanOf } from './bus-spans.ts'
+import { Dispatcher } from './dispatcher.ts'
 import { BusClosedError, ShutdownError } from './errors.ts'
 import { EventBus } from './event-bus.ts'
 import { HandlerRegistry } from './handler-registry.ts'
@@ -19,6 +20,11 @@ import {
 import { whenSettled } from './time.ts'
 
 export interface InMemoryEventBusOptions {
+  /**
+   * Events that a handler makes or publishes take the handled event's `correlationId`, and its id as `causationId`,
+   * unless they are given. Default true.
+   */
+  readonly propagateCausation?: boolean
   /** Open OpenTelemetry spans where an SDK is registered. Default true. */
   readonly enableTracing?: boolean
   /** Tracer to use instead of OpenTelemetry's global one. */
@@ -47,6 +53,7 @@ export interface InMemoryEventBusStats {
 }
 
 const defaults = {
+  propagateCausation: true,
   enableTracing: true,
   tracer: undefined as OpenTelemetryApiTracer | undefined,
   logger: undefined as Logger | FieldsFirstLogger | undefined,
@@ -64,6 +71,9 @@ const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
   shutdownTimeoutMs: durationMs,
 }
 
+/** How spans and metrics call it. */
+const PLACE = { system: 'memory', destination: 'memory' }
+
 /**
  * The bus within one process. `publish` resolves when every handler has run: events one after the other in the
  * order of the array, the handlers of one event at the same time. A failing handler is logged and counted, and
@@ -72,6 +82,7 @@ const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
  */
 export class InMemoryEventBus extends EventBus {
   readonly #dispatcher: Dispatcher
+  readonly #tracer: EventTracer
   readonly #logger: Logger
   readonly #shutdownTimeoutMs: number
   readonly #stopped = new AbortController()
@@ -85,7 +96,8 @@ export class InMemoryEventBus extends EventBus {
     busSignal: this.#stopped.signal,
   }
   #consuming = Promise.withResolvers<void>()
-  readonly #dispatchSpan = dispatchSpanOf(this.handlers)
+  readonly #publishSpan = publishSpanOf(PLACE)
+  readonly #dispatchSpan = dispatchSpanOf(PLACE)
   readonly #handlersOf = (event: DomainEvent) => {
     this.#eventsPublished += 1
     return this.handlers.handlersFor(event.eventType)
@@ -103,13 +115,15 @@ export class InMemoryEventBus extends EventBus {
     super({
       handlers: new HandlerRegistry(resolved.registry),
       background: new BackgroundPublishes(resolved.maxBackgroundPublishes, logger),
+      propagateCausation: resolved.propagateCausation,
     })
     this.#logger = logger
     this.#shutdownTimeoutMs = resolved.shutdownTimeoutMs
-    const tracer = resolved.enableTracing ? new OpenTelemetryTracer(resolved.tracer) : noTracer
+    this.#tracer = resolved.enableTracing ? new OpenTelemetryTracer(resolved.tracer) : noTracer
     this.#dispatcher = new Dispatcher({
-      tracer,
+      tracer: this.#tracer,
       handlerTimeoutMs: resolved.handlerTimeoutMs,
+      propagateCausation: resolved.propagateCausation,
       observer: {
         handled: () => {
           this.#handlersInvoked += 1
@@ -164,15 +178,18 @@ export class InMemoryEventBus extends EventBus {
     }
   }
 
+  readonly #dispatch = (events: readonly DomainEvent[]): Promise<void> =>
+    this.#dispatcher.runEach({
+      events,
+      handlersFor: this.#handlersOf,
+      info: this.#runInfo,
+      span: this.#dispatchSpan,
+    })
+
   protected override async publishNow(events: readonly DomainEvent[]): Promise<void> {
     this.#active += 1
     try {
-      await this.#dispatcher.runEach({
-        events,
-        handlersFor: this.#handlersOf,
-        info: this.#runInfo,
-        span: this.#dispatchSpan,
-      })
+      await this.#tracer.around(this.#publishSpan, events, this.#dispatch)
     } finally {
       this.#active -= 1
       if (this.#active === 0) this.#whenIdle?.resolve()
@@ -194,23 +211,5 @@ export class InMemoryEventBus extends EventBus {
     if (this.#active === 0) return
     this.#whenIdle ??= Promise.withResolvers()
     await this.#whenIdle.promise
-  }
-}
-
-function dispatchSpanOf(handlers: HandlerRegistry): EventSequence['span'] {
-  return {
-    role: 'producer',
-    leavesFailuresToChildren: true,
-    name: ({ event }) => `memory.publish ${event.eventType}`,
-    attributes: ({ event }) => ({
-      'messaging.system': 'memory',
-      'messaging.operation.type': 'publish',
-      'messaging.message.id': event.eventId,
-      'eventspine.event.type': event.eventType,
-      'eventspine.event.id': event.eventId,
-      'eventspine.aggregate.id': event.aggregateId,
-      'eventspine.aggregate.type': event.aggregateType,
-      'eventspine.handler.count': handlers.handlersFor(event.eventType).length,
-    }),
   }
 }

@@ -2,6 +2,7 @@ import { booleanOption, type OptionRule, objectWith, optional } from './options.
 
 /** Rules of the options that say how a bus reports. */
 export const observabilityRules = {
+  propagateCausation: booleanOption,
   enableTracing: booleanOption,
   tracer: optional(objectWith('an OpenTelemetry tracer', 'startSpan')),
   logger: optional(objectWith('a logger with debug, info, warn and error', 'debug', 'info', 'warn', 'error')),

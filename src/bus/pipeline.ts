@@ -2,9 +2,10 @@ import type { EventCodec } from '../codec/index.ts'
 import { toError } from '../errors.ts'
 import type { DomainEvent } from '../events/index.ts'
 import type { Logger } from '../observability/logger.ts'
-import type { EventTracer } from '../observability/tracer.ts'
+import { type EventSpan, type EventTracer, NO_SPAN, type SpanKindOf } from '../observability/tracer.ts'
 import type { BusCounters } from './bus-counters.ts'
-import { consumeSpan } from './bus-spans.ts'
+import { type ConsumeSubject, consumeSpanOf } from './bus-spans.ts'
+import { deliveryLimit, exhausted, handlerGone, poison } from './dead-letter-reasons.ts'
 import { settledBefore } from './deadline.ts'
 import type { Dispatcher, HandlerFailure } from './dispatcher.ts'
 import { ShutdownError } from './errors.ts'
@@ -40,6 +41,15 @@ const SUSPECT_HOLD_MS = 5000
 /** The deliveries of one aggregate, the first of which is being handled. */
 type Lane = Delivery[]
 
+/** A delivery that is being handled. */
+interface Handling extends ConsumeSubject {
+  readonly delivery: Delivery
+  readonly event: DomainEvent
+  /** The handlers that have not succeeded for it before. */
+  readonly owing: readonly HandlerEntry[]
+  span: EventSpan
+}
+
 /**
  * What happens to a delivery: lane, decode, dispatch, retry, settle. Deliveries with the same key are handled one
  * after the other, and a retry holds back only its own lane; a place among the `concurrency` is taken only while
@@ -54,6 +64,7 @@ export class ConsumerPipeline implements Intake {
   readonly #gauge: RoomGauge
   readonly #stopping = new AbortController()
   readonly #abandoned = new AbortController()
+  readonly #consumeSpan: SpanKindOf<ConsumeSubject>
   #running = 0
   #whenIdle: PromiseWithResolvers<void> | undefined
   #isReleased = false
@@ -63,6 +74,7 @@ export class ConsumerPipeline implements Intake {
     this.#wait = parts.wait ?? wait
     this.#slots = new Slots(parts.concurrency)
     this.#gauge = new RoomGauge(parts.maxInFlight)
+    this.#consumeSpan = consumeSpanOf(parts)
   }
 
   get room(): number {
@@ -141,9 +153,9 @@ export class ConsumerPipeline implements Intake {
       this.#giveBack()
       return undefined
     }
+    const { handlers, tracer, consumerGroup } = this.#parts
     const decoded = this.#decode(delivery)
-    if (decoded instanceof Error) return this.#giveUp(delivery, undefined, this.#poison(decoded))
-    const { handlers } = this.#parts
+    if (decoded instanceof Error) return this.#refuse(delivery, undefined, poison(consumerGroup, decoded))
     const subscribed = handlers.handlersFor(decoded.eventType)
     if (subscribed.length === 0) {
       this.#parts.counters.eventsSkipped += 1
@@ -152,9 +164,16 @@ export class ConsumerPipeline implements Intake {
       return undefined
     }
     const owing = owingHandlers(subscribed, delivery)
-    if (owing === undefined) return this.#giveUp(delivery, decoded, this.#handlerGone(delivery))
-    return this.#parts.tracer.inSpan(consumeSpan(this.#parts, delivery, decoded), () =>
-      this.#firstAttempt(delivery, decoded, owing),
+    if (owing === undefined) return this.#refuse(delivery, decoded, handlerGone(consumerGroup, delivery))
+    const handling: Handling = { delivery, event: decoded, owing, span: NO_SPAN }
+    return tracer.around(this.#consumeSpan, handling, this.#firstAttempt)
+  }
+
+  /** Gives up what no handler gets to see. */
+  #refuse(delivery: Delivery, event: DomainEvent | undefined, reason: DeadLetterReason): Promise<void> {
+    const subject = { delivery, event }
+    return this.#parts.tracer.around(this.#consumeSpan, subject, (_subject, span) =>
+      this.#giveUp({ delivery, event, span }, reason),
     )
   }
 
@@ -167,30 +186,23 @@ export class ConsumerPipeline implements Intake {
   }
 
   /** The way of nearly every event, without an await unless a handler is asynchronous. */
-  #firstAttempt(
-    delivery: Delivery,
-    event: DomainEvent,
-    owing: readonly HandlerEntry[],
-  ): Promise<void> | undefined {
-    if (delivery.deliveryCount > 1) return this.#redelivered(delivery, event, owing)
+  readonly #firstAttempt = (handling: Handling, span: EventSpan): Promise<void> | undefined => {
+    const { delivery, event, owing } = handling
+    handling.span = span
+    if (delivery.deliveryCount > 1) return this.#redelivered(handling)
     const outcome = this.#parts.dispatcher.run(owing, event, this.#runInfo(delivery, 1))
-    if (outcome instanceof Promise) return this.#continue(delivery, event, owing, outcome)
+    if (outcome instanceof Promise) return this.#continue(handling, outcome)
     if (outcome.length === 0) {
-      this.#succeed(delivery)
+      this.#succeed(handling)
       return undefined
     }
-    return this.#retry(delivery, event, owing, outcome, 1)
+    return this.#retry(handling, outcome, 1)
   }
 
-  async #continue(
-    delivery: Delivery,
-    event: DomainEvent,
-    owing: readonly HandlerEntry[],
-    outcome: Promise<readonly HandlerFailure[]>,
-  ): Promise<void> {
+  async #continue(handling: Handling, outcome: Promise<readonly HandlerFailure[]>): Promise<void> {
     const failures = await outcome
-    if (failures.length === 0) this.#succeed(delivery)
-    else await this.#retry(delivery, event, owing, failures, 1)
+    if (failures.length === 0) this.#succeed(handling)
+    else await this.#retry(handling, failures, 1)
   }
 
   /**
@@ -198,11 +210,12 @@ export class ConsumerPipeline implements Intake {
    * begins. Those that have only one delivery left begin one at a time: then the killer is counted and its neighbors,
    * which were counted with it until then, are not.
    */
-  async #redelivered(delivery: Delivery, event: DomainEvent, owing: readonly HandlerEntry[]): Promise<void> {
-    const { retryPolicy } = this.#parts
+  async #redelivered(handling: Handling): Promise<void> {
+    const { delivery, event, owing } = handling
+    const { retryPolicy, consumerGroup } = this.#parts
     const attempt = delivery.deliveryCount
     if (attempt > retryPolicy.maxDeliveries) {
-      await this.#giveUp(delivery, event, this.#deliveryLimit(delivery, owing))
+      await this.#giveUp(handling, deliveryLimit(consumerGroup, delivery, owing))
       return
     }
     const release = attempt < retryPolicy.maxDeliveries ? () => undefined : await this.#takeAlone()
@@ -210,8 +223,8 @@ export class ConsumerPipeline implements Intake {
       if (this.#stopping.signal.aborted || !(await this.#begin(delivery, attempt, []))) return
       const failures = await this.#parts.dispatcher.run(owing, event, this.#runInfo(delivery, attempt))
       release()
-      if (failures.length === 0) this.#succeed(delivery)
-      else await this.#retry(delivery, event, owing, failures, attempt)
+      if (failures.length === 0) this.#succeed(handling)
+      else await this.#retry(handling, failures, attempt)
     } finally {
       release()
     }
@@ -231,13 +244,12 @@ export class ConsumerPipeline implements Intake {
   }
 
   async #retry(
-    delivery: Delivery,
-    event: DomainEvent,
-    owing: readonly HandlerEntry[],
+    handling: Handling,
     firstFailures: readonly HandlerFailure[],
     firstAttempt: number,
   ): Promise<void> {
-    const { retryPolicy, dispatcher, counters } = this.#parts
+    const { delivery, event, owing, span } = handling
+    const { retryPolicy, dispatcher, counters, consumerGroup } = this.#parts
     const firstFailedAt = new Date()
     let failures = firstFailures
     for (let attempt = firstAttempt; ; attempt += 1) {
@@ -245,7 +257,7 @@ export class ConsumerPipeline implements Intake {
       if (this.#abandoned.signal.aborted) return
       const delayMs = retryPolicy.delayAfter(attempt)
       if (delayMs === undefined) {
-        await this.#giveUp(delivery, event, this.#exhausted(failures, attempt, firstFailedAt))
+        await this.#giveUp(handling, exhausted(consumerGroup, failures, attempt, firstFailedAt))
         return
       }
       if (!(await this.#pause(delayMs))) return
@@ -253,8 +265,13 @@ export class ConsumerPipeline implements Intake {
       const settled = owing.filter((handler) => !pending.includes(handler)).map(({ name }) => name)
       if (!(await this.#begin(delivery, attempt + 1, settled))) return
       counters.eventsRetried += 1
+      span.addEvent('retry', () => ({
+        'eventspine.attempt': attempt + 1,
+        'eventspine.retry.delay': delayMs / 1000,
+        'eventspine.handler.name': pending.map(({ name }) => name),
+      }))
       failures = await dispatcher.run(pending, event, this.#runInfo(delivery, attempt + 1))
-      if (failures.length === 0) return this.#succeed(delivery)
+      if (failures.length === 0) return this.#succeed(handling)
     }
   }
 
@@ -282,15 +299,16 @@ export class ConsumerPipeline implements Intake {
       try {
         return await action()
       } catch (thrown) {
-        this.#parts.counters.lastErrorAt = Date.now()
+        const error = toError(thrown)
+        this.#parts.counters.failed(error)
         const messageId = delivery.message.id
-        this.#parts.logger.warn(`${sentence}, trying again`, { messageId, failure, error: toError(thrown) })
+        this.#parts.logger.warn(`${sentence}, trying again`, { messageId, failure, error })
       }
       if (!(await this.#pause(this.#parts.retryPolicy.backoff(failure)))) return undefined
     }
   }
 
-  #succeed(delivery: Delivery): void {
+  #succeed({ delivery }: Handling): void {
     delivery.ack()
     if (this.#isReleased) return
     this.#parts.counters.eventsProcessedSuccess += 1
@@ -298,7 +316,10 @@ export class ConsumerPipeline implements Intake {
   }
 
   /** Dead letter, or a log line where the dead letter queue is off. */
-  async #giveUp(delivery: Delivery, event: DomainEvent | undefined, reason: DeadLetterReason): Promise<void> {
+  async #giveUp(
+    { delivery, event, span }: ConsumeSubject & { readonly span: EventSpan },
+    reason: DeadLetterReason,
+  ): Promise<void> {
     const { enableDlq, counters, logger } = this.#parts
     const fields = {
       messageId: delivery.message.id,
@@ -309,9 +330,10 @@ export class ConsumerPipeline implements Intake {
       attempts: reason.attempts,
       error: `${reason.errorName}: ${reason.errorMessage}`,
     }
-    counters.lastErrorAt = Date.now()
+    counters.failed(new Error(fields.error))
     if (!enableDlq) {
       logger.error('event dropped, as the dead letter queue is off', fields)
+      span.fail(`dropped: ${reason.kind}`)
       delivery.ack()
     } else {
       const isSafe = await this.#insist('dead-lettering failed', delivery, async () => {
@@ -321,59 +343,11 @@ export class ConsumerPipeline implements Intake {
       if (isSafe === undefined) return
       counters.messagesSentToDlq += 1
       logger.error('event dead-lettered', fields)
+      span.fail(`dead-lettered: ${reason.kind}`)
     }
     if (this.#isReleased) return
     counters.eventsProcessedFailed += 1
     this.#settled()
-  }
-
-  #poison(error: Error): DeadLetterReason {
-    return this.#reason('deserialization_error', error, [], 0, new Date())
-  }
-
-  #exhausted(failures: readonly HandlerFailure[], attempts: number, firstFailedAt: Date): DeadLetterReason {
-    const names = failures.map(({ handler }) => handler.name)
-    const error = failures[0]?.error ?? new Error('unknown')
-    return this.#reason('max_retries_exceeded', error, names, attempts, firstFailedAt)
-  }
-
-  #deliveryLimit(delivery: Delivery, owing: readonly HandlerEntry[]): DeadLetterReason {
-    const attempts = delivery.deliveryCount - 1
-    const error = new Error(`delivered ${attempts} times, and no process that had it lived to settle it`)
-    return this.#reason(
-      'delivery_limit_exceeded',
-      error,
-      owing.map(({ name }) => name),
-      attempts,
-      new Date(),
-    )
-  }
-
-  #handlerGone(delivery: Delivery): DeadLetterReason {
-    const names = replayHandlers(delivery.message.headers) ?? delivery.settledHandlers
-    const error = new Error('none of the handlers this message is for is subscribed')
-    return this.#reason('handler_not_found', error, names, 0, new Date())
-  }
-
-  #reason(
-    kind: DeadLetterReason['kind'],
-    error: Error,
-    handlerNames: readonly string[],
-    attempts: number,
-    firstFailedAt: Date,
-  ): DeadLetterReason {
-    const { consumerGroup } = this.#parts
-    const { name: errorName, message: errorMessage } = error
-    return {
-      kind,
-      errorName,
-      errorMessage,
-      handlerNames,
-      consumerGroup,
-      attempts,
-      firstFailedAt,
-      failedAt: new Date(),
-    }
   }
 
   #runInfo(delivery: Delivery, attempt: number): RunInfo {

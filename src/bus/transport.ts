@@ -28,6 +28,11 @@ export interface Delivery {
   readonly message: IncomingMessage
   /** Which delivery this is, counting those whose handling had begun, from 1. */
   readonly deliveryCount: number
+  /**
+   * What else the broker knows of it, by the names of OpenTelemetry's messaging conventions, such as
+   * `messaging.destination.partition.id`. Asked only where somebody records it.
+   */
+  describe?(): Readonly<Record<string, string | number>>
   /** Handlers that had succeeded before this delivery, as far as the transport could keep it. */
   readonly settledHandlers: readonly string[]
   /**

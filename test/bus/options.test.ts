@@ -16,7 +16,7 @@ describe('the options of InMemoryEventBus', () => {
     [{ loger: console }, 'InMemoryEventBus: loger is not an option; did you mean logger?'],
     [
       { redisUrl: 'redis://localhost' },
-      'InMemoryEventBus: redisUrl is not an option (there are: enableTracing, tracer, logger, registry, ' +
+      'InMemoryEventBus: redisUrl is not an option (there are: propagateCausation, enableTracing, tracer, logger, registry, ' +
         'handlerTimeoutMs, maxBackgroundPublishes, shutdownTimeoutMs)',
     ],
     [{ constructor: 1 }, /^InMemoryEventBus: constructor is not an option/],

@@ -1,0 +1,27 @@
+import { describe, expect, inject } from 'vitest'
+import { traceTests } from '../support/one-trace.ts'
+import { createBus, freshName } from './kafka-scene.ts'
+import { produce } from './plain-kafka.ts'
+
+describe('a trace over Kafka', () => {
+  traceTests('kafka', {
+    scope: freshName,
+    create: (topicPrefix, options) => createBus({ topicPrefix, ...options }),
+    publishRaw: (scope, { key = '', headers, body }) =>
+      produce(inject('kafkaBootstrapServers'), [
+        {
+          topic: `${scope}.stream`,
+          key: Buffer.from(key),
+          value: Buffer.from(body),
+          headers: new Map(
+            Object.entries(headers).map(([name, text]) => [Buffer.from(name), Buffer.from(text)]),
+          ),
+        },
+      ]),
+    destination: (scope) => `${scope}.stream`,
+    attributes: {
+      'messaging.destination.partition.id': expect.stringMatching(/^\d+$/),
+      'messaging.kafka.offset': 0,
+    },
+  })
+})

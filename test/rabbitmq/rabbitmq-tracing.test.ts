@@ -1,0 +1,20 @@
+import { describe, expect } from 'vitest'
+import { traceTests } from '../support/one-trace.ts'
+import { createBus, freshName, plainChannel } from './rabbitmq-scene.ts'
+
+describe('a trace over RabbitMQ', () => {
+  traceTests('rabbitmq', {
+    scope: freshName,
+    create: (exchangeName, options) => createBus({ exchangeName, ...options }),
+    publishRaw: async (scope, { headers, body }) => {
+      const channel = await plainChannel()
+      channel.publish(scope, 'Order.OrderShipped', Buffer.from(body), { headers })
+      await channel.waitForConfirms()
+    },
+    destination: (scope) => scope,
+    attributes: {
+      'messaging.rabbitmq.destination.routing_key': 'Order.OrderCreated',
+      'messaging.rabbitmq.message.delivery_tag': expect.any(Number),
+    },
+  })
+})
