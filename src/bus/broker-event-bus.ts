@@ -1,11 +1,15 @@
 import { toError } from '../errors.ts'
 import type { DomainEvent } from '../events/index.ts'
-import { type Logger, resolveLogger } from '../observability/logger.ts'
+import { resolveLogger } from '../observability/logger.ts'
+import { MeterSource } from '../observability/meter.ts'
+import type { SummarizingLogger } from '../observability/summarizing-logger.ts'
 import { type EventTracer, noTracer, OpenTelemetryTracer } from '../observability/tracer.ts'
 import { BackgroundPublishes } from './background-publishes.ts'
 import type { ResolvedBrokerOptions } from './broker-options.ts'
+import { BrokerProbe } from './broker-probe.ts'
 import { BrokerPublisher } from './broker-publisher.ts'
 import { type BrokerEventBusStats, BusCounters } from './bus-counters.ts'
+import { BusMetrics } from './bus-metrics.ts'
 import { ConsumerRun } from './consumer-run.ts'
 import { DeadLetterQueue } from './dead-letter-queue.ts'
 import { Deadline } from './deadline.ts'
@@ -21,6 +25,9 @@ import { RetryPolicy, START_RETRY } from './retry-policy.ts'
 import { wait, whenSettled } from './time.ts'
 import type { Intake, Transport, TransportHost } from './transport.ts'
 
+/** How long collecting metrics waits for the lag at most, in milliseconds. */
+const LAG_TIMEOUT_MS = 2000
+
 /**
  * A bus over a broker: handlers, consumer pipeline and lifecycle, over a `Transport` that moves the bytes. A bus
  * that never starts consuming only publishes, and creates nothing on the broker that only consumers need.
@@ -31,10 +38,12 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
   readonly #options: ResolvedBrokerOptions
   readonly #dispatcher: Dispatcher
   readonly #tracer: EventTracer
-  readonly #logger: Logger
+  readonly #logger: SummarizingLogger
   readonly #retryPolicy: RetryPolicy
   readonly #publisher: BrokerPublisher
   readonly #notices: NoticeBoard
+  readonly #metrics: BusMetrics
+  readonly #probe: BrokerProbe
   readonly #counters = new BusCounters()
   #connecting: Promise<void> | undefined
   #isConnected = false
@@ -61,7 +70,20 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
     this.#retryPolicy = new RetryPolicy(options)
     this.transport = createTransport({ notify: (notice) => this.#notices.post(notice) })
     this.#notices = new NoticeBoard(this.transport, this.#counters, logger)
+    this.#probe = new BrokerProbe(this.transport)
+    this.#metrics = new BusMetrics({
+      place: this.transport,
+      consumerGroup: options.consumerGroup,
+      source: options.enableMetrics ? new MeterSource(options.meter) : undefined,
+      probes: {
+        inFlight: () => this.#counters.inFlight,
+        skipped: () => this.#counters.eventsSkipped,
+        reconnections: () => this.#counters.reconnections,
+        lag: async () => (this.isConsuming && this.isConnected ? this.#probe.lag(LAG_TIMEOUT_MS) : undefined),
+      },
+    })
     this.#publisher = new BrokerPublisher({
+      metrics: this.#metrics,
       transport: this.transport,
       codec: options.codec,
       tracer: this.#tracer,
@@ -274,6 +296,8 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
       this.#logger.warn('closing the connections failed', { error: toError(thrown) })
     }
     this.#counters.connectedAt = 0
+    this.#metrics.close()
+    this.#logger.flush()
     this.#whenConsuming.reject(new BusClosedError('consume'))
   }
 
@@ -297,6 +321,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
       dispatcher: this.#dispatcher,
       codec: this.#options.codec,
       counters: this.#counters,
+      metrics: this.#metrics,
       tracer: this.#tracer,
       logger: this.#logger,
     })
@@ -307,6 +332,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
       tracer: this.#tracer,
       handlerTimeoutMs: this.#options.handlerTimeoutMs,
       propagateCausation: this.#options.propagateCausation,
+      metrics: this.#metrics,
       observer: {
         handled: () => undefined,
         failed: (event, { handler, error }, { attempt, messageId }) => {

@@ -1,4 +1,4 @@
-import type { Tracer as OpenTelemetryApiTracer } from '@opentelemetry/api'
+import type { Meter as OpenTelemetryApiMeter, Tracer as OpenTelemetryApiTracer } from '@opentelemetry/api'
 import { type EventCodec, JsonCodec } from '../codec/index.ts'
 import { defaultRegistry, EventRegistry } from '../events/index.ts'
 import type { FieldsFirstLogger, Logger } from '../observability/logger.ts'
@@ -58,6 +58,10 @@ export interface BrokerOptions {
   readonly enableTracing?: boolean
   /** Tracer to use instead of OpenTelemetry's global one. */
   readonly tracer?: OpenTelemetryApiTracer
+  /** Record OpenTelemetry metrics where an SDK is registered. Default true. */
+  readonly enableMetrics?: boolean
+  /** Meter to use instead of OpenTelemetry's global one. */
+  readonly meter?: OpenTelemetryApiMeter
   /** Where failures are reported; `console` (warnings and errors) by default. Takes pino's loggers too. */
   readonly logger?: Logger | FieldsFirstLogger
 }
@@ -80,6 +84,8 @@ export const brokerDefaults = {
   propagateCausation: true,
   enableTracing: true,
   tracer: undefined as OpenTelemetryApiTracer | undefined,
+  enableMetrics: true,
+  meter: undefined as OpenTelemetryApiMeter | undefined,
   logger: undefined as Logger | FieldsFirstLogger | undefined,
 }
 

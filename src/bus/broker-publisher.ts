@@ -3,6 +3,7 @@ import { toError } from '../errors.ts'
 import type { DomainEvent } from '../events/index.ts'
 import type { EventTracer, SpanKindOf } from '../observability/tracer.ts'
 import type { BusCounters } from './bus-counters.ts'
+import type { BusMetrics } from './bus-metrics.ts'
 import { publishSpanOf } from './bus-spans.ts'
 import { ConnectionError, PublishError, PublishTimeoutError } from './errors.ts'
 import { type PublishDeadline, PublishDeadlines } from './publish-deadlines.ts'
@@ -15,6 +16,7 @@ export interface BrokerPublisherParts {
   readonly codec: EventCodec
   readonly tracer: EventTracer
   readonly counters: BusCounters
+  readonly metrics: BusMetrics
   readonly publishTimeoutMs: number
   /** False until the first connection; from then on the transport reconnects by itself. */
   readonly isConnected: () => boolean
@@ -61,12 +63,14 @@ export class BrokerPublisher {
   }
 
   readonly #send = async (events: readonly DomainEvent[]): Promise<void> => {
+    const startedAt = this.#parts.metrics.refresh() === undefined ? 0 : performance.now()
     const trace = this.#parts.tracer.traceHeaders()
     const messages = events.map((event) => this.#encode(event, trace))
     const deadline = this.#deadlines.start()
     try {
       const failures =
         (await this.#connectFor(events, deadline.signal)) ?? (await this.#publishBefore(deadline, messages))
+      if (startedAt > 0) this.#measure(events, failures, startedAt)
       this.#parts.counters.eventsPublished += events.length - failures.length
       if (failures.length < events.length) this.#parts.counters.lastPublishAt = Date.now()
       if (failures.length > 0) {
@@ -77,6 +81,11 @@ export class BrokerPublisher {
     } finally {
       deadline.end()
     }
+  }
+
+  #measure(events: readonly DomainEvent[], failures: readonly PublishFailure[], startedAt: number): void {
+    const failed = new Map(failures.map(({ index, error }) => [index, error]))
+    this.#parts.metrics.recorder?.published(events, failed, startedAt)
   }
 
   /** A publish never hangs, though a transport might. */

@@ -2,6 +2,7 @@ import { toError } from '../errors.ts'
 import { runCausedBy } from '../events/causation.ts'
 import type { DomainEvent } from '../events/index.ts'
 import type { EventTracer, SpanKindOf } from '../observability/tracer.ts'
+import type { BusMetrics } from './bus-metrics.ts'
 import { HANDLER_SPAN } from './bus-spans.ts'
 import { HandlerTimeoutError } from './errors.ts'
 import type { HandlerEntry } from './handler-registry.ts'
@@ -25,6 +26,7 @@ export interface DispatcherOptions {
   readonly handlerTimeoutMs: number
   /** Events made or published by a handler are caused by the one it handles. */
   readonly propagateCausation: boolean
+  readonly metrics: BusMetrics
   readonly observer: DispatchObserver
 }
 
@@ -58,12 +60,14 @@ export class Dispatcher {
   readonly #tracer: EventTracer
   readonly #handlerTimeoutMs: number
   readonly #propagateCausation: boolean
+  readonly #metrics: BusMetrics
   readonly #observer: DispatchObserver
 
-  constructor({ tracer, handlerTimeoutMs, propagateCausation, observer }: DispatcherOptions) {
+  constructor({ tracer, handlerTimeoutMs, propagateCausation, metrics, observer }: DispatcherOptions) {
     this.#tracer = tracer
     this.#handlerTimeoutMs = handlerTimeoutMs
     this.#propagateCausation = propagateCausation
+    this.#metrics = metrics
     this.#observer = observer
   }
 
@@ -109,11 +113,15 @@ export class Dispatcher {
   async runEach({ events, handlersFor, info, span }: EventSequence): Promise<void> {
     const startInSpan = (run: HandlerRun) => this.#tracer.around(span, run, this.#start)
     for (const event of events) {
+      const { recorder } = this.#metrics
+      recorder?.consumed(event)
+      const startedAt = recorder === undefined ? undefined : performance.now()
       const handlers = handlersFor(event)
       const [only] = handlers
       if (only === undefined || handlers.length > 1) {
         const outcome = this.#tracer.around(span, { event }, () => this.run(handlers, event, info))
-        if (outcome instanceof Promise) await outcome
+        const failures = outcome instanceof Promise ? await outcome : outcome
+        recorder?.handled(event, failures.length === 0 ? 'success' : 'failure', undefined, startedAt)
         continue
       }
       // One handler is the frequent case. Awaiting its own promise here, without one around it, halves the cost.
@@ -124,8 +132,10 @@ export class Dispatcher {
           await result
           this.#succeeded(run)
         }
+        recorder?.handled(event, 'success', undefined, startedAt)
       } catch (thrown) {
         this.#failed(run, thrown)
+        recorder?.handled(event, 'failure', undefined, startedAt)
       }
     }
   }
@@ -135,6 +145,7 @@ export class Dispatcher {
     const { handler, event } = run
     // A handler that declines the event has nothing left to do with it.
     if (handler.accepts !== undefined && !handler.accepts(event)) return undefined
+    if (this.#metrics.recorder !== undefined) run.startedAt = performance.now()
     const result = this.#tracer.around(HANDLER_SPAN, run, invoke)
     if (result === undefined) {
       this.#succeeded(run)
@@ -147,12 +158,14 @@ export class Dispatcher {
     return this.#propagateCausation ? runCausedBy(event, body, argument) : body(argument)
   }
 
-  #succeeded({ event, handler }: HandlerRun): void {
+  #succeeded({ event, handler, startedAt }: HandlerRun): void {
+    if (startedAt > 0) this.#metrics.recorder?.ran(event, handler.name, undefined, startedAt)
     this.#observer.handled(event, handler)
   }
 
-  #failed({ handler, event, info }: HandlerRun, thrown: unknown): HandlerFailure {
+  #failed({ handler, event, info, startedAt }: HandlerRun, thrown: unknown): HandlerFailure {
     const failure = { handler, error: toError(thrown) }
+    if (startedAt > 0) this.#metrics.recorder?.ran(event, handler.name, failure.error, startedAt)
     this.#observer.failed(event, failure, info)
     return failure
   }

@@ -1,8 +1,11 @@
-import type { Tracer as OpenTelemetryApiTracer } from '@opentelemetry/api'
+import type { Meter as OpenTelemetryApiMeter, Tracer as OpenTelemetryApiTracer } from '@opentelemetry/api'
 import { type DomainEvent, defaultRegistry, EventRegistry } from '../events/index.ts'
 import { type FieldsFirstLogger, type Logger, resolveLogger } from '../observability/logger.ts'
+import { MeterSource } from '../observability/meter.ts'
+import type { SummarizingLogger } from '../observability/summarizing-logger.ts'
 import { type EventTracer, noTracer, OpenTelemetryTracer } from '../observability/tracer.ts'
 import { BackgroundPublishes } from './background-publishes.ts'
+import { BusMetrics } from './bus-metrics.ts'
 import { dispatchSpanOf, publishSpanOf } from './bus-spans.ts'
 import { Dispatcher } from './dispatcher.ts'
 import { BusClosedError, ShutdownError } from './errors.ts'
@@ -29,6 +32,10 @@ export interface InMemoryEventBusOptions {
   readonly enableTracing?: boolean
   /** Tracer to use instead of OpenTelemetry's global one. */
   readonly tracer?: OpenTelemetryApiTracer
+  /** Record OpenTelemetry metrics where an SDK is registered. Default true. */
+  readonly enableMetrics?: boolean
+  /** Meter to use instead of OpenTelemetry's global one. */
+  readonly meter?: OpenTelemetryApiMeter
   /** Where failures are reported; `console` (warnings and errors) by default. Takes pino's loggers too. */
   readonly logger?: Logger | FieldsFirstLogger
   /** Classes to decode with beside the subscribed ones. Default: the one `registerEvent` fills. */
@@ -56,6 +63,8 @@ const defaults = {
   propagateCausation: true,
   enableTracing: true,
   tracer: undefined as OpenTelemetryApiTracer | undefined,
+  enableMetrics: true,
+  meter: undefined as OpenTelemetryApiMeter | undefined,
   logger: undefined as Logger | FieldsFirstLogger | undefined,
   registry: defaultRegistry,
   handlerTimeoutMs: Number.POSITIVE_INFINITY,
@@ -71,6 +80,8 @@ const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
   shutdownTimeoutMs: durationMs,
 }
 
+const NONE_FAILED: ReadonlyMap<number, Error> = new Map()
+
 /** How spans and metrics call it. */
 const PLACE = { system: 'memory', destination: 'memory' }
 
@@ -82,8 +93,9 @@ const PLACE = { system: 'memory', destination: 'memory' }
  */
 export class InMemoryEventBus extends EventBus {
   readonly #dispatcher: Dispatcher
+  readonly #metrics: BusMetrics
   readonly #tracer: EventTracer
-  readonly #logger: Logger
+  readonly #logger: SummarizingLogger
   readonly #shutdownTimeoutMs: number
   readonly #stopped = new AbortController()
   /** Resolved when a shutdown has run out of time: later ones have nothing to wait for. */
@@ -120,8 +132,20 @@ export class InMemoryEventBus extends EventBus {
     this.#logger = logger
     this.#shutdownTimeoutMs = resolved.shutdownTimeoutMs
     this.#tracer = resolved.enableTracing ? new OpenTelemetryTracer(resolved.tracer) : noTracer
+    this.#metrics = new BusMetrics({
+      place: PLACE,
+      consumerGroup: undefined,
+      source: resolved.enableMetrics ? new MeterSource(resolved.meter) : undefined,
+      probes: {
+        inFlight: () => this.#active,
+        skipped: () => 0,
+        reconnections: () => 0,
+        lag: () => Promise.resolve(undefined),
+      },
+    })
     this.#dispatcher = new Dispatcher({
       tracer: this.#tracer,
+      metrics: this.#metrics,
       handlerTimeoutMs: resolved.handlerTimeoutMs,
       propagateCausation: resolved.propagateCausation,
       observer: {
@@ -188,9 +212,11 @@ export class InMemoryEventBus extends EventBus {
 
   protected override async publishNow(events: readonly DomainEvent[]): Promise<void> {
     this.#active += 1
+    const startedAt = this.#metrics.refresh() === undefined ? 0 : performance.now()
     try {
       await this.#tracer.around(this.#publishSpan, events, this.#dispatch)
     } finally {
+      if (startedAt > 0) this.#metrics.recorder?.published(events, NONE_FAILED, startedAt)
       this.#active -= 1
       if (this.#active === 0) this.#whenIdle?.resolve()
     }
@@ -199,7 +225,12 @@ export class InMemoryEventBus extends EventBus {
   protected override async close(timeoutMs = this.#shutdownTimeoutMs): Promise<void> {
     const hasEnded = await whenSettled(Promise.race([this.#drain(), this.#givenUp.promise]), timeoutMs)
     this.#consuming.resolve()
-    if (hasEnded) return
+    this.#metrics.close()
+    if (!hasEnded) this.#abandon(timeoutMs)
+    this.#logger.flush()
+  }
+
+  #abandon(timeoutMs: number): void {
     this.#logger.warn('shutdown timed out', { timeoutMs, unfinishedPublishes: this.#active })
     this.#stopped.abort(new ShutdownError())
     this.background.abandon()

@@ -4,6 +4,7 @@ import type { DomainEvent } from '../events/index.ts'
 import type { Logger } from '../observability/logger.ts'
 import { type EventSpan, type EventTracer, NO_SPAN, type SpanKindOf } from '../observability/tracer.ts'
 import type { BusCounters } from './bus-counters.ts'
+import type { BusMetrics } from './bus-metrics.ts'
 import { type ConsumeSubject, consumeSpanOf } from './bus-spans.ts'
 import { deliveryLimit, exhausted, handlerGone, poison } from './dead-letter-reasons.ts'
 import { settledBefore } from './deadline.ts'
@@ -11,7 +12,7 @@ import type { Dispatcher, HandlerFailure } from './dispatcher.ts'
 import { ShutdownError } from './errors.ts'
 import type { HandlerEntry, HandlerRegistry } from './handler-registry.ts'
 import type { RunInfo } from './handler-run.ts'
-import { replayHandlers } from './replay-headers.ts'
+import { owingHandlers } from './owing-handlers.ts'
 import type { RetryPolicy } from './retry-policy.ts'
 import { RoomGauge } from './room-gauge.ts'
 import { Slots } from './slots.ts'
@@ -30,6 +31,7 @@ export interface PipelineParts {
   readonly dispatcher: Dispatcher
   readonly codec: EventCodec
   readonly counters: BusCounters
+  readonly metrics: BusMetrics
   readonly tracer: EventTracer
   readonly logger: Logger
   readonly wait?: Wait
@@ -47,6 +49,8 @@ interface Handling extends ConsumeSubject {
   readonly event: DomainEvent
   /** The handlers that have not succeeded for it before. */
   readonly owing: readonly HandlerEntry[]
+  /** By the monotonic clock; undefined while nobody measures. */
+  readonly startedAt: number | undefined
   span: EventSpan
 }
 
@@ -165,15 +169,19 @@ export class ConsumerPipeline implements Intake {
     }
     const owing = owingHandlers(subscribed, delivery)
     if (owing === undefined) return this.#refuse(delivery, decoded, handlerGone(consumerGroup, delivery))
-    const handling: Handling = { delivery, event: decoded, owing, span: NO_SPAN }
+    const recorder = this.#parts.metrics.refresh()
+    recorder?.consumed(decoded)
+    const startedAt = recorder === undefined ? undefined : performance.now()
+    const handling: Handling = { delivery, event: decoded, owing, startedAt, span: NO_SPAN }
     return tracer.around(this.#consumeSpan, handling, this.#firstAttempt)
   }
 
   /** Gives up what no handler gets to see. */
   #refuse(delivery: Delivery, event: DomainEvent | undefined, reason: DeadLetterReason): Promise<void> {
+    this.#parts.metrics.refresh()?.consumed(event)
     const subject = { delivery, event }
     return this.#parts.tracer.around(this.#consumeSpan, subject, (_subject, span) =>
-      this.#giveUp({ delivery, event, span }, reason),
+      this.#giveUp({ delivery, event, span, startedAt: undefined }, reason),
     )
   }
 
@@ -249,7 +257,7 @@ export class ConsumerPipeline implements Intake {
     firstAttempt: number,
   ): Promise<void> {
     const { delivery, event, owing, span } = handling
-    const { retryPolicy, dispatcher, counters, consumerGroup } = this.#parts
+    const { retryPolicy, dispatcher, counters, metrics, consumerGroup } = this.#parts
     const firstFailedAt = new Date()
     let failures = firstFailures
     for (let attempt = firstAttempt; ; attempt += 1) {
@@ -265,6 +273,7 @@ export class ConsumerPipeline implements Intake {
       const settled = owing.filter((handler) => !pending.includes(handler)).map(({ name }) => name)
       if (!(await this.#begin(delivery, attempt + 1, settled))) return
       counters.eventsRetried += 1
+      metrics.recorder?.retried(event)
       span.addEvent('retry', () => ({
         'eventspine.attempt': attempt + 1,
         'eventspine.retry.delay': delayMs / 1000,
@@ -308,16 +317,17 @@ export class ConsumerPipeline implements Intake {
     }
   }
 
-  #succeed({ delivery }: Handling): void {
+  #succeed({ delivery, event, startedAt }: Handling): void {
     delivery.ack()
     if (this.#isReleased) return
+    this.#parts.metrics.recorder?.handled(event, 'success', undefined, startedAt)
     this.#parts.counters.eventsProcessedSuccess += 1
     this.#settled()
   }
 
   /** Dead letter, or a log line where the dead letter queue is off. */
   async #giveUp(
-    { delivery, event, span }: ConsumeSubject & { readonly span: EventSpan },
+    { delivery, event, span, startedAt }: ConsumeSubject & Pick<Handling, 'span' | 'startedAt'>,
     reason: DeadLetterReason,
   ): Promise<void> {
     const { enableDlq, counters, logger } = this.#parts
@@ -346,6 +356,8 @@ export class ConsumerPipeline implements Intake {
       span.fail(`dead-lettered: ${reason.kind}`)
     }
     if (this.#isReleased) return
+    const outcome = enableDlq ? 'dead_lettered' : 'dropped'
+    this.#parts.metrics.recorder?.handled(event, outcome, reason.kind, startedAt)
     counters.eventsProcessedFailed += 1
     this.#settled()
   }
@@ -398,19 +410,6 @@ export class ConsumerPipeline implements Intake {
     counters.eventsConsumed -= this.#gauge.held
     counters.inFlight -= this.#gauge.held
   }
-}
-
-/** @returns undefined when none of the handlers that the message is for is subscribed. */
-function owingHandlers(
-  subscribed: readonly HandlerEntry[],
-  delivery: Delivery,
-): readonly HandlerEntry[] | undefined {
-  const replayTo = replayHandlers(delivery.message.headers)
-  if (replayTo === undefined && delivery.settledHandlers.length === 0) return subscribed
-  const owing = subscribed.filter(
-    ({ name }) => (replayTo?.includes(name) ?? true) && !delivery.settledHandlers.includes(name),
-  )
-  return owing.length === 0 ? undefined : owing
 }
 
 function onceOnly(action: () => void): () => void {

@@ -153,6 +153,12 @@ export interface Transport {
   /** Declares what consuming needs, and resolves when deliveries may flow. */
   consume(intake: Intake): Promise<Consumption>
 
+  /**
+   * Messages at the broker that wait for this bus's consumer group, whoever of it gets them; undefined where the broker
+   * cannot tell. @throws ConnectionError
+   */
+  lag(): Promise<number | undefined>
+
   /** Closes all connections, within the signal's time. */
   close(signal: AbortSignal): Promise<void>
 }

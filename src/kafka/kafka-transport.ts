@@ -8,7 +8,9 @@ import type {
 } from '../bus/transport.ts'
 import { KafkaCluster } from './kafka-cluster.ts'
 import { KafkaConsumption } from './kafka-consumption.ts'
+import { KafkaCoordinator } from './kafka-coordinator.ts'
 import { KafkaDeadLetters } from './kafka-dead-letters.ts'
+import { groupLag } from './kafka-offsets.ts'
 import type { ResolvedKafkaOptions } from './kafka-options.ts'
 import { KafkaProducer } from './kafka-producer.ts'
 import { KafkaPublisher } from './kafka-publisher.ts'
@@ -25,6 +27,8 @@ export class KafkaTransport implements Transport {
   readonly #cluster: KafkaCluster
   readonly #producer: KafkaProducer
   readonly #publisher: KafkaPublisher
+  /** For questions about the group from outside of its members. */
+  readonly #coordinator: KafkaCoordinator
   #consumption: KafkaConsumption | undefined
   #rebalances = 0
 
@@ -37,6 +41,7 @@ export class KafkaTransport implements Transport {
       onRestored: () => host.notify({ type: 'reconnected' }),
       onRefused: (error) => host.notify({ type: 'connectionLost', error }),
     })
+    this.#coordinator = new KafkaCoordinator(this.#cluster, options.consumerGroup)
     this.topics = new KafkaTopicDirectory(this.#cluster, options)
     const shared = { options, cluster: this.#cluster, topics: this.topics }
     this.#producer = new KafkaProducer({ ...shared, restoreTopic: (topic) => this.#restore(topic) })
@@ -79,6 +84,10 @@ export class KafkaTransport implements Transport {
     await consumption.start()
     this.#consumption = consumption
     return consumption
+  }
+
+  lag(): Promise<number | undefined> {
+    return groupLag(this.#cluster, this.topics, this.#coordinator, this.#options)
   }
 
   async close(signal: AbortSignal): Promise<void> {

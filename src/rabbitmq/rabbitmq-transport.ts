@@ -126,6 +126,14 @@ export class RabbitMQTransport implements Transport {
     return consumption
   }
 
+  async lag(): Promise<number | undefined> {
+    const { queue } = this.#options.names
+    const state = await absentIsUndefined(
+      this.#connection.withChannel((channel) => channel.checkQueue(queue)),
+    )
+    return state?.messageCount
+  }
+
   async close(signal: AbortSignal): Promise<void> {
     this.#publisher.close()
     await this.#connection.close(signal)

@@ -41,6 +41,7 @@ function pretendingToBe(whole: Transport, parts: Partial<Transport>): Transport 
     connect: () => whole.connect(),
     publish: (messages, signal) => whole.publish(messages, signal),
     consume: (intake) => whole.consume(intake),
+    lag: () => whole.lag(),
     close: (signal) => whole.close(signal),
     ...parts,
   }

@@ -1,4 +1,5 @@
 import { describe } from 'vitest'
+import { brokerMetricsTests } from '../support/broker-metrics.ts'
 import { traceTests } from '../support/one-trace.ts'
 import { connectClient, createBus, freshPrefix } from './redis-scene.ts'
 
@@ -13,5 +14,13 @@ describe('a trace over Redis', () => {
     },
     destination: (scope) => `${scope}:stream`,
     attributes: {},
+  })
+})
+
+describe('metrics over Redis', () => {
+  brokerMetricsTests('redis', {
+    scope: freshPrefix,
+    create: (streamPrefix, options) => createBus({ streamPrefix, ...options }),
+    waiting: 4,
   })
 })

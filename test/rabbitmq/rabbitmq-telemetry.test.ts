@@ -1,4 +1,5 @@
 import { describe, expect } from 'vitest'
+import { brokerMetricsTests } from '../support/broker-metrics.ts'
 import { traceTests } from '../support/one-trace.ts'
 import { createBus, freshName, plainChannel } from './rabbitmq-scene.ts'
 
@@ -16,5 +17,13 @@ describe('a trace over RabbitMQ', () => {
       'messaging.rabbitmq.destination.routing_key': 'Order.OrderCreated',
       'messaging.rabbitmq.message.delivery_tag': expect.any(Number),
     },
+  })
+})
+
+describe('metrics over RabbitMQ', () => {
+  brokerMetricsTests('rabbitmq', {
+    scope: freshName,
+    create: (exchangeName, options) => createBus({ exchangeName, prefetchCount: 1, ...options }),
+    waiting: 4,
   })
 })

@@ -1,4 +1,5 @@
 import { describe, expect, inject } from 'vitest'
+import { brokerMetricsTests } from '../support/broker-metrics.ts'
 import { traceTests } from '../support/one-trace.ts'
 import { createBus, freshName } from './kafka-scene.ts'
 import { produce } from './plain-kafka.ts'
@@ -23,5 +24,14 @@ describe('a trace over Kafka', () => {
       'messaging.destination.partition.id': expect.stringMatching(/^\d+$/),
       'messaging.kafka.offset': 0,
     },
+  })
+})
+
+describe('metrics over Kafka', () => {
+  brokerMetricsTests('kafka', {
+    scope: freshName,
+    create: (topicPrefix, options) => createBus({ topicPrefix, ...options }),
+    // What is being handled is not committed.
+    waiting: 5,
   })
 })
