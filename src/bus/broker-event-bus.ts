@@ -8,7 +8,7 @@ import { BackgroundPublishes } from './background-publishes.ts'
 import type { ResolvedBrokerOptions } from './broker-options.ts'
 import { BrokerProbe } from './broker-probe.ts'
 import { BrokerPublisher } from './broker-publisher.ts'
-import { type BrokerEventBusStats, BusCounters } from './bus-counters.ts'
+import { type BrokerEventBusStats, BusCounters, timeOf } from './bus-counters.ts'
 import { BusMetrics } from './bus-metrics.ts'
 import { ConsumerRun } from './consumer-run.ts'
 import { DeadLetterQueue } from './dead-letter-queue.ts'
@@ -18,6 +18,7 @@ import { BusClosedError, ConnectionError } from './errors.ts'
 import { EventBus, type ShutdownOptions } from './event-bus.ts'
 import { newGate } from './gate.ts'
 import { HandlerRegistry } from './handler-registry.ts'
+import type { HealthFacts } from './health.ts'
 import { NoticeBoard, type NoticeSubscription } from './notice-board.ts'
 import type { BusNoticeListener } from './notices.ts'
 import { ConsumerPipeline } from './pipeline.ts'
@@ -51,6 +52,8 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
   #whenConsuming = newGate()
   #stopRequested = new AbortController()
   #backgroundStart: AbortSignal | undefined
+  /** A background start was refused for good: the bus should consume, and will not. */
+  #hasFailedToStart = false
   #closed: Promise<void> | undefined
 
   /** Dead letters of all groups on this stream, exchange or topic: list, replay, purge. */
@@ -151,6 +154,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
     const { signal } = this.#stopRequested
     if (this.#backgroundStart === signal || this.isConsuming) return
     this.#backgroundStart = signal
+    this.#hasFailedToStart = false
     void this.#startUntilItWorks(signal).finally(() => {
       if (this.#backgroundStart === signal) this.#backgroundStart = undefined
     })
@@ -172,6 +176,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
   override async stopConsuming({
     timeoutMs = this.#options.shutdownTimeoutMs,
   }: ShutdownOptions = {}): Promise<void> {
+    this.#hasFailedToStart = false
     this.#stopRequested.abort()
     this.#stopRequested = new AbortController()
     const run = this.#run
@@ -185,6 +190,32 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
   /** A snapshot of the counts. */
   override getStats(): BrokerEventBusStats {
     return this.#counters.snapshot(this.background.failed)
+  }
+
+  protected override async healthFacts(timeoutMs: number): Promise<HealthFacts> {
+    const { isShutdown, isConnected } = this
+    const [lag, deadLetters] =
+      isConnected && !isShutdown
+        ? await Promise.all([this.#probe.askLag(timeoutMs), this.#probe.askDeadLetters(timeoutMs)])
+        : []
+    const { blockedReason, lastError, lastErrorAt } = this.#counters
+    const takenAt = this.#run?.oldestTakenAt
+    return {
+      isShutdown,
+      // What it was when the broker was asked, and still is.
+      isConnected: isConnected && this.isConnected,
+      isConsuming: this.#isToConsume ? (this.#run?.isFlowing ?? false) : undefined,
+      blockedReason,
+      lastError,
+      lastErrorAt: timeOf(lastErrorAt),
+      oldestUnsettledMs: takenAt === undefined ? 0 : Math.max(0, Date.now() - takenAt),
+      lag,
+      deadLetters,
+    }
+  }
+
+  get #isToConsume(): boolean {
+    return this.#run?.isStopping === false || this.#backgroundStart !== undefined || this.#hasFailedToStart
   }
 
   /** Tells of outages and what became of them; see {@link BusNotice}. */
@@ -271,6 +302,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
         this.#logger.error('cannot start consuming', { failure, error })
         if (error instanceof ConnectionError && !error.retryable) {
           this.#whenConsuming.reject(error)
+          this.#hasFailedToStart = true
           return
         }
       }

@@ -21,18 +21,21 @@ export class BrokerProbe {
     return 'value' in answer ? answer.value : undefined
   }
 
-  askLag(timeoutMs: number): Promise<ProbeAnswer<number | undefined>> {
-    this.#lag ??= answerOf(() => this.#transport.lag()).finally(() => {
-      this.#lag = undefined
-    })
-    return within(this.#lag, timeoutMs)
+  async askLag(timeoutMs: number): Promise<ProbeAnswer<number | undefined>> {
+    const asking = this.#lag ?? answerOf(() => this.#transport.lag())
+    this.#lag = asking
+    const answer = await within(asking, timeoutMs)
+    // One that got no answer in time is not waited for again: the connection may be another by then.
+    if (this.#lag === asking) this.#lag = undefined
+    return answer
   }
 
-  askDeadLetters(timeoutMs: number): Promise<ProbeAnswer<number>> {
-    this.#deadLetters ??= answerOf(() => this.#transport.deadLetters.count()).finally(() => {
-      this.#deadLetters = undefined
-    })
-    return within(this.#deadLetters, timeoutMs)
+  async askDeadLetters(timeoutMs: number): Promise<ProbeAnswer<number>> {
+    const asking = this.#deadLetters ?? answerOf(() => this.#transport.deadLetters.count())
+    this.#deadLetters = asking
+    const answer = await within(asking, timeoutMs)
+    if (this.#deadLetters === asking) this.#deadLetters = undefined
+    return answer
   }
 }
 

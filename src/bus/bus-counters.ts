@@ -46,6 +46,8 @@ export class BusCounters {
   lastConsumeAt = 0
   lastErrorAt = 0
   connectedAt = 0
+  /** Why the broker takes no publishes at present, if so. */
+  blockedReason: string | undefined
   /** The error of `lastErrorAt`. */
   lastError: Error | undefined
 
@@ -77,6 +79,6 @@ export class BusCounters {
   }
 }
 
-function timeOf(ms: number): Date | null {
+export function timeOf(ms: number): Date | null {
   return ms === 0 ? null : new Date(ms)
 }

@@ -6,6 +6,13 @@ import type { BackgroundPublishes } from './background-publishes.ts'
 import { BusClosedError } from './errors.ts'
 import type { AnyEventHandler, AsyncEventHandler, EventSubscriber } from './event-handler.ts'
 import type { HandlerRegistry, SubscribeOptions, Subscription } from './handler-registry.ts'
+import {
+  type BusHealth,
+  type HealthFacts,
+  type HealthOptions,
+  judge,
+  resolveHealthOptions,
+} from './health.ts'
 import { delayMs } from './options.ts'
 
 export interface PublishOptions {
@@ -155,6 +162,20 @@ export abstract class EventBus implements AsyncDisposable {
 
   /** A snapshot of the bus's counts; which there are depends on the bus. */
   abstract getStats(): object
+
+  /**
+   * How the bus fares, for probes and people. Asks the broker, ends within `timeoutMs`, and never rejects for what it
+   * finds: it works before `connect` and after `shutdown` too.
+   *
+   * @throws ConfigError when an option is out of range.
+   */
+  async health(options: HealthOptions = {}): Promise<BusHealth> {
+    const limits = resolveHealthOptions(options)
+    return judge(await this.healthFacts(limits.timeoutMs), limits)
+  }
+
+  /** What is to be judged; never rejects. */
+  protected abstract healthFacts(timeoutMs: number): Promise<HealthFacts>
 
   /** Number of background publishes under way. */
   getBackgroundTaskCount(): number {

@@ -12,6 +12,7 @@ import { BusClosedError, ShutdownError } from './errors.ts'
 import { EventBus } from './event-bus.ts'
 import { HandlerRegistry } from './handler-registry.ts'
 import type { RunInfo } from './handler-run.ts'
+import type { HealthFacts } from './health.ts'
 import { observabilityRules } from './observability-options.ts'
 import {
   durationMs,
@@ -114,11 +115,13 @@ export class InMemoryEventBus extends EventBus {
     this.#eventsPublished += 1
     return this.handlers.handlersFor(event.eventType)
   }
-  #active = 0
   #whenIdle: PromiseWithResolvers<void> | undefined
   #eventsPublished = 0
   #handlersInvoked = 0
   #handlerErrors = 0
+  #lastError: { readonly error: Error; readonly at: Date } | undefined
+  /** Publishes under way, oldest first. */
+  readonly #running = new Set<{ readonly since: number }>()
 
   /** @throws ConfigError when an option is unknown or out of range. */
   constructor(options: InMemoryEventBusOptions = {}) {
@@ -137,7 +140,7 @@ export class InMemoryEventBus extends EventBus {
       consumerGroup: undefined,
       source: resolved.enableMetrics ? new MeterSource(resolved.meter) : undefined,
       probes: {
-        inFlight: () => this.#active,
+        inFlight: () => this.#running.size,
         skipped: () => 0,
         reconnections: () => 0,
         lag: () => Promise.resolve(undefined),
@@ -154,6 +157,7 @@ export class InMemoryEventBus extends EventBus {
         },
         failed: (event, { handler, error }) => {
           this.#handlerErrors += 1
+          this.#lastError = { error, at: new Date() }
           const { eventId, eventType } = event
           this.#logger.error('handler failed', { eventId, eventType, handlerName: handler.name, error })
         },
@@ -210,15 +214,31 @@ export class InMemoryEventBus extends EventBus {
       span: this.#dispatchSpan,
     })
 
+  protected override healthFacts(): Promise<HealthFacts> {
+    const [oldest] = this.#running
+    return Promise.resolve({
+      isShutdown: this.isShutdown,
+      isConnected: this.isConnected,
+      isConsuming: this.isConsuming,
+      blockedReason: undefined,
+      lastError: this.#lastError?.error,
+      lastErrorAt: this.#lastError?.at ?? null,
+      oldestUnsettledMs: oldest === undefined ? 0 : Math.max(0, Date.now() - oldest.since),
+      lag: undefined,
+      deadLetters: undefined,
+    })
+  }
+
   protected override async publishNow(events: readonly DomainEvent[]): Promise<void> {
-    this.#active += 1
+    const publish = { since: Date.now() }
+    this.#running.add(publish)
     const startedAt = this.#metrics.refresh() === undefined ? 0 : performance.now()
     try {
       await this.#tracer.around(this.#publishSpan, events, this.#dispatch)
     } finally {
       if (startedAt > 0) this.#metrics.recorder?.published(events, NONE_FAILED, startedAt)
-      this.#active -= 1
-      if (this.#active === 0) this.#whenIdle?.resolve()
+      this.#running.delete(publish)
+      if (this.#running.size === 0) this.#whenIdle?.resolve()
     }
   }
 
@@ -231,7 +251,7 @@ export class InMemoryEventBus extends EventBus {
   }
 
   #abandon(timeoutMs: number): void {
-    this.#logger.warn('shutdown timed out', { timeoutMs, unfinishedPublishes: this.#active })
+    this.#logger.warn('shutdown timed out', { timeoutMs, unfinishedPublishes: this.#running.size })
     this.#stopped.abort(new ShutdownError())
     this.background.abandon()
     this.#givenUp.resolve()
@@ -239,7 +259,7 @@ export class InMemoryEventBus extends EventBus {
 
   async #drain(): Promise<void> {
     await this.background.drained()
-    if (this.#active === 0) return
+    if (this.#running.size === 0) return
     this.#whenIdle ??= Promise.withResolvers()
     await this.#whenIdle.promise
   }

@@ -47,6 +47,7 @@ export class NoticeBoard {
     switch (notice.type) {
       case 'connectionLost':
         counters.connectedAt = 0
+        counters.blockedReason = undefined
         counters.failed(notice.error)
         this.#logger.warn('connection lost, reconnecting', { ...fields, error: notice.error })
         break
@@ -54,6 +55,14 @@ export class NoticeBoard {
         counters.reconnections += 1
         counters.connectedAt = Date.now()
         this.#logger.warn('reconnected', fields)
+        break
+      case 'publishingBlocked':
+        counters.blockedReason = notice.reason
+        this.#logger.warn('the broker blocks publishing', { ...fields, reason: notice.reason })
+        break
+      case 'publishingResumed':
+        counters.blockedReason = undefined
+        this.#logger.warn('the broker takes publishes again', fields)
         break
       case 'topologyRestored':
         this.#logger.warn('declared again what had vanished from the broker', {

@@ -66,6 +66,8 @@ export class ConsumerPipeline implements Intake {
   readonly #slots: Slots
   readonly #suspects = new Slots(1)
   readonly #gauge: RoomGauge
+  /** In the order of their coming. */
+  readonly #takenAt = new Map<Delivery, number>()
   readonly #stopping = new AbortController()
   readonly #abandoned = new AbortController()
   readonly #consumeSpan: SpanKindOf<ConsumeSubject>
@@ -79,6 +81,11 @@ export class ConsumerPipeline implements Intake {
     this.#slots = new Slots(parts.concurrency)
     this.#gauge = new RoomGauge(parts.maxInFlight)
     this.#consumeSpan = consumeSpanOf(parts)
+  }
+
+  /** When the one that is held longest was taken, in milliseconds since 1970; undefined while none is held. */
+  get oldestTakenAt(): number | undefined {
+    return this.#takenAt.values().next().value
   }
 
   get room(): number {
@@ -98,7 +105,7 @@ export class ConsumerPipeline implements Intake {
       delivery.ack()
       return
     }
-    this.#take()
+    this.#take(delivery)
     // A message without a key is in no order: its lane is its own.
     const laneKey = key ?? `\0${id}`
     const lane = this.#lanes.get(laneKey)
@@ -154,7 +161,7 @@ export class ConsumerPipeline implements Intake {
   /** Never throws or rejects; a promise only where something is asynchronous. */
   #handle(delivery: Delivery): Promise<void> | undefined {
     if (!delivery.begin()) {
-      this.#giveBack()
+      this.#giveBack(delivery)
       return undefined
     }
     const { handlers, tracer, consumerGroup } = this.#parts
@@ -163,7 +170,7 @@ export class ConsumerPipeline implements Intake {
     const subscribed = handlers.handlersFor(decoded.eventType)
     if (subscribed.length === 0) {
       this.#parts.counters.eventsSkipped += 1
-      this.#giveBack()
+      this.#giveBack(delivery)
       delivery.ack()
       return undefined
     }
@@ -298,7 +305,7 @@ export class ConsumerPipeline implements Intake {
     const isHeld = await this.#insist('noting an attempt failed', delivery, () =>
       delivery.beginAttempt(attempt, names),
     )
-    if (isHeld === false) this.#giveBack()
+    if (isHeld === false) this.#giveBack(delivery)
     return isHeld === true
   }
 
@@ -322,7 +329,7 @@ export class ConsumerPipeline implements Intake {
     if (this.#isReleased) return
     this.#parts.metrics.recorder?.handled(event, 'success', undefined, startedAt)
     this.#parts.counters.eventsProcessedSuccess += 1
-    this.#settled()
+    this.#settled(delivery)
   }
 
   /** Dead letter, or a log line where the dead letter queue is off. */
@@ -359,7 +366,7 @@ export class ConsumerPipeline implements Intake {
     const outcome = enableDlq ? 'dead_lettered' : 'dropped'
     this.#parts.metrics.recorder?.handled(event, outcome, reason.kind, startedAt)
     counters.eventsProcessedFailed += 1
-    this.#settled()
+    this.#settled(delivery)
   }
 
   #runInfo(delivery: Delivery, attempt: number): RunInfo {
@@ -382,24 +389,26 @@ export class ConsumerPipeline implements Intake {
     }
   }
 
-  #take(): void {
+  #take(delivery: Delivery): void {
     const { counters } = this.#parts
     counters.eventsConsumed += 1
     counters.inFlight += 1
     counters.lastConsumeAt = Date.now()
+    this.#takenAt.set(delivery, counters.lastConsumeAt)
     this.#gauge.take()
   }
 
-  #settled(): void {
+  #settled(delivery: Delivery): void {
+    this.#takenAt.delete(delivery)
     this.#parts.counters.inFlight -= 1
     this.#gauge.free()
   }
 
   /** Takes back the count of a delivery that is not handled here after all. */
-  #giveBack(): void {
+  #giveBack(delivery: Delivery): void {
     if (this.#isReleased) return
     this.#parts.counters.eventsConsumed -= 1
-    this.#settled()
+    this.#settled(delivery)
   }
 
   /** What is unsettled when the pipeline has stopped was not consumed: it will be delivered again. */

@@ -81,6 +81,8 @@ export interface Intake {
 
 /** A running consumption. */
 export interface Consumption {
+  /** True while deliveries can come: connected, with all that it reads from, a member of its group. */
+  readonly isFlowing: boolean
   /** Resolves when no delivery will follow any more; what is held stays held. */
   stopFetching(): Promise<void>
   /**

@@ -86,16 +86,6 @@ export class RabbitMQTransport implements Transport {
     })
   }
 
-  /** True while what is needed is connected. */
-  get isUp(): boolean {
-    return this.#connection.isOpen && this.#report.isUp
-  }
-
-  /** Why the broker takes no publishes at present, if so. */
-  get blockedReason(): string | undefined {
-    return this.#connection.blockedReason
-  }
-
   async connect(): Promise<void> {
     await this.#connection.open()
   }

@@ -134,6 +134,10 @@ class MemoryConsumption implements Consumption {
     this.#loop = this.#run()
   }
 
+  get isFlowing(): boolean {
+    return !this.#broker.isDown && this.#broker.hasGroup(this.#group)
+  }
+
   async stopFetching(): Promise<void> {
     this.#isStopped = true
     this.#wake.resolve()

@@ -19,7 +19,7 @@ it('shows the metrics of a bus to Prometheus', async () => {
     )
     expect(text).toMatch(/^eventspine_messages_handled(_total)?\{.*eventspine_outcome="success".*\} [2-9]$/m)
     expect(text).toMatch(
-      /^eventspine_handler_duration_seconds_count\{.*eventspine_handler_name="invoicing".*\} [2-9]$/m,
+      /^eventspine_handler_duration(_seconds)?_count\{.*eventspine_handler_name="invoicing".*\} [2-9]$/m,
     )
     expect(text).toMatch(/^eventspine_messages_in_flight\{.*\} 0$/m)
   } finally {

@@ -1,7 +1,8 @@
 import { describe, expect, inject } from 'vitest'
+import { brokerHealthTests } from '../support/broker-health.ts'
 import { brokerMetricsTests } from '../support/broker-metrics.ts'
 import { traceTests } from '../support/one-trace.ts'
-import { createBus, freshName } from './kafka-scene.ts'
+import { createBus, freshName, startProxy } from './kafka-scene.ts'
 import { produce } from './plain-kafka.ts'
 
 describe('a trace over Kafka', () => {
@@ -33,5 +34,13 @@ describe('metrics over Kafka', () => {
     create: (topicPrefix, options) => createBus({ topicPrefix, ...options }),
     // What is being handled is not committed.
     waiting: 5,
+  })
+})
+
+describe('health over Kafka', () => {
+  brokerHealthTests(async () => {
+    const proxy = await startProxy()
+    const bus = createBus({ bootstrapServers: `127.0.0.1:${proxy.port}`, requestTimeoutMs: 2000 })
+    return { bus, freeze: () => proxy.freeze(), thaw: () => proxy.thaw() }
   })
 })

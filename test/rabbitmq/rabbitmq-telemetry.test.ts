@@ -1,7 +1,8 @@
 import { describe, expect } from 'vitest'
+import { brokerHealthTests } from '../support/broker-health.ts'
 import { brokerMetricsTests } from '../support/broker-metrics.ts'
 import { traceTests } from '../support/one-trace.ts'
-import { createBus, freshName, plainChannel } from './rabbitmq-scene.ts'
+import { createBus, freshName, plainChannel, proxiedBus } from './rabbitmq-scene.ts'
 
 describe('a trace over RabbitMQ', () => {
   traceTests('rabbitmq', {
@@ -25,5 +26,12 @@ describe('metrics over RabbitMQ', () => {
     scope: freshName,
     create: (exchangeName, options) => createBus({ exchangeName, prefetchCount: 1, ...options }),
     waiting: 4,
+  })
+})
+
+describe('health over RabbitMQ', () => {
+  brokerHealthTests(async () => {
+    const { bus, proxy } = await proxiedBus({ heartbeatMs: 1000 })
+    return { bus, freeze: () => proxy.freeze(), thaw: () => proxy.thaw() }
   })
 })

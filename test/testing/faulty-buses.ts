@@ -74,6 +74,7 @@ export function delivering(intake: Intake, deliver: (delivery: Delivery) => void
 
 export function pretendingConsumption(whole: Consumption, parts: Partial<Consumption>): Consumption {
   return {
+    isFlowing: whole.isFlowing,
     stopFetching: () => whole.stopFetching(),
     release: (signal) => whole.release(signal),
     ...parts,
