@@ -19,6 +19,7 @@ const handling = [
   'bus/event-handler.ts',
   'bus/handler-registry.ts',
   'bus/handler-run.ts',
+  'bus/health.ts',
   'bus/room-gauge.ts',
   'bus/slots.ts',
   'bus/time.ts',

@@ -92,8 +92,11 @@ function createKafkaBus(
 
 function memoryOptions(options: CreateEventBusOptions): InMemoryEventBusOptions {
   const {
+    propagateCausation,
     enableTracing,
     tracer,
+    enableMetrics,
+    meter,
     logger,
     registry,
     handlerTimeoutMs,
@@ -101,8 +104,11 @@ function memoryOptions(options: CreateEventBusOptions): InMemoryEventBusOptions 
     shutdownTimeoutMs,
   } = options
   const picked = {
+    propagateCausation,
     enableTracing,
     tracer,
+    enableMetrics,
+    meter,
     logger,
     registry,
     handlerTimeoutMs,

@@ -1,38 +1,33 @@
-import type { EventCodec } from '../codec/index.ts'
 import { toError } from '../errors.ts'
 import type { DomainEvent } from '../events/index.ts'
-import { type Logger, resolveLogger } from '../observability/logger.ts'
+import { resolveLogger } from '../observability/logger.ts'
+import { MeterSource } from '../observability/meter.ts'
+import type { SummarizingLogger } from '../observability/summarizing-logger.ts'
 import { type EventTracer, noTracer, OpenTelemetryTracer } from '../observability/tracer.ts'
 import { BackgroundPublishes } from './background-publishes.ts'
 import type { ResolvedBrokerOptions } from './broker-options.ts'
-import { type BrokerEventBusStats, BusCounters } from './bus-counters.ts'
-import { publishSpan } from './bus-spans.ts'
+import { BrokerProbe } from './broker-probe.ts'
+import { BrokerPublisher } from './broker-publisher.ts'
+import { type BrokerEventBusStats, BusCounters, timeOf } from './bus-counters.ts'
+import { BusMetrics } from './bus-metrics.ts'
 import { ConsumerRun } from './consumer-run.ts'
 import { DeadLetterQueue } from './dead-letter-queue.ts'
 import { Deadline } from './deadline.ts'
 import { Dispatcher } from './dispatcher.ts'
-import { BusClosedError, ConnectionError, PublishError, PublishTimeoutError } from './errors.ts'
+import { BusClosedError, ConnectionError } from './errors.ts'
 import { EventBus, type ShutdownOptions } from './event-bus.ts'
+import { newGate } from './gate.ts'
 import { HandlerRegistry } from './handler-registry.ts'
-import type { BusNotice, BusNoticeListener } from './notices.ts'
+import type { HealthFacts } from './health.ts'
+import { NoticeBoard, type NoticeSubscription } from './notice-board.ts'
+import type { BusNoticeListener } from './notices.ts'
 import { ConsumerPipeline } from './pipeline.ts'
-import { type PublishDeadline, PublishDeadlines } from './publish-deadlines.ts'
-import { RetryPolicy } from './retry-policy.ts'
+import { RetryPolicy, START_RETRY } from './retry-policy.ts'
 import { wait, whenSettled } from './time.ts'
-import type { Intake, OutgoingMessage, PublishFailure, Transport, TransportHost } from './transport.ts'
+import type { Intake, Transport, TransportHost } from './transport.ts'
 
-/** Backoff of a background start whose broker is not there yet, in milliseconds. */
-const START_RETRY = {
-  maxRetries: Number.POSITIVE_INFINITY,
-  retryBaseDelayMs: 250,
-  retryMaxDelayMs: 5000,
-  retryJitter: 0.2,
-}
-
-/** A subscription to notices. */
-export interface NoticeSubscription extends Disposable {
-  unsubscribe(): void
-}
+/** How long collecting metrics waits for the lag at most, in milliseconds. */
+const LAG_TIMEOUT_MS = 2000
 
 /**
  * A bus over a broker: handlers, consumer pipeline and lifecycle, over a `Transport` that moves the bytes. A bus
@@ -44,19 +39,21 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
   readonly #options: ResolvedBrokerOptions
   readonly #dispatcher: Dispatcher
   readonly #tracer: EventTracer
-  readonly #logger: Logger
-  readonly #codec: EventCodec
+  readonly #logger: SummarizingLogger
   readonly #retryPolicy: RetryPolicy
-  readonly #deadlines: PublishDeadlines
+  readonly #publisher: BrokerPublisher
+  readonly #notices: NoticeBoard
+  readonly #metrics: BusMetrics
+  readonly #probe: BrokerProbe
   readonly #counters = new BusCounters()
-  readonly #noticeListeners = new Set<BusNoticeListener>()
-  readonly #publishing = new Set<Promise<unknown>>()
   #connecting: Promise<void> | undefined
   #isConnected = false
   #run: ConsumerRun | undefined
   #whenConsuming = newGate()
   #stopRequested = new AbortController()
   #backgroundStart: AbortSignal | undefined
+  /** A background start was refused for good: the bus should consume, and will not. */
+  #hasFailedToStart = false
   #closed: Promise<void> | undefined
 
   /** Dead letters of all groups on this stream, exchange or topic: list, replay, purge. */
@@ -65,14 +62,39 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
   protected constructor(options: ResolvedBrokerOptions, createTransport: (host: TransportHost) => T) {
     const logger = resolveLogger(options.logger)
     const handlers = new HandlerRegistry(options.registry)
-    super({ handlers, background: new BackgroundPublishes(options.maxBackgroundPublishes, logger) })
+    super({
+      handlers,
+      background: new BackgroundPublishes(options.maxBackgroundPublishes, logger),
+      propagateCausation: options.propagateCausation,
+    })
     this.#options = options
     this.#logger = logger
-    this.#codec = options.codec
     this.#tracer = options.enableTracing ? new OpenTelemetryTracer(options.tracer) : noTracer
     this.#retryPolicy = new RetryPolicy(options)
-    this.#deadlines = new PublishDeadlines(options.publishTimeoutMs)
-    this.transport = createTransport({ notify: (notice) => this.#notify(notice) })
+    this.transport = createTransport({ notify: (notice) => this.#notices.post(notice) })
+    this.#notices = new NoticeBoard(this.transport, this.#counters, logger)
+    this.#probe = new BrokerProbe(this.transport)
+    this.#metrics = new BusMetrics({
+      place: this.transport,
+      consumerGroup: options.consumerGroup,
+      source: options.enableMetrics ? new MeterSource(options.meter) : undefined,
+      probes: {
+        inFlight: () => this.#counters.inFlight,
+        skipped: () => this.#counters.eventsSkipped,
+        reconnections: () => this.#counters.reconnections,
+        lag: async () => (this.isConsuming && this.isConnected ? this.#probe.lag(LAG_TIMEOUT_MS) : undefined),
+      },
+    })
+    this.#publisher = new BrokerPublisher({
+      metrics: this.#metrics,
+      transport: this.transport,
+      codec: options.codec,
+      tracer: this.#tracer,
+      counters: this.#counters,
+      publishTimeoutMs: options.publishTimeoutMs,
+      isConnected: () => this.#isConnected,
+      connect: () => this.#ensureConnected(),
+    })
     this.#dispatcher = this.#createDispatcher()
     this.deadLetters = new DeadLetterQueue({
       store: this.transport.deadLetters,
@@ -132,6 +154,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
     const { signal } = this.#stopRequested
     if (this.#backgroundStart === signal || this.isConsuming) return
     this.#backgroundStart = signal
+    this.#hasFailedToStart = false
     void this.#startUntilItWorks(signal).finally(() => {
       if (this.#backgroundStart === signal) this.#backgroundStart = undefined
     })
@@ -153,6 +176,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
   override async stopConsuming({
     timeoutMs = this.#options.shutdownTimeoutMs,
   }: ShutdownOptions = {}): Promise<void> {
+    this.#hasFailedToStart = false
     this.#stopRequested.abort()
     this.#stopRequested = new AbortController()
     const run = this.#run
@@ -168,23 +192,39 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
     return this.#counters.snapshot(this.background.failed)
   }
 
-  /** Tells of outages and what became of them; see {@link BusNotice}. */
-  onNotice(listener: BusNoticeListener): NoticeSubscription {
-    this.#noticeListeners.add(listener)
-    const unsubscribe = () => {
-      this.#noticeListeners.delete(listener)
+  protected override async healthFacts(timeoutMs: number): Promise<HealthFacts> {
+    const { isShutdown, isConnected } = this
+    const [lag, deadLetters] =
+      isConnected && !isShutdown
+        ? await Promise.all([this.#probe.askLag(timeoutMs), this.#probe.askDeadLetters(timeoutMs)])
+        : []
+    const { blockedReason, lastError, lastErrorAt } = this.#counters
+    const takenAt = this.#run?.oldestTakenAt
+    return {
+      isShutdown,
+      // What it was when the broker was asked, and still is.
+      isConnected: isConnected && this.isConnected,
+      isConsuming: this.#isToConsume ? (this.#run?.isFlowing ?? false) : undefined,
+      blockedReason,
+      lastError,
+      lastErrorAt: timeOf(lastErrorAt),
+      oldestUnsettledMs: takenAt === undefined ? 0 : Math.max(0, Date.now() - takenAt),
+      lag,
+      deadLetters,
     }
-    return { unsubscribe, [Symbol.dispose]: unsubscribe }
   }
 
-  protected override async publishNow(events: readonly DomainEvent[]): Promise<void> {
-    const sending = this.#tracer.inSpan(publishSpan(this.transport, events), () => this.#send(events))
-    this.#publishing.add(sending)
-    try {
-      await sending
-    } finally {
-      this.#publishing.delete(sending)
-    }
+  get #isToConsume(): boolean {
+    return this.#run?.isStopping === false || this.#backgroundStart !== undefined || this.#hasFailedToStart
+  }
+
+  /** Tells of outages and what became of them; see {@link BusNotice}. */
+  onNotice(listener: BusNoticeListener): NoticeSubscription {
+    return this.#notices.subscribe(listener)
+  }
+
+  protected override publishNow(events: readonly DomainEvent[]): Promise<void> {
+    return this.#publisher.publish(events)
   }
 
   protected override async close(timeoutMs = this.#options.shutdownTimeoutMs): Promise<void> {
@@ -258,82 +298,15 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
         return
       } catch (thrown) {
         const error = toError(thrown)
-        this.#counters.lastErrorAt = Date.now()
+        this.#counters.failed(error)
         this.#logger.error('cannot start consuming', { failure, error })
         if (error instanceof ConnectionError && !error.retryable) {
           this.#whenConsuming.reject(error)
+          this.#hasFailedToStart = true
           return
         }
       }
       await wait(backoff.backoff(failure), signal)
-    }
-  }
-
-  async #send(events: readonly DomainEvent[]): Promise<void> {
-    const trace = this.#tracer.traceHeaders()
-    const messages = events.map((event) => this.#encode(event, trace))
-    const deadline = this.#deadlines.start()
-    try {
-      const failures =
-        (await this.#connectFor(events, deadline.signal)) ?? (await this.#publishBefore(deadline, messages))
-      this.#counters.eventsPublished += events.length - failures.length
-      if (failures.length < events.length) this.#counters.lastPublishAt = Date.now()
-      if (failures.length > 0) {
-        this.#counters.lastErrorAt = Date.now()
-        throw publishError(this.transport.system, events, failures)
-      }
-    } finally {
-      deadline.end()
-    }
-  }
-
-  /** A publish never hangs, though a transport might. */
-  #publishBefore(
-    { signal, overdue }: PublishDeadline,
-    messages: readonly OutgoingMessage[],
-  ): Promise<readonly PublishFailure[]> {
-    const noAnswer = overdue.then(() => {
-      const error = new PublishTimeoutError(this.#options.publishTimeoutMs, 'the transport gave no answer')
-      return messages.map((_message, index) => ({ index, status: 'unknown' as const, error }))
-    })
-    return Promise.race([this.transport.publish(messages, signal), noAnswer])
-  }
-
-  #encode(event: DomainEvent, trace: Readonly<Record<string, string>> | undefined): OutgoingMessage {
-    const message = this.#codec.encode(event)
-    return trace === undefined ? message : { ...message, headers: { ...message.headers, ...trace } }
-  }
-
-  /** @returns the failures when the bus could not connect in time, undefined when it is connected. */
-  async #connectFor(
-    events: readonly DomainEvent[],
-    signal: AbortSignal,
-  ): Promise<readonly PublishFailure[] | undefined> {
-    if (this.#isConnected) return undefined
-    const backoff = new RetryPolicy(START_RETRY)
-    for (let failure = 1; ; failure += 1) {
-      try {
-        await this.#connectWithin(signal)
-        return undefined
-      } catch (thrown) {
-        const error = toError(thrown)
-        const mayHelp = error instanceof ConnectionError && error.retryable
-        if (!mayHelp || !(await wait(backoff.backoff(failure), signal))) {
-          return events.map((_event, index) => ({ index, status: 'notStored', error }))
-        }
-      }
-    }
-  }
-
-  async #connectWithin(signal: AbortSignal): Promise<void> {
-    const late = Promise.withResolvers<never>()
-    const { publishTimeoutMs } = this.#options
-    const onAbort = () => late.reject(new PublishTimeoutError(publishTimeoutMs, 'still connecting'))
-    signal.addEventListener('abort', onAbort, { once: true })
-    try {
-      await Promise.race([this.#ensureConnected(), late.promise])
-    } finally {
-      signal.removeEventListener('abort', onAbort)
     }
   }
 
@@ -343,9 +316,9 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
     const remaining = () => Math.max(1, deadline - reserveMs - Date.now())
     await this.stopConsuming({ timeoutMs: remaining() })
     if (!(await whenSettled(this.#flushed(), remaining()))) {
-      this.#logger.warn('shutdown timed out', { timeoutMs, unfinishedPublishes: this.#publishing.size })
+      this.#logger.warn('shutdown timed out', { timeoutMs, unfinishedPublishes: this.#publisher.count })
       this.background.abandon()
-      this.#deadlines.endAll()
+      this.#publisher.giveUp()
     }
     try {
       const leftMs = Math.max(1, deadline - Date.now())
@@ -355,63 +328,14 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
       this.#logger.warn('closing the connections failed', { error: toError(thrown) })
     }
     this.#counters.connectedAt = 0
+    this.#metrics.close()
+    this.#logger.flush()
     this.#whenConsuming.reject(new BusClosedError('consume'))
   }
 
   async #flushed(): Promise<void> {
     await this.background.drained()
-    await Promise.allSettled(this.#publishing)
-  }
-
-  #notify(notice: BusNotice): void {
-    this.#count(notice)
-    for (const listener of this.#noticeListeners) {
-      try {
-        listener(notice)
-      } catch (error) {
-        this.#logger.error('a notice listener failed', { notice: notice.type, error: toError(error) })
-      }
-    }
-  }
-
-  #count(notice: BusNotice): void {
-    const counters = this.#counters
-    const { system, destination } = this.transport
-    const fields = { system, destination }
-    switch (notice.type) {
-      case 'connectionLost':
-        counters.connectedAt = 0
-        counters.lastErrorAt = Date.now()
-        this.#logger.warn('connection lost, reconnecting', { ...fields, error: notice.error })
-        break
-      case 'reconnected':
-        counters.reconnections += 1
-        counters.connectedAt = Date.now()
-        this.#logger.warn('reconnected', fields)
-        break
-      case 'topologyRestored':
-        this.#logger.warn('declared again what had vanished from the broker', {
-          ...fields,
-          what: notice.what,
-        })
-        break
-      case 'eventsLost':
-        counters.lastErrorAt = Date.now()
-        this.#logger.error('the broker lost events that were not handled', {
-          ...fields,
-          detail: notice.detail,
-          count: notice.count,
-        })
-        break
-      case 'readFailed':
-        counters.lastErrorAt = Date.now()
-        this.#logger.error('reading from the broker failed, trying again', { ...fields, error: notice.error })
-        break
-      case 'pendingClaimed':
-        counters.messagesRecovered += notice.count
-        this.#logger.info('took over messages of another consumer', { ...fields, count: notice.count })
-        break
-    }
+    await this.#publisher.drained()
   }
 
   #createPipeline(): ConsumerPipeline {
@@ -427,8 +351,9 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
       retryPolicy: this.#retryPolicy,
       handlers: this.handlers,
       dispatcher: this.#dispatcher,
-      codec: this.#codec,
+      codec: this.#options.codec,
       counters: this.#counters,
+      metrics: this.#metrics,
       tracer: this.#tracer,
       logger: this.#logger,
     })
@@ -438,11 +363,13 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
     return new Dispatcher({
       tracer: this.#tracer,
       handlerTimeoutMs: this.#options.handlerTimeoutMs,
+      propagateCausation: this.#options.propagateCausation,
+      metrics: this.#metrics,
       observer: {
         handled: () => undefined,
         failed: (event, { handler, error }, { attempt, messageId }) => {
           this.#counters.handlerErrors += 1
-          this.#counters.lastErrorAt = Date.now()
+          this.#counters.failed(error)
           const { eventId, eventType } = event
           this.#logger.warn('handler failed', {
             eventId,
@@ -455,44 +382,5 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
         },
       },
     })
-  }
-}
-
-function publishError(
-  system: string,
-  events: readonly DomainEvent[],
-  failures: readonly PublishFailure[],
-): PublishError {
-  const byIndex = new Map(failures.map((failure) => [failure.index, failure]))
-  const outcomes = events.map(({ eventId, eventType }, index) => {
-    const failure = byIndex.get(index)
-    return { eventId, eventType, status: failure?.status ?? ('stored' as const), error: failure?.error }
-  })
-  return new PublishError(system, outcomes)
-}
-
-/** A promise that can be started over. */
-function newGate() {
-  let gate = Promise.withResolvers<void>()
-  let isSettled = false
-  gate.promise.catch(() => undefined)
-  return {
-    get promise() {
-      return gate.promise
-    },
-    resolve() {
-      isSettled = true
-      gate.resolve()
-    },
-    reject(error: Error) {
-      isSettled = true
-      gate.reject(error)
-    },
-    renew() {
-      if (!isSettled) return
-      isSettled = false
-      gate = Promise.withResolvers<void>()
-      gate.promise.catch(() => undefined)
-    },
   }
 }

@@ -1,4 +1,4 @@
-import type { Tracer as OpenTelemetryApiTracer } from '@opentelemetry/api'
+import type { Meter as OpenTelemetryApiMeter, Tracer as OpenTelemetryApiTracer } from '@opentelemetry/api'
 import { type EventCodec, JsonCodec } from '../codec/index.ts'
 import { defaultRegistry, EventRegistry } from '../events/index.ts'
 import type { FieldsFirstLogger, Logger } from '../observability/logger.ts'
@@ -49,10 +49,19 @@ export interface BrokerOptions {
   readonly codec?: EventCodec
   /** Classes to decode with beside the subscribed ones. Default: the one `registerEvent` fills. */
   readonly registry?: EventRegistry
+  /**
+   * Events that a handler makes or publishes take the handled event's `correlationId`, and its id as `causationId`,
+   * unless they are given. Default true.
+   */
+  readonly propagateCausation?: boolean
   /** Open OpenTelemetry spans where an SDK is registered. Default true. */
   readonly enableTracing?: boolean
   /** Tracer to use instead of OpenTelemetry's global one. */
   readonly tracer?: OpenTelemetryApiTracer
+  /** Record OpenTelemetry metrics where an SDK is registered. Default true. */
+  readonly enableMetrics?: boolean
+  /** Meter to use instead of OpenTelemetry's global one. */
+  readonly meter?: OpenTelemetryApiMeter
   /** Where failures are reported; `console` (warnings and errors) by default. Takes pino's loggers too. */
   readonly logger?: Logger | FieldsFirstLogger
 }
@@ -72,8 +81,11 @@ export const brokerDefaults = {
   maxBackgroundPublishes: 1000,
   codec: new JsonCodec() as EventCodec,
   registry: defaultRegistry,
+  propagateCausation: true,
   enableTracing: true,
   tracer: undefined as OpenTelemetryApiTracer | undefined,
+  enableMetrics: true,
+  meter: undefined as OpenTelemetryApiMeter | undefined,
   logger: undefined as Logger | FieldsFirstLogger | undefined,
 }
 

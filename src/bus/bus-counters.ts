@@ -46,6 +46,16 @@ export class BusCounters {
   lastConsumeAt = 0
   lastErrorAt = 0
   connectedAt = 0
+  /** Why the broker takes no publishes at present, if so. */
+  blockedReason: string | undefined
+  /** The error of `lastErrorAt`. */
+  lastError: Error | undefined
+
+  /** Something failed now. */
+  failed(error: Error): void {
+    this.lastErrorAt = Date.now()
+    this.lastError = error
+  }
 
   snapshot(backgroundPublishErrors: number): BrokerEventBusStats {
     return {
@@ -69,6 +79,6 @@ export class BusCounters {
   }
 }
 
-function timeOf(ms: number): Date | null {
+export function timeOf(ms: number): Date | null {
   return ms === 0 ? null : new Date(ms)
 }

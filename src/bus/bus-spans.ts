@@ -1,52 +1,100 @@
 import type { DomainEvent } from '../events/index.ts'
-import type { SpanRequest } from '../observability/tracer.ts'
+import type { SpanKindOf } from '../observability/tracer.ts'
+import type { HandlerRun } from './handler-run.ts'
 import type { Delivery } from './transport.ts'
 
-interface SpanPlace {
+/** Where the messages of a bus go. */
+export interface SpanPlace {
   readonly system: string
   readonly destination: string
 }
 
 /** The span of one publish call: one event, or a batch. */
-export function publishSpan({ system, destination }: SpanPlace, events: readonly DomainEvent[]): SpanRequest {
-  const [first] = events
-  const isSingle = events.length === 1
+export function publishSpanOf({ system, destination }: SpanPlace): SpanKindOf<readonly DomainEvent[]> {
   return {
     role: 'producer',
-    name: () => `${system}.publish ${isSingle ? first?.eventType : destination}`,
-    attributes: () => ({
-      'messaging.system': system,
-      'messaging.destination.name': destination,
-      'messaging.operation.type': 'publish',
-      'messaging.operation.name': 'publish',
-      ...(isSingle && first !== undefined
-        ? eventAttributes(first)
-        : { 'messaging.batch.message_count': events.length }),
-    }),
+    name: (events) => `${system}.publish ${commonType(events) ?? destination}`,
+    attributes: (events) => {
+      const [first] = events
+      return {
+        'messaging.system': system,
+        'messaging.destination.name': destination,
+        'messaging.operation.type': 'send',
+        'messaging.operation.name': 'publish',
+        ...(events.length === 1 && first !== undefined
+          ? eventAttributes(first)
+          : { 'messaging.batch.message_count': events.length }),
+      }
+    },
   }
 }
 
-/** The span of handling one message; a child of the span that published it. */
-export function consumeSpan(
-  { system, destination, consumerGroup }: SpanPlace & { readonly consumerGroup: string },
-  { message, deliveryCount }: Delivery,
-  event: DomainEvent,
-): SpanRequest {
+/** What the span of handling a message tells of. */
+export interface ConsumeSubject {
+  readonly delivery: Delivery
+  /** Undefined where the message could not be decoded. */
+  readonly event: DomainEvent | undefined
+}
+
+/** The span of handling one message of a broker: a child of the span that published it. */
+export function consumeSpanOf({
+  system,
+  destination,
+  consumerGroup,
+}: SpanPlace & { readonly consumerGroup: string }): SpanKindOf<ConsumeSubject> {
   return {
     role: 'consumer',
-    parent: message.headers,
-    name: () => `${system}.consume ${event.eventType}`,
-    attributes: () => ({
+    cause: ({ delivery }) => delivery.message.headers,
+    name: ({ event }) => `${system}.consume ${event?.eventType ?? destination}`,
+    attributes: ({ delivery, event }) => ({
       'messaging.system': system,
       'messaging.destination.name': destination,
       'messaging.operation.type': 'process',
       'messaging.operation.name': 'consume',
       'messaging.consumer.group.name': consumerGroup,
-      'eventspine.delivery.id': message.id,
-      'eventspine.delivery.count': deliveryCount,
+      'eventspine.delivery.id': delivery.message.id,
+      'eventspine.delivery.count': delivery.deliveryCount,
+      ...delivery.describe?.(),
+      ...(event === undefined ? {} : eventAttributes(event)),
+    }),
+  }
+}
+
+/** The span around all handlers of one event in memory. */
+export function dispatchSpanOf({
+  system,
+  destination,
+}: SpanPlace): SpanKindOf<{ readonly event: DomainEvent }> {
+  return {
+    role: 'consumer',
+    leavesFailuresToChildren: true,
+    name: ({ event }) => `${system}.consume ${event.eventType}`,
+    attributes: ({ event }) => ({
+      'messaging.system': system,
+      'messaging.destination.name': destination,
+      'messaging.operation.type': 'process',
+      'messaging.operation.name': 'consume',
       ...eventAttributes(event),
     }),
   }
+}
+
+/** The span of one run of one handler. */
+export const HANDLER_SPAN: SpanKindOf<HandlerRun> = {
+  role: 'internal',
+  name: ({ handler }) => `handle ${handler.name}`,
+  attributes: ({ handler, event, attempt }) => ({
+    'eventspine.handler.name': handler.name,
+    'eventspine.attempt': attempt,
+    'eventspine.event.type': event.eventType,
+    'eventspine.event.id': event.eventId,
+  }),
+}
+
+/** The type that all events have; undefined where they differ. */
+function commonType(events: readonly DomainEvent[]): string | undefined {
+  const type = events[0]?.eventType
+  return events.every(({ eventType }) => eventType === type) ? type : undefined
 }
 
 function eventAttributes(event: DomainEvent) {

@@ -25,6 +25,7 @@ export class ConsumerRun {
   readonly #endBy = new Deadline()
   #isStopping = false
   #isRunning = false
+  #consumption: Consumption | undefined
   #isOver = false
   #stopping: Promise<number> | undefined
 
@@ -49,6 +50,15 @@ export class ConsumerRun {
     return this.#isRunning && !this.#isStopping
   }
 
+  /** True while it runs and deliveries can come. */
+  get isFlowing(): boolean {
+    return this.isRunning && this.#consumption?.isFlowing === true
+  }
+
+  get oldestTakenAt(): number | undefined {
+    return this.#parts.pipeline.oldestTakenAt
+  }
+
   get isStopping(): boolean {
     return this.#isStopping
   }
@@ -71,6 +81,7 @@ export class ConsumerRun {
       if (this.#isStopping) return undefined
       const consumption = await transport.consume(pipeline)
       this.#isRunning = true
+      this.#consumption = consumption
       if (this.#isOver) await this.#discard(consumption)
       return consumption
     } catch (error) {

@@ -1,6 +1,9 @@
 import { toError } from '../errors.ts'
+import { runCausedBy } from '../events/causation.ts'
 import type { DomainEvent } from '../events/index.ts'
 import type { EventTracer, SpanKindOf } from '../observability/tracer.ts'
+import type { BusMetrics } from './bus-metrics.ts'
+import { HANDLER_SPAN } from './bus-spans.ts'
 import { HandlerTimeoutError } from './errors.ts'
 import type { HandlerEntry } from './handler-registry.ts'
 import { HandlerRun, type RunInfo } from './handler-run.ts'
@@ -21,12 +24,23 @@ export interface DispatcherOptions {
   readonly tracer: EventTracer
   /** Milliseconds a handler may take; Infinity for no limit. */
   readonly handlerTimeoutMs: number
+  /** Events made or published by a handler are caused by the one it handles. */
+  readonly propagateCausation: boolean
+  /** Default: nothing is measured. */
+  readonly metrics?: Pick<BusMetrics, 'recorder'>
   readonly observer: DispatchObserver
 }
 
 export const NO_FAILURES: readonly HandlerFailure[] = Object.freeze([])
 
 type Outcome = readonly HandlerFailure[]
+
+/** An event and who is to handle it. */
+interface Dispatch {
+  readonly handlers: readonly HandlerEntry[]
+  readonly event: DomainEvent
+  readonly info: RunInfo
+}
 
 /** The events of one publish, and who handles them. */
 export interface EventSequence {
@@ -46,16 +60,24 @@ export interface EventSequence {
 export class Dispatcher {
   readonly #tracer: EventTracer
   readonly #handlerTimeoutMs: number
+  readonly #propagateCausation: boolean
+  readonly #metrics: Pick<BusMetrics, 'recorder'>
   readonly #observer: DispatchObserver
 
-  constructor({ tracer, handlerTimeoutMs, observer }: DispatcherOptions) {
+  constructor({ tracer, handlerTimeoutMs, propagateCausation, metrics, observer }: DispatcherOptions) {
     this.#tracer = tracer
     this.#handlerTimeoutMs = handlerTimeoutMs
+    this.#propagateCausation = propagateCausation
+    this.#metrics = metrics ?? { recorder: undefined }
     this.#observer = observer
   }
 
   /** Never throws, never rejects: failures are values, in the order in which they happened. */
   run(handlers: readonly HandlerEntry[], event: DomainEvent, info: RunInfo): Outcome | Promise<Outcome> {
+    return this.#causedBy(event, this.#runAll, { handlers, event, info })
+  }
+
+  readonly #runAll = ({ handlers, event, info }: Dispatch): Outcome | Promise<Outcome> => {
     const failures: HandlerFailure[] = []
     let open = 0
     let whenSettled: PromiseWithResolvers<Outcome> | undefined
@@ -90,24 +112,31 @@ export class Dispatcher {
 
   /** Runs the handlers of each event before those of the next. Never rejects. */
   async runEach({ events, handlersFor, info, span }: EventSequence): Promise<void> {
+    const startInSpan = (run: HandlerRun) => this.#tracer.around(span, run, this.#start)
     for (const event of events) {
+      const { recorder } = this.#metrics
+      recorder?.consumed(event)
+      const startedAt = recorder === undefined ? undefined : performance.now()
       const handlers = handlersFor(event)
       const [only] = handlers
       if (only === undefined || handlers.length > 1) {
         const outcome = this.#tracer.around(span, { event }, () => this.run(handlers, event, info))
-        if (outcome instanceof Promise) await outcome
+        const failures = outcome instanceof Promise ? await outcome : outcome
+        recorder?.handled(event, failures.length === 0 ? 'success' : 'failure', undefined, startedAt)
         continue
       }
       // One handler is the frequent case. Awaiting its own promise here, without one around it, halves the cost.
       const run = new HandlerRun(only, event, info)
       try {
-        const result = this.#tracer.around(span, run, this.#start)
+        const result = this.#causedBy(event, startInSpan, run)
         if (result !== undefined) {
           await result
           this.#succeeded(run)
         }
+        recorder?.handled(event, 'success', undefined, startedAt)
       } catch (thrown) {
         this.#failed(run, thrown)
+        recorder?.handled(event, 'failure', undefined, startedAt)
       }
     }
   }
@@ -117,6 +146,7 @@ export class Dispatcher {
     const { handler, event } = run
     // A handler that declines the event has nothing left to do with it.
     if (handler.accepts !== undefined && !handler.accepts(event)) return undefined
+    if (this.#metrics.recorder !== undefined) run.startedAt = performance.now()
     const result = this.#tracer.around(HANDLER_SPAN, run, invoke)
     if (result === undefined) {
       this.#succeeded(run)
@@ -125,12 +155,18 @@ export class Dispatcher {
     return this.#handlerTimeoutMs === Number.POSITIVE_INFINITY ? result : this.#race(result, run)
   }
 
-  #succeeded({ event, handler }: HandlerRun): void {
+  #causedBy<A, R>(event: DomainEvent, body: (argument: A) => R, argument: A): R {
+    return this.#propagateCausation ? runCausedBy(event, body, argument) : body(argument)
+  }
+
+  #succeeded({ event, handler, startedAt }: HandlerRun): void {
+    if (startedAt > 0) this.#metrics.recorder?.ran(event, handler.name, undefined, startedAt)
     this.#observer.handled(event, handler)
   }
 
-  #failed({ handler, event, info }: HandlerRun, thrown: unknown): HandlerFailure {
+  #failed({ handler, event, info, startedAt }: HandlerRun, thrown: unknown): HandlerFailure {
     const failure = { handler, error: toError(thrown) }
+    if (startedAt > 0) this.#metrics.recorder?.ran(event, handler.name, failure.error, startedAt)
     this.#observer.failed(event, failure, info)
     return failure
   }
@@ -148,16 +184,6 @@ export class Dispatcher {
       clearTimeout(timer)
     }
   }
-}
-
-const HANDLER_SPAN: SpanKindOf<HandlerRun> = {
-  role: 'internal',
-  name: ({ handler }) => `handle ${handler.name}`,
-  attributes: ({ handler, event }) => ({
-    'eventspine.handler.name': handler.name,
-    'eventspine.event.type': event.eventType,
-    'eventspine.event.id': event.eventId,
-  }),
 }
 
 /** What the handler promises, as a promise of this realm; undefined for every other result. */

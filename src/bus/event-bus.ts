@@ -1,10 +1,18 @@
 import { ConfigError, describeValue } from '../errors.ts'
-import { assertEvent } from '../events/domain-event.ts'
+import { currentCause } from '../events/causation.ts'
+import { assertEvent, withCauseUnlessSet } from '../events/domain-event.ts'
 import type { DomainEvent, EventClass, EventOf } from '../events/index.ts'
 import type { BackgroundPublishes } from './background-publishes.ts'
 import { BusClosedError } from './errors.ts'
 import type { AnyEventHandler, AsyncEventHandler, EventSubscriber } from './event-handler.ts'
 import type { HandlerRegistry, SubscribeOptions, Subscription } from './handler-registry.ts'
+import {
+  type BusHealth,
+  type HealthFacts,
+  type HealthOptions,
+  judge,
+  resolveHealthOptions,
+} from './health.ts'
 import { delayMs } from './options.ts'
 
 export interface PublishOptions {
@@ -24,6 +32,8 @@ export interface ShutdownOptions {
 export interface EventBusParts {
   readonly handlers: HandlerRegistry
   readonly background: BackgroundPublishes
+  /** Events that a handler publishes are caused by the one it handles. */
+  readonly propagateCausation: boolean
 }
 
 /**
@@ -33,11 +43,13 @@ export interface EventBusParts {
 export abstract class EventBus implements AsyncDisposable {
   protected readonly handlers: HandlerRegistry
   protected readonly background: BackgroundPublishes
+  readonly #propagateCausation: boolean
   #isClosed = false
 
-  protected constructor({ handlers, background }: EventBusParts) {
+  protected constructor({ handlers, background, propagateCausation }: EventBusParts) {
     this.handlers = handlers
     this.background = background
+    this.#propagateCausation = propagateCausation
   }
 
   /** True from the first call of {@link shutdown} on. */
@@ -48,6 +60,8 @@ export abstract class EventBus implements AsyncDisposable {
   /**
    * Publishes events. In memory it resolves when every handler has run; on a broker when the broker has confirmed
    * every event. Events of one call keep their order per aggregate; an empty array does nothing.
+   *
+   * Inside a handler the events are caused by the handled one: see `propagateCausation`.
    *
    * @throws PublishError (brokers) that says for each event whether it was certainly not stored or may be.
    * @throws BusClosedError after `shutdown`.
@@ -60,8 +74,9 @@ export abstract class EventBus implements AsyncDisposable {
     }
     for (const event of events) assertEvent(event)
     if (events.length === 0) return
-    if (background && this.background.tryStart(() => this.publishNow(events))) return
-    await this.publishNow(events)
+    const caused = this.#withCause(events)
+    if (background && this.background.tryStart(() => this.publishNow(caused))) return
+    await this.publishNow(caused)
   }
 
   /** True while the bus can be used: in memory until `shutdown`, on a broker while there is a connection. */
@@ -148,6 +163,20 @@ export abstract class EventBus implements AsyncDisposable {
   /** A snapshot of the bus's counts; which there are depends on the bus. */
   abstract getStats(): object
 
+  /**
+   * How the bus fares, for probes and people. Asks the broker, ends within `timeoutMs`, and never rejects for what it
+   * finds: it works before `connect` and after `shutdown` too.
+   *
+   * @throws ConfigError when an option is out of range.
+   */
+  async health(options: HealthOptions = {}): Promise<BusHealth> {
+    const limits = resolveHealthOptions(options)
+    return judge(await this.healthFacts(limits.timeoutMs), limits)
+  }
+
+  /** What is to be judged; never rejects. */
+  protected abstract healthFacts(timeoutMs: number): Promise<HealthFacts>
+
   /** Number of background publishes under way. */
   getBackgroundTaskCount(): number {
     return this.background.count
@@ -172,6 +201,12 @@ export abstract class EventBus implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.shutdown()
+  }
+
+  /** Inside a handler, events that were made outside of it are caused by the handled event too. */
+  #withCause(events: readonly DomainEvent[]): readonly DomainEvent[] {
+    const cause = this.#propagateCausation ? currentCause() : undefined
+    return cause === undefined ? events : events.map((event) => withCauseUnlessSet(event, cause))
   }
 
   /** Publishes at least one event. */

@@ -17,6 +17,8 @@ export class HandlerRun implements HandlerContext {
   readonly handler: HandlerEntry
   readonly event: DomainEvent
   readonly info: RunInfo
+  /** When it began, by the monotonic clock; 0 while nobody measures. */
+  startedAt = 0
   #controller: AbortController | undefined
   #signal: AbortSignal | undefined
 

@@ -1,13 +1,18 @@
-import type { Tracer as OpenTelemetryApiTracer } from '@opentelemetry/api'
+import type { Meter as OpenTelemetryApiMeter, Tracer as OpenTelemetryApiTracer } from '@opentelemetry/api'
 import { type DomainEvent, defaultRegistry, EventRegistry } from '../events/index.ts'
 import { type FieldsFirstLogger, type Logger, resolveLogger } from '../observability/logger.ts'
-import { noTracer, OpenTelemetryTracer } from '../observability/tracer.ts'
+import { MeterSource } from '../observability/meter.ts'
+import type { SummarizingLogger } from '../observability/summarizing-logger.ts'
+import { type EventTracer, noTracer, OpenTelemetryTracer } from '../observability/tracer.ts'
 import { BackgroundPublishes } from './background-publishes.ts'
-import { Dispatcher, type EventSequence } from './dispatcher.ts'
+import { BusMetrics } from './bus-metrics.ts'
+import { dispatchSpanOf, publishSpanOf } from './bus-spans.ts'
+import { Dispatcher } from './dispatcher.ts'
 import { BusClosedError, ShutdownError } from './errors.ts'
 import { EventBus } from './event-bus.ts'
 import { HandlerRegistry } from './handler-registry.ts'
 import type { RunInfo } from './handler-run.ts'
+import type { HealthFacts } from './health.ts'
 import { observabilityRules } from './observability-options.ts'
 import {
   durationMs,
@@ -19,10 +24,19 @@ import {
 import { whenSettled } from './time.ts'
 
 export interface InMemoryEventBusOptions {
+  /**
+   * Events that a handler makes or publishes take the handled event's `correlationId`, and its id as `causationId`,
+   * unless they are given. Default true.
+   */
+  readonly propagateCausation?: boolean
   /** Open OpenTelemetry spans where an SDK is registered. Default true. */
   readonly enableTracing?: boolean
   /** Tracer to use instead of OpenTelemetry's global one. */
   readonly tracer?: OpenTelemetryApiTracer
+  /** Record OpenTelemetry metrics where an SDK is registered. Default true. */
+  readonly enableMetrics?: boolean
+  /** Meter to use instead of OpenTelemetry's global one. */
+  readonly meter?: OpenTelemetryApiMeter
   /** Where failures are reported; `console` (warnings and errors) by default. Takes pino's loggers too. */
   readonly logger?: Logger | FieldsFirstLogger
   /** Classes to decode with beside the subscribed ones. Default: the one `registerEvent` fills. */
@@ -47,8 +61,11 @@ export interface InMemoryEventBusStats {
 }
 
 const defaults = {
+  propagateCausation: true,
   enableTracing: true,
   tracer: undefined as OpenTelemetryApiTracer | undefined,
+  enableMetrics: true,
+  meter: undefined as OpenTelemetryApiMeter | undefined,
   logger: undefined as Logger | FieldsFirstLogger | undefined,
   registry: defaultRegistry,
   handlerTimeoutMs: Number.POSITIVE_INFINITY,
@@ -64,6 +81,11 @@ const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
   shutdownTimeoutMs: durationMs,
 }
 
+const NONE_FAILED: ReadonlyMap<number, Error> = new Map()
+
+/** How spans and metrics call it. */
+const PLACE = { system: 'memory', destination: 'memory' }
+
 /**
  * The bus within one process. `publish` resolves when every handler has run: events one after the other in the
  * order of the array, the handlers of one event at the same time. A failing handler is logged and counted, and
@@ -72,7 +94,9 @@ const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
  */
 export class InMemoryEventBus extends EventBus {
   readonly #dispatcher: Dispatcher
-  readonly #logger: Logger
+  readonly #metrics: BusMetrics
+  readonly #tracer: EventTracer
+  readonly #logger: SummarizingLogger
   readonly #shutdownTimeoutMs: number
   readonly #stopped = new AbortController()
   /** Resolved when a shutdown has run out of time: later ones have nothing to wait for. */
@@ -85,16 +109,19 @@ export class InMemoryEventBus extends EventBus {
     busSignal: this.#stopped.signal,
   }
   #consuming = Promise.withResolvers<void>()
-  readonly #dispatchSpan = dispatchSpanOf(this.handlers)
+  readonly #publishSpan = publishSpanOf(PLACE)
+  readonly #dispatchSpan = dispatchSpanOf(PLACE)
   readonly #handlersOf = (event: DomainEvent) => {
     this.#eventsPublished += 1
     return this.handlers.handlersFor(event.eventType)
   }
-  #active = 0
   #whenIdle: PromiseWithResolvers<void> | undefined
   #eventsPublished = 0
   #handlersInvoked = 0
   #handlerErrors = 0
+  #lastError: { readonly error: Error; readonly at: Date } | undefined
+  /** Publishes under way, oldest first. */
+  readonly #running = new Set<{ readonly since: number }>()
 
   /** @throws ConfigError when an option is unknown or out of range. */
   constructor(options: InMemoryEventBusOptions = {}) {
@@ -103,19 +130,34 @@ export class InMemoryEventBus extends EventBus {
     super({
       handlers: new HandlerRegistry(resolved.registry),
       background: new BackgroundPublishes(resolved.maxBackgroundPublishes, logger),
+      propagateCausation: resolved.propagateCausation,
     })
     this.#logger = logger
     this.#shutdownTimeoutMs = resolved.shutdownTimeoutMs
-    const tracer = resolved.enableTracing ? new OpenTelemetryTracer(resolved.tracer) : noTracer
+    this.#tracer = resolved.enableTracing ? new OpenTelemetryTracer(resolved.tracer) : noTracer
+    this.#metrics = new BusMetrics({
+      place: PLACE,
+      consumerGroup: undefined,
+      source: resolved.enableMetrics ? new MeterSource(resolved.meter) : undefined,
+      probes: {
+        inFlight: () => this.#running.size,
+        skipped: () => 0,
+        reconnections: () => 0,
+        lag: () => Promise.resolve(undefined),
+      },
+    })
     this.#dispatcher = new Dispatcher({
-      tracer,
+      tracer: this.#tracer,
+      metrics: this.#metrics,
       handlerTimeoutMs: resolved.handlerTimeoutMs,
+      propagateCausation: resolved.propagateCausation,
       observer: {
         handled: () => {
           this.#handlersInvoked += 1
         },
         failed: (event, { handler, error }) => {
           this.#handlerErrors += 1
+          this.#lastError = { error, at: new Date() }
           const { eventId, eventType } = event
           this.#logger.error('handler failed', { eventId, eventType, handlerName: handler.name, error })
         },
@@ -164,26 +206,52 @@ export class InMemoryEventBus extends EventBus {
     }
   }
 
+  readonly #dispatch = (events: readonly DomainEvent[]): Promise<void> =>
+    this.#dispatcher.runEach({
+      events,
+      handlersFor: this.#handlersOf,
+      info: this.#runInfo,
+      span: this.#dispatchSpan,
+    })
+
+  protected override healthFacts(): Promise<HealthFacts> {
+    const [oldest] = this.#running
+    return Promise.resolve({
+      isShutdown: this.isShutdown,
+      isConnected: this.isConnected,
+      isConsuming: this.isConsuming,
+      blockedReason: undefined,
+      lastError: this.#lastError?.error,
+      lastErrorAt: this.#lastError?.at ?? null,
+      oldestUnsettledMs: oldest === undefined ? 0 : Math.max(0, Date.now() - oldest.since),
+      lag: undefined,
+      deadLetters: undefined,
+    })
+  }
+
   protected override async publishNow(events: readonly DomainEvent[]): Promise<void> {
-    this.#active += 1
+    const publish = { since: Date.now() }
+    this.#running.add(publish)
+    const startedAt = this.#metrics.refresh() === undefined ? 0 : performance.now()
     try {
-      await this.#dispatcher.runEach({
-        events,
-        handlersFor: this.#handlersOf,
-        info: this.#runInfo,
-        span: this.#dispatchSpan,
-      })
+      await this.#tracer.around(this.#publishSpan, events, this.#dispatch)
     } finally {
-      this.#active -= 1
-      if (this.#active === 0) this.#whenIdle?.resolve()
+      if (startedAt > 0) this.#metrics.recorder?.published(events, NONE_FAILED, startedAt)
+      this.#running.delete(publish)
+      if (this.#running.size === 0) this.#whenIdle?.resolve()
     }
   }
 
   protected override async close(timeoutMs = this.#shutdownTimeoutMs): Promise<void> {
     const hasEnded = await whenSettled(Promise.race([this.#drain(), this.#givenUp.promise]), timeoutMs)
     this.#consuming.resolve()
-    if (hasEnded) return
-    this.#logger.warn('shutdown timed out', { timeoutMs, unfinishedPublishes: this.#active })
+    this.#metrics.close()
+    if (!hasEnded) this.#abandon(timeoutMs)
+    this.#logger.flush()
+  }
+
+  #abandon(timeoutMs: number): void {
+    this.#logger.warn('shutdown timed out', { timeoutMs, unfinishedPublishes: this.#running.size })
     this.#stopped.abort(new ShutdownError())
     this.background.abandon()
     this.#givenUp.resolve()
@@ -191,26 +259,8 @@ export class InMemoryEventBus extends EventBus {
 
   async #drain(): Promise<void> {
     await this.background.drained()
-    if (this.#active === 0) return
+    if (this.#running.size === 0) return
     this.#whenIdle ??= Promise.withResolvers()
     await this.#whenIdle.promise
-  }
-}
-
-function dispatchSpanOf(handlers: HandlerRegistry): EventSequence['span'] {
-  return {
-    role: 'producer',
-    leavesFailuresToChildren: true,
-    name: ({ event }) => `memory.publish ${event.eventType}`,
-    attributes: ({ event }) => ({
-      'messaging.system': 'memory',
-      'messaging.operation.type': 'publish',
-      'messaging.message.id': event.eventId,
-      'eventspine.event.type': event.eventType,
-      'eventspine.event.id': event.eventId,
-      'eventspine.aggregate.id': event.aggregateId,
-      'eventspine.aggregate.type': event.aggregateType,
-      'eventspine.handler.count': handlers.handlersFor(event.eventType).length,
-    }),
   }
 }

@@ -1,4 +1,4 @@
-export { BrokerEventBus, type NoticeSubscription } from './broker-event-bus.ts'
+export { BrokerEventBus } from './broker-event-bus.ts'
 export { type BrokerOptions, brokerDefaults, brokerRules } from './broker-options.ts'
 export type { BrokerEventBusStats } from './bus-counters.ts'
 export { readReason, writeReason } from './dead-letter-fields.ts'
@@ -29,11 +29,13 @@ export {
   type HandlerContext,
 } from './event-handler.ts'
 export type { SubscribeOptions, Subscription } from './handler-registry.ts'
+export type { BusHealth, HealthCheck, HealthOptions, HealthStatus, MeasuredCheck } from './health.ts'
 export {
   InMemoryEventBus,
   type InMemoryEventBusOptions,
   type InMemoryEventBusStats,
 } from './in-memory-event-bus.ts'
+export type { NoticeSubscription } from './notice-board.ts'
 export type { BusNotice, BusNoticeListener } from './notices.ts'
 export { type OptionRule, resolveOptions } from './options.ts'
 export { REPLAY_HANDLERS, replayHeader } from './replay-headers.ts'

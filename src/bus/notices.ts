@@ -3,6 +3,8 @@
  *
  * - `connectionLost`: the connection broke; the bus is reconnecting.
  * - `reconnected`: it is back.
+ * - `publishingBlocked`: the broker takes no publishes at present; `reason` says why (an alarm of RabbitMQ).
+ * - `publishingResumed`: it takes them again.
  * - `topologyRestored`: a vanished consumer group, queue or topic (`what`) was declared again.
  * - `eventsLost`: the broker no longer has events that were not handled; `detail` says which.
  * - `readFailed`: the broker refused a command of the consumer, which tries again; `error` says why.
@@ -11,6 +13,8 @@
 export type BusNotice =
   | { readonly type: 'connectionLost'; readonly error: Error }
   | { readonly type: 'reconnected' }
+  | { readonly type: 'publishingBlocked'; readonly reason: string }
+  | { readonly type: 'publishingResumed' }
   | { readonly type: 'topologyRestored'; readonly what: string }
   | { readonly type: 'eventsLost'; readonly detail: string; readonly count: number | undefined }
   | { readonly type: 'readFailed'; readonly error: Error }

@@ -22,6 +22,11 @@ export const nonNegativeInteger: OptionRule = {
   isValid: (value) => isInteger(value) && value >= 0,
 }
 
+export const nonNegativeIntegerOrInfinity: OptionRule = {
+  rule: 'an integer of at least 0, or Infinity for no limit',
+  isValid: (value) => value === Number.POSITIVE_INFINITY || nonNegativeInteger.isValid(value),
+}
+
 /** Timers cannot wait longer than this. */
 const MAX_TIMER_MS = 2 ** 31 - 1
 

@@ -2,15 +2,17 @@ import type { EventCodec } from '../codec/index.ts'
 import { toError } from '../errors.ts'
 import type { DomainEvent } from '../events/index.ts'
 import type { Logger } from '../observability/logger.ts'
-import type { EventTracer } from '../observability/tracer.ts'
+import { type EventSpan, type EventTracer, NO_SPAN, type SpanKindOf } from '../observability/tracer.ts'
 import type { BusCounters } from './bus-counters.ts'
-import { consumeSpan } from './bus-spans.ts'
+import type { BusMetrics } from './bus-metrics.ts'
+import { type ConsumeSubject, consumeSpanOf } from './bus-spans.ts'
+import { deliveryLimit, exhausted, handlerGone, poison } from './dead-letter-reasons.ts'
 import { settledBefore } from './deadline.ts'
 import type { Dispatcher, HandlerFailure } from './dispatcher.ts'
 import { ShutdownError } from './errors.ts'
 import type { HandlerEntry, HandlerRegistry } from './handler-registry.ts'
 import type { RunInfo } from './handler-run.ts'
-import { replayHandlers } from './replay-headers.ts'
+import { owingHandlers } from './owing-handlers.ts'
 import type { RetryPolicy } from './retry-policy.ts'
 import { RoomGauge } from './room-gauge.ts'
 import { Slots } from './slots.ts'
@@ -29,6 +31,7 @@ export interface PipelineParts {
   readonly dispatcher: Dispatcher
   readonly codec: EventCodec
   readonly counters: BusCounters
+  readonly metrics: BusMetrics
   readonly tracer: EventTracer
   readonly logger: Logger
   readonly wait?: Wait
@@ -39,6 +42,17 @@ const SUSPECT_HOLD_MS = 5000
 
 /** The deliveries of one aggregate, the first of which is being handled. */
 type Lane = Delivery[]
+
+/** A delivery that is being handled. */
+interface Handling extends ConsumeSubject {
+  readonly delivery: Delivery
+  readonly event: DomainEvent
+  /** The handlers that have not succeeded for it before. */
+  readonly owing: readonly HandlerEntry[]
+  /** By the monotonic clock; undefined while nobody measures. */
+  readonly startedAt: number | undefined
+  span: EventSpan
+}
 
 /**
  * What happens to a delivery: lane, decode, dispatch, retry, settle. Deliveries with the same key are handled one
@@ -52,8 +66,11 @@ export class ConsumerPipeline implements Intake {
   readonly #slots: Slots
   readonly #suspects = new Slots(1)
   readonly #gauge: RoomGauge
+  /** In the order of their coming. */
+  readonly #takenAt = new Map<Delivery, number>()
   readonly #stopping = new AbortController()
   readonly #abandoned = new AbortController()
+  readonly #consumeSpan: SpanKindOf<ConsumeSubject>
   #running = 0
   #whenIdle: PromiseWithResolvers<void> | undefined
   #isReleased = false
@@ -63,6 +80,12 @@ export class ConsumerPipeline implements Intake {
     this.#wait = parts.wait ?? wait
     this.#slots = new Slots(parts.concurrency)
     this.#gauge = new RoomGauge(parts.maxInFlight)
+    this.#consumeSpan = consumeSpanOf(parts)
+  }
+
+  /** When the one that is held longest was taken, in milliseconds since 1970; undefined while none is held. */
+  get oldestTakenAt(): number | undefined {
+    return this.#takenAt.values().next().value
   }
 
   get room(): number {
@@ -82,7 +105,7 @@ export class ConsumerPipeline implements Intake {
       delivery.ack()
       return
     }
-    this.#take()
+    this.#take(delivery)
     // A message without a key is in no order: its lane is its own.
     const laneKey = key ?? `\0${id}`
     const lane = this.#lanes.get(laneKey)
@@ -138,23 +161,34 @@ export class ConsumerPipeline implements Intake {
   /** Never throws or rejects; a promise only where something is asynchronous. */
   #handle(delivery: Delivery): Promise<void> | undefined {
     if (!delivery.begin()) {
-      this.#giveBack()
+      this.#giveBack(delivery)
       return undefined
     }
+    const { handlers, tracer, consumerGroup } = this.#parts
     const decoded = this.#decode(delivery)
-    if (decoded instanceof Error) return this.#giveUp(delivery, undefined, this.#poison(decoded))
-    const { handlers } = this.#parts
+    if (decoded instanceof Error) return this.#refuse(delivery, undefined, poison(consumerGroup, decoded))
     const subscribed = handlers.handlersFor(decoded.eventType)
     if (subscribed.length === 0) {
       this.#parts.counters.eventsSkipped += 1
-      this.#giveBack()
+      this.#giveBack(delivery)
       delivery.ack()
       return undefined
     }
     const owing = owingHandlers(subscribed, delivery)
-    if (owing === undefined) return this.#giveUp(delivery, decoded, this.#handlerGone(delivery))
-    return this.#parts.tracer.inSpan(consumeSpan(this.#parts, delivery, decoded), () =>
-      this.#firstAttempt(delivery, decoded, owing),
+    if (owing === undefined) return this.#refuse(delivery, decoded, handlerGone(consumerGroup, delivery))
+    const recorder = this.#parts.metrics.refresh()
+    recorder?.consumed(decoded)
+    const startedAt = recorder === undefined ? undefined : performance.now()
+    const handling: Handling = { delivery, event: decoded, owing, startedAt, span: NO_SPAN }
+    return tracer.around(this.#consumeSpan, handling, this.#firstAttempt)
+  }
+
+  /** Gives up what no handler gets to see. */
+  #refuse(delivery: Delivery, event: DomainEvent | undefined, reason: DeadLetterReason): Promise<void> {
+    this.#parts.metrics.refresh()?.consumed(event)
+    const subject = { delivery, event }
+    return this.#parts.tracer.around(this.#consumeSpan, subject, (_subject, span) =>
+      this.#giveUp({ delivery, event, span, startedAt: undefined }, reason),
     )
   }
 
@@ -167,30 +201,23 @@ export class ConsumerPipeline implements Intake {
   }
 
   /** The way of nearly every event, without an await unless a handler is asynchronous. */
-  #firstAttempt(
-    delivery: Delivery,
-    event: DomainEvent,
-    owing: readonly HandlerEntry[],
-  ): Promise<void> | undefined {
-    if (delivery.deliveryCount > 1) return this.#redelivered(delivery, event, owing)
+  readonly #firstAttempt = (handling: Handling, span: EventSpan): Promise<void> | undefined => {
+    const { delivery, event, owing } = handling
+    handling.span = span
+    if (delivery.deliveryCount > 1) return this.#redelivered(handling)
     const outcome = this.#parts.dispatcher.run(owing, event, this.#runInfo(delivery, 1))
-    if (outcome instanceof Promise) return this.#continue(delivery, event, owing, outcome)
+    if (outcome instanceof Promise) return this.#continue(handling, outcome)
     if (outcome.length === 0) {
-      this.#succeed(delivery)
+      this.#succeed(handling)
       return undefined
     }
-    return this.#retry(delivery, event, owing, outcome, 1)
+    return this.#retry(handling, outcome, 1)
   }
 
-  async #continue(
-    delivery: Delivery,
-    event: DomainEvent,
-    owing: readonly HandlerEntry[],
-    outcome: Promise<readonly HandlerFailure[]>,
-  ): Promise<void> {
+  async #continue(handling: Handling, outcome: Promise<readonly HandlerFailure[]>): Promise<void> {
     const failures = await outcome
-    if (failures.length === 0) this.#succeed(delivery)
-    else await this.#retry(delivery, event, owing, failures, 1)
+    if (failures.length === 0) this.#succeed(handling)
+    else await this.#retry(handling, failures, 1)
   }
 
   /**
@@ -198,11 +225,12 @@ export class ConsumerPipeline implements Intake {
    * begins. Those that have only one delivery left begin one at a time: then the killer is counted and its neighbors,
    * which were counted with it until then, are not.
    */
-  async #redelivered(delivery: Delivery, event: DomainEvent, owing: readonly HandlerEntry[]): Promise<void> {
-    const { retryPolicy } = this.#parts
+  async #redelivered(handling: Handling): Promise<void> {
+    const { delivery, event, owing } = handling
+    const { retryPolicy, consumerGroup } = this.#parts
     const attempt = delivery.deliveryCount
     if (attempt > retryPolicy.maxDeliveries) {
-      await this.#giveUp(delivery, event, this.#deliveryLimit(delivery, owing))
+      await this.#giveUp(handling, deliveryLimit(consumerGroup, delivery, owing))
       return
     }
     const release = attempt < retryPolicy.maxDeliveries ? () => undefined : await this.#takeAlone()
@@ -210,8 +238,8 @@ export class ConsumerPipeline implements Intake {
       if (this.#stopping.signal.aborted || !(await this.#begin(delivery, attempt, []))) return
       const failures = await this.#parts.dispatcher.run(owing, event, this.#runInfo(delivery, attempt))
       release()
-      if (failures.length === 0) this.#succeed(delivery)
-      else await this.#retry(delivery, event, owing, failures, attempt)
+      if (failures.length === 0) this.#succeed(handling)
+      else await this.#retry(handling, failures, attempt)
     } finally {
       release()
     }
@@ -231,13 +259,12 @@ export class ConsumerPipeline implements Intake {
   }
 
   async #retry(
-    delivery: Delivery,
-    event: DomainEvent,
-    owing: readonly HandlerEntry[],
+    handling: Handling,
     firstFailures: readonly HandlerFailure[],
     firstAttempt: number,
   ): Promise<void> {
-    const { retryPolicy, dispatcher, counters } = this.#parts
+    const { delivery, event, owing, span } = handling
+    const { retryPolicy, dispatcher, counters, metrics, consumerGroup } = this.#parts
     const firstFailedAt = new Date()
     let failures = firstFailures
     for (let attempt = firstAttempt; ; attempt += 1) {
@@ -245,7 +272,7 @@ export class ConsumerPipeline implements Intake {
       if (this.#abandoned.signal.aborted) return
       const delayMs = retryPolicy.delayAfter(attempt)
       if (delayMs === undefined) {
-        await this.#giveUp(delivery, event, this.#exhausted(failures, attempt, firstFailedAt))
+        await this.#giveUp(handling, exhausted(consumerGroup, failures, attempt, firstFailedAt))
         return
       }
       if (!(await this.#pause(delayMs))) return
@@ -253,8 +280,14 @@ export class ConsumerPipeline implements Intake {
       const settled = owing.filter((handler) => !pending.includes(handler)).map(({ name }) => name)
       if (!(await this.#begin(delivery, attempt + 1, settled))) return
       counters.eventsRetried += 1
+      metrics.recorder?.retried(event)
+      span.addEvent('retry', () => ({
+        'eventspine.attempt': attempt + 1,
+        'eventspine.retry.delay': delayMs / 1000,
+        'eventspine.handler.name': pending.map(({ name }) => name),
+      }))
       failures = await dispatcher.run(pending, event, this.#runInfo(delivery, attempt + 1))
-      if (failures.length === 0) return this.#succeed(delivery)
+      if (failures.length === 0) return this.#succeed(handling)
     }
   }
 
@@ -272,7 +305,7 @@ export class ConsumerPipeline implements Intake {
     const isHeld = await this.#insist('noting an attempt failed', delivery, () =>
       delivery.beginAttempt(attempt, names),
     )
-    if (isHeld === false) this.#giveBack()
+    if (isHeld === false) this.#giveBack(delivery)
     return isHeld === true
   }
 
@@ -282,23 +315,28 @@ export class ConsumerPipeline implements Intake {
       try {
         return await action()
       } catch (thrown) {
-        this.#parts.counters.lastErrorAt = Date.now()
+        const error = toError(thrown)
+        this.#parts.counters.failed(error)
         const messageId = delivery.message.id
-        this.#parts.logger.warn(`${sentence}, trying again`, { messageId, failure, error: toError(thrown) })
+        this.#parts.logger.warn(`${sentence}, trying again`, { messageId, failure, error })
       }
       if (!(await this.#pause(this.#parts.retryPolicy.backoff(failure)))) return undefined
     }
   }
 
-  #succeed(delivery: Delivery): void {
+  #succeed({ delivery, event, startedAt }: Handling): void {
     delivery.ack()
     if (this.#isReleased) return
+    this.#parts.metrics.recorder?.handled(event, 'success', undefined, startedAt)
     this.#parts.counters.eventsProcessedSuccess += 1
-    this.#settled()
+    this.#settled(delivery)
   }
 
   /** Dead letter, or a log line where the dead letter queue is off. */
-  async #giveUp(delivery: Delivery, event: DomainEvent | undefined, reason: DeadLetterReason): Promise<void> {
+  async #giveUp(
+    { delivery, event, span, startedAt }: ConsumeSubject & Pick<Handling, 'span' | 'startedAt'>,
+    reason: DeadLetterReason,
+  ): Promise<void> {
     const { enableDlq, counters, logger } = this.#parts
     const fields = {
       messageId: delivery.message.id,
@@ -309,9 +347,10 @@ export class ConsumerPipeline implements Intake {
       attempts: reason.attempts,
       error: `${reason.errorName}: ${reason.errorMessage}`,
     }
-    counters.lastErrorAt = Date.now()
+    counters.failed(new Error(fields.error))
     if (!enableDlq) {
       logger.error('event dropped, as the dead letter queue is off', fields)
+      span.fail(`dropped: ${reason.kind}`)
       delivery.ack()
     } else {
       const isSafe = await this.#insist('dead-lettering failed', delivery, async () => {
@@ -321,59 +360,13 @@ export class ConsumerPipeline implements Intake {
       if (isSafe === undefined) return
       counters.messagesSentToDlq += 1
       logger.error('event dead-lettered', fields)
+      span.fail(`dead-lettered: ${reason.kind}`)
     }
     if (this.#isReleased) return
+    const outcome = enableDlq ? 'dead_lettered' : 'dropped'
+    this.#parts.metrics.recorder?.handled(event, outcome, reason.kind, startedAt)
     counters.eventsProcessedFailed += 1
-    this.#settled()
-  }
-
-  #poison(error: Error): DeadLetterReason {
-    return this.#reason('deserialization_error', error, [], 0, new Date())
-  }
-
-  #exhausted(failures: readonly HandlerFailure[], attempts: number, firstFailedAt: Date): DeadLetterReason {
-    const names = failures.map(({ handler }) => handler.name)
-    const error = failures[0]?.error ?? new Error('unknown')
-    return this.#reason('max_retries_exceeded', error, names, attempts, firstFailedAt)
-  }
-
-  #deliveryLimit(delivery: Delivery, owing: readonly HandlerEntry[]): DeadLetterReason {
-    const attempts = delivery.deliveryCount - 1
-    const error = new Error(`delivered ${attempts} times, and no process that had it lived to settle it`)
-    return this.#reason(
-      'delivery_limit_exceeded',
-      error,
-      owing.map(({ name }) => name),
-      attempts,
-      new Date(),
-    )
-  }
-
-  #handlerGone(delivery: Delivery): DeadLetterReason {
-    const names = replayHandlers(delivery.message.headers) ?? delivery.settledHandlers
-    const error = new Error('none of the handlers this message is for is subscribed')
-    return this.#reason('handler_not_found', error, names, 0, new Date())
-  }
-
-  #reason(
-    kind: DeadLetterReason['kind'],
-    error: Error,
-    handlerNames: readonly string[],
-    attempts: number,
-    firstFailedAt: Date,
-  ): DeadLetterReason {
-    const { consumerGroup } = this.#parts
-    const { name: errorName, message: errorMessage } = error
-    return {
-      kind,
-      errorName,
-      errorMessage,
-      handlerNames,
-      consumerGroup,
-      attempts,
-      firstFailedAt,
-      failedAt: new Date(),
-    }
+    this.#settled(delivery)
   }
 
   #runInfo(delivery: Delivery, attempt: number): RunInfo {
@@ -396,24 +389,26 @@ export class ConsumerPipeline implements Intake {
     }
   }
 
-  #take(): void {
+  #take(delivery: Delivery): void {
     const { counters } = this.#parts
     counters.eventsConsumed += 1
     counters.inFlight += 1
     counters.lastConsumeAt = Date.now()
+    this.#takenAt.set(delivery, counters.lastConsumeAt)
     this.#gauge.take()
   }
 
-  #settled(): void {
+  #settled(delivery: Delivery): void {
+    this.#takenAt.delete(delivery)
     this.#parts.counters.inFlight -= 1
     this.#gauge.free()
   }
 
   /** Takes back the count of a delivery that is not handled here after all. */
-  #giveBack(): void {
+  #giveBack(delivery: Delivery): void {
     if (this.#isReleased) return
     this.#parts.counters.eventsConsumed -= 1
-    this.#settled()
+    this.#settled(delivery)
   }
 
   /** What is unsettled when the pipeline has stopped was not consumed: it will be delivered again. */
@@ -424,19 +419,6 @@ export class ConsumerPipeline implements Intake {
     counters.eventsConsumed -= this.#gauge.held
     counters.inFlight -= this.#gauge.held
   }
-}
-
-/** @returns undefined when none of the handlers that the message is for is subscribed. */
-function owingHandlers(
-  subscribed: readonly HandlerEntry[],
-  delivery: Delivery,
-): readonly HandlerEntry[] | undefined {
-  const replayTo = replayHandlers(delivery.message.headers)
-  if (replayTo === undefined && delivery.settledHandlers.length === 0) return subscribed
-  const owing = subscribed.filter(
-    ({ name }) => (replayTo?.includes(name) ?? true) && !delivery.settledHandlers.includes(name),
-  )
-  return owing.length === 0 ? undefined : owing
 }
 
 function onceOnly(action: () => void): () => void {

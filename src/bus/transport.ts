@@ -28,6 +28,11 @@ export interface Delivery {
   readonly message: IncomingMessage
   /** Which delivery this is, counting those whose handling had begun, from 1. */
   readonly deliveryCount: number
+  /**
+   * What else the broker knows of it, by the names of OpenTelemetry's messaging conventions, such as
+   * `messaging.destination.partition.id`. Asked only where somebody records it.
+   */
+  describe?(): Readonly<Record<string, string | number>>
   /** Handlers that had succeeded before this delivery, as far as the transport could keep it. */
   readonly settledHandlers: readonly string[]
   /**
@@ -76,6 +81,8 @@ export interface Intake {
 
 /** A running consumption. */
 export interface Consumption {
+  /** True while deliveries can come: connected, with all that it reads from, a member of its group. */
+  readonly isFlowing: boolean
   /** Resolves when no delivery will follow any more; what is held stays held. */
   stopFetching(): Promise<void>
   /**
@@ -147,6 +154,12 @@ export interface Transport {
 
   /** Declares what consuming needs, and resolves when deliveries may flow. */
   consume(intake: Intake): Promise<Consumption>
+
+  /**
+   * Messages at the broker that wait for this bus's consumer group, whoever of it gets them; undefined where the broker
+   * cannot tell. @throws ConnectionError
+   */
+  lag(): Promise<number | undefined>
 
   /** Closes all connections, within the signal's time. */
   close(signal: AbortSignal): Promise<void>

@@ -1,6 +1,7 @@
 import { inspect } from 'node:util'
 import { describeValue } from '../errors.ts'
 import {
+  type BuiltEnvelope,
   copyMetadata,
   ENVELOPE_KEYS,
   type EventEnvelope,
@@ -24,11 +25,11 @@ export interface EventSource {
  * that either came off the wire (`isTrusted` false: the schema still has to see it) or is a copy of a valid one.
  */
 export class EventInit {
-  readonly envelope: EventEnvelope
+  readonly envelope: BuiltEnvelope
   readonly payload: EventPayload
   readonly isTrusted: boolean
 
-  constructor(envelope: EventEnvelope, payload: EventPayload, isTrusted: boolean) {
+  constructor(envelope: BuiltEnvelope, payload: EventPayload, isTrusted: boolean) {
     this.envelope = envelope
     this.payload = payload
     this.isTrusted = isTrusted
@@ -37,6 +38,7 @@ export class EventInit {
 
 let readSource: (event: DomainEvent) => EventSource | undefined
 let writeSource: (event: DomainEvent, source: EventSource) => void
+let causedCopy: (event: DomainEvent, cause: DomainEvent) => DomainEvent
 
 /**
  * Something that happened to an aggregate. Make a class for it with {@link defineEvent}; its instances are
@@ -48,6 +50,7 @@ export abstract class DomainEvent implements EventEnvelope {
     writeSource = (event, source) => {
       event.#source = source
     }
+    causedCopy = (event, cause) => event.#causedCopy(cause)
   }
 
   readonly eventId: string
@@ -62,10 +65,11 @@ export abstract class DomainEvent implements EventEnvelope {
   readonly correlationId: string
   readonly causationId: string | undefined
   readonly metadata: EventMetadata
+  readonly #startsCorrelation: boolean
   #source: EventSource | undefined
 
   /** @param payload - frozen; its fields become fields of the event. */
-  protected constructor(envelope: EventEnvelope, payload: EventPayload) {
+  protected constructor(envelope: BuiltEnvelope, payload: EventPayload) {
     this.eventId = envelope.eventId
     this.eventType = envelope.eventType
     this.eventVersion = envelope.eventVersion
@@ -78,6 +82,7 @@ export abstract class DomainEvent implements EventEnvelope {
     this.correlationId = envelope.correlationId
     this.causationId = envelope.causationId
     this.metadata = envelope.metadata
+    this.#startsCorrelation = envelope.startsCorrelation === true
     Object.assign(this, payload)
     Object.freeze(this)
   }
@@ -89,7 +94,8 @@ export abstract class DomainEvent implements EventEnvelope {
 
   /** A copy caused by another event: its `causationId` and `correlationId` come from that one. */
   withCausation(cause: DomainEvent): this {
-    return this.#copy({ causationId: cause.eventId, correlationId: cause.correlationId })
+    const ids = { causationId: cause.eventId, correlationId: cause.correlationId }
+    return this.#copy({ ...ids, startsCorrelation: false })
   }
 
   /**
@@ -115,12 +121,27 @@ export abstract class DomainEvent implements EventEnvelope {
     return `${this.constructor.name} ${render(shown, options)}`
   }
 
-  #copy(changes: Partial<EventEnvelope>): this {
-    const init = new EventInit({ ...envelopeOf(this), ...changes }, payloadOf(this), true)
+  #causedCopy(cause: DomainEvent): this {
+    // What came from a broker goes on as it came.
+    if (this.#source !== undefined || this.eventId === cause.eventId) return this
+    const { causationId = cause.eventId } = this
+    if (!this.#startsCorrelation && causationId === this.causationId) return this
+    const correlationId = this.#startsCorrelation ? cause.correlationId : this.correlationId
+    return this.#copy({ causationId, correlationId, startsCorrelation: false })
+  }
+
+  #copy(changes: Partial<BuiltEnvelope>): this {
+    const envelope = { ...envelopeOf(this), startsCorrelation: this.#startsCorrelation, ...changes }
+    const init = new EventInit(envelope, payloadOf(this), true)
     // Every concrete event class accepts an EventInit: they all come from defineEvent or are GenericEvent.
     const EventClass = this.constructor as new (init: EventInit) => this
     return new EventClass(init)
   }
+}
+
+/** The event with what it does not say of its cause filled in: itself where it says all. */
+export function withCauseUnlessSet(event: DomainEvent, cause: DomainEvent): DomainEvent {
+  return causedCopy(event, cause)
 }
 
 /** The body this event was decoded from, if it was. */

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { describeValue } from '../errors.ts'
+import { currentCause } from './causation.ts'
 import { type EventIssue, EventValidationError } from './errors.ts'
 import { ImmutableDate, immutableCopy, UnsupportedValue } from './immutable.ts'
 
@@ -23,9 +24,9 @@ export interface EventEnvelope {
   readonly aggregateVersion: number
   readonly tenantId: string | undefined
   readonly actorId: string | undefined
-  /** Shared by all events of one business transaction; new by default. */
+  /** Shared by all events of one business transaction; by default the handled event's, outside of handlers a new one. */
   readonly correlationId: string
-  /** Id of the event that caused this one. */
+  /** Id of the event that caused this one; by default the event whose handler made or published it. */
   readonly causationId: string | undefined
   readonly metadata: EventMetadata
 }
@@ -75,6 +76,12 @@ export const WIRE_ENVELOPE_KEYS = [
   'metadata',
 ] as const
 
+/** An envelope as it was built, which also knows who chose its ids. */
+export interface BuiltEnvelope extends EventEnvelope {
+  /** True where the correlation id is the event's own, as neither its maker nor a handled event gave one. */
+  readonly startsCorrelation?: boolean
+}
+
 /** What the class of an event says of all its events. */
 export interface EventKind {
   readonly eventType: string
@@ -89,9 +96,11 @@ const NO_METADATA: EventMetadata = Object.freeze({})
  *
  * @throws EventValidationError with every fault found.
  */
-export function buildEnvelope(kind: EventKind, input: EnvelopeInput): EventEnvelope {
+export function buildEnvelope(kind: EventKind, input: EnvelopeInput): BuiltEnvelope {
   const issues = envelopeIssues(input)
   if (issues.length > 0) throw new EventValidationError(kind.eventType, issues)
+  const cause = currentCause()
+  const correlationId = input.correlationId ?? cause?.correlationId
   return {
     eventId: input.eventId ?? randomUUID(),
     eventType: kind.eventType,
@@ -102,9 +111,10 @@ export function buildEnvelope(kind: EventKind, input: EnvelopeInput): EventEnvel
     aggregateVersion: input.aggregateVersion ?? 1,
     tenantId: input.tenantId,
     actorId: input.actorId,
-    correlationId: input.correlationId ?? randomUUID(),
-    causationId: input.causationId,
+    correlationId: correlationId ?? randomUUID(),
+    causationId: input.causationId ?? cause?.eventId,
     metadata: copyMetadata(kind.eventType, input.metadata),
+    startsCorrelation: correlationId === undefined,
   }
 }
 

@@ -112,6 +112,10 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
     this.#looking = setInterval(() => void this.lookAtTopics().catch(() => undefined), everyMs).unref()
   }
 
+  get isFlowing(): boolean {
+    return this.#membership.isFresh
+  }
+
   async stopFetching(): Promise<void> {
     this.#stopped.abort()
     clearInterval(this.#looking)

@@ -32,6 +32,15 @@ export class HeldRecord implements Delivery {
     return this.record.offset
   }
 
+  describe(): Readonly<Record<string, string | number>> {
+    const { topic, index } = this.partition
+    return {
+      'messaging.destination.name': topic,
+      'messaging.destination.partition.id': String(index),
+      'messaging.kafka.offset': this.offset,
+    }
+  }
+
   begin(): boolean {
     if (!this.partition.canBegin()) {
       this.partition.giveBack(this)

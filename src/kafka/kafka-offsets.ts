@@ -3,6 +3,7 @@ import type { KafkaCluster } from './kafka-cluster.ts'
 import type { KafkaCoordinator } from './kafka-coordinator.ts'
 import { CODE, nameOf, refusal } from './kafka-errors.ts'
 import { keyOf, type MemberIdentity, type Place } from './kafka-membership.ts'
+import type { ResolvedKafkaOptions } from './kafka-options.ts'
 import { type PartitionProgress, readProgress } from './kafka-progress.ts'
 import type { KafkaTopicDirectory } from './kafka-topics.ts'
 
@@ -75,6 +76,24 @@ export async function logRanges(
   const ranges = new Map<string, LogRange>()
   for (const [key, start] of starts) ranges.set(key, { start, end: ends.get(key) ?? start })
   return ranges
+}
+
+/** Records of the stream that the group has not committed; undefined when there is no such topic. @throws ConnectionError */
+export async function groupLag(
+  cluster: KafkaCluster,
+  topics: KafkaTopicDirectory,
+  coordinator: KafkaCoordinator,
+  { consumerGroup, topics: names }: ResolvedKafkaOptions,
+): Promise<number | undefined> {
+  const topic = await topics.look(names.stream)
+  if (topic === undefined) return undefined
+  const places = topic.leaders.map((_leader, index) => ({ topic: topic.name, index }))
+  const [committed, ranges] = await Promise.all([
+    committedOffsets(cluster, coordinator, consumerGroup, undefined, places),
+    logRanges(cluster, topics, places),
+  ])
+  const waiting = [...ranges].map(([key, { start, end }]) => end - (committed.get(key)?.offset ?? start))
+  return waiting.reduce((sum, count) => sum + Math.max(0, count), 0)
 }
 
 async function listOffsets(

@@ -8,7 +8,9 @@ import type {
 } from '../bus/transport.ts'
 import { KafkaCluster } from './kafka-cluster.ts'
 import { KafkaConsumption } from './kafka-consumption.ts'
+import { KafkaCoordinator } from './kafka-coordinator.ts'
 import { KafkaDeadLetters } from './kafka-dead-letters.ts'
+import { groupLag } from './kafka-offsets.ts'
 import type { ResolvedKafkaOptions } from './kafka-options.ts'
 import { KafkaProducer } from './kafka-producer.ts'
 import { KafkaPublisher } from './kafka-publisher.ts'
@@ -25,6 +27,8 @@ export class KafkaTransport implements Transport {
   readonly #cluster: KafkaCluster
   readonly #producer: KafkaProducer
   readonly #publisher: KafkaPublisher
+  /** For questions about the group from outside of its members. */
+  readonly #coordinator: KafkaCoordinator
   #consumption: KafkaConsumption | undefined
   #rebalances = 0
 
@@ -38,6 +42,7 @@ export class KafkaTransport implements Transport {
       onRefused: (error) => host.notify({ type: 'connectionLost', error }),
       onCheck: () => this.topics.refresh(),
     })
+    this.#coordinator = new KafkaCoordinator(this.#cluster, options.consumerGroup)
     this.topics = new KafkaTopicDirectory(this.#cluster, options)
     const shared = { options, cluster: this.#cluster, topics: this.topics }
     const restoreTopic = (topic: string) => this.#restore(topic)
@@ -81,6 +86,10 @@ export class KafkaTransport implements Transport {
     await consumption.start()
     this.#consumption = consumption
     return consumption
+  }
+
+  lag(): Promise<number | undefined> {
+    return groupLag(this.#cluster, this.topics, this.#coordinator, this.#options)
   }
 
   async close(signal: AbortSignal): Promise<void> {

@@ -1,4 +1,6 @@
+import { inspect } from 'node:util'
 import { toError } from '../errors.ts'
+import { SummarizingLogger } from './summarizing-logger.ts'
 
 /** Fields of a log line. Never a payload, never a secret. */
 export type LogFields = Readonly<Record<string, unknown>>
@@ -22,9 +24,9 @@ export interface FieldsFirstLogger {
 }
 
 /** The logger in use: the one given, pino's argument order turned round, or the console's warnings and errors. */
-export function resolveLogger(given: Logger | FieldsFirstLogger | undefined): Logger {
-  if (given === undefined) return consoleLogger
-  return neverThrowing(isFieldsFirst(given) ? adaptFieldsFirst(given) : given)
+export function resolveLogger(given: Logger | FieldsFirstLogger | undefined): SummarizingLogger {
+  if (given === undefined) return new SummarizingLogger(consoleLogger)
+  return new SummarizingLogger(neverThrowing(isFieldsFirst(given) ? adaptFieldsFirst(given) : given))
 }
 
 /** A logger that fails must not fail the work that it tells of; its line goes to the console then. */
@@ -56,11 +58,17 @@ function isFieldsFirst(logger: Logger | FieldsFirstLogger): logger is FieldsFirs
 
 function adaptFieldsFirst(logger: FieldsFirstLogger): Logger {
   return {
-    debug: (message, fields = {}) => logger.debug(fields, message),
-    info: (message, fields = {}) => logger.info(fields, message),
-    warn: (message, fields = {}) => logger.warn(fields, message),
-    error: (message, fields = {}) => logger.error(fields, message),
+    debug: (message, fields = {}) => logger.debug(withErr(fields), message),
+    info: (message, fields = {}) => logger.info(withErr(fields), message),
+    warn: (message, fields = {}) => logger.warn(withErr(fields), message),
+    error: (message, fields = {}) => logger.error(withErr(fields), message),
   }
+}
+
+/** pino and bunyan show an error with its message only where it is called `err`; elsewhere it becomes `{}`. */
+function withErr(fields: LogFields): LogFields {
+  const { error, ...rest } = fields
+  return error instanceof Error ? { ...rest, err: error } : fields
 }
 
 /** Warnings and errors on the console, one line each. */
@@ -79,5 +87,5 @@ function formatLine(message: string, fields: LogFields = {}): string {
 function formatField(value: unknown): string {
   if (value instanceof Error) return JSON.stringify(`${value.name}: ${value.message}`)
   if (typeof value === 'string') return /^[\w.:/@#-]+$/.test(value) ? value : JSON.stringify(value)
-  return typeof value === 'object' ? JSON.stringify(value) : String(value)
+  return typeof value === 'object' ? inspect(value, { breakLength: Number.POSITIVE_INFINITY }) : String(value)
 }

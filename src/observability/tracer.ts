@@ -1,5 +1,6 @@
 import {
   type Attributes,
+  type Context,
   context,
   type Tracer as OpenTelemetryApiTracer,
   ProxyTracerProvider,
@@ -8,6 +9,7 @@ import {
   type Span,
   SpanKind,
   SpanStatusCode,
+  TraceFlags,
   trace,
 } from '@opentelemetry/api'
 import { toError } from '../errors.ts'
@@ -17,39 +19,45 @@ export type TraceHeaders = Readonly<Record<string, string>>
 
 export type SpanRole = 'producer' | 'consumer' | 'internal'
 
-/** A span to open. Name and attributes are made only when somebody records them. */
-export interface SpanRequest {
-  readonly role: SpanRole
-  /** Headers of the message that caused it; with a trace context in them the span is its child. */
-  readonly parent?: TraceHeaders
-  readonly leavesFailuresToChildren?: boolean
-  name(): string
-  attributes(): Attributes
-}
-
-/** A kind of span, made once and opened for many subjects: on the hot path nothing is allocated for it. */
+/**
+ * A kind of span, made once and opened for many subjects: on the hot path nothing is allocated for it. Attributes are
+ * made only for a span that is recorded.
+ */
 export interface SpanKindOf<S> {
   readonly role: SpanRole
   /** True where failures are told by spans within: the span then ends without an error. */
   readonly leavesFailuresToChildren?: boolean
   name(subject: S): string
   attributes(subject: S): Attributes
+  /** Headers of the message that caused it. The span is a child of their trace context, linked to it, and else a root. */
+  cause?(subject: S): TraceHeaders
+}
+
+/** The span that a piece of code runs in. */
+export interface EventSpan {
+  /** Something that happened in it. */
+  addEvent(name: string, attributes: () => Attributes): void
+  /** Says that it failed, though nothing was thrown. */
+  fail(message: string): void
 }
 
 /** Runs code inside spans. */
 export interface EventTracer {
-  /** {@link inSpan} for the hot path: `body` gets the subject, so that it needs no closure. */
-  around<S, T>(kind: SpanKindOf<S>, subject: S, body: (subject: S) => T): T
-  /** Runs `body` in an active span that ends when the result, or the promise it is, has settled. */
-  inSpan<T>(request: SpanRequest, body: () => T): T
+  /**
+   * Runs `body` in an active span that ends when the result, or the promise it is, has settled. The body gets the
+   * subject, so that it needs no closure.
+   */
+  around<S, T>(kind: SpanKindOf<S>, subject: S, body: (subject: S, span: EventSpan) => T): T
   /** The headers that carry the active trace context; undefined when there is none. */
   traceHeaders(): TraceHeaders | undefined
 }
 
+/** What code gets that runs in no span, or in one that nobody records. */
+export const NO_SPAN: EventSpan = { addEvent: () => undefined, fail: () => undefined }
+
 /** Opens no spans. */
 export const noTracer: EventTracer = {
-  around: (_kind, subject, body) => body(subject),
-  inSpan: (_request, body) => body(),
+  around: (_kind, subject, body) => body(subject, NO_SPAN),
   traceHeaders: () => undefined,
 }
 
@@ -70,30 +78,19 @@ export class OpenTelemetryTracer implements EventTracer {
     this.#given = given
   }
 
-  around<S, T>(kind: SpanKindOf<S>, subject: S, body: (subject: S) => T): T {
-    if (this.#tracer() === undefined) return body(subject)
-    const { role, leavesFailuresToChildren = false } = kind
-    const name = () => kind.name(subject)
-    const attributes = () => kind.attributes(subject)
-    return this.inSpan({ role, leavesFailuresToChildren, name, attributes }, () => body(subject))
-  }
-
-  inSpan<T>(request: SpanRequest, body: () => T): T {
+  around<S, T>(kind: SpanKindOf<S>, subject: S, body: (subject: S, span: EventSpan) => T): T {
     const tracer = this.#tracer()
-    if (tracer === undefined) return body()
-    const { parent } = request
-    const outer = parent === undefined ? context.active() : propagation.extract(ROOT_CONTEXT, parent)
-    const span = tracer.startSpan(request.name(), { kind: KINDS[request.role] }, outer)
-    if (span.isRecording()) span.setAttributes(request.attributes())
-    return context.with(trace.setSpan(outer, span), () => endAfter(span, request, body))
-  }
-
-  /** @returns undefined while no SDK is registered. */
-  #tracer(): OpenTelemetryApiTracer | undefined {
-    if (this.#given !== undefined) return this.#given
-    const provider = trace.getTracerProvider()
-    if (provider instanceof ProxyTracerProvider) return provider.getDelegateTracer('eventspine')
-    return provider.getTracer('eventspine')
+    if (tracer === undefined) return body(subject, NO_SPAN)
+    const headers = kind.cause?.(subject)
+    const parent = headers === undefined ? context.active() : propagation.extract(ROOT_CONTEXT, headers)
+    if (headers === undefined && isSampledOut(parent)) return body(subject, NO_SPAN)
+    const span = tracer.startSpan(kind.name(subject), { kind: KINDS[kind.role] }, parent)
+    const inside = trace.setSpan(parent, span)
+    // What it publishes has to say that this trace is not recorded: else a new one would begin there.
+    if (!span.isRecording()) return context.with(inside, body, undefined, subject, NO_SPAN)
+    span.setAttributes(kind.attributes(subject))
+    if (headers !== undefined) link(span, parent)
+    return context.with(inside, () => endAfter(span, kind, () => body(subject, recorded(span))))
   }
 
   traceHeaders(): TraceHeaders | undefined {
@@ -103,11 +100,39 @@ export class OpenTelemetryTracer implements EventTracer {
     propagation.inject(active, carrier)
     return carrier
   }
+
+  /** @returns undefined while no SDK is registered. */
+  #tracer(): OpenTelemetryApiTracer | undefined {
+    if (this.#given !== undefined) return this.#given
+    const provider = trace.getTracerProvider()
+    if (provider instanceof ProxyTracerProvider) return provider.getDelegateTracer('eventspine')
+    return provider.getTracer('eventspine')
+  }
 }
 
-function endAfter<T>(span: Span, request: SpanRequest, body: () => T): T {
+/** True inside a span of this process that the sampler left out: what happens in it is left out as well. */
+function isSampledOut(active: Context): boolean {
+  const span = trace.getSpan(active)
+  if (span === undefined || span.isRecording()) return false
+  const { isRemote, traceFlags } = span.spanContext()
+  return isRemote !== true && (traceFlags & TraceFlags.SAMPLED) === 0
+}
+
+function link(span: Span, cause: Context): void {
+  const found = trace.getSpanContext(cause)
+  if (found !== undefined) span.addLink({ context: found })
+}
+
+function recorded(span: Span): EventSpan {
+  return {
+    addEvent: (name, attributes) => span.addEvent(name, attributes()),
+    fail: (message) => span.setStatus({ code: SpanStatusCode.ERROR, message }),
+  }
+}
+
+function endAfter<T>(span: Span, kind: { readonly leavesFailuresToChildren?: boolean }, body: () => T): T {
   const fail = (error: unknown) => {
-    if (request.leavesFailuresToChildren !== true) markFailed(span, toError(error))
+    if (kind.leavesFailuresToChildren !== true) markFailed(span, toError(error))
     span.end()
     throw error
   }
@@ -139,5 +164,6 @@ function endWhenSettled<T extends Promise<unknown>>(
 
 function markFailed(span: Span, error: Error): void {
   span.recordException(error)
+  span.setAttribute('error.type', error.name)
   span.setStatus({ code: SpanStatusCode.ERROR, message: error.message })
 }

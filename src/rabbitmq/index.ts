@@ -2,6 +2,6 @@ export { RABBITMQ_AVAILABLE, RabbitMQNotAvailableError } from './rabbitmq-client
 export type { RabbitMQDeathInfo } from './rabbitmq-death-info.ts'
 export type { RabbitMQDlqMessage } from './rabbitmq-dlq-message.ts'
 export { UnroutableError } from './rabbitmq-errors.ts'
-export { RabbitMQEventBus, type RabbitMQEventBusStats, type RabbitMQHealth } from './rabbitmq-event-bus.ts'
+export { RabbitMQEventBus, type RabbitMQEventBusStats } from './rabbitmq-event-bus.ts'
 export type { HeadersMatch, RabbitMQEventBusOptions, RabbitMQExchangeType } from './rabbitmq-options.ts'
 export type { RabbitMQQueueInfo } from './rabbitmq-transport.ts'

@@ -76,11 +76,6 @@ export class RabbitMQConnection {
     return this.#isOpen
   }
 
-  /** Why the broker takes no publishes on this connection at present, if so. */
-  get blockedReason(): string | undefined {
-    return this.#blockedReason
-  }
-
   /** @throws ConnectionError when it does not work at once; from the first success on, losses are repaired. */
   async open(): Promise<void> {
     if (this.#isOpen || this.#isRestoring) return

@@ -103,6 +103,10 @@ export class RabbitMQConsumption
     this.#arrivals.clear()
   }
 
+  get isFlowing(): boolean {
+    return this.#connection.isOpen
+  }
+
   async stopFetching(): Promise<void> {
     this.#stop()
     await this.#channel?.stopConsuming()

@@ -55,6 +55,14 @@ export class RabbitMQDelivery implements Delivery {
     this.#settledNow = this.settledHandlers
   }
 
+  describe(): Readonly<Record<string, string | number>> {
+    const { routingKey, deliveryTag } = this.#raw.fields
+    return {
+      'messaging.rabbitmq.destination.routing_key': routingKey,
+      'messaging.rabbitmq.message.delivery_tag': deliveryTag,
+    }
+  }
+
   begin(): boolean {
     if (!this.#acks.isOpen) return false
     if (!isRedelivered(this.#raw) || !this.#keeper.wasSettled(this.#raw)) {

@@ -22,16 +22,6 @@ export interface RabbitMQEventBusStats extends BrokerEventBusStats {
   readonly publishReturns: number
 }
 
-/** How the bus fares, for a health endpoint. */
-export interface RabbitMQHealth {
-  /** Connected, and not blocked; while consuming, the consumer too. */
-  readonly healthy: boolean
-  readonly isConnected: boolean
-  readonly isConsuming: boolean
-  /** Why the broker takes no publishes at present, such as `low on memory`; undefined when it does. */
-  readonly blockedReason: string | undefined
-}
-
 /**
  * The bus over RabbitMQ. At least once: publishes are confirmed, and an event is acknowledged when every handler of
  * the group has handled it or it lies in the group's dead letter queue. Order holds per aggregate within one
@@ -129,18 +119,6 @@ export class RabbitMQEventBus extends BrokerEventBus<RabbitMQTransport> {
   async purgeDlq(): Promise<number> {
     await this.connect()
     return this.transport.deadLetters.own.purge()
-  }
-
-  /** How the bus fares now, without asking the broker. */
-  getHealth(): RabbitMQHealth {
-    const { blockedReason, isUp } = this.transport
-    const { isConsuming, isShutdown } = this
-    return {
-      healthy: isUp && blockedReason === undefined && !isShutdown,
-      isConnected: isUp && !isShutdown,
-      isConsuming,
-      blockedReason,
-    }
   }
 
   override getStats(): RabbitMQEventBusStats {

@@ -56,11 +56,11 @@ export class LinkReport {
   }
 
   blocked(purpose: Purpose, reason: string): void {
-    this.#logger.warn('RabbitMQ blocks publishing', { purpose, reason })
+    if (purpose === 'publisher') this.#host.notify({ type: 'publishingBlocked', reason })
   }
 
   unblocked(purpose: Purpose): void {
-    this.#logger.warn('RabbitMQ takes publishes again', { purpose })
+    if (purpose === 'publisher') this.#host.notify({ type: 'publishingResumed' })
   }
 
   unroutable(routingKey: string): void {

@@ -86,16 +86,6 @@ export class RabbitMQTransport implements Transport {
     })
   }
 
-  /** True while what is needed is connected. */
-  get isUp(): boolean {
-    return this.#connection.isOpen && this.#report.isUp
-  }
-
-  /** Why the broker takes no publishes at present, if so. */
-  get blockedReason(): string | undefined {
-    return this.#connection.blockedReason
-  }
-
   async connect(): Promise<void> {
     await this.#connection.open()
   }
@@ -124,6 +114,14 @@ export class RabbitMQTransport implements Transport {
       throw error
     }
     return consumption
+  }
+
+  async lag(): Promise<number | undefined> {
+    const { queue } = this.#options.names
+    const state = await absentIsUndefined(
+      this.#connection.withChannel((channel) => channel.checkQueue(queue)),
+    )
+    return state?.messageCount
   }
 
   async close(signal: AbortSignal): Promise<void> {

@@ -114,6 +114,10 @@ export class RedisConsumption implements Consumption, EntryOwner {
     this.#sweeping = swept.then(() => this.#sweepAgainAndAgain())
   }
 
+  get isFlowing(): boolean {
+    return this.#parts.reader.client !== undefined
+  }
+
   async stopFetching(): Promise<void> {
     this.#stopped.abort()
     const ended = Promise.all([this.#reading, this.#sweeping])

@@ -38,7 +38,7 @@ export async function readStreamInfo(
   stats: BrokerEventBusStats,
 ): Promise<RedisStreamInfo> {
   const stream = readPairs(await orNothing(client.sendCommand(['XINFO', 'STREAM', keys.stream])))
-  const groups = readGroups(await orNothing(client.sendCommand(['XINFO', 'GROUPS', keys.stream])))
+  const groups = await readGroups(client, { keys })
   const consumers = readConsumers(
     await orNothing(client.sendCommand(['XINFO', 'CONSUMERS', keys.stream, consumerGroup])),
   )
@@ -68,7 +68,12 @@ async function orNothing(reply: Promise<unknown>): Promise<unknown> {
   }
 }
 
-function readGroups(reply: unknown): readonly RedisGroupInfo[] {
+/** The consumer groups of the stream. */
+export async function readGroups(
+  client: RedisClient,
+  { keys }: Pick<ResolvedRedisOptions, 'keys'>,
+): Promise<readonly RedisGroupInfo[]> {
+  const reply = await orNothing(client.sendCommand(['XINFO', 'GROUPS', keys.stream]))
   if (!Array.isArray(reply)) return []
   return reply.map((row: unknown) => {
     const fields = readPairs(row)

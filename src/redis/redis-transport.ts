@@ -15,6 +15,7 @@ import { commandError } from './redis-errors.ts'
 import { RedisLink } from './redis-link.ts'
 import type { ResolvedRedisOptions } from './redis-options.ts'
 import { noConnection, RedisPublisher } from './redis-publisher.ts'
+import { readGroups } from './redis-stream-info.ts'
 import { RedisTrimmer } from './redis-trimmer.ts'
 
 /** Redis Streams: a stream, consumer groups over it, and a stream of dead letters. */
@@ -109,6 +110,12 @@ export class RedisTransport implements Transport {
   /** The consumption that runs, if one does. */
   get consumption(): RedisConsumption | undefined {
     return this.#consumption
+  }
+
+  async lag(): Promise<number | undefined> {
+    const { consumerGroup } = this.#options
+    const groups = await readGroups(this.client(), this.#options)
+    return groups.find(({ name }) => name === consumerGroup)?.lag ?? undefined
   }
 
   close(): Promise<void> {

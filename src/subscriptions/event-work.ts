@@ -49,6 +49,7 @@ export class EventWork {
     this.#dispatcher = new Dispatcher({
       tracer,
       handlerTimeoutMs: options.processingTimeoutMs,
+      propagateCausation: true,
       observer: {
         handled: () => undefined,
         failed: ({ eventId, eventType }, { handler, error }, { attempt, messageId }) => {

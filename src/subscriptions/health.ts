@@ -1,3 +1,4 @@
+import type { HealthStatus } from '../bus/health.ts'
 import type { SubscriptionProblem } from './subscription-monitor.ts'
 
 /**
@@ -35,8 +36,6 @@ export interface SubscriptionStatus {
   /** What keeps it from being well, in words. */
   readonly problems: readonly string[]
 }
-
-export type HealthStatus = 'up' | 'degraded' | 'down'
 
 /**
  * Is everything well? `'up'`: every subscription is live, or another instance runs it (ready). `'degraded'`: something

@@ -14,7 +14,7 @@ export {
   SubscriptionStoppedError,
 } from './errors.ts'
 export { FileCheckpointStore } from './file-checkpoint-store.ts'
-export type { HealthStatus, SubscriptionState, SubscriptionStatus, SubscriptionsHealth } from './health.ts'
+export type { SubscriptionState, SubscriptionStatus, SubscriptionsHealth } from './health.ts'
 export { InMemoryLeaseStore, type LeaseStore } from './lease-store.ts'
 export {
   type BatchProjection,

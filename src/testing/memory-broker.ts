@@ -118,6 +118,14 @@ export class MemoryBroker {
     return message
   }
 
+  /** @internal Messages that nobody of the group has; undefined without a group. */
+  lag(groupName: string): number | undefined {
+    const group = this.#groups.get(groupName)
+    if (group === undefined) return undefined
+    const givenBack = [...group.pending.values()].filter(({ consumer }) => consumer === undefined)
+    return this.#log.length - group.position + givenBack.length
+  }
+
   /** @internal */
   hasGroup(name: string): boolean {
     return this.#groups.has(name)

@@ -69,6 +69,13 @@ export class MemoryTransport implements Transport {
     return Promise.resolve(this.#consumption)
   }
 
+  lag(): Promise<number | undefined> {
+    if (this.#broker.isDown) {
+      return Promise.reject(new ConnectionError('CONNECTION_LOST', 'the memory broker is down'))
+    }
+    return Promise.resolve(this.#broker.lag(this.#group))
+  }
+
   close(): Promise<void> {
     this.#isClosed = true
     this.#unlisten?.()
@@ -125,6 +132,10 @@ class MemoryConsumption implements Consumption {
     this.#host = host
     this.#unlisten = broker.onChange(() => this.#onChange())
     this.#loop = this.#run()
+  }
+
+  get isFlowing(): boolean {
+    return !this.#broker.isDown && this.#broker.hasGroup(this.#group)
   }
 
   async stopFetching(): Promise<void> {

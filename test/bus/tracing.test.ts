@@ -1,14 +1,16 @@
 import { context, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api'
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks'
 import {
+  AlwaysOffSampler,
   BasicTracerProvider,
   InMemorySpanExporter,
+  ParentBasedSampler,
   type ReadableSpan,
   SimpleSpanProcessor,
 } from '@opentelemetry/sdk-trace-base'
 import { afterEach, describe, expect, it } from 'vitest'
 import { InMemoryEventBus } from '../../src/index.ts'
-import { OrderCreated, orderCreated } from '../support/order-events.ts'
+import { OrderCreated, orderCreated, orderShipped } from '../support/order-events.ts'
 import { RecordingLogger } from '../support/recording-logger.ts'
 
 const turn = () => new Promise((resolve) => setImmediate(resolve))
@@ -34,7 +36,7 @@ afterEach(() => {
 })
 
 describe('with an OpenTelemetry SDK', () => {
-  it('an event has one span, and each of its handlers a child of it', async () => {
+  it('a publish has a span, each of its events a child of it, and each handler a child of that', async () => {
     const { exporter, provider } = startSdk()
     trace.setGlobalTracerProvider(provider)
     const bus = new InMemoryEventBus()
@@ -47,24 +49,37 @@ describe('with an OpenTelemetry SDK', () => {
     await bus.publish([event])
 
     const spans = exporter.getFinishedSpans()
-    const dispatch = named(spans, 'memory.publish OrderCreated')
-    expect(spans).toHaveLength(3)
-    expect(dispatch.kind).toBe(SpanKind.PRODUCER)
-    expect(dispatch.attributes).toEqual({
+    const publish = named(spans, 'memory.publish OrderCreated')
+    const consume = named(spans, 'memory.consume OrderCreated')
+    expect(spans).toHaveLength(4)
+    expect([publish.kind, consume.kind]).toEqual([SpanKind.PRODUCER, SpanKind.CONSUMER])
+    expect(consume.parentSpanContext?.spanId).toBe(publish.spanContext().spanId)
+    const shared = {
       'messaging.system': 'memory',
-      'messaging.operation.type': 'publish',
+      'messaging.destination.name': 'memory',
       'messaging.message.id': event.eventId,
       'eventspine.event.type': 'OrderCreated',
       'eventspine.event.id': event.eventId,
       'eventspine.aggregate.id': 'Order-1',
       'eventspine.aggregate.type': 'Order',
-      'eventspine.handler.count': 2,
+    }
+    expect(publish.attributes).toEqual({
+      ...shared,
+      'messaging.operation.type': 'send',
+      'messaging.operation.name': 'publish',
+    })
+    expect(consume.attributes).toEqual({
+      ...shared,
+      'messaging.operation.type': 'process',
+      'messaging.operation.name': 'consume',
     })
     for (const handler of ['first', 'second']) {
       const span = named(spans, `handle ${handler}`)
-      expect(span.parentSpanContext?.spanId).toBe(dispatch.spanContext().spanId)
+      expect(span.kind).toBe(SpanKind.INTERNAL)
+      expect(span.parentSpanContext?.spanId).toBe(consume.spanContext().spanId)
       expect(span.attributes).toEqual({
         'eventspine.handler.name': handler,
+        'eventspine.attempt': 1,
         'eventspine.event.type': 'OrderCreated',
         'eventspine.event.id': event.eventId,
       })
@@ -87,8 +102,11 @@ describe('with an OpenTelemetry SDK', () => {
     const failed = named(spans, 'handle failing')
     expect(failed.status).toEqual({ code: SpanStatusCode.ERROR, message: 'out of paper' })
     expect(failed.events[0]?.attributes?.['exception.message']).toBe('out of paper')
-    expect(named(spans, 'memory.publish OrderCreated').status.code).toBe(SpanStatusCode.UNSET)
-    expect(spans).toHaveLength(1 + handlers)
+    expect(failed.attributes['error.type']).toBe('Error')
+    for (const name of ['memory.publish OrderCreated', 'memory.consume OrderCreated']) {
+      expect(named(spans, name).status.code).toBe(SpanStatusCode.UNSET)
+    }
+    expect(spans).toHaveLength(2 + handlers)
   })
 
   it('a handler that throws at once has it too', async () => {
@@ -122,7 +140,7 @@ describe('with an OpenTelemetry SDK', () => {
     await bus.publish([orderCreated()])
 
     expect(openSpans).toBe(0)
-    expect(exporter.getFinishedSpans()).toHaveLength(2)
+    expect(exporter.getFinishedSpans()).toHaveLength(3)
   })
 
   it("a handler's own spans are children of its span, and the whole is a child of the caller's", async () => {
@@ -154,7 +172,58 @@ describe('with an OpenTelemetry SDK', () => {
     trace.setGlobalTracerProvider(provider)
     await bus.publish([orderCreated()])
 
-    expect(exporter.getFinishedSpans()).toHaveLength(1)
+    expect(exporter.getFinishedSpans()).toHaveLength(2)
+  })
+
+  it('a publish of several events is one span that counts them', async () => {
+    const { exporter, provider } = startSdk()
+    trace.setGlobalTracerProvider(provider)
+    const bus = new InMemoryEventBus()
+
+    await bus.publish([orderCreated(), orderCreated()])
+    await bus.publish([orderCreated(), orderShipped()])
+
+    const publishes = exporter.getFinishedSpans().filter(({ kind }) => kind === SpanKind.PRODUCER)
+    expect(publishes.map(({ name }) => name)).toEqual([
+      'memory.publish OrderCreated',
+      'memory.publish memory',
+    ])
+    expect(publishes[0]?.attributes).toEqual({
+      'messaging.system': 'memory',
+      'messaging.destination.name': 'memory',
+      'messaging.operation.type': 'send',
+      'messaging.operation.name': 'publish',
+      'messaging.batch.message_count': 2,
+    })
+  })
+
+  it('what happens in a span that the sampler left out is left out', async () => {
+    const { exporter } = startSdk()
+    const provider = new BasicTracerProvider({
+      sampler: new ParentBasedSampler({ root: new AlwaysOffSampler() }),
+      spanProcessors: [new SimpleSpanProcessor(exporter)],
+    })
+    const started: string[] = []
+    const tracer = provider.getTracer('test')
+    const bus = new InMemoryEventBus({
+      tracer: {
+        startActiveSpan: tracer.startActiveSpan.bind(tracer),
+        startSpan: (name, options, parent) => {
+          started.push(name)
+          return tracer.startSpan(name, options, parent)
+        },
+      },
+    })
+    let isActive: boolean | undefined
+    bus.subscribe(OrderCreated, function quiet() {
+      isActive = trace.getActiveSpan()?.isRecording()
+    })
+
+    await bus.publish([orderCreated()])
+
+    expect(started).toEqual(['memory.publish OrderCreated'])
+    expect(isActive).toBe(false)
+    expect(exporter.getFinishedSpans()).toEqual([])
   })
 
   it('a tracer that was passed in is used instead of the global one', async () => {
@@ -163,7 +232,10 @@ describe('with an OpenTelemetry SDK', () => {
 
     await bus.publish([orderCreated()])
 
-    expect(exporter.getFinishedSpans().map(({ name }) => name)).toEqual(['memory.publish OrderCreated'])
+    expect(exporter.getFinishedSpans().map(({ name }) => name)).toEqual([
+      'memory.consume OrderCreated',
+      'memory.publish OrderCreated',
+    ])
   })
 
   it('enableTracing: false opens no span', async () => {

@@ -69,7 +69,12 @@ describe('the logger', () => {
     await failOnce({ logger: new PinoLike() })
 
     expect(calls).toEqual([
-      ['error', expect.objectContaining({ handlerName: 'invoicing' }), 'handler failed'],
+      [
+        'error',
+        // What pino shows the message and the stack of.
+        expect.objectContaining({ handlerName: 'invoicing', err: new Error('out of paper') }),
+        'handler failed',
+      ],
     ])
   })
 

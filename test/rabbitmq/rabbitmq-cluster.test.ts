@@ -43,7 +43,10 @@ it('goes on consuming from a quorum queue when the node that it is connected to 
   // The queue of the dead letters lies on the dead node: they wait, unacknowledged, and nobody else does.
   await until('all but the dead letters', () => bus.getStats().inFlight === 2)
   expect(bus.getStats()).toMatchObject({ messagesSentToDlq: 0, reconnections: 1 })
-  expect(bus.getHealth()).toMatchObject({ healthy: true, isConsuming: true })
+  expect((await bus.health()).checks).toMatchObject({
+    connected: { status: 'up' },
+    consuming: { status: 'up' },
+  })
 
   await victim.start()
   await until('the dead letters', () => bus.getStats().messagesSentToDlq === 2, 25_000)

@@ -53,7 +53,7 @@ describe('connecting', () => {
     await consume(bus)
     proxy.freeze()
     await until('the loss', () => notices.some(({ type }) => type === 'connectionLost'), 5000)
-    expect(bus.getHealth()).toMatchObject({ healthy: false, isConnected: false })
+    expect(await bus.health()).toMatchObject({ status: 'down', checks: { connected: { status: 'down' } } })
     proxy.thaw()
     await until('the return', () => notices.some(({ type }) => type === 'reconnected'))
     await bus.publish([orderCreated()])

@@ -92,7 +92,7 @@ describe('while it runs', () => {
   it('shows no password when it is inspected', async () => {
     const bus = createBus({ rabbitmqUrl: 'amqp://user:hunter2@127.0.0.1:1/', consumerName: 'worker-1' })
     const error = await bus.connect().catch((thrown: unknown) => thrown)
-    for (const value of [bus, error, bus.getStats(), bus.getHealth()]) {
+    for (const value of [bus, error, bus.getStats(), await bus.health()]) {
       expect(inspect(value, { depth: 20, showHidden: true })).not.toContain('hunter2')
     }
     expect(bus.consumerName).toBe('worker-1')
@@ -156,7 +156,7 @@ describe('while it runs', () => {
     await until('another queue of that name', isReplaced)
 
     await until('the loss to show', () => !bus.isConnected)
-    expect(bus.getHealth()).toMatchObject({ healthy: false, isConnected: false })
+    expect(await bus.health()).toMatchObject({ status: 'down', checks: { connected: { status: 'down' } } })
     const complaints = () => logger.lines.filter(({ message }) => message.startsWith('cannot reconnect as'))
     await until('a complaint', () => complaints().length > 0)
     expect(String(complaints()[0]?.fields['error'])).toContain("inequivalent arg 'x-dead-letter-exchange'")
@@ -187,7 +187,8 @@ describe('while it runs', () => {
     expect(bus.isConnected).toBe(false)
     await bus.stopConsuming()
     expect(bus.isConnected).toBe(true)
-    expect(bus.getHealth()).toMatchObject({ healthy: true, isConnected: true, isConsuming: false })
+    const { status, checks } = await bus.health()
+    expect([status, checks.consuming.detail]).toEqual(['up', 'not asked to consume'])
   })
 
   it('handles what it held when its queue was deleted', async () => {

@@ -88,7 +88,7 @@ it('consumes and acknowledges through a memory alarm, while publishes wait and t
   try {
     // The connection learns of the alarm with its next publish, which may have got through.
     const first = await bus.publish([orderCreated('during')]).catch((thrown: unknown) => thrown)
-    await until('the news', () => bus.getHealth().blockedReason !== undefined)
+    await until('the news', async () => (await bus.health()).checks.publishing.status === 'degraded')
     expect(first === undefined || first instanceof PublishError).toBe(true)
     const start = performance.now()
     const error = await bus.publish([orderCreated('late')]).catch((thrown: unknown) => thrown)
@@ -96,8 +96,14 @@ it('consumes and acknowledges through a memory alarm, while publishes wait and t
     if (!(error instanceof PublishError)) throw new Error('it was to reject')
     expect(error.outcomes.map(({ status }) => status)).toEqual(['notStored'])
     expect(error.message).toContain('RabbitMQ blocks publishing (low on memory)')
-    expect(bus.getHealth()).toMatchObject({ healthy: false, blockedReason: 'low on memory' })
-    expect(logger.lines.some(({ message }) => message === 'RabbitMQ blocks publishing')).toBe(true)
+    expect(await bus.health()).toMatchObject({
+      status: 'degraded',
+      checks: {
+        connected: { status: 'up' },
+        publishing: { status: 'degraded', detail: 'blocked by the broker: low on memory' },
+      },
+    })
+    expect(logger.lines.some(({ message }) => message === 'the broker blocks publishing')).toBe(true)
 
     // What is asked on the blocked connection is not even read, so that waiting would be in vain.
     await expect(bus.getDlqMessageCount()).rejects.toMatchObject({
@@ -116,7 +122,7 @@ it('consumes and acknowledges through a memory alarm, while publishes wait and t
     expect(performance.now() - leaving).toBeLessThan(2000)
 
     const early = patient.publish([orderCreated('early')])
-    await until('the news', () => patient.getHealth().blockedReason !== undefined)
+    await until('the news', async () => (await patient.health()).checks.publishing.status === 'degraded')
     const waitingPublish = patient.publish([orderCreated('patient')])
     await ctl('set_vm_memory_high_watermark', '0.4')
     await Promise.all([early, waitingPublish])
@@ -125,8 +131,8 @@ it('consumes and acknowledges through a memory alarm, while publishes wait and t
   }
   await until('the event that waited', () => events.includes('patient'))
   expect(events).toContain('early')
-  expect(patient.getHealth()).toMatchObject({ healthy: true, blockedReason: undefined })
-  expect(logger.lines.some(({ message }) => message === 'RabbitMQ takes publishes again')).toBe(true)
+  expect(await patient.health()).toMatchObject({ status: 'up', checks: { publishing: { status: 'up' } } })
+  expect(logger.lines.some(({ message }) => message === 'the broker takes publishes again')).toBe(true)
   expect(events).not.toContain('late')
 })
 
@@ -158,7 +164,7 @@ it('comes back by itself when a password that was changed is right again', async
   await ctl('close_all_connections', 'rotation')
   const refused = () => logger.lines.filter(({ message }) => message === 'cannot reconnect as things are')
   await until('the complaint', () => refused().length > 0)
-  expect(bus.getHealth().healthy).toBe(false)
+  expect((await bus.health()).status).toBe('down')
 
   await ctl('change_password', 'rotated', 'old')
 

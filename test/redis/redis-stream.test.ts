@@ -1,5 +1,3 @@
-import { trace } from '@opentelemetry/api'
-import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks'
 import { expect, it } from 'vitest'
 import { waitFor } from '../../src/testing/index.ts'
 import { connectClient, consume, createBus, freshPrefix, Noted, notes } from './redis-scene.ts'
@@ -174,39 +172,4 @@ it('leaves nothing behind of a replay', async () => {
 
   await waitFor(() => bus.getStats().eventsProcessedSuccess === 1)
   await waitFor(async () => (await client.xLen(`${streamPrefix}:stream:replay:default`)) === 0)
-})
-
-it('carries the trace context in fields of the entry', async () => {
-  const { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } = await import(
-    '@opentelemetry/sdk-trace-base'
-  )
-  const { context, propagation } = await import('@opentelemetry/api')
-  const { W3CTraceContextPropagator } = await import('@opentelemetry/core')
-  const exporter = new InMemorySpanExporter()
-  trace.setGlobalTracerProvider(
-    new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] }),
-  )
-  context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable())
-  propagation.setGlobalPropagator(new W3CTraceContextPropagator())
-  const bus = createBus()
-  let insideTraceId: string | undefined
-  bus.subscribe(Noted, function noteTaker() {
-    insideTraceId = trace.getActiveSpan()?.spanContext().traceId
-  })
-  await consume(bus)
-
-  await bus.publish(notes('a', 1))
-
-  await waitFor(() => exporter.getFinishedSpans().length === 3)
-  const spans = exporter.getFinishedSpans()
-  const byName = new Map(spans.map((span) => [span.name, span]))
-  const [publish, consumed, handled] = ['redis.publish Noted', 'redis.consume Noted', 'handle noteTaker'].map(
-    (name) => byName.get(name),
-  )
-  expect(consumed?.parentSpanContext?.spanId).toBe(publish?.spanContext().spanId)
-  expect(handled?.parentSpanContext?.spanId).toBe(consumed?.spanContext().spanId)
-  expect(insideTraceId).toBe(publish?.spanContext().traceId)
-  trace.disable()
-  context.disable()
-  propagation.disable()
 })

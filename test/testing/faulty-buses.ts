@@ -41,6 +41,7 @@ function pretendingToBe(whole: Transport, parts: Partial<Transport>): Transport 
     connect: () => whole.connect(),
     publish: (messages, signal) => whole.publish(messages, signal),
     consume: (intake) => whole.consume(intake),
+    lag: () => whole.lag(),
     close: (signal) => whole.close(signal),
     ...parts,
   }
@@ -73,6 +74,7 @@ export function delivering(intake: Intake, deliver: (delivery: Delivery) => void
 
 export function pretendingConsumption(whole: Consumption, parts: Partial<Consumption>): Consumption {
   return {
+    isFlowing: whole.isFlowing,
     stopFetching: () => whole.stopFetching(),
     release: (signal) => whole.release(signal),
     ...parts,
