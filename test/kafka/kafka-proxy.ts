@@ -67,6 +67,11 @@ export class KafkaProxy {
     for (const pair of this.#pairs) for (const socket of pair) socket.pause()
   }
 
+  /** Lets new connections through; those that were frozen stay so. */
+  thaw(): void {
+    this.#isFrozen = false
+  }
+
   /** Keeps the broker's confirmations of publishes to itself. */
   loseConfirmations(isLosing: boolean): void {
     this.#isLosing = isLosing

@@ -14,7 +14,7 @@ interface OfEvent {
   readonly n: number
 }
 
-export type PublishFact = Base &
+type PublishFact = Base &
   OfEvent & { readonly kind: 'published' | 'confirmed' | 'notStored' | 'unknown' }
 
 export type HandlerFact = Base &
@@ -45,7 +45,7 @@ export type FaultFact = Base & {
   readonly isPlanned: boolean
 }
 
-export interface ProcessStats {
+interface ProcessStats {
   readonly eventsPublished: number
   readonly eventsConsumed: number
   readonly eventsProcessedSuccess: number
@@ -64,7 +64,7 @@ export type StatsFact = Base & {
   readonly heapAfter: number
 }
 
-export type ProcessFact = Base &
+type ProcessFact = Base &
   (
     | { readonly kind: 'consuming'; readonly group: string }
     | {

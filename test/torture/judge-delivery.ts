@@ -38,7 +38,11 @@ export const nothingInvented: Rule = ({ publications, runs }) =>
 /** 3: per aggregate in the order of publishing; no event overtakes one that is being retried. */
 export const orderKept: Rule = (chronicle, options) =>
   options.groups.flatMap((group) => {
-    const ofGroup = chronicle.runs.filter((run) => run.group === group.name)
+    const replays = chronicle.replays.filter((replay) => replay.group === group.name).toReversed()
+    const replayedAt = new Map(replays.map(({ event, at }) => [event, at]))
+    // A dead letter has lost its place: what came after it went on, and its replay comes when it comes.
+    const isReplay = ({ event, startedAt }: Run) => startedAt >= (replayedAt.get(event) ?? Infinity)
+    const ofGroup = chronicle.runs.filter((run) => run.group === group.name && !isReplay(run))
     const scopes = Map.groupBy(ofGroup, ({ aggregate, process }) =>
       group.order === 'group' ? aggregate : `${aggregate} ${process}`,
     )

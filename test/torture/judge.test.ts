@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import type { Fact } from './history.ts'
+import type { DeadLetterFact, Fact } from './history.ts'
 import { type JudgeOptions, judge, report } from './judge.ts'
 
 const OPTIONS: JudgeOptions = {
@@ -49,7 +49,7 @@ function fault(from: number, to: number, targets: readonly string[] = ['*'], isP
   ]
 }
 
-function letter(n: number, at: number, reason = 'max_retries_exceeded'): Fact {
+function letter(n: number, at: number, reason = 'max_retries_exceeded'): DeadLetterFact {
   const event = { event: `a#${n}`, aggregate: 'a', n }
   return {
     kind: 'deadLettered',
@@ -129,6 +129,14 @@ it('finds nothing where a process was killed and another handled again what it h
   ]
 
   expect(messages(history)).toEqual([])
+})
+
+it('finds nothing where a dead letter was replayed, after what came after it', () => {
+  const failed = [...published(0, 0), ...published(1, 5), ...failing(0, 20), ...run(1, 100)]
+  const replayed: Fact = { ...letter(0, 95), kind: 'replayed', at: 200 }
+
+  expect(messages([...failed, replayed, ...run(0, 210, { process: 'd' })])).toEqual([])
+  expect(messages([...failed, letter(0, 95), ...run(0, 210, { process: 'd' })])).toHaveLength(1)
 })
 
 it('finds nothing where an event of unknown outcome was handled, or was not', () => {
