@@ -14,8 +14,7 @@ interface OfEvent {
   readonly n: number
 }
 
-type PublishFact = Base &
-  OfEvent & { readonly kind: 'published' | 'confirmed' | 'notStored' | 'unknown' }
+type PublishFact = Base & OfEvent & { readonly kind: 'published' | 'confirmed' | 'notStored' | 'unknown' }
 
 export type HandlerFact = Base &
   OfEvent & {

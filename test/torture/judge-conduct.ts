@@ -60,23 +60,26 @@ export const attemptsWithinPolicy: Rule = (chronicle, options) => {
 /** The dead letters of one event in one group. */
 function burial(
   chronicle: Chronicle,
-  { maxAttempts }: JudgeOptions,
+  { maxAttempts, countsPerhapsBegun }: JudgeOptions,
   letters: readonly DeadLetterFact[],
   runs: readonly Run[],
 ): readonly Finding[] {
   const [letter] = letters
   if (letter === undefined) return []
   const { event, group, reason } = letter
-  const isExcused = faultsDuring(chronicle, runs).length > 0
+  const isExcused = faultsDuring(chronicle.realFaults, runs).length > 0
   const wrong: (string | false)[] = [
     letters.length > 1 && !isExcused && `lies in the dead letters ${letters.length} times`,
     !GIVEN_UP.includes(reason) && `was dead-lettered for ${reason}`,
   ]
+  const perhapsBegun = countsPerhapsBegun && chronicle.realFaults.some(({ beganAt }) => beganAt <= letter.at)
+  const leastAttempts = perhapsBegun ? maxAttempts - 1 : maxAttempts
   for (const handler of letter.handlers) {
     const own = runs.filter((run) => run.handler === handler)
     const wasHandled = own.some(({ outcome }) => outcome === 'finished')
     wrong.push(
-      own.length < maxAttempts && `was given up by ${handler} after ${own.length} of ${maxAttempts} attempts`,
+      own.length < leastAttempts &&
+        `was given up by ${handler} after ${own.length} of ${maxAttempts} attempts`,
       wasHandled && !isExcused && `was handled by ${handler} and dead-lettered`,
     )
   }
@@ -98,7 +101,8 @@ function tooManyAttempts(
   const { event, group, handler } = first
   const replays = chronicle.replays.filter((it) => it.event === event && it.group === group).length
   const unsuccessful = runs.filter(({ outcome }) => outcome !== 'finished').length
-  const allowed = maxAttempts * (1 + replays) + faultsDuring(chronicle, runs).length
+  // A stop gives back the attempt that it interrupts, and the broker cannot tell it from one that waits for the next.
+  const allowed = maxAttempts * (1 + replays) + faultsDuring(chronicle.faults, runs).length
   const findings: Finding[] = []
   const over = runs.find(({ attempt }) => attempt > maxAttempts)
   if (over)
@@ -111,11 +115,11 @@ function tooManyAttempts(
 }
 
 /** Faults that may have hidden an attempt from the broker. */
-function faultsDuring({ realFaults }: Chronicle, runs: readonly Run[]): readonly Fault[] {
+function faultsDuring(faults: readonly Fault[], runs: readonly Run[]): readonly Fault[] {
   const from = Math.min(...runs.map(({ startedAt }) => startedAt))
   const to = Math.max(...runs.map((run) => (run.endedAt === Infinity ? run.startedAt : run.endedAt)))
   const processes = runs.map(({ process }) => process)
-  return realFaults.filter((fault) => hits(fault, ...processes) && overlaps(fault, from, to + 1000))
+  return faults.filter((fault) => hits(fault, ...processes) && overlaps(fault, from, to + 1000))
 }
 
 /** 7: what a process counted is what it did. */

@@ -5,6 +5,7 @@ import { type JudgeOptions, judge, report } from './judge.ts'
 const OPTIONS: JudgeOptions = {
   groups: [{ name: 'g', handlers: ['h'], order: 'group' }],
   maxAttempts: 3,
+  countsPerhapsBegun: false,
   maxInFlight: 2,
   ackMs: 100,
   recoveryMs: 5000,
@@ -232,6 +233,23 @@ it('catches an attempt too many', () => {
     'attempts: h got attempt 4 at a#0',
     'attempts: h of g failed 4 times at a#0, and may 3 times',
   ])
+})
+
+it('lets an event have an attempt more that a planned stop gave back, or less that a lost consumer may have begun', () => {
+  const event = published(0, 0)
+  const stopped = [
+    ...run(0, 10, { outcome: 'failed' }),
+    ...fault(25, 30, ['c'], true),
+    ...failing(0, 20),
+    letter(0, 95),
+  ]
+  const less = failing(0, 20).filter((fact) => 'attempt' in fact && fact.attempt > 1)
+
+  expect(messages([...event, ...stopped])).toEqual([])
+  expect(messages([...event, ...fault(1, 2, ['d']), ...less, letter(0, 95)])).toHaveLength(1)
+  const kafka = { ...OPTIONS, countsPerhapsBegun: true }
+  expect(messages([...event, ...fault(1, 2, ['d']), ...less, letter(0, 95)], kafka)).toEqual([])
+  expect(messages([...event, ...less, letter(0, 95)], kafka)).toHaveLength(1)
 })
 
 it('catches a failure that ends in two dead letters, too soon, for a wrong reason, or in success as well', () => {

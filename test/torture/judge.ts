@@ -19,6 +19,11 @@ export interface JudgeOptions {
   readonly groups: readonly GroupRules[]
   /** Attempts at one event before it is given up. */
   readonly maxAttempts: number
+  /**
+   * Kafka: a consumer that vanishes leaves behind only up to where it may have begun, so that an event that it did not
+   * begin can be counted as begun once; otherwise a message that kills its process would never be given up.
+   */
+  readonly countsPerhapsBegun: boolean
   readonly maxInFlight: number
   /** Longest time between the end of a handler and the broker's knowledge of it, in milliseconds. */
   readonly ackMs: number

@@ -55,6 +55,7 @@ function rulesOf(kind: BrokerKind): JudgeOptions {
       { name: 'alone', handlers: ['flaky'], order: 'group' },
     ],
     maxAttempts: MAX_ATTEMPTS,
+    countsPerhapsBegun: kind === 'kafka',
     maxInFlight: MAX_IN_FLIGHT,
     ackMs: 500,
     recoveryMs: 5000,
@@ -72,7 +73,7 @@ export async function torture(options: TortureOptions): Promise<TortureResult> {
     return await run.play()
   } finally {
     await run.end()
-    await rm(folder, { recursive: true })
+    await rm(folder, { recursive: true, force: true })
   }
 }
 
