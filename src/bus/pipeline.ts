@@ -267,6 +267,7 @@ export class ConsumerPipeline implements Intake {
     const { retryPolicy, dispatcher, counters, metrics, consumerGroup } = this.#parts
     const firstFailedAt = new Date()
     let failures = firstFailures
+    let noted = 0
     for (let attempt = firstAttempt; ; attempt += 1) {
       // A handler that failed because its shutdown came is not at fault.
       if (this.#abandoned.signal.aborted) return
@@ -275,9 +276,12 @@ export class ConsumerPipeline implements Intake {
         await this.#giveUp(handling, exhausted(consumerGroup, failures, attempt, firstFailedAt))
         return
       }
-      if (!(await this.#pause(delayMs))) return
       const pending = failures.map((failure) => failure.handler)
       const settled = owing.filter((handler) => !pending.includes(handler)).map(({ name }) => name)
+      // Noted before the wait: who gets the message if it changes hands meanwhile must not call them again.
+      if (settled.length > noted && !(await this.#begin(delivery, attempt, settled))) return
+      noted = settled.length
+      if (!(await this.#pause(delayMs))) return
       if (!(await this.#begin(delivery, attempt + 1, settled))) return
       counters.eventsRetried += 1
       metrics.recorder?.retried(event)

@@ -41,8 +41,9 @@ export interface Delivery {
    */
   begin(): boolean
   /**
-   * Notes, before attempt number `attempt` (2 or more) begins, that it does, and who has succeeded so far. It makes
-   * attempts survive a crash; a transport that cannot note it resolves at once. False as with `begin`.
+   * Notes, before attempt number `attempt` (2 or more) begins, that it does, and who has succeeded so far; called with
+   * the attempt that was just made too, when it left only some handlers to be retried. It makes attempts survive a
+   * crash; a transport that cannot note it resolves at once. False as with `begin`.
    */
   beginAttempt(attempt: number, settledHandlers: readonly string[]): Promise<boolean>
   /** Noted at once, sent in batches; a lost one means redelivery, never loss. */

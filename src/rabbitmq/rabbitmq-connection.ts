@@ -188,6 +188,8 @@ export class RabbitMQConnection {
     if (this.#connection !== connection) return
     this.#connection = undefined
     this.#blockedReason = undefined
+    // Of one that fell silent the client only ends its own side, and waits for the other's: it would stay for ever.
+    connection.connection.stream.destroy(new Error('the connection was given up'))
     if (!this.#isOpen || this.#closing.signal.aborted) return
     this.#isOpen = false
     const error = lostError(this.#settings.address, cause)

@@ -1,4 +1,6 @@
-import { describe, expect, inject, it } from 'vitest'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import type { Socket } from 'node:net'
+import { describe, expect, inject, it, onTestFinished } from 'vitest'
 import { PublishError } from '../../src/index.ts'
 import { orderCreated } from '../support/order-events.ts'
 import { RecordingLogger } from '../support/recording-logger.ts'
@@ -62,6 +64,27 @@ describe('connecting', () => {
 })
 
 describe('stopping', () => {
+  it('leaves no socket behind of a connection that fell silent', async () => {
+    const sockets: Socket[] = []
+    // What Node publishes on this channel has this form.
+    const note = (message: unknown) => sockets.push((message as { readonly socket: Socket }).socket)
+    subscribe('net.client.socket', note)
+    onTestFinished(() => void unsubscribe('net.client.socket', note))
+    const { bus, proxy } = await proxiedBus({ heartbeatMs: 1000, reconnectDelayMs: 100 })
+    const notices = noticesOf(bus)
+    await consume(bus)
+    proxy.freeze()
+    await until('the loss', () => notices.some(({ type }) => type === 'connectionLost'), 5000)
+    proxy.thaw()
+    await until('the return', () => notices.some(({ type }) => type === 'reconnected'))
+
+    await bus.shutdown()
+
+    const left = () => sockets.filter(({ destroyed, remotePort }) => !destroyed && remotePort === proxy.port)
+    await until('no socket to be left', () => left().length === 0, 2000)
+    expect(sockets.length).toBeGreaterThan(2)
+  })
+
   it('is quick when the connection breaks while it says goodbye', async () => {
     const { bus, proxy } = await proxiedBus()
     await bus.connect()

@@ -1,0 +1,62 @@
+import type { Delivery, Intake, Transport } from '../../src/index.ts'
+
+/** What a broken transport does wrong. */
+export type Breakage = 'acksTooEarly' | 'forgetsOrder' | 'dropsLane' | 'claimsToPublish' | 'deliversTwice'
+
+/** A transport that works, but for one thing. */
+export function broken(transport: Transport, breakage: Breakage): Transport {
+  return {
+    system: transport.system,
+    destination: transport.destination,
+    deadLetters: transport.deadLetters,
+    connect: () => transport.connect(),
+    close: (signal) => transport.close(signal),
+    publish: (messages, signal) =>
+      transport.publish(breakage === 'claimsToPublish' ? messages.slice(1) : messages, signal),
+    consume: (intake) => transport.consume(brokenIntake(intake, breakage)),
+  }
+}
+
+function brokenIntake(intake: Intake, breakage: Breakage): Intake {
+  return {
+    get room() {
+      return intake.room
+    },
+    whenRoom: () => intake.whenRoom(),
+    deliver: (delivery) => {
+      for (const given of tamper(delivery, breakage)) intake.deliver(given)
+    },
+  }
+}
+
+function tamper(delivery: Delivery, breakage: Breakage): readonly Delivery[] {
+  const { message } = delivery
+  switch (breakage) {
+    case 'claimsToPublish':
+      return [delivery]
+    case 'acksTooEarly':
+      delivery.ack()
+      return [changed(delivery, { ack: () => undefined })]
+    case 'forgetsOrder':
+      return [changed(delivery, { message: { ...message, key: undefined } })]
+    case 'dropsLane':
+      if (message.key?.endsWith('-1') !== true) return [delivery]
+      delivery.ack()
+      return []
+    case 'deliversTwice':
+      return [delivery, changed(delivery, { ack: () => undefined })]
+  }
+}
+
+function changed(delivery: Delivery, changes: Partial<Delivery>): Delivery {
+  return {
+    message: delivery.message,
+    deliveryCount: delivery.deliveryCount,
+    settledHandlers: delivery.settledHandlers,
+    begin: () => delivery.begin(),
+    beginAttempt: (attempt, settled) => delivery.beginAttempt(attempt, settled),
+    ack: () => delivery.ack(),
+    deadLetter: (reason) => delivery.deadLetter(reason),
+    ...changes,
+  }
+}

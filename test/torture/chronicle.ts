@@ -1,0 +1,186 @@
+import type { DeadLetterFact, Fact, FaultFact, HandlerFact, StatsFact } from './history.ts'
+
+/** What became of one published event, as its publisher knows it. */
+export interface Publication {
+  readonly event: string
+  readonly aggregate: string
+  readonly n: number
+  readonly process: string
+  readonly publishedAt: number
+  outcome: 'confirmed' | 'notStored' | 'unknown' | 'open'
+  settledAt: number
+}
+
+/** One run of one handler. */
+export interface Run {
+  readonly process: string
+  readonly group: string
+  readonly handler: string
+  readonly event: string
+  readonly aggregate: string
+  readonly n: number
+  readonly attempt: number
+  readonly startedAt: number
+  outcome: 'finished' | 'failed' | 'open'
+  endedAt: number
+}
+
+export interface Fault {
+  readonly name: string
+  readonly targets: readonly string[]
+  readonly isPlanned: boolean
+  readonly beganAt: number
+  endedAt: number
+}
+
+export interface ProcessLife {
+  readonly name: string
+  group: string | undefined
+  consumingAt: number
+  endedAt: number
+  exitCode: number | null | undefined
+  wasKilled: boolean
+  output: string
+  stats: StatsFact | undefined
+}
+
+/** A history, put in order: who did what to which event. */
+export class Chronicle {
+  readonly facts: readonly Fact[]
+  readonly publications = new Map<string, Publication>()
+  readonly runs: Run[] = []
+  readonly letters: DeadLetterFact[] = []
+  readonly replays: DeadLetterFact[] = []
+  readonly faults: Fault[] = []
+  readonly processes = new Map<string, ProcessLife>()
+  readonly #open = new Map<string, Run>()
+  readonly #byEvent = new Map<string, Fact[]>()
+
+  constructor(facts: readonly Fact[]) {
+    this.facts = facts.toSorted((a, b) => a.at - b.at)
+    for (const fact of this.facts) this.#take(fact)
+  }
+
+  get endedAt(): number {
+    return this.facts.at(-1)?.at ?? 0
+  }
+
+  /** Faults that may lead to a second delivery, as opposed to planned changes. */
+  get realFaults(): readonly Fault[] {
+    return this.faults.filter(({ isPlanned }) => !isPlanned)
+  }
+
+  /** Every fact about an event, one line each, with what was done to the run meanwhile. */
+  storyOf(event: string): readonly string[] {
+    const own = this.#byEvent.get(event) ?? []
+    const from = own[0]?.at ?? 0
+    const to = own.at(-1)?.at ?? 0
+    const around = this.facts.filter(
+      (fact) => 'fault' in fact && fact.at >= from - 1000 && fact.at <= to + 1000,
+    )
+    const start = this.facts[0]?.at ?? 0
+    return [...own, ...around].toSorted((a, b) => a.at - b.at).map((fact) => describe(fact, start))
+  }
+
+  #take(fact: Fact): void {
+    if ('event' in fact) this.#listOf(fact.event).push(fact)
+    switch (fact.kind) {
+      case 'published':
+        this.publications.set(fact.event, {
+          ...fact,
+          publishedAt: fact.at,
+          outcome: 'open',
+          settledAt: Infinity,
+        })
+        break
+      case 'confirmed':
+      case 'notStored':
+      case 'unknown': {
+        const publication = this.publications.get(fact.event)
+        if (publication) Object.assign(publication, { outcome: fact.kind, settledAt: fact.at })
+        break
+      }
+      case 'started':
+        this.#start(fact)
+        break
+      case 'finished':
+      case 'failed':
+        this.#end(fact, fact.kind)
+        break
+      case 'deadLettered':
+        this.letters.push(fact)
+        break
+      case 'replayed':
+        this.replays.push(fact)
+        break
+      case 'faultBegan':
+      case 'faultEnded':
+        this.#fault(fact)
+        break
+      case 'consuming':
+        Object.assign(this.#life(fact.process), { group: fact.group, consumingAt: fact.at })
+        break
+      case 'processEnded':
+        Object.assign(this.#life(fact.process), { ...fact, endedAt: fact.at })
+        break
+      case 'stats':
+        this.#life(fact.process).stats = fact
+    }
+  }
+
+  #start({ at, ...fact }: HandlerFact): void {
+    const run: Run = { ...fact, startedAt: at, outcome: 'open', endedAt: Infinity }
+    this.runs.push(run)
+    this.#open.set(runKey(fact), run)
+  }
+
+  #end(fact: HandlerFact, outcome: 'finished' | 'failed'): void {
+    const run = this.#open.get(runKey(fact))
+    if (run) Object.assign(run, { outcome, endedAt: fact.at })
+  }
+
+  #fault({ kind, at, fault: name, targets, isPlanned }: FaultFact): void {
+    if (kind === 'faultBegan') this.faults.push({ name, targets, isPlanned, beganAt: at, endedAt: Infinity })
+    const open = this.faults.find((fault) => fault.name === name)
+    if (open && kind === 'faultEnded') open.endedAt = at
+  }
+
+  #life(name: string): ProcessLife {
+    const life = this.processes.get(name) ?? {
+      name,
+      group: undefined,
+      consumingAt: 0,
+      endedAt: Infinity,
+      exitCode: undefined,
+      wasKilled: false,
+      output: '',
+      stats: undefined,
+    }
+    this.processes.set(name, life)
+    return life
+  }
+
+  #listOf(event: string): Fact[] {
+    const list = this.#byEvent.get(event) ?? []
+    this.#byEvent.set(event, list)
+    return list
+  }
+}
+
+export function hits(fault: Fault, ...processes: readonly string[]): boolean {
+  return fault.targets.some((target) => target === '*' || processes.includes(target))
+}
+
+export function overlaps(fault: Fault, from: number, to: number): boolean {
+  return fault.beganAt <= to && fault.endedAt >= from
+}
+
+function runKey({ process, group, handler, event }: Omit<HandlerFact, 'at' | 'kind'>): string {
+  return `${process} ${group} ${handler} ${event}`
+}
+
+function describe(fact: Fact, start: number): string {
+  const { at, process, kind, ...rest } = fact
+  const values = Object.entries(rest).map(([name, value]) => ` ${name}=${JSON.stringify(value)}`)
+  return `${((at - start) / 1000).toFixed(3).padStart(9)} s  ${process} ${kind}${values.join('')}`
+}

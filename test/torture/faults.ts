@@ -1,0 +1,162 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import type { FaultFact } from './history.ts'
+import type { Actor, Stage } from './stage.ts'
+import { LEASE_MS } from './torture-bus.ts'
+
+/** What can be done to a run. */
+export const FAULTS = [
+  'brokerKilled',
+  'brokerRestarted',
+  'brokerFrozen',
+  'allConnectionsCut',
+  'oneConnectionCut',
+  'blackHole',
+  'consumerKilledBeforeAck',
+  'consumerFrozenBeyondLease',
+  'consumerFrozenShortly',
+  'producerKilled',
+  'consumerReplaced',
+  'consumerAdded',
+  'deadLettersReplayed',
+] as const
+
+export type FaultName = (typeof FAULTS)[number]
+
+export interface FaultTools {
+  readonly stage: Stage
+  /** Waits until a started process consumes. */
+  whenConsuming(actor: Actor): Promise<void>
+  replayDeadLetters(): Promise<void>
+}
+
+/** Does it, and resolves when it is over. Begin and end go to the history. */
+export async function inflict(name: FaultName, id: string, tools: FaultTools): Promise<void> {
+  await ACTIONS[name](new FaultScope(id, tools), tools)
+}
+
+type Action = (scope: FaultScope, tools: FaultTools) => Promise<void>
+
+/** The begin and the end of one fault. */
+class FaultScope {
+  readonly #id: string
+  readonly #tools: FaultTools
+
+  constructor(id: string, tools: FaultTools) {
+    this.#id = id
+    this.#tools = tools
+  }
+
+  async during(
+    targets: readonly string[],
+    work: () => Promise<unknown>,
+    { isPlanned = false } = {},
+  ): Promise<void> {
+    const { history } = this.#tools.stage.parts
+    const fact: Pick<FaultFact, 'fault' | 'targets' | 'isPlanned'> = { fault: this.#id, targets, isPlanned }
+    history.tell({ kind: 'faultBegan', ...fact })
+    try {
+      await work()
+    } finally {
+      history.tell({ kind: 'faultEnded', ...fact })
+    }
+  }
+}
+
+const EVERYBODY = ['*']
+
+const ACTIONS: Readonly<Record<FaultName, Action>> = {
+  brokerKilled: (scope, { stage }) =>
+    scope.during(EVERYBODY, async () => {
+      await stage.parts.broker.kill()
+      await delay(stage.parts.random.integer(0, 2000))
+      await stage.parts.broker.start()
+    }),
+
+  brokerRestarted: (scope, { stage }) => scope.during(EVERYBODY, () => stage.parts.broker.restart()),
+
+  brokerFrozen: (scope, { stage }) =>
+    scope.during(EVERYBODY, async () => {
+      await stage.parts.broker.freeze()
+      await delay(stage.parts.random.integer(500, 5000))
+      await stage.parts.broker.thaw()
+    }),
+
+  allConnectionsCut: (scope, { stage }) =>
+    scope.during(EVERYBODY, async () => {
+      for (const { proxy } of stage.actors) proxy.cut()
+    }),
+
+  oneConnectionCut: async (scope, { stage }) => {
+    const actor = pick(stage, stage.actors)
+    await scope.during([actor.name], async () => actor.proxy.cut())
+  },
+
+  blackHole: async (scope, { stage }) => {
+    const actor = pick(stage, stage.actors)
+    await scope.during([actor.name], async () => {
+      actor.proxy.freeze()
+      await delay(stage.parts.random.integer(1000, 5000))
+      actor.proxy.thaw()
+      // What was frozen stays so: the bus has to notice.
+    })
+  },
+
+  consumerKilledBeforeAck: (scope, tools) => killed(scope, tools, pick(tools.stage, tools.stage.consumers)),
+
+  producerKilled: (scope, tools) => killed(scope, tools, pick(tools.stage, tools.stage.producers)),
+
+  consumerFrozenBeyondLease: (scope, { stage }) => frozen(scope, pick(stage, stage.consumers), 2 * LEASE_MS),
+
+  consumerFrozenShortly: (scope, { stage }) => frozen(scope, pick(stage, stage.consumers), LEASE_MS / 3),
+
+  consumerReplaced: async (scope, { stage, whenConsuming }) => {
+    const actor = pick(stage, stage.consumers)
+    const replace = async () => {
+      await stage.stop(actor)
+      await whenConsuming(await stage.start(actor.part))
+    }
+    await scope.during([actor.name], replace, { isPlanned: true })
+  },
+
+  consumerAdded: async (scope, { stage, whenConsuming }) => {
+    const actor = pick(
+      stage,
+      stage.consumers.filter(({ part }) => part.group === 'shared'),
+    )
+    const exchange = async () => {
+      const { consumerName } = actor.part
+      await whenConsuming(await stage.start({ ...actor.part, consumerName: `${consumerName}+` }))
+      await stage.stop(actor)
+    }
+    await scope.during([actor.name], exchange, { isPlanned: true })
+  },
+
+  deadLettersReplayed: (_scope, { replayDeadLetters }) => replayDeadLetters(),
+}
+
+/** It kills itself at its next chance: between handling and acknowledging, or in the middle of a publish. */
+async function killed(scope: FaultScope, { stage, whenConsuming }: FaultTools, actor: Actor): Promise<void> {
+  await scope.during([actor.name], async () => {
+    actor.wasKilled = true
+    actor.signal('SIGUSR2')
+    if (!(await actor.ended(3000))) actor.signal('SIGKILL')
+    await actor.ended(3000)
+    stage.bury(actor)
+  })
+  const heir = await stage.start(actor.part)
+  if (actor.part.role === 'consumer') await whenConsuming(heir)
+}
+
+async function frozen(scope: FaultScope, actor: Actor, durationMs: number): Promise<void> {
+  await scope.during([actor.name], async () => {
+    actor.signal('SIGSTOP')
+    await delay(durationMs)
+    actor.signal('SIGCONT')
+  })
+}
+
+function pick(stage: Stage, actors: readonly Actor[]): Actor {
+  const [first, ...others] = actors
+  if (first === undefined) throw new Error('there is nobody left to do it to')
+  return stage.parts.random.pick([first, ...others])
+}

@@ -1,0 +1,354 @@
+import { expect, it } from 'vitest'
+import type { DeadLetterFact, Fact } from './history.ts'
+import { type JudgeOptions, judge, report } from './judge.ts'
+
+const OPTIONS: JudgeOptions = {
+  groups: [{ name: 'g', handlers: ['h'], order: 'group' }],
+  maxAttempts: 3,
+  countsPerhapsBegun: false,
+  maxInFlight: 2,
+  ackMs: 100,
+  recoveryMs: 5000,
+  silenceMs: 8000,
+  heapGrowthBytes: 1000,
+}
+const COMPETING = { ...OPTIONS, groups: [{ name: 'g', handlers: ['h'], order: 'consumer' as const }] }
+
+function published(
+  n: number,
+  at: number,
+  outcome: 'confirmed' | 'notStored' | 'unknown' = 'confirmed',
+): Fact[] {
+  const event = { process: 'p', event: `a#${n}`, aggregate: 'a', n }
+  return [
+    { kind: 'published', at, ...event },
+    { kind: outcome, at: at + 1, ...event },
+  ]
+}
+
+interface RunOptions {
+  readonly process?: string
+  readonly attempt?: number
+  readonly outcome?: 'finished' | 'failed'
+  readonly forMs?: number
+}
+
+function run(n: number, at: number, options: RunOptions = {}): Fact[] {
+  const { process = 'c', attempt = 1, outcome = 'finished', forMs = 10 } = options
+  const fact = { process, group: 'g', handler: 'h', event: `a#${n}`, aggregate: 'a', n, attempt }
+  return [
+    { kind: 'started', at, ...fact },
+    { kind: outcome, at: at + forMs, ...fact },
+  ]
+}
+
+function fault(from: number, to: number, targets: readonly string[] = ['*'], isPlanned = false): Fact[] {
+  const fact = { process: 'run', fault: `fault at ${from}`, targets, isPlanned }
+  return [
+    { kind: 'faultBegan', at: from, ...fact },
+    { kind: 'faultEnded', at: to, ...fact },
+  ]
+}
+
+function letter(n: number, at: number, reason = 'max_retries_exceeded'): DeadLetterFact {
+  const event = { event: `a#${n}`, aggregate: 'a', n }
+  return {
+    kind: 'deadLettered',
+    at,
+    process: 'run',
+    ...event,
+    group: 'g',
+    handlers: ['h'],
+    attempts: 3,
+    reason,
+  }
+}
+
+function failing(n: number, at: number): Fact[] {
+  return [1, 2, 3].flatMap((attempt) => run(n, at + 20 * attempt, { attempt, outcome: 'failed' }))
+}
+
+const NO_STATS = {
+  eventsPublished: 0,
+  eventsConsumed: 0,
+  eventsProcessedSuccess: 0,
+  eventsProcessedFailed: 0,
+  handlerErrors: 0,
+  messagesSentToDlq: 0,
+  inFlight: 0,
+}
+
+function life(
+  name: string,
+  stats: Partial<typeof NO_STATS>,
+  end: { exitCode?: number; heap?: number } = {},
+): Fact[] {
+  const { exitCode = 0, heap = 0 } = end
+  return [
+    { kind: 'consuming', at: 0, process: name, group: 'g' },
+    {
+      kind: 'stats',
+      at: 90_000,
+      process: name,
+      stats: { ...NO_STATS, ...stats },
+      heapBefore: 0,
+      heapAfter: heap,
+    },
+    { kind: 'processEnded', at: 90_001, process: name, exitCode, wasKilled: false, output: 'last words' },
+  ]
+}
+
+function messages(facts: readonly Fact[], options = OPTIONS): readonly string[] {
+  return judge(facts, options).map(({ rule, message }) => `${rule}: ${message}`)
+}
+
+const clean = [
+  ...published(0, 0),
+  ...published(1, 10),
+  ...published(2, 20),
+  ...run(0, 30),
+  ...run(1, 50),
+  ...run(2, 70),
+]
+
+it('finds nothing in a history without a fault', () => {
+  expect(messages(clean)).toEqual([])
+})
+
+it('finds nothing where failures were retried, and given up after the last attempt', () => {
+  const history = [...published(0, 0), ...published(1, 5), ...failing(0, 20), letter(0, 95), ...run(1, 100)]
+
+  expect(messages(history)).toEqual([])
+})
+
+it('finds nothing where a process was killed and another handled again what it had in hand', () => {
+  const history = [
+    ...published(0, 0),
+    ...run(0, 10),
+    ...fault(15, 25, ['c']),
+    ...run(0, 5000, { process: 'd' }),
+  ]
+
+  expect(messages(history)).toEqual([])
+})
+
+it('finds nothing where a dead letter was replayed, after what came after it', () => {
+  const failed = [...published(0, 0), ...published(1, 5), ...failing(0, 20), ...run(1, 100)]
+  const replayed: Fact = { ...letter(0, 95), kind: 'replayed', at: 200 }
+
+  expect(messages([...failed, replayed, ...run(0, 210, { process: 'd' })])).toEqual([])
+  expect(messages([...failed, letter(0, 95), ...run(0, 210, { process: 'd' })])).toHaveLength(1)
+})
+
+it('finds nothing where an event of unknown outcome was handled, or was not', () => {
+  expect(messages([...published(0, 0, 'unknown'), ...run(0, 10), ...published(1, 20, 'unknown')])).toEqual([])
+})
+
+it('catches a confirmed event that never arrived', () => {
+  expect(messages([...clean, ...published(3, 100)])).toEqual(['lost: a#3 never reached g h'])
+})
+
+it('catches an event that was begun and never finished', () => {
+  expect(messages([...clean, ...published(3, 100), ...run(3, 110).slice(0, 1)])).toEqual([
+    'lost: a#3 never reached g h',
+  ])
+})
+
+it('catches an event that nobody published', () => {
+  expect(messages([...clean, ...run(7, 200)])).toEqual(['invented: h got a#7, which nobody had published'])
+})
+
+it('catches an event that was handled though its publish said that it is not stored', () => {
+  expect(messages([...published(0, 0, 'notStored'), ...run(0, 10)])).toEqual([
+    'invented: h got a#0, which was "certainly not stored"',
+  ])
+})
+
+it('catches two events of an aggregate that were swapped', () => {
+  const history = [...published(0, 0), ...published(1, 1), ...run(1, 10), ...run(0, 30)]
+
+  expect(messages(history)).toEqual(['order: a#0 was first handled after a#1 (group g, c)'])
+})
+
+it('catches an event that overtook one that was being retried', () => {
+  const history = [
+    ...published(0, 0),
+    ...published(1, 1),
+    ...run(0, 10, { outcome: 'failed' }),
+    ...run(1, 40),
+    ...run(0, 60, { attempt: 2 }),
+  ]
+
+  expect(messages(history)).toEqual(['order: a#1 overtook a#0, which was not settled (group g, c)'])
+})
+
+it('catches two events of an aggregate that were handled side by side', () => {
+  const history = [...published(0, 0), ...published(1, 1), ...run(0, 10, { forMs: 50 }), ...run(1, 30)]
+
+  expect(messages(history)).toEqual(['order: a#1 overtook a#0, which was not settled (group g, c)'])
+})
+
+it('lets competing consumers handle an aggregate side by side, and none of them swap it', () => {
+  const both = [...published(0, 0), ...published(1, 1)]
+
+  expect(messages([...both, ...run(1, 10), ...run(0, 12, { process: 'd' })], COMPETING)).toEqual([])
+  expect(messages([...both, ...run(1, 10), ...run(0, 30)], COMPETING)).toHaveLength(1)
+  expect(messages([...both, ...run(1, 10), ...fault(15, 20, ['d'], true), ...run(0, 30)], COMPETING)).toEqual(
+    [],
+  )
+})
+
+it('catches an event that was handled twice without a fault', () => {
+  expect(messages([...clean, ...run(2, 200)])).toEqual([
+    'duplicate: h of g handled a#2 twice without a fault (c, then c)',
+  ])
+})
+
+it('does not take a fault, that came later, of somebody else or planned, as an excuse for handling twice', () => {
+  const again = run(2, 5000, { process: 'd' })
+
+  expect(messages([...clean, ...fault(1000, 1001), ...again])).toHaveLength(1)
+  expect(messages([...clean, ...fault(75, 80, ['e']), ...again])).toHaveLength(1)
+  expect(messages([...clean, ...fault(75, 80, ['c'], true), ...again])).toHaveLength(1)
+  expect(messages([...clean, ...fault(75, 80, ['c']), ...again])).toEqual([])
+})
+
+it('catches more duplicates than were in flight', () => {
+  const again = [0, 1, 2].flatMap((n) => run(n, 1000 + 20 * n, { process: 'd' }))
+
+  expect(messages([...clean, ...fault(75, 80), ...again])).toEqual([
+    'duplicate: 3 events were handled twice after fault at 75 in c of g, and 2 could be in flight',
+  ])
+})
+
+it('catches an attempt too many', () => {
+  const history = [
+    ...published(0, 0),
+    ...failing(0, 20),
+    ...run(0, 200, { attempt: 4, outcome: 'failed' }),
+    letter(0, 210),
+  ]
+
+  expect(messages(history)).toEqual([
+    'attempts: h got attempt 4 at a#0',
+    'attempts: h of g failed 4 times at a#0, and may 3 times',
+  ])
+})
+
+it('lets an event have an attempt more that a planned stop gave back, or less that a lost consumer may have begun', () => {
+  const event = published(0, 0)
+  const stopped = [
+    ...run(0, 10, { outcome: 'failed' }),
+    ...fault(25, 30, ['c'], true),
+    ...failing(0, 20),
+    letter(0, 95),
+  ]
+  const less = failing(0, 20).filter((fact) => 'attempt' in fact && fact.attempt > 1)
+
+  expect(messages([...event, ...stopped])).toEqual([])
+  expect(messages([...event, ...fault(1, 2, ['d']), ...less, letter(0, 95)])).toHaveLength(1)
+  const kafka = { ...OPTIONS, countsPerhapsBegun: true }
+  expect(messages([...event, ...fault(1, 2, ['d']), ...less, letter(0, 95)], kafka)).toEqual([])
+  expect(messages([...event, ...less, letter(0, 95)], kafka)).toHaveLength(1)
+})
+
+it('catches a failure that ends in two dead letters, too soon, for a wrong reason, or in success as well', () => {
+  const failed = [...published(0, 0), ...failing(0, 20)]
+
+  expect(messages([...failed, letter(0, 95), letter(0, 95)])).toEqual([
+    'attempts: a#0 of g lies in the dead letters 2 times',
+  ])
+  expect(messages([...published(0, 0), ...run(0, 10, { outcome: 'failed' }), letter(0, 25)])).toEqual([
+    'attempts: a#0 of g was given up by h after 1 of 3 attempts',
+  ])
+  expect(messages([...failed, letter(0, 95, 'deserialization_error')])).toEqual([
+    'attempts: a#0 of g was dead-lettered for deserialization_error',
+  ])
+  expect(messages([...failed, letter(0, 95), ...run(0, 150)])).toEqual([
+    'attempts: a#0 of g was handled by h and dead-lettered',
+  ])
+})
+
+/** One event every 100 ms for a minute, handled at once but in the times given. */
+function load(isHandledAt: (at: number) => boolean): Fact[] {
+  const pauses = Array.from({ length: 600 }, (_, n) => ({ n, at: 100 * n }))
+  let last = 0
+  return pauses.flatMap(({ n, at }) => {
+    const handledAt = isHandledAt(at) ? at + 5 : 70_000 + 20 * n
+    last = Math.max(handledAt, last + 20)
+    return [...published(n, at), ...run(n, last)]
+  })
+}
+
+it('catches a group that does not go on after a fault', () => {
+  expect(messages([...load((at) => at < 20_000), ...fault(20_000, 21_000)])).toEqual([
+    'recovery: g went on 53000 ms after fault at 20000',
+  ])
+})
+
+it('catches a consumer that falls silent among others that work', () => {
+  const work = load(() => true)
+  const silent = life('d', {}).slice(0, 1)
+  const ended: Fact = {
+    kind: 'processEnded',
+    at: 80_000,
+    process: 'd',
+    exitCode: 0,
+    wasKilled: true,
+    output: '',
+  }
+
+  expect(messages([...work, ...silent, ended])).toEqual([
+    'recovery: d handled nothing for 59899 ms, and may for 8000 ms',
+  ])
+})
+
+it('catches a publish that was never answered', () => {
+  expect(messages([...clean, ...published(3, 100).slice(0, 1)])).toEqual([
+    'recovery: the publish of a#3 was never answered',
+  ])
+})
+
+it('catches counters that do not agree with what happened', () => {
+  const right = { eventsConsumed: 3, eventsProcessedSuccess: 3 }
+
+  expect(messages([...clean, ...life('c', right)])).toEqual([])
+  expect(messages([...clean, ...life('c', { ...right, handlerErrors: 1 })])).toEqual([
+    'conduct: c: handlerErrors 1, and 0 runs failed',
+  ])
+  expect(messages([...clean, ...life('c', { eventsConsumed: 2, eventsProcessedSuccess: 2 })])).toEqual([
+    'conduct: c: eventsProcessedSuccess 2, and 3 runs finished',
+  ])
+  expect(messages([...clean, ...life('c', { ...right, inFlight: 1 })])).toEqual([
+    'conduct: c: inFlight 1 after the shutdown',
+  ])
+  expect(messages([...clean, ...life('p', {})])).toContain(
+    'conduct: p: eventsPublished 0, and 3 were confirmed',
+  )
+})
+
+it('catches memory that grew, and a process that ended badly or not at all', () => {
+  const right = { eventsConsumed: 3, eventsProcessedSuccess: 3 }
+
+  expect(messages([...clean, ...life('c', right, { heap: 1001 })])).toEqual([
+    'conduct: c: memory grew by 1001 bytes',
+  ])
+  expect(messages([...clean, ...life('c', right, { exitCode: 1 })])).toEqual([
+    'conduct: c ended with 1: last words',
+  ])
+  expect(messages([...clean, ...life('c', right).slice(0, 2)])).toEqual(['conduct: c did not end by itself'])
+})
+
+it('tells the whole story of the event', () => {
+  const violations = judge([...clean, ...run(2, 200)], OPTIONS)
+
+  expect(violations[0]?.story.map((line) => line.trim().split(/ +/).slice(2, 4).join(' '))).toEqual([
+    'p published',
+    'p confirmed',
+    'c started',
+    'c finished',
+    'c started',
+    'c finished',
+  ])
+  expect(report(violations)).toContain('duplicate: 1\n  h of g handled a#2 twice')
+})

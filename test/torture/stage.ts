@@ -1,0 +1,165 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import { waitFor } from '../../src/testing/index.ts'
+import type { Broker } from '../brokers/broker.ts'
+import { KafkaProxy } from '../kafka/kafka-proxy.ts'
+import { TcpProxy } from '../support/tcp-proxy.ts'
+import type { Breakage } from './broken-transport.ts'
+import type { HistoryWriter } from './history.ts'
+import type { Random } from './random.ts'
+import type { WorkerOptions } from './worker.ts'
+
+const WORKER = fileURLToPath(new URL('./worker.ts', import.meta.url))
+const START_MS = 30_000
+/** Longest time a process may take to shut down; killed then, which is a violation. */
+const END_MS = 20_000
+
+/** Who a process is to be. */
+export interface Part {
+  readonly role: 'producer' | 'consumer'
+  readonly group: string
+  readonly handlers: readonly string[]
+  /** One of its group at a time has this name; on Redis a successor begins with what the one before had in hand. */
+  readonly consumerName: string
+}
+
+export interface StageParts {
+  readonly broker: Broker
+  readonly folder: string
+  readonly history: HistoryWriter
+  readonly random: Random
+  readonly breakage: Breakage | undefined
+}
+
+/** One process of a run, behind a proxy of its own. */
+export class Actor {
+  readonly name: string
+  readonly part: Part
+  readonly proxy: TcpProxy | KafkaProxy
+  readonly #child: ChildProcess
+  readonly #ended: Promise<void>
+  output = ''
+  /** Set before it is killed. */
+  wasKilled = false
+
+  constructor(name: string, part: Part, proxy: TcpProxy | KafkaProxy, options: WorkerOptions) {
+    this.name = name
+    this.part = part
+    this.proxy = proxy
+    this.#child = spawn(process.execPath, ['--expose-gc', WORKER, JSON.stringify(options)], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+    })
+    this.#child.stderr?.on('data', (chunk: Buffer) => {
+      this.output = (this.output + String(chunk)).slice(-2000)
+    })
+    this.#ended = once(this.#child, 'close').then(() => undefined)
+  }
+
+  get isRunning(): boolean {
+    return this.#child.exitCode === null && this.#child.signalCode === null
+  }
+
+  get exitCode(): number | null {
+    return this.#child.exitCode
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.#child.kill(signal)
+  }
+
+  /** Waits for its end. @returns false when it does not come in time. */
+  async ended(timeoutMs: number): Promise<boolean> {
+    const late = Promise.withResolvers<boolean>()
+    const timer = setTimeout(() => late.resolve(false), timeoutMs)
+    const isOver = await Promise.race([this.#ended.then(() => true), late.promise])
+    clearTimeout(timer)
+    return isOver
+  }
+}
+
+/** The processes of a run: starts them, ends them, and writes down how they ended. */
+export class Stage {
+  readonly parts: StageParts
+  readonly #actors = new Set<Actor>()
+  #count = 0
+
+  constructor(parts: StageParts) {
+    this.parts = parts
+  }
+
+  get actors(): readonly Actor[] {
+    return [...this.#actors]
+  }
+
+  get producers(): readonly Actor[] {
+    return this.actors.filter(({ part }) => part.role === 'producer')
+  }
+
+  get consumers(): readonly Actor[] {
+    return this.actors.filter(({ part }) => part.role === 'consumer')
+  }
+
+  async start(part: Part): Promise<Actor> {
+    const { broker, folder, random, breakage } = this.parts
+    this.#count += 1
+    const name = `${part.group}-${this.#count}`
+    const proxy =
+      broker.kind === 'kafka'
+        ? await KafkaProxy.start(broker.port)
+        : await TcpProxy.start({ host: '127.0.0.1', port: broker.port })
+    const bus = {
+      kind: broker.kind,
+      port: proxy.port,
+      scope: 'torture',
+      consumerGroup: part.group,
+      consumerName: part.consumerName,
+      ...(breakage === undefined ? {} : { breakage }),
+    }
+    const seed = random.integer(1, 1e9)
+    const { role, handlers } = part
+    const actor = new Actor(name, part, proxy, { name, folder, seed, bus, role, handlers, aggregates: 12 })
+    this.#actors.add(actor)
+    return actor
+  }
+
+  /** Asks a process to end by itself. */
+  async stop(actor: Actor): Promise<void> {
+    actor.signal('SIGTERM')
+    if (await actor.ended(END_MS)) return this.bury(actor)
+    actor.signal('SIGKILL')
+    await actor.ended(START_MS)
+    this.#forget(actor)
+  }
+
+  /** Writes down how a process ended. */
+  bury(actor: Actor): void {
+    const { exitCode, wasKilled, output, name } = actor
+    const fact = { kind: 'processEnded', process: name, exitCode, wasKilled, output } as const
+    this.parts.history.tell(fact)
+    this.#forget(actor)
+  }
+
+  /** Waits until a process has written that it consumes. */
+  async untilConsuming(actor: Actor, isConsuming: (name: string) => boolean): Promise<void> {
+    await waitFor(() => isConsuming(actor.name) || !actor.isRunning, {
+      timeoutMs: START_MS,
+      intervalMs: 50,
+      describe: () => `${actor.name} to consume; it wrote: ${actor.output}`,
+    })
+  }
+
+  /** Ends everything, whatever state it is in. */
+  async clear(): Promise<void> {
+    for (const actor of this.actors) {
+      actor.signal('SIGKILL')
+      await actor.ended(START_MS)
+      this.#forget(actor)
+    }
+  }
+
+  #forget(actor: Actor): void {
+    actor.proxy.close()
+    this.#actors.delete(actor)
+  }
+}

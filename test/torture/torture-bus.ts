@@ -1,0 +1,111 @@
+import { z } from 'zod'
+import {
+  BrokerEventBus,
+  type BrokerOptions,
+  defineEvent,
+  type Logger,
+  type Transport,
+  type TransportHost,
+} from '../../src/index.ts'
+import { KafkaEventBus } from '../../src/kafka/index.ts'
+import { RabbitMQEventBus } from '../../src/rabbitmq/index.ts'
+import { RedisEventBus } from '../../src/redis/index.ts'
+import { type ResolvedRedisOptions, resolveRedisOptions } from '../../src/redis/redis-options.ts'
+import { RedisTransport } from '../../src/redis/redis-transport.ts'
+import type { BrokerKind } from '../brokers/broker.ts'
+import { type Breakage, broken } from './broken-transport.ts'
+
+/** What the torture publishes: number `n` of its aggregate, at which `flaky` handlers fail so many times. */
+export class Tortured extends defineEvent({
+  type: 'Tortured',
+  aggregateType: 'Torture',
+  schema: z.object({ n: z.number().int(), failures: z.number().int() }),
+}) {}
+
+export interface TortureBusOptions {
+  readonly kind: BrokerKind
+  readonly port: number
+  /** Prefix of all names on the broker. */
+  readonly scope: string
+  readonly consumerGroup: string
+  readonly consumerName: string
+  /** A transport that is wrong on purpose, to see the judge say so; on Redis. */
+  readonly breakage?: Breakage
+}
+
+export const MAX_ATTEMPTS = 3
+export const MAX_IN_FLIGHT = 50
+/** After so long, in milliseconds, a consumer that is not heard of has lost what it had. */
+export const LEASE_MS = 3000
+
+const quiet = () => undefined
+const logger: Logger = { debug: quiet, info: quiet, warn: quiet, error: quiet }
+
+/** A bus with times short enough for a run of a minute. */
+export function createTortureBus({
+  kind,
+  port,
+  scope,
+  consumerGroup,
+  consumerName,
+  breakage,
+}: TortureBusOptions): BrokerEventBus {
+  const common = {
+    consumerGroup,
+    maxRetries: MAX_ATTEMPTS - 1,
+    retryBaseDelayMs: 50,
+    retryMaxDelayMs: 200,
+    maxInFlight: MAX_IN_FLIGHT,
+    publishTimeoutMs: 20_000,
+    logger,
+  }
+  if (kind === 'redis') return createRedisBus({ ...common, port, scope, consumerName, breakage })
+  if (kind === 'rabbitmq') {
+    return new RabbitMQEventBus({
+      ...common,
+      rabbitmqUrl: `amqp://guest:guest@127.0.0.1:${port}/`,
+      exchangeName: scope,
+      prefetchCount: MAX_IN_FLIGHT,
+      heartbeatMs: 1000,
+      reconnectDelayMs: 300,
+    })
+  }
+  return new KafkaEventBus({
+    ...common,
+    bootstrapServers: `127.0.0.1:${port}`,
+    topicPrefix: scope,
+    topicPartitions: 6,
+    sessionTimeoutMs: LEASE_MS,
+    heartbeatIntervalMs: 300,
+    requestTimeoutMs: 3000,
+    metadataMaxAgeMs: 1000,
+  })
+}
+
+interface RedisParts extends BrokerOptions {
+  readonly port: number
+  readonly scope: string
+  readonly consumerName: string
+  readonly breakage: Breakage | undefined
+}
+
+function createRedisBus({ port, scope, breakage, ...common }: RedisParts): BrokerEventBus {
+  const options = {
+    ...common,
+    redisUrl: `redis://127.0.0.1:${port}`,
+    streamPrefix: scope,
+    pendingIdleMs: LEASE_MS,
+    blockMs: 1000,
+    socketTimeoutMs: 2000,
+  }
+  if (breakage === undefined) return new RedisEventBus(options)
+  const resolved = resolveRedisOptions(options)
+  return new BrokenBus(resolved, (host) => broken(new RedisTransport(resolved, host), breakage))
+}
+
+/** A bus over whatever transport it is given. */
+class BrokenBus extends BrokerEventBus {
+  constructor(options: ResolvedRedisOptions, createTransport: (host: TransportHost) => Transport) {
+    super(options, createTransport)
+  }
+}

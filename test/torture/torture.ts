@@ -1,0 +1,246 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { BrokerEventBus, DeadLetter } from '../../src/index.ts'
+import { WaitTimeoutError, waitFor } from '../../src/testing/index.ts'
+import type { Broker, BrokerKind } from '../brokers/broker.ts'
+import { launchBroker } from '../brokers/launch-broker.ts'
+import type { Breakage } from './broken-transport.ts'
+import { Chronicle } from './chronicle.ts'
+import { FAULTS, type FaultName, type FaultTools, inflict } from './faults.ts'
+import { type Fact, HistoryWriter, now, readHistory } from './history.ts'
+import { type JudgeOptions, judge, report, type Violation } from './judge.ts'
+import { nothingLost } from './judge-delivery.ts'
+import { type Recovery, recoveries } from './judge-recovery.ts'
+import { Random } from './random.ts'
+import { type Part, Stage } from './stage.ts'
+import { createTortureBus, LEASE_MS, MAX_ATTEMPTS, MAX_IN_FLIGHT, Tortured } from './torture-bus.ts'
+
+export interface TortureOptions {
+  readonly kind: BrokerKind
+  readonly seconds: number
+  readonly seed: number
+  /** What is done, in turn; by default everything, shuffled again and again. */
+  readonly faults?: readonly FaultName[]
+  readonly breakage?: Breakage
+  /** How long what was confirmed may take to be settled once nothing new comes, in milliseconds. Default 45,000. */
+  readonly settleMs?: number
+  readonly onProgress?: (line: string) => void
+}
+
+export interface TortureResult {
+  readonly violations: readonly Violation[]
+  readonly recoveries: readonly Recovery[]
+  readonly faults: readonly string[]
+  readonly counts: Readonly<Record<string, number>>
+  /** Every violation of the run by rule, with stories; empty when there is none. */
+  readonly report: string
+}
+
+const CONFIG: Readonly<Record<BrokerKind, readonly string[]>> = {
+  // A confirmed event survives a kill of the server only so.
+  redis: ['appendfsync always'],
+  rabbitmq: [],
+  kafka: ['group.min.session.timeout.ms=500'],
+}
+
+/** The rules that a bus promises. */
+function rulesOf(kind: BrokerKind): JudgeOptions {
+  const competing = kind === 'kafka' ? 'group' : 'consumer'
+  return {
+    groups: [
+      { name: 'shared', handlers: ['steady', 'flaky'], order: competing },
+      // One consumer at a time, whose successor has its name: order holds across them on every bus.
+      { name: 'alone', handlers: ['flaky'], order: 'group' },
+    ],
+    maxAttempts: MAX_ATTEMPTS,
+    countsPerhapsBegun: kind === 'kafka',
+    maxInFlight: MAX_IN_FLIGHT,
+    ackMs: 500,
+    recoveryMs: 5000,
+    silenceMs: LEASE_MS + 5000,
+    heapGrowthBytes: 64 * 1024 * 1024,
+  }
+}
+
+/** Runs it and judges it; everything it started is ended then, also when it fails. */
+export async function torture(options: TortureOptions): Promise<TortureResult> {
+  await using broker = await launchBroker(options.kind, { config: CONFIG[options.kind] })
+  const folder = await mkdtemp(join(tmpdir(), 'eventspine-torture-'))
+  const run = new TortureRun(options, broker, folder)
+  try {
+    return await run.play()
+  } finally {
+    await run.end()
+    await rm(folder, { recursive: true, force: true })
+  }
+}
+
+class TortureRun {
+  readonly #options: TortureOptions
+  readonly #folder: string
+  readonly #random: Random
+  readonly #history: HistoryWriter
+  readonly #stage: Stage
+  /** Looks after the dead letters. */
+  readonly #operator: BrokerEventBus
+  readonly #rules: JudgeOptions
+
+  constructor(options: TortureOptions, broker: Broker, folder: string) {
+    const { kind, breakage, seed } = options
+    this.#options = options
+    this.#folder = folder
+    this.#random = new Random(seed)
+    this.#history = new HistoryWriter(folder, 'run')
+    this.#rules = rulesOf(kind)
+    this.#stage = new Stage({ broker, folder, history: this.#history, random: this.#random, breakage })
+    const names = { consumerGroup: 'operator', consumerName: 'operator' }
+    this.#operator = createTortureBus({ kind, port: broker.port, scope: 'torture', ...names })
+    this.#operator.subscribe(Tortured, () => undefined)
+  }
+
+  async play(): Promise<TortureResult> {
+    await this.#open()
+    await this.#torment()
+    for (const producer of this.#stage.producers) await this.#stage.stop(producer)
+    await this.#settle()
+    await Promise.all(this.#stage.consumers.map((consumer) => this.#stage.stop(consumer)))
+    await this.#noteDeadLetters('deadLettered')
+    return this.#judge()
+  }
+
+  async end(): Promise<void> {
+    await this.#stage.clear()
+    await this.#operator.shutdown({ timeoutMs: 5000 })
+    this.#history.close()
+  }
+
+  async #open(): Promise<void> {
+    const shared = ['first', 'second', 'third'].map((consumerName) => consumer('shared', consumerName))
+    for (const part of [...shared, consumer('alone', 'only')]) {
+      await this.#whenConsuming(await this.#stage.start(part))
+    }
+    for (let n = 0; n < 2; n += 1) await this.#stage.start(PRODUCER)
+  }
+
+  /** The schedule: a pause, a fault, and so on; at the end a pause long enough to see the last recovery. */
+  async #torment(): Promise<void> {
+    const end = Date.now() + this.#options.seconds * 1000
+    await delay(2000)
+    const tools: FaultTools = {
+      stage: this.#stage,
+      whenConsuming: (actor) => this.#whenConsuming(actor),
+      replayDeadLetters: () => this.#replay(),
+    }
+    for (let count = 1; Date.now() < end; ) {
+      for (const name of this.#options.faults ?? this.#random.shuffled(FAULTS)) {
+        if (Date.now() >= end) break
+        this.#say(`fault ${count}: ${name}`)
+        await inflict(name, `${count} ${name}`, tools)
+        count += 1
+        await delay(this.#random.integer(1500, 6000))
+      }
+    }
+    await delay(this.#rules.recoveryMs)
+  }
+
+  /** Waits until all that was confirmed is handled or dead-lettered; what is not is for the judge to say. */
+  async #settle(): Promise<void> {
+    this.#say('waiting until all is settled')
+    const isSettled = async () => {
+      const chronicle = new Chronicle([...this.#facts(), ...(await this.#letters('deadLettered'))])
+      return nothingLost(chronicle, this.#rules).length === 0
+    }
+    const { settleMs: timeoutMs = 45_000 } = this.#options
+    await waitFor(isSettled, { timeoutMs, intervalMs: 1000 }).catch((error: unknown) => {
+      if (!(error instanceof WaitTimeoutError)) throw error
+      this.#say('not all was settled in time')
+    })
+  }
+
+  #judge(): TortureResult {
+    const facts = this.#facts()
+    const chronicle = new Chronicle(facts)
+    const violations = judge(facts, this.#rules)
+    const count = (kind: Fact['kind']) => facts.filter((fact) => fact.kind === kind).length
+    const kinds = [
+      'confirmed',
+      'notStored',
+      'unknown',
+      'finished',
+      'failed',
+      'deadLettered',
+      'replayed',
+    ] as const
+    return {
+      violations,
+      recoveries: recoveries(chronicle, this.#rules),
+      faults: chronicle.faults.map(({ name }) => name),
+      counts: Object.fromEntries(kinds.map((kind) => [kind, count(kind)])),
+      report: violations.length === 0 ? '' : `seed ${this.#options.seed}\n${report(violations)}`,
+    }
+  }
+
+  async #replay(): Promise<void> {
+    for (const { letter, fact } of await this.#described('replayed')) {
+      this.#history.tell({ ...fact, at: now() })
+      await this.#operator.deadLetters.replay(letter.id)
+    }
+  }
+
+  async #noteDeadLetters(kind: 'deadLettered'): Promise<void> {
+    for (const fact of await this.#letters(kind)) this.#history.tell(fact)
+  }
+
+  async #letters(kind: 'deadLettered') {
+    return (await this.#described(kind)).map(({ fact }) => fact)
+  }
+
+  async #described(kind: 'deadLettered' | 'replayed') {
+    const { deadLetters } = await this.#operator.deadLetters.list({ limit: 100_000 })
+    return deadLetters.map((letter) => ({ letter, fact: factOf(letter, kind) }))
+  }
+
+  async #whenConsuming({ name }: { readonly name: string }): Promise<void> {
+    const isThere = () => readHistory(this.#folder, name).some(({ kind }) => kind === 'consuming')
+    await waitFor(isThere, {
+      timeoutMs: 30_000,
+      intervalMs: 100,
+      describe: () =>
+        `${name} to consume; it wrote ${this.#stage.actors.find((it) => it.name === name)?.output}`,
+    })
+  }
+
+  #facts(): readonly Fact[] {
+    return readHistory(this.#folder)
+  }
+
+  #say(line: string): void {
+    this.#options.onProgress?.(line)
+  }
+}
+
+const PRODUCER: Part = { role: 'producer', group: 'producer', handlers: [], consumerName: 'producer' }
+
+function consumer(group: 'shared' | 'alone', consumerName: string): Part {
+  const handlers = group === 'shared' ? ['steady', 'flaky'] : ['flaky']
+  return { role: 'consumer', group, handlers, consumerName }
+}
+
+function factOf(letter: DeadLetter, kind: 'deadLettered' | 'replayed') {
+  const { event, aggregateId = '', consumerGroup = '', handlerNames = [], attempts = 0, reason = '' } = letter
+  const n = event instanceof Tortured ? event.n : -1
+  return {
+    kind,
+    process: 'run',
+    at: letter.lastFailedAt?.getTime() ?? 0,
+    event: `${aggregateId}#${n}`,
+    aggregate: aggregateId,
+    n,
+    group: consumerGroup,
+    handlers: handlerNames,
+    attempts,
+    reason,
+  }
+}
