@@ -1,28 +1,26 @@
 // npm run bench:rabbitmq [-- --json]: the RabbitMQ bus beside the bare client doing the same durable work.
 import { randomUUID } from 'node:crypto'
 import { connect } from 'amqplib'
-import { defineEvent } from 'eventspine'
 import { RabbitMQEventBus, type RabbitMQEventBusOptions } from 'eventspine/rabbitmq'
-import { z } from 'zod'
 import { launchBroker } from '../test/brokers/launch-broker.ts'
-import { type BenchWork, measure, median, rate, report } from './harness.ts'
-
-class OrderCreated extends defineEvent({
-  type: 'OrderCreated',
-  aggregateType: 'Order',
-  schema: z.object({ customerId: z.string(), total: z.number() }),
-}) {}
+import { type BenchWork, measure, report } from './harness.ts'
+import {
+  type Arrivals,
+  crowd,
+  inBatches,
+  latencies,
+  OrderCreated,
+  oneByOne,
+  orderEvents,
+  stopwatch,
+} from './order-works.ts'
 
 const given = process.env['RABBITMQ_URL']
 await using broker = given === undefined ? await launchBroker('rabbitmq') : undefined
 const rabbitmqUrl = given ?? broker?.url ?? ''
 
-const COUNT = 10_000
-const SINGLES = 2000
-const events = Array.from(
-  { length: COUNT },
-  (_, n) => new OrderCreated({ aggregateId: `Order-${n % 100}`, customerId: 'c-1', total: n }),
-)
+const events = orderEvents(10_000)
+const few = events.slice(0, 2000)
 const publisher = await connect(rabbitmqUrl, { noDelay: true })
 const consumer = await connect(rabbitmqUrl, { noDelay: true })
 const admin = await publisher.createChannel()
@@ -91,53 +89,30 @@ function send(exchange: string, event: OrderCreated): Promise<void> {
   return promise
 }
 
-async function inBatches(size: number, publish: (batch: readonly OrderCreated[]) => Promise<unknown>) {
-  return rate(COUNT, async () => {
-    for (let start = 0; start < COUNT; start += size) await publish(events.slice(start, start + size))
-  })
-}
-
 function batches(size: number): BenchWork {
   return {
     work: `publish in batches of ${size}`,
     unit: 'events/s',
-    ours: () => withBus((bus) => inBatches(size, (batch) => bus.publish(batch))),
+    ours: () => withBus((bus) => inBatches(events, size, (batch) => bus.publish(batch))),
     raw: () =>
       withQueue((exchange) =>
-        inBatches(size, (batch) => Promise.all(batch.map((event) => send(exchange, event)))),
+        inBatches(events, size, (batch) => Promise.all(batch.map((event) => send(exchange, event)))),
       ),
   }
-}
-
-async function oneByOne(publish: (event: OrderCreated) => Promise<unknown>): Promise<number> {
-  return rate(SINGLES, async () => {
-    for (const event of events.slice(0, SINGLES)) await publish(event)
-  })
 }
 
 const singles: BenchWork = {
   work: 'publish one at a time',
   unit: 'events/s',
-  ours: () => withBus((bus) => oneByOne((event) => bus.publish([event]))),
-  raw: () => withQueue((exchange) => oneByOne((event) => send(exchange, event))),
-}
-
-async function crowd(publish: (event: OrderCreated) => Promise<unknown>): Promise<number> {
-  const queue = events.values()
-  return rate(COUNT, () =>
-    Promise.all(
-      Array.from({ length: 100 }, async () => {
-        for (const event of queue) await publish(event)
-      }),
-    ),
-  )
+  ours: () => withBus((bus) => oneByOne(few, (event) => bus.publish([event]))),
+  raw: () => withQueue((exchange) => oneByOne(few, (event) => send(exchange, event))),
 }
 
 const inFlight: BenchWork = {
   work: 'publish, 100 in flight',
   unit: 'events/s',
-  ours: () => withBus((bus) => crowd((event) => bus.publish([event]))),
-  raw: () => withQueue((exchange) => crowd((event) => send(exchange, event))),
+  ours: () => withBus((bus) => crowd(events, (event) => bus.publish([event]))),
+  raw: () => withQueue((exchange) => crowd(events, (event) => send(exchange, event))),
 }
 
 /** Parses and acknowledges each message, as it comes. */
@@ -153,19 +128,6 @@ async function rawConsume(exchange: string, prefetch: number, onEvent: () => voi
   return own
 }
 
-/** Events per second from the first call to the last: what comes before is declaring, which is paid once. */
-function stopwatch() {
-  const { promise, resolve } = Promise.withResolvers<number>()
-  let seen = 0
-  let start = 0
-  const call = () => {
-    seen += 1
-    if (seen === 1) start = performance.now()
-    if (seen === COUNT) resolve((COUNT / (performance.now() - start)) * 1000)
-  }
-  return { measured: promise, call }
-}
-
 function consume(prefetchCount: number): BenchWork {
   return {
     work: `consume with acknowledgment, prefetch ${prefetchCount}`,
@@ -173,7 +135,7 @@ function consume(prefetchCount: number): BenchWork {
     ours: () =>
       withBus(
         async (bus) => {
-          const { measured, call } = stopwatch()
+          const { measured, call } = stopwatch(events.length)
           bus.subscribe(OrderCreated, call)
           await bus.publish(events)
           bus.startConsumingInBackground()
@@ -184,36 +146,13 @@ function consume(prefetchCount: number): BenchWork {
     raw: () =>
       withQueue(async (exchange) => {
         await Promise.all(events.map((event) => send(exchange, event)))
-        const { measured, call } = stopwatch()
+        const { measured, call } = stopwatch(events.length)
         const own = await rawConsume(exchange, prefetchCount, call)
         const figure = await measured
         await own.close()
         return figure
       }),
   }
-}
-
-/** What to do when the next event arrives. */
-interface Arrivals {
-  next: () => void
-}
-
-const pause = () => new Promise((resolve) => setTimeout(resolve, 5))
-
-async function latencies(publish: (event: OrderCreated) => Promise<unknown>, arrivals: Arrivals) {
-  const times: number[] = []
-  for (const event of events.slice(0, 200)) {
-    const arrived = Promise.withResolvers<void>()
-    const start = performance.now()
-    arrivals.next = () => {
-      times.push(performance.now() - start)
-      arrived.resolve()
-    }
-    await publish(event)
-    await arrived.promise
-    await pause()
-  }
-  return median(times)
 }
 
 const latency: BenchWork = {
@@ -225,13 +164,13 @@ const latency: BenchWork = {
       bus.subscribe(OrderCreated, () => arrivals.next())
       bus.startConsumingInBackground()
       await bus.whenConsuming()
-      return latencies((event) => bus.publish([event]), arrivals)
+      return latencies(few.slice(0, 200), (event) => bus.publish([event]), arrivals)
     }),
   raw: () =>
     withQueue(async (exchange) => {
       const arrivals: Arrivals = { next: () => undefined }
       const own = await rawConsume(exchange, 10, () => arrivals.next())
-      const median = await latencies((event) => send(exchange, event), arrivals)
+      const median = await latencies(few.slice(0, 200), (event) => send(exchange, event), arrivals)
       await own.close()
       return median
     }),

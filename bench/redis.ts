@@ -1,28 +1,27 @@
 // npm run bench:redis [-- --json]: the Redis bus beside the bare client doing the same durable work.
 import { randomUUID } from 'node:crypto'
-import { createEventBus, defineEvent } from 'eventspine'
+import { createEventBus } from 'eventspine'
 import { RedisEventBus } from 'eventspine/redis'
 import { createClient } from 'redis'
-import { z } from 'zod'
 import { launchBroker } from '../test/brokers/launch-broker.ts'
 import { type BenchWork, measure, median, rate, report } from './harness.ts'
-
-class OrderCreated extends defineEvent({
-  type: 'OrderCreated',
-  aggregateType: 'Order',
-  schema: z.object({ customerId: z.string(), total: z.number() }),
-}) {}
+import {
+  type Arrivals,
+  crowd,
+  inBatches,
+  latencies,
+  OrderCreated,
+  oneByOne,
+  orderEvents,
+  pause,
+} from './order-works.ts'
 
 const given = process.env['REDIS_URL']
 await using broker = given === undefined ? await launchBroker('redis') : undefined
 const redisUrl = given ?? broker?.url ?? ''
 
-const COUNT = 20_000
-const SINGLES = 3000
-const events = Array.from(
-  { length: COUNT },
-  (_, n) => new OrderCreated({ aggregateId: `Order-${n % 100}`, customerId: 'c-1', total: n }),
-)
+const events = orderEvents(20_000)
+const few = events.slice(0, 3000)
 const raw = createClient({ url: redisUrl, RESP: 2, commandOptions: { timeout: 0 } })
 await raw.connect()
 const reader = raw.duplicate()
@@ -73,20 +72,10 @@ function batches(size: number): BenchWork {
   return {
     work: `publish in batches of ${size}`,
     unit: 'events/s',
-    ours: () =>
-      withBus((bus) =>
-        rate(COUNT, async () => {
-          for (let start = 0; start < COUNT; start += size)
-            await bus.publish(events.slice(start, start + size))
-        }),
-      ),
+    ours: () => withBus((bus) => inBatches(events, size, (batch) => bus.publish(batch))),
     raw: () =>
       withStream((stream) =>
-        rate(COUNT, async () => {
-          for (let start = 0; start < COUNT; start += size) {
-            await Promise.all(events.slice(start, start + size).map((event) => append(stream, event)))
-          }
-        }),
+        inBatches(events, size, (batch) => Promise.all(batch.map((event) => append(stream, event)))),
       ),
   }
 }
@@ -94,41 +83,20 @@ function batches(size: number): BenchWork {
 const singles: BenchWork = {
   work: 'publish one at a time',
   unit: 'events/s',
-  ours: () =>
-    withBus((bus) =>
-      rate(SINGLES, async () => {
-        for (const event of events.slice(0, SINGLES)) await bus.publish([event])
-      }),
-    ),
-  raw: () =>
-    withStream((stream) =>
-      rate(SINGLES, async () => {
-        for (const event of events.slice(0, SINGLES)) await append(stream, event)
-      }),
-    ),
-}
-
-async function crowd(publish: (event: OrderCreated) => Promise<unknown>): Promise<number> {
-  const queue = events.values()
-  return rate(COUNT, () =>
-    Promise.all(
-      Array.from({ length: 100 }, async () => {
-        for (const event of queue) await publish(event)
-      }),
-    ),
-  )
+  ours: () => withBus((bus) => oneByOne(few, (event) => bus.publish([event]))),
+  raw: () => withStream((stream) => oneByOne(few, (event) => append(stream, event))),
 }
 
 const inFlight: BenchWork = {
   work: 'publish, 100 in flight',
   unit: 'events/s',
-  ours: () => withBus((bus) => crowd((event) => bus.publish([event]))),
-  raw: () => withStream((stream) => crowd((event) => append(stream, event))),
+  ours: () => withBus((bus) => crowd(events, (event) => bus.publish([event]))),
+  raw: () => withStream((stream) => crowd(events, (event) => append(stream, event))),
 }
 
 async function rawConsume(stream: string): Promise<void> {
   let acknowledged: Promise<unknown> = Promise.resolve()
-  for (let seen = 0; seen < COUNT; ) {
+  for (let seen = 0; seen < events.length; ) {
     const command = ['XREADGROUP', 'GROUP', 'g', 'c', 'COUNT', '100', 'BLOCK', '1000', 'STREAMS', stream, '>']
     // One stream was asked for, so the reply holds the entries of one.
     const [[, entries]] = (await reader.sendCommand(command)) as unknown as [[string, [string, string[]][]]]
@@ -152,10 +120,10 @@ const consume: BenchWork = {
       let seen = 0
       bus.subscribe(OrderCreated, () => {
         seen += 1
-        if (seen === COUNT) done.resolve()
+        if (seen === events.length) done.resolve()
       })
       await bus.publish(events)
-      return rate(COUNT, async () => {
+      return rate(events.length, async () => {
         bus.startConsumingInBackground()
         await done.promise
       })
@@ -164,34 +132,20 @@ const consume: BenchWork = {
     withStream(async (stream) => {
       await raw.xGroupCreate(stream, 'g', '0', { MKSTREAM: true })
       await Promise.all(events.map((event) => append(stream, event)))
-      return rate(COUNT, () => rawConsume(stream))
+      return rate(events.length, () => rawConsume(stream))
     }),
 }
-
-const pause = () => new Promise((resolve) => setTimeout(resolve, 5))
 
 const latency: BenchWork = {
   work: 'publish to handler, p50 at about 100 events/s',
   unit: 'ms',
   ours: async () => {
     await using bus = createEventBus(redisUrl, { prefix: randomUUID() })
-    const times: number[] = []
-    let arrived = Promise.withResolvers<void>()
-    let start = 0
-    bus.subscribe(OrderCreated, () => {
-      times.push(performance.now() - start)
-      arrived.resolve()
-    })
+    const arrivals: Arrivals = { next: () => undefined }
+    bus.subscribe(OrderCreated, () => arrivals.next())
     bus.startConsumingInBackground()
     await bus.whenConsuming()
-    for (const event of events.slice(0, 100)) {
-      arrived = Promise.withResolvers()
-      start = performance.now()
-      await bus.publish([event])
-      await arrived.promise
-      await pause()
-    }
-    return median(times)
+    return latencies(few.slice(0, 100), (event) => bus.publish([event]), arrivals)
   },
   raw: () =>
     withStream(async (stream) => {

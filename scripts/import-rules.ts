@@ -9,6 +9,20 @@ interface Rule {
 
 const open = ['errors.ts', 'observability', '@opentelemetry/api']
 const eventBusType = { bus: ['EventBus'] }
+/** Parts of the bus that know nothing of a bus: the rules of options, the schedule of retries. */
+const policies = ['bus/options.ts', 'bus/observability-options.ts', 'bus/retry-policy.ts']
+/** What runs handlers: the same for an event that a bus brings and for one that was read from a store. */
+const handling = [
+  'bus/deadline.ts',
+  'bus/dispatcher.ts',
+  'bus/errors.ts',
+  'bus/event-handler.ts',
+  'bus/handler-registry.ts',
+  'bus/handler-run.ts',
+  'bus/room-gauge.ts',
+  'bus/slots.ts',
+  'bus/time.ts',
+]
 const entryPoints = [
   'index.ts',
   'redis/index.ts',
@@ -35,8 +49,8 @@ export const rules: Readonly<Record<string, Rule>> = {
   rabbitmq: { imports: [...open, 'bus', 'amqplib', 'rabbitmq-client'] },
   kafka: { imports: [...open, 'bus', 'kafkajs', '@confluentinc/kafka-javascript', '@platformatic/kafka'] },
   store: { imports: [...open, 'events'] },
-  aggregates: { imports: [...open, 'events', 'store'], typesFrom: eventBusType },
-  subscriptions: { imports: [...open, 'events', 'store'], typesFrom: eventBusType },
+  aggregates: { imports: [...open, ...policies, 'events', 'store'], typesFrom: eventBusType },
+  subscriptions: { imports: [...open, ...policies, ...handling, 'events', 'store'], typesFrom: eventBusType },
   testing: { imports: [...entryPoints, ...parts, 'vitest'] },
   cli: { imports: entryPoints },
   dashboard: { imports: entryPoints },

@@ -26,7 +26,7 @@ export interface DispatcherOptions {
   readonly handlerTimeoutMs: number
   /** Events made or published by a handler are caused by the one it handles. */
   readonly propagateCausation: boolean
-  readonly metrics: BusMetrics
+  readonly metrics: Pick<BusMetrics, 'recorder'>
   readonly observer: DispatchObserver
 }
 
@@ -60,7 +60,7 @@ export class Dispatcher {
   readonly #tracer: EventTracer
   readonly #handlerTimeoutMs: number
   readonly #propagateCausation: boolean
-  readonly #metrics: BusMetrics
+  readonly #metrics: Pick<BusMetrics, 'recorder'>
   readonly #observer: DispatchObserver
 
   constructor({ tracer, handlerTimeoutMs, propagateCausation, metrics, observer }: DispatcherOptions) {

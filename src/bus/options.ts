@@ -93,7 +93,8 @@ export function objectWith(rule: string, ...methods: readonly string[]): OptionR
  *
  * @param subject - the class's name, for the message.
  * @param given - what the user passed; undefined values count as absent.
- * @param defaults - a value (undefined too) for every option there is.
+ * @param defaults - a value for every option there is; undefined for one that its rule lets be absent, or that must be
+ * given.
  * @throws ConfigError
  */
 export function resolveOptions<T extends object>(
@@ -117,6 +118,10 @@ export function resolveOptions<T extends object>(
         `${name} must be ${rule.rule}, got ${rule.isSecret === true ? 'another value' : describeValue(value)}`,
       )
     } else set[name] = value
+  }
+  for (const [name, rule] of Object.entries(known)) {
+    const isAbsent = Reflect.get(defaults, name) === undefined && Reflect.get(given ?? {}, name) === undefined
+    if (isAbsent && !rule.isValid(undefined)) faults.push(`${name} is needed: ${rule.rule}`)
   }
   if (faults.length > 0) throw new ConfigError(subject, faults)
   return Object.freeze({ ...defaults, ...set })

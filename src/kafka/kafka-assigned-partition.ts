@@ -122,12 +122,14 @@ export class KafkaAssignedPartition {
     if (nextOffset > this.position) this.position = nextOffset
   }
 
-  /** Starts over at another offset, as what was there is gone. */
+  /** Reads on at another offset, as what was to be read is gone. What was read before that is still here. */
   restart(offset: number): void {
-    this.#buffer = []
-    this.#bufferHead = 0
+    if (offset < this.position) {
+      this.#buffer = []
+      this.#bufferHead = 0
+    }
     this.position = offset
-    if (this.#unfinished() === undefined) this.#deliveredUpTo = offset
+    if (this.#unfinished() === undefined && this.buffered === 0) this.#deliveredUpTo = offset
     this.#changed()
   }
 
@@ -148,6 +150,8 @@ export class KafkaAssignedPartition {
     while (!this.#isRevoking && !this.isLost) {
       const record = this.#buffer[this.#bufferHead]
       if (record === undefined) break
+      // The log has no records between: a gap of any size is passed.
+      this.#deliveredUpTo = Math.max(this.#deliveredUpTo, record.offset)
       const note = this.#noteOf(record.offset)
       if (note !== undefined) {
         if (this.#held + this.#uncommitted >= share || record.offset - this.#committable() >= window) break
@@ -253,7 +257,7 @@ export class KafkaAssignedPartition {
   }
 
   #handAgain(intake: Intake, former: HeldRecord): void {
-    const { record, attemptsBegun: count, settledHandlers } = former
+    const { record, attemptsBegun: count, settledSoFar: settledHandlers } = former
     const held = new HeldRecord(this, record, { count, settledHandlers })
     this.#tracked[this.#tracked.indexOf(former, this.#head)] = held
     intake.deliver(held)
@@ -346,9 +350,9 @@ function extend(ranges: [number, number][], offset: number, previous: number | u
 }
 
 function noteUnfinished(attempts: Map<number, AttemptNote>, record: HeldRecord, isEnd: boolean): void {
-  const { attemptsBegun, settledHandlers } = record
+  const { attemptsBegun, settledSoFar: settledHandlers, isRunning } = record
   // An attempt that the end interrupts has not failed; until then one attempt is what the open range stands for.
-  const count = isEnd ? Math.max(0, attemptsBegun - 1) : attemptsBegun
+  const count = isEnd && isRunning ? attemptsBegun - 1 : attemptsBegun
   if (count > (isEnd ? 0 : 1) || settledHandlers.length > 0) {
     attempts.set(record.offset, { count, settledHandlers })
   }

@@ -4,6 +4,7 @@ import { toError } from '../errors.ts'
 import type { AssignableMember, TopicPartitions } from './kafka-client.ts'
 import { CODE, isPassing, refusal } from './kafka-errors.ts'
 import {
+  FirstAssignment,
   type MemberIdentity,
   type Membership,
   type MembershipParts,
@@ -18,6 +19,9 @@ const AGAIN = new RetryPolicy({
   retryMaxDelayMs: 2000,
   retryJitter: 0.2,
 })
+
+/** Others give up partitions, and the group shares out once more, right after a join. */
+const GRACE_MS = 1000
 
 /** The group has put this member out, or never knew it. */
 const OUTSIDER: ReadonlySet<number> = new Set([CODE.UNKNOWN_MEMBER_ID, CODE.ILLEGAL_GENERATION])
@@ -36,7 +40,7 @@ class GroupAnswer extends Error {
 export class ClassicMembership implements Membership {
   readonly #parts: MembershipParts
   readonly #stopped = new AbortController()
-  readonly #joined = Promise.withResolvers<void>()
+  readonly #joined = new FirstAssignment()
   #running: Promise<void> = Promise.resolve()
   #memberId = ''
   #generation = -1
@@ -71,6 +75,7 @@ export class ClassicMembership implements Membership {
 
   async leave(): Promise<void> {
     this.#stopped.abort()
+    this.#joined.end()
     this.#wake.abort()
     const { memberId } = this
     // A static member stays, so that it finds its partitions when it comes back in time.
@@ -97,7 +102,7 @@ export class ClassicMembership implements Membership {
       try {
         await this.#joinOnce()
         failures = 0
-        this.#joined.resolve()
+        this.#joined.assigned(this.#owned, GRACE_MS)
         await this.#stayUntilRebalance()
       } catch (thrown) {
         if (signal.aborted) return
@@ -280,19 +285,20 @@ export class ClassicMembership implements Membership {
   async #stayUntilRebalance(): Promise<void> {
     while (!this.#wantsRejoin) {
       this.#wake = new AbortController()
-      const isTime = await wait(this.#parts.options.heartbeatIntervalMs, this.#wake.signal)
+      const either = AbortSignal.any([this.#wake.signal, this.#stopped.signal])
+      const isTime = await wait(this.#parts.options.heartbeatIntervalMs, either)
       if (this.#stopped.signal.aborted || !isTime) return
       const code = await this.#beat()
       if (code !== CODE.NONE) throw new GroupAnswer(code)
     }
   }
 
-  async #beat(): Promise<number> {
+  async #beat(use: 'group' | 'commit' = 'group'): Promise<number> {
     const { options, coordinator, session } = this.#parts
     // An answer may have waited here for long, where this process stood still: what counts is when it was asked for.
     const sentAt = performance.now()
     const { errorCode } = await coordinator.request(
-      'group',
+      use,
       session().apis.heartbeat,
       [options.consumerGroup, this.#generation, this.#memberId, this.#instance],
       Math.min(options.requestTimeoutMs, options.sessionTimeoutMs),
@@ -307,12 +313,24 @@ export class ClassicMembership implements Membership {
     if (!wasFresh && this.isFresh) this.#parts.listener.onResumed()
   }
 
-  /** A member whose join waits at the coordinator is alive for it, unless this process itself stood still. */
+  /**
+   * A join waits at the coordinator until all members have come. Heartbeats beside it tell whether the coordinator lives
+   * and this is still a member; where it is not, the join waits in vain.
+   */
   #whileWaiting(): Disposable {
-    const timer = setInterval(() => {
-      if (this.isFresh) this.#lastContact = performance.now()
-    }, this.#parts.options.sessionTimeoutMs / 10)
-    return { [Symbol.dispose]: () => clearInterval(timer) }
+    const done = new AbortController()
+    if (this.#isMember) void this.#beatUntil(done.signal)
+    return { [Symbol.dispose]: () => done.abort() }
+  }
+
+  async #beatUntil(done: AbortSignal): Promise<void> {
+    const { options, coordinator } = this.#parts
+    while (await wait(options.heartbeatIntervalMs, done)) {
+      const code = await this.#beat('commit').catch(() => CODE.COORDINATOR_NOT_AVAILABLE)
+      if (done.aborted || code === CODE.NONE || code === CODE.REBALANCE_IN_PROGRESS) continue
+      await coordinator.cut('group')
+      return
+    }
   }
 
   #check(code: number, what: string): void {

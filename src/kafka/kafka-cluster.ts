@@ -26,6 +26,8 @@ export interface ClusterListener {
   onRestored(): void
   /** The brokers do not take this bus back as things are. It goes on trying. */
   onRefused(error: Error): void
+  /** Asks the brokers for what is known of the topics, now and then. @throws ConnectionError when they do not answer */
+  onCheck(): Promise<void>
 }
 
 /** The library with the versions that the brokers speak. */
@@ -58,6 +60,7 @@ export class KafkaCluster {
   #waiting: PromiseWithResolvers<void> = Promise.withResolvers()
   #ping: NodeJS.Timeout | undefined
   #reconnecting = false
+  #trouble: string | undefined
 
   constructor(options: ResolvedKafkaOptions, listener: ClusterListener) {
     this.#options = options
@@ -73,6 +76,11 @@ export class KafkaCluster {
 
   get isUp(): boolean {
     return this.#isUp
+  }
+
+  /** Why there is no connection; undefined while there is one. */
+  get trouble(): string | undefined {
+    return this.#trouble
   }
 
   get brokerIds(): readonly number[] {
@@ -306,7 +314,11 @@ export class KafkaCluster {
     line.isClosing = true
     this.#lines.delete(line.key)
     // A broker closes connections that nobody has used for long; that is no outage.
-    if (line.pending === 0 && line.key !== keyOf(undefined, 'control')) return
+    if (line.pending === 0 && line.key !== keyOf(undefined, 'control')) {
+      // Without acknowledgments it is the only sign that another broker leads a partition now.
+      if (line.key.endsWith('produce')) this.#checkLife()
+      return
+    }
     this.#lost(line.firstError ?? new Error('closed by the broker'))
   }
 
@@ -329,7 +341,7 @@ export class KafkaCluster {
   async #reconnect(reason: string): Promise<void> {
     if (this.#reconnecting) return
     this.#reconnecting = true
-    let told = reason
+    this.#trouble = reason
     for (let failure = 1; await wait(RECONNECT.backoff(failure), this.#closed.signal); failure += 1) {
       try {
         await this.metadata([])
@@ -340,18 +352,19 @@ export class KafkaCluster {
       } catch (thrown) {
         const error = toError(thrown)
         // The loss was told already; each further attempt is one line less in the log. A refusal is news.
-        if (error instanceof ConnectionError && !error.retryable && error.message !== told) {
-          told = error.message
+        if (error instanceof ConnectionError && !error.retryable && error.message !== this.#trouble) {
+          this.#trouble = error.message
           this.#listener.onRefused(error)
         }
       }
     }
+    this.#trouble = undefined
     this.#reconnecting = false
   }
 
   /** A connection whose other end is gone without a word never fails by itself. */
   #checkLife(): void {
-    if (this.#isUp) this.metadata([]).catch((error: unknown) => this.#lost(toError(error)))
+    if (this.#isUp) this.#listener.onCheck().catch((error: unknown) => this.#lost(toError(error)))
   }
 
   #noConnection(): ConnectionError {

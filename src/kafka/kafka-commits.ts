@@ -48,6 +48,8 @@ export class KafkaCommits {
     version: number
     tell: (ok: boolean) => void
   }>()
+  /** Those whose last commit is on its way: an ordinary one behind it would take its place. */
+  readonly #ending = new WeakSet<KafkaAssignedPartition>()
   #committing: Promise<void> | undefined
   #timer: NodeJS.Timeout | undefined
   #metadataBytes = METADATA_BYTES
@@ -60,6 +62,7 @@ export class KafkaCommits {
 
   /** Commits soon, in the time of `commitIntervalMs` at the latest. */
   note(partition: KafkaAssignedPartition): void {
+    if (this.#closed.signal.aborted) return
     if (partition.uncommitted >= this.#parts.options.commitCount) this.now()
     else this.#timer ??= setTimeout(() => this.now(), this.#parts.options.commitIntervalMs)
   }
@@ -91,6 +94,7 @@ export class KafkaCommits {
 
   /** The last commit of some partitions, of which nothing more begins. Tries until it works or the signal aborts. */
   async commitEnd(partitions: readonly KafkaAssignedPartition[], signal: AbortSignal): Promise<void> {
+    for (const partition of partitions) this.#ending.add(partition)
     await this.#committing
     for (let failure = 1; !signal.aborted; failure += 1) {
       const ours = partitions.filter(({ isLost }) => !isLost)
@@ -120,7 +124,9 @@ export class KafkaCommits {
   }
 
   async #commitWhatIsNew(): Promise<void> {
-    const dirty = [...this.#parts.partitions()].filter(({ isDirty }) => isDirty)
+    const dirty = [...this.#parts.partitions()].filter(
+      (partition) => partition.isDirty && !this.#ending.has(partition),
+    )
     if (dirty.length > 0) {
       const isDone = await this.#commit(dirty, false)
       this.#failures = isDone ? 0 : this.#failures + 1

@@ -46,9 +46,14 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
   readonly #stopped = new AbortController()
   readonly #released = new AbortController()
   readonly #known = new Map<string, KafkaTopic>()
-  /** Where the log ended when this began: what is published from then on is the group's, whenever it gets partitions. */
+  /**
+   * Where the log ended when this began, if the group was new then: what is published from then on is the group's,
+   * whenever it gets partitions. Of a group that is not new, a partition without a committed offset was added since, and
+   * is the group's from its first record.
+   */
   #latest: ReadonlyMap<string, LogRange> = new Map()
   #looking: NodeJS.Timeout | undefined
+  #turn = 0
   #isPumping = false
   #isPumpWanted = false
   #isWaitingForRoom = false
@@ -92,13 +97,11 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
 
   /** Joins the group and begins. @throws ConnectionError, and is no member then */
   async start(): Promise<void> {
-    const { options, topics, cluster } = this.#parts
+    const { options, topics } = this.#parts
     const { stream } = options.topics
     this.#known.set(stream, await topics.ensure(stream))
-    if (options.autoOffsetReset === 'latest') {
-      this.#latest = await logRanges(cluster, topics, this.#allOf([stream]))
-    }
     try {
+      if (options.autoOffsetReset === 'latest') await this.#insist(() => this.#lookForBeginning())
       await this.#membership.join()
     } catch (error) {
       await this.stopFetching()
@@ -213,13 +216,18 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
     const replays = await topics.look(options.topics.replays(options.consumerGroup))
     let isOther = false
     for (const topic of replays === undefined ? [found] : [found, replays]) {
-      const before = this.#known.get(topic.name)
-      this.#known.set(topic.name, topic)
-      if (before !== undefined && before.id !== topic.id) this.#startOver(topic)
-      if (before?.leaders.length !== topic.leaders.length) isOther = true
+      if (this.#know(topic)) isOther = true
     }
     if (isOther) this.#membership.rejoin()
     this.#fetcher.follow()
+  }
+
+  /** Notes what a topic is now. @returns true when it has not the partitions that it had */
+  #know(topic: KafkaTopic): boolean {
+    const before = this.#known.get(topic.name)
+    this.#known.set(topic.name, topic)
+    if (before !== undefined && before.id !== topic.id) this.#startOver(topic)
+    return before?.leaders.length !== topic.leaders.length
   }
 
   /** The stream's topic, which was there when this began. */
@@ -235,7 +243,7 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
     const { topics, options } = this.#parts
     const replays = options.topics.replays(options.consumerGroup)
     const found = [await this.#ensureStream(), ...(await topics.lookAll([replays]))]
-    for (const topic of found) this.#known.set(topic.name, topic)
+    for (const topic of found) this.#know(topic)
     return found.map(({ name, id, leaders }) => ({ name, id, partitions: leaders.length }))
   }
 
@@ -243,23 +251,13 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
   async #take(places: readonly Place[]): Promise<void> {
     const { cluster, topics, options } = this.#parts
     const member = options.groupProtocol === 'consumer' ? this.#membership.identity : undefined
-    const names = [...new Set(places.map(({ topic }) => topic))]
-    const committed = await committedOffsets(
-      cluster,
-      this.#coordinator,
-      options.consumerGroup,
-      member,
-      this.#allOf(names),
-    )
-    // A group that has committed some of a topic has begun with it: what it never committed was added since, and is
-    // the group's from its first record.
-    const begun = new Set(committed.keys().map((key) => key.slice(0, key.lastIndexOf(' '))))
+    const group = options.consumerGroup
+    const committed = await committedOffsets(cluster, this.#coordinator, group, member, places)
     const fresh = places.filter((place) => !committed.has(keyOf(place)))
     const ranges = fresh.length === 0 ? new Map<string, never>() : await logRanges(cluster, topics, fresh)
     for (const place of places) {
       const topicId = topics.known(place.topic)?.id ?? ''
-      const start = ranges.get(keyOf(place))?.start ?? 0
-      const beginning = begun.has(place.topic) ? start : (this.#latest.get(keyOf(place))?.end ?? start)
+      const beginning = this.#latest.get(keyOf(place))?.end ?? ranges.get(keyOf(place))?.start ?? 0
       const offset = committed.get(keyOf(place))?.offset ?? beginning
       const progress = committed.get(keyOf(place))?.progress ?? readProgress(offset, null)
       this.#partitions.set(
@@ -269,10 +267,18 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
     }
   }
 
-  #allOf(names: readonly string[]): readonly Place[] {
-    return names.flatMap((topic) =>
-      (this.#parts.topics.known(topic)?.leaders ?? []).map((_leader, index) => ({ topic, index })),
+  async #lookForBeginning(): Promise<void> {
+    const { cluster, topics, options } = this.#parts
+    const { stream } = options.topics
+    const places = (topics.known(stream)?.leaders ?? []).map((_leader, index) => ({ topic: stream, index }))
+    const committed = await committedOffsets(
+      cluster,
+      this.#coordinator,
+      options.consumerGroup,
+      undefined,
+      places,
     )
+    if (committed.size === 0) this.#latest = await logRanges(cluster, topics, places)
   }
 
   async #findRange(partition: KafkaAssignedPartition): Promise<void> {
@@ -320,7 +326,7 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
     this.#isPumping = true
     const { intake, options } = this.#parts
     const share = Math.ceil(options.maxInFlight / Math.max(1, this.#partitions.size))
-    for (const partition of this.#partitions.values()) {
+    for (const partition of this.#byTurns()) {
       if (partition.deliver(intake, share, options.partitionWindow)) continue
       void this.#pumpWhenRoom()
       break
@@ -329,12 +335,21 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
     this.#fetcher.wake()
   }
 
+  /** Where there is room for few, each partition is the first some time. */
+  #byTurns(): readonly KafkaAssignedPartition[] {
+    const partitions = [...this.#partitions.values()]
+    this.#turn += 1
+    const start = partitions.length === 0 ? 0 : this.#turn % partitions.length
+    return [...partitions.slice(start), ...partitions.slice(0, start)]
+  }
+
   async #pumpWhenRoom(): Promise<void> {
     if (this.#isWaitingForRoom) return
     this.#isWaitingForRoom = true
     await this.#parts.intake.whenRoom()
     this.#isWaitingForRoom = false
-    this.#pump()
+    // None after all: the intake is closing.
+    if (this.#parts.intake.room > 0) this.#pump()
   }
 
   #loseAll(): void {

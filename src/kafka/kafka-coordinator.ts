@@ -10,6 +10,7 @@ export class KafkaCoordinator {
   readonly #cluster: KafkaCluster
   readonly #group: string
   #node: number | undefined
+  #last: number | undefined
 
   constructor(cluster: KafkaCluster, group: string) {
     this.#cluster = cluster
@@ -25,6 +26,7 @@ export class KafkaCoordinator {
   ): Promise<T> {
     const node = this.#node ?? (await this.#find())
     try {
+      this.#last = node
       return await this.#cluster.request(node, use, api, args, timeoutMs)
     } catch (error) {
       this.#node = undefined
@@ -35,6 +37,12 @@ export class KafkaCoordinator {
   /** Forgets the coordinator when an answer says that it is none, or not yet. */
   heed(code: number): void {
     if (code === CODE.NOT_COORDINATOR || code === CODE.COORDINATOR_NOT_AVAILABLE) this.#node = undefined
+  }
+
+  /** Gives up a request that waits at the coordinator. */
+  async cut(use: ConnectionUse): Promise<void> {
+    this.#node = undefined
+    if (this.#last !== undefined) await this.#cluster.cut(this.#last, use)
   }
 
   async #find(): Promise<number> {

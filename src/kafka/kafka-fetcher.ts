@@ -3,7 +3,7 @@ import { wait } from '../bus/time.ts'
 import { toError } from '../errors.ts'
 import type { KafkaAssignedPartition } from './kafka-assigned-partition.ts'
 import type { KafkaCluster } from './kafka-cluster.ts'
-import { CODE } from './kafka-errors.ts'
+import { CODE, refusal } from './kafka-errors.ts'
 import { type FetchedRange, fetchRanges } from './kafka-fetch.ts'
 import type { ResolvedKafkaOptions } from './kafka-options.ts'
 import type { KafkaTopicDirectory } from './kafka-topics.ts'
@@ -41,6 +41,10 @@ export class KafkaFetcher {
   readonly #loops = new Map<number, Promise<void>>()
   #wake: PromiseWithResolvers<void> = Promise.withResolvers()
   #assignment = 0
+  #turn = 0
+  #refusal: Error | undefined
+  /** From which offset on something could not be read the first time. */
+  readonly #doubted = new WeakMap<KafkaAssignedPartition, number>()
 
   constructor(parts: KafkaFetcherParts) {
     this.#parts = parts
@@ -96,6 +100,7 @@ export class KafkaFetcher {
         if (!(await this.#parts.cluster.whenUp(signal))) return
         const isFine = await this.#fetchOnce(node, mine)
         failures = isFine ? 0 : failures + 1
+        if (failures > 3 && this.#refusal !== undefined) this.#parts.onFailure(this.#refusal)
         if (!isFine) await this.#lookAround(failures)
       } catch (thrown) {
         // A request that was cut on purpose has not failed.
@@ -110,7 +115,7 @@ export class KafkaFetcher {
   /** @returns false when a partition has moved, or its topic is gone */
   async #fetchOnce(node: number, mine: readonly KafkaAssignedPartition[]): Promise<boolean> {
     const { cluster, options } = this.#parts
-    const hungry = mine.filter(({ buffered }) => buffered < REFILL_BELOW)
+    const hungry = this.#byTurns(mine.filter(({ buffered }) => buffered < REFILL_BELOW))
     if (hungry.length === 0) {
       await this.#wake.promise
       return true
@@ -133,13 +138,36 @@ export class KafkaFetcher {
     return isFine
   }
 
+  /** A broker fills its answer in the order of the request, so that the last must be the first some time. */
+  #byTurns(partitions: readonly KafkaAssignedPartition[]): readonly KafkaAssignedPartition[] {
+    this.#turn += 1
+    const start = partitions.length === 0 ? 0 : this.#turn % partitions.length
+    return [...partitions.slice(start), ...partitions.slice(0, start)]
+  }
+
   async #take(partition: KafkaAssignedPartition, answer: FetchedRange): Promise<boolean> {
     if (answer.errorCode === CODE.OFFSET_OUT_OF_RANGE) {
       await this.#parts.onOutOfRange(partition)
       return true
     }
-    if (answer.errorCode !== CODE.NONE) return false
-    if (answer.unreadable.length > 0) this.#parts.onUnreadable(partition, answer)
+    if (answer.errorCode !== CODE.NONE) {
+      const { cluster } = this.#parts
+      this.#refusal = refusal(
+        cluster.address,
+        `Reading ${partition.topic}, partition ${partition.index},`,
+        answer.errorCode,
+      )
+      return false
+    }
+    const [unreadable] = answer.unreadable
+    if (unreadable !== undefined) {
+      // What was damaged on its way is whole the next time; what is damaged in the log is not.
+      if (this.#doubted.get(partition) !== unreadable.from) {
+        this.#doubted.set(partition, unreadable.from)
+        return true
+      }
+      this.#parts.onUnreadable(partition, answer)
+    }
     partition.addFetched(answer.records, answer.nextOffset)
     return true
   }

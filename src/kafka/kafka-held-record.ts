@@ -10,7 +10,9 @@ export class HeldRecord implements Delivery {
   readonly message: IncomingMessage
   readonly deliveryCount: number
   readonly partition: KafkaAssignedPartition
-  settledHandlers: readonly string[]
+  readonly settledHandlers: readonly string[]
+  /** Those that have succeeded by now. */
+  settledSoFar: readonly string[]
   attemptsBegun: number
   isFinished = false
   /** Between `begin` and the end. */
@@ -23,6 +25,7 @@ export class HeldRecord implements Delivery {
     this.attemptsBegun = note.count
     this.deliveryCount = note.count + 1
     this.settledHandlers = note.settledHandlers
+    this.settledSoFar = note.settledHandlers
   }
 
   get offset(): number {
@@ -48,9 +51,9 @@ export class HeldRecord implements Delivery {
   }
 
   async beginAttempt(attempt: number, settledHandlers: readonly string[]): Promise<boolean> {
+    this.settledSoFar = settledHandlers
     if (this.partition.canBegin()) {
       this.attemptsBegun = attempt
-      this.settledHandlers = settledHandlers
       if (await this.partition.noteAttempt()) return true
     }
     this.partition.giveBack(this)

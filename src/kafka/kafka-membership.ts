@@ -65,3 +65,32 @@ export function without(places: readonly Place[], others: readonly Place[]): rea
   const keys = new Set(others.map(keyOf))
   return places.filter((place) => !keys.has(keyOf(place)))
 }
+
+/**
+ * The outcome of a first join. A member that gets nothing at first may be given its part a moment later, when another has
+ * given it up; until then it consumes nothing.
+ */
+export class FirstAssignment {
+  readonly #settled = Promise.withResolvers<void>()
+  #grace: NodeJS.Timeout | undefined
+
+  get promise(): Promise<void> {
+    return this.#settled.promise
+  }
+
+  /** @param graceMs - how long to wait for partitions where there are none. */
+  assigned(places: readonly Place[], graceMs: number): void {
+    if (places.length > 0) this.#settled.resolve()
+    else this.#grace ??= setTimeout(() => this.#settled.resolve(), graceMs)
+  }
+
+  reject(error: Error): void {
+    this.#settled.reject(error)
+  }
+
+  /** Nobody waits any more. */
+  end(): void {
+    clearTimeout(this.#grace)
+    this.#settled.resolve()
+  }
+}

@@ -5,6 +5,7 @@ import { wait } from '../bus/time.ts'
 import { toError } from '../errors.ts'
 import { CODE, isPassing, refusal } from './kafka-errors.ts'
 import {
+  FirstAssignment,
   type MemberIdentity,
   type Membership,
   type MembershipParts,
@@ -25,6 +26,9 @@ const LEAVE = -1
 const LEAVE_FOR_A_WHILE = -2
 /** Until the broker says how often to send heartbeats. */
 const FIRST_INTERVAL_MS = 1000
+/** Who has to give up partitions learns of it with its next heartbeat, and who gets them with the one after. */
+const GRACE_INTERVALS = 3
+
 const OUTSIDER: ReadonlySet<number> = new Set([CODE.UNKNOWN_MEMBER_ID, CODE.FENCED_MEMBER_EPOCH])
 
 type Topic = { readonly name: string; readonly id: string; readonly partitions: number }
@@ -36,7 +40,7 @@ type Topic = { readonly name: string; readonly id: string; readonly partitions: 
 export class NextMembership implements Membership {
   readonly #parts: MembershipParts
   readonly #stopped = new AbortController()
-  readonly #joined = Promise.withResolvers<void>()
+  readonly #joined = new FirstAssignment()
   #running: Promise<void> = Promise.resolve()
   readonly #memberId = randomUUID()
   #epoch = 0
@@ -79,6 +83,7 @@ export class NextMembership implements Membership {
 
   async leave(): Promise<void> {
     this.#stopped.abort()
+    this.#joined.end()
     this.#wake.abort()
     await this.#running
     if (this.#epoch <= 0) return
@@ -113,8 +118,8 @@ export class NextMembership implements Membership {
     // An answer that was lost may have held an assignment; it comes again only to who tells everything.
     const isWhole = this.#tellsAll
     if (isWhole) this.#topics = await this.#parts.topics()
-    let answer = await this.#beat(isWhole ? this.#owned : null)
     this.#tellsAll = false
+    let answer = await this.#beat(isWhole ? this.#owned : null)
     while (answer.assignment !== null && !this.#stopped.signal.aborted) {
       const assigned = this.#placesOf(answer)
       if (assigned === undefined) {
@@ -123,7 +128,7 @@ export class NextMembership implements Membership {
       }
       const isNews = await this.#follow(assigned)
       if (this.#epoch === 0) return
-      this.#joined.resolve()
+      this.#joined.assigned(assigned, GRACE_INTERVALS * this.#intervalMs)
       if (!isNews) return
       answer = await this.#beat(this.#owned)
     }
@@ -139,6 +144,8 @@ export class NextMembership implements Membership {
     this.#owned = assigned
     listener.onRebalance()
     await this.#withHeartbeats(listener.onAssigned(assigned))
+    // Put out meanwhile: what was taken since is somebody else's as well.
+    if (this.#epoch === 0) listener.onLost()
     return true
   }
 
@@ -204,10 +211,11 @@ export class NextMembership implements Membership {
 
   #idsOf(owned: readonly Place[]) {
     const ids = new Map(this.#topics.map(({ id, name }) => [name, id]))
-    return [...Map.groupBy(owned, ({ topic }) => topic)].map(([topic, places]) => ({
-      topicId: ids.get(topic) ?? '',
-      partitions: places.map(({ index }) => index),
-    }))
+    // A topic that is gone has no id, and nobody owns anything of it.
+    return [...Map.groupBy(owned, ({ topic }) => topic)].flatMap(([topic, places]) => {
+      const topicId = ids.get(topic)
+      return topicId === undefined ? [] : [{ topicId, partitions: places.map(({ index }) => index) }]
+    })
   }
 
   #onFailure(error: Error, failures: number): void {

@@ -266,9 +266,12 @@ function topicsOf({ topicPrefix, dlqTopicSuffix }: Readonly<typeof defaults>): K
   }
 }
 
-/** A group's name may be longer than a topic's, and of other characters; a hash tells apart what looks alike then. */
+/**
+ * A group's name may be longer than a topic's, and of other characters; a hash tells apart what looks alike then. To Kafka
+ * a dot and an underscore look alike.
+ */
 function asTopicName(group: string, maxLength: number): string {
-  if (/^[A-Za-z0-9._-]+$/.test(group) && group.length <= maxLength) return group
+  if (/^[A-Za-z0-9_-]+$/.test(group) && group.length <= maxLength) return group
   const hash = createHash('sha256').update(group).digest('hex').slice(0, 16)
-  return `${group.replace(/[^A-Za-z0-9._-]/g, '_').slice(0, maxLength - hash.length - 1)}_${hash}`
+  return `${group.replace(/[^A-Za-z0-9_-]/g, '_').slice(0, maxLength - hash.length - 1)}_${hash}`
 }

@@ -33,7 +33,7 @@ export class QueuedRecord {
 
 /** Records that travel together, with the same sequence however often they are sent. */
 export interface Batch {
-  readonly records: readonly QueuedRecord[]
+  records: readonly QueuedRecord[]
   readonly sequence: BatchSequence | undefined
   /** True once an answer was lost, so that the broker may have it. */
   isInDoubt: boolean
@@ -98,6 +98,19 @@ export class PartitionQueue {
     return this.batch
   }
 
+  /**
+   * To be called when the batch leaves. What its caller has given up by then was told to be not stored, so it must not
+   * go; of a batch that went before, that was told to be unknown.
+   */
+  leave(): void {
+    const { batch } = this
+    if (batch === undefined) return
+    if (!batch.records.some(({ wasSent }) => wasSent)) {
+      batch.records = batch.records.filter(({ isSettled }) => !isSettled)
+    }
+    for (const record of batch.records) record.wasSent = true
+  }
+
   succeed(): void {
     const { batch } = this
     if (batch === undefined) return
@@ -105,6 +118,8 @@ export class PartitionQueue {
     // The sequence of a partition wraps around where a 32-bit number does.
     if (this.#nextSequence > 0x7fffffff) this.#nextSequence -= 0x80000000
     this.batch = undefined
+    // One that was too large must not make all that follow small.
+    this.#maxRecords *= 2
     for (const record of batch.records) record.settle({ status: 'stored' })
   }
 
@@ -138,8 +153,14 @@ export class PartitionQueue {
   }
 
   /** True when a batch was given up that may be at the broker, so that the next sequence is unknown. */
-  get needsNewIdentity(): boolean {
-    return this.#isTainted
+  needsOtherThan(identity: ProducerIdentity | undefined): boolean {
+    return this.#isTainted && this.#identity === identity
+  }
+
+  /** The broker has certainly not stored the batch. */
+  refused(): void {
+    if (this.batch?.isInDoubt === true) return
+    for (const record of this.batch?.records ?? []) record.wasSent = false
   }
 
   #take(targetBytes: number, maxBytes: number): QueuedRecord[] {

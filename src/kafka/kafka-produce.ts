@@ -25,10 +25,10 @@ export async function sendProduce(
 ): Promise<ReadonlyMap<string, number> | undefined> {
   const { library, apis } = cluster.session
   const acks = ACKS[options.acks] ?? -1
-  const request = () => {
+  const request = (leaving: readonly PartitionBatch[]) => {
     const writer = library.Writer.create()
     writer.appendString(null).appendInt16(acks).appendInt32(options.requestTimeoutMs)
-    writer.appendArray([...byTopic(batches)], (topic, [name, partitions]) => {
+    writer.appendArray([...byTopic(leaving)], (topic, [name, partitions]) => {
       topic.appendString(name).appendArray(partitions, (to, part) => appendBatch(to, part))
     })
     writer.appendTaggedFields()
@@ -50,15 +50,25 @@ export async function sendProduce(
       .appendUnsignedVarInt(bytes.length + 1)
       .append(bytes)
   }
-  return cluster.exchange(node, 'produce', (connection) => {
-    for (const { batch } of batches) for (const record of batch.records) record.wasSent = true
+  return cluster.exchange<ReadonlyMap<string, number> | undefined>(node, 'produce', (connection) => {
+    for (const { queue } of batches) queue.leave()
+    const leaving = batches.filter(({ batch }) => batch.records.length > 0)
+    if (leaving.length === 0) return Promise.resolve(new Map<string, number>())
     const { promise, resolve, reject } = Promise.withResolvers<ReadonlyMap<string, number> | undefined>()
     const { key, version } = apis.produce
-    connection.send<unknown>(key, version, request, parseProduce, true, true, (error, codes) => {
-      if (error !== null) reject(error)
-      // With acks 0 the client answers itself.
-      else resolve(codes instanceof Map ? codes : undefined)
-    })
+    connection.send<unknown>(
+      key,
+      version,
+      () => request(leaving),
+      parseProduce,
+      true,
+      true,
+      (error, codes) => {
+        if (error !== null) reject(error)
+        // With acks 0 the client answers itself.
+        else resolve(codes instanceof Map ? codes : undefined)
+      },
+    )
     return promise
   })
 }

@@ -160,9 +160,9 @@ export class KafkaProducer {
       this.#onNoAnswer(queue, batch, refusal(address, `Storing in ${queue.topic}`, code))
     } else if (STRANGER.has(code)) {
       this.#identity = undefined
-      queue.reform()
-      this.#delay(queue, batch)
+      this.#onStranger(queue, batch, code)
     } else if (isPassing(code)) {
+      queue.refused()
       void this.#findLeader(queue)
     } else if (code === CODE.MESSAGE_TOO_LARGE || code === CODE.RECORD_LIST_TOO_LARGE) {
       this.#onTooLarge(queue)
@@ -170,6 +170,19 @@ export class KafkaProducer {
       const what = `Storing in ${queue.topic}, partition ${queue.partition},`
       queue.fail({ status: 'notStored', error: refusal(address, what, code) })
     }
+  }
+
+  /** The broker cannot tell whether it has a batch that may be there already, so it is not sent again. */
+  #onStranger(queue: PartitionQueue, batch: Batch, code: number): void {
+    if (batch.isInDoubt) {
+      queue.fail({
+        status: 'unknown',
+        error: refusal(this.#parts.cluster.address, `Storing in ${queue.topic}`, code),
+      })
+      return
+    }
+    queue.reform()
+    this.#delay(queue, batch)
   }
 
   /** What is too large together may be small enough apart. */
@@ -232,7 +245,9 @@ export class KafkaProducer {
 
   /** @returns false when there is no identity yet; another try follows by itself. */
   async #identify(): Promise<boolean> {
-    for (const queue of this.#queues.values()) if (queue.needsNewIdentity) this.#identity = undefined
+    for (const queue of this.#queues.values()) {
+      if (queue.needsOtherThan(this.#identity)) this.#identity = undefined
+    }
     if (this.#identity !== undefined) return true
     this.#identifying ??= this.#askForIdentity().finally(() => {
       this.#identifying = undefined

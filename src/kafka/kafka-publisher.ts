@@ -64,7 +64,7 @@ export class KafkaPublisher {
       const error = new PublishTimeoutError(options.publishTimeoutMs, this.#silence())
       queued.settle({ status: 'unknown', error })
       producer.prune()
-    }, options.publishTimeoutMs)
+    }, options.publishTimeoutMs).unref()
     producer.add(name, target, queued)
     const { status, error } = await promise.finally(() => clearTimeout(timer))
     if (status !== 'stored') throw error ?? new Error(`storing in ${name} failed`)
@@ -88,11 +88,13 @@ export class KafkaPublisher {
   }
 
   #silence(): string {
-    return `Kafka at ${this.#parts.cluster.address} did not answer`
+    const { cluster } = this.#parts
+    return cluster.trouble ?? `Kafka at ${cluster.address} did not answer`
   }
 
   #absence(): string {
-    return `there is no connection to Kafka at ${this.#parts.cluster.address}`
+    const { cluster } = this.#parts
+    return cluster.trouble ?? `there is no connection to Kafka at ${cluster.address}`
   }
 }
 
@@ -138,7 +140,7 @@ class Sending {
     this.#pending -= 1
     if (status !== 'stored') {
       const { options, cluster } = this.#parts
-      const detail = `Kafka at ${cluster.address} did not confirm it`
+      const detail = cluster.trouble ?? `Kafka at ${cluster.address} did not confirm it`
       const reason = error ?? new PublishTimeoutError(options.publishTimeoutMs, detail)
       this.#failures.push({ index, status, error: reason })
     }

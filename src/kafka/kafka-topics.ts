@@ -54,12 +54,19 @@ export class KafkaTopicDirectory {
 
   /** Asks again about all that is known, once for all who want it at the same time. */
   refresh(): Promise<void> {
-    this.#refreshing ??= this.lookAll([...this.#known.keys()])
-      .then(() => undefined)
-      .finally(() => {
-        this.#refreshing = undefined
-      })
+    this.#refreshing ??= this.#lookAgain().finally(() => {
+      this.#refreshing = undefined
+    })
     return this.#refreshing
+  }
+
+  async #lookAgain(): Promise<void> {
+    try {
+      await this.lookAll([...this.#known.keys()])
+    } catch (error) {
+      // The brokers have answered; that a topic cannot be used is told by who wants to.
+      if (!(error instanceof ConnectionError) || error.retryable) throw error
+    }
   }
 
   /**

@@ -40,6 +40,7 @@ export class KafkaTransport implements Transport {
       onLost: (error) => host.notify({ type: 'connectionLost', error }),
       onRestored: () => host.notify({ type: 'reconnected' }),
       onRefused: (error) => host.notify({ type: 'connectionLost', error }),
+      onCheck: () => this.topics.refresh(),
     })
     this.#coordinator = new KafkaCoordinator(this.#cluster, options.consumerGroup)
     this.topics = new KafkaTopicDirectory(this.#cluster, options)

@@ -44,5 +44,29 @@ it('gives the codes that the errors have', () => {
   expect(new eventspine.RabbitMQNotAvailableError().code).toBe(codeOf.get('RabbitMQNotAvailableError'))
   expect(new eventspine.UnroutableError('x', 'y').code).toBe(codeOf.get('UnroutableError'))
   expect(new eventspine.MessageRefusedError('x').code).toBe(codeOf.get('MessageRefusedError'))
+  const stream = { aggregateId: 'a', aggregateType: 'A', eventId: 'e', eventType: 'E' }
+  expect(new eventspine.OptimisticLockError(stream, 1, 2).code).toBe(codeOf.get('OptimisticLockError'))
+  expect(new eventspine.DuplicateEventError('e', 'x').code).toBe(codeOf.get('DuplicateEventError'))
+  expect(new eventspine.EventStreamMismatchError(stream, stream).code).toBe(
+    codeOf.get('EventStreamMismatchError'),
+  )
+  expect(new eventspine.AmbiguousStreamError('a', []).code).toBe(codeOf.get('AmbiguousStreamError'))
+  const event = new eventspine.GenericEvent({ ...stream, data: {} })
+  const position = { newVersion: 1, globalPosition: 1 }
+  expect(new eventspine.AggregateNotFoundError('A', 'a').code).toBe(codeOf.get('AggregateNotFoundError'))
+  expect(new eventspine.EventVersionError(event, 2).code).toBe(codeOf.get('EventVersionError'))
+  expect(new eventspine.UnhandledEventError('E').code).toBe(codeOf.get('UnhandledEventError'))
+  expect(new eventspine.PublishAfterSaveError([event], position, new Error('x')).code).toBe(
+    codeOf.get('PublishAfterSaveError'),
+  )
+  const at = { position: 1, eventId: 'e' }
+  expect(new eventspine.SubscriptionFailedError('s', at, new Error('x')).code).toBe(
+    codeOf.get('SubscriptionFailedError'),
+  )
+  expect(new eventspine.SubscriptionStoppedError('s', 'x').code).toBe(codeOf.get('SubscriptionStoppedError'))
+  expect(new eventspine.SubscriptionNotFoundError('s', []).code).toBe(codeOf.get('SubscriptionNotFoundError'))
+  expect(new eventspine.DuplicateSubscriptionError('s').code).toBe(codeOf.get('DuplicateSubscriptionError'))
+  expect(new eventspine.CheckpointConflictError('s', 1, 2).code).toBe(codeOf.get('CheckpointConflictError'))
+  expect(new eventspine.PositionAheadError('s', 1, 0).code).toBe(codeOf.get('PositionAheadError'))
   expect(new eventspine.RedisNotAvailableError().code).toBe(codeOf.get('RedisNotAvailableError'))
 })

@@ -1,6 +1,15 @@
 import { expect, inject, it } from 'vitest'
 import { OrderCreated, OrderShipped, orderCreated, orderShipped } from '../support/order-events.ts'
-import { committedOf, consume, createBus, freshName, noticesOf, recorder, until } from './kafka-scene.ts'
+import {
+  committedOf,
+  consume,
+  createBus,
+  freshName,
+  noticesOf,
+  recorder,
+  startProxy,
+  until,
+} from './kafka-scene.ts'
 import { administer } from './plain-kafka.ts'
 
 const admin = <T>(work: Parameters<typeof administer<T>>[1]) =>
@@ -16,7 +25,7 @@ async function finishedBy(topic: string, group: string): Promise<number> {
 }
 
 it('commits in the background, within commitIntervalMs of a quiet end and at once on a stop', async () => {
-  const options = { topicPrefix: freshName(), consumerGroup: 'g' }
+  const options = { topicPrefix: freshName() }
   const topic = `${options.topicPrefix}.stream`
   const bus = createBus({ ...options, commitIntervalMs: 300 })
   const seen = recorder(bus)
@@ -24,14 +33,15 @@ it('commits in the background, within commitIntervalMs of a quiet end and at onc
 
   await bus.publish(orders(100))
   await until('the events', () => seen.length === 100)
-  await until('the commit', async () => (await finishedBy(topic, 'g')) === 100, 3000)
-  const slow = createBus({ ...options, consumerGroup: 'slow', commitIntervalMs: 60_000 })
+  await until('the commit', async () => (await finishedBy(topic, options.topicPrefix)) === 100, 3000)
+  const slowGroup = freshName()
+  const slow = createBus({ ...options, consumerGroup: slowGroup, commitIntervalMs: 60_000 })
   const seenSlow = recorder(slow)
   await consume(slow)
   await until('the events of the slow one', () => seenSlow.length === 100)
   await slow.stopConsuming()
 
-  expect(await finishedBy(topic, 'slow')).toBe(100)
+  expect(await finishedBy(topic, slowGroup)).toBe(100)
 })
 
 it('commits at commitCount without waiting for commitIntervalMs', async () => {
@@ -42,11 +52,11 @@ it('commits at commitCount without waiting for commitIntervalMs', async () => {
 
   await bus.publish(orders(10))
 
-  await until('the commit', async () => (await finishedBy(`${topicPrefix}.stream`, 'default')) === 10)
+  await until('the commit', async () => (await finishedBy(`${topicPrefix}.stream`, topicPrefix)) === 10)
 })
 
 it('commits what is finished up to the first that is not, and notes what is finished beyond', async () => {
-  const options = { topicPrefix: freshName(), topicPartitions: 1, consumerGroup: 'g', commitIntervalMs: 20 }
+  const options = { topicPrefix: freshName(), topicPartitions: 1, commitIntervalMs: 20 }
   const topic = `${options.topicPrefix}.stream`
   const stuck = Promise.withResolvers<void>()
   const first = createBus({ ...options, shutdownTimeoutMs: 500 })
@@ -60,7 +70,7 @@ it('commits what is finished up to the first that is not, and notes what is fini
   await first.publish(orders(10))
   await until('the others', () => handled.length === 9)
   await until('the note of what is finished beyond', async () => {
-    const { offset, metadata } = (await committedOf(topic, 'g')).get(0) ?? {}
+    const { offset, metadata } = (await committedOf(topic, options.topicPrefix)).get(0) ?? {}
     return offset === 3 && metadata !== null && metadata !== ''
   })
   await first.shutdown({ timeoutMs: 300 })
@@ -121,6 +131,27 @@ it.each(['earliest', 'latest'] as const)(
     expect(seen).toHaveLength(autoOffsetReset === 'earliest' ? 11 : 1)
   },
 )
+
+it('begins at the latest record in each member of a new group, whoever is the first to commit', async () => {
+  const options = {
+    topicPrefix: freshName(),
+    consumerGroup: freshName(),
+    topicPartitions: 6,
+    autoOffsetReset: 'latest',
+    partitionAssignor: 'roundrobin',
+  } as const
+  const publisher = createBus(options)
+  await publisher.publish(orders(200, 100))
+  const members = Array.from({ length: 3 }, () => createBus(options))
+  const seen = members.map(recorder)
+  await Promise.all(members.map(consume))
+  const marks = Array.from({ length: 60 }, (_, n) => orderShipped(`Order-${n}`))
+  await publisher.publish(marks)
+
+  await until('the marks', () => seen.flat().length >= marks.length)
+  expect(new Set(seen.flat().map(({ eventType }) => eventType))).toEqual(new Set(['OrderShipped']))
+  expect(seen.flat()).toHaveLength(marks.length)
+})
 
 it('goes on where a group that began at the latest record has been, however long it was away', async () => {
   const options = { topicPrefix: freshName(), autoOffsetReset: 'latest' } as const
@@ -192,6 +223,24 @@ it('tells what was lost where its offset is no longer in the log, and goes on wi
   const lost = notices.filter(({ type }) => type === 'eventsLost')
   expect(lost).toMatchObject([{ count: 7 }])
   expect(JSON.stringify(lost)).toContain('offset 5 is not in the log')
+})
+
+it('fetches again what was damaged on its way', async () => {
+  const proxy = await startProxy()
+  const options = { topicPrefix: freshName(), compressionType: 'none' } as const
+  const bus = createBus({ ...options, bootstrapServers: `127.0.0.1:${proxy.port}` })
+  const seen = recorder(bus)
+  const notices = noticesOf(bus)
+  await consume(bus)
+  const publisher = createBus(options)
+  const event = new OrderCreated({ aggregateId: 'Order-1', customerId: 'to-be-damaged' })
+
+  proxy.damage('to-be-damaged')
+  await publisher.publish([event])
+
+  await until('the event', () => seen.length === 1)
+  expect(JSON.stringify(seen[0])).toContain('"customerId":"to-be-damaged"')
+  expect(notices).toEqual([])
 })
 
 it('takes over the offsets that an administrator set while the group was away', async () => {
@@ -276,8 +325,8 @@ it('keeps a static member its partitions over a restart within the session, with
 it('leaves alone what its neighbors on the topic publish', async () => {
   const topicPrefix = freshName()
   const [orderBus, shippingBus] = [
-    createBus({ topicPrefix, consumerGroup: 'orders' }),
-    createBus({ topicPrefix, consumerGroup: 'shipping' }),
+    createBus({ topicPrefix, consumerGroup: `${topicPrefix}-orders` }),
+    createBus({ topicPrefix, consumerGroup: `${topicPrefix}-shipping` }),
   ]
   const seen: string[] = []
   orderBus.subscribe(OrderCreated, ({ eventType }) => void seen.push(eventType))

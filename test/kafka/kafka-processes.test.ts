@@ -23,6 +23,7 @@ function startWorker(bus: KafkaEventBusOptions, more: Omit<WorkerOptions, 'bus'>
   const options: WorkerOptions = {
     bus: {
       bootstrapServers: inject('kafkaBootstrapServers'),
+      consumerGroup: bus.topicPrefix ?? 'default',
       sessionTimeoutMs: SESSION_MS,
       heartbeatIntervalMs: 200,
       maxInFlight: MAX_IN_FLIGHT,

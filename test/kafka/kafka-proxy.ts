@@ -32,6 +32,7 @@ export class KafkaProxy {
   readonly #produced: number[] = []
   #isFrozen = false
   #isLosing = false
+  #toDamage: string | undefined
 
   private constructor(server: Server, port: number, brokerPort: number) {
     this.#server = server
@@ -74,6 +75,11 @@ export class KafkaProxy {
   /** Keeps the broker's confirmations of publishes to itself. */
   loseConfirmations(isLosing: boolean): void {
     this.#isLosing = isLosing
+  }
+
+  /** Changes a byte of the next answer in which this text stands. */
+  damage(text: string): void {
+    this.#toDamage = text
   }
 
   close(): void {
@@ -121,6 +127,11 @@ export class KafkaProxy {
   #withOwnAddress(frame: Buffer): Buffer {
     const theirs = address(this.#brokerPort)
     const copy = Buffer.from(frame)
+    const damaged = this.#toDamage === undefined ? -1 : copy.indexOf(this.#toDamage)
+    if (damaged >= 0) {
+      copy.writeUInt8(copy.readUInt8(damaged) ^ 1, damaged)
+      this.#toDamage = undefined
+    }
     for (let at = copy.indexOf(theirs); at >= 0; at = copy.indexOf(theirs, at + 1))
       address(this.port).copy(copy, at)
     return copy

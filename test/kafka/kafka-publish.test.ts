@@ -248,3 +248,40 @@ it('makes no group and joins none while it only publishes', async () => {
   const groups = await administer(inject('kafkaBootstrapServers'), (admin) => admin.listGroups())
   expect([...groups.keys()]).not.toContain(consumerGroup)
 })
+
+it('spreads the aggregates over partitions that are added while it only publishes', async () => {
+  const topicPrefix = freshName()
+  const bus = createBus({ topicPrefix, topicPartitions: 1, metadataMaxAgeMs: 200 })
+  await bus.publish([orderCreated()])
+  await administer(inject('kafkaBootstrapServers'), (admin) =>
+    admin.createPartitions({ topics: [{ name: `${topicPrefix}.stream`, count: 4, assignments: null }] }),
+  )
+  const consumer = createBus({ topicPrefix })
+  const partitions = new Set<string>()
+  consumer.subscribe(OrderCreated, (_event, { messageId }) => {
+    partitions.add(messageId?.split('-').at(-2) ?? '')
+  })
+  await consume(consumer)
+
+  await until('events in all partitions', async () => {
+    await bus.publish(Array.from({ length: 20 }, (_, n) => orderCreated(`Order-${n}`)))
+    return partitions.size === 4
+  })
+})
+
+it('finds a topic again that was deleted while it publishes without acknowledgments', async () => {
+  const topicPrefix = freshName()
+  const bus = createBus({ topicPrefix, acks: '0' })
+  await bus.publish([orderCreated()])
+  await administer(inject('kafkaBootstrapServers'), (admin) =>
+    admin.deleteTopics({ topics: [`${topicPrefix}.stream`] }),
+  )
+  const consumer = createBus({ topicPrefix })
+  const seen = recorder(consumer)
+
+  await until('an event of the new topic', async () => {
+    await bus.publish([orderCreated()])
+    if (!consumer.isConsuming) await consume(consumer)
+    return seen.length > 0
+  })
+})

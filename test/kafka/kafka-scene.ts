@@ -13,11 +13,13 @@ export function freshName(): string {
   return `test-${randomUUID().slice(0, 8)}`
 }
 
-/** A bus with short times, shut down when the test ends. */
+/** A bus with short times, shut down when the test ends. Its group is the topic's own: groups know no topics. */
 export function createBus(options: KafkaEventBusOptions = {}): KafkaEventBus {
+  const { topicPrefix = freshName() } = options
   const bus = new KafkaEventBus({
     bootstrapServers: inject('kafkaBootstrapServers'),
-    topicPrefix: freshName(),
+    topicPrefix,
+    consumerGroup: topicPrefix,
     sessionTimeoutMs: 6000,
     heartbeatIntervalMs: 200,
     metadataMaxAgeMs: 500,

@@ -38,7 +38,7 @@ export class Marked extends defineEvent<Numbered>()({ type: 'ConformanceMarked',
 /** A type that nobody subscribes to by name. */
 export class Unheard extends defineEvent<Numbered>()({ type: 'ConformanceUnheard', aggregateType: 'Note' }) {}
 
-export const noted = (aggregateId: string, n = 0) => new Noted({ aggregateId, n })
+export const noted = (aggregateId: string, n = 0, eventId?: string) => new Noted({ aggregateId, n, eventId })
 export const marked = (aggregateId: string, n = 0) => new Marked({ aggregateId, n })
 
 /** So many events of one aggregate, numbered from 0. */

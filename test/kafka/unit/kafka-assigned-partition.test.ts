@@ -56,7 +56,7 @@ const anyLog = fc
 function drain(model: PartitionModel): void {
   for (let round = 0; !model.isAllDone && round < 500; round += 1) {
     model.fetch(100)
-    model.deliver(ROOM, ROOM, 10_000)
+    model.deliver(ROOM, ROOM, Number.POSITIVE_INFINITY)
     for (let record = 0; record < 100; record += 1) model.begin(0)
     while (model.running > 0) model.finish(0)
     model.sendCommit()
@@ -193,5 +193,26 @@ describe('a partition', () => {
     expect(model.seen.map(({ offset, deliveryCount }) => [offset, deliveryCount])).toEqual(
       [0, 1, 3, 4, 5].map((at) => [at, 1]),
     )
+  })
+
+  it('keeps what a crash counted of records that a clean end gave back before they began', () => {
+    const { model, commit } = announced()
+    model.deliver(ROOM, 10, 1000)
+    for (let record = 0; record < 5; record += 1) model.begin(0)
+    model.crash()
+    model.fetch(300)
+    commit()
+    model.deliver(5, 10, 1000)
+    model.end()
+    model.fetch(300)
+    commit()
+    model.deliver(5, 10, 1000)
+    expect(model.seen.map(({ deliveryCount }) => deliveryCount)).toEqual([2, 2, 2, 2, 2])
+  })
+
+  it('goes on over a gap of any size, as compaction and transactions leave them', () => {
+    const model = new PartitionModel([0, 1, 100_000, 100_001, 300_000], Number.POSITIVE_INFINITY)
+    drain(model)
+    expect(model.isAllDone).toBe(true)
   })
 })

@@ -81,9 +81,10 @@ describe('the options of KafkaEventBus', () => {
   it('give every group a topic of replays of its own, whose name Kafka takes', () => {
     const { topics } = resolveKafkaOptions({})
     expect(topics.replays('billing')).toBe('events.stream.replay.billing')
-    const groups = ['a/b', 'a b', 'a_b', 'ä', '💥', 'x'.repeat(300), `${'x'.repeat(299)}y`]
+    const groups = ['a/b', 'a b', 'a_b', 'a.b', 'ä', '💥', 'x'.repeat(300), `${'x'.repeat(299)}y`]
     const names = groups.map((group) => topics.replays(group))
-    expect(new Set(names).size).toBe(groups.length)
+    // Kafka refuses topics whose names differ in dots and underscores only.
+    expect(new Set(names.map((name) => name.replaceAll('.', '_'))).size).toBe(groups.length)
     for (const name of names) expect(name).toMatch(/^[A-Za-z0-9._-]{1,249}$/)
   })
 

@@ -28,6 +28,32 @@ const valuesOf = (batch: Batch | undefined) => batch?.records.map(({ record }) =
 const firstOf = (batch: Batch | undefined) => batch?.sequence?.first
 
 describe('what waits for a partition', () => {
+  it('does not leave any more once its caller was told that it is not stored', () => {
+    const { queue, add } = scene()
+    const [a] = [add('a'), add('b')]
+    const batch = queue.next(identity, MAX, MAX)
+    a.settle({ status: 'notStored' })
+
+    queue.leave()
+
+    expect(valuesOf(batch)).toEqual(['b'])
+    queue.succeed()
+    add('c')
+    expect(firstOf(queue.next(identity, MAX, MAX))).toBe(1)
+  })
+
+  it('leaves again as it was where its caller was told that it may be stored', () => {
+    const { queue, add } = scene()
+    const [a] = [add('a'), add('b')]
+    const batch = queue.next(identity, MAX, MAX)
+    queue.leave()
+    a.settle({ status: 'unknown' })
+
+    queue.leave()
+
+    expect(valuesOf(batch)).toEqual(['a', 'b'])
+  })
+
   it('leaves in its order, in batches that have their bytes', () => {
     const { queue, add } = scene()
     for (const value of ['a', 'b', 'c', 'd', 'e']) add(value)
@@ -97,7 +123,7 @@ describe('the sequence of a producer', () => {
     queue.fail({ status: 'notStored', error: new Error('no') })
     add('a')
     expect(firstOf(queue.next(identity, 1, MAX))).toBe(0)
-    expect(queue.needsNewIdentity).toBe(false)
+    expect(queue.needsOtherThan(identity)).toBe(false)
     expect(outcomes.get('refused')).toMatchObject({ status: 'notStored' })
   })
 
@@ -108,10 +134,12 @@ describe('the sequence of a producer', () => {
     if (batch !== undefined) batch.isInDoubt = true
     queue.fail({ status: 'notStored' })
     expect(outcomes.get('lost')).toEqual({ status: 'unknown' })
-    expect(queue.needsNewIdentity).toBe(true)
+    expect(queue.needsOtherThan(identity)).toBe(true)
     add('a')
-    queue.next({ producerId: 9n, producerEpoch: 0 }, 1, MAX)
-    expect(queue.needsNewIdentity).toBe(false)
+    const other = { producerId: 9n, producerEpoch: 0 }
+    expect(queue.needsOtherThan(other)).toBe(false)
+    queue.next(other, 1, MAX)
+    expect(queue.needsOtherThan(other)).toBe(false)
   })
 
   it('wraps around after the largest 32-bit number', () => {

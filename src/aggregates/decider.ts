@@ -1,0 +1,51 @@
+import { AggregateRoot } from './aggregate-root.ts'
+import type { EventDraft } from './event-draft.ts'
+import type { Evolve } from './evolution.ts'
+
+/**
+ * An aggregate as two pure functions: what a command leads to, and what state follows from an event.
+ *
+ * @example
+ * const order: Decider<OrderCommand, OrderState> = {
+ *   initialState: { status: 'new' },
+ *   evolve: evolution<OrderState>().on(OrderShipped, (state) => ({ ...state, status: 'shipped' })),
+ *   decide(command, state) {
+ *     if (state.status !== 'placed') throw new Error('nothing to ship')
+ *     return [draft(OrderShipped, { trackingNumber: command.trackingNumber })]
+ *   },
+ * }
+ * const orders = new AggregateRepository({ eventStore, aggregateType: 'Order', aggregateFactory: decided(order) })
+ * await orders.retryOnConflict(id, (it) => it.execute({ trackingNumber: 'TRACK-1' }))
+ */
+export interface Decider<Command, State> {
+  readonly initialState: State
+  readonly evolve: Evolve<State>
+  /** The events that a command leads to in a state; throws to refuse it. Changes nothing. */
+  readonly decide: (command: Command, state: State) => readonly EventDraft[]
+}
+
+/** The aggregate that a {@link Decider} makes. */
+export class DecidedAggregate<Command, State> extends AggregateRoot<State> {
+  protected readonly initialState: State
+  protected readonly evolve: Evolve<State>
+  readonly #decide: Decider<Command, State>['decide']
+
+  constructor(id: string, { initialState, evolve, decide }: Decider<Command, State>) {
+    super(id)
+    this.initialState = initialState
+    this.evolve = evolve
+    this.#decide = decide
+  }
+
+  /** Decides on a command, and raises what it leads to. @throws what `decide` throws. */
+  execute(command: Command): void {
+    this.raiseDrafts(this.#decide(command, this.state))
+  }
+}
+
+/** The `aggregateFactory` of a repository of decided aggregates. */
+export function decided<Command, State>(
+  decider: Decider<Command, State>,
+): (id: string) => DecidedAggregate<Command, State> {
+  return (id) => new DecidedAggregate(id, decider)
+}

@@ -1,0 +1,118 @@
+import type { RetryPolicy } from '../bus/retry-policy.ts'
+import { wait } from '../bus/time.ts'
+import { toError } from '../errors.ts'
+import type { CheckpointStore } from './checkpoint-store.ts'
+import { CheckpointConflictError } from './errors.ts'
+import type { SubscriptionMonitor } from './subscription-monitor.ts'
+
+export interface CheckpointSaverParts {
+  readonly name: string
+  readonly store: CheckpointStore
+  /** What the store has. */
+  readonly saved: number | undefined
+  readonly everyEvents: number
+  readonly everyMs: number
+  readonly retryPolicy: RetryPolicy
+  readonly monitor: SubscriptionMonitor
+  /** Called when somebody else has moved the checkpoint; nothing is saved any more. */
+  readonly onConflict: (error: Error) => void
+}
+
+/** Saves the position after so many events or so much time, one save at a time, each until it works. */
+export class CheckpointSaver {
+  readonly #parts: CheckpointSaverParts
+  readonly #closing = new AbortController()
+  #saved: number | undefined
+  #position: number | undefined
+  #unsavedEvents = 0
+  #saving: Promise<void> = Promise.resolve()
+  #isSaving = false
+  /** What was finished meanwhile is to be saved, too. */
+  #isWanted = false
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(parts: CheckpointSaverParts) {
+    this.#parts = parts
+    this.#saved = parts.saved
+    this.#position = parts.saved
+  }
+
+  get saved(): number | undefined {
+    return this.#saved
+  }
+
+  /** The save under way: handling waits for it, so that no more is repeated after a crash than the policy says. */
+  get busy(): Promise<void> | undefined {
+    return this.#isSaving ? this.#saving : undefined
+  }
+
+  advance(position: number, events: number): void {
+    this.#position = position
+    this.#unsavedEvents += events
+    if (this.#unsavedEvents >= this.#parts.everyEvents) void this.flush()
+    else this.#saveLater()
+  }
+
+  /** Saves what is finished by now. Never rejects; resolves without having saved when it was closed, or in a conflict. */
+  flush(): Promise<void> {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    this.#isWanted = true
+    if (!this.#isSaving) {
+      this.#isSaving = true
+      this.#saving = this.#save()
+    }
+    return this.#saving
+  }
+
+  /** Ends the timer, and a save that does not succeed. */
+  close(): void {
+    clearTimeout(this.#timer)
+    this.#closing.abort()
+  }
+
+  #saveLater(): void {
+    const { everyMs } = this.#parts
+    if (everyMs === Number.POSITIVE_INFINITY || this.#closing.signal.aborted) return
+    this.#timer ??= setTimeout(() => void this.flush(), everyMs)
+  }
+
+  async #save(): Promise<void> {
+    const { retryPolicy, monitor } = this.#parts
+    for (let failure = 1; this.#isWanted && !this.#closing.signal.aborted; ) {
+      this.#isWanted = false
+      const error = await this.#trySave()
+      if (error === undefined) failure = 1
+      else if (error instanceof CheckpointConflictError) this.#giveUp(error)
+      else {
+        monitor.trouble('checkpoint', 'saving the checkpoint failed', error)
+        this.#isWanted = true
+        await wait(retryPolicy.backoff(failure), this.#closing.signal)
+        failure += 1
+      }
+    }
+    // Nothing comes between the last look at #isWanted and this line.
+    this.#isSaving = false
+  }
+
+  async #trySave(): Promise<Error | undefined> {
+    const { name, store, monitor } = this.#parts
+    const [position, events] = [this.#position, this.#unsavedEvents]
+    if (position === undefined || position === this.#saved) return undefined
+    try {
+      await store.save(name, position, this.#saved)
+    } catch (thrown) {
+      return toError(thrown)
+    }
+    this.#saved = position
+    this.#unsavedEvents -= events
+    monitor.troubleOver('checkpoint')
+    return undefined
+  }
+
+  #giveUp(error: Error): void {
+    this.#parts.monitor.problem('somebody else has moved the checkpoint', error)
+    this.close()
+    this.#parts.onConflict(error)
+  }
+}

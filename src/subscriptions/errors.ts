@@ -1,0 +1,80 @@
+import { EventspineError } from '../errors.ts'
+
+/** There is no subscription of this name. */
+export class SubscriptionNotFoundError extends EventspineError {
+  readonly code = 'SUBSCRIPTION_NOT_FOUND'
+
+  constructor(name: string, known: readonly string[]) {
+    const others = known.length === 0 ? 'there are none' : `there are: ${known.join(', ')}`
+    super(`There is no subscription ${name}; ${others}.`)
+  }
+}
+
+/** The name is that of another subscription of this manager: its checkpoint would be moved by both. */
+export class DuplicateSubscriptionError extends EventspineError {
+  readonly code = 'SUBSCRIPTION_DUPLICATE'
+
+  constructor(name: string) {
+    super(
+      `There is a subscription ${name} already: each needs a name of its own, as its checkpoint goes by it.`,
+    )
+  }
+}
+
+/** A subscription has stopped, because an event could not be handled. It is `down` until it is started again. */
+export class SubscriptionFailedError extends EventspineError {
+  readonly code = 'SUBSCRIPTION_FAILED'
+  readonly subscription: string
+  /** Position of the event that could not be handled; the subscription's own is before it. */
+  readonly position: number
+  readonly eventId: string
+
+  constructor(
+    subscription: string,
+    at: { readonly position: number; readonly eventId: string },
+    cause: Error,
+  ) {
+    super(
+      `The subscription ${subscription} has stopped before position ${at.position} (event ${at.eventId}): ` +
+        `${cause.message}. Mend the handler and start it again.`,
+      { cause },
+    )
+    this.subscription = subscription
+    this.position = at.position
+    this.eventId = at.eventId
+  }
+}
+
+/** What was waited for cannot happen: the subscription does not run here, or was stopped. */
+export class SubscriptionStoppedError extends EventspineError {
+  readonly code = 'SUBSCRIPTION_STOPPED'
+  override readonly retryable = true
+
+  constructor(name: string, operation: string) {
+    super(`The subscription ${name} does not run here, so it cannot ${operation}.`)
+  }
+}
+
+/** Somebody else has moved the checkpoint of a subscription: it runs twice. Use a lease where it may. */
+export class CheckpointConflictError extends EventspineError {
+  readonly code = 'CHECKPOINT_CONFLICT'
+
+  constructor(name: string, expected: number | undefined, actual: number | undefined) {
+    super(
+      `The checkpoint of ${name} is at ${actual ?? 'no position'}, and was left at ${expected ?? 'none'}: somebody else ` +
+        'runs the same subscription. Give the managers a lease store, or the subscriptions different names.',
+    )
+  }
+}
+
+/** A subscription is to begin behind the end of the feed: its checkpoint belongs to another store. */
+export class PositionAheadError extends EventspineError {
+  readonly code = 'POSITION_AHEAD'
+
+  constructor(name: string, position: number, head: number) {
+    super(
+      `${name} is to go on after position ${position}, but the store ends at ${head}: the checkpoint belongs to ` +
+        'another store, or the store has lost events.',
+    )
+  }
+}

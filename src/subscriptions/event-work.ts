@@ -1,0 +1,262 @@
+import { Dispatcher, type HandlerFailure } from '../bus/dispatcher.ts'
+import type { HandlerEntry } from '../bus/handler-registry.ts'
+import type { RunInfo } from '../bus/handler-run.ts'
+import { RetryPolicy } from '../bus/retry-policy.ts'
+import type { Slots } from '../bus/slots.ts'
+import { wait } from '../bus/time.ts'
+import { toError } from '../errors.ts'
+import type { Logger } from '../observability/logger.ts'
+import type { EventTracer, SpanKindOf } from '../observability/tracer.ts'
+import type { ParkedEvent, SubscriptionDeadLetterStore } from './dead-letter-store.ts'
+import { SubscriptionFailedError } from './errors.ts'
+import type { Gate } from './gate.ts'
+import type { Consumer, Unit } from './projection.ts'
+import type { SubscriptionMonitor } from './subscription-monitor.ts'
+import type { ResolvedSubscriptionOptions } from './subscription-options.ts'
+
+export interface EventWorkParts {
+  readonly consumer: Consumer
+  readonly options: ResolvedSubscriptionOptions
+  readonly deadLetters: SubscriptionDeadLetterStore | undefined
+  readonly gate: Gate
+  readonly monitor: SubscriptionMonitor
+  readonly tracer: EventTracer
+  readonly logger: Logger
+  /** From its abort on no attempt starts. */
+  readonly stopping: AbortSignal
+  /** From its abort on nobody waits for handlers: what they do no longer counts. */
+  readonly abandoned: AbortSignal
+  /** Places among those that run at the same time; given up between two attempts. */
+  readonly slots: Slots | undefined
+  /** Called when an event cannot be handled and must not be passed. */
+  readonly onFailed: (error: Error) => void
+}
+
+type Failures = readonly HandlerFailure[]
+
+/** Has events handled: attempts, retries, and what comes after the last one. */
+export class EventWork {
+  readonly #parts: EventWorkParts
+  readonly #dispatcher: Dispatcher
+  readonly #retryPolicy: RetryPolicy
+  #running = 0
+  #whenIdle: PromiseWithResolvers<void> | undefined
+
+  constructor(parts: EventWorkParts) {
+    const { options, tracer, logger, monitor, consumer } = parts
+    this.#parts = parts
+    this.#retryPolicy = new RetryPolicy(options)
+    this.#dispatcher = new Dispatcher({
+      tracer,
+      handlerTimeoutMs: options.processingTimeoutMs,
+      propagateCausation: true,
+      // Metrics are those of a bus.
+      metrics: { recorder: undefined },
+      observer: {
+        handled: () => undefined,
+        failed: ({ eventId, eventType }, { handler, error }, { attempt, messageId }) => {
+          monitor.handlerErrors += 1
+          monitor.problem('handler failed', error, { eventId, position: Number(messageId) })
+          const at = { subscription: consumer.name, position: messageId, eventId, eventType, attempt }
+          logger.warn('handler failed', { ...at, handlerName: handler.name, error })
+        },
+      },
+    })
+  }
+
+  /** Handlers that run now. */
+  get running(): number {
+    return this.#running
+  }
+
+  /** Resolves when no handler runs. */
+  idle(): Promise<void> {
+    if (this.#running === 0) return Promise.resolve()
+    this.#whenIdle ??= Promise.withResolvers()
+    return this.#whenIdle.promise
+  }
+
+  /** @returns whether the unit is finished: handled or parked. A promise only where something is asynchronous. */
+  handle(unit: Unit): boolean | Promise<boolean> {
+    try {
+      const handled = this.#begin(unit)
+      if (!(handled instanceof Promise)) return handled
+      return handled.catch((thrown: unknown) => this.#stop(unit, toError(thrown)))
+    } catch (thrown) {
+      return this.#stop(unit, toError(thrown))
+    }
+  }
+
+  #begin(unit: Unit): boolean | Promise<boolean> {
+    if (!this.#parts.gate.isOpen) return this.#beginLater(unit)
+    const handlers = this.#parts.consumer.handlersFor(unit)
+    if (handlers.length === 0) return this.#succeed(unit)
+    const outcome = this.#attempt(handlers, unit, 1)
+    if (outcome instanceof Promise || outcome.length > 0) return this.#persist(unit, outcome)
+    return this.#succeed(unit)
+  }
+
+  /** What was read before a pause began waits for its end. */
+  async #beginLater(unit: Unit): Promise<boolean> {
+    const { gate, stopping } = this.#parts
+    return (await gate.passed(stopping)) && this.#begin(unit)
+  }
+
+  /** Lets nothing pass the unit: it could not be handled, or something around the handlers is broken. */
+  #stop([{ event, position }]: Unit, error: Error): false {
+    const { consumer, onFailed } = this.#parts
+    onFailed(new SubscriptionFailedError(consumer.name, { position, eventId: event.eventId }, error))
+    return false
+  }
+
+  #attempt(handlers: readonly HandlerEntry[], unit: Unit, attempt: number): Failures | Promise<Failures> {
+    const { consumer, tracer, abandoned } = this.#parts
+    const info = new AttemptInfo(consumer.name, unit[0].position, attempt, abandoned)
+    const outcome = tracer.around(PROCESS_SPAN, { handlers, unit, info }, this.#dispatch)
+    return outcome instanceof Promise ? this.#track(outcome) : outcome
+  }
+
+  readonly #dispatch = ({ handlers, unit, info }: Attempt) =>
+    this.#dispatcher.run(handlers, unit[0].event, info)
+
+  async #track(outcome: Promise<Failures>): Promise<Failures> {
+    this.#running += 1
+    try {
+      return await outcome
+    } finally {
+      this.#running -= 1
+      if (this.#running === 0) {
+        this.#whenIdle?.resolve()
+        this.#whenIdle = undefined
+      }
+    }
+  }
+
+  async #persist(unit: Unit, first: Failures | Promise<Failures>): Promise<boolean> {
+    let failures = await first
+    if (failures.length === 0) return this.#succeed(unit)
+    const firstFailedAt = new Date()
+    this.#parts.monitor.retrying += unit.length
+    try {
+      for (let attempt = 1; failures.length > 0; attempt += 1) {
+        if (this.#parts.abandoned.aborted) return false
+        const delayMs = this.#retryPolicy.delayAfter(attempt)
+        if (delayMs === undefined) return await this.#giveUp(unit, failures, attempt, firstFailedAt)
+        if (!(await this.#rest(delayMs))) return false
+        const handlers = failures.map(({ handler }) => handler)
+        failures = await this.#attempt(handlers, unit, attempt + 1)
+      }
+      return this.#succeed(unit)
+    } finally {
+      this.#parts.monitor.retrying -= unit.length
+    }
+  }
+
+  /** Waits between two attempts, and as long as the subscription is paused. @returns false when it is stopping. */
+  async #rest(delayMs: number): Promise<boolean> {
+    const { slots, stopping, gate } = this.#parts
+    slots?.release()
+    const isOver = (await wait(delayMs, stopping)) && (await gate.passed(stopping))
+    await slots?.taken()
+    return isOver && !stopping.aborted
+  }
+
+  #succeed(unit: Unit): boolean {
+    if (this.#parts.abandoned.aborted) return false
+    this.#parts.monitor.eventsHandled += unit.length
+    return true
+  }
+
+  async #giveUp(unit: Unit, failures: Failures, attempts: number, firstFailedAt: Date): Promise<boolean> {
+    const { options, deadLetters, consumer } = this.#parts
+    const [{ event, position }, ...others] = unit
+    const error = failures[0]?.error ?? new Error('unknown')
+    if (options.onFailure === 'stop' || deadLetters === undefined) return this.#stop(unit, error)
+    if (others.length > 0) return this.#handleOneByOne(unit)
+    return this.#park(deadLetters, {
+      subscription: consumer.name,
+      position,
+      event,
+      handlerNames: failures.map(({ handler }) => handler.name),
+      errorName: error.name,
+      errorMessage: error.message,
+      attempts,
+      firstFailedAt,
+      failedAt: new Date(),
+    })
+  }
+
+  /** A batch that fails as a whole: only those of its events are parked that fail alone, too. */
+  async #handleOneByOne(unit: Unit): Promise<boolean> {
+    for (const stored of unit) {
+      if (!(await this.handle([stored]))) return false
+    }
+    return true
+  }
+
+  /** Tries until the dead letter is safe. */
+  async #park(deadLetters: SubscriptionDeadLetterStore, parked: ParkedEvent): Promise<boolean> {
+    const { monitor, logger } = this.#parts
+    for (let failure = 1; ; failure += 1) {
+      try {
+        await deadLetters.add(parked)
+        break
+      } catch (thrown) {
+        monitor.trouble('deadLetters', 'dead-lettering failed', toError(thrown))
+      }
+      if (!(await this.#rest(this.#retryPolicy.backoff(failure)))) return false
+    }
+    monitor.troubleOver('deadLetters')
+    monitor.eventsDeadLettered += 1
+    const { event, ...fields } = parked
+    logger.error('event dead-lettered', { ...fields, eventId: event.eventId, eventType: event.eventType })
+    return !this.#parts.abandoned.aborted
+  }
+}
+
+interface Attempt {
+  readonly handlers: readonly HandlerEntry[]
+  readonly unit: Unit
+  readonly info: AttemptInfo
+}
+
+/** What a handler's context tells. The position's text is made only if somebody asks. */
+class AttemptInfo implements RunInfo {
+  readonly consumerGroup: string
+  readonly attempt: number
+  readonly busSignal: AbortSignal
+  readonly #position: number
+
+  constructor(subscription: string, position: number, attempt: number, abandoned: AbortSignal) {
+    this.consumerGroup = subscription
+    this.attempt = attempt
+    this.busSignal = abandoned
+    this.#position = position
+  }
+
+  get deliveryCount(): number {
+    return 1
+  }
+
+  get messageId(): string {
+    return String(this.#position)
+  }
+}
+
+const PROCESS_SPAN: SpanKindOf<Attempt> = {
+  role: 'consumer',
+  leavesFailuresToChildren: true,
+  name: ({ unit: [{ event }], info }) => `${info.consumerGroup}.process ${event.eventType}`,
+  attributes: ({ unit, info }) => ({
+    'messaging.system': 'eventspine',
+    'messaging.operation.type': 'process',
+    'messaging.operation.name': 'process',
+    'messaging.consumer.group.name': info.consumerGroup,
+    'messaging.message.id': unit[0].event.eventId,
+    ...(unit.length > 1 && { 'messaging.batch.message_count': unit.length }),
+    'eventspine.event.type': unit[0].event.eventType,
+    'eventspine.event.id': unit[0].event.eventId,
+    'eventspine.position': unit[0].position,
+    'eventspine.attempt': info.attempt,
+  }),
+}

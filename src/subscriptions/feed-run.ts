@@ -1,0 +1,208 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { settledBefore } from '../bus/deadline.ts'
+import { RetryPolicy } from '../bus/retry-policy.ts'
+import { Slots } from '../bus/slots.ts'
+import { wait } from '../bus/time.ts'
+import { toError } from '../errors.ts'
+import type { EventStore, FeedFilter } from '../store/index.ts'
+import { BatchIntake, type EventIntake, LaneIntake, SequentialIntake } from './event-intake.ts'
+import { EventWork, type EventWorkParts } from './event-work.ts'
+import type { Consumer } from './projection.ts'
+import type { ResolvedSubscriptionOptions } from './subscription-options.ts'
+import type { WakeUp } from './wake-up.ts'
+
+/** What a run does with its progress. */
+export interface RunProgress {
+  /** Everything up to the position is finished; by so many events that is further. */
+  moved(position: number, events: number): void
+  /** While there is one, no further event is begun. */
+  readonly busy: Promise<void> | undefined
+  /** A read has ended. */
+  pageRead(run: FeedRun, head: number): void
+}
+
+export interface FeedRunParts extends Omit<EventWorkParts, 'stopping' | 'abandoned' | 'slots' | 'onFailed'> {
+  readonly store: EventStore
+  /** Begin after this position. */
+  readonly position: number
+  readonly wakeUp: WakeUp
+  readonly progress: RunProgress
+}
+
+/**
+ * The one loop of a subscription: read a page after the position, have it handled, and when a read comes to the end of
+ * the feed, sleep until somebody calls or it is time to look. There is no other source of events.
+ */
+export class FeedRun {
+  readonly #parts: FeedRunParts
+  readonly #filter: FeedFilter
+  readonly #stopping = new AbortController()
+  readonly #abandoned = new AbortController()
+  readonly #work: EventWork
+  readonly #intake: EventIntake
+  readonly #retryPolicy: RetryPolicy
+  #read: number
+  #position: number
+  #failure: Error | undefined
+  #isAtEnd = false
+
+  constructor(parts: FeedRunParts) {
+    const { options, consumer, position } = parts
+    this.#parts = parts
+    this.#read = position
+    this.#position = position
+    this.#retryPolicy = new RetryPolicy(options)
+    this.#filter = wantedEvents(consumer, options)
+    const inLanes = options.concurrency > 1 && !consumer.isBatch
+    const slots = inLanes ? new Slots(options.concurrency) : undefined
+    const signals = { stopping: this.#stopping.signal, abandoned: this.#abandoned.signal }
+    this.#work = new EventWork({ ...parts, ...signals, slots, onFailed: (error) => this.fail(error) })
+    this.#intake = this.#makeIntake(slots)
+  }
+
+  /** Everything up to it is finished. */
+  get position(): number {
+    return this.#position
+  }
+
+  /** The last read came to the end of the feed. */
+  get isAtEnd(): boolean {
+    return this.#isAtEnd
+  }
+
+  /** Handlers that run now. */
+  get running(): number {
+    return this.#work.running
+  }
+
+  /** Why the run has ended by itself. */
+  get failure(): Error | undefined {
+    return this.#failure
+  }
+
+  /** Resolves when no handler runs. */
+  idle(): Promise<void> {
+    return this.#work.idle()
+  }
+
+  /** Runs until it is stopped, abandoned, or an event cannot be handled. Resolves when nothing is in hand any more. */
+  async follow(): Promise<void> {
+    await settledBefore(this.#loop(), this.#abandoned.signal)
+    await settledBefore(this.#intake.settled(), this.#abandoned.signal)
+  }
+
+  /** From now on nothing is read, and no attempt starts. */
+  stop(): void {
+    this.#stopping.abort()
+    this.#parts.wakeUp.call()
+  }
+
+  /** Ends the run because something cannot go on. */
+  fail(error: Error): void {
+    this.#failure ??= error
+    this.stop()
+  }
+
+  /** Waits no longer for handlers that run: their signals are aborted, and what they do no longer counts. */
+  abandon(reason: Error): void {
+    this.stop()
+    this.#abandoned.abort(reason)
+  }
+
+  #makeIntake(slots: Slots | undefined): EventIntake {
+    const { consumer, options } = this.#parts
+    const moved = (position: number, events: number) => this.#moved(position, events)
+    if (consumer.isBatch) return new BatchIntake(this.#work, moved)
+    if (slots === undefined) return new SequentialIntake(this.#work, moved)
+    return new LaneIntake(this.#work, moved, slots, options.maxInFlight, this.#stopping.signal)
+  }
+
+  #moved(position: number, events: number): void {
+    if (position <= this.#position) return
+    this.#position = position
+    this.#parts.progress.moved(position, events)
+  }
+
+  async #loop(): Promise<void> {
+    const { wakeUp, options, monitor, gate } = this.#parts
+    let wasCalled = true
+    while (await gate.passed(this.#stopping.signal)) {
+      wakeUp.arm()
+      const before = this.#read
+      const isAtEnd = await this.#tryPage()
+      if (this.#stopping.signal.aborted) return
+      if (!wasCalled && this.#read > before) monitor.missedWakeUps += 1
+      // What is stored after the wake-up was armed, and this read did not see, calls; so none is slept through.
+      wasCalled = isAtEnd ? await wakeUp.sleep(options.pollIntervalMs) : true
+      if (!isAtEnd) await nextTurn()
+    }
+  }
+
+  /** A store that cannot be read is tried again. @returns true when the end of the feed was reached. */
+  async #tryPage(): Promise<boolean> {
+    const { monitor } = this.#parts
+    for (let failure = 1; ; failure += 1) {
+      try {
+        const isAtEnd = await this.#page()
+        monitor.troubleOver('store')
+        return isAtEnd
+      } catch (thrown) {
+        monitor.trouble('store', 'reading the event store failed', toError(thrown))
+      }
+      await this.#intake.endPage()
+      if (!(await wait(this.#retryPolicy.backoff(failure), this.#stopping.signal))) return false
+    }
+  }
+
+  async #page(): Promise<boolean> {
+    const { store, options, progress } = this.#parts
+    const head = await store.headPosition()
+    let count = 0
+    const range = { fromPosition: this.#read, limit: options.batchSize }
+    for await (const stored of store.readAll({ ...this.#filter, ...range })) {
+      const admission = this.#admit()
+      if (admission !== undefined && !(await admission)) return false
+      this.#read = stored.position
+      count += 1
+      const taken = this.#intake.take(stored)
+      if (taken !== undefined) await taken
+      if (this.#stopping.signal.aborted) return false
+    }
+    await this.#intake.endPage()
+    if (this.#stopping.signal.aborted) return false
+    // Events come into the feed behind its head only: up to that head, this read has seen everything.
+    const isAtEnd = count < options.batchSize
+    if (isAtEnd && head > this.#read) {
+      this.#read = head
+      this.#intake.passTo(head)
+    }
+    this.#isAtEnd = isAtEnd
+    progress.pageRead(this, head)
+    return isAtEnd
+  }
+
+  /** Lets the next event begin; a promise where that has to wait: for the end of a pause, for a checkpoint. */
+  #admit(): Promise<boolean> | undefined {
+    const { gate, progress } = this.#parts
+    return gate.isOpen && progress.busy === undefined ? undefined : this.#waitForAdmission()
+  }
+
+  async #waitForAdmission(): Promise<boolean> {
+    const { gate, progress } = this.#parts
+    const { signal } = this.#stopping
+    while (!gate.isOpen || progress.busy !== undefined) {
+      if (progress.busy !== undefined && !(await settledBefore(progress.busy, signal))) return false
+      if (!(await gate.passed(signal))) return false
+    }
+    return !signal.aborted
+  }
+}
+
+/** The part of the feed that a subscription reads. */
+export function wantedEvents(consumer: Consumer, options: ResolvedSubscriptionOptions): FeedFilter {
+  const { eventClasses, aggregateTypes, tenantId } = options
+  const allowed = eventClasses?.map(({ eventType }) => eventType)
+  const taken = consumer.eventTypes
+  const both = allowed === undefined ? taken : taken?.filter((eventType) => allowed.includes(eventType))
+  return { eventTypes: both ?? allowed, aggregateTypes, tenantId }
+}

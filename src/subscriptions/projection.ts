@@ -1,0 +1,144 @@
+import type { AnyEventHandler, EventHandler, HandlerContext } from '../bus/event-handler.ts'
+import { type HandlerEntry, HandlerRegistry } from '../bus/handler-registry.ts'
+import { describeValue } from '../errors.ts'
+import { type DomainEvent, type EventClass, type EventOf, EventRegistry } from '../events/index.ts'
+import type { StoredEvent } from '../store/index.ts'
+
+/** What every subscriber may have beside its handlers. */
+interface Subscriber {
+  /** Name of the subscription, which its checkpoint goes by; by default that of the class. */
+  readonly name?: string
+  /** Empties the read model, so that it can be filled anew: for `rebuild`. */
+  reset?(): void | Promise<void>
+}
+
+/** Builds a read model from events, one at a time. Without `subscribedTo` it gets every event. */
+export interface Projection<E extends DomainEvent = DomainEvent> extends Subscriber, EventHandler<E> {
+  subscribedTo?(): readonly EventClass[]
+}
+
+/** Takes a page of events as a unit: the position moves when all of it is handled. */
+export interface BatchProjection<E extends DomainEvent = DomainEvent> extends Subscriber {
+  /** Handles events in the order of the feed; throws or rejects to say that the unit failed. */
+  handleBatch(events: readonly E[], context: HandlerContext): unknown
+  subscribedTo?(): readonly EventClass[]
+}
+
+/** A handler of one or several event classes; make it with {@link handlerFor}. */
+export interface HandlerBinding {
+  readonly eventClasses: readonly EventClass[]
+  readonly handler: unknown
+}
+
+/** Handlers under the name of one subscription: an event is done when all of its handlers are. */
+export interface HandlerSet extends Subscriber {
+  readonly name: string
+  readonly handlers: readonly HandlerBinding[]
+}
+
+/**
+ * A handler for the `handlers` of a subscription; its parameter is inferred.
+ *
+ * @example
+ * manager.subscribe({ name: 'invoices', handlers: [handlerFor(OrderCreated, (event) => invoice(event.customerId))] })
+ */
+export function handlerFor<const C extends EventClass | readonly EventClass[]>(
+  eventClass: C,
+  handler: AnyEventHandler<EventOf<C>>,
+): HandlerBinding {
+  return { eventClasses: Array.isArray(eventClass) ? eventClass : [eventClass], handler }
+}
+
+/** Events that are handled together: one, or the batch of a batch handler. */
+export type Unit = readonly [StoredEvent, ...StoredEvent[]]
+
+/** What a subscription calls. */
+export interface Consumer {
+  readonly name: string
+  /** The event types it takes; undefined for all. */
+  readonly eventTypes: readonly string[] | undefined
+  /** True where a page is one unit. */
+  readonly isBatch: boolean
+  /** The handlers of an event, or of a batch. */
+  readonly handlersFor: (unit: Unit) => readonly HandlerEntry[]
+  readonly reset: (() => void | Promise<void>) | undefined
+}
+
+/**
+ * Reads what was passed to `subscribe`.
+ * @throws TypeError when it is no projection.
+ */
+export function readSubscriber(subscriber: unknown, givenName?: string): Consumer {
+  if (typeof subscriber !== 'object' || subscriber === null) throw notASubscriber(subscriber)
+  const name = givenName ?? nameOf(subscriber)
+  // Looked up at each call, so that a replaced method counts.
+  const reset = hasMethod(subscriber, 'reset') ? () => subscriber.reset() as void | Promise<void> : undefined
+  if (hasMethod(subscriber, 'handleBatch')) return { name, reset, ...batchConsumer(name, subscriber) }
+  const registry = new HandlerRegistry(new EventRegistry())
+  const takesAll = register(registry, subscriber, name)
+  return {
+    name,
+    reset,
+    isBatch: false,
+    eventTypes: takesAll ? undefined : registry.subscribedClasses().map(({ eventType }) => eventType),
+    handlersFor: ([{ event }]) => registry.handlersFor(event.eventType),
+  }
+}
+
+/** @returns true when it takes events of every type. */
+function register(registry: HandlerRegistry, subscriber: object, name: string): boolean {
+  if ('handlers' in subscriber && Array.isArray(subscriber.handlers)) {
+    // What handlerFor returned; the registry checks classes and handler.
+    for (const { eventClasses, handler } of subscriber.handlers as HandlerBinding[]) {
+      registry.subscribe(eventClasses, handler)
+    }
+    return false
+  }
+  if (!hasMethod(subscriber, 'handle')) throw notASubscriber(subscriber)
+  if (hasMethod(subscriber, 'subscribedTo') || hasMethod(subscriber, 'eventTypes')) {
+    registry.subscribeAll(subscriber, { name })
+    return false
+  }
+  // Looked at above; the registry calls it as a handler.
+  registry.subscribeToAllEvents(subscriber as unknown as EventHandler, { name })
+  return true
+}
+
+function batchConsumer(name: string, subscriber: object) {
+  // The caller has seen its handleBatch; the events are of the classes that it declares, or it takes them all.
+  const target = subscriber as BatchProjection
+  return {
+    isBatch: true,
+    eventTypes: target.subscribedTo?.().map(({ eventType }) => eventType),
+    handlersFor: (unit: Unit): readonly HandlerEntry[] => {
+      const events = unit.map(({ event }) => event)
+      const invoke: HandlerEntry['invoke'] = (_first, context) => target.handleBatch(events, context)
+      return [{ name, handler: subscriber, accepts: undefined, invoke }]
+    },
+  }
+}
+
+function nameOf(subscriber: object): string {
+  if ('name' in subscriber && typeof subscriber.name === 'string' && subscriber.name !== '')
+    return subscriber.name
+  const className = subscriber.constructor?.name ?? 'Object'
+  if (className === 'Object') {
+    throw new TypeError(
+      'a subscription needs a name: give the subscriber one, or pass { name } in the options',
+    )
+  }
+  return className
+}
+
+function hasMethod<N extends string>(
+  value: object,
+  name: N,
+): value is Record<N, (...args: never[]) => unknown> {
+  return typeof Reflect.get(value, name) === 'function'
+}
+
+function notASubscriber(value: unknown): TypeError {
+  return new TypeError(
+    `subscribe takes a projection with handle(event) or handleBatch(events), or { name, handlers }, got ${describeValue(value)}`,
+  )
+}

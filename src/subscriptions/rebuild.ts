@@ -1,0 +1,149 @@
+import { toError } from '../errors.ts'
+import { SubscriptionStoppedError } from './errors.ts'
+import { FeedRun } from './feed-run.ts'
+import { PositionWaiters } from './position-waiters.ts'
+import type { Consumer } from './projection.ts'
+import type { Subscription } from './subscription.ts'
+import { SubscriptionMonitor } from './subscription-monitor.ts'
+import { WakeUp } from './wake-up.ts'
+
+/** What a rebuild has done. */
+export interface RebuildReport {
+  readonly eventsHandled: number
+  /** The subscription goes on after it. */
+  readonly position: number
+  readonly durationMs: number
+}
+
+/**
+ * Empties a projection and fills it anew; meanwhile it is behind.
+ * @throws TypeError when it cannot be reset; SubscriptionStoppedError when it does not run here, or is stopped; and what
+ * `reset` throws, in which case it stays stopped by that error.
+ */
+export async function rebuildInPlace(subscription: Subscription): Promise<RebuildReport> {
+  const { host, name, consumer, monitor } = subscription
+  const { reset } = consumer
+  if (reset === undefined) throw new TypeError(`${name} cannot be rebuilt: it has no reset()`)
+  const isOurs = subscription.isLeading || (subscription.state === 'failed' && host.leases === undefined)
+  if (!isOurs) throw notRunning(name)
+  const startedAt = performance.now()
+  const before = monitor.eventsHandled
+  const head = await host.store.headPosition()
+  await subscription.halt()
+  try {
+    // The checkpoint first: after a crash in between, events come again; the other way round they would be missing.
+    await host.checkpoints.save(name, 0, await host.checkpoints.load(name))
+    await reset()
+  } catch (thrown) {
+    subscription.fail(toError(thrown))
+    throw thrown
+  }
+  if (subscription.stopped.aborted) throw notRunning(name)
+  subscription.goOn()
+  await subscription.whenProcessed(head)
+  return reportOf(startedAt, monitor.eventsHandled - before, subscription.position)
+}
+
+/**
+ * Fills another projection from the beginning while the present one goes on, and puts it in its place when it has
+ * caught up.
+ * @throws SubscriptionStoppedError when the subscription does not run here, or is stopped; and why the other one cannot go
+ * on. The present one goes on then.
+ */
+export async function rebuildBeside(subscription: Subscription, fresh: Consumer): Promise<RebuildReport> {
+  if (!subscription.isLeading) throw notRunning(subscription.name)
+  const startedAt = performance.now()
+  await fresh.reset?.()
+  const shadow = new Shadow(subscription, fresh)
+  try {
+    await shadow.caughtUp()
+    await subscription.halt()
+    await shadow.until(subscription.position)
+    await shadow.end()
+    await takePlace(subscription, fresh, shadow.position)
+  } finally {
+    await shadow.end()
+    subscription.goOn()
+  }
+  return reportOf(startedAt, shadow.eventsHandled, shadow.position)
+}
+
+async function takePlace(subscription: Subscription, fresh: Consumer, position: number): Promise<void> {
+  const { host, name } = subscription
+  await host.checkpoints.save(name, position, await host.checkpoints.load(name))
+  subscription.replaceConsumer(fresh)
+}
+
+/** The fresh projection's own loop over the feed; its position is kept nowhere until it takes its place. */
+class Shadow {
+  readonly #subscription: Subscription
+  readonly #waiters = new PositionWaiters()
+  readonly #wakeUp = new WakeUp()
+  readonly #monitor: SubscriptionMonitor
+  readonly #run: FeedRun
+  readonly #ended: Promise<void>
+
+  /** Starts at once. */
+  constructor(subscription: Subscription, fresh: Consumer) {
+    const { host, name, options, gate, stopped } = subscription
+    this.#subscription = subscription
+    this.#monitor = new SubscriptionMonitor(name, host.logger)
+    this.#run = new FeedRun({
+      ...host,
+      options,
+      gate,
+      consumer: fresh,
+      monitor: this.#monitor,
+      wakeUp: this.#wakeUp,
+      position: 0,
+      progress: {
+        moved: (position) => this.#waiters.moved(position),
+        pageRead: () => undefined,
+        busy: undefined,
+      },
+    })
+    this.#ended = this.#follow(stopped, notRunning(name))
+  }
+
+  get position(): number {
+    return this.#run.position
+  }
+
+  get eventsHandled(): number {
+    return this.#monitor.eventsHandled
+  }
+
+  async caughtUp(): Promise<void> {
+    await this.until(await this.#subscription.host.store.headPosition())
+  }
+
+  async until(position: number): Promise<void> {
+    const { failure } = this.#run
+    if (failure !== undefined) throw failure
+    if (this.#run.position < position) await this.#waiters.until(position)
+  }
+
+  async end(): Promise<void> {
+    this.#run.stop()
+    await this.#ended
+  }
+
+  async #follow(stopped: AbortSignal, error: Error): Promise<void> {
+    const abandon = () => this.#run.abandon(error)
+    const { wakeUps } = this.#subscription
+    stopped.addEventListener('abort', abandon, { once: true })
+    wakeUps.add(this.#wakeUp)
+    await this.#run.follow()
+    wakeUps.delete(this.#wakeUp)
+    stopped.removeEventListener('abort', abandon)
+    this.#waiters.reject(this.#run.failure ?? error)
+  }
+}
+
+function reportOf(startedAt: number, eventsHandled: number, position: number): RebuildReport {
+  return { eventsHandled, position, durationMs: performance.now() - startedAt }
+}
+
+function notRunning(name: string): SubscriptionStoppedError {
+  return new SubscriptionStoppedError(name, 'be rebuilt')
+}

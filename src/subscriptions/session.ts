@@ -1,0 +1,210 @@
+import { settledBefore } from '../bus/deadline.ts'
+import { ShutdownError } from '../bus/errors.ts'
+import { RetryPolicy } from '../bus/retry-policy.ts'
+import { wait } from '../bus/time.ts'
+import { toError } from '../errors.ts'
+import { CheckpointSaver } from './checkpoint-saver.ts'
+import type { CheckpointStore } from './checkpoint-store.ts'
+import { PositionAheadError, SubscriptionStoppedError } from './errors.ts'
+import { FeedRun, type FeedRunParts } from './feed-run.ts'
+import type { HeldLease, LeaseKeeper } from './lease-keeper.ts'
+import type { StartPlace } from './subscription-options.ts'
+
+export interface SessionParts extends Omit<FeedRunParts, 'position' | 'progress'> {
+  readonly checkpoints: CheckpointStore
+  readonly leases: LeaseKeeper
+  /** True where others may run the same subscription: a conflict then means that one of them does. */
+  readonly isShared: boolean
+  /** Where to begin, whatever the checkpoint says; undefined where that was done already. */
+  readonly startFrom: StartPlace | undefined
+  readonly onMoved: (position: number) => void
+  readonly onPageRead: (run: FeedRun, head: number) => void
+  readonly onFailed: (error: Error) => void
+}
+
+/** What was under way when a session was stopped, and what became of it. */
+export interface SessionEnd {
+  readonly inFlight: number
+  readonly notDrained: number
+  /** The checkpoint tells of everything that was finished. */
+  readonly isSaved: boolean
+}
+
+interface Start {
+  readonly position: number
+  /** What the checkpoint store has. */
+  readonly saved: number | undefined
+  /** True where it does not begin at what was saved. */
+  readonly isNew: boolean
+}
+
+/** A subscription from its start to its stop: gets the lease, finds its place, runs, saves how far it came. */
+export class Session {
+  readonly #parts: SessionParts
+  readonly #retryPolicy: RetryPolicy
+  readonly #stopping = new AbortController()
+  readonly #deadline = new AbortController()
+  #phase: 'standby' | 'running' | 'ended' = 'standby'
+  #run: FeedRun | undefined
+  #saver: CheckpointSaver | undefined
+  /** Resolves when nothing runs any more, or nobody waits for it any more. */
+  readonly ended: Promise<void>
+
+  /** @param after - the session before this one has to end first. */
+  constructor(parts: SessionParts, after: Promise<void> | undefined) {
+    this.#parts = parts
+    this.#retryPolicy = new RetryPolicy(parts.options)
+    this.ended = settledBefore(this.#live(after), this.#deadline.signal).then(() => undefined)
+  }
+
+  get phase(): 'standby' | 'running' | 'ended' {
+    return this.#phase
+  }
+
+  get isStopping(): boolean {
+    return this.#stopping.signal.aborted || this.#phase === 'ended'
+  }
+
+  get run(): FeedRun | undefined {
+    return this.#run
+  }
+
+  /** The position that the checkpoint store has. */
+  get saved(): number | undefined {
+    return this.#saver?.saved
+  }
+
+  /** Stops reading, waits for handlers that run until the signal aborts, and saves how far it came. */
+  async stop(deadline: AbortSignal): Promise<SessionEnd> {
+    const run = this.#run
+    const inFlight = run?.running ?? 0
+    let notDrained = 0
+    const giveUp = () => {
+      if (this.#deadline.signal.aborted) return
+      this.#deadline.abort()
+      notDrained = run?.running ?? 0
+      run?.abandon(new ShutdownError())
+    }
+    this.#stopping.abort()
+    run?.stop()
+    if (this.#phase === 'running') void this.#saver?.flush()
+    deadline.addEventListener('abort', giveUp, { once: true })
+    await settledBefore(this.ended, deadline)
+    if (deadline.aborted) giveUp()
+    deadline.removeEventListener('abort', giveUp)
+    return { inFlight, notDrained, isSaved: this.#saver?.saved === run?.position }
+  }
+
+  async #live(after: Promise<void> | undefined): Promise<void> {
+    await after
+    while (!this.isStopping) {
+      this.#phase = 'standby'
+      const lease = await this.#parts.leases.hold(this.#stopping.signal)
+      if (lease === undefined) break
+      const failure = await this.#lead(lease).catch(toError)
+      await lease.release()
+      if (failure === undefined) continue
+      this.#phase = 'ended'
+      this.#parts.onFailed(failure)
+    }
+    this.#phase = 'ended'
+  }
+
+  /** Runs as long as the lease is held. @returns why it cannot go on; undefined when it was stopped or lost the lease. */
+  async #lead(lease: HeldLease): Promise<Error | undefined> {
+    const start = await this.#findStart(lease.wasAwaited || this.#run !== undefined)
+    if (start === undefined || start instanceof Error) return start
+    if (this.#stopping.signal.aborted) return undefined
+    const saver = this.#openSaver(start)
+    const run = this.#openRun(start, saver)
+    lease.lost.addEventListener('abort', () => run.abandon(this.#lostLease()), { once: true })
+    // Where it began anew is saved, so that after a crash it begins there, and not at a later end.
+    if (start.isNew) saver.advance(start.position, 0)
+    if (start.isNew && start.position > 0) await settledBefore(saver.flush(), this.#stopping.signal)
+    this.#phase = 'running'
+    await run.follow()
+    if (!lease.lost.aborted) await settledBefore(saver.flush(), this.#deadline.signal)
+    saver.close()
+    return run.failure
+  }
+
+  #openSaver({ saved }: Start): CheckpointSaver {
+    const { checkpoints, options, monitor, consumer, isShared } = this.#parts
+    const saver = new CheckpointSaver({
+      name: consumer.name,
+      store: checkpoints,
+      saved,
+      everyEvents: options.checkpointEveryEvents,
+      everyMs: options.checkpointEveryMs,
+      retryPolicy: this.#retryPolicy,
+      monitor,
+      onConflict: (error) => (isShared ? this.#run?.abandon(this.#lostLease()) : this.#run?.fail(error)),
+    })
+    this.#saver = saver
+    return saver
+  }
+
+  #openRun({ position }: Start, saver: CheckpointSaver): FeedRun {
+    const { onMoved, onPageRead } = this.#parts
+    const progress = {
+      moved: (moved: number, events: number) => {
+        saver.advance(moved, events)
+        onMoved(moved)
+      },
+      pageRead: onPageRead,
+      get busy() {
+        return saver.busy
+      },
+    }
+    const run = new FeedRun({ ...this.#parts, position, progress })
+    this.#run = run
+    onMoved(position)
+    return run
+  }
+
+  #lostLease(): Error {
+    return new SubscriptionStoppedError(this.#parts.consumer.name, 'go on: somebody else has its lease')
+  }
+
+  /** Where to go on. Stores that do not answer are asked again. @returns undefined when it is stopping. */
+  async #findStart(isSuccessor: boolean): Promise<Start | Error | undefined> {
+    const { monitor } = this.#parts
+    for (let failure = 1; !this.#stopping.signal.aborted; failure += 1) {
+      try {
+        const start = await this.#readStart(isSuccessor)
+        monitor.troubleOver('checkpoint')
+        return start
+      } catch (thrown) {
+        const error = toError(thrown)
+        if (error instanceof PositionAheadError) return error
+        monitor.trouble('checkpoint', 'finding the position to go on from failed', error)
+      }
+      await wait(this.#retryPolicy.backoff(failure), this.#stopping.signal)
+    }
+    return undefined
+  }
+
+  /** @throws PositionAheadError */
+  async #readStart(isSuccessor: boolean): Promise<Start> {
+    const { checkpoints, consumer, store, startFrom, options } = this.#parts
+    const saved = await checkpoints.load(consumer.name)
+    const head = await store.headPosition()
+    const place =
+      (isSuccessor ? undefined : startFrom) ?? (saved === undefined ? options.startNewFrom : undefined)
+    const position = place === undefined ? (saved ?? 0) : await this.#positionOf(place, head)
+    if (position > head) throw new PositionAheadError(consumer.name, position, head)
+    if (saved !== undefined && position > saved) this.#tellSkip(saved, position)
+    return { position, saved, isNew: place !== undefined }
+  }
+
+  #tellSkip(saved: number, position: number): void {
+    const { monitor } = this.#parts
+    monitor.notice('startFrom skips what came since the checkpoint', { checkpoint: saved, position })
+  }
+
+  async #positionOf(place: StartPlace, head: number): Promise<number> {
+    if (place === 'beginning') return 0
+    if (place === 'end') return head
+    return typeof place === 'number' ? place : this.#parts.store.positionBefore(place)
+  }
+}

@@ -1,0 +1,307 @@
+import { randomUUID } from 'node:crypto'
+import type { Tracer as OpenTelemetryApiTracer } from '@opentelemetry/api'
+import { Deadline } from '../bus/deadline.ts'
+import type { EventBus } from '../bus/index.ts'
+import { observabilityRules } from '../bus/observability-options.ts'
+import {
+  delayMs,
+  durationMs,
+  nonEmptyText,
+  type OptionRule,
+  objectWith,
+  optional,
+  resolveOptions,
+} from '../bus/options.ts'
+import { ConfigError, describeValue } from '../errors.ts'
+import type { DomainEvent } from '../events/index.ts'
+import { type FieldsFirstLogger, type Logger, resolveLogger } from '../observability/logger.ts'
+import { noTracer, OpenTelemetryTracer } from '../observability/tracer.ts'
+import type { EventStore } from '../store/index.ts'
+import type { CheckpointStore } from './checkpoint-store.ts'
+import type { SubscriptionDeadLetterStore } from './dead-letter-store.ts'
+import { DuplicateSubscriptionError, SubscriptionNotFoundError } from './errors.ts'
+import { healthOf, type SubscriptionStatus, type SubscriptionsHealth } from './health.ts'
+import type { LeaseStore } from './lease-store.ts'
+import { type BatchProjection, type HandlerSet, type Projection, readSubscriber } from './projection.ts'
+import { type RebuildReport, rebuildBeside, rebuildInPlace } from './rebuild.ts'
+import { type RelayOptions, relayDefaults, relayTo } from './relay.ts'
+import { type StopReport, stopReport } from './shutdown-report.ts'
+import { type RunUntilShutdownOptions, whenAsked } from './shutdown-signals.ts'
+import { Subscription, type SubscriptionHost } from './subscription.ts'
+import { resolveSubscriptionOptions, type SubscriptionOptions } from './subscription-options.ts'
+
+export interface SubscriptionManagerOptions {
+  /** Where the events come from, and nothing else. */
+  readonly eventStore: EventStore
+  /** Keeps how far each subscription has come. */
+  readonly checkpoints: CheckpointStore
+  /** Wakes the subscriptions up when it hands an event to this process. They do without: it saves waiting only. */
+  readonly eventBus?: EventBus
+  /** Keeps what subscriptions with `onFailure: 'deadLetter'` give up on. */
+  readonly deadLetters?: SubscriptionDeadLetterStore
+  /** Lets one of several instances of each subscription run, and another take over. Without it, run one instance only. */
+  readonly leases?: LeaseStore
+  /** How long an instance that says nothing more keeps its leases, in milliseconds. Default 15,000. */
+  readonly leaseTtlMs?: number
+  /** Name of this instance among those that share the leases. Default: a random one. */
+  readonly instanceId?: string
+  /** Longest time of a `stop` without a `timeoutMs` of its own, in milliseconds. Default 30,000. */
+  readonly shutdownTimeoutMs?: number
+  /** Open OpenTelemetry spans where an SDK is registered. Default true. */
+  readonly enableTracing?: boolean
+  /** Tracer to use instead of OpenTelemetry's global one. */
+  readonly tracer?: OpenTelemetryApiTracer
+  /** Where failures are reported; `console` (warnings and errors) by default. Takes pino's loggers too. */
+  readonly logger?: Logger | FieldsFirstLogger
+}
+
+export interface StopOptions {
+  /** Longest time the call takes, in milliseconds. Default: `shutdownTimeoutMs`. */
+  readonly timeoutMs?: number
+}
+
+export interface RebuildOptions {
+  /**
+   * A fresh projection, filled from the beginning while the present one goes on being fed and serves; it takes its place
+   * when it has caught up. Its `reset` is called first, if it has one. Without it, the present one is reset and refilled.
+   */
+  readonly into?: object
+}
+
+const defaults = {
+  eventStore: undefined as EventStore | undefined,
+  checkpoints: undefined as CheckpointStore | undefined,
+  eventBus: undefined as EventBus | undefined,
+  deadLetters: undefined as SubscriptionDeadLetterStore | undefined,
+  leases: undefined as LeaseStore | undefined,
+  leaseTtlMs: 15_000,
+  instanceId: undefined as string | undefined,
+  shutdownTimeoutMs: 30_000,
+  enableTracing: true,
+  tracer: undefined as OpenTelemetryApiTracer | undefined,
+  logger: undefined as Logger | FieldsFirstLogger | undefined,
+}
+
+const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
+  eventStore: objectWith('an EventStore', 'readAll', 'headPosition', 'onAppend'),
+  checkpoints: objectWith('a CheckpointStore', 'load', 'save'),
+  eventBus: optional(objectWith('an EventBus', 'subscribeToAllEvents')),
+  deadLetters: optional(objectWith('a SubscriptionDeadLetterStore', 'add', 'list')),
+  leases: optional(objectWith('a LeaseStore', 'acquire', 'release')),
+  leaseTtlMs: durationMs,
+  instanceId: optional(nonEmptyText),
+  shutdownTimeoutMs: durationMs,
+  ...observabilityRules,
+}
+
+/**
+ * Feeds projections, and whatever else follows the events, from an event store: from where each left off, through all
+ * that is stored, and on with what comes, in one loop and from one source, so that nothing falls between the two.
+ *
+ * `start`, `stop`, `pause`, `resume` and `subscribe` may be called in any order.
+ *
+ * @example
+ * await using manager = new SubscriptionManager({ eventStore, checkpoints: new FileCheckpointStore('checkpoints') })
+ * manager.subscribe({ name: 'invoices', handlers: [handlerFor(OrderCreated, (event) => invoice(event))] })
+ * manager.relay(bus, { name: 'to-kafka' })
+ * manager.start()
+ * await manager.whenCaughtUp('invoices')
+ */
+export class SubscriptionManager implements AsyncDisposable {
+  readonly #store: EventStore
+  readonly #bus: EventBus | undefined
+  readonly #host: SubscriptionHost
+  readonly #shutdownTimeoutMs: number
+  readonly #subscriptions = new Map<string, Subscription>()
+  #endWakeUps: (() => void) | undefined
+
+  /** @throws ConfigError when an option is unknown, missing or out of range. */
+  constructor(options: SubscriptionManagerOptions) {
+    const resolved = resolveOptions('SubscriptionManager', options, defaults, rules)
+    const { eventStore: store, checkpoints } = options
+    const { deadLetters, leases, leaseTtlMs, instanceId = randomUUID(), enableTracing } = resolved
+    const tracer = enableTracing ? new OpenTelemetryTracer(resolved.tracer) : noTracer
+    const logger = resolveLogger(resolved.logger)
+    this.#store = store
+    this.#bus = resolved.eventBus
+    this.#shutdownTimeoutMs = resolved.shutdownTimeoutMs
+    this.#host = { store, checkpoints, deadLetters, leases, leaseTtlMs, instanceId, tracer, logger }
+  }
+
+  /** True from `start` to `stop`. */
+  get isStarted(): boolean {
+    return this.#endWakeUps !== undefined
+  }
+
+  /**
+   * Subscribes a projection, a batch projection, or handlers under a name. Started at once when the manager is.
+   *
+   * @throws DuplicateSubscriptionError, ConfigError, and TypeError when it is none of these.
+   */
+  subscribe<E extends DomainEvent>(
+    subscriber: Projection<E> | BatchProjection<E> | HandlerSet,
+    options: SubscriptionOptions = {},
+  ): void {
+    const consumer = readSubscriber(subscriber, options.name)
+    const { name } = consumer
+    if (this.#subscriptions.has(name)) throw new DuplicateSubscriptionError(name)
+    const resolved = resolveSubscriptionOptions(name, options)
+    if (resolved.onFailure === 'deadLetter' && this.#host.deadLetters === undefined) {
+      throw new ConfigError(`subscription ${name}`, [
+        "onFailure 'deadLetter' needs the manager's deadLetters",
+      ])
+    }
+    const subscription = new Subscription(this.#host, consumer, resolved)
+    this.#subscriptions.set(name, subscription)
+    if (this.isStarted) subscription.start()
+  }
+
+  /**
+   * Publishes everything that is stored on a bus, at least once and in order per aggregate, whatever dies in between:
+   * the transactional outbox without a second table. A batch is published again until the bus has confirmed it.
+   */
+  relay(bus: Pick<EventBus, 'publish'>, options: RelayOptions): void {
+    this.subscribe(relayTo(bus), { ...relayDefaults, ...options })
+  }
+
+  /** Stops a subscription and forgets it; its checkpoint stays. @returns false when there is none of this name. */
+  async unsubscribe(name: string, { timeoutMs }: StopOptions = {}): Promise<boolean> {
+    const subscription = this.#subscriptions.get(name)
+    if (subscription === undefined) return false
+    this.#subscriptions.delete(name)
+    const deadline = this.#deadline(timeoutMs)
+    await subscription.stop(deadline.signal)
+    deadline.end()
+    return true
+  }
+
+  /** Starts all subscriptions, those too that an error has stopped; fine when they run. */
+  start(): void {
+    this.#endWakeUps ??= this.#listen()
+    for (const subscription of this.#subscriptions.values()) subscription.start()
+  }
+
+  /**
+   * Stops all subscriptions: reads no more, waits for the handlers that run, saves the checkpoints of what is finished.
+   * What is not finished in time comes again. Always returns within the timeout; fine when nothing runs.
+   *
+   * @throws ConfigError when `timeoutMs` is not a duration.
+   */
+  stop({ timeoutMs }: StopOptions = {}): Promise<StopReport> {
+    return this.#stop(this.#deadline(timeoutMs), 'stop')
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop()
+  }
+
+  /**
+   * Starts, and stops when the process is asked to end. A second signal ends it at once.
+   * @returns what the stop came to; then let the process end.
+   */
+  async runUntilShutdown({ signals, timeoutMs }: RunUntilShutdownOptions = {}): Promise<StopReport> {
+    const deadline = new Deadline()
+    this.start()
+    const asked = await whenAsked(signals)
+    asked.again.addEventListener('abort', () => deadline.within(0), { once: true })
+    deadline.within(timeoutMs ?? this.#shutdownTimeoutMs)
+    const report = await this.#stop(deadline, asked.reason)
+    asked.end()
+    return asked.again.aborted ? { ...report, phase: 'forced' } : report
+  }
+
+  /** Begins no further event, and resolves when no handler runs any more. @throws SubscriptionNotFoundError */
+  async pause(name: string): Promise<void> {
+    await this.#get(name).pause()
+  }
+
+  /** Ends a pause. @throws SubscriptionNotFoundError */
+  resume(name: string): void {
+    this.#get(name).resume()
+  }
+
+  /**
+   * Has a projection handle all events again. Resolves when it has handled what was stored at the time of the call.
+   *
+   * @throws SubscriptionNotFoundError, SubscriptionStoppedError; TypeError when there is no `reset()` to do it with; and
+   * why a fresh projection could not be filled, in which case the present one goes on.
+   */
+  async rebuild(name: string, { into }: RebuildOptions = {}): Promise<RebuildReport> {
+    const subscription = this.#get(name)
+    if (into === undefined) return rebuildInPlace(subscription)
+    return rebuildBeside(subscription, readSubscriber(into, name))
+  }
+
+  /**
+   * Resolves when a subscription has finished everything that is stored now.
+   * @throws SubscriptionNotFoundError; SubscriptionFailedError or SubscriptionStoppedError when it does not come so far.
+   */
+  async whenCaughtUp(name: string): Promise<void> {
+    const subscription = this.#get(name)
+    await subscription.whenProcessed(await this.#store.headPosition())
+  }
+
+  /**
+   * Resolves when all subscriptions, or the one named, have finished everything up to a position: wait for what `save`
+   * returned, to read what you wrote.
+   * @throws as {@link whenCaughtUp}
+   */
+  async whenProcessed(position: number, name?: string): Promise<void> {
+    const all = name === undefined ? [...this.#subscriptions.values()] : [this.#get(name)]
+    await Promise.all(all.map((subscription) => subscription.whenProcessed(position)))
+  }
+
+  /** How each subscription stands, by name. */
+  async status(): Promise<Readonly<Record<string, SubscriptionStatus>>> {
+    const statuses = await this.#statuses()
+    return Object.fromEntries(statuses.map((status) => [status.name, status]))
+  }
+
+  async health(): Promise<SubscriptionsHealth> {
+    return healthOf(await this.#statuses())
+  }
+
+  #statuses(): Promise<readonly SubscriptionStatus[]> {
+    return Promise.all([...this.#subscriptions.values()].map((subscription) => subscription.status()))
+  }
+
+  async #stop(deadline: Deadline, reason: string): Promise<StopReport> {
+    const startedAt = performance.now()
+    this.#endWakeUps?.()
+    this.#endWakeUps = undefined
+    const ends = await Promise.all(
+      [...this.#subscriptions.values()].map((subscription) => subscription.stop(deadline.signal)),
+    )
+    deadline.end()
+    return stopReport(ends, performance.now() - startedAt, reason)
+  }
+
+  /** @throws ConfigError when the time is not a duration. */
+  #deadline(timeoutMs = this.#shutdownTimeoutMs): Deadline {
+    if (!delayMs.isValid(timeoutMs)) {
+      throw new ConfigError('stop', [`timeoutMs must be ${delayMs.rule}, got ${describeValue(timeoutMs)}`])
+    }
+    const deadline = new Deadline()
+    deadline.within(timeoutMs)
+    return deadline
+  }
+
+  /** Wakes all subscriptions when there may be new events. @returns ends it. */
+  #listen(): () => void {
+    const wake = () => {
+      for (const subscription of this.#subscriptions.values()) subscription.wake()
+    }
+    const endOfStore = this.#store.onAppend(wake)
+    const ofBus = this.#bus?.subscribeToAllEvents(wake, { name: 'subscription wake-up' })
+    return () => {
+      endOfStore()
+      ofBus?.unsubscribe()
+    }
+  }
+
+  #get(name: string): Subscription {
+    const subscription = this.#subscriptions.get(name)
+    if (subscription === undefined) throw new SubscriptionNotFoundError(name, [...this.#subscriptions.keys()])
+    return subscription
+  }
+}

@@ -1,0 +1,280 @@
+import { wait } from '../bus/time.ts'
+import { toError } from '../errors.ts'
+import type { Logger } from '../observability/logger.ts'
+import type { EventTracer } from '../observability/tracer.ts'
+import type { EventStore, FeedFilter } from '../store/index.ts'
+import type { CheckpointStore } from './checkpoint-store.ts'
+import type { SubscriptionDeadLetterStore } from './dead-letter-store.ts'
+import { SubscriptionFailedError, SubscriptionStoppedError } from './errors.ts'
+import { type FeedRun, wantedEvents } from './feed-run.ts'
+import { Gate } from './gate.ts'
+import { problemsOf, type SubscriptionState, type SubscriptionStatus } from './health.ts'
+import { keeperOf, noLease } from './lease-keeper.ts'
+import type { LeaseStore } from './lease-store.ts'
+import { PositionWaiters } from './position-waiters.ts'
+import type { Consumer } from './projection.ts'
+import { Session, type SessionEnd } from './session.ts'
+import { SubscriptionMonitor } from './subscription-monitor.ts'
+import type { ResolvedSubscriptionOptions, StartPlace } from './subscription-options.ts'
+import { WakeUp } from './wake-up.ts'
+
+/** What all subscriptions of a manager share. */
+export interface SubscriptionHost {
+  readonly store: EventStore
+  readonly checkpoints: CheckpointStore
+  readonly deadLetters: SubscriptionDeadLetterStore | undefined
+  readonly leases: LeaseStore | undefined
+  readonly leaseTtlMs: number
+  readonly instanceId: string
+  readonly tracer: EventTracer
+  readonly logger: Logger
+}
+
+/** Nobody hurries it; a stop does. */
+const NO_DEADLINE = new AbortController().signal
+
+const NOTHING_RAN: SessionEnd = { inFlight: 0, notDrained: 0, isSaved: true }
+
+/** One subscription: started and stopped any number of times, paused or not. */
+export class Subscription {
+  readonly host: SubscriptionHost
+  readonly options: ResolvedSubscriptionOptions
+  readonly gate = new Gate()
+  readonly monitor: SubscriptionMonitor
+  /** Who is told that there may be new events. */
+  readonly wakeUps = new Set<WakeUp>()
+  readonly #wakeUp = new WakeUp()
+  readonly #waiters = new PositionWaiters()
+  #consumer: Consumer
+  #session: Session | undefined
+  #failure: Error | undefined
+  #watching: Promise<void> | undefined
+  #stopped = new AbortController()
+  #isHalted = false
+  #progressAt = Number.NEGATIVE_INFINITY
+  #wasAtEnd = false
+  #hasBegun = false
+
+  constructor(host: SubscriptionHost, consumer: Consumer, options: ResolvedSubscriptionOptions) {
+    this.host = host
+    this.options = options
+    this.#consumer = consumer
+    this.monitor = new SubscriptionMonitor(consumer.name, host.logger)
+    this.wakeUps.add(this.#wakeUp)
+  }
+
+  get name(): string {
+    return this.#consumer.name
+  }
+
+  get consumer(): Consumer {
+    return this.#consumer
+  }
+
+  /** Everything up to it is finished. */
+  get position(): number {
+    return this.#session?.run?.position ?? 0
+  }
+
+  get state(): SubscriptionState {
+    if (this.#failure !== undefined) return 'failed'
+    if (this.#isHalted) return 'catchingUp'
+    const session = this.#session
+    if (session === undefined || session.isStopping) return 'stopped'
+    if (!this.gate.isOpen) return 'paused'
+    if (session.phase === 'standby') return this.host.leases === undefined ? 'catchingUp' : 'standby'
+    return session.run?.isAtEnd === true ? 'live' : 'catchingUp'
+  }
+
+  /** True while this instance is the one that handles events. */
+  get isLeading(): boolean {
+    return this.#session?.phase === 'running' && !this.#session.isStopping
+  }
+
+  /** Aborts when it is stopped from outside. */
+  get stopped(): AbortSignal {
+    return this.#stopped.signal
+  }
+
+  /** Starts it, or starts it again; fine when it runs. */
+  start(): void {
+    if (this.#isHalted || (this.#session !== undefined && !this.#session.isStopping)) return
+    const { host, options, gate, monitor } = this
+    this.#failure = undefined
+    if (this.#stopped.signal.aborted) this.#stopped = new AbortController()
+    const parts = {
+      ...host,
+      options,
+      gate,
+      monitor,
+      consumer: this.#consumer,
+      wakeUp: this.#wakeUp,
+      leases: this.#leaseKeeper(),
+      isShared: host.leases !== undefined,
+      startFrom: this.#firstPlace(),
+      onMoved: (position: number) => {
+        this.#hasBegun = true
+        this.#waiters.moved(position)
+      },
+      onPageRead: (run: FeedRun, head: number) => this.#report(run, head),
+      onFailed: (error: Error) => this.fail(error),
+    }
+    this.#session = new Session(parts, this.#session?.ended)
+  }
+
+  #firstPlace(): StartPlace | undefined {
+    const { startFrom } = this.options
+    return this.#hasBegun || startFrom === 'checkpoint' ? undefined : startFrom
+  }
+
+  /** Stops it; whoever waits for it is told. */
+  stop(deadline: AbortSignal): Promise<SessionEnd> {
+    this.#stopped.abort()
+    this.#isHalted = false
+    this.#waiters.reject(new SubscriptionStoppedError(this.name, 'come any further: it was stopped'))
+    return this.#end(deadline)
+  }
+
+  /** Stops it in order to go on later; whoever waits for it waits on, and `start` has no effect. */
+  async halt(): Promise<void> {
+    this.#isHalted = true
+    await this.#end(NO_DEADLINE)
+  }
+
+  /** Ends a halt. Starts it again, unless it was stopped meanwhile. */
+  goOn(): void {
+    this.#isHalted = false
+    if (!this.#stopped.signal.aborted) this.start()
+  }
+
+  /** It cannot go on by itself: `start` begins anew. */
+  fail(error: Error): void {
+    this.#isHalted = false
+    this.#failure = error
+    const at = error instanceof SubscriptionFailedError ? error : { position: this.position }
+    this.monitor.problem('stopped by an error', error, at)
+    this.host.logger.error('subscription stopped by an error', { subscription: this.name, error })
+    this.#waiters.reject(error)
+  }
+
+  async #end(deadline: AbortSignal): Promise<SessionEnd> {
+    return this.#session === undefined ? NOTHING_RAN : await this.#session.stop(deadline)
+  }
+
+  /** Begins no further event, and resolves when no handler runs any more. */
+  async pause(): Promise<void> {
+    this.gate.close()
+    await this.#session?.run?.idle()
+  }
+
+  resume(): void {
+    this.gate.open()
+  }
+
+  wake(): void {
+    this.monitor.wakeUps += 1
+    for (const wakeUp of this.wakeUps) wakeUp.call()
+  }
+
+  /** Resolves when everything up to the position is finished. @throws why the subscription has stopped. */
+  async whenProcessed(position: number): Promise<void> {
+    if (this.#failure !== undefined) throw this.#failure
+    if (this.position >= position) return
+    const reached = this.#waiters.until(position)
+    if (this.host.leases !== undefined) this.#watching ??= this.#watchCheckpoint()
+    await reached
+  }
+
+  /** Hands over to another consumer of the same name; to be called while it does not run. */
+  replaceConsumer(consumer: Consumer): void {
+    this.#consumer = consumer
+  }
+
+  async status(): Promise<SubscriptionStatus> {
+    const { name, monitor } = this
+    const checkpoint = this.isLeading ? this.#session?.saved : await this.#readCheckpoint()
+    const position = this.#knowsPosition ? this.position : (checkpoint ?? 0)
+    const { eventsHandled, eventsDeadLettered, handlerErrors, retrying, wakeUps, missedWakeUps } = monitor
+    const { lastError, eventsPerSecond } = monitor
+    const lag = await this.#lag(position)
+    const state = this.state === 'catchingUp' && lag.lagEvents === 0 ? 'live' : this.state
+    return {
+      name,
+      state,
+      position,
+      checkpoint,
+      ...lag,
+      ...{ eventsHandled, eventsDeadLettered, handlerErrors, retrying, eventsPerSecond },
+      ...{ wakeUps, missedWakeUps, lastError },
+      problems: problemsOf({ state, retrying, head: lag.head }, monitor.troubles),
+    }
+  }
+
+  /** Otherwise only the checkpoint tells: another instance may have moved it. */
+  get #knowsPosition(): boolean {
+    return this.isLeading || this.#failure !== undefined
+  }
+
+  async #readCheckpoint(): Promise<number | undefined> {
+    try {
+      return await this.host.checkpoints.load(this.name)
+    } catch (thrown) {
+      this.monitor.problem('reading the checkpoint failed', toError(thrown))
+      return undefined
+    }
+  }
+
+  /** While another instance runs the subscription, its checkpoint tells how far it has come. Never rejects. */
+  async #watchCheckpoint(): Promise<void> {
+    while (this.#waiters.areWaiting && !this.#knowsPosition) {
+      if (this.state === 'standby') this.#waiters.moved((await this.#readCheckpoint()) ?? 0)
+      if (!(await wait(this.options.pollIntervalMs, this.stopped))) break
+    }
+    this.#watching = undefined
+  }
+
+  async #lag(position: number): Promise<Pick<SubscriptionStatus, 'head' | 'lagEvents' | 'lagMs'>> {
+    try {
+      const head = await this.host.store.headPosition()
+      const oldest = await this.#oldestAfter(position)
+      const lagMs = oldest === undefined ? 0 : Math.max(0, Date.now() - oldest.getTime())
+      return { head, lagEvents: Math.max(0, head - position), lagMs }
+    } catch (thrown) {
+      this.monitor.problem('reading the event store failed', toError(thrown))
+      return { head: undefined, lagEvents: undefined, lagMs: undefined }
+    }
+  }
+
+  async #oldestAfter(position: number): Promise<Date | undefined> {
+    const filter: FeedFilter = wantedEvents(this.#consumer, this.options)
+    const read = this.host.store.readAll({ ...filter, fromPosition: position, limit: 1 })
+    for await (const { storedAt } of read) return storedAt
+    return undefined
+  }
+
+  #leaseKeeper() {
+    const { leases: store, leaseTtlMs: ttlMs, instanceId: owner } = this.host
+    const { name, monitor } = this
+    return store === undefined ? noLease : keeperOf({ store, name, owner, ttlMs, monitor })
+  }
+
+  /** Tells of the progress, not too often, and whenever the end is reached. */
+  #report(run: FeedRun, head: number): void {
+    const { options, monitor, name } = this
+    monitor.sample()
+    const now = performance.now()
+    const isDue = now - this.#progressAt >= options.progressIntervalMs
+    const hasCaughtUp = run.isAtEnd && !this.#wasAtEnd
+    this.#wasAtEnd = run.isAtEnd
+    if (options.onProgress === undefined || (!isDue && !hasCaughtUp)) return
+    this.#progressAt = now
+    const { eventsHandled, eventsPerSecond } = monitor
+    const { position } = run
+    const isCaughtUp = position >= head
+    try {
+      options.onProgress({ name, position, head, eventsHandled, eventsPerSecond, isCaughtUp })
+    } catch (thrown) {
+      this.host.logger.error('onProgress failed', { subscription: name, error: toError(thrown) })
+    }
+  }
+}

@@ -1,0 +1,109 @@
+import assert from 'node:assert/strict'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { type EventStore, OptimisticLockError, type StoredEvent } from '../../store/index.ts'
+import { type StoreScene, storeTest } from './store-under-test.ts'
+import { append, idsOf, noted, positionsOf, readAll } from './stored-events.ts'
+
+async function openAll(scene: StoreScene): Promise<readonly EventStore[]> {
+  return Promise.all(Array.from({ length: scene.writers }, () => scene.another()))
+}
+
+/** Several writers at once, and readers among them. */
+export const competitionTests = [
+  storeTest('lets one of many writers win that expect the same version', async (scene) => {
+    const writers = await openAll(scene)
+    await append(scene.store, [noted('a')])
+
+    const outcomes = await Promise.allSettled(
+      writers.map((store, index) => append(store, [noted('a', index), noted('a', index)], 1)),
+    )
+
+    const lost = outcomes.filter((outcome) => outcome.status === 'rejected').map(({ reason }) => reason)
+    assert.equal(lost.length, writers.length - 1)
+    for (const error of lost) {
+      assert.ok(error instanceof OptimisticLockError, String(error))
+      assert.deepEqual([error.expectedVersion, error.actualVersion], [1, 3])
+    }
+    assert.equal((await scene.store.getEvents('a')).version, 3)
+  }),
+
+  storeTest(
+    'lets all writers write that expect any version, and numbers them without a gap',
+    async (scene) => {
+      const writers = await openAll(scene)
+
+      const results = await Promise.all(writers.map((store, index) => append(store, [noted('a', index)])))
+
+      const expected = writers.map((_, index) => index + 1)
+      const versions = results.map(({ newVersion }) => newVersion)
+      assert.deepEqual(
+        versions.toSorted((a, b) => a - b),
+        expected,
+      )
+      const { events } = await scene.store.getEvents('a')
+      assert.deepEqual(
+        events.map(({ aggregateVersion }) => aggregateVersion),
+        expected,
+      )
+    },
+  ),
+
+  storeTest('writes an append once that is sent many times at once', async (scene) => {
+    const writers = await openAll(scene)
+    const events = [noted('a', 0), noted('a', 1)]
+
+    const results = await Promise.all(writers.map((store) => append(store, events, 0)))
+
+    for (const result of results) assert.deepEqual(result, results[0])
+    assert.equal((await readAll(scene.store)).length, 2)
+  }),
+
+  storeTest('never lets a reader skip an event while writers interleave', async (scene) => {
+    const reader = await scene.another()
+    const writers = await Promise.all(Array.from({ length: 8 }, () => scene.another()))
+    let isOver = false
+    const writing = Promise.all(writers.map((store, index) => writeForAWhile(store, index))).finally(() => {
+      isOver = true
+    })
+
+    const [seen] = await Promise.all([follow(reader, () => isOver), writing])
+    const all = await readAll(scene.store)
+    assert.deepEqual(positionsOf(seen), positionsOf(all), 'positions that a reader saw')
+    assert.deepEqual(idsOf(seen), idsOf(all))
+    for (const ofStream of Map.groupBy(all, ({ event }) => event.aggregateId).values()) {
+      assert.deepEqual(
+        ofStream.map(({ event }) => event.aggregateVersion),
+        ofStream.map((_, index) => index + 1),
+      )
+    }
+  }),
+]
+
+/** Appends of one to three events, by turns to a stream of its own and to one that all share. */
+async function writeForAWhile(store: EventStore, writer: number): Promise<void> {
+  for (let round = 0; round < 30; round += 1) {
+    const aggregateId = round % 2 === 0 ? `own-${writer}` : 'shared'
+    const count = 1 + ((writer + round) % 3)
+    await append(
+      store,
+      Array.from({ length: count }, (_, index) => noted(aggregateId, index)),
+    )
+    if ((writer + round) % 4 === 0) await nextTurn()
+  }
+}
+
+/** Reads small pages from where it is until it is at the end and nothing more comes. */
+async function follow(store: EventStore, isOver: () => boolean): Promise<readonly StoredEvent[]> {
+  const seen: StoredEvent[] = []
+  for (;;) {
+    const wasOver = isOver()
+    const head = await store.headPosition()
+    const page = await readAll(store, { fromPosition: seen.at(-1)?.position ?? 0, limit: 7 })
+    seen.push(...page)
+    if (page.length < 7) {
+      assert.ok((seen.at(-1)?.position ?? 0) >= head, `read to the end, and did not reach the head ${head}`)
+      if (wasOver) return seen
+    }
+    await nextTurn()
+  }
+}

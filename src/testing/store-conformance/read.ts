@@ -1,0 +1,162 @@
+import assert from 'node:assert/strict'
+import { setTimeout as delay } from 'node:timers/promises'
+import { storeTest } from './store-under-test.ts'
+import {
+  append,
+  Filed,
+  idsOf,
+  Noted,
+  noted,
+  positionsOf,
+  readAll,
+  Sampled,
+  written,
+} from './stored-events.ts'
+
+const n = (events: readonly unknown[]) =>
+  events.map((event) => (event instanceof Noted ? event.n : undefined))
+
+/** What comes back, and which part of it. */
+export const readTests = [
+  storeTest('reads back what was written, type by type', async ({ store }) => {
+    const event = new Sampled({
+      aggregateId: 'a',
+      orderId: '7f0c1d3a-6c1b-4d8a-9f5e-2f1f6c1d7a10',
+      placedAt: '2026-01-02T03:04:05Z',
+      total: 12.5,
+      isPaid: false,
+      discount: null,
+      serial: 12_345_678_901_234_567_890n,
+      lines: [{ skuId: '0042', count: 3 }],
+      tenantId: 'acme',
+      actorId: 'someone',
+      causationId: 'the cause',
+      metadata: { retries: 0, note: 'é…🎉', nested: { at: '2026' } },
+    })
+    await append(store, [event], 0)
+
+    const [fromStream] = (await store.getEvents('a')).events
+    const [fromFeed] = await readAll(store)
+    for (const read of [fromStream, fromFeed?.event]) {
+      assert.ok(read instanceof Sampled, 'an instance of its class')
+      assert.deepEqual({ ...read }, { ...event })
+    }
+  }),
+
+  storeTest(
+    'gives the part of a stream that is asked for, and the version of the whole',
+    async ({ store }) => {
+      await append(
+        store,
+        Array.from({ length: 5 }, (_, index) => noted('a', index + 1)),
+      )
+
+      const part = async (fromVersion?: number, toVersion?: number) => {
+        const range = { ...(fromVersion && { fromVersion }), ...(toVersion && { toVersion }) }
+        const { events, version } = await store.getEvents('a', range)
+        assert.equal(version, 5)
+        return n(events)
+      }
+      assert.deepEqual(await part(), [1, 2, 3, 4, 5])
+      assert.deepEqual(await part(3), [4, 5])
+      assert.deepEqual(await part(undefined, 2), [1, 2])
+      assert.deepEqual(await part(1, 3), [2, 3])
+      assert.deepEqual(await part(5), [])
+      assert.deepEqual(await part(9), [])
+    },
+  ),
+
+  storeTest('knows what it does not have', async ({ store }) => {
+    const event = noted('a')
+    assert.deepEqual(await store.getEvents('a'), {
+      aggregateId: 'a',
+      aggregateType: undefined,
+      events: [],
+      version: 0,
+    })
+    assert.equal(await store.eventExists(event.eventId), false)
+    assert.equal(await store.headPosition(), 0)
+    assert.deepEqual(await readAll(store), [])
+
+    await append(store, [event])
+    assert.equal(await store.eventExists(event.eventId), true)
+    assert.equal((await store.getEvents('a', { aggregateType: 'File' })).version, 0)
+  }),
+
+  storeTest('reads the feed in commit order, from a position on, up to a limit', async ({ store }) => {
+    const events = Array.from({ length: 10 }, (_, index) => noted(`a${index % 3}`, index))
+    for (const event of events) await append(store, [event])
+
+    const all = await readAll(store)
+    assert.deepEqual(written(all.map(({ event }) => event.withAggregateVersion(1))), written(events))
+    const positions = positionsOf(all)
+    assert.deepEqual(
+      positions,
+      positions.toSorted((a, b) => a - b),
+    )
+    assert.equal(await store.headPosition(), positions.at(-1))
+    for (const [index, fromPosition] of positions.entries()) {
+      assert.deepEqual(idsOf(await readAll(store, { fromPosition })), idsOf(all.slice(index + 1)))
+      assert.deepEqual(
+        idsOf(await readAll(store, { fromPosition, limit: 2 })),
+        idsOf(all.slice(index + 1, index + 3)),
+      )
+    }
+    assert.deepEqual(await readAll(store, { limit: 0 }), [])
+  }),
+
+  storeTest('filters the feed by event type, aggregate type and tenant', async ({ store }) => {
+    const plain = noted('a', 0)
+    const rented = new Noted({ aggregateId: 'b', n: 1, tenantId: 'acme' })
+    const file = new Filed({ aggregateId: 'c', n: 2, tenantId: 'acme' })
+    const other = new Filed({ aggregateId: 'd', n: 3, tenantId: 'other' })
+    for (const event of [plain, rented, file, other]) await append(store, [event])
+
+    const found = async (filter: object) => idsOf(await readAll(store, filter))
+    const ids = (...events: readonly { readonly eventId: string }[]) => events.map(({ eventId }) => eventId)
+    assert.deepEqual(await found({ eventTypes: ['ConformanceFiled'] }), ids(file, other))
+    assert.deepEqual(
+      await found({ eventTypes: ['ConformanceFiled', 'ConformanceNoted'] }),
+      ids(plain, rented, file, other),
+    )
+    assert.deepEqual(await found({ aggregateTypes: ['Note'] }), ids(plain, rented))
+    assert.deepEqual(await found({ tenantId: 'acme' }), ids(rented, file))
+    assert.deepEqual(await found({ tenantId: 'acme', aggregateTypes: ['File'] }), ids(file))
+    assert.deepEqual(await found({ eventTypes: [] }), [])
+    assert.deepEqual(await found({ tenantId: 'acme', limit: 1 }), ids(rented))
+  }),
+
+  storeTest('finds a few events behind long stretches of others', async ({ store }) => {
+    const wanted: string[] = []
+    for (let round = 0; round < 3; round += 1) {
+      await append(
+        store,
+        Array.from({ length: 400 }, (_, index) => noted(`a${round}`, index)),
+      )
+      const file = new Filed({ aggregateId: `f${round}`, n: round })
+      await append(store, [file])
+      wanted.push(file.eventId)
+    }
+
+    assert.deepEqual(idsOf(await readAll(store, { aggregateTypes: ['File'] })), wanted)
+    assert.deepEqual(idsOf(await readAll(store, { aggregateTypes: ['File'], limit: 2 })), wanted.slice(0, 2))
+  }),
+
+  storeTest('finds the position before a time', async ({ store }) => {
+    const { globalPosition: early } = await append(store, [noted('a')])
+    await clockMoves()
+    const between = new Date()
+    await clockMoves()
+    await append(store, [noted('a')])
+
+    assert.equal(await store.positionBefore(new Date(0)), 0)
+    assert.equal(await store.positionBefore(between), early)
+    assert.equal(await store.positionBefore(new Date(Date.now() + 86_400_000)), await store.headPosition())
+  }),
+]
+
+/** Stored times have milliseconds: two that are to differ must be some apart. */
+async function clockMoves(): Promise<void> {
+  const start = Date.now()
+  while (Date.now() < start + 3) await delay(1)
+}

@@ -1,0 +1,58 @@
+import type { EventStore } from '../../store/index.ts'
+import type { SuiteRunner } from '../conformance/bus-under-test.ts'
+
+export interface DescribeEventStoreOptions {
+  readonly runner: SuiteRunner
+  /** Makes an empty store for each test. */
+  readonly create: () => EventStore | Promise<EventStore>
+  /**
+   * A second store object on the same data, as another process would have one: writers that compete then do so over
+   * connections of their own. Without it they share one object.
+   */
+  readonly another?: (store: EventStore) => EventStore | Promise<EventStore>
+  /** Called for each store when its test is over. */
+  readonly close?: (store: EventStore) => void | Promise<void>
+  /** Writers at the same time in the tests of competition. Default 50. */
+  readonly writers?: number
+  /** Longest time of one test, in milliseconds. Default 30,000. */
+  readonly timeoutMs?: number
+}
+
+/** One test's world: a fresh store, and further objects on its data. */
+export class StoreScene {
+  readonly store: EventStore
+  readonly writers: number
+  readonly #options: DescribeEventStoreOptions
+  readonly #opened: EventStore[]
+
+  static async open(options: DescribeEventStoreOptions): Promise<StoreScene> {
+    return new StoreScene(options, await options.create())
+  }
+
+  private constructor(options: DescribeEventStoreOptions, store: EventStore) {
+    this.#options = options
+    this.store = store
+    this.writers = options.writers ?? 50
+    this.#opened = [store]
+  }
+
+  /** Another object on the same data where the store has that, else the same one. */
+  async another(): Promise<EventStore> {
+    const another = await this.#options.another?.(this.store)
+    if (another === undefined) return this.store
+    this.#opened.push(another)
+    return another
+  }
+
+  async end(): Promise<void> {
+    for (const store of this.#opened) await this.#options.close?.(store)
+  }
+}
+
+/** One test of the suite. */
+export interface StoreTest {
+  readonly name: string
+  readonly run: (scene: StoreScene) => Promise<void>
+}
+
+export const storeTest = (name: string, run: StoreTest['run']): StoreTest => ({ name, run })

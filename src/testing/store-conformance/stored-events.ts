@@ -1,0 +1,56 @@
+import { type DomainEvent, defineEvent } from '../../index.ts'
+import type {
+  AppendResult,
+  EventStore,
+  ExpectedVersion,
+  ReadAllOptions,
+  StoredEvent,
+} from '../../store/index.ts'
+import { Noted, noted } from '../conformance/events.ts'
+
+export { Noted, noted }
+
+interface Sample {
+  readonly orderId: string
+  readonly placedAt: string
+  readonly total: number
+  readonly isPaid: boolean
+  readonly discount: null
+  readonly serial: bigint
+  readonly lines: readonly { readonly skuId: string; readonly count: number }[]
+}
+
+/** An event with a field of each kind, two of them with names that invite guessing. */
+export class Sampled extends defineEvent<Sample>()({ type: 'ConformanceSampled', aggregateType: 'Note' }) {}
+
+/** The same id as a note, another kind of aggregate. */
+export class Filed extends defineEvent<{ readonly n: number }>()({
+  type: 'ConformanceFiled',
+  aggregateType: 'File',
+}) {}
+
+/** Appends events to the stream that the first of them names. */
+export function append(
+  store: EventStore,
+  events: readonly DomainEvent[],
+  expectedVersion: ExpectedVersion = 'any',
+): Promise<AppendResult> {
+  const { aggregateId = 'a', aggregateType = 'Note' } = events[0] ?? {}
+  return store.appendEvents({ aggregateId, aggregateType, events, expectedVersion })
+}
+
+export async function readAll(store: EventStore, options?: ReadAllOptions): Promise<readonly StoredEvent[]> {
+  const all: StoredEvent[] = []
+  for await (const stored of store.readAll(options)) all.push(stored)
+  return all
+}
+
+/** Stored events as comparable text. */
+export const written = (events: readonly DomainEvent[]): readonly string[] =>
+  events.map((event) => JSON.stringify(event))
+
+export const idsOf = (stored: readonly StoredEvent[]): readonly string[] =>
+  stored.map(({ event }) => event.eventId)
+
+export const positionsOf = (stored: readonly StoredEvent[]): readonly number[] =>
+  stored.map(({ position }) => position)

@@ -1,0 +1,135 @@
+import { expect, it } from 'vitest'
+import {
+  AggregateRoot,
+  DecidedAggregate,
+  draft,
+  EventStreamMismatchError,
+  EventValidationError,
+  EventVersionError,
+  evolution,
+  UnhandledEventError,
+} from '../../src/index.ts'
+import { Order, orderDecider } from '../support/order-aggregate.ts'
+import {
+  OrderCancelled,
+  OrderCreated,
+  OrderShipped,
+  orderCreated,
+  orderShipped,
+} from '../support/order-events.ts'
+
+it('stamps what it raises with id, type and next version, and lets the state follow', () => {
+  const order = new Order('Order-7')
+  order.create('c-1')
+  order.ship('TRACK-1')
+
+  expect(order.version).toBe(2)
+  expect(order.state).toEqual({ status: 'shipped', customerId: 'c-1', trail: ['TRACK-1'] })
+  expect(order.uncommittedEvents).toMatchObject([
+    { eventType: 'OrderCreated', aggregateId: 'Order-7', aggregateType: 'Order', aggregateVersion: 1 },
+    { eventType: 'OrderShipped', aggregateId: 'Order-7', aggregateVersion: 2, trackingNumber: 'TRACK-1' },
+  ])
+  expect(order.uncommittedEvents[0]).toBeInstanceOf(OrderCreated)
+})
+
+it('is new before its first event', () => {
+  const order = new Order('Order-7')
+
+  expect(order).toMatchObject({ id: 'Order-7', version: 0, uncommittedEvents: [] })
+  expect(order.state.status).toBe('new')
+})
+
+it('gives events an envelope of their own where a command wants it', () => {
+  class Tenanted extends Order {
+    createFor(tenantId: string): void {
+      this.raise(OrderCreated, { customerId: 'c-1', tenantId, metadata: { via: 'web' } })
+    }
+  }
+  const order = new Tenanted('Order-7')
+  order.createFor('acme')
+
+  expect(order.uncommittedEvents).toMatchObject([{ tenantId: 'acme', metadata: { via: 'web' } }])
+})
+
+it('replays its history', () => {
+  const order = new Order('Order-1')
+  order.loadFromHistory([orderCreated(), orderShipped().withAggregateVersion(2)])
+
+  expect(order).toMatchObject({ version: 2, uncommittedEvents: [] })
+  expect(order.state.status).toBe('shipped')
+})
+
+it('refuses a history with a gap, a repetition, or of another aggregate', () => {
+  const order = new Order('Order-1')
+  order.loadFromHistory([orderCreated()])
+
+  expect(() => order.loadFromHistory([orderShipped().withAggregateVersion(3)])).toThrow(EventVersionError)
+  expect(() => order.loadFromHistory([orderShipped()])).toThrow(
+    /OrderShipped .* of Order-1 has version 1, expected 2: the history has a gap or a repetition/,
+  )
+  expect(() => order.loadFromHistory([orderShipped('Order-2')])).toThrow(EventStreamMismatchError)
+  expect(order.version).toBe(1)
+})
+
+it('refuses an event that no state follows from, and stays as it was', () => {
+  class Half extends AggregateRoot<number> {
+    protected readonly initialState = 0
+    protected readonly evolve = evolution<number>().on(OrderCreated, (count) => count + 1)
+    run(): void {
+      this.raise(OrderCreated, { customerId: 'c-1' })
+      this.raise(OrderCancelled, { reason: 'none' })
+    }
+  }
+  const half = new Half('Order-1')
+
+  expect(() => half.run()).toThrow(UnhandledEventError)
+  expect(() => half.loadFromHistory([orderShipped().withAggregateVersion(2)])).toThrow(
+    'No state follows from OrderShipped: declare it with on(OrderShipped, ...) or ignore(OrderShipped).',
+  )
+  expect(half).toMatchObject({ version: 1, state: 1 })
+  expect(half.uncommittedEvents).toHaveLength(1)
+})
+
+it('is as before when a payload is not valid or its state cannot follow', () => {
+  const order = new Order('Order-1')
+  // As plain JavaScript might.
+  expect(() => order.create(JSON.parse('7'))).toThrow(EventValidationError)
+  expect(order).toMatchObject({ version: 0, uncommittedEvents: [] })
+})
+
+it('counts an ignored event without a change of state', () => {
+  const order = new Order('Order-1')
+  const before = order.state
+  order.view()
+
+  expect(order.version).toBe(1)
+  expect(order.state).toBe(before)
+})
+
+it('refuses to declare a class twice', () => {
+  const once = evolution<number>().on([OrderCreated, OrderShipped], (count) => count + 1)
+
+  expect(() => once.ignore(OrderShipped)).toThrow(new TypeError('OrderShipped is declared twice'))
+  expect(once(1, orderShipped())).toBe(2)
+})
+
+it('raises all that a decision leads to, or nothing', () => {
+  const order = new DecidedAggregate('Order-1', orderDecider)
+  order.execute({ kind: 'create', customerId: 'c-1' })
+  order.execute({ kind: 'ship', trackingNumbers: ['A', 'B'] })
+  expect(order).toMatchObject({ version: 3, state: { status: 'shipped', trail: ['A', 'B'] } })
+
+  expect(() => order.execute({ kind: 'create', customerId: 'c-2' })).toThrow('the order exists')
+  const trackingNumbers = ['C', JSON.parse('7')]
+  expect(() => order.execute({ kind: 'ship', trackingNumbers })).toThrow(EventValidationError)
+  expect(order).toMatchObject({ version: 3, state: { trail: ['A', 'B'] } })
+  expect(order.uncommittedEvents).toHaveLength(3)
+})
+
+it('lets a decision be tested as a function', () => {
+  const state = { status: 'placed', customerId: 'c-1', trail: [] } as const
+
+  expect(orderDecider.decide({ kind: 'ship', trackingNumbers: ['A'] }, state)).toEqual([
+    draft(OrderShipped, { trackingNumber: 'A' }),
+  ])
+})

@@ -1,0 +1,29 @@
+import { execFile } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { expect, inject, test } from 'vitest'
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+const run = promisify(execFile)
+
+test.each([
+  ['Redis', () => inject('redisUrl')],
+  ['RabbitMQ', () => inject('rabbitmqUrl')],
+  ['Kafka', () => `kafka://${inject('kafkaBootstrapServers')}`],
+])('the complete example runs on %s', async (_name, url) => {
+  const { stdout } = await run(process.execPath, ['examples/complete-example.ts', url()], { cwd: root })
+
+  const lines = stdout
+    .split('\n')
+    .slice(0, 6)
+    .map((line) => line.replace(/ (for|at) .*/, ''))
+  expect(lines.toSorted()).toEqual([
+    'Analytics: Recording OrderCreated',
+    'Analytics: Recording OrderShipped',
+    'Audit: OrderCreated',
+    'Audit: OrderShipped',
+    'Sending order confirmation',
+    'Sending shipping notification',
+  ])
+  expect(stdout).toMatch(/eventsPublished: 2,\n {2}eventsConsumed: 2/)
+})

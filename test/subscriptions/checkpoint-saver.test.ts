@@ -1,0 +1,71 @@
+import { expect, it } from 'vitest'
+import { RetryPolicy } from '../../src/bus/retry-policy.ts'
+import { CheckpointSaver } from '../../src/subscriptions/checkpoint-saver.ts'
+import { SubscriptionMonitor } from '../../src/subscriptions/subscription-monitor.ts'
+import { RecordingLogger } from '../support/recording-logger.ts'
+
+/** A saver whose saves end when told. */
+function setUp() {
+  const saves: { readonly position: number; readonly previous: number | undefined; end: () => void }[] = []
+  const save = (_name: string, position: number, previous: number | undefined) => {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    saves.push({ position, previous, end: resolve })
+    return promise
+  }
+  const saver = new CheckpointSaver({
+    name: 'a',
+    store: { load: async () => undefined, save },
+    saved: undefined,
+    everyEvents: 3,
+    everyMs: Number.POSITIVE_INFINITY,
+    retryPolicy: new RetryPolicy({ maxRetries: 0, retryBaseDelayMs: 0, retryMaxDelayMs: 0, retryJitter: 0 }),
+    monitor: new SubscriptionMonitor('a', new RecordingLogger()),
+    onConflict: () => undefined,
+  })
+  return { saver, saves }
+}
+
+it('saves what is finished while it saves, before a flush that was asked for meanwhile resolves', async () => {
+  const { saver, saves } = setUp()
+  saver.advance(3, 3)
+  saver.advance(4, 1)
+  let isFlushed = false
+  const flushing = saver.flush().then(() => {
+    isFlushed = true
+  })
+  saves[0]?.end()
+  await new Promise(setImmediate)
+
+  expect(isFlushed).toBe(false)
+  expect(saves).toMatchObject([
+    { position: 3, previous: undefined },
+    { position: 4, previous: 3 },
+  ])
+  saves[1]?.end()
+  await flushing
+  expect(saver.saved).toBe(4)
+  expect(saver.busy).toBeUndefined()
+})
+
+it('begins a save that is due in the very moment in which another ends', async () => {
+  const { saver, saves } = setUp()
+  saver.advance(3, 3)
+  const first = saver.busy
+  saves[0]?.end()
+  await first
+  saver.advance(6, 3)
+
+  expect(saves.map(({ position }) => position)).toEqual([3, 6])
+  expect(saver.busy).toBeDefined()
+  saves[1]?.end()
+  await saver.busy
+  expect(saver.saved).toBe(6)
+})
+
+it('is not busy when there is nothing to save', async () => {
+  const { saver, saves } = setUp()
+  await saver.flush()
+
+  expect(saver.busy).toBeUndefined()
+  expect(saves).toEqual([])
+})

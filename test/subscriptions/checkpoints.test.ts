@@ -1,0 +1,206 @@
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { CheckpointConflictError, FileCheckpointStore, InMemoryCheckpointStore } from '../../src/index.ts'
+import { waitFor } from '../../src/testing/index.ts'
+import {
+  append,
+  appendOne,
+  type Noted,
+  noted,
+  numbers,
+  quick,
+  Seen,
+  SubscriptionScene,
+} from './subscription-scene.ts'
+
+async function freshFolder(): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'eventspine-checkpoints-'))
+  onTestFinished(() => rm(folder, { recursive: true }))
+  return folder
+}
+
+describe.each([
+  ['InMemoryCheckpointStore', async () => new InMemoryCheckpointStore()],
+  ['FileCheckpointStore', async () => new FileCheckpointStore(join(await freshFolder(), 'made', 'here'))],
+])('%s', (_name, create) => {
+  it('keeps a position for each name, whatever the name', async () => {
+    const store = await create()
+    const names = ['orders', 'orders/2', '../orders', '.', 'été 🎉', 'ORDERS x']
+    for (const [index, name] of names.entries()) await store.save(name, index, undefined)
+
+    for (const [index, name] of names.entries()) expect(await store.load(name)).toBe(index)
+    expect(await store.load('nobody')).toBeUndefined()
+  })
+
+  it('moves from the position that was left, and takes a repeated save for the same one', async () => {
+    const store = await create()
+    await store.save('a', 5, undefined)
+    await store.save('a', 9, 5)
+    await store.save('a', 9, 5)
+    await store.save('a', 0, 9)
+
+    expect(await store.load('a')).toBe(0)
+  })
+
+  it('refuses to move what somebody else has moved', async () => {
+    const store = await create()
+    await store.save('a', 5, undefined)
+
+    await expect(store.save('a', 6, undefined)).rejects.toThrow(CheckpointConflictError)
+    await expect(store.save('a', 9, 7)).rejects.toThrow('The checkpoint of a is at 5, and was left at 7')
+    await expect(store.save('b', 9, 7)).rejects.toThrow(CheckpointConflictError)
+    expect(await store.load('a')).toBe(5)
+  })
+})
+
+describe('FileCheckpointStore', () => {
+  it('leaves no file behind but the checkpoint, and is read by another object', async () => {
+    const folder = await freshFolder()
+    await new FileCheckpointStore(folder).save('a/b', 5, undefined)
+
+    expect(await readdir(folder)).toEqual(['a%2Fb.checkpoint'])
+    expect(await new FileCheckpointStore(folder).load('a/b')).toBe(5)
+  })
+
+  it('does not take a broken file for a position', async () => {
+    const folder = await freshFolder()
+    for (const text of ['', '  ', 'x', '-1', '1.5']) {
+      await writeFile(join(folder, 'a.checkpoint'), text)
+      await expect(new FileCheckpointStore(folder).load('a')).rejects.toThrow('holds no position')
+    }
+  })
+})
+
+describe('checkpoints of a subscription', () => {
+  /** Positions in the order in which they were saved, and what had been handled by then. */
+  async function savesOf(options: object) {
+    const scene = new SubscriptionScene()
+    await append(scene.store, 0, 10)
+    const seen = new Seen()
+    const saves: { readonly position: number; readonly handled: number }[] = []
+    const save = scene.checkpoints.save.bind(scene.checkpoints)
+    scene.checkpoints.save = async (name, position, previous) => {
+      saves.push({ position, handled: seen.numbers.length })
+      return save(name, position, previous)
+    }
+    const manager = scene.manager()
+    manager.subscribe(seen, { checkpointEveryMs: Number.POSITIVE_INFINITY, ...options })
+    manager.start()
+    await manager.whenCaughtUp('seen')
+    return { saves, manager, scene }
+  }
+
+  it('is saved after every event, before the next one begins', async () => {
+    const { saves, manager } = await savesOf({ checkpointEveryEvents: 1 })
+    await manager.stop()
+
+    expect(saves).toEqual(numbers(1, 11).map((position) => ({ position, handled: position })))
+  })
+
+  it('is saved after every so many events, and at the stop', async () => {
+    const { saves, manager } = await savesOf({ checkpointEveryEvents: 4 })
+    expect(saves.map(({ position }) => position)).toEqual([4, 8])
+    await manager.stop()
+
+    expect(saves.map(({ position }) => position)).toEqual([4, 8, 10])
+  })
+
+  it('is saved after some time, also while a later event is still being handled', async () => {
+    const scene = new SubscriptionScene()
+    await append(scene.store, 0, 3)
+    const gate = Promise.withResolvers<void>()
+    const manager = scene.manager()
+    const handle = ({ n }: Noted) => (n === 2 ? gate.promise : undefined)
+    manager.subscribe({ name: 'slow', handle }, { checkpointEveryMs: 5 })
+    manager.start()
+
+    await waitFor(async () => (await scene.checkpoints.load('slow')) === 2)
+    gate.resolve()
+    await waitFor(async () => (await scene.checkpoints.load('slow')) === 3)
+  })
+
+  it('that cannot be saved holds back further events, and makes none of those handled a failed one', async () => {
+    const scene = new SubscriptionScene()
+    await append(scene.store, 0, 10)
+    const save = scene.checkpoints.save.bind(scene.checkpoints)
+    let isAway = true
+    scene.checkpoints.save = (...args) => (isAway ? Promise.reject(new Error('disk full')) : save(...args))
+    const manager = scene.manager()
+    const seen = new Seen()
+    manager.subscribe(seen, { ...quick, checkpointEveryEvents: 4, maxRetries: 0, onFailure: 'deadLetter' })
+    manager.start()
+    await waitFor(async () => {
+      const { problems = [] } = (await manager.status())['seen'] ?? {}
+      return problems.includes('saving the checkpoint failed')
+    })
+    expect(seen.numbers).toEqual([0, 1, 2, 3])
+
+    isAway = false
+    await manager.whenCaughtUp('seen')
+    expect(seen.numbers).toEqual(numbers(0, 10))
+    expect((await manager.status())['seen']).toMatchObject({
+      handlerErrors: 0,
+      eventsDeadLettered: 0,
+      problems: [],
+    })
+  })
+
+  it('tells at the stop of all that is finished, however slow the saves before it are', async () => {
+    for (let turns = 0; turns < 12; turns += 1) {
+      const scene = new SubscriptionScene()
+      for (let n = 0; n < 12; n += 1) await appendOne(scene.store, noted(n, `a${n}`))
+      const save = scene.checkpoints.save.bind(scene.checkpoints)
+      scene.checkpoints.save = async (...args) => {
+        for (let turn = 0; turn < turns; turn += 1) await Promise.resolve()
+        return save(...args)
+      }
+      const manager = scene.manager()
+      const handle = async ({ n }: Noted) => {
+        for (let turn = 0; turn < n; turn += 1) await Promise.resolve()
+      }
+      manager.subscribe({ name: 'slow', handle }, { concurrency: 6, checkpointEveryEvents: 3 })
+      manager.start()
+      await manager.whenCaughtUp('slow')
+
+      expect(await manager.stop()).toMatchObject({ checkpointsSaved: 1 })
+      expect(await scene.checkpoints.load('slow')).toBe(12)
+    }
+  })
+
+  it('that somebody else has moved stops the subscription: it runs twice', async () => {
+    const scene = new SubscriptionScene()
+    await append(scene.store, 0, 2)
+    const manager = scene.manager()
+    manager.subscribe(new Seen(), { checkpointEveryEvents: 1 })
+    manager.start()
+    await manager.whenCaughtUp('seen')
+    await waitFor(async () => (await scene.checkpoints.load('seen')) === 2)
+    await scene.checkpoints.save('seen', 1, 2)
+
+    await append(scene.store, 2, 3)
+    await waitFor(async () => (await manager.health()).status === 'down')
+    expect((await manager.status())['seen']?.lastError).toMatchObject({ name: 'CheckpointConflictError' })
+    expect(await scene.checkpoints.load('seen')).toBe(1)
+  })
+
+  it('that cannot be read is asked for again', async () => {
+    const scene = new SubscriptionScene()
+    await append(scene.store, 0, 3)
+    await scene.checkpoints.save('seen', 1, undefined)
+    const load = scene.checkpoints.load.bind(scene.checkpoints)
+    let failures = 2
+    scene.checkpoints.load = (name) => {
+      failures -= 1
+      return failures >= 0 ? Promise.reject(new Error('not yet')) : load(name)
+    }
+    const manager = scene.manager()
+    const seen = new Seen()
+    manager.subscribe(seen, quick)
+    manager.start()
+    await manager.whenCaughtUp('seen')
+
+    expect(seen.numbers).toEqual([1, 2])
+  })
+})

@@ -1,0 +1,217 @@
+import { trace } from '@opentelemetry/api'
+import { describe, expect, it } from 'vitest'
+import {
+  type HandlerContext,
+  HandlerTimeoutError,
+  handlerFor,
+  SubscriptionFailedError,
+} from '../../src/index.ts'
+import { waitFor } from '../../src/testing/index.ts'
+import { append, Noted, numbers, quick, SubscriptionScene } from './subscription-scene.ts'
+
+/** Fails on one number as often as told. */
+function failing(bad: number, times: number) {
+  const handled: number[] = []
+  const attempts: number[] = []
+  const handle = ({ n }: Noted, { attempt }: HandlerContext) => {
+    if (n === bad) {
+      attempts.push(attempt)
+      if (attempts.length <= times) throw new Error('as told')
+    }
+    handled.push(n)
+  }
+  return { name: 'failing', handle, handled, attempts }
+}
+
+async function sceneWith(events: number) {
+  const scene = new SubscriptionScene()
+  await append(scene.store, 0, events)
+  const manager = scene.manager()
+  return { scene, manager }
+}
+
+describe('a handler that fails', () => {
+  it('is tried again as the policy says, and later events wait for it', async () => {
+    const { manager } = await sceneWith(5)
+    const projection = failing(2, 2)
+    manager.subscribe(projection, quick)
+    manager.start()
+    await manager.whenCaughtUp('failing')
+
+    expect(projection.attempts).toEqual([1, 2, 3])
+    expect(projection.handled).toEqual(numbers(0, 5))
+    expect(await manager.health()).toMatchObject({
+      status: 'up',
+      subscriptions: { failing: { handlerErrors: 2 } },
+    })
+  })
+
+  it('stops the subscription before its event, loudly, when the retries are used up', async () => {
+    const { scene, manager } = await sceneWith(5)
+    const projection = failing(2, 100)
+    manager.subscribe(projection, { ...quick, maxRetries: 2 })
+    manager.start()
+
+    const error = await manager.whenCaughtUp('failing').catch((thrown: unknown) => thrown)
+
+    expect(error).toBeInstanceOf(SubscriptionFailedError)
+    expect(error).toMatchObject({ code: 'SUBSCRIPTION_FAILED', subscription: 'failing', position: 3 })
+    expect(projection.attempts).toEqual([1, 2, 3])
+    expect(projection.handled).toEqual([0, 1])
+    expect(await manager.health()).toMatchObject({
+      status: 'down',
+      subscriptions: { failing: { status: 'down', state: 'failed', position: 2, lagEvents: 3 } },
+    })
+    expect((await manager.status())['failing']?.lastError).toMatchObject({
+      position: 3,
+      name: 'SubscriptionFailedError',
+    })
+    expect(scene.messages('error')).toEqual(['subscription stopped by an error'])
+    await waitFor(async () => (await scene.checkpoints.load('failing')) === 2)
+    await expect(manager.whenProcessed(5)).rejects.toBe(error)
+  })
+
+  it('goes on where it failed when it is started again', async () => {
+    const { manager } = await sceneWith(5)
+    const projection = failing(2, 1)
+    manager.subscribe(projection, { ...quick, maxRetries: 0 })
+    manager.start()
+    await expect(manager.whenCaughtUp('failing')).rejects.toThrow('Mend the handler and start it again')
+
+    manager.start()
+    await manager.whenCaughtUp('failing')
+    expect(projection.handled).toEqual(numbers(0, 5))
+    expect(await manager.health()).toMatchObject({ status: 'up' })
+  })
+
+  it('does not stop the other subscriptions', async () => {
+    const { manager } = await sceneWith(5)
+    const good = failing(-1, 0)
+    manager.subscribe(failing(2, 100), { ...quick, maxRetries: 0 })
+    manager.subscribe(good, { name: 'good' })
+    manager.start()
+
+    await manager.whenCaughtUp('good')
+    await waitFor(async () => (await manager.health()).status === 'down')
+    expect(good.handled).toEqual(numbers(0, 5))
+  })
+
+  it('is parked with its error where that is wanted, and the subscription goes on', async () => {
+    const { scene, manager } = await sceneWith(5)
+    const projection = failing(2, 100)
+    manager.subscribe(projection, { ...quick, maxRetries: 1, onFailure: 'deadLetter' })
+    manager.start()
+    await manager.whenCaughtUp('failing')
+
+    expect(projection.handled).toEqual([0, 1, 3, 4])
+    const [parked, ...others] = await scene.deadLetters.list({ subscription: 'failing' })
+    expect(others).toEqual([])
+    expect(parked).toMatchObject({
+      position: 3,
+      attempts: 2,
+      errorMessage: 'as told',
+      handlerNames: ['failing'],
+    })
+    expect(parked?.event).toMatchObject({ n: 2 })
+    expect(await manager.health()).toMatchObject({
+      status: 'up',
+      subscriptions: { failing: { eventsDeadLettered: 1, eventsHandled: 4, position: 5 } },
+    })
+    expect(scene.messages('error')).toEqual(['event dead-lettered'])
+    expect(await scene.deadLetters.remove('failing', 3)).toBe(true)
+    expect(await scene.deadLetters.remove('failing', 3)).toBe(false)
+    expect(await scene.deadLetters.list()).toEqual([])
+  })
+
+  it('is not passed before its dead letter is safe', async () => {
+    const { scene, manager } = await sceneWith(3)
+    const add = scene.deadLetters.add.bind(scene.deadLetters)
+    let refusals = 2
+    scene.deadLetters.add = async (parked) => {
+      expect((await manager.status())['failing']?.position).toBe(1)
+      refusals -= 1
+      if (refusals >= 0) throw new Error('disk full')
+      return add(parked)
+    }
+    const projection = failing(1, 100)
+    manager.subscribe(projection, { ...quick, maxRetries: 0, onFailure: 'deadLetter' })
+    manager.start()
+    await manager.whenCaughtUp('failing')
+
+    expect(projection.attempts).toHaveLength(1)
+    expect(await scene.deadLetters.list()).toHaveLength(1)
+    expect((await manager.status())['failing']?.problems).toEqual([])
+  })
+
+  it('runs again alone: its neighbors that succeeded do not', async () => {
+    const { manager } = await sceneWith(1)
+    const calls: string[] = []
+    const flaky = (_event: Noted, { attempt }: HandlerContext) => {
+      calls.push(`flaky ${attempt}`)
+      if (attempt < 3) throw new Error('not yet')
+    }
+    const steady = handlerFor(Noted, () => calls.push('steady'))
+    manager.subscribe({ name: 'two', handlers: [steady, handlerFor(Noted, flaky)] }, quick)
+    manager.start()
+    await manager.whenCaughtUp('two')
+
+    expect(calls).toEqual(['steady', 'flaky 1', 'flaky 2', 'flaky 3'])
+  })
+
+  it('is told by its context what it handles, and for whom', async () => {
+    const { manager } = await sceneWith(2)
+    const contexts: unknown[] = []
+    const handle = (_event: Noted, { attempt, consumerGroup, messageId, deliveryCount }: HandlerContext) => {
+      contexts.push({ attempt, consumerGroup, messageId, deliveryCount })
+    }
+    manager.subscribe({ name: 'told', handle })
+    manager.start()
+    await manager.whenCaughtUp('told')
+
+    const told = { attempt: 1, consumerGroup: 'told', deliveryCount: 1 }
+    expect(contexts).toEqual([
+      { ...told, messageId: '1' },
+      { ...told, messageId: '2' },
+    ])
+  })
+})
+
+it('stops before an event around which something is broken, instead of losing it', async () => {
+  const { scene } = await sceneWith(3)
+  const tracer = trace.getTracer('broken')
+  let isBroken = true
+  const startSpan: typeof tracer.startSpan = (...args) => {
+    if (isBroken) throw new Error('no spans today')
+    return tracer.startSpan(...args)
+  }
+  const startActiveSpan = tracer.startActiveSpan.bind(tracer)
+  const manager = scene.manager({ tracer: { startSpan, startActiveSpan } })
+  const projection = failing(-1, 0)
+  manager.subscribe(projection)
+  manager.start()
+  await expect(manager.whenCaughtUp('failing')).rejects.toThrow('no spans today')
+  expect(projection.handled).toEqual([])
+
+  isBroken = false
+  manager.start()
+  await manager.whenCaughtUp('failing')
+  expect(projection.handled).toEqual([0, 1, 2])
+})
+
+describe('a handler that hangs', () => {
+  it('counts as failed after processingTimeoutMs, and its signal is aborted', async () => {
+    const { scene, manager } = await sceneWith(2)
+    const signals: AbortSignal[] = []
+    const handle = ({ n }: Noted, { signal, attempt }: HandlerContext) => {
+      if (n > 0 || attempt > 1) return undefined
+      signals.push(signal)
+      return new Promise(() => undefined)
+    }
+    manager.subscribe({ name: 'hanging', handle }, { ...quick, processingTimeoutMs: 20 })
+    manager.start()
+    await manager.whenCaughtUp('hanging')
+
+    expect(signals[0]?.reason).toBeInstanceOf(HandlerTimeoutError)
+    expect(scene.messages('warn')).toEqual(['handler failed'])
+  })
+})

@@ -1,0 +1,171 @@
+import { expect, it } from 'vitest'
+import { InMemoryLeaseStore, type LeaseStore, type SubscriptionOptions } from '../../src/index.ts'
+import { waitFor } from '../../src/testing/index.ts'
+import { append, type Noted, numbers, quick, Seen, SubscriptionScene } from './subscription-scene.ts'
+
+const TTL_MS = 60
+
+/** By default leases that end only by being released: a machine that is slow takes none away. */
+function instances(leases: LeaseStore = new InMemoryLeaseStore(() => 0), options: SubscriptionOptions = {}) {
+  const scene = new SubscriptionScene()
+  const instance = (name: string, subscriber: object = new Seen()) => {
+    const manager = scene.manager({ leases, leaseTtlMs: TTL_MS, instanceId: name })
+    manager.subscribe({ handle: () => undefined, ...subscriber, name: 'seen' }, { ...quick, ...options })
+    return manager
+  }
+  return { scene, instance, leases }
+}
+
+const seenBy = (seen: Seen) => ({ handle: (event: Noted) => seen.handle(event) })
+
+it('lets one instance run and the other stand by, which takes over when the first one stops', async () => {
+  const { scene, instance } = instances()
+  const [one, two] = [new Seen(), new Seen()]
+  const [first, second] = [instance('first', seenBy(one)), instance('second', seenBy(two))]
+  first.start()
+  await waitFor(async () => (await first.health()).status === 'up')
+  second.start()
+  await append(scene.store, 0, 50)
+  await first.whenCaughtUp('seen')
+  expect((await second.status())['seen']).toMatchObject({ state: 'standby', problems: [] })
+  expect(await second.health()).toMatchObject({ status: 'up' })
+
+  await first.stop()
+  await append(scene.store, 50, 100)
+  await second.whenCaughtUp('seen')
+  expect(one.numbers).toEqual(numbers(0, 50))
+  expect(two.numbers).toEqual(numbers(50, 100))
+})
+
+it('goes on from the checkpoint where it stood by, though it was told to begin at the beginning', async () => {
+  const { scene, instance } = instances(new InMemoryLeaseStore(() => 0), { startFrom: 'beginning' })
+  const [one, two] = [new Seen(), new Seen()]
+  const [first, second] = [instance('first', seenBy(one)), instance('second', seenBy(two))]
+  first.start()
+  await append(scene.store, 0, 10)
+  await first.whenCaughtUp('seen')
+  second.start()
+  await waitFor(async () => (await second.status())['seen']?.state === 'standby')
+  await first.stop()
+
+  await append(scene.store, 10, 20)
+  await second.whenCaughtUp('seen')
+  expect(two.numbers).toEqual(numbers(10, 20))
+})
+
+it('takes over from an instance that says nothing more, and that one handles nothing more', async () => {
+  let now = 0
+  const store = new InMemoryLeaseStore(() => now)
+  let isCut = false
+  const cut: LeaseStore = {
+    acquire: (name, owner, ttlMs) => {
+      if (isCut && owner === 'first') return Promise.reject(new Error('connection reset'))
+      return store.acquire(name, owner, ttlMs)
+    },
+    release: (name, owner) => store.release(name, owner),
+  }
+  const { scene, instance } = instances(cut)
+  const [one, two] = [new Seen(), new Seen()]
+  const first = instance('first', seenBy(one))
+  const second = instance('second', seenBy(two))
+  first.start()
+  await append(scene.store, 0, 10)
+  await first.whenCaughtUp('seen')
+  await waitFor(async () => (await scene.checkpoints.load('seen')) === 10, { timeoutMs: 3000 })
+  second.start()
+
+  isCut = true
+  await waitFor(async () => (await first.status())['seen']?.state === 'standby')
+  expect((await first.status())['seen']?.problems).toEqual(['asking for the lease failed'])
+  now += TTL_MS + 1
+  await append(scene.store, 10, 20)
+  await second.whenCaughtUp('seen')
+
+  expect(one.numbers).toEqual(numbers(0, 10))
+  expect(two.numbers).toEqual(numbers(10, 20))
+})
+
+it('stands by when its lease is refused, aborts what runs, and leaves the checkpoint alone', async () => {
+  const store = new InMemoryLeaseStore()
+  let isLost = false
+  const { scene, instance } = instances({
+    acquire: (name, owner, ttlMs) => (isLost ? Promise.resolve(false) : store.acquire(name, owner, ttlMs)),
+    release: (name, owner) => store.release(name, owner),
+  })
+  const reasons: unknown[] = []
+  const manager = instance('first', {
+    handle: (_event: Noted, { signal }: { readonly signal: AbortSignal }) =>
+      new Promise(() => signal.addEventListener('abort', () => reasons.push(signal.reason))),
+  })
+  manager.start()
+  await append(scene.store, 0, 1)
+  await waitFor(async () => (await manager.status())['seen']?.lagEvents === 1)
+  isLost = true
+
+  await waitFor(() => reasons.length === 1)
+  expect(reasons).toMatchObject([{ code: 'SUBSCRIPTION_STOPPED' }])
+  await waitFor(async () => (await manager.status())['seen']?.state === 'standby')
+  expect(await scene.checkpoints.load('seen')).not.toBe(1)
+})
+
+it('saves nothing any more when its lease is lost: the next one has read the checkpoint', async () => {
+  const store = new InMemoryLeaseStore()
+  let isLost = false
+  const { scene } = instances()
+  const leases: LeaseStore = {
+    acquire: (name, owner, ttlMs) => (isLost ? Promise.resolve(false) : store.acquire(name, owner, ttlMs)),
+    release: (name, owner) => store.release(name, owner),
+  }
+  const manager = scene.manager({ leases, leaseTtlMs: TTL_MS })
+  const never = {
+    checkpointEveryEvents: Number.POSITIVE_INFINITY,
+    checkpointEveryMs: Number.POSITIVE_INFINITY,
+  }
+  manager.subscribe(new Seen(), { ...quick, ...never })
+  manager.start()
+  await append(scene.store, 0, 5)
+  await manager.whenCaughtUp('seen')
+  isLost = true
+  await waitFor(async () => (await manager.status())['seen']?.state === 'standby')
+  await manager.stop()
+
+  expect(await scene.checkpoints.load('seen')).toBeUndefined()
+})
+
+it('waits on an instance that stands by for what the other one handles', async () => {
+  const { scene, instance } = instances()
+  const seen = new Seen()
+  const [first, second] = [instance('first', seenBy(seen)), instance('second')]
+  first.start()
+  await waitFor(async () => (await first.health()).status === 'up')
+  second.start()
+  await append(scene.store, 0, 20)
+
+  await Promise.all([second.whenProcessed(20), second.whenCaughtUp('seen')])
+  expect(seen.numbers).toEqual(numbers(0, 20))
+  expect((await second.status())['seen']).toMatchObject({
+    state: 'standby',
+    position: 20,
+    checkpoint: 20,
+    lagEvents: 0,
+  })
+})
+
+it('gives a lease to another owner only when it has expired or was released', async () => {
+  let now = 0
+  const leases = new InMemoryLeaseStore(() => now)
+
+  expect(await leases.acquire('a', 'one', 10)).toBe(true)
+  expect(await leases.acquire('a', 'two', 10)).toBe(false)
+  expect(await leases.acquire('b', 'two', 10)).toBe(true)
+  await leases.release('a', 'two')
+  expect(await leases.acquire('a', 'two', 10)).toBe(false)
+  now = 9
+  expect(await leases.acquire('a', 'one', 10)).toBe(true)
+  now = 18
+  expect(await leases.acquire('a', 'two', 10)).toBe(false)
+  now = 19
+  expect(await leases.acquire('a', 'two', 10)).toBe(true)
+  await leases.release('a', 'two')
+  expect(await leases.acquire('a', 'one', 10)).toBe(true)
+})

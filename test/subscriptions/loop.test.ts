@@ -1,0 +1,512 @@
+import { describe, expect, it } from 'vitest'
+import {
+  AsyncEventHandler,
+  type EventStore,
+  handlerFor,
+  InMemoryEventBus,
+  InMemoryEventStore,
+  type ReadAllOptions,
+  SubscriptionManager,
+} from '../../src/index.ts'
+import { waitFor } from '../../src/testing/index.ts'
+import {
+  append,
+  appendOne,
+  Filed,
+  fill,
+  Noted,
+  noted,
+  numbers,
+  quick,
+  Seen,
+  SubscriptionScene,
+} from './subscription-scene.ts'
+
+describe('where it begins', () => {
+  it('handles what is stored in order, and goes on with what comes', async () => {
+    const scene = new SubscriptionScene()
+    await append(scene.store, 0, 1000)
+    const manager = scene.manager()
+    const seen = new Seen()
+    manager.subscribe(seen)
+    manager.start()
+    await manager.whenCaughtUp('seen')
+    expect(seen.numbers).toEqual(numbers(0, 1000))
+
+    await append(scene.store, 1000, 1010)
+    await manager.whenCaughtUp('seen')
+    expect(seen.numbers).toEqual(numbers(0, 1010))
+  })
+
+  it.each([
+    [{}, 0],
+    [{ startFrom: 'beginning' }, 0],
+    [{ startFrom: 'end' }, 10],
+    [{ startFrom: 4 }, 4],
+    [{ startFrom: new Date(1006) }, 6],
+    [{ startFrom: new Date(0) }, 0],
+    [{ startNewFrom: 'end' }, 10],
+    [{ startNewFrom: 4 }, 4],
+  ] as const)('without a checkpoint begins where it is told to: %o', async (options, first) => {
+    let time = 1000
+    const scene = new SubscriptionScene(new InMemoryEventStore({ now: () => new Date(time++) }))
+    await append(scene.store, 0, 10)
+    const manager = scene.manager()
+    const seen = new Seen()
+    manager.subscribe(seen, options)
+    manager.start()
+    await waitFor(async () => (await manager.health()).status === 'up')
+
+    await append(scene.store, 10, 12)
+    await manager.whenCaughtUp('seen')
+    expect(seen.numbers).toEqual(numbers(first, 12))
+  })
+
+  it.each([
+    [{}, 5],
+    [{ startFrom: 'checkpoint', startNewFrom: 'end' }, 5],
+    [{ startFrom: 'beginning' }, 0],
+    [{ startFrom: 2 }, 2],
+    [{ startFrom: 'end' }, 8],
+  ] as const)('where there is a checkpoint begins where it is told to: %o', async (options, first) => {
+    const scene = new SubscriptionScene()
+    await append(scene.store, 0, 8)
+    await scene.checkpoints.save('seen', 5, undefined)
+    const seen = new Seen()
+    const manager = scene.manager()
+    manager.subscribe(seen, options)
+    manager.start()
+    await waitFor(async () => (await manager.health()).status === 'up')
+
+    await append(scene.store, 8, 10)
+    await manager.whenCaughtUp('seen')
+    expect(seen.numbers).toEqual(numbers(first, 10))
+    await waitFor(async () => (await scene.checkpoints.load('seen')) === 10)
+  })
+
+  it('goes on from where it was when it is stopped and started again, whatever startFrom says', async () => {
+    const scene = new SubscriptionScene()
+    await append(scene.store, 0, 5)
+    const seen = new Seen()
+    const manager = scene.manager()
+    manager.subscribe(seen, { startFrom: 'beginning' })
+    manager.start()
+    await manager.whenCaughtUp('seen')
+    await manager.stop()
+    await append(scene.store, 5, 8)
+
+    manager.start()
+    await manager.whenCaughtUp('seen')
+    expect(seen.numbers).toEqual(numbers(0, 8))
+  })
+
+  it('refuses to go on behind the end of the store: that checkpoint belongs to another one', async () => {
+    const scene = new SubscriptionScene()
+    await append(scene.store, 0, 5)
+    await scene.checkpoints.save('seen', 999, undefined)
+    const manager = scene.manager()
+    manager.subscribe(new Seen())
+    manager.start()
+
+    await expect(manager.whenCaughtUp('seen')).rejects.toMatchObject({ code: 'POSITION_AHEAD' })
+    expect(await manager.health()).toMatchObject({ status: 'down' })
+  })
+})
+
+describe('what it reads', () => {
+  it('asks the store for what its handlers take and its options let through, and for nothing else', async () => {
+    const scene = new SubscriptionScene()
+    await append(scene.store, 0, 1)
+    const asked: ReadAllOptions[] = []
+    const readAll = scene.store.readAll.bind(scene.store)
+    scene.store.readAll = (options) => {
+      if (options !== undefined) asked.push(options)
+      return readAll(options)
+    }
+    const manager = scene.manager()
+    const handle = () => undefined
+    manager.subscribe({ name: 'both', handle, subscribedTo: () => [Noted, Filed] }, { eventClasses: [Filed] })
+    manager.subscribe({ name: 'kinds', handle }, { aggregateTypes: ['File'], tenantId: 'acme' })
+    manager.subscribe({ name: 'classes', handle }, { eventClasses: [Noted] })
+    manager.start()
+    await Promise.all(['both', 'kinds', 'classes'].map((name) => manager.whenCaughtUp(name)))
+
+    const filters = asked.map(({ eventTypes, aggregateTypes, tenantId }) => [
+      eventTypes,
+      aggregateTypes,
+      tenantId,
+    ])
+    expect(filters).toContainEqual([['Filed'], undefined, undefined])
+    expect(filters).toContainEqual([undefined, ['File'], 'acme'])
+    expect(filters).toContainEqual([['Noted'], undefined, undefined])
+  })
+
+  it('hands over only events of the wanted classes, aggregate types and tenant', async () => {
+    const scene = new SubscriptionScene()
+    await appendOne(scene.store, new Noted({ aggregateId: 'a', n: 1 }))
+    await appendOne(scene.store, new Noted({ aggregateId: 'a', n: 2, tenantId: 'acme' }))
+    await appendOne(scene.store, new Filed({ aggregateId: 'f', n: 3, tenantId: 'acme' }))
+    const manager = scene.manager()
+    const [files, acme] = [new Seen('files'), new Seen('acme')]
+    manager.subscribe(files, { aggregateTypes: ['File'] })
+    manager.subscribe(acme, { tenantId: 'acme' })
+    manager.start()
+    await manager.whenProcessed(3)
+
+    expect(files.numbers).toEqual([3])
+    expect(acme.numbers).toEqual([2, 3])
+  })
+
+  it('finds 3 of 100,000 events behind long stretches of others, and comes to the head', async () => {
+    const scene = new SubscriptionScene()
+    for (const [start, n] of [
+      [0, 1],
+      [33_000, 2],
+      [66_000, 3],
+    ] as const) {
+      await fill(scene.store, start, start + 33_332)
+      await appendOne(scene.store, new Filed({ aggregateId: 'f', n }))
+    }
+    await append(scene.store, 0, 1)
+    const manager = scene.manager()
+    const seen = new Seen()
+    manager.subscribe(seen, { eventClasses: [Filed] })
+    manager.start()
+    await manager.whenCaughtUp('seen')
+
+    expect(seen.numbers).toEqual([1, 2, 3])
+    const { position, head, lagEvents, lagMs } = (await manager.status())['seen'] ?? {}
+    expect(position).toBe(100_000)
+    expect({ head, lagEvents, lagMs }).toEqual({ head: 100_000, lagEvents: 0, lagMs: 0 })
+  })
+
+  it('goes on when the store cannot be read for a while, and says so meanwhile', async () => {
+    const scene = new SubscriptionScene()
+    await append(scene.store, 0, 10)
+    const headPosition = scene.store.headPosition.bind(scene.store)
+    let isAway = true
+    scene.store.headPosition = () => (isAway ? Promise.reject(new Error('connection reset')) : headPosition())
+    const manager = scene.manager()
+    const seen = new Seen()
+    manager.subscribe(seen, quick)
+    manager.start()
+    await waitFor(async () => (await manager.health()).status === 'degraded')
+    expect((await manager.status())['seen']).toMatchObject({
+      head: undefined,
+      lastError: { message: 'connection reset' },
+    })
+
+    isAway = false
+    await manager.whenCaughtUp('seen')
+    expect(seen.numbers).toEqual(numbers(0, 10))
+    expect(await manager.health()).toMatchObject({ status: 'up' })
+  })
+})
+
+describe('what wakes it', () => {
+  /** A store whose reads come to the end, and then take their time to say so. */
+  function appendingAfterTheRead(store: InMemoryEventStore, event: Noted): EventStore {
+    const readAll = store.readAll.bind(store)
+    let isDone = false
+    store.readAll = async function* (options) {
+      yield* readAll(options)
+      if (isDone) return
+      isDone = true
+      await appendOne(store, event)
+    }
+    return store
+  }
+
+  it('does not sleep through an event that comes while a read finds nothing', async () => {
+    const scene = new SubscriptionScene()
+    const manager = scene.manager({ eventStore: appendingAfterTheRead(scene.store, noted(7)) })
+    const seen = new Seen()
+    manager.subscribe(seen, { pollIntervalMs: 60_000 })
+    manager.start()
+
+    await waitFor(() => seen.numbers.length === 1)
+    expect(seen.numbers).toEqual([7])
+  })
+
+  it('is woken by the bus, whose events are never handled themselves', async () => {
+    const scene = new SubscriptionScene()
+    scene.store.onAppend = () => () => undefined
+    await using eventBus = new InMemoryEventBus()
+    const manager = scene.manager({ eventBus })
+    const seen = new Seen()
+    manager.subscribe(seen, { pollIntervalMs: 60_000 })
+    manager.start()
+    await manager.whenCaughtUp('seen')
+    await append(scene.store, 0, 3)
+    await eventBus.publish([noted(99)])
+
+    await waitFor(() => seen.numbers.length === 3)
+    expect(seen.numbers).toEqual([0, 1, 2])
+    expect((await manager.status())['seen']).toMatchObject({ missedWakeUps: 0, wakeUps: 1 })
+    await manager.stop()
+    expect(eventBus.getWildcardSubscriberCount()).toBe(0)
+  })
+
+  it('looks by itself where nothing wakes it, and shows that it had to', async () => {
+    const scene = new SubscriptionScene()
+    scene.store.onAppend = () => () => undefined
+    const manager = scene.manager()
+    const seen = new Seen()
+    manager.subscribe(seen, { pollIntervalMs: 5 })
+    manager.start()
+    await waitFor(async () => (await manager.health()).status === 'up')
+    await append(scene.store, 0, 3)
+
+    await waitFor(() => seen.numbers.length === 3)
+    await waitFor(async () => ((await manager.status())['seen']?.missedWakeUps ?? 0) > 0)
+  })
+})
+
+describe('start, stop, pause, resume, subscribe', () => {
+  it('starts what is subscribed after the start', async () => {
+    const scene = new SubscriptionScene()
+    await append(scene.store, 0, 3)
+    const manager = scene.manager()
+    manager.start()
+    manager.start()
+    const seen = new Seen()
+    manager.subscribe(seen)
+
+    await manager.whenCaughtUp('seen')
+    expect(seen.numbers).toEqual([0, 1, 2])
+  })
+
+  it('is started again after a stop, and goes on where it was', async () => {
+    const scene = new SubscriptionScene()
+    const manager = scene.manager()
+    const seen = new Seen()
+    manager.subscribe(seen)
+    for (let round = 0; round < 5; round += 1) {
+      await append(scene.store, round * 10, round * 10 + 10)
+      manager.start()
+      await manager.whenCaughtUp('seen')
+      const stopping = manager.stop()
+      if (round % 2 === 0) await stopping
+    }
+    manager.start()
+    await manager.whenCaughtUp('seen')
+
+    expect(seen.numbers).toEqual(numbers(0, 50))
+  })
+
+  it('handles nothing between pause and resume, and holds nothing either', async () => {
+    const scene = new SubscriptionScene()
+    const manager = scene.manager()
+    const seen = new Seen()
+    manager.subscribe(seen, { pollIntervalMs: 5 })
+    manager.start()
+    await append(scene.store, 0, 3)
+    await manager.whenCaughtUp('seen')
+    const readAll = scene.store.readAll.bind(scene.store)
+    let read = 0
+    scene.store.readAll = async function* (options) {
+      for await (const stored of readAll(options)) {
+        // A look at the age of the oldest event is no reading ahead.
+        if (options?.limit !== 1) read += 1
+        yield stored
+      }
+    }
+
+    await manager.pause('seen')
+    await append(scene.store, 3, 2000)
+    await waitFor(async () => (await manager.status())['seen']?.lagEvents === 1997)
+    expect(await manager.health()).toMatchObject({
+      status: 'degraded',
+      subscriptions: { seen: { state: 'paused' } },
+    })
+    expect(seen.numbers).toHaveLength(3)
+    expect(read).toBeLessThanOrEqual(1)
+
+    manager.resume('seen')
+    await manager.whenCaughtUp('seen')
+    expect(seen.numbers).toEqual(numbers(0, 2000))
+  })
+
+  it('pauses when the handler that runs has ended', async () => {
+    const scene = new SubscriptionScene()
+    await append(scene.store, 0, 3)
+    const manager = scene.manager()
+    const gate = Promise.withResolvers<void>()
+    const begun: number[] = []
+    const handle = async ({ n }: Noted) => {
+      begun.push(n)
+      await gate.promise
+    }
+    manager.subscribe({ name: 'slow', handle })
+    manager.start()
+    await waitFor(() => begun.length === 1)
+    let isPaused = false
+    const pausing = manager.pause('slow').then(() => {
+      isPaused = true
+    })
+    await manager.status()
+    expect(isPaused).toBe(false)
+
+    gate.resolve()
+    await pausing
+    expect(begun).toEqual([0])
+    manager.resume('slow')
+    await manager.whenCaughtUp('slow')
+    expect(begun).toEqual([0, 1, 2])
+  })
+
+  it('makes no further attempt while it is paused', async () => {
+    const scene = new SubscriptionScene()
+    await append(scene.store, 0, 1)
+    const attempts = { paused: 0, clock: 0 }
+    const failing = (name: keyof typeof attempts) => ({
+      name,
+      handle: () => {
+        attempts[name] += 1
+        if (attempts[name] < 8) throw new Error('as told')
+      },
+    })
+    const manager = scene.manager()
+    const options = { ...quick, retryBaseDelayMs: 4, maxRetries: 10 }
+    manager.subscribe(failing('paused'), options)
+    manager.start()
+    await waitFor(() => attempts.paused >= 1)
+    await manager.pause('paused')
+    const before = attempts.paused
+    // The other one has the same delays, so by its later attempts those of the paused one would have come.
+    manager.subscribe(failing('clock'), options)
+    await manager.whenCaughtUp('clock')
+    expect(attempts.paused).toBe(before)
+
+    manager.resume('paused')
+    await manager.whenCaughtUp('paused')
+    expect(attempts.paused).toBe(8)
+  })
+
+  it('stops while it is paused, is paused while it is stopped, and stays paused over a start', async () => {
+    const scene = new SubscriptionScene()
+    const manager = scene.manager()
+    const seen = new Seen()
+    manager.subscribe(seen)
+    await manager.pause('seen')
+    manager.start()
+    await append(scene.store, 0, 3)
+    await waitFor(async () => (await manager.status())['seen']?.state === 'paused')
+    await manager.stop()
+    await manager.stop()
+    manager.resume('seen')
+    manager.resume('seen')
+    expect((await manager.status())['seen']?.state).toBe('stopped')
+    expect(seen.numbers).toEqual([])
+
+    manager.start()
+    await manager.whenCaughtUp('seen')
+    expect(seen.numbers).toEqual([0, 1, 2])
+  })
+
+  it('forgets what is unsubscribed, and keeps its checkpoint', async () => {
+    const scene = new SubscriptionScene()
+    await append(scene.store, 0, 3)
+    const manager = scene.manager()
+    manager.subscribe(new Seen())
+    manager.start()
+    await manager.whenCaughtUp('seen')
+
+    expect(await manager.unsubscribe('seen')).toBe(true)
+    expect(await manager.unsubscribe('seen')).toBe(false)
+    expect(await scene.checkpoints.load('seen')).toBe(3)
+    expect(await manager.status()).toEqual({})
+    await expect(manager.whenCaughtUp('seen')).rejects.toMatchObject({ code: 'SUBSCRIPTION_NOT_FOUND' })
+  })
+
+  it('tells who waits that it was stopped', async () => {
+    const scene = new SubscriptionScene()
+    const manager = scene.manager()
+    manager.subscribe(new Seen())
+    manager.start()
+    const waiting = manager.whenProcessed(1)
+    const outcome = expect(waiting).rejects.toMatchObject({ code: 'SUBSCRIPTION_STOPPED' })
+    await manager.stop()
+    await outcome
+  })
+})
+
+describe('subscribe', () => {
+  it('takes handlers under a name, each for its classes', async () => {
+    const scene = new SubscriptionScene()
+    await append(scene.store, 0, 2)
+    await appendOne(scene.store, new Filed({ aggregateId: 'f', n: 2 }))
+    const calls: string[] = []
+    const manager = scene.manager()
+    const handlers = [
+      handlerFor(Noted, ({ n }) => calls.push(`noted ${n}`)),
+      handlerFor([Noted, Filed], { handle: async ({ n }) => calls.push(`either ${n}`) }),
+    ]
+    manager.subscribe({ name: 'calls', handlers })
+    manager.start()
+    await manager.whenCaughtUp('calls')
+
+    expect(calls).toEqual(['noted 0', 'either 0', 'noted 1', 'either 1', 'either 2'])
+  })
+
+  it('takes an AsyncEventHandler, and asks its canHandle', async () => {
+    class Even extends AsyncEventHandler<Noted> {
+      readonly numbers: number[] = []
+      eventTypes() {
+        return [Noted]
+      }
+      override canHandle({ n }: Noted): boolean {
+        return n % 2 === 0
+      }
+      async handle({ n }: Noted): Promise<void> {
+        this.numbers.push(n)
+      }
+    }
+    const scene = new SubscriptionScene()
+    await append(scene.store, 0, 5)
+    const manager = scene.manager()
+    const even = new Even()
+    manager.subscribe(even)
+    manager.start()
+    await manager.whenCaughtUp('Even')
+
+    expect(even.numbers).toEqual([0, 2, 4])
+  })
+
+  it('takes the name of the class, and refuses a name twice', () => {
+    const manager = new SubscriptionScene().manager()
+    class Orders {
+      handle(): void {}
+    }
+    manager.subscribe(new Orders())
+
+    expect(() => manager.subscribe(new Orders())).toThrow('There is a subscription Orders already')
+    manager.subscribe(new Orders(), { name: 'other' })
+    expect(() => manager.subscribe({ handle: () => undefined })).toThrow('a subscription needs a name')
+    // As plain JavaScript might.
+    expect(() => manager.subscribe(JSON.parse('42'))).toThrow(/subscribe takes a projection .* got 42/)
+    expect(() => manager.subscribe(JSON.parse('{ "name": "x" }'))).toThrow(TypeError)
+  })
+
+  it('names every option that is wrong', () => {
+    const manager = new SubscriptionScene().manager()
+    const options = { startFrom: -1, batchSize: 0, maxRetries: -1, checkpointEveryMs: 0, eventClasses: [] }
+    const subscribe = () => manager.subscribe(new Seen(), options)
+
+    expect(subscribe).toThrow(
+      /subscription seen: startFrom must be 'checkpoint', 'beginning', 'end', a position/,
+    )
+    for (const name of ['batchSize', 'maxRetries', 'checkpointEveryMs', 'eventClasses']) {
+      expect(subscribe).toThrow(new RegExp(`${name} must be`))
+    }
+    const { store: eventStore, checkpoints } = new SubscriptionScene()
+    const deaf = new SubscriptionManager({ eventStore, checkpoints })
+    expect(() => deaf.subscribe(new Seen(), { onFailure: 'deadLetter' })).toThrow(
+      "onFailure 'deadLetter' needs the manager's deadLetters",
+    )
+    const absent = JSON.parse('{ "leaseTtlMs": 0 }')
+    expect(() => new SubscriptionManager({ eventStore, ...absent })).toThrow(
+      /leaseTtlMs must be .*checkpoints is needed: a CheckpointStore/,
+    )
+  })
+})

@@ -1,0 +1,159 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import fc from 'fast-check'
+import { expect, it } from 'vitest'
+import {
+  AggregateRepository,
+  type DomainEvent,
+  InMemoryEventBus,
+  InMemoryEventStore,
+  PublishAfterSaveError,
+} from '../../src/index.ts'
+import { MemoryBroker, MemoryBrokerEventBus, waitFor } from '../../src/testing/index.ts'
+import { Order } from '../support/order-aggregate.ts'
+import { RecordingLogger } from '../support/recording-logger.ts'
+import { append, Noted, numbers, quick, SubscriptionScene } from './subscription-scene.ts'
+
+/** A bus that keeps what it was given, and fails when told. */
+class RecordingBus {
+  readonly published: number[] = []
+  readonly #isDown: () => boolean
+
+  constructor(isDown: () => boolean = () => false) {
+    this.#isDown = isDown
+  }
+
+  async publish(events: readonly DomainEvent[]): Promise<void> {
+    await nextTurn()
+    if (this.#isDown()) throw new Error('the broker is away')
+    for (const event of events) if (event instanceof Noted) this.published.push(event.n)
+  }
+}
+
+it('publishes what is stored, in order, and what comes', async () => {
+  const scene = new SubscriptionScene()
+  await append(scene.store, 0, 250)
+  const manager = scene.manager()
+  const bus = new RecordingBus()
+  manager.relay(bus, { name: 'outbox' })
+  manager.start()
+  await manager.whenCaughtUp('outbox')
+  await append(scene.store, 250, 260)
+  await manager.whenCaughtUp('outbox')
+
+  expect(bus.published).toEqual(numbers(0, 260))
+})
+
+it('publishes what a save stored and could not publish', async () => {
+  const eventStore = new InMemoryEventStore()
+  const scene = new SubscriptionScene(eventStore)
+  const eventPublisher = { publish: () => Promise.reject(new Error('the broker is away')) }
+  const orders = new AggregateRepository({
+    eventStore,
+    aggregateFactory: Order,
+    aggregateType: 'Order',
+    eventPublisher,
+  })
+  const order = orders.createNew('Order-1')
+  order.create('c-1')
+  await expect(orders.save(order)).rejects.toThrow(PublishAfterSaveError)
+
+  await using bus = new InMemoryEventBus()
+  const seen: string[] = []
+  bus.subscribeToAllEvents(({ eventType }) => seen.push(eventType))
+  const manager = scene.manager()
+  manager.relay(bus, { name: 'outbox' })
+  manager.start()
+  await manager.whenCaughtUp('outbox')
+  expect(seen).toEqual(['OrderCreated'])
+})
+
+it('waits for a broker that is away as long as it takes, degraded and not down', async () => {
+  const scene = new SubscriptionScene()
+  await append(scene.store, 0, 30)
+  let isDown = true
+  const bus = new RecordingBus(() => isDown)
+  const manager = scene.manager()
+  manager.relay(bus, { name: 'outbox', ...quick, batchSize: 10 })
+  manager.start()
+  await waitFor(async () => ((await manager.status())['outbox']?.handlerErrors ?? 0) > 6)
+  expect(await manager.health()).toMatchObject({
+    status: 'degraded',
+    subscriptions: { outbox: { position: 0, lastError: { message: 'the broker is away' } } },
+  })
+
+  isDown = false
+  await manager.whenCaughtUp('outbox')
+  expect(bus.published).toEqual(numbers(0, 30))
+})
+
+it('publishes every event at least once and in order, whatever dies between the store, the bus and the checkpoint', async () => {
+  const faults = fc.array(fc.constantFrom('none', 'publish', 'answer', 'checkpoint', 'restart'), {
+    maxLength: 25,
+  })
+  await fc.assert(
+    fc.asyncProperty(faults, fc.integer({ min: 1, max: 7 }), async (plan, batchSize) => {
+      const scene = new SubscriptionScene()
+      await append(scene.store, 0, 30)
+      const steps = [...plan]
+      const published: number[] = []
+      let restart: (() => void) | undefined
+      const publish = async (events: readonly DomainEvent[]) => {
+        const fault = steps.shift() ?? 'none'
+        if (fault === 'publish') throw new Error('not sent')
+        for (const event of events) if (event instanceof Noted) published.push(event.n)
+        if (fault === 'answer') throw new Error('the answer was lost')
+        if (fault === 'restart') restart?.()
+      }
+      const save = scene.checkpoints.save.bind(scene.checkpoints)
+      scene.checkpoints.save = async (...args) => {
+        if (steps[0] === 'checkpoint') {
+          steps.shift()
+          throw new Error('disk full')
+        }
+        return save(...args)
+      }
+      for (;;) {
+        const manager = scene.manager()
+        const restarted = new Promise<true>((resolve) => {
+          restart = () => resolve(true)
+        })
+        manager.relay(
+          { publish },
+          { name: 'outbox', ...quick, retryBaseDelayMs: 0, batchSize, checkpointEveryEvents: 1 },
+        )
+        manager.start()
+        const isCut = await Promise.race([restarted, manager.whenCaughtUp('outbox').then(() => false)])
+        await manager.stop()
+        if (!isCut) break
+      }
+
+      const firsts = [...new Set(published)]
+      expect(firsts).toEqual(numbers(0, 30))
+    }),
+    { numRuns: 40 },
+  )
+})
+
+it('brings everything over an outage of a broker bus', async () => {
+  const scene = new SubscriptionScene()
+  const broker = new MemoryBroker()
+  const logger = new RecordingLogger()
+  await using publisher = new MemoryBrokerEventBus({ broker, logger, publishTimeoutMs: 50 })
+  await using consumer = new MemoryBrokerEventBus({ broker, logger, consumerGroup: 'billing' })
+  const handled = new Set<number>()
+  consumer.subscribe(Noted, ({ n }) => handled.add(n))
+  consumer.startConsumingInBackground()
+  await consumer.whenConsuming()
+  const manager = scene.manager()
+  manager.relay(publisher, { name: 'outbox', ...quick })
+  manager.start()
+  await append(scene.store, 0, 20)
+  await manager.whenCaughtUp('outbox')
+
+  broker.goDown()
+  await append(scene.store, 20, 40)
+  await waitFor(async () => (await manager.health()).status === 'degraded')
+  broker.comeUp()
+  await manager.whenCaughtUp('outbox')
+  await waitFor(() => handled.size === 40)
+})

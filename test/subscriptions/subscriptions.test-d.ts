@@ -1,0 +1,56 @@
+import { describe, expectTypeOf, it } from 'vitest'
+import {
+  type DomainEvent,
+  type HandlerContext,
+  handlerFor,
+  type SubscriptionManager,
+} from '../../src/index.ts'
+import { OrderCreated, OrderShipped } from '../support/order-events.ts'
+
+declare const manager: SubscriptionManager
+
+describe('handlerFor', () => {
+  it("infers the handler's parameters", () => {
+    handlerFor(OrderCreated, (event, context) => {
+      expectTypeOf(event.customerId).toEqualTypeOf<string>()
+      expectTypeOf(context).toEqualTypeOf<HandlerContext>()
+    })
+    handlerFor([OrderCreated, OrderShipped], (event) => {
+      expectTypeOf(event).toExtend<OrderCreated | OrderShipped>()
+    })
+  })
+
+  it('refuses a handler of another event, and what is no event class', () => {
+    // @ts-expect-error trackingNumber belongs to OrderShipped
+    handlerFor(OrderCreated, (event) => event.trackingNumber)
+    // @ts-expect-error the handler takes OrderShipped
+    handlerFor(OrderCreated, (_event: OrderShipped) => undefined)
+    // @ts-expect-error a Date is no event
+    handlerFor(Date, () => undefined)
+  })
+})
+
+describe('subscribe', () => {
+  it('takes projections, batch projections and handlers under a name', () => {
+    manager.subscribe({ name: 'all', handle: (event) => expectTypeOf(event).toEqualTypeOf<DomainEvent>() })
+    manager.subscribe({ name: 'orders', handle: (_event: OrderCreated | OrderShipped) => undefined })
+    manager.subscribe({ name: 'batches', handleBatch: async (_events: readonly OrderCreated[]) => undefined })
+    manager.subscribe(
+      { name: 'set', handlers: [handlerFor(OrderCreated, () => undefined)] },
+      { startFrom: 'end' },
+    )
+  })
+
+  it('refuses what handles nothing, and options that there are not', () => {
+    // @ts-expect-error it has no handler
+    manager.subscribe({ name: 'nothing' })
+    // @ts-expect-error a set of handlers needs a name
+    manager.subscribe({ handlers: [] })
+    // @ts-expect-error a handler that takes a number is none
+    manager.subscribe({ name: 'number', handle: (_event: number) => undefined })
+    // @ts-expect-error no such start
+    manager.subscribe({ name: 'x', handle: () => undefined }, { startFrom: 'middle' })
+    // @ts-expect-error a relay needs a name
+    manager.relay({ publish: async () => undefined }, {})
+  })
+})
