@@ -19,7 +19,6 @@ const handling = [
   'bus/event-handler.ts',
   'bus/handler-registry.ts',
   'bus/handler-run.ts',
-  'bus/health.ts',
   'bus/room-gauge.ts',
   'bus/slots.ts',
   'bus/time.ts',

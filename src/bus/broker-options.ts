@@ -2,7 +2,7 @@ import type { Meter as OpenTelemetryApiMeter, Tracer as OpenTelemetryApiTracer }
 import { type EventCodec, JsonCodec } from '../codec/index.ts'
 import { defaultRegistry, EventRegistry } from '../events/index.ts'
 import type { FieldsFirstLogger, Logger } from '../observability/logger.ts'
-import { observabilityRules } from './observability-options.ts'
+import { busObservabilityRules } from './observability-options.ts'
 import {
   booleanOption,
   delayMs,
@@ -107,5 +107,5 @@ export const brokerRules: Readonly<Record<keyof typeof brokerDefaults, OptionRul
   maxBackgroundPublishes: nonNegativeInteger,
   codec: objectWith('an EventCodec', 'encode', 'decode'),
   registry: { rule: 'an EventRegistry', isValid: (value) => value instanceof EventRegistry },
-  ...observabilityRules,
+  ...busObservabilityRules,
 }

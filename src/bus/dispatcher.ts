@@ -26,8 +26,7 @@ export interface DispatcherOptions {
   readonly handlerTimeoutMs: number
   /** Events made or published by a handler are caused by the one it handles. */
   readonly propagateCausation: boolean
-  /** Default: nothing is measured. */
-  readonly metrics?: Pick<BusMetrics, 'recorder'>
+  readonly metrics: Pick<BusMetrics, 'recorder'>
   readonly observer: DispatchObserver
 }
 

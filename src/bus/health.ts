@@ -1,8 +1,6 @@
+import type { HealthStatus } from '../observability/health-status.ts'
 import type { ProbeAnswer } from './broker-probe.ts'
 import { durationMs, durationMsOrInfinity, nonNegativeIntegerOrInfinity, resolveOptions } from './options.ts'
-
-/** `'up'`: all is well. `'degraded'`: it works, and somebody should look. `'down'`: it does not do its work now. */
-export type HealthStatus = 'up' | 'degraded' | 'down'
 
 /** One thing that was looked at. */
 export interface HealthCheck {

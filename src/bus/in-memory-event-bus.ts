@@ -13,7 +13,7 @@ import { EventBus } from './event-bus.ts'
 import { HandlerRegistry } from './handler-registry.ts'
 import type { RunInfo } from './handler-run.ts'
 import type { HealthFacts } from './health.ts'
-import { observabilityRules } from './observability-options.ts'
+import { busObservabilityRules } from './observability-options.ts'
 import {
   durationMs,
   durationMsOrInfinity,
@@ -74,7 +74,7 @@ const defaults = {
 }
 
 const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
-  ...observabilityRules,
+  ...busObservabilityRules,
   registry: { rule: 'an EventRegistry', isValid: (value) => value instanceof EventRegistry },
   handlerTimeoutMs: durationMsOrInfinity,
   maxBackgroundPublishes: nonNegativeInteger,

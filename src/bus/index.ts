@@ -29,7 +29,7 @@ export {
   type HandlerContext,
 } from './event-handler.ts'
 export type { SubscribeOptions, Subscription } from './handler-registry.ts'
-export type { BusHealth, HealthCheck, HealthOptions, HealthStatus, MeasuredCheck } from './health.ts'
+export type { BusHealth, HealthCheck, HealthOptions, MeasuredCheck } from './health.ts'
 export {
   InMemoryEventBus,
   type InMemoryEventBusOptions,

@@ -1,11 +1,16 @@
 import { booleanOption, type OptionRule, objectWith, optional } from './options.ts'
 
-/** Rules of the options that say how a bus reports. */
+/** Rules of the options that say how something reports. */
 export const observabilityRules = {
-  propagateCausation: booleanOption,
   enableTracing: booleanOption,
   tracer: optional(objectWith('an OpenTelemetry tracer', 'startSpan')),
+  logger: optional(objectWith('a logger with debug, info, warn and error', 'debug', 'info', 'warn', 'error')),
+} satisfies Record<string, OptionRule>
+
+/** Rules of those that a bus has: it measures as well, and knows what causes what. */
+export const busObservabilityRules = {
+  ...observabilityRules,
+  propagateCausation: booleanOption,
   enableMetrics: booleanOption,
   meter: optional(objectWith('an OpenTelemetry meter', 'createCounter', 'createHistogram')),
-  logger: optional(objectWith('a logger with debug, info, warn and error', 'debug', 'info', 'warn', 'error')),
 } satisfies Record<string, OptionRule>

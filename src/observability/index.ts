@@ -1,1 +1,2 @@
+export type { HealthStatus } from './health-status.ts'
 export type { FieldsFirstLogger, LogFields, Logger } from './logger.ts'

@@ -50,6 +50,8 @@ export class EventWork {
       tracer,
       handlerTimeoutMs: options.processingTimeoutMs,
       propagateCausation: true,
+      // Metrics are those of a bus.
+      metrics: { recorder: undefined },
       observer: {
         handled: () => undefined,
         failed: ({ eventId, eventType }, { handler, error }, { attempt, messageId }) => {

@@ -1,4 +1,4 @@
-import type { HealthStatus } from '../bus/health.ts'
+import type { HealthStatus } from '../observability/health-status.ts'
 import type { SubscriptionProblem } from './subscription-monitor.ts'
 
 /**
@@ -36,6 +36,8 @@ export interface SubscriptionStatus {
   /** What keeps it from being well, in words. */
   readonly problems: readonly string[]
 }
+
+export type { HealthStatus }
 
 /**
  * Is everything well? `'up'`: every subscription is live, or another instance runs it (ready). `'degraded'`: something

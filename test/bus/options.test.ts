@@ -16,9 +16,8 @@ describe('the options of InMemoryEventBus', () => {
     [{ loger: console }, 'InMemoryEventBus: loger is not an option; did you mean logger?'],
     [
       { redisUrl: 'redis://localhost' },
-      'InMemoryEventBus: redisUrl is not an option (there are: propagateCausation, enableTracing, ' +
-        'tracer, enableMetrics, meter, logger, registry, ' +
-        'handlerTimeoutMs, maxBackgroundPublishes, shutdownTimeoutMs)',
+      'InMemoryEventBus: redisUrl is not an option (there are: enableTracing, tracer, logger, ' +
+        'propagateCausation, enableMetrics, meter, registry, handlerTimeoutMs, maxBackgroundPublishes, shutdownTimeoutMs)',
     ],
     [{ constructor: 1 }, /^InMemoryEventBus: constructor is not an option/],
     [{ enableTracing: 'yes' }, 'InMemoryEventBus: enableTracing must be true or false, got "yes"'],

@@ -22,6 +22,7 @@ describe('a trace over Kafka', () => {
       ]),
     destination: (scope) => `${scope}.stream`,
     attributes: {
+      'messaging.consumer.group.name': expect.stringMatching(/./),
       'messaging.destination.partition.id': expect.stringMatching(/^\d+$/),
       'messaging.kafka.offset': 0,
     },

@@ -10,6 +10,7 @@ export function broken(transport: Transport, breakage: Breakage): Transport {
     destination: transport.destination,
     deadLetters: transport.deadLetters,
     connect: () => transport.connect(),
+    lag: () => transport.lag(),
     close: (signal) => transport.close(signal),
     publish: (messages, signal) =>
       transport.publish(breakage === 'claimsToPublish' ? messages.slice(1) : messages, signal),
