@@ -75,6 +75,9 @@ describe('defaults', () => {
       maxInFlight: 1000,
       maxBackgroundPublishes: 1000,
       tracer: undefined,
+      enableMetrics: true,
+      meter: undefined,
+      propagateCausation: true,
       logger: undefined,
       // What follows from them.
       names: {
