@@ -1,5 +1,5 @@
 import { toError } from '../errors.ts'
-import { runCausedBy } from '../events/causation.ts'
+import { causedFromHereBy, runCausedBy } from '../events/causation.ts'
 import type { DomainEvent } from '../events/index.ts'
 import type { EventTracer, SpanKindOf } from '../observability/tracer.ts'
 import type { BusMetrics } from './bus-metrics.ts'
@@ -110,16 +110,21 @@ export class Dispatcher {
   }
 
   /** Runs the handlers of each event before those of the next. Never rejects. */
-  async runEach({ events, handlersFor, info, span }: EventSequence): Promise<void> {
-    const startInSpan = (run: HandlerRun) => this.#tracer.around(span, run, this.#start)
-    for (const event of events) {
+  runEach(sequence: EventSequence): Promise<void> {
+    const [first] = sequence.events
+    return first === undefined ? Promise.resolve() : this.#causedBy(first, this.#runSequence, sequence)
+  }
+
+  readonly #runSequence = async ({ events, handlersFor, info, span }: EventSequence): Promise<void> => {
+    for (const [index, event] of events.entries()) {
+      if (index > 0 && this.#propagateCausation) causedFromHereBy(event)
       const { recorder } = this.#metrics
       recorder?.consumed(event)
       const startedAt = recorder === undefined ? undefined : performance.now()
       const handlers = handlersFor(event)
       const [only] = handlers
       if (only === undefined || handlers.length > 1) {
-        const outcome = this.#tracer.around(span, { event }, () => this.run(handlers, event, info))
+        const outcome = this.#tracer.around(span, { event }, () => this.#runAll({ handlers, event, info }))
         const failures = outcome instanceof Promise ? await outcome : outcome
         recorder?.handled(event, failures.length === 0 ? 'success' : 'failure', undefined, startedAt)
         continue
@@ -127,7 +132,7 @@ export class Dispatcher {
       // One handler is the frequent case. Awaiting its own promise here, without one around it, halves the cost.
       const run = new HandlerRun(only, event, info)
       try {
-        const result = this.#causedBy(event, startInSpan, run)
+        const result = this.#tracer.around(span, run, this.#start)
         if (result !== undefined) {
           await result
           this.#succeeded(run)

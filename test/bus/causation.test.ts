@@ -177,3 +177,24 @@ it('each of several events of one publish is the cause of what its own handler p
 
   expect(causes).toEqual(events.map(({ eventId }) => eventId))
 })
+
+it('what a handler leaves behind, or whoever published, keeps its own cause while later events are handled', async () => {
+  const bus = new InMemoryEventBus()
+  const causes: (string | undefined)[] = []
+  const left: Promise<void>[] = []
+  bus.subscribe(OrderCreated, () => {
+    left.push(nextTurn().then(() => bus.publish([orderShipped()])))
+  })
+  bus.subscribe(OrderShipped, (event) => {
+    causes.push(event.causationId)
+  })
+  const events = [orderCreated(), orderCreated()]
+
+  const publishing = bus.publish(events)
+  const outside = bus.publish([orderShipped()])
+  await Promise.all([publishing, outside, ...left])
+  await Promise.all(left)
+  await bus.publish([orderShipped()])
+
+  expect(causes).toEqual([undefined, ...events.map(({ eventId }) => eventId), undefined])
+})
