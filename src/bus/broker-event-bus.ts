@@ -340,10 +340,8 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
 
   #createPipeline(): ConsumerPipeline {
     const { consumerGroup, maxInFlight, concurrency, enableDlq } = this.#options
-    const { system, destination } = this.transport
     return new ConsumerPipeline({
-      system,
-      destination,
+      place: this.transport,
       consumerGroup,
       maxInFlight,
       concurrency,

@@ -2,7 +2,7 @@ import type { Attributes, Meter } from '@opentelemetry/api'
 import { EventspineError } from '../errors.ts'
 import { type DomainEvent, GenericEvent } from '../events/index.ts'
 import type { MeterSource } from '../observability/meter.ts'
-import type { SpanPlace } from './bus-spans.ts'
+import { placeAttributes, type SpanPlace } from './bus-spans.ts'
 import {
   createInstruments,
   type MetricInstruments,
@@ -74,8 +74,7 @@ export class MetricsRecorder {
 
   constructor(instruments: MetricInstruments, place: SpanPlace, consumerGroup: string | undefined) {
     this.#instruments = instruments
-    const { system, destination } = place
-    const shared = { 'messaging.system': system, 'messaging.destination.name': destination }
+    const shared = placeAttributes(place)
     this.#publisher = {
       ...shared,
       'messaging.operation.name': 'publish',

@@ -1,26 +1,41 @@
+import type { Attributes } from '@opentelemetry/api'
 import type { DomainEvent } from '../events/index.ts'
 import type { SpanKindOf } from '../observability/tracer.ts'
 import type { HandlerRun } from './handler-run.ts'
-import type { Delivery } from './transport.ts'
+import type { Delivery, ServerAddress } from './transport.ts'
 
 /** Where the messages of a bus go. */
 export interface SpanPlace {
   readonly system: string
   readonly destination: string
+  /** The broker, where it is known by one address. */
+  readonly server?: ServerAddress | undefined
+}
+
+/** What each span and metric of a bus says of where its messages go. */
+export function placeAttributes({ system, destination, server }: SpanPlace): Attributes {
+  return {
+    'messaging.system': system,
+    'messaging.destination.name': destination,
+    ...(server === undefined ? {} : { 'server.address': server.host, 'server.port': server.port }),
+  }
 }
 
 /** The span of one publish call: one event, or a batch. */
-export function publishSpanOf({ system, destination }: SpanPlace): SpanKindOf<readonly DomainEvent[]> {
+export function publishSpanOf(place: SpanPlace): SpanKindOf<readonly DomainEvent[]> {
+  const { system, destination } = place
+  const shared = {
+    ...placeAttributes(place),
+    'messaging.operation.type': 'send',
+    'messaging.operation.name': 'publish',
+  }
   return {
     role: 'producer',
     name: (events) => `${system}.publish ${commonType(events) ?? destination}`,
     attributes: (events) => {
       const [first] = events
       return {
-        'messaging.system': system,
-        'messaging.destination.name': destination,
-        'messaging.operation.type': 'send',
-        'messaging.operation.name': 'publish',
+        ...shared,
         ...(events.length === 1 && first !== undefined
           ? eventAttributes(first)
           : { 'messaging.batch.message_count': events.length }),
@@ -37,21 +52,15 @@ export interface ConsumeSubject {
 }
 
 /** The span of handling one message of a broker: a child of the span that published it. */
-export function consumeSpanOf({
-  system,
-  destination,
-  consumerGroup,
-}: SpanPlace & { readonly consumerGroup: string }): SpanKindOf<ConsumeSubject> {
+export function consumeSpanOf(place: SpanPlace, consumerGroup: string): SpanKindOf<ConsumeSubject> {
+  const { system, destination } = place
+  const shared = { ...processing(place), 'messaging.consumer.group.name': consumerGroup }
   return {
     role: 'consumer',
     cause: ({ delivery }) => delivery.message.headers,
     name: ({ event }) => `${system}.consume ${event?.eventType ?? destination}`,
     attributes: ({ delivery, event }) => ({
-      'messaging.system': system,
-      'messaging.destination.name': destination,
-      'messaging.operation.type': 'process',
-      'messaging.operation.name': 'consume',
-      'messaging.consumer.group.name': consumerGroup,
+      ...shared,
       'eventspine.delivery.id': delivery.message.id,
       'eventspine.delivery.count': delivery.deliveryCount,
       ...delivery.describe?.(),
@@ -61,21 +70,21 @@ export function consumeSpanOf({
 }
 
 /** The span around all handlers of one event in memory. */
-export function dispatchSpanOf({
-  system,
-  destination,
-}: SpanPlace): SpanKindOf<{ readonly event: DomainEvent }> {
+export function dispatchSpanOf(place: SpanPlace): SpanKindOf<{ readonly event: DomainEvent }> {
+  const shared = processing(place)
   return {
     role: 'consumer',
     leavesFailuresToChildren: true,
-    name: ({ event }) => `${system}.consume ${event.eventType}`,
-    attributes: ({ event }) => ({
-      'messaging.system': system,
-      'messaging.destination.name': destination,
-      'messaging.operation.type': 'process',
-      'messaging.operation.name': 'consume',
-      ...eventAttributes(event),
-    }),
+    name: ({ event }) => `${place.system}.consume ${event.eventType}`,
+    attributes: ({ event }) => ({ ...shared, ...eventAttributes(event) }),
+  }
+}
+
+function processing(place: SpanPlace): Attributes {
+  return {
+    ...placeAttributes(place),
+    'messaging.operation.type': 'process',
+    'messaging.operation.name': 'consume',
   }
 }
 

@@ -46,8 +46,7 @@ export class PublishError extends EventspineError {
   readonly code = 'PUBLISH_FAILED'
   /** False when nothing of what failed can succeed unless somebody changes something. */
   override readonly retryable: boolean
-  /** One per event of the call, in its order. */
-  readonly outcomes: readonly PublishOutcome[]
+  readonly #outcomes: readonly PublishOutcome[]
   /** The different errors behind it. */
   readonly errors: readonly Error[]
 
@@ -62,9 +61,14 @@ export class PublishError extends EventspineError {
         `not, and ${count('unknown')} may be: ${errors.map(({ message }) => message).join('; ')}`,
       { cause: errors[0] },
     )
-    this.outcomes = outcomes
+    this.#outcomes = outcomes
     this.errors = errors
     this.retryable = errors.some((error) => !(error instanceof EventspineError) || error.retryable)
+  }
+
+  /** One per event of the call, in its order. Not part of what is printed: there may be thousands. */
+  get outcomes(): readonly PublishOutcome[] {
+    return this.#outcomes
   }
 }
 

@@ -73,39 +73,92 @@ export interface MetricProbes {
   lag(): Promise<number | undefined>
 }
 
-/** Starts to observe a bus. @returns what ends it. */
+/** What is observed of each meter, by attributes. */
+const observations = new WeakMap<Meter, Map<string, Observation>>()
+
+/**
+ * Starts to observe a bus. Buses of one group in one process are told as one, as their attributes are the same: counts
+ * are summed, and the lag is the group's whoever asks. @returns what ends it.
+ */
 export function observe(meter: Meter, attributes: Attributes, probes: MetricProbes): () => void {
-  const inFlight = meter.createObservableUpDownCounter(
-    'eventspine.messages.in_flight',
-    messages('Messages held now: waiting, running or between two attempts.'),
-  )
-  const skipped = meter.createObservableCounter(
-    'eventspine.messages.skipped',
-    messages('Messages of a type that nobody here subscribed to.'),
-  )
-  const reconnections = meter.createObservableCounter('eventspine.reconnections', {
-    description: 'Connections that were lost and made again.',
-    unit: '{reconnection}',
-  })
-  const lag = meter.createObservableGauge(
-    'eventspine.consumer.lag',
-    messages('Messages at the broker that wait for the consumer group.'),
-  )
-  const observables = [
-    [inFlight, async () => probes.inFlight()],
-    [skipped, async () => probes.skipped()],
-    [reconnections, async () => probes.reconnections()],
-    [lag, () => probes.lag()],
-  ] as const
-  const endings = observables.map(([observable, probe]) => {
-    const callback: Parameters<typeof observable.addCallback>[0] = async (result) => {
-      const value = await probe()
-      if (value !== undefined) result.observe(value, attributes)
-    }
-    observable.addCallback(callback)
-    return () => observable.removeCallback(callback)
-  })
+  const ofMeter = observations.get(meter) ?? new Map<string, Observation>()
+  observations.set(meter, ofMeter)
+  const key = JSON.stringify(attributes)
+  const observation = ofMeter.get(key) ?? new Observation(meter, attributes)
+  ofMeter.set(key, observation)
+  observation.add(probes)
   return () => {
-    for (const end of endings) end()
+    observation.remove(probes)
+    if (observation.isOver) ofMeter.delete(key)
+  }
+}
+
+/** What is told under one set of attributes. */
+class Observation {
+  readonly #probes = new Set<MetricProbes>()
+  /** Counts of buses that are gone: a count does not go down. */
+  readonly #gone = { skipped: 0, reconnections: 0 }
+  readonly #endings: readonly (() => void)[]
+
+  constructor(meter: Meter, attributes: Attributes) {
+    const inFlight = meter.createObservableUpDownCounter(
+      'eventspine.messages.in_flight',
+      messages('Messages held now: waiting, running or between two attempts.'),
+    )
+    const skipped = meter.createObservableCounter(
+      'eventspine.messages.skipped',
+      messages('Messages of a type that nobody here subscribed to.'),
+    )
+    const reconnections = meter.createObservableCounter('eventspine.reconnections', {
+      description: 'Connections that were lost and made again.',
+      unit: '{reconnection}',
+    })
+    const lag = meter.createObservableGauge(
+      'eventspine.consumer.lag',
+      messages('Messages at the broker that wait for the consumer group.'),
+    )
+    const observables = [
+      [inFlight, async () => this.#sum((probes) => probes.inFlight())],
+      [skipped, async () => this.#gone.skipped + this.#sum((probes) => probes.skipped())],
+      [reconnections, async () => this.#gone.reconnections + this.#sum((probes) => probes.reconnections())],
+      [lag, () => this.#lag()],
+    ] as const
+    this.#endings = observables.map(([observable, read]) => {
+      const callback: Parameters<typeof observable.addCallback>[0] = async (result) => {
+        const value = await read()
+        if (value !== undefined) result.observe(value, attributes)
+      }
+      observable.addCallback(callback)
+      return () => observable.removeCallback(callback)
+    })
+  }
+
+  /** True when nothing is left to tell. */
+  get isOver(): boolean {
+    return this.#probes.size === 0
+  }
+
+  add(probes: MetricProbes): void {
+    this.#probes.add(probes)
+  }
+
+  remove(probes: MetricProbes): void {
+    this.#probes.delete(probes)
+    this.#gone.skipped += probes.skipped()
+    this.#gone.reconnections += probes.reconnections()
+    if (this.isOver) for (const end of this.#endings) end()
+  }
+
+  #sum(count: (probes: MetricProbes) => number): number {
+    return [...this.#probes].reduce((sum, probes) => sum + count(probes), 0)
+  }
+
+  /** The first answer: one that does not consume, or has lost its connection, has none. */
+  async #lag(): Promise<number | undefined> {
+    for (const probes of this.#probes) {
+      const lag = await probes.lag()
+      if (lag !== undefined) return lag
+    }
+    return undefined
   }
 }

@@ -5,7 +5,7 @@ import type { Logger } from '../observability/logger.ts'
 import { type EventSpan, type EventTracer, NO_SPAN, type SpanKindOf } from '../observability/tracer.ts'
 import type { BusCounters } from './bus-counters.ts'
 import type { BusMetrics } from './bus-metrics.ts'
-import { type ConsumeSubject, consumeSpanOf } from './bus-spans.ts'
+import { type ConsumeSubject, consumeSpanOf, type SpanPlace } from './bus-spans.ts'
 import { deliveryLimit, exhausted, handlerGone, poison } from './dead-letter-reasons.ts'
 import { settledBefore } from './deadline.ts'
 import type { Dispatcher, HandlerFailure } from './dispatcher.ts'
@@ -20,8 +20,7 @@ import { type Wait, wait } from './time.ts'
 import type { DeadLetterReason, Delivery, Intake } from './transport.ts'
 
 export interface PipelineParts {
-  readonly system: string
-  readonly destination: string
+  readonly place: SpanPlace
   readonly consumerGroup: string
   readonly maxInFlight: number
   readonly concurrency: number
@@ -80,7 +79,7 @@ export class ConsumerPipeline implements Intake {
     this.#wait = parts.wait ?? wait
     this.#slots = new Slots(parts.concurrency)
     this.#gauge = new RoomGauge(parts.maxInFlight)
-    this.#consumeSpan = consumeSpanOf(parts)
+    this.#consumeSpan = consumeSpanOf(parts.place, parts.consumerGroup)
   }
 
   /** When the one that is held longest was taken, in milliseconds since 1970; undefined while none is held. */

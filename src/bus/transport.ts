@@ -14,6 +14,12 @@ export interface IncomingMessage extends EncodedMessage {
   readonly headers: MessageHeaders
 }
 
+/** Host and port of a broker. */
+export interface ServerAddress {
+  readonly host: string
+  readonly port: number
+}
+
 /** Why a message of a publish was not confirmed. */
 export interface PublishFailure {
   /** Index of the message in the call. */
@@ -138,6 +144,8 @@ export interface Transport {
   readonly system: string
   /** Stream, exchange or topic that events go to. */
   readonly destination: string
+  /** The broker, where it is known by one address; for spans and metrics. */
+  readonly server?: ServerAddress | undefined
   readonly deadLetters: DeadLetterStore
 
   /**

@@ -2,12 +2,13 @@ import { isIP } from 'node:net'
 import { ConnectionError } from '../bus/errors.ts'
 import { RetryPolicy } from '../bus/retry-policy.ts'
 import { wait, whenSettled } from '../bus/time.ts'
+import type { ServerAddress } from '../bus/transport.ts'
 import { toError } from '../errors.ts'
 import type { KafkaApi, KafkaConnection, KafkaLibrary } from './kafka-client.ts'
 import { loadKafka } from './kafka-client.ts'
 import { findMismatch } from './kafka-diagnosis.ts'
 import { connectionError, lostError } from './kafka-errors.ts'
-import type { KafkaAddress, ResolvedKafkaOptions } from './kafka-options.ts'
+import type { ResolvedKafkaOptions } from './kafka-options.ts'
 import { type BrokerNode, type KafkaApis, type MetadataResponse, negotiateApis } from './kafka-protocol.ts'
 import { connectionSecurity } from './kafka-security.ts'
 
@@ -40,7 +41,7 @@ export interface KafkaSession {
 interface Line {
   readonly key: string
   readonly connection: KafkaConnection
-  readonly server: KafkaAddress
+  readonly server: ServerAddress
   firstError: Error | undefined
   pending: number
   isClosing: boolean
@@ -210,7 +211,7 @@ export class KafkaCluster {
 
   async #explain(
     library: KafkaLibrary,
-    server: KafkaAddress,
+    server: ServerAddress,
     error: ConnectionError,
   ): Promise<ConnectionError> {
     if (!error.retryable) return error
@@ -253,7 +254,7 @@ export class KafkaCluster {
     throw failure
   }
 
-  async #open(library: KafkaLibrary, key: string, server: KafkaAddress): Promise<Line> {
+  async #open(library: KafkaLibrary, key: string, server: ServerAddress): Promise<Line> {
     const { host, port } = server
     const connection = new library.Connection(this.#options.consumerName, {
       connectTimeout: this.#options.connectTimeoutMs,

@@ -1,9 +1,10 @@
 import { isIP } from 'node:net'
 import type { ConnectionError } from '../bus/errors.ts'
+import type { ServerAddress } from '../bus/transport.ts'
 import { toError } from '../errors.ts'
 import type { KafkaConnection, KafkaLibrary } from './kafka-client.ts'
 import { handshakeRefused } from './kafka-errors.ts'
-import type { KafkaAddress, ResolvedKafkaOptions } from './kafka-options.ts'
+import type { ResolvedKafkaOptions } from './kafka-options.ts'
 
 interface RequestModule {
   readonly api: { async(connection: KafkaConnection, ...args: readonly unknown[]): Promise<unknown> }
@@ -22,7 +23,7 @@ const NO_USER = 'asks for a user name at this port. Check securityProtocol and t
 export async function findMismatch(
   library: KafkaLibrary,
   options: ResolvedKafkaOptions,
-  server: KafkaAddress,
+  server: ServerAddress,
   security: object,
 ): Promise<ConnectionError | undefined> {
   const { address, securityProtocol } = options
@@ -40,7 +41,7 @@ export async function findMismatch(
 async function ask(
   library: KafkaLibrary,
   { consumerName, connectTimeoutMs }: ResolvedKafkaOptions,
-  { host, port }: KafkaAddress,
+  { host, port }: ServerAddress,
   tls: object,
 ): Promise<'wants TLS' | 'wants SASL' | 'wants no SASL' | undefined> {
   // The client exports its requests by such names.

@@ -65,9 +65,9 @@ export class KafkaEventBus extends BrokerEventBus<KafkaTransport> {
   constructor(options: KafkaEventBusOptions = {}) {
     if (!KAFKA_AVAILABLE) throw new KafkaNotAvailableError()
     const resolved = resolveKafkaOptions(options)
-    super(resolved, (host) => new KafkaTransport(resolved, host))
-    this.#options = resolved
     const logger = resolveLogger(resolved.logger)
+    super({ ...resolved, logger }, (host) => new KafkaTransport(resolved, host))
+    this.#options = resolved
     const { address } = resolved
     for (const sentence of securityWarnings(resolved)) logger.warn(sentence, { system: 'kafka', address })
   }

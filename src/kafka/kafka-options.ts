@@ -12,6 +12,7 @@ import {
   positiveInteger,
   resolveOptions,
 } from '../bus/options.ts'
+import type { ServerAddress } from '../bus/transport.ts'
 import { ConfigError } from '../errors.ts'
 import {
   type KafkaSecurityOptions,
@@ -192,12 +193,6 @@ const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
   dlqTopicSuffix: topicName,
 }
 
-/** A broker's address. */
-export interface KafkaAddress {
-  readonly host: string
-  readonly port: number
-}
-
 /** Names of the topics. */
 export interface KafkaTopics {
   readonly stream: string
@@ -211,7 +206,7 @@ export interface ResolvedKafkaOptions extends Readonly<typeof defaults> {
   readonly consumerName: string
   readonly idempotent: boolean
   readonly topics: KafkaTopics
-  readonly servers: readonly KafkaAddress[]
+  readonly servers: readonly ServerAddress[]
   /** The bootstrap servers, for messages. */
   readonly address: string
 }
@@ -251,7 +246,7 @@ function contradictions(options: Readonly<typeof defaults>): readonly string[] {
   return faults
 }
 
-function addressOf(server: string): KafkaAddress {
+function addressOf(server: string): ServerAddress {
   const colon = /:\d+$/.exec(server)
   const host = server.slice(0, colon?.index).replace(/^\[|\]$/g, '')
   return { host, port: colon === null ? 9092 : Number(colon[0].slice(1)) }

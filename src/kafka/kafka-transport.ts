@@ -3,6 +3,7 @@ import type {
   Intake,
   OutgoingMessage,
   PublishFailure,
+  ServerAddress,
   Transport,
   TransportHost,
 } from '../bus/transport.ts'
@@ -20,6 +21,7 @@ import { KafkaTopicDirectory } from './kafka-topics.ts'
 export class KafkaTransport implements Transport {
   readonly system = 'kafka'
   readonly destination: string
+  readonly server: ServerAddress | undefined
   readonly deadLetters: KafkaDeadLetters
   readonly topics: KafkaTopicDirectory
   readonly #options: ResolvedKafkaOptions
@@ -34,6 +36,8 @@ export class KafkaTransport implements Transport {
 
   constructor(options: ResolvedKafkaOptions, host: TransportHost) {
     this.destination = options.topics.stream
+    const [server, ...others] = options.servers
+    this.server = others.length === 0 ? server : undefined
     this.#options = options
     this.#host = host
     this.#cluster = new KafkaCluster(options, {

@@ -25,6 +25,7 @@ export interface FieldsFirstLogger {
 
 /** The logger in use: the one given, pino's argument order turned round, or the console's warnings and errors. */
 export function resolveLogger(given: Logger | FieldsFirstLogger | undefined): SummarizingLogger {
+  if (given instanceof SummarizingLogger) return given
   if (given === undefined) return new SummarizingLogger(consoleLogger)
   return new SummarizingLogger(neverThrowing(isFieldsFirst(given) ? adaptFieldsFirst(given) : given))
 }

@@ -45,7 +45,10 @@ export class RabbitMQEventBus extends BrokerEventBus<RabbitMQTransport> {
     const resolved = resolveRabbitMQOptions(options)
     const logger = resolveLogger(resolved.logger)
     let subscribedKeys: () => readonly string[] = () => []
-    super(resolved, (host) => new RabbitMQTransport(resolved, host, logger, () => subscribedKeys()))
+    super(
+      { ...resolved, logger },
+      (host) => new RabbitMQTransport(resolved, host, logger, () => subscribedKeys()),
+    )
     this.#options = resolved
     subscribedKeys = () => this.handlers.subscribedClasses().map(routingKeyOf)
     this.handlers.onChange(() => {

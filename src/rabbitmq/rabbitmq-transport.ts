@@ -4,6 +4,7 @@ import type {
   Intake,
   OutgoingMessage,
   PublishFailure,
+  ServerAddress,
   Transport,
   TransportHost,
 } from '../bus/transport.ts'
@@ -42,6 +43,7 @@ export interface RabbitMQCounts {
 export class RabbitMQTransport implements Transport {
   readonly system = 'rabbitmq'
   readonly destination: string
+  readonly server: ServerAddress | undefined
   readonly deadLetters: RabbitMQDeadLetters
   readonly counts: RabbitMQCounts = { publishConfirms: 0, publishReturns: 0 }
   readonly #options: ResolvedRabbitMQOptions
@@ -64,6 +66,8 @@ export class RabbitMQTransport implements Transport {
     this.#options = options
     this.#host = host
     this.destination = options.names.exchange
+    const [endpoint, ...others] = options.endpoints
+    this.server = others.length === 0 ? endpoint : undefined
     this.#dialer = new RabbitMQDialer(options)
     this.#topology = new RabbitMQTopology(options)
     this.#bindings = new RabbitMQBindings(options, subscribedKeys)

@@ -5,6 +5,7 @@ export interface Endpoint {
   /** With the password: for the client only, never for a message. */
   readonly url: string
   readonly host: string
+  readonly port: number
   /** Host, port and virtual host, for messages. */
   readonly address: string
   readonly isTls: boolean
@@ -37,6 +38,7 @@ export function endpointOf(text: string, options: EndpointOptions): Endpoint {
   return {
     url: url.href,
     host: url.hostname,
+    port: Number(url.port),
     address: `${url.host}${url.pathname === '' ? '/' : url.pathname}`,
     isTls,
   }

@@ -13,6 +13,7 @@ import {
   positiveInteger,
   resolveOptions,
 } from '../bus/options.ts'
+import type { ServerAddress } from '../bus/transport.ts'
 import type { DuplicableRedisClient } from './redis-client.ts'
 
 /** Options of {@link RedisEventBus}. Names and defaults are eventsource-py's, durations in milliseconds. */
@@ -125,6 +126,8 @@ const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
 export interface ResolvedRedisOptions extends Readonly<typeof defaults> {
   readonly consumerName: string
   readonly keys: RedisKeys
+  /** Undefined where the client was given. */
+  readonly server: ServerAddress | undefined
   /** Host and port, for messages. */
   readonly address: string
 }
@@ -144,11 +147,12 @@ export function resolveRedisOptions(given: RedisEventBusOptions): ResolvedRedisO
   const options = resolveOptions('RedisEventBus', given, defaults, rules)
   const consumerName = options.consumerName ?? `${hostname()}-${randomUUID().slice(0, 8)}`
   const url = new URL(options.redisUrl)
-  const address =
+  const server =
     options.client === undefined
-      ? `${url.hostname}:${url.port === '' ? '6379' : url.port}`
-      : 'the given client'
-  return Object.freeze({ ...options, consumerName, address, keys: keysOf(options) })
+      ? { host: url.hostname, port: url.port === '' ? 6379 : Number(url.port) }
+      : undefined
+  const address = server === undefined ? 'the given client' : `${server.host}:${server.port}`
+  return Object.freeze({ ...options, consumerName, server, address, keys: keysOf(options) })
 }
 
 function keysOf(options: Readonly<typeof defaults>): RedisKeys {

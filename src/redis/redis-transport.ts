@@ -4,6 +4,7 @@ import type {
   Intake,
   OutgoingMessage,
   PublishFailure,
+  ServerAddress,
   Transport,
   TransportHost,
 } from '../bus/transport.ts'
@@ -22,6 +23,7 @@ import { RedisTrimmer } from './redis-trimmer.ts'
 export class RedisTransport implements Transport {
   readonly system = 'redis'
   readonly destination: string
+  readonly server: ServerAddress | undefined
   readonly deadLetters: RedisDeadLetters
   readonly #options: ResolvedRedisOptions
   readonly #host: TransportHost
@@ -34,6 +36,7 @@ export class RedisTransport implements Transport {
   constructor(options: ResolvedRedisOptions, host: TransportHost) {
     const { address, keys, publishTimeoutMs, socketTimeoutMs, blockMs } = options
     this.destination = keys.stream
+    this.server = options.server
     this.#options = options
     this.#host = host
     const shared = {

@@ -21,6 +21,7 @@ describe('a trace over Kafka', () => {
         },
       ]),
     destination: (scope) => `${scope}.stream`,
+    server: { 'server.address': '127.0.0.1', 'server.port': expect.any(Number) },
     attributes: {
       'messaging.consumer.group.name': expect.stringMatching(/./),
       'messaging.destination.partition.id': expect.stringMatching(/^\d+$/),

@@ -1,3 +1,4 @@
+import { AggregationTemporality } from '@opentelemetry/sdk-metrics'
 import { expect, it, onTestFinished } from 'vitest'
 import { type BrokerOptions, InMemoryEventBus, JsonCodec } from '../../src/index.ts'
 import { MemoryBroker, MemoryBrokerEventBus, waitFor } from '../../src/testing/index.ts'
@@ -224,4 +225,47 @@ it('enableMetrics: false records nothing', async () => {
   await eventfulBus({ enableMetrics: false })
 
   expect((await read()).size).toBe(0)
+})
+
+it('tells two buses of one group in one process as one, and counts on when one is shut down', async () => {
+  const read = startMetrics()
+  const broker = new MemoryBroker()
+  const [first, second] = [brokerBus({ broker, maxInFlight: 1 }), brokerBus({ broker, maxInFlight: 1 })]
+  const stuck = Promise.withResolvers<void>()
+  for (const bus of [first, second]) {
+    bus.subscribe(OrderCreated, () => stuck.promise)
+    bus.startConsumingInBackground()
+    await bus.whenConsuming()
+  }
+  await first.publish([orderCreated('Order-1'), orderCreated('Order-2'), orderShipped()])
+  await waitFor(() => first.getStats().inFlight + second.getStats().inFlight === 2)
+
+  const both = await read()
+  stuck.resolve()
+  await waitFor(() => first.getStats().eventsSkipped + second.getStats().eventsSkipped === 1)
+  await first.shutdown()
+  const one = await read()
+
+  const points = (found: typeof both, name: string) => found.get(`eventspine.${name}`)?.points ?? []
+  expect(points(both, 'messages.in_flight').map(({ value }) => value)).toEqual([2])
+  expect(points(one, 'messages.in_flight').map(({ value }) => value)).toEqual([0])
+  expect(points(one, 'messages.skipped').map(({ value }) => value)).toEqual([1])
+  expect(points(one, 'consumer.lag')).toHaveLength(1)
+})
+
+it('observes no bus that was shut down', async () => {
+  const { provider, read } = createMeterProvider(AggregationTemporality.DELTA)
+  const bus = await eventfulBus({ meter: provider.getMeter('mine') })
+  const observed = async () => {
+    const found = await read()
+    const names = ['messages.in_flight', 'messages.skipped', 'consumer.lag', 'reconnections']
+    return names.map((name) => found.get(`eventspine.${name}`)?.points.length ?? 0)
+  }
+
+  const before = await observed()
+  await bus.shutdown()
+  const after = await observed()
+
+  expect(before).toEqual([1, 1, 1, 1])
+  expect(after).toEqual([0, 0, 0, 0])
 })

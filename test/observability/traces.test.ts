@@ -28,6 +28,7 @@ describe('a trace over the broker in memory', () => {
     },
     publishRaw: async (scope, message) => brokerOf(scope).publishRaw(message),
     destination: () => 'memory-broker',
+    server: {},
     attributes: {},
   })
 })

@@ -14,6 +14,7 @@ describe('a trace over RabbitMQ', () => {
       await channel.waitForConfirms()
     },
     destination: (scope) => scope,
+    server: { 'server.address': '127.0.0.1', 'server.port': expect.any(Number) },
     attributes: {
       'messaging.rabbitmq.destination.routing_key': 'Order.OrderCreated',
       'messaging.rabbitmq.message.delivery_tag': expect.any(Number),

@@ -1,4 +1,4 @@
-import { describe, inject, onTestFinished } from 'vitest'
+import { describe, expect, inject, onTestFinished } from 'vitest'
 import { brokerHealthTests } from '../support/broker-health.ts'
 import { brokerMetricsTests } from '../support/broker-metrics.ts'
 import { traceTests } from '../support/one-trace.ts'
@@ -15,6 +15,7 @@ describe('a trace over Redis', () => {
       await client.sendCommand(['XADD', `${scope}:stream`, '*', ...fields, 'payload', Buffer.from(body)])
     },
     destination: (scope) => `${scope}:stream`,
+    server: { 'server.address': '127.0.0.1', 'server.port': expect.any(Number) },
     attributes: {},
   })
 })

@@ -14,9 +14,12 @@ export interface ReadMetric {
   readonly points: readonly { readonly attributes: object; readonly value: number | Histogram }[]
 }
 
-/** The real SDK with a reader that is asked by hand. */
-export function createMeterProvider() {
-  const exporter = new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE)
+/**
+ * The real SDK with a reader that is asked by hand.
+ * @param temporality - told by differences, the SDK forgets what nobody observes any more.
+ */
+export function createMeterProvider(temporality = AggregationTemporality.CUMULATIVE) {
+  const exporter = new InMemoryMetricExporter(temporality)
   // It collects when it is told to; never by itself within a test.
   const reader = new PeriodicExportingMetricReader({ exporter, exportIntervalMillis: 3_600_000 })
   const provider = new MeterProvider({ readers: [reader] })

@@ -12,6 +12,8 @@ export interface TracedBroker {
   /** Writes a message as eventsource-py does. */
   readonly publishRaw: (scope: string, message: RawMessage) => Promise<void>
   readonly scope: () => string
+  /** `server.address` and `server.port` of a broker that has them. */
+  readonly server: Readonly<Record<string, unknown>>
   /** Attributes that only this broker has, on each consume span. */
   readonly attributes: Readonly<Record<string, unknown>>
   readonly destination: (scope: string) => string
@@ -81,6 +83,7 @@ export function traceTests(system: string, broker: TracedBroker): void {
     const ofEvent = {
       'messaging.system': system,
       'messaging.destination.name': broker.destination(scope),
+      ...broker.server,
       'messaging.message.id': event.eventId,
       'eventspine.event.id': event.eventId,
       'eventspine.event.type': 'OrderCreated',
