@@ -32,7 +32,7 @@ export interface BrokerOptions {
   readonly enableDlq?: boolean
   /** Aggregates handled at the same time by this bus. Default 16. */
   readonly concurrency?: number
-  /** Messages held at most: waiting, running or between two attempts. Default 1,000. */
+  /** Messages held at most: waiting, running or between two attempts. Default 1,000; 2,000 on Kafka. */
   readonly maxInFlight?: number
   /**
    * Longest time of one run of a handler, in milliseconds; then its signal is aborted and the attempt counts as

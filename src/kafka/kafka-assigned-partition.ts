@@ -3,8 +3,10 @@ import { HeldRecord } from './kafka-held-record.ts'
 import type { AttemptNote, PartitionProgress } from './kafka-progress.ts'
 import type { StoredRecord } from './kafka-record-reader.ts'
 
-/** How many records are announced ahead when it is quiet; under load it grows to the partition's share. */
+/** How many records are announced ahead when it is quiet. */
 const LEAST_RESERVE = 64
+/** How many at most under load: it doubles whenever handing over has to wait for it. */
+const MOST_RESERVE = 4096
 
 const NOT_BEGUN: AttemptNote = { count: 0, settledHandlers: [] }
 const PERHAPS_BEGUN: AttemptNote = { count: 1, settledHandlers: [] }
@@ -22,6 +24,16 @@ export interface PartitionOwner {
   /** @returns false when the partition was lost before its state was committed */
   committed(partition: KafkaAssignedPartition): Promise<boolean>
   deadLetter(record: HeldRecord, reason: DeadLetterReason): Promise<void>
+}
+
+/** How far a partition may go when it hands records over. */
+export interface DeliveryLimits {
+  /** Records of this partition that may be held: a stuck one leaves room to the others. */
+  readonly share: number
+  /** Records that may be held, or finished and not committed, of all partitions: so many may a crash bring back. */
+  readonly allowance: { left: number }
+  /** Offsets between the first unfinished record and the last one that was handed over. */
+  readonly window: number
 }
 
 /** What is committed of a partition. */
@@ -104,6 +116,11 @@ export class KafkaAssignedPartition {
     return this.#uncommitted
   }
 
+  /** Records that are held, or finished and not committed. */
+  get load(): number {
+    return this.#held + this.#uncommitted
+  }
+
   get version(): number {
     return this.#version
   }
@@ -135,12 +152,9 @@ export class KafkaAssignedPartition {
 
   /**
    * Hands records to the pipeline while they fit.
-   *
-   * @param share - how many may be held or finished and not committed: so many may a crash bring back.
    * @returns false when the pipeline is full
    */
-  deliver(intake: Intake, share: number, window: number): boolean {
-    if (this.#uncommitted * 2 >= share) this.#owner.wantCommit()
+  deliver(intake: Intake, { share, allowance, window }: DeliveryLimits): boolean {
     if (!this.canBegin() && !this.#isSettled()) return true
     for (let record = this.#again[0]; record !== undefined; record = this.#again[0]) {
       if (intake.room === 0) return false
@@ -154,14 +168,19 @@ export class KafkaAssignedPartition {
       this.#deliveredUpTo = Math.max(this.#deliveredUpTo, record.offset)
       const note = this.#noteOf(record.offset)
       if (note !== undefined) {
-        if (this.#held + this.#uncommitted >= share || record.offset - this.#committable() >= window) break
-        if (!this.#isAnnounced(record.offset, share)) break
+        if (this.#held >= share || allowance.left <= 0) break
+        if (record.offset - this.#committable() >= window) break
+        if (!this.#isAnnounced(record.offset)) break
         if (intake.room === 0) return false
       }
       this.#bufferHead += 1
       this.#deliveredUpTo = record.offset + 1
-      if (note === undefined) this.#passed(record.offset)
-      else this.#hand(intake, record, note)
+      if (note === undefined) {
+        this.#passed(record.offset)
+        continue
+      }
+      allowance.left -= 1
+      this.#hand(intake, record, note)
     }
     return true
   }
@@ -286,10 +305,10 @@ export class KafkaAssignedPartition {
   }
 
   /** True when the last commit says that this record may have been begun, so that a crash leaves a trace. */
-  #isAnnounced(offset: number, share: number): boolean {
+  #isAnnounced(offset: number): boolean {
     const left = this.#openUpTo - offset
     if (left > this.#reserve / 2) return true
-    if (left <= 0) this.#reserve = Math.min(Math.max(LEAST_RESERVE, share), this.#reserve * 2)
+    if (left <= 0) this.#reserve = Math.min(MOST_RESERVE, this.#reserve * 2)
     this.#changed()
     this.#owner.wantCommit()
     return left > 0

@@ -326,9 +326,13 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
     if (this.#isPumping || this.#stopped.signal.aborted) return
     this.#isPumping = true
     const { intake, options } = this.#parts
-    const share = Math.ceil(options.maxInFlight / Math.max(1, this.#partitions.size))
-    for (const partition of this.#byTurns()) {
-      if (partition.deliver(intake, share, options.partitionWindow)) continue
+    const { maxInFlight, partitionWindow: window } = options
+    const partitions = this.#byTurns()
+    const share = Math.ceil(maxInFlight / Math.max(1, partitions.length))
+    const allowance = { left: maxInFlight - sum(partitions.map(({ load }) => load)) }
+    if (sum(partitions.map(({ uncommitted }) => uncommitted)) * 2 >= maxInFlight) this.#commits.now()
+    for (const partition of partitions) {
+      if (partition.deliver(intake, { share, allowance, window })) continue
       void this.#pumpWhenRoom()
       break
     }
@@ -370,4 +374,8 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
       await wait(AGAIN.backoff(failure), this.#released.signal)
     }
   }
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, number) => total + number, 0)
 }

@@ -48,7 +48,7 @@ class SilentMember {
       whenRoom: () => Promise.resolve(),
       deliver,
     }
-    this.#partition.deliver(intake, COUNT, COUNT)
+    this.#partition.deliver(intake, { share: COUNT, allowance: { left: COUNT }, window: COUNT })
   }
 
   /** What a lane does when a slot is free: begins its first, or drops it where that is refused. */

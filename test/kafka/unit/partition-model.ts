@@ -80,7 +80,7 @@ export class PartitionModel {
         this.#take(delivery)
       },
     }
-    this.#partition.deliver(intake, share, window)
+    this.#partition.deliver(intake, { share, allowance: { left: share - this.#partition.load }, window })
   }
 
   begin(pick: number): void {
