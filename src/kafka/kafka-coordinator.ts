@@ -10,7 +10,8 @@ export class KafkaCoordinator {
   readonly #cluster: KafkaCluster
   readonly #group: string
   #node: number | undefined
-  #last: number | undefined
+  /** Where the last request of each use went: it may still wait there. */
+  readonly #last = new Map<ConnectionUse, number>()
 
   constructor(cluster: KafkaCluster, group: string) {
     this.#cluster = cluster
@@ -26,7 +27,7 @@ export class KafkaCoordinator {
   ): Promise<T> {
     const node = this.#node ?? (await this.#find())
     try {
-      this.#last = node
+      this.#last.set(use, node)
       return await this.#cluster.request(node, use, api, args, timeoutMs)
     } catch (error) {
       this.#node = undefined
@@ -42,7 +43,8 @@ export class KafkaCoordinator {
   /** Gives up a request that waits at the coordinator. */
   async cut(use: ConnectionUse): Promise<void> {
     this.#node = undefined
-    if (this.#last !== undefined) await this.#cluster.cut(this.#last, use)
+    const node = this.#last.get(use)
+    if (node !== undefined) await this.#cluster.cut(node, use)
   }
 
   async #find(): Promise<number> {

@@ -37,7 +37,6 @@ export interface Batch {
   readonly sequence: BatchSequence | undefined
   /** True once an answer was lost, so that the broker may have it. */
   isInDoubt: boolean
-  failures: number
 }
 
 /** Who produces: the broker knows records sent twice by this and their sequence. */
@@ -57,8 +56,10 @@ export class PartitionQueue {
   /** The batch to be sent again, or on its way. */
   batch: Batch | undefined
   isBusy = false
-  /** No try before this time. */
+  /** No try before this time, by the monotonic clock. */
   notBefore = 0
+  /** Tries since the last batch that was stored. */
+  failures = 0
   /** Set after the broker found a batch too large. */
   #maxRecords = Number.POSITIVE_INFINITY
 
@@ -94,7 +95,7 @@ export class PartitionQueue {
     if (this.batch !== undefined) return this.batch
     const records = this.#take(targetBytes, maxBytes)
     if (records.length === 0) return undefined
-    this.batch = { records, sequence: this.#sequenceFor(identity), isInDoubt: false, failures: 0 }
+    this.batch = { records, sequence: this.#sequenceFor(identity), isInDoubt: false }
     return this.batch
   }
 
@@ -118,6 +119,7 @@ export class PartitionQueue {
     // The sequence of a partition wraps around where a 32-bit number does.
     if (this.#nextSequence > 0x7fffffff) this.#nextSequence -= 0x80000000
     this.batch = undefined
+    this.failures = 0
     // One that was too large must not make all that follow small.
     this.#maxRecords *= 2
     for (const record of batch.records) record.settle({ status: 'stored' })

@@ -51,6 +51,8 @@ export class KafkaProducer {
   #added = 0
   #isScheduled = false
   #timer: NodeJS.Timeout | undefined
+  /** When the timer is due, by the monotonic clock. */
+  #wakeAt = 0
 
   constructor(parts: KafkaProducerParts) {
     this.#parts = parts
@@ -106,7 +108,7 @@ export class KafkaProducer {
   /** Queues that can be sent, by the node that leads them. Those that cannot get another look later. */
   #ready(): Map<number, PartitionQueue[]> {
     const byNode = new Map<number, PartitionQueue[]>()
-    const now = Date.now()
+    const now = performance.now()
     for (const queue of this.#queues.values()) {
       queue.prune()
       if (!queue.isWaiting) continue
@@ -131,7 +133,10 @@ export class KafkaProducer {
       const codes = await sendProduce(cluster, options, node, batches)
       for (const { queue, batch } of batches) {
         queue.isBusy = false
-        this.#settle(queue, batch, codes?.get(`${queue.topic} ${queue.partition}`) ?? CODE.NONE)
+        const code = codes === undefined ? CODE.NONE : codes.get(`${queue.topic} ${queue.partition}`)
+        // What nobody wanted any more was not sent.
+        if (code !== undefined || batch.records.length === 0) this.#settle(queue, batch, code ?? CODE.NONE)
+        else this.#onNoAnswer(queue, batch, new Error('the answer leaves the partition out'))
       }
     } catch (thrown) {
       for (const { queue, batch } of batches) {
@@ -182,7 +187,7 @@ export class KafkaProducer {
       return
     }
     queue.reform()
-    this.#delay(queue, batch)
+    this.#delay(queue)
   }
 
   /** What is too large together may be small enough apart. */
@@ -202,7 +207,7 @@ export class KafkaProducer {
   }
 
   async #findLeader(queue: PartitionQueue): Promise<void> {
-    this.#delay(queue, queue.batch)
+    this.#delay(queue)
     const { topics, cluster } = this.#parts
     if (!cluster.isUp) return
     try {
@@ -223,16 +228,19 @@ export class KafkaProducer {
     }
   }
 
-  #delay(queue: PartitionQueue, batch: Batch | undefined): void {
-    const failures = (batch?.failures ?? 0) + 1
-    if (batch !== undefined) batch.failures = failures
-    const delayMs = TRY_AGAIN.backoff(failures)
-    queue.notBefore = Date.now() + delayMs
+  #delay(queue: PartitionQueue): void {
+    queue.failures += 1
+    const delayMs = TRY_AGAIN.backoff(queue.failures)
+    queue.notBefore = performance.now() + delayMs
     this.#wakeIn(delayMs)
   }
 
   #wakeIn(ms: number): void {
-    this.#timer ??= setTimeout(() => {
+    const at = performance.now() + ms
+    if (this.#timer !== undefined && this.#wakeAt <= at) return
+    clearTimeout(this.#timer)
+    this.#wakeAt = at
+    this.#timer = setTimeout(() => {
       this.#timer = undefined
       this.#schedule()
     }, ms + 1)
