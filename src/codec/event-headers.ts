@@ -1,3 +1,4 @@
+import { sourceOf } from '../events/domain-event.ts'
 import type { DomainEvent } from '../events/index.ts'
 import type { MessageHeaders } from './event-codec.ts'
 
@@ -9,7 +10,7 @@ export function eventHeaders(event: DomainEvent): MessageHeaders {
     aggregate_id: event.aggregateId,
     aggregate_type: event.aggregateType,
     aggregate_version: String(event.aggregateVersion),
-    occurred_at: headerTime(event.occurredAt),
+    occurred_at: sourceOf(event)?.exactTime?.replace(/Z$/, '+00:00') ?? headerTime(event.occurredAt),
     correlation_id: event.correlationId,
   }
   if (event.tenantId !== undefined) headers['tenant_id'] = event.tenantId

@@ -60,7 +60,8 @@ export class JsonCodec implements EventCodec {
       causationId: read.optionalText('causation_id'),
     }
     const decoded = { envelope, metadata: read.object('metadata'), payload: this.#payload(fields) }
-    return reviveEvent(eventClass, decoded, { contentType: this.contentType, body: message.body })
+    const source = { contentType: this.contentType, body: message.body, exactTime: exactTime(fields) }
+    return reviveEvent(eventClass, decoded, source)
   }
 
   #write(event: DomainEvent): string {
@@ -82,6 +83,13 @@ export class JsonCodec implements EventCodec {
     }
     return payload
   }
+}
+
+/** Length of a time with milliseconds; a longer one is finer, or has an offset. */
+const TIME_LENGTH = '2025-01-02T03:04:05.678Z'.length
+
+function exactTime({ occurred_at: time }: JsonObject): string | undefined {
+  return typeof time === 'string' && time.length > TIME_LENGTH ? time : undefined
 }
 
 function renameKeys(value: unknown, rename: (key: string) => string): unknown {

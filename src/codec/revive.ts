@@ -1,4 +1,4 @@
-import { EventInit, type EventPayload, rememberSource } from '../events/domain-event.ts'
+import { EventInit, type EventPayload, type EventSource, rememberSource } from '../events/domain-event.ts'
 import { copyMetadata, type EventEnvelope } from '../events/envelope.ts'
 import { EventValidationError } from '../events/errors.ts'
 import { ImmutableDate } from '../events/immutable.ts'
@@ -65,7 +65,7 @@ export interface DecodedFields {
 export function reviveEvent(
   eventClass: EventClass | undefined,
   { envelope, metadata, payload }: DecodedFields,
-  source: { readonly contentType: string; readonly body: string | Uint8Array },
+  source: EventSource,
 ): DomainEvent {
   try {
     const complete = { ...envelope, metadata: copyMetadata(envelope.eventType, metadata) }

@@ -18,6 +18,8 @@ export type EventPayload = Readonly<Record<string, unknown>>
 export interface EventSource {
   readonly contentType: string
   readonly body: string | Uint8Array
+  /** The time as it was written, where it is finer than a `Date`. */
+  readonly exactTime?: string | undefined
 }
 
 /**

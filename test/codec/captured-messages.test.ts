@@ -77,6 +77,17 @@ describe('each message of eventsource-py 0.4', () => {
     expect(generic.body).toBe(message.body)
   })
 
+  const timed = decodable.filter(({ message }) => message.headers['occurred_at'] !== undefined)
+
+  it.each(named(timed))(
+    'keeps the microseconds of its header when it is passed on: %s',
+    (_name, { message }) => {
+      const { headers } = codec.encode(codec.decode(message, classForPython))
+
+      expect(headers['occurred_at']).toBe(message.headers['occurred_at'])
+    },
+  )
+
   it.each(named(decodable))('has a key that is its aggregate id: %s', (_name, { message, event }) => {
     expect(codec.encode(codec.decode(message, classForPython)).key).toBe(event?.['aggregate_id'])
   })
