@@ -131,8 +131,9 @@ export class KafkaAssignedPartition {
 
   /** Takes what was fetched from `position` on. */
   addFetched(records: readonly StoredRecord[], nextOffset: number): void {
-    if (this.buffered === 0) {
-      this.#buffer = []
+    // What was handed over is let go, though there may always be more behind it.
+    if (this.#bufferHead * 2 >= this.#buffer.length) {
+      this.#buffer.splice(0, this.#bufferHead)
       this.#bufferHead = 0
     }
     for (const record of records) this.#buffer.push(record)

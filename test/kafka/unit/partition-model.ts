@@ -160,11 +160,11 @@ export class PartitionModel {
   #own(): KafkaAssignedPartition {
     const { offset, metadata } = this.committed
     const place = { topic: 't', index: 0, topicId: 'id' }
-    return new KafkaAssignedPartition(OWNER, place, offset, readProgress(offset, metadata))
+    return new KafkaAssignedPartition(PARTITION_OWNER, place, offset, readProgress(offset, metadata))
   }
 }
 
-const OWNER: PartitionOwner = {
+export const PARTITION_OWNER: PartitionOwner = {
   isMember: () => true,
   onFinished: () => undefined,
   onGivenBack: () => undefined,
@@ -173,6 +173,6 @@ const OWNER: PartitionOwner = {
   deadLetter: () => Promise.resolve(),
 }
 
-function recordAt(offset: number): StoredRecord {
+export function recordAt(offset: number): StoredRecord {
   return { offset, timestamp: 0, key: null, value: null, headers: [] }
 }
