@@ -14,6 +14,7 @@ import type { ResolvedRedisOptions } from './redis-options.ts'
 import { noConnection } from './redis-publisher.ts'
 import { type RecoveryRequest, type RecoveryResult, RedisRecovery } from './redis-recovery.ts'
 import { rereadAsBytes } from './redis-reread.ts'
+import { RedisReturns } from './redis-returns.ts'
 import { runScript } from './redis-scripts.ts'
 import { mayBeMangled, readEntries, readMessage, type StreamEntry } from './redis-wire.ts'
 
@@ -62,6 +63,7 @@ export class RedisConsumption implements Consumption, EntryOwner {
   readonly #held = new Map<string, HeldEntry>()
   readonly #acks: RedisAcks
   readonly #leases: RedisLeases
+  readonly #returns: RedisReturns
   readonly #recovery: RedisRecovery
   readonly #stopped = new AbortController()
   #reading: Promise<void> = Promise.resolve()
@@ -90,6 +92,14 @@ export class RedisConsumption implements Consumption, EntryOwner {
       group: consumerGroup,
       consumer: consumerName,
       leaseMs: pendingIdleMs,
+    })
+    this.#returns = new RedisReturns({
+      link: commands,
+      group: consumerGroup,
+      consumer: consumerName,
+      stopped: this.#stopped.signal,
+      again: (entry) => this.#handAgain(entry),
+      lost: (entry) => this.#drop(entry, 'lost'),
     })
     this.#recovery = new RedisRecovery({
       options,
@@ -158,17 +168,21 @@ export class RedisConsumption implements Consumption, EntryOwner {
     this.#drop(entry, 'deadLettered')
   }
 
-  async beginAttempt(
-    entry: HeldEntry,
-    attempt: number,
-    settledHandlers: readonly string[],
-  ): Promise<boolean> {
+  isBlocked(entry: HeldEntry): boolean {
+    return this.#returns.blocks(entry)
+  }
+
+  refused(entry: HeldEntry): void {
+    this.#returns.add(entry)
+  }
+
+  async note(entry: HeldEntry, attempt: number, settledHandlers: readonly string[]): Promise<boolean> {
     const { consumerGroup, consumerName, retryKeyExpiryMs, address } = this.#parts.options
     const client = this.#client()
     try {
       const isOurs = await runScript(
         client,
-        'BEGIN_ATTEMPT',
+        'NOTE_ATTEMPT',
         [entry.role.key, this.#retryKey(entry)],
         [
           consumerGroup,
@@ -313,6 +327,14 @@ export class RedisConsumption implements Consumption, EntryOwner {
     return held
   }
 
+  #handAgain(former: HeldEntry): void {
+    const { message, role, attemptsBegun, settledSoFar: settledHandlers, leasedAt } = former
+    const held = new HeldEntry(this, { message, role, attemptsBegun, settledHandlers, leasedAt })
+    held.onEnd = former.onEnd
+    this.#held.set(heldKey(role, message.id), held)
+    this.#parts.intake.deliver(held)
+  }
+
   /** From here on its lease is renewed. */
   #hold(
     role: StreamRole,
@@ -414,15 +436,13 @@ export class RedisConsumption implements Consumption, EntryOwner {
   }
 
   async #giveBack(client: RedisClient, role: StreamRole): Promise<void> {
-    const entries = [...this.#held.values()].filter(
-      (entry) => entry.role === role && !entry.isSettled && !entry.isLost,
-    )
+    const entries = [...this.#held.values()].filter((entry) => entry.role === role && !entry.isSettled)
     if (entries.length === 0) return
     const { consumerGroup, consumerName } = this.#parts.options
-    // An attempt that this stop interrupts has not failed.
-    const states = entries.flatMap(({ message, attemptsBegun }) => [
+    // An attempt that this stop interrupts has not failed; one that waits for the next has.
+    const states = entries.flatMap(({ message, attemptsBegun, isAttempting }) => [
       message.id,
-      String(Math.max(0, attemptsBegun - 1)),
+      String(isAttempting ? attemptsBegun - 1 : attemptsBegun),
     ])
     await runScript(
       client,

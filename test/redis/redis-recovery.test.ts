@@ -1,5 +1,7 @@
-import { expect, it } from 'vitest'
+import { setTimeout as delay } from 'node:timers/promises'
+import { expect, it, onTestFinished } from 'vitest'
 import { waitFor } from '../../src/testing/index.ts'
+import { launchBroker } from '../brokers/launch-broker.ts'
 import { connectClient, consume, createBus, freshPrefix, Noted, notes } from './redis-scene.ts'
 
 /** Reads entries under another consumer's name and never acknowledges them: a consumer that died. */
@@ -185,4 +187,41 @@ it('runs after a redelivery only the handlers that had not succeeded', async () 
 
   await waitFor(() => calls.includes('bad'))
   expect(calls).toEqual(['good', 'bad'])
+})
+
+it('goes on, in order, with what it held when the server was silent for longer than a lease', async () => {
+  const broker = await launchBroker('redis')
+  onTestFinished(() => broker.dispose())
+  const streamPrefix = freshPrefix()
+  const redisUrl = broker.url
+  const publisher = createBus({ redisUrl, streamPrefix })
+  const bus = createBus({
+    redisUrl,
+    streamPrefix,
+    socketTimeoutMs: 300,
+    socketConnectTimeoutMs: 300,
+    retryBaseDelayMs: 200,
+    retryMaxDelayMs: 200,
+  })
+  const failed: number[] = []
+  const seen: number[] = []
+  bus.subscribe(Noted, ({ n }, { attempt }) => {
+    if (n === 0 && attempt === 1) {
+      failed.push(n)
+      throw new Error('as told')
+    }
+    seen.push(n)
+  })
+  await consume(bus)
+  await publisher.publish(notes('a', 3))
+  await waitFor(() => failed.length === 1)
+
+  await broker.freeze()
+  // Its leases, of 600 ms, run out.
+  await delay(1500)
+  await broker.thaw()
+  await publisher.publish(notes('a', 6, 3))
+
+  await waitFor(() => seen.length === 6, { timeoutMs: 10_000, describe: () => `saw ${seen}` })
+  expect(seen).toEqual([0, 1, 2, 3, 4, 5])
 })

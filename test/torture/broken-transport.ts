@@ -56,6 +56,7 @@ function changed(delivery: Delivery, changes: Partial<Delivery>): Delivery {
     settledHandlers: delivery.settledHandlers,
     begin: () => delivery.begin(),
     beginAttempt: (attempt, settled) => delivery.beginAttempt(attempt, settled),
+    attemptFailed: (attempt, settled) => delivery.attemptFailed(attempt, settled),
     ack: () => delivery.ack(),
     deadLetter: (reason) => delivery.deadLetter(reason),
     ...changes,
