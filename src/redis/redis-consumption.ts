@@ -69,6 +69,8 @@ export class RedisConsumption implements Consumption, EntryOwner {
   #reading: Promise<void> = Promise.resolve()
   #sweeping: Promise<void> = Promise.resolve()
   #readerId: string | undefined
+  /** The connection whose last read was not answered: the server may have given something out with it. */
+  #unanswered: { readonly readerId: string | undefined } | undefined
   #isReleased = false
 
   constructor(parts: RedisConsumptionParts) {
@@ -261,10 +263,23 @@ export class RedisConsumption implements Consumption, EntryOwner {
       // Handled, but not acknowledged yet: a crash would repeat it, so it counts as held.
       if (this.#room <= 0) await settledBefore(this.#acks.flushed(), signal)
     }
+    if (this.#unanswered !== undefined) await this.#takeUnanswered(this.#unanswered)
     const client = signal.aborted ? undefined : await this.#parts.reader.whenReady(signal)
     if (client === undefined) return undefined
     this.#readerId ??= String(await client.sendCommand(['CLIENT', 'ID']))
     return signal.aborted ? undefined : this.#readPages(client, this.#room)
+  }
+
+  /** Otherwise it would wait until its lease had run out, and what follows it would be handled before it. */
+  async #takeUnanswered({ readerId }: { readonly readerId: string | undefined }): Promise<void> {
+    const { signal } = this.#stopped
+    const client = await this.#parts.commands.whenReady(signal)
+    if (client === undefined) return
+    // A server that has not noticed the loss would still answer there.
+    if (readerId !== undefined)
+      await client.sendCommand(['CLIENT', 'UNBLOCK', readerId]).catch(() => undefined)
+    await this.#recovery.takeOwn(signal)
+    this.#unanswered = undefined
   }
 
   #readAhead(pages: readonly ReadPage[]): Promise<readonly ReadPage[]> | undefined {
@@ -346,14 +361,22 @@ export class RedisConsumption implements Consumption, EntryOwner {
     // Read a second time after its group was made again: the one we hold counts.
     if (this.#held.has(key)) return undefined
     const message = readMessage(entry)
-    const held = new HeldEntry(this, { message, role, attemptsBegun, settledHandlers, leasedAt: Date.now() })
+    const held = new HeldEntry(this, {
+      message,
+      role,
+      attemptsBegun,
+      settledHandlers,
+      leasedAt: performance.now(),
+    })
     this.#held.set(key, held)
     return held
   }
 
   async #onReadFailure(error: Error, failures: number): Promise<void> {
+    const readerId = this.#readerId
     this.#readerId = undefined
     if (this.#stopped.signal.aborted) return
+    if (!isErrorReply(error)) this.#unanswered = { readerId: readerId ?? this.#unanswered?.readerId }
     if (isNoGroup(error) || error.message.startsWith('UNBLOCKED')) return this.#restore(failures)
     if (isReadOnly(error)) this.#parts.reader.reset(error)
     // A broken connection tells its own story, and the next one is waited for in the loop.

@@ -70,7 +70,7 @@ export async function renewLeases(
   client: RedisClient,
   { role, group, consumer, entries }: RenewRequest,
 ): Promise<void> {
-  const at = Date.now()
+  const at = performance.now()
   const ids = entries.map(({ message }) => message.id)
   const reply = await runScript(client, 'RENEW', [role.key], [group, consumer, ...ids])
   const lost = new Set(Array.isArray(reply) ? reply.map(String) : [])

@@ -1,7 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { expect, it, onTestFinished } from 'vitest'
+import { expect, inject, it, onTestFinished } from 'vitest'
 import { waitFor } from '../../src/testing/index.ts'
 import { launchBroker } from '../brokers/launch-broker.ts'
+import { TcpProxy } from '../support/tcp-proxy.ts'
 import { connectClient, consume, createBus, freshPrefix, Noted, notes } from './redis-scene.ts'
 
 /** Reads entries under another consumer's name and never acknowledges them: a consumer that died. */
@@ -224,4 +225,30 @@ it('goes on, in order, with what it held when the server was silent for longer t
 
   await waitFor(() => seen.length === 6, { timeoutMs: 10_000, describe: () => `saw ${seen}` })
   expect(seen).toEqual([0, 1, 2, 3, 4, 5])
+})
+
+it('takes up at once what the server gave out with an answer that was lost, before what follows it', async () => {
+  const streamPrefix = freshPrefix()
+  const { hostname, port } = new URL(inject('redisUrl'))
+  const proxy = await TcpProxy.start({ host: hostname, port: Number(port) })
+  onTestFinished(() => proxy.close())
+  const bus = createBus({ streamPrefix, redisUrl: `redis://127.0.0.1:${proxy.port}`, pendingIdleMs: 60_000 })
+  const seen: number[] = []
+  bus.subscribe(Noted, ({ n }) => seen.push(n))
+  await consume(bus)
+  const publisher = createBus({ streamPrefix })
+  await publisher.publish(notes('a', 1))
+  await waitFor(() => seen.length === 1)
+  const client = await connectClient()
+  const pending = async () => (await client.xPending(`${streamPrefix}:stream`, 'default')).pending
+
+  await waitFor(async () => (await pending()) === 0)
+  proxy.loseAnswers(true)
+  await publisher.publish(notes('a', 5, 1))
+  await waitFor(async () => (await pending()) > 0)
+  await publisher.publish(notes('a', 9, 5))
+  proxy.loseAnswers(false)
+
+  await waitFor(() => seen.length === 9, { timeoutMs: 10_000, describe: () => `saw ${seen}` })
+  expect(seen).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8])
 })
