@@ -33,7 +33,10 @@ export interface TortureBusOptions {
   readonly breakage?: Breakage
 }
 
+export const SCOPE = 'torture'
 export const MAX_ATTEMPTS = 3
+/** A handler that takes longer has failed, in milliseconds. */
+export const HANDLER_TIMEOUT_MS = 1500
 export const MAX_IN_FLIGHT = 50
 /** After so long, in milliseconds, a consumer that is not heard of has lost what it had. */
 export const LEASE_MS = 3000
@@ -57,6 +60,7 @@ export function createTortureBus({
     retryMaxDelayMs: 200,
     maxInFlight: MAX_IN_FLIGHT,
     publishTimeoutMs: 20_000,
+    handlerTimeoutMs: HANDLER_TIMEOUT_MS,
     logger,
   }
   if (kind === 'redis') return createRedisBus({ ...common, port, scope, consumerName, breakage })
