@@ -34,6 +34,8 @@ export interface TortureBusOptions {
 }
 
 export const SCOPE = 'torture'
+/** The group that has one consumer at a time. */
+export const ALONE = 'alone'
 export const MAX_ATTEMPTS = 3
 /** A handler that takes longer has failed, in milliseconds. */
 export const HANDLER_TIMEOUT_MS = 1500
@@ -70,6 +72,7 @@ export function createTortureBus({
       rabbitmqUrl: `amqp://guest:guest@127.0.0.1:${port}/`,
       exchangeName: scope,
       prefetchCount: MAX_IN_FLIGHT,
+      singleActiveConsumer: consumerGroup === ALONE,
       heartbeatMs: 1000,
       reconnectDelayMs: 300,
     })

@@ -17,7 +17,15 @@ import { type Recovery, recoveries } from './judge-recovery.ts'
 import { LatenessWatch } from './process-watch.ts'
 import { Random } from './random.ts'
 import { type Part, Stage } from './stage.ts'
-import { createTortureBus, LEASE_MS, MAX_ATTEMPTS, MAX_IN_FLIGHT, SCOPE, Tortured } from './torture-bus.ts'
+import {
+  ALONE,
+  createTortureBus,
+  LEASE_MS,
+  MAX_ATTEMPTS,
+  MAX_IN_FLIGHT,
+  SCOPE,
+  Tortured,
+} from './torture-bus.ts'
 
 export interface TortureOptions {
   readonly kind: BrokerKind
@@ -56,7 +64,7 @@ function rulesOf(kind: BrokerKind): JudgeOptions {
     groups: [
       { name: 'shared', handlers: ['steady', 'flaky'], order: competing },
       // One consumer at a time, whose successor has its name: order holds across them on every bus.
-      { name: 'alone', handlers: ['flaky'], order: 'group' },
+      { name: ALONE, handlers: ['flaky'], order: 'group' },
     ],
     maxAttempts: MAX_ATTEMPTS,
     maxInFlight: MAX_IN_FLIGHT,
@@ -127,7 +135,7 @@ class TortureRun {
 
   async #open(): Promise<void> {
     const shared = ['first', 'second', 'third'].map((consumerName) => consumer('shared', consumerName))
-    for (const part of [...shared, consumer('alone', 'only')]) {
+    for (const part of [...shared, consumer(ALONE, 'only')]) {
       await this.#whenConsuming(await this.#stage.start(part))
     }
     for (let n = 0; n < 2; n += 1) await this.#stage.start(PRODUCER)
@@ -246,7 +254,7 @@ class TortureRun {
 
 const PRODUCER: Part = { role: 'producer', group: 'producer', handlers: [], consumerName: 'producer' }
 
-function consumer(group: 'shared' | 'alone', consumerName: string): Part {
+function consumer(group: 'shared' | typeof ALONE, consumerName: string): Part {
   const handlers = group === 'shared' ? ['steady', 'flaky'] : ['flaky']
   return { role: 'consumer', group, handlers, consumerName }
 }
