@@ -127,7 +127,7 @@ export class TcpProxy {
       if (this.#silenced === direction || (direction === 'answers' && this.#losesAnswers)) return
       const bytes = direction === 'requests' && this.#rewrite !== undefined ? this.#rewrite(chunk) : chunk
       if (this.#quality === undefined) line.send(bytes)
-      else if (this.#isResetDue()) breakInside(bytes, from, to)
+      else if (this.#isResetDue()) line.breakInside(bytes, this.#quality)
       else line.sendSlowly(bytes, this.#quality)
     })
   }
@@ -140,14 +140,6 @@ export class TcpProxy {
   }
 }
 
-/** Half of what was sent arrives, and then the connection breaks. */
-function breakInside(bytes: Buffer, from: Socket, to: Socket): void {
-  to.write(bytes.subarray(0, Math.ceil(bytes.length / 2)), () => {
-    from.resetAndDestroy()
-    to.resetAndDestroy()
-  })
-}
-
 /** Bytes under way in a slow line; more than these wait at the sender. */
 const LINE_CAPACITY = 64 * 1024
 
@@ -157,6 +149,7 @@ class Line {
   readonly #to: Socket
   readonly #underWay: Buffer[] = []
   #bytesUnderWay = 0
+  #last: Buffer | undefined
   #freeAt = 0
 
   constructor(from: Socket, to: Socket) {
@@ -180,11 +173,21 @@ class Line {
     setTimeout(() => this.#arrive(), this.#freeAt + latencyMs - now).unref()
   }
 
+  /** Half of it arrives, after what was sent before, and then the connection breaks. */
+  breakInside(chunk: Buffer, quality: Omit<LineQuality, 'chunksPerReset'>): void {
+    this.#last = chunk.subarray(0, Math.ceil(chunk.length / 2))
+    this.sendSlowly(this.#last, quality)
+  }
+
   #arrive(): void {
     const chunk = this.#underWay.shift()
     if (chunk === undefined) return
     this.#bytesUnderWay -= chunk.length
-    if (this.#to.writable) this.#to.write(chunk)
+    if (chunk === this.#last) {
+      this.#to.write(chunk, () => {
+        for (const socket of [this.#from, this.#to]) socket.resetAndDestroy()
+      })
+    } else if (this.#to.writable) this.#to.write(chunk)
     if (this.#bytesUnderWay <= LINE_CAPACITY) this.#from.resume()
   }
 }

@@ -59,7 +59,7 @@ export const attemptsWithinPolicy: Rule = (chronicle, options) => {
 /** The dead letters of one event in one group. */
 function burial(
   chronicle: Chronicle,
-  { maxAttempts, ackMs }: JudgeOptions,
+  { maxAttempts, ackMs, takeoverMs }: JudgeOptions,
   letters: readonly DeadLetterFact[],
   runs: readonly Run[],
 ): readonly Finding[] {
@@ -79,7 +79,7 @@ function burial(
     const own = runs.filter((run) => run.handler === handler)
     const wasHandled = own.some(({ outcome }) => outcome === 'finished')
     wrong.push(
-      attempts < maxAttempts - perhapsBegun(chronicle, letter, life) &&
+      attempts < maxAttempts - perhapsBegun(chronicle, letter, { ...life, from: life.from - takeoverMs }) &&
         `was given up by ${handler} after ${attempts} of ${maxAttempts} attempts`,
       wasHandled && !isExcused && `was handled by ${handler} and dead-lettered`,
     )

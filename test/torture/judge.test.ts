@@ -7,6 +7,7 @@ const OPTIONS: JudgeOptions = {
   maxAttempts: 3,
   maxInFlight: 2,
   ackMs: 100,
+  takeoverMs: 0,
   recoveryMs: 5000,
   silenceMs: 8000,
   heapGrowthBytes: 1000,
@@ -263,6 +264,11 @@ it('lets an event have an attempt less only if a fault hit its group during its 
   expect(after(...fault(2, 3, ['d']))).toEqual([])
   expect(after(...fault(2, 3))).toEqual([])
   expect(after(...fault(-9, -8))).toEqual(early)
+  const onKafka = messages([...event, ...fault(-9, -8), ...less, letter(0, 95)], {
+    ...OPTIONS,
+    takeoverMs: 20,
+  })
+  expect(onKafka).toEqual([])
   expect(after(...fault(200, 201))).toEqual(early)
   expect(after(...fault(2, 3, ['e']))).toEqual(early)
   expect(after(...fault(2, 3, ['d'], true))).toEqual(early)

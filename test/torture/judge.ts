@@ -23,6 +23,11 @@ export interface JudgeOptions {
   readonly maxInFlight: number
   /** Longest time between the end of a handler and the broker's knowledge of it, in milliseconds. */
   readonly ackMs: number
+  /**
+   * How long what a lost consumer might have begun may stay its own, in milliseconds. On Kafka its range of the log runs
+   * on until its partitions are somebody else's, so that an event published meanwhile may lie in it.
+   */
+  readonly takeoverMs: number
   /** Longest time after a fault until a group handles and a producer publishes again, in milliseconds. */
   readonly recoveryMs: number
   /** Longest time that a living process may handle nothing under load, in milliseconds; once more for each fault. */

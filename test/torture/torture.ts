@@ -69,6 +69,7 @@ function rulesOf(kind: BrokerKind): JudgeOptions {
     maxAttempts: MAX_ATTEMPTS,
     maxInFlight: MAX_IN_FLIGHT,
     ackMs: 500,
+    takeoverMs: kind === 'kafka' ? LEASE_MS + 2000 : 0,
     recoveryMs: 5000,
     silenceMs: LEASE_MS + 5000,
     heapGrowthBytes: 64 * 1024 * 1024,
