@@ -34,6 +34,8 @@ export interface TortureOptions {
   /** What is done, in turn; by default everything, shuffled again and again. */
   readonly faults?: readonly FaultName[]
   readonly breakage?: Breakage
+  /** So many are done, however long it takes: a slow machine gets to them too. Default 0. */
+  readonly leastFaults?: number
   /** Least and most time between two faults, in milliseconds. Default 1,500 to 6,000. */
   readonly pauseMs?: readonly [number, number]
   /** How long what was confirmed may take to be settled once nothing new comes, in milliseconds. Default 45,000. */
@@ -151,9 +153,10 @@ class TortureRun {
       whenConsuming: (actor) => this.#whenConsuming(actor),
       replayDeadLetters: () => this.#replay(),
     }
-    for (let count = 1; Date.now() < end; ) {
+    const isOver = (count: number) => Date.now() >= end && count > (this.#options.leastFaults ?? 0)
+    for (let count = 1; !isOver(count); ) {
       for (const name of this.#options.faults ?? this.#round(count)) {
-        if (Date.now() >= end) break
+        if (isOver(count)) break
         this.#say(`fault ${count}: ${name}`)
         await inflict(name, `${count} ${name}`, tools)
         count += 1
