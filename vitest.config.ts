@@ -3,9 +3,6 @@ import { defineConfig } from 'vitest/config'
 /** What lies directly in these folders; their subfolders are unit tests. */
 const needsBrokers = ['redis', 'rabbitmq', 'kafka', 'brokers'].map((folder) => `test/${folder}/*.test.ts`)
 
-/** Runs of the torture that take minutes: `npm run test:torture`. */
-const torture = process.env['EVENTSPINE_TORTURE'] === undefined ? ['test/*/*torture*.test.ts'] : []
-
 export default defineConfig({
   test: {
     projects: [
@@ -13,7 +10,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['test/**/*.test.ts'],
-          exclude: [...needsBrokers, ...torture],
+          exclude: needsBrokers,
           typecheck: { enabled: true, include: ['test/**/*.test-d.ts'], checker: 'tsc' },
         },
       },
@@ -21,7 +18,6 @@ export default defineConfig({
         test: {
           name: 'brokers',
           include: needsBrokers,
-          exclude: torture,
           globalSetup: 'test/brokers/global-setup.ts',
           testTimeout: 30_000,
           hookTimeout: 30_000,

@@ -266,7 +266,6 @@ export class ConsumerPipeline implements Intake {
     const { retryPolicy, dispatcher, counters, metrics, consumerGroup } = this.#parts
     const firstFailedAt = new Date()
     let failures = firstFailures
-    let noted = 0
     for (let attempt = firstAttempt; ; attempt += 1) {
       // A handler that failed because its shutdown came is not at fault.
       if (this.#abandoned.signal.aborted) return
@@ -277,9 +276,7 @@ export class ConsumerPipeline implements Intake {
       }
       const pending = failures.map((failure) => failure.handler)
       const settled = owing.filter((handler) => !pending.includes(handler)).map(({ name }) => name)
-      // Noted before the wait: who gets the message if it changes hands meanwhile must not call them again.
-      if (settled.length > noted && !(await this.#begin(delivery, attempt, settled))) return
-      noted = settled.length
+      if (!(await this.#note(delivery, settled, (names) => delivery.attemptFailed(attempt, names)))) return
       if (!(await this.#pause(delayMs))) return
       if (!(await this.#begin(delivery, attempt + 1, settled))) return
       counters.eventsRetried += 1
@@ -303,11 +300,18 @@ export class ConsumerPipeline implements Intake {
   }
 
   /** @returns false when the message is somebody else's by now, or the pipeline is stopping. */
-  async #begin(delivery: Delivery, attempt: number, settled: readonly string[]): Promise<boolean> {
+  #begin(delivery: Delivery, attempt: number, settled: readonly string[]): Promise<boolean> {
+    return this.#note(delivery, settled, (names) => delivery.beginAttempt(attempt, names))
+  }
+
+  /** @returns false when the message is somebody else's by now, or the pipeline is stopping. */
+  async #note(
+    delivery: Delivery,
+    settled: readonly string[],
+    action: (settledHandlers: readonly string[]) => Promise<boolean>,
+  ): Promise<boolean> {
     const names = [...delivery.settledHandlers, ...settled]
-    const isHeld = await this.#insist('noting an attempt failed', delivery, () =>
-      delivery.beginAttempt(attempt, names),
-    )
+    const isHeld = await this.#insist('noting an attempt failed', delivery, () => action(names))
     if (isHeld === false) this.#giveBack(delivery)
     return isHeld === true
   }

@@ -47,14 +47,20 @@ export interface Delivery {
    */
   begin(): boolean
   /**
-   * Notes, before attempt number `attempt` (2 or more) begins, that it does, and who has succeeded so far; called with
-   * the attempt that was just made too, when it left only some handlers to be retried. It makes attempts survive a
-   * crash; a transport that cannot note it resolves at once. False as with `begin`.
+   * Notes, before attempt number `attempt` (2 or more) begins, that it does, and who has succeeded so far. It makes
+   * attempts survive a crash; a transport that cannot note it resolves at once. False as with `begin`.
    */
   beginAttempt(attempt: number, settledHandlers: readonly string[]): Promise<boolean>
+  /**
+   * Called when attempt number `attempt` has failed and the next is waited for. From this call on it counts, also if the
+   * consumer stops meanwhile, and nobody works on the message until `beginAttempt`. Resolves when handlers that have
+   * succeeded since the last note are noted, so that whoever gets the message next does not call them again; at once
+   * where there are none. False as with `begin`.
+   */
+  attemptFailed(attempt: number, settledHandlers: readonly string[]): Promise<boolean>
   /** Noted at once, sent in batches; a lost one means redelivery, never loss. */
   ack(): void
-  /** Resolves when the dead letter is safe and the message is settled. */
+  /** Resolves when the dead letter is safe and the message is settled. The attempt before it has failed, and counts. */
   deadLetter(reason: DeadLetterReason): Promise<void>
 }
 
@@ -94,7 +100,8 @@ export interface Consumption {
   stopFetching(): Promise<void>
   /**
    * Sends the acknowledgments noted so far, then gives back to the broker what was not settled, to be redelivered. An
-   * attempt that this interrupts has not failed: where it can be told, it does not count in `deliveryCount`. Ends within the signal's time; acknowledgments that come later are dropped.
+   * attempt that this interrupts has not failed, and what was not begun was not tried: neither counts in
+   * `deliveryCount`, where it can be told. Ends within the signal's time; acknowledgments that come later are dropped.
    */
   release(signal: AbortSignal): Promise<void>
 }

@@ -192,9 +192,26 @@ export class KafkaAssignedPartition {
   }
 
   begun(record: HeldRecord): void {
-    if (record.attemptsBegun === 0) record.attemptsBegun = 1
+    // Further ones begin when they are noted.
+    if (record.attemptsBegun > 0) return
+    record.attemptsBegun = 1
+    record.isAttempting = true
+    this.run(record)
+  }
+
+  /** The partition cannot be given away until it rests or has ended. */
+  run(record: HeldRecord): void {
+    if (record.isRunning) return
     record.isRunning = true
     this.#running += 1
+  }
+
+  /** It waits: nobody has to wait for it. */
+  rest(record: HeldRecord): void {
+    if (!record.isRunning) return
+    record.isRunning = false
+    this.#running -= 1
+    if (this.#running === 0) this.#whenQuiet?.resolve()
   }
 
   /** Resolves to true when the attempt is committed, so that it survives a crash. */
@@ -203,8 +220,16 @@ export class KafkaAssignedPartition {
     return this.#owner.committed(this)
   }
 
-  deadLetter(record: HeldRecord, reason: DeadLetterReason): Promise<void> {
-    return this.#owner.deadLetter(record, reason)
+  async deadLetter(record: HeldRecord, reason: DeadLetterReason): Promise<void> {
+    // It is its next owner's to bury.
+    if (this.#isRevoking && !record.isRunning) throw new Error('the partition is being given away')
+    this.run(record)
+    try {
+      await this.#owner.deadLetter(record, reason)
+    } catch (error) {
+      this.rest(record)
+      throw error
+    }
   }
 
   finish(record: HeldRecord): void {
@@ -212,7 +237,7 @@ export class KafkaAssignedPartition {
     record.isFinished = true
     this.#held -= 1
     this.#uncommitted += 1
-    this.#ended(record)
+    this.rest(record)
     this.#advance()
     this.#changed()
     this.#owner.onFinished(this)
@@ -221,7 +246,7 @@ export class KafkaAssignedPartition {
   /** The pipeline does not handle it after all: it stays unfinished, for the next owner or for later. */
   giveBack(record: HeldRecord): void {
     if (record.isFinished) return
-    this.#ended(record)
+    this.rest(record)
     if (this.isLost || this.#isRevoking) return
     this.#givenBack.push(record)
     this.#owner.onGivenBack()
@@ -335,13 +360,6 @@ export class KafkaAssignedPartition {
     }
   }
 
-  #ended(record: HeldRecord): void {
-    if (!record.isRunning) return
-    record.isRunning = false
-    this.#running -= 1
-    if (this.#running === 0) this.#whenQuiet?.resolve()
-  }
-
   #changed(): void {
     this.#version += 1
   }
@@ -370,9 +388,9 @@ function extend(ranges: [number, number][], offset: number, previous: number | u
 }
 
 function noteUnfinished(attempts: Map<number, AttemptNote>, record: HeldRecord, isEnd: boolean): void {
-  const { attemptsBegun, settledSoFar: settledHandlers, isRunning } = record
+  const { attemptsBegun, settledSoFar: settledHandlers, isAttempting } = record
   // An attempt that the end interrupts has not failed; until then one attempt is what the open range stands for.
-  const count = isEnd && isRunning ? attemptsBegun - 1 : attemptsBegun
+  const count = isEnd && isAttempting ? attemptsBegun - 1 : attemptsBegun
   if (count > (isEnd ? 0 : 1) || settledHandlers.length > 0) {
     attempts.set(record.offset, { count, settledHandlers })
   }

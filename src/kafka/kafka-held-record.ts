@@ -15,7 +15,9 @@ export class HeldRecord implements Delivery {
   settledSoFar: readonly string[]
   attemptsBegun: number
   isFinished = false
-  /** Between `begin` and the end. */
+  /** While an attempt is made at it. If the end interrupts it, it does not count. */
+  isAttempting = false
+  /** While an attempt is made or a dead letter stored: a partition is given away only when that has ended. */
   isRunning = false
 
   constructor(partition: KafkaAssignedPartition, record: StoredRecord, note: AttemptNote) {
@@ -54,8 +56,22 @@ export class HeldRecord implements Delivery {
     this.settledSoFar = settledHandlers
     if (this.partition.canBegin()) {
       this.attemptsBegun = attempt
+      this.isAttempting = true
+      this.partition.run(this)
       if (await this.partition.noteAttempt()) return true
+      this.isAttempting = false
     }
+    this.partition.giveBack(this)
+    return false
+  }
+
+  async attemptFailed(_attempt: number, settledHandlers: readonly string[]): Promise<boolean> {
+    const isNews = settledHandlers.length > this.settledSoFar.length
+    this.settledSoFar = settledHandlers
+    this.isAttempting = false
+    // Whoever gets the partition meanwhile reads it in the last commit.
+    this.partition.rest(this)
+    if (!isNews || (await this.partition.noteAttempt())) return true
     this.partition.giveBack(this)
     return false
   }
@@ -66,6 +82,7 @@ export class HeldRecord implements Delivery {
 
   async deadLetter(reason: DeadLetterReason): Promise<void> {
     if (this.isFinished || this.partition.isLost) return
+    this.isAttempting = false
     await this.partition.deadLetter(this, reason)
     this.partition.finish(this)
   }

@@ -48,20 +48,25 @@ export class RabbitMQArrivals {
     this.#waiting = []
   }
 
-  /** Hands nothing on any more. */
-  stop(): void {
+  /** Hands nothing on any more. @returns what waited */
+  stop(): readonly AmqpMessage[] {
     this.#isStopped = true
+    const left = this.#waiting.map(({ message }) => message)
     this.clear()
+    return left
   }
 
   async #forward(): Promise<void> {
     const { intake, deliveryOf } = this.#parts
     this.#isForwarding = true
     // Whatever arrives meanwhile is added at the end.
-    for (let arrival = this.#waiting.shift(); arrival !== undefined; arrival = this.#waiting.shift()) {
+    for (let arrival = this.#waiting[0]; arrival !== undefined; arrival = this.#waiting[0]) {
       if (intake.room === 0) await intake.whenRoom()
       const mark = isRedelivered(arrival.message) ? await this.#readMark(arrival) : undefined
-      if (arrival.acks.isOpen && !this.#isStopped) intake.deliver(deliveryOf(arrival, mark))
+      // Forgotten meanwhile.
+      if (this.#waiting[0] !== arrival) continue
+      this.#waiting.shift()
+      if (arrival.acks.isOpen) intake.deliver(deliveryOf(arrival, mark))
     }
     this.#isForwarding = false
   }

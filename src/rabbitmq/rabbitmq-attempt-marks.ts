@@ -39,8 +39,12 @@ export class RabbitMQAttemptMarks {
     return this.#unlessDown(async (channel) => {
       const { messageCount } = await declare(channel, queue)
       // Left unacknowledged: it goes back when the channel closes.
-      const mark = messageCount > 0 ? await channel.get(queue) : false
-      return mark === false ? undefined : parseMark(mark)
+      const found = messageCount > 0 ? await channel.get(queue) : false
+      const mark = found === false ? undefined : parseMark(found)
+      // A message without a mark counts as perhaps begun once. One of which a stop gave that back is so again now, as
+      // if it came for the first time: otherwise one that kills its process would come for ever.
+      if (mark?.attempts === 0) await channel.deleteQueue(queue)
+      return mark
     })
   }
 

@@ -241,16 +241,15 @@ async function onOwnChannel<T>(
   work: (channel: AmqpChannel) => Promise<T>,
 ): Promise<T> {
   const channel = await connection.createConfirmChannel()
-  let isClosed = false
-  channel.on('close', () => {
-    isClosed = true
-  })
+  const closed = Promise.withResolvers<void>()
+  channel.on('close', () => closed.resolve())
   // The failed command rejects with the same error.
   channel.on('error', () => undefined)
   try {
     return await work(channel)
   } finally {
-    if (!isClosed) await channel.close().catch(() => undefined)
+    // One whose connection breaks while it says goodbye gets no answer.
+    await Promise.race([closed.promise, channel.close().catch(() => undefined)])
   }
 }
 

@@ -21,6 +21,7 @@ export class ConsumerChannel {
   readonly acks: RabbitMQAcks
   readonly #channel: AmqpChannel
   readonly #observer: ConsumerChannelObserver
+  readonly #closed = Promise.withResolvers<void>()
   #consumerTag: string | undefined
   #cause: Error | undefined
 
@@ -37,6 +38,7 @@ export class ConsumerChannel {
     })
     channel.on('close', () => {
       this.acks.close()
+      this.#closed.resolve()
       observer.channelClosed(this, this.#cause)
     })
   }
@@ -63,7 +65,7 @@ export class ConsumerChannel {
 
   /** What was not acknowledged goes back. Resolves when the acknowledgments sent before were read. */
   async close(): Promise<void> {
-    // One that is closed already is what is wanted.
-    await this.#channel.close().catch(() => undefined)
+    // One that is closed already is what is wanted; one whose connection breaks meanwhile gets no answer.
+    await Promise.race([this.#closed.promise, this.#channel.close().catch(() => undefined)])
   }
 }

@@ -9,7 +9,7 @@ import type { AmqpConnection, AmqpMessage } from './rabbitmq-client.ts'
 import type { ConnectionSession, RabbitMQConnection, WithChannel } from './rabbitmq-connection.ts'
 import { ConsumerChannel, type ConsumerChannelObserver } from './rabbitmq-consumer-channel.ts'
 import { deadLetterOf } from './rabbitmq-dead-letter-wire.ts'
-import { type DeliveryKeeper, RabbitMQDelivery } from './rabbitmq-delivery.ts'
+import { type DeliveryKeeper, isRedelivered, RabbitMQDelivery } from './rabbitmq-delivery.ts'
 import { RabbitMQGroupQueue } from './rabbitmq-group-queue.ts'
 import type { ResolvedRabbitMQOptions } from './rabbitmq-options.ts'
 import type { RabbitMQPublisher } from './rabbitmq-publisher.ts'
@@ -42,8 +42,10 @@ export class RabbitMQConsumption
   readonly #arrivals: RabbitMQArrivals
   readonly #settled = new SettledMessages()
   readonly #housekeeping = new Set<Promise<unknown>>()
-  /** What is being handled. */
-  readonly #begun = new Set<RabbitMQDelivery>()
+  /** What was handed to the pipeline and is not settled. */
+  readonly #held = new Set<RabbitMQDelivery>()
+  /** What came for the first time and was not even handed on when this stopped. */
+  #untouched: readonly AmqpMessage[] = []
   #channel: ConsumerChannel | undefined
   /** Counts the consumers, so that each has a tag of its own. */
   #epoch = 0
@@ -99,7 +101,8 @@ export class RabbitMQConsumption
 
   closed(_error: ConnectionError): void {
     this.#leaveChannel()
-    this.#begun.clear()
+    this.#held.clear()
+    this.#untouched = []
     this.#arrivals.clear()
   }
 
@@ -122,6 +125,10 @@ export class RabbitMQConsumption
 
   arrived(message: AmqpMessage, acks: RabbitMQAcks): void {
     const unacked = acks.add(message.fields.deliveryTag)
+    if (this.#isStopped) {
+      this.#leave([message])
+      return
+    }
     const work = this.#arrivals.add({ message, unacked, acks })
     if (work !== undefined) this.#keep(work)
   }
@@ -138,12 +145,8 @@ export class RabbitMQConsumption
     setImmediate(() => this.#connection.sessionLost(cause))
   }
 
-  began(delivery: RabbitMQDelivery): void {
-    this.#begun.add(delivery)
-  }
-
   settled(delivery: RabbitMQDelivery): void {
-    this.#begun.delete(delivery)
+    this.#held.delete(delivery)
   }
 
   mark(message: AmqpMessage, mark: AttemptMark): Promise<void> {
@@ -177,17 +180,27 @@ export class RabbitMQConsumption
   #stop(): void {
     this.#isStopped = true
     clearInterval(this.#checkTimer)
-    this.#arrivals.stop()
+    this.#leave(this.#arrivals.stop())
+  }
+
+  #leave(messages: readonly AmqpMessage[]): void {
+    this.#untouched = [...this.#untouched, ...messages.filter((message) => !isRedelivered(message))]
   }
 
   async #giveBack(): Promise<void> {
     const channel = this.#channel
     this.#channel = undefined
     channel?.acks.flush()
-    const brokenOff = channel?.acks.isOpen === true ? [...this.#begun] : []
+    const isOpen = channel?.acks.isOpen === true
     channel?.acks.close()
+    const notes = isOpen
+      ? [
+          ...[...this.#held].map((delivery) => delivery.giveBack()),
+          ...this.#untouched.map((message) => this.mark(message, { attempts: 0, settledHandlers: [] })),
+        ]
+      : []
     // Before somebody else gets them.
-    await Promise.allSettled(brokenOff.map((delivery) => delivery.forgetAttempt()))
+    await Promise.allSettled(notes)
     // Its answer says that the acknowledgments were read; the rest goes back to the queue.
     await Promise.allSettled([channel?.close(), ...this.#housekeeping])
   }
@@ -225,7 +238,9 @@ export class RabbitMQConsumption
 
   #deliveryOf({ message, unacked, acks }: Arrival, mark: AttemptMark | undefined): RabbitMQDelivery {
     const id = `${this.#consumerTag}/${unacked.tag}`
-    return new RabbitMQDelivery(message, id, unacked, acks, this, mark)
+    const delivery = new RabbitMQDelivery(message, id, unacked, acks, this, mark)
+    this.#held.add(delivery)
+    return delivery
   }
 
   /** Runs beside the deliveries; a failure is one of the connection, which repairs itself. */

@@ -6,7 +6,6 @@ import { toIncoming } from './rabbitmq-wire.ts'
 
 /** What a delivery needs of its consumption. */
 export interface DeliveryKeeper {
-  began(delivery: RabbitMQDelivery): void
   settled(delivery: RabbitMQDelivery): void
   /** Resolves when the mark is safe. */
   mark(message: AmqpMessage, mark: AttemptMark): Promise<void>
@@ -29,6 +28,8 @@ export class RabbitMQDelivery implements Delivery {
   readonly #acks: RabbitMQAcks
   readonly #keeper: DeliveryKeeper
   #isMarked: boolean
+  #isBegun = false
+  #isAttempting = false
   #attempt: number
   #settledNow: readonly string[]
 
@@ -66,7 +67,9 @@ export class RabbitMQDelivery implements Delivery {
   begin(): boolean {
     if (!this.#acks.isOpen) return false
     if (!isRedelivered(this.#raw) || !this.#keeper.wasSettled(this.#raw)) {
-      this.#keeper.began(this)
+      this.#isBegun = true
+      // Further ones begin when they are noted.
+      this.#isAttempting = this.deliveryCount === 1
       return true
     }
     this.ack()
@@ -75,15 +78,21 @@ export class RabbitMQDelivery implements Delivery {
 
   async beginAttempt(attempt: number, settledHandlers: readonly string[]): Promise<boolean> {
     if (!this.#acks.isOpen) return false
-    this.#isMarked = true
     this.#attempt = attempt
-    this.#settledNow = settledHandlers
-    await this.#keeper.mark(this.#raw, { attempts: attempt, settledHandlers })
-    return this.#acks.isOpen
+    this.#isAttempting = true
+    return this.#note(settledHandlers)
   }
 
-  /** Notes that the attempt under way was broken off and does not count. */
-  async forgetAttempt(): Promise<void> {
+  async attemptFailed(_attempt: number, settledHandlers: readonly string[]): Promise<boolean> {
+    this.#isAttempting = false
+    if (settledHandlers.length === this.#settledNow.length) return true
+    return this.#acks.isOpen && this.#note(settledHandlers)
+  }
+
+  /** Notes that the attempt under way was broken off, or that there was none: it does not count. */
+  async giveBack(): Promise<void> {
+    const isUntouched = !this.#isBegun && this.deliveryCount === 1
+    if (!this.#isAttempting && !isUntouched) return
     const mark = { attempts: this.#attempt - 1, settledHandlers: this.#settledNow }
     await this.#keeper.mark(this.#raw, mark)
   }
@@ -99,8 +108,16 @@ export class RabbitMQDelivery implements Delivery {
   }
 
   async deadLetter(reason: DeadLetterReason): Promise<void> {
+    this.#isAttempting = false
     await this.#keeper.bury(this.#raw, reason)
     this.ack()
+  }
+
+  async #note(settledHandlers: readonly string[]): Promise<boolean> {
+    this.#isMarked = true
+    this.#settledNow = settledHandlers
+    await this.#keeper.mark(this.#raw, { attempts: this.#attempt, settledHandlers })
+    return this.#acks.isOpen
   }
 }
 

@@ -52,6 +52,12 @@ export interface RabbitMQEventBusOptions extends BrokerOptions {
   readonly queueType?: 'classic' | 'quorum'
   /** Exchange and queue survive a restart of the broker. Default true. */
   readonly durable?: boolean
+  /**
+   * Declares the group's queue so that it gives messages to one consumer at a time, and to the next only when it has back
+   * what the one before had in hand: order per aggregate then holds across the group, also when a connection breaks. The
+   * other consumers stand by. Default false: consumers share the work.
+   */
+  readonly singleActiveConsumer?: boolean
   /** Exchange and queue are deleted with their last binding or consumer. Default false. */
   readonly autoDelete?: boolean
   /** Reject the publish of an event that no queue is bound for; otherwise it is counted and logged. Default false. */
@@ -101,6 +107,7 @@ const ownDefaults = {
   headersMatch: undefined as HeadersMatch | undefined,
   queueType: 'classic' as 'classic' | 'quorum',
   durable: true,
+  singleActiveConsumer: false,
   autoDelete: false,
   requireRoute: false,
   batchSize: 100,
@@ -151,6 +158,7 @@ const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
   headersMatch: optional(objectWith('an object of headers to match')),
   queueType: oneOf('classic', 'quorum'),
   durable: booleanOption,
+  singleActiveConsumer: booleanOption,
   autoDelete: booleanOption,
   requireRoute: booleanOption,
   batchSize: positiveInteger,

@@ -42,13 +42,14 @@ export class RabbitMQTopology {
   }
 
   #queueOptions(): AmqpQueueOptions {
-    const { names, durable, autoDelete, queueType } = this.#options
+    const { names, durable, autoDelete, queueType, singleActiveConsumer } = this.#options
     return {
       durable,
       autoDelete,
       // The same with and without dead letters, so that enableDlq can be changed on a queue that exists.
       arguments: {
         ...(queueType === 'quorum' ? { 'x-queue-type': 'quorum' } : {}),
+        ...(singleActiveConsumer ? { 'x-single-active-consumer': true } : {}),
         'x-dead-letter-exchange': names.deadLetterExchange,
         'x-dead-letter-routing-key': names.queue,
       },

@@ -14,6 +14,7 @@ import type { ResolvedRedisOptions } from './redis-options.ts'
 import { noConnection } from './redis-publisher.ts'
 import { type RecoveryRequest, type RecoveryResult, RedisRecovery } from './redis-recovery.ts'
 import { rereadAsBytes } from './redis-reread.ts'
+import { RedisReturns } from './redis-returns.ts'
 import { runScript } from './redis-scripts.ts'
 import { mayBeMangled, readEntries, readMessage, type StreamEntry } from './redis-wire.ts'
 
@@ -62,11 +63,14 @@ export class RedisConsumption implements Consumption, EntryOwner {
   readonly #held = new Map<string, HeldEntry>()
   readonly #acks: RedisAcks
   readonly #leases: RedisLeases
+  readonly #returns: RedisReturns
   readonly #recovery: RedisRecovery
   readonly #stopped = new AbortController()
   #reading: Promise<void> = Promise.resolve()
   #sweeping: Promise<void> = Promise.resolve()
   #readerId: string | undefined
+  /** The connection whose last read was not answered: the server may have given something out with it. */
+  #unanswered: { readonly readerId: string | undefined } | undefined
   #isReleased = false
 
   constructor(parts: RedisConsumptionParts) {
@@ -90,6 +94,14 @@ export class RedisConsumption implements Consumption, EntryOwner {
       group: consumerGroup,
       consumer: consumerName,
       leaseMs: pendingIdleMs,
+    })
+    this.#returns = new RedisReturns({
+      link: commands,
+      group: consumerGroup,
+      consumer: consumerName,
+      stopped: this.#stopped.signal,
+      again: (entry) => this.#handAgain(entry),
+      lost: (entry) => this.#drop(entry, 'lost'),
     })
     this.#recovery = new RedisRecovery({
       options,
@@ -158,17 +170,21 @@ export class RedisConsumption implements Consumption, EntryOwner {
     this.#drop(entry, 'deadLettered')
   }
 
-  async beginAttempt(
-    entry: HeldEntry,
-    attempt: number,
-    settledHandlers: readonly string[],
-  ): Promise<boolean> {
+  isBlocked(entry: HeldEntry): boolean {
+    return this.#returns.blocks(entry)
+  }
+
+  refused(entry: HeldEntry): void {
+    this.#returns.add(entry)
+  }
+
+  async note(entry: HeldEntry, attempt: number, settledHandlers: readonly string[]): Promise<boolean> {
     const { consumerGroup, consumerName, retryKeyExpiryMs, address } = this.#parts.options
     const client = this.#client()
     try {
       const isOurs = await runScript(
         client,
-        'BEGIN_ATTEMPT',
+        'NOTE_ATTEMPT',
         [entry.role.key, this.#retryKey(entry)],
         [
           consumerGroup,
@@ -247,10 +263,23 @@ export class RedisConsumption implements Consumption, EntryOwner {
       // Handled, but not acknowledged yet: a crash would repeat it, so it counts as held.
       if (this.#room <= 0) await settledBefore(this.#acks.flushed(), signal)
     }
+    if (this.#unanswered !== undefined) await this.#takeUnanswered(this.#unanswered)
     const client = signal.aborted ? undefined : await this.#parts.reader.whenReady(signal)
     if (client === undefined) return undefined
     this.#readerId ??= String(await client.sendCommand(['CLIENT', 'ID']))
     return signal.aborted ? undefined : this.#readPages(client, this.#room)
+  }
+
+  /** Otherwise it would wait until its lease had run out, and what follows it would be handled before it. */
+  async #takeUnanswered({ readerId }: { readonly readerId: string | undefined }): Promise<void> {
+    const { signal } = this.#stopped
+    const client = await this.#parts.commands.whenReady(signal)
+    if (client === undefined) return
+    // A server that has not noticed the loss would still answer there.
+    if (readerId !== undefined)
+      await client.sendCommand(['CLIENT', 'UNBLOCK', readerId]).catch(() => undefined)
+    await this.#recovery.takeOwn(signal)
+    this.#unanswered = undefined
   }
 
   #readAhead(pages: readonly ReadPage[]): Promise<readonly ReadPage[]> | undefined {
@@ -313,6 +342,14 @@ export class RedisConsumption implements Consumption, EntryOwner {
     return held
   }
 
+  #handAgain(former: HeldEntry): void {
+    const { message, role, attemptsBegun, settledSoFar: settledHandlers, leasedAt } = former
+    const held = new HeldEntry(this, { message, role, attemptsBegun, settledHandlers, leasedAt })
+    held.onEnd = former.onEnd
+    this.#held.set(heldKey(role, message.id), held)
+    this.#parts.intake.deliver(held)
+  }
+
   /** From here on its lease is renewed. */
   #hold(
     role: StreamRole,
@@ -324,14 +361,22 @@ export class RedisConsumption implements Consumption, EntryOwner {
     // Read a second time after its group was made again: the one we hold counts.
     if (this.#held.has(key)) return undefined
     const message = readMessage(entry)
-    const held = new HeldEntry(this, { message, role, attemptsBegun, settledHandlers, leasedAt: Date.now() })
+    const held = new HeldEntry(this, {
+      message,
+      role,
+      attemptsBegun,
+      settledHandlers,
+      leasedAt: performance.now(),
+    })
     this.#held.set(key, held)
     return held
   }
 
   async #onReadFailure(error: Error, failures: number): Promise<void> {
+    const readerId = this.#readerId
     this.#readerId = undefined
     if (this.#stopped.signal.aborted) return
+    if (!isErrorReply(error)) this.#unanswered = { readerId: readerId ?? this.#unanswered?.readerId }
     if (isNoGroup(error) || error.message.startsWith('UNBLOCKED')) return this.#restore(failures)
     if (isReadOnly(error)) this.#parts.reader.reset(error)
     // A broken connection tells its own story, and the next one is waited for in the loop.
@@ -414,15 +459,13 @@ export class RedisConsumption implements Consumption, EntryOwner {
   }
 
   async #giveBack(client: RedisClient, role: StreamRole): Promise<void> {
-    const entries = [...this.#held.values()].filter(
-      (entry) => entry.role === role && !entry.isSettled && !entry.isLost,
-    )
+    const entries = [...this.#held.values()].filter((entry) => entry.role === role && !entry.isSettled)
     if (entries.length === 0) return
     const { consumerGroup, consumerName } = this.#parts.options
-    // An attempt that this stop interrupts has not failed.
-    const states = entries.flatMap(({ message, attemptsBegun }) => [
+    // An attempt that this stop interrupts has not failed; one that waits for the next has.
+    const states = entries.flatMap(({ message, attemptsBegun, isAttempting }) => [
       message.id,
-      String(Math.max(0, attemptsBegun - 1)),
+      String(isAttempting ? attemptsBegun - 1 : attemptsBegun),
     ])
     await runScript(
       client,

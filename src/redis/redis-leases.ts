@@ -1,4 +1,5 @@
 import { wait } from '../bus/time.ts'
+import type { RedisClient } from './redis-client.ts'
 import type { HeldEntry, StreamRole } from './redis-held-entry.ts'
 import type { RedisLink } from './redis-link.ts'
 import { runScript } from './redis-scripts.ts'
@@ -49,17 +50,32 @@ export class RedisLeases {
     const { link, group, consumer } = this.#parts
     const { client } = link
     if (client === undefined) return
-    const at = Date.now()
     try {
-      const ids = entries.map(({ message }) => message.id)
-      const reply = await runScript(client, 'RENEW', [role.key], [group, consumer, ...ids])
-      const lost = new Set(Array.isArray(reply) ? reply.map(String) : [])
-      for (const entry of entries) {
-        if (lost.has(entry.message.id)) entry.isLost = true
-        else entry.leasedAt = at
-      }
+      await renewLeases(client, { role, group, consumer, entries })
     } catch {
       // Without an answer the leases run out, and nothing that they covered is begun; the read loop tells why.
     }
+  }
+}
+
+export interface RenewRequest {
+  readonly role: StreamRole
+  readonly group: string
+  readonly consumer: string
+  readonly entries: readonly HeldEntry[]
+}
+
+/** Renews the leases of the entries that are still this consumer's, and marks the others as lost. */
+export async function renewLeases(
+  client: RedisClient,
+  { role, group, consumer, entries }: RenewRequest,
+): Promise<void> {
+  const at = performance.now()
+  const ids = entries.map(({ message }) => message.id)
+  const reply = await runScript(client, 'RENEW', [role.key], [group, consumer, ...ids])
+  const lost = new Set(Array.isArray(reply) ? reply.map(String) : [])
+  for (const entry of entries) {
+    if (lost.has(entry.message.id)) entry.isLost = true
+    else entry.leasedAt = at
   }
 }

@@ -159,18 +159,24 @@ export class RedisRecovery {
     const client = this.#client()
     const { consumerGroup, consumerName } = this.#parts.options
     const idle = consumer === undefined ? String(minIdleMs) : '0'
-    const ids = rows.map(({ id }) => id)
-    // JUSTID leaves the count alone: an attempt is counted when it begins.
-    const reply = await client.sendCommand([
-      'XCLAIM',
-      role.key,
-      consumerGroup,
-      consumerName,
-      idle,
-      ...ids,
-      'JUSTID',
+    const claim = async (these: readonly PendingRow[], ...more: readonly string[]) => {
+      if (these.length === 0) return []
+      const ids = these.map(({ id }) => id)
+      // JUSTID leaves the count alone: an attempt is counted when it begins.
+      const command = ['XCLAIM', role.key, consumerGroup, consumerName, idle, ...ids, ...more, 'JUSTID']
+      const reply = await client.sendCommand(command)
+      return Array.isArray(reply) ? reply.map(String) : []
+    }
+    // What a stop gave back as not begun counts as perhaps begun again, as if it had just been read: otherwise one that
+    // kills its process would come for ever.
+    const claimed = new Set([
+      ...(await claim(rows.filter(({ count }) => count > 0))),
+      ...(await claim(
+        rows.filter(({ count }) => count === 0),
+        'RETRYCOUNT',
+        '1',
+      )),
     ])
-    const claimed = new Set(Array.isArray(reply) ? reply.map(String) : [])
     const ours = rows.filter(({ id }) => claimed.has(id))
     // Redis 7 takes entries that no longer exist off the pending list instead of handing them over.
     const others = rows.filter(({ id }) => !claimed.has(id))

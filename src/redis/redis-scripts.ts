@@ -24,7 +24,7 @@ end
 return lost`
 
 /** KEYS: stream, retry key; ARGV: group, consumer, id, attempt, state, expiry. Notes an attempt; 0 if it is not ours. */
-const BEGIN_ATTEMPT = `${OWNED}
+const NOTE_ATTEMPT = `${OWNED}
 if not owned(KEYS[1], ARGV[1], ARGV[3], ARGV[2]) then return 0 end
 redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[3], 'RETRYCOUNT', ARGV[4], 'JUSTID')
 redis.call('SET', KEYS[2], ARGV[5], 'PX', ARGV[6])
@@ -86,7 +86,7 @@ for _, row in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
 end
 return 0`
 
-const SCRIPTS = { RENEW, BEGIN_ATTEMPT, RELEASE, DEAD_LETTER, REPLAY, FORGET_CONSUMER }
+const SCRIPTS = { RENEW, NOTE_ATTEMPT, RELEASE, DEAD_LETTER, REPLAY, FORGET_CONSUMER }
 
 export function runScript(
   client: RedisClient,

@@ -118,6 +118,7 @@ class MemoryConsumption implements Consumption {
   readonly #host: TransportHost
   readonly #consumer = randomUUID()
   readonly #unsentAcks = new Set<string>()
+  /** What an attempt is being made at. */
   readonly #begun = new Set<PendingMessage>()
   readonly #unlisten: () => void
   readonly #loop: Promise<void>
@@ -216,13 +217,19 @@ class MemoryConsumption implements Consumption {
         pending.settledHandlers = settled
         return Promise.resolve(true)
       },
+      attemptFailed: (_attempt, settled) => {
+        if (!isHeld()) return Promise.resolve(false)
+        this.#begun.delete(pending)
+        pending.settledHandlers = settled
+        return Promise.resolve(true)
+      },
       ack: () => {
         this.#begun.delete(pending)
         this.#ack(id)
       },
-      deadLetter: async (reason) => {
-        await this.#deadLetter(id, reason)
+      deadLetter: (reason) => {
         this.#begun.delete(pending)
+        return this.#deadLetter(id, reason)
       },
     }
   }

@@ -1,6 +1,7 @@
 import { setImmediate } from 'node:timers/promises'
 import { expect, it, onTestFinished } from 'vitest'
 import { PublishError } from '../../src/index.ts'
+import type { KafkaEventBus } from '../../src/kafka/index.ts'
 import { launchBroker } from '../brokers/launch-broker.ts'
 import { OrderCreated, orderCreated } from '../support/order-events.ts'
 import { RecordingLogger } from '../support/recording-logger.ts'
@@ -115,6 +116,41 @@ it('lets a handler hold back a partition that goes to another member for maxPoll
   expect(seen.length).toBeLessThan(10)
   never.resolve()
 }, 30_000)
+
+it.each(['classic', 'consumer'] as const)(
+  'gives a partition away while its events wait for a retry, with the attempts that have failed (%s)',
+  async (groupProtocol) => {
+    const options = {
+      topicPrefix: freshName(),
+      consumerGroup: freshName(),
+      topicPartitions: 2,
+      groupProtocol,
+    }
+    const attempts: number[] = []
+    const fails = (bus: KafkaEventBus) =>
+      bus.subscribe(OrderCreated, (_event, { attempt }) => {
+        attempts.push(attempt)
+        throw new Error('as told')
+      })
+    const patient = { retryBaseDelayMs: 60_000, retryMaxDelayMs: 60_000 }
+    const first = createBus({ ...options, ...patient })
+    fails(first)
+    await consume(first)
+    await first.publish(Array.from({ length: 10 }, (_, n) => orderCreated(`Order-${n}`)))
+    await until('all to have failed once', () => attempts.length === 10)
+    const other = createBus({ ...options, ...patient })
+    fails(other)
+
+    const start = performance.now()
+    await consume(other)
+    await until('the other to get its part', () => attempts.length > 10)
+
+    // maxPollIntervalMs, how long a running handler holds back its partition, is five minutes.
+    expect(performance.now() - start).toBeLessThan(20_000)
+    expect(attempts.slice(10).every((attempt) => attempt === 2)).toBe(true)
+  },
+  40_000,
+)
 
 it.each(['classic', 'consumer'] as const)(
   'tells loudly of another process with the same groupInstanceId, and does not fight with it (%s)',

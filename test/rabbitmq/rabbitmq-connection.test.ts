@@ -1,5 +1,6 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { Socket } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect, inject, it, onTestFinished } from 'vitest'
 import { PublishError } from '../../src/index.ts'
 import { orderCreated } from '../support/order-events.ts'
@@ -60,6 +61,22 @@ describe('connecting', () => {
     await until('the return', () => notices.some(({ type }) => type === 'reconnected'))
     await bus.publish([orderCreated()])
     await until('the event', () => events.length === 1)
+  })
+})
+
+describe('a connection that breaks', () => {
+  it('leaves nobody waiting who was asking the broker something', async () => {
+    const { bus, proxy } = await proxiedBus({ reconnectDelayMs: 20, maxReconnectDelayMs: 50 })
+    await bus.publish([orderCreated()])
+    for (let round = 0; round < 20; round += 1) {
+      await until('the connection', () => bus.isConnected)
+      const asked = Array.from({ length: 20 }, () => bus.deadLetters.count().catch(() => undefined))
+      await delay(round / 2)
+      proxy.cut()
+      let answered = 0
+      for (const question of asked) void question.then(() => (answered += 1))
+      await until('all to be answered', () => answered === asked.length, 5000)
+    }
   })
 })
 

@@ -332,3 +332,26 @@ describe('retries', () => {
     expect(seen).toHaveLength(3)
   })
 })
+
+it('gives a queue with a single active consumer to one of its consumers, and to the next with what that one left', async () => {
+  const options = { exchangeName: freshName(), singleActiveConsumer: true }
+  const never = Promise.withResolvers<void>()
+  const active = createBus(options)
+  const begun: string[] = []
+  active.subscribe(OrderCreated, async ({ eventId }) => {
+    begun.push(eventId)
+    await never.promise
+  })
+  await consume(active)
+  const standby = createBus(options)
+  const seen = recorder(standby)
+  await consume(standby)
+  const events = Array.from({ length: 30 }, () => orderCreated('Order-1'))
+
+  await active.publish(events)
+  await until('the first event', () => begun.length === 1)
+  await active.shutdown({ timeoutMs: 400 })
+
+  await until('all events', () => seen.length === 30)
+  expect(seen.map(({ eventId }) => eventId)).toEqual(events.map(({ eventId }) => eventId))
+})

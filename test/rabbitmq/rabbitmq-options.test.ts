@@ -67,6 +67,7 @@ describe('defaults', () => {
       // Those that eventsource-py has not.
       headersMatch: undefined,
       queueType: 'classic',
+      singleActiveConsumer: false,
       requireRoute: false,
       connectTimeoutMs: 10_000,
       publishTimeoutMs: 10_000,

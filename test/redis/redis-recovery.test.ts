@@ -1,5 +1,8 @@
-import { expect, it } from 'vitest'
+import { setTimeout as delay } from 'node:timers/promises'
+import { expect, inject, it, onTestFinished } from 'vitest'
 import { waitFor } from '../../src/testing/index.ts'
+import { launchBroker } from '../brokers/launch-broker.ts'
+import { TcpProxy } from '../support/tcp-proxy.ts'
 import { connectClient, consume, createBus, freshPrefix, Noted, notes } from './redis-scene.ts'
 
 /** Reads entries under another consumer's name and never acknowledges them: a consumer that died. */
@@ -185,4 +188,67 @@ it('runs after a redelivery only the handlers that had not succeeded', async () 
 
   await waitFor(() => calls.includes('bad'))
   expect(calls).toEqual(['good', 'bad'])
+})
+
+it('goes on, in order, with what it held when the server was silent for longer than a lease', async () => {
+  const broker = await launchBroker('redis')
+  onTestFinished(() => broker.dispose())
+  const streamPrefix = freshPrefix()
+  const redisUrl = broker.url
+  const publisher = createBus({ redisUrl, streamPrefix })
+  const bus = createBus({
+    redisUrl,
+    streamPrefix,
+    socketTimeoutMs: 300,
+    socketConnectTimeoutMs: 300,
+    retryBaseDelayMs: 200,
+    retryMaxDelayMs: 200,
+  })
+  const failed: number[] = []
+  const seen: number[] = []
+  bus.subscribe(Noted, ({ n }, { attempt }) => {
+    if (n === 0 && attempt === 1) {
+      failed.push(n)
+      throw new Error('as told')
+    }
+    seen.push(n)
+  })
+  await consume(bus)
+  await publisher.publish(notes('a', 3))
+  await waitFor(() => failed.length === 1)
+
+  await broker.freeze()
+  // Its leases, of 600 ms, run out.
+  await delay(1500)
+  await broker.thaw()
+  await publisher.publish(notes('a', 6, 3))
+
+  await waitFor(() => seen.length === 6, { timeoutMs: 10_000, describe: () => `saw ${seen}` })
+  expect(seen).toEqual([0, 1, 2, 3, 4, 5])
+})
+
+it('takes up at once what the server gave out with an answer that was lost, before what follows it', async () => {
+  const streamPrefix = freshPrefix()
+  const { hostname, port } = new URL(inject('redisUrl'))
+  const proxy = await TcpProxy.start({ host: hostname, port: Number(port) })
+  onTestFinished(() => proxy.close())
+  const bus = createBus({ streamPrefix, redisUrl: `redis://127.0.0.1:${proxy.port}`, pendingIdleMs: 60_000 })
+  const seen: number[] = []
+  bus.subscribe(Noted, ({ n }) => seen.push(n))
+  await consume(bus)
+  const publisher = createBus({ streamPrefix })
+  await publisher.publish(notes('a', 1))
+  await waitFor(() => seen.length === 1)
+  const client = await connectClient()
+  const pending = async () => (await client.xPending(`${streamPrefix}:stream`, 'default')).pending
+
+  await waitFor(async () => (await pending()) === 0)
+  proxy.loseAnswers(true)
+  await publisher.publish(notes('a', 5, 1))
+  await waitFor(async () => (await pending()) > 0)
+  await publisher.publish(notes('a', 9, 5))
+  proxy.loseAnswers(false)
+
+  await waitFor(() => seen.length === 9, { timeoutMs: 10_000, describe: () => `saw ${seen}` })
+  expect(seen).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8])
 })

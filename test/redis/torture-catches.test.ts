@@ -14,6 +14,8 @@ it.each<[Breakage, RuleName, readonly FaultName[]]>([
   ['claimsToPublish', 'lost', NOTHING],
   ['forgetsOrder', 'order', NOTHING],
   ['deliversTwice', 'duplicate', NOTHING],
+  ['keepsUnsettled', 'conduct', NOTHING],
+  ['leavesTimer', 'conduct', NOTHING],
 ])(
   'the torture fails a transport that %s: %s',
   async (breakage, rule, faults) => {

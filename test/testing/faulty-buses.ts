@@ -55,6 +55,7 @@ export function pretendingDelivery(whole: Delivery, parts: Partial<Delivery>): D
     settledHandlers: whole.settledHandlers,
     begin: () => whole.begin(),
     beginAttempt: (attempt, settled) => whole.beginAttempt(attempt, settled),
+    attemptFailed: (attempt, settled) => whole.attemptFailed(attempt, settled),
     ack: () => whole.ack(),
     deadLetter: (reason) => whole.deadLetter(reason),
     ...parts,

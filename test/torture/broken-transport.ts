@@ -1,7 +1,14 @@
 import type { Delivery, Intake, Transport } from '../../src/index.ts'
 
 /** What a broken transport does wrong. */
-export type Breakage = 'acksTooEarly' | 'forgetsOrder' | 'dropsLane' | 'claimsToPublish' | 'deliversTwice'
+export type Breakage =
+  | 'acksTooEarly'
+  | 'forgetsOrder'
+  | 'dropsLane'
+  | 'claimsToPublish'
+  | 'deliversTwice'
+  | 'keepsUnsettled'
+  | 'leavesTimer'
 
 /** A transport that works, but for one thing. */
 export function broken(transport: Transport, breakage: Breakage): Transport {
@@ -11,7 +18,10 @@ export function broken(transport: Transport, breakage: Breakage): Transport {
     deadLetters: transport.deadLetters,
     connect: () => transport.connect(),
     lag: () => transport.lag(),
-    close: (signal) => transport.close(signal),
+    close: (signal) => {
+      if (breakage === 'leavesTimer') setTimeout(() => undefined, 5000)
+      return transport.close(signal)
+    },
     publish: (messages, signal) =>
       transport.publish(breakage === 'claimsToPublish' ? messages.slice(1) : messages, signal),
     consume: (intake) => transport.consume(brokenIntake(intake, breakage)),
@@ -34,7 +44,11 @@ function tamper(delivery: Delivery, breakage: Breakage): readonly Delivery[] {
   const { message } = delivery
   switch (breakage) {
     case 'claimsToPublish':
+    case 'leavesTimer':
       return [delivery]
+    case 'keepsUnsettled':
+      if (message.key?.endsWith('-1') !== true) return [delivery]
+      return [changed(delivery, { ack: () => undefined })]
     case 'acksTooEarly':
       delivery.ack()
       return [changed(delivery, { ack: () => undefined })]
@@ -56,6 +70,7 @@ function changed(delivery: Delivery, changes: Partial<Delivery>): Delivery {
     settledHandlers: delivery.settledHandlers,
     begin: () => delivery.begin(),
     beginAttempt: (attempt, settled) => delivery.beginAttempt(attempt, settled),
+    attemptFailed: (attempt, settled) => delivery.attemptFailed(attempt, settled),
     ack: () => delivery.ack(),
     deadLetter: (reason) => delivery.deadLetter(reason),
     ...changes,

@@ -1,4 +1,13 @@
-import type { DeadLetterFact, Fact, FaultFact, HandlerFact, StatsFact } from './history.ts'
+import type {
+  BrokerEndFact,
+  DeadLetterFact,
+  Fact,
+  FaultFact,
+  HandlerFact,
+  LateFact,
+  StatsFact,
+  UnhandledFact,
+} from './history.ts'
 
 /** What became of one published event, as its publisher knows it. */
 export interface Publication {
@@ -53,6 +62,9 @@ export class Chronicle {
   readonly replays: DeadLetterFact[] = []
   readonly faults: Fault[] = []
   readonly processes = new Map<string, ProcessLife>()
+  readonly unhandled: UnhandledFact[] = []
+  readonly brokerEnds: BrokerEndFact[] = []
+  readonly #lateness: LateFact[] = []
   readonly #open = new Map<string, Run>()
   readonly #byEvent = new Map<string, Fact[]>()
 
@@ -68,6 +80,22 @@ export class Chronicle {
   /** Faults that may lead to a second delivery, as opposed to planned changes. */
   get realFaults(): readonly Fault[] {
     return this.faults.filter(({ isPlanned }) => !isPlanned)
+  }
+
+  /**
+   * How much of a time some of the processes, or the run itself, could not get their turns: milliseconds of the one that
+   * suffered most. What a fault did to a process is no excuse: that is left out.
+   */
+  lateness(isMeant: (process: string) => boolean, from: number, to: number): number {
+    const missed = new Map<string, number>()
+    for (const { process, at, ms, overMs } of this.#lateness) {
+      if ((process !== 'run' && !isMeant(process)) || at < from || at - overMs > to) continue
+      const isFault = this.realFaults.some(
+        (fault) => fault.targets.includes(process) && overlaps(fault, at - overMs, at),
+      )
+      if (!isFault) missed.set(process, (missed.get(process) ?? 0) + ms)
+    }
+    return Math.max(0, ...missed.values())
   }
 
   /** Every fact about an event, one line each, with what was done to the run meanwhile. */
@@ -125,6 +153,15 @@ export class Chronicle {
         break
       case 'stats':
         this.#life(fact.process).stats = fact
+        break
+      case 'late':
+        this.#lateness.push(fact)
+        break
+      case 'unhandled':
+        this.unhandled.push(fact)
+        break
+      case 'brokerEnd':
+        this.brokerEnds.push(fact)
     }
   }
 

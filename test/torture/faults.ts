@@ -1,7 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises'
+import type { LineQuality } from '../support/tcp-proxy.ts'
 import type { FaultFact } from './history.ts'
 import type { Actor, Stage } from './stage.ts'
-import { LEASE_MS } from './torture-bus.ts'
+import { HANDLER_TIMEOUT_MS, LEASE_MS } from './torture-bus.ts'
+import type { Trouble } from './worker.ts'
 
 /** What can be done to a run. */
 export const FAULTS = [
@@ -11,9 +13,14 @@ export const FAULTS = [
   'allConnectionsCut',
   'oneConnectionCut',
   'blackHole',
+  'networkSlow',
+  'networkBreaksInside',
   'consumerKilledBeforeAck',
   'consumerFrozenBeyondLease',
   'consumerFrozenShortly',
+  'consumerBlocked',
+  'handlerExits',
+  'handlerHangs',
   'producerKilled',
   'consumerReplaced',
   'consumerAdded',
@@ -101,9 +108,43 @@ const ACTIONS: Readonly<Record<FaultName, Action>> = {
     })
   },
 
-  consumerKilledBeforeAck: (scope, tools) => killed(scope, tools, pick(tools.stage, tools.stage.consumers)),
+  networkSlow: (scope, { stage }) =>
+    degraded(scope, stage, {
+      latencyMs: stage.parts.random.integer(50, 300),
+      bytesPerSecond: stage.parts.random.integer(30_000, 200_000),
+      chunksPerReset: Infinity,
+    }),
 
-  producerKilled: (scope, tools) => killed(scope, tools, pick(tools.stage, tools.stage.producers)),
+  networkBreaksInside: (scope, { stage }) =>
+    degraded(scope, stage, {
+      latencyMs: 1,
+      bytesPerSecond: Infinity,
+      chunksPerReset: stage.parts.random.integer(20, 200),
+    }),
+
+  consumerKilledBeforeAck: (scope, tools) =>
+    ended(scope, tools, pick(tools.stage, tools.stage.consumers), { kind: 'die' }),
+
+  handlerExits: (scope, tools) =>
+    ended(scope, tools, pick(tools.stage, tools.stage.consumers), { kind: 'exit' }),
+
+  producerKilled: (scope, tools) =>
+    ended(scope, tools, pick(tools.stage, tools.stage.producers), { kind: 'die' }),
+
+  consumerBlocked: async (scope, { stage }) => {
+    const actor = pick(stage, stage.consumers)
+    const ms = 2 * LEASE_MS
+    await scope.during([actor.name], async () => {
+      actor.trouble({ kind: 'block', ms })
+      await delay(ms + 500)
+    })
+  },
+
+  // No excuse for anything: one handler of one event fails, and holds back its aggregate until then.
+  handlerHangs: async (_scope, { stage }) => {
+    pick(stage, stage.consumers).trouble({ kind: 'hang' })
+    await delay(HANDLER_TIMEOUT_MS + 500)
+  },
 
   consumerFrozenBeyondLease: (scope, { stage }) => frozen(scope, pick(stage, stage.consumers), 2 * LEASE_MS),
 
@@ -134,17 +175,31 @@ const ACTIONS: Readonly<Record<FaultName, Action>> = {
   deadLettersReplayed: (_scope, { replayDeadLetters }) => replayDeadLetters(),
 }
 
-/** It kills itself at its next chance: between handling and acknowledging, or in the middle of a publish. */
-async function killed(scope: FaultScope, { stage, whenConsuming }: FaultTools, actor: Actor): Promise<void> {
+/** It ends at its next chance: in a handler, between handling and acknowledging, or in the middle of a publish. */
+async function ended(
+  scope: FaultScope,
+  { stage, whenConsuming }: FaultTools,
+  actor: Actor,
+  trouble: Trouble,
+): Promise<void> {
   await scope.during([actor.name], async () => {
     actor.wasKilled = true
-    actor.signal('SIGUSR2')
+    actor.trouble(trouble)
     if (!(await actor.ended(3000))) actor.signal('SIGKILL')
     await actor.ended(3000)
     stage.bury(actor)
   })
   const heir = await stage.start(actor.part)
   if (actor.part.role === 'consumer') await whenConsuming(heir)
+}
+
+async function degraded(scope: FaultScope, stage: Stage, quality: LineQuality): Promise<void> {
+  const { proxy, name } = pick(stage, stage.actors)
+  await scope.during([name], async () => {
+    proxy.degrade(quality)
+    await delay(stage.parts.random.integer(2000, 4000))
+    proxy.degrade(undefined)
+  })
 }
 
 async function frozen(scope: FaultScope, actor: Actor, durationMs: number): Promise<void> {

@@ -61,6 +61,27 @@ export type StatsFact = Base & {
   /** Memory that could not be collected, when it had warmed up and at the end. */
   readonly heapBefore: number
   readonly heapAfter: number
+  /** What kept the process alive before there was a bus, and after its shutdown: how many of each kind. */
+  readonly handlesBefore: Readonly<Record<string, number>>
+  readonly handlesAfter: Readonly<Record<string, number>>
+}
+
+/** The process got its turns so much too late in the last `overMs` milliseconds, in all: it had too little of the machine. */
+export type LateFact = Base & { readonly kind: 'late'; readonly ms: number; readonly overMs: number }
+
+/** A rejection, an exception or a warning of Node that nobody took. */
+export type UnhandledFact = Base & {
+  readonly kind: 'unhandled'
+  readonly what: string
+  readonly error: string
+}
+
+/** What the broker still had of a group when every process had ended. */
+export type BrokerEndFact = Base & {
+  readonly kind: 'brokerEnd'
+  readonly group: string
+  readonly unsettled: number
+  readonly detail: string
 }
 
 type ProcessFact = Base &
@@ -77,7 +98,16 @@ type ProcessFact = Base &
   )
 
 /** One line of a history. */
-export type Fact = PublishFact | HandlerFact | DeadLetterFact | FaultFact | StatsFact | ProcessFact
+export type Fact =
+  | PublishFact
+  | HandlerFact
+  | DeadLetterFact
+  | FaultFact
+  | StatsFact
+  | LateFact
+  | UnhandledFact
+  | BrokerEndFact
+  | ProcessFact
 
 /** Leaves out what the writer adds, in each member of the union. */
 type Told<F> = F extends Fact

@@ -28,15 +28,14 @@ export const duplicatesOnlyAtFaults: Rule = (chronicle, options) => {
 }
 
 /** The faults that caught the first run between its start and its acknowledgment. */
-function causesOf(
-  { realFaults }: Chronicle,
-  { ackMs }: JudgeOptions,
-  first: Run,
-  second: Run,
-): readonly Fault[] {
+function causesOf(chronicle: Chronicle, { ackMs }: JudgeOptions, first: Run, second: Run): readonly Fault[] {
+  const { realFaults } = chronicle
+  const isMeant = (process: string) => process === first.process
+  const lateMs = chronicle.lateness(isMeant, first.endedAt, first.endedAt + ackMs)
   return realFaults.filter(
     (fault) =>
-      hits(fault, first.process, second.process) && overlaps(fault, first.startedAt, first.endedAt + ackMs),
+      hits(fault, first.process, second.process) &&
+      overlaps(fault, first.startedAt, first.endedAt + ackMs + lateMs),
   )
 }
 
@@ -60,7 +59,7 @@ export const attemptsWithinPolicy: Rule = (chronicle, options) => {
 /** The dead letters of one event in one group. */
 function burial(
   chronicle: Chronicle,
-  { maxAttempts, countsPerhapsBegun }: JudgeOptions,
+  { maxAttempts, ackMs, takeoverMs }: JudgeOptions,
   letters: readonly DeadLetterFact[],
   runs: readonly Run[],
 ): readonly Finding[] {
@@ -68,18 +67,20 @@ function burial(
   if (letter === undefined) return []
   const { event, group, reason } = letter
   const isExcused = faultsDuring(chronicle.realFaults, runs).length > 0
+  const copies = 1 + faultsAtBurial(chronicle, { maxAttempts, ackMs }, letters, runs).length
   const wrong: (string | false)[] = [
-    letters.length > 1 && !isExcused && `lies in the dead letters ${letters.length} times`,
+    letters.length > copies && `lies in the dead letters ${letters.length} times`,
     !GIVEN_UP.includes(reason) && `was dead-lettered for ${reason}`,
   ]
-  const perhapsBegun = countsPerhapsBegun && chronicle.realFaults.some(({ beganAt }) => beganAt <= letter.at)
-  const leastAttempts = perhapsBegun ? maxAttempts - 1 : maxAttempts
+  const life = lifeBefore(chronicle, letter)
+  const ofLife = runs.filter(({ startedAt }) => startedAt >= life.from && startedAt <= life.to)
   for (const handler of letter.handlers) {
+    const attempts = ofLife.filter((run) => run.handler === handler).length
     const own = runs.filter((run) => run.handler === handler)
     const wasHandled = own.some(({ outcome }) => outcome === 'finished')
     wrong.push(
-      own.length < leastAttempts &&
-        `was given up by ${handler} after ${own.length} of ${maxAttempts} attempts`,
+      attempts < maxAttempts - perhapsBegun(chronicle, letter, { ...life, from: life.from - takeoverMs }) &&
+        `was given up by ${handler} after ${attempts} of ${maxAttempts} attempts`,
       wasHandled && !isExcused && `was handled by ${handler} and dead-lettered`,
     )
   }
@@ -88,21 +89,71 @@ function burial(
     .map((what): Finding => ({ rule: 'attempts', message: `${event} of ${group} ${what}`, event }))
 }
 
+interface Span {
+  readonly from: number
+  readonly to: number
+}
+
+/** From its publish, or its last replay, to its dead letter. */
+function lifeBefore({ publications, replays }: Chronicle, { event, group, at }: DeadLetterFact): Span {
+  const begins = replays
+    .filter((it) => it.event === event && it.group === group && it.at <= at)
+    .map((it) => it.at)
+  // The dead letter's time has no fractions.
+  return { from: Math.max(publications.get(event)?.publishedAt ?? 0, ...begins), to: at + 1 }
+}
+
+/**
+ * Attempts that count though no handler ran: each is noted before it begins, or else a message that kills its process
+ * would come for ever, and a fault of this group, or of the broker, between the note and the begin leaves it noted.
+ */
+function perhapsBegun(
+  { realFaults, processes }: Chronicle,
+  { group }: DeadLetterFact,
+  { from, to }: Span,
+): number {
+  const members = [...processes.values()].filter((life) => life.group === group).map(({ name }) => name)
+  return realFaults.filter((fault) => hits(fault, ...members) && overlaps(fault, from, to)).length
+}
+
+/** Faults that came when the event was given up: the dead letter was stored, and what says so was lost. */
+function faultsAtBurial(
+  { realFaults }: Chronicle,
+  { maxAttempts, ackMs }: Pick<JudgeOptions, 'maxAttempts' | 'ackMs'>,
+  letters: readonly DeadLetterFact[],
+  runs: readonly Run[],
+): readonly Fault[] {
+  const processes = runs.map(({ process }) => process)
+  const moments = [
+    ...letters.map(({ at }) => at),
+    ...runs
+      .filter(({ attempt, outcome }) => attempt >= maxAttempts && outcome === 'failed')
+      .map((run) => run.endedAt),
+  ]
+  return realFaults.filter(
+    (fault) => hits(fault, ...processes) && moments.some((at) => overlaps(fault, at, at + ackMs)),
+  )
+}
+
 /** The reasons for which a message that can be read may be given up. */
 const GIVEN_UP: readonly string[] = ['max_retries_exceeded', 'delivery_limit_exceeded']
 
 function tooManyAttempts(
   chronicle: Chronicle,
-  { maxAttempts }: JudgeOptions,
+  { maxAttempts, ackMs }: JudgeOptions,
   runs: readonly Run[],
 ): readonly Finding[] {
   const [first] = runs
   if (first === undefined) return []
   const { event, group, handler } = first
   const replays = chronicle.replays.filter((it) => it.event === event && it.group === group).length
-  const unsuccessful = runs.filter(({ outcome }) => outcome !== 'finished').length
-  // A stop gives back the attempt that it interrupts, and the broker cannot tell it from one that waits for the next.
-  const allowed = maxAttempts * (1 + replays) + faultsDuring(chronicle.faults, runs).length
+  const unsuccessful = runs.filter(
+    (run) => run.outcome !== 'finished' && !wasInterrupted(chronicle, run),
+  ).length
+  // A fault may hide one attempt from the broker; one that hides that it was given up begins all anew.
+  const anew = faultsAtBurial(chronicle, { maxAttempts, ackMs }, [], runs)
+  const hidden = faultsDuring(chronicle.realFaults, runs).filter((fault) => !anew.includes(fault))
+  const allowed = maxAttempts * (1 + replays + anew.length) + hidden.length
   const findings: Finding[] = []
   const over = runs.find(({ attempt }) => attempt > maxAttempts)
   if (over)
@@ -112,6 +163,14 @@ function tooManyAttempts(
     findings.push({ rule: 'attempts', message, event })
   }
   return findings
+}
+
+/** True of an attempt that a planned stop broke off: it does not count. */
+function wasInterrupted({ faults }: Chronicle, { process, outcome, startedAt }: Run): boolean {
+  return (
+    outcome === 'open' &&
+    faults.some((fault) => fault.isPlanned && hits(fault, process) && fault.endedAt >= startedAt)
+  )
 }
 
 /** Faults that may have hidden an attempt from the broker. */

@@ -8,12 +8,14 @@ export interface Recovery {
   readonly who: string
   /** Undefined when something else came between, or the load had ended. */
   readonly ms: number | undefined
+  /** So much of it the processes did not get their turns. */
+  readonly lateMs: number
 }
 
 /** 6: after a fault things go on by themselves, in time. */
 export const recoveredInTime: Rule = (chronicle, options) => {
   const late = recoveries(chronicle, options)
-    .filter(({ ms }) => ms !== undefined && ms > options.recoveryMs)
+    .filter(({ ms, lateMs }) => ms !== undefined && ms > options.recoveryMs + lateMs)
     .map(({ fault, who, ms }): Finding => {
       const message = `${who} went on ${ms === Infinity ? 'never' : `${ms} ms`} after ${fault}`
       return { rule: 'recovery', message }
@@ -30,15 +32,20 @@ export function recoveries(chronicle: Chronicle, options: JudgeOptions): readonl
     .toSorted((a, b) => a - b)
   const begun = options.groups.map(({ name }) => ({
     who: name,
+    isMember: (process: string) => chronicle.processes.get(process)?.group === name,
     times: chronicle.runs.filter(({ group }) => group === name).map(({ startedAt }) => startedAt),
   }))
+  const isProducer = (process: string) => chronicle.processes.get(process)?.group === undefined
   const faults = chronicle.realFaults.filter(({ targets }) => targets.includes('*'))
   return faults.flatMap((fault) =>
-    [...begun, { who: 'producers', times: confirmations }].map(({ who, times }) => ({
-      fault: fault.name,
-      who,
-      ms: recoveryTime(chronicle, options, fault, times),
-    })),
+    [...begun, { who: 'producers', isMember: isProducer, times: confirmations }].map(
+      ({ who, isMember, times }) => ({
+        fault: fault.name,
+        who,
+        ms: recoveryTime(chronicle, options, fault, times),
+        lateMs: chronicle.lateness(isMember, fault.endedAt, fault.endedAt + options.recoveryMs),
+      }),
+    ),
   )
 }
 
@@ -70,7 +77,8 @@ function silence(chronicle: Chronicle, { silenceMs }: JudgeOptions, life: Proces
   const marks = [from, ...starts, to]
   return marks.flatMap((mark, index): readonly Finding[] => {
     const next = marks[index + 1] ?? mark
-    const allowed = silenceMs + allowance(chronicle.faults, silenceMs, mark, next)
+    const lateMs = chronicle.lateness((process) => process === life.name, mark, next)
+    const allowed = silenceMs + lateMs + allowance(chronicle.faults, silenceMs, mark, next)
     if (next - mark <= allowed) return []
     const message = `${life.name} handled nothing for ${Math.round(next - mark)} ms, and may for ${Math.round(allowed)} ms`
     return [{ rule: 'recovery', message }]

@@ -5,9 +5,9 @@ import { type JudgeOptions, judge, report } from './judge.ts'
 const OPTIONS: JudgeOptions = {
   groups: [{ name: 'g', handlers: ['h'], order: 'group' }],
   maxAttempts: 3,
-  countsPerhapsBegun: false,
   maxInFlight: 2,
   ackMs: 100,
+  takeoverMs: 0,
   recoveryMs: 5000,
   silenceMs: 8000,
   heapGrowthBytes: 1000,
@@ -81,9 +81,9 @@ const NO_STATS = {
 function life(
   name: string,
   stats: Partial<typeof NO_STATS>,
-  end: { exitCode?: number; heap?: number } = {},
+  end: { exitCode?: number; heap?: number; handles?: Readonly<Record<string, number>> } = {},
 ): Fact[] {
-  const { exitCode = 0, heap = 0 } = end
+  const { exitCode = 0, heap = 0, handles = {} } = end
   return [
     { kind: 'consuming', at: 0, process: name, group: 'g' },
     {
@@ -93,6 +93,8 @@ function life(
       stats: { ...NO_STATS, ...stats },
       heapBefore: 0,
       heapAfter: heap,
+      handlesBefore: { PipeWrap: 1 },
+      handlesAfter: { PipeWrap: 1, ...handles },
     },
     { kind: 'processEnded', at: 90_001, process: name, exitCode, wasKilled: false, output: 'last words' },
   ]
@@ -235,21 +237,51 @@ it('catches an attempt too many', () => {
   ])
 })
 
-it('lets an event have an attempt more that a planned stop gave back, or less that a lost consumer may have begun', () => {
+it('does not take a planned stop as an excuse for an attempt more, unless it broke one off', () => {
   const event = published(0, 0)
-  const stopped = [
-    ...run(0, 10, { outcome: 'failed' }),
-    ...fault(25, 30, ['c'], true),
-    ...failing(0, 20),
-    letter(0, 95),
-  ]
-  const less = failing(0, 20).filter((fact) => 'attempt' in fact && fact.attempt > 1)
+  const stop = fault(35, 40, ['c'], true)
+  const first = run(0, 10, { outcome: 'failed' })
+  const end = [...failing(0, 50), letter(0, 125)]
 
-  expect(messages([...event, ...stopped])).toEqual([])
-  expect(messages([...event, ...fault(1, 2, ['d']), ...less, letter(0, 95)])).toHaveLength(1)
-  const kafka = { ...OPTIONS, countsPerhapsBegun: true }
-  expect(messages([...event, ...fault(1, 2, ['d']), ...less, letter(0, 95)], kafka)).toEqual([])
-  expect(messages([...event, ...less, letter(0, 95)], kafka)).toHaveLength(1)
+  expect(messages([...event, ...first, ...stop, ...end])).toEqual([
+    'attempts: h of g failed 4 times at a#0, and may 3 times',
+  ])
+  expect(messages([...event, ...run(0, 30).slice(0, 1), ...stop, ...end])).toEqual([])
+})
+
+it('lets an event have an attempt less only if a fault hit its group during its life', () => {
+  const event = published(0, 0)
+  const less = failing(0, 20).filter((fact) => 'attempt' in fact && fact.attempt > 1)
+  const members = ['c', 'd'].map((process): Fact => ({ kind: 'consuming', at: 0, process, group: 'g' }))
+  const stranger: Fact = { kind: 'consuming', at: 0, process: 'e', group: 'other' }
+  const after = (...facts: readonly Fact[]) =>
+    messages([...members, stranger, ...event, ...less, letter(0, 95), ...facts]).filter((it) =>
+      it.startsWith('attempts'),
+    )
+  const early = ['attempts: a#0 of g was given up by h after 2 of 3 attempts']
+
+  expect(after()).toEqual(early)
+  expect(after(...fault(2, 3, ['d']))).toEqual([])
+  expect(after(...fault(2, 3))).toEqual([])
+  expect(after(...fault(-9, -8))).toEqual(early)
+  const onKafka = messages([...event, ...fault(-9, -8), ...less, letter(0, 95)], {
+    ...OPTIONS,
+    takeoverMs: 20,
+  })
+  expect(onKafka).toEqual([])
+  expect(after(...fault(200, 201))).toEqual(early)
+  expect(after(...fault(2, 3, ['e']))).toEqual(early)
+  expect(after(...fault(2, 3, ['d'], true))).toEqual(early)
+})
+
+it('lets an event be given up once more where a fault came as it was, and only there', () => {
+  const gone = [...published(0, 0), ...failing(0, 20), letter(0, 92)]
+  const again = [...failing(0, 1000), letter(0, 1075)]
+
+  expect(messages([...gone, ...fault(95, 100), ...again])).toEqual([])
+  expect(messages([...gone, ...fault(300, 301), ...again])).toContain(
+    'attempts: a#0 of g lies in the dead letters 2 times',
+  )
 })
 
 it('catches a failure that ends in two dead letters, too soon, for a wrong reason, or in success as well', () => {
@@ -270,11 +302,11 @@ it('catches a failure that ends in two dead letters, too soon, for a wrong reaso
 })
 
 /** One event every 100 ms for a minute, handled at once but in the times given. */
-function load(isHandledAt: (at: number) => boolean): Fact[] {
+function load(isHandledAt: (at: number) => boolean, otherwiseAt = (n: number) => 70_000 + 20 * n): Fact[] {
   const pauses = Array.from({ length: 600 }, (_, n) => ({ n, at: 100 * n }))
   let last = 0
   return pauses.flatMap(({ n, at }) => {
-    const handledAt = isHandledAt(at) ? at + 5 : 70_000 + 20 * n
+    const handledAt = isHandledAt(at) ? at + 5 : otherwiseAt(n)
     last = Math.max(handledAt, last + 20)
     return [...published(n, at), ...run(n, last)]
   })
@@ -337,6 +369,64 @@ it('catches memory that grew, and a process that ended badly or not at all', () 
     'conduct: c ended with 1: last words',
   ])
   expect(messages([...clean, ...life('c', right).slice(0, 2)])).toEqual(['conduct: c did not end by itself'])
+})
+
+it('catches a handle that was left open', () => {
+  const right = { eventsConsumed: 3, eventsProcessedSuccess: 3 }
+
+  expect(messages([...clean, ...life('c', right, { handles: { PipeWrap: 2 } })])).toEqual([
+    'conduct: c: 2 of PipeWrap open after the shutdown, and 1 before',
+  ])
+  expect(messages([...clean, ...life('c', right, { handles: { Timeout: 1 } })])).toEqual([
+    'conduct: c: 1 of Timeout open after the shutdown, and 0 before',
+  ])
+})
+
+it('catches what the broker still has of a group', () => {
+  const end = { kind: 'brokerEnd', at: 90_000, process: 'run', group: 'g' } as const
+
+  expect(messages([...clean, { ...end, unsettled: 0, detail: '0 pending' }])).toEqual([])
+  expect(messages([...clean, { ...end, unsettled: 2, detail: '2 pending' }])).toEqual([
+    'conduct: the broker still has 2 unsettled messages of g: 2 pending',
+  ])
+})
+
+it('catches a rejection that nobody handled', () => {
+  const unhandled: Fact = {
+    kind: 'unhandled',
+    at: 90,
+    process: 'c',
+    what: 'unhandledRejection',
+    error: 'Error: oops',
+  }
+
+  expect(messages([...clean, unhandled])).toEqual([
+    'conduct: c: unhandledRejection that nobody handled: Error: oops',
+  ])
+})
+
+it('gives more time where the processes did not get their turns, but not for what a fault did to them', () => {
+  const late = (at: number, ms: number, process = 'run'): Fact => ({
+    kind: 'late',
+    at,
+    process,
+    ms,
+    overMs: 1000,
+  })
+  const slow = [
+    ...load(
+      (at) => at < 20_000,
+      (n) => 100 * n + 7000,
+    ),
+    ...fault(20_000, 21_000),
+  ]
+  const wentOn = ['recovery: g went on 6000 ms after fault at 20000']
+
+  expect(messages(slow)).toEqual(wentOn)
+  expect(messages([...slow, late(22_500, 900), late(23_500, 900)])).toEqual([])
+  expect(messages([...slow, late(22_500, 900), late(40_000, 900)])).toEqual(wentOn)
+  const frozen = [...slow, ...life('d', {}).slice(0, 1), ...fault(5000, 8000, ['d'])]
+  expect(messages([...frozen, late(7000, 3000, 'd')]).filter((it) => it.includes('went on'))).toEqual(wentOn)
 })
 
 it('tells the whole story of the event', () => {

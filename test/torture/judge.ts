@@ -2,6 +2,7 @@ import { Chronicle } from './chronicle.ts'
 import type { Fact } from './history.ts'
 import { attemptsWithinPolicy, countersAgree, duplicatesOnlyAtFaults, processesEnd } from './judge-conduct.ts'
 import { nothingInvented, nothingLost, orderKept } from './judge-delivery.ts'
+import { nothingLeftBehind } from './judge-end.ts'
 import { recoveredInTime } from './judge-recovery.ts'
 
 /** What a consumer group promises. */
@@ -19,14 +20,14 @@ export interface JudgeOptions {
   readonly groups: readonly GroupRules[]
   /** Attempts at one event before it is given up. */
   readonly maxAttempts: number
-  /**
-   * Kafka: a consumer that vanishes leaves behind only up to where it may have begun, so that an event that it did not
-   * begin can be counted as begun once; otherwise a message that kills its process would never be given up.
-   */
-  readonly countsPerhapsBegun: boolean
   readonly maxInFlight: number
   /** Longest time between the end of a handler and the broker's knowledge of it, in milliseconds. */
   readonly ackMs: number
+  /**
+   * How long what a lost consumer might have begun may stay its own, in milliseconds. On Kafka its range of the log runs
+   * on until its partitions are somebody else's, so that an event published meanwhile may lie in it.
+   */
+  readonly takeoverMs: number
   /** Longest time after a fault until a group handles and a producer publishes again, in milliseconds. */
   readonly recoveryMs: number
   /** Longest time that a living process may handle nothing under load, in milliseconds; once more for each fault. */
@@ -60,6 +61,7 @@ const RULES: readonly Rule[] = [
   recoveredInTime,
   countersAgree,
   processesEnd,
+  nothingLeftBehind,
 ]
 
 /** Says what in a history should not have happened. It looks at nothing else, so it can be tested by itself. */

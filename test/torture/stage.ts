@@ -3,12 +3,13 @@ import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { waitFor } from '../../src/testing/index.ts'
 import type { Broker } from '../brokers/broker.ts'
-import { KafkaProxy } from '../kafka/kafka-proxy.ts'
 import { TcpProxy } from '../support/tcp-proxy.ts'
 import type { Breakage } from './broken-transport.ts'
 import type { HistoryWriter } from './history.ts'
 import type { Random } from './random.ts'
-import type { WorkerOptions } from './worker.ts'
+import { SCOPE } from './torture-bus.ts'
+import { TortureKafkaProxy } from './torture-kafka-proxy.ts'
+import type { Trouble, WorkerOptions } from './worker.ts'
 
 const WORKER = fileURLToPath(new URL('./worker.ts', import.meta.url))
 const START_MS = 30_000
@@ -36,19 +37,19 @@ export interface StageParts {
 export class Actor {
   readonly name: string
   readonly part: Part
-  readonly proxy: TcpProxy | KafkaProxy
+  readonly proxy: TcpProxy | TortureKafkaProxy
   readonly #child: ChildProcess
   readonly #ended: Promise<void>
   output = ''
   /** Set before it is killed. */
   wasKilled = false
 
-  constructor(name: string, part: Part, proxy: TcpProxy | KafkaProxy, options: WorkerOptions) {
+  constructor(name: string, part: Part, proxy: TcpProxy | TortureKafkaProxy, options: WorkerOptions) {
     this.name = name
     this.part = part
     this.proxy = proxy
     this.#child = spawn(process.execPath, ['--expose-gc', WORKER, JSON.stringify(options)], {
-      stdio: ['ignore', 'ignore', 'pipe'],
+      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
     })
     this.#child.stderr?.on('data', (chunk: Buffer) => {
       this.output = (this.output + String(chunk)).slice(-2000)
@@ -66,6 +67,12 @@ export class Actor {
 
   signal(signal: NodeJS.Signals): void {
     this.#child.kill(signal)
+  }
+
+  /** Has its next handler, or its next publish, do something that no handler should. */
+  trouble(trouble: Trouble): void {
+    // One that has ended meanwhile hears nothing.
+    this.#child.send(trouble, () => undefined)
   }
 
   /** Waits for its end. @returns false when it does not come in time. */
@@ -106,12 +113,12 @@ export class Stage {
     const name = `${part.group}-${this.#count}`
     const proxy =
       broker.kind === 'kafka'
-        ? await KafkaProxy.start(broker.port)
+        ? await TortureKafkaProxy.start(broker.port)
         : await TcpProxy.start({ host: '127.0.0.1', port: broker.port })
     const bus = {
       kind: broker.kind,
       port: proxy.port,
-      scope: 'torture',
+      scope: SCOPE,
       consumerGroup: part.group,
       consumerName: part.consumerName,
       ...(breakage === undefined ? {} : { breakage }),

@@ -33,7 +33,12 @@ export interface TortureBusOptions {
   readonly breakage?: Breakage
 }
 
+export const SCOPE = 'torture'
+/** The group that has one consumer at a time. */
+export const ALONE = 'alone'
 export const MAX_ATTEMPTS = 3
+/** A handler that takes longer has failed, in milliseconds. */
+export const HANDLER_TIMEOUT_MS = 1500
 export const MAX_IN_FLIGHT = 50
 /** After so long, in milliseconds, a consumer that is not heard of has lost what it had. */
 export const LEASE_MS = 3000
@@ -57,6 +62,7 @@ export function createTortureBus({
     retryMaxDelayMs: 200,
     maxInFlight: MAX_IN_FLIGHT,
     publishTimeoutMs: 20_000,
+    handlerTimeoutMs: HANDLER_TIMEOUT_MS,
     logger,
   }
   if (kind === 'redis') return createRedisBus({ ...common, port, scope, consumerName, breakage })
@@ -66,6 +72,7 @@ export function createTortureBus({
       rabbitmqUrl: `amqp://guest:guest@127.0.0.1:${port}/`,
       exchangeName: scope,
       prefetchCount: MAX_IN_FLIGHT,
+      singleActiveConsumer: consumerGroup === ALONE,
       heartbeatMs: 1000,
       reconnectDelayMs: 300,
     })

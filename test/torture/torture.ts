@@ -7,15 +7,25 @@ import { WaitTimeoutError, waitFor } from '../../src/testing/index.ts'
 import type { Broker, BrokerKind } from '../brokers/broker.ts'
 import { launchBroker } from '../brokers/launch-broker.ts'
 import type { Breakage } from './broken-transport.ts'
+import { restOf } from './broker-end.ts'
 import { Chronicle } from './chronicle.ts'
 import { FAULTS, type FaultName, type FaultTools, inflict } from './faults.ts'
 import { type Fact, HistoryWriter, now, readHistory } from './history.ts'
 import { type JudgeOptions, judge, report, type Violation } from './judge.ts'
 import { nothingLost } from './judge-delivery.ts'
 import { type Recovery, recoveries } from './judge-recovery.ts'
+import { LatenessWatch } from './process-watch.ts'
 import { Random } from './random.ts'
 import { type Part, Stage } from './stage.ts'
-import { createTortureBus, LEASE_MS, MAX_ATTEMPTS, MAX_IN_FLIGHT, Tortured } from './torture-bus.ts'
+import {
+  ALONE,
+  createTortureBus,
+  LEASE_MS,
+  MAX_ATTEMPTS,
+  MAX_IN_FLIGHT,
+  SCOPE,
+  Tortured,
+} from './torture-bus.ts'
 
 export interface TortureOptions {
   readonly kind: BrokerKind
@@ -24,6 +34,10 @@ export interface TortureOptions {
   /** What is done, in turn; by default everything, shuffled again and again. */
   readonly faults?: readonly FaultName[]
   readonly breakage?: Breakage
+  /** So many are done, however long it takes: a slow machine gets to them too. Default 0. */
+  readonly leastFaults?: number
+  /** Least and most time between two faults, in milliseconds. Default 1,500 to 6,000. */
+  readonly pauseMs?: readonly [number, number]
   /** How long what was confirmed may take to be settled once nothing new comes, in milliseconds. Default 45,000. */
   readonly settleMs?: number
   readonly onProgress?: (line: string) => void
@@ -52,12 +66,12 @@ function rulesOf(kind: BrokerKind): JudgeOptions {
     groups: [
       { name: 'shared', handlers: ['steady', 'flaky'], order: competing },
       // One consumer at a time, whose successor has its name: order holds across them on every bus.
-      { name: 'alone', handlers: ['flaky'], order: 'group' },
+      { name: ALONE, handlers: ['flaky'], order: 'group' },
     ],
     maxAttempts: MAX_ATTEMPTS,
-    countsPerhapsBegun: kind === 'kafka',
     maxInFlight: MAX_IN_FLIGHT,
     ackMs: 500,
+    takeoverMs: kind === 'kafka' ? LEASE_MS + 2000 : 0,
     recoveryMs: 5000,
     silenceMs: LEASE_MS + 5000,
     heapGrowthBytes: 64 * 1024 * 1024,
@@ -79,7 +93,9 @@ export async function torture(options: TortureOptions): Promise<TortureResult> {
 
 class TortureRun {
   readonly #options: TortureOptions
+  readonly #broker: Broker
   readonly #folder: string
+  readonly #lateness: LatenessWatch
   readonly #random: Random
   readonly #history: HistoryWriter
   readonly #stage: Stage
@@ -90,13 +106,15 @@ class TortureRun {
   constructor(options: TortureOptions, broker: Broker, folder: string) {
     const { kind, breakage, seed } = options
     this.#options = options
+    this.#broker = broker
     this.#folder = folder
     this.#random = new Random(seed)
     this.#history = new HistoryWriter(folder, 'run')
+    this.#lateness = new LatenessWatch(this.#history)
     this.#rules = rulesOf(kind)
     this.#stage = new Stage({ broker, folder, history: this.#history, random: this.#random, breakage })
     const names = { consumerGroup: 'operator', consumerName: 'operator' }
-    this.#operator = createTortureBus({ kind, port: broker.port, scope: 'torture', ...names })
+    this.#operator = createTortureBus({ kind, port: broker.port, scope: SCOPE, ...names })
     this.#operator.subscribe(Tortured, () => undefined)
   }
 
@@ -106,19 +124,21 @@ class TortureRun {
     for (const producer of this.#stage.producers) await this.#stage.stop(producer)
     await this.#settle()
     await Promise.all(this.#stage.consumers.map((consumer) => this.#stage.stop(consumer)))
+    for (const rest of await this.#rests()) this.#history.tell({ kind: 'brokerEnd', ...rest })
     await this.#noteDeadLetters('deadLettered')
     return this.#judge()
   }
 
   async end(): Promise<void> {
     await this.#stage.clear()
+    this.#lateness.end()
     await this.#operator.shutdown({ timeoutMs: 5000 })
     this.#history.close()
   }
 
   async #open(): Promise<void> {
     const shared = ['first', 'second', 'third'].map((consumerName) => consumer('shared', consumerName))
-    for (const part of [...shared, consumer('alone', 'only')]) {
+    for (const part of [...shared, consumer(ALONE, 'only')]) {
       await this.#whenConsuming(await this.#stage.start(part))
     }
     for (let n = 0; n < 2; n += 1) await this.#stage.start(PRODUCER)
@@ -133,16 +153,25 @@ class TortureRun {
       whenConsuming: (actor) => this.#whenConsuming(actor),
       replayDeadLetters: () => this.#replay(),
     }
-    for (let count = 1; Date.now() < end; ) {
-      for (const name of this.#options.faults ?? this.#random.shuffled(FAULTS)) {
-        if (Date.now() >= end) break
+    const isOver = (count: number) => Date.now() >= end && count > (this.#options.leastFaults ?? 0)
+    for (let count = 1; !isOver(count); ) {
+      for (const name of this.#options.faults ?? this.#round(count)) {
+        if (isOver(count)) break
         this.#say(`fault ${count}: ${name}`)
         await inflict(name, `${count} ${name}`, tools)
         count += 1
-        await delay(this.#random.integer(1500, 6000))
+        await delay(this.#random.integer(...(this.#options.pauseMs ?? [1500, 6000])))
       }
     }
     await delay(this.#rules.recoveryMs)
+  }
+
+  /** Every fault once, by chance; a short run gets to the worst one too. */
+  #round(count: number): readonly FaultName[] {
+    const all = this.#random.shuffled(FAULTS)
+    if (count > 1) return all
+    const others: readonly FaultName[] = all.filter((name) => name !== 'brokerKilled')
+    return others.toSpliced(this.#random.integer(0, 4), 0, 'brokerKilled')
   }
 
   /** Waits until all that was confirmed is handled or dead-lettered; what is not is for the judge to say. */
@@ -150,13 +179,19 @@ class TortureRun {
     this.#say('waiting until all is settled')
     const isSettled = async () => {
       const chronicle = new Chronicle([...this.#facts(), ...(await this.#letters('deadLettered'))])
-      return nothingLost(chronicle, this.#rules).length === 0
+      if (nothingLost(chronicle, this.#rules).length > 0) return false
+      // What was published with an unknown outcome, too.
+      return (await this.#rests()).every(({ unsettled }) => unsettled === 0)
     }
     const { settleMs: timeoutMs = 45_000 } = this.#options
     await waitFor(isSettled, { timeoutMs, intervalMs: 1000 }).catch((error: unknown) => {
       if (!(error instanceof WaitTimeoutError)) throw error
       this.#say('not all was settled in time')
     })
+  }
+
+  #rests() {
+    return Promise.all(this.#rules.groups.map(({ name }) => restOf(this.#broker, SCOPE, name)))
   }
 
   #judge(): TortureResult {
@@ -223,7 +258,7 @@ class TortureRun {
 
 const PRODUCER: Part = { role: 'producer', group: 'producer', handlers: [], consumerName: 'producer' }
 
-function consumer(group: 'shared' | 'alone', consumerName: string): Part {
+function consumer(group: 'shared' | typeof ALONE, consumerName: string): Part {
   const handlers = group === 'shared' ? ['steady', 'flaky'] : ['flaky']
   return { role: 'consumer', group, handlers, consumerName }
 }

@@ -1,7 +1,8 @@
 // A producer or a consumer in a process of its own: node --expose-gc worker.ts '{...}'; see `WorkerOptions`.
 import { setTimeout as delay } from 'node:timers/promises'
-import { type BrokerEventBus, PublishError } from '../../src/index.ts'
+import { type BrokerEventBus, type HandlerContext, PublishError, ShutdownError } from '../../src/index.ts'
 import { HistoryWriter } from './history.ts'
+import { handlesAfterwards, LatenessWatch, openHandles, watchUnhandled } from './process-watch.ts'
 import { Random } from './random.ts'
 import { createTortureBus, type TortureBusOptions, Tortured } from './torture-bus.ts'
 
@@ -17,24 +18,38 @@ export interface WorkerOptions {
   readonly aggregates: number
 }
 
+/** What a handler does that it should not; `die` also makes a producer end in the middle of a publish. */
+export type Trouble =
+  | { readonly kind: 'die' | 'exit' | 'hang' }
+  | { readonly kind: 'block'; readonly ms: number }
+
 // The run wrote it.
 const options = JSON.parse(process.argv[2] ?? '{}') as WorkerOptions
 const history = new HistoryWriter(options.folder, options.name)
 const random = new Random(options.seed)
 const stopping = new AbortController()
-let mustDie = false
+/** What the next handler, or the next publish, is to do. */
+let trouble: Trouble | undefined
 process.on('SIGTERM', () => stopping.abort())
-process.on('SIGUSR2', () => {
-  mustDie = true
+process.on('message', (message) => {
+  // The run sends nothing else.
+  trouble = message as Trouble
 })
+// It is no reason to go on living.
+process.channel?.unref()
+watchUnhandled(history)
+const lateness = new LatenessWatch(history)
 
+const handlesBefore = openHandles()
 const bus = await createTortureBus(options.bus)
 const heapBefore = { bytes: 0 }
 if (options.role === 'producer') await produce()
 else await consume()
 await bus.shutdown({ timeoutMs: 10_000 })
-history.tell({ kind: 'stats', stats: bus.getStats(), heapBefore: heapBefore.bytes, heapAfter: heap() })
-history.close()
+lateness.end()
+const handlesAfter = await handlesAfterwards(handlesBefore)
+const [stats, heapAfter] = [bus.getStats(), heap()]
+history.tell({ kind: 'stats', stats, heapBefore: heapBefore.bytes, heapAfter, handlesBefore, handlesAfter })
 
 async function produce(): Promise<void> {
   const next = new Map<string, number>()
@@ -58,7 +73,7 @@ function nextEvent(next: Map<string, number>): Tortured {
 async function publish(bus: BrokerEventBus, batch: readonly Tortured[]): Promise<void> {
   for (const event of batch) history.tell({ kind: 'published', ...nameOf(event) })
   const publishing = bus.publish(batch)
-  if (mustDie) setTimeout(die, random.integer(0, 3))
+  if (trouble?.kind === 'die') setTimeout(die, random.integer(0, 3))
   const outcomes = await publishing.then(
     () => batch.map(() => 'stored' as const),
     (error: unknown) => {
@@ -84,22 +99,36 @@ async function consume(): Promise<void> {
 }
 
 function subscribe(group: string, handler: string): void {
-  const work = async (event: Tortured, { attempt }: { readonly attempt: number }) => {
+  const work = async (event: Tortured, { attempt, signal }: HandlerContext) => {
     const fact = { group, handler, ...nameOf(event), attempt }
     history.tell({ kind: 'started', ...fact })
     if (random.oneIn(3)) await delay(random.integer(0, 8))
+    const now = trouble
+    trouble = undefined
+    if (now?.kind === 'exit') process.exit(3)
+    if (now?.kind === 'block') Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, now.ms)
+    if (now?.kind === 'hang') return await hang(signal, () => history.tell({ kind: 'failed', ...fact }))
     if (handler === 'flaky' && attempt <= event.failures) {
       history.tell({ kind: 'failed', ...fact })
       throw new Error('as told')
     }
     history.tell({ kind: 'finished', ...fact })
-    if (mustDie) die()
+    if (now?.kind === 'die') die()
   }
   bus.subscribe(Tortured, work, { name: handler })
 }
 
 function nameOf({ aggregateId, n }: Tortured) {
   return { event: `${aggregateId}#${n}`, aggregate: aggregateId, n }
+}
+
+/** Never ends. */
+function hang(signal: AbortSignal, failed: () => void): Promise<never> {
+  signal.addEventListener('abort', () => {
+    // A shutdown that comes first is no failure of the handler.
+    if (!(signal.reason instanceof ShutdownError)) failed()
+  })
+  return new Promise(() => undefined)
 }
 
 /** Ends here and now, with nothing said to anybody. */

@@ -194,6 +194,11 @@ export const lifecycleTests = [
     const heir = await recordingBus(scene)
     await scene.runs(heir.recording, 7)
     assert.deepEqual([...recording.ids, ...heir.recording.ids], ids(events))
+    assert.deepEqual(
+      heir.recording.runs.map(({ attempt }) => attempt),
+      ids(events.slice(1)).map(() => 1),
+      'attempts at what was not begun before',
+    )
   }),
 
   test('returns in time though a handler hangs, and leaves its event to others', {
@@ -224,7 +229,8 @@ export const lifecycleTests = [
     for (let life = 0; life < 5; life += 1) {
       const { bus, recording } = await recordingBus(scene, () => scene.ended)
       await scene.runs(recording, 1)
-      await bus.shutdown({ timeoutMs: 50 })
+      // A quarter of it is for telling the broker, which takes some round trips.
+      await bus.shutdown({ timeoutMs: 400 })
     }
 
     const { recording } = await recordingBus(scene)
@@ -275,6 +281,36 @@ export const lifecycleTests = [
     const heir = await recordingBus(scene)
     await scene.runs(heir.recording, 1)
     assert.equal(await publisher.deadLetters.count(), 0)
+  }),
+
+  test('counts the attempts that have failed, though a stop interrupts the wait for the next', {
+    needs: ['redelivery', 'deadLetters', 'retry'],
+  }, async (scene) => {
+    const recording = new Recording<Noted>(() => {
+      throw new Error('as told')
+    })
+    const publisher = await scene.brokerBus()
+    await scene.declareGroup()
+    await publisher.publish([noted('Order-1')])
+    for (let life = 1; life <= 3; life += 1) {
+      const bus = await scene.consumer((it) => it.subscribe(Noted, recording.handler), {
+        maxRetries: 2,
+        retryBaseDelayMs: 60_000,
+        retryMaxDelayMs: 60_000,
+      })
+      await scene.runs(recording, life)
+      if (life < 3) await bus.shutdown()
+    }
+
+    await scene.until(
+      'a dead letter',
+      async () => (await publisher.deadLetters.count()) === 1,
+      () => recording.runs.map(({ attempt }) => attempt),
+    )
+    assert.deepEqual(
+      recording.runs.map(({ attempt }) => attempt),
+      [1, 2, 3],
+    )
   }),
 
   test('hurries a stop under way when it is shut down', { needs: ['consuming'] }, async (scene) => {

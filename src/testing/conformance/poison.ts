@@ -173,11 +173,35 @@ export const poisonTests: readonly ConformanceTest[] = [
       needs: ['redelivery', 'deadLetters'],
       faults: ['crash'],
     },
-    survivesAKiller,
+    (scene) => survivesAKiller(scene),
+  ),
+
+  test(
+    'ends such a message though consumers are stopped while they have it in hand',
+    {
+      needs: ['redelivery', 'deadLetters'],
+      faults: ['crash'],
+    },
+    (scene) => survivesAKiller(scene, stopsOne),
   ),
 ]
 
-async function survivesAKiller(scene: Scene): Promise<void> {
+/** A consumer that gets to nothing before it is stopped. */
+async function stopsOne(scene: Scene): Promise<void> {
+  const stuck = new Recording<Noted>(() => scene.ended)
+  const bus = await scene.consumer((it) => it.subscribe(Noted, stuck.handler), { maxRetries: 2 })
+  await scene.until(
+    'it to have something in hand, or a dead letter',
+    async () => stuck.runs.length > 0 || (await bus.deadLetters.count()) > 0,
+    () => bus.getStats(),
+  )
+  await bus.shutdown({ timeoutMs: 400 })
+}
+
+async function survivesAKiller(
+  scene: Scene,
+  before: (scene: Scene) => Promise<void> = () => Promise.resolve(),
+): Promise<void> {
   await scene.declareGroup()
   const publisher = await scene.brokerBus()
   const handled = new Recording<Noted>()
@@ -189,6 +213,7 @@ async function survivesAKiller(scene: Scene): Promise<void> {
   for (let life = 1; (await publisher.deadLetters.count()) === 0; life += 1) {
     assert.ok(life <= 8, 'the message killed 8 processes')
     let isDead = false
+    await before(scene)
     await scene.consumer(
       (bus) =>
         bus.subscribe(Noted, async (event, context) => {

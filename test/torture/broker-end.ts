@@ -1,0 +1,74 @@
+import { createClient } from 'redis'
+import { openConnection } from '../../src/rabbitmq/rabbitmq-client.ts'
+import { resolveRabbitMQOptions } from '../../src/rabbitmq/rabbitmq-options.ts'
+import { resolveRedisOptions } from '../../src/redis/redis-options.ts'
+import type { Broker } from '../brokers/broker.ts'
+import { createTortureBus } from './torture-bus.ts'
+
+/** What a broker still has of a group. */
+export interface BrokerRest {
+  readonly group: string
+  readonly unsettled: number
+  readonly detail: string
+}
+
+/** Asks the broker itself, past the bus where there is a way, what a group has not settled. */
+export function restOf(broker: Broker, scope: string, group: string): Promise<BrokerRest> {
+  switch (broker.kind) {
+    case 'redis':
+      return redisRest(broker, scope, group)
+    case 'rabbitmq':
+      return rabbitmqRest(broker, scope, group)
+    case 'kafka':
+      return kafkaRest(broker, scope, group)
+  }
+}
+
+async function redisRest(broker: Broker, scope: string, group: string): Promise<BrokerRest> {
+  const { keys } = resolveRedisOptions({ streamPrefix: scope, consumerGroup: group })
+  const client = createClient({ url: broker.url, RESP: 2 })
+  await client.connect()
+  try {
+    let unsettled = 0
+    const details: string[] = []
+    for (const key of [keys.stream, keys.replays(group)]) {
+      const groups = await client.xInfoGroups(key)
+      const found = groups.find(({ name }) => String(name) === group)
+      if (found === undefined) continue
+      // Null where entries were deleted from within the stream, as settled replays are.
+      const lag = found['lag'] ?? 0
+      unsettled += found.pending + lag
+      details.push(`${key}: ${found.pending} pending, ${lag} unread`)
+    }
+    return { group, unsettled, detail: details.join('; ') }
+  } finally {
+    client.destroy()
+  }
+}
+
+async function rabbitmqRest(broker: Broker, scope: string, group: string): Promise<BrokerRest> {
+  const { names } = resolveRabbitMQOptions({ exchangeName: scope, consumerGroup: group })
+  const connection = await openConnection(broker.url, {})
+  try {
+    const channel = await connection.createChannel()
+    const { messageCount } = await channel.checkQueue(names.queue)
+    return { group, unsettled: messageCount, detail: `queue ${names.queue}: ${messageCount} messages` }
+  } finally {
+    await connection.close()
+  }
+}
+
+/** The committed offsets against the ends of the log, as `health` reads them. */
+async function kafkaRest(broker: Broker, scope: string, group: string): Promise<BrokerRest> {
+  const names = { consumerGroup: group, consumerName: 'end' }
+  const bus = createTortureBus({ kind: 'kafka', port: broker.port, scope, ...names })
+  try {
+    await bus.connect()
+    const { checks } = await bus.health({ timeoutMs: 10_000 })
+    const unsettled = checks.lag.value
+    if (unsettled === undefined) throw new Error('the broker did not tell the lag')
+    return { group, unsettled, detail: `${unsettled} between the committed offsets and the ends of the log` }
+  } finally {
+    await bus.shutdown()
+  }
+}
