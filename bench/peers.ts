@@ -1,0 +1,66 @@
+// npm run bench:peers [-- --json]: the buses beside other libraries that do the same work.
+import { InMemoryEventBus } from 'eventspine'
+import type { BrokerKind } from '../test/brokers/broker.ts'
+import { sized } from './arguments.ts'
+import { brokerBench } from './brokers/index.ts'
+import { startBroker } from './brokers/start.ts'
+import { type BenchRow, compare, runSteps, type Step } from './harness.ts'
+import { versionOf } from './machine.ts'
+import { OrderCreated, orderEvents } from './order.ts'
+import { type BothEnds, bothEndsStep } from './peers/both-ends.ts'
+import { throughBullMq } from './peers/bullmq.ts'
+import { environmentOf, PythonPeer, pythonVersionOf } from './peers/python.ts'
+import { report } from './results.ts'
+import { inBatches } from './works/publish.ts'
+
+const EVENTSOURCE = 'eventsource-py'
+/** As many events as eventsource-py moves in about a second. */
+const eventsourceCounts = { memory: 10_000, redis: 2000, rabbitmq: 2000, kafka: 200 }
+
+const python = await environmentOf({
+  name: EVENTSOURCE,
+  // SQLAlchemy, which it imports, needs greenlet and does not ask for it.
+  requirements: ['eventsource-py[redis,rabbitmq,kafka]==0.4.*', 'greenlet'],
+})
+const rows: BenchRow[] = []
+const versions: Record<string, string> = { bullmq: versionOf('bullmq') }
+if (python !== undefined) {
+  versions[EVENTSOURCE] = await pythonVersionOf(python, EVENTSOURCE)
+  await using peer = new PythonPeer(python, 'eventsource_peer.py', ['memory'])
+  rows.push(...(await runSteps('memory', [memoryStep(peer)])))
+}
+for (const kind of ['redis', 'rabbitmq', 'kafka'] as const) rows.push(...(await beside(kind)))
+report('peers', rows, versions)
+
+async function beside(kind: BrokerKind): Promise<readonly BenchRow[]> {
+  await using stack = new AsyncDisposableStack()
+  const { url } = stack.use(await startBroker(kind))
+  const bench = stack.use(await brokerBench(kind, url))
+  Object.assign(versions, bench.versions)
+  const steps: Step[] = []
+  if (python !== undefined) {
+    const peer = stack.use(new PythonPeer(python, 'eventsource_peer.py', [kind, url]))
+    const count = Math.max(20, sized(eventsourceCounts[kind]))
+    steps.push(
+      bothEndsStep(bench, EVENTSOURCE, async () => {
+        await using scene = await bench.scene()
+        return await peer.ask<BothEnds>({ count, name: scene.name })
+      }),
+    )
+  }
+  if (kind === 'redis') steps.push(bothEndsStep(bench, 'BullMQ', () => throughBullMq(url)))
+  return await runSteps(kind, steps)
+}
+
+function memoryStep(peer: PythonPeer): Step {
+  const bus = new InMemoryEventBus()
+  bus.subscribe(OrderCreated, async () => undefined)
+  const events = orderEvents(sized(200_000))
+  return compare({
+    work: '1 async handler, batches of 1,000',
+    unit: 'events/s',
+    peer: EVENTSOURCE,
+    ours: () => inBatches(events, 1000, bus),
+    raw: async () => (await peer.ask<BothEnds>({ count: eventsourceCounts.memory })).publish,
+  })
+}
