@@ -2,6 +2,7 @@
 import { InMemoryEventBus } from 'eventspine'
 import type { BrokerKind } from '../test/brokers/broker.ts'
 import { sized } from './arguments.ts'
+import type { BrokerBench } from './broker-bench.ts'
 import { brokerBench } from './brokers/index.ts'
 import { startBroker } from './brokers/start.ts'
 import { type BenchRow, compare, runSteps, type Step } from './harness.ts'
@@ -9,6 +10,7 @@ import { versionOf } from './machine.ts'
 import { OrderCreated, orderEvents } from './order.ts'
 import { type BothEnds, bothEndsStep } from './peers/both-ends.ts'
 import { throughBullMq } from './peers/bullmq.ts'
+import { throughNestOnKafka, throughNestOnRabbitMq } from './peers/nest.ts'
 import { environmentOf, PythonPeer, pythonVersionOf } from './peers/python.ts'
 import { report } from './results.ts'
 import { inBatches } from './works/publish.ts'
@@ -23,7 +25,10 @@ const python = await environmentOf({
   requirements: ['eventsource-py[redis,rabbitmq,kafka]==0.4.*', 'greenlet'],
 })
 const rows: BenchRow[] = []
-const versions: Record<string, string> = { bullmq: versionOf('bullmq') }
+const versions: Record<string, string> = {
+  BullMQ: versionOf('bullmq'),
+  'NestJS microservices': versionOf('@nestjs/microservices'),
+}
 if (python !== undefined) {
   versions[EVENTSOURCE] = await pythonVersionOf(python, EVENTSOURCE)
   await using peer = new PythonPeer(python, 'eventsource_peer.py', ['memory'])
@@ -48,8 +53,22 @@ async function beside(kind: BrokerKind): Promise<readonly BenchRow[]> {
       }),
     )
   }
-  if (kind === 'redis') steps.push(bothEndsStep(bench, 'BullMQ', () => throughBullMq(url)))
+  steps.push(jsPeer(bench, kind, url))
   return await runSteps(kind, steps)
+}
+
+function jsPeer(bench: BrokerBench, kind: BrokerKind, url: string): Step {
+  switch (kind) {
+    case 'redis':
+      return bothEndsStep(bench, 'BullMQ', () => throughBullMq(url))
+    case 'rabbitmq':
+      return bothEndsStep(bench, 'NestJS', () => throughNestOnRabbitMq(url))
+    case 'kafka':
+      return bothEndsStep(bench, 'NestJS', async () => {
+        await using scene = await bench.scene()
+        return await throughNestOnKafka(url, scene)
+      })
+  }
 }
 
 function memoryStep(peer: PythonPeer): Step {
