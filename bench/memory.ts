@@ -9,6 +9,8 @@ import { type Comparison, compare, cost, rate, runSteps, type Step } from './har
 import { versionOf } from './machine.ts'
 import { OrderCreated, orderEvents, orderSchema } from './order.ts'
 import { report } from './results.ts'
+import { latencyStep } from './works/latency.ts'
+import { memorySides } from './works/memory-sides.ts'
 import { memoryStep } from './works/million.ts'
 import { crowd, inBatches } from './works/publish.ts'
 
@@ -146,6 +148,13 @@ function repeatedCost(body: () => { readonly total: number }): Comparison['ours'
     })
 }
 
+/** Milliseconds, making the bus included. */
+async function starting(body: (event: OrderCreated) => Promise<unknown>): Promise<number> {
+  const start = performance.now()
+  await body(new OrderCreated(payload))
+  return performance.now() - start
+}
+
 const steps: readonly Step[] = [
   besideLoop('one at a time', 'sync', 1, oneByOne),
   besideLoop('one at a time', 'async', 1, oneByOne),
@@ -163,6 +172,13 @@ const steps: readonly Step[] = [
   ]),
   waiting(1),
   waiting(5),
+  latencyStep(memorySides),
+  compare({
+    work: 'start to the first handled event',
+    unit: 'ms',
+    ours: () => starting(async (event) => await busWith([syncHandler()], (bus) => bus.publish([event]))()),
+    raw: () => starting(async (event) => await syncHandler()(event)),
+  }),
   compare({
     work: 'building and validating an event, beside the zod parse of its payload',
     unit: 'ns',

@@ -23,7 +23,10 @@ const percentiles = [
   ['p99.9', 0.999],
 ] as const
 
-export function latencyStep(bench: BrokerBench): Step {
+/** All that this work needs of a bus. */
+type LatencyBench = Pick<BrokerBench, 'ours' | 'raw' | 'scene'>
+
+export function latencyStep(bench: LatencyBench): Step {
   return {
     work: WORK,
     async run(bus) {
@@ -53,7 +56,7 @@ function rowOf(bus: string, work: string, rounds: readonly Times[], fraction: nu
 }
 
 /** Milliseconds of each event. The next one is published when its time has come, arrived or not. */
-async function latencies(bench: BrokerBench, side: Side): Promise<readonly number[]> {
+async function latencies(bench: LatencyBench, side: Side): Promise<readonly number[]> {
   const events = orderEvents(WARM_UP + EVENTS)
   const [starts, times]: [number[], number[]] = [[], []]
   let seen = 0
