@@ -16,22 +16,29 @@ import { report } from './results.ts'
 import { inBatches } from './works/publish.ts'
 
 const EVENTSOURCE = 'eventsource-py'
-/** As many events as eventsource-py moves in about a second. */
+const FASTSTREAM = 'FastStream'
+/** As many events as each moves in about a second; FastStream on Kafka commits one by one, and consumes fewer. */
 const eventsourceCounts = { memory: 10_000, redis: 2000, rabbitmq: 2000, kafka: 200 }
+const fastStreamCounts = { count: 2000, consumed: { redis: 2000, rabbitmq: 2000, kafka: 150 } }
 
-const python = await environmentOf({
+const eventsource = await environmentOf({
   name: EVENTSOURCE,
   // SQLAlchemy, which it imports, needs greenlet and does not ask for it.
   requirements: ['eventsource-py[redis,rabbitmq,kafka]==0.4.*', 'greenlet'],
+})
+const fastStream = await environmentOf({
+  name: FASTSTREAM,
+  requirements: ['faststream[redis,rabbit,kafka]==0.7.*'],
 })
 const rows: BenchRow[] = []
 const versions: Record<string, string> = {
   BullMQ: versionOf('bullmq'),
   'NestJS microservices': versionOf('@nestjs/microservices'),
 }
-if (python !== undefined) {
-  versions[EVENTSOURCE] = await pythonVersionOf(python, EVENTSOURCE)
-  await using peer = new PythonPeer(python, 'eventsource_peer.py', ['memory'])
+if (fastStream !== undefined) versions[FASTSTREAM] = await pythonVersionOf(fastStream, 'faststream')
+if (eventsource !== undefined) {
+  versions[EVENTSOURCE] = await pythonVersionOf(eventsource, EVENTSOURCE)
+  await using peer = new PythonPeer(eventsource, 'eventsource_peer.py', ['memory'])
   rows.push(...(await runSteps('memory', [memoryStep(peer)])))
 }
 for (const kind of ['redis', 'rabbitmq', 'kafka'] as const) rows.push(...(await beside(kind)))
@@ -42,19 +49,30 @@ async function beside(kind: BrokerKind): Promise<readonly BenchRow[]> {
   const { url } = stack.use(await startBroker(kind))
   const bench = stack.use(await brokerBench(kind, url))
   Object.assign(versions, bench.versions)
-  const steps: Step[] = []
-  if (python !== undefined) {
-    const peer = stack.use(new PythonPeer(python, 'eventsource_peer.py', [kind, url]))
-    const count = Math.max(20, sized(eventsourceCounts[kind]))
-    steps.push(
-      bothEndsStep(bench, EVENTSOURCE, async () => {
-        await using scene = await bench.scene()
-        return await peer.ask<BothEnds>({ count, name: scene.name })
-      }),
-    )
+  const inPython = (name: string, python: string | undefined, program: string, question: object) => {
+    if (python === undefined) return []
+    const peer = stack.use(new PythonPeer(python, program, [kind, url]))
+    const step = bothEndsStep(bench, name, async () => {
+      await using scene = await bench.scene()
+      return await peer.ask<BothEnds>({ ...question, name: scene.name })
+    })
+    return [step]
   }
-  steps.push(jsPeer(bench, kind, url))
-  return await runSteps(kind, steps)
+  return await runSteps(kind, [
+    ...inPython(EVENTSOURCE, eventsource, 'eventsource_peer.py', {
+      count: atLeast20(eventsourceCounts[kind]),
+    }),
+    ...inPython(FASTSTREAM, fastStream, 'faststream_peer.py', {
+      count: atLeast20(fastStreamCounts.count),
+      consumed: atLeast20(fastStreamCounts.consumed[kind]),
+    }),
+    jsPeer(bench, kind, url),
+  ])
+}
+
+/** A rate needs some events even in a quick run. */
+function atLeast20(count: number): number {
+  return Math.max(20, sized(count))
 }
 
 function jsPeer(bench: BrokerBench, kind: BrokerKind, url: string): Step {

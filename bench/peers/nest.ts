@@ -7,7 +7,7 @@ import { Arrivals } from '../works/arrivals.ts'
 import { inBatches } from '../works/publish.ts'
 import type { BothEnds } from './both-ends.ts'
 
-/** Names in variables keep the packages' types out: they do not pass our compiler's settings. */
+/** Names in variables keep the packages' types out: what is used of them is below. */
 const PACKAGE: string = '@nestjs/microservices'
 const METADATA: string = 'reflect-metadata'
 const COMMON: string = '@nestjs/common'
