@@ -4,7 +4,7 @@ import { brokerBench, brokerKindOf } from './brokers/index.ts'
 import { startBroker } from './brokers/start.ts'
 import { runSteps } from './harness.ts'
 import { report } from './results.ts'
-import { consumeSteps } from './works/consume.ts'
+import { consumeSteps, growthSteps } from './works/consume.ts'
 import { latencyStep } from './works/latency.ts'
 import { millionStep } from './works/million.ts'
 import { observingSteps } from './works/observing.ts'
@@ -18,6 +18,7 @@ await using bench = await brokerBench(kind, broker.url)
 const rows = await runSteps(kind, [
   ...publishSteps(bench),
   ...consumeSteps(bench),
+  ...growthSteps(bench),
   latencyStep(bench),
   startStep(bench),
   ...observingSteps(bench),

@@ -69,7 +69,7 @@ const hundredLoops = (handlers: readonly Handler[]) => () =>
 
 function besideLoop(work: string, kind: keyof typeof kinds, count: number, publishing: Publishing): Step {
   const handlers = make(count, kinds[kind])
-  const times = Math.ceil((kind === 'sync' ? 150 : 30) / count)
+  const times = Math.ceil((kind === 'sync' ? 600 : 200) / count)
   const bare = publishing === byHundred ? hundredLoops(handlers) : awaitedLoop(handlers)
   return compare({
     work: `${count} ${kind} ${count === 1 ? 'handler' : 'handlers'}, ${work}`,
@@ -107,7 +107,7 @@ function besideEmitter(
   count: number,
 ): Step {
   const emit = emitters(count, kinds[kind])[peer]
-  const times = Math.ceil((peer === 'emittery' ? 10 : 300) / count)
+  const times = Math.ceil((peer === 'emittery' ? 60 : 1000) / count)
   return compare({
     work: `${count} ${kind} ${count === 1 ? 'handler' : 'handlers'}, batches of 1,000`,
     unit: 'events/s',
@@ -119,7 +119,7 @@ function besideEmitter(
 
 /** 16 callers, whose handler takes so long, beside 16 loops. */
 function waiting(delayMs: number): Step {
-  const events = orderEvents(sized(delayMs === 1 ? 8000 : 3000))
+  const events = orderEvents(sized(delayMs === 1 ? 8000 : 2000))
   const handler = async () => {
     await wait(delayMs)
   }

@@ -4,8 +4,10 @@ import type { BenchResult } from '../results.ts'
 import { goalGroups } from './goals.ts'
 
 const WIDTH = 860
-const LABELS = 400
-const BARS = WIDTH - LABELS - 70
+const LABELS = 430
+/** Where the figures stand, clear of the lines. */
+const FIGURES = WIDTH - 10
+const BARS = FIGURES - 60 - LABELS
 const LINE = 22
 const TOP = 34
 
@@ -30,7 +32,7 @@ export function chartOf({ bus, rows }: BenchResult): string {
 <style>${STYLE}</style>
 <text x="${one}" y="14" text-anchor="middle">1 = ${shown.some(({ peer }) => peer !== undefined) ? 'as fast as the other' : 'as good as bare'}${scale.isLogarithmic ? ' (logarithmic)' : ''}</text>
 <line class="one" x1="${one}" x2="${one}" y1="20" y2="${height - 6}"/>
-${shown.map((row, index) => barOf(row, TOP + index * LINE, scale)).join('\n')}
+${shown.map((row, index) => barOf(row, { bus, y: TOP + index * LINE, scale })).join('\n')}
 </svg>
 `
 }
@@ -46,13 +48,26 @@ function xOf(ratio: number, { isLogarithmic, largest, smallest }: Scale): number
   return Math.round(LABELS + part * BARS)
 }
 
-function barOf(row: BenchRow, y: number, scale: Scale): string {
+interface Place {
+  /** Whose chart it is. */
+  readonly bus: string
+  readonly y: number
+  readonly scale: Scale
+}
+
+function barOf(row: BenchRow, { bus, y, scale }: Place): string {
   const goal = goalOf(row)
   const end = xOf(row.ratio, scale)
-  const label = row.peer === undefined ? row.work : `${row.bus}: ${row.work}, beside ${row.peer}`
   const mark = goal === undefined ? '' : markAt(xOf(goal, scale), y)
   const look = goal !== undefined && row.ratio < goal ? 'short' : 'bar'
-  return `<text x="${LABELS - 8}" y="${y + 13}" text-anchor="end">${escaped(shortened(label))}</text><rect class="${look}" x="${LABELS}" y="${y + 2}" width="${Math.max(1, end - LABELS)}" height="14"/><text x="${end + 8}" y="${y + 13}">${row.ratio}</text>${mark}`
+  const text = (x: number, content: string) =>
+    `<text x="${x}" y="${y + 13}" text-anchor="end">${escaped(content)}</text>`
+  return `${text(LABELS - 8, shortened(labelOf(row, bus)))}<rect class="${look}" x="${LABELS}" y="${y + 2}" width="${Math.max(1, end - LABELS)}" height="14"/>${text(FIGURES, String(row.ratio))}${mark}`
+}
+
+function labelOf(row: BenchRow, bus: string): string {
+  const work = row.peer === undefined ? row.work : `${row.work}, beside ${row.peer}`
+  return row.bus === bus ? work : `${row.bus}: ${work}`
 }
 
 function markAt(x: number, y: number): string {
@@ -67,7 +82,7 @@ function goalOf({ bus, work, peer }: BenchRow): number | undefined {
 }
 
 function shortened(label: string): string {
-  return label.length > 66 ? `${label.slice(0, 65)}…` : label
+  return label.length > 64 ? `${label.slice(0, 63)}…` : label
 }
 
 function escaped(text: string): string {

@@ -1,4 +1,4 @@
-// Consuming a backlog: with an idle handler, with one that takes time, and as work grows.
+// Consuming a backlog: with an idle handler, with one that takes time, while publishing, and as work grows.
 import { setTimeout as wait } from 'node:timers/promises'
 import { sized } from '../arguments.ts'
 import type { BrokerBench, Consumption, Scene, Side } from '../broker-bench.ts'
@@ -19,61 +19,68 @@ export interface ConsumeWork extends Omit<Consumption, 'handlers'> {
 }
 
 export function consumeSteps(bench: BrokerBench): readonly Step[] {
-  const { consume, growth } = bench.counts
-  const step = (work: string, how: ConsumeWork) =>
-    compare({
-      work,
-      unit: 'events/s',
-      ours: () => consuming(bench, bench.ours, how),
-      raw: () => consuming(bench, bench.raw, how),
-    })
+  const count = sized(bench.counts.consume)
   return [
     ...bench.consumptions.map(({ label, ...how }) =>
-      step(`consume with acknowledgment${label}`, { count: sized(consume), ...how }),
+      consumeStep(bench, `consume with acknowledgment${label}`, { count, ...how }),
     ),
-    // 160 aggregates, so that every lane of the bare client has as much to do.
-    ...[1, 5].map((delayMs) =>
-      step(`consume, async handler of ${delayMs} ms, 16 lanes`, {
-        count: sized(delayMs === 1 ? 8000 : 3000),
-        aggregates: 160,
-        lanes: 16,
-        before: async () => {
-          await wait(delayMs)
-        },
-      }),
-    ),
+    ...[1, 5].map((delayMs) => slowStep(bench, delayMs)),
     compare({
       work: 'publish in batches of 1,000 and consume, at once',
       unit: 'events/s',
       ours: () => bothWays(bench, bench.ours),
       raw: () => bothWays(bench, bench.raw),
     }),
+  ]
+}
+
+/** What becomes of the rate as there is more of something. */
+export function growthSteps(bench: BrokerBench): readonly Step[] {
+  const count = sized(bench.counts.growth)
+  return [
     ...[1, 10, 100].map((handlers) =>
-      step(`consume, ${handlers} ${handlers === 1 ? 'handler' : 'handlers'}`, {
-        count: sized(growth),
-        idleHandlers: handlers - 1,
-      }),
+      consumeStep(bench, `consume, ${counted(handlers, 'handler')}`, { count, idleHandlers: handlers - 1 }),
     ),
     ...[1, 100, 10_000].map((aggregates) =>
-      step(`consume, ${aggregates.toLocaleString('en')} ${aggregates === 1 ? 'aggregate' : 'aggregates'}`, {
-        count: sized(growth),
-        aggregates,
-      }),
+      consumeStep(bench, `consume, ${counted(aggregates, 'aggregate')}`, { count, aggregates }),
     ),
     ...[1, 2, 4].map((consumers) =>
-      step(`consume, ${consumers} ${consumers === 1 ? 'consumer' : 'consumers'}`, {
-        count: sized(consume),
+      consumeStep(bench, `consume, ${counted(consumers, 'consumer')}`, {
+        count: sized(bench.counts.consume),
         consumers,
       }),
     ),
     ...[0, 1, 10].map((percent) =>
-      step(`consume, ${percent} % to the dead letters`, {
-        count: sized(growth),
+      consumeStep(bench, `consume, ${percent} % to the dead letters`, {
+        count,
         options: { maxRetries: 0 },
         before: failing(percent),
       }),
     ),
   ]
+}
+
+function consumeStep(bench: BrokerBench, work: string, how: ConsumeWork): Step {
+  return compare({
+    work,
+    unit: 'events/s',
+    ours: () => consuming(bench, bench.ours, how),
+    raw: () => consuming(bench, bench.raw, how),
+  })
+}
+
+/** 160 aggregates, so that every lane of the bare client has as much to do. */
+function slowStep(bench: BrokerBench, delayMs: number): Step {
+  const before = async () => {
+    await wait(delayMs)
+  }
+  const count = sized(delayMs === 1 ? 8000 : 2000)
+  const how = { count, aggregates: 160, lanes: 16, before }
+  return consumeStep(bench, `consume, async handler of ${delayMs} ms, 16 lanes`, how)
+}
+
+function counted(count: number, noun: string): string {
+  return `${count.toLocaleString('en')} ${noun}${count === 1 ? '' : 's'}`
 }
 
 /** Events per second, from the first to the last. */
