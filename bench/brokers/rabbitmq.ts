@@ -28,7 +28,7 @@ export async function rabbitMqBench(rabbitmqUrl: string): Promise<BrokerBench> {
     },
     ours: ours(rabbitmqUrl),
     raw: raw(channel, rabbitmqUrl),
-    counts: { batches: 10_000, singles: 1500, consume: 10_000, growth: 10_000, rawDrain: 200_000 },
+    counts: { batches: 10_000, singles: 1500, consume: 10_000, growth: 5000, rawDrain: 200_000 },
     compressions: [],
     consumptions: [
       { label: ', prefetch 100', prefetch: 100 },

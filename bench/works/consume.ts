@@ -42,7 +42,11 @@ export function growthSteps(bench: BrokerBench): readonly Step[] {
       consumeStep(bench, `consume, ${counted(handlers, 'handler')}`, { count, idleHandlers: handlers - 1 }),
     ),
     ...[1, 100, 10_000].map((aggregates) =>
-      consumeStep(bench, `consume, ${counted(aggregates, 'aggregate')}`, { count, aggregates }),
+      consumeStep(bench, `consume, ${counted(aggregates, 'aggregate')}`, {
+        // Enough for each to have an event.
+        count: Math.max(count, sized(aggregates)),
+        aggregates,
+      }),
     ),
     ...[1, 2, 4].map((consumers) =>
       consumeStep(bench, `consume, ${counted(consumers, 'consumer')}`, {
