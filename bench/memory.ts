@@ -1,17 +1,21 @@
 // npm run bench:memory [-- --json]: dispatch in memory, beside bare loops and emitters.
 import { EventEmitter } from 'node:events'
+import { setTimeout as wait } from 'node:timers/promises'
 import Emittery from 'emittery'
 import { EventEmitter as EventEmitter3 } from 'eventemitter3'
-import { defineEvent, InMemoryEventBus } from 'eventspine'
-import { z } from 'zod'
-import { type BenchWork, cost, measure, rate, report } from './harness.ts'
-
-const schema = z.object({ customerId: z.string(), total: z.number() })
-class OrderCreated extends defineEvent({ type: 'OrderCreated', aggregateType: 'Order', schema }) {}
+import { InMemoryEventBus } from 'eventspine'
+import { isQuick, sized } from './arguments.ts'
+import { type Comparison, compare, cost, rate, runSteps, type Step } from './harness.ts'
+import { versionOf } from './machine.ts'
+import { OrderCreated, orderEvents, orderSchema } from './order.ts'
+import { report } from './results.ts'
+import { latencyStep } from './works/latency.ts'
+import { memorySides } from './works/memory-sides.ts'
+import { memoryStep } from './works/million.ts'
+import { crowd, inBatches } from './works/publish.ts'
 
 const payload = { aggregateId: 'Order-123', customerId: 'c-1', total: 42 }
-const batch = Array.from({ length: 1000 }, () => new OrderCreated(payload))
-const [single] = [new OrderCreated(payload)]
+const batch = orderEvents(1000)
 
 /** Keeps the work from being optimized away. */
 export let sum = 0
@@ -23,120 +27,168 @@ const asyncHandler = () => async (event: OrderCreated) => {
 }
 
 type Handler = (event: OrderCreated) => void | Promise<void>
+type Publishing = (bus: InMemoryEventBus) => Promise<unknown>
 
-function busWith(handlers: readonly Handler[]): InMemoryEventBus {
-  const bus = new InMemoryEventBus()
-  for (const handler of handlers) bus.subscribe(OrderCreated, handler)
-  return bus
-}
+const kinds = { sync: syncHandler, async: asyncHandler }
 
 const make = (count: number, handler: () => Handler) => Array.from({ length: count }, handler)
 
-/** Publishes the batch so often, or the single event as often as there are events in it. */
-function publishing(handlers: readonly Handler[], isBatch: boolean, rounds: number) {
-  const bus = busWith(handlers)
+const inThousands: Publishing = (bus) => bus.publish(batch)
+const inHundreds: Publishing = (bus) => inBatches(batch, 100, bus)
+const oneByOne: Publishing = async (bus) => {
+  for (const event of batch) await bus.publish([event])
+}
+const byHundred: Publishing = (bus) => crowd(batch, bus)
+
+/** Events per second of the thousand, so many times. */
+function repeated(times: number, body: () => unknown) {
+  const rounds = isQuick ? 1 : times
   return () =>
     rate(rounds * batch.length, async () => {
-      for (let round = 0; round < rounds; round += 1) {
-        if (isBatch) await bus.publish(batch)
-        else for (let n = 0; n < batch.length; n += 1) await bus.publish([single])
-      }
+      for (let round = 0; round < rounds; round += 1) await body()
     })
 }
 
-function looping(rounds: number, each: (event: OrderCreated) => unknown, isAwaited: boolean) {
-  return () =>
-    rate(rounds * batch.length, async () => {
-      for (let round = 0; round < rounds; round += 1) {
-        for (const event of batch) {
-          if (isAwaited) await each(event)
-          else each(event)
-        }
-      }
-    })
+function busWith(handlers: readonly Handler[], publishing: Publishing) {
+  const bus = new InMemoryEventBus()
+  for (const handler of handlers) bus.subscribe(OrderCreated, handler)
+  return () => publishing(bus)
 }
 
-function bareLoop(handlers: readonly Handler[], rounds: number) {
-  return () =>
-    rate(rounds * batch.length, async () => {
-      for (let round = 0; round < rounds; round += 1) {
-        for (const event of batch) for (const handler of handlers) await handler(event)
-      }
-    })
+const awaitedLoop = (handlers: readonly Handler[]) => async () => {
+  for (const event of batch) for (const handler of handlers) await handler(event)
 }
 
+/** 100 loops that share the events, as 100 callers do. */
+const hundredLoops = (handlers: readonly Handler[]) => () =>
+  crowd(batch, {
+    publish: async (events) => {
+      for (const event of events) for (const handler of handlers) await handler(event)
+    },
+  })
+
+function besideLoop(work: string, kind: keyof typeof kinds, count: number, publishing: Publishing): Step {
+  const handlers = make(count, kinds[kind])
+  const times = Math.ceil((kind === 'sync' ? 600 : 200) / count)
+  const bare = publishing === byHundred ? hundredLoops(handlers) : awaitedLoop(handlers)
+  return compare({
+    work: `${count} ${kind} ${count === 1 ? 'handler' : 'handlers'}, ${work}`,
+    unit: 'events/s',
+    ours: repeated(times, busWith(handlers, publishing)),
+    raw: repeated(times, bare),
+  })
+}
+
+/** What an emitter does with the thousand. */
 function emitters(count: number, handler: () => Handler) {
   const [own, third, emittery] = [new EventEmitter(), new EventEmitter3(), new Emittery()]
+  own.setMaxListeners(100)
   for (const listener of make(count, handler)) {
     own.on('OrderCreated', listener)
     third.on('OrderCreated', listener)
     emittery.on('OrderCreated', (event) => listener('data' in event ? event.data : event))
   }
-  own.setMaxListeners(100)
-  return { own, third, emittery }
-}
-
-const works: BenchWork[] = []
-for (const count of [1, 10]) {
-  const label = count === 1 ? '1 handler' : '10 handlers'
-  for (const [kind, handler] of [
-    ['sync', syncHandler],
-    ['async', asyncHandler],
-  ] as const) {
-    const rounds = kind === 'sync' && count === 1 ? 300 : 30
-    const handlers = make(count, handler)
-    const bare = bareLoop(handlers, rounds)
-    const { own, third, emittery } = emitters(count, handler)
-    const batches = publishing(handlers, true, rounds)
-    works.push(
-      {
-        work: `${label}, ${kind}, batches of 1,000, raw: awaited loop`,
-        unit: 'events/s',
-        ours: batches,
-        raw: bare,
-      },
-      {
-        work: `${label}, ${kind}, single, raw: awaited loop`,
-        unit: 'events/s',
-        ours: publishing(handlers, false, rounds),
-        raw: bare,
-      },
-      {
-        work: `${label}, ${kind}, batches, raw: emittery`,
-        unit: 'events/s',
-        ours: batches,
-        raw: looping(5, (event) => emittery.emit('OrderCreated', event), true),
-      },
-    )
-    if (kind === 'sync') {
-      works.push(
-        {
-          work: `${label}, sync, batches, raw: EventEmitter`,
-          unit: 'events/s',
-          ours: batches,
-          raw: looping(rounds, (event) => own.emit('OrderCreated', event), false),
-        },
-        {
-          work: `${label}, sync, batches, raw: eventemitter3`,
-          unit: 'events/s',
-          ours: batches,
-          raw: looping(rounds, (event) => third.emit('OrderCreated', event), false),
-        },
-      )
-    }
+  return {
+    EventEmitter: () => {
+      for (const event of batch) own.emit('OrderCreated', event)
+    },
+    eventemitter3: () => {
+      for (const event of batch) third.emit('OrderCreated', event)
+    },
+    emittery: async () => {
+      for (const event of batch) await emittery.emit('OrderCreated', event)
+    },
   }
 }
-works.push({
-  work: 'building and validating an event, raw: the zod parse of its payload',
-  unit: 'ns',
-  ours: () =>
-    cost(100_000, async () => {
-      for (let n = 0; n < 100_000; n += 1) sum += new OrderCreated(payload).total
-    }),
-  raw: () =>
-    cost(100_000, async () => {
-      for (let n = 0; n < 100_000; n += 1) sum += schema.parse(payload).total
-    }),
-})
 
-report(await measure(works, { bus: 'memory' }))
+function besideEmitter(
+  peer: keyof ReturnType<typeof emitters>,
+  kind: keyof typeof kinds,
+  count: number,
+): Step {
+  const emit = emitters(count, kinds[kind])[peer]
+  const times = Math.ceil((peer === 'emittery' ? 60 : 1000) / count)
+  return compare({
+    work: `${count} ${kind} ${count === 1 ? 'handler' : 'handlers'}, batches of 1,000`,
+    unit: 'events/s',
+    peer,
+    ours: repeated(Math.ceil(times / 2), busWith(make(count, kinds[kind]), inThousands)),
+    raw: repeated(times, emit),
+  })
+}
+
+/** 16 callers, whose handler takes so long, beside 16 loops. */
+function waiting(delayMs: number): Step {
+  const events = orderEvents(sized(delayMs === 1 ? 8000 : 2000))
+  const handler = async () => {
+    await wait(delayMs)
+  }
+  const bus = new InMemoryEventBus()
+  bus.subscribe(OrderCreated, handler)
+  const byLanes = (each: (event: OrderCreated) => Promise<unknown>) => () => {
+    const queue = events.values()
+    const lane = async () => {
+      for (const event of queue) await each(event)
+    }
+    return rate(events.length, () => Promise.all(Array.from({ length: 16 }, lane)))
+  }
+  return compare({
+    work: `async handler of ${delayMs} ms, 16 callers`,
+    unit: 'events/s',
+    ours: byLanes((event) => bus.publish([event])),
+    raw: byLanes(handler),
+  })
+}
+
+function repeatedCost(body: () => { readonly total: number }): Comparison['ours'] {
+  const count = sized(100_000)
+  return () =>
+    cost(count, async () => {
+      for (let n = 0; n < count; n += 1) sum += body().total
+    })
+}
+
+/** Milliseconds, making the bus included. */
+async function starting(body: (event: OrderCreated) => Promise<unknown>): Promise<number> {
+  const start = performance.now()
+  await body(new OrderCreated(payload))
+  return performance.now() - start
+}
+
+const steps: readonly Step[] = [
+  besideLoop('one at a time', 'sync', 1, oneByOne),
+  besideLoop('one at a time', 'async', 1, oneByOne),
+  besideLoop('100 in flight', 'async', 1, byHundred),
+  besideLoop('batches of 100', 'sync', 1, inHundreds),
+  ...[1, 10, 100].flatMap((count) => [
+    besideLoop('batches of 1,000', 'sync', count, inThousands),
+    besideLoop('batches of 1,000', 'async', count, inThousands),
+  ]),
+  ...[1, 10].flatMap((count) => [
+    besideEmitter('EventEmitter', 'sync', count),
+    besideEmitter('eventemitter3', 'sync', count),
+    besideEmitter('emittery', 'sync', count),
+    besideEmitter('emittery', 'async', count),
+  ]),
+  waiting(1),
+  waiting(5),
+  latencyStep(memorySides),
+  compare({
+    work: 'start to the first handled event',
+    unit: 'ms',
+    ours: () => starting(async (event) => await busWith([syncHandler()], (bus) => bus.publish([event]))()),
+    raw: () => starting(async (event) => await syncHandler()(event)),
+  }),
+  compare({
+    work: 'building and validating an event, beside the zod parse of its payload',
+    unit: 'ns',
+    ours: repeatedCost(() => new OrderCreated(payload)),
+    raw: repeatedCost(() => orderSchema.parse(payload)),
+  }),
+  memoryStep(),
+]
+
+report('memory', await runSteps('memory', steps), {
+  eventemitter3: versionOf('eventemitter3'),
+  emittery: versionOf('emittery'),
+})

@@ -1,59 +1,20 @@
 // npm run bench:observability [-- --json]: what causation, traces and metrics cost per event, in memory.
-import { context, propagation, trace } from '@opentelemetry/api'
-import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks'
-import { W3CTraceContextPropagator } from '@opentelemetry/core'
-import {
-  AggregationTemporality,
-  InMemoryMetricExporter,
-  MeterProvider,
-  PeriodicExportingMetricReader,
-} from '@opentelemetry/sdk-metrics'
-import {
-  AlwaysOffSampler,
-  AlwaysOnSampler,
-  BasicTracerProvider,
-  ParentBasedSampler,
-  type Sampler,
-  type SpanProcessor,
-} from '@opentelemetry/sdk-trace-base'
-import { defineEvent, InMemoryEventBus, type InMemoryEventBusOptions } from 'eventspine'
+import { InMemoryEventBus, type InMemoryEventBusOptions } from 'eventspine'
 import { MemoryBrokerEventBus } from 'eventspine/testing'
-import { type BenchWork, cost, measure, report } from './harness.ts'
+import { sized } from './arguments.ts'
+import { compare, cost, runSteps, type Step } from './harness.ts'
+import { versionOf } from './machine.ts'
+import { OrderCreated, orderEvents } from './order.ts'
+import { report } from './results.ts'
+import { startTelemetry } from './telemetry.ts'
 
-class OrderCreated extends defineEvent<{ readonly total: number }>()({
-  type: 'OrderCreated',
-  aggregateType: 'Order',
-}) {}
-
-const EVENTS = 20_000
-const batch = Array.from(
-  { length: EVENTS },
-  (_, n) => new OrderCreated({ aggregateId: `Order-${n % 100}`, total: 1 }),
-)
+const EVENTS = sized(20_000)
+const batch = orderEvents(EVENTS)
 
 /** Keeps the work from being optimized away. */
 export let sum = 0
 
-/** A span is made and dropped: what an exporter costs is its own affair. */
-const dropping: SpanProcessor = {
-  onStart: () => undefined,
-  onEnd: () => undefined,
-  forceFlush: () => Promise.resolve(),
-  shutdown: () => Promise.resolve(),
-}
-
-function tracerOf(sampler: Sampler) {
-  return new BasicTracerProvider({ sampler, spanProcessors: [dropping] }).getTracer('bench')
-}
-
-const reader = new PeriodicExportingMetricReader({
-  exporter: new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE),
-  exportIntervalMillis: 3_600_000,
-})
-const meter = new MeterProvider({ readers: [reader] }).getMeter('bench')
-context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable())
-propagation.setGlobalPropagator(new W3CTraceContextPropagator())
-
+await using telemetry = startTelemetry()
 const off = { enableTracing: false, enableMetrics: false, propagateCausation: false }
 
 /** Nanoseconds per event in memory, published one at a time to one asynchronous handler. */
@@ -88,8 +49,7 @@ async function throughBroker(options: InMemoryEventBusOptions): Promise<void> {
   await done.promise
 }
 
-const sampledOut = { tracer: tracerOf(new ParentBasedSampler({ root: new AlwaysOffSampler() })) }
-const recording = { tracer: tracerOf(new AlwaysOnSampler()) }
+const { sampledOut, recording, meter } = telemetry
 const cases: readonly [string, InMemoryEventBusOptions][] = [
   ['as it is, no SDK', {}],
   ['causation only', { ...off, propagateCausation: true }],
@@ -98,16 +58,22 @@ const cases: readonly [string, InMemoryEventBusOptions][] = [
   ['traces recorded', { ...off, ...recording, enableTracing: true }],
   ['metrics recorded', { ...off, meter, enableMetrics: true }],
 ]
-const works = cases.flatMap(([name, options]): BenchWork[] => [
-  { work: `memory: ${name}, raw: all off`, unit: 'ns', ours: inMemory(options), raw: inMemory(off) },
-  {
-    work: `broker in memory: ${name}, raw: all off`,
+const steps = cases.flatMap(([name, options]): readonly Step[] => [
+  compare({
+    work: `memory, ${name}, beside all off`,
+    unit: 'ns',
+    ours: inMemory(options),
+    raw: inMemory(off),
+  }),
+  compare({
+    work: `broker in memory, ${name}, beside all off`,
     unit: 'ns',
     ours: overBroker(options),
     raw: overBroker(off),
-  },
+  }),
 ])
 
-report(await measure(works, { bus: 'observability' }))
-trace.disable()
-await reader.shutdown()
+report('observability', await runSteps('observability', steps), {
+  '@opentelemetry/sdk-trace-base': versionOf('@opentelemetry/sdk-trace-base'),
+  '@opentelemetry/sdk-metrics': versionOf('@opentelemetry/sdk-metrics'),
+})

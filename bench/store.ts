@@ -1,10 +1,12 @@
 // npm run bench:store [-- --json]: catching up from the event store in memory, beside a bare loop over its feed.
 import { defineEvent, InMemoryCheckpointStore, InMemoryEventStore, SubscriptionManager } from 'eventspine'
-import { type BenchWork, measure, rate, report } from './harness.ts'
+import { sized } from './arguments.ts'
+import { compare, rate, runSteps } from './harness.ts'
+import { report } from './results.ts'
 
 class Noted extends defineEvent<{ readonly n: number }>()({ type: 'Noted', aggregateType: 'Note' }) {}
 
-const EVENTS = 200_000
+const EVENTS = sized(200_000)
 const eventStore = new InMemoryEventStore()
 for (let start = 0; start < EVENTS; start += 1000) {
   const aggregateId = `note-${(start / 1000) % 100}`
@@ -51,27 +53,20 @@ const bareLoop = () =>
     for await (const _ of eventStore.readAll()) empty()
   })
 
-const works: readonly BenchWork[] = [
-  { work: 'catch-up, empty sync handler', unit: 'events/s', ours: catchingUp(empty), raw: bareLoop },
-  {
-    work: 'catch-up, empty async handler',
-    unit: 'events/s',
-    ours: catchingUp(async () => empty()),
-    raw: bareLoop,
-  },
-  {
-    work: 'catch-up, 16 aggregates at a time',
-    unit: 'events/s',
-    ours: catchingUp(async () => empty(), { concurrency: 16 }),
-    raw: bareLoop,
-  },
-  { work: 'catch-up, batches of 500', unit: 'events/s', ours: catchingUpInBatches, raw: bareLoop },
-  {
-    work: 'catch-up, a checkpoint after every event',
-    unit: 'events/s',
-    ours: catchingUp(empty, { checkpointEveryEvents: 1 }),
-    raw: bareLoop,
-  },
+const step = (work: string, ours: () => Promise<number>) =>
+  compare({ work: `catch-up, ${work}`, unit: 'events/s', ours, raw: bareLoop })
+const steps = [
+  step('empty sync handler', catchingUp(empty)),
+  step(
+    'empty async handler',
+    catchingUp(async () => empty()),
+  ),
+  step(
+    '16 aggregates at a time',
+    catchingUp(async () => empty(), { concurrency: 16 }),
+  ),
+  step('batches of 500', catchingUpInBatches),
+  step('a checkpoint after every event', catchingUp(empty, { checkpointEveryEvents: 1 })),
 ]
 
-report(await measure(works, { bus: 'store' }))
+report('store', await runSteps('store', steps))

@@ -1,4 +1,4 @@
-// The bare client in its fast form: one request in flight while callers queue, one commit in the background.
+// The bare client, and what a program writes around it to publish fast: one request in flight while callers queue.
 
 /** A name in a variable keeps the package's types out: they do not pass our compiler's settings. */
 const PACKAGE: string = '@platformatic/kafka'
@@ -10,14 +10,16 @@ export interface PlainMessage {
   readonly headers: Readonly<Record<string, string>>
 }
 
-interface PlainRecord {
+export interface PlainRecord {
   readonly topic: string
   readonly partition: number
   readonly offset: bigint
+  readonly key: string
   readonly value: string
+  readonly headers: ReadonlyMap<string, string>
 }
 
-interface PlainOffset {
+export interface PlainOffset {
   readonly topic: string
   readonly partition: number
   readonly offset: bigint
@@ -29,13 +31,15 @@ export interface PlainProducer {
   close(): Promise<void>
 }
 
-interface PlainStream {
+export interface PlainStream {
+  pause(): unknown
+  resume(): unknown
   on(event: 'data', listener: (record: PlainRecord) => void): unknown
   on(event: 'error', listener: (error: Error) => void): unknown
   close(): Promise<void>
 }
 
-interface PlainConsumer {
+export interface PlainConsumer {
   consume(options: object): Promise<PlainStream>
   commit(options: { readonly offsets: readonly PlainOffset[] }): Promise<unknown>
   close(force: boolean): Promise<void>
@@ -91,48 +95,7 @@ export function coalesced(producer: PlainProducer): (message: PlainMessage) => P
   }
 }
 
-/** Parses each record, and commits in the background, one commit on its way at a time. */
-export async function plainConsume(
-  server: string,
-  topic: string,
-  onEvent: () => void,
-): Promise<{ close(): Promise<void> }> {
-  const consumer = new library.Consumer({
-    ...CLIENT,
-    bootstrapBrokers: [server],
-    groupId: 'default',
-    deserializers: library.stringDeserializers,
-  })
-  const stream = await consumer.consume({
-    topics: [topic],
-    mode: 'committed',
-    fallbackMode: 'earliest',
-    autocommit: false,
-    maxWaitTime: 500,
-    highWaterMark: 1024,
-  })
-  const finished = new Map<string, PlainOffset>()
-  let committing: Promise<void> | undefined
-  const commit = async () => {
-    while (finished.size > 0) {
-      const offsets = [...finished.values()]
-      finished.clear()
-      await consumer.commit({ offsets })
-    }
-    committing = undefined
-  }
-  stream.on('error', (error) => console.error(error))
-  stream.on('data', ({ partition, offset, value }) => {
-    JSON.parse(value)
-    onEvent()
-    finished.set(`${partition}`, { topic, partition, offset: offset + 1n, leaderEpoch: 0 })
-    committing ??= commit()
-  })
-  return {
-    async close() {
-      await committing
-      await stream.close()
-      await consumer.close(true)
-    },
-  }
+export function plainConsumer(server: string, groupId: string): PlainConsumer {
+  const { stringDeserializers: deserializers } = library
+  return new library.Consumer({ ...CLIENT, bootstrapBrokers: [server], groupId, deserializers })
 }

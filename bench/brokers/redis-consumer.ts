@@ -1,0 +1,109 @@
+import { randomUUID } from 'node:crypto'
+import type { OrderHandler } from '../broker-bench.ts'
+import type { Order } from '../order.ts'
+import { Lanes } from './lanes.ts'
+import type { RedisClient } from './redis.ts'
+
+interface Place {
+  readonly stream: string
+  readonly deadLetters: string
+  readonly group: string
+}
+
+interface RawRedisOptions {
+  readonly client: RedisClient
+  /** A connection of its own, which the blocking reads hold. */
+  readonly reader: RedisClient
+  readonly place: Place
+  readonly handlers: readonly OrderHandler[]
+  readonly lanes: number | undefined
+}
+
+type Entry = readonly [id: string, fields: readonly string[]]
+
+const MAX_IN_FLIGHT = 1000
+
+/** Reads pages of 100, and acknowledges what is done with one XACK that the next read does not wait for. */
+export class RawRedisConsumer implements AsyncDisposable {
+  readonly #options: RawRedisOptions
+  readonly #lanes: Lanes
+  readonly #name = randomUUID()
+  readonly #running: Promise<void>
+  #done: string[] = []
+  #acknowledged: Promise<unknown> | undefined
+  #inFlight = 0
+  #room = Promise.withResolvers<void>()
+  #isStopped = false
+
+  constructor(options: RawRedisOptions) {
+    this.#options = options
+    this.#lanes = new Lanes(options.handlers, options.lanes)
+    this.#running = this.#run()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#isStopped = true
+    this.#options.reader.destroy()
+    this.#room.resolve()
+    await this.#running
+    await this.#acknowledged
+    this.#options.client.destroy()
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#isStopped) {
+      const entries = await this.#read()
+      this.#inFlight += entries.length
+      for (const entry of entries) this.#handle(entry)
+      while (this.#inFlight > MAX_IN_FLIGHT && !this.#isStopped) {
+        this.#room = Promise.withResolvers()
+        await this.#room.promise
+      }
+    }
+  }
+
+  async #read(): Promise<readonly Entry[]> {
+    const { reader, place } = this.#options
+    const group = ['XREADGROUP', 'GROUP', place.group, this.#name, 'COUNT', '100', 'BLOCK', '1000']
+    try {
+      const reply = await reader.sendCommand([...group, 'STREAMS', place.stream, '>'])
+      // One stream was asked for, so the reply holds the entries of one; after the time is up it is null.
+      return (reply as unknown as [[string, Entry[]]] | null)?.[0][1] ?? []
+    } catch (error) {
+      if (this.#isStopped) return []
+      throw error
+    }
+  }
+
+  #handle([id, fields]: Entry): void {
+    // What `append` wrote last.
+    const event = JSON.parse(fields.at(-1) ?? '') as Order & { readonly aggregate_id: string }
+    this.#lanes.run(event.aggregate_id, event, (error) => {
+      if (error === undefined) this.#finish(id)
+      else void this.#bury(fields).then(() => this.#finish(id))
+    })
+  }
+
+  #bury(fields: readonly string[]): Promise<unknown> {
+    const { client, place } = this.#options
+    return client.sendCommand(['XADD', place.deadLetters, '*', ...fields, 'dlq_reason', 'it failed'])
+  }
+
+  /** What finishes in the same turn is acknowledged at once, and one acknowledgment is on its way at a time. */
+  #finish(id: string): void {
+    this.#inFlight -= 1
+    if (this.#inFlight <= MAX_IN_FLIGHT) this.#room.resolve()
+    this.#done.push(id)
+    this.#acknowledged ??= Promise.resolve().then(() => this.#acknowledge())
+  }
+
+  async #acknowledge(): Promise<void> {
+    const { client, place } = this.#options
+    while (this.#done.length > 0) {
+      const ids = this.#done
+      this.#done = []
+      await client.sendCommand(['XACK', place.stream, place.group, ...ids])
+    }
+    this.#acknowledged = undefined
+  }
+}

@@ -1,0 +1,10 @@
+// The broker of a bench: the one that the environment names, or one of its own.
+import type { BrokerKind } from '../../test/brokers/broker.ts'
+import { launchBroker } from '../../test/brokers/launch-broker.ts'
+import { addressVariables } from '../../test/brokers/shared-brokers.ts'
+
+export async function startBroker(kind: BrokerKind): Promise<AsyncDisposable & { readonly url: string }> {
+  const given = process.env[addressVariables[kind]]
+  if (given === undefined) return await launchBroker(kind)
+  return { url: given, [Symbol.asyncDispose]: () => Promise.resolve() }
+}

@@ -1,0 +1,34 @@
+// What validation, causation, traces and metrics cost, beside the same bus with all of it off.
+import type { BrokerOptions } from 'eventspine'
+import { sized } from '../arguments.ts'
+import type { BrokerBench } from '../broker-bench.ts'
+import { compare, type Step } from '../harness.ts'
+import { OrderCreated, UncheckedOrder } from '../order.ts'
+import { startTelemetry } from '../telemetry.ts'
+import { consuming } from './consume.ts'
+
+const off = { enableTracing: false, enableMetrics: false, propagateCausation: false }
+// What it is called with is what comes off the wire, which has both.
+const unchecked = UncheckedOrder as unknown as typeof OrderCreated
+
+export function observingSteps(bench: BrokerBench): readonly Step[] {
+  const count = sized(bench.counts.growth)
+  const consume = (eventClass: typeof OrderCreated, options: BrokerOptions) => () =>
+    consuming(bench, bench.ours, { count, eventClass, options })
+  const step = (name: string, options: BrokerOptions, body: typeof consume = consume) =>
+    compare({
+      work: `consume, ${name}, beside all off`,
+      unit: 'events/s',
+      ours: body(OrderCreated, options),
+      raw: consume(unchecked, off),
+    })
+  return [
+    step('validation only', off),
+    step('tracing off', { enableTracing: false }),
+    step('tracing by the API alone', {}),
+    step('tracing by the SDK', {}, (eventClass, options) => async () => {
+      await using telemetry = startTelemetry()
+      return await consume(eventClass, { ...options, ...telemetry.recording })()
+    }),
+  ]
+}
