@@ -63,7 +63,7 @@ export function clientFactory({
   username,
   password,
   tls,
-  client,
+  client: given,
 }: RedisConnectionSettings): RedisClientFactory {
   return async (timeouts) => {
     const socket: object = {
@@ -71,20 +71,31 @@ export function clientFactory({
       reconnectStrategy: false,
       ...(tls === undefined ? {} : { tls: true, ...tls }),
     }
-    if (client !== undefined) {
-      const own = client.options !== undefined && 'socket' in client.options ? client.options.socket : {}
+    if (given !== undefined) {
+      const own = given.options !== undefined && 'socket' in given.options ? given.options.socket : {}
       const options = { ...CLIENT_OPTIONS, socket: Object.assign({}, own, socket) }
       // A duplicate of a node-redis client is one, whatever its type parameters.
-      return client.duplicate(options) as RedisClient
+      return given.duplicate(options) as RedisClient
     }
-    const { createClient } = await import('redis')
     const credentials = {
       ...(username === undefined ? {} : { username }),
       ...(password === undefined ? {} : { password }),
     }
+    const client = (await firstClient()).duplicate({ ...CLIENT_OPTIONS, ...credentials, url, socket })
     // The structural type is the part of the client that is used.
-    return createClient({ ...CLIENT_OPTIONS, ...credentials, url, socket }) as unknown as RedisClient
+    return client as RedisClient
   }
+}
+
+let first: Promise<DuplicableRedisClient> | undefined
+
+/**
+ * A client that is never connected, only duplicated: to create one, the package builds a class with all commands, which
+ * blocks the event loop for some 10 ms.
+ */
+function firstClient(): Promise<DuplicableRedisClient> {
+  first ??= import('redis').then(({ createClient }) => createClient(CLIENT_OPTIONS))
+  return first
 }
 
 function canResolve(): boolean {
