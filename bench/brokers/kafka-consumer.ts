@@ -33,6 +33,8 @@ export async function consumeRaw(options: RawKafkaOptions): Promise<AsyncDisposa
     fallbackMode: 'earliest',
     autocommit: false,
     maxWaitTime: 500,
+    // As the bus has it. The client's own 50 MB would bring a whole backlog before the first event, from which on it counts.
+    maxBytes: 1_048_576,
     highWaterMark: 1024,
   })
   const commits = new Commits(consumer, topic)
