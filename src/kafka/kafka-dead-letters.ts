@@ -9,7 +9,6 @@ import type { KafkaPublisher } from './kafka-publisher.ts'
 import type { RecordToWrite } from './kafka-record-batch.ts'
 import type { StoredRecord } from './kafka-record-reader.ts'
 import type { KafkaTopicDirectory } from './kafka-topics.ts'
-import { textHeaders } from './kafka-wire.ts'
 
 /** The topics of our own keep what is in them until it is removed. */
 const PROFILE = { isOurs: true } as const
@@ -158,7 +157,7 @@ function isAfter({ timestamp, partition, offset }: LetterPlace, cursor: string):
 }
 
 function readLetter({ place, record }: LetterRecord): StoredDeadLetter {
-  const headers = textHeaders(record.headers)
+  const headers = record.headerTexts
   const {
     dlq_original_topic: topic,
     dlq_original_partition: partition,

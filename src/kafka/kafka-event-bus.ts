@@ -7,7 +7,6 @@ import type { LetterRecord } from './kafka-dead-letters.ts'
 import { type KafkaEventBusOptions, type ResolvedKafkaOptions, resolveKafkaOptions } from './kafka-options.ts'
 import { securityWarnings } from './kafka-security.ts'
 import { KafkaTransport } from './kafka-transport.ts'
-import { textHeaders } from './kafka-wire.ts'
 
 /** Counts of a {@link KafkaEventBus}. */
 export interface KafkaEventBusStats extends BrokerEventBusStats {
@@ -129,7 +128,7 @@ function describeLetter(topic: string, { place, record }: LetterRecord): KafkaDl
     offset: place.offset,
     key: record.key?.toString('utf8') ?? null,
     timestamp: new Date(place.timestamp),
-    headers: textHeaders(record.headers),
+    headers: record.headerTexts,
     payload: record.value ?? new Uint8Array(),
   }
 }

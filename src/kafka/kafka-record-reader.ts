@@ -1,5 +1,6 @@
 import { toError } from '../errors.ts'
 import type { KafkaLibrary } from './kafka-client.ts'
+import { Cursor } from './kafka-cursor.ts'
 
 /** A record as it stands in the log. */
 export interface StoredRecord {
@@ -8,7 +9,50 @@ export interface StoredRecord {
   readonly timestamp: number
   readonly key: Buffer | null
   readonly value: Buffer | null
+  /** As they are, made anew at each look. */
   readonly headers: readonly (readonly [name: Buffer | null, value: Buffer | null])[]
+  /** Those that are text, made anew at each look. Of several with one name the last counts, as for eventsource-py. */
+  readonly headerTexts: Readonly<Record<string, string>>
+}
+
+/** A record whose headers are read when somebody asks: of most only the texts are wanted, and once. */
+class RecordInBatch implements StoredRecord {
+  readonly offset: number
+  readonly timestamp: number
+  readonly key: Buffer | null
+  readonly value: Buffer | null
+  readonly #batch: Buffer
+  readonly #headersAt: number
+  readonly #headerCount: number
+
+  constructor(
+    { offset, timestamp, key, value }: Pick<StoredRecord, 'offset' | 'timestamp' | 'key' | 'value'>,
+    headers: { readonly batch: Buffer; readonly position: number; readonly count: number },
+  ) {
+    this.offset = offset
+    this.timestamp = timestamp
+    this.key = key
+    this.value = value
+    this.#batch = headers.batch
+    this.#headersAt = headers.position
+    this.#headerCount = headers.count
+  }
+
+  get headers(): StoredRecord['headers'] {
+    const cursor = new Cursor(this.#batch, this.#headersAt)
+    return Array.from({ length: this.#headerCount }, () => [cursor.bytes(), cursor.bytes()] as const)
+  }
+
+  get headerTexts(): Readonly<Record<string, string>> {
+    const cursor = new Cursor(this.#batch, this.#headersAt)
+    const texts: Record<string, string> = {}
+    for (let index = 0; index < this.#headerCount; index += 1) {
+      const name = cursor.text()
+      const text = cursor.text()
+      if (name !== undefined && text !== undefined && name !== '__proto__') texts[name] = text
+    }
+    return texts
+  }
 }
 
 /** What a range of a log held. */
@@ -127,13 +171,14 @@ function readBatch(
   const body = batch.subarray(BATCH_HEADER)
   const algorithm = codecs[codec]
   if (codec !== 0 && algorithm?.available !== true) throw new Error(`unknown compression ${codec}`)
-  const cursor = new Cursor(codec === 0 || algorithm === undefined ? body : algorithm.decompressSync(body))
+  const bytes = codec === 0 || algorithm === undefined ? body : algorithm.decompressSync(body)
+  const cursor = new Cursor(bytes)
   const baseTime = Number(batch.readBigInt64BE(27))
   const appendTime = (attributes & LOG_APPEND_TIME) === 0 ? undefined : Number(batch.readBigInt64BE(35))
   const count = batch.readInt32BE(57)
   const read: StoredRecord[] = []
   for (let index = 0; index < count; index += 1) {
-    const record = readRecord(cursor, first, baseTime, appendTime)
+    const record = readRecord(bytes, cursor, first, baseTime, appendTime)
     if (record.offset >= from) read.push(record)
   }
   // All or none of a batch.
@@ -141,6 +186,7 @@ function readBatch(
 }
 
 function readRecord(
+  batch: Buffer,
   cursor: Cursor,
   first: number,
   baseTime: number,
@@ -155,62 +201,9 @@ function readRecord(
   const offset = first + cursor.varint()
   const key = cursor.bytes()
   const value = cursor.bytes()
-  const headerCount = cursor.varint()
-  const headers: [Buffer | null, Buffer | null][] = []
-  for (let index = 0; index < headerCount; index += 1) headers.push([cursor.bytes(), cursor.bytes()])
+  const headers = { batch, count: cursor.varint(), position: cursor.position }
+  // Each must be whole, though nobody may ever ask for it.
+  for (let index = 0; index < 2 * headers.count; index += 1) cursor.skip()
   cursor.position = end
-  return { offset, timestamp, key, value, headers }
-}
-
-class Cursor {
-  readonly #bytes: Buffer
-  position = 0
-
-  constructor(bytes: Buffer) {
-    this.#bytes = bytes
-  }
-
-  get length(): number {
-    return this.#bytes.length
-  }
-
-  varint(): number {
-    let value = 0
-    for (let shift = 0; shift < 35; shift += 7) {
-      const byte = this.#next()
-      value |= (byte & 0x7f) << shift
-      if (byte < 0x80) return (value >>> 1) ^ -(value & 1)
-    }
-    throw new Error('a number in a record is too long')
-  }
-
-  /** A number of up to 64 bits; exact to 2^53, which is enough for times. */
-  varlong(): number {
-    let value = 0
-    let scale = 1
-    for (let index = 0; index < 10; index += 1) {
-      const byte = this.#next()
-      value += (byte & 0x7f) * scale
-      if (byte < 0x80) return value % 2 === 0 ? value / 2 : -(value + 1) / 2
-      scale *= 128
-    }
-    throw new Error('a number in a record is too long')
-  }
-
-  bytes(): Buffer | null {
-    const length = this.varint()
-    if (length < 0) return null
-    const start = this.position
-    const end = start + length
-    if (end > this.#bytes.length) throw new Error('a record is cut off')
-    this.position = end
-    return this.#bytes.subarray(start, end)
-  }
-
-  #next(): number {
-    const byte = this.#bytes[this.position]
-    if (byte === undefined) throw new Error('a record is cut off')
-    this.position += 1
-    return byte
-  }
+  return new RecordInBatch({ offset, timestamp, key, value }, headers)
 }

@@ -1,5 +1,5 @@
-import { isUtf8 } from 'node:buffer'
 import type { IncomingMessage, OutgoingMessage } from '../bus/transport.ts'
+import { textOf } from './kafka-cursor.ts'
 import type { RecordToWrite } from './kafka-record-batch.ts'
 import type { StoredRecord } from './kafka-record-reader.ts'
 
@@ -14,32 +14,12 @@ export function recordOf({ key, headers, body, contentType }: OutgoingMessage): 
 }
 
 /** The message in a record. Headers that are no text are left out, and a null value is an empty body. */
-export function messageOf(id: string, { key, value, headers }: StoredRecord): IncomingMessage {
-  return { id, key: keyOf(key), headers: textHeaders(headers), body: value ?? '' }
-}
-
-/** The headers that are text. Of several with one name the last counts, as for eventsource-py. */
-export function textHeaders(headers: StoredRecord['headers']): Record<string, string> {
-  const texts: Record<string, string> = {}
-  for (const [name, value] of headers) {
-    const key = textOf(name)
-    const text = textOf(value)
-    if (key !== undefined && text !== undefined && key !== '__proto__') texts[key] = text
-  }
-  return texts
+export function messageOf(id: string, { key, value, headerTexts }: StoredRecord): IncomingMessage {
+  return { id, key: keyOf(key), headers: headerTexts, body: value ?? '' }
 }
 
 /** What order is kept by. A key that is no text is a key all the same. */
 function keyOf(key: Buffer | null): string | undefined {
   if (key === null) return undefined
-  return textOf(key) ?? `base64:${key.toString('base64')}`
-}
-
-/** What a text shows where its bytes were no UTF-8. */
-const REPLACEMENT = '\uFFFD'
-
-function textOf(bytes: Buffer | null): string | undefined {
-  if (bytes === null) return undefined
-  const text = bytes.toString('utf8')
-  return text.includes(REPLACEMENT) && !isUtf8(bytes) ? undefined : text
+  return textOf(key, 0, key.length) ?? `base64:${key.toString('base64')}`
 }

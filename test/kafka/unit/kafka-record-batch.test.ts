@@ -66,6 +66,21 @@ const anyRecord: fc.Arbitrary<RecordToWrite> = fc.record({
 })
 const someRecords = fc.array(anyRecord, { minLength: 1, maxLength: 80 })
 
+/** The headers that are text, as a strict decoder finds them. */
+function textsOf(headers: readonly (readonly (Buffer | null)[])[]): object {
+  const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+  const texts = headers.flatMap((pair) => {
+    try {
+      return [pair.map((bytes) => (bytes === null ? undefined : decoder.decode(bytes)))]
+    } catch {
+      return []
+    }
+  })
+  return Object.fromEntries(
+    texts.filter(([name, text]) => name !== undefined && text !== undefined && name !== '__proto__'),
+  )
+}
+
 describe('a record batch', () => {
   it.each(codecs)('brings back what was written, compressed with %s', (codec) => {
     fc.assert(
@@ -74,13 +89,23 @@ describe('a record batch', () => {
         const { records: back, nextOffset, unreadable } = read(batch, offset)
         expect(unreadable).toEqual([])
         expect(nextOffset).toBe(offset + records.length)
-        expect(back).toEqual(
+        expect(
+          back.map(({ offset: at, timestamp, key, value, headers, headerTexts }) => ({
+            offset: at,
+            timestamp,
+            key,
+            value,
+            headers,
+            headerTexts,
+          })),
+        ).toEqual(
           records.map(({ key, value, headers }, index) => ({
             offset: offset + index,
             timestamp: TIME,
             key: bytesOf(key),
             value: bytesOf(value),
             headers: headers.map(([name, text]) => [bytesOf(name), bytesOf(text)]),
+            headerTexts: textsOf(headers.map(([name, text]) => [bytesOf(name), bytesOf(text)])),
           })),
         )
       }),

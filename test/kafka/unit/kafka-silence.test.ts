@@ -30,7 +30,14 @@ class SilentMember {
 
   constructor() {
     const records = Array.from({ length: COUNT }, (_, offset) => {
-      return { offset, timestamp: 0, key: Buffer.from(String(offset % LANES)), value: null, headers: [] }
+      return {
+        offset,
+        timestamp: 0,
+        key: Buffer.from(String(offset % LANES)),
+        value: null,
+        headers: [],
+        headerTexts: {},
+      }
     })
     this.#partition.addFetched(records, COUNT)
   }

@@ -174,5 +174,5 @@ export const PARTITION_OWNER: PartitionOwner = {
 }
 
 export function recordAt(offset: number): StoredRecord {
-  return { offset, timestamp: 0, key: null, value: null, headers: [] }
+  return { offset, timestamp: 0, key: null, value: null, headers: [], headerTexts: {} }
 }
