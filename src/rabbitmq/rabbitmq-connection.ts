@@ -1,3 +1,4 @@
+import { settledBefore } from '../bus/deadline.ts'
 import { ConnectionError } from '../bus/errors.ts'
 import { wait, whenSettled } from '../bus/time.ts'
 import type { AmqpChannel, AmqpConnection } from './rabbitmq-client.ts'
@@ -53,6 +54,8 @@ export class RabbitMQConnection {
   readonly #observer: ConnectionObserver
   readonly #closing = new AbortController()
   #connection: AmqpConnection | undefined
+  /** Ends with the connection: nobody waits for an answer any longer then. */
+  #life = new AbortController()
   #opening: Promise<void> | undefined
   #isOpen = false
   #isRestoring = false
@@ -114,12 +117,12 @@ export class RabbitMQConnection {
     const done = onOwnChannel(connection, work)
     done.catch(() => undefined)
     // A frozen broker answers nothing; the work may be long, as reading many dead letters is.
-    if (
-      !(await whenSettled(
-        done.catch(() => undefined),
-        Math.max(connectTimeoutMs, 60_000),
-      ))
-    ) {
+    const patience = AbortSignal.timeout(Math.max(connectTimeoutMs, 60_000))
+    const isAnswered = await settledBefore(
+      done.catch(() => undefined),
+      AbortSignal.any([this.#life.signal, patience]),
+    )
+    if (!isAnswered) {
       throw new ConnectionError('CONNECTION_LOST', `RabbitMQ at ${address} does not answer.`)
     }
     return done.catch((error: unknown) => {
@@ -134,6 +137,7 @@ export class RabbitMQConnection {
     await this.#opening?.catch(() => undefined)
     const connection = this.#connection
     this.#connection = undefined
+    this.#life.abort()
     if (connection !== undefined) await closeWithin(connection, signal)
     this.#observer.closed()
   }
@@ -165,6 +169,7 @@ export class RabbitMQConnection {
       throw new ConnectionError('CONNECTION_FAILED', 'The bus was shut down while it was connecting.')
     }
     this.#connection = connection
+    this.#life = new AbortController()
     return connection
   }
 
@@ -187,6 +192,7 @@ export class RabbitMQConnection {
   #lost(connection: AmqpConnection, cause: Error | undefined): void {
     if (this.#connection !== connection) return
     this.#connection = undefined
+    this.#life.abort()
     this.#blockedReason = undefined
     // Of one that fell silent the client only ends its own side, and waits for the other's: it would stay for ever.
     connection.connection.stream.destroy(new Error('the connection was given up'))
@@ -231,7 +237,10 @@ export class RabbitMQConnection {
   }
 
   async #abandon(connection: AmqpConnection): Promise<void> {
-    if (this.#connection === connection) this.#connection = undefined
+    if (this.#connection === connection) {
+      this.#connection = undefined
+      this.#life.abort()
+    }
     await closeWithin(connection, AbortSignal.timeout(GOODBYE_MS))
   }
 }

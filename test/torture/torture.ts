@@ -163,7 +163,8 @@ class TortureRun {
         await delay(this.#random.integer(...(this.#options.pauseMs ?? [1500, 6000])))
       }
     }
-    await delay(this.#rules.recoveryMs)
+    // Whether a broken transport recovers is of no interest.
+    if (this.#options.breakage === undefined) await delay(this.#rules.recoveryMs)
   }
 
   /** Every fault once, by chance; a short run gets to the worst one too. */
