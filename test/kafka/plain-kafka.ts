@@ -52,13 +52,30 @@ const { Producer, Admin } = (await import(PACKAGE)) as PlainLibrary
 
 const CLIENT = { clientId: 'plain', strict: false }
 
+/** A producer beside the library. */
+export class PlainWriter {
+  readonly #producer: PlainProducer
+
+  constructor(server: string) {
+    this.#producer = new Producer({ ...CLIENT, bootstrapBrokers: [server] })
+  }
+
+  async send(messages: readonly PlainMessage[]): Promise<void> {
+    await this.#producer.send({ messages, acks: -1 })
+  }
+
+  async close(): Promise<void> {
+    await this.#producer.close()
+  }
+}
+
 /** Writes messages as another producer might. */
 export async function produce(server: string, messages: readonly PlainMessage[]): Promise<void> {
-  const producer = new Producer({ ...CLIENT, bootstrapBrokers: [server] })
+  const writer = new PlainWriter(server)
   try {
-    await producer.send({ messages, acks: -1 })
+    await writer.send(messages)
   } finally {
-    await producer.close()
+    await writer.close()
   }
 }
 

@@ -1,6 +1,15 @@
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
 
+/** How a network is that is neither fast nor sound. */
+export interface LineQuality {
+  /** One way, in milliseconds. */
+  readonly latencyMs: number
+  readonly bytesPerSecond: number
+  /** Chunks that pass until a connection is reset in the middle of one. */
+  readonly chunksPerReset: number
+}
+
 /** A proxy in front of a broker, to break one client's connections without touching the others'. */
 export class TcpProxy {
   readonly port: number
@@ -9,6 +18,10 @@ export class TcpProxy {
   #isFrozen = false
   #losesAnswers = false
   #isDown = false
+  #silenced: 'requests' | 'answers' | undefined
+  #quality: LineQuality | undefined
+  #chunksToReset = 0
+  #rewrite: ((chunk: Buffer) => Buffer) | undefined
 
   private constructor(server: Server, port: number) {
     this.#server = server
@@ -54,6 +67,22 @@ export class TcpProxy {
     if (!isLosing) this.cut()
   }
 
+  /** A black hole in one direction, for the connections that there are and for new ones; undefined for none. */
+  silence(direction: 'requests' | 'answers' | undefined): void {
+    this.#silenced = direction
+  }
+
+  /** Makes the network slow and lossy; undefined makes it good again. */
+  degrade(quality: LineQuality | undefined): void {
+    this.#quality = quality
+    this.#chunksToReset = quality?.chunksPerReset ?? 0
+  }
+
+  /** Changes what clients send, to bytes that no client would. */
+  rewriteRequests(rewrite: (chunk: Buffer) => Buffer): void {
+    this.#rewrite = rewrite
+  }
+
   close(): void {
     this.#server.close()
     for (const pair of this.#pairs) for (const socket of pair) socket.destroy()
@@ -66,8 +95,8 @@ export class TcpProxy {
     }
     const pair = [client, broker] as const
     this.#pairs.add(pair)
-    pass(client, broker, () => false)
-    pass(broker, client, () => this.#losesAnswers)
+    this.#pass(client, broker, 'requests')
+    this.#pass(broker, client, 'answers')
     for (const socket of pair) {
       socket.on('error', () => undefined)
       socket.on('close', () => {
@@ -79,12 +108,71 @@ export class TcpProxy {
       if (this.#isFrozen) socket.pause()
     }
   }
+
+  #pass(from: Socket, to: Socket, direction: 'requests' | 'answers'): void {
+    const line = new Line(from, to)
+    from.on('data', (chunk) => {
+      if (this.#silenced === direction || (direction === 'answers' && this.#losesAnswers)) return
+      const bytes = direction === 'requests' && this.#rewrite !== undefined ? this.#rewrite(chunk) : chunk
+      if (this.#quality === undefined) line.send(bytes)
+      else if (this.#isResetDue()) breakInside(bytes, from, to)
+      else line.sendSlowly(bytes, this.#quality)
+    })
+  }
+
+  #isResetDue(): boolean {
+    this.#chunksToReset -= 1
+    if (this.#chunksToReset > 0) return false
+    this.#chunksToReset = this.#quality?.chunksPerReset ?? 0
+    return true
+  }
 }
 
-function pass(from: Socket, to: Socket, isLost: () => boolean): void {
-  from.on('data', (chunk) => {
-    if (isLost()) return
-    if (!to.write(chunk)) from.pause()
+/** Half of what was sent arrives, and then the connection breaks. */
+function breakInside(bytes: Buffer, from: Socket, to: Socket): void {
+  to.write(bytes.subarray(0, Math.ceil(bytes.length / 2)), () => {
+    from.resetAndDestroy()
+    to.resetAndDestroy()
   })
-  to.on('drain', () => from.resume())
+}
+
+/** Bytes under way in a slow line; more than these wait at the sender. */
+const LINE_CAPACITY = 64 * 1024
+
+/** One direction of a connection. What is under way arrives in its order. */
+class Line {
+  readonly #from: Socket
+  readonly #to: Socket
+  readonly #underWay: Buffer[] = []
+  #bytesUnderWay = 0
+  #freeAt = 0
+
+  constructor(from: Socket, to: Socket) {
+    this.#from = from
+    this.#to = to
+    to.on('drain', () => from.resume())
+  }
+
+  send(chunk: Buffer): void {
+    if (this.#underWay.length > 0)
+      this.sendSlowly(chunk, { latencyMs: 0, bytesPerSecond: Number.POSITIVE_INFINITY })
+    else if (!this.#to.write(chunk)) this.#from.pause()
+  }
+
+  sendSlowly(chunk: Buffer, { latencyMs, bytesPerSecond }: Omit<LineQuality, 'chunksPerReset'>): void {
+    const now = performance.now()
+    this.#freeAt = Math.max(now, this.#freeAt) + (chunk.length / bytesPerSecond) * 1000
+    this.#underWay.push(chunk)
+    this.#bytesUnderWay += chunk.length
+    if (this.#bytesUnderWay > LINE_CAPACITY) this.#from.pause()
+    setTimeout(() => this.#arrive(), this.#freeAt + latencyMs - now).unref()
+  }
+
+  #arrive(): void {
+    const chunk = this.#underWay.shift()
+    if (chunk === undefined) return
+    this.#bytesUnderWay -= chunk.length
+    if (this.#to.writable) this.#to.write(chunk)
+    if (this.#bytesUnderWay <= LINE_CAPACITY) this.#from.resume()
+  }
 }
