@@ -106,7 +106,7 @@ export class KafkaProducer {
   /** Queues that can be sent, by the node that leads them. Those that cannot get another look later. */
   #ready(): Map<number, PartitionQueue[]> {
     const byNode = new Map<number, PartitionQueue[]>()
-    const now = Date.now()
+    const now = performance.now()
     for (const queue of this.#queues.values()) {
       queue.prune()
       if (!queue.isWaiting) continue
@@ -227,7 +227,7 @@ export class KafkaProducer {
     const failures = (batch?.failures ?? 0) + 1
     if (batch !== undefined) batch.failures = failures
     const delayMs = TRY_AGAIN.backoff(failures)
-    queue.notBefore = Date.now() + delayMs
+    queue.notBefore = performance.now() + delayMs
     this.#wakeIn(delayMs)
   }
 

@@ -154,7 +154,7 @@ export class RabbitMQConnection {
       throw commandError(address, error)
     }
     this.#isOpen = true
-    this.#restoredAt = Date.now()
+    this.#restoredAt = performance.now()
   }
 
   async #dial(): Promise<AmqpConnection> {
@@ -207,7 +207,7 @@ export class RabbitMQConnection {
   }
 
   async #restore(): Promise<void> {
-    const lostAt = Date.now()
+    const lostAt = performance.now()
     // What breaks again as soon as it stands is not mended in a hurry.
     const isFresh = lostAt - this.#restoredAt < this.#settings.reconnectDelayMs
     let delayMs = isFresh ? this.#delay(0) : Math.random() * FIRST_RETRY_MS
@@ -222,7 +222,7 @@ export class RabbitMQConnection {
         if (this.#closing.signal.aborted) return
         this.#observer.restoreFailed(commandError(this.#settings.address, thrown), failure)
       }
-      delayMs = this.#delay(Date.now() - lostAt)
+      delayMs = this.#delay(performance.now() - lostAt)
     }
   }
 
@@ -241,16 +241,14 @@ async function onOwnChannel<T>(
   work: (channel: AmqpChannel) => Promise<T>,
 ): Promise<T> {
   const channel = await connection.createConfirmChannel()
-  let isClosed = false
-  channel.on('close', () => {
-    isClosed = true
-  })
+  const closed = new Promise<void>((resolve) => channel.on('close', resolve))
   // The failed command rejects with the same error.
   channel.on('error', () => undefined)
   try {
     return await work(channel)
   } finally {
-    if (!isClosed) await channel.close().catch(() => undefined)
+    // A close that the connection does not survive has no answer: the client never settles it.
+    await Promise.race([channel.close().catch(() => undefined), closed])
   }
 }
 

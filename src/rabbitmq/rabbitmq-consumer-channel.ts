@@ -63,7 +63,8 @@ export class ConsumerChannel {
 
   /** What was not acknowledged goes back. Resolves when the acknowledgments sent before were read. */
   async close(): Promise<void> {
-    // One that is closed already is what is wanted.
-    await this.#channel.close().catch(() => undefined)
+    // One that is closed already is what is wanted. One whose connection breaks meanwhile gets no answer.
+    const closed = new Promise<void>((resolve) => this.#channel.on('close', resolve))
+    await Promise.race([this.#channel.close().catch(() => undefined), closed])
   }
 }

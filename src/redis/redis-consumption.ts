@@ -67,6 +67,7 @@ export class RedisConsumption implements Consumption, EntryOwner {
   #reading: Promise<void> = Promise.resolve()
   #sweeping: Promise<void> = Promise.resolve()
   #readerId: string | undefined
+  #hasLostAnswer = false
   #isReleased = false
 
   constructor(parts: RedisConsumptionParts) {
@@ -249,8 +250,17 @@ export class RedisConsumption implements Consumption, EntryOwner {
     }
     const client = signal.aborted ? undefined : await this.#parts.reader.whenReady(signal)
     if (client === undefined) return undefined
+    if (this.#hasLostAnswer) await this.#takeUnanswered()
     this.#readerId ??= String(await client.sendCommand(['CLIENT', 'ID']))
     return signal.aborted ? undefined : this.#readPages(client, this.#room)
+  }
+
+  /** What was on its way to us when a connection broke is ours, and comes before what is new. */
+  async #takeUnanswered(): Promise<void> {
+    const { signal } = this.#stopped
+    if ((await this.#parts.commands.whenReady(signal)) === undefined) return
+    await this.#recovery.takeOwn(signal)
+    this.#hasLostAnswer = false
   }
 
   #readAhead(pages: readonly ReadPage[]): Promise<readonly ReadPage[]> | undefined {
@@ -324,7 +334,13 @@ export class RedisConsumption implements Consumption, EntryOwner {
     // Read a second time after its group was made again: the one we hold counts.
     if (this.#held.has(key)) return undefined
     const message = readMessage(entry)
-    const held = new HeldEntry(this, { message, role, attemptsBegun, settledHandlers, leasedAt: Date.now() })
+    const held = new HeldEntry(this, {
+      message,
+      role,
+      attemptsBegun,
+      settledHandlers,
+      leasedAt: performance.now(),
+    })
     this.#held.set(key, held)
     return held
   }
@@ -332,8 +348,12 @@ export class RedisConsumption implements Consumption, EntryOwner {
   async #onReadFailure(error: Error, failures: number): Promise<void> {
     this.#readerId = undefined
     if (this.#stopped.signal.aborted) return
+    if (!isErrorReply(error)) this.#hasLostAnswer = true
     if (isNoGroup(error) || error.message.startsWith('UNBLOCKED')) return this.#restore(failures)
-    if (isReadOnly(error)) this.#parts.reader.reset(error)
+    if (isReadOnly(error)) {
+      // What only consumes would never learn by a command that its other connection leads to a replica too.
+      for (const link of [this.#parts.commands, this.#parts.reader]) link.reset(error)
+    }
     // A broken connection tells its own story, and the next one is waited for in the loop.
     else if (isErrorReply(error))
       this.#parts.host.notify({

@@ -77,7 +77,7 @@ export class HeldEntry implements Delivery {
 
   /** A process that was stopped for longer than a lease must not begin what may be somebody else's by now. */
   #isHeld(): boolean {
-    if (Date.now() - this.leasedAt >= this.#owner.leaseMs) this.isLost = true
+    if (performance.now() - this.leasedAt >= this.#owner.leaseMs) this.isLost = true
     return !this.isLost
   }
 }

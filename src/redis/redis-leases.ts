@@ -49,7 +49,7 @@ export class RedisLeases {
     const { link, group, consumer } = this.#parts
     const { client } = link
     if (client === undefined) return
-    const at = Date.now()
+    const at = performance.now()
     try {
       const ids = entries.map(({ message }) => message.id)
       const reply = await runScript(client, 'RENEW', [role.key], [group, consumer, ...ids])

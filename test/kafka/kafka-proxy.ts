@@ -40,14 +40,15 @@ export class KafkaProxy {
     this.#brokerPort = brokerPort
   }
 
-  static async start(brokerPort: number): Promise<KafkaProxy> {
+  /** @param through - another port that leads to the broker. */
+  static async start(brokerPort: number, through = brokerPort): Promise<KafkaProxy> {
     const server = createServer()
     server.listen(0, '127.0.0.1')
     await once(server, 'listening')
     // A server that listens on TCP has such an address.
     const { port } = server.address() as AddressInfo
     const proxy = new KafkaProxy(server, port, brokerPort)
-    server.on('connection', (client) => proxy.#join(client, connect(brokerPort, '127.0.0.1')))
+    server.on('connection', (client) => proxy.#join(client, connect(through, '127.0.0.1')))
     return proxy
   }
 

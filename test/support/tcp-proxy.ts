@@ -1,6 +1,11 @@
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
 
+interface Address {
+  readonly host: string
+  readonly port: number
+}
+
 /** How a network is that is neither fast nor sound. */
 export interface LineQuality {
   /** One way, in milliseconds. */
@@ -14,6 +19,7 @@ export interface LineQuality {
 export class TcpProxy {
   readonly port: number
   readonly #server: Server
+  #target: Address
   readonly #pairs = new Set<readonly [Socket, Socket]>()
   #isFrozen = false
   #losesAnswers = false
@@ -23,19 +29,20 @@ export class TcpProxy {
   #chunksToReset = 0
   #rewrite: ((chunk: Buffer) => Buffer) | undefined
 
-  private constructor(server: Server, port: number) {
+  private constructor(server: Server, port: number, target: Address) {
     this.#server = server
+    this.#target = target
     this.port = port
   }
 
-  static async start(target: { readonly host: string; readonly port: number }): Promise<TcpProxy> {
+  static async start(target: Address): Promise<TcpProxy> {
     const server = createServer()
     server.listen(0, '127.0.0.1')
     await once(server, 'listening')
     // A server that listens on TCP has such an address.
     const { port } = server.address() as AddressInfo
-    const proxy = new TcpProxy(server, port)
-    server.on('connection', (client) => proxy.#join(client, connect(target)))
+    const proxy = new TcpProxy(server, port, target)
+    server.on('connection', (client) => proxy.#join(client, connect(proxy.#target)))
     return proxy
   }
 
@@ -65,6 +72,11 @@ export class TcpProxy {
   loseAnswers(isLosing: boolean): void {
     this.#losesAnswers = isLosing
     if (!isLosing) this.cut()
+  }
+
+  /** Leads new connections elsewhere, as a name that is looked up again would. */
+  redirect(target: Address): void {
+    this.#target = target
   }
 
   /** A black hole in one direction, for the connections that there are and for new ones; undefined for none. */
@@ -115,7 +127,7 @@ export class TcpProxy {
       if (this.#silenced === direction || (direction === 'answers' && this.#losesAnswers)) return
       const bytes = direction === 'requests' && this.#rewrite !== undefined ? this.#rewrite(chunk) : chunk
       if (this.#quality === undefined) line.send(bytes)
-      else if (this.#isResetDue()) breakInside(bytes, from, to)
+      else if (this.#isResetDue()) line.breakInside(bytes, this.#quality)
       else line.sendSlowly(bytes, this.#quality)
     })
   }
@@ -128,14 +140,6 @@ export class TcpProxy {
   }
 }
 
-/** Half of what was sent arrives, and then the connection breaks. */
-function breakInside(bytes: Buffer, from: Socket, to: Socket): void {
-  to.write(bytes.subarray(0, Math.ceil(bytes.length / 2)), () => {
-    from.resetAndDestroy()
-    to.resetAndDestroy()
-  })
-}
-
 /** Bytes under way in a slow line; more than these wait at the sender. */
 const LINE_CAPACITY = 64 * 1024
 
@@ -145,6 +149,7 @@ class Line {
   readonly #to: Socket
   readonly #underWay: Buffer[] = []
   #bytesUnderWay = 0
+  #last: Buffer | undefined
   #freeAt = 0
 
   constructor(from: Socket, to: Socket) {
@@ -168,11 +173,21 @@ class Line {
     setTimeout(() => this.#arrive(), this.#freeAt + latencyMs - now).unref()
   }
 
+  /** Half of it arrives, after what was sent before, and then the connection breaks. */
+  breakInside(chunk: Buffer, quality: Omit<LineQuality, 'chunksPerReset'>): void {
+    this.#last = chunk.subarray(0, Math.ceil(chunk.length / 2))
+    this.sendSlowly(this.#last, quality)
+  }
+
   #arrive(): void {
     const chunk = this.#underWay.shift()
     if (chunk === undefined) return
     this.#bytesUnderWay -= chunk.length
-    if (this.#to.writable) this.#to.write(chunk)
+    if (chunk === this.#last) {
+      this.#to.write(chunk, () => {
+        for (const socket of [this.#from, this.#to]) socket.resetAndDestroy()
+      })
+    } else if (this.#to.writable) this.#to.write(chunk)
     if (this.#bytesUnderWay <= LINE_CAPACITY) this.#from.resume()
   }
 }
