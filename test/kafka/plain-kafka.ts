@@ -24,6 +24,8 @@ interface PlainAdmin {
   }): Promise<ReadonlyMap<string, { members: ReadonlyMap<string, unknown> }>>
   listConsumerGroupOffsets(options: object): Promise<readonly PlainGroupOffsets[]>
   alterConsumerGroupOffsets(options: object): Promise<unknown>
+  deleteGroups(options: object): Promise<unknown>
+  incrementalAlterConfigs(options: object): Promise<unknown>
   deleteRecords(options: object): Promise<unknown>
   createAcls(options: object): Promise<unknown>
   deleteAcls(options: object): Promise<unknown>
