@@ -208,7 +208,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
       blockedReason,
       lastError,
       lastErrorAt: timeOf(lastErrorAt),
-      oldestUnsettledMs: takenAt === undefined ? 0 : Math.max(0, Date.now() - takenAt),
+      oldestUnsettledMs: takenAt === undefined ? 0 : Math.max(0, performance.now() - takenAt),
       lag,
       deadLetters,
     }
@@ -311,9 +311,9 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
   }
 
   async #close(timeoutMs: number): Promise<void> {
-    const deadline = Date.now() + timeoutMs
+    const deadline = performance.now() + timeoutMs
     const reserveMs = Math.min(500, timeoutMs / 5)
-    const remaining = () => Math.max(1, deadline - reserveMs - Date.now())
+    const remaining = () => Math.max(1, deadline - reserveMs - performance.now())
     await this.stopConsuming({ timeoutMs: remaining() })
     if (!(await whenSettled(this.#flushed(), remaining()))) {
       this.#logger.warn('shutdown timed out', { timeoutMs, unfinishedPublishes: this.#publisher.count })
@@ -321,7 +321,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
       this.#publisher.giveUp()
     }
     try {
-      const leftMs = Math.max(1, deadline - Date.now())
+      const leftMs = Math.max(1, Math.ceil(deadline - performance.now()))
       const isClosed = await whenSettled(this.transport.close(AbortSignal.timeout(leftMs)), leftMs)
       if (!isClosed) this.#logger.warn('closing the connections took too long', { timeoutMs })
     } catch (thrown) {

@@ -11,7 +11,7 @@ export class Deadline {
 
   /** @param ms - from now; without effect if the time would be later than it is. */
   within(ms: number): void {
-    const at = Date.now() + ms
+    const at = performance.now() + ms
     if (at >= this.#at) return
     this.#at = at
     clearTimeout(this.#timer)

@@ -223,14 +223,14 @@ export class InMemoryEventBus extends EventBus {
       blockedReason: undefined,
       lastError: this.#lastError?.error,
       lastErrorAt: this.#lastError?.at ?? null,
-      oldestUnsettledMs: oldest === undefined ? 0 : Math.max(0, Date.now() - oldest.since),
+      oldestUnsettledMs: oldest === undefined ? 0 : Math.max(0, performance.now() - oldest.since),
       lag: undefined,
       deadLetters: undefined,
     })
   }
 
   protected override async publishNow(events: readonly DomainEvent[]): Promise<void> {
-    const publish = { since: Date.now() }
+    const publish = { since: performance.now() }
     this.#running.add(publish)
     const startedAt = this.#metrics.refresh() === undefined ? 0 : performance.now()
     try {

@@ -9,7 +9,7 @@ import { type ConsumeSubject, consumeSpanOf, type SpanPlace } from './bus-spans.
 import { deliveryLimit, exhausted, handlerGone, poison } from './dead-letter-reasons.ts'
 import { settledBefore } from './deadline.ts'
 import type { Dispatcher, HandlerFailure } from './dispatcher.ts'
-import { ShutdownError } from './errors.ts'
+import { MessageRefusedError, ShutdownError } from './errors.ts'
 import type { HandlerEntry, HandlerRegistry } from './handler-registry.ts'
 import type { RunInfo } from './handler-run.ts'
 import { owingHandlers } from './owing-handlers.ts'
@@ -82,7 +82,7 @@ export class ConsumerPipeline implements Intake {
     this.#consumeSpan = consumeSpanOf(parts.place, parts.consumerGroup)
   }
 
-  /** When the one that is held longest was taken, in milliseconds since 1970; undefined while none is held. */
+  /** When the one that is held longest was taken, by the monotonic clock; undefined while none is held. */
   get oldestTakenAt(): number | undefined {
     return this.#takenAt.values().next().value
   }
@@ -325,7 +325,9 @@ export class ConsumerPipeline implements Intake {
         const error = toError(thrown)
         this.#parts.counters.failed(error)
         const messageId = delivery.message.id
-        this.#parts.logger.warn(`${sentence}, trying again`, { messageId, failure, error })
+        // What the broker refuses it may refuse until somebody changes something: that is worth waking somebody.
+        const level = error instanceof MessageRefusedError ? 'error' : 'warn'
+        this.#parts.logger[level](`${sentence}, trying again`, { messageId, failure, error })
       }
       if (!(await this.#pause(this.#parts.retryPolicy.backoff(failure)))) return undefined
     }
@@ -401,7 +403,7 @@ export class ConsumerPipeline implements Intake {
     counters.eventsConsumed += 1
     counters.inFlight += 1
     counters.lastConsumeAt = Date.now()
-    this.#takenAt.set(delivery, counters.lastConsumeAt)
+    this.#takenAt.set(delivery, performance.now())
     this.#gauge.take()
   }
 

@@ -30,7 +30,7 @@ export class PublishDeadlines {
     const entry = {
       controller: new AbortController(),
       overdue: Promise.withResolvers<void>(),
-      at: Date.now() + this.#timeoutMs,
+      at: performance.now() + this.#timeoutMs,
     }
     this.#entries.add(entry)
     this.#timer ??= this.#arm(this.#timeoutMs)
@@ -51,7 +51,7 @@ export class PublishDeadlines {
 
   #check(): void {
     this.#timer = undefined
-    const now = Date.now()
+    const now = performance.now()
     for (const entry of this.#entries) {
       if (entry.at > now) {
         this.#timer = this.#arm(entry.at - now)

@@ -1,4 +1,5 @@
 import { readReason, writeReason } from '../bus/dead-letter-fields.ts'
+import { MessageRefusedError } from '../bus/errors.ts'
 import { REPLAY_HANDLERS, replayHeader } from '../bus/replay-headers.ts'
 import type { DeadLetterPage, DeadLetterReason, DeadLetterStore, StoredDeadLetter } from '../bus/transport.ts'
 import type { KafkaCluster } from './kafka-cluster.ts'
@@ -13,7 +14,20 @@ import type { KafkaTopicDirectory } from './kafka-topics.ts'
 /** The topics of our own keep what is in them until it is removed. */
 const PROFILE = { isOurs: true } as const
 
-/** Stores a record with the reason; resolves when the brokers have it. */
+/** What replaying needs to know. */
+const ESSENTIAL: ReadonlySet<string> = new Set([
+  'dlq_reason',
+  'dlq_consumer_group',
+  'dlq_handlers',
+  'dlq_original_topic',
+  'dlq_original_partition',
+  'dlq_original_offset',
+])
+
+/**
+ * Stores a record with the reason; resolves when the brokers have it. Where the topic takes no record of that size, the
+ * reason is cut short, never the record. @throws MessageRefusedError where that does not help
+ */
 export async function storeDeadLetter(
   publisher: KafkaPublisher,
   { topics }: ResolvedKafkaOptions,
@@ -26,10 +40,17 @@ export async function storeDeadLetter(
     dlq_original_partition: String(partition.index),
     dlq_original_offset: String(record.offset),
   }
-  await publisher.store(
-    { key: record.key, value: record.value, headers: [...original(record), ...Object.entries(fields)] },
-    { topic: topics.deadLetters, profile: PROFILE },
-  )
+  const store = (about: readonly (readonly [string, string])[]) =>
+    publisher.store(
+      { key: record.key, value: record.value, headers: [...original(record), ...about] },
+      { topic: topics.deadLetters, profile: PROFILE },
+    )
+  try {
+    await store(Object.entries(fields))
+  } catch (error) {
+    if (!(error instanceof MessageRefusedError)) throw error
+    await store(Object.entries(fields).filter(([name]) => ESSENTIAL.has(name)))
+  }
 }
 
 /** The record's own headers, without what an earlier dead letter or replay added. */

@@ -158,7 +158,7 @@ export class RabbitMQConnection {
       throw commandError(address, error)
     }
     this.#isOpen = true
-    this.#restoredAt = Date.now()
+    this.#restoredAt = performance.now()
   }
 
   async #dial(): Promise<AmqpConnection> {
@@ -213,7 +213,7 @@ export class RabbitMQConnection {
   }
 
   async #restore(): Promise<void> {
-    const lostAt = Date.now()
+    const lostAt = performance.now()
     // What breaks again as soon as it stands is not mended in a hurry.
     const isFresh = lostAt - this.#restoredAt < this.#settings.reconnectDelayMs
     let delayMs = isFresh ? this.#delay(0) : Math.random() * FIRST_RETRY_MS
@@ -228,7 +228,7 @@ export class RabbitMQConnection {
         if (this.#closing.signal.aborted) return
         this.#observer.restoreFailed(commandError(this.#settings.address, thrown), failure)
       }
-      delayMs = this.#delay(Date.now() - lostAt)
+      delayMs = this.#delay(performance.now() - lostAt)
     }
   }
 

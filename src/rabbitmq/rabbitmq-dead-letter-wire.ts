@@ -5,6 +5,7 @@ import type { DeadLetterReason, IncomingMessage, StoredDeadLetter } from '../bus
 import type { AmqpMessage, AmqpProperties, AmqpTable } from './rabbitmq-client.ts'
 import type { RabbitMQNames } from './rabbitmq-options.ts'
 import { type AmqpOutgoing, textHeaders } from './rabbitmq-wire.ts'
+import { writableProperties } from './rabbitmq-writable.ts'
 
 type MessageHeaders = IncomingMessage['headers']
 
@@ -125,7 +126,7 @@ function keptProperties(properties: AmqpProperties, headers: AmqpTable): AmqpPro
     type,
     appId,
   } = properties
-  return {
+  return writableProperties({
     contentType,
     contentEncoding,
     deliveryMode: 2,
@@ -137,7 +138,7 @@ function keptProperties(properties: AmqpProperties, headers: AmqpTable): AmqpPro
     type,
     appId,
     headers,
-  }
+  })
 }
 
 function arrayOf(value: unknown): readonly unknown[] {

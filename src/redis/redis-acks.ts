@@ -1,11 +1,14 @@
+import { wait } from '../bus/time.ts'
 import { toError } from '../errors.ts'
 import type { RedisClient } from './redis-client.ts'
-import { isErrorReply } from './redis-errors.ts'
+import { isErrorReply, isPassing, isReadOnly } from './redis-errors.ts'
 import type { HeldEntry, StreamRole } from './redis-held-entry.ts'
 import type { RedisLink } from './redis-link.ts'
 
 /** Ids in one XACK at most. */
 const BATCH = 1000
+/** Wait before a server that could not take it is asked again, in milliseconds. */
+const TRY_AGAIN_MS = 50
 
 export interface RedisAcksParts {
   readonly link: RedisLink
@@ -70,6 +73,11 @@ export class RedisAcks {
     } catch (thrown) {
       const error = toError(thrown)
       if (!isErrorReply(error)) return false
+      if (isPassing(error)) {
+        if (isReadOnly(error)) this.#parts.link.reset(error)
+        await wait(TRY_AGAIN_MS, this.#closed.signal)
+        return false
+      }
       // The group is gone, or the command is forbidden: sent again it would be refused again.
       this.#parts.onRefused(error)
       return true

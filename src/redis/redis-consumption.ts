@@ -378,7 +378,10 @@ export class RedisConsumption implements Consumption, EntryOwner {
     if (this.#stopped.signal.aborted) return
     if (!isErrorReply(error)) this.#unanswered = { readerId: readerId ?? this.#unanswered?.readerId }
     if (isNoGroup(error) || error.message.startsWith('UNBLOCKED')) return this.#restore(failures)
-    if (isReadOnly(error)) this.#parts.reader.reset(error)
+    if (isReadOnly(error)) {
+      // What only consumes would never learn by a command that its other connection leads to a replica too.
+      for (const link of [this.#parts.commands, this.#parts.reader]) link.reset(error)
+    }
     // A broken connection tells its own story, and the next one is waited for in the loop.
     else if (isErrorReply(error))
       this.#parts.host.notify({

@@ -8,8 +8,9 @@ import type { ResolvedRedisOptions } from './redis-options.ts'
 import { runScript } from './redis-scripts.ts'
 import { readEntries, readMessage, type StreamEntry } from './redis-wire.ts'
 
-/** More fields than Lua can hand to one command; such an entry goes another way. */
-const MAX_SCRIPT_FIELDS = 3000
+const ADDED: readonly string[] = ['original_message_id', 'retry_count', REPLAY_HANDLERS]
+/** What the scripts answer where they cannot do it. */
+const NOT_BY_SCRIPT = 2
 
 /** Appends the dead letter and acknowledges the entry in one step. */
 export async function moveToDeadLetters(
@@ -21,17 +22,14 @@ export async function moveToDeadLetters(
 ): Promise<void> {
   const { keys, consumerGroup, address } = options
   const fields = Object.entries(reasonFields(reason, message.id, role.key)).flat()
-  const isHuge = Object.keys(message.headers).length > MAX_SCRIPT_FIELDS
-  const script = () =>
-    runScript(
+  try {
+    const outcome = await runScript(
       client,
       'DEAD_LETTER',
       [role.key, keys.deadLetters, retryKey],
       [consumerGroup, message.id, ...fields],
     )
-  try {
-    const isGone = !isHuge && (await script()) === 2
-    if (isHuge || isGone) await moveInTwoSteps(client, options, { message, role }, fields)
+    if (outcome === NOT_BY_SCRIPT) await moveInTwoSteps(client, options, { message, role }, fields)
     if (role.deletesSettled) await client.sendCommand(['XDEL', role.key, message.id])
   } catch (error) {
     throw commandError(address, 'moving to the dead letters', error)
@@ -97,15 +95,24 @@ export class RedisDeadLetters implements DeadLetterStore {
     if (letter === undefined) return false
     const { keys, address } = this.#options
     const { consumerGroup = fallbackGroup, handlerNames = [] } = letter.reason
-    const args = [id, REPLAY_HANDLERS, replayHeader(handlerNames)]
+    const to = keys.replays(consumerGroup)
+    const header = [REPLAY_HANDLERS, replayHeader(handlerNames)] as const
     try {
-      return (
-        (await runScript(this.#client(), 'REPLAY', [keys.deadLetters, keys.replays(consumerGroup)], args)) ===
-        1
-      )
+      const outcome = await runScript(this.#client(), 'REPLAY', [keys.deadLetters, to], [id, ...header])
+      return outcome === NOT_BY_SCRIPT ? await this.#replayInTwoSteps(id, to, header) : outcome === 1
     } catch (error) {
       throw commandError(address, 'replaying a dead letter', error)
     }
+  }
+
+  /** The copy first, so that a crash in between can only duplicate it. */
+  async #replayInTwoSteps(id: string, to: string, header: readonly string[]): Promise<boolean> {
+    const { deadLetters } = this.#options.keys
+    const [entry] = readEntries(await this.#send(['XRANGE', deadLetters, id, id], AS_BUFFERS))
+    if (entry === undefined) return false
+    await this.#send(['XADD', to, '*', ...originalFields(entry), ...header])
+    await this.#send(['XDEL', deadLetters, id])
+    return true
   }
 
   async remove(ids: readonly string[]): Promise<number> {
@@ -125,6 +132,14 @@ export class RedisDeadLetters implements DeadLetterStore {
 
 function isEntryId(id: string): boolean {
   return /^\d+-\d+$/.test(id)
+}
+
+/** The fields without what a dead letter or an earlier replay added, as the script leaves them out. */
+function originalFields({ fields }: StreamEntry): readonly RedisArgument[] {
+  return fields.filter((_field, index) => {
+    const name = String(fields[index - (index % 2)])
+    return !ADDED.includes(name) && !name.startsWith('dlq_')
+  })
 }
 
 function readLetter(entry: StreamEntry): StoredDeadLetter {

@@ -4,7 +4,7 @@ import { toError } from '../errors.ts'
 const AUTHENTICATION =
   /^(WRONGPASS|NOAUTH|NOPERM)|invalid password|invalid username-password|without any password configured/i
 /** Replies of a server that will do what was asked a little later, or of which another will. */
-const PASSING = /^(LOADING|MASTERDOWN|READONLY|BUSY |TRYAGAIN|CLUSTERDOWN|UNBLOCKED)/
+const PASSING = /^(LOADING|MASTERDOWN|READONLY|MISCONF|BUSY |TRYAGAIN|CLUSTERDOWN|UNBLOCKED)/
 /** Errors of the client that say that a command never left the process. */
 const UNSENT: readonly string[] = ['ClientOfflineError', 'ClientClosedError']
 
@@ -68,7 +68,21 @@ export function commandError(address: string, command: string, thrown: unknown):
     )
   }
   if (AUTHENTICATION.test(text)) return connectionError(address, thrown)
+  const advice = clusterAdvice(text)
+  if (advice !== undefined) {
+    return new ConnectionError(
+      'TOPOLOGY_CONFLICT',
+      `Redis at ${address} is a Redis Cluster (${text}). ${advice}`,
+    )
+  }
   return new ConnectionError('CONNECTION_FAILED', `${command} at Redis ${address} was refused: ${text}`)
+}
+
+/** What to do where the server is a node of a cluster and refuses a command because of it. */
+function clusterAdvice(text: string): string | undefined {
+  if (text.startsWith('CROSSSLOT')) return 'Set useHashTag, so that all keys of the bus lie in one slot.'
+  if (!/^(MOVED|ASK) /.test(text)) return undefined
+  return 'RedisEventBus does not follow it from node to node: connect to a server that is no cluster.'
 }
 
 /** Several errors of the client have an empty message, for instance an AggregateError of two addresses tried. */

@@ -1,3 +1,4 @@
+import { ConnectionError } from '../bus/errors.ts'
 import { RetryPolicy } from '../bus/retry-policy.ts'
 import { wait } from '../bus/time.ts'
 import type { RedisClient, RedisClientFactory } from './redis-client.ts'
@@ -21,6 +22,8 @@ export interface RedisLinkOptions {
   /** Run on each new connection before it is used. */
   readonly prepare?: (client: RedisClient) => Promise<void>
   readonly onLost: (error: Error) => void
+  /** Told, at growing intervals, that the server does not let it in again as things are. */
+  readonly onRefused?: (error: ConnectionError) => void
   readonly onRestored: () => void
 }
 
@@ -130,8 +133,10 @@ export class RedisLink {
         this.#use(client)
         if (this.client !== undefined) this.#options.onRestored()
         return
-      } catch {
-        // The loss was told already; each further attempt is one line less in the log.
+      } catch (error) {
+        // The loss was told already; only what waiting does not mend is worth another word.
+        const isRefused = error instanceof ConnectionError && !error.retryable
+        if (isRefused && Number.isInteger(Math.log2(failure))) this.#options.onRefused?.(error)
       }
     }
   }

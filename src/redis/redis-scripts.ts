@@ -11,6 +11,9 @@ local function owned(stream, group, id, consumer)
 end
 `
 
+/** Texts of an entry that a script copies; with what is added they are fewer than the 8,000 of Lua's `unpack`. */
+const MAX_UNPACKED = 7000
+
 /** KEYS: stream; ARGV: group, consumer, ids. Renews the leases of the entries that are ours; returns the other ids. */
 const RENEW = `${OWNED}
 local lost = {}
@@ -42,12 +45,12 @@ return 1`
 /**
  * KEYS: stream, dead letters, retry key; ARGV: group, id, then the fields to add. Copies the entry as it is, adds the
  * fields, acknowledges. Nothing is done if it was settled before (the answer to an earlier try was lost then), or if
- * the entry is gone (2).
+ * the entry is gone or has more fields than Lua can hand to one command (2).
  */
 const DEAD_LETTER = `
 if #redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[2], ARGV[2], 1) == 0 then return 0 end
 local entries = redis.call('XRANGE', KEYS[1], ARGV[2], ARGV[2])
-if #entries == 0 then return 2 end
+if #entries == 0 or #entries[1][2] > ${MAX_UNPACKED} then return 2 end
 local fields = entries[1][2]
 for i = 3, #ARGV do fields[#fields + 1] = ARGV[i] end
 redis.call('XADD', KEYS[2], '*', unpack(fields))
@@ -55,12 +58,16 @@ redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])
 redis.call('DEL', KEYS[3])
 return 1`
 
-/** KEYS: dead letters, replays; ARGV: id, header name, header value. Moves a dead letter without what we added to it. */
+/**
+ * KEYS: dead letters, replays; ARGV: id, header name, header value. Moves a dead letter without what we added to it; 0
+ * if there is none, 2 if it has more fields than Lua can hand to one command.
+ */
 const REPLAY = `
 local entries = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])
 if #entries == 0 then return 0 end
 local fields = {}
 local all = entries[1][2]
+if #all > ${MAX_UNPACKED} then return 2 end
 for i = 1, #all, 2 do
   local name = all[i]
   if name ~= 'original_message_id' and name ~= 'retry_count' and name ~= ARGV[2] and string.sub(name, 1, 4) ~= 'dlq_' then

@@ -50,6 +50,7 @@ export class RedisTransport implements Transport {
       pingMs: socketTimeoutMs,
       prepare: (client) => this.#checkServer(client),
       onLost: (error) => host.notify({ type: 'connectionLost', error }),
+      onRefused: (error) => host.notify({ type: 'readFailed', error }),
       onRestored: () => host.notify({ type: 'reconnected' }),
     })
     this.#reader = new RedisLink({

@@ -28,12 +28,12 @@ export async function waitFor<T>(
   condition: () => T | Promise<T>,
   { timeoutMs = 5000, intervalMs = 5, describe = 'a condition' }: WaitForOptions = {},
 ): Promise<Exclude<T, false | undefined | null | 0 | ''>> {
-  const deadline = Date.now() + timeoutMs
+  const deadline = performance.now() + timeoutMs
   for (;;) {
     const seen = await look(condition)
     // What is truthy is none of the excluded values.
     if (seen.value) return seen.value as Exclude<T, false | undefined | null | 0 | ''>
-    if (Date.now() >= deadline) {
+    if (performance.now() >= deadline) {
       const what = typeof describe === 'string' ? describe : describe()
       const last = seen.error === undefined ? '' : `; the last look failed: ${inspect(seen.error)}`
       throw new WaitTimeoutError(`waited ${timeoutMs} ms for ${what}${last}`, { cause: seen.error })

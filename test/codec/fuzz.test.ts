@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { CloudEventsCodec, DecodeError, DomainEvent, type EventCodec, JsonCodec } from '../../src/index.ts'
 import { OrderCancelled } from '../support/order-events.ts'
-import { allCapturedMessages } from '../wire/captured.ts'
+import { capturedBody, changedObject, mutatedBytes } from '../wire/hostile-bodies.ts'
 import { classForPython } from './python-events.ts'
 
 const codecs: readonly (readonly [string, EventCodec])[] = [
@@ -29,53 +29,6 @@ function survives(codec: EventCodec, body: string | Uint8Array, headers = {}): b
   expect(Reflect.ownKeys(Object.prototype)).toEqual(prototypeBefore)
   return true
 }
-
-const capturedBody = fc.constantFrom(...allCapturedMessages.map(({ message }) => Buffer.from(message.body)))
-const awkwardKey = fc.constantFrom(
-  '__proto__',
-  'constructor',
-  'toJSON',
-  'then',
-  'metadata',
-  'eventId',
-  'data',
-  'id',
-)
-const awkwardValue = fc.oneof(
-  fc.jsonValue(),
-  fc.bigInt().map(String),
-  fc.constantFrom({}, [], null, -0, '', 1e308),
-)
-
-const capturedObject = fc.constantFrom(
-  ...allCapturedMessages.flatMap(({ event }) => (event === null ? [] : [event])),
-)
-const cloudEvent = fc.constant({
-  specversion: '1.0',
-  id: 'e',
-  source: '/s',
-  type: 'OrderCancelled',
-  data: { reason: 'r' },
-})
-const changedObject = fc
-  .tuple(
-    fc.oneof(capturedObject, cloudEvent),
-    fc.dictionary(fc.oneof(fc.string(), awkwardKey), awkwardValue),
-    fc.nat(),
-    awkwardValue,
-  )
-  .map(([event, added, index, value]) => {
-    const keys = Object.keys(event)
-    return JSON.stringify({ ...event, ...added, [keys[index % keys.length] ?? 'event_id']: value })
-  })
-
-const mutatedBytes = fc
-  .tuple(capturedBody, fc.array(fc.tuple(fc.nat(), fc.nat(255)), { minLength: 1, maxLength: 8 }), fc.nat())
-  .map(([body, changes, cut]) => {
-    const bytes = Uint8Array.from(body)
-    for (const [at, value] of changes) bytes[at % bytes.length] = value
-    return cut % 4 === 0 ? bytes.subarray(0, cut % bytes.length) : bytes
-  })
 
 describe.each(codecs)('%s meets nothing worse than a DecodeError in', (_name, codec) => {
   it('random bytes', () => {

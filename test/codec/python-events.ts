@@ -73,7 +73,7 @@ class Measured extends defineEvent({
   schema: z.strictObject({ value: z.number().nullable() }),
 }) {}
 
-const classes: readonly EventClass[] = [
+export const pythonClasses: readonly EventClass[] = [
   OrderCreated,
   OrderShipped,
   OrderCancelled,
@@ -83,5 +83,5 @@ const classes: readonly EventClass[] = [
 ]
 
 export function classForPython(eventType: string): EventClass | undefined {
-  return classes.find((eventClass) => eventClass.eventType === eventType)
+  return pythonClasses.find((eventClass) => eventClass.eventType === eventType)
 }

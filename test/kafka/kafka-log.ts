@@ -62,8 +62,13 @@ export async function produceInTransactions(
   }
 }
 
-/** Reads the first records of a topic, beside the library; by partition and offset. */
-export async function readLog(server: string, topic: string, count: number): Promise<readonly PlainRecord[]> {
+/** Reads the first records of a topic, or the first wanted ones, beside the library; by partition and offset. */
+export async function readLog(
+  server: string,
+  topic: string,
+  count: number,
+  isWanted: (record: PlainRecord) => boolean = () => true,
+): Promise<readonly PlainRecord[]> {
   const consumer = new Consumer({
     clientId: 'plain',
     groupId: `plain-${randomUUID()}`,
@@ -75,7 +80,7 @@ export async function readLog(server: string, topic: string, count: number): Pro
     const stream = await consumer.consume({ topics: [topic], mode: 'earliest', maxWaitTime: 100 })
     const records: PlainRecord[] = []
     for await (const record of stream) {
-      records.push(record)
+      if (isWanted(record)) records.push(record)
       if (records.length >= count) break
     }
     await stream.close()

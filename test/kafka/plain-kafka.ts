@@ -24,6 +24,8 @@ interface PlainAdmin {
   }): Promise<ReadonlyMap<string, { members: ReadonlyMap<string, unknown> }>>
   listConsumerGroupOffsets(options: object): Promise<readonly PlainGroupOffsets[]>
   alterConsumerGroupOffsets(options: object): Promise<unknown>
+  deleteGroups(options: object): Promise<unknown>
+  incrementalAlterConfigs(options: object): Promise<unknown>
   deleteRecords(options: object): Promise<unknown>
   createAcls(options: object): Promise<unknown>
   deleteAcls(options: object): Promise<unknown>
@@ -52,13 +54,30 @@ const { Producer, Admin } = (await import(PACKAGE)) as PlainLibrary
 
 const CLIENT = { clientId: 'plain', strict: false }
 
+/** A producer beside the library. */
+export class PlainWriter {
+  readonly #producer: PlainProducer
+
+  constructor(server: string) {
+    this.#producer = new Producer({ ...CLIENT, bootstrapBrokers: [server] })
+  }
+
+  async send(messages: readonly PlainMessage[]): Promise<void> {
+    await this.#producer.send({ messages, acks: -1 })
+  }
+
+  async close(): Promise<void> {
+    await this.#producer.close()
+  }
+}
+
 /** Writes messages as another producer might. */
 export async function produce(server: string, messages: readonly PlainMessage[]): Promise<void> {
-  const producer = new Producer({ ...CLIENT, bootstrapBrokers: [server] })
+  const writer = new PlainWriter(server)
   try {
-    await producer.send({ messages, acks: -1 })
+    await writer.send(messages)
   } finally {
-    await producer.close()
+    await writer.close()
   }
 }
 

@@ -355,3 +355,25 @@ it('gives a queue with a single active consumer to one of its consumers, and to 
   await until('all events', () => seen.length === 30)
   expect(seen.map(({ eventId }) => eventId)).toEqual(events.map(({ eventId }) => eventId))
 })
+
+it('has two dead letters of an event at worst where it breaks between dead letter and acknowledgment', async () => {
+  const exchangeName = freshName()
+  const { bus, proxy } = await proxiedBus({ exchangeName, maxRetries: 0 })
+  const channel = await plainChannel()
+  const letters = async () => (await channel.checkQueue(`${exchangeName}.default.dlq`)).messageCount
+  bus.subscribe(OrderCreated, () => {
+    proxy.loseAnswers(true)
+    throw new Error('as told')
+  })
+  await consume(bus)
+  await createBus({ exchangeName }).publish([orderCreated()])
+  await until('the dead letter that is not confirmed', async () => (await letters()) === 1)
+
+  proxy.loseAnswers(false)
+
+  await until('the second one', () => bus.getStats().messagesSentToDlq === 1)
+  await until('an empty queue', async () => (await bus.getQueueInfo()).messageCount === 0)
+  const { deadLetters } = await bus.deadLetters.list()
+  expect(deadLetters.length).toBeLessThanOrEqual(2)
+  expect(new Set(deadLetters.map(({ eventId }) => eventId)).size).toBe(1)
+})

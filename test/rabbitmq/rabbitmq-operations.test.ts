@@ -1,3 +1,4 @@
+import { inspect } from 'node:util'
 import { afterAll, expect, it } from 'vitest'
 import { PublishError } from '../../src/index.ts'
 import { launchBroker } from '../brokers/launch-broker.ts'
@@ -199,4 +200,81 @@ it('keeps a message whose dead letter is not taken, and buries it when it is', a
 
   await until('the second dead letter', () => bus.getStats().messagesSentToDlq === 2)
   expect(await bus.getDlqMessageCount()).toBe(2)
+})
+
+it('is loud when its user is deleted, and comes back when there is one again', async () => {
+  const add = async () => {
+    await ctl('add_user', 'deleted', 'canary-secret')
+    await ctl('set_permissions', 'deleted', '.*', '.*', '.*')
+  }
+  await add()
+  const url = new URL(rabbitmqUrl)
+  url.username = 'deleted'
+  url.password = 'canary-secret'
+  const logger = new RecordingLogger()
+  const bus = createBus({ rabbitmqUrl: url.href, logger, reconnectDelayMs: 100, maxReconnectDelayMs: 100 })
+  const notices = noticesOf(bus)
+  const events = recorder(bus)
+  await consume(bus)
+
+  await ctl('delete_user', 'deleted')
+  await ctl('close_all_connections', 'user deleted')
+  await until('the complaint', () =>
+    logger.lines.some(({ message }) => message === 'cannot reconnect as things are'),
+  )
+  expect((await bus.health()).status).toBe('down')
+  await add()
+
+  await until('the return', () => bus.isConnected)
+  await bus.publish([orderCreated()])
+  await until('the event', () => events.length === 1)
+  expect(inspect([logger.lines, notices, bus], { depth: 12, showHidden: true })).not.toContain(
+    'canary-secret',
+  )
+})
+
+it('goes on consuming while the disk is full, and tells why publishes wait', async () => {
+  const exchangeName = freshName()
+  const bus = createBus({ rabbitmqUrl, exchangeName, publishTimeoutMs: 1500 })
+  const events = recorder(bus)
+  await consume(bus)
+  await bus.publish([orderCreated('before')])
+  await until('the first', () => events.length === 1)
+
+  await ctl('set_disk_free_limit', '100000GB')
+  try {
+    await bus.publish([orderCreated('first')]).catch(() => undefined)
+    await until('the news', async () => (await bus.health()).checks.publishing.status === 'degraded')
+    await expect(bus.publish([orderCreated('late')])).rejects.toThrow('low on disk')
+  } finally {
+    await ctl('set_disk_free_limit', '50MB')
+  }
+  await until('the end of it', async () => (await bus.health()).checks.publishing.status === 'up')
+  await bus.publish([orderCreated('after')])
+  await until('the last', () => events.some(({ aggregateId }) => aggregateId === 'after'))
+  expect(bus.getStats().reconnections).toBe(0)
+})
+
+it('tells of each event that a full queue rejects, and stores again when there is room', async () => {
+  const exchangeName = freshName()
+  const bus = createBus({ rabbitmqUrl, exchangeName })
+  const events = recorder(bus)
+  await consume(bus)
+  await bus.stopConsuming()
+  const limit = JSON.stringify({ 'max-length': 3, overflow: 'reject-publish' })
+  await ctl('set_policy', exchangeName, `^${exchangeName}.default$`, limit, '--apply-to', 'queues')
+
+  const outcomes: string[] = []
+  for (let n = 0; n < 5; n += 1) {
+    const error = await bus.publish([orderCreated(`Order-${n}`)]).catch((thrown: unknown) => thrown)
+    outcomes.push(error instanceof PublishError ? String(error.outcomes[0]?.error) : 'stored')
+  }
+  await consume(bus)
+  await until('what was stored', () => events.length === 3)
+  await bus.publish([orderCreated('Order-5')])
+
+  await until('the one after', () => events.length === 4)
+  expect(outcomes.slice(0, 3)).toEqual(['stored', 'stored', 'stored'])
+  expect(outcomes.slice(3)).toEqual(Array(2).fill(expect.stringContaining('a queue refused it (nack)')))
+  expect(events.map(({ aggregateId }) => aggregateId)).toEqual(['Order-0', 'Order-1', 'Order-2', 'Order-5'])
 })

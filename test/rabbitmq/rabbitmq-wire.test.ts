@@ -1,7 +1,10 @@
-import { expect, it } from 'vitest'
+import { expect, inject, it, onTestFinished } from 'vitest'
 import { amqpInteger } from '../../src/rabbitmq/rabbitmq-wire.ts'
+import { TcpProxy } from '../support/tcp-proxy.ts'
 import { capturedAmqp, publishOptions } from './captured-amqp.ts'
 import { consume, createBus, freshName, plainChannel, recorder, until } from './rabbitmq-scene.ts'
+
+const latin1Of = (text: string) => Buffer.from(text).toString('latin1')
 
 it("reads eventsource-py's messages, and publishes them with the same properties and headers", async () => {
   const exchangeName = freshName()
@@ -89,6 +92,44 @@ it('dead-letters a message whose headers leave no room for more', async () => {
   channel.publish(exchangeName, 'x', Buffer.from('poison'), { headers, messageId: 'big-1' })
   await until('the dead letter', () => bus.getStats().messagesSentToDlq === 1)
   expect((await bus.getDlqMessages())[0]).toMatchObject({ messageId: 'big-1', eventType: 'Broken' })
+})
+
+it('dead-letters and replays what its client can read and not write', async () => {
+  const exchangeName = freshName()
+  const { port } = new URL(inject('rabbitmqUrl'))
+  const proxy = await TcpProxy.start({ host: '127.0.0.1', port: Number(port) })
+  onTestFinished(() => proxy.close())
+  // The plain client writes UTF-8 only: each of these characters becomes two bytes that are none.
+  proxy.rewriteRequests((chunk) =>
+    Buffer.from(chunk.toString('latin1').replaceAll(latin1Of('§'), '\xe9\xff'), 'latin1'),
+  )
+  const bus = createBus({ exchangeName })
+  recorder(bus)
+  await consume(bus)
+  const channel = await plainChannel(`amqp://127.0.0.1:${proxy.port}`)
+  const double = (value: number) => ({ '!': 'double', value })
+  const headers = {
+    event_type: 'Broken',
+    ['§'.repeat(127)]: 1,
+    low: double(-1e300),
+    fraction: double(2 ** 50 + 0.5),
+    list: [double(-1e300), { deep: double(2 ** 50 + 0.5) }],
+  }
+  const texts = { type: '§'.repeat(127), appId: '§'.repeat(127), correlationId: '§'.repeat(127) }
+  channel.publish(exchangeName, 'x', Buffer.from('poison'), { headers, messageId: 'odd-1', ...texts })
+  await until('the dead letter', () => bus.getStats().messagesSentToDlq === 1)
+
+  expect(await bus.replayDlqMessage('odd-1')).toBe(true)
+  await until('the dead letter again', () => bus.getStats().messagesSentToDlq === 2)
+  const letter = await channel.get(`${exchangeName}.default.dlq`)
+  if (letter === false) throw new Error('there is no dead letter')
+  expect(letter.content.toString()).toBe('poison')
+  expect(letter.properties.headers).toMatchObject({
+    low: -1e300,
+    fraction: 2 ** 50 + 0.5,
+    list: [-1e300, { deep: 2 ** 50 + 0.5 }],
+  })
+  expect(letter.properties.type).toBe('\ufffd'.repeat(85))
 })
 
 it('writes integers in the smallest type, as eventsource-py does', () => {

@@ -127,6 +127,27 @@ it('keeps a message pending while its dead letter cannot be written, and lets ot
   expect((await client.xPending(`${streamPrefix}:stream`, 'default')).pending).toBe(0)
 })
 
+it('dead-letters and replays an entry of more fields than a script can copy', async () => {
+  const streamPrefix = freshPrefix()
+  const client = await connectClient()
+  const bus = createBus({ streamPrefix })
+  bus.subscribe(Noted, () => undefined)
+  await consume(bus)
+  const fields = Array.from({ length: 9000 }, () => ['again', 'x']).flat()
+  await client.sendCommand(['XADD', `${streamPrefix}:stream`, '*', 'payload', 'poison', ...fields])
+  await waitFor(() => bus.getStats().messagesSentToDlq === 1)
+  const [first] = (await client.xRange(`${streamPrefix}:stream_dlq`, '-', '+')) ?? []
+
+  expect(await bus.replayDlqMessage(String(first?.id))).toBe(true)
+  await waitFor(() => bus.getStats().messagesSentToDlq === 2)
+
+  const page = await client.sendCommand(['XRANGE', `${streamPrefix}:stream_dlq`, '-', '+'])
+  // What XRANGE replies: ids with their names and values.
+  const [letter, ...others] = page as unknown as [string, string[]][]
+  expect(others).toEqual([])
+  expect(letter?.[1].slice(0, 18_002)).toEqual(['payload', 'poison', ...fields])
+})
+
 it('lists, replays and removes the dead letters that eventsource-py wrote', async () => {
   const streamPrefix = freshPrefix()
   const client = await connectClient()

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -36,6 +36,23 @@ export class Certificates {
     const alternatives = names.length === 0 ? [] : ['-addext', `subjectAltName=${names.join()}`]
     const signer = ['-CA', `${authority}.pem`, '-CAkey', `${authority}.key`]
     await this.#make(name, ...signer, '-addext', 'basicConstraints=critical,CA:FALSE', ...alternatives)
+  }
+
+  /** One that signed itself, and was valid for a day in 2020. */
+  async makeExpired(name: string): Promise<void> {
+    const settings = [
+      '[ca]\ndefault_ca = only',
+      '[only]\nnew_certs_dir = .\ndatabase = index\nrand_serial = yes\ndefault_md = sha256\npolicy = any',
+      '[any]\ncommonName = supplied',
+    ]
+    await writeFile(this.path('ca.cnf'), settings.join('\n'))
+    await writeFile(this.path('index'), '')
+    const key = ['-newkey', 'rsa:2048', '-nodes', '-keyout', `${name}.key`, '-out', `${name}.csr`]
+    await run('openssl', ['req', ...key, '-subj', `/CN=${name}`], { cwd: this.#folder })
+    const dates = ['-startdate', '200101000000Z', '-enddate', '200102000000Z']
+    const files = ['-in', `${name}.csr`, '-keyfile', `${name}.key`, '-out', `${name}.pem`]
+    const ca = ['ca', '-config', 'ca.cnf', '-selfsign', '-batch', '-notext', ...files, ...dates]
+    await run('openssl', ca, { cwd: this.#folder })
   }
 
   async remove(): Promise<void> {

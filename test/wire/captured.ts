@@ -37,13 +37,16 @@ interface CapturedFile {
 }
 
 function capturedMessages(system: System): readonly CapturedMessage[] {
-  const text = readFileSync(new URL(`./${system}.json`, import.meta.url), 'utf8')
-  // The files are part of the repository, and their README says what they hold.
-  const { cases } = JSON.parse(text) as CapturedFile
-  return cases.map(({ case: name, kind, raw, event }) => {
+  return rawCases(system).map(({ case: name, kind, raw, event }) => {
     const body = raw.fields?.['payload'] ?? raw.body ?? raw.value ?? ''
     return { system, name, kind, event, message: { headers: headersOf(raw), body: bodyOf(body) } }
   })
+}
+
+function rawCases(system: System): CapturedFile['cases'] {
+  const text = readFileSync(new URL(`./${system}.json`, import.meta.url), 'utf8')
+  // The files are part of the repository, and their README says what they hold.
+  return (JSON.parse(text) as CapturedFile).cases
 }
 
 export const allCapturedMessages: readonly CapturedMessage[] = [
@@ -51,6 +54,13 @@ export const allCapturedMessages: readonly CapturedMessage[] = [
   ...capturedMessages('rabbitmq'),
   ...capturedMessages('kafka'),
 ]
+
+/** The fields of each entry that eventsource-py left on Redis, in their order. */
+export function capturedRedisFields(): readonly (readonly (readonly [name: Buffer, value: Buffer])[])[] {
+  return rawCases('redis').map(({ raw: { fields = {} } }) =>
+    Object.entries(fields).map(([name, text]) => [Buffer.from(name), Buffer.from(bodyOf(text))] as const),
+  )
+}
 
 /** The captured message of this name, which must exist. */
 export function captured(system: System, name: string): CapturedMessage {

@@ -1,0 +1,201 @@
+import { createHash } from 'node:crypto'
+import fc from 'fast-check'
+import { expect } from 'vitest'
+import { z } from 'zod'
+import {
+  type BrokerEventBus,
+  type BrokerOptions,
+  type DomainEvent,
+  defineEvent,
+  JsonCodec,
+} from '../../src/index.ts'
+import { waitFor } from '../../src/testing/index.ts'
+import { pythonClasses } from '../codec/python-events.ts'
+import { allCapturedMessages } from '../wire/captured.ts'
+import { RecordingLogger } from './recording-logger.ts'
+
+/** `EVENTSPINE_FUZZ=100000 EVENTSPINE_FUZZ_SEED=7` sends that many, drawn from that seed; `npm run fuzz` so many. */
+const { EVENTSPINE_FUZZ = '20000', EVENTSPINE_FUZZ_SEED = Date.now() % 1_000_000 } = process.env
+const COUNT = Number(EVENTSPINE_FUZZ)
+const SEED = Number(EVENTSPINE_FUZZ_SEED)
+const TIMEOUT_MS = 60_000 + COUNT * 2
+const CHUNK = 500
+const NEIGHBORS_PER_CHUNK = 24
+
+/** Goes into the name and the options of a test, so that a failure tells how to repeat it. */
+export const fuzzRun = { title: `${COUNT} messages of seed ${SEED}`, timeoutMs: 2 * TIMEOUT_MS }
+
+/** A good event among the bad ones. */
+class Neighbor extends defineEvent({
+  type: 'Neighbor',
+  aggregateType: 'Order',
+  schema: z.strictObject({ n: z.number().int(), text: z.string() }),
+}) {}
+
+/** The neighbors are of the aggregates that the bad ones say they are of. */
+const aggregateIds = [
+  'Order-1',
+  ...new Set(allCapturedMessages.flatMap(({ event }) => event?.['aggregate_id'] ?? []).map(String)),
+]
+
+function neighborsFrom(first: number): readonly Neighbor[] {
+  return Array.from({ length: NEIGHBORS_PER_CHUNK }, (_, index) => {
+    const n = first + index
+    const aggregateId = aggregateIds[n % aggregateIds.length] ?? 'Order-1'
+    return new Neighbor({ aggregateId, n, text: `«${n}» é 🎈` })
+  })
+}
+
+/** What can be compared of a message: a digest of all its parts. */
+export function digestOf(...parts: readonly (string | Uint8Array | null | undefined)[]): string {
+  const hash = createHash('sha1')
+  for (const part of parts) {
+    hash.update(part === null || part === undefined ? '-' : `${part.length}:`)
+    if (typeof part === 'string' || part instanceof Uint8Array) hash.update(part)
+  }
+  return hash.digest('base64')
+}
+
+/** A dead letter as a plain client finds it. */
+export interface FoundLetter {
+  /** Of what it has to keep of the message. */
+  readonly digest: string
+  readonly reason: string | undefined
+  readonly errorMessage: string | undefined
+}
+
+export interface FuzzedBroker<M> {
+  readonly messages: fc.Arbitrary<M>
+  createBus(options: BrokerOptions): BrokerEventBus
+  /** Stores messages with the plain client. */
+  send(messages: readonly M[]): Promise<void>
+  /** What a consumer is to see as the body. */
+  bodyOf(message: M): Uint8Array
+  /** Of what a dead letter has to keep, for each that was sent. */
+  digests(): Promise<readonly string[]>
+  deadLetters(group: string, count: number): Promise<readonly FoundLetter[]>
+}
+
+/** How often each text occurs. */
+class Tally {
+  readonly #counts = new Map<string, number>()
+
+  constructor(texts: Iterable<string> = []) {
+    for (const text of texts) this.add(text)
+  }
+
+  add(text: string): void {
+    this.#counts.set(text, (this.#counts.get(text) ?? 0) + 1)
+  }
+
+  /** How many of the other one's are not here. */
+  lacks(other: Tally): number {
+    let count = 0
+    for (const [text, wanted] of other.#counts) count += Math.max(0, wanted - (this.#counts.get(text) ?? 0))
+    return count
+  }
+}
+
+/** A consumer group: its bus, and what its handlers got. */
+class Group {
+  readonly name: string
+  readonly bus: BrokerEventBus
+  readonly bodies: string[] = []
+  readonly neighbors: Neighbor[] = []
+  readonly logger = new RecordingLogger()
+  readonly #codec = new JsonCodec()
+
+  constructor(name: string, createBus: (options: BrokerOptions) => BrokerEventBus) {
+    this.name = name
+    this.bus = createBus({ consumerGroup: name, logger: this.logger, maxRetries: 0 })
+  }
+
+  readonly saw = (event: DomainEvent): void => {
+    if (event instanceof Neighbor) this.neighbors.push(event)
+    else this.bodies.push(digestOf(Buffer.from(this.#codec.encode(event).body)))
+  }
+
+  get settled(): number {
+    const { eventsProcessedSuccess, eventsProcessedFailed, eventsSkipped } = this.bus.getStats()
+    return eventsProcessedSuccess + eventsProcessedFailed + eventsSkipped
+  }
+
+  describe(): string {
+    const sentences = Map.groupBy(this.logger.lines, ({ message }) => message)
+    const others = [...sentences].filter(([message]) => message !== 'event dead-lettered')
+    const samples = others.map(([message, lines]) => [
+      message,
+      lines.length,
+      String(lines[0]?.fields['error']),
+    ])
+    return `${this.name}: ${JSON.stringify([this.bus.getStats(), samples])}`
+  }
+}
+
+/**
+ * Puts random and mutated messages into a broker, among good events of the same aggregates. One group has a handler for
+ * everything, so that each message is handled or dead-lettered; the other one for some types, so that it skips too.
+ */
+export async function fuzzBus<M>(broker: FuzzedBroker<M>): Promise<void> {
+  const all = new Group('all', broker.createBus)
+  all.bus.subscribeToAllEvents(all.saw)
+  all.bus.subscribe(Neighbor, () => undefined)
+  const some = new Group('some', broker.createBus)
+  some.bus.subscribe([...pythonClasses, Neighbor], some.saw)
+  const groups = [all, some]
+  for (const { bus } of groups) {
+    bus.startConsumingInBackground()
+    await bus.whenConsuming()
+  }
+  const { neighbors, bodies } = await send(broker)
+  const total = COUNT + neighbors.length
+  for (const group of groups) {
+    await waitFor(() => group.settled >= total && group.bus.getStats().inFlight === 0, {
+      timeoutMs: TIMEOUT_MS,
+      describe: () => `${total} messages to be settled; ${group.describe()}`,
+    })
+  }
+
+  const digests = new Tally(await broker.digests())
+  const handled = new Tally(all.bodies)
+  for (const { name, bus, settled, neighbors: seen } of groups) {
+    const { messagesSentToDlq, eventsProcessedFailed, reconnections } = bus.getStats()
+    expect({ name, settled, reconnections }).toEqual({ name, settled: total, reconnections: 0 })
+    expect(byAggregate(seen), name).toEqual(byAggregate(neighbors))
+
+    const letters = await broker.deadLetters(name, messagesSentToDlq)
+    expect([letters.length, eventsProcessedFailed], name).toEqual([messagesSentToDlq, messagesSentToDlq])
+    expect(letters.filter(({ reason, errorMessage }) => !(reason && errorMessage))).toEqual([])
+    expect(digests.lacks(new Tally(letters.map(({ digest }) => digest))), `changed letters of ${name}`).toBe(
+      0,
+    )
+  }
+  // What nobody skips is handled, bit for bit, or a dead letter.
+  expect(new Tally(bodies).lacks(handled), 'bodies that nobody sent').toBe(0)
+  expect(all.bus.getStats().eventsSkipped).toBe(0)
+  expect(some.bus.getStats().eventsSkipped).toBeGreaterThan(0)
+}
+
+/** Bad ones and good ones at once. */
+async function send<M>(broker: FuzzedBroker<M>) {
+  const publisher = broker.createBus({})
+  const neighbors: Neighbor[] = []
+  const bodies: string[] = []
+  for (let start = 0; start < COUNT; start += CHUNK) {
+    const numRuns = Math.min(CHUNK, COUNT - start)
+    const messages = fc.sample(broker.messages, { numRuns, seed: SEED + start })
+    for (const message of messages) bodies.push(digestOf(broker.bodyOf(message)))
+    const good = neighborsFrom(neighbors.length)
+    neighbors.push(...good)
+    await Promise.all([broker.send(messages), publisher.publish(good)])
+  }
+  return { neighbors, bodies }
+}
+
+/** What came, in its order. */
+function byAggregate(neighbors: readonly Neighbor[]): Record<string, unknown> {
+  const groups = Map.groupBy(neighbors, ({ aggregateId }) => aggregateId)
+  return Object.fromEntries(
+    [...groups].map(([id, events]) => [id, events.map(({ eventId, n, text }) => ({ eventId, n, text }))]),
+  )
+}
