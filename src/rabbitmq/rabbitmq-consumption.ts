@@ -51,6 +51,9 @@ export class RabbitMQConsumption
   #epoch = 0
   #isStopped = false
   #checkTimer: NodeJS.Timeout | undefined
+  /** When this process last had a turn, by the monotonic clock. */
+  #turnAt = performance.now()
+  #turnTimer: NodeJS.Timeout | undefined
 
   constructor(parts: ConsumptionParts) {
     this.#parts = parts
@@ -74,6 +77,10 @@ export class RabbitMQConsumption
 
   /** Resolves when deliveries may flow. */
   async start(): Promise<void> {
+    // Before anything comes.
+    this.#turnAt = performance.now()
+    const everyMs = Math.min(this.#parts.options.heartbeatMs / 4, CHECK_MS)
+    this.#turnTimer = setInterval(() => this.#takeTurn(), everyMs).unref()
     await this.#connection.open()
     try {
       await this.updateBindings()
@@ -145,6 +152,15 @@ export class RabbitMQConsumption
     setImmediate(() => this.#connection.sessionLost(cause))
   }
 
+  /** What lies in the socket of a process that wakes is handled before it learns that the broker hung up. */
+  mayBegin(): boolean {
+    const stoodStillMs = performance.now() - this.#turnAt
+    // One that is just being set up cannot start over yet.
+    if (stoodStillMs < this.#parts.options.heartbeatMs || !this.#connection.isOpen) return true
+    this.#takeTurn()
+    return false
+  }
+
   settled(delivery: RabbitMQDelivery): void {
     this.#held.delete(delivery)
   }
@@ -180,7 +196,18 @@ export class RabbitMQConsumption
   #stop(): void {
     this.#isStopped = true
     clearInterval(this.#checkTimer)
+    clearInterval(this.#turnTimer)
+    this.#turnTimer = undefined
     this.#leave(this.#arrivals.stop())
+  }
+
+  /** Starts over after a standstill that was longer than a heartbeat. */
+  #takeTurn(): void {
+    const stoodStillMs = performance.now() - this.#turnAt
+    this.#turnAt = performance.now()
+    if (stoodStillMs < this.#parts.options.heartbeatMs) return
+    this.#channel?.acks.flush()
+    this.#connection.sessionLost(new Error(`this process stood still for ${Math.round(stoodStillMs)} ms`))
   }
 
   #leave(messages: readonly AmqpMessage[]): void {

@@ -6,6 +6,8 @@ import { toIncoming } from './rabbitmq-wire.ts'
 
 /** What a delivery needs of its consumption. */
 export interface DeliveryKeeper {
+  /** False after this process stood still for so long that the broker may have given its messages to others. */
+  mayBegin(): boolean
   settled(delivery: RabbitMQDelivery): void
   /** Resolves when the mark is safe. */
   mark(message: AmqpMessage, mark: AttemptMark): Promise<void>
@@ -65,7 +67,7 @@ export class RabbitMQDelivery implements Delivery {
   }
 
   begin(): boolean {
-    if (!this.#acks.isOpen) return false
+    if (!this.#acks.isOpen || !this.#keeper.mayBegin()) return false
     if (!isRedelivered(this.#raw) || !this.#keeper.wasSettled(this.#raw)) {
       this.#isBegun = true
       // Further ones begin when they are noted.

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect, inject, it, onTestFinished } from 'vitest'
 import { PublishError } from '../../src/index.ts'
-import { orderCreated } from '../support/order-events.ts'
+import { OrderCreated, orderCreated } from '../support/order-events.ts'
 import { RecordingLogger } from '../support/recording-logger.ts'
 import { consume, createBus, noticesOf, proxiedBus, recorder, until } from './rabbitmq-scene.ts'
 
@@ -78,6 +78,31 @@ describe('a connection that breaks', () => {
       await until('all to be answered', () => answered === asked.length, 5000)
     }
   })
+})
+
+describe('a process that stands still for longer than its heartbeats', () => {
+  it('begins nothing that it had in hand before it asked again', async () => {
+    const bus = createBus({ heartbeatMs: 1000, concurrency: 1, reconnectDelayMs: 50 })
+    const notices = noticesOf(bus)
+    const seen: number[] = []
+    bus.subscribe(OrderCreated, ({ customerId }) => {
+      seen.push(Number(customerId))
+      // Longer than the broker waits for a sign of life.
+      if (customerId === '0') Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 4000)
+    })
+    await consume(bus)
+    const events = Array.from(
+      { length: 8 },
+      (_, n) => new OrderCreated({ aggregateId: 'Order-1', customerId: `${n}` }),
+    )
+    await bus.publish(events)
+
+    await until('the return', () => notices.some(({ type }) => type === 'reconnected'))
+    await bus.publish([new OrderCreated({ aggregateId: 'Order-1', customerId: '8' })])
+    await until('all events', () => seen.includes(8))
+
+    expect(seen.filter((n) => n > 0)).toEqual([1, 2, 3, 4, 5, 6, 7, 8])
+  }, 30_000)
 })
 
 describe('stopping', () => {

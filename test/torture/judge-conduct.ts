@@ -72,7 +72,8 @@ function burial(
     letters.length > copies && `lies in the dead letters ${letters.length} times`,
     !GIVEN_UP.includes(reason) && `was dead-lettered for ${reason}`,
   ]
-  const life = lifeBefore(chronicle, letter)
+  // The replays of two copies run into each other: which attempt was at which cannot be told.
+  const life = copies > 1 ? { ...lifeBefore(chronicle, letter), from: 0 } : lifeBefore(chronicle, letter)
   const ofLife = runs.filter(({ startedAt }) => startedAt >= life.from && startedAt <= life.to)
   for (const handler of letter.handlers) {
     const attempts = ofLife.filter((run) => run.handler === handler).length
