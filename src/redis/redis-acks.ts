@@ -26,6 +26,10 @@ export class RedisAcks {
   readonly #parts: RedisAcksParts
   #queued: HeldEntry[] = []
   #flushing: Promise<void> | undefined
+  #added = 0
+  #settled = 0
+  /** Resolves with the batch that is on its way. */
+  #step = Promise.withResolvers<void>()
   readonly #closed = new AbortController()
 
   constructor(parts: RedisAcksParts) {
@@ -35,9 +39,17 @@ export class RedisAcks {
   add(entry: HeldEntry): void {
     if (this.#closed.signal.aborted) return
     this.#queued.push(entry)
+    this.#added += 1
     this.#flushing ??= this.#flush().finally(() => {
       this.#flushing = undefined
+      this.#stepped()
     })
+  }
+
+  /** Resolves when what was noted until now is sent, whatever comes meanwhile. */
+  async flushedSoFar(): Promise<void> {
+    const wanted = this.#added
+    while (this.#settled < wanted && this.#flushing !== undefined) await this.#step.promise
   }
 
   /** Resolves when all that was noted is sent. */
@@ -58,8 +70,15 @@ export class RedisAcks {
       const batch = this.#queued.slice(0, BATCH)
       if (!(await this.#send(client, batch))) continue
       this.#queued = this.#queued.slice(batch.length)
+      this.#settled += batch.length
+      this.#stepped()
       this.#parts.onFlushed(batch)
     }
+  }
+
+  #stepped(): void {
+    this.#step.resolve()
+    this.#step = Promise.withResolvers()
   }
 
   /** @returns false when the batch has to be sent again. */

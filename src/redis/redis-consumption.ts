@@ -180,6 +180,8 @@ export class RedisConsumption implements Consumption, EntryOwner {
 
   async note(entry: HeldEntry, attempt: number, settledHandlers: readonly string[]): Promise<boolean> {
     const { consumerGroup, consumerName, retryKeyExpiryMs, address } = this.#parts.options
+    // An attempt that kills this process must not take along what was handled before it.
+    await this.#acks.flushedSoFar()
     const client = this.#client()
     try {
       const isOurs = await runScript(

@@ -1,3 +1,4 @@
+import { connect } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import { expect, inject, it, onTestFinished } from 'vitest'
 import { waitFor } from '../../src/testing/index.ts'
@@ -252,3 +253,50 @@ it('takes up at once what the server gave out with an answer that was lost, befo
   await waitFor(() => seen.length === 9, { timeoutMs: 10_000, describe: () => `saw ${seen}` })
   expect(seen).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8])
 })
+
+it('acknowledges what was handled before it notes an attempt, which may kill the process', async () => {
+  const { port } = new URL(inject('redisUrl'))
+  const broker = { host: '127.0.0.1', port: Number(port) }
+  const proxy = await TcpProxy.start(broker)
+  onTestFinished(() => proxy.close())
+  const monitor = connect(broker)
+  onTestFinished(() => {
+    monitor.destroy()
+  })
+  let commands = ''
+  monitor.on('data', (chunk) => {
+    commands += String(chunk)
+  })
+  monitor.write('MONITOR\r\n')
+  await waitFor(() => commands.includes('OK'))
+  const streamPrefix = freshPrefix()
+  const bus = createBus({ streamPrefix, redisUrl: `redis://127.0.0.1:${proxy.port}`, retryBaseDelayMs: 1 })
+  const acknowledged = (count: number) => countOf(`"XACK" "${streamPrefix}:stream"`, commands) >= count
+  const handled: string[] = []
+  bus.subscribe(Noted, async ({ aggregateId }, { attempt }) => {
+    // The acknowledgment of the first one is on its way while the second one is handled and the third one fails.
+    if (aggregateId === 'second') await waitFor(() => acknowledged(1))
+    if (aggregateId === 'third' && attempt === 1) {
+      await waitFor(() => handled.includes('second'))
+      throw new Error('as told')
+    }
+    handled.push(aggregateId)
+  })
+  await consume(bus)
+  proxy.degrade({ latencyMs: 100, bytesPerSecond: 1e6, chunksPerReset: Number.POSITIVE_INFINITY })
+
+  await createBus({ streamPrefix }).publish(['first', 'second', 'third'].flatMap((id) => notes(id, 1)))
+  await waitFor(() => handled.length === 3 && acknowledged(3))
+
+  const ours = commands.split('\n').filter((line) => line.includes(`"${streamPrefix}:`))
+  const second = ours.findIndex(
+    (line, index) => line.includes('"XACK"') && countOf('"XACK"', ours.slice(0, index).join()) === 1,
+  )
+  const note = ours.findIndex((line) => /"EVAL(SHA)?"/.test(line) && line.includes('retry'))
+  expect(note).toBeGreaterThan(second)
+  expect(second).toBeGreaterThan(0)
+})
+
+function countOf(part: string, text: string): number {
+  return text.split(part).length - 1
+}
