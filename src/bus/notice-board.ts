@@ -82,6 +82,12 @@ export class NoticeBoard {
         counters.failed(notice.error)
         this.#logger.error('reading from the broker failed, trying again', { ...fields, error: notice.error })
         break
+      case 'partitionsAdded':
+        this.#logger.warn('aggregates may have moved to other partitions', {
+          ...fields,
+          detail: notice.detail,
+        })
+        break
       case 'pendingClaimed':
         counters.messagesRecovered += notice.count
         this.#logger.info('took over messages of another consumer', { ...fields, count: notice.count })

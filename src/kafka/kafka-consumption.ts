@@ -227,7 +227,16 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
     const before = this.#known.get(topic.name)
     this.#known.set(topic.name, topic)
     if (before !== undefined && before.id !== topic.id) this.#startOver(topic)
+    else if (before !== undefined && topic.name === this.#parts.options.topics.stream)
+      this.#compare(before, topic)
     return before?.leaders.length !== topic.leaders.length
+  }
+
+  /** Keys are spread over the partitions by their number. */
+  #compare({ leaders: before }: KafkaTopic, { name, leaders }: KafkaTopic): void {
+    if (leaders.length <= before.length) return
+    const detail = `topic ${name} has ${leaders.length} partitions instead of ${before.length}`
+    this.#parts.host.notify({ type: 'partitionsAdded', detail })
   }
 
   /** The stream's topic, which was there when this began. */

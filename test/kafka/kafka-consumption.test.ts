@@ -178,6 +178,7 @@ it.each(['classic', 'consumer'] as const)(
     const options = { topicPrefix: freshName(), topicPartitions: 1, metadataMaxAgeMs: 300 }
     const bus = createBus({ ...options, groupProtocol, autoOffsetReset: 'latest' })
     const seen = recorder(bus)
+    const notices = noticesOf(bus)
     await consume(bus)
     await bus.publish(orders(10))
     await until('the first', () => seen.length === 10)
@@ -196,6 +197,9 @@ it.each(['classic', 'consumer'] as const)(
       () => seen.length === 50,
     )
     expect(bus.getStats().rebalanceCount).toBeGreaterThanOrEqual(2)
+    expect(notices.filter(({ type }) => type === 'partitionsAdded')).toEqual([
+      { type: 'partitionsAdded', detail: expect.stringContaining('4 partitions instead of 1') },
+    ])
   },
 )
 
