@@ -7,6 +7,7 @@ import { RedisAcks } from './redis-acks.ts'
 import type { RedisClient } from './redis-client.ts'
 import { moveToDeadLetters } from './redis-dead-letters.ts'
 import { commandError, isErrorReply, isNoGroup, isReadOnly } from './redis-errors.ts'
+import { countOf, type ReadPage, RedisGroup } from './redis-group.ts'
 import { type EntryOwner, HeldEntry, type StreamRole } from './redis-held-entry.ts'
 import { RedisLeases } from './redis-leases.ts'
 import type { RedisLink } from './redis-link.ts'
@@ -16,7 +17,7 @@ import { type RecoveryRequest, type RecoveryResult, RedisRecovery } from './redi
 import { rereadAsBytes } from './redis-reread.ts'
 import { RedisReturns } from './redis-returns.ts'
 import { runScript } from './redis-scripts.ts'
-import { mayBeMangled, readEntries, readMessage, type StreamEntry } from './redis-wire.ts'
+import { mayBeMangled, readMessage, type StreamEntry } from './redis-wire.ts'
 
 const READ_AGAIN = new RetryPolicy({
   maxRetries: Number.POSITIVE_INFINITY,
@@ -34,9 +35,6 @@ const UNBLOCK_AGAIN_MS = 50
 /** Entries whose handling takes so long that the next read should be on its way before, at least. */
 const WORTH_A_TURN = 20
 
-/** A consumer that owns nothing and has been silent for so many leases, and for two reads, is removed. */
-const FORGET_AFTER_LEASES = 3
-
 export interface RedisConsumptionParts {
   readonly options: ResolvedRedisOptions
   /** For everything but the blocking read. */
@@ -49,17 +47,12 @@ export interface RedisConsumptionParts {
   readonly readsNew: boolean
 }
 
-/** Entries of one stream, as one read returned them. */
-interface ReadPage {
-  readonly role: StreamRole
-  readonly entries: readonly StreamEntry[]
-}
-
 /** One consumer of a group: reads, holds entries under renewed leases, acknowledges, takes over from the dead. */
 export class RedisConsumption implements Consumption, EntryOwner {
   readonly leaseMs: number
   readonly #parts: RedisConsumptionParts
   readonly #roles: readonly StreamRole[]
+  readonly #group: RedisGroup
   readonly #held = new Map<string, HeldEntry>()
   readonly #acks: RedisAcks
   readonly #leases: RedisLeases
@@ -82,6 +75,7 @@ export class RedisConsumption implements Consumption, EntryOwner {
       { key: keys.stream, deletesSettled: false },
       { key: keys.replays(consumerGroup), deletesSettled: true },
     ]
+    this.#group = new RedisGroup(options, this.#roles)
     this.#acks = new RedisAcks({
       link: commands,
       group: consumerGroup,
@@ -117,7 +111,7 @@ export class RedisConsumption implements Consumption, EntryOwner {
 
   /** Declares the groups and begins. @throws ConnectionError */
   async start(): Promise<void> {
-    await this.#declare(this.#client())
+    await this.#group.declare(this.#client())
     if (!this.#parts.readsNew) return
     this.#leases.start(() => this.#held.values())
     // What was delivered before comes before what is new.
@@ -147,7 +141,7 @@ export class RedisConsumption implements Consumption, EntryOwner {
     if (client === undefined) return
     try {
       for (const role of this.#roles) await this.#giveBack(client, role)
-      if (this.#parts.readsNew) await this.#leaveGroup(client)
+      if (this.#parts.readsNew) await this.#group.leave(client)
     } catch {
       // Whatever is not given back here is taken over when its lease has run out.
     }
@@ -217,24 +211,6 @@ export class RedisConsumption implements Consumption, EntryOwner {
     return client
   }
 
-  /** @returns what was not there before. */
-  async #declare(client: RedisClient): Promise<readonly string[]> {
-    const { consumerGroup, consumerName, address } = this.#parts.options
-    const made: string[] = []
-    for (const { key } of this.#roles) {
-      try {
-        await client.sendCommand(['XGROUP', 'CREATE', key, consumerGroup, '0', 'MKSTREAM'])
-        made.push(key)
-      } catch (error) {
-        if (!toError(error).message.startsWith('BUSYGROUP'))
-          throw commandError(address, 'XGROUP CREATE', error)
-      }
-      // Otherwise a consumer shows up only with its first entry.
-      await client.sendCommand(['XGROUP', 'CREATECONSUMER', key, consumerGroup, consumerName])
-    }
-    return made
-  }
-
   async #read(): Promise<void> {
     const { signal } = this.#stopped
     let ahead: Promise<readonly ReadPage[]> | undefined
@@ -269,7 +245,7 @@ export class RedisConsumption implements Consumption, EntryOwner {
     const client = signal.aborted ? undefined : await this.#parts.reader.whenReady(signal)
     if (client === undefined) return undefined
     this.#readerId ??= String(await client.sendCommand(['CLIENT', 'ID']))
-    return signal.aborted ? undefined : this.#readPages(client, this.#room)
+    return signal.aborted ? undefined : this.#group.read(client, this.#room)
   }
 
   /** Otherwise it would wait until its lease had run out, and what follows it would be handled before it. */
@@ -289,34 +265,10 @@ export class RedisConsumption implements Consumption, EntryOwner {
     const taken = countOf(pages)
     const room = this.#room - taken
     if (client === undefined || taken === 0 || room <= 0) return undefined
-    const ahead = this.#readPages(client, room)
+    const ahead = this.#group.read(client, room)
     // Its failure is met when it is awaited.
     ahead.catch(() => undefined)
     return ahead
-  }
-
-  async #readPages(client: RedisClient, room: number): Promise<readonly ReadPage[]> {
-    const { consumerGroup, consumerName, batchSize, blockMs } = this.#parts.options
-    const keys = this.#roles.map(({ key }) => key)
-    const reply = await client.sendCommand([
-      'XREADGROUP',
-      'GROUP',
-      consumerGroup,
-      consumerName,
-      'COUNT',
-      String(Math.min(batchSize, room)),
-      'BLOCK',
-      String(blockMs),
-      'STREAMS',
-      ...keys,
-      ...keys.map(() => '>'),
-    ])
-    if (!Array.isArray(reply)) return []
-    return reply.flatMap((item) => {
-      const [key, entries]: unknown[] = Array.isArray(item) ? item : []
-      const role = this.#roles.find((candidate) => candidate.key === key)
-      return role === undefined ? [] : [{ role, entries: readEntries(entries) }]
-    })
   }
 
   async #takeNew(role: StreamRole, entries: readonly StreamEntry[]): Promise<void> {
@@ -396,7 +348,7 @@ export class RedisConsumption implements Consumption, EntryOwner {
   /** The stream or the group is gone: deleted, flushed, or a failover to a replica that had less. */
   async #restore(failures: number): Promise<void> {
     try {
-      const made = await this.#declare(this.#client())
+      const made = await this.#group.declare(this.#client())
       if (made.length === 0) return
       const { consumerGroup } = this.#parts.options
       this.#parts.host.notify({
@@ -424,7 +376,8 @@ export class RedisConsumption implements Consumption, EntryOwner {
   async #guardSweep(sweep: () => Promise<void>): Promise<void> {
     try {
       await sweep()
-      await this.#forgetTheDead()
+      const { client } = this.#parts.commands
+      if (client !== undefined && !this.#stopped.signal.aborted) await this.#group.forgetTheDead(client)
     } catch (thrown) {
       const error = toError(thrown)
       // A lost connection and a lost group are dealt with by the read loop.
@@ -433,20 +386,6 @@ export class RedisConsumption implements Consumption, EntryOwner {
         type: 'readFailed',
         error: commandError(this.#parts.options.address, 'XPENDING', error),
       })
-    }
-  }
-
-  async #forgetTheDead(): Promise<void> {
-    const { consumerGroup, consumerName, blockMs } = this.#parts.options
-    const client = this.#parts.commands.client
-    if (client === undefined || this.#stopped.signal.aborted) return
-    const silence = Math.max(2 * blockMs, FORGET_AFTER_LEASES * this.leaseMs)
-    for (const { key } of this.#roles) {
-      const consumers = await client.sendCommand(['XINFO', 'CONSUMERS', key, consumerGroup])
-      for (const { name, pending, idle } of readConsumers(consumers)) {
-        if (name === consumerName || pending > 0 || idle < silence) continue
-        await runScript(client, 'FORGET_CONSUMER', [key], [consumerGroup, name])
-      }
     }
   }
 
@@ -481,12 +420,6 @@ export class RedisConsumption implements Consumption, EntryOwner {
     for (const entry of entries) this.#drop(entry, 'lost')
   }
 
-  async #leaveGroup(client: RedisClient): Promise<void> {
-    const { consumerGroup, consumerName } = this.#parts.options
-    for (const { key } of this.#roles)
-      await runScript(client, 'FORGET_CONSUMER', [key], [consumerGroup, consumerName])
-  }
-
   #forget(entries: readonly HeldEntry[]): void {
     for (const entry of entries) this.#drop(entry, 'acknowledged')
   }
@@ -502,41 +435,10 @@ export class RedisConsumption implements Consumption, EntryOwner {
   }
 }
 
-function countOf(pages: readonly ReadPage[]): number {
-  return pages.reduce((sum, { entries }) => sum + entries.length, 0)
-}
-
 function nextTurn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve))
 }
 
 function heldKey(role: StreamRole, id: string): string {
   return role.deletesSettled ? `replay ${id}` : id
-}
-
-interface ConsumerInfo {
-  readonly name: string
-  readonly pending: number
-  readonly idle: number
-}
-
-/** Rows of XINFO CONSUMERS. */
-export function readConsumers(reply: unknown): readonly ConsumerInfo[] {
-  if (!Array.isArray(reply)) return []
-  return reply.map((row: unknown) => {
-    const fields = readPairs(row)
-    return {
-      name: String(fields.get('name')),
-      pending: Number(fields.get('pending')),
-      idle: Number(fields.get('idle')),
-    }
-  })
-}
-
-/** A reply of names and values by turns. */
-export function readPairs(reply: unknown): ReadonlyMap<string, unknown> {
-  const pairs = new Map<string, unknown>()
-  if (!Array.isArray(reply)) return pairs
-  for (let index = 0; index + 1 < reply.length; index += 2) pairs.set(String(reply[index]), reply[index + 1])
-  return pairs
 }

@@ -1,7 +1,7 @@
 import type { BrokerEventBusStats } from '../bus/bus-counters.ts'
 import type { RedisClient } from './redis-client.ts'
-import { readConsumers, readPairs } from './redis-consumption.ts'
 import { isNoGroup } from './redis-errors.ts'
+import { readConsumers, readPairs } from './redis-group.ts'
 import type { ResolvedRedisOptions } from './redis-options.ts'
 
 /** A consumer group of the stream. */

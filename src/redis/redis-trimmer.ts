@@ -1,6 +1,6 @@
 import { wait } from '../bus/time.ts'
 import type { RedisClient } from './redis-client.ts'
-import { readPairs } from './redis-consumption.ts'
+import { readPairs } from './redis-group.ts'
 import type { RedisLink } from './redis-link.ts'
 import type { ResolvedRedisOptions } from './redis-options.ts'
 
