@@ -1,4 +1,5 @@
 // npm run bench:observability [-- --json]: what causation, traces and metrics cost per event, in memory.
+import { context, SpanKind, trace } from '@opentelemetry/api'
 import { InMemoryEventBus, type InMemoryEventBusOptions } from 'eventspine'
 import { MemoryBrokerEventBus } from 'eventspine/testing'
 import { sized } from './arguments.ts'
@@ -58,7 +59,7 @@ const cases: readonly [string, InMemoryEventBusOptions][] = [
   ['traces recorded', { ...off, ...recording, enableTracing: true }],
   ['metrics recorded', { ...off, meter, enableMetrics: true }],
 ]
-const steps = cases.flatMap(([name, options]): readonly Step[] => [
+const steps: Step[] = cases.flatMap(([name, options]) => [
   compare({
     work: `memory, ${name}, beside all off`,
     unit: 'ns',
@@ -72,6 +73,32 @@ const steps = cases.flatMap(([name, options]): readonly Step[] => [
     raw: overBroker(off),
   }),
 ])
+
+/** The least that a program pays that has a span of its own around something, and nothing of ours. */
+steps.push(
+  compare({
+    work: 'one span of the SDK that is sampled out, beside none',
+    unit: 'ns',
+    ours: () => awaiting((event) => inBareSpan(() => handle(event))),
+    raw: () => awaiting(handle),
+  }),
+)
+
+async function handle(event: OrderCreated): Promise<void> {
+  sum += event.total
+}
+
+function awaiting(body: (event: OrderCreated) => Promise<void>): Promise<number> {
+  return cost(EVENTS, async () => {
+    for (const event of batch) await body(event)
+  })
+}
+
+function inBareSpan(body: () => Promise<void>): Promise<void> {
+  const parent = context.active()
+  const span = sampledOut.tracer.startSpan('bare', { kind: SpanKind.PRODUCER }, parent)
+  return context.with(trace.setSpan(parent, span), body)
+}
 
 report('observability', await runSteps('observability', steps), {
   '@opentelemetry/sdk-trace-base': versionOf('@opentelemetry/sdk-trace-base'),
