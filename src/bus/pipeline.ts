@@ -362,11 +362,9 @@ export class ConsumerPipeline implements Intake {
       span.fail(`dropped: ${reason.kind}`)
       delivery.ack()
     } else {
-      const isSafe = await this.#insist('dead-lettering failed', delivery, async () => {
-        await delivery.deadLetter(reason)
-        return true
-      })
-      if (isSafe === undefined) return
+      const isSafe = await this.#insist('dead-lettering failed', delivery, () => delivery.deadLetter(reason))
+      if (isSafe === false) this.#giveBack(delivery)
+      if (isSafe !== true) return
       counters.messagesSentToDlq += 1
       logger.error('event dead-lettered', fields)
       span.fail(`dead-lettered: ${reason.kind}`)

@@ -60,8 +60,11 @@ export interface Delivery {
   attemptFailed(attempt: number, settledHandlers: readonly string[]): Promise<boolean>
   /** Noted at once, sent in batches; a lost one means redelivery, never loss. */
   ack(): void
-  /** Resolves when the dead letter is safe and the message is settled. The attempt before it has failed, and counts. */
-  deadLetter(reason: DeadLetterReason): Promise<void>
+  /**
+   * Resolves to true when the dead letter is safe and the message is settled; to false, with nothing stored, where the
+   * message is somebody else's by now. The attempt before it has failed, and counts.
+   */
+  deadLetter(reason: DeadLetterReason): Promise<boolean>
 }
 
 /** Why, where and after what a message was given up. */

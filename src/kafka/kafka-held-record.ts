@@ -80,10 +80,11 @@ export class HeldRecord implements Delivery {
     this.partition.finish(this)
   }
 
-  async deadLetter(reason: DeadLetterReason): Promise<void> {
-    if (this.isFinished || this.partition.isLost) return
+  async deadLetter(reason: DeadLetterReason): Promise<boolean> {
+    if (this.isFinished || this.partition.isLost) return this.isFinished
     this.isAttempting = false
     await this.partition.deadLetter(this, reason)
     this.partition.finish(this)
+    return true
   }
 }

@@ -65,6 +65,8 @@ export interface AmqpChannel {
   ): Promise<{ readonly consumerTag: string }>
   cancel(consumerTag: string): Promise<unknown>
   get(queue: string): Promise<AmqpMessage | false>
+  /** Puts all back that was taken and not acknowledged; resolves when the broker has done so. */
+  recover(): Promise<unknown>
   ack(message: { readonly fields: { readonly deliveryTag: number } }, allUpTo?: boolean): void
   publish(
     exchange: string,

@@ -136,7 +136,12 @@ export class RabbitMQDeadLetterQueue {
 
   async #onChannel<T>(work: (channel: AmqpChannel) => Promise<T>, absent: T): Promise<T> {
     try {
-      return await this.#parts.withChannel(work)
+      return await this.#parts.withChannel(async (channel) => {
+        const result = await work(channel)
+        // Closing the channel puts it back too, but some time later: the next look could find an empty queue.
+        await channel.recover()
+        return result
+      })
     } catch (error) {
       if (isNotFound(error)) return absent
       throw error

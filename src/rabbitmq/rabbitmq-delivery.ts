@@ -109,10 +109,11 @@ export class RabbitMQDelivery implements Delivery {
     if (this.#isMarked) this.#keeper.unmark(this.#raw)
   }
 
-  async deadLetter(reason: DeadLetterReason): Promise<void> {
+  async deadLetter(reason: DeadLetterReason): Promise<boolean> {
     this.#isAttempting = false
     await this.#keeper.bury(this.#raw, reason)
     this.ack()
+    return true
   }
 
   async #note(settledHandlers: readonly string[]): Promise<boolean> {

@@ -43,7 +43,7 @@ export interface RabbitMQCounts {
 export class RabbitMQTransport implements Transport {
   readonly system = 'rabbitmq'
   readonly destination: string
-  readonly server: ServerAddress | undefined
+  readonly server: ServerAddress | undefined = undefined
   readonly deadLetters: RabbitMQDeadLetters
   readonly counts: RabbitMQCounts = { publishConfirms: 0, publishReturns: 0 }
   readonly #options: ResolvedRabbitMQOptions
@@ -67,7 +67,10 @@ export class RabbitMQTransport implements Transport {
     this.#host = host
     this.destination = options.names.exchange
     const [endpoint, ...others] = options.endpoints
-    this.server = others.length === 0 ? endpoint : undefined
+    // An endpoint has a URL too, with the password in it.
+    if (endpoint !== undefined && others.length === 0) {
+      this.server = { host: endpoint.host, port: endpoint.port }
+    }
     this.#dialer = new RabbitMQDialer(options)
     this.#topology = new RabbitMQTopology(options)
     this.#bindings = new RabbitMQBindings(options, subscribedKeys)

@@ -91,10 +91,11 @@ export class HeldEntry implements Delivery {
     this.#owner.ack(this)
   }
 
-  async deadLetter(reason: DeadLetterReason): Promise<void> {
+  async deadLetter(reason: DeadLetterReason): Promise<boolean> {
     this.isAttempting = false
     await this.#owner.deadLetter(this, reason)
     this.isSettled = true
+    return true
   }
 
   async #note(attempt: number, settledHandlers: readonly string[]): Promise<boolean> {

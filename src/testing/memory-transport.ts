@@ -245,12 +245,12 @@ class MemoryConsumption implements Consumption {
     else this.#broker.settle(this.#group, id)
   }
 
-  #deadLetter(id: string, reason: DeadLetterReason): Promise<void> {
+  #deadLetter(id: string, reason: DeadLetterReason): Promise<boolean> {
     if (this.#broker.isDown || this.#broker.refusesDeadLetters) {
       return Promise.reject(new ConnectionError('CONNECTION_FAILED', 'dead letters cannot be stored now'))
     }
     this.#broker.bury(this.#group, id, reason)
-    return Promise.resolve()
+    return Promise.resolve(true)
   }
 }
 

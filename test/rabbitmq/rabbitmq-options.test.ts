@@ -93,6 +93,7 @@ describe('defaults', () => {
         {
           url: 'amqp://guest:guest@localhost:5672/?heartbeat=60',
           host: 'localhost',
+          port: 5672,
           address: 'localhost:5672/',
           isTls: false,
         },

@@ -18,7 +18,7 @@ interface CrashingTransport extends Transport {
   crash(): void
 }
 
-class FaultyBus extends BrokerEventBus<CrashingTransport> {
+export class FaultyBus extends BrokerEventBus<CrashingTransport> {
   constructor(options: BrokerOptions, broker: MemoryBroker, sabotage: Sabotage) {
     const resolved = resolveOptions('FaultyBus', options, brokerDefaults, brokerRules)
     super(resolved, (host) => {

@@ -181,7 +181,12 @@ const FAULTS: readonly Fault[] = [
         whole.consume(
           delivering(intake, (delivery) =>
             intake.deliver(
-              pretendingDelivery(delivery, { deadLetter: () => Promise.resolve(delivery.ack()) }),
+              pretendingDelivery(delivery, {
+                deadLetter: () => {
+                  delivery.ack()
+                  return Promise.resolve(true)
+                },
+              }),
             ),
           ),
         ),
