@@ -64,7 +64,10 @@ export interface KafkaEventBusOptions extends BrokerOptions, KafkaSecurityOption
    * its partitions by itself. Default 30,000.
    */
   readonly sessionTimeoutMs?: number
-  /** How often a member says that it lives, in milliseconds; also how fast it learns of a rebalance. Default 10,000. */
+  /**
+   * How often a member says that it lives, in milliseconds; also how fast it learns of a rebalance. With groupProtocol
+   * `'consumer'` the broker sets it (`group.consumer.heartbeat.interval.ms`). Default 10,000.
+   */
   readonly heartbeatIntervalMs?: number
   /**
    * Longest time that running handlers may hold back a partition that goes to another member, in milliseconds.
