@@ -5,6 +5,7 @@ import { readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { BrokerHost } from './broker.ts'
 import { guard } from './guard.ts'
+import { groupStopped } from './process-group.ts'
 import { findProgram } from './programs.ts'
 import { run } from './run.ts'
 
@@ -71,6 +72,7 @@ export class NativeHost implements BrokerHost {
 
   async freeze(): Promise<void> {
     this.#signalGroup('SIGSTOP')
+    if (this.pid !== undefined) await groupStopped(this.pid)
   }
 
   async thaw(): Promise<void> {

@@ -1,0 +1,47 @@
+import { readdir, readFile } from 'node:fs/promises'
+import { setTimeout as delay } from 'node:timers/promises'
+
+/** States of a thread in which it does nothing: stopped, traced, a zombie, dead. */
+const STILL = 'TtZX'
+
+/**
+ * Waits until every thread of a process group stands still after a SIGSTOP: each stops when the kernel gets to it, and
+ * may answer until then. Where there is no `/proc` it returns at once.
+ */
+export async function groupStopped(group: number): Promise<void> {
+  while (await isMoving(group)) await delay(2)
+}
+
+async function isMoving(group: number): Promise<boolean> {
+  const pids = (await entriesOf('/proc')).filter((name) => /^\d+$/.test(name))
+  for (const pid of pids) {
+    if ((await statOf(`/proc/${pid}`))?.group !== group) continue
+    for (const thread of await entriesOf(`/proc/${pid}/task`)) {
+      const stat = await statOf(`/proc/${pid}/task/${thread}`)
+      if (stat !== undefined && !STILL.includes(stat.state)) return true
+    }
+  }
+  return false
+}
+
+/** State and process group; undefined once it is gone. */
+async function statOf(
+  folder: string,
+): Promise<{ readonly state: string; readonly group: number } | undefined> {
+  try {
+    const stat = await readFile(`${folder}/stat`, 'utf8')
+    // The name before them is in parentheses and may hold anything.
+    const [state = '', , group] = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+    return { state, group: Number(group) }
+  } catch {
+    return undefined
+  }
+}
+
+async function entriesOf(folder: string): Promise<readonly string[]> {
+  try {
+    return await readdir(folder)
+  } catch {
+    return []
+  }
+}
