@@ -236,6 +236,7 @@ export class KafkaProducer {
   }
 
   #wakeIn(ms: number): void {
+    if (this.#closed.signal.aborted) return
     const at = performance.now() + ms
     if (this.#timer !== undefined && this.#wakeAt <= at) return
     clearTimeout(this.#timer)

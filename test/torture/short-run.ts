@@ -1,0 +1,24 @@
+import { expect } from 'vitest'
+import type { BrokerKind } from '../brokers/broker.ts'
+import type { FaultName } from './faults.ts'
+import { torture } from './torture.ts'
+
+/** Longest time of a short run, in milliseconds: a violation is told after all has been waited for. */
+export const SHORT_RUN_MS = 300_000
+
+export interface ShortRun {
+  readonly kind: BrokerKind
+  readonly seed: number
+  readonly leastFaults: number
+  /** Those of this seed that docs/reliability.md names. */
+  readonly faults: readonly FaultName[]
+}
+
+/** A minute of faults, of which nothing may come. */
+export async function shortRun({ faults, ...options }: ShortRun): Promise<void> {
+  const result = await torture({ ...options, seconds: 40, pauseMs: [800, 2000] })
+
+  expect(result.report).toBe('')
+  expect(result.counts['finished']).toBeGreaterThan(1000)
+  expect(result.faults.map((name) => name.replace(/^\d+ /, ''))).toEqual(expect.arrayContaining([...faults]))
+}
