@@ -13,7 +13,12 @@ import { RedisLeases } from './redis-leases.ts'
 import type { RedisLink } from './redis-link.ts'
 import type { ResolvedRedisOptions } from './redis-options.ts'
 import { noConnection } from './redis-publisher.ts'
-import { type RecoveryRequest, type RecoveryResult, RedisRecovery } from './redis-recovery.ts'
+import {
+  type RecoveryRequest,
+  type RecoveryResult,
+  RedisRecovery,
+  type TakenEntry,
+} from './redis-recovery.ts'
 import { rereadAsBytes } from './redis-reread.ts'
 import { RedisReturns } from './redis-returns.ts'
 import { runScript } from './redis-scripts.ts'
@@ -34,6 +39,9 @@ const UNBLOCK_AGAIN_MS = 50
 
 /** Entries whose handling takes so long that the next read should be on its way before, at least. */
 const WORTH_A_TURN = 20
+
+/** Handlers that have settled what nobody had before. */
+const NOBODY: readonly string[] = []
 
 export interface RedisConsumptionParts {
   readonly options: ResolvedRedisOptions
@@ -105,7 +113,7 @@ export class RedisConsumption implements Consumption, EntryOwner {
       isHeld: (role, id) => this.#held.has(heldKey(role, id)),
       whenRoom: () => parts.intake.whenRoom(),
       room: () => parts.intake.room,
-      take: (role, entry, attemptsBegun, settled) => this.#take(role, entry, attemptsBegun, settled),
+      take: (role, taken) => this.#take(role, taken),
     })
   }
 
@@ -223,7 +231,7 @@ export class RedisConsumption implements Consumption, EntryOwner {
         ahead = this.#readAhead(pages)
         // The client writes at the end of a turn; a full page takes one of its own.
         if (ahead !== undefined && countOf(pages) >= WORTH_A_TURN) await nextTurn()
-        for (const { role, entries } of pages) await this.#takeNew(role, entries)
+        for (const page of pages) await this.#takeNew(page)
         failures = 0
       } catch (thrown) {
         ahead = undefined
@@ -271,27 +279,35 @@ export class RedisConsumption implements Consumption, EntryOwner {
     return ahead
   }
 
-  async #takeNew(role: StreamRole, entries: readonly StreamEntry[]): Promise<void> {
+  async #takeNew({ role, entries, askedAt }: ReadPage): Promise<void> {
     const { intake } = this.#parts
-    const taken: HeldEntry[] = []
-    for (const entry of entries) {
-      const exact = mayBeMangled(entry) ? await rereadAsBytes(this.#client(), role.key, entry) : entry
-      const held = this.#hold(role, exact, 0, [])
-      if (held !== undefined) taken.push(held)
-    }
-    for (const held of taken) {
+    const exact = entries.some(mayBeMangled) ? await this.#reread(role, entries) : entries
+    // From here to the end nothing throws: what is held is handed over.
+    const held = exact.map((entry) =>
+      this.#hold(role, { entry, attemptsBegun: 0, settledHandlers: NOBODY, leasedAt: askedAt }),
+    )
+    for (const entry of held) {
+      if (entry === undefined) continue
       if (intake.room === 0) await intake.whenRoom()
-      intake.deliver(held)
+      intake.deliver(entry)
     }
   }
 
-  #take(
-    role: StreamRole,
-    entry: StreamEntry,
-    attemptsBegun: number,
-    settledHandlers: readonly string[],
-  ): HeldEntry | undefined {
-    const held = this.#hold(role, entry, attemptsBegun, settledHandlers)
+  async #reread(role: StreamRole, entries: readonly StreamEntry[]): Promise<readonly StreamEntry[]> {
+    try {
+      const client = this.#client()
+      return await Promise.all(
+        entries.map((entry) => (mayBeMangled(entry) ? rereadAsBytes(client, role.key, entry) : entry)),
+      )
+    } catch (error) {
+      // This page, and the one that was read ahead, are pending and nobody holds them.
+      this.#unanswered = { readerId: this.#readerId }
+      throw error
+    }
+  }
+
+  #take(role: StreamRole, taken: TakenEntry): HeldEntry | undefined {
+    const held = this.#hold(role, taken)
     if (held !== undefined) this.#parts.intake.deliver(held)
     return held
   }
@@ -307,21 +323,13 @@ export class RedisConsumption implements Consumption, EntryOwner {
   /** From here on its lease is renewed. */
   #hold(
     role: StreamRole,
-    entry: StreamEntry,
-    attemptsBegun: number,
-    settledHandlers: readonly string[],
+    { entry, attemptsBegun, settledHandlers, leasedAt }: TakenEntry,
   ): HeldEntry | undefined {
     const key = heldKey(role, entry.id)
     // Read a second time after its group was made again: the one we hold counts.
     if (this.#held.has(key)) return undefined
     const message = readMessage(entry)
-    const held = new HeldEntry(this, {
-      message,
-      role,
-      attemptsBegun,
-      settledHandlers,
-      leasedAt: performance.now(),
-    })
+    const held = new HeldEntry(this, { message, role, attemptsBegun, settledHandlers, leasedAt })
     this.#held.set(key, held)
     return held
   }

@@ -13,6 +13,8 @@ const FORGET_AFTER_LEASES = 3
 export interface ReadPage {
   readonly role: StreamRole
   readonly entries: readonly StreamEntry[]
+  /** When it was asked for: none of them was given out before. */
+  readonly askedAt: number
 }
 
 /** Entries of all pages. */
@@ -48,10 +50,14 @@ export class RedisGroup {
     return made
   }
 
-  /** Reads what nobody of the group was given yet; blocks for `blockMs` where there is none. */
+  /**
+   * Reads what nobody of the group was given yet. Where there is none it blocks for `blockMs`, and no longer than half a
+   * lease, so that what comes at the end is not too old to be begun.
+   */
   async read(client: RedisClient, room: number): Promise<readonly ReadPage[]> {
-    const { consumerGroup, consumerName, batchSize, blockMs } = this.#options
+    const { consumerGroup, consumerName, batchSize, blockMs, pendingIdleMs } = this.#options
     const keys = this.#roles.map(({ key }) => key)
+    const askedAt = performance.now()
     const reply = await client.sendCommand([
       'XREADGROUP',
       'GROUP',
@@ -60,7 +66,7 @@ export class RedisGroup {
       'COUNT',
       String(Math.min(batchSize, room)),
       'BLOCK',
-      String(blockMs),
+      String(Math.min(blockMs, Math.ceil(pendingIdleMs / 2))),
       'STREAMS',
       ...keys,
       ...keys.map(() => '>'),
@@ -69,7 +75,7 @@ export class RedisGroup {
     return reply.flatMap((item) => {
       const [key, entries]: unknown[] = Array.isArray(item) ? item : []
       const role = this.#roles.find((candidate) => candidate.key === key)
-      return role === undefined ? [] : [{ role, entries: readEntries(entries) }]
+      return role === undefined ? [] : [{ role, entries: readEntries(entries), askedAt }]
     })
   }
 

@@ -36,7 +36,7 @@ export interface RedisEventBusOptions extends BrokerOptions {
   readonly consumerName?: string
   /** Events per read. Default 100. */
   readonly batchSize?: number
-  /** Longest time one read waits for events, in milliseconds. Default 5,000. */
+  /** Longest time one read waits for events, in milliseconds; at most half of `pendingIdleMs`. Default 5,000. */
   readonly blockMs?: number
   /**
    * Messages of a consumer that has not renewed its lease for so long, in milliseconds, are taken over. A living

@@ -38,12 +38,17 @@ export interface RedisRecoveryParts {
   readonly isHeld: (role: StreamRole, id: string) => boolean
   readonly whenRoom: () => Promise<void>
   readonly room: () => number
-  readonly take: (
-    role: StreamRole,
-    entry: StreamEntry,
-    attemptsBegun: number,
-    settledHandlers: readonly string[],
-  ) => HeldEntry | undefined
+  readonly take: (role: StreamRole, entry: TakenEntry) => HeldEntry | undefined
+}
+
+/** An entry that the server gave to this consumer. */
+export interface TakenEntry {
+  readonly entry: StreamEntry
+  /** Attempts that began, or may have begun. */
+  readonly attemptsBegun: number
+  readonly settledHandlers: readonly string[]
+  /** No later than the server gave it out: from then on its lease runs. */
+  readonly leasedAt: number
 }
 
 interface PendingRow {
@@ -87,12 +92,13 @@ export class RedisRecovery {
       for await (const page of this.#pages(role, search)) {
         result.checked += page.length
         const rows = page.filter(({ id }) => !this.#parts.isHeld(role, id))
-        for (const [row, entry, settled] of await this.#claim(role, rows, search)) {
+        for (const taken of await this.#claim(role, rows, search)) {
           result.claimed += 1
-          const held = this.#parts.take(role, entry, row.count, settled)
+          const { attemptsBegun } = taken
+          const held = this.#parts.take(role, taken)
           if (held === undefined) continue
-          if (row.count > request.maxRetries + 1) {
-            await owner.deadLetter(held, deliveryLimit(row.count, this.#parts.options.consumerGroup))
+          if (attemptsBegun > request.maxRetries + 1) {
+            await owner.deadLetter(held, deliveryLimit(attemptsBegun, this.#parts.options.consumerGroup))
             result.dlq += 1
           } else ends.push(countEnd(held, result))
         }
@@ -112,8 +118,8 @@ export class RedisRecovery {
           const fitting = rows.slice(start, start + this.#parts.room())
           start += fitting.length
           if (signal.aborted || fitting.length === 0) break
-          for (const [row, entry, settled] of await this.#claim(role, fitting, search)) {
-            this.#parts.take(role, entry, row.count, settled)
+          for (const taken of await this.#claim(role, fitting, search)) {
+            this.#parts.take(role, taken)
             count += 1
           }
         }
@@ -154,11 +160,12 @@ export class RedisRecovery {
     role: StreamRole,
     rows: readonly PendingRow[],
     { minIdleMs, consumer }: Search,
-  ): Promise<readonly (readonly [PendingRow, StreamEntry, readonly string[]])[]> {
+  ): Promise<readonly TakenEntry[]> {
     if (rows.length === 0) return []
     const client = this.#client()
     const { consumerGroup, consumerName } = this.#parts.options
     const idle = consumer === undefined ? String(minIdleMs) : '0'
+    const leasedAt = performance.now()
     const claim = async (these: readonly PendingRow[], ...more: readonly string[]) => {
       if (these.length === 0) return []
       const ids = these.map(({ id }) => id)
@@ -185,7 +192,8 @@ export class RedisRecovery {
     const states = await this.#states(client, ours)
     return ours.flatMap((row, index) => {
       const entry = entries[index]
-      return entry === undefined ? [] : [[row, entry, states[index] ?? []] as const]
+      if (entry === undefined) return []
+      return [{ entry, attemptsBegun: row.count, settledHandlers: states[index] ?? [], leasedAt }]
     })
   }
 

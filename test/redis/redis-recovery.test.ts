@@ -23,6 +23,29 @@ async function readAndDie(streamPrefix: string, consumer: string, count: number)
   ])
 }
 
+/** A proxy before the shared broker. */
+async function startProxy() {
+  const { port } = new URL(inject('redisUrl'))
+  const broker = { host: '127.0.0.1', port: Number(port) }
+  const proxy = await TcpProxy.start(broker)
+  onTestFinished(() => proxy.close())
+  return { proxy, broker, redisUrl: `redis://127.0.0.1:${proxy.port}` }
+}
+
+const late = (latencyMs: number) => ({
+  latencyMs,
+  bytesPerSecond: 1e6,
+  chunksPerReset: Number.POSITIVE_INFINITY,
+})
+
+/** Appends entries with a byte that is no UTF-8, so that they have to be read again as bytes. */
+async function appendMangled(streamPrefix: string, count: number): Promise<void> {
+  const client = await connectClient()
+  const fields = ['event_type', 'Noted', 'aggregate_id', 'a', 'payload', Buffer.from([0xff])]
+  for (let n = 0; n < count; n += 1)
+    await client.sendCommand(['XADD', `${streamPrefix}:stream`, '*', ...fields])
+}
+
 async function publishedStream(count: number): Promise<string> {
   const streamPrefix = freshPrefix()
   const publisher = createBus({ streamPrefix })
@@ -230,10 +253,8 @@ it('goes on, in order, with what it held when the server was silent for longer t
 
 it('takes up at once what the server gave out with an answer that was lost, before what follows it', async () => {
   const streamPrefix = freshPrefix()
-  const { hostname, port } = new URL(inject('redisUrl'))
-  const proxy = await TcpProxy.start({ host: hostname, port: Number(port) })
-  onTestFinished(() => proxy.close())
-  const bus = createBus({ streamPrefix, redisUrl: `redis://127.0.0.1:${proxy.port}`, pendingIdleMs: 60_000 })
+  const { proxy, redisUrl } = await startProxy()
+  const bus = createBus({ streamPrefix, redisUrl, pendingIdleMs: 60_000 })
   const seen: number[] = []
   bus.subscribe(Noted, ({ n }) => seen.push(n))
   await consume(bus)
@@ -254,11 +275,75 @@ it('takes up at once what the server gave out with an answer that was lost, befo
   expect(seen).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8])
 })
 
+it('does not begin what another consumer took over while the answer was on its way', async () => {
+  const streamPrefix = freshPrefix()
+  const { proxy, redisUrl } = await startProxy()
+  const [slow, fast] = [createBus({ streamPrefix, redisUrl }), createBus({ streamPrefix })]
+  const publisher = createBus({ streamPrefix })
+  const seen: string[] = []
+  slow.subscribe(Noted, ({ n }) => seen.push(`slow ${n}`))
+  fast.subscribe(Noted, ({ n }) => seen.push(`fast ${n}`))
+  await consume(slow)
+  await publisher.publish(notes('a', 1))
+  await waitFor(() => seen.length === 1)
+  const client = await connectClient()
+  const pending = async () => (await client.xPending(`${streamPrefix}:stream`, 'default')).pending
+  await waitFor(async () => (await pending()) === 0)
+
+  // Longer than its lease of 600 ms.
+  proxy.degrade(late(1500))
+  await publisher.publish(notes('a', 2, 1))
+  await waitFor(async () => (await pending()) === 1)
+  await consume(fast)
+  await waitFor(() => seen.length === 2)
+  await fast.shutdown()
+  proxy.degrade(undefined)
+  await publisher.publish(notes('b', 3, 2))
+
+  await waitFor(() => slow.getStats().eventsProcessedSuccess >= 2, { timeoutMs: 15_000 })
+  expect(seen).toEqual(['slow 0', 'fast 1', 'slow 2'])
+})
+
+it('takes over nothing of its own while it reads the bytes of a page again', async () => {
+  const streamPrefix = freshPrefix()
+  const { proxy, redisUrl } = await startProxy()
+  const bus = createBus({ streamPrefix, redisUrl })
+  bus.subscribe(Noted, () => undefined)
+  await consume(bus)
+
+  // One after the other they would take 4 s, several times the lease.
+  proxy.degrade(late(100))
+  await appendMangled(streamPrefix, 20)
+
+  await waitFor(() => bus.getStats().messagesSentToDlq === 20, { timeoutMs: 15_000 })
+  expect(bus.getStats()).toMatchObject({ eventsProcessedFailed: 20, messagesRecovered: 0, inFlight: 0 })
+})
+
+it('handles the whole page though the bytes of one entry could not be read again at first', async () => {
+  const streamPrefix = freshPrefix()
+  const { proxy, redisUrl } = await startProxy()
+  const bus = createBus({ streamPrefix, redisUrl, pendingIdleMs: 600_000 })
+  const seen: number[] = []
+  bus.subscribe(Noted, ({ n }) => seen.push(n))
+  let refused = 0
+  proxy.rewriteRequests((chunk) => {
+    if (refused > 0 || !chunk.includes('XRANGE')) return chunk
+    refused += 1
+    return Buffer.from(chunk.toString('latin1').replace('XRANGE', 'XRANGX'), 'latin1')
+  })
+  const publisher = createBus({ streamPrefix })
+  await publisher.publish(notes('a', 2))
+  await appendMangled(streamPrefix, 1)
+  await publisher.publish(notes('a', 4, 2))
+
+  await consume(bus)
+
+  await waitFor(() => seen.length === 4 && bus.getStats().messagesSentToDlq === 1)
+  expect([seen, refused]).toEqual([[0, 1, 2, 3], 1])
+})
+
 it('acknowledges what was handled before it notes an attempt, which may kill the process', async () => {
-  const { port } = new URL(inject('redisUrl'))
-  const broker = { host: '127.0.0.1', port: Number(port) }
-  const proxy = await TcpProxy.start(broker)
-  onTestFinished(() => proxy.close())
+  const { proxy, redisUrl, broker } = await startProxy()
   const monitor = connect(broker)
   onTestFinished(() => {
     monitor.destroy()
@@ -270,7 +355,7 @@ it('acknowledges what was handled before it notes an attempt, which may kill the
   monitor.write('MONITOR\r\n')
   await waitFor(() => commands.includes('OK'))
   const streamPrefix = freshPrefix()
-  const bus = createBus({ streamPrefix, redisUrl: `redis://127.0.0.1:${proxy.port}`, retryBaseDelayMs: 1 })
+  const bus = createBus({ streamPrefix, redisUrl, retryBaseDelayMs: 1 })
   const acknowledged = (count: number) => countOf(`"XACK" "${streamPrefix}:stream"`, commands) >= count
   const handled: string[] = []
   bus.subscribe(Noted, async ({ aggregateId }, { attempt }) => {
@@ -283,7 +368,7 @@ it('acknowledges what was handled before it notes an attempt, which may kill the
     handled.push(aggregateId)
   })
   await consume(bus)
-  proxy.degrade({ latencyMs: 100, bytesPerSecond: 1e6, chunksPerReset: Number.POSITIVE_INFINITY })
+  proxy.degrade(late(100))
 
   await createBus({ streamPrefix }).publish(['first', 'second', 'third'].flatMap((id) => notes(id, 1)))
   await waitFor(() => handled.length === 3 && acknowledged(3))

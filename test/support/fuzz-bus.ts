@@ -158,9 +158,14 @@ export async function fuzzBus<M>(broker: FuzzedBroker<M>): Promise<void> {
 
   const digests = new Tally(await broker.digests())
   const handled = new Tally(all.bodies)
-  for (const { name, bus, settled, neighbors: seen } of groups) {
+  for (const group of groups) {
+    const { name, bus, settled, neighbors: seen } = group
     const { messagesSentToDlq, eventsProcessedFailed, reconnections } = bus.getStats()
-    expect({ name, settled, reconnections }).toEqual({ name, settled: total, reconnections: 0 })
+    expect({ name, settled, reconnections }, group.describe()).toEqual({
+      name,
+      settled: total,
+      reconnections: 0,
+    })
     expect(byAggregate(seen), name).toEqual(byAggregate(neighbors))
 
     const letters = await broker.deadLetters(name, messagesSentToDlq)
