@@ -62,6 +62,7 @@ export class RedisConsumption implements Consumption, EntryOwner {
   readonly #roles: readonly StreamRole[]
   readonly #group: RedisGroup
   readonly #held = new Map<string, HeldEntry>()
+  #dropped: PromiseWithResolvers<void> | undefined
   readonly #acks: RedisAcks
   readonly #leases: RedisLeases
   readonly #returns: RedisReturns
@@ -244,10 +245,13 @@ export class RedisConsumption implements Consumption, EntryOwner {
   /** Waits for room and for a connection. @returns undefined when it was stopped meanwhile. */
   async #nextPages(): Promise<readonly ReadPage[] | undefined> {
     const { signal } = this.#stopped
+    const { intake } = this.#parts
     while (this.#room <= 0 && !signal.aborted) {
-      await this.#parts.intake.whenRoom()
-      // Handled, but not acknowledged yet: a crash would repeat it, so it counts as held.
-      if (this.#room <= 0) await settledBefore(this.#acks.flushed(), signal)
+      await intake.whenRoom()
+      // None after all: somebody else was quicker, or the intake is closing.
+      if (intake.room <= 0) await nextTurn()
+      // Not acknowledged yet, or asked about: a crash would repeat it, so it counts as held.
+      else if (this.#room <= 0) await settledBefore(this.#whenDropped(), signal)
     }
     if (this.#unanswered !== undefined) await this.#takeUnanswered(this.#unanswered)
     const client = signal.aborted ? undefined : await this.#parts.reader.whenReady(signal)
@@ -432,8 +436,16 @@ export class RedisConsumption implements Consumption, EntryOwner {
     for (const entry of entries) this.#drop(entry, 'acknowledged')
   }
 
+  /** Resolves when an entry is held no longer. */
+  #whenDropped(): Promise<void> {
+    this.#dropped ??= Promise.withResolvers()
+    return this.#dropped.promise
+  }
+
   #drop(entry: HeldEntry, outcome: 'acknowledged' | 'deadLettered' | 'lost'): void {
     this.#held.delete(heldKey(entry.role, entry.message.id))
+    this.#dropped?.resolve()
+    this.#dropped = undefined
     entry.onEnd?.(outcome)
   }
 

@@ -32,6 +32,11 @@ async function startProxy() {
   return { proxy, broker, redisUrl: `redis://127.0.0.1:${proxy.port}` }
 }
 
+function blockEventLoop(ms: number): void {
+  const end = performance.now() + ms
+  while (performance.now() < end);
+}
+
 const late = (latencyMs: number) => ({
   latencyMs,
   bytesPerSecond: 1e6,
@@ -302,6 +307,25 @@ it('does not begin what another consumer took over while the answer was on its w
 
   await waitFor(() => slow.getStats().eventsProcessedSuccess >= 2, { timeoutMs: 15_000 })
   expect(seen).toEqual(['slow 0', 'fast 1', 'slow 2'])
+})
+
+it('goes on when all that it held had lost its lease at once', async () => {
+  const streamPrefix = freshPrefix()
+  const options = { maxInFlight: 5, retryBaseDelayMs: 50, retryJitter: 0 }
+  const bus = createBus({ streamPrefix, ...options })
+  const seen: string[] = []
+  bus.subscribe(Noted, ({ n }, { attempt }) => {
+    seen.push(`${n} ${attempt}`)
+    if (n === 0 && attempt === 1) throw new Error('as told')
+  })
+  await consume(bus)
+  await createBus({ streamPrefix }).publish(notes('a', 8))
+  await waitFor(() => seen.length === 1 && bus.getStats().inFlight === 5)
+
+  blockEventLoop(800)
+
+  await waitFor(() => bus.getStats().eventsProcessedSuccess === 8)
+  expect(seen).toEqual(['0 1', '0 2', '1 1', '2 1', '3 1', '4 1', '5 1', '6 1', '7 1'])
 })
 
 it('takes over nothing of its own while it reads the bytes of a page again', async () => {
