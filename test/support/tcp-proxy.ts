@@ -6,13 +6,18 @@ interface Address {
   readonly port: number
 }
 
-/** How a network is that is neither fast nor sound. */
-export interface LineQuality {
+interface LineSpeed {
   /** One way, in milliseconds. */
   readonly latencyMs: number
   readonly bytesPerSecond: number
+}
+
+/** How a network is that is neither fast nor sound. */
+export interface LineQuality extends LineSpeed {
   /** Chunks that pass until a connection is reset in the middle of one. */
   readonly chunksPerReset: number
+  /** Resets until it only is slow. Default: no end. */
+  readonly resets?: number
 }
 
 /** A proxy in front of a broker, to break one client's connections without touching the others'. */
@@ -27,6 +32,7 @@ export class TcpProxy {
   #silenced: 'requests' | 'answers' | undefined
   #quality: LineQuality | undefined
   #chunksToReset = 0
+  #resetsLeft = 0
   #rewrite: ((chunk: Buffer) => Buffer) | undefined
 
   private constructor(server: Server, port: number, target: Address) {
@@ -88,6 +94,7 @@ export class TcpProxy {
   degrade(quality: LineQuality | undefined): void {
     this.#quality = quality
     this.#chunksToReset = quality?.chunksPerReset ?? 0
+    this.#resetsLeft = quality?.resets ?? Number.POSITIVE_INFINITY
   }
 
   /** Changes what clients send, to bytes that no client would. */
@@ -134,8 +141,9 @@ export class TcpProxy {
 
   #isResetDue(): boolean {
     this.#chunksToReset -= 1
-    if (this.#chunksToReset > 0) return false
+    if (this.#chunksToReset > 0 || this.#resetsLeft === 0) return false
     this.#chunksToReset = this.#quality?.chunksPerReset ?? 0
+    this.#resetsLeft -= 1
     return true
   }
 }
@@ -164,7 +172,7 @@ class Line {
     else if (!this.#to.write(chunk)) this.#from.pause()
   }
 
-  sendSlowly(chunk: Buffer, { latencyMs, bytesPerSecond }: Omit<LineQuality, 'chunksPerReset'>): void {
+  sendSlowly(chunk: Buffer, { latencyMs, bytesPerSecond }: LineSpeed): void {
     const now = performance.now()
     this.#freeAt = Math.max(now, this.#freeAt) + (chunk.length / bytesPerSecond) * 1000
     this.#underWay.push(chunk)
@@ -174,7 +182,7 @@ class Line {
   }
 
   /** Half of it arrives, after what was sent before, and then the connection breaks. */
-  breakInside(chunk: Buffer, quality: Omit<LineQuality, 'chunksPerReset'>): void {
+  breakInside(chunk: Buffer, quality: LineSpeed): void {
     this.#last = chunk.subarray(0, Math.ceil(chunk.length / 2))
     this.sendSlowly(this.#last, quality)
   }
