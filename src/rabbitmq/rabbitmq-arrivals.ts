@@ -20,10 +20,18 @@ export interface ArrivalsParts {
   readonly deliveryOf: (arrival: Arrival, mark: AttemptMark | undefined) => RabbitMQDelivery
 }
 
+/** Marks that are read at a time: each takes several round trips, and all that was unsettled comes with one. */
+const READ_AHEAD = 16
+
+interface WaitingArrival extends Arrival {
+  /** Reading it has begun. Never rejects. */
+  mark?: Promise<AttemptMark | undefined>
+}
+
 /** Hands messages on in the order they came; some wait for room, and those that somebody had before for their mark. */
 export class RabbitMQArrivals {
   readonly #parts: ArrivalsParts
-  #waiting: Arrival[] = []
+  #waiting: WaitingArrival[] = []
   #isForwarding = false
   #isStopped = false
 
@@ -62,13 +70,24 @@ export class RabbitMQArrivals {
     // Whatever arrives meanwhile is added at the end.
     for (let arrival = this.#waiting[0]; arrival !== undefined; arrival = this.#waiting[0]) {
       if (intake.room === 0) await intake.whenRoom()
-      const mark = isRedelivered(arrival.message) ? await this.#readMark(arrival) : undefined
+      this.#readAhead()
+      const mark = arrival.mark === undefined ? undefined : await arrival.mark
       // Forgotten meanwhile.
       if (this.#waiting[0] !== arrival) continue
       this.#waiting.shift()
       if (arrival.acks.isOpen) intake.deliver(deliveryOf(arrival, mark))
     }
     this.#isForwarding = false
+  }
+
+  /** No further than there is room: until they are handed on, somebody who is not gone yet may change them. */
+  #readAhead(): void {
+    const count = Math.max(1, Math.min(READ_AHEAD, this.#parts.intake.room))
+    for (let index = 0; index < count; index += 1) {
+      const arrival = this.#waiting[index]
+      if (arrival === undefined) return
+      if (isRedelivered(arrival.message)) arrival.mark ??= this.#readMark(arrival)
+    }
   }
 
   /** Without its mark it must not be delivered, as it may be the one that kills its process. */
