@@ -12,6 +12,12 @@ export interface AttemptMark {
   readonly settledHandlers: readonly string[]
 }
 
+/** A message and what to note of it. */
+export interface AttemptNote {
+  readonly message: AmqpMessage
+  readonly mark: AttemptMark
+}
+
 /** Marks of messages that nobody settles are dropped after a day. */
 const EXPIRES_MS = 86_400_000
 
@@ -49,16 +55,34 @@ export class RabbitMQAttemptMarks {
   }
 
   /** Resolves when the mark is safe, or cannot be made because the node that holds the last one is down. */
-  async write(message: AmqpMessage, mark: AttemptMark): Promise<void> {
+  async write({ message, mark }: AttemptNote): Promise<void> {
     const queue = this.#queueOf(message)
     if ((await this.#unlessDown((channel) => declare(channel, queue))) === undefined) return
+    await this.#publish(queue, mark)
+  }
+
+  /** Writes many at once, as a stop has little time. Resolves when each is safe or could not be written. */
+  async writeAll(notes: readonly AttemptNote[]): Promise<void> {
+    if (notes.length === 0) return
+    const queues = notes.map(({ message }) => this.#queueOf(message))
+    try {
+      await this.#withChannel((channel) => Promise.all(queues.map((queue) => declare(channel, queue))))
+    } catch {
+      // One that cannot be declared takes the channel, and the others, with it.
+      await Promise.allSettled(notes.map((note) => this.write(note)))
+      return
+    }
+    await Promise.allSettled(notes.map(({ message, mark }) => this.#publish(this.#queueOf(message), mark)))
+  }
+
+  async #publish(queue: string, { attempts, settledHandlers }: AttemptMark): Promise<void> {
     await this.#publisher.publishRaw({
       exchange: '',
       routingKey: queue,
       content: Buffer.alloc(0),
       properties: {
         deliveryMode: 2,
-        headers: { attempts: mark.attempts, settled_handlers: JSON.stringify(mark.settledHandlers) },
+        headers: { attempts, settled_handlers: JSON.stringify(settledHandlers) },
       },
     })
   }

@@ -3,7 +3,7 @@ import type { BusNotice } from '../bus/notices.ts'
 import type { Consumption, DeadLetterReason, Intake } from '../bus/transport.ts'
 import type { RabbitMQAcks } from './rabbitmq-acks.ts'
 import { type Arrival, RabbitMQArrivals } from './rabbitmq-arrivals.ts'
-import { type AttemptMark, RabbitMQAttemptMarks } from './rabbitmq-attempt-marks.ts'
+import { type AttemptMark, type AttemptNote, RabbitMQAttemptMarks } from './rabbitmq-attempt-marks.ts'
 import type { RabbitMQBindings } from './rabbitmq-bindings.ts'
 import type { AmqpConnection, AmqpMessage } from './rabbitmq-client.ts'
 import type { ConnectionSession, RabbitMQConnection, WithChannel } from './rabbitmq-connection.ts'
@@ -165,8 +165,8 @@ export class RabbitMQConsumption
     this.#held.delete(delivery)
   }
 
-  mark(message: AmqpMessage, mark: AttemptMark): Promise<void> {
-    return this.#marks.write(message, mark)
+  mark(note: AttemptNote): Promise<void> {
+    return this.#marks.write(note)
   }
 
   unmark(message: AmqpMessage): void {
@@ -222,12 +222,12 @@ export class RabbitMQConsumption
     channel?.acks.close()
     const notes = isOpen
       ? [
-          ...[...this.#held].map((delivery) => delivery.giveBack()),
-          ...this.#untouched.map((message) => this.mark(message, { attempts: 0, settledHandlers: [] })),
+          ...[...this.#held].flatMap((delivery) => delivery.noteOfReturn() ?? []),
+          ...this.#untouched.map((message) => ({ message, mark: { attempts: 0, settledHandlers: [] } })),
         ]
       : []
     // Before somebody else gets them.
-    await Promise.allSettled(notes)
+    await this.#marks.writeAll(notes)
     // Its answer says that the acknowledgments were read; the rest goes back to the queue.
     await Promise.allSettled([channel?.close(), ...this.#housekeeping])
   }

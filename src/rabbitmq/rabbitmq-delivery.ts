@@ -1,6 +1,6 @@
 import type { DeadLetterReason, Delivery, IncomingMessage } from '../bus/transport.ts'
 import type { RabbitMQAcks, UnackedDelivery } from './rabbitmq-acks.ts'
-import type { AttemptMark } from './rabbitmq-attempt-marks.ts'
+import type { AttemptMark, AttemptNote } from './rabbitmq-attempt-marks.ts'
 import type { AmqpMessage } from './rabbitmq-client.ts'
 import { toIncoming } from './rabbitmq-wire.ts'
 
@@ -10,7 +10,7 @@ export interface DeliveryKeeper {
   mayBegin(): boolean
   settled(delivery: RabbitMQDelivery): void
   /** Resolves when the mark is safe. */
-  mark(message: AmqpMessage, mark: AttemptMark): Promise<void>
+  mark(note: AttemptNote): Promise<void>
   unmark(message: AmqpMessage): void
   /** Resolves when the dead letter is safe. */
   bury(message: AmqpMessage, reason: DeadLetterReason): Promise<void>
@@ -91,12 +91,12 @@ export class RabbitMQDelivery implements Delivery {
     return this.#acks.isOpen && this.#note(settledHandlers)
   }
 
-  /** Notes that the attempt under way was broken off, or that there was none: it does not count. */
-  async giveBack(): Promise<void> {
+  /** What to note as it goes back: the attempt under way was broken off, or there was none, so that it does not count. */
+  noteOfReturn(): AttemptNote | undefined {
     const isUntouched = !this.#isBegun && this.deliveryCount === 1
-    if (!this.#isAttempting && !isUntouched) return
+    if (!this.#isAttempting && !isUntouched) return undefined
     const mark = { attempts: this.#attempt - 1, settledHandlers: this.#settledNow }
-    await this.#keeper.mark(this.#raw, mark)
+    return { message: this.#raw, mark }
   }
 
   ack(): void {
@@ -119,7 +119,7 @@ export class RabbitMQDelivery implements Delivery {
   async #note(settledHandlers: readonly string[]): Promise<boolean> {
     this.#isMarked = true
     this.#settledNow = settledHandlers
-    await this.#keeper.mark(this.#raw, { attempts: this.#attempt, settledHandlers })
+    await this.#keeper.mark({ message: this.#raw, mark: { attempts: this.#attempt, settledHandlers } })
     return this.#acks.isOpen
   }
 }

@@ -195,7 +195,8 @@ async function stopsOne(scene: Scene): Promise<void> {
     async () => stuck.runs.length > 0 || (await bus.deadLetters.count()) > 0,
     () => bus.getStats(),
   )
-  await bus.shutdown({ timeoutMs: 400 })
+  // A quarter of it is for noting of each message that it was not tried, which a busy broker needs.
+  await bus.shutdown({ timeoutMs: 1200 })
 }
 
 async function survivesAKiller(
