@@ -44,8 +44,9 @@ export class RabbitMQAttemptMarks {
     const queue = this.#queueOf(message)
     return this.#unlessDown(async (channel) => {
       const { messageCount } = await declare(channel, queue)
-      // Left unacknowledged: it goes back when the channel closes.
       const found = messageCount > 0 ? await channel.get(queue) : false
+      // Closing the channel puts it back too, but some time later: the next look could find none.
+      if (found !== false) await channel.recover()
       const mark = found === false ? undefined : parseMark(found)
       // A message without a mark counts as perhaps begun once. One of which a stop gave that back is so again now, as
       // if it came for the first time: otherwise one that kills its process would come for ever.
@@ -64,15 +65,15 @@ export class RabbitMQAttemptMarks {
   /** Writes many at once, as a stop has little time. Resolves when each is safe or could not be written. */
   async writeAll(notes: readonly AttemptNote[]): Promise<void> {
     if (notes.length === 0) return
-    const queues = notes.map(({ message }) => this.#queueOf(message))
+    const marks = notes.map(({ message, mark }) => ({ queue: this.#queueOf(message), mark }))
     try {
-      await this.#withChannel((channel) => Promise.all(queues.map((queue) => declare(channel, queue))))
+      await this.#withChannel((channel) => Promise.all(marks.map(({ queue }) => declare(channel, queue))))
     } catch {
       // One that cannot be declared takes the channel, and the others, with it.
       await Promise.allSettled(notes.map((note) => this.write(note)))
       return
     }
-    await Promise.allSettled(notes.map(({ message, mark }) => this.#publish(this.#queueOf(message), mark)))
+    await Promise.allSettled(marks.map(({ queue, mark }) => this.#publish(queue, mark)))
   }
 
   async #publish(queue: string, { attempts, settledHandlers }: AttemptMark): Promise<void> {
