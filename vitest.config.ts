@@ -1,7 +1,9 @@
 import { defineConfig } from 'vitest/config'
 
-/** What lies directly in these folders; their subfolders are unit tests. */
-const needsBrokers = ['redis', 'rabbitmq', 'kafka', 'brokers'].map((folder) => `test/${folder}/*.test.ts`)
+/** Tests in these folders run on real brokers, except those named `*.unit.test.ts`. */
+const backends = ['redis', 'rabbitmq', 'kafka', 'brokers']
+const onBrokers = backends.map((folder) => `test/${folder}/**/*.test.ts`)
+const unitTests = '**/*.unit.test.ts'
 
 export default defineConfig({
   test: {
@@ -10,14 +12,15 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['test/**/*.test.ts'],
-          exclude: needsBrokers,
+          exclude: backends.map((folder) => `test/${folder}/**/!(*.unit).test.ts`),
           typecheck: { enabled: true, include: ['test/**/*.test-d.ts'], checker: 'tsc' },
         },
       },
       {
         test: {
           name: 'brokers',
-          include: needsBrokers,
+          include: onBrokers,
+          exclude: [unitTests],
           globalSetup: 'test/brokers/global-setup.ts',
           testTimeout: 30_000,
           hookTimeout: 30_000,

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { EventBus } from '../bus/index.ts'
-import { observabilityRules } from '../bus/observability-options.ts'
+import { toError } from '../errors.ts'
+import { observabilityRules } from '../kit/observability-options.ts'
 import {
   nonEmptyText,
   nonNegativeInteger,
@@ -8,9 +9,8 @@ import {
   objectWith,
   optional,
   resolveOptions,
-} from '../bus/options.ts'
-import { RetryPolicy } from '../bus/retry-policy.ts'
-import { toError } from '../errors.ts'
+} from '../kit/options.ts'
+import { RetryPolicy } from '../kit/retry-policy.ts'
 import { type FieldsFirstLogger, type Logger, resolveLogger } from '../observability/logger.ts'
 import { type AppendResult, type EventStore, type EventStream, OptimisticLockError } from '../store/index.ts'
 import { AggregateRoot, markCommitted, restoreSnapshot } from './aggregate-root.ts'

@@ -1,5 +1,5 @@
-import { objectWith, positiveInteger, resolveOptions } from '../bus/options.ts'
 import { toError } from '../errors.ts'
+import { objectWith, positiveInteger, resolveOptions } from '../kit/options.ts'
 import type { Logger } from '../observability/logger.ts'
 import type { Snapshot, SnapshotStore } from '../store/index.ts'
 

@@ -1,8 +1,7 @@
 import type { Meter as OpenTelemetryApiMeter, Tracer as OpenTelemetryApiTracer } from '@opentelemetry/api'
 import { type EventCodec, JsonCodec } from '../codec/index.ts'
 import { defaultRegistry, EventRegistry } from '../events/index.ts'
-import type { FieldsFirstLogger, Logger } from '../observability/logger.ts'
-import { busObservabilityRules } from './observability-options.ts'
+import { busObservabilityRules } from '../kit/observability-options.ts'
 import {
   booleanOption,
   delayMs,
@@ -14,7 +13,8 @@ import {
   type OptionRule,
   objectWith,
   positiveInteger,
-} from './options.ts'
+} from '../kit/options.ts'
+import type { FieldsFirstLogger, Logger } from '../observability/logger.ts'
 
 /** Options that every broker bus has. */
 export interface BrokerOptions {

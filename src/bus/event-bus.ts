@@ -2,10 +2,10 @@ import { ConfigError, describeValue } from '../errors.ts'
 import { currentCause } from '../events/causation.ts'
 import { assertEvent, withCauseUnlessSet } from '../events/domain-event.ts'
 import type { DomainEvent, EventClass, EventOf } from '../events/index.ts'
-import type { BackgroundPublishes } from './background-publishes.ts'
+import type { AnyEventHandler, AsyncEventHandler, EventSubscriber } from '../handling/event-handler.ts'
+import type { HandlerRegistry, SubscribeOptions, Subscription } from '../handling/handler-registry.ts'
+import { delayMs } from '../kit/options.ts'
 import { BusClosedError } from './errors.ts'
-import type { AnyEventHandler, AsyncEventHandler, EventSubscriber } from './event-handler.ts'
-import type { HandlerRegistry, SubscribeOptions, Subscription } from './handler-registry.ts'
 import {
   type BusHealth,
   type HealthFacts,
@@ -13,7 +13,7 @@ import {
   judge,
   resolveHealthOptions,
 } from './health.ts'
-import { delayMs } from './options.ts'
+import type { BackgroundPublishes } from './publishing/background-publishes.ts'
 
 export interface PublishOptions {
   /**

@@ -1,6 +1,11 @@
+import {
+  durationMs,
+  durationMsOrInfinity,
+  nonNegativeIntegerOrInfinity,
+  resolveOptions,
+} from '../kit/options.ts'
 import type { HealthStatus } from '../observability/health-status.ts'
-import type { ProbeAnswer } from './broker-probe.ts'
-import { durationMs, durationMsOrInfinity, nonNegativeIntegerOrInfinity, resolveOptions } from './options.ts'
+import type { ProbeAnswer } from './telemetry/broker-probe.ts'
 
 /** One thing that was looked at. */
 export interface HealthCheck {

@@ -1,27 +1,27 @@
 import type { Meter as OpenTelemetryApiMeter, Tracer as OpenTelemetryApiTracer } from '@opentelemetry/api'
 import { type DomainEvent, defaultRegistry, EventRegistry } from '../events/index.ts'
-import { type FieldsFirstLogger, type Logger, resolveLogger } from '../observability/logger.ts'
-import { MeterSource } from '../observability/meter.ts'
-import type { SummarizingLogger } from '../observability/summarizing-logger.ts'
-import { type EventTracer, noTracer, OpenTelemetryTracer } from '../observability/tracer.ts'
-import { BackgroundPublishes } from './background-publishes.ts'
-import { BusMetrics } from './bus-metrics.ts'
-import { dispatchSpanOf, publishSpanOf } from './bus-spans.ts'
-import { Dispatcher } from './dispatcher.ts'
-import { BusClosedError, ShutdownError } from './errors.ts'
-import { EventBus } from './event-bus.ts'
-import { HandlerRegistry } from './handler-registry.ts'
-import type { RunInfo } from './handler-run.ts'
-import type { HealthFacts } from './health.ts'
-import { busObservabilityRules } from './observability-options.ts'
+import { Dispatcher } from '../handling/dispatcher.ts'
+import { HandlerRegistry } from '../handling/handler-registry.ts'
+import type { RunInfo } from '../handling/handler-run.ts'
+import { busObservabilityRules } from '../kit/observability-options.ts'
 import {
   durationMs,
   durationMsOrInfinity,
   nonNegativeInteger,
   type OptionRule,
   resolveOptions,
-} from './options.ts'
-import { whenSettled } from './time.ts'
+} from '../kit/options.ts'
+import { whenSettled } from '../kit/time.ts'
+import { type FieldsFirstLogger, type Logger, resolveLogger } from '../observability/logger.ts'
+import { MeterSource } from '../observability/meter.ts'
+import type { SummarizingLogger } from '../observability/summarizing-logger.ts'
+import { type EventTracer, noTracer, OpenTelemetryTracer } from '../observability/tracer.ts'
+import { BusClosedError, ShutdownError } from './errors.ts'
+import { EventBus } from './event-bus.ts'
+import type { HealthFacts } from './health.ts'
+import { BackgroundPublishes } from './publishing/background-publishes.ts'
+import { BusMetrics } from './telemetry/bus-metrics.ts'
+import { dispatchSpanOf, publishSpanOf } from './telemetry/bus-spans.ts'
 
 export interface InMemoryEventBusOptions {
   /**

@@ -1,10 +1,10 @@
-export { KAFKA_AVAILABLE, KafkaNotAvailableError } from './kafka-client.ts'
+export { KAFKA_AVAILABLE, KafkaNotAvailableError } from './client/client.ts'
+export type { KafkaSecurityOptions } from './client/security.ts'
 export {
   type KafkaDlqMessage,
   type KafkaDlqPlace,
   KafkaEventBus,
   type KafkaEventBusStats,
   type KafkaTopicInfo,
-} from './kafka-event-bus.ts'
-export type { KafkaEventBusOptions } from './kafka-options.ts'
-export type { KafkaSecurityOptions } from './kafka-security.ts'
+} from './event-bus.ts'
+export type { KafkaEventBusOptions } from './options.ts'

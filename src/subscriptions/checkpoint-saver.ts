@@ -1,6 +1,6 @@
-import type { RetryPolicy } from '../bus/retry-policy.ts'
-import { wait } from '../bus/time.ts'
 import { toError } from '../errors.ts'
+import type { RetryPolicy } from '../kit/retry-policy.ts'
+import { wait } from '../kit/time.ts'
 import type { CheckpointStore } from './checkpoint-store.ts'
 import { CheckpointConflictError } from './errors.ts'
 import type { SubscriptionMonitor } from './subscription-monitor.ts'

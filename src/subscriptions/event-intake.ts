@@ -1,8 +1,8 @@
-import { RoomGauge } from '../bus/room-gauge.ts'
-import type { Slots } from '../bus/slots.ts'
+import { type BegunEvent, FinishedPrefix } from '../kit/finished-prefix.ts'
+import { RoomGauge } from '../kit/room-gauge.ts'
+import type { Slots } from '../kit/slots.ts'
 import type { StoredEvent } from '../store/index.ts'
 import type { EventWork } from './event-work.ts'
-import { type BegunEvent, FinishedPrefix } from './finished-prefix.ts'
 
 /** Told when everything up to a position is finished, and by how many events that is further. */
 export type Moved = (position: number, events: number) => void

@@ -1,5 +1,5 @@
-import { wait } from '../bus/time.ts'
 import { toError } from '../errors.ts'
+import { wait } from '../kit/time.ts'
 import type { LeaseStore } from './lease-store.ts'
 import type { SubscriptionMonitor } from './subscription-monitor.ts'
 

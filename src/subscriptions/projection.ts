@@ -1,7 +1,7 @@
-import type { AnyEventHandler, EventHandler, HandlerContext } from '../bus/event-handler.ts'
-import { type HandlerEntry, HandlerRegistry } from '../bus/handler-registry.ts'
 import { describeValue } from '../errors.ts'
 import { type DomainEvent, type EventClass, type EventOf, EventRegistry } from '../events/index.ts'
+import type { AnyEventHandler, EventHandler, HandlerContext } from '../handling/event-handler.ts'
+import { type HandlerEntry, HandlerRegistry } from '../handling/handler-registry.ts'
 import type { StoredEvent } from '../store/index.ts'
 
 /** What every subscriber may have beside its handlers. */

@@ -1,8 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import type { Tracer as OpenTelemetryApiTracer } from '@opentelemetry/api'
-import { Deadline } from '../bus/deadline.ts'
 import type { EventBus } from '../bus/index.ts'
-import { observabilityRules } from '../bus/observability-options.ts'
+import { ConfigError, describeValue } from '../errors.ts'
+import type { DomainEvent } from '../events/index.ts'
+import { Deadline } from '../kit/deadline.ts'
+import { observabilityRules } from '../kit/observability-options.ts'
 import {
   delayMs,
   durationMs,
@@ -11,9 +13,7 @@ import {
   objectWith,
   optional,
   resolveOptions,
-} from '../bus/options.ts'
-import { ConfigError, describeValue } from '../errors.ts'
-import type { DomainEvent } from '../events/index.ts'
+} from '../kit/options.ts'
 import { type FieldsFirstLogger, type Logger, resolveLogger } from '../observability/logger.ts'
 import { noTracer, OpenTelemetryTracer } from '../observability/tracer.ts'
 import type { EventStore } from '../store/index.ts'

@@ -1,3 +1,5 @@
+import { assertEventClass } from '../events/event-registry.ts'
+import type { EventClass } from '../events/index.ts'
 import {
   delayMs,
   durationMs,
@@ -11,9 +13,7 @@ import {
   positiveInteger,
   positiveIntegerOrInfinity,
   resolveOptions,
-} from '../bus/options.ts'
-import { assertEventClass } from '../events/event-registry.ts'
-import type { EventClass } from '../events/index.ts'
+} from '../kit/options.ts'
 
 /**
  * Where a subscription begins that has no checkpoint yet: at the beginning (`'checkpoint'`, `'beginning'`), behind the

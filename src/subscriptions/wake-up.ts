@@ -1,4 +1,4 @@
-import { whenSettled } from '../bus/time.ts'
+import { whenSettled } from '../kit/time.ts'
 
 /** Tells a sleeper that there may be something to do. A call that comes before the sleep counts: one flag, no queue. */
 export class WakeUp {

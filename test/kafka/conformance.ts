@@ -2,8 +2,8 @@ import { afterAll, describe, it } from 'vitest'
 import { KafkaEventBus } from '../../src/kafka/index.ts'
 import { type CreateBusOptions, describeEventBus } from '../../src/testing/index.ts'
 import { launchBroker } from '../brokers/launch-broker.ts'
-import { KafkaProxy } from './kafka-proxy.ts'
 import { administer, produce } from './plain-kafka.ts'
+import { KafkaProxy } from './proxy.ts'
 
 const SESSION_MS = 1500
 

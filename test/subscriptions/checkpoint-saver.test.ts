@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { RetryPolicy } from '../../src/bus/retry-policy.ts'
+import { RetryPolicy } from '../../src/kit/retry-policy.ts'
 import { CheckpointSaver } from '../../src/subscriptions/checkpoint-saver.ts'
 import { SubscriptionMonitor } from '../../src/subscriptions/subscription-monitor.ts'
 import { RecordingLogger } from '../support/recording-logger.ts'

@@ -1,7 +1,7 @@
 import { createClient } from 'redis'
-import { openConnection } from '../../src/rabbitmq/rabbitmq-client.ts'
-import { resolveRabbitMQOptions } from '../../src/rabbitmq/rabbitmq-options.ts'
-import { resolveRedisOptions } from '../../src/redis/redis-options.ts'
+import { openConnection } from '../../src/rabbitmq/client/client.ts'
+import { resolveRabbitMQOptions } from '../../src/rabbitmq/options.ts'
+import { resolveRedisOptions } from '../../src/redis/options.ts'
 import type { Broker } from '../brokers/broker.ts'
 import { createTortureBus } from './torture-bus.ts'
 

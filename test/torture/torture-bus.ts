@@ -10,8 +10,8 @@ import {
 import { KafkaEventBus } from '../../src/kafka/index.ts'
 import { RabbitMQEventBus } from '../../src/rabbitmq/index.ts'
 import { RedisEventBus } from '../../src/redis/index.ts'
-import { type ResolvedRedisOptions, resolveRedisOptions } from '../../src/redis/redis-options.ts'
-import { RedisTransport } from '../../src/redis/redis-transport.ts'
+import { type ResolvedRedisOptions, resolveRedisOptions } from '../../src/redis/options.ts'
+import { RedisTransport } from '../../src/redis/transport.ts'
 import type { BrokerKind } from '../brokers/broker.ts'
 import { type Breakage, broken } from './broken-transport.ts'
 

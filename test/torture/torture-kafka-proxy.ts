@@ -1,4 +1,4 @@
-import { KafkaProxy } from '../kafka/kafka-proxy.ts'
+import { KafkaProxy } from '../kafka/proxy.ts'
 import { type LineQuality, TcpProxy } from '../support/tcp-proxy.ts'
 
 /** A proxy that clients of Kafka come back to, and behind it one whose line can be bad. */

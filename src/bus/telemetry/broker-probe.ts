@@ -1,0 +1,53 @@
+import { toError } from '../../errors.ts'
+import { whenSettled } from '../../kit/time.ts'
+import type { Transport } from '../../transport/transport.ts'
+
+/** What the broker answered, or why it did not. */
+export type ProbeAnswer<T> = { readonly value: T } | { readonly error: Error }
+
+/** Asks the broker how things stand. Never rejects, never hangs; who asks meanwhile shares the answer. */
+export class BrokerProbe {
+  readonly #transport: Pick<Transport, 'lag' | 'deadLetters'>
+  #lag: Promise<ProbeAnswer<number | undefined>> | undefined
+  #deadLetters: Promise<ProbeAnswer<number>> | undefined
+
+  constructor(transport: Pick<Transport, 'lag' | 'deadLetters'>) {
+    this.#transport = transport
+  }
+
+  /** Messages that wait for the group; undefined where the broker cannot tell, or not in time. */
+  async lag(timeoutMs: number): Promise<number | undefined> {
+    const answer = await this.askLag(timeoutMs)
+    return 'value' in answer ? answer.value : undefined
+  }
+
+  async askLag(timeoutMs: number): Promise<ProbeAnswer<number | undefined>> {
+    const asking = this.#lag ?? answerOf(() => this.#transport.lag())
+    this.#lag = asking
+    const answer = await within(asking, timeoutMs)
+    // One that got no answer in time is not waited for again: the connection may be another by then.
+    if (this.#lag === asking) this.#lag = undefined
+    return answer
+  }
+
+  async askDeadLetters(timeoutMs: number): Promise<ProbeAnswer<number>> {
+    const asking = this.#deadLetters ?? answerOf(() => this.#transport.deadLetters.count())
+    this.#deadLetters = asking
+    const answer = await within(asking, timeoutMs)
+    if (this.#deadLetters === asking) this.#deadLetters = undefined
+    return answer
+  }
+}
+
+async function answerOf<T>(ask: () => Promise<T>): Promise<ProbeAnswer<T>> {
+  try {
+    return { value: await ask() }
+  } catch (thrown) {
+    return { error: toError(thrown) }
+  }
+}
+
+async function within<T>(answer: Promise<ProbeAnswer<T>>, timeoutMs: number): Promise<ProbeAnswer<T>> {
+  if (await whenSettled(answer, timeoutMs)) return answer
+  return { error: new Error(`no answer within ${timeoutMs} ms`) }
+}

@@ -1,0 +1,175 @@
+import type { Attributes, Meter } from '@opentelemetry/api'
+import { EventspineError } from '../../errors.ts'
+import { type DomainEvent, GenericEvent } from '../../events/index.ts'
+import type { MeterSource } from '../../observability/meter.ts'
+import type { DeadLetterReason } from '../../transport/transport.ts'
+import { placeAttributes, type SpanPlace } from './bus-spans.ts'
+import {
+  createInstruments,
+  type MetricInstruments,
+  type MetricProbes,
+  observe,
+} from './metric-instruments.ts'
+
+export interface BusMetricsParts {
+  readonly place: SpanPlace
+  readonly consumerGroup: string | undefined
+  /** Undefined where metrics are off. */
+  readonly source: MeterSource | undefined
+  readonly probes: MetricProbes
+}
+
+/** The metrics of a bus. While no SDK is registered there is no {@link recorder}, and nothing is measured. */
+export class BusMetrics {
+  readonly #parts: BusMetricsParts
+  #meter: Meter | undefined
+  #endObserving: (() => void) | undefined
+  #isClosed = false
+  /** Takes what is measured; undefined while nothing records. */
+  recorder: MetricsRecorder | undefined
+
+  constructor(parts: BusMetricsParts) {
+    this.#parts = parts
+    this.refresh()
+  }
+
+  /** Looks whether an SDK was registered meanwhile, at the price of a comparison. */
+  refresh(): MetricsRecorder | undefined {
+    const meter = this.#parts.source?.current()
+    if (meter !== this.#meter && !this.#isClosed) this.#use(meter)
+    return this.recorder
+  }
+
+  /** Nobody reads the bus any more. */
+  close(): void {
+    this.#isClosed = true
+    this.#endObserving?.()
+  }
+
+  #use(meter: Meter | undefined): void {
+    const { place, consumerGroup, probes } = this.#parts
+    this.#endObserving?.()
+    this.#endObserving = undefined
+    this.#meter = meter
+    this.recorder = undefined
+    if (meter === undefined) return
+    this.recorder = new MetricsRecorder(createInstruments(meter), place, consumerGroup)
+    this.#endObserving = observe(meter, this.recorder.consumer, probes)
+  }
+}
+
+/** How the handling of a message ended. */
+export type Outcome = 'success' | 'failure' | 'dead_lettered' | 'dropped'
+
+/** Stands for every event type that no class here defines: what is on the wire must not make time series. */
+const OTHER_TYPE = '_OTHER'
+
+/** Records with attributes that are made once for each combination, of which there are few. */
+export class MetricsRecorder {
+  /** Attributes of all that tells of consuming. */
+  readonly consumer: Attributes
+  readonly #publisher: Attributes
+  readonly #instruments: MetricInstruments
+  readonly #made = new Map<string, Attributes>()
+
+  constructor(instruments: MetricInstruments, place: SpanPlace, consumerGroup: string | undefined) {
+    this.#instruments = instruments
+    const shared = placeAttributes(place)
+    this.#publisher = {
+      ...shared,
+      'messaging.operation.name': 'publish',
+      'messaging.operation.type': 'send',
+    }
+    this.consumer =
+      consumerGroup === undefined ? shared : { ...shared, 'messaging.consumer.group.name': consumerGroup }
+  }
+
+  /** A publish ended. @param failed - the errors of those that were not stored or may not be, by index. */
+  published(events: readonly DomainEvent[], failed: ReadonlyMap<number, Error>, startedAt: number): void {
+    for (const [index, event] of events.entries()) {
+      const error = failed.get(index)
+      this.#instruments.sent.add(
+        1,
+        this.#of(this.#publisher, 'sent', typeOf(event), error && errorType(error)),
+      )
+    }
+    const [error] = failed.values()
+    const attributes = this.#of(this.#publisher, 'publish', undefined, error && errorType(error))
+    this.#instruments.publishDuration.record(secondsSince(startedAt), attributes)
+  }
+
+  consumed(event: DomainEvent | undefined): void {
+    this.#instruments.consumed.add(1, this.#consuming('consumed', event))
+  }
+
+  retried(event: DomainEvent): void {
+    this.#instruments.retried.add(1, this.#consuming('retried', event))
+  }
+
+  /** One run of one handler ended. */
+  ran(event: DomainEvent, handlerName: string, error: Error | undefined, startedAt: number): void {
+    const outcome = error === undefined ? 'success' : 'failure'
+    const failure = error && errorType(error)
+    const key = `ran ${handlerName} ${outcome}`
+    const attributes = this.#of(this.consumer, key, typeOf(event), failure, {
+      'eventspine.handler.name': handlerName,
+      'eventspine.outcome': outcome,
+    })
+    this.#instruments.handlerDuration.record(secondsSince(startedAt), attributes)
+  }
+
+  /** The handling of a message ended. @param startedAt - undefined where nobody saw it begin. */
+  handled(
+    event: DomainEvent | undefined,
+    outcome: Outcome,
+    reason: DeadLetterReason['kind'] | undefined,
+    startedAt: number | undefined,
+  ): void {
+    const extra = { 'eventspine.outcome': outcome }
+    const type = event && typeOf(event)
+    const attributes = this.#of(this.consumer, `handled ${outcome}`, type, reason, extra)
+    const { handled, deadLettered, processDuration, age } = this.#instruments
+    handled.add(1, attributes)
+    if (outcome === 'dead_lettered') {
+      deadLettered.add(1, this.#of(this.consumer, 'dead_lettered', type, reason))
+    }
+    if (startedAt !== undefined) processDuration.record(secondsSince(startedAt), attributes)
+    if (event === undefined) return
+    age.record(Math.max(0, Date.now() - event.occurredAt.getTime()) / 1000, attributes)
+  }
+
+  #consuming(key: string, event: DomainEvent | undefined): Attributes {
+    return this.#of(this.consumer, key, event && typeOf(event), undefined)
+  }
+
+  /** @param key - tells apart what differs in `base` and `extra`. */
+  #of(
+    base: Attributes,
+    key: string,
+    type: string | undefined,
+    failure: string | undefined,
+    extra: Attributes = {},
+  ): Attributes {
+    const fullKey = `${key}\0${type}\0${failure}`
+    const known = this.#made.get(fullKey)
+    if (known !== undefined) return known
+    const made: Attributes = { ...base, ...extra }
+    if (type !== undefined) made['eventspine.event.type'] = type
+    if (failure !== undefined) made['error.type'] = failure
+    this.#made.set(fullKey, made)
+    return made
+  }
+}
+
+function typeOf(event: DomainEvent): string {
+  return event instanceof GenericEvent ? OTHER_TYPE : event.eventType
+}
+
+/** The code of our errors, the class of others: both are few, as names and messages need not be. */
+function errorType(error: Error): string {
+  return error instanceof EventspineError ? error.code : error.constructor.name
+}
+
+function secondsSince(startedAt: number): number {
+  return (performance.now() - startedAt) / 1000
+}

@@ -1,0 +1,117 @@
+import type { Attributes } from '@opentelemetry/api'
+import type { DomainEvent } from '../../events/index.ts'
+import type { HandlerRun } from '../../handling/handler-run.ts'
+import type { SpanKindOf } from '../../observability/tracer.ts'
+import type { Delivery, ServerAddress } from '../../transport/transport.ts'
+
+/** Where the messages of a bus go. */
+export interface SpanPlace {
+  readonly system: string
+  readonly destination: string
+  /** The broker, where it is known by one address. */
+  readonly server?: ServerAddress | undefined
+}
+
+/** What each span and metric of a bus says of where its messages go. */
+export function placeAttributes({ system, destination, server }: SpanPlace): Attributes {
+  return {
+    'messaging.system': system,
+    'messaging.destination.name': destination,
+    ...(server === undefined ? {} : { 'server.address': server.host, 'server.port': server.port }),
+  }
+}
+
+/** The span of one publish call: one event, or a batch. */
+export function publishSpanOf(place: SpanPlace): SpanKindOf<readonly DomainEvent[]> {
+  const { system, destination } = place
+  const shared = {
+    ...placeAttributes(place),
+    'messaging.operation.type': 'send',
+    'messaging.operation.name': 'publish',
+  }
+  return {
+    role: 'producer',
+    name: (events) => `${system}.publish ${commonType(events) ?? destination}`,
+    attributes: (events) => {
+      const [first] = events
+      return {
+        ...shared,
+        ...(events.length === 1 && first !== undefined
+          ? eventAttributes(first)
+          : { 'messaging.batch.message_count': events.length }),
+      }
+    },
+  }
+}
+
+/** What the span of handling a message tells of. */
+export interface ConsumeSubject {
+  readonly delivery: Delivery
+  /** Undefined where the message could not be decoded. */
+  readonly event: DomainEvent | undefined
+}
+
+/** The span of handling one message of a broker: a child of the span that published it. */
+export function consumeSpanOf(place: SpanPlace, consumerGroup: string): SpanKindOf<ConsumeSubject> {
+  const { system, destination } = place
+  const shared = { ...processing(place), 'messaging.consumer.group.name': consumerGroup }
+  return {
+    role: 'consumer',
+    cause: ({ delivery }) => delivery.message.headers,
+    name: ({ event }) => `${system}.consume ${event?.eventType ?? destination}`,
+    attributes: ({ delivery, event }) => ({
+      ...shared,
+      'eventspine.delivery.id': delivery.message.id,
+      'eventspine.delivery.count': delivery.deliveryCount,
+      ...delivery.describe?.(),
+      ...(event === undefined ? {} : eventAttributes(event)),
+    }),
+  }
+}
+
+/** The span around all handlers of one event in memory. */
+export function dispatchSpanOf(place: SpanPlace): SpanKindOf<{ readonly event: DomainEvent }> {
+  const shared = processing(place)
+  return {
+    role: 'consumer',
+    leavesFailuresToChildren: true,
+    name: ({ event }) => `${place.system}.consume ${event.eventType}`,
+    attributes: ({ event }) => ({ ...shared, ...eventAttributes(event) }),
+  }
+}
+
+function processing(place: SpanPlace): Attributes {
+  return {
+    ...placeAttributes(place),
+    'messaging.operation.type': 'process',
+    'messaging.operation.name': 'consume',
+  }
+}
+
+/** The span of one run of one handler. */
+export const HANDLER_SPAN: SpanKindOf<HandlerRun> = {
+  role: 'internal',
+  name: ({ handler }) => `handle ${handler.name}`,
+  attributes: ({ handler, event, attempt }) => ({
+    'eventspine.handler.name': handler.name,
+    'eventspine.attempt': attempt,
+    'eventspine.event.type': event.eventType,
+    'eventspine.event.id': event.eventId,
+  }),
+}
+
+/** The type that all events have; undefined where they differ. */
+function commonType(events: readonly DomainEvent[]): string | undefined {
+  const type = events[0]?.eventType
+  return events.every(({ eventType }) => eventType === type) ? type : undefined
+}
+
+function eventAttributes(event: DomainEvent) {
+  return {
+    'messaging.message.id': event.eventId,
+    'eventspine.event.id': event.eventId,
+    'eventspine.event.type': event.eventType,
+    'eventspine.aggregate.id': event.aggregateId,
+    'eventspine.aggregate.type': event.aggregateType,
+  }
+}

@@ -1,0 +1,97 @@
+import { toError } from '../../errors.ts'
+import type { Logger } from '../../observability/logger.ts'
+import type { BusNotice, BusNoticeListener } from '../../transport/notices.ts'
+import type { BusCounters } from './bus-counters.ts'
+import type { SpanPlace } from './bus-spans.ts'
+
+/** A subscription to notices. */
+export interface NoticeSubscription extends Disposable {
+  unsubscribe(): void
+}
+
+/** What a transport tells of its broker: counted, logged, and handed to who listens. */
+export class NoticeBoard {
+  readonly #place: SpanPlace
+  readonly #counters: BusCounters
+  readonly #logger: Logger
+  readonly #listeners = new Set<BusNoticeListener>()
+
+  constructor({ system, destination }: SpanPlace, counters: BusCounters, logger: Logger) {
+    this.#place = { system, destination }
+    this.#counters = counters
+    this.#logger = logger
+  }
+
+  subscribe(listener: BusNoticeListener): NoticeSubscription {
+    this.#listeners.add(listener)
+    const unsubscribe = () => {
+      this.#listeners.delete(listener)
+    }
+    return { unsubscribe, [Symbol.dispose]: unsubscribe }
+  }
+
+  post(notice: BusNotice): void {
+    this.#record(notice)
+    for (const listener of this.#listeners) {
+      try {
+        listener(notice)
+      } catch (error) {
+        this.#logger.error('a notice listener failed', { notice: notice.type, error: toError(error) })
+      }
+    }
+  }
+
+  #record(notice: BusNotice): void {
+    const counters = this.#counters
+    const fields = { ...this.#place }
+    switch (notice.type) {
+      case 'connectionLost':
+        counters.connectedAt = 0
+        counters.blockedReason = undefined
+        counters.failed(notice.error)
+        this.#logger.warn('connection lost, reconnecting', { ...fields, error: notice.error })
+        break
+      case 'reconnected':
+        counters.reconnections += 1
+        counters.connectedAt = Date.now()
+        this.#logger.warn('reconnected', fields)
+        break
+      case 'publishingBlocked':
+        counters.blockedReason = notice.reason
+        this.#logger.warn('the broker blocks publishing', { ...fields, reason: notice.reason })
+        break
+      case 'publishingResumed':
+        counters.blockedReason = undefined
+        this.#logger.warn('the broker takes publishes again', fields)
+        break
+      case 'topologyRestored':
+        this.#logger.warn('declared again what had vanished from the broker', {
+          ...fields,
+          what: notice.what,
+        })
+        break
+      case 'eventsLost':
+        counters.failed(new Error(`the broker lost events: ${notice.detail}`))
+        this.#logger.error('the broker lost events that were not handled', {
+          ...fields,
+          detail: notice.detail,
+          count: notice.count,
+        })
+        break
+      case 'readFailed':
+        counters.failed(notice.error)
+        this.#logger.error('reading from the broker failed, trying again', { ...fields, error: notice.error })
+        break
+      case 'partitionsAdded':
+        this.#logger.warn('aggregates may have moved to other partitions', {
+          ...fields,
+          detail: notice.detail,
+        })
+        break
+      case 'pendingClaimed':
+        counters.messagesRecovered += notice.count
+        this.#logger.info('took over messages of another consumer', { ...fields, count: notice.count })
+        break
+    }
+  }
+}

@@ -1,0 +1,202 @@
+import { HandlerTimeoutError } from '../bus/errors.ts'
+import type { BusMetrics } from '../bus/telemetry/bus-metrics.ts'
+import { HANDLER_SPAN } from '../bus/telemetry/bus-spans.ts'
+import { toError } from '../errors.ts'
+import { causedFromHereBy, runCausedBy } from '../events/causation.ts'
+import type { DomainEvent } from '../events/index.ts'
+import type { EventTracer, SpanKindOf } from '../observability/tracer.ts'
+import type { HandlerEntry } from './handler-registry.ts'
+import { HandlerRun, type RunInfo } from './handler-run.ts'
+
+/** A handler that failed, and how. */
+export interface HandlerFailure {
+  readonly handler: HandlerEntry
+  readonly error: Error
+}
+
+/** Who hears of each handler that ended. Must not throw. */
+export interface DispatchObserver {
+  handled(event: DomainEvent, handler: HandlerEntry): void
+  failed(event: DomainEvent, failure: HandlerFailure, info: RunInfo): void
+}
+
+export interface DispatcherOptions {
+  readonly tracer: EventTracer
+  /** Milliseconds a handler may take; Infinity for no limit. */
+  readonly handlerTimeoutMs: number
+  /** Events made or published by a handler are caused by the one it handles. */
+  readonly propagateCausation: boolean
+  readonly metrics: Pick<BusMetrics, 'recorder'>
+  readonly observer: DispatchObserver
+}
+
+export const NO_FAILURES: readonly HandlerFailure[] = Object.freeze([])
+
+type Outcome = readonly HandlerFailure[]
+
+/** An event and who is to handle it. */
+interface Dispatch {
+  readonly handlers: readonly HandlerEntry[]
+  readonly event: DomainEvent
+  readonly info: RunInfo
+}
+
+/** The events of one publish, and who handles them. */
+export interface EventSequence {
+  readonly events: readonly DomainEvent[]
+  /** Asked when the turn of an event comes. */
+  readonly handlersFor: (event: DomainEvent) => readonly HandlerEntry[]
+  readonly info: RunInfo
+  /** The span around all handlers of one event. */
+  readonly span: SpanKindOf<{ readonly event: DomainEvent }>
+}
+
+/**
+ * Runs the handlers of one event, all at once and each on its own: a failing one stops no other. Returns who
+ * failed; a promise only where a handler is asynchronous, because an await per event would be most of the cost
+ * of a synchronous one.
+ */
+export class Dispatcher {
+  readonly #tracer: EventTracer
+  readonly #handlerTimeoutMs: number
+  readonly #propagateCausation: boolean
+  readonly #metrics: Pick<BusMetrics, 'recorder'>
+  readonly #observer: DispatchObserver
+
+  constructor({ tracer, handlerTimeoutMs, propagateCausation, metrics, observer }: DispatcherOptions) {
+    this.#tracer = tracer
+    this.#handlerTimeoutMs = handlerTimeoutMs
+    this.#propagateCausation = propagateCausation
+    this.#metrics = metrics ?? { recorder: undefined }
+    this.#observer = observer
+  }
+
+  /** Never throws, never rejects: failures are values, in the order in which they happened. */
+  run(handlers: readonly HandlerEntry[], event: DomainEvent, info: RunInfo): Outcome | Promise<Outcome> {
+    return this.#causedBy(event, this.#runAll, { handlers, event, info })
+  }
+
+  readonly #runAll = ({ handlers, event, info }: Dispatch): Outcome | Promise<Outcome> => {
+    const failures: HandlerFailure[] = []
+    let open = 0
+    let whenSettled: PromiseWithResolvers<Outcome> | undefined
+    const settled = () => {
+      open -= 1
+      if (open === 0) whenSettled?.resolve(failures)
+    }
+    for (const handler of handlers) {
+      const run = new HandlerRun(handler, event, info)
+      try {
+        const result = this.#start(run)
+        if (result === undefined) continue
+        open += 1
+        void result.then(
+          () => {
+            this.#succeeded(run)
+            settled()
+          },
+          (thrown: unknown) => {
+            failures.push(this.#failed(run, thrown))
+            settled()
+          },
+        )
+      } catch (thrown) {
+        failures.push(this.#failed(run, thrown))
+      }
+    }
+    if (open === 0) return failures.length === 0 ? NO_FAILURES : failures
+    whenSettled = Promise.withResolvers()
+    return whenSettled.promise
+  }
+
+  /** Runs the handlers of each event before those of the next. Never rejects. */
+  runEach(sequence: EventSequence): Promise<void> {
+    const [first] = sequence.events
+    return first === undefined ? Promise.resolve() : this.#causedBy(first, this.#runSequence, sequence)
+  }
+
+  readonly #runSequence = async ({ events, handlersFor, info, span }: EventSequence): Promise<void> => {
+    for (const [index, event] of events.entries()) {
+      if (index > 0 && this.#propagateCausation) causedFromHereBy(event)
+      const { recorder } = this.#metrics
+      recorder?.consumed(event)
+      const startedAt = recorder === undefined ? undefined : performance.now()
+      const handlers = handlersFor(event)
+      const [only] = handlers
+      if (only === undefined || handlers.length > 1) {
+        const outcome = this.#tracer.around(span, { event }, () => this.#runAll({ handlers, event, info }))
+        const failures = outcome instanceof Promise ? await outcome : outcome
+        recorder?.handled(event, failures.length === 0 ? 'success' : 'failure', undefined, startedAt)
+        continue
+      }
+      // One handler is the frequent case. Awaiting its own promise here, without one around it, halves the cost.
+      const run = new HandlerRun(only, event, info)
+      try {
+        const result = this.#tracer.around(span, run, this.#start)
+        if (result !== undefined) {
+          await result
+          this.#succeeded(run)
+        }
+        recorder?.handled(event, 'success', undefined, startedAt)
+      } catch (thrown) {
+        this.#failed(run, thrown)
+        recorder?.handled(event, 'failure', undefined, startedAt)
+      }
+    }
+  }
+
+  /** @returns a promise where the handler is asynchronous; undefined where it is done. @throws what it throws. */
+  readonly #start = (run: HandlerRun): Promise<unknown> | undefined => {
+    const { handler, event } = run
+    // A handler that declines the event has nothing left to do with it.
+    if (handler.accepts !== undefined && !handler.accepts(event)) return undefined
+    if (this.#metrics.recorder !== undefined) run.startedAt = performance.now()
+    const result = this.#tracer.around(HANDLER_SPAN, run, invoke)
+    if (result === undefined) {
+      this.#succeeded(run)
+      return undefined
+    }
+    return this.#handlerTimeoutMs === Number.POSITIVE_INFINITY ? result : this.#race(result, run)
+  }
+
+  #causedBy<A, R>(event: DomainEvent, body: (argument: A) => R, argument: A): R {
+    return this.#propagateCausation ? runCausedBy(event, body, argument) : body(argument)
+  }
+
+  #succeeded({ event, handler, startedAt }: HandlerRun): void {
+    if (startedAt > 0) this.#metrics.recorder?.ran(event, handler.name, undefined, startedAt)
+    this.#observer.handled(event, handler)
+  }
+
+  #failed({ handler, event, info, startedAt }: HandlerRun, thrown: unknown): HandlerFailure {
+    const failure = { handler, error: toError(thrown) }
+    if (startedAt > 0) this.#metrics.recorder?.ran(event, handler.name, failure.error, startedAt)
+    this.#observer.failed(event, failure, info)
+    return failure
+  }
+
+  async #race(result: Promise<unknown>, run: HandlerRun): Promise<void> {
+    const timeout = Promise.withResolvers<never>()
+    const timer = setTimeout(() => {
+      const error = new HandlerTimeoutError(run.handler.name, this.#handlerTimeoutMs)
+      timeout.reject(error)
+      run.abort(error)
+    }, this.#handlerTimeoutMs)
+    try {
+      await Promise.race([result, timeout.promise])
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+}
+
+/** What the handler promises, as a promise of this realm; undefined for every other result. */
+function invoke(run: HandlerRun): Promise<unknown> | undefined {
+  const result = run.handler.invoke(run.event, run)
+  if (result instanceof Promise) return result
+  return isThenable(result) ? Promise.resolve(result) : undefined
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function'
+}

@@ -1,0 +1,131 @@
+import { EventspineError } from '../../errors.ts'
+
+/** The npm package that speaks Kafka's protocol. A variable, so that its types stay out of ours. */
+const PACKAGE: string = '@platformatic/kafka'
+
+/** True when the npm package `@platformatic/kafka` can be loaded. */
+export const KAFKA_AVAILABLE: boolean = canResolve()
+
+/** The npm package `@platformatic/kafka` is not installed. */
+export class KafkaNotAvailableError extends EventspineError {
+  readonly code = 'KAFKA_NOT_AVAILABLE'
+
+  constructor() {
+    super(
+      'KafkaEventBus needs the npm package "@platformatic/kafka", which is not installed. Run: npm install @platformatic/kafka@2',
+    )
+  }
+}
+
+/** One socket to a broker: TLS, SASL and framing are the client's. */
+export interface KafkaConnection {
+  connect(host: string, port: number): Promise<void>
+  close(): Promise<void>
+  isConnected(): boolean
+  on(event: 'error' | 'close', listener: (error: Error) => void): unknown
+  send<T>(
+    apiKey: number,
+    apiVersion: number,
+    createPayload: () => KafkaWriter,
+    parse: (correlationId: number, apiKey: number, apiVersion: number, reader: KafkaReader) => T,
+    hasRequestTags: boolean,
+    hasResponseTags: boolean,
+    callback: (error: Error | null, response: T) => void,
+  ): void
+}
+
+/** Writes a request. */
+export interface KafkaWriter {
+  readonly context: Record<string, unknown>
+  append(bytes: Buffer): this
+  appendInt16(value: number): this
+  appendInt32(value: number): this
+  appendString(value: string | null): this
+  appendUnsignedVarInt(value: number): this
+  appendTaggedFields(): this
+  appendArray<T>(items: readonly T[], append: (writer: KafkaWriter, item: T) => void): this
+}
+
+/** Reads a response. */
+export interface KafkaReader {
+  readonly buffer: { slice(start: number, end: number): Buffer }
+  position: number
+  skip(count: number): unknown
+  readInt16(): number
+  readInt32(): number
+  readInt64(): bigint
+  readUUID(): string
+  readUnsignedVarInt(): number
+  readTaggedFields(): void
+  readArray<T>(read: (reader: KafkaReader) => T, isCompact?: boolean, discardTags?: boolean): T[]
+  readNullableArray<T>(read: (reader: KafkaReader) => T): T[] | null
+}
+
+/** One request of the protocol, in one version of it. */
+export interface KafkaApi<Args extends readonly unknown[], Response> {
+  readonly key: number
+  readonly version: number
+  async(connection: KafkaConnection, ...args: Args): Promise<Response>
+}
+
+export interface KafkaCompression {
+  readonly bitmask: number
+  readonly available: boolean
+  compressSync(bytes: Buffer): Buffer
+  decompressSync(bytes: Buffer): Buffer
+}
+
+export interface TopicPartitions {
+  readonly topic: string
+  readonly partitions: number[]
+}
+
+/** A member of a group as the assignors see it. */
+export interface AssignableMember {
+  readonly memberId: string
+  readonly topics: string[]
+  readonly ownedPartitions: TopicPartitions[]
+  readonly generationId: number
+}
+
+export type KafkaAssignor = (
+  self: string,
+  members: ReadonlyMap<string, AssignableMember>,
+  topics: ReadonlySet<string>,
+  metadata: { readonly topics: ReadonlyMap<string, { readonly partitionsCount: number }> },
+) => readonly {
+  readonly memberId: string
+  readonly assignments: ReadonlyMap<string, TopicPartitions>
+}[]
+
+/** The part of the client that this bus uses: its sockets and its protocol. */
+export interface KafkaLibrary {
+  readonly Connection: new (clientId: string, options: object) => KafkaConnection
+  readonly Writer: { create(): KafkaWriter }
+  readonly compressionsAlgorithms: Readonly<Record<string, KafkaCompression>>
+  readonly compressionsAlgorithmsByBitmask: Readonly<Record<number, KafkaCompression>>
+  readonly cooperativeStickyAssigner: KafkaAssignor
+  readonly roundRobinAssigner: KafkaAssignor
+  crc32c(bytes: Buffer): number
+  encodeConsumerProtocolSubscription(subscription: object): Buffer
+  decodeConsumerProtocolSubscription(bytes: Buffer): Omit<AssignableMember, 'memberId'>
+  encodeConsumerProtocolAssignment(assignment: object): Buffer
+  decodeConsumerProtocolAssignment(bytes: Buffer): { readonly assignedPartitions: TopicPartitions[] }
+}
+
+/** Loads the package, at the first connection. */
+export async function loadKafka(): Promise<KafkaLibrary & Readonly<Record<string, unknown>>> {
+  const library: unknown = await import(PACKAGE)
+  // The structural type is the part of the package that is used.
+  return library as KafkaLibrary & Readonly<Record<string, unknown>>
+}
+
+function canResolve(): boolean {
+  try {
+    import.meta.resolve('@platformatic/kafka')
+    return true
+  } catch {
+    // Not installed: what the constant says.
+    return false
+  }
+}

@@ -1,0 +1,71 @@
+import { isIP } from 'node:net'
+import type { ConnectionError } from '../../bus/errors.ts'
+import { toError } from '../../errors.ts'
+import type { ServerAddress } from '../../transport/transport.ts'
+import { handshakeRefused } from '../errors.ts'
+import type { ResolvedKafkaOptions } from '../options.ts'
+import type { KafkaConnection, KafkaLibrary } from './client.ts'
+
+interface RequestModule {
+  readonly api: { async(connection: KafkaConnection, ...args: readonly unknown[]): Promise<unknown> }
+}
+
+const NO_TLS = 'and this bus do not agree on TLS. Check securityProtocol and the port'
+const NO_USER = 'asks for a user name at this port. Check securityProtocol and the port'
+
+/**
+ * A broker closes the connection without a word when it expects another securityProtocol, but also when it is stopping.
+ * This finds out whether it is the first.
+ *
+ * @param security - TLS and SASL options of the bus's connections.
+ * @returns the error that says so; undefined when it is something else
+ */
+export async function findMismatch(
+  library: KafkaLibrary,
+  options: ResolvedKafkaOptions,
+  server: ServerAddress,
+  security: object,
+): Promise<ConnectionError | undefined> {
+  const { address, securityProtocol } = options
+  const detail = `securityProtocol is '${securityProtocol}'`
+  const tls = 'tls' in security ? { tls: security.tls } : undefined
+  const own = await ask(library, options, server, tls ?? {})
+  if (own === 'wants TLS') return handshakeRefused(address, NO_TLS, detail)
+  if (own === 'wants SASL' && !('sasl' in security)) return handshakeRefused(address, NO_USER, detail)
+  if (own !== undefined || tls === undefined) return undefined
+  const other = await ask(library, options, server, {})
+  return other === undefined ? undefined : handshakeRefused(address, NO_TLS, detail)
+}
+
+/** What a broker says to somebody who gives no name. */
+async function ask(
+  library: KafkaLibrary,
+  { consumerName, connectTimeoutMs }: ResolvedKafkaOptions,
+  { host, port }: ServerAddress,
+  tls: object,
+): Promise<'wants TLS' | 'wants SASL' | 'wants no SASL' | undefined> {
+  // The client exports its requests by such names.
+  const request = (name: string) => Reflect.get(library, name) as RequestModule
+  const limits = { connectTimeout: connectTimeoutMs, requestTimeout: connectTimeoutMs }
+  const name = isIP(host) === 0 ? { tlsServerName: host } : {}
+  const connection = new library.Connection(consumerName, { ...limits, ...name, ...tls })
+  connection.on('error', () => undefined)
+  try {
+    await connection.connect(host, port)
+    await request('apiVersionsV3').api.async(connection, 'eventspine', '1')
+    return await request('saslHandshakeV1')
+      .api.async(connection, 'PLAIN')
+      .then(() => 'wants SASL', readRefusal)
+  } catch (thrown) {
+    return toError(thrown).message.includes('requires TLS') ? 'wants TLS' : undefined
+  } finally {
+    void connection.close().catch(() => undefined)
+  }
+}
+
+/** A broker with other mechanisms refuses this one; a broker without SASL refuses the request. */
+function readRefusal(thrown: unknown): 'wants SASL' | 'wants no SASL' {
+  const errors: readonly unknown[] = thrown instanceof AggregateError ? [thrown, ...thrown.errors] : [thrown]
+  const hasNone = errors.some((error) => /current SASL state|closed/.test(toError(error).message))
+  return hasNone ? 'wants no SASL' : 'wants SASL'
+}

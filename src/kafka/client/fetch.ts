@@ -1,0 +1,144 @@
+import { type AbortedTransaction, type ReadRecords, readBatches } from '../wire/record-reader.ts'
+import type { KafkaReader } from './client.ts'
+import type { ConnectionUse, KafkaCluster } from './cluster.ts'
+
+/** From where to read a partition. */
+export interface FetchRange {
+  readonly topicId: string
+  readonly index: number
+  readonly offset: number
+}
+
+/** What a partition answered. */
+export interface FetchedRange extends ReadRecords {
+  readonly topicId: string
+  readonly index: number
+  readonly errorCode: number
+  readonly logStart: number
+  readonly highWatermark: number
+}
+
+export interface FetchLimits {
+  readonly maxWaitMs: number
+  readonly maxBytes: number
+  readonly timeoutMs: number
+  readonly use: ConnectionUse
+}
+
+const READ_COMMITTED = 1
+/** A whole answer may be so many times as large as one partition's part. */
+const PARTITIONS_PER_ANSWER = 16
+
+/** Reads several partitions of one broker. @throws ConnectionError */
+export async function fetchRanges(
+  cluster: KafkaCluster,
+  node: number,
+  ranges: readonly FetchRange[],
+  { maxWaitMs, maxBytes, timeoutMs, use }: FetchLimits,
+): Promise<readonly FetchedRange[]> {
+  const { apis, library } = cluster.session
+  const offsets = new Map(ranges.map(({ topicId, index, offset }) => [`${topicId} ${index}`, offset]))
+  const request = () =>
+    apis.createFetchRequest(
+      maxWaitMs,
+      1,
+      maxBytes * PARTITIONS_PER_ANSWER,
+      READ_COMMITTED,
+      0,
+      -1,
+      topicsOf(ranges, maxBytes),
+      [],
+      '',
+    )
+  const parse = (_id: number, _key: number, _version: number, reader: KafkaReader) =>
+    parseFetch(reader, (raw) => ({
+      ...raw,
+      ...readBatches(raw.bytes, offsets.get(`${raw.topicId} ${raw.index}`) ?? 0, library, raw.aborted),
+    }))
+  return cluster.exchange(
+    node,
+    use,
+    (connection) => {
+      const { promise, resolve, reject } = Promise.withResolvers<readonly FetchedRange[]>()
+      const { key, version } = apis.fetch
+      connection.send(key, version, request, parse, true, true, (error, answer) => {
+        if (error !== null) reject(error)
+        else resolve(answer)
+      })
+      return promise
+    },
+    maxWaitMs + timeoutMs,
+  )
+}
+
+function topicsOf(ranges: readonly FetchRange[], maxBytes: number) {
+  const byTopic = new Map<string, FetchRange[]>()
+  for (const range of ranges) byTopic.set(range.topicId, [...(byTopic.get(range.topicId) ?? []), range])
+  return [...byTopic].map(([topicId, partitions]) => ({
+    topicId,
+    partitions: partitions.map(({ index, offset }) => ({
+      partition: index,
+      currentLeaderEpoch: -1,
+      fetchOffset: BigInt(offset),
+      lastFetchedEpoch: -1,
+      partitionMaxBytes: maxBytes,
+    })),
+  }))
+}
+
+interface RawRange {
+  readonly topicId: string
+  readonly index: number
+  readonly errorCode: number
+  readonly logStart: number
+  readonly highWatermark: number
+  readonly aborted: readonly AbortedTransaction[]
+  readonly bytes: Buffer
+}
+
+/** Versions 13 to 17, whose answers differ in tagged fields only. */
+function parseFetch(reader: KafkaReader, read: (raw: RawRange) => FetchedRange): readonly FetchedRange[] {
+  const ranges: FetchedRange[] = []
+  reader.readInt32()
+  const errorCode = reader.readInt16()
+  reader.readInt32()
+  reader.readArray((topic) => {
+    const topicId = topic.readUUID()
+    topic.readArray(
+      (partition) => {
+        ranges.push(read(parsePartition(partition, topicId, errorCode)))
+      },
+      true,
+      false,
+    )
+  })
+  return ranges
+}
+
+function parsePartition(reader: KafkaReader, topicId: string, answerCode: number): RawRange {
+  const index = reader.readInt32()
+  const code = reader.readInt16()
+  const highWatermark = Number(reader.readInt64())
+  reader.readInt64()
+  const logStart = Number(reader.readInt64())
+  const aborted =
+    reader.readNullableArray((entry) => ({
+      producerId: entry.readInt64(),
+      firstOffset: entry.readInt64(),
+    })) ?? []
+  reader.readInt32()
+  // The compact form counts one more, so that 0 can be null.
+  const size = Math.max(0, reader.readUnsignedVarInt() - 1)
+  const bytes = reader.buffer.slice(reader.position, reader.position + size)
+  reader.skip(size)
+  reader.readTaggedFields()
+  return {
+    topicId,
+    index,
+    errorCode: answerCode === 0 ? code : answerCode,
+    logStart,
+    highWatermark,
+    aborted,
+    bytes,
+  }
+}

@@ -1,0 +1,114 @@
+import type { KafkaReader, KafkaWriter } from '../client/client.ts'
+import type { KafkaCluster } from '../client/cluster.ts'
+import type { ResolvedKafkaOptions } from '../options.ts'
+import { writeBatch } from '../wire/record-batch.ts'
+import type { Batch, PartitionQueue } from './partition-queue.ts'
+
+export interface PartitionBatch {
+  readonly queue: PartitionQueue
+  readonly batch: Batch
+}
+
+const ACKS: Readonly<Record<string, number>> = { '0': 0, '1': 1, all: -1 }
+
+/**
+ * Sends one batch for each of several partitions, in one request.
+ *
+ * @returns the error code of each `topic partition`; undefined where no answer was asked for.
+ * @throws ConnectionError when there was no answer
+ */
+export async function sendProduce(
+  cluster: KafkaCluster,
+  options: ResolvedKafkaOptions,
+  node: number,
+  batches: readonly PartitionBatch[],
+): Promise<ReadonlyMap<string, number> | undefined> {
+  const { library, apis } = cluster.session
+  const acks = ACKS[options.acks] ?? -1
+  const request = (leaving: readonly PartitionBatch[]) => {
+    const writer = library.Writer.create()
+    writer.appendString(null).appendInt16(acks).appendInt32(options.requestTimeoutMs)
+    writer.appendArray([...byTopic(leaving)], (topic, [name, partitions]) => {
+      topic.appendString(name).appendArray(partitions, (to, part) => appendBatch(to, part))
+    })
+    writer.appendTaggedFields()
+    if (acks === 0) writer.context['noResponse'] = true
+    return writer
+  }
+  const appendBatch = (writer: KafkaWriter, { queue, batch }: PartitionBatch) => {
+    const compression = library.compressionsAlgorithms[options.compressionType]
+    const bytes = writeBatch({
+      records: batch.records.map(({ record }) => record),
+      sequence: batch.sequence,
+      compression: compression?.bitmask === 0 ? undefined : compression,
+      crc32c: library.crc32c,
+      timestamp: Date.now(),
+    })
+    // The compact form counts one more, so that 0 can be null.
+    writer
+      .appendInt32(queue.partition)
+      .appendUnsignedVarInt(bytes.length + 1)
+      .append(bytes)
+  }
+  return cluster.exchange<ReadonlyMap<string, number> | undefined>(node, 'produce', (connection) => {
+    for (const { queue } of batches) queue.leave()
+    const leaving = batches.filter(({ batch }) => batch.records.length > 0)
+    if (leaving.length === 0) return Promise.resolve(new Map<string, number>())
+    const { promise, resolve, reject } = Promise.withResolvers<ReadonlyMap<string, number> | undefined>()
+    const { key, version } = apis.produce
+    connection.send<unknown>(
+      key,
+      version,
+      () => request(leaving),
+      parseProduce,
+      true,
+      true,
+      (error, codes) => {
+        if (error !== null) reject(error)
+        // With acks 0 the client answers itself.
+        else resolve(codes instanceof Map ? codes : undefined)
+      },
+    )
+    return promise
+  })
+}
+
+function byTopic(batches: readonly PartitionBatch[]): Map<string, PartitionBatch[]> {
+  const topics = new Map<string, PartitionBatch[]>()
+  for (const part of batches) {
+    const parts = topics.get(part.queue.topic)
+    if (parts === undefined) topics.set(part.queue.topic, [part])
+    else parts.push(part)
+  }
+  return topics
+}
+
+/** Reads no more of the answer than the codes. */
+function parseProduce(_id: number, _key: number, _version: number, reader: KafkaReader): Map<string, number> {
+  const codes = new Map<string, number>()
+  reader.readArray((topic) => {
+    const name = readText(topic)
+    topic.readArray(
+      (partition) => {
+        const index = partition.readInt32()
+        codes.set(`${name} ${index}`, partition.readInt16())
+        for (let field = 0; field < 3; field += 1) partition.readInt64()
+        partition.readArray((record) => [record.readInt32(), readText(record)])
+        readText(partition)
+        partition.readTaggedFields()
+      },
+      true,
+      false,
+    )
+  })
+  return codes
+}
+
+/** A compact nullable string. */
+function readText(reader: KafkaReader): string {
+  const length = reader.readUnsignedVarInt() - 1
+  if (length < 0) return ''
+  const text = reader.buffer.slice(reader.position, reader.position + length).toString('utf8')
+  reader.skip(length)
+  return text
+}

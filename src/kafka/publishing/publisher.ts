@@ -1,0 +1,166 @@
+import { MessageRefusedError, PublishTimeoutError } from '../../bus/errors.ts'
+import { toError } from '../../errors.ts'
+import { wait } from '../../kit/time.ts'
+import type { OutgoingMessage, PublishFailure } from '../../transport/transport.ts'
+import type { KafkaCluster } from '../client/cluster.ts'
+import type { KafkaTopic, KafkaTopicDirectory, TopicProfile } from '../client/topics.ts'
+import type { ResolvedKafkaOptions } from '../options.ts'
+import { recordOf } from '../wire/message.ts'
+import { partitionOf } from '../wire/partitioner.ts'
+import type { RecordToWrite } from '../wire/record-batch.ts'
+import { QueuedRecord, type RecordOutcome } from './partition-queue.ts'
+import type { KafkaProducer } from './producer.ts'
+
+/** Wait before the topic is looked for again, in milliseconds. */
+const LOOK_AGAIN_MS = 100
+
+export interface KafkaPublisherParts {
+  readonly options: ResolvedKafkaOptions
+  readonly cluster: KafkaCluster
+  readonly topics: KafkaTopicDirectory
+  readonly producer: KafkaProducer
+  /** Called when the topic is gone; creates it if that is wanted, and tells of it. */
+  readonly restoreTopic: (topic: string) => Promise<void>
+}
+
+/** Where a record goes besides the stream. */
+export interface RecordTarget {
+  readonly topic: string
+  /** Default: by the key. */
+  readonly partition?: number
+  readonly profile: TopicProfile
+}
+
+/** Stores messages and knows of each whether it is there. */
+export class KafkaPublisher {
+  readonly #parts: KafkaPublisherParts
+
+  constructor(parts: KafkaPublisherParts) {
+    this.#parts = parts
+  }
+
+  async publish(
+    messages: readonly OutgoingMessage[],
+    signal: AbortSignal,
+  ): Promise<readonly PublishFailure[]> {
+    const { topics, options } = this.#parts
+    const stream = topics.known(options.topics.stream) ?? (await this.#topic(signal))
+    if (stream instanceof Error) {
+      return messages.map((_message, index) => ({ index, status: 'notStored', error: stream }))
+    }
+    const pending = messages.length
+    return new Promise((resolve) => {
+      const sending = new Sending(this.#parts, pending, signal, resolve)
+      for (const [index, message] of messages.entries()) sending.add(index, recordOf(message), stream)
+    })
+  }
+
+  /** Stores one record of our own. @throws Error when it is not safe */
+  async store(record: RecordToWrite, { topic: name, partition, profile }: RecordTarget): Promise<void> {
+    const { topics, producer, options } = this.#parts
+    const topic = topics.known(name) ?? (await topics.ensure(name, profile))
+    const target = partition ?? keyPartition(record, topic)
+    const { promise, resolve } = Promise.withResolvers<RecordOutcome>()
+    const queued = new QueuedRecord(record, {}, resolve)
+    const timer = setTimeout(() => {
+      const error = new PublishTimeoutError(options.publishTimeoutMs, this.#silence())
+      queued.settle({ status: 'unknown', error })
+      producer.prune()
+    }, options.publishTimeoutMs).unref()
+    producer.add(name, target, queued)
+    const { status, error } = await promise.finally(() => clearTimeout(timer))
+    if (status !== 'stored') throw error ?? new Error(`storing in ${name} failed`)
+  }
+
+  /** The stream's topic, waited for. @returns why there is none when the signal aborts */
+  async #topic(signal: AbortSignal): Promise<KafkaTopic | Error> {
+    const { topics, cluster, options, restoreTopic } = this.#parts
+    const { stream } = options.topics
+    let failure: Error | undefined
+    for (;;) {
+      try {
+        if (await cluster.whenUp(signal)) await restoreTopic(stream)
+        const topic = topics.known(stream)
+        if (topic !== undefined) return topic
+      } catch (thrown) {
+        failure = toError(thrown)
+        if ('retryable' in failure && failure.retryable === false) return failure
+      }
+      if (!(await wait(LOOK_AGAIN_MS, signal))) {
+        return failure ?? new PublishTimeoutError(options.publishTimeoutMs, this.#absence())
+      }
+    }
+  }
+
+  #silence(): string {
+    const { cluster } = this.#parts
+    return cluster.trouble ?? `Kafka at ${cluster.address} did not answer`
+  }
+
+  #absence(): string {
+    const { cluster } = this.#parts
+    return cluster.trouble ?? `there is no connection to Kafka at ${cluster.address}`
+  }
+}
+
+/** One call of `publish`, until each of its messages is stored, refused or given up. */
+class Sending {
+  readonly #parts: KafkaPublisherParts
+  readonly #signal: AbortSignal
+  readonly #resolve: (failures: readonly PublishFailure[]) => void
+  readonly #queued: QueuedRecord[] = []
+  readonly #failures: PublishFailure[] = []
+  readonly #onAbort = () => this.#giveUp()
+  #pending: number
+
+  constructor(
+    parts: KafkaPublisherParts,
+    count: number,
+    signal: AbortSignal,
+    resolve: (failures: readonly PublishFailure[]) => void,
+  ) {
+    this.#parts = parts
+    this.#pending = count
+    this.#signal = signal
+    this.#resolve = resolve
+    signal.addEventListener('abort', this.#onAbort, { once: true })
+  }
+
+  add(index: number, record: RecordToWrite, topic: KafkaTopic): void {
+    const { options, producer } = this.#parts
+    const queued = new QueuedRecord(record, this, (outcome) => this.#settled(index, outcome))
+    if (queued.size > options.maxMessageBytes) {
+      const error = new MessageRefusedError(
+        `it has ${queued.size} bytes with its headers, more than the ${options.maxMessageBytes} of maxMessageBytes`,
+      )
+      queued.settle({ status: 'notStored', error })
+      return
+    }
+    this.#queued.push(queued)
+    producer.add(topic.name, keyPartition(record, topic), queued)
+    if (this.#signal.aborted) this.#giveUp()
+  }
+
+  #settled(index: number, { status, error }: RecordOutcome): void {
+    this.#pending -= 1
+    if (status !== 'stored') {
+      const { options, cluster } = this.#parts
+      const detail = cluster.trouble ?? `Kafka at ${cluster.address} did not confirm it`
+      const reason = error ?? new PublishTimeoutError(options.publishTimeoutMs, detail)
+      this.#failures.push({ index, status, error: reason })
+    }
+    if (this.#pending > 0) return
+    this.#signal.removeEventListener('abort', this.#onAbort)
+    this.#resolve(this.#failures.sort((a, b) => a.index - b.index))
+  }
+
+  #giveUp(): void {
+    for (const queued of this.#queued) queued.settle({ status: queued.wasSent ? 'unknown' : 'notStored' })
+    this.#parts.producer.prune()
+  }
+}
+
+function keyPartition({ key }: RecordToWrite, { leaders }: KafkaTopic): number {
+  if (key === null) return Math.floor(Math.random() * leaders.length)
+  return partitionOf(typeof key === 'string' ? Buffer.from(key) : key, leaders.length)
+}

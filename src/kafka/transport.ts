@@ -1,0 +1,111 @@
+import type {
+  Consumption,
+  Intake,
+  OutgoingMessage,
+  PublishFailure,
+  ServerAddress,
+  Transport,
+  TransportHost,
+} from '../transport/transport.ts'
+import { KafkaCluster } from './client/cluster.ts'
+import { KafkaCoordinator } from './client/coordinator.ts'
+import { KafkaTopicDirectory } from './client/topics.ts'
+import { KafkaConsumption } from './consuming/consumption.ts'
+import { groupLag } from './consuming/offsets.ts'
+import { KafkaDeadLetters } from './dead-letters/dead-letters.ts'
+import type { ResolvedKafkaOptions } from './options.ts'
+import { KafkaProducer } from './publishing/producer.ts'
+import { KafkaPublisher } from './publishing/publisher.ts'
+
+/** Kafka: a topic, consumer groups over it, a topic of dead letters, and one of replays for each group that had any. */
+export class KafkaTransport implements Transport {
+  readonly system = 'kafka'
+  readonly destination: string
+  readonly server: ServerAddress | undefined
+  readonly deadLetters: KafkaDeadLetters
+  readonly topics: KafkaTopicDirectory
+  readonly #options: ResolvedKafkaOptions
+  readonly #host: TransportHost
+  readonly #cluster: KafkaCluster
+  readonly #producer: KafkaProducer
+  readonly #publisher: KafkaPublisher
+  /** For questions about the group from outside of its members. */
+  readonly #coordinator: KafkaCoordinator
+  #consumption: KafkaConsumption | undefined
+  #rebalances = 0
+
+  constructor(options: ResolvedKafkaOptions, host: TransportHost) {
+    this.destination = options.topics.stream
+    const [server, ...others] = options.servers
+    this.server = others.length === 0 ? server : undefined
+    this.#options = options
+    this.#host = host
+    this.#cluster = new KafkaCluster(options, {
+      onLost: (error) => host.notify({ type: 'connectionLost', error }),
+      onRestored: () => host.notify({ type: 'reconnected' }),
+      onRefused: (error) => host.notify({ type: 'connectionLost', error }),
+      onCheck: () => this.topics.refresh(),
+    })
+    this.#coordinator = new KafkaCoordinator(this.#cluster, options.consumerGroup)
+    this.topics = new KafkaTopicDirectory(this.#cluster, options)
+    const shared = { options, cluster: this.#cluster, topics: this.topics }
+    const restoreTopic = (topic: string) => this.#restore(topic)
+    this.#producer = new KafkaProducer({ ...shared, restoreTopic })
+    this.#publisher = new KafkaPublisher({ ...shared, restoreTopic, producer: this.#producer })
+    this.deadLetters = new KafkaDeadLetters({
+      ...shared,
+      publisher: this.#publisher,
+      onReplay: (group) => {
+        if (group === options.consumerGroup) void this.#consumption?.lookAtTopics().catch(() => undefined)
+      },
+    })
+  }
+
+  /** How often the partitions of the group were shared out anew while this bus was a member. */
+  get rebalances(): number {
+    return this.#rebalances
+  }
+
+  async connect(): Promise<void> {
+    await this.#cluster.connect()
+    await this.topics.ensure(this.#options.topics.stream)
+  }
+
+  publish(messages: readonly OutgoingMessage[], signal: AbortSignal): Promise<readonly PublishFailure[]> {
+    return this.#publisher.publish(messages, signal)
+  }
+
+  async consume(intake: Intake): Promise<Consumption> {
+    const consumption = new KafkaConsumption({
+      options: this.#options,
+      cluster: this.#cluster,
+      topics: this.topics,
+      publisher: this.#publisher,
+      intake,
+      host: this.#host,
+      onRebalance: () => {
+        this.#rebalances += 1
+      },
+    })
+    await consumption.start()
+    this.#consumption = consumption
+    return consumption
+  }
+
+  lag(): Promise<number | undefined> {
+    return groupLag(this.#cluster, this.topics, this.#coordinator, this.#options)
+  }
+
+  async close(signal: AbortSignal): Promise<void> {
+    this.#producer.close()
+    await this.#cluster.close(signal)
+  }
+
+  /** A topic that records wait for has vanished. */
+  async #restore(topic: string): Promise<void> {
+    const isOurs = topic !== this.#options.topics.stream
+    await this.topics.ensure(topic, { isOurs }, () => {
+      this.#host.notify({ type: 'topologyRestored', what: `topic ${topic}` })
+    })
+  }
+}

@@ -1,0 +1,126 @@
+import { EventspineError } from '../../errors.ts'
+
+/** Value of a header or argument, as amqplib reads and writes them. */
+export type AmqpTable = Readonly<Record<string, unknown>>
+
+/** Properties of a message. */
+export interface AmqpProperties {
+  readonly contentType?: string | undefined
+  readonly contentEncoding?: string | undefined
+  readonly headers?: AmqpTable | undefined
+  readonly deliveryMode?: number | undefined
+  readonly priority?: number | undefined
+  readonly correlationId?: string | undefined
+  readonly replyTo?: string | undefined
+  readonly messageId?: string | undefined
+  /** Whole seconds. */
+  readonly timestamp?: number | undefined
+  readonly type?: string | undefined
+  readonly appId?: string | undefined
+}
+
+/** A message that the broker delivered, returned, or gave on request. */
+export interface AmqpMessage {
+  readonly fields: {
+    readonly deliveryTag: number
+    readonly redelivered: boolean
+    readonly exchange: string
+    readonly routingKey: string
+  }
+  readonly properties: AmqpProperties
+  readonly content: Buffer
+}
+
+export interface AmqpQueueOptions {
+  readonly durable: boolean
+  readonly autoDelete: boolean
+  readonly arguments: AmqpTable
+}
+
+export interface AmqpExchangeOptions {
+  readonly durable: boolean
+  readonly autoDelete: boolean
+}
+
+export interface AmqpQueueState {
+  readonly messageCount: number
+  readonly consumerCount: number
+}
+
+/** The part of an amqplib channel that this bus uses; keeps that package's types out of ours. */
+export interface AmqpChannel {
+  assertExchange(name: string, type: string, options: AmqpExchangeOptions): Promise<unknown>
+  checkExchange(name: string): Promise<unknown>
+  assertQueue(name: string, options: AmqpQueueOptions): Promise<AmqpQueueState>
+  checkQueue(name: string): Promise<AmqpQueueState>
+  deleteQueue(name: string): Promise<unknown>
+  purgeQueue(name: string): Promise<{ readonly messageCount: number }>
+  bindQueue(queue: string, exchange: string, key: string, match?: AmqpTable): Promise<unknown>
+  unbindQueue(queue: string, exchange: string, key: string, match?: AmqpTable): Promise<unknown>
+  prefetch(count: number): Promise<unknown>
+  consume(
+    queue: string,
+    onMessage: (message: AmqpMessage | null) => void,
+    options?: { readonly consumerTag?: string },
+  ): Promise<{ readonly consumerTag: string }>
+  cancel(consumerTag: string): Promise<unknown>
+  get(queue: string): Promise<AmqpMessage | false>
+  /** Puts all back that was taken and not acknowledged; resolves when the broker has done so. */
+  recover(): Promise<unknown>
+  ack(message: { readonly fields: { readonly deliveryTag: number } }, allUpTo?: boolean): void
+  publish(
+    exchange: string,
+    routingKey: string,
+    content: Buffer,
+    options: AmqpProperties & { readonly mandatory: boolean },
+    onConfirm?: (error: Error | null) => void,
+  ): boolean
+  close(): Promise<void>
+  on(event: 'close', listener: () => void): unknown
+  on(event: 'error', listener: (error: Error) => void): unknown
+  on(event: 'return', listener: (message: AmqpMessage) => void): unknown
+}
+
+/** The part of an amqplib connection that this bus uses. */
+export interface AmqpConnection {
+  createChannel(): Promise<AmqpChannel>
+  createConfirmChannel(): Promise<AmqpChannel>
+  close(): Promise<void>
+  on(event: 'close', listener: (error?: Error) => void): unknown
+  on(event: 'error', listener: (error: Error) => void): unknown
+  on(event: 'blocked', listener: (reason: string) => void): unknown
+  on(event: 'unblocked', listener: () => void): unknown
+  /** The socket below, for the case that nobody answers a close. */
+  readonly connection: { readonly stream: { destroy(error: Error): void } }
+}
+
+/** True when the npm package `amqplib` can be loaded. */
+export const RABBITMQ_AVAILABLE: boolean = canResolve()
+
+/** The npm package `amqplib` is not installed. */
+export class RabbitMQNotAvailableError extends EventspineError {
+  readonly code = 'RABBITMQ_NOT_AVAILABLE'
+
+  constructor() {
+    super(
+      'RabbitMQEventBus needs the npm package "amqplib", which is not installed. Run: npm install amqplib@2',
+    )
+  }
+}
+
+/** Opens a connection. The package is loaded at the first call. */
+export async function openConnection(url: string, socketOptions: object): Promise<AmqpConnection> {
+  const { connect } = await import('amqplib')
+  // The structural type is the part of the client that is used.
+  return (await connect(url, socketOptions)) as unknown as AmqpConnection
+}
+
+function canResolve(): boolean {
+  try {
+    import.meta.resolve('amqplib')
+    return true
+  } catch {
+    // Not installed: what the constant says.
+    return false
+  }
+}

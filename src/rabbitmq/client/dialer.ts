@@ -1,0 +1,69 @@
+import { readFile } from 'node:fs/promises'
+import { ConnectionError } from '../../bus/errors.ts'
+import { connectError } from '../errors.ts'
+import type { ResolvedRabbitMQOptions } from '../options.ts'
+import { type AmqpConnection, openConnection } from './client.ts'
+import type { Endpoint } from './url.ts'
+
+/** Opens connections: to the endpoint of the last success first, then to the others in turn. */
+export class RabbitMQDialer {
+  readonly #options: ResolvedRabbitMQOptions
+  #first = 0
+
+  constructor(options: ResolvedRabbitMQOptions) {
+    this.#options = options
+  }
+
+  /**
+   * @param purpose - shown beside the consumer's name among the broker's connections.
+   * @throws ConnectionError
+   */
+  async dial(purpose: string): Promise<AmqpConnection> {
+    const { endpoints } = this.#options
+    let failure: ConnectionError | undefined
+    for (let tried = 0; tried < endpoints.length; tried += 1) {
+      const index = (this.#first + tried) % endpoints.length
+      const endpoint = endpoints[index]
+      if (endpoint === undefined) continue
+      try {
+        const connection = await openConnection(endpoint.url, await this.#socketOptions(endpoint, purpose))
+        this.#first = index
+        return connection
+      } catch (error) {
+        failure = connectError(endpoint.address, error)
+        if (!failure.retryable) throw failure
+      }
+    }
+    throw failure ?? new ConnectionError('CONNECTION_FAILED', 'there is no endpoint')
+  }
+
+  async #socketOptions({ host, isTls }: Endpoint, purpose: string): Promise<object> {
+    const { connectTimeoutMs, consumerName } = this.#options
+    return {
+      host,
+      timeout: connectTimeoutMs,
+      noDelay: true,
+      keepAlive: true,
+      clientProperties: { connection_name: `${consumerName} ${purpose}`, product: 'eventspine' },
+      ...(isTls ? await this.#tlsOptions() : {}),
+    }
+  }
+
+  /** Read anew for each connection, so that a renewed certificate is picked up. */
+  async #tlsOptions(): Promise<object> {
+    const { sslOptions, sslContext, verifySsl, caFile, certFile, keyFile } = this.#options
+    const [ca, cert, key] = await Promise.all([caFile, certFile, keyFile].map(contentOf))
+    return {
+      ...(verifySsl ? {} : { rejectUnauthorized: false }),
+      ...(ca === undefined ? {} : { ca }),
+      ...(cert === undefined ? {} : { cert }),
+      ...(key === undefined ? {} : { key }),
+      ...sslOptions,
+      ...(sslContext === undefined ? {} : { secureContext: sslContext }),
+    }
+  }
+}
+
+async function contentOf(path: string | undefined): Promise<Buffer | undefined> {
+  return path === undefined ? undefined : readFile(path)
+}

@@ -1,0 +1,58 @@
+import type { ResolvedRabbitMQOptions } from '../options.ts'
+import type { AmqpChannel, AmqpQueueOptions } from './client.ts'
+
+/** Exchanges and queues, with eventsource-py's names and arguments, so that both can share them. */
+export class RabbitMQTopology {
+  readonly #options: ResolvedRabbitMQOptions
+
+  constructor(options: ResolvedRabbitMQOptions) {
+    this.#options = options
+  }
+
+  /** A bus that only publishes needs no queue. */
+  async declareForPublishing(channel: AmqpChannel): Promise<void> {
+    const { names, exchangeType, durable, autoDelete } = this.#options
+    await channel.assertExchange(names.exchange, exchangeType, { durable, autoDelete })
+  }
+
+  /** @returns how many consumers the queue had. */
+  async declareForConsuming(channel: AmqpChannel): Promise<number> {
+    await this.declareForPublishing(channel)
+    const { consumerCount } = await channel.assertQueue(this.#options.names.queue, this.#queueOptions())
+    return consumerCount
+  }
+
+  /**
+   * Always a classic queue: dead letters are read by taking and giving them back, which counts as a delivery, and a
+   * quorum queue of RabbitMQ 4 drops what was delivered twenty times.
+   */
+  async declareDeadLetters(channel: AmqpChannel): Promise<void> {
+    const { names, durable, dlqMessageTtlMs, dlqMaxLength } = this.#options
+    const { deadLetterExchange, deadLetterQueue, queue } = names
+    await channel.assertExchange(deadLetterExchange, 'direct', { durable, autoDelete: false })
+    await channel.assertQueue(deadLetterQueue, {
+      durable,
+      autoDelete: false,
+      arguments: {
+        ...(dlqMessageTtlMs === undefined ? {} : { 'x-message-ttl': dlqMessageTtlMs }),
+        ...(dlqMaxLength === undefined ? {} : { 'x-max-length': dlqMaxLength }),
+      },
+    })
+    await channel.bindQueue(deadLetterQueue, deadLetterExchange, queue)
+  }
+
+  #queueOptions(): AmqpQueueOptions {
+    const { names, durable, autoDelete, queueType, singleActiveConsumer } = this.#options
+    return {
+      durable,
+      autoDelete,
+      // The same with and without dead letters, so that enableDlq can be changed on a queue that exists.
+      arguments: {
+        ...(queueType === 'quorum' ? { 'x-queue-type': 'quorum' } : {}),
+        ...(singleActiveConsumer ? { 'x-single-active-consumer': true } : {}),
+        'x-dead-letter-exchange': names.deadLetterExchange,
+        'x-dead-letter-routing-key': names.queue,
+      },
+    }
+  }
+}

@@ -1,0 +1,72 @@
+import type { AmqpChannel } from '../client/client.ts'
+
+/** A delivery on a channel, until it is acknowledged. */
+export interface UnackedDelivery {
+  readonly tag: number
+  isSettled: boolean
+}
+
+/**
+ * The acknowledgments of one channel. They are sent together, once per turn: up to the oldest unsettled delivery as
+ * one `multiple`, beyond it one by one, so that nothing is acknowledged that is not finished.
+ */
+export class RabbitMQAcks {
+  readonly #channel: Pick<AmqpChannel, 'ack'>
+  /** In the order of their tags. */
+  #unacked: UnackedDelivery[] = []
+  #settled = 0
+  #isScheduled = false
+  #isClosed = false
+
+  constructor(channel: Pick<AmqpChannel, 'ack'>) {
+    this.#channel = channel
+  }
+
+  /** False once the channel is gone, and the broker delivers again what was not acknowledged on it. */
+  get isOpen(): boolean {
+    return !this.#isClosed
+  }
+
+  add(tag: number): UnackedDelivery {
+    const delivery = { tag, isSettled: false }
+    this.#unacked.push(delivery)
+    return delivery
+  }
+
+  settle(delivery: UnackedDelivery): void {
+    if (delivery.isSettled || this.#isClosed) return
+    delivery.isSettled = true
+    this.#settled += 1
+    if (this.#isScheduled) return
+    this.#isScheduled = true
+    setImmediate(() => this.flush())
+  }
+
+  flush(): void {
+    this.#isScheduled = false
+    if (this.#isClosed || this.#settled === 0) return
+    const firstUnsettled = this.#unacked.findIndex(({ isSettled }) => !isSettled)
+    const leading = firstUnsettled === -1 ? this.#unacked.length : firstUnsettled
+    const last = this.#unacked[leading - 1]
+    if (last !== undefined) this.#ack(last.tag, leading > 1)
+    const rest = this.#unacked.slice(leading)
+    for (const { tag, isSettled } of rest) if (isSettled) this.#ack(tag, false)
+    this.#unacked = this.#settled === leading ? rest : rest.filter(({ isSettled }) => !isSettled)
+    this.#settled = 0
+  }
+
+  /** Nothing is sent any more. */
+  close(): void {
+    this.#isClosed = true
+    this.#unacked = []
+  }
+
+  #ack(deliveryTag: number, allUpTo: boolean): void {
+    try {
+      this.#channel.ack({ fields: { deliveryTag } }, allUpTo)
+    } catch {
+      // The channel closed in this very turn; the broker delivers again what it has not heard of.
+      this.#isClosed = true
+    }
+  }
+}

@@ -1,0 +1,146 @@
+import { createHash } from 'node:crypto'
+import { readReason, writeReason } from '../../transport/dead-letter-fields.ts'
+import { REPLAY_HANDLERS, replayHeader } from '../../transport/replay-headers.ts'
+import type { DeadLetterReason, IncomingMessage, StoredDeadLetter } from '../../transport/transport.ts'
+import type { AmqpMessage, AmqpProperties, AmqpTable } from '../client/client.ts'
+import type { RabbitMQNames } from '../options.ts'
+import { type AmqpOutgoing, textHeaders } from '../wire/message.ts'
+import { writableProperties } from '../wire/writable-properties.ts'
+
+type MessageHeaders = IncomingMessage['headers']
+
+/** Our common fields by their names here: eventsource-py's where it has one, whose reason is the error's text. */
+const HEADER_OF: Readonly<Record<string, string>> = {
+  dlq_reason: 'x-dlq-kind',
+  dlq_error_type: 'x-dlq-error-type',
+  dlq_error_message: 'x-dlq-reason',
+  dlq_retry_count: 'x-dlq-retry-count',
+  dlq_timestamp: 'x-dlq-timestamp',
+  dlq_consumer_group: 'x-dlq-consumer-group',
+  dlq_handlers: 'x-dlq-handlers',
+  dlq_attempts: 'x-dlq-attempts',
+  dlq_first_failed_at: 'x-dlq-first-failed-at',
+}
+
+const ORIGINAL_ROUTING_KEY = 'x-original-routing-key'
+/** What the broker, a quorum queue or a replay adds to a message; not part of the original. */
+const ADDED =
+  /^x-(dlq-|death$|first-death-|last-death-|original-routing-key$|delivery-count$|acquired-count$)/
+/** Longest header table of the client, in bytes, with room for ours. */
+const MAX_HEADER_BYTES = 60_000
+const MAX_KEPT_HEADER = 500
+
+/** The message as it is dead-lettered: body and properties as they were, with headers about the failure. */
+export function deadLetterOf(
+  names: RabbitMQNames,
+  message: AmqpMessage,
+  reason: DeadLetterReason,
+): AmqpOutgoing {
+  const fields = writeReason(reason)
+  const about: Record<string, unknown> = { [ORIGINAL_ROUTING_KEY]: originalRoutingKey(message) }
+  for (const [name, header] of Object.entries(HEADER_OF)) about[header] = fields[name]
+  about['x-dlq-retry-count'] = Number(fields['dlq_retry_count'])
+  return {
+    exchange: names.deadLetterExchange,
+    routingKey: names.queue,
+    content: message.content,
+    properties: keptProperties(message.properties, { ...keptHeaders(message.properties.headers), ...about }),
+  }
+}
+
+/** The message as it goes back to the queue of its group, for the handlers that failed. */
+export function replayOf(names: RabbitMQNames, message: AmqpMessage): AmqpOutgoing {
+  const { handlerNames = [] } = readLetterReason(message)
+  const headers: Record<string, unknown> = {
+    ...keptHeaders(message.properties.headers),
+    'x-retry-count': 0,
+    'x-replayed-from-dlq': new Date().toISOString().replace('Z', '+00:00'),
+    [ORIGINAL_ROUTING_KEY]: originalRoutingKey(message),
+  }
+  delete headers[REPLAY_HANDLERS]
+  if (handlerNames.length > 0) headers[REPLAY_HANDLERS] = replayHeader(handlerNames)
+  return {
+    exchange: '',
+    routingKey: names.queue,
+    content: message.content,
+    properties: keptProperties(message.properties, headers),
+  }
+}
+
+export function readLetter(names: RabbitMQNames, id: string, message: AmqpMessage): StoredDeadLetter {
+  return {
+    id,
+    message: { headers: originalHeaders(message), body: message.content },
+    reason: readLetterReason(message),
+    source: `${names.queue} (routing key ${originalRoutingKey(message)})`,
+  }
+}
+
+/** Name of a dead letter: the id of its message, which eventsource-py sets too. */
+export function letterIdOf({ properties, content }: AmqpMessage): string {
+  return properties.messageId ?? `sha256-${createHash('sha256').update(content).digest('hex').slice(0, 32)}`
+}
+
+/** Where the message was published to, before it was dead-lettered or replayed. */
+export function originalRoutingKey({ properties, fields }: AmqpMessage): string {
+  const noted = properties.headers?.[ORIGINAL_ROUTING_KEY]
+  if (typeof noted === 'string') return noted
+  const [death] = arrayOf(properties.headers?.['x-death'])
+  const keys =
+    typeof death === 'object' && death !== null && 'routing-keys' in death ? death['routing-keys'] : []
+  const [key] = arrayOf(keys)
+  return typeof key === 'string' ? key : fields.routingKey
+}
+
+function readLetterReason(message: AmqpMessage): Partial<DeadLetterReason> {
+  const texts = textHeaders(message)
+  return readReason(
+    Object.fromEntries(Object.entries(HEADER_OF).map(([name, header]) => [name, texts[header]])),
+  )
+}
+
+function originalHeaders(message: AmqpMessage): MessageHeaders {
+  return Object.fromEntries(Object.entries(textHeaders(message)).filter(([name]) => !ADDED.test(name)))
+}
+
+/** All but what was added, and of a table that leaves no room for ours only what is short. */
+function keptHeaders(headers: AmqpTable = {}): AmqpTable {
+  const own = Object.entries(headers).filter(([name]) => !ADDED.test(name))
+  const size = Buffer.byteLength(JSON.stringify(own))
+  if (size < MAX_HEADER_BYTES) return Object.fromEntries(own)
+  return Object.fromEntries(
+    own.filter(([, value]) => JSON.stringify(value).length < MAX_KEPT_HEADER).slice(0, 50),
+  )
+}
+
+/** Without `expiration`, which would drop the dead letter, and `userId`, which only its owner may set. */
+function keptProperties(properties: AmqpProperties, headers: AmqpTable): AmqpProperties {
+  const {
+    contentType,
+    contentEncoding,
+    priority,
+    correlationId,
+    replyTo,
+    messageId,
+    timestamp,
+    type,
+    appId,
+  } = properties
+  return writableProperties({
+    contentType,
+    contentEncoding,
+    deliveryMode: 2,
+    priority,
+    correlationId,
+    replyTo,
+    messageId,
+    timestamp,
+    type,
+    appId,
+    headers,
+  })
+}
+
+function arrayOf(value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? value : []
+}

@@ -1,0 +1,150 @@
+import type { StoredDeadLetter } from '../../transport/transport.ts'
+import type { AmqpChannel, AmqpMessage } from '../client/client.ts'
+import type { WithChannel } from '../client/connection.ts'
+import { isNotFound } from '../errors.ts'
+import type { RabbitMQNames } from '../options.ts'
+import type { RabbitMQPublisher } from '../publishing/publisher.ts'
+import { letterIdOf, readLetter, replayOf } from './dead-letter-message.ts'
+
+export interface DeadLetterQueueParts {
+  readonly names: RabbitMQNames
+  readonly publisher: RabbitMQPublisher
+  readonly withChannel: WithChannel
+}
+
+/** Where a page begins: after this letter, which was at this place, counted from 1. */
+export interface PageStart {
+  readonly position: number
+  readonly id: string
+}
+
+/**
+ * The dead letter queue of one group. AMQP can only take messages from a queue: they are taken on a channel of their
+ * own, without acknowledging them, and go back to their places when it closes. While one reads, another reader (and
+ * `count`) sees what is left, so that reads of one bus wait for each other.
+ */
+export class RabbitMQDeadLetterQueue {
+  readonly #parts: DeadLetterQueueParts
+  #last: Promise<unknown> = Promise.resolve()
+
+  constructor(parts: DeadLetterQueueParts) {
+    this.#parts = parts
+  }
+
+  /** The page that begins after the letter the last one ended with, or where that is gone, after its place. */
+  list(limit: number, start: PageStart | undefined): Promise<readonly StoredDeadLetter[]> {
+    return this.#alone(async (channel) => {
+      const letters: StoredDeadLetter[] = []
+      let position = 0
+      let isPast = start === undefined
+      for await (const message of this.#scan(channel)) {
+        position += 1
+        if (isPast) letters.push(readLetter(this.#parts.names, letterIdOf(message), message))
+        else isPast = letterIdOf(message) === start?.id || position === start?.position
+        if (letters.length === limit) break
+      }
+      return letters
+    }, [])
+  }
+
+  get(id: string): Promise<StoredDeadLetter | undefined> {
+    return this.#alone(async (channel) => {
+      const message = await this.#find(channel, id)
+      return message === undefined ? undefined : readLetter(this.#parts.names, id, message)
+    }, undefined)
+  }
+
+  /** The messages as they are, oldest first. */
+  raw(limit: number): Promise<readonly AmqpMessage[]> {
+    return this.#alone(async (channel) => {
+      const messages: AmqpMessage[] = []
+      if (limit < 1) return messages
+      for await (const message of this.#scan(channel)) {
+        if (messages.push(message) === limit) break
+      }
+      return messages
+    }, [])
+  }
+
+  count(): Promise<number> {
+    return this.#alone(async (channel) => {
+      const { messageCount } = await channel.checkQueue(this.#parts.names.deadLetterQueue)
+      return messageCount
+    }, 0)
+  }
+
+  /** Removes all. @returns how many there were. */
+  purge(): Promise<number> {
+    return this.#alone(async (channel) => {
+      const { messageCount } = await channel.purgeQueue(this.#parts.names.deadLetterQueue)
+      return messageCount
+    }, 0)
+  }
+
+  /** To the queue itself, through the default exchange: no other group gets a copy. */
+  replay(id: string): Promise<boolean> {
+    const { names, publisher } = this.#parts
+    return this.#alone(async (channel) => {
+      const message = await this.#find(channel, id)
+      if (message === undefined) return false
+      await publisher.publishRaw(replayOf(names, message))
+      channel.ack(message)
+      return true
+    }, false)
+  }
+
+  remove(ids: readonly string[]): Promise<number> {
+    const wanted = new Map<string, number>()
+    for (const id of ids) wanted.set(id, (wanted.get(id) ?? 0) + 1)
+    return this.#alone(async (channel) => {
+      let removed = 0
+      for await (const message of this.#scan(channel)) {
+        const id = letterIdOf(message)
+        const left = wanted.get(id) ?? 0
+        if (left === 0) continue
+        wanted.set(id, left - 1)
+        channel.ack(message)
+        removed += 1
+        if (removed === ids.length) break
+      }
+      return removed
+    }, 0)
+  }
+
+  async #find(channel: AmqpChannel, id: string): Promise<AmqpMessage | undefined> {
+    for await (const message of this.#scan(channel)) if (letterIdOf(message) === id) return message
+    return undefined
+  }
+
+  /** What was in the queue at the start, oldest first: what is added meanwhile is not waited for. */
+  async *#scan(channel: AmqpChannel): AsyncGenerator<AmqpMessage, void> {
+    const { deadLetterQueue } = this.#parts.names
+    const { messageCount } = await channel.checkQueue(deadLetterQueue)
+    for (let read = 0; read < messageCount; read += 1) {
+      const message = await channel.get(deadLetterQueue)
+      if (message === false) return
+      yield message
+    }
+  }
+
+  /** Waits for the operation before. @param absent - the answer where the queue does not exist yet. */
+  #alone<T>(work: (channel: AmqpChannel) => Promise<T>, absent: T): Promise<T> {
+    const run = this.#last.then(() => this.#onChannel(work, absent))
+    this.#last = run.catch(() => undefined)
+    return run
+  }
+
+  async #onChannel<T>(work: (channel: AmqpChannel) => Promise<T>, absent: T): Promise<T> {
+    try {
+      return await this.#parts.withChannel(async (channel) => {
+        const result = await work(channel)
+        // Closing the channel puts it back too, but some time later: the next look could find an empty queue.
+        await channel.recover()
+        return result
+      })
+    } catch (error) {
+      if (isNotFound(error)) return absent
+      throw error
+    }
+  }
+}

@@ -1,0 +1,202 @@
+import type { ConnectionError } from '../bus/errors.ts'
+import type { Logger } from '../observability/logger.ts'
+import type {
+  Consumption,
+  Intake,
+  OutgoingMessage,
+  PublishFailure,
+  ServerAddress,
+  Transport,
+  TransportHost,
+} from '../transport/transport.ts'
+import { type ConnectionSession, RabbitMQConnection } from './client/connection.ts'
+import { RabbitMQDialer } from './client/dialer.ts'
+import { LinkReport } from './client/link-report.ts'
+import { RabbitMQTopology } from './client/topology.ts'
+import { type RabbitMQBinding, RabbitMQBindings } from './consuming/bindings.ts'
+import { RabbitMQConsumption } from './consuming/consumption.ts'
+import { RabbitMQDeadLetters } from './dead-letters/dead-letters.ts'
+import { isNotFound } from './errors.ts'
+import type { ResolvedRabbitMQOptions } from './options.ts'
+import { RabbitMQPublisher } from './publishing/publisher.ts'
+
+/** The queue of the group, as the broker tells of it. */
+export interface RabbitMQQueueInfo {
+  readonly name: string
+  /** Messages that wait; those that consumers hold are not among them. */
+  readonly messageCount: number
+  /** Consumers of the queue, other processes' too. */
+  readonly consumerCount: number
+  /** `'missing'` until the group first consumes. */
+  readonly state: 'running' | 'idle' | 'missing'
+  readonly queueType: 'classic' | 'quorum'
+  readonly exchange: { readonly name: string; readonly type: string; readonly isDeclared: boolean }
+}
+
+/** Counts beside those that every bus has. */
+export interface RabbitMQCounts {
+  publishConfirms: number
+  publishReturns: number
+}
+
+/** RabbitMQ over two connections, so that a blocked publisher stops no acknowledgments. */
+export class RabbitMQTransport implements Transport {
+  readonly system = 'rabbitmq'
+  readonly destination: string
+  readonly server: ServerAddress | undefined = undefined
+  readonly deadLetters: RabbitMQDeadLetters
+  readonly counts: RabbitMQCounts = { publishConfirms: 0, publishReturns: 0 }
+  readonly #options: ResolvedRabbitMQOptions
+  readonly #host: TransportHost
+  readonly #dialer: RabbitMQDialer
+  readonly #topology: RabbitMQTopology
+  readonly #bindings: RabbitMQBindings
+  readonly #publisher: RabbitMQPublisher
+  readonly #connection: RabbitMQConnection
+  readonly #report: LinkReport
+  #consumption: RabbitMQConsumption | undefined
+
+  /** @param subscribedKeys - the routing keys of the event classes that somebody subscribed to. */
+  constructor(
+    options: ResolvedRabbitMQOptions,
+    host: TransportHost,
+    logger: Logger,
+    subscribedKeys: () => readonly string[],
+  ) {
+    this.#options = options
+    this.#host = host
+    this.destination = options.names.exchange
+    const [endpoint, ...others] = options.endpoints
+    // An endpoint has a URL too, with the password in it.
+    if (endpoint !== undefined && others.length === 0) {
+      this.server = { host: endpoint.host, port: endpoint.port }
+    }
+    this.#dialer = new RabbitMQDialer(options)
+    this.#topology = new RabbitMQTopology(options)
+    this.#bindings = new RabbitMQBindings(options, subscribedKeys)
+    this.#report = new LinkReport(options.names.exchange, host, logger)
+    this.#publisher = new RabbitMQPublisher(options, this.#topology, {
+      confirmed: () => {
+        this.counts.publishConfirms += 1
+      },
+      returned: (routingKey) => {
+        this.counts.publishReturns += 1
+        this.#report.unroutable(routingKey)
+      },
+      channelLost: (error) => this.#connection.sessionLost(error),
+    })
+    this.#connection = this.#connect('publisher', this.#publisher)
+    this.deadLetters = new RabbitMQDeadLetters({
+      options,
+      publisher: this.#publisher,
+      withChannel: (work) => this.#connection.withChannel(work),
+    })
+  }
+
+  async connect(): Promise<void> {
+    await this.#connection.open()
+  }
+
+  publish(messages: readonly OutgoingMessage[], signal: AbortSignal): Promise<readonly PublishFailure[]> {
+    return this.#publisher.publishEvents(messages, signal)
+  }
+
+  async consume(intake: Intake): Promise<Consumption> {
+    const consumption = new RabbitMQConsumption({
+      options: this.#options,
+      topology: this.#topology,
+      bindings: this.#bindings,
+      publisher: this.#publisher,
+      intake,
+      connect: (session) => this.#connect('consumer', session),
+      notify: (notice) => this.#host.notify(notice),
+      withPublisherChannel: (work) => this.#connection.withChannel(work),
+    })
+    // From now on, so that it hears of bindings that change while it starts.
+    this.#consumption = consumption
+    try {
+      await consumption.start()
+    } catch (error) {
+      await consumption.release(AbortSignal.timeout(this.#options.connectTimeoutMs))
+      throw error
+    }
+    return consumption
+  }
+
+  async lag(): Promise<number | undefined> {
+    const { queue } = this.#options.names
+    const state = await absentIsUndefined(
+      this.#connection.withChannel((channel) => channel.checkQueue(queue)),
+    )
+    return state?.messageCount
+  }
+
+  async close(signal: AbortSignal): Promise<void> {
+    this.#publisher.close()
+    await this.#connection.close(signal)
+  }
+
+  async bind(binding: RabbitMQBinding): Promise<void> {
+    this.#bindings.add(binding)
+    await this.updateBindings()
+  }
+
+  async unbind(binding: RabbitMQBinding): Promise<void> {
+    this.#bindings.remove(binding)
+    await this.updateBindings()
+  }
+
+  /** Lets the broker know of changed bindings, if there is a queue to bind. */
+  async updateBindings(): Promise<void> {
+    await this.#consumption?.updateBindings()
+  }
+
+  async queueInfo(): Promise<RabbitMQQueueInfo> {
+    const { names, exchangeType, queueType } = this.#options
+    const { queue, exchange } = names
+    const state = await absentIsUndefined(
+      this.#connection.withChannel((channel) => channel.checkQueue(queue)),
+    )
+    const found = await absentIsUndefined(
+      this.#connection.withChannel((channel) => channel.checkExchange(exchange)),
+    )
+    const { messageCount = 0, consumerCount = 0 } = state ?? {}
+    return {
+      name: queue,
+      messageCount,
+      consumerCount,
+      state: state === undefined ? 'missing' : consumerCount > 0 ? 'running' : 'idle',
+      queueType,
+      exchange: { name: exchange, type: exchangeType, isDeclared: found !== undefined },
+    }
+  }
+
+  #connect(purpose: 'publisher' | 'consumer', session: ConnectionSession): RabbitMQConnection {
+    const { address, connectTimeoutMs, reconnectDelayMs, maxReconnectDelayMs } = this.#options
+    const settings = { purpose, address, connectTimeoutMs, reconnectDelayMs, maxReconnectDelayMs }
+    return new RabbitMQConnection(this.#dialer, settings, session, {
+      lost: (error: ConnectionError) => this.#report.lost(purpose, error),
+      restored: () => this.#report.restored(purpose),
+      channelLost: (error) => this.#report.channelLost(purpose, error),
+      restoreFailed: (error, failure) => this.#report.restoreFailed(purpose, error, failure),
+      blocked: (reason) => {
+        if (purpose === 'publisher') this.#publisher.setBlocked(reason)
+        this.#report.blocked(purpose, reason)
+      },
+      unblocked: () => {
+        if (purpose === 'publisher') this.#publisher.setBlocked(undefined)
+        this.#report.unblocked(purpose)
+      },
+      closed: () => this.#report.closed(purpose),
+    })
+  }
+}
+
+async function absentIsUndefined<T>(lookup: Promise<T>): Promise<T | undefined> {
+  try {
+    return await lookup
+  } catch (error) {
+    if (isNotFound(error)) return undefined
+    throw error
+  }
+}

@@ -1,0 +1,104 @@
+import { MessageRefusedError } from '../../bus/errors.ts'
+import type { EventClass } from '../../handling/event-handler.ts'
+import type { IncomingMessage, OutgoingMessage } from '../../transport/transport.ts'
+import type { AmqpMessage, AmqpProperties } from '../client/client.ts'
+
+type MessageHeaders = IncomingMessage['headers']
+
+/** A message as it is given to the client. */
+export interface AmqpOutgoing {
+  readonly exchange: string
+  readonly routingKey: string
+  readonly content: Buffer
+  readonly properties: AmqpProperties
+}
+
+/** What eventsource-py puts elsewhere, or leaves to the body. */
+const NOT_HEADERS: ReadonlySet<string> = new Set(['event_id', 'occurred_at', 'actor_id'])
+/** Longest short string of AMQP, in bytes: routing keys, message ids, names of headers. */
+const MAX_SHORT_STRING = 255
+
+/** Where an event of a class goes. */
+export function routingKeyOf(eventClass: Pick<EventClass, 'aggregateType' | 'eventType'>): string {
+  return `${eventClass.aggregateType}.${eventClass.eventType}`
+}
+
+/**
+ * A message with the properties and headers of eventsource-py 0.4.
+ * @throws MessageRefusedError when AMQP cannot hold it.
+ */
+export function toAmqp(exchange: string, message: OutgoingMessage): AmqpOutgoing {
+  const { headers, contentType, body } = message
+  const routingKey = `${headers['aggregate_type'] ?? ''}.${headers['event_type'] ?? ''}`
+  const messageId = headers['event_id']
+  checkShort('routing key', routingKey)
+  if (messageId !== undefined) checkShort('event id', messageId)
+  const table: Record<string, unknown> = {}
+  for (const name of Object.keys(headers)) {
+    if (NOT_HEADERS.has(name)) continue
+    checkShort('name of a header', name)
+    table[name] = headers[name]
+  }
+  const version = table['aggregate_version']
+  if (typeof version === 'string' && /^\d{1,15}$/.test(version)) {
+    table['aggregate_version'] = amqpInteger(Number(version))
+  }
+  table['x-retry-count'] = 0
+  return {
+    exchange,
+    routingKey,
+    content: typeof body === 'string' ? Buffer.from(body) : asBuffer(body),
+    properties: {
+      contentType,
+      contentEncoding: 'utf-8',
+      deliveryMode: 2,
+      priority: 0,
+      messageId,
+      timestamp: secondsOf(headers['occurred_at']),
+      headers: table,
+    },
+  }
+}
+
+/** A message as the bus knows it. Headers that are neither text nor number are left out. */
+export function toIncoming(message: AmqpMessage, id: string): IncomingMessage {
+  const headers = textHeaders(message)
+  return { id, key: headers['aggregate_id'], headers, body: message.content }
+}
+
+export function textHeaders({ properties }: Pick<AmqpMessage, 'properties'>): MessageHeaders {
+  const texts: Record<string, string> = {}
+  const { headers = {}, messageId } = properties
+  for (const [name, value] of Object.entries(headers)) {
+    if (name === '__proto__') continue
+    if (typeof value === 'string') texts[name] = value
+    else if (typeof value === 'number') texts[name] = String(value)
+  }
+  if (typeof messageId === 'string') texts['event_id'] ??= messageId
+  return texts
+}
+
+/** The smallest AMQP integer that holds the value, as eventsource-py's client picks it; amqplib knows signed ones only. */
+export function amqpInteger(value: number): unknown {
+  if (value >= 0x8000 && value <= 0xffff) return { '!': 'uint16', value }
+  if (value >= 0x8000_0000 && value <= 0xffff_ffff) return { '!': 'uint32', value }
+  return value
+}
+
+function checkShort(what: string, text: string): void {
+  // Most are plain text far below the limit.
+  if (text.length * 3 > MAX_SHORT_STRING && Buffer.byteLength(text) > MAX_SHORT_STRING) {
+    throw new MessageRefusedError(`the ${what} has more than ${MAX_SHORT_STRING} bytes`)
+  }
+}
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}
+
+function secondsOf(time: string | undefined): number | undefined {
+  if (time === undefined) return undefined
+  const ms = Date.parse(time)
+  // AMQP's timestamps begin in 1970.
+  return Number.isNaN(ms) || ms < 0 ? undefined : Math.floor(ms / 1000)
+}

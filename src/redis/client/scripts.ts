@@ -1,0 +1,105 @@
+import type { RedisArgument, RedisClient } from './client.ts'
+
+/**
+ * Scripts, because each of these steps has to happen whole or not at all, and only for entries that are still ours.
+ * They are sent with EVAL each time: they run seldom, and a flushed script cache cannot hurt.
+ */
+const OWNED = `
+local function owned(stream, group, id, consumer)
+  local pending = redis.call('XPENDING', stream, group, id, id, 1)
+  return #pending == 1 and pending[1][2] == consumer
+end
+`
+
+/** Texts of an entry that a script copies; with what is added they are fewer than the 8,000 of Lua's `unpack`. */
+const MAX_UNPACKED = 7000
+
+/** KEYS: stream; ARGV: group, consumer, ids. Renews the leases of the entries that are ours; returns the other ids. */
+const RENEW = `${OWNED}
+local lost = {}
+for i = 3, #ARGV do
+  if owned(KEYS[1], ARGV[1], ARGV[i], ARGV[2]) then
+    redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[i], 'JUSTID')
+  else
+    lost[#lost + 1] = ARGV[i]
+  end
+end
+return lost`
+
+/** KEYS: stream, retry key; ARGV: group, consumer, id, attempt, state, expiry. Notes an attempt; 0 if it is not ours. */
+const NOTE_ATTEMPT = `${OWNED}
+if not owned(KEYS[1], ARGV[1], ARGV[3], ARGV[2]) then return 0 end
+redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[3], 'RETRYCOUNT', ARGV[4], 'JUSTID')
+redis.call('SET', KEYS[2], ARGV[5], 'PX', ARGV[6])
+return 1`
+
+/** KEYS: stream; ARGV: group, consumer, idle, then id and attempts by turns. Makes entries free to be claimed. */
+const RELEASE = `${OWNED}
+for i = 4, #ARGV, 2 do
+  if owned(KEYS[1], ARGV[1], ARGV[i], ARGV[2]) then
+    redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[i], 'IDLE', ARGV[3], 'RETRYCOUNT', ARGV[i + 1], 'JUSTID')
+  end
+end
+return 1`
+
+/**
+ * KEYS: stream, dead letters, retry key; ARGV: group, id, then the fields to add. Copies the entry as it is, adds the
+ * fields, acknowledges. Nothing is done if it was settled before (the answer to an earlier try was lost then), or if
+ * the entry is gone or has more fields than Lua can hand to one command (2).
+ */
+const DEAD_LETTER = `
+if #redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[2], ARGV[2], 1) == 0 then return 0 end
+local entries = redis.call('XRANGE', KEYS[1], ARGV[2], ARGV[2])
+if #entries == 0 or #entries[1][2] > ${MAX_UNPACKED} then return 2 end
+local fields = entries[1][2]
+for i = 3, #ARGV do fields[#fields + 1] = ARGV[i] end
+redis.call('XADD', KEYS[2], '*', unpack(fields))
+redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])
+redis.call('DEL', KEYS[3])
+return 1`
+
+/**
+ * KEYS: dead letters, replays; ARGV: id, header name, header value. Moves a dead letter without what we added to it; 0
+ * if there is none, 2 if it has more fields than Lua can hand to one command.
+ */
+const REPLAY = `
+local entries = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])
+if #entries == 0 then return 0 end
+local fields = {}
+local all = entries[1][2]
+if #all > ${MAX_UNPACKED} then return 2 end
+for i = 1, #all, 2 do
+  local name = all[i]
+  if name ~= 'original_message_id' and name ~= 'retry_count' and name ~= ARGV[2] and string.sub(name, 1, 4) ~= 'dlq_' then
+    fields[#fields + 1] = name
+    fields[#fields + 1] = all[i + 1]
+  end
+end
+fields[#fields + 1] = ARGV[2]
+fields[#fields + 1] = ARGV[3]
+redis.call('XADD', KEYS[2], '*', unpack(fields))
+redis.call('XDEL', KEYS[1], ARGV[1])
+return 1`
+
+/** KEYS: stream; ARGV: group, consumer. Removes a consumer that owns nothing; one that does would take it along. */
+const FORGET_CONSUMER = `
+for _, row in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
+  local found = {}
+  for i = 1, #row, 2 do found[row[i]] = row[i + 1] end
+  if found['name'] == ARGV[2] and found['pending'] == 0 then
+    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2])
+    return 1
+  end
+end
+return 0`
+
+const SCRIPTS = { RENEW, NOTE_ATTEMPT, RELEASE, DEAD_LETTER, REPLAY, FORGET_CONSUMER }
+
+export function runScript(
+  client: RedisClient,
+  name: keyof typeof SCRIPTS,
+  keys: readonly string[],
+  args: readonly RedisArgument[],
+): Promise<unknown> {
+  return client.sendCommand(['EVAL', SCRIPTS[name], String(keys.length), ...keys, ...args])
+}

@@ -1,0 +1,160 @@
+import { readReason, writeReason } from '../../transport/dead-letter-fields.ts'
+import { REPLAY_HANDLERS, replayHeader } from '../../transport/replay-headers.ts'
+import type {
+  DeadLetterPage,
+  DeadLetterReason,
+  DeadLetterStore,
+  StoredDeadLetter,
+} from '../../transport/transport.ts'
+import { AS_BUFFERS, type RedisArgument, type RedisClient } from '../client/client.ts'
+import { runScript } from '../client/scripts.ts'
+import type { HeldEntry } from '../consuming/held-entry.ts'
+import { commandError } from '../errors.ts'
+import type { ResolvedRedisOptions } from '../options.ts'
+import { readEntries, readMessage, type StreamEntry } from '../wire/entry.ts'
+
+const ADDED: readonly string[] = ['original_message_id', 'retry_count', REPLAY_HANDLERS]
+/** What the scripts answer where they cannot do it. */
+const NOT_BY_SCRIPT = 2
+
+/** Appends the dead letter and acknowledges the entry in one step. */
+export async function moveToDeadLetters(
+  client: RedisClient,
+  options: ResolvedRedisOptions,
+  { message, role }: HeldEntry,
+  reason: DeadLetterReason,
+  retryKey: string,
+): Promise<void> {
+  const { keys, consumerGroup, address } = options
+  const fields = Object.entries(reasonFields(reason, message.id, role.key)).flat()
+  try {
+    const outcome = await runScript(
+      client,
+      'DEAD_LETTER',
+      [role.key, keys.deadLetters, retryKey],
+      [consumerGroup, message.id, ...fields],
+    )
+    if (outcome === NOT_BY_SCRIPT) await moveInTwoSteps(client, options, { message, role }, fields)
+    if (role.deletesSettled) await client.sendCommand(['XDEL', role.key, message.id])
+  } catch (error) {
+    throw commandError(address, 'moving to the dead letters', error)
+  }
+}
+
+/** The dead letter first, so that a crash in between can only duplicate it. */
+async function moveInTwoSteps(
+  client: RedisClient,
+  { keys, consumerGroup }: ResolvedRedisOptions,
+  { message, role }: Pick<HeldEntry, 'message' | 'role'>,
+  fields: readonly string[],
+): Promise<void> {
+  const [entry] = readEntries(
+    await client.sendCommand(['XRANGE', role.key, message.id, message.id], AS_BUFFERS),
+  )
+  // An entry that was trimmed away is known only as it was read.
+  const body = typeof message.body === 'string' ? message.body : Buffer.from(message.body)
+  const original = entry?.fields ?? [...Object.entries(message.headers).flat(), 'payload', body]
+  await client.sendCommand(['XADD', keys.deadLetters, '*', ...original, ...fields])
+  await client.sendCommand(['XACK', role.key, consumerGroup, message.id])
+}
+
+/** eventsource-py's three fields, then ours, which it ignores. */
+function reasonFields(reason: DeadLetterReason, id: string, stream: string): Record<string, string> {
+  const { dlq_retry_count: retryCount = '0', ...rest } = writeReason(reason)
+  return { original_message_id: id, retry_count: retryCount, ...rest, dlq_original_stream: stream }
+}
+
+/** The dead letter stream. */
+export class RedisDeadLetters implements DeadLetterStore {
+  readonly #options: ResolvedRedisOptions
+  readonly #client: () => RedisClient
+
+  constructor(options: ResolvedRedisOptions, client: () => RedisClient) {
+    this.#options = options
+    this.#client = client
+  }
+
+  async list(limit: number, cursor: string | undefined): Promise<DeadLetterPage> {
+    const letters = await this.range(cursor === undefined ? '-' : `(${cursor}`, '+', limit)
+    return { letters, cursor: letters.length < limit ? undefined : letters.at(-1)?.id }
+  }
+
+  /** Dead letters between two ids, both included unless an id begins with `(`. */
+  async range(start: string, end: string, limit: number): Promise<readonly StoredDeadLetter[]> {
+    const command = ['XRANGE', this.#options.keys.deadLetters, start, end, 'COUNT', String(limit)]
+    return readEntries(await this.#send(command, AS_BUFFERS)).map(readLetter)
+  }
+
+  async get(id: string): Promise<StoredDeadLetter | undefined> {
+    if (!isEntryId(id)) return undefined
+    const [letter] = await this.range(id, id, 1)
+    return letter
+  }
+
+  async count(): Promise<number> {
+    return Number(await this.#send(['XLEN', this.#options.keys.deadLetters]))
+  }
+
+  async replay(id: string, fallbackGroup: string): Promise<boolean> {
+    const letter = await this.get(id)
+    if (letter === undefined) return false
+    const { keys, address } = this.#options
+    const { consumerGroup = fallbackGroup, handlerNames = [] } = letter.reason
+    const to = keys.replays(consumerGroup)
+    const header = [REPLAY_HANDLERS, replayHeader(handlerNames)] as const
+    try {
+      const outcome = await runScript(this.#client(), 'REPLAY', [keys.deadLetters, to], [id, ...header])
+      return outcome === NOT_BY_SCRIPT ? await this.#replayInTwoSteps(id, to, header) : outcome === 1
+    } catch (error) {
+      throw commandError(address, 'replaying a dead letter', error)
+    }
+  }
+
+  /** The copy first, so that a crash in between can only duplicate it. */
+  async #replayInTwoSteps(id: string, to: string, header: readonly string[]): Promise<boolean> {
+    const { deadLetters } = this.#options.keys
+    const [entry] = readEntries(await this.#send(['XRANGE', deadLetters, id, id], AS_BUFFERS))
+    if (entry === undefined) return false
+    await this.#send(['XADD', to, '*', ...originalFields(entry), ...header])
+    await this.#send(['XDEL', deadLetters, id])
+    return true
+  }
+
+  async remove(ids: readonly string[]): Promise<number> {
+    const valid = ids.filter(isEntryId)
+    if (valid.length === 0) return 0
+    return Number(await this.#send(['XDEL', this.#options.keys.deadLetters, ...valid]))
+  }
+
+  async #send(command: RedisArgument[], options?: object): Promise<unknown> {
+    try {
+      return await this.#client().sendCommand(command, options)
+    } catch (error) {
+      throw commandError(this.#options.address, String(command[0]), error)
+    }
+  }
+}
+
+function isEntryId(id: string): boolean {
+  return /^\d+-\d+$/.test(id)
+}
+
+/** The fields without what a dead letter or an earlier replay added, as the script leaves them out. */
+function originalFields({ fields }: StreamEntry): readonly RedisArgument[] {
+  return fields.filter((_field, index) => {
+    const name = String(fields[index - (index % 2)])
+    return !ADDED.includes(name) && !name.startsWith('dlq_')
+  })
+}
+
+function readLetter(entry: StreamEntry): StoredDeadLetter {
+  const message = readMessage(entry)
+  const {
+    original_message_id: original,
+    retry_count: retryCount,
+    dlq_original_stream: stream,
+  } = message.headers
+  const reason = readReason({ ...message.headers, dlq_retry_count: retryCount })
+  const source = original === undefined ? undefined : `${stream === undefined ? '' : `${stream} `}${original}`
+  return { id: entry.id, message, reason, source }
+}

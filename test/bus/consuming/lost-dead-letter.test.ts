@@ -1,0 +1,36 @@
+import { expect, it, onTestFinished } from 'vitest'
+import { MemoryBroker, waitFor } from '../../../src/testing/index.ts'
+import { OrderCreated, orderCreated } from '../../support/order-events.ts'
+import { RecordingLogger } from '../../support/recording-logger.ts'
+import { delivering, FaultyBus, pretendingDelivery, type Sabotage } from '../../testing/faulty-buses.ts'
+
+it('counts no dead letter of what became somebody else’s before it could be stored', async () => {
+  const sabotage: Sabotage = (whole) => ({
+    consume: (intake) =>
+      whole.consume(
+        delivering(intake, (delivery) =>
+          intake.deliver(pretendingDelivery(delivery, { deadLetter: () => Promise.resolve(false) })),
+        ),
+      ),
+  })
+  const logger = new RecordingLogger()
+  const bus = new FaultyBus({ maxRetries: 0, logger }, new MemoryBroker(), sabotage)
+  onTestFinished(() => bus.shutdown())
+  let failures = 0
+  bus.subscribe(OrderCreated, () => {
+    failures += 1
+    throw new Error('as told')
+  })
+  bus.startConsumingInBackground()
+  await bus.whenConsuming()
+
+  await bus.publish([orderCreated()])
+  await waitFor(() => failures === 1 && bus.getStats().inFlight === 0)
+
+  expect(bus.getStats()).toMatchObject({
+    eventsConsumed: 0,
+    messagesSentToDlq: 0,
+    eventsProcessedFailed: 0,
+  })
+  expect(logger.lines.some(({ message }) => message === 'event dead-lettered')).toBe(false)
+})

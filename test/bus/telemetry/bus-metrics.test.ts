@@ -1,0 +1,271 @@
+import { AggregationTemporality } from '@opentelemetry/sdk-metrics'
+import { expect, it, onTestFinished } from 'vitest'
+import { type BrokerOptions, InMemoryEventBus, JsonCodec } from '../../../src/index.ts'
+import { MemoryBroker, MemoryBrokerEventBus, waitFor } from '../../../src/testing/index.ts'
+import { createMeterProvider, startMetrics, total } from '../../support/metrics.ts'
+import {
+  OrderCreated,
+  OrderShipped,
+  orderCancelled,
+  orderCreated,
+  orderShipped,
+} from '../../support/order-events.ts'
+import { RecordingLogger } from '../../support/recording-logger.ts'
+
+const PLACE = { 'messaging.system': 'memory', 'messaging.destination.name': 'memory-broker' }
+const GROUP = { ...PLACE, 'messaging.consumer.group.name': 'default' }
+
+function brokerBus(options: BrokerOptions & { readonly broker?: MemoryBroker } = {}): MemoryBrokerEventBus {
+  const bus = new MemoryBrokerEventBus({
+    maxRetries: 1,
+    retryBaseDelayMs: 1,
+    publishTimeoutMs: 50,
+    logger: new RecordingLogger(),
+    ...options,
+  })
+  onTestFinished(() => bus.shutdown())
+  return bus
+}
+
+/** Two events handled, one of them by a handler that fails to the end, and one of a type that nobody wants. */
+async function eventfulBus(options?: BrokerOptions): Promise<MemoryBrokerEventBus> {
+  const bus = brokerBus(options)
+  bus.subscribe(OrderCreated, function fine() {})
+  bus.subscribe(OrderShipped, function failing() {
+    throw new RangeError('out of paper')
+  })
+  bus.startConsumingInBackground()
+  await bus.whenConsuming()
+  await bus.publish([orderCreated(), orderShipped(), orderCancelled()])
+  await waitFor(() => bus.getStats().eventsProcessedFailed + bus.getStats().eventsSkipped === 2)
+  return bus
+}
+
+it('has names and units by the conventions, and values that are right', async () => {
+  const read = startMetrics()
+  await eventfulBus()
+
+  const found = await read()
+
+  const units = Object.fromEntries([...found].map(([name, { unit }]) => [name, unit]))
+  expect(units).toEqual({
+    'messaging.client.sent.messages': '{message}',
+    'messaging.client.consumed.messages': '{message}',
+    'messaging.client.operation.duration': 's',
+    'messaging.process.duration': 's',
+    'eventspine.handler.duration': 's',
+    'eventspine.message.age': 's',
+    'eventspine.messages.handled': '{message}',
+    'eventspine.messages.retried': '{message}',
+    'eventspine.messages.dead_lettered': '{message}',
+    'eventspine.messages.skipped': '{message}',
+    'eventspine.messages.in_flight': '{message}',
+    'eventspine.consumer.lag': '{message}',
+    'eventspine.reconnections': '{reconnection}',
+  })
+  const points = (name: string) => found.get(name)?.points.map(({ attributes, value }) => [attributes, value])
+  const created = { 'eventspine.event.type': 'OrderCreated' }
+  const shipped = { 'eventspine.event.type': 'OrderShipped' }
+  const send = { ...PLACE, 'messaging.operation.name': 'publish', 'messaging.operation.type': 'send' }
+  expect(points('messaging.client.sent.messages')).toEqual([
+    [{ ...send, ...created }, 1],
+    [{ ...send, ...shipped }, 1],
+    [{ ...send, 'eventspine.event.type': 'OrderCancelled' }, 1],
+  ])
+  expect(points('messaging.client.consumed.messages')).toEqual([
+    [{ ...GROUP, ...created }, 1],
+    [{ ...GROUP, ...shipped }, 1],
+  ])
+  const gone = { 'error.type': 'max_retries_exceeded' }
+  expect(points('eventspine.messages.handled')).toEqual([
+    [{ ...GROUP, ...created, 'eventspine.outcome': 'success' }, 1],
+    [{ ...GROUP, ...shipped, ...gone, 'eventspine.outcome': 'dead_lettered' }, 1],
+  ])
+  expect(points('eventspine.messages.retried')).toEqual([[{ ...GROUP, ...shipped }, 1]])
+  expect(points('eventspine.messages.dead_lettered')).toEqual([[{ ...GROUP, ...shipped, ...gone }, 1]])
+  expect(points('eventspine.messages.skipped')).toEqual([[GROUP, 1]])
+  expect(points('eventspine.messages.in_flight')).toEqual([[GROUP, 0]])
+  expect(points('eventspine.consumer.lag')).toEqual([[GROUP, 0]])
+  expect(points('eventspine.reconnections')).toEqual([[GROUP, 0]])
+  expect(points('messaging.client.operation.duration')).toEqual([
+    [send, expect.objectContaining({ count: 1, sum: expect.closeTo(0, 0) })],
+  ])
+  expect(points('eventspine.handler.duration')).toEqual([
+    [
+      { ...GROUP, ...created, 'eventspine.handler.name': 'fine', 'eventspine.outcome': 'success' },
+      expect.objectContaining({ count: 1 }),
+    ],
+    [
+      {
+        ...GROUP,
+        ...shipped,
+        'eventspine.handler.name': 'failing',
+        'eventspine.outcome': 'failure',
+        'error.type': 'RangeError',
+      },
+      expect.objectContaining({ count: 2 }),
+    ],
+  ])
+  for (const name of ['messaging.process.duration', 'eventspine.message.age']) {
+    expect(total(found.get(name)), name).toBe(2)
+  }
+})
+
+it('measures the age from when the event occurred, in seconds', async () => {
+  const read = startMetrics()
+  const bus = new InMemoryEventBus()
+  bus.subscribe(OrderCreated, () => undefined)
+  const anHourAgo = new Date(Date.now() - 3_600_000)
+
+  await bus.publish([new OrderCreated({ aggregateId: 'Order-1', customerId: 'c', occurredAt: anHourAgo })])
+
+  const [point] = (await read()).get('eventspine.message.age')?.points ?? []
+  expect(point?.value).toMatchObject({ sum: expect.closeTo(3600, 0) })
+})
+
+it('counts in memory too, failures by their outcome', async () => {
+  const read = startMetrics()
+  const bus = new InMemoryEventBus({ logger: new RecordingLogger() })
+  bus.subscribe(OrderCreated, async () => undefined)
+  bus.subscribe(OrderShipped, function failing() {
+    throw new Error('out of paper')
+  })
+  let inFlight: number | undefined
+  bus.subscribe(OrderShipped, async () => {
+    inFlight = total((await read()).get('eventspine.messages.in_flight'))
+  })
+
+  await bus.publish([orderCreated(), orderShipped()])
+
+  const found = await read()
+  const outcomes = (name: string) =>
+    ['success', 'failure'].map((outcome) => total(found.get(name), { 'eventspine.outcome': outcome }))
+  expect(outcomes('eventspine.messages.handled')).toEqual([1, 1])
+  expect(outcomes('eventspine.handler.duration')).toEqual([2, 1])
+  expect(total(found.get('messaging.client.sent.messages'))).toBe(2)
+  expect(inFlight).toBe(1)
+  expect(found.has('eventspine.consumer.lag')).toBe(false)
+})
+
+it('tells what waits and what runs, and the publishes that failed', async () => {
+  const read = startMetrics()
+  const broker = new MemoryBroker()
+  const bus = brokerBus({ broker, maxInFlight: 2 })
+  const { promise, resolve } = Promise.withResolvers<void>()
+  bus.subscribe(OrderCreated, () => promise)
+  bus.startConsumingInBackground()
+  await bus.whenConsuming()
+  await bus.publish(Array.from({ length: 5 }, () => orderCreated()))
+  await waitFor(() => bus.getStats().inFlight === 2)
+
+  const busy = await read()
+  resolve()
+  await waitFor(() => bus.getStats().eventsProcessedSuccess === 5)
+  broker.goDown()
+  await expect(bus.publish([orderCreated()])).rejects.toThrow()
+  broker.comeUp()
+  const after = await read()
+
+  expect(total(busy.get('eventspine.messages.in_flight'))).toBe(2)
+  expect(total(busy.get('eventspine.consumer.lag'))).toBe(3)
+  expect(total(after.get('eventspine.consumer.lag'))).toBe(0)
+  expect(total(after.get('eventspine.reconnections'))).toBe(1)
+  expect(total(after.get('messaging.client.sent.messages'), { 'error.type': 'PUBLISH_TIMEOUT' })).toBe(1)
+  expect(total(after.get('messaging.client.operation.duration'), { 'error.type': 'PUBLISH_TIMEOUT' })).toBe(1)
+})
+
+it('takes no event type from the wire, and no message of an error', async () => {
+  const read = startMetrics()
+  const broker = new MemoryBroker()
+  const bus = brokerBus({ broker })
+  bus.subscribeToAllEvents(() => undefined)
+  bus.startConsumingInBackground()
+  await bus.whenConsuming()
+  const { body } = new JsonCodec().encode(orderCreated())
+  for (let n = 0; n < 50; n += 1) {
+    const named = String(body).replace('"OrderCreated"', `"Invented${n}"`)
+    broker.publishRaw({ headers: { event_type: `Invented${n}` }, body: named })
+    broker.publishRaw({ headers: { event_type: `Broken${n}` }, body: `{ ${n}` })
+  }
+  await waitFor(() => bus.getStats().eventsProcessedFailed + bus.getStats().eventsProcessedSuccess === 100)
+
+  const { points = [] } = (await read()).get('eventspine.messages.handled') ?? {}
+
+  expect(points.map(({ attributes, value }) => [attributes, value])).toEqual([
+    [{ ...GROUP, 'eventspine.event.type': '_OTHER', 'eventspine.outcome': 'success' }, 50],
+    [{ ...GROUP, 'eventspine.outcome': 'dead_lettered', 'error.type': 'deserialization_error' }, 50],
+  ])
+})
+
+it('starts when an SDK is registered, though the bus is older', async () => {
+  const bus = await eventfulBus()
+  const read = startMetrics()
+
+  await bus.publish([orderCreated()])
+  await waitFor(() => bus.getStats().eventsProcessedSuccess === 2)
+  const found = await read()
+
+  expect(total(found.get('messaging.client.sent.messages'))).toBe(1)
+  expect(found.get('eventspine.messages.in_flight')?.points).toHaveLength(1)
+})
+
+it('uses the meter that was passed in', async () => {
+  const global = startMetrics()
+  const { provider, read } = createMeterProvider()
+
+  await eventfulBus({ meter: provider.getMeter('mine') })
+
+  expect(total((await read()).get('messaging.client.sent.messages'))).toBe(3)
+  expect((await global()).size).toBe(0)
+})
+
+it('enableMetrics: false records nothing', async () => {
+  const read = startMetrics()
+
+  await eventfulBus({ enableMetrics: false })
+
+  expect((await read()).size).toBe(0)
+})
+
+it('tells two buses of one group in one process as one, and counts on when one is shut down', async () => {
+  const read = startMetrics()
+  const broker = new MemoryBroker()
+  const [first, second] = [brokerBus({ broker, maxInFlight: 1 }), brokerBus({ broker, maxInFlight: 1 })]
+  const stuck = Promise.withResolvers<void>()
+  for (const bus of [first, second]) {
+    bus.subscribe(OrderCreated, () => stuck.promise)
+    bus.startConsumingInBackground()
+    await bus.whenConsuming()
+  }
+  await first.publish([orderCreated('Order-1'), orderCreated('Order-2'), orderShipped()])
+  await waitFor(() => first.getStats().inFlight + second.getStats().inFlight === 2)
+
+  const both = await read()
+  stuck.resolve()
+  await waitFor(() => first.getStats().eventsSkipped + second.getStats().eventsSkipped === 1)
+  await first.shutdown()
+  const one = await read()
+
+  const points = (found: typeof both, name: string) => found.get(`eventspine.${name}`)?.points ?? []
+  expect(points(both, 'messages.in_flight').map(({ value }) => value)).toEqual([2])
+  expect(points(one, 'messages.in_flight').map(({ value }) => value)).toEqual([0])
+  expect(points(one, 'messages.skipped').map(({ value }) => value)).toEqual([1])
+  expect(points(one, 'consumer.lag')).toHaveLength(1)
+})
+
+it('observes no bus that was shut down', async () => {
+  const { provider, read } = createMeterProvider(AggregationTemporality.DELTA)
+  const bus = await eventfulBus({ meter: provider.getMeter('mine') })
+  const observed = async () => {
+    const found = await read()
+    const names = ['messages.in_flight', 'messages.skipped', 'consumer.lag', 'reconnections']
+    return names.map((name) => found.get(`eventspine.${name}`)?.points.length ?? 0)
+  }
+
+  const before = await observed()
+  await bus.shutdown()
+  const after = await observed()
+
+  expect(before).toEqual([1, 1, 1, 1])
+  expect(after).toEqual([0, 0, 0, 0])
+})

@@ -1,0 +1,100 @@
+import { afterAll, expect, it } from 'vitest'
+import { PublishError } from '../../../src/index.ts'
+import { launchKafkaCluster } from '../../brokers/kafka-cluster.ts'
+import { OrderCreated, orderCreated } from '../../support/order-events.ts'
+import { consume, createBus, freshName, until } from '../scene.ts'
+
+const nodes = await launchKafkaCluster(3)
+const bootstrapServers = nodes.map(({ url }) => url).join()
+
+afterAll(async () => {
+  await Promise.all(nodes.map((node) => node.dispose()))
+})
+
+it('loses nothing and keeps the order while each node of three is killed and comes back', async () => {
+  const options = { bootstrapServers, topicPrefix: freshName(), topicPartitions: 6, publishTimeoutMs: 60_000 }
+  const consumer = createBus(options)
+  const firsts = new Map<string, string[]>()
+  const runs = new Map<string, number>()
+  consumer.subscribe(OrderCreated, ({ aggregateId, eventId }) => {
+    if (!runs.has(eventId)) firsts.set(aggregateId, [...(firsts.get(aggregateId) ?? []), eventId])
+    runs.set(eventId, (runs.get(eventId) ?? 0) + 1)
+  })
+  await consume(consumer)
+  const publisher = createBus(options)
+  const sent = new Map<string, string[]>()
+  const phase = { isOver: false }
+  const failures: unknown[] = []
+  const publishing = (async () => {
+    while (!phase.isOver) {
+      const events = Array.from({ length: 50 }, (_, n) => orderCreated(`Order-${n}`))
+      for (const { aggregateId, eventId } of events) {
+        sent.set(aggregateId, [...(sent.get(aggregateId) ?? []), eventId])
+      }
+      await publisher.publish(events).catch((error: unknown) => failures.push(error))
+    }
+  })()
+  const more = (count: number) => {
+    const target = runs.size + count
+    return until(
+      () => `${target} events, saw ${runs.size}`,
+      () => runs.size >= target,
+      60_000,
+    )
+  }
+  await more(1000)
+
+  for (const node of nodes) {
+    await node.kill()
+    await more(1000)
+    await node.start()
+    await more(1000)
+  }
+  phase.isOver = true
+  await publishing
+  const total = [...sent.values()].flat().length
+  await until(
+    () => `all ${total} events, saw ${runs.size}`,
+    () => runs.size === total,
+    30_000,
+  )
+
+  expect(failures).toEqual([])
+  expect(firsts).toEqual(sent)
+  const repeats = [...runs.values()].reduce((sum, count) => sum + count - 1, 0)
+  // At most what was in flight at each of the three faults.
+  expect(repeats).toBeLessThanOrEqual(3 * 1000)
+  expect(consumer.getStats()).toMatchObject({ eventsProcessedFailed: 0, handlerErrors: 0 })
+}, 180_000)
+
+it('rejects in time while too few nodes are left, and goes on when they are back', async () => {
+  const options = { bootstrapServers, topicPrefix: freshName(), publishTimeoutMs: 2000 }
+  const bus = createBus(options)
+  const seen = new Set<string>()
+  bus.subscribe(OrderCreated, ({ eventId }) => {
+    seen.add(eventId)
+  })
+  await consume(bus)
+  await bus.publish([orderCreated()])
+  const [first, second] = nodes
+  await first?.kill()
+  await second?.kill()
+
+  const start = performance.now()
+  const error = await bus.publish([orderCreated()]).catch((thrown: unknown) => thrown)
+  const tookMs = performance.now() - start
+  await Promise.all([first?.start(), second?.start()])
+
+  expect(error).toBeInstanceOf(PublishError)
+  expect(tookMs).toBeLessThan(4000)
+  const event = orderCreated()
+  await until(
+    'a publish to succeed',
+    async () => {
+      await bus.publish([event])
+      return true
+    },
+    60_000,
+  )
+  await until('the event', () => seen.has(event.eventId), 30_000)
+}, 180_000)

@@ -1,0 +1,57 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import { expect, it } from 'vitest'
+import { KafkaAssignedPartition } from '../../../src/kafka/consuming/assigned-partition.ts'
+import { readProgress } from '../../../src/kafka/wire/progress.ts'
+import type { Delivery } from '../../../src/transport/transport.ts'
+import { PARTITION_OWNER, recordAt } from './partition-model.ts'
+
+setFlagsFromString('--expose-gc')
+const collectGarbage: () => void = runInNewContext('gc')
+
+/** Hands over what there is room for, and handles and commits it. */
+function handle(partition: KafkaAssignedPartition, count: number): void {
+  const given: Delivery[] = []
+  const intake = {
+    get room() {
+      return count - given.length
+    },
+    whenRoom: () => Promise.resolve(),
+    deliver: (delivery: Delivery) => given.push(delivery),
+  }
+  partition.onCommitted(partition.commitState(false))
+  partition.deliver(intake, { share: count, allowance: { left: count }, window: 10_000 })
+  for (const delivery of given) {
+    delivery.begin()
+    delivery.ack()
+  }
+}
+
+it('lets go of what was handed over, though more always waits behind it', async () => {
+  const partition = new KafkaAssignedPartition(
+    PARTITION_OWNER,
+    { topic: 't', index: 0, topicId: 'id' },
+    0,
+    readProgress(0, null),
+  )
+  const early: WeakRef<object>[] = []
+  const fetch = (offset: number) => {
+    const record = recordAt(offset)
+    if (offset < 100) early.push(new WeakRef(record))
+    partition.addFetched([record], offset + 1)
+  }
+  for (let offset = 0; offset < 50; offset += 1) fetch(offset)
+
+  for (let offset = 50; offset < 1000; offset += 1) {
+    fetch(offset)
+    handle(partition, 1)
+    expect(partition.buffered).toBeGreaterThan(0)
+  }
+  // A weak reference keeps what it is of until the turn ends.
+  await nextTurn()
+  collectGarbage()
+
+  expect(partition.buffered).toBeLessThan(100)
+  expect(early.filter((record) => record.deref() !== undefined)).toHaveLength(0)
+})

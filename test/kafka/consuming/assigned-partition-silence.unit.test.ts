@@ -1,0 +1,120 @@
+import fc from 'fast-check'
+import { expect, it } from 'vitest'
+import { KafkaAssignedPartition } from '../../../src/kafka/consuming/assigned-partition.ts'
+import { readProgress } from '../../../src/kafka/wire/progress.ts'
+import type { Delivery } from '../../../src/transport/transport.ts'
+
+const LANES = 3
+const COUNT = 60
+
+/** A member that now and then hears nothing of its group, with a pipeline of lanes. */
+class SilentMember {
+  isMember = true
+  readonly #lanes: Delivery[][] = Array.from({ length: LANES }, () => [])
+  readonly #running = new Set<number>()
+  /** Offsets in the order in which their handling began, of each lane. */
+  readonly begun: number[][] = Array.from({ length: LANES }, () => [])
+  readonly #partition = new KafkaAssignedPartition(
+    {
+      isMember: () => this.isMember,
+      onFinished: () => undefined,
+      onGivenBack: () => undefined,
+      wantCommit: () => this.commit(),
+      committed: () => Promise.resolve(true),
+      deadLetter: () => Promise.resolve(),
+    },
+    { topic: 't', index: 0, topicId: 'id' },
+    0,
+    readProgress(0, null),
+  )
+
+  constructor() {
+    const records = Array.from({ length: COUNT }, (_, offset) => {
+      return {
+        offset,
+        timestamp: 0,
+        key: Buffer.from(String(offset % LANES)),
+        value: null,
+        headers: [],
+        headerTexts: {},
+      }
+    })
+    this.#partition.addFetched(records, COUNT)
+  }
+
+  deliver(room: number): void {
+    let left = room
+    const deliver = (delivery: Delivery) => {
+      left -= 1
+      this.#lanes[Number(delivery.message.key)]?.push(delivery)
+    }
+    const intake = {
+      get room() {
+        return left
+      },
+      whenRoom: () => Promise.resolve(),
+      deliver,
+    }
+    this.#partition.deliver(intake, { share: COUNT, allowance: { left: COUNT }, window: COUNT })
+  }
+
+  /** What a lane does when a slot is free: begins its first, or drops it where that is refused. */
+  turn(lane: number): void {
+    const [first] = this.#lanes[lane] ?? []
+    if (first === undefined) return
+    if (this.#running.has(lane)) {
+      this.#running.delete(lane)
+      first.ack()
+      this.#lanes[lane]?.shift()
+    } else if (first.begin()) {
+      this.#running.add(lane)
+      this.begun[lane]?.push(Number(first.message.id.split('-').at(-1)))
+    } else this.#lanes[lane]?.shift()
+  }
+
+  commit(): void {
+    this.#partition.onCommitted(this.#partition.commitState(false))
+  }
+
+  get committedOffset(): number {
+    return this.#partition.commitState(false).offset
+  }
+}
+
+const steps = {
+  deliver: (member: SilentMember, pick: number) => member.deliver(1 + (pick % 10)),
+  turn: (member: SilentMember, pick: number) => member.turn(pick % LANES),
+  commit: (member: SilentMember) => member.commit(),
+  silence: (member: SilentMember) => {
+    member.isMember = false
+  },
+  resume: (member: SilentMember) => {
+    member.isMember = true
+  },
+} as const
+
+it('begins everything once and in its order, however often it falls silent and turns out to be a member still', () => {
+  const names = ['deliver', 'turn', 'turn', 'turn', 'turn', 'commit', 'silence', 'resume', 'resume'] as const
+  const schedule = fc.array(fc.tuple(fc.constantFrom(...names), fc.nat(1000)), {
+    minLength: 20,
+    maxLength: 400,
+  })
+  fc.assert(
+    fc.property(schedule, (list) => {
+      const member = new SilentMember()
+      for (const [name, pick] of list) steps[name](member, pick)
+      member.isMember = true
+      for (let round = 0; round < 4 * COUNT; round += 1) {
+        for (let lane = 0; lane < LANES; lane += 1) member.turn(lane)
+        member.deliver(COUNT)
+      }
+
+      const inOrder = Array.from({ length: LANES }, (_, lane) =>
+        Array.from({ length: COUNT / LANES }, (_, index) => index * LANES + lane),
+      )
+      expect(member.begun).toEqual(inOrder)
+      expect(member.committedOffset).toBe(COUNT)
+    }),
+    { numRuns: 300 },
+  )
+})

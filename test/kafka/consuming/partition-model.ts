@@ -1,0 +1,181 @@
+import {
+  KafkaAssignedPartition,
+  type PartitionOwner,
+} from '../../../src/kafka/consuming/assigned-partition.ts'
+import type { HeldRecord } from '../../../src/kafka/consuming/held-record.ts'
+import { readProgress, writeProgress } from '../../../src/kafka/wire/progress.ts'
+import type { StoredRecord } from '../../../src/kafka/wire/record-reader.ts'
+import type { Delivery } from '../../../src/transport/transport.ts'
+
+/** What the broker keeps of a group's place in a partition. */
+export interface Committed {
+  readonly offset: number
+  readonly metadata: string
+  /** For checks: what was finished by then. */
+  readonly finished: ReadonlySet<number>
+}
+
+interface UnderWay {
+  readonly state: ReturnType<KafkaAssignedPartition['commitState']>
+  readonly committed: Committed
+  hasLanded: boolean
+}
+
+export interface Seen {
+  readonly offset: number
+  readonly deliveryCount: number
+  /** What the broker knew when this owner began. */
+  readonly known: Committed
+}
+
+/** A partition, its log, its broker and its owners one after the other; every step is asked for from outside. */
+export class PartitionModel {
+  readonly #offsets: readonly number[]
+  readonly #metadataLimit: number
+  #partition: KafkaAssignedPartition
+  #known: Committed
+  #waiting: HeldRecord[] = []
+  #running: HeldRecord[] = []
+  #underWay: UnderWay | undefined
+  committed: Committed
+  /** By any owner. */
+  readonly finished = new Set<number>()
+  /** By this owner, or as it was told. */
+  #finishedHere = new Set<number>()
+  /** Of this owner. */
+  begun = new Set<number>()
+  /** Of this owner. */
+  seen: Seen[] = []
+
+  constructor(offsets: readonly number[], metadataLimit: number) {
+    this.#offsets = offsets
+    this.#metadataLimit = metadataLimit
+    this.committed = { offset: 0, metadata: '', finished: new Set() }
+    this.#known = this.committed
+    this.#partition = this.#own()
+  }
+
+  get isAllDone(): boolean {
+    return this.#offsets.every((offset) => this.finished.has(offset)) && this.committed.offset === this.#end
+  }
+
+  get running(): number {
+    return this.#running.length
+  }
+
+  fetch(count: number): void {
+    const { position } = this.#partition
+    const records = this.#offsets.filter((offset) => offset >= position).slice(0, count)
+    const isAll = records.length < count
+    const next = isAll ? this.#end : (records.at(-1) ?? position - 1) + 1
+    this.#partition.addFetched(records.map(recordAt), next)
+  }
+
+  deliver(room: number, share: number, window: number): void {
+    let left = room
+    const intake = {
+      get room() {
+        return left
+      },
+      whenRoom: () => Promise.resolve(),
+      deliver: (delivery: Delivery) => {
+        left -= 1
+        this.#take(delivery)
+      },
+    }
+    this.#partition.deliver(intake, { share, allowance: { left: share - this.#partition.load }, window })
+  }
+
+  begin(pick: number): void {
+    const [record] = this.#waiting.splice(pick % Math.max(1, this.#waiting.length), 1)
+    if (record === undefined || !record.begin()) return
+    this.begun.add(record.offset)
+    this.#running.push(record)
+  }
+
+  finish(pick: number): void {
+    const [record] = this.#running.splice(pick % Math.max(1, this.#running.length), 1)
+    if (record === undefined) return
+    record.ack()
+    this.finished.add(record.offset)
+    this.#finishedHere.add(record.offset)
+  }
+
+  /** One commit is under way at a time. */
+  sendCommit(): void {
+    this.#underWay ??= this.#commit(false)
+  }
+
+  landCommit(): void {
+    if (this.#underWay === undefined) return
+    this.#underWay.hasLanded = true
+    this.committed = this.#underWay.committed
+  }
+
+  answerCommit(): void {
+    if (this.#underWay?.hasLanded !== true) return
+    this.#partition.onCommitted(this.#underWay.state)
+    this.#underWay = undefined
+  }
+
+  /** The next owner knows nothing but what was committed. */
+  crash(): void {
+    this.#succeed()
+  }
+
+  /** What runs is given up, what is finished is committed. */
+  end(): void {
+    void this.#partition.revoke()
+    this.committed = this.#commit(true).committed
+    this.#partition.lose()
+    this.#succeed()
+  }
+
+  get #end(): number {
+    return (this.#offsets.at(-1) ?? -1) + 3
+  }
+
+  #take(delivery: Delivery): void {
+    // A partition delivers nothing else.
+    const record = delivery as HeldRecord
+    this.seen.push({ offset: record.offset, deliveryCount: record.deliveryCount, known: this.#known })
+    this.#waiting.push(record)
+  }
+
+  #commit(isEnd: boolean): UnderWay {
+    const state = this.#partition.commitState(isEnd)
+    const metadata = writeProgress(state.offset, state.progress, this.#metadataLimit)
+    const committed = { offset: state.offset, metadata, finished: new Set(this.#finishedHere) }
+    return { state, committed, hasLanded: false }
+  }
+
+  #succeed(): void {
+    this.#waiting = []
+    this.#running = []
+    this.#underWay = undefined
+    this.begun = new Set()
+    this.seen = []
+    this.#known = this.committed
+    this.#finishedHere = new Set(this.committed.finished)
+    this.#partition = this.#own()
+  }
+
+  #own(): KafkaAssignedPartition {
+    const { offset, metadata } = this.committed
+    const place = { topic: 't', index: 0, topicId: 'id' }
+    return new KafkaAssignedPartition(PARTITION_OWNER, place, offset, readProgress(offset, metadata))
+  }
+}
+
+export const PARTITION_OWNER: PartitionOwner = {
+  isMember: () => true,
+  onFinished: () => undefined,
+  onGivenBack: () => undefined,
+  wantCommit: () => undefined,
+  committed: () => Promise.resolve(true),
+  deadLetter: () => Promise.resolve(),
+}
+
+export function recordAt(offset: number): StoredRecord {
+  return { offset, timestamp: 0, key: null, value: null, headers: [], headerTexts: {} }
+}

@@ -1,0 +1,85 @@
+import { randomBytes } from 'node:crypto'
+import { expect, inject, it } from 'vitest'
+import { OrderCancelled, OrderCreated, orderCreated } from '../support/order-events.ts'
+import { RecordingLogger } from '../support/recording-logger.ts'
+import { headerPairs, readLog } from './log.ts'
+import { administer } from './plain-kafka.ts'
+import { consume, createBus, freshName, recorder, until } from './scene.ts'
+
+// What an operator does to a topic or a group.
+const server = inject('kafkaBootstrapServers')
+const TOPIC = 2
+const SET = 0
+/** Text that does not compress. */
+const noise = (length: number) => randomBytes(length).toString('base64').slice(0, length)
+
+it('keeps the group that it consumes for, and begins anew where it was deleted while nobody did', async () => {
+  const topicPrefix = freshName()
+  const bus = createBus({ topicPrefix })
+  const before = recorder(bus)
+  await consume(bus)
+  await bus.publish([orderCreated(), orderCreated()])
+  await until('both', () => before.length === 2)
+
+  const deletion = () => administer(server, (admin) => admin.deleteGroups({ groups: [topicPrefix] }))
+  await expect(deletion()).rejects.toThrow()
+  await bus.publish([orderCreated()])
+  await until('the third', () => before.length === 3)
+  await bus.shutdown()
+  await deletion()
+
+  const next = createBus({ topicPrefix })
+  const after = recorder(next)
+  await consume(next)
+  await until('all again', () => after.length === 3)
+  expect(after.map(({ eventId }) => eventId)).toEqual(before.map(({ eventId }) => eventId))
+})
+
+it('leaves its own additions out of a dead letter that is too large with them, and keeps one that is too large without', async () => {
+  const topicPrefix = freshName()
+  const letters = `${topicPrefix}.stream.dlq`
+  const limit = (value: number) => [{ name: 'max.message.bytes', value: String(value) }]
+  await administer(server, (admin) =>
+    admin.createTopics({ topics: [letters], partitions: 1, replicas: 1, configs: limit(2000) }),
+  )
+  const logger = new RecordingLogger()
+  const bus = createBus({ topicPrefix, topicPartitions: 1, maxRetries: 0, logger, retryMaxDelayMs: 500 })
+  const seen: string[] = []
+  bus.subscribe(OrderCancelled, () => {
+    throw new Error(noise(1000))
+  })
+  bus.subscribe(OrderCreated, ({ aggregateId }) => seen.push(aggregateId))
+  await consume(bus)
+  const cancelled = (aggregateId: string, size: number) =>
+    new OrderCancelled({ aggregateId, reason: noise(size) })
+
+  await bus.publish([cancelled('cut', 1100), cancelled('kept', 3000), orderCreated('neighbor')])
+  await until('the one that was cut', () => bus.getStats().messagesSentToDlq === 1)
+  await until('its neighbor in the partition', () => seen.length === 1)
+  const complaints = () => logger.lines.filter(({ message }) => message.startsWith('dead-lettering failed'))
+  await until('some complaints', () => complaints().length >= 3)
+  expect(new Set(complaints().map(({ level }) => level))).toEqual(new Set(['error']))
+  expect(String(complaints()[0]?.fields['error'])).toContain('max.message.bytes')
+  expect((await bus.health()).checks.oldestUnsettledMs.value).toBeGreaterThan(0)
+  expect(bus.getStats()).toMatchObject({ messagesSentToDlq: 1, inFlight: 1 })
+  await administer(server, (admin) =>
+    admin.incrementalAlterConfigs({
+      resources: [
+        {
+          resourceType: TOPIC,
+          resourceName: letters,
+          configs: [{ name: 'max.message.bytes', configOperation: SET, value: '100000' }],
+        },
+      ],
+      validateOnly: false,
+    }),
+  )
+
+  await until('the one that was kept', () => bus.getStats().messagesSentToDlq === 2)
+  const stored = await readLog(server, letters, 2)
+  expect(stored.map(({ key }) => String(key))).toEqual(['cut', 'kept'])
+  const added = stored.map((letter) => new Map(headerPairs(letter)))
+  expect(added[0]?.has('dlq_error_message')).toBe(false)
+  expect(added[1]?.get('dlq_error_message')).toHaveLength(1000)
+  for (const headers of added) expect(headers.get('dlq_reason')).toBe('max_retries_exceeded')
+})

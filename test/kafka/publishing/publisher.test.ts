@@ -1,0 +1,288 @@
+import { expect, inject, it } from 'vitest'
+import { ConnectionError, PublishError } from '../../../src/index.ts'
+import { OrderCreated, orderCreated } from '../../support/order-events.ts'
+import { administer } from '../plain-kafka.ts'
+import { consume, createBus, freshName, recorder, startProxy, until } from '../scene.ts'
+
+const idsOf = (events: readonly { readonly eventId: string }[]) => events.map(({ eventId }) => eventId)
+
+const orders = (count: number, aggregates = 10) =>
+  Array.from({ length: count }, (_, n) => orderCreated(`Order-${n % aggregates}`))
+
+async function failureOf(publish: Promise<void>): Promise<PublishError> {
+  const error = await publish.catch((thrown: unknown) => thrown)
+  if (!(error instanceof PublishError)) throw new Error(`expected a PublishError, got ${String(error)}`)
+  return error
+}
+
+it.each(['none', 'gzip', 'snappy', 'lz4', 'zstd'] as const)(
+  'publishes and consumes with compression %s, with acks 0, 1 and all',
+  async (compressionType) => {
+    const topicPrefix = freshName()
+    const consumer = createBus({ topicPrefix })
+    const seen = recorder(consumer)
+    await consume(consumer)
+    const events = orders(30)
+
+    for (const [index, acks] of (['0', '1', 'all'] as const).entries()) {
+      const bus = createBus({ topicPrefix, compressionType, acks })
+      await bus.publish(events.slice(index * 10, index * 10 + 10))
+    }
+
+    await until(
+      () => `30 events, saw ${seen.length}`,
+      () => seen.length === 30,
+    )
+    expect(new Set(idsOf(seen))).toEqual(new Set(idsOf(events)))
+  },
+)
+
+it('compresses: a repetitive event takes a fraction of its size', async () => {
+  const sizes = new Map<string, number>()
+  for (const compressionType of ['none', 'gzip'] as const) {
+    const proxy = await startProxy()
+    const bus = createBus({ bootstrapServers: `127.0.0.1:${proxy.port}`, compressionType })
+    await bus.publish([new OrderCreated({ aggregateId: 'Order-1', customerId: 'c'.repeat(50_000) })])
+    sizes.set(compressionType, proxy.produced[0] ?? 0)
+  }
+  expect(sizes.get('none')).toBeGreaterThan(50_000)
+  expect(sizes.get('gzip')).toBeLessThan(2000)
+})
+
+it('lets single publishes in flight leave together, each aggregate in order', async () => {
+  const proxy = await startProxy()
+  const topicPrefix = freshName()
+  const bus = createBus({
+    bootstrapServers: `127.0.0.1:${proxy.port}`,
+    topicPrefix,
+    batchSizeBytes: 1_000_000,
+  })
+  const consumer = createBus({ topicPrefix })
+  const seen = recorder(consumer)
+  await consume(consumer)
+  await bus.connect()
+  const events = orders(1000)
+
+  await Promise.all(events.map((event) => bus.publish([event])))
+
+  expect(proxy.produced.length).toBeLessThanOrEqual(20)
+  await until(
+    () => `1000 events, saw ${seen.length}`,
+    () => seen.length === 1000,
+  )
+  const inOrder = (list: readonly { readonly aggregateId: string; readonly eventId: string }[]) =>
+    Object.fromEntries(
+      [...Map.groupBy(list, ({ aggregateId }) => aggregateId)].map(([id, of]) => [id, idsOf(of)]),
+    )
+  expect(inOrder(seen)).toEqual(inOrder(events))
+})
+
+it('sends no more than about batchSizeBytes of single events at once', async () => {
+  const proxy = await startProxy()
+  const bus = createBus({
+    bootstrapServers: `127.0.0.1:${proxy.port}`,
+    topicPartitions: 1,
+    compressionType: 'none',
+    batchSizeBytes: 5000,
+  })
+  await bus.connect()
+
+  await Promise.all(orders(100).map((event) => bus.publish([event])))
+
+  expect(Math.max(...proxy.produced)).toBeLessThan(7000)
+  expect(proxy.produced.length).toBeGreaterThanOrEqual(10)
+})
+
+it('waits up to lingerMs while more events keep coming, and not for one that comes alone', async () => {
+  const firsts = new Map<number, number>()
+  for (const lingerMs of [0, 10_000]) {
+    const proxy = await startProxy()
+    const bus = createBus({
+      bootstrapServers: `127.0.0.1:${proxy.port}`,
+      lingerMs,
+      batchSizeBytes: 1_000_000,
+    })
+    // Alone; then all is known that a request needs.
+    await bus.publish([orderCreated()])
+    const publishes: Promise<void>[] = []
+    for (let turn = 0; turn < 1000; turn += 1) {
+      publishes.push(bus.publish([orderCreated()]))
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    await Promise.all(publishes)
+    firsts.set(lingerMs, proxy.produced[1] ?? 0)
+  }
+  // The first request of those that kept coming.
+  expect(firsts.get(10_000)).toBeGreaterThan(4 * (firsts.get(0) ?? Number.POSITIVE_INFINITY))
+})
+
+it('refuses an event over maxMessageBytes before it is sent, and stores the others of the call', async () => {
+  const proxy = await startProxy()
+  const bus = createBus({ bootstrapServers: `127.0.0.1:${proxy.port}`, maxMessageBytes: 2000 })
+  const seen = recorder(bus)
+  await consume(bus)
+  const large = new OrderCreated({ aggregateId: 'Order-2', customerId: 'c'.repeat(2000) })
+
+  const alone = await failureOf(bus.publish([large]))
+  expect(proxy.produced).toEqual([])
+  const error = await failureOf(bus.publish([orderCreated('Order-1'), large, orderCreated('Order-2')]))
+
+  expect(alone.outcomes.map(({ status }) => status)).toEqual(['notStored'])
+  expect(alone.retryable).toBe(false)
+  expect(error.outcomes.map(({ status }) => status)).toEqual(['stored', 'notStored', 'stored'])
+  expect(error.outcomes[1]?.error).toMatchObject({ code: 'MESSAGE_REFUSED' })
+  expect(String(error.outcomes[1]?.error)).toMatch(/\d+ bytes.*2000 of maxMessageBytes/)
+  await until('the other two', () => seen.length === 2)
+})
+
+it('says of exactly the event that the broker finds too large that it is not stored', async () => {
+  const topicPrefix = freshName()
+  await administer(inject('kafkaBootstrapServers'), (admin) =>
+    admin.createTopics({
+      topics: [`${topicPrefix}.stream`],
+      partitions: 3,
+      replicas: 1,
+      configs: [{ name: 'max.message.bytes', value: '3000' }],
+    }),
+  )
+  const bus = createBus({ topicPrefix, compressionType: 'none', batchSizeBytes: 100_000 })
+  const seen = recorder(bus)
+  await consume(bus)
+  const events = orders(40)
+  const large = new OrderCreated({ aggregateId: 'Order-3', customerId: 'c'.repeat(4000) })
+
+  const error = await failureOf(bus.publish([...events.slice(0, 20), large, ...events.slice(20)]))
+
+  expect(error.outcomes.map(({ status }) => status)).toEqual(
+    Array.from({ length: 41 }, (_, n) => (n === 20 ? 'notStored' : 'stored')),
+  )
+  expect(error.outcomes[20]?.error).toMatchObject({ code: 'MESSAGE_REFUSED' })
+  await until(
+    () => `40 events, saw ${seen.length}`,
+    () => seen.length === 40,
+  )
+  expect(bus.getStats().eventsPublished).toBe(40)
+})
+
+it('stores once what it sends again after a lost answer', async () => {
+  const proxy = await startProxy()
+  const topicPrefix = freshName()
+  const bus = createBus({ bootstrapServers: `127.0.0.1:${proxy.port}`, topicPrefix })
+  const consumer = createBus({ topicPrefix })
+  const seen = recorder(consumer)
+  await consume(consumer)
+  await bus.connect()
+  const events = orders(50)
+  proxy.loseConfirmations(true)
+  const publish = bus.publish(events)
+  await until('the request', () => proxy.produced.length > 0)
+  await until('the events', () => seen.length === 50)
+
+  proxy.loseConfirmations(false)
+  proxy.cut()
+  await publish
+  const mark = orderCreated()
+  await bus.publish([mark])
+
+  await until('the mark', () => idsOf(seen).includes(mark.eventId))
+  expect(seen).toHaveLength(51)
+})
+
+it('tells that it is unknown what became of events sent without idempotence whose answer was lost', async () => {
+  const proxy = await startProxy()
+  const bus = createBus({
+    bootstrapServers: `127.0.0.1:${proxy.port}`,
+    idempotent: false,
+    topicPartitions: 1,
+  })
+  await bus.connect()
+  proxy.loseConfirmations(true)
+  const publish = failureOf(bus.publish(orders(3)))
+  await until('the request', () => proxy.produced.length > 0)
+
+  proxy.loseConfirmations(false)
+  proxy.cut()
+
+  expect((await publish).outcomes.map(({ status }) => status)).toEqual(['unknown', 'unknown', 'unknown'])
+})
+
+it('creates the topic with the partitions asked for', async () => {
+  const bus = createBus({ topicPartitions: 5, replicationFactor: 1 })
+
+  await bus.publish([orderCreated()])
+
+  expect(await bus.getTopicInfo()).toMatchObject({ partitions: 5, connected: true, consuming: false })
+})
+
+it('says at once that a topic is missing where it must not create one', async () => {
+  const topicPrefix = freshName()
+  const bus = createBus({ topicPrefix, createTopics: false, publishTimeoutMs: 10_000 })
+
+  const start = performance.now()
+  const error = await failureOf(bus.publish([orderCreated()]))
+  const onConnect = await bus.connect().catch((thrown: unknown) => thrown)
+
+  expect(performance.now() - start).toBeLessThan(5000)
+  for (const cause of [error.outcomes[0]?.error, onConnect]) {
+    expect(cause).toBeInstanceOf(ConnectionError)
+    expect(String(cause)).toContain(`no topic ${topicPrefix}.stream`)
+    expect(String(cause)).toContain('createTopics')
+  }
+})
+
+it('says at once that a topic cannot be created as asked for', async () => {
+  const bus = createBus({ replicationFactor: 3 })
+
+  const error = await bus.connect().catch((thrown: unknown) => thrown)
+
+  expect(error).toBeInstanceOf(ConnectionError)
+  expect(String(error)).toMatch(/INVALID_REPLICATION_FACTOR/)
+})
+
+it('makes no group and joins none while it only publishes', async () => {
+  const consumerGroup = freshName()
+  const bus = createBus({ consumerGroup })
+
+  await bus.publish(orders(10))
+  await bus.deadLetters.count()
+
+  const groups = await administer(inject('kafkaBootstrapServers'), (admin) => admin.listGroups())
+  expect([...groups.keys()]).not.toContain(consumerGroup)
+})
+
+it('spreads the aggregates over partitions that are added while it only publishes', async () => {
+  const topicPrefix = freshName()
+  const bus = createBus({ topicPrefix, topicPartitions: 1, metadataMaxAgeMs: 200 })
+  await bus.publish([orderCreated()])
+  await administer(inject('kafkaBootstrapServers'), (admin) =>
+    admin.createPartitions({ topics: [{ name: `${topicPrefix}.stream`, count: 4, assignments: null }] }),
+  )
+  const consumer = createBus({ topicPrefix })
+  const partitions = new Set<string>()
+  consumer.subscribe(OrderCreated, (_event, { messageId }) => {
+    partitions.add(messageId?.split('-').at(-2) ?? '')
+  })
+  await consume(consumer)
+
+  await until('events in all partitions', async () => {
+    await bus.publish(Array.from({ length: 20 }, (_, n) => orderCreated(`Order-${n}`)))
+    return partitions.size === 4
+  })
+})
+
+it('finds a topic again that was deleted while it publishes without acknowledgments', async () => {
+  const topicPrefix = freshName()
+  const bus = createBus({ topicPrefix, acks: '0' })
+  await bus.publish([orderCreated()])
+  await administer(inject('kafkaBootstrapServers'), (admin) =>
+    admin.deleteTopics({ topics: [`${topicPrefix}.stream`] }),
+  )
+  const consumer = createBus({ topicPrefix })
+  const seen = recorder(consumer)
+
+  await until('an event of the new topic', async () => {
+    await bus.publish([orderCreated()])
+    if (!consumer.isConsuming) await consume(consumer)
+    return seen.length > 0
+  })
+})

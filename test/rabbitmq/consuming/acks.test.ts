@@ -1,0 +1,63 @@
+import fc from 'fast-check'
+import { expect, it } from 'vitest'
+import { RabbitMQAcks } from '../../../src/rabbitmq/consuming/acks.ts'
+
+/** What a broker makes of acknowledgments: which deliveries it still waits for. */
+function brokerOf(count: number) {
+  const waiting = new Set(Array.from({ length: count }, (_, index) => index + 1))
+  let frames = 0
+  const ack = ({ fields: { deliveryTag } }: { fields: { deliveryTag: number } }, allUpTo = false) => {
+    frames += 1
+    // A broker closes the channel over a tag that it does not know, or knows no more.
+    if (!waiting.has(deliveryTag))
+      throw new Error(`PRECONDITION_FAILED - unknown delivery tag ${deliveryTag}`)
+    for (const tag of waiting) if (tag === deliveryTag || (allUpTo && tag < deliveryTag)) waiting.delete(tag)
+  }
+  return { channel: { ack }, waiting, frames: () => frames }
+}
+
+it('acknowledges what is settled and nothing else, whatever the order', () => {
+  const step = fc.oneof(fc.nat({ max: 29 }), fc.constant('flush' as const))
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+      const broker = brokerOf(30)
+      const acks = new RabbitMQAcks(broker.channel)
+      const deliveries = Array.from({ length: 30 }, (_, index) => acks.add(index + 1))
+      const settled = new Set<number>()
+      for (const what of [...steps, 'flush' as const]) {
+        if (what === 'flush') {
+          acks.flush()
+          const expected = deliveries.map(({ tag }) => tag).filter((tag) => !settled.has(tag))
+          expect([...broker.waiting]).toEqual(expected)
+          continue
+        }
+        const delivery = deliveries[what]
+        if (delivery === undefined) continue
+        acks.settle(delivery)
+        settled.add(delivery.tag)
+      }
+      expect(acks.isOpen).toBe(true)
+    }),
+  )
+})
+
+it('acknowledges all up to the oldest unfinished delivery at once, in one turn', async () => {
+  const broker = brokerOf(100)
+  const acks = new RabbitMQAcks(broker.channel)
+  const deliveries = Array.from({ length: 100 }, (_, index) => acks.add(index + 1))
+  for (const delivery of deliveries.slice(0, 90)) acks.settle(delivery)
+  await new Promise((resolve) => setImmediate(resolve))
+  expect([...broker.waiting]).toEqual([91, 92, 93, 94, 95, 96, 97, 98, 99, 100])
+  expect(broker.frames()).toBe(1)
+})
+
+it('sends nothing any more once its channel is gone', () => {
+  const broker = brokerOf(2)
+  const acks = new RabbitMQAcks(broker.channel)
+  const delivery = acks.add(1)
+  acks.settle(delivery)
+  acks.close()
+  acks.flush()
+  expect(broker.frames()).toBe(0)
+  expect(acks.isOpen).toBe(false)
+})

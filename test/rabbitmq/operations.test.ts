@@ -1,0 +1,280 @@
+import { inspect } from 'node:util'
+import { afterAll, expect, it } from 'vitest'
+import { PublishError } from '../../src/index.ts'
+import { launchBroker } from '../brokers/launch-broker.ts'
+import { OrderCreated, orderCreated } from '../support/order-events.ts'
+import { RecordingLogger } from '../support/recording-logger.ts'
+import { consume, createBus, freshName, noticesOf, recorder, until } from './scene.ts'
+
+// What an operator does and sees, with the broker's own tool.
+const broker = await launchBroker('rabbitmq')
+const rabbitmqUrl = broker.url
+
+afterAll(() => broker.dispose())
+
+const ctl = (...args: string[]) => broker.exec('rabbitmqctl', '--quiet', ...args)
+
+it('shows its connections and its consumer under its name, with the heartbeat that was asked for', async () => {
+  const bus = createBus({ rabbitmqUrl, consumerName: 'billing-7', heartbeatMs: 17_000 })
+  await consume(bus)
+
+  const connections = await ctl('list_connections', 'timeout', 'client_properties')
+
+  const names = [...connections.matchAll(/^(\d+)\s.*"connection_name","(billing-7 \w+)"/gm)]
+  expect(names.map(([, seconds, name]) => `${name} ${seconds}`).toSorted()).toEqual([
+    'billing-7 consumer 17',
+    'billing-7 publisher 17',
+  ])
+  expect(await ctl('list_consumers', 'consumer_tag', 'prefetch_count')).toContain('billing-7-1\t10')
+})
+
+it('has no heartbeat where it is switched off, and a name of its own where none is given', async () => {
+  const bus = createBus({ rabbitmqUrl, heartbeatMs: Number.POSITIVE_INFINITY })
+  await bus.connect()
+
+  const connections = await ctl('list_connections', 'timeout', 'client_properties')
+
+  const own = connections.split('\n').find((line) => line.includes(`"${bus.consumerName} publisher"`))
+  expect(own).toMatch(/^0\s/)
+  expect(createBus({ rabbitmqUrl }).consumerName).not.toBe(bus.consumerName)
+})
+
+it('survives that the server closes its connections', async () => {
+  const bus = createBus({ rabbitmqUrl })
+  const notices = noticesOf(bus)
+  const gate = Promise.withResolvers<void>()
+  const runs: string[] = []
+  bus.subscribe(OrderCreated, async ({ aggregateId }) => {
+    runs.push(aggregateId)
+    await gate.promise
+  })
+  await consume(bus)
+  await bus.publish([orderCreated('before')])
+  await until('the first', () => runs.length === 1)
+
+  await ctl('close_all_connections', 'maintenance')
+
+  await until('the return', () => notices.some(({ type }) => type === 'reconnected'))
+  gate.resolve()
+  await bus.publish([orderCreated('after')])
+  await until('both', () => bus.getStats().eventsProcessedSuccess === 2)
+  // The handler that ran through the loss had succeeded, so the event that came again was not given to it.
+  await until('an empty queue', async () => (await bus.getQueueInfo()).messageCount === 0)
+  expect(runs).toEqual(['before', 'after'])
+  const lost = notices.find((notice) => notice.type === 'connectionLost')
+  expect(String(lost?.error)).toContain('maintenance')
+  expect(bus.getStats().reconnections).toBe(1)
+})
+
+it('consumes and acknowledges through a memory alarm, while publishes wait and then reject', async () => {
+  const logger = new RecordingLogger()
+  const exchangeName = freshName()
+  const consumer = createBus({ rabbitmqUrl, exchangeName, prefetchCount: 5 })
+  const gate = Promise.withResolvers<void>()
+  const events: string[] = []
+  consumer.subscribe(OrderCreated, async ({ aggregateId }) => {
+    events.push(aggregateId)
+    if (events.length === 1) await gate.promise
+  })
+  await consume(consumer)
+  const bus = createBus({ rabbitmqUrl, exchangeName, publishTimeoutMs: 1500, logger })
+  const patient = createBus({ rabbitmqUrl, exchangeName, publishTimeoutMs: 60_000, logger })
+  const ids = Array.from({ length: 50 }, (_, n) => `Order-${n}`)
+  await bus.publish(ids.map(orderCreated))
+  const waiting = async () => (await ctl('list_queues', 'name', 'messages')).split('\n')
+  const messagesIn = (lines: readonly string[]) =>
+    Number(lines.find((line) => line.startsWith(`${exchangeName}.default\t`))?.split('\t')[1])
+
+  await ctl('set_vm_memory_high_watermark', 'absolute', '1MB')
+  try {
+    // The connection learns of the alarm with its next publish, which may have got through.
+    const first = await bus.publish([orderCreated('during')]).catch((thrown: unknown) => thrown)
+    await until('the news', async () => (await bus.health()).checks.publishing.status === 'degraded')
+    expect(first === undefined || first instanceof PublishError).toBe(true)
+    const start = performance.now()
+    const error = await bus.publish([orderCreated('late')]).catch((thrown: unknown) => thrown)
+    expect(performance.now() - start).toBeGreaterThanOrEqual(1490)
+    if (!(error instanceof PublishError)) throw new Error('it was to reject')
+    expect(error.outcomes.map(({ status }) => status)).toEqual(['notStored'])
+    expect(error.message).toContain('RabbitMQ blocks publishing (low on memory)')
+    expect(await bus.health()).toMatchObject({
+      status: 'degraded',
+      checks: {
+        connected: { status: 'up' },
+        publishing: { status: 'degraded', detail: 'blocked by the broker: low on memory' },
+      },
+    })
+    expect(logger.lines.some(({ message }) => message === 'the broker blocks publishing')).toBe(true)
+
+    // What is asked on the blocked connection is not even read, so that waiting would be in vain.
+    await expect(bus.getDlqMessageCount()).rejects.toMatchObject({
+      code: 'CONNECTION_FAILED',
+      retryable: true,
+    })
+
+    expect(messagesIn(await waiting())).toBeGreaterThan(0)
+    gate.resolve()
+    await until('all that was stored', () => ids.every((id) => events.includes(id)))
+    // Acknowledged too: nothing is left, whether ready or in hand.
+    await until('an empty queue', async () => messagesIn(await waiting()) === 0)
+    expect(consumer.getStats()).toMatchObject({ reconnections: 0, inFlight: 0 })
+    const leaving = performance.now()
+    await bus.shutdown({ timeoutMs: 5000 })
+    expect(performance.now() - leaving).toBeLessThan(2000)
+
+    const early = patient.publish([orderCreated('early')])
+    await until('the news', async () => (await patient.health()).checks.publishing.status === 'degraded')
+    const waitingPublish = patient.publish([orderCreated('patient')])
+    await ctl('set_vm_memory_high_watermark', '0.4')
+    await Promise.all([early, waitingPublish])
+  } finally {
+    await ctl('set_vm_memory_high_watermark', '0.4')
+  }
+  await until('the event that waited', () => events.includes('patient'))
+  expect(events).toContain('early')
+  expect(await patient.health()).toMatchObject({ status: 'up', checks: { publishing: { status: 'up' } } })
+  expect(logger.lines.some(({ message }) => message === 'the broker takes publishes again')).toBe(true)
+  expect(events).not.toContain('late')
+})
+
+it('tells a user what he lacks the permission for, and does not try again', async () => {
+  await ctl('add_user', 'reader', 'hunter2')
+  await ctl('set_permissions', 'reader', '^$', '^$', '.*')
+  const url = new URL(rabbitmqUrl)
+  url.username = 'reader'
+  url.password = 'hunter2'
+  const error = await createBus({ rabbitmqUrl: url.href })
+    .connect()
+    .catch((thrown: unknown) => thrown)
+  expect(error).toMatchObject({ code: 'AUTHENTICATION_FAILED', retryable: false })
+  expect(String(error)).toMatch(/does not permit .* access to exchange 'test-/)
+  expect(String(error)).not.toContain('hunter2')
+})
+
+it('comes back by itself when a password that was changed is right again', async () => {
+  await ctl('add_user', 'rotated', 'old')
+  await ctl('set_permissions', 'rotated', '.*', '.*', '.*')
+  const url = new URL(rabbitmqUrl)
+  url.username = 'rotated'
+  url.password = 'old'
+  const logger = new RecordingLogger()
+  const bus = createBus({ rabbitmqUrl: url.href, logger, reconnectDelayMs: 100, maxReconnectDelayMs: 100 })
+  const events = recorder(bus)
+  await consume(bus)
+  await ctl('change_password', 'rotated', 'new')
+  await ctl('close_all_connections', 'rotation')
+  const refused = () => logger.lines.filter(({ message }) => message === 'cannot reconnect as things are')
+  await until('the complaint', () => refused().length > 0)
+  expect((await bus.health()).status).toBe('down')
+
+  await ctl('change_password', 'rotated', 'old')
+
+  await until('the return', () => bus.isConnected)
+  await bus.publish([orderCreated()])
+  await until('the event', () => events.length === 1)
+})
+
+it('keeps a message whose dead letter is not taken, and buries it when it is', async () => {
+  const exchangeName = freshName()
+  const bus = createBus({ rabbitmqUrl, exchangeName, maxRetries: 0 })
+  bus.subscribe(OrderCreated, () => {
+    throw new Error('as told')
+  })
+  await consume(bus)
+  const queue = `${exchangeName}.default.dlq`
+  const limit = JSON.stringify({ 'max-length': 1, overflow: 'reject-publish' })
+  await ctl('set_policy', exchangeName, `^${queue}$`, limit, '--apply-to', 'queues')
+  await bus.publish([orderCreated('first')])
+  await until('the first dead letter', () => bus.getStats().messagesSentToDlq === 1)
+
+  await bus.publish([orderCreated('second')])
+  await until('the second to fail', () => bus.getStats().handlerErrors === 2)
+  const inHand = async () => {
+    const queues = await ctl('list_queues', 'name', 'messages_unacknowledged')
+    return queues.includes(`${exchangeName}.default\t1`)
+  }
+  await until('the refusal', () => bus.getStats().lastErrorAt !== null && inHand())
+  expect(bus.getStats()).toMatchObject({ messagesSentToDlq: 1, inFlight: 1 })
+
+  await ctl('clear_policy', exchangeName)
+
+  await until('the second dead letter', () => bus.getStats().messagesSentToDlq === 2)
+  expect(await bus.getDlqMessageCount()).toBe(2)
+})
+
+it('is loud when its user is deleted, and comes back when there is one again', async () => {
+  const add = async () => {
+    await ctl('add_user', 'deleted', 'canary-secret')
+    await ctl('set_permissions', 'deleted', '.*', '.*', '.*')
+  }
+  await add()
+  const url = new URL(rabbitmqUrl)
+  url.username = 'deleted'
+  url.password = 'canary-secret'
+  const logger = new RecordingLogger()
+  const bus = createBus({ rabbitmqUrl: url.href, logger, reconnectDelayMs: 100, maxReconnectDelayMs: 100 })
+  const notices = noticesOf(bus)
+  const events = recorder(bus)
+  await consume(bus)
+
+  await ctl('delete_user', 'deleted')
+  await ctl('close_all_connections', 'user deleted')
+  await until('the complaint', () =>
+    logger.lines.some(({ message }) => message === 'cannot reconnect as things are'),
+  )
+  expect((await bus.health()).status).toBe('down')
+  await add()
+
+  await until('the return', () => bus.isConnected)
+  await bus.publish([orderCreated()])
+  await until('the event', () => events.length === 1)
+  expect(inspect([logger.lines, notices, bus], { depth: 12, showHidden: true })).not.toContain(
+    'canary-secret',
+  )
+})
+
+it('goes on consuming while the disk is full, and tells why publishes wait', async () => {
+  const exchangeName = freshName()
+  const bus = createBus({ rabbitmqUrl, exchangeName, publishTimeoutMs: 1500 })
+  const events = recorder(bus)
+  await consume(bus)
+  await bus.publish([orderCreated('before')])
+  await until('the first', () => events.length === 1)
+
+  await ctl('set_disk_free_limit', '100000GB')
+  try {
+    await bus.publish([orderCreated('first')]).catch(() => undefined)
+    await until('the news', async () => (await bus.health()).checks.publishing.status === 'degraded')
+    await expect(bus.publish([orderCreated('late')])).rejects.toThrow('low on disk')
+  } finally {
+    await ctl('set_disk_free_limit', '50MB')
+  }
+  await until('the end of it', async () => (await bus.health()).checks.publishing.status === 'up')
+  await bus.publish([orderCreated('after')])
+  await until('the last', () => events.some(({ aggregateId }) => aggregateId === 'after'))
+  expect(bus.getStats().reconnections).toBe(0)
+})
+
+it('tells of each event that a full queue rejects, and stores again when there is room', async () => {
+  const exchangeName = freshName()
+  const bus = createBus({ rabbitmqUrl, exchangeName })
+  const events = recorder(bus)
+  await consume(bus)
+  await bus.stopConsuming()
+  const limit = JSON.stringify({ 'max-length': 3, overflow: 'reject-publish' })
+  await ctl('set_policy', exchangeName, `^${exchangeName}.default$`, limit, '--apply-to', 'queues')
+
+  const outcomes: string[] = []
+  for (let n = 0; n < 5; n += 1) {
+    const error = await bus.publish([orderCreated(`Order-${n}`)]).catch((thrown: unknown) => thrown)
+    outcomes.push(error instanceof PublishError ? String(error.outcomes[0]?.error) : 'stored')
+  }
+  await consume(bus)
+  await until('what was stored', () => events.length === 3)
+  await bus.publish([orderCreated('Order-5')])
+
+  await until('the one after', () => events.length === 4)
+  expect(outcomes.slice(0, 3)).toEqual(['stored', 'stored', 'stored'])
+  expect(outcomes.slice(3)).toEqual(Array(2).fill(expect.stringContaining('a queue refused it (nack)')))
+  expect(events.map(({ aggregateId }) => aggregateId)).toEqual(['Order-0', 'Order-1', 'Order-2', 'Order-5'])
+})

@@ -1,0 +1,67 @@
+import { createClient } from 'redis'
+import { afterAll, describe, it } from 'vitest'
+import { RedisEventBus } from '../../src/redis/index.ts'
+import { type CreateBusOptions, describeEventBus } from '../../src/testing/index.ts'
+import { launchBroker } from '../brokers/launch-broker.ts'
+import { TcpProxy } from '../support/tcp-proxy.ts'
+
+// A Redis of this file's own: the suite stops it, kills it and starts it again.
+const redis = await launchBroker('redis', { config: ['appendfsync always'] })
+const proxies = new Map<unknown, TcpProxy>()
+
+afterAll(async () => {
+  for (const proxy of proxies.values()) proxy.close()
+  await redis.dispose()
+})
+
+// For the processes that the suite starts.
+process.env['EVENTSPINE_TEST_REDIS_URL'] = redis.url
+
+async function create({ scope, ...options }: CreateBusOptions): Promise<RedisEventBus> {
+  const proxy = await TcpProxy.start({ host: '127.0.0.1', port: redis.port })
+  const bus = new RedisEventBus({
+    ...options,
+    redisUrl: `redis://127.0.0.1:${proxy.port}`,
+    streamPrefix: scope,
+    pendingIdleMs: 1000,
+    blockMs: 1000,
+    socketTimeoutMs: 1000,
+  })
+  proxies.set(bus, proxy)
+  return bus
+}
+
+async function command(...args: (string | Buffer)[]): Promise<unknown> {
+  const client = createClient({ url: redis.url })
+  await client.connect()
+  try {
+    return await client.sendCommand(args)
+  } finally {
+    client.destroy()
+  }
+}
+
+describeEventBus('redis', {
+  runner: { describe, it },
+  create,
+  module: new URL('./conformance-bus.ts', import.meta.url),
+  faults: {
+    publishRaw: async (scope, { headers, body }) => {
+      const fields = Object.entries(headers).flat()
+      await command('XADD', `${scope}:stream`, '*', ...fields, 'payload', Buffer.from(body))
+    },
+    loseTopology: async (scope, group) => {
+      await command('XGROUP', 'DESTROY', `${scope}:stream`, group)
+    },
+    cutConnections: async () => {
+      for (const proxy of proxies.values()) proxy.cut()
+    },
+    stopBroker: () => redis.kill(),
+    startBroker: () => redis.start(),
+    loseConfirmations: (_scope, isLosing) => {
+      for (const proxy of proxies.values()) proxy.loseAnswers(isLosing)
+    },
+    crash: (bus) => proxies.get(bus)?.freeze(),
+    idleLimitMs: 1000,
+  },
+})
