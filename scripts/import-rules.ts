@@ -1,36 +1,30 @@
 import { posix } from 'node:path'
 
 interface Rule {
-  /** What files of the folder may import, besides each other and Node: folders and files of src, and packages. */
+  /** What files of the folder may import, in addition to each other and Node: folders and files of src, and packages. */
   readonly imports: readonly string[]
-  /** Where only these names may be imported, and only as types. */
+  /** Folders of which only these names may be imported, and only as types. */
   readonly typesFrom?: Readonly<Record<string, readonly string[]>>
+  /** Which room of the folder may import which other room of it. The files at its top are open to all rooms. */
+  readonly rooms?: Readonly<Record<string, readonly string[]>>
 }
 
 const open = ['errors.ts', 'observability', '@opentelemetry/api']
-/** The bus as aggregates and subscriptions know it: the type that they publish to. */
+const rooms = {
+  client: ['wire'],
+  wire: ['client'],
+  publishing: ['client', 'wire'],
+  'dead-letters': ['client', 'wire', 'publishing'],
+  consuming: ['client', 'wire', 'publishing', 'dead-letters'],
+}
+const backend = [...open, 'events/index.ts', 'codec', 'kit', 'handling', 'transport', 'bus']
 const eventBusType = { bus: ['EventBus'] }
-const backend = [...open, 'codec', 'kit', 'transport', 'handling', 'bus']
-const entryPoints = [
-  'index.ts',
-  'redis/index.ts',
-  'rabbitmq/index.ts',
-  'kafka/index.ts',
-  'aggregates/index.ts',
-  'store/index.ts',
-  'subscriptions/index.ts',
-]
-/** What the parts of the main entry point offer: a backend's tests need more of them than an application does. */
-const parts = [
-  'errors.ts',
-  'observability/index.ts',
-  'kit/index.ts',
-  'events/index.ts',
-  'codec/index.ts',
-  'handling/index.ts',
-  'transport/index.ts',
-  'bus/index.ts',
-]
+const entryPoints = ['redis', 'rabbitmq', 'kafka', 'store', 'aggregates', 'subscriptions'].map(
+  (folder) => `${folder}/index.ts`,
+)
+const core = ['observability', 'kit', 'events', 'codec', 'handling', 'transport', 'bus'].map(
+  (folder) => `${folder}/index.ts`,
+)
 
 /** Which part of src may import what. A part without a rule is a fault. */
 export const rules: Readonly<Record<string, Rule>> = {
@@ -39,18 +33,21 @@ export const rules: Readonly<Record<string, Rule>> = {
   kit: { imports: open },
   events: { imports: ['errors.ts', '@standard-schema/spec'] },
   codec: { imports: ['errors.ts', 'events'] },
-  handling: { imports: [...open, 'kit', 'events', 'bus'] },
+  handling: { imports: [...open, 'kit', 'events'] },
   transport: { imports: [...open, 'codec'] },
-  bus: { imports: [...open, 'kit', 'events', 'codec', 'handling', 'transport'] },
-  redis: { imports: [...backend, 'redis', '@redis/client'] },
-  rabbitmq: { imports: [...backend, 'amqplib'] },
-  kafka: { imports: [...backend, '@platformatic/kafka'] },
+  bus: {
+    imports: [...open, 'kit', 'events', 'codec', 'handling', 'transport'],
+    rooms: { telemetry: [], publishing: ['telemetry'], 'dead-letters': [], consuming: ['telemetry'] },
+  },
+  redis: { imports: [...backend, 'redis', '@redis/client'], rooms },
+  rabbitmq: { imports: [...backend, 'amqplib'], rooms },
+  kafka: { imports: [...backend, '@platformatic/kafka'], rooms },
   store: { imports: [...open, 'events'] },
   aggregates: { imports: [...open, 'kit', 'events', 'store'], typesFrom: eventBusType },
-  subscriptions: { imports: [...open, 'kit', 'handling', 'events', 'store', 'bus'], typesFrom: eventBusType },
-  testing: { imports: [...entryPoints, ...parts, 'vitest'] },
-  'create-event-bus.ts': { imports: ['errors.ts', 'kit', 'bus', ...entryPoints.slice(1)] },
-  'index.ts': { imports: [...parts, ...entryPoints.slice(1), 'create-event-bus.ts'] },
+  subscriptions: { imports: [...open, 'kit', 'handling', 'events', 'store'], typesFrom: eventBusType },
+  testing: { imports: ['index.ts', 'errors.ts', ...core, ...entryPoints, 'vitest'] },
+  'create-event-bus.ts': { imports: ['errors.ts', 'kit', 'bus', ...entryPoints] },
+  'index.ts': { imports: ['errors.ts', 'create-event-bus.ts', ...core, ...entryPoints] },
 }
 
 interface Import {
@@ -69,20 +66,62 @@ export function importFaults(file: string, source: string): readonly string[] {
     .map(({ specifier }) => `src/${file} may not import ${specifier}`)
 }
 
-function isAllowed({ specifier, typeNames }: Import, file: string, part: string, rule: Rule): boolean {
+/**
+ * One sentence for each group of files that import each other in a circle, type imports included. `sources` has the text
+ * of every file by its path relative to src.
+ */
+export function cycleFaults(sources: ReadonlyMap<string, string>): readonly string[] {
+  const imports = new Map(
+    [...sources].map(([file, source]) => [file, importsOf(source).map((found) => targetOf(file, found))]),
+  )
+  const done = new Set<string>()
+  const faults: string[] = []
+  const visit = (file: string, path: readonly string[]): void => {
+    const start = path.indexOf(file)
+    if (start >= 0) faults.push(`src: circular import: ${[...path.slice(start), file].join(' -> ')}`)
+    if (start >= 0 || done.has(file)) return
+    for (const target of imports.get(file) ?? []) visit(target, [...path, file])
+    done.add(file)
+  }
+  for (const file of sources.keys()) visit(file, [])
+  return faults
+}
+
+function isAllowed(found: Import, file: string, part: string, rule: Rule): boolean {
+  const { specifier, typeNames } = found
   if (specifier.startsWith('node:')) return true
   if (!specifier.startsWith('.')) return rule.imports.includes(packageOf(specifier))
-  const target = posix.join(posix.dirname(file), specifier)
+  const target = targetOf(file, found)
   const targetPart = partOf(target)
-  if (targetPart === part) return true
+  if (targetPart === part) return isAllowedWithin(file, target, rule)
   if (rule.imports.includes(target) || rule.imports.includes(targetPart)) return true
   const names = rule.typesFrom?.[targetPart] ?? []
   return typeNames?.every((name) => names.includes(name)) ?? false
 }
 
+/** Rooms import the rooms that their rule names; a folder without a rule for rooms may have any. */
+function isAllowedWithin(file: string, target: string, { rooms }: Rule): boolean {
+  const room = roomOf(file)
+  const targetRoom = roomOf(target)
+  if (rooms === undefined || room === targetRoom || targetRoom === undefined) return true
+  if (room === undefined) return targetRoom in rooms
+  return rooms[room]?.includes(targetRoom) ?? false
+}
+
+/** The path relative to src that an import of a file leads to; the specifier itself if it is a package. */
+function targetOf(file: string, { specifier }: Import): string {
+  return specifier.startsWith('.') ? posix.join(posix.dirname(file), specifier) : specifier
+}
+
 /** The first step of a path below src: a folder, or a file at the top. */
 function partOf(path: string): string {
   return path.split('/')[0] ?? path
+}
+
+/** The folder within a part; undefined for a file at the part's top. */
+function roomOf(path: string): string | undefined {
+  const steps = path.split('/')
+  return steps.length > 2 ? steps[1] : undefined
 }
 
 function packageOf(specifier: string): string {

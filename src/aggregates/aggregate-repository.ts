@@ -11,7 +11,8 @@ import {
   resolveOptions,
 } from '../kit/options.ts'
 import { RetryPolicy } from '../kit/retry-policy.ts'
-import { type FieldsFirstLogger, type Logger, resolveLogger } from '../observability/logger.ts'
+import type { FieldsFirstLogger, Logger } from '../observability/logger.ts'
+import { resolveLogger } from '../observability/resolve-logger.ts'
 import { type AppendResult, type EventStore, type EventStream, OptimisticLockError } from '../store/index.ts'
 import { AggregateRoot, markCommitted, restoreSnapshot } from './aggregate-root.ts'
 import { AggregateNotFoundError, PublishAfterSaveError } from './errors.ts'

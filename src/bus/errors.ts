@@ -1,31 +1,11 @@
 import { EventspineError } from '../errors.ts'
 
-/** A handler took longer than `handlerTimeoutMs`. Its signal was aborted, and the attempt counts as failed. */
-export class HandlerTimeoutError extends EventspineError {
-  readonly code = 'HANDLER_TIMEOUT'
-  override readonly retryable = true
-
-  constructor(handlerName: string, timeoutMs: number) {
-    super(`The handler ${handlerName} did not settle within ${timeoutMs} ms (handlerTimeoutMs).`)
-  }
-}
-
 /** The bus was shut down before this call. */
 export class BusClosedError extends EventspineError {
   readonly code = 'BUS_CLOSED'
 
   constructor(operation: string) {
     super(`The bus is shut down, so it cannot ${operation}. Make a new bus instead.`)
-  }
-}
-
-/** The reason of a handler's aborted signal when a shutdown ran out of time. */
-export class ShutdownError extends EventspineError {
-  readonly code = 'SHUTDOWN'
-  override readonly retryable = true
-
-  constructor() {
-    super('The bus is shutting down and its timeout has passed.')
   }
 }
 
@@ -69,37 +49,5 @@ export class PublishError extends EventspineError {
   /** One per event of the call, in its order. Not part of what is printed: there may be thousands. */
   get outcomes(): readonly PublishOutcome[] {
     return this.#outcomes
-  }
-}
-
-/** The broker was not there in time for a publish. */
-export class PublishTimeoutError extends EventspineError {
-  readonly code = 'PUBLISH_TIMEOUT'
-  override readonly retryable = true
-
-  constructor(timeoutMs: number, detail: string) {
-    super(`no confirmation within ${timeoutMs} ms (publishTimeoutMs): ${detail}`)
-  }
-}
-
-/** The broker, or its protocol, cannot take this message: it is too large, or its names do not fit. */
-export class MessageRefusedError extends EventspineError {
-  readonly code = 'MESSAGE_REFUSED'
-
-  constructor(reason: string) {
-    super(`The message cannot be sent: ${reason}`)
-  }
-}
-
-/** The broker cannot be reached, or refuses to talk. The text names the address, never the password. */
-export class ConnectionError extends EventspineError {
-  readonly code: 'CONNECTION_FAILED' | 'AUTHENTICATION_FAILED' | 'TOPOLOGY_CONFLICT' | 'CONNECTION_LOST'
-  override readonly retryable: boolean
-
-  /** @param code - all but `'CONNECTION_FAILED'` and `'CONNECTION_LOST'` need somebody to change something. */
-  constructor(code: ConnectionError['code'], message: string, options?: ErrorOptions) {
-    super(message, options)
-    this.code = code
-    this.retryable = code === 'CONNECTION_FAILED' || code === 'CONNECTION_LOST'
   }
 }

@@ -1,5 +1,6 @@
 import { inspect } from 'node:util'
 import { describeValue } from '../errors.ts'
+import type { Cause } from './causation.ts'
 import {
   type BuiltEnvelope,
   copyMetadata,
@@ -40,7 +41,7 @@ export class EventInit {
 
 let readSource: (event: DomainEvent) => EventSource | undefined
 let writeSource: (event: DomainEvent, source: EventSource) => void
-let causedCopy: (event: DomainEvent, cause: DomainEvent) => DomainEvent
+let causedCopy: (event: DomainEvent, cause: Cause) => DomainEvent
 
 /**
  * Something that happened to an aggregate. Make a class for it with {@link defineEvent}; its instances are
@@ -123,7 +124,7 @@ export abstract class DomainEvent implements EventEnvelope {
     return `${this.constructor.name} ${render(shown, options)}`
   }
 
-  #causedCopy(cause: DomainEvent): this {
+  #causedCopy(cause: Cause): this {
     // What came from a broker goes on as it came.
     if (this.#source !== undefined || this.eventId === cause.eventId) return this
     const { causationId = cause.eventId } = this
@@ -142,7 +143,7 @@ export abstract class DomainEvent implements EventEnvelope {
 }
 
 /** The event with what it does not say of its cause filled in: itself where it says all. */
-export function withCauseUnlessSet(event: DomainEvent, cause: DomainEvent): DomainEvent {
+export function withCauseUnlessSet(event: DomainEvent, cause: Cause): DomainEvent {
   return causedCopy(event, cause)
 }
 

@@ -1,12 +1,11 @@
-import { HandlerTimeoutError } from '../bus/errors.ts'
-import type { BusMetrics } from '../bus/telemetry/bus-metrics.ts'
-import { HANDLER_SPAN } from '../bus/telemetry/bus-spans.ts'
 import { toError } from '../errors.ts'
 import { causedFromHereBy, runCausedBy } from '../events/causation.ts'
 import type { DomainEvent } from '../events/index.ts'
 import type { EventTracer, SpanKindOf } from '../observability/tracer.ts'
+import { HandlerTimeoutError } from './errors.ts'
 import type { HandlerEntry } from './handler-registry.ts'
 import { HandlerRun, type RunInfo } from './handler-run.ts'
+import { HANDLER_SPAN } from './handler-span.ts'
 
 /** A handler that failed, and how. */
 export interface HandlerFailure {
@@ -20,13 +19,33 @@ export interface DispatchObserver {
   failed(event: DomainEvent, failure: HandlerFailure, info: RunInfo): void
 }
 
+/** Takes the measurements of handling; `MetricsRecorder` of the bus is one. */
+export interface HandlingRecorder {
+  /** The handling of an event starts. */
+  consumed(event: DomainEvent): void
+  /** One run of one handler ended. */
+  ran(event: DomainEvent, handlerName: string, error: Error | undefined, startedAt: number): void
+  /** The handling of an event ended. */
+  handled(
+    event: DomainEvent,
+    outcome: 'success' | 'failure',
+    reason: undefined,
+    startedAt: number | undefined,
+  ): void
+}
+
+/** Where measurements go; `recorder` is undefined while nothing records. */
+export interface HandlingMetrics {
+  readonly recorder: HandlingRecorder | undefined
+}
+
 export interface DispatcherOptions {
   readonly tracer: EventTracer
   /** Milliseconds a handler may take; Infinity for no limit. */
   readonly handlerTimeoutMs: number
   /** Events made or published by a handler are caused by the one it handles. */
   readonly propagateCausation: boolean
-  readonly metrics: Pick<BusMetrics, 'recorder'>
+  readonly metrics: HandlingMetrics
   readonly observer: DispatchObserver
 }
 
@@ -60,14 +79,14 @@ export class Dispatcher {
   readonly #tracer: EventTracer
   readonly #handlerTimeoutMs: number
   readonly #propagateCausation: boolean
-  readonly #metrics: Pick<BusMetrics, 'recorder'>
+  readonly #metrics: HandlingMetrics
   readonly #observer: DispatchObserver
 
   constructor({ tracer, handlerTimeoutMs, propagateCausation, metrics, observer }: DispatcherOptions) {
     this.#tracer = tracer
     this.#handlerTimeoutMs = handlerTimeoutMs
     this.#propagateCausation = propagateCausation
-    this.#metrics = metrics ?? { recorder: undefined }
+    this.#metrics = metrics
     this.#observer = observer
   }
 

@@ -1,5 +1,5 @@
-import { ConnectionError } from '../bus/errors.ts'
 import { toError } from '../errors.ts'
+import { ConnectionError } from '../transport/errors.ts'
 
 /** Error codes of the protocol that the bus acts on. */
 export const CODE = {

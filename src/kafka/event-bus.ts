@@ -1,10 +1,10 @@
 import { BrokerEventBus } from '../bus/broker-event-bus.ts'
 import type { BrokerEventBusStats } from '../bus/telemetry/bus-counters.ts'
 import { ConfigError, describeValue } from '../errors.ts'
-import { resolveLogger } from '../observability/logger.ts'
+import { resolveLogger } from '../observability/resolve-logger.ts'
 import { KAFKA_AVAILABLE, KafkaNotAvailableError } from './client/client.ts'
 import { securityWarnings } from './client/security.ts'
-import type { LetterRecord } from './dead-letters/dead-letters.ts'
+import type { LetterRecord } from './dead-letters/dead-letter-index.ts'
 import { type KafkaEventBusOptions, type ResolvedKafkaOptions, resolveKafkaOptions } from './options.ts'
 import { KafkaTransport } from './transport.ts'
 

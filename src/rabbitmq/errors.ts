@@ -1,5 +1,5 @@
-import { ConnectionError } from '../bus/errors.ts'
 import { EventspineError, toError } from '../errors.ts'
+import { ConnectionError } from '../transport/errors.ts'
 
 /** No queue is bound for an event's routing key, and the bus was told to require one (`requireRoute`). */
 export class UnroutableError extends EventspineError {

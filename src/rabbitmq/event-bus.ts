@@ -3,7 +3,7 @@ import type { BrokerEventBusStats } from '../bus/telemetry/bus-counters.ts'
 import { toError } from '../errors.ts'
 import type { EventClass } from '../handling/event-handler.ts'
 import { positiveInteger, resolveOptions } from '../kit/options.ts'
-import { resolveLogger } from '../observability/logger.ts'
+import { resolveLogger } from '../observability/resolve-logger.ts'
 import { RABBITMQ_AVAILABLE, RabbitMQNotAvailableError } from './client/client.ts'
 import { describeDlqMessage, type RabbitMQDlqMessage } from './dead-letters/dlq-message.ts'
 import {

@@ -1,5 +1,5 @@
-import { ConnectionError } from '../bus/errors.ts'
 import { toError } from '../errors.ts'
+import { ConnectionError } from '../transport/errors.ts'
 
 const AUTHENTICATION =
   /^(WRONGPASS|NOAUTH|NOPERM)|invalid password|invalid username-password|without any password configured/i
@@ -91,4 +91,12 @@ function messageOf(error: Error): string {
   if (error instanceof AggregateError)
     return error.errors.map((inner) => messageOf(toError(inner))).join(', ')
   return error.constructor.name
+}
+
+/** The error of an operation that found the client disconnected. */
+export function noConnection(address: string): ConnectionError {
+  return new ConnectionError(
+    'CONNECTION_LOST',
+    `There is no connection to Redis at ${address} at the moment.`,
+  )
 }

@@ -1,8 +1,9 @@
 import type { BrokerEventBusStats } from '../bus/telemetry/bus-counters.ts'
 import type { RedisClient } from './client/client.ts'
-import { readConsumers, readPairs } from './consuming/group.ts'
+import { readConsumers } from './consuming/group.ts'
 import { isNoGroup } from './errors.ts'
 import type { ResolvedRedisOptions } from './options.ts'
+import { readPairs } from './wire/replies.ts'
 
 /** A consumer group of the stream. */
 export interface RedisGroupInfo {

@@ -1,5 +1,5 @@
-import { ConnectionError } from '../bus/errors.ts'
 import { toError } from '../errors.ts'
+import { ConnectionError } from '../transport/errors.ts'
 import type {
   Consumption,
   Intake,
@@ -13,9 +13,9 @@ import { clientFactory, type RedisClient } from './client/client.ts'
 import { RedisLink } from './client/link.ts'
 import { RedisConsumption } from './consuming/consumption.ts'
 import { RedisDeadLetters } from './dead-letters/dead-letters.ts'
-import { commandError } from './errors.ts'
+import { commandError, noConnection } from './errors.ts'
 import type { ResolvedRedisOptions } from './options.ts'
-import { noConnection, RedisPublisher } from './publishing/publisher.ts'
+import { RedisPublisher } from './publishing/publisher.ts'
 import { RedisTrimmer } from './publishing/trimmer.ts'
 import { readGroups } from './stream-info.ts'
 

@@ -1,6 +1,7 @@
 import { toError } from '../errors.ts'
 import type { DomainEvent } from '../events/index.ts'
-import { type FieldsFirstLogger, type Logger, resolveLogger } from '../observability/logger.ts'
+import type { FieldsFirstLogger, Logger } from '../observability/logger.ts'
+import { resolveLogger } from '../observability/resolve-logger.ts'
 import { planAppend } from './append-rules.ts'
 import { AmbiguousStreamError } from './errors.ts'
 import type {

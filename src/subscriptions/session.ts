@@ -1,5 +1,5 @@
-import { ShutdownError } from '../bus/errors.ts'
 import { toError } from '../errors.ts'
+import { ShutdownError } from '../handling/errors.ts'
 import { settledBefore } from '../kit/deadline.ts'
 import { RetryPolicy } from '../kit/retry-policy.ts'
 import { wait } from '../kit/time.ts'

@@ -14,7 +14,8 @@ import {
   optional,
   resolveOptions,
 } from '../kit/options.ts'
-import { type FieldsFirstLogger, type Logger, resolveLogger } from '../observability/logger.ts'
+import type { FieldsFirstLogger, Logger } from '../observability/logger.ts'
+import { resolveLogger } from '../observability/resolve-logger.ts'
 import { noTracer, OpenTelemetryTracer } from '../observability/tracer.ts'
 import type { EventStore } from '../store/index.ts'
 import type { CheckpointStore } from './checkpoint-store.ts'

@@ -1,10 +1,5 @@
-import {
-  BrokerEventBus,
-  type BrokerOptions,
-  brokerDefaults,
-  brokerRules,
-  resolveOptions,
-} from '../bus/index.ts'
+import { BrokerEventBus, type BrokerOptions, brokerDefaults, brokerRules } from '../bus/index.ts'
+import { resolveOptions } from '../kit/index.ts'
 import { MemoryBroker } from './memory-broker.ts'
 import { MemoryTransport } from './memory-transport.ts'
 

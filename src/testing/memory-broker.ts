@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
-import type { DeadLetterReason, OutgoingMessage, StoredDeadLetter } from '../bus/index.ts'
 import type { EncodedMessage, MessageHeaders } from '../codec/index.ts'
+import type { DeadLetterReason, OutgoingMessage, StoredDeadLetter } from '../transport/index.ts'
 
 /** A message that a group has not settled. */
 export interface PendingMessage {

@@ -11,8 +11,8 @@ import type {
   PublishFailure,
   Transport,
   TransportHost,
-} from '../bus/index.ts'
-import { ConnectionError, PublishTimeoutError, REPLAY_HANDLERS, replayHeader } from '../bus/index.ts'
+} from '../transport/index.ts'
+import { ConnectionError, PublishTimeoutError, REPLAY_HANDLERS, replayHeader } from '../transport/index.ts'
 import type { MemoryBroker, PendingMessage } from './memory-broker.ts'
 
 /** How many deliveries are made before the event loop goes on. */

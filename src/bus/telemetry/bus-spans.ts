@@ -1,6 +1,5 @@
 import type { Attributes } from '@opentelemetry/api'
 import type { DomainEvent } from '../../events/index.ts'
-import type { HandlerRun } from '../../handling/handler-run.ts'
 import type { SpanKindOf } from '../../observability/tracer.ts'
 import type { Delivery, ServerAddress } from '../../transport/transport.ts'
 
@@ -86,18 +85,6 @@ function processing(place: SpanPlace): Attributes {
     'messaging.operation.type': 'process',
     'messaging.operation.name': 'consume',
   }
-}
-
-/** The span of one run of one handler. */
-export const HANDLER_SPAN: SpanKindOf<HandlerRun> = {
-  role: 'internal',
-  name: ({ handler }) => `handle ${handler.name}`,
-  attributes: ({ handler, event, attempt }) => ({
-    'eventspine.handler.name': handler.name,
-    'eventspine.attempt': attempt,
-    'eventspine.event.type': event.eventType,
-    'eventspine.event.id': event.eventId,
-  }),
 }
 
 /** The type that all events have; undefined where they differ. */

@@ -1,4 +1,5 @@
 import { EventspineError } from '../../errors.ts'
+import type { KafkaCompression } from '../wire/compression.ts'
 
 /** The npm package that speaks Kafka's protocol. A variable, so that its types stay out of ours. */
 const PACKAGE: string = '@platformatic/kafka'
@@ -66,13 +67,6 @@ export interface KafkaApi<Args extends readonly unknown[], Response> {
   readonly key: number
   readonly version: number
   async(connection: KafkaConnection, ...args: Args): Promise<Response>
-}
-
-export interface KafkaCompression {
-  readonly bitmask: number
-  readonly available: boolean
-  compressSync(bytes: Buffer): Buffer
-  decompressSync(bytes: Buffer): Buffer
 }
 
 export interface TopicPartitions {

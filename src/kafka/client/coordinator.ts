@@ -1,4 +1,4 @@
-import { ConnectionError } from '../../bus/errors.ts'
+import { ConnectionError } from '../../transport/errors.ts'
 import { CODE, isPassing, nameOf, refusal } from '../errors.ts'
 import type { KafkaApi } from './client.ts'
 import type { ConnectionUse, KafkaCluster } from './cluster.ts'

@@ -1,6 +1,6 @@
 import { isIP } from 'node:net'
-import type { ConnectionError } from '../../bus/errors.ts'
 import { toError } from '../../errors.ts'
+import type { ConnectionError } from '../../transport/errors.ts'
 import type { ServerAddress } from '../../transport/transport.ts'
 import { handshakeRefused } from '../errors.ts'
 import type { ResolvedKafkaOptions } from '../options.ts'

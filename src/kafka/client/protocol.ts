@@ -1,4 +1,4 @@
-import { ConnectionError } from '../../bus/errors.ts'
+import { ConnectionError } from '../../transport/errors.ts'
 import type { KafkaApi, KafkaConnection, KafkaLibrary, KafkaWriter } from './client.ts'
 
 export interface BrokerNode {

@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises'
 import { createSecureContext } from 'node:tls'
-import { ConnectionError } from '../../bus/errors.ts'
 import { toError } from '../../errors.ts'
 import { booleanOption, nonEmptyText, type OptionRule, oneOf, optional } from '../../kit/options.ts'
+import { ConnectionError } from '../../transport/errors.ts'
 
 /** Options about encryption and authentication, by eventsource-py's names. */
 export interface KafkaSecurityOptions {

@@ -1,5 +1,5 @@
-import { ConnectionError } from '../../bus/errors.ts'
 import { wait } from '../../kit/time.ts'
+import { ConnectionError } from '../../transport/errors.ts'
 import { CODE, nameOf, refusal } from '../errors.ts'
 import type { ResolvedKafkaOptions } from '../options.ts'
 import type { KafkaCluster } from './cluster.ts'

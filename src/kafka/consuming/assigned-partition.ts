@@ -1,7 +1,7 @@
 import type { DeadLetterReason, Intake } from '../../transport/transport.ts'
 import type { AttemptNote, PartitionProgress } from '../wire/progress.ts'
 import type { StoredRecord } from '../wire/record-reader.ts'
-import { HeldRecord } from './held-record.ts'
+import { HeldRecord, type RecordHolder } from './held-record.ts'
 
 /** How many records are announced ahead when it is quiet. */
 const LEAST_RESERVE = 64
@@ -52,7 +52,7 @@ interface Tracked {
 }
 
 /** One partition that this consumer owns: what was fetched, what is being handled, what is finished. */
-export class KafkaAssignedPartition {
+export class KafkaAssignedPartition implements RecordHolder {
   readonly topic: string
   readonly index: number
   readonly topicId: string

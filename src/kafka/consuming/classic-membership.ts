@@ -3,15 +3,9 @@ import { RetryPolicy } from '../../kit/retry-policy.ts'
 import { wait } from '../../kit/time.ts'
 import type { AssignableMember, TopicPartitions } from '../client/client.ts'
 import type { JoinGroupResponse } from '../client/protocol.ts'
+import { type TopicPartition, without } from '../client/topic-partition.ts'
 import { CODE, isPassing, refusal } from '../errors.ts'
-import {
-  FirstAssignment,
-  type MemberIdentity,
-  type Membership,
-  type MembershipParts,
-  type Place,
-  without,
-} from './membership.ts'
+import { FirstAssignment, type MemberIdentity, type Membership, type MembershipParts } from './membership.ts'
 
 const AGAIN = new RetryPolicy({
   maxRetries: Number.POSITIVE_INFINITY,
@@ -45,7 +39,7 @@ export class ClassicMembership implements Membership {
   #memberId = ''
   #generation = -1
   #isMember = false
-  #owned: readonly Place[] = []
+  #owned: readonly TopicPartition[] = []
   #lastContact = 0
   #wake = new AbortController()
   #wantsRejoin = false
@@ -167,7 +161,7 @@ export class ClassicMembership implements Membership {
     }
   }
 
-  async #giveUp(places: readonly Place[]): Promise<void> {
+  async #giveUp(places: readonly TopicPartition[]): Promise<void> {
     await this.#withHeartbeats(this.#parts.listener.onRevoked(places))
     this.#owned = without(this.#owned, places)
   }
@@ -235,7 +229,7 @@ export class ClassicMembership implements Membership {
   async #sync(
     joined: JoinGroupResponse,
     topics: readonly { readonly name: string; readonly partitions: number }[],
-  ): Promise<readonly Place[]> {
+  ): Promise<readonly TopicPartition[]> {
     const { options, coordinator, session } = this.#parts
     const { library, apis } = session()
     const assignments = joined.leader === joined.memberId ? this.#assign(joined, topics) : []
@@ -342,7 +336,7 @@ export class ClassicMembership implements Membership {
   }
 }
 
-function gather(places: readonly Place[]): TopicPartitions[] {
+function gather(places: readonly TopicPartition[]): TopicPartitions[] {
   const byTopic = new Map<string, number[]>()
   for (const { topic, index } of places) byTopic.set(topic, [...(byTopic.get(topic) ?? []), index])
   return [...byTopic].map(([topic, partitions]) => ({ topic, partitions }))

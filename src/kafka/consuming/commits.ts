@@ -4,11 +4,12 @@ import { wait } from '../../kit/time.ts'
 import type { KafkaSession } from '../client/cluster.ts'
 import type { KafkaCoordinator } from '../client/coordinator.ts'
 import type { OffsetCommitTopic } from '../client/protocol.ts'
+import { partitionKey } from '../client/topic-partition.ts'
 import { CODE, isPassing, refusal } from '../errors.ts'
 import type { ResolvedKafkaOptions } from '../options.ts'
 import { METADATA_BYTES, writeProgress } from '../wire/progress.ts'
 import type { CommitState, KafkaAssignedPartition } from './assigned-partition.ts'
-import { keyOf, type MemberIdentity } from './membership.ts'
+import type { MemberIdentity } from './membership.ts'
 
 const AGAIN = new RetryPolicy({
   maxRetries: Number.POSITIVE_INFINITY,
@@ -157,11 +158,11 @@ export class KafkaCommits {
       const codes = new Map<string, number>()
       for (const { name, partitions: results } of topics) {
         for (const { partitionIndex, errorCode } of results) {
-          codes.set(keyOf({ topic: name, index: partitionIndex }), errorCode)
+          codes.set(partitionKey({ topic: name, index: partitionIndex }), errorCode)
         }
       }
       const outcomes = [...states].map(([partition, state]) =>
-        this.#settle(partition, state, codes.get(keyOf(partition)) ?? CODE.NONE),
+        this.#settle(partition, state, codes.get(partitionKey(partition)) ?? CODE.NONE),
       )
       return outcomes.every((isDone) => isDone)
     } catch (thrown) {

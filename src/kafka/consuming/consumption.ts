@@ -4,6 +4,8 @@ import { wait, whenSettled } from '../../kit/time.ts'
 import type { Consumption, DeadLetterReason, Intake, TransportHost } from '../../transport/transport.ts'
 import type { KafkaCluster } from '../client/cluster.ts'
 import { KafkaCoordinator } from '../client/coordinator.ts'
+import { type LogRange, logRanges } from '../client/log-ranges.ts'
+import { partitionKey, type TopicPartition } from '../client/topic-partition.ts'
 import type { KafkaTopic, KafkaTopicDirectory } from '../client/topics.ts'
 import { storeDeadLetter } from '../dead-letters/dead-letters.ts'
 import type { ResolvedKafkaOptions } from '../options.ts'
@@ -14,9 +16,9 @@ import { ClassicMembership } from './classic-membership.ts'
 import { KafkaCommits } from './commits.ts'
 import { KafkaFetcher } from './fetcher.ts'
 import type { HeldRecord } from './held-record.ts'
-import { keyOf, type Membership, type MembershipListener, type Place } from './membership.ts'
+import type { Membership, MembershipListener } from './membership.ts'
 import { NextMembership } from './next-membership.ts'
-import { committedOffsets, type LogRange, logRanges } from './offsets.ts'
+import { committedOffsets } from './offsets.ts'
 
 const AGAIN = new RetryPolicy({
   maxRetries: Number.POSITIVE_INFINITY,
@@ -86,7 +88,7 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
       onOutOfRange: (partition) => this.#findRange(partition),
       onUnreadable: (partition, { unreadable }) => {
         for (const { from, to, error } of unreadable) {
-          const detail = `${keyOf(partition)}: the records ${from} to ${to} cannot be read (${error.message})`
+          const detail = `${partitionKey(partition)}: the records ${from} to ${to} cannot be read (${error.message})`
           this.#parts.host.notify({ type: 'eventsLost', detail, count: to - from + 1 })
         }
       },
@@ -161,14 +163,14 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
     return storeDeadLetter(this.#parts.publisher, this.#parts.options, record, reason)
   }
 
-  async onAssigned(places: readonly Place[]): Promise<void> {
-    const wanted = new Set(places.map(keyOf))
+  async onAssigned(places: readonly TopicPartition[]): Promise<void> {
+    const wanted = new Set(places.map(partitionKey))
     const removed = [...this.#partitions].filter(([key]) => !wanted.has(key))
     for (const [key, partition] of removed) {
       partition.lose()
       this.#partitions.delete(key)
     }
-    const added = places.filter((place) => !this.#partitions.has(keyOf(place)))
+    const added = places.filter((place) => !this.#partitions.has(partitionKey(place)))
     if (added.length > 0) await this.#insist(() => this.#take(added))
     this.#commits.checkWaiting()
     this.#commits.now()
@@ -176,8 +178,8 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
     this.#pump()
   }
 
-  async onRevoked(places: readonly Place[]): Promise<void> {
-    const partitions = places.flatMap((place) => this.#partitions.get(keyOf(place)) ?? [])
+  async onRevoked(places: readonly TopicPartition[]): Promise<void> {
+    const partitions = places.flatMap((place) => this.#partitions.get(partitionKey(place)) ?? [])
     const { maxPollIntervalMs, requestTimeoutMs } = this.#parts.options
     await whenSettled(Promise.all(partitions.map((partition) => partition.revoke())), maxPollIntervalMs)
     await this.#commits.commitEnd(
@@ -186,7 +188,7 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
     )
     for (const partition of partitions) {
       partition.lose()
-      this.#partitions.delete(keyOf(partition))
+      this.#partitions.delete(partitionKey(partition))
     }
     this.#commits.checkWaiting()
   }
@@ -257,20 +259,21 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
   }
 
   /** Finds out where the group has got to, and owns the partitions from then on. */
-  async #take(places: readonly Place[]): Promise<void> {
+  async #take(places: readonly TopicPartition[]): Promise<void> {
     const { cluster, topics, options } = this.#parts
     const member = options.groupProtocol === 'consumer' ? this.#membership.identity : undefined
     const group = options.consumerGroup
     const committed = await committedOffsets(cluster, this.#coordinator, group, member, places)
-    const fresh = places.filter((place) => !committed.has(keyOf(place)))
+    const fresh = places.filter((place) => !committed.has(partitionKey(place)))
     const ranges = fresh.length === 0 ? new Map<string, never>() : await logRanges(cluster, topics, fresh)
     for (const place of places) {
       const topicId = topics.known(place.topic)?.id ?? ''
-      const beginning = this.#latest.get(keyOf(place))?.end ?? ranges.get(keyOf(place))?.start ?? 0
-      const offset = committed.get(keyOf(place))?.offset ?? beginning
-      const progress = committed.get(keyOf(place))?.progress ?? readProgress(offset, null)
+      const beginning =
+        this.#latest.get(partitionKey(place))?.end ?? ranges.get(partitionKey(place))?.start ?? 0
+      const offset = committed.get(partitionKey(place))?.offset ?? beginning
+      const progress = committed.get(partitionKey(place))?.progress ?? readProgress(offset, null)
       this.#partitions.set(
-        keyOf(place),
+        partitionKey(place),
         new KafkaAssignedPartition(this, { ...place, topicId }, offset, progress),
       )
     }
@@ -292,14 +295,14 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
 
   async #findRange(partition: KafkaAssignedPartition): Promise<void> {
     const { cluster, topics, host, options } = this.#parts
-    const range = (await logRanges(cluster, topics, [partition])).get(keyOf(partition))
+    const range = (await logRanges(cluster, topics, [partition])).get(partitionKey(partition))
     if (range === undefined) return
     const { position } = partition
     const isLatest = options.autoOffsetReset === 'latest' && partition.topic === options.topics.stream
     const offset = isLatest ? range.end : range.start
     const lost = position < range.start ? range.start - position : undefined
     const detail =
-      `${keyOf(partition)}: offset ${position} is not in the log, which holds ${range.start} to ${range.end}; ` +
+      `${partitionKey(partition)}: offset ${position} is not in the log, which holds ${range.start} to ${range.end}; ` +
       `going on at ${offset}`
     host.notify({ type: 'eventsLost', detail, count: lost })
     partition.restart(offset)

@@ -2,14 +2,31 @@ import type { DeadLetterReason, Delivery, IncomingMessage } from '../../transpor
 import { messageOf } from '../wire/message.ts'
 import type { AttemptNote } from '../wire/progress.ts'
 import type { StoredRecord } from '../wire/record-reader.ts'
-import type { KafkaAssignedPartition } from './assigned-partition.ts'
+
+/** What a record asks of the partition that holds it. */
+export interface RecordHolder {
+  readonly topic: string
+  readonly index: number
+  /** True once the partition belongs to another consumer. */
+  readonly isLost: boolean
+  /** False while this consumer may no longer be a member of its group. */
+  canBegin(): boolean
+  begun(record: HeldRecord): void
+  run(record: HeldRecord): void
+  rest(record: HeldRecord): void
+  giveBack(record: HeldRecord): void
+  finish(record: HeldRecord): void
+  /** @returns false if the partition was lost before the note was committed. */
+  noteAttempt(): Promise<boolean>
+  deadLetter(record: HeldRecord, reason: DeadLetterReason): Promise<void>
+}
 
 /** A record that was handed to the pipeline. */
 export class HeldRecord implements Delivery {
   readonly record: StoredRecord
   readonly message: IncomingMessage
   readonly deliveryCount: number
-  readonly partition: KafkaAssignedPartition
+  readonly partition: RecordHolder
   readonly settledHandlers: readonly string[]
   /** Those that have succeeded by now. */
   settledSoFar: readonly string[]
@@ -20,7 +37,7 @@ export class HeldRecord implements Delivery {
   /** While an attempt is made or a dead letter stored: a partition is given away only when that has ended. */
   isRunning = false
 
-  constructor(partition: KafkaAssignedPartition, record: StoredRecord, note: AttemptNote) {
+  constructor(partition: RecordHolder, record: StoredRecord, note: AttemptNote) {
     this.partition = partition
     this.record = record
     this.message = messageOf(`${partition.topic}-${partition.index}-${record.offset}`, record)

@@ -1,12 +1,7 @@
 import type { KafkaSession } from '../client/cluster.ts'
 import type { KafkaCoordinator } from '../client/coordinator.ts'
+import type { TopicPartition } from '../client/topic-partition.ts'
 import type { ResolvedKafkaOptions } from '../options.ts'
-
-/** A partition of a topic. */
-export interface Place {
-  readonly topic: string
-  readonly index: number
-}
 
 /** What a member is known by when it commits. */
 export interface MemberIdentity {
@@ -19,9 +14,9 @@ export interface MemberIdentity {
 /** What a membership tells its consumption. */
 export interface MembershipListener {
   /** The partitions owned now. Those that are not, and were, must have been revoked or lost. */
-  onAssigned(places: readonly Place[]): Promise<void>
+  onAssigned(places: readonly TopicPartition[]): Promise<void>
   /** These will go to others: resolves when they are given up, committed as far as they are finished. */
-  onRevoked(places: readonly Place[]): Promise<void>
+  onRevoked(places: readonly TopicPartition[]): Promise<void>
   /** The group goes on without this member: all it had is somebody else's by now. */
   onLost(): void
   /** After a silence in which it might have been put out it was not: it has what it had. */
@@ -56,16 +51,6 @@ export interface Membership {
   leave(): Promise<void>
 }
 
-export function keyOf({ topic, index }: Place): string {
-  return `${topic} ${index}`
-}
-
-/** Those of the first that are not among the second. */
-export function without(places: readonly Place[], others: readonly Place[]): readonly Place[] {
-  const keys = new Set(others.map(keyOf))
-  return places.filter((place) => !keys.has(keyOf(place)))
-}
-
 /**
  * The outcome of a first join. A member that gets nothing at first may be given its part a moment later, when another has
  * given it up; until then it consumes nothing.
@@ -79,7 +64,7 @@ export class FirstAssignment {
   }
 
   /** @param graceMs - how long to wait for partitions where there are none. */
-  assigned(places: readonly Place[], graceMs: number): void {
+  assigned(places: readonly TopicPartition[], graceMs: number): void {
     if (places.length > 0) this.#settled.resolve()
     else this.#grace ??= setTimeout(() => this.#settled.resolve(), graceMs)
   }

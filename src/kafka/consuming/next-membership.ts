@@ -1,18 +1,12 @@
 import { randomUUID } from 'node:crypto'
-import { ConnectionError } from '../../bus/errors.ts'
 import { toError } from '../../errors.ts'
 import { RetryPolicy } from '../../kit/retry-policy.ts'
 import { wait } from '../../kit/time.ts'
+import { ConnectionError } from '../../transport/errors.ts'
 import type { GroupHeartbeatResponse } from '../client/protocol.ts'
+import { type TopicPartition, without } from '../client/topic-partition.ts'
 import { CODE, isPassing, refusal } from '../errors.ts'
-import {
-  FirstAssignment,
-  type MemberIdentity,
-  type Membership,
-  type MembershipParts,
-  type Place,
-  without,
-} from './membership.ts'
+import { FirstAssignment, type MemberIdentity, type Membership, type MembershipParts } from './membership.ts'
 
 const AGAIN = new RetryPolicy({
   maxRetries: Number.POSITIVE_INFINITY,
@@ -44,7 +38,7 @@ export class NextMembership implements Membership {
   #running: Promise<void> = Promise.resolve()
   readonly #memberId = randomUUID()
   #epoch = 0
-  #owned: readonly Place[] = []
+  #owned: readonly TopicPartition[] = []
   #topics: readonly Topic[] = []
   #intervalMs = FIRST_INTERVAL_MS
   #lastContact = 0
@@ -135,7 +129,7 @@ export class NextMembership implements Membership {
   }
 
   /** @returns false when nothing has changed */
-  async #follow(assigned: readonly Place[]): Promise<boolean> {
+  async #follow(assigned: readonly TopicPartition[]): Promise<boolean> {
     const { listener } = this.#parts
     const revoked = without(this.#owned, assigned)
     if (revoked.length === 0 && without(assigned, this.#owned).length === 0) return false
@@ -149,7 +143,7 @@ export class NextMembership implements Membership {
     return true
   }
 
-  #placesOf({ assignment }: GroupHeartbeatResponse): readonly Place[] | undefined {
+  #placesOf({ assignment }: GroupHeartbeatResponse): readonly TopicPartition[] | undefined {
     const names = new Map(this.#topics.map(({ id, name }) => [id, name]))
     const places = (assignment?.topicPartitions ?? []).map(({ topicId, partitions }) => {
       const topic = names.get(topicId)
@@ -180,7 +174,7 @@ export class NextMembership implements Membership {
   }
 
   /** @param owned - null when nothing has changed since the last heartbeat */
-  async #beat(owned: readonly Place[] | null, epoch = this.#epoch): Promise<GroupHeartbeatResponse> {
+  async #beat(owned: readonly TopicPartition[] | null, epoch = this.#epoch): Promise<GroupHeartbeatResponse> {
     const { options, coordinator, session } = this.#parts
     const { groupHeartbeat } = session().apis
     if (groupHeartbeat === undefined) throw new Error('the protocol is gone')
@@ -209,7 +203,7 @@ export class NextMembership implements Membership {
     return answer
   }
 
-  #idsOf(owned: readonly Place[]) {
+  #idsOf(owned: readonly TopicPartition[]) {
     const ids = new Map(this.#topics.map(({ id, name }) => [name, id]))
     // A topic that is gone has no id, and nobody owns anything of it.
     return [...Map.groupBy(owned, ({ topic }) => topic)].flatMap(([topic, places]) => {

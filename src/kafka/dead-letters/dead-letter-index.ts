@@ -1,13 +1,13 @@
-import { ConnectionError } from '../../bus/errors.ts'
 import { wait } from '../../kit/time.ts'
+import { ConnectionError } from '../../transport/errors.ts'
 import type { KafkaCluster } from '../client/cluster.ts'
 import { type FetchedRange, fetchRanges } from '../client/fetch.ts'
+import { logRanges } from '../client/log-ranges.ts'
+import { partitionKey } from '../client/topic-partition.ts'
 import type { KafkaTopic, KafkaTopicDirectory } from '../client/topics.ts'
-import { keyOf } from '../consuming/membership.ts'
-import { logRanges } from '../consuming/offsets.ts'
 import { CODE, nameOf } from '../errors.ts'
 import type { ResolvedKafkaOptions } from '../options.ts'
-import type { LetterRecord } from './dead-letters.ts'
+import type { StoredRecord } from '../wire/record-reader.ts'
 
 /** Header of a record that says that the dead letter of that offset, in the same partition, is gone. */
 export const REMOVED_OFFSET = 'dlq_removed_offset'
@@ -20,6 +20,12 @@ export interface LetterPlace {
   readonly offset: number
   /** When it was stored, in milliseconds since 1970. */
   readonly timestamp: number
+}
+
+/** A dead letter as it stands in the log. */
+export interface LetterRecord {
+  readonly place: LetterPlace
+  readonly record: StoredRecord
 }
 
 interface PartitionIndex {
@@ -111,7 +117,7 @@ export class KafkaDeadLetterIndex {
     const ranges = await logRanges(cluster, topics, places)
     await Promise.all(
       places.map(async (place) => {
-        const { start, end } = ranges.get(keyOf(place)) ?? { start: 0, end: 0 }
+        const { start, end } = ranges.get(partitionKey(place)) ?? { start: 0, end: 0 }
         const index = this.#partitions.get(place.index) ?? { next: start, letters: new Map() }
         this.#partitions.set(place.index, index)
         for (const offset of index.letters.keys()) if (offset < start) index.letters.delete(offset)

@@ -1,5 +1,5 @@
-import { MessageRefusedError } from '../../bus/errors.ts'
 import { readReason, writeReason } from '../../transport/dead-letter-fields.ts'
+import { MessageRefusedError } from '../../transport/errors.ts'
 import { REPLAY_HANDLERS, replayHeader } from '../../transport/replay-headers.ts'
 import type {
   DeadLetterPage,
@@ -8,13 +8,18 @@ import type {
   StoredDeadLetter,
 } from '../../transport/transport.ts'
 import type { KafkaCluster } from '../client/cluster.ts'
+import type { TopicPartition } from '../client/topic-partition.ts'
 import type { KafkaTopicDirectory } from '../client/topics.ts'
-import type { HeldRecord } from '../consuming/held-record.ts'
 import type { ResolvedKafkaOptions } from '../options.ts'
 import type { KafkaPublisher } from '../publishing/publisher.ts'
 import type { RecordToWrite } from '../wire/record-batch.ts'
 import type { StoredRecord } from '../wire/record-reader.ts'
-import { KafkaDeadLetterIndex, type LetterPlace, REMOVED_OFFSET } from './dead-letter-index.ts'
+import {
+  KafkaDeadLetterIndex,
+  type LetterPlace,
+  type LetterRecord,
+  REMOVED_OFFSET,
+} from './dead-letter-index.ts'
 
 /** The topics of our own keep what is in them until it is removed. */
 const PROFILE = { isOurs: true } as const
@@ -29,6 +34,12 @@ const ESSENTIAL: ReadonlySet<string> = new Set([
   'dlq_original_offset',
 ])
 
+/** A record to dead-letter, and the partition that it came from. */
+export interface FailedRecord {
+  readonly record: StoredRecord
+  readonly partition: TopicPartition
+}
+
 /**
  * Stores a record with the reason; resolves when the brokers have it. Where the topic takes no record of that size, the
  * reason is cut short, never the record. @throws MessageRefusedError where that does not help
@@ -36,7 +47,7 @@ const ESSENTIAL: ReadonlySet<string> = new Set([
 export async function storeDeadLetter(
   publisher: KafkaPublisher,
   { topics }: ResolvedKafkaOptions,
-  { record, partition }: HeldRecord,
+  { record, partition }: FailedRecord,
   reason: DeadLetterReason,
 ): Promise<void> {
   const fields = {
@@ -159,12 +170,6 @@ export class KafkaDeadLetters implements DeadLetterStore {
     const [letter] = await this.#index.read([place])
     return letter
   }
-}
-
-/** A dead letter as it stands in the log. */
-export interface LetterRecord {
-  readonly place: LetterPlace
-  readonly record: StoredRecord
 }
 
 function idOf({ partition, offset }: LetterPlace): string {

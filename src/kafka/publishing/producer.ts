@@ -1,6 +1,6 @@
-import { ConnectionError, MessageRefusedError } from '../../bus/errors.ts'
 import { toError } from '../../errors.ts'
 import { RetryPolicy } from '../../kit/retry-policy.ts'
+import { ConnectionError, MessageRefusedError } from '../../transport/errors.ts'
 import type { KafkaCluster } from '../client/cluster.ts'
 import type { KafkaTopicDirectory } from '../client/topics.ts'
 import { CODE, isPassing, nameOf, refusal } from '../errors.ts'

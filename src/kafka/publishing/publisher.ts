@@ -1,6 +1,6 @@
-import { MessageRefusedError, PublishTimeoutError } from '../../bus/errors.ts'
 import { toError } from '../../errors.ts'
 import { wait } from '../../kit/time.ts'
+import { MessageRefusedError, PublishTimeoutError } from '../../transport/errors.ts'
 import type { OutgoingMessage, PublishFailure } from '../../transport/transport.ts'
 import type { KafkaCluster } from '../client/cluster.ts'
 import type { KafkaTopic, KafkaTopicDirectory, TopicProfile } from '../client/topics.ts'

@@ -1,4 +1,4 @@
-import type { KafkaCompression } from '../client/client.ts'
+import type { KafkaCompression } from './compression.ts'
 
 /** Bytes, or a text to be written as UTF-8. */
 export type RecordBytes = string | Uint8Array

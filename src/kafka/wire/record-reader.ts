@@ -1,5 +1,5 @@
 import { toError } from '../../errors.ts'
-import type { KafkaLibrary } from '../client/client.ts'
+import type { KafkaCompression } from './compression.ts'
 import { Cursor } from './cursor.ts'
 
 /** A record as it stands in the log. */
@@ -70,7 +70,10 @@ export interface AbortedTransaction {
 }
 
 /** What reading takes from the client. */
-export type RecordLibrary = Pick<KafkaLibrary, 'compressionsAlgorithmsByBitmask' | 'crc32c'>
+export interface RecordLibrary {
+  readonly compressionsAlgorithmsByBitmask: Readonly<Record<number, KafkaCompression>>
+  crc32c(bytes: Buffer): number
+}
 
 const BATCH_HEADER = 61
 /** Offset, length, leader epoch and format: what all formats begin with. */

@@ -1,6 +1,6 @@
-import { ConnectionError } from '../../bus/errors.ts'
 import { settledBefore } from '../../kit/deadline.ts'
 import { wait, whenSettled } from '../../kit/time.ts'
+import { ConnectionError } from '../../transport/errors.ts'
 import { commandError, lostError } from '../errors.ts'
 import type { AmqpChannel, AmqpConnection } from './client.ts'
 import type { RabbitMQDialer } from './dialer.ts'

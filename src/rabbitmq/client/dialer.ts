@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises'
-import { ConnectionError } from '../../bus/errors.ts'
+import { ConnectionError } from '../../transport/errors.ts'
 import { connectError } from '../errors.ts'
 import type { ResolvedRabbitMQOptions } from '../options.ts'
 import { type AmqpConnection, openConnection } from './client.ts'

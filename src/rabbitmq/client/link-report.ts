@@ -1,5 +1,5 @@
-import type { ConnectionError } from '../../bus/errors.ts'
 import type { Logger } from '../../observability/logger.ts'
+import type { ConnectionError } from '../../transport/errors.ts'
 import type { TransportHost } from '../../transport/transport.ts'
 
 type Purpose = 'publisher' | 'consumer'

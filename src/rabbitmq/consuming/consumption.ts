@@ -1,4 +1,4 @@
-import type { ConnectionError } from '../../bus/errors.ts'
+import type { ConnectionError } from '../../transport/errors.ts'
 import type { BusNotice } from '../../transport/notices.ts'
 import type { Consumption, DeadLetterReason, Intake } from '../../transport/transport.ts'
 import type { AmqpConnection, AmqpMessage } from '../client/client.ts'

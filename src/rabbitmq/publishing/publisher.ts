@@ -1,5 +1,5 @@
-import { MessageRefusedError, PublishTimeoutError } from '../../bus/errors.ts'
 import { toError } from '../../errors.ts'
+import { MessageRefusedError, PublishTimeoutError } from '../../transport/errors.ts'
 import type { OutgoingMessage, PublishFailure } from '../../transport/transport.ts'
 import type { AmqpChannel, AmqpConnection, AmqpMessage } from '../client/client.ts'
 import type { ConnectionSession } from '../client/connection.ts'

@@ -1,5 +1,5 @@
-import { MessageRefusedError } from '../../bus/errors.ts'
 import type { EventClass } from '../../handling/event-handler.ts'
+import { MessageRefusedError } from '../../transport/errors.ts'
 import type { IncomingMessage, OutgoingMessage } from '../../transport/transport.ts'
 import type { AmqpMessage, AmqpProperties } from '../client/client.ts'
 

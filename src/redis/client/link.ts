@@ -1,6 +1,6 @@
-import { ConnectionError } from '../../bus/errors.ts'
 import { RetryPolicy } from '../../kit/retry-policy.ts'
 import { wait } from '../../kit/time.ts'
+import { ConnectionError } from '../../transport/errors.ts'
 import { connectionError, lostError } from '../errors.ts'
 import type { RedisClient, RedisClientFactory } from './client.ts'
 

@@ -2,8 +2,9 @@ import { toError } from '../../errors.ts'
 import { wait } from '../../kit/time.ts'
 import type { RedisClient } from '../client/client.ts'
 import type { RedisLink } from '../client/link.ts'
+import type { StreamRole } from '../client/stream-role.ts'
 import { isErrorReply, isPassing, isReadOnly } from '../errors.ts'
-import type { HeldEntry, StreamRole } from './held-entry.ts'
+import type { HeldEntry } from './held-entry.ts'
 
 /** Ids in one XACK at most. */
 const BATCH = 1000

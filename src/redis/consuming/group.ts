@@ -1,10 +1,11 @@
 import { toError } from '../../errors.ts'
 import type { RedisClient } from '../client/client.ts'
 import { runScript } from '../client/scripts.ts'
+import type { StreamRole } from '../client/stream-role.ts'
 import { commandError } from '../errors.ts'
 import type { ResolvedRedisOptions } from '../options.ts'
 import { readEntries, type StreamEntry } from '../wire/entry.ts'
-import type { StreamRole } from './held-entry.ts'
+import { readPairs } from '../wire/replies.ts'
 
 /** A consumer that owns nothing and has been silent for so many leases, and for two reads, is removed. */
 const FORGET_AFTER_LEASES = 3
@@ -117,12 +118,4 @@ export function readConsumers(reply: unknown): readonly ConsumerInfo[] {
       idle: Number(fields.get('idle')),
     }
   })
-}
-
-/** A reply of names and values by turns. */
-export function readPairs(reply: unknown): ReadonlyMap<string, unknown> {
-  const pairs = new Map<string, unknown>()
-  if (!Array.isArray(reply)) return pairs
-  for (let index = 0; index + 1 < reply.length; index += 2) pairs.set(String(reply[index]), reply[index + 1])
-  return pairs
 }

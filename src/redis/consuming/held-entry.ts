@@ -1,11 +1,5 @@
 import type { DeadLetterReason, Delivery, IncomingMessage } from '../../transport/transport.ts'
-
-/** One of the streams a group reads. */
-export interface StreamRole {
-  readonly key: string
-  /** Entries of the replay stream are deleted once they are settled: nobody else reads them. */
-  readonly deletesSettled: boolean
-}
+import type { StreamRole } from '../client/stream-role.ts'
 
 /** What an entry asks of its consumption. */
 export interface EntryOwner {

@@ -2,7 +2,8 @@ import { wait } from '../../kit/time.ts'
 import type { RedisClient } from '../client/client.ts'
 import type { RedisLink } from '../client/link.ts'
 import { runScript } from '../client/scripts.ts'
-import type { HeldEntry, StreamRole } from './held-entry.ts'
+import type { StreamRole } from '../client/stream-role.ts'
+import type { HeldEntry } from './held-entry.ts'
 
 /** Ids renewed by one script at most: it blocks the server while it runs. */
 const BATCH = 500

@@ -2,11 +2,12 @@ import { parseNames } from '../../transport/replay-headers.ts'
 import type { DeadLetterReason, TransportHost } from '../../transport/transport.ts'
 import type { RedisClient } from '../client/client.ts'
 import type { RedisLink } from '../client/link.ts'
+import type { StreamRole } from '../client/stream-role.ts'
+import { noConnection } from '../errors.ts'
 import type { ResolvedRedisOptions } from '../options.ts'
-import { noConnection } from '../publishing/publisher.ts'
 import { mayBeMangled, readEntries, type StreamEntry } from '../wire/entry.ts'
 import { rereadAsBytes } from '../wire/reread.ts'
-import type { EntryOwner, HeldEntry, StreamRole } from './held-entry.ts'
+import type { EntryOwner, HeldEntry } from './held-entry.ts'
 
 /** What `recoverPendingMessages` found and did. */
 export interface RecoveryResult {

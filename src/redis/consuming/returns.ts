@@ -2,7 +2,8 @@ import { RetryPolicy } from '../../kit/retry-policy.ts'
 import { wait } from '../../kit/time.ts'
 import type { RedisClient } from '../client/client.ts'
 import type { RedisLink } from '../client/link.ts'
-import type { HeldEntry, StreamRole } from './held-entry.ts'
+import type { StreamRole } from '../client/stream-role.ts'
+import type { HeldEntry } from './held-entry.ts'
 import { renewLeases } from './leases.ts'
 
 const AGAIN = new RetryPolicy({

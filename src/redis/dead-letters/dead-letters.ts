@@ -4,11 +4,12 @@ import type {
   DeadLetterPage,
   DeadLetterReason,
   DeadLetterStore,
+  IncomingMessage,
   StoredDeadLetter,
 } from '../../transport/transport.ts'
 import { AS_BUFFERS, type RedisArgument, type RedisClient } from '../client/client.ts'
 import { runScript } from '../client/scripts.ts'
-import type { HeldEntry } from '../consuming/held-entry.ts'
+import type { StreamRole } from '../client/stream-role.ts'
 import { commandError } from '../errors.ts'
 import type { ResolvedRedisOptions } from '../options.ts'
 import { readEntries, readMessage, type StreamEntry } from '../wire/entry.ts'
@@ -17,11 +18,17 @@ const ADDED: readonly string[] = ['original_message_id', 'retry_count', REPLAY_H
 /** What the scripts answer where they cannot do it. */
 const NOT_BY_SCRIPT = 2
 
+/** An entry to dead-letter, and the stream that it came from. */
+export interface FailedEntry {
+  readonly message: IncomingMessage
+  readonly role: StreamRole
+}
+
 /** Appends the dead letter and acknowledges the entry in one step. */
 export async function moveToDeadLetters(
   client: RedisClient,
   options: ResolvedRedisOptions,
-  { message, role }: HeldEntry,
+  { message, role }: FailedEntry,
   reason: DeadLetterReason,
   retryKey: string,
 ): Promise<void> {
@@ -45,7 +52,7 @@ export async function moveToDeadLetters(
 async function moveInTwoSteps(
   client: RedisClient,
   { keys, consumerGroup }: ResolvedRedisOptions,
-  { message, role }: Pick<HeldEntry, 'message' | 'role'>,
+  { message, role }: FailedEntry,
   fields: readonly string[],
 ): Promise<void> {
   const [entry] = readEntries(

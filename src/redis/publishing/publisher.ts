@@ -1,6 +1,6 @@
-import { ConnectionError, PublishTimeoutError } from '../../bus/errors.ts'
 import { toError } from '../../errors.ts'
 import { wait } from '../../kit/time.ts'
+import { PublishTimeoutError } from '../../transport/errors.ts'
 import type { OutgoingMessage, PublishFailure } from '../../transport/transport.ts'
 import type { RedisClient } from '../client/client.ts'
 import type { RedisLink } from '../client/link.ts'
@@ -97,12 +97,4 @@ async function settledBefore(promise: Promise<unknown>, signal: AbortSignal): Pr
   } finally {
     signal.removeEventListener('abort', onAbort)
   }
-}
-
-/** For transports of this folder that have no connection at the moment. */
-export function noConnection(address: string): ConnectionError {
-  return new ConnectionError(
-    'CONNECTION_LOST',
-    `There is no connection to Redis at ${address} at the moment.`,
-  )
 }

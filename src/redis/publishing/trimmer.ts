@@ -1,8 +1,8 @@
 import { wait } from '../../kit/time.ts'
 import type { RedisClient } from '../client/client.ts'
 import type { RedisLink } from '../client/link.ts'
-import { readPairs } from '../consuming/group.ts'
 import type { ResolvedRedisOptions } from '../options.ts'
+import { readPairs } from '../wire/replies.ts'
 
 /** Trims the stream to its limits, and unless told otherwise never what a group has not acknowledged. */
 export class RedisTrimmer {

@@ -1,0 +1,10 @@
+export { HandlerTimeoutError, ShutdownError } from './errors.ts'
+export {
+  type AnyEventHandler,
+  AsyncEventHandler,
+  type EventHandler,
+  type EventHandlerFunction,
+  type EventSubscriber,
+  type HandlerContext,
+} from './event-handler.ts'
+export type { SubscribeOptions, Subscription } from './handler-registry.ts'

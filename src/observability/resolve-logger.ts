@@ -1,0 +1,64 @@
+import { inspect } from 'node:util'
+import { toError } from '../errors.ts'
+import type { FieldsFirstLogger, LogFields, Logger } from './logger.ts'
+import { SummarizingLogger } from './summarizing-logger.ts'
+
+/** The logger in use: the one given, pino's argument order turned round, or the console's warnings and errors. */
+export function resolveLogger(given: Logger | FieldsFirstLogger | undefined): SummarizingLogger {
+  if (given instanceof SummarizingLogger) return given
+  if (given === undefined) return new SummarizingLogger(consoleLogger)
+  return new SummarizingLogger(neverThrowing(isFieldsFirst(given) ? adaptFieldsFirst(given) : given))
+}
+
+/** A logger that fails must not fail the work that it tells of; its line goes to the console then. */
+function neverThrowing(logger: Logger): Logger {
+  const guarded =
+    (level: keyof Logger): Logger['error'] =>
+    (message, fields) => {
+      try {
+        logger[level](message, fields)
+      } catch (error) {
+        consoleLogger.error(message, fields)
+        consoleLogger.error('the logger failed', { error: toError(error) })
+      }
+    }
+  return { debug: guarded('debug'), info: guarded('info'), warn: guarded('warn'), error: guarded('error') }
+}
+
+function isFieldsFirst(logger: Logger | FieldsFirstLogger): logger is FieldsFirstLogger {
+  return 'child' in logger && typeof logger.child === 'function'
+}
+
+function adaptFieldsFirst(logger: FieldsFirstLogger): Logger {
+  return {
+    debug: (message, fields = {}) => logger.debug(withErr(fields), message),
+    info: (message, fields = {}) => logger.info(withErr(fields), message),
+    warn: (message, fields = {}) => logger.warn(withErr(fields), message),
+    error: (message, fields = {}) => logger.error(withErr(fields), message),
+  }
+}
+
+/** pino and bunyan show an error with its message only where it is called `err`; elsewhere it becomes `{}`. */
+function withErr(fields: LogFields): LogFields {
+  const { error, ...rest } = fields
+  return error instanceof Error ? { ...rest, err: error } : fields
+}
+
+/** Warnings and errors on the console, one line each. */
+const consoleLogger: Logger = {
+  debug: () => undefined,
+  info: () => undefined,
+  warn: (message, fields) => console.warn(formatLine(message, fields)),
+  error: (message, fields) => console.error(formatLine(message, fields)),
+}
+
+function formatLine(message: string, fields: LogFields = {}): string {
+  const shown = Object.entries(fields).map(([key, value]) => ` ${key}=${formatField(value)}`)
+  return `eventspine: ${message}${shown.join('')}`
+}
+
+function formatField(value: unknown): string {
+  if (value instanceof Error) return JSON.stringify(`${value.name}: ${value.message}`)
+  if (typeof value === 'string') return /^[\w.:/@#-]+$/.test(value) ? value : JSON.stringify(value)
+  return typeof value === 'object' ? inspect(value, { breakLength: Number.POSITIVE_INFINITY }) : String(value)
+}

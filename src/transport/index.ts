@@ -1,0 +1,18 @@
+export { readReason, writeReason } from './dead-letter-fields.ts'
+export { ConnectionError, MessageRefusedError, PublishTimeoutError } from './errors.ts'
+export type { BusNotice, BusNoticeListener } from './notices.ts'
+export { REPLAY_HANDLERS, replayHeader } from './replay-headers.ts'
+export type {
+  Consumption,
+  DeadLetterPage,
+  DeadLetterReason,
+  DeadLetterStore,
+  Delivery,
+  IncomingMessage,
+  Intake,
+  OutgoingMessage,
+  PublishFailure,
+  StoredDeadLetter,
+  Transport,
+  TransportHost,
+} from './transport.ts'
