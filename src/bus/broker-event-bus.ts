@@ -3,9 +3,9 @@ import type { DomainEvent } from '../events/index.ts'
 import { Dispatcher } from '../handling/dispatcher.ts'
 import { HandlerRegistry } from '../handling/handler-registry.ts'
 import { Deadline } from '../kit/deadline.ts'
-import { newGate } from '../kit/resettable-promise.ts'
+import { ResettablePromise } from '../kit/resettable-promise.ts'
 import { RetryPolicy, START_RETRY } from '../kit/retry-policy.ts'
-import { wait, whenSettled } from '../kit/time.ts'
+import { settledWithin, sleep } from '../kit/time.ts'
 import { MeterSource } from '../observability/meter.ts'
 import { resolveLogger } from '../observability/resolve-logger.ts'
 import type { SummarizingLogger } from '../observability/summarizing-logger.ts'
@@ -50,7 +50,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
   #connecting: Promise<void> | undefined
   #isConnected = false
   #run: ConsumerRun | undefined
-  #whenConsuming = newGate()
+  #whenConsuming = new ResettablePromise()
   #stopRequested = new AbortController()
   #backgroundStart: AbortSignal | undefined
   /** A background start was refused for good: the bus should consume, and will not. */
@@ -230,7 +230,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
 
   protected override async close(timeoutMs = this.#options.shutdownTimeoutMs): Promise<void> {
     this.#closed ??= this.#close(timeoutMs)
-    await whenSettled(this.#closed, timeoutMs)
+    await settledWithin(this.#closed, timeoutMs)
   }
 
   /** Handles deliveries of a transport's own making, beside a consumption: what they leave unsettled stays so. */
@@ -277,14 +277,14 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
       connect: () => this.connect(),
     })
     this.#run = run
-    this.#whenConsuming.renew()
+    this.#whenConsuming.reset()
     void run.started.then(
       () => run.isRunning && this.#whenConsuming.resolve(),
       () => undefined,
     )
     const forget = () => {
       this.#run = undefined
-      this.#whenConsuming.renew()
+      this.#whenConsuming.reset()
     }
     run.finished.then(forget, forget)
     return run
@@ -307,7 +307,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
           return
         }
       }
-      await wait(backoff.backoff(failure), signal)
+      await sleep(backoff.backoff(failure), signal)
     }
   }
 
@@ -316,14 +316,14 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
     const reserveMs = Math.min(500, timeoutMs / 5)
     const remaining = () => Math.max(1, deadline - reserveMs - performance.now())
     await this.stopConsuming({ timeoutMs: remaining() })
-    if (!(await whenSettled(this.#flushed(), remaining()))) {
+    if (!(await settledWithin(this.#flushed(), remaining()))) {
       this.#logger.warn('shutdown timed out', { timeoutMs, unfinishedPublishes: this.#publisher.count })
       this.background.abandon()
       this.#publisher.giveUp()
     }
     try {
       const leftMs = Math.max(1, Math.ceil(deadline - performance.now()))
-      const isClosed = await whenSettled(this.transport.close(AbortSignal.timeout(leftMs)), leftMs)
+      const isClosed = await settledWithin(this.transport.close(AbortSignal.timeout(leftMs)), leftMs)
       if (!isClosed) this.#logger.warn('closing the connections took too long', { timeoutMs })
     } catch (thrown) {
       this.#logger.warn('closing the connections failed', { error: toError(thrown) })

@@ -12,7 +12,7 @@ import {
   type OptionRule,
   resolveOptions,
 } from '../kit/options.ts'
-import { whenSettled } from '../kit/time.ts'
+import { settledWithin } from '../kit/time.ts'
 import type { FieldsFirstLogger, Logger } from '../observability/logger.ts'
 import { MeterSource } from '../observability/meter.ts'
 import { resolveLogger } from '../observability/resolve-logger.ts'
@@ -245,7 +245,7 @@ export class InMemoryEventBus extends EventBus {
   }
 
   protected override async close(timeoutMs = this.#shutdownTimeoutMs): Promise<void> {
-    const hasEnded = await whenSettled(Promise.race([this.#drain(), this.#givenUp.promise]), timeoutMs)
+    const hasEnded = await settledWithin(Promise.race([this.#drain(), this.#givenUp.promise]), timeoutMs)
     this.#consuming.resolve()
     this.#metrics.close()
     if (!hasEnded) this.#abandon(timeoutMs)

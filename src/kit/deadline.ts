@@ -1,15 +1,15 @@
-/** A time by which something is to end. It can be brought forward, never put off; until `end` it keeps the process alive. */
+/** A deadline that can be brought forward, never postponed. Until `end` is called it keeps the process alive. */
 export class Deadline {
   readonly #controller = new AbortController()
   #at = Number.POSITIVE_INFINITY
   #timer: NodeJS.Timeout | undefined
 
-  /** Aborts when the time is up. */
+  /** Aborts when the deadline passes. */
   get signal(): AbortSignal {
     return this.#controller.signal
   }
 
-  /** @param ms - from now; without effect if the time would be later than it is. */
+  /** @param ms - from now; ignored if the deadline is earlier already. */
   within(ms: number): void {
     const at = performance.now() + ms
     if (at >= this.#at) return
@@ -20,18 +20,5 @@ export class Deadline {
 
   end(): void {
     clearTimeout(this.#timer)
-  }
-}
-
-/** Waits for a promise, or until the signal aborts. @returns false when it did; the promise goes on then. */
-export async function settledBefore(promise: Promise<unknown>, signal: AbortSignal): Promise<boolean> {
-  if (signal.aborted) return false
-  const aborted = Promise.withResolvers<false>()
-  const onAbort = () => aborted.resolve(false)
-  signal.addEventListener('abort', onAbort, { once: true })
-  try {
-    return await Promise.race([promise.then(() => true), aborted.promise])
-  } finally {
-    signal.removeEventListener('abort', onAbort)
   }
 }

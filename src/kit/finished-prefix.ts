@@ -1,40 +1,53 @@
-/** One event that was begun. */
-export interface BegunEvent {
-  readonly position: number
-  /** Events it counts for: 1, or 0 for a position that was only passed. */
-  readonly events: number
-  isFinished: boolean
-}
+/** Passed items are dropped from the array in chunks of this many, so that each item costs the same. */
+const CHUNK = 1024
 
-/** Which of the events that were begun, in order, are finished without a gap. */
-export class FinishedPrefix {
-  #begun: BegunEvent[] = []
-  #first = 0
+/**
+ * Items in the order in which they were started, of which only a finished prefix counts: an item is passed once it and
+ * every item before it is finished.
+ */
+export class FinishedPrefix<T extends { readonly isFinished: boolean }> implements Iterable<T> {
+  #items: T[] = []
+  #head = 0
 
-  begin(position: number, events: number): BegunEvent {
-    const begun = { position, events, isFinished: false }
-    this.#begun.push(begun)
-    return begun
+  push(item: T): void {
+    this.#items.push(item)
   }
 
-  /** @returns how far everything is finished now, and by how many events that is further; undefined if it is not. */
-  finish(begun: BegunEvent): { readonly position: number; readonly events: number } | undefined {
-    begun.isFinished = true
-    let position: number | undefined
-    let events = 0
-    for (let next = this.#begun[this.#first]; next?.isFinished === true; next = this.#begun[this.#first]) {
-      position = next.position
-      events += next.events
-      this.#first += 1
+  /** The first item that is not passed; undefined if all are. */
+  get first(): T | undefined {
+    return this.#items[this.#head]
+  }
+
+  /** Passes the items that are finished by now. @returns the last of them; undefined if there is none. */
+  advance(onPassed?: (item: T) => void): T | undefined {
+    let last: T | undefined
+    for (let next = this.first; next?.isFinished === true; next = this.first) {
+      last = next
+      onPassed?.(next)
+      this.#head += 1
     }
-    this.#forget()
-    return position === undefined ? undefined : { position, events }
+    this.#trim()
+    return last
   }
 
-  /** Lets go of what is finished, now and then, so that each event costs the same. */
-  #forget(): void {
-    if (this.#first < 1000 && this.#first < this.#begun.length) return
-    this.#begun = this.#begun.slice(this.#first)
-    this.#first = 0
+  /** Puts another item in the place of one that is not passed. */
+  replace(item: T, replacement: T): void {
+    const index = this.#items.indexOf(item, this.#head)
+    if (index >= 0) this.#items[index] = replacement
+  }
+
+  /** The items that are not passed, in order. */
+  *[Symbol.iterator](): Iterator<T> {
+    for (let index = this.#head; index < this.#items.length; index += 1) {
+      const item = this.#items[index]
+      if (item !== undefined) yield item
+    }
+  }
+
+  #trim(): void {
+    if (this.#head === this.#items.length) this.#items = []
+    else if (this.#head > CHUNK) this.#items.splice(0, this.#head)
+    else return
+    this.#head = 0
   }
 }

@@ -1,7 +1,7 @@
-import { settledBefore } from './deadline.ts'
+import { settledUntil } from './time.ts'
 
 /** Holds work back while it is closed. */
-export class Gate {
+export class PauseGate {
   #opened: PromiseWithResolvers<void> | undefined
 
   get isOpen(): boolean {
@@ -17,10 +17,10 @@ export class Gate {
     this.#opened = undefined
   }
 
-  /** Resolves when the gate is open, with false when the signal aborts before. */
+  /** Resolves to true when the gate is open, to false if the signal aborts first. */
   async passed(signal: AbortSignal): Promise<boolean> {
     while (this.#opened !== undefined) {
-      if (!(await settledBefore(this.#opened.promise, signal))) return false
+      if (!(await settledUntil(this.#opened.promise, signal))) return false
     }
     return !signal.aborted
   }

@@ -1,25 +1,32 @@
-/** A promise that can be started over. */
-export function newGate() {
-  let gate = Promise.withResolvers<void>()
-  let isSettled = false
-  gate.promise.catch(() => undefined)
-  return {
-    get promise() {
-      return gate.promise
-    },
-    resolve() {
-      isSettled = true
-      gate.resolve()
-    },
-    reject(error: Error) {
-      isSettled = true
-      gate.reject(error)
-    },
-    renew() {
-      if (!isSettled) return
-      isSettled = false
-      gate = Promise.withResolvers<void>()
-      gate.promise.catch(() => undefined)
-    },
+/** A promise that can be settled, and then made pending again. A rejection that nobody awaits is not unhandled. */
+export class ResettablePromise {
+  #current = pending()
+  #isSettled = false
+
+  get promise(): Promise<void> {
+    return this.#current.promise
   }
+
+  resolve(): void {
+    this.#isSettled = true
+    this.#current.resolve()
+  }
+
+  reject(error: Error): void {
+    this.#isSettled = true
+    this.#current.reject(error)
+  }
+
+  /** Makes it pending again; no effect while it is pending. */
+  reset(): void {
+    if (!this.#isSettled) return
+    this.#isSettled = false
+    this.#current = pending()
+  }
+}
+
+function pending(): PromiseWithResolvers<void> {
+  const gate = Promise.withResolvers<void>()
+  gate.promise.catch(() => undefined)
+  return gate
 }

@@ -1,7 +1,7 @@
-/** Little room is offered only after so long, so that a full pipeline is not refilled one message at a time. */
+/** A small amount of free capacity is announced only after this delay, so that a full pipeline is not refilled one message at a time. */
 const COALESCE_MS = 5
 
-/** Counts what is held against the most that may be, and tells who waits for room. */
+/** Counts held items against a limit, and notifies callers that wait for free capacity. */
 export class RoomGauge {
   readonly #limit: number
   #held = 0
@@ -28,11 +28,11 @@ export class RoomGauge {
   free(): void {
     this.#held -= 1
     if (this.#waiting === undefined) return
-    if (this.room * 4 >= this.#limit) this.#tell()
-    else this.#timer ??= setTimeout(() => this.#tell(), COALESCE_MS)
+    if (this.room * 4 >= this.#limit) this.#notify()
+    else this.#timer ??= setTimeout(() => this.#notify(), COALESCE_MS)
   }
 
-  /** Resolves when there is room, or when nobody needs any more. */
+  /** Resolves when there is room, or when the gauge is closed. */
   async whenRoom(): Promise<void> {
     while (this.room === 0 && !this.#isClosed) {
       this.#waiting ??= Promise.withResolvers()
@@ -42,10 +42,10 @@ export class RoomGauge {
 
   close(): void {
     this.#isClosed = true
-    this.#tell()
+    this.#notify()
   }
 
-  #tell(): void {
+  #notify(): void {
     clearTimeout(this.#timer)
     this.#timer = undefined
     this.#waiting?.resolve()

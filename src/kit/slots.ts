@@ -1,4 +1,4 @@
-/** A counted number of places; who finds none waits in line. */
+/** A counting semaphore. Callers queue when all slots are taken. */
 export class Slots {
   #free: number
   readonly #waiting: (() => void)[] = []
@@ -7,7 +7,7 @@ export class Slots {
     this.#free = count
   }
 
-  /** Runs `start` at once where a place is free, else when one becomes free. Each start needs one `release`. */
+  /** Calls `start` with a slot taken: synchronously if one is free, else when one is released. Each needs one `release`. */
   take(start: () => void): void {
     if (this.#free === 0) {
       this.#waiting.push(start)
@@ -17,7 +17,7 @@ export class Slots {
     start()
   }
 
-  /** Resolves when a place is taken. */
+  /** Resolves with a slot taken. */
   taken(): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>()
     this.take(resolve)
@@ -30,7 +30,7 @@ export class Slots {
     else next()
   }
 
-  /** True when somebody waits for a place. */
+  /** True if a caller is waiting for a slot. */
   get isContended(): boolean {
     return this.#waiting.length > 0
   }

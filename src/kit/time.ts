@@ -1,16 +1,5 @@
-/** Waits for a promise, at most so long. @returns false when the time ran out; the promise goes on then. */
-export async function whenSettled(promise: Promise<unknown>, timeoutMs: number): Promise<boolean> {
-  const timeout = Promise.withResolvers<false>()
-  const timer = setTimeout(() => timeout.resolve(false), timeoutMs)
-  try {
-    return await Promise.race([promise.then(() => true), timeout.promise])
-  } finally {
-    clearTimeout(timer)
-  }
-}
-
-/** Waits so long, or until the signal aborts. @returns false when it was aborted. */
-export function wait(ms: number, signal: AbortSignal): Promise<boolean> {
+/** Waits for `ms` milliseconds or until the signal aborts. @returns false if it aborted. */
+export function sleep(ms: number, signal: AbortSignal): Promise<boolean> {
   if (signal.aborted) return Promise.resolve(false)
   const { promise, resolve } = Promise.withResolvers<boolean>()
   const onAbort = () => {
@@ -25,5 +14,35 @@ export function wait(ms: number, signal: AbortSignal): Promise<boolean> {
   return promise
 }
 
-/** How waiting is done; tests of the retry schedule pass one of their own. */
-export type Wait = typeof wait
+/** How waiting is done; a test of the retry schedule passes its own. */
+export type Sleep = typeof sleep
+
+/**
+ * Waits for a promise for at most `timeoutMs`. The promise is not cancelled.
+ * @returns false if the timeout passed first. @throws what the promise rejects with.
+ */
+export async function settledWithin(promise: Promise<unknown>, timeoutMs: number): Promise<boolean> {
+  const timeout = Promise.withResolvers<false>()
+  const timer = setTimeout(() => timeout.resolve(false), timeoutMs)
+  try {
+    return await Promise.race([promise.then(() => true), timeout.promise])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/**
+ * Waits for a promise until the signal aborts. The promise is not cancelled.
+ * @returns false if the signal aborted first. @throws what the promise rejects with.
+ */
+export async function settledUntil(promise: Promise<unknown>, signal: AbortSignal): Promise<boolean> {
+  if (signal.aborted) return false
+  const aborted = Promise.withResolvers<false>()
+  const onAbort = () => aborted.resolve(false)
+  signal.addEventListener('abort', onAbort, { once: true })
+  try {
+    return await Promise.race([promise.then(() => true), aborted.promise])
+  } finally {
+    signal.removeEventListener('abort', onAbort)
+  }
+}

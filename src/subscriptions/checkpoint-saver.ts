@@ -1,6 +1,6 @@
 import { toError } from '../errors.ts'
 import type { RetryPolicy } from '../kit/retry-policy.ts'
-import { wait } from '../kit/time.ts'
+import { sleep } from '../kit/time.ts'
 import type { CheckpointStore } from './checkpoint-store.ts'
 import { CheckpointConflictError } from './errors.ts'
 import type { SubscriptionMonitor } from './subscription-monitor.ts'
@@ -87,7 +87,7 @@ export class CheckpointSaver {
       else {
         monitor.trouble('checkpoint', 'saving the checkpoint failed', error)
         this.#isWanted = true
-        await wait(retryPolicy.backoff(failure), this.#closing.signal)
+        await sleep(retryPolicy.backoff(failure), this.#closing.signal)
         failure += 1
       }
     }

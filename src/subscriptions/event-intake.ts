@@ -1,4 +1,5 @@
-import { type BegunEvent, FinishedPrefix } from '../kit/finished-prefix.ts'
+import { FinishedPrefix } from '../kit/finished-prefix.ts'
+import { Lanes } from '../kit/lanes.ts'
 import { RoomGauge } from '../kit/room-gauge.ts'
 import type { Slots } from '../kit/slots.ts'
 import type { StoredEvent } from '../store/index.ts'
@@ -88,45 +89,37 @@ export class BatchIntake implements EventIntake {
 
 interface Item {
   readonly stored: StoredEvent
-  readonly begun: BegunEvent
+  readonly started: StartedEvent
 }
 
-/** The events of one aggregate, the first of which is being handled. */
-type Lane = Item[]
+/** An event that was started, or a position that was passed. */
+interface StartedEvent {
+  readonly position: number
+  /** How many events it counts for: 1, or 0 for a position that was only passed. */
+  readonly events: number
+  isFinished: boolean
+}
 
-/** Several aggregates at the same time, each in order. Only what is finished without a gap moves the position. */
+/** Several aggregates concurrently, each in order. Only a finished prefix of the events moves the position. */
 export class LaneIntake implements EventIntake {
   readonly #work: EventWork
   readonly #moved: Moved
-  readonly #slots: Slots
   readonly #gauge: RoomGauge
-  readonly #stopping: AbortSignal
-  readonly #lanes = new Map<string, Lane>()
-  readonly #prefix = new FinishedPrefix()
-  #openLanes = 0
-  #whenSettled: PromiseWithResolvers<void> | undefined
+  readonly #lanes: Lanes<Item>
+  readonly #prefix = new FinishedPrefix<StartedEvent>()
 
-  /** @param slots - the places among those that run at the same time; the work gives its own up while it waits. */
+  /** @param slots - limit what runs concurrently; the work gives its slot up while it waits. */
   constructor(work: EventWork, moved: Moved, slots: Slots, maxInFlight: number, stopping: AbortSignal) {
     this.#work = work
     this.#moved = moved
-    this.#slots = slots
     this.#gauge = new RoomGauge(maxInFlight)
-    this.#stopping = stopping
+    this.#lanes = new Lanes(slots, stopping, (item) => this.#handle(item))
     stopping.addEventListener('abort', () => this.#gauge.close(), { once: true })
   }
 
   take(stored: StoredEvent): Promise<void> | undefined {
-    const item = { stored, begun: this.#prefix.begin(stored.position, 1) }
     this.#gauge.take()
-    const { aggregateId } = stored.event
-    const lane = this.#lanes.get(aggregateId)
-    if (lane === undefined) {
-      const opened = [item]
-      this.#lanes.set(aggregateId, opened)
-      this.#openLanes += 1
-      this.#slots.take(() => void this.#advance(aggregateId, opened))
-    } else lane.push(item)
+    this.#lanes.push(stored.event.aggregateId, { stored, started: this.#start(stored.position, 1) })
     return this.#gauge.room === 0 ? this.#gauge.whenRoom() : undefined
   }
 
@@ -135,40 +128,32 @@ export class LaneIntake implements EventIntake {
   }
 
   passTo(position: number): void {
-    this.#finish(this.#prefix.begin(position, 0))
+    this.#finish(this.#start(position, 0))
   }
 
   settled(): Promise<void> {
-    if (this.#openLanes === 0) return Promise.resolve()
-    this.#whenSettled ??= Promise.withResolvers()
-    return this.#whenSettled.promise
+    return this.#lanes.whenIdle()
   }
 
-  /** Works on a lane, with a slot taken, until it is empty. A lane whose event stays unfinished goes no further. */
-  async #advance(key: string, lane: Lane): Promise<void> {
-    for (let [item] = lane; item !== undefined; [item] = lane) {
-      if (this.#stopping.aborted || !(await this.#handle(item))) break
-      lane.shift()
-      if (lane.length > 0 && this.#slots.isContended) {
-        this.#slots.take(() => void this.#advance(key, lane))
-        return this.#slots.release()
-      }
-    }
-    if (lane.length === 0) this.#lanes.delete(key)
-    this.#slots.release()
-    this.#openLanes -= 1
-    if (this.#openLanes === 0) this.#whenSettled?.resolve()
-  }
-
-  async #handle({ stored, begun }: Item): Promise<boolean> {
+  async #handle({ stored, started }: Item): Promise<boolean> {
     if (!(await this.#work.handle([stored]))) return false
     this.#gauge.free()
-    this.#finish(begun)
+    this.#finish(started)
     return true
   }
 
-  #finish(begun: BegunEvent): void {
-    const further = this.#prefix.finish(begun)
-    if (further !== undefined) this.#moved(further.position, further.events)
+  #start(position: number, events: number): StartedEvent {
+    const started = { position, events, isFinished: false }
+    this.#prefix.push(started)
+    return started
+  }
+
+  #finish(started: StartedEvent): void {
+    started.isFinished = true
+    let events = 0
+    const last = this.#prefix.advance((passed) => {
+      events += passed.events
+    })
+    if (last !== undefined) this.#moved(last.position, events)
   }
 }

@@ -2,10 +2,11 @@ import { toError } from '../errors.ts'
 import { Dispatcher, type HandlerFailure } from '../handling/dispatcher.ts'
 import type { HandlerEntry } from '../handling/handler-registry.ts'
 import type { RunInfo } from '../handling/handler-run.ts'
-import type { Gate } from '../kit/pause-gate.ts'
+import { IdleCounter } from '../kit/idle-counter.ts'
+import type { PauseGate } from '../kit/pause-gate.ts'
 import { RetryPolicy } from '../kit/retry-policy.ts'
 import type { Slots } from '../kit/slots.ts'
-import { wait } from '../kit/time.ts'
+import { sleep } from '../kit/time.ts'
 import type { Logger } from '../observability/logger.ts'
 import type { EventTracer, SpanKindOf } from '../observability/tracer.ts'
 import type { ParkedEvent, SubscriptionDeadLetterStore } from './dead-letter-store.ts'
@@ -18,7 +19,7 @@ export interface EventWorkParts {
   readonly consumer: Consumer
   readonly options: ResolvedSubscriptionOptions
   readonly deadLetters: SubscriptionDeadLetterStore | undefined
-  readonly gate: Gate
+  readonly gate: PauseGate
   readonly monitor: SubscriptionMonitor
   readonly tracer: EventTracer
   readonly logger: Logger
@@ -39,8 +40,7 @@ export class EventWork {
   readonly #parts: EventWorkParts
   readonly #dispatcher: Dispatcher
   readonly #retryPolicy: RetryPolicy
-  #running = 0
-  #whenIdle: PromiseWithResolvers<void> | undefined
+  readonly #running = new IdleCounter()
 
   constructor(parts: EventWorkParts) {
     const { options, tracer, logger, monitor, consumer } = parts
@@ -66,14 +66,12 @@ export class EventWork {
 
   /** Handlers that run now. */
   get running(): number {
-    return this.#running
+    return this.#running.count
   }
 
   /** Resolves when no handler runs. */
   idle(): Promise<void> {
-    if (this.#running === 0) return Promise.resolve()
-    this.#whenIdle ??= Promise.withResolvers()
-    return this.#whenIdle.promise
+    return this.#running.whenIdle()
   }
 
   /** @returns whether the unit is finished: handled or parked. A promise only where something is asynchronous. */
@@ -113,24 +111,11 @@ export class EventWork {
     const { consumer, tracer, abandoned } = this.#parts
     const info = new AttemptInfo(consumer.name, unit[0].position, attempt, abandoned)
     const outcome = tracer.around(PROCESS_SPAN, { handlers, unit, info }, this.#dispatch)
-    return outcome instanceof Promise ? this.#track(outcome) : outcome
+    return outcome instanceof Promise ? this.#running.track(outcome) : outcome
   }
 
   readonly #dispatch = ({ handlers, unit, info }: Attempt) =>
     this.#dispatcher.run(handlers, unit[0].event, info)
-
-  async #track(outcome: Promise<Failures>): Promise<Failures> {
-    this.#running += 1
-    try {
-      return await outcome
-    } finally {
-      this.#running -= 1
-      if (this.#running === 0) {
-        this.#whenIdle?.resolve()
-        this.#whenIdle = undefined
-      }
-    }
-  }
 
   async #persist(unit: Unit, first: Failures | Promise<Failures>): Promise<boolean> {
     let failures = await first
@@ -156,7 +141,7 @@ export class EventWork {
   async #rest(delayMs: number): Promise<boolean> {
     const { slots, stopping, gate } = this.#parts
     slots?.release()
-    const isOver = (await wait(delayMs, stopping)) && (await gate.passed(stopping))
+    const isOver = (await sleep(delayMs, stopping)) && (await gate.passed(stopping))
     await slots?.taken()
     return isOver && !stopping.aborted
   }

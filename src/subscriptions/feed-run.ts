@@ -1,9 +1,8 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { toError } from '../errors.ts'
-import { settledBefore } from '../kit/deadline.ts'
 import { RetryPolicy } from '../kit/retry-policy.ts'
 import { Slots } from '../kit/slots.ts'
-import { wait } from '../kit/time.ts'
+import { settledUntil, sleep } from '../kit/time.ts'
 import type { EventStore, FeedFilter } from '../store/index.ts'
 import { BatchIntake, type EventIntake, LaneIntake, SequentialIntake } from './event-intake.ts'
 import { EventWork, type EventWorkParts } from './event-work.ts'
@@ -87,8 +86,8 @@ export class FeedRun {
 
   /** Runs until it is stopped, abandoned, or an event cannot be handled. Resolves when nothing is in hand any more. */
   async follow(): Promise<void> {
-    await settledBefore(this.#loop(), this.#abandoned.signal)
-    await settledBefore(this.#intake.settled(), this.#abandoned.signal)
+    await settledUntil(this.#loop(), this.#abandoned.signal)
+    await settledUntil(this.#intake.settled(), this.#abandoned.signal)
   }
 
   /** From now on nothing is read, and no attempt starts. */
@@ -150,7 +149,7 @@ export class FeedRun {
         monitor.trouble('store', 'reading the event store failed', toError(thrown))
       }
       await this.#intake.endPage()
-      if (!(await wait(this.#retryPolicy.backoff(failure), this.#stopping.signal))) return false
+      if (!(await sleep(this.#retryPolicy.backoff(failure), this.#stopping.signal))) return false
     }
   }
 
@@ -191,7 +190,7 @@ export class FeedRun {
     const { gate, progress } = this.#parts
     const { signal } = this.#stopping
     while (!gate.isOpen || progress.busy !== undefined) {
-      if (progress.busy !== undefined && !(await settledBefore(progress.busy, signal))) return false
+      if (progress.busy !== undefined && !(await settledUntil(progress.busy, signal))) return false
       if (!(await gate.passed(signal))) return false
     }
     return !signal.aborted

@@ -1,5 +1,5 @@
 import { toError } from '../errors.ts'
-import { wait } from '../kit/time.ts'
+import { sleep } from '../kit/time.ts'
 import type { LeaseStore } from './lease-store.ts'
 import type { SubscriptionMonitor } from './subscription-monitor.ts'
 
@@ -42,7 +42,7 @@ export function keeperOf(terms: LeaseTerms): LeaseKeeper {
       let wasAwaited = false
       for (let answer = await acquire(terms); answer !== 'held'; answer = await acquire(terms)) {
         wasAwaited ||= answer === 'refused'
-        if (!(await wait(intervalMs, signal))) return undefined
+        if (!(await sleep(intervalMs, signal))) return undefined
       }
       return new RenewedLease(terms, intervalMs, wasAwaited)
     },
@@ -79,7 +79,7 @@ class RenewedLease implements HeldLease {
 
   async #renew(intervalMs: number): Promise<void> {
     let heldUntil = performance.now() + this.#terms.ttlMs
-    while (await wait(intervalMs, this.#released.signal)) {
+    while (await sleep(intervalMs, this.#released.signal)) {
       const asked = performance.now()
       const answer = await acquire(this.#terms)
       if (answer === 'held') heldUntil = asked + this.#terms.ttlMs

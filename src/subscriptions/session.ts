@@ -1,8 +1,7 @@
 import { toError } from '../errors.ts'
 import { ShutdownError } from '../handling/errors.ts'
-import { settledBefore } from '../kit/deadline.ts'
 import { RetryPolicy } from '../kit/retry-policy.ts'
-import { wait } from '../kit/time.ts'
+import { settledUntil, sleep } from '../kit/time.ts'
 import { CheckpointSaver } from './checkpoint-saver.ts'
 import type { CheckpointStore } from './checkpoint-store.ts'
 import { PositionAheadError, SubscriptionStoppedError } from './errors.ts'
@@ -54,7 +53,7 @@ export class Session {
   constructor(parts: SessionParts, after: Promise<void> | undefined) {
     this.#parts = parts
     this.#retryPolicy = new RetryPolicy(parts.options)
-    this.ended = settledBefore(this.#live(after), this.#deadline.signal).then(() => undefined)
+    this.ended = settledUntil(this.#live(after), this.#deadline.signal).then(() => undefined)
   }
 
   get phase(): 'standby' | 'running' | 'ended' {
@@ -89,7 +88,7 @@ export class Session {
     run?.stop()
     if (this.#phase === 'running') void this.#saver?.flush()
     deadline.addEventListener('abort', giveUp, { once: true })
-    await settledBefore(this.ended, deadline)
+    await settledUntil(this.ended, deadline)
     if (deadline.aborted) giveUp()
     deadline.removeEventListener('abort', giveUp)
     return { inFlight, notDrained, isSaved: this.#saver?.saved === run?.position }
@@ -120,10 +119,10 @@ export class Session {
     lease.lost.addEventListener('abort', () => run.abandon(this.#lostLease()), { once: true })
     // Where it began anew is saved, so that after a crash it begins there, and not at a later end.
     if (start.isNew) saver.advance(start.position, 0)
-    if (start.isNew && start.position > 0) await settledBefore(saver.flush(), this.#stopping.signal)
+    if (start.isNew && start.position > 0) await settledUntil(saver.flush(), this.#stopping.signal)
     this.#phase = 'running'
     await run.follow()
-    if (!lease.lost.aborted) await settledBefore(saver.flush(), this.#deadline.signal)
+    if (!lease.lost.aborted) await settledUntil(saver.flush(), this.#deadline.signal)
     saver.close()
     return run.failure
   }
@@ -179,7 +178,7 @@ export class Session {
         if (error instanceof PositionAheadError) return error
         monitor.trouble('checkpoint', 'finding the position to go on from failed', error)
       }
-      await wait(this.#retryPolicy.backoff(failure), this.#stopping.signal)
+      await sleep(this.#retryPolicy.backoff(failure), this.#stopping.signal)
     }
     return undefined
   }

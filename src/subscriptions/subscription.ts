@@ -1,6 +1,6 @@
 import { toError } from '../errors.ts'
-import { Gate } from '../kit/pause-gate.ts'
-import { wait } from '../kit/time.ts'
+import { PauseGate } from '../kit/pause-gate.ts'
+import { sleep } from '../kit/time.ts'
 import type { Logger } from '../observability/logger.ts'
 import type { EventTracer } from '../observability/tracer.ts'
 import type { EventStore, FeedFilter } from '../store/index.ts'
@@ -39,7 +39,7 @@ const NOTHING_RAN: SessionEnd = { inFlight: 0, notDrained: 0, isSaved: true }
 export class Subscription {
   readonly host: SubscriptionHost
   readonly options: ResolvedSubscriptionOptions
-  readonly gate = new Gate()
+  readonly gate = new PauseGate()
   readonly monitor: SubscriptionMonitor
   /** Who is told that there may be new events. */
   readonly wakeUps = new Set<WakeUp>()
@@ -228,7 +228,7 @@ export class Subscription {
   async #watchCheckpoint(): Promise<void> {
     while (this.#waiters.areWaiting && !this.#knowsPosition) {
       if (this.state === 'standby') this.#waiters.moved((await this.#readCheckpoint()) ?? 0)
-      if (!(await wait(this.options.pollIntervalMs, this.stopped))) break
+      if (!(await sleep(this.options.pollIntervalMs, this.stopped))) break
     }
     this.#watching = undefined
   }

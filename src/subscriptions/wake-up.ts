@@ -1,4 +1,4 @@
-import { whenSettled } from '../kit/time.ts'
+import { settledWithin } from '../kit/time.ts'
 
 /** Tells a sleeper that there may be something to do. A call that comes before the sleep counts: one flag, no queue. */
 export class WakeUp {
@@ -15,6 +15,6 @@ export class WakeUp {
 
   /** Sleeps until the first call after `arm`, at most so long. @returns false when nobody called. */
   sleep(maxMs: number): Promise<boolean> {
-    return whenSettled(this.#woken.promise, maxMs)
+    return settledWithin(this.#woken.promise, maxMs)
   }
 }

@@ -1,5 +1,6 @@
 import { toError } from '../../errors.ts'
-import { Deadline, settledBefore } from '../../kit/deadline.ts'
+import { Deadline } from '../../kit/deadline.ts'
+import { settledUntil } from '../../kit/time.ts'
 import type { Logger } from '../../observability/logger.ts'
 import type { Consumption, Transport } from '../../transport/transport.ts'
 import type { ConsumerPipeline } from './pipeline.ts'
@@ -98,9 +99,9 @@ export class ConsumerRun {
     const drainTime = this.#drainBy.signal
     const [unfinished] = await Promise.all([
       pipeline.drain(drainTime),
-      settledBefore(this.#stopFetching(), drainTime),
+      settledUntil(this.#stopFetching(), drainTime),
     ])
-    await settledBefore(this.#release(), this.#endBy.signal)
+    await settledUntil(this.#release(), this.#endBy.signal)
     this.#isOver = true
     this.#drainBy.end()
     this.#endBy.end()

@@ -5,11 +5,12 @@ import type { Dispatcher, HandlerFailure } from '../../handling/dispatcher.ts'
 import { ShutdownError } from '../../handling/errors.ts'
 import type { HandlerEntry, HandlerRegistry } from '../../handling/handler-registry.ts'
 import type { RunInfo } from '../../handling/handler-run.ts'
-import { settledBefore } from '../../kit/deadline.ts'
+import { IdleCounter } from '../../kit/idle-counter.ts'
+import { Lanes } from '../../kit/lanes.ts'
 import type { RetryPolicy } from '../../kit/retry-policy.ts'
 import { RoomGauge } from '../../kit/room-gauge.ts'
 import { Slots } from '../../kit/slots.ts'
-import { type Wait, wait } from '../../kit/time.ts'
+import { type Sleep, settledUntil, sleep } from '../../kit/time.ts'
 import type { Logger } from '../../observability/logger.ts'
 import { type EventSpan, type EventTracer, NO_SPAN, type SpanKindOf } from '../../observability/tracer.ts'
 import { MessageRefusedError } from '../../transport/errors.ts'
@@ -34,14 +35,11 @@ export interface PipelineParts {
   readonly metrics: BusMetrics
   readonly tracer: EventTracer
   readonly logger: Logger
-  readonly wait?: Wait
+  readonly sleep?: Sleep
 }
 
 /** How long a message that is alone with its suspicion keeps others of its kind waiting, in milliseconds. */
 const SUSPECT_HOLD_MS = 5000
-
-/** The deliveries of one aggregate, the first of which is being handled. */
-type Lane = Delivery[]
 
 /** A delivery that is being handled. */
 interface Handling extends ConsumeSubject {
@@ -61,8 +59,8 @@ interface Handling extends ConsumeSubject {
  */
 export class ConsumerPipeline implements Intake {
   readonly #parts: PipelineParts
-  readonly #wait: Wait
-  readonly #lanes = new Map<string, Lane>()
+  readonly #sleep: Sleep
+  readonly #lanes: Lanes<Delivery>
   readonly #slots: Slots
   readonly #suspects = new Slots(1)
   readonly #gauge: RoomGauge
@@ -71,15 +69,16 @@ export class ConsumerPipeline implements Intake {
   readonly #stopping = new AbortController()
   readonly #abandoned = new AbortController()
   readonly #consumeSpan: SpanKindOf<ConsumeSubject>
-  #running = 0
-  #whenIdle: PromiseWithResolvers<void> | undefined
+  /** Deliveries whose handling is asynchronous and has not ended. */
+  readonly #running = new IdleCounter()
   #isReleased = false
 
   constructor(parts: PipelineParts) {
     this.#parts = parts
-    this.#wait = parts.wait ?? wait
+    this.#sleep = parts.sleep ?? sleep
     this.#slots = new Slots(parts.concurrency)
     this.#gauge = new RoomGauge(parts.maxInFlight)
+    this.#lanes = new Lanes(this.#slots, this.#stopping.signal, (delivery) => this.#work(delivery))
     this.#consumeSpan = consumeSpanOf(parts.place, parts.consumerGroup)
   }
 
@@ -107,15 +106,7 @@ export class ConsumerPipeline implements Intake {
     }
     this.#take(delivery)
     // A message without a key is in no order: its lane is its own.
-    const laneKey = key ?? `\0${id}`
-    const lane = this.#lanes.get(laneKey)
-    if (lane !== undefined) {
-      lane.push(delivery)
-      return
-    }
-    const opened = [delivery]
-    this.#lanes.set(laneKey, opened)
-    this.#slots.take(() => void this.#advance(laneKey, opened))
+    this.#lanes.push(key ?? `\0${id}`, delivery)
   }
 
   /** From now on nothing is taken and no handler starts. */
@@ -130,32 +121,15 @@ export class ConsumerPipeline implements Intake {
    * @returns how many were still running then; their signals are aborted.
    */
   async drain(signal: AbortSignal): Promise<number> {
-    if (this.#running > 0) {
-      this.#whenIdle ??= Promise.withResolvers()
-      if (!(await settledBefore(this.#whenIdle.promise, signal))) this.#abandoned.abort(new ShutdownError())
-    }
+    const isIdle = this.#running.count === 0 || (await settledUntil(this.#running.whenIdle(), signal))
+    if (!isIdle) this.#abandoned.abort(new ShutdownError())
     this.#release()
-    return this.#running
+    return this.#running.count
   }
 
-  /** Works on a lane, with a slot taken, until it is empty or others wait for the slot. */
-  async #advance(key: string, lane: Lane): Promise<void> {
-    for (;;) {
-      const [delivery] = lane
-      if (delivery === undefined) {
-        this.#lanes.delete(key)
-        break
-      }
-      if (this.#stopping.signal.aborted) break
-      const pending = this.#handle(delivery)
-      if (pending !== undefined) await this.#track(pending)
-      lane.shift()
-      if (lane.length > 0 && this.#slots.isContended) {
-        this.#slots.take(() => void this.#advance(key, lane))
-        break
-      }
-    }
-    this.#slots.release()
+  #work(delivery: Delivery): Promise<void> | undefined {
+    const pending = this.#handle(delivery)
+    return pending === undefined ? undefined : this.#running.track(pending)
   }
 
   /** Never throws or rejects; a promise only where something is asynchronous. */
@@ -295,7 +269,7 @@ export class ConsumerPipeline implements Intake {
   /** Waits without a slot. @returns false when the pipeline is stopping. */
   async #pause(delayMs: number): Promise<boolean> {
     this.#slots.release()
-    const isOver = await this.#wait(delayMs, this.#stopping.signal)
+    const isOver = await this.#sleep(delayMs, this.#stopping.signal)
     await this.#slots.taken()
     return isOver && !this.#stopping.signal.aborted
   }
@@ -384,16 +358,6 @@ export class ConsumerPipeline implements Intake {
       consumerGroup: this.#parts.consumerGroup,
       messageId: delivery.message.id,
       busSignal: this.#abandoned.signal,
-    }
-  }
-
-  async #track(work: Promise<void>): Promise<void> {
-    this.#running += 1
-    try {
-      await work
-    } finally {
-      this.#running -= 1
-      if (this.#running === 0) this.#whenIdle?.resolve()
     }
   }
 

@@ -2,7 +2,7 @@ import type { EventCodec } from '../../codec/index.ts'
 import { toError } from '../../errors.ts'
 import type { DomainEvent } from '../../events/index.ts'
 import { RetryPolicy, START_RETRY } from '../../kit/retry-policy.ts'
-import { wait } from '../../kit/time.ts'
+import { sleep } from '../../kit/time.ts'
 import type { EventTracer, SpanKindOf } from '../../observability/tracer.ts'
 import { ConnectionError, PublishTimeoutError } from '../../transport/errors.ts'
 import type { OutgoingMessage, PublishFailure, Transport } from '../../transport/transport.ts'
@@ -120,7 +120,7 @@ export class BrokerPublisher {
       } catch (thrown) {
         const error = toError(thrown)
         const mayHelp = error instanceof ConnectionError && error.retryable
-        if (!mayHelp || !(await wait(backoff.backoff(failure), signal))) {
+        if (!mayHelp || !(await sleep(backoff.backoff(failure), signal))) {
           return events.map((_event, index) => ({ index, status: 'notStored', error }))
         }
       }

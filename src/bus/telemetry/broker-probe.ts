@@ -1,5 +1,5 @@
 import { toError } from '../../errors.ts'
-import { whenSettled } from '../../kit/time.ts'
+import { settledWithin } from '../../kit/time.ts'
 import type { Transport } from '../../transport/transport.ts'
 
 /** What the broker answered, or why it did not. */
@@ -48,6 +48,6 @@ async function answerOf<T>(ask: () => Promise<T>): Promise<ProbeAnswer<T>> {
 }
 
 async function within<T>(answer: Promise<ProbeAnswer<T>>, timeoutMs: number): Promise<ProbeAnswer<T>> {
-  if (await whenSettled(answer, timeoutMs)) return answer
+  if (await settledWithin(answer, timeoutMs)) return answer
   return { error: new Error(`no answer within ${timeoutMs} ms`) }
 }

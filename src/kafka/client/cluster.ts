@@ -1,7 +1,7 @@
 import { isIP } from 'node:net'
 import { toError } from '../../errors.ts'
 import { RetryPolicy } from '../../kit/retry-policy.ts'
-import { wait, whenSettled } from '../../kit/time.ts'
+import { settledWithin, sleep } from '../../kit/time.ts'
 import { ConnectionError } from '../../transport/errors.ts'
 import type { ServerAddress } from '../../transport/transport.ts'
 import { connectionError, lostError } from '../errors.ts'
@@ -273,7 +273,7 @@ export class KafkaCluster {
     const connecting = connection.connect(host, port)
     // The client's own limit does not count the time of a handshake that never ends.
     if (
-      !(await whenSettled(
+      !(await settledWithin(
         connecting.catch(() => undefined),
         this.#options.connectTimeoutMs,
       ))
@@ -347,7 +347,7 @@ export class KafkaCluster {
     if (this.#reconnecting) return
     this.#reconnecting = true
     this.#trouble = reason
-    for (let failure = 1; await wait(RECONNECT.backoff(failure), this.#closed.signal); failure += 1) {
+    for (let failure = 1; await sleep(RECONNECT.backoff(failure), this.#closed.signal); failure += 1) {
       try {
         await this.metadata([])
         this.#isUp = true

@@ -1,4 +1,4 @@
-import { wait } from '../../kit/time.ts'
+import { sleep } from '../../kit/time.ts'
 import { ConnectionError } from '../../transport/errors.ts'
 import { CODE, nameOf, refusal } from '../errors.ts'
 import type { ResolvedKafkaOptions } from '../options.ts'
@@ -119,7 +119,7 @@ export class KafkaTopicDirectory {
     do {
       const topic = await this.look(name)
       if (topic?.leaders.every((leader) => leader >= 0) === true) return topic
-    } while (await wait(POLL_MS, deadline))
+    } while (await sleep(POLL_MS, deadline))
     throw new ConnectionError('CONNECTION_FAILED', `The topic ${name} was created and has no leader yet.`)
   }
 

@@ -1,6 +1,6 @@
 import { toError } from '../../errors.ts'
 import { RetryPolicy } from '../../kit/retry-policy.ts'
-import { wait } from '../../kit/time.ts'
+import { sleep } from '../../kit/time.ts'
 import type { AssignableMember, TopicPartitions } from '../client/client.ts'
 import type { JoinGroupResponse } from '../client/protocol.ts'
 import { type TopicPartition, without } from '../client/topic-partition.ts'
@@ -117,18 +117,18 @@ export class ClassicMembership implements Membership {
         listener.onFailure(
           refusal(options.address, `A place in the group ${options.consumerGroup}`, error.errorCode),
         )
-        return wait(options.sessionTimeoutMs, this.#stopped.signal)
+        return sleep(options.sessionTimeoutMs, this.#stopped.signal)
       }
       if (OUTSIDER.has(error.errorCode)) this.#putOut()
       if (error.errorCode === CODE.REBALANCE_IN_PROGRESS || OUTSIDER.has(error.errorCode)) {
-        return wait(failures > 1 ? AGAIN.backoff(failures) : 0, this.#stopped.signal)
+        return sleep(failures > 1 ? AGAIN.backoff(failures) : 0, this.#stopped.signal)
       }
     } else if ('retryable' in error && error.retryable === false) {
       listener.onFailure(error)
       this.#joined.reject(error)
       this.#putOut()
     } else if (failures > 3) listener.onFailure(error)
-    return wait(AGAIN.backoff(failures), this.#stopped.signal)
+    return sleep(AGAIN.backoff(failures), this.#stopped.signal)
   }
 
   #putOut(): void {
@@ -170,7 +170,7 @@ export class ClassicMembership implements Membership {
   async #withHeartbeats(work: Promise<void>): Promise<void> {
     const done = new AbortController()
     const beating = (async () => {
-      while (await wait(this.#parts.options.heartbeatIntervalMs, done.signal)) {
+      while (await sleep(this.#parts.options.heartbeatIntervalMs, done.signal)) {
         const code = await this.#beat().catch(() => CODE.NONE)
         if (!OUTSIDER.has(code) && code !== CODE.FENCED_INSTANCE_ID) continue
         this.#putOut()
@@ -280,7 +280,7 @@ export class ClassicMembership implements Membership {
     while (!this.#wantsRejoin) {
       this.#wake = new AbortController()
       const either = AbortSignal.any([this.#wake.signal, this.#stopped.signal])
-      const isTime = await wait(this.#parts.options.heartbeatIntervalMs, either)
+      const isTime = await sleep(this.#parts.options.heartbeatIntervalMs, either)
       if (this.#stopped.signal.aborted || !isTime) return
       const code = await this.#beat()
       if (code !== CODE.NONE) throw new GroupAnswer(code)
@@ -319,7 +319,7 @@ export class ClassicMembership implements Membership {
 
   async #beatUntil(done: AbortSignal): Promise<void> {
     const { options, coordinator } = this.#parts
-    while (await wait(options.heartbeatIntervalMs, done)) {
+    while (await sleep(options.heartbeatIntervalMs, done)) {
       const code = await this.#beat('commit').catch(() => CODE.COORDINATOR_NOT_AVAILABLE)
       if (done.aborted || code === CODE.NONE || code === CODE.REBALANCE_IN_PROGRESS) continue
       await coordinator.cut('group')

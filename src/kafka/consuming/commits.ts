@@ -1,6 +1,6 @@
 import { toError } from '../../errors.ts'
 import { RetryPolicy } from '../../kit/retry-policy.ts'
-import { wait } from '../../kit/time.ts'
+import { sleep } from '../../kit/time.ts'
 import type { KafkaSession } from '../client/cluster.ts'
 import type { KafkaCoordinator } from '../client/coordinator.ts'
 import type { OffsetCommitTopic } from '../client/protocol.ts'
@@ -100,7 +100,7 @@ export class KafkaCommits {
     for (let failure = 1; !signal.aborted; failure += 1) {
       const ours = partitions.filter(({ isLost }) => !isLost)
       if (ours.length === 0 || (await this.#commit(ours, true))) return
-      await wait(AGAIN.backoff(failure), signal)
+      await sleep(AGAIN.backoff(failure), signal)
     }
   }
 
@@ -133,7 +133,7 @@ export class KafkaCommits {
       this.#failures = isDone ? 0 : this.#failures + 1
       if (!isDone) {
         this.#isWantedAgain = true
-        await wait(AGAIN.backoff(this.#failures), this.#closed.signal)
+        await sleep(AGAIN.backoff(this.#failures), this.#closed.signal)
       }
     }
     this.checkWaiting()

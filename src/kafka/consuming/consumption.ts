@@ -1,6 +1,6 @@
 import { toError } from '../../errors.ts'
 import { RetryPolicy } from '../../kit/retry-policy.ts'
-import { wait, whenSettled } from '../../kit/time.ts'
+import { settledWithin, sleep } from '../../kit/time.ts'
 import type { Consumption, DeadLetterReason, Intake, TransportHost } from '../../transport/transport.ts'
 import type { KafkaCluster } from '../client/cluster.ts'
 import { KafkaCoordinator } from '../client/coordinator.ts'
@@ -181,7 +181,7 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
   async onRevoked(places: readonly TopicPartition[]): Promise<void> {
     const partitions = places.flatMap((place) => this.#partitions.get(partitionKey(place)) ?? [])
     const { maxPollIntervalMs, requestTimeoutMs } = this.#parts.options
-    await whenSettled(Promise.all(partitions.map((partition) => partition.revoke())), maxPollIntervalMs)
+    await settledWithin(Promise.all(partitions.map((partition) => partition.revoke())), maxPollIntervalMs)
     await this.#commits.commitEnd(
       partitions,
       AbortSignal.any([AbortSignal.timeout(requestTimeoutMs), this.#released.signal]),
@@ -383,7 +383,7 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
         if ('retryable' in error && error.retryable === false) throw error
         if (failure > 3) this.onFailure(error)
       }
-      await wait(AGAIN.backoff(failure), this.#released.signal)
+      await sleep(AGAIN.backoff(failure), this.#released.signal)
     }
   }
 }

@@ -1,6 +1,6 @@
 import { toError } from '../../errors.ts'
 import { RetryPolicy } from '../../kit/retry-policy.ts'
-import { wait } from '../../kit/time.ts'
+import { sleep } from '../../kit/time.ts'
 import type { KafkaCluster } from '../client/cluster.ts'
 import { type FetchedRange, fetchRanges } from '../client/fetch.ts'
 import type { KafkaTopicDirectory } from '../client/topics.ts'
@@ -173,7 +173,7 @@ export class KafkaFetcher {
   }
 
   async #lookAround(failures: number): Promise<void> {
-    await wait(AGAIN.backoff(failures), this.#stopped.signal)
+    await sleep(AGAIN.backoff(failures), this.#stopped.signal)
     if (this.#stopped.signal.aborted || !this.#parts.cluster.isUp) return
     try {
       await this.#parts.onMoved()

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { toError } from '../../errors.ts'
 import { RetryPolicy } from '../../kit/retry-policy.ts'
-import { wait } from '../../kit/time.ts'
+import { sleep } from '../../kit/time.ts'
 import { ConnectionError } from '../../transport/errors.ts'
 import type { GroupHeartbeatResponse } from '../client/protocol.ts'
 import { type TopicPartition, without } from '../client/topic-partition.ts'
@@ -100,11 +100,11 @@ export class NextMembership implements Membership {
         failures += 1
         this.#tellsAll = true
         this.#onFailure(toError(thrown), failures)
-        await wait(AGAIN.backoff(failures), signal)
+        await sleep(AGAIN.backoff(failures), signal)
         continue
       }
       this.#wake = new AbortController()
-      await wait(this.#intervalMs, AbortSignal.any([signal, this.#wake.signal]))
+      await sleep(this.#intervalMs, AbortSignal.any([signal, this.#wake.signal]))
     }
   }
 
@@ -156,7 +156,7 @@ export class NextMembership implements Membership {
   async #withHeartbeats(work: Promise<void>): Promise<void> {
     const done = new AbortController()
     const beating = (async () => {
-      while (await wait(this.#intervalMs, done.signal)) {
+      while (await sleep(this.#intervalMs, done.signal)) {
         try {
           await this.#beat(null)
         } catch (thrown) {

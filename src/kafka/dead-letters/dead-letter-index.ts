@@ -1,4 +1,4 @@
-import { wait } from '../../kit/time.ts'
+import { sleep } from '../../kit/time.ts'
 import { ConnectionError } from '../../transport/errors.ts'
 import type { KafkaCluster } from '../client/cluster.ts'
 import { type FetchedRange, fetchRanges } from '../client/fetch.ts'
@@ -94,7 +94,7 @@ export class KafkaDeadLetterIndex {
         return await action()
       } catch (thrown) {
         const mayHelp = thrown instanceof ConnectionError && thrown.retryable
-        if (!mayHelp || !(await wait(TRY_AGAIN_MS, deadline))) throw thrown
+        if (!mayHelp || !(await sleep(TRY_AGAIN_MS, deadline))) throw thrown
       }
     }
   }

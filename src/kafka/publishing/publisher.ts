@@ -1,5 +1,5 @@
 import { toError } from '../../errors.ts'
-import { wait } from '../../kit/time.ts'
+import { sleep } from '../../kit/time.ts'
 import { MessageRefusedError, PublishTimeoutError } from '../../transport/errors.ts'
 import type { OutgoingMessage, PublishFailure } from '../../transport/transport.ts'
 import type { KafkaCluster } from '../client/cluster.ts'
@@ -86,7 +86,7 @@ export class KafkaPublisher {
         failure = toError(thrown)
         if ('retryable' in failure && failure.retryable === false) return failure
       }
-      if (!(await wait(LOOK_AGAIN_MS, signal))) {
+      if (!(await sleep(LOOK_AGAIN_MS, signal))) {
         return failure ?? new PublishTimeoutError(options.publishTimeoutMs, this.#absence())
       }
     }

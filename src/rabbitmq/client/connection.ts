@@ -1,5 +1,4 @@
-import { settledBefore } from '../../kit/deadline.ts'
-import { wait, whenSettled } from '../../kit/time.ts'
+import { settledUntil, settledWithin, sleep } from '../../kit/time.ts'
 import { ConnectionError } from '../../transport/errors.ts'
 import { commandError, lostError } from '../errors.ts'
 import type { AmqpChannel, AmqpConnection } from './client.ts'
@@ -118,7 +117,7 @@ export class RabbitMQConnection {
     done.catch(() => undefined)
     // A frozen broker answers nothing; the work may be long, as reading many dead letters is.
     const patience = AbortSignal.timeout(Math.max(connectTimeoutMs, 60_000))
-    const isAnswered = await settledBefore(
+    const isAnswered = await settledUntil(
       done.catch(() => undefined),
       AbortSignal.any([this.#life.signal, patience]),
     )
@@ -146,7 +145,7 @@ export class RabbitMQConnection {
     const { address, connectTimeoutMs } = this.#settings
     const connection = this.#connection ?? (await this.#dial())
     try {
-      if (!(await whenSettled(this.#session.open(connection), connectTimeoutMs))) {
+      if (!(await settledWithin(this.#session.open(connection), connectTimeoutMs))) {
         throw new ConnectionError(
           'CONNECTION_FAILED',
           `RabbitMQ at ${address} connects, but does not answer.`,
@@ -218,7 +217,7 @@ export class RabbitMQConnection {
     const isFresh = lostAt - this.#restoredAt < this.#settings.reconnectDelayMs
     let delayMs = isFresh ? this.#delay(0) : Math.random() * FIRST_RETRY_MS
     for (let failure = 1; ; failure += 1) {
-      if (!(await wait(delayMs, this.#closing.signal))) return
+      if (!(await sleep(delayMs, this.#closing.signal))) return
       try {
         await this.#establish()
         this.#isRestoring = false

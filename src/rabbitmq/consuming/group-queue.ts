@@ -1,4 +1,4 @@
-import { whenSettled } from '../../kit/time.ts'
+import { settledWithin } from '../../kit/time.ts'
 import type { BusNotice } from '../../transport/notices.ts'
 import type { RabbitMQConnection, WithChannel } from '../client/connection.ts'
 import { registerGroup } from '../client/groups.ts'
@@ -125,7 +125,7 @@ export class RabbitMQGroupQueue {
       await bindings.record(channel, isAlone)
       if (options.enableDlq) await registerGroup(channel, options)
     })
-    await whenSettled(
+    await settledWithin(
       written.catch(() => undefined),
       WRITE_DOWN_MS,
     )

@@ -1,5 +1,5 @@
 import { RetryPolicy } from '../../kit/retry-policy.ts'
-import { wait } from '../../kit/time.ts'
+import { sleep } from '../../kit/time.ts'
 import { ConnectionError } from '../../transport/errors.ts'
 import { connectionError, lostError } from '../errors.ts'
 import type { RedisClient, RedisClientFactory } from './client.ts'
@@ -127,7 +127,7 @@ export class RedisLink {
   }
 
   async #reconnect(): Promise<void> {
-    for (let failure = 1; await wait(RECONNECT.backoff(failure), this.#closed.signal); failure += 1) {
+    for (let failure = 1; await sleep(RECONNECT.backoff(failure), this.#closed.signal); failure += 1) {
       try {
         const client = await this.#open()
         this.#use(client)

@@ -1,5 +1,5 @@
 import { toError } from '../../errors.ts'
-import { wait } from '../../kit/time.ts'
+import { sleep } from '../../kit/time.ts'
 import type { RedisClient } from '../client/client.ts'
 import type { RedisLink } from '../client/link.ts'
 import type { StreamRole } from '../client/stream-role.ts'
@@ -95,7 +95,7 @@ export class RedisAcks {
       if (!isErrorReply(error)) return false
       if (isPassing(error)) {
         if (isReadOnly(error)) this.#parts.link.reset(error)
-        await wait(TRY_AGAIN_MS, this.#closed.signal)
+        await sleep(TRY_AGAIN_MS, this.#closed.signal)
         return false
       }
       // The group is gone, or the command is forbidden: sent again it would be refused again.

@@ -1,7 +1,6 @@
 import { toError } from '../../errors.ts'
-import { settledBefore } from '../../kit/deadline.ts'
 import { RetryPolicy } from '../../kit/retry-policy.ts'
-import { wait, whenSettled } from '../../kit/time.ts'
+import { settledUntil, settledWithin, sleep } from '../../kit/time.ts'
 import type { Consumption, DeadLetterReason, Intake, TransportHost } from '../../transport/transport.ts'
 import type { RedisClient } from '../client/client.ts'
 import type { RedisLink } from '../client/link.ts'
@@ -133,7 +132,7 @@ export class RedisConsumption implements Consumption, EntryOwner {
     const ended = Promise.all([this.#reading, this.#sweeping])
     // A read may be on its way to the server when the first order to end it arrives there.
     do await this.#unblock()
-    while (!(await whenSettled(ended, UNBLOCK_AGAIN_MS)))
+    while (!(await settledWithin(ended, UNBLOCK_AGAIN_MS)))
   }
 
   async release(signal: AbortSignal): Promise<void> {
@@ -246,7 +245,7 @@ export class RedisConsumption implements Consumption, EntryOwner {
       // None after all: somebody else was quicker, or the intake is closing.
       if (intake.room <= 0) await nextTurn()
       // Not acknowledged yet, or asked about: a crash would repeat it, so it counts as held.
-      else if (this.#room <= 0) await settledBefore(this.#whenDropped(), signal)
+      else if (this.#room <= 0) await settledUntil(this.#whenDropped(), signal)
     }
     if (this.#unanswered !== undefined) await this.#takeUnanswered(this.#unanswered)
     const client = signal.aborted ? undefined : await this.#parts.reader.whenReady(signal)
@@ -349,7 +348,7 @@ export class RedisConsumption implements Consumption, EntryOwner {
         type: 'readFailed',
         error: commandError(this.#parts.options.address, 'XREADGROUP', error),
       })
-    await wait(READ_AGAIN.backoff(failures), this.#stopped.signal)
+    await sleep(READ_AGAIN.backoff(failures), this.#stopped.signal)
   }
 
   /** The stream or the group is gone: deleted, flushed, or a failover to a replica that had less. */
@@ -364,7 +363,7 @@ export class RedisConsumption implements Consumption, EntryOwner {
       })
     } catch (thrown) {
       this.#parts.host.notify({ type: 'readFailed', error: toError(thrown) })
-      await wait(READ_AGAIN.backoff(failures), this.#stopped.signal)
+      await sleep(READ_AGAIN.backoff(failures), this.#stopped.signal)
     }
   }
 
@@ -377,7 +376,7 @@ export class RedisConsumption implements Consumption, EntryOwner {
   async #sweepAgainAndAgain(): Promise<void> {
     const { signal } = this.#stopped
     const everyMs = Math.min(5000, this.leaseMs / 2)
-    while (await wait(everyMs, signal)) await this.#guardSweep(() => this.#recovery.sweep(signal))
+    while (await sleep(everyMs, signal)) await this.#guardSweep(() => this.#recovery.sweep(signal))
   }
 
   async #guardSweep(sweep: () => Promise<void>): Promise<void> {

@@ -1,4 +1,4 @@
-import { wait } from '../../kit/time.ts'
+import { sleep } from '../../kit/time.ts'
 import type { RedisClient } from '../client/client.ts'
 import type { RedisLink } from '../client/link.ts'
 import { runScript } from '../client/scripts.ts'
@@ -37,7 +37,7 @@ export class RedisLeases {
 
   async #renewAgainAndAgain(held: () => Iterable<HeldEntry>): Promise<void> {
     const everyMs = Math.max(1, this.#parts.leaseMs / 3)
-    while (await wait(everyMs, this.#stopped.signal)) {
+    while (await sleep(everyMs, this.#stopped.signal)) {
       const due = [...held()].filter((entry) => !entry.isSettled && !entry.isLost)
       for (const [role, entries] of Map.groupBy(due, (entry) => entry.role)) {
         for (let start = 0; start < entries.length; start += BATCH) {

@@ -1,5 +1,5 @@
 import { RetryPolicy } from '../../kit/retry-policy.ts'
-import { wait } from '../../kit/time.ts'
+import { sleep } from '../../kit/time.ts'
 import type { RedisClient } from '../client/client.ts'
 import type { RedisLink } from '../client/link.ts'
 import type { StreamRole } from '../client/stream-role.ts'
@@ -62,7 +62,7 @@ export class RedisReturns {
       } catch {
         // Without an answer nothing is known. Why there is none, the read loop tells.
         failures += 1
-        await wait(AGAIN.backoff(failures), stopped)
+        await sleep(AGAIN.backoff(failures), stopped)
       }
     }
     this.#isAsking = false

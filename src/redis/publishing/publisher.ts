@@ -1,5 +1,5 @@
 import { toError } from '../../errors.ts'
-import { wait } from '../../kit/time.ts'
+import { sleep } from '../../kit/time.ts'
 import { PublishTimeoutError } from '../../transport/errors.ts'
 import type { OutgoingMessage, PublishFailure } from '../../transport/transport.ts'
 import type { RedisClient } from '../client/client.ts'
@@ -40,7 +40,7 @@ export class RedisPublisher {
       indices = failures.map(({ index }) => index)
       if (failures.some(({ error }) => isReadOnly(error.cause)))
         this.#parts.link.reset(new Error('it is a replica now'))
-      if (!(await wait(TRY_AGAIN_MS, signal))) return failures
+      if (!(await sleep(TRY_AGAIN_MS, signal))) return failures
     }
   }
 
@@ -70,7 +70,7 @@ export class RedisPublisher {
         },
       )
     })
-    const inTime = await settledBefore(Promise.all(sent), signal)
+    const inTime = await settledUntil(Promise.all(sent), signal)
     if (inTime) return failures.sort((a, b) => a.index - b.index)
     const late = [...unanswered].map((index) => ({ ...this.#failure(index, 'unknown'), isPassing: false }))
     return [...failures, ...late].sort((a, b) => a.index - b.index)
@@ -88,7 +88,7 @@ export class RedisPublisher {
 }
 
 /** @returns false when the signal aborts first. */
-async function settledBefore(promise: Promise<unknown>, signal: AbortSignal): Promise<boolean> {
+async function settledUntil(promise: Promise<unknown>, signal: AbortSignal): Promise<boolean> {
   const aborted = Promise.withResolvers<false>()
   const onAbort = () => aborted.resolve(false)
   signal.addEventListener('abort', onAbort, { once: true })

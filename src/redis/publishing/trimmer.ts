@@ -1,4 +1,4 @@
-import { wait } from '../../kit/time.ts'
+import { sleep } from '../../kit/time.ts'
 import type { RedisClient } from '../client/client.ts'
 import type { RedisLink } from '../client/link.ts'
 import type { ResolvedRedisOptions } from '../options.ts'
@@ -27,7 +27,7 @@ export class RedisTrimmer {
   }
 
   async #trimAgainAndAgain(): Promise<void> {
-    while (await wait(this.#options.trimIntervalMs, this.#stopped.signal)) {
+    while (await sleep(this.#options.trimIntervalMs, this.#stopped.signal)) {
       try {
         const { client } = this.#link
         if (client !== undefined) await this.#trim(client)

@@ -1,0 +1,35 @@
+import { expect, it } from 'vitest'
+import { settledUntil, settledWithin, sleep } from '../../src/kit/time.ts'
+
+const pending = new Promise<never>(() => undefined)
+
+it('sleeps until the signal aborts', async () => {
+  const stop = new AbortController()
+
+  const slept = sleep(60_000, stop.signal)
+  stop.abort()
+
+  expect(await slept).toBe(false)
+  expect(await sleep(60_000, stop.signal)).toBe(false)
+  expect(await sleep(1, new AbortController().signal)).toBe(true)
+})
+
+it('waits for a promise within a time', async () => {
+  expect(await settledWithin(Promise.resolve(), 60_000)).toBe(true)
+  expect(await settledWithin(pending, 1)).toBe(false)
+  await expect(settledWithin(Promise.reject(new Error('failed')), 60_000)).rejects.toThrow('failed')
+})
+
+it('waits for a promise until the signal aborts', async () => {
+  const stop = new AbortController()
+
+  const waiting = settledUntil(pending, stop.signal)
+  stop.abort()
+
+  expect(await waiting).toBe(false)
+  expect(await settledUntil(Promise.resolve(), stop.signal)).toBe(false)
+  expect(await settledUntil(Promise.resolve(), new AbortController().signal)).toBe(true)
+  await expect(
+    settledUntil(Promise.reject(new Error('failed')), new AbortController().signal),
+  ).rejects.toThrow('failed')
+})
