@@ -1,6 +1,6 @@
 // Packs the package, installs it into an empty folder without any broker's client, and uses it as a stranger would.
 import { spawnSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { existsSync, rmSync } from 'node:fs'
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -30,7 +30,8 @@ const entryPoints = Object.keys(manifest.exports)
 
 const folder = await mkdtemp(join(tmpdir(), 'eventspine-package-'))
 try {
-  const tarball = pack()
+  const { tarball, files } = pack()
+  checkFiles(files)
   run(join(bin, 'publint'), [tarball, '--strict'])
   // Without node10, which knows no exports; that CommonJS gets an ES module is meant, Node's require() loads it.
   run(join(bin, 'attw'), [tarball, '--profile', 'node16', '--ignore-rules', 'cjs-resolves-to-esm'])
@@ -42,9 +43,32 @@ try {
 }
 console.log(`Entry points that load without any client: ${entryPoints.join(', ')}`)
 
-function pack(): string {
-  run('npm', ['pack', '--ignore-scripts', '--silent', '--pack-destination', folder])
-  return join(folder, `${manifest.name}-${manifest.version}.tgz`)
+/** Packs as in a fresh clone, where `dist` comes from the prepack script alone. */
+function pack(): { readonly tarball: string; readonly files: readonly string[] } {
+  rmSync('dist', { recursive: true, force: true })
+  const output = run('npm', ['pack', '--json', '--pack-destination', folder])
+  // npm's own report, with one entry for the one package.
+  const [report] = JSON.parse(output.slice(output.indexOf('['))) as [{ readonly files: { path: string }[] }]
+  return {
+    tarball: join(folder, `${manifest.name}-${manifest.version}.tgz`),
+    files: report.files.map(({ path }) => path),
+  }
+}
+
+/** The package holds the build, its sources and the papers that a registry page shows, and nothing else. */
+function checkFiles(files: readonly string[]): void {
+  const papers = ['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json']
+  const entries = entryPoints.map((name) => name.slice(manifest.name.length + 1))
+  const expected = entries.flatMap((name) => [
+    join('dist', name, 'index.js'),
+    join('dist', name, 'index.d.ts'),
+    join('src', name, 'index.ts'),
+  ])
+  const missing = [...papers, ...expected].filter((path) => !files.includes(path))
+  if (missing.length > 0) throw new Error(`The package lacks ${missing.join(', ')}`)
+  const allowed = /^(?:dist\/.+\.(?:js|d\.ts)(?:\.map)?|src\/.+\.ts)$/
+  const others = files.filter((path) => !papers.includes(path) && !allowed.test(path))
+  if (others.length > 0) throw new Error(`The package has files that it should not: ${others.join(', ')}`)
 }
 
 async function install(tarball: string): Promise<string> {
@@ -107,8 +131,9 @@ async function compile(consumer: string): Promise<void> {
   run(join(bin, 'tsc'), ['--project', 'tsconfig.json'], consumer)
 }
 
-function run(command: string, args: readonly string[], cwd = process.cwd()): void {
+/** @returns what the command printed. */
+function run(command: string, args: readonly string[], cwd = process.cwd()): string {
   const { status, stdout, stderr, error } = spawnSync(command, args, { cwd, encoding: 'utf8' })
-  if (status === 0) return
+  if (status === 0) return stdout
   throw new Error(`${command} ${args.join(' ')} failed:\n${stdout}${stderr}`, { cause: error })
 }
