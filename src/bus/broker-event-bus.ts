@@ -76,7 +76,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
     this.#notices = new NoticeBoard(this.transport, this.#counters, logger)
     this.#probe = new BrokerProbe(this.transport)
     this.#metrics = new BusMetrics({
-      place: this.transport,
+      target: this.transport,
       consumerGroup: options.consumerGroup,
       source: options.enableMetrics ? new MeterSource(options.meter) : undefined,
       probes: {
@@ -342,7 +342,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
   #createPipeline(): ConsumerPipeline {
     const { consumerGroup, maxInFlight, concurrency, enableDlq } = this.#options
     return new ConsumerPipeline({
-      place: this.transport,
+      target: this.transport,
       consumerGroup,
       maxInFlight,
       concurrency,

@@ -85,8 +85,8 @@ const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
 
 const NONE_FAILED: ReadonlyMap<number, Error> = new Map()
 
-/** How spans and metrics call it. */
-const PLACE = { system: 'memory', destination: 'memory' }
+/** How spans and metrics name this bus. */
+const TARGET = { system: 'memory', destination: 'memory' }
 
 /**
  * The bus within one process. `publish` resolves when every handler has run: events one after the other in the
@@ -111,8 +111,8 @@ export class InMemoryEventBus extends EventBus {
     busSignal: this.#stopped.signal,
   }
   #consuming = Promise.withResolvers<void>()
-  readonly #publishSpan = publishSpanOf(PLACE)
-  readonly #dispatchSpan = dispatchSpanOf(PLACE)
+  readonly #publishSpan = publishSpanOf(TARGET)
+  readonly #dispatchSpan = dispatchSpanOf(TARGET)
   readonly #handlersOf = (event: DomainEvent) => {
     this.#eventsPublished += 1
     return this.handlers.handlersFor(event.eventType)
@@ -138,7 +138,7 @@ export class InMemoryEventBus extends EventBus {
     this.#shutdownTimeoutMs = resolved.shutdownTimeoutMs
     this.#tracer = resolved.enableTracing ? new OpenTelemetryTracer(resolved.tracer) : noTracer
     this.#metrics = new BusMetrics({
-      place: PLACE,
+      target: TARGET,
       consumerGroup: undefined,
       source: resolved.enableMetrics ? new MeterSource(resolved.meter) : undefined,
       probes: {

@@ -17,12 +17,12 @@ import { MessageRefusedError } from '../../transport/errors.ts'
 import type { DeadLetterReason, Delivery, Intake } from '../../transport/transport.ts'
 import type { BusCounters } from '../telemetry/bus-counters.ts'
 import type { BusMetrics } from '../telemetry/bus-metrics.ts'
-import { type ConsumeSubject, consumeSpanOf, type SpanPlace } from '../telemetry/bus-spans.ts'
+import { type ConsumeSubject, consumeSpanOf, type MessagingTarget } from '../telemetry/bus-spans.ts'
 import { deliveryLimit, exhausted, handlerGone, poison } from './dead-letter-reasons.ts'
 import { owingHandlers } from './pending-handlers.ts'
 
 export interface PipelineParts {
-  readonly place: SpanPlace
+  readonly target: MessagingTarget
   readonly consumerGroup: string
   readonly maxInFlight: number
   readonly concurrency: number
@@ -79,7 +79,7 @@ export class ConsumerPipeline implements Intake {
     this.#slots = new Slots(parts.concurrency)
     this.#gauge = new RoomGauge(parts.maxInFlight)
     this.#lanes = new Lanes(this.#slots, this.#stopping.signal, (delivery) => this.#work(delivery))
-    this.#consumeSpan = consumeSpanOf(parts.place, parts.consumerGroup)
+    this.#consumeSpan = consumeSpanOf(parts.target, parts.consumerGroup)
   }
 
   /** When the one that is held longest was taken, by the monotonic clock; undefined while none is held. */
