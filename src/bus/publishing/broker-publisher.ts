@@ -1,12 +1,14 @@
 import type { EventCodec } from '../../codec/index.ts'
 import { toError } from '../../errors.ts'
 import type { DomainEvent } from '../../events/index.ts'
-import { RetryPolicy, START_RETRY } from '../../kit/retry-policy.ts'
-import { sleep } from '../../kit/time.ts'
+import { START_BACKOFF } from '../../kit/backoff.ts'
+import { retryUntilDone } from '../../kit/retry-until-done.ts'
+import { settledUntil } from '../../kit/time.ts'
 import type { EventTracer, SpanKindOf } from '../../observability/tracer.ts'
 import { ConnectionError, PublishTimeoutError } from '../../transport/errors.ts'
 import type { OutgoingMessage, PublishFailure, Transport } from '../../transport/transport.ts'
 import { PublishError } from '../errors.ts'
+import type { FirstConnection } from '../first-connection.ts'
 import type { BusCounters } from '../telemetry/bus-counters.ts'
 import type { BusMetrics } from '../telemetry/bus-metrics.ts'
 import { publishSpanOf } from '../telemetry/bus-spans.ts'
@@ -19,9 +21,7 @@ export interface BrokerPublisherParts {
   readonly counters: BusCounters
   readonly metrics: BusMetrics
   readonly publishTimeoutMs: number
-  /** False until the first connection; from then on the transport reconnects by itself. */
-  readonly isConnected: () => boolean
-  readonly connect: () => Promise<void>
+  readonly connection: FirstConnection
 }
 
 /** Publishes through a transport: encodes, waits for the receipt until the deadline, says what became of each event. */
@@ -69,8 +69,11 @@ export class BrokerPublisher {
     const messages = events.map((event) => this.#encode(event, trace))
     const deadline = this.#deadlines.start()
     try {
+      const error = await this.#connectBefore(deadline.signal)
       const failures =
-        (await this.#connectFor(events, deadline.signal)) ?? (await this.#publishBefore(deadline, messages))
+        error === undefined
+          ? await this.#publishBefore(deadline, messages)
+          : allFailed(messages, 'notStored', error)
       if (startedAt > 0) this.#measure(events, failures, startedAt)
       this.#parts.counters.eventsPublished += events.length - failures.length
       if (failures.length < events.length) this.#parts.counters.lastPublishAt = Date.now()
@@ -96,7 +99,7 @@ export class BrokerPublisher {
   ): Promise<readonly PublishFailure[]> {
     const noAnswer = overdue.then(() => {
       const error = new PublishTimeoutError(this.#parts.publishTimeoutMs, 'the transport gave no answer')
-      return messages.map((_message, index) => ({ index, status: 'unknown' as const, error }))
+      return allFailed(messages, 'unknown', error)
     })
     return Promise.race([this.#parts.transport.publish(messages, signal), noAnswer])
   }
@@ -106,38 +109,34 @@ export class BrokerPublisher {
     return trace === undefined ? message : { ...message, headers: { ...message.headers, ...trace } }
   }
 
-  /** @returns the failures when the bus could not connect in time, undefined when it is connected. */
-  async #connectFor(
-    events: readonly DomainEvent[],
-    signal: AbortSignal,
-  ): Promise<readonly PublishFailure[] | undefined> {
-    if (this.#parts.isConnected()) return undefined
-    const backoff = new RetryPolicy(START_RETRY)
-    for (let failure = 1; ; failure += 1) {
-      try {
-        await this.#connectWithin(signal)
-        return undefined
-      } catch (thrown) {
-        const error = toError(thrown)
-        const mayHelp = error instanceof ConnectionError && error.retryable
-        if (!mayHelp || !(await sleep(backoff.backoff(failure), signal))) {
-          return events.map((_event, index) => ({ index, status: 'notStored', error }))
-        }
-      }
+  /** Connects if the bus never has. @returns what failed if it could not connect in time. */
+  async #connectBefore(signal: AbortSignal): Promise<Error | undefined> {
+    const { connection, publishTimeoutMs } = this.#parts
+    if (connection.isDone) return undefined
+    const timeout = new PublishTimeoutError(publishTimeoutMs, 'still connecting')
+    let lastError: Error = timeout
+    const connect = async () => {
+      if (!(await settledUntil(connection.ensure(), signal))) throw timeout
     }
-  }
-
-  async #connectWithin(signal: AbortSignal): Promise<void> {
-    const late = Promise.withResolvers<never>()
-    const { publishTimeoutMs } = this.#parts
-    const onAbort = () => late.reject(new PublishTimeoutError(publishTimeoutMs, 'still connecting'))
-    signal.addEventListener('abort', onAbort, { once: true })
+    const onFailure = (error: Error) => {
+      lastError = error
+      if (!(error instanceof ConnectionError && error.retryable)) throw error
+    }
     try {
-      await Promise.race([this.#parts.connect(), late.promise])
-    } finally {
-      signal.removeEventListener('abort', onAbort)
+      const connected = await retryUntilDone(connect, { backoff: START_BACKOFF, signal, onFailure })
+      return connected === undefined ? lastError : undefined
+    } catch (thrown) {
+      return toError(thrown)
     }
   }
+}
+
+function allFailed(
+  messages: readonly OutgoingMessage[],
+  status: PublishFailure['status'],
+  error: Error,
+): readonly PublishFailure[] {
+  return messages.map((_message, index) => ({ index, status, error }))
 }
 
 function publishError(
