@@ -2,6 +2,7 @@ import type { EventCodec } from '../../codec/index.ts'
 import { toError } from '../../errors.ts'
 import type { DomainEvent } from '../../events/index.ts'
 import { START_BACKOFF } from '../../kit/backoff.ts'
+import { IdleCounter } from '../../kit/idle-counter.ts'
 import { retryUntilDone } from '../../kit/retry-until-done.ts'
 import { settledUntil } from '../../kit/time.ts'
 import type { EventTracer, SpanKindOf } from '../../observability/tracer.ts'
@@ -24,12 +25,12 @@ export interface BrokerPublisherParts {
   readonly connection: FirstConnection
 }
 
-/** Publishes through a transport: encodes, waits for the receipt until the deadline, says what became of each event. */
+/** Publishes through a transport: encodes the events, waits for the receipts until the deadline, and reports the outcome of each event. */
 export class BrokerPublisher {
   readonly #parts: BrokerPublisherParts
   readonly #deadlines: PublishDeadlines
   readonly #span: SpanKindOf<readonly DomainEvent[]>
-  readonly #running = new Set<Promise<unknown>>()
+  readonly #running = new IdleCounter()
 
   constructor(parts: BrokerPublisherParts) {
     this.#parts = parts
@@ -37,30 +38,24 @@ export class BrokerPublisher {
     this.#span = publishSpanOf(parts.transport)
   }
 
-  /** Publishes under way. */
+  /** Publishes in flight. */
   get count(): number {
-    return this.#running.size
+    return this.#running.count
   }
 
-  /** Resolves when what is under way now has ended. */
-  async drained(): Promise<void> {
-    await Promise.allSettled(this.#running)
+  /** Resolves when no publish is in flight. */
+  drained(): Promise<void> {
+    return this.#running.whenIdle()
   }
 
-  /** Lets all that is under way fail at once. */
+  /** Fails all publishes in flight. */
   giveUp(): void {
-    this.#deadlines.endAll()
+    this.#deadlines.expireAll()
   }
 
   /** @throws PublishError */
-  async publish(events: readonly DomainEvent[]): Promise<void> {
-    const sending = this.#parts.tracer.around(this.#span, events, this.#send)
-    this.#running.add(sending)
-    try {
-      await sending
-    } finally {
-      this.#running.delete(sending)
-    }
+  publish(events: readonly DomainEvent[]): Promise<void> {
+    return this.#running.track(this.#parts.tracer.around(this.#span, events, this.#send))
   }
 
   readonly #send = async (events: readonly DomainEvent[]): Promise<void> => {
@@ -92,7 +87,7 @@ export class BrokerPublisher {
     this.#parts.metrics.recorder?.published(events, failed, startedAt)
   }
 
-  /** A publish never hangs, though a transport might. */
+  /** Ends even if the transport does not answer. */
   #publishBefore(
     { signal, overdue }: PublishDeadline,
     messages: readonly OutgoingMessage[],
@@ -109,7 +104,7 @@ export class BrokerPublisher {
     return trace === undefined ? message : { ...message, headers: { ...message.headers, ...trace } }
   }
 
-  /** Connects if the bus never has. @returns what failed if it could not connect in time. */
+  /** Connects if the bus never has. @returns the last error if it could not connect in time. */
   async #connectBefore(signal: AbortSignal): Promise<Error | undefined> {
     const { connection, publishTimeoutMs } = this.#parts
     if (connection.isDone) return undefined
