@@ -1,3 +1,4 @@
+import { paced } from '../support/pace.ts'
 import type { KafkaListener } from './broker-config.ts'
 import { isAnswering } from './probe.ts'
 
@@ -31,7 +32,7 @@ export interface BrokerHost {
   logTail(): Promise<string>
 }
 
-const startTimeoutMs = 90_000
+const startTimeoutMs = paced(90_000)
 const pollMs = 25
 
 /** One broker of our own on a loopback port. It keeps the port and its data until it is disposed. */

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
 import { text } from 'node:stream/consumers'
-import { expect, test, vi } from 'vitest'
+import { expect, test } from 'vitest'
+import { waitFor } from '../support/wait-for.ts'
 import { isAnswering } from './probe.ts'
 
 test('a broker ends with the process that launched it, even when that is killed', async () => {
@@ -17,5 +18,5 @@ test('a broker ends with the process that launched it, even when that is killed'
 
   expect(port).toBeGreaterThan(0)
   const endpoint = { host: '127.0.0.1', port }
-  await vi.waitUntil(async () => !(await isAnswering('redis', endpoint, 500)), { timeout: 10_000 })
+  await waitFor(async () => !(await isAnswering('redis', endpoint, 500)), { timeoutMs: 10_000 })
 })

@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { closeSync, openSync } from 'node:fs'
 import { readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { paced } from '../support/pace.ts'
 import type { BrokerHost } from './broker.ts'
 import { guard } from './guard.ts'
 import { groupStopped } from './process-group.ts'
@@ -19,7 +20,7 @@ export interface NativeCommand {
   readonly toolFolder?: string
 }
 
-const stopTimeoutMs = 30_000
+const stopTimeoutMs = paced(30_000)
 const logTailLines = 30
 
 /** Runs a broker as a process group of this machine. */

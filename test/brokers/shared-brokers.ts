@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { connect } from 'node:net'
+import { paced } from '../support/pace.ts'
 import { addressOf, type BrokerKind } from './broker.ts'
 import { hasDocker } from './docker-host.ts'
 import { endpointOf } from './endpoint.ts'
@@ -19,7 +20,7 @@ export const addressVariables = {
 
 const composePorts = { redis: 'REDIS_PORT', rabbitmq: 'RABBITMQ_PORT', kafka: 'KAFKA_PORT' } as const
 const kinds = ['redis', 'rabbitmq', 'kafka'] as const
-const startTimeoutMs = 180_000
+const startTimeoutMs = paced(180_000)
 
 export interface SharedBrokers {
   readonly addresses: Readonly<Record<BrokerKind, string>>

@@ -13,4 +13,4 @@ it('catches up, rebuilds, relays and ends by itself', () => {
     'Published by the relay: 100000, health: up',
     '',
   ])
-}, 30_000)
+})

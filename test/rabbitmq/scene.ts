@@ -3,9 +3,9 @@ import { connect } from 'amqplib'
 import { inject, onTestFinished } from 'vitest'
 import type { BusNotice, DomainEvent } from '../../src/index.ts'
 import { RabbitMQEventBus, type RabbitMQEventBusOptions } from '../../src/rabbitmq/index.ts'
-import { waitFor } from '../../src/testing/wait-for.ts'
 import { RecordingLogger } from '../support/recording-logger.ts'
 import { TcpProxy } from '../support/tcp-proxy.ts'
+import { waitFor } from '../support/wait-for.ts'
 
 /** A fresh name for a test's exchange. */
 export function freshName(): string {

@@ -1,11 +1,11 @@
 import { expect, it, onTestFinished } from 'vitest'
 import { ConnectionError, PublishError } from '../../src/index.ts'
 import type { RedisEventBusOptions } from '../../src/redis/index.ts'
-import { waitFor } from '../../src/testing/index.ts'
 import type { Broker } from '../brokers/broker.ts'
 import { freePort } from '../brokers/free-port.ts'
 import { launchBroker } from '../brokers/launch-broker.ts'
 import { TcpProxy } from '../support/tcp-proxy.ts'
+import { waitFor } from '../support/wait-for.ts'
 import { connectClient, consume, createBus, freshPrefix, memoryLogger, Noted, notes } from './scene.ts'
 
 async function launch(...config: string[]) {

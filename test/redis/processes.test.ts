@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { expect, inject, it, onTestFinished } from 'vitest'
-import { waitFor } from '../../src/testing/index.ts'
+import { waitFor } from '../support/wait-for.ts'
 import { createBus, freshPrefix, Noted } from './scene.ts'
 
 const EVENTS = 20_000

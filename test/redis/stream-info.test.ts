@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { waitFor } from '../../src/testing/index.ts'
+import { waitFor } from '../support/wait-for.ts'
 import { connectClient, consume, createBus, freshPrefix, Noted, notes } from './scene.ts'
 
 it('trims to a length, and never what a group has not acknowledged', async () => {

@@ -8,7 +8,7 @@ import {
   type ReadAllOptions,
   SubscriptionManager,
 } from '../../src/index.ts'
-import { waitFor } from '../../src/testing/index.ts'
+import { waitFor } from '../support/wait-for.ts'
 import {
   append,
   appendOne,

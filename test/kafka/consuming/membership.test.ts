@@ -96,5 +96,5 @@ describe.each(Object.entries(protocols))('a group by %s', (_name, protocol) => {
     for (const bus of [c, d])
       expect(bus.getStats()).toMatchObject({ eventsProcessedFailed: 0, handlerErrors: 0 })
     expect(notices).toEqual([])
-  }, 120_000)
+  })
 })

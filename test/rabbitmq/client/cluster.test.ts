@@ -52,4 +52,4 @@ it('goes on consuming from a quorum queue when the node that it is connected to 
   await until('the dead letters', () => bus.getStats().messagesSentToDlq === 2, 25_000)
   expect(await bus.getDlqMessageCount()).toBe(2)
   expect((await bus.getQueueInfo()).messageCount).toBe(0)
-}, 90_000)
+})

@@ -7,9 +7,9 @@ import { createClient } from 'redis'
 import { expect, inject, it, onTestFinished } from 'vitest'
 import { ConnectionError } from '../../../src/index.ts'
 import { RedisEventBus } from '../../../src/redis/index.ts'
-import { waitFor } from '../../../src/testing/index.ts'
 import { freePort } from '../../brokers/free-port.ts'
 import { launchBroker } from '../../brokers/launch-broker.ts'
+import { waitFor } from '../../support/wait-for.ts'
 import { connectClient, consume, createBus, freshPrefix, memoryLogger, Noted, notes } from '../scene.ts'
 
 async function launchRedis(...config: string[]) {

@@ -1,9 +1,9 @@
 import { connect } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import { expect, inject, it, onTestFinished } from 'vitest'
-import { waitFor } from '../../../src/testing/index.ts'
 import { launchBroker } from '../../brokers/launch-broker.ts'
 import { TcpProxy } from '../../support/tcp-proxy.ts'
+import { waitFor } from '../../support/wait-for.ts'
 import { connectClient, consume, createBus, freshPrefix, Noted, notes } from '../scene.ts'
 
 /** Reads entries under another consumer's name and never acknowledges them: a consumer that died. */

@@ -1,7 +1,7 @@
 import { expect, it, onTestFinished } from 'vitest'
 import { PublishError } from '../../../src/index.ts'
-import { waitFor } from '../../../src/testing/index.ts'
 import { launchBroker } from '../../brokers/launch-broker.ts'
+import { waitFor } from '../../support/wait-for.ts'
 import { captured } from '../../wire/captured.ts'
 import { connectClient, consume, createBus, freshPrefix, Noted, notes } from '../scene.ts'
 
