@@ -29,6 +29,7 @@ export default defineConfig({
           include: onBrokers,
           exclude: [unitTests],
           globalSetup: 'test/brokers/global-setup.ts',
+          setupFiles: 'test/brokers/report-starts.ts',
           testTimeout: paced(180_000),
           hookTimeout: paced(60_000),
           maxWorkers: 2,

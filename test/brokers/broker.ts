@@ -1,5 +1,6 @@
 import { paced } from '../support/pace.ts'
 import type { KafkaListener } from './broker-config.ts'
+import { noteStart } from './broker-starts.ts'
 import { isAnswering } from './probe.ts'
 
 export type BrokerKind = 'redis' | 'rabbitmq' | 'kafka'
@@ -59,6 +60,7 @@ export class Broker implements AsyncDisposable {
 
   /** Starts the broker and waits until it answers its protocol. */
   async start(): Promise<void> {
+    const isUp = noteStart(`${this.kind} on port ${this.port}`)
     await this.#host.start()
     const deadline = Date.now() + startTimeoutMs
     while (!(await this.isAnswering())) {
@@ -66,6 +68,7 @@ export class Broker implements AsyncDisposable {
       if (Date.now() > deadline) await this.#failToStart()
       await new Promise((resolve) => setTimeout(resolve, pollMs))
     }
+    isUp()
   }
 
   /** Asks the broker to end and waits until it has. */

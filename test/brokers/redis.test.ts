@@ -1,5 +1,6 @@
 import { connect } from 'node:net'
 import { expect, inject, test } from 'vitest'
+import { startLines } from './broker-starts.ts'
 import { endpointOf } from './endpoint.ts'
 import { launchBroker } from './launch-broker.ts'
 import { isAnswering } from './probe.ts'
@@ -41,6 +42,14 @@ test('a private Redis takes further configuration', async () => {
 
   expect(await command(redis.port, 'PING')).toMatch(/^-NOAUTH/)
   expect(await command(redis.port, 'AUTH secret')).toBe('+OK')
+})
+
+test('a test knows how long each of its brokers took to start', async () => {
+  await using redis = await launchBroker('redis')
+  await redis.restart()
+
+  const line = expect.stringMatching(`^redis on port ${redis.port} was up \\d+ ms after its start$`)
+  expect(startLines()).toEqual([line, line])
 })
 
 test('a broker that does not start says why', async () => {
