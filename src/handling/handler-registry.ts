@@ -8,34 +8,34 @@ import {
 } from '../events/index.ts'
 import { type AnyEventHandler, AsyncEventHandler, type HandlerContext } from './event-handler.ts'
 
-/** One subscription of one handler, ready to be called. */
+/** One subscription of one handler, in the form that the dispatcher calls. */
 export interface HandlerEntry {
-  /** Unique among the handlers of one event type; stable over restarts if the program subscribes alike. */
+  /** Unique among the handlers of one event type. Stable over restarts if the program subscribes in the same order. */
   readonly name: string
-  /** What the user passed in, for `unsubscribe`. */
+  /** The handler as the user passed it, for `unsubscribe`. */
   readonly handler: unknown
   readonly invoke: (event: DomainEvent, context: HandlerContext) => unknown
-  /** False where the handler itself declines the event. */
+  /** Returns false if the handler declines the event; undefined if it accepts all. */
   readonly accepts: ((event: DomainEvent) => boolean) | undefined
 }
 
-/** What `subscribe` returns: end the subscription by calling it off or by `using`. */
+/** The subscription of a handler to a bus. End it by `unsubscribe` or by `using`. */
 export interface Subscription extends Disposable {
-  /** @returns true the first time, false when it was off already. */
+  /** Ends the subscription. @returns false if it had ended before. */
   unsubscribe(): boolean
 }
 
 export interface SubscribeOptions {
   /**
-   * Name of the handler in logs, spans and dead letters; by default the function's or the class's name. A dead
-   * letter is replayed to the handler of this name, so give anonymous functions one.
+   * Name of the handler in logs, spans and dead letters; by default the name of the function or class. A dead letter is
+   * replayed to the handler with this name, so give anonymous functions a name.
    */
   readonly name?: string
 }
 
 const NO_HANDLERS: readonly HandlerEntry[] = Object.freeze([])
 
-/** Knows who wants which event. Lists are never changed in place: a running dispatch keeps the one it has. */
+/** Finds the handlers of an event. Lists are replaced, never changed in place, so a running dispatch keeps its list. */
 export class HandlerRegistry {
   readonly #registry: EventRegistry
   readonly #classes = new Map<string, EventClass>()
@@ -44,12 +44,12 @@ export class HandlerRegistry {
   #wildcards: readonly HandlerEntry[] = NO_HANDLERS
   #changeListener: (() => void) | undefined
 
-  /** @param registry - knows classes that wildcard handlers want to see typed though nobody subscribes to them. */
+  /** @param registry - further classes, which give wildcard handlers typed events without a subscription to the class. */
   constructor(registry: EventRegistry) {
     this.#registry = registry
   }
 
-  /** Called after the set of subscribed event classes may have changed. */
+  /** Sets a listener that is called after the set of subscribed event classes may have changed. */
   onChange(listener: () => void): void {
     this.#changeListener = listener
   }
@@ -65,11 +65,11 @@ export class HandlerRegistry {
     return effective
   }
 
-  /** The class to decode a type with: a subscribed one, else a registered one. */
+  /** The class to decode an event type with: the subscribed class, otherwise the registered one. */
   readonly classFor = (eventType: string): EventClass | undefined =>
     this.#classes.get(eventType) ?? this.#registry.getOrUndefined(eventType)
 
-  /** The classes somebody subscribed to. */
+  /** The classes that have a subscription. */
   subscribedClasses(): readonly EventClass[] {
     return [...this.#byType.keys()].flatMap((eventType) => this.#classes.get(eventType) ?? [])
   }
@@ -84,7 +84,7 @@ export class HandlerRegistry {
   }
 
   #subscribeTo(list: readonly EventClass[], handler: unknown, options: SubscribeOptions = {}): Subscription {
-    if (list.length === 0) throw new TypeError('at least one event class is needed, got an empty array')
+    if (list.length === 0) throw new TypeError('At least one event class is needed, got an empty array.')
     for (const eventClass of list) this.#checkClass(eventClass)
     const removals = list.map((eventClass) => this.#add(eventClass, handler, options))
     this.#changed()
@@ -99,7 +99,7 @@ export class HandlerRegistry {
     return this.#subscribeTo(declaredClasses(subscriber), subscriber, options)
   }
 
-  /** Takes off the oldest subscription of this handler to this type. */
+  /** Removes the oldest subscription of this handler to this class. @returns true if there was one. */
   unsubscribe(eventClass: EventClass, handler: unknown): boolean {
     assertEventClass(eventClass)
     const entries = this.#byType.get(eventClass.eventType) ?? NO_HANDLERS
@@ -129,7 +129,7 @@ export class HandlerRegistry {
     this.#changed()
   }
 
-  /** Subscriptions without wildcards, of one type or of all. */
+  /** Number of subscriptions to one class, or to all classes; wildcard subscriptions are not counted. */
   count(eventClass?: EventClass): number {
     if (eventClass !== undefined) {
       assertEventClass(eventClass)
@@ -201,7 +201,7 @@ function readHandler(
   handler: unknown,
 ): Pick<HandlerEntry, 'invoke' | 'accepts'> & { readonly ownName: string } {
   if (typeof handler === 'function') {
-    // Called as a handler function; that it takes events was checked by the compiler.
+    // The compiler has checked that the function takes events.
     const call = handler as HandlerEntry['invoke']
     return { invoke: call, accepts: undefined, ownName: handler.name === '' ? 'anonymous' : handler.name }
   }
@@ -211,7 +211,7 @@ function readHandler(
     'handle' in handler &&
     typeof handler.handle === 'function'
   ) {
-    // `handle` is looked up at each call, so that a replaced or spied method counts.
+    // `handle` is read at each call, so that a replaced or spied method takes effect.
     const target = handler as { handle: HandlerEntry['invoke']; canHandle?: (event: DomainEvent) => boolean }
     return {
       invoke: (event, context) => target.handle(event, context),
@@ -221,7 +221,7 @@ function readHandler(
     }
   }
   throw new TypeError(
-    `a handler must be a function or an object with a handle(event) method, got ${describeValue(handler)}`,
+    `A handler must be a function or an object with a handle(event) method, got ${describeValue(handler)}.`,
   )
 }
 
@@ -232,7 +232,7 @@ function declaredClasses(subscriber: unknown): readonly EventClass[] {
     if (subscriber instanceof AsyncEventHandler) return subscriber.eventTypes()
   }
   throw new TypeError(
-    `subscribeAll takes an object with subscribedTo() and handle(event), or an AsyncEventHandler, got ${describeValue(subscriber)}`,
+    `subscribeAll takes an object with subscribedTo() and handle(event), or an AsyncEventHandler, got ${describeValue(subscriber)}.`,
   )
 }
 

@@ -1,7 +1,7 @@
 import { BrokerEventBus } from '../bus/broker-event-bus.ts'
 import type { BrokerEventBusStats } from '../bus/telemetry/bus-counters.ts'
 import { toError } from '../errors.ts'
-import type { EventClass } from '../handling/event-handler.ts'
+import type { EventClass } from '../events/index.ts'
 import { positiveInteger, resolveOptions } from '../kit/options.ts'
 import { resolveLogger } from '../observability/resolve-logger.ts'
 import { RABBITMQ_AVAILABLE, RabbitMQNotAvailableError } from './client/client.ts'

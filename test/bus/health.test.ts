@@ -76,7 +76,7 @@ it('is up for a bus that only publishes', async () => {
 
   const { status, checks } = await bus.health()
 
-  expect([status, checks.consuming.detail]).toEqual(['up', 'not asked to consume'])
+  expect([status, checks.consuming.detail]).toEqual(['up', 'not started'])
 })
 
 it('measures lag, age and dead letters, which degrade it beyond the limits given', async () => {

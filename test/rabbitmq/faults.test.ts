@@ -188,7 +188,7 @@ describe('while it runs', () => {
     await bus.stopConsuming()
     expect(bus.isConnected).toBe(true)
     const { status, checks } = await bus.health()
-    expect([status, checks.consuming.detail]).toEqual(['up', 'not asked to consume'])
+    expect([status, checks.consuming.detail]).toEqual(['up', 'not started'])
   })
 
   it('handles what it held when its queue was deleted', async () => {

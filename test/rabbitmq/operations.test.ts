@@ -105,7 +105,7 @@ it('consumes and acknowledges through a memory alarm, while publishes wait and t
         publishing: { status: 'degraded', detail: 'blocked by the broker: low on memory' },
       },
     })
-    expect(logger.lines.some(({ message }) => message === 'the broker blocks publishing')).toBe(true)
+    expect(logger.lines.some(({ message }) => message === 'publishing blocked by the broker')).toBe(true)
 
     // What is asked on the blocked connection is not even read, so that waiting would be in vain.
     await expect(bus.getDlqMessageCount()).rejects.toMatchObject({
@@ -134,7 +134,7 @@ it('consumes and acknowledges through a memory alarm, while publishes wait and t
   await until('the event that waited', () => events.includes('patient'))
   expect(events).toContain('early')
   expect(await patient.health()).toMatchObject({ status: 'up', checks: { publishing: { status: 'up' } } })
-  expect(logger.lines.some(({ message }) => message === 'the broker takes publishes again')).toBe(true)
+  expect(logger.lines.some(({ message }) => message === 'publishing resumed')).toBe(true)
   expect(events).not.toContain('late')
 })
 

@@ -506,7 +506,7 @@ describe('subscribe', () => {
     )
     const absent = JSON.parse('{ "leaseTtlMs": 0 }')
     expect(() => new SubscriptionManager({ eventStore, ...absent })).toThrow(
-      /leaseTtlMs must be .*checkpoints is needed: a CheckpointStore/,
+      /leaseTtlMs must be .*checkpoints is required: a CheckpointStore/,
     )
   })
 })

@@ -3,12 +3,12 @@ import type { HandlerEntry } from '../../handling/handler-registry.ts'
 import { replayHandlers } from '../../transport/replay-headers.ts'
 import type { DeadLetterReason, Delivery } from '../../transport/transport.ts'
 
-/** A message that is no event, or whose payload breaks its schema. */
+/** The message is not an event, or its payload does not match the schema. */
 export function poison(consumerGroup: string, error: Error): DeadLetterReason {
   return reason(consumerGroup, 'deserialization_error', error, [], 0)
 }
 
-/** Handlers that failed to the last attempt. */
+/** Handlers failed in the last attempt. */
 export function exhausted(
   consumerGroup: string,
   failures: readonly HandlerFailure[],
@@ -16,26 +16,26 @@ export function exhausted(
   firstFailedAt: Date,
 ): DeadLetterReason {
   const names = failures.map(({ handler }) => handler.name)
-  const error = failures[0]?.error ?? new Error('unknown')
+  const error = failures[0]?.error ?? new Error('Unknown.')
   return reason(consumerGroup, 'max_retries_exceeded', error, names, attempts, firstFailedAt)
 }
 
-/** A message that nobody who had it lived to settle. */
+/** Every consumer that received the message died before settling it. */
 export function deliveryLimit(
   consumerGroup: string,
   delivery: Delivery,
   pending: readonly HandlerEntry[],
 ): DeadLetterReason {
   const attempts = delivery.deliveryCount - 1
-  const error = new Error(`delivered ${attempts} times, and no process that had it lived to settle it`)
+  const error = new Error(`Delivered ${attempts} times, but no process survived to settle it.`)
   const names = pending.map(({ name }) => name)
   return reason(consumerGroup, 'delivery_limit_exceeded', error, names, attempts)
 }
 
-/** A message for handlers that are not here. */
+/** None of the handlers that the message is for is subscribed. */
 export function handlerGone(consumerGroup: string, delivery: Delivery): DeadLetterReason {
   const names = replayHandlers(delivery.message.headers) ?? delivery.settledHandlers
-  const error = new Error('none of the handlers this message is for is subscribed')
+  const error = new Error('None of the handlers that this message is for is subscribed.')
   return reason(consumerGroup, 'handler_not_found', error, names, 0)
 }
 

@@ -1,4 +1,4 @@
-import type { EventClass } from '../../handling/event-handler.ts'
+import type { EventClass } from '../../events/index.ts'
 import { MessageRefusedError } from '../../transport/errors.ts'
 import type { IncomingMessage, OutgoingMessage } from '../../transport/transport.ts'
 import type { AmqpMessage, AmqpProperties } from '../client/client.ts'

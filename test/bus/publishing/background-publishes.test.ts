@@ -131,7 +131,7 @@ describe('shutdown', () => {
     for (const result of publishing) {
       await expect(result).rejects.toThrow(BusClosedError)
       await expect(result).rejects.toThrow(
-        'The bus is shut down, so it cannot publish. Make a new bus instead.',
+        'The bus is shut down, so it cannot publish. Create a new bus instead.',
       )
     }
   })
