@@ -101,9 +101,14 @@ export function isPassing(code: number): boolean {
   return PASSING.has(code)
 }
 
-/** A broker refused a request. */
-export function refusal(address: string, what: string, code: number): ConnectionError {
-  const text = `${what} was refused by Kafka at ${address}: ${nameOf(code)}.`
+/** False for an error that no retry can fix, such as refused credentials. */
+export function isRetryable(error: Error): boolean {
+  return !('retryable' in error && error.retryable === false)
+}
+
+/** The error for a request that a broker refused. @param action - the start of the message, such as "Reading topic a". */
+export function refusal(address: string, action: string, code: number): ConnectionError {
+  const text = `${action} was refused by Kafka at ${address}: ${nameOf(code)}.`
   if (UNAUTHORIZED.has(code)) {
     return new ConnectionError('AUTHENTICATION_FAILED', `${text} The user lacks the right to do it.`)
   }

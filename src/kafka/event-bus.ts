@@ -84,7 +84,7 @@ export class KafkaEventBus extends BrokerEventBus<KafkaTransport> {
   async getTopicInfo(): Promise<KafkaTopicInfo> {
     await this.connect()
     const { topics, consumerGroup } = this.#options
-    const topic = await this.transport.topics.look(topics.stream)
+    const topic = await this.transport.topics.find(topics.stream)
     return {
       topic: topics.stream,
       partitions: topic?.leaders.length ?? 0,

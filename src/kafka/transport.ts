@@ -56,7 +56,7 @@ export class KafkaTransport implements Transport {
       ...shared,
       publisher: this.#publisher,
       onReplay: (group) => {
-        if (group === options.consumerGroup) void this.#consumption?.lookAtTopics().catch(() => undefined)
+        if (group === options.consumerGroup) void this.#consumption?.refreshTopics().catch(() => undefined)
       },
     })
   }
@@ -103,8 +103,8 @@ export class KafkaTransport implements Transport {
 
   /** A topic that records wait for has vanished. */
   async #restore(topic: string): Promise<void> {
-    const isOurs = topic !== this.#options.topics.stream
-    await this.topics.ensure(topic, { isOurs }, () => {
+    const isBusOwned = topic !== this.#options.topics.stream
+    await this.topics.ensure(topic, { isBusOwned }, () => {
       this.#host.notify({ type: 'topologyRestored', what: `topic ${topic}` })
     })
   }

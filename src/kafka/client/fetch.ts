@@ -1,6 +1,7 @@
 import { type AbortedTransaction, type ReadRecords, readBatches } from '../wire/record-reader.ts'
+import type { ConnectionUse } from './broker-connection.ts'
 import type { KafkaReader } from './client.ts'
-import type { ConnectionUse, KafkaCluster } from './cluster.ts'
+import type { KafkaCluster } from './cluster.ts'
 
 /** From where to read a partition. */
 export interface FetchRange {
@@ -36,7 +37,7 @@ export async function fetchRanges(
   ranges: readonly FetchRange[],
   { maxWaitMs, maxBytes, timeoutMs, use }: FetchLimits,
 ): Promise<readonly FetchedRange[]> {
-  const { apis, library } = cluster.session
+  const { apis, library } = cluster.protocol
   const offsets = new Map(ranges.map(({ topicId, index, offset }) => [`${topicId} ${index}`, offset]))
   const request = () =>
     apis.createFetchRequest(

@@ -101,7 +101,7 @@ export class KafkaDeadLetterIndex {
 
   async #topic(): Promise<KafkaTopic | undefined> {
     const { topics, options } = this.#parts
-    const topic = await topics.look(options.topics.deadLetters)
+    const topic = await topics.find(options.topics.deadLetters)
     if (topic?.id !== this.#topicId) {
       this.#topicId = topic?.id
       this.#partitions = new Map()

@@ -22,7 +22,7 @@ import {
 } from './dead-letter-index.ts'
 
 /** The topics of our own keep what is in them until it is removed. */
-const PROFILE = { isOurs: true } as const
+const PROFILE = { isBusOwned: true } as const
 
 /** What replaying needs to know. */
 const ESSENTIAL: ReadonlySet<string> = new Set([

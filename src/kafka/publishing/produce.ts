@@ -23,7 +23,7 @@ export async function sendProduce(
   node: number,
   batches: readonly PartitionBatch[],
 ): Promise<ReadonlyMap<string, number> | undefined> {
-  const { library, apis } = cluster.session
+  const { library, apis } = cluster.protocol
   const acks = ACKS[options.acks] ?? -1
   const request = (leaving: readonly PartitionBatch[]) => {
     const writer = library.Writer.create()

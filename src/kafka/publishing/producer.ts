@@ -111,7 +111,7 @@ export class KafkaProducer {
         this.#wakeIn(queue.notBefore - now)
         continue
       }
-      const leader = this.#parts.topics.known(queue.topic)?.leaders[queue.partition] ?? -1
+      const leader = this.#parts.topics.cached(queue.topic)?.leaders[queue.partition] ?? -1
       if (leader < 0) void this.#findLeader(queue)
       else if (!this.#busyNodes.has(leader)) pushTo(byNode, leader, queue)
     }
@@ -206,7 +206,7 @@ export class KafkaProducer {
     const { topics, cluster } = this.#parts
     if (!cluster.isUp) return
     try {
-      if ((await topics.look(queue.topic)) === undefined) await this.#parts.restoreTopic(queue.topic)
+      if ((await topics.find(queue.topic)) === undefined) await this.#parts.restoreTopic(queue.topic)
     } catch (thrown) {
       const error = toError(thrown)
       // What waiting cannot mend is told now; the rest is tried until nobody wants it any more.
@@ -269,7 +269,7 @@ export class KafkaProducer {
 
   async #askForIdentity(): Promise<void> {
     const { cluster } = this.#parts
-    const { initProducerId } = cluster.session.apis
+    const { initProducerId } = cluster.protocol.apis
     const answer = await cluster.request(undefined, 'control', initProducerId, [null, 0])
     if (answer.errorCode === CODE.NONE) {
       this.#identity = { producerId: answer.producerId, producerEpoch: answer.producerEpoch }

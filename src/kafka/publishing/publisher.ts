@@ -44,7 +44,7 @@ export class KafkaPublisher {
     signal: AbortSignal,
   ): Promise<readonly PublishFailure[]> {
     const { topics, options } = this.#parts
-    const stream = topics.known(options.topics.stream) ?? (await this.#topic(signal))
+    const stream = topics.cached(options.topics.stream) ?? (await this.#topic(signal))
     if (stream instanceof Error) {
       return messages.map((_message, index) => ({ index, status: 'notStored', error: stream }))
     }
@@ -58,7 +58,7 @@ export class KafkaPublisher {
   /** Stores one record of our own. @throws Error when it is not safe */
   async store(record: RecordToWrite, { topic: name, partition, profile }: RecordTarget): Promise<void> {
     const { topics, producer, options } = this.#parts
-    const topic = topics.known(name) ?? (await topics.ensure(name, profile))
+    const topic = topics.cached(name) ?? (await topics.ensure(name, profile))
     const target = partition ?? keyPartition(record, topic)
     const { promise, resolve } = Promise.withResolvers<RecordOutcome>()
     const queued = new QueuedRecord(record, {}, resolve)
@@ -80,7 +80,7 @@ export class KafkaPublisher {
     for (;;) {
       try {
         if (await cluster.whenUp(signal)) await restoreTopic(stream)
-        const topic = topics.known(stream)
+        const topic = topics.cached(stream)
         if (topic !== undefined) return topic
       } catch (thrown) {
         failure = toError(thrown)

@@ -1,5 +1,5 @@
 /** What is known of a record that was begun and is not finished. */
-export interface AttemptNote {
+export interface AttemptHistory {
   /** Attempts that began. */
   readonly count: number
   readonly settledHandlers: readonly string[]
@@ -11,7 +11,7 @@ export interface PartitionProgress {
   readonly openUpTo: number
   /** Finished records, as ranges from (included) to (excluded), in their order. */
   readonly finished: readonly (readonly [from: number, to: number])[]
-  readonly attempts: ReadonlyMap<number, AttemptNote>
+  readonly attempts: ReadonlyMap<number, AttemptHistory>
 }
 
 /** The broker's default limit is 4,096 bytes. */
@@ -53,7 +53,7 @@ export function writeProgress(
 
 /** Reads what {@link writeProgress} wrote; anything else is no progress. */
 export function readProgress(offset: number, metadata: string | null): PartitionProgress {
-  const none = { openUpTo: offset, finished: [], attempts: new Map<number, AttemptNote>() }
+  const none = { openUpTo: offset, finished: [], attempts: new Map<number, AttemptHistory>() }
   if (metadata === null || !metadata.startsWith('{"v":1')) return none
   try {
     const parsed: unknown = JSON.parse(metadata)
@@ -97,8 +97,8 @@ function readRanges(offset: number, value: unknown): (readonly [number, number])
   return ranges
 }
 
-function readNotes(offset: number, value: unknown): Map<number, AttemptNote> {
-  const notes = new Map<number, AttemptNote>()
+function readNotes(offset: number, value: unknown): Map<number, AttemptHistory> {
+  const notes = new Map<number, AttemptHistory>()
   for (const item of Array.isArray(value) ? value : []) {
     const [delta, attempts, ...names]: unknown[] = Array.isArray(item) ? item : []
     const at = count(delta)

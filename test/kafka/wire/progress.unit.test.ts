@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import {
-  type AttemptNote,
+  type AttemptHistory,
   METADATA_BYTES,
   type PartitionProgress,
   readProgress,
@@ -9,7 +9,7 @@ import {
 } from '../../../src/kafka/wire/progress.ts'
 
 const anyOffset = fc.nat(2 ** 40)
-const anyNote: fc.Arbitrary<AttemptNote> = fc.record({
+const anyNote: fc.Arbitrary<AttemptHistory> = fc.record({
   count: fc.nat(20),
   settledHandlers: fc.array(fc.string({ unit: 'grapheme', maxLength: 40 }), { maxLength: 4 }),
 })
