@@ -34,7 +34,7 @@ describe('what waits for a partition', () => {
     const batch = queue.next(identity, MAX, MAX)
     a.settle({ status: 'notStored' })
 
-    queue.leave()
+    queue.markSent()
 
     expect(valuesOf(batch)).toEqual(['b'])
     queue.succeed()
@@ -46,10 +46,10 @@ describe('what waits for a partition', () => {
     const { queue, add } = scene()
     const [a] = [add('a'), add('b')]
     const batch = queue.next(identity, MAX, MAX)
-    queue.leave()
+    queue.markSent()
     a.settle({ status: 'unknown' })
 
-    queue.leave()
+    queue.markSent()
 
     expect(valuesOf(batch)).toEqual(['a', 'b'])
   })
@@ -123,7 +123,7 @@ describe('the sequence of a producer', () => {
     queue.fail({ status: 'notStored', error: new Error('no') })
     add('a')
     expect(firstOf(queue.next(identity, 1, MAX))).toBe(0)
-    expect(queue.needsOtherThan(identity)).toBe(false)
+    expect(queue.needsNewIdentity(identity)).toBe(false)
     expect(outcomes.get('refused')).toMatchObject({ status: 'notStored' })
   })
 
@@ -134,12 +134,12 @@ describe('the sequence of a producer', () => {
     if (batch !== undefined) batch.isInDoubt = true
     queue.fail({ status: 'notStored' })
     expect(outcomes.get('lost')).toEqual({ status: 'unknown' })
-    expect(queue.needsOtherThan(identity)).toBe(true)
+    expect(queue.needsNewIdentity(identity)).toBe(true)
     add('a')
     const other = { producerId: 9n, producerEpoch: 0 }
-    expect(queue.needsOtherThan(other)).toBe(false)
+    expect(queue.needsNewIdentity(other)).toBe(false)
     queue.next(other, 1, MAX)
-    expect(queue.needsOtherThan(other)).toBe(false)
+    expect(queue.needsNewIdentity(other)).toBe(false)
   })
 
   it('wraps around after the largest 32-bit number', () => {
@@ -164,7 +164,7 @@ describe('a batch', () => {
     for (const value of ['a', 'b', 'c']) add(value)
     queue.next(identity, MAX, MAX)
     add('d')
-    queue.reform()
+    queue.requeue()
     const batch = queue.next({ producerId: 8n, producerEpoch: 0 }, MAX, MAX)
     expect(valuesOf(batch)).toEqual(['a', 'b', 'c', 'd'])
     expect(firstOf(batch)).toBe(0)
@@ -225,7 +225,7 @@ describe('the broker of a partition', () => {
           else if (event === 'send') queue.next(identity, 20 * pick, MAX)
           else if (event === 'giveUp') waiting[pick]?.settle({ status: 'unknown' })
           else if (event === 'fail') queue.fail({ status: 'notStored' })
-          else if (event === 'reform') queue.reform()
+          else if (event === 'reform') queue.requeue()
           else if (event === 'split') queue.split()
           else if (queue.batch !== undefined) {
             expect(firstOf(queue.batch)).toBe(expected)
