@@ -194,7 +194,7 @@ it('says at once that the brokers do not allow sessions that short', async () =>
   const error = await bus.whenConsuming().catch((thrown: unknown) => thrown)
 
   expect(error).toMatchObject({ code: 'TOPOLOGY_CONFLICT', retryable: false })
-  expect(String(error)).toMatch(/INVALID_SESSION_TIMEOUT.*sessionTimeoutMs must lie between/)
+  expect(String(error)).toMatch(/INVALID_SESSION_TIMEOUT.*sessionTimeoutMs must be between/)
 })
 
 it('says at once that members of its group share out partitions in another way', async () => {

@@ -92,7 +92,7 @@ it.each<[string, Target, KafkaEventBusOptions]>([
 describe('a bus that the broker does not take, or that does not take the broker', () => {
   const untrusted = /certificate that is not trusted\. Check sslCafile/
   const uncertified =
-    /does not take the certificate of this bus, or wants one\. Check sslCertfile and sslKeyfile/
+    /does not accept the certificate of this bus, or requires one\. Check sslCertfile and sslKeyfile/
   const refused = /refuses the credentials\. Check saslMechanism, saslUsername and saslPassword/
   const noTls = /and this bus do not agree on TLS\. Check securityProtocol and the port/
   const noUser = /asks for a user name at this port\. Check securityProtocol/

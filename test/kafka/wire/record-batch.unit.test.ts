@@ -230,11 +230,11 @@ describe('what cannot be read', () => {
     ['an old format', 'record format 1 is not supported', (batch: Buffer) => flip(batch, 16, 3)],
     [
       'a length inside that is too long',
-      'a record is cut off',
+      'a record is truncated',
       (batch: Buffer) => signed(flip(batch, 61, 0x40)),
     ],
-    ['a negative length inside', 'a record is cut off', (batch: Buffer) => signed(flip(batch, 61, 1))],
-    ['more records than there are', 'a record is cut off', (batch: Buffer) => signed(flip(batch, 60, 4))],
+    ['a negative length inside', 'a record is truncated', (batch: Buffer) => signed(flip(batch, 61, 1))],
+    ['more records than there are', 'a record is truncated', (batch: Buffer) => signed(flip(batch, 60, 4))],
     ['a last offset that is far away', 'the checksum is wrong', (batch: Buffer) => flip(batch, 23, 0x40)],
     ['a last offset before the first', 'the checksum is wrong', (batch: Buffer) => flip(batch, 23, 0x80)],
   ])('is %s; it is told, passed, and what follows is read', (_what, message, spoil) => {
