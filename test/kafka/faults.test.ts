@@ -49,7 +49,7 @@ it('loses no confirmed event when the broker is killed during 20,000 publishes a
   expect(consumer.getStats()).toMatchObject({ reconnections: 1, eventsProcessedFailed: 0, handlerErrors: 0 })
 })
 
-it('goes on through a storm of rebalances, repeating and losing nothing', async () => {
+it('repeats and loses nothing during a storm of rebalances', async () => {
   const options = { topicPrefix: freshName(), consumerGroup: freshName(), topicPartitions: 6 }
   const handled: OrderCreated[] = []
   const create = () => {
@@ -94,7 +94,7 @@ it('goes on through a storm of rebalances, repeating and losing nothing', async 
   expect(resident.getStats().rebalanceCount).toBeGreaterThanOrEqual(12)
 })
 
-it('lets a handler hold back a partition that goes to another member for maxPollIntervalMs and no longer', async () => {
+it('lets a running handler delay the handover of its partition for at most maxPollIntervalMs', async () => {
   const options = { topicPrefix: freshName(), consumerGroup: freshName(), topicPartitions: 2 }
   const slow = createBus({ ...options, maxPollIntervalMs: 1500, shutdownTimeoutMs: 500 })
   const begun: string[] = []
@@ -119,7 +119,7 @@ it('lets a handler hold back a partition that goes to another member for maxPoll
 })
 
 it.each(['classic', 'consumer'] as const)(
-  'gives a partition away while its events wait for a retry, with the attempts that have failed (%s)',
+  'hands a partition over while its events wait for a retry, with their failed attempts (%s)',
   async (groupProtocol) => {
     const options = {
       topicPrefix: freshName(),
@@ -153,7 +153,7 @@ it.each(['classic', 'consumer'] as const)(
 )
 
 it.each(['classic', 'consumer'] as const)(
-  'tells loudly of another process with the same groupInstanceId, and does not fight with it (%s)',
+  'logs an error about another process with the same groupInstanceId, and yields to it (%s)',
   async (groupProtocol) => {
     const logger = new RecordingLogger()
     const options = { topicPrefix: freshName(), consumerGroup: freshName(), groupProtocol }
@@ -185,7 +185,7 @@ it.each(['classic', 'consumer'] as const)(
   },
 )
 
-it('says at once that the brokers do not allow sessions that short', async () => {
+it('reports at once that the brokers do not allow so short a session timeout', async () => {
   const bus = createBus({ sessionTimeoutMs: 1000, heartbeatIntervalMs: 100 })
   recorder(bus)
 
@@ -193,10 +193,10 @@ it('says at once that the brokers do not allow sessions that short', async () =>
   const error = await bus.whenConsuming().catch((thrown: unknown) => thrown)
 
   expect(error).toMatchObject({ code: 'TOPOLOGY_CONFLICT', retryable: false })
-  expect(String(error)).toMatch(/INVALID_SESSION_TIMEOUT.*sessionTimeoutMs must lie between/)
+  expect(String(error)).toMatch(/INVALID_SESSION_TIMEOUT.*sessionTimeoutMs must be between/)
 })
 
-it('says at once that members of its group share out partitions in another way', async () => {
+it('reports at once that other members of its group use another assignor', async () => {
   const options = { topicPrefix: freshName(), consumerGroup: freshName() }
   const first = createBus({ ...options, partitionAssignor: 'roundrobin' })
   recorder(first)
@@ -211,7 +211,7 @@ it('says at once that members of its group share out partitions in another way',
   expect(String(error)).toContain('partitionAssignor')
 })
 
-it('rejects in time while the broker is frozen, and goes on when it is back', async () => {
+it('rejects in time while the broker is frozen, and continues when it is back', async () => {
   const broker = await launchBroker('kafka')
   onTestFinished(() => broker.dispose())
   const bus = createBus({ bootstrapServers: broker.url, publishTimeoutMs: 1500, requestTimeoutMs: 1000 })

@@ -114,7 +114,7 @@ it('loses nothing when one of two workers is killed in the middle of 20,000 even
   for (const worker of [victim, survivor]) expectOrder(worker, lines)
 })
 
-it('lets a worker that was frozen beyond its session begin nothing that is another one’s by then', async () => {
+it('starts no event in a worker that was frozen beyond its session if another worker has it by then', async () => {
   const topicPrefix = freshName()
   const [frozen, other] = [startWorker({ topicPrefix }), startWorker({ topicPrefix })]
   await untilAllWork(topicPrefix, [frozen, other])
@@ -139,7 +139,7 @@ it('lets a worker that was frozen beyond its session begin nothing that is anoth
   await Promise.all([end(frozen), end(other)])
 })
 
-it('goes on with a worker that blocked its event loop beyond its session', async () => {
+it('continues with a worker that blocked its event loop beyond its session', async () => {
   const topicPrefix = freshName()
   const blocked = startWorker({ topicPrefix }, { blockAt: 'Order-7', blockMs: SESSION_MS + 1500 })
   await untilAllWork(topicPrefix, [blocked])

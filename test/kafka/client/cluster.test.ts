@@ -12,7 +12,7 @@ afterAll(async () => {
   await Promise.all(nodes.map((node) => node.dispose()))
 })
 
-it('loses nothing and keeps the order while each node of three is killed and comes back', async () => {
+it('loses nothing and keeps the order while each of three nodes is killed and restarted', async () => {
   const options = { bootstrapServers, topicPrefix: freshName(), topicPartitions: 6, publishTimeoutMs: 60_000 }
   const consumer = createBus(options)
   const firsts = new Map<string, string[]>()
@@ -68,7 +68,7 @@ it('loses nothing and keeps the order while each node of three is killed and com
   expect(consumer.getStats()).toMatchObject({ eventsProcessedFailed: 0, handlerErrors: 0 })
 })
 
-it('rejects in time while too few nodes are left, and goes on when they are back', async () => {
+it('rejects in time while too few nodes are up, and continues when they are back', async () => {
   const options = { bootstrapServers, topicPrefix: freshName(), publishTimeoutMs: 2000 }
   const bus = createBus(options)
   const seen = new Set<string>()

@@ -63,7 +63,7 @@ async function existingTopic(): Promise<{ readonly topicPrefix: string; readonly
   return { topicPrefix, topic: `${topicPrefix}.stream` }
 }
 
-it('says at once that the user has no right to the topic', async () => {
+it('reports at once that the user has no right to the topic', async () => {
   const { topicPrefix, topic } = await existingTopic()
   const bus = createBus({ ...limited, topicPrefix })
 
@@ -76,7 +76,7 @@ it('says at once that the user has no right to the topic', async () => {
   expect(onPublish).toMatchObject({ retryable: false, outcomes: [{ status: 'notStored' }] })
 })
 
-it('says at once that the user may read the topic and not write to it', async () => {
+it('reports at once that the user may read the topic but not write to it', async () => {
   const { topicPrefix, topic } = await existingTopic()
   await grant('topic', topic, 'describe')
   await grant('topic', 'elsewhere', 'write')
@@ -105,7 +105,7 @@ it('rejects the start of a consumer that has no right to its group', async () =>
   expect(String(error)).toMatch(/group.*forbidden/)
 })
 
-it('tells loudly that a right was taken away, keeps trying, and goes on when it is given back', async () => {
+it('logs an error when a right is revoked, keeps trying, and continues when it is granted again', async () => {
   const { topicPrefix, topic } = await existingTopic()
   const logger = new RecordingLogger()
   await grant('topic', topic)
@@ -131,7 +131,7 @@ it('tells loudly that a right was taken away, keeps trying, and goes on when it 
   expect(lines.length).toBeLessThan(30)
 })
 
-it('says that the brokers do not know the protocol that was asked for', async () => {
+it('reports that the brokers do not support the configured protocol', async () => {
   const bus = createBus({ bootstrapServers: kafka.url, groupProtocol: 'consumer' })
   recorder(bus)
 
