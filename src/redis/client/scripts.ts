@@ -1,8 +1,8 @@
 import type { RedisArgument, RedisClient } from './client.ts'
 
 /**
- * Each script is one atomic step, and applies only to entries that this consumer still owns. Scripts run seldom, so they
- * are sent whole with EVAL, which does not depend on the script cache of the server.
+ * Each script is one atomic step, and applies only to entries that this consumer still owns. Scripts run seldom, so
+ * they are sent whole with EVAL, which does not depend on the script cache of the server.
  */
 const OWNED = `
 local function owned(stream, group, id, consumer)
@@ -11,10 +11,14 @@ local function owned(stream, group, id, consumer)
 end
 `
 
-/** Most names and values of an entry that a script copies. With the added fields they stay below Lua's limit for `unpack`, 8,000. */
+/**
+ * Most names and values that a script copies. With the added fields they stay below the limit of Lua's `unpack`, 8,000.
+ */
 const MAX_UNPACKED = 7000
 
-/** KEYS: stream; ARGV: group, consumer, ids. Renews the leases of entries that the consumer owns; returns the other ids. */
+/**
+ * KEYS: stream; ARGV: group, consumer, ids. Renews the leases of entries that the consumer owns; returns the other ids.
+ */
 const RENEW = `${OWNED}
 local lost = {}
 for i = 3, #ARGV do
@@ -47,8 +51,8 @@ return 1`
 
 /**
  * KEYS: stream, dead letters, retry key; ARGV: group, id, then the fields to add. Copies the entry unchanged, adds the
- * fields, acknowledges. Returns 0, without effect, if the entry was settled before: the reply to an earlier try was lost.
- * Returns 2, without effect, if the entry no longer exists or has more fields than Lua can pass to one command.
+ * fields, acknowledges. Returns 0, without effect, if the entry was settled before: the reply to an earlier try was
+ * lost. Returns 2, without effect, if the entry no longer exists or has more fields than Lua can pass to one command.
  */
 const DEAD_LETTER = `
 if #redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[2], ARGV[2], 1) == 0 then return 0 end
@@ -62,9 +66,9 @@ redis.call('DEL', KEYS[3])
 return 1`
 
 /**
- * KEYS: dead letters, replays; ARGV: id, header name, header value. Moves a dead letter to the replay stream, without the
- * fields that dead-lettering added. Returns 0 if it does not exist, 2 if it has more fields than Lua can pass to one
- * command.
+ * KEYS: dead letters, replays; ARGV: id, header name, header value. Moves a dead letter to the replay stream, without
+ * the fields that dead-lettering added. Returns 0 if it does not exist, 2 if it has more fields than Lua can pass to
+ * one command.
  */
 const REPLAY = `
 local entries = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])

@@ -6,7 +6,7 @@ import { retryUntilDone } from '../../kit/retry-until-done.ts'
 import type { RedisClient } from '../client/client.ts'
 import type { ConsumedStream } from '../client/consumed-stream.ts'
 import type { RedisLink } from '../client/link.ts'
-import { isErrorReply, isPassing, isReadOnly } from '../errors.ts'
+import { isErrorReply, isReadOnly, isTransient } from '../errors.ts'
 import type { HeldEntry } from './held-entry.ts'
 
 /** Most ids in one XACK. */
@@ -20,8 +20,8 @@ export interface RedisAcksParts {
 }
 
 /**
- * Acknowledges in batches: the next batch gathers while the previous one is in flight, so that a busy consumer sends one
- * XACK per page. A batch whose reply was lost is sent again: XACK is idempotent.
+ * Acknowledges in batches: the next batch gathers while the previous one is in flight, so that a busy consumer sends
+ * one XACK per page. A batch whose reply was lost is sent again: XACK is idempotent.
  */
 export class RedisAcks {
   readonly #parts: RedisAcksParts
@@ -97,7 +97,7 @@ export class RedisAcks {
     } catch (thrown) {
       const error = toError(thrown)
       // A refused command would be refused again: the group is gone, or the user may not send it.
-      if (!isErrorReply(error) || isPassing(error)) throw error
+      if (!isErrorReply(error) || isTransient(error)) throw error
     }
     return true
   }

@@ -12,8 +12,8 @@ export interface GroupRepairParts {
 }
 
 /**
- * Recreates the group after the stream or the group vanished: deleted, flushed, or missing on the replica of a failover.
- * Reports what it recreated, or why it failed.
+ * Recreates the group after the stream or the group vanished: deleted, flushed, or missing on the replica of a
+ * failover. Reports what it recreated, or why it failed.
  * @returns false if it failed.
  */
 export async function repairGroup({ options, commands, group, host }: GroupRepairParts): Promise<boolean> {

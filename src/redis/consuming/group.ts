@@ -52,8 +52,8 @@ export class RedisGroup {
   }
 
   /**
-   * Reads entries that the group has not read. If there are none, it blocks for `blockMs`, and at most for half a lease:
-   * the lease of an entry counts from the moment the read was sent.
+   * Reads entries that the group has not read. If there are none, it blocks for `blockMs`, and at most for half a
+   * lease: the lease of an entry counts from the moment the read was sent.
    */
   async read(client: RedisClient, room: number): Promise<readonly ReadPage[]> {
     const { consumerGroup, consumerName, batchSize, blockMs, pendingIdleMs } = this.#options

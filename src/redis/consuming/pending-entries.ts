@@ -16,7 +16,9 @@ export interface PendingRow {
 }
 
 export interface PendingSearch {
-  /** Only entries whose lease was not renewed for this long, in milliseconds. Not applied to a consumer's own entries. */
+  /**
+   * Only entries whose lease was not renewed for this long, in milliseconds. Not applied to a consumer's own entries.
+   */
   readonly minIdleMs: number
   readonly pageSize: number
   /** Only entries of this consumer. */
@@ -80,8 +82,9 @@ export class RedisPendingEntries {
   }
 
   /**
-   * An entry that was released before its first attempt has the delivery count 0. The claim sets it to 1, as a read does,
-   * because an attempt may start before it is recorded. An entry that always kills its process thus reaches its limit.
+   * An entry that was released before its first attempt has the delivery count 0. The claim sets it to 1, as a read
+   * does, because an attempt may start before it is recorded. An entry that always kills its process thus reaches its
+   * limit.
    */
   async #claimIds(
     client: RedisClient,

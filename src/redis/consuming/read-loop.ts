@@ -105,8 +105,8 @@ export class RedisReadLoop {
   }
 
   /**
-   * Takes over what the server assigned with a lost reply. Otherwise those entries would wait until their leases expire,
-   * and later entries would overtake them.
+   * Takes over what the server assigned with a lost reply. Otherwise those entries would wait until their leases
+   * expire, and later entries would overtake them.
    */
   async #takeUnanswered({ readerId }: { readonly readerId: string | undefined }): Promise<void> {
     const { commands, takeOwn, stopped } = this.#parts
