@@ -5,7 +5,7 @@ import { type CreateBusOptions, describeEventBus } from '../../src/testing/index
 import { launchBroker } from '../brokers/launch-broker.ts'
 import { TcpProxy } from '../support/tcp-proxy.ts'
 
-// A Redis of this file's own: the suite stops it, kills it and starts it again.
+// A Redis server for this file alone: the suite stops, kills and restarts it.
 const redis = await launchBroker('redis', { config: ['appendfsync always'] })
 const proxies = new Map<unknown, TcpProxy>()
 
