@@ -6,7 +6,7 @@ import { launchBroker } from '../brokers/launch-broker.ts'
 import { paced } from '../support/pace.ts'
 import { TcpProxy } from '../support/tcp-proxy.ts'
 
-// A Redis of this file's own: the suite stops it, kills it and starts it again.
+// A Redis server for this file alone: the suite stops, kills and restarts it.
 const redis = await launchBroker('redis', { config: ['appendfsync always'] })
 const proxies = new Map<unknown, TcpProxy>()
 

@@ -7,7 +7,7 @@ import { torture } from '../torture/torture.ts'
 const KILL: readonly FaultName[] = ['consumerKilledBeforeAck']
 const NOTHING: readonly FaultName[] = ['deadLettersReplayed']
 
-/** A check that cannot fail proves nothing. */
+/** A check that never fails proves nothing. */
 it.each<[Breakage, RuleName, RegExp, readonly FaultName[]]>([
   ['acksTooEarly', 'lost', /never reached/, KILL],
   ['dropsLane', 'lost', /never reached/, NOTHING],
