@@ -157,7 +157,7 @@ describe('while it runs', () => {
 
     await until('the loss to show', () => !bus.isConnected)
     expect(await bus.health()).toMatchObject({ status: 'down', checks: { connected: { status: 'down' } } })
-    const complaints = () => logger.lines.filter(({ message }) => message.startsWith('cannot reconnect as'))
+    const complaints = () => logger.lines.filter(({ message }) => message.startsWith('reconnecting refused'))
     await until('a complaint', () => complaints().length > 0)
     expect(String(complaints()[0]?.fields['error'])).toContain("inequivalent arg 'x-dead-letter-exchange'")
 

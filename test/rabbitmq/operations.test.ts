@@ -163,7 +163,7 @@ it('comes back by itself when a password that was changed is right again', async
   await consume(bus)
   await ctl('change_password', 'rotated', 'new')
   await ctl('close_all_connections', 'rotation')
-  const refused = () => logger.lines.filter(({ message }) => message === 'cannot reconnect as things are')
+  const refused = () => logger.lines.filter(({ message }) => message === 'reconnecting refused, trying again')
   await until('the complaint', () => refused().length > 0)
   expect((await bus.health()).status).toBe('down')
 
@@ -220,7 +220,7 @@ it('is loud when its user is deleted, and comes back when there is one again', a
   await ctl('delete_user', 'deleted')
   await ctl('close_all_connections', 'user deleted')
   await until('the complaint', () =>
-    logger.lines.some(({ message }) => message === 'cannot reconnect as things are'),
+    logger.lines.some(({ message }) => message === 'reconnecting refused, trying again'),
   )
   expect((await bus.health()).status).toBe('down')
   await add()

@@ -194,7 +194,7 @@ describe('reconnecting', () => {
     const silent = () => undefined
     const logger: Logger = {
       debug: (message) => {
-        if (message === 'cannot reconnect yet') times.push(performance.now())
+        if (message === 'reconnecting failed, trying again') times.push(performance.now())
       },
       info: silent,
       warn: silent,

@@ -4,17 +4,17 @@ import type { AmqpMessage } from '../../../src/rabbitmq/client/client.ts'
 import { RabbitMQAcks } from '../../../src/rabbitmq/consuming/acks.ts'
 import { RabbitMQArrivals } from '../../../src/rabbitmq/consuming/arrivals.ts'
 import type { AttemptMark } from '../../../src/rabbitmq/consuming/attempt-marks.ts'
-import { type DeliveryKeeper, RabbitMQDelivery } from '../../../src/rabbitmq/consuming/delivery.ts'
+import { type DeliveryOwner, RabbitMQDelivery } from '../../../src/rabbitmq/consuming/delivery.ts'
 import type { Delivery, Intake } from '../../../src/transport/transport.ts'
 
-const keeper: DeliveryKeeper = {
-  mayBegin: () => true,
+const owner: DeliveryOwner = {
+  mayStart: () => true,
   settled: () => undefined,
-  mark: () => Promise.resolve(),
-  unmark: () => undefined,
-  bury: () => Promise.resolve(),
+  writeMark: () => Promise.resolve(),
+  removeMark: () => undefined,
+  publishDeadLetter: () => Promise.resolve(),
   rememberSettled: () => undefined,
-  wasSettled: () => false,
+  takeSettled: () => false,
 }
 
 function redelivered(n: number): AmqpMessage {
@@ -52,7 +52,7 @@ function scene(room: number) {
       acks.close()
     },
     deliveryOf: ({ message, unacked }, mark) =>
-      new RabbitMQDelivery(message, String(message.fields.deliveryTag), unacked, acks, keeper, mark),
+      new RabbitMQDelivery(message, String(message.fields.deliveryTag), unacked, acks, owner, mark),
   })
   const add = (n: number) => void arrivals.add({ message: redelivered(n), unacked: acks.add(n), acks })
   return { arrivals, add, delivered, reads, unreadable }
