@@ -1,9 +1,10 @@
-import { settledUntil, settledWithin, sleep } from '../../kit/time.ts'
+import { settledWithin, sleep } from '../../kit/time.ts'
 import { ConnectionError } from '../../transport/errors.ts'
 import { commandError, lostError } from '../errors.ts'
 import type { AmqpChannel, AmqpConnection } from './client.ts'
-import { channelCloser, closeConnection, destroySocket } from './closing.ts'
+import { closeConnection, destroySocket } from './closing.ts'
 import type { RabbitMQDialer } from './dialer.ts'
+import { onOwnChannel } from './own-channel.ts'
 import { type ReconnectDelays, reconnectDelay } from './reconnect-delay.ts'
 
 /** Owns the long-lived channels of a connection, and opens them again on the next one. */
@@ -42,8 +43,6 @@ export interface ConnectionSettings extends ReconnectDelays {
 const FIRST_RETRY_MS = 100
 /** Longest time to close a connection that is abandoned, in milliseconds. */
 const CLOSE_TIMEOUT_MS = 500
-/** Shortest time limit for work on a channel, in milliseconds. Reading many dead letters takes long. */
-const MIN_WORK_TIMEOUT_MS = 60_000
 
 /**
  * One connection with its owner's channels, restored after each loss until it is closed. The client's own recovery is not
@@ -103,10 +102,7 @@ export class RabbitMQConnection {
     this.#startRestoring()
   }
 
-  /**
-   * Runs work on a channel of its own, because the broker closes a channel when it refuses a command.
-   * @throws ConnectionError
-   */
+  /** See {@link onOwnChannel}. @throws ConnectionError also if there is no connection, or the broker blocks it. */
   async withChannel<T>(work: (channel: AmqpChannel) => Promise<T>): Promise<T> {
     const { address, connectTimeoutMs } = this.#settings
     const connection = this.#connection
@@ -120,18 +116,10 @@ export class RabbitMQConnection {
         `RabbitMQ at ${address} blocks this connection: ${this.#blockedReason}.`,
       )
     }
-    const done = onOwnChannel(connection, work)
-    // A frozen broker answers nothing.
-    const timeout = AbortSignal.timeout(Math.max(connectTimeoutMs, MIN_WORK_TIMEOUT_MS))
-    const isAnswered = await settledUntil(
-      done.catch(() => undefined),
-      AbortSignal.any([this.#connectionLost.signal, timeout]),
-    )
-    if (!isAnswered) {
-      throw new ConnectionError('CONNECTION_LOST', `RabbitMQ at ${address} did not answer.`)
-    }
-    return done.catch((error: unknown) => {
-      throw commandError(address, error)
+    return onOwnChannel(connection, work, {
+      address,
+      connectTimeoutMs,
+      connectionLost: this.#connectionLost.signal,
     })
   }
 
@@ -248,20 +236,5 @@ export class RabbitMQConnection {
       this.#connectionLost.abort()
     }
     await closeConnection(connection, AbortSignal.timeout(CLOSE_TIMEOUT_MS))
-  }
-}
-
-async function onOwnChannel<T>(
-  connection: AmqpConnection,
-  work: (channel: AmqpChannel) => Promise<T>,
-): Promise<T> {
-  const channel = await connection.createConfirmChannel()
-  const close = channelCloser(channel)
-  // The failed command rejects with the same error.
-  channel.on('error', () => undefined)
-  try {
-    return await work(channel)
-  } finally {
-    await close()
   }
 }
