@@ -25,7 +25,7 @@ function redelivered(n: number): AmqpMessage {
   }
 }
 
-/** Arrivals whose marks are read when the test says so. */
+/** Arrivals whose marks are read when the test resolves them. */
 function scene(room: number) {
   const delivered: string[] = []
   const reads = new Map<string, PromiseWithResolvers<AttemptMark | undefined>>()
@@ -60,11 +60,11 @@ function scene(room: number) {
 
 const upTo = (end: number) => Array.from({ length: end }, (_, n) => String(n))
 
-it('reads the marks of sixteen messages at a time, and hands them on in the order they came', async () => {
+it('reads the marks of sixteen messages at a time, and delivers them in the order of their arrival', async () => {
   const { add, delivered, reads } = scene(100)
   for (let n = 0; n < 40; n += 1) add(n)
   await nextTurn()
-  // The first one was alone when it came.
+  // The first message was alone when it arrived, so only its mark was read until now.
   reads.get('0')?.resolve(undefined)
   await nextTurn()
 
@@ -88,7 +88,7 @@ it('reads no marks of messages that there is no room for', async () => {
   expect([...reads.keys()]).toEqual(['0', '1', '2'])
 })
 
-it('tells once that marks cannot be read, and hands on none of those messages', async () => {
+it('reports once that marks cannot be read, and delivers none of those messages', async () => {
   const { add, delivered, reads, unreadable } = scene(100)
   for (let n = 0; n < 5; n += 1) add(n)
   reads.get('0')?.resolve(undefined)
