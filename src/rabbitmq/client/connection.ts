@@ -55,7 +55,7 @@ export class RabbitMQConnection {
   readonly #observer: ConnectionObserver
   readonly #closing = new AbortController()
   #connection: AmqpConnection | undefined
-  /** Aborts when the current connection is lost: what waits for its answers stops waiting. */
+  /** Aborts when the current connection is lost, which ends the wait for its answers. */
   #connectionLost = new AbortController()
   #opening: Promise<void> | undefined
   #isOpen = false
@@ -188,7 +188,7 @@ export class RabbitMQConnection {
     this.#connection = undefined
     this.#connectionLost.abort()
     this.#blockedReason = undefined
-    // The client ends its own side and waits for the broker's: if the broker fell silent, the socket would never close.
+    // The client ends its own side of the socket and waits for the broker's, which a silent broker never ends.
     destroySocket(connection)
     if (!this.#isOpen || this.#closing.signal.aborted) return
     this.#isOpen = false
@@ -208,7 +208,7 @@ export class RabbitMQConnection {
 
   async #restore(): Promise<void> {
     const lostAt = performance.now()
-    // A connection that was lost right after it was restored is not retried at once: that could go on without a pause.
+    // If each restored connection is lost right away, the first retry must wait too.
     const isRepeated = lostAt - this.#restoredAt < this.#settings.reconnectDelayMs
     let delayMs = isRepeated ? this.#delay(0) : Math.random() * FIRST_RETRY_MS
     for (let failure = 1; ; failure += 1) {

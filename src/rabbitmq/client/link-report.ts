@@ -35,7 +35,7 @@ export class LinkReport {
     if (this.#down.delete(purpose) && this.isUp) this.#host.notify({ type: 'reconnected' })
   }
 
-  /** A consumer's connection that the bus closed is no longer missing. The publisher's closes only with the bus. */
+  /** A connection that the bus itself closed no longer counts as down. The publisher's is closed only with the bus. */
   closed(purpose: Purpose): void {
     if (purpose === 'consumer') this.restored(purpose)
     else this.#down.clear()
@@ -45,7 +45,7 @@ export class LinkReport {
     this.#logger.warn('channel closed by the broker, reopening', { purpose, error })
   }
 
-  /** Logs at error level what waiting does not fix, and less and less often. */
+  /** Logs a failure that waiting does not fix at error level, on the 1st, 2nd, 4th, 8th attempt and so on. */
   restoreFailed(purpose: Purpose, error: ConnectionError, failure: number): void {
     // Only a channel may have been lost; but if it cannot be reopened, the connection is of no use.
     if (!this.#down.has(purpose)) this.lost(purpose, error)

@@ -55,7 +55,7 @@ export class RabbitMQAcks {
     this.#settled = 0
   }
 
-  /** From now on nothing is sent. */
+  /** Sends nothing from now on. */
   close(): void {
     this.#isClosed = true
     this.#unacked = []

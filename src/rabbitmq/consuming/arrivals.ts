@@ -56,7 +56,7 @@ export class RabbitMQArrivals {
     this.#waiting = []
   }
 
-  /** Passes nothing on from now on. @returns the messages that were waiting. */
+  /** Stops passing messages on. @returns the messages that were waiting. */
   stop(): readonly AmqpMessage[] {
     this.#isStopped = true
     const left = this.#waiting.map(({ message }) => message)
@@ -80,7 +80,7 @@ export class RabbitMQArrivals {
     this.#isForwarding = false
   }
 
-  /** Reads no more marks than there is room: the longer a message waits, the likelier its mark is outdated. */
+  /** Reads marks only as far as there is room: the last consumer of a message may still change its mark. */
   #readAhead(): void {
     const count = Math.max(1, Math.min(READ_AHEAD, this.#parts.intake.room))
     for (let index = 0; index < count; index += 1) {

@@ -22,8 +22,8 @@ export interface MarkedMessage {
 const EXPIRES_MS = 86_400_000
 
 /**
- * Notes on the broker which attempt at a message is started, so that the count survives a crash. A mark is in a queue of
- * its own, which exists from the second attempt at the message until it is settled.
+ * Stores on the broker how many attempts at a message were started, so that the count survives a crash. Each mark is in a
+ * queue of its own, which exists from the second attempt at the message until it is settled.
  *
  * The message itself stays in place: a republished copy with a count would follow later events of its aggregate. The
  * broker's own counts do not help. Classic queues only set `redelivered`. The `x-delivery-count` of quorum queues also
@@ -49,8 +49,8 @@ export class RabbitMQAttemptMarks {
       // Closing the channel returns the mark too, but later: the next read could find none.
       if (found !== false) await channel.recover()
       const mark = found === false ? undefined : parseMark(found)
-      // Zero means that a consumer returned the message without an attempt. This delivery counts as a first one: without
-      // a mark, a crash during it will count as an attempt. Otherwise a message that kills its process would never stop.
+      // Zero means that a consumer returned the message untouched, so this delivery counts as the first. The mark is
+      // deleted, as a redelivery without one counts as an attempt: a message that kills its process must not return forever.
       if (mark?.attempts === 0) await channel.deleteQueue(queue)
       return mark
     })

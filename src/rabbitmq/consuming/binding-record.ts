@@ -24,7 +24,7 @@ export class BindingRecord {
   }
 
   /**
-   * Writes the bindings of this consumer, in addition to the recorded ones unless it is the only consumer.
+   * Records the bindings of this consumer. The recorded ones are kept too, unless it is the only consumer.
    * @returns the bindings that were recorded before.
    */
   async exchange(channel: AmqpChannel, bindings: Bindings, isOnlyConsumer: boolean): Promise<Bindings> {

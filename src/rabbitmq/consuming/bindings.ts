@@ -12,9 +12,9 @@ import {
 const NO_BINDINGS: Bindings = new Map()
 
 /**
- * The bindings that this consumer wants, and how the broker's are brought in line with them. A recorded binding that it
- * does not want is removed only if it is the only consumer: others may want what this one does not know of. A superfluous
- * binding costs skipped messages, a missing one loses events.
+ * Applies the bindings that this consumer wants to the broker. A recorded binding that it does not want is removed only if
+ * it is the only consumer, because others may want it. A superfluous binding costs skipped messages, a missing one loses
+ * events.
  */
 export class RabbitMQBindings {
   readonly #options: ResolvedRabbitMQOptions
@@ -57,8 +57,8 @@ export class RabbitMQBindings {
   }
 
   /**
-   * Records what is bound, and as the only consumer removes recorded bindings that are not wanted. The channel's
-   * connection may be blocked for publishing, so consuming must not wait for it.
+   * Records the applied bindings. The only consumer also removes recorded bindings that it does not want. The channel's
+   * connection may be blocked for publishing, so consuming must not depend on this.
    */
   async record(channel: AmqpChannel, isOnlyConsumer: boolean): Promise<void> {
     const recorded = await this.#record.exchange(channel, this.#applied, isOnlyConsumer)

@@ -85,7 +85,7 @@ export class RabbitMQConsumption
       // If the connection is lost by now, the next one opens with all bindings.
       if (this.#connection.isOpen) throw error
     }
-    this.#checkTimer = setInterval(() => this.#runAside(this.#queue.check()), CHECK_MS).unref()
+    this.#checkTimer = setInterval(() => this.#runInBackground(this.#queue.check()), CHECK_MS).unref()
   }
 
   /** Applies changed bindings to the queue. */
@@ -99,7 +99,7 @@ export class RabbitMQConsumption
     this.#channel = channel
     await this.#consumeFrom(channel)
     // Bindings that changed meanwhile are applied once the connection counts as open.
-    setImmediate(() => this.#runAside(this.updateBindings()))
+    setImmediate(() => this.#runInBackground(this.updateBindings()))
   }
 
   closed(_error: ConnectionError): void {
@@ -130,12 +130,12 @@ export class RabbitMQConsumption
       return
     }
     const work = this.#arrivals.add({ message, unacked, acks })
-    if (work !== undefined) this.#runAside(work)
+    if (work !== undefined) this.#runInBackground(work)
   }
 
   cancelled(channel: ConsumerChannel): void {
     if (this.#isStopped || this.#channel !== channel) return
-    this.#runAside(this.#consumeAgain(channel))
+    this.#runInBackground(this.#consumeAgain(channel))
   }
 
   channelClosed(channel: ConsumerChannel, cause: Error | undefined): void {
@@ -161,7 +161,7 @@ export class RabbitMQConsumption
   }
 
   removeMark(message: AmqpMessage): void {
-    this.#runAside(this.#marks.remove(message))
+    this.#runInBackground(this.#marks.remove(message))
   }
 
   rememberSettled(message: AmqpMessage): void {
@@ -246,8 +246,8 @@ export class RabbitMQConsumption
     return delivery
   }
 
-  /** For work that no caller waits for. It fails only with the connection, which is restored on its own. */
-  #runAside(work: Promise<unknown>): void {
+  /** Runs work that no caller awaits. It fails only with the connection, which is restored on its own. */
+  #runInBackground(work: Promise<unknown>): void {
     this.#housekeeping.track(work).catch(() => undefined)
   }
 }

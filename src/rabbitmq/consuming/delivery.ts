@@ -50,7 +50,7 @@ export class RabbitMQDelivery implements Delivery {
     this.#acks = acks
     this.#owner = owner
     const wasDelivered = isRedelivered(raw)
-    // Without a mark, an earlier consumer may still have started one attempt: the first one is not noted.
+    // Without a mark, an earlier consumer may still have started one attempt: the first attempt is not marked.
     this.deliveryCount = wasDelivered ? (mark?.attempts ?? 1) + 1 : 1
     this.settledHandlers = mark?.settledHandlers ?? []
     this.#isMarked = wasDelivered

@@ -15,7 +15,7 @@ export interface GroupQueueParts {
   /** The consumer's connection. */
   readonly connection: RabbitMQConnection
   readonly notify: (notice: BusNotice) => void
-  /** For publishing: on the consumer's connection, an alarm of the broker would block the acknowledgments too. */
+  /** Uses the publisher's connection: during an alarm, publishing on the consumer's would block its acknowledgments. */
   readonly withPublisherChannel: WithChannel
 }
 
@@ -24,7 +24,7 @@ const RECORD_TIMEOUT_MS = 1000
 
 /**
  * The group's queue on the broker, with its exchange, bindings and dead letter queue. Operations run one at a time: on
- * another channel, a bind could overtake an unbind.
+ * separate channels, a bind could overtake an unbind.
  */
 export class RabbitMQGroupQueue {
   readonly #parts: GroupQueueParts
@@ -35,7 +35,10 @@ export class RabbitMQGroupQueue {
     this.#parts = parts
   }
 
-  /** Declares all that consuming needs. @param isKnown - this consumer had the queue before: report if it was lost. */
+  /**
+   * Declares all that consuming needs.
+   * @param isKnown - true if this consumer has used the queue: its absence is then reported as a loss.
+   */
   declare(isKnown: boolean): Promise<void> {
     const { connection, topology, bindings, options } = this.#parts
     return this.#mutex.runExclusive(async () => {

@@ -2,10 +2,10 @@ import type { AmqpMessage } from '../client/client.ts'
 import type { MarkedMessage } from './attempt-marks.ts'
 import { isRedelivered, type RabbitMQDelivery } from './delivery.ts'
 
-/** The unsettled messages of a consumption: those that the pipeline has, and those that arrived when it had stopped. */
+/** The unsettled messages of a consumption: those in the pipeline, and those that arrived after the stop. */
 export class HeldMessages {
   readonly #deliveries = new Set<RabbitMQDelivery>()
-  /** First deliveries only: what is noted of an earlier attempt still holds. */
+  /** Only first deliveries: a redelivered message keeps the mark that it has. */
   #undelivered: readonly AmqpMessage[] = []
 
   add(delivery: RabbitMQDelivery): void {

@@ -1,9 +1,10 @@
+/** Longest interval between two checks, in milliseconds. */
 const MAX_INTERVAL_MS = 5000
 
 /**
- * Detects that this process was suspended, or its event loop blocked, for longer than a limit. With the heartbeat as the
- * limit, the broker may have closed the connection by then and given its messages to another consumer. The process would
- * otherwise handle all that its socket still holds before it learns of that.
+ * Detects that this process was suspended, or its event loop blocked, for longer than the heartbeat. The broker may have
+ * closed the connection by then, and given its messages to another consumer. The process learns of that only after it has
+ * read all messages that its socket still holds.
  */
 export class StandstillWatch {
   readonly #limitMs: number
@@ -12,6 +13,7 @@ export class StandstillWatch {
   #lastTurnAt = performance.now()
   #timer: NodeJS.Timeout | undefined
 
+  /** @param limitMs - the heartbeat, in milliseconds. */
   constructor(limitMs: number, onStandstill: (elapsedMs: number) => void) {
     this.#limitMs = limitMs
     this.#onStandstill = onStandstill

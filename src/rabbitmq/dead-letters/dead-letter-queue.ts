@@ -118,7 +118,7 @@ export class RabbitMQDeadLetterQueue {
     return undefined
   }
 
-  /** The letters that are in the queue at the start, oldest first. The count ends the scan if more are added meanwhile. */
+  /** The letters that are in the queue at the start, oldest first. Letters added meanwhile are not included. */
   async *#scan(channel: AmqpChannel): AsyncGenerator<AmqpMessage, void> {
     const { deadLetterQueue } = this.#parts.names
     const { messageCount } = await channel.checkQueue(deadLetterQueue)
