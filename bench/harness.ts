@@ -62,7 +62,7 @@ export async function cost(count: number, body: () => Promise<unknown>): Promise
 export function compare(comparison: Comparison): Step {
   const { work, unit, peer, rounds = ROUNDS } = comparison
   return {
-    work: peer === undefined ? work : `${work}, beside ${peer}`,
+    work: peer === undefined ? work : `${work}, vs ${peer}`,
     async run(bus) {
       const pairs: Pair[] = []
       for (let round = -WARM_UPS; round < rounds; round += 1) {

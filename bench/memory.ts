@@ -180,7 +180,7 @@ const steps: readonly Step[] = [
     raw: () => starting(async (event) => await syncHandler()(event)),
   }),
   compare({
-    work: 'building and validating an event, beside the zod parse of its payload',
+    work: 'building and validating an event, vs the zod parse of its payload',
     unit: 'ns',
     ours: repeatedCost(() => new OrderCreated(payload)),
     raw: repeatedCost(() => orderSchema.parse(payload)),

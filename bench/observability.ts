@@ -52,7 +52,7 @@ async function throughBroker(options: InMemoryEventBusOptions): Promise<void> {
 
 const { sampledOut, recording, meter } = telemetry
 const cases: readonly [string, InMemoryEventBusOptions][] = [
-  ['as it is, no SDK', {}],
+  ['defaults, no SDK', {}],
   ['causation only', { ...off, propagateCausation: true }],
   ['no SDK, no causation', { propagateCausation: false }],
   ['traces sampled out', { ...off, ...sampledOut, enableTracing: true }],
@@ -61,13 +61,13 @@ const cases: readonly [string, InMemoryEventBusOptions][] = [
 ]
 const steps: Step[] = cases.flatMap(([name, options]) => [
   compare({
-    work: `memory, ${name}, beside all off`,
+    work: `memory, ${name}, vs all off`,
     unit: 'ns',
     ours: inMemory(options),
     raw: inMemory(off),
   }),
   compare({
-    work: `broker in memory, ${name}, beside all off`,
+    work: `broker in memory, ${name}, vs all off`,
     unit: 'ns',
     ours: overBroker(options),
     raw: overBroker(off),
@@ -77,7 +77,7 @@ const steps: Step[] = cases.flatMap(([name, options]) => [
 /** The least that a program pays that has a span of its own around something, and nothing of ours. */
 steps.push(
   compare({
-    work: 'one span of the SDK that is sampled out, beside none',
+    work: 'one span of the SDK that is sampled out, vs none',
     unit: 'ns',
     ours: () => awaiting((event) => inBareSpan(() => handle(event))),
     raw: () => awaiting(handle),

@@ -62,7 +62,7 @@ const steps = [
     catchingUp(async () => empty()),
   ),
   step(
-    '16 aggregates at a time',
+    '16 aggregates concurrently',
     catchingUp(async () => empty(), { concurrency: 16 }),
   ),
   step('batches of 500', catchingUpInBatches),

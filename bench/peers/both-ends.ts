@@ -18,7 +18,7 @@ export const CONSUME = 'consume with acknowledgment'
 /** Each moves as many events as it takes to measure it: what is compared is the rate. */
 export function bothEndsStep(bench: BrokerBench, peer: string, theirs: () => Promise<BothEnds>): Step {
   return {
-    work: `beside ${peer}`,
+    work: `vs ${peer}`,
     async run(bus) {
       const rounds: { readonly ours: BothEnds; readonly theirs: BothEnds }[] = []
       for (let round = -WARM_UPS; round < ROUNDS; round += 1) {

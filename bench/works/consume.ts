@@ -26,7 +26,7 @@ export function consumeSteps(bench: BrokerBench): readonly Step[] {
     ),
     ...[1, 5].map((delayMs) => slowStep(bench, delayMs)),
     compare({
-      work: 'publish in batches of 1,000 and consume, at once',
+      work: 'publish in batches of 1,000 and consume concurrently',
       unit: 'events/s',
       ours: () => bothWays(bench, bench.ours),
       raw: () => bothWays(bench, bench.raw),
@@ -55,7 +55,7 @@ export function growthSteps(bench: BrokerBench): readonly Step[] {
       }),
     ),
     ...[0, 1, 10].map((percent) =>
-      consumeStep(bench, `consume, ${percent} % to the dead letters`, {
+      consumeStep(bench, `consume, ${percent} % dead-lettered`, {
         count,
         options: { maxRetries: 0 },
         before: failing(percent),

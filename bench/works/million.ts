@@ -23,7 +23,7 @@ export function millionStep(bench: BrokerBench, url: string): Step {
       const raw = await drained('raw', sized(bench.counts.rawDrain))
       return [
         rowOf({ bus, work: WORK, unit: 'events/s' }, [[ours.rate, raw.rate]]),
-        rowOf({ bus, work: `${WORK}, resident memory at most`, unit: 'MiB' }, [[ours.rss.all, raw.rss.all]]),
+        rowOf({ bus, work: `${WORK}, peak resident memory`, unit: 'MiB' }, [[ours.rss.all, raw.rss.all]]),
         ...memoryRows(bus, ours),
       ]
     },
@@ -34,8 +34,8 @@ export function millionStep(bench: BrokerBench, url: string): Step {
 function memoryRows(bus: string, { heap, rss }: Memory): readonly BenchRow[] {
   const row = (work: string, { early, all }: Peaks) => rowOf({ bus, work, unit: 'MiB' }, [[all, early]])
   return [
-    row('live heap over 1,000,000 events, beside the first 100,000', heap),
-    row('resident memory over 1,000,000 events, beside the first 500,000', rss),
+    row('live heap over 1,000,000 events, vs the first 100,000', heap),
+    row('resident memory over 1,000,000 events, vs the first 500,000', rss),
   ]
 }
 

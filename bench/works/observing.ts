@@ -17,7 +17,7 @@ export function observingSteps(bench: BrokerBench): readonly Step[] {
     consuming(bench, bench.ours, { count, eventClass, options })
   const step = (name: string, options: BrokerOptions, body: typeof consume = consume) =>
     compare({
-      work: `consume, ${name}, beside all off`,
+      work: `consume, ${name}, vs all off`,
       unit: 'events/s',
       ours: body(OrderCreated, options),
       raw: consume(unchecked, off),
@@ -25,8 +25,8 @@ export function observingSteps(bench: BrokerBench): readonly Step[] {
   return [
     step('validation only', off),
     step('tracing off', { enableTracing: false }),
-    step('tracing by the API alone', {}),
-    step('tracing by the SDK', {}, (eventClass, options) => async () => {
+    step('tracing, API only', {}),
+    step('tracing with the SDK', {}, (eventClass, options) => async () => {
       await using telemetry = startTelemetry()
       return await consume(eventClass, { ...options, ...telemetry.recording })()
     }),
