@@ -1,4 +1,4 @@
-// npm run bench:observability [-- --json]: what causation, traces and metrics cost per event, in memory.
+// npm run bench:observability [-- --json]: measures the cost of causation, traces and metrics per event, in memory.
 import { context, SpanKind, trace } from '@opentelemetry/api'
 import { InMemoryEventBus, type InMemoryEventBusOptions } from 'eventspine'
 import { MemoryBrokerEventBus } from 'eventspine/testing'
@@ -12,7 +12,7 @@ import { startTelemetry } from './telemetry.ts'
 const EVENTS = sized(20_000)
 const batch = orderEvents(EVENTS)
 
-/** Keeps the work from being optimized away. */
+/** Prevents the compiler from optimizing the work away. */
 export let sum = 0
 
 await using telemetry = startTelemetry()
@@ -74,7 +74,7 @@ const steps: Step[] = cases.flatMap(([name, options]) => [
   }),
 ])
 
-/** The least that a program pays that has a span of its own around something, and nothing of ours. */
+/** The minimum cost of one span in a program that does not use eventspine. */
 steps.push(
   compare({
     work: 'one span of the SDK that is sampled out, vs none',

@@ -1,4 +1,4 @@
-// What validation, causation, traces and metrics cost, beside the same bus with all of it off.
+// The cost of validation, causation, traces and metrics, compared with the same bus with everything off.
 import type { BrokerOptions } from 'eventspine'
 import { sized } from '../arguments.ts'
 import type { BrokerBench } from '../broker-bench.ts'
@@ -8,7 +8,7 @@ import { startTelemetry } from '../telemetry.ts'
 import { consuming } from './consume.ts'
 
 const off = { enableTracing: false, enableMetrics: false, propagateCausation: false }
-// What it is called with is what comes off the wire, which has both.
+// The argument comes off the wire and has both fields.
 const unchecked = UncheckedOrder as unknown as typeof OrderCreated
 
 export function observingSteps(bench: BrokerBench): readonly Step[] {
