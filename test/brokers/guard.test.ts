@@ -3,7 +3,7 @@ import { text } from 'node:stream/consumers'
 import { expect, test, vi } from 'vitest'
 import { isAnswering } from './probe.ts'
 
-test('a broker ends with the process that launched it, even when that is killed', async () => {
+test('a broker ends with the process that launched it, even if that process is killed', async () => {
   const launcher = new URL('./launch-broker.ts', import.meta.url)
   const program = `
     const { launchBroker } = await import(${JSON.stringify(launcher.href)})
