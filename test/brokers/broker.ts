@@ -11,7 +11,7 @@ export interface LaunchOptions {
   readonly config?: readonly string[]
   /** Kafka: listeners in addition to the plaintext one. */
   readonly listeners?: readonly KafkaListener[]
-  /** Kafka: the broker's speed is measured, so that it compiles its code fully instead of starting fast. */
+  /** Kafka: compile the code fully for sustained speed, instead of optimizing for a fast start. For benchmarks. */
   readonly isMeasured?: boolean
 }
 
