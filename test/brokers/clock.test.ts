@@ -7,7 +7,7 @@ import { createBus, systems } from './every-bus.ts'
 
 const HOUR_MS = 3_600_000
 
-it.each(systems)('takes no jump of the clock for time that has passed, on %s', async (system) => {
+it.each(systems)('does not mistake a clock jump for elapsed time, on %s', async (system) => {
   const now = Date.now
   let shiftMs = 0
   const clock = vi.spyOn(Date, 'now').mockImplementation(() => now() + shiftMs)
@@ -22,7 +22,7 @@ it.each(systems)('takes no jump of the clock for time that has passed, on %s', a
   bus.subscribe(OrderShipped, async ({ eventId, aggregateId }, { attempt, deliveryCount }) => {
     attempts.push(`${aggregateId} ${attempt} ${deliveryCount}`)
     if (aggregateId.startsWith('held')) await gate.promise
-    if (aggregateId.startsWith('twice') && attempt === 1) throw new Error('as told')
+    if (aggregateId.startsWith('twice') && attempt === 1) throw new Error('fails as planned')
     handled.push(eventId)
   })
   bus.startConsumingInBackground()
@@ -32,7 +32,7 @@ it.each(systems)('takes no jump of the clock for time that has passed, on %s', a
     gate = Promise.withResolvers()
     attempts.length = 0
     handled.length = 0
-    // The second one waits behind the first, and has not begun when the clock jumps.
+    // The second event waits behind the first, and has not started when the clock jumps.
     const held = [orderShipped('held'), orderShipped('held')]
     await bus.publish(held)
     await waitFor(() => attempts.length === 1)

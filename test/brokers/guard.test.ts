@@ -4,7 +4,7 @@ import { expect, test } from 'vitest'
 import { waitFor } from '../support/wait-for.ts'
 import { isAnswering } from './probe.ts'
 
-test('a broker ends with the process that launched it, even when that is killed', async () => {
+test('a broker ends with the process that launched it, even if that process is killed', async () => {
   const launcher = new URL('./launch-broker.ts', import.meta.url)
   const program = `
     const { launchBroker } = await import(${JSON.stringify(launcher.href)})

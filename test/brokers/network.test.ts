@@ -9,9 +9,9 @@ import { createBus, startNetwork, systems } from './every-bus.ts'
 const MAX_IN_FLIGHT = 50
 const AGGREGATES = 10
 const ROUNDS = 25
-/** Few enough to break something, and more than connecting takes. */
+/** Low enough to break messages, and higher than connecting needs. */
 const CHUNKS_PER_RESET = { redis: 40, rabbitmq: 150, kafka: 40 }
-/** On RabbitMQ a consumer whose connection breaks after so few chunks gets little done in between. */
+/** Limited, because a RabbitMQ consumer makes little progress between breaks after so few chunks. */
 const RESETS = 8
 
 it.each(systems)(
@@ -70,7 +70,7 @@ it.each(systems)(
 )
 
 it.each(systems.flatMap((system) => (['requests', 'answers'] as const).map((way) => [system, way] as const)))(
-  'notices on %s that its %s vanish in the network, and goes on when they arrive',
+  'detects on %s that its %s vanish in the network, and resumes when they arrive',
   async (system, way) => {
     const scope = `test-${randomUUID().slice(0, 8)}`
     const { network, port } = await startNetwork(system)

@@ -4,7 +4,7 @@ import { expect, it } from 'vitest'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
-it('catches up, rebuilds, relays and ends by itself', () => {
+it('catches up, rebuilds, relays and exits', () => {
   const output = execFileSync(process.execPath, ['examples/catch-up.ts'], { cwd: root, encoding: 'utf8' })
 
   expect(output.split('\n')).toEqual([

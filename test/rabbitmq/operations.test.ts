@@ -3,6 +3,7 @@ import { afterAll, expect, it } from 'vitest'
 import { PublishError } from '../../src/index.ts'
 import { launchBroker } from '../brokers/launch-broker.ts'
 import { OrderCreated, orderCreated } from '../support/order-events.ts'
+import { paced } from '../support/pace.ts'
 import { RecordingLogger } from '../support/recording-logger.ts'
 import { consume, createBus, freshName, noticesOf, recorder, until } from './scene.ts'
 
@@ -122,8 +123,8 @@ it('consumes and acknowledges through a memory alarm, while publishes wait and t
     await until('an empty queue', async () => messagesIn(await waiting()) === 0)
     expect(consumer.getStats()).toMatchObject({ reconnections: 0, inFlight: 0 })
     const shutdownAt = performance.now()
-    await bus.shutdown({ timeoutMs: 5000 })
-    expect(performance.now() - shutdownAt).toBeLessThan(2000)
+    await bus.shutdown({ timeoutMs: paced(5000) })
+    expect(performance.now() - shutdownAt).toBeLessThan(paced(2000))
 
     const early = patient.publish([orderCreated('early')])
     await until(
