@@ -13,7 +13,9 @@ export function freshName(): string {
   return `test-${randomUUID().slice(0, 8)}`
 }
 
-/** A bus with short intervals, shut down when the test ends. Each topic gets its own group, because groups span topics. */
+/**
+ * A bus with short intervals, shut down when the test ends. Each topic gets its own group, because groups span topics.
+ */
 export function createBus(options: KafkaEventBusOptions = {}): KafkaEventBus {
   const { topicPrefix = freshName() } = options
   const bus = new KafkaEventBus({
