@@ -149,7 +149,7 @@ describe('an option', () => {
     [{ dlqTopicSuffix: '/dlq' }, `dlqTopicSuffix must be ${name}, got "/dlq"`],
     [
       { topicPrefix: 'x'.repeat(200), dlqTopicSuffix: 'y'.repeat(50) },
-      'topicPrefix and dlqTopicSuffix make a topic name of 257 characters, and Kafka takes 249',
+      'topicPrefix and dlqTopicSuffix make a topic name of 257 characters, and Kafka accepts 249',
     ],
     [{ consumerGroup: '' }, 'consumerGroup must be a non-empty string, got ""'],
     [{ consumerGroup: 'a b' }, 'consumerGroup must hold no white space'],
