@@ -107,7 +107,9 @@ export function isRetryable(error: Error): boolean {
   return !('retryable' in error && error.retryable === false)
 }
 
-/** The error for a request that a broker refused. @param action - the start of the message, such as "Reading topic a". */
+/**
+ * The error for a request that a broker refused. @param action - the start of the message, such as "Reading topic a".
+ */
 export function refusal(address: string, action: string, code: number): ConnectionError {
   const text = `${action} was refused by Kafka at ${address}: ${nameOf(code)}.`
   if (UNAUTHORIZED.has(code)) {

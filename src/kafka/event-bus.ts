@@ -44,9 +44,9 @@ export interface KafkaTopicInfo {
 }
 
 /**
- * The bus over Apache Kafka 3.1 or newer. It delivers at least once: it commits an offset when the group has handled every
- * event before it, or has stored it in the dead letter topic. The events of an aggregate are in one partition, in order.
- * The consumers of a group share the partitions.
+ * The bus over Apache Kafka 3.1 or newer. It delivers at least once: it commits an offset when the group has handled
+ * every event before it, or has stored it in the dead letter topic. The events of an aggregate are in one partition, in
+ * order. The consumers of a group share the partitions.
  *
  * @example
  * await using bus = new KafkaEventBus({ bootstrapServers: 'localhost:9092', consumerGroup: 'billing' })
@@ -94,7 +94,9 @@ export class KafkaEventBus extends BrokerEventBus<KafkaTransport> {
     }
   }
 
-  /** The dead letters with their headers, oldest first. `deadLetters` offers pages and filters. @throws ConnectionError */
+  /**
+   * The dead letters with their headers, oldest first. `deadLetters` offers pages and filters. @throws ConnectionError
+   */
   async getDlqMessages({
     limit = 100,
   }: {

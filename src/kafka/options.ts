@@ -60,12 +60,14 @@ export interface KafkaEventBusOptions extends BrokerOptions, KafkaSecurityOption
   readonly topicPartitions?: number
   /** Replicas of a topic that the bus creates. -1 stands for the brokers' default. Default -1. */
   readonly replicationFactor?: number
-  /** Where to start if the group has no committed offset, or if the log no longer has that offset. Default `'earliest'`. */
+  /**
+   * Where to start if the group has no committed offset, or if the log no longer has that offset. Default `'earliest'`.
+   */
   readonly autoOffsetReset?: 'earliest' | 'latest'
   /**
-   * The group evicts a member that sends no heartbeat for this time, in milliseconds. With groupProtocol `'consumer'` the
-   * broker sets that time (`group.consumer.session.timeout.ms`, 45,000). This option must then be less: it is the time
-   * after which the member starts no more events. Default 30,000.
+   * The group evicts a member that sends no heartbeat for this time, in milliseconds. With groupProtocol `'consumer'`
+   * the broker sets that time (`group.consumer.session.timeout.ms`, 45,000). This option must then be less: it is the
+   * time after which the member starts no more events. Default 30,000.
    */
   readonly sessionTimeoutMs?: number
   /**
@@ -78,7 +80,10 @@ export interface KafkaEventBusOptions extends BrokerOptions, KafkaSecurityOption
    * Heartbeats continue meanwhile, so it does not limit the duration of a handler. Default 300,000.
    */
   readonly maxPollIntervalMs?: number
-  /** Makes this consumer a static member of that name. It may restart within `sessionTimeoutMs` without a rebalance. Default: none. */
+  /**
+   * Makes this consumer a static member of that name. It may restart within `sessionTimeoutMs` without a rebalance.
+   * Default: none.
+   */
   readonly groupInstanceId?: string
   /** The group protocol: `'classic'`, or `'consumer'` for KIP-848 (Kafka 4.0). Default `'classic'`. */
   readonly groupProtocol?: 'classic' | 'consumer'
@@ -242,7 +247,7 @@ function contradictions(options: Readonly<typeof defaults>): readonly string[] {
   const { deadLetters } = topicNames(options)
   if (deadLetters.length > MAX_TOPIC_NAME) {
     faults.push(
-      `topicPrefix and dlqTopicSuffix make a topic name of ${deadLetters.length} characters, and Kafka takes ${MAX_TOPIC_NAME}`,
+      `topicPrefix and dlqTopicSuffix make a topic name of ${deadLetters.length} characters, and Kafka accepts ${MAX_TOPIC_NAME}`,
     )
   }
   return faults

@@ -17,7 +17,10 @@ import type { ResolvedKafkaOptions } from './options.ts'
 import { KafkaProducer } from './publishing/producer.ts'
 import { KafkaPublisher } from './publishing/publisher.ts'
 
-/** The Kafka transport: a stream topic with consumer groups, a dead letter topic, and a replay topic per group if needed. */
+/**
+ * The Kafka transport: a stream topic with consumer groups, a dead letter topic, and a replay topic per group if
+ * needed.
+ */
 export class KafkaTransport implements Transport {
   readonly system = 'kafka'
   readonly destination: string

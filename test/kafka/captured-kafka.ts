@@ -3,7 +3,7 @@ import type { PlainMessage } from './plain-kafka.ts'
 
 type Text = string | { readonly base64: string }
 
-/** One message that eventsource-py left on Kafka. */
+/** A message that eventsource-py published to Kafka. */
 export interface CapturedKafka {
   readonly name: string
   readonly partition: number
@@ -20,14 +20,14 @@ interface RawCase {
 
 export function capturedKafka(...kinds: readonly string[]): readonly CapturedKafka[] {
   const text = readFileSync(new URL('../wire/kafka.json', import.meta.url), 'utf8')
-  // The file is part of the repository, and the README beside it says what it holds.
+  // The file is part of the repository; its README describes the content.
   const { cases } = JSON.parse(text) as { cases: readonly RawCase[] }
   return cases
     .filter(({ kind }) => kinds.includes(kind))
     .map(({ case: name, raw }) => ({ ...raw, name, value: bytesOf(raw.value) }))
 }
 
-/** As a plain client sends it. */
+/** The message as a plain client sends it. */
 export function plainMessage(topic: string, { partition, key, value, headers }: CapturedKafka): PlainMessage {
   const pairs = headers.map(([name, text]) => [Buffer.from(name), Buffer.from(text)] as const)
   return { topic, partition, key: Buffer.from(key), value, headers: new Map(pairs) }

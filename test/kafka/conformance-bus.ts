@@ -1,4 +1,4 @@
-// What the conformance suite loads in a process of its own.
+// The conformance suite loads this file in another process.
 import { KafkaEventBus } from '../../src/kafka/index.ts'
 import type { CreateBusOptions } from '../../src/testing/index.ts'
 

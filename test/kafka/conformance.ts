@@ -8,7 +8,7 @@ import { KafkaProxy } from './proxy.ts'
 
 const SESSION_MS = 1500
 
-/** Runs the conformance suite over one group protocol, on a Kafka that it kills and starts again. */
+/** Runs the conformance suite with one group protocol, on a Kafka that it kills and restarts. */
 export async function describeKafka(groupProtocol: 'classic' | 'consumer'): Promise<void> {
   const kafka = await launchBroker('kafka', {
     config: [

@@ -146,7 +146,7 @@ it.each(['classic', 'consumer'] as const)(
     await consume(other)
     await until('the other to get its part', () => attempts.length > 10)
 
-    // maxPollIntervalMs, how long a running handler holds back its partition, is five minutes.
+    // A running handler may delay the handover for maxPollIntervalMs, which is five minutes.
     expect(performance.now() - start).toBeLessThan(paced(20_000))
     expect(attempts.slice(10).every((attempt) => attempt === 2)).toBe(true)
   },

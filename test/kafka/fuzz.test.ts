@@ -29,10 +29,10 @@ const messages: fc.Arbitrary<Omit<PlainMessage, 'topic'>> = fc
     headers: new Map<Buffer, Buffer | null>(headers ?? headersOf(original)),
   }))
 
-/** All that a dead letter has to keep. What dead letters and replays note in headers of their own is not among it. */
+/** What a dead letter must keep. The headers that dead letters and replays add are not compared. */
 function digest({ key, value, headers }: Pick<PlainRecord, 'key' | 'value' | 'headers'>): string {
   const kept = [...headers].filter(([name]) => !/^(dlq_|replay_handlers$)/.test(name.toString()))
-  // The plain client has one buffer for all that are empty, so that of several such names it reads the last.
+  // The plain client uses one buffer for all empty names, so it returns only the last of several.
   const asRead = new Map(kept.map(([name, text]) => [name.length === 0 ? '' : name, text] as const))
   return digestOf(key, value, ...[...asRead].flat())
 }

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { PlainMessage } from './plain-kafka.ts'
 
-/** A name in a variable keeps the package's types out: they do not pass our compiler's settings. */
+/** Not a literal, because the package's types do not compile with this project's settings. */
 const PACKAGE: string = '@platformatic/kafka'
 
 /** A record as a plain client reads it. */
@@ -37,7 +37,7 @@ interface PlainLibrary {
 // The package exports these classes.
 const { Consumer, Producer } = (await import(PACKAGE)) as PlainLibrary
 
-/** Writes messages in a transaction each, which is committed or rolled back. */
+/** Writes each message in its own transaction, which is committed or aborted. */
 export async function produceInTransactions(
   server: string,
   transactions: readonly { readonly messages: readonly PlainMessage[]; readonly end: 'commit' | 'abort' }[],
@@ -62,7 +62,7 @@ export async function produceInTransactions(
   }
 }
 
-/** Reads the first records of a topic, or the first wanted ones, beside the library; by partition and offset. */
+/** Reads the first records of a topic, or the first that match, with a plain client; sorted by partition and offset. */
 export async function readLog(
   server: string,
   topic: string,
@@ -90,7 +90,7 @@ export async function readLog(
   }
 }
 
-/** Headers as pairs of texts, in their order. */
+/** Headers as pairs of texts, in order. */
 export function headerPairs({ headers }: PlainRecord): readonly (readonly [string, string])[] {
   return [...headers].map(([name, value]) => [name.toString('utf8'), value?.toString('utf8') ?? 'null'])
 }

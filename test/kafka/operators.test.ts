@@ -6,14 +6,14 @@ import { headerPairs, readLog } from './log.ts'
 import { administer } from './plain-kafka.ts'
 import { consume, createBus, freshName, recorder, until } from './scene.ts'
 
-// What an operator does to a topic or a group.
+// Actions of an operator on a topic or a group.
 const server = inject('kafkaBootstrapServers')
 const TOPIC = 2
 const SET = 0
-/** Text that does not compress. */
+/** Text that cannot be compressed. */
 const noise = (length: number) => randomBytes(length).toString('base64').slice(0, length)
 
-it('prevents the deletion of a group that consumes, and starts again if the group was deleted meanwhile', async () => {
+it('prevents the deletion of its group while it consumes, and starts at the first record after a deletion', async () => {
   const topicPrefix = freshName()
   const bus = createBus({ topicPrefix })
   const before = recorder(bus)

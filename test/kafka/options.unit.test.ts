@@ -5,7 +5,7 @@ import { KafkaEventBus } from '../../src/kafka/index.ts'
 import { resolveKafkaOptions } from '../../src/kafka/options.ts'
 import { RecordingLogger } from '../support/recording-logger.ts'
 
-/** Constructs a bus of options that may be anything. */
+/** Constructs a bus with arbitrary options. */
 const construct = (options: object) => () => new KafkaEventBus({ logger: new RecordingLogger(), ...options })
 
 function faultsOf(options: object): readonly string[] {
@@ -83,7 +83,7 @@ describe('the options of KafkaEventBus', () => {
     expect(topics.replays('billing')).toBe('events.stream.replay.billing')
     const groups = ['a/b', 'a b', 'a_b', 'a.b', 'ä', '💥', 'x'.repeat(300), `${'x'.repeat(299)}y`]
     const names = groups.map((group) => topics.replays(group))
-    // Kafka refuses topics whose names differ in dots and underscores only.
+    // Kafka refuses topics whose names differ only in dots and underscores.
     expect(new Set(names.map((name) => name.replaceAll('.', '_'))).size).toBe(groups.length)
     for (const name of names) expect(name).toMatch(/^[A-Za-z0-9._-]{1,249}$/)
   })
@@ -149,7 +149,7 @@ describe('an option', () => {
     [{ dlqTopicSuffix: '/dlq' }, `dlqTopicSuffix must be ${name}, got "/dlq"`],
     [
       { topicPrefix: 'x'.repeat(200), dlqTopicSuffix: 'y'.repeat(50) },
-      'topicPrefix and dlqTopicSuffix make a topic name of 257 characters, and Kafka takes 249',
+      'topicPrefix and dlqTopicSuffix make a topic name of 257 characters, and Kafka accepts 249',
     ],
     [{ consumerGroup: '' }, 'consumerGroup must be a non-empty string, got ""'],
     [{ consumerGroup: 'a b' }, 'consumerGroup must hold no white space'],

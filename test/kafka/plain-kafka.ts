@@ -1,4 +1,4 @@
-/** A name in a variable keeps the package's types out: they do not pass our compiler's settings. */
+/** Not a literal, because the package's types do not compile with this project's settings. */
 const PACKAGE: string = '@platformatic/kafka'
 
 export interface PlainMessage {
@@ -54,7 +54,7 @@ const { Producer, Admin } = (await import(PACKAGE)) as PlainLibrary
 
 const CLIENT = { clientId: 'plain', strict: false }
 
-/** A producer beside the library. */
+/** A producer that does not use the library. */
 export class PlainWriter {
   readonly #producer: PlainProducer
 
@@ -71,7 +71,7 @@ export class PlainWriter {
   }
 }
 
-/** Writes messages as another producer might. */
+/** Publishes messages with a plain client. */
 export async function produce(server: string, messages: readonly PlainMessage[]): Promise<void> {
   const writer = new PlainWriter(server)
   try {
@@ -81,7 +81,7 @@ export async function produce(server: string, messages: readonly PlainMessage[])
   }
 }
 
-/** Something that an administrator does. */
+/** Runs an administrator's action. */
 export async function administer<T>(server: string, work: (admin: PlainAdmin) => Promise<T>): Promise<T> {
   const admin = new Admin({ ...CLIENT, bootstrapBrokers: [server] })
   try {

@@ -15,7 +15,7 @@ const SESSION_MS = 6000
 
 interface Worker {
   readonly process: ChildProcess
-  /** `aggregateId eventId` of each event whose handling began, in order. */
+  /** `aggregateId eventId` of each started event, in order. */
   readonly begun: string[]
 }
 
@@ -59,7 +59,7 @@ function publishAll(topicPrefix: string): { readonly lines: string[]; readonly d
   return { lines, done: publish() }
 }
 
-/** Publishes until each worker has a part of the partitions. */
+/** Publishes until each worker owns partitions. */
 async function untilAllWork(topicPrefix: string, workers: readonly Worker[], name = 'Warm'): Promise<void> {
   const publisher = createBus({ topicPrefix })
   const before = workers.map(({ begun }) => begun.length)
@@ -77,12 +77,12 @@ async function untilAllWork(topicPrefix: string, workers: readonly Worker[], nam
   )
 }
 
-/** The events of the test itself that were begun, each once. */
+/** The test's own events that were started, without repetitions. */
 function unionOf(...workers: readonly Worker[]): ReadonlySet<string> {
   return new Set(workers.flatMap(({ begun }) => begun.filter((line) => line.startsWith('Order'))))
 }
 
-/** An event handled again by the same consumer would be out of order there. */
+/** Asserts the order per aggregate. An event that the same consumer handled again would be out of order. */
 function expectOrder({ begun }: Worker, lines: readonly string[]): void {
   const place = new Map(lines.map((line, index) => [line, index]))
   for (const ofAggregate of Map.groupBy(begun, (line) => line.slice(0, line.indexOf(' '))).values()) {
@@ -133,7 +133,7 @@ it('starts no event in a worker that was frozen beyond its session if another wo
   frozen.process.kill('SIGCONT')
   await untilAllWork(topicPrefix, [frozen, other], 'Late')
 
-  // The very event that it was about to hand to its handler when it was stopped.
+  // The event that the worker was about to start when it was frozen.
   expect(unionOf(frozen).size - before).toBeLessThanOrEqual(1)
   for (const worker of [frozen, other]) expectOrder(worker, lines)
   await Promise.all([end(frozen), end(other)])

@@ -3,7 +3,7 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 
 const PRODUCE = 0
 
-/** A whole message of Kafka's protocol at a time: its length, then its bytes. */
+/** Splits a stream into messages of Kafka's protocol: the length, then the bytes. */
 class Frames {
   #rest: Buffer = Buffer.alloc(0)
 
@@ -21,8 +21,8 @@ class Frames {
 }
 
 /**
- * A proxy in front of one broker, to break one bus's connections without touching the others'. The broker tells its
- * clients its own address; the proxy puts its own in the place of it.
+ * A proxy in front of one broker, to break one bus's connections without affecting other buses. The broker announces its
+ * own address to clients; the proxy replaces it with its own.
  */
 export class KafkaProxy {
   readonly port: number
@@ -40,7 +40,7 @@ export class KafkaProxy {
     this.#brokerPort = brokerPort
   }
 
-  /** @param throughPort - of another proxy between this one and the broker. */
+  /** @param throughPort - the port of another proxy between this one and the broker. */
   static async start(brokerPort: number, throughPort: number = brokerPort): Promise<KafkaProxy> {
     const server = createServer()
     server.listen(0, '127.0.0.1')
@@ -52,33 +52,33 @@ export class KafkaProxy {
     return proxy
   }
 
-  /** Bytes of each request that stored something, in order. */
+  /** Sizes of the produce requests in bytes, in order. */
   get produced(): readonly number[] {
     return this.#produced
   }
 
-  /** Breaks the connections that there are; new ones work. */
+  /** Breaks the present connections. New ones work. */
   cut(): void {
     for (const pair of this.#pairs) for (const socket of pair) socket.resetAndDestroy()
   }
 
-  /** A black hole from now on: connections stay open, and nothing passes either way. */
+  /** Acts as a black hole: connections stay open, but nothing passes in either direction. */
   freeze(): void {
     this.#isFrozen = true
     for (const pair of this.#pairs) for (const socket of pair) socket.pause()
   }
 
-  /** Lets new connections through; those that were frozen stay so. */
+  /** Lets new connections through. Frozen connections stay frozen. */
   thaw(): void {
     this.#isFrozen = false
   }
 
-  /** Keeps the broker's confirmations of publishes to itself. */
+  /** Drops the broker's confirmations of publishes. */
   loseConfirmations(isLosing: boolean): void {
     this.#isLosing = isLosing
   }
 
-  /** Changes a byte of the next answer in which this text stands. */
+  /** Changes a byte of the next answer that contains this text. */
   damage(text: string): void {
     this.#toDamage = text
   }

@@ -8,12 +8,14 @@ import { waitFor } from '../support/wait-for.ts'
 import { administer } from './plain-kafka.ts'
 import { KafkaProxy } from './proxy.ts'
 
-/** A fresh name for a test's topics. */
+/** A unique name for a test's topics. */
 export function freshName(): string {
   return `test-${randomUUID().slice(0, 8)}`
 }
 
-/** A bus with short times, shut down when the test ends. Its group is the topic's own: groups know no topics. */
+/**
+ * A bus with short intervals, shut down when the test ends. Each topic gets its own group, because groups span topics.
+ */
 export function createBus(options: KafkaEventBusOptions = {}): KafkaEventBus {
   const { topicPrefix = freshName() } = options
   const bus = new KafkaEventBus({
@@ -47,7 +49,7 @@ export async function startProxy(): Promise<KafkaProxy> {
   return proxy
 }
 
-/** Keeps what a bus hands to a handler of all events. */
+/** Records the events that a bus passes to a handler of all events. */
 export function recorder(bus: KafkaEventBus): DomainEvent[] {
   const events: DomainEvent[] = []
   bus.subscribeToAllEvents((event) => {
@@ -70,7 +72,7 @@ export async function until(
   await waitFor(condition, { timeoutMs, describe: typeof what === 'string' ? () => what : what })
 }
 
-/** What a group has committed: offset and metadata of each partition that has one. */
+/** The committed offsets and metadata of a group. Partitions without one are left out. */
 export async function committedOf(
   topic: string,
   group: string,

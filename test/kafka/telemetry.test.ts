@@ -34,7 +34,7 @@ describe('metrics over Kafka', () => {
   brokerMetricsTests('kafka', {
     scope: freshName,
     create: (topicPrefix, options) => createBus({ topicPrefix, ...options }),
-    // What is being handled is not committed.
+    // An event that is being handled is not committed.
     waiting: 5,
   })
 })

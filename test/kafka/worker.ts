@@ -1,13 +1,13 @@
-// A consumer in a process of its own: writes `aggregateId eventId` when the handling of an event begins.
+// A consumer in its own process. It writes `aggregateId eventId` when it starts to handle an event.
 import { writeSync } from 'node:fs'
 import { setImmediate } from 'node:timers/promises'
 import { KafkaEventBus, type KafkaEventBusOptions } from '../../src/kafka/index.ts'
 import { OrderCreated } from '../support/order-events.ts'
 
-/** What a test tells this process. */
+/** Configuration that a test passes to this process. */
 export interface WorkerOptions {
   readonly bus: KafkaEventBusOptions
-  /** Aggregate whose event makes the process do nothing else for `blockMs`. */
+  /** Events of this aggregate block the event loop for `blockMs`. */
   readonly blockAt?: string
   readonly blockMs?: number
 }

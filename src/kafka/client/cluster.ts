@@ -20,7 +20,9 @@ export interface ClusterListener {
   onRestored(): void
   /** The brokers refuse to take this bus back. It keeps trying. */
   onRefused(error: Error): void
-  /** Reads the known topics from the brokers, every `metadataMaxAgeMs`. @throws ConnectionError if they do not answer. */
+  /**
+   * Reads the known topics from the brokers, every `metadataMaxAgeMs`. @throws ConnectionError if they do not answer.
+   */
   onCheck(): Promise<void>
 }
 

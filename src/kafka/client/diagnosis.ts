@@ -30,8 +30,9 @@ export async function findMismatch(
   const detail = `securityProtocol is '${securityProtocol}'`
   const tls = 'tls' in security ? { tls: security.tls } : undefined
   const own = await probe(library, options, server, tls ?? {})
-  if (own === 'wants TLS') return handshakeRefused(address, TLS_MISMATCH, detail)
-  if (own === 'wants SASL' && !('sasl' in security)) return handshakeRefused(address, SASL_REQUIRED, detail)
+  if (own === 'requires TLS') return handshakeRefused(address, TLS_MISMATCH, detail)
+  if (own === 'requires SASL' && !('sasl' in security))
+    return handshakeRefused(address, SASL_REQUIRED, detail)
   if (own !== undefined || tls === undefined) return undefined
   const other = await probe(library, options, server, {})
   return other === undefined ? undefined : handshakeRefused(address, TLS_MISMATCH, detail)
@@ -43,7 +44,7 @@ async function probe(
   { consumerName, connectTimeoutMs }: ResolvedKafkaOptions,
   { host, port }: ServerAddress,
   tls: object,
-): Promise<'wants TLS' | 'wants SASL' | 'wants no SASL' | undefined> {
+): Promise<'requires TLS' | 'requires SASL' | 'uses no SASL' | undefined> {
   // The client exports one module per request and version.
   const request = (name: string) => Reflect.get(library, name) as RequestModule
   const limits = { connectTimeout: connectTimeoutMs, requestTimeout: connectTimeoutMs }
@@ -55,17 +56,17 @@ async function probe(
     await request('apiVersionsV3').api.async(connection, 'eventspine', '1')
     return await request('saslHandshakeV1')
       .api.async(connection, 'PLAIN')
-      .then(() => 'wants SASL', readRefusal)
+      .then(() => 'requires SASL', readRefusal)
   } catch (thrown) {
-    return toError(thrown).message.includes('requires TLS') ? 'wants TLS' : undefined
+    return toError(thrown).message.includes('requires TLS') ? 'requires TLS' : undefined
   } finally {
     void connection.close().catch(() => undefined)
   }
 }
 
 /** A broker with SASL refuses the mechanism at most. A broker without SASL refuses the request. */
-function readRefusal(thrown: unknown): 'wants SASL' | 'wants no SASL' {
+function readRefusal(thrown: unknown): 'requires SASL' | 'uses no SASL' {
   const errors: readonly unknown[] = thrown instanceof AggregateError ? [thrown, ...thrown.errors] : [thrown]
   const hasNone = errors.some((error) => /current SASL state|closed/.test(toError(error).message))
-  return hasNone ? 'wants no SASL' : 'wants SASL'
+  return hasNone ? 'uses no SASL' : 'requires SASL'
 }

@@ -35,7 +35,9 @@ export interface KafkaConsumptionParts {
   readonly onRebalance: () => void
 }
 
-/** One member of a consumer group: it owns partitions, fetches and delivers their records, and commits what finished. */
+/**
+ * One member of a consumer group: it owns partitions, fetches and delivers their records, and commits what finished.
+ */
 export class KafkaConsumption implements Consumption, PartitionOwner, MembershipListener {
   readonly #parts: KafkaConsumptionParts
   readonly #partitions = new Map<string, KafkaAssignedPartition>()

@@ -23,7 +23,9 @@ const LEAVE_EPOCH = -1
 const STATIC_LEAVE_EPOCH = -2
 /** Heartbeat interval until the broker announces its own. */
 const FIRST_INTERVAL_MS = 1000
-/** A member learns with its next heartbeat which partitions to give up; their next owner gets them with the one after. */
+/**
+ * A member learns with its next heartbeat which partitions to give up; their next owner gets them with the one after.
+ */
 const GRACE_INTERVALS = 3
 
 const NOT_A_MEMBER: ReadonlySet<number> = new Set([CODE.UNKNOWN_MEMBER_ID, CODE.FENCED_MEMBER_EPOCH])
@@ -41,7 +43,10 @@ export class NextMembership implements Membership, MembershipProtocol {
   #owned: readonly TopicPartition[] = []
   #topics: readonly SubscribedTopic[] = []
   #intervalMs = FIRST_INTERVAL_MS
-  /** True if the next heartbeat must state the topics and owned partitions, which makes the broker resend the assignment. */
+  /**
+   * True if the next heartbeat must state the topics and owned partitions, which makes the broker resend the
+   * assignment.
+   */
   #isFullHeartbeatDue = true
 
   constructor(parts: MembershipParts) {

@@ -56,7 +56,10 @@ export async function committedOffsets(
   )
 }
 
-/** Records of the stream that the group has not committed; undefined if the topic does not exist. @throws ConnectionError */
+/**
+ * Records of the stream that the group has not committed; undefined if the topic does not exist. @throws
+ * ConnectionError
+ */
 export async function groupLag(
   cluster: KafkaCluster,
   topics: KafkaTopicDirectory,

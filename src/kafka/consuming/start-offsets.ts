@@ -32,7 +32,9 @@ export class StartOffsets {
     this.#parts = parts
   }
 
-  /** For `autoOffsetReset: 'latest'`: notes the ends of the stream's logs if the group is new. @throws ConnectionError */
+  /**
+   * For `autoOffsetReset: 'latest'`: notes the ends of the stream's logs if the group is new. @throws ConnectionError
+   */
   async noteLatest(): Promise<void> {
     const { cluster, topics, coordinator, options } = this.#parts
     const { stream } = options.topics

@@ -87,7 +87,9 @@ export class KafkaDeadLetterIndex {
     return positions.flatMap((position) => found.get(position) ?? [])
   }
 
-  /** Retries for `requestTimeoutMs`, because a new topic has no leader at first and a broker may be down for a moment. */
+  /**
+   * Retries for `requestTimeoutMs`, because a new topic has no leader at first and a broker may be down for a moment.
+   */
   async #retry<T>(action: () => Promise<T>): Promise<T> {
     let failure: Error | undefined
     const done = await retryUntilDone(action, {

@@ -41,8 +41,8 @@ export interface FailedRecord {
 }
 
 /**
- * Stores a record with the reason as a dead letter. Resolves when the brokers have confirmed it. If that is too large for
- * the topic, the headers that only inform are left out. The record itself is never changed.
+ * Stores a record with the reason as a dead letter. Resolves when the brokers have confirmed it. If the topic does not
+ * accept that size, the headers that only inform are left out. The record itself is never changed.
  *
  * @throws MessageRefusedError if the record alone is too large.
  */

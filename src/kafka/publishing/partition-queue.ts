@@ -149,7 +149,9 @@ export class PartitionQueue {
     return true
   }
 
-  /** Drops the batch. If it is in doubt, the next batch needs another identity: it must not be mistaken for this one. */
+  /**
+   * Drops the batch. If it is in doubt, the next batch needs another identity: it must not be mistaken for this one.
+   */
   abandon(): void {
     if (this.batch?.isInDoubt === true) this.#hasUnknownSequence = true
     this.batch = undefined

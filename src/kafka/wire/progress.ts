@@ -7,7 +7,9 @@ export interface AttemptHistory {
 
 /** A group's progress in a partition beyond the committed offset. It is stored in the commit's metadata. */
 export interface PartitionProgress {
-  /** The committing member may have started records below this offset. The committed offset itself after a clean stop. */
+  /**
+   * The committing member may have started records below this offset. The committed offset itself after a clean stop.
+   */
   readonly openUpTo: number
   /** Finished records, as ascending ranges: `from` is included, `to` is excluded. */
   readonly finished: readonly (readonly [from: number, to: number])[]

@@ -11,7 +11,9 @@ export interface StoredRecord {
   readonly value: Buffer | null
   /** Every header as bytes. Decoded on each access. */
   readonly headers: readonly (readonly [name: Buffer | null, value: Buffer | null])[]
-  /** The headers that are text. Decoded on each access. The last of several with one name counts, as for eventsource-py. */
+  /**
+   * The headers that are text. Decoded on each access. The last of several with one name counts, as for eventsource-py.
+   */
   readonly headerTexts: Readonly<Record<string, string>>
 }
 

@@ -63,7 +63,7 @@ it('loses nothing and keeps the order while each of three nodes is killed and re
   expect(failures).toEqual([])
   expect(firsts).toEqual(sent)
   const repeats = [...runs.values()].reduce((sum, count) => sum + count - 1, 0)
-  // At most what was in flight at each of the three faults.
+  // At most the events in flight at each of the three faults.
   expect(repeats).toBeLessThanOrEqual(3 * 1000)
   expect(consumer.getStats()).toMatchObject({ eventsProcessedFailed: 0, handlerErrors: 0 })
 })

@@ -8,7 +8,7 @@ import { RecordingLogger } from '../../support/recording-logger.ts'
 import { administer } from '../plain-kafka.ts'
 import { consume, createBus, freshName, recorder, until } from '../scene.ts'
 
-// Whoever comes without a name may do everything here; `limited` only what it was granted.
+// Anonymous clients have all rights on this broker; `limited` has only the rights granted to it.
 const port = await freePort()
 const login = 'org.apache.kafka.common.security.plain.PlainLoginModule required user_limited="s3cret";'
 const kafka = await launchBroker('kafka', {
@@ -39,7 +39,7 @@ function aclOf(type: keyof typeof TYPES, name: string, operation: keyof typeof O
   return {
     resourceType: TYPES[type],
     resourceName: name,
-    resourcePatternType: 4, // by prefix
+    resourcePatternType: 4, // prefixed
     principal: 'User:limited',
     host: '*',
     operation: OPERATIONS[operation],
@@ -55,7 +55,7 @@ async function revoke(type: keyof typeof TYPES, name: string, operation: keyof t
   await administer(kafka.url, (admin) => admin.deleteAcls({ filters: [aclOf(type, name, operation)] }))
 }
 
-/** A topic that exists; made by who may do everything. */
+/** An existing topic, created by an anonymous client with all rights. */
 async function existingTopic(): Promise<{ readonly topicPrefix: string; readonly topic: string }> {
   const topicPrefix = freshName()
   const bus = createBus({ bootstrapServers: kafka.url, topicPrefix })

@@ -23,8 +23,8 @@ export interface SecureBroker {
 }
 
 /**
- * A Kafka with a listener of each kind: with encryption (`ENCRYPTED`), with a client certificate too (`MUTUAL`), with the
- * certificate of another host (`ELSEWHERE`), with passwords (`PASSWORD`), and with passwords and encryption (`BOTH`).
+ * A Kafka with a listener of each kind: encryption (`ENCRYPTED`), encryption with client certificates (`MUTUAL`), the
+ * certificate of another host (`ELSEWHERE`), passwords (`PASSWORD`), and passwords with encryption (`BOTH`).
  */
 export async function launchSecureBroker(
   certificates: Certificates,
@@ -44,7 +44,7 @@ export async function launchSecureBroker(
   return { broker, portOf }
 }
 
-/** In the settings themselves, as a container cannot see our files. */
+/** The PEM text is part of the settings, because a container cannot read the test's files. */
 async function serverIdentity(
   certificates: Certificates,
   prefix: string,
@@ -86,7 +86,7 @@ const SCRAM = {
 } as const
 const ITERATIONS = 4096
 
-/** Gives users passwords. */
+/** Sets the passwords of users. */
 export async function addScramUsers(broker: Broker, users: readonly ScramUser[]): Promise<void> {
   const upsertions = users.map(({ username, password, mechanism }) => {
     const { code, bytes, hash } = SCRAM[mechanism]
@@ -97,7 +97,7 @@ export async function addScramUsers(broker: Broker, users: readonly ScramUser[])
   await alterScram(broker, [], upsertions)
 }
 
-/** Takes a user's password away. */
+/** Deletes a user's password. */
 export async function removeScramUser(broker: Broker, { username, mechanism }: ScramUser): Promise<void> {
   await alterScram(broker, [{ name: username, mechanism: SCRAM[mechanism].code }], [])
 }

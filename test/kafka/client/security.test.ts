@@ -126,10 +126,10 @@ describe('a bus that does not fit its broker', () => {
     ['a password at a port with TLS', 'BOTH', { ...saslPlaintext, ...plain }, noTls],
     ['TLS at a port without', 'PLAINTEXT', ssl, noTls],
     ['TLS and a password at a port without TLS', 'PASSWORD', { ...saslSsl, ...plain }, noTls],
-    ['no password at a port that wants one', 'PASSWORD', {}, noUser],
-    ['no password at a port with TLS that wants one', 'BOTH', ssl, noUser],
+    ['no password at a port that requires one', 'PASSWORD', {}, noUser],
+    ['no password at a port with TLS that requires one', 'BOTH', ssl, noUser],
     [
-      'a password at a port that wants none',
+      'a password at a port that does not use one',
       'PLAINTEXT',
       { ...saslPlaintext, ...plain },
       /does not ask for a user name at this port/,
@@ -232,7 +232,7 @@ it('logs an error when its password is revoked, retries at a low rate, and recon
   const count = () => {
     attempts += 1
   }
-  // Where the client tells of each connection that it makes.
+  // The client publishes each new connection on this channel.
   subscribe('tracing:plt:kafka:connections:connects:start', count)
   onTestFinished(() => void unsubscribe('tracing:plt:kafka:connections:connects:start', count))
   await removeScramUser(broker, dave)
@@ -243,7 +243,7 @@ it('logs an error when its password is revoked, retries at a low rate, and recon
     )
   await until('the refusal to be told', () => refusals().length > 0)
   await until('some more tries', () => attempts >= 5)
-  // Each try is one connection, and they become rarer.
+  // Each attempt makes one connection, at growing intervals.
   expect(attempts).toBeLessThan(20)
   await addScramUsers(broker, [dave])
   await until('the bus to be back', () => notices.some(({ type }) => type === 'reconnected'))

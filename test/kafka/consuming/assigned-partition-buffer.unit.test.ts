@@ -10,7 +10,7 @@ import { PARTITION_OWNER, recordAt } from './partition-model.ts'
 setFlagsFromString('--expose-gc')
 const collectGarbage: () => void = runInNewContext('gc')
 
-/** Hands over what there is room for, and handles and commits it. */
+/** Delivers up to `count` records, handles and commits them. */
 function handle(partition: KafkaAssignedPartition, count: number): void {
   const given: Delivery[] = []
   const intake = {
@@ -48,7 +48,7 @@ it('releases delivered records even if its buffer is never empty', async () => {
     handle(partition, 1)
     expect(partition.buffered).toBeGreaterThan(0)
   }
-  // A weak reference keeps what it is of until the turn ends.
+  // A weak reference keeps its target alive until the current task ends.
   await nextTurn()
   collectGarbage()
 

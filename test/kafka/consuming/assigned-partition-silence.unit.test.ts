@@ -7,13 +7,13 @@ import type { Delivery } from '../../../src/transport/transport.ts'
 const LANES = 3
 const COUNT = 60
 
-/** A member that now and then hears nothing of its group, with a pipeline of lanes. */
+/** A member whose session expires and resumes, with a pipeline of lanes. */
 class SilentMember {
   isMember = true
   readonly #lanes: Delivery[][] = Array.from({ length: LANES }, () => [])
   readonly #running = new Set<number>()
-  /** Offsets in the order in which their handling began, of each lane. */
-  readonly begun: number[][] = Array.from({ length: LANES }, () => [])
+  /** Started offsets of each lane, in order. */
+  readonly started: number[][] = Array.from({ length: LANES }, () => [])
   readonly #partition = new KafkaAssignedPartition(
     {
       isMember: () => this.isMember,
@@ -58,7 +58,7 @@ class SilentMember {
     this.#partition.deliver(intake, { share: COUNT, allowance: { left: COUNT }, window: COUNT })
   }
 
-  /** What a lane does when a slot is free: begins its first, or drops it where that is refused. */
+  /** One step of a lane: finishes its running record, or starts the next one, or drops it if that is refused. */
   turn(lane: number): void {
     const [first] = this.#lanes[lane] ?? []
     if (first === undefined) return
@@ -68,7 +68,7 @@ class SilentMember {
       this.#lanes[lane]?.shift()
     } else if (first.begin()) {
       this.#running.add(lane)
-      this.begun[lane]?.push(Number(first.message.id.split('-').at(-1)))
+      this.started[lane]?.push(Number(first.message.id.split('-').at(-1)))
     } else this.#lanes[lane]?.shift()
   }
 
@@ -112,7 +112,7 @@ it('starts each record once and in order, however often its session expires and 
       const inOrder = Array.from({ length: LANES }, (_, lane) =>
         Array.from({ length: COUNT / LANES }, (_, index) => index * LANES + lane),
       )
-      expect(member.begun).toEqual(inOrder)
+      expect(member.started).toEqual(inOrder)
       expect(member.committedOffset).toBe(COUNT)
     }),
     { numRuns: 300 },

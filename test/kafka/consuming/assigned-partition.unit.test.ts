@@ -52,7 +52,7 @@ const anyLog = fc
     })
   })
 
-/** Goes on without a fault until all is done. */
+/** Runs without faults until everything is finished and committed. */
 function drain(model: PartitionModel): void {
   for (let round = 0; !model.isAllDone && round < 500; round += 1) {
     model.fetch(100)
@@ -128,12 +128,12 @@ describe('a partition whose records finish in any order and whose owners crash a
       fc.property(anyLog, anySchedule, (log, schedule) => {
         const model = new PartitionModel(log, Number.POSITIVE_INFINITY)
         let interrupted = new Set<number>()
-        let begun = model.begun
+        let started = model.started
         play(model, schedule, (name) => {
-          if (name === 'crash') interrupted = new Set([...interrupted, ...begun])
-          // A clean end interrupts an attempt without its having failed.
+          if (name === 'crash') interrupted = new Set([...interrupted, ...started])
+          // A clean stop interrupts an attempt without counting it.
           if (name === 'end') interrupted = new Set()
-          begun = model.begun
+          started = model.started
           for (const { offset, deliveryCount } of model.seen) {
             if (interrupted.has(offset)) expect(deliveryCount).toBeGreaterThan(1)
           }
@@ -172,7 +172,7 @@ describe('a partition', () => {
     model.deliver(ROOM, ROOM, 25)
     expect(model.seen).toHaveLength(25)
     for (let record = 0; record < 25; record += 1) model.begin(0)
-    // All but the first end: it holds the window where it is.
+    // All but the first finish. The first one keeps the window in its place.
     for (let record = 1; record < 25; record += 1) model.finish(1)
     model.deliver(ROOM, ROOM, 25)
     expect(model.seen).toHaveLength(25)

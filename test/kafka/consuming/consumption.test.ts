@@ -18,7 +18,7 @@ const admin = <T>(work: Parameters<typeof administer<T>>[1]) =>
 const orders = (count: number, aggregates = 10) =>
   Array.from({ length: count }, (_, n) => orderCreated(`Order-${n % aggregates}`))
 
-/** The sum of a group's committed offsets: how many records it has finished, counted from the beginning. */
+/** The sum of a group's committed offsets, which is the number of records that it has finished. */
 async function finishedBy(topic: string, group: string): Promise<number> {
   const committed = await committedOf(topic, group)
   return [...committed.values()].reduce((sum, { offset }) => sum + offset, 0)
@@ -99,7 +99,7 @@ it('pauses only the partition of a stuck aggregate when partitionWindow is full'
 
   await bus.publish(events)
 
-  // About a third of them share the partition of the stuck one.
+  // About a third of them are in the partition of the stuck aggregate.
   await until(
     () => `two thirds, saw ${handled.length}`,
     () => handled.length > 380,
@@ -197,7 +197,7 @@ it.each(['classic', 'consumer'] as const)(
       () => seen.length === 50,
     )
     expect(bus.getStats().rebalanceCount).toBeGreaterThanOrEqual(2)
-    // With groupProtocol 'consumer' the broker hands them out before the consumer looks at the topic itself.
+    // With groupProtocol 'consumer' the broker may assign them before the consumer reads the topic.
     await until('the notice', () => notices.some(({ type }) => type === 'partitionsAdded'))
     expect(notices.filter(({ type }) => type === 'partitionsAdded')).toEqual([
       { type: 'partitionsAdded', detail: expect.stringContaining('4 partitions instead of 1') },

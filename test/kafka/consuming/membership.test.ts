@@ -14,7 +14,7 @@ const protocols: Readonly<Record<string, KafkaEventBusOptions>> = {
   'the protocol of KIP-848': { groupProtocol: 'consumer' },
 }
 
-/** What consumers handled, and in which order. */
+/** Records the events that consumers handled, and their order. */
 class Book {
   readonly runs = new Map<string, number>()
   readonly firsts = new Map<string, string[]>()
@@ -54,7 +54,7 @@ describe.each(Object.entries(protocols))('a group with the %s protocol', (_name,
           sent.set(aggregateId, [...(sent.get(aggregateId) ?? []), eventId])
         }
         await publisher.publish(events)
-        // The events go on until all have come and gone, not faster than they are handled.
+        // Publish until all consumers have joined and left, but not faster than the events are handled.
         await until('the consumers to keep up', () => from - book.runs.size < 10_000, 60_000)
       }
     })()

@@ -7,15 +7,15 @@ import { readProgress, writeProgress } from '../../../src/kafka/wire/progress.ts
 import type { StoredRecord } from '../../../src/kafka/wire/record-reader.ts'
 import type { Delivery } from '../../../src/transport/transport.ts'
 
-/** What the broker keeps of a group's place in a partition. */
+/** The committed offset and metadata of a partition. */
 export interface Committed {
   readonly offset: number
   readonly metadata: string
-  /** For checks: what was finished by then. */
+  /** For checks: the records that were finished when the commit was sent. */
   readonly finished: ReadonlySet<number>
 }
 
-interface UnderWay {
+interface InFlightCommit {
   readonly state: ReturnType<KafkaAssignedPartition['commitState']>
   readonly committed: Committed
   hasLanded: boolean
@@ -24,11 +24,11 @@ interface UnderWay {
 export interface Seen {
   readonly offset: number
   readonly deliveryCount: number
-  /** What the broker knew when this owner began. */
+  /** What was committed when this owner got the partition. */
   readonly known: Committed
 }
 
-/** A partition, its log, its broker and its owners one after the other; every step is asked for from outside. */
+/** A partition with its log, its broker and its successive owners. The test triggers every step. */
 export class PartitionModel {
   readonly #offsets: readonly number[]
   readonly #metadataLimit: number
@@ -36,15 +36,15 @@ export class PartitionModel {
   #known: Committed
   #waiting: HeldRecord[] = []
   #running: HeldRecord[] = []
-  #underWay: UnderWay | undefined
+  #inFlight: InFlightCommit | undefined
   committed: Committed
-  /** By any owner. */
+  /** Records that any owner finished. */
   readonly finished = new Set<number>()
-  /** By this owner, or as it was told. */
+  /** Records that this owner finished, or that were committed as finished before it. */
   #finishedHere = new Set<number>()
-  /** Of this owner. */
-  begun = new Set<number>()
-  /** Of this owner. */
+  /** Records that this owner started. */
+  started = new Set<number>()
+  /** Records that were delivered to this owner. */
   seen: Seen[] = []
 
   constructor(offsets: readonly number[], metadataLimit: number) {
@@ -89,7 +89,7 @@ export class PartitionModel {
   begin(pick: number): void {
     const [record] = this.#waiting.splice(pick % Math.max(1, this.#waiting.length), 1)
     if (record === undefined || !record.begin()) return
-    this.begun.add(record.offset)
+    this.started.add(record.offset)
     this.#running.push(record)
   }
 
@@ -101,34 +101,34 @@ export class PartitionModel {
     this.#finishedHere.add(record.offset)
   }
 
-  /** One commit is under way at a time. */
+  /** At most one commit is in flight. */
   sendCommit(): void {
-    this.#underWay ??= this.#commit(false)
+    this.#inFlight ??= this.#commit(false)
   }
 
   landCommit(): void {
-    if (this.#underWay === undefined) return
-    this.#underWay.hasLanded = true
-    this.committed = this.#underWay.committed
+    if (this.#inFlight === undefined) return
+    this.#inFlight.hasLanded = true
+    this.committed = this.#inFlight.committed
   }
 
   answerCommit(): void {
-    if (this.#underWay?.hasLanded !== true) return
-    this.#partition.onCommitted(this.#underWay.state)
-    this.#underWay = undefined
+    if (this.#inFlight?.hasLanded !== true) return
+    this.#partition.onCommitted(this.#inFlight.state)
+    this.#inFlight = undefined
   }
 
-  /** The next owner knows nothing but what was committed. */
+  /** The next owner knows only what was committed. */
   crash(): void {
-    this.#succeed()
+    this.#replaceOwner()
   }
 
-  /** What runs is given up, what is finished is committed. */
+  /** Gives up running records, and commits finished ones. */
   end(): void {
     void this.#partition.revoke()
     this.committed = this.#commit(true).committed
     this.#partition.lose()
-    this.#succeed()
+    this.#replaceOwner()
   }
 
   get #end(): number {
@@ -136,24 +136,24 @@ export class PartitionModel {
   }
 
   #take(delivery: Delivery): void {
-    // A partition delivers nothing else.
+    // A partition delivers only held records.
     const record = delivery as HeldRecord
     this.seen.push({ offset: record.offset, deliveryCount: record.deliveryCount, known: this.#known })
     this.#waiting.push(record)
   }
 
-  #commit(isEnd: boolean): UnderWay {
+  #commit(isEnd: boolean): InFlightCommit {
     const state = this.#partition.commitState(isEnd)
     const metadata = writeProgress(state.offset, state.progress, this.#metadataLimit)
     const committed = { offset: state.offset, metadata, finished: new Set(this.#finishedHere) }
     return { state, committed, hasLanded: false }
   }
 
-  #succeed(): void {
+  #replaceOwner(): void {
     this.#waiting = []
     this.#running = []
-    this.#underWay = undefined
-    this.begun = new Set()
+    this.#inFlight = undefined
+    this.started = new Set()
     this.seen = []
     this.#known = this.committed
     this.#finishedHere = new Set(this.committed.finished)

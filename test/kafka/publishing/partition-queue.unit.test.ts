@@ -10,7 +10,7 @@ import {
 const identity = { producerId: 7n, producerEpoch: 0 }
 const MAX = 1_000_000
 
-/** A queue and what became of its records, by their values. */
+/** A queue, and the outcomes of its records by value. */
 function scene() {
   const queue = new PartitionQueue('topic', 0)
   const outcomes = new Map<string, RecordOutcome>()
@@ -146,7 +146,7 @@ describe('the sequence of a producer', () => {
     const { queue, add } = scene()
     add('a')
     const batch = queue.next(identity, 1, MAX)
-    // As many records as nobody makes in a test.
+    // Simulates more records than a test can create.
     const many = { length: 2 ** 31 - 1, *[Symbol.iterator]() {} }
     Object.assign(batch ?? {}, { records: many })
     queue.succeed()

@@ -103,7 +103,7 @@ it('waits up to lingerMs while more events keep coming, and sends a single event
       lingerMs,
       batchSizeBytes: 1_000_000,
     })
-    // Alone; then all is known that a request needs.
+    // A single publish first. It obtains all that a request needs.
     await bus.publish([orderCreated()])
     const publishes: Promise<void>[] = []
     for (let turn = 0; turn < 1000; turn += 1) {
@@ -113,7 +113,7 @@ it('waits up to lingerMs while more events keep coming, and sends a single event
     await Promise.all(publishes)
     firsts.set(lingerMs, proxy.produced[1] ?? 0)
   }
-  // The first request of those that kept coming.
+  // The first request of the burst.
   expect(firsts.get(10_000)).toBeGreaterThan(4 * (firsts.get(0) ?? Number.POSITIVE_INFINITY))
 })
 

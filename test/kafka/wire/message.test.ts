@@ -7,7 +7,7 @@ import { consume, createBus, freshName, recorder, until } from '../scene.ts'
 const server = inject('kafkaBootstrapServers')
 const PARTITIONS = 6
 
-/** A topic prefix whose stream has as many partitions as the captured one. */
+/** A topic prefix whose stream has the same number of partitions as the captured one. */
 async function freshPrefix(suffix = '.stream', configs: readonly object[] = []): Promise<string> {
   const topicPrefix = freshName()
   const topics = [`${topicPrefix}${suffix}`]
@@ -40,7 +40,7 @@ it('publishes them with the same key and body, the same headers in the same orde
   const source = createBus({ topicPrefix: from })
   const events = recorder(source)
   await consume(source)
-  // What differs by the caller's span is not the bus's doing.
+  // Trace headers depend on the caller's span, not on the bus.
   const cases = capturedKafka('publish').filter(
     ({ headers }) => !headers.some(([name]) => name === 'traceparent'),
   )
@@ -65,7 +65,7 @@ it('publishes them with the same key and body, the same headers in the same orde
   }
 })
 
-/** The header says the instant to the millisecond and in UTC, as a Date does; the body keeps what came. */
+/** The header has the instant in UTC with milliseconds, as a Date has it. The body is unchanged. */
 function byInstant(headers: CapturedKafka['headers']): CapturedKafka['headers'] {
   return headers.map(([name, text]) => [name, name === 'occurred_at' ? new Date(text).toISOString() : text])
 }
@@ -73,7 +73,7 @@ function byInstant(headers: CapturedKafka['headers']): CapturedKafka['headers'] 
 it("reads eventsource-py's dead letters", async () => {
   const topicPrefix = await freshPrefix('.stream.dlq')
   const bus = createBus({ topicPrefix })
-  // Also waits for the leaders: the plain client sends twice what finds none.
+  // Also waits for the leaders, because the plain client sends messages twice if there is none.
   expect(await bus.getDlqMessageCount()).toBe(0)
   const cases = capturedKafka('dlq')
   await produce(
@@ -143,7 +143,7 @@ it("keeps the original message in a dead letter, and adds eventsource-py's heade
 
 const latin1 = (text: string) => Buffer.from(text, 'latin1')
 
-/** Messages that other producers, and mistakes, leave in a partition; a body as name says whether it is an event. */
+/** Messages that other producers or mistakes may leave in a partition. */
 function strangeMessages(topic: string): {
   readonly good: readonly PlainMessage[]
   readonly poison: readonly PlainMessage[]
@@ -183,7 +183,7 @@ function strangeMessages(topic: string): {
   }
 }
 
-/** All that there is of a record, as text. */
+/** All parts of a record, as text. */
 function wholeOf({ key, value, headers }: Pick<PlainRecord, 'key' | 'value' | 'headers'>): string {
   const hex = (bytes: Buffer | null | undefined) => bytes?.toString('hex') ?? 'null'
   const own = [...headers].filter(([name]) => !name.toString().startsWith('dlq_'))
@@ -252,7 +252,7 @@ it.each(['gzip', 'snappy', 'lz4', 'zstd'] as const)(
     const [byBroker, byUs] = await Promise.all([compressedTo(codec), compressedTo('uncompressed')])
     const cases = capturedKafka('publish')
     const body = cases.map(({ value }) => value.toString()).toSorted()
-    // The broker compresses what comes uncompressed, and the other way round.
+    // The broker compresses uncompressed records, and decompresses compressed ones.
     const reader = createBus({ topicPrefix: byBroker })
     const events = recorder(reader)
     await consume(reader)

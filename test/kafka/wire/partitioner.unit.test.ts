@@ -24,7 +24,7 @@ interface CapturedPlaces {
 
 it('chooses the same partition for every key as eventsource-py', () => {
   const text = readFileSync(new URL('../../wire/kafka.json', import.meta.url), 'utf8')
-  // The file is part of the repository, and its README says what it holds.
+  // The file is part of the repository; its README describes the content.
   const { about, cases } = JSON.parse(text) as CapturedPlaces
   expect(cases.length).toBeGreaterThan(20)
   for (const { raw } of cases) {

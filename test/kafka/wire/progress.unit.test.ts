@@ -14,7 +14,7 @@ const anyNote: fc.Arbitrary<AttemptHistory> = fc.record({
   settledHandlers: fc.array(fc.string({ unit: 'grapheme', maxLength: 40 }), { maxLength: 4 }),
 })
 
-/** Ranges as a partition has them: in order, apart, none of them empty. */
+/** Ranges as a partition has them: ascending, disjoint and not empty. */
 const rangesFrom = (offset: number, maxLength: number) =>
   fc
     .array(fc.tuple(fc.integer({ min: 1, max: 50 }), fc.integer({ min: 1, max: 50 })), { maxLength })
@@ -67,7 +67,7 @@ describe('the progress of a partition', () => {
           for (const [at, note] of back.attempts) {
             const written = progress.attempts.get(at)
             expect(note.count).toBe(written?.count)
-            // The handlers go first where there is no room; then those that succeeded run again.
+            // Handler names are omitted first if there is no room. Then handlers that succeeded run again.
             if (note.settledHandlers.length > 0) expect(note).toEqual(written)
           }
         },

@@ -16,7 +16,7 @@ interface BatchLook {
   readonly offset?: number
   readonly codec?: (typeof codecs)[number]
   readonly producerId?: bigint
-  /** Bits that only brokers and transactions set. */
+  /** Attribute bits that only brokers and transactions set. */
   readonly attributes?: number
 }
 
@@ -24,7 +24,7 @@ const TRANSACTIONAL = 0b1_0000
 const CONTROL = 0b10_0000
 const APPEND_TIME = 0b1000
 
-/** A batch as it stands in the log: the broker has given it its offset. */
+/** A batch in the log, with the offset that the broker assigned. */
 function stored(records: readonly RecordToWrite[], look: BatchLook = {}): Buffer {
   const { offset = 0, codec = 'none', producerId, attributes = 0 } = look
   const batch = writeBatch({
@@ -39,7 +39,7 @@ function stored(records: readonly RecordToWrite[], look: BatchLook = {}): Buffer
   return signed(batch)
 }
 
-/** With the checksum that its bytes have now. */
+/** Recomputes the checksum of a changed batch. */
 function signed(batch: Buffer): Buffer {
   batch.writeUInt32BE(library.crc32c(batch.subarray(21)) >>> 0, 17)
   return batch
@@ -66,7 +66,7 @@ const anyRecord: fc.Arbitrary<RecordToWrite> = fc.record({
 })
 const someRecords = fc.array(anyRecord, { minLength: 1, maxLength: 80 })
 
-/** The headers that are text, as a strict decoder finds them. */
+/** The headers that are text, by a strict decoder. */
 function textsOf(headers: readonly (readonly (Buffer | null)[])[]): object {
   const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
   const texts = headers.flatMap((pair) => {
@@ -150,7 +150,7 @@ describe('a record batch', () => {
     const theirs: { readonly buffer: Buffer } = createRecordsBatch([message, message], { producerEpoch: -1 })
     const record = { key: 'k', value: 'v', headers: [['event_type', 'A']] as const }
     const ours = stored([record, record])
-    // They write no leader epoch and no sequence as 0 where we write -1, which changes the checksum.
+    // They write 0 for no leader epoch and no sequence. The library writes -1, which changes the checksum.
     const blank = (batch: Buffer) => {
       batch.fill(0, 12, 16)
       batch.fill(0, 53, 57)
