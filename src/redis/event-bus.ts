@@ -66,10 +66,9 @@ export class RedisEventBus extends BrokerEventBus<RedisTransport> {
   }
 
   /**
-   * Takes over pending entries of other consumers at once, and resolves when each of them is settled or given up. A
-   * running bus takes over the entries of dead consumers on its own; this call does not wait for that. With a
-   * `minIdleTimeMs` shorter than `pendingIdleMs` it also takes entries from consumers that are alive.
-   *
+   * Takes over pending entries: delivered to a consumer of the group and not acknowledged. Resolves when each of them
+   * is settled or given up. A running bus does this on its own for dead consumers, in intervals; this call does it at
+   * once. With a `minIdleTimeMs` shorter than `pendingIdleMs` it also takes entries from consumers that are alive.
    * @throws ConfigError if an option is out of range.
    * @throws ConnectionError while Redis cannot be reached.
    */

@@ -31,7 +31,7 @@ export class RedisLink {
   readonly #closed = new AbortController()
   #client: RedisClient | undefined
   #waiting = new Set<(client: RedisClient) => void>()
-  #ping: NodeJS.Timeout | undefined
+  #pingTimer: NodeJS.Timeout | undefined
 
   constructor(options: RedisLinkOptions) {
     this.#options = options
@@ -54,7 +54,8 @@ export class RedisLink {
     if (this.#client !== undefined) return
     this.#use(await this.#open())
     const { pingMs } = this.#options
-    if (pingMs !== undefined) this.#ping ??= setInterval(() => void this.#checkLife(pingMs), pingMs).unref()
+    if (pingMs !== undefined)
+      this.#pingTimer ??= setInterval(() => void this.#checkConnection(pingMs), pingMs).unref()
   }
 
   /** Waits for a connection. @returns undefined if the signal aborts or the link is closed first. */
@@ -82,7 +83,7 @@ export class RedisLink {
 
   close(): void {
     this.#closed.abort()
-    clearInterval(this.#ping)
+    clearInterval(this.#pingTimer)
     destroy(this.#client)
     this.#client = undefined
   }
@@ -118,8 +119,8 @@ export class RedisLink {
     }
     this.#client = client
     if (client.isReady) for (const resolve of this.#waiting) resolve(client)
-    // The connection was lost after the last reply of the handshake.
-    else this.#lost(client, new Error('closed right after it was established'))
+    // The connection was lost after the last reply of the handshake, before it was used.
+    else this.#lost(client, new Error('closed during the handshake'))
   }
 
   #lost(client: RedisClient, error: Error): void {
@@ -153,12 +154,12 @@ export class RedisLink {
   }
 
   /** Detects a peer that vanished without closing the connection, which never fails on its own. */
-  async #checkLife(withinMs: number): Promise<void> {
+  async #checkConnection(withinMs: number): Promise<void> {
     const client = this.#client
     if (client === undefined) return
     try {
-      const isAnswered = await settledWithin(client.sendCommand(['PING']), withinMs)
-      if (!isAnswered) this.#lost(client, new Error(`no answer to PING within ${withinMs} ms`))
+      const hasReply = await settledWithin(client.sendCommand(['PING']), withinMs)
+      if (!hasReply) this.#lost(client, new Error(`no reply to PING within ${withinMs} ms`))
     } catch (error) {
       if (!client.isReady) this.#lost(client, toError(error))
     }

@@ -88,7 +88,7 @@ export class RedisAcks {
     this.#step.reset()
   }
 
-  /** @returns false if this was closed first. @throws an error after which the batch has to be sent again. */
+  /** @returns false if `close` was called first. @throws an error after which the batch can be sent again. */
   async #sendWhenConnected(batch: readonly HeldEntry[]): Promise<boolean> {
     const client = await this.#parts.link.whenReady(this.#closed.signal)
     if (client === undefined) return false
@@ -96,7 +96,8 @@ export class RedisAcks {
       await this.#send(client, batch)
     } catch (thrown) {
       const error = toError(thrown)
-      // A refused command would be refused again: the group is gone, or the user may not send it.
+      // A refused command would be refused again: the key is not a stream, or the user may not send it. The entries
+      // stay pending, and are redelivered.
       if (!isErrorReply(error) || isTransient(error)) throw error
     }
     return true

@@ -7,7 +7,7 @@ import type { ResolvedRedisOptions } from '../options.ts'
 import { readEntries, type StreamEntry } from '../wire/entry.ts'
 import { readPairs } from '../wire/replies.ts'
 
-/** A consumer that owns nothing is removed after this many leases without a command, and at least two reads. */
+/** A consumer that owns nothing counts as dead after this many leases without a command, and not before two reads. */
 const DEAD_AFTER_LEASES = 3
 
 /** Entries of one stream, as one read returned them. */
@@ -15,7 +15,7 @@ export interface ReadPage {
   readonly stream: ConsumedStream
   readonly entries: readonly StreamEntry[]
   /** When the read was sent, by `performance.now()`: the server assigned the entries later. */
-  readonly askedAt: number
+  readonly sentAt: number
 }
 
 /** The number of entries on all pages. */
@@ -58,7 +58,7 @@ export class RedisGroup {
   async read(client: RedisClient, room: number): Promise<readonly ReadPage[]> {
     const { consumerGroup, consumerName, batchSize, blockMs, pendingIdleMs } = this.#options
     const keys = this.#streams.map(({ key }) => key)
-    const askedAt = performance.now()
+    const sentAt = performance.now()
     const reply = await client.sendCommand([
       'XREADGROUP',
       'GROUP',
@@ -76,11 +76,11 @@ export class RedisGroup {
     return reply.flatMap((item) => {
       const [key, entries]: unknown[] = Array.isArray(item) ? item : []
       const stream = this.#streams.find((candidate) => candidate.key === key)
-      return stream === undefined ? [] : [{ stream, entries: readEntries(entries), askedAt }]
+      return stream === undefined ? [] : [{ stream, entries: readEntries(entries), sentAt }]
     })
   }
 
-  /** Removes consumers that own nothing and have sent no command for several leases. */
+  /** Removes dead consumers: they own nothing, and have sent no command for several leases. */
   async removeDeadConsumers(client: RedisClient): Promise<void> {
     const { consumerGroup, consumerName, blockMs, pendingIdleMs } = this.#options
     const silence = Math.max(2 * blockMs, DEAD_AFTER_LEASES * pendingIdleMs)

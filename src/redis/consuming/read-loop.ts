@@ -130,12 +130,12 @@ export class RedisReadLoop {
     return ahead
   }
 
-  async #deliver({ stream, entries, askedAt }: ReadPage): Promise<void> {
+  async #deliver({ stream, entries, sentAt }: ReadPage): Promise<void> {
     const { intake, held } = this.#parts
     const exact = entries.some(mayBeMangled) ? await this.#reread(stream, entries) : entries
     // Nothing throws from here on: every entry that is held is delivered.
     const deliveries = exact.map((entry) =>
-      held.hold(stream, { entry, attemptsStarted: 0, settledHandlers: NO_HANDLERS, leasedAt: askedAt }),
+      held.hold(stream, { entry, attemptsStarted: 0, settledHandlers: NO_HANDLERS, leasedAt: sentAt }),
     )
     for (const delivery of deliveries) {
       if (delivery === undefined) continue

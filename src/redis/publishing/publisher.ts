@@ -36,7 +36,7 @@ export class RedisPublisher {
       const failures = await this.#send(client, messages, indices, signal)
       const canRetry = failures.length > 0 && failures.every(({ isTransient }) => isTransient)
       if (!canRetry) return failures
-      // Sending them again keeps the order: every other message of the call is confirmed.
+      // The refused messages can be sent again, in their order: all others are confirmed, and none is unknown.
       indices = failures.map(({ index }) => index)
       if (failures.some(({ error }) => isReadOnly(error.cause)))
         this.#parts.link.reset(new Error('the server is now a replica'))
@@ -52,16 +52,16 @@ export class RedisPublisher {
   ): Promise<readonly (PublishFailure & { readonly isTransient: boolean })[]> {
     const { stream, address } = this.#parts
     const failures: (PublishFailure & { isTransient: boolean })[] = []
-    const unanswered = new Set(indices)
+    const withoutReply = new Set(indices)
     const sent = indices.map((index) => {
       const message = messages[index]
       if (message === undefined) return Promise.resolve()
       return client.sendCommand(entryCommand(stream, message)).then(
         () => {
-          unanswered.delete(index)
+          withoutReply.delete(index)
         },
         (thrown: unknown) => {
-          unanswered.delete(index)
+          withoutReply.delete(index)
           const cause = toError(thrown)
           const status = hadNoEffect(cause) ? ('notStored' as const) : ('unknown' as const)
           const error = commandError(address, 'XADD', cause)
@@ -72,7 +72,10 @@ export class RedisPublisher {
     })
     const inTime = await settledUntil(Promise.all(sent), signal)
     if (inTime) return failures.sort((a, b) => a.index - b.index)
-    const late = [...unanswered].map((index) => ({ ...this.#failure(index, 'unknown'), isTransient: false }))
+    const late = [...withoutReply].map((index) => ({
+      ...this.#failure(index, 'unknown'),
+      isTransient: false,
+    }))
     return [...failures, ...late].sort((a, b) => a.index - b.index)
   }
 
