@@ -33,5 +33,5 @@ it("prints what the reference's complete example prints, and what the README sho
 })
 
 it('answers an unknown scheme in one clear sentence', () => {
-  expect(() => runDemo('ftp://nowhere')).toThrow(/createEventBus: the URL must begin with memory:, redis:/)
+  expect(() => runDemo('ftp://nowhere')).toThrow(/createEventBus: the URL must start with memory:, redis:/)
 })
