@@ -6,15 +6,15 @@ import { KafkaEventBus, type KafkaEventBusOptions } from './kafka/index.ts'
 import { RabbitMQEventBus, type RabbitMQEventBusOptions } from './rabbitmq/index.ts'
 import { RedisEventBus, type RedisEventBusOptions } from './redis/index.ts'
 
-/** Options for any bus: what all share, and what one broker alone has. */
+/** Options for any bus: those that all buses have, and those of one broker. */
 export interface CreateEventBusOptions extends BrokerOptions {
-  /** Where events go: prefix of the stream or topic, name of the exchange. Default `'events'`. */
+  /** Prefix of the stream or topic, or name of the exchange, that events are published to. Default `'events'`. */
   readonly prefix?: string
-  /** Further options, used when the URL is a Redis one. */
+  /** Further options, used if the URL is that of a Redis server. */
   readonly redis?: RedisEventBusOptions
-  /** Further options, used when the URL is a RabbitMQ one. */
+  /** Further options, used if the URL is that of a RabbitMQ server. */
   readonly rabbitmq?: RabbitMQEventBusOptions
-  /** Further options, used when the URL is a Kafka one; credentials and certificates are among them. */
+  /** Further options, used if the URL is that of a Kafka cluster. Credentials and certificates are among them. */
   readonly kafka?: KafkaEventBusOptions
 }
 
@@ -30,19 +30,19 @@ const SCHEMES: Readonly<Record<string, Create>> = {
 }
 
 /**
- * Makes the bus that a URL asks for, so that moving from one broker to another is a change of configuration only:
- * `memory:`, `redis://`, `rediss://`, `amqp://`, `amqps://`, `kafka://host:port,host:port`. In memory the options about
- * groups, retries and dead letters have no meaning and are left aside.
+ * Creates the bus for a URL, so that a move from one broker to another changes only the configuration. URLs start with
+ * `memory:`, `redis://`, `rediss://`, `amqp://`, `amqps://` or `kafka://host:port,host:port`. In memory, options for consumer
+ * groups, retries and dead letters are ignored.
  *
- * @throws ConfigError when the URL or an option is wrong.
+ * @throws ConfigError if the URL or an option is wrong.
  */
 export function createEventBus(url: string, options: CreateEventBusOptions = {}): EventBus {
   const scheme = typeof url === 'string' ? /^[a-z]+:/.exec(url)?.[0] : undefined
   const create = scheme === undefined ? undefined : SCHEMES[scheme]
   if (create === undefined) {
-    const given = scheme === undefined ? describeValue(url) : `one that begins with ${scheme}`
+    const given = scheme === undefined ? describeValue(url) : `one that starts with ${scheme}`
     throw new ConfigError('createEventBus', [
-      `the URL must begin with ${Object.keys(SCHEMES).join(', ')} and name a broker, got ${given}`,
+      `the URL must start with ${Object.keys(SCHEMES).join(', ')} and name a broker, got ${given}`,
     ])
   }
   return create(url, options)
@@ -79,7 +79,7 @@ function createKafkaBus(
   const bootstrapServers = url.replace(/^kafka:\/*/, '').replace(/\/$/, '')
   if (bootstrapServers.includes('@')) {
     throw new ConfigError('createEventBus', [
-      'a kafka: URL holds no credentials; give them as kafka: { securityProtocol, saslMechanism, saslUsername, saslPassword }',
+      'a kafka: URL must not contain credentials; pass them as kafka: { securityProtocol, saslMechanism, saslUsername, saslPassword }',
     ])
   }
   return new KafkaEventBus({

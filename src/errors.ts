@@ -20,7 +20,7 @@ export class ConfigError extends EventspineError {
   readonly faults: readonly string[]
 
   constructor(subject: string, faults: readonly string[]) {
-    super(`${subject}: ${faults.join('; ')}`)
+    super(sentence(`${subject}: ${faults.join('; ')}`))
     this.faults = faults
   }
 }

@@ -18,7 +18,7 @@ import { AggregateRoot, markCommitted, restoreSnapshot } from './aggregate-root.
 import { AggregateNotFoundError, PublishAfterSaveError } from './errors.ts'
 import { type SnapshotOptions, SnapshotPolicy } from './snapshot-policy.ts'
 
-/** Makes an aggregate without events: its class, or a function. */
+/** Creates an aggregate without events: its class, or a function. */
 export type AggregateFactory<A extends AggregateRoot<unknown>> = (new (id: string) => A) | ((id: string) => A)
 
 export interface AggregateRepositoryOptions<A extends AggregateRoot<unknown>> {
@@ -26,15 +26,15 @@ export interface AggregateRepositoryOptions<A extends AggregateRoot<unknown>> {
   readonly aggregateFactory: AggregateFactory<A>
   /** The `aggregateType` of the aggregate's event classes. */
   readonly aggregateType: string
-  /** Gets the events after they were stored. Leave it out where a relay publishes them. */
+  /** Publishes the events after they are stored. Leave it out if a relay publishes them. */
   readonly eventPublisher?: Pick<EventBus, 'publish'>
   readonly snapshots?: SnapshotOptions
-  /** Where failures of snapshots are reported; `console` by default. */
+  /** Logger for failures of snapshots; `console` by default. */
   readonly logger?: Logger | FieldsFirstLogger
 }
 
 export interface RetryOnConflictOptions {
-  /** How often the command is tried again after the first time. Default 10. */
+  /** Maximum number of retries after the first attempt. Default 10. */
   readonly maxRetries?: number
 }
 
@@ -51,7 +51,7 @@ const conflictDefaults = { maxRetries: 10 }
 
 const conflictRules = { maxRetries: nonNegativeInteger }
 
-/** Loads aggregates from their events, and saves what they raised. */
+/** Loads aggregates from their events, and saves the events that they raised. */
 export class AggregateRepository<A extends AggregateRoot<unknown>> {
   readonly #store: EventStore
   readonly #factory: AggregateFactory<A>
@@ -59,7 +59,7 @@ export class AggregateRepository<A extends AggregateRoot<unknown>> {
   readonly #publisher: Pick<EventBus, 'publish'> | undefined
   readonly #snapshots: SnapshotPolicy | undefined
 
-  /** @throws ConfigError when an option is unknown, missing or wrong. */
+  /** @throws ConfigError if an option is unknown, missing or wrong. */
   constructor(options: AggregateRepositoryOptions<A>) {
     const { eventStore, aggregateFactory, aggregateType, eventPublisher, snapshots, logger } = options
     resolveOptions('AggregateRepository', options, {}, rules)
@@ -70,12 +70,12 @@ export class AggregateRepository<A extends AggregateRoot<unknown>> {
     this.#snapshots = snapshots && new SnapshotPolicy(snapshots, aggregateType, resolveLogger(logger))
   }
 
-  /** A new aggregate. Nothing is stored before `save`, which fails if somebody else has stored one by then. */
+  /** Creates an aggregate. Only `save` stores it, and fails if an aggregate with this id was stored before. */
   createNew(id: string): A {
     return isClass(this.#factory) ? new this.#factory(id) : this.#factory(id)
   }
 
-  /** @throws AggregateNotFoundError */
+  /** The stored aggregate with this id. @throws AggregateNotFoundError */
   async load(id: string): Promise<A> {
     const aggregate = await this.loadOrCreate(id)
     if (aggregate.version === 0) throw new AggregateNotFoundError(this.#aggregateType, id)
@@ -87,7 +87,7 @@ export class AggregateRepository<A extends AggregateRoot<unknown>> {
     const snapshot = await this.#snapshots?.find(id)
     if (snapshot === undefined) return this.#replay(id)
     const { events, version } = await this.#read(id, snapshot.version)
-    // Ahead of the store: a snapshot of events that this store does not have.
+    // The snapshot is ahead of the store, so it belongs to events that this store does not have.
     if (version < snapshot.version) return this.#replay(id)
     const aggregate = this.createNew(id)
     restoreSnapshot(aggregate, snapshot.version, snapshot.state)
@@ -95,19 +95,20 @@ export class AggregateRepository<A extends AggregateRoot<unknown>> {
     return aggregate
   }
 
+  /** True if events of an aggregate with this id are stored. */
   async exists(id: string): Promise<boolean> {
     const { version } = await this.#store.getEvents(id, { aggregateType: this.#aggregateType, toVersion: 0 })
     return version > 0
   }
 
   /**
-   * Stores what the aggregate raised, then publishes it in order.
+   * Stores the events that the aggregate raised, then publishes them in order.
    *
-   * @returns version and position of the last event; undefined when there was nothing to save.
-   * @throws OptimisticLockError when somebody else has saved the aggregate since it was loaded: nothing was stored or
+   * @returns version and position of the last event; undefined if there was nothing to save.
+   * @throws OptimisticLockError if another writer saved the aggregate after it was loaded. Then nothing is stored or
    * published, and the events are still uncommitted.
-   * @throws PublishAfterSaveError when the events are stored and may not be published. A further save does not repeat
-   * them; a relay publishes them.
+   * @throws PublishAfterSaveError if the events are stored but may not be published. A further save does not repeat them; a
+   * relay publishes them.
    */
   async save(aggregate: A): Promise<AppendResult | undefined> {
     const events = aggregate.uncommittedEvents
@@ -130,12 +131,14 @@ export class AggregateRepository<A extends AggregateRoot<unknown>> {
   }
 
   /**
-   * Loads an aggregate, runs a command on it and saves it; once more from the beginning, with a fresh aggregate, as
-   * long as somebody else saves it in between.
+   * Loads an aggregate, runs a command on it and saves it. If another writer saved the aggregate in between, repeats all
+   * three steps with a freshly loaded aggregate.
    *
-   * @param command - may run several times; throws to refuse.
-   * @returns what `save` returned.
-   * @throws AggregateNotFoundError, OptimisticLockError when the conflicts do not end, and what `save` and the command throw.
+   * @param command - may run several times; it throws to refuse.
+   * @returns the result of `save`.
+   * @throws AggregateNotFoundError
+   * @throws OptimisticLockError if the last retry still met a conflict.
+   * @throws what `save` and the command throw.
    * @example
    * await orders.retryOnConflict(id, (order) => order.ship('TRACK-1'))
    */
@@ -171,7 +174,7 @@ export class AggregateRepository<A extends AggregateRoot<unknown>> {
   }
 }
 
-/** Writers that met once are spread, so that they do not meet again. */
+/** Full jitter, so that writers that conflicted once are unlikely to conflict again. */
 function conflictPolicy(maxRetries: number): RetryPolicy {
   return new RetryPolicy({ maxRetries, retryBaseDelayMs: 5, retryMaxDelayMs: 250, retryJitter: 1 })
 }

@@ -8,8 +8,8 @@ let commit: (aggregate: AggregateRoot<unknown>, events: readonly DomainEvent[]) 
 let restore: (aggregate: AggregateRoot<unknown>, version: number, state: unknown) => void
 
 /**
- * A thing with an identity whose state follows from its events. Commands check the state and {@link raise} events;
- * the state changes only by them.
+ * An entity with an id, whose state derives from its events. Commands check the state and {@link raise} events; only events
+ * change the state.
  *
  * @example
  * class Order extends AggregateRoot<OrderState> {
@@ -33,7 +33,7 @@ export abstract class AggregateRoot<State> {
   readonly id: string
   #version = 0
   #uncommitted: readonly DomainEvent[] = []
-  /** Wrapped, as a state may be undefined. */
+  /** Wrapped in an object, because a state may be undefined. */
   #current: { readonly state: State } | undefined
 
   constructor(id: string) {
@@ -43,10 +43,10 @@ export abstract class AggregateRoot<State> {
   /** The state before the first event. */
   protected abstract readonly initialState: State
 
-  /** What follows from each event; make it with `evolution`. */
+  /** Derives the next state from an event; create it with `evolution`. */
   protected abstract readonly evolve: Evolve<State>
 
-  /** Number of the last event, uncommitted ones included; 0 for a new aggregate. */
+  /** Version of the last event, including uncommitted events; 0 for a new aggregate. */
   get version(): number {
     return this.#version
   }
@@ -55,14 +55,14 @@ export abstract class AggregateRoot<State> {
     return this.#current === undefined ? this.initialState : this.#current.state
   }
 
-  /** The events raised since the aggregate was made, loaded or saved. */
+  /** The events raised since the aggregate was created, loaded or last saved. */
   get uncommittedEvents(): readonly DomainEvent[] {
     return this.#uncommitted
   }
 
   /**
-   * Replays stored events, each of which must follow the one before.
-   * @throws EventVersionError, EventStreamMismatchError, UnhandledEventError; the aggregate is as before the event then.
+   * Replays stored events. The version of each must follow that of the previous event.
+   * @throws EventVersionError, EventStreamMismatchError, UnhandledEventError; the event that caused it is not applied.
    */
   loadFromHistory(events: Iterable<DomainEvent>): void {
     for (const event of events) {
@@ -78,15 +78,15 @@ export abstract class AggregateRoot<State> {
   }
 
   /**
-   * Raises an event: gives it the aggregate's id and next version, and lets the state follow from it.
-   * @throws EventValidationError when the payload is not valid; nothing has changed then.
-   * @throws UnhandledEventError when no state follows from its class.
+   * Raises an event: creates it with the aggregate's id and next version, and applies it to the state.
+   * @throws EventValidationError if the payload is not valid; then nothing changes.
+   * @throws UnhandledEventError if `evolve` does not handle the event class; then nothing changes.
    */
   protected raise<C extends EventClass>(eventClass: C, ...input: DraftArguments<C>): void {
     this.raiseDrafts([draft(eventClass, ...input)])
   }
 
-  /** Raises drafted events in order, all or none. @throws as {@link raise} */
+  /** Raises drafted events in order, all of them or none. @throws as {@link raise} does. */
   protected raiseDrafts(drafts: readonly EventDraft[]): void {
     let state = this.state
     const events = drafts.map((drafted, index) => {
@@ -110,17 +110,17 @@ export abstract class AggregateRoot<State> {
 
   #restore(version: number, state: unknown): void {
     this.#version = version
-    // A snapshot of this aggregate, of the schema version that its repository names.
+    // The snapshot is of this aggregate and of the schema version of its repository, so its state has this type.
     this.#current = { state: state as State }
   }
 }
 
-/** Takes events off the uncommitted ones: they are stored. */
+/** Removes stored events from the uncommitted ones. */
 export function markCommitted(aggregate: AggregateRoot<unknown>, events: readonly DomainEvent[]): void {
   commit(aggregate, events)
 }
 
-/** Puts a new aggregate into the state of a snapshot. */
+/** Sets a new aggregate to the version and state of a snapshot. */
 export function restoreSnapshot(aggregate: AggregateRoot<unknown>, version: number, state: unknown): void {
   restore(aggregate, version, state)
 }

@@ -3,7 +3,7 @@ import type { EventDraft } from './event-draft.ts'
 import type { Evolve } from './evolution.ts'
 
 /**
- * An aggregate as two pure functions: what a command leads to, and what state follows from an event.
+ * An aggregate as two pure functions: `decide` turns a command into events, `evolve` derives the next state from an event.
  *
  * @example
  * const order: Decider<OrderCommand, OrderState> = {
@@ -20,11 +20,11 @@ import type { Evolve } from './evolution.ts'
 export interface Decider<Command, State> {
   readonly initialState: State
   readonly evolve: Evolve<State>
-  /** The events that a command leads to in a state; throws to refuse it. Changes nothing. */
+  /** Returns the events that follow from a command in a state; throws to refuse the command. Must not change the state. */
   readonly decide: (command: Command, state: State) => readonly EventDraft[]
 }
 
-/** The aggregate that a {@link Decider} makes. */
+/** An aggregate that works by a {@link Decider}. */
 export class DecidedAggregate<Command, State> extends AggregateRoot<State> {
   protected readonly initialState: State
   protected readonly evolve: Evolve<State>
@@ -37,13 +37,13 @@ export class DecidedAggregate<Command, State> extends AggregateRoot<State> {
     this.#decide = decide
   }
 
-  /** Decides on a command, and raises what it leads to. @throws what `decide` throws. */
+  /** Decides on a command and raises the resulting events. @throws what `decide` throws. */
   execute(command: Command): void {
     this.raiseDrafts(this.#decide(command, this.state))
   }
 }
 
-/** The `aggregateFactory` of a repository of decided aggregates. */
+/** Creates the `aggregateFactory` of a repository from a {@link Decider}. */
 export function decided<Command, State>(
   decider: Decider<Command, State>,
 ): (id: string) => DecidedAggregate<Command, State> {

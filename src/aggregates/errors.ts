@@ -1,4 +1,4 @@
-import { EventspineError } from '../errors.ts'
+import { EventspineError, sentence } from '../errors.ts'
 import type { DomainEvent } from '../events/index.ts'
 import type { AppendResult } from '../store/index.ts'
 
@@ -9,13 +9,13 @@ export class AggregateNotFoundError extends EventspineError {
   readonly aggregateType: string
 
   constructor(aggregateType: string, aggregateId: string) {
-    super(`There is no ${aggregateType} ${aggregateId}. Make it with createNew, or use loadOrCreate.`)
+    super(`There is no ${aggregateType} ${aggregateId}. Create it with createNew, or use loadOrCreate.`)
     this.aggregateId = aggregateId
     this.aggregateType = aggregateType
   }
 }
 
-/** An event's version does not follow that of the aggregate: one is missing, or comes twice. */
+/** The version of an event does not follow that of the aggregate: an event is missing or repeated. */
 export class EventVersionError extends EventspineError {
   readonly code = 'EVENT_VERSION_UNEXPECTED'
   readonly eventId: string
@@ -26,7 +26,7 @@ export class EventVersionError extends EventspineError {
   constructor({ eventType, eventId, aggregateId, aggregateVersion }: DomainEvent, expectedVersion: number) {
     super(
       `The ${eventType} ${eventId} of ${aggregateId} has version ${aggregateVersion}, expected ${expectedVersion}: ` +
-        'the history has a gap or a repetition.',
+        'an event is missing or repeated.',
     )
     this.eventId = eventId
     this.aggregateId = aggregateId
@@ -35,26 +35,26 @@ export class EventVersionError extends EventspineError {
   }
 }
 
-/** An event came for which no `on` and no `ignore` was declared. */
+/** An `evolution` got an event of a class that was declared neither with `on` nor with `ignore`. */
 export class UnhandledEventError extends EventspineError {
   readonly code = 'EVENT_UNHANDLED'
   readonly eventType: string
 
   constructor(eventType: string) {
     super(
-      `No state follows from ${eventType}: declare it with on(${eventType}, ...) or ignore(${eventType}).`,
+      `The evolution does not handle ${eventType}: declare it with on(${eventType}, ...) or ignore(${eventType}).`,
     )
     this.eventType = eventType
   }
 }
 
 /**
- * The events are in the store, and were not published, or not all of them. Do not save again: a relay
- * (`SubscriptionManager.relay`) publishes what is stored; without one, publish `events` again.
+ * The events are stored, but publishing them failed for some or all. Do not save them again: a relay
+ * (`SubscriptionManager.relay`) publishes stored events. Without a relay, publish `events` again.
  */
 export class PublishAfterSaveError extends EventspineError {
   readonly code = 'PUBLISH_AFTER_SAVE_FAILED'
-  /** What is stored, as it was to be published. */
+  /** The stored events, in the form in which they were to be published. */
   readonly events: readonly DomainEvent[]
   readonly newVersion: number
   readonly globalPosition: number
@@ -62,7 +62,7 @@ export class PublishAfterSaveError extends EventspineError {
   constructor(events: readonly DomainEvent[], { newVersion, globalPosition }: AppendResult, cause: Error) {
     super(
       `${events.length} events of ${events[0]?.aggregateId} are stored (up to position ${globalPosition}) but may not be ` +
-        `published: ${cause.message}. A relay publishes them; do not save them again.`,
+        `published: ${sentence(cause.message)} A relay publishes them; do not save them again.`,
       { cause },
     )
     this.events = events

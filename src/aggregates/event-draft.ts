@@ -1,33 +1,33 @@
 import type { DomainEvent, EventClass } from '../events/index.ts'
 
-/** What the aggregate itself knows of each of its events. */
+/** The fields that the aggregate sets for each of its events. */
 type Stamped = 'aggregateId' | 'aggregateVersion'
 
-/** Keeps index signatures and alternatives, unlike `Omit`. */
+/** Removes these fields. Unlike `Omit`, it keeps index signatures and unions. */
 type Unstamped<Input> = Input extends unknown
   ? { [Key in keyof Input as Key extends Stamped ? never : Key]: Input[Key] }
   : never
 
-/** The first of the constructors; the second is the one that lets every event class be an {@link EventClass}. */
+/** The input of the first constructor; the second exists so that every event class is an {@link EventClass}. */
 type FirstInput<C> = C extends { new (input: infer Input): DomainEvent; new (input: never): DomainEvent }
   ? Input
   : never
 
-/** What an event needs beside what its aggregate knows: its payload, and of the envelope what one wants to set. */
+/** The input of an event without the fields that its aggregate sets: the payload, and optional envelope fields. */
 export type DraftInput<C extends EventClass> = Unstamped<FirstInput<C>>
 
-/** The input of a draft, as arguments: it may be left out where nothing in it is required. */
+/** The input of a draft as arguments. It is optional if none of its fields is required. */
 export type DraftArguments<C extends EventClass> =
   object extends DraftInput<C> ? readonly [input?: DraftInput<C>] : readonly [input: DraftInput<C>]
 
-/** An event that a decision leads to, before its aggregate gives it an id and a version. */
+/** An event before its aggregate has set the aggregate id and version. */
 export interface EventDraft {
   readonly eventClass: EventClass
   readonly input: object
 }
 
 /**
- * Drafts an event: what `decide` returns.
+ * Drafts an event; `decide` returns drafts.
  *
  * @example
  * decide: (command, state) => [draft(OrderShipped, { trackingNumber: command.trackingNumber })]
@@ -36,13 +36,13 @@ export function draft<C extends EventClass>(eventClass: C, ...[input]: DraftArgu
   return { eventClass, input: input ?? {} }
 }
 
-/** Makes the event of a draft. @throws EventValidationError when its payload is not valid. */
+/** Creates the event of a draft. @throws EventValidationError if its payload is not valid. */
 export function stamp(
   { eventClass, input }: EventDraft,
   aggregateId: string,
   aggregateVersion: number,
 ): DomainEvent {
-  // The compiler has compared the input with the class where the draft was made.
+  // The compiler has checked the input against the class where the draft was created.
   const Class = eventClass as unknown as new (input: object) => DomainEvent
   return new Class({ ...input, aggregateId, aggregateVersion })
 }

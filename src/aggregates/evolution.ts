@@ -2,32 +2,32 @@ import type { DomainEvent, EventClass, EventOf } from '../events/index.ts'
 import { UnhandledEventError } from './errors.ts'
 
 /**
- * What follows from an event: the next state, made from the present one. Both are to be left unchanged.
- * Typed as a method, whose parameters may vary: so an aggregate of any state is an `AggregateRoot<unknown>`.
+ * Derives the next state from the current state and an event. It must change neither. The type is that of a method, whose
+ * parameters are bivariant, so that an aggregate with any state is an `AggregateRoot<unknown>`.
  */
 export type Evolve<State> = { evolve(state: State, event: DomainEvent): State }['evolve']
 
-/** An {@link Evolve} that is put together event class by event class. */
+/** An {@link Evolve} that is built event class by event class. */
 export interface Evolution<State> {
   /**
    * The state after an event.
-   * @throws UnhandledEventError when its class was neither declared nor ignored.
+   * @throws UnhandledEventError if its class was declared neither with `on` nor with `ignore`.
    */
   (state: State, event: DomainEvent): State
   /**
-   * A copy that also knows what follows from this class, or from each of several.
-   * @throws TypeError when it is known already.
+   * A copy that also handles events of this class, or of several classes.
+   * @throws TypeError if a class is declared already.
    */
   on<const C extends EventClass | readonly EventClass[]>(
     eventClass: C,
     next: (state: State, event: EventOf<C>) => State,
   ): Evolution<State>
-  /** A copy that also lets events of these classes leave the state as it is. */
+  /** A copy in which events of these classes do not change the state. @throws TypeError if a class is declared already. */
   ignore(...eventClasses: readonly EventClass[]): Evolution<State>
 }
 
 /**
- * Begins an {@link Evolution}; chain `on` and `ignore`.
+ * Starts an {@link Evolution}; chain `on` and `ignore`.
  *
  * @example
  * const evolve = evolution<OrderState>()
@@ -47,7 +47,7 @@ function evolutionOf<State>(steps: ReadonlyMap<string, Evolve<State>>): Evolutio
   }
   const declare = (classes: readonly EventClass[], step: Evolve<State>) => {
     const known = classes.find(({ eventType }) => steps.has(eventType))
-    if (known !== undefined) throw new TypeError(`${known.eventType} is declared twice`)
+    if (known !== undefined) throw new TypeError(`${known.eventType} is declared twice.`)
     return evolutionOf(new Map([...steps, ...classes.map(({ eventType }) => [eventType, step] as const)]))
   }
   return Object.assign(evolve, {
@@ -56,7 +56,7 @@ function evolutionOf<State>(steps: ReadonlyMap<string, Evolve<State>>): Evolutio
       next: (state: State, event: EventOf<C>) => State,
     ): Evolution<State> {
       const classes: readonly EventClass[] = Array.isArray(eventClass) ? eventClass : [eventClass]
-      // Looked up by event type: only events of these classes get here.
+      // `next` is looked up by event type, so it gets only events of these classes.
       return declare(classes, next as Evolve<State>)
     },
     ignore: (...eventClasses: readonly EventClass[]) => declare(eventClasses, (state) => state),

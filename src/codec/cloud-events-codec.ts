@@ -9,15 +9,17 @@ import { type BodyLimits, defaultBodyLimits, parseJsonObject } from './hostile-j
 import { checkTypeHeader, FieldReader, reviveEvent } from './revive.ts'
 
 export interface CloudEventsCodecOptions extends Partial<BodyLimits> {
-  /** The `source` of every event written: a URI reference that names the producer, such as `/orders`. */
+  /** The `source` of every encoded event: a URI reference that names the producer, such as `/orders`. */
   readonly source: string
 }
 
 /**
- * CloudEvents 1.0, JSON format, structured mode. The aggregate id is the `subject`; what CloudEvents has no
- * attribute for travels in extension attributes (`aggregatetype`, `correlationid`, ...), metadata as a JSON text
- * in `eventmetadata`, because extensions hold no objects. CloudEvents of other producers decode too: without our
- * extensions the aggregate is the `subject`, else the event's own id, and its type is the `source`; without a `time` it is the time of decoding.
+ * CloudEvents 1.0, JSON format, structured mode. The aggregate id is the `subject`. Fields without an attribute in CloudEvents
+ * are extension attributes (`aggregatetype`, `correlationid`, ...). Metadata is a JSON text in `eventmetadata`, because an
+ * extension cannot hold an object.
+ *
+ * CloudEvents of other producers can be decoded, too. The aggregate id is then the `subject`, or the event's id if there is no
+ * subject; the aggregate type is that of the event class, or the `source`; a missing `time` is the time of decoding.
  *
  * Source: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md
  */
@@ -46,7 +48,7 @@ export class CloudEventsCodec implements EventCodec {
     const fields = parseJsonObject(message.body, this.#limits)
     const read = new FieldReader(fields)
     if (fields['specversion'] !== '1.0')
-      throw new DecodeError('not_an_event', 'The message is no CloudEvent 1.0.')
+      throw new DecodeError('not_an_event', 'The message is not a CloudEvent 1.0.')
     const eventType = read.text('type')
     checkTypeHeader(message.headers['event_type'], eventType)
     const eventClass = classFor(eventType)

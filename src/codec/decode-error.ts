@@ -11,7 +11,7 @@ export type DecodeReason =
   | 'type_mismatch'
   | 'schema'
 
-/** The bytes of a message are not an event. The message text never contains the payload. */
+/** The body of a message is not an event. The text of the error never contains the payload. */
 export class DecodeError extends EventspineError {
   readonly code = 'DECODE_FAILED'
   readonly reason: DecodeReason

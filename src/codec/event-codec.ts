@@ -1,37 +1,37 @@
 import type { DomainEvent, EventClass } from '../events/index.ts'
 
-/** Header names that every codec writes and every transport knows, as eventsource-py writes them on Kafka. */
+/** Headers of a message, by eventsource-py's names on Kafka. Every codec writes them, and every transport knows them. */
 export type MessageHeaders = Readonly<Record<string, string>>
 
-/** An event on its way to a broker. */
+/** An event in the form of a message to publish. */
 export interface EncodedEvent {
-  /** What order is kept by: the aggregate id. */
+  /** Messages with the same key are kept in order; the aggregate id. */
   readonly key: string
   readonly headers: MessageHeaders
   readonly contentType: string
   readonly body: string | Uint8Array
 }
 
-/** The part of a message that decoding needs. Headers and body come from outside: treat both as hostile. */
+/** The part of a message that decoding needs. Headers and body come from outside and are untrusted. */
 export interface EncodedMessage {
   readonly headers: MessageHeaders
   readonly body: string | Uint8Array
 }
 
-/** Finds the class for an event type, undefined when the type is unknown here. */
+/** Finds the class of an event type; undefined if the type is unknown here. */
 export type EventClassLookup = (eventType: string) => EventClass | undefined
 
-/** Turns events into messages and back. */
+/** Converts events to messages and back. */
 export interface EventCodec {
   /** MIME type of the body. */
   readonly contentType: string
 
-  /** A decoded event is passed on with the bytes it came with. */
+  /** Encodes an event. A decoded event gets the body that it was decoded from. */
   encode(event: DomainEvent): EncodedEvent
 
   /**
-   * A type that the lookup does not know becomes a `GenericEvent`.
-   * @throws DecodeError for any message that is not an event; never anything else.
+   * Decodes a message; an event of an unknown type becomes a `GenericEvent`.
+   * @throws DecodeError if the message is not an event; never any other error.
    */
   decode(message: EncodedMessage, classFor: EventClassLookup): DomainEvent
 }

@@ -2,7 +2,7 @@ import { sourceOf } from '../events/domain-event.ts'
 import type { DomainEvent } from '../events/index.ts'
 import type { MessageHeaders } from './event-codec.ts'
 
-/** The headers of eventsource-py's Kafka messages, in its order; the other transports pick theirs from these. */
+/** The headers of eventsource-py's Kafka messages, in its order. The other transports use a subset. */
 export function eventHeaders(event: DomainEvent): MessageHeaders {
   const headers: Record<string, string> = {
     event_id: event.eventId,
@@ -19,7 +19,7 @@ export function eventHeaders(event: DomainEvent): MessageHeaders {
   return headers
 }
 
-/** Python's isoformat: `+00:00` instead of `Z`, six digits of fraction or none. */
+/** The format of Python's `isoformat`: `+00:00` instead of `Z`, and six digits of fraction or none. */
 function headerTime(time: Date): string {
   const iso = time.toISOString()
   return iso.endsWith('.000Z') ? `${iso.slice(0, -5)}+00:00` : `${iso.slice(0, -1)}000+00:00`

@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer'
 import { DecodeError } from './decode-error.ts'
 
-/** What a body may be at most. */
+/** Limits for the body of a message. */
 export interface BodyLimits {
   readonly maxBodyBytes: number
   readonly maxDepth: number
@@ -9,21 +9,21 @@ export interface BodyLimits {
 
 export const defaultBodyLimits: BodyLimits = { maxBodyBytes: 16 * 1024 * 1024, maxDepth: 64 }
 
-/** A JSON object whose names and depth have been checked. */
+/** A JSON object whose keys and depth have been checked. */
 export type JsonObject = Readonly<Record<string, unknown>>
 
 /**
- * Parses a body from outside. Integers beyond 2^53 become `bigint`, so that no digit is lost.
+ * Parses an untrusted body. Integers beyond 2^53 become `bigint`, so that no digit is lost.
  * @throws DecodeError
  */
 export function parseJsonObject(body: string | Uint8Array, limits: BodyLimits): JsonObject {
   const text = readText(body, limits.maxBodyBytes)
   const value = parse(text)
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new DecodeError('not_an_event', 'The message is no JSON object.')
+    throw new DecodeError('not_an_event', 'The message is not a JSON object.')
   }
   const { hasBigNumber } = checkStructure(value, limits.maxDepth)
-  // An object that is neither null nor an array; with its digits kept it has the same structure.
+  // It is neither null nor an array, and parsing it again with all digits does not change its structure.
   return (hasBigNumber ? parse(text, keepDigits) : value) as JsonObject
 }
 
@@ -40,16 +40,16 @@ function readText(body: string | Uint8Array, maxBodyBytes: number): string {
   return Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('utf8')
 }
 
-/** Bytes of a body. A text has three per character at most, so a short one need not be counted. */
+/** Size of a body in bytes. A character has at most three, so the bytes of a short text need not be counted. */
 function sizeOf(body: string | Uint8Array, maxBodyBytes: number): number {
   if (typeof body !== 'string') return body.byteLength
   return body.length * 3 <= maxBodyBytes ? body.length : Buffer.byteLength(body)
 }
 
-/** Python's own limit for reading integers; the time to read one grows faster than its length. */
+/** Python's limit for parsing integers, whose parsing time grows faster than their length. */
 const MAX_DIGITS = 4300
 
-// The reviver is used only on what checkStructure has passed: V8 revives recursively and would overflow its stack.
+// Use a reviver only after checkStructure: V8 calls it recursively, so a deep structure would overflow the stack.
 function parse(text: string, reviver?: typeof keepDigits): unknown {
   try {
     return JSON.parse(text, reviver)
@@ -59,21 +59,21 @@ function parse(text: string, reviver?: typeof keepDigits): unknown {
   }
 }
 
-/** A reviver; its third argument, the source text, is in every supported Node.js. */
+/** A JSON reviver. Every supported Node.js passes the source text in the third argument. */
 function keepDigits(_key: string, value: unknown, context?: { readonly source?: string }): unknown {
   if (typeof value !== 'number' || Number.isSafeInteger(value)) return value
   const source = context?.source
   if (source === undefined || !/^-?\d+$/.test(source)) return value
   if (source.length <= MAX_DIGITS) return BigInt(source)
-  throw new DecodeError('too_large', `The message holds an integer of more than ${MAX_DIGITS} digits.`)
+  throw new DecodeError('too_large', `The message has an integer of more than ${MAX_DIGITS} digits.`)
 }
 
 interface Structure {
-  /** Some number may be an integer that a double does not hold. */
+  /** True if a number may be an integer that a double cannot represent. */
   hasBigNumber: boolean
 }
 
-/** Walks with a stack of its own: the depth comes from outside. */
+/** Checks keys and depth level by level. A recursion could overflow the stack, because the depth is untrusted. */
 function checkStructure(root: object, maxDepth: number): Structure {
   const structure: Structure = { hasBigNumber: false }
   let level: object[] = [root]

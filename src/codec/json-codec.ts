@@ -7,9 +7,9 @@ import { checkTypeHeader, FieldReader, reviveEvent } from './revive.ts'
 
 export interface JsonCodecOptions extends Partial<BodyLimits> {
   /**
-   * How payload fields are spelt on the wire. `'asDeclared'` (default) leaves them alone; `'snake_case'` turns
-   * `customerId` in code into `customer_id` on the wire and back, nested objects included, for teams that share
-   * a stream with Python. Metadata keeps its spelling.
+   * Spelling of payload fields on the wire. `'asDeclared'` (default) keeps their names. `'snake_case'` converts
+   * `customerId` in code to `customer_id` on the wire and back, also in nested objects, for teams that share a stream with
+   * Python. Metadata keeps its spelling.
    */
   readonly payloadKeys?: 'asDeclared' | 'snake_case'
 }
@@ -17,9 +17,9 @@ export interface JsonCodecOptions extends Partial<BodyLimits> {
 /**
  * The wire format of eventsource-py 0.4: one compact JSON object, snake_case envelope first, then the payload.
  *
- * Integers beyond 2^53 are read as `bigint` and written with all their digits. Times are read to the
- * millisecond; an event that was decoded and is published again goes out with the bytes it came with, so its
- * microseconds, its offsets and its decimals survive.
+ * Integers beyond 2^53 are read as `bigint` and written with all their digits. Times are read with a precision of
+ * milliseconds. A decoded event that is published again keeps its original bytes, and with them its microseconds, offsets
+ * and decimals.
  */
 export class JsonCodec implements EventCodec {
   readonly contentType = 'application/json'
@@ -85,7 +85,7 @@ export class JsonCodec implements EventCodec {
   }
 }
 
-/** Length of a time with milliseconds; a longer one is finer, or has an offset. */
+/** Length of a time with milliseconds. A longer one is more precise, or has an offset. */
 const TIME_LENGTH = '2025-01-02T03:04:05.678Z'.length
 
 function exactTime({ occurred_at: time }: JsonObject): string | undefined {
@@ -100,7 +100,7 @@ function renameKeys(value: unknown, rename: (key: string) => string): unknown {
   )
 }
 
-/** Raw JSON (a bigint's digits) has no prototype, and own `toJSON` is somebody's class: both stay as they are. */
+/** False for raw JSON (the digits of a bigint), which has no prototype, and for class instances: both are kept as they are. */
 function isPlainObject(value: unknown): value is object {
   return typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype
 }

@@ -6,7 +6,7 @@ import { type DomainEvent, type EventClass, GenericEvent } from '../events/index
 import { DecodeError } from './decode-error.ts'
 import type { JsonObject } from './hostile-json.ts'
 
-/** Reads typed fields of a message; each fault is a DecodeError that names the field. */
+/** Reads typed fields of a message. Throws a DecodeError that names the field if it is missing or has another type. */
 export class FieldReader {
   readonly #fields: JsonObject
 
@@ -34,7 +34,7 @@ export class FieldReader {
     throw new DecodeError('not_an_event', `The field "${name}" must be an integer of at least 1.`)
   }
 
-  /** ISO 8601; what is finer than a millisecond is cut off here and kept on the wire. */
+  /** A time in ISO 8601, truncated to milliseconds. The exact time is kept with the body. */
   time(name: string): Date {
     const text = this.text(name)
     const time = new ImmutableDate(ISO_TIME.test(text) ? text : Number.NaN)
@@ -54,14 +54,14 @@ export class FieldReader {
 
 const ISO_TIME = /^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)$/
 
-/** What a decoded message says, before its schema has seen the payload. */
+/** The fields of a decoded message, before the payload is validated. */
 export interface DecodedFields {
   readonly envelope: Omit<EventEnvelope, 'metadata'>
   readonly metadata: JsonObject | undefined
   readonly payload: EventPayload
 }
 
-/** The event of a decoded message; a GenericEvent where no class is known. */
+/** Creates the event of a decoded message; a GenericEvent if no class is known. */
 export function reviveEvent(
   eventClass: EventClass | undefined,
   { envelope, metadata, payload }: DecodedFields,
@@ -70,7 +70,7 @@ export function reviveEvent(
   try {
     const complete = { ...envelope, metadata: copyMetadata(envelope.eventType, metadata) }
     const init = new EventInit(complete, payload, false)
-    // Every event class takes an EventInit; its public type hides that.
+    // Every event class accepts an EventInit, but its public type does not show it.
     const event = eventClass === undefined ? new GenericEvent(init) : new eventClass(init as never)
     rememberSource(event, source)
     return event
@@ -82,7 +82,7 @@ export function reviveEvent(
 }
 
 /**
- * The body says what the event is. A header that names another type means that somebody routed by a lie.
+ * The body decides the type of the event. If the header names another type, the message was routed by a wrong header.
  * @throws DecodeError
  */
 export function checkTypeHeader(headerType: string | undefined, eventType: string): void {

@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
-/** What an event takes from the event that caused it. */
+/** The ids that an event takes from the event that caused it. */
 export interface Cause {
   readonly eventId: string
   readonly correlationId: string
@@ -7,19 +7,19 @@ export interface Cause {
 
 const handled = new AsyncLocalStorage<Cause>()
 
-/** The event whose handler runs here, however deep in its asynchronous calls; undefined outside of handlers. */
+/** The event whose handler is running, also within its asynchronous calls; undefined outside of handlers. */
 export function currentCause(): Cause | undefined {
   return handled.getStore()
 }
 
-/** Runs what handles an event: events that are made or published within are caused by it. */
+/** Runs the handling of an event, which becomes the cause of events that are created or published within. */
 export function runCausedBy<A, R>(event: Cause, body: (argument: A) => R, argument: A): R {
   return handled.run(event, body, argument)
 }
 
 /**
- * What comes next in the code that runs within {@link runCausedBy} is caused by another event. Half the price of a
- * nested run, which makes a second frame to come back.
+ * Replaces the cause for the rest of the code that runs within {@link runCausedBy}. Costs half of a nested run, which would
+ * also restore the previous cause.
  */
 export function causedFromHereBy(event: Cause): void {
   handled.enterWith(event)

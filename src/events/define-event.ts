@@ -11,16 +11,16 @@ import {
 import { type EventIssue, EventValidationError } from './errors.ts'
 import { immutableCopy, UnsupportedValue } from './immutable.ts'
 
-/** Readonly all the way down, as the instances are frozen. */
+/** Deeply readonly, because the instances are deeply frozen. */
 export type Immutable<T> = T extends Date | bigint | ((...args: never[]) => unknown)
   ? T
   : T extends object
     ? { readonly [K in keyof T]: Immutable<T[K]> }
     : T
 
-/** An event class: what `subscribe`, a registry and a codec need to know of it. */
+/** An event class, as `subscribe`, a registry and a codec use it. */
 export interface EventClass<E extends DomainEvent = DomainEvent> {
-  // `never` lets every event constructor match, whatever payload it takes.
+  // With `never`, every event constructor matches, whatever its payload is.
   new (input: never): E
   readonly name: string
   /** Name of the event on the wire. */
@@ -30,46 +30,46 @@ export interface EventClass<E extends DomainEvent = DomainEvent> {
   readonly schemaVersion: number
 }
 
-/** zod's type of an empty object forbids every field, those of the envelope too; an event adds some. */
+/** zod's type of an empty object forbids all fields, including those of the envelope, so it is left out. */
 type Fields<T> = T extends Record<string, never> ? unknown : T
 
-/** What `defineEvent` returns: extend it, or use it as it is. */
+/** The class that `defineEvent` returns. Extend it, or use it as it is. */
 export interface DefinedEventClass<Input, Output>
   extends EventClass<DomainEvent & Immutable<Fields<Output>>> {
   new (input: EnvelopeInput & Fields<Input>): DomainEvent & Immutable<Fields<Output>>
 }
 
-/** The event (or the union of events) that a class (or an array of classes) makes. */
+/** The event type of a class, or the union of the event types of an array of classes. */
 export type EventOf<C extends EventClass | readonly EventClass[]> =
   C extends EventClass<infer E> ? E : C extends readonly EventClass<infer E>[] ? E : never
 
-/** What an event is called, and which version its payload has. */
+/** The names of an event, and the version of its payload. */
 export interface EventDefinition {
-  /** Name on the wire, for instance `OrderCreated`. */
+  /** Name of the event on the wire, for instance `OrderCreated`. */
   readonly type: string
-  /** Kind of aggregate it belongs to, for instance `Order`. */
+  /** Type of the aggregate that the event belongs to, for instance `Order`. */
   readonly aggregateType: string
   /** Version of the payload's schema, from 1. Default 1. */
   readonly schemaVersion?: number
 }
 
-/** A definition whose payload is checked on construction and on decoding. */
+/** A definition with a schema, which checks the payload on construction and on decoding. */
 export interface EventDefinitionWithSchema<S extends StandardSchemaV1> extends EventDefinition {
   /**
-   * Any synchronous Standard Schema (zod, valibot, ArkType ...) of the payload. It sees the payload twice: as
-   * the constructor's input, and as JSON when a message is decoded; so dates need a schema that takes both
-   * (`z.coerce.date()`), and integers beyond 2^53 arrive as `bigint`.
+   * Schema of the payload: any synchronous Standard Schema (zod, valibot, ArkType ...). It validates both the input of the
+   * constructor and the JSON of a decoded message. So dates need a schema that accepts both forms (`z.coerce.date()`), and
+   * integers beyond 2^53 arrive as `bigint`.
    */
   readonly schema: NoCollision<S>
   /**
-   * Accept input fields that the schema does not return. Needed only for schemas that rename fields; without
-   * it a misspelt field is refused, unless the schema itself passes unknown fields on (ArkType does without
-   * `'+': 'reject'`). Unknown fields on the wire are never refused, so that producers may add some.
+   * Accept input fields that the schema does not return. Needed only for schemas that rename fields. By default a misspelt
+   * field is refused, unless the schema itself passes unknown fields on (ArkType does without `'+': 'reject'`). Unknown
+   * fields on the wire are always accepted, so that producers can add fields. Default false.
    */
   readonly allowUnknownFields?: boolean
 }
 
-/** Names that an event has already: its envelope's in both spellings, and its methods. */
+/** Names that every event has: those of its envelope, in both spellings, and its methods. */
 type TakenName = keyof DomainEvent | (typeof WIRE_ENVELOPE_KEYS)[number]
 
 type Collision<T> = Extract<keyof T, TakenName>
@@ -97,7 +97,7 @@ type NoCollisionFields<P> = [Collision<P>] extends [never]
  * }) {}
  * const event = new OrderCreated({ aggregateId: 'Order-123', customerId })
  *
- * Without one, the type is trusted:
+ * Without a schema, the type is trusted:
  *
  * @example
  * class OrderShipped extends defineEvent<{ trackingNumber: string }>()({
@@ -105,9 +105,9 @@ type NoCollisionFields<P> = [Collision<P>] extends [never]
  *   aggregateType: 'Order',
  * }) {}
  *
- * A subclass may add methods and getters; fields cannot be added, because instances are frozen.
+ * A subclass can add methods and getters, but no fields, because instances are frozen.
  *
- * @throws TypeError when the definition itself is wrong.
+ * @throws TypeError if the definition is wrong.
  */
 export function defineEvent<S extends StandardSchemaV1>(
   definition: EventDefinitionWithSchema<S>,
@@ -119,7 +119,7 @@ export function defineEvent(definition?: unknown): unknown {
   if (definition === undefined) {
     return (withoutSchema: EventDefinition) => makeEventClass(withoutSchema, undefined, false)
   }
-  // The overload says what a definition with a schema holds; checkDefinition looks at what it is.
+  // The overloads allow only this type. checkDefinition verifies it at run time.
   const { schema, allowUnknownFields, ...rest } = definition as EventDefinitionWithSchema<StandardSchemaV1>
   // NoCollision<S> is S for every schema that compiles.
   return makeEventClass(rest, schema as StandardSchemaV1, allowUnknownFields ?? false)
@@ -168,7 +168,7 @@ function construct(kind: EventKind, input: unknown, check: PayloadCheck) {
       throw new EventValidationError(kind.eventType, [{ path: key, rule: 'is fixed by the event class' }])
     }
   }
-  // buildEnvelope checks each field that the type promises.
+  // buildEnvelope checks each field of this type.
   const envelope = buildEnvelope(kind, input as EnvelopeInput)
   return { envelope, payload: check(payload, true) }
 }
@@ -191,7 +191,7 @@ function validate(
   if (typeof output !== 'object' || output === null || Array.isArray(output)) {
     throw new TypeError(`The schema of ${eventType} must return an object, got ${describeValue(output)}.`)
   }
-  // An object that is no array: its own fields are the payload.
+  // It is an object and no array, and its own fields are the payload.
   const fields = output as EventPayload
   if (refuseUnknown) refuseUnknownFields(eventType, fields, payload)
   return freezePayload(eventType, fields)
@@ -209,7 +209,7 @@ function toIssue(issue: StandardSchemaV1.Issue): EventIssue {
     .map((segment) => (typeof segment === 'object' ? segment.key : segment))
     .map((key, index) => (typeof key === 'number' ? `[${key}]` : `${index === 0 ? '' : '.'}${String(key)}`))
     .join('')
-  // ArkType's messages begin with the path.
+  // ArkType's messages start with the path.
   const rule = issue.message.startsWith(`${path} `) ? issue.message.slice(path.length + 1) : issue.message
   return { path, rule: rule.slice(0, 200) }
 }
@@ -232,18 +232,18 @@ function checkDefinition(definition: EventDefinition, schema: unknown): void {
   for (const name of ['type', 'aggregateType'] as const) {
     const value = definition[name]
     if (typeof value !== 'string' || value === '') {
-      throw new TypeError(`defineEvent: ${name} must be a non-empty string, got ${describeValue(value)}`)
+      throw new TypeError(`defineEvent: ${name} must be a non-empty string, got ${describeValue(value)}.`)
     }
   }
   const { type, schemaVersion } = definition
   if (schemaVersion !== undefined && !(Number.isSafeInteger(schemaVersion) && schemaVersion >= 1)) {
     throw new TypeError(
-      `defineEvent: schemaVersion of ${type} must be an integer of at least 1, got ${describeValue(schemaVersion)}`,
+      `defineEvent: schemaVersion of ${type} must be an integer of at least 1, got ${describeValue(schemaVersion)}.`,
     )
   }
   if (schema !== undefined && !isStandardSchema(schema)) {
     throw new TypeError(
-      `defineEvent: schema of ${type} must be a Standard Schema (zod, valibot, ArkType ...), got ${describeValue(schema)}`,
+      `defineEvent: schema of ${type} must be a Standard Schema (zod, valibot, ArkType ...), got ${describeValue(schema)}.`,
     )
   }
 }

@@ -12,20 +12,20 @@ import {
 } from './envelope.ts'
 import { EventValidationError } from './errors.ts'
 
-/** The data of an event beside its envelope. */
+/** The fields of an event that are not part of its envelope. */
 export type EventPayload = Readonly<Record<string, unknown>>
 
-/** The body of a message as it came over the wire, kept so that the event can be passed on bit for bit. */
+/** The body of a decoded message, kept so that the event can be published again bit for bit. */
 export interface EventSource {
   readonly contentType: string
   readonly body: string | Uint8Array
-  /** The time as it was written, where it is finer than a `Date`. */
+  /** The time as written on the wire, if a `Date` cannot represent it exactly. */
   readonly exactTime?: string | undefined
 }
 
 /**
- * What a constructor of an event takes from inside the library: an envelope that is complete, and a payload
- * that either came off the wire (`isTrusted` false: the schema still has to see it) or is a copy of a valid one.
+ * The input of an event's constructor inside the library: a complete envelope, and a payload. The payload is either a copy of
+ * a valid one (`isTrusted`), or it comes from the wire and must still pass the schema.
  */
 export class EventInit {
   readonly envelope: BuiltEnvelope
@@ -44,8 +44,8 @@ let writeSource: (event: DomainEvent, source: EventSource) => void
 let causedCopy: (event: DomainEvent, cause: Cause) => DomainEvent
 
 /**
- * Something that happened to an aggregate. Make a class for it with {@link defineEvent}; its instances are
- * deeply immutable, and their payload fields stand beside the envelope's.
+ * Something that happened to an aggregate. Create a class for it with {@link defineEvent}. Instances are deeply immutable;
+ * they have the fields of the payload and those of the envelope.
  */
 export abstract class DomainEvent implements EventEnvelope {
   static {
@@ -90,12 +90,12 @@ export abstract class DomainEvent implements EventEnvelope {
     Object.freeze(this)
   }
 
-  /** A copy whose metadata has these keys added or replaced. Everything else, the id too, stays. */
+  /** A copy with these metadata keys added or replaced. Everything else is the same, including the id. */
   withMetadata(metadata: EventMetadata): this {
     return this.#copy({ metadata: copyMetadata(this.eventType, { ...this.metadata, ...metadata }) })
   }
 
-  /** A copy caused by another event: its `causationId` and `correlationId` come from that one. */
+  /** A copy with another event as its cause: its `causationId` is the id of `cause`, its `correlationId` that of `cause`. */
   withCausation(cause: DomainEvent): this {
     const ids = { causationId: cause.eventId, correlationId: cause.correlationId }
     return this.#copy({ ...ids, startsCorrelation: false })
@@ -103,7 +103,7 @@ export abstract class DomainEvent implements EventEnvelope {
 
   /**
    * A copy with another aggregate version.
-   * @throws EventValidationError when the version is not an integer of at least 1.
+   * @throws EventValidationError if the version is not an integer of at least 1.
    */
   withAggregateVersion(aggregateVersion: number): this {
     const rule = versionFault(aggregateVersion)
@@ -125,7 +125,7 @@ export abstract class DomainEvent implements EventEnvelope {
   }
 
   #causedCopy(cause: Cause): this {
-    // What came from a broker goes on as it came.
+    // An event that came from a broker is passed on unchanged.
     if (this.#source !== undefined || this.eventId === cause.eventId) return this
     const { causationId = cause.eventId } = this
     if (!this.#startsCorrelation && causationId === this.causationId) return this
@@ -142,17 +142,17 @@ export abstract class DomainEvent implements EventEnvelope {
   }
 }
 
-/** The event with what it does not say of its cause filled in: itself where it says all. */
+/** A copy of the event with its causation set, as far as it is not set yet; the event itself if it is. */
 export function withCauseUnlessSet(event: DomainEvent, cause: Cause): DomainEvent {
   return causedCopy(event, cause)
 }
 
-/** The body this event was decoded from, if it was. */
+/** The body that the event was decoded from; undefined if it was not decoded. */
 export function sourceOf(event: DomainEvent): EventSource | undefined {
   return readSource(event)
 }
 
-/** Remembers the body this event was decoded from. */
+/** Stores the body that the event was decoded from. */
 export function rememberSource(event: DomainEvent, source: EventSource): void {
   writeSource(event, source)
 }
@@ -190,14 +190,14 @@ export function envelopeOf(event: DomainEvent): EventEnvelope {
 
 const envelopeKeys: ReadonlySet<string> = new Set(ENVELOPE_KEYS)
 
-/** Is this a name of the envelope, which a payload must not use? */
+/** True if this is a field of the envelope, whose name a payload must not use. */
 export function isEnvelopeKey(key: string): boolean {
   return envelopeKeys.has(key)
 }
 
 const wireEnvelopeKeys: ReadonlySet<string> = new Set(WIRE_ENVELOPE_KEYS)
 
-/** Is this how the envelope spells one of its names on the wire? */
+/** True if this is a field of the envelope in the spelling of the wire. */
 export function isWireEnvelopeKey(key: string): boolean {
   return wireEnvelopeKeys.has(key)
 }
@@ -209,15 +209,15 @@ export function payloadKeyFault(key: string): string | undefined {
   return key in DomainEvent.prototype ? 'is the name of a method that every event has' : undefined
 }
 
-/** The fields of an event that are not its envelope's, in declaration order. */
+/** The fields of an event that are not part of its envelope, in declaration order. */
 export function payloadOf(event: DomainEvent): EventPayload {
   const payload: Record<string, unknown> = {}
-  // The constructor sets the envelope's fields first, all of them.
+  // The constructor sets all fields of the envelope first.
   for (const key of Object.keys(event).slice(ENVELOPE_KEYS.length)) payload[key] = Reflect.get(event, key)
   return payload
 }
 
-/** The JSON form of an event with the given payload: what eventsource-py reads and writes. */
+/** The JSON form of an event, as eventsource-py reads and writes it. */
 export function wireForm(envelope: EventEnvelope, payload: EventPayload): Record<string, unknown> {
   const wire: Record<string, unknown> = {
     event_id: envelope.eventId,
@@ -237,25 +237,25 @@ export function wireForm(envelope: EventEnvelope, payload: EventPayload): Record
   return wire
 }
 
-/** ISO 8601 in UTC with 6 digits of fraction, and none when it is zero: the form of eventsource-py. */
+/** ISO 8601 in UTC as eventsource-py writes it: with 6 digits of fraction, or none if the fraction is zero. */
 export function wireTime(time: Date): string {
   const iso = time.toISOString()
   return iso.endsWith('.000Z') ? `${iso.slice(0, -5)}Z` : `${iso.slice(0, -1)}000Z`
 }
 
-/** The fields of a payload or of metadata as `JSON.stringify` takes them. */
+/** Converts the fields of a payload or of metadata to values for `JSON.stringify`. */
 export function jsonFields(fields: EventPayload): Record<string, unknown> {
   const result: Record<string, unknown> = {}
   for (const key in fields) result[key] = jsonValue(fields[key])
   return result
 }
 
-// Every supported Node.js has it; TypeScript's library does not declare it yet.
+// Every supported Node.js has `rawJSON`, but TypeScript's library does not declare it yet.
 const rawJson = (JSON as unknown as { rawJSON(text: string): unknown }).rawJSON
 
 /**
- * BigInts become plain JSON numbers with all their digits, dates take the wire's form. A number beyond 2^53 gets a
- * fraction, as Python writes floats: without one it would be read as a bigint.
+ * Converts bigints to JSON numbers with all their digits, and dates to the form on the wire. A number beyond 2^53 gets a
+ * fraction, as Python writes floats; without one, a decoder would read it as a bigint.
  */
 function jsonValue(value: unknown): unknown {
   if (typeof value === 'bigint') return rawJson(value.toString())
@@ -264,11 +264,11 @@ function jsonValue(value: unknown): unknown {
   if (value instanceof Date) return wireTime(value)
   if (Array.isArray(value)) return value.map(jsonValue)
   if ('toJSON' in value && typeof value.toJSON === 'function') return value
-  // Not a class instance: immutableCopy has refused those without toJSON.
+  // A plain object: immutableCopy refuses class instances without toJSON.
   return jsonFields(value as EventPayload)
 }
 
-/** From 1e21 on, JavaScript writes an exponent by itself. */
+/** True for integers beyond 2^53 that JavaScript writes without an exponent, that is, below 1e21. */
 function isLongInteger(value: number): boolean {
   return Number.isInteger(value) && !Number.isSafeInteger(value) && Math.abs(value) < 1e21
 }
@@ -277,6 +277,6 @@ function isLongInteger(value: number): boolean {
 export function assertEvent(value: unknown): asserts value is DomainEvent {
   if (value instanceof DomainEvent) return
   throw new TypeError(
-    `publish takes an array of events (instances of a class made with defineEvent), got ${describeValue(value)}`,
+    `publish takes an array of events (instances of a class made with defineEvent), got ${describeValue(value)}.`,
   )
 }

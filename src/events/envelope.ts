@@ -7,31 +7,31 @@ import { ImmutableDate, immutableCopy, UnsupportedValue } from './immutable.ts'
 /** JSON data that callers attach to an event. */
 export type EventMetadata = Readonly<Record<string, unknown>>
 
-/** What every event carries beside its payload. */
+/** The fields that every event has in addition to its payload. */
 export interface EventEnvelope {
-  /** Unique id of this event, a random UUID by default. */
+  /** Unique id of the event; a random UUID by default. */
   readonly eventId: string
   /** Name of the event on the wire. */
   readonly eventType: string
-  /** Version of the payload's schema, 1 by default. */
+  /** Version of the payload's schema. */
   readonly eventVersion: number
-  /** When it happened. Milliseconds: the microseconds of a decoded event survive only on the wire. */
+  /** When the event happened, in milliseconds. The microseconds of a decoded event are kept only for publishing it again. */
   readonly occurredAt: Date
-  /** The aggregate it belongs to; order is kept per aggregate id. Any non-empty string. */
+  /** Id of the aggregate, any non-empty string. Events with the same aggregate id are handled in order. */
   readonly aggregateId: string
   readonly aggregateType: string
   /** Version of the aggregate after this event, from 1. */
   readonly aggregateVersion: number
   readonly tenantId: string | undefined
   readonly actorId: string | undefined
-  /** Shared by all events of one business transaction; by default the handled event's, outside of handlers a new one. */
+  /** Shared by all events of one business transaction. Default: that of the handled event; outside of handlers, a new one. */
   readonly correlationId: string
-  /** Id of the event that caused this one; by default the event whose handler made or published it. */
+  /** Id of the event that caused this one. Default: the event whose handler created or published it. */
   readonly causationId: string | undefined
   readonly metadata: EventMetadata
 }
 
-/** The part of the envelope that a caller may give; everything but `aggregateId` has a default. */
+/** The fields of the envelope that a caller can set. All but `aggregateId` have a default. */
 export interface EnvelopeInput {
   readonly aggregateId: string
   readonly eventId?: string | undefined
@@ -44,7 +44,7 @@ export interface EnvelopeInput {
   readonly metadata?: EventMetadata | undefined
 }
 
-/** Names that a payload must not use. In wire order. */
+/** The fields of the envelope, in wire order. A payload must not use these names. */
 export const ENVELOPE_KEYS = [
   'eventId',
   'eventType',
@@ -60,7 +60,7 @@ export const ENVELOPE_KEYS = [
   'metadata',
 ] as const satisfies readonly (keyof EventEnvelope)[]
 
-/** How the envelope is spelt on the wire. In wire order. */
+/** The same fields in the spelling of the wire. */
 export const WIRE_ENVELOPE_KEYS = [
   'event_id',
   'event_type',
@@ -76,13 +76,13 @@ export const WIRE_ENVELOPE_KEYS = [
   'metadata',
 ] as const
 
-/** An envelope as it was built, which also knows who chose its ids. */
+/** A complete envelope, with the origin of its correlation id. */
 export interface BuiltEnvelope extends EventEnvelope {
-  /** True where the correlation id is the event's own, as neither its maker nor a handled event gave one. */
+  /** True if the correlation id is new, because neither the caller nor a handled event provided one. */
   readonly startsCorrelation?: boolean
 }
 
-/** What the class of an event says of all its events. */
+/** The fields that all events of one class share. */
 export interface EventKind {
   readonly eventType: string
   readonly aggregateType: string
@@ -92,7 +92,7 @@ export interface EventKind {
 const NO_METADATA: EventMetadata = Object.freeze({})
 
 /**
- * Checks what was given, fills the defaults.
+ * Checks the input and applies the defaults.
  *
  * @throws EventValidationError with every fault found.
  */

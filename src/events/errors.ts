@@ -1,14 +1,14 @@
-import { EventspineError } from '../errors.ts'
+import { EventspineError, sentence } from '../errors.ts'
 
-/** One reason why an event was refused. */
+/** One reason why an event is not valid. */
 export interface EventIssue {
-  /** Where: `customerId`, `lines[0].sku`; the event itself is the empty string. */
+  /** Path of the field, such as `customerId` or `lines[0].sku`; empty for the event itself. */
   readonly path: string
-  /** Which rule it breaks. Never contains the payload. */
+  /** The rule that the field breaks. Never contains the payload. */
   readonly rule: string
 }
 
-/** An event's fields break the rules of its envelope or of its schema. Names type, paths and rules only. */
+/** Fields of an event break the rules of its envelope or schema. The message has the type, paths and rules, not the payload. */
 export class EventValidationError extends EventspineError {
   readonly code = 'EVENT_INVALID'
   readonly eventType: string
@@ -16,13 +16,13 @@ export class EventValidationError extends EventspineError {
 
   constructor(eventType: string, issues: readonly EventIssue[], options?: ErrorOptions) {
     const listed = issues.map(({ path, rule }) => (path === '' ? rule : `${path}: ${rule}`)).join('; ')
-    super(`${eventType} is not valid: ${listed}`, options)
+    super(sentence(`${eventType} is not valid: ${listed}`), options)
     this.eventType = eventType
     this.issues = issues
   }
 }
 
-/** Another class is already known under the same event type. */
+/** Another class has the same event type. */
 export class DuplicateEventTypeError extends EventspineError {
   readonly code = 'EVENT_TYPE_DUPLICATE'
   readonly eventType: string
@@ -30,7 +30,7 @@ export class DuplicateEventTypeError extends EventspineError {
   constructor(eventType: string, known: string, refused: string) {
     super(
       `Event type "${eventType}" belongs to the class ${known} and cannot also be registered for ${refused}. ` +
-        'Give one of them another type, or use a registry of its own.',
+        'Give one of them another type, or use a separate registry.',
     )
     this.eventType = eventType
   }
@@ -44,8 +44,10 @@ export class EventTypeNotFoundError extends EventspineError {
   readonly knownTypes: readonly string[]
 
   constructor(eventType: string, knownTypes: readonly string[]) {
-    const known = knownTypes.length === 0 ? 'none is' : `known are: ${knownTypes.join(', ')}`
-    super(`Event type "${eventType}" is not registered; ${known}. Register its class with registerEvent.`)
+    const known = knownTypes.length === 0 ? 'none' : knownTypes.join(', ')
+    super(
+      `Event type "${eventType}" is not registered (registered: ${known}). Register its class with registerEvent.`,
+    )
     this.eventType = eventType
     this.knownTypes = knownTypes
   }

@@ -3,14 +3,14 @@ import type { EventClass } from './define-event.ts'
 import { DomainEvent } from './domain-event.ts'
 import { DuplicateEventTypeError, EventTypeNotFoundError } from './errors.ts'
 
-/** Which class stands for an event type. */
+/** Maps event types to their classes. */
 export class EventRegistry {
   readonly #classes = new Map<string, EventClass>()
 
   /**
-   * Makes a class known under its event type. The same class twice is a no-op.
-   * @throws DuplicateEventTypeError when another class has the type.
-   * @throws TypeError when it is not an event class.
+   * Registers a class under its event type; a no-op if it is registered already.
+   * @throws DuplicateEventTypeError if another class has the type.
+   * @throws TypeError if it is not an event class.
    */
   register<C extends EventClass>(eventClass: C): C {
     assertEventClass(eventClass)
@@ -22,7 +22,7 @@ export class EventRegistry {
     return eventClass
   }
 
-  /** @throws EventTypeNotFoundError that lists the known types. */
+  /** The class of an event type. @throws EventTypeNotFoundError if none is registered; it lists the known types. */
   get(eventType: string): EventClass {
     const eventClass = this.#classes.get(eventType)
     if (eventClass === undefined) throw new EventTypeNotFoundError(eventType, this.list())
@@ -43,14 +43,14 @@ export class EventRegistry {
   }
 }
 
-/** The registry that a bus uses unless it is given another. */
+/** The registry that a bus uses by default. */
 export const defaultRegistry = new EventRegistry()
 
 /**
- * Registers a class in {@link defaultRegistry}; works as a function and as a class decorator. Needed only for
- * types that no handler of this process subscribes to but a wildcard handler wants to see typed.
+ * Registers a class in {@link defaultRegistry}, as a function or as a class decorator. Needed only for event types without a
+ * subscription of their own that wildcard handlers should receive typed.
  *
- * @throws DuplicateEventTypeError when another class has the type.
+ * @throws DuplicateEventTypeError if another class has the type.
  */
 export function registerEvent<C extends EventClass>(eventClass: C, _context?: ClassDecoratorContext): C {
   return defaultRegistry.register(eventClass)
@@ -64,6 +64,6 @@ export function assertEventClass(value: unknown): asserts value is EventClass {
     'eventType' in value &&
     typeof value.eventType === 'string'
   if (!isEventClass) {
-    throw new TypeError(`an event class made with defineEvent is needed here, got ${describeValue(value)}`)
+    throw new TypeError(`An event class made with defineEvent is needed, got ${describeValue(value)}.`)
   }
 }

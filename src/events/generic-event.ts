@@ -9,7 +9,7 @@ import {
 import { EventValidationError } from './errors.ts'
 import { immutableCopy } from './immutable.ts'
 
-/** What a {@link GenericEvent} is made of. */
+/** The input of {@link GenericEvent}'s constructor. */
 export interface GenericEventInput extends EnvelopeInput {
   readonly eventType: string
   readonly aggregateType: string
@@ -19,14 +19,14 @@ export interface GenericEventInput extends EnvelopeInput {
 }
 
 /**
- * An event whose type this process does not know. Wildcard handlers get it, with the payload as raw data;
- * published again it is the same message.
+ * An event whose type has no class in this process. Wildcard handlers receive it with its payload as raw data. If it is
+ * published again, the message is the same.
  */
 export class GenericEvent extends DomainEvent {
-  /** The payload as it came over the wire. */
+  /** The payload of the message, as JSON data. */
   declare readonly data: EventPayload
 
-  /** @throws EventValidationError when the envelope or the data breaks a rule. */
+  /** @throws EventValidationError if the envelope or the data breaks a rule. */
   constructor(input: GenericEventInput | EventInit) {
     if (input instanceof EventInit) {
       const { envelope, payload, isTrusted } = input
@@ -45,7 +45,7 @@ export class GenericEvent extends DomainEvent {
     }
   }
 
-  /** @throws EventValidationError when the data has a field that the envelope's place on the wire takes. */
+  /** @throws EventValidationError if a field of the data has the name of an envelope field on the wire. */
   override toJSON(): Record<string, unknown> {
     const path = Object.keys(this.data).find(isWireEnvelopeKey)
     if (path !== undefined) {

@@ -1,9 +1,9 @@
 import { inspect } from 'node:util'
 
-/** Deepest nesting of a payload or of metadata. Deeper or circular data is refused. */
+/** Maximum nesting of a payload or of metadata. Deeper or circular data is refused. */
 export const MAX_DEPTH = 64
 
-/** Why a value cannot be part of an event. */
+/** A value cannot be part of an event. */
 export class UnsupportedValue extends Error {
   readonly path: string
   readonly rule: string
@@ -34,7 +34,7 @@ const DATE_SETTERS = [
   'setYear',
 ] as const
 
-/** A Date whose setters throw: freezing an ordinary Date does not stop `setTime`. */
+/** A Date whose setters throw, because freezing an ordinary Date does not prevent `setTime`. */
 export class ImmutableDate extends Date {
   #iso: string | undefined
 
@@ -42,13 +42,13 @@ export class ImmutableDate extends Date {
     for (const setter of DATE_SETTERS) {
       Object.defineProperty(ImmutableDate.prototype, setter, {
         value: () => {
-          throw new TypeError(`${setter}: the dates of an event are immutable; make a new Date of it`)
+          throw new TypeError(`${setter}: the dates of an event are immutable; create a new Date from it.`)
         },
       })
     }
   }
 
-  /** Formatted once: an event's time is written to its body and to its headers. */
+  /** Formats only once, because the time of an event is written to both its body and its headers. */
   override toISOString(): string {
     this.#iso ??= super.toISOString()
     return this.#iso
@@ -60,11 +60,11 @@ export class ImmutableDate extends Date {
 }
 
 /**
- * A deeply frozen copy of JSON-like data: plain objects, arrays and dates are copied, so the caller's own
- * objects stay as they were. Instances of other classes are taken over as they are when they know their
- * JSON (`toJSON`), and refused otherwise, as are functions, symbols and numbers that JSON cannot hold.
+ * A deeply frozen copy of JSON-like data. Plain objects, arrays and dates are copied; the caller's objects do not change.
+ * Instances of other classes are used as they are if they have a `toJSON` method. Other instances, functions, symbols and
+ * numbers that JSON cannot represent are refused.
  *
- * @throws UnsupportedValue naming the path of the first value that does not fit.
+ * @throws UnsupportedValue with the path of the first unsupported value.
  */
 export function immutableCopy(value: unknown, path: string, depth = 0): unknown {
   if (typeof value === 'string' || typeof value === 'boolean' || value === null || value === undefined) {

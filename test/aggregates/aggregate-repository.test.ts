@@ -51,7 +51,7 @@ describe('loading', () => {
     expect(await orders.loadOrCreate('Order-9')).toMatchObject({ id: 'Order-9', version: 0 })
     await expect(orders.load('Order-9')).rejects.toThrow(AggregateNotFoundError)
     await expect(orders.load('Order-9')).rejects.toThrow(
-      /^There is no Order Order-9\. Make it with createNew/,
+      /^There is no Order Order-9\. Create it with createNew/,
     )
   })
 
@@ -281,7 +281,7 @@ describe('snapshots', () => {
     expect((await orders.load('Order-1')).version).toBe(1)
     expect(logger.lines.map(({ message }) => message)).toEqual([
       'taking a snapshot failed',
-      'reading a snapshot failed, all events are read instead',
+      'reading a snapshot failed, reading all events instead',
     ])
   })
 })

@@ -65,7 +65,7 @@ it('refuses a history with a gap, a repetition, or of another aggregate', () => 
 
   expect(() => order.loadFromHistory([orderShipped().withAggregateVersion(3)])).toThrow(EventVersionError)
   expect(() => order.loadFromHistory([orderShipped()])).toThrow(
-    /OrderShipped .* of Order-1 has version 1, expected 2: the history has a gap or a repetition/,
+    /OrderShipped .* of Order-1 has version 1, expected 2: an event is missing or repeated/,
   )
   expect(() => order.loadFromHistory([orderShipped('Order-2')])).toThrow(EventStreamMismatchError)
   expect(order.version).toBe(1)
@@ -84,7 +84,7 @@ it('refuses an event that no state follows from, and stays as it was', () => {
 
   expect(() => half.run()).toThrow(UnhandledEventError)
   expect(() => half.loadFromHistory([orderShipped().withAggregateVersion(2)])).toThrow(
-    'No state follows from OrderShipped: declare it with on(OrderShipped, ...) or ignore(OrderShipped).',
+    'The evolution does not handle OrderShipped: declare it with on(OrderShipped, ...) or ignore(OrderShipped).',
   )
   expect(half).toMatchObject({ version: 1, state: 1 })
   expect(half.uncommittedEvents).toHaveLength(1)
@@ -109,7 +109,7 @@ it('counts an ignored event without a change of state', () => {
 it('refuses to declare a class twice', () => {
   const once = evolution<number>().on([OrderCreated, OrderShipped], (count) => count + 1)
 
-  expect(() => once.ignore(OrderShipped)).toThrow(new TypeError('OrderShipped is declared twice'))
+  expect(() => once.ignore(OrderShipped)).toThrow(new TypeError('OrderShipped is declared twice.'))
   expect(once(1, orderShipped())).toBe(2)
 })
 

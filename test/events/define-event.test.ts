@@ -183,15 +183,15 @@ describe('a schema', () => {
 
 describe('a definition', () => {
   it.each([
-    [{ type: '', aggregateType: 'Order' }, 'defineEvent: type must be a non-empty string, got ""'],
-    [{ type: 'Paid', aggregateType: 5 }, 'defineEvent: aggregateType must be a non-empty string, got 5'],
+    [{ type: '', aggregateType: 'Order' }, 'defineEvent: type must be a non-empty string, got "".'],
+    [{ type: 'Paid', aggregateType: 5 }, 'defineEvent: aggregateType must be a non-empty string, got 5.'],
     [
       { type: 'Paid', aggregateType: 'Order', schemaVersion: 0 },
-      'defineEvent: schemaVersion of Paid must be an integer of at least 1, got 0',
+      'defineEvent: schemaVersion of Paid must be an integer of at least 1, got 0.',
     ],
     [
       { type: 'Paid', aggregateType: 'Order', schema: { customerId: 'string' } },
-      'defineEvent: schema of Paid must be a Standard Schema (zod, valibot, ArkType ...), got an object',
+      'defineEvent: schema of Paid must be a Standard Schema (zod, valibot, ArkType ...), got an object.',
     ],
   ])('that is wrong is refused in one sentence: %o', (definition, message) => {
     const fromJavaScript = defineEvent as (definition: unknown) => unknown

@@ -56,9 +56,9 @@ describe('EventRegistry', () => {
 
     expect(() => registry.get('Nope')).toThrow(EventTypeNotFoundError)
     expect(() => registry.get('Nope')).toThrow(
-      'Event type "Nope" is not registered; known are: OrderCreated. Register its class with registerEvent.',
+      'Event type "Nope" is not registered (registered: OrderCreated). Register its class with registerEvent.',
     )
-    expect(() => new EventRegistry().get('Nope')).toThrow('is not registered; none is.')
+    expect(() => new EventRegistry().get('Nope')).toThrow('is not registered (registered: none).')
     expect(registry.getOrUndefined('Nope')).toBeUndefined()
     expect(registry.has('Nope')).toBe(false)
   })
@@ -67,7 +67,7 @@ describe('EventRegistry', () => {
     const register = (value: unknown) => () => new EventRegistry().register(value as typeof OrderCreated)
 
     expect(register(class NotAnEvent {})).toThrow(
-      'an event class made with defineEvent is needed here, got the function NotAnEvent',
+      'An event class made with defineEvent is needed, got the function NotAnEvent.',
     )
     expect(register(undefined)).toThrow(TypeError)
   })

@@ -33,5 +33,5 @@ it("prints the output of eventsource-py's complete example, as shown in the READ
 })
 
 it('reports an unknown URL scheme in one sentence', () => {
-  expect(() => runDemo('ftp://nowhere')).toThrow(/createEventBus: the URL must begin with memory:, redis:/)
+  expect(() => runDemo('ftp://nowhere')).toThrow(/createEventBus: the URL must start with memory:, redis:/)
 })

@@ -138,7 +138,7 @@ describe('a handler', () => {
     ],
     [
       { subscribedTo: () => ['OrderCreated'], handle: () => undefined },
-      'an event class made with defineEvent is needed',
+      'An event class made with defineEvent is needed',
     ],
   ])('that declares nothing usable is refused by subscribeAll: %o', (subscriber, message) => {
     const bus = new InMemoryEventBus()
