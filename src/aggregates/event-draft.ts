@@ -8,13 +8,10 @@ type Unstamped<Input> = Input extends unknown
   ? { [Key in keyof Input as Key extends Stamped ? never : Key]: Input[Key] }
   : never
 
-/** The first of the constructors; the second is the one that lets every event class be an {@link EventClass}. */
-type FirstInput<C> = C extends { new (input: infer Input): DomainEvent; new (input: never): DomainEvent }
-  ? Input
-  : never
+type InputOf<C> = C extends new (input: infer Input) => DomainEvent ? Input : never
 
 /** What an event needs beside what its aggregate knows: its payload, and of the envelope what one wants to set. */
-export type DraftInput<C extends EventClass> = Unstamped<FirstInput<C>>
+export type DraftInput<C extends EventClass> = Unstamped<InputOf<C>>
 
 /** The input of a draft, as arguments: it may be left out where nothing in it is required. */
 export type DraftArguments<C extends EventClass> =

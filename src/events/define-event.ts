@@ -1,6 +1,13 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { describeValue } from '../errors.ts'
-import { DomainEvent, EventInit, type EventPayload, isEnvelopeKey, payloadKeyFault } from './domain-event.ts'
+import {
+  DomainEvent,
+  EventInit,
+  type EventPayload,
+  isEnvelopeKey,
+  payloadKeyFault,
+  takesEventInit,
+} from './domain-event.ts'
 import {
   asValidationError,
   buildEnvelope,
@@ -10,9 +17,16 @@ import {
 } from './envelope.ts'
 import { type EventIssue, EventValidationError } from './errors.ts'
 import { immutableCopy, UnsupportedValue } from './immutable.ts'
+import { decodedForm, firstDifference, firstUnreadable, readsBackAs } from './round-trip.ts'
 
-/** Readonly all the way down, as the instances are frozen. */
-export type Immutable<T> = T extends Date | bigint | ((...args: never[]) => unknown)
+type Primitive = string | number | boolean | bigint | symbol | null | undefined
+
+/** Readonly all the way down, as the instances are frozen. Primitives keep their brands, instances of classes their methods. */
+export type Immutable<T> = T extends
+  | Primitive
+  | Date
+  | { toJSON(): unknown }
+  | ((...args: never[]) => unknown)
   ? T
   : T extends object
     ? { readonly [K in keyof T]: Immutable<T[K]> }
@@ -33,15 +47,61 @@ export interface EventClass<E extends DomainEvent = DomainEvent> {
 /** zod's type of an empty object forbids every field, those of the envelope too; an event adds some. */
 type Fields<T> = T extends Record<string, never> ? unknown : T
 
+type IsUnion<T, U = T> = [T] extends [never]
+  ? false
+  : T extends unknown
+    ? [U] extends [T]
+      ? false
+      : true
+    : false
+
+/** All fields of all alternatives, those that some alternatives lack being undefined there: a class can extend it. */
+type Merged<T> = {
+  readonly [K in T extends unknown ? keyof T : never]: T extends unknown
+    ? K extends keyof T
+      ? T[K]
+      : undefined
+    : never
+}
+
+/** What an instance has besides the envelope. Of a union, whose alternatives a class cannot extend, all fields. */
+type Instance<Output> = DomainEvent &
+  (IsUnion<Output> extends true ? Merged<Immutable<Output>> : Immutable<Fields<Output>>)
+
+/** An event with a payload of any keys takes the envelope beside them. */
+type Input<Fields> = string extends keyof Fields
+  ? EnvelopeInput & { readonly [key: string]: Fields[keyof Fields] | EnvelopeInput[keyof EnvelopeInput] }
+  : EnvelopeInput & Fields
+
+/** Only for the compiler: the alternatives of a payload that is a union. */
+declare const alternatives: unique symbol
+
 /** What `defineEvent` returns: extend it, or use it as it is. */
-export interface DefinedEventClass<Input, Output>
-  extends EventClass<DomainEvent & Immutable<Fields<Output>>> {
-  new (input: EnvelopeInput & Fields<Input>): DomainEvent & Immutable<Fields<Output>>
+export interface DefinedEventClass<In, Out> {
+  new (input: Input<Fields<In>>): Instance<Out>
+  readonly name: string
+  readonly eventType: string
+  readonly aggregateType: string
+  readonly schemaVersion: number
+  /** Only for the compiler: the alternatives of a payload that is a union; `unknown` of any other. */
+  readonly [alternatives]?: IsUnion<Out> extends true ? Immutable<Out> : unknown
 }
 
 /** The event (or the union of events) that a class (or an array of classes) makes. */
-export type EventOf<C extends EventClass | readonly EventClass[]> =
-  C extends EventClass<infer E> ? E : C extends readonly EventClass<infer E>[] ? E : never
+export type EventOf<C extends EventClass | readonly EventClass[]> = C extends EventClass
+  ? EventOfClass<C>
+  : C extends readonly (infer Each)[]
+    ? EventOfClass<Each>
+    : never
+
+type EventOfClass<C> =
+  C extends EventClass<infer E>
+    ? C extends { readonly [alternatives]?: infer Alternatives }
+      ? unknown extends Alternatives
+        ? E
+        : E & NonNullable<Alternatives>
+      : E
+    : never
 
 /** What an event is called, and which version its payload has. */
 export interface EventDefinition {
@@ -72,13 +132,13 @@ export interface EventDefinitionWithSchema<S extends StandardSchemaV1> extends E
 /** Names that an event has already: its envelope's in both spellings, and its methods. */
 type TakenName = keyof DomainEvent | (typeof WIRE_ENVELOPE_KEYS)[number]
 
-type Collision<T> = Extract<keyof T, TakenName>
+type Collision<T> = T extends unknown ? Extract<keyof T, TakenName> : never
 
 type NoCollision<S extends StandardSchemaV1> = [
   Collision<StandardSchemaV1.InferInput<S>> | Collision<StandardSchemaV1.InferOutput<S>>,
 ] extends [never]
   ? S
-  : `payload field "${Extract<Collision<StandardSchemaV1.InferInput<S> & StandardSchemaV1.InferOutput<S>>, string>}" is a name that every event has already: rename it`
+  : `payload field "${Extract<Collision<StandardSchemaV1.InferInput<S>> | Collision<StandardSchemaV1.InferOutput<S>>, string>}" is a name that every event has already: rename it`
 
 type NoCollisionFields<P> = [Collision<P>] extends [never]
   ? []
@@ -125,7 +185,13 @@ export function defineEvent(definition?: unknown): unknown {
   return makeEventClass(rest, schema as StandardSchemaV1, allowUnknownFields ?? false)
 }
 
-type PayloadCheck = (payload: EventPayload, isConstruction: boolean) => EventPayload
+/** A payload that was checked, and as it is written. */
+interface CheckedPayload {
+  readonly payload: EventPayload
+  readonly written: EventPayload
+}
+
+type PayloadCheck = (payload: EventPayload, isConstruction: boolean) => CheckedPayload
 
 function makeEventClass(
   definition: EventDefinition,
@@ -137,23 +203,29 @@ function makeEventClass(
   const kind: EventKind = { eventType: type, aggregateType, eventVersion: schemaVersion }
   const check: PayloadCheck =
     schema === undefined
-      ? (payload) => freezePayload(type, payload)
-      : (payload, isConstruction) => validate(type, schema, payload, isConstruction && !allowUnknownFields)
+      ? (payload, isConstruction) => trust(type, payload, isConstruction)
+      : (payload, isConstruction) =>
+          isConstruction
+            ? validateNew(type, schema, payload, !allowUnknownFields)
+            : validate(type, schema, payload)
 
-  return class extends DomainEvent {
-    static readonly eventType = type
-    static readonly aggregateType = aggregateType
-    static readonly schemaVersion = schemaVersion
+  return takesEventInit(
+    class extends DomainEvent {
+      static readonly eventType = type
+      static readonly aggregateType = aggregateType
+      static readonly schemaVersion = schemaVersion
 
-    constructor(input: EnvelopeInput | EventInit) {
-      if (input instanceof EventInit) {
-        super(input.envelope, input.isTrusted ? input.payload : check(input.payload, false))
-      } else {
-        const { envelope, payload } = construct(kind, input, check)
-        super(envelope, payload)
+      constructor(input: EnvelopeInput | EventInit) {
+        if (input instanceof EventInit) {
+          const { payload, written } = input.isTrusted ? input : check(input.payload, false)
+          super(input.envelope, payload, written)
+        } else {
+          const { envelope, payload, written } = construct(kind, input, check)
+          super(envelope, payload, written)
+        }
       }
-    }
-  }
+    },
+  )
 }
 
 function construct(kind: EventKind, input: unknown, check: PayloadCheck) {
@@ -170,15 +242,71 @@ function construct(kind: EventKind, input: unknown, check: PayloadCheck) {
   }
   // buildEnvelope checks each field that the type promises.
   const envelope = buildEnvelope(kind, input as EnvelopeInput)
-  return { envelope, payload: check(payload, true) }
+  return { envelope, ...check(payload, true) }
 }
 
-function validate(
+/** The payload of an event without a schema, whose type is trusted: so nothing may come back as another type. */
+function trust(eventType: string, given: EventPayload, isConstruction: boolean): CheckedPayload {
+  const checked = freezePayload(eventType, given)
+  const fault = isConstruction ? firstUnreadable(checked.payload, '') : undefined
+  if (fault === undefined) return checked
+  const rule = `${fault.rule}; give ${eventType} a schema that reads it back, or use the JSON form`
+  throw new EventValidationError(eventType, [{ path: fault.path, rule }])
+}
+
+/** The payload of a decoded event. */
+function validate(eventType: string, schema: StandardSchemaV1, given: EventPayload): CheckedPayload {
+  return freezePayload(eventType, runSchema(eventType, schema, given))
+}
+
+/**
+ * The payload of a new event. Each consumer runs the schema on it again. If the schema changed what it was given, or if
+ * JSON does, the schema runs once more on what a consumer reads, and must accept it and return the same: the event is as
+ * every consumer will see it, or it is refused.
+ */
+function validateNew(
   eventType: string,
   schema: StandardSchemaV1,
-  payload: EventPayload,
-  refuseUnknown: boolean,
-): EventPayload {
+  given: EventPayload,
+  refusesUnknown: boolean,
+): CheckedPayload {
+  const output = runSchema(eventType, schema, given)
+  if (refusesUnknown) refuseUnknownFields(eventType, output, given)
+  const checked = freezePayload(eventType, output)
+  if (readsBackAs(checked.payload, given)) return checked
+  const decoded = decode(eventType, checked.payload)
+  const again = freezePayload(eventType, readBack(eventType, schema, decoded))
+  const path = firstDifference(decode(eventType, again.payload), decoded)
+  if (path === undefined) return { payload: again.payload, written: decoded }
+  const rule =
+    'is changed by the schema each time that the event is read; a transform must leave alone what it has made'
+  throw new EventValidationError(eventType, [{ path, rule }])
+}
+
+/** What the schema makes of the JSON of a new event. */
+function readBack(eventType: string, schema: StandardSchemaV1, decoded: EventPayload): EventPayload {
+  try {
+    return runSchema(eventType, schema, decoded)
+  } catch (error) {
+    if (!(error instanceof EventValidationError)) throw error
+    const issues = error.issues.map(({ path, rule }) => ({
+      path,
+      rule: `cannot be read back from JSON by its own schema, as every consumer does: ${rule}`,
+    }))
+    throw new EventValidationError(eventType, issues, { cause: error })
+  }
+}
+
+function decode(eventType: string, payload: EventPayload): EventPayload {
+  try {
+    // The decoded form of an object is an object.
+    return decodedForm(payload, '') as EventPayload
+  } catch (error) {
+    throw asValidationError(eventType, error)
+  }
+}
+
+function runSchema(eventType: string, schema: StandardSchemaV1, payload: EventPayload): EventPayload {
   const result = schema['~standard'].validate(payload)
   if (result instanceof Promise) {
     result.catch(() => undefined)
@@ -192,9 +320,7 @@ function validate(
     throw new TypeError(`The schema of ${eventType} must return an object, got ${describeValue(output)}.`)
   }
   // An object that is no array: its own fields are the payload.
-  const fields = output as EventPayload
-  if (refuseUnknown) refuseUnknownFields(eventType, fields, payload)
-  return freezePayload(eventType, fields)
+  return output as EventPayload
 }
 
 function refuseUnknownFields(eventType: string, output: EventPayload, input: EventPayload): void {
@@ -214,18 +340,19 @@ function toIssue(issue: StandardSchemaV1.Issue): EventIssue {
   return { path, rule: rule.slice(0, 200) }
 }
 
-function freezePayload(eventType: string, payload: EventPayload): EventPayload {
-  const copy: Record<string, unknown> = {}
+function freezePayload(eventType: string, given: EventPayload): CheckedPayload {
+  const payload: Record<string, unknown> = {}
+  const notes = { hasInstance: false }
   try {
-    for (const [key, value] of Object.entries(payload)) {
+    for (const [key, value] of Object.entries(given)) {
       const fault = payloadKeyFault(key)
       if (fault !== undefined) throw new UnsupportedValue(key, fault)
-      copy[key] = immutableCopy(value, key)
+      payload[key] = immutableCopy(value, key, notes)
     }
   } catch (error) {
     throw asValidationError(eventType, error)
   }
-  return copy
+  return { payload, written: notes.hasInstance ? decode(eventType, payload) : payload }
 }
 
 function checkDefinition(definition: EventDefinition, schema: unknown): void {

@@ -1,0 +1,110 @@
+import { hasToJson, immutableCopy, UnsupportedValue } from './immutable.ts'
+
+/** ISO 8601 in UTC with 6 digits of fraction, and none when it is zero: the form of eventsource-py. */
+export function wireTime(time: Date): string {
+  const iso = time.toISOString()
+  return iso.endsWith('.000Z') ? `${iso.slice(0, -5)}Z` : `${iso.slice(0, -1)}000Z`
+}
+
+/**
+ * The data as a consumer reads it from JSON, before any schema: dates as text, small bigints as numbers, instances as what
+ * their `toJSON` returns, no undefined fields.
+ *
+ * @param value - a copy made by {@link immutableCopy}.
+ * @throws UnsupportedValue if a `toJSON` returns what JSON cannot hold.
+ */
+export function decodedForm(value: unknown, path: string): unknown {
+  if (typeof value === 'bigint') return isSmall(value) ? Number(value) : value
+  if (typeof value !== 'object' || value === null) return value
+  if (value instanceof Date) return wireTime(value)
+  if (Array.isArray(value)) return value.map((item, index) => decodedForm(item, `${path}[${index}]`))
+  if (hasToJson(value)) return decodedInstance(value, path)
+  const fields: Record<string, unknown> = {}
+  for (const [key, item] of Object.entries(value)) {
+    if (item !== undefined) fields[key] = decodedForm(item, path === '' ? key : `${path}.${key}`)
+  }
+  return fields
+}
+
+function decodedInstance(value: { toJSON(): unknown }, path: string): unknown {
+  const json: unknown = value.toJSON()
+  if (json === undefined) throw new UnsupportedValue(path, 'has a toJSON that returns undefined')
+  const notes = { hasInstance: false }
+  const copy = immutableCopy(json, path, notes)
+  if (notes.hasInstance) {
+    throw new UnsupportedValue(path, 'has a toJSON that returns an instance of a class; return plain data')
+  }
+  return decodedForm(copy, path)
+}
+
+/**
+ * True if decoding `value` gives data equal to `input`, in which case the schema returns for it what it returned for
+ * `input`. Copies nothing: it runs for each event that is made.
+ */
+export function readsBackAs(value: unknown, input: unknown): boolean {
+  if (typeof value === 'bigint') return value === input && !isSmall(value)
+  if (typeof value !== 'object' || value === null) return value === input
+  if (typeof input !== 'object' || input === null) return false
+  if (Array.isArray(value)) {
+    return (
+      Array.isArray(input) &&
+      input.length === value.length &&
+      value.every((item, index) => readsBackAs(item, input[index]))
+    )
+  }
+  if (value instanceof Date || hasToJson(value) || Array.isArray(input)) return false
+  return hasEqualFields(value, input)
+}
+
+function hasEqualFields(value: object, input: object): boolean {
+  for (const key in value) {
+    if (!readsBackAs(Reflect.get(value, key), Reflect.get(input, key))) return false
+  }
+  for (const key in input) {
+    if (Reflect.get(input, key) !== undefined && !(key in value)) return false
+  }
+  return true
+}
+
+/** Path of the first difference between two decoded forms; undefined if there is none. */
+export function firstDifference(one: unknown, other: unknown, path = ''): string | undefined {
+  if (typeof one !== 'object' || one === null || typeof other !== 'object' || other === null) {
+    return Object.is(one, other) ? undefined : path
+  }
+  if (Array.isArray(one) !== Array.isArray(other)) return path
+  const isArray = Array.isArray(one)
+  for (const key of new Set([...Object.keys(one), ...Object.keys(other)])) {
+    const at = isArray ? `${path}[${key}]` : path === '' ? key : `${path}.${key}`
+    const difference = firstDifference(Reflect.get(one, key), Reflect.get(other, key), at)
+    if (difference !== undefined) return difference
+  }
+  return undefined
+}
+
+/** Path and kind of the first value that decoding does not give back as it is; undefined if there is none. */
+export function firstUnreadable(value: unknown, path: string): UnsupportedValue | undefined {
+  if (typeof value === 'bigint') {
+    return isSmall(value)
+      ? new UnsupportedValue(path, 'is a bigint that JSON gives back as a number')
+      : undefined
+  }
+  if (typeof value !== 'object' || value === null) return undefined
+  if (value instanceof Date) return new UnsupportedValue(path, 'is a Date, which JSON gives back as text')
+  if (hasToJson(value)) {
+    return new UnsupportedValue(
+      path,
+      `is an instance of ${value.constructor.name}, which JSON gives back as data`,
+    )
+  }
+  for (const [key, item] of Object.entries(value)) {
+    const at = Array.isArray(value) ? `${path}[${key}]` : path === '' ? key : `${path}.${key}`
+    const found = firstUnreadable(item, at)
+    if (found !== undefined) return found
+  }
+  return undefined
+}
+
+/** JSON writes it without a mark, so that it comes back as a number. */
+function isSmall(value: bigint): boolean {
+  return value >= BigInt(Number.MIN_SAFE_INTEGER) && value <= BigInt(Number.MAX_SAFE_INTEGER)
+}
