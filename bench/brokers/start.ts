@@ -5,6 +5,6 @@ import { addressVariables } from '../../test/brokers/shared-brokers.ts'
 
 export async function startBroker(kind: BrokerKind): Promise<AsyncDisposable & { readonly url: string }> {
   const given = process.env[addressVariables[kind]]
-  if (given === undefined) return await launchBroker(kind)
+  if (given === undefined) return await launchBroker(kind, { isMeasured: true })
   return { url: given, [Symbol.asyncDispose]: () => Promise.resolve() }
 }

@@ -1,33 +1,31 @@
-import { toError } from '../errors.ts'
 import type { DomainEvent } from '../events/index.ts'
 import { Dispatcher } from '../handling/dispatcher.ts'
 import { HandlerRegistry } from '../handling/handler-registry.ts'
-import { Deadline } from '../kit/deadline.ts'
-import { ResettablePromise } from '../kit/resettable-promise.ts'
-import { RetryPolicy, START_RETRY } from '../kit/retry-policy.ts'
-import { settledWithin, sleep } from '../kit/time.ts'
+import { RetryPolicy } from '../kit/retry-policy.ts'
 import { MeterSource } from '../observability/meter.ts'
 import { resolveLogger } from '../observability/resolve-logger.ts'
-import type { SummarizingLogger } from '../observability/summarizing-logger.ts'
-import { type EventTracer, noTracer, OpenTelemetryTracer } from '../observability/tracer.ts'
-import { ConnectionError } from '../transport/errors.ts'
+import { noTracer, OpenTelemetryTracer } from '../observability/tracer.ts'
 import type { BusNoticeListener } from '../transport/notices.ts'
 import type { Intake, Transport, TransportHost } from '../transport/transport.ts'
+import { brokerHealthFacts } from './broker-health.ts'
 import type { ResolvedBrokerOptions } from './broker-options.ts'
-import { ConsumerRun } from './consuming/consumer-run.ts'
+import { BrokerShutdown } from './broker-shutdown.ts'
+import { ConsumerLifecycle } from './consuming/consumer-lifecycle.ts'
 import { ConsumerPipeline } from './consuming/pipeline.ts'
 import { DeadLetterQueue } from './dead-letters/dead-letter-queue.ts'
 import { BusClosedError } from './errors.ts'
 import { EventBus, type ShutdownOptions } from './event-bus.ts'
+import { FirstConnection } from './first-connection.ts'
 import type { HealthFacts } from './health.ts'
 import { BackgroundPublishes } from './publishing/background-publishes.ts'
 import { BrokerPublisher } from './publishing/broker-publisher.ts'
 import { BrokerProbe } from './telemetry/broker-probe.ts'
-import { type BrokerEventBusStats, BusCounters, timeOf } from './telemetry/bus-counters.ts'
+import { type BrokerEventBusStats, BusCounters } from './telemetry/bus-counters.ts'
 import { BusMetrics } from './telemetry/bus-metrics.ts'
+import { failureObserver } from './telemetry/failure-observer.ts'
 import { NoticeBoard, type NoticeSubscription } from './telemetry/notice-board.ts'
 
-/** How long collecting metrics waits for the lag at most, in milliseconds. */
+/** Longest time that collecting metrics waits for the lag, in milliseconds. */
 const LAG_TIMEOUT_MS = 2000
 
 /**
@@ -35,74 +33,97 @@ const LAG_TIMEOUT_MS = 2000
  * that never starts consuming only publishes, and creates nothing on the broker that only consumers need.
  */
 export abstract class BrokerEventBus<T extends Transport = Transport> extends EventBus {
-  /** What moves the bytes; for what one broker alone can do. */
+  /** Moves the bytes. A subclass uses it for what its broker alone can do. */
   protected readonly transport: T
-  readonly #options: ResolvedBrokerOptions
-  readonly #dispatcher: Dispatcher
-  readonly #tracer: EventTracer
-  readonly #logger: SummarizingLogger
-  readonly #retryPolicy: RetryPolicy
-  readonly #publisher: BrokerPublisher
-  readonly #notices: NoticeBoard
-  readonly #metrics: BusMetrics
-  readonly #probe: BrokerProbe
+  readonly #shutdownTimeoutMs: number
+  readonly #connection: FirstConnection
   readonly #counters = new BusCounters()
-  #connecting: Promise<void> | undefined
-  #isConnected = false
-  #run: ConsumerRun | undefined
-  #whenConsuming = new ResettablePromise()
-  #stopRequested = new AbortController()
-  #backgroundStart: AbortSignal | undefined
-  /** A background start was refused for good: the bus should consume, and will not. */
-  #hasFailedToStart = false
-  #closed: Promise<void> | undefined
+  readonly #notices: NoticeBoard
+  readonly #probe: BrokerProbe
+  readonly #publisher: BrokerPublisher
+  readonly #consumer: ConsumerLifecycle
+  readonly #shutdown: BrokerShutdown
 
   /** Dead letters of all groups on this stream, exchange or topic: list, replay, purge. */
   readonly deadLetters: DeadLetterQueue
 
   protected constructor(options: ResolvedBrokerOptions, createTransport: (host: TransportHost) => T) {
+    const { consumerGroup, codec, enableDlq, concurrency, maxInFlight } = options
+    const { handlerTimeoutMs, propagateCausation, publishTimeoutMs, shutdownTimeoutMs } = options
     const logger = resolveLogger(options.logger)
     const handlers = new HandlerRegistry(options.registry)
-    super({
-      handlers,
-      background: new BackgroundPublishes(options.maxBackgroundPublishes, logger),
-      propagateCausation: options.propagateCausation,
+    const background = new BackgroundPublishes(options.maxBackgroundPublishes, logger)
+    super({ handlers, background, propagateCausation })
+    this.#shutdownTimeoutMs = shutdownTimeoutMs
+
+    const counters = this.#counters
+    const transport = createTransport({ notify: (notice) => this.#notices.post(notice) })
+    this.transport = transport
+    this.#notices = new NoticeBoard(transport, counters, logger)
+    this.#probe = new BrokerProbe(transport)
+    this.#connection = new FirstConnection(async () => {
+      await transport.connect()
+      counters.connectedAt = Date.now()
     })
-    this.#options = options
-    this.#logger = logger
-    this.#tracer = options.enableTracing ? new OpenTelemetryTracer(options.tracer) : noTracer
-    this.#retryPolicy = new RetryPolicy(options)
-    this.transport = createTransport({ notify: (notice) => this.#notices.post(notice) })
-    this.#notices = new NoticeBoard(this.transport, this.#counters, logger)
-    this.#probe = new BrokerProbe(this.transport)
-    this.#metrics = new BusMetrics({
-      place: this.transport,
-      consumerGroup: options.consumerGroup,
+
+    const tracer = options.enableTracing ? new OpenTelemetryTracer(options.tracer) : noTracer
+    const metrics = new BusMetrics({
+      target: transport,
+      consumerGroup,
       source: options.enableMetrics ? new MeterSource(options.meter) : undefined,
       probes: {
-        inFlight: () => this.#counters.inFlight,
-        skipped: () => this.#counters.eventsSkipped,
-        reconnections: () => this.#counters.reconnections,
+        inFlight: () => counters.inFlight,
+        skipped: () => counters.eventsSkipped,
+        reconnections: () => counters.reconnections,
         lag: async () => (this.isConsuming && this.isConnected ? this.#probe.lag(LAG_TIMEOUT_MS) : undefined),
       },
     })
     this.#publisher = new BrokerPublisher({
-      metrics: this.#metrics,
-      transport: this.transport,
-      codec: options.codec,
-      tracer: this.#tracer,
-      counters: this.#counters,
-      publishTimeoutMs: options.publishTimeoutMs,
-      isConnected: () => this.#isConnected,
-      connect: () => this.#ensureConnected(),
+      transport,
+      codec,
+      tracer,
+      counters,
+      metrics,
+      publishTimeoutMs,
+      connection: this.#connection,
     })
-    this.#dispatcher = this.#createDispatcher()
+
+    const observer = failureObserver(counters, logger)
+    const dispatcher = new Dispatcher({ tracer, handlerTimeoutMs, propagateCausation, metrics, observer })
+    const retryPolicy = new RetryPolicy(options)
+    const createPipeline = () =>
+      new ConsumerPipeline({
+        target: transport,
+        consumerGroup,
+        maxInFlight,
+        concurrency,
+        enableDlq,
+        retryPolicy,
+        handlers,
+        dispatcher,
+        codec,
+        counters,
+        metrics,
+        tracer,
+        logger,
+      })
+    const connect = () => this.connect()
+    this.#consumer = new ConsumerLifecycle({ transport, createPipeline, connect, counters, logger })
     this.deadLetters = new DeadLetterQueue({
-      store: this.transport.deadLetters,
-      codec: options.codec,
+      store: transport.deadLetters,
+      codec,
       handlers,
-      group: options.consumerGroup,
-      connect: () => this.connect(),
+      group: consumerGroup,
+      connect,
+    })
+    this.#shutdown = new BrokerShutdown({
+      consumer: this.#consumer,
+      publisher: this.#publisher,
+      background,
+      transport,
+      counters,
+      metrics,
+      logger,
     })
   }
 
@@ -111,275 +132,88 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
     return this.#counters.connectedAt > 0 && !this.isShutdown
   }
 
-  /** True while deliveries are taken. */
+  /** True while the bus takes deliveries. */
   override get isConsuming(): boolean {
-    return this.#run?.isRunning ?? false
+    return this.#consumer.isConsuming
   }
 
   /**
-   * Connects to the broker. `publish` and `startConsuming` do it by themselves; call it to learn early that the
-   * broker is there. Once connected, the bus reconnects by itself until it is shut down.
+   * Connects to the broker. `publish` and `startConsuming` connect too; call it to learn early whether the broker can be
+   * reached. Once connected, the bus reconnects on its own until it is shut down.
    *
-   * @throws ConnectionError when the broker cannot be reached in time, or refuses the credentials.
+   * @throws ConnectionError if the broker cannot be reached in time, or refuses the credentials.
    * @throws BusClosedError after `shutdown`.
    */
   override async connect(): Promise<void> {
     if (this.isShutdown) throw new BusClosedError('connect')
-    await this.#ensureConnected()
+    await this.#connection.ensure()
   }
 
   /**
-   * Consumes until {@link stopConsuming} or `shutdown`, and resolves then: put `publish` before it, or use
-   * {@link startConsumingInBackground}. Called while the bus consumes, it resolves with the running consumption.
+   * Consumes until {@link stopConsuming} or `shutdown`, and resolves then: call `publish` before it, or use
+   * {@link startConsumingInBackground}. If the bus already consumes, it resolves with the running consumption.
    *
-   * @throws ConnectionError when the broker cannot be reached; later outages are survived.
+   * @throws ConnectionError if the broker cannot be reached at the start; later outages are survived.
    * @throws BusClosedError after `shutdown`.
    */
   override async startConsuming(): Promise<void> {
     if (this.isShutdown) throw new BusClosedError('consume')
-    const run = await this.#runUnless(this.#stopRequested.signal)
-    try {
-      await run?.finished
-    } catch (error) {
-      if (this.#backgroundStart === undefined) this.#whenConsuming.reject(toError(error))
-      throw error
-    }
+    await this.#consumer.start()
   }
 
   /**
-   * Starts to consume and returns at once. A broker that is not there yet is waited for, with a log line; what
-   * waiting cannot mend (a wrong password) is logged and rejects {@link whenConsuming}.
+   * Starts consuming and returns at once. While the broker cannot be reached, the start is retried with a log line. An
+   * error that waiting does not fix, such as a wrong password, is logged and rejects {@link whenConsuming}.
+   *
+   * @throws BusClosedError after `shutdown`.
    */
   override startConsumingInBackground(): void {
     if (this.isShutdown) throw new BusClosedError('consume')
-    const { signal } = this.#stopRequested
-    if (this.#backgroundStart === signal || this.isConsuming) return
-    this.#backgroundStart = signal
-    this.#hasFailedToStart = false
-    void this.#startUntilItWorks(signal).finally(() => {
-      if (this.#backgroundStart === signal) this.#backgroundStart = undefined
-    })
+    this.#consumer.startInBackground()
   }
 
   /**
-   * Resolves when the bus consumes: what is published from then on reaches it. Rejects when a start has failed for
-   * good, and with a `BusClosedError` once the bus is shut down.
+   * Resolves when the bus consumes: events that are published after that reach it. Rejects if a start fails for good,
+   * and with a `BusClosedError` once the bus is shut down.
    */
   override async whenConsuming(): Promise<void> {
     if (this.isShutdown) throw new BusClosedError('consume')
-    await this.#whenConsuming.promise
+    await this.#consumer.whenConsuming
   }
 
   /**
-   * Stops consuming: takes nothing more, waits for running handlers (at most `timeoutMs`), settles what they
-   * finished and leaves the rest to be delivered again. The bus can still publish, and consume again.
+   * Stops consuming: takes no further deliveries, waits for running handlers (at most `timeoutMs`), settles what they
+   * finished, and leaves the rest to be redelivered. The bus can still publish, and can consume again.
    */
-  override async stopConsuming({
-    timeoutMs = this.#options.shutdownTimeoutMs,
-  }: ShutdownOptions = {}): Promise<void> {
-    this.#hasFailedToStart = false
-    this.#stopRequested.abort()
-    this.#stopRequested = new AbortController()
-    const run = this.#run
-    if (run === undefined) return
-    const unfinished = await run.stop(timeoutMs)
-    if (unfinished > 0) {
-      this.#logger.warn('stopped consuming before all handlers had ended', { timeoutMs, unfinished })
-    }
+  override async stopConsuming({ timeoutMs = this.#shutdownTimeoutMs }: ShutdownOptions = {}): Promise<void> {
+    await this.#consumer.stop(timeoutMs)
   }
 
-  /** A snapshot of the counts. */
+  /** A snapshot of the counters. */
   override getStats(): BrokerEventBusStats {
     return this.#counters.snapshot(this.background.failed)
   }
 
-  protected override async healthFacts(timeoutMs: number): Promise<HealthFacts> {
-    const { isShutdown, isConnected } = this
-    const [lag, deadLetters] =
-      isConnected && !isShutdown
-        ? await Promise.all([this.#probe.askLag(timeoutMs), this.#probe.askDeadLetters(timeoutMs)])
-        : []
-    const { blockedReason, lastError, lastErrorAt } = this.#counters
-    const takenAt = this.#run?.oldestTakenAt
-    return {
-      isShutdown,
-      // What it was when the broker was asked, and still is.
-      isConnected: isConnected && this.isConnected,
-      isConsuming: this.#isToConsume ? (this.#run?.isFlowing ?? false) : undefined,
-      blockedReason,
-      lastError,
-      lastErrorAt: timeOf(lastErrorAt),
-      oldestUnsettledMs: takenAt === undefined ? 0 : Math.max(0, performance.now() - takenAt),
-      lag,
-      deadLetters,
-    }
-  }
-
-  get #isToConsume(): boolean {
-    return this.#run?.isStopping === false || this.#backgroundStart !== undefined || this.#hasFailedToStart
-  }
-
-  /** Tells of outages and what became of them; see {@link BusNotice}. */
+  /** Reports outages of the broker and their outcome; see {@link BusNotice}. */
   onNotice(listener: BusNoticeListener): NoticeSubscription {
     return this.#notices.subscribe(listener)
+  }
+
+  protected override healthFacts(timeoutMs: number): Promise<HealthFacts> {
+    const parts = { probe: this.#probe, counters: this.#counters, consumer: this.#consumer }
+    return brokerHealthFacts(this, parts, timeoutMs)
   }
 
   protected override publishNow(events: readonly DomainEvent[]): Promise<void> {
     return this.#publisher.publish(events)
   }
 
-  protected override async close(timeoutMs = this.#options.shutdownTimeoutMs): Promise<void> {
-    this.#closed ??= this.#close(timeoutMs)
-    await settledWithin(this.#closed, timeoutMs)
+  protected override close(timeoutMs = this.#shutdownTimeoutMs): Promise<void> {
+    return this.#shutdown.run(timeoutMs)
   }
 
-  /** Handles deliveries of a transport's own making, beside a consumption: what they leave unsettled stays so. */
-  protected async withIntake<T>(work: (intake: Intake) => Promise<T>): Promise<T> {
-    const pipeline = this.#createPipeline()
-    try {
-      return await work(pipeline)
-    } finally {
-      pipeline.stopTaking()
-      const deadline = new Deadline()
-      deadline.within(this.#options.shutdownTimeoutMs)
-      await pipeline.drain(deadline.signal)
-      deadline.end()
-    }
-  }
-
-  /** Connects also after `shutdown` began: a publish that was accepted before it may be the first to need it. */
-  async #ensureConnected(): Promise<void> {
-    if (this.#isConnected) return
-    this.#connecting ??= this.#connect().finally(() => {
-      this.#connecting = undefined
-    })
-    await this.#connecting
-  }
-
-  async #connect(): Promise<void> {
-    await this.transport.connect()
-    this.#isConnected = true
-    this.#counters.connectedAt = Date.now()
-  }
-
-  /** The consumption there is, or a new one as soon as the last has stopped; none when the signal aborts before. */
-  async #runUnless(stopRequested: AbortSignal): Promise<ConsumerRun | undefined> {
-    while (this.#run?.isStopping === true) await this.#run.finished
-    if (stopRequested.aborted) return undefined
-    return this.#run ?? this.#beginRun()
-  }
-
-  #beginRun(): ConsumerRun {
-    const run = new ConsumerRun({
-      transport: this.transport,
-      pipeline: this.#createPipeline(),
-      logger: this.#logger,
-      connect: () => this.connect(),
-    })
-    this.#run = run
-    this.#whenConsuming.reset()
-    void run.started.then(
-      () => run.isRunning && this.#whenConsuming.resolve(),
-      () => undefined,
-    )
-    const forget = () => {
-      this.#run = undefined
-      this.#whenConsuming.reset()
-    }
-    run.finished.then(forget, forget)
-    return run
-  }
-
-  async #startUntilItWorks(signal: AbortSignal): Promise<void> {
-    const backoff = new RetryPolicy(START_RETRY)
-    for (let failure = 1; !signal.aborted; failure += 1) {
-      try {
-        const run = await this.#runUnless(signal)
-        await run?.started
-        return
-      } catch (thrown) {
-        const error = toError(thrown)
-        this.#counters.failed(error)
-        this.#logger.error('cannot start consuming', { failure, error })
-        if (error instanceof ConnectionError && !error.retryable) {
-          this.#whenConsuming.reject(error)
-          this.#hasFailedToStart = true
-          return
-        }
-      }
-      await sleep(backoff.backoff(failure), signal)
-    }
-  }
-
-  async #close(timeoutMs: number): Promise<void> {
-    const deadline = performance.now() + timeoutMs
-    const reserveMs = Math.min(500, timeoutMs / 5)
-    const remaining = () => Math.max(1, deadline - reserveMs - performance.now())
-    await this.stopConsuming({ timeoutMs: remaining() })
-    if (!(await settledWithin(this.#flushed(), remaining()))) {
-      this.#logger.warn('shutdown timed out', { timeoutMs, unfinishedPublishes: this.#publisher.count })
-      this.background.abandon()
-      this.#publisher.giveUp()
-    }
-    try {
-      const leftMs = Math.max(1, Math.ceil(deadline - performance.now()))
-      const isClosed = await settledWithin(this.transport.close(AbortSignal.timeout(leftMs)), leftMs)
-      if (!isClosed) this.#logger.warn('closing the connections took too long', { timeoutMs })
-    } catch (thrown) {
-      this.#logger.warn('closing the connections failed', { error: toError(thrown) })
-    }
-    this.#counters.connectedAt = 0
-    this.#metrics.close()
-    this.#logger.flush()
-    this.#whenConsuming.reject(new BusClosedError('consume'))
-  }
-
-  async #flushed(): Promise<void> {
-    await this.background.drained()
-    await this.#publisher.drained()
-  }
-
-  #createPipeline(): ConsumerPipeline {
-    const { consumerGroup, maxInFlight, concurrency, enableDlq } = this.#options
-    return new ConsumerPipeline({
-      place: this.transport,
-      consumerGroup,
-      maxInFlight,
-      concurrency,
-      enableDlq,
-      retryPolicy: this.#retryPolicy,
-      handlers: this.handlers,
-      dispatcher: this.#dispatcher,
-      codec: this.#options.codec,
-      counters: this.#counters,
-      metrics: this.#metrics,
-      tracer: this.#tracer,
-      logger: this.#logger,
-    })
-  }
-
-  #createDispatcher(): Dispatcher {
-    return new Dispatcher({
-      tracer: this.#tracer,
-      handlerTimeoutMs: this.#options.handlerTimeoutMs,
-      propagateCausation: this.#options.propagateCausation,
-      metrics: this.#metrics,
-      observer: {
-        handled: () => undefined,
-        failed: (event, { handler, error }, { attempt, messageId }) => {
-          this.#counters.handlerErrors += 1
-          this.#counters.failed(error)
-          const { eventId, eventType } = event
-          this.#logger.warn('handler failed', {
-            eventId,
-            eventType,
-            handlerName: handler.name,
-            attempt,
-            messageId,
-            error,
-          })
-        },
-      },
-    })
+  /** Handles deliveries that a subclass creates outside of the consumption. Unsettled ones stay unsettled. */
+  protected withIntake<R>(work: (intake: Intake) => Promise<R>): Promise<R> {
+    return this.#consumer.withIntake(work, this.#shutdownTimeoutMs)
   }
 }

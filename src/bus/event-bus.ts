@@ -8,9 +8,9 @@ import { delayMs } from '../kit/options.ts'
 import { BusClosedError } from './errors.ts'
 import {
   type BusHealth,
+  busHealth,
   type HealthFacts,
   type HealthOptions,
-  judge,
   resolveHealthOptions,
 } from './health.ts'
 import type { BackgroundPublishes } from './publishing/background-publishes.ts'
@@ -171,7 +171,7 @@ export abstract class EventBus implements AsyncDisposable {
    */
   async health(options: HealthOptions = {}): Promise<BusHealth> {
     const limits = resolveHealthOptions(options)
-    return judge(await this.healthFacts(limits.timeoutMs), limits)
+    return busHealth(await this.healthFacts(limits.timeoutMs), limits)
   }
 
   /** What is to be judged; never rejects. */

@@ -4,7 +4,7 @@ import {
   nonNegativeIntegerOrInfinity,
   resolveOptions,
 } from '../kit/options.ts'
-import type { HealthStatus } from '../observability/health-status.ts'
+import { type HealthStatus, worst } from '../observability/health-status.ts'
 import type { ProbeAnswer } from './telemetry/broker-probe.ts'
 
 /** One thing that was looked at. */
@@ -86,8 +86,8 @@ export interface HealthFacts {
   readonly deadLetters: ProbeAnswer<number> | undefined
 }
 
-/** Judges the facts. */
-export function judge(facts: HealthFacts, limits: Required<HealthOptions>): BusHealth {
+/** Applies the limits to the facts. */
+export function busHealth(facts: HealthFacts, limits: Required<HealthOptions>): BusHealth {
   const { lag, deadLetters, oldestUnsettledMs, lastError, lastErrorAt } = facts
   const checks: BusHealth['checks'] = {
     connected: connectedCheck(facts),
@@ -105,7 +105,7 @@ export function judge(facts: HealthFacts, limits: Required<HealthOptions>): BusH
     oldestUnsettledMs: measured({ value: oldestUnsettledMs }, limits.maxUnsettledMs, 'ms unsettled'),
     deadLetters: measured(deadLetters, limits.maxDeadLetters, 'dead letters wait'),
   }
-  return { status: worst(Object.values(checks)), checks }
+  return { status: worst(Object.values(checks).map((check) => check.status)), checks }
 }
 
 function connectedCheck({
@@ -139,11 +139,4 @@ function measured(
   const { value } = answer
   if (value === undefined || value <= limit) return { status: 'up', value }
   return { status: 'degraded', value, detail: `${value} ${what}, more than ${limit}` }
-}
-
-function worst(checks: readonly HealthCheck[]): HealthStatus {
-  for (const status of ['down', 'degraded'] as const) {
-    if (checks.some((check) => check.status === status)) return status
-  }
-  return 'up'
 }

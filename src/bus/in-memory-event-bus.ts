@@ -4,6 +4,7 @@ import { Dispatcher } from '../handling/dispatcher.ts'
 import { ShutdownError } from '../handling/errors.ts'
 import { HandlerRegistry } from '../handling/handler-registry.ts'
 import type { RunInfo } from '../handling/handler-run.ts'
+import { IdleCounter } from '../kit/idle-counter.ts'
 import { busObservabilityRules } from '../kit/observability-options.ts'
 import {
   durationMs,
@@ -85,8 +86,8 @@ const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
 
 const NONE_FAILED: ReadonlyMap<number, Error> = new Map()
 
-/** How spans and metrics call it. */
-const PLACE = { system: 'memory', destination: 'memory' }
+/** How spans and metrics name this bus. */
+const TARGET = { system: 'memory', destination: 'memory' }
 
 /**
  * The bus within one process. `publish` resolves when every handler has run: events one after the other in the
@@ -111,19 +112,19 @@ export class InMemoryEventBus extends EventBus {
     busSignal: this.#stopped.signal,
   }
   #consuming = Promise.withResolvers<void>()
-  readonly #publishSpan = publishSpanOf(PLACE)
-  readonly #dispatchSpan = dispatchSpanOf(PLACE)
+  readonly #publishSpan = publishSpanOf(TARGET)
+  readonly #dispatchSpan = dispatchSpanOf(TARGET)
   readonly #handlersOf = (event: DomainEvent) => {
     this.#eventsPublished += 1
     return this.handlers.handlersFor(event.eventType)
   }
-  #whenIdle: PromiseWithResolvers<void> | undefined
   #eventsPublished = 0
   #handlersInvoked = 0
   #handlerErrors = 0
   #lastError: { readonly error: Error; readonly at: Date } | undefined
-  /** Publishes under way, oldest first. */
-  readonly #running = new Set<{ readonly since: number }>()
+  readonly #publishes = new IdleCounter()
+  /** When each publish in flight started, oldest first, by the monotonic clock. */
+  readonly #starts = new Set<{ readonly at: number }>()
 
   /** @throws ConfigError when an option is unknown or out of range. */
   constructor(options: InMemoryEventBusOptions = {}) {
@@ -138,11 +139,11 @@ export class InMemoryEventBus extends EventBus {
     this.#shutdownTimeoutMs = resolved.shutdownTimeoutMs
     this.#tracer = resolved.enableTracing ? new OpenTelemetryTracer(resolved.tracer) : noTracer
     this.#metrics = new BusMetrics({
-      place: PLACE,
+      target: TARGET,
       consumerGroup: undefined,
       source: resolved.enableMetrics ? new MeterSource(resolved.meter) : undefined,
       probes: {
-        inFlight: () => this.#running.size,
+        inFlight: () => this.#publishes.count,
         skipped: () => 0,
         reconnections: () => 0,
         lag: () => Promise.resolve(undefined),
@@ -217,7 +218,7 @@ export class InMemoryEventBus extends EventBus {
     })
 
   protected override healthFacts(): Promise<HealthFacts> {
-    const [oldest] = this.#running
+    const [oldest] = this.#starts
     return Promise.resolve({
       isShutdown: this.isShutdown,
       isConnected: this.isConnected,
@@ -225,22 +226,23 @@ export class InMemoryEventBus extends EventBus {
       blockedReason: undefined,
       lastError: this.#lastError?.error,
       lastErrorAt: this.#lastError?.at ?? null,
-      oldestUnsettledMs: oldest === undefined ? 0 : Math.max(0, performance.now() - oldest.since),
+      oldestUnsettledMs: oldest === undefined ? 0 : Math.max(0, performance.now() - oldest.at),
       lag: undefined,
       deadLetters: undefined,
     })
   }
 
   protected override async publishNow(events: readonly DomainEvent[]): Promise<void> {
-    const publish = { since: performance.now() }
-    this.#running.add(publish)
+    const start = { at: performance.now() }
+    this.#starts.add(start)
+    this.#publishes.start()
     const startedAt = this.#metrics.refresh() === undefined ? 0 : performance.now()
     try {
       await this.#tracer.around(this.#publishSpan, events, this.#dispatch)
     } finally {
       if (startedAt > 0) this.#metrics.recorder?.published(events, NONE_FAILED, startedAt)
-      this.#running.delete(publish)
-      if (this.#running.size === 0) this.#whenIdle?.resolve()
+      this.#starts.delete(start)
+      this.#publishes.end()
     }
   }
 
@@ -253,7 +255,7 @@ export class InMemoryEventBus extends EventBus {
   }
 
   #abandon(timeoutMs: number): void {
-    this.#logger.warn('shutdown timed out', { timeoutMs, unfinishedPublishes: this.#running.size })
+    this.#logger.warn('shutdown timed out', { timeoutMs, unfinishedPublishes: this.#publishes.count })
     this.#stopped.abort(new ShutdownError())
     this.background.abandon()
     this.#givenUp.resolve()
@@ -261,8 +263,6 @@ export class InMemoryEventBus extends EventBus {
 
   async #drain(): Promise<void> {
     await this.background.drained()
-    if (this.#running.size === 0) return
-    this.#whenIdle ??= Promise.withResolvers()
-    await this.#whenIdle.promise
+    await this.#publishes.whenIdle()
   }
 }

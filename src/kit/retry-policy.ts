@@ -46,11 +46,3 @@ export class RetryPolicy {
     return Math.max(0, delay * (1 + retryJitter * (2 * this.#random() - 1)))
   }
 }
-
-/** Backoff while a bus waits for a broker that is not there yet, in milliseconds. */
-export const START_RETRY = {
-  maxRetries: Number.POSITIVE_INFINITY,
-  retryBaseDelayMs: 250,
-  retryMaxDelayMs: 5000,
-  retryJitter: 0.2,
-}

@@ -1,2 +1,8 @@
-/** `'up'`: all is well. `'degraded'`: it works, and somebody should look. `'down'`: it does not do its work now. */
+/** `'up'`: all is well. `'degraded'`: it works, but needs attention. `'down'`: it does not do its work now. */
 export type HealthStatus = 'up' | 'degraded' | 'down'
+
+/** The worst of several statuses; `'up'` if there is none. */
+export function worst(statuses: readonly HealthStatus[]): HealthStatus {
+  if (statuses.includes('down')) return 'down'
+  return statuses.includes('degraded') ? 'degraded' : 'up'
+}

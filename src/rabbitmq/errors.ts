@@ -30,7 +30,17 @@ function codeOf(error: Error): unknown {
   return 'code' in error ? error.code : undefined
 }
 
-export function isNotFound(thrown: unknown): boolean {
+/** Resolves to undefined if the broker answers that the exchange or queue does not exist. */
+export async function undefinedIfNotFound<T>(answer: Promise<T>): Promise<T | undefined> {
+  try {
+    return await answer
+  } catch (error) {
+    if (isNotFound(error)) return undefined
+    throw error
+  }
+}
+
+function isNotFound(thrown: unknown): boolean {
   return thrown instanceof Error && (codeOf(thrown) === NOT_FOUND || isNotFound(thrown.cause))
 }
 

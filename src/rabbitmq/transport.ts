@@ -16,7 +16,7 @@ import { RabbitMQTopology } from './client/topology.ts'
 import { type RabbitMQBinding, RabbitMQBindings } from './consuming/bindings.ts'
 import { RabbitMQConsumption } from './consuming/consumption.ts'
 import { RabbitMQDeadLetters } from './dead-letters/dead-letters.ts'
-import { isNotFound } from './errors.ts'
+import { undefinedIfNotFound } from './errors.ts'
 import type { ResolvedRabbitMQOptions } from './options.ts'
 import { RabbitMQPublisher } from './publishing/publisher.ts'
 
@@ -125,7 +125,7 @@ export class RabbitMQTransport implements Transport {
 
   async lag(): Promise<number | undefined> {
     const { queue } = this.#options.names
-    const state = await absentIsUndefined(
+    const state = await undefinedIfNotFound(
       this.#connection.withChannel((channel) => channel.checkQueue(queue)),
     )
     return state?.messageCount
@@ -154,10 +154,10 @@ export class RabbitMQTransport implements Transport {
   async queueInfo(): Promise<RabbitMQQueueInfo> {
     const { names, exchangeType, queueType } = this.#options
     const { queue, exchange } = names
-    const state = await absentIsUndefined(
+    const state = await undefinedIfNotFound(
       this.#connection.withChannel((channel) => channel.checkQueue(queue)),
     )
-    const found = await absentIsUndefined(
+    const found = await undefinedIfNotFound(
       this.#connection.withChannel((channel) => channel.checkExchange(exchange)),
     )
     const { messageCount = 0, consumerCount = 0 } = state ?? {}
@@ -189,14 +189,5 @@ export class RabbitMQTransport implements Transport {
       },
       closed: () => this.#report.closed(purpose),
     })
-  }
-}
-
-async function absentIsUndefined<T>(lookup: Promise<T>): Promise<T | undefined> {
-  try {
-    return await lookup
-  } catch (error) {
-    if (isNotFound(error)) return undefined
-    throw error
   }
 }

@@ -13,7 +13,7 @@ import { clientFactory, type RedisClient } from './client/client.ts'
 import { RedisLink } from './client/link.ts'
 import { RedisConsumption } from './consuming/consumption.ts'
 import { RedisDeadLetters } from './dead-letters/dead-letters.ts'
-import { commandError, noConnection } from './errors.ts'
+import { commandError } from './errors.ts'
 import type { ResolvedRedisOptions } from './options.ts'
 import { RedisPublisher } from './publishing/publisher.ts'
 import { RedisTrimmer } from './publishing/trimmer.ts'
@@ -76,9 +76,7 @@ export class RedisTransport implements Transport {
 
   /** The connection for commands. @throws ConnectionError while there is none. */
   client(): RedisClient {
-    const { client } = this.#commands
-    if (client === undefined) throw noConnection(this.#options.address)
-    return client
+    return this.#commands.requireClient()
   }
 
   async connect(): Promise<void> {

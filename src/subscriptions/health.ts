@@ -1,4 +1,4 @@
-import type { HealthStatus } from '../observability/health-status.ts'
+import { type HealthStatus, worst } from '../observability/health-status.ts'
 import type { SubscriptionProblem } from './subscription-monitor.ts'
 
 /**
@@ -49,21 +49,16 @@ export interface SubscriptionsHealth {
 }
 
 export function healthOf(statuses: readonly SubscriptionStatus[]): SubscriptionsHealth {
-  const judged = statuses.map((status) => ({ ...status, status: judge(status) }))
+  const judged = statuses.map((status) => ({ ...status, status: statusOf(status) }))
   return {
     status: worst(judged.map(({ status }) => status)),
     subscriptions: Object.fromEntries(judged.map((status) => [status.name, status])),
   }
 }
 
-function judge({ state, problems }: SubscriptionStatus): HealthStatus {
+function statusOf({ state, problems }: SubscriptionStatus): HealthStatus {
   if (state === 'failed' || state === 'stopped') return 'down'
   return problems.length === 0 ? 'up' : 'degraded'
-}
-
-function worst(all: readonly HealthStatus[]): HealthStatus {
-  if (all.includes('down')) return 'down'
-  return all.includes('degraded') ? 'degraded' : 'up'
 }
 
 const STATE_PROBLEMS: Partial<Record<SubscriptionState, string>> = {

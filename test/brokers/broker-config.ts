@@ -44,8 +44,11 @@ export function kafkaConfig(node: {
     'transaction.state.log.num.partitions=4',
     'transaction.state.log.replication.factor=1',
     'transaction.state.log.min.isr=1',
-    // After a kill the controller lets the broker in only once the session of its former self has run out.
-    'broker.session.timeout.ms=3000',
-    'broker.heartbeat.interval.ms=500',
+    // After a kill the controller admits the broker only when the session of the killed process has expired.
+    'broker.session.timeout.ms=1500',
+    'broker.heartbeat.interval.ms=250',
+    // The logs of deleted topics go at once: after a kill the broker recovers every log that is left.
+    'log.segment.delete.delay.ms=200',
+    'log.initial.task.delay.ms=200',
   ]
 }

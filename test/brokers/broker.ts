@@ -11,6 +11,8 @@ export interface LaunchOptions {
   readonly config?: readonly string[]
   /** Kafka: listeners beside the plaintext one. */
   readonly listeners?: readonly KafkaListener[]
+  /** Kafka: the broker's speed is measured, so that it compiles its code fully instead of starting fast. */
+  readonly isMeasured?: boolean
 }
 
 /** Where a broker runs: a process of this machine or a container. Data survives everything but `remove`. */

@@ -24,11 +24,11 @@ export function exhausted(
 export function deliveryLimit(
   consumerGroup: string,
   delivery: Delivery,
-  owing: readonly HandlerEntry[],
+  pending: readonly HandlerEntry[],
 ): DeadLetterReason {
   const attempts = delivery.deliveryCount - 1
   const error = new Error(`delivered ${attempts} times, and no process that had it lived to settle it`)
-  const names = owing.map(({ name }) => name)
+  const names = pending.map(({ name }) => name)
   return reason(consumerGroup, 'delivery_limit_exceeded', error, names, attempts)
 }
 

@@ -1,11 +1,12 @@
 import { toError } from '../../errors.ts'
+import { IdleCounter } from '../../kit/idle-counter.ts'
 import type { Logger } from '../../observability/logger.ts'
 
-/** Publishes that nobody awaits: bounded, counted, and their failures logged. */
+/** Publishes that no caller awaits: limited in number, counted, and logged if they fail. */
 export class BackgroundPublishes {
   readonly #limit: number
   readonly #logger: Logger
-  readonly #running = new Set<Promise<void>>()
+  readonly #running = new IdleCounter()
   #created = 0
   #completed = 0
   #failed = 0
@@ -16,9 +17,9 @@ export class BackgroundPublishes {
     this.#logger = logger
   }
 
-  /** Under way now. */
+  /** Publishes in flight. */
   get count(): number {
-    return this.#isAbandoned ? 0 : this.#running.size
+    return this.#isAbandoned ? 0 : this.#running.count
   }
 
   get created(): number {
@@ -34,29 +35,29 @@ export class BackgroundPublishes {
   }
 
   /**
-   * Starts a publish, unless the bound is reached: then it says false, and the caller publishes inline. (Waiting
-   * for a free slot would deadlock when a handler publishes.)
+   * Starts a publish unless the limit is reached. It does not wait for a free slot: a handler that publishes would
+   * deadlock.
+   * @returns false if the limit is reached; the caller then publishes inline.
    */
   tryStart(publish: () => Promise<void>): boolean {
-    if (this.#running.size >= this.#limit) return false
+    if (this.#running.count >= this.#limit) return false
     this.#created += 1
-    const task = this.#run(publish).finally(() => this.#running.delete(task))
-    this.#running.add(task)
+    void this.#running.track(this.#run(publish))
     return true
   }
 
-  /** Resolves when all that is under way has ended. */
-  async drained(): Promise<void> {
-    while (this.#running.size > 0) await Promise.allSettled(this.#running)
+  /** Resolves when no publish is in flight. */
+  drained(): Promise<void> {
+    return this.#running.whenIdle()
   }
 
-  /** Gives up on what is under way: it is no longer counted. */
+  /** Gives up on the publishes in flight: they are no longer counted. */
   abandon(): void {
     this.#isAbandoned = true
   }
 
   async #run(publish: () => Promise<void>): Promise<void> {
-    // Handlers in memory start in the publish itself; the caller is to return before that.
+    // In memory, the publish itself starts the handlers; the caller must return before that.
     await new Promise((resolve) => setImmediate(resolve))
     try {
       await publish()

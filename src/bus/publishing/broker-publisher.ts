@@ -1,12 +1,15 @@
 import type { EventCodec } from '../../codec/index.ts'
 import { toError } from '../../errors.ts'
 import type { DomainEvent } from '../../events/index.ts'
-import { RetryPolicy, START_RETRY } from '../../kit/retry-policy.ts'
-import { sleep } from '../../kit/time.ts'
+import { START_BACKOFF } from '../../kit/backoff.ts'
+import { IdleCounter } from '../../kit/idle-counter.ts'
+import { retryUntilDone } from '../../kit/retry-until-done.ts'
+import { settledUntil } from '../../kit/time.ts'
 import type { EventTracer, SpanKindOf } from '../../observability/tracer.ts'
 import { ConnectionError, PublishTimeoutError } from '../../transport/errors.ts'
 import type { OutgoingMessage, PublishFailure, Transport } from '../../transport/transport.ts'
 import { PublishError } from '../errors.ts'
+import type { FirstConnection } from '../first-connection.ts'
 import type { BusCounters } from '../telemetry/bus-counters.ts'
 import type { BusMetrics } from '../telemetry/bus-metrics.ts'
 import { publishSpanOf } from '../telemetry/bus-spans.ts'
@@ -19,17 +22,15 @@ export interface BrokerPublisherParts {
   readonly counters: BusCounters
   readonly metrics: BusMetrics
   readonly publishTimeoutMs: number
-  /** False until the first connection; from then on the transport reconnects by itself. */
-  readonly isConnected: () => boolean
-  readonly connect: () => Promise<void>
+  readonly connection: FirstConnection
 }
 
-/** Publishes through a transport: encodes, waits for the receipt until the deadline, says what became of each event. */
+/** Publishes through a transport: encodes the events, waits for the receipts until the deadline, and reports the outcome of each event. */
 export class BrokerPublisher {
   readonly #parts: BrokerPublisherParts
   readonly #deadlines: PublishDeadlines
   readonly #span: SpanKindOf<readonly DomainEvent[]>
-  readonly #running = new Set<Promise<unknown>>()
+  readonly #running = new IdleCounter()
 
   constructor(parts: BrokerPublisherParts) {
     this.#parts = parts
@@ -37,30 +38,24 @@ export class BrokerPublisher {
     this.#span = publishSpanOf(parts.transport)
   }
 
-  /** Publishes under way. */
+  /** Publishes in flight. */
   get count(): number {
-    return this.#running.size
+    return this.#running.count
   }
 
-  /** Resolves when what is under way now has ended. */
-  async drained(): Promise<void> {
-    await Promise.allSettled(this.#running)
+  /** Resolves when no publish is in flight. */
+  drained(): Promise<void> {
+    return this.#running.whenIdle()
   }
 
-  /** Lets all that is under way fail at once. */
+  /** Fails all publishes in flight. */
   giveUp(): void {
-    this.#deadlines.endAll()
+    this.#deadlines.expireAll()
   }
 
   /** @throws PublishError */
-  async publish(events: readonly DomainEvent[]): Promise<void> {
-    const sending = this.#parts.tracer.around(this.#span, events, this.#send)
-    this.#running.add(sending)
-    try {
-      await sending
-    } finally {
-      this.#running.delete(sending)
-    }
+  publish(events: readonly DomainEvent[]): Promise<void> {
+    return this.#running.track(this.#parts.tracer.around(this.#span, events, this.#send))
   }
 
   readonly #send = async (events: readonly DomainEvent[]): Promise<void> => {
@@ -69,8 +64,11 @@ export class BrokerPublisher {
     const messages = events.map((event) => this.#encode(event, trace))
     const deadline = this.#deadlines.start()
     try {
+      const error = await this.#connectBefore(deadline.signal)
       const failures =
-        (await this.#connectFor(events, deadline.signal)) ?? (await this.#publishBefore(deadline, messages))
+        error === undefined
+          ? await this.#publishBefore(deadline, messages)
+          : allFailed(messages, 'notStored', error)
       if (startedAt > 0) this.#measure(events, failures, startedAt)
       this.#parts.counters.eventsPublished += events.length - failures.length
       if (failures.length < events.length) this.#parts.counters.lastPublishAt = Date.now()
@@ -89,14 +87,14 @@ export class BrokerPublisher {
     this.#parts.metrics.recorder?.published(events, failed, startedAt)
   }
 
-  /** A publish never hangs, though a transport might. */
+  /** Ends even if the transport does not answer. */
   #publishBefore(
     { signal, overdue }: PublishDeadline,
     messages: readonly OutgoingMessage[],
   ): Promise<readonly PublishFailure[]> {
     const noAnswer = overdue.then(() => {
       const error = new PublishTimeoutError(this.#parts.publishTimeoutMs, 'the transport gave no answer')
-      return messages.map((_message, index) => ({ index, status: 'unknown' as const, error }))
+      return allFailed(messages, 'unknown', error)
     })
     return Promise.race([this.#parts.transport.publish(messages, signal), noAnswer])
   }
@@ -106,38 +104,34 @@ export class BrokerPublisher {
     return trace === undefined ? message : { ...message, headers: { ...message.headers, ...trace } }
   }
 
-  /** @returns the failures when the bus could not connect in time, undefined when it is connected. */
-  async #connectFor(
-    events: readonly DomainEvent[],
-    signal: AbortSignal,
-  ): Promise<readonly PublishFailure[] | undefined> {
-    if (this.#parts.isConnected()) return undefined
-    const backoff = new RetryPolicy(START_RETRY)
-    for (let failure = 1; ; failure += 1) {
-      try {
-        await this.#connectWithin(signal)
-        return undefined
-      } catch (thrown) {
-        const error = toError(thrown)
-        const mayHelp = error instanceof ConnectionError && error.retryable
-        if (!mayHelp || !(await sleep(backoff.backoff(failure), signal))) {
-          return events.map((_event, index) => ({ index, status: 'notStored', error }))
-        }
-      }
+  /** Connects if the bus never has. @returns the last error if it could not connect in time. */
+  async #connectBefore(signal: AbortSignal): Promise<Error | undefined> {
+    const { connection, publishTimeoutMs } = this.#parts
+    if (connection.isDone) return undefined
+    const timeout = new PublishTimeoutError(publishTimeoutMs, 'still connecting')
+    let lastError: Error = timeout
+    const connect = async () => {
+      if (!(await settledUntil(connection.ensure(), signal))) throw timeout
     }
-  }
-
-  async #connectWithin(signal: AbortSignal): Promise<void> {
-    const late = Promise.withResolvers<never>()
-    const { publishTimeoutMs } = this.#parts
-    const onAbort = () => late.reject(new PublishTimeoutError(publishTimeoutMs, 'still connecting'))
-    signal.addEventListener('abort', onAbort, { once: true })
+    const onFailure = (error: Error) => {
+      lastError = error
+      if (!(error instanceof ConnectionError && error.retryable)) throw error
+    }
     try {
-      await Promise.race([this.#parts.connect(), late.promise])
-    } finally {
-      signal.removeEventListener('abort', onAbort)
+      const connected = await retryUntilDone(connect, { backoff: START_BACKOFF, signal, onFailure })
+      return connected === undefined ? lastError : undefined
+    } catch (thrown) {
+      return toError(thrown)
     }
   }
+}
+
+function allFailed(
+  messages: readonly OutgoingMessage[],
+  status: PublishFailure['status'],
+  error: Error,
+): readonly PublishFailure[] {
+  return messages.map((_message, index) => ({ index, status, error }))
 }
 
 function publishError(

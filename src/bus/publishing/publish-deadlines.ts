@@ -1,13 +1,13 @@
-/** One publish under way. */
+/** The deadline of one publish. */
 export interface PublishDeadline {
-  /** Aborts when the time is up. */
+  /** Aborts when the deadline passes. */
   readonly signal: AbortSignal
-  /** Resolves when a transport that ought to have answered by then has had a moment more. */
+  /** Resolves `GRACE_MS` after the deadline. */
   readonly overdue: Promise<void>
   end(): void
 }
 
-/** How long a transport may take to say what became of the messages after the time was up, in milliseconds. */
+/** Time for the transport to report the outcome of the messages after the deadline, in milliseconds. */
 const GRACE_MS = 250
 
 interface Entry {
@@ -16,7 +16,7 @@ interface Entry {
   readonly at: number
 }
 
-/** Deadlines of publishes with one timer for all: they have the same length, so they end in the order they began. */
+/** Deadlines of publishes, with one timer for all: they are equally long, so they pass in the order of their start. */
 export class PublishDeadlines {
   readonly #timeoutMs: number
   readonly #entries = new Set<Entry>()
@@ -38,14 +38,14 @@ export class PublishDeadlines {
     return { signal: controller.signal, overdue: overdue.promise, end: () => this.#entries.delete(entry) }
   }
 
-  /** Lets the time of all that are under way be up. */
-  endAll(): void {
+  /** Brings all deadlines forward to now. */
+  expireAll(): void {
     for (const entry of this.#entries) expire(entry)
     this.#entries.clear()
   }
 
   #arm(ms: number): NodeJS.Timeout {
-    // The connection, or the wait for it, keeps the process alive while a publish is under way; this must not.
+    // The connection, or the attempt to make one, keeps the process alive during a publish. This timer must not.
     return setTimeout(() => this.#check(), ms).unref()
   }
 

@@ -3,7 +3,7 @@ import { EventspineError } from '../../errors.ts'
 import { type DomainEvent, GenericEvent } from '../../events/index.ts'
 import type { MeterSource } from '../../observability/meter.ts'
 import type { DeadLetterReason } from '../../transport/transport.ts'
-import { placeAttributes, type SpanPlace } from './bus-spans.ts'
+import { type MessagingTarget, targetAttributes } from './bus-spans.ts'
 import {
   createInstruments,
   type MetricInstruments,
@@ -12,7 +12,7 @@ import {
 } from './metric-instruments.ts'
 
 export interface BusMetricsParts {
-  readonly place: SpanPlace
+  readonly target: MessagingTarget
   readonly consumerGroup: string | undefined
   /** Undefined where metrics are off. */
   readonly source: MeterSource | undefined
@@ -47,13 +47,13 @@ export class BusMetrics {
   }
 
   #use(meter: Meter | undefined): void {
-    const { place, consumerGroup, probes } = this.#parts
+    const { target, consumerGroup, probes } = this.#parts
     this.#endObserving?.()
     this.#endObserving = undefined
     this.#meter = meter
     this.recorder = undefined
     if (meter === undefined) return
-    this.recorder = new MetricsRecorder(createInstruments(meter), place, consumerGroup)
+    this.recorder = new MetricsRecorder(createInstruments(meter), target, consumerGroup)
     this.#endObserving = observe(meter, this.recorder.consumer, probes)
   }
 }
@@ -72,9 +72,9 @@ export class MetricsRecorder {
   readonly #instruments: MetricInstruments
   readonly #made = new Map<string, Attributes>()
 
-  constructor(instruments: MetricInstruments, place: SpanPlace, consumerGroup: string | undefined) {
+  constructor(instruments: MetricInstruments, target: MessagingTarget, consumerGroup: string | undefined) {
     this.#instruments = instruments
-    const shared = placeAttributes(place)
+    const shared = targetAttributes(target)
     this.#publisher = {
       ...shared,
       'messaging.operation.name': 'publish',

@@ -3,16 +3,16 @@ import type { DomainEvent } from '../../events/index.ts'
 import type { SpanKindOf } from '../../observability/tracer.ts'
 import type { Delivery, ServerAddress } from '../../transport/transport.ts'
 
-/** Where the messages of a bus go. */
-export interface SpanPlace {
+/** The broker and the stream, exchange or topic of a bus, as spans and metrics name them. */
+export interface MessagingTarget {
   readonly system: string
   readonly destination: string
   /** The broker, where it is known by one address. */
   readonly server?: ServerAddress | undefined
 }
 
-/** What each span and metric of a bus says of where its messages go. */
-export function placeAttributes({ system, destination, server }: SpanPlace): Attributes {
+/** The attributes that every span and metric of a bus has. */
+export function targetAttributes({ system, destination, server }: MessagingTarget): Attributes {
   return {
     'messaging.system': system,
     'messaging.destination.name': destination,
@@ -21,10 +21,10 @@ export function placeAttributes({ system, destination, server }: SpanPlace): Att
 }
 
 /** The span of one publish call: one event, or a batch. */
-export function publishSpanOf(place: SpanPlace): SpanKindOf<readonly DomainEvent[]> {
-  const { system, destination } = place
+export function publishSpanOf(target: MessagingTarget): SpanKindOf<readonly DomainEvent[]> {
+  const { system, destination } = target
   const shared = {
-    ...placeAttributes(place),
+    ...targetAttributes(target),
     'messaging.operation.type': 'send',
     'messaging.operation.name': 'publish',
   }
@@ -51,9 +51,9 @@ export interface ConsumeSubject {
 }
 
 /** The span of handling one message of a broker: a child of the span that published it. */
-export function consumeSpanOf(place: SpanPlace, consumerGroup: string): SpanKindOf<ConsumeSubject> {
-  const { system, destination } = place
-  const shared = { ...processing(place), 'messaging.consumer.group.name': consumerGroup }
+export function consumeSpanOf(target: MessagingTarget, consumerGroup: string): SpanKindOf<ConsumeSubject> {
+  const { system, destination } = target
+  const shared = { ...processing(target), 'messaging.consumer.group.name': consumerGroup }
   return {
     role: 'consumer',
     cause: ({ delivery }) => delivery.message.headers,
@@ -69,19 +69,19 @@ export function consumeSpanOf(place: SpanPlace, consumerGroup: string): SpanKind
 }
 
 /** The span around all handlers of one event in memory. */
-export function dispatchSpanOf(place: SpanPlace): SpanKindOf<{ readonly event: DomainEvent }> {
-  const shared = processing(place)
+export function dispatchSpanOf(target: MessagingTarget): SpanKindOf<{ readonly event: DomainEvent }> {
+  const shared = processing(target)
   return {
     role: 'consumer',
     leavesFailuresToChildren: true,
-    name: ({ event }) => `${place.system}.consume ${event.eventType}`,
+    name: ({ event }) => `${target.system}.consume ${event.eventType}`,
     attributes: ({ event }) => ({ ...shared, ...eventAttributes(event) }),
   }
 }
 
-function processing(place: SpanPlace): Attributes {
+function processing(target: MessagingTarget): Attributes {
   return {
-    ...placeAttributes(place),
+    ...targetAttributes(target),
     'messaging.operation.type': 'process',
     'messaging.operation.name': 'consume',
   }

@@ -2,7 +2,7 @@ import { toError } from '../../errors.ts'
 import type { Logger } from '../../observability/logger.ts'
 import type { BusNotice, BusNoticeListener } from '../../transport/notices.ts'
 import type { BusCounters } from './bus-counters.ts'
-import type { SpanPlace } from './bus-spans.ts'
+import type { MessagingTarget } from './bus-spans.ts'
 
 /** A subscription to notices. */
 export interface NoticeSubscription extends Disposable {
@@ -11,13 +11,13 @@ export interface NoticeSubscription extends Disposable {
 
 /** What a transport tells of its broker: counted, logged, and handed to who listens. */
 export class NoticeBoard {
-  readonly #place: SpanPlace
+  readonly #target: MessagingTarget
   readonly #counters: BusCounters
   readonly #logger: Logger
   readonly #listeners = new Set<BusNoticeListener>()
 
-  constructor({ system, destination }: SpanPlace, counters: BusCounters, logger: Logger) {
-    this.#place = { system, destination }
+  constructor({ system, destination }: MessagingTarget, counters: BusCounters, logger: Logger) {
+    this.#target = { system, destination }
     this.#counters = counters
     this.#logger = logger
   }
@@ -43,7 +43,7 @@ export class NoticeBoard {
 
   #record(notice: BusNotice): void {
     const counters = this.#counters
-    const fields = { ...this.#place }
+    const fields = { ...this.#target }
     switch (notice.type) {
       case 'connectionLost':
         counters.connectedAt = 0

@@ -2,6 +2,7 @@ import { settledUntil, settledWithin, sleep } from '../../kit/time.ts'
 import { ConnectionError } from '../../transport/errors.ts'
 import { commandError, lostError } from '../errors.ts'
 import type { AmqpChannel, AmqpConnection } from './client.ts'
+import { channelCloser, closeConnection, destroySocket } from './closing.ts'
 import type { RabbitMQDialer } from './dialer.ts'
 import { type ReconnectDelays, reconnectDelay } from './reconnect-delay.ts'
 
@@ -137,7 +138,7 @@ export class RabbitMQConnection {
     const connection = this.#connection
     this.#connection = undefined
     this.#life.abort()
-    if (connection !== undefined) await closeWithin(connection, signal)
+    if (connection !== undefined) await closeConnection(connection, signal)
     this.#observer.closed()
   }
 
@@ -164,7 +165,7 @@ export class RabbitMQConnection {
     const connection = await this.#dialer.dial(this.#settings.purpose)
     this.#watch(connection)
     if (this.#closing.signal.aborted) {
-      await closeWithin(connection, AbortSignal.timeout(GOODBYE_MS))
+      await closeConnection(connection, AbortSignal.timeout(GOODBYE_MS))
       throw new ConnectionError('CONNECTION_FAILED', 'The bus was shut down while it was connecting.')
     }
     this.#connection = connection
@@ -193,8 +194,8 @@ export class RabbitMQConnection {
     this.#connection = undefined
     this.#life.abort()
     this.#blockedReason = undefined
-    // Of one that fell silent the client only ends its own side, and waits for the other's: it would stay for ever.
-    connection.connection.stream.destroy(new Error('the connection was given up'))
+    // If the broker fell silent, the client ends only its own side and waits for the broker's: the socket would stay.
+    destroySocket(connection)
     if (!this.#isOpen || this.#closing.signal.aborted) return
     this.#isOpen = false
     const error = lostError(this.#settings.address, cause)
@@ -240,7 +241,7 @@ export class RabbitMQConnection {
       this.#connection = undefined
       this.#life.abort()
     }
-    await closeWithin(connection, AbortSignal.timeout(GOODBYE_MS))
+    await closeConnection(connection, AbortSignal.timeout(GOODBYE_MS))
   }
 }
 
@@ -249,29 +250,12 @@ async function onOwnChannel<T>(
   work: (channel: AmqpChannel) => Promise<T>,
 ): Promise<T> {
   const channel = await connection.createConfirmChannel()
-  const closed = Promise.withResolvers<void>()
-  channel.on('close', () => closed.resolve())
+  const close = channelCloser(channel)
   // The failed command rejects with the same error.
   channel.on('error', () => undefined)
   try {
     return await work(channel)
   } finally {
-    // One whose connection breaks while it says goodbye gets no answer.
-    await Promise.race([closed.promise, channel.close().catch(() => undefined)])
+    await close()
   }
-}
-
-/** Says goodbye, and hangs up when nobody answers in time. */
-async function closeWithin(connection: AmqpConnection, signal: AbortSignal): Promise<void> {
-  const over = Promise.withResolvers<void>()
-  const hangUp = () => over.resolve()
-  signal.addEventListener('abort', hangUp, { once: true })
-  if (signal.aborted) hangUp()
-  // One that breaks meanwhile leaves the goodbye without an answer.
-  connection.on('close', hangUp)
-  // A close that fails was closing already, which is what is wanted.
-  await Promise.race([connection.close().catch(() => undefined), over.promise])
-  signal.removeEventListener('abort', hangUp)
-  // With an error the client tells whoever still waits for an answer on this connection.
-  connection.connection.stream.destroy(new Error('the connection was given up'))
 }

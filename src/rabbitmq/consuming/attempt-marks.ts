@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { parseNames } from '../../transport/replay-headers.ts'
 import type { AmqpChannel, AmqpMessage } from '../client/client.ts'
 import type { WithChannel } from '../client/connection.ts'
-import { isNotFound } from '../errors.ts'
+import { undefinedIfNotFound } from '../errors.ts'
 import type { RabbitMQPublisher } from '../publishing/publisher.ts'
 
 /** What is known of a message's earlier attempts. */
@@ -93,13 +93,8 @@ export class RabbitMQAttemptMarks {
   }
 
   /** In a cluster the queue may lie on a node that is down, which the broker calls not found. */
-  async #unlessDown<T>(work: (channel: AmqpChannel) => Promise<T>): Promise<T | undefined> {
-    try {
-      return await this.#withChannel(work)
-    } catch (error) {
-      if (isNotFound(error)) return undefined
-      throw error
-    }
+  #unlessDown<T>(work: (channel: AmqpChannel) => Promise<T>): Promise<T | undefined> {
+    return undefinedIfNotFound(this.#withChannel(work))
   }
 
   #queueOf(message: AmqpMessage): string {
@@ -108,7 +103,7 @@ export class RabbitMQAttemptMarks {
 }
 
 /** What tells a message from others, over deliveries. */
-export function identityOf({ properties, content }: AmqpMessage): string | Buffer {
+function identityOf({ properties, content }: AmqpMessage): string | Buffer {
   return properties.messageId ?? content
 }
 

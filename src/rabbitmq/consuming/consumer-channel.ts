@@ -1,4 +1,5 @@
 import type { AmqpChannel, AmqpConnection, AmqpMessage } from '../client/client.ts'
+import { channelCloser } from '../client/closing.ts'
 import { RabbitMQAcks } from './acks.ts'
 
 /** Who gets what a channel brings. */
@@ -21,7 +22,7 @@ export class ConsumerChannel {
   readonly acks: RabbitMQAcks
   readonly #channel: AmqpChannel
   readonly #observer: ConsumerChannelObserver
-  readonly #closed = Promise.withResolvers<void>()
+  readonly #close: () => Promise<void>
   #consumerTag: string | undefined
   #cause: Error | undefined
 
@@ -33,12 +34,12 @@ export class ConsumerChannel {
     this.#channel = channel
     this.#observer = observer
     this.acks = new RabbitMQAcks(channel)
+    this.#close = channelCloser(channel)
     channel.on('error', (error) => {
       this.#cause = error
     })
     channel.on('close', () => {
       this.acks.close()
-      this.#closed.resolve()
       observer.channelClosed(this, this.#cause)
     })
   }
@@ -63,9 +64,8 @@ export class ConsumerChannel {
     await this.#channel.cancel(this.#consumerTag).catch(() => undefined)
   }
 
-  /** What was not acknowledged goes back. Resolves when the acknowledgments sent before were read. */
-  async close(): Promise<void> {
-    // One that is closed already is what is wanted; one whose connection breaks meanwhile gets no answer.
-    await Promise.race([this.#closed.promise, this.#channel.close().catch(() => undefined)])
+  /** Returns unacknowledged messages to the queue. Resolves when the acknowledgments sent before were read. */
+  close(): Promise<void> {
+    return this.#close()
   }
 }

@@ -1,9 +1,10 @@
+import { Mutex } from '../../kit/mutex.ts'
 import { settledWithin } from '../../kit/time.ts'
 import type { BusNotice } from '../../transport/notices.ts'
 import type { RabbitMQConnection, WithChannel } from '../client/connection.ts'
 import { registerGroup } from '../client/groups.ts'
 import type { RabbitMQTopology } from '../client/topology.ts'
-import { isNotFound } from '../errors.ts'
+import { undefinedIfNotFound } from '../errors.ts'
 import type { ResolvedRabbitMQOptions } from '../options.ts'
 import type { RabbitMQBindings } from './bindings.ts'
 
@@ -27,7 +28,7 @@ const WRITE_DOWN_MS = 1000
  */
 export class RabbitMQGroupQueue {
   readonly #parts: GroupQueueParts
-  #last: Promise<unknown> = Promise.resolve()
+  readonly #mutex = new Mutex()
   #nextUpdate: Promise<void> | undefined
 
   constructor(parts: GroupQueueParts) {
@@ -37,7 +38,7 @@ export class RabbitMQGroupQueue {
   /** Declares all that consuming needs. @param wasThere - that this consumer had it: then its loss is told. */
   declare(wasThere: boolean): Promise<void> {
     const { connection, topology, bindings, options } = this.#parts
-    return this.#alone(async () => {
+    return this.#mutex.runExclusive(async () => {
       const isLost = wasThere && (await this.#isAbsent((channel) => channel.checkQueue(options.names.queue)))
       if (options.enableDlq) await this.#declareDeadLetters()
       const others = await connection.withChannel(async (channel) => {
@@ -53,7 +54,7 @@ export class RabbitMQGroupQueue {
   /** Follows a change of the bindings. While there is no connection the next {@link declare} will do it. */
   updateBindings(): Promise<void> {
     // One that has not begun will do for all who ask meanwhile.
-    this.#nextUpdate ??= this.#alone(() => {
+    this.#nextUpdate ??= this.#mutex.runExclusive(() => {
       this.#nextUpdate = undefined
       return this.#update()
     })
@@ -64,7 +65,7 @@ export class RabbitMQGroupQueue {
   check(): Promise<void> {
     const { connection, topology, bindings, options, notify } = this.#parts
     const { exchange } = options.names
-    return this.#alone(async () => {
+    return this.#mutex.runExclusive(async () => {
       if (!connection.isOpen) return
       const isGone = await this.#isAbsent((channel) => channel.checkExchange(exchange))
       await connection.withChannel(async (channel) => {
@@ -101,21 +102,11 @@ export class RabbitMQGroupQueue {
    */
   async #declareDeadLetters(): Promise<void> {
     const { connection, topology } = this.#parts
-    try {
-      await connection.withChannel((channel) => topology.declareDeadLetters(channel))
-    } catch (error) {
-      if (!isNotFound(error)) throw error
-    }
+    await undefinedIfNotFound(connection.withChannel((channel) => topology.declareDeadLetters(channel)))
   }
 
-  async #isAbsent(look: Parameters<WithChannel>[0]): Promise<boolean> {
-    try {
-      await this.#parts.connection.withChannel(look)
-      return false
-    } catch (error) {
-      if (isNotFound(error)) return true
-      throw error
-    }
+  async #isAbsent(lookup: Parameters<WithChannel>[0]): Promise<boolean> {
+    return (await undefinedIfNotFound(this.#parts.connection.withChannel(lookup))) === undefined
   }
 
   /** Notes for others and for later, which consuming does not depend on, and waits for in fair weather only. */
@@ -129,11 +120,5 @@ export class RabbitMQGroupQueue {
       written.catch(() => undefined),
       WRITE_DOWN_MS,
     )
-  }
-
-  #alone<T>(work: () => Promise<T>): Promise<T> {
-    const run = this.#last.then(work)
-    this.#last = run.catch(() => undefined)
-    return run
   }
 }

@@ -1,7 +1,8 @@
+import { Mutex } from '../../kit/mutex.ts'
 import type { StoredDeadLetter } from '../../transport/transport.ts'
 import type { AmqpChannel, AmqpMessage } from '../client/client.ts'
 import type { WithChannel } from '../client/connection.ts'
-import { isNotFound } from '../errors.ts'
+import { undefinedIfNotFound } from '../errors.ts'
 import type { RabbitMQNames } from '../options.ts'
 import type { RabbitMQPublisher } from '../publishing/publisher.ts'
 import { letterIdOf, readLetter, replayOf } from './dead-letter-message.ts'
@@ -25,7 +26,7 @@ export interface PageStart {
  */
 export class RabbitMQDeadLetterQueue {
   readonly #parts: DeadLetterQueueParts
-  #last: Promise<unknown> = Promise.resolve()
+  readonly #mutex = new Mutex()
 
   constructor(parts: DeadLetterQueueParts) {
     this.#parts = parts
@@ -33,7 +34,7 @@ export class RabbitMQDeadLetterQueue {
 
   /** The page that begins after the letter the last one ended with, or where that is gone, after its place. */
   list(limit: number, start: PageStart | undefined): Promise<readonly StoredDeadLetter[]> {
-    return this.#alone(async (channel) => {
+    return this.#exclusively(async (channel) => {
       const letters: StoredDeadLetter[] = []
       let position = 0
       let isPast = start === undefined
@@ -48,7 +49,7 @@ export class RabbitMQDeadLetterQueue {
   }
 
   get(id: string): Promise<StoredDeadLetter | undefined> {
-    return this.#alone(async (channel) => {
+    return this.#exclusively(async (channel) => {
       const message = await this.#find(channel, id)
       return message === undefined ? undefined : readLetter(this.#parts.names, id, message)
     }, undefined)
@@ -56,7 +57,7 @@ export class RabbitMQDeadLetterQueue {
 
   /** The messages as they are, oldest first. */
   raw(limit: number): Promise<readonly AmqpMessage[]> {
-    return this.#alone(async (channel) => {
+    return this.#exclusively(async (channel) => {
       const messages: AmqpMessage[] = []
       if (limit < 1) return messages
       for await (const message of this.#scan(channel)) {
@@ -67,7 +68,7 @@ export class RabbitMQDeadLetterQueue {
   }
 
   count(): Promise<number> {
-    return this.#alone(async (channel) => {
+    return this.#exclusively(async (channel) => {
       const { messageCount } = await channel.checkQueue(this.#parts.names.deadLetterQueue)
       return messageCount
     }, 0)
@@ -75,7 +76,7 @@ export class RabbitMQDeadLetterQueue {
 
   /** Removes all. @returns how many there were. */
   purge(): Promise<number> {
-    return this.#alone(async (channel) => {
+    return this.#exclusively(async (channel) => {
       const { messageCount } = await channel.purgeQueue(this.#parts.names.deadLetterQueue)
       return messageCount
     }, 0)
@@ -84,7 +85,7 @@ export class RabbitMQDeadLetterQueue {
   /** To the queue itself, through the default exchange: no other group gets a copy. */
   replay(id: string): Promise<boolean> {
     const { names, publisher } = this.#parts
-    return this.#alone(async (channel) => {
+    return this.#exclusively(async (channel) => {
       const message = await this.#find(channel, id)
       if (message === undefined) return false
       await publisher.publishRaw(replayOf(names, message))
@@ -96,7 +97,7 @@ export class RabbitMQDeadLetterQueue {
   remove(ids: readonly string[]): Promise<number> {
     const wanted = new Map<string, number>()
     for (const id of ids) wanted.set(id, (wanted.get(id) ?? 0) + 1)
-    return this.#alone(async (channel) => {
+    return this.#exclusively(async (channel) => {
       let removed = 0
       for await (const message of this.#scan(channel)) {
         const id = letterIdOf(message)
@@ -127,24 +128,16 @@ export class RabbitMQDeadLetterQueue {
     }
   }
 
-  /** Waits for the operation before. @param absent - the answer where the queue does not exist yet. */
-  #alone<T>(work: (channel: AmqpChannel) => Promise<T>, absent: T): Promise<T> {
-    const run = this.#last.then(() => this.#onChannel(work, absent))
-    this.#last = run.catch(() => undefined)
-    return run
-  }
-
-  async #onChannel<T>(work: (channel: AmqpChannel) => Promise<T>, absent: T): Promise<T> {
-    try {
-      return await this.#parts.withChannel(async (channel) => {
-        const result = await work(channel)
-        // Closing the channel puts it back too, but some time later: the next look could find an empty queue.
+  /** Runs after the operations before it. @param absent - the answer if the queue does not exist yet. */
+  #exclusively<T>(work: (channel: AmqpChannel) => Promise<T>, absent: T): Promise<T> {
+    return this.#mutex.runExclusive(async () => {
+      const result = this.#parts.withChannel(async (channel) => {
+        const done = await work(channel)
+        // Closing the channel returns the messages too, but later: the next read could find an empty queue.
         await channel.recover()
-        return result
+        return done
       })
-    } catch (error) {
-      if (isNotFound(error)) return absent
-      throw error
-    }
+      return (await undefinedIfNotFound(result)) ?? absent
+    })
   }
 }

@@ -1,15 +1,10 @@
-import { RetryPolicy } from '../../kit/retry-policy.ts'
-import { sleep } from '../../kit/time.ts'
+import { toError } from '../../errors.ts'
+import { RECONNECT_BACKOFF } from '../../kit/backoff.ts'
+import { retryUntilDone } from '../../kit/retry-until-done.ts'
+import { settledWithin, sleep } from '../../kit/time.ts'
 import { ConnectionError } from '../../transport/errors.ts'
-import { connectionError, lostError } from '../errors.ts'
+import { connectionError, lostError, noConnection } from '../errors.ts'
 import type { RedisClient, RedisClientFactory } from './client.ts'
-
-const RECONNECT = new RetryPolicy({
-  maxRetries: Number.POSITIVE_INFINITY,
-  retryBaseDelayMs: 50,
-  retryMaxDelayMs: 2000,
-  retryJitter: 0.3,
-})
 
 export interface RedisLinkOptions {
   readonly address: string
@@ -42,6 +37,13 @@ export class RedisLink {
   /** The connection, if it works now. */
   get client(): RedisClient | undefined {
     return this.#client?.isReady === true ? this.#client : undefined
+  }
+
+  /** The connection. @throws ConnectionError while there is none. */
+  requireClient(): RedisClient {
+    const { client } = this
+    if (client === undefined) throw noConnection(this.#options.address)
+    return client
   }
 
   /** Makes the first connection. @throws ConnectionError */
@@ -127,35 +129,35 @@ export class RedisLink {
   }
 
   async #reconnect(): Promise<void> {
-    for (let failure = 1; await sleep(RECONNECT.backoff(failure), this.#closed.signal); failure += 1) {
-      try {
-        const client = await this.#open()
-        this.#use(client)
+    const { signal } = this.#closed
+    // The processes that lost their connections at the same moment come back one by one.
+    if (!(await sleep(RECONNECT_BACKOFF.backoff(1), signal))) return
+    await retryUntilDone(
+      async () => {
+        this.#use(await this.#open())
         if (this.client !== undefined) this.#options.onRestored()
-        return
-      } catch (error) {
-        // The loss was told already; only what waiting does not mend is worth another word.
-        const isRefused = error instanceof ConnectionError && !error.retryable
-        if (isRefused && Number.isInteger(Math.log2(failure))) this.#options.onRefused?.(error)
-      }
-    }
+      },
+      {
+        backoff: RECONNECT_BACKOFF,
+        signal,
+        onFailure: (error, failure) => {
+          // The loss is already reported. Report only errors that waiting cannot fix, at growing intervals.
+          const isRefused = error instanceof ConnectionError && !error.retryable
+          if (isRefused && Number.isInteger(Math.log2(failure))) this.#options.onRefused?.(error)
+        },
+      },
+    )
   }
 
-  /** A connection whose other end is gone without a word never fails by itself. */
+  /** Detects a peer that vanished without closing the connection, which never fails on its own. */
   async #checkLife(withinMs: number): Promise<void> {
     const client = this.#client
     if (client === undefined) return
-    const timer = setTimeout(
-      () => this.#lost(client, new Error(`no answer to PING within ${withinMs} ms`)),
-      withinMs,
-    )
     try {
-      await client.sendCommand(['PING'])
+      const isAnswered = await settledWithin(client.sendCommand(['PING']), withinMs)
+      if (!isAnswered) this.#lost(client, new Error(`no answer to PING within ${withinMs} ms`))
     } catch (error) {
-      if (client.isReady) return
-      this.#lost(client, error instanceof Error ? error : new Error(String(error)))
-    } finally {
-      clearTimeout(timer)
+      if (!client.isReady) this.#lost(client, toError(error))
     }
   }
 }

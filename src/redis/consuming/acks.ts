@@ -1,5 +1,8 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { toError } from '../../errors.ts'
-import { sleep } from '../../kit/time.ts'
+import { REQUEST_BACKOFF } from '../../kit/backoff.ts'
+import { ResettablePromise } from '../../kit/resettable-promise.ts'
+import { retryUntilDone } from '../../kit/retry-until-done.ts'
 import type { RedisClient } from '../client/client.ts'
 import type { RedisLink } from '../client/link.ts'
 import type { StreamRole } from '../client/stream-role.ts'
@@ -8,15 +11,12 @@ import type { HeldEntry } from './held-entry.ts'
 
 /** Ids in one XACK at most. */
 const BATCH = 1000
-/** Wait before a server that could not take it is asked again, in milliseconds. */
-const TRY_AGAIN_MS = 50
 
 export interface RedisAcksParts {
   readonly link: RedisLink
   readonly group: string
   readonly retryKey: (entry: HeldEntry) => string
   readonly onFlushed: (entries: readonly HeldEntry[]) => void
-  readonly onRefused: (error: Error) => void
 }
 
 /**
@@ -30,7 +30,7 @@ export class RedisAcks {
   #added = 0
   #settled = 0
   /** Resolves with the batch that is on its way. */
-  #step = Promise.withResolvers<void>()
+  readonly #step = new ResettablePromise()
   readonly #closed = new AbortController()
 
   constructor(parts: RedisAcksParts) {
@@ -63,13 +63,19 @@ export class RedisAcks {
   }
 
   async #flush(): Promise<void> {
-    // What ends in this turn of the event loop goes together.
-    await new Promise((resolve) => setImmediate(resolve))
+    // Acknowledgments of the same turn of the event loop are sent together.
+    await nextTurn()
     while (this.#queued.length > 0) {
-      const client = await this.#parts.link.whenReady(this.#closed.signal)
-      if (client === undefined) return
       const batch = this.#queued.slice(0, BATCH)
-      if (!(await this.#send(client, batch))) continue
+      const sent = await retryUntilDone(() => this.#sendWhenConnected(batch), {
+        backoff: REQUEST_BACKOFF,
+        signal: this.#closed.signal,
+        // The link reconnects and reports why.
+        onFailure: (error) => {
+          if (isReadOnly(error)) this.#parts.link.reset(error)
+        },
+      })
+      if (sent?.value !== true) return
       this.#queued = this.#queued.slice(batch.length)
       this.#settled += batch.length
       this.#stepped()
@@ -79,29 +85,28 @@ export class RedisAcks {
 
   #stepped(): void {
     this.#step.resolve()
-    this.#step = Promise.withResolvers()
+    this.#step.reset()
   }
 
-  /** @returns false when the batch has to be sent again. */
-  async #send(client: RedisClient, batch: readonly HeldEntry[]): Promise<boolean> {
+  /** @returns false if this was closed first. @throws an error after which the batch has to be sent again. */
+  async #sendWhenConnected(batch: readonly HeldEntry[]): Promise<boolean> {
+    const client = await this.#parts.link.whenReady(this.#closed.signal)
+    if (client === undefined) return false
     try {
-      const commands = [...groupByRole(batch)].flatMap(([role, ids]) => this.#commands(role, ids))
-      const retryKeys = batch.filter(({ hasRetryState }) => hasRetryState).map(this.#parts.retryKey)
-      if (retryKeys.length > 0) commands.push(['UNLINK', ...retryKeys])
-      await Promise.all(commands.map((command) => client.sendCommand(command)))
-      return true
+      await this.#send(client, batch)
     } catch (thrown) {
       const error = toError(thrown)
-      if (!isErrorReply(error)) return false
-      if (isPassing(error)) {
-        if (isReadOnly(error)) this.#parts.link.reset(error)
-        await sleep(TRY_AGAIN_MS, this.#closed.signal)
-        return false
-      }
-      // The group is gone, or the command is forbidden: sent again it would be refused again.
-      this.#parts.onRefused(error)
-      return true
+      // A refused command would be refused again: the group is gone, or the user may not send it.
+      if (!isErrorReply(error) || isPassing(error)) throw error
     }
+    return true
+  }
+
+  async #send(client: RedisClient, batch: readonly HeldEntry[]): Promise<void> {
+    const commands = [...groupByRole(batch)].flatMap(([role, ids]) => this.#commands(role, ids))
+    const retryKeys = batch.filter(({ hasRetryState }) => hasRetryState).map(this.#parts.retryKey)
+    if (retryKeys.length > 0) commands.push(['UNLINK', ...retryKeys])
+    await Promise.all(commands.map((command) => client.sendCommand(command)))
   }
 
   #commands({ key, deletesSettled }: StreamRole, ids: readonly string[]): string[][] {

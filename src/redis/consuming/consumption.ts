@@ -1,5 +1,6 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { toError } from '../../errors.ts'
-import { RetryPolicy } from '../../kit/retry-policy.ts'
+import { READ_BACKOFF } from '../../kit/backoff.ts'
 import { settledUntil, settledWithin, sleep } from '../../kit/time.ts'
 import type { Consumption, DeadLetterReason, Intake, TransportHost } from '../../transport/transport.ts'
 import type { RedisClient } from '../client/client.ts'
@@ -7,7 +8,7 @@ import type { RedisLink } from '../client/link.ts'
 import { runScript } from '../client/scripts.ts'
 import type { StreamRole } from '../client/stream-role.ts'
 import { moveToDeadLetters } from '../dead-letters/dead-letters.ts'
-import { commandError, isErrorReply, isNoGroup, isReadOnly, noConnection } from '../errors.ts'
+import { commandError, isErrorReply, isNoGroup, isReadOnly } from '../errors.ts'
 import type { ResolvedRedisOptions } from '../options.ts'
 import { mayBeMangled, readMessage, type StreamEntry } from '../wire/entry.ts'
 import { rereadAsBytes } from '../wire/reread.ts'
@@ -17,13 +18,6 @@ import { type EntryOwner, HeldEntry } from './held-entry.ts'
 import { RedisLeases } from './leases.ts'
 import { type RecoveryRequest, type RecoveryResult, RedisRecovery, type TakenEntry } from './recovery.ts'
 import { RedisReturns } from './returns.ts'
-
-const READ_AGAIN = new RetryPolicy({
-  maxRetries: Number.POSITIVE_INFINITY,
-  retryBaseDelayMs: 100,
-  retryMaxDelayMs: 5000,
-  retryJitter: 0.2,
-})
 
 /** Time since the last delivery that makes a released entry free for the next consumer that looks, in milliseconds. */
 const RELEASED_IDLE_MS = 30 * 86_400_000
@@ -84,7 +78,6 @@ export class RedisConsumption implements Consumption, EntryOwner {
       group: consumerGroup,
       retryKey: (entry) => this.#retryKey(entry),
       onFlushed: (entries) => this.#forget(entries),
-      onRefused: () => undefined,
     })
     this.#leases = new RedisLeases({
       link: commands,
@@ -160,10 +153,7 @@ export class RedisConsumption implements Consumption, EntryOwner {
   }
 
   async deadLetter(entry: HeldEntry, reason: DeadLetterReason): Promise<void> {
-    const { options, commands } = this.#parts
-    const client = commands.client
-    if (client === undefined) throw noConnection(options.address)
-    await moveToDeadLetters(client, options, entry, reason, this.#retryKey(entry))
+    await moveToDeadLetters(this.#client(), this.#parts.options, entry, reason, this.#retryKey(entry))
     this.#drop(entry, 'deadLettered')
   }
 
@@ -209,9 +199,7 @@ export class RedisConsumption implements Consumption, EntryOwner {
   }
 
   #client(): RedisClient {
-    const { client } = this.#parts.commands
-    if (client === undefined) throw noConnection(this.#parts.options.address)
-    return client
+    return this.#parts.commands.requireClient()
   }
 
   async #read(): Promise<void> {
@@ -348,7 +336,7 @@ export class RedisConsumption implements Consumption, EntryOwner {
         type: 'readFailed',
         error: commandError(this.#parts.options.address, 'XREADGROUP', error),
       })
-    await sleep(READ_AGAIN.backoff(failures), this.#stopped.signal)
+    await sleep(READ_BACKOFF.backoff(failures), this.#stopped.signal)
   }
 
   /** The stream or the group is gone: deleted, flushed, or a failover to a replica that had less. */
@@ -363,7 +351,7 @@ export class RedisConsumption implements Consumption, EntryOwner {
       })
     } catch (thrown) {
       this.#parts.host.notify({ type: 'readFailed', error: toError(thrown) })
-      await sleep(READ_AGAIN.backoff(failures), this.#stopped.signal)
+      await sleep(READ_BACKOFF.backoff(failures), this.#stopped.signal)
     }
   }
 
@@ -447,10 +435,6 @@ export class RedisConsumption implements Consumption, EntryOwner {
     const { keys, consumerGroup } = this.#parts.options
     return keys.retry(consumerGroup, entry.message.id)
   }
-}
-
-function nextTurn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve))
 }
 
 function heldKey(role: StreamRole, id: string): string {

@@ -3,7 +3,6 @@ import type { DeadLetterReason, TransportHost } from '../../transport/transport.
 import type { RedisClient } from '../client/client.ts'
 import type { RedisLink } from '../client/link.ts'
 import type { StreamRole } from '../client/stream-role.ts'
-import { noConnection } from '../errors.ts'
 import type { ResolvedRedisOptions } from '../options.ts'
 import { mayBeMangled, readEntries, type StreamEntry } from '../wire/entry.ts'
 import { rereadAsBytes } from '../wire/reread.ts'
@@ -220,9 +219,7 @@ export class RedisRecovery {
   }
 
   #client(): RedisClient {
-    const { client } = this.#parts.link
-    if (client === undefined) throw noConnection(this.#parts.options.address)
-    return client
+    return this.#parts.link.requireClient()
   }
 }
 

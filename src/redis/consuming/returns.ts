@@ -1,17 +1,10 @@
-import { RetryPolicy } from '../../kit/retry-policy.ts'
-import { sleep } from '../../kit/time.ts'
+import { REQUEST_BACKOFF } from '../../kit/backoff.ts'
+import { retryUntilDone } from '../../kit/retry-until-done.ts'
 import type { RedisClient } from '../client/client.ts'
 import type { RedisLink } from '../client/link.ts'
 import type { StreamRole } from '../client/stream-role.ts'
 import type { HeldEntry } from './held-entry.ts'
 import { renewLeases } from './leases.ts'
-
-const AGAIN = new RetryPolicy({
-  maxRetries: Number.POSITIVE_INFINITY,
-  retryBaseDelayMs: 50,
-  retryMaxDelayMs: 1000,
-  retryJitter: 0.2,
-})
 
 export interface RedisReturnsParts {
   readonly link: RedisLink
@@ -51,21 +44,27 @@ export class RedisReturns {
   }
 
   async #askUntilNoneIsLeft(): Promise<void> {
-    const { link, stopped } = this.#parts
+    const { stopped } = this.#parts
     this.#isAsking = true
-    for (let failures = 0; this.#returned.size > 0 && !stopped.aborted; ) {
-      const client = await link.whenReady(stopped)
-      if (client === undefined) break
-      try {
-        await this.#ask(client)
-        failures = 0
-      } catch {
-        // Without an answer nothing is known. Why there is none, the read loop tells.
-        failures += 1
-        await sleep(AGAIN.backoff(failures), stopped)
-      }
+    while (this.#returned.size > 0 && !stopped.aborted) {
+      const done = await retryUntilDone(() => this.#askWhenConnected(), {
+        backoff: REQUEST_BACKOFF,
+        signal: stopped,
+        // Without an answer nothing is known. The read loop reports the cause.
+        onFailure: () => undefined,
+      })
+      if (done?.value !== true) break
     }
     this.#isAsking = false
+  }
+
+  /** @returns false if the consumption was stopped first. */
+  async #askWhenConnected(): Promise<boolean> {
+    const { link, stopped } = this.#parts
+    const client = await link.whenReady(stopped)
+    if (client === undefined) return false
+    await this.#ask(client)
+    return true
   }
 
   async #ask(client: RedisClient): Promise<void> {

@@ -1,5 +1,5 @@
 import { toError } from '../../errors.ts'
-import { sleep } from '../../kit/time.ts'
+import { settledUntil, sleep } from '../../kit/time.ts'
 import { PublishTimeoutError } from '../../transport/errors.ts'
 import type { OutgoingMessage, PublishFailure } from '../../transport/transport.ts'
 import type { RedisClient } from '../client/client.ts'
@@ -84,17 +84,5 @@ export class RedisPublisher {
         : `there is no connection to Redis at ${address}`
     const error = new PublishTimeoutError(publishTimeoutMs, detail)
     return { index, status, error }
-  }
-}
-
-/** @returns false when the signal aborts first. */
-async function settledUntil(promise: Promise<unknown>, signal: AbortSignal): Promise<boolean> {
-  const aborted = Promise.withResolvers<false>()
-  const onAbort = () => aborted.resolve(false)
-  signal.addEventListener('abort', onAbort, { once: true })
-  try {
-    return await Promise.race([promise.then(() => true), aborted.promise])
-  } finally {
-    signal.removeEventListener('abort', onAbort)
   }
 }

@@ -1,0 +1,40 @@
+import type { ConsumerLifecycle } from './consuming/consumer-lifecycle.ts'
+import type { HealthFacts } from './health.ts'
+import type { BrokerProbe } from './telemetry/broker-probe.ts'
+import { type BusCounters, timeOf } from './telemetry/bus-counters.ts'
+
+export interface BrokerHealthParts {
+  readonly probe: BrokerProbe
+  readonly counters: BusCounters
+  readonly consumer: ConsumerLifecycle
+}
+
+/**
+ * The facts that the health of a broker bus is judged by. Asks the broker if the bus is connected.
+ * @param bus - read before the broker is asked and after it.
+ */
+export async function brokerHealthFacts(
+  bus: { readonly isShutdown: boolean; readonly isConnected: boolean },
+  { probe, counters, consumer }: BrokerHealthParts,
+  timeoutMs: number,
+): Promise<HealthFacts> {
+  const { isShutdown, isConnected } = bus
+  const [lag, deadLetters] =
+    isConnected && !isShutdown
+      ? await Promise.all([probe.askLag(timeoutMs), probe.askDeadLetters(timeoutMs)])
+      : []
+  const { blockedReason, lastError, lastErrorAt } = counters
+  const { isFlowing, oldestTakenAt } = consumer
+  return {
+    isShutdown,
+    // The connection may have been lost while the broker was asked.
+    isConnected: isConnected && bus.isConnected,
+    isConsuming: isFlowing,
+    blockedReason,
+    lastError,
+    lastErrorAt: timeOf(lastErrorAt),
+    oldestUnsettledMs: oldestTakenAt === undefined ? 0 : Math.max(0, performance.now() - oldestTakenAt),
+    lag,
+    deadLetters,
+  }
+}

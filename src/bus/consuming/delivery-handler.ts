@@ -1,0 +1,202 @@
+import type { EventCodec } from '../../codec/index.ts'
+import { toError } from '../../errors.ts'
+import type { DomainEvent } from '../../events/index.ts'
+import type { Dispatcher, HandlerFailure } from '../../handling/dispatcher.ts'
+import type { HandlerEntry, HandlerRegistry } from '../../handling/handler-registry.ts'
+import type { RunInfo } from '../../handling/handler-run.ts'
+import type { RetryPolicy } from '../../kit/retry-policy.ts'
+import { type EventSpan, type EventTracer, NO_SPAN, type SpanKindOf } from '../../observability/tracer.ts'
+import type { DeadLetterReason, Delivery } from '../../transport/transport.ts'
+import type { BusCounters } from '../telemetry/bus-counters.ts'
+import type { BusMetrics } from '../telemetry/bus-metrics.ts'
+import { type ConsumeSubject, consumeSpanOf, type MessagingTarget } from '../telemetry/bus-spans.ts'
+import { deliveryLimit, exhausted, handlerGone, poison } from './dead-letter-reasons.ts'
+import type { HandlingSlots } from './handling-slots.ts'
+import type { HeldDeliveries } from './held-deliveries.ts'
+import { pendingHandlers } from './pending-handlers.ts'
+import type { Settling } from './settling.ts'
+
+export interface DeliveryHandlerParts {
+  readonly target: MessagingTarget
+  readonly consumerGroup: string
+  readonly retryPolicy: RetryPolicy
+  readonly handlers: HandlerRegistry
+  readonly dispatcher: Dispatcher
+  readonly codec: EventCodec
+  readonly counters: BusCounters
+  readonly metrics: BusMetrics
+  readonly tracer: EventTracer
+  readonly held: HeldDeliveries
+  readonly slots: HandlingSlots
+  readonly settling: Settling
+  /** Aborts when no further handler may start. */
+  readonly stopping: AbortSignal
+  /** Aborts when the pipeline no longer waits for its handlers. */
+  readonly abandoned: AbortSignal
+}
+
+/** A delivery that is being handled. */
+interface Handling extends ConsumeSubject {
+  readonly delivery: Delivery
+  readonly event: DomainEvent
+  /** The handlers that have not succeeded in an earlier delivery. */
+  readonly pending: readonly HandlerEntry[]
+  /** By the monotonic clock; undefined while no metrics are recorded. */
+  readonly startedAt: number | undefined
+  span: EventSpan
+}
+
+/** Takes one delivery through its handling: decoding, attempts and retries, until it is settled. */
+export class DeliveryHandler {
+  readonly #parts: DeliveryHandlerParts
+  readonly #consumeSpan: SpanKindOf<ConsumeSubject>
+
+  constructor(parts: DeliveryHandlerParts) {
+    this.#parts = parts
+    this.#consumeSpan = consumeSpanOf(parts.target, parts.consumerGroup)
+  }
+
+  /** Never throws or rejects. @returns a promise only if something is asynchronous. */
+  handle(delivery: Delivery): Promise<void> | undefined {
+    const { handlers, tracer, consumerGroup, held, metrics, settling } = this.#parts
+    if (!delivery.begin()) {
+      held.giveBack(delivery)
+      return undefined
+    }
+    const event = this.#decode(delivery)
+    if (event instanceof Error) return this.#reject(delivery, undefined, poison(consumerGroup, event))
+    const subscribed = handlers.handlersFor(event.eventType)
+    if (subscribed.length === 0) {
+      held.giveBack(delivery)
+      settling.skip(delivery)
+      return undefined
+    }
+    const pending = pendingHandlers(subscribed, delivery)
+    if (pending === undefined) return this.#reject(delivery, event, handlerGone(consumerGroup, delivery))
+    const recorder = metrics.refresh()
+    recorder?.consumed(event)
+    const startedAt = recorder === undefined ? undefined : performance.now()
+    const handling: Handling = { delivery, event, pending, startedAt, span: NO_SPAN }
+    return tracer.around(this.#consumeSpan, handling, this.#firstAttempt)
+  }
+
+  #decode(delivery: Delivery): DomainEvent | Error {
+    try {
+      return this.#parts.codec.decode(delivery.message, this.#parts.handlers.classFor)
+    } catch (error) {
+      return toError(error)
+    }
+  }
+
+  /** Gives up a message that no handler can receive. */
+  #reject(delivery: Delivery, event: DomainEvent | undefined, reason: DeadLetterReason): Promise<void> {
+    const { metrics, tracer, settling } = this.#parts
+    metrics.refresh()?.consumed(event)
+    return tracer.around(this.#consumeSpan, { delivery, event }, (_subject, span) =>
+      settling.giveUp({ delivery, event, span, startedAt: undefined }, reason),
+    )
+  }
+
+  /** The path of nearly every event, without an await unless a handler is asynchronous. */
+  readonly #firstAttempt = (handling: Handling, span: EventSpan): Promise<void> | undefined => {
+    const { delivery, event, pending } = handling
+    handling.span = span
+    if (delivery.deliveryCount > 1) return this.#redelivered(handling)
+    const outcome = this.#parts.dispatcher.run(pending, event, this.#runInfo(delivery, 1))
+    if (outcome instanceof Promise) return this.#continue(handling, outcome)
+    if (outcome.length === 0) {
+      this.#succeed(handling)
+      return undefined
+    }
+    return this.#retry(handling, outcome, 1)
+  }
+
+  async #continue(handling: Handling, outcome: Promise<readonly HandlerFailure[]>): Promise<void> {
+    const failures = await outcome
+    if (failures.length === 0) this.#succeed(handling)
+    else await this.#retry(handling, failures, 1)
+  }
+
+  /**
+   * A message that was delivered before may have killed the process that had it, so each attempt is noted before it
+   * starts. Messages with one delivery left start one at a time: then only the message that kills the process is counted
+   * once more, and not those that ran at the same time.
+   */
+  async #redelivered(handling: Handling): Promise<void> {
+    const { delivery, event, pending } = handling
+    const { retryPolicy, consumerGroup, dispatcher, settling, slots, stopping } = this.#parts
+    const attempt = delivery.deliveryCount
+    if (attempt > retryPolicy.maxDeliveries) {
+      await settling.giveUp(handling, deliveryLimit(consumerGroup, delivery, pending))
+      return
+    }
+    const release = attempt < retryPolicy.maxDeliveries ? () => undefined : await slots.acquireExclusive()
+    try {
+      if (stopping.aborted || !(await settling.beginAttempt(delivery, attempt, []))) return
+      const failures = await dispatcher.run(pending, event, this.#runInfo(delivery, attempt))
+      release()
+      if (failures.length === 0) this.#succeed(handling)
+      else await this.#retry(handling, failures, attempt)
+    } finally {
+      release()
+    }
+  }
+
+  /** Runs the handlers that failed, and only those, until none fails or no attempt is left. */
+  async #retry(
+    handling: Handling,
+    firstFailures: readonly HandlerFailure[],
+    firstAttempt: number,
+  ): Promise<void> {
+    const { delivery, event, pending } = handling
+    const { retryPolicy, dispatcher, consumerGroup, settling, slots, abandoned } = this.#parts
+    const firstFailedAt = new Date()
+    let failures = firstFailures
+    for (let attempt = firstAttempt; ; attempt += 1) {
+      // A handler that failed because the shutdown aborted its signal is not at fault.
+      if (abandoned.aborted) return
+      const delayMs = retryPolicy.delayAfter(attempt)
+      if (delayMs === undefined) {
+        await settling.giveUp(handling, exhausted(consumerGroup, failures, attempt, firstFailedAt))
+        return
+      }
+      const failed = failures.map((failure) => failure.handler)
+      const settled = pending.filter((handler) => !failed.includes(handler)).map(({ name }) => name)
+      if (!(await settling.attemptFailed(delivery, attempt, settled))) return
+      if (!(await slots.pause(delayMs))) return
+      if (!(await settling.beginAttempt(delivery, attempt + 1, settled))) return
+      this.#reportRetry(handling, attempt + 1, delayMs, failed)
+      failures = await dispatcher.run(failed, event, this.#runInfo(delivery, attempt + 1))
+      if (failures.length === 0) return this.#succeed(handling)
+    }
+  }
+
+  #reportRetry(
+    { event, span }: Handling,
+    attempt: number,
+    delayMs: number,
+    handlers: readonly HandlerEntry[],
+  ): void {
+    this.#parts.counters.eventsRetried += 1
+    this.#parts.metrics.recorder?.retried(event)
+    span.addEvent('retry', () => ({
+      'eventspine.attempt': attempt,
+      'eventspine.retry.delay': delayMs / 1000,
+      'eventspine.handler.name': handlers.map(({ name }) => name),
+    }))
+  }
+
+  #succeed({ delivery, event, startedAt }: Handling): void {
+    this.#parts.settling.succeed(delivery, event, startedAt)
+  }
+
+  #runInfo(delivery: Delivery, attempt: number): RunInfo {
+    return {
+      attempt,
+      deliveryCount: delivery.deliveryCount,
+      consumerGroup: this.#parts.consumerGroup,
+      messageId: delivery.message.id,
+      busSignal: this.#parts.abandoned,
+    }
+  }
+}

@@ -1,0 +1,142 @@
+import type { DomainEvent } from '../../events/index.ts'
+import type { RetryPolicy } from '../../kit/retry-policy.ts'
+import { retryUntilDone } from '../../kit/retry-until-done.ts'
+import type { Logger } from '../../observability/logger.ts'
+import type { EventSpan } from '../../observability/tracer.ts'
+import { MessageRefusedError } from '../../transport/errors.ts'
+import type { DeadLetterReason, Delivery } from '../../transport/transport.ts'
+import type { BusCounters } from '../telemetry/bus-counters.ts'
+import type { BusMetrics } from '../telemetry/bus-metrics.ts'
+import type { HandlingSlots } from './handling-slots.ts'
+import type { HeldDeliveries } from './held-deliveries.ts'
+
+export interface SettlingParts {
+  readonly enableDlq: boolean
+  readonly retryPolicy: RetryPolicy
+  readonly held: HeldDeliveries
+  readonly slots: HandlingSlots
+  /** Aborts when the pipeline no longer waits for its handlers. */
+  readonly abandoned: AbortSignal
+  readonly counters: BusCounters
+  readonly metrics: BusMetrics
+  readonly logger: Logger
+}
+
+/** A delivery whose handling ends, with what is recorded of it. */
+export interface Handled {
+  readonly delivery: Delivery
+  /** Undefined if the message could not be decoded. */
+  readonly event: DomainEvent | undefined
+  readonly span: EventSpan
+  /** When its handling started, by the monotonic clock; undefined if no metrics are recorded. */
+  readonly startedAt: number | undefined
+}
+
+/**
+ * Settles deliveries: by acknowledgment, by dead letter, or by dropping them if the dead letter queue is off. What the
+ * broker does not accept is retried until it does: an event that cannot be settled is kept.
+ */
+export class Settling {
+  readonly #parts: SettlingParts
+
+  constructor(parts: SettlingParts) {
+    this.#parts = parts
+  }
+
+  /** All handlers have succeeded. */
+  succeed(delivery: Delivery, event: DomainEvent, startedAt: number | undefined): void {
+    const { held, metrics, counters } = this.#parts
+    delivery.ack()
+    if (held.isReleased) return
+    metrics.recorder?.handled(event, 'success', undefined, startedAt)
+    counters.eventsProcessedSuccess += 1
+    held.settled(delivery)
+  }
+
+  /** Acknowledges a message that no handler is subscribed to. */
+  skip(delivery: Delivery): void {
+    this.#parts.counters.eventsSkipped += 1
+    delivery.ack()
+  }
+
+  /** Moves the message to the dead letter queue, or drops it with a log line if the queue is off. */
+  async giveUp({ delivery, event, span, startedAt }: Handled, reason: DeadLetterReason): Promise<void> {
+    const { enableDlq, counters, held, logger, metrics } = this.#parts
+    const fields = logFields(delivery, event, reason)
+    counters.failed(new Error(fields.error))
+    if (enableDlq) {
+      const isStored = await this.#retryUntilDone('dead-lettering failed', delivery, () =>
+        delivery.deadLetter(reason),
+      )
+      if (!isStored) return
+      counters.messagesSentToDlq += 1
+      logger.error('event dead-lettered', fields)
+      span.fail(`dead-lettered: ${reason.kind}`)
+    } else {
+      logger.error('event dropped, as the dead letter queue is off', fields)
+      span.fail(`dropped: ${reason.kind}`)
+      delivery.ack()
+    }
+    if (held.isReleased) return
+    const outcome = enableDlq ? 'dead_lettered' : 'dropped'
+    metrics.recorder?.handled(event, outcome, reason.kind, startedAt)
+    counters.eventsProcessedFailed += 1
+    held.settled(delivery)
+  }
+
+  /** Notes that an attempt starts. @returns false if the delivery must not be handled (any more). */
+  beginAttempt(delivery: Delivery, attempt: number, settled: readonly string[]): Promise<boolean> {
+    return this.#note(delivery, settled, (names) => delivery.beginAttempt(attempt, names))
+  }
+
+  /** Notes that an attempt failed and the next one waits. @returns false if the delivery must not be handled any more. */
+  attemptFailed(delivery: Delivery, attempt: number, settled: readonly string[]): Promise<boolean> {
+    return this.#note(delivery, settled, (names) => delivery.attemptFailed(attempt, names))
+  }
+
+  /** @param settled - handlers that succeeded in this delivery; those of earlier deliveries are added. */
+  #note(
+    delivery: Delivery,
+    settled: readonly string[],
+    action: (settledHandlers: readonly string[]) => Promise<boolean>,
+  ): Promise<boolean> {
+    const names = [...delivery.settledHandlers, ...settled]
+    return this.#retryUntilDone('noting an attempt failed', delivery, () => action(names))
+  }
+
+  /**
+   * Retries until the broker answers. Gives the delivery back if another consumer has the message by now.
+   * @returns false then, and if the pipeline stops first.
+   */
+  async #retryUntilDone(what: string, delivery: Delivery, action: () => Promise<boolean>): Promise<boolean> {
+    const { retryPolicy, slots, abandoned, held } = this.#parts
+    const outcome = await retryUntilDone(action, {
+      backoff: retryPolicy,
+      signal: abandoned,
+      sleep: (ms) => slots.pause(ms),
+      onFailure: (error, failure) => this.#reportFailure(what, delivery, error, failure),
+    })
+    if (outcome?.value === false) held.giveBack(delivery)
+    return outcome?.value === true
+  }
+
+  #reportFailure(what: string, delivery: Delivery, error: Error, failure: number): void {
+    const { counters, logger } = this.#parts
+    counters.failed(error)
+    // A refusal does not go away on its own, so an operator must see it.
+    const level = error instanceof MessageRefusedError ? 'error' : 'warn'
+    logger[level](`${what}, trying again`, { messageId: delivery.message.id, failure, error })
+  }
+}
+
+function logFields({ message }: Delivery, event: DomainEvent | undefined, reason: DeadLetterReason) {
+  return {
+    messageId: message.id,
+    eventId: event?.eventId ?? message.headers['event_id'],
+    eventType: event?.eventType ?? message.headers['event_type'],
+    reason: reason.kind,
+    handlers: reason.handlerNames,
+    attempts: reason.attempts,
+    error: `${reason.errorName}: ${reason.errorMessage}`,
+  }
+}
