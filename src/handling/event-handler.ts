@@ -22,9 +22,11 @@ export type EventHandlerFunction<E extends DomainEvent = DomainEvent> = (
 
 /** A handler as an object. */
 export interface EventHandler<E extends DomainEvent = DomainEvent> {
+  /** The handler's identity, unless `subscribe` is given another; see `SubscribeOptions.name`. */
+  readonly name?: string
   /** Handles one event; throws or rejects to say that it failed. */
   readonly handle: EventHandlerFunction<E>
-  /** Asked before each event where it exists; what it refuses counts as handled. */
+  /** Asked before each event, if it exists. An event that it refuses counts as handled. Anything but a boolean is a failure. */
   readonly canHandle?: (event: E) => boolean
 }
 

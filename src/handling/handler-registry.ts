@@ -6,12 +6,20 @@ import {
   type EventClass,
   type EventRegistry,
 } from '../events/index.ts'
+import { HandlerNameError } from './errors.ts'
 import { type AnyEventHandler, AsyncEventHandler, type HandlerContext } from './event-handler.ts'
 
 /** One subscription of one handler, ready to be called. */
 export interface HandlerEntry {
-  /** Unique among the handlers of one event type; stable over restarts if the program subscribes alike. */
+  /** For logs, spans and metrics: the given name, else the function's or the class's. */
   readonly name: string
+  /**
+   * The given name: by it, retries and replays find the handler again after a restart and a new release. Undefined if none
+   * was given: names of functions and classes are changed by minifiers, and an order of subscription by a release.
+   */
+  readonly id: string | undefined
+  /** Names that the handler had in earlier releases. */
+  readonly aliases: readonly string[]
   /** What the user passed in, for `unsubscribe`. */
   readonly handler: unknown
   readonly invoke: (event: DomainEvent, context: HandlerContext) => unknown
@@ -27,11 +35,18 @@ export interface Subscription extends Disposable {
 
 export interface SubscribeOptions {
   /**
-   * Name of the handler in logs, spans and dead letters; by default the function's or the class's name. A dead
-   * letter is replayed to the handler of this name, so give anonymous functions one.
+   * The handler's identity. Retries after a restart and replays of dead letters find the handler by this name, in each
+   * release, so keep it. A single handler of an event in a consumer group needs none. Of several without a name, each
+   * handles the event again after a restart or a replay, as it cannot be known which of them had succeeded. By default the
+   * `name` of a handler object; the name of a function or a class is used in logs and spans only.
    */
   readonly name?: string
+  /** Names that the handler had in earlier releases, whose retries and dead letters it takes over. */
+  readonly aliases?: readonly string[]
 }
+
+/** Stands for a handler without a name where failures are noted. */
+export const UNNAMED_HANDLER = '(unnamed)'
 
 const NO_HANDLERS: readonly HandlerEntry[] = Object.freeze([])
 
@@ -42,11 +57,13 @@ export class HandlerRegistry {
   readonly #byType = new Map<string, readonly HandlerEntry[]>()
   readonly #effective = new Map<string, readonly HandlerEntry[]>()
   #wildcards: readonly HandlerEntry[] = NO_HANDLERS
+  readonly #needsNames: boolean
   #changeListener: (() => void) | undefined
 
   /** @param registry - knows classes that wildcard handlers want to see typed though nobody subscribes to them. */
-  constructor(registry: EventRegistry) {
+  constructor(registry: EventRegistry, { needsNames = false } = {}) {
     this.#registry = registry
+    this.#needsNames = needsNames
   }
 
   /** Called after the set of subscribed event classes may have changed. */
@@ -86,7 +103,14 @@ export class HandlerRegistry {
   #subscribeTo(list: readonly EventClass[], handler: unknown, options: SubscribeOptions = {}): Subscription {
     if (list.length === 0) throw new TypeError('at least one event class is needed, got an empty array')
     for (const eventClass of list) this.#checkClass(eventClass)
-    const removals = list.map((eventClass) => this.#add(eventClass, handler, options))
+    const read = readHandler(handler, options)
+    for (const { eventType } of list) {
+      this.#checkIdentity(read, eventType, [
+        ...(this.#byType.get(eventType) ?? NO_HANDLERS),
+        ...this.#wildcards,
+      ])
+    }
+    const removals = list.map((eventClass) => this.#add(eventClass, read))
     this.#changed()
     return subscriptionOf(() => {
       const removed = removals.map((remove) => remove()).some((isRemoved) => isRemoved)
@@ -110,8 +134,11 @@ export class HandlerRegistry {
   }
 
   subscribeToAllEvents(handler: AnyEventHandler, options: SubscribeOptions = {}): Subscription {
+    const read = readHandler(handler, options)
+    for (const [eventType, entries] of this.#byType) this.#checkIdentity(read, eventType, entries)
+    this.#checkIdentity(read, 'every event', this.#wildcards)
     const taken = [...this.#wildcards, ...[...this.#byType.values()].flat()]
-    const entry = makeEntry(handler, options, taken)
+    const entry = entryOf(read, taken)
     this.#wildcards = [...this.#wildcards, entry]
     this.#changed()
     return subscriptionOf(() => this.#removeWildcard(entry))
@@ -138,6 +165,14 @@ export class HandlerRegistry {
     return [...this.#byType.values()].reduce((sum, entries) => sum + entries.length, 0)
   }
 
+  /** Event types with several handlers, of which at least one has no name: retries and replays of these are not precise. */
+  typesWithUnnamedHandlers(): readonly string[] {
+    return [...this.#byType.keys()].filter((eventType) => {
+      const handlers = this.handlersFor(eventType)
+      return handlers.length > 1 && handlers.some(({ id }) => id === undefined)
+    })
+  }
+
   wildcardCount(): number {
     return this.#wildcards.length
   }
@@ -150,10 +185,17 @@ export class HandlerRegistry {
     }
   }
 
-  #add(eventClass: EventClass, handler: unknown, options: SubscribeOptions): () => boolean {
+  /** If what is noted of a handler outlives the process, a name means one handler of an event. */
+  #checkIdentity(handler: ReadHandler, eventType: string, others: readonly HandlerEntry[]): void {
+    if (!this.#needsNames) return
+    const name = namesOf(handler).find((given) => others.some((other) => namesOf(other).includes(given)))
+    if (name !== undefined) throw new HandlerNameError(eventType, name)
+  }
+
+  #add(eventClass: EventClass, read: ReadHandler): () => boolean {
     const { eventType } = eventClass
     const entries = this.#byType.get(eventType) ?? NO_HANDLERS
-    const entry = makeEntry(handler, options, [...entries, ...this.#wildcards])
+    const entry = entryOf(read, [...entries, ...this.#wildcards])
     this.#byType.set(eventType, [...entries, entry])
     this.#classes.set(eventType, eventClass)
     return () => this.#remove(eventType, entry)
@@ -185,25 +227,51 @@ export class HandlerRegistry {
   }
 }
 
-function makeEntry(
-  handler: unknown,
-  options: SubscribeOptions,
-  taken: readonly HandlerEntry[],
-): HandlerEntry {
-  const { invoke, accepts, ownName } = readHandler(handler)
-  const base = options.name ?? ownName
-  let name = base
-  for (let n = 2; taken.some((entry) => entry.name === name); n += 1) name = `${base}#${n}`
-  return { name, handler, invoke, accepts }
+/** A handler as it was given, before its display name is made unique. */
+type ReadHandler = Omit<HandlerEntry, 'name'> & { readonly displayName: string }
+
+function entryOf({ displayName, ...handler }: ReadHandler, taken: readonly HandlerEntry[]): HandlerEntry {
+  let name = displayName
+  for (let n = 2; taken.some((entry) => entry.name === name); n += 1) name = `${displayName}#${n}`
+  return { name, ...handler }
 }
 
-function readHandler(
-  handler: unknown,
-): Pick<HandlerEntry, 'invoke' | 'accepts'> & { readonly ownName: string } {
+/** The names by which something noted can mean this handler. */
+function namesOf({ id, aliases }: Pick<HandlerEntry, 'id' | 'aliases'>): readonly string[] {
+  return id === undefined ? aliases : [id, ...aliases]
+}
+
+/** True if something noted under this name means this handler. */
+export function isCalled({ id, aliases }: HandlerEntry, name: string): boolean {
+  return id === name || aliases.includes(name)
+}
+
+function readHandler(handler: unknown, { name, aliases = [] }: SubscribeOptions): ReadHandler {
+  const { invoke, accepts, ownName, ownId } = readCallable(handler)
+  const id = name ?? ownId
+  for (const given of id === undefined ? aliases : [id, ...aliases]) checkName(given)
+  return { handler, invoke, accepts, id, aliases: Object.freeze([...aliases]), displayName: id ?? ownName }
+}
+
+function checkName(name: unknown): void {
+  if (typeof name === 'string' && name !== '' && name !== UNNAMED_HANDLER) return
+  throw new TypeError(
+    `a handler's name must be a non-empty string other than ${UNNAMED_HANDLER}, got ${describeValue(name)}`,
+  )
+}
+
+interface Callable extends Pick<HandlerEntry, 'invoke' | 'accepts'> {
+  readonly ownName: string
+  /** The `name` of a handler object. */
+  readonly ownId: string | undefined
+}
+
+function readCallable(handler: unknown): Callable {
   if (typeof handler === 'function') {
     // Called as a handler function; that it takes events was checked by the compiler.
-    const call = handler as HandlerEntry['invoke']
-    return { invoke: call, accepts: undefined, ownName: handler.name === '' ? 'anonymous' : handler.name }
+    const invoke = handler as HandlerEntry['invoke']
+    const ownName = handler.name === '' ? 'anonymous' : handler.name
+    return { invoke, accepts: undefined, ownName, ownId: undefined }
   }
   if (
     typeof handler === 'object' &&
@@ -212,12 +280,16 @@ function readHandler(
     typeof handler.handle === 'function'
   ) {
     // `handle` is looked up at each call, so that a replaced or spied method counts.
-    const target = handler as { handle: HandlerEntry['invoke']; canHandle?: (event: DomainEvent) => boolean }
+    const target = handler as HandlerObject
+    const ownName = handler.constructor?.name ?? 'Object'
     return {
       invoke: (event, context) => target.handle(event, context),
-      accepts:
-        typeof target.canHandle === 'function' ? (event) => target.canHandle?.(event) === true : undefined,
-      ownName: handler.constructor?.name ?? 'Object',
+      accepts: acceptsOf(target, ownName),
+      ownName,
+      ownId:
+        'name' in handler && typeof handler.name === 'string' && handler.name !== ''
+          ? handler.name
+          : undefined,
     }
   }
   throw new TypeError(
@@ -225,15 +297,41 @@ function readHandler(
   )
 }
 
+interface HandlerObject {
+  readonly handle: HandlerEntry['invoke']
+  readonly canHandle?: unknown
+}
+
+/** A verdict that is no boolean fails the handler: taken for a refusal, it would drop the event without a word. */
+function acceptsOf(target: HandlerObject, ownName: string): HandlerEntry['accepts'] {
+  if (target.canHandle === undefined) return undefined
+  if (typeof target.canHandle !== 'function') {
+    throw new TypeError(`canHandle of ${ownName} must be a function, got ${describeValue(target.canHandle)}`)
+  }
+  return (event) => {
+    const verdict: unknown = Reflect.apply(target.canHandle as CallableFunction, target, [event])
+    if (typeof verdict === 'boolean') return verdict
+    if (verdict instanceof Promise) verdict.catch(() => undefined) // its failure is not the fault that is reported
+    throw new TypeError(`canHandle of ${ownName} must return a boolean, got ${describeValue(verdict)}`)
+  }
+}
+
 function declaredClasses(subscriber: unknown): readonly EventClass[] {
   if (typeof subscriber === 'object' && subscriber !== null) {
-    if ('subscribedTo' in subscriber && typeof subscriber.subscribedTo === 'function')
-      return subscriber.subscribedTo()
-    if (subscriber instanceof AsyncEventHandler) return subscriber.eventTypes()
+    if ('subscribedTo' in subscriber && typeof subscriber.subscribedTo === 'function') {
+      return asClasses(subscriber.subscribedTo(), 'subscribedTo')
+    }
+    if (subscriber instanceof AsyncEventHandler) return asClasses(subscriber.eventTypes(), 'eventTypes')
   }
   throw new TypeError(
     `subscribeAll takes an object with subscribedTo() and handle(event), or an AsyncEventHandler, got ${describeValue(subscriber)}`,
   )
+}
+
+function asClasses(classes: unknown, method: string): readonly EventClass[] {
+  // Each item is checked where it is subscribed to.
+  if (Array.isArray(classes)) return classes as readonly EventClass[]
+  throw new TypeError(`${method}() must return an array of event classes, got ${describeValue(classes)}`)
 }
 
 function subscriptionOf(unsubscribe: () => boolean): Subscription {

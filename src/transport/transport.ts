@@ -77,8 +77,10 @@ export interface DeadLetterReason {
     | 'handler_not_found'
   readonly errorName: string
   readonly errorMessage: string
-  /** Names of the handlers that have not succeeded; empty when no handler was reached. */
+  /** Names of the handlers that have not succeeded, `(unnamed)` for one without a name; empty if no handler was reached. */
   readonly handlerNames: readonly string[]
+  /** Names of the handlers that have succeeded. */
+  readonly settledHandlers: readonly string[]
   readonly consumerGroup: string
   /** Attempts made, from 0. */
   readonly attempts: number

@@ -50,7 +50,7 @@ export function deadLetterOf(
 
 /** The message as it goes back to the queue of its group, for the handlers that failed. */
 export function replayOf(names: RabbitMQNames, message: AmqpMessage): AmqpOutgoing {
-  const { handlerNames = [] } = readLetterReason(message)
+  const reason = readLetterReason(message)
   const headers: Record<string, unknown> = {
     ...keptHeaders(message.properties.headers),
     'x-retry-count': 0,
@@ -58,7 +58,9 @@ export function replayOf(names: RabbitMQNames, message: AmqpMessage): AmqpOutgoi
     [ORIGINAL_ROUTING_KEY]: originalRoutingKey(message),
   }
   delete headers[REPLAY_HANDLERS]
-  if (handlerNames.length > 0) headers[REPLAY_HANDLERS] = replayHeader(handlerNames)
+  if (reason.handlerNames !== undefined && reason.handlerNames.length > 0) {
+    headers[REPLAY_HANDLERS] = replayHeader(reason)
+  }
   return {
     exchange: '',
     routingKey: names.queue,
