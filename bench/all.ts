@@ -1,4 +1,4 @@
-// npm run bench [-- --json]: every bench, one after the other, and the documentation that their results make.
+// npm run bench [-- --json]: runs every benchmark in sequence and generates the documentation from the results.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { text } from 'node:stream/consumers'
@@ -23,9 +23,9 @@ const rows: BenchRow[] = []
 for (const [program, ...args] of benches) rows.push(...(await run(program, args)))
 if (!isQuick && only === undefined) writeDocs()
 print(rows)
-process.stderr.write(`All benches took ${Math.round((performance.now() - start) / 1000)} s\n`)
+process.stderr.write(`All benchmarks took ${Math.round((performance.now() - start) / 1000)} s\n`)
 
-/** Its rows; none, and an exit code for all, where it failed. */
+/** @returns the rows of one benchmark. If it fails, there are none, and the exit code of the whole run is set. */
 async function run(program: string, args: readonly string[]): Promise<readonly BenchRow[]> {
   const path = fileURLToPath(new URL(program, import.meta.url))
   const flags = process.argv.slice(2).filter((flag) => flag !== '--json')
@@ -33,7 +33,7 @@ async function run(program: string, args: readonly string[]): Promise<readonly B
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   const [output] = await Promise.all([text(child.stdout), once(child, 'close')])
-  // The bench's own output.
+  // The benchmark's own output format.
   if (child.exitCode === 0) return JSON.parse(output) as readonly BenchRow[]
   process.stderr.write(`${[program, ...args].join(' ')} failed with code ${child.exitCode}\n`)
   process.exitCode = 1

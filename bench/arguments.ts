@@ -1,4 +1,4 @@
-// What every bench takes on its command line.
+// Command line arguments of every benchmark.
 import { parseArgs } from 'node:util'
 
 const { values, positionals } = parseArgs({
@@ -10,16 +10,16 @@ const { values, positionals } = parseArgs({
   },
 })
 
-/** A JSON array on stdout and nothing else. */
+/** Prints only a JSON array on stdout. */
 export const isJson = values.json
-/** One round of tiny counts, to see that the bench works. Its figures mean nothing and are not kept. */
+/** Runs one round with tiny counts, to check that the benchmark works. Its figures are meaningless and not stored. */
 export const isQuick = values.quick
-/** Only works whose name holds this. The results are not kept. */
+/** Runs only workloads whose name contains this text. The results are not stored. */
 export const only = values.only
-/** What the program is to do it for: a broker. */
+/** The positional argument: a broker. */
 export const subject = positionals[0]
 
-/** So many events, or a hundredth in a quick run. */
+/** The given number of events, or a hundredth of it in a quick run. */
 export function sized(count: number): number {
   return isQuick ? Math.max(10, Math.round(count / 100)) : count
 }

@@ -1,8 +1,8 @@
-// What a broker supplies to the works: the bus and the bare client, each able to publish and to consume.
+// The two sides of a broker that every workload uses: the bus and the bare client. Each can publish and consume.
 import type { BrokerOptions } from 'eventspine'
 import type { Order, OrderCreated } from './order.ts'
 
-/** Where events lie (a stream, an exchange with a queue, a topic), and a group that has handled none of them. */
+/** A place for events (a stream, an exchange with a queue, a topic), and a group that has handled none of them. */
 export interface Scene extends AsyncDisposable {
   readonly name: string
   readonly group: string
@@ -16,13 +16,13 @@ export interface Publisher extends AsyncDisposable {
 }
 
 export interface Consumption {
-  /** All are called for each event. One that throws gives the event to the dead letters. */
+  /** All handlers are called for each event. If one throws, the event is dead-lettered. */
   readonly handlers: readonly OrderHandler[]
-  /** Aggregates handled at the same time, where handlers are asynchronous. Default 16. */
+  /** Number of aggregates handled concurrently by asynchronous handlers. Default 16. */
   readonly lanes?: number
-  /** Messages that the broker hands out before it waits for an acknowledgment, where it has such a limit. */
+  /** Maximum number of unacknowledged messages that the broker delivers, if it has such a limit. */
   readonly prefetch?: number
-  /** Further options of the bus. */
+  /** Additional options of the bus. */
   readonly options?: BrokerOptions
   /** The class to subscribe to. */
   readonly eventClass?: typeof OrderCreated
@@ -31,7 +31,7 @@ export interface Consumption {
 /** The bus or the bare client. */
 export interface Side {
   publisher(scene: Scene, compression?: 'gzip'): Promise<Publisher>
-  /** Resolves once events can arrive, and may do so before. */
+  /** Resolves when events can arrive; they may arrive earlier. */
   consume(scene: Scene, consumption: Consumption): Promise<AsyncDisposable>
 }
 
@@ -40,22 +40,22 @@ export interface BrokerBench extends AsyncDisposable {
   readonly versions: Readonly<Record<string, string>>
   readonly ours: Side
   readonly raw: Side
-  /** How many events make a round of about half a second, or less. */
+  /** Number of events for a round of half a second or less. */
   readonly counts: {
     readonly batches: number
     readonly singles: number
     readonly consume: number
-    /** For the works that are done for several sizes of something. */
+    /** For workloads that run with several sizes of one parameter. */
     readonly growth: number
-    /** What the bare client drains while ours drains 1,000,000: less where it takes long to publish. */
+    /** Number of messages that the bare client drains, while the bus drains 1,000,000; smaller if publishing is slow. */
     readonly rawDrain: number
   }
-  /** Ways of publishing in batches that the broker has, beside the plain one. */
+  /** Additional ways of publishing in batches that the broker supports. */
   readonly compressions: readonly 'gzip'[]
-  /** Ways of consuming that are compared; the first is the plain one. */
+  /** Ways of consuming to compare; the first is the default. */
   readonly consumptions: readonly (Omit<Consumption, 'handlers'> & { readonly label: string })[]
-  /** A new one without events. */
+  /** @returns a new scene without events. */
   scene(): Promise<Scene>
-  /** One with so many events of so many aggregates. */
+  /** @returns a scene with this number of events and aggregates. */
   backlog(count: number, aggregates?: number): Promise<Scene>
 }

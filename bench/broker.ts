@@ -1,4 +1,4 @@
-// npm run bench:redis|rabbitmq|kafka [-- --json]: a broker's bus beside the bare client doing the same durable work.
+// npm run bench:redis|rabbitmq|kafka [-- --json]: compares a broker's bus with the bare client that does the same durable work.
 import { subject } from './arguments.ts'
 import { brokerBench, brokerKindOf } from './brokers/index.ts'
 import { startBroker } from './brokers/start.ts'

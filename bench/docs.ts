@@ -1,4 +1,4 @@
-// npm run bench:docs: docs/benchmarks.md and its charts, from the kept results.
+// npm run bench:docs: generates docs/benchmarks.md and its charts from the stored results.
 import { writeDocs } from './report/write-docs.ts'
 
 writeDocs()

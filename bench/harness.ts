@@ -1,27 +1,27 @@
-// Rounds by turns, and what they come to.
+// Runs both sides of a comparison in alternating rounds and summarizes the figures.
 import { isQuick, only } from './arguments.ts'
 import { median, rounded, spreadOf } from './statistics.ts'
 
-/** One line of a bench: ours beside something else that did the same work in the same run. */
+/** One row of a benchmark: eventspine compared with something else that did the same work in the same run. */
 export interface BenchRow {
   readonly bus: string
   readonly work: string
-  /** Whom ours is compared with; absent where it is the bare client, loop or call. */
+  /** Name of the peer; absent if the comparison is with the bare client, loop or call. */
   readonly peer?: string
   readonly ours: number
   /** The figure of the bare client, or of the peer. */
   readonly raw: number
-  /** Ours divided by raw where more is better, raw divided by ours where less is better: 1 is as good as raw. */
+  /** `ours / raw` if more is better, `raw / ours` if less is better. 1 means that both are equal. */
   readonly ratio: number
   readonly unit: Unit
-  /** Smallest and largest ratio of the rounds. */
+  /** Smallest and largest ratio of all rounds. */
   readonly spread: readonly [number, number]
 }
 
-/** `'events/s'` counts more as better, the rest less. */
+/** For `'events/s'` more is better, for all other units less. */
 export type Unit = 'events/s' | 'ms' | 'ns' | 'MiB'
 
-/** One work, done by turns by two. Each call does it once and returns its figure. */
+/** One workload for two sides. Each call runs it once and returns its figure. */
 export interface Comparison {
   readonly work: string
   readonly unit: Unit
@@ -32,21 +32,21 @@ export interface Comparison {
   readonly rounds?: number
 }
 
-/** One or several rows that are measured together. */
+/** One row, or several that are measured together. */
 export interface Step {
   readonly work: string
   readonly run: (bus: string) => Promise<readonly BenchRow[]>
 }
 
-/** A round longer than this hangs. */
+/** A round that takes longer counts as hanging. */
 const ROUND_LIMIT_MS = 240_000
 
 export const ROUNDS = isQuick ? 1 : 5
 
-/** Rounds before them that do not count, so that nobody pays for compiling. */
+/** Warm-up rounds, which do not count, so that neither side pays for compilation. */
 export const WARM_UPS = isQuick ? 0 : 1
 
-/** Events per second of something that handles `count` of them. */
+/** Events per second of a run that handles `count` events. */
 export async function rate(count: number, body: () => Promise<unknown>): Promise<number> {
   const start = performance.now()
   await body()
@@ -58,11 +58,11 @@ export async function cost(count: number, body: () => Promise<unknown>): Promise
   return 1e9 / (await rate(count, body))
 }
 
-/** The step that measures one comparison. */
+/** @returns the step that measures one comparison. */
 export function compare(comparison: Comparison): Step {
   const { work, unit, peer, rounds = ROUNDS } = comparison
   return {
-    work: peer === undefined ? work : `${work}, beside ${peer}`,
+    work: peer === undefined ? work : `${work}, vs ${peer}`,
     async run(bus) {
       const pairs: Pair[] = []
       for (let round = -WARM_UPS; round < rounds; round += 1) {
@@ -78,14 +78,14 @@ export function compare(comparison: Comparison): Step {
 /** The figures of one round: ours, then the other's. */
 export type Pair = readonly [ours: number, raw: number]
 
-/** They take turns at going first. */
+/** The two sides alternate in going first. */
 async function oneRound({ work, ours, raw }: Comparison, round: number): Promise<Pair> {
   if (round % 2 === 0) return [await inTime(work, ours), await inTime(work, raw)]
   const other = await inTime(work, raw)
   return [await inTime(work, ours), other]
 }
 
-/** A work that hangs must not hang the bench. */
+/** A workload that hangs must not hang the benchmark. */
 export async function inTime<T>(work: string, body: () => Promise<T>): Promise<T> {
   const { promise, reject } = Promise.withResolvers<never>()
   const fail = () => reject(new Error(`${work} took more than ${ROUND_LIMIT_MS / 1000} s`))
@@ -99,7 +99,7 @@ export async function inTime<T>(work: string, body: () => Promise<T>): Promise<T
 
 type RowHead = Pick<BenchRow, 'bus' | 'work' | 'peer' | 'unit'>
 
-/** Medians of the figures and of the ratios of each round. */
+/** The medians of the figures, and of the ratios of all rounds. */
 export function rowOf(head: RowHead, pairs: readonly Pair[]): BenchRow {
   const ratios = pairs.map((pair) => ratioOf(head.unit, pair))
   return {
@@ -115,7 +115,7 @@ export function ratioOf(unit: Unit, [ours, raw]: Pair): number {
   return unit === 'events/s' ? ours / raw : raw / ours
 }
 
-/** Runs the steps that the command line asks for, one after the other. */
+/** Runs the steps that the command line selects, in sequence. */
 export async function runSteps(bus: string, steps: readonly Step[]): Promise<readonly BenchRow[]> {
   const rows: BenchRow[] = []
   for (const [index, step] of steps.entries()) {
@@ -136,7 +136,7 @@ function sentenceOf({ ours, raw, ratio, unit, peer = 'bare', spread }: BenchRow)
   return `${ours} ${unit}, ${peer} ${raw}, ratio ${ratio} (${spread.join(' to ')})`
 }
 
-/** On a terminal the line is written over by the next one; elsewhere only finished works are told. */
+/** On a terminal, each line overwrites the previous one; otherwise only finished workloads are reported. */
 function progress(text: string): void {
   if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text}`)
   else if (!/, round \d+ of \d+$/.test(text)) process.stderr.write(`${text}\n`)

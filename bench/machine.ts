@@ -1,4 +1,4 @@
-// What the figures were measured on. No host names, no paths.
+// Describes the machine of a run, without host names and paths.
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { cpus, release, totalmem, type } from 'node:os'
@@ -22,7 +22,7 @@ export function thisMachine(): Machine {
   }
 }
 
-/** The version of an installed package, read from its own package.json: not every package exports that. */
+/** The version of an installed package. It is read from the file, because not every package exports its package.json. */
 export function versionOf(name: string): string {
   const require = createRequire(import.meta.url)
   const folder = require.resolve
@@ -30,7 +30,7 @@ export function versionOf(name: string): string {
     ?.map((path) => `${path}/${name}/package.json`)
     .find((path) => isThere(path))
   if (folder === undefined) return 'unknown'
-  // Every package.json has one.
+  // Every package.json has a version.
   return (JSON.parse(readFileSync(folder, 'utf8')) as { version: string }).version
 }
 

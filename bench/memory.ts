@@ -1,4 +1,4 @@
-// npm run bench:memory [-- --json]: dispatch in memory, beside bare loops and emitters.
+// npm run bench:memory [-- --json]: compares dispatch in memory with bare loops and emitters.
 import { EventEmitter } from 'node:events'
 import { setTimeout as wait } from 'node:timers/promises'
 import Emittery from 'emittery'
@@ -17,7 +17,7 @@ import { crowd, inBatches } from './works/publish.ts'
 const payload = { aggregateId: 'Order-123', customerId: 'c-1', total: 42 }
 const batch = orderEvents(1000)
 
-/** Keeps the work from being optimized away. */
+/** Prevents the compiler from optimizing the work away. */
 export let sum = 0
 const syncHandler = () => (event: OrderCreated) => {
   sum += event.total
@@ -40,7 +40,7 @@ const oneByOne: Publishing = async (bus) => {
 }
 const byHundred: Publishing = (bus) => crowd(batch, bus)
 
-/** Events per second of the thousand, so many times. */
+/** Events per second if `body`, which publishes the whole batch, runs `times` times. */
 function repeated(times: number, body: () => unknown) {
   const rounds = isQuick ? 1 : times
   return () =>
@@ -59,7 +59,7 @@ const awaitedLoop = (handlers: readonly Handler[]) => async () => {
   for (const event of batch) for (const handler of handlers) await handler(event)
 }
 
-/** 100 loops that share the events, as 100 callers do. */
+/** 100 concurrent loops that share the events, like 100 callers. */
 const hundredLoops = (handlers: readonly Handler[]) => () =>
   crowd(batch, {
     publish: async (events) => {
@@ -67,7 +67,7 @@ const hundredLoops = (handlers: readonly Handler[]) => () =>
     },
   })
 
-function besideLoop(work: string, kind: keyof typeof kinds, count: number, publishing: Publishing): Step {
+function versusLoop(work: string, kind: keyof typeof kinds, count: number, publishing: Publishing): Step {
   const handlers = make(count, kinds[kind])
   const times = Math.ceil((kind === 'sync' ? 600 : 200) / count)
   const bare = publishing === byHundred ? hundredLoops(handlers) : awaitedLoop(handlers)
@@ -79,7 +79,7 @@ function besideLoop(work: string, kind: keyof typeof kinds, count: number, publi
   })
 }
 
-/** What an emitter does with the thousand. */
+/** Emits the thousand events through an emitter. */
 function emitters(count: number, handler: () => Handler) {
   const [own, third, emittery] = [new EventEmitter(), new EventEmitter3(), new Emittery()]
   own.setMaxListeners(100)
@@ -101,7 +101,7 @@ function emitters(count: number, handler: () => Handler) {
   }
 }
 
-function besideEmitter(
+function versusEmitter(
   peer: keyof ReturnType<typeof emitters>,
   kind: keyof typeof kinds,
   count: number,
@@ -117,7 +117,7 @@ function besideEmitter(
   })
 }
 
-/** 16 callers, whose handler takes so long, beside 16 loops. */
+/** Compares 16 callers with 16 loops, for a handler that takes this many milliseconds. */
 function waiting(delayMs: number): Step {
   const events = orderEvents(sized(delayMs === 1 ? 8000 : 2000))
   const handler = async () => {
@@ -148,7 +148,7 @@ function repeatedCost(body: () => { readonly total: number }): Comparison['ours'
     })
 }
 
-/** Milliseconds, making the bus included. */
+/** Milliseconds, including the creation of the bus. */
 async function starting(body: (event: OrderCreated) => Promise<unknown>): Promise<number> {
   const start = performance.now()
   await body(new OrderCreated(payload))
@@ -156,19 +156,19 @@ async function starting(body: (event: OrderCreated) => Promise<unknown>): Promis
 }
 
 const steps: readonly Step[] = [
-  besideLoop('one at a time', 'sync', 1, oneByOne),
-  besideLoop('one at a time', 'async', 1, oneByOne),
-  besideLoop('100 in flight', 'async', 1, byHundred),
-  besideLoop('batches of 100', 'sync', 1, inHundreds),
+  versusLoop('one at a time', 'sync', 1, oneByOne),
+  versusLoop('one at a time', 'async', 1, oneByOne),
+  versusLoop('100 in flight', 'async', 1, byHundred),
+  versusLoop('batches of 100', 'sync', 1, inHundreds),
   ...[1, 10, 100].flatMap((count) => [
-    besideLoop('batches of 1,000', 'sync', count, inThousands),
-    besideLoop('batches of 1,000', 'async', count, inThousands),
+    versusLoop('batches of 1,000', 'sync', count, inThousands),
+    versusLoop('batches of 1,000', 'async', count, inThousands),
   ]),
   ...[1, 10].flatMap((count) => [
-    besideEmitter('EventEmitter', 'sync', count),
-    besideEmitter('eventemitter3', 'sync', count),
-    besideEmitter('emittery', 'sync', count),
-    besideEmitter('emittery', 'async', count),
+    versusEmitter('EventEmitter', 'sync', count),
+    versusEmitter('eventemitter3', 'sync', count),
+    versusEmitter('emittery', 'sync', count),
+    versusEmitter('emittery', 'async', count),
   ]),
   waiting(1),
   waiting(5),
@@ -180,7 +180,7 @@ const steps: readonly Step[] = [
     raw: () => starting(async (event) => await syncHandler()(event)),
   }),
   compare({
-    work: 'building and validating an event, beside the zod parse of its payload',
+    work: 'building and validating an event, vs the zod parse of its payload',
     unit: 'ns',
     ours: repeatedCost(() => new OrderCreated(payload)),
     raw: repeatedCost(() => orderSchema.parse(payload)),

@@ -1,4 +1,4 @@
-// npm run bench:observability [-- --json]: what causation, traces and metrics cost per event, in memory.
+// npm run bench:observability [-- --json]: measures the cost of causation, traces and metrics per event, in memory.
 import { context, SpanKind, trace } from '@opentelemetry/api'
 import { InMemoryEventBus, type InMemoryEventBusOptions } from 'eventspine'
 import { MemoryBrokerEventBus } from 'eventspine/testing'
@@ -12,7 +12,7 @@ import { startTelemetry } from './telemetry.ts'
 const EVENTS = sized(20_000)
 const batch = orderEvents(EVENTS)
 
-/** Keeps the work from being optimized away. */
+/** Prevents the compiler from optimizing the work away. */
 export let sum = 0
 
 await using telemetry = startTelemetry()
@@ -52,7 +52,7 @@ async function throughBroker(options: InMemoryEventBusOptions): Promise<void> {
 
 const { sampledOut, recording, meter } = telemetry
 const cases: readonly [string, InMemoryEventBusOptions][] = [
-  ['as it is, no SDK', {}],
+  ['defaults, no SDK', {}],
   ['causation only', { ...off, propagateCausation: true }],
   ['no SDK, no causation', { propagateCausation: false }],
   ['traces sampled out', { ...off, ...sampledOut, enableTracing: true }],
@@ -61,23 +61,23 @@ const cases: readonly [string, InMemoryEventBusOptions][] = [
 ]
 const steps: Step[] = cases.flatMap(([name, options]) => [
   compare({
-    work: `memory, ${name}, beside all off`,
+    work: `memory, ${name}, vs all off`,
     unit: 'ns',
     ours: inMemory(options),
     raw: inMemory(off),
   }),
   compare({
-    work: `broker in memory, ${name}, beside all off`,
+    work: `broker in memory, ${name}, vs all off`,
     unit: 'ns',
     ours: overBroker(options),
     raw: overBroker(off),
   }),
 ])
 
-/** The least that a program pays that has a span of its own around something, and nothing of ours. */
+/** The minimum cost of one span in a program that does not use eventspine. */
 steps.push(
   compare({
-    work: 'one span of the SDK that is sampled out, beside none',
+    work: 'one span of the SDK that is sampled out, vs none',
     unit: 'ns',
     ours: () => awaiting((event) => inBareSpan(() => handle(event))),
     raw: () => awaiting(handle),

@@ -1,4 +1,4 @@
-// The events that every bench moves: 370 bytes of JSON, with id, type, aggregate, time and a small payload.
+// The events of every benchmark: 370 bytes of JSON with id, type, aggregate, time and a small payload.
 import { defineEvent } from 'eventspine'
 import { z } from 'zod'
 
@@ -10,21 +10,21 @@ export class OrderCreated extends defineEvent({
   schema: orderSchema,
 }) {}
 
-/** The same event for a consumer that does not check it. */
+/** The same event for a consumer that does not validate it. */
 export class UncheckedOrder extends defineEvent<z.output<typeof orderSchema>>()({
   type: 'OrderCreated',
   aggregateType: 'Order',
 }) {}
 
-/** What a handler sees of an event, whoever brings it. */
+/** The fields of an event that handlers of both sides read. */
 export interface Order {
-  /** Counts the events of a work from 0, so that it is known which have arrived. */
+  /** Number of the event within its workload, from 0; shows which events have arrived. */
   readonly total: number
 }
 
 export const AGGREGATES = 100
 
-/** `total` counts from `first`; the aggregates take turns. */
+/** `total` is counted from `first`; the events cycle through the aggregates. */
 export function orderEvents(count: number, aggregates = AGGREGATES, first = 0): readonly OrderCreated[] {
   return Array.from({ length: count }, (_, index) => {
     const total = first + index

@@ -1,4 +1,4 @@
-// npm run bench:peers [-- --json]: the buses beside other libraries that do the same work.
+// npm run bench:peers [-- --json]: compares the buses with other libraries that do the same work.
 import { InMemoryEventBus } from 'eventspine'
 import type { BrokerKind } from '../test/brokers/broker.ts'
 import { sized } from './arguments.ts'
@@ -17,13 +17,13 @@ import { inBatches } from './works/publish.ts'
 
 const EVENTSOURCE = 'eventsource-py'
 const FASTSTREAM = 'FastStream'
-/** As many events as each moves in about a second; FastStream on Kafka commits one by one, and consumes fewer. */
+/** The number of events that each moves in about one second. FastStream on Kafka commits one by one, so it consumes fewer. */
 const eventsourceCounts = { memory: 10_000, redis: 2000, rabbitmq: 2000, kafka: 200 }
 const fastStreamCounts = { count: 2000, consumed: { redis: 2000, rabbitmq: 2000, kafka: 150 } }
 
 const eventsource = await environmentOf({
   name: EVENTSOURCE,
-  // SQLAlchemy, which it imports, needs greenlet and does not ask for it.
+  // eventsource-py imports SQLAlchemy, which needs greenlet but does not declare it.
   requirements: ['eventsource-py[redis,rabbitmq,kafka]==0.4.*', 'greenlet'],
 })
 const fastStream = await environmentOf({
@@ -41,10 +41,10 @@ if (eventsource !== undefined) {
   await using peer = new PythonPeer(eventsource, 'eventsource_peer.py', ['memory'])
   rows.push(...(await runSteps('memory', [memoryStep(peer)])))
 }
-for (const kind of ['redis', 'rabbitmq', 'kafka'] as const) rows.push(...(await beside(kind)))
+for (const kind of ['redis', 'rabbitmq', 'kafka'] as const) rows.push(...(await compareOn(kind)))
 report('peers', rows, versions)
 
-async function beside(kind: BrokerKind): Promise<readonly BenchRow[]> {
+async function compareOn(kind: BrokerKind): Promise<readonly BenchRow[]> {
   await using stack = new AsyncDisposableStack()
   const { url } = stack.use(await startBroker(kind))
   const bench = stack.use(await brokerBench(kind, url))
@@ -70,7 +70,7 @@ async function beside(kind: BrokerKind): Promise<readonly BenchRow[]> {
   ])
 }
 
-/** A rate needs some events even in a quick run. */
+/** Measuring a rate needs some events, even in a quick run. */
 function atLeast20(count: number): number {
   return Math.max(20, sized(count))
 }

@@ -1,23 +1,23 @@
-// The figures of a run: printed, and kept in bench/results for the documentation.
+// Prints the figures of a run and stores them in bench/results for the documentation.
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { isJson, isQuick, only } from './arguments.ts'
 import type { BenchRow } from './harness.ts'
 import { type Machine, thisMachine } from './machine.ts'
 
-/** What bench/results/<bus>.json holds. */
+/** Contents of bench/results/<bus>.json. */
 export interface BenchResult {
   readonly bus: string
-  /** Day of the run. */
+  /** Date of the run. */
   readonly date: string
   readonly machine: Machine
-  /** Of the broker, of clients and of peers, by name. */
+  /** Versions of the broker, clients and peers, by name. */
   readonly versions: Readonly<Record<string, string>>
   readonly rows: readonly BenchRow[]
 }
 
 const folder = new URL('./results/', import.meta.url)
 
-/** A whole run is kept; every run is printed. */
+/** Prints every run, and stores complete ones. */
 export function report(
   bus: string,
   rows: readonly BenchRow[],
@@ -27,7 +27,7 @@ export function report(
   print(rows)
 }
 
-/** With `--json` an array on stdout and nothing else; otherwise a table. */
+/** Prints only a JSON array with `--json`, otherwise a table. */
 export function print(rows: readonly BenchRow[]): void {
   if (isJson) console.log(JSON.stringify(rows, undefined, 2))
   else console.table(rows.map(({ spread, ...row }) => ({ ...row, spread: spread.join(' - ') })))
@@ -42,7 +42,7 @@ function save(result: BenchResult): void {
   writeFileSync(new URL(`${result.bus}.json`, folder), `${JSON.stringify(result, undefined, 2)}\n`)
 }
 
-/** The kept results, in the order of their names. */
+/** The stored results, sorted by name. */
 export function loadResults(): readonly BenchResult[] {
   return readdirSync(folder)
     .filter((name) => name.endsWith('.json'))

@@ -1,11 +1,11 @@
-// What a handful of figures is boiled down to.
+// Summaries of a few figures.
 
-/** The middle one; of an even number the mean of the middle two. NaN of none. */
+/** The median; for an even count, the mean of the two middle values. NaN if there are none. */
 export function median(values: readonly number[]): number {
   return quantile(values, 0.5)
 }
 
-/** The value below which the fraction lies, between two neighbors in proportion. NaN of no values. */
+/** The percentile for a fraction, interpolated linearly between neighbors. NaN if there are no values. */
 export function quantile(values: readonly number[], fraction: number): number {
   const sorted = values.toSorted((a, b) => a - b)
   const place = (sorted.length - 1) * fraction
@@ -14,12 +14,12 @@ export function quantile(values: readonly number[], fraction: number): number {
   return below + (above - below) * (place % 1)
 }
 
-/** Smallest and largest. */
+/** The smallest and the largest value. */
 export function spreadOf(values: readonly number[]): readonly [number, number] {
   return [rounded(Math.min(...values)), rounded(Math.max(...values))]
 }
 
-/** Three digits, and no less than the whole number. */
+/** Three significant digits; from 100 on, the nearest whole number. */
 export function rounded(value: number): number {
   return Math.abs(value) >= 100 ? Math.round(value) : Number(value.toPrecision(3))
 }

@@ -1,4 +1,4 @@
-// npm run bench:store [-- --json]: catching up from the event store in memory, beside a bare loop over its feed.
+// npm run bench:store [-- --json]: compares catching up from the in-memory event store with a bare loop over its feed.
 import { defineEvent, InMemoryCheckpointStore, InMemoryEventStore, SubscriptionManager } from 'eventspine'
 import { sized } from './arguments.ts'
 import { compare, rate, runSteps } from './harness.ts'
@@ -14,7 +14,7 @@ for (let start = 0; start < EVENTS; start += 1000) {
   await eventStore.appendEvents({ aggregateId, aggregateType: 'Note', events, expectedVersion: 'any' })
 }
 
-/** Keeps the work from being optimized away. */
+/** Prevents the compiler from optimizing the work away. */
 export let count = 0
 const empty = () => {
   count += 1
@@ -22,7 +22,7 @@ const empty = () => {
 
 type Options = Parameters<SubscriptionManager['subscribe']>[1]
 
-/** From the beginning to the end of the feed, with a new subscription. */
+/** Reads the feed from beginning to end with a new subscription. */
 function catchingUp(handle: () => unknown, options?: Options) {
   return () =>
     rate(EVENTS, async () => {
@@ -62,7 +62,7 @@ const steps = [
     catchingUp(async () => empty()),
   ),
   step(
-    '16 aggregates at a time',
+    '16 aggregates concurrently',
     catchingUp(async () => empty(), { concurrency: 16 }),
   ),
   step('batches of 500', catchingUpInBatches),

@@ -1,4 +1,4 @@
-// An OpenTelemetry SDK whose spans are dropped and whose metrics are never sent: that is an exporter's affair.
+// An OpenTelemetry SDK that drops its spans and never exports its metrics, so that no exporter is measured.
 import { context, propagation } from '@opentelemetry/api'
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks'
 import { W3CTraceContextPropagator } from '@opentelemetry/core'
@@ -28,7 +28,7 @@ function tracerOf(sampler: Sampler) {
   return new BasicTracerProvider({ sampler, spanProcessors: [dropping] }).getTracer('bench')
 }
 
-/** Contexts and propagation are on until it is disposed. */
+/** Context and propagation are enabled until the SDK is disposed. */
 export function startTelemetry() {
   const reader = new PeriodicExportingMetricReader({
     exporter: new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE),

@@ -15,7 +15,7 @@ class OrderPlaced extends defineEvent<{ readonly customer: string; readonly tota
   aggregateType: 'Order',
 }) {}
 
-/** The read model: what each customer has ordered. */
+/** The read model: the total of each customer's orders. */
 class CustomerTotals {
   readonly totals = new Map<string, number>()
 
@@ -64,7 +64,7 @@ manager.start()
 await manager.whenCaughtUp('CustomerTotals')
 console.log('Totals:', Object.fromEntries(totals.totals))
 
-// A second read model is filled while the first one serves, and takes its place.
+// Fills a second read model while the first one serves; the second then replaces the first.
 const corrected = new CustomerTotals()
 const { eventsHandled } = await manager.rebuild('CustomerTotals', { into: corrected })
 console.log(`Rebuilt from ${eventsHandled} events:`, Object.fromEntries(corrected.totals))

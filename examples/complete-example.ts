@@ -38,7 +38,7 @@ class OrderAggregate extends AggregateRoot<OrderState> {
     .on(OrderShipped, () => ({ status: 'shipped' }))
 
   create(customerId: string): void {
-    if (this.state.status !== 'new') throw new Error('the order was created before')
+    if (this.state.status !== 'new') throw new Error('the order already exists')
     this.raise(OrderCreated, { customerId })
   }
 }
@@ -70,7 +70,7 @@ class AuditLogger {
 let said = 0
 const allSaid = Promise.withResolvers<void>()
 
-/** Two events come to three handlers each. On a broker they come when they come. */
+/** Two events reach three handlers each. On a broker, they arrive asynchronously. */
 function say(line: string): void {
   console.log(line)
   said += 1

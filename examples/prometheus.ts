@@ -1,4 +1,4 @@
-// node examples/prometheus.ts [port]: a bus whose metrics Prometheus scrapes at http://127.0.0.1:9464/metrics.
+// node examples/prometheus.ts [port]: a bus whose metrics Prometheus can scrape at http://127.0.0.1:9464/metrics.
 // scrape_configs: [{ job_name: orders, static_configs: [{ targets: ['127.0.0.1:9464'] }] }]
 import { metrics } from '@opentelemetry/api'
 import { PrometheusExporter } from '@opentelemetry/exporter-prometheus'
@@ -20,7 +20,7 @@ bus.subscribe(OrderCreated, async function invoicing() {})
 const order = () => new OrderCreated({ aggregateId: 'Order-1', total: 42 })
 await bus.publish([order(), order()])
 const orders = setInterval(() => bus.publish([order()], { background: true }), 1000)
-console.log('ready to be scraped; SIGTERM ends it')
+console.log('ready to be scraped; stop it with SIGTERM')
 
 process.once('SIGTERM', async () => {
   clearInterval(orders)

@@ -1,4 +1,4 @@
-// Keeps the three brokers up until Ctrl-C, and prints the lines that point a shell, or `npm test`, at them.
+// Runs the three brokers until Ctrl-C, and prints the shell commands that export their addresses.
 import { once } from 'node:events'
 import type { BrokerKind } from '../test/brokers/broker.ts'
 import { addressVariables, startSharedBrokers } from '../test/brokers/shared-brokers.ts'

@@ -1,4 +1,4 @@
-// Checks every file of src against the import rules, and all of them for circular imports.
+// Checks every file of src against the import rules, and src as a whole for circular imports.
 import { glob, readFile } from 'node:fs/promises'
 import { cycleFaults, importFaults } from './import-rules.ts'
 

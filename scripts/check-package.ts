@@ -1,4 +1,4 @@
-// Packs the package, installs it into an empty folder without any broker's client, and uses it as a stranger would.
+// Packs the package, installs it into an empty folder without any broker client, and uses it like a user's program.
 import { spawnSync } from 'node:child_process'
 import { existsSync, rmSync } from 'node:fs'
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
@@ -22,7 +22,7 @@ const clients = [
 ]
 const bin = join(import.meta.dirname, '..', 'node_modules', '.bin')
 
-// Our own file, which npm checks when it packs.
+// This project's own file, which npm checks when it packs.
 const manifest = JSON.parse(await readFile('package.json', 'utf8')) as Manifest
 const entryPoints = Object.keys(manifest.exports)
   .filter((path) => !path.endsWith('.json'))
@@ -33,7 +33,7 @@ try {
   const { tarball, files } = pack()
   checkFiles(files)
   run(join(bin, 'publint'), [tarball, '--strict'])
-  // Without node10, which knows no exports; that CommonJS gets an ES module is meant, Node's require() loads it.
+  // The profile excludes node10, which does not support exports. CommonJS gets an ES module by design: require() loads it.
   run(join(bin, 'attw'), [tarball, '--profile', 'node16', '--ignore-rules', 'cjs-resolves-to-esm'])
   const consumer = await install(tarball)
   await importAll(consumer)
@@ -78,7 +78,7 @@ async function install(tarball: string): Promise<string> {
   const quick = ['--ignore-scripts', '--prefer-offline', '--no-audit', '--no-fund']
   run('npm', ['install', ...quick, '--omit=dev', '--omit=optional', '--omit=peer', tarball], consumer)
   const present = clients.filter((client) => existsSync(join(consumer, 'node_modules', client)))
-  if (present.length > 0) throw new Error(`Installing ${manifest.name} brought along ${present.join(', ')}`)
+  if (present.length > 0) throw new Error(`Installing ${manifest.name} also installed ${present.join(', ')}`)
   return consumer
 }
 
@@ -99,7 +99,7 @@ async function importAll(consumer: string): Promise<void> {
       } catch (error) {
         if (error instanceof value && /Run: npm install /.test(error.message)) continue
       }
-      throw new Error(client + 'EventBus does not say what to install')
+      throw new Error(client + 'EventBus does not report what to install')
     }`
   await writeFile(join(consumer, 'refuse.mjs'), refuse)
   await writeFile(join(consumer, 'load.mjs'), load('await import(name)'))
@@ -107,7 +107,7 @@ async function importAll(consumer: string): Promise<void> {
   for (const file of ['load.mjs', 'load.cjs', 'refuse.mjs']) run(process.execPath, [file], consumer)
 }
 
-/** Every declaration file must compile in a strict project that has none of the clients' types. */
+/** Every declaration file must compile in a strict project without the types of the clients. */
 async function compile(consumer: string): Promise<void> {
   const lines = entryPoints.map(
     (name, i) => `import * as m${i} from '${name}'\nexport const count${i} = Object.keys(m${i}).length`,

@@ -1,11 +1,11 @@
 import { posix } from 'node:path'
 
 interface Rule {
-  /** What files of the folder may import, in addition to each other and Node: folders and files of src, and packages. */
+  /** Folders and files of src, and packages, that the folder may import in addition to its own files and Node.js modules. */
   readonly imports: readonly string[]
-  /** Folders of which only these names may be imported, and only as types. */
+  /** Folders from which the folder may import only these names, and only as types. */
   readonly typesFrom?: Readonly<Record<string, readonly string[]>>
-  /** Which room of the folder may import which other room of it. The files at its top are open to all rooms. */
+  /** For each room of the folder, the rooms that it may import. Every room may import the files at the folder's top. */
   readonly rooms?: Readonly<Record<string, readonly string[]>>
 }
 
@@ -26,7 +26,7 @@ const core = ['observability', 'kit', 'events', 'codec', 'handling', 'transport'
   (folder) => `${folder}/index.ts`,
 )
 
-/** Which part of src may import what. A part without a rule is a fault. */
+/** The rule of each part of src. A part without a rule is a fault. */
 export const rules: Readonly<Record<string, Rule>> = {
   'errors.ts': { imports: [] },
   observability: { imports: ['errors.ts', '@opentelemetry/api'] },
@@ -52,11 +52,11 @@ export const rules: Readonly<Record<string, Rule>> = {
 
 interface Import {
   readonly specifier: string
-  /** The names between the braces of `import type { … }`; undefined for every other form. */
+  /** The names in the braces of `import type { … }`; undefined for every other form of import. */
   readonly typeNames?: readonly string[]
 }
 
-/** One sentence for each import of a source file that the rules forbid. `file` is relative to src. */
+/** @returns one sentence for each forbidden import of a source file. `file` is relative to src. */
 export function importFaults(file: string, source: string): readonly string[] {
   const part = partOf(file)
   const rule = rules[part]
@@ -67,8 +67,8 @@ export function importFaults(file: string, source: string): readonly string[] {
 }
 
 /**
- * One sentence for each group of files that import each other in a circle, type imports included. `sources` has the text
- * of every file by its path relative to src.
+ * Finds circular imports, including type imports. `sources` maps the path of each file, relative to src, to its text.
+ * @returns one sentence for each circle.
  */
 export function cycleFaults(sources: ReadonlyMap<string, string>): readonly string[] {
   const imports = new Map(
@@ -99,7 +99,7 @@ function isAllowed(found: Import, file: string, part: string, rule: Rule): boole
   return typeNames?.every((name) => names.includes(name)) ?? false
 }
 
-/** Rooms import the rooms that their rule names; a folder without a rule for rooms may have any. */
+/** A room may import the rooms that its rule names. In a folder without rules for rooms, every import is allowed. */
 function isAllowedWithin(file: string, target: string, { rooms }: Rule): boolean {
   const room = roomOf(file)
   const targetRoom = roomOf(target)
@@ -108,17 +108,17 @@ function isAllowedWithin(file: string, target: string, { rooms }: Rule): boolean
   return rooms[room]?.includes(targetRoom) ?? false
 }
 
-/** The path relative to src that an import of a file leads to; the specifier itself if it is a package. */
+/** @returns the path of an imported file, relative to src; for a package, the specifier. */
 function targetOf(file: string, { specifier }: Import): string {
   return specifier.startsWith('.') ? posix.join(posix.dirname(file), specifier) : specifier
 }
 
-/** The first step of a path below src: a folder, or a file at the top. */
+/** @returns the first segment of a path below src: a folder, or a file at the top. */
 function partOf(path: string): string {
   return path.split('/')[0] ?? path
 }
 
-/** The folder within a part; undefined for a file at the part's top. */
+/** @returns the folder within a part; undefined for a file at the top of the part. */
 function roomOf(path: string): string | undefined {
   const steps = path.split('/')
   return steps.length > 2 ? steps[1] : undefined
@@ -135,7 +135,7 @@ const typeImport = /\b(?:import|export)\s+type\s*\{([^}]*)\}\s*from\s*['"]([^'"]
 const anyImport = /\b(?:from|import|require)\s*\(?\s*['"]([^'"]+)['"]/g
 
 function importsOf(source: string): readonly Import[] {
-  const code = source.replace(/\/\*[\s\S]*?\*\/|^\s*\/\/.*$/gm, '') // examples in comments import, too
+  const code = source.replace(/\/\*[\s\S]*?\*\/|^\s*\/\/.*$/gm, '') // examples in comments contain imports too
   const types = [...code.matchAll(typeImport)].map(([, names = '', specifier = '']) => ({
     specifier,
     typeNames: splitNames(names),

@@ -1,4 +1,4 @@
-// The whole check of the project: every step runs, whatever fails before it, and the last line counts them all.
+// Runs all checks of the project. Every step runs, even after a failure, and the last line has the totals.
 import { spawnSync } from 'node:child_process'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -23,7 +23,7 @@ let passed = 0
 let failed = 0
 let finished = false
 process.on('exit', (code) => {
-  if (!finished) failed += 1 // this script itself broke off
+  if (!finished) failed += 1 // this script itself was interrupted
   console.log(`${passed} passed, ${failed} failed`)
   process.exitCode = failed > 0 ? 1 : code
 })
@@ -46,15 +46,15 @@ async function runTests(): Promise<void> {
   passed += counts.numPassedTests
   failed += counts.numFailedTests
   if (counts.numPendingTests > 0) console.log(`${counts.numPendingTests} skipped`)
-  if (!succeeded && counts.numFailedTests === 0) failed += 1 // a file that does not load, a broker that does not start
+  if (!succeeded && counts.numFailedTests === 0) failed += 1 // a file did not load, or a broker did not start
 }
 
 async function readReport(path: string): Promise<VitestReport> {
   try {
-    // Written by Vitest in the form of Jest's JSON report.
+    // Vitest writes it in the format of Jest's JSON report.
     return JSON.parse(await readFile(path, 'utf8')) as VitestReport
   } catch (error) {
-    console.error('Vitest left no report:', error)
+    console.error('Vitest wrote no report:', error)
     return { numPassedTests: 0, numFailedTests: 0, numPendingTests: 0 }
   }
 }

@@ -1,4 +1,4 @@
-// npm run torture -- --bus redis --minutes 10 --seed 7: faults upon faults, and a judge. See docs/reliability.md.
+// npm run torture -- --bus redis --minutes 10 --seed 7: injects random faults and judges the outcome. See docs/reliability.md.
 import { parseArgs } from 'node:util'
 import { torture } from '../test/torture/torture.ts'
 
@@ -27,7 +27,7 @@ const { violations, recoveries, counts, report } = await torture({
   seed,
   onProgress,
 })
-for (const { fault, who, ms } of recoveries) onProgress(`${who} went on ${ms ?? 'more'} ms after ${fault}`)
+for (const { fault, who, ms } of recoveries) onProgress(`${who} recovered ${ms ?? 'more'} ms after ${fault}`)
 onProgress(
   Object.entries(counts)
     .map(([name, count]) => `${name} ${count}`)

@@ -5,7 +5,7 @@
 export abstract class EventspineError extends Error {
   /** Stable, machine-readable name of the failure. */
   abstract readonly code: string
-  /** True where the same call may succeed later without a change. */
+  /** True if the same call may succeed later without a change. */
   readonly retryable: boolean = false
 
   override get name(): string {
@@ -13,10 +13,10 @@ export abstract class EventspineError extends Error {
   }
 }
 
-/** An option is unknown, out of range or contradicts another. All faults found are in the message. */
+/** An option is unknown, out of range or contradicts another. The message lists all faults. */
 export class ConfigError extends EventspineError {
   readonly code = 'CONFIG_INVALID'
-  /** One sentence per fault, each naming the option, the rule and the value. */
+  /** One phrase per fault, with the option, its rule and the value. */
   readonly faults: readonly string[]
 
   constructor(subject: string, faults: readonly string[]) {
@@ -25,12 +25,19 @@ export class ConfigError extends EventspineError {
   }
 }
 
-/** What was thrown, as an Error: handlers may throw anything. */
+/** Returns a thrown value as an Error, because handlers may throw anything. */
 export function toError(thrown: unknown): Error {
-  return thrown instanceof Error ? thrown : new Error(`a non-error was thrown: ${describeValue(thrown)}`)
+  return thrown instanceof Error
+    ? thrown
+    : new Error(`A value that is not an Error was thrown: ${describeValue(thrown)}.`)
 }
 
-/** A short, safe text of a value for messages: never a whole object, never more than 60 characters. */
+/** Ends a text with a full stop if it has none, for a message that quotes another. */
+export function sentence(text: string): string {
+  return text.endsWith('.') ? text : `${text}.`
+}
+
+/** Describes a value in a message: never a whole object, and only the first 57 characters of a string. */
 export function describeValue(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value.length > 57 ? `${value.slice(0, 57)}...` : value)
   if (Array.isArray(value)) return `an array of ${value.length}`

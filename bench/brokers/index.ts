@@ -1,7 +1,7 @@
 import type { BrokerKind } from '../../test/brokers/broker.ts'
 import type { BrokerBench } from '../broker-bench.ts'
 
-/** Loads a broker's client only where it is benched. */
+/** Loads a broker's client only if that broker is measured. */
 export async function brokerBench(kind: BrokerKind, url: string): Promise<BrokerBench> {
   switch (kind) {
     case 'redis':

@@ -13,7 +13,7 @@ import { Lanes } from './lanes.ts'
 
 interface RawKafkaOptions {
   readonly server: string
-  /** Sends the dead letters. */
+  /** Publishes the dead letters. */
   readonly producer: PlainProducer
   readonly topic: string
   readonly group: string
@@ -23,7 +23,7 @@ interface RawKafkaOptions {
 
 const MAX_IN_FLIGHT = 1000
 
-/** Parses each record as it comes, and commits in the background, one commit on its way at a time. */
+/** Parses each record on arrival and commits in the background, one commit at a time. */
 export async function consumeRaw(options: RawKafkaOptions): Promise<AsyncDisposable> {
   const { server, producer, topic, group, handlers, lanes: width } = options
   const consumer = plainConsumer(server, group)
@@ -33,7 +33,7 @@ export async function consumeRaw(options: RawKafkaOptions): Promise<AsyncDisposa
     fallbackMode: 'earliest',
     autocommit: false,
     maxWaitTime: 500,
-    // As the bus has it. The client's own 50 MB would bring a whole backlog before the first event, from which on it counts.
+    // The bus's setting. With the client's default of 50 MB, a whole backlog would arrive before the measurement starts.
     maxBytes: 1_048_576,
     highWaterMark: 1024,
   })
@@ -68,7 +68,7 @@ function deadLetterOf({ topic, key, value, headers }: PlainRecord) {
   return { topic: `${topic}.dlq`, key, value, headers: Object.fromEntries(headers) }
 }
 
-/** Takes no more while too much is unfinished. */
+/** Pauses while too many records are unfinished. */
 class Intake {
   readonly #stream: PlainStream
   #inFlight = 0
@@ -93,7 +93,7 @@ interface Unfinished {
   isDone: boolean
 }
 
-/** Commits what is finished without a gap before it. */
+/** Commits up to the first unfinished record. */
 class Commits {
   readonly #consumer: PlainConsumer
   readonly #topic: string
@@ -134,7 +134,7 @@ class Commits {
     while (this.#finished.size > 0) {
       const offsets = [...this.#finished.values()]
       this.#finished.clear()
-      // While members join, commits fail; what is not committed would be delivered again.
+      // Commits fail while members join; uncommitted records would be delivered again.
       await this.#consumer.commit({ offsets }).catch(() => undefined)
     }
     this.#committing = undefined

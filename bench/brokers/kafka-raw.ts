@@ -1,6 +1,6 @@
-// The bare client, and what a program writes around it to publish fast: one request in flight while callers queue.
+// The bare client with the code that a program needs to publish fast: one request in flight while callers queue.
 
-/** A name in a variable keeps the package's types out: they do not pass our compiler's settings. */
+/** Importing by a variable avoids loading the package's types, which do not compile under this project's settings. */
 const PACKAGE: string = '@platformatic/kafka'
 
 export interface PlainMessage {
@@ -59,7 +59,7 @@ interface PlainLibrary {
   readonly stringDeserializers: object
 }
 
-// The package exports these.
+// The package exports these names.
 const library = (await import(PACKAGE)) as PlainLibrary
 
 const CLIENT = { clientId: 'bare', strict: false, retries: true }
@@ -73,7 +73,7 @@ export function plainProducer(server: string, compression: 'none' | 'gzip'): Pla
   return new library.Producer({ ...CLIENT, bootstrapBrokers: [server], serializers, compression })
 }
 
-/** While one request is on its way callers queue, and what waits leaves as one. */
+/** Callers queue while a request is in flight; the queue is then sent as one request. */
 export function coalesced(producer: PlainProducer): (message: PlainMessage) => Promise<void> {
   let waiting: { readonly message: PlainMessage; readonly resolve: () => void }[] = []
   let isBusy = false

@@ -10,7 +10,7 @@ import { consumeRaw } from './kafka-consumer.ts'
 import { coalesced, type PlainMessage, type PlainProducer, plainAdmin, plainProducer } from './kafka-raw.ts'
 import { silent } from './silent.ts'
 
-/** As many as the most consumers of a work. */
+/** The largest number of consumers in any workload. */
 const PARTITIONS = 4
 
 export async function kafkaBench(server: string): Promise<BrokerBench> {
@@ -31,7 +31,7 @@ export async function kafkaBench(server: string): Promise<BrokerBench> {
     const name = known ?? (await topics('.stream', '.stream.dlq'))
     if (known === undefined) await fill(producer, name, count, aggregates)
     backlogs.set(key, name)
-    // The events stay for the next group.
+    // The events stay available for the next group.
     return { name, group: randomUUID(), [Symbol.asyncDispose]: () => Promise.resolve() }
   }
 
@@ -59,7 +59,7 @@ export async function kafkaBench(server: string): Promise<BrokerBench> {
   }
 }
 
-/** The protocol does not tell it. */
+/** The protocol does not report the version. */
 function brokerVersion(): string {
   return process.env['KAFKA_BOOTSTRAP_SERVERS'] === undefined ? kafkaVersion() : 'unknown'
 }
@@ -75,7 +75,7 @@ function send(producer: PlainProducer, topic: string, batch: readonly OrderCreat
   return producer.send({ messages: batch.map((event) => recordOf(topic, event)), acks: -1 })
 }
 
-/** The record that the bus sends, encoded one by one as a program would. */
+/** The record that the bus would send, encoded one at a time as a program would do it. */
 function recordOf(topic: string, event: OrderCreated): PlainMessage {
   const { eventId, eventType, aggregateId, aggregateType, aggregateVersion, correlationId, occurredAt } =
     event
@@ -127,7 +127,7 @@ function raw(server: string, plain: PlainProducer): Side {
   }
 }
 
-/** Batches leave as they are; single events leave with those that wait beside them. */
+/** Sends a batch as one request, and single events together with others that are waiting. */
 function rawPublisher(producer: PlainProducer, topic: string): Publisher {
   const one = coalesced(producer)
   return {

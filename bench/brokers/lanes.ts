@@ -3,7 +3,7 @@ import type { Order } from '../order.ts'
 
 type Settle = (error?: unknown) => void
 
-/** What a program writes around a bare client: the events of an aggregate one after the other, several aggregates at once. */
+/** The lanes that a program adds to a bare client: events of one aggregate in sequence, several aggregates concurrently. */
 export class Lanes {
   readonly #handlers: readonly OrderHandler[]
   readonly #tails: (Promise<void> | undefined)[]
@@ -13,7 +13,7 @@ export class Lanes {
     this.#tails = Array.from({ length: lanes }, () => undefined)
   }
 
-  /** Calls `settle` when the handlers have ended: before it returns, where nothing has to be awaited. */
+  /** Calls `settle` when the handlers have finished; before returning if all of them are synchronous. */
   run(aggregateId: string, event: Order, settle: Settle): void {
     const lane = Number(aggregateId.slice('Order-'.length)) % this.#tails.length
     const before = this.#tails[lane]

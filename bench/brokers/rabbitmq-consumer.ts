@@ -5,7 +5,7 @@ import { Lanes } from './lanes.ts'
 
 interface RawRabbitOptions {
   readonly rabbitmqUrl: string
-  /** Sends the dead letters. */
+  /** Publishes the dead letters. */
   readonly publisher: ConfirmChannel
   readonly queue: string
   readonly handlers: readonly OrderHandler[]
@@ -13,7 +13,7 @@ interface RawRabbitOptions {
   readonly prefetch: number
 }
 
-/** Parses each message as it comes, and acknowledges what is done. */
+/** Parses each message on arrival and acknowledges the finished ones. */
 export async function consumeRaw(options: RawRabbitOptions): Promise<AsyncDisposable> {
   const { rabbitmqUrl, publisher, queue, handlers, lanes: width, prefetch } = options
   const deadLetters = `${queue}.dlq`
@@ -40,7 +40,7 @@ export async function consumeRaw(options: RawRabbitOptions): Promise<AsyncDispos
   }
 }
 
-/** The original as it is, persistent and confirmed, before the acknowledgment. */
+/** Publishes the unchanged original, persistent and confirmed, before the acknowledgment. */
 function bury(publisher: ConfirmChannel, queue: string, message: ConsumeMessage, onDone: () => void): void {
   const { contentType, contentEncoding, messageId, timestamp, headers } = message.properties
   const properties = { contentType, contentEncoding, messageId, timestamp, headers, persistent: true }
@@ -51,7 +51,7 @@ function bury(publisher: ConfirmChannel, queue: string, message: ConsumeMessage,
   })
 }
 
-/** One acknowledgment per turn for all that came before, while nothing is open; else one for each. */
+/** Sends one acknowledgment per turn for all previous messages if none is unfinished, otherwise one per message. */
 class Acks {
   readonly #channel: Channel
   #open = 0
@@ -66,7 +66,7 @@ class Acks {
     this.#open += 1
   }
 
-  /** What is not acknowledged yet would be delivered again. */
+  /** Unacknowledged messages would be delivered again. */
   stop(): void {
     this.#flush()
     this.#isStopped = true

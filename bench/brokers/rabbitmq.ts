@@ -8,9 +8,9 @@ import { AGGREGATES, OrderCreated, orderEvents } from '../order.ts'
 import { consumeRaw } from './rabbitmq-consumer.ts'
 import { silent } from './silent.ts'
 
-/** Queues that one publishing of a backlog fills, until it is done again. */
+/** Number of queues that one published backlog fills before it is published again. */
 const QUEUES_PER_BACKLOG = 12
-/** A backlog of so many is wanted once. */
+/** A backlog of this size is used only once. */
 const LARGE = 100_000
 const PREFETCH = 100
 
@@ -21,7 +21,7 @@ export async function rabbitMqBench(rabbitmqUrl: string): Promise<BrokerBench> {
 
   return {
     bus: 'rabbitmq',
-    // amqplib leaves the server's properties untyped.
+    // amqplib has no types for the server's properties.
     versions: {
       RabbitMQ: String(publisher.connection.serverProperties['version']),
       'amqplib (client)': versionOf('amqplib'),
@@ -91,7 +91,7 @@ class Places {
     return name
   }
 
-  /** A durable queue of a group. */
+  /** The durable queue of a group. */
   async #queue(name: string, group: string): Promise<Scene> {
     const queue = `${name}.${group}`
     await this.#channel.assertQueue(queue, {
@@ -107,7 +107,7 @@ class Places {
   }
 }
 
-/** The message that the bus sends, encoded one by one as a program would; resolves when it is confirmed. */
+/** Publishes the message that the bus would send, encoded one at a time; resolves when it is confirmed. */
 function send(channel: ConfirmChannel, exchange: string, event: OrderCreated): Promise<void> {
   const { eventId, eventType, aggregateId, aggregateType, aggregateVersion, correlationId, occurredAt } =
     event

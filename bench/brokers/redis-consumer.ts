@@ -12,7 +12,7 @@ interface Place {
 
 interface RawRedisOptions {
   readonly client: RedisClient
-  /** A connection of its own, which the blocking reads hold. */
+  /** A separate connection for the blocking reads. */
   readonly reader: RedisClient
   readonly place: Place
   readonly handlers: readonly OrderHandler[]
@@ -23,7 +23,7 @@ type Entry = readonly [id: string, fields: readonly string[]]
 
 const MAX_IN_FLIGHT = 1000
 
-/** Reads pages of 100, and acknowledges what is done with one XACK that the next read does not wait for. */
+/** Reads pages of 100 and acknowledges finished entries with one XACK; the next read does not wait for it. */
 export class RawRedisConsumer implements AsyncDisposable {
   readonly #options: RawRedisOptions
   readonly #lanes: Lanes
@@ -67,7 +67,7 @@ export class RawRedisConsumer implements AsyncDisposable {
     const group = ['XREADGROUP', 'GROUP', place.group, this.#name, 'COUNT', '100', 'BLOCK', '1000']
     try {
       const reply = await reader.sendCommand([...group, 'STREAMS', place.stream, '>'])
-      // One stream was asked for, so the reply holds the entries of one; after the time is up it is null.
+      // One stream was requested, so the reply has the entries of one stream. It is null after a timeout.
       return (reply as unknown as [[string, Entry[]]] | null)?.[0][1] ?? []
     } catch (error) {
       if (this.#isStopped) return []
@@ -76,20 +76,20 @@ export class RawRedisConsumer implements AsyncDisposable {
   }
 
   #handle([id, fields]: Entry): void {
-    // What `append` wrote last.
+    // The field that `append` writes last.
     const event = JSON.parse(fields.at(-1) ?? '') as Order & { readonly aggregate_id: string }
     this.#lanes.run(event.aggregate_id, event, (error) => {
       if (error === undefined) this.#finish(id)
-      else void this.#bury(fields).then(() => this.#finish(id))
+      else void this.#deadLetter(fields).then(() => this.#finish(id))
     })
   }
 
-  #bury(fields: readonly string[]): Promise<unknown> {
+  #deadLetter(fields: readonly string[]): Promise<unknown> {
     const { client, place } = this.#options
     return client.sendCommand(['XADD', place.deadLetters, '*', ...fields, 'dlq_reason', 'it failed'])
   }
 
-  /** What finishes in the same turn is acknowledged at once, and one acknowledgment is on its way at a time. */
+  /** Entries that finish in the same turn share one acknowledgment, and only one acknowledgment is in flight. */
   #finish(id: string): void {
     this.#inFlight -= 1
     if (this.#inFlight <= MAX_IN_FLIGHT) this.#room.resolve()

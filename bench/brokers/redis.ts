@@ -24,7 +24,7 @@ export async function redisBench(redisUrl: string): Promise<BrokerBench> {
     const name = backlogs.get(key) ?? randomUUID()
     if (!backlogs.has(key)) await fill(client, name, count, aggregates)
     backlogs.set(key, name)
-    // The events stay for the next group.
+    // The events stay available for the next group.
     const group = randomUUID()
     const dispose = async () => {
       await client.xGroupDestroy(`${name}:stream`, group)
@@ -71,7 +71,7 @@ async function fill(client: RedisClient, name: string, count: number, aggregates
   }
 }
 
-/** The fields that the bus writes, encoded one by one as a program would. */
+/** The fields that the bus would write, encoded one at a time as a program would do it. */
 function append(client: RedisClient, stream: string, event: OrderCreated): Promise<unknown> {
   const { eventId, eventType, aggregateId, aggregateType, occurredAt } = event
   return client.sendCommand([

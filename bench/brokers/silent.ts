@@ -1,4 +1,4 @@
 const nothing = () => undefined
 
-/** For works in which handlers fail on purpose. */
+/** For workloads whose handlers fail deliberately. */
 export const silent = { debug: nothing, info: nothing, warn: nothing, error: nothing }

@@ -1,4 +1,4 @@
-// The broker of a bench: the one that the environment names, or one of its own.
+// The broker of a benchmark: the one in the environment variable, or a new instance.
 import type { BrokerKind } from '../../test/brokers/broker.ts'
 import { launchBroker } from '../../test/brokers/launch-broker.ts'
 import { addressVariables } from '../../test/brokers/shared-brokers.ts'

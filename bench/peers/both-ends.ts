@@ -1,4 +1,4 @@
-// A peer at both ends of a broker: publishing in batches, and consuming what was published.
+// A peer on both sides of a broker: publishing in batches, and consuming the published events.
 import { sized } from '../arguments.ts'
 import type { BrokerBench } from '../broker-bench.ts'
 import { inTime, ROUNDS, rowOf, type Step, WARM_UPS } from '../harness.ts'
@@ -15,10 +15,10 @@ export interface BothEnds {
 export const PUBLISH = 'publish in batches of 100'
 export const CONSUME = 'consume with acknowledgment'
 
-/** Each moves as many events as it takes to measure it: what is compared is the rate. */
+/** Each side moves enough events to measure it; the rates are compared. */
 export function bothEndsStep(bench: BrokerBench, peer: string, theirs: () => Promise<BothEnds>): Step {
   return {
-    work: `beside ${peer}`,
+    work: `vs ${peer}`,
     async run(bus) {
       const rounds: { readonly ours: BothEnds; readonly theirs: BothEnds }[] = []
       for (let round = -WARM_UPS; round < ROUNDS; round += 1) {

@@ -5,7 +5,7 @@ import { Arrivals } from '../works/arrivals.ts'
 import { inBatches } from '../works/publish.ts'
 import type { BothEnds } from './both-ends.ts'
 
-/** A name in a variable keeps the package's types out: they want those of clients that are not installed. */
+/** Importing by a variable avoids loading the package's types, which need clients that are not installed. */
 const PACKAGE: string = 'bullmq'
 
 interface BullLibrary {
@@ -28,9 +28,9 @@ interface BullWorker {
   close(): Promise<void>
 }
 
-/** Jobs added in bulk, then worked by one worker, 100 at a time. */
+/** Adds jobs in bulk, then processes them with one worker, 100 at a time. */
 export async function throughBullMq(url: string): Promise<BothEnds> {
-  // The package exports these.
+  // The package exports these names.
   const { Queue, Worker } = (await import(PACKAGE)) as BullLibrary
   const { hostname: host, port } = new URL(url)
   const connection = { host, port: Number(port || 6379), maxRetriesPerRequest: null }

@@ -1,4 +1,4 @@
-"""Does the works of the bench with eventsource-py: for each line on stdin, one line of figures on stdout."""
+"""Runs the workloads with eventsource-py: answers each line on stdin with one line of figures on stdout."""
 
 import asyncio
 import json
@@ -52,7 +52,7 @@ async def in_batches(bus, events, size):
 
 
 async def over_broker(kind, url, name, count):
-    """Publishes in batches of 100, then consumes the same; the rate of consuming is from the first to the last."""
+    """Publishes in batches of 100, then consumes these events; the consume rate is measured from the first to the last."""
     events = make_events(count)
     bus = make_bus(kind, url, name)
     await bus.connect()

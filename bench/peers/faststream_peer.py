@@ -1,4 +1,4 @@
-"""Does the works of the bench with FastStream: for each line on stdin, one line of figures on stdout."""
+"""Runs the workloads with FastStream: answers each line on stdin with one line of figures on stdout."""
 
 import asyncio
 import json
@@ -44,7 +44,7 @@ class Peer:
     subscribe: Any
     sender: Any
     publish: Callable[[dict], Awaitable]
-    """Makes the place that is published to, where the bench has not."""
+    """Creates the destination, if the benchmark has not created it."""
     prepare: Callable[[], Awaitable] | None = None
 
 
@@ -53,7 +53,7 @@ def over_redis(url, name):
 
     stream = f"{name}:stream"
     broker = RedisBroker(url, logger=None)
-    # The group was made by the bench, so that it begins with the first event.
+    # The benchmark created the group, so it starts at the first event.
     subscribe = broker.subscriber(stream=StreamSub(stream, group="default", consumer="bench", max_records=100))
     sender = RedisBroker(url, logger=None)
     return Peer(broker, subscribe, sender, lambda event: sender.publish(event, stream=stream))
@@ -92,7 +92,7 @@ makers = {"redis": over_redis, "rabbitmq": over_rabbitmq, "kafka": over_kafka}
 
 
 async def both_ends(peer, count, consumed):
-    """Publishes 100 at a time, then consumes the first of them; the rate of consuming is from the first to the last."""
+    """Publishes 100 at a time, then consumes the first of them; the consume rate is measured from the first to the last."""
     events = make_events(count)
     done = asyncio.Event()
     times = []

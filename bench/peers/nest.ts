@@ -1,4 +1,4 @@
-// NestJS's microservices over RabbitMQ and Kafka: its client publishes, its server consumes.
+// NestJS microservices over RabbitMQ and Kafka: the client publishes, the server consumes.
 import { randomUUID } from 'node:crypto'
 import { sized } from '../arguments.ts'
 import type { Scene } from '../broker-bench.ts'
@@ -7,7 +7,7 @@ import { Arrivals } from '../works/arrivals.ts'
 import { inBatches } from '../works/publish.ts'
 import type { BothEnds } from './both-ends.ts'
 
-/** Names in variables keep the packages' types out: what is used of them is below. */
+/** Importing by variables avoids loading the packages' types; the parts in use are declared below. */
 const PACKAGE: string = '@nestjs/microservices'
 const METADATA: string = 'reflect-metadata'
 const COMMON: string = '@nestjs/common'
@@ -26,7 +26,7 @@ interface NestClient {
   close(): Promise<void> | void
 }
 
-/** An observable, as far as we need it. */
+/** The part of an observable that is used here. */
 interface NestOutcome {
   subscribe(observer: { complete(): void; error(error: unknown): void }): unknown
 }
@@ -39,7 +39,7 @@ interface NestServer {
 
 type NestHandler = (data: { readonly total: number }, context: NestContext) => Promise<void>
 
-/** Of RabbitMQ. */
+/** RabbitMQ's context. */
 interface NestContext {
   getChannelRef(): { ack(message: object): void }
   getMessage(): object
@@ -47,14 +47,14 @@ interface NestContext {
 
 async function load(): Promise<NestLibrary> {
   await import(METADATA)
-  // It logs on stdout, which belongs to the bench.
+  // NestJS logs on stdout, which is reserved for the benchmark's output.
   const { Logger } = (await import(COMMON)) as { Logger: { overrideLogger(isOn: false): void } }
   Logger.overrideLogger(false)
-  // The package exports these.
+  // The package exports these names.
   return (await import(PACKAGE)) as NestLibrary
 }
 
-/** Persistent, confirmed, and acknowledged by the handler. */
+/** Messages are persistent and confirmed; the handler acknowledges them. */
 export async function throughNestOnRabbitMq(url: string): Promise<BothEnds> {
   const { ClientRMQ, ServerRMQ } = await load()
   const queue = `bench-${randomUUID()}`
@@ -70,7 +70,7 @@ export async function throughNestOnRabbitMq(url: string): Promise<BothEnds> {
   })
 }
 
-/** All acks; kafkajs commits by itself after what was handled. */
+/** Publishes with acks from all replicas; kafkajs commits after handling. */
 export async function throughNestOnKafka(server: string, { name }: Scene): Promise<BothEnds> {
   const { ClientKafka, ServerKafka } = await load()
   const topic = `${name}.stream`
@@ -118,7 +118,7 @@ async function bothEnds({ count, pattern, client, server, publish, onHandled }: 
   return { publish: published, consume }
 }
 
-/** What `emit` returns has begun already, and ends with the broker's answer. */
+/** The observable of `emit` has already started; it completes with the broker's answer. */
 function done(outcome: NestOutcome): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>()
   outcome.subscribe({ complete: resolve, error: reject })

@@ -1,4 +1,4 @@
-// Peers in Python: in a virtual environment of the bench's own, as child processes that talk JSON lines.
+// Python peers: child processes in a virtual environment of the benchmark, which exchange JSON lines.
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
@@ -10,13 +10,16 @@ const run = promisify(execFile)
 const folder = fileURLToPath(new URL('../../node_modules/.cache/eventspine-bench', import.meta.url))
 
 export interface PythonPackages {
-  /** Names the environment. */
+  /** Name of the environment. */
   readonly name: string
-  /** What pip installs. */
+  /** Requirements for pip. */
   readonly requirements: readonly string[]
 }
 
-/** The interpreter of the environment, made the first time; undefined, and one line on stderr, where Python is missing. */
+/**
+ * @returns the interpreter of the environment, which is created on first use. If Python is missing, undefined, with one
+ * line on stderr.
+ */
 export async function environmentOf({ name, requirements }: PythonPackages): Promise<string | undefined> {
   const environment = `${folder}/${name}`
   const python = `${environment}/bin/python`
@@ -30,18 +33,18 @@ export async function environmentOf({ name, requirements }: PythonPackages): Pro
     return python
   } catch (error) {
     const [line] = String(error).split('\n')
-    process.stderr.write(`Skipped ${name}: Python or its package is not to be had (${line})\n`)
+    process.stderr.write(`Skipped ${name}: Python or its package is not available (${line})\n`)
     return undefined
   }
 }
 
-/** The installed version of a package. */
+/** @returns the installed version of a package. */
 export async function pythonVersionOf(python: string, name: string): Promise<string> {
   const program = `from importlib.metadata import version; print(version('${name}'))`
   return (await run(python, ['-c', program])).stdout.trim()
 }
 
-/** A running program that answers each line with one. */
+/** A running program that answers each line with one line. */
 export class PythonPeer implements AsyncDisposable {
   readonly #child
   readonly #lines
@@ -56,7 +59,7 @@ export class PythonPeer implements AsyncDisposable {
     this.#child.stdin.write(`${JSON.stringify(question)}\n`)
     const { value, done } = await this.#lines.next()
     if (done) throw new Error('the peer ended without an answer')
-    // The program's own format.
+    // The program's output format.
     return JSON.parse(value) as T
   }
 

@@ -1,22 +1,22 @@
-// A bar for the ratio of each work, with a line where it is as good as bare and a mark at its goal.
+// One bar for the ratio of each workload, with a line at 1 and a mark at the goal.
 import type { BenchRow } from '../harness.ts'
 import type { BenchResult } from '../results.ts'
 import { goalGroups } from './goals.ts'
 
 const WIDTH = 860
 const LABELS = 430
-/** Where the figures stand, clear of the lines. */
+/** Right edge of the figures, clear of the lines. */
 const FIGURES = WIDTH - 10
 const BARS = FIGURES - 60 - LABELS
 const LINE = 22
 const TOP = 34
 
-/** Colors for both modes: the page around an image cannot style it. */
+/** Colors for light and dark mode: the page that embeds the image cannot style it. */
 const STYLE = `text { font: 12px system-ui, sans-serif; fill: #24292f }
 .bar { fill: #2f81f7 } .short { fill: #bf8700 } .one { stroke: #57606a; stroke-width: 1 } .goal { stroke: #cf222e; stroke-width: 2 }
 @media (prefers-color-scheme: dark) { text { fill: #e6edf3 } .bar { fill: #388bfd } .short { fill: #d29922 } .one { stroke: #8b949e } .goal { stroke: #ff7b72 } }`
 
-/** Peers are so far apart that only a logarithmic scale shows them all. */
+/** The ratios of peers differ so much that only a logarithmic scale shows all of them. */
 interface Scale {
   readonly isLogarithmic: boolean
   readonly largest: number
@@ -28,9 +28,9 @@ export function chartOf({ bus, rows }: BenchResult): string {
   const scale = scaleFor(shown)
   const height = TOP + shown.length * LINE + 10
   const one = xOf(1, scale)
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" role="img" aria-label="${escaped(`${bus}: ratio of each work`)}">
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" role="img" aria-label="${escaped(`${bus}: ratio of each workload`)}">
 <style>${STYLE}</style>
-<text x="${one}" y="14" text-anchor="middle">1 = ${shown.some(({ peer }) => peer !== undefined) ? 'as fast as the other' : 'as good as bare'}${scale.isLogarithmic ? ' (logarithmic)' : ''}</text>
+<text x="${one}" y="14" text-anchor="middle">1 = ${shown.some(({ peer }) => peer !== undefined) ? 'equal to the other' : 'equal to the bare client'}${scale.isLogarithmic ? ' (logarithmic)' : ''}</text>
 <line class="one" x1="${one}" x2="${one}" y1="20" y2="${height - 6}"/>
 ${shown.map((row, index) => barOf(row, { bus, y: TOP + index * LINE, scale })).join('\n')}
 </svg>
@@ -49,7 +49,7 @@ function xOf(ratio: number, { isLogarithmic, largest, smallest }: Scale): number
 }
 
 interface Place {
-  /** Whose chart it is. */
+  /** The bus that the chart is about. */
   readonly bus: string
   readonly y: number
   readonly scale: Scale
@@ -66,7 +66,7 @@ function barOf(row: BenchRow, { bus, y, scale }: Place): string {
 }
 
 function labelOf(row: BenchRow, bus: string): string {
-  const work = row.peer === undefined ? row.work : `${row.work}, beside ${row.peer}`
+  const work = row.peer === undefined ? row.work : `${row.work}, vs ${row.peer}`
   return row.bus === bus ? work : `${row.bus}: ${work}`
 }
 

@@ -1,14 +1,14 @@
-// The goals, in numbers: what the figures are held against.
+// The numeric goals that the figures are compared with.
 import type { BenchRow } from '../harness.ts'
 
 export interface Goal extends Pick<BenchRow, 'bus' | 'work' | 'peer'> {
-  /** What of the row counts: the ratio, our own figure, or how much ours is above raw. */
+  /** The figure of the row that the goal is about: the ratio, `ours`, or `ours` minus `raw`. */
   readonly figure: 'ratio' | 'ours' | 'difference'
   readonly atLeast?: number
   readonly atMost?: number
 }
 
-/** A goal as people read it, and the rows that it is about. */
+/** A goal in words, and the rows that it is about. */
 export interface GoalGroup {
   readonly title: string
   readonly goals: readonly Goal[]
@@ -20,10 +20,10 @@ const BATCHES_100 = 'publish in batches of 100'
 const BATCHES_1000 = 'publish in batches of 1,000'
 const CONSUME = 'consume with acknowledgment'
 const LATENCY = 'publish to handler at 100 events/s, p50'
-const BOTH_WAYS = 'publish in batches of 1,000 and consume, at once'
+const BOTH_WAYS = 'publish in batches of 1,000 and consume concurrently'
 const EVENTSOURCE = 'eventsource-py'
-const LIVE_HEAP = 'live heap over 1,000,000 events, beside the first 100,000'
-const RESIDENT = 'resident memory over 1,000,000 events, beside the first 500,000'
+const LIVE_HEAP = 'live heap over 1,000,000 events, vs the first 100,000'
+const RESIDENT = 'resident memory over 1,000,000 events, vs the first 500,000'
 
 const consumeWorks = {
   redis: [CONSUME],
@@ -31,7 +31,7 @@ const consumeWorks = {
   kafka: [CONSUME, `${CONSUME}, maxInFlight 10,000`],
 }
 
-/** Times eventsource-py: publishing, consuming. */
+/** Goals as a multiple of eventsource-py: publishing, consuming. */
 const eventsourceFactors = { redis: [5, 20], rabbitmq: [3.5, 3.5], kafka: [200, 200] } as const
 
 const peers = {
@@ -68,7 +68,7 @@ export const goalGroups: readonly GoalGroup[] = [
   },
   {
     title:
-      'Beside eventsource-py 0.4, publishing in batches and consuming: 5 and 20 times on Redis, 3.5 and 3.5 on RabbitMQ, 200 and 200 on Kafka, 50 in memory',
+      'Compared with eventsource-py 0.4, publishing in batches and consuming: 5 and 20 times on Redis, 3.5 and 3.5 on RabbitMQ, 200 and 200 on Kafka, 50 in memory',
     goals: [
       ...brokers.flatMap((bus) => [
         ratio(bus, BATCHES_100, eventsourceFactors[bus][0], EVENTSOURCE),
@@ -78,12 +78,12 @@ export const goalGroups: readonly GoalGroup[] = [
     ],
   },
   {
-    title: 'Kafka: well above 10,000 events a second, both ways at once',
+    title: 'Kafka: well above 10,000 events a second, publishing and consuming at the same time',
     goals: [ours('kafka', BOTH_WAYS, { atLeast: 10_000 })],
   },
   {
     title:
-      'In memory: within 2 times a bare awaited loop, at least 2 times emittery (async); 5,000,000 events a second in batches to one sync handler',
+      'In memory: at least 0.5 of a bare awaited loop, at least 2 times emittery (async); 5,000,000 events a second in batches to one sync handler',
     goals: [
       ...['1 sync handler', '1 async handler', '10 sync handlers', '10 async handlers'].map((handlers) =>
         ratio('memory', `${handlers}, batches of 1,000`, 0.5),
@@ -94,14 +94,14 @@ export const goalGroups: readonly GoalGroup[] = [
     ],
   },
   {
-    title: 'Ahead of the peers on the same brokers, at both ends',
+    title: 'Faster than the peers on the same brokers, publishing and consuming',
     goals: brokers.flatMap((bus) =>
       peers[bus].flatMap((peer) => [ratio(bus, BATCHES_100, 1, peer), ratio(bus, CONSUME, 1, peer)]),
     ),
   },
   {
     title:
-      'Memory: no growth over 1,000,000 events (the live heap within a tenth, resident memory within a quarter)',
+      'Memory: no growth over 1,000,000 events (live heap within a tenth, resident memory within a quarter)',
     goals: ['memory', ...brokers].flatMap((bus) => [ratio(bus, LIVE_HEAP, 0.9), ratio(bus, RESIDENT, 0.8)]),
   },
 ]

@@ -1,38 +1,38 @@
-// What the figures do not say by themselves. docs/benchmarks.md is generated; words about it belong here.
+// Explanations of the figures. docs/benchmarks.md is generated from them; edit its text here.
 
-/** Why a work comes out as it does. Shown beside its goal, and below the table of its bus. */
+/** Explains the result of a workload. Shown next to its goal, and below the table of its bus. */
 export interface Remark {
   readonly bus: string
-  /** A work of that bus, as its row names it. */
+  /** The workload, by the name in its row. */
   readonly work: string
   readonly peer?: string
   readonly text: string
 }
 
-/** What is compared with what, by the name of the result. */
+/** What each result compares, by the name of the result. */
 export const introductions: Readonly<Record<string, string>> = {
   memory:
-    'Beside a loop that awaits each handler, and beside emitters. EventEmitter and eventemitter3 call functions and do nothing else: they isolate no failure and await nobody. Events in memory have no aggregates to keep in order and no consumers to share them, so there are no rows for those.',
+    'Compared with a loop that awaits each handler, and with emitters. EventEmitter and eventemitter3 only call functions: they isolate no failures and await no handlers. In memory there is no order per aggregate and no competing consumer, so there are no rows for either.',
   store:
-    'Catching up with 200,000 events of the store in memory, beside a bare `for await` over the feed, which hands nothing to anybody and keeps no position. The goal was 200,000 events a second with an empty handler.',
+    'Catching up with 200,000 events of the in-memory store, compared with a bare `for await` over the feed, which calls no handler and keeps no position. The goal was 200,000 events a second with an empty handler.',
   redis:
-    'The bare client (node-redis) appends pipelined with the same fields; it reads pages of 100, parses each event and acknowledges a page with one XACK that the next read does not wait for.',
+    'The bare client (node-redis) appends the same fields, pipelined. It reads pages of 100, parses each event and acknowledges each page with one XACK; the next read does not wait for it.',
   rabbitmq:
-    'The bare client (amqplib) publishes persistent, mandatory messages with the same properties, pipelined, and awaits each confirm; it parses each message and acknowledges once per turn. Prefetch 100 unless a row says otherwise. The bare client drains 200,000 where ours drains 1,000,000.',
+    'The bare client (amqplib) publishes persistent, mandatory messages with the same properties, pipelined, and awaits each confirm. It parses each message and acknowledges once per turn of the event loop. The prefetch is 100 unless a row states another. For the backlog, the bare client drains 200,000 messages and the bus 1,000,000.',
   kafka:
-    "Events with eventsource-py's headers, `acks: 'all'`, four partitions, no compression unless a row names one; ours idempotent. The bare client (@platformatic/kafka) sends whole batches in one request and single events with those that wait beside them; it parses each record and commits in the background, one commit at a time, only what is finished without a gap.",
+    "Events have eventsource-py's headers; `acks: 'all'`, four partitions, no compression unless a row names one. The bus is idempotent. The bare client (@platformatic/kafka) sends a batch in one request, and single events together with others that are waiting. It parses each record and commits in the background, one commit at a time, up to the first unfinished record.",
   observability:
-    'Nanoseconds per event, beside the same bus with everything off. In memory events are published one at a time to one asynchronous handler; the broker in memory has the whole path of a broker bus and no network. Spans are dropped when they end, metrics are not exported.',
+    'Nanoseconds per event, compared with the same bus with everything off. In memory, events are published one at a time to one asynchronous handler. The in-memory broker exercises the whole path of a broker bus without a network. Spans are dropped when they end; metrics are not exported.',
   peers:
-    'Other libraries on the same broker in the same run, through their public interface and with acknowledgment. Each moves as many events as it takes to measure its rate.',
+    'Other libraries on the same broker in the same run, through their public interface and with acknowledgment. Each moves enough events to measure its rate.',
 }
 
 const CAUSATION =
-  'Each event of a batch gets a frame of AsyncLocalStorage, so that what its handler publishes, however late, has it as its cause. In the profile that is half of the time, some 70 ns; `propagateCausation: false` saves it.'
+  'Each event of a batch runs in its own AsyncLocalStorage frame. Everything that its handler publishes, however late, therefore has this event as its cause. In the profile the frame takes half of the time, about 70 ns; `propagateCausation: false` avoids it.'
 const DECODING =
-  'The bare client parses JSON. The bus decodes into a checked, deeply frozen event (some 2 µs, of which parsing is 0.8), holds it under a lane, a lease and a cause, and keeps the counts; in the profile no single part of that is above 3 %.'
+  'The bare client only parses JSON. The bus decodes a validated, deeply frozen event, which takes about 2 µs; parsing is 0.8 µs of that. It also manages lane, lease and cause, and updates the counters. In the profile, no single part exceeds 3 %.'
 const PERSISTENT_HEADERS =
-  "The broker is the limit: the bare client that sends the same message, with eventsource-py's headers, is no faster."
+  "The broker is the bottleneck: a bare client that sends the same message, with eventsource-py's headers, is no faster."
 
 export const remarks: readonly Remark[] = [
   { bus: 'memory', work: '1 sync handler, batches of 1,000', text: CAUSATION },
@@ -40,38 +40,38 @@ export const remarks: readonly Remark[] = [
   {
     bus: 'redis',
     work: 'publish in batches of 1,000',
-    text: 'Within the noise of its goal: the rounds lie on both sides of it.',
+    text: 'Within measurement noise: some rounds reach the goal and some do not.',
   },
   { bus: 'redis', work: 'consume with acknowledgment', text: DECODING },
   { bus: 'rabbitmq', work: 'consume with acknowledgment, prefetch 100', text: DECODING },
   {
     bus: 'rabbitmq',
-    work: 'resident memory over 1,000,000 events, beside the first 500,000',
-    text: 'The live heap stays where it was; what grows is the room that V8 keeps for young objects, once.',
+    work: 'resident memory over 1,000,000 events, vs the first 500,000',
+    text: 'The live heap does not grow. Resident memory grows once, by the space that V8 reserves for young objects.',
   },
   {
     bus: 'kafka',
     work: 'consume with acknowledgment',
-    text: `${DECODING} Ten headers of each record are read beside it. And the bus holds back when \`maxInFlight\` (2,000) events are handled and not committed, as so many may come again after a crash, where the bare client goes on however many there are: a commit takes the broker some 5 ms.`,
+    text: `${DECODING} The bus also reads ten headers per record. It pauses when \`maxInFlight\` (2,000) events are handled but not committed, because a crash would repeat them. The bare client continues without a limit. A commit takes the broker about 5 ms.`,
   },
   { bus: 'kafka', work: 'consume with acknowledgment, maxInFlight 10,000', text: DECODING },
   {
     bus: 'redis',
     work: 'publish in batches of 100',
     peer: 'eventsource-py',
-    text: 'The server is the limit: the bare client in its best form is as fast as ours, and four times eventsource-py too.',
+    text: 'The server is the bottleneck: the bare client in its best form is only as fast as the bus, which is four times as fast as eventsource-py.',
   },
   {
     bus: 'redis',
     work: 'consume with acknowledgment',
     peer: 'eventsource-py',
-    text: 'On both sides of its goal from round to round.',
+    text: 'Within measurement noise: some rounds reach the goal and some do not.',
   },
   { bus: 'rabbitmq', work: 'publish in batches of 100', peer: 'eventsource-py', text: PERSISTENT_HEADERS },
   {
     bus: 'rabbitmq',
     work: 'publish in batches of 100',
     peer: 'NestJS',
-    text: `${PERSISTENT_HEADERS} NestJS sends no headers, and does not ask whether a queue takes the message (\`mandatory\`).`,
+    text: `${PERSISTENT_HEADERS} NestJS sends no headers, and does not check that a queue receives the message (\`mandatory\`).`,
   },
 ]

@@ -5,7 +5,7 @@ import { inOrder, pageOf } from './page.ts'
 
 const docs = new URL('../../docs/', import.meta.url)
 
-/** The files under docs/ that the results make, by path. */
+/** The files under docs/ that are generated from the results, by path. */
 export function docsOf(results: readonly BenchResult[]): ReadonlyMap<string, string> {
   return new Map([
     ['benchmarks.md', pageOf(results)],

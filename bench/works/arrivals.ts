@@ -1,6 +1,6 @@
 import type { Order } from '../order.ts'
 
-/** Sees which events have come, each once however often it is delivered, and how fast. */
+/** Tracks which events have arrived, ignoring repeated deliveries, and their rate. */
 export class Arrivals {
   readonly #count: number
   readonly #seen: Uint8Array
@@ -14,7 +14,7 @@ export class Arrivals {
     this.#seen = new Uint8Array(count)
   }
 
-  /** Events per second from the first one to the last: what comes before is declaring and joining, paid once. */
+  /** Events per second from the first event to the last. Declaring and joining happen once, before the first event. */
   get whenAll(): Promise<number> {
     return this.#all.promise
   }

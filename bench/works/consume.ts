@@ -1,4 +1,4 @@
-// Consuming a backlog: with an idle handler, with one that takes time, while publishing, and as work grows.
+// Consuming a backlog: with an empty handler, with a slow one, while publishing, and with growing parameters.
 import { setTimeout as wait } from 'node:timers/promises'
 import { sized } from '../arguments.ts'
 import type { BrokerBench, Consumption, Scene, Side } from '../broker-bench.ts'
@@ -10,11 +10,11 @@ import { inBatches } from './publish.ts'
 export interface ConsumeWork extends Omit<Consumption, 'handlers'> {
   readonly count: number
   readonly aggregates?: number
-  /** Consumers of the same group. Default 1. */
+  /** Number of consumers in the group. Default 1. */
   readonly consumers?: number
-  /** Called for each event before it counts. */
+  /** Called for each event before it is counted. */
   readonly before?: (total: number) => void | Promise<void>
-  /** Further handlers that do nothing. */
+  /** Number of additional empty handlers. */
   readonly idleHandlers?: number
 }
 
@@ -26,7 +26,7 @@ export function consumeSteps(bench: BrokerBench): readonly Step[] {
     ),
     ...[1, 5].map((delayMs) => slowStep(bench, delayMs)),
     compare({
-      work: 'publish in batches of 1,000 and consume, at once',
+      work: 'publish in batches of 1,000 and consume concurrently',
       unit: 'events/s',
       ours: () => bothWays(bench, bench.ours),
       raw: () => bothWays(bench, bench.raw),
@@ -34,7 +34,7 @@ export function consumeSteps(bench: BrokerBench): readonly Step[] {
   ]
 }
 
-/** What becomes of the rate as there is more of something. */
+/** How the rate changes with the number of handlers, aggregates, consumers and dead letters. */
 export function growthSteps(bench: BrokerBench): readonly Step[] {
   const count = sized(bench.counts.growth)
   return [
@@ -43,7 +43,7 @@ export function growthSteps(bench: BrokerBench): readonly Step[] {
     ),
     ...[1, 100, 10_000].map((aggregates) =>
       consumeStep(bench, `consume, ${counted(aggregates, 'aggregate')}`, {
-        // Enough for each to have an event.
+        // Enough for each aggregate to have an event.
         count: Math.max(count, sized(aggregates)),
         aggregates,
       }),
@@ -55,7 +55,7 @@ export function growthSteps(bench: BrokerBench): readonly Step[] {
       }),
     ),
     ...[0, 1, 10].map((percent) =>
-      consumeStep(bench, `consume, ${percent} % to the dead letters`, {
+      consumeStep(bench, `consume, ${percent} % dead-lettered`, {
         count,
         options: { maxRetries: 0 },
         before: failing(percent),
@@ -73,7 +73,7 @@ function consumeStep(bench: BrokerBench, work: string, how: ConsumeWork): Step {
   })
 }
 
-/** 160 aggregates, so that every lane of the bare client has as much to do. */
+/** 160 aggregates, so that the lanes of the bare client are evenly loaded. */
 function slowStep(bench: BrokerBench, delayMs: number): Step {
   const before = async () => {
     await wait(delayMs)
@@ -87,7 +87,7 @@ function counted(count: number, noun: string): string {
   return `${count.toLocaleString('en')} ${noun}${count === 1 ? '' : 's'}`
 }
 
-/** Events per second, from the first to the last. */
+/** Events per second, from the first event to the last. */
 export async function consuming(bench: BrokerBench, side: Side, how: ConsumeWork): Promise<number> {
   const { count, aggregates = AGGREGATES, consumers = 1 } = how
   await using scene = await bench.backlog(count, aggregates)
@@ -107,7 +107,7 @@ function consumptionOf(
   const idle = Array.from({ length: idleHandlers }, () => () => undefined)
   if (before === undefined) return { ...rest, handlers: [note, ...idle] }
   const handler: Consumption['handlers'][number] = (event) => {
-    // What fails has been handled too.
+    // A failed event counts as handled too.
     try {
       const waiting = before(event.total)
       if (waiting === undefined) return note(event)
@@ -122,7 +122,7 @@ function consumptionOf(
 
 function failing(percent: number): (total: number) => void {
   return (total) => {
-    if (total % 100 < percent) throw new Error('this one fails')
+    if (total % 100 < percent) throw new Error('this event fails deliberately')
   }
 }
 

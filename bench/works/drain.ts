@@ -1,11 +1,11 @@
-// Run by million.ts in a process of its own, so that nothing but the drain is in its memory.
+// Started by million.ts in a separate process, so that its memory contains only the drain.
 import type { Side } from '../broker-bench.ts'
 import { brokerBench, brokerKindOf } from '../brokers/index.ts'
 import type { Order } from '../order.ts'
 import { Arrivals } from './arrivals.ts'
 import { type Memory, MemorySamples } from './memory-samples.ts'
 
-/** What the program prints. */
+/** The program's output. */
 export interface Drain extends Memory {
   /** Events per second. */
   readonly rate: number
@@ -33,7 +33,7 @@ async function drain(side: Side, { name, group, count }: DrainOrder): Promise<Dr
 }
 
 if (process.argv[1] === import.meta.filename) {
-  // million.ts wrote it.
+  // Written by million.ts.
   const order = JSON.parse(process.argv[2] ?? '') as DrainOrder
   await using bench = await brokerBench(brokerKindOf(order.bus), order.url)
   console.log(JSON.stringify(await drain(bench[order.side], order)))

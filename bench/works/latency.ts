@@ -1,4 +1,4 @@
-// How long an event takes from publish to its handler, at 100 events a second.
+// The time from publish to the handler, at 100 events a second.
 import { setTimeout as wait } from 'node:timers/promises'
 import { isQuick } from '../arguments.ts'
 import type { BrokerBench, Side } from '../broker-bench.ts'
@@ -7,7 +7,7 @@ import { orderEvents } from '../order.ts'
 import { quantile, rounded, spreadOf } from '../statistics.ts'
 
 const INTERVAL_MS = 10
-/** The first ones of a round do not count. */
+/** Number of warm-up events per round, which do not count. */
 const WARM_UP = 10
 const EVENTS = isQuick ? 10 : 200
 const WORK = 'publish to handler at 100 events/s'
@@ -23,7 +23,7 @@ const percentiles = [
   ['p99.9', 0.999],
 ] as const
 
-/** All that this work needs of a bus. */
+/** The part of a bus that this workload needs. */
 type LatencyBench = Pick<BrokerBench, 'ours' | 'raw' | 'scene'>
 
 export function latencyStep(bench: LatencyBench): Step {
@@ -40,7 +40,7 @@ export function latencyStep(bench: LatencyBench): Step {
   }
 }
 
-/** The figures are of all rounds together: a round alone has too few events for the highest percentile. */
+/** The figures cover all rounds together: one round has too few events for the highest percentile. */
 function rowOf(bus: string, work: string, rounds: readonly Times[], fraction: number): BenchRow {
   const pairOf = ({ ours, raw }: Times): Pair => [quantile(ours, fraction), quantile(raw, fraction)]
   const pair = pairOf({ ours: rounds.flatMap(({ ours }) => ours), raw: rounds.flatMap(({ raw }) => raw) })
@@ -55,7 +55,7 @@ function rowOf(bus: string, work: string, rounds: readonly Times[], fraction: nu
   }
 }
 
-/** Milliseconds of each event. The next one is published when its time has come, arrived or not. */
+/** Milliseconds of each event. Events are published on schedule, even if the previous one has not arrived. */
 async function latencies(bench: LatencyBench, side: Side): Promise<readonly number[]> {
   const events = orderEvents(WARM_UP + EVENTS)
   const [starts, times]: [number[], number[]] = [[], []]

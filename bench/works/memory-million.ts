@@ -1,9 +1,9 @@
-// Run by million.ts in a process of its own: events through the bus in memory.
+// Started by million.ts in a separate process: events through the in-memory bus.
 import { InMemoryEventBus } from 'eventspine'
 import { OrderCreated, orderEvents } from '../order.ts'
 import { MemorySamples } from './memory-samples.ts'
 
-// million.ts wrote it.
+// Written by million.ts.
 const { count } = JSON.parse(process.argv[2] ?? '') as { readonly count: number }
 const samples = new MemorySamples(count)
 const bus = new InMemoryEventBus()

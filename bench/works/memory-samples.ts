@@ -1,8 +1,8 @@
-// Whether memory grows while events go through.
+// Samples memory while events are handled, to detect growth.
 
-/** Highest values in MiB. */
+/** Peak values in MiB. */
 export interface Peaks {
-  /** While the beginning was handled: a tenth for the heap, half for RSS, which V8 lets grow for a while. */
+  /** Peak of the first part: a tenth of the events for the heap, half for RSS, which V8 lets grow for a while. */
   readonly early: number
   readonly all: number
 }
@@ -14,7 +14,7 @@ export interface Memory {
 
 const SAMPLES = 20
 
-/** Samples by the number of events handled: of the heap what a garbage collection leaves, of RSS what there is. */
+/** Samples after a number of handled events: the heap after a garbage collection, and the current RSS. */
 export class MemorySamples {
   readonly #every: number
   readonly #heap: number[] = []

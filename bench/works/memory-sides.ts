@@ -1,4 +1,4 @@
-// The bus in memory and a bare loop, as the two sides of a broker: what is published is handled at once.
+// The in-memory bus and a bare loop as two sides of a broker. Published events are handled at once.
 import { randomUUID } from 'node:crypto'
 import { InMemoryEventBus } from 'eventspine'
 import type { BrokerBench, OrderHandler, Side } from '../broker-bench.ts'

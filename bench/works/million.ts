@@ -1,4 +1,4 @@
-// A backlog of 1,000,000 drained by one consumer in a process of its own: how fast, and with how much memory.
+// Rate and memory of one consumer that drains a backlog of 1,000,000 events in a separate process.
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -23,19 +23,19 @@ export function millionStep(bench: BrokerBench, url: string): Step {
       const raw = await drained('raw', sized(bench.counts.rawDrain))
       return [
         rowOf({ bus, work: WORK, unit: 'events/s' }, [[ours.rate, raw.rate]]),
-        rowOf({ bus, work: `${WORK}, resident memory at most`, unit: 'MiB' }, [[ours.rss.all, raw.rss.all]]),
+        rowOf({ bus, work: `${WORK}, peak resident memory`, unit: 'MiB' }, [[ours.rss.all, raw.rss.all]]),
         ...memoryRows(bus, ours),
       ]
     },
   }
 }
 
-/** The growth of ours: at most in all, beside what it was at most in the beginning. */
+/** The growth of the bus's memory: the peak of the whole run compared with the peak of the beginning. */
 function memoryRows(bus: string, { heap, rss }: Memory): readonly BenchRow[] {
   const row = (work: string, { early, all }: Peaks) => rowOf({ bus, work, unit: 'MiB' }, [[all, early]])
   return [
-    row('live heap over 1,000,000 events, beside the first 100,000', heap),
-    row('resident memory over 1,000,000 events, beside the first 500,000', rss),
+    row('live heap over 1,000,000 events, vs the first 100,000', heap),
+    row('resident memory over 1,000,000 events, vs the first 500,000', rss),
   ]
 }
 
@@ -51,14 +51,14 @@ function drain({ bus, url, scene, side, count }: DrainOptions): Promise<Drain> {
   return inProcess('drain.ts', { bus, url, side, count, name: scene.name, group: scene.group })
 }
 
-/** What a program of this folder prints as its last line. */
+/** Parses the last line that a program of this folder prints. */
 async function inProcess<T>(program: string, order: object): Promise<T> {
   const path = fileURLToPath(new URL(program, import.meta.url))
   const { stdout } = await run(process.execPath, ['--expose-gc', path, JSON.stringify(order)])
   return JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as T
 }
 
-/** 1,000,000 events through the bus in memory. */
+/** 1,000,000 events through the in-memory bus. */
 export function memoryStep(): Step {
   return {
     work: 'memory',

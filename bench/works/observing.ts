@@ -1,4 +1,4 @@
-// What validation, causation, traces and metrics cost, beside the same bus with all of it off.
+// The cost of validation, causation, traces and metrics, compared with the same bus with everything off.
 import type { BrokerOptions } from 'eventspine'
 import { sized } from '../arguments.ts'
 import type { BrokerBench } from '../broker-bench.ts'
@@ -8,7 +8,7 @@ import { startTelemetry } from '../telemetry.ts'
 import { consuming } from './consume.ts'
 
 const off = { enableTracing: false, enableMetrics: false, propagateCausation: false }
-// What it is called with is what comes off the wire, which has both.
+// The argument comes off the wire and has both fields.
 const unchecked = UncheckedOrder as unknown as typeof OrderCreated
 
 export function observingSteps(bench: BrokerBench): readonly Step[] {
@@ -17,7 +17,7 @@ export function observingSteps(bench: BrokerBench): readonly Step[] {
     consuming(bench, bench.ours, { count, eventClass, options })
   const step = (name: string, options: BrokerOptions, body: typeof consume = consume) =>
     compare({
-      work: `consume, ${name}, beside all off`,
+      work: `consume, ${name}, vs all off`,
       unit: 'events/s',
       ours: body(OrderCreated, options),
       raw: consume(unchecked, off),
@@ -25,8 +25,8 @@ export function observingSteps(bench: BrokerBench): readonly Step[] {
   return [
     step('validation only', off),
     step('tracing off', { enableTracing: false }),
-    step('tracing by the API alone', {}),
-    step('tracing by the SDK', {}, (eventClass, options) => async () => {
+    step('tracing, API only', {}),
+    step('tracing with the SDK', {}, (eventClass, options) => async () => {
       await using telemetry = startTelemetry()
       return await consume(eventClass, { ...options, ...telemetry.recording })()
     }),

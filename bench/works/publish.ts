@@ -1,4 +1,4 @@
-// Publishing: one at a time, by many callers, in batches.
+// Publishing: one at a time, by many callers, and in batches.
 import { sized } from '../arguments.ts'
 import type { BrokerBench, Publisher, Side } from '../broker-bench.ts'
 import { compare, rate, type Step } from '../harness.ts'
@@ -33,7 +33,7 @@ async function publishing(bench: BrokerBench, side: Side, body: Publishing, comp
   return await body(publisher)
 }
 
-/** Events per second, each batch awaited. */
+/** Events per second, awaiting each batch. */
 export function inBatches(
   events: readonly OrderCreated[],
   size: number,

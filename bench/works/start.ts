@@ -1,9 +1,9 @@
-// How soon the first event is handled after the start.
+// The time from the start to the first handled event.
 import type { BrokerBench, Side } from '../broker-bench.ts'
 import { compare, type Step } from '../harness.ts'
 import { Arrivals } from './arrivals.ts'
 
-/** Connecting, joining and reading included; the client is loaded already. */
+/** Includes connecting, joining and reading; the client is already loaded. */
 export function startStep(bench: BrokerBench): Step {
   return compare({
     work: 'start to the first handled event',

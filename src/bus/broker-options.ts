@@ -16,53 +16,53 @@ import {
 } from '../kit/options.ts'
 import type { FieldsFirstLogger, Logger } from '../observability/logger.ts'
 
-/** Options that every broker bus has. */
+/** Options that all broker buses have. */
 export interface BrokerOptions {
-  /** Consumers of the same group share the events; each group gets all of them. Default `'default'`. */
+  /** Consumers of one group share the events; each group receives all of them. Default `'default'`. */
   readonly consumerGroup?: string
   /** Retries after the first attempt, before the dead letter queue. Default 3. */
   readonly maxRetries?: number
-  /** Wait before the first retry, in milliseconds; doubles with each further one. Default 1,000. */
+  /** Delay before the first retry, in milliseconds; it doubles with each further retry. Default 1,000. */
   readonly retryBaseDelayMs?: number
-  /** Longest wait between two attempts, in milliseconds. Caps the exponential term, before jitter. Default 60,000. */
+  /** Maximum delay between two attempts, in milliseconds. Caps the exponential term, before jitter. Default 60,000. */
   readonly retryMaxDelayMs?: number
-  /** Part of each delay, from 0 to 1, by which chance makes it shorter or longer. Default 0.1. */
+  /** Fraction, from 0 to 1, by which each delay is randomly shortened or lengthened. Default 0.1. */
   readonly retryJitter?: number
-  /** Keep what is given up in the dead letter queue; otherwise it is logged, counted and dropped. Default true. */
+  /** Move events that failed for good to the dead letter queue; otherwise they are logged, counted and dropped. Default true. */
   readonly enableDlq?: boolean
-  /** Aggregates handled at the same time by this bus. Default 16. */
+  /** Maximum number of aggregates whose events this bus handles concurrently. Default 16. */
   readonly concurrency?: number
-  /** Messages held at most: waiting, running or between two attempts. Default 1,000; 2,000 on Kafka. */
+  /** Maximum number of messages held: waiting, running or between two attempts. Default 1,000; 2,000 on Kafka. */
   readonly maxInFlight?: number
   /**
-   * Longest time of one run of a handler, in milliseconds; then its signal is aborted and the attempt counts as
-   * failed. Default Infinity.
+   * Maximum duration of one run of a handler, in milliseconds. After that, its signal is aborted and the attempt counts
+   * as failed. Default Infinity.
    */
   readonly handlerTimeoutMs?: number
-  /** Longest time a `publish` takes, in milliseconds, waiting for an absent broker included. Default 10,000. */
+  /** Maximum duration of a `publish`, in milliseconds, including the wait for an absent broker. Default 10,000. */
   readonly publishTimeoutMs?: number
-  /** Longest time of a `shutdown` or `stopConsuming` without a `timeoutMs` of its own, in milliseconds. Default 30,000. */
+  /** Maximum duration of `shutdown` and `stopConsuming` if they get no `timeoutMs`, in milliseconds. Default 30,000. */
   readonly shutdownTimeoutMs?: number
-  /** Background publishes under way at most; beyond it they run inline. Default 1,000. */
+  /** Maximum number of background publishes in flight; further ones run inline. Default 1,000. */
   readonly maxBackgroundPublishes?: number
-  /** How events become messages. Default: `new JsonCodec()`, the format of eventsource-py. */
+  /** Converts events to messages and back. Default: `new JsonCodec()`, the format of eventsource-py. */
   readonly codec?: EventCodec
-  /** Classes to decode with beside the subscribed ones. Default: the one `registerEvent` fills. */
+  /** Event classes to decode with, in addition to the subscribed ones. Default: the registry that `registerEvent` fills. */
   readonly registry?: EventRegistry
   /**
-   * Events that a handler makes or publishes take the handled event's `correlationId`, and its id as `causationId`,
-   * unless they are given. Default true.
+   * Give events that a handler creates or publishes the `correlationId` of the handled event, and its id as
+   * `causationId`, unless they are set. Default true.
    */
   readonly propagateCausation?: boolean
-  /** Open OpenTelemetry spans where an SDK is registered. Default true. */
+  /** Create OpenTelemetry spans if an SDK is registered. Default true. */
   readonly enableTracing?: boolean
   /** Tracer to use instead of OpenTelemetry's global one. */
   readonly tracer?: OpenTelemetryApiTracer
-  /** Record OpenTelemetry metrics where an SDK is registered. Default true. */
+  /** Record OpenTelemetry metrics if an SDK is registered. Default true. */
   readonly enableMetrics?: boolean
   /** Meter to use instead of OpenTelemetry's global one. */
   readonly meter?: OpenTelemetryApiMeter
-  /** Where failures are reported; `console` (warnings and errors) by default. Takes pino's loggers too. */
+  /** Logger for failures; `console` (warnings and errors) by default. A pino logger works, too. */
   readonly logger?: Logger | FieldsFirstLogger
 }
 
@@ -89,7 +89,7 @@ export const brokerDefaults = {
   logger: undefined as Logger | FieldsFirstLogger | undefined,
 }
 
-/** The common options, complete. */
+/** The common options, with defaults applied. */
 export type ResolvedBrokerOptions = Readonly<typeof brokerDefaults>
 
 export const brokerRules: Readonly<Record<keyof typeof brokerDefaults, OptionRule>> = {

@@ -1,33 +1,34 @@
-import { EventspineError } from '../errors.ts'
+import { EventspineError, sentence } from '../errors.ts'
 
 /** The bus was shut down before this call. */
 export class BusClosedError extends EventspineError {
   readonly code = 'BUS_CLOSED'
 
   constructor(operation: string) {
-    super(`The bus is shut down, so it cannot ${operation}. Make a new bus instead.`)
+    super(`The bus is shut down, so it cannot ${operation}. Create a new bus instead.`)
   }
 }
 
-/** What became of one event of a failed publish. */
+/** The outcome of one event of a failed publish. */
 export interface PublishOutcome {
   readonly eventId: string
   readonly eventType: string
   /**
-   * `'stored'`: the broker confirmed it. `'notStored'`: it is certainly not on the broker; publish it again.
-   * `'unknown'`: the answer was lost; published again it may be there twice, with the same event id.
+   * `'stored'`: the broker confirmed the event. `'notStored'`: the event is certainly not on the broker; publish it again.
+   * `'unknown'`: the broker's answer was lost; if you publish the event again, the broker may have it twice, with the same
+   * event id.
    */
   readonly status: 'stored' | 'notStored' | 'unknown'
   readonly error: Error | undefined
 }
 
-/** Not every event of a publish was confirmed. `outcomes` says of each event what is known. */
+/** The broker did not confirm every event of a publish. `outcomes` has what is known about each event. */
 export class PublishError extends EventspineError {
   readonly code = 'PUBLISH_FAILED'
-  /** False when nothing of what failed can succeed unless somebody changes something. */
+  /** False if no failed event can succeed without a change. */
   override readonly retryable: boolean
   readonly #outcomes: readonly PublishOutcome[]
-  /** The different errors behind it. */
+  /** The distinct errors of the failed events. */
   readonly errors: readonly Error[]
 
   constructor(system: string, outcomes: readonly PublishOutcome[]) {
@@ -38,7 +39,7 @@ export class PublishError extends EventspineError {
     ]
     super(
       `Of ${outcomes.length} events published to ${system}, ${count('stored')} are stored, ${count('notStored')} are ` +
-        `not, and ${count('unknown')} may be: ${errors.map(({ message }) => message).join('; ')}`,
+        `not, and ${count('unknown')} may be: ${errors.map(({ message }) => sentence(message)).join(' ')}`,
       { cause: errors[0] },
     )
     this.#outcomes = outcomes
@@ -46,7 +47,7 @@ export class PublishError extends EventspineError {
     this.retryable = errors.some((error) => !(error instanceof EventspineError) || error.retryable)
   }
 
-  /** One per event of the call, in its order. Not part of what is printed: there may be thousands. */
+  /** One outcome per event, in the order of the call. A getter, so that `util.inspect` does not print thousands of them. */
   get outcomes(): readonly PublishOutcome[] {
     return this.#outcomes
   }

@@ -17,22 +17,22 @@ import type { BackgroundPublishes } from './publishing/background-publishes.ts'
 
 export interface PublishOptions {
   /**
-   * Return at once instead of when the events are safe. Failures are then logged and counted, and `shutdown`
-   * waits for what is under way. When too many are under way (`maxBackgroundPublishes`), the call waits after all.
+   * Return at once, instead of when the events are safe. Failures are logged and counted, and `shutdown` waits for
+   * publishes in flight. If `maxBackgroundPublishes` are in flight already, the call waits for this one. Default false.
    */
   readonly background?: boolean
 }
 
 export interface ShutdownOptions {
-  /** Longest time the call takes, in milliseconds. Default: the bus's `shutdownTimeoutMs`, 30,000. */
+  /** Maximum duration of the call, in milliseconds. Default: the `shutdownTimeoutMs` of the bus, 30,000. */
   readonly timeoutMs?: number
 }
 
-/** What a bus is made of; see the subclasses. */
+/** The parts that a subclass gives its bus. */
 export interface EventBusParts {
   readonly handlers: HandlerRegistry
   readonly background: BackgroundPublishes
-  /** Events that a handler publishes are caused by the one it handles. */
+  /** Sets the causation of events that a handler publishes to the event that it handles. */
   readonly propagateCausation: boolean
 }
 
@@ -52,20 +52,20 @@ export abstract class EventBus implements AsyncDisposable {
     this.#propagateCausation = propagateCausation
   }
 
-  /** True from the first call of {@link shutdown} on. */
+  /** True once {@link shutdown} was called. */
   get isShutdown(): boolean {
     return this.#isClosed
   }
 
   /**
-   * Publishes events. In memory it resolves when every handler has run; on a broker when the broker has confirmed
-   * every event. Events of one call keep their order per aggregate; an empty array does nothing.
+   * Publishes events. In memory it resolves when every handler has run, on a broker when the broker has confirmed
+   * every event. Events of one call keep their order per aggregate. An empty array is a no-op.
    *
-   * Inside a handler the events are caused by the handled one: see `propagateCausation`.
+   * Inside a handler, the handled event becomes the cause of the published ones; see `propagateCausation`.
    *
-   * @throws PublishError (brokers) that says for each event whether it was certainly not stored or may be.
+   * @throws PublishError (brokers only), with the outcome of each event: stored, certainly not stored, or unknown.
    * @throws BusClosedError after `shutdown`.
-   * @throws TypeError when something in the array is no event; then nothing was published.
+   * @throws TypeError if an element of the array is not an event; then nothing is published.
    */
   async publish(events: readonly DomainEvent[], { background = false }: PublishOptions = {}): Promise<void> {
     if (this.#isClosed) throw new BusClosedError('publish')
@@ -79,37 +79,38 @@ export abstract class EventBus implements AsyncDisposable {
     await this.publishNow(caused)
   }
 
-  /** True while the bus can be used: in memory until `shutdown`, on a broker while there is a connection. */
+  /** True while the bus is usable: in memory until `shutdown`, on a broker while it is connected. */
   abstract get isConnected(): boolean
 
-  /** True while the bus takes events for its handlers: in memory until `shutdown`. */
+  /** True while the bus passes events to its handlers; in memory until `shutdown`. */
   abstract get isConsuming(): boolean
 
-  /** Connects to the broker; in memory there is nothing to do. @throws BusClosedError after `shutdown`. */
+  /** Connects to the broker; a no-op in memory. @throws BusClosedError after `shutdown`. */
   abstract connect(): Promise<void>
 
   /**
-   * Consumes until `stopConsuming` or `shutdown`, and resolves then. In memory handlers run in any case; it only waits.
+   * Consumes until `stopConsuming` or `shutdown`, and resolves then. In memory, handlers always run, so the call only waits.
+   *
    * @throws BusClosedError after `shutdown`.
    */
   abstract startConsuming(): Promise<void>
 
-  /** Starts to consume and returns at once. @throws BusClosedError after `shutdown`. */
+  /** Starts consuming and returns at once. @throws BusClosedError after `shutdown`. */
   abstract startConsumingInBackground(): void
 
-  /** Resolves when the bus consumes: what is published from then on reaches it. */
+  /** Resolves when the bus consumes: events that are published after that reach it. */
   abstract whenConsuming(): Promise<void>
 
-  /** Stops consuming; fine when it does not. */
+  /** Stops consuming; no-op if the bus does not consume. */
   abstract stopConsuming(options?: ShutdownOptions): Promise<void>
 
   /**
-   * Subscribes a handler to one event class, or to several at once (its parameter is then their union). Subscribed
-   * twice, it is called twice. A change during a dispatch counts from the next event on.
+   * Subscribes a handler to one event class, or to several at once; the type of its parameter is then their union. A
+   * handler that is subscribed twice is called twice. A change during a dispatch takes effect with the next event.
    *
    * @returns the subscription; `using` ends it with the scope.
-   * @throws TypeError when the class is no event class or the handler no handler.
-   * @throws DuplicateEventTypeError when another class with the same event type is subscribed.
+   * @throws TypeError if an argument is not an event class, or not a handler.
+   * @throws DuplicateEventTypeError if another class with the same event type is subscribed.
    */
   subscribe<const C extends EventClass | readonly EventClass[]>(
     eventClass: C,
@@ -120,14 +121,14 @@ export abstract class EventBus implements AsyncDisposable {
   }
 
   /**
-   * Takes off the oldest subscription of this very handler (the same reference) to this class.
+   * Removes the oldest subscription of this handler (the same reference) to this class.
    * @returns true if there was one.
    */
   unsubscribe<E extends DomainEvent>(eventClass: EventClass<E>, handler: AnyEventHandler<E>): boolean {
     return this.handlers.unsubscribe(eventClass, handler)
   }
 
-  /** Subscribes an object to all event types that it declares itself. */
+  /** Subscribes an object to the event classes that it declares in `subscribedTo()` or `eventTypes()`. */
   subscribeAll<E extends DomainEvent>(
     subscriber: EventSubscriber<E> | AsyncEventHandler<E>,
     options?: SubscribeOptions,
@@ -140,17 +141,17 @@ export abstract class EventBus implements AsyncDisposable {
     return this.handlers.subscribeToAllEvents(handler, options)
   }
 
-  /** @returns true if this very handler was subscribed to all events; takes off the oldest such subscription. */
+  /** Removes the oldest subscription of this handler to all events. @returns true if there was one. */
   unsubscribeFromAllEvents(handler: AnyEventHandler): boolean {
     return this.handlers.unsubscribeFromAllEvents(handler)
   }
 
-  /** Ends all subscriptions, those to all events too. */
+  /** Removes all subscriptions, including those to all events. */
   clearSubscribers(): void {
     this.handlers.clear()
   }
 
-  /** Number of subscriptions to a class, or to all classes together; those to all events are not in it. */
+  /** Number of subscriptions to one class, or to all classes together. Subscriptions to all events are not counted. */
   getSubscriberCount(eventClass?: EventClass): number {
     return this.handlers.count(eventClass)
   }
@@ -160,34 +161,34 @@ export abstract class EventBus implements AsyncDisposable {
     return this.handlers.wildcardCount()
   }
 
-  /** A snapshot of the bus's counts; which there are depends on the bus. */
+  /** A snapshot of the counters of the bus; their set depends on the kind of bus. */
   abstract getStats(): object
 
   /**
-   * How the bus fares, for probes and people. Asks the broker, ends within `timeoutMs`, and never rejects for what it
-   * finds: it works before `connect` and after `shutdown` too.
+   * Reports the health of the bus, for probes and operators. Asks the broker, and takes at most `timeoutMs`. A problem is
+   * part of the report, not a rejection. The call also works before `connect` and after `shutdown`.
    *
-   * @throws ConfigError when an option is out of range.
+   * @throws ConfigError if an option is out of range.
    */
   async health(options: HealthOptions = {}): Promise<BusHealth> {
     const limits = resolveHealthOptions(options)
     return busHealth(await this.healthFacts(limits.timeoutMs), limits)
   }
 
-  /** What is to be judged; never rejects. */
+  /** The facts for the health report. Must not reject. */
   protected abstract healthFacts(timeoutMs: number): Promise<HealthFacts>
 
-  /** Number of background publishes under way. */
+  /** Number of background publishes in flight. */
   getBackgroundTaskCount(): number {
     return this.background.count
   }
 
   /**
-   * Ends the bus: waits for background publishes and running handlers, at most `timeoutMs`, then gives up on the
-   * rest and says so in the log. Never rejects for being late; a second call waits for the first. A handler that
-   * awaits it waits for itself.
+   * Shuts the bus down. Waits at most `timeoutMs` for background publishes and running handlers, then gives up on the
+   * rest with a log line instead of a rejection. Idempotent: a second call waits for the first. A handler must not await
+   * it, because it waits for that handler.
    *
-   * @throws ConfigError when `timeoutMs` is not a duration.
+   * @throws ConfigError if `timeoutMs` is not a duration.
    */
   async shutdown({ timeoutMs }: ShutdownOptions = {}): Promise<void> {
     if (timeoutMs !== undefined && !delayMs.isValid(timeoutMs)) {
@@ -203,7 +204,7 @@ export abstract class EventBus implements AsyncDisposable {
     await this.shutdown()
   }
 
-  /** Inside a handler, events that were made outside of it are caused by the handled event too. */
+  /** Inside a handler, events that were created outside of it get the handled event as their cause, too. */
   #withCause(events: readonly DomainEvent[]): readonly DomainEvent[] {
     const cause = this.#propagateCausation ? currentCause() : undefined
     return cause === undefined ? events : events.map((event) => withCauseUnlessSet(event, cause))
@@ -212,6 +213,6 @@ export abstract class EventBus implements AsyncDisposable {
   /** Publishes at least one event. */
   protected abstract publishNow(events: readonly DomainEvent[]): Promise<void>
 
-  /** Called by each `shutdown`; must be fine with a second call. */
+  /** Called by each `shutdown`; must be idempotent. */
   protected abstract close(timeoutMs: number | undefined): Promise<void>
 }

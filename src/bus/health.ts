@@ -7,48 +7,48 @@ import {
 import { type HealthStatus, worst } from '../observability/health-status.ts'
 import type { ProbeAnswer } from './telemetry/broker-probe.ts'
 
-/** One thing that was looked at. */
+/** The result of one check. */
 export interface HealthCheck {
   readonly status: HealthStatus
-  /** What was found where it is not obvious; never a payload, never a secret. */
+  /** What the check found, if the status does not say it. Never contains a payload or a secret. */
   readonly detail?: string
 }
 
-/** A check that found a number; undefined where it cannot be told. */
+/** A check that measures a number; undefined if it is unknown. */
 export interface MeasuredCheck extends HealthCheck {
   readonly value: number | undefined
 }
 
-/** What `health` tells. The status is the worst of the checks'. */
+/** The report of `health`. Its status is the worst of its checks. */
 export interface BusHealth {
   readonly status: HealthStatus
   readonly checks: {
-    /** Down while there is no connection, or the broker does not answer. */
+    /** Down if the bus has no connection, or the broker does not answer. */
     readonly connected: HealthCheck
-    /** Down while the bus is to consume and no event can come. A bus that only publishes is up. */
+    /** Down if the bus was started but cannot receive events. A bus that only publishes is up. */
     readonly consuming: HealthCheck
-    /** Degraded while the broker takes no publishes (an alarm of RabbitMQ). */
+    /** Degraded while the broker does not accept publishes (an alarm of RabbitMQ). */
     readonly publishing: HealthCheck
-    /** When something last failed, and what. It changes no status: what still fails shows in the other checks. */
+    /** The last failure and its time. Always up: a failure that persists shows in the other checks. */
     readonly lastError: HealthCheck & { readonly at: Date | null }
-    /** Messages that wait for the consumer group. */
+    /** Number of messages at the broker that wait for the consumer group. */
     readonly lag: MeasuredCheck
-    /** Age of what is longest in the hands of handlers, in milliseconds; 0 while there is nothing. */
+    /** How long the oldest unsettled event has been held by the bus, in milliseconds; 0 if there is none. */
     readonly oldestUnsettledMs: MeasuredCheck
-    /** Dead letters that wait for somebody. */
+    /** Number of dead letters. */
     readonly deadLetters: MeasuredCheck
   }
 }
 
-/** What counts as worth a look. */
+/** The limits beyond which a check is degraded. */
 export interface HealthOptions {
-  /** Longest time the call takes, in milliseconds. Default 2,000. */
+  /** Maximum duration of the call, in milliseconds. Default 2,000. */
   readonly timeoutMs?: number
-  /** More waiting messages are degraded. Default Infinity. */
+  /** Maximum number of waiting messages. Default Infinity. */
   readonly maxLag?: number
-  /** An event in the hands of its handlers for longer is degraded, in milliseconds. Default 300,000. */
+  /** Maximum time that an event may be unsettled, in milliseconds. Default 300,000. */
   readonly maxUnsettledMs?: number
-  /** More dead letters are degraded. Default Infinity. */
+  /** Maximum number of dead letters. Default Infinity. */
   readonly maxDeadLetters?: number
 }
 
@@ -71,22 +71,22 @@ export function resolveHealthOptions(options: HealthOptions): Readonly<Required<
   return resolveOptions('health', options, defaults, rules)
 }
 
-/** What a bus knows of itself, and what its broker answered. */
+/** The state of a bus, and the answers of its broker. */
 export interface HealthFacts {
   readonly isShutdown: boolean
   readonly isConnected: boolean
-  /** Undefined where nobody asked the bus to consume. */
+  /** Undefined if the bus was not started. */
   readonly isConsuming: boolean | undefined
   readonly blockedReason: string | undefined
   readonly lastError: Error | undefined
   readonly lastErrorAt: Date | null
   readonly oldestUnsettledMs: number
-  /** Undefined where there is no broker to ask. */
+  /** Undefined if there is no broker to ask. */
   readonly lag: ProbeAnswer<number | undefined> | undefined
   readonly deadLetters: ProbeAnswer<number> | undefined
 }
 
-/** Applies the limits to the facts. */
+/** Derives the report from the facts. */
 export function busHealth(facts: HealthFacts, limits: Required<HealthOptions>): BusHealth {
   const { lag, deadLetters, oldestUnsettledMs, lastError, lastErrorAt } = facts
   const checks: BusHealth['checks'] = {
@@ -119,14 +119,14 @@ function connectedCheck({
   if (!isConnected) return { status: 'down', detail: 'no connection to the broker' }
   const answers = [lag, deadLetters].filter((answer) => answer !== undefined)
   const silent = answers.length > 0 && answers.every((answer) => 'error' in answer)
-  // One that blocks us answers nothing, and is there.
+  // A broker that blocks the connection does not answer, but it is reachable.
   if (silent && blockedReason === undefined) return { status: 'down', detail: 'the broker does not answer' }
   return { status: 'up' }
 }
 
 function consumingCheck({ isConsuming }: HealthFacts): HealthCheck {
-  if (isConsuming === undefined) return { status: 'up', detail: 'not asked to consume' }
-  return isConsuming ? { status: 'up' } : { status: 'down', detail: 'no event can come at present' }
+  if (isConsuming === undefined) return { status: 'up', detail: 'not started' }
+  return isConsuming ? { status: 'up' } : { status: 'down', detail: 'not receiving events' }
 }
 
 function measured(

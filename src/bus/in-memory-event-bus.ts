@@ -28,34 +28,34 @@ import { dispatchSpanOf, publishSpanOf } from './telemetry/bus-spans.ts'
 
 export interface InMemoryEventBusOptions {
   /**
-   * Events that a handler makes or publishes take the handled event's `correlationId`, and its id as `causationId`,
-   * unless they are given. Default true.
+   * Give events that a handler creates or publishes the `correlationId` of the handled event, and its id as
+   * `causationId`, unless they are set. Default true.
    */
   readonly propagateCausation?: boolean
-  /** Open OpenTelemetry spans where an SDK is registered. Default true. */
+  /** Create OpenTelemetry spans if an SDK is registered. Default true. */
   readonly enableTracing?: boolean
   /** Tracer to use instead of OpenTelemetry's global one. */
   readonly tracer?: OpenTelemetryApiTracer
-  /** Record OpenTelemetry metrics where an SDK is registered. Default true. */
+  /** Record OpenTelemetry metrics if an SDK is registered. Default true. */
   readonly enableMetrics?: boolean
   /** Meter to use instead of OpenTelemetry's global one. */
   readonly meter?: OpenTelemetryApiMeter
-  /** Where failures are reported; `console` (warnings and errors) by default. Takes pino's loggers too. */
+  /** Logger for failures; `console` (warnings and errors) by default. A pino logger works, too. */
   readonly logger?: Logger | FieldsFirstLogger
-  /** Classes to decode with beside the subscribed ones. Default: the one `registerEvent` fills. */
+  /** Event classes that are known in addition to the subscribed ones. Default: the registry that `registerEvent` fills. */
   readonly registry?: EventRegistry
-  /** Longest time of one run of a handler, in milliseconds. Default Infinity. */
+  /** Maximum duration of one run of a handler, in milliseconds. Default Infinity. */
   readonly handlerTimeoutMs?: number
-  /** Background publishes under way at most; beyond it they run inline. Default 1,000. */
+  /** Maximum number of background publishes in flight; further ones run inline. Default 1,000. */
   readonly maxBackgroundPublishes?: number
-  /** Longest time of a `shutdown` without a `timeoutMs` of its own, in milliseconds. Default 30,000. */
+  /** Maximum duration of a `shutdown` that gets no `timeoutMs`, in milliseconds. Default 30,000. */
   readonly shutdownTimeoutMs?: number
 }
 
-/** Counts since the bus was made. */
+/** Counters of an in-memory bus since its creation. */
 export interface InMemoryEventBusStats {
   readonly eventsPublished: number
-  /** Runs of handlers that ended without an error. */
+  /** Runs of handlers that succeeded. */
   readonly handlersInvoked: number
   /** Runs of handlers that failed. */
   readonly handlerErrors: number
@@ -90,10 +90,9 @@ const NONE_FAILED: ReadonlyMap<number, Error> = new Map()
 const TARGET = { system: 'memory', destination: 'memory' }
 
 /**
- * The bus within one process. `publish` resolves when every handler has run: events one after the other in the
- * order of the array, the handlers of one event at the same time. A failing handler is logged and counted, and
- * stops nobody. Publishes that overlap in time run side by side, so await one to have its events handled before
- * the next one's.
+ * The bus within one process. `publish` resolves when every handler has run. The events of one call are handled in order;
+ * the handlers of one event run concurrently. A failing handler is logged and counted, and stops no other handler.
+ * Concurrent `publish` calls have no order among each other: await one call before the next if the order matters.
  */
 export class InMemoryEventBus extends EventBus {
   readonly #dispatcher: Dispatcher
@@ -102,7 +101,7 @@ export class InMemoryEventBus extends EventBus {
   readonly #logger: SummarizingLogger
   readonly #shutdownTimeoutMs: number
   readonly #stopped = new AbortController()
-  /** Resolved when a shutdown has run out of time: later ones have nothing to wait for. */
+  /** Resolved when a shutdown times out, so that further calls do not wait either. */
   readonly #givenUp = Promise.withResolvers<void>()
   readonly #runInfo: RunInfo = {
     attempt: 1,
@@ -126,7 +125,7 @@ export class InMemoryEventBus extends EventBus {
   /** When each publish in flight started, oldest first, by the monotonic clock. */
   readonly #starts = new Set<{ readonly at: number }>()
 
-  /** @throws ConfigError when an option is unknown or out of range. */
+  /** @throws ConfigError if an option is unknown or out of range. */
   constructor(options: InMemoryEventBusOptions = {}) {
     const resolved = resolveOptions('InMemoryEventBus', options, defaults, rules)
     const logger = resolveLogger(resolved.logger)
@@ -198,7 +197,7 @@ export class InMemoryEventBus extends EventBus {
     return Promise.resolve()
   }
 
-  /** A snapshot of the counts. */
+  /** A snapshot of the counters. */
   override getStats(): InMemoryEventBusStats {
     return {
       eventsPublished: this.#eventsPublished,

@@ -7,19 +7,19 @@ import type { HandlerEntry } from './handler-registry.ts'
 import { HandlerRun, type RunInfo } from './handler-run.ts'
 import { HANDLER_SPAN } from './handler-span.ts'
 
-/** A handler that failed, and how. */
+/** A handler that failed, and its error. */
 export interface HandlerFailure {
   readonly handler: HandlerEntry
   readonly error: Error
 }
 
-/** Who hears of each handler that ended. Must not throw. */
+/** Notified when a handler settles. Must not throw. */
 export interface DispatchObserver {
   handled(event: DomainEvent, handler: HandlerEntry): void
   failed(event: DomainEvent, failure: HandlerFailure, info: RunInfo): void
 }
 
-/** Takes the measurements of handling; `MetricsRecorder` of the bus is one. */
+/** Records measurements of handling. The bus implements it with its `MetricsRecorder`. */
 export interface HandlingRecorder {
   /** The handling of an event starts. */
   consumed(event: DomainEvent): void
@@ -34,16 +34,16 @@ export interface HandlingRecorder {
   ): void
 }
 
-/** Where measurements go; `recorder` is undefined while nothing records. */
+/** Gives access to the recorder, which is undefined while nothing is recorded. */
 export interface HandlingMetrics {
   readonly recorder: HandlingRecorder | undefined
 }
 
 export interface DispatcherOptions {
   readonly tracer: EventTracer
-  /** Milliseconds a handler may take; Infinity for no limit. */
+  /** Maximum duration of one run of a handler, in milliseconds; Infinity for no limit. */
   readonly handlerTimeoutMs: number
-  /** Events made or published by a handler are caused by the one it handles. */
+  /** Sets the causation of events that a handler creates or publishes to the event that it handles. */
   readonly propagateCausation: boolean
   readonly metrics: HandlingMetrics
   readonly observer: DispatchObserver
@@ -51,19 +51,19 @@ export interface DispatcherOptions {
 
 export const NO_FAILURES: readonly HandlerFailure[] = Object.freeze([])
 
-type Outcome = readonly HandlerFailure[]
+type Failures = readonly HandlerFailure[]
 
-/** An event and who is to handle it. */
+/** An event and the handlers that it is dispatched to. */
 interface Dispatch {
   readonly handlers: readonly HandlerEntry[]
   readonly event: DomainEvent
   readonly info: RunInfo
 }
 
-/** The events of one publish, and who handles them. */
+/** The events of one publish, and how to find their handlers. */
 export interface EventSequence {
   readonly events: readonly DomainEvent[]
-  /** Asked when the turn of an event comes. */
+  /** Called for an event just before it is handled. */
   readonly handlersFor: (event: DomainEvent) => readonly HandlerEntry[]
   readonly info: RunInfo
   /** The span around all handlers of one event. */
@@ -71,9 +71,8 @@ export interface EventSequence {
 }
 
 /**
- * Runs the handlers of one event, all at once and each on its own: a failing one stops no other. Returns who
- * failed; a promise only where a handler is asynchronous, because an await per event would be most of the cost
- * of a synchronous one.
+ * Runs the handlers of one event concurrently and isolated: a failing handler stops no other. Returns the failures, as a
+ * promise only if a handler is asynchronous, because an await would be most of the cost of a synchronous handler.
  */
 export class Dispatcher {
   readonly #tracer: EventTracer
@@ -90,15 +89,15 @@ export class Dispatcher {
     this.#observer = observer
   }
 
-  /** Never throws, never rejects: failures are values, in the order in which they happened. */
-  run(handlers: readonly HandlerEntry[], event: DomainEvent, info: RunInfo): Outcome | Promise<Outcome> {
+  /** Never throws or rejects. @returns the failures in the order in which they happened. */
+  run(handlers: readonly HandlerEntry[], event: DomainEvent, info: RunInfo): Failures | Promise<Failures> {
     return this.#causedBy(event, this.#runAll, { handlers, event, info })
   }
 
-  readonly #runAll = ({ handlers, event, info }: Dispatch): Outcome | Promise<Outcome> => {
+  readonly #runAll = ({ handlers, event, info }: Dispatch): Failures | Promise<Failures> => {
     const failures: HandlerFailure[] = []
     let open = 0
-    let whenSettled: PromiseWithResolvers<Outcome> | undefined
+    let whenSettled: PromiseWithResolvers<Failures> | undefined
     const settled = () => {
       open -= 1
       if (open === 0) whenSettled?.resolve(failures)
@@ -148,7 +147,7 @@ export class Dispatcher {
         recorder?.handled(event, failures.length === 0 ? 'success' : 'failure', undefined, startedAt)
         continue
       }
-      // One handler is the frequent case. Awaiting its own promise here, without one around it, halves the cost.
+      // Most events have one handler. Awaiting its promise directly, without another around it, halves the cost.
       const run = new HandlerRun(only, event, info)
       try {
         const result = this.#tracer.around(span, run, this.#start)
@@ -164,10 +163,10 @@ export class Dispatcher {
     }
   }
 
-  /** @returns a promise where the handler is asynchronous; undefined where it is done. @throws what it throws. */
+  /** @returns a promise if the handler is asynchronous, undefined if it has succeeded. @throws what the handler throws. */
   readonly #start = (run: HandlerRun): Promise<unknown> | undefined => {
     const { handler, event } = run
-    // A handler that declines the event has nothing left to do with it.
+    // A handler that declines the event counts as having handled it.
     if (handler.accepts !== undefined && !handler.accepts(event)) return undefined
     if (this.#metrics.recorder !== undefined) run.startedAt = performance.now()
     const result = this.#tracer.around(HANDLER_SPAN, run, invoke)
@@ -175,7 +174,7 @@ export class Dispatcher {
       this.#succeeded(run)
       return undefined
     }
-    return this.#handlerTimeoutMs === Number.POSITIVE_INFINITY ? result : this.#race(result, run)
+    return this.#handlerTimeoutMs === Number.POSITIVE_INFINITY ? result : this.#withTimeout(result, run)
   }
 
   #causedBy<A, R>(event: DomainEvent, body: (argument: A) => R, argument: A): R {
@@ -194,7 +193,7 @@ export class Dispatcher {
     return failure
   }
 
-  async #race(result: Promise<unknown>, run: HandlerRun): Promise<void> {
+  async #withTimeout(result: Promise<unknown>, run: HandlerRun): Promise<void> {
     const timeout = Promise.withResolvers<never>()
     const timer = setTimeout(() => {
       const error = new HandlerTimeoutError(run.handler.name, this.#handlerTimeoutMs)
@@ -209,7 +208,7 @@ export class Dispatcher {
   }
 }
 
-/** What the handler promises, as a promise of this realm; undefined for every other result. */
+/** Calls the handler. @returns its promise, as a native one; undefined if the result is not a promise. */
 function invoke(run: HandlerRun): Promise<unknown> | undefined {
   const result = run.handler.invoke(run.event, run)
   if (result instanceof Promise) return result

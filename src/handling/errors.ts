@@ -22,7 +22,7 @@ export class HandlerNameError extends EventspineError {
   }
 }
 
-/** The reason of a handler's aborted signal when a shutdown ran out of time. */
+/** The reason of a handler's aborted signal when a shutdown timed out. */
 export class ShutdownError extends EventspineError {
   readonly code = 'SHUTDOWN'
   override readonly retryable = true

@@ -9,48 +9,49 @@ import {
 import { HandlerNameError } from './errors.ts'
 import { type AnyEventHandler, AsyncEventHandler, type HandlerContext } from './event-handler.ts'
 
-/** One subscription of one handler, ready to be called. */
+/** One subscription of one handler, in the form that the dispatcher calls. */
 export interface HandlerEntry {
-  /** For logs, spans and metrics: the given name, else the function's or the class's. */
+  /** Display name, for logs, spans and metrics: the given name, or that of the function or class. */
   readonly name: string
   /**
-   * The given name: by it, retries and replays find the handler again after a restart and a new release. Undefined if none
-   * was given: names of functions and classes are changed by minifiers, and an order of subscription by a release.
+   * The name that was given. Retries and replays find the handler by it, after a restart and in a new release. Undefined if
+   * none was given: a minifier changes the names of functions and classes, and a release the order of subscription.
    */
   readonly id: string | undefined
   /** Names that the handler had in earlier releases. */
   readonly aliases: readonly string[]
-  /** What the user passed in, for `unsubscribe`. */
+  /** The handler as the user passed it, for `unsubscribe`. */
   readonly handler: unknown
   readonly invoke: (event: DomainEvent, context: HandlerContext) => unknown
-  /** False where the handler itself declines the event. */
+  /** Returns false if the handler declines the event; undefined if it accepts all. */
   readonly accepts: ((event: DomainEvent) => boolean) | undefined
 }
 
-/** What `subscribe` returns: end the subscription by calling it off or by `using`. */
+/** The subscription of a handler to a bus. End it by `unsubscribe` or by `using`. */
 export interface Subscription extends Disposable {
-  /** @returns true the first time, false when it was off already. */
+  /** Ends the subscription. @returns false if it had ended before. */
   unsubscribe(): boolean
 }
 
 export interface SubscribeOptions {
   /**
-   * The handler's identity. Retries after a restart and replays of dead letters find the handler by this name, in each
-   * release, so keep it. A single handler of an event in a consumer group needs none. Of several without a name, each
-   * handles the event again after a restart or a replay, as it cannot be known which of them had succeeded. By default the
-   * `name` of a handler object; the name of a function or a class is used in logs and spans only.
+   * The handler's identity. After a restart, retries and replays of dead letters find the handler by this name, also in
+   * later releases, so do not change it. The only handler of an event in a consumer group needs no name. Of several
+   * handlers, one without a name handles the event again after a restart or a replay, because its earlier success cannot
+   * be attributed to it. Default: the `name` of a handler object, if it has one. Names of functions and classes appear in
+   * logs and spans only.
    */
   readonly name?: string
   /** Names that the handler had in earlier releases, whose retries and dead letters it takes over. */
   readonly aliases?: readonly string[]
 }
 
-/** Stands for a handler without a name where failures are noted. */
+/** Stands for a handler without a name in dead letters. */
 export const UNNAMED_HANDLER = '(unnamed)'
 
 const NO_HANDLERS: readonly HandlerEntry[] = Object.freeze([])
 
-/** Knows who wants which event. Lists are never changed in place: a running dispatch keeps the one it has. */
+/** Finds the handlers of an event. Lists are replaced, never changed in place, so a running dispatch keeps its list. */
 export class HandlerRegistry {
   readonly #registry: EventRegistry
   readonly #classes = new Map<string, EventClass>()
@@ -60,13 +61,13 @@ export class HandlerRegistry {
   readonly #needsNames: boolean
   #changeListener: (() => void) | undefined
 
-  /** @param registry - knows classes that wildcard handlers want to see typed though nobody subscribes to them. */
+  /** @param registry - further classes, which give wildcard handlers typed events without a subscription to the class. */
   constructor(registry: EventRegistry, { needsNames = false } = {}) {
     this.#registry = registry
     this.#needsNames = needsNames
   }
 
-  /** Called after the set of subscribed event classes may have changed. */
+  /** Sets a listener that is called after the set of subscribed event classes may have changed. */
   onChange(listener: () => void): void {
     this.#changeListener = listener
   }
@@ -82,11 +83,11 @@ export class HandlerRegistry {
     return effective
   }
 
-  /** The class to decode a type with: a subscribed one, else a registered one. */
+  /** The class to decode an event type with: the subscribed class, otherwise the registered one. */
   readonly classFor = (eventType: string): EventClass | undefined =>
     this.#classes.get(eventType) ?? this.#registry.getOrUndefined(eventType)
 
-  /** The classes somebody subscribed to. */
+  /** The classes that have a subscription. */
   subscribedClasses(): readonly EventClass[] {
     return [...this.#byType.keys()].flatMap((eventType) => this.#classes.get(eventType) ?? [])
   }
@@ -101,7 +102,7 @@ export class HandlerRegistry {
   }
 
   #subscribeTo(list: readonly EventClass[], handler: unknown, options: SubscribeOptions = {}): Subscription {
-    if (list.length === 0) throw new TypeError('at least one event class is needed, got an empty array')
+    if (list.length === 0) throw new TypeError('At least one event class is needed, got an empty array.')
     for (const eventClass of list) this.#checkClass(eventClass)
     const read = readHandler(handler, options)
     for (const { eventType } of list) {
@@ -123,7 +124,7 @@ export class HandlerRegistry {
     return this.#subscribeTo(declaredClasses(subscriber), subscriber, options)
   }
 
-  /** Takes off the oldest subscription of this handler to this type. */
+  /** Removes the oldest subscription of this handler to this class. @returns true if there was one. */
   unsubscribe(eventClass: EventClass, handler: unknown): boolean {
     assertEventClass(eventClass)
     const entries = this.#byType.get(eventClass.eventType) ?? NO_HANDLERS
@@ -156,7 +157,7 @@ export class HandlerRegistry {
     this.#changed()
   }
 
-  /** Subscriptions without wildcards, of one type or of all. */
+  /** Number of subscriptions to one class, or to all classes; wildcard subscriptions are not counted. */
   count(eventClass?: EventClass): number {
     if (eventClass !== undefined) {
       assertEventClass(eventClass)
@@ -165,7 +166,7 @@ export class HandlerRegistry {
     return [...this.#byType.values()].reduce((sum, entries) => sum + entries.length, 0)
   }
 
-  /** Event types with several handlers, of which at least one has no name: retries and replays of these are not precise. */
+  /** Event types with several handlers, at least one of which has no name. */
   typesWithUnnamedHandlers(): readonly string[] {
     return [...this.#byType.keys()].filter((eventType) => {
       const handlers = this.handlersFor(eventType)
@@ -185,7 +186,7 @@ export class HandlerRegistry {
     }
   }
 
-  /** If what is noted of a handler outlives the process, a name means one handler of an event. */
+  /** On a broker bus, records outlive the process, so each name must belong to one handler of an event. */
   #checkIdentity(handler: ReadHandler, eventType: string, others: readonly HandlerEntry[]): void {
     if (!this.#needsNames) return
     const name = namesOf(handler).find((given) => others.some((other) => namesOf(other).includes(given)))
@@ -227,7 +228,7 @@ export class HandlerRegistry {
   }
 }
 
-/** A handler as it was given, before its display name is made unique. */
+/** A handler whose display name is not yet made unique. */
 type ReadHandler = Omit<HandlerEntry, 'name'> & { readonly displayName: string }
 
 function entryOf({ displayName, ...handler }: ReadHandler, taken: readonly HandlerEntry[]): HandlerEntry {
@@ -236,12 +237,12 @@ function entryOf({ displayName, ...handler }: ReadHandler, taken: readonly Handl
   return { name, ...handler }
 }
 
-/** The names by which something noted can mean this handler. */
+/** The names under which records of this handler may have been written. */
 function namesOf({ id, aliases }: Pick<HandlerEntry, 'id' | 'aliases'>): readonly string[] {
   return id === undefined ? aliases : [id, ...aliases]
 }
 
-/** True if something noted under this name means this handler. */
+/** True if a record written under this name belongs to this handler. */
 export function isCalled({ id, aliases }: HandlerEntry, name: string): boolean {
   return id === name || aliases.includes(name)
 }
@@ -256,7 +257,7 @@ function readHandler(handler: unknown, { name, aliases = [] }: SubscribeOptions)
 function checkName(name: unknown): void {
   if (typeof name === 'string' && name !== '' && name !== UNNAMED_HANDLER) return
   throw new TypeError(
-    `a handler's name must be a non-empty string other than ${UNNAMED_HANDLER}, got ${describeValue(name)}`,
+    `A handler's name must be a non-empty string other than ${UNNAMED_HANDLER}, got ${describeValue(name)}.`,
   )
 }
 
@@ -268,7 +269,7 @@ interface Callable extends Pick<HandlerEntry, 'invoke' | 'accepts'> {
 
 function readCallable(handler: unknown): Callable {
   if (typeof handler === 'function') {
-    // Called as a handler function; that it takes events was checked by the compiler.
+    // The compiler has checked that the function takes events.
     const invoke = handler as HandlerEntry['invoke']
     const ownName = handler.name === '' ? 'anonymous' : handler.name
     return { invoke, accepts: undefined, ownName, ownId: undefined }
@@ -279,7 +280,7 @@ function readCallable(handler: unknown): Callable {
     'handle' in handler &&
     typeof handler.handle === 'function'
   ) {
-    // `handle` is looked up at each call, so that a replaced or spied method counts.
+    // `handle` is read at each call, so that a replaced or spied method takes effect.
     const target = handler as HandlerObject
     const ownName = handler.constructor?.name ?? 'Object'
     return {
@@ -293,7 +294,7 @@ function readCallable(handler: unknown): Callable {
     }
   }
   throw new TypeError(
-    `a handler must be a function or an object with a handle(event) method, got ${describeValue(handler)}`,
+    `A handler must be a function or an object with a handle(event) method, got ${describeValue(handler)}.`,
   )
 }
 
@@ -302,17 +303,17 @@ interface HandlerObject {
   readonly canHandle?: unknown
 }
 
-/** A verdict that is no boolean fails the handler: taken for a refusal, it would drop the event without a word. */
+/** A result that is not a boolean fails the attempt. Treated as a refusal, it would drop the event silently. */
 function acceptsOf(target: HandlerObject, ownName: string): HandlerEntry['accepts'] {
   if (target.canHandle === undefined) return undefined
   if (typeof target.canHandle !== 'function') {
-    throw new TypeError(`canHandle of ${ownName} must be a function, got ${describeValue(target.canHandle)}`)
+    throw new TypeError(`canHandle of ${ownName} must be a function, got ${describeValue(target.canHandle)}.`)
   }
   return (event) => {
     const verdict: unknown = Reflect.apply(target.canHandle as CallableFunction, target, [event])
     if (typeof verdict === 'boolean') return verdict
-    if (verdict instanceof Promise) verdict.catch(() => undefined) // its failure is not the fault that is reported
-    throw new TypeError(`canHandle of ${ownName} must return a boolean, got ${describeValue(verdict)}`)
+    if (verdict instanceof Promise) verdict.catch(() => undefined) // reported as a wrong return type instead
+    throw new TypeError(`canHandle of ${ownName} must return a boolean, got ${describeValue(verdict)}.`)
   }
 }
 
@@ -324,14 +325,14 @@ function declaredClasses(subscriber: unknown): readonly EventClass[] {
     if (subscriber instanceof AsyncEventHandler) return asClasses(subscriber.eventTypes(), 'eventTypes')
   }
   throw new TypeError(
-    `subscribeAll takes an object with subscribedTo() and handle(event), or an AsyncEventHandler, got ${describeValue(subscriber)}`,
+    `subscribeAll takes an object with subscribedTo() and handle(event), or an AsyncEventHandler, got ${describeValue(subscriber)}.`,
   )
 }
 
 function asClasses(classes: unknown, method: string): readonly EventClass[] {
   // Each item is checked where it is subscribed to.
   if (Array.isArray(classes)) return classes as readonly EventClass[]
-  throw new TypeError(`${method}() must return an array of event classes, got ${describeValue(classes)}`)
+  throw new TypeError(`${method}() must return an array of event classes, got ${describeValue(classes)}.`)
 }
 
 function subscriptionOf(unsubscribe: () => boolean): Subscription {

@@ -2,22 +2,22 @@ import type { DomainEvent } from '../events/index.ts'
 import type { HandlerContext } from './event-handler.ts'
 import type { HandlerEntry } from './handler-registry.ts'
 
-/** What is known of a delivery when its handlers run. */
+/** What the handlers of a delivery have in common. */
 export interface RunInfo {
   readonly attempt: number
   readonly deliveryCount: number
   readonly consumerGroup: string | undefined
   readonly messageId: string | undefined
-  /** Aborted when the bus gives up waiting for its handlers. */
+  /** Aborts when the bus no longer waits for its handlers. */
   readonly busSignal: AbortSignal
 }
 
-/** One run of one handler, and its context. The signal is made only if somebody asks for it. */
+/** One run of one handler, which is also the handler's context. The signal is created when it is first read. */
 export class HandlerRun implements HandlerContext {
   readonly handler: HandlerEntry
   readonly event: DomainEvent
   readonly info: RunInfo
-  /** When it began, by the monotonic clock; 0 while nobody measures. */
+  /** When the run started, by the monotonic clock; 0 if no metrics are recorded. */
   startedAt = 0
   #controller: AbortController | undefined
   #signal: AbortSignal | undefined

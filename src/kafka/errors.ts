@@ -51,7 +51,7 @@ export const CODE = {
 
 const NAMES = new Map<number, string>(Object.entries(CODE).map(([name, code]) => [code, name]))
 
-/** The leader has moved or is not there yet, so the same request may succeed elsewhere or soon. */
+/** The leader has moved or does not exist yet, so the same request may succeed elsewhere or later. */
 const PASSING: ReadonlySet<number> = new Set([
   CODE.UNKNOWN_TOPIC_OR_PARTITION,
   CODE.LEADER_NOT_AVAILABLE,
@@ -73,7 +73,7 @@ const UNAUTHORIZED: ReadonlySet<number> = new Set([
   CODE.CLUSTER_AUTHORIZATION_FAILED,
 ])
 
-/** Settings of this bus that the brokers, or the other members of its group, do not take; and how to mend them. */
+/** Options that the brokers, or the other members of the group, do not accept; and how to fix them. */
 const CONFLICTS: ReadonlyMap<number, string> = new Map([
   [
     CODE.INCONSISTENT_GROUP_PROTOCOL,
@@ -82,28 +82,34 @@ const CONFLICTS: ReadonlyMap<number, string> = new Map([
   [CODE.INVALID_GROUP_ID, 'Choose another consumerGroup.'],
   [
     CODE.INVALID_SESSION_TIMEOUT,
-    "sessionTimeoutMs must lie between the brokers' group.min.session.timeout.ms and group.max.session.timeout.ms.",
+    "sessionTimeoutMs must be between the brokers' group.min.session.timeout.ms and group.max.session.timeout.ms.",
   ],
-  [CODE.UNSUPPORTED_VERSION, "They do not offer it; with groupProtocol 'consumer', use 'classic' instead."],
+  [CODE.UNSUPPORTED_VERSION, "They do not support it; with groupProtocol 'consumer', use 'classic' instead."],
   [CODE.INVALID_PARTITIONS, 'Check topicPartitions.'],
   [CODE.INVALID_REPLICATION_FACTOR, 'replicationFactor must not be more than there are brokers.'],
   [CODE.POLICY_VIOLATION, "The brokers' policy forbids it."],
   [CODE.FENCED_INSTANCE_ID, 'Another process has the same groupInstanceId; each needs its own.'],
-  [CODE.UNSUPPORTED_ASSIGNOR, 'The brokers do not know the assignor.'],
+  [CODE.UNSUPPORTED_ASSIGNOR, 'The brokers do not support the assignor.'],
 ])
 
+/** The protocol's name of an error code. */
 export function nameOf(code: number): string {
   return NAMES.get(code) ?? `error ${code}`
 }
 
-/** True when the same request may soon succeed, perhaps at another broker. */
+/** True if the same request may soon succeed, perhaps at another broker. */
 export function isPassing(code: number): boolean {
   return PASSING.has(code)
 }
 
-/** A broker refused a request. */
-export function refusal(address: string, what: string, code: number): ConnectionError {
-  const text = `${what} was refused by Kafka at ${address}: ${nameOf(code)}.`
+/** False for an error that no retry can fix, such as refused credentials. */
+export function isRetryable(error: Error): boolean {
+  return !('retryable' in error && error.retryable === false)
+}
+
+/** The error for a request that a broker refused. @param action - the start of the message, such as "Reading topic a". */
+export function refusal(address: string, action: string, code: number): ConnectionError {
+  const text = `${action} was refused by Kafka at ${address}: ${nameOf(code)}.`
   if (UNAUTHORIZED.has(code)) {
     return new ConnectionError('AUTHENTICATION_FAILED', `${text} The user lacks the right to do it.`)
   }
@@ -112,7 +118,7 @@ export function refusal(address: string, what: string, code: number): Connection
   return new ConnectionError('CONNECTION_FAILED', text)
 }
 
-/** A broken connection as the library's own error. */
+/** Converts the error of a broken connection. */
 export function lostError(address: string, thrown: unknown): ConnectionError {
   if (thrown instanceof ConnectionError) return thrown
   return new ConnectionError(
@@ -121,7 +127,7 @@ export function lostError(address: string, thrown: unknown): ConnectionError {
   )
 }
 
-/** What a broken handshake means, by what the client or OpenSSL says of it. The first that fits counts. */
+/** Explanations of a failed handshake, by the text of the client or OpenSSL. The first match counts. */
 const REFUSALS: readonly (readonly [pattern: RegExp, meaning: string])[] = [
   [
     /requires TLS|wrong version number|packet length too long/i,
@@ -133,25 +139,25 @@ const REFUSALS: readonly (readonly [pattern: RegExp, meaning: string])[] = [
   ],
   [
     /alert (bad |no |unsupported |unknown )?(certificate|ca)|certificate[ _]required|handshake failure/i,
-    'does not take the certificate of this bus, or wants one. Check sslCertfile and sslKeyfile',
+    'does not accept the certificate of this bus, or requires one. Check sslCertfile and sslKeyfile',
   ],
   [
     /self.signed|unable to (verify|get (local )?issuer)|certificate (has expired|is not yet valid)|CERT_|UNABLE_TO_/i,
     'has a certificate that is not trusted. Check sslCafile',
   ],
   [/current SASL state/, 'does not ask for a user name at this port. Check securityProtocol and the port'],
-  [/SASL mechanism/i, 'does not take this saslMechanism'],
+  [/SASL mechanism/i, 'does not support this saslMechanism'],
   [
     /SASL|PLT_KFK_AUTHENTICATION/,
     'refuses the credentials. Check saslMechanism, saslUsername and saslPassword',
   ],
 ]
 
-/** The connection broke during the handshake, for whatever reason: that refuses nothing. */
+/** A connection that broke during the handshake. It is not a refusal. */
 const BROKEN = /connection closed|ECONNRESET|EPIPE|ECONNREFUSED|timed out|socket hang up/i
 
 /**
- * A failure to connect as the library's own error, with the address and without the client's error object, which
+ * Converts an error of connecting. The result names the address, and does not contain the client's error object, which
  * may hold credentials.
  */
 export function connectionError(address: string, thrown: unknown): ConnectionError {
@@ -170,7 +176,7 @@ export function handshakeRefused(address: string, meaning: string, detail: strin
   return new ConnectionError('AUTHENTICATION_FAILED', `Kafka at ${address} ${meaning} (${detail}).`)
 }
 
-/** The innermost messages, which say most. */
+/** The innermost messages, which are the most specific. */
 function describe(error: Error): string {
   const innermost = chainOf(error).filter(
     (link) => !(link instanceof AggregateError) && link.cause === undefined,
@@ -182,12 +188,12 @@ function describe(error: Error): string {
     .replace(/[.\s]+$/, '')
 }
 
-/** OpenSSL wraps an alert into numbers and file names. */
+/** Extracts an alert from OpenSSL's message, which surrounds it with numbers and file names. */
 function plainText(message: string): string {
   return /:(?:ssl\/tls )?(alert [a-z ]+):/.exec(message)?.[1] ?? message
 }
 
-/** The error, its causes and what it gathers. */
+/** The error, its causes, and the errors that it aggregates. */
 function chainOf(error: Error, depth = 0): readonly Error[] {
   if (depth > 5) return [error]
   const inner: readonly unknown[] = [

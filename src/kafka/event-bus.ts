@@ -4,37 +4,37 @@ import { ConfigError, describeValue } from '../errors.ts'
 import { resolveLogger } from '../observability/resolve-logger.ts'
 import { KAFKA_AVAILABLE, KafkaNotAvailableError } from './client/client.ts'
 import { securityWarnings } from './client/security.ts'
-import type { LetterRecord } from './dead-letters/dead-letter-index.ts'
+import type { DeadLetterRecord } from './dead-letters/dead-letter-index.ts'
 import { type KafkaEventBusOptions, type ResolvedKafkaOptions, resolveKafkaOptions } from './options.ts'
 import { KafkaTransport } from './transport.ts'
 
 /** Counts of a {@link KafkaEventBus}. */
 export interface KafkaEventBusStats extends BrokerEventBusStats {
-  /** How often the partitions of the group were shared out anew while this bus consumed. */
+  /** Rebalances of the group in which this bus took part as a consumer. */
   readonly rebalanceCount: number
 }
 
-/** A dead letter as it stands in its topic, as eventsource-py's `get_dlq_messages` returns it. */
+/** The record of a dead letter, as eventsource-py's `get_dlq_messages` returns it. */
 export interface KafkaDlqMessage {
   readonly topic: string
   readonly partition: number
   readonly offset: number
   readonly key: string | null
-  /** When it was dead-lettered. */
+  /** When the message was dead-lettered. */
   readonly timestamp: Date
-  /** The original headers, and `dlq_*` about the failure. */
+  /** The original headers, and the `dlq_*` headers that describe the failure. */
   readonly headers: Readonly<Record<string, string>>
   /** The original body. */
   readonly payload: Uint8Array
 }
 
-/** A place in the dead letter topic. */
+/** The position of a dead letter in its topic. */
 export interface KafkaDlqPlace {
   readonly partition: number
   readonly offset: number
 }
 
-/** What `getTopicInfo` tells. */
+/** The topic, and whether this bus is connected to it. */
 export interface KafkaTopicInfo {
   readonly topic: string
   readonly partitions: number
@@ -44,9 +44,9 @@ export interface KafkaTopicInfo {
 }
 
 /**
- * The bus over Apache Kafka. At least once: an offset is committed when every event before it was handled by the group or
- * lies in the dead letter topic. Order holds per aggregate, whose events share a partition; consumers of a group share
- * the partitions. Kafka 3.1 or newer.
+ * The bus over Apache Kafka 3.1 or newer. It delivers at least once: it commits an offset when the group has handled every
+ * event before it, or has stored it in the dead letter topic. The events of an aggregate are in one partition, in order.
+ * The consumers of a group share the partitions.
  *
  * @example
  * await using bus = new KafkaEventBus({ bootstrapServers: 'localhost:9092', consumerGroup: 'billing' })
@@ -58,8 +58,8 @@ export class KafkaEventBus extends BrokerEventBus<KafkaTransport> {
   readonly #options: ResolvedKafkaOptions
 
   /**
-   * @throws ConfigError when an option is unknown, out of range or contradicts another.
-   * @throws KafkaNotAvailableError when the npm package `@platformatic/kafka` is not installed.
+   * @throws ConfigError if an option is unknown, out of range or contradicts another.
+   * @throws KafkaNotAvailableError if the npm package `@platformatic/kafka` is not installed.
    */
   constructor(options: KafkaEventBusOptions = {}) {
     if (!KAFKA_AVAILABLE) throw new KafkaNotAvailableError()
@@ -68,10 +68,10 @@ export class KafkaEventBus extends BrokerEventBus<KafkaTransport> {
     super({ ...resolved, logger }, (host) => new KafkaTransport(resolved, host))
     this.#options = resolved
     const { address } = resolved
-    for (const sentence of securityWarnings(resolved)) logger.warn(sentence, { system: 'kafka', address })
+    for (const warning of securityWarnings(resolved)) logger.warn(warning, { system: 'kafka', address })
   }
 
-  /** Name of this client at the brokers. */
+  /** The name of this client in the brokers' logs and group listings. */
   get consumerName(): string {
     return this.#options.consumerName
   }
@@ -80,11 +80,11 @@ export class KafkaEventBus extends BrokerEventBus<KafkaTransport> {
     return { ...super.getStats(), rebalanceCount: this.transport.rebalances }
   }
 
-  /** The topic and this bus's part in it. */
+  /** Describes the stream's topic. Connects first if needed. @throws ConnectionError */
   async getTopicInfo(): Promise<KafkaTopicInfo> {
     await this.connect()
     const { topics, consumerGroup } = this.#options
-    const topic = await this.transport.topics.look(topics.stream)
+    const topic = await this.transport.topics.find(topics.stream)
     return {
       topic: topics.stream,
       partitions: topic?.leaders.length ?? 0,
@@ -94,7 +94,7 @@ export class KafkaEventBus extends BrokerEventBus<KafkaTransport> {
     }
   }
 
-  /** The dead letters with their headers, oldest first; see `deadLetters` for more. */
+  /** The dead letters with their headers, oldest first. `deadLetters` offers pages and filters. @throws ConnectionError */
   async getDlqMessages({
     limit = 100,
   }: {
@@ -110,24 +110,24 @@ export class KafkaEventBus extends BrokerEventBus<KafkaTransport> {
     return records.map((letter) => describeLetter(this.#options.topics.deadLetters, letter))
   }
 
-  /** How many dead letters there are. */
+  /** The number of dead letters. @throws ConnectionError */
   async getDlqMessageCount(): Promise<number> {
     return this.deadLetters.count()
   }
 
-  /** As `deadLetters.replay`. @returns false when there is none at that place. */
+  /** Replays a dead letter, as `deadLetters.replay` does. @returns false if there is none at that position. */
   async replayDlqMessage({ partition, offset }: KafkaDlqPlace): Promise<boolean> {
     return this.deadLetters.replay(`${partition}-${offset}`)
   }
 }
 
-function describeLetter(topic: string, { place, record }: LetterRecord): KafkaDlqMessage {
+function describeLetter(topic: string, { position, record }: DeadLetterRecord): KafkaDlqMessage {
   return {
     topic,
-    partition: place.partition,
-    offset: place.offset,
+    partition: position.partition,
+    offset: position.offset,
     key: record.key?.toString('utf8') ?? null,
-    timestamp: new Date(place.timestamp),
+    timestamp: new Date(position.timestamp),
     headers: record.headerTexts,
     payload: record.value ?? new Uint8Array(),
   }

@@ -1,4 +1,4 @@
-import { createHash, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
 import { type BrokerOptions, brokerDefaults, brokerRules } from '../bus/broker-options.ts'
 import { ConfigError } from '../errors.ts'
@@ -20,93 +20,97 @@ import {
   securityFaults,
   securityRules,
 } from './client/security.ts'
+import { type KafkaTopics, MAX_TOPIC_NAME, topicNames } from './topic-names.ts'
 
 /** Options of {@link KafkaEventBus}. Names and defaults are eventsource-py's, durations in milliseconds. */
 export interface KafkaEventBusOptions extends BrokerOptions, KafkaSecurityOptions {
-  /** Brokers to begin with, `host:port` separated by commas. Default `localhost:9092`. */
+  /** Brokers for the first connection, as `host:port` separated by commas. Default `localhost:9092`. */
   readonly bootstrapServers?: string
-  /** The topic is `{topicPrefix}.stream`. Default `'events'`. */
+  /** Prefix of all topics. The events are in `{topicPrefix}.stream`. Default `'events'`. */
   readonly topicPrefix?: string
-  /** Name of this client in the broker's logs and group listings. Default: host name and a random part. */
+  /** Name of this client in the brokers' logs and group listings. Default: the host name and a random part. */
   readonly consumerName?: string
-  /** How many brokers must have an event before a publish is confirmed: `'0'`, `'1'` or `'all'`. Default `'all'`. */
+  /**
+   * Brokers that must have an event before its publish is confirmed: none (`'0'`), the leader (`'1'`) or all in-sync
+   * replicas (`'all'`). Default `'all'`.
+   */
   readonly acks?: '0' | '1' | 'all'
-  /** Default `'gzip'`. */
+  /** Compression of the requests. Default `'gzip'`. */
   readonly compressionType?: 'none' | 'gzip' | 'snappy' | 'lz4' | 'zstd'
   /**
-   * What waits for the same partition leaves in requests of about so many bytes, uncompressed; the events of one
-   * `publish` stay together up to `maxMessageBytes`. Default 16,384.
+   * Approximate size of a batch for one partition, in bytes before compression. The events of one `publish` stay
+   * together, up to `maxMessageBytes`. Default 16,384.
    */
   readonly batchSizeBytes?: number
   /**
-   * Longest time that publishing waits for company while more keeps coming, in milliseconds. An event that comes alone
-   * leaves at once. Default 5.
+   * Longest time to gather events for a request while more keep coming, in milliseconds. A single event is sent at once.
+   * Default 5.
    */
   readonly lingerMs?: number
   /**
-   * Lets the broker recognize a request that is sent again, so that retries make no duplicates. Default: true with
-   * acks `'all'`, which it needs.
+   * Lets the broker recognize a batch that is sent again, so that retries make no duplicates. Requires acks `'all'`.
+   * Default: true with acks `'all'`, else false.
    */
   readonly idempotent?: boolean
-  /** Largest event in bytes, headers included; a larger one is refused before it is sent. Default 1,000,000. */
+  /** Largest event in bytes, including its headers. A larger event is refused before it is sent. Default 1,000,000. */
   readonly maxMessageBytes?: number
-  /** Create topics that are missing. Default true. */
+  /** Whether to create missing topics. Default true. */
   readonly createTopics?: boolean
-  /** Partitions of topics that are created. Default 3. */
+  /** Partitions of a topic that the bus creates. Default 3. */
   readonly topicPartitions?: number
-  /** Replicas of topics that are created; -1 is the broker's default. Default -1. */
+  /** Replicas of a topic that the bus creates. -1 stands for the brokers' default. Default -1. */
   readonly replicationFactor?: number
-  /** Where a group begins that has no committed offset, or whose offset is gone. Default `'earliest'`. */
+  /** Where to start if the group has no committed offset, or if the log no longer has that offset. Default `'earliest'`. */
   readonly autoOffsetReset?: 'earliest' | 'latest'
   /**
-   * A member silent for so long is put out of the group, in milliseconds. With groupProtocol `'consumer'` the broker sets
-   * that time (`group.consumer.session.timeout.ms`, 45,000), and this, which must be less, is when the member gives up
-   * its partitions by itself. Default 30,000.
+   * The group evicts a member that sends no heartbeat for this time, in milliseconds. With groupProtocol `'consumer'` the
+   * broker sets that time (`group.consumer.session.timeout.ms`, 45,000). This option must then be less: it is the time
+   * after which the member starts no more events. Default 30,000.
    */
   readonly sessionTimeoutMs?: number
   /**
-   * How often a member says that it lives, in milliseconds; also how fast it learns of a rebalance. With groupProtocol
-   * `'consumer'` the broker sets it (`group.consumer.heartbeat.interval.ms`). Default 10,000.
+   * Interval of the heartbeats, in milliseconds. A member learns of a rebalance with its next heartbeat. With
+   * groupProtocol `'consumer'` the broker sets it (`group.consumer.heartbeat.interval.ms`). Default 10,000.
    */
   readonly heartbeatIntervalMs?: number
   /**
-   * Longest time that running handlers may hold back a partition that goes to another member, in milliseconds.
-   * Heartbeats go on meanwhile, so it is no limit on a handler. Default 300,000.
+   * Longest time for which running handlers may delay the handover of a partition to another member, in milliseconds.
+   * Heartbeats continue meanwhile, so it does not limit the duration of a handler. Default 300,000.
    */
   readonly maxPollIntervalMs?: number
-  /** Name of a static member: it may restart within the session timeout without a rebalance. Default: none. */
+  /** Makes this consumer a static member of that name. It may restart within `sessionTimeoutMs` without a rebalance. Default: none. */
   readonly groupInstanceId?: string
-  /** `'classic'`, or `'consumer'` for the protocol of KIP-848 (Kafka 4.0). Default `'classic'`. */
+  /** The group protocol: `'classic'`, or `'consumer'` for KIP-848 (Kafka 4.0). Default `'classic'`. */
   readonly groupProtocol?: 'classic' | 'consumer'
   /**
-   * How the classic protocol shares out partitions. `'cooperative-sticky'` moves only what has to move; `'roundrobin'`
-   * is what eventsource-py's consumers use. All members of a group need the same. Default `'cooperative-sticky'`.
+   * How the classic protocol assigns partitions. `'cooperative-sticky'` moves as few as possible. eventsource-py's
+   * consumers use `'roundrobin'`. All members of a group must use the same. Default `'cooperative-sticky'`.
    */
   readonly partitionAssignor?: 'cooperative-sticky' | 'roundrobin'
-  /** Longest time until what was handled is committed, in milliseconds. Default 100. */
+  /** Longest time until a handled event is committed, in milliseconds. Default 100. */
   readonly commitIntervalMs?: number
-  /** Events handled after which offsets are committed without waiting for `commitIntervalMs`. Default 500. */
+  /** Handled events of a partition after which its offset is committed before `commitIntervalMs`. Default 500. */
   readonly commitCount?: number
   /**
-   * How far a partition may be read past its first unfinished event. A stuck aggregate pauses its partition there, and
-   * no other. Default 10,000.
+   * Records that may be delivered beyond the first unfinished one of a partition. At this limit a stuck aggregate pauses
+   * its own partition, but no other. Default 10,000.
    */
   readonly partitionWindow?: number
-  /** Longest time a fetch waits for events at the broker, in milliseconds. Default 500. */
+  /** Longest time that a fetch waits for events at the broker, in milliseconds. Default 500. */
   readonly fetchMaxWaitMs?: number
-  /** Bytes fetched of one partition at a time. Default 1,048,576. */
+  /** Bytes that one fetch reads of a partition at most. Default 1,048,576. */
   readonly fetchMaxBytes?: number
-  /** How often the brokers are asked for new partitions and topics, in milliseconds. Default 5,000. */
+  /** Interval at which the bus looks for new partitions and topics, in milliseconds. Default 5,000. */
   readonly metadataMaxAgeMs?: number
-  /** Longest time to connect, in milliseconds. Default 5,000. */
+  /** Longest time to connect to a broker, in milliseconds. Default 5,000. */
   readonly connectTimeoutMs?: number
-  /** A broker that owes an answer for so long, in milliseconds, counts as gone. Default 10,000. */
+  /** Longest time to wait for an answer, in milliseconds. Then the connection counts as lost. Default 10,000. */
   readonly requestTimeoutMs?: number
-  /** Dead letters are in `{topicPrefix}.stream{dlqTopicSuffix}`. Default `'.dlq'`. */
+  /** Suffix of the dead letter topic, `{topicPrefix}.stream{dlqTopicSuffix}`. Default `'.dlq'`. */
   readonly dlqTopicSuffix?: string
   /**
-   * Messages held, or handled and not committed, at most. Default 2,000: a commit takes a broker some 5 ms, so more
-   * than on other brokers is on its way.
+   * Messages that may be held, or handled and not committed. Default 2,000, which is more than on other brokers, because
+   * a commit takes about 5 ms.
    */
   readonly maxInFlight?: number
 }
@@ -158,9 +162,6 @@ function isServer(server: string): boolean {
   return port >= 1 && port <= 65_535
 }
 
-/** Characters of a topic's name at most. */
-const MAX_TOPIC_NAME = 249
-
 const topicName: OptionRule = {
   rule: 'at most 200 letters, digits, dots, dashes and underscores',
   isValid: (value) => typeof value === 'string' && /^[A-Za-z0-9._-]{1,200}$/.test(value),
@@ -202,14 +203,6 @@ const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
   dlqTopicSuffix: topicName,
 }
 
-/** Names of the topics. */
-export interface KafkaTopics {
-  readonly stream: string
-  readonly deadLetters: string
-  /** The topic of replays of one group. */
-  replays(group: string): string
-}
-
 /** The options, complete: with a consumer name and the names of all topics. */
 export interface ResolvedKafkaOptions extends Readonly<typeof defaults> {
   readonly consumerName: string
@@ -220,7 +213,7 @@ export interface ResolvedKafkaOptions extends Readonly<typeof defaults> {
   readonly address: string
 }
 
-/** @throws ConfigError with every fault. */
+/** Completes and validates the options. @throws ConfigError with every fault. */
 export function resolveKafkaOptions(given: KafkaEventBusOptions): ResolvedKafkaOptions {
   const options = resolveOptions('KafkaEventBus', given, defaults, rules)
   const faults = [...securityFaults(options), ...contradictions(options)]
@@ -229,7 +222,7 @@ export function resolveKafkaOptions(given: KafkaEventBusOptions): ResolvedKafkaO
     ...options,
     consumerName: options.consumerName ?? `${hostname()}-${randomUUID().slice(0, 8)}`,
     idempotent: options.idempotent ?? options.acks === 'all',
-    topics: topicsOf(options),
+    topics: topicNames(options),
     servers: options.bootstrapServers.split(',').map((server) => addressOf(server.trim())),
     address: options.bootstrapServers,
   })
@@ -246,7 +239,7 @@ function contradictions(options: Readonly<typeof defaults>): readonly string[] {
   if (options.consumerGroup.trim() !== options.consumerGroup || /\s/.test(options.consumerGroup)) {
     faults.push('consumerGroup must hold no white space')
   }
-  const { deadLetters } = topicsOf(options)
+  const { deadLetters } = topicNames(options)
   if (deadLetters.length > MAX_TOPIC_NAME) {
     faults.push(
       `topicPrefix and dlqTopicSuffix make a topic name of ${deadLetters.length} characters, and Kafka takes ${MAX_TOPIC_NAME}`,
@@ -259,23 +252,4 @@ function addressOf(server: string): ServerAddress {
   const colon = /:\d+$/.exec(server)
   const host = server.slice(0, colon?.index).replace(/^\[|\]$/g, '')
   return { host, port: colon === null ? 9092 : Number(colon[0].slice(1)) }
-}
-
-function topicsOf({ topicPrefix, dlqTopicSuffix }: Readonly<typeof defaults>): KafkaTopics {
-  const stream = `${topicPrefix}.stream`
-  return {
-    stream,
-    deadLetters: `${stream}${dlqTopicSuffix}`,
-    replays: (group) => `${stream}.replay.${asTopicName(group, MAX_TOPIC_NAME - stream.length - 8)}`,
-  }
-}
-
-/**
- * A group's name may be longer than a topic's, and of other characters; a hash tells apart what looks alike then. To Kafka
- * a dot and an underscore look alike.
- */
-function asTopicName(group: string, maxLength: number): string {
-  if (/^[A-Za-z0-9_-]+$/.test(group) && group.length <= maxLength) return group
-  const hash = createHash('sha256').update(group).digest('hex').slice(0, 16)
-  return `${group.replace(/[^A-Za-z0-9_-]/g, '_').slice(0, maxLength - hash.length - 1)}_${hash}`
 }

@@ -17,7 +17,7 @@ import type { ResolvedKafkaOptions } from './options.ts'
 import { KafkaProducer } from './publishing/producer.ts'
 import { KafkaPublisher } from './publishing/publisher.ts'
 
-/** Kafka: a topic, consumer groups over it, a topic of dead letters, and one of replays for each group that had any. */
+/** The Kafka transport: a stream topic with consumer groups, a dead letter topic, and a replay topic per group if needed. */
 export class KafkaTransport implements Transport {
   readonly system = 'kafka'
   readonly destination: string
@@ -29,7 +29,7 @@ export class KafkaTransport implements Transport {
   readonly #cluster: KafkaCluster
   readonly #producer: KafkaProducer
   readonly #publisher: KafkaPublisher
-  /** For questions about the group from outside of its members. */
+  /** Reads offsets of the group without being a member. */
   readonly #coordinator: KafkaCoordinator
   #consumption: KafkaConsumption | undefined
   #rebalances = 0
@@ -56,12 +56,12 @@ export class KafkaTransport implements Transport {
       ...shared,
       publisher: this.#publisher,
       onReplay: (group) => {
-        if (group === options.consumerGroup) void this.#consumption?.lookAtTopics().catch(() => undefined)
+        if (group === options.consumerGroup) void this.#consumption?.refreshTopics().catch(() => undefined)
       },
     })
   }
 
-  /** How often the partitions of the group were shared out anew while this bus was a member. */
+  /** Rebalances of the group while this bus was a member. */
   get rebalances(): number {
     return this.#rebalances
   }
@@ -101,10 +101,10 @@ export class KafkaTransport implements Transport {
     await this.#cluster.close(signal)
   }
 
-  /** A topic that records wait for has vanished. */
+  /** Creates a topic that vanished while records wait for it. */
   async #restore(topic: string): Promise<void> {
-    const isOurs = topic !== this.#options.topics.stream
-    await this.topics.ensure(topic, { isOurs }, () => {
+    const isBusOwned = topic !== this.#options.topics.stream
+    await this.topics.ensure(topic, { isBusOwned }, () => {
       this.#host.notify({ type: 'topologyRestored', what: `topic ${topic}` })
     })
   }

@@ -1,4 +1,4 @@
-/** A deadline that can be brought forward, never postponed. Until `end` is called it keeps the process alive. */
+/** A deadline that can be brought forward but not postponed. It keeps the process alive until it passes or `end` is called. */
 export class Deadline {
   readonly #controller = new AbortController()
   #at = Number.POSITIVE_INFINITY

@@ -1,9 +1,9 @@
-/** Passed items are dropped from the array in chunks of this many, so that each item costs the same. */
+/** Passed items are removed from the array in chunks of at least this many, so that the cost per item is constant. */
 const CHUNK = 1024
 
 /**
- * Items in the order in which they were started, of which only a finished prefix counts: an item is passed once it and
- * every item before it is finished.
+ * Items in the order in which they started. They finish in any order; an item is passed once it and all items before it
+ * are finished.
  */
 export class FinishedPrefix<T extends { readonly isFinished: boolean }> implements Iterable<T> {
   #items: T[] = []
@@ -13,12 +13,12 @@ export class FinishedPrefix<T extends { readonly isFinished: boolean }> implemen
     this.#items.push(item)
   }
 
-  /** The first item that is not passed; undefined if all are. */
+  /** The first item that is not passed; undefined if there is none. */
   get first(): T | undefined {
     return this.#items[this.#head]
   }
 
-  /** Passes the items that are finished by now. @returns the last of them; undefined if there is none. */
+  /** Passes items up to the first unfinished one. @returns the last passed item; undefined if none was passed. */
   advance(onPassed?: (item: T) => void): T | undefined {
     let last: T | undefined
     for (let next = this.first; next?.isFinished === true; next = this.first) {
@@ -30,7 +30,7 @@ export class FinishedPrefix<T extends { readonly isFinished: boolean }> implemen
     return last
   }
 
-  /** Puts another item in the place of one that is not passed. */
+  /** Replaces an item that is not passed. */
   replace(item: T, replacement: T): void {
     const index = this.#items.indexOf(item, this.#head)
     if (index >= 0) this.#items[index] = replacement

@@ -1,9 +1,9 @@
-/** Counts work that runs, and says when none does. */
+/** Counts running work, and notifies callers when none is left. */
 export class IdleCounter {
   #count = 0
   #idle: PromiseWithResolvers<void> | undefined
 
-  /** How many are running. */
+  /** How many pieces of work are running. */
   get count(): number {
     return this.#count
   }
@@ -19,7 +19,7 @@ export class IdleCounter {
     this.#idle = undefined
   }
 
-  /** Counts a promise until it settles. @returns what it resolves to; rejects as it does. */
+  /** Counts a promise as running until it settles. @returns its result. @throws what it rejects with. */
   async track<T>(work: Promise<T>): Promise<T> {
     this.start()
     try {
@@ -29,7 +29,7 @@ export class IdleCounter {
     }
   }
 
-  /** Resolves when nothing is running, at once if nothing is. */
+  /** Resolves when nothing is running; at once if nothing is. */
   whenIdle(): Promise<void> {
     if (this.#count === 0) return Promise.resolve()
     this.#idle ??= Promise.withResolvers()

@@ -2,14 +2,14 @@ import { IdleCounter } from './idle-counter.ts'
 import type { Slots } from './slots.ts'
 
 /**
- * Handles one item. False, or a promise of it, stops the lane at this item: the item stays at its head. It must not throw
- * or reject.
+ * Handles one item. Must not throw or reject. If it returns false, or a promise of false, the lane stops and the item stays
+ * at its head.
  */
 export type LaneWork<T> = (item: T) => Promise<unknown> | unknown
 
 /**
- * Handles items with the same key one after the other, in the order of their coming, and items with different keys
- * concurrently, as far as the slots allow. A lane gives its slot up after an item if other lanes wait for one.
+ * Handles items with the same key one after the other, in the order of `push`, and items with different keys concurrently,
+ * as far as there are slots. A lane releases its slot after an item if another lane is waiting for one.
  */
 export class Lanes<T> {
   readonly #slots: Slots
@@ -18,7 +18,7 @@ export class Lanes<T> {
   readonly #lanes = new Map<string, T[]>()
   readonly #open = new IdleCounter()
 
-  /** @param stopping - once it aborts, no item is started; those that wait stay where they are. */
+  /** @param stopping - once it aborts, no further item is started; waiting items stay in their lanes. */
   constructor(slots: Slots, stopping: AbortSignal, work: LaneWork<T>) {
     this.#slots = slots
     this.#stopping = stopping
@@ -37,17 +37,17 @@ export class Lanes<T> {
     this.#slots.take(() => void this.#advance(key, opened))
   }
 
-  /** Resolves when no lane is being worked on or waits for a slot. */
+  /** Resolves when no lane is running or waiting for a slot. */
   whenIdle(): Promise<void> {
     return this.#open.whenIdle()
   }
 
-  /** Works on a lane, holding a slot, until the lane is empty or stopped, or another lane waits for the slot. */
+  /** Runs a lane, which holds a slot, until it is empty or stopped, or another lane waits for a slot. */
   async #advance(key: string, lane: T[]): Promise<void> {
     for (let [item] = lane; item !== undefined; [item] = lane) {
       if (this.#stopping.aborted) break
       const outcome = this.#work(item)
-      // No await unless the work is asynchronous: it would be most of the cost of a synchronous handler.
+      // Await only asynchronous work: the await would be most of the cost of a synchronous handler.
       if ((outcome instanceof Promise ? await outcome : outcome) === false) break
       lane.shift()
       if (lane.length > 0 && this.#slots.isContended) {

@@ -1,11 +1,11 @@
 import { ConfigError, describeValue } from '../errors.ts'
 
-/** What an option may be. */
+/** The values that an option may have. */
 export interface OptionRule {
   /** Completes the sentence "X must be ...". */
   readonly rule: string
   readonly isValid: (value: unknown) => boolean
-  /** Its value must never be shown. */
+  /** Never show the value. */
   readonly isSecret?: boolean
 }
 
@@ -27,7 +27,7 @@ export const nonNegativeIntegerOrInfinity: OptionRule = {
   isValid: (value) => value === Number.POSITIVE_INFINITY || nonNegativeInteger.isValid(value),
 }
 
-/** Timers cannot wait longer than this. */
+/** The longest delay that a timer of Node.js supports. */
 const MAX_TIMER_MS = 2 ** 31 - 1
 
 export const durationMs: OptionRule = {
@@ -65,7 +65,7 @@ export const nonEmptyText: OptionRule = {
   isValid: (value) => typeof value === 'string' && value !== '',
 }
 
-/** A rule that also lets an option be absent. */
+/** A rule that also accepts an absent option. */
 export function optional(rule: OptionRule): OptionRule {
   return { ...rule, isValid: (value) => value === undefined || rule.isValid(value) }
 }
@@ -77,7 +77,7 @@ export function oneOf(...values: readonly string[]): OptionRule {
   }
 }
 
-/** A rule for an object with these methods, such as a logger. */
+/** A rule for an object that has these methods, such as a logger. */
 export function objectWith(rule: string, ...methods: readonly string[]): OptionRule {
   return {
     rule,
@@ -89,12 +89,12 @@ export function objectWith(rule: string, ...methods: readonly string[]): OptionR
 }
 
 /**
- * The options of a class, complete and frozen. All faults are reported together.
+ * Checks the options of a class and applies the defaults. All faults are reported together.
  *
- * @param subject - the class's name, for the message.
- * @param given - what the user passed; undefined values count as absent.
- * @param defaults - a value for every option there is; undefined for one that its rule lets be absent, or that must be
- * given.
+ * @param subject - name of the class, for the message.
+ * @param given - the options that the user passed; undefined values count as absent.
+ * @param defaults - a value for every option; undefined for an option that may be absent by its rule, or is required.
+ * @returns the complete options, frozen.
  * @throws ConfigError
  */
 export function resolveOptions<T extends object>(
@@ -121,7 +121,7 @@ export function resolveOptions<T extends object>(
   }
   for (const [name, rule] of Object.entries(known)) {
     const isAbsent = Reflect.get(defaults, name) === undefined && Reflect.get(given ?? {}, name) === undefined
-    if (isAbsent && !rule.isValid(undefined)) faults.push(`${name} is needed: ${rule.rule}`)
+    if (isAbsent && !rule.isValid(undefined)) faults.push(`${name} is required: ${rule.rule}`)
   }
   if (faults.length > 0) throw new ConfigError(subject, faults)
   return Object.freeze({ ...defaults, ...set })

@@ -1,6 +1,6 @@
 import { settledUntil } from './time.ts'
 
-/** Holds work back while it is closed. */
+/** Holds callers of `passed` back while it is closed. */
 export class PauseGate {
   #opened: PromiseWithResolvers<void> | undefined
 
@@ -17,7 +17,7 @@ export class PauseGate {
     this.#opened = undefined
   }
 
-  /** Resolves to true when the gate is open, to false if the signal aborts first. */
+  /** Waits until the gate is open. @returns false if the signal aborted first. */
   async passed(signal: AbortSignal): Promise<boolean> {
     while (this.#opened !== undefined) {
       if (!(await settledUntil(this.#opened.promise, signal))) return false

@@ -1,4 +1,4 @@
-/** A promise that can be settled, and then made pending again. A rejection that nobody awaits is not unhandled. */
+/** A promise that can be settled and then made pending again. A rejection without a listener is not reported as unhandled. */
 export class ResettablePromise {
   #current = pending()
   #isSettled = false
@@ -17,7 +17,7 @@ export class ResettablePromise {
     this.#current.reject(error)
   }
 
-  /** Makes it pending again; no effect while it is pending. */
+  /** Replaces a settled promise by a pending one; no-op while it is pending. */
   reset(): void {
     if (!this.#isSettled) return
     this.#isSettled = false
@@ -26,7 +26,7 @@ export class ResettablePromise {
 }
 
 function pending(): PromiseWithResolvers<void> {
-  const gate = Promise.withResolvers<void>()
-  gate.promise.catch(() => undefined)
-  return gate
+  const resolvers = Promise.withResolvers<void>()
+  resolvers.promise.catch(() => undefined)
+  return resolvers
 }

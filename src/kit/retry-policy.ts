@@ -1,12 +1,12 @@
-/** How often and when a failed event is tried again. */
+/** How often a failed event is retried, and after which delays. */
 export interface RetryOptions {
-  /** Retries after the first attempt; then the dead letter queue. */
+  /** Retries after the first attempt, before the dead letter queue. */
   readonly maxRetries: number
-  /** Wait before the first retry, in milliseconds; doubles with each further one. */
+  /** Delay before the first retry, in milliseconds; it doubles with each further retry. */
   readonly retryBaseDelayMs: number
-  /** Longest wait between two attempts, in milliseconds. Caps the exponential term, before jitter. */
+  /** Maximum delay between two attempts, in milliseconds. Caps the exponential term, before jitter. */
   readonly retryMaxDelayMs: number
-  /** Part of the delay, from 0 to 1, by which chance makes it shorter or longer. */
+  /** Fraction, from 0 to 1, by which each delay is randomly shortened or lengthened. */
   readonly retryJitter: number
 }
 
@@ -15,31 +15,31 @@ export class RetryPolicy {
   readonly #options: RetryOptions
   readonly #random: () => number
 
-  /** @param random - a source of numbers from 0 up to 1. */
+  /** @param random - returns numbers from 0 up to, but not including, 1. */
   constructor(options: RetryOptions, random: () => number = Math.random) {
     this.#options = options
     this.#random = random
   }
 
-  /** Attempts in all. */
+  /** Total number of attempts. */
   get maxAttempts(): number {
     return 1 + this.#options.maxRetries
   }
 
   /**
-   * How many deliveries may begin. One more than a message that needs no retries would have, as a message that was
-   * in the hands of a process that died may never have been begun.
+   * Maximum number of deliveries whose handling starts. At least 2, even without retries: a process that died may have
+   * held the message without starting its handling.
    */
   get maxDeliveries(): number {
     return 1 + Math.max(1, this.#options.maxRetries)
   }
 
-  /** Milliseconds to wait after a failed attempt (from 1), or undefined when there is none left. */
+  /** The delay after a failed attempt (numbered from 1), in milliseconds; undefined if no attempt is left. */
   delayAfter(attempt: number): number | undefined {
     return attempt >= this.maxAttempts ? undefined : this.backoff(attempt)
   }
 
-  /** Milliseconds to wait after the nth failure of something that is tried until it succeeds. */
+  /** The delay after the nth failure, in milliseconds, of an action that is retried without a limit. */
   backoff(failure: number): number {
     const { retryBaseDelayMs, retryMaxDelayMs, retryJitter } = this.#options
     const delay = Math.min(retryMaxDelayMs, retryBaseDelayMs * 2 ** Math.min(failure - 1, 52))

@@ -4,17 +4,17 @@ import { sleep } from './time.ts'
 
 export interface RetryUntilDoneOptions {
   readonly backoff: Pick<RetryPolicy, 'backoff'>
-  /** Ends the attempts, between two of them. */
+  /** Stops the retries. A running attempt is not interrupted. */
   readonly signal: AbortSignal
-  /** Called after each failed attempt, counted from 1. What it throws ends the attempts. */
+  /** Called after each failed attempt, numbered from 1. It throws to stop the retries. */
   readonly onFailure: (error: Error, failure: number) => void
-  /** How to wait for the next attempt; resolves to false to end the attempts. By default a timer that the signal ends. */
+  /** Waits before the next attempt; resolves to false to stop the retries. Default: a timer that the signal stops. */
   readonly sleep?: (ms: number) => Promise<boolean>
 }
 
 /**
  * Repeats an action until it succeeds.
- * @returns what the action returned, or undefined if the signal aborted first.
+ * @returns the result of the action, or undefined if the signal aborted first.
  * @throws what `onFailure` throws.
  */
 export async function retryUntilDone<T>(

@@ -1,7 +1,7 @@
-/** A small amount of free capacity is announced only after this delay, so that a full pipeline is not refilled one message at a time. */
+/** A small amount of room is announced only after this delay (ms), so that a full pipeline is not refilled one by one. */
 const COALESCE_MS = 5
 
-/** Counts held items against a limit, and notifies callers that wait for free capacity. */
+/** Counts held items against a limit, and notifies callers when there is room for more. */
 export class RoomGauge {
   readonly #limit: number
   #held = 0

@@ -7,7 +7,7 @@ export class Slots {
     this.#free = count
   }
 
-  /** Calls `start` with a slot taken: synchronously if one is free, else when one is released. Each needs one `release`. */
+  /** Takes a slot and calls `start`: at once if a slot is free, otherwise when one is released. Call `release` once for it. */
   take(start: () => void): void {
     if (this.#free === 0) {
       this.#waiting.push(start)
@@ -17,7 +17,7 @@ export class Slots {
     start()
   }
 
-  /** Resolves with a slot taken. */
+  /** Takes a slot, as soon as one is free. */
   taken(): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>()
     this.take(resolve)

@@ -14,7 +14,7 @@ export function sleep(ms: number, signal: AbortSignal): Promise<boolean> {
   return promise
 }
 
-/** How waiting is done; a test of the retry schedule passes its own. */
+/** The function that waits between two attempts; a test of the retry schedule passes its own. */
 export type Sleep = typeof sleep
 
 /**

@@ -1,7 +1,7 @@
 /** Fields of a log line. Never a payload, never a secret. */
 export type LogFields = Readonly<Record<string, unknown>>
 
-/** Where log lines go: a fixed sentence and its fields. `console` and most loggers fit. */
+/** Receives log lines: a fixed message and its fields. `console` and most loggers have this shape. */
 export interface Logger {
   debug(message: string, fields?: LogFields): void
   info(message: string, fields?: LogFields): void
@@ -9,9 +9,9 @@ export interface Logger {
   error(message: string, fields?: LogFields): void
 }
 
-/** pino and its like: fields first, then the message. */
+/** A logger like pino's, which takes the fields before the message. */
 export interface FieldsFirstLogger {
-  /** What tells this shape from {@link Logger}: pino's loggers have it, `console` has not. */
+  /** Distinguishes this shape from {@link Logger}: pino's loggers have this method, `console` does not. */
   child(bindings: object): unknown
   debug(fields: object, message: string): void
   info(fields: object, message: string): void

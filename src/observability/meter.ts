@@ -1,6 +1,6 @@
 import { createNoopMeter, type Meter, type MeterProvider, metrics } from '@opentelemetry/api'
 
-/** The meter in use: the one given, or that of OpenTelemetry's global provider, whenever that is registered. */
+/** The given meter, or that of OpenTelemetry's global provider, which may be registered at any time. */
 export class MeterSource {
   readonly #given: Meter | undefined
   #provider: MeterProvider | undefined

@@ -3,14 +3,14 @@ import { toError } from '../errors.ts'
 import type { FieldsFirstLogger, LogFields, Logger } from './logger.ts'
 import { SummarizingLogger } from './summarizing-logger.ts'
 
-/** The logger in use: the one given, pino's argument order turned round, or the console's warnings and errors. */
+/** The logger to use: the given one, with pino's argument order adapted, or by default the warnings and errors on the console. */
 export function resolveLogger(given: Logger | FieldsFirstLogger | undefined): SummarizingLogger {
   if (given instanceof SummarizingLogger) return given
   if (given === undefined) return new SummarizingLogger(consoleLogger)
   return new SummarizingLogger(neverThrowing(isFieldsFirst(given) ? adaptFieldsFirst(given) : given))
 }
 
-/** A logger that fails must not fail the work that it tells of; its line goes to the console then. */
+/** If the logger throws, its line goes to the console: the logged work must not fail. */
 function neverThrowing(logger: Logger): Logger {
   const guarded =
     (level: keyof Logger): Logger['error'] =>
@@ -19,7 +19,7 @@ function neverThrowing(logger: Logger): Logger {
         logger[level](message, fields)
       } catch (error) {
         consoleLogger.error(message, fields)
-        consoleLogger.error('the logger failed', { error: toError(error) })
+        consoleLogger.error('logger failed', { error: toError(error) })
       }
     }
   return { debug: guarded('debug'), info: guarded('info'), warn: guarded('warn'), error: guarded('error') }
@@ -38,7 +38,7 @@ function adaptFieldsFirst(logger: FieldsFirstLogger): Logger {
   }
 }
 
-/** pino and bunyan show an error with its message only where it is called `err`; elsewhere it becomes `{}`. */
+/** Renames the field `error` to `err`: pino and bunyan serialize an error only under this name, otherwise as `{}`. */
 function withErr(fields: LogFields): LogFields {
   const { error, ...rest } = fields
   return error instanceof Error ? { ...rest, err: error } : fields

@@ -1,14 +1,15 @@
 import type { LogFields, Logger } from './logger.ts'
 
-/** Lines of the same sentence that pass within a window. */
+/** Lines with the same message that are logged within a window. */
 const BURST = 10
+/** Length of a window, in milliseconds. */
 const WINDOW_MS = 10_000
 
-/** Time, as the summaries need it. */
+/** The clock of the summaries. */
 export interface LogClock {
-  /** Milliseconds that only grow. */
+  /** A monotonic time, in milliseconds. */
   now(): number
-  /** Calls back once after so long, without keeping the process alive. @returns what calls it off. */
+  /** Calls `callback` once after `ms`, without keeping the process alive. @returns a function that cancels it. */
   after(ms: number, callback: () => void): () => void
 }
 
@@ -22,17 +23,18 @@ const systemClock: LogClock = {
 
 type Level = 'info' | 'warn' | 'error'
 
-/** One sentence within its window. */
+/** The window of one message. */
 interface Window {
   readonly since: number
-  readonly callOff: () => void
-  passed: number
-  held: number
+  readonly cancel: () => void
+  logged: number
+  suppressed: number
 }
 
 /**
- * Keeps a failure that repeats from flooding the log: of the same sentence the first ten lines in ten seconds pass, the
- * rest is counted and told in one line when the ten seconds are over. Sentences are fixed, so there are few of them.
+ * Keeps a repeated failure from flooding the log. Within `WINDOW_MS`, the first `BURST` lines with the same message are
+ * logged; the others are counted, and one line at the end of the window has their number. There are few distinct messages,
+ * because messages are fixed texts.
  */
 export class SummarizingLogger implements Logger {
   readonly #target: Logger
@@ -60,7 +62,7 @@ export class SummarizingLogger implements Logger {
     this.#log('error', message, fields)
   }
 
-  /** Tells what was held back so far. */
+  /** Logs the numbers of suppressed lines now. */
   flush(): void {
     for (const key of [...this.#windows.keys()]) this.#close(key)
   }
@@ -68,17 +70,17 @@ export class SummarizingLogger implements Logger {
   #log(level: Level, message: string, fields: LogFields | undefined): void {
     const key = `${level} ${message}`
     const window = this.#windows.get(key) ?? this.#open(key)
-    if (window.passed >= BURST) {
-      window.held += 1
+    if (window.logged >= BURST) {
+      window.suppressed += 1
       return
     }
-    window.passed += 1
+    window.logged += 1
     this.#target[level](message, fields)
   }
 
   #open(key: string): Window {
-    const callOff = this.#clock.after(WINDOW_MS, () => this.#close(key))
-    const window = { since: this.#clock.now(), callOff, passed: 0, held: 0 }
+    const cancel = this.#clock.after(WINDOW_MS, () => this.#close(key))
+    const window = { since: this.#clock.now(), cancel, logged: 0, suppressed: 0 }
     this.#windows.set(key, window)
     return window
   }
@@ -87,13 +89,13 @@ export class SummarizingLogger implements Logger {
     const window = this.#windows.get(key)
     if (window === undefined) return
     this.#windows.delete(key)
-    window.callOff()
-    if (window.held === 0) return
+    window.cancel()
+    if (window.suppressed === 0) return
     const space = key.indexOf(' ')
-    // The key was made of a level and a sentence.
+    // The key consists of a level and a message.
     const level = key.slice(0, space) as Level
     const seconds = Math.max(1, Math.round((this.#clock.now() - window.since) / 1000))
-    const suffix = `${window.held} more like it in the last ${seconds} s`
-    this.#target[level](`${key.slice(space + 1)} ... ${suffix}`, { count: window.held, seconds })
+    const suffix = `${window.suppressed} more like it in the last ${seconds} s`
+    this.#target[level](`${key.slice(space + 1)} ... ${suffix}`, { count: window.suppressed, seconds })
   }
 }

@@ -14,48 +14,48 @@ import {
 } from '@opentelemetry/api'
 import { toError } from '../errors.ts'
 
-/** Where a trace context travels: `traceparent`, `tracestate`, `baggage`. */
+/** The headers that carry a trace context: `traceparent`, `tracestate`, `baggage`. */
 export type TraceHeaders = Readonly<Record<string, string>>
 
 export type SpanRole = 'producer' | 'consumer' | 'internal'
 
 /**
- * A kind of span, made once and opened for many subjects: on the hot path nothing is allocated for it. Attributes are
- * made only for a span that is recorded.
+ * A kind of span, created once and used for many subjects, so that the hot path allocates nothing for it. `attributes` is
+ * called only for a span that is recorded.
  */
 export interface SpanKindOf<S> {
   readonly role: SpanRole
-  /** True where failures are told by spans within: the span then ends without an error. */
+  /** If true, the span ends without an error when its body fails, because child spans report the failure. */
   readonly leavesFailuresToChildren?: boolean
   name(subject: S): string
   attributes(subject: S): Attributes
-  /** Headers of the message that caused it. The span is a child of their trace context, linked to it, and else a root. */
+  /** Headers of the message that caused the span. Their trace context becomes its parent and a link; without one, it is a root. */
   cause?(subject: S): TraceHeaders
 }
 
-/** The span that a piece of code runs in. */
+/** A running span, as the code inside it sees it. */
 export interface EventSpan {
-  /** Something that happened in it. */
+  /** Adds an event to the span. The attributes are created only if the span is recorded. */
   addEvent(name: string, attributes: () => Attributes): void
-  /** Says that it failed, though nothing was thrown. */
+  /** Marks the span as failed without an exception. */
   fail(message: string): void
 }
 
 /** Runs code inside spans. */
 export interface EventTracer {
   /**
-   * Runs `body` in an active span that ends when the result, or the promise it is, has settled. The body gets the
-   * subject, so that it needs no closure.
+   * Runs `body` in an active span. The span ends when `body` returns or, if it returns a promise, when that settles. The
+   * body receives the subject, so that it needs no closure.
    */
   around<S, T>(kind: SpanKindOf<S>, subject: S, body: (subject: S, span: EventSpan) => T): T
-  /** The headers that carry the active trace context; undefined when there is none. */
+  /** The headers of the active trace context; undefined if there is none. */
   traceHeaders(): TraceHeaders | undefined
 }
 
-/** What code gets that runs in no span, or in one that nobody records. */
+/** Passed to code that runs in no span, or in one that is not recorded. */
 export const NO_SPAN: EventSpan = { addEvent: () => undefined, fail: () => undefined }
 
-/** Opens no spans. */
+/** Creates no spans. */
 export const noTracer: EventTracer = {
   around: (_kind, subject, body) => body(subject, NO_SPAN),
   traceHeaders: () => undefined,
@@ -68,8 +68,8 @@ const KINDS: Readonly<Record<SpanRole, SpanKind>> = {
 }
 
 /**
- * Spans through the OpenTelemetry API. Without a given tracer it uses the global one, and costs a comparison
- * as long as no SDK is registered.
+ * Creates spans through the OpenTelemetry API, with the given tracer or the global one. Without a registered SDK it costs
+ * a comparison.
  */
 export class OpenTelemetryTracer implements EventTracer {
   readonly #given: OpenTelemetryApiTracer | undefined
@@ -86,7 +86,7 @@ export class OpenTelemetryTracer implements EventTracer {
     if (headers === undefined && isSampledOut(parent)) return body(subject, NO_SPAN)
     const span = tracer.startSpan(kind.name(subject), { kind: KINDS[kind.role] }, parent)
     const inside = trace.setSpan(parent, span)
-    // What it publishes has to say that this trace is not recorded: else a new one would begin there.
+    // The context must be active even if it is not recorded: otherwise events that the body publishes start a new trace.
     if (!span.isRecording()) return context.with(inside, body, undefined, subject, NO_SPAN)
     span.setAttributes(kind.attributes(subject))
     if (headers !== undefined) link(span, parent)
@@ -110,7 +110,7 @@ export class OpenTelemetryTracer implements EventTracer {
   }
 }
 
-/** True inside a span of this process that the sampler left out: what happens in it is left out as well. */
+/** True inside a span of this process that was not sampled: its child spans are not created either. */
 function isSampledOut(active: Context): boolean {
   const span = trace.getSpan(active)
   if (span === undefined || span.isRecording()) return false
@@ -158,7 +158,7 @@ function endWhenSettled<T extends Promise<unknown>>(
     span.end()
     return value
   }, fail)
-  // The same promise type with the same value: `then` only loses the name of the type.
+  // `then` returns a promise of the same value, but loses the type T.
   return settled as T
 }
 

@@ -1,7 +1,7 @@
 import { EventspineError, toError } from '../errors.ts'
 import { ConnectionError } from '../transport/errors.ts'
 
-/** No queue is bound for an event's routing key, and the bus was told to require one (`requireRoute`). */
+/** No queue is bound for an event's routing key, and `requireRoute` is set. */
 export class UnroutableError extends EventspineError {
   readonly code = 'UNROUTABLE'
   readonly exchange: string
@@ -23,7 +23,7 @@ const ACCESS_REFUSED = 403
 const RESOURCE_LOCKED = 405
 const PRECONDITION_FAILED = 406
 
-/** Node's and OpenSSL's codes for certificates that are not accepted, and handshakes that are refused. */
+/** Node's and OpenSSL's codes for refused certificates and handshakes. */
 const TLS_FAILURE = /CERT|^ERR_(TLS|SSL|OSSL)|^UNABLE_TO_(VERIFY|GET)|SELF_SIGNED|^HOSTNAME_MISMATCH/
 
 function codeOf(error: Error): unknown {
@@ -44,7 +44,7 @@ function isNotFound(thrown: unknown): boolean {
   return thrown instanceof Error && (codeOf(thrown) === NOT_FOUND || isNotFound(thrown.cause))
 }
 
-/** A failure to connect, as the library's own error: with the address, never the password. */
+/** Converts a failure to connect. The message names the address, never the password. */
 export function connectError(address: string, thrown: unknown): ConnectionError {
   const error = toError(thrown)
   const text = textOf(error)
@@ -54,8 +54,8 @@ export function connectError(address: string, thrown: unknown): ConnectionError 
       `The TLS connection to RabbitMQ at ${address} failed: ${text}. Check the certificates on both sides.`,
     )
   }
-  // A server that knows `authentication_failure_close` says 403; one that refuses the virtual host closes the
-  // connection in answer to connection.open.
+  // With the capability `authentication_failure_close`, the broker answers refused credentials with 403. It refuses a
+  // virtual host by closing the connection in reply to connection.open.
   if (/ACCESS[-_]REFUSED/.test(text)) {
     return new ConnectionError(
       'AUTHENTICATION_FAILED',
@@ -65,20 +65,20 @@ export function connectError(address: string, thrown: unknown): ConnectionError 
   if (/Expected ConnectionOpenOk; got/.test(text)) {
     return new ConnectionError(
       'AUTHENTICATION_FAILED',
-      `RabbitMQ at ${address} refuses the virtual host. Check that it exists and that the user may enter it.`,
+      `RabbitMQ at ${address} refuses the virtual host. Check that it exists and that the user has access to it.`,
     )
   }
   return new ConnectionError('CONNECTION_FAILED', `RabbitMQ at ${address} cannot be reached: ${text}.`)
 }
 
-/** A broken connection or channel, as the library's own error. */
+/** Converts the cause of a lost connection or channel. */
 export function lostError(address: string, thrown: unknown): ConnectionError {
   if (thrown instanceof ConnectionError) return thrown
   const text = thrown === undefined ? 'closed by the server' : textOf(toError(thrown))
   return new ConnectionError('CONNECTION_LOST', `The connection to RabbitMQ at ${address} was lost: ${text}.`)
 }
 
-/** The broker's answer to a command. What it refuses for good is no matter of waiting. */
+/** Converts the failure of a command. A refusal that does not go away on its own gets a code that is not retryable. */
 export function commandError(address: string, thrown: unknown): ConnectionError {
   if (thrown instanceof ConnectionError) return thrown
   const error = toError(thrown)
@@ -88,14 +88,18 @@ export function commandError(address: string, thrown: unknown): ConnectionError 
       // "inequivalent arg 'type' for exchange 'orders' in vhost '/': received 'topic' but current is 'direct'"
       return new ConnectionError(
         'TOPOLOGY_CONFLICT',
-        `RabbitMQ at ${address} has it declared otherwise: ${text}. Use the same options, another name, or delete it there.`,
+        `RabbitMQ at ${address} has an exchange or queue of this name with other arguments: ${text}. ` +
+          'Use the same options or another name, or delete it on the broker.',
       )
     case RESOURCE_LOCKED:
-      return new ConnectionError('TOPOLOGY_CONFLICT', `RabbitMQ at ${address} has it locked: ${text}.`)
+      return new ConnectionError(
+        'TOPOLOGY_CONFLICT',
+        `RabbitMQ at ${address} has an exclusive queue of this name, which another connection owns: ${text}.`,
+      )
     case ACCESS_REFUSED:
       return new ConnectionError(
         'AUTHENTICATION_FAILED',
-        `RabbitMQ at ${address} does not permit this to the user: ${text}.`,
+        `RabbitMQ at ${address} does not permit this user to do that: ${text}.`,
       )
     case NOT_FOUND:
       return new ConnectionError('CONNECTION_FAILED', `RabbitMQ at ${address}: ${text}.`, { cause: error })
@@ -104,7 +108,7 @@ export function commandError(address: string, thrown: unknown): ConnectionError 
   }
 }
 
-/** The client's words without its prefixes, or the reason below an error without a text. */
+/** The broker's reply text if the error has one, else the text of the error or of those that it holds. */
 function textOf(error: Error): string {
   const text = error.message === '' ? nestedText(error) : error.message
   return (
@@ -115,7 +119,7 @@ function textOf(error: Error): string {
   )
 }
 
-/** An attempt to reach several addresses fails with an AggregateError whose own message is empty. */
+/** Node fails to reach any of a host's addresses with an AggregateError, whose own message is empty. */
 function nestedText(error: Error): string {
   if (error instanceof AggregateError) {
     return error.errors.map((inner) => toError(inner).message).join(', ')

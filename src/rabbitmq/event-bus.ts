@@ -1,7 +1,7 @@
 import { BrokerEventBus } from '../bus/broker-event-bus.ts'
 import type { BrokerEventBusStats } from '../bus/telemetry/bus-counters.ts'
 import { toError } from '../errors.ts'
-import type { EventClass } from '../handling/event-handler.ts'
+import type { EventClass } from '../events/index.ts'
 import { positiveInteger, resolveOptions } from '../kit/options.ts'
 import { resolveLogger } from '../observability/resolve-logger.ts'
 import { RABBITMQ_AVAILABLE, RabbitMQNotAvailableError } from './client/client.ts'
@@ -16,16 +16,16 @@ import { type RabbitMQQueueInfo, RabbitMQTransport } from './transport.ts'
 import { routingKeyOf } from './wire/message.ts'
 
 export interface RabbitMQEventBusStats extends BrokerEventBusStats {
-  /** Messages that the broker confirmed: events, dead letters, replays, notes of attempts. */
+  /** Messages that the broker confirmed: events, dead letters, replays and attempt marks. */
   readonly publishConfirms: number
-  /** Events that no queue was bound for. */
+  /** Published events that no queue was bound for. */
   readonly publishReturns: number
 }
 
 /**
- * The bus over RabbitMQ. At least once: publishes are confirmed, and an event is acknowledged when every handler of
- * the group has handled it or it lies in the group's dead letter queue. Order holds per aggregate within one
- * consumer; consumers of a group compete. RabbitMQ 3.10 or newer.
+ * An event bus over RabbitMQ 3.10 or newer. Delivery is at least once: publishes are confirmed, and an event is
+ * acknowledged when every handler of the group has succeeded, or the event is in the group's dead letter queue. Order holds
+ * per aggregate within one consumer; consumers of a group compete.
  *
  * @example
  * await using bus = new RabbitMQEventBus({ exchangeName: 'orders', consumerGroup: 'billing' })
@@ -37,8 +37,8 @@ export class RabbitMQEventBus extends BrokerEventBus<RabbitMQTransport> {
   readonly #options: ResolvedRabbitMQOptions
 
   /**
-   * @throws ConfigError when an option is unknown, out of range or contradicts another.
-   * @throws RabbitMQNotAvailableError when the npm package `amqplib` is not installed.
+   * @throws ConfigError if an option is unknown, out of range, or contradicts another.
+   * @throws RabbitMQNotAvailableError if the npm package `amqplib` is not installed.
    */
   constructor(options: RabbitMQEventBusOptions = {}) {
     if (!RABBITMQ_AVAILABLE) throw new RabbitMQNotAvailableError()
@@ -54,71 +54,71 @@ export class RabbitMQEventBus extends BrokerEventBus<RabbitMQTransport> {
     this.handlers.onChange(() => {
       if (!this.#followsSubscriptions) return
       this.transport.updateBindings().catch((thrown: unknown) => {
-        logger.warn('could not bind what is subscribed to yet', { error: toError(thrown) })
+        logger.warn('binding update failed, trying again at the next check', { error: toError(thrown) })
       })
     })
   }
 
-  /** Name of this consumer, as its connections show it. */
+  /** Name of this consumer, as the broker lists its connections. */
   get consumerName(): string {
     return this.#options.consumerName
   }
 
-  /** Lets the group's queue get the events of a class; at once while consuming, else when consuming begins. */
+  /** Binds the group's queue to the events of a class: at once while the bus consumes, else when consuming starts. */
   async bindEventType(eventClass: Pick<EventClass, 'aggregateType' | 'eventType'>): Promise<void> {
     await this.bindRoutingKey(routingKeyOf(eventClass))
   }
 
-  /** Undoes {@link bindEventType}, or the binding that the subscription made. */
+  /** Removes the binding to a class's events for the whole group, also one that a subscription made. */
   async unbindEventType(eventClass: Pick<EventClass, 'aggregateType' | 'eventType'>): Promise<void> {
     await this.unbindRoutingKey(routingKeyOf(eventClass))
   }
 
-  /** Binds the group's queue with a key, on a topic exchange a pattern (`Order.*`). See {@link bindEventType}. */
+  /** Binds the group's queue with a routing key; on a topic exchange, a pattern (`Order.*`). See {@link bindEventType}. */
   async bindRoutingKey(routingKey: string): Promise<void> {
     await this.transport.bind({ routingKey })
   }
 
-  /** Undoes {@link bindRoutingKey}, for the whole group; takes off the default binding (`#`) too. */
+  /** Removes the binding with a routing key for the whole group, also a default one (`#`). */
   async unbindRoutingKey(routingKey: string): Promise<void> {
     await this.transport.unbind({ routingKey })
   }
 
-  /** Binds the group's queue on a headers exchange. See {@link bindEventType}. */
+  /** Binds the group's queue by headers, on a headers exchange. See {@link bindEventType}. */
   async bindHeaders(match: HeadersMatch): Promise<void> {
     await this.transport.bind({ routingKey: '', match })
   }
 
-  /** Undoes {@link bindHeaders}, for the whole group; `{}` takes off the default binding. */
+  /** Removes a binding by headers for the whole group; `{}` removes the default one. */
   async unbindHeaders(match: HeadersMatch): Promise<void> {
     await this.transport.unbind({ routingKey: '', match })
   }
 
-  /** The group's queue and the exchange, as the broker tells of them now. @throws ConnectionError */
+  /** The current state of the group's queue and of the exchange. @throws ConnectionError */
   async getQueueInfo(): Promise<RabbitMQQueueInfo> {
     await this.connect()
     return this.transport.queueInfo()
   }
 
-  /** The dead letters of the group with their raw headers, oldest first; see `deadLetters` for more. */
+  /** The group's dead letters with their raw headers, oldest first. `deadLetters` has pages and decoded events. */
   async getDlqMessages(options: { readonly limit?: number } = {}): Promise<readonly RabbitMQDlqMessage[]> {
     const { limit } = resolveOptions('getDlqMessages', options, { limit: 100 }, { limit: positiveInteger })
     await this.connect()
     return (await this.transport.deadLetters.own.raw(limit)).map(describeDlqMessage)
   }
 
-  /** How many dead letters the group has. */
+  /** The number of the group's dead letters. */
   async getDlqMessageCount(): Promise<number> {
     await this.connect()
     return this.transport.deadLetters.own.count()
   }
 
-  /** As `deadLetters.replay`. @returns false when there is none of that id. */
+  /** Same as `deadLetters.replay`. @returns false if there is no dead letter with that id. */
   async replayDlqMessage(messageId: string): Promise<boolean> {
     return this.deadLetters.replay(messageId)
   }
 
-  /** Removes all dead letters of the group, for good. @returns how many there were. */
+  /** Removes all dead letters of the group permanently. @returns their number. */
   async purgeDlq(): Promise<number> {
     await this.connect()
     return this.transport.deadLetters.own.purge()

@@ -14,86 +14,87 @@ import {
   positiveInteger,
   resolveOptions,
 } from '../kit/options.ts'
+import { areNamesValid, MAX_NAME_BYTES, namesOf, type RabbitMQNames } from './client/names.ts'
 import { type Endpoint, endpointOf, isAmqpUrl } from './client/url.ts'
 
 export type RabbitMQExchangeType = 'topic' | 'direct' | 'fanout' | 'headers'
 
-/** What the headers of a message must be to reach a queue; see `x-match` in the broker's documentation. */
+/** The headers that an event must have to reach a queue; see `x-match` in RabbitMQ's documentation. */
 export interface HeadersMatch {
-  /** Whether all (default) or any of the headers must match; `-with-x` counts those that begin with `x-` too. */
+  /** Whether all headers (default) or any header must match. `-with-x` includes headers that start with `x-`. */
   readonly 'x-match'?: 'all' | 'any' | 'all-with-x' | 'any-with-x'
   readonly [header: string]: string | number | boolean | undefined
 }
 
-/** Options of {@link RabbitMQEventBus}. Names and defaults are eventsource-py's, durations in milliseconds. */
+/** Options of {@link RabbitMQEventBus}. Names and defaults are eventsource-py's; durations are in milliseconds. */
 export interface RabbitMQEventBusOptions extends BrokerOptions {
   /**
-   * `amqp://` or, with TLS, `amqps://`, with user name, password and virtual host; several for the nodes of a
-   * cluster, tried in turn. Default `amqp://guest:guest@localhost:5672/`.
+   * URL of the broker with user name, password and virtual host: `amqp://`, or `amqps://` for TLS. For a cluster, an
+   * array of the nodes' URLs, tried in turn. Default `amqp://guest:guest@localhost:5672/`.
    */
   readonly rabbitmqUrl?: string | readonly string[]
-  /** Events go to this exchange; the queue of a group is `{exchangeName}.{consumerGroup}`. Default `'events'`. */
+  /** Exchange that events are published to. A group's queue is `{exchangeName}.{consumerGroup}`. Default `'events'`. */
   readonly exchangeName?: string
-  /** Default `'topic'`. */
+  /** Type of the exchange. Default `'topic'`. */
   readonly exchangeType?: RabbitMQExchangeType
-  /** Name of this consumer on its connections. Default: host name and a random part. */
+  /** Name of this consumer in the broker's list of connections. Default: host name and a random part. */
   readonly consumerName?: string
-  /** Messages held by this consumer at most; never more than `maxInFlight`. Default 10. */
+  /** Most messages that this consumer holds unacknowledged; never more than `maxInFlight`. Default 10. */
   readonly prefetchCount?: number
   /**
-   * What the queue is bound with. By default a topic exchange gets `#`, a direct one the queue's name and the keys
-   * (`{aggregateType}.{eventType}`) of the subscribed event classes, fanout and headers everything. Given, it is the
-   * only binding; an empty string is none, for `bindEventType` and its like.
+   * The routing key that the queue is bound with, as its only initial binding. An empty string makes none, for a bus that
+   * binds with `bindEventType` and the like. Default: all events. On a direct exchange: the subscribed event classes
+   * (`{aggregateType}.{eventType}`) and the queue's own name.
    */
   readonly routingKeyPattern?: string
-  /** What the queue is bound with on a headers exchange. Default: everything. */
+  /** The headers that the queue is bound with on a headers exchange. Default: all events. */
   readonly headersMatch?: HeadersMatch
-  /** `'classic'` (default) shares its queue with eventsource-py; `'quorum'` survives the loss of a node. */
+  /** Type of the group's queue. Eventsource-py uses `'classic'` (default); `'quorum'` survives the loss of a node. */
   readonly queueType?: 'classic' | 'quorum'
-  /** Exchange and queue survive a restart of the broker. Default true. */
+  /** Makes exchange and queue survive a restart of the broker. Default true. */
   readonly durable?: boolean
   /**
-   * Declares the group's queue so that it gives messages to one consumer at a time, and to the next only when it has back
-   * what the one before had in hand: order per aggregate then holds across the group, also when a connection breaks. The
-   * other consumers stand by. Default false: consumers share the work.
+   * Makes the group's queue deliver to one consumer at a time, and to the next one only after the unacknowledged messages
+   * of the last have returned. Order per aggregate then holds across the group, also when a connection breaks. The other
+   * consumers stand by. Default false: the consumers share the work.
    */
   readonly singleActiveConsumer?: boolean
-  /** Exchange and queue are deleted with their last binding or consumer. Default false. */
+  /** Deletes the exchange with its last binding, and the queue with its last consumer. Default false. */
   readonly autoDelete?: boolean
-  /** Reject the publish of an event that no queue is bound for; otherwise it is counted and logged. Default false. */
+  /** Rejects the publish of an event that no queue is bound for. Otherwise it is counted and logged. Default false. */
   readonly requireRoute?: boolean
-  /** Messages that leave in one go. With `maxConcurrentPublishes` it bounds what is unconfirmed. Default 100. */
+  /** Messages sent per batch. Times `maxConcurrentPublishes`, it bounds the unconfirmed messages. Default 100. */
   readonly batchSize?: number
-  /** Batches that may be unconfirmed at the same time, over all publishes. Default 10. */
+  /** Batches that may be unconfirmed at a time, over all publishes. Default 10. */
   readonly maxConcurrentPublishes?: number
-  /** Dead letters go through the exchange `{exchangeName}{dlqExchangeSuffix}`. Default `'_dlq'`. */
+  /** Dead letters are published to the exchange `{exchangeName}{dlqExchangeSuffix}`. Default `'_dlq'`. */
   readonly dlqExchangeSuffix?: string
-  /** Dead letters older than so many milliseconds are dropped. Default: never. */
+  /** Age at which the broker drops a dead letter, in milliseconds. Default: never. */
   readonly dlqMessageTtlMs?: number
-  /** Dead letters kept at most; then the oldest is dropped. Default: no limit. */
+  /** Most dead letters that are kept; beyond it the broker drops the oldest. Default: no limit. */
   readonly dlqMaxLength?: number
-  /** Longest time to connect, in milliseconds. Default 10,000. */
+  /** Longest time to connect to one endpoint, in milliseconds. Default 10,000. */
   readonly connectTimeoutMs?: number
-  /** Longest wait between two attempts to reconnect at first, in milliseconds. Default 1,000. */
+  /** Shortest wait between two attempts to reconnect, before jitter, in milliseconds. Default 1,000. */
   readonly reconnectDelayMs?: number
   /**
-   * Longest wait between two attempts to reconnect, in milliseconds, that it grows to: a tenth of the outage so far.
-   * Default 60,000.
+   * Longest wait between two attempts to reconnect, in milliseconds. The wait is a tenth of the outage so far, within
+   * these two limits. Default 60,000.
    */
   readonly maxReconnectDelayMs?: number
-  /** A connection silent for twice as long, in milliseconds, is dead; Infinity switches it off. Default 60,000. */
+  /** Heartbeat interval, in milliseconds. A connection silent for two intervals is lost. Infinity: off. Default 60,000. */
   readonly heartbeatMs?: number
-  /** Node's options of a TLS connection. Any TLS option makes an `amqp://` URL an `amqps://` one. */
+  /** Node's options for the TLS connection. Any TLS option turns an `amqp://` URL into an `amqps://` one. */
   readonly sslOptions?: ConnectionOptions
-  /** A context that `tls.createSecureContext` made; wins over the files. */
+  /** A context made by `tls.createSecureContext`. It takes precedence over the files. */
   readonly sslContext?: SecureContext
-  /** Refuse a server whose certificate is not trusted or of another name. Default true. */
+  /** Refuses a server whose certificate is not trusted, or names another host. Default true. */
   readonly verifySsl?: boolean
   /** PEM file with the certificates to trust. */
   readonly caFile?: string
   /** PEM file with the client's certificate. */
   readonly certFile?: string
-  /** PEM file with its key. */
+  /** PEM file with the client's private key. */
   readonly keyFile?: string
 }
 
@@ -129,20 +130,20 @@ const ownDefaults = {
 
 const defaults = { ...brokerDefaults, ...ownDefaults }
 
-/** The size of a prefetch on the wire. */
+/** Largest prefetch that AMQP can encode. */
 const MAX_PREFETCH = 65_535
 
 const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
   ...brokerRules,
   rabbitmqUrl: {
-    rule: 'a URL that begins with amqp:// or amqps://, or a non-empty array of such',
+    rule: 'a URL that starts with amqp:// or amqps://, or a non-empty array of such URLs',
     isValid: (value) =>
       Array.isArray(value) ? value.length > 0 && value.every(isAmqpUrl) : isAmqpUrl(value),
-    // It may hold a password.
+    // It may contain a password.
     isSecret: true,
   },
   exchangeName: {
-    rule: "a non-empty string that does not begin with 'amq.'",
+    rule: "a non-empty string that does not start with 'amq.'",
     isValid: (value) => nonEmptyText.isValid(value) && !String(value).startsWith('amq.'),
   },
   exchangeType: oneOf('topic', 'direct', 'fanout', 'headers'),
@@ -183,24 +184,12 @@ const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
   keyFile: optional(nonEmptyText),
 }
 
-/** Names on the broker. */
-export interface RabbitMQNames {
-  readonly exchange: string
-  readonly queue: string
-  readonly deadLetterExchange: string
-  readonly deadLetterQueue: string
-  /** Keeps which bindings the group has set; see `RabbitMQBindings`. */
-  readonly bindingsQueue: string
-  /** Keeps which groups have dead letter queues; see `RabbitMQGroups`. */
-  readonly groupsQueue: string
-}
-
-/** The options, complete: with a consumer name, the names on the broker, and where to connect. */
+/** The options with all defaults, and what is derived from them. */
 export interface ResolvedRabbitMQOptions extends Readonly<typeof defaults> {
   readonly consumerName: string
   readonly names: RabbitMQNames
   readonly endpoints: readonly Endpoint[]
-  /** All hosts and ports, for messages. */
+  /** The addresses of all endpoints, for log lines and errors. */
   readonly address: string
 }
 
@@ -222,26 +211,6 @@ export function resolveRabbitMQOptions(given: RabbitMQEventBusOptions): Resolved
   })
 }
 
-/** The names of a group. */
-export function namesOf(
-  { exchangeName, dlqExchangeSuffix }: Pick<typeof defaults, 'exchangeName' | 'dlqExchangeSuffix'>,
-  group: string,
-): RabbitMQNames {
-  const queue = `${exchangeName}.${group}`
-  const deadLetterExchange = `${exchangeName}${dlqExchangeSuffix}`
-  return {
-    exchange: exchangeName,
-    queue,
-    deadLetterExchange,
-    deadLetterQueue: `${queue}.dlq`,
-    bindingsQueue: `${queue}.bindings`,
-    groupsQueue: `${deadLetterExchange}.groups`,
-  }
-}
-
-/** Longest name of an exchange or queue, in bytes, with room for what is made of the queue's name. */
-const MAX_NAME_BYTES = 200
-
 function contradictions(options: Readonly<typeof defaults>, names: RabbitMQNames): readonly string[] {
   const { exchangeType, headersMatch, queueType, durable, autoDelete, certFile, keyFile } = options
   const faults: string[] = []
@@ -253,13 +222,10 @@ function contradictions(options: Readonly<typeof defaults>, names: RabbitMQNames
   if ((certFile === undefined) !== (keyFile === undefined)) {
     faults.push('certFile and keyFile must be given together')
   }
-  for (const name of [names.queue, names.deadLetterExchange]) {
-    if (Buffer.byteLength(name) > MAX_NAME_BYTES) {
-      faults.push(
-        `exchangeName, consumerGroup and dlqExchangeSuffix must make names of at most ${MAX_NAME_BYTES} bytes`,
-      )
-      break
-    }
+  if (!areNamesValid(names)) {
+    faults.push(
+      `exchangeName, consumerGroup and dlqExchangeSuffix must make names of at most ${MAX_NAME_BYTES} bytes`,
+    )
   }
   return faults
 }

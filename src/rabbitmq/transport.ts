@@ -9,23 +9,25 @@ import type {
   Transport,
   TransportHost,
 } from '../transport/transport.ts'
-import { type ConnectionSession, RabbitMQConnection } from './client/connection.ts'
+import type { AmqpChannel } from './client/client.ts'
+import { type ChannelOwner, RabbitMQConnection } from './client/connection.ts'
 import { RabbitMQDialer } from './client/dialer.ts'
 import { LinkReport } from './client/link-report.ts'
 import { RabbitMQTopology } from './client/topology.ts'
-import { type RabbitMQBinding, RabbitMQBindings } from './consuming/bindings.ts'
+import type { RabbitMQBinding } from './consuming/binding-record.ts'
+import { RabbitMQBindings } from './consuming/bindings.ts'
 import { RabbitMQConsumption } from './consuming/consumption.ts'
 import { RabbitMQDeadLetters } from './dead-letters/dead-letters.ts'
 import { undefinedIfNotFound } from './errors.ts'
 import type { ResolvedRabbitMQOptions } from './options.ts'
 import { RabbitMQPublisher } from './publishing/publisher.ts'
 
-/** The queue of the group, as the broker tells of it. */
+/** The state of the group's queue and of the exchange, as the broker reports it. */
 export interface RabbitMQQueueInfo {
   readonly name: string
-  /** Messages that wait; those that consumers hold are not among them. */
+  /** Messages ready in the queue, without those that consumers hold. */
   readonly messageCount: number
-  /** Consumers of the queue, other processes' too. */
+  /** Consumers of the queue, in all processes. */
   readonly consumerCount: number
   /** `'missing'` until the group first consumes. */
   readonly state: 'running' | 'idle' | 'missing'
@@ -33,13 +35,13 @@ export interface RabbitMQQueueInfo {
   readonly exchange: { readonly name: string; readonly type: string; readonly isDeclared: boolean }
 }
 
-/** Counts beside those that every bus has. */
+/** Counts in addition to those of every bus. */
 export interface RabbitMQCounts {
   publishConfirms: number
   publishReturns: number
 }
 
-/** RabbitMQ over two connections, so that a blocked publisher stops no acknowledgments. */
+/** Uses two connections, so that acknowledgments continue while the broker blocks publishing. */
 export class RabbitMQTransport implements Transport {
   readonly system = 'rabbitmq'
   readonly destination: string
@@ -56,7 +58,7 @@ export class RabbitMQTransport implements Transport {
   readonly #report: LinkReport
   #consumption: RabbitMQConsumption | undefined
 
-  /** @param subscribedKeys - the routing keys of the event classes that somebody subscribed to. */
+  /** @param subscribedKeys - the routing keys of the event classes that have handlers. */
   constructor(
     options: ResolvedRabbitMQOptions,
     host: TransportHost,
@@ -67,7 +69,7 @@ export class RabbitMQTransport implements Transport {
     this.#host = host
     this.destination = options.names.exchange
     const [endpoint, ...others] = options.endpoints
-    // An endpoint has a URL too, with the password in it.
+    // Not the endpoint itself: its URL contains the password.
     if (endpoint !== undefined && others.length === 0) {
       this.server = { host: endpoint.host, port: endpoint.port }
     }
@@ -83,7 +85,7 @@ export class RabbitMQTransport implements Transport {
         this.counts.publishReturns += 1
         this.#report.unroutable(routingKey)
       },
-      channelLost: (error) => this.#connection.sessionLost(error),
+      channelLost: (error) => this.#connection.reopen(error),
     })
     this.#connection = this.#connect('publisher', this.#publisher)
     this.deadLetters = new RabbitMQDeadLetters({
@@ -108,11 +110,11 @@ export class RabbitMQTransport implements Transport {
       bindings: this.#bindings,
       publisher: this.#publisher,
       intake,
-      connect: (session) => this.#connect('consumer', session),
+      connect: (owner) => this.#connect('consumer', owner),
       notify: (notice) => this.#host.notify(notice),
       withPublisherChannel: (work) => this.#connection.withChannel(work),
     })
-    // From now on, so that it hears of bindings that change while it starts.
+    // Set before the start, so that `updateBindings` reaches it meanwhile.
     this.#consumption = consumption
     try {
       await consumption.start()
@@ -125,9 +127,7 @@ export class RabbitMQTransport implements Transport {
 
   async lag(): Promise<number | undefined> {
     const { queue } = this.#options.names
-    const state = await undefinedIfNotFound(
-      this.#connection.withChannel((channel) => channel.checkQueue(queue)),
-    )
+    const state = await this.#lookUp((channel) => channel.checkQueue(queue))
     return state?.messageCount
   }
 
@@ -146,7 +146,7 @@ export class RabbitMQTransport implements Transport {
     await this.updateBindings()
   }
 
-  /** Lets the broker know of changed bindings, if there is a queue to bind. */
+  /** Applies changed bindings to the queue, if the bus has consumed. */
   async updateBindings(): Promise<void> {
     await this.#consumption?.updateBindings()
   }
@@ -154,12 +154,8 @@ export class RabbitMQTransport implements Transport {
   async queueInfo(): Promise<RabbitMQQueueInfo> {
     const { names, exchangeType, queueType } = this.#options
     const { queue, exchange } = names
-    const state = await undefinedIfNotFound(
-      this.#connection.withChannel((channel) => channel.checkQueue(queue)),
-    )
-    const found = await undefinedIfNotFound(
-      this.#connection.withChannel((channel) => channel.checkExchange(exchange)),
-    )
+    const state = await this.#lookUp((channel) => channel.checkQueue(queue))
+    const found = await this.#lookUp((channel) => channel.checkExchange(exchange))
     const { messageCount = 0, consumerCount = 0 } = state ?? {}
     return {
       name: queue,
@@ -171,10 +167,14 @@ export class RabbitMQTransport implements Transport {
     }
   }
 
-  #connect(purpose: 'publisher' | 'consumer', session: ConnectionSession): RabbitMQConnection {
+  #lookUp<T>(lookup: (channel: AmqpChannel) => Promise<T>): Promise<T | undefined> {
+    return undefinedIfNotFound(this.#connection.withChannel(lookup))
+  }
+
+  #connect(purpose: 'publisher' | 'consumer', owner: ChannelOwner): RabbitMQConnection {
     const { address, connectTimeoutMs, reconnectDelayMs, maxReconnectDelayMs } = this.#options
     const settings = { purpose, address, connectTimeoutMs, reconnectDelayMs, maxReconnectDelayMs }
-    return new RabbitMQConnection(this.#dialer, settings, session, {
+    return new RabbitMQConnection(this.#dialer, settings, owner, {
       lost: (error: ConnectionError) => this.#report.lost(purpose, error),
       restored: () => this.#report.restored(purpose),
       channelLost: (error) => this.#report.channelLost(purpose, error),

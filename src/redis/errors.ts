@@ -3,38 +3,39 @@ import { ConnectionError } from '../transport/errors.ts'
 
 const AUTHENTICATION =
   /^(WRONGPASS|NOAUTH|NOPERM)|invalid password|invalid username-password|without any password configured/i
-/** Replies of a server that will do what was asked a little later, or of which another will. */
-const PASSING = /^(LOADING|MASTERDOWN|READONLY|MISCONF|BUSY |TRYAGAIN|CLUSTERDOWN|UNBLOCKED)/
-/** Errors of the client that say that a command never left the process. */
+/** Error replies after which the same command may soon succeed, on this server or on its successor. */
+const TRANSIENT = /^(LOADING|MASTERDOWN|READONLY|MISCONF|BUSY |TRYAGAIN|CLUSTERDOWN|UNBLOCKED)/
+/** Errors of the client for commands that it did not send. */
 const UNSENT: readonly string[] = ['ClientOfflineError', 'ClientClosedError']
 
-/** The server's own answer, as opposed to a failure of the connection. */
+/** True for an error that the server replied, as opposed to a failed connection. */
 export function isErrorReply(error: Error): boolean {
   return /^[A-Z]{2,}\b/.test(error.message) && !error.message.startsWith('ECONN')
 }
 
-/** True when the command certainly had no effect. */
+/** True if the command certainly had no effect. */
 export function hadNoEffect(error: Error): boolean {
   return isErrorReply(error) || UNSENT.includes(error.constructor.name)
 }
 
-/** True when the same command may soon succeed, on this connection or a new one. */
-export function isPassing(error: Error): boolean {
-  return PASSING.test(error.message) || UNSENT.includes(error.constructor.name)
+/** True if the same command may soon succeed, on this connection or a new one. */
+export function isTransient(error: Error): boolean {
+  return TRANSIENT.test(error.message) || UNSENT.includes(error.constructor.name)
 }
 
+/** True if the stream or its consumer group does not exist. */
 export function isNoGroup(error: unknown): boolean {
   return error instanceof Error && /^NOGROUP|no such key/i.test(error.message)
 }
 
-/** The connection is to a replica, so it has to be made anew to find the primary. */
+/** True if the connection leads to a replica. A new connection may lead to the primary. */
 export function isReadOnly(error: unknown): boolean {
   return error instanceof Error && error.message.startsWith('READONLY')
 }
 
 /**
- * A failure to connect as the library's own error, with the address and without the client's error object, which
- * may hold the arguments of AUTH.
+ * The error for a failed attempt to connect. It has the address, but not the client's error object, which may hold the
+ * arguments of AUTH.
  */
 export function connectionError(address: string, thrown: unknown): ConnectionError {
   if (thrown instanceof ConnectionError) return thrown
@@ -42,13 +43,13 @@ export function connectionError(address: string, thrown: unknown): ConnectionErr
   if (AUTHENTICATION.test(text)) {
     return new ConnectionError(
       'AUTHENTICATION_FAILED',
-      `Redis at ${address} refuses the credentials (${text}). Check the user name and the password.`,
+      `Redis at ${address} refuses the credentials (${text}). Check user name and password.`,
     )
   }
   return new ConnectionError('CONNECTION_FAILED', `Redis at ${address} cannot be reached: ${text}.`)
 }
 
-/** A broken connection as the library's own error. */
+/** The error for a connection that was lost. */
 export function lostError(address: string, thrown: unknown): ConnectionError {
   return new ConnectionError(
     'CONNECTION_LOST',
@@ -56,7 +57,7 @@ export function lostError(address: string, thrown: unknown): ConnectionError {
   )
 }
 
-/** A reply of the server to a command of ours. */
+/** The error for a command that failed. */
 export function commandError(address: string, command: string, thrown: unknown): Error {
   const error = toError(thrown)
   if (!isErrorReply(error)) return lostError(address, error)
@@ -64,7 +65,7 @@ export function commandError(address: string, command: string, thrown: unknown):
   if (text.startsWith('WRONGTYPE')) {
     return new ConnectionError(
       'TOPOLOGY_CONFLICT',
-      `${command} at Redis ${address}: a key of another type stands at the stream's name. Choose another streamPrefix or remove it.`,
+      `Redis at ${address} refused ${command}: the key is not a stream. Choose another streamPrefix or delete the key.`,
     )
   }
   if (AUTHENTICATION.test(text)) return connectionError(address, thrown)
@@ -75,17 +76,17 @@ export function commandError(address: string, command: string, thrown: unknown):
       `Redis at ${address} is a Redis Cluster (${text}). ${advice}`,
     )
   }
-  return new ConnectionError('CONNECTION_FAILED', `${command} at Redis ${address} was refused: ${text}`)
+  return new ConnectionError('CONNECTION_FAILED', `Redis at ${address} refused ${command}: ${text}.`)
 }
 
-/** What to do where the server is a node of a cluster and refuses a command because of it. */
+/** The remedy if the server refuses a command because it is a node of a cluster. */
 function clusterAdvice(text: string): string | undefined {
-  if (text.startsWith('CROSSSLOT')) return 'Set useHashTag, so that all keys of the bus lie in one slot.'
+  if (text.startsWith('CROSSSLOT')) return 'Set useHashTag, so that all keys of the bus are in one slot.'
   if (!/^(MOVED|ASK) /.test(text)) return undefined
-  return 'RedisEventBus does not follow it from node to node: connect to a server that is no cluster.'
+  return 'RedisEventBus does not follow redirections to other nodes. Connect to a server outside a cluster.'
 }
 
-/** Several errors of the client have an empty message, for instance an AggregateError of two addresses tried. */
+/** The error's text. Some errors of the client have none, such as the AggregateError of two addresses that failed. */
 function messageOf(error: Error): string {
   if (error.message !== '') return error.message.replace(/[.\s]+$/, '')
   if (error instanceof AggregateError)
@@ -93,10 +94,7 @@ function messageOf(error: Error): string {
   return error.constructor.name
 }
 
-/** The error of an operation that found the client disconnected. */
+/** The error for an operation while the bus is not connected. */
 export function noConnection(address: string): ConnectionError {
-  return new ConnectionError(
-    'CONNECTION_LOST',
-    `There is no connection to Redis at ${address} at the moment.`,
-  )
+  return new ConnectionError('CONNECTION_LOST', `The bus is not connected to Redis at ${address}.`)
 }

@@ -7,36 +7,38 @@ import { type RedisEventBusOptions, type ResolvedRedisOptions, resolveRedisOptio
 import { type RedisStreamInfo, readStreamInfo } from './stream-info.ts'
 import { RedisTransport } from './transport.ts'
 
-/** A dead letter with the fields of its entry, as eventsource-py's `get_dlq_messages` returns it. */
+/** A dead letter with the raw fields of its entry, as eventsource-py's `get_dlq_messages` returns it. */
 export interface RedisDlqMessage {
   /** Id of the entry in the dead letter stream. */
   readonly messageId: string
-  /** The fields of the original entry, and those about its failure. */
+  /** The fields of the original entry, and the fields about its failure. */
   readonly data: Readonly<Record<string, string>>
 }
 
 export interface RedisDlqQuery {
-  /** How many at most. Default 100. */
+  /** Most dead letters to return. Default 100. */
   readonly limit?: number
-  /** First id. Default `-`, the oldest. */
+  /** First id, inclusive. Default `-`, the oldest. */
   readonly start?: string
-  /** Last id. Default `+`, the newest. */
+  /** Last id, inclusive. Default `+`, the newest. */
   readonly end?: string
 }
 
 export interface RecoverPendingOptions {
-  /** Only entries that nobody has renewed for so long, in milliseconds; 0 is all of them. Default: `pendingIdleMs`. */
+  /**
+   * Only entries whose lease was not renewed for this many milliseconds; 0 for all. Default: the bus's `pendingIdleMs`.
+   */
   readonly minIdleTimeMs?: number
-  /** Entries begun more often than one and so many retries go to the dead letter queue. Default: the bus's. */
+  /** Entries with more attempts than one plus this many retries are dead-lettered. Default: the bus's `maxRetries`. */
   readonly maxRetries?: number
   /** Entries per page. Default: the bus's `batchSize`. */
   readonly batchSize?: number
 }
 
 /**
- * The bus over Redis Streams. At least once: an event is acknowledged when every handler of the group has handled it
- * or it lies in the dead letter stream. Order holds per aggregate within one consumer; consumers of a group compete.
- * Redis 6.2 or newer, or Valkey.
+ * An event bus over Redis Streams. Delivery is at least once: an event is acknowledged after every handler of the group
+ * has succeeded, or after it is stored in the dead letter stream. The consumers of a group share its events; each
+ * consumer handles the events of one aggregate in order. It needs Redis 6.2 or newer, or Valkey.
  *
  * @example
  * await using bus = new RedisEventBus({ redisUrl: 'redis://localhost:6379', consumerGroup: 'billing' })
@@ -48,8 +50,8 @@ export class RedisEventBus extends BrokerEventBus<RedisTransport> {
   readonly #options: ResolvedRedisOptions
 
   /**
-   * @throws ConfigError when an option is unknown or out of range.
-   * @throws RedisNotAvailableError when the npm package `redis` is not installed.
+   * @throws ConfigError if an option is unknown or out of range.
+   * @throws RedisNotAvailableError if the npm package `redis` is not installed.
    */
   constructor(options: RedisEventBusOptions = {}) {
     if (!REDIS_AVAILABLE) throw new RedisNotAvailableError()
@@ -58,17 +60,17 @@ export class RedisEventBus extends BrokerEventBus<RedisTransport> {
     this.#options = resolved
   }
 
-  /** Name of this consumer in its group. */
+  /** The name of this consumer in its group. */
   get consumerName(): string {
     return this.#options.consumerName
   }
 
   /**
-   * Looks for pending entries now, handles them, and resolves when each is settled. It happens by itself as well, for
-   * entries of consumers that are gone; this forces it. Takes entries from living consumers when `minIdleTimeMs` is
-   * shorter than they hold them.
+   * Takes over pending entries of other consumers at once, and resolves when each of them is settled or given up. A
+   * running bus takes over the entries of dead consumers on its own; this call does not wait for that. With a
+   * `minIdleTimeMs` shorter than `pendingIdleMs` it also takes entries from consumers that are alive.
    *
-   * @throws ConfigError when an option is out of range.
+   * @throws ConfigError if an option is out of range.
    * @throws ConnectionError while Redis cannot be reached.
    */
   async recoverPendingMessages(options: RecoverPendingOptions = {}): Promise<RecoveryResult> {
@@ -94,13 +96,13 @@ export class RedisEventBus extends BrokerEventBus<RedisTransport> {
     })
   }
 
-  /** Length, groups, pending entries and dead letters, as Redis tells them. */
+  /** Reads the length, groups, pending entries and dead letters of the stream from Redis. @throws ConnectionError */
   async getStreamInfo(): Promise<RedisStreamInfo> {
     await this.connect()
     return readStreamInfo(this.transport.client(), this.#options, this.getStats())
   }
 
-  /** The dead letters with their raw fields, oldest first; see `deadLetters` for more. */
+  /** Returns dead letters with their raw fields, oldest first. `deadLetters` returns them decoded. */
   async getDlqMessages({
     limit = 100,
     start = '-',
@@ -111,12 +113,12 @@ export class RedisEventBus extends BrokerEventBus<RedisTransport> {
     return letters.map(describeLetter)
   }
 
-  /** How many dead letters there are. */
+  /** Returns the number of dead letters. */
   async getDlqMessageCount(): Promise<number> {
     return this.deadLetters.count()
   }
 
-  /** As `deadLetters.replay`. @returns false when there is none of that id. */
+  /** Replays a dead letter, as `deadLetters.replay` does. @returns false if there is no dead letter with this id. */
   async replayDlqMessage(messageId: string): Promise<boolean> {
     return this.deadLetters.replay(messageId)
   }

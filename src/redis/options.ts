@@ -16,52 +16,64 @@ import {
 import type { ServerAddress } from '../transport/transport.ts'
 import type { DuplicableRedisClient } from './client/client.ts'
 
-/** Options of {@link RedisEventBus}. Names and defaults are eventsource-py's, durations in milliseconds. */
+/** Options of {@link RedisEventBus}. Names and defaults are those of eventsource-py, with durations in milliseconds. */
 export interface RedisEventBusOptions extends BrokerOptions {
-  /** `redis://` or, with TLS, `rediss://`; may hold user name, password and database. Default `redis://localhost:6379`. */
+  /**
+   * The server: `redis://` or, with TLS, `rediss://`. It may include user name, password and database. Default
+   * `redis://localhost:6379`.
+   */
   readonly redisUrl?: string
-  /** User name, where it is not in the URL. */
+  /** User name, if it is not in the URL. */
   readonly username?: string
-  /** Password, where it is not in the URL. */
+  /** Password, if it is not in the URL. */
   readonly password?: string
-  /** Node's TLS options (`ca`, `cert`, `key`, `servername` ...) for a `rediss://` URL. */
+  /** TLS options of Node.js (`ca`, `cert`, `key`, `servername` ...) for a `rediss://` URL. */
   readonly tls?: object
-  /** A node-redis client to duplicate the connections from, instead of `redisUrl`. It is not used or closed itself. */
+  /** A node-redis client to duplicate, instead of `redisUrl`. The bus neither uses nor closes the client itself. */
   readonly client?: DuplicableRedisClient
-  /** The stream is `{streamPrefix}:stream`. Default `'events'`. */
+  /** Prefix of all keys; the stream is `{streamPrefix}:stream`. Default `'events'`. */
   readonly streamPrefix?: string
-  /** Put the prefix in braces, so that all keys lie in one slot of a Redis Cluster. Default false. */
+  /** Puts the prefix in braces, so that all keys are in one slot of a Redis Cluster. Default false. */
   readonly useHashTag?: boolean
-  /** Name of this consumer in its group, unique among those that live. Default: host name and a random part. */
+  /**
+   * Name of this consumer in its group. No two running consumers of a group may have the same name. Default: the host
+   * name and a random part.
+   */
   readonly consumerName?: string
-  /** Events per read. Default 100. */
+  /** Most events per read. Default 100. */
   readonly batchSize?: number
-  /** Longest time one read waits for events, in milliseconds; at most half of `pendingIdleMs`. Default 5,000. */
+  /**
+   * Longest time that one read waits for events, in milliseconds, limited to half of `pendingIdleMs`. Default 5,000.
+   */
   readonly blockMs?: number
   /**
-   * Messages of a consumer that has not renewed its lease for so long, in milliseconds, are taken over. A living
-   * process renews its leases, so this is no limit on a handler. Default 60,000.
+   * How long a lease lasts, in milliseconds. If a consumer does not renew the lease of an entry for this long, another
+   * consumer takes the entry over. A running process renews its leases, so this does not limit handlers. Default
+   * 60,000.
    */
   readonly pendingIdleMs?: number
-  /** Dead letters are in `{streamPrefix}:stream{dlqStreamSuffix}`. Default `'_dlq'`. */
+  /** Suffix of the dead letter stream, `{streamPrefix}:stream{dlqStreamSuffix}`. Default `'_dlq'`. */
   readonly dlqStreamSuffix?: string
-  /** A connection silent for so long, in milliseconds, counts as dead; waiting for events is not silence. Default 5,000. */
+  /**
+   * Longest wait for a reply, in milliseconds, before the connection counts as dead. A read that waits for events has
+   * `blockMs` in addition. Default 5,000.
+   */
   readonly socketTimeoutMs?: number
   /** Longest time to connect, in milliseconds. Default 5,000. */
   readonly socketConnectTimeoutMs?: number
-  /** Retry states are kept under `{streamPrefix}:{retryKeyPrefix}:{group}:{id}`. Default `'retry'`. */
+  /** Part of the keys of retry states, `{streamPrefix}:{retryKeyPrefix}:{group}:{id}`. Default `'retry'`. */
   readonly retryKeyPrefix?: string
-  /** How long a retry state is kept, in milliseconds. Default 86,400,000 (a day). */
+  /** How long Redis keeps a retry state, in milliseconds. Default 86,400,000 (one day). */
   readonly retryKeyExpiryMs?: number
-  /** Trim the stream to about so many events. Default: never. */
+  /** Length to trim the stream to, approximately. Default: no limit. */
   readonly maxLength?: number
-  /** Trim events older than so many milliseconds. Default: never. */
+  /** Age from which events are trimmed, in milliseconds. Default: no limit. */
   readonly maxAgeMs?: number
-  /** How often the stream is trimmed, in milliseconds. Default 10,000. */
+  /** Interval between two trims, in milliseconds. Default 10,000. */
   readonly trimIntervalMs?: number
   /**
-   * `'acknowledged'` (default) trims only what every group has acknowledged; `'unsafe'` trims what a group may still
-   * need.
+   * `'acknowledged'` (default) trims only events that every group has acknowledged. `'unsafe'` also trims events that a
+   * group may still need.
    */
   readonly trim?: 'acknowledged' | 'unsafe'
 }
@@ -92,9 +104,9 @@ const ownDefaults = {
 const defaults = { ...brokerDefaults, ...ownDefaults }
 
 const redisUrl: OptionRule = {
-  rule: 'a URL that begins with redis:// or rediss://',
+  rule: 'a URL that starts with redis:// or rediss://',
   isValid: (value) => typeof value === 'string' && /^rediss?:\/\//.test(value) && URL.canParse(value),
-  // It may hold a password.
+  // The URL may include a password.
   isSecret: true,
 }
 
@@ -122,23 +134,23 @@ const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
   trim: oneOf('acknowledged', 'unsafe'),
 }
 
-/** The options, complete: with a consumer name and the names of all keys. */
+/** The options with all defaults, a consumer name and the names of all keys. */
 export interface ResolvedRedisOptions extends Readonly<typeof defaults> {
   readonly consumerName: string
   readonly keys: RedisKeys
-  /** Undefined where the client was given. */
+  /** Undefined if the option `client` is used. */
   readonly server: ServerAddress | undefined
-  /** Host and port, for messages. */
+  /** Host and port, for error messages. */
   readonly address: string
 }
 
-/** Names of the keys on Redis. */
+/** The names of the bus's keys on Redis. */
 export interface RedisKeys {
   readonly stream: string
   readonly deadLetters: string
-  /** The stream of replays of one group. */
+  /** The replay stream of a group. */
   replays(group: string): string
-  /** The state of a retried message of one group. */
+  /** The retry state of a message in a group. */
   retry(group: string, id: string): string
 }
 

@@ -9,13 +9,13 @@ import { readPairs } from './wire/replies.ts'
 export interface RedisGroupInfo {
   readonly name: string
   readonly consumers: number
-  /** Entries delivered and not acknowledged. */
+  /** Entries delivered to a consumer and not acknowledged. */
   readonly pending: number
-  /** Entries not yet delivered to the group; null where Redis cannot tell, or is older than 7.0. */
+  /** Entries not yet delivered to the group; null if Redis does not know it, or is older than 7.0. */
   readonly lag: number | null
 }
 
-/** What `getStreamInfo` tells. */
+/** The state of the stream and its groups, as `getStreamInfo` returns it. */
 export interface RedisStreamInfo {
   readonly connected: boolean
   readonly stream: {
@@ -38,10 +38,10 @@ export async function readStreamInfo(
   { keys, consumerGroup }: ResolvedRedisOptions,
   stats: BrokerEventBusStats,
 ): Promise<RedisStreamInfo> {
-  const stream = readPairs(await orNothing(client.sendCommand(['XINFO', 'STREAM', keys.stream])))
+  const stream = readPairs(await orEmpty(client.sendCommand(['XINFO', 'STREAM', keys.stream])))
   const groups = await readGroups(client, { keys })
   const consumers = readConsumers(
-    await orNothing(client.sendCommand(['XINFO', 'CONSUMERS', keys.stream, consumerGroup])),
+    await orEmpty(client.sendCommand(['XINFO', 'CONSUMERS', keys.stream, consumerGroup])),
   )
   return {
     connected: true,
@@ -59,8 +59,8 @@ export async function readStreamInfo(
   }
 }
 
-/** A stream that does not exist yet is an empty one. */
-async function orNothing(reply: Promise<unknown>): Promise<unknown> {
+/** The reply, or an empty one if the stream or the group does not exist. */
+async function orEmpty(reply: Promise<unknown>): Promise<unknown> {
   try {
     return await reply
   } catch (error) {
@@ -74,7 +74,7 @@ export async function readGroups(
   client: RedisClient,
   { keys }: Pick<ResolvedRedisOptions, 'keys'>,
 ): Promise<readonly RedisGroupInfo[]> {
-  const reply = await orNothing(client.sendCommand(['XINFO', 'GROUPS', keys.stream]))
+  const reply = await orEmpty(client.sendCommand(['XINFO', 'GROUPS', keys.stream]))
   if (!Array.isArray(reply)) return []
   return reply.map((row: unknown) => {
     const fields = readPairs(row)

@@ -19,7 +19,7 @@ import { RedisPublisher } from './publishing/publisher.ts'
 import { RedisTrimmer } from './publishing/trimmer.ts'
 import { readGroups } from './stream-info.ts'
 
-/** Redis Streams: a stream, consumer groups over it, and a stream of dead letters. */
+/** The transport over Redis Streams: a stream of events, its consumer groups, and a stream of dead letters. */
 export class RedisTransport implements Transport {
   readonly system = 'redis'
   readonly destination: string
@@ -55,10 +55,10 @@ export class RedisTransport implements Transport {
     })
     this.#reader = new RedisLink({
       ...shared,
-      // Silence while a read waits for events is as it should be.
+      // A blocking read is silent for up to `blockMs`.
       socketTimeoutMs: blockMs + socketTimeoutMs,
       pingMs: undefined,
-      // Both connections break together, and the other one tells of it.
+      // The command connection reports losses: both connections break together.
       onLost: () => undefined,
       onRestored: () => undefined,
     })
@@ -74,7 +74,7 @@ export class RedisTransport implements Transport {
     )
   }
 
-  /** The connection for commands. @throws ConnectionError while there is none. */
+  /** The client for commands. @throws ConnectionError while it is not connected. */
   client(): RedisClient {
     return this.#commands.requireClient()
   }
@@ -97,7 +97,7 @@ export class RedisTransport implements Transport {
     return consumption
   }
 
-  /** A consumption that reads new entries, or one that only recovers pending ones. */
+  /** Creates a consumption, which does not start by itself. @param readsNew - false to recover pending entries only. */
   createConsumption(intake: Intake, readsNew: boolean): RedisConsumption {
     return new RedisConsumption({
       options: this.#options,
@@ -109,7 +109,7 @@ export class RedisTransport implements Transport {
     })
   }
 
-  /** The consumption that runs, if one does. */
+  /** The last consumption that was started. */
   get consumption(): RedisConsumption | undefined {
     return this.#consumption
   }
@@ -134,33 +134,43 @@ export class RedisTransport implements Transport {
     if (version !== undefined && isOlder(version, 6, 2)) {
       throw new ConnectionError(
         'TOPOLOGY_CONFLICT',
-        `Redis at ${address} is version ${version}; RedisEventBus needs Redis 6.2 or newer, or Valkey.`,
+        `Redis at ${address} has version ${version}. RedisEventBus needs Redis 6.2 or newer, or Valkey.`,
       )
     }
     if (info.get('role') === 'slave') {
       throw new ConnectionError(
         'CONNECTION_FAILED',
-        `Redis at ${address} is a read-only replica; connect to its primary.`,
+        `Redis at ${address} is a read-only replica. Connect to its primary.`,
       )
     }
     const policy = info.get('maxmemory_policy')
     if (policy?.startsWith('allkeys-') === true && info.get('maxmemory') !== '0') {
-      const detail = `maxmemory-policy ${policy} lets Redis at ${address} evict whole streams; use noeviction`
-      this.#host.notify({ type: 'readFailed', error: new ConnectionError('TOPOLOGY_CONFLICT', detail) })
+      const text =
+        `Redis at ${address} may evict whole streams: its maxmemory-policy is ${policy}. ` +
+        'Set it to noeviction.'
+      this.#host.notify({ type: 'readFailed', error: new ConnectionError('TOPOLOGY_CONFLICT', text) })
     }
   }
 
-  /** A key of another type at the stream's name is found now and not by the first event. */
+  /** Reports a key of another type at connect, and not with the first event. */
   async #checkStream(): Promise<void> {
     const { keys, address } = this.#options
     for (const key of [keys.stream, keys.deadLetters]) {
-      try {
-        const type = await this.client().sendCommand(['TYPE', key])
-        if (type === 'stream' || type === 'none') continue
-      } catch (error) {
-        throw commandError(address, 'TYPE', error)
-      }
-      throw commandError(address, `using the key ${key}`, new Error('WRONGTYPE'))
+      const type = await this.#typeOf(key)
+      if (type === 'stream' || type === 'none') continue
+      throw new ConnectionError(
+        'TOPOLOGY_CONFLICT',
+        `The key ${key} of Redis at ${address} is a ${type}, not a stream. ` +
+          'Choose another streamPrefix or delete the key.',
+      )
+    }
+  }
+
+  async #typeOf(key: string): Promise<string> {
+    try {
+      return String(await this.client().sendCommand(['TYPE', key]))
+    } catch (error) {
+      throw commandError(this.#options.address, 'TYPE', error)
     }
   }
 }
@@ -170,7 +180,7 @@ async function infoOf(client: RedisClient): Promise<ReadonlyMap<string, string>>
     const text = String(await client.sendCommand(['INFO']))
     return new Map(text.split('\r\n').map((line) => splitOnce(line)))
   } catch (thrown) {
-    // A user without the right to ask is no reason to fail; one without a password is.
+    // Without the right to INFO the checks are skipped. A missing password (NOAUTH) is an error.
     if (toError(thrown).message.startsWith('NOPERM')) return new Map()
     throw thrown
   }

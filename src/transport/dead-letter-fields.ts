@@ -1,12 +1,12 @@
 import { parseNames } from './replay-headers.ts'
 import type { DeadLetterReason } from './transport.ts'
 
-/** Longest error text kept with a dead letter, in characters; eventsource-py's limit on Kafka. */
+/** Maximum length of the error text of a dead letter, in characters; eventsource-py's limit on Kafka. */
 const MAX_ERROR_TEXT = 1000
 
 /**
- * A reason as text fields, by the names that eventsource-py uses on Kafka and further ones that it ignores. Each
- * transport writes them in its spelling.
+ * Writes a reason as text fields: those that eventsource-py has on Kafka, by its names, and further ones that it ignores.
+ * Each transport spells the names in its own way.
  */
 export function writeReason(reason: DeadLetterReason): Record<string, string> {
   return {
@@ -23,7 +23,7 @@ export function writeReason(reason: DeadLetterReason): Record<string, string> {
   }
 }
 
-/** The reason in such fields, as far as they hold one: eventsource-py writes less than we do. */
+/** Reads a reason from such fields. Fields that eventsource-py does not write are absent from its dead letters. */
 export function readReason(fields: Readonly<Record<string, string | undefined>>): Partial<DeadLetterReason> {
   const retries = wholeNumber(fields['dlq_retry_count'])
   return definedOnly({

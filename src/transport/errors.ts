@@ -1,30 +1,30 @@
-import { EventspineError } from '../errors.ts'
+import { EventspineError, sentence } from '../errors.ts'
 
-/** The broker was not there in time for a publish. */
+/** A publish got no confirmation before its deadline. */
 export class PublishTimeoutError extends EventspineError {
   readonly code = 'PUBLISH_TIMEOUT'
   override readonly retryable = true
 
   constructor(timeoutMs: number, detail: string) {
-    super(`no confirmation within ${timeoutMs} ms (publishTimeoutMs): ${detail}`)
+    super(`No confirmation within ${timeoutMs} ms (publishTimeoutMs): ${sentence(detail)}`)
   }
 }
 
-/** The broker, or its protocol, cannot take this message: it is too large, or its names do not fit. */
+/** The broker or its protocol does not accept this message, because it is too large or a name in it is too long. */
 export class MessageRefusedError extends EventspineError {
   readonly code = 'MESSAGE_REFUSED'
 
   constructor(reason: string) {
-    super(`The message cannot be sent: ${reason}`)
+    super(`The message cannot be sent: ${sentence(reason)}`)
   }
 }
 
-/** The broker cannot be reached, or refuses to talk. The text names the address, never the password. */
+/** The broker cannot be reached, or rejects the connection. The text names the address, never the password. */
 export class ConnectionError extends EventspineError {
   readonly code: 'CONNECTION_FAILED' | 'AUTHENTICATION_FAILED' | 'TOPOLOGY_CONFLICT' | 'CONNECTION_LOST'
   override readonly retryable: boolean
 
-  /** @param code - all but `'CONNECTION_FAILED'` and `'CONNECTION_LOST'` need somebody to change something. */
+  /** @param code - only `'CONNECTION_FAILED'` and `'CONNECTION_LOST'` are retryable; the others need a change. */
   constructor(code: ConnectionError['code'], message: string, options?: ErrorOptions) {
     super(message, options)
     this.code = code

@@ -1,16 +1,16 @@
 /**
- * What a bus tells of its broker, beside the log: `bus.onNotice(listener)`.
+ * What a bus reports about its broker, in addition to the log: `bus.onNotice(listener)`.
  *
  * - `connectionLost`: the connection broke; the bus is reconnecting.
- * - `reconnected`: it is back.
- * - `publishingBlocked`: the broker takes no publishes at present; `reason` says why (an alarm of RabbitMQ).
- * - `publishingResumed`: it takes them again.
- * - `topologyRestored`: a vanished consumer group, queue or topic (`what`) was declared again.
- * - `eventsLost`: the broker no longer has events that were not handled; `detail` says which.
- * - `readFailed`: the broker refused a command of the consumer, which tries again; `error` says why.
- * - `partitionsAdded`: a topic has more partitions: events of an aggregate may go to another one from now on, and are in
- *   no order with what lies in the one before (Kafka); `detail` has the numbers.
- * - `pendingClaimed`: `count` messages of a consumer that died or stopped were taken over.
+ * - `reconnected`: the connection is restored.
+ * - `publishingBlocked`: the broker does not accept publishes; `reason` says why (an alarm of RabbitMQ).
+ * - `publishingResumed`: the broker accepts publishes again.
+ * - `topologyRestored`: a missing consumer group, queue or topic (`what`) was recreated.
+ * - `eventsLost`: the broker no longer has events that were not handled yet; `detail` says which.
+ * - `readFailed`: the broker rejected a command of the consumer, which retries it; `error` says why.
+ * - `partitionsAdded`: a topic has more partitions than before (Kafka), so new events of an aggregate may go to another
+ *   partition and be handled before older ones; `detail` has the numbers.
+ * - `pendingClaimed`: the bus took over `count` messages from a consumer that died or stopped.
  */
 export type BusNotice =
   | { readonly type: 'connectionLost'; readonly error: Error }

@@ -1,12 +1,12 @@
 import type { MessageHeaders } from '../codec/index.ts'
 
-/** Header of a replayed message: JSON array with the names of the handlers it is for. */
+/** Header of a replayed message: a JSON array with the names of the handlers that must handle it. */
 export const REPLAY_HANDLERS = 'replay_handlers'
 
 /** The handlers that a replayed message is for. */
 export interface ReplayTarget {
   readonly handlerNames: readonly string[]
-  /** Handlers that had succeeded; undefined of a dead letter whose release did not note it, nor which names were given. */
+  /** Handlers that had succeeded. Undefined if an earlier release stored the dead letter; its names may be those of functions. */
   readonly settledHandlers: readonly string[] | undefined
 }
 

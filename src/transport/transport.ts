@@ -1,16 +1,16 @@
 import type { EncodedEvent, EncodedMessage, MessageHeaders } from '../codec/index.ts'
 import type { BusNotice } from './notices.ts'
 
-/** A message on its way to the broker: headers by their eventsource-py names, of which a transport writes its share. */
+/** A message to publish. Its headers have eventsource-py's names; a transport writes those that its wire format has. */
 export type OutgoingMessage = EncodedEvent
 
 /** A message as the broker delivered it. */
 export interface IncomingMessage extends EncodedMessage {
-  /** The broker's name for it, unique per group: an entry id, a delivery tag, partition and offset. */
+  /** The broker's identifier, unique within a group: an entry id, a delivery tag, or a partition and offset. */
   readonly id: string
-  /** What order is kept by; undefined when the message has none, which puts it in no order. */
+  /** Messages with the same key are handled in order. A message with an undefined key has no order to keep. */
   readonly key: string | undefined
-  /** Only headers that are text. What is malformed is left out: it is data, never a reason to fail. */
+  /** Only headers that are text. A transport leaves malformed headers out instead of failing. */
   readonly headers: MessageHeaders
 }
 
@@ -24,52 +24,55 @@ export interface ServerAddress {
 export interface PublishFailure {
   /** Index of the message in the call. */
   readonly index: number
-  /** `'notStored'`: certainly not on the broker. `'unknown'`: it may be, the answer was lost. */
+  /** `'notStored'`: certainly not on the broker. `'unknown'`: it may be stored, because the broker's answer was lost. */
   readonly status: 'notStored' | 'unknown'
   readonly error: Error
 }
 
-/** One message on loan from the broker. It is settled once, by `ack` or `deadLetter`, or not at all. */
+/** One message that the broker delivered. The bus settles it at most once, by `ack` or by `deadLetter`. */
 export interface Delivery {
   readonly message: IncomingMessage
-  /** Which delivery this is, counting those whose handling had begun, from 1. */
+  /** Number of this delivery, from 1. Only deliveries whose handling started are counted. */
   readonly deliveryCount: number
   /**
-   * What else the broker knows of it, by the names of OpenTelemetry's messaging conventions, such as
-   * `messaging.destination.partition.id`. Asked only where somebody records it.
+   * Further attributes of the message, by the names of OpenTelemetry's messaging conventions, such as
+   * `messaging.destination.partition.id`. Called only if a span records them.
    */
   describe?(): Readonly<Record<string, string | number>>
-  /** Handlers that had succeeded before this delivery, as far as the transport could keep it. */
+  /** Names of handlers that succeeded in earlier deliveries, as far as the transport could store them. */
   readonly settledHandlers: readonly string[]
   /**
-   * Called when its handling begins. False once somebody else may have the message: then it must not be handled,
-   * and settling it is pointless.
+   * Called when the handling starts.
+   * @returns false if another consumer may have the message by now. It must then be neither handled nor settled.
    */
   begin(): boolean
   /**
-   * Notes, before attempt number `attempt` (2 or more) begins, that it does, and who has succeeded so far. It makes
-   * attempts survive a crash; a transport that cannot note it resolves at once. False as with `begin`.
+   * Stores that attempt number `attempt` starts, and which handlers have succeeded so far, so that both survive a crash.
+   * Called before each attempt but the first of the first delivery. A transport that cannot store it resolves at once.
+   * @returns false as `begin` does.
    */
   beginAttempt(attempt: number, settledHandlers: readonly string[]): Promise<boolean>
   /**
-   * Called when attempt number `attempt` has failed and the next is waited for. From this call on it counts, also if the
-   * consumer stops meanwhile, and nobody works on the message until `beginAttempt`. Resolves when handlers that have
-   * succeeded since the last note are noted, so that whoever gets the message next does not call them again; at once
-   * where there are none. False as with `begin`.
+   * Called when attempt number `attempt` has failed and another one will follow. The failed attempt counts from this call
+   * on, even if the consumer stops before the next, and no handler runs until `beginAttempt`. Resolves when the handlers
+   * that have succeeded since the last call are stored, so that the next consumer of the message does not call them again;
+   * resolves at once if there are none.
+   * @returns false as `begin` does.
    */
   attemptFailed(attempt: number, settledHandlers: readonly string[]): Promise<boolean>
-  /** Noted at once, sent in batches; a lost one means redelivery, never loss. */
+  /** Acknowledges the message. Acknowledgments may be sent in batches; a lost one leads to redelivery. */
   ack(): void
   /**
-   * Resolves to true when the dead letter is safe and the message is settled; to false, with nothing stored, where the
-   * message is somebody else's by now. The attempt before it has failed, and counts.
+   * Moves the message to the dead letter queue. The attempt before it has failed and counts.
+   * @returns true when the dead letter is stored and the message is settled; false, with nothing stored, if another
+   * consumer has the message by now.
    */
   deadLetter(reason: DeadLetterReason): Promise<boolean>
 }
 
-/** Why, where and after what a message was given up. */
+/** Why a message was given up, by which group, and after how many attempts. */
 export interface DeadLetterReason {
-  /** eventsource-py's words where it has one. */
+  /** The terms of eventsource-py, if it has one for the case. */
   readonly kind:
     | 'max_retries_exceeded'
     | 'deserialization_error'
@@ -82,36 +85,36 @@ export interface DeadLetterReason {
   /** Names of the handlers that have succeeded. */
   readonly settledHandlers: readonly string[]
   readonly consumerGroup: string
-  /** Attempts made, from 0. */
+  /** Number of attempts made; 0 if no handler was called. */
   readonly attempts: number
   readonly firstFailedAt: Date
   readonly failedAt: Date
 }
 
-/** Where a transport puts what it fetched. */
+/** Receives the messages that a transport fetched. */
 export interface Intake {
-  /** How many more deliveries fit; fetch no more than that. */
+  /** How many more deliveries fit. Fetch at most this many. */
   readonly room: number
-  /** Resolves when there is room, or when nothing more is wanted because the consumption is about to be stopped. */
+  /** Resolves when there is room, or when the consumption is about to be stopped. */
   whenRoom(): Promise<void>
   deliver(delivery: Delivery): void
 }
 
 /** A running consumption. */
 export interface Consumption {
-  /** True while deliveries can come: connected, with all that it reads from, a member of its group. */
+  /** True while deliveries can arrive: connected, a member of its group, and all that it reads from exists. */
   readonly isFlowing: boolean
-  /** Resolves when no delivery will follow any more; what is held stays held. */
+  /** Resolves when no further delivery will follow. Deliveries that are held stay held. */
   stopFetching(): Promise<void>
   /**
-   * Sends the acknowledgments noted so far, then gives back to the broker what was not settled, to be redelivered. An
-   * attempt that this interrupts has not failed, and what was not begun was not tried: neither counts in
-   * `deliveryCount`, where it can be told. Ends within the signal's time; acknowledgments that come later are dropped.
+   * Sends the acknowledgments made so far, then gives unsettled messages back to the broker for redelivery. Neither an
+   * interrupted attempt nor one that has not started counts in `deliveryCount`, as far as the broker can distinguish
+   * them. Ends soon after the signal aborts; later acknowledgments are dropped.
    */
   release(signal: AbortSignal): Promise<void>
 }
 
-/** A dead letter as the transport reads it back. */
+/** A dead letter that the transport read. */
 export interface StoredDeadLetter {
   readonly id: string
   readonly message: EncodedMessage
@@ -122,66 +125,69 @@ export interface StoredDeadLetter {
 
 export interface DeadLetterPage {
   readonly letters: readonly StoredDeadLetter[]
-  /** Pass it on to read the next page; undefined at the end. */
+  /** Pass it to read the next page; undefined after the last. */
   readonly cursor: string | undefined
 }
 
-/** The dead letter queue, without knowledge of events. */
+/** The dead letter queue of a broker. It knows messages, not events. */
 export interface DeadLetterStore {
-  /** Oldest first; reading changes nothing. */
+  /** Lists dead letters, oldest first. Reading changes nothing. */
   list(limit: number, cursor: string | undefined): Promise<DeadLetterPage>
   get(id: string): Promise<StoredDeadLetter | undefined>
   count(): Promise<number>
   /**
-   * Gives the message back to the group that failed (to `fallbackGroup` where the dead letter names none), for the
-   * handlers that failed, and removes the dead letter; a crash in between can duplicate it.
-   * @returns false when there is no such dead letter.
+   * Gives the message back to the consumer group and the handlers that failed, then removes the dead letter. A crash in
+   * between can duplicate the message.
+   * @param fallbackGroup - used if the dead letter names no group.
+   * @returns false if there is no such dead letter.
    */
   replay(id: string, fallbackGroup: string): Promise<boolean>
-  /** @returns how many there were to remove. */
+  /** @returns how many of them existed. */
   remove(ids: readonly string[]): Promise<number>
 }
 
-/** What a transport tells its bus. */
+/** The bus, as its transport sees it. */
 export interface TransportHost {
   notify(notice: BusNotice): void
 }
 
 /**
  * Moves bytes to and from one broker. It knows no event class, handler, retry, span or statistic.
- * `docs/writing-a-transport.md` explains how to write one; the conformance suite says whether it is right.
+ * `docs/writing-a-transport.md` explains how to write one; the conformance suite tests it.
  */
 export interface Transport {
-  /** Names the broker in spans, logs and errors: `'redis'`. */
+  /** Name of the broker's system in spans, logs and errors, such as `'redis'`. */
   readonly system: string
-  /** Stream, exchange or topic that events go to. */
+  /** The stream, exchange or topic that events are published to. */
   readonly destination: string
-  /** The broker, where it is known by one address; for spans and metrics. */
+  /** Address for spans and metrics; undefined if there are several. */
   readonly server?: ServerAddress | undefined
   readonly deadLetters: DeadLetterStore
 
   /**
-   * Resolves when the broker is usable. Rejects with a `ConnectionError` when it cannot be reached in time, with
-   * a `retryable` of false where waiting will not help (wrong password). Once connected, the transport reconnects
-   * by itself until `close`.
+   * Resolves when the broker is usable. Once connected, the transport reconnects on its own until `close`.
+   * @throws ConnectionError if the broker cannot be reached in time. Its `retryable` is false if waiting does not help,
+   * for example with a wrong password.
    */
   connect(): Promise<void>
 
   /**
-   * Resolves when each message is confirmed or has failed, soon after the signal aborts at the latest; an empty
-   * array says that all are safe. While the broker is away it waits. It never rejects.
+   * Publishes the messages, and waits while the broker cannot be reached. Resolves when each message is confirmed or has
+   * failed, at the latest soon after the signal aborts. Never rejects.
+   * @returns the failures; an empty array means that all messages are stored.
    */
   publish(messages: readonly OutgoingMessage[], signal: AbortSignal): Promise<readonly PublishFailure[]>
 
-  /** Declares what consuming needs, and resolves when deliveries may flow. */
+  /** Creates the topology that consuming needs, and resolves when deliveries can arrive. */
   consume(intake: Intake): Promise<Consumption>
 
   /**
-   * Messages at the broker that wait for this bus's consumer group, whoever of it gets them; undefined where the broker
-   * cannot tell. @throws ConnectionError
+   * Number of messages at the broker that wait for any consumer of this bus's group; undefined if the broker does not
+   * report it.
+   * @throws ConnectionError
    */
   lag(): Promise<number | undefined>
 
-  /** Closes all connections, within the signal's time. */
+  /** Closes all connections; ends soon after the signal aborts. */
   close(signal: AbortSignal): Promise<void>
 }

@@ -293,7 +293,7 @@ it('names every option that is wrong or missing', () => {
   const make = () => new AggregateRepository<Order>(options)
   expect(make).toThrow(ConfigError)
   expect(make).toThrow(/eventStore must be an EventStore.*aggregateType must be a non-empty string/)
-  expect(make).toThrow(/eventBus is not an option.*aggregateFactory is needed: a class or a function/)
+  expect(make).toThrow(/eventBus is not an option.*aggregateFactory is required: a class or a function/)
   const snapshots = { store: new InMemorySnapshotStore(), everyEvents: 0 }
   expect(() => setUp({ snapshots })).toThrow('snapshots: everyEvents must be a positive integer, got 0')
 })

@@ -9,13 +9,13 @@ const docs = new URL('../../docs/', import.meta.url)
 const results = loadResults()
 const rows = results.flatMap((result) => result.rows)
 
-test('docs/benchmarks.md and the charts are what the results make', () => {
+test('docs/benchmarks.md and the charts match the results', () => {
   for (const [path, content] of docsOf(results)) {
     expect(readFileSync(new URL(path, docs), 'utf8'), `${path}: run npm run bench:docs`).toBe(content)
   }
 })
 
-test('no chart is left of a result that is gone', () => {
+test('every chart belongs to a result', () => {
   const charts = readdirSync(new URL('charts/', docs)).map((name) => `charts/${name}`)
 
   expect([...docsOf(results).keys()]).toEqual(expect.arrayContaining(charts))
@@ -27,23 +27,23 @@ test('every goal has a row', () => {
   expect(goals.filter((goal) => rowOfGoal(rows, goal) === undefined)).toEqual([])
 })
 
-test('every remark is about a row that there is', () => {
+test('every remark is about an existing row', () => {
   expect(remarks.filter((remark) => rowOfGoal(rows, { ...remark, figure: 'ratio' }) === undefined)).toEqual(
     [],
   )
 })
 
-test('every result is introduced', () => {
+test('every result has an introduction', () => {
   expect(results.map(({ bus }) => bus).filter((bus) => introductions[bus] === undefined)).toEqual([])
 })
 
-test('no two rows are about the same work', () => {
+test('no two rows have the same workload', () => {
   const keys = rows.map(({ bus, work, peer }) => JSON.stringify([bus, work, peer]))
 
   expect(keys.filter((key, index) => keys.indexOf(key) !== index)).toEqual([])
 })
 
-test('results name no host and no path', () => {
+test('results contain no host name and no path', () => {
   for (const { machine, versions } of results) {
     expect(JSON.stringify({ machine, versions })).not.toMatch(/\/(home|root|work|tmp|usr)\//)
   }

@@ -4,7 +4,7 @@ import { Arrivals } from '../../bench/works/arrivals.ts'
 
 const head = { bus: 'redis', work: 'publish' }
 
-test('where more is better the ratio is ours to raw, of each round', () => {
+test('if more is better, the ratio of each round is ours / raw', () => {
   const row = rowOf({ ...head, unit: 'events/s' }, [
     [100, 200],
     [300, 300],
@@ -14,13 +14,13 @@ test('where more is better the ratio is ours to raw, of each round', () => {
   expect(row).toEqual({ ...head, unit: 'events/s', ours: 200, raw: 200, ratio: 1, spread: [0.5, 2] })
 })
 
-test('where less is better the ratio is raw to ours', () => {
+test('if less is better, the ratio is raw / ours', () => {
   const row = rowOf({ ...head, unit: 'ms' }, [[2, 1]])
 
   expect(row).toMatchObject({ ours: 2, raw: 1, ratio: 0.5, spread: [0.5, 0.5] })
 })
 
-test('the two take turns at going first, and the warm-up does not count', async () => {
+test('the two sides alternate in going first, and the warm-up does not count', async () => {
   const calls: string[] = []
   const figureOf = (name: string) => async () => {
     calls.push(name)
@@ -42,7 +42,7 @@ test('the two take turns at going first, and the warm-up does not count', async 
   )
 })
 
-test('a row beside a peer names it', async () => {
+test('a row that compares with a peer names it', async () => {
   const figure = vi.fn(async () => 1)
 
   const [row] = await compare({ work: 'w', unit: 'ns', peer: 'emittery', ours: figure, raw: figure }).run(
@@ -52,7 +52,7 @@ test('a row beside a peer names it', async () => {
   expect(row?.peer).toBe('emittery')
 })
 
-test('an event that arrives twice counts once', async () => {
+test('an event that arrives twice is counted once', async () => {
   const arrivals = new Arrivals(2)
   let isDone = false
   void arrivals.whenAll.then(() => {

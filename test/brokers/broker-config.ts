@@ -1,15 +1,15 @@
-/** What the tests ask of every Redis, in a container or not: nothing is lost, and no snapshot interferes. */
+/** Options of every test Redis, in a container or not: no writes are lost, and no snapshot interferes. */
 export const redisConfig = ['appendonly yes', 'appendfsync everysec', 'save ""'] as const
 
-/** A further listener of a Kafka, on a port of its own. */
+/** An additional listener of a Kafka broker, on its own port. */
 export interface KafkaListener {
-  /** Letters and digits; what is set for it alone begins with `listener.name.<name in lower case>.`. */
+  /** Letters and digits. Settings for this listener alone start with `listener.name.<name in lower case>.`. */
   readonly name: string
   readonly protocol: 'PLAINTEXT' | 'SSL' | 'SASL_PLAINTEXT' | 'SASL_SSL'
   readonly port: number
 }
 
-/** One Kafka node that is broker and controller at once, with every internal topic sized for one node. */
+/** One Kafka node that is both broker and controller, with every internal topic sized for one node. */
 export function kafkaConfig(node: {
   readonly bindHost: string
   readonly port: number
@@ -36,7 +36,7 @@ export function kafkaConfig(node: {
     'num.partitions=3',
     'auto.create.topics.enable=false',
     'group.initial.rebalance.delay.ms=0',
-    // Members by KIP-848 learn of a rebalance with their next heartbeat, whose interval the broker sets.
+    // KIP-848 members learn of a rebalance with their next heartbeat; the broker sets its interval.
     'group.consumer.min.heartbeat.interval.ms=200',
     'group.consumer.heartbeat.interval.ms=200',
     'offsets.topic.num.partitions=4',
@@ -47,7 +47,7 @@ export function kafkaConfig(node: {
     // After a kill the controller admits the broker only when the session of the killed process has expired.
     'broker.session.timeout.ms=1500',
     'broker.heartbeat.interval.ms=250',
-    // The logs of deleted topics go at once: after a kill the broker recovers every log that is left.
+    // Logs of deleted topics are removed at once: after a kill, the broker recovers every remaining log.
     'log.segment.delete.delay.ms=200',
     'log.initial.task.delay.ms=200',
   ]

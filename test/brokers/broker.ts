@@ -1,4 +1,6 @@
+import { paced } from '../support/pace.ts'
 import type { KafkaListener } from './broker-config.ts'
+import { noteStart } from './broker-starts.ts'
 import { isAnswering } from './probe.ts'
 
 export type BrokerKind = 'redis' | 'rabbitmq' | 'kafka'
@@ -6,16 +8,16 @@ export type BrokerKind = 'redis' | 'rabbitmq' | 'kafka'
 export interface LaunchOptions {
   /**
    * Extra lines for the broker's own configuration file: redis.conf (`appendfsync always`), rabbitmq.conf
-   * (`consumer_timeout = 5000`) or server.properties (`message.max.bytes=2000`). They win over the defaults.
+   * (`consumer_timeout = 5000`) or server.properties (`message.max.bytes=2000`). They override the defaults.
    */
   readonly config?: readonly string[]
-  /** Kafka: listeners beside the plaintext one. */
+  /** Kafka: listeners in addition to the plaintext one. */
   readonly listeners?: readonly KafkaListener[]
-  /** Kafka: the broker's speed is measured, so that it compiles its code fully instead of starting fast. */
+  /** Kafka: compile the code fully for sustained speed, instead of optimizing for a fast start. For benchmarks. */
   readonly isMeasured?: boolean
 }
 
-/** Where a broker runs: a process of this machine or a container. Data survives everything but `remove`. */
+/** The host of a broker: a process on this machine, or a container. Only `remove` deletes the data. */
 export interface BrokerHost {
   readonly pid: number | undefined
   start(): Promise<void>
@@ -24,17 +26,17 @@ export interface BrokerHost {
   freeze(): Promise<void>
   thaw(): Promise<void>
   remove(): Promise<void>
-  /** Runs one of the broker's own tools (`rabbitmqctl`) beside it, and returns what it prints. */
+  /** Runs one of the broker's tools (`rabbitmqctl`) on its host and returns the output. */
   exec(tool: string, args: readonly string[]): Promise<string>
-  /** Rejects when the broker's process has ended by itself. */
+  /** Rejects if the broker's process has ended unexpectedly. */
   checkAlive(): Promise<void>
   logTail(): Promise<string>
 }
 
-const startTimeoutMs = 90_000
+const startTimeoutMs = paced(90_000)
 const pollMs = 25
 
-/** One broker of our own on a loopback port. It keeps the port and its data until it is disposed. */
+/** A private broker on a loopback port. It keeps its port and data until it is disposed. */
 export class Broker implements AsyncDisposable {
   readonly kind: BrokerKind
   readonly port: number
@@ -46,18 +48,19 @@ export class Broker implements AsyncDisposable {
     this.#host = host
   }
 
-  /** What a client connects to: a URL, or for Kafka the bootstrap server. */
+  /** The address for clients: a URL, or for Kafka the bootstrap server. */
   get url(): string {
     return addressOf(this.kind, this.port)
   }
 
-  /** The process of the broker; undefined while it is down, and always in a container. */
+  /** The process id of the broker; undefined while it is down, and always in a container. */
   get pid(): number | undefined {
     return this.#host.pid
   }
 
-  /** Starts the broker and waits until it answers its protocol. */
+  /** Starts the broker and waits until it answers a request of its protocol. */
   async start(): Promise<void> {
+    const isUp = noteStart(`${this.kind} on port ${this.port}`)
     await this.#host.start()
     const deadline = Date.now() + startTimeoutMs
     while (!(await this.isAnswering())) {
@@ -65,19 +68,20 @@ export class Broker implements AsyncDisposable {
       if (Date.now() > deadline) await this.#failToStart()
       await new Promise((resolve) => setTimeout(resolve, pollMs))
     }
+    isUp()
   }
 
-  /** Asks the broker to end and waits until it has. */
+  /** Stops the broker gracefully and waits until it has ended. */
   async stop(): Promise<void> {
     await this.#host.stop()
   }
 
-  /** Ends the broker without warning, as a power cut would. */
+  /** Kills the broker without warning, as a power cut would. */
   async kill(): Promise<void> {
     await this.#host.kill()
   }
 
-  /** Suspends the broker: its connections stay open, nothing answers. */
+  /** Suspends the broker: its connections stay open, but it does not answer. */
   async freeze(): Promise<void> {
     await this.#host.freeze()
   }
@@ -91,22 +95,22 @@ export class Broker implements AsyncDisposable {
     await this.start()
   }
 
-  /** Runs one of the broker's own tools, such as `rabbitmqctl`, and returns what it prints. */
+  /** Runs one of the broker's tools, such as `rabbitmqctl`, and returns the output. */
   async exec(tool: string, ...args: readonly string[]): Promise<string> {
     return await this.#host.exec(tool, args)
   }
 
-  /** Whether the broker completes a first exchange of its protocol on a new connection. */
+  /** @returns true if the broker completes the first exchange of its protocol on a new connection. */
   async isAnswering(timeoutMs = 1_000): Promise<boolean> {
     return await isAnswering(this.kind, { host: '127.0.0.1', port: this.port }, timeoutMs)
   }
 
-  /** The last lines the broker wrote. */
+  /** @returns the last lines of the broker's log. */
   async logTail(): Promise<string> {
     return await this.#host.logTail()
   }
 
-  /** Ends the broker and removes its data. */
+  /** Stops the broker and removes its data. */
   async dispose(): Promise<void> {
     await this.#host.remove()
   }

@@ -10,7 +10,7 @@ import { run } from './run.ts'
 
 let engine: Promise<boolean> | undefined
 
-/** Whether a Docker engine answers. */
+/** @returns true if a Docker engine answers. */
 export function hasDocker(): Promise<boolean> {
   engine ??= run('docker', ['info']).then(
     () => true,
@@ -20,7 +20,7 @@ export function hasDocker(): Promise<boolean> {
 }
 
 interface Image {
-  /** The port the broker listens on inside its container. */
+  /** The broker's port inside its container. */
   readonly port: number
   readonly configFile: string
   readonly config: readonly string[]
@@ -111,7 +111,7 @@ function imageSetup(kind: BrokerKind, port: number, listeners: readonly KafkaLis
     case 'rabbitmq':
       return { port: 5672, configFile: '/etc/rabbitmq/conf.d/90-eventspine.conf', config: [] }
     case 'kafka': {
-      // Clients are told to come back to the advertised port, so it is the same inside and outside.
+      // Clients reconnect to the advertised port, so it must be the same inside and outside.
       const controllerPort = port === 9093 ? 9094 : 9093
       const node = { bindHost: '0.0.0.0', port, controllerPort, dataFolder: '/tmp/kafka-data', listeners }
       return { port, configFile: '/mnt/shared/config/server.properties', config: kafkaConfig(node) }

@@ -5,7 +5,7 @@ export interface Endpoint {
   readonly port: number
 }
 
-/** Where the broker of an address listens: a URL, or for Kafka the first of its bootstrap servers. */
+/** @returns host and port of an address: a URL, or for Kafka the first of its bootstrap servers. */
 export function endpointOf(kind: BrokerKind, address: string): Endpoint {
   const defaultPorts = { redis: 6379, rabbitmq: address.startsWith('amqps:') ? 5671 : 5672, kafka: 9092 }
   const url = new URL(kind === 'kafka' ? `kafka://${address.split(',')[0]}` : address)

@@ -12,7 +12,7 @@ export const systems = ['redis', 'rabbitmq', 'kafka'] as const satisfies readonl
 
 const addresses = { redis: 'redisUrl', rabbitmq: 'rabbitmqUrl', kafka: 'kafkaBootstrapServers' } as const
 
-/** A bus over a shared broker, or over what listens at the port, that notices a silence within a second or two. */
+/** Creates a bus over a shared broker, or over the given port. It detects a silent connection within two seconds. */
 export function createBus(
   system: BrokerKind,
   scope: string,
@@ -49,13 +49,13 @@ export function createBus(
   }
 }
 
-/** A network between one bus and its broker, which can be made a bad one. */
+/** Starts a network between one bus and its broker; the test can degrade it. */
 export async function startNetwork(system: BrokerKind) {
   const { port } = endpointOf(system, inject(addresses[system]))
   const network = await TcpProxy.start({ host: '127.0.0.1', port })
   onTestFinished(() => network.close())
   if (system !== 'kafka') return { network, port: network.port }
-  // Kafka tells its clients its own address, past the network.
+  // Kafka advertises its own address to clients, which would bypass the network.
   const front = await KafkaProxy.start(port, network.port)
   onTestFinished(() => front.close())
   return { network, port: front.port }

@@ -1,8 +1,8 @@
 import { randomInt } from 'node:crypto'
 import { createServer } from 'node:net'
 
-// Below the ports that systems hand out to outgoing connections (32768 on Linux, 49152 elsewhere), so that
-// nobody takes a broker's port while the broker is down.
+// Below the ports that systems assign to outgoing connections (from 32768 on Linux, 49152 elsewhere), so that no other
+// process takes a broker's port while the broker is down.
 const lowest = 20_000
 const beyond = 32_768
 

@@ -9,7 +9,7 @@ declare module 'vitest' {
   }
 }
 
-/** Starts the brokers that the tests share, and gives their addresses to `inject('redisUrl')` and the like. */
+/** Starts the brokers that the tests share, and provides their addresses to `inject('redisUrl')` and the like. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const { addresses, stop } = await startSharedBrokers()
   project.provide('redisUrl', addresses.redis)

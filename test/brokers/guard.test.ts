@@ -1,9 +1,10 @@
 import { spawn } from 'node:child_process'
 import { text } from 'node:stream/consumers'
-import { expect, test, vi } from 'vitest'
+import { expect, test } from 'vitest'
+import { waitFor } from '../support/wait-for.ts'
 import { isAnswering } from './probe.ts'
 
-test('a broker ends with the process that launched it, even when that is killed', async () => {
+test('a broker ends with the process that launched it, even if that process is killed', async () => {
   const launcher = new URL('./launch-broker.ts', import.meta.url)
   const program = `
     const { launchBroker } = await import(${JSON.stringify(launcher.href)})
@@ -17,5 +18,5 @@ test('a broker ends with the process that launched it, even when that is killed'
 
   expect(port).toBeGreaterThan(0)
   const endpoint = { host: '127.0.0.1', port }
-  await vi.waitUntil(async () => !(await isAnswering('redis', endpoint, 500)), { timeout: 10_000 })
+  await waitFor(async () => !(await isAnswering('redis', endpoint, 500)), { timeoutMs: 10_000 })
 })

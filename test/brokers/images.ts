@@ -3,7 +3,7 @@ import type { BrokerKind } from './broker.ts'
 
 export const composeFile = new URL('../../compose.yaml', import.meta.url).pathname
 
-/** The image of a broker. compose.yaml is the one place that says which versions the tests run on. */
+/** @returns the image of a broker. compose.yaml alone defines the versions that the tests run on. */
 export function imageOf(kind: BrokerKind): string {
   const image = new RegExp(`^  ${kind}:\\n    image: (\\S+)$`, 'm').exec(
     readFileSync(composeFile, 'utf8'),

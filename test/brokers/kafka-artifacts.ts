@@ -8,7 +8,7 @@ import { run } from './run.ts'
 
 const copyDependencies = 'org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies'
 
-/** The folder with Kafka's jars: taken from Maven Central once, then kept in the user's cache. */
+/** @returns the folder with Kafka's jars. They are downloaded from Maven Central once and kept in the user's cache. */
 export async function kafkaJars(): Promise<string> {
   const cache = process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache')
   const folder = join(cache, 'eventspine', `kafka-${kafkaVersion()}`)
@@ -32,10 +32,10 @@ async function download(folder: string): Promise<void> {
       copyDependencies,
       `-DoutputDirectory=${join(unfinished, 'jars')}`,
     ])
-    // In one step, so that a download cut short is never taken for a whole one.
+    // Renaming is atomic, so an interrupted download is never mistaken for a complete one.
     await rename(join(unfinished, 'jars'), folder)
   } catch (error) {
-    // Another process was faster: renaming onto its full folder fails.
+    // Another process was faster: renaming onto its non-empty folder fails.
     if (!existsSync(folder)) throw error
   } finally {
     await rm(unfinished, { recursive: true, force: true })

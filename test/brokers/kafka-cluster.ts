@@ -3,8 +3,8 @@ import { freePort } from './free-port.ts'
 import { createNativeHost } from './launch-broker.ts'
 
 /**
- * Starts several Kafka nodes that are one cluster, each of them broker and controller, as processes of this machine.
- * Topics are copied to all of them, and two must have a record before it is confirmed.
+ * Starts several Kafka nodes as one cluster, as processes on this machine. Each node is broker and controller. Topics are
+ * replicated to all nodes, and a record is confirmed when two nodes have it.
  */
 export async function launchKafkaCluster(size: number): Promise<readonly Broker[]> {
   const ids = Array.from({ length: size }, (_, index) => index + 1)

@@ -11,7 +11,7 @@ import { redisCommand } from './native-redis.ts'
 
 const nativeCommands = { redis: redisCommand, rabbitmq: rabbitMqCommand, kafka: kafkaCommand }
 
-/** Starts a broker for the caller alone: in Docker where an engine answers, else as a process. */
+/** Starts a broker for the caller alone: in Docker if an engine answers, otherwise as a process. */
 export async function launchBroker(kind: BrokerKind, options: LaunchOptions = {}): Promise<Broker> {
   const port = await freePort()
   const host = (await hasDocker())
@@ -27,7 +27,7 @@ export async function launchBroker(kind: BrokerKind, options: LaunchOptions = {}
   return broker
 }
 
-/** A broker of this machine that was not started yet. */
+/** @returns a broker on this machine that has not been started. */
 export async function createNativeHost(
   kind: BrokerKind,
   port: number,

@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { closeSync, openSync } from 'node:fs'
 import { readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { paced } from '../support/pace.ts'
 import type { BrokerHost } from './broker.ts'
 import { guard } from './guard.ts'
 import { groupStopped } from './process-group.ts'
@@ -10,19 +11,19 @@ import { findProgram } from './programs.ts'
 import { run } from './run.ts'
 
 export interface NativeCommand {
-  /** Holds the data, the log and the pid of the broker, and is removed with it. */
+  /** Contains the data, log and pid file of the broker, and is removed with it. */
   readonly folder: string
   readonly command: string
   readonly args: readonly string[]
   readonly env?: Readonly<Record<string, string>>
-  /** Where the broker's tools are, if not on the PATH. */
+  /** The folder of the broker's tools, if they are not on the PATH. */
   readonly toolFolder?: string
 }
 
-const stopTimeoutMs = 30_000
+const stopTimeoutMs = paced(30_000)
 const logTailLines = 30
 
-/** Runs a broker as a process group of this machine. */
+/** Runs a broker as a process group on this machine. */
 export class NativeHost implements BrokerHost {
   readonly #command: NativeCommand
   readonly #disarm: () => void
@@ -38,14 +39,14 @@ export class NativeHost implements BrokerHost {
   }
 
   async start(): Promise<void> {
-    if (this.#child) throw new Error(`${this.#command.command} is running already, as process ${this.pid}`)
+    if (this.#child) throw new Error(`${this.#command.command} is already running as process ${this.pid}`)
     const { command, args, env, folder } = this.#command
     const log = openSync(this.#path('log'), 'a')
     const child = spawn(command, args, {
       cwd: folder,
       env: { ...process.env, ...env },
       stdio: ['ignore', log, log],
-      detached: true, // a process group of its own: signals reach all of it, and a Ctrl-C meant for us none
+      detached: true, // a separate process group: signals reach all of it, a Ctrl-C for this process does not
     })
     closeSync(log)
     await once(child, 'spawn')
@@ -55,7 +56,7 @@ export class NativeHost implements BrokerHost {
   }
 
   async stop(): Promise<void> {
-    this.#signalGroup('SIGCONT') // a frozen process would not see the next signal
+    this.#signalGroup('SIGCONT') // a frozen process would not receive the next signal
     this.#child?.kill('SIGTERM')
     if (await this.#ended(stopTimeoutMs)) return
     const tail = await this.logTail()
@@ -105,7 +106,7 @@ export class NativeHost implements BrokerHost {
     const child = this.#child
     if (!child) return true
     if (isRunning(child) && !(await exits(child, timeoutMs))) return false
-    this.#signalGroup('SIGKILL') // what the broker left behind, such as RabbitMQ's epmd
+    this.#signalGroup('SIGKILL') // processes that the broker left behind, such as RabbitMQ's epmd
     this.#child = undefined
     await rm(this.#path('pid'))
     return true
@@ -131,12 +132,12 @@ function isRunning(child: ChildProcess): boolean {
 }
 
 async function exits(child: ChildProcess, timeoutMs: number): Promise<boolean> {
-  child.ref() // or the process could end while it waits
+  child.ref() // otherwise this process could end while waiting
   try {
     await once(child, 'exit', { signal: AbortSignal.timeout(timeoutMs) })
     return true
   } catch {
-    return false // the deadline passed; an exit never rejects
+    return false // the deadline has passed; an exit never rejects
   } finally {
     child.unref()
   }

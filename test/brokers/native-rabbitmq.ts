@@ -5,16 +5,16 @@ import { freePort } from './free-port.ts'
 import type { NativeCommand } from './native-host.ts'
 import { findProgram, requirePrograms } from './programs.ts'
 
-/** Debian's scripts on the PATH change to the user rabbitmq, who may not write to our folder; these do not. */
+/** Debian's scripts on the PATH switch to the user rabbitmq, who cannot write to the test's folder; these do not. */
 const debianFolder = '/usr/lib/rabbitmq/bin'
 
-/** What the nodes of a cluster share. */
+/** Settings that the nodes of a cluster share. */
 export interface ClusterMembership {
   readonly cookie: string
   readonly epmdPort: number
 }
 
-/** Every place and port that RabbitMQ and Erlang would share with others is set to one of its own. */
+/** Sets a private value for every path and port that RabbitMQ and Erlang would share with other instances. */
 export async function rabbitMqCommand(
   folder: string,
   port: number,
@@ -31,8 +31,8 @@ export async function rabbitMqCommand(
   return {
     folder,
     toolFolder: debianFolder,
-    // epmd, Erlang's name server, outlives the node that starts it. Started here it belongs to our process
-    // group and ends with it, and `exec` makes the node the leader that gets our signals.
+    // epmd, Erlang's name server, outlives the node that starts it. Started here, it belongs to the broker's process
+    // group and ends with it. `exec` makes the node the leader of the group, which receives the signals.
     command: '/bin/sh',
     args: ['-c', 'epmd & exec "$0"', await serverScript()],
     env: {
@@ -51,7 +51,7 @@ export async function rabbitMqCommand(
       RABBITMQ_LOG_BASE: folder,
       RABBITMQ_LOGS: '-',
       RABBITMQ_PID_FILE: path('rabbitmq.pid'),
-      RUNNING_UNDER_SYSTEMD: 'true', // replaces the script by the node, instead of a child that outlives it
+      RUNNING_UNDER_SYSTEMD: 'true', // the node replaces the script, instead of being a child that outlives it
     },
   }
 }

@@ -1,17 +1,17 @@
 import { randomUUID } from 'node:crypto'
 import { expect, it } from 'vitest'
 import { PublishError } from '../../src/index.ts'
-import { waitFor } from '../../src/testing/index.ts'
 import { OrderShipped, orderShipped } from '../support/order-events.ts'
 import { RecordingLogger } from '../support/recording-logger.ts'
+import { waitFor } from '../support/wait-for.ts'
 import { createBus, startNetwork, systems } from './every-bus.ts'
 
 const MAX_IN_FLIGHT = 50
 const AGGREGATES = 10
 const ROUNDS = 25
-/** Few enough to break something, and more than connecting takes. */
+/** Low enough to break messages, and higher than connecting needs. */
 const CHUNKS_PER_RESET = { redis: 40, rabbitmq: 150, kafka: 40 }
-/** On RabbitMQ a consumer whose connection breaks after so few chunks gets little done in between. */
+/** Limited, because a RabbitMQ consumer makes little progress between breaks after so few chunks. */
 const RESETS = 8
 
 it.each(systems)(
@@ -67,11 +67,10 @@ it.each(systems)(
     expect(consumer.getStats().reconnections + publisher.getStats().reconnections).toBeGreaterThan(0)
     expect(consumer.getStats()).toMatchObject({ eventsProcessedFailed: 0, handlerErrors: 0 })
   },
-  120_000,
 )
 
 it.each(systems.flatMap((system) => (['requests', 'answers'] as const).map((way) => [system, way] as const)))(
-  'notices on %s that its %s vanish in the network, and goes on when they arrive',
+  'detects on %s that its %s vanish in the network, and resumes when they arrive',
   async (system, way) => {
     const scope = `test-${randomUUID().slice(0, 8)}`
     const { network, port } = await startNetwork(system)
@@ -95,5 +94,4 @@ it.each(systems.flatMap((system) => (['requests', 'answers'] as const).map((way)
     expect(seen).toEqual([event.eventId])
     await waitFor(() => bus.getStats().reconnections > 0)
   },
-  60_000,
 )

@@ -10,22 +10,22 @@ interface Probe {
 const probes: Record<BrokerKind, Probe> = {
   redis: {
     greeting: Buffer.from('PING\r\n'),
-    // Not ready while it answers "-LOADING"; with a password set, "-NOAUTH" is as good as a PONG.
+    // "-LOADING" means not ready. With a password set, "-NOAUTH" proves as much as a PONG.
     isReady: (answer) => /^(\+PONG|-NOAUTH)/.test(answer.toString('latin1')),
   },
   rabbitmq: {
     greeting: Buffer.from('AMQP\x00\x00\x09\x01', 'latin1'),
-    // A method frame on channel 0 that carries class 10, method 10: Connection.Start (AMQP 0-9-1, 1.4.2.1).
+    // A method frame on channel 0 with class 10, method 10: Connection.Start (AMQP 0-9-1, 1.4.2.1).
     isReady: (answer) => answer.length >= 11 && answer[0] === 1 && answer.readUInt32BE(7) === 0x000a_000a,
   },
   kafka: {
     greeting: kafkaMetadataRequest(),
-    // The broker lists itself only once its controller has let it in; ApiVersions answers earlier.
+    // The broker lists itself only after its controller has admitted it; ApiVersions answers earlier.
     isReady: (answer) => answer.length >= 12 && answer.readInt32BE(8) > 0,
   },
 }
 
-/** Whether the broker there completes the first exchange of its protocol in time. */
+/** @returns true if the broker at the address completes the first exchange of its protocol in time. */
 export function isAnswering(kind: BrokerKind, endpoint: Endpoint, timeoutMs: number): Promise<boolean> {
   const { greeting, isReady } = probes[kind]
   return new Promise((resolve) => {
@@ -46,7 +46,7 @@ export function isAnswering(kind: BrokerKind, endpoint: Endpoint, timeoutMs: num
   })
 }
 
-/** Metadata, version 1, for no topics: the shortest request whose answer lists the brokers. */
+/** A Metadata request, version 1, without topics: the shortest request whose answer lists the brokers. */
 function kafkaMetadataRequest(): Buffer {
   const request = Buffer.alloc(18)
   request.writeInt32BE(14, 0) // bytes that follow

@@ -1,12 +1,12 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
 
-/** States of a thread in which it does nothing: stopped, traced, a zombie, dead. */
+/** States of a thread that does not run: stopped, traced, zombie, dead. */
 const STILL = 'TtZX'
 
 /**
- * Waits until every thread of a process group stands still after a SIGSTOP: each stops when the kernel gets to it, and
- * may answer until then. Where there is no `/proc` it returns at once.
+ * Waits until every thread of a process group has stopped after a SIGSTOP. The kernel stops them one by one, and each may
+ * answer until then. Returns at once on systems without `/proc`.
  */
 export async function groupStopped(group: number): Promise<void> {
   while (await isMoving(group)) await delay(2)
@@ -24,13 +24,13 @@ async function isMoving(group: number): Promise<boolean> {
   return false
 }
 
-/** State and process group; undefined once it is gone. */
+/** @returns state and process group; undefined if the process has ended. */
 async function statOf(
   folder: string,
 ): Promise<{ readonly state: string; readonly group: number } | undefined> {
   try {
     const stat = await readFile(`${folder}/stat`, 'utf8')
-    // The name before them is in parentheses and may hold anything.
+    // The preceding field is the name in parentheses, which may contain any character.
     const [state = '', , group] = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
     return { state, group: Number(group) }
   } catch {

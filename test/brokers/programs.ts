@@ -13,7 +13,7 @@ const debianPackages = {
 
 export type Program = keyof typeof debianPackages
 
-/** The path of an executable: as given, or found on the PATH or among the system's own programs. */
+/** @returns the path of an executable: an absolute path as it is, otherwise from the PATH or the system's folders. */
 export async function findProgram(name: string): Promise<string | undefined> {
   const folders = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/usr/bin']
   const candidates = name.startsWith('/') ? [name] : folders.map((folder) => join(folder, name))
@@ -22,7 +22,7 @@ export async function findProgram(name: string): Promise<string | undefined> {
       await access(path, constants.X_OK)
       return path
     } catch {
-      // not here
+      // not in this folder
     }
   }
   return undefined
@@ -30,11 +30,11 @@ export async function findProgram(name: string): Promise<string | undefined> {
 
 let installing: Promise<void> = Promise.resolve()
 
-/** Makes sure these programs are installed: with apt-get where we may, else the error says what is missing. */
+/** Ensures that these programs are installed, with apt-get if permitted. Otherwise throws an error that lists them. */
 export function requirePrograms(...programs: readonly Program[]): Promise<void> {
-  // One at a time: two installations would trip over each other's lock and policy file.
+  // One at a time: two installations would conflict over the lock and the policy file.
   const installed = installing.then(() => installMissing(programs))
-  installing = installed.catch(() => {}) // reported to its own caller
+  installing = installed.catch(() => {}) // its own caller gets the error
   return installed
 }
 
@@ -47,7 +47,7 @@ async function installMissing(programs: readonly Program[]): Promise<void> {
   if (process.getuid?.() !== 0 || !existsSync('/usr/bin/apt-get')) {
     throw new Error(
       `Missing on this machine: ${packages.join(', ')} (Debian's package names). Install them, or start Docker, ` +
-        'or set REDIS_URL, RABBITMQ_URL and KAFKA_BOOTSTRAP_SERVERS to brokers that run already.',
+        'or set REDIS_URL, RABBITMQ_URL and KAFKA_BOOTSTRAP_SERVERS to running brokers.',
     )
   }
   console.error(`Installing with apt-get: ${packages.join(', ')}`)

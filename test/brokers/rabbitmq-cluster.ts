@@ -8,8 +8,8 @@ import { NativeHost } from './native-host.ts'
 import { type ClusterMembership, rabbitMqCommand } from './native-rabbitmq.ts'
 
 /**
- * Starts several RabbitMQ nodes that are one cluster, as processes of this machine. They find each other through the
- * name server of the first, which must live.
+ * Starts several RabbitMQ nodes as one cluster, as processes on this machine. They find each other through the name server
+ * of the first node, which must stay alive.
  */
 export async function launchRabbitMQCluster(size: number): Promise<readonly Broker[]> {
   const cluster = { cookie: randomUUID(), epmdPort: await freePort() }

@@ -1,5 +1,6 @@
 import { connect } from 'node:net'
 import { expect, inject, test } from 'vitest'
+import { startLines } from './broker-starts.ts'
 import { endpointOf } from './endpoint.ts'
 import { launchBroker } from './launch-broker.ts'
 import { isAnswering } from './probe.ts'
@@ -31,23 +32,31 @@ test('a private Redis keeps its port and data when it is killed, stopped, frozen
   expect(await redis.isAnswering()).toBe(true)
 
   await redis.freeze()
-  await redis.restart() // a frozen broker can be stopped, too
+  await redis.restart() // a frozen broker can be stopped too
   expect(await command(port, 'GET answer')).toBe('42')
   expect(redis.url).toBe(url)
 })
 
-test('a private Redis takes further configuration', async () => {
+test('a private Redis accepts additional configuration', async () => {
   await using redis = await launchBroker('redis', { config: ['requirepass secret'] })
 
   expect(await command(redis.port, 'PING')).toMatch(/^-NOAUTH/)
   expect(await command(redis.port, 'AUTH secret')).toBe('+OK')
 })
 
-test('a broker that does not start says why', async () => {
+test('a test knows how long each of its brokers took to start', async () => {
+  await using redis = await launchBroker('redis')
+  await redis.restart()
+
+  const line = expect.stringMatching(`^redis on port ${redis.port} was up \\d+ ms after its start$`)
+  expect(startLines()).toEqual([line, line])
+})
+
+test('a broker that does not start reports the reason', async () => {
   await expect(launchBroker('redis', { config: ['no-such-setting yes'] })).rejects.toThrow(/Bad directive/)
 })
 
-/** Sends one command and returns the last line of its reply. */
+/** Sends one command and returns the last line of the reply. */
 async function command(port: number, line: string): Promise<string | undefined> {
   const { promise, resolve, reject } = Promise.withResolvers<string>()
   const socket = connect(port, '127.0.0.1', () => socket.write(`${line}\r\n`))

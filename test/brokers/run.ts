@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { text } from 'node:stream/consumers'
 
-/** Runs a program to its end and returns what it wrote to stdout; throws with all it wrote when it fails. */
+/** Runs a program to its end and returns its stdout. If it fails, throws an error with its whole output. */
 export async function run(
   command: string,
   args: readonly string[],

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { connect } from 'node:net'
+import { paced } from '../support/pace.ts'
 import { addressOf, type BrokerKind } from './broker.ts'
 import { hasDocker } from './docker-host.ts'
 import { endpointOf } from './endpoint.ts'
@@ -10,7 +11,7 @@ import { launchBroker } from './launch-broker.ts'
 import { isAnswering } from './probe.ts'
 import { run } from './run.ts'
 
-/** The environment variable that names a broker which runs already. */
+/** The environment variable with the address of a running broker. */
 export const addressVariables = {
   redis: 'REDIS_URL',
   rabbitmq: 'RABBITMQ_URL',
@@ -19,7 +20,7 @@ export const addressVariables = {
 
 const composePorts = { redis: 'REDIS_PORT', rabbitmq: 'RABBITMQ_PORT', kafka: 'KAFKA_PORT' } as const
 const kinds = ['redis', 'rabbitmq', 'kafka'] as const
-const startTimeoutMs = 180_000
+const startTimeoutMs = paced(180_000)
 
 export interface SharedBrokers {
   readonly addresses: Readonly<Record<BrokerKind, string>>
@@ -28,7 +29,7 @@ export interface SharedBrokers {
 
 type Addresses = Partial<Record<BrokerKind, string>>
 
-/** The three brokers of a test run: those the environment names, the rest by `docker compose` or as processes. */
+/** The three brokers of a test run: from the environment variables, otherwise started by `docker compose` or as processes. */
 export async function startSharedBrokers(): Promise<SharedBrokers> {
   await Promise.all(kinds.map(requireGivenBroker))
   await using stack = new AsyncDisposableStack()
@@ -87,7 +88,7 @@ function givenAddress(kind: BrokerKind): string | undefined {
   return process.env[addressVariables[kind]] || undefined
 }
 
-/** Fails at once, with the variable's name, where every test of that broker would fail later. */
+/** Fails at once and names the variable; otherwise every test of that broker would fail later. */
 async function requireGivenBroker(kind: BrokerKind): Promise<void> {
   const address = givenAddress(kind)
   if (address === undefined) return
@@ -95,7 +96,7 @@ async function requireGivenBroker(kind: BrokerKind): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>()
   const socket = connect({ host, port, timeout: 10_000 }, resolve)
   const refuse = (cause?: unknown) =>
-    reject(new Error(`${addressVariables[kind]} names ${host}:${port}, where nothing answers`, { cause }))
+    reject(new Error(`${addressVariables[kind]} is ${host}:${port}, where no broker answers`, { cause }))
   socket.on('error', refuse).on('timeout', refuse)
   await promise.finally(() => socket.destroy())
 }

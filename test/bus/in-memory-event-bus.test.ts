@@ -206,7 +206,9 @@ describe('a handler that fails', () => {
 
     await bus.publish([orderCreated()])
 
-    expect(logger.lines[0]?.fields['error']).toEqual(new Error('a non-error was thrown: "text"'))
+    expect(logger.lines[0]?.fields['error']).toEqual(
+      new Error('A value that is not an Error was thrown: "text".'),
+    )
   })
 
   it('leaves no unhandled rejection, whenever each of several rejects', async () => {

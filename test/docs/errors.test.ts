@@ -19,13 +19,13 @@ it('lists every exported error class, and no other', () => {
   expect([...listed].toSorted()).toEqual(errorClasses.map(([name]) => name).toSorted())
 })
 
-it('gives every code once', () => {
+it('lists every code once', () => {
   const codes = rows.map(({ code }) => code)
 
   expect(new Set(codes).size).toBe(codes.length)
 })
 
-it('gives the codes that the errors have', () => {
+it('lists the code of each error class', () => {
   const codeOf = new Map(rows.map(({ code, className }) => [className, code]))
 
   expect(new eventspine.ConfigError('x', ['y']).code).toBe(codeOf.get('ConfigError'))

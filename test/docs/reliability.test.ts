@@ -11,11 +11,11 @@ const proofs = [...page.matchAll(/`((?:test|src)\/[^`]+)`: \*([^*]+)\*/g)].map(
   }),
 )
 
-it.each(proofs)('$file has the test "$name" that the page names', ({ file, name }) => {
+it.each(proofs)('$file contains the test "$name" that the page quotes', ({ file, name }) => {
   expect(readFileSync(new URL(file, root), 'utf8')).toContain(name)
 })
 
-it('has a row for each fault, with a proof or the reason why there is none', () => {
+it('has a row for each fault, with a proof or a reason for its absence', () => {
   const ids = rows.map((row) => row.split('|')[1]?.trim())
 
   expect(new Set(ids).size).toBe(ids.length)

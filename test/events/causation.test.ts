@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { type BrokerOptions, type DomainEvent, type EventBus, InMemoryEventBus } from '../../src/index.ts'
-import { MemoryBrokerEventBus, waitFor } from '../../src/testing/index.ts'
+import { MemoryBrokerEventBus } from '../../src/testing/index.ts'
 import {
   OrderCancelled,
   OrderCreated,
@@ -9,6 +9,7 @@ import {
   orderCreated,
   orderShipped,
 } from '../support/order-events.ts'
+import { waitFor } from '../support/wait-for.ts'
 
 type Create = (options?: Pick<BrokerOptions, 'propagateCausation'>) => EventBus
 

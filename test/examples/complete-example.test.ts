@@ -6,7 +6,7 @@ import { expect, it } from 'vitest'
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8')
 
-// The demo imports the package by its own name: `npm test` and `npm run test:unit` build it first.
+// The demo imports the package by name, so it must be built; `npm test` and `npm run test:unit` do that first.
 function runDemo(...args: string[]): string {
   return execFileSync(process.execPath, ['examples/complete-example.ts', ...args], {
     cwd: root,
@@ -14,7 +14,7 @@ function runDemo(...args: string[]): string {
   })
 }
 
-it("prints what the reference's complete example prints, and what the README shows", () => {
+it("prints the output of eventsource-py's complete example, as shown in the README", () => {
   const output = runDemo()
 
   const shown = /```text\n(Statistics:[\s\S]*?)```/.exec(readme)?.[1]
@@ -32,6 +32,6 @@ it("prints what the reference's complete example prints, and what the README sho
   ])
 })
 
-it('answers an unknown scheme in one clear sentence', () => {
+it('reports an unknown URL scheme in one sentence', () => {
   expect(() => runDemo('ftp://nowhere')).toThrow(/createEventBus: the URL must begin with memory:, redis:/)
 })

@@ -8,9 +8,9 @@ const root = fileURLToPath(new URL('../..', import.meta.url))
 
 it.each([
   ['memory:', 200, 'up'],
-  // Nobody listens there: alive, as a restart would not help, and not ready.
+  // No broker listens there: the program is alive, because a restart would not help, but not ready.
   ['redis://127.0.0.1:1', 503, 'down'],
-])('answers probes of a bus on %s', async (url, ready, status) => {
+])('answers the probes for a bus on %s', async (url, ready, status) => {
   const port = await freePort()
   const program = spawn(process.execPath, ['examples/health.ts', url, String(port)], { cwd: root })
   try {

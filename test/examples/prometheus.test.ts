@@ -6,7 +6,7 @@ import { freePort } from '../brokers/free-port.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
-it('shows the metrics of a bus to Prometheus', async () => {
+it('serves the metrics of a bus to Prometheus', async () => {
   const port = await freePort()
   const program = spawn(process.execPath, ['examples/prometheus.ts', String(port)], { cwd: root })
   try {

@@ -113,12 +113,12 @@ describe('a handler', () => {
   })
 
   it.each([
-    [42, 'a handler must be a function or an object with a handle(event) method, got 42'],
-    [{}, 'a handler must be a function or an object with a handle(event) method, got an object'],
-    [undefined, 'a handler must be a function or an object with a handle(event) method, got undefined'],
+    [42, 'A handler must be a function or an object with a handle(event) method, got 42.'],
+    [{}, 'A handler must be a function or an object with a handle(event) method, got an object.'],
+    [undefined, 'A handler must be a function or an object with a handle(event) method, got undefined.'],
     [
       { handle: 'no' },
-      'a handler must be a function or an object with a handle(event) method, got an object',
+      'A handler must be a function or an object with a handle(event) method, got an object.',
     ],
   ])('that is %o is refused when it subscribes', (handler, message) => {
     const bus = new InMemoryEventBus()
@@ -131,10 +131,10 @@ describe('a handler', () => {
   it.each([
     [{}, 'got an object'],
     [() => undefined, 'got a function'],
-    [{ subscribedTo: () => [] }, 'at least one event class is needed'],
+    [{ subscribedTo: () => [] }, 'At least one event class is needed'],
     [
       { subscribedTo: () => [OrderCreated] },
-      'a handler must be a function or an object with a handle(event) method',
+      'A handler must be a function or an object with a handle(event) method',
     ],
     [
       { subscribedTo: () => ['OrderCreated'], handle: () => undefined },

@@ -2,6 +2,7 @@ import { afterAll, afterEach, describe, it } from 'vitest'
 import { KafkaEventBus } from '../../src/kafka/index.ts'
 import { type CreateBusOptions, describeEventBus } from '../../src/testing/index.ts'
 import { launchBroker } from '../brokers/launch-broker.ts'
+import { paced } from '../support/pace.ts'
 import { administer, produce } from './plain-kafka.ts'
 import { KafkaProxy } from './proxy.ts'
 
@@ -82,5 +83,6 @@ export async function describeKafka(groupProtocol: 'classic' | 'consumer'): Prom
       crash: (bus) => proxies.get(bus)?.freeze(),
       idleLimitMs: SESSION_MS,
     },
+    waitMs: paced(10_000),
   })
 }

@@ -4,6 +4,7 @@ import { PublishError } from '../../src/index.ts'
 import type { KafkaEventBus } from '../../src/kafka/index.ts'
 import { launchBroker } from '../brokers/launch-broker.ts'
 import { OrderCreated, orderCreated } from '../support/order-events.ts'
+import { paced } from '../support/pace.ts'
 import { RecordingLogger } from '../support/recording-logger.ts'
 import { consume, createBus, freshName, noticesOf, recorder, until } from './scene.ts'
 
@@ -46,9 +47,9 @@ it('loses no confirmed event when the broker is killed during 20,000 publishes a
   expect(repeats).toBeLessThanOrEqual(1000)
   expect(notices.map(({ type }) => type)).toEqual(['connectionLost', 'reconnected'])
   expect(consumer.getStats()).toMatchObject({ reconnections: 1, eventsProcessedFailed: 0, handlerErrors: 0 })
-}, 120_000)
+})
 
-it('goes on through a storm of rebalances, repeating and losing nothing', async () => {
+it('repeats and loses nothing during a storm of rebalances', async () => {
   const options = { topicPrefix: freshName(), consumerGroup: freshName(), topicPartitions: 6 }
   const handled: OrderCreated[] = []
   const create = () => {
@@ -91,9 +92,9 @@ it('goes on through a storm of rebalances, repeating and losing nothing', async 
     new Map([...Map.groupBy(events, ({ aggregateId }) => aggregateId)].map(([id, of]) => [id, idsOf(of)]))
   expect(byAggregate(handled)).toEqual(byAggregate(sent))
   expect(resident.getStats().rebalanceCount).toBeGreaterThanOrEqual(12)
-}, 60_000)
+})
 
-it('lets a handler hold back a partition that goes to another member for maxPollIntervalMs and no longer', async () => {
+it('lets a running handler delay the handover of its partition for at most maxPollIntervalMs', async () => {
   const options = { topicPrefix: freshName(), consumerGroup: freshName(), topicPartitions: 2 }
   const slow = createBus({ ...options, maxPollIntervalMs: 1500, shutdownTimeoutMs: 500 })
   const begun: string[] = []
@@ -115,10 +116,10 @@ it('lets a handler hold back a partition that goes to another member for maxPoll
   expect(performance.now() - start).toBeGreaterThan(1000)
   expect(seen.length).toBeLessThan(10)
   never.resolve()
-}, 30_000)
+})
 
 it.each(['classic', 'consumer'] as const)(
-  'gives a partition away while its events wait for a retry, with the attempts that have failed (%s)',
+  'hands a partition over while its events wait for a retry, with their failed attempts (%s)',
   async (groupProtocol) => {
     const options = {
       topicPrefix: freshName(),
@@ -146,14 +147,13 @@ it.each(['classic', 'consumer'] as const)(
     await until('the other to get its part', () => attempts.length > 10)
 
     // maxPollIntervalMs, how long a running handler holds back its partition, is five minutes.
-    expect(performance.now() - start).toBeLessThan(20_000)
+    expect(performance.now() - start).toBeLessThan(paced(20_000))
     expect(attempts.slice(10).every((attempt) => attempt === 2)).toBe(true)
   },
-  40_000,
 )
 
 it.each(['classic', 'consumer'] as const)(
-  'tells loudly of another process with the same groupInstanceId, and does not fight with it (%s)',
+  'logs an error about another process with the same groupInstanceId, and yields to it (%s)',
   async (groupProtocol) => {
     const logger = new RecordingLogger()
     const options = { topicPrefix: freshName(), consumerGroup: freshName(), groupProtocol }
@@ -183,10 +183,9 @@ it.each(['classic', 'consumer'] as const)(
     )
     expect(logger.lines.length).toBeLessThan(30)
   },
-  40_000,
 )
 
-it('says at once that the brokers do not allow sessions that short', async () => {
+it('reports at once that the brokers do not allow so short a session timeout', async () => {
   const bus = createBus({ sessionTimeoutMs: 1000, heartbeatIntervalMs: 100 })
   recorder(bus)
 
@@ -194,10 +193,10 @@ it('says at once that the brokers do not allow sessions that short', async () =>
   const error = await bus.whenConsuming().catch((thrown: unknown) => thrown)
 
   expect(error).toMatchObject({ code: 'TOPOLOGY_CONFLICT', retryable: false })
-  expect(String(error)).toMatch(/INVALID_SESSION_TIMEOUT.*sessionTimeoutMs must lie between/)
+  expect(String(error)).toMatch(/INVALID_SESSION_TIMEOUT.*sessionTimeoutMs must be between/)
 })
 
-it('says at once that members of its group share out partitions in another way', async () => {
+it('reports at once that other members of its group use another assignor', async () => {
   const options = { topicPrefix: freshName(), consumerGroup: freshName() }
   const first = createBus({ ...options, partitionAssignor: 'roundrobin' })
   recorder(first)
@@ -212,7 +211,7 @@ it('says at once that members of its group share out partitions in another way',
   expect(String(error)).toContain('partitionAssignor')
 })
 
-it('rejects in time while the broker is frozen, and goes on when it is back', async () => {
+it('rejects in time while the broker is frozen, and continues when it is back', async () => {
   const broker = await launchBroker('kafka')
   onTestFinished(() => broker.dispose())
   const bus = createBus({ bootstrapServers: broker.url, publishTimeoutMs: 1500, requestTimeoutMs: 1000 })
@@ -226,7 +225,7 @@ it('rejects in time while the broker is frozen, and goes on when it is back', as
   await broker.thaw()
 
   expect(error).toBeInstanceOf(PublishError)
-  expect(tookMs).toBeLessThan(2500)
+  expect(tookMs).toBeLessThan(paced(2500))
   const event = orderCreated()
   await until('a publish', async () => {
     await bus.publish([event])
@@ -234,4 +233,4 @@ it('rejects in time while the broker is frozen, and goes on when it is back', as
   })
   await until('the event', () => idsOf(seen).includes(event.eventId))
   expect(bus.getStats().reconnections).toBeGreaterThanOrEqual(1)
-}, 60_000)
+})

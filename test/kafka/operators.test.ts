@@ -13,7 +13,7 @@ const SET = 0
 /** Text that does not compress. */
 const noise = (length: number) => randomBytes(length).toString('base64').slice(0, length)
 
-it('keeps the group that it consumes for, and begins anew where it was deleted while nobody did', async () => {
+it('prevents the deletion of a group that consumes, and starts again if the group was deleted meanwhile', async () => {
   const topicPrefix = freshName()
   const bus = createBus({ topicPrefix })
   const before = recorder(bus)
@@ -35,7 +35,7 @@ it('keeps the group that it consumes for, and begins anew where it was deleted w
   expect(after.map(({ eventId }) => eventId)).toEqual(before.map(({ eventId }) => eventId))
 })
 
-it('leaves its own additions out of a dead letter that is too large with them, and keeps one that is too large without', async () => {
+it('leaves its own headers out of a dead letter that is too large, and keeps the event if that does not suffice', async () => {
   const topicPrefix = freshName()
   const letters = `${topicPrefix}.stream.dlq`
   const limit = (value: number) => [{ name: 'max.message.bytes', value: String(value) }]

@@ -51,7 +51,7 @@ describe('the options of KafkaEventBus', () => {
     })
   })
 
-  it('default to what the documentation says where they are our own', () => {
+  it('default to the documented values if eventsource-py does not have them', () => {
     expect(resolveKafkaOptions({})).toMatchObject({
       idempotent: true,
       maxMessageBytes: 1_000_000,
@@ -78,7 +78,7 @@ describe('the options of KafkaEventBus', () => {
     expect(resolveKafkaOptions({ dlqTopicSuffix: '-dead' }).topics.deadLetters).toBe('events.stream-dead')
   })
 
-  it('give every group a topic of replays of its own, whose name Kafka takes', () => {
+  it('give every group its own replay topic, with a valid name', () => {
     const { topics } = resolveKafkaOptions({})
     expect(topics.replays('billing')).toBe('events.stream.replay.billing')
     const groups = ['a/b', 'a b', 'a_b', 'a.b', 'ä', '💥', 'x'.repeat(300), `${'x'.repeat(299)}y`]
@@ -88,14 +88,14 @@ describe('the options of KafkaEventBus', () => {
     for (const name of names) expect(name).toMatch(/^[A-Za-z0-9._-]{1,249}$/)
   })
 
-  it('make a consumer name that is unique', () => {
+  it('default to a unique consumer name', () => {
     const [first, second] = [new KafkaEventBus(), new KafkaEventBus()].map(({ consumerName }) => consumerName)
     expect(first).toMatch(/^.+-[0-9a-f]{8}$/)
     expect(first).not.toBe(second)
     expect(new KafkaEventBus({ consumerName: 'worker-1' }).consumerName).toBe('worker-1')
   })
 
-  it('make publishing idempotent only where it can be', () => {
+  it('make publishing idempotent only with acks all', () => {
     expect(resolveKafkaOptions({ acks: '1' }).idempotent).toBe(false)
     expect(resolveKafkaOptions({ acks: 'all', idempotent: false }).idempotent).toBe(false)
     expect(faultsOf({ acks: '0', idempotent: true })).toEqual(["idempotent needs acks 'all', got '0'"])
@@ -216,7 +216,7 @@ describe('an option', () => {
     expect(construct(options)).toThrow(`KafkaEventBus: ${fault}`)
   })
 
-  it('is refused together with all others', () => {
+  it('is reported together with all other faults', () => {
     expect(faultsOf({ acks: 'some', lingerMs: -1, nonsense: true })).toHaveLength(3)
     const contradictions = {
       securityProtocol: 'SASL_SSL',
@@ -277,7 +277,7 @@ describe('security', () => {
     expect(faultsOf(options)).toEqual([fault])
   })
 
-  it('keeps the password to itself', () => {
+  it('never shows the password', () => {
     const options = { securityProtocol: 'SASL_SSL', ...credentials, saslPassword: 'hunter2-secret' } as const
     const bus = new KafkaEventBus(options)
     for (const shown of [bus, bus.deadLetters, bus.getStats()]) {

@@ -88,7 +88,7 @@ describe('the logger', () => {
 
     expect(error.mock.calls).toEqual([
       [expect.stringMatching(/^eventspine: handler failed .*handlerName=invoicing/)],
-      ['eventspine: the logger failed error="Error: disk full"'],
+      ['eventspine: logger failed error="Error: disk full"'],
     ])
   })
 })

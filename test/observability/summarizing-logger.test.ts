@@ -1,9 +1,10 @@
 import { describe, expect, it } from 'vitest'
 import { InMemoryEventBus } from '../../src/index.ts'
 import { type LogClock, SummarizingLogger } from '../../src/observability/summarizing-logger.ts'
-import { MemoryBroker, MemoryBrokerEventBus, waitFor } from '../../src/testing/index.ts'
+import { MemoryBroker, MemoryBrokerEventBus } from '../../src/testing/index.ts'
 import { OrderCreated, orderCreated } from '../support/order-events.ts'
 import { RecordingLogger } from '../support/recording-logger.ts'
+import { waitFor } from '../support/wait-for.ts'
 
 /** A clock that goes on when it is told to. */
 function manualClock() {

@@ -1,12 +1,12 @@
 import { readFileSync } from 'node:fs'
 
-/** One message that eventsource-py left on RabbitMQ, with its properties. */
+/** One message that eventsource-py published to RabbitMQ, with its properties. */
 export interface CapturedAmqp {
   readonly name: string
   readonly kind: string
   readonly routingKey: string
   readonly body: string
-  /** By AMQP's names. */
+  /** Keyed by AMQP's names. */
   readonly properties: Readonly<Record<string, unknown>>
   readonly headers: Readonly<Record<string, unknown>>
 }
@@ -24,7 +24,7 @@ interface RawCase {
 
 export function capturedAmqp(kind: string): readonly CapturedAmqp[] {
   const text = readFileSync(new URL('../wire/rabbitmq.json', import.meta.url), 'utf8')
-  // The file is part of the repository, and the README beside it says what it holds.
+  // The file is part of the repository; the README in its folder describes it.
   const { cases } = JSON.parse(text) as { cases: readonly RawCase[] }
   return cases
     .filter((found) => found.kind === kind)

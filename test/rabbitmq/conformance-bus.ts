@@ -1,4 +1,4 @@
-// What the conformance suite loads in a process of its own.
+// Creates the buses that the conformance suite runs in processes of their own.
 import { RabbitMQEventBus } from '../../src/rabbitmq/index.ts'
 import type { CreateBusOptions } from '../../src/testing/index.ts'
 

@@ -6,7 +6,7 @@ import type { Broker } from '../brokers/broker.ts'
 import { launchBroker } from '../brokers/launch-broker.ts'
 import { TcpProxy } from '../support/tcp-proxy.ts'
 
-/** Runs the conformance suite over one type of queue, on a RabbitMQ that it stops, kills and starts again. */
+/** Runs the conformance suite over one type of queue, on a RabbitMQ that it kills and restarts. */
 export async function describeRabbitMQ(queueType: 'classic' | 'quorum'): Promise<void> {
   const rabbitmq = await launchBroker('rabbitmq')
   process.env['EVENTSPINE_TEST_RABBITMQ_URL'] = rabbitmq.url
@@ -26,7 +26,7 @@ export async function describeRabbitMQ(queueType: 'classic' | 'quorum'): Promise
       exchangeName: scope,
       queueType,
       prefetchCount: 100,
-      // So that the broker soon knows of a consumer that vanished.
+      // Makes the broker notice a vanished consumer soon.
       heartbeatMs: 1000,
     })
     proxies.set(bus, proxy)
@@ -64,15 +64,15 @@ export async function describeRabbitMQ(queueType: 'classic' | 'quorum'): Promise
       crash: (bus) => proxies.get(bus)?.freeze(),
       idleLimitMs: 3500,
     },
-    // A RabbitMQ that was killed takes its time with the queues of all tests before.
+    // After a kill, RabbitMQ takes long to recover the queues of all earlier tests.
     waitMs: 25_000,
   })
 }
 
 /**
- * Lets RabbitMQ write to disk which quorum queues there are. It does so every few seconds only: of one that is killed
- * before, the log is there and its name is not, so that RabbitMQ begins an empty log under that name, which never gets
- * a leader. Nothing then answers a publish to that queue, whoever sends it.
+ * Makes RabbitMQ write its list of quorum queues to disk, which it otherwise does every few seconds only. If it is killed
+ * before that, the log of a new queue exists but its name does not: RabbitMQ starts an empty log under that name, which
+ * never gets a leader. No publish to that queue is answered then.
  */
 async function registerQuorumQueues(rabbitmq: Broker): Promise<void> {
   await rabbitmq.exec('rabbitmqctl', 'eval', '[ok = dets:sync(Table) || Table <- dets:all()].')

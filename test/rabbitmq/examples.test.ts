@@ -1,4 +1,4 @@
-// The examples of the reference's API page, as its reader would write them here.
+// The examples of eventsource-py's API page, written for this library.
 import { expect, inject, it } from 'vitest'
 import { RABBITMQ_AVAILABLE, RabbitMQEventBus } from '../../src/rabbitmq/index.ts'
 import {
@@ -75,7 +75,7 @@ it('Work Queue Pattern: two workers share the tasks of a direct exchange', async
   }
   expect((await worker1.getQueueInfo()).name).toBe(`${exchangeName}.task-processors`)
 
-  // Shares nothing with them but the exchange.
+  // Shares only the exchange with the workers.
   await using publisher = new RabbitMQEventBus({ rabbitmqUrl, exchangeName, exchangeType: 'direct' })
   const tasks = [1, 2, 3, 4, 5, 6].map((n) => `Task-${n}`)
   await publisher.publish(tasks.map(orderCreated))
@@ -123,7 +123,7 @@ it('Fanout Exchange: every bound queue gets every event', async () => {
   expect(seen.toSorted()).toEqual(['billing', 'mailer'])
 })
 
-it('Context Manager: startConsuming blocks until the bus is left', async () => {
+it('Context Manager: startConsuming blocks until the bus is disposed', async () => {
   const handled = Promise.withResolvers<string>()
   let consuming: Promise<void>
   {
@@ -137,6 +137,6 @@ it('Context Manager: startConsuming blocks until the bus is left', async () => {
   await consuming
 })
 
-it('Availability Check: the client is there', () => {
+it('Availability Check: the client is installed', () => {
   expect(RABBITMQ_AVAILABLE).toBe(true)
 })

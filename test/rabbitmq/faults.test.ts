@@ -27,7 +27,7 @@ describe('while it runs', () => {
     { batchSize: 1, maxConcurrentPublishes: 1, sent: 1 },
     { batchSize: 3, maxConcurrentPublishes: 2, sent: 6 },
   ])(
-    'has at most $sent messages unconfirmed, and tells them from those not sent',
+    'has at most $sent messages unconfirmed, and reports only those as unknown',
     async ({ sent, ...options }) => {
       const { bus, proxy } = await proxiedBus({ publishTimeoutMs: 300, ...options })
       await bus.publish([orderCreated()])
@@ -41,7 +41,7 @@ describe('while it runs', () => {
     },
   )
 
-  it('publishes after a cut what came during it; only what was on its way is unknown', async () => {
+  it('publishes after an outage what was published during it, and reports only messages in flight as unknown', async () => {
     const exchangeName = freshName()
     const consumer = createBus({ exchangeName, prefetchCount: 100 })
     const events = recorder(consumer)
@@ -75,7 +75,7 @@ describe('while it runs', () => {
     })
   })
 
-  it('takes no more messages than prefetchCount, and no more than maxInFlight', async () => {
+  it('holds at most prefetchCount messages, and at most maxInFlight', async () => {
     for (const options of [{ prefetchCount: 3 }, { prefetchCount: 50, maxInFlight: 3 }]) {
       const bus = createBus(options)
       const gate = Promise.withResolvers<void>()
@@ -98,7 +98,7 @@ describe('while it runs', () => {
     expect(bus.consumerName).toBe('worker-1')
   })
 
-  it('declares an exchange again that was deleted, and binds its queue to it', async () => {
+  it('recreates a deleted exchange, and binds its queue to it', async () => {
     const exchangeName = freshName()
     const bus = createBus({ exchangeName })
     const notices = noticesOf(bus)
@@ -107,12 +107,12 @@ describe('while it runs', () => {
     const channel = await plainChannel()
     await channel.deleteExchange(exchangeName)
 
-    // The broker closes the publisher's channel over it; which of the messages on their way it had is not known.
+    // The broker closes the publisher's channel, so it is unknown which messages in flight it has stored.
     const error = await bus.publish([orderCreated('early')]).catch((thrown: unknown) => thrown)
-    if (!(error instanceof PublishError)) throw new Error('it was to reject')
+    if (!(error instanceof PublishError)) throw new Error('the publish should have been rejected')
     expect(error.outcomes).toMatchObject([{ status: 'unknown', error: { code: 'CONNECTION_FAILED' } }])
     expect(error.message).toContain(`no exchange '${exchangeName}'`)
-    // The channel and the exchange are there again at once, the binding at the consumer's next look.
+    // The channel and the exchange are restored at once, the binding at the consumer's next check.
     await bus.publish([orderCreated('unbound')])
     expect(bus.getStats().publishReturns).toBe(1)
     await until('the event', async () => {
@@ -122,7 +122,7 @@ describe('while it runs', () => {
     expect(notices.filter(({ type }) => type === 'connectionLost')).toEqual([])
   })
 
-  it('declares a queue again that was deleted, and reports what was lost', async () => {
+  it('recreates a deleted queue, and reports the loss', async () => {
     const exchangeName = freshName()
     const bus = createBus({ exchangeName })
     const notices = noticesOf(bus)
@@ -136,7 +136,7 @@ describe('while it runs', () => {
     await until('the event', () => events.length === 1)
   })
 
-  it('says that it is not consuming while its queue stands there otherwise, and goes on when that ends', async () => {
+  it('reports that it is not consuming while its queue has other arguments, and resumes afterwards', async () => {
     const exchangeName = freshName()
     const queue = `${exchangeName}.default`
     const logger = new RecordingLogger()
@@ -144,7 +144,7 @@ describe('while it runs', () => {
     const notices = noticesOf(bus)
     const events = recorder(bus)
     await consume(bus)
-    // The bus declares it again, so that it may take more than one attempt to be there first.
+    // The bus declares the queue too, so it may take several attempts to be first.
     const isReplaced = async () => {
       const channel = await plainChannel()
       const deleted = channel.deleteQueue(queue)
@@ -155,25 +155,25 @@ describe('while it runs', () => {
     }
     await until('another queue of that name', isReplaced)
 
-    await until('the loss to show', () => !bus.isConnected)
+    await until('the loss to be reported', () => !bus.isConnected)
     expect(await bus.health()).toMatchObject({ status: 'down', checks: { connected: { status: 'down' } } })
-    const complaints = () => logger.lines.filter(({ message }) => message.startsWith('cannot reconnect as'))
-    await until('a complaint', () => complaints().length > 0)
-    expect(String(complaints()[0]?.fields['error'])).toContain("inequivalent arg 'x-dead-letter-exchange'")
+    const refusals = () => logger.lines.filter(({ message }) => message.startsWith('reconnecting refused'))
+    await until('a refusal to be logged', () => refusals().length > 0)
+    expect(String(refusals()[0]?.fields['error'])).toContain("inequivalent arg 'x-dead-letter-exchange'")
 
     await (await plainChannel()).deleteQueue(queue)
-    await until('the return', () => bus.isConnected)
+    await until('the reconnection', () => bus.isConnected)
     await bus.publish([orderCreated()])
     await until('the event', () => events.length === 1)
-    // A storm would have complained at each attempt.
-    expect(complaints().length).toBeLessThan(8)
+    // Without backoff, each attempt would have logged an error.
+    expect(refusals().length).toBeLessThan(8)
     expect(notices.map(({ type }) => type).filter((type) => /onnect/.test(type))).toEqual([
       'connectionLost',
       'reconnected',
     ])
   })
 
-  it('counts as connected again when it stops consuming from a queue that it cannot have', async () => {
+  it('counts as connected once it stops consuming from a queue that it cannot declare', async () => {
     const exchangeName = freshName()
     const { bus, proxy } = await proxiedBus({ exchangeName, reconnectDelayMs: 50, maxReconnectDelayMs: 50 })
     await consume(bus)
@@ -182,16 +182,16 @@ describe('while it runs', () => {
     await channel.deleteQueue(`${exchangeName}.default`)
     await channel.assertQueue(`${exchangeName}.default`, { durable: true })
     proxy.setDown(false)
-    // The publisher comes back, the consumer cannot.
+    // The publisher can reconnect, the consumer cannot.
     await until('the publisher', () => bus.publish([orderCreated()]).then(() => true))
     expect(bus.isConnected).toBe(false)
     await bus.stopConsuming()
     expect(bus.isConnected).toBe(true)
     const { status, checks } = await bus.health()
-    expect([status, checks.consuming.detail]).toEqual(['up', 'not asked to consume'])
+    expect([status, checks.consuming.detail]).toEqual(['up', 'not started'])
   })
 
-  it('handles what it held when its queue was deleted', async () => {
+  it('handles the messages it held when its queue was deleted', async () => {
     const exchangeName = freshName()
     const bus = createBus({ exchangeName, concurrency: 1 })
     const gate = Promise.withResolvers<void>()
@@ -210,12 +210,12 @@ describe('while it runs', () => {
     await until('both', () => events.length === 2)
   })
 
-  it('refuses a message that is too large, and nothing else', async () => {
+  it('refuses only the message that is too large', async () => {
     const { url } = await broker('max_message_size = 20000')
     const bus = createBus({ rabbitmqUrl: url })
     await bus.publish([orderCreated()])
     const large = new OrderCreated({ aggregateId: 'Order-1', customerId: 'x'.repeat(30_000) })
-    for (const _attempt of ['found out by the broker', 'known by now']) {
+    for (const _attempt of ['refused by the broker', 'refused by the bus']) {
       const error = await bus.publish([large]).catch((thrown: unknown) => thrown)
       expect(error).toBeInstanceOf(PublishError)
       if (!(error instanceof PublishError)) return
@@ -223,7 +223,7 @@ describe('while it runs', () => {
       expect(error.message).toContain('20000')
     }
     await bus.publish([orderCreated()])
-    // What needs more than one frame (128 KiB), but is allowed.
+    // A message that needs several frames (of 128 KiB) is not too large.
     const other = createBus()
     const events = recorder(other)
     await consume(other)
@@ -233,7 +233,7 @@ describe('while it runs', () => {
     expect(JSON.stringify(events[0])).toBe(JSON.stringify(framed))
   })
 
-  it('tells of a message that a queue refused, and of no other', async () => {
+  it('reports a message that a queue refused, and no other', async () => {
     const exchangeName = freshName()
     const bus = createBus({ exchangeName })
     await bus.connect()
@@ -243,8 +243,8 @@ describe('while it runs', () => {
     await channel.bindQueue(queue, exchangeName, '#')
     await bus.publish([orderCreated()])
     const error = await bus.publish([orderCreated()]).catch((thrown: unknown) => thrown)
-    if (!(error instanceof PublishError)) throw new Error('it was to reject')
-    // Another queue may have it.
+    if (!(error instanceof PublishError)) throw new Error('the publish should have been rejected')
+    // Another queue may have stored it.
     expect(error.outcomes).toMatchObject([{ status: 'unknown', error: expect.any(MessageRefusedError) }])
     expect(error.message).toContain('nack')
     await channel.purgeQueue(queue)
@@ -252,7 +252,7 @@ describe('while it runs', () => {
     expect(bus.getStats().eventsPublished).toBe(2)
   })
 
-  it('refuses names that AMQP cannot hold', async () => {
+  it('refuses headers that are too long for AMQP', async () => {
     const bus = createBus()
     const event = new OrderCreated({ aggregateId: 'a'.repeat(10_000), customerId: 'c' })
     await bus.publish([event])
@@ -261,8 +261,8 @@ describe('while it runs', () => {
     await bus.publish([event])
   })
 
-  it('opens its channel again when an acknowledgment took too long', async () => {
-    // It looks once a minute by itself, or as often as its start arguments say, which a container does not see.
+  it('reopens its channel after an acknowledgment timeout', async () => {
+    // The broker checks once a minute by default. One in a container does not get these start arguments.
     process.env['RABBITMQ_SERVER_START_ARGS'] = '-rabbit channel_tick_interval 500'
     const { url } = await broker('consumer_timeout = 1000')
     delete process.env['RABBITMQ_SERVER_START_ARGS']
@@ -282,19 +282,19 @@ describe('while it runs', () => {
     await bus.publish([orderCreated('next')])
     await until('the next one', () => done.includes('next'))
     await until('the queue to be empty', async () => (await bus.getQueueInfo()).messageCount === 0)
-    // The broker delivered the slow one again; its handler had succeeded, so it was not called again.
+    // The broker redelivered the slow event; its handler had succeeded, so it was not called again.
     expect(done).toEqual(['slow', 'next'])
     expect(runs).toBe(2)
-  }, 120_000)
+  })
 })
 
 describe('retries', () => {
-  it('keep no message from a worker that is idle', async () => {
+  it('do not keep messages from an idle worker', async () => {
     const exchangeName = freshName()
     const options = { exchangeName, prefetchCount: 1, retryBaseDelayMs: 60_000, retryMaxDelayMs: 60_000 }
     const failing = createBus(options)
     failing.subscribe(OrderCreated, () => {
-      throw new Error('as told')
+      throw new Error('expected failure')
     })
     await consume(failing)
     await failing.publish([orderCreated('bad')])
@@ -307,7 +307,7 @@ describe('retries', () => {
     expect(failing.getStats().inFlight).toBe(1)
   })
 
-  it('stay in the group, in order, and hold back nobody else', async () => {
+  it('stay in their group and in order, and hold back no other aggregate', async () => {
     const exchangeName = freshName()
     const healthy = createBus({ exchangeName, consumerGroup: 'healthy' })
     const seen = recorder(healthy)
@@ -333,13 +333,13 @@ describe('retries', () => {
   })
 })
 
-it('gives a queue with a single active consumer to one of its consumers, and to the next with what that one left', async () => {
+it('delivers a queue with a single active consumer to one consumer, then to the next one with the messages left over', async () => {
   const options = { exchangeName: freshName(), singleActiveConsumer: true }
   const never = Promise.withResolvers<void>()
   const active = createBus(options)
-  const begun: string[] = []
+  const started: string[] = []
   active.subscribe(OrderCreated, async ({ eventId }) => {
-    begun.push(eventId)
+    started.push(eventId)
     await never.promise
   })
   await consume(active)
@@ -349,21 +349,21 @@ it('gives a queue with a single active consumer to one of its consumers, and to 
   const events = Array.from({ length: 30 }, () => orderCreated('Order-1'))
 
   await active.publish(events)
-  await until('the first event', () => begun.length === 1)
+  await until('the first event', () => started.length === 1)
   await active.shutdown({ timeoutMs: 400 })
 
   await until('all events', () => seen.length === 30)
   expect(seen.map(({ eventId }) => eventId)).toEqual(events.map(({ eventId }) => eventId))
 })
 
-it('has two dead letters of an event at worst where it breaks between dead letter and acknowledgment', async () => {
+it('has at most two dead letters of an event if the connection breaks between dead letter and acknowledgment', async () => {
   const exchangeName = freshName()
   const { bus, proxy } = await proxiedBus({ exchangeName, maxRetries: 0 })
   const channel = await plainChannel()
   const letters = async () => (await channel.checkQueue(`${exchangeName}.default.dlq`)).messageCount
   bus.subscribe(OrderCreated, () => {
     proxy.loseAnswers(true)
-    throw new Error('as told')
+    throw new Error('expected failure')
   })
   await consume(bus)
   await createBus({ exchangeName }).publish([orderCreated()])

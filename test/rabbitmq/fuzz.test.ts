@@ -13,12 +13,12 @@ interface Message {
   readonly options: Options.Publish
 }
 
-/** The plain client writes texts in UTF-8 only; a proxy behind it puts bytes that are none in the place of this. */
+/** The plain client writes only UTF-8, so a proxy replaces this mark by bytes that are not. */
 const MARK = '\u{10fffe}'
 const MARK_BYTES = Buffer.from(MARK)
 const NOT_UTF8 = Buffer.from([0xff, 0xe9, 0x80, 0xc3])
 const MAX_SHORT_STRING = 255
-/** The plain client writes no larger table of headers. */
+/** The plain client cannot write a larger table of headers. */
 const MAX_HEADER_BYTES = 60_000
 
 function breakMarks(chunk: Buffer): Buffer {
@@ -108,12 +108,12 @@ const messages: fc.Arbitrary<Message> = fc
   .filter(({ options: { headers } }) => JSON.stringify(headers).length < MAX_HEADER_BYTES)
 
 const OURS = /^x-(dlq-|death$|first-death-|last-death-|original-|delivery-count|acquired-)/
-/** So much of a short string remains, however its bytes grow when what is no UTF-8 is written as U+FFFD. */
+/** Characters of a short string that are always kept: a byte that is not UTF-8 becomes U+FFFD, which has three bytes. */
 const KEPT_CHARACTERS = MAX_SHORT_STRING / 3
 
 const cut = (shortString: string | undefined) => shortString?.slice(0, KEPT_CHARACTERS)
 
-/** All that a dead letter has to keep. What the bus or the broker notes in headers of its own is none of the message. */
+/** Covers all that a dead letter must keep. Headers that the bus or the broker adds are not part of the message. */
 function digest({ content, properties: own }: ConsumeMessage): string {
   const { headers = {}, messageId, correlationId, replyTo, type, appId, contentType, contentEncoding } = own
   const { timestamp, priority } = own
@@ -125,7 +125,7 @@ function digest({ content, properties: own }: ConsumeMessage): string {
 }
 
 it(
-  `handles, skips or dead-letters what nobody sends on purpose, and neighbors arrive untouched: ${fuzzRun.title}`,
+  `handles, skips or dead-letters hostile messages, and leaves their neighbors untouched: ${fuzzRun.title}`,
   async () => {
     const exchangeName = freshName()
     const proxy = await TcpProxy.start({

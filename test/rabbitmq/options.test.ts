@@ -20,7 +20,7 @@ import {
   until,
 } from './scene.ts'
 
-/** What waits in a queue now. */
+/** Takes the messages that are ready in a queue. */
 async function messagesIn(channel: Awaited<ReturnType<typeof plainChannel>>, queue: string) {
   const messages = []
   for (let message = await channel.get(queue); message !== false; message = await channel.get(queue)) {
@@ -64,7 +64,7 @@ describe('defaults', () => {
       caFile: undefined,
       certFile: undefined,
       keyFile: undefined,
-      // Those that eventsource-py has not.
+      // Options that eventsource-py lacks.
       headersMatch: undefined,
       queueType: 'classic',
       singleActiveConsumer: false,
@@ -80,7 +80,7 @@ describe('defaults', () => {
       meter: undefined,
       propagateCausation: true,
       logger: undefined,
-      // What follows from them.
+      // Derived from the options.
       names: {
         exchange: 'events',
         queue: 'events.default',
@@ -102,7 +102,7 @@ describe('defaults', () => {
     })
   })
 
-  it('need no options at all', () => {
+  it('suffice without any option', () => {
     expect(new RabbitMQEventBus().isConnected).toBe(false)
   })
 })
@@ -117,7 +117,7 @@ it.each([
 })
 
 describe('queues', () => {
-  it.each(['classic', 'quorum'] as const)('are %s where that is asked for', async (queueType) => {
+  it.each(['classic', 'quorum'] as const)('are %s if configured so', async (queueType) => {
     const exchangeName = freshName()
     const bus = createBus({ exchangeName, queueType })
     const events = recorder(bus)
@@ -136,11 +136,11 @@ describe('queues', () => {
     await expect(other).rejects.toThrow('x-queue-type')
   })
 
-  it('of dead letters go by the suffix, and keep as many as they may', async () => {
+  it('of dead letters have the configured suffix and maximum length', async () => {
     const exchangeName = freshName()
     const bus = createBus({ exchangeName, dlqExchangeSuffix: '-dead', dlqMaxLength: 2, maxRetries: 0 })
     bus.subscribe(OrderCreated, () => {
-      throw new Error('as told')
+      throw new Error('expected failure')
     })
     await consume(bus)
     const events = [orderCreated('a'), orderCreated('b'), orderCreated('c')]
@@ -155,19 +155,19 @@ describe('queues', () => {
     await expect(channel.checkExchange(`${exchangeName}_dlq`)).rejects.toThrow('NOT_FOUND')
   })
 
-  it('of dead letters forget after as long as told', async () => {
+  it('of dead letters drop messages after dlqMessageTtlMs', async () => {
     const bus = createBus({ dlqMessageTtlMs: 300, maxRetries: 0 })
     bus.subscribe(OrderCreated, () => {
-      throw new Error('as told')
+      throw new Error('expected failure')
     })
     await consume(bus)
     await bus.publish([orderCreated()])
     await until('the dead letter', async () => (await bus.getDlqMessageCount()) === 1)
-    await until('it to be forgotten', async () => (await bus.getDlqMessageCount()) === 0)
+    await until('it to be dropped', async () => (await bus.getDlqMessageCount()) === 0)
     expect(bus.getStats().messagesSentToDlq).toBe(1)
   })
 
-  it('of dead letters are not made where they are off', async () => {
+  it('of dead letters are not declared if enableDlq is false', async () => {
     const exchangeName = freshName()
     await consume(createBus({ exchangeName, enableDlq: false }))
     expect(await hasQueue(`${exchangeName}.default`)).toBe(true)
@@ -177,7 +177,7 @@ describe('queues', () => {
 
 describe('reconnecting', () => {
   it.each([
-    // Soon at first, a tenth of the outage later, never longer than told.
+    // The minimum at first, then a tenth of the outage, at most the maximum.
     { outageMs: 0, random: 0, delayMs: 1000 },
     { outageMs: 0, random: 1, delayMs: 500 },
     { outageMs: 60_000, random: 0, delayMs: 6000 },
@@ -188,13 +188,13 @@ describe('reconnecting', () => {
     expect(reconnectDelay(delays, outageMs, random)).toBe(delayMs)
   })
 
-  /** When the attempts to reconnect to a broker that stays away failed, in milliseconds. */
+  /** The times at which attempts to reconnect to an absent broker failed, in milliseconds. */
   async function attempts(options: object, count: number): Promise<readonly number[]> {
     const times: number[] = []
     const silent = () => undefined
     const logger: Logger = {
       debug: (message) => {
-        if (message === 'cannot reconnect yet') times.push(performance.now())
+        if (message === 'reconnecting failed, trying again') times.push(performance.now())
       },
       info: silent,
       warn: silent,
@@ -213,13 +213,13 @@ describe('reconnecting', () => {
     for (const gap of gaps) expect(gap).toBeGreaterThanOrEqual(199)
   })
 
-  it('waits never longer than maxReconnectDelayMs', async () => {
-    // Growing by a tenth of the outage each time, so many attempts would take minutes.
+  it('never waits longer than maxReconnectDelayMs', async () => {
+    // If each wait were a tenth of the outage, this many attempts would take minutes.
     await attempts({ reconnectDelayMs: 1, maxReconnectDelayMs: 5 }, 120)
   })
 })
 
-it('writes messages with the codec that is given, and reads them', async () => {
+it('writes and reads messages with the given codec', async () => {
   const exchangeName = freshName()
   const bus = createBus({ exchangeName, codec: new CloudEventsCodec({ source: '/orders' }) })
   const events = recorder(bus)
@@ -238,7 +238,7 @@ it('writes messages with the codec that is given, and reads them', async () => {
   expect(message?.properties.contentType).toBe('application/cloudevents+json')
 })
 
-it('sends the trace along where tracing is on', async () => {
+it('sends the trace context if tracing is enabled', async () => {
   context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable())
   propagation.setGlobalPropagator(new W3CTraceContextPropagator())
   onTestFinished(() => {

@@ -12,7 +12,7 @@ const PREFETCH = 200
 
 interface Worker {
   readonly process: ChildProcess
-  /** What it has handled: `aggregateId n`. */
+  /** One line per handled event: `aggregateId n`. */
   readonly handled: string[]
 }
 

@@ -13,7 +13,7 @@ class UserRegistered extends defineEvent<{ readonly name: string }>()({
 const userRegistered = () => new UserRegistered({ aggregateId: 'User-1', name: 'Ada' })
 
 describe('topic exchange', () => {
-  it('gives each pattern what AMQP says', async () => {
+  it('delivers to each pattern what AMQP defines', async () => {
     const exchangeName = freshName()
     const patterns = ['#', 'Order.*', '*.OrderCreated', 'Order.OrderCreated']
     const received = await Promise.all(
@@ -35,7 +35,7 @@ describe('topic exchange', () => {
     ])
   })
 
-  it('takes off a binding that an earlier version of the program made', async () => {
+  it('removes a binding that an earlier version of the program made', async () => {
     const exchangeName = freshName()
     const before = await consume(createBus({ exchangeName }))
     await before.shutdown()
@@ -50,7 +50,7 @@ describe('topic exchange', () => {
     expect(bus.getStats().publishReturns).toBe(1)
   })
 
-  it('leaves the bindings of consumers that are there', async () => {
+  it('keeps the bindings of running consumers', async () => {
     const exchangeName = freshName()
     const old = createBus({ exchangeName })
     const events = recorder(old)
@@ -85,7 +85,7 @@ describe('direct exchange', () => {
     })
   })
 
-  it('gets only what it was told to bind, also after a reconnection', async () => {
+  it('delivers only what was bound, also after its queue was deleted', async () => {
     const exchangeName = freshName()
     const bus = createBus({ exchangeName, exchangeType: 'direct', routingKeyPattern: '' })
     await bus.bindEventType(OrderCreated)
@@ -114,7 +114,7 @@ describe('direct exchange', () => {
 })
 
 describe('fanout and headers exchanges', () => {
-  it.each(['fanout', 'headers'] as const)('%s gives every group every event', async (exchangeType) => {
+  it.each(['fanout', 'headers'] as const)('%s delivers every event to every group', async (exchangeType) => {
     const exchangeName = freshName()
     const received = await Promise.all(
       ['a', 'b'].map(async (consumerGroup) => {
@@ -158,8 +158,8 @@ describe('unroutable events', () => {
     ])
   })
 
-  it('are refused by name where a group would have to be given what came before it', async () => {
-    // The capability that the conformance suite is told is lacking: a queue has no history.
+  it('are refused with a named error, because a queue has no history', async () => {
+    // The conformance suite declares this capability as lacking: a queue has no history.
     const exchangeName = freshName()
     const bus = createBus({ exchangeName, requireRoute: true })
     const events = recorder(bus)
@@ -173,7 +173,7 @@ describe('unroutable events', () => {
     expect(events.map(({ aggregateId }) => aggregateId)).toEqual(['after'])
   })
 
-  it('reject the publish with requireRoute, and only they', async () => {
+  it('are the only events rejected with requireRoute', async () => {
     const exchangeName = freshName()
     const consumer = createBus({ exchangeName, routingKeyPattern: 'Order.*' })
     await consume(consumer)
@@ -205,7 +205,7 @@ describe('topology', () => {
     }
   })
 
-  it('tells how many messages wait and who consumes', async () => {
+  it('shows how many messages are ready and how many consumers there are', async () => {
     const bus = await consume(createBus())
     expect(await bus.getQueueInfo()).toMatchObject({ state: 'running', consumerCount: 1, messageCount: 0 })
     await bus.stopConsuming()
@@ -213,7 +213,7 @@ describe('topology', () => {
     expect(await bus.getQueueInfo()).toMatchObject({ state: 'idle', consumerCount: 0, messageCount: 1 })
   })
 
-  it('names what differs when an exchange exists otherwise', async () => {
+  it('names the difference if an exchange exists with other arguments', async () => {
     const exchangeName = freshName()
     const channel = await plainChannel()
     await channel.assertExchange(exchangeName, 'fanout', { durable: true })
@@ -226,7 +226,7 @@ describe('topology', () => {
     expect(String(error)).toContain("'type'")
   })
 
-  it('names what differs when a queue exists otherwise, and does not try forever', async () => {
+  it('names the difference if a queue exists with other arguments, and does not retry', async () => {
     const exchangeName = freshName()
     const channel = await plainChannel()
     await channel.assertQueue(`${exchangeName}.default`, { durable: true, arguments: { 'x-max-length': 5 } })
@@ -239,7 +239,7 @@ describe('topology', () => {
     expect(logger.lines.filter(({ level }) => level === 'error')).toHaveLength(1)
   })
 
-  it('makes exchange and queue as durable and as lasting as told', async () => {
+  it('makes exchange and queue durable and auto-deleted as configured', async () => {
     const exchangeName = freshName()
     const bus = createBus({ exchangeName, durable: false, autoDelete: true })
     await consume(bus)
@@ -265,7 +265,7 @@ describe('options', () => {
     [{ headersMatch: { a: 1 } }, 'headersMatch'],
     [{ exchange_name: 'events' }, 'exchangeName'],
   ])('refuses %o', (options, name) => {
-    // Some of these the compiler would refuse as well.
+    // The compiler would refuse some of these too.
     const make = () => createBus(options as never)
     expect(make).toThrow(ConfigError)
     expect(make).toThrow(name)

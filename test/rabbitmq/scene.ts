@@ -3,16 +3,16 @@ import { connect } from 'amqplib'
 import { inject, onTestFinished } from 'vitest'
 import type { BusNotice, DomainEvent } from '../../src/index.ts'
 import { RabbitMQEventBus, type RabbitMQEventBusOptions } from '../../src/rabbitmq/index.ts'
-import { waitFor } from '../../src/testing/wait-for.ts'
 import { RecordingLogger } from '../support/recording-logger.ts'
 import { TcpProxy } from '../support/tcp-proxy.ts'
+import { waitFor } from '../support/wait-for.ts'
 
 /** A fresh name for a test's exchange. */
 export function freshName(): string {
   return `test-${randomUUID().slice(0, 8)}`
 }
 
-/** A bus with short times, shut down when the test ends. */
+/** A bus with short delays, shut down when the test ends. */
 export function createBus(options: RabbitMQEventBusOptions = {}): RabbitMQEventBus {
   const bus = new RabbitMQEventBus({
     rabbitmqUrl: inject('rabbitmqUrl'),
@@ -42,7 +42,7 @@ export async function consume(bus: RabbitMQEventBus): Promise<RabbitMQEventBus> 
   return bus
 }
 
-/** A handler that keeps what it gets. */
+/** Subscribes a handler to all events. @returns the events that it has received. */
 export function recorder(bus: RabbitMQEventBus): DomainEvent[] {
   const events: DomainEvent[] = []
   bus.subscribeToAllEvents((event) => {
@@ -65,7 +65,7 @@ export async function until(what: string, condition: () => unknown, timeoutMs = 
   await waitFor(condition, { timeoutMs, describe: () => what })
 }
 
-/** A channel of a plain client beside the library; closed when the test ends. */
+/** A channel of a plain amqplib client; closed when the test ends. */
 export async function plainChannel(url: string = inject('rabbitmqUrl')) {
   const connection = await connect(url)
   connection.on('error', () => undefined)

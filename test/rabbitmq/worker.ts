@@ -1,4 +1,4 @@
-// A consumer in a process of its own: writes `aggregateId customerId` for each event that it has handled.
+// A consumer in a process of its own: writes `aggregateId customerId` for each handled event.
 import { writeSync } from 'node:fs'
 import { RabbitMQEventBus } from '../../src/rabbitmq/index.ts'
 import { OrderCreated } from '../support/order-events.ts'

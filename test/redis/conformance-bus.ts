@@ -1,4 +1,4 @@
-// What the conformance suite loads in a process of its own.
+// The module that the conformance suite loads in a separate process.
 import { RedisEventBus } from '../../src/redis/index.ts'
 import type { CreateBusOptions } from '../../src/testing/index.ts'
 

@@ -3,9 +3,10 @@ import { afterAll, describe, it } from 'vitest'
 import { RedisEventBus } from '../../src/redis/index.ts'
 import { type CreateBusOptions, describeEventBus } from '../../src/testing/index.ts'
 import { launchBroker } from '../brokers/launch-broker.ts'
+import { paced } from '../support/pace.ts'
 import { TcpProxy } from '../support/tcp-proxy.ts'
 
-// A Redis of this file's own: the suite stops it, kills it and starts it again.
+// A Redis server for this file alone: the suite stops, kills and restarts it.
 const redis = await launchBroker('redis', { config: ['appendfsync always'] })
 const proxies = new Map<unknown, TcpProxy>()
 
@@ -64,4 +65,5 @@ describeEventBus('redis', {
     crash: (bus) => proxies.get(bus)?.freeze(),
     idleLimitMs: 1000,
   },
+  waitMs: paced(10_000),
 })

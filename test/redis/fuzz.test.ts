@@ -5,22 +5,22 @@ import { capturedRedisFields } from '../wire/captured.ts'
 import { hostileBody, hostilePairs, type Pair } from '../wire/hostile-messages.ts'
 import { connectClient, createBus, freshPrefix } from './scene.ts'
 
-/** An entry of the stream; the body, if any, is among its fields. */
+/** The fields of an entry; the body, if any, is one of them. */
 const entries: fc.Arbitrary<readonly Pair[]> = fc
   .tuple(hostilePairs(capturedRedisFields()), fc.option(hostileBody, { freq: 1 }))
   .map(([fields, body]) =>
     body === null ? fields : fields.map((pair) => (isPayload(pair) ? ([pair[0], body] as const) : pair)),
   )
-  // Redis takes no entry without a field.
+  // Redis refuses an entry without fields.
   .filter((fields) => fields.length > 0)
 
 const isPayload = ([name]: Pair) => name.equals(Buffer.from('payload'))
 const digestOfFields = (fields: readonly Buffer[]) => digestOf(...fields)
-/** Names and values that a dead letter has beside those of the entry. */
+/** Names and values that dead-lettering adds to those of the entry. */
 const ADDED = 2 * 11
 
 it(
-  `handles, skips or dead-letters what nobody sends on purpose, and neighbors arrive untouched: ${fuzzRun.title}`,
+  `handles, skips or dead-letters hostile messages, and leaves their neighbors intact: ${fuzzRun.title}`,
   async () => {
     const streamPrefix = freshPrefix()
     const client = await connectClient()

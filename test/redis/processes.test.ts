@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { expect, inject, it, onTestFinished } from 'vitest'
-import { waitFor } from '../../src/testing/index.ts'
+import { waitFor } from '../support/wait-for.ts'
 import { createBus, freshPrefix, Noted } from './scene.ts'
 
 const EVENTS = 20_000
@@ -12,7 +12,7 @@ const MAX_IN_FLIGHT = 500
 
 interface Worker {
   readonly process: ChildProcess
-  /** What it has handled: `aggregateId n`. */
+  /** The events it has handled, as `aggregateId n`. */
   readonly handled: string[]
 }
 
@@ -27,7 +27,7 @@ function startWorker(streamPrefix: string): Worker {
   return { process: child, handled }
 }
 
-/** For each aggregate the numbers in the order in which one worker handled them. */
+/** The numbers of each aggregate, in the order in which one worker handled them. */
 function sequences(handled: readonly string[]): readonly (readonly number[])[] {
   const lines = handled.map((line) => line.split(' '))
   return [...Map.groupBy(lines, ([aggregateId]) => aggregateId).values()].map((group) =>

@@ -4,6 +4,8 @@ import { inject, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import { defineEvent, type Logger } from '../../src/index.ts'
 import { RedisEventBus, type RedisEventBusOptions } from '../../src/redis/index.ts'
+import { launchBroker } from '../brokers/launch-broker.ts'
+import { TcpProxy } from '../support/tcp-proxy.ts'
 
 /** The event that these tests publish. */
 export class Noted extends defineEvent({
@@ -34,7 +36,7 @@ export function memoryLogger(): Logger & { readonly lines: readonly LogLine[] } 
   return { lines, debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') }
 }
 
-/** A plain client beside the library; closed when the test ends. */
+/** A client independent of the library; closed when the test ends. */
 export async function connectClient(url: string = inject('redisUrl')) {
   const client = createClient({ url, RESP: 2 })
   client.on('error', () => undefined)
@@ -43,12 +45,12 @@ export async function connectClient(url: string = inject('redisUrl')) {
   return client
 }
 
-/** A fresh name for a test's keys. */
+/** A prefix for the keys of one test. */
 export function freshPrefix(): string {
   return `test-${randomUUID().slice(0, 8)}`
 }
 
-/** A bus with short times, shut down when the test ends. */
+/** A bus with short intervals, shut down when the test ends. */
 export function createBus(options: RedisEventBusOptions = {}): RedisEventBus {
   const bus = new RedisEventBus({
     redisUrl: inject('redisUrl'),
@@ -70,4 +72,51 @@ export async function consume(bus: RedisEventBus): Promise<RedisEventBus> {
   bus.startConsumingInBackground()
   await bus.whenConsuming()
   return bus
+}
+
+/** A consuming bus, with the events it has seen, its notices and its log. */
+export async function consumingBus(redisUrl: string, options: RedisEventBusOptions = {}) {
+  const logger = memoryLogger()
+  const bus = createBus({ redisUrl, streamPrefix: freshPrefix(), logger, ...options })
+  const seen: number[] = []
+  const notices: string[] = []
+  bus.subscribe(Noted, ({ n }) => seen.push(n), { name: 'notes' })
+  bus.onNotice((notice) =>
+    notices.push('error' in notice ? `${notice.type} ${notice.error.message}` : notice.type),
+  )
+  await consume(bus)
+  return { bus, seen, notices, logger }
+}
+
+/** A Redis server of the test's own, with these lines in its configuration. */
+export async function launchRedis(...config: string[]) {
+  const broker = await launchBroker('redis', { config })
+  onTestFinished(() => broker.dispose())
+  return broker
+}
+
+/** A proxy in front of the shared server. */
+export async function startProxy() {
+  const { port } = new URL(inject('redisUrl'))
+  const broker = { host: '127.0.0.1', port: Number(port) }
+  const proxy = await TcpProxy.start(broker)
+  onTestFinished(() => proxy.close())
+  return { proxy, broker, redisUrl: `redis://127.0.0.1:${proxy.port}` }
+}
+
+/** A network without loss in which every chunk takes this long, for `TcpProxy.degrade`. */
+export const withLatency = (latencyMs: number) => ({
+  latencyMs,
+  bytesPerSecond: 1e6,
+  chunksPerReset: Number.POSITIVE_INFINITY,
+})
+
+/** The error that a promise rejects with. */
+export async function failure(promise: Promise<unknown>): Promise<Error> {
+  try {
+    await promise
+  } catch (error) {
+    if (error instanceof Error) return error
+  }
+  throw new Error('expected a rejection with an Error')
 }

@@ -1,4 +1,4 @@
-// A consumer in a process of its own: writes `aggregateId n` for each event that it has handled.
+// A consumer that runs in its own process and prints `aggregateId n` for each event it has handled.
 import { writeSync } from 'node:fs'
 import { z } from 'zod'
 import { defineEvent } from '../../src/index.ts'

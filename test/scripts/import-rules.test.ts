@@ -47,7 +47,7 @@ test.each([
   expect(importFaults(file, source)).toEqual([])
 })
 
-it('finds files that import each other, also if only types', () => {
+it('finds circular imports, including those of types', () => {
   const sources = new Map([
     ['kit/a.ts', `import { b } from './b.ts'`],
     ['kit/b.ts', `import type { C } from './c.ts'`],
@@ -58,7 +58,7 @@ it('finds files that import each other, also if only types', () => {
   expect(cycleFaults(sources)).toEqual(['src: circular import: kit/a.ts -> kit/b.ts -> kit/c.ts -> kit/a.ts'])
 })
 
-it('finds no circle where two files import the same one', () => {
+it('finds no circle if two files import the same file', () => {
   const sources = new Map([
     ['kit/a.ts', `import './b.ts'\nimport './c.ts'`],
     ['kit/b.ts', `import './c.ts'`],

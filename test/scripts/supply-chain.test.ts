@@ -3,7 +3,7 @@ import { expect, it } from 'vitest'
 
 const read = (file: string) => JSON.parse(readFileSync(new URL(`../../${file}`, import.meta.url), 'utf8'))
 
-it('brings no code of others but an API and types, and runs none at the installation', () => {
+it('has only an API and types as runtime dependencies, and no install scripts', () => {
   const { dependencies, scripts, peerDependencies, peerDependenciesMeta } = read('package.json')
 
   expect(Object.keys(dependencies)).toEqual(['@opentelemetry/api', '@standard-schema/spec'])
@@ -13,7 +13,7 @@ it('brings no code of others but an API and types, and runs none at the installa
   }
 })
 
-it('runs on packages that have a checksum in the lock file, and no install scripts', () => {
+it('depends only on packages with a checksum in the lock file and without install scripts', () => {
   const { packages } = read('package-lock.json') as { packages: Record<string, Record<string, unknown>> }
   const runtime = Object.entries(packages).filter(
     ([path, { dev, devOptional }]) => path !== '' && dev !== true && devOptional !== true,

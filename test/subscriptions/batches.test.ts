@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { waitFor } from '../../src/testing/index.ts'
+import { waitFor } from '../support/wait-for.ts'
 import { append, appendOne, Filed, Noted, numbers, quick, SubscriptionScene } from './subscription-scene.ts'
 
 class Batches {

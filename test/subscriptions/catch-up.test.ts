@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { expect, it } from 'vitest'
 import { type EventStore, InMemoryEventBus, InMemoryEventStore } from '../../src/index.ts'
-import { waitFor } from '../../src/testing/index.ts'
+import { waitFor } from '../support/wait-for.ts'
 import { append, fill, numbers, quick, Seen, SubscriptionScene } from './subscription-scene.ts'
 
 const STORED = 100_000
@@ -60,7 +60,7 @@ it('catches up with 100,000 events while 10,000 more are appended, each once and
   await manager.whenCaughtUp('seen')
   await manager.stop()
   expect(await scene.checkpoints.load('seen')).toBe(STORED + LIVE)
-}, 30_000)
+})
 
 it('does the same with a store and a bus that drop every notification', async () => {
   const scene = new SubscriptionScene(await store(STORED))
@@ -76,4 +76,4 @@ it('does the same with a store and a bus that drop every notification', async ()
   const { missedWakeUps, wakeUps } = (await manager.status())['seen'] ?? {}
   expect(wakeUps).toBe(0)
   expect(missedWakeUps).toBeGreaterThan(0)
-}, 30_000)
+})

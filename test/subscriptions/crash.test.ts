@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect, it, onTestFinished } from 'vitest'
 import { FileCheckpointStore } from '../../src/index.ts'
-import { waitFor } from '../../src/testing/index.ts'
+import { waitFor } from '../support/wait-for.ts'
 import { numbers } from './subscription-scene.ts'
 
 const STORED = 100_000
@@ -66,4 +66,4 @@ it('misses nothing when it is killed at random points, and repeats only what cam
   }
   expect(seen.size).toBe(STORED + LIVE)
   expect(await checkpoints.load('crashing')).toBe(STORED + LIVE)
-}, 60_000)
+})

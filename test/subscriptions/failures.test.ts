@@ -6,7 +6,7 @@ import {
   handlerFor,
   SubscriptionFailedError,
 } from '../../src/index.ts'
-import { waitFor } from '../../src/testing/index.ts'
+import { waitFor } from '../support/wait-for.ts'
 import { append, Noted, numbers, quick, SubscriptionScene } from './subscription-scene.ts'
 
 /** Fails on one number as often as told. */

@@ -1,7 +1,7 @@
 import { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace-base'
 import { expect, it } from 'vitest'
 import { InMemoryEventStore, type SubscriptionProgress } from '../../src/index.ts'
-import { waitFor } from '../../src/testing/index.ts'
+import { waitFor } from '../support/wait-for.ts'
 import { append, type Noted, quick, Seen, SubscriptionScene } from './subscription-scene.ts'
 
 it('tells position, head, lag in events and in time, and what was handled how fast', async () => {

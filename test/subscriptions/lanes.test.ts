@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
-import { waitFor } from '../../src/testing/index.ts'
+import { waitFor } from '../support/wait-for.ts'
 import { appendOne, type Noted, noted, numbers, quick, SubscriptionScene } from './subscription-scene.ts'
 
 const plan = fc.array(

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest'
 import { InMemoryLeaseStore, type LeaseStore, type SubscriptionOptions } from '../../src/index.ts'
-import { waitFor } from '../../src/testing/index.ts'
+import { waitFor } from '../support/wait-for.ts'
 import { append, type Noted, numbers, quick, Seen, SubscriptionScene } from './subscription-scene.ts'
 
 const TTL_MS = 60

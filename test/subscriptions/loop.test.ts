@@ -8,7 +8,7 @@ import {
   type ReadAllOptions,
   SubscriptionManager,
 } from '../../src/index.ts'
-import { waitFor } from '../../src/testing/index.ts'
+import { waitFor } from '../support/wait-for.ts'
 import {
   append,
   appendOne,
@@ -506,7 +506,7 @@ describe('subscribe', () => {
     )
     const absent = JSON.parse('{ "leaseTtlMs": 0 }')
     expect(() => new SubscriptionManager({ eventStore, ...absent })).toThrow(
-      /leaseTtlMs must be .*checkpoints is needed: a CheckpointStore/,
+      /leaseTtlMs must be .*checkpoints is required: a CheckpointStore/,
     )
   })
 })

@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { expect, it } from 'vitest'
-import { waitFor } from '../../src/testing/index.ts'
+import { waitFor } from '../support/wait-for.ts'
 import { append, type Noted, numbers, quick, SubscriptionScene } from './subscription-scene.ts'
 
 /** A read model: the sum of all numbers, and how many there were. */

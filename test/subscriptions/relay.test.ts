@@ -8,9 +8,10 @@ import {
   InMemoryEventStore,
   PublishAfterSaveError,
 } from '../../src/index.ts'
-import { MemoryBroker, MemoryBrokerEventBus, waitFor } from '../../src/testing/index.ts'
+import { MemoryBroker, MemoryBrokerEventBus } from '../../src/testing/index.ts'
 import { Order } from '../support/order-aggregate.ts'
 import { RecordingLogger } from '../support/recording-logger.ts'
+import { waitFor } from '../support/wait-for.ts'
 import { append, Noted, numbers, quick, SubscriptionScene } from './subscription-scene.ts'
 
 /** A bus that keeps what it was given, and fails when told. */

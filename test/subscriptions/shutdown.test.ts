@@ -5,7 +5,8 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { ConfigError, type HandlerContext, ShutdownError } from '../../src/index.ts'
-import { waitFor } from '../../src/testing/index.ts'
+import { paced } from '../support/pace.ts'
+import { waitFor } from '../support/wait-for.ts'
 import { append, type Noted, SubscriptionScene } from './subscription-scene.ts'
 
 describe('stop', () => {
@@ -62,7 +63,7 @@ describe('stop', () => {
       notDrained: 1,
       checkpointsSaved: 1,
     })
-    expect(report.durationMs).toBeLessThan(1000)
+    expect(report.durationMs).toBeLessThan(paced(1000))
     expect(reasons).toEqual([expect.any(ShutdownError)])
     late.resolve()
     await manager.stop()

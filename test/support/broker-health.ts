@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest'
 import type { BrokerEventBus } from '../../src/index.ts'
-import { waitFor } from '../../src/testing/index.ts'
 import { OrderCreated, orderCreated } from './order-events.ts'
+import { waitFor } from './wait-for.ts'
 
 /** A bus behind a proxy that can go silent with its connections open. */
 export interface FreezableBus {

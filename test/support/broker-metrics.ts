@@ -1,8 +1,8 @@
 import { expect, it } from 'vitest'
 import type { BrokerEventBus, BrokerOptions } from '../../src/index.ts'
-import { waitFor } from '../../src/testing/index.ts'
 import { startMetrics, total } from './metrics.ts'
 import { OrderCreated, orderCreated } from './order-events.ts'
+import { waitFor } from './wait-for.ts'
 
 export interface MeasuredBroker {
   readonly create: (scope: string, options: BrokerOptions) => BrokerEventBus

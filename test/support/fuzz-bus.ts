@@ -9,10 +9,11 @@ import {
   defineEvent,
   JsonCodec,
 } from '../../src/index.ts'
-import { waitFor } from '../../src/testing/index.ts'
 import { pythonClasses } from '../codec/python-events.ts'
 import { allCapturedMessages } from '../wire/captured.ts'
+import { paced } from './pace.ts'
 import { RecordingLogger } from './recording-logger.ts'
+import { waitFor } from './wait-for.ts'
 
 /** `EVENTSPINE_FUZZ=100000 EVENTSPINE_FUZZ_SEED=7` sends that many, drawn from that seed; `npm run fuzz` so many. */
 const { EVENTSPINE_FUZZ = '20000', EVENTSPINE_FUZZ_SEED = Date.now() % 1_000_000 } = process.env
@@ -23,7 +24,7 @@ const CHUNK = 500
 const NEIGHBORS_PER_CHUNK = 24
 
 /** Goes into the name and the options of a test, so that a failure tells how to repeat it. */
-export const fuzzRun = { title: `${COUNT} messages of seed ${SEED}`, timeoutMs: 2 * TIMEOUT_MS }
+export const fuzzRun = { title: `${COUNT} messages of seed ${SEED}`, timeoutMs: paced(2 * TIMEOUT_MS) }
 
 /** A good event among the bad ones. */
 class Neighbor extends defineEvent({

@@ -1,10 +1,11 @@
 import { SpanKind, SpanStatusCode, trace } from '@opentelemetry/api'
 import { expect, it } from 'vitest'
 import type { BrokerEventBus, BrokerOptions, DomainEvent } from '../../src/index.ts'
-import { type RawMessage, waitFor } from '../../src/testing/index.ts'
+import type { RawMessage } from '../../src/testing/index.ts'
 import { allCapturedMessages } from '../wire/captured.ts'
 import { OrderCreated, OrderShipped, orderCreated, orderShipped } from './order-events.ts'
 import { spanNamed, startTracing } from './telemetry.ts'
+import { waitFor } from './wait-for.ts'
 
 export interface TracedBroker {
   /** A bus on a stream, exchange or topic of the test's own, the same for each call in a test. */

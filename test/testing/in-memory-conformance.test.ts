@@ -1,5 +1,6 @@
 import { describe, it } from 'vitest'
 import { describeEventBus } from '../../src/testing/index.ts'
+import { paced } from '../support/pace.ts'
 import { createInMemoryBus } from './memory-buses.ts'
 
 const inOneProcess = 'publish runs the handlers itself, there is nothing in between'
@@ -22,4 +23,5 @@ describeEventBus('InMemoryEventBus', {
     outages: 'there is no broker to lose',
     processes: 'it lives in one process',
   },
+  waitMs: paced(10_000),
 })

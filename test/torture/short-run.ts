@@ -1,10 +1,11 @@
 import { expect } from 'vitest'
 import type { BrokerKind } from '../brokers/broker.ts'
+import { paced } from '../support/pace.ts'
 import type { FaultName } from './faults.ts'
 import { torture } from './torture.ts'
 
-/** Longest time of a short run, in milliseconds: a violation is told after all has been waited for. */
-export const SHORT_RUN_MS = 300_000
+/** Longest time of a short run, in milliseconds: a violation is reported after the wait for all events to settle. */
+export const SHORT_RUN_MS = paced(300_000)
 
 export interface ShortRun {
   readonly kind: BrokerKind

@@ -5,18 +5,18 @@ import type { Logger } from '../../observability/logger.ts'
 import type { Consumption, Transport } from '../../transport/transport.ts'
 import type { ConsumerPipeline } from './pipeline.ts'
 
-/** Time kept for giving back what is unsettled, out of a stop's time, in milliseconds. */
+/** Part of a stop's timeout that is reserved for giving unsettled messages back, in milliseconds. */
 const RELEASE_MS = 1000
 
 export interface ConsumerRunParts {
   readonly transport: Transport
   readonly pipeline: ConsumerPipeline
   readonly logger: Logger
-  /** Called at once; its failure is the failure of the start. */
+  /** Called at once. If it rejects, the start fails. */
   readonly connect: () => Promise<void>
 }
 
-/** One consumption from its start to its stop. It can be stopped at any moment, also while it is starting. */
+/** One consumption from its start to its stop. It can be stopped at any time, even while it starts. */
 export class ConsumerRun {
   readonly #parts: ConsumerRunParts
   readonly #stopRequested = Promise.withResolvers<void>()
@@ -37,12 +37,12 @@ export class ConsumerRun {
     this.#finished.promise.catch(() => undefined)
   }
 
-  /** Resolves when deliveries flow, or when it was stopped before; rejects when it cannot start. */
+  /** Resolves when deliveries can arrive, or when the run was stopped before that. Rejects if it cannot start. */
   get started(): Promise<unknown> {
     return this.#starting
   }
 
-  /** Resolves when it has stopped; rejects when it could not start. */
+  /** Resolves when the run has stopped. Rejects if it could not start. */
   get finished(): Promise<void> {
     return this.#finished.promise
   }
@@ -51,7 +51,7 @@ export class ConsumerRun {
     return this.#isRunning && !this.#isStopping
   }
 
-  /** True while it runs and deliveries can come. */
+  /** True while it runs and deliveries can arrive. */
   get isFlowing(): boolean {
     return this.isRunning && this.#consumption?.isFlowing === true
   }
@@ -65,8 +65,8 @@ export class ConsumerRun {
   }
 
   /**
-   * Stops it; a further call can only shorten the time. Never rejects: what fails on the way is logged.
-   * @returns how many handlers were still running when the time was up.
+   * Stops within `timeoutMs`; a further call can only shorten that time. Never rejects: failures are logged.
+   * @returns how many deliveries were still being handled at the timeout.
    */
   stop(timeoutMs: number): Promise<number> {
     this.#drainBy.within(timeoutMs - Math.min(RELEASE_MS, timeoutMs / 4))
@@ -96,10 +96,10 @@ export class ConsumerRun {
     this.#isStopping = true
     pipeline.stopTaking()
     this.#stopRequested.resolve()
-    const drainTime = this.#drainBy.signal
+    const { signal: drainSignal } = this.#drainBy
     const [unfinished] = await Promise.all([
-      pipeline.drain(drainTime),
-      settledUntil(this.#stopFetching(), drainTime),
+      pipeline.drain(drainSignal),
+      settledUntil(this.#stopFetching(), drainSignal),
     ])
     await settledUntil(this.#release(), this.#endBy.signal)
     this.#isOver = true
@@ -110,31 +110,31 @@ export class ConsumerRun {
   }
 
   async #stopFetching(): Promise<void> {
-    await this.#attempt('stopping to fetch failed', async () => (await this.#started())?.stopFetching())
+    await this.#attempt('failed to stop fetching', async () => (await this.#started())?.stopFetching())
   }
 
   async #release(): Promise<void> {
     const consumption = await this.#started()
     if (this.#isOver) return
-    await this.#attempt('giving back unsettled messages failed', async () =>
+    await this.#attempt('failed to give unsettled messages back', async () =>
       consumption?.release(this.#endBy.signal),
     )
   }
 
-  /** Ends a consumption whose start outlasted the stop: nobody else knows it. */
+  /** Stops a consumption whose start outlasted the stop of this run. */
   async #discard(consumption: Consumption): Promise<void> {
-    await this.#attempt('ending a consumption that started too late failed', async () => {
+    await this.#attempt('failed to stop a consumption that started too late', async () => {
       await consumption.stopFetching()
       await consumption.release(AbortSignal.timeout(RELEASE_MS))
     })
   }
 
-  /** What was started; undefined when there is nothing to stop. A failed start is told by `started`. */
+  /** The consumption; undefined if there is none to stop. `started` reports a failed start. */
   #started(): Promise<Consumption | undefined> {
     return this.#starting.catch(() => undefined)
   }
 
-  /** What fails here has no caller who could act on it, and must not keep the rest from being stopped. */
+  /** Logs a failure, because no caller could act on it and the other steps of the stop must follow. */
   async #attempt(sentence: string, action: () => Promise<unknown>): Promise<void> {
     try {
       await action()

@@ -3,7 +3,7 @@ import { type HandlerEntry, UNNAMED_HANDLER } from '../../handling/handler-regis
 import type { DeadLetterReason, Delivery } from '../../transport/transport.ts'
 import type { PendingHandlers } from './pending-handlers.ts'
 
-/** A message that is no event, or whose payload breaks its schema. */
+/** The message is not an event, or its payload does not match the schema. */
 export function poison(consumerGroup: string, error: Error): DeadLetterReason {
   return reason({ consumerGroup, kind: 'deserialization_error', error })
 }
@@ -15,7 +15,7 @@ export interface GivenUp {
   readonly pending: PendingHandlers
 }
 
-/** Handlers that failed up to the last attempt. */
+/** Handlers failed in the last attempt. */
 export function exhausted(
   { consumerGroup, pending }: GivenUp,
   failures: readonly HandlerFailure[],
@@ -26,7 +26,7 @@ export function exhausted(
   return reason({
     consumerGroup,
     kind: 'max_retries_exceeded',
-    error: failures[0]?.error ?? new Error('unknown'),
+    error: failures[0]?.error ?? new Error('Unknown.'),
     handlerNames: [...notedNames(failed), ...pending.missing],
     settledHandlers: [...pending.settled, ...settledNames(pending.handlers, failed)],
     attempts,
@@ -34,28 +34,29 @@ export function exhausted(
   })
 }
 
-/** A message that no process that received it lived to settle. */
+/** Every consumer that received the message died before settling it. */
 export function deliveryLimit({ consumerGroup, delivery, pending }: GivenUp): DeadLetterReason {
   const attempts = delivery.deliveryCount - 1
   return reason({
     consumerGroup,
     kind: 'delivery_limit_exceeded',
-    error: new Error(`delivered ${attempts} times, and no process that had it lived to settle it`),
+    error: new Error(`Delivered ${attempts} times, but no process survived to settle it.`),
     handlerNames: [...notedNames(pending.handlers), ...pending.missing],
     settledHandlers: pending.settled,
     attempts,
   })
 }
 
-/** A message for handlers that are not here. */
+/** A handler that the message is for is not subscribed. */
 export function handlerGone({ consumerGroup, pending }: GivenUp): DeadLetterReason {
   const names = pending.missing.filter((name) => name !== UNNAMED_HANDLER)
-  const which =
-    names.length === 0 ? 'the handler that this message waits for is' : `${names.join(', ')}: this handler is`
+  const which = names.length === 0 ? 'A handler that this message is for' : `The handler ${names.join(', ')}`
   return reason({
     consumerGroup,
     kind: 'handler_not_found',
-    error: new Error(`${which} not subscribed here; subscribe it, or give the one that replaces it an alias`),
+    error: new Error(
+      `${which} is not subscribed. Subscribe it, or give the handler that replaces it an alias.`,
+    ),
     handlerNames: pending.missing,
     settledHandlers: [...pending.settled, ...settledNames(pending.handlers, [])],
   })

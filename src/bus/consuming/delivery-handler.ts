@@ -116,8 +116,8 @@ export class DeliveryHandler {
   }
 
   /**
-   * A message that was delivered before may have killed the process that had it, so each attempt is noted before it
-   * starts. Messages with one delivery left start one at a time: then only the message that kills the process is counted
+   * A message that was delivered before may have killed the process that had it, so each attempt is recorded before
+   * it starts. Messages with one delivery left start one at a time: then only the message that kills the process is counted
    * once more, and not those that ran at the same time.
    */
   async #redelivered(handling: Handling): Promise<void> {

@@ -73,7 +73,7 @@ export class Settling {
       logger.error('event dead-lettered', fields)
       span.fail(`dead-lettered: ${reason.kind}`)
     } else {
-      logger.error('event dropped, as the dead letter queue is off', fields)
+      logger.error('event dropped because the dead letter queue is off', fields)
       span.fail(`dropped: ${reason.kind}`)
       delivery.ack()
     }
@@ -84,24 +84,24 @@ export class Settling {
     held.settled(delivery)
   }
 
-  /** Notes that an attempt starts. @returns false if the delivery must not be handled (any more). */
+  /** Records that an attempt starts. @returns false if the delivery must not be handled. */
   beginAttempt(delivery: Delivery, attempt: number, settled: readonly string[]): Promise<boolean> {
-    return this.#note(delivery, settled, (names) => delivery.beginAttempt(attempt, names))
+    return this.#record(delivery, settled, (names) => delivery.beginAttempt(attempt, names))
   }
 
-  /** Notes that an attempt failed and the next one waits. @returns false if the delivery must not be handled any more. */
+  /** Records that an attempt failed and another will follow. @returns false if the delivery must not be handled. */
   attemptFailed(delivery: Delivery, attempt: number, settled: readonly string[]): Promise<boolean> {
-    return this.#note(delivery, settled, (names) => delivery.attemptFailed(attempt, names))
+    return this.#record(delivery, settled, (names) => delivery.attemptFailed(attempt, names))
   }
 
   /** @param settled - handlers that succeeded in this delivery; those of earlier deliveries are added. */
-  #note(
+  #record(
     delivery: Delivery,
     settled: readonly string[],
     action: (settledHandlers: readonly string[]) => Promise<boolean>,
   ): Promise<boolean> {
     const names = [...delivery.settledHandlers, ...settled]
-    return this.#retryUntilDone('noting an attempt failed', delivery, () => action(names))
+    return this.#retryUntilDone('recording an attempt failed', delivery, () => action(names))
   }
 
   /**
@@ -125,7 +125,7 @@ export class Settling {
     counters.failed(error)
     // A refusal does not go away on its own, so an operator must see it.
     const level = error instanceof MessageRefusedError ? 'error' : 'warn'
-    logger[level](`${what}, trying again`, { messageId: delivery.message.id, failure, error })
+    logger[level](`${what}, retrying`, { messageId: delivery.message.id, failure, error })
   }
 }
 

@@ -4,9 +4,9 @@ import type { DomainEvent } from '../../events/index.ts'
 import type { HandlerRegistry } from '../../handling/handler-registry.ts'
 import type { DeadLetterReason, DeadLetterStore, StoredDeadLetter } from '../../transport/transport.ts'
 
-/** A message that was given up, and why. What eventsource-py did not write is undefined. */
+/** A message that failed for good, and why. Fields that eventsource-py does not write are undefined in its dead letters. */
 export interface DeadLetter {
-  /** Name of the dead letter, for `get`, `replay` and `purge`. */
+  /** Identifies the dead letter in `get`, `replay` and `purge`. */
   readonly id: string
   readonly eventId: string | undefined
   readonly eventType: string | undefined
@@ -14,12 +14,12 @@ export interface DeadLetter {
   readonly headers: Readonly<Record<string, string>>
   /** The original body, bit for bit. */
   readonly body: Uint8Array
-  /** The event, where the body can be decoded; a `GenericEvent` where its type is unknown here. */
+  /** The decoded event; a `GenericEvent` if its type is unknown here, undefined if the body cannot be decoded. */
   readonly event: DomainEvent | undefined
   readonly reason: DeadLetterReason['kind'] | undefined
   readonly errorName: string | undefined
   readonly errorMessage: string | undefined
-  /** The handlers that had not succeeded. */
+  /** Names of the handlers that had not succeeded. */
   readonly handlerNames: readonly string[] | undefined
   /** The handlers that had succeeded. */
   readonly settledHandlers: readonly string[] | undefined
@@ -27,11 +27,11 @@ export interface DeadLetter {
   readonly attempts: number | undefined
   readonly firstFailedAt: Date | undefined
   readonly lastFailedAt: Date | undefined
-  /** Where the message came from, in the broker's terms. */
+  /** Origin of the message in the broker's terms, such as a queue or a topic with partition and offset. */
   readonly source: string | undefined
 }
 
-/** Which dead letters: all that match every field given. */
+/** Selects the dead letters that match every given field. */
 export interface DeadLetterFilter {
   readonly eventType?: string
   readonly aggregateId?: string
@@ -41,22 +41,22 @@ export interface DeadLetterFilter {
 }
 
 export interface DeadLetterListOptions {
-  /** How many at most. Default 100. */
+  /** Maximum number of dead letters on the page. Default 100. */
   readonly limit?: number
-  /** Where the last page ended. */
+  /** The `cursor` of the previous page. */
   readonly cursor?: string
 }
 
 export interface DeadLetterList {
   /** Oldest first. */
   readonly deadLetters: readonly DeadLetter[]
-  /** For the next page; undefined at the end. */
+  /** Pass it to `list` for the next page; undefined after the last. */
   readonly cursor: string | undefined
 }
 
 const PAGE = 100
 
-/** Inspect, replay and remove what was given up. Works while the bus is connected, consuming or not. */
+/** Lists, replays and purges dead letters. Connects the bus if needed; the bus does not have to consume. */
 export class DeadLetterQueue {
   readonly #store: DeadLetterStore
   readonly #codec: EventCodec
@@ -90,23 +90,24 @@ export class DeadLetterQueue {
     return { deadLetters: page.letters.map((letter) => this.#describe(letter)), cursor: page.cursor }
   }
 
-  /** @returns undefined when there is none of that id. */
+  /** Reads one dead letter. @returns undefined if there is none with this id. */
   async get(id: string): Promise<DeadLetter | undefined> {
     await this.#connect()
     const letter = await this.#store.get(id)
     return letter === undefined ? undefined : this.#describe(letter)
   }
 
+  /** Number of dead letters. */
   async count(): Promise<number> {
     await this.#connect()
     return this.#store.count()
   }
 
   /**
-   * Gives a dead letter back to the consumer group and the handlers that failed, and to nobody else; one that
-   * eventsource-py wrote goes to all handlers of this bus's group. At worst, after a crash, it is replayed twice.
+   * Gives a dead letter back to the consumer group and the handlers that failed, and to no others. A dead letter that
+   * eventsource-py wrote goes to all handlers of this bus's group. A crash in between can replay it twice.
    *
-   * @returns false when there is none of that id.
+   * @returns false if there is none with this id.
    */
   async replay(id: string): Promise<boolean> {
     await this.#connect()
@@ -114,8 +115,8 @@ export class DeadLetterQueue {
   }
 
   /**
-   * Replays all that match, oldest first; those that fail again meanwhile are not replayed a second time.
-   * @returns how many.
+   * Replays all dead letters that match now, oldest first. A replay that fails again during the call is not repeated.
+   * @returns the number of replayed dead letters.
    */
   async replayAll(filter: DeadLetterFilter = {}): Promise<number> {
     const ids = await this.#matching(filter)
@@ -125,8 +126,8 @@ export class DeadLetterQueue {
   }
 
   /**
-   * Removes one dead letter, or all that match a filter (`{}` for all). They are gone for good.
-   * @returns how many.
+   * Removes one dead letter by its id, or all that match a filter (`{}` matches all). This cannot be undone.
+   * @returns the number of removed dead letters.
    */
   async purge(which: string | DeadLetterFilter): Promise<number> {
     await this.#connect()
@@ -138,7 +139,7 @@ export class DeadLetterQueue {
     return removed
   }
 
-  /** The ids that match now; what is dead-lettered from here on is not among them. */
+  /** The ids of the dead letters that match now, without those that are added during the call. */
   async #matching(filter: DeadLetterFilter): Promise<readonly string[]> {
     await this.#connect()
     const ids: string[] = []
@@ -179,7 +180,7 @@ export class DeadLetterQueue {
     try {
       return this.#codec.decode(message, this.#handlers.classFor)
     } catch {
-      // Undecodable is one of the reasons to be here; the body tells the rest.
+      // A dead letter may be here because it cannot be decoded. Its body is in the result.
       return undefined
     }
   }

@@ -2,10 +2,10 @@ import { toError } from '../../errors.ts'
 import { settledWithin } from '../../kit/time.ts'
 import type { Transport } from '../../transport/transport.ts'
 
-/** What the broker answered, or why it did not. */
+/** The answer of the broker, or the reason why there is none. */
 export type ProbeAnswer<T> = { readonly value: T } | { readonly error: Error }
 
-/** Asks the broker how things stand. Never rejects, never hangs; who asks meanwhile shares the answer. */
+/** Asks the broker for measurements. Never rejects and never hangs; concurrent callers share one request. */
 export class BrokerProbe {
   readonly #transport: Pick<Transport, 'lag' | 'deadLetters'>
   #lag: Promise<ProbeAnswer<number | undefined>> | undefined
@@ -15,7 +15,7 @@ export class BrokerProbe {
     this.#transport = transport
   }
 
-  /** Messages that wait for the group; undefined where the broker cannot tell, or not in time. */
+  /** Number of messages that wait for the group; undefined if the broker does not report it within `timeoutMs`. */
   async lag(timeoutMs: number): Promise<number | undefined> {
     const answer = await this.askLag(timeoutMs)
     return 'value' in answer ? answer.value : undefined
@@ -25,7 +25,7 @@ export class BrokerProbe {
     const asking = this.#lag ?? answerOf(() => this.#transport.lag())
     this.#lag = asking
     const answer = await within(asking, timeoutMs)
-    // One that got no answer in time is not waited for again: the connection may be another by then.
+    // The next call sends a new request even if this one is unanswered: the connection may have changed.
     if (this.#lag === asking) this.#lag = undefined
     return answer
   }

@@ -1,35 +1,35 @@
-/** Counts of a broker bus since it was made. One event is counted once in each. */
+/** Counters of a broker bus since its creation. Each counts an event at most once. */
 export interface BrokerEventBusStats {
   /** Events that the broker confirmed. */
   readonly eventsPublished: number
-  /** Deliveries taken on for handling: `eventsProcessedSuccess + eventsProcessedFailed + inFlight`. */
+  /** Deliveries taken for handling: `eventsProcessedSuccess + eventsProcessedFailed + inFlight`. */
   readonly eventsConsumed: number
-  /** Events that every handler has handled. */
+  /** Events that every handler handled successfully. */
   readonly eventsProcessedSuccess: number
-  /** Events given up: dead-lettered, or dropped where the dead letter queue is off. */
+  /** Events that failed for good: dead-lettered, or dropped if the dead letter queue is off. */
   readonly eventsProcessedFailed: number
-  /** Messages of a type that nobody here subscribed to: acknowledged without decoding. */
+  /** Messages of a type without a subscription: acknowledged without decoding. */
   readonly eventsSkipped: number
-  /** Attempts after a failed one. */
+  /** Retries, that is, attempts after a failed one. */
   readonly eventsRetried: number
   readonly messagesSentToDlq: number
-  /** Messages taken over from a consumer that died or stopped. */
+  /** Messages taken over from consumers that died or stopped. */
   readonly messagesRecovered: number
   /** Runs of a handler that failed. */
   readonly handlerErrors: number
   /** Background publishes that failed. */
   readonly backgroundPublishErrors: number
   readonly reconnections: number
-  /** Messages held now: waiting, running or between two attempts. */
+  /** Messages that the bus holds now: waiting, running or between two attempts. */
   readonly inFlight: number
   readonly lastPublishAt: Date | null
   readonly lastConsumeAt: Date | null
   readonly lastErrorAt: Date | null
-  /** When the present connection was made; null while there is none. */
+  /** Time of the current connection; null while there is none. */
   readonly connectedAt: Date | null
 }
 
-/** The counters behind {@link BrokerEventBusStats}, one owner for each. */
+/** The counters behind {@link BrokerEventBusStats}. */
 export class BusCounters {
   eventsPublished = 0
   eventsConsumed = 0
@@ -46,12 +46,12 @@ export class BusCounters {
   lastConsumeAt = 0
   lastErrorAt = 0
   connectedAt = 0
-  /** Why the broker takes no publishes at present, if so. */
+  /** Why the broker does not accept publishes; undefined while it does. */
   blockedReason: string | undefined
   /** The error of `lastErrorAt`. */
   lastError: Error | undefined
 
-  /** Something failed now. */
+  /** Records the time and the error of a failure. */
   failed(error: Error): void {
     this.lastErrorAt = Date.now()
     this.lastError = error

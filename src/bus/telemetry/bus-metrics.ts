@@ -14,18 +14,18 @@ import {
 export interface BusMetricsParts {
   readonly target: MessagingTarget
   readonly consumerGroup: string | undefined
-  /** Undefined where metrics are off. */
+  /** Undefined if metrics are off. */
   readonly source: MeterSource | undefined
   readonly probes: MetricProbes
 }
 
-/** The metrics of a bus. While no SDK is registered there is no {@link recorder}, and nothing is measured. */
+/** The metrics of a bus. While no SDK is registered, there is no {@link recorder} and nothing is measured. */
 export class BusMetrics {
   readonly #parts: BusMetricsParts
   #meter: Meter | undefined
   #endObserving: (() => void) | undefined
   #isClosed = false
-  /** Takes what is measured; undefined while nothing records. */
+  /** Undefined while no SDK is registered. */
   recorder: MetricsRecorder | undefined
 
   constructor(parts: BusMetricsParts) {
@@ -33,14 +33,14 @@ export class BusMetrics {
     this.refresh()
   }
 
-  /** Looks whether an SDK was registered meanwhile, at the price of a comparison. */
+  /** Follows a change of the registered SDK. Without one, it costs a comparison. @returns the recorder. */
   refresh(): MetricsRecorder | undefined {
     const meter = this.#parts.source?.current()
     if (meter !== this.#meter && !this.#isClosed) this.#use(meter)
     return this.recorder
   }
 
-  /** Nobody reads the bus any more. */
+  /** Stops observing the bus. */
   close(): void {
     this.#isClosed = true
     this.#endObserving?.()
@@ -59,18 +59,18 @@ export class BusMetrics {
 }
 
 /** How the handling of a message ended. */
-export type Outcome = 'success' | 'failure' | 'dead_lettered' | 'dropped'
+export type HandlingOutcome = 'success' | 'failure' | 'dead_lettered' | 'dropped'
 
-/** Stands for every event type that no class here defines: what is on the wire must not make time series. */
+/** Stands for all event types without a class, so that messages on the wire cannot create time series. */
 const OTHER_TYPE = '_OTHER'
 
-/** Records with attributes that are made once for each combination, of which there are few. */
+/** Records measurements. The attributes of each combination are created once; there are few combinations. */
 export class MetricsRecorder {
-  /** Attributes of all that tells of consuming. */
+  /** Attributes of all metrics of consuming. */
   readonly consumer: Attributes
   readonly #publisher: Attributes
   readonly #instruments: MetricInstruments
-  readonly #made = new Map<string, Attributes>()
+  readonly #attributes = new Map<string, Attributes>()
 
   constructor(instruments: MetricInstruments, target: MessagingTarget, consumerGroup: string | undefined) {
     this.#instruments = instruments
@@ -84,7 +84,7 @@ export class MetricsRecorder {
       consumerGroup === undefined ? shared : { ...shared, 'messaging.consumer.group.name': consumerGroup }
   }
 
-  /** A publish ended. @param failed - the errors of those that were not stored or may not be, by index. */
+  /** A publish ended. @param failed - by index, the errors of events that are not stored or may not be. */
   published(events: readonly DomainEvent[], failed: ReadonlyMap<number, Error>, startedAt: number): void {
     for (const [index, event] of events.entries()) {
       const error = failed.get(index)
@@ -118,10 +118,10 @@ export class MetricsRecorder {
     this.#instruments.handlerDuration.record(secondsSince(startedAt), attributes)
   }
 
-  /** The handling of a message ended. @param startedAt - undefined where nobody saw it begin. */
+  /** The handling of a message ended. @param startedAt - undefined if the start was not measured. */
   handled(
     event: DomainEvent | undefined,
-    outcome: Outcome,
+    outcome: HandlingOutcome,
     reason: DeadLetterReason['kind'] | undefined,
     startedAt: number | undefined,
   ): void {
@@ -142,7 +142,7 @@ export class MetricsRecorder {
     return this.#of(this.consumer, key, event && typeOf(event), undefined)
   }
 
-  /** @param key - tells apart what differs in `base` and `extra`. */
+  /** @param key - must differ if `base` or `extra` differs. */
   #of(
     base: Attributes,
     key: string,
@@ -151,13 +151,13 @@ export class MetricsRecorder {
     extra: Attributes = {},
   ): Attributes {
     const fullKey = `${key}\0${type}\0${failure}`
-    const known = this.#made.get(fullKey)
+    const known = this.#attributes.get(fullKey)
     if (known !== undefined) return known
-    const made: Attributes = { ...base, ...extra }
-    if (type !== undefined) made['eventspine.event.type'] = type
-    if (failure !== undefined) made['error.type'] = failure
-    this.#made.set(fullKey, made)
-    return made
+    const attributes: Attributes = { ...base, ...extra }
+    if (type !== undefined) attributes['eventspine.event.type'] = type
+    if (failure !== undefined) attributes['error.type'] = failure
+    this.#attributes.set(fullKey, attributes)
+    return attributes
   }
 }
 
@@ -165,7 +165,7 @@ function typeOf(event: DomainEvent): string {
   return event instanceof GenericEvent ? OTHER_TYPE : event.eventType
 }
 
-/** The code of our errors, the class of others: both are few, as names and messages need not be. */
+/** The code of an error of eventspine, or the class of another: there are few of both, so they can be attributes. */
 function errorType(error: Error): string {
   return error instanceof EventspineError ? error.code : error.constructor.name
 }

@@ -7,7 +7,7 @@ import type { Delivery, ServerAddress } from '../../transport/transport.ts'
 export interface MessagingTarget {
   readonly system: string
   readonly destination: string
-  /** The broker, where it is known by one address. */
+  /** Undefined if the broker has several addresses. */
   readonly server?: ServerAddress | undefined
 }
 
@@ -43,14 +43,14 @@ export function publishSpanOf(target: MessagingTarget): SpanKindOf<readonly Doma
   }
 }
 
-/** What the span of handling a message tells of. */
+/** The subject of a span that covers the handling of a message. */
 export interface ConsumeSubject {
   readonly delivery: Delivery
-  /** Undefined where the message could not be decoded. */
+  /** Undefined if the message could not be decoded. */
   readonly event: DomainEvent | undefined
 }
 
-/** The span of handling one message of a broker: a child of the span that published it. */
+/** The span of handling one message from a broker; its parent is the span that published the message. */
 export function consumeSpanOf(target: MessagingTarget, consumerGroup: string): SpanKindOf<ConsumeSubject> {
   const { system, destination } = target
   const shared = { ...processing(target), 'messaging.consumer.group.name': consumerGroup }
@@ -87,7 +87,7 @@ function processing(target: MessagingTarget): Attributes {
   }
 }
 
-/** The type that all events have; undefined where they differ. */
+/** The type of all events; undefined if they differ. */
 function commonType(events: readonly DomainEvent[]): string | undefined {
   const type = events[0]?.eventType
   return events.every(({ eventType }) => eventType === type) ? type : undefined

@@ -1,8 +1,8 @@
 import type { Attributes, Counter, Histogram, Meter, MetricOptions } from '@opentelemetry/api'
 
-/** The boundaries that OpenTelemetry's messaging conventions advise, in seconds. */
+/** The bucket boundaries that OpenTelemetry's messaging conventions recommend, in seconds. */
 const DURATION_S = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10]
-/** From a message that is handled at once to one that waited for a week, in seconds. */
+/** From messages that are handled at once to messages that waited for a week, in seconds. */
 const AGE_S = [0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600, 14_400, 86_400, 604_800]
 
 const seconds = (description: string, explicitBucketBoundaries: number[]): MetricOptions => ({
@@ -13,7 +13,7 @@ const seconds = (description: string, explicitBucketBoundaries: number[]): Metri
 
 const messages = (description: string): MetricOptions => ({ description, unit: '{message}' })
 
-/** What a bus counts and measures as it happens: the conventions' names where they fit, our own beside them. */
+/** The synchronous instruments of a bus. They have the conventions' names if there are any, otherwise names of eventspine. */
 export interface MetricInstruments {
   readonly sent: Counter
   readonly consumed: Counter
@@ -28,57 +28,61 @@ export interface MetricInstruments {
 
 export function createInstruments(meter: Meter): MetricInstruments {
   return {
-    sent: meter.createCounter('messaging.client.sent.messages', messages('Messages given to the broker.')),
+    sent: meter.createCounter('messaging.client.sent.messages', messages('Messages sent to the broker.')),
     consumed: meter.createCounter(
       'messaging.client.consumed.messages',
-      messages('Messages whose handling began.'),
+      messages('Messages whose handling started.'),
     ),
     handled: meter.createCounter(
       'eventspine.messages.handled',
       messages('Messages whose handling ended, by outcome.'),
     ),
-    retried: meter.createCounter('eventspine.messages.retried', messages('Attempts after a failed one.')),
+    retried: meter.createCounter(
+      'eventspine.messages.retried',
+      messages('Retries, that is, attempts after a failed one.'),
+    ),
     deadLettered: meter.createCounter(
       'eventspine.messages.dead_lettered',
-      messages('Messages put in the dead letter queue.'),
+      messages('Messages moved to the dead letter queue.'),
     ),
     publishDuration: meter.createHistogram(
       'messaging.client.operation.duration',
-      seconds('Time of a publish until the broker has confirmed it.', DURATION_S),
+      seconds('Time from the start of a publish to the confirmation of the broker.', DURATION_S),
     ),
     processDuration: meter.createHistogram(
       'messaging.process.duration',
       seconds(
-        'Time from the first attempt of a message to its end, retries and their waits included.',
+        'Time from the first attempt of a message to the end of its handling, including retries and their delays.',
         DURATION_S,
       ),
     ),
     handlerDuration: meter.createHistogram(
       'eventspine.handler.duration',
-      seconds('Time of one run of one handler.', DURATION_S),
+      seconds('Duration of one run of one handler.', DURATION_S),
     ),
     age: meter.createHistogram(
       'eventspine.message.age',
-      seconds('Time from when the event occurred to the end of its handling.', AGE_S),
+      seconds('Time from the occurrence of an event to the end of its handling.', AGE_S),
     ),
   }
 }
 
-/** What is read off a bus when somebody collects metrics. */
+/** What a bus reports when metrics are collected. */
 export interface MetricProbes {
   inFlight(): number
   skipped(): number
   reconnections(): number
-  /** Messages that wait for the group; undefined where it cannot be told. Never rejects, and soon resolves. */
+  /** Number of messages that wait for the group; undefined if unknown. Never rejects, and resolves soon. */
   lag(): Promise<number | undefined>
 }
 
-/** What is observed of each meter, by attributes. */
+/** The observation of each meter and set of attributes. */
 const observations = new WeakMap<Meter, Map<string, Observation>>()
 
 /**
- * Starts to observe a bus. Buses of one group in one process are told as one, as their attributes are the same: counts
- * are summed, and the lag is the group's whoever asks. @returns what ends it.
+ * Starts observing a bus. Buses of one group in one process have the same attributes, so they are reported as one: their
+ * counts are summed, and the lag is that of the group.
+ * @returns a function that stops it.
  */
 export function observe(meter: Meter, attributes: Attributes, probes: MetricProbes): () => void {
   const ofMeter = observations.get(meter) ?? new Map<string, Observation>()
@@ -93,24 +97,24 @@ export function observe(meter: Meter, attributes: Attributes, probes: MetricProb
   }
 }
 
-/** What is told under one set of attributes. */
+/** Reports the buses that share one set of attributes. */
 class Observation {
   readonly #probes = new Set<MetricProbes>()
-  /** Counts of buses that are gone: a count does not go down. */
-  readonly #gone = { skipped: 0, reconnections: 0 }
+  /** Counts of removed buses, which stay in the sum because a counter must not decrease. */
+  readonly #removed = { skipped: 0, reconnections: 0 }
   readonly #endings: readonly (() => void)[]
 
   constructor(meter: Meter, attributes: Attributes) {
     const inFlight = meter.createObservableUpDownCounter(
       'eventspine.messages.in_flight',
-      messages('Messages held now: waiting, running or between two attempts.'),
+      messages('Messages held by the bus: waiting, running or between two attempts.'),
     )
     const skipped = meter.createObservableCounter(
       'eventspine.messages.skipped',
-      messages('Messages of a type that nobody here subscribed to.'),
+      messages('Messages of a type without a subscription.'),
     )
     const reconnections = meter.createObservableCounter('eventspine.reconnections', {
-      description: 'Connections that were lost and made again.',
+      description: 'Connections that were lost and restored.',
       unit: '{reconnection}',
     })
     const lag = meter.createObservableGauge(
@@ -119,8 +123,11 @@ class Observation {
     )
     const observables = [
       [inFlight, async () => this.#sum((probes) => probes.inFlight())],
-      [skipped, async () => this.#gone.skipped + this.#sum((probes) => probes.skipped())],
-      [reconnections, async () => this.#gone.reconnections + this.#sum((probes) => probes.reconnections())],
+      [skipped, async () => this.#removed.skipped + this.#sum((probes) => probes.skipped())],
+      [
+        reconnections,
+        async () => this.#removed.reconnections + this.#sum((probes) => probes.reconnections()),
+      ],
       [lag, () => this.#lag()],
     ] as const
     this.#endings = observables.map(([observable, read]) => {
@@ -133,7 +140,7 @@ class Observation {
     })
   }
 
-  /** True when nothing is left to tell. */
+  /** True if no bus is left. */
   get isOver(): boolean {
     return this.#probes.size === 0
   }
@@ -144,8 +151,8 @@ class Observation {
 
   remove(probes: MetricProbes): void {
     this.#probes.delete(probes)
-    this.#gone.skipped += probes.skipped()
-    this.#gone.reconnections += probes.reconnections()
+    this.#removed.skipped += probes.skipped()
+    this.#removed.reconnections += probes.reconnections()
     if (this.isOver) for (const end of this.#endings) end()
   }
 
@@ -153,7 +160,7 @@ class Observation {
     return [...this.#probes].reduce((sum, probes) => sum + count(probes), 0)
   }
 
-  /** The first answer: one that does not consume, or has lost its connection, has none. */
+  /** The first lag that a bus reports; a bus that does not consume, or is not connected, reports none. */
   async #lag(): Promise<number | undefined> {
     for (const probes of this.#probes) {
       const lag = await probes.lag()

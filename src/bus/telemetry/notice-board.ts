@@ -9,7 +9,7 @@ export interface NoticeSubscription extends Disposable {
   unsubscribe(): void
 }
 
-/** What a transport tells of its broker: counted, logged, and handed to who listens. */
+/** Counts and logs the notices of a transport, and passes them to the listeners. */
 export class NoticeBoard {
   readonly #target: MessagingTarget
   readonly #counters: BusCounters
@@ -36,7 +36,7 @@ export class NoticeBoard {
       try {
         listener(notice)
       } catch (error) {
-        this.#logger.error('a notice listener failed', { notice: notice.type, error: toError(error) })
+        this.#logger.error('notice listener failed', { notice: notice.type, error: toError(error) })
       }
     }
   }
@@ -58,21 +58,21 @@ export class NoticeBoard {
         break
       case 'publishingBlocked':
         counters.blockedReason = notice.reason
-        this.#logger.warn('the broker blocks publishing', { ...fields, reason: notice.reason })
+        this.#logger.warn('publishing blocked by the broker', { ...fields, reason: notice.reason })
         break
       case 'publishingResumed':
         counters.blockedReason = undefined
-        this.#logger.warn('the broker takes publishes again', fields)
+        this.#logger.warn('publishing resumed', fields)
         break
       case 'topologyRestored':
-        this.#logger.warn('declared again what had vanished from the broker', {
+        this.#logger.warn('recreated missing topology', {
           ...fields,
           what: notice.what,
         })
         break
       case 'eventsLost':
-        counters.failed(new Error(`the broker lost events: ${notice.detail}`))
-        this.#logger.error('the broker lost events that were not handled', {
+        counters.failed(new Error(`The broker lost events: ${notice.detail}`))
+        this.#logger.error('unhandled events lost by the broker', {
           ...fields,
           detail: notice.detail,
           count: notice.count,
@@ -80,7 +80,7 @@ export class NoticeBoard {
         break
       case 'readFailed':
         counters.failed(notice.error)
-        this.#logger.error('reading from the broker failed, trying again', { ...fields, error: notice.error })
+        this.#logger.error('reading from the broker failed, retrying', { ...fields, error: notice.error })
         break
       case 'partitionsAdded':
         this.#logger.warn('aggregates may have moved to other partitions', {
@@ -90,7 +90,7 @@ export class NoticeBoard {
         break
       case 'pendingClaimed':
         counters.messagesRecovered += notice.count
-        this.#logger.info('took over messages of another consumer', { ...fields, count: notice.count })
+        this.#logger.info('took over messages from another consumer', { ...fields, count: notice.count })
         break
     }
   }

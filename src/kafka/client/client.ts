@@ -1,7 +1,7 @@
 import { EventspineError } from '../../errors.ts'
 import type { KafkaCompression } from '../wire/compression.ts'
 
-/** The npm package that speaks Kafka's protocol. A variable, so that its types stay out of ours. */
+/** The npm package of the Kafka client. Not a literal, so that its types do not become part of this library's types. */
 const PACKAGE: string = '@platformatic/kafka'
 
 /** True when the npm package `@platformatic/kafka` can be loaded. */
@@ -18,7 +18,7 @@ export class KafkaNotAvailableError extends EventspineError {
   }
 }
 
-/** One socket to a broker: TLS, SASL and framing are the client's. */
+/** A connection to a broker. The client handles TLS, SASL and framing. */
 export interface KafkaConnection {
   connect(host: string, port: number): Promise<void>
   close(): Promise<void>
@@ -35,7 +35,7 @@ export interface KafkaConnection {
   ): void
 }
 
-/** Writes a request. */
+/** Encodes a request. */
 export interface KafkaWriter {
   readonly context: Record<string, unknown>
   append(bytes: Buffer): this
@@ -47,7 +47,7 @@ export interface KafkaWriter {
   appendArray<T>(items: readonly T[], append: (writer: KafkaWriter, item: T) => void): this
 }
 
-/** Reads a response. */
+/** Decodes a response. */
 export interface KafkaReader {
   readonly buffer: { slice(start: number, end: number): Buffer }
   position: number
@@ -62,7 +62,7 @@ export interface KafkaReader {
   readNullableArray<T>(read: (reader: KafkaReader) => T): T[] | null
 }
 
-/** One request of the protocol, in one version of it. */
+/** One version of a request of the protocol. */
 export interface KafkaApi<Args extends readonly unknown[], Response> {
   readonly key: number
   readonly version: number
@@ -74,7 +74,7 @@ export interface TopicPartitions {
   readonly partitions: number[]
 }
 
-/** A member of a group as the assignors see it. */
+/** A group member as the assignors need it. */
 export interface AssignableMember {
   readonly memberId: string
   readonly topics: string[]
@@ -92,7 +92,7 @@ export type KafkaAssignor = (
   readonly assignments: ReadonlyMap<string, TopicPartitions>
 }[]
 
-/** The part of the client that this bus uses: its sockets and its protocol. */
+/** The part of the client that this bus uses: its connections and its protocol. */
 export interface KafkaLibrary {
   readonly Connection: new (clientId: string, options: object) => KafkaConnection
   readonly Writer: { create(): KafkaWriter }
@@ -107,10 +107,10 @@ export interface KafkaLibrary {
   decodeConsumerProtocolAssignment(bytes: Buffer): { readonly assignedPartitions: TopicPartitions[] }
 }
 
-/** Loads the package, at the first connection. */
+/** Loads the package. Called at the first connection. */
 export async function loadKafka(): Promise<KafkaLibrary & Readonly<Record<string, unknown>>> {
   const library: unknown = await import(PACKAGE)
-  // The structural type is the part of the package that is used.
+  // The interface declares the part of the package that is used.
   return library as KafkaLibrary & Readonly<Record<string, unknown>>
 }
 
@@ -119,7 +119,7 @@ function canResolve(): boolean {
     import.meta.resolve('@platformatic/kafka')
     return true
   } catch {
-    // Not installed: what the constant says.
+    // The package is not installed.
     return false
   }
 }

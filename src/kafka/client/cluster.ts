@@ -1,67 +1,48 @@
-import { isIP } from 'node:net'
 import { toError } from '../../errors.ts'
-import { RetryPolicy } from '../../kit/retry-policy.ts'
-import { settledWithin, sleep } from '../../kit/time.ts'
+import { RECONNECT_BACKOFF } from '../../kit/backoff.ts'
+import { retryUntilDone } from '../../kit/retry-until-done.ts'
+import { settledUntil, sleep } from '../../kit/time.ts'
 import { ConnectionError } from '../../transport/errors.ts'
 import type { ServerAddress } from '../../transport/transport.ts'
 import { connectionError, lostError } from '../errors.ts'
 import type { ResolvedKafkaOptions } from '../options.ts'
-import type { KafkaApi, KafkaConnection, KafkaLibrary } from './client.ts'
-import { loadKafka } from './client.ts'
+import { type KafkaApis, negotiateApis } from './apis.ts'
+import { Availability } from './availability.ts'
+import { BrokerConnection, type ConnectionTarget, type ConnectionUse } from './broker-connection.ts'
+import { type KafkaApi, type KafkaConnection, type KafkaLibrary, loadKafka } from './client.ts'
+import { ConnectionPool } from './connection-pool.ts'
 import { findMismatch } from './diagnosis.ts'
-import { type BrokerNode, type KafkaApis, type MetadataResponse, negotiateApis } from './protocol.ts'
+import type { BrokerNode, MetadataResponse } from './protocol.ts'
 import { connectionSecurity } from './security.ts'
-
-const RECONNECT = new RetryPolicy({
-  maxRetries: Number.POSITIVE_INFINITY,
-  retryBaseDelayMs: 50,
-  retryMaxDelayMs: 2000,
-  retryJitter: 0.3,
-})
-
-/** What a connection is for. A request that waits at the broker holds up those behind it, so each use has its own. */
-export type ConnectionUse = 'control' | 'produce' | 'fetch' | 'deadLetters' | 'group' | 'commit'
 
 export interface ClusterListener {
   onLost(error: Error): void
   onRestored(): void
-  /** The brokers do not take this bus back as things are. It goes on trying. */
+  /** The brokers refuse to take this bus back. It keeps trying. */
   onRefused(error: Error): void
-  /** Asks the brokers for what is known of the topics, now and then. @throws ConnectionError when they do not answer */
+  /** Reads the known topics from the brokers, every `metadataMaxAgeMs`. @throws ConnectionError if they do not answer. */
   onCheck(): Promise<void>
 }
 
-/** The library with the versions that the brokers speak. */
-export interface KafkaSession {
+/** The client library, with the request versions that the brokers support. */
+export interface NegotiatedProtocol {
   readonly library: KafkaLibrary
   readonly apis: KafkaApis
 }
 
-/** A connection and what is known of it. */
-interface Line {
-  readonly key: string
-  readonly connection: KafkaConnection
-  readonly server: ServerAddress
-  firstError: Error | undefined
-  pending: number
-  isClosing: boolean
-}
-
-/** The brokers: connections to each, remade when they break, and one that is asked now and then whether it lives. */
+/** The brokers: connections to them, reconnecting after a loss, and a periodic check that they answer. */
 export class KafkaCluster {
   readonly address: string
   readonly #options: ResolvedKafkaOptions
   readonly #listener: ClusterListener
   readonly #closed = new AbortController()
-  readonly #lines = new Map<string, Promise<Line>>()
+  readonly #availability = new Availability(this.#closed.signal)
+  readonly #connections = new ConnectionPool()
   #brokers = new Map<number, BrokerNode>()
-  #session: KafkaSession | undefined
+  #protocol: NegotiatedProtocol | undefined
   #security: object | undefined
-  #isUp = false
-  #waiting: PromiseWithResolvers<void> = Promise.withResolvers()
-  #ping: NodeJS.Timeout | undefined
-  #reconnecting = false
-  #restorations = 0
+  #checkTimer: NodeJS.Timeout | undefined
+  #isReconnecting = false
   #trouble: string | undefined
 
   constructor(options: ResolvedKafkaOptions, listener: ClusterListener) {
@@ -70,14 +51,14 @@ export class KafkaCluster {
     this.#listener = listener
   }
 
-  /** The library and its protocol. @throws ConnectionError before the first connection */
-  get session(): KafkaSession {
-    if (this.#session === undefined) throw this.#noConnection()
-    return this.#session
+  /** @throws ConnectionError before the first connection. */
+  get protocol(): NegotiatedProtocol {
+    if (this.#protocol === undefined) throw this.#noConnection()
+    return this.#protocol
   }
 
   get isUp(): boolean {
-    return this.#isUp
+    return this.#availability.isUp
   }
 
   /** Why there is no connection; undefined while there is one. */
@@ -89,11 +70,11 @@ export class KafkaCluster {
     return [...this.#brokers.keys()]
   }
 
-  /** Makes the first connection. @throws ConnectionError */
+  /** Makes the first connection. No-op if there was one. @throws ConnectionError */
   async connect(): Promise<void> {
-    if (this.#session !== undefined) return
+    if (this.#protocol !== undefined) return
     const library = await loadKafka()
-    const { compressionType } = this.#options
+    const { compressionType, requestTimeoutMs, metadataMaxAgeMs } = this.#options
     if (library.compressionsAlgorithms[compressionType]?.available !== true) {
       throw new ConnectionError(
         'TOPOLOGY_CONFLICT',
@@ -101,37 +82,29 @@ export class KafkaCluster {
       )
     }
     this.#security = await connectionSecurity(this.#options)
-    const line = await this.#firstLine(library)
+    const connection = await this.#openFirst(library)
     try {
-      const apis = await this.#within(line, negotiateApis(library, line.connection, this.address))
-      // A broker that wants SASL answers which versions it speaks, and closes the connection at the next request.
-      await this.#within(line, apis.metadata.async(line.connection, [], false, false))
-      this.#session = { library, apis }
-    } catch (error) {
-      void this.#drop(line)
-      throw await this.#explain(library, line.server, connectionError(this.address, line.firstError ?? error))
+      const apis = await connection.send((raw) => negotiateApis(library, raw, this.address), requestTimeoutMs)
+      // A broker that requires SASL answers the negotiation, and closes the connection at the next request.
+      await connection.send((raw) => apis.metadata.async(raw, [], false, false), requestTimeoutMs)
+      this.#protocol = { library, apis }
+    } catch (thrown) {
+      void this.#connections.discard(connection)
+      const error = connectionError(this.address, connection.firstError ?? thrown)
+      throw await this.#explain(library, connection.target.server, error)
     }
-    this.#isUp = true
-    this.#waiting.resolve()
-    this.#ping = setInterval(() => this.#checkLife(), this.#options.metadataMaxAgeMs).unref()
+    this.#availability.setUp()
+    this.#checkTimer = setInterval(() => this.#check(), metadataMaxAgeMs).unref()
   }
 
-  /** Waits for the brokers. @returns false when the signal aborts or the cluster is closed first. */
-  async whenUp(signal: AbortSignal): Promise<boolean> {
-    while (!this.#isUp && !signal.aborted && !this.#closed.signal.aborted) {
-      const stop = AbortSignal.any([signal, this.#closed.signal])
-      const aborted = Promise.withResolvers<void>()
-      const onAbort = () => aborted.resolve()
-      stop.addEventListener('abort', onAbort, { once: true })
-      await Promise.race([this.#waiting.promise, aborted.promise])
-      stop.removeEventListener('abort', onAbort)
-    }
-    return this.#isUp && !signal.aborted
+  /** Waits until the brokers can be reached. @returns false if the signal aborts or the cluster is closed first. */
+  whenUp(signal: AbortSignal): Promise<boolean> {
+    return this.#availability.whenUp(signal)
   }
 
-  /** Asks about topics, and notes where the brokers are. @throws ConnectionError */
+  /** Reads topics from any broker, and updates the known brokers. @throws ConnectionError */
   async metadata(topics: readonly string[]): Promise<MetadataResponse> {
-    const response = await this.request(undefined, 'control', this.session.apis.metadata, [
+    const response = await this.request(undefined, 'control', this.protocol.apis.metadata, [
       [...topics],
       false,
       false,
@@ -146,7 +119,7 @@ export class KafkaCluster {
    * Sends a request and waits for its answer.
    *
    * @param nodeId - the broker; undefined for any.
-   * @throws ConnectionError when there is no answer; codes in an answer are the caller's to read.
+   * @throws ConnectionError if there is no answer. The caller checks the error codes in an answer.
    */
   async request<Args extends readonly unknown[], T>(
     nodeId: number | undefined,
@@ -158,50 +131,44 @@ export class KafkaCluster {
     return this.exchange(nodeId, use, (connection) => api.async(connection, ...args), timeoutMs)
   }
 
-  /** As `request`, for requests that are built by hand. */
+  /** The same as `request`, for requests that the caller encodes. */
   async exchange<T>(
     nodeId: number | undefined,
     use: ConnectionUse,
     send: (connection: KafkaConnection) => Promise<T>,
     timeoutMs = this.#options.requestTimeoutMs,
   ): Promise<T> {
-    const line = await this.#line(nodeId, use)
-    line.pending += 1
+    const connection = await this.#connection(nodeId, use)
     try {
-      return await this.#within(line, send(line.connection), timeoutMs)
+      return await connection.send(send, timeoutMs)
     } catch (thrown) {
       const response = responseIn(thrown)
-      // An answer whose codes are errors comes as an error of the client; it is an answer all the same.
+      // The client throws an error for an answer that contains error codes. It is an answer of the same type.
       if (response !== undefined) return response as T
-      throw lostError(this.address, line.firstError ?? thrown)
-    } finally {
-      line.pending -= 1
+      throw lostError(this.address, connection.firstError ?? thrown)
     }
   }
 
-  /** Cuts a connection whose request waits at the broker, because the answer is no longer wanted. */
-  async cut(nodeId: number, use: ConnectionUse): Promise<void> {
-    const line = await this.#lines.get(keyOf(nodeId, use))?.catch(() => undefined)
-    if (line !== undefined) await this.#drop(line)
+  /** Cuts a connection whose request waits at the broker, because its answer is no longer needed. */
+  cut(nodeId: number, use: ConnectionUse): Promise<void> {
+    return this.#connections.close(nodeId, use)
   }
 
   async close(signal: AbortSignal): Promise<void> {
     this.#closed.abort()
-    clearInterval(this.#ping)
-    this.#isUp = false
-    this.#waiting.resolve()
-    const lines = [...this.#lines.values()]
-    const closing = Promise.allSettled(lines.map(async (line) => this.#drop(await line)))
-    await Promise.race([closing, aborted(signal)])
+    clearInterval(this.#checkTimer)
+    this.#availability.setDown()
+    await settledUntil(this.#connections.closeAll(), signal)
   }
 
-  async #firstLine(library: KafkaLibrary): Promise<Line> {
+  /** Connects to the first bootstrap server that accepts. @throws ConnectionError */
+  async #openFirst(library: KafkaLibrary): Promise<BrokerConnection> {
     const failures: ConnectionError[] = []
     for (const server of this.#options.servers) {
       try {
-        const line = await this.#open(library, keyOf(undefined, 'control'), server)
-        this.#lines.set(line.key, Promise.resolve(line))
-        return line
+        const connection = await this.#open(library, { nodeId: undefined, use: 'control', server })
+        this.#connections.add(undefined, 'control', Promise.resolve(connection))
+        return connection
       } catch (error) {
         failures.push(await this.#explain(library, server, connectionError(this.address, error)))
       }
@@ -209,6 +176,7 @@ export class KafkaCluster {
     throw failures.find(({ retryable }) => !retryable) ?? failures[0] ?? this.#noConnection()
   }
 
+  /** Replaces an error by a more precise one if the bus and the broker disagree on securityProtocol. */
   async #explain(
     library: KafkaLibrary,
     server: ServerAddress,
@@ -218,35 +186,33 @@ export class KafkaCluster {
     return (await findMismatch(library, this.#options, server, this.#security ?? {})) ?? error
   }
 
-  #line(nodeId: number | undefined, use: ConnectionUse): Promise<Line> {
+  #connection(nodeId: number | undefined, use: ConnectionUse): Promise<BrokerConnection> {
     if (this.#closed.signal.aborted) return Promise.reject(this.#noConnection())
-    const key = keyOf(nodeId, use)
-    const known = this.#lines.get(key)
+    const known = this.#connections.get(nodeId, use)
     if (known !== undefined) return known
-    const restorations = this.#restorations
-    const opening = this.#openAny(nodeId, key)
-    this.#lines.set(key, opening)
+    const { restorations } = this.#availability
+    const opening = this.#openAny(nodeId, use)
+    this.#connections.add(nodeId, use, opening)
     opening.catch((error: unknown) => {
-      if (this.#lines.get(key) === opening) this.#lines.delete(key)
-      // What was begun before the brokers were back says nothing of now.
-      if (restorations !== this.#restorations) return
-      // One broker of several may be away for long while the others do its work.
-      if (nodeId === undefined || this.#brokers.size <= 1) this.#lost(toError(error))
+      // An attempt from before a reconnection says nothing about the present.
+      if (restorations !== this.#availability.restorations) return
+      // One of several brokers may be down for long while the others take over its work.
+      if (nodeId === undefined || this.#brokers.size <= 1) this.#onLost(toError(error))
     })
     return opening
   }
 
-  async #openAny(nodeId: number | undefined, key: string): Promise<Line> {
-    const { library } = this.session
+  async #openAny(nodeId: number | undefined, use: ConnectionUse): Promise<BrokerConnection> {
+    const { library } = this.protocol
     if (nodeId !== undefined) {
-      const broker = this.#brokers.get(nodeId)
-      if (broker === undefined) throw this.#noConnection()
-      return this.#open(library, key, broker)
+      const server = this.#brokers.get(nodeId)
+      if (server === undefined) throw this.#noConnection()
+      return this.#open(library, { nodeId, use, server })
     }
     let failure: unknown
     for (const server of [...this.#brokers.values(), ...this.#options.servers]) {
       try {
-        return await this.#open(library, key, server)
+        return await this.#open(library, { nodeId, use, server })
       } catch (error) {
         failure = error
       }
@@ -254,144 +220,81 @@ export class KafkaCluster {
     throw failure
   }
 
-  async #open(library: KafkaLibrary, key: string, server: ServerAddress): Promise<Line> {
-    const { host, port } = server
-    const connection = new library.Connection(this.#options.consumerName, {
-      connectTimeout: this.#options.connectTimeoutMs,
-      // Each request has its own limit here, and the broker keeps the order of one connection.
-      requestTimeout: 2 ** 31 - 1,
-      maxInflights: 1000,
-      // Brokers behind one address are told apart by it. It must be no IP address.
-      ...(isIP(host) === 0 ? { tlsServerName: host } : {}),
-      ...this.#security,
+  async #open(library: KafkaLibrary, target: ConnectionTarget): Promise<BrokerConnection> {
+    const connection = new BrokerConnection(target, {
+      library,
+      options: this.#options,
+      security: this.#security,
+      onBroken: (broken) => this.#onBroken(broken),
     })
-    const line: Line = { key, connection, server, firstError: undefined, pending: 0, isClosing: false }
-    connection.on('error', (error) => {
-      line.firstError ??= error
-    })
-    connection.on('close', () => this.#onClose(line))
-    const connecting = connection.connect(host, port)
-    // The client's own limit does not count the time of a handshake that never ends.
-    if (
-      !(await settledWithin(
-        connecting.catch(() => undefined),
-        this.#options.connectTimeoutMs,
-      ))
-    ) {
-      line.isClosing = true
-      void connection.close().catch(() => undefined)
-      throw connectionError(
-        this.address,
-        new Error(`no connection within ${this.#options.connectTimeoutMs} ms`),
-      )
-    }
-    try {
-      await connecting
-    } catch (error) {
-      throw connectionError(this.address, line.firstError ?? error)
-    }
-    if (this.#closed.signal.aborted) {
-      void this.#drop(line)
-      throw this.#noConnection()
-    }
-    return line
+    await connection.connect()
+    if (!this.#closed.signal.aborted) return connection
+    void connection.close()
+    throw this.#noConnection()
   }
 
-  /** Fails when there is no answer in time, and gives up the connection then. */
-  async #within<T>(line: Line, answer: Promise<T>, timeoutMs = this.#options.requestTimeoutMs): Promise<T> {
-    const late = Promise.withResolvers<never>()
-    const timer = setTimeout(() => {
-      line.firstError ??= new Error(`no answer within ${timeoutMs} ms`)
-      late.reject(line.firstError)
-      this.#onClose(line)
-      void this.#drop(line)
-    }, timeoutMs)
-    answer.catch(() => undefined)
-    try {
-      return await Promise.race([answer, late.promise])
-    } finally {
-      clearTimeout(timer)
-    }
-  }
-
-  #onClose(line: Line): void {
-    if (line.isClosing) return
-    line.isClosing = true
-    this.#lines.delete(line.key)
-    // A broker closes connections that nobody has used for long; that is no outage.
-    if (line.pending === 0 && line.key !== keyOf(undefined, 'control')) {
-      // Without acknowledgments it is the only sign that another broker leads a partition now.
-      if (line.key.endsWith('produce')) this.#checkLife()
+  #onBroken(connection: BrokerConnection): void {
+    this.#connections.remove(connection)
+    const { nodeId, use } = connection.target
+    const isControl = nodeId === undefined && use === 'control'
+    if (!connection.isIdle || isControl) {
+      this.#onLost(connection.firstError ?? new Error('closed by the broker'))
       return
     }
-    this.#lost(line.firstError ?? new Error('closed by the broker'))
+    // A broker closes idle connections, which is no outage. With acks '0' a closed connection is the only sign that the
+    // leader has changed.
+    if (use === 'produce') this.#check()
   }
 
-  async #drop(line: Line): Promise<void> {
-    line.isClosing = true
-    const current = await this.#lines.get(line.key)?.catch(() => undefined)
-    if (current === line) this.#lines.delete(line.key)
-    await line.connection.close().catch(() => undefined)
-  }
-
-  #lost(error: Error): void {
-    if (!this.#isUp || this.#closed.signal.aborted) return
-    this.#isUp = false
-    this.#waiting = Promise.withResolvers()
+  #onLost(error: Error): void {
+    if (!this.isUp || this.#closed.signal.aborted) return
+    this.#availability.setDown()
     const lost = lostError(this.address, error)
     this.#listener.onLost(lost)
     void this.#reconnect(lost.message)
   }
 
   async #reconnect(reason: string): Promise<void> {
-    if (this.#reconnecting) return
-    this.#reconnecting = true
+    if (this.#isReconnecting) return
+    this.#isReconnecting = true
     this.#trouble = reason
-    for (let failure = 1; await sleep(RECONNECT.backoff(failure), this.#closed.signal); failure += 1) {
-      try {
-        await this.metadata([])
-        this.#isUp = true
-        this.#restorations += 1
-        this.#waiting.resolve()
-        this.#listener.onRestored()
-        break
-      } catch (thrown) {
-        const error = toError(thrown)
-        // The loss was told already; each further attempt is one line less in the log. A refusal is news.
-        if (error instanceof ConnectionError && !error.retryable && error.message !== this.#trouble) {
-          this.#trouble = error.message
-          this.#listener.onRefused(error)
-        }
-      }
-    }
-    this.#trouble = undefined
-    this.#reconnecting = false
+    const { signal } = this.#closed
+    const restored =
+      (await sleep(RECONNECT_BACKOFF.backoff(1), signal)) &&
+      (await retryUntilDone(() => this.#restore(), {
+        backoff: { backoff: (failure) => RECONNECT_BACKOFF.backoff(failure + 1) },
+        signal,
+        onFailure: (error) => this.#onStillLost(error),
+      }))
+    if (!restored) this.#trouble = undefined
   }
 
-  /** A connection whose other end is gone without a word never fails by itself. */
-  #checkLife(): void {
-    if (this.#isUp) this.#listener.onCheck().catch((error: unknown) => this.#lost(toError(error)))
+  async #restore(): Promise<void> {
+    await this.metadata([])
+    // At once, because the next loss must find no reconnection under way.
+    this.#isReconnecting = false
+    this.#trouble = undefined
+    this.#availability.setUp()
+    this.#listener.onRestored()
+  }
+
+  /** The loss was reported. A refusal is news, because waiting does not fix it. */
+  #onStillLost(error: Error): void {
+    if (!(error instanceof ConnectionError) || error.retryable || error.message === this.#trouble) return
+    this.#trouble = error.message
+    this.#listener.onRefused(error)
+  }
+
+  /** Detects a broker that vanished without closing its connections, which do not fail by themselves. */
+  #check(): void {
+    if (this.isUp) this.#listener.onCheck().catch((error: unknown) => this.#onLost(toError(error)))
   }
 
   #noConnection(): ConnectionError {
-    return new ConnectionError(
-      'CONNECTION_LOST',
-      `There is no connection to Kafka at ${this.address} at the moment.`,
-    )
+    return new ConnectionError('CONNECTION_LOST', `There is no connection to Kafka at ${this.address}.`)
   }
-}
-
-function keyOf(nodeId: number | undefined, use: ConnectionUse): string {
-  return `${nodeId ?? 'any'} ${use}`
 }
 
 function responseIn(thrown: unknown): unknown {
   return typeof thrown === 'object' && thrown !== null && 'response' in thrown ? thrown.response : undefined
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>()
-  if (signal.aborted) resolve()
-  else signal.addEventListener('abort', () => resolve(), { once: true })
-  return promise
 }

@@ -1,24 +1,26 @@
 import { ConnectionError } from '../../transport/errors.ts'
 import { CODE, isPassing, nameOf, refusal } from '../errors.ts'
+import type { ConnectionUse } from './broker-connection.ts'
 import type { KafkaApi } from './client.ts'
-import type { ConnectionUse, KafkaCluster } from './cluster.ts'
+import type { KafkaCluster } from './cluster.ts'
 
+/** Type of a coordinator key: a consumer group. */
 const GROUP = 0
 
-/** The broker that keeps a group, found anew when it moves. */
+/** The broker that coordinates a group. It is found again when it moves. */
 export class KafkaCoordinator {
   readonly #cluster: KafkaCluster
   readonly #group: string
   #node: number | undefined
-  /** Where the last request of each use went: it may still wait there. */
-  readonly #last = new Map<ConnectionUse, number>()
+  /** The broker that got the last request of each use, which may still wait there. */
+  readonly #lastNode = new Map<ConnectionUse, number>()
 
   constructor(cluster: KafkaCluster, group: string) {
     this.#cluster = cluster
     this.#group = group
   }
 
-  /** Sends a request to the coordinator. @throws ConnectionError when there is none or it does not answer */
+  /** Sends a request to the coordinator. @throws ConnectionError if there is none or it does not answer. */
   async request<Args extends readonly unknown[], T>(
     use: ConnectionUse,
     api: KafkaApi<Args, T>,
@@ -27,7 +29,7 @@ export class KafkaCoordinator {
   ): Promise<T> {
     const node = this.#node ?? (await this.#find())
     try {
-      this.#last.set(use, node)
+      this.#lastNode.set(use, node)
       return await this.#cluster.request(node, use, api, args, timeoutMs)
     } catch (error) {
       this.#node = undefined
@@ -35,25 +37,25 @@ export class KafkaCoordinator {
     }
   }
 
-  /** Forgets the coordinator when an answer says that it is none, or not yet. */
-  heed(code: number): void {
+  /** Finds the coordinator again before the next request, if the code of an answer says that it moved. */
+  invalidateOn(code: number): void {
     if (code === CODE.NOT_COORDINATOR || code === CODE.COORDINATOR_NOT_AVAILABLE) this.#node = undefined
   }
 
-  /** Gives up a request that waits at the coordinator. */
+  /** Cuts the connection of a request that waits at the coordinator. */
   async cut(use: ConnectionUse): Promise<void> {
     this.#node = undefined
-    const node = this.#last.get(use)
+    const node = this.#lastNode.get(use)
     if (node !== undefined) await this.#cluster.cut(node, use)
   }
 
   async #find(): Promise<number> {
-    const { findCoordinator } = this.#cluster.session.apis
+    const { findCoordinator } = this.#cluster.protocol.apis
     const answer = await this.#cluster.request(undefined, 'control', findCoordinator, [GROUP, [this.#group]])
     const found = answer.coordinators[0]
     const code = found?.errorCode ?? CODE.COORDINATOR_NOT_AVAILABLE
     if (found !== undefined && code === CODE.NONE) {
-      // The metadata may be older than this broker.
+      // The broker may be newer than the known metadata.
       if (!this.#cluster.brokerIds.includes(found.nodeId)) await this.#cluster.metadata([])
       this.#node = found.nodeId
       return found.nodeId
@@ -61,7 +63,7 @@ export class KafkaCoordinator {
     if (!isPassing(code)) throw refusal(this.#cluster.address, `Finding the group ${this.#group}`, code)
     throw new ConnectionError(
       'CONNECTION_FAILED',
-      `The group ${this.#group} has no coordinator at the moment (${nameOf(code)}).`,
+      `The group ${this.#group} has no coordinator at present (${nameOf(code)}).`,
     )
   }
 }

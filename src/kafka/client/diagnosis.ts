@@ -10,15 +10,15 @@ interface RequestModule {
   readonly api: { async(connection: KafkaConnection, ...args: readonly unknown[]): Promise<unknown> }
 }
 
-const NO_TLS = 'and this bus do not agree on TLS. Check securityProtocol and the port'
-const NO_USER = 'asks for a user name at this port. Check securityProtocol and the port'
+const TLS_MISMATCH = 'and this bus do not agree on TLS. Check securityProtocol and the port'
+const SASL_REQUIRED = 'asks for a user name at this port. Check securityProtocol and the port'
 
 /**
- * A broker closes the connection without a word when it expects another securityProtocol, but also when it is stopping.
- * This finds out whether it is the first.
+ * Checks whether the broker expects another securityProtocol. If so, it closes the connection without an answer, as it
+ * also does when it stops.
  *
  * @param security - TLS and SASL options of the bus's connections.
- * @returns the error that says so; undefined when it is something else
+ * @returns the error to report; undefined if the failure has another cause.
  */
 export async function findMismatch(
   library: KafkaLibrary,
@@ -29,22 +29,22 @@ export async function findMismatch(
   const { address, securityProtocol } = options
   const detail = `securityProtocol is '${securityProtocol}'`
   const tls = 'tls' in security ? { tls: security.tls } : undefined
-  const own = await ask(library, options, server, tls ?? {})
-  if (own === 'wants TLS') return handshakeRefused(address, NO_TLS, detail)
-  if (own === 'wants SASL' && !('sasl' in security)) return handshakeRefused(address, NO_USER, detail)
+  const own = await probe(library, options, server, tls ?? {})
+  if (own === 'wants TLS') return handshakeRefused(address, TLS_MISMATCH, detail)
+  if (own === 'wants SASL' && !('sasl' in security)) return handshakeRefused(address, SASL_REQUIRED, detail)
   if (own !== undefined || tls === undefined) return undefined
-  const other = await ask(library, options, server, {})
-  return other === undefined ? undefined : handshakeRefused(address, NO_TLS, detail)
+  const other = await probe(library, options, server, {})
+  return other === undefined ? undefined : handshakeRefused(address, TLS_MISMATCH, detail)
 }
 
-/** What a broker says to somebody who gives no name. */
-async function ask(
+/** Connects without credentials to find out what the broker requires; undefined if that remains unknown. */
+async function probe(
   library: KafkaLibrary,
   { consumerName, connectTimeoutMs }: ResolvedKafkaOptions,
   { host, port }: ServerAddress,
   tls: object,
 ): Promise<'wants TLS' | 'wants SASL' | 'wants no SASL' | undefined> {
-  // The client exports its requests by such names.
+  // The client exports one module per request and version.
   const request = (name: string) => Reflect.get(library, name) as RequestModule
   const limits = { connectTimeout: connectTimeoutMs, requestTimeout: connectTimeoutMs }
   const name = isIP(host) === 0 ? { tlsServerName: host } : {}
@@ -63,7 +63,7 @@ async function ask(
   }
 }
 
-/** A broker with other mechanisms refuses this one; a broker without SASL refuses the request. */
+/** A broker with SASL refuses the mechanism at most. A broker without SASL refuses the request. */
 function readRefusal(thrown: unknown): 'wants SASL' | 'wants no SASL' {
   const errors: readonly unknown[] = thrown instanceof AggregateError ? [thrown, ...thrown.errors] : [thrown]
   const hasNone = errors.some((error) => /current SASL state|closed/.test(toError(error).message))

@@ -1,15 +1,16 @@
 import { type AbortedTransaction, type ReadRecords, readBatches } from '../wire/record-reader.ts'
+import type { ConnectionUse } from './broker-connection.ts'
 import type { KafkaReader } from './client.ts'
-import type { ConnectionUse, KafkaCluster } from './cluster.ts'
+import type { KafkaCluster } from './cluster.ts'
 
-/** From where to read a partition. */
+/** Where to read a partition. */
 export interface FetchRange {
   readonly topicId: string
   readonly index: number
   readonly offset: number
 }
 
-/** What a partition answered. */
+/** The records and state of one partition in an answer. */
 export interface FetchedRange extends ReadRecords {
   readonly topicId: string
   readonly index: number
@@ -26,17 +27,17 @@ export interface FetchLimits {
 }
 
 const READ_COMMITTED = 1
-/** A whole answer may be so many times as large as one partition's part. */
+/** Size limit of a whole answer, as a multiple of one partition's limit. */
 const PARTITIONS_PER_ANSWER = 16
 
-/** Reads several partitions of one broker. @throws ConnectionError */
+/** Reads several partitions from one broker. @throws ConnectionError */
 export async function fetchRanges(
   cluster: KafkaCluster,
   node: number,
   ranges: readonly FetchRange[],
   { maxWaitMs, maxBytes, timeoutMs, use }: FetchLimits,
 ): Promise<readonly FetchedRange[]> {
-  const { apis, library } = cluster.session
+  const { apis, library } = cluster.protocol
   const offsets = new Map(ranges.map(({ topicId, index, offset }) => [`${topicId} ${index}`, offset]))
   const request = () =>
     apis.createFetchRequest(
@@ -96,7 +97,7 @@ interface RawRange {
   readonly bytes: Buffer
 }
 
-/** Versions 13 to 17, whose answers differ in tagged fields only. */
+/** Decodes versions 13 to 17, whose answers differ only in tagged fields. */
 function parseFetch(reader: KafkaReader, read: (raw: RawRange) => FetchedRange): readonly FetchedRange[] {
   const ranges: FetchedRange[] = []
   reader.readInt32()
@@ -127,7 +128,7 @@ function parsePartition(reader: KafkaReader, topicId: string, answerCode: number
       firstOffset: entry.readInt64(),
     })) ?? []
   reader.readInt32()
-  // The compact form counts one more, so that 0 can be null.
+  // The compact form writes the length plus one; 0 is null.
   const size = Math.max(0, reader.readUnsignedVarInt() - 1)
   const bytes = reader.buffer.slice(reader.position, reader.position + size)
   reader.skip(size)

@@ -7,21 +7,22 @@ import type { KafkaTopicDirectory } from './topics.ts'
 const LATEST = -1n
 const EARLIEST = -2n
 
-/** The first and the last offset there is of each partition of a topic; the last is the next to be written. */
+/** The offsets that the log of a partition holds. */
 export interface LogRange {
   readonly start: number
+  /** The offset of the next record to be written. */
   readonly end: number
 }
 
-/** Asks the leaders where the logs begin and end. @throws ConnectionError */
+/** Reads the log ranges from the leaders, by partition key. @throws ConnectionError */
 export async function logRanges(
   cluster: KafkaCluster,
   topics: KafkaTopicDirectory,
-  places: readonly TopicPartition[],
+  partitions: readonly TopicPartition[],
 ): Promise<ReadonlyMap<string, LogRange>> {
   const [starts, ends] = await Promise.all([
-    listOffsets(cluster, topics, places, EARLIEST),
-    listOffsets(cluster, topics, places, LATEST),
+    listOffsets(cluster, topics, partitions, EARLIEST),
+    listOffsets(cluster, topics, partitions, LATEST),
   ])
   const ranges = new Map<string, LogRange>()
   for (const [key, start] of starts) ranges.set(key, { start, end: ends.get(key) ?? start })
@@ -31,26 +32,30 @@ export async function logRanges(
 async function listOffsets(
   cluster: KafkaCluster,
   topics: KafkaTopicDirectory,
-  places: readonly TopicPartition[],
+  partitions: readonly TopicPartition[],
   timestamp: bigint,
 ): Promise<ReadonlyMap<string, number>> {
-  const byNode = Map.groupBy(places, ({ topic, index }) => topics.known(topic)?.leaders[index] ?? -1)
+  const byNode = Map.groupBy(partitions, ({ topic, index }) => topics.cached(topic)?.leaders[index] ?? -1)
   const found = new Map<string, number>()
   await Promise.all(
-    [...byNode].map(async ([node, of]) => {
+    [...byNode].map(async ([node, led]) => {
       if (node < 0)
-        throw new ConnectionError('CONNECTION_FAILED', `${of[0]?.topic} has no leader at the moment.`)
-      const requests = [...Map.groupBy(of, ({ topic }) => topic)].map(([name, parts]) => ({
+        throw new ConnectionError('CONNECTION_FAILED', `${led[0]?.topic} has no leader at present.`)
+      const requests = [...Map.groupBy(led, ({ topic }) => topic)].map(([name, ofTopic]) => ({
         name,
-        partitions: parts.map(({ index }) => ({ partitionIndex: index, currentLeaderEpoch: -1, timestamp })),
+        partitions: ofTopic.map(({ index }) => ({
+          partitionIndex: index,
+          currentLeaderEpoch: -1,
+          timestamp,
+        })),
       }))
-      const answer = await cluster.request(node, 'control', cluster.session.apis.listOffsets, [
+      const answer = await cluster.request(node, 'control', cluster.protocol.apis.listOffsets, [
         -1,
         1,
         requests,
       ])
-      for (const { name, partitions } of answer.topics) {
-        for (const { partitionIndex, errorCode, offset } of partitions) {
+      for (const { name, partitions: results } of answer.topics) {
+        for (const { partitionIndex, errorCode, offset } of results) {
           if (errorCode !== CODE.NONE)
             throw refusal(cluster.address, `Reading the offsets of ${name}`, errorCode)
           found.set(partitionKey({ topic: name, index: partitionIndex }), Number(offset))

@@ -1,6 +1,3 @@
-import { ConnectionError } from '../../transport/errors.ts'
-import type { KafkaApi, KafkaConnection, KafkaLibrary, KafkaWriter } from './client.ts'
-
 export interface BrokerNode {
   readonly nodeId: number
   readonly host: string
@@ -30,7 +27,7 @@ export interface TopicToCreate {
   readonly configs: readonly { readonly name: string; readonly value: string }[]
 }
 
-interface CreateTopicsResponse {
+export interface CreateTopicsResponse {
   readonly topics: readonly {
     readonly name: string
     readonly errorCode: number
@@ -38,7 +35,7 @@ interface CreateTopicsResponse {
   }[]
 }
 
-interface FindCoordinatorResponse {
+export interface FindCoordinatorResponse {
   readonly coordinators: readonly (BrokerNode & { readonly errorCode: number })[]
 }
 
@@ -51,7 +48,7 @@ export interface JoinGroupResponse {
   readonly members: readonly { readonly memberId: string; readonly metadata: Buffer }[]
 }
 
-interface SyncGroupResponse {
+export interface SyncGroupResponse {
   readonly errorCode: number
   readonly assignment: Buffer
 }
@@ -109,7 +106,7 @@ export interface ListOffsetsResponse {
   }[]
 }
 
-interface ListOffsetsTopic {
+export interface ListOffsetsTopic {
   readonly name: string
   readonly partitions: readonly {
     readonly partitionIndex: number
@@ -118,157 +115,9 @@ interface ListOffsetsTopic {
   }[]
 }
 
-interface GroupToFetch {
+export interface GroupToFetch {
   readonly groupId: string
   readonly memberId: string | null
   readonly memberEpoch: number
   readonly topics: readonly { readonly name: string; readonly partitionIndexes: readonly number[] }[]
-}
-
-type JoinGroupArgs = [
-  group: string,
-  sessionTimeoutMs: number,
-  rebalanceTimeoutMs: number,
-  memberId: string,
-  groupInstanceId: string | null,
-  protocolType: string,
-  protocols: readonly { readonly name: string; readonly metadata: Buffer }[],
-  reason: string,
-]
-
-type GroupHeartbeatArgs = [
-  group: string,
-  memberId: string,
-  memberEpoch: number,
-  groupInstanceId: string | null,
-  rack: string | null,
-  rebalanceTimeoutMs: number,
-  topics: readonly string[] | null,
-  topicPattern: string | null,
-  assignor: string | null,
-  owned: readonly { readonly topicId: string; readonly partitions: readonly number[] }[] | null,
-]
-
-type FetchArgs = [
-  maxWaitMs: number,
-  minBytes: number,
-  maxBytes: number,
-  isolationLevel: number,
-  sessionId: number,
-  sessionEpoch: number,
-  topics: readonly FetchTopic[],
-  forgotten: readonly never[],
-  rack: string,
-]
-
-export interface FetchTopic {
-  readonly topicId: string
-  readonly partitions: readonly {
-    readonly partition: number
-    readonly currentLeaderEpoch: number
-    readonly fetchOffset: bigint
-    readonly lastFetchedEpoch: number
-    readonly partitionMaxBytes: number
-  }[]
-}
-
-/** The requests that the bus makes, each in the newest version that this client and the brokers share. */
-export interface KafkaApis {
-  readonly metadata: KafkaApi<[string[] | null, boolean, boolean], MetadataResponse>
-  readonly createTopics: KafkaApi<[readonly TopicToCreate[], number, boolean], CreateTopicsResponse>
-  readonly findCoordinator: KafkaApi<[number, string[]], FindCoordinatorResponse>
-  readonly joinGroup: KafkaApi<JoinGroupArgs, JoinGroupResponse>
-  readonly syncGroup: KafkaApi<
-    [
-      string,
-      number,
-      string,
-      string | null,
-      string,
-      string | null,
-      readonly { readonly memberId: string; readonly assignment: Buffer }[],
-    ],
-    SyncGroupResponse
-  >
-  readonly heartbeat: KafkaApi<[string, number, string, string | null], { readonly errorCode: number }>
-  readonly leaveGroup: KafkaApi<
-    [string, readonly { readonly memberId: string; readonly groupInstanceId?: string | null }[]],
-    { readonly errorCode: number }
-  >
-  readonly groupHeartbeat: KafkaApi<GroupHeartbeatArgs, GroupHeartbeatResponse> | undefined
-  readonly offsetFetch: KafkaApi<[readonly GroupToFetch[], boolean], OffsetFetchResponse>
-  readonly offsetCommit: KafkaApi<
-    [string, number, string, string | null, readonly OffsetCommitTopic[]],
-    PartitionResults
-  >
-  readonly listOffsets: KafkaApi<[number, number, readonly ListOffsetsTopic[]], ListOffsetsResponse>
-  readonly initProducerId: KafkaApi<
-    [string | null, number],
-    { readonly errorCode: number; readonly producerId: bigint; readonly producerEpoch: number }
-  >
-  readonly produce: KafkaApi<readonly unknown[], unknown>
-  readonly fetch: KafkaApi<readonly unknown[], unknown>
-  readonly createFetchRequest: (...args: FetchArgs) => KafkaWriter
-}
-
-interface ApiModule {
-  readonly api: KafkaApi<readonly unknown[], unknown>
-  readonly createRequest: (...args: readonly unknown[]) => KafkaWriter
-}
-
-interface ApiVersionsResponse {
-  readonly apiKeys: readonly {
-    readonly apiKey: number
-    readonly minVersion: number
-    readonly maxVersion: number
-  }[]
-}
-
-/** Asks a broker which versions it speaks. @throws ConnectionError when it is too old */
-export async function negotiateApis(
-  library: KafkaLibrary & Readonly<Record<string, unknown>>,
-  connection: KafkaConnection,
-  address: string,
-): Promise<KafkaApis> {
-  const module = (name: string) => library[name] as ApiModule | undefined
-  // The client's module of that name answers so.
-  const answer = (await module('apiVersionsV3')?.api.async(connection, 'eventspine', '1')) as
-    | ApiVersionsResponse
-    | undefined
-  const apiKeys = answer?.apiKeys ?? []
-  const find = (...names: readonly string[]): ApiModule | undefined => {
-    const modules = names.flatMap((name) => module(name) ?? [])
-    return modules.find(({ api }) => {
-      const range = apiKeys.find(({ apiKey }) => apiKey === api.key)
-      return range !== undefined && api.version >= range.minVersion && api.version <= range.maxVersion
-    })
-  }
-  const need = (...names: readonly string[]): ApiModule => {
-    const found = find(...names)
-    if (found !== undefined) return found
-    throw new ConnectionError(
-      'TOPOLOGY_CONFLICT',
-      `Kafka at ${address} knows none of ${names.join(', ')}; KafkaEventBus needs Kafka 3.1 or newer.`,
-    )
-  }
-  const fetch = need('fetchV17', 'fetchV16', 'fetchV15', 'fetchV14', 'fetchV13')
-  const apis = {
-    metadata: need('metadataV12', 'metadataV11', 'metadataV10').api,
-    createTopics: need('createTopicsV7', 'createTopicsV6', 'createTopicsV5').api,
-    findCoordinator: need('findCoordinatorV6', 'findCoordinatorV5', 'findCoordinatorV4').api,
-    joinGroup: need('joinGroupV9', 'joinGroupV8').api,
-    syncGroup: need('syncGroupV5').api,
-    heartbeat: need('heartbeatV4').api,
-    leaveGroup: need('leaveGroupV5', 'leaveGroupV4').api,
-    groupHeartbeat: find('consumerGroupHeartbeatV1', 'consumerGroupHeartbeatV0')?.api,
-    offsetFetch: need('offsetFetchV9', 'offsetFetchV8').api,
-    offsetCommit: need('offsetCommitV9', 'offsetCommitV8').api,
-    listOffsets: need('listOffsetsV9', 'listOffsetsV8', 'listOffsetsV7').api,
-    initProducerId: need('initProducerIdV5', 'initProducerIdV4').api,
-    produce: need('produceV11', 'produceV10', 'produceV9').api,
-    fetch: fetch.api,
-    createFetchRequest: fetch.createRequest,
-  }
-  // The versions named have the arguments and answers that KafkaApis declares.
-  return apis as unknown as KafkaApis
 }

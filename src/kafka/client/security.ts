@@ -4,20 +4,23 @@ import { toError } from '../../errors.ts'
 import { booleanOption, nonEmptyText, type OptionRule, oneOf, optional } from '../../kit/options.ts'
 import { ConnectionError } from '../../transport/errors.ts'
 
-/** Options about encryption and authentication, by eventsource-py's names. */
+/** Options for encryption and authentication, with eventsource-py's names. */
 export interface KafkaSecurityOptions {
-  /** `'SASL_'` asks for a user name and password, `'SSL'` encrypts. Default `'PLAINTEXT'`. */
+  /** `SASL_` authenticates with a user name and password, `SSL` encrypts. Default `'PLAINTEXT'`. */
   readonly securityProtocol?: 'PLAINTEXT' | 'SSL' | 'SASL_PLAINTEXT' | 'SASL_SSL'
+  /** How to authenticate. Required with `SASL_`. Default: none. */
   readonly saslMechanism?: 'PLAIN' | 'SCRAM-SHA-256' | 'SCRAM-SHA-512'
+  /** User name. Required with `SASL_`. Default: none. */
   readonly saslUsername?: string
+  /** Password. Required with `SASL_`. Default: none. */
   readonly saslPassword?: string
-  /** PEM file with the authorities whose brokers are trusted. Default: those that Node.js trusts. */
+  /** PEM file with the trusted certificate authorities. Default: the authorities that Node.js trusts. */
   readonly sslCafile?: string
-  /** PEM file with the certificate of this client (mTLS). */
+  /** PEM file with the certificate of this client, for mutual TLS. Default: none. */
   readonly sslCertfile?: string
-  /** PEM file with the key of {@link sslCertfile}. */
+  /** PEM file with the private key of `sslCertfile`. Default: none. */
   readonly sslKeyfile?: string
-  /** Refuse a broker whose certificate names another host. Default true. */
+  /** Whether to refuse a broker whose certificate is for another host name. Default true. */
   readonly sslCheckHostname?: boolean
 }
 
@@ -45,7 +48,7 @@ export const securityRules: Readonly<Record<keyof typeof securityDefaults, Optio
   sslCheckHostname: booleanOption,
 }
 
-/** What is missing or too much, one sentence each. */
+/** One sentence for each option that is missing or does not fit `securityProtocol`. */
 export function securityFaults(options: ResolvedSecurity): readonly string[] {
   const { securityProtocol, sslCertfile, sslKeyfile } = options
   const faults: string[] = []
@@ -69,7 +72,7 @@ export function securityFaults(options: ResolvedSecurity): readonly string[] {
   return faults
 }
 
-/** What is allowed and unwise, as sentences for the log. */
+/** Log lines about permitted but insecure settings. */
 export function securityWarnings({
   securityProtocol,
   sslCheckHostname,
@@ -84,7 +87,7 @@ function needs(names: readonly string[]): string {
   return `${names.join(' and ')} ${names.length === 1 ? 'needs' : 'need'}`
 }
 
-/** TLS and SASL as the client's connections take them. Reads the files. @throws ConnectionError */
+/** TLS and SASL options for the client's connections. Reads the files. @throws ConnectionError */
 export async function connectionSecurity(options: ResolvedSecurity): Promise<object> {
   const { securityProtocol, saslMechanism, saslUsername, saslPassword } = options
   return {
@@ -115,7 +118,7 @@ async function tlsOptions(options: ResolvedSecurity): Promise<object> {
   }
   return {
     ...files,
-    // The chain is still verified: only the name in it is not compared.
+    // The certificate chain is still verified, but not the host name.
     ...(options.sslCheckHostname ? {} : { checkServerIdentity: () => undefined }),
   }
 }

@@ -9,11 +9,16 @@ export function partitionKey({ topic, index }: TopicPartition): string {
   return `${topic} ${index}`
 }
 
-/** Those of the first that are not among the second. */
+/** The first `count` partitions of a topic. */
+export function partitionsOf(topic: string, count: number): readonly TopicPartition[] {
+  return Array.from({ length: count }, (_, index) => ({ topic, index }))
+}
+
+/** The partitions that are not among `others`. */
 export function without(
-  places: readonly TopicPartition[],
+  partitions: readonly TopicPartition[],
   others: readonly TopicPartition[],
 ): readonly TopicPartition[] {
   const keys = new Set(others.map(partitionKey))
-  return places.filter((place) => !keys.has(partitionKey(place)))
+  return partitions.filter((partition) => !keys.has(partitionKey(partition)))
 }

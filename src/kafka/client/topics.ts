@@ -8,26 +8,26 @@ import type { MetadataResponse } from './protocol.ts'
 /** A topic as the brokers describe it. */
 export interface KafkaTopic {
   readonly name: string
-  /** Changes when the topic is deleted and created again. */
+  /** Changes when the topic is deleted and recreated. */
   readonly id: string
-  /** The leader of each partition; -1 while there is none. */
+  /** The leader of each partition; -1 while it has none. */
   readonly leaders: readonly number[]
 }
 
-/** What a topic that is created gets besides the user's partitions and replicas. */
+/** How to create a topic, in addition to the user's options. */
 export interface TopicProfile {
   readonly partitions?: number
-  /** Keep messages until they are removed, and take the copies of large ones, which are larger. */
-  readonly isOurs?: boolean
+  /** True for the bus's own topics. They keep records forever, and accept larger ones than the stream does. */
+  readonly isBusOwned?: boolean
 }
 
 const POLL_MS = 50
 
-/** The topics there are, as of the last time that the brokers were asked. */
+/** Reads and creates topics, and caches what the brokers last answered. */
 export class KafkaTopicDirectory {
   readonly #cluster: KafkaCluster
   readonly #options: ResolvedKafkaOptions
-  readonly #known = new Map<string, KafkaTopic>()
+  readonly #cache = new Map<string, KafkaTopic>()
   #refreshing: Promise<void> | undefined
 
   constructor(cluster: KafkaCluster, options: ResolvedKafkaOptions) {
@@ -35,36 +35,36 @@ export class KafkaTopicDirectory {
     this.#options = options
   }
 
-  /** What was known of a topic when it was last asked for. */
-  known(name: string): KafkaTopic | undefined {
-    return this.#known.get(name)
+  /** The topic as of the last answer that contained it. */
+  cached(name: string): KafkaTopic | undefined {
+    return this.#cache.get(name)
   }
 
-  /** Asks the brokers. @returns undefined when there is no such topic */
-  async look(name: string): Promise<KafkaTopic | undefined> {
-    const [topic] = await this.lookAll([name])
+  /** Reads a topic from the brokers. @returns undefined if it does not exist. @throws ConnectionError */
+  async find(name: string): Promise<KafkaTopic | undefined> {
+    const [topic] = await this.findAll([name])
     return topic
   }
 
-  /** @returns those that exist. */
-  async lookAll(names: readonly string[]): Promise<readonly KafkaTopic[]> {
+  /** Reads topics from the brokers. @returns those that exist. @throws ConnectionError */
+  async findAll(names: readonly string[]): Promise<readonly KafkaTopic[]> {
     const { topics } = await this.#cluster.metadata(names)
-    return names.flatMap((name) => this.#note(name, topics) ?? [])
+    return names.flatMap((name) => this.#update(name, topics) ?? [])
   }
 
-  /** Asks again about all that is known, once for all who want it at the same time. */
+  /** Reads all cached topics again. Concurrent callers share one request. @throws ConnectionError */
   refresh(): Promise<void> {
-    this.#refreshing ??= this.#lookAgain().finally(() => {
+    this.#refreshing ??= this.#refreshAll().finally(() => {
       this.#refreshing = undefined
     })
     return this.#refreshing
   }
 
-  async #lookAgain(): Promise<void> {
+  async #refreshAll(): Promise<void> {
     try {
-      await this.lookAll([...this.#known.keys()])
+      await this.findAll([...this.#cache.keys()])
     } catch (error) {
-      // The brokers have answered; that a topic cannot be used is told by who wants to.
+      // The brokers answered. A topic that cannot be used is reported by the caller that uses it.
       if (!(error instanceof ConnectionError) || error.retryable) throw error
     }
   }
@@ -72,11 +72,11 @@ export class KafkaTopicDirectory {
   /**
    * Finds a topic or creates it.
    *
-   * @param onCreated - called when it was not there.
-   * @throws ConnectionError when it is missing and must not or cannot be created
+   * @param onCreated - called if the topic was missing.
+   * @throws ConnectionError if the topic is missing and cannot or must not be created.
    */
   async ensure(name: string, profile: TopicProfile = {}, onCreated?: () => void): Promise<KafkaTopic> {
-    const found = await this.look(name)
+    const found = await this.find(name)
     if (found !== undefined) return found
     if (!this.#options.createTopics) {
       throw new ConnectionError(
@@ -86,21 +86,24 @@ export class KafkaTopicDirectory {
     }
     await this.#create(name, profile)
     onCreated?.()
-    return this.#untilLed(name)
+    return this.#whenLed(name)
   }
 
-  async #create(name: string, { partitions = this.#options.topicPartitions, isOurs = false }: TopicProfile) {
-    const config = { name: 'retention.ms', value: '-1' }
-    const larger = { name: 'max.message.bytes', value: String(4 * this.#options.maxMessageBytes) }
-    const { replicationFactor, requestTimeoutMs } = this.#options
+  async #create(
+    name: string,
+    { partitions = this.#options.topicPartitions, isBusOwned = false }: TopicProfile,
+  ): Promise<void> {
+    const { replicationFactor, requestTimeoutMs, maxMessageBytes } = this.#options
+    const keepForever = { name: 'retention.ms', value: '-1' }
+    const acceptLarge = { name: 'max.message.bytes', value: String(4 * maxMessageBytes) }
     const request = {
       name,
       numPartitions: partitions,
       replicationFactor,
       assignments: [],
-      configs: isOurs ? [config, larger] : [],
+      configs: isBusOwned ? [keepForever, acceptLarge] : [],
     }
-    const { createTopics } = this.#cluster.session.apis
+    const { createTopics } = this.#cluster.protocol.apis
     const { topics } = await this.#cluster.request(undefined, 'control', createTopics, [
       [request],
       requestTimeoutMs,
@@ -113,20 +116,20 @@ export class KafkaTopicDirectory {
     throw new ConnectionError(error.code, `${error.message} (${errorMessage})`)
   }
 
-  /** A topic can be used when each partition has a leader, a moment after it was created. */
-  async #untilLed(name: string): Promise<KafkaTopic> {
+  /** Waits until each partition of a new topic has a leader. */
+  async #whenLed(name: string): Promise<KafkaTopic> {
     const deadline = AbortSignal.timeout(this.#options.requestTimeoutMs)
     do {
-      const topic = await this.look(name)
+      const topic = await this.find(name)
       if (topic?.leaders.every((leader) => leader >= 0) === true) return topic
     } while (await sleep(POLL_MS, deadline))
-    throw new ConnectionError('CONNECTION_FAILED', `The topic ${name} was created and has no leader yet.`)
+    throw new ConnectionError('CONNECTION_FAILED', `The new topic ${name} has no leader yet.`)
   }
 
-  #note(name: string, topics: MetadataResponse['topics']): KafkaTopic | undefined {
+  #update(name: string, topics: MetadataResponse['topics']): KafkaTopic | undefined {
     const found = topics.find((topic) => topic.name === name)
     if (found === undefined || found.errorCode === CODE.UNKNOWN_TOPIC_OR_PARTITION) {
-      this.#known.delete(name)
+      this.#cache.delete(name)
       return undefined
     }
     if (found.errorCode === CODE.TOPIC_AUTHORIZATION_FAILED) {
@@ -141,7 +144,7 @@ export class KafkaTopicDirectory {
     const leaders: number[] = []
     for (const { partitionIndex, leaderId } of found.partitions) leaders[partitionIndex] = leaderId
     const topic = { name, id: found.topicId, leaders: Array.from(leaders, (leader) => leader ?? -1) }
-    this.#known.set(name, topic)
+    this.#cache.set(name, topic)
     return topic
   }
 }

@@ -1,51 +1,47 @@
-import { toError } from '../../errors.ts'
-import { RetryPolicy } from '../../kit/retry-policy.ts'
-import { sleep } from '../../kit/time.ts'
-import type { AssignableMember, TopicPartitions } from '../client/client.ts'
+import { READ_BACKOFF } from '../../kit/backoff.ts'
 import type { JoinGroupResponse } from '../client/protocol.ts'
 import { type TopicPartition, without } from '../client/topic-partition.ts'
-import { CODE, isPassing, refusal } from '../errors.ts'
-import { FirstAssignment, type MemberIdentity, type Membership, type MembershipParts } from './membership.ts'
+import { CODE, isPassing, isRetryable, refusal } from '../errors.ts'
+import { assignPartitions, groupByTopic } from './classic-assignment.ts'
+import { beatUntil, withHeartbeats } from './heartbeats.ts'
+import { MemberSession } from './member-session.ts'
+import {
+  GroupError,
+  type MemberIdentity,
+  type Membership,
+  type MembershipParts,
+  type SubscribedTopic,
+} from './membership.ts'
+import { MembershipLoop, type MembershipProtocol } from './membership-loop.ts'
+import { QUIET_FAILURES } from './quiet-failures.ts'
 
-const AGAIN = new RetryPolicy({
-  maxRetries: Number.POSITIVE_INFINITY,
-  retryBaseDelayMs: 50,
-  retryMaxDelayMs: 2000,
-  retryJitter: 0.2,
-})
-
-/** Others give up partitions, and the group shares out once more, right after a join. */
+/** Right after a join, other members give up partitions and the group rebalances once more. */
 const GRACE_MS = 1000
 
-/** The group has put this member out, or never knew it. */
-const OUTSIDER: ReadonlySet<number> = new Set([CODE.UNKNOWN_MEMBER_ID, CODE.ILLEGAL_GENERATION])
+/** The group has evicted this member, or never knew it. */
+const NOT_A_MEMBER: ReadonlySet<number> = new Set([CODE.UNKNOWN_MEMBER_ID, CODE.ILLEGAL_GENERATION])
 
-/** An answer that asks for something else than going on. */
-class GroupAnswer extends Error {
-  readonly errorCode: number
-
-  constructor(errorCode: number) {
-    super(`error ${errorCode}`)
-    this.errorCode = errorCode
-  }
-}
-
-/** Membership by the classic protocol: join, let the leader share out, sync, heartbeats. */
-export class ClassicMembership implements Membership {
+/** Membership by the classic protocol: join, sync with the leader's assignment, then heartbeats until a rebalance. */
+export class ClassicMembership implements Membership, MembershipProtocol {
   readonly #parts: MembershipParts
-  readonly #stopped = new AbortController()
-  readonly #joined = new FirstAssignment()
-  #running: Promise<void> = Promise.resolve()
+  readonly #loop: MembershipLoop
+  readonly #session: MemberSession
+  readonly #isEager: boolean
   #memberId = ''
   #generation = -1
   #isMember = false
   #owned: readonly TopicPartition[] = []
-  #lastContact = 0
-  #wake = new AbortController()
-  #wantsRejoin = false
+  #isRejoinRequested = false
 
   constructor(parts: MembershipParts) {
     this.#parts = parts
+    this.#loop = new MembershipLoop((signal) => parts.cluster.whenUp(signal))
+    this.#session = new MemberSession({
+      timeoutMs: parts.options.sessionTimeoutMs,
+      isMember: () => this.#isMember,
+      onResumed: () => parts.listener.onResumed(),
+    })
+    this.#isEager = parts.options.partitionAssignor === 'roundrobin'
   }
 
   get identity(): MemberIdentity | undefined {
@@ -53,85 +49,97 @@ export class ClassicMembership implements Membership {
     return { memberId: this.#memberId, generation: this.#generation, groupInstanceId: this.#instance }
   }
 
-  get isFresh(): boolean {
-    return this.#isMember && performance.now() - this.#lastContact < this.#parts.options.sessionTimeoutMs
+  get hasLiveSession(): boolean {
+    return this.#session.isLive
   }
 
   join(): Promise<void> {
-    this.#running = this.#run()
-    return this.#joined.promise
+    this.#loop.start(this)
+    return this.#loop.firstAssignment.promise
   }
 
   rejoin(): void {
-    this.#wantsRejoin = true
-    this.#wake.abort()
+    this.#isRejoinRequested = true
+    this.#loop.interrupt()
   }
 
   async leave(): Promise<void> {
-    this.#stopped.abort()
-    this.#joined.end()
-    this.#wake.abort()
-    const { memberId } = this
-    // A static member stays, so that it finds its partitions when it comes back in time.
+    this.#loop.stop()
+    const memberId = this.#memberId
+    // A static member does not leave: it keeps its partitions if it returns within the session timeout.
     if (memberId !== '' && this.#instance === null) {
-      const { leaveGroup } = this.#parts.session().apis
+      const { leaveGroup } = this.#parts.cluster.protocol.apis
       const args = [this.#parts.options.consumerGroup, [{ memberId, groupInstanceId: null }]] as const
       await this.#parts.coordinator.request('commit', leaveGroup, [...args]).catch(() => undefined)
     }
     this.#isMember = false
-    await this.#running
-  }
-
-  get memberId(): string {
-    return this.#memberId
+    await this.#loop.ended
   }
 
   get #instance(): string | null {
     return this.#parts.options.groupInstanceId ?? null
   }
 
-  async #run(): Promise<void> {
-    const { signal } = this.#stopped
-    for (let failures = 0; !signal.aborted && (await this.#parts.whenUp(signal)); ) {
-      try {
-        await this.#joinOnce()
-        failures = 0
-        this.#joined.assigned(this.#owned, GRACE_MS)
-        await this.#stayUntilRebalance()
-      } catch (thrown) {
-        if (signal.aborted) return
-        failures += 1
-        if (!(await this.#recover(toError(thrown), failures))) return
-      }
+  async enter(): Promise<void> {
+    const { listener } = this.#parts
+    this.#isRejoinRequested = false
+    if (this.#isEager && this.#owned.length > 0) await this.#giveUp(this.#owned)
+    for (;;) {
+      const topics = await this.#parts.topics()
+      const joined = await this.#sendJoin(topics.map(({ name }) => name))
+      const sentAt = performance.now()
+      const assigned = await this.#sync(joined, topics)
+      this.#isMember = true
+      this.#session.confirm(sentAt)
+      listener.onRebalance()
+      const revoked = without(this.#owned, assigned)
+      if (revoked.length > 0) await this.#giveUp(revoked)
+      this.#owned = assigned
+      await this.#withHeartbeats(listener.onAssigned(assigned))
+      // Cooperative rebalancing assigns the partitions that were given up in a second join.
+      if (revoked.length === 0 || this.#isEager) break
+    }
+    this.#loop.firstAssignment.assigned(this.#owned, GRACE_MS)
+  }
+
+  async stay(): Promise<void> {
+    while (!this.#isRejoinRequested) {
+      const isDue = await this.#loop.pause(this.#parts.options.heartbeatIntervalMs)
+      if (this.#loop.isStopped || !isDue) return
+      const code = await this.#beat()
+      if (code !== CODE.NONE) throw new GroupError(code)
     }
   }
 
-  /** @returns false when going on is pointless */
-  async #recover(error: Error, failures: number): Promise<boolean> {
-    const { listener, coordinator, options } = this.#parts
-    if (error instanceof GroupAnswer) {
-      coordinator.heed(error.errorCode)
-      if (error.errorCode === CODE.FENCED_INSTANCE_ID) {
-        // The other process keeps the place: to take it back at once would go to and fro for ever.
-        this.#putOut()
-        listener.onFailure(
-          refusal(options.address, `A place in the group ${options.consumerGroup}`, error.errorCode),
-        )
-        return sleep(options.sessionTimeoutMs, this.#stopped.signal)
+  recover(error: Error, failures: number): number {
+    const { listener, coordinator } = this.#parts
+    if (error instanceof GroupError) {
+      coordinator.invalidateOn(error.errorCode)
+      if (error.errorCode === CODE.FENCED_INSTANCE_ID) return this.#yieldTo(error.errorCode)
+      const isEvicted = NOT_A_MEMBER.has(error.errorCode)
+      if (isEvicted) this.#onEvicted()
+      if (isEvicted || error.errorCode === CODE.REBALANCE_IN_PROGRESS) {
+        return failures > 1 ? READ_BACKOFF.backoff(failures) : 0
       }
-      if (OUTSIDER.has(error.errorCode)) this.#putOut()
-      if (error.errorCode === CODE.REBALANCE_IN_PROGRESS || OUTSIDER.has(error.errorCode)) {
-        return sleep(failures > 1 ? AGAIN.backoff(failures) : 0, this.#stopped.signal)
-      }
-    } else if ('retryable' in error && error.retryable === false) {
+    } else if (!isRetryable(error)) {
       listener.onFailure(error)
-      this.#joined.reject(error)
-      this.#putOut()
-    } else if (failures > 3) listener.onFailure(error)
-    return sleep(AGAIN.backoff(failures), this.#stopped.signal)
+      this.#loop.firstAssignment.reject(error)
+      this.#onEvicted()
+    } else if (failures > QUIET_FAILURES) listener.onFailure(error)
+    return READ_BACKOFF.backoff(failures)
   }
 
-  #putOut(): void {
+  /** Another process joined with the same instance id. To take the membership back at once would never end. */
+  #yieldTo(errorCode: number): number {
+    const { listener, options } = this.#parts
+    this.#onEvicted()
+    listener.onFailure(
+      refusal(options.address, `Membership in the group ${options.consumerGroup}`, errorCode),
+    )
+    return options.sessionTimeoutMs
+  }
+
+  #onEvicted(): void {
     this.#memberId = ''
     this.#generation = -1
     this.#isMember = false
@@ -139,67 +147,39 @@ export class ClassicMembership implements Membership {
     this.#parts.listener.onLost()
   }
 
-  async #joinOnce(): Promise<void> {
-    const { options, listener } = this.#parts
-    this.#wantsRejoin = false
-    const isEager = options.partitionAssignor === 'roundrobin'
-    if (isEager && this.#owned.length > 0) await this.#giveUp(this.#owned)
-    for (;;) {
-      const topics = await this.#parts.topics()
-      const joined = await this.#sendJoin(topics.map(({ name }) => name))
-      const sentAt = performance.now()
-      const assigned = await this.#sync(joined, topics)
-      this.#isMember = true
-      this.#heardOf(sentAt)
-      listener.onRebalance()
-      const revoked = without(this.#owned, assigned)
-      if (revoked.length > 0) await this.#giveUp(revoked)
-      this.#owned = assigned
-      await this.#withHeartbeats(listener.onAssigned(assigned))
-      // The others can have what was given up only when the group has shared out once more.
-      if (revoked.length === 0 || isEager) return
-    }
+  async #giveUp(partitions: readonly TopicPartition[]): Promise<void> {
+    await this.#withHeartbeats(this.#parts.listener.onRevoked(partitions))
+    this.#owned = without(this.#owned, partitions)
   }
 
-  async #giveUp(places: readonly TopicPartition[]): Promise<void> {
-    await this.#withHeartbeats(this.#parts.listener.onRevoked(places))
-    this.#owned = without(this.#owned, places)
-  }
-
-  /** Running handlers may take long, and their member lives. */
+  /** Keeps the membership while running handlers finish, which may take longer than the session timeout. */
   async #withHeartbeats(work: Promise<void>): Promise<void> {
-    const done = new AbortController()
-    const beating = (async () => {
-      while (await sleep(this.#parts.options.heartbeatIntervalMs, done.signal)) {
+    await withHeartbeats(work, {
+      intervalMs: () => this.#parts.options.heartbeatIntervalMs,
+      beat: async () => {
         const code = await this.#beat().catch(() => CODE.NONE)
-        if (!OUTSIDER.has(code) && code !== CODE.FENCED_INSTANCE_ID) continue
-        this.#putOut()
-        return
-      }
-    })()
-    try {
-      await work
-    } finally {
-      done.abort()
-      await beating
-    }
-    if (!this.#isMember && this.#generation < 0) throw new GroupAnswer(CODE.UNKNOWN_MEMBER_ID)
+        if (!NOT_A_MEMBER.has(code) && code !== CODE.FENCED_INSTANCE_ID) return true
+        this.#onEvicted()
+        return false
+      },
+    })
+    if (!this.#isMember && this.#generation < 0) throw new GroupError(CODE.UNKNOWN_MEMBER_ID)
   }
 
   async #sendJoin(topics: readonly string[]): Promise<JoinGroupResponse> {
-    const { options, coordinator, session } = this.#parts
-    const { library, apis } = session()
+    const { options, coordinator, cluster } = this.#parts
+    const { library, apis } = cluster.protocol
     const metadata = library.encodeConsumerProtocolSubscription({
       version: 2,
       topics,
       userData: Buffer.alloc(0),
-      ownedPartitions: gather(this.#owned),
+      ownedPartitions: groupByTopic(this.#owned),
       generationId: this.#owned.length > 0 ? this.#generation : -1,
     })
     const protocols = [{ name: options.partitionAssignor, metadata }]
     const timeoutMs = Math.max(options.maxPollIntervalMs, options.sessionTimeoutMs) + options.requestTimeoutMs
     for (;;) {
-      using _waiting = this.#whileWaiting()
+      using _watch = this.#watchJoin()
       const answer = await coordinator.request(
         'group',
         apis.joinGroup,
@@ -228,11 +208,12 @@ export class ClassicMembership implements Membership {
 
   async #sync(
     joined: JoinGroupResponse,
-    topics: readonly { readonly name: string; readonly partitions: number }[],
+    topics: readonly SubscribedTopic[],
   ): Promise<readonly TopicPartition[]> {
-    const { options, coordinator, session } = this.#parts
-    const { library, apis } = session()
-    const assignments = joined.leader === joined.memberId ? this.#assign(joined, topics) : []
+    const { options, coordinator, cluster } = this.#parts
+    const { library, apis } = cluster.protocol
+    const isLeader = joined.leader === joined.memberId
+    const assignments = isLeader ? assignPartitions(library, joined, topics, { isEager: this.#isEager }) : []
     const answer = await coordinator.request('group', apis.syncGroup, [
       options.consumerGroup,
       this.#generation,
@@ -249,95 +230,44 @@ export class ClassicMembership implements Membership {
     )
   }
 
-  /** The leader's work: shares out the partitions among the members. */
-  #assign(
-    joined: JoinGroupResponse,
-    topics: readonly { readonly name: string; readonly partitions: number }[],
-  ) {
-    const { library } = this.#parts.session()
-    const members = new Map<string, AssignableMember>()
-    for (const { memberId, metadata } of joined.members) {
-      const subscription = library.decodeConsumerProtocolSubscription(metadata)
-      members.set(memberId, { ...subscription, memberId })
-    }
-    const known = new Map(topics.map(({ name, partitions }) => [name, { partitionsCount: partitions }]))
-    const wanted = [...members.values()].flatMap((member) => member.topics).filter((name) => known.has(name))
-    const isEager = this.#parts.options.partitionAssignor === 'roundrobin'
-    const assignor = isEager ? library.roundRobinAssigner : library.cooperativeStickyAssigner
-    return assignor(this.#memberId, members, new Set(wanted), { topics: known }).map(
-      ({ memberId, assignments }) => ({
-        memberId,
-        assignment: library.encodeConsumerProtocolAssignment({
-          version: isEager ? 0 : 2,
-          assignedPartitions: [...assignments.values()],
-          userData: null,
-        }),
-      }),
-    )
-  }
-
-  async #stayUntilRebalance(): Promise<void> {
-    while (!this.#wantsRejoin) {
-      this.#wake = new AbortController()
-      const either = AbortSignal.any([this.#wake.signal, this.#stopped.signal])
-      const isTime = await sleep(this.#parts.options.heartbeatIntervalMs, either)
-      if (this.#stopped.signal.aborted || !isTime) return
-      const code = await this.#beat()
-      if (code !== CODE.NONE) throw new GroupAnswer(code)
-    }
-  }
-
   async #beat(use: 'group' | 'commit' = 'group'): Promise<number> {
-    const { options, coordinator, session } = this.#parts
-    // An answer may have waited here for long, where this process stood still: what counts is when it was asked for.
+    const { options, coordinator, cluster } = this.#parts
     const sentAt = performance.now()
     const { errorCode } = await coordinator.request(
       use,
-      session().apis.heartbeat,
+      cluster.protocol.apis.heartbeat,
       [options.consumerGroup, this.#generation, this.#memberId, this.#instance],
       Math.min(options.requestTimeoutMs, options.sessionTimeoutMs),
     )
-    if (errorCode === CODE.NONE || errorCode === CODE.REBALANCE_IN_PROGRESS) this.#heardOf(sentAt)
+    const isConfirmed = errorCode === CODE.NONE || errorCode === CODE.REBALANCE_IN_PROGRESS
+    if (isConfirmed) this.#session.confirm(sentAt)
     return errorCode
   }
 
-  #heardOf(time: number): void {
-    const wasFresh = this.isFresh
-    this.#lastContact = Math.max(this.#lastContact, time)
-    if (!wasFresh && this.isFresh) this.#parts.listener.onResumed()
-  }
-
   /**
-   * A join waits at the coordinator until all members have come. Heartbeats beside it tell whether the coordinator lives
-   * and this is still a member; where it is not, the join waits in vain.
+   * The coordinator answers a join when all members have joined. Heartbeats on another connection check meanwhile that
+   * the coordinator is alive and this is still a member. If not, the join would wait in vain, so its connection is cut.
    */
-  #whileWaiting(): Disposable {
+  #watchJoin(): Disposable {
     const done = new AbortController()
-    if (this.#isMember) void this.#beatUntil(done.signal)
+    const { coordinator, options } = this.#parts
+    const beat = async (): Promise<boolean> => {
+      const code = await this.#beat('commit').catch(() => CODE.COORDINATOR_NOT_AVAILABLE)
+      if (done.signal.aborted || code === CODE.NONE || code === CODE.REBALANCE_IN_PROGRESS) return true
+      await coordinator.cut('group')
+      return false
+    }
+    if (this.#isMember) void beatUntil(done.signal, { intervalMs: () => options.heartbeatIntervalMs, beat })
     return { [Symbol.dispose]: () => done.abort() }
   }
 
-  async #beatUntil(done: AbortSignal): Promise<void> {
-    const { options, coordinator } = this.#parts
-    while (await sleep(options.heartbeatIntervalMs, done)) {
-      const code = await this.#beat('commit').catch(() => CODE.COORDINATOR_NOT_AVAILABLE)
-      if (done.aborted || code === CODE.NONE || code === CODE.REBALANCE_IN_PROGRESS) continue
-      await coordinator.cut('group')
-      return
-    }
-  }
-
-  #check(code: number, what: string): void {
+  /** @throws GroupError if the member has to rejoin or retry; ConnectionError if the group refuses it for good. */
+  #check(code: number, action: string): void {
     if (code === CODE.NONE) return
-    const isAnswer =
-      OUTSIDER.has(code) || code === CODE.FENCED_INSTANCE_ID || code === CODE.REBALANCE_IN_PROGRESS
-    if (isAnswer || isPassing(code)) throw new GroupAnswer(code)
-    throw refusal(this.#parts.options.address, `${what} the group ${this.#parts.options.consumerGroup}`, code)
+    const requiresRejoin =
+      NOT_A_MEMBER.has(code) || code === CODE.FENCED_INSTANCE_ID || code === CODE.REBALANCE_IN_PROGRESS
+    if (requiresRejoin || isPassing(code)) throw new GroupError(code)
+    const { address, consumerGroup } = this.#parts.options
+    throw refusal(address, `${action} the group ${consumerGroup}`, code)
   }
-}
-
-function gather(places: readonly TopicPartition[]): TopicPartitions[] {
-  const byTopic = new Map<string, number[]>()
-  for (const { topic, index } of places) byTopic.set(topic, [...(byTopic.get(topic) ?? []), index])
-  return [...byTopic].map(([topic, partitions]) => ({ topic, partitions }))
 }

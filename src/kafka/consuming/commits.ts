@@ -1,154 +1,155 @@
 import { toError } from '../../errors.ts'
-import { RetryPolicy } from '../../kit/retry-policy.ts'
+import { REQUEST_BACKOFF } from '../../kit/backoff.ts'
 import { sleep } from '../../kit/time.ts'
-import type { KafkaSession } from '../client/cluster.ts'
+import type { KafkaCluster } from '../client/cluster.ts'
 import type { KafkaCoordinator } from '../client/coordinator.ts'
 import type { OffsetCommitTopic } from '../client/protocol.ts'
 import { partitionKey } from '../client/topic-partition.ts'
-import { CODE, isPassing, refusal } from '../errors.ts'
+import { CODE, isPassing, isRetryable, refusal } from '../errors.ts'
 import type { ResolvedKafkaOptions } from '../options.ts'
 import { METADATA_BYTES, writeProgress } from '../wire/progress.ts'
 import type { CommitState, KafkaAssignedPartition } from './assigned-partition.ts'
 import type { MemberIdentity } from './membership.ts'
 
-const AGAIN = new RetryPolicy({
-  maxRetries: Number.POSITIVE_INFINITY,
-  retryBaseDelayMs: 20,
-  retryMaxDelayMs: 1000,
-  retryJitter: 0.2,
-})
+/** Commits with less room for metadata have none. */
+const MIN_METADATA_BYTES = 100
 
-/** The partition is no longer this member's to commit; the membership finds out for itself. */
-const NOT_OURS: ReadonlySet<number> = new Set([
+/** Answers that the membership resolves: this member may not commit the partition at present, or any more. */
+const MEMBERSHIP_CODES: ReadonlySet<number> = new Set([
   CODE.UNKNOWN_MEMBER_ID,
   CODE.ILLEGAL_GENERATION,
   CODE.FENCED_INSTANCE_ID,
   CODE.FENCED_MEMBER_EPOCH,
+  CODE.REBALANCE_IN_PROGRESS,
+  CODE.STALE_MEMBER_EPOCH,
 ])
 
 export interface KafkaCommitsParts {
   readonly options: ResolvedKafkaOptions
-  readonly session: () => KafkaSession
+  readonly cluster: KafkaCluster
   readonly coordinator: KafkaCoordinator
   readonly identity: () => MemberIdentity | undefined
   readonly partitions: () => Iterable<KafkaAssignedPartition>
-  /** Called after a commit, which may have made room. */
+  /** Called after a commit, which may have made room for deliveries. */
   readonly onCommitted: () => void
   readonly onFailure: (error: Error) => void
 }
 
+/** A caller that waits until a version of a partition's state is committed. */
+interface CommitWaiter {
+  readonly partition: KafkaAssignedPartition
+  readonly version: number
+  readonly resolve: (isCommitted: boolean) => void
+}
+
 /**
- * Commits in the background: one commit on its way at a time, of all partitions that have news, on a timer, at a count
- * or when asked. Nobody who handles events waits for it.
+ * Commits offsets in the background, at most one commit at a time. A commit contains every partition whose state changed
+ * since its last one. It is sent after `commitIntervalMs`, at `commitCount` finished events, or on request.
  */
 export class KafkaCommits {
   readonly #parts: KafkaCommitsParts
   readonly #closed = new AbortController()
-  readonly #waiting = new Set<{
-    partition: KafkaAssignedPartition
-    version: number
-    tell: (ok: boolean) => void
-  }>()
-  /** Those whose last commit is on its way: an ordinary one behind it would take its place. */
-  readonly #ending = new WeakSet<KafkaAssignedPartition>()
+  readonly #waiters = new Set<CommitWaiter>()
+  /** Partitions whose final commit is in flight. A background commit after it would overwrite it. */
+  readonly #finalizing = new WeakSet<KafkaAssignedPartition>()
   #committing: Promise<void> | undefined
   #timer: NodeJS.Timeout | undefined
   #metadataBytes = METADATA_BYTES
   #failures = 0
-  #isWantedAgain = false
+  #isRequestedAgain = false
 
   constructor(parts: KafkaCommitsParts) {
     this.#parts = parts
   }
 
-  /** Commits soon, in the time of `commitIntervalMs` at the latest. */
-  note(partition: KafkaAssignedPartition): void {
+  /** Schedules a commit within `commitIntervalMs`. */
+  schedule(partition: KafkaAssignedPartition): void {
     if (this.#closed.signal.aborted) return
-    if (partition.uncommitted >= this.#parts.options.commitCount) this.now()
-    else this.#timer ??= setTimeout(() => this.now(), this.#parts.options.commitIntervalMs)
+    if (partition.uncommitted >= this.#parts.options.commitCount) this.commitNow()
+    else this.#timer ??= setTimeout(() => this.commitNow(), this.#parts.options.commitIntervalMs)
   }
 
-  /** Commits now, or as soon as the commit on its way has been answered. */
-  now(): void {
+  /** Commits now, or as soon as the commit in flight is answered. */
+  commitNow(): void {
     clearTimeout(this.#timer)
     this.#timer = undefined
     if (this.#closed.signal.aborted) return
     if (this.#committing !== undefined) {
-      this.#isWantedAgain = true
+      this.#isRequestedAgain = true
       return
     }
-    this.#isWantedAgain = false
-    this.#committing = this.#commitWhatIsNew().finally(() => {
+    this.#isRequestedAgain = false
+    this.#committing = this.#commitChanged().finally(() => {
       this.#committing = undefined
-      if (this.#isWantedAgain) this.now()
+      if (this.#isRequestedAgain) this.commitNow()
     })
   }
 
-  /** Resolves to true when what is known of the partition now is committed; false when it was lost before. */
-  committed(partition: KafkaAssignedPartition): Promise<boolean> {
+  /** Resolves to true when the partition's present state is committed, to false if the partition is lost first. */
+  whenCommitted(partition: KafkaAssignedPartition): Promise<boolean> {
     if (partition.isLost || this.#closed.signal.aborted) return Promise.resolve(false)
     const { promise, resolve } = Promise.withResolvers<boolean>()
-    this.#waiting.add({ partition, version: partition.version, tell: resolve })
-    this.now()
+    this.#waiters.add({ partition, version: partition.version, resolve })
+    this.commitNow()
     return promise
   }
 
-  /** The last commit of some partitions, of which nothing more begins. Tries until it works or the signal aborts. */
-  async commitEnd(partitions: readonly KafkaAssignedPartition[], signal: AbortSignal): Promise<void> {
-    for (const partition of partitions) this.#ending.add(partition)
+  /** Commits partitions of which no more records start. Retries until it succeeds or the signal aborts. */
+  async commitFinal(partitions: readonly KafkaAssignedPartition[], signal: AbortSignal): Promise<void> {
+    for (const partition of partitions) this.#finalizing.add(partition)
     await this.#committing
     for (let failure = 1; !signal.aborted; failure += 1) {
-      const ours = partitions.filter(({ isLost }) => !isLost)
-      if (ours.length === 0 || (await this.#commit(ours, true))) return
-      await sleep(AGAIN.backoff(failure), signal)
+      const owned = partitions.filter(({ isLost }) => !isLost)
+      if (owned.length === 0 || (await this.#commit(owned, true))) return
+      await sleep(REQUEST_BACKOFF.backoff(failure), signal)
     }
   }
 
-  /** Tells those who wait in vain: for partitions that were lost. */
-  checkWaiting(): void {
-    for (const waiter of this.#waiting) {
-      if (waiter.partition.isLost) this.#tell(waiter, false)
-      else if (waiter.partition.committedVersion >= waiter.version) this.#tell(waiter, true)
+  /** Resolves the waiters whose partition is lost or whose version is committed. */
+  settleWaiters(): void {
+    for (const waiter of this.#waiters) {
+      const { partition, version } = waiter
+      if (partition.isLost) this.#settleWaiter(waiter, false)
+      else if (partition.committedVersion >= version) this.#settleWaiter(waiter, true)
     }
   }
 
   close(): void {
     this.#closed.abort()
     clearTimeout(this.#timer)
-    for (const waiter of this.#waiting) this.#tell(waiter, false)
+    for (const waiter of this.#waiters) this.#settleWaiter(waiter, false)
   }
 
-  #tell(waiter: { tell: (ok: boolean) => void } & object, ok: boolean): void {
-    // The set holds the very object.
-    this.#waiting.delete(waiter as never)
-    waiter.tell(ok)
+  #settleWaiter(waiter: CommitWaiter, isCommitted: boolean): void {
+    this.#waiters.delete(waiter)
+    waiter.resolve(isCommitted)
   }
 
-  async #commitWhatIsNew(): Promise<void> {
-    const dirty = [...this.#parts.partitions()].filter(
-      (partition) => partition.isDirty && !this.#ending.has(partition),
+  async #commitChanged(): Promise<void> {
+    const changed = [...this.#parts.partitions()].filter(
+      (partition) => partition.isDirty && !this.#finalizing.has(partition),
     )
-    if (dirty.length > 0) {
-      const isDone = await this.#commit(dirty, false)
+    if (changed.length > 0) {
+      const isDone = await this.#commit(changed, false)
       this.#failures = isDone ? 0 : this.#failures + 1
       if (!isDone) {
-        this.#isWantedAgain = true
-        await sleep(AGAIN.backoff(this.#failures), this.#closed.signal)
+        this.#isRequestedAgain = true
+        await sleep(REQUEST_BACKOFF.backoff(this.#failures), this.#closed.signal)
       }
     }
-    this.checkWaiting()
+    this.settleWaiters()
     this.#parts.onCommitted()
   }
 
-  /** @returns false when some of it has to be tried again */
-  async #commit(partitions: readonly KafkaAssignedPartition[], isEnd: boolean): Promise<boolean> {
-    const { options, coordinator, session, identity, onFailure } = this.#parts
+  /** @returns false if a part of it has to be retried. */
+  async #commit(partitions: readonly KafkaAssignedPartition[], isFinal: boolean): Promise<boolean> {
+    const { options, coordinator, cluster, identity, onFailure } = this.#parts
     const member = identity()
     if (member === undefined) return false
-    const states = new Map(partitions.map((partition) => [partition, partition.commitState(isEnd)]))
+    const states = new Map(partitions.map((partition) => [partition, partition.commitState(isFinal)]))
     try {
       const { memberId, generation, groupInstanceId } = member
-      const { topics } = await coordinator.request('commit', session().apis.offsetCommit, [
+      const { topics } = await coordinator.request('commit', cluster.protocol.apis.offsetCommit, [
         options.consumerGroup,
         generation,
         memberId,
@@ -161,32 +162,27 @@ export class KafkaCommits {
           codes.set(partitionKey({ topic: name, index: partitionIndex }), errorCode)
         }
       }
-      const outcomes = [...states].map(([partition, state]) =>
-        this.#settle(partition, state, codes.get(partitionKey(partition)) ?? CODE.NONE),
+      const results = [...states].map(([partition, state]) =>
+        this.#onAnswer(partition, state, codes.get(partitionKey(partition)) ?? CODE.NONE),
       )
-      return outcomes.every((isDone) => isDone)
+      return results.every((isDone) => isDone)
     } catch (thrown) {
       const error = toError(thrown)
-      if ('retryable' in error && error.retryable === false) onFailure(error)
+      if (!isRetryable(error)) onFailure(error)
       return false
     }
   }
 
-  #settle(partition: KafkaAssignedPartition, state: CommitState, code: number): boolean {
+  #onAnswer(partition: KafkaAssignedPartition, state: CommitState, code: number): boolean {
     const { coordinator, options, onFailure } = this.#parts
     if (code === CODE.NONE) {
       partition.onCommitted(state)
       return true
     }
-    coordinator.heed(code)
-    if (code === CODE.OFFSET_METADATA_TOO_LARGE) {
-      this.#metadataBytes = Math.floor(this.#metadataBytes / 2)
-      return false
-    }
-    const isPassed =
-      code === CODE.REBALANCE_IN_PROGRESS || code === CODE.STALE_MEMBER_EPOCH || isPassing(code)
-    if (isPassed || NOT_OURS.has(code)) return false
-    onFailure(refusal(options.address, `Committing offsets of ${partition.topic}`, code))
+    coordinator.invalidateOn(code)
+    if (code === CODE.OFFSET_METADATA_TOO_LARGE) this.#metadataBytes = Math.floor(this.#metadataBytes / 2)
+    else if (!MEMBERSHIP_CODES.has(code) && !isPassing(code))
+      onFailure(refusal(options.address, `Committing offsets of ${partition.topic}`, code))
     return false
   }
 
@@ -200,7 +196,9 @@ export class KafkaCommits {
         committedOffset: BigInt(offset),
         committedLeaderEpoch: -1,
         committedMetadata:
-          this.#metadataBytes < 100 ? '' : writeProgress(offset, progress, this.#metadataBytes),
+          this.#metadataBytes < MIN_METADATA_BYTES
+            ? ''
+            : writeProgress(offset, progress, this.#metadataBytes),
       })
     }
     return [...byTopic].map(([name, partitions]) => ({ name, partitions }))

@@ -1,31 +1,29 @@
-import { toError } from '../../errors.ts'
-import { RetryPolicy } from '../../kit/retry-policy.ts'
-import { settledWithin, sleep } from '../../kit/time.ts'
+import { READ_BACKOFF } from '../../kit/backoff.ts'
+import { retryUntilDone } from '../../kit/retry-until-done.ts'
+import { settledWithin } from '../../kit/time.ts'
 import type { Consumption, DeadLetterReason, Intake, TransportHost } from '../../transport/transport.ts'
 import type { KafkaCluster } from '../client/cluster.ts'
 import { KafkaCoordinator } from '../client/coordinator.ts'
-import { type LogRange, logRanges } from '../client/log-ranges.ts'
+import type { FetchedRange } from '../client/fetch.ts'
 import { partitionKey, type TopicPartition } from '../client/topic-partition.ts'
 import type { KafkaTopic, KafkaTopicDirectory } from '../client/topics.ts'
 import { storeDeadLetter } from '../dead-letters/dead-letters.ts'
+import { isRetryable } from '../errors.ts'
 import type { ResolvedKafkaOptions } from '../options.ts'
 import type { KafkaPublisher } from '../publishing/publisher.ts'
 import { readProgress } from '../wire/progress.ts'
 import { KafkaAssignedPartition, type PartitionOwner } from './assigned-partition.ts'
 import { ClassicMembership } from './classic-membership.ts'
 import { KafkaCommits } from './commits.ts'
+import { DeliveryPump } from './delivery-pump.ts'
 import { KafkaFetcher } from './fetcher.ts'
 import type { HeldRecord } from './held-record.ts'
 import type { Membership, MembershipListener } from './membership.ts'
 import { NextMembership } from './next-membership.ts'
-import { committedOffsets } from './offsets.ts'
-
-const AGAIN = new RetryPolicy({
-  maxRetries: Number.POSITIVE_INFINITY,
-  retryBaseDelayMs: 50,
-  retryMaxDelayMs: 2000,
-  retryJitter: 0.2,
-})
+import type { CommittedOffset } from './offsets.ts'
+import { QUIET_FAILURES } from './quiet-failures.ts'
+import { StartOffsets } from './start-offsets.ts'
+import { SubscribedTopics } from './subscribed-topics.ts'
 
 export interface KafkaConsumptionParts {
   readonly options: ResolvedKafkaOptions
@@ -37,97 +35,102 @@ export interface KafkaConsumptionParts {
   readonly onRebalance: () => void
 }
 
-/** One member of a group: owns partitions, reads ahead, hands over in order, commits what is finished. */
+/** One member of a consumer group: it owns partitions, fetches and delivers their records, and commits what finished. */
 export class KafkaConsumption implements Consumption, PartitionOwner, MembershipListener {
   readonly #parts: KafkaConsumptionParts
   readonly #partitions = new Map<string, KafkaAssignedPartition>()
-  readonly #coordinator: KafkaCoordinator
+  readonly #topics: SubscribedTopics
+  readonly #startOffsets: StartOffsets
   readonly #membership: Membership
   readonly #commits: KafkaCommits
   readonly #fetcher: KafkaFetcher
+  readonly #pump: DeliveryPump
   readonly #stopped = new AbortController()
   readonly #released = new AbortController()
-  readonly #known = new Map<string, KafkaTopic>()
-  /**
-   * Where the log ended when this began, if the group was new then: what is published from then on is the group's,
-   * whenever it gets partitions. Of a group that is not new, a partition without a committed offset was added since, and
-   * is the group's from its first record.
-   */
-  #latest: ReadonlyMap<string, LogRange> = new Map()
-  #looking: NodeJS.Timeout | undefined
-  #turn = 0
-  #isPumping = false
-  #isPumpWanted = false
-  #isWaitingForRoom = false
+  #refreshTimer: NodeJS.Timeout | undefined
 
   constructor(parts: KafkaConsumptionParts) {
-    const { options, cluster } = parts
+    const { options, cluster, topics, host, intake } = parts
     this.#parts = parts
-    this.#coordinator = new KafkaCoordinator(cluster, options.consumerGroup)
-    const shared = { options, session: () => cluster.session, coordinator: this.#coordinator }
+    const coordinator = new KafkaCoordinator(cluster, options.consumerGroup)
+    const partitions = () => this.#partitions.values()
+    const onFailure = (error: Error) => this.onFailure(error)
+    this.#topics = new SubscribedTopics({
+      options,
+      topics,
+      host,
+      onRecreated: (topic) => this.#replace(topic),
+    })
+    this.#startOffsets = new StartOffsets({ options, cluster, topics, coordinator, host })
     const Protocol = options.groupProtocol === 'consumer' ? NextMembership : ClassicMembership
     this.#membership = new Protocol({
-      ...shared,
+      options,
+      cluster,
+      coordinator,
       listener: this,
-      topics: () => this.#subscription(),
-      whenUp: (signal) => cluster.whenUp(signal),
+      topics: () => this.#topics.read(),
     })
     this.#commits = new KafkaCommits({
-      ...shared,
+      options,
+      cluster,
+      coordinator,
+      partitions,
       identity: () => this.#membership.identity,
-      partitions: () => this.#partitions.values(),
-      onCommitted: () => this.#pump(),
-      onFailure: (error) => this.onFailure(error),
+      onCommitted: () => this.#pump.run(),
+      onFailure,
     })
     this.#fetcher = new KafkaFetcher({
       options,
       cluster,
-      topics: parts.topics,
-      partitions: () => this.#partitions.values(),
-      onFetched: () => this.#pump(),
-      onOutOfRange: (partition) => this.#findRange(partition),
-      onUnreadable: (partition, { unreadable }) => {
-        for (const { from, to, error } of unreadable) {
-          const detail = `${partitionKey(partition)}: the records ${from} to ${to} cannot be read (${error.message})`
-          this.#parts.host.notify({ type: 'eventsLost', detail, count: to - from + 1 })
-        }
-      },
-      onMoved: () => this.lookAtTopics(),
-      onFailure: (error) => this.onFailure(error),
+      topics,
+      partitions,
+      onFetched: () => this.#pump.run(),
+      onOutOfRange: (partition) => this.#startOffsets.reset(partition),
+      onUnreadable: (partition, range) => this.#reportUnreadable(partition, range),
+      refreshTopics: () => this.refreshTopics(),
+      onFailure,
+    })
+    this.#pump = new DeliveryPump({
+      intake,
+      maxInFlight: options.maxInFlight,
+      partitionWindow: options.partitionWindow,
+      partitions,
+      stopped: this.#stopped.signal,
+      requestCommit: () => this.#commits.commitNow(),
+      onDelivered: () => this.#fetcher.wake(),
     })
   }
 
-  /** Joins the group and begins. @throws ConnectionError, and is no member then */
+  /** Joins the group and starts consuming. @throws ConnectionError; then this consumer is not a group member. */
   async start(): Promise<void> {
-    const { options, topics } = this.#parts
-    const { stream } = options.topics
-    this.#known.set(stream, await topics.ensure(stream))
+    const { autoOffsetReset, metadataMaxAgeMs } = this.#parts.options
+    await this.#topics.start()
     try {
-      if (options.autoOffsetReset === 'latest') await this.#insist(() => this.#lookForBeginning())
+      if (autoOffsetReset === 'latest') await this.#retry(() => this.#startOffsets.noteLatest())
       await this.#membership.join()
     } catch (error) {
       await this.stopFetching()
       await this.#end()
       throw error
     }
-    const everyMs = options.metadataMaxAgeMs
-    this.#looking = setInterval(() => void this.lookAtTopics().catch(() => undefined), everyMs).unref()
+    const refresh = () => void this.refreshTopics().catch(() => undefined)
+    this.#refreshTimer = setInterval(refresh, metadataMaxAgeMs).unref()
   }
 
   get isFlowing(): boolean {
-    return this.#membership.isFresh
+    return this.#membership.hasLiveSession
   }
 
   async stopFetching(): Promise<void> {
     this.#stopped.abort()
-    clearInterval(this.#looking)
+    clearInterval(this.#refreshTimer)
     await this.#fetcher.stop()
   }
 
   async release(signal: AbortSignal): Promise<void> {
     const partitions = [...this.#partitions.values()]
     for (const partition of partitions) void partition.revoke()
-    await this.#commits.commitEnd(partitions, signal)
+    await this.#commits.commitFinal(partitions, signal)
     await this.#end()
   }
 
@@ -139,50 +142,50 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
   }
 
   isMember(): boolean {
-    return this.#membership.isFresh
+    return this.#membership.hasLiveSession
   }
 
   onFinished(partition: KafkaAssignedPartition): void {
-    this.#commits.note(partition)
-    if (partition.hasMore) this.#pumpSoon()
+    this.#commits.schedule(partition)
+    if (partition.hasMore) this.#pump.schedule()
   }
 
   onGivenBack(): void {
-    this.#pumpSoon()
+    this.#pump.schedule()
   }
 
-  wantCommit(): void {
-    this.#commits.now()
+  requestCommit(): void {
+    this.#commits.commitNow()
   }
 
-  committed(partition: KafkaAssignedPartition): Promise<boolean> {
-    return this.#commits.committed(partition)
+  whenCommitted(partition: KafkaAssignedPartition): Promise<boolean> {
+    return this.#commits.whenCommitted(partition)
   }
 
   deadLetter(record: HeldRecord, reason: DeadLetterReason): Promise<void> {
     return storeDeadLetter(this.#parts.publisher, this.#parts.options, record, reason)
   }
 
-  async onAssigned(places: readonly TopicPartition[]): Promise<void> {
-    const wanted = new Set(places.map(partitionKey))
+  async onAssigned(assigned: readonly TopicPartition[]): Promise<void> {
+    const wanted = new Set(assigned.map(partitionKey))
     const removed = [...this.#partitions].filter(([key]) => !wanted.has(key))
     for (const [key, partition] of removed) {
       partition.lose()
       this.#partitions.delete(key)
     }
-    const added = places.filter((place) => !this.#partitions.has(partitionKey(place)))
-    if (added.length > 0) await this.#insist(() => this.#take(added))
-    this.#commits.checkWaiting()
-    this.#commits.now()
+    const added = assigned.filter((partition) => !this.#partitions.has(partitionKey(partition)))
+    if (added.length > 0) await this.#retry(() => this.#take(added))
+    this.#commits.settleWaiters()
+    this.#commits.commitNow()
     if (added.length > 0 || removed.length > 0) this.#fetcher.restart()
-    this.#pump()
+    this.#pump.run()
   }
 
-  async onRevoked(places: readonly TopicPartition[]): Promise<void> {
-    const partitions = places.flatMap((place) => this.#partitions.get(partitionKey(place)) ?? [])
+  async onRevoked(revoked: readonly TopicPartition[]): Promise<void> {
+    const partitions = revoked.flatMap((partition) => this.#partitions.get(partitionKey(partition)) ?? [])
     const { maxPollIntervalMs, requestTimeoutMs } = this.#parts.options
     await settledWithin(Promise.all(partitions.map((partition) => partition.revoke())), maxPollIntervalMs)
-    await this.#commits.commitEnd(
+    await this.#commits.commitFinal(
       partitions,
       AbortSignal.any([AbortSignal.timeout(requestTimeoutMs), this.#released.signal]),
     )
@@ -190,16 +193,16 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
       partition.lose()
       this.#partitions.delete(partitionKey(partition))
     }
-    this.#commits.checkWaiting()
+    this.#commits.settleWaiters()
   }
 
   onLost(): void {
     this.#loseAll()
-    this.#commits.checkWaiting()
+    this.#commits.settleWaiters()
   }
 
   onResumed(): void {
-    this.#pump()
+    this.#pump.run()
   }
 
   onRebalance(): void {
@@ -210,163 +213,48 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
     if (!this.#stopped.signal.aborted) this.#parts.host.notify({ type: 'readFailed', error })
   }
 
-  /** Looks for new partitions, a first replay, and topics that were deleted. */
-  async lookAtTopics(): Promise<void> {
-    const { topics, options } = this.#parts
+  /** Detects new partitions, the first replay of this group, and topics that vanished. @throws ConnectionError */
+  async refreshTopics(): Promise<void> {
     if (this.#stopped.signal.aborted) return
-    const found = await this.#ensureStream()
-    const replays = await topics.look(options.topics.replays(options.consumerGroup))
-    let isOther = false
-    for (const topic of replays === undefined ? [found] : [found, replays]) {
-      if (this.#know(topic)) isOther = true
+    if (await this.#topics.refresh()) this.#membership.rejoin()
+    this.#fetcher.startLoops()
+  }
+
+  #reportUnreadable(partition: KafkaAssignedPartition, { unreadable }: FetchedRange): void {
+    for (const { from, to, error } of unreadable) {
+      const detail = `${partitionKey(partition)}: the records ${from} to ${to} cannot be read (${error.message})`
+      this.#parts.host.notify({ type: 'eventsLost', detail, count: to - from + 1 })
     }
-    if (isOther) this.#membership.rejoin()
-    this.#fetcher.follow()
   }
 
-  /** Notes what a topic is now. @returns true when it has not the partitions that it had */
-  #know(topic: KafkaTopic): boolean {
-    const before = this.#known.get(topic.name)
-    this.#known.set(topic.name, topic)
-    if (before !== undefined && before.id !== topic.id) this.#startOver(topic)
-    else if (before !== undefined && topic.name === this.#parts.options.topics.stream)
-      this.#compare(before, topic)
-    return before?.leaders.length !== topic.leaders.length
-  }
-
-  /** Keys are spread over the partitions by their number. */
-  #compare({ leaders: before }: KafkaTopic, { name, leaders }: KafkaTopic): void {
-    if (leaders.length <= before.length) return
-    const detail = `topic ${name} has ${leaders.length} partitions instead of ${before.length}`
-    this.#parts.host.notify({ type: 'partitionsAdded', detail })
-  }
-
-  /** The stream's topic, which was there when this began. */
-  #ensureStream(): Promise<KafkaTopic> {
-    const { topics, options, host } = this.#parts
-    const { stream } = options.topics
-    return topics.ensure(stream, {}, () => {
-      host.notify({ type: 'topologyRestored', what: `topic ${stream}` })
-    })
-  }
-
-  async #subscription(): Promise<readonly { name: string; id: string; partitions: number }[]> {
+  /** Reads where the partitions start, and owns them from then on. */
+  async #take(partitions: readonly TopicPartition[]): Promise<void> {
     const { topics, options } = this.#parts
-    const replays = options.topics.replays(options.consumerGroup)
-    const found = [await this.#ensureStream(), ...(await topics.lookAll([replays]))]
-    for (const topic of found) this.#know(topic)
-    return found.map(({ name, id, leaders }) => ({ name, id, partitions: leaders.length }))
-  }
-
-  /** Finds out where the group has got to, and owns the partitions from then on. */
-  async #take(places: readonly TopicPartition[]): Promise<void> {
-    const { cluster, topics, options } = this.#parts
     const member = options.groupProtocol === 'consumer' ? this.#membership.identity : undefined
-    const group = options.consumerGroup
-    const committed = await committedOffsets(cluster, this.#coordinator, group, member, places)
-    const fresh = places.filter((place) => !committed.has(partitionKey(place)))
-    const ranges = fresh.length === 0 ? new Map<string, never>() : await logRanges(cluster, topics, fresh)
-    for (const place of places) {
-      const topicId = topics.known(place.topic)?.id ?? ''
-      const beginning =
-        this.#latest.get(partitionKey(place))?.end ?? ranges.get(partitionKey(place))?.start ?? 0
-      const offset = committed.get(partitionKey(place))?.offset ?? beginning
-      const progress = committed.get(partitionKey(place))?.progress ?? readProgress(offset, null)
-      this.#partitions.set(
-        partitionKey(place),
-        new KafkaAssignedPartition(this, { ...place, topicId }, offset, progress),
-      )
+    const starts = await this.#startOffsets.of(partitions, member)
+    for (const partition of partitions) {
+      const start = starts.get(partitionKey(partition))
+      if (start !== undefined) this.#own(partition, topics.cached(partition.topic)?.id ?? '', start)
     }
   }
 
-  async #lookForBeginning(): Promise<void> {
-    const { cluster, topics, options } = this.#parts
-    const { stream } = options.topics
-    const places = (topics.known(stream)?.leaders ?? []).map((_leader, index) => ({ topic: stream, index }))
-    const committed = await committedOffsets(
-      cluster,
-      this.#coordinator,
-      options.consumerGroup,
-      undefined,
-      places,
-    )
-    if (committed.size === 0) this.#latest = await logRanges(cluster, topics, places)
+  #own(partition: TopicPartition, topicId: string, { offset, progress }: CommittedOffset): void {
+    const owned = new KafkaAssignedPartition(this, { ...partition, topicId }, offset, progress)
+    this.#partitions.set(partitionKey(partition), owned)
   }
 
-  async #findRange(partition: KafkaAssignedPartition): Promise<void> {
-    const { cluster, topics, host, options } = this.#parts
-    const range = (await logRanges(cluster, topics, [partition])).get(partitionKey(partition))
-    if (range === undefined) return
-    const { position } = partition
-    const isLatest = options.autoOffsetReset === 'latest' && partition.topic === options.topics.stream
-    const offset = isLatest ? range.end : range.start
-    const lost = position < range.start ? range.start - position : undefined
-    const detail =
-      `${partitionKey(partition)}: offset ${position} is not in the log, which holds ${range.start} to ${range.end}; ` +
-      `going on at ${offset}`
-    host.notify({ type: 'eventsLost', detail, count: lost })
-    partition.restart(offset)
-  }
-
-  /** A topic that was created again has none of the events of the old one, and its offsets begin anew. */
-  #startOver(topic: KafkaTopic): void {
-    const detail = `topic ${topic.name} was deleted and created again; what was not handled of it is gone`
-    this.#parts.host.notify({ type: 'eventsLost', detail, count: undefined })
-    this.#latest = new Map()
-    for (const [key, partition] of this.#partitions) {
+  /** Starts the partitions of a recreated topic at its first offset: the old records and offsets are gone. */
+  #replace(topic: KafkaTopic): void {
+    this.#startOffsets.forgetLatest()
+    for (const partition of this.#partitions.values()) {
       if (partition.topic !== topic.name || partition.topicId === topic.id) continue
       partition.lose()
-      const place = { topic: topic.name, index: partition.index, topicId: topic.id }
-      this.#partitions.set(key, new KafkaAssignedPartition(this, place, 0, readProgress(0, null)))
+      const { index } = partition
+      this.#own({ topic: topic.name, index }, topic.id, { offset: 0, progress: readProgress(0, null) })
     }
-    this.#commits.checkWaiting()
-    this.#commits.now()
+    this.#commits.settleWaiters()
+    this.#commits.commitNow()
     this.#fetcher.restart()
-  }
-
-  #pumpSoon(): void {
-    if (this.#isPumping || this.#isPumpWanted) return
-    this.#isPumpWanted = true
-    queueMicrotask(() => {
-      this.#isPumpWanted = false
-      this.#pump()
-    })
-  }
-
-  /** Hands over what was fetched, as far as there is room. */
-  #pump(): void {
-    if (this.#isPumping || this.#stopped.signal.aborted) return
-    this.#isPumping = true
-    const { intake, options } = this.#parts
-    const { maxInFlight, partitionWindow: window } = options
-    const partitions = this.#byTurns()
-    const share = Math.ceil(maxInFlight / Math.max(1, partitions.length))
-    const allowance = { left: maxInFlight - sum(partitions.map(({ load }) => load)) }
-    if (sum(partitions.map(({ uncommitted }) => uncommitted)) * 2 >= maxInFlight) this.#commits.now()
-    for (const partition of partitions) {
-      if (partition.deliver(intake, { share, allowance, window })) continue
-      void this.#pumpWhenRoom()
-      break
-    }
-    this.#isPumping = false
-    this.#fetcher.wake()
-  }
-
-  /** Where there is room for few, each partition is the first some time. */
-  #byTurns(): readonly KafkaAssignedPartition[] {
-    const partitions = [...this.#partitions.values()]
-    this.#turn += 1
-    const start = partitions.length === 0 ? 0 : this.#turn % partitions.length
-    return [...partitions.slice(start), ...partitions.slice(0, start)]
-  }
-
-  async #pumpWhenRoom(): Promise<void> {
-    if (this.#isWaitingForRoom) return
-    this.#isWaitingForRoom = true
-    await this.#parts.intake.whenRoom()
-    this.#isWaitingForRoom = false
-    // None after all: the intake is closing.
-    if (this.#parts.intake.room > 0) this.#pump()
   }
 
   #loseAll(): void {
@@ -374,20 +262,15 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
     this.#partitions.clear()
   }
 
-  async #insist(action: () => Promise<void>): Promise<void> {
-    for (let failure = 1; !this.#released.signal.aborted; failure += 1) {
-      try {
-        return await action()
-      } catch (thrown) {
-        const error = toError(thrown)
-        if ('retryable' in error && error.retryable === false) throw error
-        if (failure > 3) this.onFailure(error)
-      }
-      await sleep(AGAIN.backoff(failure), this.#released.signal)
-    }
+  /** Repeats a request until it succeeds or this consumer ends. @throws ConnectionError that no retry can fix. */
+  async #retry(request: () => Promise<void>): Promise<void> {
+    await retryUntilDone(request, {
+      backoff: READ_BACKOFF,
+      signal: this.#released.signal,
+      onFailure: (error, failure) => {
+        if (!isRetryable(error)) throw error
+        if (failure > QUIET_FAILURES) this.onFailure(error)
+      },
+    })
   }
-}
-
-function sum(numbers: readonly number[]): number {
-  return numbers.reduce((total, number) => total + number, 0)
 }

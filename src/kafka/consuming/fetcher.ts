@@ -1,5 +1,5 @@
 import { toError } from '../../errors.ts'
-import { RetryPolicy } from '../../kit/retry-policy.ts'
+import { READ_BACKOFF } from '../../kit/backoff.ts'
 import { sleep } from '../../kit/time.ts'
 import type { KafkaCluster } from '../client/cluster.ts'
 import { type FetchedRange, fetchRanges } from '../client/fetch.ts'
@@ -7,17 +7,12 @@ import type { KafkaTopicDirectory } from '../client/topics.ts'
 import { CODE, refusal } from '../errors.ts'
 import type { ResolvedKafkaOptions } from '../options.ts'
 import type { KafkaAssignedPartition } from './assigned-partition.ts'
+import { QUIET_FAILURES } from './quiet-failures.ts'
+import { Rotation } from './rotation.ts'
 
-const AGAIN = new RetryPolicy({
-  maxRetries: Number.POSITIVE_INFINITY,
-  retryBaseDelayMs: 50,
-  retryMaxDelayMs: 2000,
-  retryJitter: 0.2,
-})
-
-/** A partition with fewer records waiting is fetched again, so that handlers need not wait for the next answer. */
+/** A partition with fewer buffered records is fetched again, so that handlers never wait for an answer. */
 const REFILL_BELOW = 250
-/** While a partition has enough, the fetch of the others is short, so that it can soon join in again. */
+/** Wait of a fetch that leaves out a partition with enough records, so that it can soon be included again. */
 const SHORT_WAIT_MS = 25
 
 export interface KafkaFetcherParts {
@@ -26,39 +21,40 @@ export interface KafkaFetcherParts {
   readonly topics: KafkaTopicDirectory
   readonly partitions: () => Iterable<KafkaAssignedPartition>
   readonly onFetched: () => void
-  /** The offset to fetch is not in the log. */
+  /** Called if the log does not have the partition's position. */
   readonly onOutOfRange: (partition: KafkaAssignedPartition) => Promise<void>
   readonly onUnreadable: (partition: KafkaAssignedPartition, range: FetchedRange) => void
-  /** The topic may be gone, or its leader is another. */
-  readonly onMoved: () => Promise<void>
+  /** Called after a failed fetch, because the topic may be gone or the leader may have changed. */
+  readonly refreshTopics: () => Promise<void>
   readonly onFailure: (error: Error) => void
 }
 
-/** Reads ahead: one loop for each broker that leads a partition, with one request on its way. */
+/** Fetches records ahead of the handlers: one loop per leader, with one request in flight. */
 export class KafkaFetcher {
   readonly #parts: KafkaFetcherParts
   readonly #stopped = new AbortController()
+  readonly #rotation = new Rotation()
   readonly #loops = new Map<number, Promise<void>>()
   #wake: PromiseWithResolvers<void> = Promise.withResolvers()
+  /** Counts the changes of the partitions, to recognize requests that `restart` cut. */
   #assignment = 0
-  #turn = 0
   #refusal: Error | undefined
-  /** From which offset on something could not be read the first time. */
-  readonly #doubted = new WeakMap<KafkaAssignedPartition, number>()
+  /** The offset from which a partition could not be read in the last fetch. */
+  readonly #unreadableFrom = new WeakMap<KafkaAssignedPartition, number>()
 
   constructor(parts: KafkaFetcherParts) {
     this.#parts = parts
   }
 
-  /** The partitions are not what they were: requests that wait at a broker do not know them. */
+  /** Cuts the requests in flight, because the partitions changed. */
   restart(): void {
     this.#assignment += 1
     this.wake()
     for (const node of this.#loops.keys()) void this.#parts.cluster.cut(node, 'fetch')
-    this.follow()
+    this.startLoops()
   }
 
-  /** There may be room again. */
+  /** Ends the wait of loops whose partitions had enough records. */
   wake(): void {
     this.#wake.resolve()
     this.#wake = Promise.withResolvers()
@@ -71,78 +67,72 @@ export class KafkaFetcher {
     await Promise.all(this.#loops.values())
   }
 
-  /** Sees to it that each broker that leads a partition is asked. */
-  follow(): void {
+  /** Starts a loop for each leader that has none. */
+  startLoops(): void {
     if (this.#stopped.signal.aborted) return
     for (const partition of this.#parts.partitions()) {
       const leader = this.#leaderOf(partition)
       if (this.#loops.has(leader)) continue
       const loop = this.#run(leader).finally(() => {
         this.#loops.delete(leader)
-        this.follow()
+        this.startLoops()
       })
       this.#loops.set(leader, loop)
     }
   }
 
   #leaderOf({ topic, index }: KafkaAssignedPartition): number {
-    return this.#parts.topics.known(topic)?.leaders[index] ?? -1
+    return this.#parts.topics.cached(topic)?.leaders[index] ?? -1
   }
 
   async #run(node: number): Promise<void> {
     const { signal } = this.#stopped
     for (let failures = 0; !signal.aborted; ) {
-      const mine = [...this.#parts.partitions()].filter((partition) => this.#leaderOf(partition) === node)
-      if (mine.length === 0) return
+      const led = [...this.#parts.partitions()].filter((partition) => this.#leaderOf(partition) === node)
+      if (led.length === 0) return
       const assignment = this.#assignment
       try {
-        if (node < 0) throw new Error('no leader')
+        if (node < 0) throw new Error('The partition has no leader.')
         if (!(await this.#parts.cluster.whenUp(signal))) return
-        const isFine = await this.#fetchOnce(node, mine)
-        failures = isFine ? 0 : failures + 1
-        if (failures > 3 && this.#refusal !== undefined) this.#parts.onFailure(this.#refusal)
-        if (!isFine) await this.#lookAround(failures)
+        const isComplete = await this.#fetchOnce(node, led)
+        failures = isComplete ? 0 : failures + 1
+        if (failures > QUIET_FAILURES && this.#refusal !== undefined) this.#parts.onFailure(this.#refusal)
+        if (!isComplete) await this.#recover(failures)
       } catch (thrown) {
-        // A request that was cut on purpose has not failed.
+        // A request that `restart` or `stop` cut is no failure.
         if (signal.aborted || assignment !== this.#assignment) continue
         failures += 1
-        if (node >= 0 && failures > 3) this.#parts.onFailure(toError(thrown))
-        await this.#lookAround(failures)
+        if (node >= 0 && failures > QUIET_FAILURES) this.#parts.onFailure(toError(thrown))
+        await this.#recover(failures)
       }
     }
   }
 
-  /** @returns false when a partition has moved, or its topic is gone */
-  async #fetchOnce(node: number, mine: readonly KafkaAssignedPartition[]): Promise<boolean> {
+  /** @returns false if the broker refused a partition. */
+  async #fetchOnce(node: number, led: readonly KafkaAssignedPartition[]): Promise<boolean> {
     const { cluster, options } = this.#parts
-    const hungry = this.#byTurns(mine.filter(({ buffered }) => buffered < REFILL_BELOW))
+    // A broker fills its answer in the order of the request.
+    const hungry = this.#rotation.rotate(led.filter(({ buffered }) => buffered < REFILL_BELOW))
     if (hungry.length === 0) {
       await this.#wake.promise
       return true
     }
     const ranges = hungry.map(({ topicId, index, position }) => ({ topicId, index, offset: position }))
-    const maxWaitMs = hungry.length < mine.length ? SHORT_WAIT_MS : options.fetchMaxWaitMs
+    const maxWaitMs = hungry.length < led.length ? SHORT_WAIT_MS : options.fetchMaxWaitMs
     const { fetchMaxBytes: maxBytes, requestTimeoutMs: timeoutMs } = options
     const answers = await fetchRanges(cluster, node, ranges, { maxWaitMs, maxBytes, timeoutMs, use: 'fetch' })
-    let isFine = true
+    let isComplete = true
     for (const answer of answers) {
       const partition = hungry.find(
         ({ topicId, index }) => topicId === answer.topicId && index === answer.index,
       )
       const asked = ranges.find(({ topicId, index }) => topicId === answer.topicId && index === answer.index)
-      // It was lost, or started over, while the answer was on its way.
+      // The partition was lost or restarted while the request was in flight.
       if (partition === undefined || partition.isLost || partition.position !== asked?.offset) continue
-      isFine = (await this.#take(partition, answer)) && isFine
+      isComplete = (await this.#take(partition, answer)) && isComplete
     }
     this.#parts.onFetched()
-    return isFine
-  }
-
-  /** A broker fills its answer in the order of the request, so that the last must be the first some time. */
-  #byTurns(partitions: readonly KafkaAssignedPartition[]): readonly KafkaAssignedPartition[] {
-    this.#turn += 1
-    const start = partitions.length === 0 ? 0 : this.#turn % partitions.length
-    return [...partitions.slice(start), ...partitions.slice(0, start)]
+    return isComplete
   }
 
   async #take(partition: KafkaAssignedPartition, answer: FetchedRange): Promise<boolean> {
@@ -151,19 +141,16 @@ export class KafkaFetcher {
       return true
     }
     if (answer.errorCode !== CODE.NONE) {
-      const { cluster } = this.#parts
-      this.#refusal = refusal(
-        cluster.address,
-        `Reading ${partition.topic}, partition ${partition.index},`,
-        answer.errorCode,
-      )
+      const { address } = this.#parts.cluster
+      const action = `Reading ${partition.topic}, partition ${partition.index},`
+      this.#refusal = refusal(address, action, answer.errorCode)
       return false
     }
     const [unreadable] = answer.unreadable
     if (unreadable !== undefined) {
-      // What was damaged on its way is whole the next time; what is damaged in the log is not.
-      if (this.#doubted.get(partition) !== unreadable.from) {
-        this.#doubted.set(partition, unreadable.from)
+      // Fetch again once: damage in transit disappears, damage in the log does not.
+      if (this.#unreadableFrom.get(partition) !== unreadable.from) {
+        this.#unreadableFrom.set(partition, unreadable.from)
         return true
       }
       this.#parts.onUnreadable(partition, answer)
@@ -172,14 +159,15 @@ export class KafkaFetcher {
     return true
   }
 
-  async #lookAround(failures: number): Promise<void> {
-    await sleep(AGAIN.backoff(failures), this.#stopped.signal)
+  /** Waits, then finds the leaders again. */
+  async #recover(failures: number): Promise<void> {
+    await sleep(READ_BACKOFF.backoff(failures), this.#stopped.signal)
     if (this.#stopped.signal.aborted || !this.#parts.cluster.isUp) return
     try {
-      await this.#parts.onMoved()
+      await this.#parts.refreshTopics()
     } catch (thrown) {
-      if (failures > 3) this.#parts.onFailure(toError(thrown))
+      if (failures > QUIET_FAILURES) this.#parts.onFailure(toError(thrown))
     }
-    this.follow()
+    this.startLoops()
   }
 }

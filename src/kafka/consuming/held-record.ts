@@ -1,50 +1,50 @@
 import type { DeadLetterReason, Delivery, IncomingMessage } from '../../transport/transport.ts'
 import { messageOf } from '../wire/message.ts'
-import type { AttemptNote } from '../wire/progress.ts'
+import type { AttemptHistory } from '../wire/progress.ts'
 import type { StoredRecord } from '../wire/record-reader.ts'
 
-/** What a record asks of the partition that holds it. */
+/** The partition of a held record, as the record sees it. */
 export interface RecordHolder {
   readonly topic: string
   readonly index: number
   /** True once the partition belongs to another consumer. */
   readonly isLost: boolean
   /** False while this consumer may no longer be a member of its group. */
-  canBegin(): boolean
-  begun(record: HeldRecord): void
-  run(record: HeldRecord): void
-  rest(record: HeldRecord): void
+  canStart(): boolean
+  onStarted(record: HeldRecord): void
+  markRunning(record: HeldRecord): void
+  markIdle(record: HeldRecord): void
   giveBack(record: HeldRecord): void
   finish(record: HeldRecord): void
-  /** @returns false if the partition was lost before the note was committed. */
-  noteAttempt(): Promise<boolean>
+  /** Commits the attempts of the partition's records. @returns false if the partition was lost first. */
+  commitAttempt(): Promise<boolean>
   deadLetter(record: HeldRecord, reason: DeadLetterReason): Promise<void>
 }
 
-/** A record that was handed to the pipeline. */
+/** A record that was delivered to the pipeline. */
 export class HeldRecord implements Delivery {
   readonly record: StoredRecord
   readonly message: IncomingMessage
   readonly deliveryCount: number
   readonly partition: RecordHolder
   readonly settledHandlers: readonly string[]
-  /** Those that have succeeded by now. */
+  /** Handlers that have succeeded by now, in this delivery or an earlier one. */
   settledSoFar: readonly string[]
-  attemptsBegun: number
+  attemptsStarted: number
   isFinished = false
-  /** While an attempt is made at it. If the end interrupts it, it does not count. */
+  /** True while an attempt runs. An attempt that a stop interrupts does not count. */
   isAttempting = false
-  /** While an attempt is made or a dead letter stored: a partition is given away only when that has ended. */
+  /** True while an attempt runs or a dead letter is stored. The partition is not handed over meanwhile. */
   isRunning = false
 
-  constructor(partition: RecordHolder, record: StoredRecord, note: AttemptNote) {
+  constructor(partition: RecordHolder, record: StoredRecord, history: AttemptHistory) {
     this.partition = partition
     this.record = record
     this.message = messageOf(`${partition.topic}-${partition.index}-${record.offset}`, record)
-    this.attemptsBegun = note.count
-    this.deliveryCount = note.count + 1
-    this.settledHandlers = note.settledHandlers
-    this.settledSoFar = note.settledHandlers
+    this.attemptsStarted = history.count
+    this.deliveryCount = history.count + 1
+    this.settledHandlers = history.settledHandlers
+    this.settledSoFar = history.settledHandlers
   }
 
   get offset(): number {
@@ -61,21 +61,21 @@ export class HeldRecord implements Delivery {
   }
 
   begin(): boolean {
-    if (!this.partition.canBegin()) {
+    if (!this.partition.canStart()) {
       this.partition.giveBack(this)
       return false
     }
-    this.partition.begun(this)
+    this.partition.onStarted(this)
     return true
   }
 
   async beginAttempt(attempt: number, settledHandlers: readonly string[]): Promise<boolean> {
     this.settledSoFar = settledHandlers
-    if (this.partition.canBegin()) {
-      this.attemptsBegun = attempt
+    if (this.partition.canStart()) {
+      this.attemptsStarted = attempt
       this.isAttempting = true
-      this.partition.run(this)
-      if (await this.partition.noteAttempt()) return true
+      this.partition.markRunning(this)
+      if (await this.partition.commitAttempt()) return true
       this.isAttempting = false
     }
     this.partition.giveBack(this)
@@ -83,12 +83,12 @@ export class HeldRecord implements Delivery {
   }
 
   async attemptFailed(_attempt: number, settledHandlers: readonly string[]): Promise<boolean> {
-    const isNews = settledHandlers.length > this.settledSoFar.length
+    const hasNewSettled = settledHandlers.length > this.settledSoFar.length
     this.settledSoFar = settledHandlers
     this.isAttempting = false
-    // Whoever gets the partition meanwhile reads it in the last commit.
-    this.partition.rest(this)
-    if (!isNews || (await this.partition.noteAttempt())) return true
+    // The partition may be handed over during the wait: its last commit contains this attempt.
+    this.partition.markIdle(this)
+    if (!hasNewSettled || (await this.partition.commitAttempt())) return true
     this.partition.giveBack(this)
     return false
   }

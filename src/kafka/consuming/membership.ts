@@ -1,25 +1,32 @@
-import type { KafkaSession } from '../client/cluster.ts'
+import type { KafkaCluster } from '../client/cluster.ts'
 import type { KafkaCoordinator } from '../client/coordinator.ts'
 import type { TopicPartition } from '../client/topic-partition.ts'
 import type { ResolvedKafkaOptions } from '../options.ts'
 
-/** What a member is known by when it commits. */
+/** Identifies a group member in its commits. */
 export interface MemberIdentity {
   readonly memberId: string
-  /** Generation, or the member's epoch. */
+  /** The generation of the classic protocol, or the member epoch of KIP-848. */
   readonly generation: number
   readonly groupInstanceId: string | null
 }
 
-/** What a membership tells its consumption. */
+/** A topic that the group consumes. */
+export interface SubscribedTopic {
+  readonly name: string
+  readonly id: string
+  readonly partitions: number
+}
+
+/** Notified of changes to a membership. */
 export interface MembershipListener {
-  /** The partitions owned now. Those that are not, and were, must have been revoked or lost. */
-  onAssigned(places: readonly TopicPartition[]): Promise<void>
-  /** These will go to others: resolves when they are given up, committed as far as they are finished. */
-  onRevoked(places: readonly TopicPartition[]): Promise<void>
-  /** The group goes on without this member: all it had is somebody else's by now. */
+  /** The complete assignment. Partitions that are no longer in it were revoked or lost before. */
+  onAssigned(partitions: readonly TopicPartition[]): Promise<void>
+  /** Resolves when the partitions can go to other members: no handler runs, and the finished records are committed. */
+  onRevoked(partitions: readonly TopicPartition[]): Promise<void>
+  /** The group evicted this member. Other members own its partitions by now. */
   onLost(): void
-  /** After a silence in which it might have been put out it was not: it has what it had. */
+  /** The session has expired without an eviction: the member still owns its partitions. */
   onResumed(): void
   onRebalance(): void
   onFailure(error: Error): void
@@ -27,55 +34,32 @@ export interface MembershipListener {
 
 export interface MembershipParts {
   readonly options: ResolvedKafkaOptions
-  readonly session: () => KafkaSession
+  readonly cluster: KafkaCluster
   readonly coordinator: KafkaCoordinator
   readonly listener: MembershipListener
-  /** The topics to consume, with what is known of them now. */
-  readonly topics: () => Promise<
-    readonly { readonly name: string; readonly id: string; readonly partitions: number }[]
-  >
-  /** Waits for the brokers. @returns false when the signal aborts first */
-  readonly whenUp: (signal: AbortSignal) => Promise<boolean>
+  /** Reads the topics to consume. */
+  readonly topics: () => Promise<readonly SubscribedTopic[]>
 }
 
-/** A place in a consumer group. */
+/** A membership in a consumer group. */
 export interface Membership {
-  /** Undefined while it is not a member. */
+  /** Undefined while this consumer is not a member. */
   readonly identity: MemberIdentity | undefined
-  /** False when the group may have put this member out, because it was silent for too long. */
-  readonly isFresh: boolean
-  /** Runs until `leave`. Resolves when partitions were first assigned. */
+  /** False if the group may have evicted this member, because the session timeout passed without a heartbeat. */
+  readonly hasLiveSession: boolean
+  /** Joins, and remains a member until `leave`. Resolves at the first assignment. @throws ConnectionError */
   join(): Promise<void>
-  /** Shares out the partitions anew, as the topics are not what they were. */
+  /** Requests a rebalance, because the topics changed. */
   rejoin(): void
   leave(): Promise<void>
 }
 
-/**
- * The outcome of a first join. A member that gets nothing at first may be given its part a moment later, when another has
- * given it up; until then it consumes nothing.
- */
-export class FirstAssignment {
-  readonly #settled = Promise.withResolvers<void>()
-  #grace: NodeJS.Timeout | undefined
+/** The group refused a request. The code says what the member has to do. */
+export class GroupError extends Error {
+  readonly errorCode: number
 
-  get promise(): Promise<void> {
-    return this.#settled.promise
-  }
-
-  /** @param graceMs - how long to wait for partitions where there are none. */
-  assigned(places: readonly TopicPartition[], graceMs: number): void {
-    if (places.length > 0) this.#settled.resolve()
-    else this.#grace ??= setTimeout(() => this.#settled.resolve(), graceMs)
-  }
-
-  reject(error: Error): void {
-    this.#settled.reject(error)
-  }
-
-  /** Nobody waits any more. */
-  end(): void {
-    clearTimeout(this.#grace)
-    this.#settled.resolve()
+  constructor(errorCode: number) {
+    super(`The group refused a request: error ${errorCode}.`)
+    this.errorCode = errorCode
   }
 }

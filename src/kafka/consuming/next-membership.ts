@@ -1,52 +1,57 @@
 import { randomUUID } from 'node:crypto'
 import { toError } from '../../errors.ts'
-import { RetryPolicy } from '../../kit/retry-policy.ts'
-import { sleep } from '../../kit/time.ts'
+import { READ_BACKOFF } from '../../kit/backoff.ts'
 import { ConnectionError } from '../../transport/errors.ts'
 import type { GroupHeartbeatResponse } from '../client/protocol.ts'
 import { type TopicPartition, without } from '../client/topic-partition.ts'
-import { CODE, isPassing, refusal } from '../errors.ts'
-import { FirstAssignment, type MemberIdentity, type Membership, type MembershipParts } from './membership.ts'
+import { CODE, isPassing, isRetryable, refusal } from '../errors.ts'
+import { withHeartbeats } from './heartbeats.ts'
+import { MemberSession } from './member-session.ts'
+import {
+  GroupError,
+  type MemberIdentity,
+  type Membership,
+  type MembershipParts,
+  type SubscribedTopic,
+} from './membership.ts'
+import { MembershipLoop, type MembershipProtocol } from './membership-loop.ts'
+import { QUIET_FAILURES } from './quiet-failures.ts'
 
-const AGAIN = new RetryPolicy({
-  maxRetries: Number.POSITIVE_INFINITY,
-  retryBaseDelayMs: 50,
-  retryMaxDelayMs: 2000,
-  retryJitter: 0.2,
-})
-
-const LEAVE = -1
-/** A static member that will be back. */
-const LEAVE_FOR_A_WHILE = -2
-/** Until the broker says how often to send heartbeats. */
+/** Member epoch of a heartbeat that leaves the group. */
+const LEAVE_EPOCH = -1
+/** Member epoch of a heartbeat by which a static member leaves temporarily. */
+const STATIC_LEAVE_EPOCH = -2
+/** Heartbeat interval until the broker announces its own. */
 const FIRST_INTERVAL_MS = 1000
-/** Who has to give up partitions learns of it with its next heartbeat, and who gets them with the one after. */
+/** A member learns with its next heartbeat which partitions to give up; their next owner gets them with the one after. */
 const GRACE_INTERVALS = 3
 
-const OUTSIDER: ReadonlySet<number> = new Set([CODE.UNKNOWN_MEMBER_ID, CODE.FENCED_MEMBER_EPOCH])
-
-type Topic = { readonly name: string; readonly id: string; readonly partitions: number }
+const NOT_A_MEMBER: ReadonlySet<number> = new Set([CODE.UNKNOWN_MEMBER_ID, CODE.FENCED_MEMBER_EPOCH])
 
 /**
- * Membership by KIP-848: the broker shares out, and tells each member in the answers to its heartbeats. A partition goes to
- * another member only after this one has said that it gave it up.
+ * Membership by KIP-848, the next-generation protocol. The broker assigns the partitions and announces the assignment in
+ * its answers to heartbeats. A partition goes to another member only after this one has confirmed that it gave it up.
  */
-export class NextMembership implements Membership {
+export class NextMembership implements Membership, MembershipProtocol {
   readonly #parts: MembershipParts
-  readonly #stopped = new AbortController()
-  readonly #joined = new FirstAssignment()
-  #running: Promise<void> = Promise.resolve()
+  readonly #loop: MembershipLoop
+  readonly #session: MemberSession
   readonly #memberId = randomUUID()
   #epoch = 0
   #owned: readonly TopicPartition[] = []
-  #topics: readonly Topic[] = []
+  #topics: readonly SubscribedTopic[] = []
   #intervalMs = FIRST_INTERVAL_MS
-  #lastContact = 0
-  #tellsAll = true
-  #wake = new AbortController()
+  /** True if the next heartbeat must state the topics and owned partitions, which makes the broker resend the assignment. */
+  #isFullHeartbeatDue = true
 
   constructor(parts: MembershipParts) {
     this.#parts = parts
+    this.#loop = new MembershipLoop((signal) => parts.cluster.whenUp(signal))
+    this.#session = new MemberSession({
+      timeoutMs: parts.options.sessionTimeoutMs,
+      isMember: () => this.#epoch > 0,
+      onResumed: () => parts.listener.onResumed(),
+    })
   }
 
   get identity(): MemberIdentity | undefined {
@@ -54,34 +59,32 @@ export class NextMembership implements Membership {
     return { memberId: this.#memberId, generation: this.#epoch, groupInstanceId: this.#instance }
   }
 
-  get isFresh(): boolean {
-    const { sessionTimeoutMs } = this.#parts.options
-    return this.#epoch > 0 && performance.now() - this.#lastContact < sessionTimeoutMs
+  get hasLiveSession(): boolean {
+    return this.#session.isLive
   }
 
   async join(): Promise<void> {
-    if (this.#parts.session().apis.groupHeartbeat === undefined) {
+    if (this.#parts.cluster.protocol.apis.groupHeartbeat === undefined) {
       throw new ConnectionError(
         'TOPOLOGY_CONFLICT',
         `Kafka at ${this.#parts.options.address} does not know groupProtocol 'consumer' (KIP-848); use 'classic'.`,
       )
     }
-    this.#running = this.#run()
-    await this.#joined.promise
+    this.#loop.start(this)
+    await this.#loop.firstAssignment.promise
   }
 
   rejoin(): void {
-    this.#tellsAll = true
-    this.#wake.abort()
+    this.#isFullHeartbeatDue = true
+    this.#loop.interrupt()
   }
 
   async leave(): Promise<void> {
-    this.#stopped.abort()
-    this.#joined.end()
-    this.#wake.abort()
-    await this.#running
+    this.#loop.stop()
+    await this.#loop.ended
     if (this.#epoch <= 0) return
-    await this.#beat([], this.#instance === null ? LEAVE : LEAVE_FOR_A_WHILE).catch(() => undefined)
+    const epoch = this.#instance === null ? LEAVE_EPOCH : STATIC_LEAVE_EPOCH
+    await this.#beat([], epoch).catch(() => undefined)
     this.#epoch = 0
   }
 
@@ -89,47 +92,38 @@ export class NextMembership implements Membership {
     return this.#parts.options.groupInstanceId ?? null
   }
 
-  async #run(): Promise<void> {
-    const { signal } = this.#stopped
-    for (let failures = 0; !signal.aborted && (await this.#parts.whenUp(signal)); ) {
-      try {
-        await this.#beatAndFollow()
-        failures = 0
-      } catch (thrown) {
-        if (signal.aborted) return
-        failures += 1
-        this.#tellsAll = true
-        this.#onFailure(toError(thrown), failures)
-        await sleep(AGAIN.backoff(failures), signal)
-        continue
-      }
-      this.#wake = new AbortController()
-      await sleep(this.#intervalMs, AbortSignal.any([signal, this.#wake.signal]))
-    }
-  }
-
-  async #beatAndFollow(): Promise<void> {
-    // An answer that was lost may have held an assignment; it comes again only to who tells everything.
-    const isWhole = this.#tellsAll
-    this.#tellsAll = false
-    if (isWhole) this.#topics = await this.#parts.topics()
-    let answer = await this.#beat(isWhole ? this.#owned : null)
-    while (answer.assignment !== null && !this.#stopped.signal.aborted) {
-      const assigned = this.#placesOf(answer)
+  async enter(): Promise<void> {
+    const isFull = this.#isFullHeartbeatDue
+    this.#isFullHeartbeatDue = false
+    if (isFull) this.#topics = await this.#parts.topics()
+    let answer = await this.#beat(isFull ? this.#owned : null)
+    while (answer.assignment !== null && !this.#loop.isStopped) {
+      const assigned = this.#partitionsIn(answer)
       if (assigned === undefined) {
-        this.#tellsAll = true
+        this.#isFullHeartbeatDue = true
         return
       }
-      const isNews = await this.#follow(assigned)
+      const hasChanged = await this.#apply(assigned)
       if (this.#epoch === 0) return
-      this.#joined.assigned(assigned, GRACE_INTERVALS * this.#intervalMs)
-      if (!isNews) return
+      this.#loop.firstAssignment.assigned(assigned, GRACE_INTERVALS * this.#intervalMs)
+      if (!hasChanged) return
       answer = await this.#beat(this.#owned)
     }
   }
 
-  /** @returns false when nothing has changed */
-  async #follow(assigned: readonly TopicPartition[]): Promise<boolean> {
+  async stay(): Promise<void> {
+    await this.#loop.pause(this.#intervalMs)
+  }
+
+  recover(error: Error, failures: number): number {
+    // A lost answer may have contained an assignment.
+    this.#isFullHeartbeatDue = true
+    this.#onFailure(error, failures)
+    return READ_BACKOFF.backoff(failures)
+  }
+
+  /** @returns false if the assignment has not changed. */
+  async #apply(assigned: readonly TopicPartition[]): Promise<boolean> {
     const { listener } = this.#parts
     const revoked = without(this.#owned, assigned)
     if (revoked.length === 0 && without(assigned, this.#owned).length === 0) return false
@@ -138,48 +132,44 @@ export class NextMembership implements Membership {
     this.#owned = assigned
     listener.onRebalance()
     await this.#withHeartbeats(listener.onAssigned(assigned))
-    // Put out meanwhile: what was taken since is somebody else's as well.
+    // After an eviction meanwhile, other members own the partitions taken since.
     if (this.#epoch === 0) listener.onLost()
     return true
   }
 
-  #placesOf({ assignment }: GroupHeartbeatResponse): readonly TopicPartition[] | undefined {
+  /** The assignment by topic names; undefined if a topic is newer than the known ones. */
+  #partitionsIn({ assignment }: GroupHeartbeatResponse): readonly TopicPartition[] | undefined {
     const names = new Map(this.#topics.map(({ id, name }) => [id, name]))
-    const places = (assignment?.topicPartitions ?? []).map(({ topicId, partitions }) => {
+    const byTopic = (assignment?.topicPartitions ?? []).map(({ topicId, partitions }) => {
       const topic = names.get(topicId)
       return topic === undefined ? undefined : partitions.map((index) => ({ topic, index }))
     })
-    // A topic that is younger than what is known of the topics comes with the next heartbeat.
-    return places.some((place) => place === undefined) ? undefined : places.flatMap((place) => place ?? [])
+    const hasUnknown = byTopic.some((partitions) => partitions === undefined)
+    return hasUnknown ? undefined : byTopic.flatMap((partitions) => partitions ?? [])
   }
 
-  async #withHeartbeats(work: Promise<void>): Promise<void> {
-    const done = new AbortController()
-    const beating = (async () => {
-      while (await sleep(this.#intervalMs, done.signal)) {
+  /** Keeps the membership while running handlers finish, which may take longer than the session timeout. */
+  #withHeartbeats(work: Promise<void>): Promise<void> {
+    return withHeartbeats(work, {
+      intervalMs: () => this.#intervalMs,
+      beat: async () => {
         try {
           await this.#beat(null)
+          return true
         } catch (thrown) {
           this.#onFailure(toError(thrown), 1)
-          if (this.#epoch === 0) return
+          return this.#epoch !== 0
         }
-      }
-    })()
-    try {
-      await work
-    } finally {
-      done.abort()
-      await beating
-    }
+      },
+    })
   }
 
-  /** @param owned - null when nothing has changed since the last heartbeat */
+  /** @param owned - null if nothing has changed since the last heartbeat. */
   async #beat(owned: readonly TopicPartition[] | null, epoch = this.#epoch): Promise<GroupHeartbeatResponse> {
-    const { options, coordinator, session } = this.#parts
-    const { groupHeartbeat } = session().apis
-    if (groupHeartbeat === undefined) throw new Error('the protocol is gone')
+    const { options, coordinator, cluster } = this.#parts
+    const { groupHeartbeat } = cluster.protocol.apis
+    if (groupHeartbeat === undefined) throw new Error('The broker no longer supports KIP-848.')
     const names = this.#topics.map(({ name }) => name)
-    // An answer may have waited here for long, where this process stood still: what counts is when it was asked for.
     const sentAt = performance.now()
     const answer = await coordinator.request('group', groupHeartbeat, [
       options.consumerGroup,
@@ -194,69 +184,56 @@ export class NextMembership implements Membership {
       owned === null ? null : this.#idsOf(owned),
     ])
     if (epoch < 0) return answer
-    if (answer.errorCode !== CODE.NONE) throw new HeartbeatRefused(answer.errorCode)
-    const wasFresh = this.isFresh
-    this.#lastContact = Math.max(this.#lastContact, sentAt)
+    if (answer.errorCode !== CODE.NONE) throw new GroupError(answer.errorCode)
+    const wasLive = this.#session.isLive
     this.#epoch = answer.memberEpoch
-    if (!wasFresh && this.isFresh) this.#parts.listener.onResumed()
+    this.#session.confirm(sentAt, wasLive)
     if (answer.heartbeatIntervalMs > 0) this.#intervalMs = answer.heartbeatIntervalMs
     return answer
   }
 
+  /** Partitions by topic id. A deleted topic has no id, and its partitions have no owner. */
   #idsOf(owned: readonly TopicPartition[]) {
     const ids = new Map(this.#topics.map(({ id, name }) => [name, id]))
-    // A topic that is gone has no id, and nobody owns anything of it.
-    return [...Map.groupBy(owned, ({ topic }) => topic)].flatMap(([topic, places]) => {
+    return [...Map.groupBy(owned, ({ topic }) => topic)].flatMap(([topic, partitions]) => {
       const topicId = ids.get(topic)
-      return topicId === undefined ? [] : [{ topicId, partitions: places.map(({ index }) => index) }]
+      return topicId === undefined ? [] : [{ topicId, partitions: partitions.map(({ index }) => index) }]
     })
   }
 
   #onFailure(error: Error, failures: number): void {
     const { listener, coordinator, options } = this.#parts
-    if (!(error instanceof HeartbeatRefused)) {
-      if ('retryable' in error && error.retryable === false) this.#fail(error)
-      else if (failures > 3) listener.onFailure(error)
+    if (!(error instanceof GroupError)) {
+      if (!isRetryable(error)) this.#fail(error)
+      else if (failures > QUIET_FAILURES) listener.onFailure(error)
       return
     }
     const { errorCode } = error
-    coordinator.heed(errorCode)
-    if (OUTSIDER.has(errorCode)) this.#putOut()
+    coordinator.invalidateOn(errorCode)
+    if (NOT_A_MEMBER.has(errorCode)) this.#onEvicted()
     else if (!isPassing(errorCode) && errorCode !== CODE.STALE_MEMBER_EPOCH) {
-      this.#onRefusal(
-        errorCode,
-        refusal(options.address, `A place in the group ${options.consumerGroup}`, errorCode),
-        failures,
-      )
+      const action = `Membership in the group ${options.consumerGroup}`
+      this.#onRefused(errorCode, refusal(options.address, action, errorCode), failures)
     }
   }
 
-  #onRefusal(errorCode: number, failure: Error, failures: number): void {
-    if (errorCode === CODE.FENCED_INSTANCE_ID) this.#putOut()
-    // A static member that was killed has its place back when the session of its former self has run out.
+  #onRefused(errorCode: number, failure: Error, failures: number): void {
+    if (errorCode === CODE.FENCED_INSTANCE_ID) this.#onEvicted()
+    // A static member that was killed can join again once its former session has expired.
     if (errorCode !== CODE.UNRELEASED_INSTANCE_ID) this.#fail(failure)
-    else if (failures > 3) this.#parts.listener.onFailure(failure)
+    else if (failures > QUIET_FAILURES) this.#parts.listener.onFailure(failure)
   }
 
-  /** Told loudly. A member that was one tries again; the first join has failed. */
+  /** Reports a failure, and rejects the first join. After the first join the loop retries. */
   #fail(failure: Error): void {
     this.#parts.listener.onFailure(failure)
-    this.#joined.reject(failure)
+    this.#loop.firstAssignment.reject(failure)
   }
 
-  #putOut(): void {
-    this.#tellsAll = true
+  #onEvicted(): void {
+    this.#isFullHeartbeatDue = true
     this.#epoch = 0
     this.#owned = []
     this.#parts.listener.onLost()
-  }
-}
-
-class HeartbeatRefused extends Error {
-  readonly errorCode: number
-
-  constructor(errorCode: number) {
-    super(`heartbeat refused: error ${errorCode}`)
-    this.errorCode = errorCode
   }
 }

@@ -2,30 +2,30 @@ import { ConnectionError } from '../../transport/errors.ts'
 import type { KafkaCluster } from '../client/cluster.ts'
 import type { KafkaCoordinator } from '../client/coordinator.ts'
 import { logRanges } from '../client/log-ranges.ts'
-import { partitionKey, type TopicPartition } from '../client/topic-partition.ts'
+import { partitionKey, partitionsOf, type TopicPartition } from '../client/topic-partition.ts'
 import type { KafkaTopicDirectory } from '../client/topics.ts'
 import { CODE, nameOf, refusal } from '../errors.ts'
 import type { ResolvedKafkaOptions } from '../options.ts'
 import { type PartitionProgress, readProgress } from '../wire/progress.ts'
 import type { MemberIdentity } from './membership.ts'
 
-/** Where a group has got to in a partition. */
+/** The committed offset of a group in a partition, and the group's progress beyond it. */
 export interface CommittedOffset {
   readonly offset: number
   readonly progress: PartitionProgress
 }
 
-/** Asks for committed offsets; a partition that the group never committed is not in the answer. @throws ConnectionError */
+/** Reads committed offsets by partition key. Partitions without one are left out. @throws ConnectionError */
 export async function committedOffsets(
   cluster: KafkaCluster,
   coordinator: KafkaCoordinator,
   group: string,
   member: MemberIdentity | undefined,
-  places: readonly TopicPartition[],
+  partitions: readonly TopicPartition[],
 ): Promise<ReadonlyMap<string, CommittedOffset>> {
-  const topics = [...Map.groupBy(places, ({ topic }) => topic)].map(([name, of]) => ({
+  const topics = [...Map.groupBy(partitions, ({ topic }) => topic)].map(([name, ofTopic]) => ({
     name,
-    partitionIndexes: of.map(({ index }) => index),
+    partitionIndexes: ofTopic.map(({ index }) => index),
   }))
   const request = {
     groupId: group,
@@ -33,12 +33,12 @@ export async function committedOffsets(
     memberEpoch: member?.generation ?? -1,
     topics,
   }
-  const { groups } = await coordinator.request('commit', cluster.session.apis.offsetFetch, [[request], true])
+  const { groups } = await coordinator.request('commit', cluster.protocol.apis.offsetFetch, [[request], true])
   const answer = groups[0]
-  coordinator.heed(answer?.errorCode ?? CODE.NONE)
+  coordinator.invalidateOn(answer?.errorCode ?? CODE.NONE)
   const committed = new Map<string, CommittedOffset>()
-  for (const { name, partitions } of answer?.topics ?? []) {
-    for (const { partitionIndex, committedOffset, metadata, errorCode } of partitions) {
+  for (const { name, partitions: results } of answer?.topics ?? []) {
+    for (const { partitionIndex, committedOffset, metadata, errorCode } of results) {
       if (errorCode !== CODE.NONE)
         throw refusal(cluster.address, `Reading the offsets of ${group}`, errorCode)
       const offset = Number(committedOffset)
@@ -52,24 +52,24 @@ export async function committedOffsets(
   if (answer !== undefined && answer.errorCode === CODE.NONE) return committed
   throw new ConnectionError(
     'CONNECTION_FAILED',
-    `The offsets of ${group} cannot be read now (${nameOf(answer?.errorCode ?? CODE.COORDINATOR_NOT_AVAILABLE)}).`,
+    `The offsets of ${group} cannot be read at present (${nameOf(answer?.errorCode ?? CODE.COORDINATOR_NOT_AVAILABLE)}).`,
   )
 }
 
-/** Records of the stream that the group has not committed; undefined when there is no such topic. @throws ConnectionError */
+/** Records of the stream that the group has not committed; undefined if the topic does not exist. @throws ConnectionError */
 export async function groupLag(
   cluster: KafkaCluster,
   topics: KafkaTopicDirectory,
   coordinator: KafkaCoordinator,
   { consumerGroup, topics: names }: ResolvedKafkaOptions,
 ): Promise<number | undefined> {
-  const topic = await topics.look(names.stream)
+  const topic = await topics.find(names.stream)
   if (topic === undefined) return undefined
-  const places = topic.leaders.map((_leader, index) => ({ topic: topic.name, index }))
+  const partitions = partitionsOf(topic.name, topic.leaders.length)
   const [committed, ranges] = await Promise.all([
-    committedOffsets(cluster, coordinator, consumerGroup, undefined, places),
-    logRanges(cluster, topics, places),
+    committedOffsets(cluster, coordinator, consumerGroup, undefined, partitions),
+    logRanges(cluster, topics, partitions),
   ])
-  const waiting = [...ranges].map(([key, { start, end }]) => end - (committed.get(key)?.offset ?? start))
-  return waiting.reduce((sum, count) => sum + Math.max(0, count), 0)
+  const lags = [...ranges].map(([key, { start, end }]) => end - (committed.get(key)?.offset ?? start))
+  return lags.reduce((sum, lag) => sum + Math.max(0, lag), 0)
 }

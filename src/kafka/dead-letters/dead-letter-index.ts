@@ -1,36 +1,37 @@
-import { sleep } from '../../kit/time.ts'
+import { retryUntilDone } from '../../kit/retry-until-done.ts'
 import { ConnectionError } from '../../transport/errors.ts'
 import type { KafkaCluster } from '../client/cluster.ts'
 import { type FetchedRange, fetchRanges } from '../client/fetch.ts'
 import { logRanges } from '../client/log-ranges.ts'
-import { partitionKey } from '../client/topic-partition.ts'
+import { partitionKey, partitionsOf } from '../client/topic-partition.ts'
 import type { KafkaTopic, KafkaTopicDirectory } from '../client/topics.ts'
 import { CODE, nameOf } from '../errors.ts'
 import type { ResolvedKafkaOptions } from '../options.ts'
 import type { StoredRecord } from '../wire/record-reader.ts'
 
-/** Header of a record that says that the dead letter of that offset, in the same partition, is gone. */
+/** Header of a marker: the dead letter at this offset of the same partition is removed. */
 export const REMOVED_OFFSET = 'dlq_removed_offset'
 
-const TRY_AGAIN_MS = 50
+const RETRY_MS = 50
 
-/** Where a dead letter stands. */
-export interface LetterPlace {
+/** The position of a dead letter in its topic. */
+export interface DeadLetterPosition {
   readonly partition: number
   readonly offset: number
-  /** When it was stored, in milliseconds since 1970. */
+  /** When the dead letter was stored, in milliseconds since 1970. */
   readonly timestamp: number
 }
 
-/** A dead letter as it stands in the log. */
-export interface LetterRecord {
-  readonly place: LetterPlace
+/** The record of a dead letter. */
+export interface DeadLetterRecord {
+  readonly position: DeadLetterPosition
   readonly record: StoredRecord
 }
 
 interface PartitionIndex {
+  /** The next offset to read. */
   next: number
-  readonly letters: Map<number, LetterPlace>
+  readonly letters: Map<number, DeadLetterPosition>
 }
 
 export interface KafkaDeadLetterIndexParts {
@@ -39,7 +40,7 @@ export interface KafkaDeadLetterIndexParts {
   readonly topics: KafkaTopicDirectory
 }
 
-/** Which records of the dead letter topic are dead letters. Each look reads only what is new since the last one. */
+/** Finds the dead letters in their topic. Each call reads only the records written since the last one. */
 export class KafkaDeadLetterIndex {
   readonly #parts: KafkaDeadLetterIndexParts
   #topicId: string | undefined
@@ -50,58 +51,60 @@ export class KafkaDeadLetterIndex {
     this.#parts = parts
   }
 
-  /** All dead letters there are now, oldest first. */
-  async places(): Promise<readonly LetterPlace[]> {
-    // One after the other: two readers of the same part would count it twice.
-    const reading = this.#reading.catch(() => undefined).then(() => this.#patiently(() => this.#readNew()))
+  /** All dead letters, oldest first. @throws ConnectionError */
+  async positions(): Promise<readonly DeadLetterPosition[]> {
+    // One call at a time: two concurrent ones would read the same records.
+    const reading = this.#reading.catch(() => undefined).then(() => this.#retry(() => this.#readNew()))
     this.#reading = reading
     await reading
-    const places = [...this.#partitions.values()].flatMap(({ letters }) => [...letters.values()])
-    return places.sort(
+    const positions = [...this.#partitions.values()].flatMap(({ letters }) => [...letters.values()])
+    return positions.sort(
       (a, b) => a.timestamp - b.timestamp || a.partition - b.partition || a.offset - b.offset,
     )
   }
 
-  /** Reads dead letters, in the order asked for. */
-  async read(places: readonly LetterPlace[]): Promise<readonly LetterRecord[]> {
-    return this.#patiently(() => this.#readPlaces(places))
+  /** Reads dead letters, in the order of the positions. @throws ConnectionError */
+  async read(positions: readonly DeadLetterPosition[]): Promise<readonly DeadLetterRecord[]> {
+    return this.#retry(() => this.#readAll(positions))
   }
 
-  async #readPlaces(places: readonly LetterPlace[]): Promise<readonly LetterRecord[]> {
+  async #readAll(positions: readonly DeadLetterPosition[]): Promise<readonly DeadLetterRecord[]> {
     const topic = await this.#topic()
     if (topic === undefined) return []
-    const found = new Map<LetterPlace, LetterRecord>()
-    for (const [partition, wanted] of Map.groupBy(places, (place) => place.partition)) {
-      const missing = new Map(wanted.map((place) => [place.offset, place]))
+    const found = new Map<DeadLetterPosition, DeadLetterRecord>()
+    for (const [partition, wanted] of Map.groupBy(positions, (position) => position.partition)) {
+      const missing = new Map(wanted.map((position) => [position.offset, position]))
       while (missing.size > 0) {
         const answer = await this.#fetch(topic, partition, Math.min(...missing.keys()))
         for (const record of answer.records) {
-          const place = missing.get(record.offset)
-          if (place !== undefined) found.set(place, { place, record })
+          const position = missing.get(record.offset)
+          if (position !== undefined) found.set(position, { position, record })
         }
         for (const offset of missing.keys()) if (offset < answer.nextOffset) missing.delete(offset)
         if (answer.records.length === 0) break
       }
     }
-    return places.flatMap((place) => found.get(place) ?? [])
+    return positions.flatMap((position) => found.get(position) ?? [])
   }
 
-  /** A topic that was just created has no leader for a moment, and a broker may be away for one. */
-  async #patiently<T>(action: () => Promise<T>): Promise<T> {
-    const deadline = AbortSignal.timeout(this.#parts.options.requestTimeoutMs)
-    for (;;) {
-      try {
-        return await action()
-      } catch (thrown) {
-        const mayHelp = thrown instanceof ConnectionError && thrown.retryable
-        if (!mayHelp || !(await sleep(TRY_AGAIN_MS, deadline))) throw thrown
-      }
-    }
+  /** Retries for `requestTimeoutMs`, because a new topic has no leader at first and a broker may be down for a moment. */
+  async #retry<T>(action: () => Promise<T>): Promise<T> {
+    let failure: Error | undefined
+    const done = await retryUntilDone(action, {
+      backoff: { backoff: () => RETRY_MS },
+      signal: AbortSignal.timeout(this.#parts.options.requestTimeoutMs),
+      onFailure: (error) => {
+        if (!(error instanceof ConnectionError && error.retryable)) throw error
+        failure = error
+      },
+    })
+    if (done === undefined) throw failure
+    return done.value
   }
 
   async #topic(): Promise<KafkaTopic | undefined> {
     const { topics, options } = this.#parts
-    const topic = await topics.look(options.topics.deadLetters)
+    const topic = await topics.find(options.topics.deadLetters)
     if (topic?.id !== this.#topicId) {
       this.#topicId = topic?.id
       this.#partitions = new Map()
@@ -113,18 +116,18 @@ export class KafkaDeadLetterIndex {
     const topic = await this.#topic()
     if (topic === undefined) return
     const { cluster, topics } = this.#parts
-    const places = topic.leaders.map((_leader, index) => ({ topic: topic.name, index }))
-    const ranges = await logRanges(cluster, topics, places)
+    const partitions = partitionsOf(topic.name, topic.leaders.length)
+    const ranges = await logRanges(cluster, topics, partitions)
     await Promise.all(
-      places.map(async (place) => {
-        const { start, end } = ranges.get(partitionKey(place)) ?? { start: 0, end: 0 }
-        const index = this.#partitions.get(place.index) ?? { next: start, letters: new Map() }
-        this.#partitions.set(place.index, index)
+      partitions.map(async (partition) => {
+        const { start, end } = ranges.get(partitionKey(partition)) ?? { start: 0, end: 0 }
+        const index = this.#partitions.get(partition.index) ?? { next: start, letters: new Map() }
+        this.#partitions.set(partition.index, index)
         for (const offset of index.letters.keys()) if (offset < start) index.letters.delete(offset)
         index.next = Math.max(index.next, start)
         while (index.next < end) {
           const { next } = index
-          note(index, place.index, await this.#fetch(topic, place.index, next))
+          addTo(index, partition.index, await this.#fetch(topic, partition.index, next))
           if (index.next === next) break
         }
       }),
@@ -145,7 +148,7 @@ export class KafkaDeadLetterIndex {
   }
 }
 
-function note(index: PartitionIndex, partition: number, { records, nextOffset }: FetchedRange): void {
+function addTo(index: PartitionIndex, partition: number, { records, nextOffset }: FetchedRange): void {
   for (const { offset, timestamp, headers } of records) {
     const marker = headers.find(([name]) => name?.toString('utf8') === REMOVED_OFFSET)
     if (marker === undefined) index.letters.set(offset, { partition, offset, timestamp })

@@ -15,17 +15,17 @@ import type { KafkaPublisher } from '../publishing/publisher.ts'
 import type { RecordToWrite } from '../wire/record-batch.ts'
 import type { StoredRecord } from '../wire/record-reader.ts'
 import {
+  type DeadLetterPosition,
+  type DeadLetterRecord,
   KafkaDeadLetterIndex,
-  type LetterPlace,
-  type LetterRecord,
   REMOVED_OFFSET,
 } from './dead-letter-index.ts'
 
-/** The topics of our own keep what is in them until it is removed. */
-const PROFILE = { isOurs: true } as const
+/** For the dead letter topic and the replay topics. */
+const PROFILE = { isBusOwned: true } as const
 
-/** What replaying needs to know. */
-const ESSENTIAL: ReadonlySet<string> = new Set([
+/** Headers that a replay needs. */
+const REPLAY_FIELDS: ReadonlySet<string> = new Set([
   'dlq_reason',
   'dlq_consumer_group',
   'dlq_handlers',
@@ -35,15 +35,17 @@ const ESSENTIAL: ReadonlySet<string> = new Set([
   'dlq_original_offset',
 ])
 
-/** A record to dead-letter, and the partition that it came from. */
+/** A record to dead-letter, and its partition. */
 export interface FailedRecord {
   readonly record: StoredRecord
   readonly partition: TopicPartition
 }
 
 /**
- * Stores a record with the reason; resolves when the brokers have it. Where the topic takes no record of that size, the
- * reason is cut short, never the record. @throws MessageRefusedError where that does not help
+ * Stores a record with the reason as a dead letter. Resolves when the brokers have confirmed it. If that is too large for
+ * the topic, the headers that only inform are left out. The record itself is never changed.
+ *
+ * @throws MessageRefusedError if the record alone is too large.
  */
 export async function storeDeadLetter(
   publisher: KafkaPublisher,
@@ -59,19 +61,19 @@ export async function storeDeadLetter(
   }
   const store = (about: readonly (readonly [string, string])[]) =>
     publisher.store(
-      { key: record.key, value: record.value, headers: [...original(record), ...about] },
+      { key: record.key, value: record.value, headers: [...originalHeaders(record), ...about] },
       { topic: topics.deadLetters, profile: PROFILE },
     )
   try {
     await store(Object.entries(fields))
   } catch (error) {
     if (!(error instanceof MessageRefusedError)) throw error
-    await store(Object.entries(fields).filter(([name]) => ESSENTIAL.has(name)))
+    await store(Object.entries(fields).filter(([name]) => REPLAY_FIELDS.has(name)))
   }
 }
 
-/** The record's own headers, without what an earlier dead letter or replay added. */
-function original({ headers }: StoredRecord): RecordToWrite['headers'] {
+/** The original headers: without those that an earlier dead letter or replay added. */
+function originalHeaders({ headers }: StoredRecord): RecordToWrite['headers'] {
   return headers.flatMap(([name, value]) => {
     const text = name?.toString('utf8') ?? ''
     return text.startsWith('dlq_') || text === REPLAY_HANDLERS ? [] : [[name ?? '', value] as const]
@@ -83,13 +85,13 @@ export interface KafkaDeadLettersParts {
   readonly cluster: KafkaCluster
   readonly topics: KafkaTopicDirectory
   readonly publisher: KafkaPublisher
-  /** Called when there is something to replay for a group. */
+  /** Called after a replay to the topic of a group. */
   readonly onReplay: (group: string) => void
 }
 
 /**
- * The dead letter topic. A log has no single records to delete: what is replayed or purged is marked by a record in the
- * same partition, and no longer listed.
+ * The dead letter topic. Kafka cannot delete single records. Instead, a marker record in the same partition removes a
+ * replayed or purged dead letter from the list.
  */
 export class KafkaDeadLetters implements DeadLetterStore {
   readonly #parts: KafkaDeadLettersParts
@@ -105,20 +107,20 @@ export class KafkaDeadLetters implements DeadLetterStore {
     const last = records.at(-1)
     return {
       letters: records.map(readLetter),
-      cursor: isMore && last !== undefined ? cursorOf(last.place) : undefined,
+      cursor: isMore && last !== undefined ? cursorOf(last.position) : undefined,
     }
   }
 
-  /** Dead letters as they stand in the log, oldest first. */
+  /** The records of dead letters, oldest first. */
   async page(
     limit: number,
     cursor: string | undefined,
-  ): Promise<{ readonly records: readonly LetterRecord[]; readonly isMore: boolean }> {
-    const places = await this.#index.places()
-    const from = cursor === undefined ? 0 : places.findIndex((place) => isAfter(place, cursor))
-    const chosen = from < 0 ? [] : places.slice(from, from + limit)
+  ): Promise<{ readonly records: readonly DeadLetterRecord[]; readonly isMore: boolean }> {
+    const positions = await this.#index.positions()
+    const from = cursor === undefined ? 0 : positions.findIndex((position) => isAfter(position, cursor))
+    const chosen = from < 0 ? [] : positions.slice(from, from + limit)
     const records = await this.#index.read(chosen)
-    return { records, isMore: from >= 0 && places.length > from + limit }
+    return { records, isMore: from >= 0 && positions.length > from + limit }
   }
 
   async get(id: string): Promise<StoredDeadLetter | undefined> {
@@ -127,7 +129,7 @@ export class KafkaDeadLetters implements DeadLetterStore {
   }
 
   async count(): Promise<number> {
-    return (await this.#index.places()).length
+    return (await this.#index.positions()).length
   }
 
   async replay(id: string, fallbackGroup: string): Promise<boolean> {
@@ -137,28 +139,28 @@ export class KafkaDeadLetters implements DeadLetterStore {
     const { reason } = readLetter(letter)
     const { consumerGroup = fallbackGroup } = reason
     const { key, value } = letter.record
-    const headers = [...original(letter.record), [REPLAY_HANDLERS, replayHeader(reason)] as const]
+    const headers = [...originalHeaders(letter.record), [REPLAY_HANDLERS, replayHeader(reason)] as const]
     const topic = options.topics.replays(consumerGroup)
-    // The copy first, so that a crash in between can only duplicate it.
+    // Store the copy first: a crash between the two steps can duplicate the message, but not lose it.
     await publisher.store({ key, value, headers }, { topic, profile: { ...PROFILE, partitions: 1 } })
-    await this.#remove(letter.place)
+    await this.#remove(letter.position)
     onReplay(consumerGroup)
     return true
   }
 
   async remove(ids: readonly string[]): Promise<number> {
-    const places = new Map((await this.#index.places()).map((place) => [idOf(place), place]))
+    const positions = new Map((await this.#index.positions()).map((position) => [idOf(position), position]))
     let removed = 0
     for (const id of new Set(ids)) {
-      const place = places.get(id)
-      if (place === undefined) continue
-      await this.#remove(place)
+      const position = positions.get(id)
+      if (position === undefined) continue
+      await this.#remove(position)
       removed += 1
     }
     return removed
   }
 
-  async #remove({ partition, offset }: LetterPlace): Promise<void> {
+  async #remove({ partition, offset }: DeadLetterPosition): Promise<void> {
     const { publisher, options } = this.#parts
     await publisher.store(
       { key: null, value: null, headers: [[REMOVED_OFFSET, String(offset)]] },
@@ -166,30 +168,30 @@ export class KafkaDeadLetters implements DeadLetterStore {
     )
   }
 
-  async #find(id: string): Promise<LetterRecord | undefined> {
-    const place = (await this.#index.places()).find((candidate) => idOf(candidate) === id)
-    if (place === undefined) return undefined
-    const [letter] = await this.#index.read([place])
+  async #find(id: string): Promise<DeadLetterRecord | undefined> {
+    const position = (await this.#index.positions()).find((candidate) => idOf(candidate) === id)
+    if (position === undefined) return undefined
+    const [letter] = await this.#index.read([position])
     return letter
   }
 }
 
-function idOf({ partition, offset }: LetterPlace): string {
+function idOf({ partition, offset }: DeadLetterPosition): string {
   return `${partition}-${offset}`
 }
 
-function cursorOf({ timestamp, partition, offset }: LetterPlace): string {
+function cursorOf({ timestamp, partition, offset }: DeadLetterPosition): string {
   return `${timestamp}-${partition}-${offset}`
 }
 
-function isAfter({ timestamp, partition, offset }: LetterPlace, cursor: string): boolean {
+function isAfter({ timestamp, partition, offset }: DeadLetterPosition, cursor: string): boolean {
   const [time = 0, part = 0, at = 0] = cursor.split('-').map(Number)
   return (
     timestamp - time > 0 || (timestamp === time && (partition > part || (partition === part && offset > at)))
   )
 }
 
-function readLetter({ place, record }: LetterRecord): StoredDeadLetter {
+function readLetter({ position, record }: DeadLetterRecord): StoredDeadLetter {
   const headers = record.headerTexts
   const {
     dlq_original_topic: topic,
@@ -198,7 +200,7 @@ function readLetter({ place, record }: LetterRecord): StoredDeadLetter {
   } = headers
   const source = topic === undefined ? undefined : `${topic} ${partition ?? '?'} ${offset ?? '?'}`
   return {
-    id: idOf(place),
+    id: idOf(position),
     message: { headers, body: record.value ?? '' },
     reason: readReason(headers),
     source,

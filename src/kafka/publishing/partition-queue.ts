@@ -1,19 +1,19 @@
 import { type BatchSequence, type RecordToWrite, sizeOfRecord } from '../wire/record-batch.ts'
 
-/** What became of a record. */
+/** The result of storing a record. */
 export interface RecordOutcome {
   readonly status: 'stored' | 'notStored' | 'unknown'
   readonly error?: Error
 }
 
-/** A record on its way. */
+/** A record that waits to be sent, or to be confirmed. */
 export class QueuedRecord {
   readonly record: RecordToWrite
   readonly size: number
-  /** Which call it belongs to: what was published together stays together. */
+  /** The call that published it. Records of one call stay together. */
   readonly call: object
   readonly #settle: (outcome: RecordOutcome) => void
-  /** True once it may be at the broker. */
+  /** True once the broker may have it. */
   wasSent = false
   isSettled = false
 
@@ -31,36 +31,37 @@ export class QueuedRecord {
   }
 }
 
-/** Records that travel together, with the same sequence however often they are sent. */
+/** Records that are sent together. Each attempt has the same sequence. */
 export interface Batch {
   records: readonly QueuedRecord[]
   readonly sequence: BatchSequence | undefined
-  /** True once an answer was lost, so that the broker may have it. */
+  /** True once an answer was lost: the broker may have stored the batch. */
   isInDoubt: boolean
 }
 
-/** Who produces: the broker knows records sent twice by this and their sequence. */
+/** Identifies a producer. With the sequence, the broker recognizes records that are sent twice. */
 export interface ProducerIdentity {
   readonly producerId: bigint
   readonly producerEpoch: number
 }
 
-/** What waits for one partition. One batch is on its way at a time, which keeps the order. */
+/** Records for one partition. At most one batch is in flight, which keeps the order. */
 export class PartitionQueue {
   readonly topic: string
   readonly partition: number
   #records: QueuedRecord[] = []
   #identity: ProducerIdentity | undefined
   #nextSequence = 0
-  #isTainted = false
-  /** The batch to be sent again, or on its way. */
+  /** True after a batch in doubt was abandoned: its sequence numbers may be in use. */
+  #hasUnknownSequence = false
+  /** The batch in flight, or to be sent again. */
   batch: Batch | undefined
   isBusy = false
-  /** No try before this time, by the monotonic clock. */
+  /** Earliest time of the next attempt, by the monotonic clock. */
   notBefore = 0
-  /** Tries since the last batch that was stored. */
+  /** Failed attempts since the last stored batch. */
   failures = 0
-  /** Set after the broker found a batch too large. */
+  /** Limited after the broker found a batch too large. */
   #maxRecords = Number.POSITIVE_INFINITY
 
   constructor(topic: string, partition: number) {
@@ -72,7 +73,7 @@ export class PartitionQueue {
     return this.batch === undefined && this.#records.length === 0
   }
 
-  /** True when something could be sent, were the time and the broker right. */
+  /** True if it has records to send and none in flight. */
   get isWaiting(): boolean {
     return !this.isBusy && !this.isEmpty
   }
@@ -81,7 +82,7 @@ export class PartitionQueue {
     this.#records.push(record)
   }
 
-  /** Forgets records that their callers have given up. */
+  /** Removes records that their callers have given up. */
   prune(): void {
     if (!this.isBusy && this.batch?.records.every(({ isSettled }) => isSettled) === true) this.abandon()
     if (this.#records.some(({ isSettled }) => isSettled)) {
@@ -89,7 +90,7 @@ export class PartitionQueue {
     }
   }
 
-  /** The batch to send now. @returns undefined when all who wanted something have given up */
+  /** The batch to send now; undefined if there are no records. */
   next(identity: ProducerIdentity | undefined, targetBytes: number, maxBytes: number): Batch | undefined {
     this.prune()
     if (this.batch !== undefined) return this.batch
@@ -100,10 +101,10 @@ export class PartitionQueue {
   }
 
   /**
-   * To be called when the batch leaves. What its caller has given up by then was told to be not stored, so it must not
-   * go; of a batch that went before, that was told to be unknown.
+   * Called when the batch is sent. A record that its caller has given up must not be sent if it was reported as not
+   * stored. If an earlier attempt may have stored it, it was reported as unknown, and the batch must stay the same.
    */
-  leave(): void {
+  markSent(): void {
     const { batch } = this
     if (batch === undefined) return
     if (!batch.records.some(({ wasSent }) => wasSent)) {
@@ -116,11 +117,11 @@ export class PartitionQueue {
     const { batch } = this
     if (batch === undefined) return
     if (batch.sequence?.producerId === this.#identity?.producerId) this.#nextSequence += batch.records.length
-    // The sequence of a partition wraps around where a 32-bit number does.
+    // Sequence numbers wrap around at 2^31.
     if (this.#nextSequence > 0x7fffffff) this.#nextSequence -= 0x80000000
     this.batch = undefined
     this.failures = 0
-    // One that was too large must not make all that follow small.
+    // One batch that was too large must not limit all later ones.
     this.#maxRecords *= 2
     for (const record of batch.records) record.settle({ status: 'stored' })
   }
@@ -133,34 +134,34 @@ export class PartitionQueue {
       record.settle(isInDoubt ? { ...outcome, status: 'unknown' } : outcome)
   }
 
-  /** The batch is formed anew, because the broker knows its producer no more. */
-  reform(): void {
+  /** Returns the records of the batch to the queue, to form another batch. */
+  requeue(): void {
     this.#records.unshift(...(this.batch?.records ?? []))
     this.batch = undefined
   }
 
-  /** The batch was too large for the broker, so it goes in halves. @returns false when it is a single record */
+  /** Halves the batch, which was too large for the broker. @returns false if it is a single record. */
   split(): boolean {
     const count = this.batch?.records.length ?? 0
     if (count < 2) return false
     this.#maxRecords = Math.ceil(count / 2)
-    this.reform()
+    this.requeue()
     return true
   }
 
-  /** Gives up the batch. What follows must not be taken for it, where it may be at the broker. */
+  /** Drops the batch. If it is in doubt, the next batch needs another identity: it must not be mistaken for this one. */
   abandon(): void {
-    if (this.batch?.isInDoubt === true) this.#isTainted = true
+    if (this.batch?.isInDoubt === true) this.#hasUnknownSequence = true
     this.batch = undefined
   }
 
-  /** True when a batch was given up that may be at the broker, so that the next sequence is unknown. */
-  needsOtherThan(identity: ProducerIdentity | undefined): boolean {
-    return this.#isTainted && this.#identity === identity
+  /** True if the next sequence number of this identity is unknown. */
+  needsNewIdentity(identity: ProducerIdentity | undefined): boolean {
+    return this.#hasUnknownSequence && this.#identity === identity
   }
 
-  /** The broker has certainly not stored the batch. */
-  refused(): void {
+  /** The broker has certainly not stored the batch in the last attempt. */
+  markNotStored(): void {
     if (this.batch?.isInDoubt === true) return
     for (const record of this.batch?.records ?? []) record.wasSent = false
   }
@@ -183,7 +184,7 @@ export class PartitionQueue {
     if (this.#identity !== identity) {
       this.#identity = identity
       this.#nextSequence = 0
-      this.#isTainted = false
+      this.#hasUnknownSequence = false
     }
     return { ...identity, first: this.#nextSequence }
   }

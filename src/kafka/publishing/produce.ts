@@ -14,8 +14,8 @@ const ACKS: Readonly<Record<string, number>> = { '0': 0, '1': 1, all: -1 }
 /**
  * Sends one batch for each of several partitions, in one request.
  *
- * @returns the error code of each `topic partition`; undefined where no answer was asked for.
- * @throws ConnectionError when there was no answer
+ * @returns the error code by `topic partition`; undefined with acks '0', which has no answer.
+ * @throws ConnectionError if there was no answer.
  */
 export async function sendProduce(
   cluster: KafkaCluster,
@@ -23,12 +23,12 @@ export async function sendProduce(
   node: number,
   batches: readonly PartitionBatch[],
 ): Promise<ReadonlyMap<string, number> | undefined> {
-  const { library, apis } = cluster.session
+  const { library, apis } = cluster.protocol
   const acks = ACKS[options.acks] ?? -1
-  const request = (leaving: readonly PartitionBatch[]) => {
+  const request = (sent: readonly PartitionBatch[]) => {
     const writer = library.Writer.create()
     writer.appendString(null).appendInt16(acks).appendInt32(options.requestTimeoutMs)
-    writer.appendArray([...byTopic(leaving)], (topic, [name, partitions]) => {
+    writer.appendArray([...byTopic(sent)], (topic, [name, partitions]) => {
       topic.appendString(name).appendArray(partitions, (to, part) => appendBatch(to, part))
     })
     writer.appendTaggedFields()
@@ -44,28 +44,28 @@ export async function sendProduce(
       crc32c: library.crc32c,
       timestamp: Date.now(),
     })
-    // The compact form counts one more, so that 0 can be null.
+    // The compact form writes the length plus one; 0 is null.
     writer
       .appendInt32(queue.partition)
       .appendUnsignedVarInt(bytes.length + 1)
       .append(bytes)
   }
   return cluster.exchange<ReadonlyMap<string, number> | undefined>(node, 'produce', (connection) => {
-    for (const { queue } of batches) queue.leave()
-    const leaving = batches.filter(({ batch }) => batch.records.length > 0)
-    if (leaving.length === 0) return Promise.resolve(new Map<string, number>())
+    for (const { queue } of batches) queue.markSent()
+    const sent = batches.filter(({ batch }) => batch.records.length > 0)
+    if (sent.length === 0) return Promise.resolve(new Map<string, number>())
     const { promise, resolve, reject } = Promise.withResolvers<ReadonlyMap<string, number> | undefined>()
     const { key, version } = apis.produce
     connection.send<unknown>(
       key,
       version,
-      () => request(leaving),
+      () => request(sent),
       parseProduce,
       true,
       true,
       (error, codes) => {
         if (error !== null) reject(error)
-        // With acks 0 the client answers itself.
+        // With acks '0' the client calls back without an answer.
         else resolve(codes instanceof Map ? codes : undefined)
       },
     )
@@ -83,7 +83,7 @@ function byTopic(batches: readonly PartitionBatch[]): Map<string, PartitionBatch
   return topics
 }
 
-/** Reads no more of the answer than the codes. */
+/** Reads only the error codes of the answer. */
 function parseProduce(_id: number, _key: number, _version: number, reader: KafkaReader): Map<string, number> {
   const codes = new Map<string, number>()
   reader.readArray((topic) => {

@@ -1,24 +1,22 @@
 import { toError } from '../../errors.ts'
-import { RetryPolicy } from '../../kit/retry-policy.ts'
+import { REQUEST_BACKOFF } from '../../kit/backoff.ts'
 import { ConnectionError, MessageRefusedError } from '../../transport/errors.ts'
 import type { KafkaCluster } from '../client/cluster.ts'
 import type { KafkaTopicDirectory } from '../client/topics.ts'
-import { CODE, isPassing, nameOf, refusal } from '../errors.ts'
+import { CODE, isPassing, refusal } from '../errors.ts'
 import type { ResolvedKafkaOptions } from '../options.ts'
-import { type Batch, PartitionQueue, type ProducerIdentity, type QueuedRecord } from './partition-queue.ts'
+import { IdentityProvider } from './identity-provider.ts'
+import { type Batch, PartitionQueue, type QueuedRecord } from './partition-queue.ts'
 import { type PartitionBatch, sendProduce } from './produce.ts'
+import { SendSchedule } from './send-schedule.ts'
 
-const TRY_AGAIN = new RetryPolicy({
-  maxRetries: Number.POSITIVE_INFINITY,
-  retryBaseDelayMs: 20,
-  retryMaxDelayMs: 1000,
-  retryJitter: 0.2,
-})
+/** Wait before an identity is requested again, in milliseconds. */
+const IDENTITY_RETRY_MS = 100
 
-/** In doubt: written at the leader, and not known to be safe. */
+/** The leader wrote the batch, but it is not known to be safe. */
 const IN_DOUBT: ReadonlySet<number> = new Set([CODE.REQUEST_TIMED_OUT, CODE.NOT_ENOUGH_REPLICAS_AFTER_APPEND])
-/** The broker has forgotten the producer, or its sequence does not fit. */
-const STRANGER: ReadonlySet<number> = new Set([
+/** The broker does not know the producer any more, or its sequence does not fit. */
+const UNKNOWN_PRODUCER: ReadonlySet<number> = new Set([
   CODE.OUT_OF_ORDER_SEQUENCE_NUMBER,
   CODE.UNKNOWN_PRODUCER_ID,
   CODE.INVALID_PRODUCER_EPOCH,
@@ -28,29 +26,26 @@ export interface KafkaProducerParts {
   readonly options: ResolvedKafkaOptions
   readonly cluster: KafkaCluster
   readonly topics: KafkaTopicDirectory
-  /** Called when a topic that records wait for is gone; creates it if that is wanted. */
+  /** Called if the topic of waiting records is missing. Creates it if `createTopics` allows that. */
   readonly restoreTopic: (topic: string) => Promise<void>
 }
 
 /**
- * Sends records, one request to each broker at a time: what comes meanwhile leaves together in the next one. Batches are
- * sent again until they are stored, refused or no longer wanted.
+ * Sends records, one request per broker at a time. Records that come meanwhile share the next request. A batch is sent
+ * again until it is stored or refused, or until every caller has given up.
  */
 export class KafkaProducer {
   readonly #parts: KafkaProducerParts
   readonly #queues = new Map<string, PartitionQueue>()
   readonly #busyNodes = new Set<number>()
   readonly #closed = new AbortController()
-  #identity: ProducerIdentity | undefined
-  #identifying: Promise<void> | undefined
-  #added = 0
-  #isScheduled = false
-  #timer: NodeJS.Timeout | undefined
-  /** When the timer is due, by the monotonic clock. */
-  #wakeAt = 0
+  readonly #identity: IdentityProvider
+  readonly #schedule: SendSchedule
 
   constructor(parts: KafkaProducerParts) {
     this.#parts = parts
+    this.#identity = new IdentityProvider(parts.cluster)
+    this.#schedule = new SendSchedule({ lingerMs: parts.options.lingerMs, send: () => void this.#sendAll() })
   }
 
   add(topic: string, partition: number, record: QueuedRecord): void {
@@ -61,57 +56,38 @@ export class KafkaProducer {
       this.#queues.set(key, queue)
     }
     queue.add(record)
-    this.#added += 1
-    this.#schedule()
+    this.#schedule.added()
   }
 
-  /** Looks for records that their callers have given up. */
+  /** Removes records that their callers have given up. */
   prune(): void {
     for (const queue of this.#queues.values()) queue.prune()
   }
 
   close(): void {
     this.#closed.abort()
-    clearTimeout(this.#timer)
+    this.#schedule.close()
   }
 
-  /** Sends when a turn of the event loop has brought nothing more, or after `lingerMs`. */
-  #schedule(): void {
-    if (this.#isScheduled || this.#closed.signal.aborted) return
-    this.#isScheduled = true
-    const since = performance.now()
-    let seen = this.#added
-    const check = () => {
-      if (seen !== this.#added && performance.now() - since < this.#parts.options.lingerMs) {
-        seen = this.#added
-        setImmediate(check)
-        return
-      }
-      this.#isScheduled = false
-      void this.#pump()
-    }
-    setImmediate(check)
-  }
-
-  async #pump(): Promise<void> {
+  async #sendAll(): Promise<void> {
     const { options, cluster } = this.#parts
     if (!cluster.isUp && !(await cluster.whenUp(this.#closed.signal))) return
-    if (options.idempotent && !(await this.#identify())) return
-    for (const [node, queues] of this.#ready()) void this.#send(node, queues)
+    if (options.idempotent && !(await this.#hasIdentity())) return
+    for (const [node, queues] of this.#sendable()) void this.#send(node, queues)
   }
 
-  /** Queues that can be sent, by the node that leads them. Those that cannot get another look later. */
-  #ready(): Map<number, PartitionQueue[]> {
+  /** Queues that can be sent now, by leader. For the others a later attempt is scheduled. */
+  #sendable(): Map<number, PartitionQueue[]> {
     const byNode = new Map<number, PartitionQueue[]>()
     const now = performance.now()
     for (const queue of this.#queues.values()) {
       queue.prune()
       if (!queue.isWaiting) continue
       if (queue.notBefore > now) {
-        this.#wakeIn(queue.notBefore - now)
+        this.#schedule.sendIn(queue.notBefore - now)
         continue
       }
-      const leader = this.#parts.topics.known(queue.topic)?.leaders[queue.partition] ?? -1
+      const leader = this.#parts.topics.cached(queue.topic)?.leaders[queue.partition] ?? -1
       if (leader < 0) void this.#findLeader(queue)
       else if (!this.#busyNodes.has(leader)) pushTo(byNode, leader, queue)
     }
@@ -129,9 +105,9 @@ export class KafkaProducer {
       for (const { queue, batch } of batches) {
         queue.isBusy = false
         const code = codes === undefined ? CODE.NONE : codes.get(`${queue.topic} ${queue.partition}`)
-        // What nobody wanted any more was not sent.
-        if (code !== undefined || batch.records.length === 0) this.#settle(queue, batch, code ?? CODE.NONE)
-        else this.#onNoAnswer(queue, batch, new Error('the answer leaves the partition out'))
+        // A batch whose callers have all given up was not sent.
+        if (code !== undefined || batch.records.length === 0) this.#onAnswer(queue, batch, code ?? CODE.NONE)
+        else this.#onNoAnswer(queue, batch, new Error('The answer does not contain the partition.'))
       }
     } catch (thrown) {
       for (const { queue, batch } of batches) {
@@ -140,60 +116,58 @@ export class KafkaProducer {
       }
     } finally {
       this.#busyNodes.delete(node)
-      if (batches.some(({ queue }) => queue.isWaiting) || this.#hasWaiting()) this.#schedule()
+      if (batches.some(({ queue }) => queue.isWaiting) || this.#hasWaiting()) this.#schedule.sendSoon()
     }
   }
 
   #batches(queues: readonly PartitionQueue[]): readonly PartitionBatch[] {
     const { batchSizeBytes, maxMessageBytes } = this.#parts.options
     return queues.flatMap((queue) => {
-      const batch = queue.next(this.#identity, batchSizeBytes, maxMessageBytes)
+      const batch = queue.next(this.#identity.current, batchSizeBytes, maxMessageBytes)
       return batch === undefined ? [] : [{ queue, batch }]
     })
   }
 
-  #settle(queue: PartitionQueue, batch: Batch, code: number): void {
+  #onAnswer(queue: PartitionQueue, batch: Batch, code: number): void {
     const { address } = this.#parts.cluster
     if (code === CODE.NONE || code === CODE.DUPLICATE_SEQUENCE_NUMBER) {
       queue.succeed()
     } else if (IN_DOUBT.has(code)) {
       this.#onNoAnswer(queue, batch, refusal(address, `Storing in ${queue.topic}`, code))
-    } else if (STRANGER.has(code)) {
-      this.#identity = undefined
-      this.#onStranger(queue, batch, code)
+    } else if (UNKNOWN_PRODUCER.has(code)) {
+      this.#identity.forget()
+      this.#onUnknownProducer(queue, batch, code)
     } else if (isPassing(code)) {
-      queue.refused()
+      queue.markNotStored()
       void this.#findLeader(queue)
     } else if (code === CODE.MESSAGE_TOO_LARGE || code === CODE.RECORD_LIST_TOO_LARGE) {
       this.#onTooLarge(queue)
     } else {
-      const what = `Storing in ${queue.topic}, partition ${queue.partition},`
-      queue.fail({ status: 'notStored', error: refusal(address, what, code) })
+      const action = `Storing in ${queue.topic}, partition ${queue.partition},`
+      queue.fail({ status: 'notStored', error: refusal(address, action, code) })
     }
   }
 
-  /** The broker cannot tell whether it has a batch that may be there already, so it is not sent again. */
-  #onStranger(queue: PartitionQueue, batch: Batch, code: number): void {
+  /** A batch in doubt is not sent again, because the broker could no longer recognize it. */
+  #onUnknownProducer(queue: PartitionQueue, batch: Batch, code: number): void {
     if (batch.isInDoubt) {
-      queue.fail({
-        status: 'unknown',
-        error: refusal(this.#parts.cluster.address, `Storing in ${queue.topic}`, code),
-      })
+      const error = refusal(this.#parts.cluster.address, `Storing in ${queue.topic}`, code)
+      queue.fail({ status: 'unknown', error })
       return
     }
-    queue.reform()
+    queue.requeue()
     this.#delay(queue)
   }
 
-  /** What is too large together may be small enough apart. */
+  /** Splits the batch, because smaller ones may be accepted. */
   #onTooLarge(queue: PartitionQueue): void {
     queue.notBefore = 0
     if (queue.split()) return
-    const reason = `it is larger than the brokers take for the topic ${queue.topic} (max.message.bytes)`
+    const reason = `it is larger than the brokers accept for the topic ${queue.topic} (max.message.bytes)`
     queue.fail({ status: 'notStored', error: new MessageRefusedError(reason) })
   }
 
-  /** The broker may have the batch. Only one who it can recognize may send it again. */
+  /** The broker may have the batch. Only an idempotent producer may send it again. */
   #onNoAnswer(queue: PartitionQueue, batch: Batch, error: Error): void {
     const wasSent = batch.records.some((record) => record.wasSent)
     if (wasSent) batch.isInDoubt = true
@@ -201,45 +175,27 @@ export class KafkaProducer {
     else void this.#findLeader(queue)
   }
 
+  /** Reads the topic again, or restores it, before the next attempt. */
   async #findLeader(queue: PartitionQueue): Promise<void> {
     this.#delay(queue)
     const { topics, cluster } = this.#parts
     if (!cluster.isUp) return
     try {
-      if ((await topics.look(queue.topic)) === undefined) await this.#parts.restoreTopic(queue.topic)
+      if ((await topics.find(queue.topic)) === undefined) await this.#parts.restoreTopic(queue.topic)
     } catch (thrown) {
       const error = toError(thrown)
-      // What waiting cannot mend is told now; the rest is tried until nobody wants it any more.
-      if (
-        error instanceof ConnectionError &&
-        !error.retryable &&
-        queue.batch?.isInDoubt !== true &&
-        !queue.isBusy
-      ) {
-        if (queue.next(undefined, Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY) !== undefined) {
-          queue.fail({ status: 'notStored', error })
-        }
-      }
+      // Fail now if waiting cannot help. Otherwise retry until the callers give up.
+      const isFinal = error instanceof ConnectionError && !error.retryable
+      if (!isFinal || queue.isBusy || queue.batch?.isInDoubt === true) return
+      if (nextOfAnySize(queue) !== undefined) queue.fail({ status: 'notStored', error })
     }
   }
 
   #delay(queue: PartitionQueue): void {
     queue.failures += 1
-    const delayMs = TRY_AGAIN.backoff(queue.failures)
+    const delayMs = REQUEST_BACKOFF.backoff(queue.failures)
     queue.notBefore = performance.now() + delayMs
-    this.#wakeIn(delayMs)
-  }
-
-  #wakeIn(ms: number): void {
-    if (this.#closed.signal.aborted) return
-    const at = performance.now() + ms
-    if (this.#timer !== undefined && this.#wakeAt <= at) return
-    clearTimeout(this.#timer)
-    this.#wakeAt = at
-    this.#timer = setTimeout(() => {
-      this.#timer = undefined
-      this.#schedule()
-    }, ms + 1)
+    this.#schedule.sendIn(delayMs)
   }
 
   #hasWaiting(): boolean {
@@ -247,45 +203,31 @@ export class KafkaProducer {
     return false
   }
 
-  /** @returns false when there is no identity yet; another try follows by itself. */
-  async #identify(): Promise<boolean> {
+  /** @returns false if there is no identity yet; then another attempt is scheduled. */
+  async #hasIdentity(): Promise<boolean> {
     for (const queue of this.#queues.values()) {
-      if (queue.needsOtherThan(this.#identity)) this.#identity = undefined
+      if (queue.needsNewIdentity(this.#identity.current)) this.#identity.forget()
     }
-    if (this.#identity !== undefined) return true
-    this.#identifying ??= this.#askForIdentity().finally(() => {
-      this.#identifying = undefined
-    })
     try {
-      await this.#identifying
+      await this.#identity.obtain()
       return true
     } catch (thrown) {
       const error = toError(thrown)
       if (error instanceof ConnectionError && !error.retryable) this.#failAll(error)
-      else this.#wakeIn(100)
+      else this.#schedule.sendIn(IDENTITY_RETRY_MS)
       return false
     }
   }
 
-  async #askForIdentity(): Promise<void> {
-    const { cluster } = this.#parts
-    const { initProducerId } = cluster.session.apis
-    const answer = await cluster.request(undefined, 'control', initProducerId, [null, 0])
-    if (answer.errorCode === CODE.NONE) {
-      this.#identity = { producerId: answer.producerId, producerEpoch: answer.producerEpoch }
-      return
-    }
-    if (isPassing(answer.errorCode)) throw new Error(nameOf(answer.errorCode))
-    throw refusal(cluster.address, 'Becoming an idempotent producer', answer.errorCode)
-  }
-
   #failAll(error: Error): void {
     for (const queue of this.#queues.values()) {
-      while (queue.isWaiting && queue.next(undefined, Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY)) {
-        queue.fail({ status: 'notStored', error })
-      }
+      while (queue.isWaiting && nextOfAnySize(queue)) queue.fail({ status: 'notStored', error })
     }
   }
+}
+
+function nextOfAnySize(queue: PartitionQueue): Batch | undefined {
+  return queue.next(undefined, Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY)
 }
 
 function pushTo<K, V>(map: Map<K, V[]>, key: K, value: V): void {

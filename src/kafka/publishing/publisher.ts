@@ -4,6 +4,7 @@ import { MessageRefusedError, PublishTimeoutError } from '../../transport/errors
 import type { OutgoingMessage, PublishFailure } from '../../transport/transport.ts'
 import type { KafkaCluster } from '../client/cluster.ts'
 import type { KafkaTopic, KafkaTopicDirectory, TopicProfile } from '../client/topics.ts'
+import { isRetryable } from '../errors.ts'
 import type { ResolvedKafkaOptions } from '../options.ts'
 import { recordOf } from '../wire/message.ts'
 import { partitionOf } from '../wire/partitioner.ts'
@@ -11,27 +12,27 @@ import type { RecordToWrite } from '../wire/record-batch.ts'
 import { QueuedRecord, type RecordOutcome } from './partition-queue.ts'
 import type { KafkaProducer } from './producer.ts'
 
-/** Wait before the topic is looked for again, in milliseconds. */
-const LOOK_AGAIN_MS = 100
+/** Wait before a missing topic is looked up again, in milliseconds. */
+const TOPIC_RETRY_MS = 100
 
 export interface KafkaPublisherParts {
   readonly options: ResolvedKafkaOptions
   readonly cluster: KafkaCluster
   readonly topics: KafkaTopicDirectory
   readonly producer: KafkaProducer
-  /** Called when the topic is gone; creates it if that is wanted, and tells of it. */
+  /** Called if the topic is missing. Creates it if `createTopics` allows that, and reports it. */
   readonly restoreTopic: (topic: string) => Promise<void>
 }
 
-/** Where a record goes besides the stream. */
+/** The destination of a record that does not go to the stream. */
 export interface RecordTarget {
   readonly topic: string
-  /** Default: by the key. */
+  /** Default: chosen by the key. */
   readonly partition?: number
   readonly profile: TopicProfile
 }
 
-/** Stores messages and knows of each whether it is there. */
+/** Stores messages, and reports for each whether it is stored. */
 export class KafkaPublisher {
   readonly #parts: KafkaPublisherParts
 
@@ -44,67 +45,67 @@ export class KafkaPublisher {
     signal: AbortSignal,
   ): Promise<readonly PublishFailure[]> {
     const { topics, options } = this.#parts
-    const stream = topics.known(options.topics.stream) ?? (await this.#topic(signal))
+    const stream = topics.cached(options.topics.stream) ?? (await this.#whenStreamExists(signal))
     if (stream instanceof Error) {
       return messages.map((_message, index) => ({ index, status: 'notStored', error: stream }))
     }
     const pending = messages.length
     return new Promise((resolve) => {
-      const sending = new Sending(this.#parts, pending, signal, resolve)
-      for (const [index, message] of messages.entries()) sending.add(index, recordOf(message), stream)
+      const call = new PublishCall(this.#parts, pending, signal, resolve)
+      for (const [index, message] of messages.entries()) call.add(index, recordOf(message), stream)
     })
   }
 
-  /** Stores one record of our own. @throws Error when it is not safe */
+  /** Stores one record of the bus itself. @throws Error if it is not confirmed as stored. */
   async store(record: RecordToWrite, { topic: name, partition, profile }: RecordTarget): Promise<void> {
     const { topics, producer, options } = this.#parts
-    const topic = topics.known(name) ?? (await topics.ensure(name, profile))
+    const topic = topics.cached(name) ?? (await topics.ensure(name, profile))
     const target = partition ?? keyPartition(record, topic)
     const { promise, resolve } = Promise.withResolvers<RecordOutcome>()
     const queued = new QueuedRecord(record, {}, resolve)
     const timer = setTimeout(() => {
-      const error = new PublishTimeoutError(options.publishTimeoutMs, this.#silence())
+      const error = new PublishTimeoutError(options.publishTimeoutMs, this.#noAnswer())
       queued.settle({ status: 'unknown', error })
       producer.prune()
     }, options.publishTimeoutMs).unref()
     producer.add(name, target, queued)
     const { status, error } = await promise.finally(() => clearTimeout(timer))
-    if (status !== 'stored') throw error ?? new Error(`storing in ${name} failed`)
+    if (status !== 'stored') throw error ?? new Error(`Storing in ${name} failed.`)
   }
 
-  /** The stream's topic, waited for. @returns why there is none when the signal aborts */
-  async #topic(signal: AbortSignal): Promise<KafkaTopic | Error> {
+  /** Waits for the stream's topic. @returns the reason if there is none when the signal aborts. */
+  async #whenStreamExists(signal: AbortSignal): Promise<KafkaTopic | Error> {
     const { topics, cluster, options, restoreTopic } = this.#parts
     const { stream } = options.topics
     let failure: Error | undefined
     for (;;) {
       try {
         if (await cluster.whenUp(signal)) await restoreTopic(stream)
-        const topic = topics.known(stream)
+        const topic = topics.cached(stream)
         if (topic !== undefined) return topic
       } catch (thrown) {
         failure = toError(thrown)
-        if ('retryable' in failure && failure.retryable === false) return failure
+        if (!isRetryable(failure)) return failure
       }
-      if (!(await sleep(LOOK_AGAIN_MS, signal))) {
-        return failure ?? new PublishTimeoutError(options.publishTimeoutMs, this.#absence())
+      if (!(await sleep(TOPIC_RETRY_MS, signal))) {
+        return failure ?? new PublishTimeoutError(options.publishTimeoutMs, this.#noConnection())
       }
     }
   }
 
-  #silence(): string {
+  #noAnswer(): string {
     const { cluster } = this.#parts
     return cluster.trouble ?? `Kafka at ${cluster.address} did not answer`
   }
 
-  #absence(): string {
+  #noConnection(): string {
     const { cluster } = this.#parts
     return cluster.trouble ?? `there is no connection to Kafka at ${cluster.address}`
   }
 }
 
 /** One call of `publish`, until each of its messages is stored, refused or given up. */
-class Sending {
+class PublishCall {
   readonly #parts: KafkaPublisherParts
   readonly #signal: AbortSignal
   readonly #resolve: (failures: readonly PublishFailure[]) => void
@@ -128,7 +129,7 @@ class Sending {
 
   add(index: number, record: RecordToWrite, topic: KafkaTopic): void {
     const { options, producer } = this.#parts
-    const queued = new QueuedRecord(record, this, (outcome) => this.#settled(index, outcome))
+    const queued = new QueuedRecord(record, this, (outcome) => this.#onSettled(index, outcome))
     if (queued.size > options.maxMessageBytes) {
       const error = new MessageRefusedError(
         `it has ${queued.size} bytes with its headers, more than the ${options.maxMessageBytes} of maxMessageBytes`,
@@ -141,7 +142,7 @@ class Sending {
     if (this.#signal.aborted) this.#giveUp()
   }
 
-  #settled(index: number, { status, error }: RecordOutcome): void {
+  #onSettled(index: number, { status, error }: RecordOutcome): void {
     this.#pending -= 1
     if (status !== 'stored') {
       const { options, cluster } = this.#parts

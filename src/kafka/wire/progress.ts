@@ -1,39 +1,40 @@
-/** What is known of a record that was begun and is not finished. */
-export interface AttemptNote {
-  /** Attempts that began. */
+/** The attempts of a record that was started and is not finished. */
+export interface AttemptHistory {
+  /** Attempts that were started. */
   readonly count: number
   readonly settledHandlers: readonly string[]
 }
 
-/** What a group has done of a partition past its committed offset. It travels in the commit's metadata. */
+/** A group's progress in a partition beyond the committed offset. It is stored in the commit's metadata. */
 export interface PartitionProgress {
-  /** Records below this offset may have been begun by whoever committed this; the offset itself after a clean end. */
+  /** The committing member may have started records below this offset. The committed offset itself after a clean stop. */
   readonly openUpTo: number
-  /** Finished records, as ranges from (included) to (excluded), in their order. */
+  /** Finished records, as ascending ranges: `from` is included, `to` is excluded. */
   readonly finished: readonly (readonly [from: number, to: number])[]
-  readonly attempts: ReadonlyMap<number, AttemptNote>
+  readonly attempts: ReadonlyMap<number, AttemptHistory>
 }
 
-/** The broker's default limit is 4,096 bytes. */
+/** Bytes of metadata at most. The broker's default limit is 4,096. */
 export const METADATA_BYTES = 4000
 
-interface Written {
+/** The JSON in the metadata. */
+interface StoredProgress {
   v: 1
-  /** Length of the open range. */
+  /** Length of the range that may have been started. */
   o?: number
-  /** Offset from the committed one, attempts, handlers that have succeeded. */
+  /** Per record: offset relative to the committed one, attempts, handlers that have succeeded. */
   a?: (readonly [number, number, ...string[]])[]
-  /** Lengths of unfinished and finished ranges by turns. */
+  /** Lengths of unfinished and finished ranges, alternating. */
   d?: number[]
 }
 
-/** As text of limited size. What does not fit is forgotten, which at worst handles something again. */
+/** Encodes progress in at most `limit` bytes. It omits what does not fit; at worst that is handled again. */
 export function writeProgress(
   offset: number,
   { openUpTo, finished, attempts }: PartitionProgress,
   limit: number = METADATA_BYTES,
 ): string {
-  const written: Written = { v: 1 }
+  const written: StoredProgress = { v: 1 }
   if (openUpTo > offset) written.o = openUpTo - offset
   let room = limit - 40
   const notes: (readonly [number, number, ...string[]])[] = []
@@ -51,9 +52,9 @@ export function writeProgress(
   return Object.keys(written).length === 1 ? '' : JSON.stringify(written)
 }
 
-/** Reads what {@link writeProgress} wrote; anything else is no progress. */
+/** Decodes the text that {@link writeProgress} wrote. Any other text is no progress. */
 export function readProgress(offset: number, metadata: string | null): PartitionProgress {
-  const none = { openUpTo: offset, finished: [], attempts: new Map<number, AttemptNote>() }
+  const none = { openUpTo: offset, finished: [], attempts: new Map<number, AttemptHistory>() }
   if (metadata === null || !metadata.startsWith('{"v":1')) return none
   try {
     const parsed: unknown = JSON.parse(metadata)
@@ -65,7 +66,7 @@ export function readProgress(offset: number, metadata: string | null): Partition
       attempts: readNotes(offset, fields.get('a')),
     }
   } catch {
-    // Anybody may commit with any metadata.
+    // Other clients may commit arbitrary metadata.
     return none
   }
 }
@@ -97,15 +98,15 @@ function readRanges(offset: number, value: unknown): (readonly [number, number])
   return ranges
 }
 
-function readNotes(offset: number, value: unknown): Map<number, AttemptNote> {
-  const notes = new Map<number, AttemptNote>()
+function readNotes(offset: number, value: unknown): Map<number, AttemptHistory> {
+  const notes = new Map<number, AttemptHistory>()
   for (const item of Array.isArray(value) ? value : []) {
     const [delta, attempts, ...names]: unknown[] = Array.isArray(item) ? item : []
     const at = count(delta)
-    const begun = count(attempts)
-    if (at === undefined || begun === undefined) continue
+    const started = count(attempts)
+    if (at === undefined || started === undefined) continue
     const settledHandlers = names.filter((name) => typeof name === 'string')
-    notes.set(offset + at, { count: begun, settledHandlers })
+    notes.set(offset + at, { count: started, settledHandlers })
   }
   return notes
 }

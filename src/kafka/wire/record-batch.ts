@@ -1,16 +1,16 @@
 import type { KafkaCompression } from './compression.ts'
 
-/** Bytes, or a text to be written as UTF-8. */
+/** Bytes, or a text that is written as UTF-8. */
 export type RecordBytes = string | Uint8Array
 
-/** A message on its way to the log. Null is not the same as empty. */
+/** A record to append to the log. Null and empty are different. */
 export interface RecordToWrite {
   readonly key: RecordBytes | null
   readonly value: RecordBytes | null
   readonly headers: readonly (readonly [name: RecordBytes, value: RecordBytes | null])[]
 }
 
-/** Who writes a batch, so that the broker knows one that it has. */
+/** Identifies a batch and its producer, so that the broker recognizes a batch that it already has. */
 export interface BatchSequence {
   readonly producerId: bigint
   readonly producerEpoch: number
@@ -26,10 +26,10 @@ export interface BatchParts {
 }
 
 const BATCH_HEADER = 61
-/** Attributes, a time delta of 0 and at most 5 bytes each for offset delta and length. */
+/** Attributes, a time delta of 0, and at most 5 bytes each for the offset delta and the length. */
 const RECORD_OVERHEAD = 12
 
-/** Bytes of a record in a batch at most, uncompressed. */
+/** Upper bound of a record's size in a batch, in bytes, uncompressed. */
 export function sizeOfRecord({ key, value, headers }: RecordToWrite): number {
   let size = RECORD_OVERHEAD + 5 + sizeOfBytes(key) + sizeOfBytes(value)
   for (const [name, text] of headers) size += sizeOfBytes(name) + sizeOfBytes(text)
@@ -42,7 +42,7 @@ function sizeOfBytes(bytes: RecordBytes | null): number {
   return length + sizeOfVarint(length)
 }
 
-/** Writes a record batch of format 2, as `https://kafka.apache.org/documentation/#recordbatch` describes it. */
+/** Encodes a record batch of format 2 (https://kafka.apache.org/documentation/#recordbatch). */
 export function writeBatch(parts: BatchParts): Buffer {
   const { records, compression } = parts
   let size = 0
@@ -123,7 +123,7 @@ class RecordWriter {
     }
   }
 
-  /** A number of at least 0, in zigzag. */
+  /** Writes a non-negative number in zigzag encoding. */
   #varint(value: number): void {
     let rest = value * 2
     while (rest > 0x7f) {

@@ -1,6 +1,6 @@
 import { EventspineError } from '../../errors.ts'
 
-/** Value of a header or argument, as amqplib reads and writes them. */
+/** A table of headers or arguments, as amqplib reads and writes it. */
 export type AmqpTable = Readonly<Record<string, unknown>>
 
 /** Properties of a message. */
@@ -19,7 +19,7 @@ export interface AmqpProperties {
   readonly appId?: string | undefined
 }
 
-/** A message that the broker delivered, returned, or gave on request. */
+/** A message that the broker delivered, returned as unroutable, or sent in reply to `get`. */
 export interface AmqpMessage {
   readonly fields: {
     readonly deliveryTag: number
@@ -47,7 +47,7 @@ export interface AmqpQueueState {
   readonly consumerCount: number
 }
 
-/** The part of an amqplib channel that this bus uses; keeps that package's types out of ours. */
+/** The part of an amqplib channel that this bus uses. It keeps amqplib's types out of the published ones. */
 export interface AmqpChannel {
   assertExchange(name: string, type: string, options: AmqpExchangeOptions): Promise<unknown>
   checkExchange(name: string): Promise<unknown>
@@ -65,7 +65,7 @@ export interface AmqpChannel {
   ): Promise<{ readonly consumerTag: string }>
   cancel(consumerTag: string): Promise<unknown>
   get(queue: string): Promise<AmqpMessage | false>
-  /** Puts all back that was taken and not acknowledged; resolves when the broker has done so. */
+  /** Returns all unacknowledged messages to their queues. Resolves when the broker has done so. */
   recover(): Promise<unknown>
   ack(message: { readonly fields: { readonly deliveryTag: number } }, allUpTo?: boolean): void
   publish(
@@ -90,7 +90,7 @@ export interface AmqpConnection {
   on(event: 'error', listener: (error: Error) => void): unknown
   on(event: 'blocked', listener: (reason: string) => void): unknown
   on(event: 'unblocked', listener: () => void): unknown
-  /** The socket below, for the case that nobody answers a close. */
+  /** The socket, to be destroyed if the broker does not answer a close. */
   readonly connection: { readonly stream: { destroy(error: Error): void } }
 }
 
@@ -108,10 +108,10 @@ export class RabbitMQNotAvailableError extends EventspineError {
   }
 }
 
-/** Opens a connection. The package is loaded at the first call. */
+/** Opens a connection. The first call loads the package. */
 export async function openConnection(url: string, socketOptions: object): Promise<AmqpConnection> {
   const { connect } = await import('amqplib')
-  // The structural type is the part of the client that is used.
+  // AmqpConnection declares the part of amqplib's type that is used.
   return (await connect(url, socketOptions)) as unknown as AmqpConnection
 }
 
@@ -120,7 +120,7 @@ function canResolve(): boolean {
     import.meta.resolve('amqplib')
     return true
   } catch {
-    // Not installed: what the constant says.
+    // Not installed, which is what the constant reports.
     return false
   }
 }

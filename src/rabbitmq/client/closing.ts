@@ -2,8 +2,8 @@ import { settledUntil } from '../../kit/time.ts'
 import type { AmqpChannel, AmqpConnection } from './client.ts'
 
 /**
- * @returns closes the channel. It resolves when the broker has answered, which it does after it has read what was sent
- * before, or when the channel is gone: a connection that breaks meanwhile leaves the close unanswered.
+ * Returns a function that closes the channel. It resolves when the broker has answered, by which time it has read all that
+ * was sent before. It also resolves when the channel closes otherwise: a connection that breaks leaves it unanswered.
  */
 export function channelCloser(channel: AmqpChannel): () => Promise<void> {
   const closed = Promise.withResolvers<void>()

@@ -1,61 +1,62 @@
-import { settledUntil, settledWithin, sleep } from '../../kit/time.ts'
+import { settledWithin, sleep } from '../../kit/time.ts'
 import { ConnectionError } from '../../transport/errors.ts'
 import { commandError, lostError } from '../errors.ts'
 import type { AmqpChannel, AmqpConnection } from './client.ts'
-import { channelCloser, closeConnection, destroySocket } from './closing.ts'
+import { closeConnection, destroySocket } from './closing.ts'
 import type { RabbitMQDialer } from './dialer.ts'
+import { onOwnChannel } from './own-channel.ts'
 import { type ReconnectDelays, reconnectDelay } from './reconnect-delay.ts'
 
-/** What lives on a connection and has to be built again on the next one. */
-export interface ConnectionSession {
-  /** Opens its channels. Called again after each loss, on the same connection if only a channel was lost. */
+/** Owns the long-lived channels of a connection, and opens them again on the next one. */
+export interface ChannelOwner {
+  /** Opens the channels. Called again after each loss, on the same connection if only a channel was lost. */
   open(connection: AmqpConnection): Promise<void>
-  /** What was opened is gone. */
+  /** The channels are closed, or about to be. */
   closed(error: ConnectionError): void
 }
 
-/** Does something on a channel of its own. */
+/** Runs work on a channel of its own. */
 export type WithChannel = <T>(work: (channel: AmqpChannel) => Promise<T>) => Promise<T>
 
-/** Who wants to know how a connection fares. */
+/** Notified of the state of a connection. */
 export interface ConnectionObserver {
   lost(error: ConnectionError): void
-  /** Connected again, the session open. */
+  /** Connected again, with the owner's channels open. */
   restored(): void
-  /** The broker closed a channel; the connection is there. */
+  /** A channel was lost; the connection is still open. */
   channelLost(error: ConnectionError): void
   restoreFailed(error: ConnectionError, failure: number): void
   blocked(reason: string): void
   unblocked(): void
-  /** Closed on purpose. */
+  /** Closed by the bus. */
   closed(): void
 }
 
 export interface ConnectionSettings extends ReconnectDelays {
-  /** Tells one bus's connections apart, for the broker's list of them. */
+  /** Distinguishes the connections of one bus in the broker's list of connections. */
   readonly purpose: string
   readonly address: string
   readonly connectTimeoutMs: number
 }
 
-/** The first attempt after a loss comes within this time, in milliseconds: a cut connection can be made again at once. */
+/** The first attempt to reconnect is made within this time, in milliseconds: a cut connection may work again at once. */
 const FIRST_RETRY_MS = 100
-/** Longest time for the goodbye of a connection that is given up, in milliseconds. */
-const GOODBYE_MS = 500
+/** Longest time to close a connection that is abandoned, in milliseconds. */
+const CLOSE_TIMEOUT_MS = 500
 
 /**
- * One connection with what lives on it, kept up until it is closed. The client's own recovery is not used: it knows
- * nothing of channels that the broker closes while the connection stays, and gives its channels no second life.
+ * One connection with its owner's channels, restored after each loss until it is closed. The client's own recovery is not
+ * used: it restores channels only with their connection, but the broker also closes channels alone.
  */
 export class RabbitMQConnection {
   readonly #dialer: RabbitMQDialer
   readonly #settings: ConnectionSettings
-  readonly #session: ConnectionSession
+  readonly #owner: ChannelOwner
   readonly #observer: ConnectionObserver
   readonly #closing = new AbortController()
   #connection: AmqpConnection | undefined
-  /** Ends with the connection: nobody waits for an answer any longer then. */
-  #life = new AbortController()
+  /** Aborts when the current connection is lost, which ends the wait for its answers. */
+  #connectionLost = new AbortController()
   #opening: Promise<void> | undefined
   #isOpen = false
   #isRestoring = false
@@ -65,21 +66,24 @@ export class RabbitMQConnection {
   constructor(
     dialer: RabbitMQDialer,
     settings: ConnectionSettings,
-    session: ConnectionSession,
+    owner: ChannelOwner,
     observer: ConnectionObserver,
   ) {
     this.#dialer = dialer
     this.#settings = settings
-    this.#session = session
+    this.#owner = owner
     this.#observer = observer
   }
 
-  /** True while connected, with the session open. */
+  /** True while connected, with the owner's channels open. */
   get isOpen(): boolean {
     return this.#isOpen
   }
 
-  /** @throws ConnectionError when it does not work at once; from the first success on, losses are repaired. */
+  /**
+   * Connects once. After the first success, losses are repaired.
+   * @throws ConnectionError if the attempt fails.
+   */
   async open(): Promise<void> {
     if (this.#isOpen || this.#isRestoring) return
     this.#opening ??= this.#establish().finally(() => {
@@ -88,56 +92,45 @@ export class RabbitMQConnection {
     await this.#opening
   }
 
-  /** Called by the session when the broker closed one of its channels, or when it wants to start over. */
-  sessionLost(thrown: unknown): void {
+  /** Opens the owner's channels again, after one of them was lost. No-op unless the connection is open. */
+  reopen(cause: unknown): void {
     if (!this.#isOpen) return
     this.#isOpen = false
-    const error = commandError(this.#settings.address, thrown)
-    this.#session.closed(error)
+    const error = commandError(this.#settings.address, cause)
+    this.#owner.closed(error)
     if (this.#connection !== undefined) this.#observer.channelLost(error)
     this.#startRestoring()
   }
 
-  /**
-   * Does something on a channel of its own, which a refusal of the broker closes.
-   * @throws ConnectionError
-   */
+  /** See {@link onOwnChannel}. @throws ConnectionError also if there is no connection, or the broker blocks it. */
   async withChannel<T>(work: (channel: AmqpChannel) => Promise<T>): Promise<T> {
     const { address, connectTimeoutMs } = this.#settings
     const connection = this.#connection
-    if (connection === undefined)
-      throw new ConnectionError('CONNECTION_LOST', `There is no connection to RabbitMQ at ${address} now.`)
+    if (connection === undefined) {
+      throw new ConnectionError('CONNECTION_LOST', `RabbitMQ at ${address} is not connected.`)
+    }
     if (this.#blockedReason !== undefined) {
-      // It does not even read what is asked of it.
+      // The broker does not even read what a blocked connection sends.
       throw new ConnectionError(
         'CONNECTION_FAILED',
-        `RabbitMQ at ${address} blocks us: ${this.#blockedReason}.`,
+        `RabbitMQ at ${address} blocks this connection: ${this.#blockedReason}.`,
       )
     }
-    const done = onOwnChannel(connection, work)
-    done.catch(() => undefined)
-    // A frozen broker answers nothing; the work may be long, as reading many dead letters is.
-    const patience = AbortSignal.timeout(Math.max(connectTimeoutMs, 60_000))
-    const isAnswered = await settledUntil(
-      done.catch(() => undefined),
-      AbortSignal.any([this.#life.signal, patience]),
-    )
-    if (!isAnswered) {
-      throw new ConnectionError('CONNECTION_LOST', `RabbitMQ at ${address} does not answer.`)
-    }
-    return done.catch((error: unknown) => {
-      throw commandError(address, error)
+    return onOwnChannel(connection, work, {
+      address,
+      connectTimeoutMs,
+      connectionLost: this.#connectionLost.signal,
     })
   }
 
-  /** Closes for good. */
+  /** Closes the connection, which is not restored then. */
   async close(signal: AbortSignal): Promise<void> {
     this.#closing.abort()
     this.#isOpen = false
     await this.#opening?.catch(() => undefined)
     const connection = this.#connection
     this.#connection = undefined
-    this.#life.abort()
+    this.#connectionLost.abort()
     if (connection !== undefined) await closeConnection(connection, signal)
     this.#observer.closed()
   }
@@ -146,13 +139,14 @@ export class RabbitMQConnection {
     const { address, connectTimeoutMs } = this.#settings
     const connection = this.#connection ?? (await this.#dial())
     try {
-      if (!(await settledWithin(this.#session.open(connection), connectTimeoutMs))) {
+      if (!(await settledWithin(this.#owner.open(connection), connectTimeoutMs))) {
         throw new ConnectionError(
           'CONNECTION_FAILED',
-          `RabbitMQ at ${address} connects, but does not answer.`,
+          `RabbitMQ at ${address} accepted the connection, but did not answer within ${connectTimeoutMs} ms ` +
+            '(connectTimeoutMs).',
         )
       }
-      if (this.#connection !== connection) throw new Error('closed while it was set up')
+      if (this.#connection !== connection) throw new Error('closed while its channels were opened')
     } catch (error) {
       await this.#abandon(connection)
       throw commandError(address, error)
@@ -165,11 +159,11 @@ export class RabbitMQConnection {
     const connection = await this.#dialer.dial(this.#settings.purpose)
     this.#watch(connection)
     if (this.#closing.signal.aborted) {
-      await closeConnection(connection, AbortSignal.timeout(GOODBYE_MS))
+      await closeConnection(connection, AbortSignal.timeout(CLOSE_TIMEOUT_MS))
       throw new ConnectionError('CONNECTION_FAILED', 'The bus was shut down while it was connecting.')
     }
     this.#connection = connection
-    this.#life = new AbortController()
+    this.#connectionLost = new AbortController()
     return connection
   }
 
@@ -178,7 +172,7 @@ export class RabbitMQConnection {
     connection.on('error', (error) => {
       cause = error
     })
-    connection.on('close', (error) => this.#lost(connection, error ?? cause))
+    connection.on('close', (error) => this.#onLost(connection, error ?? cause))
     connection.on('blocked', (reason) => {
       this.#blockedReason = reason
       this.#observer.blocked(reason)
@@ -189,17 +183,17 @@ export class RabbitMQConnection {
     })
   }
 
-  #lost(connection: AmqpConnection, cause: Error | undefined): void {
+  #onLost(connection: AmqpConnection, cause: Error | undefined): void {
     if (this.#connection !== connection) return
     this.#connection = undefined
-    this.#life.abort()
+    this.#connectionLost.abort()
     this.#blockedReason = undefined
-    // If the broker fell silent, the client ends only its own side and waits for the broker's: the socket would stay.
+    // The client ends its own side of the socket and waits for the broker's, which a silent broker never ends.
     destroySocket(connection)
     if (!this.#isOpen || this.#closing.signal.aborted) return
     this.#isOpen = false
     const error = lostError(this.#settings.address, cause)
-    this.#session.closed(error)
+    this.#owner.closed(error)
     this.#observer.lost(error)
     this.#startRestoring()
   }
@@ -214,9 +208,9 @@ export class RabbitMQConnection {
 
   async #restore(): Promise<void> {
     const lostAt = performance.now()
-    // What breaks again as soon as it stands is not mended in a hurry.
-    const isFresh = lostAt - this.#restoredAt < this.#settings.reconnectDelayMs
-    let delayMs = isFresh ? this.#delay(0) : Math.random() * FIRST_RETRY_MS
+    // If each restored connection is lost right away, the first retry must wait too.
+    const isRepeated = lostAt - this.#restoredAt < this.#settings.reconnectDelayMs
+    let delayMs = isRepeated ? this.#delay(0) : Math.random() * FIRST_RETRY_MS
     for (let failure = 1; ; failure += 1) {
       if (!(await sleep(delayMs, this.#closing.signal))) return
       try {
@@ -239,23 +233,8 @@ export class RabbitMQConnection {
   async #abandon(connection: AmqpConnection): Promise<void> {
     if (this.#connection === connection) {
       this.#connection = undefined
-      this.#life.abort()
+      this.#connectionLost.abort()
     }
-    await closeConnection(connection, AbortSignal.timeout(GOODBYE_MS))
-  }
-}
-
-async function onOwnChannel<T>(
-  connection: AmqpConnection,
-  work: (channel: AmqpChannel) => Promise<T>,
-): Promise<T> {
-  const channel = await connection.createConfirmChannel()
-  const close = channelCloser(channel)
-  // The failed command rejects with the same error.
-  channel.on('error', () => undefined)
-  try {
-    return await work(channel)
-  } finally {
-    await close()
+    await closeConnection(connection, AbortSignal.timeout(CLOSE_TIMEOUT_MS))
   }
 }

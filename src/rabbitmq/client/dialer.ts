@@ -5,7 +5,7 @@ import type { ResolvedRabbitMQOptions } from '../options.ts'
 import { type AmqpConnection, openConnection } from './client.ts'
 import type { Endpoint } from './url.ts'
 
-/** Opens connections: to the endpoint of the last success first, then to the others in turn. */
+/** Opens connections. Tries the endpoint of the last success first, then the others in turn. */
 export class RabbitMQDialer {
   readonly #options: ResolvedRabbitMQOptions
   #first = 0
@@ -15,7 +15,7 @@ export class RabbitMQDialer {
   }
 
   /**
-   * @param purpose - shown beside the consumer's name among the broker's connections.
+   * @param purpose - follows the consumer's name in the broker's list of connections.
    * @throws ConnectionError
    */
   async dial(purpose: string): Promise<AmqpConnection> {
@@ -34,7 +34,7 @@ export class RabbitMQDialer {
         if (!failure.retryable) throw failure
       }
     }
-    throw failure ?? new ConnectionError('CONNECTION_FAILED', 'there is no endpoint')
+    throw failure ?? new ConnectionError('CONNECTION_FAILED', 'No endpoint of RabbitMQ is configured.')
   }
 
   async #socketOptions({ host, isTls }: Endpoint, purpose: string): Promise<object> {
@@ -49,7 +49,7 @@ export class RabbitMQDialer {
     }
   }
 
-  /** Read anew for each connection, so that a renewed certificate is picked up. */
+  /** Reads the files for each connection, so that a renewed certificate is picked up. */
   async #tlsOptions(): Promise<object> {
     const { sslOptions, sslContext, verifySsl, caFile, certFile, keyFile } = this.#options
     const [ca, cert, key] = await Promise.all([caFile, certFile, keyFile].map(contentOf))

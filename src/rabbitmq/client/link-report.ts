@@ -4,16 +4,16 @@ import type { TransportHost } from '../../transport/transport.ts'
 
 type Purpose = 'publisher' | 'consumer'
 
-/** Routing keys remembered as reported; those beyond it are counted only. */
+/** Routing keys remembered as logged; unroutable events of further keys are only counted. */
 const MAX_KEYS = 1000
 
-/** Tells of both connections as of one: an outage that takes both is one loss and one return. */
+/** Reports both connections as one: an outage of both is one loss and one return. */
 export class LinkReport {
   readonly #exchange: string
   readonly #host: TransportHost
   readonly #logger: Logger
   readonly #down = new Set<Purpose>()
-  readonly #reportedKeys = new Set<string>()
+  readonly #loggedKeys = new Set<string>()
 
   constructor(exchange: string, host: TransportHost, logger: Logger) {
     this.#exchange = exchange
@@ -35,24 +35,24 @@ export class LinkReport {
     if (this.#down.delete(purpose) && this.isUp) this.#host.notify({ type: 'reconnected' })
   }
 
-  /** A connection that was closed on purpose is not missed: what is left is all there again. */
+  /** A connection that the bus itself closed no longer counts as down. The publisher's is closed only with the bus. */
   closed(purpose: Purpose): void {
     if (purpose === 'consumer') this.restored(purpose)
     else this.#down.clear()
   }
 
   channelLost(purpose: Purpose, error: ConnectionError): void {
-    this.#logger.warn('channel closed by the broker, opening it again', { purpose, error })
+    this.#logger.warn('channel closed by the broker, reopening', { purpose, error })
   }
 
-  /** Waiting helps in most cases; in the others somebody must be told, though not at each attempt. */
+  /** Logs a failure that waiting does not fix at error level, on the 1st, 2nd, 4th, 8th attempt and so on. */
   restoreFailed(purpose: Purpose, error: ConnectionError, failure: number): void {
-    // What cannot be opened again at once is lost, though it may have been a channel only.
+    // Only a channel may have been lost; but if it cannot be reopened, the connection is of no use.
     if (!this.#down.has(purpose)) this.lost(purpose, error)
     const fields = { purpose, failure, error }
-    if (!error.retryable && isPowerOfTwo(failure))
-      this.#logger.error('cannot reconnect as things are', fields)
-    else this.#logger.debug('cannot reconnect yet', fields)
+    if (!error.retryable && isPowerOfTwo(failure)) {
+      this.#logger.error('reconnecting refused, trying again', fields)
+    } else this.#logger.debug('reconnecting failed, trying again', fields)
   }
 
   blocked(purpose: Purpose, reason: string): void {
@@ -64,9 +64,9 @@ export class LinkReport {
   }
 
   unroutable(routingKey: string): void {
-    if (this.#reportedKeys.has(routingKey) || this.#reportedKeys.size >= MAX_KEYS) return
-    this.#reportedKeys.add(routingKey)
-    this.#logger.warn('no queue is bound for an event, so nobody gets it', {
+    if (this.#loggedKeys.has(routingKey) || this.#loggedKeys.size >= MAX_KEYS) return
+    this.#loggedKeys.add(routingKey)
+    this.#logger.warn('event dropped, no queue is bound for its routing key', {
       exchange: this.#exchange,
       routingKey,
     })

@@ -4,8 +4,8 @@ export interface ReconnectDelays {
 }
 
 /**
- * Milliseconds to wait before the next attempt to reconnect: a tenth of the outage so far, which is soon after a short
- * one and no storm in a long one. Chance takes off up to half, so that the buses of many processes spread.
+ * Milliseconds to wait before the next attempt to reconnect: a tenth of the outage so far. Reconnecting is quick after a
+ * short outage, and many processes do not storm the broker during a long one. Jitter takes off up to half.
  *
  * @param random - from 0 up to 1.
  */
@@ -14,6 +14,6 @@ export function reconnectDelay(
   outageMs: number,
   random: number,
 ): number {
-  const longest = Math.min(Math.max(reconnectDelayMs, maxReconnectDelayMs), outageMs / 10)
-  return Math.max(reconnectDelayMs, longest) * (1 - random / 2)
+  const grown = Math.min(Math.max(reconnectDelayMs, maxReconnectDelayMs), outageMs / 10)
+  return Math.max(reconnectDelayMs, grown) * (1 - random / 2)
 }

@@ -1,7 +1,7 @@
 import type { ResolvedRabbitMQOptions } from '../options.ts'
 import type { AmqpChannel, AmqpQueueOptions } from './client.ts'
 
-/** Exchanges and queues, with eventsource-py's names and arguments, so that both can share them. */
+/** Declares exchanges and queues with eventsource-py's names and arguments, so that both libraries can share them. */
 export class RabbitMQTopology {
   readonly #options: ResolvedRabbitMQOptions
 
@@ -9,13 +9,13 @@ export class RabbitMQTopology {
     this.#options = options
   }
 
-  /** A bus that only publishes needs no queue. */
+  /** Declares the exchange alone: a bus that only publishes needs no queue. */
   async declareForPublishing(channel: AmqpChannel): Promise<void> {
     const { names, exchangeType, durable, autoDelete } = this.#options
     await channel.assertExchange(names.exchange, exchangeType, { durable, autoDelete })
   }
 
-  /** @returns how many consumers the queue had. */
+  /** Declares the exchange and the group's queue. @returns how many consumers the queue has. */
   async declareForConsuming(channel: AmqpChannel): Promise<number> {
     await this.declareForPublishing(channel)
     const { consumerCount } = await channel.assertQueue(this.#options.names.queue, this.#queueOptions())
@@ -23,8 +23,8 @@ export class RabbitMQTopology {
   }
 
   /**
-   * Always a classic queue: dead letters are read by taking and giving them back, which counts as a delivery, and a
-   * quorum queue of RabbitMQ 4 drops what was delivered twenty times.
+   * Declares the dead letter exchange and queue. The queue is always classic: reading a dead letter takes and returns it,
+   * which counts as a delivery, and a quorum queue of RabbitMQ 4 drops a message after 20 deliveries.
    */
   async declareDeadLetters(channel: AmqpChannel): Promise<void> {
     const { names, durable, dlqMessageTtlMs, dlqMaxLength } = this.#options
@@ -46,7 +46,7 @@ export class RabbitMQTopology {
     return {
       durable,
       autoDelete,
-      // The same with and without dead letters, so that enableDlq can be changed on a queue that exists.
+      // These do not depend on enableDlq, so that it can be changed on an existing queue.
       arguments: {
         ...(queueType === 'quorum' ? { 'x-queue-type': 'quorum' } : {}),
         ...(singleActiveConsumer ? { 'x-single-active-consumer': true } : {}),

@@ -2,16 +2,16 @@ import type { ConnectionOptions, SecureContext } from 'node:tls'
 
 /** A broker to connect to. */
 export interface Endpoint {
-  /** With the password: for the client only, never for a message. */
+  /** Includes the password: for the client only, never for a log line or an error. */
   readonly url: string
   readonly host: string
   readonly port: number
-  /** Host, port and virtual host, for messages. */
+  /** Host, port and virtual host, for log lines and errors. */
   readonly address: string
   readonly isTls: boolean
 }
 
-/** The options that decide how an endpoint is reached. */
+/** The options that an endpoint's URL depends on. */
 export interface EndpointOptions {
   readonly heartbeatMs: number
   readonly verifySsl: boolean
@@ -44,7 +44,7 @@ export function endpointOf(text: string, options: EndpointOptions): Endpoint {
   }
 }
 
-/** As eventsource-py: any TLS option means TLS, so that a certificate given is never left unused. */
+/** As in eventsource-py, any TLS option implies TLS, so that a given certificate is never ignored. */
 function wantsTls({ verifySsl, sslOptions, sslContext, caFile, certFile }: EndpointOptions): boolean {
   return (
     !verifySsl ||

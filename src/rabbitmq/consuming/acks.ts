@@ -7,8 +7,8 @@ export interface UnackedDelivery {
 }
 
 /**
- * The acknowledgments of one channel. They are sent together, once per turn: up to the oldest unsettled delivery as
- * one `multiple`, beyond it one by one, so that nothing is acknowledged that is not finished.
+ * The acknowledgments of one channel, sent together once per turn of the event loop. One `multiple` acknowledgment covers
+ * all deliveries before the oldest unsettled one; those after it are acknowledged one by one.
  */
 export class RabbitMQAcks {
   readonly #channel: Pick<AmqpChannel, 'ack'>
@@ -22,7 +22,7 @@ export class RabbitMQAcks {
     this.#channel = channel
   }
 
-  /** False once the channel is gone, and the broker delivers again what was not acknowledged on it. */
+  /** False once the channel is closed: the broker redelivers what was not acknowledged on it. */
   get isOpen(): boolean {
     return !this.#isClosed
   }
@@ -55,7 +55,7 @@ export class RabbitMQAcks {
     this.#settled = 0
   }
 
-  /** Nothing is sent any more. */
+  /** Sends nothing from now on. */
   close(): void {
     this.#isClosed = true
     this.#unacked = []
@@ -65,7 +65,7 @@ export class RabbitMQAcks {
     try {
       this.#channel.ack({ fields: { deliveryTag } }, allUpTo)
     } catch {
-      // The channel closed in this very turn; the broker delivers again what it has not heard of.
+      // The channel closed within this turn: the broker redelivers the message.
       this.#isClosed = true
     }
   }

@@ -4,7 +4,7 @@ import type { RabbitMQAcks, UnackedDelivery } from './acks.ts'
 import type { AttemptMark } from './attempt-marks.ts'
 import { isRedelivered, type RabbitMQDelivery } from './delivery.ts'
 
-/** A message that has come over a channel. */
+/** A message that arrived on a channel. */
 export interface Arrival {
   readonly message: AmqpMessage
   readonly unacked: UnackedDelivery
@@ -13,22 +13,22 @@ export interface Arrival {
 
 export interface ArrivalsParts {
   readonly intake: Intake
-  /** Rejects where it cannot be known; the message then must not be delivered. */
+  /** Rejects if the mark cannot be read; the message must not be delivered then. */
   readonly readMark: (message: AmqpMessage) => Promise<AttemptMark | undefined>
-  /** The mark of a message that still matters could not be read. */
+  /** Called if a mark could not be read on a channel that is still open. */
   readonly unreadable: (acks: RabbitMQAcks, error: unknown) => void
   readonly deliveryOf: (arrival: Arrival, mark: AttemptMark | undefined) => RabbitMQDelivery
 }
 
-/** Marks that are read at a time: each takes several round trips, and all that was unsettled comes with one. */
+/** Marks that are read concurrently. Each takes several round trips, and a restart redelivers many messages at once. */
 const READ_AHEAD = 16
 
 interface WaitingArrival extends Arrival {
-  /** Reading it has begun. Never rejects. */
+  /** Set once reading has started. Never rejects. */
   mark?: Promise<AttemptMark | undefined>
 }
 
-/** Hands messages on in the order they came; some wait for room, and those that somebody had before for their mark. */
+/** Passes messages to the intake in the order of their arrival, once there is room and their mark is read. */
 export class RabbitMQArrivals {
   readonly #parts: ArrivalsParts
   #waiting: WaitingArrival[] = []
@@ -39,7 +39,7 @@ export class RabbitMQArrivals {
     this.#parts = parts
   }
 
-  /** @returns the work that this began, if any. */
+  /** @returns the work that this call started; undefined if it started none. */
   add(arrival: Arrival): Promise<void> | undefined {
     if (this.#isStopped) return undefined
     const { intake, deliveryOf } = this.#parts
@@ -51,12 +51,12 @@ export class RabbitMQArrivals {
     return this.#isForwarding ? undefined : this.#forward()
   }
 
-  /** Forgets what waits: its channel is gone. */
+  /** Drops the waiting messages: their channel is closed. */
   clear(): void {
     this.#waiting = []
   }
 
-  /** Hands nothing on any more. @returns what waited */
+  /** Stops passing messages on. @returns the messages that were waiting. */
   stop(): readonly AmqpMessage[] {
     this.#isStopped = true
     const left = this.#waiting.map(({ message }) => message)
@@ -67,12 +67,12 @@ export class RabbitMQArrivals {
   async #forward(): Promise<void> {
     const { intake, deliveryOf } = this.#parts
     this.#isForwarding = true
-    // Whatever arrives meanwhile is added at the end.
+    // Messages that arrive meanwhile are appended, so this loop reaches them too.
     for (let arrival = this.#waiting[0]; arrival !== undefined; arrival = this.#waiting[0]) {
       if (intake.room === 0) await intake.whenRoom()
       this.#readAhead()
       const mark = arrival.mark === undefined ? undefined : await arrival.mark
-      // Forgotten meanwhile.
+      // `clear` dropped it meanwhile.
       if (this.#waiting[0] !== arrival) continue
       this.#waiting.shift()
       if (arrival.acks.isOpen) intake.deliver(deliveryOf(arrival, mark))
@@ -80,7 +80,7 @@ export class RabbitMQArrivals {
     this.#isForwarding = false
   }
 
-  /** No further than there is room: until they are handed on, somebody who is not gone yet may change them. */
+  /** Reads marks only as far as there is room: the last consumer of a message may still change its mark. */
   #readAhead(): void {
     const count = Math.max(1, Math.min(READ_AHEAD, this.#parts.intake.room))
     for (let index = 0; index < count; index += 1) {
@@ -90,7 +90,7 @@ export class RabbitMQArrivals {
     }
   }
 
-  /** Without its mark it must not be delivered, as it may be the one that kills its process. */
+  /** Without its mark a message must not be delivered: it may be the one that kills its process. */
   async #readMark({ message, acks }: Arrival): Promise<AttemptMark | undefined> {
     try {
       return await this.#parts.readMark(message)

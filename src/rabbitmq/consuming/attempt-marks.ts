@@ -5,28 +5,29 @@ import type { WithChannel } from '../client/connection.ts'
 import { undefinedIfNotFound } from '../errors.ts'
 import type { RabbitMQPublisher } from '../publishing/publisher.ts'
 
-/** What is known of a message's earlier attempts. */
+/** What is noted of a message's earlier attempts. */
 export interface AttemptMark {
-  /** Attempts that began. */
+  /** Attempts that were started. */
   readonly attempts: number
   readonly settledHandlers: readonly string[]
 }
 
-/** A message and what to note of it. */
-export interface AttemptNote {
+/** A message and the mark to write for it. */
+export interface MarkedMessage {
   readonly message: AmqpMessage
   readonly mark: AttemptMark
 }
 
-/** Marks of messages that nobody settles are dropped after a day. */
+/** The broker drops the mark of a message that is not settled within a day. */
 const EXPIRES_MS = 86_400_000
 
 /**
- * Notes on the broker which attempt at a message begins, so that it survives a crash: in a queue per message, which
- * exists only for messages that are tried a second time, from then until they are settled. The message itself stays
- * in its place, as a copy with a count would go behind later events of its aggregate; and neither classic queues
- * (which only say `redelivered`) nor quorum queues (whose `x-delivery-count` counts the neighbors of a message that
- * kills its process, and each stop of a consumer) tell how often handling began.
+ * Stores on the broker how many attempts at a message were started, so that the count survives a crash. Each mark is in a
+ * queue of its own, which exists from the second attempt at the message until it is settled.
+ *
+ * The message itself stays in place: a republished copy with a count would follow later events of its aggregate. The
+ * broker's own counts do not help. Classic queues only set `redelivered`. The `x-delivery-count` of quorum queues also
+ * counts each stop of a consumer, and the neighbors of a message that kills its process.
  */
 export class RabbitMQAttemptMarks {
   readonly #queue: string
@@ -39,41 +40,45 @@ export class RabbitMQAttemptMarks {
     this.#withChannel = withChannel
   }
 
-  /** The last mark of a message that was delivered before; undefined where the node that holds it is down. */
+  /** The mark of a message that was delivered before; undefined if there is none, or its node is down. */
   async read(message: AmqpMessage): Promise<AttemptMark | undefined> {
     const queue = this.#queueOf(message)
     return this.#unlessDown(async (channel) => {
       const { messageCount } = await declare(channel, queue)
       const found = messageCount > 0 ? await channel.get(queue) : false
-      // Closing the channel puts it back too, but some time later: the next look could find none.
+      // Closing the channel returns the mark too, but later: the next read could find none.
       if (found !== false) await channel.recover()
       const mark = found === false ? undefined : parseMark(found)
-      // A message without a mark counts as perhaps begun once. One of which a stop gave that back is so again now, as
-      // if it came for the first time: otherwise one that kills its process would come for ever.
+      // Zero means that a consumer returned the message untouched, so this delivery counts as the first. The mark is
+      // deleted, as a redelivery without one counts as an attempt: a message that kills its process must not return forever.
       if (mark?.attempts === 0) await channel.deleteQueue(queue)
       return mark
     })
   }
 
-  /** Resolves when the mark is safe, or cannot be made because the node that holds the last one is down. */
-  async write({ message, mark }: AttemptNote): Promise<void> {
+  /** Resolves when the mark is safe, or cannot be written because the node of its queue is down. */
+  async write({ message, mark }: MarkedMessage): Promise<void> {
     const queue = this.#queueOf(message)
     if ((await this.#unlessDown((channel) => declare(channel, queue))) === undefined) return
     await this.#publish(queue, mark)
   }
 
-  /** Writes many at once, as a stop has little time. Resolves when each is safe or could not be written. */
-  async writeAll(notes: readonly AttemptNote[]): Promise<void> {
-    if (notes.length === 0) return
-    const marks = notes.map(({ message, mark }) => ({ queue: this.#queueOf(message), mark }))
+  /** Writes many marks on one channel, as a stop has little time. Resolves when each is safe or has failed. */
+  async writeAll(marked: readonly MarkedMessage[]): Promise<void> {
+    if (marked.length === 0) return
+    const marks = marked.map(({ message, mark }) => ({ queue: this.#queueOf(message), mark }))
     try {
       await this.#withChannel((channel) => Promise.all(marks.map(({ queue }) => declare(channel, queue))))
     } catch {
-      // One that cannot be declared takes the channel, and the others, with it.
-      await Promise.allSettled(notes.map((note) => this.write(note)))
+      // A queue that cannot be declared closes the channel for all the others: each gets its own channel.
+      await Promise.allSettled(marked.map((one) => this.write(one)))
       return
     }
     await Promise.allSettled(marks.map(({ queue, mark }) => this.#publish(queue, mark)))
+  }
+
+  async remove(message: AmqpMessage): Promise<void> {
+    await this.#withChannel((channel) => channel.deleteQueue(this.#queueOf(message)))
   }
 
   async #publish(queue: string, { attempts, settledHandlers }: AttemptMark): Promise<void> {
@@ -88,11 +93,7 @@ export class RabbitMQAttemptMarks {
     })
   }
 
-  async remove(message: AmqpMessage): Promise<void> {
-    await this.#withChannel((channel) => channel.deleteQueue(this.#queueOf(message)))
-  }
-
-  /** In a cluster the queue may lie on a node that is down, which the broker calls not found. */
+  /** @returns undefined if the queue is on a cluster node that is down, which the broker reports as not found. */
   #unlessDown<T>(work: (channel: AmqpChannel) => Promise<T>): Promise<T | undefined> {
     return undefinedIfNotFound(this.#withChannel(work))
   }
@@ -102,12 +103,12 @@ export class RabbitMQAttemptMarks {
   }
 }
 
-/** What tells a message from others, over deliveries. */
+/** The same for every delivery of a message. */
 function identityOf({ properties, content }: AmqpMessage): string | Buffer {
   return properties.messageId ?? content
 }
 
-/** Only the last mark stays in the queue. */
+/** The queue keeps only the last mark. */
 function declare(channel: AmqpChannel, queue: string) {
   return channel.assertQueue(queue, {
     durable: true,

@@ -2,22 +2,22 @@ import type { AmqpChannel, AmqpConnection, AmqpMessage } from '../client/client.
 import { channelCloser } from '../client/closing.ts'
 import { RabbitMQAcks } from './acks.ts'
 
-/** Who gets what a channel brings. */
+/** Receives what a consumer channel brings. */
 export interface ConsumerChannelObserver {
   arrived(message: AmqpMessage, acks: RabbitMQAcks): void
-  /** The broker ended the consumer: its queue was deleted, or moved to another node. */
+  /** The broker cancelled the consumer: its queue was deleted, or moved to another node. */
   cancelled(channel: ConsumerChannel): void
   channelClosed(channel: ConsumerChannel, cause: Error | undefined): void
 }
 
-/** What one call of `consume` asks for. */
+/** The parameters of one call of `consume`. */
 export interface ConsumeRequest {
   readonly queue: string
   readonly consumerTag: string
   readonly prefetch: number
 }
 
-/** A channel that messages come over, with their acknowledgments, until it closes. */
+/** A channel that receives messages, with their acknowledgments, until it closes. */
 export class ConsumerChannel {
   readonly acks: RabbitMQAcks
   readonly #channel: AmqpChannel
@@ -44,7 +44,7 @@ export class ConsumerChannel {
     })
   }
 
-  /** Begins to consume; once more where the broker has ended it. */
+  /** Starts a consumer. Called again if the broker cancelled the last one. */
   async consume({ queue, consumerTag, prefetch }: ConsumeRequest): Promise<void> {
     await this.#channel.prefetch(prefetch)
     this.#consumerTag = consumerTag
@@ -53,18 +53,18 @@ export class ConsumerChannel {
       else this.#observer.arrived(message, this.acks)
     }
     await this.#channel.consume(queue, onMessage, { consumerTag })
-    // What the broker said right after its answer was heard before whoever waited for the answer went on.
-    if (!this.acks.isOpen) throw this.#cause ?? new Error('the channel was closed at once')
+    // The broker may close the channel right after its answer, before the caller of `consume` continues.
+    if (!this.acks.isOpen) throw this.#cause ?? new Error('channel closed at once')
   }
 
-  /** Resolves when nothing more comes. */
+  /** Resolves when no further message will arrive. */
   async stopConsuming(): Promise<void> {
     if (this.#consumerTag === undefined) return
-    // A channel that closes meanwhile brings nothing more either.
+    // No message arrives on a channel that closes meanwhile either.
     await this.#channel.cancel(this.#consumerTag).catch(() => undefined)
   }
 
-  /** Returns unacknowledged messages to the queue. Resolves when the acknowledgments sent before were read. */
+  /** Returns unacknowledged messages to the queue. Resolves when the broker has read the acknowledgments sent before. */
   close(): Promise<void> {
     return this.#close()
   }

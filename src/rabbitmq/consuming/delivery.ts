@@ -2,25 +2,25 @@ import type { DeadLetterReason, Delivery, IncomingMessage } from '../../transpor
 import type { AmqpMessage } from '../client/client.ts'
 import { toIncoming } from '../wire/message.ts'
 import type { RabbitMQAcks, UnackedDelivery } from './acks.ts'
-import type { AttemptMark, AttemptNote } from './attempt-marks.ts'
+import type { AttemptMark, MarkedMessage } from './attempt-marks.ts'
 
 /** What a delivery needs of its consumption. */
-export interface DeliveryKeeper {
-  /** False after this process stood still for so long that the broker may have given its messages to others. */
-  mayBegin(): boolean
+export interface DeliveryOwner {
+  /** False after a standstill of this process, as the broker may have given its messages to another consumer. */
+  mayStart(): boolean
   settled(delivery: RabbitMQDelivery): void
   /** Resolves when the mark is safe. */
-  mark(note: AttemptNote): Promise<void>
-  unmark(message: AmqpMessage): void
+  writeMark(marked: MarkedMessage): Promise<void>
+  removeMark(message: AmqpMessage): void
   /** Resolves when the dead letter is safe. */
-  bury(message: AmqpMessage, reason: DeadLetterReason): Promise<void>
-  /** Remembers a message that was settled when its acknowledgment could no longer be sent. */
+  publishDeadLetter(message: AmqpMessage, reason: DeadLetterReason): Promise<void>
+  /** Remembers a message that was settled after its channel closed, so that it could not be acknowledged. */
   rememberSettled(message: AmqpMessage): void
-  /** True, once, when this process has settled the message before, and the broker has not heard of it. */
-  wasSettled(message: AmqpMessage): boolean
+  /** True if this process settled the message but could not acknowledge it. The message is then forgotten. */
+  takeSettled(message: AmqpMessage): boolean
 }
 
-/** One message of a queue, on loan. */
+/** One message of a queue, until it is settled. */
 export class RabbitMQDelivery implements Delivery {
   readonly message: IncomingMessage
   readonly deliveryCount: number
@@ -28,34 +28,34 @@ export class RabbitMQDelivery implements Delivery {
   readonly #raw: AmqpMessage
   readonly #unacked: UnackedDelivery
   readonly #acks: RabbitMQAcks
-  readonly #keeper: DeliveryKeeper
+  readonly #owner: DeliveryOwner
   #isMarked: boolean
-  #isBegun = false
+  #isStarted = false
   #isAttempting = false
   #attempt: number
-  #settledNow: readonly string[]
+  #markedHandlers: readonly string[]
 
-  /** @param mark - of the attempts before; undefined where there were none, or none was noted. */
+  /** @param mark - of earlier attempts; undefined if there were none, or none was noted. */
   constructor(
     raw: AmqpMessage,
     id: string,
     unacked: UnackedDelivery,
     acks: RabbitMQAcks,
-    keeper: DeliveryKeeper,
+    owner: DeliveryOwner,
     mark: AttemptMark | undefined,
   ) {
     this.message = toIncoming(raw, id)
     this.#raw = raw
     this.#unacked = unacked
     this.#acks = acks
-    this.#keeper = keeper
-    const wasHere = isRedelivered(raw)
-    // Whoever had it may have begun one attempt, which is noted nowhere.
-    this.deliveryCount = wasHere ? (mark?.attempts ?? 1) + 1 : 1
+    this.#owner = owner
+    const wasDelivered = isRedelivered(raw)
+    // Without a mark, an earlier consumer may still have started one attempt: the first attempt is not marked.
+    this.deliveryCount = wasDelivered ? (mark?.attempts ?? 1) + 1 : 1
     this.settledHandlers = mark?.settledHandlers ?? []
-    this.#isMarked = wasHere
+    this.#isMarked = wasDelivered
     this.#attempt = this.deliveryCount
-    this.#settledNow = this.settledHandlers
+    this.#markedHandlers = this.settledHandlers
   }
 
   describe(): Readonly<Record<string, string | number>> {
@@ -67,10 +67,10 @@ export class RabbitMQDelivery implements Delivery {
   }
 
   begin(): boolean {
-    if (!this.#acks.isOpen || !this.#keeper.mayBegin()) return false
-    if (!isRedelivered(this.#raw) || !this.#keeper.wasSettled(this.#raw)) {
-      this.#isBegun = true
-      // Further ones begin when they are noted.
+    if (!this.#acks.isOpen || !this.#owner.mayStart()) return false
+    if (!isRedelivered(this.#raw) || !this.#owner.takeSettled(this.#raw)) {
+      this.#isStarted = true
+      // Later attempts start in `beginAttempt`, once they are noted.
       this.#isAttempting = this.deliveryCount === 1
       return true
     }
@@ -82,49 +82,52 @@ export class RabbitMQDelivery implements Delivery {
     if (!this.#acks.isOpen) return false
     this.#attempt = attempt
     this.#isAttempting = true
-    return this.#note(settledHandlers)
+    return this.#writeMark(settledHandlers)
   }
 
   async attemptFailed(_attempt: number, settledHandlers: readonly string[]): Promise<boolean> {
     this.#isAttempting = false
-    if (settledHandlers.length === this.#settledNow.length) return true
-    return this.#acks.isOpen && this.#note(settledHandlers)
+    if (settledHandlers.length === this.#markedHandlers.length) return true
+    return this.#acks.isOpen && this.#writeMark(settledHandlers)
   }
 
-  /** What to note as it goes back: the attempt under way was broken off, or there was none, so that it does not count. */
-  noteOfReturn(): AttemptNote | undefined {
-    const isUntouched = !this.#isBegun && this.deliveryCount === 1
+  /**
+   * The mark to write if the message returns to the queue unsettled: an interrupted attempt does not count, and neither
+   * does a delivery that was not started. Undefined if what is noted already is right.
+   */
+  returnMark(): MarkedMessage | undefined {
+    const isUntouched = !this.#isStarted && this.deliveryCount === 1
     if (!this.#isAttempting && !isUntouched) return undefined
-    const mark = { attempts: this.#attempt - 1, settledHandlers: this.#settledNow }
+    const mark = { attempts: this.#attempt - 1, settledHandlers: this.#markedHandlers }
     return { message: this.#raw, mark }
   }
 
   ack(): void {
-    this.#keeper.settled(this)
+    this.#owner.settled(this)
     if (!this.#acks.isOpen) {
-      this.#keeper.rememberSettled(this.#raw)
+      this.#owner.rememberSettled(this.#raw)
       return
     }
     this.#acks.settle(this.#unacked)
-    if (this.#isMarked) this.#keeper.unmark(this.#raw)
+    if (this.#isMarked) this.#owner.removeMark(this.#raw)
   }
 
   async deadLetter(reason: DeadLetterReason): Promise<boolean> {
     this.#isAttempting = false
-    await this.#keeper.bury(this.#raw, reason)
+    await this.#owner.publishDeadLetter(this.#raw, reason)
     this.ack()
     return true
   }
 
-  async #note(settledHandlers: readonly string[]): Promise<boolean> {
+  async #writeMark(settledHandlers: readonly string[]): Promise<boolean> {
     this.#isMarked = true
-    this.#settledNow = settledHandlers
-    await this.#keeper.mark({ message: this.#raw, mark: { attempts: this.#attempt, settledHandlers } })
+    this.#markedHandlers = settledHandlers
+    await this.#owner.writeMark({ message: this.#raw, mark: { attempts: this.#attempt, settledHandlers } })
     return this.#acks.isOpen
   }
 }
 
-/** Quorum queues count, classic queues only say that there was somebody. */
+/** True if the broker delivered the message before. Quorum queues count deliveries, classic queues only set a flag. */
 export function isRedelivered({ fields, properties }: AmqpMessage): boolean {
   const count = properties.headers?.['x-delivery-count']
   return fields.redelivered || (typeof count === 'number' && count > 0)

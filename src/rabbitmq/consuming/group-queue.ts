@@ -12,19 +12,19 @@ export interface GroupQueueParts {
   readonly options: ResolvedRabbitMQOptions
   readonly topology: RabbitMQTopology
   readonly bindings: RabbitMQBindings
-  /** The consumer's. */
+  /** The consumer's connection. */
   readonly connection: RabbitMQConnection
   readonly notify: (notice: BusNotice) => void
-  /** For what has to publish: on the consumer's connection it would block the acknowledgments too. */
+  /** Uses the publisher's connection: during an alarm, publishing on the consumer's would block its acknowledgments. */
   readonly withPublisherChannel: WithChannel
 }
 
-/** How long a consumer waits for its notes to be written before it starts, in milliseconds. */
-const WRITE_DOWN_MS = 1000
+/** How long the start of a consumer waits for its records to be written, in milliseconds. */
+const RECORD_TIMEOUT_MS = 1000
 
 /**
- * The group's queue on the broker, with what it hangs on: exchange, bindings, dead letter queue. What is done to it is
- * done one after the other, as a bind could overtake an unbind on another channel.
+ * The group's queue on the broker, with its exchange, bindings and dead letter queue. Operations run one at a time: on
+ * separate channels, a bind could overtake an unbind.
  */
 export class RabbitMQGroupQueue {
   readonly #parts: GroupQueueParts
@@ -35,25 +35,28 @@ export class RabbitMQGroupQueue {
     this.#parts = parts
   }
 
-  /** Declares all that consuming needs. @param wasThere - that this consumer had it: then its loss is told. */
-  declare(wasThere: boolean): Promise<void> {
+  /**
+   * Declares all that consuming needs.
+   * @param isKnown - true if this consumer has used the queue: its absence is then reported as a loss.
+   */
+  declare(isKnown: boolean): Promise<void> {
     const { connection, topology, bindings, options } = this.#parts
     return this.#mutex.runExclusive(async () => {
-      const isLost = wasThere && (await this.#isAbsent((channel) => channel.checkQueue(options.names.queue)))
+      const isLost = isKnown && (await this.#isAbsent((channel) => channel.checkQueue(options.names.queue)))
       if (options.enableDlq) await this.#declareDeadLetters()
-      const others = await connection.withChannel(async (channel) => {
+      const otherConsumers = await connection.withChannel(async (channel) => {
         const consumers = await topology.declareForConsuming(channel)
         await bindings.start(channel)
         return consumers
       })
-      await this.#writeDown(others === 0)
+      await this.#writeRecords(otherConsumers === 0)
       if (isLost) this.#reportLoss()
     })
   }
 
-  /** Follows a change of the bindings. While there is no connection the next {@link declare} will do it. */
+  /** Applies changed bindings to the queue. Without a connection, the next {@link declare} applies them. */
   updateBindings(): Promise<void> {
-    // One that has not begun will do for all who ask meanwhile.
+    // Calls share an update that has not started yet.
     this.#nextUpdate ??= this.#mutex.runExclusive(() => {
       this.#nextUpdate = undefined
       return this.#update()
@@ -61,7 +64,7 @@ export class RabbitMQGroupQueue {
     return this.#nextUpdate
   }
 
-  /** Makes sure that the exchange is there and the queue bound to it: nobody tells when they go. */
+  /** Restores the exchange and the bindings if they are gone: the broker does not notify a consumer of that. */
   check(): Promise<void> {
     const { connection, topology, bindings, options, notify } = this.#parts
     const { exchange } = options.names
@@ -80,12 +83,12 @@ export class RabbitMQGroupQueue {
   async #update(): Promise<void> {
     const { connection, bindings, options } = this.#parts
     if (!connection.isOpen || bindings.isCurrent) return
-    const isAlone = await connection.withChannel(async (channel) => {
+    const isOnlyConsumer = await connection.withChannel(async (channel) => {
       const { consumerCount } = await channel.checkQueue(options.names.queue)
       await bindings.update(channel, consumerCount <= 1)
       return consumerCount <= 1
     })
-    await this.#writeDown(isAlone)
+    await this.#writeRecords(isOnlyConsumer)
   }
 
   #reportLoss(): void {
@@ -97,8 +100,8 @@ export class RabbitMQGroupQueue {
   }
 
   /**
-   * In a cluster it may lie on a node that is down, which the broker calls not found. Dead-lettering waits for that
-   * node then; consuming need not.
+   * In a cluster, the dead letter queue may be on a node that is down, which the broker reports as not found. Dead letters
+   * then wait for that node; consuming need not.
    */
   async #declareDeadLetters(): Promise<void> {
     const { connection, topology } = this.#parts
@@ -109,16 +112,16 @@ export class RabbitMQGroupQueue {
     return (await undefinedIfNotFound(this.#parts.connection.withChannel(lookup))) === undefined
   }
 
-  /** Notes for others and for later, which consuming does not depend on, and waits for in fair weather only. */
-  async #writeDown(isAlone: boolean): Promise<void> {
+  /** Consuming does not depend on the records, so a broker that is slow to confirm them does not delay it for long. */
+  async #writeRecords(isOnlyConsumer: boolean): Promise<void> {
     const { bindings, options, withPublisherChannel } = this.#parts
     const written = withPublisherChannel(async (channel) => {
-      await bindings.record(channel, isAlone)
+      await bindings.record(channel, isOnlyConsumer)
       if (options.enableDlq) await registerGroup(channel, options)
     })
     await settledWithin(
       written.catch(() => undefined),
-      WRITE_DOWN_MS,
+      RECORD_TIMEOUT_MS,
     )
   }
 }

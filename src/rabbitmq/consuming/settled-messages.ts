@@ -1,18 +1,18 @@
 import type { AmqpMessage } from '../client/client.ts'
 
-/** More are forgotten, oldest first; they are handled again then. */
+/** Beyond this number the oldest message is forgotten, and handled again if it is redelivered. */
 const LIMIT = 10_000
 
 /**
- * Messages that were settled after their channel was lost. The broker delivers them again; where it does so to this
- * process, they need not be handled a second time.
+ * Messages that were settled after their channel closed, so that they could not be acknowledged. If the broker
+ * redelivers one to this process, it need not be handled again.
  */
 export class SettledMessages {
   readonly #ids = new Set<string>()
 
   add(message: AmqpMessage): void {
     const id = message.properties.messageId
-    // Without an id it cannot be told from its like.
+    // Without an id, equal messages cannot be told apart.
     if (id === undefined) return
     this.#ids.add(id)
     if (this.#ids.size <= LIMIT) return
@@ -20,7 +20,7 @@ export class SettledMessages {
     if (oldest !== undefined) this.#ids.delete(oldest)
   }
 
-  /** @returns true when it was there; it is taken out. */
+  /** Removes a message. @returns true if it was there. */
   take(message: AmqpMessage): boolean {
     return this.#ids.delete(message.properties.messageId ?? '')
   }

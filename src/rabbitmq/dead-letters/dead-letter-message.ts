@@ -3,13 +3,16 @@ import { readReason, writeReason } from '../../transport/dead-letter-fields.ts'
 import { REPLAY_HANDLERS, replayHeader } from '../../transport/replay-headers.ts'
 import type { DeadLetterReason, IncomingMessage, StoredDeadLetter } from '../../transport/transport.ts'
 import type { AmqpMessage, AmqpProperties, AmqpTable } from '../client/client.ts'
-import type { RabbitMQNames } from '../options.ts'
+import type { RabbitMQNames } from '../client/names.ts'
 import { type AmqpOutgoing, textHeaders } from '../wire/message.ts'
 import { writableProperties } from '../wire/writable-properties.ts'
 
 type MessageHeaders = IncomingMessage['headers']
 
-/** Our common fields by their names here: eventsource-py's where it has one, whose reason is the error's text. */
+/**
+ * The header of each field that all transports write. It is eventsource-py's if that has one; note that its
+ * `x-dlq-reason` is the text of the error.
+ */
 const HEADER_OF: Readonly<Record<string, string>> = {
   dlq_reason: 'x-dlq-kind',
   dlq_error_type: 'x-dlq-error-type',
@@ -23,14 +26,17 @@ const HEADER_OF: Readonly<Record<string, string>> = {
 }
 
 const ORIGINAL_ROUTING_KEY = 'x-original-routing-key'
-/** What the broker, a quorum queue or a replay adds to a message; not part of the original. */
+/** Headers that the broker or a dead-lettering adds to a message. They are not part of the original. */
 const ADDED =
   /^x-(dlq-|death$|first-death-|last-death-|original-routing-key$|delivery-count$|acquired-count$)/
-/** Longest header table of the client, in bytes, with room for ours. */
+/** Longest table of original headers that is kept whole, in bytes. The client's limit leaves room for ours. */
 const MAX_HEADER_BYTES = 60_000
+/** Longest header that is kept of a longer table, in characters of JSON. */
 const MAX_KEPT_HEADER = 500
+/** Most headers that are kept of a longer table. */
+const MAX_KEPT_HEADERS = 50
 
-/** The message as it is dead-lettered: body and properties as they were, with headers about the failure. */
+/** The dead letter of a message: the original body and properties, with headers that describe the failure. */
 export function deadLetterOf(
   names: RabbitMQNames,
   message: AmqpMessage,
@@ -48,7 +54,7 @@ export function deadLetterOf(
   }
 }
 
-/** The message as it goes back to the queue of its group, for the handlers that failed. */
+/** The message to publish to the group's queue for a replay: the original, addressed to the handlers that failed. */
 export function replayOf(names: RabbitMQNames, message: AmqpMessage): AmqpOutgoing {
   const reason = readLetterReason(message)
   const headers: Record<string, unknown> = {
@@ -78,12 +84,12 @@ export function readLetter(names: RabbitMQNames, id: string, message: AmqpMessag
   }
 }
 
-/** Name of a dead letter: the id of its message, which eventsource-py sets too. */
+/** The id of a dead letter: that of its message, which eventsource-py sets too, or else a hash of its body. */
 export function letterIdOf({ properties, content }: AmqpMessage): string {
   return properties.messageId ?? `sha256-${createHash('sha256').update(content).digest('hex').slice(0, 32)}`
 }
 
-/** Where the message was published to, before it was dead-lettered or replayed. */
+/** The routing key that the message was first published with. */
 export function originalRoutingKey({ properties, fields }: AmqpMessage): string {
   const noted = properties.headers?.[ORIGINAL_ROUTING_KEY]
   if (typeof noted === 'string') return noted
@@ -105,17 +111,17 @@ function originalHeaders(message: AmqpMessage): MessageHeaders {
   return Object.fromEntries(Object.entries(textHeaders(message)).filter(([name]) => !ADDED.test(name)))
 }
 
-/** All but what was added, and of a table that leaves no room for ours only what is short. */
+/** The original headers. If their table leaves no room for ours, only short ones are kept. */
 function keptHeaders(headers: AmqpTable = {}): AmqpTable {
   const own = Object.entries(headers).filter(([name]) => !ADDED.test(name))
   const size = Buffer.byteLength(JSON.stringify(own))
   if (size < MAX_HEADER_BYTES) return Object.fromEntries(own)
   return Object.fromEntries(
-    own.filter(([, value]) => JSON.stringify(value).length < MAX_KEPT_HEADER).slice(0, 50),
+    own.filter(([, value]) => JSON.stringify(value).length < MAX_KEPT_HEADER).slice(0, MAX_KEPT_HEADERS),
   )
 }
 
-/** Without `expiration`, which would drop the dead letter, and `userId`, which only its owner may set. */
+/** Omits `expiration`, which would drop the dead letter, and `userId`, which only that user may set. */
 function keptProperties(properties: AmqpProperties, headers: AmqpTable): AmqpProperties {
   const {
     contentType,

@@ -2,8 +2,8 @@ import { Mutex } from '../../kit/mutex.ts'
 import type { StoredDeadLetter } from '../../transport/transport.ts'
 import type { AmqpChannel, AmqpMessage } from '../client/client.ts'
 import type { WithChannel } from '../client/connection.ts'
+import type { RabbitMQNames } from '../client/names.ts'
 import { undefinedIfNotFound } from '../errors.ts'
-import type { RabbitMQNames } from '../options.ts'
 import type { RabbitMQPublisher } from '../publishing/publisher.ts'
 import { letterIdOf, readLetter, replayOf } from './dead-letter-message.ts'
 
@@ -13,16 +13,17 @@ export interface DeadLetterQueueParts {
   readonly withChannel: WithChannel
 }
 
-/** Where a page begins: after this letter, which was at this place, counted from 1. */
+/** The letter that the previous page ended with. */
 export interface PageStart {
+  /** Its position in the queue, from 1. */
   readonly position: number
   readonly id: string
 }
 
 /**
- * The dead letter queue of one group. AMQP can only take messages from a queue: they are taken on a channel of their
- * own, without acknowledging them, and go back to their places when it closes. While one reads, another reader (and
- * `count`) sees what is left, so that reads of one bus wait for each other.
+ * The dead letter queue of one group. AMQP cannot browse a queue. A read takes messages on a channel of its own, does not
+ * acknowledge them, and so returns them to their positions. Meanwhile other readers, and `count`, see only the rest:
+ * operations of one bus therefore run one at a time.
  */
 export class RabbitMQDeadLetterQueue {
   readonly #parts: DeadLetterQueueParts
@@ -32,7 +33,7 @@ export class RabbitMQDeadLetterQueue {
     this.#parts = parts
   }
 
-  /** The page that begins after the letter the last one ended with, or where that is gone, after its place. */
+  /** The page after a letter. If that letter is gone, the page after its position. */
   list(limit: number, start: PageStart | undefined): Promise<readonly StoredDeadLetter[]> {
     return this.#exclusively(async (channel) => {
       const letters: StoredDeadLetter[] = []
@@ -55,7 +56,7 @@ export class RabbitMQDeadLetterQueue {
     }, undefined)
   }
 
-  /** The messages as they are, oldest first. */
+  /** The messages with their headers, oldest first. */
   raw(limit: number): Promise<readonly AmqpMessage[]> {
     return this.#exclusively(async (channel) => {
       const messages: AmqpMessage[] = []
@@ -74,7 +75,7 @@ export class RabbitMQDeadLetterQueue {
     }, 0)
   }
 
-  /** Removes all. @returns how many there were. */
+  /** Removes all dead letters. @returns their number. */
   purge(): Promise<number> {
     return this.#exclusively(async (channel) => {
       const { messageCount } = await channel.purgeQueue(this.#parts.names.deadLetterQueue)
@@ -82,7 +83,7 @@ export class RabbitMQDeadLetterQueue {
     }, 0)
   }
 
-  /** To the queue itself, through the default exchange: no other group gets a copy. */
+  /** Publishes to the group's queue through the default exchange, so that no other group gets a copy. */
   replay(id: string): Promise<boolean> {
     const { names, publisher } = this.#parts
     return this.#exclusively(async (channel) => {
@@ -117,7 +118,7 @@ export class RabbitMQDeadLetterQueue {
     return undefined
   }
 
-  /** What was in the queue at the start, oldest first: what is added meanwhile is not waited for. */
+  /** The letters that are in the queue at the start, oldest first. Letters added meanwhile are not included. */
   async *#scan(channel: AmqpChannel): AsyncGenerator<AmqpMessage, void> {
     const { deadLetterQueue } = this.#parts.names
     const { messageCount } = await channel.checkQueue(deadLetterQueue)

@@ -1,7 +1,8 @@
 import type { DeadLetterPage, DeadLetterStore, StoredDeadLetter } from '../../transport/transport.ts'
 import type { WithChannel } from '../client/connection.ts'
 import { readGroups } from '../client/groups.ts'
-import { namesOf, type ResolvedRabbitMQOptions } from '../options.ts'
+import { namesOf } from '../client/names.ts'
+import type { ResolvedRabbitMQOptions } from '../options.ts'
 import type { RabbitMQPublisher } from '../publishing/publisher.ts'
 import { type PageStart, RabbitMQDeadLetterQueue } from './dead-letter-queue.ts'
 
@@ -11,16 +12,17 @@ export interface DeadLettersParts {
   readonly withChannel: WithChannel
 }
 
-interface Cursor extends PageStart {
+/** The last letter of a page, over all groups. */
+interface LetterCursor extends PageStart {
   readonly group: string
 }
 
 /**
- * The dead letters of all groups on the exchange, group by group, each oldest first. An id is `{group}/{message id}`;
- * a message id alone means one of this bus's own group. Of letters with the same id the oldest is meant.
+ * The dead letters of all groups on the exchange, group by group, each oldest first. An id is `{group}/{message id}`; a
+ * message id alone refers to this bus's own group. If several letters have the same id, it refers to the oldest.
  */
 export class RabbitMQDeadLetters implements DeadLetterStore {
-  /** Those of this bus's group. */
+  /** The dead letters of this bus's group. */
   readonly own: RabbitMQDeadLetterQueue
   readonly #parts: DeadLettersParts
   readonly #queues = new Map<string, RabbitMQDeadLetterQueue>()
@@ -33,11 +35,11 @@ export class RabbitMQDeadLetters implements DeadLetterStore {
   async list(limit: number, cursor: string | undefined): Promise<DeadLetterPage> {
     const start = cursor === undefined ? undefined : parseCursor(cursor)
     const letters: StoredDeadLetter[] = []
-    let end: Cursor = start ?? { group: '', position: 0, id: '' }
+    let end: LetterCursor = start ?? { group: '', position: 0, id: '' }
     for (const group of await this.#groups()) {
       if (start !== undefined && group < start.group) continue
       const from = group === start?.group ? start : undefined
-      // One more than asked for tells whether there is another page.
+      // One more than the page holds shows whether there is another page.
       const found = await this.#queueOf(group).list(limit - letters.length + 1, from)
       for (const letter of found) {
         if (letters.length === limit) return { letters, cursor: JSON.stringify(end) }
@@ -84,7 +86,7 @@ export class RabbitMQDeadLetters implements DeadLetterStore {
 
   #locateAmong(groups: readonly string[], id: string) {
     const own = this.#parts.options.consumerGroup
-    // Of groups that begin alike the longest name is meant.
+    // A group's name may contain a slash: the longest match is the right one.
     const named = groups.filter((group) => id.startsWith(`${group}/`)).toSorted((a, b) => b.length - a.length)
     const [group] = named
     if (group === undefined) return { queue: this.own, group: own, messageId: id }
@@ -107,8 +109,8 @@ export class RabbitMQDeadLetters implements DeadLetterStore {
   }
 }
 
-/** A cursor that is none of ours begins at the beginning. */
-function parseCursor(text: string): Cursor | undefined {
+/** A malformed cursor restarts the list. */
+function parseCursor(text: string): LetterCursor | undefined {
   try {
     const value: unknown = JSON.parse(text)
     if (typeof value !== 'object' || value === null) return undefined

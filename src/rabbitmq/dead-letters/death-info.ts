@@ -1,11 +1,11 @@
 import type { AmqpTable } from '../client/client.ts'
 
 /**
- * What RabbitMQ noted when it dead-lettered a message itself: one that expired, was in a full queue, or was rejected
- * by a consumer. https://www.rabbitmq.com/docs/dlx#effects
+ * What RabbitMQ notes when it dead-letters a message itself: because the message expired, its queue was full, or a
+ * consumer rejected it. https://www.rabbitmq.com/docs/dlx#effects
  */
 export interface RabbitMQDeathInfo {
-  /** How often, over all queues and reasons. */
+  /** How often the broker dead-lettered the message, over all queues and reasons. */
   readonly count: number
   readonly firstQueue: string | undefined
   /** `'rejected'`, `'expired'`, `'maxlen'`, `'delivery_limit'`. */
@@ -13,7 +13,7 @@ export interface RabbitMQDeathInfo {
   readonly firstExchange: string | undefined
 }
 
-/** @returns undefined for a message that the broker never dead-lettered itself. */
+/** @returns undefined if the broker never dead-lettered the message itself. */
 export function deathInfoOf(headers: AmqpTable): RabbitMQDeathInfo | undefined {
   const deaths: unknown = headers['x-death']
   if (!Array.isArray(deaths) || deaths.length === 0) return undefined
@@ -25,7 +25,7 @@ export function deathInfoOf(headers: AmqpTable): RabbitMQDeathInfo | undefined {
   }
 }
 
-/** Anybody can write such a header. */
+/** Any client can write such a header, so its content is not trusted. */
 function countOf(death: unknown): number {
   if (typeof death !== 'object' || death === null || !('count' in death)) return 0
   const { count } = death

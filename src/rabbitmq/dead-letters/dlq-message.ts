@@ -6,18 +6,18 @@ import { deathInfoOf, type RabbitMQDeathInfo } from './death-info.ts'
 /** A dead letter as eventsource-py's `get_dlq_messages` returns it. */
 export interface RabbitMQDlqMessage {
   readonly messageId: string
-  /** What it was dead-lettered under: the queue's name. */
+  /** Routing key of the dead letter: the name of the group's queue. */
   readonly routingKey: string
   readonly body: Buffer
   readonly headers: Readonly<Record<string, unknown>>
   readonly eventType: string | undefined
-  /** The error's text. */
+  /** Text of the error. */
   readonly dlqReason: string | undefined
   readonly dlqErrorType: string | undefined
   readonly dlqRetryCount: number | undefined
   readonly dlqTimestamp: string | undefined
   readonly originalRoutingKey: string
-  /** Of a message that the broker dead-lettered itself, or once did; undefined for ours and eventsource-py's. */
+  /** Set if the broker itself dead-lettered the message, now or earlier. Undefined if only a bus did. */
   readonly death: RabbitMQDeathInfo | undefined
 }
 

@@ -3,33 +3,34 @@ import type { AmqpOutgoing } from '../wire/message.ts'
 
 export interface PublishCallParts {
   readonly count: number
-  /** Makes the message of an index, when its turn has come. */
+  /** Makes the message of an index, right before it is sent. */
   readonly make: (index: number) => AmqpOutgoing
-  /** Whether a message that no queue takes has failed. */
+  /** Whether a message fails if no queue is bound for it. */
   readonly mustRoute: boolean
-  /** The error of a message that was not confirmed in time. */
-  readonly late: (detail: string) => Error
+  /** Makes the error of a message that was not confirmed in time. */
+  readonly timeoutError: (detail: string) => Error
 }
 
-type Outcome = Omit<PublishFailure, 'index'> | undefined
+/** Why a message was not confirmed. */
+export type MessageFailure = Omit<PublishFailure, 'index'>
 
-/** One publish under way: which messages were sent, and what became of them. */
+/** One publish in flight: which of its messages were sent, and their outcomes. */
 export class PublishCall {
   readonly mustRoute: boolean
   readonly make: (index: number) => AmqpOutgoing
   readonly #count: number
-  readonly #late: (detail: string) => Error
+  readonly #timeoutError: (detail: string) => Error
   readonly #done = Promise.withResolvers<readonly PublishFailure[]>()
   readonly #settled: Uint8Array
   readonly #failures: PublishFailure[] = []
   #next = 0
   #unsettled: number
 
-  constructor({ count, make, mustRoute, late }: PublishCallParts) {
+  constructor({ count, make, mustRoute, timeoutError }: PublishCallParts) {
     this.#count = count
     this.make = make
     this.mustRoute = mustRoute
-    this.#late = late
+    this.#timeoutError = timeoutError
     this.#settled = new Uint8Array(count)
     this.#unsettled = count
   }
@@ -50,18 +51,18 @@ export class PublishCall {
     return index
   }
 
-  /** The first word counts: a confirm that comes after the deadline changes nothing. */
-  settle(index: number, outcome: Outcome): void {
+  /** Only the first outcome of a message counts: a confirm after the deadline changes nothing. */
+  settle(index: number, failure: MessageFailure | undefined): void {
     if (this.#settled[index] !== 0) return
     this.#settled[index] = 1
-    if (outcome !== undefined) this.#failures.push({ index, ...outcome })
+    if (failure !== undefined) this.#failures.push({ index, ...failure })
     this.#unsettled -= 1
     if (this.#unsettled === 0) this.#done.resolve(this.#failures)
   }
 
-  /** Nothing more is sent: what was, may be stored; the rest is not. */
+  /** Stops sending. Messages that were sent may be stored, the others are not. */
   giveUp(detail: string): void {
-    const error = this.#late(detail)
+    const error = this.#timeoutError(detail)
     const sent = this.#next
     this.#next = this.#count
     for (let index = 0; index < this.#count; index += 1) {

@@ -1,42 +1,44 @@
 import { toError } from '../../errors.ts'
 import { MessageRefusedError, PublishTimeoutError } from '../../transport/errors.ts'
 import type { OutgoingMessage, PublishFailure } from '../../transport/transport.ts'
-import type { AmqpChannel, AmqpConnection, AmqpMessage } from '../client/client.ts'
-import type { ConnectionSession } from '../client/connection.ts'
+import type { AmqpChannel, AmqpConnection } from '../client/client.ts'
+import type { ChannelOwner } from '../client/connection.ts'
 import type { RabbitMQTopology } from '../client/topology.ts'
 import { commandError, lostError, UnroutableError } from '../errors.ts'
 import type { ResolvedRabbitMQOptions } from '../options.ts'
 import { type AmqpOutgoing, toAmqp } from '../wire/message.ts'
-import { PublishCall } from './publish-call.ts'
+import { type MessageFailure, PublishCall } from './publish-call.ts'
+import { ReturnedMessages } from './returned-messages.ts'
 
-/** What the publisher tells of itself. */
+/** Notified of what happens to published messages and their channel. */
 export interface PublisherObserver {
   confirmed(): void
   /** No queue was bound for an event. */
   returned(routingKey: string): void
-  /** The channel is gone. */
+  /** The channel closed. */
   channelLost(error: unknown): void
 }
 
 /**
  * Publishes with confirms, pipelined on one channel. At most `batchSize * maxConcurrentPublishes` messages are
- * unconfirmed at a time; what comes beyond that, or while the broker is away or blocks, waits for its deadline.
+ * unconfirmed at a time. Messages beyond that queue until their deadline, as they do while the broker is absent or blocks
+ * publishing.
  */
-export class RabbitMQPublisher implements ConnectionSession {
+export class RabbitMQPublisher implements ChannelOwner {
   readonly #options: ResolvedRabbitMQOptions
   readonly #topology: RabbitMQTopology
   readonly #observer: PublisherObserver
   readonly #window: number
   readonly #waiting: PublishCall[] = []
-  /** Messages that came back, by id; their confirms follow. */
-  readonly #returned = new Map<string, number>()
+  readonly #returned = new ReturnedMessages()
   #channel: AmqpChannel | undefined
   #channelError: Error | undefined
   #blockedReason: string | undefined
   #unconfirmed = 0
   #isScheduled = false
   #isClosed = false
-  #largestAllowed = Number.POSITIVE_INFINITY
+  /** Known once the broker has refused a message. */
+  #maxMessageBytes = Number.POSITIVE_INFINITY
 
   constructor(options: ResolvedRabbitMQOptions, topology: RabbitMQTopology, observer: PublisherObserver) {
     this.#options = options
@@ -48,7 +50,7 @@ export class RabbitMQPublisher implements ConnectionSession {
   async open(connection: AmqpConnection): Promise<void> {
     const channel = await connection.createConfirmChannel()
     channel.on('error', (error) => this.#onChannelError(error))
-    channel.on('return', (message) => this.#onReturn(message))
+    channel.on('return', (message) => this.#returned.add(message))
     channel.on('close', () => this.#onClose(channel))
     await this.#topology.declareForPublishing(channel)
     this.#channelError = undefined
@@ -62,19 +64,19 @@ export class RabbitMQPublisher implements ConnectionSession {
     this.#returned.clear()
   }
 
-  /** From now on, until the reason is undefined, nothing is sent. */
+  /** Stops sending while there is a reason, until it is undefined. */
   setBlocked(reason: string | undefined): void {
     this.#blockedReason = reason
     this.#schedule()
   }
 
-  /** Rejects what waits, and all that follows. */
+  /** Fails the queued messages, and all later ones. */
   close(): void {
     this.#isClosed = true
     for (const call of this.#waiting.splice(0)) call.giveUp('the bus was shut down')
   }
 
-  /** Publishes events to the exchange, under the keys of their types. */
+  /** Publishes events to the exchange, with the routing keys of their types. */
   publishEvents(
     messages: readonly OutgoingMessage[],
     signal: AbortSignal,
@@ -88,7 +90,7 @@ export class RabbitMQPublisher implements ConnectionSession {
     return this.#publish(messages.length, make, signal, this.#options.requireRoute)
   }
 
-  /** Publishes one message as it is. @throws UnroutableError where no queue is bound, and other errors. */
+  /** Publishes one message. @throws UnroutableError if no queue is bound for it; other errors if it fails otherwise. */
   async publishRaw(message: AmqpOutgoing): Promise<void> {
     const signal = AbortSignal.timeout(this.#options.publishTimeoutMs)
     const [failure] = await this.#publish(1, () => message, signal, true)
@@ -101,8 +103,8 @@ export class RabbitMQPublisher implements ConnectionSession {
     signal: AbortSignal,
     mustRoute: boolean,
   ): Promise<readonly PublishFailure[]> {
-    const late = (detail: string) => new PublishTimeoutError(this.#options.publishTimeoutMs, detail)
-    const call = new PublishCall({ count, make, mustRoute, late })
+    const timeoutError = (detail: string) => new PublishTimeoutError(this.#options.publishTimeoutMs, detail)
+    const call = new PublishCall({ count, make, mustRoute, timeoutError })
     if (this.#isClosed || signal.aborted) call.giveUp(this.#obstacle)
     else {
       const onAbort = () => call.giveUp(this.#obstacle)
@@ -114,7 +116,7 @@ export class RabbitMQPublisher implements ConnectionSession {
     return call.done
   }
 
-  /** Why messages wait, for the error of those that waited too long. */
+  /** Why messages are not confirmed, for the error of those that time out. */
   get #obstacle(): string {
     if (this.#isClosed) return 'the bus was shut down'
     if (this.#blockedReason !== undefined) return `RabbitMQ blocks publishing (${this.#blockedReason})`
@@ -131,7 +133,7 @@ export class RabbitMQPublisher implements ConnectionSession {
     })
   }
 
-  /** Sends what may be sent, a batch at a time, so that confirms are read in between. */
+  /** Sends a batch of messages, then yields, so that the event loop can read confirms. */
   #pump(): void {
     for (let room = this.#options.batchSize; room > 0; room -= 1) {
       const channel = this.#channel
@@ -164,15 +166,18 @@ export class RabbitMQPublisher implements ConnectionSession {
       })
       this.#unconfirmed += 1
     } catch (error) {
-      // Thrown before anything was written: headers that are too long, or a channel that has just closed.
+      // The client throws before it writes: the headers are too long, or the channel has just closed.
       call.settle(index, { status: 'notStored', error: toError(error) })
     }
   }
 
   #checkSize({ content }: AmqpOutgoing): void {
-    if (content.length <= this.#largestAllowed) return
-    throw new MessageRefusedError(
-      `its ${content.length} bytes are more than the ${this.#largestAllowed} that RabbitMQ accepts`,
+    if (content.length > this.#maxMessageBytes) throw this.#tooLarge(content)
+  }
+
+  #tooLarge({ length }: Buffer): MessageRefusedError {
+    return new MessageRefusedError(
+      `its ${length} bytes are more than the ${this.#maxMessageBytes} that RabbitMQ accepts`,
     )
   }
 
@@ -181,7 +186,7 @@ export class RabbitMQPublisher implements ConnectionSession {
       call.settle(index, this.#failureOf(message, error))
       return
     }
-    if (this.#returned.size > 0 && this.#takeReturned(message)) {
+    if (this.#returned.take(message)) {
       if (!call.mustRoute) this.#observer.returned(message.routingKey)
       else {
         const unroutable = new UnroutableError(message.exchange, message.routingKey)
@@ -193,14 +198,11 @@ export class RabbitMQPublisher implements ConnectionSession {
     call.settle(index, undefined)
   }
 
-  #failureOf({ content }: AmqpOutgoing, error: Error): Omit<PublishFailure, 'index'> {
-    if (content.length > this.#largestAllowed) {
-      const reason = `its ${content.length} bytes are more than the ${this.#largestAllowed} that RabbitMQ accepts`
-      return { status: 'notStored', error: new MessageRefusedError(reason) }
-    }
+  #failureOf({ content }: AmqpOutgoing, error: Error): MessageFailure {
+    if (content.length > this.#maxMessageBytes) return { status: 'notStored', error: this.#tooLarge(content) }
     if (error.message === 'message nacked') {
       const refusal = new MessageRefusedError('a queue refused it (nack), perhaps because it is full')
-      // Of several queues, others may have it.
+      // If several queues are bound, another one may have stored it.
       return { status: 'unknown', error: refusal }
     }
     const cause = this.#channelError
@@ -211,39 +213,21 @@ export class RabbitMQPublisher implements ConnectionSession {
     }
   }
 
-  #onReturn({ fields, properties }: AmqpMessage): void {
-    const key = returnKey(fields.routingKey, properties.messageId)
-    this.#returned.set(key, (this.#returned.get(key) ?? 0) + 1)
-  }
-
-  #takeReturned({ routingKey, properties }: AmqpOutgoing): boolean {
-    const key = returnKey(routingKey, properties.messageId)
-    const count = this.#returned.get(key)
-    if (count === undefined) return false
-    if (count > 1) this.#returned.set(key, count - 1)
-    else this.#returned.delete(key)
-    return true
-  }
-
   #onChannelError(error: Error): void {
     this.#channelError = error
     const limit = /message size \d+ (?:is )?larger than (?:configured )?max size (\d+)/.exec(
       error.message,
     )?.[1]
-    if (limit !== undefined) this.#largestAllowed = Number(limit)
+    if (limit !== undefined) this.#maxMessageBytes = Number(limit)
   }
 
   #onClose(channel: AmqpChannel): void {
     if (this.#channel !== channel) return
     this.#channel = undefined
     const cause = this.#channelError
-    // If it went with its connection, that is told in the same turn, and is the better news.
+    // If the connection closed too, it reports its loss within this turn, and `channelLost` is a no-op.
     setImmediate(() => {
       if (this.#channel === undefined) this.#observer.channelLost(cause)
     })
   }
-}
-
-function returnKey(routingKey: string, messageId: string | undefined): string {
-  return `${routingKey}\0${messageId ?? ''}`
 }

@@ -1,11 +1,11 @@
-import type { EventClass } from '../../handling/event-handler.ts'
+import type { EventClass } from '../../events/index.ts'
 import { MessageRefusedError } from '../../transport/errors.ts'
 import type { IncomingMessage, OutgoingMessage } from '../../transport/transport.ts'
 import type { AmqpMessage, AmqpProperties } from '../client/client.ts'
 
 type MessageHeaders = IncomingMessage['headers']
 
-/** A message as it is given to the client. */
+/** A message as the client publishes it. */
 export interface AmqpOutgoing {
   readonly exchange: string
   readonly routingKey: string
@@ -13,19 +13,19 @@ export interface AmqpOutgoing {
   readonly properties: AmqpProperties
 }
 
-/** What eventsource-py puts elsewhere, or leaves to the body. */
+/** Fields that eventsource-py writes to properties, or only to the body. */
 const NOT_HEADERS: ReadonlySet<string> = new Set(['event_id', 'occurred_at', 'actor_id'])
-/** Longest short string of AMQP, in bytes: routing keys, message ids, names of headers. */
-const MAX_SHORT_STRING = 255
+/** Longest short string of AMQP, in bytes. Routing keys, message ids and header names are short strings. */
+export const MAX_SHORT_STRING = 255
 
-/** Where an event of a class goes. */
+/** The routing key of a class's events. */
 export function routingKeyOf(eventClass: Pick<EventClass, 'aggregateType' | 'eventType'>): string {
   return `${eventClass.aggregateType}.${eventClass.eventType}`
 }
 
 /**
  * A message with the properties and headers of eventsource-py 0.4.
- * @throws MessageRefusedError when AMQP cannot hold it.
+ * @throws MessageRefusedError if a name is too long for AMQP.
  */
 export function toAmqp(exchange: string, message: OutgoingMessage): AmqpOutgoing {
   const { headers, contentType, body } = message
@@ -60,7 +60,7 @@ export function toAmqp(exchange: string, message: OutgoingMessage): AmqpOutgoing
   }
 }
 
-/** A message as the bus knows it. Headers that are neither text nor number are left out. */
+/** A received message in the bus's form. Headers that are neither text nor number are omitted. */
 export function toIncoming(message: AmqpMessage, id: string): IncomingMessage {
   const headers = textHeaders(message)
   return { id, key: headers['aggregate_id'], headers, body: message.content }
@@ -78,7 +78,7 @@ export function textHeaders({ properties }: Pick<AmqpMessage, 'properties'>): Me
   return texts
 }
 
-/** The smallest AMQP integer that holds the value, as eventsource-py's client picks it; amqplib knows signed ones only. */
+/** The smallest AMQP integer type for a value, as eventsource-py's client picks it. amqplib itself picks only signed ones. */
 export function amqpInteger(value: number): unknown {
   if (value >= 0x8000 && value <= 0xffff) return { '!': 'uint16', value }
   if (value >= 0x8000_0000 && value <= 0xffff_ffff) return { '!': 'uint32', value }
@@ -86,7 +86,7 @@ export function amqpInteger(value: number): unknown {
 }
 
 function checkShort(what: string, text: string): void {
-  // Most are plain text far below the limit.
+  // The first check is cheap, and enough for most: a UTF-16 unit takes at most three bytes.
   if (text.length * 3 > MAX_SHORT_STRING && Buffer.byteLength(text) > MAX_SHORT_STRING) {
     throw new MessageRefusedError(`the ${what} has more than ${MAX_SHORT_STRING} bytes`)
   }
@@ -99,6 +99,6 @@ function asBuffer(bytes: Uint8Array): Buffer {
 function secondsOf(time: string | undefined): number | undefined {
   if (time === undefined) return undefined
   const ms = Date.parse(time)
-  // AMQP's timestamps begin in 1970.
+  // AMQP's timestamps are unsigned seconds since 1970.
   return Number.isNaN(ms) || ms < 0 ? undefined : Math.floor(ms / 1000)
 }

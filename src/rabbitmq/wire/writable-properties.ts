@@ -1,16 +1,16 @@
 import type { AmqpProperties, AmqpTable } from '../client/client.ts'
+import { MAX_SHORT_STRING } from './message.ts'
 
-// The client reads more than it writes: what is no UTF-8 grows when it is written again, and some numbers it guesses to
-// be of a type that cannot hold them. A message has to be dead-lettered whatever stands in its properties.
-
-/** Longest short string of AMQP, in bytes: texts among the properties, names of headers. */
-const MAX_SHORT_STRING = 255
 const SIGNED_LIMIT = 2 ** 63
 const UNSIGNED_LIMIT = 2 ** 64
-/** Tables in tables, more than which are left out. */
+/** Most levels of nested tables; deeper ones become null. */
 const MAX_DEPTH = 100
 
-/** Properties as they were read, with what the client would refuse to write cut to what it writes. */
+/**
+ * Properties that were read, in a form that the client can write: any message must be dead-letterable. The client reads
+ * more than it writes. Bytes that are not UTF-8 grow when they are written again, and for some numbers the client picks a
+ * type that cannot hold them.
+ */
 export function writableProperties(properties: AmqpProperties): AmqpProperties {
   const { timestamp, headers = {} } = properties
   return {
@@ -47,18 +47,18 @@ function writableValue(value: unknown, depth: number): unknown {
   if (typeof value === 'number') return writableNumber(value)
   if (typeof value !== 'object' || value === null || Buffer.isBuffer(value)) return value
   if (Array.isArray(value)) return value.map((item) => writableValue(item, depth + 1))
-  // Neither null nor an array: the client's objects are tables, or tell their type.
+  // Other objects of the client are tables: of headers, or a value with its type.
   const table = value as AmqpTable
   return Object.hasOwn(table, '!') ? writableTyped(table) : writableTable(table, depth)
 }
 
-/** The client takes all that is large for a 64 bit integer, fractions and what is too large for one too. */
+/** The client writes any large number as a 64-bit integer, even a fraction, or one that does not fit. */
 function writableNumber(value: number): unknown {
   const isWritable = Number.isInteger(value) && Math.abs(value) < SIGNED_LIMIT
   return isWritable ? value : { '!': 'double', value }
 }
 
-/** The client gives timestamps and decimals as `{ '!': type, value }`; a sender's table can look the same. */
+/** The client represents timestamps and decimals as `{ '!': type, value }`. A sender's table can look the same. */
 function writableTyped(table: AmqpTable): unknown {
   const { '!': type, value } = table
   if (type === 'timestamp' && typeof value === 'number' && isUnsigned(value)) return table

@@ -3,7 +3,7 @@ import { EventspineError } from '../../errors.ts'
 /** An argument of a command. */
 export type RedisArgument = string | Buffer
 
-/** The part of a node-redis client that this bus uses; keeps that package's types out of ours. */
+/** The part of a node-redis client that this bus uses. It keeps that package's types out of the public types. */
 export interface RedisClient {
   readonly isReady: boolean
   connect(): Promise<unknown>
@@ -12,19 +12,19 @@ export interface RedisClient {
   on(event: 'error' | 'terminated', listener: (error: Error) => void): unknown
 }
 
-/** A client that the user made. It is only duplicated, so it may be in use elsewhere. */
+/** A client of the user. The bus only duplicates it, so it may be in use elsewhere. */
 export interface DuplicableRedisClient {
   readonly options?: object | undefined
   duplicate(overrides?: object): unknown
 }
 
-/** How to make one more connection. */
+/** Creates one more client, not yet connected. */
 export type RedisClientFactory = (socket: {
   readonly connectTimeout: number
   readonly socketTimeout: number | undefined
 }) => Promise<RedisClient>
 
-/** True when the npm package `redis` can be loaded. */
+/** True if the npm package `redis` is installed. */
 export const REDIS_AVAILABLE: boolean = canResolve()
 
 /** The npm package `redis` is not installed. */
@@ -36,11 +36,11 @@ export class RedisNotAvailableError extends EventspineError {
   }
 }
 
-/** Replies with the bytes as they are, where a text would lose those that are no UTF-8. 36 is RESP's `$`. */
+/** Option for replies as bytes, for values that are not valid UTF-8. 36 is the code of `$`, RESP's bulk string. */
 export const AS_BUFFERS = { typeMapping: { 36: Buffer } }
 
-// The bus decides itself how long to wait and when to reconnect, because it has to know what became of each command:
-// the client's queue would send commands after a publish has given up, and its timeout of 5 s halves the throughput.
+// The bus reconnects itself, because it has to know the outcome of each command: the client's queue would send commands
+// after their publish has timed out. The client's command timeout of 5 s halves the throughput, so it is off.
 const CLIENT_OPTIONS = {
   RESP: 2,
   disableOfflineQueue: true,
@@ -48,7 +48,7 @@ const CLIENT_OPTIONS = {
   commandOptions: { timeout: 0 },
 } as const
 
-/** Connection settings as the options give them. */
+/** The options that concern the connection. */
 export interface RedisConnectionSettings {
   readonly url: string
   readonly username: string | undefined
@@ -57,7 +57,7 @@ export interface RedisConnectionSettings {
   readonly client: DuplicableRedisClient | undefined
 }
 
-/** Makes clients of the settings. The package is loaded at the first call. */
+/** A factory of clients with these settings. It loads the npm package at its first call. */
 export function clientFactory({
   url,
   username,
@@ -74,7 +74,7 @@ export function clientFactory({
     if (given !== undefined) {
       const own = given.options !== undefined && 'socket' in given.options ? given.options.socket : {}
       const options = { ...CLIENT_OPTIONS, socket: Object.assign({}, own, socket) }
-      // A duplicate of a node-redis client is one, whatever its type parameters.
+      // The duplicate of a node-redis client is a node-redis client.
       return given.duplicate(options) as RedisClient
     }
     const credentials = {
@@ -82,7 +82,7 @@ export function clientFactory({
       ...(password === undefined ? {} : { password }),
     }
     const client = (await firstClient()).duplicate({ ...CLIENT_OPTIONS, ...credentials, url, socket })
-    // The structural type is the part of the client that is used.
+    // `RedisClient` is a part of the client's own type.
     return client as RedisClient
   }
 }
@@ -90,8 +90,8 @@ export function clientFactory({
 let first: Promise<DuplicableRedisClient> | undefined
 
 /**
- * A client that is never connected, only duplicated: to create one, the package builds a class with all commands, which
- * blocks the event loop for some 10 ms.
+ * A client that is duplicated and never connected. For each new client, the package builds a class with all commands,
+ * which blocks the event loop for about 10 ms; a duplicate shares that class.
  */
 function firstClient(): Promise<DuplicableRedisClient> {
   first ??= import('redis').then(({ createClient }) => createClient(CLIENT_OPTIONS))
@@ -103,7 +103,7 @@ function canResolve(): boolean {
     import.meta.resolve('redis')
     return true
   } catch {
-    // Not installed: what the constant says.
+    // Not installed.
     return false
   }
 }

@@ -10,19 +10,22 @@ export interface RedisLinkOptions {
   readonly address: string
   readonly createClient: RedisClientFactory
   readonly connectTimeoutMs: number
-  /** Silence after which the connection counts as dead; undefined for none. */
+  /** Silence after which the connection counts as dead, in milliseconds; undefined for no limit. */
   readonly socketTimeoutMs: number | undefined
-  /** Every so often an idle connection is asked whether it lives; undefined for never. */
+  /**
+   * Interval of the PING that checks the connection, and the limit for its reply, in milliseconds; undefined for no
+   * PING.
+   */
   readonly pingMs: number | undefined
-  /** Run on each new connection before it is used. */
+  /** Called on each new connection before it is used. */
   readonly prepare?: (client: RedisClient) => Promise<void>
   readonly onLost: (error: Error) => void
-  /** Told, at growing intervals, that the server does not let it in again as things are. */
+  /** Called at growing intervals while the server refuses the connection with an error that waiting cannot fix. */
   readonly onRefused?: (error: ConnectionError) => void
   readonly onRestored: () => void
 }
 
-/** One connection that is made anew, with backoff, whenever it breaks. */
+/** One connection to the server. It reconnects, with backoff, whenever the connection is lost. */
 export class RedisLink {
   readonly #options: RedisLinkOptions
   readonly #closed = new AbortController()
@@ -34,19 +37,19 @@ export class RedisLink {
     this.#options = options
   }
 
-  /** The connection, if it works now. */
+  /** The client, if it is connected. */
   get client(): RedisClient | undefined {
     return this.#client?.isReady === true ? this.#client : undefined
   }
 
-  /** The connection. @throws ConnectionError while there is none. */
+  /** The client. @throws ConnectionError while it is not connected. */
   requireClient(): RedisClient {
     const { client } = this
     if (client === undefined) throw noConnection(this.#options.address)
     return client
   }
 
-  /** Makes the first connection. @throws ConnectionError */
+  /** Connects for the first time. @throws ConnectionError */
   async connect(): Promise<void> {
     if (this.#client !== undefined) return
     this.#use(await this.#open())
@@ -54,7 +57,7 @@ export class RedisLink {
     if (pingMs !== undefined) this.#ping ??= setInterval(() => void this.#checkLife(pingMs), pingMs).unref()
   }
 
-  /** Waits for a connection that works. @returns undefined when the signal aborts or the link is closed first. */
+  /** Waits for a connection. @returns undefined if the signal aborts or the link is closed first. */
   whenReady(signal: AbortSignal): Promise<RedisClient | undefined> {
     const { client } = this
     if (client !== undefined) return Promise.resolve(client)
@@ -71,7 +74,7 @@ export class RedisLink {
     })
   }
 
-  /** Gives up the present connection, because it does not do what it should, and makes another. */
+  /** Closes the connection and makes a new one. */
   reset(reason: Error): void {
     const client = this.#client
     if (client !== undefined) this.#lost(client, reason)
@@ -115,8 +118,8 @@ export class RedisLink {
     }
     this.#client = client
     if (client.isReady) for (const resolve of this.#waiting) resolve(client)
-    // It has broken between the last answer and now.
-    else this.#lost(client, new Error('closed right after it was made'))
+    // The connection was lost after the last reply of the handshake.
+    else this.#lost(client, new Error('closed right after it was established'))
   }
 
   #lost(client: RedisClient, error: Error): void {
@@ -130,7 +133,7 @@ export class RedisLink {
 
   async #reconnect(): Promise<void> {
     const { signal } = this.#closed
-    // The processes that lost their connections at the same moment come back one by one.
+    // The jitter spreads the clients that lost their connections at the same moment.
     if (!(await sleep(RECONNECT_BACKOFF.backoff(1), signal))) return
     await retryUntilDone(
       async () => {
@@ -166,6 +169,6 @@ function destroy(client: RedisClient | undefined): void {
   try {
     client?.destroy()
   } catch {
-    // It is closed already, which is what was wanted.
+    // The client is closed already.
   }
 }

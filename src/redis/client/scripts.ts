@@ -1,8 +1,8 @@
 import type { RedisArgument, RedisClient } from './client.ts'
 
 /**
- * Scripts, because each of these steps has to happen whole or not at all, and only for entries that are still ours.
- * They are sent with EVAL each time: they run seldom, and a flushed script cache cannot hurt.
+ * Each script is one atomic step, and applies only to entries that this consumer still owns. Scripts run seldom, so
+ * they are sent whole with EVAL, which does not depend on the script cache of the server.
  */
 const OWNED = `
 local function owned(stream, group, id, consumer)
@@ -11,10 +11,14 @@ local function owned(stream, group, id, consumer)
 end
 `
 
-/** Texts of an entry that a script copies; with what is added they are fewer than the 8,000 of Lua's `unpack`. */
+/**
+ * Most names and values that a script copies. With the added fields they stay below the limit of Lua's `unpack`, 8,000.
+ */
 const MAX_UNPACKED = 7000
 
-/** KEYS: stream; ARGV: group, consumer, ids. Renews the leases of the entries that are ours; returns the other ids. */
+/**
+ * KEYS: stream; ARGV: group, consumer, ids. Renews the leases of entries that the consumer owns; returns the other ids.
+ */
 const RENEW = `${OWNED}
 local lost = {}
 for i = 3, #ARGV do
@@ -26,14 +30,17 @@ for i = 3, #ARGV do
 end
 return lost`
 
-/** KEYS: stream, retry key; ARGV: group, consumer, id, attempt, state, expiry. Notes an attempt; 0 if it is not ours. */
-const NOTE_ATTEMPT = `${OWNED}
+/**
+ * KEYS: stream, retry key; ARGV: group, consumer, id, attempt, state, expiry. Stores the number of an attempt as the
+ * delivery count, and the retry state. Returns 0 if the consumer does not own the entry.
+ */
+const RECORD_ATTEMPT = `${OWNED}
 if not owned(KEYS[1], ARGV[1], ARGV[3], ARGV[2]) then return 0 end
 redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[3], 'RETRYCOUNT', ARGV[4], 'JUSTID')
 redis.call('SET', KEYS[2], ARGV[5], 'PX', ARGV[6])
 return 1`
 
-/** KEYS: stream; ARGV: group, consumer, idle, then id and attempts by turns. Makes entries free to be claimed. */
+/** KEYS: stream; ARGV: group, consumer, idle, then pairs of id and attempts. Makes entries claimable at once. */
 const RELEASE = `${OWNED}
 for i = 4, #ARGV, 2 do
   if owned(KEYS[1], ARGV[1], ARGV[i], ARGV[2]) then
@@ -43,9 +50,9 @@ end
 return 1`
 
 /**
- * KEYS: stream, dead letters, retry key; ARGV: group, id, then the fields to add. Copies the entry as it is, adds the
- * fields, acknowledges. Nothing is done if it was settled before (the answer to an earlier try was lost then), or if
- * the entry is gone or has more fields than Lua can hand to one command (2).
+ * KEYS: stream, dead letters, retry key; ARGV: group, id, then the fields to add. Copies the entry unchanged, adds the
+ * fields, acknowledges. Returns 0, without effect, if the entry was settled before: the reply to an earlier try was
+ * lost. Returns 2, without effect, if the entry no longer exists or has more fields than Lua can pass to one command.
  */
 const DEAD_LETTER = `
 if #redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[2], ARGV[2], 1) == 0 then return 0 end
@@ -59,8 +66,9 @@ redis.call('DEL', KEYS[3])
 return 1`
 
 /**
- * KEYS: dead letters, replays; ARGV: id, header name, header value. Moves a dead letter without what we added to it; 0
- * if there is none, 2 if it has more fields than Lua can hand to one command.
+ * KEYS: dead letters, replays; ARGV: id, header name, header value. Moves a dead letter to the replay stream, without
+ * the fields that dead-lettering added. Returns 0 if it does not exist, 2 if it has more fields than Lua can pass to
+ * one command.
  */
 const REPLAY = `
 local entries = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])
@@ -81,8 +89,8 @@ redis.call('XADD', KEYS[2], '*', unpack(fields))
 redis.call('XDEL', KEYS[1], ARGV[1])
 return 1`
 
-/** KEYS: stream; ARGV: group, consumer. Removes a consumer that owns nothing; one that does would take it along. */
-const FORGET_CONSUMER = `
+/** KEYS: stream; ARGV: group, consumer. Removes a consumer that owns nothing: removal deletes its pending entries. */
+const REMOVE_CONSUMER = `
 for _, row in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
   local found = {}
   for i = 1, #row, 2 do found[row[i]] = row[i + 1] end
@@ -93,7 +101,7 @@ for _, row in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
 end
 return 0`
 
-const SCRIPTS = { RENEW, NOTE_ATTEMPT, RELEASE, DEAD_LETTER, REPLAY, FORGET_CONSUMER }
+const SCRIPTS = { RENEW, RECORD_ATTEMPT, RELEASE, DEAD_LETTER, REPLAY, REMOVE_CONSUMER }
 
 export function runScript(
   client: RedisClient,

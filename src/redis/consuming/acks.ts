@@ -4,12 +4,12 @@ import { REQUEST_BACKOFF } from '../../kit/backoff.ts'
 import { ResettablePromise } from '../../kit/resettable-promise.ts'
 import { retryUntilDone } from '../../kit/retry-until-done.ts'
 import type { RedisClient } from '../client/client.ts'
+import type { ConsumedStream } from '../client/consumed-stream.ts'
 import type { RedisLink } from '../client/link.ts'
-import type { StreamRole } from '../client/stream-role.ts'
-import { isErrorReply, isPassing, isReadOnly } from '../errors.ts'
+import { isErrorReply, isReadOnly, isTransient } from '../errors.ts'
 import type { HeldEntry } from './held-entry.ts'
 
-/** Ids in one XACK at most. */
+/** Most ids in one XACK. */
 const BATCH = 1000
 
 export interface RedisAcksParts {
@@ -20,8 +20,8 @@ export interface RedisAcksParts {
 }
 
 /**
- * Acknowledges in batches: while one is on its way the next gathers, so that a busy consumer sends one XACK per page.
- * A batch whose answer was lost is sent again; acknowledging twice does no harm.
+ * Acknowledges in batches: the next batch gathers while the previous one is in flight, so that a busy consumer sends
+ * one XACK per page. A batch whose reply was lost is sent again: XACK is idempotent.
  */
 export class RedisAcks {
   readonly #parts: RedisAcksParts
@@ -29,7 +29,7 @@ export class RedisAcks {
   #flushing: Promise<void> | undefined
   #added = 0
   #settled = 0
-  /** Resolves with the batch that is on its way. */
+  /** Resolves when the batch in flight is confirmed or given up. */
   readonly #step = new ResettablePromise()
   readonly #closed = new AbortController()
 
@@ -47,13 +47,13 @@ export class RedisAcks {
     })
   }
 
-  /** Resolves when what was noted until now is sent, whatever comes meanwhile. */
+  /** Resolves when the acknowledgments added so far are confirmed, also while others keep coming. */
   async flushedSoFar(): Promise<void> {
     const wanted = this.#added
     while (this.#settled < wanted && this.#flushing !== undefined) await this.#step.promise
   }
 
-  /** Resolves when all that was noted is sent. */
+  /** Resolves when all acknowledgments are confirmed. */
   async flushed(): Promise<void> {
     while (this.#flushing !== undefined) await this.#flushing
   }
@@ -97,29 +97,29 @@ export class RedisAcks {
     } catch (thrown) {
       const error = toError(thrown)
       // A refused command would be refused again: the group is gone, or the user may not send it.
-      if (!isErrorReply(error) || isPassing(error)) throw error
+      if (!isErrorReply(error) || isTransient(error)) throw error
     }
     return true
   }
 
   async #send(client: RedisClient, batch: readonly HeldEntry[]): Promise<void> {
-    const commands = [...groupByRole(batch)].flatMap(([role, ids]) => this.#commands(role, ids))
+    const commands = [...groupByStream(batch)].flatMap(([stream, ids]) => this.#commands(stream, ids))
     const retryKeys = batch.filter(({ hasRetryState }) => hasRetryState).map(this.#parts.retryKey)
     if (retryKeys.length > 0) commands.push(['UNLINK', ...retryKeys])
     await Promise.all(commands.map((command) => client.sendCommand(command)))
   }
 
-  #commands({ key, deletesSettled }: StreamRole, ids: readonly string[]): string[][] {
+  #commands({ key, deletesSettled }: ConsumedStream, ids: readonly string[]): string[][] {
     const acknowledge = ['XACK', key, this.#parts.group, ...ids]
     return deletesSettled ? [acknowledge, ['XDEL', key, ...ids]] : [acknowledge]
   }
 }
 
-function groupByRole(entries: readonly HeldEntry[]): Map<StreamRole, string[]> {
-  const groups = new Map<StreamRole, string[]>()
-  for (const { role, message } of entries) {
-    const ids = groups.get(role)
-    if (ids === undefined) groups.set(role, [message.id])
+function groupByStream(entries: readonly HeldEntry[]): Map<ConsumedStream, string[]> {
+  const groups = new Map<ConsumedStream, string[]>()
+  for (const { stream, message } of entries) {
+    const ids = groups.get(stream)
+    if (ids === undefined) groups.set(stream, [message.id])
     else ids.push(message.id)
   }
   return groups

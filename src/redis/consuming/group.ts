@@ -1,63 +1,63 @@
 import { toError } from '../../errors.ts'
 import type { RedisClient } from '../client/client.ts'
+import type { ConsumedStream } from '../client/consumed-stream.ts'
 import { runScript } from '../client/scripts.ts'
-import type { StreamRole } from '../client/stream-role.ts'
 import { commandError } from '../errors.ts'
 import type { ResolvedRedisOptions } from '../options.ts'
 import { readEntries, type StreamEntry } from '../wire/entry.ts'
 import { readPairs } from '../wire/replies.ts'
 
-/** A consumer that owns nothing and has been silent for so many leases, and for two reads, is removed. */
-const FORGET_AFTER_LEASES = 3
+/** A consumer that owns nothing is removed after this many leases without a command, and at least two reads. */
+const DEAD_AFTER_LEASES = 3
 
 /** Entries of one stream, as one read returned them. */
 export interface ReadPage {
-  readonly role: StreamRole
+  readonly stream: ConsumedStream
   readonly entries: readonly StreamEntry[]
-  /** When it was asked for: none of them was given out before. */
+  /** When the read was sent, by `performance.now()`: the server assigned the entries later. */
   readonly askedAt: number
 }
 
-/** Entries of all pages. */
+/** The number of entries on all pages. */
 export function countOf(pages: readonly ReadPage[]): number {
   return pages.reduce((sum, { entries }) => sum + entries.length, 0)
 }
 
-/** What one consumer asks of its group on the streams that it reads. */
+/** The commands of one consumer to its group, on every stream that the group reads. */
 export class RedisGroup {
   readonly #options: ResolvedRedisOptions
-  readonly #roles: readonly StreamRole[]
+  readonly #streams: readonly ConsumedStream[]
 
-  constructor(options: ResolvedRedisOptions, roles: readonly StreamRole[]) {
+  constructor(options: ResolvedRedisOptions, streams: readonly ConsumedStream[]) {
     this.#options = options
-    this.#roles = roles
+    this.#streams = streams
   }
 
-  /** @returns what was not there before. */
+  /** Creates the group and this consumer where they are missing. @returns the keys of the streams that had no group. */
   async declare(client: RedisClient): Promise<readonly string[]> {
     const { consumerGroup, consumerName, address } = this.#options
-    const made: string[] = []
-    for (const { key } of this.#roles) {
+    const created: string[] = []
+    for (const { key } of this.#streams) {
       try {
         await client.sendCommand(['XGROUP', 'CREATE', key, consumerGroup, '0', 'MKSTREAM'])
-        made.push(key)
+        created.push(key)
       } catch (error) {
         if (!toError(error).message.startsWith('BUSYGROUP'))
           throw commandError(address, 'XGROUP CREATE', error)
       }
-      // Otherwise a consumer shows up only with its first entry.
+      // A read creates the consumer only with its first entry, and `getStreamInfo` counts consumers.
       await client.sendCommand(['XGROUP', 'CREATECONSUMER', key, consumerGroup, consumerName])
     }
-    return made
+    return created
   }
 
   /**
-   * Reads what nobody of the group was given yet. Where there is none it blocks for `blockMs`, and no longer than half a
-   * lease, so that what comes at the end is not too old to be begun.
+   * Reads entries that the group has not read. If there are none, it blocks for `blockMs`, and at most for half a
+   * lease: the lease of an entry counts from the moment the read was sent.
    */
   async read(client: RedisClient, room: number): Promise<readonly ReadPage[]> {
     const { consumerGroup, consumerName, batchSize, blockMs, pendingIdleMs } = this.#options
-    const keys = this.#roles.map(({ key }) => key)
+    const keys = this.#streams.map(({ key }) => key)
     const askedAt = performance.now()
     const reply = await client.sendCommand([
       'XREADGROUP',
@@ -75,20 +75,20 @@ export class RedisGroup {
     if (!Array.isArray(reply)) return []
     return reply.flatMap((item) => {
       const [key, entries]: unknown[] = Array.isArray(item) ? item : []
-      const role = this.#roles.find((candidate) => candidate.key === key)
-      return role === undefined ? [] : [{ role, entries: readEntries(entries), askedAt }]
+      const stream = this.#streams.find((candidate) => candidate.key === key)
+      return stream === undefined ? [] : [{ stream, entries: readEntries(entries), askedAt }]
     })
   }
 
-  /** Removes the consumers that own nothing and are gone. */
-  async forgetTheDead(client: RedisClient): Promise<void> {
+  /** Removes consumers that own nothing and have sent no command for several leases. */
+  async removeDeadConsumers(client: RedisClient): Promise<void> {
     const { consumerGroup, consumerName, blockMs, pendingIdleMs } = this.#options
-    const silence = Math.max(2 * blockMs, FORGET_AFTER_LEASES * pendingIdleMs)
-    for (const { key } of this.#roles) {
+    const silence = Math.max(2 * blockMs, DEAD_AFTER_LEASES * pendingIdleMs)
+    for (const { key } of this.#streams) {
       const consumers = await client.sendCommand(['XINFO', 'CONSUMERS', key, consumerGroup])
       for (const { name, pending, idle } of readConsumers(consumers)) {
         if (name === consumerName || pending > 0 || idle < silence) continue
-        await runScript(client, 'FORGET_CONSUMER', [key], [consumerGroup, name])
+        await runScript(client, 'REMOVE_CONSUMER', [key], [consumerGroup, name])
       }
     }
   }
@@ -96,8 +96,8 @@ export class RedisGroup {
   /** Removes this consumer. */
   async leave(client: RedisClient): Promise<void> {
     const { consumerGroup, consumerName } = this.#options
-    for (const { key } of this.#roles)
-      await runScript(client, 'FORGET_CONSUMER', [key], [consumerGroup, consumerName])
+    for (const { key } of this.#streams)
+      await runScript(client, 'REMOVE_CONSUMER', [key], [consumerGroup, consumerName])
   }
 }
 

@@ -1,18 +1,35 @@
 import type { DeadLetterReason, Delivery, IncomingMessage } from '../../transport/transport.ts'
-import type { StreamRole } from '../client/stream-role.ts'
+import type { ConsumedStream } from '../client/consumed-stream.ts'
 
-/** What an entry asks of its consumption. */
+/** How this consumer's hold on an entry ended. */
+export type EntryEnd = 'acknowledged' | 'deadLettered' | 'lost'
+
+/** What a held entry calls on its consumption. */
 export interface EntryOwner {
-  ack(entry: HeldEntry): void
-  deadLetter(entry: HeldEntry, reason: DeadLetterReason): Promise<void>
-  /** Notes which attempt it is, and who has succeeded. @returns false when it is somebody else's by now. */
-  note(entry: HeldEntry, attempt: number, settledHandlers: readonly string[]): Promise<boolean>
-  /** True while an earlier one of the same aggregate may not be begun either. */
-  isBlocked(entry: HeldEntry): boolean
-  /** It was not begun, as its lease has run out or as it is blocked. */
-  refused(entry: HeldEntry): void
   /** How long a lease lasts, in milliseconds. */
   readonly leaseMs: number
+  ack(entry: HeldEntry): void
+  deadLetter(entry: HeldEntry, reason: DeadLetterReason): Promise<void>
+  /**
+   * Stores the number of the attempt and the handlers that have succeeded.
+   * @returns false if the entry belongs to another consumer by now.
+   */
+  recordAttempt(entry: HeldEntry, attempt: number, settledHandlers: readonly string[]): Promise<boolean>
+  /** True while an earlier entry of the same aggregate must not start either. */
+  isBlocked(entry: HeldEntry): boolean
+  /** Called if an attempt was not started because the lease had expired or the entry was blocked. */
+  onRefused(entry: HeldEntry): void
+}
+
+export interface HeldEntryFields {
+  readonly message: IncomingMessage
+  readonly stream: ConsumedStream
+  /** Attempts that started, or may have started. */
+  readonly attemptsStarted: number
+  /** Handlers that had succeeded before this delivery. */
+  readonly settledHandlers: readonly string[]
+  /** When the lease started or was last renewed, by `performance.now()`. */
+  readonly leasedAt: number
 }
 
 /** An entry of a stream that this consumer owns. */
@@ -20,63 +37,55 @@ export class HeldEntry implements Delivery {
   readonly message: IncomingMessage
   readonly deliveryCount: number
   readonly settledHandlers: readonly string[]
-  readonly role: StreamRole
+  readonly stream: ConsumedStream
   readonly #owner: EntryOwner
-  /** When the lease was last renewed. */
   leasedAt: number
-  attemptsBegun: number
-  /** True while an attempt is being made, which does not count if a stop interrupts it. */
+  attemptsStarted: number
+  /** True while an attempt runs. A stop that interrupts it does not count it. */
   isAttempting = false
+  /** True if the server keeps a retry state for this entry. */
   hasRetryState: boolean
+  /** True once the lease has expired or another consumer has the entry. */
   isLost = false
   isSettled = false
-  /** Those that have succeeded by now. */
+  /** Handlers that have succeeded, as last stored on the server. */
   settledSoFar: readonly string[]
-  /** Told when the entry is settled or given back. */
-  onEnd: ((outcome: 'acknowledged' | 'deadLettered' | 'lost') => void) | undefined
+  /** Called when the entry is settled or given up. */
+  onEnd: ((end: EntryEnd) => void) | undefined
 
-  constructor(
-    owner: EntryOwner,
-    fields: {
-      readonly message: IncomingMessage
-      readonly role: StreamRole
-      readonly attemptsBegun: number
-      readonly settledHandlers: readonly string[]
-      readonly leasedAt: number
-    },
-  ) {
+  constructor(owner: EntryOwner, fields: HeldEntryFields) {
     this.#owner = owner
     this.message = fields.message
-    this.role = fields.role
-    this.attemptsBegun = fields.attemptsBegun
-    this.deliveryCount = fields.attemptsBegun + 1
+    this.stream = fields.stream
+    this.attemptsStarted = fields.attemptsStarted
+    this.deliveryCount = fields.attemptsStarted + 1
     this.settledHandlers = fields.settledHandlers
     this.settledSoFar = fields.settledHandlers
     this.leasedAt = fields.leasedAt
-    this.hasRetryState = fields.attemptsBegun > 0
+    this.hasRetryState = fields.attemptsStarted > 0
   }
 
   begin(): boolean {
     if (!this.#isHeld() || this.#owner.isBlocked(this)) {
-      this.#owner.refused(this)
+      this.#owner.onRefused(this)
       return false
     }
-    // Further ones begin when they are noted.
-    if (this.attemptsBegun > 0) return true
-    this.attemptsBegun = 1
+    // Later attempts start when they are recorded.
+    if (this.attemptsStarted > 0) return true
+    this.attemptsStarted = 1
     this.isAttempting = true
     return true
   }
 
   async beginAttempt(attempt: number, settledHandlers: readonly string[]): Promise<boolean> {
-    if (!(await this.#note(attempt, settledHandlers))) return false
+    if (!(await this.#record(attempt, settledHandlers))) return false
     this.isAttempting = true
     return true
   }
 
   async attemptFailed(attempt: number, settledHandlers: readonly string[]): Promise<boolean> {
     this.isAttempting = false
-    return settledHandlers.length === this.settledSoFar.length || this.#note(attempt, settledHandlers)
+    return settledHandlers.length === this.settledSoFar.length || this.#record(attempt, settledHandlers)
   }
 
   ack(): void {
@@ -92,18 +101,18 @@ export class HeldEntry implements Delivery {
     return true
   }
 
-  async #note(attempt: number, settledHandlers: readonly string[]): Promise<boolean> {
+  async #record(attempt: number, settledHandlers: readonly string[]): Promise<boolean> {
     if (!this.#isHeld()) {
-      this.#owner.refused(this)
+      this.#owner.onRefused(this)
       return false
     }
     this.hasRetryState = true
-    if (!(await this.#owner.note(this, attempt, settledHandlers))) return false
+    if (!(await this.#owner.recordAttempt(this, attempt, settledHandlers))) return false
     this.settledSoFar = settledHandlers
     return true
   }
 
-  /** A process that was stopped for longer than a lease must not begin what may be somebody else's by now. */
+  /** False if the process stood still for longer than a lease: another consumer may own the entry by now. */
   #isHeld(): boolean {
     if (performance.now() - this.leasedAt >= this.#owner.leaseMs) this.isLost = true
     return !this.isLost

@@ -1,12 +1,15 @@
 import { sleep } from '../../kit/time.ts'
 import type { RedisClient } from '../client/client.ts'
+import type { ConsumedStream } from '../client/consumed-stream.ts'
 import type { RedisLink } from '../client/link.ts'
 import { runScript } from '../client/scripts.ts'
-import type { StreamRole } from '../client/stream-role.ts'
 import type { HeldEntry } from './held-entry.ts'
 
-/** Ids renewed by one script at most: it blocks the server while it runs. */
+/** Most ids that one script renews: the script blocks the server while it runs. */
 const BATCH = 500
+
+/** Idle time of a released entry, in milliseconds. Longer than any lease, so that the next sweep claims the entry. */
+const RELEASED_IDLE_MS = 30 * 86_400_000
 
 export interface RedisLeasesParts {
   readonly link: RedisLink
@@ -15,10 +18,7 @@ export interface RedisLeasesParts {
   readonly leaseMs: number
 }
 
-/**
- * Renews the leases of what this consumer holds, three times per lease, so that nobody takes it for dead while its
- * process lives. Whoever was taken for dead learns it here.
- */
+/** Renews the leases of the held entries three times per lease, so that no other consumer takes them over. */
 export class RedisLeases {
   readonly #parts: RedisLeasesParts
   readonly #stopped = new AbortController()
@@ -27,56 +27,70 @@ export class RedisLeases {
     this.#parts = parts
   }
 
-  start(held: () => Iterable<HeldEntry>): void {
-    void this.#renewAgainAndAgain(held)
+  start(held: Iterable<HeldEntry>): void {
+    void this.#renewPeriodically(held)
   }
 
   stop(): void {
     this.#stopped.abort()
   }
 
-  async #renewAgainAndAgain(held: () => Iterable<HeldEntry>): Promise<void> {
-    const everyMs = Math.max(1, this.#parts.leaseMs / 3)
-    while (await sleep(everyMs, this.#stopped.signal)) {
-      const due = [...held()].filter((entry) => !entry.isSettled && !entry.isLost)
-      for (const [role, entries] of Map.groupBy(due, (entry) => entry.role)) {
+  async #renewPeriodically(held: Iterable<HeldEntry>): Promise<void> {
+    const intervalMs = Math.max(1, this.#parts.leaseMs / 3)
+    while (await sleep(intervalMs, this.#stopped.signal)) {
+      const due = [...held].filter((entry) => !entry.isSettled && !entry.isLost)
+      for (const [stream, entries] of Map.groupBy(due, (entry) => entry.stream)) {
         for (let start = 0; start < entries.length; start += BATCH) {
-          await this.#renew(role, entries.slice(start, start + BATCH))
+          await this.#renew(stream, entries.slice(start, start + BATCH))
         }
       }
     }
   }
 
-  async #renew(role: StreamRole, entries: readonly HeldEntry[]): Promise<void> {
+  async #renew(stream: ConsumedStream, entries: readonly HeldEntry[]): Promise<void> {
     const { link, group, consumer } = this.#parts
     const { client } = link
     if (client === undefined) return
     try {
-      await renewLeases(client, { role, group, consumer, entries })
+      await renewLeases(client, { stream, group, consumer, entries })
     } catch {
-      // Without an answer the leases run out, and nothing that they covered is begun; the read loop tells why.
+      // Without a reply the leases expire, and no attempt starts under them. The read loop reports the cause.
     }
   }
 }
 
-export interface RenewRequest {
-  readonly role: StreamRole
+/** Entries of one stream whose leases are renewed or released. */
+export interface LeaseRequest {
+  readonly stream: ConsumedStream
   readonly group: string
   readonly consumer: string
   readonly entries: readonly HeldEntry[]
 }
 
-/** Renews the leases of the entries that are still this consumer's, and marks the others as lost. */
+/** Renews the leases of the entries that this consumer still owns, and marks the others as lost. */
 export async function renewLeases(
   client: RedisClient,
-  { role, group, consumer, entries }: RenewRequest,
+  { stream, group, consumer, entries }: LeaseRequest,
 ): Promise<void> {
   const at = performance.now()
   const ids = entries.map(({ message }) => message.id)
-  const reply = await runScript(client, 'RENEW', [role.key], [group, consumer, ...ids])
+  const reply = await runScript(client, 'RENEW', [stream.key], [group, consumer, ...ids])
   const lost = new Set(Array.isArray(reply) ? reply.map(String) : [])
   for (const entry of entries) {
     if (lost.has(entry.message.id)) entry.isLost = true
     else entry.leasedAt = at
   }
+}
+
+/** Ends the leases, so that another consumer can claim the entries at once. */
+export async function releaseLeases(
+  client: RedisClient,
+  { stream, group, consumer, entries }: LeaseRequest,
+): Promise<void> {
+  // An attempt that the stop interrupts does not count. An attempt that has failed does.
+  const states = entries.flatMap(({ message, attemptsStarted, isAttempting }) => [
+    message.id,
+    String(isAttempting ? attemptsStarted - 1 : attemptsStarted),
+  ])
+  await runScript(client, 'RELEASE', [stream.key], [group, consumer, String(RELEASED_IDLE_MS), ...states])
 }

@@ -8,70 +8,70 @@ import type {
   StoredDeadLetter,
 } from '../../transport/transport.ts'
 import { AS_BUFFERS, type RedisArgument, type RedisClient } from '../client/client.ts'
+import type { ConsumedStream } from '../client/consumed-stream.ts'
 import { runScript } from '../client/scripts.ts'
-import type { StreamRole } from '../client/stream-role.ts'
 import { commandError } from '../errors.ts'
 import type { ResolvedRedisOptions } from '../options.ts'
 import { readEntries, readMessage, type StreamEntry } from '../wire/entry.ts'
 
 const ADDED: readonly string[] = ['original_message_id', 'retry_count', REPLAY_HANDLERS]
-/** What the scripts answer where they cannot do it. */
-const NOT_BY_SCRIPT = 2
+/** The scripts' reply if they cannot copy the entry. */
+const NEEDS_TWO_STEPS = 2
 
-/** An entry to dead-letter, and the stream that it came from. */
+/** An entry to dead-letter, and the stream it was read from. */
 export interface FailedEntry {
   readonly message: IncomingMessage
-  readonly role: StreamRole
+  readonly stream: ConsumedStream
 }
 
 /** Appends the dead letter and acknowledges the entry in one step. */
 export async function moveToDeadLetters(
   client: RedisClient,
   options: ResolvedRedisOptions,
-  { message, role }: FailedEntry,
+  { message, stream }: FailedEntry,
   reason: DeadLetterReason,
   retryKey: string,
 ): Promise<void> {
   const { keys, consumerGroup, address } = options
-  const fields = Object.entries(reasonFields(reason, message.id, role.key)).flat()
+  const fields = Object.entries(reasonFields(reason, message.id, stream.key)).flat()
   try {
     const outcome = await runScript(
       client,
       'DEAD_LETTER',
-      [role.key, keys.deadLetters, retryKey],
+      [stream.key, keys.deadLetters, retryKey],
       [consumerGroup, message.id, ...fields],
     )
-    if (outcome === NOT_BY_SCRIPT) await moveInTwoSteps(client, options, { message, role }, fields)
-    if (role.deletesSettled) await client.sendCommand(['XDEL', role.key, message.id])
+    if (outcome === NEEDS_TWO_STEPS) await moveInTwoSteps(client, options, { message, stream }, fields)
+    if (stream.deletesSettled) await client.sendCommand(['XDEL', stream.key, message.id])
   } catch (error) {
-    throw commandError(address, 'moving to the dead letters', error)
+    throw commandError(address, 'EVAL (dead-lettering)', error)
   }
 }
 
-/** The dead letter first, so that a crash in between can only duplicate it. */
+/** Stores the dead letter before the acknowledgment, so that a crash in between duplicates the entry and loses none. */
 async function moveInTwoSteps(
   client: RedisClient,
   { keys, consumerGroup }: ResolvedRedisOptions,
-  { message, role }: FailedEntry,
+  { message, stream }: FailedEntry,
   fields: readonly string[],
 ): Promise<void> {
   const [entry] = readEntries(
-    await client.sendCommand(['XRANGE', role.key, message.id, message.id], AS_BUFFERS),
+    await client.sendCommand(['XRANGE', stream.key, message.id, message.id], AS_BUFFERS),
   )
-  // An entry that was trimmed away is known only as it was read.
+  // If the entry was trimmed, only the decoded message is left.
   const body = typeof message.body === 'string' ? message.body : Buffer.from(message.body)
   const original = entry?.fields ?? [...Object.entries(message.headers).flat(), 'payload', body]
   await client.sendCommand(['XADD', keys.deadLetters, '*', ...original, ...fields])
-  await client.sendCommand(['XACK', role.key, consumerGroup, message.id])
+  await client.sendCommand(['XACK', stream.key, consumerGroup, message.id])
 }
 
-/** eventsource-py's three fields, then ours, which it ignores. */
+/** The three fields of eventsource-py, then fields that it ignores. */
 function reasonFields(reason: DeadLetterReason, id: string, stream: string): Record<string, string> {
   const { dlq_retry_count: retryCount = '0', ...rest } = writeReason(reason)
   return { original_message_id: id, retry_count: retryCount, ...rest, dlq_original_stream: stream }
 }
 
-/** The dead letter stream. */
+/** The dead letters of the bus, in a stream of their own. */
 export class RedisDeadLetters implements DeadLetterStore {
   readonly #options: ResolvedRedisOptions
   readonly #client: () => RedisClient
@@ -86,7 +86,7 @@ export class RedisDeadLetters implements DeadLetterStore {
     return { letters, cursor: letters.length < limit ? undefined : letters.at(-1)?.id }
   }
 
-  /** Dead letters between two ids, both included unless an id begins with `(`. */
+  /** Dead letters between two ids, inclusive. An id that starts with `(` is exclusive. */
   async range(start: string, end: string, limit: number): Promise<readonly StoredDeadLetter[]> {
     const command = ['XRANGE', this.#options.keys.deadLetters, start, end, 'COUNT', String(limit)]
     return readEntries(await this.#send(command, AS_BUFFERS)).map(readLetter)
@@ -111,13 +111,13 @@ export class RedisDeadLetters implements DeadLetterStore {
     const header = [REPLAY_HANDLERS, replayHeader(letter.reason)] as const
     try {
       const outcome = await runScript(this.#client(), 'REPLAY', [keys.deadLetters, to], [id, ...header])
-      return outcome === NOT_BY_SCRIPT ? await this.#replayInTwoSteps(id, to, header) : outcome === 1
+      return outcome === NEEDS_TWO_STEPS ? await this.#replayInTwoSteps(id, to, header) : outcome === 1
     } catch (error) {
-      throw commandError(address, 'replaying a dead letter', error)
+      throw commandError(address, 'EVAL (replay)', error)
     }
   }
 
-  /** The copy first, so that a crash in between can only duplicate it. */
+  /** Stores the copy before the removal, so that a crash in between duplicates the dead letter and loses none. */
   async #replayInTwoSteps(id: string, to: string, header: readonly string[]): Promise<boolean> {
     const { deadLetters } = this.#options.keys
     const [entry] = readEntries(await this.#send(['XRANGE', deadLetters, id, id], AS_BUFFERS))
@@ -146,7 +146,7 @@ function isEntryId(id: string): boolean {
   return /^\d+-\d+$/.test(id)
 }
 
-/** The fields without what a dead letter or an earlier replay added, as the script leaves them out. */
+/** The fields of the original entry: without those that dead-lettering or an earlier replay added, as in the script. */
 function originalFields({ fields }: StreamEntry): readonly RedisArgument[] {
   return fields.filter((_field, index) => {
     const name = String(fields[index - (index % 2)])

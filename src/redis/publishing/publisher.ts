@@ -4,11 +4,11 @@ import { PublishTimeoutError } from '../../transport/errors.ts'
 import type { OutgoingMessage, PublishFailure } from '../../transport/transport.ts'
 import type { RedisClient } from '../client/client.ts'
 import type { RedisLink } from '../client/link.ts'
-import { commandError, hadNoEffect, isPassing, isReadOnly } from '../errors.ts'
+import { commandError, hadNoEffect, isReadOnly, isTransient } from '../errors.ts'
 import { entryCommand } from '../wire/entry.ts'
 
-/** Wait before a message is sent again that the server could not take just now, in milliseconds. */
-const TRY_AGAIN_MS = 50
+/** Wait before messages are sent again after a transient refusal, in milliseconds. */
+const RETRY_DELAY_MS = 50
 
 export interface RedisPublisherParts {
   readonly link: RedisLink
@@ -17,7 +17,7 @@ export interface RedisPublisherParts {
   readonly publishTimeoutMs: number
 }
 
-/** Appends messages to the stream and knows of each whether it is there. */
+/** Appends messages to the stream, and reports for each that failed whether it may be stored. */
 export class RedisPublisher {
   readonly #parts: RedisPublisherParts
 
@@ -34,13 +34,13 @@ export class RedisPublisher {
       const client = this.#parts.link.client ?? (await this.#parts.link.whenReady(signal))
       if (client === undefined) return indices.map((index) => this.#failure(index, 'notStored'))
       const failures = await this.#send(client, messages, indices, signal)
-      if (!failures.every(({ isPassing }) => isPassing)) return failures
-      if (failures.length === 0) return failures
-      // All of them can go again, in their order: nothing that came after them was left in doubt.
+      const canRetry = failures.length > 0 && failures.every(({ isTransient }) => isTransient)
+      if (!canRetry) return failures
+      // Sending them again keeps the order: every other message of the call is confirmed.
       indices = failures.map(({ index }) => index)
       if (failures.some(({ error }) => isReadOnly(error.cause)))
-        this.#parts.link.reset(new Error('it is a replica now'))
-      if (!(await sleep(TRY_AGAIN_MS, signal))) return failures
+        this.#parts.link.reset(new Error('the server is now a replica'))
+      if (!(await sleep(RETRY_DELAY_MS, signal))) return failures
     }
   }
 
@@ -49,9 +49,9 @@ export class RedisPublisher {
     messages: readonly OutgoingMessage[],
     indices: readonly number[],
     signal: AbortSignal,
-  ): Promise<readonly (PublishFailure & { readonly isPassing: boolean })[]> {
+  ): Promise<readonly (PublishFailure & { readonly isTransient: boolean })[]> {
     const { stream, address } = this.#parts
-    const failures: (PublishFailure & { isPassing: boolean })[] = []
+    const failures: (PublishFailure & { isTransient: boolean })[] = []
     const unanswered = new Set(indices)
     const sent = indices.map((index) => {
       const message = messages[index]
@@ -66,13 +66,13 @@ export class RedisPublisher {
           const status = hadNoEffect(cause) ? ('notStored' as const) : ('unknown' as const)
           const error = commandError(address, 'XADD', cause)
           error.cause = cause
-          failures.push({ index, status, error, isPassing: isPassing(cause) })
+          failures.push({ index, status, error, isTransient: isTransient(cause) })
         },
       )
     })
     const inTime = await settledUntil(Promise.all(sent), signal)
     if (inTime) return failures.sort((a, b) => a.index - b.index)
-    const late = [...unanswered].map((index) => ({ ...this.#failure(index, 'unknown'), isPassing: false }))
+    const late = [...unanswered].map((index) => ({ ...this.#failure(index, 'unknown'), isTransient: false }))
     return [...failures, ...late].sort((a, b) => a.index - b.index)
   }
 
@@ -80,8 +80,8 @@ export class RedisPublisher {
     const { publishTimeoutMs, address } = this.#parts
     const detail =
       status === 'unknown'
-        ? `Redis at ${address} did not answer`
-        : `there is no connection to Redis at ${address}`
+        ? `Redis at ${address} did not reply`
+        : `the bus is not connected to Redis at ${address}`
     const error = new PublishTimeoutError(publishTimeoutMs, detail)
     return { index, status, error }
   }

@@ -4,7 +4,7 @@ import type { RedisLink } from '../client/link.ts'
 import type { ResolvedRedisOptions } from '../options.ts'
 import { readPairs } from '../wire/replies.ts'
 
-/** Trims the stream to its limits, and unless told otherwise never what a group has not acknowledged. */
+/** Trims the stream to its limits. Unless `trim` is `'unsafe'`, it keeps what any group has not acknowledged. */
 export class RedisTrimmer {
   readonly #options: ResolvedRedisOptions
   readonly #link: RedisLink
@@ -19,14 +19,14 @@ export class RedisTrimmer {
 
   start(): void {
     const { maxLength, maxAgeMs } = this.#options
-    if (maxLength !== undefined || maxAgeMs !== undefined) void this.#trimAgainAndAgain()
+    if (maxLength !== undefined || maxAgeMs !== undefined) void this.#trimPeriodically()
   }
 
   stop(): void {
     this.#stopped.abort()
   }
 
-  async #trimAgainAndAgain(): Promise<void> {
+  async #trimPeriodically(): Promise<void> {
     while (await sleep(this.#options.trimIntervalMs, this.#stopped.signal)) {
       try {
         const { client } = this.#link
@@ -49,11 +49,11 @@ export class RedisTrimmer {
     const excess = Number(await client.sendCommand(['XLEN', keys.stream])) - maxLength
     if (excess <= 0) return
     if (safe === undefined) await client.sendCommand(['XTRIM', keys.stream, 'MAXLEN', '~', String(maxLength)])
-    // LIMIT bounds what is evicted, MINID keeps it away from what is still needed.
+    // LIMIT stops at the wanted length, MINID at the oldest entry that a group still needs.
     else await client.sendCommand(['XTRIM', keys.stream, 'MINID', '~', safe, 'LIMIT', String(excess)])
   }
 
-  /** The first id that some group has not acknowledged; undefined when there is no group. */
+  /** The oldest id that a group has not acknowledged; undefined if there is no group. */
   async #oldestNeeded(client: RedisClient): Promise<string | undefined> {
     const { stream } = this.#options.keys
     if ((await client.sendCommand(['EXISTS', stream])) === 0) return undefined
@@ -74,7 +74,7 @@ export class RedisTrimmer {
   async #oldestOf(client: RedisClient, group: string, lastDelivered: string): Promise<string> {
     const summary = await client.sendCommand(['XPENDING', this.#options.keys.stream, group])
     const [count, first]: unknown[] = Array.isArray(summary) ? summary : []
-    // Everything up to the last delivered entry is acknowledged when nothing is pending.
+    // If nothing is pending, every delivered entry is acknowledged.
     return Number(count) > 0 ? String(first) : nextId(lastDelivered)
   }
 }

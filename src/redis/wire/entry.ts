@@ -2,7 +2,7 @@ import { isUtf8 } from 'node:buffer'
 import type { IncomingMessage, OutgoingMessage } from '../../transport/transport.ts'
 import type { RedisArgument } from '../client/client.ts'
 
-/** Fields of an entry as eventsource-py writes them, in its order; `payload` follows. */
+/** The fields that eventsource-py writes, in its order, before `payload`. */
 const ENTRY_HEADERS = [
   'event_id',
   'event_type',
@@ -12,7 +12,7 @@ const ENTRY_HEADERS = [
   'occurred_at',
 ] as const
 
-/** Headers that stand in the body as well, and that eventsource-py does not write as fields. */
+/** Headers that are also in the body. eventsource-py writes only the first six as fields. */
 const IN_THE_BODY: ReadonlySet<string> = new Set([
   ...ENTRY_HEADERS,
   'aggregate_version',
@@ -21,10 +21,10 @@ const IN_THE_BODY: ReadonlySet<string> = new Set([
   'actor_id',
 ])
 
-/** The content type that needs no saying. */
-const JSON_TYPE = 'application/json'
+/** The content type of an entry without the field `content_type`. */
+const DEFAULT_CONTENT_TYPE = 'application/json'
 
-/** The XADD of a message: eventsource-py's fields, then what we add, such as the trace context. */
+/** The XADD command for a message: the fields of eventsource-py, then further headers, such as the trace context. */
 export function entryCommand(
   stream: string,
   { headers, body, contentType }: OutgoingMessage,
@@ -33,17 +33,17 @@ export function entryCommand(
   for (const name of ENTRY_HEADERS) args.push(name, headers[name] ?? '')
   args.push('payload', typeof body === 'string' ? body : Buffer.from(body))
   for (const name in headers) if (!IN_THE_BODY.has(name)) args.push(name, headers[name] ?? '')
-  if (contentType !== JSON_TYPE) args.push('content_type', contentType)
+  if (contentType !== DEFAULT_CONTENT_TYPE) args.push('content_type', contentType)
   return args
 }
 
-/** An entry of a stream: its id and its fields, name and value by turns. */
+/** An entry of a stream: its id, and its fields as alternating names and values. */
 export interface StreamEntry<T extends RedisArgument = RedisArgument> {
   readonly id: string
   readonly fields: readonly T[]
 }
 
-/** The entries in a reply of XRANGE, or in one stream of XREADGROUP's. Deleted entries have no fields. */
+/** The entries in a reply of XRANGE, or in one stream of a reply of XREADGROUP. Deleted entries have no fields. */
 export function readEntries(reply: unknown): readonly StreamEntry[] {
   if (!Array.isArray(reply)) return []
   return reply.flatMap((item: unknown) => {
@@ -57,15 +57,15 @@ function isArgument(value: unknown): value is RedisArgument {
   return typeof value === 'string' || Buffer.isBuffer(value)
 }
 
-/** What a text shows where its bytes were no UTF-8. */
+/** The character that replaces bytes that are not valid UTF-8. */
 const REPLACEMENT = '\uFFFD'
 
-/** True when the texts may differ from the bytes, so that the entry has to be read again as bytes. */
+/** True if decoding as UTF-8 may have lost bytes. Such an entry has to be read again as bytes. */
 export function mayBeMangled({ fields }: StreamEntry): boolean {
   return fields.some((field) => typeof field === 'string' && field.includes(REPLACEMENT))
 }
 
-/** The message in an entry. Fields that are no text are left out of the headers. */
+/** The message in an entry. Its headers leave out fields that are not valid UTF-8. */
 export function readMessage({ id, fields }: StreamEntry): IncomingMessage {
   const headers: Record<string, string> = {}
   let body: RedisArgument = ''
@@ -80,7 +80,7 @@ export function readMessage({ id, fields }: StreamEntry): IncomingMessage {
 }
 
 function setHeader(headers: Record<string, string>, name: string, value: string | undefined): void {
-  // An empty field is how eventsource-py writes an absent one.
+  // eventsource-py writes an absent value as an empty field.
   if (value === undefined || value === '' || name === '__proto__') return
   headers[name] = value
 }

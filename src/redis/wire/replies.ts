@@ -1,4 +1,4 @@
-/** A reply of names and values by turns. */
+/** A reply of alternating names and values as a map. */
 export function readPairs(reply: unknown): ReadonlyMap<string, unknown> {
   const pairs = new Map<string, unknown>()
   if (!Array.isArray(reply)) return pairs

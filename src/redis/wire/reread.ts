@@ -1,7 +1,7 @@
 import { AS_BUFFERS, type RedisClient } from '../client/client.ts'
 import { readEntries, type StreamEntry } from './entry.ts'
 
-/** The entry with its fields as bytes; as it was where it is no longer there. */
+/** Reads the entry again with its fields as bytes. @returns the given entry if it no longer exists. */
 export async function rereadAsBytes(
   client: RedisClient,
   stream: string,

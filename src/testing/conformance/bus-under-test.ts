@@ -54,7 +54,10 @@ export interface DescribeEventBusOptions {
   readonly module?: string | URL
   /** Texts that must show up in no log line, error or inspected bus: the passwords in use. */
   readonly secrets?: readonly string[]
-  /** Longest wait for anything that should happen, in milliseconds. Default 10,000. */
+  /**
+   * Longest wait for anything that should happen, in milliseconds. Default 10,000. A slower machine needs a longer one,
+   * and the times within which a call must return grow with it.
+   */
   readonly waitMs?: number
   /** Buses that compete for 50 publishers' events. Default 50. */
   readonly competitors?: number

@@ -13,7 +13,14 @@ import { poisonTests } from './poison.ts'
 import { processTests } from './processes.ts'
 import { publishTests } from './publish.ts'
 import { redeliveryTests } from './redelivery.ts'
-import { Scene } from './scene.ts'
+import { DEFAULT_WAIT_MS, Scene } from './scene.ts'
+
+/**
+ * The runner's limit for a test, in times of `waitMs`. Each wait of a test has its own deadline and reports what it
+ * waited for. The runner's limit is for a test that hangs elsewhere, and leaves time for faults such as the restart of
+ * a broker: a test that the runner gives up does not start the broker again for the next one.
+ */
+const LIMIT_WAITS = 20
 
 const SUITE: Readonly<Record<string, readonly ConformanceTest[]>> = {
   publish: publishTests,
@@ -46,13 +53,13 @@ const SUITE: Readonly<Record<string, readonly ConformanceTest[]>> = {
 export function describeEventBus(name: string, options: DescribeEventBusOptions): void {
   const lacks = knownLacks(options)
   const { describe, it } = options.runner
-  const waitMs = options.waitMs ?? 10_000
+  const limitMs = LIMIT_WAITS * (options.waitMs ?? DEFAULT_WAIT_MS)
   describe(name, () => {
     for (const [topic, tests] of Object.entries(SUITE)) {
       describe(topic, () => {
         for (const test of tests) {
           const obstacle = obstacleTo(test, options, lacks)
-          if (obstacle === undefined) it(test.name, () => runTest(test, options), waitMs * 3)
+          if (obstacle === undefined) it(test.name, () => runTest(test, options), limitMs)
           else it.skip(`${test.name} (${obstacle})`, () => Promise.resolve())
         }
       })

@@ -41,7 +41,11 @@ async function endsByItself(scene: Scene, mode: 'comeAndGo' | 'publishOnly'): Pr
     () => probe.output.includes('shut down') || probe.process.exitCode !== null,
     () => probe.output,
   )
-  const exitCode = await scene.within(probe.exitCode(), 'the process to end after its shutdown', 2000)
+  const exitCode = await scene.within(
+    probe.exitCode(),
+    'the process to end after its shutdown',
+    4 * scene.slackMs,
+  )
   assert.equal(exitCode, 0, probe.output)
   assert.equal(probe.output.trim(), 'shut down')
 }

@@ -8,6 +8,11 @@ import type { BusFaults, CreateBus, DescribeEventBusOptions } from './bus-under-
 import { type Marked, marked } from './events.ts'
 import { LogRecording, Recording } from './recording.ts'
 
+/** Of `waitMs`, in milliseconds. */
+export const DEFAULT_WAIT_MS = 10_000
+/** At the default of `waitMs`, with which it grows. */
+const SLACK_MS = 500
+
 /** Retries as fast as a test wants them; jitter off, so that delays can be compared. */
 const QUICK: BrokerOptions = { retryBaseDelayMs: 10, retryMaxDelayMs: 1000, retryJitter: 0 }
 
@@ -16,6 +21,8 @@ export class Scene {
   readonly scope = `conformance-${randomBytes(6).toString('hex')}`
   readonly log = new LogRecording()
   readonly waitMs: number
+  /** How much longer than its timeout a call may take before it counts as late, in milliseconds. */
+  readonly slackMs: number
   readonly competitors: number
   readonly secrets: readonly string[]
   readonly module: string | undefined
@@ -25,10 +32,11 @@ export class Scene {
   readonly #ended = Promise.withResolvers<void>()
   #isStopped = false
 
-  constructor({ create, faults = {}, waitMs = 10_000, ...options }: DescribeEventBusOptions) {
+  constructor({ create, faults = {}, waitMs = DEFAULT_WAIT_MS, ...options }: DescribeEventBusOptions) {
     this.#create = create
     this.#faults = faults
     this.waitMs = waitMs
+    this.slackMs = SLACK_MS * Math.max(1, waitMs / DEFAULT_WAIT_MS)
     this.competitors = options.competitors ?? 50
     this.secrets = options.secrets ?? []
     this.module = options.module?.toString()

@@ -1,7 +1,8 @@
 import { expect, it, onTestFinished } from 'vitest'
-import { MemoryBroker, waitFor } from '../../../src/testing/index.ts'
+import { MemoryBroker } from '../../../src/testing/index.ts'
 import { OrderCreated, orderCreated } from '../../support/order-events.ts'
 import { RecordingLogger } from '../../support/recording-logger.ts'
+import { waitFor } from '../../support/wait-for.ts'
 import { delivering, FaultyBus, pretendingDelivery, type Sabotage } from '../../testing/faulty-buses.ts'
 
 it('counts no dead letter of what became somebody else’s before it could be stored', async () => {

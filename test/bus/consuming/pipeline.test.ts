@@ -2,8 +2,9 @@ import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import { defineEvent } from '../../../src/index.ts'
 import { RetryPolicy } from '../../../src/kit/retry-policy.ts'
-import { MemoryBrokerEventBus, waitFor } from '../../../src/testing/index.ts'
+import { MemoryBrokerEventBus } from '../../../src/testing/index.ts'
 import { RecordingLogger } from '../../support/recording-logger.ts'
+import { waitFor } from '../../support/wait-for.ts'
 
 class Noted extends defineEvent<{ n: number; failures: number }>()({
   type: 'Noted',

@@ -1,7 +1,8 @@
 import { expect, it } from 'vitest'
-import { MemoryBroker, MemoryBrokerEventBus, waitFor } from '../../../src/testing/index.ts'
+import { MemoryBroker, MemoryBrokerEventBus } from '../../../src/testing/index.ts'
 import { OrderCreated, orderCreated } from '../../support/order-events.ts'
 import { RecordingLogger } from '../../support/recording-logger.ts'
+import { waitFor } from '../../support/wait-for.ts'
 
 it.each(['is stopped', 'crashes'])(
   'calls nobody again who had succeeded when the consumer %s between two attempts',

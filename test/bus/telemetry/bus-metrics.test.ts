@@ -1,7 +1,7 @@
 import { AggregationTemporality } from '@opentelemetry/sdk-metrics'
 import { expect, it, onTestFinished } from 'vitest'
 import { type BrokerOptions, InMemoryEventBus, JsonCodec } from '../../../src/index.ts'
-import { MemoryBroker, MemoryBrokerEventBus, waitFor } from '../../../src/testing/index.ts'
+import { MemoryBroker, MemoryBrokerEventBus } from '../../../src/testing/index.ts'
 import { createMeterProvider, startMetrics, total } from '../../support/metrics.ts'
 import {
   OrderCreated,
@@ -11,6 +11,7 @@ import {
   orderShipped,
 } from '../../support/order-events.ts'
 import { RecordingLogger } from '../../support/recording-logger.ts'
+import { waitFor } from '../../support/wait-for.ts'
 
 const PLACE = { 'messaging.system': 'memory', 'messaging.destination.name': 'memory-broker' }
 const GROUP = { ...PLACE, 'messaging.consumer.group.name': 'default' }

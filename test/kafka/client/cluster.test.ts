@@ -2,6 +2,7 @@ import { afterAll, expect, it } from 'vitest'
 import { PublishError } from '../../../src/index.ts'
 import { launchKafkaCluster } from '../../brokers/kafka-cluster.ts'
 import { OrderCreated, orderCreated } from '../../support/order-events.ts'
+import { paced } from '../../support/pace.ts'
 import { consume, createBus, freshName, until } from '../scene.ts'
 
 const nodes = await launchKafkaCluster(3)
@@ -11,7 +12,7 @@ afterAll(async () => {
   await Promise.all(nodes.map((node) => node.dispose()))
 })
 
-it('loses nothing and keeps the order while each node of three is killed and comes back', async () => {
+it('loses nothing and keeps the order while each of three nodes is killed and restarted', async () => {
   const options = { bootstrapServers, topicPrefix: freshName(), topicPartitions: 6, publishTimeoutMs: 60_000 }
   const consumer = createBus(options)
   const firsts = new Map<string, string[]>()
@@ -65,9 +66,9 @@ it('loses nothing and keeps the order while each node of three is killed and com
   // At most what was in flight at each of the three faults.
   expect(repeats).toBeLessThanOrEqual(3 * 1000)
   expect(consumer.getStats()).toMatchObject({ eventsProcessedFailed: 0, handlerErrors: 0 })
-}, 180_000)
+})
 
-it('rejects in time while too few nodes are left, and goes on when they are back', async () => {
+it('rejects in time while too few nodes are up, and continues when they are back', async () => {
   const options = { bootstrapServers, topicPrefix: freshName(), publishTimeoutMs: 2000 }
   const bus = createBus(options)
   const seen = new Set<string>()
@@ -86,7 +87,7 @@ it('rejects in time while too few nodes are left, and goes on when they are back
   await Promise.all([first?.start(), second?.start()])
 
   expect(error).toBeInstanceOf(PublishError)
-  expect(tookMs).toBeLessThan(4000)
+  expect(tookMs).toBeLessThan(paced(4000))
   const event = orderCreated()
   await until(
     'a publish to succeed',
@@ -97,4 +98,4 @@ it('rejects in time while too few nodes are left, and goes on when they are back
     60_000,
   )
   await until('the event', () => seen.has(event.eventId), 30_000)
-}, 180_000)
+})

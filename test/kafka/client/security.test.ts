@@ -89,10 +89,10 @@ it.each<[string, Target, KafkaEventBusOptions]>([
   expect(await bus.getDlqMessages()).toMatchObject([{ key: 'Order-bad' }])
 })
 
-describe('a bus that the broker does not take, or that does not take the broker', () => {
+describe('a bus that does not fit its broker', () => {
   const untrusted = /certificate that is not trusted\. Check sslCafile/
   const uncertified =
-    /does not take the certificate of this bus, or wants one\. Check sslCertfile and sslKeyfile/
+    /does not accept the certificate of this bus, or requires one\. Check sslCertfile and sslKeyfile/
   const refused = /refuses the credentials\. Check saslMechanism, saslUsername and saslPassword/
   const noTls = /and this bus do not agree on TLS\. Check securityProtocol and the port/
   const noUser = /asks for a user name at this port\. Check securityProtocol/
@@ -134,7 +134,7 @@ describe('a bus that the broker does not take, or that does not take the broker'
       { ...saslPlaintext, ...plain },
       /does not ask for a user name at this port/,
     ],
-  ])('is told so at once, with what to check: %s', async (_what, target, options, message) => {
+  ])('fails at once with a hint what to check: %s', async (_what, target, options, message) => {
     const logger = new RecordingLogger()
     const bus = secureBus(target, { ...options, logger })
     const start = performance.now()
@@ -170,14 +170,14 @@ describe('a bus that the broker does not take, or that does not take the broker'
       { ...identity('client'), sslKeyfile: certificates.path('client.pem') },
       /sslCertfile or sslKeyfile cannot be used/,
     ],
-  ])('is told that its file %s', async (_what, options, message) => {
+  ])('reports that its file %s', async (_what, options, message) => {
     const bus = secureBus('MUTUAL', { ...ssl, ...options })
     const failure = expect(bus.connect()).rejects
     await failure.toMatchObject({ code: 'AUTHENTICATION_FAILED', message: expect.stringMatching(message) })
   })
 })
 
-it('does not take a connection that breaks in the handshake for a refusal', async () => {
+it('does not mistake a connection that breaks in the handshake for a refusal', async () => {
   const server = createServer((socket) =>
     socket.on('error', () => undefined).on('data', () => socket.destroy()),
   )
@@ -209,7 +209,7 @@ it('names the host in the TLS handshake, for brokers that share an address', asy
   expect(names).toContain('localhost')
 })
 
-it('is loud when its password is taken away, does not storm the broker, and comes back when it has one again', async () => {
+it('logs an error when its password is revoked, retries at a low rate, and reconnects when it has one again', async () => {
   const dave = { username: 'dave', password: PASSWORD, mechanism: 'SCRAM-SHA-256' } as const
   await addScramUsers(broker, [dave])
   const proxy = await KafkaProxy.start(portOf('PASSWORD'))
@@ -263,7 +263,7 @@ describe('the log', () => {
     return logger.lines.map(({ level, message }) => [level, message])
   }
 
-  it('warns once of credentials over plain text, and of names that are not checked', () => {
+  it('warns once about credentials without TLS, and about unchecked host names', () => {
     expect(warningsOf({ ...saslPlaintext, ...plain })).toEqual([
       ['warn', 'credentials and events travel unencrypted (SASL_PLAINTEXT)'],
     ])
@@ -272,7 +272,7 @@ describe('the log', () => {
     ])
   })
 
-  it('has nothing to say of other settings', () => {
+  it('has no warning about other settings', () => {
     for (const options of [{}, ssl, { ...saslSsl, ...plain }]) expect(warningsOf(options)).toEqual([])
   })
 })

@@ -19,8 +19,8 @@ class SilentMember {
       isMember: () => this.isMember,
       onFinished: () => undefined,
       onGivenBack: () => undefined,
-      wantCommit: () => this.commit(),
-      committed: () => Promise.resolve(true),
+      requestCommit: () => this.commit(),
+      whenCommitted: () => Promise.resolve(true),
       deadLetter: () => Promise.resolve(),
     },
     { topic: 't', index: 0, topicId: 'id' },
@@ -93,7 +93,7 @@ const steps = {
   },
 } as const
 
-it('begins everything once and in its order, however often it falls silent and turns out to be a member still', () => {
+it('starts each record once and in order, however often its session expires and resumes', () => {
   const names = ['deliver', 'turn', 'turn', 'turn', 'turn', 'commit', 'silence', 'resume', 'resume'] as const
   const schedule = fc.array(fc.tuple(fc.constantFrom(...names), fc.nat(1000)), {
     minLength: 20,

@@ -72,8 +72,8 @@ function play(model: PartitionModel, schedule: readonly Step[], check: (name: St
   }
 }
 
-describe('a partition, whatever the order in which its records end, and wherever its owners crash', () => {
-  it('commits nothing beyond the first record that is not finished', () => {
+describe('a partition whose records finish in any order and whose owners crash at any point', () => {
+  it('commits nothing beyond its first unfinished record', () => {
     fc.assert(
       fc.property(anyLog, anySchedule, (log, schedule) => {
         const model = new PartitionModel(log, Number.POSITIVE_INFINITY)
@@ -90,7 +90,7 @@ describe('a partition, whatever the order in which its records end, and wherever
     )
   })
 
-  it('delivers to each owner everything that was not committed as finished, in order, and nothing that was', () => {
+  it('delivers to each owner, in order, exactly the records that were not committed as finished', () => {
     fc.assert(
       fc.property(anyLog, anySchedule, (log, schedule) => {
         const model = new PartitionModel(log, Number.POSITIVE_INFINITY)
@@ -109,7 +109,7 @@ describe('a partition, whatever the order in which its records end, and wherever
     )
   })
 
-  it('loses nothing where the metadata has no room for all of it', () => {
+  it('loses nothing if its progress does not fit into the metadata', () => {
     fc.assert(
       fc.property(anyLog, anySchedule, fc.integer({ min: 60, max: 120 }), (log, schedule, limit) => {
         const model = new PartitionModel(log, limit)
@@ -123,7 +123,7 @@ describe('a partition, whatever the order in which its records end, and wherever
     )
   })
 
-  it('counts a delivery that a crash cut short', () => {
+  it('counts a delivery that a crash interrupted', () => {
     fc.assert(
       fc.property(anyLog, anySchedule, (log, schedule) => {
         const model = new PartitionModel(log, Number.POSITIVE_INFINITY)
@@ -158,14 +158,14 @@ describe('a partition', () => {
     return { model, commit }
   }
 
-  it('delivers nothing before it has announced that it may begin', () => {
+  it('delivers no record before a commit has announced it', () => {
     const model = new PartitionModel(log, Number.POSITIVE_INFINITY)
     model.fetch(300)
     model.deliver(ROOM, ROOM, ROOM)
     expect(model.seen).toEqual([])
   })
 
-  it('delivers only so many that it owns its share, and so far ahead of its first unfinished one', () => {
+  it('holds at most its share, and delivers at most the window ahead of its first unfinished record', () => {
     const { model } = announced()
     model.deliver(ROOM, 10, 1000)
     expect(model.seen).toHaveLength(10)
@@ -181,7 +181,7 @@ describe('a partition', () => {
     expect(model.seen).toHaveLength(50)
   })
 
-  it('says first deliveries of what a clean end gave back', () => {
+  it('delivers for the first time what a clean stop interrupted or left unstarted', () => {
     const { model, commit } = announced()
     model.deliver(ROOM, 10, 1000)
     for (let record = 0; record < 5; record += 1) model.begin(0)
@@ -195,7 +195,7 @@ describe('a partition', () => {
     )
   })
 
-  it('keeps what a crash counted of records that a clean end gave back before they began', () => {
+  it('keeps the attempt that a crash interrupted if a clean stop follows before the next one', () => {
     const { model, commit } = announced()
     model.deliver(ROOM, 10, 1000)
     for (let record = 0; record < 5; record += 1) model.begin(0)
@@ -210,7 +210,7 @@ describe('a partition', () => {
     expect(model.seen.map(({ deliveryCount }) => deliveryCount)).toEqual([2, 2, 2, 2, 2])
   })
 
-  it('goes on over a gap of any size, as compaction and transactions leave them', () => {
+  it('skips gaps of any size, as compaction and transactions leave them', () => {
     const model = new PartitionModel([0, 1, 100_000, 100_001, 300_000], Number.POSITIVE_INFINITY)
     drain(model)
     expect(model.isAllDone).toBe(true)

@@ -24,7 +24,7 @@ async function finishedBy(topic: string, group: string): Promise<number> {
   return [...committed.values()].reduce((sum, { offset }) => sum + offset, 0)
 }
 
-it('commits in the background, within commitIntervalMs of a quiet end and at once on a stop', async () => {
+it('commits in the background within commitIntervalMs, and at once when it stops', async () => {
   const options = { topicPrefix: freshName() }
   const topic = `${options.topicPrefix}.stream`
   const bus = createBus({ ...options, commitIntervalMs: 300 })
@@ -55,7 +55,7 @@ it('commits at commitCount without waiting for commitIntervalMs', async () => {
   await until('the commit', async () => (await finishedBy(`${topicPrefix}.stream`, topicPrefix)) === 10)
 })
 
-it('commits what is finished up to the first that is not, and notes what is finished beyond', async () => {
+it('commits up to the first unfinished event, and notes which later ones are finished', async () => {
   const options = { topicPrefix: freshName(), topicPartitions: 1, commitIntervalMs: 20 }
   const topic = `${options.topicPrefix}.stream`
   const stuck = Promise.withResolvers<void>()
@@ -85,7 +85,7 @@ it('commits what is finished up to the first that is not, and notes what is fini
   stuck.resolve()
 })
 
-it('lets a stuck aggregate pause its own partition when partitionWindow is full, and no other', async () => {
+it('pauses only the partition of a stuck aggregate when partitionWindow is full', async () => {
   const bus = createBus({ topicPartitions: 3, partitionWindow: 20, maxInFlight: 3000 })
   const stuck = Promise.withResolvers<void>()
   const handled: string[] = []
@@ -114,7 +114,7 @@ it('lets a stuck aggregate pause its own partition when partitionWindow is full,
 })
 
 it.each(['earliest', 'latest'] as const)(
-  'begins at the %s record where the group is new',
+  'starts at the %s record if the group is new',
   async (autoOffsetReset) => {
     const topicPrefix = freshName()
     const publisher = createBus({ topicPrefix })
@@ -132,7 +132,7 @@ it.each(['earliest', 'latest'] as const)(
   },
 )
 
-it('begins at the latest record in each member of a new group, whoever is the first to commit', async () => {
+it('starts at the latest record in every member of a new group, whichever commits first', async () => {
   const options = {
     topicPrefix: freshName(),
     consumerGroup: freshName(),
@@ -153,7 +153,7 @@ it('begins at the latest record in each member of a new group, whoever is the fi
   expect(seen.flat()).toHaveLength(marks.length)
 })
 
-it('goes on where a group that began at the latest record has been, however long it was away', async () => {
+it('resumes a group that started at the latest record where it stopped, however long it was away', async () => {
   const options = { topicPrefix: freshName(), autoOffsetReset: 'latest' } as const
   const first = createBus(options)
   recorder(first)
@@ -173,7 +173,7 @@ it('goes on where a group that began at the latest record has been, however long
 })
 
 it.each(['classic', 'consumer'] as const)(
-  'takes up partitions that are added while it consumes, from their first record (%s)',
+  'reads partitions that are added while it consumes from their first record (%s)',
   async (groupProtocol) => {
     const options = { topicPrefix: freshName(), topicPartitions: 1, metadataMaxAgeMs: 300 }
     const bus = createBus({ ...options, groupProtocol, autoOffsetReset: 'latest' })
@@ -205,7 +205,7 @@ it.each(['classic', 'consumer'] as const)(
   },
 )
 
-it('tells what was lost where its offset is no longer in the log, and goes on with what there is', async () => {
+it('reports the lost events if its offset is no longer in the log, and continues with the rest', async () => {
   const options = { topicPrefix: freshName(), topicPartitions: 1 }
   const topic = `${options.topicPrefix}.stream`
   const first = createBus(options)
@@ -232,7 +232,7 @@ it('tells what was lost where its offset is no longer in the log, and goes on wi
 })
 
 it.each(['classic', 'consumer'] as const)(
-  'tells what was lost with a topic that was deleted, in each member, and goes on with the new one (%s)',
+  'reports in each member the events lost with a deleted topic, and continues with the new one (%s)',
   async (groupProtocol) => {
     const options = { topicPrefix: freshName(), groupProtocol, topicPartitions: 2 }
     const members = [createBus(options), createBus(options)]
@@ -257,7 +257,7 @@ it.each(['classic', 'consumer'] as const)(
   },
 )
 
-it('fetches again what was damaged on its way', async () => {
+it('fetches records again that were damaged in transit', async () => {
   const proxy = await startProxy()
   const options = { topicPrefix: freshName(), compressionType: 'none' } as const
   const bus = createBus({ ...options, bootstrapServers: `127.0.0.1:${proxy.port}` })
@@ -275,7 +275,7 @@ it('fetches again what was damaged on its way', async () => {
   expect(notices).toEqual([])
 })
 
-it('takes over the offsets that an administrator set while the group was away', async () => {
+it('uses the offsets that an administrator set while the group was away', async () => {
   const options = { topicPrefix: freshName(), topicPartitions: 1, consumerGroup: freshName() }
   const bus = createBus(options)
   const seen = recorder(bus)
@@ -298,7 +298,7 @@ it('takes over the offsets that an administrator set while the group was away', 
   )
 })
 
-it('loses nothing over stops and starts in one process, however they fall', async () => {
+it('loses nothing when it stops and starts in one process at any moment', async () => {
   const bus = createBus({ topicPartitions: 6 })
   const seen = new Set<string>()
   bus.subscribe(OrderCreated, ({ eventId }) => {
@@ -323,7 +323,7 @@ it('loses nothing over stops and starts in one process, however they fall', asyn
   )
 })
 
-it('keeps a static member its partitions over a restart within the session, without a rebalance', async () => {
+it('keeps the partitions of a static member that restarts within its session, without a rebalance', async () => {
   const options = {
     topicPrefix: freshName(),
     consumerGroup: freshName(),
@@ -354,7 +354,7 @@ it('keeps a static member its partitions over a restart within the session, with
   expect(one.getStats().rebalanceCount).toBe(before)
 })
 
-it('leaves alone what its neighbors on the topic publish', async () => {
+it('skips the events that other services publish to the topic', async () => {
   const topicPrefix = freshName()
   const [orderBus, shippingBus] = [
     createBus({ topicPrefix, consumerGroup: `${topicPrefix}-orders` }),
@@ -375,7 +375,7 @@ it('leaves alone what its neighbors on the topic publish', async () => {
   expect(await orderBus.getDlqMessageCount()).toBe(0)
 })
 
-it('has the counts of the reference, with times', async () => {
+it('counts the same as eventsource-py, with times', async () => {
   const bus = createBus()
   const stats = bus.getStats()
   expect(stats).toMatchObject({

@@ -171,8 +171,8 @@ export const PARTITION_OWNER: PartitionOwner = {
   isMember: () => true,
   onFinished: () => undefined,
   onGivenBack: () => undefined,
-  wantCommit: () => undefined,
-  committed: () => Promise.resolve(true),
+  requestCommit: () => undefined,
+  whenCommitted: () => Promise.resolve(true),
   deadLetter: () => Promise.resolve(),
 }
 

@@ -5,7 +5,7 @@ import { consume, createBus, freshName, startProxy, until } from '../scene.ts'
 
 const server = inject('kafkaBootstrapServers')
 
-it('has two dead letters of an event at worst where its process ends between dead letter and commit', async () => {
+it('has at most two dead letters of an event if its process ends between dead letter and commit', async () => {
   const topicPrefix = freshName()
   const proxy = await startProxy()
   const options = { topicPrefix, maxRetries: 0, topicPartitions: 1 }
@@ -31,7 +31,7 @@ it('has two dead letters of an event at worst where its process ends between dea
   expect(deadLetters.map(({ eventId }) => eventId)).toEqual([event.eventId, event.eventId])
 })
 
-it('keeps the dead letter where a replay breaks before it is removed', async () => {
+it('keeps the dead letter if a replay is interrupted before removing it', async () => {
   const topicPrefix = freshName()
   const proxy = await startProxy()
   const options = { topicPrefix, maxRetries: 0 }

@@ -27,14 +27,14 @@ function scene() {
 const valuesOf = (batch: Batch | undefined) => batch?.records.map(({ record }) => String(record.value))
 const firstOf = (batch: Batch | undefined) => batch?.sequence?.first
 
-describe('what waits for a partition', () => {
-  it('does not leave any more once its caller was told that it is not stored', () => {
+describe('the records that wait for a partition', () => {
+  it('are not sent once their caller got notStored', () => {
     const { queue, add } = scene()
     const [a] = [add('a'), add('b')]
     const batch = queue.next(identity, MAX, MAX)
     a.settle({ status: 'notStored' })
 
-    queue.leave()
+    queue.markSent()
 
     expect(valuesOf(batch)).toEqual(['b'])
     queue.succeed()
@@ -42,19 +42,19 @@ describe('what waits for a partition', () => {
     expect(firstOf(queue.next(identity, MAX, MAX))).toBe(1)
   })
 
-  it('leaves again as it was where its caller was told that it may be stored', () => {
+  it('are sent again unchanged if their caller got unknown', () => {
     const { queue, add } = scene()
     const [a] = [add('a'), add('b')]
     const batch = queue.next(identity, MAX, MAX)
-    queue.leave()
+    queue.markSent()
     a.settle({ status: 'unknown' })
 
-    queue.leave()
+    queue.markSent()
 
     expect(valuesOf(batch)).toEqual(['a', 'b'])
   })
 
-  it('leaves in its order, in batches that have their bytes', () => {
+  it('are sent in order, in batches of the target size', () => {
     const { queue, add } = scene()
     for (const value of ['a', 'b', 'c', 'd', 'e']) add(value)
     const size = add('f').size
@@ -68,7 +68,7 @@ describe('what waits for a partition', () => {
     expect(queue.isEmpty).toBe(true)
   })
 
-  it('stays together where it was published together, up to the limit', () => {
+  it('stay together if they were published together, up to the limit', () => {
     const { queue, add } = scene()
     const call = {}
     add('alone')
@@ -82,14 +82,14 @@ describe('what waits for a partition', () => {
     expect(valuesOf(queue.next(undefined, 1, MAX))).toEqual(['d'])
   })
 
-  it('leaves even when one record alone is beyond the limit', () => {
+  it('are sent even if one record alone exceeds the limit', () => {
     const { queue, add } = scene()
     add('a')
     add('b')
     expect(valuesOf(queue.next(undefined, 1, 1))).toEqual(['a'])
   })
 
-  it('is the same batch until it is settled', () => {
+  it('form the same batch until it is settled', () => {
     const { queue, add } = scene()
     add('a')
     const batch = queue.next(identity, 1, MAX)
@@ -99,7 +99,7 @@ describe('what waits for a partition', () => {
 })
 
 describe('the sequence of a producer', () => {
-  it('counts records, and begins anew with another identity', () => {
+  it('counts records, and restarts with another identity', () => {
     const { queue, add } = scene()
     const call = {}
     for (const value of ['a', 'b', 'c']) add(value, call)
@@ -116,30 +116,30 @@ describe('the sequence of a producer', () => {
     expect(firstOf(queue.next(other, 1, MAX))).toBe(1)
   })
 
-  it('is not used up by what certainly was not stored', () => {
+  it('does not advance for records that were certainly not stored', () => {
     const { queue, add, outcomes } = scene()
     add('refused')
     expect(firstOf(queue.next(identity, 1, MAX))).toBe(0)
     queue.fail({ status: 'notStored', error: new Error('no') })
     add('a')
     expect(firstOf(queue.next(identity, 1, MAX))).toBe(0)
-    expect(queue.needsOtherThan(identity)).toBe(false)
+    expect(queue.needsNewIdentity(identity)).toBe(false)
     expect(outcomes.get('refused')).toMatchObject({ status: 'notStored' })
   })
 
-  it('is unknown after a batch was given up that may be stored, until there is a new identity', () => {
+  it('is unknown after an abandoned batch that may be stored, until there is a new identity', () => {
     const { queue, add, outcomes } = scene()
     add('lost')
     const batch = queue.next(identity, 1, MAX)
     if (batch !== undefined) batch.isInDoubt = true
     queue.fail({ status: 'notStored' })
     expect(outcomes.get('lost')).toEqual({ status: 'unknown' })
-    expect(queue.needsOtherThan(identity)).toBe(true)
+    expect(queue.needsNewIdentity(identity)).toBe(true)
     add('a')
     const other = { producerId: 9n, producerEpoch: 0 }
-    expect(queue.needsOtherThan(other)).toBe(false)
+    expect(queue.needsNewIdentity(other)).toBe(false)
     queue.next(other, 1, MAX)
-    expect(queue.needsOtherThan(other)).toBe(false)
+    expect(queue.needsNewIdentity(other)).toBe(false)
   })
 
   it('wraps around after the largest 32-bit number', () => {
@@ -159,12 +159,12 @@ describe('the sequence of a producer', () => {
 })
 
 describe('a batch', () => {
-  it('is formed anew in the same order when the broker has forgotten the producer', () => {
+  it('is formed again in the same order when the broker has forgotten the producer', () => {
     const { queue, add } = scene()
     for (const value of ['a', 'b', 'c']) add(value)
     queue.next(identity, MAX, MAX)
     add('d')
-    queue.reform()
+    queue.requeue()
     const batch = queue.next({ producerId: 8n, producerEpoch: 0 }, MAX, MAX)
     expect(valuesOf(batch)).toEqual(['a', 'b', 'c', 'd'])
     expect(firstOf(batch)).toBe(0)
@@ -186,7 +186,7 @@ describe('a batch', () => {
     expect(queue.split()).toBe(false)
   })
 
-  it('is dropped when nobody waits for it any more, unless it is on its way', () => {
+  it('is dropped when all callers have given up, unless it is in flight', () => {
     const { queue, add } = scene()
     const record = add('a')
     const batch = queue.next(identity, 1, MAX)
@@ -199,7 +199,7 @@ describe('a batch', () => {
     expect(queue.isEmpty).toBe(true)
   })
 
-  it('is not sent without those who gave up before it was formed', () => {
+  it('does not contain records whose callers gave up before it was formed', () => {
     const { queue, add } = scene()
     add('a')
     add('b').settle({ status: 'notStored' })
@@ -212,7 +212,7 @@ describe('the broker of a partition', () => {
   const anyEvent = fc.constantFrom('add', 'send', 'send', 'succeed', 'reform', 'split', 'fail', 'giveUp')
   const anyEvents = fc.array(fc.tuple(anyEvent, fc.nat(20)), { maxLength: 200, size: 'max' })
 
-  it('gets each record in order, once, with sequences that follow one another, whatever happens', () => {
+  it('gets each record once and in order, with consecutive sequences, whatever happens', () => {
     fc.assert(
       fc.property(anyEvents, (events) => {
         const { queue, add, outcomes } = scene()
@@ -225,7 +225,7 @@ describe('the broker of a partition', () => {
           else if (event === 'send') queue.next(identity, 20 * pick, MAX)
           else if (event === 'giveUp') waiting[pick]?.settle({ status: 'unknown' })
           else if (event === 'fail') queue.fail({ status: 'notStored' })
-          else if (event === 'reform') queue.reform()
+          else if (event === 'reform') queue.requeue()
           else if (event === 'split') queue.split()
           else if (queue.batch !== undefined) {
             expect(firstOf(queue.batch)).toBe(expected)

@@ -35,7 +35,7 @@ it("reads eventsource-py's messages, retries and replays", async () => {
   expect(events.map(({ eventId }) => eventId).toSorted()).toEqual(cases.map(idOf).toSorted())
 })
 
-it('publishes them with the same key, body, headers in the same order, and to the same partition', async () => {
+it('publishes them with the same key and body, the same headers in the same order, and to the same partition', async () => {
   const from = await freshPrefix()
   const source = createBus({ topicPrefix: from })
   const events = recorder(source)
@@ -190,7 +190,7 @@ function wholeOf({ key, value, headers }: Pick<PlainRecord, 'key' | 'value' | 'h
   return [hex(key), hex(value), ...own.map(([name, text]) => `${hex(name)}=${hex(text)}`)].join(' ')
 }
 
-it('handles what is an event, dead-letters bit for bit what is none, and the partition goes on', async () => {
+it('handles events, dead-letters other records bit for bit, and continues with the partition', async () => {
   const topicPrefix = await freshPrefix()
   const bus = createBus({ topicPrefix })
   const events = recorder(bus)
@@ -210,7 +210,7 @@ it('handles what is an event, dead-letters bit for bit what is none, and the par
   expect(new Set(deadLetters.map(({ reason }) => reason))).toEqual(new Set(['deserialization_error']))
 })
 
-it('replays such a dead letter as it was', async () => {
+it('replays such a dead letter unchanged', async () => {
   const topicPrefix = await freshPrefix()
   const bus = createBus({ topicPrefix })
   await consume(bus)
@@ -232,7 +232,7 @@ it('replays such a dead letter as it was', async () => {
   expect(again.map(wholeOf).toSorted()).toEqual(wanted.toSorted())
 })
 
-it('skips types that nobody subscribed to, without decoding them', async () => {
+it('skips types without subscribers, without decoding them', async () => {
   const topicPrefix = await freshPrefix()
   const bus = createBus({ topicPrefix })
   await consume(bus)
@@ -246,7 +246,7 @@ it('skips types that nobody subscribed to, without decoding them', async () => {
 })
 
 it.each(['gzip', 'snappy', 'lz4', 'zstd'] as const)(
-  'reads what a Java client compresses with %s, and is read by it',
+  'exchanges records compressed with %s with a Java client',
   async (codec) => {
     const compressedTo = (value: string) => freshPrefix('.stream', [{ name: 'compression.type', value }])
     const [byBroker, byUs] = await Promise.all([compressedTo(codec), compressedTo('uncompressed')])
@@ -267,7 +267,7 @@ it.each(['gzip', 'snappy', 'lz4', 'zstd'] as const)(
   },
 )
 
-it('handles what a transaction committed, and nothing of one that was rolled back', async () => {
+it('handles the records of committed transactions, and none of aborted ones', async () => {
   const topicPrefix = await freshPrefix()
   const bus = createBus({ topicPrefix })
   const events = recorder(bus)

@@ -22,7 +22,7 @@ interface CapturedPlaces {
   }[]
 }
 
-it('puts every key where eventsource-py put it', () => {
+it('chooses the same partition for every key as eventsource-py', () => {
   const text = readFileSync(new URL('../../wire/kafka.json', import.meta.url), 'utf8')
   // The file is part of the repository, and its README says what it holds.
   const { about, cases } = JSON.parse(text) as CapturedPlaces
@@ -33,7 +33,7 @@ it('puts every key where eventsource-py put it', () => {
   }
 })
 
-it('puts any key into a partition that there is, and always the same', () => {
+it('chooses for any key an existing partition, and always the same one', () => {
   fc.assert(
     fc.property(fc.uint8Array(), fc.integer({ min: 1, max: 1000 }), (key, partitions) => {
       const partition = partitionOf(key, partitions)

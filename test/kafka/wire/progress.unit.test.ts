@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import {
-  type AttemptNote,
+  type AttemptHistory,
   METADATA_BYTES,
   type PartitionProgress,
   readProgress,
@@ -9,7 +9,7 @@ import {
 } from '../../../src/kafka/wire/progress.ts'
 
 const anyOffset = fc.nat(2 ** 40)
-const anyNote: fc.Arbitrary<AttemptNote> = fc.record({
+const anyNote: fc.Arbitrary<AttemptHistory> = fc.record({
   count: fc.nat(20),
   settledHandlers: fc.array(fc.string({ unit: 'grapheme', maxLength: 40 }), { maxLength: 4 }),
 })
@@ -43,7 +43,7 @@ const anyCase = (most: number) =>
   )
 
 describe('the progress of a partition', () => {
-  it('comes back whole while it fits', () => {
+  it('is read back unchanged if it fits', () => {
     fc.assert(
       fc.property(anyCase(8), ({ offset, progress }) => {
         expect(readProgress(offset, writeProgress(offset, progress, Number.POSITIVE_INFINITY))).toEqual(
@@ -53,7 +53,7 @@ describe('the progress of a partition', () => {
     )
   })
 
-  it('never exceeds its limit, and what comes back of it is true', () => {
+  it('never exceeds its limit, and what is read back is correct', () => {
     fc.assert(
       fc.property(
         anyCase(300),
@@ -76,7 +76,7 @@ describe('the progress of a partition', () => {
     )
   })
 
-  it('costs no metadata where there is none', () => {
+  it('needs no metadata if there is none', () => {
     expect(writeProgress(5, { openUpTo: 5, finished: [], attempts: new Map() })).toBe('')
   })
 })
@@ -98,7 +98,7 @@ describe("metadata that is not the bus's own", () => {
     expect(readProgress(100, metadata)).toEqual(none)
   })
 
-  it('never fails, nor says anything of offsets before the committed one', () => {
+  it('never fails, and never concerns offsets before the committed one', () => {
     const hostile = fc.oneof(
       fc.json(),
       fc.string(),

@@ -82,7 +82,7 @@ function textsOf(headers: readonly (readonly (Buffer | null)[])[]): object {
 }
 
 describe('a record batch', () => {
-  it.each(codecs)('brings back what was written, compressed with %s', (codec) => {
+  it.each(codecs)('is read back as written, compressed with %s', (codec) => {
     fc.assert(
       fc.property(someRecords, fc.nat(2 ** 40), (records, offset) => {
         const batch = stored(records, { offset, codec })
@@ -113,7 +113,7 @@ describe('a record batch', () => {
     )
   })
 
-  it('is never larger than sizeOfRecord says', () => {
+  it('is never larger than sizeOfRecord estimates', () => {
     fc.assert(
       fc.property(someRecords, (records) => {
         const limit = records.reduce((sum, record) => sum + sizeOfRecord(record), 61)
@@ -136,7 +136,7 @@ describe('a record batch', () => {
     expect(library.crc32c(Buffer.from('123456789')) >>> 0).toBe(0xe3069283)
   })
 
-  it('has the bytes that other clients write', () => {
+  it('has the same bytes as from other clients', () => {
     const { createRecordsBatch } = library
     if (typeof createRecordsBatch !== 'function') throw new Error('the client has no createRecordsBatch')
     const headers = new Map([['event_type', 'A'].map((text) => Buffer.from(text))].map(([a, b]) => [a, b]))
@@ -166,13 +166,13 @@ describe('reading a range of a log', () => {
     stored([plain('3'), plain('4')], { offset: 13, codec: 'lz4' }),
   ])
 
-  it('begins in the middle of a batch', () => {
+  it('can start in the middle of a batch', () => {
     expect(valuesOf(read(log, 12))).toEqual(['2', '3', '4'])
     expect(valuesOf(read(log, 14))).toEqual(['4'])
     expect(read(log, 15)).toEqual({ records: [], nextOffset: 15, unreadable: [] })
   })
 
-  it('leaves a batch that is cut off for the next time, wherever the cut is', () => {
+  it('leaves a truncated batch for the next fetch, wherever it ends', () => {
     const first = stored([plain('0'), plain('1'), plain('2')], { offset: 10 }).length
     for (let length = 0; length < log.length; length += 1) {
       const { records, nextOffset, unreadable } = read(log.subarray(0, length), 10)
@@ -181,19 +181,19 @@ describe('reading a range of a log', () => {
     }
   })
 
-  it('passes gaps that compaction left', () => {
+  it('skips gaps that compaction left', () => {
     const batch = stored([plain('a'), plain('b')], { offset: 20 })
     batch.writeInt32BE(9, 23)
     expect(read(signed(batch), 10).nextOffset).toBe(30)
   })
 
-  it("takes the broker's time where the topic asks for it", () => {
+  it("uses the broker's timestamp if the topic is configured so", () => {
     const batch = stored([plain('a')], { attributes: APPEND_TIME })
     batch.writeBigInt64BE(5000n, 35)
     expect(read(signed(batch)).records[0]?.timestamp).toBe(5000)
   })
 
-  it('shows nothing of aborted transactions and control records', () => {
+  it('leaves out aborted transactions and control records', () => {
     const transaction = { producerId: 7n, attributes: TRANSACTIONAL }
     const marker = { producerId: 7n, attributes: TRANSACTIONAL | CONTROL }
     const bytes = Buffer.concat([
@@ -230,11 +230,11 @@ describe('what cannot be read', () => {
     ['an old format', 'record format 1 is not supported', (batch: Buffer) => flip(batch, 16, 3)],
     [
       'a length inside that is too long',
-      'a record is cut off',
+      'a record is truncated',
       (batch: Buffer) => signed(flip(batch, 61, 0x40)),
     ],
-    ['a negative length inside', 'a record is cut off', (batch: Buffer) => signed(flip(batch, 61, 1))],
-    ['more records than there are', 'a record is cut off', (batch: Buffer) => signed(flip(batch, 60, 4))],
+    ['a negative length inside', 'a record is truncated', (batch: Buffer) => signed(flip(batch, 61, 1))],
+    ['more records than there are', 'a record is truncated', (batch: Buffer) => signed(flip(batch, 60, 4))],
     ['a last offset that is far away', 'the checksum is wrong', (batch: Buffer) => flip(batch, 23, 0x40)],
     ['a last offset before the first', 'the checksum is wrong', (batch: Buffer) => flip(batch, 23, 0x80)],
   ])('is %s; it is told, passed, and what follows is read', (_what, message, spoil) => {
@@ -245,20 +245,20 @@ describe('what cannot be read', () => {
     expect(result.nextOffset).toBe(13)
   })
 
-  it('is passed offset by offset while nothing that follows is in sight', () => {
+  it('is skipped offset by offset if no valid batch follows', () => {
     const bad = flip(stored([plain('a'), plain('b')], { offset: 10 }), 70)
     expect(read(bad, 10)).toMatchObject({ nextOffset: 11, unreadable: [{ from: 10, to: 10 }] })
     expect(read(bad, 11)).toMatchObject({ nextOffset: 12, unreadable: [{ from: 11, to: 11 }] })
   })
 
-  it('is a compressed batch with a broken inside', () => {
+  it('includes a compressed batch with damaged content', () => {
     const result = between(signed(flip(stored([plain('a'), plain('b')], { offset: 10, codec: 'gzip' }), 75)))
     expect(result.unreadable).toMatchObject([{ from: 10, to: 11 }])
     expect(valuesOf(result)).toEqual(['good'])
   })
 
   it.each([-1, -12, -100, 0, 4])(
-    'is a batch that says its length is %i, and offsets are passed one by one',
+    'includes a batch whose length field is %i, and offsets are skipped one by one',
     (length) => {
       const batch = stored([plain('a')], { offset: 10 })
       batch.writeInt32BE(length, 8)
@@ -269,7 +269,7 @@ describe('what cannot be read', () => {
     },
   )
 
-  it('never makes reading fail, hang or go back', () => {
+  it('never makes reading fail, hang or go backwards', () => {
     const batch = stored([plain('a'), plain('b'), plain('c')], { offset: 10, codec: 'none' })
     const flips = fc.array(fc.tuple(fc.nat(batch.length - 1), fc.integer({ min: 1, max: 255 })), {
       minLength: 1,

@@ -3,7 +3,7 @@ import { launchRabbitMQCluster } from '../../brokers/rabbitmq-cluster.ts'
 import { OrderCreated, orderCreated } from '../../support/order-events.ts'
 import { consume, createBus, freshName, noticesOf, until } from '../scene.ts'
 
-it('goes on consuming from a quorum queue when the node that it is connected to dies', async () => {
+it('continues to consume from a quorum queue when the node it is connected to dies', async () => {
   const nodes = await launchRabbitMQCluster(3)
   onTestFinished(async () => {
     await Promise.all(nodes.map((node) => node.dispose()))
@@ -26,21 +26,21 @@ it('goes on consuming from a quorum queue when the node that it is connected to 
   bus.subscribe(OrderCreated, async ({ aggregateId }) => {
     attempts.set(aggregateId, (attempts.get(aggregateId) ?? 0) + 1)
     if (aggregateId === 'early') await gate.promise
-    if (aggregateId.startsWith('bad')) throw new Error('as told')
+    if (aggregateId.startsWith('bad')) throw new Error('expected failure')
   })
   await consume(bus)
-  // Each tried a second time, so that the node holds the note of it when it dies.
+  // The second attempt is marked in a queue on the node that dies.
   await bus.publish([orderCreated('early'), orderCreated('bad-early')])
   await until('the second attempt', () => (attempts.get('bad-early') ?? 0) >= 2)
 
   await victim.kill()
 
-  await until('the return', () => notices.some(({ type }) => type === 'reconnected'), 25_000)
+  await until('the reconnection', () => notices.some(({ type }) => type === 'reconnected'), 25_000)
   gate.resolve()
   await bus.publish([orderCreated('late'), orderCreated('bad-late')])
   await until('the late event', () => attempts.has('late'), 25_000)
   await until('the last attempt', () => attempts.get('bad-late') === 3)
-  // The queue of the dead letters lies on the dead node: they wait, unacknowledged, and nobody else does.
+  // The dead letter queue is on the dead node: its two events wait unacknowledged, and no others do.
   await until('all but the dead letters', () => bus.getStats().inFlight === 2)
   expect(bus.getStats()).toMatchObject({ messagesSentToDlq: 0, reconnections: 1 })
   expect((await bus.health()).checks).toMatchObject({
@@ -52,4 +52,4 @@ it('goes on consuming from a quorum queue when the node that it is connected to 
   await until('the dead letters', () => bus.getStats().messagesSentToDlq === 2, 25_000)
   expect(await bus.getDlqMessageCount()).toBe(2)
   expect((await bus.getQueueInfo()).messageCount).toBe(0)
-}, 90_000)
+})

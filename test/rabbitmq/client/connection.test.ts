@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect, inject, it, onTestFinished } from 'vitest'
 import { PublishError } from '../../../src/index.ts'
 import { OrderCreated, orderCreated } from '../../support/order-events.ts'
+import { paced } from '../../support/pace.ts'
 import { RecordingLogger } from '../../support/recording-logger.ts'
 import { consume, createBus, freshName, noticesOf, proxiedBus, recorder, until } from '../scene.ts'
 
@@ -12,7 +13,7 @@ describe('connecting', () => {
     ['a wrong password', (url: URL) => (url.password = 'hunter2'), 'credentials'],
     ['a wrong user', (url: URL) => (url.username = 'nobody'), 'credentials'],
     ['a wrong virtual host', (url: URL) => (url.pathname = '/nowhere'), 'virtual host'],
-  ])('fails at once with %s, and does not try again', async (_what, change, words) => {
+  ])('fails at once with %s, and does not retry', async (_what, change, words) => {
     const url = new URL(inject('rabbitmqUrl'))
     change(url)
     const logger = new RecordingLogger()
@@ -41,10 +42,10 @@ describe('connecting', () => {
     proxy.freeze()
     const start = performance.now()
     await expect(bus.connect()).rejects.toMatchObject({ code: 'CONNECTION_FAILED', retryable: true })
-    expect(performance.now() - start).toBeLessThan(1500)
+    expect(performance.now() - start).toBeLessThan(paced(1500))
   })
 
-  it('notices by heartbeats that nothing comes any more, and connects again', async () => {
+  it('detects a silent connection by its heartbeats, and reconnects', async () => {
     const { bus, proxy } = await proxiedBus({
       heartbeatMs: 1000,
       reconnectDelayMs: 100,
@@ -58,14 +59,14 @@ describe('connecting', () => {
     await until('the loss', () => notices.some(({ type }) => type === 'connectionLost'), 5000)
     expect(await bus.health()).toMatchObject({ status: 'down', checks: { connected: { status: 'down' } } })
     proxy.thaw()
-    await until('the return', () => notices.some(({ type }) => type === 'reconnected'))
+    await until('the reconnection', () => notices.some(({ type }) => type === 'reconnected'))
     await bus.publish([orderCreated()])
     await until('the event', () => events.length === 1)
   })
 })
 
 describe('a connection that breaks', () => {
-  it('leaves nobody waiting who was asking the broker something', async () => {
+  it('settles every request in flight', async () => {
     const { bus, proxy } = await proxiedBus({ reconnectDelayMs: 20, maxReconnectDelayMs: 50 })
     await bus.publish([orderCreated()])
     for (let round = 0; round < 20; round += 1) {
@@ -80,15 +81,15 @@ describe('a connection that breaks', () => {
   })
 })
 
-describe('a process that stands still for longer than its heartbeats', () => {
-  it('begins nothing that it had in hand before it asked again', async () => {
+describe('a process that does not run for longer than its heartbeats', () => {
+  it('starts none of the messages it held until the broker delivers them again', async () => {
     const exchangeName = freshName()
     const bus = createBus({ exchangeName, heartbeatMs: 1000, concurrency: 1, reconnectDelayMs: 50 })
     const notices = noticesOf(bus)
     const seen: number[] = []
     bus.subscribe(OrderCreated, ({ customerId }) => {
       seen.push(Number(customerId))
-      // Longer than the broker waits for a sign of life.
+      // Blocks for longer than the broker waits for heartbeats.
       if (customerId === '0') Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 4000)
     })
     await consume(bus)
@@ -98,20 +99,20 @@ describe('a process that stands still for longer than its heartbeats', () => {
     )
     await bus.publish(events)
 
-    await until('the return', () => notices.some(({ type }) => type === 'reconnected'))
-    // The connection on which this one publishes may have gone too, and not have told yet.
+    await until('the reconnection', () => notices.some(({ type }) => type === 'reconnected'))
+    // The publishing connection of the first bus may be lost too, without having been noticed yet.
     const other = createBus({ exchangeName })
     await other.publish([new OrderCreated({ aggregateId: 'Order-1', customerId: '8' })])
     await until('all events', () => seen.includes(8))
 
     expect(seen.filter((n) => n > 0)).toEqual([1, 2, 3, 4, 5, 6, 7, 8])
-  }, 30_000)
+  })
 })
 
 describe('stopping', () => {
-  it('leaves no socket behind of a connection that fell silent', async () => {
+  it('closes the socket of a connection that fell silent', async () => {
     const sockets: Socket[] = []
-    // What Node publishes on this channel has this form.
+    // Node publishes objects of this form on this channel.
     const note = (message: unknown) => sockets.push((message as { readonly socket: Socket }).socket)
     subscribe('net.client.socket', note)
     onTestFinished(() => void unsubscribe('net.client.socket', note))
@@ -121,7 +122,7 @@ describe('stopping', () => {
     proxy.freeze()
     await until('the loss', () => notices.some(({ type }) => type === 'connectionLost'), 5000)
     proxy.thaw()
-    await until('the return', () => notices.some(({ type }) => type === 'reconnected'))
+    await until('the reconnection', () => notices.some(({ type }) => type === 'reconnected'))
 
     await bus.shutdown()
 
@@ -130,13 +131,13 @@ describe('stopping', () => {
     expect(sockets.length).toBeGreaterThan(2)
   })
 
-  it('is quick when the connection breaks while it says goodbye', async () => {
+  it('is quick if the connection breaks while it closes', async () => {
     const { bus, proxy } = await proxiedBus()
     await bus.connect()
     proxy.cut()
     const start = performance.now()
-    await bus.shutdown({ timeoutMs: 5000 })
-    expect(performance.now() - start).toBeLessThan(1000)
+    await bus.shutdown({ timeoutMs: paced(5000) })
+    expect(performance.now() - start).toBeLessThan(paced(1000))
   })
 
   it('is immediate when idle', async () => {
@@ -148,6 +149,6 @@ describe('stopping', () => {
     await consuming
     await consume(bus)
     await bus.shutdown()
-    expect(performance.now() - start).toBeLessThan(1000)
+    expect(performance.now() - start).toBeLessThan(paced(1000))
   })
 })

@@ -34,7 +34,7 @@ afterAll(async () => {
 const url = `amqps://guest:guest@localhost:${port}/`
 const client = { certFile: file('client.pem'), keyFile: file('client.key') }
 
-it('connects with a certificate of its own to a server that it trusts', async () => {
+it('connects with a client certificate to a trusted server', async () => {
   // Any TLS option makes it a TLS connection.
   const bus = createBus({ rabbitmqUrl: url.replace('amqps', 'amqp'), caFile: file('ca.pem'), ...client })
   const events = recorder(bus)
@@ -43,7 +43,7 @@ it('connects with a certificate of its own to a server that it trusts', async ()
   await until('the event', () => events.length === 1)
 })
 
-it('takes a context and Node options instead of files', async () => {
+it('accepts a context or Node options instead of files', async () => {
   const [ca, cert, key] = await Promise.all(
     ['ca.pem', 'client.pem', 'client.key'].map((name) => certificates.read(name)),
   )
@@ -53,18 +53,18 @@ it('takes a context and Node options instead of files', async () => {
 })
 
 it.each([
-  ['of an authority that it does not know', { ...client, caFile: file('other.pem') }],
+  ['whose authority is unknown', { ...client, caFile: file('other.pem') }],
   [
-    'of another name',
+    'whose certificate names another host',
     { ...client, caFile: file('ca.pem'), rabbitmqUrl: url.replace('localhost', '127.0.0.1') },
   ],
-  ['while it shows none itself', { caFile: file('ca.pem') }],
-])('refuses a server %s', async (_what, options) => {
+  ['that requires a client certificate, without one', { caFile: file('ca.pem') }],
+])('fails to connect to a server %s', async (_what, options) => {
   const bus = createBus({ rabbitmqUrl: url, ...options })
   await expect(bus.connect()).rejects.toMatchObject({ code: 'AUTHENTICATION_FAILED', retryable: false })
 })
 
-it('trusts any server where it is told not to verify', async () => {
+it('accepts any server with verifySsl false', async () => {
   const bus = createBus({ rabbitmqUrl: url.replace('localhost', '127.0.0.1'), verifySsl: false, ...client })
   await bus.publish([orderCreated()])
 })

@@ -2,13 +2,13 @@ import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import { RabbitMQAcks } from '../../../src/rabbitmq/consuming/acks.ts'
 
-/** What a broker makes of acknowledgments: which deliveries it still waits for. */
+/** A model of the broker: the delivery tags that are not acknowledged yet, and the frames received. */
 function brokerOf(count: number) {
   const waiting = new Set(Array.from({ length: count }, (_, index) => index + 1))
   let frames = 0
   const ack = ({ fields: { deliveryTag } }: { fields: { deliveryTag: number } }, allUpTo = false) => {
     frames += 1
-    // A broker closes the channel over a tag that it does not know, or knows no more.
+    // A broker closes the channel when it receives an unknown tag.
     if (!waiting.has(deliveryTag))
       throw new Error(`PRECONDITION_FAILED - unknown delivery tag ${deliveryTag}`)
     for (const tag of waiting) if (tag === deliveryTag || (allUpTo && tag < deliveryTag)) waiting.delete(tag)
@@ -16,7 +16,7 @@ function brokerOf(count: number) {
   return { channel: { ack }, waiting, frames: () => frames }
 }
 
-it('acknowledges what is settled and nothing else, whatever the order', () => {
+it('acknowledges exactly what is settled, in any order', () => {
   const step = fc.oneof(fc.nat({ max: 29 }), fc.constant('flush' as const))
   fc.assert(
     fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
@@ -41,7 +41,7 @@ it('acknowledges what is settled and nothing else, whatever the order', () => {
   )
 })
 
-it('acknowledges all up to the oldest unfinished delivery at once, in one turn', async () => {
+it('acknowledges everything before the oldest unsettled delivery with one frame per turn', async () => {
   const broker = brokerOf(100)
   const acks = new RabbitMQAcks(broker.channel)
   const deliveries = Array.from({ length: 100 }, (_, index) => acks.add(index + 1))
@@ -51,7 +51,7 @@ it('acknowledges all up to the oldest unfinished delivery at once, in one turn',
   expect(broker.frames()).toBe(1)
 })
 
-it('sends nothing any more once its channel is gone', () => {
+it('sends nothing once its channel is closed', () => {
   const broker = brokerOf(2)
   const acks = new RabbitMQAcks(broker.channel)
   const delivery = acks.add(1)

@@ -4,17 +4,17 @@ import type { AmqpMessage } from '../../../src/rabbitmq/client/client.ts'
 import { RabbitMQAcks } from '../../../src/rabbitmq/consuming/acks.ts'
 import { RabbitMQArrivals } from '../../../src/rabbitmq/consuming/arrivals.ts'
 import type { AttemptMark } from '../../../src/rabbitmq/consuming/attempt-marks.ts'
-import { type DeliveryKeeper, RabbitMQDelivery } from '../../../src/rabbitmq/consuming/delivery.ts'
+import { type DeliveryOwner, RabbitMQDelivery } from '../../../src/rabbitmq/consuming/delivery.ts'
 import type { Delivery, Intake } from '../../../src/transport/transport.ts'
 
-const keeper: DeliveryKeeper = {
-  mayBegin: () => true,
+const owner: DeliveryOwner = {
+  mayStart: () => true,
   settled: () => undefined,
-  mark: () => Promise.resolve(),
-  unmark: () => undefined,
-  bury: () => Promise.resolve(),
+  writeMark: () => Promise.resolve(),
+  removeMark: () => undefined,
+  publishDeadLetter: () => Promise.resolve(),
   rememberSettled: () => undefined,
-  wasSettled: () => false,
+  takeSettled: () => false,
 }
 
 function redelivered(n: number): AmqpMessage {
@@ -25,7 +25,7 @@ function redelivered(n: number): AmqpMessage {
   }
 }
 
-/** Arrivals whose marks are read when the test says so. */
+/** Arrivals whose marks are read when the test resolves them. */
 function scene(room: number) {
   const delivered: string[] = []
   const reads = new Map<string, PromiseWithResolvers<AttemptMark | undefined>>()
@@ -52,7 +52,7 @@ function scene(room: number) {
       acks.close()
     },
     deliveryOf: ({ message, unacked }, mark) =>
-      new RabbitMQDelivery(message, String(message.fields.deliveryTag), unacked, acks, keeper, mark),
+      new RabbitMQDelivery(message, String(message.fields.deliveryTag), unacked, acks, owner, mark),
   })
   const add = (n: number) => void arrivals.add({ message: redelivered(n), unacked: acks.add(n), acks })
   return { arrivals, add, delivered, reads, unreadable }
@@ -60,11 +60,11 @@ function scene(room: number) {
 
 const upTo = (end: number) => Array.from({ length: end }, (_, n) => String(n))
 
-it('reads the marks of sixteen messages at a time, and hands them on in the order they came', async () => {
+it('reads the marks of sixteen messages at a time, and delivers them in the order of their arrival', async () => {
   const { add, delivered, reads } = scene(100)
   for (let n = 0; n < 40; n += 1) add(n)
   await nextTurn()
-  // The first one was alone when it came.
+  // The first message was alone when it arrived, so only its mark was read until now.
   reads.get('0')?.resolve(undefined)
   await nextTurn()
 
@@ -88,7 +88,7 @@ it('reads no marks of messages that there is no room for', async () => {
   expect([...reads.keys()]).toEqual(['0', '1', '2'])
 })
 
-it('tells once that marks cannot be read, and hands on none of those messages', async () => {
+it('reports once that marks cannot be read, and delivers none of those messages', async () => {
   const { add, delivered, reads, unreadable } = scene(100)
   for (let n = 0; n < 5; n += 1) add(n)
   reads.get('0')?.resolve(undefined)

@@ -11,7 +11,7 @@ import {
   until,
 } from '../scene.ts'
 
-/** Which of these keys the exchange has no queue for, as the broker tells a plain client. */
+/** The keys that no queue is bound for, as the broker reports them to a plain client. */
 async function unroutable(exchange: string, keys: readonly string[]): Promise<readonly string[]> {
   const channel = await plainChannel()
   const returned: string[] = []
@@ -21,27 +21,27 @@ async function unroutable(exchange: string, keys: readonly string[]): Promise<re
   return returned
 }
 
-it('makes every binding that is asked for while consuming begins', async () => {
+it('makes every binding that is added while consuming starts', async () => {
   const exchangeName = freshName()
   const bus = createBus({ exchangeName, exchangeType: 'direct', routingKeyPattern: '' })
   const keys: string[] = []
-  const asked: Promise<void>[] = []
+  const bound: Promise<void>[] = []
   const channel = await plainChannel()
   bus.startConsumingInBackground()
   while (!bus.isConsuming && keys.length < 500) {
     keys.push(`key-${keys.length}`)
-    asked.push(bus.bindRoutingKey(keys.at(-1) ?? ''))
-    // Slower than the bus can bind, or it would never catch up.
+    bound.push(bus.bindRoutingKey(keys.at(-1) ?? ''))
+    // Slower than the bus can bind, otherwise it would never catch up.
     for (let step = 0; step < 5; step += 1) await channel.checkExchange('amq.direct')
   }
-  await Promise.all(asked)
+  await Promise.all(bound)
   await bus.whenConsuming()
 
   expect(keys.length).toBeGreaterThan(5)
   expect(await unroutable(exchangeName, keys)).toEqual([])
 })
 
-it('ends with what was asked for last, however quickly it changes', async () => {
+it('applies the last of many quick changes', async () => {
   const exchangeName = freshName()
   const bus = createBus({ exchangeName, exchangeType: 'direct' })
   await consume(bus)
@@ -61,7 +61,7 @@ it('ends with what was asked for last, however quickly it changes', async () => 
   expect(await unroutable(exchangeName, keys)).toEqual(['unwanted'])
 })
 
-it('takes a binding while it does not consume, and makes it when it does', async () => {
+it('accepts a binding while it does not consume, and makes it when it does', async () => {
   const exchangeName = freshName()
   const bus = createBus({ exchangeName, exchangeType: 'direct', routingKeyPattern: '' })
   await consume(bus)
@@ -72,7 +72,7 @@ it('takes a binding while it does not consume, and makes it when it does', async
   expect(await unroutable(exchangeName, ['Order.OrderCreated'])).toEqual([])
 })
 
-it('takes a binding during an outage, and makes it when it is over', async () => {
+it('accepts a binding during an outage, and makes it afterwards', async () => {
   const exchangeName = freshName()
   const options = {
     exchangeName,
@@ -90,7 +90,7 @@ it('takes a binding during an outage, and makes it when it is over', async () =>
   await bus.bindRoutingKey('Order.OrderShipped')
   await bus.unbindEventType(OrderCreated)
   proxy.setDown(false)
-  await until('the return', () => notices.some(({ type }) => type === 'reconnected'))
+  await until('the reconnection', () => notices.some(({ type }) => type === 'reconnected'))
 
   await bus.publish([orderCreated(), orderShipped()])
   await until('the event', () => events.length > 0)
@@ -98,7 +98,7 @@ it('takes a binding during an outage, and makes it when it is over', async () =>
   expect(bus.getStats().publishReturns).toBe(1)
 })
 
-it('binds a class of an aggregate type that is only known from the class', async () => {
+it('binds an event type under the aggregate type of its class', async () => {
   const exchangeName = freshName()
   const bus = createBus({ exchangeName, exchangeType: 'direct', routingKeyPattern: '' })
   await bus.bindEventType({ aggregateType: 'Cart', eventType: 'CartOpened' })

@@ -4,14 +4,14 @@ import { OrderCreated, orderCreated } from '../../support/order-events.ts'
 import { capturedAmqp, publishOptions } from '../captured-amqp.ts'
 import { consume, createBus, freshName, plainChannel, until } from '../scene.ts'
 
-/** A bus whose only handler fails until told otherwise. */
+/** A bus whose only handler fails until the test sets `isFixed`. */
 async function failingBus(exchangeName: string) {
   const bus = createBus({ exchangeName, maxRetries: 1 })
-  const state = { isMended: false, handled: [] as string[] }
+  const state = { isFixed: false, handled: [] as string[] }
   bus.subscribe(
     OrderCreated,
     (event) => {
-      if (!state.isMended) throw new RangeError('no such product: «ünïcode»')
+      if (!state.isFixed) throw new RangeError('no such product: «ünïcode»')
       state.handled.push(event.eventId)
     },
     { name: 'charge' },
@@ -20,7 +20,7 @@ async function failingBus(exchangeName: string) {
   return { bus, state }
 }
 
-it('lists dead letters without disturbing them, and replays any of them', async () => {
+it('lists dead letters without changing them, and replays any of them', async () => {
   const exchangeName = freshName()
   const { bus, state } = await failingBus(exchangeName)
   const events = ['a', 'b', 'c', 'd', 'e'].map(orderCreated)
@@ -46,7 +46,7 @@ it('lists dead letters without disturbing them, and replays any of them', async 
   } while (cursor !== undefined)
   expect(listed).toEqual(sent)
 
-  state.isMended = true
+  state.isFixed = true
   expect(await bus.replayDlqMessage(sent[3] ?? '')).toBe(true)
   expect(await bus.replayDlqMessage('no such id')).toBe(false)
   await until('the replayed event', () => state.handled.length === 1)
@@ -57,7 +57,7 @@ it('lists dead letters without disturbing them, and replays any of them', async 
   expect(await bus.getDlqMessageCount()).toBe(0)
 })
 
-it('writes the dead letter as eventsource-py does, and more', async () => {
+it('writes the headers of eventsource-py and its own to a dead letter', async () => {
   const exchangeName = freshName()
   const { bus } = await failingBus(exchangeName)
   const channel = await plainChannel()
@@ -136,7 +136,7 @@ it("reads eventsource-py's dead letters, and those of the broker", async () => {
   expect(rejected?.source).toContain('Order.OrderShipped')
 })
 
-it('shows what the broker itself gave up, and replays it', async () => {
+it('shows a message that the broker itself dead-lettered, and replays it', async () => {
   const exchangeName = freshName()
   const { bus, state } = await failingBus(exchangeName)
   await bus.stopConsuming()
@@ -160,7 +160,7 @@ it('shows what the broker itself gave up, and replays it', async () => {
       firstExchange: exchangeName,
     },
   })
-  state.isMended = true
+  state.isFixed = true
   await consume(bus)
   expect(await bus.replayDlqMessage(letter?.messageId ?? '')).toBe(true)
   await until('the replayed event', () => state.handled.length === 1)
@@ -168,14 +168,14 @@ it('shows what the broker itself gave up, and replays it', async () => {
 })
 
 it.each([
-  ['no table', {}],
-  ['no list', { 'x-death': 'often' }],
+  ['absent', {}],
+  ['not a list', { 'x-death': 'often' }],
   ['an empty list', { 'x-death': [] }],
-])('takes a note of the broker that is %s for none', (_what, headers) => {
+])('ignores an x-death header that is %s', (_what, headers) => {
   expect(deathInfoOf(headers)).toBeUndefined()
 })
 
-it('counts only what is a count in a note of the broker', () => {
+it('counts only valid counts in an x-death header', () => {
   const deaths = [{ count: 2 }, { count: -1 }, { count: 'x' }, null, 7, { count: 3 }]
   expect(deathInfoOf({ 'x-death': deaths, 'x-first-death-queue': 1 })).toEqual({
     count: 5,
@@ -185,7 +185,7 @@ it('counts only what is a count in a note of the broker', () => {
   })
 })
 
-it('keeps a bounded part of a long reason', async () => {
+it('keeps the first 1,000 characters of a long reason', async () => {
   const bus = createBus({ maxRetries: 0 })
   bus.subscribe(OrderCreated, () => {
     throw new Error('x'.repeat(100_000))
@@ -196,7 +196,7 @@ it('keeps a bounded part of a long reason', async () => {
   expect((await bus.getDlqMessages())[0]?.dlqReason).toBe('x'.repeat(1000))
 })
 
-it('stores a dead letter although its exchange and queue were deleted', async () => {
+it('stores a dead letter even if its exchange and queue were deleted', async () => {
   const exchangeName = freshName()
   const { bus } = await failingBus(exchangeName)
   const channel = await plainChannel()

@@ -56,4 +56,4 @@ it('loses no confirmed event when the broker restarts during 20,000 publishes an
     const sent = [...confirmed].filter(([, id]) => id === aggregateId).map(([eventId]) => eventId)
     expect(ids.filter((id) => confirmed.has(id))).toEqual(sent)
   }
-}, 150_000)
+})

@@ -11,7 +11,7 @@ it("reads eventsource-py's messages, and publishes them with the same properties
   const bus = createBus({ exchangeName })
   const events = recorder(bus)
   await consume(bus)
-  // What differs by the caller's span is not the bus's doing.
+  // Trace headers depend on the caller's span, so messages with them are left out.
   const cases = capturedAmqp('publish').filter(({ headers }) => headers['traceparent'] === undefined)
   const channel = await plainChannel()
   for (const message of cases) {
@@ -39,7 +39,7 @@ it("reads eventsource-py's messages, and publishes them with the same properties
   }
 })
 
-it('takes the retry copies and replays of eventsource-py', async () => {
+it('handles the retry copies and replays of eventsource-py', async () => {
   const exchangeName = freshName()
   const bus = createBus({ exchangeName })
   const events = recorder(bus)
@@ -53,7 +53,7 @@ it('takes the retry copies and replays of eventsource-py', async () => {
   expect(bus.getStats()).toMatchObject({ eventsProcessedFailed: 0, handlerErrors: 0 })
 })
 
-it('survives hostile headers and bodies, and goes on', async () => {
+it('survives hostile headers and bodies, and continues', async () => {
   const exchangeName = freshName()
   const bus = createBus({ exchangeName })
   const events = recorder(bus)
@@ -94,12 +94,12 @@ it('dead-letters a message whose headers leave no room for more', async () => {
   expect((await bus.getDlqMessages())[0]).toMatchObject({ messageId: 'big-1', eventType: 'Broken' })
 })
 
-it('dead-letters and replays what its client can read and not write', async () => {
+it('dead-letters and replays a message that its client can read but not write', async () => {
   const exchangeName = freshName()
   const { port } = new URL(inject('rabbitmqUrl'))
   const proxy = await TcpProxy.start({ host: '127.0.0.1', port: Number(port) })
   onTestFinished(() => proxy.close())
-  // The plain client writes UTF-8 only: each of these characters becomes two bytes that are none.
+  // The plain client writes only UTF-8: the proxy replaces each § by two bytes that are not.
   proxy.rewriteRequests((chunk) =>
     Buffer.from(chunk.toString('latin1').replaceAll(latin1Of('§'), '\xe9\xff'), 'latin1'),
   )

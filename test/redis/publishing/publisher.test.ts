@@ -1,9 +1,8 @@
-import { expect, it, onTestFinished } from 'vitest'
+import { expect, it } from 'vitest'
 import { PublishError } from '../../../src/index.ts'
-import { waitFor } from '../../../src/testing/index.ts'
-import { launchBroker } from '../../brokers/launch-broker.ts'
+import { waitFor } from '../../support/wait-for.ts'
 import { captured } from '../../wire/captured.ts'
-import { connectClient, consume, createBus, freshPrefix, Noted, notes } from '../scene.ts'
+import { connectClient, consume, createBus, freshPrefix, launchRedis, Noted, notes } from '../scene.ts'
 
 async function publishError(promise: Promise<void>): Promise<PublishError> {
   try {
@@ -12,10 +11,10 @@ async function publishError(promise: Promise<void>): Promise<PublishError> {
     if (error instanceof PublishError) return error
     throw error
   }
-  throw new Error('the publish was to fail')
+  throw new Error('expected the publish to reject')
 }
 
-it('writes the fields of eventsource-py, in its order', async () => {
+it('writes the fields of eventsource-py in the same order', async () => {
   const streamPrefix = freshPrefix()
   const bus = createBus({ streamPrefix })
   const event = new Noted({
@@ -36,9 +35,8 @@ it('writes the fields of eventsource-py, in its order', async () => {
   expect(second[second.indexOf('tenant_id') + 1]).toBe('')
 })
 
-it('says of a full server that nothing was stored, and goes on when there is room', async () => {
-  const broker = await launchBroker('redis', { config: ['maxmemory 0', 'maxmemory-policy noeviction'] })
-  onTestFinished(() => broker.dispose())
+it('reports notStored while the server is out of memory, and resumes when memory is free', async () => {
+  const broker = await launchRedis('maxmemory 0', 'maxmemory-policy noeviction')
   const streamPrefix = freshPrefix()
   const bus = createBus({ redisUrl: broker.url, streamPrefix })
   const seen: number[] = []
@@ -58,9 +56,8 @@ it('says of a full server that nothing was stored, and goes on when there is roo
   expect(await client.xLen(`${streamPrefix}:stream`)).toBe(4)
 })
 
-it('waits for a server that is loading or away, and rejects in time when it stays away', async () => {
-  const broker = await launchBroker('redis')
-  onTestFinished(() => broker.dispose())
+it('waits for an unavailable server, and rejects at publishTimeoutMs', async () => {
+  const broker = await launchRedis()
   const bus = createBus({ redisUrl: broker.url, publishTimeoutMs: 400 })
   await bus.publish(notes('a', 1))
   await broker.kill()
@@ -76,9 +73,8 @@ it('waits for a server that is loading or away, and rejects in time when it stay
   expect(bus.getStats()).toMatchObject({ eventsPublished: 2, reconnections: 1 })
 })
 
-it('says of events whose answer is lost that they may be stored', async () => {
-  const broker = await launchBroker('redis')
-  onTestFinished(() => broker.dispose())
+it('reports unknown for events whose reply was lost', async () => {
+  const broker = await launchRedis()
   const bus = createBus({ redisUrl: broker.url, publishTimeoutMs: 400, socketTimeoutMs: 30_000 })
   await bus.publish(notes('a', 1))
   await broker.freeze()
@@ -89,13 +85,13 @@ it('says of events whose answer is lost that they may be stored', async () => {
   expect(error.outcomes.map(({ status }) => status)).toEqual(['unknown'])
 })
 
-it('reports of a batch exactly the events that failed', async () => {
+it('reports exactly the events of a batch that failed', async () => {
   const streamPrefix = freshPrefix()
   const bus = createBus({ streamPrefix })
   await bus.connect()
   const client = await connectClient()
   const stream = `${streamPrefix}:stream`
-  // No id is higher than this one but one, so the second append of the batch is refused.
+  // Only one higher id exists, so Redis refuses the second append of the batch.
   await client.xAdd(stream, '18446744073709551615-18446744073709551614', { payload: 'last' })
 
   const error = await publishError(bus.publish(notes('a', 3)))

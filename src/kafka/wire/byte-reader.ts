@@ -1,18 +1,18 @@
 import { isUtf8 } from 'node:buffer'
 
-/** What a text shows where its bytes were no UTF-8. */
+/** Decoding puts this character in the place of bytes that are not UTF-8. */
 const REPLACEMENT = '\uFFFD'
 
-/** The text in some bytes; undefined where it is no UTF-8. */
+/** Decodes a range of bytes; undefined if it is not UTF-8. */
 export function textOf(bytes: Buffer, start: number, end: number): string | undefined {
   const text = bytes.toString('utf8', start, end)
   return text.includes(REPLACEMENT) && !isUtf8(bytes.subarray(start, end)) ? undefined : text
 }
 
-/** Reads the numbers and byte strings of a record, of which each says how long it is. */
-export class Cursor {
+/** Reads the variable-length numbers and length-prefixed byte strings of a record, one after the other. */
+export class ByteReader {
   readonly #bytes: Buffer
-  /** Of the byte string that was passed last. */
+  /** Start of the byte string that was skipped last. */
   #start = 0
   position: number
 
@@ -35,7 +35,7 @@ export class Cursor {
     throw new Error('a number in a record is too long')
   }
 
-  /** A number of up to 64 bits; exact to 2^53, which is enough for times. */
+  /** A number of up to 64 bits. Exact up to 2^53, which suffices for timestamps. */
   varlong(): number {
     let value = 0
     let scale = 1
@@ -53,27 +53,27 @@ export class Cursor {
     return end === undefined ? null : this.#bytes.subarray(this.#start, end)
   }
 
-  /** A text, without a copy of its bytes; undefined where it is null or no UTF-8. */
+  /** A text; undefined if it is null or not UTF-8. Its bytes are not copied. */
   text(): string | undefined {
     const end = this.skip()
     if (end === undefined) return undefined
     return textOf(this.#bytes, this.#start, end)
   }
 
-  /** Passes a byte string. @returns where it ends; undefined for null */
+  /** Skips a byte string. @returns its end; undefined for null. */
   skip(): number | undefined {
     const length = this.varint()
     if (length < 0) return undefined
     this.#start = this.position
     const end = this.#start + length
-    if (end > this.#bytes.length) throw new Error('a record is cut off')
+    if (end > this.#bytes.length) throw new Error('a record is truncated')
     this.position = end
     return end
   }
 
   #next(): number {
     const byte = this.#bytes[this.position]
-    if (byte === undefined) throw new Error('a record is cut off')
+    if (byte === undefined) throw new Error('a record is truncated')
     this.position += 1
     return byte
   }

@@ -1,0 +1,109 @@
+import { isIP } from 'node:net'
+import { settledWithin } from '../../kit/time.ts'
+import type { ServerAddress } from '../../transport/transport.ts'
+import { connectionError } from '../errors.ts'
+import type { ResolvedKafkaOptions } from '../options.ts'
+import type { KafkaConnection, KafkaLibrary } from './client.ts'
+
+/** Timers cannot wait longer than this, in milliseconds. */
+const NO_TIMEOUT = 2 ** 31 - 1
+const MAX_IN_FLIGHT = 1000
+
+/** The purpose of a connection. A request that waits at the broker delays those behind it, so each use has its own. */
+export type ConnectionUse = 'control' | 'produce' | 'fetch' | 'deadLetters' | 'group' | 'commit'
+
+/** Where a connection leads, and what for. */
+export interface ConnectionTarget {
+  /** The broker; undefined if any broker will do. */
+  readonly nodeId: number | undefined
+  readonly use: ConnectionUse
+  readonly server: ServerAddress
+}
+
+export interface BrokerConnectionParts {
+  readonly library: KafkaLibrary
+  readonly options: ResolvedKafkaOptions
+  /** TLS and SASL options of the client. */
+  readonly security: object | undefined
+  /** Called when an open connection breaks, or a request on it times out. Not called after `close`. */
+  readonly onBroken: (connection: BrokerConnection) => void
+}
+
+/** A connection to one broker, and its requests in flight. */
+export class BrokerConnection {
+  readonly target: ConnectionTarget
+  readonly #connection: KafkaConnection
+  readonly #parts: BrokerConnectionParts
+  #firstError: Error | undefined
+  #pending = 0
+  #isClosing = false
+
+  constructor(target: ConnectionTarget, parts: BrokerConnectionParts) {
+    const { library, options, security } = parts
+    this.target = target
+    this.#parts = parts
+    this.#connection = new library.Connection(options.consumerName, {
+      connectTimeout: options.connectTimeoutMs,
+      // `send` limits each request, and the broker keeps the order of the requests on a connection.
+      requestTimeout: NO_TIMEOUT,
+      maxInflights: MAX_IN_FLIGHT,
+      // Brokers that share an address are distinguished by the server name, which must not be an IP address.
+      ...(isIP(target.server.host) === 0 ? { tlsServerName: target.server.host } : {}),
+      ...security,
+    })
+    this.#connection.on('error', (error) => {
+      this.#firstError ??= error
+    })
+    this.#connection.on('close', () => this.#onBroken())
+  }
+
+  /** The error that explains a failure, if the connection has reported one before it. */
+  get firstError(): Error | undefined {
+    return this.#firstError
+  }
+
+  get isIdle(): boolean {
+    return this.#pending === 0
+  }
+
+  /** @throws ConnectionError */
+  async connect(): Promise<void> {
+    const { options } = this.#parts
+    const { host, port } = this.target.server
+    try {
+      // The client's own timeout does not include the handshake.
+      if (await settledWithin(this.#connection.connect(host, port), options.connectTimeoutMs)) return
+    } catch (error) {
+      throw connectionError(options.address, this.#firstError ?? error)
+    }
+    void this.close()
+    throw connectionError(options.address, new Error(`no connection within ${options.connectTimeoutMs} ms`))
+  }
+
+  /** Sends a request and waits for the answer. A connection whose answer is late is closed. */
+  async send<T>(request: (connection: KafkaConnection) => Promise<T>, timeoutMs: number): Promise<T> {
+    this.#pending += 1
+    try {
+      const answer = request(this.#connection)
+      if (await settledWithin(answer, timeoutMs)) return await answer
+      this.#firstError ??= new Error(`no answer within ${timeoutMs} ms`)
+      this.#onBroken()
+      void this.close()
+      throw this.#firstError
+    } finally {
+      this.#pending -= 1
+    }
+  }
+
+  /** Idempotent. Requests in flight fail. */
+  async close(): Promise<void> {
+    this.#isClosing = true
+    await this.#connection.close().catch(() => undefined)
+  }
+
+  #onBroken(): void {
+    if (this.#isClosing) return
+    this.#isClosing = true
+    this.#parts.onBroken(this)
+  }
+}

@@ -1,0 +1,40 @@
+import type { AttemptHistory, PartitionProgress } from '../wire/progress.ts'
+
+const NOT_STARTED: AttemptHistory = { count: 0, settledHandlers: [] }
+const MAYBE_STARTED: AttemptHistory = { count: 1, settledHandlers: [] }
+
+/** The progress that the previous owner of a partition committed. It holds for records not delivered since. */
+export class InheritedProgress {
+  readonly #progress: PartitionProgress
+
+  constructor(progress: PartitionProgress) {
+    this.#progress = progress
+  }
+
+  /** Earlier attempts of a record; undefined if the record is finished. */
+  historyOf(offset: number): AttemptHistory | undefined {
+    const { finished, attempts, openUpTo } = this.#progress
+    if (offset >= openUpTo && attempts.size === 0 && finished.length === 0) return NOT_STARTED
+    if (finished.some(([from, to]) => offset >= from && offset < to)) return undefined
+    return attempts.get(offset) ?? (offset < openUpTo ? MAYBE_STARTED : NOT_STARTED)
+  }
+
+  /** The end of the range that the previous owner may have started; 0 if everything in it was delivered since. */
+  openUpTo(deliveredUpTo: number): number {
+    return this.#progress.openUpTo > deliveredUpTo ? this.#progress.openUpTo : 0
+  }
+
+  /** Copies the entries of records that were not delivered since. */
+  copyTo(
+    { attempts, finished }: { attempts: Map<number, AttemptHistory>; finished: [number, number][] },
+    deliveredUpTo: number,
+  ): void {
+    for (const [offset, history] of this.#progress.attempts) {
+      if (offset >= deliveredUpTo) attempts.set(offset, history)
+    }
+    for (const [from, to] of this.#progress.finished) {
+      const start = Math.max(from, deliveredUpTo)
+      if (to > start) finished.push([start, to])
+    }
+  }
+}

@@ -1,0 +1,88 @@
+import type { TransportHost } from '../../transport/transport.ts'
+import type { KafkaCluster } from '../client/cluster.ts'
+import type { KafkaCoordinator } from '../client/coordinator.ts'
+import { type LogRange, logRanges } from '../client/log-ranges.ts'
+import { partitionKey, partitionsOf, type TopicPartition } from '../client/topic-partition.ts'
+import type { KafkaTopicDirectory } from '../client/topics.ts'
+import type { ResolvedKafkaOptions } from '../options.ts'
+import { readProgress } from '../wire/progress.ts'
+import type { KafkaAssignedPartition } from './assigned-partition.ts'
+import type { MemberIdentity } from './membership.ts'
+import { type CommittedOffset, committedOffsets } from './offsets.ts'
+
+export interface StartOffsetsParts {
+  readonly options: ResolvedKafkaOptions
+  readonly cluster: KafkaCluster
+  readonly topics: KafkaTopicDirectory
+  readonly coordinator: KafkaCoordinator
+  readonly host: TransportHost
+}
+
+/** Decides where the group starts to read a partition. */
+export class StartOffsets {
+  readonly #parts: StartOffsetsParts
+  /**
+   * Ends of the logs when this consumer started, if the group was new then. The group receives every record published
+   * since, even if its partition is assigned much later. If the group is not new, a partition without a committed
+   * offset was added later, and is read from its first record.
+   */
+  #latest: ReadonlyMap<string, LogRange> = new Map()
+
+  constructor(parts: StartOffsetsParts) {
+    this.#parts = parts
+  }
+
+  /** For `autoOffsetReset: 'latest'`: notes the ends of the stream's logs if the group is new. @throws ConnectionError */
+  async noteLatest(): Promise<void> {
+    const { cluster, topics, coordinator, options } = this.#parts
+    const { stream } = options.topics
+    const partitions = partitionsOf(stream, topics.cached(stream)?.leaders.length ?? 0)
+    const committed = await committedOffsets(
+      cluster,
+      coordinator,
+      options.consumerGroup,
+      undefined,
+      partitions,
+    )
+    if (committed.size === 0) this.#latest = await logRanges(cluster, topics, partitions)
+  }
+
+  /** Forgets the ends of the logs, because a recreated topic has other offsets. */
+  forgetLatest(): void {
+    this.#latest = new Map()
+  }
+
+  /** The start of each partition, by its key: the committed offset if there is one. @throws ConnectionError */
+  async of(
+    partitions: readonly TopicPartition[],
+    member: MemberIdentity | undefined,
+  ): Promise<ReadonlyMap<string, CommittedOffset>> {
+    const { cluster, topics, coordinator, options } = this.#parts
+    const committed = await committedOffsets(cluster, coordinator, options.consumerGroup, member, partitions)
+    const added = partitions.filter((partition) => !committed.has(partitionKey(partition)))
+    const ranges = added.length === 0 ? new Map<string, never>() : await logRanges(cluster, topics, added)
+    return new Map(
+      partitions.map((partition) => {
+        const key = partitionKey(partition)
+        const offset = this.#latest.get(key)?.end ?? ranges.get(key)?.start ?? 0
+        return [key, committed.get(key) ?? { offset, progress: readProgress(offset, null) }]
+      }),
+    )
+  }
+
+  /** Restarts a partition whose position is not in its log, and reports the lost events. @throws ConnectionError */
+  async reset(partition: KafkaAssignedPartition): Promise<void> {
+    const { cluster, topics, host, options } = this.#parts
+    const range = (await logRanges(cluster, topics, [partition])).get(partitionKey(partition))
+    if (range === undefined) return
+    const { position } = partition
+    const isLatest = options.autoOffsetReset === 'latest' && partition.topic === options.topics.stream
+    const offset = isLatest ? range.end : range.start
+    const lost = position < range.start ? range.start - position : undefined
+    const detail =
+      `${partitionKey(partition)}: offset ${position} is not in the log, which holds ${range.start} to ${range.end}; ` +
+      `consuming continues at ${offset}`
+    host.notify({ type: 'eventsLost', detail, count: lost })
+    partition.restart(offset)
+  }
+}

@@ -1,0 +1,35 @@
+import { createHash } from 'node:crypto'
+
+/** Longest name of a topic that Kafka accepts. */
+export const MAX_TOPIC_NAME = 249
+
+/** Names of the topics of a bus. */
+export interface KafkaTopics {
+  readonly stream: string
+  readonly deadLetters: string
+  /** The topic with the replays of one group. */
+  replays(group: string): string
+}
+
+export function topicNames(options: {
+  readonly topicPrefix: string
+  readonly dlqTopicSuffix: string
+}): KafkaTopics {
+  const stream = `${options.topicPrefix}.stream`
+  const replayPrefix = `${stream}.replay.`
+  return {
+    stream,
+    deadLetters: `${stream}${options.dlqTopicSuffix}`,
+    replays: (group) => `${replayPrefix}${asTopicName(group, MAX_TOPIC_NAME - replayPrefix.length)}`,
+  }
+}
+
+/**
+ * A group name that fits into a topic name. A group name may be longer, and have other characters; then a hash keeps
+ * similar names apart. Dots count as other characters, because Kafka's metrics do not distinguish them from underscores.
+ */
+function asTopicName(group: string, maxLength: number): string {
+  if (/^[A-Za-z0-9_-]+$/.test(group) && group.length <= maxLength) return group
+  const hash = createHash('sha256').update(group).digest('hex').slice(0, 16)
+  return `${group.replace(/[^A-Za-z0-9_-]/g, '_').slice(0, maxLength - hash.length - 1)}_${hash}`
+}

@@ -1,0 +1,39 @@
+/** Names on the broker. */
+export interface RabbitMQNames {
+  readonly exchange: string
+  readonly queue: string
+  readonly deadLetterExchange: string
+  readonly deadLetterQueue: string
+  /** Stores which bindings the group has made; see `BindingRecord`. */
+  readonly bindingsQueue: string
+  /** Stores which groups have a dead letter queue; see `registerGroup`. */
+  readonly groupsQueue: string
+}
+
+/** The options that the names are made of. */
+export interface NameOptions {
+  readonly exchangeName: string
+  readonly dlqExchangeSuffix: string
+}
+
+/** Longest name of an exchange or queue, in bytes. AMQP allows 255; names derived from the queue's need the rest. */
+export const MAX_NAME_BYTES = 200
+
+/** The names of a consumer group. */
+export function namesOf({ exchangeName, dlqExchangeSuffix }: NameOptions, group: string): RabbitMQNames {
+  const queue = `${exchangeName}.${group}`
+  const deadLetterExchange = `${exchangeName}${dlqExchangeSuffix}`
+  return {
+    exchange: exchangeName,
+    queue,
+    deadLetterExchange,
+    deadLetterQueue: `${queue}.dlq`,
+    bindingsQueue: `${queue}.bindings`,
+    groupsQueue: `${deadLetterExchange}.groups`,
+  }
+}
+
+/** True if the broker accepts these names, and those derived from them. */
+export function areNamesValid({ queue, deadLetterExchange }: RabbitMQNames): boolean {
+  return [queue, deadLetterExchange].every((name) => Buffer.byteLength(name) <= MAX_NAME_BYTES)
+}

@@ -1,0 +1,57 @@
+import { toError } from '../../errors.ts'
+import { sleep } from '../../kit/time.ts'
+import type { TransportHost } from '../../transport/transport.ts'
+import type { RedisLink } from '../client/link.ts'
+import { commandError, isErrorReply, isNoGroup } from '../errors.ts'
+import type { ResolvedRedisOptions } from '../options.ts'
+import type { RedisGroup } from './group.ts'
+import type { RedisRecovery } from './recovery.ts'
+
+/** Longest time between two sweeps, in milliseconds. */
+const MAX_INTERVAL_MS = 5000
+
+export interface RedisSweeperParts {
+  readonly options: ResolvedRedisOptions
+  readonly commands: RedisLink
+  readonly group: RedisGroup
+  readonly recovery: RedisRecovery
+  readonly host: TransportHost
+  readonly stopped: AbortSignal
+}
+
+/** Runs the recovery of pending entries at the start and periodically, and removes dead consumers. */
+export class RedisSweeper {
+  readonly #parts: RedisSweeperParts
+
+  constructor(parts: RedisSweeperParts) {
+    this.#parts = parts
+  }
+
+  /** Takes over what was delivered before this consumer started. It resolves even if that fails: later sweeps retry. */
+  async sweepAtStart(): Promise<void> {
+    const { recovery, stopped } = this.#parts
+    await this.#guarded(() => recovery.takeOwn(stopped))
+    await this.#guarded(() => recovery.sweep(stopped))
+  }
+
+  /** Resolves when the consumption is stopped. */
+  async sweepPeriodically(): Promise<void> {
+    const { options, recovery, stopped } = this.#parts
+    const intervalMs = Math.min(MAX_INTERVAL_MS, options.pendingIdleMs / 2)
+    while (await sleep(intervalMs, stopped)) await this.#guarded(() => recovery.sweep(stopped))
+  }
+
+  async #guarded(sweep: () => Promise<void>): Promise<void> {
+    const { options, commands, group, host, stopped } = this.#parts
+    try {
+      await sweep()
+      const { client } = commands
+      if (client !== undefined && !stopped.aborted) await group.removeDeadConsumers(client)
+    } catch (thrown) {
+      const error = toError(thrown)
+      // The read loop handles a lost connection and a missing group.
+      if (isNoGroup(error) || !isErrorReply(error) || stopped.aborted) return
+      host.notify({ type: 'readFailed', error: commandError(options.address, 'XPENDING', error) })
+    }
+  }
+}

@@ -1,0 +1,34 @@
+import type { EntryOwner, HeldEntry } from '../../../src/redis/consuming/held-entry.ts'
+
+/** An owner that accepts everything and records the calls. */
+export class RecordingOwner implements EntryOwner {
+  readonly leaseMs = 1000
+  readonly calls: string[] = []
+  blocked: HeldEntry | undefined
+
+  ack({ message }: HeldEntry): void {
+    this.calls.push(`ack ${message.id}`)
+  }
+
+  deadLetter({ message }: HeldEntry): Promise<void> {
+    this.calls.push(`deadLetter ${message.id}`)
+    return Promise.resolve()
+  }
+
+  recordAttempt(
+    { message }: HeldEntry,
+    attempt: number,
+    settledHandlers: readonly string[],
+  ): Promise<boolean> {
+    this.calls.push(`recordAttempt ${message.id} ${attempt} [${settledHandlers.join()}]`)
+    return Promise.resolve(true)
+  }
+
+  isBlocked(entry: HeldEntry): boolean {
+    return entry === this.blocked
+  }
+
+  onRefused({ message }: HeldEntry): void {
+    this.calls.push(`onRefused ${message.id}`)
+  }
+}

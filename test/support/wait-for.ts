@@ -1,0 +1,8 @@
+import { type WaitForOptions, waitFor as waitForUnpaced } from '../../src/testing/wait-for.ts'
+import { paced } from './pace.ts'
+
+/** `waitFor` with a deadline at the machine's pace. */
+export const waitFor: typeof waitForUnpaced = (
+  condition,
+  { timeoutMs = 5000, ...options }: WaitForOptions = {},
+) => waitForUnpaced(condition, { timeoutMs: paced(timeoutMs), ...options })
