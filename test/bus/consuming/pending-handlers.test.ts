@@ -110,7 +110,7 @@ describe('a name of a handler', () => {
   })
 
   it.each(['', '(unnamed)', 7])('is refused if it is %j', (name) => {
-    expect(() => release({ name: name as string })).toThrow(/a handler's name must be a non-empty string/)
+    expect(() => release({ name: name as string })).toThrow(/handler's name must be a non-empty string/)
   })
 
   it('may be that of an object', () => {
