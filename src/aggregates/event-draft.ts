@@ -8,13 +8,10 @@ type Unstamped<Input> = Input extends unknown
   ? { [Key in keyof Input as Key extends Stamped ? never : Key]: Input[Key] }
   : never
 
-/** The input of the first constructor; the second exists so that every event class is an {@link EventClass}. */
-type FirstInput<C> = C extends { new (input: infer Input): DomainEvent; new (input: never): DomainEvent }
-  ? Input
-  : never
+type InputOf<C> = C extends new (input: infer Input) => DomainEvent ? Input : never
 
 /** The input of an event without the fields that its aggregate sets: the payload, and optional envelope fields. */
-export type DraftInput<C extends EventClass> = Unstamped<FirstInput<C>>
+export type DraftInput<C extends EventClass> = Unstamped<InputOf<C>>
 
 /** The input of a draft as arguments. It is optional if none of its fields is required. */
 export type DraftArguments<C extends EventClass> =

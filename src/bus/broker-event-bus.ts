@@ -2,6 +2,7 @@ import type { DomainEvent } from '../events/index.ts'
 import { Dispatcher } from '../handling/dispatcher.ts'
 import { HandlerRegistry } from '../handling/handler-registry.ts'
 import { RetryPolicy } from '../kit/retry-policy.ts'
+import type { Logger } from '../observability/logger.ts'
 import { MeterSource } from '../observability/meter.ts'
 import { resolveLogger } from '../observability/resolve-logger.ts'
 import { noTracer, OpenTelemetryTracer } from '../observability/tracer.ts'
@@ -51,7 +52,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
     const { consumerGroup, codec, enableDlq, concurrency, maxInFlight } = options
     const { handlerTimeoutMs, propagateCausation, publishTimeoutMs, shutdownTimeoutMs } = options
     const logger = resolveLogger(options.logger)
-    const handlers = new HandlerRegistry(options.registry)
+    const handlers = new HandlerRegistry(options.registry, { needsNames: true })
     const background = new BackgroundPublishes(options.maxBackgroundPublishes, logger)
     super({ handlers, background, propagateCausation })
     this.#shutdownTimeoutMs = shutdownTimeoutMs
@@ -91,8 +92,9 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
     const observer = failureObserver(counters, logger)
     const dispatcher = new Dispatcher({ tracer, handlerTimeoutMs, propagateCausation, metrics, observer })
     const retryPolicy = new RetryPolicy(options)
-    const createPipeline = () =>
-      new ConsumerPipeline({
+    const createPipeline = () => {
+      warnOfUnnamedHandlers(handlers, logger)
+      return new ConsumerPipeline({
         target: transport,
         consumerGroup,
         maxInFlight,
@@ -107,6 +109,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
         tracer,
         logger,
       })
+    }
     const connect = () => this.connect()
     this.#consumer = new ConsumerLifecycle({ transport, createPipeline, connect, counters, logger })
     this.deadLetters = new DeadLetterQueue({
@@ -216,4 +219,15 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
   protected withIntake<R>(work: (intake: Intake) => Promise<R>): Promise<R> {
     return this.#consumer.withIntake(work, this.#shutdownTimeoutMs)
   }
+}
+
+/** What such a handler has done is unknown after a restart: it handles the event again. */
+function warnOfUnnamedHandlers(handlers: HandlerRegistry, logger: Logger): void {
+  const eventTypes = handlers.typesWithUnnamedHandlers()
+  if (eventTypes.length === 0) return
+  const remedy = 'pass { name } to subscribe'
+  logger.warn('handlers without a name handle an event again after a restart or replay', {
+    eventTypes,
+    remedy,
+  })
 }

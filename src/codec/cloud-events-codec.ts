@@ -1,7 +1,8 @@
 import { ConfigError, describeValue } from '../errors.ts'
-import { jsonFields, payloadOf, sourceOf, wireTime } from '../events/domain-event.ts'
+import { jsonFields, sourceOf, writtenPayloadOf } from '../events/domain-event.ts'
 import { ImmutableDate } from '../events/immutable.ts'
 import { type DomainEvent, GenericEvent } from '../events/index.ts'
+import { wireTime } from '../events/round-trip.ts'
 import { DecodeError } from './decode-error.ts'
 import type { EncodedEvent, EncodedMessage, EventClassLookup, EventCodec } from './event-codec.ts'
 import { eventHeaders } from './event-headers.ts'
@@ -74,7 +75,7 @@ export class CloudEventsCodec implements EventCodec {
 
   #write(event: DomainEvent): string {
     const metadata = jsonFields(event.metadata)
-    const payload = event instanceof GenericEvent ? event.data : payloadOf(event)
+    const payload = event instanceof GenericEvent ? event.data : writtenPayloadOf(event)
     return JSON.stringify({
       specversion: '1.0',
       id: event.eventId,

@@ -1,4 +1,10 @@
-import { EventInit, type EventPayload, type EventSource, rememberSource } from '../events/domain-event.ts'
+import {
+  EventInit,
+  type EventPayload,
+  type EventSource,
+  instantiate,
+  rememberSource,
+} from '../events/domain-event.ts'
 import { copyMetadata, type EventEnvelope } from '../events/envelope.ts'
 import { EventValidationError } from '../events/errors.ts'
 import { ImmutableDate } from '../events/immutable.ts'
@@ -70,8 +76,7 @@ export function reviveEvent(
   try {
     const complete = { ...envelope, metadata: copyMetadata(envelope.eventType, metadata) }
     const init = new EventInit(complete, payload, false)
-    // Every event class accepts an EventInit, but its public type does not show it.
-    const event = eventClass === undefined ? new GenericEvent(init) : new eventClass(init as never)
+    const event = eventClass === undefined ? new GenericEvent(init) : instantiate(eventClass, init)
     rememberSource(event, source)
     return event
   } catch (error) {

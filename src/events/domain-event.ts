@@ -11,6 +11,7 @@ import {
   WIRE_ENVELOPE_KEYS,
 } from './envelope.ts'
 import { EventValidationError } from './errors.ts'
+import { wireTime } from './round-trip.ts'
 
 /** The fields of an event that are not part of its envelope. */
 export type EventPayload = Readonly<Record<string, unknown>>
@@ -31,16 +32,50 @@ export class EventInit {
   readonly envelope: BuiltEnvelope
   readonly payload: EventPayload
   readonly isTrusted: boolean
+  /** The payload as it is written to JSON. Differs from the payload if that contains instances, which can change later. */
+  readonly written: EventPayload
 
-  constructor(envelope: BuiltEnvelope, payload: EventPayload, isTrusted: boolean) {
+  constructor(
+    envelope: BuiltEnvelope,
+    payload: EventPayload,
+    isTrusted: boolean,
+    written: EventPayload = payload,
+  ) {
     this.envelope = envelope
     this.payload = payload
     this.isTrusted = isTrusted
+    this.written = written
   }
 }
 
+/** The classes whose constructors accept an {@link EventInit}: those that `defineEvent` returns, and GenericEvent. */
+const initializers = new WeakSet<object>()
+
+/** Declares that the constructor of a class accepts an {@link EventInit}. */
+export function takesEventInit<C extends object>(eventClass: C): C {
+  initializers.add(eventClass)
+  return eventClass
+}
+
+/**
+ * Creates an instance of an event class from a complete envelope and payload. The constructor of a class that extends a
+ * defined one is not run, because its author chooses its parameters.
+ */
+export function instantiate<E extends DomainEvent>(eventClass: EventConstructor<E>, init: EventInit): E {
+  let initializer: unknown = eventClass
+  while (typeof initializer === 'function' && !initializers.has(initializer)) {
+    initializer = Object.getPrototypeOf(initializer)
+  }
+  // Every event class comes from defineEvent or is GenericEvent: assertEventClass has refused others.
+  return Reflect.construct(initializer as new (init: EventInit) => E, [init], eventClass)
+}
+
+// `never` lets every event constructor match, whatever payload it takes.
+type EventConstructor<E extends DomainEvent> = abstract new (input: never) => E
+
 let readSource: (event: DomainEvent) => EventSource | undefined
 let writeSource: (event: DomainEvent, source: EventSource) => void
+let readWritten: (event: DomainEvent) => EventPayload
 let causedCopy: (event: DomainEvent, cause: Cause) => DomainEvent
 
 /**
@@ -53,6 +88,7 @@ export abstract class DomainEvent implements EventEnvelope {
     writeSource = (event, source) => {
       event.#source = source
     }
+    readWritten = (event) => event.#written
     causedCopy = (event, cause) => event.#causedCopy(cause)
   }
 
@@ -69,10 +105,15 @@ export abstract class DomainEvent implements EventEnvelope {
   readonly causationId: string | undefined
   readonly metadata: EventMetadata
   readonly #startsCorrelation: boolean
+  readonly #payload: EventPayload
+  readonly #written: EventPayload
   #source: EventSource | undefined
 
-  /** @param payload - frozen; its fields become fields of the event. */
-  protected constructor(envelope: BuiltEnvelope, payload: EventPayload) {
+  /**
+   * @param payload - frozen; its fields become fields of the event.
+   * @param written - the payload as JSON writes it, if it holds instances.
+   */
+  protected constructor(envelope: BuiltEnvelope, payload: EventPayload, written: EventPayload = payload) {
     this.eventId = envelope.eventId
     this.eventType = envelope.eventType
     this.eventVersion = envelope.eventVersion
@@ -86,6 +127,8 @@ export abstract class DomainEvent implements EventEnvelope {
     this.causationId = envelope.causationId
     this.metadata = envelope.metadata
     this.#startsCorrelation = envelope.startsCorrelation === true
+    this.#payload = payload
+    this.#written = written
     Object.assign(this, payload)
     Object.freeze(this)
   }
@@ -115,7 +158,7 @@ export abstract class DomainEvent implements EventEnvelope {
 
   /** The event as eventsource-py writes it: snake_case envelope first, then the payload as declared. */
   toJSON(): Record<string, unknown> {
-    return wireForm(this, payloadOf(this))
+    return wireForm(this, this.#written)
   }
 
   [inspect.custom](depth: number, options: object, render: typeof inspect): string {
@@ -135,10 +178,11 @@ export abstract class DomainEvent implements EventEnvelope {
 
   #copy(changes: Partial<BuiltEnvelope>): this {
     const envelope = { ...envelopeOf(this), startsCorrelation: this.#startsCorrelation, ...changes }
-    const init = new EventInit(envelope, payloadOf(this), true)
-    // Every concrete event class accepts an EventInit: they all come from defineEvent or are GenericEvent.
-    const EventClass = this.constructor as new (init: EventInit) => this
-    return new EventClass(init)
+    // The class that made this instance.
+    return instantiate(
+      this.constructor as EventConstructor<this>,
+      new EventInit(envelope, this.#payload, true, this.#written),
+    )
   }
 }
 
@@ -209,12 +253,9 @@ export function payloadKeyFault(key: string): string | undefined {
   return key in DomainEvent.prototype ? 'is the name of a method that every event has' : undefined
 }
 
-/** The fields of an event that are not part of its envelope, in declaration order. */
-export function payloadOf(event: DomainEvent): EventPayload {
-  const payload: Record<string, unknown> = {}
-  // The constructor sets all fields of the envelope first.
-  for (const key of Object.keys(event).slice(ENVELOPE_KEYS.length)) payload[key] = Reflect.get(event, key)
-  return payload
+/** The fields of an event that are not part of its envelope, as they are written to JSON. */
+export function writtenPayloadOf(event: DomainEvent): EventPayload {
+  return readWritten(event)
 }
 
 /** The JSON form of an event, as eventsource-py reads and writes it. */
@@ -237,12 +278,6 @@ export function wireForm(envelope: EventEnvelope, payload: EventPayload): Record
   return wire
 }
 
-/** ISO 8601 in UTC as eventsource-py writes it: with 6 digits of fraction, or none if the fraction is zero. */
-export function wireTime(time: Date): string {
-  const iso = time.toISOString()
-  return iso.endsWith('.000Z') ? `${iso.slice(0, -5)}Z` : `${iso.slice(0, -1)}000Z`
-}
-
 /** Converts the fields of a payload or of metadata to values for `JSON.stringify`. */
 export function jsonFields(fields: EventPayload): Record<string, unknown> {
   const result: Record<string, unknown> = {}
@@ -263,8 +298,7 @@ function jsonValue(value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value
   if (value instanceof Date) return wireTime(value)
   if (Array.isArray(value)) return value.map(jsonValue)
-  if ('toJSON' in value && typeof value.toJSON === 'function') return value
-  // A plain object: immutableCopy refuses class instances without toJSON.
+  // A plain object: a written payload contains no class instances.
   return jsonFields(value as EventPayload)
 }
 

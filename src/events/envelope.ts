@@ -1,8 +1,10 @@
 import { randomUUID } from 'node:crypto'
+import { types } from 'node:util'
 import { describeValue } from '../errors.ts'
 import { currentCause } from './causation.ts'
 import { type EventIssue, EventValidationError } from './errors.ts'
 import { ImmutableDate, immutableCopy, UnsupportedValue } from './immutable.ts'
+import { decodedForm } from './round-trip.ts'
 
 /** JSON data that callers attach to an event. */
 export type EventMetadata = Readonly<Record<string, unknown>>
@@ -121,8 +123,12 @@ export function buildEnvelope(kind: EventKind, input: EnvelopeInput): BuiltEnvel
 export function copyMetadata(eventType: string, metadata: EventMetadata | undefined): EventMetadata {
   if (metadata === undefined) return NO_METADATA
   try {
-    // immutableCopy returns a frozen object of the same shape for a plain object.
-    return immutableCopy(metadata, 'metadata') as EventMetadata
+    const notes = { hasInstance: false }
+    const copy = immutableCopy(metadata, 'metadata', notes)
+    // What may change later is written down now. The copy of an object is an object.
+    return (
+      notes.hasInstance ? immutableCopy(decodedForm(copy, 'metadata'), 'metadata') : copy
+    ) as EventMetadata
   } catch (error) {
     throw asValidationError(eventType, error)
   }
@@ -164,7 +170,7 @@ function textFault(value: unknown): string | undefined {
 }
 
 function dateFault(value: unknown): string | undefined {
-  if (!(value instanceof Date)) return `must be a Date, got ${describeValue(value)}`
+  if (!types.isDate(value)) return `must be a Date, got ${describeValue(value)}`
   return Number.isNaN(value.getTime()) ? 'must be a valid Date' : undefined
 }
 

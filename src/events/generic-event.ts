@@ -1,4 +1,11 @@
-import { DomainEvent, EventInit, type EventPayload, isWireEnvelopeKey, wireForm } from './domain-event.ts'
+import {
+  DomainEvent,
+  EventInit,
+  type EventPayload,
+  isWireEnvelopeKey,
+  takesEventInit,
+  wireForm,
+} from './domain-event.ts'
 import {
   asValidationError,
   buildEnvelope,
@@ -8,6 +15,7 @@ import {
 } from './envelope.ts'
 import { EventValidationError } from './errors.ts'
 import { immutableCopy } from './immutable.ts'
+import { decodedForm } from './round-trip.ts'
 
 /** The input of {@link GenericEvent}'s constructor. */
 export interface GenericEventInput extends EnvelopeInput {
@@ -56,12 +64,14 @@ export class GenericEvent extends DomainEvent {
   }
 }
 
+takesEventInit(GenericEvent)
+
 function freezeData(eventType: string, data: EventPayload): EventPayload {
   const rule = objectFault(data)
   if (rule !== undefined) throw new EventValidationError(eventType, [{ path: 'data', rule }])
   try {
-    // immutableCopy returns a frozen object of the same shape for a plain object.
-    return immutableCopy(data, 'data') as EventPayload
+    // The JSON form of an object is an object. Raw data is as a consumer reads it from the start.
+    return immutableCopy(decodedForm(immutableCopy(data, 'data'), 'data'), 'data') as EventPayload
   } catch (error) {
     throw asValidationError(eventType, error)
   }

@@ -1,4 +1,4 @@
-import { inspect } from 'node:util'
+import { inspect, types } from 'node:util'
 
 /** Maximum nesting of a payload or of metadata. Deeper or circular data is refused. */
 export const MAX_DEPTH = 64
@@ -48,6 +48,11 @@ export class ImmutableDate extends Date {
     }
   }
 
+  static {
+    // Date libraries copy a date with `new date.constructor(date)` and change the copy.
+    Object.defineProperty(ImmutableDate.prototype, 'constructor', { value: Date })
+  }
+
   /** Formats only once, because the time of an event is written to both its body and its headers. */
   override toISOString(): string {
     this.#iso ??= super.toISOString()
@@ -59,31 +64,53 @@ export class ImmutableDate extends Date {
   }
 }
 
+/** What {@link immutableCopy} found in the data. */
+export interface CopyNotes {
+  /** True if the data contains an instance of a class, which is not copied. */
+  hasInstance: boolean
+}
+
 /**
- * A deeply frozen copy of JSON-like data. Plain objects, arrays and dates are copied; the caller's objects do not change.
- * Instances of other classes are used as they are if they have a `toJSON` method. Other instances, functions, symbols and
- * numbers that JSON cannot represent are refused.
+ * A deeply frozen copy of JSON-like data. Plain objects, arrays and dates are copied, also those of another realm; the
+ * caller's objects do not change. An instance of another class is kept as it is if it has a `toJSON` method.
  *
- * @throws UnsupportedValue with the path of the first unsupported value.
+ * @throws UnsupportedValue with the path of the first value that JSON cannot represent: a function, a symbol, a number that
+ * is not finite, `undefined` in an array, binary data, an instance without `toJSON`.
  */
-export function immutableCopy(value: unknown, path: string, depth = 0): unknown {
+export function immutableCopy(
+  value: unknown,
+  path: string,
+  notes: CopyNotes = { hasInstance: false },
+  depth = 0,
+): unknown {
   if (typeof value === 'string' || typeof value === 'boolean' || value === null || value === undefined) {
     return value
   }
   if (typeof value === 'number') {
-    if (Number.isFinite(value)) return value
+    // JSON has no negative zero.
+    if (Number.isFinite(value)) return value === 0 ? 0 : value
     throw new UnsupportedValue(path, `must be a finite number, got ${value}`)
   }
   if (typeof value === 'bigint') return value
   if (typeof value !== 'object') throw new UnsupportedValue(path, `must not be a ${typeof value}`)
   if (depth >= MAX_DEPTH)
     throw new UnsupportedValue(path, `is nested deeper than ${MAX_DEPTH} levels or circular`)
-  if (Array.isArray(value)) {
-    return Object.freeze(
-      value.map((item: unknown, index) => immutableCopy(item, `${path}[${index}]`, depth + 1)),
-    )
+  return Array.isArray(value) ? copyArray(value, path, notes, depth) : copyObject(value, path, notes, depth)
+}
+
+function copyArray(value: readonly unknown[], path: string, notes: CopyNotes, depth: number): unknown {
+  const copy: unknown[] = []
+  for (let index = 0; index < value.length; index += 1) {
+    const item = value[index]
+    if (item === undefined) {
+      throw new UnsupportedValue(
+        `${path}[${index}]`,
+        'must not be undefined, which JSON turns into null; use null',
+      )
+    }
+    copy.push(immutableCopy(item, `${path}[${index}]`, notes, depth + 1))
   }
-  return copyObject(value, path, depth)
+  return Object.freeze(copy)
 }
 
 function copyDate(value: Date, path: string): Date {
@@ -91,13 +118,15 @@ function copyDate(value: Date, path: string): Date {
   return new ImmutableDate(value)
 }
 
-function copyObject(value: object, path: string, depth: number): unknown {
-  if (value instanceof Date) return copyDate(value, path)
+function copyObject(value: object, path: string, notes: CopyNotes, depth: number): unknown {
+  if (types.isDate(value)) return copyDate(value, path)
   if (ArrayBuffer.isView(value))
     throw new UnsupportedValue(path, 'is binary; encode it as text, base64 for instance')
-  const prototype: unknown = Object.getPrototypeOf(value)
-  if (prototype !== Object.prototype && prototype !== null) {
-    if ('toJSON' in value && typeof value.toJSON === 'function') return value
+  if (!isPlainObject(value)) {
+    if (hasToJson(value)) {
+      notes.hasInstance = true
+      return value
+    }
     throw new UnsupportedValue(
       path,
       `is an instance of ${value.constructor?.name ?? 'a class'}, which JSON cannot hold; use plain objects and arrays`,
@@ -106,7 +135,21 @@ function copyObject(value: object, path: string, depth: number): unknown {
   const copy: Record<string, unknown> = {}
   for (const [key, item] of Object.entries(value)) {
     if (key === '__proto__') throw new UnsupportedValue(`${path}.${key}`, 'is not an allowed name')
-    copy[key] = immutableCopy(item, `${path}.${key}`, depth + 1)
+    copy[key] = immutableCopy(item, `${path}.${key}`, notes, depth + 1)
   }
   return Object.freeze(copy)
+}
+
+/** True for an object literal of this or another realm (`vm`, jest), and for an object without a prototype. */
+function isPlainObject(value: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(value)
+  if (prototype === Object.prototype || prototype === null) return true
+  // The Object.prototype of another realm also ends its chain, and its constructor has this name.
+  if (typeof prototype !== 'object' || Object.getPrototypeOf(prototype) !== null) return false
+  return prototype.constructor?.name === 'Object'
+}
+
+/** True if JSON.stringify would call the `toJSON` of the value. */
+export function hasToJson(value: object): value is { toJSON(): unknown } {
+  return 'toJSON' in value && typeof value.toJSON === 'function'
 }

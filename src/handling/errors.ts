@@ -10,6 +10,18 @@ export class HandlerTimeoutError extends EventspineError {
   }
 }
 
+/** Two handlers of one event on a broker bus have the same name. */
+export class HandlerNameError extends EventspineError {
+  readonly code = 'HANDLER_NAME_TAKEN'
+
+  constructor(eventType: string, name: string) {
+    super(
+      `Two handlers of ${eventType} are called "${name}". Retries after a restart and replays find a handler by its ` +
+        'name: give each handler of an event its own.',
+    )
+  }
+}
+
 /** The reason of a handler's aborted signal when a shutdown timed out. */
 export class ShutdownError extends EventspineError {
   readonly code = 'SHUTDOWN'

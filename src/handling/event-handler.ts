@@ -22,9 +22,14 @@ export type EventHandlerFunction<E extends DomainEvent = DomainEvent> = (
 
 /** A handler as an object. */
 export interface EventHandler<E extends DomainEvent = DomainEvent> {
+  /** The handler's identity, unless `subscribe` is given another name; see `SubscribeOptions.name`. */
+  readonly name?: string
   /** Handles one event. An attempt that throws or rejects has failed. */
   readonly handle: EventHandlerFunction<E>
-  /** Optional filter, called before each event. An event that it declines counts as handled. */
+  /**
+   * Optional filter, called before each event. An event that it declines counts as handled. The attempt fails if it returns
+   * anything but a boolean.
+   */
   readonly canHandle?: (event: E) => boolean
 }
 

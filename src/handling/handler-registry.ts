@@ -6,12 +6,20 @@ import {
   type EventClass,
   type EventRegistry,
 } from '../events/index.ts'
+import { HandlerNameError } from './errors.ts'
 import { type AnyEventHandler, AsyncEventHandler, type HandlerContext } from './event-handler.ts'
 
 /** One subscription of one handler, in the form that the dispatcher calls. */
 export interface HandlerEntry {
-  /** Unique among the handlers of one event type. Stable over restarts if the program subscribes in the same order. */
+  /** Display name, for logs, spans and metrics: the given name, or that of the function or class. */
   readonly name: string
+  /**
+   * The name that was given. Retries and replays find the handler by it, after a restart and in a new release. Undefined if
+   * none was given: a minifier changes the names of functions and classes, and a release the order of subscription.
+   */
+  readonly id: string | undefined
+  /** Names that the handler had in earlier releases. */
+  readonly aliases: readonly string[]
   /** The handler as the user passed it, for `unsubscribe`. */
   readonly handler: unknown
   readonly invoke: (event: DomainEvent, context: HandlerContext) => unknown
@@ -27,11 +35,19 @@ export interface Subscription extends Disposable {
 
 export interface SubscribeOptions {
   /**
-   * Name of the handler in logs, spans and dead letters; by default the name of the function or class. A dead letter is
-   * replayed to the handler with this name, so give anonymous functions a name.
+   * The handler's identity. After a restart, retries and replays of dead letters find the handler by this name, also in
+   * later releases, so do not change it. The only handler of an event in a consumer group needs no name. Of several
+   * handlers, one without a name handles the event again after a restart or a replay, because its earlier success cannot
+   * be attributed to it. Default: the `name` of a handler object, if it has one. Names of functions and classes appear in
+   * logs and spans only.
    */
   readonly name?: string
+  /** Names that the handler had in earlier releases, whose retries and dead letters it takes over. */
+  readonly aliases?: readonly string[]
 }
+
+/** Stands for a handler without a name in dead letters. */
+export const UNNAMED_HANDLER = '(unnamed)'
 
 const NO_HANDLERS: readonly HandlerEntry[] = Object.freeze([])
 
@@ -42,11 +58,13 @@ export class HandlerRegistry {
   readonly #byType = new Map<string, readonly HandlerEntry[]>()
   readonly #effective = new Map<string, readonly HandlerEntry[]>()
   #wildcards: readonly HandlerEntry[] = NO_HANDLERS
+  readonly #needsNames: boolean
   #changeListener: (() => void) | undefined
 
   /** @param registry - further classes, which give wildcard handlers typed events without a subscription to the class. */
-  constructor(registry: EventRegistry) {
+  constructor(registry: EventRegistry, { needsNames = false } = {}) {
     this.#registry = registry
+    this.#needsNames = needsNames
   }
 
   /** Sets a listener that is called after the set of subscribed event classes may have changed. */
@@ -86,7 +104,14 @@ export class HandlerRegistry {
   #subscribeTo(list: readonly EventClass[], handler: unknown, options: SubscribeOptions = {}): Subscription {
     if (list.length === 0) throw new TypeError('At least one event class is needed, got an empty array.')
     for (const eventClass of list) this.#checkClass(eventClass)
-    const removals = list.map((eventClass) => this.#add(eventClass, handler, options))
+    const read = readHandler(handler, options)
+    for (const { eventType } of list) {
+      this.#checkIdentity(read, eventType, [
+        ...(this.#byType.get(eventType) ?? NO_HANDLERS),
+        ...this.#wildcards,
+      ])
+    }
+    const removals = list.map((eventClass) => this.#add(eventClass, read))
     this.#changed()
     return subscriptionOf(() => {
       const removed = removals.map((remove) => remove()).some((isRemoved) => isRemoved)
@@ -110,8 +135,11 @@ export class HandlerRegistry {
   }
 
   subscribeToAllEvents(handler: AnyEventHandler, options: SubscribeOptions = {}): Subscription {
+    const read = readHandler(handler, options)
+    for (const [eventType, entries] of this.#byType) this.#checkIdentity(read, eventType, entries)
+    this.#checkIdentity(read, 'every event', this.#wildcards)
     const taken = [...this.#wildcards, ...[...this.#byType.values()].flat()]
-    const entry = makeEntry(handler, options, taken)
+    const entry = entryOf(read, taken)
     this.#wildcards = [...this.#wildcards, entry]
     this.#changed()
     return subscriptionOf(() => this.#removeWildcard(entry))
@@ -138,6 +166,14 @@ export class HandlerRegistry {
     return [...this.#byType.values()].reduce((sum, entries) => sum + entries.length, 0)
   }
 
+  /** Event types with several handlers, at least one of which has no name. */
+  typesWithUnnamedHandlers(): readonly string[] {
+    return [...this.#byType.keys()].filter((eventType) => {
+      const handlers = this.handlersFor(eventType)
+      return handlers.length > 1 && handlers.some(({ id }) => id === undefined)
+    })
+  }
+
   wildcardCount(): number {
     return this.#wildcards.length
   }
@@ -150,10 +186,17 @@ export class HandlerRegistry {
     }
   }
 
-  #add(eventClass: EventClass, handler: unknown, options: SubscribeOptions): () => boolean {
+  /** On a broker bus, records outlive the process, so each name must belong to one handler of an event. */
+  #checkIdentity(handler: ReadHandler, eventType: string, others: readonly HandlerEntry[]): void {
+    if (!this.#needsNames) return
+    const name = namesOf(handler).find((given) => others.some((other) => namesOf(other).includes(given)))
+    if (name !== undefined) throw new HandlerNameError(eventType, name)
+  }
+
+  #add(eventClass: EventClass, read: ReadHandler): () => boolean {
     const { eventType } = eventClass
     const entries = this.#byType.get(eventType) ?? NO_HANDLERS
-    const entry = makeEntry(handler, options, [...entries, ...this.#wildcards])
+    const entry = entryOf(read, [...entries, ...this.#wildcards])
     this.#byType.set(eventType, [...entries, entry])
     this.#classes.set(eventType, eventClass)
     return () => this.#remove(eventType, entry)
@@ -185,25 +228,51 @@ export class HandlerRegistry {
   }
 }
 
-function makeEntry(
-  handler: unknown,
-  options: SubscribeOptions,
-  taken: readonly HandlerEntry[],
-): HandlerEntry {
-  const { invoke, accepts, ownName } = readHandler(handler)
-  const base = options.name ?? ownName
-  let name = base
-  for (let n = 2; taken.some((entry) => entry.name === name); n += 1) name = `${base}#${n}`
-  return { name, handler, invoke, accepts }
+/** A handler whose display name is not yet made unique. */
+type ReadHandler = Omit<HandlerEntry, 'name'> & { readonly displayName: string }
+
+function entryOf({ displayName, ...handler }: ReadHandler, taken: readonly HandlerEntry[]): HandlerEntry {
+  let name = displayName
+  for (let n = 2; taken.some((entry) => entry.name === name); n += 1) name = `${displayName}#${n}`
+  return { name, ...handler }
 }
 
-function readHandler(
-  handler: unknown,
-): Pick<HandlerEntry, 'invoke' | 'accepts'> & { readonly ownName: string } {
+/** The names under which records of this handler may have been written. */
+function namesOf({ id, aliases }: Pick<HandlerEntry, 'id' | 'aliases'>): readonly string[] {
+  return id === undefined ? aliases : [id, ...aliases]
+}
+
+/** True if a record written under this name belongs to this handler. */
+export function isCalled({ id, aliases }: HandlerEntry, name: string): boolean {
+  return id === name || aliases.includes(name)
+}
+
+function readHandler(handler: unknown, { name, aliases = [] }: SubscribeOptions): ReadHandler {
+  const { invoke, accepts, ownName, ownId } = readCallable(handler)
+  const id = name ?? ownId
+  for (const given of id === undefined ? aliases : [id, ...aliases]) checkName(given)
+  return { handler, invoke, accepts, id, aliases: Object.freeze([...aliases]), displayName: id ?? ownName }
+}
+
+function checkName(name: unknown): void {
+  if (typeof name === 'string' && name !== '' && name !== UNNAMED_HANDLER) return
+  throw new TypeError(
+    `A handler's name must be a non-empty string other than ${UNNAMED_HANDLER}, got ${describeValue(name)}.`,
+  )
+}
+
+interface Callable extends Pick<HandlerEntry, 'invoke' | 'accepts'> {
+  readonly ownName: string
+  /** The `name` of a handler object. */
+  readonly ownId: string | undefined
+}
+
+function readCallable(handler: unknown): Callable {
   if (typeof handler === 'function') {
     // The compiler has checked that the function takes events.
-    const call = handler as HandlerEntry['invoke']
-    return { invoke: call, accepts: undefined, ownName: handler.name === '' ? 'anonymous' : handler.name }
+    const invoke = handler as HandlerEntry['invoke']
+    const ownName = handler.name === '' ? 'anonymous' : handler.name
+    return { invoke, accepts: undefined, ownName, ownId: undefined }
   }
   if (
     typeof handler === 'object' &&
@@ -212,12 +281,16 @@ function readHandler(
     typeof handler.handle === 'function'
   ) {
     // `handle` is read at each call, so that a replaced or spied method takes effect.
-    const target = handler as { handle: HandlerEntry['invoke']; canHandle?: (event: DomainEvent) => boolean }
+    const target = handler as HandlerObject
+    const ownName = handler.constructor?.name ?? 'Object'
     return {
       invoke: (event, context) => target.handle(event, context),
-      accepts:
-        typeof target.canHandle === 'function' ? (event) => target.canHandle?.(event) === true : undefined,
-      ownName: handler.constructor?.name ?? 'Object',
+      accepts: acceptsOf(target, ownName),
+      ownName,
+      ownId:
+        'name' in handler && typeof handler.name === 'string' && handler.name !== ''
+          ? handler.name
+          : undefined,
     }
   }
   throw new TypeError(
@@ -225,15 +298,41 @@ function readHandler(
   )
 }
 
+interface HandlerObject {
+  readonly handle: HandlerEntry['invoke']
+  readonly canHandle?: unknown
+}
+
+/** A result that is not a boolean fails the attempt. Treated as a refusal, it would drop the event silently. */
+function acceptsOf(target: HandlerObject, ownName: string): HandlerEntry['accepts'] {
+  if (target.canHandle === undefined) return undefined
+  if (typeof target.canHandle !== 'function') {
+    throw new TypeError(`canHandle of ${ownName} must be a function, got ${describeValue(target.canHandle)}.`)
+  }
+  return (event) => {
+    const verdict: unknown = Reflect.apply(target.canHandle as CallableFunction, target, [event])
+    if (typeof verdict === 'boolean') return verdict
+    if (verdict instanceof Promise) verdict.catch(() => undefined) // reported as a wrong return type instead
+    throw new TypeError(`canHandle of ${ownName} must return a boolean, got ${describeValue(verdict)}.`)
+  }
+}
+
 function declaredClasses(subscriber: unknown): readonly EventClass[] {
   if (typeof subscriber === 'object' && subscriber !== null) {
-    if ('subscribedTo' in subscriber && typeof subscriber.subscribedTo === 'function')
-      return subscriber.subscribedTo()
-    if (subscriber instanceof AsyncEventHandler) return subscriber.eventTypes()
+    if ('subscribedTo' in subscriber && typeof subscriber.subscribedTo === 'function') {
+      return asClasses(subscriber.subscribedTo(), 'subscribedTo')
+    }
+    if (subscriber instanceof AsyncEventHandler) return asClasses(subscriber.eventTypes(), 'eventTypes')
   }
   throw new TypeError(
     `subscribeAll takes an object with subscribedTo() and handle(event), or an AsyncEventHandler, got ${describeValue(subscriber)}.`,
   )
+}
+
+function asClasses(classes: unknown, method: string): readonly EventClass[] {
+  // Each item is checked where it is subscribed to.
+  if (Array.isArray(classes)) return classes as readonly EventClass[]
+  throw new TypeError(`${method}() must return an array of event classes, got ${describeValue(classes)}.`)
 }
 
 function subscriptionOf(unsubscribe: () => boolean): Subscription {

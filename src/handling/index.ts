@@ -1,4 +1,4 @@
-export { HandlerTimeoutError, ShutdownError } from './errors.ts'
+export { HandlerNameError, HandlerTimeoutError, ShutdownError } from './errors.ts'
 export {
   type AnyEventHandler,
   AsyncEventHandler,

@@ -113,7 +113,7 @@ function batchConsumer(name: string, subscriber: object) {
     handlersFor: (unit: Unit): readonly HandlerEntry[] => {
       const events = unit.map(({ event }) => event)
       const invoke: HandlerEntry['invoke'] = (_first, context) => target.handleBatch(events, context)
-      return [{ name, handler: subscriber, accepts: undefined, invoke }]
+      return [{ name, id: name, aliases: [], handler: subscriber, accepts: undefined, invoke }]
     },
   }
 }

@@ -268,9 +268,7 @@ function deadLettersOf(broker: MemoryBroker): DeadLetterStore {
     count: () => Promise.resolve(broker.deadLetters().length),
     replay: (id, fallbackGroup) =>
       Promise.resolve(
-        broker.replay(id, fallbackGroup, ({ handlerNames = [] }) => ({
-          [REPLAY_HANDLERS]: replayHeader(handlerNames),
-        })),
+        broker.replay(id, fallbackGroup, (reason) => ({ [REPLAY_HANDLERS]: replayHeader(reason) })),
       ),
     remove: (ids) => Promise.resolve(ids.filter((id) => broker.removeDeadLetter(id)).length),
   }

@@ -17,6 +17,7 @@ export function writeReason(reason: DeadLetterReason): Record<string, string> {
     dlq_timestamp: pythonTime(reason.failedAt),
     dlq_consumer_group: reason.consumerGroup,
     dlq_handlers: JSON.stringify(reason.handlerNames),
+    dlq_settled_handlers: JSON.stringify(reason.settledHandlers),
     dlq_attempts: String(reason.attempts),
     dlq_first_failed_at: pythonTime(reason.firstFailedAt),
   }
@@ -30,6 +31,8 @@ export function readReason(fields: Readonly<Record<string, string | undefined>>)
     errorName: fields['dlq_error_type'],
     errorMessage: fields['dlq_error_message'],
     handlerNames: fields['dlq_handlers'] === undefined ? undefined : parseNames(fields['dlq_handlers']),
+    settledHandlers:
+      fields['dlq_settled_handlers'] === undefined ? undefined : parseNames(fields['dlq_settled_handlers']),
     consumerGroup: fields['dlq_consumer_group'],
     attempts: wholeNumber(fields['dlq_attempts']) ?? (retries === undefined ? undefined : retries + 1),
     firstFailedAt: timeOf(fields['dlq_first_failed_at']),

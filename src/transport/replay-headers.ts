@@ -3,24 +3,58 @@ import type { MessageHeaders } from '../codec/index.ts'
 /** Header of a replayed message: a JSON array with the names of the handlers that must handle it. */
 export const REPLAY_HANDLERS = 'replay_handlers'
 
-export function replayHeader(handlerNames: readonly string[]): string {
-  return JSON.stringify(handlerNames)
+/** The handlers that a replayed message is for. */
+export interface ReplayTarget {
+  readonly handlerNames: readonly string[]
+  /** Handlers that had succeeded. Undefined if an earlier release stored the dead letter; its names may be those of functions. */
+  readonly settledHandlers: readonly string[] | undefined
 }
 
-/** Names of the handlers that must handle a replayed message; undefined means all. A malformed header is ignored. */
-export function replayHandlers(headers: MessageHeaders): readonly string[] | undefined {
+/** Header for the replay of a dead letter. */
+export function replayHeader({
+  handlerNames = [],
+  settledHandlers,
+}: {
+  readonly handlerNames?: readonly string[] | undefined
+  readonly settledHandlers?: readonly string[] | undefined
+}): string {
+  if (handlerNames.length === 0) return '[]'
+  return JSON.stringify({ handlers: handlerNames, settled: settledHandlers })
+}
+
+/** Which handlers a replayed message is for; undefined if all are. A malformed header is ignored. */
+export function replayTarget(headers: MessageHeaders): ReplayTarget | undefined {
   const text = headers[REPLAY_HANDLERS]
-  const names = text === undefined ? undefined : parseNames(text)
-  return names === undefined || names.length === 0 ? undefined : names
+  if (text === undefined) return undefined
+  const { handlers, settled } = parseTarget(text)
+  if (handlers === undefined || handlers.length === 0) return undefined
+  return { handlerNames: handlers, settledHandlers: settled }
 }
 
-/** Parses a JSON array of strings; undefined if the text is anything else. */
+function parseTarget(text: string): { handlers?: readonly string[]; settled?: readonly string[] } {
+  const value = parseJson(text)
+  // Earlier releases wrote the names alone.
+  if (isNames(value)) return { handlers: value }
+  if (typeof value !== 'object' || value === null || !('handlers' in value) || !isNames(value.handlers))
+    return {}
+  const settled = 'settled' in value && isNames(value.settled) ? { settled: value.settled } : {}
+  return { handlers: value.handlers, ...settled }
+}
+
+/** The strings of a JSON array; undefined if the text is none. */
 export function parseNames(text: string): readonly string[] | undefined {
+  const value = parseJson(text)
+  return isNames(value) ? value : undefined
+}
+
+function isNames(value: unknown): value is readonly string[] {
+  return Array.isArray(value) && value.every((name) => typeof name === 'string')
+}
+
+function parseJson(text: string): unknown {
   try {
-    const value: unknown = JSON.parse(text)
-    return Array.isArray(value) && value.every((name) => typeof name === 'string') ? value : undefined
+    return JSON.parse(text)
   } catch {
-    // A header may hold anything, so a malformed one is no error.
-    return undefined
+    return undefined // anything may stand in a header
   }
 }

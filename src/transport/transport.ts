@@ -80,8 +80,10 @@ export interface DeadLetterReason {
     | 'handler_not_found'
   readonly errorName: string
   readonly errorMessage: string
-  /** Names of the handlers that have not succeeded; empty if no handler was called. */
+  /** Names of the handlers that have not succeeded, `(unnamed)` for one without a name; empty if no handler was reached. */
   readonly handlerNames: readonly string[]
+  /** Names of the handlers that have succeeded. */
+  readonly settledHandlers: readonly string[]
   readonly consumerGroup: string
   /** Number of attempts made; 0 if no handler was called. */
   readonly attempts: number

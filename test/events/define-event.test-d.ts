@@ -2,7 +2,14 @@ import { type } from 'arktype'
 import * as v from 'valibot'
 import { describe, expectTypeOf, it } from 'vitest'
 import { z } from 'zod'
-import { DomainEvent, defineEvent, type EventOf, GenericEvent, registerEvent } from '../../src/index.ts'
+import {
+  DomainEvent,
+  defineEvent,
+  type EventOf,
+  GenericEvent,
+  InMemoryEventBus,
+  registerEvent,
+} from '../../src/index.ts'
 import { OrderCreated, OrderShipped } from '../support/order-events.ts'
 
 const named = { type: 'Named', aggregateType: 'Test' } as const
@@ -139,5 +146,89 @@ describe('copies, unions and decorators', () => {
     registerEvent(GenericEvent)
     // @ts-expect-error DomainEvent is abstract
     new DomainEvent({}, {})
+  })
+})
+
+describe('a payload beyond plain objects', () => {
+  it('keeps brands, instances of classes, tuples and dates', () => {
+    const OrderId = z.string().brand<'OrderId'>()
+    type OrderId = z.infer<typeof OrderId>
+    class Money {
+      readonly #cents: bigint
+      constructor(cents: bigint) {
+        this.#cents = cents
+      }
+      toJSON() {
+        return String(this.#cents)
+      }
+    }
+    class Paid extends defineEvent({
+      ...named,
+      schema: z.object({
+        orderId: OrderId,
+        ids: z.array(OrderId),
+        price: z.number().brand<'Cents'>(),
+        total: z.instanceof(Money),
+        pair: z.tuple([z.string(), z.number()]),
+        when: z.date(),
+        meta: z.unknown(),
+        free: z.any(),
+      }),
+    }) {}
+
+    expectTypeOf<Paid['orderId']>().toEqualTypeOf<OrderId>()
+    expectTypeOf<Paid['orderId']>().toExtend<string>()
+    expectTypeOf<Paid['ids']>().toEqualTypeOf<readonly OrderId[]>()
+    expectTypeOf<Paid['price']>().toExtend<number>()
+    expectTypeOf<Paid['total']>().toEqualTypeOf<Money>()
+    expectTypeOf<Paid['pair']>().toEqualTypeOf<readonly [string, number]>()
+    expectTypeOf<Paid['when']>().toEqualTypeOf<Date>()
+    expectTypeOf<Paid['meta']>().toBeUnknown()
+    expectTypeOf<Paid['free']>().toBeAny()
+  })
+
+  it('may be a union: it can be extended, and a handler can tell the alternatives apart', () => {
+    const schema = z.discriminatedUnion('kind', [
+      z.object({ kind: z.literal('card'), last4: z.string() }),
+      z.object({ kind: z.literal('cash'), till: z.number() }),
+    ])
+    class PaymentTaken extends defineEvent({ ...named, schema }) {
+      get isCard(): boolean {
+        return this.kind === 'card'
+      }
+    }
+    const Plain = defineEvent({ ...named, schema })
+    const bus = new InMemoryEventBus()
+
+    bus.subscribe(Plain, (event) => (event.kind === 'card' ? event.last4.length : event.till + 1))
+    bus.subscribe(PaymentTaken, (event) => {
+      expectTypeOf(event.isCard).toEqualTypeOf<boolean>()
+      return event.kind === 'card' ? event.last4.length : event.till + 1
+    })
+    bus.subscribe([PaymentTaken, OrderShipped], (event) => {
+      if ('trackingNumber' in event) expectTypeOf(event).toEqualTypeOf<OrderShipped>()
+    })
+    expectTypeOf(Plain).toBeConstructibleWith({ aggregateId: '1', kind: 'card', last4: '1234' })
+    expectTypeOf(new PaymentTaken({ aggregateId: '1', kind: 'cash', till: 1 }).till).toEqualTypeOf<
+      number | undefined
+    >()
+    // @ts-expect-error a card has no till
+    new Plain({ aggregateId: '1', kind: 'card', till: 1 })
+  })
+
+  it('may be a record', () => {
+    class Counted extends defineEvent({ ...named, schema: z.record(z.string(), z.number()) }) {}
+
+    const event = new Counted({ aggregateId: '1', apples: 3 })
+
+    expectTypeOf(event.eventId).toEqualTypeOf<string>()
+    expectTypeOf(event['apples']).toEqualTypeOf<number | undefined>()
+  })
+
+  it('is refused if one alternative of a union has a name of the envelope', () => {
+    const schema = z.union([z.object({ a: z.string() }), z.object({ b: z.string(), metadata: z.string() })])
+
+    // @ts-expect-error payload field "metadata" is a name that every event has already
+    defineEvent({ ...named, schema })
   })
 })

@@ -1,14 +1,18 @@
 import { inspect } from 'node:util'
 import { describe, expect, it } from 'vitest'
+import { z } from 'zod'
 import { defineEvent } from '../../src/index.ts'
 import { OrderCreated, orderCreated, orderShipped } from '../support/order-events.ts'
 
-interface Placed {
-  readonly placedAt: Date
-  readonly address: { readonly city: string; readonly tags: readonly string[] }
-  readonly total?: bigint
-}
-class OrderPlaced extends defineEvent<Placed>()({ type: 'OrderPlaced', aggregateType: 'Order' }) {}
+class OrderPlaced extends defineEvent({
+  type: 'OrderPlaced',
+  aggregateType: 'Order',
+  schema: z.object({
+    placedAt: z.coerce.date(),
+    address: z.object({ city: z.string(), tags: z.array(z.string()) }),
+    total: z.bigint().optional(),
+  }),
+}) {}
 
 const envelope = {
   aggregateId: 'Order-1',
@@ -167,6 +171,11 @@ describe('data of an event', () => {
   const circular: Record<string, unknown> = {}
   circular['self'] = circular
   class Anything extends defineEvent<{ value: unknown }>()({ type: 'Anything', aggregateType: 'Test' }) {}
+  class AnythingBySchema extends defineEvent({
+    type: 'Anything',
+    aggregateType: 'Test',
+    schema: z.object({ value: z.unknown() }),
+  }) {}
 
   it.each([
     ['NaN', Number.NaN, 'value: must be a finite number, got NaN'],
@@ -189,8 +198,9 @@ describe('data of an event', () => {
     const amount = { toJSON: () => '0.10' }
     const decimal = Object.assign(Object.create({ toJSON: amount.toJSON }), {})
 
-    const event = new Anything({ aggregateId: '1', value: decimal })
+    const event = new AnythingBySchema({ aggregateId: '1', value: decimal })
 
+    expect(event.value).toBe('0.10')
     expect(JSON.stringify(event)).toContain('"value":"0.10"')
   })
 })

@@ -63,6 +63,30 @@ interface Fault {
 
 const FAULTS: readonly Fault[] = [
   {
+    what: 'forgets which handlers had succeeded',
+    sabotage: (whole) => ({
+      consume: (intake) =>
+        whole.consume(
+          delivering(intake, (delivery) =>
+            intake.deliver(pretendingDelivery(delivery, { settledHandlers: [] })),
+          ),
+        ),
+    }),
+    caughtBy: ['runs the handler that failed though a release adds one before it'],
+  },
+  {
+    what: 'takes a handler that failed for one that had succeeded',
+    sabotage: (whole) => ({
+      consume: (intake) =>
+        whole.consume(
+          delivering(intake, (delivery) =>
+            intake.deliver(pretendingDelivery(delivery, { settledHandlers: ['audit', 'invoice'] })),
+          ),
+        ),
+    }),
+    caughtBy: ['runs the handler that failed though a release adds one before it'],
+  },
+  {
     what: 'acknowledges before the handlers have run',
     sabotage: (whole) => ({
       consume: (intake) =>

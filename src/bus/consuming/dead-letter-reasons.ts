@@ -1,52 +1,106 @@
 import type { HandlerFailure } from '../../handling/dispatcher.ts'
-import type { HandlerEntry } from '../../handling/handler-registry.ts'
-import { replayHandlers } from '../../transport/replay-headers.ts'
+import { type HandlerEntry, UNNAMED_HANDLER } from '../../handling/handler-registry.ts'
 import type { DeadLetterReason, Delivery } from '../../transport/transport.ts'
+import type { PendingHandlers } from './pending-handlers.ts'
 
 /** The message is not an event, or its payload does not match the schema. */
 export function poison(consumerGroup: string, error: Error): DeadLetterReason {
-  return reason(consumerGroup, 'deserialization_error', error, [], 0)
+  return reason({ consumerGroup, kind: 'deserialization_error', error })
+}
+
+/** A delivery that is given up, and the handlers that it was for. */
+export interface GivenUp {
+  readonly consumerGroup: string
+  readonly delivery: Delivery
+  readonly pending: PendingHandlers
 }
 
 /** Handlers failed in the last attempt. */
 export function exhausted(
-  consumerGroup: string,
+  { consumerGroup, pending }: GivenUp,
   failures: readonly HandlerFailure[],
   attempts: number,
   firstFailedAt: Date,
 ): DeadLetterReason {
-  const names = failures.map(({ handler }) => handler.name)
-  const error = failures[0]?.error ?? new Error('Unknown.')
-  return reason(consumerGroup, 'max_retries_exceeded', error, names, attempts, firstFailedAt)
+  const failed = failures.map(({ handler }) => handler)
+  return reason({
+    consumerGroup,
+    kind: 'max_retries_exceeded',
+    error: failures[0]?.error ?? new Error('Unknown.'),
+    handlerNames: [...notedNames(failed), ...pending.missing],
+    settledHandlers: [...pending.settled, ...settledNames(pending.handlers, failed)],
+    attempts,
+    firstFailedAt,
+  })
 }
 
 /** Every consumer that received the message died before settling it. */
-export function deliveryLimit(
-  consumerGroup: string,
-  delivery: Delivery,
-  pending: readonly HandlerEntry[],
-): DeadLetterReason {
+export function deliveryLimit({ consumerGroup, delivery, pending }: GivenUp): DeadLetterReason {
   const attempts = delivery.deliveryCount - 1
-  const error = new Error(`Delivered ${attempts} times, but no process survived to settle it.`)
-  const names = pending.map(({ name }) => name)
-  return reason(consumerGroup, 'delivery_limit_exceeded', error, names, attempts)
+  return reason({
+    consumerGroup,
+    kind: 'delivery_limit_exceeded',
+    error: new Error(`Delivered ${attempts} times, but no process survived to settle it.`),
+    handlerNames: [...notedNames(pending.handlers), ...pending.missing],
+    settledHandlers: pending.settled,
+    attempts,
+  })
 }
 
-/** None of the handlers that the message is for is subscribed. */
-export function handlerGone(consumerGroup: string, delivery: Delivery): DeadLetterReason {
-  const names = replayHandlers(delivery.message.headers) ?? delivery.settledHandlers
-  const error = new Error('None of the handlers that this message is for is subscribed.')
-  return reason(consumerGroup, 'handler_not_found', error, names, 0)
+/** A handler that the message is for is not subscribed. */
+export function handlerGone({ consumerGroup, pending }: GivenUp): DeadLetterReason {
+  const names = pending.missing.filter((name) => name !== UNNAMED_HANDLER)
+  const which = names.length === 0 ? 'A handler that this message is for' : `The handler ${names.join(', ')}`
+  return reason({
+    consumerGroup,
+    kind: 'handler_not_found',
+    error: new Error(
+      `${which} is not subscribed. Subscribe it, or give the handler that replaces it an alias.`,
+    ),
+    handlerNames: pending.missing,
+    settledHandlers: [...pending.settled, ...settledNames(pending.handlers, [])],
+  })
 }
 
-function reason(
-  consumerGroup: string,
-  kind: DeadLetterReason['kind'],
-  { name: errorName, message: errorMessage }: Error,
-  handlerNames: readonly string[],
-  attempts: number,
+/** The names under which the outcome of handlers is noted. */
+export function settledNames(
+  handlers: readonly HandlerEntry[],
+  failed: readonly HandlerEntry[],
+): readonly string[] {
+  return handlers.flatMap((handler) => (failed.includes(handler) ? [] : (handler.id ?? [])))
+}
+
+function notedNames(handlers: readonly HandlerEntry[]): readonly string[] {
+  return [...new Set(handlers.map(({ id }) => id ?? UNNAMED_HANDLER))]
+}
+
+function reason({
+  consumerGroup,
+  kind,
+  error,
+  handlerNames = [],
+  settledHandlers = [],
+  attempts = 0,
   firstFailedAt = new Date(),
-): DeadLetterReason {
-  const failedAt = new Date()
-  return { kind, errorName, errorMessage, handlerNames, consumerGroup, attempts, firstFailedAt, failedAt }
+}: {
+  readonly consumerGroup: string
+  readonly kind: DeadLetterReason['kind']
+  readonly error: Error
+  readonly handlerNames?: readonly string[]
+  readonly settledHandlers?: readonly string[]
+  readonly attempts?: number
+  readonly firstFailedAt?: Date
+}): DeadLetterReason {
+  const { name: errorName, message: errorMessage } = error
+  return {
+    kind,
+    errorName,
+    errorMessage,
+    handlerNames,
+    settledHandlers: [...new Set(settledHandlers)],
+    consumerGroup,
+    attempts,
+    firstFailedAt,
+    failedAt: new Date(),
+  }
 }

@@ -10,10 +10,10 @@ import type { DeadLetterReason, Delivery } from '../../transport/transport.ts'
 import type { BusCounters } from '../telemetry/bus-counters.ts'
 import type { BusMetrics } from '../telemetry/bus-metrics.ts'
 import { type ConsumeSubject, consumeSpanOf, type MessagingTarget } from '../telemetry/bus-spans.ts'
-import { deliveryLimit, exhausted, handlerGone, poison } from './dead-letter-reasons.ts'
+import { deliveryLimit, exhausted, handlerGone, poison, settledNames } from './dead-letter-reasons.ts'
 import type { HandlingSlots } from './handling-slots.ts'
 import type { HeldDeliveries } from './held-deliveries.ts'
-import { pendingHandlers } from './pending-handlers.ts'
+import { type PendingHandlers, pendingHandlers } from './pending-handlers.ts'
 import type { Settling } from './settling.ts'
 
 export interface DeliveryHandlerParts {
@@ -40,7 +40,7 @@ interface Handling extends ConsumeSubject {
   readonly delivery: Delivery
   readonly event: DomainEvent
   /** The handlers that have not succeeded in an earlier delivery. */
-  readonly pending: readonly HandlerEntry[]
+  readonly pending: PendingHandlers
   /** By the monotonic clock; undefined while no metrics are recorded. */
   readonly startedAt: number | undefined
   span: EventSpan
@@ -72,7 +72,9 @@ export class DeliveryHandler {
       return undefined
     }
     const pending = pendingHandlers(subscribed, delivery)
-    if (pending === undefined) return this.#reject(delivery, event, handlerGone(consumerGroup, delivery))
+    if (pending.handlers.length === 0) {
+      return this.#reject(delivery, event, handlerGone({ consumerGroup, delivery, pending }))
+    }
     const recorder = metrics.refresh()
     recorder?.consumed(event)
     const startedAt = recorder === undefined ? undefined : performance.now()
@@ -102,18 +104,14 @@ export class DeliveryHandler {
     const { delivery, event, pending } = handling
     handling.span = span
     if (delivery.deliveryCount > 1) return this.#redelivered(handling)
-    const outcome = this.#parts.dispatcher.run(pending, event, this.#runInfo(delivery, 1))
+    const outcome = this.#parts.dispatcher.run(pending.handlers, event, this.#runInfo(delivery, 1))
     if (outcome instanceof Promise) return this.#continue(handling, outcome)
-    if (outcome.length === 0) {
-      this.#succeed(handling)
-      return undefined
-    }
-    return this.#retry(handling, outcome, 1)
+    return outcome.length === 0 ? this.#succeed(handling) : this.#retry(handling, outcome, 1)
   }
 
   async #continue(handling: Handling, outcome: Promise<readonly HandlerFailure[]>): Promise<void> {
     const failures = await outcome
-    if (failures.length === 0) this.#succeed(handling)
+    if (failures.length === 0) await this.#succeed(handling)
     else await this.#retry(handling, failures, 1)
   }
 
@@ -127,15 +125,15 @@ export class DeliveryHandler {
     const { retryPolicy, consumerGroup, dispatcher, settling, slots, stopping } = this.#parts
     const attempt = delivery.deliveryCount
     if (attempt > retryPolicy.maxDeliveries) {
-      await settling.giveUp(handling, deliveryLimit(consumerGroup, delivery, pending))
+      await settling.giveUp(handling, deliveryLimit({ consumerGroup, delivery, pending }))
       return
     }
     const release = attempt < retryPolicy.maxDeliveries ? () => undefined : await slots.acquireExclusive()
     try {
       if (stopping.aborted || !(await settling.beginAttempt(delivery, attempt, []))) return
-      const failures = await dispatcher.run(pending, event, this.#runInfo(delivery, attempt))
+      const failures = await dispatcher.run(pending.handlers, event, this.#runInfo(delivery, attempt))
       release()
-      if (failures.length === 0) this.#succeed(handling)
+      if (failures.length === 0) await this.#succeed(handling)
       else await this.#retry(handling, failures, attempt)
     } finally {
       release()
@@ -157,11 +155,12 @@ export class DeliveryHandler {
       if (abandoned.aborted) return
       const delayMs = retryPolicy.delayAfter(attempt)
       if (delayMs === undefined) {
-        await settling.giveUp(handling, exhausted(consumerGroup, failures, attempt, firstFailedAt))
+        const givenUp = { consumerGroup, delivery, pending }
+        await settling.giveUp(handling, exhausted(givenUp, failures, attempt, firstFailedAt))
         return
       }
       const failed = failures.map((failure) => failure.handler)
-      const settled = pending.filter((handler) => !failed.includes(handler)).map(({ name }) => name)
+      const settled = settledNames(pending.handlers, failed)
       if (!(await settling.attemptFailed(delivery, attempt, settled))) return
       if (!(await slots.pause(delayMs))) return
       if (!(await settling.beginAttempt(delivery, attempt + 1, settled))) return
@@ -186,8 +185,15 @@ export class DeliveryHandler {
     }))
   }
 
-  #succeed({ delivery, event, startedAt }: Handling): void {
-    this.#parts.settling.succeed(delivery, event, startedAt)
+  /** All handlers of this process have succeeded. What waits for others, too, goes to the dead letters for them. */
+  #succeed(handling: Handling): Promise<void> | undefined {
+    const { delivery, event, startedAt, pending } = handling
+    const { settling, consumerGroup } = this.#parts
+    if (pending.missing.length > 0) {
+      return settling.giveUp(handling, handlerGone({ consumerGroup, delivery, pending }))
+    }
+    settling.succeed(delivery, event, startedAt)
+    return undefined
   }
 
   #runInfo(delivery: Delivery, attempt: number): RunInfo {

@@ -21,6 +21,8 @@ export interface DeadLetter {
   readonly errorMessage: string | undefined
   /** Names of the handlers that had not succeeded. */
   readonly handlerNames: readonly string[] | undefined
+  /** The handlers that had succeeded. */
+  readonly settledHandlers: readonly string[] | undefined
   readonly consumerGroup: string | undefined
   readonly attempts: number | undefined
   readonly firstFailedAt: Date | undefined
@@ -165,6 +167,7 @@ export class DeadLetterQueue {
       errorName: reason.errorName,
       errorMessage: reason.errorMessage,
       handlerNames: reason.handlerNames,
+      settledHandlers: reason.settledHandlers,
       consumerGroup: reason.consumerGroup,
       attempts: reason.attempts,
       firstFailedAt: reason.firstFailedAt,

@@ -29,6 +29,7 @@ const REPLAY_FIELDS: ReadonlySet<string> = new Set([
   'dlq_reason',
   'dlq_consumer_group',
   'dlq_handlers',
+  'dlq_settled_handlers',
   'dlq_original_topic',
   'dlq_original_partition',
   'dlq_original_offset',
@@ -135,12 +136,10 @@ export class KafkaDeadLetters implements DeadLetterStore {
     const letter = await this.#find(id)
     if (letter === undefined) return false
     const { publisher, options, onReplay } = this.#parts
-    const { consumerGroup = fallbackGroup, handlerNames = [] } = readLetter(letter).reason
+    const { reason } = readLetter(letter)
+    const { consumerGroup = fallbackGroup } = reason
     const { key, value } = letter.record
-    const headers = [
-      ...originalHeaders(letter.record),
-      [REPLAY_HANDLERS, replayHeader(handlerNames)] as const,
-    ]
+    const headers = [...originalHeaders(letter.record), [REPLAY_HANDLERS, replayHeader(reason)] as const]
     const topic = options.topics.replays(consumerGroup)
     // Store the copy first: a crash between the two steps can duplicate the message, but not lose it.
     await publisher.store({ key, value, headers }, { topic, profile: { ...PROFILE, partitions: 1 } })

@@ -56,7 +56,7 @@ export function deadLetterOf(
 
 /** The message to publish to the group's queue for a replay: the original, addressed to the handlers that failed. */
 export function replayOf(names: RabbitMQNames, message: AmqpMessage): AmqpOutgoing {
-  const { handlerNames = [] } = readLetterReason(message)
+  const reason = readLetterReason(message)
   const headers: Record<string, unknown> = {
     ...keptHeaders(message.properties.headers),
     'x-retry-count': 0,
@@ -64,7 +64,9 @@ export function replayOf(names: RabbitMQNames, message: AmqpMessage): AmqpOutgoi
     [ORIGINAL_ROUTING_KEY]: originalRoutingKey(message),
   }
   delete headers[REPLAY_HANDLERS]
-  if (handlerNames.length > 0) headers[REPLAY_HANDLERS] = replayHeader(handlerNames)
+  if (reason.handlerNames !== undefined && reason.handlerNames.length > 0) {
+    headers[REPLAY_HANDLERS] = replayHeader(reason)
+  }
   return {
     exchange: '',
     routingKey: names.queue,

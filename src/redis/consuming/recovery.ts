@@ -138,6 +138,7 @@ function deliveryLimit(count: number, consumerGroup: string): DeadLetterReason {
     errorName: 'Error',
     errorMessage: `delivered ${count} times without being acknowledged`,
     handlerNames: [],
+    settledHandlers: [],
     consumerGroup,
     attempts: count,
     firstFailedAt: now,

@@ -106,9 +106,9 @@ export class RedisDeadLetters implements DeadLetterStore {
     const letter = await this.get(id)
     if (letter === undefined) return false
     const { keys, address } = this.#options
-    const { consumerGroup = fallbackGroup, handlerNames = [] } = letter.reason
+    const { consumerGroup = fallbackGroup } = letter.reason
     const to = keys.replays(consumerGroup)
-    const header = [REPLAY_HANDLERS, replayHeader(handlerNames)] as const
+    const header = [REPLAY_HANDLERS, replayHeader(letter.reason)] as const
     try {
       const outcome = await runScript(this.#client(), 'REPLAY', [keys.deadLetters, to], [id, ...header])
       return outcome === NEEDS_TWO_STEPS ? await this.#replayInTwoSteps(id, to, header) : outcome === 1

@@ -4,6 +4,7 @@ import { CAPABILITIES, type Capability } from './capabilities.ts'
 import type { ConformanceTest } from './conformance-test.ts'
 import { deadLetterTests } from './dead-letters.ts'
 import { deliveryTests } from './delivery.ts'
+import { identityTests } from './identity.ts'
 import { isolationTests } from './isolation.ts'
 import { lifecycleTests } from './lifecycle.ts'
 import { orderTests } from './order.ts'
@@ -25,6 +26,7 @@ const SUITE: Readonly<Record<string, readonly ConformanceTest[]>> = {
   publish: publishTests,
   delivery: deliveryTests,
   isolation: isolationTests,
+  identity: identityTests,
   order: orderTests,
   'dead letters': deadLetterTests,
   poison: poisonTests,

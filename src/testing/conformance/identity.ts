@@ -1,0 +1,192 @@
+import assert from 'node:assert/strict'
+import type { BrokerEventBus } from '../../index.ts'
+import { test } from './conformance-test.ts'
+import { Noted, noted } from './events.ts'
+import { Recording } from './recording.ts'
+import type { Scene } from './scene.ts'
+
+/** Fails each time. */
+const failing = () =>
+  new Recording<Noted>(() => {
+    throw new Error('as told')
+  })
+
+/** The one dead letter that there is, once there is one. */
+async function deadLetterOf(scene: Scene, bus: BrokerEventBus) {
+  await scene.until('a dead letter', async () => (await bus.deadLetters.count()) === 1)
+  const [letter] = (await bus.deadLetters.list()).deadLetters
+  assert.ok(letter !== undefined)
+  return letter
+}
+
+/** Stops a release while an event waits for its second attempt: `handlers` of it failed, the others succeeded. */
+async function stopBetweenAttempts(
+  scene: Scene,
+  subscribe: (bus: BrokerEventBus) => void,
+  failed: Recording<Noted>,
+): Promise<void> {
+  const bus = await scene.consumer(subscribe, { retryBaseDelayMs: 60_000, retryMaxDelayMs: 60_000 })
+  await bus.publish([noted('Order-1')])
+  await scene.runs(failed, 1)
+  await scene.until('a first attempt', () => bus.getStats().handlerErrors === 1)
+  await bus.shutdown()
+}
+
+/** Promise 13: what a handler has done or failed is kept under its name, through new releases. */
+export const identityTests = [
+  test('runs the handler that failed though a release adds one before it', {
+    needs: ['redelivery', 'retry'],
+  }, async (scene) => {
+    const failed = failing()
+    await stopBetweenAttempts(
+      scene,
+      (it) => {
+        it.subscribe(Noted, () => undefined, { name: 'audit' })
+        it.subscribe(Noted, failed.handler, { name: 'invoice' })
+      },
+      failed,
+    )
+
+    const [newsletter, audit, invoice] = [
+      new Recording<Noted>(),
+      new Recording<Noted>(),
+      new Recording<Noted>(),
+    ]
+    const bus = await scene.consumer((it) => {
+      it.subscribe(Noted, newsletter.handler, { name: 'newsletter' })
+      it.subscribe(Noted, audit.handler, { name: 'audit' })
+      it.subscribe(Noted, invoice.handler, { name: 'invoice' })
+    })
+
+    await scene.runs(invoice, 1)
+    await bus.shutdown()
+    assert.deepEqual([audit.runs.length, newsletter.runs.length, invoice.runs.length], [0, 1, 1])
+  }),
+
+  test('skips no handler without a name because another one had succeeded', {
+    needs: ['redelivery', 'retry'],
+  }, async (scene) => {
+    const failed = failing()
+    await stopBetweenAttempts(
+      scene,
+      (it) => {
+        it.subscribe(Noted, () => undefined)
+        it.subscribe(Noted, failed.handler)
+      },
+      failed,
+    )
+
+    const runs = [new Recording<Noted>(), new Recording<Noted>(), new Recording<Noted>()]
+    await scene.consumer((it) => {
+      for (const { handler } of runs) it.subscribe(Noted, handler)
+    })
+
+    for (const each of runs) await scene.runs(each, 1)
+  }),
+
+  test('finds a renamed handler by its alias', { needs: ['redelivery', 'retry'] }, async (scene) => {
+    const failed = failing()
+    await stopBetweenAttempts(
+      scene,
+      (it) => {
+        it.subscribe(Noted, () => undefined, { name: 'audit' })
+        it.subscribe(Noted, failed.handler, { name: 'invoice' })
+      },
+      failed,
+    )
+
+    const [audit, invoice] = [new Recording<Noted>(), new Recording<Noted>()]
+    const bus = await scene.consumer((it) => {
+      it.subscribe(Noted, audit.handler, { name: 'auditing', aliases: ['log', 'audit'] })
+      it.subscribe(Noted, invoice.handler, { name: 'billing', aliases: ['invoice'] })
+    })
+
+    await scene.runs(invoice, 1)
+    await bus.shutdown()
+    assert.equal(audit.runs.length, 0)
+  }),
+
+  test('keeps an event whose failed handler is gone among the dead letters', {
+    needs: ['redelivery', 'retry', 'deadLetters'],
+  }, async (scene) => {
+    const failed = failing()
+    await stopBetweenAttempts(
+      scene,
+      (it) => {
+        it.subscribe(Noted, () => undefined, { name: 'audit' })
+        it.subscribe(Noted, failed.handler, { name: 'invoice' })
+      },
+      failed,
+    )
+
+    const audit = new Recording<Noted>()
+    const bus = await scene.consumer((it) => it.subscribe(Noted, audit.handler, { name: 'audit' }))
+
+    const letter = await deadLetterOf(scene, bus)
+    assert.equal(letter.reason, 'handler_not_found')
+    assert.deepEqual(letter.settledHandlers, ['audit'])
+    assert.equal(audit.runs.length, 0)
+  }),
+
+  test('replays to the handler of the name, and keeps what none has', {
+    needs: ['deadLetters', 'retry'],
+  }, async (scene) => {
+    const first = await scene.consumer(
+      (it) => {
+        it.subscribe(Noted, () => undefined, { name: 'audit' })
+        it.subscribe(Noted, failing().handler, { name: 'invoice' })
+        it.subscribe(Noted, failing().handler, { name: 'shipping' })
+      },
+      { maxRetries: 0 },
+    )
+    await first.publish([noted('Order-1')])
+    const letter = await deadLetterOf(scene, first)
+    assert.deepEqual([...(letter.handlerNames ?? [])].sort(), ['invoice', 'shipping'])
+    await first.shutdown()
+
+    const [newsletter, audit, invoice] = [
+      new Recording<Noted>(),
+      new Recording<Noted>(),
+      new Recording<Noted>(),
+    ]
+    const second = await scene.consumer((it) => {
+      it.subscribe(Noted, newsletter.handler, { name: 'newsletter' })
+      it.subscribe(Noted, audit.handler, { name: 'audit' })
+      it.subscribe(Noted, invoice.handler, { name: 'billing', aliases: ['invoice'] })
+    })
+    await second.deadLetters.replay(letter.id)
+
+    await scene.runs(invoice, 1)
+    const kept = await deadLetterOf(scene, second)
+    assert.deepEqual([kept.reason, kept.handlerNames], ['handler_not_found', ['shipping']])
+    assert.deepEqual([newsletter.runs.length, audit.runs.length], [0, 0])
+    await second.shutdown()
+  }),
+
+  test('replays to a handler that has got a name since, and to none that is noted to have succeeded', {
+    needs: ['deadLetters', 'retry'],
+  }, async (scene) => {
+    const first = await scene.consumer(
+      (it) => {
+        it.subscribe(Noted, () => undefined, { name: 'audit' })
+        it.subscribe(Noted, failing().handler)
+      },
+      { maxRetries: 0 },
+    )
+    await first.publish([noted('Order-1')])
+    const letter = await deadLetterOf(scene, first)
+    await first.shutdown()
+
+    const [audit, invoice] = [new Recording<Noted>(), new Recording<Noted>()]
+    const second = await scene.consumer((it) => {
+      it.subscribe(Noted, audit.handler, { name: 'audit' })
+      it.subscribe(Noted, invoice.handler, { name: 'invoice' })
+    })
+    await second.deadLetters.replay(letter.id)
+
+    await scene.runs(invoice, 1)
+    await scene.until('no dead letter', async () => (await second.deadLetters.count()) === 0)
+    await second.shutdown()
+    assert.equal(audit.runs.length, 0)
+  }),
+]
