@@ -1,6 +1,6 @@
 /**
- * Base of every error that eventspine makes. Match on `code` or on the class, never on the text.
- * `docs/errors.md` lists every code with its cause and remedy.
+ * Base class of every eventspine error. Match on `code` or on the class, never on the text. `docs/errors.md` lists
+ * every code with its cause and remedy.
  */
 export abstract class EventspineError extends Error {
   /** Stable, machine-readable name of the failure. */

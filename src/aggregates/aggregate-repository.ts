@@ -82,7 +82,7 @@ export class AggregateRepository<A extends AggregateRoot<unknown>> {
     return aggregate
   }
 
-  /** The aggregate with this id, or a new one. */
+  /** Loads the aggregate with this id, or creates one if there is none. */
   async loadOrCreate(id: string): Promise<A> {
     const snapshot = await this.#snapshots?.find(id)
     if (snapshot === undefined) return this.#replay(id)

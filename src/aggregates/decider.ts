@@ -37,7 +37,7 @@ export class DecidedAggregate<Command, State> extends AggregateRoot<State> {
     this.#decide = decide
   }
 
-  /** Decides on a command and raises the resulting events. @throws what `decide` throws. */
+  /** Decides on a command and raises the resulting events. @throws any error of `decide`. */
   execute(command: Command): void {
     this.raiseDrafts(this.#decide(command, this.state))
   }

@@ -10,7 +10,7 @@ export type Evolve<State> = { evolve(state: State, event: DomainEvent): State }[
 /** An {@link Evolve} that is built event class by event class. */
 export interface Evolution<State> {
   /**
-   * The state after an event.
+   * Returns the state after an event.
    * @throws UnhandledEventError if its class was declared neither with `on` nor with `ignore`.
    */
   (state: State, event: DomainEvent): State

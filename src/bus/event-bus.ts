@@ -70,7 +70,7 @@ export abstract class EventBus implements AsyncDisposable {
   async publish(events: readonly DomainEvent[], { background = false }: PublishOptions = {}): Promise<void> {
     if (this.#isClosed) throw new BusClosedError('publish')
     if (!Array.isArray(events)) {
-      throw new TypeError(`publish takes an array of events, got ${describeValue(events)}`)
+      throw new TypeError(`publish takes an array of events, got ${describeValue(events)}.`)
     }
     for (const event of events) assertEvent(event)
     if (events.length === 0) return

@@ -147,7 +147,7 @@ type NoCollisionFields<P> = [Collision<P>] extends [never]
 /**
  * Defines a domain event.
  *
- * With a schema, payload types are inferred and every payload is validated:
+ * With a schema, the payload type is inferred and every payload is validated:
  *
  * @example
  * class OrderCreated extends defineEvent({

@@ -145,7 +145,7 @@ export abstract class DomainEvent implements EventEnvelope {
   }
 
   /**
-   * A copy with another aggregate version.
+   * Returns a copy with another aggregate version.
    * @throws EventValidationError if the version is not an integer of at least 1.
    */
   withAggregateVersion(aggregateVersion: number): this {
@@ -156,7 +156,7 @@ export abstract class DomainEvent implements EventEnvelope {
     return this.#copy({ aggregateVersion })
   }
 
-  /** The event as eventsource-py writes it: snake_case envelope first, then the payload as declared. */
+  /** The event in eventsource-py's format: snake_case envelope first, then the payload as declared. */
   toJSON(): Record<string, unknown> {
     return wireForm(this, this.#written)
   }
@@ -307,7 +307,7 @@ function isLongInteger(value: number): boolean {
   return Number.isInteger(value) && !Number.isSafeInteger(value) && Math.abs(value) < 1e21
 }
 
-/** @throws TypeError unless the value is an event. */
+/** @throws TypeError if the value is not an event. */
 export function assertEvent(value: unknown): asserts value is DomainEvent {
   if (value instanceof DomainEvent) return
   throw new TypeError(

@@ -96,7 +96,7 @@ const NO_METADATA: EventMetadata = Object.freeze({})
 /**
  * Checks the input and applies the defaults.
  *
- * @throws EventValidationError with every fault found.
+ * @throws EventValidationError with every fault.
  */
 export function buildEnvelope(kind: EventKind, input: EnvelopeInput): BuiltEnvelope {
   const issues = envelopeIssues(input)

@@ -56,7 +56,7 @@ export function registerEvent<C extends EventClass>(eventClass: C, _context?: Cl
   return defaultRegistry.register(eventClass)
 }
 
-/** @throws TypeError unless the value is a class made with defineEvent. */
+/** @throws TypeError if the value is not a class created with `defineEvent`. */
 export function assertEventClass(value: unknown): asserts value is EventClass {
   const isEventClass =
     typeof value === 'function' &&

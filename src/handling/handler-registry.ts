@@ -61,7 +61,10 @@ export class HandlerRegistry {
   readonly #needsNames: boolean
   #changeListener: (() => void) | undefined
 
-  /** @param registry - further classes, which give wildcard handlers typed events without a subscription to the class. */
+  /**
+   * @param registry - further event classes. Wildcard handlers receive typed events of these classes, even without a
+   * subscription to the class.
+   */
   constructor(registry: EventRegistry, { needsNames = false } = {}) {
     this.#registry = registry
     this.#needsNames = needsNames

@@ -65,9 +65,9 @@ export interface KafkaEventBusOptions extends BrokerOptions, KafkaSecurityOption
    */
   readonly autoOffsetReset?: 'earliest' | 'latest'
   /**
-   * The group evicts a member that sends no heartbeat for this time, in milliseconds. With groupProtocol `'consumer'`
-   * the broker sets that time (`group.consumer.session.timeout.ms`, 45,000). This option must then be less: it is the
-   * time after which the member starts no more events. Default 30,000.
+   * Time without a heartbeat after which the group removes a member, in milliseconds. With groupProtocol `'consumer'`,
+   * the broker sets that time (`group.consumer.session.timeout.ms`, 45,000). This option must then be less: after this
+   * time the member starts no more events. Default 30,000.
    */
   readonly sessionTimeoutMs?: number
   /**
@@ -94,7 +94,10 @@ export interface KafkaEventBusOptions extends BrokerOptions, KafkaSecurityOption
   readonly partitionAssignor?: 'cooperative-sticky' | 'roundrobin'
   /** Longest time until a handled event is committed, in milliseconds. Default 100. */
   readonly commitIntervalMs?: number
-  /** Handled events of a partition after which its offset is committed before `commitIntervalMs`. Default 500. */
+  /**
+   * Number of handled events of a partition after which its offset is committed, even before `commitIntervalMs` has
+   * passed. Default 500.
+   */
   readonly commitCount?: number
   /**
    * Records that may be delivered beyond the first unfinished one of a partition. At this limit a stuck aggregate pauses
@@ -103,7 +106,7 @@ export interface KafkaEventBusOptions extends BrokerOptions, KafkaSecurityOption
   readonly partitionWindow?: number
   /** Longest time that a fetch waits for events at the broker, in milliseconds. Default 500. */
   readonly fetchMaxWaitMs?: number
-  /** Bytes that one fetch reads of a partition at most. Default 1,048,576. */
+  /** Maximum number of bytes that one fetch reads from a partition. Default 1,048,576. */
   readonly fetchMaxBytes?: number
   /** Interval at which the bus looks for new partitions and topics, in milliseconds. Default 5,000. */
   readonly metadataMaxAgeMs?: number

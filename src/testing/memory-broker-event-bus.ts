@@ -4,15 +4,15 @@ import { MemoryBroker } from './memory-broker.ts'
 import { MemoryTransport } from './memory-transport.ts'
 
 export interface MemoryBrokerEventBusOptions extends BrokerOptions {
-  /** The broker; one of its own by default. */
+  /** The broker. Default: a new one. */
   readonly broker?: MemoryBroker
 }
 
-/** A broker bus without a broker: everything but the network, for tests of programs that use one. */
+/** A broker bus without a broker: complete except for the network, for tests of programs that use a broker bus. */
 export class MemoryBrokerEventBus extends BrokerEventBus<MemoryTransport> {
   readonly broker: MemoryBroker
 
-  /** @throws ConfigError when an option is unknown or out of range. */
+  /** @throws ConfigError if an option is unknown or out of range. */
   constructor({ broker = new MemoryBroker(), ...options }: MemoryBrokerEventBusOptions = {}) {
     const resolved = resolveOptions('MemoryBrokerEventBus', options, brokerDefaults, brokerRules)
     super(
@@ -22,7 +22,7 @@ export class MemoryBrokerEventBus extends BrokerEventBus<MemoryTransport> {
     this.broker = broker
   }
 
-  /** Loses this bus's consumer as if its process had been killed: nothing is settled any more. */
+  /** Makes the consumer of this bus vanish as if its process had been killed: it settles nothing more. */
   crash(): void {
     this.transport.crash()
   }

@@ -8,7 +8,7 @@ export interface PendingMessage {
   readonly key: string | undefined
   readonly headers: MessageHeaders
   readonly body: string | Uint8Array
-  /** Attempts that began, or may have begun before a crash. */
+  /** Number of attempts that have started, or may have started before a crash. */
   attemptsBegun: number
   settledHandlers: readonly string[]
   /** The consumer that has it; undefined while it waits to be delivered again. */
@@ -22,14 +22,14 @@ interface Group {
   readonly pending: Map<string, PendingMessage>
 }
 
-/** Bytes for {@link MemoryBroker.publishRaw}, as any other producer might write them. */
+/** A message for {@link MemoryBroker.publishRaw}, as any other producer might write it. */
 export interface RawMessage extends EncodedMessage {
   readonly key?: string
 }
 
 /**
- * A broker in memory: one log, consumer groups with pending messages, a dead letter queue, and switches for
- * faults. Give the same broker to several `MemoryBrokerEventBus`es.
+ * An in-memory broker: one log, consumer groups with pending messages, a dead letter queue, and switches for faults.
+ * Several `MemoryBrokerEventBus`es can share one broker.
  */
 export class MemoryBroker {
   readonly #log: StoredMessage[] = []
@@ -48,30 +48,30 @@ export class MemoryBroker {
   /** Delay of each publish and each delivery, in milliseconds. */
   latencyMs = 0
 
-  /** While true, no link works: publishes wait, nothing is delivered. */
+  /** True while no connection works: publishes wait, and nothing is delivered. */
   get isDown(): boolean {
     return this.#isDown
   }
 
-  /** Cuts all links. */
+  /** Cuts all connections. */
   goDown(): void {
     this.#isDown = true
     this.#changed()
   }
 
-  /** Lets all links come back. */
+  /** Restores all connections. */
   comeUp(): void {
     this.#isDown = false
     this.#changed()
   }
 
-  /** Forgets all consumer groups, as a broker does whose state was flushed; the log stays. */
+  /** Drops all consumer groups, like a broker whose state was flushed. The log stays. */
   loseGroups(): void {
     this.#groups.clear()
     this.#changed()
   }
 
-  /** Delivers everything unsettled again, although its consumers are alive. */
+  /** Delivers all unsettled messages again, although their consumers are alive. */
   redeliverAll(): void {
     for (const group of this.#groups.values()) {
       for (const message of group.pending.values()) message.consumer = undefined
@@ -79,12 +79,12 @@ export class MemoryBroker {
     this.#changed()
   }
 
-  /** Writes a message past every check. */
+  /** Writes a message without any check. */
   publishRaw(message: RawMessage): void {
     this.#append({ id: this.#id(), key: message.key, headers: message.headers, body: message.body })
   }
 
-  /** Unsettled messages of a group. */
+  /** Number of unsettled messages of a group. */
   pendingCount(group: string): number {
     return this.#groups.get(group)?.pending.size ?? 0
   }

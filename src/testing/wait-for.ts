@@ -4,23 +4,23 @@ import { inspect } from 'node:util'
 export interface WaitForOptions {
   /** Longest wait, in milliseconds. Default 5,000. */
   readonly timeoutMs?: number
-  /** Pause between two looks, in milliseconds. Default 5. */
+  /** Pause between two checks, in milliseconds. Default 5. */
   readonly intervalMs?: number
-  /** What is waited for, and what was seen instead; a function is called when the time is up. */
+  /** Describes the condition and what was seen instead. A function is called when the deadline has passed. */
   readonly describe?: string | (() => string)
 }
 
-/** A condition did not come true in time. */
+/** A condition was not met in time. */
 export class WaitTimeoutError extends Error {
   override readonly name = 'WaitTimeoutError'
 }
 
 /**
- * Waits until a condition holds: tests wait for what they need, never for a time.
+ * Waits until a condition holds, so that tests wait for conditions, never for time to pass.
  *
- * @param condition - looked at again and again; one that throws does not hold yet.
- * @returns what the condition returned when it held.
- * @throws WaitTimeoutError that says what was seen last.
+ * @param condition - checked repeatedly; a condition that throws does not hold yet.
+ * @returns the result of the condition when it held.
+ * @throws WaitTimeoutError with the description of what was seen last.
  * @example
  * await waitFor(() => handled.length === 3, { describe: () => `3 events, saw ${handled.length}` })
  */

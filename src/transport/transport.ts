@@ -6,7 +6,7 @@ export type OutgoingMessage = EncodedEvent
 
 /** A message as the broker delivered it. */
 export interface IncomingMessage extends EncodedMessage {
-  /** The broker's identifier, unique within a group: an entry id, a delivery tag, or a partition and offset. */
+  /** The broker's id of the message, unique within a group: an entry id, a delivery tag, or a partition and offset. */
   readonly id: string
   /** Messages with the same key are handled in order. A message with an undefined key has no order to keep. */
   readonly key: string | undefined
@@ -47,8 +47,9 @@ export interface Delivery {
    */
   begin(): boolean
   /**
-   * Stores that attempt number `attempt` starts, and which handlers have succeeded so far, so that both survive a crash.
-   * Called before each attempt but the first of the first delivery. A transport that cannot store it resolves at once.
+   * Records that attempt number `attempt` starts, and which handlers have succeeded so far, so that both survive a
+   * crash. Called before each attempt, except the first attempt of a first delivery. A transport that cannot record it
+   * resolves at once.
    * @returns false as `begin` does.
    */
   beginAttempt(attempt: number, settledHandlers: readonly string[]): Promise<boolean>

@@ -60,10 +60,10 @@ describe('publish', () => {
   it.each([
     [
       [{ eventType: 'OrderCreated' }],
-      'publish takes an array of events (instances of a class made with defineEvent), got an object',
+      'publish takes an array of events (instances of a class made with defineEvent), got an object.',
     ],
-    ['OrderCreated', 'publish takes an array of events, got "OrderCreated"'],
-    [undefined, 'publish takes an array of events, got undefined'],
+    ['OrderCreated', 'publish takes an array of events, got "OrderCreated".'],
+    [undefined, 'publish takes an array of events, got undefined.'],
   ])('of what is no event is refused in one sentence: %o', async (events, message) => {
     const bus = new InMemoryEventBus()
 

@@ -1,4 +1,4 @@
-/** What a bus can do, as far as a bus may lack it. A test that needs what a bus lacks is skipped, with the reason. */
+/** Capabilities that a bus may lack. A test that needs a missing capability is skipped, with the reason. */
 export const CAPABILITIES = {
   consuming: 'starts and stops consuming, apart from publishing',
   persistence: 'keeps events while nobody of a known consumer group consumes',
@@ -14,5 +14,5 @@ export const CAPABILITIES = {
   processes: 'connects processes',
 } as const
 
-/** The name of something that a bus may lack. */
+/** The name of a capability that a bus may lack. */
 export type Capability = keyof typeof CAPABILITIES

@@ -37,10 +37,10 @@ const SUITE: Readonly<Record<string, readonly ConformanceTest[]>> = {
 }
 
 /**
- * The conformance suite: what an event bus promises, as tests of a bus that you made. It runs with any runner that
- * has `describe` and `it` and makes its assertions with node:assert.
+ * The conformance suite for event buses: tests every guarantee of an event bus. It runs with any runner that has
+ * `describe` and `it`, and uses node:assert.
  *
- * @throws ConfigError when a capability is declared as lacking that the suite does not know.
+ * @throws ConfigError if `lacks` names an unknown capability.
  * @example
  * import { describe, it } from 'vitest'
  *

@@ -10,8 +10,8 @@ const SUITE: Readonly<Record<string, readonly StoreTest[]>> = {
 }
 
 /**
- * The conformance suite of event stores: what {@link EventStore} promises, as tests of a store that you made. It runs
- * with any runner that has `describe` and `it` and makes its assertions with node:assert.
+ * The conformance suite for event stores: tests every guarantee of {@link EventStore}. It runs with any runner that has
+ * `describe` and `it`, and uses node:assert.
  *
  * @example
  * import { describe, it } from 'vitest'

@@ -3,16 +3,16 @@ import type { SuiteRunner } from '../conformance/bus-under-test.ts'
 
 export interface DescribeEventStoreOptions {
   readonly runner: SuiteRunner
-  /** Makes an empty store for each test. */
+  /** Creates an empty store for each test. */
   readonly create: () => EventStore | Promise<EventStore>
   /**
-   * A second store object on the same data, as another process would have one: writers that compete then do so over
-   * connections of their own. Without it they share one object.
+   * Opens a second store on the same data, like another process. Competing writers then use separate connections;
+   * without it, they share one store object.
    */
   readonly another?: (store: EventStore) => EventStore | Promise<EventStore>
-  /** Called for each store when its test is over. */
+  /** Called for each store after its test. */
   readonly close?: (store: EventStore) => void | Promise<void>
-  /** Writers at the same time in the tests of competition. Default 50. */
+  /** Number of concurrent writers in the tests of competition. Default 50. */
   readonly writers?: number
   /** Longest time of one test, in milliseconds. Default 30,000. */
   readonly timeoutMs?: number
