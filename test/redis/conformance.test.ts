@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { createClient } from 'redis'
 import { afterAll, describe, it } from 'vitest'
 import { RedisEventBus } from '../../src/redis/index.ts'
@@ -6,8 +7,13 @@ import { launchBroker } from '../brokers/launch-broker.ts'
 import { paced } from '../support/pace.ts'
 import { TcpProxy } from '../support/tcp-proxy.ts'
 
+// The buses of the suite have exactly the rights that the page names.
+const page = readFileSync(new URL('../../docs/redis.md', import.meta.url), 'utf8')
+const rights = /^`(XADD [A-Z| ]+)`$/m.exec(page)?.[1]?.toLowerCase().split(' ') ?? []
+const user = `user bus on >secret ~* -@all ${rights.map((name) => `+${name}`).join(' ')}`
+
 // A Redis server for this file alone: the suite stops, kills and restarts it.
-const redis = await launchBroker('redis', { config: ['appendfsync always'] })
+const redis = await launchBroker('redis', { config: ['appendfsync always', user] })
 const proxies = new Map<unknown, TcpProxy>()
 
 afterAll(async () => {
@@ -16,13 +22,17 @@ afterAll(async () => {
 })
 
 // For the processes that the suite starts.
-process.env['EVENTSPINE_TEST_REDIS_URL'] = redis.url
+process.env['EVENTSPINE_TEST_REDIS_URL'] = urlOf(redis.port)
+
+function urlOf(port: number): string {
+  return `redis://bus:secret@127.0.0.1:${port}`
+}
 
 async function create({ scope, ...options }: CreateBusOptions): Promise<RedisEventBus> {
   const proxy = await TcpProxy.start({ host: '127.0.0.1', port: redis.port })
   const bus = new RedisEventBus({
     ...options,
-    redisUrl: `redis://127.0.0.1:${proxy.port}`,
+    redisUrl: urlOf(proxy.port),
     streamPrefix: scope,
     pendingIdleMs: 1000,
     blockMs: 1000,

@@ -2,7 +2,8 @@ import type { RedisArgument, RedisClient } from './client.ts'
 
 /**
  * Each script is one atomic step, and applies only to entries that this consumer still owns. Scripts run seldom, so
- * they are sent whole with EVAL, which does not depend on the script cache of the server.
+ * they are sent whole with EVAL, which does not depend on the script cache of the server. Redis does not roll a script
+ * back, so a script first runs what the server may refuse: a command on the id 0-0 has no effect, but needs the right.
  */
 const OWNED = `
 local function owned(stream, group, id, consumer)
@@ -52,7 +53,8 @@ return 1`
 /**
  * KEYS: stream, dead letters, retry key; ARGV: group, id, then the fields to add. Copies the entry unchanged, adds the
  * fields, acknowledges. Returns 0, without effect, if the entry was settled before: the reply to an earlier try was
- * lost. Returns 2, without effect, if the entry no longer exists or has more fields than Lua can pass to one command.
+ * lost. Returns 2, without effect, if the entry no longer exists or has more fields than Lua can pass to one command. The
+ * retry key expires by itself, so a server that does not let it be removed stops nothing.
  */
 const DEAD_LETTER = `
 if #redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[2], ARGV[2], 1) == 0 then return 0 end
@@ -60,9 +62,10 @@ local entries = redis.call('XRANGE', KEYS[1], ARGV[2], ARGV[2])
 if #entries == 0 or #entries[1][2] > ${MAX_UNPACKED} then return 2 end
 local fields = entries[1][2]
 for i = 3, #ARGV do fields[#fields + 1] = ARGV[i] end
+redis.call('XACK', KEYS[1], ARGV[1], '0-0')
 redis.call('XADD', KEYS[2], '*', unpack(fields))
 redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])
-redis.call('DEL', KEYS[3])
+redis.pcall('UNLINK', KEYS[3])
 return 1`
 
 /**
@@ -85,6 +88,7 @@ for i = 1, #all, 2 do
 end
 fields[#fields + 1] = ARGV[2]
 fields[#fields + 1] = ARGV[3]
+redis.call('XDEL', KEYS[1], '0-0')
 redis.call('XADD', KEYS[2], '*', unpack(fields))
 redis.call('XDEL', KEYS[1], ARGV[1])
 return 1`

@@ -15,6 +15,8 @@ import type { ResolvedRedisOptions } from '../options.ts'
 import { readEntries, readMessage, type StreamEntry } from '../wire/entry.ts'
 
 const ADDED: readonly string[] = ['original_message_id', 'retry_count', REPLAY_HANDLERS]
+/** An id that no entry has. A command on it has no effect, but needs the right. */
+const NO_ENTRY = '0-0'
 /** The scripts' reply if they cannot copy the entry. */
 const NEEDS_TWO_STEPS = 2
 
@@ -61,6 +63,8 @@ async function moveInTwoSteps(
   // If the entry was trimmed, only the decoded message is left.
   const body = typeof message.body === 'string' ? message.body : Buffer.from(message.body)
   const original = entry?.fields ?? [...Object.entries(message.headers).flat(), 'payload', body]
+  // Without the right to acknowledge, each try would store another dead letter.
+  await client.sendCommand(['XACK', stream.key, consumerGroup, NO_ENTRY])
   await client.sendCommand(['XADD', keys.deadLetters, '*', ...original, ...fields])
   await client.sendCommand(['XACK', stream.key, consumerGroup, message.id])
 }
@@ -122,6 +126,7 @@ export class RedisDeadLetters implements DeadLetterStore {
     const { deadLetters } = this.#options.keys
     const [entry] = readEntries(await this.#send(['XRANGE', deadLetters, id, id], AS_BUFFERS))
     if (entry === undefined) return false
+    await this.#send(['XDEL', deadLetters, NO_ENTRY])
     await this.#send(['XADD', to, '*', ...originalFields(entry), ...header])
     await this.#send(['XDEL', deadLetters, id])
     return true
