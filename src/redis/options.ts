@@ -40,6 +40,11 @@ export interface RedisEventBusOptions extends BrokerOptions {
    * name and a random part.
    */
   readonly consumerName?: string
+  /**
+   * Where a new consumer group starts: at the earliest event that the stream still has, or with the events that are
+   * published after the group was created. A group that exists goes on where it is. Default `'earliest'`.
+   */
+  readonly startFrom?: 'earliest' | 'latest'
   /** Most events per read. Default 100. */
   readonly batchSize?: number
   /**
@@ -88,6 +93,7 @@ const ownDefaults = {
   useHashTag: false,
   consumerName: undefined as string | undefined,
   batchSize: 100,
+  startFrom: 'earliest' as 'earliest' | 'latest',
   blockMs: 5000,
   pendingIdleMs: 60_000,
   dlqStreamSuffix: '_dlq',
@@ -132,6 +138,7 @@ const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
   maxAgeMs: optional(delayMs),
   trimIntervalMs: durationMs,
   trim: oneOf('acknowledged', 'unsafe'),
+  startFrom: oneOf('earliest', 'latest'),
 }
 
 /** The options with all defaults, a consumer name and the names of all keys. */

@@ -1,9 +1,9 @@
 import type { BrokerEventBusStats } from '../bus/telemetry/bus-counters.ts'
 import type { RedisClient } from './client/client.ts'
+import { readStreamState } from './client/stream-state.ts'
 import { readConsumers } from './consuming/group.ts'
 import { isNoGroup } from './errors.ts'
 import type { ResolvedRedisOptions } from './options.ts'
-import { readPairs } from './wire/replies.ts'
 
 /** A consumer group of the stream. */
 export interface RedisGroupInfo {
@@ -38,8 +38,8 @@ export async function readStreamInfo(
   { keys, consumerGroup }: ResolvedRedisOptions,
   stats: BrokerEventBusStats,
 ): Promise<RedisStreamInfo> {
-  const stream = readPairs(await orEmpty(client.sendCommand(['XINFO', 'STREAM', keys.stream])))
-  const groups = await readGroups(client, { keys })
+  const state = await readStreamState(client, keys.stream)
+  const groups = state?.groups ?? []
   const consumers = readConsumers(
     await orEmpty(client.sendCommand(['XINFO', 'CONSUMERS', keys.stream, consumerGroup])),
   )
@@ -47,11 +47,16 @@ export async function readStreamInfo(
     connected: true,
     stream: {
       name: keys.stream,
-      length: Number(stream.get('length') ?? 0),
-      firstEntryId: entryId(stream.get('first-entry')),
-      lastEntryId: entryId(stream.get('last-entry')),
+      length: state?.stream.length ?? 0,
+      firstEntryId: state?.stream.firstEntryId ?? null,
+      lastEntryId: state?.stream.lastEntryId ?? null,
     },
-    consumerGroups: groups,
+    consumerGroups: groups.map(({ name, consumers: count, pending, lag }) => ({
+      name,
+      consumers: count,
+      pending,
+      lag,
+    })),
     pendingMessages: groups.find(({ name }) => name === consumerGroup)?.pending ?? 0,
     dlqMessages: Number(await client.sendCommand(['XLEN', keys.deadLetters])),
     activeConsumers: consumers.length,
@@ -67,27 +72,4 @@ async function orEmpty(reply: Promise<unknown>): Promise<unknown> {
     if (isNoGroup(error)) return []
     throw error
   }
-}
-
-/** The consumer groups of the stream. */
-export async function readGroups(
-  client: RedisClient,
-  { keys }: Pick<ResolvedRedisOptions, 'keys'>,
-): Promise<readonly RedisGroupInfo[]> {
-  const reply = await orEmpty(client.sendCommand(['XINFO', 'GROUPS', keys.stream]))
-  if (!Array.isArray(reply)) return []
-  return reply.map((row: unknown) => {
-    const fields = readPairs(row)
-    const lag = fields.get('lag')
-    return {
-      name: String(fields.get('name')),
-      consumers: Number(fields.get('consumers')),
-      pending: Number(fields.get('pending')),
-      lag: typeof lag === 'number' ? lag : null,
-    }
-  })
-}
-
-function entryId(entry: unknown): string | null {
-  return Array.isArray(entry) ? String(entry[0]) : null
 }

@@ -11,13 +11,13 @@ import type {
 } from '../transport/transport.ts'
 import { clientFactory, type RedisClient } from './client/client.ts'
 import { RedisLink } from './client/link.ts'
+import { readStreamState } from './client/stream-state.ts'
 import { RedisConsumption } from './consuming/consumption.ts'
 import { RedisDeadLetters } from './dead-letters/dead-letters.ts'
 import { commandError } from './errors.ts'
 import type { ResolvedRedisOptions } from './options.ts'
 import { RedisPublisher } from './publishing/publisher.ts'
 import { RedisTrimmer } from './publishing/trimmer.ts'
-import { readGroups } from './stream-info.ts'
 
 /** The transport over Redis Streams: a stream of events, its consumer groups, and a stream of dead letters. */
 export class RedisTransport implements Transport {
@@ -69,9 +69,7 @@ export class RedisTransport implements Transport {
       address,
       publishTimeoutMs,
     })
-    this.#trimmer = new RedisTrimmer(options, this.#commands, (error) =>
-      host.notify({ type: 'readFailed', error: commandError(address, 'XTRIM', error) }),
-    )
+    this.#trimmer = new RedisTrimmer({ options, link: this.#commands, host })
   }
 
   /** The client for commands. @throws ConnectionError while it is not connected. */
@@ -115,9 +113,9 @@ export class RedisTransport implements Transport {
   }
 
   async lag(): Promise<number | undefined> {
-    const { consumerGroup } = this.#options
-    const groups = await readGroups(this.client(), this.#options)
-    return groups.find(({ name }) => name === consumerGroup)?.lag ?? undefined
+    const { consumerGroup, keys } = this.#options
+    const state = await readStreamState(this.client(), keys.stream)
+    return state?.groups.find(({ name }) => name === consumerGroup)?.lag ?? undefined
   }
 
   close(): Promise<void> {

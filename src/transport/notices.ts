@@ -10,6 +10,7 @@
  * - `readFailed`: the broker rejected a command of the consumer, which retries it; `error` says why.
  * - `partitionsAdded`: a topic has more partitions than before (Kafka), so new events of an aggregate may go to another
  *   partition and be handled before older ones; `detail` has the numbers.
+ * - `trimmingHeldBack`: `group` does not acknowledge entries, so the stream cannot be trimmed (Redis); it may be abandoned.
  * - `pendingClaimed`: the bus took over `count` messages from a consumer that died or stopped.
  */
 export type BusNotice =
@@ -21,6 +22,7 @@ export type BusNotice =
   | { readonly type: 'eventsLost'; readonly detail: string; readonly count: number | undefined }
   | { readonly type: 'readFailed'; readonly error: Error }
   | { readonly type: 'partitionsAdded'; readonly detail: string }
+  | { readonly type: 'trimmingHeldBack'; readonly group: string; readonly detail: string }
   | { readonly type: 'pendingClaimed'; readonly count: number }
 
 export type BusNoticeListener = (notice: BusNotice) => void

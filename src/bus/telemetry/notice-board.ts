@@ -88,6 +88,13 @@ export class NoticeBoard {
           detail: notice.detail,
         })
         break
+      case 'trimmingHeldBack':
+        this.#logger.warn('trimming held back by a consumer group', {
+          ...fields,
+          group: notice.group,
+          detail: notice.detail,
+        })
+        break
       case 'pendingClaimed':
         counters.messagesRecovered += notice.count
         this.#logger.info('took over messages from another consumer', { ...fields, count: notice.count })

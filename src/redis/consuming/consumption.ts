@@ -15,6 +15,7 @@ import { RedisLeases, releaseLeases } from './leases.ts'
 import { RedisReadLoop } from './read-loop.ts'
 import { type RecoveryRequest, type RecoveryResult, RedisRecovery } from './recovery.ts'
 import { RedisSweeper } from './sweeper.ts'
+import { RedisUnreadWatch } from './unread-watch.ts'
 
 /** Time between two requests to end the blocking read, in milliseconds. */
 const UNBLOCK_INTERVAL_MS = 50
@@ -84,13 +85,17 @@ export class RedisConsumption implements Consumption, EntryOwner {
     })
     this.#recovery = new RedisRecovery({ ...parts, streams: this.#streams, held })
     const shared = { ...parts, group: this.#group, stopped }
-    this.#sweeper = new RedisSweeper({ ...shared, recovery: this.#recovery })
+    this.#sweeper = new RedisSweeper({
+      ...shared,
+      recovery: this.#recovery,
+      unread: new RedisUnreadWatch(options, parts.host),
+    })
     this.#readLoop = new RedisReadLoop({ ...shared, held, takeOwn: () => this.#recovery.takeOwn(stopped) })
   }
 
   /** Creates the groups if they are missing, and starts reading. @throws ConnectionError */
   async start(): Promise<void> {
-    await this.#group.declare(this.#parts.commands.requireClient())
+    await this.#group.declare(this.#parts.commands.requireClient(), this.#parts.options.startFrom)
     if (!this.#parts.readsNew) return
     this.#leases.start(this.#held)
     this.#running = this.#run()

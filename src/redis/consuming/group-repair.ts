@@ -18,7 +18,7 @@ export interface GroupRepairParts {
  */
 export async function repairGroup({ options, commands, group, host }: GroupRepairParts): Promise<boolean> {
   try {
-    const created = await group.declare(commands.requireClient())
+    const created = await group.declare(commands.requireClient(), 'earliest')
     if (created.length > 0) {
       const what = `consumer group ${options.consumerGroup} of ${created.join(', ')}`
       host.notify({ type: 'topologyRestored', what })

@@ -33,13 +33,21 @@ export class RedisGroup {
     this.#streams = streams
   }
 
-  /** Creates the group and this consumer where they are missing. @returns the keys of the streams that had no group. */
-  async declare(client: RedisClient): Promise<readonly string[]> {
-    const { consumerGroup, consumerName, address } = this.#options
+  /**
+   * Creates the group and this consumer where they are missing.
+   * @param startFrom - where a new group starts in the stream of events. One that was lost starts at the earliest entry.
+   * @returns the keys of the streams that had no group.
+   */
+  async declare(
+    client: RedisClient,
+    startFrom: ResolvedRedisOptions['startFrom'],
+  ): Promise<readonly string[]> {
+    const { consumerGroup, consumerName, address, keys } = this.#options
     const created: string[] = []
     for (const { key } of this.#streams) {
       try {
-        await client.sendCommand(['XGROUP', 'CREATE', key, consumerGroup, '0', 'MKSTREAM'])
+        const id = key === keys.stream && startFrom === 'latest' ? '$' : '0'
+        await client.sendCommand(['XGROUP', 'CREATE', key, consumerGroup, id, 'MKSTREAM'])
         created.push(key)
       } catch (error) {
         if (!toError(error).message.startsWith('BUSYGROUP'))

@@ -6,6 +6,7 @@ import { commandError, isErrorReply, isNoGroup } from '../errors.ts'
 import type { ResolvedRedisOptions } from '../options.ts'
 import type { RedisGroup } from './group.ts'
 import type { RedisRecovery } from './recovery.ts'
+import type { RedisUnreadWatch } from './unread-watch.ts'
 
 /** Longest time between two sweeps, in milliseconds. */
 const MAX_INTERVAL_MS = 5000
@@ -15,11 +16,15 @@ export interface RedisSweeperParts {
   readonly commands: RedisLink
   readonly group: RedisGroup
   readonly recovery: RedisRecovery
+  readonly unread: RedisUnreadWatch
   readonly host: TransportHost
   readonly stopped: AbortSignal
 }
 
-/** Runs the recovery of pending entries at the start and periodically, and removes dead consumers. */
+/**
+ * Runs the recovery of pending entries at the start and periodically, reports entries that were removed unread, and removes
+ * dead consumers.
+ */
 export class RedisSweeper {
   readonly #parts: RedisSweeperParts
 
@@ -42,11 +47,13 @@ export class RedisSweeper {
   }
 
   async #guarded(sweep: () => Promise<void>): Promise<void> {
-    const { options, commands, group, host, stopped } = this.#parts
+    const { options, commands, group, unread, host, stopped } = this.#parts
     try {
       await sweep()
       const { client } = commands
-      if (client !== undefined && !stopped.aborted) await group.removeDeadConsumers(client)
+      if (client === undefined || stopped.aborted) return
+      await unread.check(client)
+      await group.removeDeadConsumers(client)
     } catch (thrown) {
       const error = toError(thrown)
       // The read loop handles a lost connection and a missing group.

@@ -1,24 +1,41 @@
 import { sleep } from '../../kit/time.ts'
+import type { TransportHost } from '../../transport/transport.ts'
 import type { RedisClient } from '../client/client.ts'
 import type { RedisLink } from '../client/link.ts'
+import { type GroupState, isBefore, readStreamState, type StreamState, type StreamWithGroups } from '../client/stream-state.ts'
+import { commandError } from '../errors.ts'
 import type { ResolvedRedisOptions } from '../options.ts'
-import { readPairs } from '../wire/replies.ts'
 
-/** Trims the stream to its limits. Unless `trim` is `'unsafe'`, it keeps what any group has not acknowledged. */
+/** A group that limits this many trims in a row, without moving, is reported. */
+const REPORT_AFTER_TRIMS = 3
+
+export interface RedisTrimmerParts {
+  readonly options: ResolvedRedisOptions
+  readonly link: RedisLink
+  readonly host: TransportHost
+}
+
+/** The oldest entry that a group needs, and the group. */
+interface Needed {
+  readonly id: string
+  readonly group: string
+}
+
+/**
+ * Trims the stream to its limits. Unless `trim` is `'unsafe'`, it keeps what any group has not acknowledged. It reports a
+ * group that holds trimming back, and entries that it removes before a group has read them.
+ */
 export class RedisTrimmer {
-  readonly #options: ResolvedRedisOptions
-  readonly #link: RedisLink
-  readonly #onError: (error: unknown) => void
+  readonly #parts: RedisTrimmerParts
   readonly #stopped = new AbortController()
+  #heldBack: (Needed & { readonly trims: number }) | undefined
 
-  constructor(options: ResolvedRedisOptions, link: RedisLink, onError: (error: unknown) => void) {
-    this.#options = options
-    this.#link = link
-    this.#onError = onError
+  constructor(parts: RedisTrimmerParts) {
+    this.#parts = parts
   }
 
   start(): void {
-    const { maxLength, maxAgeMs } = this.#options
+    const { maxLength, maxAgeMs } = this.#parts.options
     if (maxLength !== undefined || maxAgeMs !== undefined) void this.#trimPeriodically()
   }
 
@@ -27,65 +44,114 @@ export class RedisTrimmer {
   }
 
   async #trimPeriodically(): Promise<void> {
-    while (await sleep(this.#options.trimIntervalMs, this.#stopped.signal)) {
+    const { options, link, host } = this.#parts
+    while (await sleep(options.trimIntervalMs, this.#stopped.signal)) {
       try {
-        const { client } = this.#link
+        const { client } = link
         if (client !== undefined) await this.#trim(client)
       } catch (error) {
-        this.#onError(error)
+        host.notify({ type: 'readFailed', error: commandError(options.address, 'XTRIM', error) })
       }
     }
   }
 
   async #trim(client: RedisClient): Promise<void> {
-    const { keys, maxLength, maxAgeMs, trim } = this.#options
-    const safe = trim === 'unsafe' ? undefined : await this.#oldestNeeded(client)
-    if (maxAgeMs !== undefined) {
-      const wanted = `${Date.now() - maxAgeMs}-0`
-      const limit = safe !== undefined && isBefore(safe, wanted) ? safe : wanted
-      await client.sendCommand(['XTRIM', keys.stream, 'MINID', '~', limit])
+    const { keys, trim, maxAgeMs } = this.#parts.options
+    const state = await readStreamState(client, keys.stream)
+    if (state === undefined) return
+    const needed = trim === 'unsafe' ? undefined : await this.#oldestNeeded(client, state.groups)
+    const excess = await this.#excessOf(client, state.stream)
+    const oldest = maxAgeMs === undefined ? undefined : `${Date.now() - maxAgeMs}-0`
+    let removed = 0
+    if (oldest !== undefined) {
+      const limit = needed !== undefined && isBefore(needed.id, oldest) ? needed.id : oldest
+      removed += Number(await client.sendCommand(['XTRIM', keys.stream, 'MINID', '~', limit]))
     }
-    if (maxLength === undefined) return
-    const excess = Number(await client.sendCommand(['XLEN', keys.stream])) - maxLength
-    if (excess <= 0) return
-    if (safe === undefined) await client.sendCommand(['XTRIM', keys.stream, 'MAXLEN', '~', String(maxLength)])
-    // LIMIT stops at the wanted length, MINID at the oldest entry that a group still needs.
-    else await client.sendCommand(['XTRIM', keys.stream, 'MINID', '~', safe, 'LIMIT', String(excess)])
+    if (excess > 0) removed += await this.#trimLength(client, needed, excess)
+    this.#reportHeldBack(state.stream, needed, excess > removed ? undefined : oldest, excess - removed)
+    if (removed > 0) this.#reportUnread(state, removed)
+  }
+
+  async #excessOf(client: RedisClient, { length }: StreamState): Promise<number> {
+    const { keys, maxLength, maxAgeMs } = this.#parts.options
+    if (maxLength === undefined) return 0
+    const current = maxAgeMs === undefined ? length : Number(await client.sendCommand(['XLEN', keys.stream]))
+    return current - maxLength
+  }
+
+  async #trimLength(client: RedisClient, needed: Needed | undefined, excess: number): Promise<number> {
+    const { keys, maxLength } = this.#parts.options
+    const command =
+      needed === undefined
+        ? ['XTRIM', keys.stream, 'MAXLEN', '~', String(maxLength)]
+        : // LIMIT stops at the wanted length, MINID at the oldest entry that a group still needs.
+          ['XTRIM', keys.stream, 'MINID', '~', needed.id, 'LIMIT', String(excess)]
+    return Number(await client.sendCommand(command))
   }
 
   /** The oldest id that a group has not acknowledged; undefined if there is no group. */
-  async #oldestNeeded(client: RedisClient): Promise<string | undefined> {
-    const { stream } = this.#options.keys
-    if ((await client.sendCommand(['EXISTS', stream])) === 0) return undefined
-    const groups = await client.sendCommand(['XINFO', 'GROUPS', stream])
-    let oldest: string | undefined
-    for (const row of Array.isArray(groups) ? groups : []) {
-      const group = readPairs(row)
-      const id = await this.#oldestOf(
-        client,
-        String(group.get('name')),
-        String(group.get('last-delivered-id')),
-      )
-      if (oldest === undefined || isBefore(id, oldest)) oldest = id
+  async #oldestNeeded(client: RedisClient, groups: readonly GroupState[]): Promise<Needed | undefined> {
+    let oldest: Needed | undefined
+    for (const group of groups) {
+      const id = await this.#oldestOf(client, group)
+      if (oldest === undefined || isBefore(id, oldest.id)) oldest = { id, group: group.name }
     }
     return oldest
   }
 
-  async #oldestOf(client: RedisClient, group: string, lastDelivered: string): Promise<string> {
-    const summary = await client.sendCommand(['XPENDING', this.#options.keys.stream, group])
+  async #oldestOf(client: RedisClient, { name, lastDeliveredId }: GroupState): Promise<string> {
+    const summary = await client.sendCommand(['XPENDING', this.#parts.options.keys.stream, name])
     const [count, first]: unknown[] = Array.isArray(summary) ? summary : []
     // If nothing is pending, every delivered entry is acknowledged.
-    return Number(count) > 0 ? String(first) : nextId(lastDelivered)
+    return Number(count) > 0 ? String(first) : nextId(lastDeliveredId)
+  }
+
+  /** Reports a group that does not move while entries beyond the limits wait for it: it may be abandoned. */
+  #reportHeldBack(
+    stream: StreamState,
+    needed: Needed | undefined,
+    oldest: string | undefined,
+    excess: number,
+  ): void {
+    const isTooLong = excess > 0
+    const isTooOld = oldest !== undefined && needed !== undefined && isBefore(needed.id, oldest)
+    const isWaiting =
+      stream.lastEntryId !== null && needed !== undefined && !isBefore(stream.lastEntryId, needed.id)
+    if (needed === undefined || !isWaiting || !(isTooLong || isTooOld)) {
+      this.#heldBack = undefined
+      return
+    }
+    const isSame = this.#heldBack?.group === needed.group && this.#heldBack.id === needed.id
+    const trims = isSame ? (this.#heldBack?.trims ?? 0) + 1 : 1
+    this.#heldBack = { ...needed, trims }
+    if (trims !== REPORT_AFTER_TRIMS) return
+    const detail =
+      `The group ${needed.group} has not acknowledged entry ${needed.id}, so ${this.#parts.options.keys.stream} ` +
+      'cannot be trimmed further. Start its consumers, or delete the group with XGROUP DESTROY.'
+    this.#parts.host.notify({ type: 'trimmingHeldBack', group: needed.group, detail })
+  }
+
+  /** Reports removed entries that a group, or any group, had not read. */
+  #reportUnread({ stream, groups }: StreamWithGroups, removed: number): void {
+    const { keys } = this.#parts.options
+    if (groups.length === 0) {
+      this.#reportLost(`${removed} entries were trimmed from ${keys.stream} before any group had read them`, removed)
+    }
+    for (const { name, lag } of groups) {
+      if (lag === null) continue
+      const read = Math.max(0, stream.length - lag)
+      const count = removed - read
+      if (count <= 0) continue
+      this.#reportLost(`${count} entries were trimmed from ${keys.stream} before the group ${name} had read them`, count)
+    }
+  }
+
+  #reportLost(detail: string, count: number): void {
+    this.#parts.host.notify({ type: 'eventsLost', detail, count })
   }
 }
 
 function nextId(id: string): string {
   const [time = '0', sequence = '0'] = id.split('-')
   return `${time}-${BigInt(sequence) + 1n}`
-}
-
-function isBefore(a: string, b: string): boolean {
-  const [aTime = 0n, aSequence = 0n] = a.split('-').map(BigInt)
-  const [bTime = 0n, bSequence = 0n] = b.split('-').map(BigInt)
-  return aTime === bTime ? aSequence < bSequence : aTime < bTime
 }

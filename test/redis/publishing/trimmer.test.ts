@@ -1,6 +1,8 @@
 import { expect, it } from 'vitest'
+import type { BusNotice } from '../../../src/index.ts'
+import type { RedisEventBus } from '../../../src/redis/index.ts'
 import { waitFor } from '../../support/wait-for.ts'
-import { connectClient, createBus, freshPrefix, notes } from '../scene.ts'
+import { connectClient, consume, createBus, freshPrefix, memoryLogger, Noted, notes } from '../scene.ts'
 
 it('trims to a length, and keeps what a group has not acknowledged', async () => {
   const streamPrefix = freshPrefix()
@@ -59,4 +61,98 @@ it('trims by age', async () => {
 
   await waitFor(async () => (await client.xLen(stream)) <= 110)
   expect(await client.xLen(stream)).toBeGreaterThanOrEqual(10)
+})
+
+/** The notices of a bus, as they come. */
+function noticesOf(bus: RedisEventBus): BusNotice[] {
+  const notices: BusNotice[] = []
+  bus.onNotice((notice) => notices.push(notice))
+  return notices
+}
+
+it('reports entries that it trims before any group has read them, and the first group learns of them, too', async () => {
+  const streamPrefix = freshPrefix()
+  const bus = createBus({ streamPrefix, maxLength: 100, trimIntervalMs: 20 })
+  const notices = noticesOf(bus)
+
+  await bus.publish(notes('a', 1000))
+  await waitFor(() => notices.length > 0)
+  const kept = (await bus.getStreamInfo()).stream.length
+  const consumer = createBus({ streamPrefix })
+  const seen = noticesOf(consumer)
+  const handled: number[] = []
+  consumer.subscribe(Noted, ({ n }) => handled.push(n))
+  await consume(consumer)
+
+  expect(notices).toMatchObject([{ type: 'eventsLost', count: 1000 - kept }])
+  await waitFor(() => handled.length === kept && seen.length > 0)
+  expect(seen).toMatchObject([{ type: 'eventsLost', count: 1000 - kept }])
+})
+
+it('reports what it trims under an unsafe limit before a group has read it, and the lag is right after', async () => {
+  const streamPrefix = freshPrefix()
+  const stream = `${streamPrefix}:stream`
+  const client = await connectClient()
+  const bus = createBus({
+    streamPrefix,
+    consumerGroup: 'slow',
+    maxLength: 100,
+    trimIntervalMs: 20,
+    trim: 'unsafe',
+  })
+  await client.xGroupCreate(stream, 'slow', '0', { MKSTREAM: true })
+  await client.xGroupCreate(stream, 'fast', '$')
+  await bus.publish(notes('a', 10))
+  await client.xReadGroup('slow', 'c', { key: stream, id: '>' }, { COUNT: 5 })
+  await client.xReadGroup('fast', 'c', { key: stream, id: '>' }, { COUNT: 5000 })
+  const notices = noticesOf(bus)
+
+  await bus.publish(notes('a', 1000, 10))
+  await waitFor(async () => (await client.xLen(stream)) <= 200)
+
+  const lost = (group: string) =>
+    notices.flatMap((notice) =>
+      notice.type === 'eventsLost' && notice.detail.includes(`the group ${group} `)
+        ? (notice.count ?? 0)
+        : [],
+    )
+  const kept = await client.xLen(stream)
+  await waitFor(() => lost('slow').reduce((sum, count) => sum + count, 0) === 1000 - 5 - kept)
+  const groups = (await bus.getStreamInfo()).consumerGroups
+  expect(groups.map(({ name, lag }) => [name, lag]).toSorted()).toEqual([
+    ['fast', kept],
+    ['slow', kept],
+  ])
+  expect((await bus.health()).checks.lag.value).toBe(kept)
+})
+
+it('knows no lag where everything unread was trimmed away', async () => {
+  const streamPrefix = freshPrefix()
+  const stream = `${streamPrefix}:stream`
+  const client = await connectClient()
+  await client.xGroupCreate(stream, 'late', '0', { MKSTREAM: true })
+  const bus = createBus({ streamPrefix, consumerGroup: 'late' })
+  await bus.publish(notes('a', 50))
+  await client.xReadGroup('late', 'c', { key: stream, id: '>' }, { COUNT: 5 })
+  await client.xTrim(stream, 'MAXLEN', 0)
+
+  expect((await bus.getStreamInfo()).consumerGroups).toMatchObject([{ name: 'late', lag: 0 }])
+})
+
+it('warns once of a group that holds trimming back, and names it', async () => {
+  const streamPrefix = freshPrefix()
+  const client = await connectClient()
+  await client.xGroupCreate(`${streamPrefix}:stream`, 'abandoned', '0', { MKSTREAM: true })
+  const logger = memoryLogger()
+  const bus = createBus({ streamPrefix, maxLength: 100, trimIntervalMs: 20, logger })
+  const notices = noticesOf(bus)
+
+  await bus.publish(notes('a', 1000))
+  await waitFor(() => notices.length > 0)
+
+  expect(notices).toMatchObject([{ type: 'trimmingHeldBack', group: 'abandoned' }])
+  expect(logger.lines).toContainEqual(
+    expect.objectContaining({ level: 'warn', message: 'trimming held back by a consumer group' }),
+  )
+  expect(await client.xLen(`${streamPrefix}:stream`)).toBe(1000)
 })
