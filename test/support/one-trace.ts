@@ -157,7 +157,7 @@ export function traceTests(system: string, broker: TracedBroker): void {
     })
   })
 
-  it('goes on from the trace context that eventsource-py wrote', async () => {
+  it('continues the trace context that eventsource-py wrote', async () => {
     const exporter = startTracing()
     const scope = broker.scope()
     const bus = broker.create(scope, {})
@@ -174,7 +174,7 @@ export function traceTests(system: string, broker: TracedBroker): void {
     expect(consumed.parentSpanContext).toMatchObject({ spanId, isRemote: true })
   })
 
-  it('enableTracing: false opens no span and writes no header', async () => {
+  it('enableTracing: false creates no span and writes no header', async () => {
     const exporter = startTracing()
     const scope = broker.scope()
     const silent = broker.create(scope, { enableTracing: false })

@@ -98,10 +98,8 @@ export const orderTests = [
     retryHoldsBackItsOwnAggregateOnly(scene, 16),
   ),
 
-  test(
-    'takes no place among the concurrent ones while a retry waits',
-    { needs: ['lanes', 'retry'] },
-    (scene) => retryHoldsBackItsOwnAggregateOnly(scene, 1),
+  test('occupies no concurrency slot while a retry waits', { needs: ['lanes', 'retry'] }, (scene) =>
+    retryHoldsBackItsOwnAggregateOnly(scene, 1),
   ),
 
   test('lets a stuck handler hold back its own aggregate only', { needs: ['lanes'] }, async (scene) => {
@@ -119,7 +117,9 @@ export const orderTests = [
     assert.deepEqual(numbersByKey(recording.events).get('stuck'), [0, 1, 2])
   }),
 
-  test('runs as many aggregates side by side as concurrency says', { needs: ['lanes'] }, async (scene) => {
+  test('handles as many aggregates concurrently as `concurrency` allows', {
+    needs: ['lanes'],
+  }, async (scene) => {
     const gate = Promise.withResolvers<void>()
     const overlap = new Overlap()
     const recording = new Recording<Noted>(({ aggregateId }) =>
@@ -170,7 +170,7 @@ export const orderTests = [
     assert.equal(new Set(recording.ids).size, 60)
   }),
 
-  test('goes on with one message at a time', { needs: ['backpressure'] }, async (scene) => {
+  test('works with room for one message', { needs: ['backpressure'] }, async (scene) => {
     const recording = new Recording<Noted>(() => nextTurn())
     const marks = new Recording<Marked>()
     const bus = await scene.consumer(

@@ -17,19 +17,19 @@ const deep = (levels: number) => `${'['.repeat(levels)}${']'.repeat(levels)}`
 
 /** Bodies that are no event of a subscribed type. */
 const UNDECODABLE: Readonly<Record<string, string | Uint8Array>> = {
-  'bytes that are no JSON': 'so-called {"json"',
+  'bytes that are not JSON': 'so-called {"json"',
   'an empty body': '',
-  'bytes that are no UTF-8': Uint8Array.of(0x7b, 0x22, 0xff, 0xfe, 0x22, 0x7d),
-  'JSON that is no object': '[1, 2, 3]',
-  'an object that is no event': '{"hello": "world"}',
+  'bytes that are not UTF-8': Uint8Array.of(0x7b, 0x22, 0xff, 0xfe, 0x22, 0x7d),
+  'JSON that is not an object': '[1, 2, 3]',
+  'an object that is not an event': '{"hello": "world"}',
   'a payload that fails its schema': wire({ n: 'not a number' }).body,
   'a missing event id': wire({ event_id: undefined }).body,
-  'a time that is none': wire({ occurred_at: 'yesterday' }).body,
-  'a version that is none': wire({ aggregate_version: 'first' }).body,
+  'an invalid time': wire({ occurred_at: 'yesterday' }).body,
+  'an invalid version': wire({ aggregate_version: 'first' }).body,
   'an oversize body': wire({ text: 'x'.repeat(10_000) }).body,
   'a body too deep to walk': wire().body.replace('"n":1', `"n":1,"list":${deep(2000)}`),
   'a field that would change prototypes': wire().body.replace('"n":1', '"n":1,"__proto__":{"isAdmin":true}'),
-  'another type than the header says': wire({ event_type: 'ConformanceMarked' }).body,
+  'a type that differs from the header': wire({ event_type: 'ConformanceMarked' }).body,
 }
 
 const undecodableTests: readonly ConformanceTest[] = Object.entries(UNDECODABLE).map(([what, body]) =>
@@ -101,7 +101,7 @@ const ODD_HEADERS: readonly Readonly<Record<string, string>>[] = [
 export const poisonTests: readonly ConformanceTest[] = [
   ...undecodableTests,
 
-  test('takes malformed headers for data', { needs: ['wire'], faults: ['publishRaw'] }, async (scene) => {
+  test('treats malformed headers as data', { needs: ['wire'], faults: ['publishRaw'] }, async (scene) => {
     const { bus, handled } = await listeningBus(scene)
     for (const [n, headers] of ODD_HEADERS.entries()) {
       await scene.publishRaw({ key: 'Order-1', headers, body: wire({ n }).body })
@@ -122,7 +122,7 @@ export const poisonTests: readonly ConformanceTest[] = [
     assert.equal(bus.getStats().messagesSentToDlq, 0)
   }),
 
-  test('skips what is of no subscribed type without decoding it', {
+  test('skips a type without a subscription without decoding it', {
     needs: ['wire'],
     faults: ['publishRaw'],
   }, async (scene) => {
@@ -146,7 +146,7 @@ export const poisonTests: readonly ConformanceTest[] = [
     assert.equal(await bus.deadLetters.count(), 0)
   }),
 
-  test('drops poison with a log line where the dead letter queue is off', {
+  test('drops poison messages with a log line if the dead letter queue is off', {
     needs: ['wire', 'deadLetters'],
     faults: ['publishRaw'],
   }, async (scene) => {
@@ -168,7 +168,7 @@ export const poisonTests: readonly ConformanceTest[] = [
   }),
 
   test(
-    'ends a message that kills its process every time as a dead letter, and no other',
+    'dead-letters a message that kills its process every time, and no other',
     {
       needs: ['redelivery', 'deadLetters'],
       faults: ['crash'],
@@ -177,7 +177,7 @@ export const poisonTests: readonly ConformanceTest[] = [
   ),
 
   test(
-    'ends such a message though consumers are stopped while they have it in hand',
+    'dead-letters such a message even if consumers are stopped while they hold it',
     {
       needs: ['redelivery', 'deadLetters'],
       faults: ['crash'],

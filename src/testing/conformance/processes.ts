@@ -52,15 +52,15 @@ async function endsByItself(scene: Scene, mode: 'comeAndGo' | 'publishOnly'): Pr
 
 /** What only shows in a process of its own. */
 export const processTests = [
-  test('lets the process end by itself after a shutdown', { needsModule: true }, (scene) =>
+  test('lets the process exit after a shutdown', { needsModule: true }, (scene) =>
     endsByItself(scene, 'comeAndGo'),
   ),
 
-  test('lets a process that only published end by itself', { needsModule: true }, (scene) =>
+  test('lets a process that only published exit', { needsModule: true }, (scene) =>
     endsByItself(scene, 'publishOnly'),
   ),
 
-  test('takes over what a process had in hand that was killed', {
+  test('takes over the messages in flight of a killed process', {
     needs: ['processes', 'redelivery'],
     needsModule: true,
   }, async (scene) => {

@@ -6,7 +6,7 @@ import { firsts, Recording } from './recording.ts'
 
 /** Promise 8, and the part of promise 2 that concerns crashes. */
 export const redeliveryTests = [
-  test('takes over the messages of a consumer that vanished', {
+  test('takes over the messages of a consumer that died', {
     needs: ['redelivery', 'consumerGroups'],
     faults: ['crash'],
   }, async (scene) => {
@@ -30,7 +30,7 @@ export const redeliveryTests = [
     assert.deepEqual(firsts(ofOne), ids(events.slice(0, 2)))
   }),
 
-  test('loses nothing to a crash in the middle, and repeats nothing that was settled before', {
+  test('loses nothing in a crash, and repeats nothing that was settled before it', {
     needs: ['redelivery', 'consumerGroups'],
     faults: ['crash'],
   }, async (scene) => {
@@ -68,7 +68,7 @@ export const redeliveryTests = [
     assert.deepEqual(
       after.ids.filter((id) => settled.has(id)),
       [],
-      'repeated though settled',
+      'events repeated although they were settled',
     )
     for (const [key, ofKey] of Map.groupBy(after.events, ({ aggregateId }) => aggregateId)) {
       const numbers = [...new Set(ofKey.map(({ n }) => n))]
@@ -80,7 +80,7 @@ export const redeliveryTests = [
     }
   }),
 
-  test('gives to nobody else what a slow handler works on, or has waiting behind it', {
+  test('does not redeliver messages that a slow handler works on, or that wait behind it', {
     needs: ['redelivery', 'consumerGroups'],
   }, async (scene) => {
     const gate = Promise.withResolvers<void>()
@@ -112,7 +112,7 @@ export const redeliveryTests = [
     await scene.assertNothingLeft(publisher)
   }),
 
-  test('gives to nobody else what waits for a retry', {
+  test('does not redeliver a message that waits for its retry', {
     needs: ['redelivery', 'consumerGroups', 'retry'],
   }, async (scene) => {
     const retryBaseDelayMs = Math.max(50, 2 * scene.idleLimitMs)

@@ -10,7 +10,7 @@ async function openAll(scene: StoreScene): Promise<readonly EventStore[]> {
 
 /** Several writers at once, and readers among them. */
 export const competitionTests = [
-  storeTest('lets one of many writers win that expect the same version', async (scene) => {
+  storeTest('lets exactly one of many writers win if all expect the same version', async (scene) => {
     const writers = await openAll(scene)
     await append(scene.store, [noted('a')])
 
@@ -28,7 +28,7 @@ export const competitionTests = [
   }),
 
   storeTest(
-    'lets all writers write that expect any version, and numbers them without a gap',
+    'accepts all writers that expect any version, and numbers their events without a gap',
     async (scene) => {
       const writers = await openAll(scene)
 
@@ -48,7 +48,7 @@ export const competitionTests = [
     },
   ),
 
-  storeTest('writes an append once that is sent many times at once', async (scene) => {
+  storeTest('writes an append once if it is sent many times concurrently', async (scene) => {
     const writers = await openAll(scene)
     const events = [noted('a', 0), noted('a', 1)]
 

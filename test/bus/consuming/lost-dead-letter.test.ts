@@ -5,7 +5,7 @@ import { RecordingLogger } from '../../support/recording-logger.ts'
 import { waitFor } from '../../support/wait-for.ts'
 import { delivering, FaultyBus, pretendingDelivery, type Sabotage } from '../../testing/faulty-buses.ts'
 
-it('counts no dead letter of what became somebody else’s before it could be stored', async () => {
+it('counts no dead letter for a message that another consumer took before it was stored', async () => {
   const sabotage: Sabotage = (whole) => ({
     consume: (intake) =>
       whole.consume(
