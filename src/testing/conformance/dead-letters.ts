@@ -5,7 +5,7 @@ import { ids, Marked, Noted, noted, series } from './events.ts'
 import { Recording } from './recording.ts'
 import type { Scene } from './scene.ts'
 
-/** Fails until it is mended. */
+/** A handler that fails until it is fixed. */
 class Broken extends Recording<Noted> {
   isMended = false
 
@@ -16,7 +16,7 @@ class Broken extends Recording<Noted> {
   }
 }
 
-/** A bus of group `main` with a handler that fails, one that works, and marks. */
+/** A bus of group `main` with a failing handler, a working one, and one for marks. */
 async function brokenBus(scene: Scene, options: BrokerOptions = {}) {
   const fails = new Broken()
   const works = new Recording<Noted>()
@@ -173,7 +173,7 @@ export const deadLetterTests = [
     const [letter] = await deadLettersOf(scene, bus, 1)
     fails.isMended = true
 
-    // By a bus that neither consumes nor is of the group.
+    // The replaying bus neither consumes nor belongs to the group.
     const admin = await scene.brokerBus({ consumerGroup: 'admin' })
     assert.equal(await admin.deadLetters.replay(letter?.id ?? ''), true)
 

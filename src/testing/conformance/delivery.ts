@@ -4,7 +4,7 @@ import { test } from './conformance-test.ts'
 import { ids, Marked, marked, Noted, noted, series } from './events.ts'
 import { Recording } from './recording.ts'
 
-/** Promise 2: at least once, to every handler of every group; and only once where there was no fault. */
+/** Promise 2: at least once, to every handler of every group; and exactly once without a fault. */
 export const deliveryTests = [
   test('delivers to each handler the types that it subscribed to', {}, async (scene) => {
     const onlyNoted = new Recording<Noted>()
@@ -245,7 +245,7 @@ export const deliveryTests = [
     const gate = Promise.withResolvers<void>()
     const work = new Recording<Noted>(async ({ n }) => {
       await Promise.race([gate.promise, scene.ended])
-      if (n >= 4) throw new Error('as told')
+      if (n >= 4) throw new Error('planned')
     })
     const bus = await scene.consumer((it) => it.subscribe(Noted, work.handler, { name: 'work' }), {
       maxRetries: 1,

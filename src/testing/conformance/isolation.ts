@@ -5,7 +5,7 @@ import { Noted, noted } from './events.ts'
 import { Recording } from './recording.ts'
 
 const fail = () => {
-  throw new Error('as told')
+  throw new Error('planned')
 }
 
 /** Promise 3, and the retries of promise 5. */
@@ -72,7 +72,7 @@ export const isolationTests = [
     bus.subscribe(Noted, recording.handler, { name: 'slow' })
     await scene.consume(bus)
 
-    // In memory the publish waits for the handler, on a broker it does not.
+    // In memory, the publish waits for the handler. On a broker, it does not.
     const published = bus.publish([noted('Order-1')])
     await scene.runs(recording, 1)
     const signal = recording.runs[0]?.context.signal
@@ -169,7 +169,7 @@ export const isolationTests = [
     assert.equal(await bus.deadLetters.count(), 1)
     const starts = recording.runs.map(({ startedAt }) => startedAt)
     const gaps = starts.slice(1).map((start, index) => start - (starts[index] ?? 0))
-    // Timers may fire up to a millisecond early by this clock.
+    // By this clock, timers may fire up to a millisecond early.
     const least = [40, 80, 100]
     assert.ok(
       gaps.every((gap, index) => gap >= (least[index] ?? 0) - 2),

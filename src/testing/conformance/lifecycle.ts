@@ -12,7 +12,7 @@ async function timed(action: () => Promise<unknown>): Promise<number> {
   return performance.now() - start
 }
 
-/** A bus of group `main` and what it handled. */
+/** A bus of group `main`, and the events that it handled. */
 async function recordingBus(
   scene: Scene,
   then?: (event: Noted) => unknown,
@@ -22,7 +22,7 @@ async function recordingBus(
   return { bus, recording }
 }
 
-/** Promise 9: what starts can be stopped, at any moment, and loses nothing. */
+/** Promise 9: everything that starts can be stopped at any moment, without losing an event. */
 export const lifecycleTests = [
   test('shuts down quickly when idle, also twice and concurrently', {}, async (scene) => {
     const bus = await scene.bus()
@@ -228,7 +228,7 @@ export const lifecycleTests = [
     for (let life = 0; life < 5; life += 1) {
       const { bus, recording } = await recordingBus(scene, () => scene.ended)
       await scene.runs(recording, 1)
-      // A quarter of it is for telling the broker, which takes some round trips.
+      // A quarter of it is for giving messages back to the broker, which takes several round trips.
       await bus.shutdown({ timeoutMs: 400 })
     }
 
@@ -264,7 +264,7 @@ export const lifecycleTests = [
     needs: ['redelivery', 'deadLetters', 'retry'],
   }, async (scene) => {
     const recording = new Recording<Noted>(() => {
-      throw new Error('as told')
+      throw new Error('planned')
     })
     const bus = await scene.consumer((it) => it.subscribe(Noted, recording.handler), {
       retryBaseDelayMs: 60_000,
@@ -286,7 +286,7 @@ export const lifecycleTests = [
     needs: ['redelivery', 'deadLetters', 'retry'],
   }, async (scene) => {
     const recording = new Recording<Noted>(() => {
-      throw new Error('as told')
+      throw new Error('planned')
     })
     const publisher = await scene.brokerBus()
     await scene.declareGroup()

@@ -7,7 +7,7 @@ import { firsts, Recording } from './recording.ts'
 
 const outage = { needs: ['outages'], faults: ['stopBroker', 'startBroker'] } as const
 
-/** Promise 10, and what promises 1 and 9 say of outages. */
+/** Promise 10, and promises 1 and 9 during outages. */
 export const outageTests = [
   test('holds a publish until the broker is back', outage, async (scene) => {
     const recording = new Recording<Noted>()
@@ -160,7 +160,7 @@ export const outageTests = [
 
     for (let round = 0; round < 5; round += 1) {
       const events = Array.from({ length: 40 }, (_, n) => noted(`Order-${n % 8}`, round * 40 + n))
-      // A publish whose answer was cut off is of no account here.
+      // A publish without an answer does not matter here.
       const publish = publisher.publish(events).then(
         () => stored.push(...events),
         () => undefined,
@@ -216,7 +216,7 @@ export const outageTests = [
     const leftovers = new Recording()
     const heir = await scene.consumer((it) => it.subscribeToAllEvents(leftovers.handler))
     await scene.pings(publisher, leftovers, 1.5 * scene.idleLimitMs)
-    // Not lost; delivered again at worst.
+    // At worst it is redelivered, but not lost.
     assert.equal(new Set(recording.ids).size, 2)
     assert.equal(await heir.deadLetters.count(), 0)
   }),

@@ -7,7 +7,7 @@ import type { Scene } from './scene.ts'
 
 const codec = new JsonCodec()
 
-/** A message as another producer might write it: the body's fields may be changed. */
+/** A message as another producer could write it. @param changes - replaces fields of the body. */
 function wire(changes: Readonly<Record<string, unknown>> = {}) {
   const { key, headers, body } = codec.encode(noted('Order-1', 1))
   return { key, headers, body: JSON.stringify({ ...JSON.parse(String(body)), ...changes }) }
@@ -15,7 +15,7 @@ function wire(changes: Readonly<Record<string, unknown>> = {}) {
 
 const deep = (levels: number) => `${'['.repeat(levels)}${']'.repeat(levels)}`
 
-/** Bodies that are no event of a subscribed type. */
+/** Bodies that are not an event of a subscribed type. */
 const UNDECODABLE: Readonly<Record<string, string | Uint8Array>> = {
   'bytes that are not JSON': 'so-called {"json"',
   'an empty body': '',
@@ -85,7 +85,7 @@ async function listeningBus(
   return { bus, handled }
 }
 
-/** Headers that nobody should write, beside those of an event. */
+/** Malformed headers, some in addition to those of an event. */
 const ODD_HEADERS: readonly Readonly<Record<string, string>>[] = [
   {},
   { event_type: 'ConformanceNoted' },
@@ -97,7 +97,7 @@ const ODD_HEADERS: readonly Readonly<Record<string, string>>[] = [
   { ...wire().headers, retry_count: '-1', 'x-retry-count': '1e99', 'x-delivery-count': 'many' },
 ]
 
-/** Promise 6. */
+/** Promise 6: poison is contained. */
 export const poisonTests: readonly ConformanceTest[] = [
   ...undecodableTests,
 
@@ -186,7 +186,7 @@ export const poisonTests: readonly ConformanceTest[] = [
   ),
 ]
 
-/** A consumer that gets to nothing before it is stopped. */
+/** A consumer that is stopped before it has handled anything. */
 async function stopsOne(scene: Scene): Promise<void> {
   const stuck = new Recording<Noted>(() => scene.ended)
   const bus = await scene.consumer((it) => it.subscribe(Noted, stuck.handler), { maxRetries: 2 })
@@ -195,7 +195,7 @@ async function stopsOne(scene: Scene): Promise<void> {
     async () => stuck.runs.length > 0 || (await bus.deadLetters.count()) > 0,
     () => bus.getStats(),
   )
-  // A quarter of it is for noting of each message that it was not tried, which a busy broker needs.
+  // A quarter of it is for storing for each message that it was not tried, which takes a busy broker some time.
   await bus.shutdown({ timeoutMs: 1200 })
 }
 
@@ -218,7 +218,7 @@ async function survivesAKiller(
     await scene.consumer(
       (bus) =>
         bus.subscribe(Noted, async (event, context) => {
-          // A dead process does nothing more.
+          // A dead process does nothing further.
           if (isDead) return scene.ended
           if (event.aggregateId !== 'killer') return handled.handler(event, context)
           killed.handler(event, context)

@@ -5,7 +5,7 @@ import { ids, Noted, noted, series } from './events.ts'
 import { Recording } from './recording.ts'
 import type { Scene } from './scene.ts'
 
-/** Promise 1: publish is a receipt; what happens while the broker is away is in outages.ts. */
+/** Promise 1: publish is a receipt. Publishing during an outage is in outages.ts. */
 export const publishTests = [
   test('delivers an event to its handler unchanged', {}, async (scene) => {
     const recording = new Recording<Noted>()
@@ -66,7 +66,7 @@ export const publishTests = [
     const bus = await scene.bus()
     bus.subscribe(Noted, recording.handler)
     await scene.consume(bus)
-    // What a program without types might pass.
+    // A program without types could pass this.
     const notAnEvent = { eventType: 'ConformanceNoted' } as unknown as DomainEvent
 
     await assert.rejects(bus.publish([noted('Order-1', 0), notAnEvent]), TypeError)
@@ -163,7 +163,7 @@ export const publishTests = [
     const events = series('Order-1', 50)
     const publisher = await scene.bus()
 
-    // Not connected yet: even so, what was accepted is published.
+    // The bus is not connected yet, but it publishes accepted events even so.
     for (const event of events) await publisher.publish([event], { background: true })
     await publisher.shutdown()
     assert.equal(publisher.getBackgroundTaskCount(), 0)
@@ -243,7 +243,7 @@ function statsOf(bus: object): { readonly eventsPublished: number } {
   return bus.getStats()
 }
 
-/** The fields of an event, comparable across classes of dates. */
+/** The fields of an event, with dates as text, so that their class does not matter. */
 function plain(event: DomainEvent): unknown {
   return JSON.parse(JSON.stringify(event))
 }

@@ -4,7 +4,7 @@ import { test } from './conformance-test.ts'
 import { ids, Marked, Noted, noted } from './events.ts'
 import { firsts, Recording } from './recording.ts'
 
-/** Promise 8, and the part of promise 2 that concerns crashes. */
+/** Promise 8, and promise 2 in crashes. */
 export const redeliveryTests = [
   test('takes over the messages of a consumer that died', {
     needs: ['redelivery', 'consumerGroups'],
@@ -48,7 +48,7 @@ export const redeliveryTests = [
     const events = Array.from({ length: 200 }, (_, n) => noted(`Order-${n % 10}`, n))
     await publisher.publish(events.slice(0, 100))
     await scene.runs(before, 100)
-    // Acknowledgments may be sent in batches; this is time enough.
+    // Acknowledgments may be sent in batches; this is enough time for them.
     await scene.pings(publisher, marks, 300)
 
     await publisher.publish(events.slice(100))
@@ -97,7 +97,7 @@ export const redeliveryTests = [
     await publisher.publish(events)
     await scene.runs(slow, 2)
 
-    // Others come and look for what was left lying about.
+    // Other consumers start, and look for abandoned messages.
     buses.push(await join())
     await scene.pings(publisher, marks, Math.max(50, 3 * scene.idleLimitMs))
     gate.resolve()
@@ -117,7 +117,7 @@ export const redeliveryTests = [
   }, async (scene) => {
     const retryBaseDelayMs = Math.max(50, 2 * scene.idleLimitMs)
     const failsOnce = new Recording<Noted>((_event, { attempt }) => {
-      if (attempt === 1) throw new Error('as told')
+      if (attempt === 1) throw new Error('planned')
     })
     const join = () =>
       scene.consumer((it) => it.subscribe(Noted, failsOnce.handler), {

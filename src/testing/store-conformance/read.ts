@@ -16,7 +16,7 @@ import {
 const n = (events: readonly unknown[]) =>
   events.map((event) => (event instanceof Noted ? event.n : undefined))
 
-/** What comes back, and which part of it. */
+/** Reading streams and the feed: values, ranges and filters. */
 export const readTests = [
   storeTest('reads back values of every type as they were written', async ({ store }) => {
     const event = new Sampled({
@@ -155,7 +155,7 @@ export const readTests = [
   }),
 ]
 
-/** Stored times have milliseconds: two that are to differ must be some apart. */
+/** Waits until the clock has moved: stored times have a precision of milliseconds. */
 async function clockMoves(): Promise<void> {
   const start = Date.now()
   while (Date.now() < start + 3) await delay(1)

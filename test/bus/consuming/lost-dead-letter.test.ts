@@ -20,7 +20,7 @@ it('counts no dead letter for a message that another consumer took before it was
   let failures = 0
   bus.subscribe(OrderCreated, () => {
     failures += 1
-    throw new Error('as told')
+    throw new Error('planned')
   })
   bus.startConsumingInBackground()
   await bus.whenConsuming()

@@ -18,7 +18,7 @@ it.each(['is stopped', 'crashes'])(
       bus.subscribe(OrderCreated, () => calls.push(`${name} steady`), { name: 'steady' })
       const flaky = () => {
         calls.push(`${name} flaky`)
-        if (fails) throw new Error('as told')
+        if (fails) throw new Error('planned')
       }
       bus.subscribe(OrderCreated, flaky, { name: 'flaky' })
       return bus
