@@ -8,14 +8,14 @@ import { spanNamed, startTracing } from './telemetry.ts'
 import { waitFor } from './wait-for.ts'
 
 export interface TracedBroker {
-  /** A bus on a stream, exchange or topic of the test's own, the same for each call in a test. */
+  /** A bus on a stream, exchange or topic that is unique to the test, and the same for each call in a test. */
   readonly create: (scope: string, options: BrokerOptions) => BrokerEventBus
   /** Writes a message as eventsource-py does. */
   readonly publishRaw: (scope: string, message: RawMessage) => Promise<void>
   readonly scope: () => string
-  /** `server.address` and `server.port` of a broker that has them. */
+  /** `server.address` and `server.port`, if the broker has one address. */
   readonly server: Readonly<Record<string, unknown>>
-  /** Attributes that only this broker has, on each consume span. */
+  /** Attributes of each consume span that are specific to this broker. */
   readonly attributes: Readonly<Record<string, unknown>>
   readonly destination: (scope: string) => string
 }

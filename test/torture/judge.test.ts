@@ -45,7 +45,7 @@ function run(n: number, at: number, options: RunOptions = {}): Fact[] {
 function fault(from: number, to: number, targets: readonly string[] = ['*'], isPlanned = false): Fact[] {
   const fact = { process: 'run', fault: `fault at ${from}`, targets, isPlanned }
   return [
-    { kind: 'faultBegan', at: from, ...fact },
+    { kind: 'faultStarted', at: from, ...fact },
     { kind: 'faultEnded', at: to, ...fact },
   ]
 }
@@ -157,7 +157,7 @@ it('catches an event that was started and never finished', () => {
 })
 
 it('catches an event that was never published', () => {
-  expect(messages([...clean, ...run(7, 200)])).toEqual(['invented: h got a#7, which nobody had published'])
+  expect(messages([...clean, ...run(7, 200)])).toEqual(['invented: h got a#7, which was never published'])
 })
 
 it('catches an event that was handled although its publish reported it as not stored', () => {
@@ -219,7 +219,7 @@ it('catches more duplicates than were in flight', () => {
   const again = [0, 1, 2].flatMap((n) => run(n, 1000 + 20 * n, { process: 'd' }))
 
   expect(messages([...clean, ...fault(75, 80), ...again])).toEqual([
-    'duplicate: 3 events were handled twice after fault at 75 in c of g, and 2 could be in flight',
+    'duplicate: 3 events were handled twice after fault at 75 in c of g, but only 2 could be in flight',
   ])
 })
 
@@ -233,7 +233,7 @@ it('catches an attempt too many', () => {
 
   expect(messages(history)).toEqual([
     'attempts: h got attempt 4 at a#0',
-    'attempts: h of g failed 4 times at a#0, and may 3 times',
+    'attempts: h of g failed 4 times for a#0, more than 3 times',
   ])
 })
 
@@ -244,7 +244,7 @@ it('does not accept a planned stop as a reason for an extra attempt, unless it i
   const end = [...failing(0, 50), letter(0, 125)]
 
   expect(messages([...event, ...first, ...stop, ...end])).toEqual([
-    'attempts: h of g failed 4 times at a#0, and may 3 times',
+    'attempts: h of g failed 4 times for a#0, more than 3 times',
   ])
   expect(messages([...event, ...run(0, 30).slice(0, 1), ...stop, ...end])).toEqual([])
 })
@@ -258,7 +258,7 @@ it('accepts one attempt less only if a fault hit the group while the event was h
     messages([...members, stranger, ...event, ...less, letter(0, 95), ...facts]).filter((it) =>
       it.startsWith('attempts'),
     )
-  const early = ['attempts: a#0 of g was given up by h after 2 of 3 attempts']
+  const early = ['attempts: a#0 of g was dead-lettered by h after 2 of 3 attempts']
 
   expect(after()).toEqual(early)
   expect(after(...fault(2, 3, ['d']))).toEqual([])
@@ -280,7 +280,7 @@ it('accepts a second dead letter only if a fault hit while the first was stored'
 
   expect(messages([...gone, ...fault(95, 100), ...again])).toEqual([])
   expect(messages([...gone, ...fault(300, 301), ...again])).toContain(
-    'attempts: a#0 of g lies in the dead letters 2 times',
+    'attempts: a#0 of g is in the dead letters 2 times',
   )
 })
 
@@ -288,10 +288,10 @@ it('catches a failure with two dead letters, too few attempts, a wrong reason, o
   const failed = [...published(0, 0), ...failing(0, 20)]
 
   expect(messages([...failed, letter(0, 95), letter(0, 95)])).toEqual([
-    'attempts: a#0 of g lies in the dead letters 2 times',
+    'attempts: a#0 of g is in the dead letters 2 times',
   ])
   expect(messages([...published(0, 0), ...run(0, 10, { outcome: 'failed' }), letter(0, 25)])).toEqual([
-    'attempts: a#0 of g was given up by h after 1 of 3 attempts',
+    'attempts: a#0 of g was dead-lettered by h after 1 of 3 attempts',
   ])
   expect(messages([...failed, letter(0, 95, 'deserialization_error')])).toEqual([
     'attempts: a#0 of g was dead-lettered for deserialization_error',
@@ -301,7 +301,7 @@ it('catches a failure with two dead letters, too few attempts, a wrong reason, o
   ])
 })
 
-/** One event every 100 ms for a minute, handled at once but in the times given. */
+/** One event every 100 ms for a minute, handled at once except in the given periods. */
 function load(isHandledAt: (at: number) => boolean, otherwiseAt = (n: number) => 70_000 + 20 * n): Fact[] {
   const pauses = Array.from({ length: 600 }, (_, n) => ({ n, at: 100 * n }))
   let last = 0
@@ -314,7 +314,7 @@ function load(isHandledAt: (at: number) => boolean, otherwiseAt = (n: number) =>
 
 it('catches a group that does not continue after a fault', () => {
   expect(messages([...load((at) => at < 20_000), ...fault(20_000, 21_000)])).toEqual([
-    'recovery: g went on 53000 ms after fault at 20000',
+    'recovery: g recovered 53000 ms after fault at 20000',
   ])
 })
 
@@ -331,13 +331,13 @@ it('catches a consumer that stops while others work', () => {
   }
 
   expect(messages([...work, ...silent, ended])).toEqual([
-    'recovery: d handled nothing for 59899 ms, and may for 8000 ms',
+    'recovery: d handled nothing for 59899 ms, more than 8000 ms',
   ])
 })
 
 it('catches a publish that was never answered', () => {
   expect(messages([...clean, ...published(3, 100).slice(0, 1)])).toEqual([
-    'recovery: the publish of a#3 was never answered',
+    'recovery: the publish of a#3 never settled',
   ])
 })
 
@@ -368,7 +368,9 @@ it('catches growing memory, and a process that failed or did not exit', () => {
   expect(messages([...clean, ...life('c', right, { exitCode: 1 })])).toEqual([
     'conduct: c ended with 1: last words',
   ])
-  expect(messages([...clean, ...life('c', right).slice(0, 2)])).toEqual(['conduct: c did not end by itself'])
+  expect(messages([...clean, ...life('c', right).slice(0, 2)])).toEqual([
+    'conduct: c did not exit on its own',
+  ])
 })
 
 it('catches a handle that was left open', () => {
@@ -401,7 +403,7 @@ it('catches an unhandled rejection', () => {
   }
 
   expect(messages([...clean, unhandled])).toEqual([
-    'conduct: c: unhandledRejection that nobody handled: Error: oops',
+    'conduct: c: unhandledRejection without a handler: Error: oops',
   ])
 })
 
@@ -420,13 +422,13 @@ it('allows more time if the processes got no CPU, but not for the effects of a f
     ),
     ...fault(20_000, 21_000),
   ]
-  const wentOn = ['recovery: g went on 6000 ms after fault at 20000']
+  const recovered = ['recovery: g recovered 6000 ms after fault at 20000']
 
-  expect(messages(slow)).toEqual(wentOn)
+  expect(messages(slow)).toEqual(recovered)
   expect(messages([...slow, late(22_500, 900), late(23_500, 900)])).toEqual([])
-  expect(messages([...slow, late(22_500, 900), late(40_000, 900)])).toEqual(wentOn)
+  expect(messages([...slow, late(22_500, 900), late(40_000, 900)])).toEqual(recovered)
   const frozen = [...slow, ...life('d', {}).slice(0, 1), ...fault(5000, 8000, ['d'])]
-  expect(messages([...frozen, late(7000, 3000, 'd')]).filter((it) => it.includes('went on'))).toEqual(wentOn)
+  expect(messages([...frozen, late(7000, 3000, 'd')]).filter((it) => it.includes('recovered'))).toEqual(recovered)
 })
 
 it('prints the whole history of the event', () => {

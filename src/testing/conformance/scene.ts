@@ -21,7 +21,7 @@ export class Scene {
   readonly scope = `conformance-${randomBytes(6).toString('hex')}`
   readonly log = new RecordingLogger()
   readonly waitMs: number
-  /** How much longer than its timeout a call may take before it counts as late, in milliseconds. */
+  /** By how much a call may exceed its timeout before it counts as late, in milliseconds. */
   readonly slackMs: number
   readonly competitors: number
   readonly secrets: readonly string[]
