@@ -1,1 +1,1 @@
-export { type LogLine, RecordingLogger } from '../../src/testing/conformance/recording.ts'
+export { RecordingLogger } from '../../src/testing/conformance/recording.ts'

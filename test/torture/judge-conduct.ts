@@ -80,7 +80,7 @@ function burial(
     const own = runs.filter((run) => run.handler === handler)
     const wasHandled = own.some(({ outcome }) => outcome === 'finished')
     wrong.push(
-      attempts < maxAttempts - perhapsBegun(chronicle, letter, { ...life, from: life.from - takeoverMs }) &&
+      attempts < maxAttempts - perhapsStarted(chronicle, letter, { ...life, from: life.from - takeoverMs }) &&
         `was dead-lettered by ${handler} after ${attempts} of ${maxAttempts} attempts`,
       wasHandled && !isExcused && `was handled by ${handler} and dead-lettered`,
     )
@@ -108,7 +108,7 @@ function lifeBefore({ publications, replays }: Chronicle, { event, group, at }: 
  * Attempts that count although no handler ran. Each attempt is recorded before it starts, because otherwise a message that
  * kills its process would be redelivered for ever. A fault of the group or the broker between the two leaves it recorded.
  */
-function perhapsBegun(
+function perhapsStarted(
   { realFaults, processes }: Chronicle,
   { group }: DeadLetterFact,
   { from, to }: Span,

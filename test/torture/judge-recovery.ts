@@ -31,7 +31,7 @@ export function recoveries(chronicle: Chronicle, options: JudgeOptions): readonl
     .filter(({ outcome }) => outcome === 'confirmed')
     .map(({ settledAt }) => settledAt)
     .toSorted((a, b) => a - b)
-  const begun = options.groups.map(({ name }) => ({
+  const members = options.groups.map(({ name }) => ({
     who: name,
     isMember: (process: string) => chronicle.processes.get(process)?.group === name,
     times: chronicle.runs.filter(({ group }) => group === name).map(({ startedAt }) => startedAt),
@@ -39,7 +39,7 @@ export function recoveries(chronicle: Chronicle, options: JudgeOptions): readonl
   const isProducer = (process: string) => chronicle.processes.get(process)?.group === undefined
   const faults = chronicle.realFaults.filter(({ targets }) => targets.includes('*'))
   return faults.flatMap((fault) =>
-    [...begun, { who: 'producers', isMember: isProducer, times: confirmations }].map(
+    [...members, { who: 'producers', isMember: isProducer, times: confirmations }].map(
       ({ who, isMember, times }) => ({
         fault: fault.name,
         who,

@@ -428,7 +428,9 @@ it('allows more time if the processes got no CPU, but not for the effects of a f
   expect(messages([...slow, late(22_500, 900), late(23_500, 900)])).toEqual([])
   expect(messages([...slow, late(22_500, 900), late(40_000, 900)])).toEqual(recovered)
   const frozen = [...slow, ...life('d', {}).slice(0, 1), ...fault(5000, 8000, ['d'])]
-  expect(messages([...frozen, late(7000, 3000, 'd')]).filter((it) => it.includes('recovered'))).toEqual(recovered)
+  expect(messages([...frozen, late(7000, 3000, 'd')]).filter((it) => it.includes('recovered'))).toEqual(
+    recovered,
+  )
 })
 
 it('prints the whole history of the event', () => {
