@@ -20,6 +20,8 @@ export default defineConfig({
           exclude: backends.map((folder) => `test/${folder}/**/!(*.unit).test.ts`),
           testTimeout: paced(60_000),
           hookTimeout: paced(60_000),
+          maxWorkers: '100%',
+          sequence: { groupOrder: 1 }, // projects of one group must have the same number of workers
           typecheck: { enabled: true, include: ['test/**/*.test-d.ts'], checker: 'tsc' },
         },
       },

@@ -1,7 +1,7 @@
 import { describeValue } from '../errors.ts'
-import type { EventClass } from './define-event.ts'
 import { DomainEvent } from './domain-event.ts'
 import { DuplicateEventTypeError, EventTypeNotFoundError } from './errors.ts'
+import type { EventClass } from './event-class.ts'
 
 /** Maps event types to their classes. */
 export class EventRegistry {

@@ -1,12 +1,4 @@
-export {
-  type DefinedEventClass,
-  defineEvent,
-  type EventClass,
-  type EventDefinition,
-  type EventDefinitionWithSchema,
-  type EventOf,
-  type Immutable,
-} from './define-event.ts'
+export { defineEvent } from './define-event.ts'
 export { DomainEvent, type EventPayload } from './domain-event.ts'
 export type { EnvelopeInput, EventEnvelope, EventMetadata } from './envelope.ts'
 export {
@@ -15,5 +7,13 @@ export {
   EventTypeNotFoundError,
   EventValidationError,
 } from './errors.ts'
+export type {
+  DefinedEventClass,
+  EventClass,
+  EventDefinition,
+  EventDefinitionWithSchema,
+  EventOf,
+  Immutable,
+} from './event-class.ts'
 export { defaultRegistry, EventRegistry, registerEvent } from './event-registry.ts'
 export { GenericEvent, type GenericEventInput } from './generic-event.ts'

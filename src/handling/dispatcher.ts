@@ -3,7 +3,7 @@ import { causedFromHereBy, runCausedBy } from '../events/causation.ts'
 import type { DomainEvent } from '../events/index.ts'
 import type { EventTracer, SpanKindOf } from '../observability/tracer.ts'
 import { HandlerTimeoutError } from './errors.ts'
-import type { HandlerEntry } from './handler-registry.ts'
+import type { HandlerEntry } from './handler-entry.ts'
 import { HandlerRun, type RunInfo } from './handler-run.ts'
 import { HANDLER_SPAN } from './handler-span.ts'
 

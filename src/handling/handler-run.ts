@@ -1,6 +1,6 @@
 import type { DomainEvent } from '../events/index.ts'
 import type { HandlerContext } from './event-handler.ts'
-import type { HandlerEntry } from './handler-registry.ts'
+import type { HandlerEntry } from './handler-entry.ts'
 
 /** What the handlers of a delivery have in common. */
 export interface RunInfo {

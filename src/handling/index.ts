@@ -7,4 +7,5 @@ export {
   type EventSubscriber,
   type HandlerContext,
 } from './event-handler.ts'
-export type { SubscribeOptions, Subscription } from './handler-registry.ts'
+export type { SubscribeOptions } from './handler-entry.ts'
+export type { Subscription } from './handler-registry.ts'

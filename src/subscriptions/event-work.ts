@@ -1,6 +1,6 @@
 import { toError } from '../errors.ts'
 import { Dispatcher, type HandlerFailure } from '../handling/dispatcher.ts'
-import type { HandlerEntry } from '../handling/handler-registry.ts'
+import type { HandlerEntry } from '../handling/handler-entry.ts'
 import type { RunInfo } from '../handling/handler-run.ts'
 import { IdleCounter } from '../kit/idle-counter.ts'
 import type { PauseGate } from '../kit/pause-gate.ts'

@@ -1,7 +1,8 @@
 import { describeValue } from '../errors.ts'
 import { type DomainEvent, type EventClass, type EventOf, EventRegistry } from '../events/index.ts'
 import type { AnyEventHandler, EventHandler, HandlerContext } from '../handling/event-handler.ts'
-import { type HandlerEntry, HandlerRegistry } from '../handling/handler-registry.ts'
+import type { HandlerEntry } from '../handling/handler-entry.ts'
+import { HandlerRegistry } from '../handling/handler-registry.ts'
 import type { StoredEvent } from '../store/index.ts'
 
 /** What every subscriber may have beside its handlers. */

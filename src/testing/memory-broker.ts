@@ -9,9 +9,9 @@ export interface PendingMessage {
   readonly headers: MessageHeaders
   readonly body: string | Uint8Array
   /** Number of attempts that have started, or may have started before a crash. */
-  attemptsBegun: number
+  attemptsStarted: number
   settledHandlers: readonly string[]
-  /** The consumer that has it; undefined while it waits to be delivered again. */
+  /** The consumer that holds the message; undefined while it waits for redelivery. */
   consumer: string | undefined
 }
 
@@ -94,14 +94,14 @@ export class MemoryBroker {
     this.publishRaw({ key: message.key, headers: message.headers, body: message.body })
   }
 
-  /** @internal @returns true when the group was made by this call. */
+  /** @internal @returns true if this call created the group. */
   ensureGroup(name: string): boolean {
     if (this.#groups.has(name)) return false
     this.#groups.set(name, { position: 0, pending: new Map() })
     return true
   }
 
-  /** @internal @returns undefined when there is nothing to deliver or no such group. */
+  /** @internal @returns undefined if there is nothing to deliver, or no such group. */
   take(groupName: string, consumer: string): PendingMessage | undefined {
     const group = this.#groups.get(groupName)
     if (group === undefined) return undefined
@@ -113,12 +113,12 @@ export class MemoryBroker {
     const next = this.#log[group.position]
     if (next === undefined) return undefined
     group.position += 1
-    const message: PendingMessage = { ...next, attemptsBegun: 0, settledHandlers: [], consumer }
+    const message: PendingMessage = { ...next, attemptsStarted: 0, settledHandlers: [], consumer }
     group.pending.set(next.id, message)
     return message
   }
 
-  /** @internal Messages that nobody of the group has; undefined without a group. */
+  /** @internal Number of messages that no consumer of the group holds; undefined if there is no such group. */
   lag(groupName: string): number | undefined {
     const group = this.#groups.get(groupName)
     if (group === undefined) return undefined
@@ -141,7 +141,7 @@ export class MemoryBroker {
     return this.#groups.get(groupName)?.pending.delete(id) ?? false
   }
 
-  /** @internal Makes what a consumer holds deliverable again. */
+  /** @internal Makes the messages that a consumer holds available for redelivery. */
   giveBack(groupName: string, consumer: string): void {
     for (const message of this.#groups.get(groupName)?.pending.values() ?? []) {
       if (message.consumer === consumer) message.consumer = undefined
@@ -150,7 +150,7 @@ export class MemoryBroker {
   }
 
   /** @internal */
-  bury(groupName: string, id: string, reason: DeadLetterReason): void {
+  deadLetter(groupName: string, id: string, reason: DeadLetterReason): void {
     const message = this.#groups.get(groupName)?.pending.get(id)
     if (message === undefined) return
     const original: StoredMessage = { id, key: message.key, headers: message.headers, body: message.body }
@@ -175,7 +175,7 @@ export class MemoryBroker {
     return this.#deadLetters.delete(id)
   }
 
-  /** @internal Puts a dead letter back into the pending messages of its group. */
+  /** @internal Moves a dead letter back to the pending messages of its group. */
   replay(
     id: string,
     fallbackGroup: string,
@@ -191,7 +191,7 @@ export class MemoryBroker {
       ...letter.original,
       id: replayId,
       headers,
-      attemptsBegun: 0,
+      attemptsStarted: 0,
       settledHandlers: [],
       consumer: undefined,
     })
@@ -200,7 +200,7 @@ export class MemoryBroker {
     return true
   }
 
-  /** @internal Calls back after every change that may make a delivery possible or impossible. */
+  /** @internal Calls the listener after each change that may make a delivery possible or impossible. */
   onChange(listener: () => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)

@@ -15,10 +15,10 @@ import type {
 import { ConnectionError, PublishTimeoutError, REPLAY_HANDLERS, replayHeader } from '../transport/index.ts'
 import type { MemoryBroker, PendingMessage } from './memory-broker.ts'
 
-/** How many deliveries are made before the event loop goes on. */
-const TURNS_AT_ONCE = 64
+/** Number of deliveries after which the loop yields to the event loop. */
+const DELIVERIES_PER_TURN = 64
 
-/** The transport of {@link MemoryBroker}: small enough to read as an example of one. */
+/** The transport of {@link MemoryBroker}, small enough to serve as an example of a transport. */
 export class MemoryTransport implements Transport {
   readonly system = 'memory'
   readonly destination = 'memory-broker'
@@ -42,9 +42,9 @@ export class MemoryTransport implements Transport {
 
   connect(): Promise<void> {
     if (this.#broker.isDown) {
-      return Promise.reject(new ConnectionError('CONNECTION_FAILED', 'the memory broker is down'))
+      return Promise.reject(new ConnectionError('CONNECTION_FAILED', 'The memory broker is down.'))
     }
-    this.#unlisten ??= this.#broker.onChange(() => this.#watchLink())
+    this.#unlisten ??= this.#broker.onChange(() => this.#reportConnection())
     return Promise.resolve()
   }
 
@@ -52,14 +52,14 @@ export class MemoryTransport implements Transport {
     messages: readonly OutgoingMessage[],
     signal: AbortSignal,
   ): Promise<readonly PublishFailure[]> {
-    if (!(await this.#linkUp(signal))) {
+    if (!(await this.#brokerUp(signal))) {
       const error = new PublishTimeoutError(this.#publishTimeoutMs, 'the memory broker is down')
       return messages.map((_message, index) => ({ index, status: 'notStored', error }))
     }
     if (this.#broker.latencyMs > 0) await delay(this.#broker.latencyMs)
     for (const message of messages) this.#broker.append(message)
     if (!this.#broker.losesConfirmations) return []
-    const error = new ConnectionError('CONNECTION_LOST', 'the confirmation was lost')
+    const error = new ConnectionError('CONNECTION_LOST', 'The confirmation was lost.')
     return messages.map((_message, index) => ({ index, status: 'unknown', error }))
   }
 
@@ -71,7 +71,7 @@ export class MemoryTransport implements Transport {
 
   lag(): Promise<number | undefined> {
     if (this.#broker.isDown) {
-      return Promise.reject(new ConnectionError('CONNECTION_LOST', 'the memory broker is down'))
+      return Promise.reject(new ConnectionError('CONNECTION_LOST', 'The memory broker is down.'))
     }
     return Promise.resolve(this.#broker.lag(this.#group))
   }
@@ -82,23 +82,23 @@ export class MemoryTransport implements Transport {
     return Promise.resolve()
   }
 
-  /** Loses the consumer as if its process had been killed; its messages go to others. */
+  /** Stops the consumer as a killed process would; its messages are redelivered to others. */
   crash(): void {
     this.#consumption?.crash()
   }
 
-  #watchLink(): void {
+  #reportConnection(): void {
     if (this.#broker.isDown === this.#wasDown) return
     this.#wasDown = this.#broker.isDown
     if (!this.#wasDown) this.#host.notify({ type: 'reconnected' })
     else {
-      const error = new ConnectionError('CONNECTION_LOST', 'the memory broker went down')
+      const error = new ConnectionError('CONNECTION_LOST', 'The memory broker went down.')
       this.#host.notify({ type: 'connectionLost', error })
     }
   }
 
-  /** Waits for the link. @returns false when the signal aborts first. */
-  #linkUp(signal: AbortSignal): Promise<boolean> {
+  /** Waits until the broker is up. @returns false if the signal aborts first. */
+  #brokerUp(signal: AbortSignal): Promise<boolean> {
     const { promise, resolve } = Promise.withResolvers<boolean>()
     const check = () => {
       if (signal.aborted || this.#isClosed) resolve(false)
@@ -118,8 +118,8 @@ class MemoryConsumption implements Consumption {
   readonly #host: TransportHost
   readonly #consumer = randomUUID()
   readonly #unsentAcks = new Set<string>()
-  /** What an attempt is being made at. */
-  readonly #begun = new Set<PendingMessage>()
+  /** Messages of which an attempt is running. */
+  readonly #inAttempt = new Set<PendingMessage>()
   readonly #unlisten: () => void
   readonly #loop: Promise<void>
   #wake = Promise.withResolvers<void>()
@@ -150,12 +150,14 @@ class MemoryConsumption implements Consumption {
     this.#isReleased = true
     this.#unlisten()
     // An attempt that this stop interrupts has not failed.
-    for (const pending of this.#begun) if (pending.consumer === this.#consumer) pending.attemptsBegun -= 1
+    for (const pending of this.#inAttempt) {
+      if (pending.consumer === this.#consumer) pending.attemptsStarted -= 1
+    }
     this.#broker.giveBack(this.#group, this.#consumer)
     return Promise.resolve()
   }
 
-  /** Ends as a process does that is killed: without a word, and with its messages in hand. */
+  /** Stops as a killed process would: without acknowledging or giving back its messages. */
   crash(): void {
     this.#isStopped = true
     this.#isReleased = true
@@ -166,8 +168,8 @@ class MemoryConsumption implements Consumption {
 
   async #run(): Promise<void> {
     for (let turn = 0; !this.#isStopped; turn += 1) {
-      // Now and then others get their turn: consumers that compete, timers, whoever wants to stop this.
-      if (turn % TURNS_AT_ONCE === 0) await nextTurn()
+      // Yield to the event loop, so that other consumers, timers and a stop get their turn.
+      if (turn % DELIVERIES_PER_TURN === 0) await nextTurn()
       if (this.#isStopped) return
       this.#wake = Promise.withResolvers()
       if (!this.#broker.isDown && !this.#broker.hasGroup(this.#group)) this.#restoreGroup()
@@ -199,44 +201,44 @@ class MemoryConsumption implements Consumption {
   }
 
   #delivery(pending: PendingMessage): Delivery {
-    const { id, key, headers, body, attemptsBegun, settledHandlers } = pending
+    const { id, key, headers, body, attemptsStarted, settledHandlers } = pending
     const message: IncomingMessage = { id, key, headers, body }
     const isHeld = () => this.#broker.holds(this.#group, id, this.#consumer)
     return {
       message,
-      deliveryCount: attemptsBegun + 1,
+      deliveryCount: attemptsStarted + 1,
       settledHandlers,
       begin: () => {
         if (!isHeld()) return false
-        if (attemptsBegun === 0) this.#noteAttempt(pending, 1)
+        if (attemptsStarted === 0) this.#attemptStarted(pending, 1)
         return true
       },
       beginAttempt: (attempt, settled) => {
         if (!isHeld()) return Promise.resolve(false)
-        this.#noteAttempt(pending, attempt)
+        this.#attemptStarted(pending, attempt)
         pending.settledHandlers = settled
         return Promise.resolve(true)
       },
       attemptFailed: (_attempt, settled) => {
         if (!isHeld()) return Promise.resolve(false)
-        this.#begun.delete(pending)
+        this.#inAttempt.delete(pending)
         pending.settledHandlers = settled
         return Promise.resolve(true)
       },
       ack: () => {
-        this.#begun.delete(pending)
+        this.#inAttempt.delete(pending)
         this.#ack(id)
       },
       deadLetter: (reason) => {
-        this.#begun.delete(pending)
+        this.#inAttempt.delete(pending)
         return this.#deadLetter(id, reason)
       },
     }
   }
 
-  #noteAttempt(pending: PendingMessage, attempt: number): void {
-    pending.attemptsBegun = attempt
-    this.#begun.add(pending)
+  #attemptStarted(pending: PendingMessage, attempt: number): void {
+    pending.attemptsStarted = attempt
+    this.#inAttempt.add(pending)
   }
 
   #ack(id: string): void {
@@ -247,9 +249,9 @@ class MemoryConsumption implements Consumption {
 
   #deadLetter(id: string, reason: DeadLetterReason): Promise<boolean> {
     if (this.#broker.isDown || this.#broker.refusesDeadLetters) {
-      return Promise.reject(new ConnectionError('CONNECTION_FAILED', 'dead letters cannot be stored now'))
+      return Promise.reject(new ConnectionError('CONNECTION_FAILED', 'Dead letters cannot be stored now.'))
     }
-    this.#broker.bury(this.#group, id, reason)
+    this.#broker.deadLetter(this.#group, id, reason)
     return Promise.resolve(true)
   }
 }

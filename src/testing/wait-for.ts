@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { inspect } from 'node:util'
 
 export interface WaitForOptions {
-  /** Longest wait, in milliseconds. Default 5,000. */
+  /** Maximum wait, in milliseconds. Default 5,000. */
   readonly timeoutMs?: number
   /** Pause between two checks, in milliseconds. Default 5. */
   readonly intervalMs?: number
@@ -30,19 +30,19 @@ export async function waitFor<T>(
 ): Promise<Exclude<T, false | undefined | null | 0 | ''>> {
   const deadline = performance.now() + timeoutMs
   for (;;) {
-    const seen = await look(condition)
-    // What is truthy is none of the excluded values.
+    const seen = await check(condition)
+    // A truthy value is none of the excluded values.
     if (seen.value) return seen.value as Exclude<T, false | undefined | null | 0 | ''>
     if (performance.now() >= deadline) {
       const what = typeof describe === 'string' ? describe : describe()
-      const last = seen.error === undefined ? '' : `; the last look failed: ${inspect(seen.error)}`
+      const last = seen.error === undefined ? '' : `; the last check failed: ${inspect(seen.error)}`
       throw new WaitTimeoutError(`waited ${timeoutMs} ms for ${what}${last}`, { cause: seen.error })
     }
     await delay(intervalMs)
   }
 }
 
-async function look<T>(condition: () => T | Promise<T>): Promise<{ value?: T; error?: unknown }> {
+async function check<T>(condition: () => T | Promise<T>): Promise<{ value?: T; error?: unknown }> {
   try {
     return { value: await condition() }
   } catch (error) {

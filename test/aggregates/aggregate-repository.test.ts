@@ -33,7 +33,7 @@ const storeOf = (store: EventStore) => async (id: string) =>
   (await store.getEvents(id)).events.map(({ eventType }) => eventType)
 
 describe('loading', () => {
-  it('finds what was saved', async () => {
+  it('loads a saved aggregate', async () => {
     const { orders, saveNew } = setUp()
     await saveNew()
 
@@ -44,7 +44,7 @@ describe('loading', () => {
     expect(await orders.exists('Order-1')).toBe(true)
   })
 
-  it('says what it cannot find', async () => {
+  it('names the aggregate that it cannot find', async () => {
     const { orders } = setUp()
 
     expect(await orders.exists('Order-9')).toBe(false)
@@ -55,7 +55,7 @@ describe('loading', () => {
     )
   })
 
-  it('takes a function as the factory, too', async () => {
+  it('accepts a function as the factory, too', async () => {
     const { orders } = setUp({ aggregateFactory: (id) => new Order(id) })
 
     expect(orders.createNew('Order-1')).toBeInstanceOf(Order)
@@ -63,7 +63,7 @@ describe('loading', () => {
 })
 
 describe('saving', () => {
-  it('stores first and publishes then: a handler finds its event in the store', async () => {
+  it('stores before it publishes: a handler finds its event in the store', async () => {
     await using bus = new InMemoryEventBus()
     const { eventStore, saveNew } = setUp({ eventPublisher: bus })
     const seen: string[] = []
@@ -94,7 +94,7 @@ describe('saving', () => {
     expect(calls).toEqual([['OrderCreated', 'OrderShipped']])
   })
 
-  it('neither stores nor publishes on a conflict, and keeps what was raised', async () => {
+  it('neither stores nor publishes on a conflict, and keeps the raised events', async () => {
     await using bus = new InMemoryEventBus()
     const { eventStore, orders, saveNew } = setUp({ eventPublisher: bus })
     await saveNew()
@@ -121,7 +121,7 @@ describe('saving', () => {
     await expect(saveNew()).rejects.toThrow(OptimisticLockError)
   })
 
-  it('says that the events are stored when they could not be published, and does not store them again', async () => {
+  it('reports that the events are stored if they cannot be published, and does not store them again', async () => {
     const cause = new Error('the broker is away')
     const eventPublisher = { publish: () => Promise.reject(cause) }
     const { eventStore, orders } = setUp({ eventPublisher })
@@ -145,7 +145,7 @@ describe('saving', () => {
     expect(await eventStore.headPosition()).toBe(1)
   })
 
-  it('succeeds again after an answer that was lost, also with more raised since', async () => {
+  it('succeeds after a lost answer, also with further events raised since', async () => {
     const whole = new InMemoryEventStore()
     let losing = true
     const eventStore: EventStore = Object.assign(Object.create(whole), {
@@ -167,7 +167,7 @@ describe('saving', () => {
     expect(await storeOf(whole)('Order-1')).toEqual(['OrderCreated', 'OrderShipped'])
   })
 
-  it('keeps what is raised while it saves', async () => {
+  it('keeps events that are raised during a save', async () => {
     const { eventStore, orders } = setUp()
     const order = orders.createNew('Order-1')
     order.create('c-1')
@@ -182,7 +182,7 @@ describe('saving', () => {
 })
 
 describe('retryOnConflict', () => {
-  it('repeats the command on a fresh aggregate until nobody comes in between', async () => {
+  it('repeats the command on a fresh aggregate until there is no conflict', async () => {
     const { orders, saveNew } = setUp()
     await saveNew()
     const seen: number[] = []
@@ -202,7 +202,7 @@ describe('retryOnConflict', () => {
     expect((await orders.load('Order-1')).state.trail).toEqual(['RIVAL-1', 'RIVAL-2', 'MINE'])
   })
 
-  it('gives up after so many conflicts, and does not repeat what fails otherwise', async () => {
+  it('gives up after maxRetries conflicts, and does not retry other failures', async () => {
     const { orders, saveNew } = setUp()
     await saveNew()
     let runs = 0
@@ -228,7 +228,7 @@ describe('retryOnConflict', () => {
 })
 
 describe('snapshots', () => {
-  it('takes one when a save passes a multiple, and reads only what came after it', async () => {
+  it('takes a snapshot when a save passes a multiple, and then reads only later events', async () => {
     const store = new InMemorySnapshotStore()
     const { eventStore, orders, saveNew } = setUp({ snapshots: { store, everyEvents: 3 } })
     const order = await saveNew()
@@ -254,7 +254,7 @@ describe('snapshots', () => {
     expect(reads).toEqual([4])
   })
 
-  it('leaves aside a snapshot of another schema version, and one that is ahead of the store', async () => {
+  it('ignores a snapshot of another schema version, and one that is ahead of the store', async () => {
     const store = new InMemorySnapshotStore()
     const { orders, saveNew } = setUp({ snapshots: { store, everyEvents: 1, schemaVersion: 2 } })
     await saveNew()
@@ -271,7 +271,7 @@ describe('snapshots', () => {
     expect((await orders.load('Order-1')).state.customerId).toBe('c-1')
   })
 
-  it('fails neither a save nor a load when snapshots fail, and says so', async () => {
+  it('logs failures of snapshots, and fails neither a save nor a load', async () => {
     const logger = new RecordingLogger()
     const refuse = () => Promise.reject(new Error('disk full'))
     const store: SnapshotStore = { load: refuse, save: refuse, delete: refuse }

@@ -18,7 +18,7 @@ import {
   orderShipped,
 } from '../support/order-events.ts'
 
-it('stamps what it raises with id, type and next version, and lets the state follow', () => {
+it('gives raised events its id, type and next version, and applies them to the state', () => {
   const order = new Order('Order-7')
   order.create('c-1')
   order.ship('TRACK-1')
@@ -39,7 +39,7 @@ it('is new before its first event', () => {
   expect(order.state.status).toBe('new')
 })
 
-it('gives events an envelope of their own where a command wants it', () => {
+it('lets a command set envelope fields of an event', () => {
   class Tenanted extends Order {
     createFor(tenantId: string): void {
       this.raise(OrderCreated, { customerId: 'c-1', tenantId, metadata: { via: 'web' } })
@@ -71,7 +71,7 @@ it('refuses a history with a gap, a repetition, or of another aggregate', () => 
   expect(order.version).toBe(1)
 })
 
-it('refuses an event that no state follows from, and stays as it was', () => {
+it('refuses an event that the evolution does not handle, and stays unchanged', () => {
   class Half extends AggregateRoot<number> {
     protected readonly initialState = 0
     protected readonly evolve = evolution<number>().on(OrderCreated, (count) => count + 1)
@@ -90,7 +90,7 @@ it('refuses an event that no state follows from, and stays as it was', () => {
   expect(half.uncommittedEvents).toHaveLength(1)
 })
 
-it('is as before when a payload is not valid or its state cannot follow', () => {
+it('stays unchanged if a payload is not valid or not handled', () => {
   const order = new Order('Order-1')
   // As plain JavaScript might.
   expect(() => order.create(JSON.parse('7'))).toThrow(EventValidationError)
@@ -113,7 +113,7 @@ it('refuses to declare a class twice', () => {
   expect(once(1, orderShipped())).toBe(2)
 })
 
-it('raises all that a decision leads to, or nothing', () => {
+it('raises all events of a decision, or none', () => {
   const order = new DecidedAggregate('Order-1', orderDecider)
   order.execute({ kind: 'create', customerId: 'c-1' })
   order.execute({ kind: 'ship', trackingNumbers: ['A', 'B'] })

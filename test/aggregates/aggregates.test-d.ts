@@ -73,7 +73,7 @@ describe('evolution', () => {
       })
   })
 
-  it('refuses a step that reads what the event lacks, or returns no state', () => {
+  it('refuses a step that reads a missing field, or returns no state', () => {
     // @ts-expect-error trackingNumber belongs to OrderShipped
     evolution<string>().on(OrderCreated, (_state, { trackingNumber }) => trackingNumber)
     // @ts-expect-error a number is no state here
@@ -113,7 +113,7 @@ describe('AggregateRepository', () => {
     void orders.retryOnConflict('x', (order) => order.execute({ kind: 'paint' }))
   })
 
-  it('refuses what is no aggregate', () => {
+  it('refuses a value that is not an aggregate', () => {
     // @ts-expect-error a Date is no aggregate
     new AggregateRepository({ eventStore, aggregateFactory: () => new Date(), aggregateType: 'Order' })
   })

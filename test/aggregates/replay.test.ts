@@ -15,7 +15,7 @@ function perform(order: Order, step: Step, index: number): void {
   if (step === 'ship' && order.state.status !== 'cancelled') order.ship(`TRACK-${index}`)
 }
 
-it('loads the very state that the commands led to, with snapshots at any distance or none', async () => {
+it('loads exactly the state after the commands, with any snapshot distance or none', async () => {
   await fc.assert(
     fc.asyncProperty(steps, fc.integer({ min: 0, max: 7 }), async (plan, everyEvents) => {
       const eventStore = new InMemoryEventStore()
@@ -48,7 +48,7 @@ it('loads the very state that the commands led to, with snapshots at any distanc
   )
 })
 
-it('replays functions to the state they were left in, one event at a time or all at once', async () => {
+it('replays a decider to its last state, one event at a time or all at once', async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.array(fc.array(fc.string(), { maxLength: 4 }), { maxLength: 20 }),
@@ -73,7 +73,7 @@ it('replays functions to the state they were left in, one event at a time or all
   )
 })
 
-it('serves any number of writers of one aggregate, none of whose commands is lost', async () => {
+it('loses no command of many concurrent writers of one aggregate', async () => {
   await fc.assert(
     fc.asyncProperty(fc.integer({ min: 1, max: 8 }), async (writers) => {
       const eventStore = new InMemoryEventStore()

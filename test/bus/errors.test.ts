@@ -2,7 +2,7 @@ import { inspect } from 'node:util'
 import { expect, it } from 'vitest'
 import { PublishError, PublishTimeoutError } from '../../src/index.ts'
 
-it('is printed in few lines, however many events it tells of', () => {
+it('is printed in a few lines, even for many events', () => {
   const error = new PublishTimeoutError(100, 'the broker is away')
   const outcomes = Array.from({ length: 1000 }, (_, n) => ({
     eventId: `event-${n}`,

@@ -31,7 +31,7 @@ describe('subscribe', () => {
     })
   })
 
-  it('refuses a handler that reads a field which the event lacks', () => {
+  it('refuses a handler that reads a field that the event does not have', () => {
     // @ts-expect-error trackingNumber belongs to OrderShipped
     bus.subscribe(OrderCreated, (event) => event.trackingNumber)
     // @ts-expect-error trackingNumber belongs to OrderShipped
@@ -51,14 +51,14 @@ describe('subscribe', () => {
     bus.subscribeToAllEvents(shipping)
   })
 
-  it('takes a handler of any event', () => {
+  it('accepts a handler of any event', () => {
     const audit = { handle: async (_event: DomainEvent) => undefined }
 
     bus.subscribe(OrderCreated, audit)
     bus.subscribeToAllEvents(audit)
   })
 
-  it('refuses a class that is no event class', () => {
+  it('refuses a class that is not an event class', () => {
     class NotAnEvent {}
 
     // @ts-expect-error it has no event type
@@ -69,7 +69,7 @@ describe('subscribe', () => {
     bus.subscribe('OrderCreated', () => undefined)
   })
 
-  it('refuses what is no handler', () => {
+  it('refuses a value that is not a handler', () => {
     // @ts-expect-error a number handles nothing
     bus.subscribe(OrderCreated, 42)
     // @ts-expect-error there is no handle method
@@ -80,7 +80,7 @@ describe('subscribe', () => {
 })
 
 describe('subscribeAll', () => {
-  it('takes an AsyncEventHandler of several types, and a subscriber', () => {
+  it('accepts an AsyncEventHandler of several types, and a subscriber', () => {
     class Notifications extends AsyncEventHandler<OrderCreated | OrderShipped> {
       override eventTypes(): readonly EventClass<OrderCreated | OrderShipped>[] {
         return [OrderCreated, OrderShipped]
@@ -94,14 +94,14 @@ describe('subscribeAll', () => {
     bus.subscribeAll({ subscribedTo: () => [OrderCreated], handle: (event: DomainEvent) => event.eventId })
   })
 
-  it('refuses what does not say what it wants', () => {
+  it('refuses an object that does not declare its event classes', () => {
     // @ts-expect-error subscribedTo is missing
     bus.subscribeAll({ handle: () => undefined })
   })
 })
 
 describe('publish', () => {
-  it('takes events only', () => {
+  it('accepts only events', () => {
     void bus.publish([new OrderCreated({ aggregateId: '1', customerId: 'c' })], { background: true })
     // @ts-expect-error this is no event
     void bus.publish([{ eventType: 'OrderCreated' }])

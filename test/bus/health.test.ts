@@ -24,7 +24,7 @@ async function consuming(bus: MemoryBrokerEventBus): Promise<MemoryBrokerEventBu
   return bus
 }
 
-it('is up with every check up where all is well', async () => {
+it('is up with every check up if all is well', async () => {
   const bus = await consuming(brokerBus(new MemoryBroker()))
 
   expect(await bus.health()).toEqual({
@@ -41,7 +41,7 @@ it('is up with every check up where all is well', async () => {
   })
 })
 
-it('is down before the bus is connected, while the broker is away and after a shutdown, and up in between', async () => {
+it('is down before the bus connects, during an outage and after a shutdown, and up otherwise', async () => {
   const broker = new MemoryBroker()
   const bus = brokerBus(broker)
   const statuses = async () => {
@@ -127,7 +127,7 @@ class HungBus extends BrokerEventBus {
   }
 }
 
-it('ends in time and is down when the broker answers nothing', async () => {
+it('answers in time and is down if the broker does not answer', async () => {
   const bus = new HungBus()
   await bus.connect()
 
@@ -140,7 +140,7 @@ it('ends in time and is down when the broker answers nothing', async () => {
   expect(checks.lag).toEqual({ status: 'degraded', value: undefined, detail: 'no answer within 20 ms' })
 })
 
-it('is told in memory too', async () => {
+it('is available in memory, too', async () => {
   const bus = new InMemoryEventBus({ logger: new RecordingLogger() })
   let during: Awaited<ReturnType<typeof bus.health>> | undefined
   bus.subscribe(OrderCreated, async () => {
@@ -158,6 +158,6 @@ it('is told in memory too', async () => {
   expect((await bus.health()).status).toBe('down')
 })
 
-it('refuses limits that make no sense', async () => {
+it('rejects invalid limits', async () => {
   await expect(new InMemoryEventBus().health({ maxLag: -1 })).rejects.toThrow(ConfigError)
 })

@@ -16,7 +16,7 @@ const fail = (message: string) => () => {
 }
 
 describe('publish', () => {
-  it('hands the events of one call to every handler in order', async () => {
+  it('passes the events of one call to every handler in order', async () => {
     const bus = new InMemoryEventBus()
     const first: number[] = []
     const second: number[] = []
@@ -49,7 +49,7 @@ describe('publish', () => {
     })
   })
 
-  it('of an event that nobody wants is counted', async () => {
+  it('of an event without a handler is counted', async () => {
     const bus = new InMemoryEventBus()
 
     await bus.publish([orderCreated()])
@@ -64,7 +64,7 @@ describe('publish', () => {
     ],
     ['OrderCreated', 'publish takes an array of events, got "OrderCreated".'],
     [undefined, 'publish takes an array of events, got undefined.'],
-  ])('of what is no event is refused in one sentence: %o', async (events, message) => {
+  ])('of a value that is not an event is refused in one sentence: %o', async (events, message) => {
     const bus = new InMemoryEventBus()
 
     const publishing = bus.publish(events as unknown as DomainEvent[])
@@ -72,7 +72,7 @@ describe('publish', () => {
     await expect(publishing).rejects.toThrow(new TypeError(message))
   })
 
-  it('publishes none of the events when one of them is no event', async () => {
+  it('publishes no event if one element is not an event', async () => {
     const bus = new InMemoryEventBus()
     const seen: DomainEvent[] = []
     bus.subscribe(OrderCreated, (event) => void seen.push(event))
@@ -85,7 +85,7 @@ describe('publish', () => {
 })
 
 describe('the handlers of one event', () => {
-  it('run at the same time: two that wait for each other both finish', async () => {
+  it('run concurrently: two that wait for each other both finish', async () => {
     const bus = new InMemoryEventBus()
     const a = Promise.withResolvers<void>()
     const b = Promise.withResolvers<void>()
@@ -121,7 +121,7 @@ describe('the handlers of one event', () => {
     expect(log).toHaveLength(12)
   })
 
-  it('run in the order of their subscriptions, those to all events last', async () => {
+  it('start in the order of their subscriptions, wildcard handlers last', async () => {
     const bus = new InMemoryEventBus()
     const started: string[] = []
     bus.subscribeToAllEvents(() => void started.push('wildcard'))
@@ -233,7 +233,7 @@ describe('a handler that fails', () => {
 })
 
 describe('a handler that changes the subscriptions while it runs', () => {
-  it('by unsubscribing itself has the current event, and no more', async () => {
+  it('by unsubscribing itself still handles the current event, and no further one', async () => {
     const bus = new InMemoryEventBus()
     let calls = 0
     const once = () => {
@@ -247,7 +247,7 @@ describe('a handler that changes the subscriptions while it runs', () => {
     expect(calls).toBe(1)
   })
 
-  it('by subscribing another has that one run from the next event on', async () => {
+  it('by subscribing another: the new one runs from the next event on', async () => {
     const bus = new InMemoryEventBus()
     const late: DomainEvent[] = []
     const subscribing = bus.subscribe(OrderCreated, () => {
@@ -261,7 +261,7 @@ describe('a handler that changes the subscriptions while it runs', () => {
     expect(late).toEqual([second])
   })
 
-  it('by unsubscribing another leaves the current event to that one', async () => {
+  it('by unsubscribing another: that one still handles the current event', async () => {
     const bus = new InMemoryEventBus()
     const seen: DomainEvent[] = []
     const other = (event: DomainEvent) => void seen.push(event)
@@ -274,7 +274,7 @@ describe('a handler that changes the subscriptions while it runs', () => {
     expect(seen).toEqual([first])
   })
 
-  it('by clearing all of them leaves the current event to all', async () => {
+  it('by clearing all: they all still handle the current event', async () => {
     const bus = new InMemoryEventBus()
     const seen: DomainEvent[] = []
     bus.subscribe(OrderCreated, () => bus.clearSubscribers())
@@ -287,7 +287,7 @@ describe('a handler that changes the subscriptions while it runs', () => {
 })
 
 describe('a handler that publishes', () => {
-  it('and awaits it has its event handled before its own ends', async () => {
+  it('and awaits it gets its event handled before its own ends', async () => {
     const bus = new InMemoryEventBus()
     const log: string[] = []
     bus.subscribe(OrderCreated, async () => {

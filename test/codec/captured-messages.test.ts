@@ -42,7 +42,7 @@ function envelopeOf(event: DomainEvent) {
 }
 
 describe('each message of eventsource-py 0.4', () => {
-  it('is there: 18 of Redis, 24 of RabbitMQ, 28 of Kafka, 66 of them events', () => {
+  it('exists: 18 of Redis, 24 of RabbitMQ, 28 of Kafka, 66 of them events', () => {
     const count = (system: string) =>
       allCapturedMessages.filter((message) => message.system === system).length
 
@@ -93,7 +93,7 @@ describe('each message of eventsource-py 0.4', () => {
   })
 })
 
-describe('a captured dead letter that is no event', () => {
+describe('a captured dead letter that is not an event', () => {
   it.each([
     ['redis', 'dlq/undecodable', 'invalid_json'],
     ['kafka', 'dlq/unknown-type', 'not_an_event'],

@@ -52,7 +52,7 @@ describe('what CloudEventsCodec writes', () => {
     })
   })
 
-  it('is strictly valid for an event without anything optional', () => {
+  it('is strictly valid for an event without optional fields', () => {
     const { body, contentType } = codec.encode(new OrderCreated({ aggregateId: '1', customerId: 'c' }))
 
     expect(new CloudEvent(JSON.parse(body.toString()), strict).validate()).toBe(true)
@@ -68,7 +68,7 @@ describe('what CloudEventsCodec writes', () => {
     expect({ ...decoded }).toEqual({ ...event })
   })
 
-  it('comes back after cloudevents has read and written it', () => {
+  it('survives being read and written by the package cloudevents', () => {
     const event = created()
     const { body } = HTTP.structured(readByCloudEvents(codec.encode(event).body))
 
@@ -115,13 +115,13 @@ describe("another producer's CloudEvent", () => {
     expect(codec.encode(codec.decode(message, classFor)).body).toBe(message.body)
   })
 
-  it('has the subject as its aggregate id where there is one', () => {
+  it('has the subject, if any, as its aggregate id', () => {
     const body = JSON.stringify(foreign.cloneWith({ subject: 'probe-3' }))
 
     expect(codec.decode({ headers: {}, body }, classFor).aggregateId).toBe('probe-3')
   })
 
-  it('is written anew by another codec', () => {
+  it('is written again by another codec', () => {
     const { body } = new JsonCodec().encode(codec.decode(message, classFor))
 
     expect(body).toMatch(
@@ -130,7 +130,7 @@ describe("another producer's CloudEvent", () => {
   })
 })
 
-describe('what is no CloudEvent', () => {
+describe('a message that is not a CloudEvent', () => {
   const valid = { specversion: '1.0', id: 'e', source: '/s', type: 'T', data: {} }
 
   it.each([

@@ -65,7 +65,7 @@ describe.each(codecs)('%s meets nothing worse than a DecodeError in', (_name, co
 })
 
 describe('JsonCodec round trip', () => {
-  it('gives back any payload and metadata that an event can hold', () => {
+  it('reads back any payload and metadata that an event can hold', () => {
     const codec = new JsonCodec()
     const key = fc.string().filter((name) => name !== '__proto__')
     // JSON has one zero, and no event a field called __proto__.

@@ -31,7 +31,7 @@ describe('bytes', () => {
     ['an overlong form', [0x22, 0xc0, 0xaf, 0x22]],
     ['a surrogate half', [0x22, 0xed, 0xa0, 0x80, 0x22]],
     ['UTF-16', [0xff, 0xfe, 0x7b, 0x00]],
-  ])('that are no UTF-8 are refused: %s', (_what, bytes) => {
+  ])('that are not UTF-8 are refused: %s', (_what, bytes) => {
     expectRefusal({ body: Uint8Array.from(bytes) }, 'invalid_utf8')
   })
 
@@ -52,7 +52,7 @@ describe('JSON', () => {
     },
   )
 
-  it.each(['null', '1', '"text"', '[]', 'true'])('that is no object is refused: %s', (body) => {
+  it.each(['null', '1', '"text"', '[]', 'true'])('that is not an object is refused: %s', (body) => {
     expectRefusal({ body }, 'not_an_event')
   })
 
@@ -147,7 +147,7 @@ describe('a payload', () => {
     },
   )
 
-  it('of which the header names another type is refused', () => {
+  it('is refused if the header names another type', () => {
     expectRefusal({ headers: { event_type: 'OrderShipped' }, body: bodyWith({}) }, 'type_mismatch')
   })
 

@@ -204,7 +204,7 @@ describe("payloadKeys: 'snake_case'", () => {
       metadata: { requestId: 'r-1' },
     })
 
-  it('writes camelCase fields as snake_case, nested ones too, and leaves metadata alone', () => {
+  it('writes camelCase fields as snake_case, also nested ones, and keeps metadata', () => {
     const { body } = snake.encode(placed())
 
     expect(body).toContain(
@@ -234,7 +234,7 @@ describe("payloadKeys: 'snake_case'", () => {
     })
   })
 
-  it('leaves names alone by default', () => {
+  it('keeps names by default', () => {
     expect(codec.encode(placed()).body).toContain('"customerId":"c-1","shippingAddress":{"postCode"')
   })
 })

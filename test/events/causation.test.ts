@@ -60,7 +60,7 @@ describe.each(Object.entries(buses))('an event published from inside a handler, 
     expect(shipped.map(({ causationId }) => causationId)).toEqual(Array(3).fill(cause.eventId))
   })
 
-  it('does so although it was made before, with its own id kept', async () => {
+  it('does so even if it was created before, with its own id kept', async () => {
     const made = orderShipped()
     const { bus, shipped } = shippingBy((bus) => bus.publish([made]))
     const cause = orderCreated()
@@ -112,7 +112,7 @@ describe.each(Object.entries(buses))('an event published from inside a handler, 
     expect(forwarded[0]).toMatchObject({ correlationId: cause.correlationId, causationId: undefined })
   })
 
-  it('propagateCausation: false leaves it alone', async () => {
+  it('propagateCausation: false changes nothing', async () => {
     const { bus, shipped } = shippingBy((bus) => bus.publish([orderShipped()]), { propagateCausation: false })
     const cause = orderCreated()
 
@@ -123,7 +123,7 @@ describe.each(Object.entries(buses))('an event published from inside a handler, 
     expect(shipped[0]?.correlationId).not.toBe(cause.correlationId)
   })
 
-  it('is not what a timer outside publishes meanwhile', async () => {
+  it('is not the cause of events that a timer outside of handlers publishes', async () => {
     const inHandler = Promise.withResolvers<void>()
     const published = Promise.withResolvers<void>()
     const { bus, shipped } = shippingBy(async () => {
@@ -145,7 +145,7 @@ describe.each(Object.entries(buses))('an event published from inside a handler, 
   })
 })
 
-it('copies of an event made outside of handlers take the cause, copies with a cause of their own keep it', async () => {
+it('copies of an event created outside of handlers get the cause; copies with a cause of their own keep it', async () => {
   const bus = new InMemoryEventBus()
   const seen: DomainEvent[] = []
   const first = orderShipped().withMetadata({ from: 'test' })
@@ -179,7 +179,7 @@ it('each of several events of one publish is the cause of what its own handler p
   expect(causes).toEqual(events.map(({ eventId }) => eventId))
 })
 
-it('what a handler leaves behind, or whoever published, keeps its own cause while later events are handled', async () => {
+it('work that outlives its handler, and the publisher, keep their cause while later events are handled', async () => {
   const bus = new InMemoryEventBus()
   const causes: (string | undefined)[] = []
   const left: Promise<void>[] = []

@@ -15,7 +15,7 @@ import { OrderCreated, OrderShipped } from '../support/order-events.ts'
 const named = { type: 'Named', aggregateType: 'Test' } as const
 
 describe('the payload of an event', () => {
-  it('has the output type of its schema, readonly all the way down', () => {
+  it('has the output type of its schema, deeply readonly', () => {
     class Placed extends defineEvent({
       ...named,
       schema: z.object({ lines: z.array(z.object({ sku: z.string() })), placedAt: z.coerce.date() }),
@@ -42,7 +42,7 @@ describe('the payload of an event', () => {
     expectTypeOf(new Pinged({ aggregateId: '1' }).eventId).toEqualTypeOf<string>()
   })
 
-  it('is the trusted type where there is no schema', () => {
+  it('is the declared type if there is no schema', () => {
     class Cancelled extends defineEvent<{ reason: string }>()(named) {}
 
     expectTypeOf<Cancelled['reason']>().toEqualTypeOf<string>()
@@ -68,7 +68,7 @@ describe('the payload of an event', () => {
 })
 
 describe('the constructor of an event', () => {
-  it('takes the input type of its schema', () => {
+  it('accepts the input type of its schema', () => {
     class Placed extends defineEvent({
       ...named,
       schema: z.object({ currency: z.string().default('EUR') }),
@@ -94,7 +94,7 @@ describe('the constructor of an event', () => {
   })
 })
 
-describe('a payload field that every event has already', () => {
+describe('a payload field with the name of an event field', () => {
   it('does not compile in a schema', () => {
     // @ts-expect-error eventId belongs to the envelope
     defineEvent({ ...named, schema: z.object({ eventId: z.string() }) })
@@ -139,7 +139,7 @@ describe('copies, unions and decorators', () => {
     expectTypeOf(new Decorated({ aggregateId: '1', a: 1 }).a).toEqualTypeOf<1>()
   })
 
-  it('registerEvent refuses a class that is no event class', () => {
+  it('registerEvent refuses a class that is not an event class', () => {
     // @ts-expect-error it has no event type
     registerEvent(class NotAnEvent {})
     // @ts-expect-error GenericEvent stands for no one type

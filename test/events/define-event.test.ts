@@ -33,7 +33,7 @@ describe('a new event', () => {
     expect(event.occurredAt.getTime()).toBeLessThanOrEqual(Date.now())
   })
 
-  it('takes every field of the envelope that has a default', () => {
+  it('accepts every envelope field that has a default', () => {
     const given = {
       eventId: 'e-1',
       occurredAt: new Date('2025-01-02T03:04:05.678Z'),
@@ -50,7 +50,7 @@ describe('a new event', () => {
     expect(event).toMatchObject(given)
   })
 
-  it('takes a UUID or a key of the user as its aggregate id', () => {
+  it('accepts a UUID or any other key as its aggregate id', () => {
     const ids = [customerId, 'Order-123', '注文 42'].map(
       (aggregateId) => new OrderCreated({ aggregateId, customerId }).aggregateId,
     )
@@ -58,7 +58,7 @@ describe('a new event', () => {
     expect(ids).toEqual([customerId, 'Order-123', '注文 42'])
   })
 
-  it('has the version of the payload that its class declares', () => {
+  it('has the payload version that its class declares', () => {
     class Renamed extends defineEvent<{ name: string }>()({
       type: 'customer.renamed',
       aggregateType: 'Customer',
@@ -163,7 +163,7 @@ describe('a schema', () => {
     )
   })
 
-  it('that is asynchronous is refused with a sentence', () => {
+  it('that is asynchronous is refused with a clear error', () => {
     const Async = defineEvent({
       ...definition,
       schema: z.object({ name: z.string().refine(async () => true) }),
@@ -216,7 +216,7 @@ describe('a payload field', () => {
     },
   )
 
-  it('cannot stand in for what the class fixes', () => {
+  it('cannot replace a field that the class fixes', () => {
     const input = { aggregateId: '1', customerId, eventType: 'Other' }
 
     expect(() => new OrderCreated(input)).toThrow(

@@ -67,7 +67,7 @@ describe('an event is immutable', () => {
 })
 
 describe('a copy', () => {
-  it('with metadata has the keys added or replaced, and everything else as it was', () => {
+  it('with metadata has the keys added or replaced, and everything else unchanged', () => {
     const event = placed()
 
     const copy = event.withMetadata({ source: 'cron', attempt: 2 })
@@ -150,7 +150,7 @@ describe('the envelope', () => {
       { eventId: 1, causationId: 2 },
       'eventId: must be a non-empty string, got 1; causationId: must be a non-empty string, got 2',
     ],
-  ])('refuses %o in one sentence', (wrong, sentence) => {
+  ])('rejects %o in one sentence', (wrong, sentence) => {
     const FromJavaScript = OrderCreated as unknown as new (input: object) => OrderCreated
 
     const construct = () => new FromJavaScript({ aggregateId: 'Order-1', customerId: 'c-1', ...wrong })
@@ -158,7 +158,7 @@ describe('the envelope', () => {
     expect(construct).toThrow(`OrderCreated is not valid: ${sentence}`)
   })
 
-  it('refuses what is no object at all', () => {
+  it('refuses a value that is not an object', () => {
     const FromJavaScript = OrderCreated as unknown as new (input: unknown) => OrderCreated
 
     expect(() => new FromJavaScript('Order-1')).toThrow(
@@ -194,7 +194,7 @@ describe('data of an event', () => {
     expect(() => new Anything({ aggregateId: '1', value })).toThrow(sentence)
   })
 
-  it('may be an instance of a class that knows its JSON', () => {
+  it('may be an instance of a class with toJSON', () => {
     const amount = { toJSON: () => '0.10' }
     const decimal = Object.assign(Object.create({ toJSON: amount.toJSON }), {})
 

@@ -30,7 +30,7 @@ describe('EventRegistry', () => {
     expect(registry.list()).toEqual(['OrderCreated', 'OrderShipped'])
   })
 
-  it('takes the same class twice', () => {
+  it('accepts the same class twice', () => {
     const registry = new EventRegistry()
 
     registry.register(OrderCreated)
@@ -50,7 +50,7 @@ describe('EventRegistry', () => {
     expect(register).toThrow(/"OrderCreated" belongs to the class OrderCreated .* registered for Impostor/)
   })
 
-  it('answers an unknown type with the known ones', () => {
+  it('reports the known types for an unknown one', () => {
     const registry = new EventRegistry()
     registry.register(OrderCreated)
 
@@ -63,7 +63,7 @@ describe('EventRegistry', () => {
     expect(registry.has('Nope')).toBe(false)
   })
 
-  it('refuses what is no event class', () => {
+  it('refuses a value that is not an event class', () => {
     const register = (value: unknown) => () => new EventRegistry().register(value as typeof OrderCreated)
 
     expect(register(class NotAnEvent {})).toThrow(
@@ -76,7 +76,7 @@ describe('EventRegistry', () => {
 describe('registerEvent', () => {
   class Registered extends defineEvent<{ a: 1 }>()({ type: 'registry.test', aggregateType: 'Test' }) {}
 
-  it('puts a class into the default registry and returns it', () => {
+  it('adds a class to the default registry and returns it', () => {
     const returned = registerEvent(Registered)
 
     expect(returned).toBe(Registered)

@@ -27,7 +27,7 @@ describe('GenericEvent', () => {
     expect(() => Object.assign(data['lines'] as object, { 0: 'x' })).toThrow(TypeError)
   })
 
-  it('has the payload beside the envelope on the wire', () => {
+  it('has envelope and payload at the same level on the wire', () => {
     const event = new GenericEvent(input)
 
     expect(JSON.stringify(event)).toBe(
@@ -59,7 +59,7 @@ describe('GenericEvent', () => {
     [{ data: undefined }, 'invoice.sent is not valid: data: must be a plain object, got undefined'],
     [{ data: [1] }, 'invoice.sent is not valid: data: must be a plain object, got an array of 1'],
     [{ eventVersion: 0 }, 'invoice.sent is not valid: eventVersion: must be an integer of at least 1, got 0'],
-  ])('refuses %o in one sentence', (wrong, message) => {
+  ])('rejects %o in one sentence', (wrong, message) => {
     const construct = () => new GenericEvent({ ...input, ...wrong } as typeof input)
 
     expect(construct).toThrow(EventValidationError)

@@ -61,7 +61,7 @@ describe('a handler', () => {
     expect(bus.getStats().handlersInvoked).toBe(5)
   })
 
-  it('may return a thenable that is no Promise', async () => {
+  it('may return a thenable that is not a Promise', async () => {
     const bus = new InMemoryEventBus({ logger: new RecordingLogger() })
     let isAwaited = false
     const thenable = {
@@ -79,7 +79,7 @@ describe('a handler', () => {
     expect(isAwaited).toBe(true)
   })
 
-  it('may be an object whose handle uses this', async () => {
+  it('may be an object whose handle method uses this', async () => {
     const bus = new InMemoryEventBus()
     class Counter {
       count = 0
@@ -95,7 +95,7 @@ describe('a handler', () => {
     expect(counter.count).toBe(1)
   })
 
-  it('gets a context beside the event', async () => {
+  it('receives a context in addition to the event', async () => {
     const bus = new InMemoryEventBus()
     const contexts: HandlerContext[] = []
     bus.subscribe(OrderCreated, (_event, context) => void contexts.push(context))
@@ -152,7 +152,7 @@ describe('a handler', () => {
 })
 
 describe('AsyncEventHandler', () => {
-  it('gets every type of eventTypes through subscribeAll', async () => {
+  it('receives every type of eventTypes through subscribeAll', async () => {
     const bus = new InMemoryEventBus()
     const handler = new OrderNotifications()
     bus.subscribeAll(handler)
@@ -162,7 +162,7 @@ describe('AsyncEventHandler', () => {
     expect(handler.seen.map(({ eventType }) => eventType)).toEqual(['OrderCreated', 'OrderShipped'])
   })
 
-  it('accepts exactly eventTypes by default', async () => {
+  it('accepts only its eventTypes by default', async () => {
     const bus = new InMemoryEventBus()
     const handler = new OrderNotifications()
     // Subscribed to more than it wants.
@@ -173,7 +173,7 @@ describe('AsyncEventHandler', () => {
     expect(handler.seen.map(({ eventType }) => eventType)).toEqual(['OrderCreated'])
   })
 
-  it('is not called for what canHandle declines, which counts as no error', async () => {
+  it('is not called for events that canHandle declines, which is not an error', async () => {
     class OnlyOrder2 extends OrderNotifications {
       override canHandle(event: OrderCreated | OrderShipped): boolean {
         return super.canHandle(event) && event.aggregateId === 'Order-2'
@@ -191,7 +191,7 @@ describe('AsyncEventHandler', () => {
 })
 
 describe('canHandle', () => {
-  it('of any handler object is honored', async () => {
+  it('of any handler object is respected', async () => {
     const bus = new InMemoryEventBus()
     const seen: DomainEvent[] = []
     bus.subscribeToAllEvents({

@@ -18,7 +18,7 @@ import {
 const typesOf = (events: readonly DomainEvent[]) => events.map(({ eventType }) => eventType)
 
 describe('subscribe', () => {
-  it('brings a handler the very events of its class, and no others', async () => {
+  it('delivers exactly the events of the class to a handler', async () => {
     const bus = new InMemoryEventBus()
     const seen: OrderCreated[] = []
     bus.subscribe(OrderCreated, (event) => void seen.push(event))
@@ -30,7 +30,7 @@ describe('subscribe', () => {
     expect(seen[0]).toBe(created)
   })
 
-  it('with several classes brings the events of each', async () => {
+  it('with several classes delivers the events of each', async () => {
     const bus = new InMemoryEventBus()
     const seen: string[] = []
     bus.subscribe([OrderCreated, OrderShipped], (event) => {
@@ -43,7 +43,7 @@ describe('subscribe', () => {
     expect(bus.getSubscriberCount()).toBe(2)
   })
 
-  it('twice calls the handler twice, and one unsubscribe takes off one', async () => {
+  it('twice calls the handler twice, and unsubscribe removes one subscription', async () => {
     const bus = new InMemoryEventBus()
     let calls = 0
     const handler = () => {
@@ -61,7 +61,7 @@ describe('subscribe', () => {
     expect(calls).toBe(3 + 2)
   })
 
-  it('returns a subscription that can be called off once', async () => {
+  it('returns a subscription that can be ended once', async () => {
     const bus = new InMemoryEventBus()
     const seen: DomainEvent[] = []
     const subscription = bus.subscribe([OrderCreated, OrderShipped], (event) => void seen.push(event))
@@ -87,7 +87,7 @@ describe('subscribe', () => {
     expect(bus.getSubscriberCount()).toBe(0)
   })
 
-  it('refuses another class of a type that is subscribed, and takes it once that one is gone', () => {
+  it('refuses another class of a subscribed type until the first is unsubscribed', () => {
     class Impostor extends defineEvent<{ a: 1 }>()({ type: 'OrderCreated', aggregateType: 'Order' }) {}
     const bus = new InMemoryEventBus()
     const subscription = bus.subscribe(OrderCreated, () => undefined)
@@ -97,7 +97,7 @@ describe('subscribe', () => {
     expect(() => bus.subscribe(Impostor, () => undefined)).not.toThrow()
   })
 
-  it('leaves nothing behind when one of several classes is refused', () => {
+  it('has no effect if one of several classes is refused', () => {
     class Impostor extends defineEvent<{ a: 1 }>()({ type: 'OrderCreated', aggregateType: 'Order' }) {}
     const bus = new InMemoryEventBus()
     bus.subscribe(OrderCreated, () => undefined)
@@ -122,7 +122,7 @@ describe('unsubscribe', () => {
     'a bound method that was kept': projection.handle.bind(projection),
   }
 
-  it.each(Object.entries(handlers))('finds %s by its reference', (_kind, handler) => {
+  it.each(Object.entries(handlers))('finds %s by reference', (_kind, handler) => {
     const bus = new InMemoryEventBus()
     bus.subscribe(OrderCreated, handler)
 
@@ -132,7 +132,7 @@ describe('unsubscribe', () => {
     expect(bus.getSubscriberCount(OrderCreated)).toBe(0)
   })
 
-  it('says false for a handler of another class', () => {
+  it('returns false for a handler of another class', () => {
     const bus = new InMemoryEventBus()
     const handler = () => undefined
     bus.subscribe(OrderCreated, handler)
@@ -143,7 +143,7 @@ describe('unsubscribe', () => {
 })
 
 describe('subscribeAll', () => {
-  it('brings a subscriber exactly the types it declares', async () => {
+  it('delivers exactly the declared types to a subscriber', async () => {
     const bus = new InMemoryEventBus()
     const seen: DomainEvent[] = []
     const subscription = bus.subscribeAll({
@@ -160,7 +160,7 @@ describe('subscribeAll', () => {
 })
 
 describe('subscribeToAllEvents', () => {
-  it('brings every event once, also of types defined later and of types nobody knows', async () => {
+  it('delivers every event once, also of types that are defined later or unknown', async () => {
     const bus = new InMemoryEventBus()
     const seen: DomainEvent[] = []
     bus.subscribeToAllEvents((event) => void seen.push(event))
@@ -177,7 +177,7 @@ describe('subscribeToAllEvents', () => {
     expect(typesOf(seen)).toEqual(['OrderCreated', 'Later', 'Unknown'])
   })
 
-  it('is called off by unsubscribeFromAllEvents, which says true, then false', async () => {
+  it('is ended by unsubscribeFromAllEvents, which returns true, then false', async () => {
     const bus = new InMemoryEventBus()
     const seen: DomainEvent[] = []
     const handler = (event: DomainEvent) => void seen.push(event)
@@ -192,7 +192,7 @@ describe('subscribeToAllEvents', () => {
 })
 
 describe('the counts of subscribers', () => {
-  it('are kept apart for a class, all classes and all events', () => {
+  it('are separate for a class, all classes and all events', () => {
     const bus = new InMemoryEventBus()
     const handler = () => undefined
     bus.subscribe(OrderCreated, handler)

@@ -1,5 +1,5 @@
-import { once } from 'node:events'
-import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
+import { connect, type Socket } from 'node:net'
+import { ProxyConnections } from '../support/proxy-connections.ts'
 
 const PRODUCE = 0
 
@@ -25,31 +25,31 @@ class Frames {
  * own address to clients; the proxy replaces it with its own.
  */
 export class KafkaProxy {
-  readonly port: number
-  readonly #server: Server
+  readonly #connections: ProxyConnections
   readonly #brokerPort: number
-  readonly #pairs = new Set<readonly [Socket, Socket]>()
   readonly #produced: number[] = []
-  #isFrozen = false
   #isLosing = false
   #toDamage: string | undefined
 
-  private constructor(server: Server, port: number, brokerPort: number) {
-    this.#server = server
-    this.port = port
+  private constructor(connections: ProxyConnections, brokerPort: number) {
+    this.#connections = connections
     this.#brokerPort = brokerPort
   }
 
   /** @param throughPort - the port of another proxy between this one and the broker. */
   static async start(brokerPort: number, throughPort: number = brokerPort): Promise<KafkaProxy> {
-    const server = createServer()
-    server.listen(0, '127.0.0.1')
-    await once(server, 'listening')
-    // A server that listens on TCP has such an address.
-    const { port } = server.address() as AddressInfo
-    const proxy = new KafkaProxy(server, port, brokerPort)
-    server.on('connection', (client) => proxy.#join(client, connect(throughPort, '127.0.0.1')))
+    const connections = await ProxyConnections.listen()
+    const proxy = new KafkaProxy(connections, brokerPort)
+    connections.onClient((client) => {
+      const broker = connect(throughPort, '127.0.0.1')
+      proxy.#pass(client, broker)
+      connections.pair(client, broker)
+    })
     return proxy
+  }
+
+  get port(): number {
+    return this.#connections.port
   }
 
   /** Sizes of the produce requests in bytes, in order. */
@@ -57,20 +57,19 @@ export class KafkaProxy {
     return this.#produced
   }
 
-  /** Breaks the present connections. New ones work. */
+  /** Resets the current connections. New ones work. */
   cut(): void {
-    for (const pair of this.#pairs) for (const socket of pair) socket.resetAndDestroy()
+    this.#connections.cut()
   }
 
   /** Acts as a black hole: connections stay open, but nothing passes in either direction. */
   freeze(): void {
-    this.#isFrozen = true
-    for (const pair of this.#pairs) for (const socket of pair) socket.pause()
+    this.#connections.freeze()
   }
 
   /** Lets new connections through. Frozen connections stay frozen. */
   thaw(): void {
-    this.#isFrozen = false
+    this.#connections.thaw()
   }
 
   /** Drops the broker's confirmations of publishes. */
@@ -84,24 +83,7 @@ export class KafkaProxy {
   }
 
   close(): void {
-    this.#server.close()
-    for (const pair of this.#pairs) for (const socket of pair) socket.destroy()
-  }
-
-  #join(client: Socket, broker: Socket): void {
-    const pair = [client, broker] as const
-    this.#pairs.add(pair)
-    this.#pass(client, broker)
-    for (const socket of pair) {
-      socket.on('error', () => undefined)
-      socket.on('close', () => {
-        this.#pairs.delete(pair)
-        if (this.#isFrozen) return
-        client.destroy()
-        broker.destroy()
-      })
-      if (this.#isFrozen) socket.pause()
-    }
+    this.#connections.close()
   }
 
   #pass(client: Socket, broker: Socket): void {

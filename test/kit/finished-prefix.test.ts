@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import { FinishedPrefix } from '../../src/kit/finished-prefix.ts'
 
-it('passes exactly the longest prefix of finished items, in whatever order they finish', () => {
+it('passes exactly the longest finished prefix, in any order of finishing', () => {
   const order = fc.integer({ min: 1, max: 3000 }).chain((count) =>
     fc
       .shuffledSubarray(
@@ -34,7 +34,7 @@ it('passes exactly the longest prefix of finished items, in whatever order they 
   )
 })
 
-it('puts another item in the place of one', () => {
+it('replaces an item', () => {
   const prefix = new FinishedPrefix<{ name: string; isFinished: boolean }>()
   const former = { name: 'former', isFinished: false }
   prefix.push({ name: 'first', isFinished: false })

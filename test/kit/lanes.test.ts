@@ -40,7 +40,7 @@ it('keeps the order of each key, and never exceeds the slots', async () => {
   )
 })
 
-it('goes no further in a lane whose work returns false, and goes on in others', async () => {
+it('stops a lane whose work returns false, and continues in others', async () => {
   const seen: string[] = []
   const lanes = new Lanes<string>(new Slots(1), never, (item) => {
     seen.push(item)

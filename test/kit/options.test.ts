@@ -42,7 +42,7 @@ describe('the options of InMemoryEventBus', () => {
       'InMemoryEventBus: shutdownTimeoutMs must be a positive integer of milliseconds (at most 2147483647), got "30s"',
     ],
     [5, 'InMemoryEventBus: the options must be an object, got 5'],
-  ])('answer %o in one sentence', (options, message) => {
+  ])('report the fault of %o in one sentence', (options, message) => {
     expect(construct(options)).toThrow(ConfigError)
     expect(construct(options)).toThrow(message)
   })

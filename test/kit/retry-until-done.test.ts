@@ -29,7 +29,7 @@ it('repeats the action until it succeeds, and reports each failure with its numb
   expect(waits).toEqual([10, 20])
 })
 
-it('ends when the signal aborts during a wait', async () => {
+it('stops when the signal aborts during a wait', async () => {
   const stopping = new AbortController()
 
   const done = await retryUntilDone(() => Promise.reject(new Error('never')), {
@@ -55,7 +55,7 @@ it('does not call the action once the signal has aborted', async () => {
   expect(calls).toBe(0)
 })
 
-it('ends with what onFailure throws', async () => {
+it('rejects with the error that onFailure throws', async () => {
   const ends = retryUntilDone(() => Promise.reject(new Error('fatal')), {
     backoff,
     signal: never,

@@ -14,7 +14,7 @@ it('sleeps until the signal aborts', async () => {
   expect(await sleep(1, new AbortController().signal)).toBe(true)
 })
 
-it('waits for a promise within a time', async () => {
+it('waits for a promise until a timeout', async () => {
   expect(await settledWithin(Promise.resolve(), 60_000)).toBe(true)
   expect(await settledWithin(pending, 1)).toBe(false)
   await expect(settledWithin(Promise.reject(new Error('failed')), 60_000)).rejects.toThrow('failed')

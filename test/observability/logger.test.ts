@@ -33,7 +33,7 @@ describe('the logger', () => {
     ])
   })
 
-  it('may be the console itself: sentence first, then the fields', async () => {
+  it('may be the console itself: message first, then the fields', async () => {
     const error = vi.spyOn(console, 'error').mockImplementation(() => undefined)
 
     await failOnce({ logger: console })
@@ -44,7 +44,7 @@ describe('the logger', () => {
     )
   })
 
-  it('may be of the shape of pino: fields first, then the sentence', async () => {
+  it('may have the shape of pino: fields first, then the message', async () => {
     const calls: unknown[][] = []
     // What pino's loggers are: methods that need their `this`, with fields before the message.
     class PinoLike implements FieldsFirstLogger {
@@ -78,7 +78,7 @@ describe('the logger', () => {
     ])
   })
 
-  it('that throws fails no publish; its line goes to the console', async () => {
+  it('that throws does not fail a publish; its line goes to the console', async () => {
     const error = vi.spyOn(console, 'error').mockImplementation(() => undefined)
     const broken = () => {
       throw new Error('disk full')

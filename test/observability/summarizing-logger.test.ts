@@ -31,8 +31,8 @@ function summarizing() {
   return { target, advance, logger: new SummarizingLogger(target, clock) }
 }
 
-describe('lines of the same sentence', () => {
-  it('pass ten times; then they are counted, and told in one line when ten seconds are over', () => {
+describe('lines with the same message', () => {
+  it('are logged ten times; further ones are counted and reported in one line after ten seconds', () => {
     const { target, advance, logger } = summarizing()
 
     for (let n = 0; n < 1000; n += 1) logger.warn('handler failed', { n })
@@ -50,7 +50,7 @@ describe('lines of the same sentence', () => {
     ])
   })
 
-  it('pass again afterwards, and say nothing more where nothing was held back', () => {
+  it('are logged again in the next window, without a summary if none was suppressed', () => {
     const { target, advance, logger } = summarizing()
 
     logger.error('dead-lettered', { n: 1 })
@@ -61,7 +61,7 @@ describe('lines of the same sentence', () => {
     expect(target.lines.map(({ fields }) => fields)).toEqual([{ n: 1 }, { n: 2 }])
   })
 
-  it('hold back no other sentence, no other level and no debug line', () => {
+  it('suppress no other message, no other level and no debug line', () => {
     const { target, logger } = summarizing()
 
     for (let n = 0; n < 20; n += 1) logger.warn('one')
@@ -73,7 +73,7 @@ describe('lines of the same sentence', () => {
     expect(target.lines).toHaveLength(32)
   })
 
-  it('are told at once when the bus shuts down', () => {
+  it('are reported at once when the bus shuts down', () => {
     const { target, advance, logger } = summarizing()
 
     for (let n = 0; n < 12; n += 1) logger.warn('handler failed')
@@ -108,7 +108,7 @@ it.each([
   expect(failed.at(-1)?.message).toMatch(/^handler failed \.\.\. 490 more like it in the last \d+ s$/)
 })
 
-it('no line has anything of a payload', async () => {
+it('no line contains any part of a payload', async () => {
   const logger = new RecordingLogger()
   const broker = new MemoryBroker()
   const bus = new MemoryBrokerEventBus({ broker, logger, maxRetries: 0 })

@@ -20,7 +20,7 @@ function tracerWith(sampler: Sampler): OpenTelemetryTracer {
   return new OpenTelemetryTracer(new BasicTracerProvider({ sampler }).getTracer('test'))
 }
 
-it('makes no name, no attributes and no context while no SDK is registered', () => {
+it('creates no name, no attributes and no context while no SDK is registered', () => {
   const { kind, name, attributes } = kindThatCounts()
   const activate = vi.spyOn(context, 'with')
 
@@ -34,7 +34,7 @@ it('makes no name, no attributes and no context while no SDK is registered', () 
   activate.mockRestore()
 })
 
-it('makes no attributes for a span that is sampled out, and opens nothing within it', () => {
+it('creates no attributes for a span that is not sampled, and no spans inside it', () => {
   startTracing()
   const { kind, name, attributes } = kindThatCounts()
   const tracer = tracerWith(new AlwaysOffSampler())
@@ -49,7 +49,7 @@ it('makes no attributes for a span that is sampled out, and opens nothing within
   expect(name).toHaveBeenCalledTimes(1)
 })
 
-it('makes them once for a span that is recorded', () => {
+it('creates them once for a span that is recorded', () => {
   startTracing()
   const { kind, attributes } = kindThatCounts()
 

@@ -17,7 +17,7 @@ const entries: fc.Arbitrary<readonly Pair[]> = fc
 const isPayload = ([name]: Pair) => name.equals(Buffer.from('payload'))
 const digestOfFields = (fields: readonly Buffer[]) => digestOf(...fields)
 /** Names and values that dead-lettering adds to those of the entry. */
-const ADDED = 2 * 11
+const ADDED = 2 * 12
 
 it(
   `handles, skips or dead-letters hostile messages, and leaves their neighbors intact: ${fuzzRun.title}`,
@@ -27,7 +27,8 @@ it(
     const digests: string[] = []
     await fuzzBus({
       messages: entries,
-      createBus: (options) => createBus({ streamPrefix, ...options }),
+      // Leases are not the subject. On a busy machine a short lease expires, and a repeated event counts as skipped twice.
+      createBus: (options) => createBus({ streamPrefix, pendingIdleMs: 60_000, ...options }),
       async send(messages) {
         await Promise.all(
           messages.map((fields) => {

@@ -78,12 +78,12 @@ const faults: readonly (readonly [string, Sabotage, string])[] = [
         })
       },
     }),
-    'lets one of many writers win that expect the same version',
+    'lets exactly one of many writers win if all expect the same version',
   ],
   [
     'never looks at the version',
     (whole) => ({ appendEvents: (request) => whole.appendEvents({ ...request, expectedVersion: 'any' }) }),
-    'writes only to a stream that is as expected',
+    'appends only if the stream has the expected version',
   ],
   [
     'looks at the version before the ids',
@@ -94,7 +94,7 @@ const faults: readonly (readonly [string, Sabotage, string])[] = [
         return whole.appendEvents(request)
       },
     }),
-    'answers a repeated append as the first time, and adds nothing',
+    'returns the first result for a repeated append, and adds nothing',
   ],
   [
     'writes the events of an append one by one',
@@ -107,7 +107,7 @@ const faults: readonly (readonly [string, Sabotage, string])[] = [
         return whole.appendEvents(request)
       },
     }),
-    'writes all events of an append or none',
+    'writes all events of an append, or none',
   ],
   [
     'counts what a filter leaves out towards the limit',
@@ -118,7 +118,7 @@ const faults: readonly (readonly [string, Sabotage, string])[] = [
           ({ position }) => position <= fromPosition + limit,
         ),
     }),
-    'finds a few events behind long stretches of others',
+    'finds a few matching events among many others',
   ],
   [
     'gives the event at the position again',
@@ -126,7 +126,7 @@ const faults: readonly (readonly [string, Sabotage, string])[] = [
       readAll: ({ fromPosition = 0, ...rest }: ReadAllOptions = {}) =>
         whole.readAll({ ...rest, fromPosition: fromPosition - 1 }),
     }),
-    'reads the feed in commit order, from a position on, up to a limit',
+    'reads the feed in commit order, after a position, up to a limit',
   ],
   [
     'takes the number of events for the version',
@@ -136,12 +136,12 @@ const faults: readonly (readonly [string, Sabotage, string])[] = [
         return { ...stream, version: stream.events.length }
       },
     }),
-    'gives the part of a stream that is asked for, and the version of the whole',
+    'returns the requested part of a stream, with the version of the whole stream',
   ],
   [
     'wakes nobody',
     () => ({ onAppend: () => () => undefined }),
-    'wakes its listeners when the events can be read',
+    'notifies its listeners when the events can be read',
   ],
 ]
 

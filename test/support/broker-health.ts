@@ -3,14 +3,14 @@ import type { BrokerEventBus } from '../../src/index.ts'
 import { OrderCreated, orderCreated } from './order-events.ts'
 import { waitFor } from './wait-for.ts'
 
-/** A bus behind a proxy that can go silent with its connections open. */
+/** A bus behind a proxy that can drop all traffic while its connections stay open. */
 export interface FreezableBus {
   readonly bus: BrokerEventBus
   readonly freeze: () => void
   readonly thaw: () => void
 }
 
-/** The honesty of readiness on a real broker: within 10 s of the loss, and up only when events flow again. */
+/** Readiness on a real broker: down within 10 s of the loss, and up only when events flow again. */
 export function brokerHealthTests(create: () => Promise<FreezableBus>): void {
   it('is down within 10 s when the broker goes silent, and up again when events flow', async () => {
     const { bus, freeze, thaw } = await create()

@@ -7,11 +7,11 @@ import { waitFor } from './wait-for.ts'
 export interface MeasuredBroker {
   readonly create: (scope: string, options: BrokerOptions) => BrokerEventBus
   readonly scope: () => string
-  /** Messages that the broker counts as waiting while a handler holds one of five, and `maxInFlight` is 1. */
+  /** The lag that the broker reports while a handler holds one of five messages, with a `maxInFlight` of 1. */
   readonly waiting: number
 }
 
-/** The metrics that only a real broker can show. */
+/** The metrics that need a real broker. */
 export function brokerMetricsTests(system: string, broker: MeasuredBroker): void {
   it('measures publishes, handling and the lag', async () => {
     const read = startMetrics()

@@ -6,7 +6,7 @@ import { promisify } from 'node:util'
 
 const run = promisify(execFile)
 
-/** Certificates made on the spot, in a folder of their own: `name.pem` and its key `name.key`. */
+/** Creates certificates in a temporary folder: `name.pem` and its key `name.key`. */
 export class Certificates {
   readonly #folder: string
 
@@ -26,19 +26,19 @@ export class Certificates {
     return readFile(this.path(file), 'utf8')
   }
 
-  /** An authority, which signs its own certificate. */
+  /** A certificate authority, with a self-signed certificate. */
   async makeAuthority(name: string): Promise<void> {
     await this.#make(name)
   }
 
-  /** A certificate that an authority signed. @param names - of its host, such as `DNS:localhost` */
+  /** A certificate that an authority signed. @param names - names of its host, such as `DNS:localhost`. */
   async make(name: string, authority: string, ...names: readonly string[]): Promise<void> {
     const alternatives = names.length === 0 ? [] : ['-addext', `subjectAltName=${names.join()}`]
     const signer = ['-CA', `${authority}.pem`, '-CAkey', `${authority}.key`]
     await this.#make(name, ...signer, '-addext', 'basicConstraints=critical,CA:FALSE', ...alternatives)
   }
 
-  /** One that signed itself, and was valid for a day in 2020. */
+  /** A self-signed certificate that was valid for a day in 2020. */
   async makeExpired(name: string): Promise<void> {
     const settings = [
       '[ca]\ndefault_ca = only',

@@ -15,7 +15,7 @@ import { paced } from './pace.ts'
 import { RecordingLogger } from './recording-logger.ts'
 import { waitFor } from './wait-for.ts'
 
-/** `EVENTSPINE_FUZZ=100000 EVENTSPINE_FUZZ_SEED=7` sends that many, drawn from that seed; `npm run fuzz` so many. */
+/** `EVENTSPINE_FUZZ` sets the number of messages, `EVENTSPINE_FUZZ_SEED` their seed. `npm run fuzz` sends 100,000. */
 const { EVENTSPINE_FUZZ = '20000', EVENTSPINE_FUZZ_SEED = Date.now() % 1_000_000 } = process.env
 const COUNT = Number(EVENTSPINE_FUZZ)
 const SEED = Number(EVENTSPINE_FUZZ_SEED)
@@ -23,17 +23,17 @@ const TIMEOUT_MS = 60_000 + COUNT * 2
 const CHUNK = 500
 const NEIGHBORS_PER_CHUNK = 24
 
-/** Goes into the name and the options of a test, so that a failure tells how to repeat it. */
+/** Part of the name and the options of a test, so that a failure shows how to repeat it. */
 export const fuzzRun = { title: `${COUNT} messages of seed ${SEED}`, timeoutMs: paced(2 * TIMEOUT_MS) }
 
-/** A good event among the bad ones. */
+/** A valid event among the malformed messages. */
 class Neighbor extends defineEvent({
   type: 'Neighbor',
   aggregateType: 'Order',
   schema: z.strictObject({ n: z.number().int(), text: z.string() }),
 }) {}
 
-/** The neighbors are of the aggregates that the bad ones say they are of. */
+/** The valid events belong to the aggregates that the malformed messages name. */
 const aggregateIds = [
   'Order-1',
   ...new Set(allCapturedMessages.flatMap(({ event }) => event?.['aggregate_id'] ?? []).map(String)),
@@ -47,7 +47,7 @@ function neighborsFrom(first: number): readonly Neighbor[] {
   })
 }
 
-/** What can be compared of a message: a digest of all its parts. */
+/** A digest of all parts of a message, for comparison. */
 export function digestOf(...parts: readonly (string | Uint8Array | null | undefined)[]): string {
   const hash = createHash('sha1')
   for (const part of parts) {
@@ -57,9 +57,9 @@ export function digestOf(...parts: readonly (string | Uint8Array | null | undefi
   return hash.digest('base64')
 }
 
-/** A dead letter as a plain client finds it. */
+/** A dead letter as a plain client reads it. */
 export interface FoundLetter {
-  /** Of what it has to keep of the message. */
+  /** Digest of the parts of the message that a dead letter must keep. */
   readonly digest: string
   readonly reason: string | undefined
   readonly errorMessage: string | undefined
@@ -70,14 +70,14 @@ export interface FuzzedBroker<M> {
   createBus(options: BrokerOptions): BrokerEventBus
   /** Stores messages with the plain client. */
   send(messages: readonly M[]): Promise<void>
-  /** What a consumer is to see as the body. */
+  /** The body that a consumer must receive. */
   bodyOf(message: M): Uint8Array
-  /** Of what a dead letter has to keep, for each that was sent. */
+  /** For each sent message, the digest of the parts that a dead letter must keep. */
   digests(): Promise<readonly string[]>
   deadLetters(group: string, count: number): Promise<readonly FoundLetter[]>
 }
 
-/** How often each text occurs. */
+/** Counts the occurrences of each text. */
 class Tally {
   readonly #counts = new Map<string, number>()
 
@@ -89,7 +89,7 @@ class Tally {
     this.#counts.set(text, (this.#counts.get(text) ?? 0) + 1)
   }
 
-  /** How many of the other one's are not here. */
+  /** The number of occurrences in `other` that are missing here. */
   lacks(other: Tally): number {
     let count = 0
     for (const [text, wanted] of other.#counts) count += Math.max(0, wanted - (this.#counts.get(text) ?? 0))
@@ -97,7 +97,7 @@ class Tally {
   }
 }
 
-/** A consumer group: its bus, and what its handlers got. */
+/** A consumer group: its bus, and the events that its handlers received. */
 class Group {
   readonly name: string
   readonly bus: BrokerEventBus
@@ -134,8 +134,8 @@ class Group {
 }
 
 /**
- * Puts random and mutated messages into a broker, among good events of the same aggregates. One group has a handler for
- * everything, so that each message is handled or dead-lettered; the other one for some types, so that it skips too.
+ * Sends random and mutated messages to a broker, among valid events of the same aggregates. One group has a handler for all
+ * types, so that each message is handled or dead-lettered. The other group has handlers for some types, so that it also skips.
  */
 export async function fuzzBus<M>(broker: FuzzedBroker<M>): Promise<void> {
   const all = new Group('all', broker.createBus)
@@ -176,13 +176,13 @@ export async function fuzzBus<M>(broker: FuzzedBroker<M>): Promise<void> {
       0,
     )
   }
-  // What nobody skips is handled, bit for bit, or a dead letter.
+  // The group that skips nothing has handled each message bit for bit, or has a dead letter.
   expect(new Tally(bodies).lacks(handled), 'bodies that nobody sent').toBe(0)
   expect(all.bus.getStats().eventsSkipped).toBe(0)
   expect(some.bus.getStats().eventsSkipped).toBeGreaterThan(0)
 }
 
-/** Bad ones and good ones at once. */
+/** Publishes malformed messages and valid events concurrently. */
 async function send<M>(broker: FuzzedBroker<M>) {
   const publisher = broker.createBus({})
   const neighbors: Neighbor[] = []
@@ -198,7 +198,7 @@ async function send<M>(broker: FuzzedBroker<M>) {
   return { neighbors, bodies }
 }
 
-/** What came, in its order. */
+/** The received events, in order. */
 function byAggregate(neighbors: readonly Neighbor[]): Record<string, unknown> {
   const groups = Map.groupBy(neighbors, ({ aggregateId }) => aggregateId)
   return Object.fromEntries(

@@ -15,12 +15,12 @@ export interface ReadMetric {
 }
 
 /**
- * The real SDK with a reader that is asked by hand.
- * @param temporality - told by differences, the SDK forgets what nobody observes any more.
+ * The real SDK with a reader that collects on request.
+ * @param temporality - with delta temporality, the SDK drops series that are no longer observed.
  */
 export function createMeterProvider(temporality = AggregationTemporality.CUMULATIVE) {
   const exporter = new InMemoryMetricExporter(temporality)
-  // It collects when it is told to; never by itself within a test.
+  // The interval is so long that it collects only on request.
   const reader = new PeriodicExportingMetricReader({ exporter, exportIntervalMillis: 3_600_000 })
   const provider = new MeterProvider({ readers: [reader] })
   onTestFinished(() => provider.shutdown())
@@ -38,7 +38,7 @@ export function createMeterProvider(temporality = AggregationTemporality.CUMULAT
   return { provider, read }
 }
 
-/** The same, registered until the test ends. */
+/** The same SDK, registered until the test ends. */
 export function startMetrics() {
   const { provider, read } = createMeterProvider()
   metrics.setGlobalMeterProvider(provider)
@@ -46,7 +46,7 @@ export function startMetrics() {
   return read
 }
 
-/** The sum of a counter, or the count of a histogram, over the points whose attributes include these. */
+/** The sum of a counter, or the count of a histogram, over the points that have these attributes. */
 export function total(metric: ReadMetric | undefined, where: Readonly<Record<string, unknown>> = {}): number {
   return (metric?.points ?? [])
     .filter(({ attributes }) =>

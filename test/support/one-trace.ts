@@ -8,14 +8,14 @@ import { spanNamed, startTracing } from './telemetry.ts'
 import { waitFor } from './wait-for.ts'
 
 export interface TracedBroker {
-  /** A bus on a stream, exchange or topic of the test's own, the same for each call in a test. */
+  /** A bus on a stream, exchange or topic that is unique to the test, and the same for each call in a test. */
   readonly create: (scope: string, options: BrokerOptions) => BrokerEventBus
   /** Writes a message as eventsource-py does. */
   readonly publishRaw: (scope: string, message: RawMessage) => Promise<void>
   readonly scope: () => string
-  /** `server.address` and `server.port` of a broker that has them. */
+  /** `server.address` and `server.port`, if the broker has one address. */
   readonly server: Readonly<Record<string, unknown>>
-  /** Attributes that only this broker has, on each consume span. */
+  /** Attributes of each consume span that are specific to this broker. */
   readonly attributes: Readonly<Record<string, unknown>>
   readonly destination: (scope: string) => string
 }
@@ -157,7 +157,7 @@ export function traceTests(system: string, broker: TracedBroker): void {
     })
   })
 
-  it('goes on from the trace context that eventsource-py wrote', async () => {
+  it('continues the trace context that eventsource-py wrote', async () => {
     const exporter = startTracing()
     const scope = broker.scope()
     const bus = broker.create(scope, {})
@@ -174,7 +174,7 @@ export function traceTests(system: string, broker: TracedBroker): void {
     expect(consumed.parentSpanContext).toMatchObject({ spanId, isRemote: true })
   })
 
-  it('enableTracing: false opens no span and writes no header', async () => {
+  it('enableTracing: false creates no span and writes no header', async () => {
     const exporter = startTracing()
     const scope = broker.scope()
     const silent = broker.create(scope, { enableTracing: false })

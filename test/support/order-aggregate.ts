@@ -21,7 +21,7 @@ const evolve = evolution<OrderState>()
   .on(OrderCancelled, (state) => ({ ...state, status: 'cancelled' }))
   .ignore(OrderViewed)
 
-/** The order as a class. It lets itself be shipped again and again, so that histories can be long. */
+/** The order as a class. It can be shipped repeatedly, so that tests can build long histories. */
 export class Order extends AggregateRoot<OrderState> {
   protected readonly initialState = initialState
   protected readonly evolve = evolve
@@ -49,7 +49,7 @@ export type OrderCommand =
   | { readonly kind: 'create'; readonly customerId: string }
   | { readonly kind: 'ship'; readonly trackingNumbers: readonly string[] }
 
-/** The order as functions. */
+/** The order as a decider. */
 export const orderDecider: Decider<OrderCommand, OrderState> = {
   initialState,
   evolve,

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { defineEvent } from '../../src/index.ts'
 
-/** The events of the order example, as most tests need them. */
+/** Events of the order example, for most tests. */
 export class OrderCreated extends defineEvent({
   type: 'OrderCreated',
   aggregateType: 'Order',

@@ -5,17 +5,17 @@ import { promisify } from 'node:util'
 const VARIABLE = 'EVENTSPINE_TEST_PACE'
 const SAMPLES = 3
 const ITERATIONS = 400_000
-/** What a sample takes on a quiet machine on which every limit of the tests is ample. */
+/** Duration of a sample on an idle reference machine, on which all limits of the tests are ample, in milliseconds. */
 const REFERENCE_MS = 130
-/** More than the threads of libuv would queue. */
+/** libuv has four threads; more samples would queue. */
 const MAX_PARALLEL = 4
 
 const hash = promisify(pbkdf2)
 
 /**
- * Measures how much slower this machine is than the reference, with all its cores busy at once, and lets
- * {@link paced} stretch the limits of this process and of those it starts by that factor. Other work on the machine
- * counts. `EVENTSPINE_TEST_PACE=3` sets the factor instead.
+ * Measures how much slower this machine is than the reference, with all its cores busy, other work included. {@link paced}
+ * then multiplies limits by that factor, in this process and in those that it starts. `EVENTSPINE_TEST_PACE=3` sets the factor
+ * instead.
  */
 export async function measurePace(): Promise<void> {
   if (process.env[VARIABLE] !== undefined) return
@@ -24,7 +24,7 @@ export async function measurePace(): Promise<void> {
   process.env[VARIABLE] = (slowestMs / REFERENCE_MS).toFixed(1)
 }
 
-/** A limit of a test or of a wait on this machine, from its value on the reference machine. */
+/** The limit of a test or a wait on this machine. @param limitMs - the limit on the reference machine. */
 export function paced(limitMs: number): number {
   return Math.ceil(limitMs * Number(process.env[VARIABLE] ?? 1))
 }

@@ -1,5 +1,5 @@
-import { once } from 'node:events'
-import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
+import { connect, type Socket } from 'node:net'
+import { ProxyConnections } from './proxy-connections.ts'
 
 interface Address {
   readonly host: string
@@ -7,26 +7,23 @@ interface Address {
 }
 
 interface LineSpeed {
-  /** One way, in milliseconds. */
+  /** Delay in one direction, in milliseconds. */
   readonly latencyMs: number
   readonly bytesPerSecond: number
 }
 
-/** How a network is that is neither fast nor sound. */
+/** A slow and lossy network. */
 export interface LineQuality extends LineSpeed {
-  /** Chunks that pass until a connection is reset in the middle of one. */
+  /** Number of chunks that pass before a connection is reset in the middle of one. */
   readonly chunksPerReset: number
-  /** Resets until it only is slow. Default: no end. */
+  /** Number of resets, after which the network is only slow. Default: no limit. */
   readonly resets?: number
 }
 
-/** A proxy in front of a broker, to break one client's connections without touching the others'. */
+/** A proxy in front of a broker, to break the connections of one client without affecting others. */
 export class TcpProxy {
-  readonly port: number
-  readonly #server: Server
+  readonly #connections: ProxyConnections
   #target: Address
-  readonly #pairs = new Set<readonly [Socket, Socket]>()
-  #isFrozen = false
   #losesAnswers = false
   #isDown = false
   #silenced: 'requests' | 'answers' | undefined
@@ -35,26 +32,25 @@ export class TcpProxy {
   #resetsLeft = 0
   #rewrite: ((chunk: Buffer) => Buffer) | undefined
 
-  private constructor(server: Server, port: number, target: Address) {
-    this.#server = server
+  private constructor(connections: ProxyConnections, target: Address) {
+    this.#connections = connections
     this.#target = target
-    this.port = port
   }
 
   static async start(target: Address): Promise<TcpProxy> {
-    const server = createServer()
-    server.listen(0, '127.0.0.1')
-    await once(server, 'listening')
-    // A server that listens on TCP has such an address.
-    const { port } = server.address() as AddressInfo
-    const proxy = new TcpProxy(server, port, target)
-    server.on('connection', (client) => proxy.#join(client, connect(proxy.#target)))
+    const connections = await ProxyConnections.listen()
+    const proxy = new TcpProxy(connections, target)
+    connections.onClient((client) => proxy.#join(client, connect(proxy.#target)))
     return proxy
   }
 
-  /** Breaks the connections that there are; new ones work. */
+  get port(): number {
+    return this.#connections.port
+  }
+
+  /** Resets the current connections. New ones work. */
   cut(): void {
-    for (const pair of this.#pairs) for (const socket of pair) socket.resetAndDestroy()
+    this.#connections.cut()
   }
 
   /** While true, connections are cut and new ones refused, as if the broker were not there. */
@@ -63,48 +59,46 @@ export class TcpProxy {
     if (isDown) this.cut()
   }
 
-  /** A black hole from now on: connections stay open, and nothing passes either way. */
+  /** Acts as a black hole: connections stay open, but nothing passes in either direction. */
   freeze(): void {
-    this.#isFrozen = true
-    for (const pair of this.#pairs) for (const socket of pair) socket.pause()
+    this.#connections.freeze()
   }
 
-  /** Lets new connections through; those that were frozen stay so. */
+  /** Lets new connections through. Frozen connections stay frozen. */
   thaw(): void {
-    this.#isFrozen = false
+    this.#connections.thaw()
   }
 
-  /** While true, what the broker answers is lost; afterwards the connections that missed answers are cut. */
+  /** While true, the broker's answers are dropped. Afterwards, the connections are cut. */
   loseAnswers(isLosing: boolean): void {
     this.#losesAnswers = isLosing
     if (!isLosing) this.cut()
   }
 
-  /** Leads new connections elsewhere, as a name that is looked up again would. */
+  /** Connects new clients to another address, as a changed DNS entry would. */
   redirect(target: Address): void {
     this.#target = target
   }
 
-  /** A black hole in one direction, for the connections that there are and for new ones; undefined for none. */
+  /** Drops everything in one direction, for current and new connections; undefined restores both directions. */
   silence(direction: 'requests' | 'answers' | undefined): void {
     this.#silenced = direction
   }
 
-  /** Makes the network slow and lossy; undefined makes it good again. */
+  /** Makes the network slow and lossy; undefined restores it. */
   degrade(quality: LineQuality | undefined): void {
     this.#quality = quality
     this.#chunksToReset = quality?.chunksPerReset ?? 0
     this.#resetsLeft = quality?.resets ?? Number.POSITIVE_INFINITY
   }
 
-  /** Changes what clients send, to bytes that no client would. */
+  /** Replaces the bytes that clients send. */
   rewriteRequests(rewrite: (chunk: Buffer) => Buffer): void {
     this.#rewrite = rewrite
   }
 
   close(): void {
-    this.#server.close()
-    for (const pair of this.#pairs) for (const socket of pair) socket.destroy()
+    this.#connections.close()
   }
 
   #join(client: Socket, broker: Socket): void {
@@ -112,20 +106,9 @@ export class TcpProxy {
       for (const socket of [client, broker]) socket.on('error', () => undefined).resetAndDestroy()
       return
     }
-    const pair = [client, broker] as const
-    this.#pairs.add(pair)
     this.#pass(client, broker, 'requests')
     this.#pass(broker, client, 'answers')
-    for (const socket of pair) {
-      socket.on('error', () => undefined)
-      socket.on('close', () => {
-        this.#pairs.delete(pair)
-        if (this.#isFrozen) return
-        client.destroy()
-        broker.destroy()
-      })
-      if (this.#isFrozen) socket.pause()
-    }
+    this.#connections.pair(client, broker)
   }
 
   #pass(from: Socket, to: Socket, direction: 'requests' | 'answers'): void {
@@ -148,15 +131,15 @@ export class TcpProxy {
   }
 }
 
-/** Bytes under way in a slow line; more than these wait at the sender. */
+/** Maximum number of bytes in flight on a slow line; beyond it, the sender is paused. */
 const LINE_CAPACITY = 64 * 1024
 
-/** One direction of a connection. What is under way arrives in its order. */
+/** One direction of a connection. Chunks in flight arrive in order. */
 class Line {
   readonly #from: Socket
   readonly #to: Socket
-  readonly #underWay: Buffer[] = []
-  #bytesUnderWay = 0
+  readonly #inFlight: Buffer[] = []
+  #bytesInFlight = 0
   #last: Buffer | undefined
   #freeAt = 0
 
@@ -167,7 +150,7 @@ class Line {
   }
 
   send(chunk: Buffer): void {
-    if (this.#underWay.length > 0)
+    if (this.#inFlight.length > 0)
       this.sendSlowly(chunk, { latencyMs: 0, bytesPerSecond: Number.POSITIVE_INFINITY })
     else if (!this.#to.write(chunk)) this.#from.pause()
   }
@@ -175,27 +158,27 @@ class Line {
   sendSlowly(chunk: Buffer, { latencyMs, bytesPerSecond }: LineSpeed): void {
     const now = performance.now()
     this.#freeAt = Math.max(now, this.#freeAt) + (chunk.length / bytesPerSecond) * 1000
-    this.#underWay.push(chunk)
-    this.#bytesUnderWay += chunk.length
-    if (this.#bytesUnderWay > LINE_CAPACITY) this.#from.pause()
+    this.#inFlight.push(chunk)
+    this.#bytesInFlight += chunk.length
+    if (this.#bytesInFlight > LINE_CAPACITY) this.#from.pause()
     setTimeout(() => this.#arrive(), this.#freeAt + latencyMs - now).unref()
   }
 
-  /** Half of it arrives, after what was sent before, and then the connection breaks. */
+  /** Delivers the first half of a chunk, after all earlier chunks, then resets the connection. */
   breakInside(chunk: Buffer, quality: LineSpeed): void {
     this.#last = chunk.subarray(0, Math.ceil(chunk.length / 2))
     this.sendSlowly(this.#last, quality)
   }
 
   #arrive(): void {
-    const chunk = this.#underWay.shift()
+    const chunk = this.#inFlight.shift()
     if (chunk === undefined) return
-    this.#bytesUnderWay -= chunk.length
+    this.#bytesInFlight -= chunk.length
     if (chunk === this.#last) {
       this.#to.write(chunk, () => {
         for (const socket of [this.#from, this.#to]) socket.resetAndDestroy()
       })
     } else if (this.#to.writable) this.#to.write(chunk)
-    if (this.#bytesUnderWay <= LINE_CAPACITY) this.#from.resume()
+    if (this.#bytesInFlight <= LINE_CAPACITY) this.#from.resume()
   }
 }

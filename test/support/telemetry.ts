@@ -9,7 +9,7 @@ import {
 } from '@opentelemetry/sdk-trace-base'
 import { onTestFinished } from 'vitest'
 
-/** The real SDK, registered until the test ends, with an exporter that keeps its spans. */
+/** The real SDK, registered until the test ends, with an exporter that keeps all spans. */
 export function startTracing(): InMemorySpanExporter {
   const exporter = new InMemorySpanExporter()
   trace.setGlobalTracerProvider(
@@ -25,7 +25,7 @@ export function startTracing(): InMemorySpanExporter {
   return exporter
 }
 
-/** The one span of this name. */
+/** The only span with this name. */
 export function spanNamed(spans: readonly ReadableSpan[], name: string): ReadableSpan {
   const found = spans.filter((span) => span.name === name)
   const [only] = found

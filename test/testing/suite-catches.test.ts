@@ -98,9 +98,9 @@ const FAULTS: readonly Fault[] = [
         ),
     }),
     caughtBy: [
-      'takes over the messages of a consumer that vanished',
-      'returns in time though a handler hangs, and leaves its event to others',
-      'leaves to others what it has not begun',
+      'takes over the messages of a consumer that died',
+      'stops in time even if a handler hangs, and leaves its event to other consumers',
+      'leaves events that it has not started to other consumers',
     ],
   },
   {
@@ -113,7 +113,7 @@ const FAULTS: readonly Fault[] = [
           ),
         ),
     }),
-    caughtBy: ['repeats nothing where there was no fault', 'lets running handlers finish, and settles them'],
+    caughtBy: ['repeats nothing without a fault', 'lets running handlers finish, and settles their events'],
   },
   {
     what: 'forgets the order',
@@ -164,7 +164,7 @@ const FAULTS: readonly Fault[] = [
           ),
       }
     },
-    caughtBy: ['repeats nothing where there was no fault', 'keeps the order of the events of one call'],
+    caughtBy: ['repeats nothing without a fault', 'keeps the order of the events of one call'],
   },
   {
     what: 'delivers again for a retry, and forgets who had succeeded',
@@ -191,8 +191,8 @@ const FAULTS: readonly Fault[] = [
       publish: (messages, signal) => (broker.isDown ? Promise.resolve([]) : whole.publish(messages, signal)),
     }),
     caughtBy: [
-      'lets a publish wait for the broker to come back',
-      'rejects a publish in time when the broker stays away, and says what is known',
+      'holds a publish until the broker is back',
+      'rejects a publish at its deadline if the broker stays away, with the outcome of each event',
     ],
   },
   {
@@ -204,7 +204,7 @@ const FAULTS: readonly Fault[] = [
         return failures
       },
     }),
-    caughtBy: ['rejects a publish in time when the broker stays away, and says what is known'],
+    caughtBy: ['rejects a publish at its deadline if the broker stays away, with the outcome of each event'],
   },
   {
     what: 'throws dead letters away',
@@ -225,7 +225,7 @@ const FAULTS: readonly Fault[] = [
     }),
     caughtBy: [
       'gives up after exactly 1 + maxRetries attempts, with growing delays',
-      'keeps as a dead letter, at once and bit for bit: bytes that are no JSON',
+      'keeps as a dead letter, at once and bit for bit: bytes that are not JSON',
     ],
   },
   {
@@ -247,7 +247,7 @@ const FAULTS: readonly Fault[] = [
         remove: (idsToRemove) => deadLetters.remove(idsToRemove),
       },
     }),
-    caughtBy: ['keeps as a dead letter, at once and bit for bit: bytes that are no UTF-8'],
+    caughtBy: ['keeps as a dead letter, at once and bit for bit: bytes that are not UTF-8'],
   },
   {
     what: 'replays to everybody',
@@ -267,12 +267,12 @@ const FAULTS: readonly Fault[] = [
       },
     }),
     caughtBy: [
-      'replays to the group and the handler that failed, and to nobody else',
+      'replays to the group and the handler that failed, and to no others',
       'replays to one of two groups that failed',
     ],
   },
   {
-    what: 'fetches without end',
+    what: 'fetches without a limit',
     sabotage: (whole) => ({
       consume: (intake) =>
         whole.consume({
@@ -284,18 +284,18 @@ const FAULTS: readonly Fault[] = [
     caughtBy: ['holds at most maxInFlight messages while handlers are stuck'],
   },
   {
-    what: 'keeps what it should give back',
+    what: 'keeps messages that it should give back',
     sabotage: (whole) => ({
       consume: async (intake) =>
         pretendingConsumption(await whole.consume(intake), { release: () => Promise.resolve() }),
     }),
     caughtBy: [
-      'leaves to others what it has not begun',
-      'does not wait for a retry, and leaves the event to others',
+      'leaves events that it has not started to other consumers',
+      'does not wait for a retry on stop, and leaves the event to other consumers',
     ],
   },
   {
-    what: 'goes on fetching after a stop',
+    what: 'continues to fetch after a stop',
     sabotage: (whole) => ({
       consume: async (intake) =>
         pretendingConsumption(await whole.consume(intake), {
@@ -305,7 +305,7 @@ const FAULTS: readonly Fault[] = [
     }),
     caughtBy: [
       'receives nothing after stopConsuming has resolved',
-      'loses and repeats nothing over stops and starts',
+      'loses and repeats nothing across stops and starts',
     ],
   },
 ]
@@ -315,11 +315,11 @@ describe('the conformance suite', () => {
     expect(await failing(sabotage, caughtBy, SHORT_WAIT_MS)).toEqual(caughtBy)
   })
 
-  it('passes a transport that hangs in a publish, because the bus does not', async () => {
+  it('passes a transport that hangs in a publish, because the bus does not hang', async () => {
     const hangs: Sabotage = (whole) => ({
       publish: (messages) => whole.publish(messages, new AbortController().signal),
     })
-    const name = 'rejects a publish in time when the broker stays away, and says what is known'
+    const name = 'rejects a publish at its deadline if the broker stays away, with the outcome of each event'
     expect(await failing(hangs, [name], 10_000)).toEqual([])
   })
 
@@ -336,19 +336,19 @@ describe('the conformance suite', () => {
     )
   })
 
-  it('says in the name of a skipped test why it is skipped', () => {
+  it('gives the reason in the name of a skipped test', () => {
     const { skipped, run } = collect({
       create: createMemoryBrokerBus,
       faults: { publishRaw: () => undefined },
-      lacks: { retry: 'nobody wants it' },
+      lacks: { retry: 'not needed' },
     })
-    expect(skipped).toContain('tries once where there are no retries (lacks retry: nobody wants it)')
-    expect(skipped).toContain('takes over the messages of a consumer that vanished (needs faults.crash)')
-    expect(skipped).toContain('lets the process end by itself after a shutdown (needs module)')
-    expect([...run.keys()]).not.toContain('tries once where there are no retries')
+    expect(skipped).toContain('makes one attempt if there are no retries (lacks retry: not needed)')
+    expect(skipped).toContain('takes over the messages of a consumer that died (needs faults.crash)')
+    expect(skipped).toContain('lets the process exit after a shutdown (needs module)')
+    expect([...run.keys()]).not.toContain('makes one attempt if there are no retries')
   })
 
-  it('finds a secret in what a bus logs', async () => {
+  it('finds a secret in the log of a bus', async () => {
     const { run } = collect({
       create: (options) => {
         options.logger.info('connected', { url: 'redis://user:sesame@host' })
@@ -360,7 +360,7 @@ describe('the conformance suite', () => {
     await expect(run.get('shuts down with `await using`')?.()).rejects.toThrow(/a secret shows/)
   })
 
-  it('has no test with the name of another', () => {
+  it('has no two tests with the same name', () => {
     expect(collect({ create: createMemoryBrokerBus, faults: memoryFaults }).run.size).toBeGreaterThan(90)
   })
 })

@@ -1,6 +1,6 @@
 import type { Delivery, Intake, Transport } from '../../src/index.ts'
 
-/** What a broken transport does wrong. */
+/** The fault of a broken transport. */
 export type Breakage =
   | 'acksTooEarly'
   | 'forgetsOrder'
@@ -10,7 +10,7 @@ export type Breakage =
   | 'keepsUnsettled'
   | 'leavesTimer'
 
-/** A transport that works, but for one thing. */
+/** A transport that works except for one fault. */
 export function broken(transport: Transport, breakage: Breakage): Transport {
   return {
     system: transport.system,

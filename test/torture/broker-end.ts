@@ -5,14 +5,14 @@ import { resolveRedisOptions } from '../../src/redis/options.ts'
 import type { Broker } from '../brokers/broker.ts'
 import { createTortureBus } from './torture-bus.ts'
 
-/** What a broker still has of a group. */
+/** The unsettled messages of a group at a broker. */
 export interface BrokerRest {
   readonly group: string
   readonly unsettled: number
   readonly detail: string
 }
 
-/** Asks the broker itself, past the bus where there is a way, what a group has not settled. */
+/** Reads the unsettled messages of a group from the broker, without the bus if possible. */
 export function restOf(broker: Broker, scope: string, group: string): Promise<BrokerRest> {
   switch (broker.kind) {
     case 'redis':
@@ -35,7 +35,7 @@ async function redisRest(broker: Broker, scope: string, group: string): Promise<
       const groups = await client.xInfoGroups(key)
       const found = groups.find(({ name }) => String(name) === group)
       if (found === undefined) continue
-      // Null where entries were deleted from within the stream, as settled replays are.
+      // Null if entries inside the stream were deleted, as settled replays are.
       const lag = found['lag'] ?? 0
       unsettled += found.pending + lag
       details.push(`${key}: ${found.pending} pending, ${lag} unread`)
@@ -58,7 +58,7 @@ async function rabbitmqRest(broker: Broker, scope: string, group: string): Promi
   }
 }
 
-/** The committed offsets against the ends of the log, as `health` reads them. */
+/** The difference between log ends and committed offsets, as `health` reports it. */
 async function kafkaRest(broker: Broker, scope: string, group: string): Promise<BrokerRest> {
   const names = { consumerGroup: group, consumerName: 'end' }
   const bus = createTortureBus({ kind: 'kafka', port: broker.port, scope, ...names })
@@ -66,7 +66,7 @@ async function kafkaRest(broker: Broker, scope: string, group: string): Promise<
     await bus.connect()
     const { checks } = await bus.health({ timeoutMs: 10_000 })
     const unsettled = checks.lag.value
-    if (unsettled === undefined) throw new Error('the broker did not tell the lag')
+    if (unsettled === undefined) throw new Error('The broker did not report the lag.')
     return { group, unsettled, detail: `${unsettled} between the committed offsets and the ends of the log` }
   } finally {
     await bus.shutdown()

@@ -9,7 +9,7 @@ import type {
   UnhandledFact,
 } from './history.ts'
 
-/** What became of one published event, as its publisher knows it. */
+/** The outcome of one published event, as its publisher knows it. */
 export interface Publication {
   readonly event: string
   readonly aggregate: string
@@ -38,7 +38,7 @@ export interface Fault {
   readonly name: string
   readonly targets: readonly string[]
   readonly isPlanned: boolean
-  readonly beganAt: number
+  readonly startedAt: number
   endedAt: number
 }
 
@@ -53,7 +53,7 @@ export interface ProcessLife {
   stats: StatsFact | undefined
 }
 
-/** A history, put in order: who did what to which event. */
+/** A history in order: which process did what to which event. */
 export class Chronicle {
   readonly facts: readonly Fact[]
   readonly publications = new Map<string, Publication>()
@@ -77,14 +77,14 @@ export class Chronicle {
     return this.facts.at(-1)?.at ?? 0
   }
 
-  /** Faults that may lead to a second delivery, as opposed to planned changes. */
+  /** Faults that can cause a second delivery, as opposed to planned changes. */
   get realFaults(): readonly Fault[] {
     return this.faults.filter(({ isPlanned }) => !isPlanned)
   }
 
   /**
-   * How much of a time some of the processes, or the run itself, could not get their turns: milliseconds of the one that
-   * suffered most. What a fault did to a process is no excuse: that is left out.
+   * How long a process, or the run itself, was starved of CPU within a period: milliseconds of the most affected one.
+   * Effects of a fault on a process are left out, because they are no excuse.
    */
   lateness(isMeant: (process: string) => boolean, from: number, to: number): number {
     const missed = new Map<string, number>()
@@ -98,7 +98,7 @@ export class Chronicle {
     return Math.max(0, ...missed.values())
   }
 
-  /** Every fact about an event, one line each, with what was done to the run meanwhile. */
+  /** All facts about an event, one per line, with the faults that hit the run in between. */
   storyOf(event: string): readonly string[] {
     const own = this.#byEvent.get(event) ?? []
     const from = own[0]?.at ?? 0
@@ -141,7 +141,7 @@ export class Chronicle {
       case 'replayed':
         this.replays.push(fact)
         break
-      case 'faultBegan':
+      case 'faultStarted':
       case 'faultEnded':
         this.#fault(fact)
         break
@@ -177,7 +177,8 @@ export class Chronicle {
   }
 
   #fault({ kind, at, fault: name, targets, isPlanned }: FaultFact): void {
-    if (kind === 'faultBegan') this.faults.push({ name, targets, isPlanned, beganAt: at, endedAt: Infinity })
+    if (kind === 'faultStarted')
+      this.faults.push({ name, targets, isPlanned, startedAt: at, endedAt: Infinity })
     const open = this.faults.find((fault) => fault.name === name)
     if (open && kind === 'faultEnded') open.endedAt = at
   }
@@ -209,7 +210,7 @@ export function hits(fault: Fault, ...processes: readonly string[]): boolean {
 }
 
 export function overlaps(fault: Fault, from: number, to: number): boolean {
-  return fault.beganAt <= to && fault.endedAt >= from
+  return fault.startedAt <= to && fault.endedAt >= from
 }
 
 function runKey({ process, group, handler, event }: Omit<HandlerFact, 'at' | 'kind'>): string {

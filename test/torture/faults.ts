@@ -5,7 +5,7 @@ import type { Actor, Stage } from './stage.ts'
 import { HANDLER_TIMEOUT_MS, LEASE_MS } from './torture-bus.ts'
 import type { Trouble } from './worker.ts'
 
-/** What can be done to a run. */
+/** The faults that can hit a run. */
 export const FAULTS = [
   'brokerKilled',
   'brokerRestarted',
@@ -36,14 +36,14 @@ export interface FaultTools {
   replayDeadLetters(): Promise<void>
 }
 
-/** Does it, and resolves when it is over. Begin and end go to the history. */
+/** Causes the fault, and resolves when it is over. Records its start and end in the history. */
 export async function inflict(name: FaultName, id: string, tools: FaultTools): Promise<void> {
   await ACTIONS[name](new FaultScope(id, tools), tools)
 }
 
 type Action = (scope: FaultScope, tools: FaultTools) => Promise<void>
 
-/** The begin and the end of one fault. */
+/** Records the start and the end of one fault. */
 class FaultScope {
   readonly #id: string
   readonly #tools: FaultTools
@@ -60,11 +60,11 @@ class FaultScope {
   ): Promise<void> {
     const { history } = this.#tools.stage.parts
     const fact: Pick<FaultFact, 'fault' | 'targets' | 'isPlanned'> = { fault: this.#id, targets, isPlanned }
-    history.tell({ kind: 'faultBegan', ...fact })
+    history.record({ kind: 'faultStarted', ...fact })
     try {
       await work()
     } finally {
-      history.tell({ kind: 'faultEnded', ...fact })
+      history.record({ kind: 'faultEnded', ...fact })
     }
   }
 }
@@ -104,7 +104,7 @@ const ACTIONS: Readonly<Record<FaultName, Action>> = {
       actor.proxy.freeze()
       await delay(stage.parts.random.integer(1000, 5000))
       actor.proxy.thaw()
-      // What was frozen stays so: the bus has to notice.
+      // Frozen connections stay frozen: the bus must detect that.
     })
   },
 
@@ -140,7 +140,7 @@ const ACTIONS: Readonly<Record<FaultName, Action>> = {
     })
   },
 
-  // No excuse for anything: one handler of one event fails, and holds back its aggregate until then.
+  // This excuses no other violation: one handler of one event fails, and holds back only its aggregate until then.
   handlerHangs: async (_scope, { stage }) => {
     pick(stage, stage.consumers).trouble({ kind: 'hang' })
     await delay(HANDLER_TIMEOUT_MS + 500)
@@ -175,7 +175,7 @@ const ACTIONS: Readonly<Record<FaultName, Action>> = {
   deadLettersReplayed: (_scope, { replayDeadLetters }) => replayDeadLetters(),
 }
 
-/** It ends at its next chance: in a handler, between handling and acknowledging, or in the middle of a publish. */
+/** Ends the process at its next opportunity: in a handler, between handling and acknowledging, or during a publish. */
 async function ended(
   scope: FaultScope,
   { stage, whenConsuming }: FaultTools,
@@ -187,7 +187,7 @@ async function ended(
     actor.trouble(trouble)
     if (!(await actor.ended(3000))) actor.signal('SIGKILL')
     await actor.ended(3000)
-    stage.bury(actor)
+    stage.recordEnd(actor)
   })
   const heir = await stage.start(actor.part)
   if (actor.part.role === 'consumer') await whenConsuming(heir)

@@ -2,7 +2,7 @@ import { closeSync, openSync, readdirSync, readFileSync, writeSync } from 'node:
 import { join } from 'node:path'
 
 interface Base {
-  /** Milliseconds of the one clock that all processes of a machine share. */
+  /** Milliseconds of the clock that all processes of the machine share. */
   readonly at: number
   readonly process: string
 }
@@ -10,7 +10,7 @@ interface Base {
 interface OfEvent {
   readonly event: string
   readonly aggregate: string
-  /** Place of the event in its aggregate, from 0. */
+  /** Position of the event in its aggregate, from 0. */
   readonly n: number
 }
 
@@ -26,7 +26,7 @@ export type HandlerFact = Base &
 
 export type DeadLetterFact = Base &
   OfEvent & {
-    /** `deadLettered` was found in the queue at the end, or when it was replayed. */
+    /** `deadLettered`: the event was found in the queue at the end, or when it was replayed. */
     readonly kind: 'deadLettered' | 'replayed'
     readonly group: string
     readonly handlers: readonly string[]
@@ -34,13 +34,13 @@ export type DeadLetterFact = Base &
     readonly reason: string
   }
 
-/** What was done to the run. A fault without an end lasts until the end of the history. */
+/** A fault of the run. Without an end, it lasts until the end of the history. */
 export type FaultFact = Base & {
-  readonly kind: 'faultBegan' | 'faultEnded'
+  readonly kind: 'faultStarted' | 'faultEnded'
   readonly fault: string
-  /** The processes that it hits; `*` is the broker, and so all of them. */
+  /** The processes that it affects; `*` is the broker, and therefore all of them. */
   readonly targets: readonly string[]
-  /** A graceful stop or start: messages may change hands, and nothing may be handled twice. */
+  /** A graceful stop or start: another consumer may take messages over, but none may be handled twice. */
   readonly isPlanned: boolean
 }
 
@@ -54,29 +54,29 @@ interface ProcessStats {
   readonly inFlight: number
 }
 
-/** What a process knows of itself after its shutdown. */
+/** The measurements of a process after its shutdown. */
 export type StatsFact = Base & {
   readonly kind: 'stats'
   readonly stats: ProcessStats
-  /** Memory that could not be collected, when it had warmed up and at the end. */
+  /** Heap after a garbage collection, once after the warm-up and once at the end. */
   readonly heapBefore: number
   readonly heapAfter: number
-  /** What kept the process alive before there was a bus, and after its shutdown: how many of each kind. */
+  /** Number of handles of each kind that kept the process alive, before the bus was created and after its shutdown. */
   readonly handlesBefore: Readonly<Record<string, number>>
   readonly handlesAfter: Readonly<Record<string, number>>
 }
 
-/** The process got its turns so much too late in the last `overMs` milliseconds, in all: it had too little of the machine. */
+/** How long the process was starved of CPU within the last `overMs` milliseconds. */
 export type LateFact = Base & { readonly kind: 'late'; readonly ms: number; readonly overMs: number }
 
-/** A rejection, an exception or a warning of Node that nobody took. */
+/** An unhandled rejection or exception, or a warning of Node.js. */
 export type UnhandledFact = Base & {
   readonly kind: 'unhandled'
   readonly what: string
   readonly error: string
 }
 
-/** What the broker still had of a group when every process had ended. */
+/** The unsettled messages of a group at the broker when all processes had ended. */
 export type BrokerEndFact = Base & {
   readonly kind: 'brokerEnd'
   readonly group: string
@@ -90,9 +90,9 @@ type ProcessFact = Base &
     | {
         readonly kind: 'processEnded'
         readonly exitCode: number | null
-        /** The run killed it, or made it kill itself. */
+        /** True if the run killed the process, or made it kill itself. */
         readonly wasKilled: boolean
-        /** Last words on stderr. */
+        /** The end of its output on stderr. */
         readonly output: string
       }
   )
@@ -109,8 +109,8 @@ export type Fact =
   | BrokerEndFact
   | ProcessFact
 
-/** Leaves out what the writer adds, in each member of the union. */
-type Told<F> = F extends Fact
+/** Removes the fields that the writer adds from each member of the union. */
+type Recordable<F> = F extends Fact
   ? Omit<F, 'at' | 'process'> & { readonly at?: number; readonly process?: string }
   : never
 
@@ -118,7 +118,7 @@ export function now(): number {
   return performance.timeOrigin + performance.now()
 }
 
-/** Appends the facts of one process to its file: each is written before the next thing happens, so a kill loses none. */
+/** Appends the facts of one process to its file. Writes are synchronous, so that a kill loses none. */
 export class HistoryWriter {
   readonly #file: number
   readonly #process: string
@@ -128,7 +128,7 @@ export class HistoryWriter {
     this.#file = openSync(join(folder, `${process}.jsonl`), 'a')
   }
 
-  tell(fact: Told<Fact>): void {
+  record(fact: Recordable<Fact>): void {
     writeSync(this.#file, `${JSON.stringify({ at: now(), process: this.#process, ...fact })}\n`)
   }
 
@@ -137,13 +137,13 @@ export class HistoryWriter {
   }
 }
 
-/** Reads what a run has written, or one process of it, in the order of time. A last line that a kill cut off is left out. */
+/** Reads the facts of a run, or of one of its processes, in order of time. Leaves out a last line that a kill truncated. */
 export function readHistory(folder: string, process?: string): readonly Fact[] {
   const files = readdirSync(folder).filter((name) =>
     process === undefined ? name.endsWith('.jsonl') : name === `${process}.jsonl`,
   )
   const lines = files.flatMap((name) => readFileSync(join(folder, name), 'utf8').split('\n').slice(0, -1))
-  // Our own processes wrote it.
+  // The processes of the run wrote it, so it has this type.
   const facts = lines.map((line) => JSON.parse(line) as Fact)
   return facts.toSorted((a, b) => a.at - b.at)
 }

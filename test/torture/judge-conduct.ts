@@ -2,7 +2,7 @@ import { type Chronicle, type Fault, hits, overlaps, type Run } from './chronicl
 import type { DeadLetterFact } from './history.ts'
 import type { Finding, JudgeOptions, Rule } from './judge.ts'
 
-/** 4: a second success only for what a fault caught in flight, and no more than a process had in hand. */
+/** 4: an event succeeds twice only if a fault hit it in flight, and no more events than a process had in flight. */
 export const duplicatesOnlyAtFaults: Rule = (chronicle, options) => {
   const findings: Finding[] = []
   const caused = new Map<string, Set<string>>()
@@ -19,7 +19,7 @@ export const duplicatesOnlyAtFaults: Rule = (chronicle, options) => {
   for (const [cause, events] of caused) {
     if (events.size <= options.maxInFlight) continue
     const [event] = events
-    const message = `${events.size} events were handled twice after ${cause}, and ${options.maxInFlight} could be in flight`
+    const message = `${events.size} events were handled twice after ${cause}, but only ${options.maxInFlight} could be in flight`
     findings.push(
       event === undefined ? { rule: 'duplicate', message } : { rule: 'duplicate', message, event },
     )
@@ -27,7 +27,7 @@ export const duplicatesOnlyAtFaults: Rule = (chronicle, options) => {
   return findings
 }
 
-/** The faults that caught the first run between its start and its acknowledgment. */
+/** The faults that hit the first run between its start and its acknowledgment. */
 function causesOf(chronicle: Chronicle, { ackMs }: JudgeOptions, first: Run, second: Run): readonly Fault[] {
   const { realFaults } = chronicle
   const isMeant = (process: string) => process === first.process
@@ -45,7 +45,7 @@ function twice(first: Run, second: Run): Finding {
   return { rule: 'duplicate', message, event }
 }
 
-/** 5: attempts within the policy, and each failure ends in success or exactly one dead letter. */
+/** 5: attempts follow the policy, and each failure ends in success or in exactly one dead letter. */
 export const attemptsWithinPolicy: Rule = (chronicle, options) => {
   const tried = byHandler(chronicle.runs).flatMap((runs) => tooManyAttempts(chronicle, options, runs))
   const runsOf = Map.groupBy(chronicle.runs, ({ group, event }) => `${group} ${event}`)
@@ -69,10 +69,10 @@ function burial(
   const isExcused = faultsDuring(chronicle.realFaults, runs).length > 0
   const copies = 1 + faultsAtBurial(chronicle, { maxAttempts, ackMs }, letters, runs).length
   const wrong: (string | false)[] = [
-    letters.length > copies && `lies in the dead letters ${letters.length} times`,
+    letters.length > copies && `is in the dead letters ${letters.length} times`,
     !GIVEN_UP.includes(reason) && `was dead-lettered for ${reason}`,
   ]
-  // The replays of two copies run into each other: which attempt was at which cannot be told.
+  // If two copies are replayed, it is unknown which attempt belongs to which copy.
   const life = copies > 1 ? { ...lifeBefore(chronicle, letter), from: 0 } : lifeBefore(chronicle, letter)
   const ofLife = runs.filter(({ startedAt }) => startedAt >= life.from && startedAt <= life.to)
   for (const handler of letter.handlers) {
@@ -80,8 +80,8 @@ function burial(
     const own = runs.filter((run) => run.handler === handler)
     const wasHandled = own.some(({ outcome }) => outcome === 'finished')
     wrong.push(
-      attempts < maxAttempts - perhapsBegun(chronicle, letter, { ...life, from: life.from - takeoverMs }) &&
-        `was given up by ${handler} after ${attempts} of ${maxAttempts} attempts`,
+      attempts < maxAttempts - perhapsStarted(chronicle, letter, { ...life, from: life.from - takeoverMs }) &&
+        `was dead-lettered by ${handler} after ${attempts} of ${maxAttempts} attempts`,
       wasHandled && !isExcused && `was handled by ${handler} and dead-lettered`,
     )
   }
@@ -95,20 +95,20 @@ interface Span {
   readonly to: number
 }
 
-/** From its publish, or its last replay, to its dead letter. */
+/** The time from the publish of an event, or its last replay, to its dead letter. */
 function lifeBefore({ publications, replays }: Chronicle, { event, group, at }: DeadLetterFact): Span {
   const begins = replays
     .filter((it) => it.event === event && it.group === group && it.at <= at)
     .map((it) => it.at)
-  // The dead letter's time has no fractions.
+  // The time of the dead letter has no fractions.
   return { from: Math.max(publications.get(event)?.publishedAt ?? 0, ...begins), to: at + 1 }
 }
 
 /**
- * Attempts that count though no handler ran: each is noted before it begins, or else a message that kills its process
- * would come for ever, and a fault of this group, or of the broker, between the note and the begin leaves it noted.
+ * Attempts that count although no handler ran. Each attempt is recorded before it starts, because otherwise a message that
+ * kills its process would be redelivered for ever. A fault of the group or the broker between the two leaves it recorded.
  */
-function perhapsBegun(
+function perhapsStarted(
   { realFaults, processes }: Chronicle,
   { group }: DeadLetterFact,
   { from, to }: Span,
@@ -117,7 +117,7 @@ function perhapsBegun(
   return realFaults.filter((fault) => hits(fault, ...members) && overlaps(fault, from, to)).length
 }
 
-/** Faults that came when the event was given up: the dead letter was stored, and what says so was lost. */
+/** Faults while the event was dead-lettered: the dead letter was stored, but the confirmation was lost. */
 function faultsAtBurial(
   { realFaults }: Chronicle,
   { maxAttempts, ackMs }: Pick<JudgeOptions, 'maxAttempts' | 'ackMs'>,
@@ -136,7 +136,7 @@ function faultsAtBurial(
   )
 }
 
-/** The reasons for which a message that can be read may be given up. */
+/** The reasons for which a decodable message may be dead-lettered. */
 const GIVEN_UP: readonly string[] = ['max_retries_exceeded', 'delivery_limit_exceeded']
 
 function tooManyAttempts(
@@ -151,7 +151,7 @@ function tooManyAttempts(
   const unsuccessful = runs.filter(
     (run) => run.outcome !== 'finished' && !wasInterrupted(chronicle, run),
   ).length
-  // A fault may hide one attempt from the broker; one that hides that it was given up begins all anew.
+  // A fault may hide one attempt from the broker. One that hides the dead letter restarts the attempts.
   const anew = faultsAtBurial(chronicle, { maxAttempts, ackMs }, [], runs)
   const hidden = faultsDuring(chronicle.realFaults, runs).filter((fault) => !anew.includes(fault))
   const allowed = maxAttempts * (1 + replays + anew.length) + hidden.length
@@ -160,13 +160,13 @@ function tooManyAttempts(
   if (over)
     findings.push({ rule: 'attempts', message: `${handler} got attempt ${over.attempt} at ${event}`, event })
   if (unsuccessful > allowed) {
-    const message = `${handler} of ${group} failed ${unsuccessful} times at ${event}, and may ${allowed} times`
+    const message = `${handler} of ${group} failed ${unsuccessful} times for ${event}, more than ${allowed} times`
     findings.push({ rule: 'attempts', message, event })
   }
   return findings
 }
 
-/** True of an attempt that a planned stop broke off: it does not count. */
+/** True if a planned stop interrupted the attempt, so that it does not count. */
 function wasInterrupted({ faults }: Chronicle, { process, outcome, startedAt }: Run): boolean {
   return (
     outcome === 'open' &&
@@ -182,7 +182,7 @@ function faultsDuring(faults: readonly Fault[], runs: readonly Run[]): readonly 
   return faults.filter((fault) => hits(fault, ...processes) && overlaps(fault, from, to + 1000))
 }
 
-/** 7: what a process counted is what it did. */
+/** 7: the counters of a process match its actions. */
 export const countersAgree: Rule = (
   { processes, runs, publications, realFaults },
   { groups, heapGrowthBytes },
@@ -217,11 +217,11 @@ export const countersAgree: Rule = (
       .map((what): Finding => ({ rule: 'conduct', message: `${name}: ${what}` }))
   })
 
-/** 7: every process that was not killed ends by itself, well. */
+/** 7: every process that was not killed exits on its own, without an error. */
 export const processesEnd: Rule = ({ processes }) =>
   [...processes.values()].flatMap(({ name, exitCode, wasKilled, output, stats }): readonly Finding[] => {
     if (wasKilled) return []
-    if (exitCode === undefined) return [{ rule: 'conduct', message: `${name} did not end by itself` }]
+    if (exitCode === undefined) return [{ rule: 'conduct', message: `${name} did not exit on its own` }]
     if (exitCode !== 0) return [{ rule: 'conduct', message: `${name} ended with ${exitCode}: ${output}` }]
     if (stats === undefined)
       return [{ rule: 'conduct', message: `${name} ended before its shutdown: ${output}` }]

@@ -1,10 +1,10 @@
 import { type Chronicle, overlaps, type Run } from './chronicle.ts'
 import type { Finding, GroupRules, JudgeOptions, Rule } from './judge.ts'
 
-/** Two facts of one moment, written by two processes, may be out of order by so many milliseconds. */
+/** By how many milliseconds simultaneous facts of two processes may be out of order. */
 const CLOCK_MS = 5
 
-/** 1: every confirmed event was handled by every handler of every group, or lies in its dead letters. */
+/** 1: every handler of every group handled every confirmed event, or the event is in the group's dead letters. */
 export const nothingLost: Rule = ({ publications, runs, letters }, { groups }) => {
   const done = new Set(
     runs
@@ -22,12 +22,12 @@ export const nothingLost: Rule = ({ publications, runs, letters }, { groups }) =
   )
 }
 
-/** 2: nothing was handled that was never published, or of which the publisher was told that it was not stored. */
+/** 2: no event was handled that was never published, or that the publish reported as not stored. */
 export const nothingInvented: Rule = ({ publications, runs }) =>
   runs.flatMap(({ event, startedAt, handler }): readonly Finding[] => {
     const publication = publications.get(event)
     if (publication === undefined || publication.publishedAt > startedAt + CLOCK_MS)
-      return [{ rule: 'invented', message: `${handler} got ${event}, which nobody had published`, event }]
+      return [{ rule: 'invented', message: `${handler} got ${event}, which was never published`, event }]
     if (publication.outcome === 'notStored')
       return [
         { rule: 'invented', message: `${handler} got ${event}, which was "certainly not stored"`, event },
@@ -35,12 +35,12 @@ export const nothingInvented: Rule = ({ publications, runs }) =>
     return []
   })
 
-/** 3: per aggregate in the order of publishing; no event overtakes one that is being retried. */
+/** 3: events of an aggregate are handled in the order of publishing; none overtakes one that is being retried. */
 export const orderKept: Rule = (chronicle, options) =>
   options.groups.flatMap((group) => {
     const replays = chronicle.replays.filter((replay) => replay.group === group.name).toReversed()
     const replayedAt = new Map(replays.map(({ event, at }) => [event, at]))
-    // A dead letter has lost its place: what came after it went on, and its replay comes when it comes.
+    // A dead letter is in no order: later events were handled in the meantime, and its replay may come at any time.
     const isReplay = ({ event, startedAt }: Run) => startedAt >= (replayedAt.get(event) ?? Infinity)
     const ofGroup = chronicle.runs.filter((run) => run.group === group.name && !isReplay(run))
     const scopes = Map.groupBy(ofGroup, ({ aggregate, process }) =>
@@ -49,7 +49,7 @@ export const orderKept: Rule = (chronicle, options) =>
     return [...scopes.values()].flatMap((runs) => overtakings(chronicle, options, group, runs))
   })
 
-/** One aggregate, as the group or one of its consumers saw it. */
+/** One aggregate, as a group or one of its consumers handled it. */
 function overtakings(
   chronicle: Chronicle,
   options: JudgeOptions,
@@ -76,7 +76,7 @@ function overtakings(
   return findings
 }
 
-/** When the last of the handlers that began an event was through with it for the first time. */
+/** When the last of the handlers that started an event finished it for the first time. */
 function settlements(
   { letters }: Chronicle,
   { maxAttempts }: JudgeOptions,
@@ -97,7 +97,7 @@ function isLast({ outcome, attempt }: Run, maxAttempts: number): boolean {
   return outcome === 'finished' || (outcome === 'failed' && attempt >= maxAttempts)
 }
 
-/** Where consumers compete, an event that changed hands meanwhile is in no order. */
+/** If consumers compete, an event that another consumer took over is in no order. */
 function isExcused({ publications, faults }: Chronicle, group: GroupRules, run: Run, until: number): boolean {
   if (group.order === 'group') return false
   const from = publications.get(run.event)?.publishedAt ?? run.startedAt

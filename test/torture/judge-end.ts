@@ -1,6 +1,6 @@
 import type { Finding, Rule } from './judge.ts'
 
-/** 7: no handle is left open, no error unhandled, nothing unsettled at the broker. */
+/** 7: no handle stays open, no error is unhandled, and the broker has no unsettled message. */
 export const nothingLeftBehind: Rule = ({ processes, unhandled, brokerEnds }) => {
   const findings: string[] = []
   for (const { name, stats } of processes.values()) {
@@ -14,7 +14,7 @@ export const nothingLeftBehind: Rule = ({ processes, unhandled, brokerEnds }) =>
     }
   }
   for (const { process, what, error } of unhandled)
-    findings.push(`${process}: ${what} that nobody handled: ${error}`)
+    findings.push(`${process}: ${what} without a handler: ${error}`)
   for (const { group, unsettled, detail } of brokerEnds) {
     if (unsettled > 0)
       findings.push(`the broker still has ${unsettled} unsettled messages of ${group}: ${detail}`)

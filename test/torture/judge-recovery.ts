@@ -1,36 +1,37 @@
 import { type Chronicle, type Fault, overlaps, type ProcessLife } from './chronicle.ts'
 import type { Finding, JudgeOptions, Rule } from './judge.ts'
 
-/** How long it took after a fault. */
+/** The recovery time after a fault. */
 export interface Recovery {
   readonly fault: string
-  /** A group that handled again, or `producers`. */
+  /** The group that handled again, or `producers`. */
   readonly who: string
-  /** Undefined when something else came between, or the load had ended. */
+  /** Undefined if another fault came in between, or the load had ended. */
   readonly ms: number | undefined
-  /** So much of it the processes did not get their turns. */
+  /** How long the processes were starved of CPU in that time. */
   readonly lateMs: number
 }
 
-/** 6: after a fault things go on by themselves, in time. */
+/** 6: after a fault, groups and producers recover on their own, in time. */
 export const recoveredInTime: Rule = (chronicle, options) => {
   const late = recoveries(chronicle, options)
     .filter(({ ms, lateMs }) => ms !== undefined && ms > options.recoveryMs + lateMs)
     .map(({ fault, who, ms }): Finding => {
-      const message = `${who} went on ${ms === Infinity ? 'never' : `${ms} ms`} after ${fault}`
+      const message =
+        ms === Infinity ? `${who} never recovered after ${fault}` : `${who} recovered ${ms} ms after ${fault}`
       return { rule: 'recovery', message }
     })
   const lives = [...chronicle.processes.values()].filter(({ group }) => group !== undefined)
   return [...late, ...lives.flatMap((life) => silence(chronicle, options, life)), ...hangs(chronicle)]
 }
 
-/** How long each group and the producers needed after each fault of the broker. */
+/** The recovery time of each group and of the producers after each fault of the broker. */
 export function recoveries(chronicle: Chronicle, options: JudgeOptions): readonly Recovery[] {
   const confirmations = [...chronicle.publications.values()]
     .filter(({ outcome }) => outcome === 'confirmed')
     .map(({ settledAt }) => settledAt)
     .toSorted((a, b) => a - b)
-  const begun = options.groups.map(({ name }) => ({
+  const members = options.groups.map(({ name }) => ({
     who: name,
     isMember: (process: string) => chronicle.processes.get(process)?.group === name,
     times: chronicle.runs.filter(({ group }) => group === name).map(({ startedAt }) => startedAt),
@@ -38,7 +39,7 @@ export function recoveries(chronicle: Chronicle, options: JudgeOptions): readonl
   const isProducer = (process: string) => chronicle.processes.get(process)?.group === undefined
   const faults = chronicle.realFaults.filter(({ targets }) => targets.includes('*'))
   return faults.flatMap((fault) =>
-    [...begun, { who: 'producers', isMember: isProducer, times: confirmations }].map(
+    [...members, { who: 'producers', isMember: isProducer, times: confirmations }].map(
       ({ who, isMember, times }) => ({
         fault: fault.name,
         who,
@@ -66,7 +67,7 @@ function recoveryTime(
   return isDisturbed || loadEnd < endedAt + recoveryMs ? undefined : ms
 }
 
-/** A living consumer handles something now and then, as long as there is load. */
+/** Under load, a running consumer handles an event at least every `silenceMs`. */
 function silence(chronicle: Chronicle, { silenceMs }: JudgeOptions, life: ProcessLife): readonly Finding[] {
   const confirmations = [...chronicle.publications.values()].filter(({ outcome }) => outcome === 'confirmed')
   const from = Math.max(life.consumingAt, Math.min(...confirmations.map(({ settledAt }) => settledAt)))
@@ -80,7 +81,7 @@ function silence(chronicle: Chronicle, { silenceMs }: JudgeOptions, life: Proces
     const lateMs = chronicle.lateness((process) => process === life.name, mark, next)
     const allowed = silenceMs + lateMs + allowance(chronicle.faults, silenceMs, mark, next)
     if (next - mark <= allowed) return []
-    const message = `${life.name} handled nothing for ${Math.round(next - mark)} ms, and may for ${Math.round(allowed)} ms`
+    const message = `${life.name} handled nothing for ${Math.round(next - mark)} ms, more than ${Math.round(allowed)} ms`
     return [{ rule: 'recovery', message }]
   })
 }
@@ -89,14 +90,14 @@ function allowance(faults: readonly Fault[], silenceMs: number, from: number, to
   return faults
     .filter((fault) => overlaps(fault, from, to))
     .reduce(
-      (sum, { beganAt, endedAt }) => sum + silenceMs + Math.min(endedAt, to) - Math.max(beganAt, from),
+      (sum, { startedAt, endedAt }) => sum + silenceMs + Math.min(endedAt, to) - Math.max(startedAt, from),
       0,
     )
 }
 
-/** A publish is answered, unless its process was killed. */
+/** A publish settles, unless its process was killed. */
 function hangs({ publications, processes }: Chronicle): readonly Finding[] {
   return [...publications.values()]
     .filter(({ outcome, process }) => outcome === 'open' && processes.get(process)?.wasKilled !== true)
-    .map(({ event }) => ({ rule: 'recovery', message: `the publish of ${event} was never answered`, event }))
+    .map(({ event }) => ({ rule: 'recovery', message: `the publish of ${event} never settled`, event }))
 }

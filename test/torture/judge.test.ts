@@ -45,7 +45,7 @@ function run(n: number, at: number, options: RunOptions = {}): Fact[] {
 function fault(from: number, to: number, targets: readonly string[] = ['*'], isPlanned = false): Fact[] {
   const fact = { process: 'run', fault: `fault at ${from}`, targets, isPlanned }
   return [
-    { kind: 'faultBegan', at: from, ...fact },
+    { kind: 'faultStarted', at: from, ...fact },
     { kind: 'faultEnded', at: to, ...fact },
   ]
 }
@@ -113,17 +113,17 @@ const clean = [
   ...run(2, 70),
 ]
 
-it('finds nothing in a history without a fault', () => {
+it('finds nothing in a correct history', () => {
   expect(messages(clean)).toEqual([])
 })
 
-it('finds nothing where failures were retried, and given up after the last attempt', () => {
+it('finds nothing if failures were retried and dead-lettered after the last attempt', () => {
   const history = [...published(0, 0), ...published(1, 5), ...failing(0, 20), letter(0, 95), ...run(1, 100)]
 
   expect(messages(history)).toEqual([])
 })
 
-it('finds nothing where a process was killed and another handled again what it had in hand', () => {
+it('finds nothing if a process was killed and another repeated its events in flight', () => {
   const history = [
     ...published(0, 0),
     ...run(0, 10),
@@ -134,7 +134,7 @@ it('finds nothing where a process was killed and another handled again what it h
   expect(messages(history)).toEqual([])
 })
 
-it('finds nothing where a dead letter was replayed, after what came after it', () => {
+it('finds nothing if a dead letter was replayed after later events', () => {
   const failed = [...published(0, 0), ...published(1, 5), ...failing(0, 20), ...run(1, 100)]
   const replayed: Fact = { ...letter(0, 95), kind: 'replayed', at: 200 }
 
@@ -142,7 +142,7 @@ it('finds nothing where a dead letter was replayed, after what came after it', (
   expect(messages([...failed, letter(0, 95), ...run(0, 210, { process: 'd' })])).toHaveLength(1)
 })
 
-it('finds nothing where an event of unknown outcome was handled, or was not', () => {
+it('finds nothing if an event of unknown outcome was handled, or was not', () => {
   expect(messages([...published(0, 0, 'unknown'), ...run(0, 10), ...published(1, 20, 'unknown')])).toEqual([])
 })
 
@@ -150,17 +150,17 @@ it('catches a confirmed event that never arrived', () => {
   expect(messages([...clean, ...published(3, 100)])).toEqual(['lost: a#3 never reached g h'])
 })
 
-it('catches an event that was begun and never finished', () => {
+it('catches an event that was started and never finished', () => {
   expect(messages([...clean, ...published(3, 100), ...run(3, 110).slice(0, 1)])).toEqual([
     'lost: a#3 never reached g h',
   ])
 })
 
-it('catches an event that nobody published', () => {
-  expect(messages([...clean, ...run(7, 200)])).toEqual(['invented: h got a#7, which nobody had published'])
+it('catches an event that was never published', () => {
+  expect(messages([...clean, ...run(7, 200)])).toEqual(['invented: h got a#7, which was never published'])
 })
 
-it('catches an event that was handled though its publish said that it is not stored', () => {
+it('catches an event that was handled although its publish reported it as not stored', () => {
   expect(messages([...published(0, 0, 'notStored'), ...run(0, 10)])).toEqual([
     'invented: h got a#0, which was "certainly not stored"',
   ])
@@ -184,13 +184,13 @@ it('catches an event that overtook one that was being retried', () => {
   expect(messages(history)).toEqual(['order: a#1 overtook a#0, which was not settled (group g, c)'])
 })
 
-it('catches two events of an aggregate that were handled side by side', () => {
+it('catches two events of an aggregate that were handled concurrently', () => {
   const history = [...published(0, 0), ...published(1, 1), ...run(0, 10, { forMs: 50 }), ...run(1, 30)]
 
   expect(messages(history)).toEqual(['order: a#1 overtook a#0, which was not settled (group g, c)'])
 })
 
-it('lets competing consumers handle an aggregate side by side, and none of them swap it', () => {
+it('accepts competing consumers that handle an aggregate concurrently, if none of them swaps events', () => {
   const both = [...published(0, 0), ...published(1, 1)]
 
   expect(messages([...both, ...run(1, 10), ...run(0, 12, { process: 'd' })], COMPETING)).toEqual([])
@@ -206,7 +206,7 @@ it('catches an event that was handled twice without a fault', () => {
   ])
 })
 
-it('does not take a fault, that came later, of somebody else or planned, as an excuse for handling twice', () => {
+it('does not accept a later fault, one of another process or a planned one as a reason for handling twice', () => {
   const again = run(2, 5000, { process: 'd' })
 
   expect(messages([...clean, ...fault(1000, 1001), ...again])).toHaveLength(1)
@@ -219,7 +219,7 @@ it('catches more duplicates than were in flight', () => {
   const again = [0, 1, 2].flatMap((n) => run(n, 1000 + 20 * n, { process: 'd' }))
 
   expect(messages([...clean, ...fault(75, 80), ...again])).toEqual([
-    'duplicate: 3 events were handled twice after fault at 75 in c of g, and 2 could be in flight',
+    'duplicate: 3 events were handled twice after fault at 75 in c of g, but only 2 could be in flight',
   ])
 })
 
@@ -233,23 +233,23 @@ it('catches an attempt too many', () => {
 
   expect(messages(history)).toEqual([
     'attempts: h got attempt 4 at a#0',
-    'attempts: h of g failed 4 times at a#0, and may 3 times',
+    'attempts: h of g failed 4 times for a#0, more than 3 times',
   ])
 })
 
-it('does not take a planned stop as an excuse for an attempt more, unless it broke one off', () => {
+it('does not accept a planned stop as a reason for an extra attempt, unless it interrupted one', () => {
   const event = published(0, 0)
   const stop = fault(35, 40, ['c'], true)
   const first = run(0, 10, { outcome: 'failed' })
   const end = [...failing(0, 50), letter(0, 125)]
 
   expect(messages([...event, ...first, ...stop, ...end])).toEqual([
-    'attempts: h of g failed 4 times at a#0, and may 3 times',
+    'attempts: h of g failed 4 times for a#0, more than 3 times',
   ])
   expect(messages([...event, ...run(0, 30).slice(0, 1), ...stop, ...end])).toEqual([])
 })
 
-it('lets an event have an attempt less only if a fault hit its group during its life', () => {
+it('accepts one attempt less only if a fault hit the group while the event was handled', () => {
   const event = published(0, 0)
   const less = failing(0, 20).filter((fact) => 'attempt' in fact && fact.attempt > 1)
   const members = ['c', 'd'].map((process): Fact => ({ kind: 'consuming', at: 0, process, group: 'g' }))
@@ -258,7 +258,7 @@ it('lets an event have an attempt less only if a fault hit its group during its 
     messages([...members, stranger, ...event, ...less, letter(0, 95), ...facts]).filter((it) =>
       it.startsWith('attempts'),
     )
-  const early = ['attempts: a#0 of g was given up by h after 2 of 3 attempts']
+  const early = ['attempts: a#0 of g was dead-lettered by h after 2 of 3 attempts']
 
   expect(after()).toEqual(early)
   expect(after(...fault(2, 3, ['d']))).toEqual([])
@@ -274,24 +274,24 @@ it('lets an event have an attempt less only if a fault hit its group during its 
   expect(after(...fault(2, 3, ['d'], true))).toEqual(early)
 })
 
-it('lets an event be given up once more where a fault came as it was, and only there', () => {
+it('accepts a second dead letter only if a fault hit while the first was stored', () => {
   const gone = [...published(0, 0), ...failing(0, 20), letter(0, 92)]
   const again = [...failing(0, 1000), letter(0, 1075)]
 
   expect(messages([...gone, ...fault(95, 100), ...again])).toEqual([])
   expect(messages([...gone, ...fault(300, 301), ...again])).toContain(
-    'attempts: a#0 of g lies in the dead letters 2 times',
+    'attempts: a#0 of g is in the dead letters 2 times',
   )
 })
 
-it('catches a failure that ends in two dead letters, too soon, for a wrong reason, or in success as well', () => {
+it('catches a failure with two dead letters, too few attempts, a wrong reason, or a success as well', () => {
   const failed = [...published(0, 0), ...failing(0, 20)]
 
   expect(messages([...failed, letter(0, 95), letter(0, 95)])).toEqual([
-    'attempts: a#0 of g lies in the dead letters 2 times',
+    'attempts: a#0 of g is in the dead letters 2 times',
   ])
   expect(messages([...published(0, 0), ...run(0, 10, { outcome: 'failed' }), letter(0, 25)])).toEqual([
-    'attempts: a#0 of g was given up by h after 1 of 3 attempts',
+    'attempts: a#0 of g was dead-lettered by h after 1 of 3 attempts',
   ])
   expect(messages([...failed, letter(0, 95, 'deserialization_error')])).toEqual([
     'attempts: a#0 of g was dead-lettered for deserialization_error',
@@ -301,7 +301,7 @@ it('catches a failure that ends in two dead letters, too soon, for a wrong reaso
   ])
 })
 
-/** One event every 100 ms for a minute, handled at once but in the times given. */
+/** One event every 100 ms for a minute, handled at once except in the given periods. */
 function load(isHandledAt: (at: number) => boolean, otherwiseAt = (n: number) => 70_000 + 20 * n): Fact[] {
   const pauses = Array.from({ length: 600 }, (_, n) => ({ n, at: 100 * n }))
   let last = 0
@@ -312,13 +312,13 @@ function load(isHandledAt: (at: number) => boolean, otherwiseAt = (n: number) =>
   })
 }
 
-it('catches a group that does not go on after a fault', () => {
+it('catches a group that does not continue after a fault', () => {
   expect(messages([...load((at) => at < 20_000), ...fault(20_000, 21_000)])).toEqual([
-    'recovery: g went on 53000 ms after fault at 20000',
+    'recovery: g recovered 53000 ms after fault at 20000',
   ])
 })
 
-it('catches a consumer that falls silent among others that work', () => {
+it('catches a consumer that stops while others work', () => {
   const work = load(() => true)
   const silent = life('d', {}).slice(0, 1)
   const ended: Fact = {
@@ -331,17 +331,17 @@ it('catches a consumer that falls silent among others that work', () => {
   }
 
   expect(messages([...work, ...silent, ended])).toEqual([
-    'recovery: d handled nothing for 59899 ms, and may for 8000 ms',
+    'recovery: d handled nothing for 59899 ms, more than 8000 ms',
   ])
 })
 
 it('catches a publish that was never answered', () => {
   expect(messages([...clean, ...published(3, 100).slice(0, 1)])).toEqual([
-    'recovery: the publish of a#3 was never answered',
+    'recovery: the publish of a#3 never settled',
   ])
 })
 
-it('catches counters that do not agree with what happened', () => {
+it('catches counters that do not match the history', () => {
   const right = { eventsConsumed: 3, eventsProcessedSuccess: 3 }
 
   expect(messages([...clean, ...life('c', right)])).toEqual([])
@@ -359,7 +359,7 @@ it('catches counters that do not agree with what happened', () => {
   )
 })
 
-it('catches memory that grew, and a process that ended badly or not at all', () => {
+it('catches growing memory, and a process that failed or did not exit', () => {
   const right = { eventsConsumed: 3, eventsProcessedSuccess: 3 }
 
   expect(messages([...clean, ...life('c', right, { heap: 1001 })])).toEqual([
@@ -368,7 +368,9 @@ it('catches memory that grew, and a process that ended badly or not at all', () 
   expect(messages([...clean, ...life('c', right, { exitCode: 1 })])).toEqual([
     'conduct: c ended with 1: last words',
   ])
-  expect(messages([...clean, ...life('c', right).slice(0, 2)])).toEqual(['conduct: c did not end by itself'])
+  expect(messages([...clean, ...life('c', right).slice(0, 2)])).toEqual([
+    'conduct: c did not exit on its own',
+  ])
 })
 
 it('catches a handle that was left open', () => {
@@ -382,7 +384,7 @@ it('catches a handle that was left open', () => {
   ])
 })
 
-it('catches what the broker still has of a group', () => {
+it('catches unsettled messages that the broker still has for a group', () => {
   const end = { kind: 'brokerEnd', at: 90_000, process: 'run', group: 'g' } as const
 
   expect(messages([...clean, { ...end, unsettled: 0, detail: '0 pending' }])).toEqual([])
@@ -391,7 +393,7 @@ it('catches what the broker still has of a group', () => {
   ])
 })
 
-it('catches a rejection that nobody handled', () => {
+it('catches an unhandled rejection', () => {
   const unhandled: Fact = {
     kind: 'unhandled',
     at: 90,
@@ -401,11 +403,11 @@ it('catches a rejection that nobody handled', () => {
   }
 
   expect(messages([...clean, unhandled])).toEqual([
-    'conduct: c: unhandledRejection that nobody handled: Error: oops',
+    'conduct: c: unhandledRejection without a handler: Error: oops',
   ])
 })
 
-it('gives more time where the processes did not get their turns, but not for what a fault did to them', () => {
+it('allows more time if the processes got no CPU, but not for the effects of a fault', () => {
   const late = (at: number, ms: number, process = 'run'): Fact => ({
     kind: 'late',
     at,
@@ -420,16 +422,18 @@ it('gives more time where the processes did not get their turns, but not for wha
     ),
     ...fault(20_000, 21_000),
   ]
-  const wentOn = ['recovery: g went on 6000 ms after fault at 20000']
+  const recovered = ['recovery: g recovered 6000 ms after fault at 20000']
 
-  expect(messages(slow)).toEqual(wentOn)
+  expect(messages(slow)).toEqual(recovered)
   expect(messages([...slow, late(22_500, 900), late(23_500, 900)])).toEqual([])
-  expect(messages([...slow, late(22_500, 900), late(40_000, 900)])).toEqual(wentOn)
+  expect(messages([...slow, late(22_500, 900), late(40_000, 900)])).toEqual(recovered)
   const frozen = [...slow, ...life('d', {}).slice(0, 1), ...fault(5000, 8000, ['d'])]
-  expect(messages([...frozen, late(7000, 3000, 'd')]).filter((it) => it.includes('went on'))).toEqual(wentOn)
+  expect(messages([...frozen, late(7000, 3000, 'd')]).filter((it) => it.includes('recovered'))).toEqual(
+    recovered,
+  )
 })
 
-it('tells the whole story of the event', () => {
+it('prints the whole history of the event', () => {
   const violations = judge([...clean, ...run(2, 200)], OPTIONS)
 
   expect(violations[0]?.story.map((line) => line.trim().split(/ +/).slice(2, 4).join(' '))).toEqual([

@@ -5,34 +5,34 @@ import { nothingInvented, nothingLost, orderKept } from './judge-delivery.ts'
 import { nothingLeftBehind } from './judge-end.ts'
 import { recoveredInTime } from './judge-recovery.ts'
 
-/** What a consumer group promises. */
+/** The promises of a consumer group. */
 export interface GroupRules {
   readonly name: string
   readonly handlers: readonly string[]
   /**
-   * `'group'`: order per aggregate holds whoever handles it. `'consumer'`: consumers of the group compete, as on Redis
-   * and RabbitMQ, so that it holds within each of them while nothing changes hands.
+   * `'group'`: order per aggregate holds across the consumers of the group. `'consumer'`: consumers compete, as on Redis and
+   * RabbitMQ, so that order holds within each consumer until another takes messages over.
    */
   readonly order: 'group' | 'consumer'
 }
 
 export interface JudgeOptions {
   readonly groups: readonly GroupRules[]
-  /** Attempts at one event before it is given up. */
+  /** Number of attempts before an event is dead-lettered. */
   readonly maxAttempts: number
   readonly maxInFlight: number
-  /** Longest time between the end of a handler and the broker's knowledge of it, in milliseconds. */
+  /** Maximum time from the end of a handler until the broker knows of it, in milliseconds. */
   readonly ackMs: number
   /**
-   * How long what a lost consumer might have begun may stay its own, in milliseconds. On Kafka its range of the log runs
-   * on until its partitions are somebody else's, so that an event published meanwhile may lie in it.
+   * How long messages that a lost consumer may have started can stay assigned to it, in milliseconds. On Kafka, its
+   * partitions stay assigned until another consumer gets them, so events that are published in the meantime count, too.
    */
   readonly takeoverMs: number
-  /** Longest time after a fault until a group handles and a producer publishes again, in milliseconds. */
+  /** Maximum time after a fault until a group handles and a producer publishes again, in milliseconds. */
   readonly recoveryMs: number
-  /** Longest time that a living process may handle nothing under load, in milliseconds; once more for each fault. */
+  /** Maximum time that a running process may handle nothing under load, in milliseconds; once more for each fault. */
   readonly silenceMs: number
-  /** What the memory of a process may grow by, in bytes. */
+  /** Maximum growth of the memory of a process, in bytes. */
   readonly heapGrowthBytes: number
 }
 
@@ -41,12 +41,12 @@ export type RuleName = 'lost' | 'invented' | 'order' | 'duplicate' | 'attempts' 
 export interface Finding {
   readonly rule: RuleName
   readonly message: string
-  /** The event whose story belongs to it. */
+  /** The event that it concerns. */
   readonly event?: string
 }
 
 export interface Violation extends Finding {
-  /** The whole story of the event. */
+  /** The full history of the event. */
   readonly story: readonly string[]
 }
 
@@ -64,7 +64,7 @@ const RULES: readonly Rule[] = [
   nothingLeftBehind,
 ]
 
-/** Says what in a history should not have happened. It looks at nothing else, so it can be tested by itself. */
+/** Finds the violations in a history. It reads nothing else, so that it can be tested on its own. */
 export function judge(facts: readonly Fact[], options: JudgeOptions): readonly Violation[] {
   const chronicle = new Chronicle(facts)
   return RULES.flatMap((rule) => rule(chronicle, options)).map((finding) => ({
@@ -73,7 +73,7 @@ export function judge(facts: readonly Fact[], options: JudgeOptions): readonly V
   }))
 }
 
-/** Few violations tell as much as thousands: the first of each rule, and how many there are. */
+/** A few violations are as informative as thousands: shows the first ones of each rule, and their number. */
 export function report(violations: readonly Violation[], storiesPerRule = 3): string {
   const byRule = [...Map.groupBy(violations, ({ rule }) => rule)]
   return byRule

@@ -2,12 +2,12 @@ import type { HistoryWriter } from './history.ts'
 
 const TICK_MS = 50
 const REPORT_MS = 1000
-/** Less than this in a second is how timers are. */
+/** Delays of less than this per second are normal for timers. */
 const USUAL_MS = 100
 
 /**
- * Measures how much later than asked a process gets its turns: that is what a machine with too little time for all does
- * to it, and no bus can help. Each second that was slow is written down, with what was missing from it.
+ * Measures how long a process is starved of CPU, by the delay of its timers. An overloaded machine causes that, and no bus can
+ * prevent it. Records each slow second with its delay.
  */
 export class LatenessWatch {
   readonly #history: HistoryWriter
@@ -32,35 +32,35 @@ export class LatenessWatch {
     if (at - this.#reportedAt < REPORT_MS) return
     if (this.#lateMs > USUAL_MS) {
       const [ms, overMs] = [Math.round(this.#lateMs), Math.round(at - this.#reportedAt)]
-      this.#history.tell({ kind: 'late', ms, overMs })
+      this.#history.record({ kind: 'late', ms, overMs })
     }
     this.#reportedAt = at
     this.#lateMs = 0
   }
 }
 
-/** Writes down what a process does that nobody handles. */
+/** Records unhandled errors and warnings of a process. */
 export function watchUnhandled(history: HistoryWriter): void {
-  const tell = (what: string, error: unknown) =>
-    history.tell({ kind: 'unhandled', what, error: String(error) })
+  const record = (what: string, error: unknown) =>
+    history.record({ kind: 'unhandled', what, error: String(error) })
   process.on('uncaughtException', (error, origin) => {
-    tell(origin, error instanceof Error ? error.stack : error)
+    record(origin, error instanceof Error ? error.stack : error)
     process.exit(1)
   })
   process.on('warning', (warning) => {
-    // Such as MaxListenersExceededWarning, which tells of a leak.
-    if (warning.name !== 'ExperimentalWarning') tell('warning', warning)
+    // Such as MaxListenersExceededWarning, which indicates a leak.
+    if (warning.name !== 'ExperimentalWarning') record('warning', warning)
   })
 }
 
-/** What keeps the process alive, by kind and number: sockets, timers, and so on. */
+/** The handles that keep the process alive, such as sockets and timers: the number of each kind. */
 export function openHandles(): Readonly<Record<string, number>> {
   const counts: Record<string, number> = {}
   for (const kind of process.getActiveResourcesInfo()) counts[kind] = (counts[kind] ?? 0) + 1
   return counts
 }
 
-/** Waits a little for handles that are just being closed. */
+/** Waits briefly for handles that are being closed. */
 export async function handlesAfterwards(
   before: Readonly<Record<string, number>>,
   patienceMs = 1000,

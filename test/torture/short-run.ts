@@ -4,18 +4,18 @@ import { paced } from '../support/pace.ts'
 import type { FaultName } from './faults.ts'
 import { torture } from './torture.ts'
 
-/** Longest time of a short run, in milliseconds: a violation is reported after the wait for all events to settle. */
+/** Maximum duration of a short run, in milliseconds. It includes the wait for all events to settle, after which violations are reported. */
 export const SHORT_RUN_MS = paced(300_000)
 
 export interface ShortRun {
   readonly kind: BrokerKind
   readonly seed: number
   readonly leastFaults: number
-  /** Those of this seed that docs/reliability.md names. */
+  /** The faults of this seed that docs/reliability.md names. */
   readonly faults: readonly FaultName[]
 }
 
-/** A minute of faults, of which nothing may come. */
+/** A minute of faults, without any violation. */
 export async function shortRun({ faults, ...options }: ShortRun): Promise<void> {
   const result = await torture({ ...options, seconds: 40, pauseMs: [800, 2000] })
 

@@ -13,15 +13,15 @@ import type { Trouble, WorkerOptions } from './worker.ts'
 
 const WORKER = fileURLToPath(new URL('./worker.ts', import.meta.url))
 const START_MS = 30_000
-/** Longest time a process may take to shut down; killed then, which is a violation. */
+/** Maximum duration of a shutdown, in milliseconds. A slower process is killed, which is a violation. */
 const END_MS = 20_000
 
-/** Who a process is to be. */
+/** The role and options of a process. */
 export interface Part {
   readonly role: 'producer' | 'consumer'
   readonly group: string
   readonly handlers: readonly string[]
-  /** One of its group at a time has this name; on Redis a successor begins with what the one before had in hand. */
+  /** At most one consumer of the group has this name at a time. On Redis, a successor starts with the pending messages of its predecessor. */
   readonly consumerName: string
 }
 
@@ -33,7 +33,7 @@ export interface StageParts {
   readonly breakage: Breakage | undefined
 }
 
-/** One process of a run, behind a proxy of its own. */
+/** One process of a run, behind its own proxy. */
 export class Actor {
   readonly name: string
   readonly part: Part
@@ -41,7 +41,7 @@ export class Actor {
   readonly #child: ChildProcess
   readonly #ended: Promise<void>
   output = ''
-  /** Set before it is killed. */
+  /** Set before the process is killed. */
   wasKilled = false
 
   constructor(name: string, part: Part, proxy: TcpProxy | TortureKafkaProxy, options: WorkerOptions) {
@@ -69,13 +69,13 @@ export class Actor {
     this.#child.kill(signal)
   }
 
-  /** Has its next handler, or its next publish, do something that no handler should. */
+  /** Makes the next handler, or the next publish, misbehave. */
   trouble(trouble: Trouble): void {
-    // One that has ended meanwhile hears nothing.
+    // A process that has ended does not receive it.
     this.#child.send(trouble, () => undefined)
   }
 
-  /** Waits for its end. @returns false when it does not come in time. */
+  /** Waits for the end of the process. @returns false if it does not end in time. */
   async ended(timeoutMs: number): Promise<boolean> {
     const late = Promise.withResolvers<boolean>()
     const timer = setTimeout(() => late.resolve(false), timeoutMs)
@@ -85,7 +85,7 @@ export class Actor {
   }
 }
 
-/** The processes of a run: starts them, ends them, and writes down how they ended. */
+/** The processes of a run: starts and ends them, and records how they ended. */
 export class Stage {
   readonly parts: StageParts
   readonly #actors = new Set<Actor>()
@@ -130,24 +130,24 @@ export class Stage {
     return actor
   }
 
-  /** Asks a process to end by itself. */
+  /** Asks a process to shut down and exit. */
   async stop(actor: Actor): Promise<void> {
     actor.signal('SIGTERM')
-    if (await actor.ended(END_MS)) return this.bury(actor)
+    if (await actor.ended(END_MS)) return this.recordEnd(actor)
     actor.signal('SIGKILL')
     await actor.ended(START_MS)
     this.#forget(actor)
   }
 
-  /** Writes down how a process ended. */
-  bury(actor: Actor): void {
+  /** Records how a process ended. */
+  recordEnd(actor: Actor): void {
     const { exitCode, wasKilled, output, name } = actor
     const fact = { kind: 'processEnded', process: name, exitCode, wasKilled, output } as const
-    this.parts.history.tell(fact)
+    this.parts.history.record(fact)
     this.#forget(actor)
   }
 
-  /** Waits until a process has written that it consumes. */
+  /** Waits until a process has recorded that it consumes. */
   async untilConsuming(actor: Actor, isConsuming: (name: string) => boolean): Promise<void> {
     await waitFor(() => isConsuming(actor.name) || !actor.isRunning, {
       timeoutMs: START_MS,
@@ -156,7 +156,7 @@ export class Stage {
     })
   }
 
-  /** Ends everything, whatever state it is in. */
+  /** Ends all processes, in any state. */
   async clear(): Promise<void> {
     for (const actor of this.actors) {
       actor.signal('SIGKILL')

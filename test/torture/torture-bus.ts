@@ -15,7 +15,7 @@ import { RedisTransport } from '../../src/redis/transport.ts'
 import type { BrokerKind } from '../brokers/broker.ts'
 import { type Breakage, broken } from './broken-transport.ts'
 
-/** What the torture publishes: number `n` of its aggregate, at which `flaky` handlers fail so many times. */
+/** The event that a run publishes: number `n` of its aggregate. `flaky` handlers fail `failures` times for it. */
 export class Tortured extends defineEvent({
   type: 'Tortured',
   aggregateType: 'Torture',
@@ -29,24 +29,24 @@ export interface TortureBusOptions {
   readonly scope: string
   readonly consumerGroup: string
   readonly consumerName: string
-  /** A transport that is wrong on purpose, to see the judge say so; on Redis. */
+  /** A deliberately broken transport, to test that the judge finds the violation; only on Redis. */
   readonly breakage?: Breakage
 }
 
 export const SCOPE = 'torture'
-/** The group that has one consumer at a time. */
+/** The group with one consumer at a time. */
 export const ALONE = 'alone'
 export const MAX_ATTEMPTS = 3
-/** A handler that takes longer has failed, in milliseconds. */
+/** The `handlerTimeoutMs` of a run. */
 export const HANDLER_TIMEOUT_MS = 1500
 export const MAX_IN_FLIGHT = 50
-/** After so long, in milliseconds, a consumer that is not heard of has lost what it had. */
+/** After this time without a sign of life, in milliseconds, a consumer loses its messages. */
 export const LEASE_MS = 3000
 
 const quiet = () => undefined
 const logger: Logger = { debug: quiet, info: quiet, warn: quiet, error: quiet }
 
-/** A bus with times short enough for a run of a minute. */
+/** A bus with timeouts that are short enough for a run of a minute. */
 export function createTortureBus({
   kind,
   port,
@@ -110,7 +110,7 @@ function createRedisBus({ port, scope, breakage, ...common }: RedisParts): Broke
   return new BrokenBus(resolved, (host) => broken(new RedisTransport(resolved, host), breakage))
 }
 
-/** A bus over whatever transport it is given. */
+/** A bus over a given transport. */
 class BrokenBus extends BrokerEventBus {
   constructor(options: ResolvedRedisOptions, createTransport: (host: TransportHost) => Transport) {
     super(options, createTransport)

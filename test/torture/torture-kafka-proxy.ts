@@ -1,7 +1,7 @@
 import { KafkaProxy } from '../kafka/proxy.ts'
 import { type LineQuality, TcpProxy } from '../support/tcp-proxy.ts'
 
-/** A proxy that clients of Kafka come back to, and behind it one whose line can be bad. */
+/** A Kafka proxy, and behind it a TCP proxy that can degrade the network. */
 export class TortureKafkaProxy {
   readonly #front: KafkaProxy
   readonly #line: TcpProxy

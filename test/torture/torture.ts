@@ -32,14 +32,14 @@ export interface TortureOptions {
   readonly kind: BrokerKind
   readonly seconds: number
   readonly seed: number
-  /** What is done, in turn; by default everything, shuffled again and again. */
+  /** The faults, in order. Default: all faults, in repeatedly shuffled order. */
   readonly faults?: readonly FaultName[]
   readonly breakage?: Breakage
-  /** So many are done, however long it takes: a slow machine gets to them too. Default 0. */
+  /** Minimum number of faults, even if the run takes longer on a slow machine. Default 0. */
   readonly leastFaults?: number
-  /** Least and most time between two faults, in milliseconds. Default 1,500 to 6,000. */
+  /** Minimum and maximum time between two faults, in milliseconds. Default 1,500 to 6,000. */
   readonly pauseMs?: readonly [number, number]
-  /** How long what was confirmed may take to be settled once nothing new comes, in milliseconds. Default 45,000. */
+  /** Maximum time until all confirmed events are settled after the last publish, in milliseconds. Default 45,000. */
   readonly settleMs?: number
   readonly onProgress?: (line: string) => void
 }
@@ -49,24 +49,24 @@ export interface TortureResult {
   readonly recoveries: readonly Recovery[]
   readonly faults: readonly string[]
   readonly counts: Readonly<Record<string, number>>
-  /** Every violation of the run by rule, with stories; empty when there is none. */
+  /** All violations of the run by rule, with the histories of their events; empty if there is none. */
   readonly report: string
 }
 
 const CONFIG: Readonly<Record<BrokerKind, readonly string[]>> = {
-  // A confirmed event survives a kill of the server only so.
+  // Only with this setting does a confirmed event survive a kill of the server.
   redis: ['appendfsync always'],
   rabbitmq: [],
   kafka: ['group.min.session.timeout.ms=500'],
 }
 
-/** The rules that a bus promises. */
+/** The rules that a bus must keep. */
 function rulesOf(kind: BrokerKind): JudgeOptions {
   const competing = kind === 'kafka' ? 'group' : 'consumer'
   return {
     groups: [
       { name: 'shared', handlers: ['steady', 'flaky'], order: competing },
-      // One consumer at a time, whose successor has its name: order holds across them on every bus.
+      // One consumer at a time, whose successor has its name, so that order holds across them on every bus.
       { name: ALONE, handlers: ['flaky'], order: 'group' },
     ],
     maxAttempts: MAX_ATTEMPTS,
@@ -79,7 +79,7 @@ function rulesOf(kind: BrokerKind): JudgeOptions {
   }
 }
 
-/** Runs it and judges it; everything it started is ended then, also when it fails. */
+/** Runs the faults and judges the history. Ends everything that it started, even if it fails. */
 export async function torture(options: TortureOptions): Promise<TortureResult> {
   await using broker = await launchBroker(options.kind, { config: CONFIG[options.kind] })
   const folder = await mkdtemp(join(tmpdir(), 'eventspine-torture-'))
@@ -100,7 +100,7 @@ class TortureRun {
   readonly #random: Random
   readonly #history: HistoryWriter
   readonly #stage: Stage
-  /** Looks after the dead letters. */
+  /** Records and replays dead letters. */
   readonly #operator: BrokerEventBus
   readonly #rules: JudgeOptions
 
@@ -125,7 +125,7 @@ class TortureRun {
     for (const producer of this.#stage.producers) await this.#stage.stop(producer)
     await this.#settle()
     await Promise.all(this.#stage.consumers.map((consumer) => this.#stage.stop(consumer)))
-    for (const rest of await this.#rests()) this.#history.tell({ kind: 'brokerEnd', ...rest })
+    for (const rest of await this.#rests()) this.#history.record({ kind: 'brokerEnd', ...rest })
     await this.#noteDeadLetters('deadLettered')
     return this.#judge()
   }
@@ -145,7 +145,7 @@ class TortureRun {
     for (let n = 0; n < 2; n += 1) await this.#stage.start(PRODUCER)
   }
 
-  /** The schedule: a pause, a fault, and so on; at the end a pause long enough to see the last recovery. */
+  /** Alternates pauses and faults. The last pause is long enough for the last recovery. */
   async #torment(): Promise<void> {
     const end = Date.now() + this.#options.seconds * 1000
     await delay(2000)
@@ -164,11 +164,11 @@ class TortureRun {
         await delay(this.#random.integer(...(this.#options.pauseMs ?? [1500, 6000])))
       }
     }
-    // Whether a broken transport recovers is of no interest.
+    // The recovery of a broken transport does not matter.
     if (this.#options.breakage === undefined) await delay(this.#rules.recoveryMs)
   }
 
-  /** Every fault once, by chance; a short run gets to the worst one too. */
+  /** All faults once, in random order; even a short run includes the worst one. */
   #round(count: number): readonly FaultName[] {
     const all = this.#random.shuffled(FAULTS)
     if (count > 1) return all
@@ -176,13 +176,13 @@ class TortureRun {
     return others.toSpliced(this.#random.integer(0, 4), 0, 'brokerKilled')
   }
 
-  /** Waits until all that was confirmed is handled or dead-lettered; what is not is for the judge to say. */
+  /** Waits until all confirmed events are handled or dead-lettered. The judge reports those that are not. */
   async #settle(): Promise<void> {
     this.#say('waiting until all is settled')
     const isSettled = async () => {
       const chronicle = new Chronicle([...this.#facts(), ...(await this.#letters('deadLettered'))])
       if (nothingLost(chronicle, this.#rules).length > 0) return false
-      // What was published with an unknown outcome, too.
+      // Events with an unknown outcome count, too.
       return (await this.#rests()).every(({ unsettled }) => unsettled === 0)
     }
     const { settleMs: timeoutMs = 45_000 } = this.#options
@@ -221,13 +221,13 @@ class TortureRun {
 
   async #replay(): Promise<void> {
     for (const { letter, fact } of await this.#described('replayed')) {
-      this.#history.tell({ ...fact, at: now() })
+      this.#history.record({ ...fact, at: now() })
       await this.#operator.deadLetters.replay(letter.id)
     }
   }
 
   async #noteDeadLetters(kind: 'deadLettered'): Promise<void> {
-    for (const fact of await this.#letters(kind)) this.#history.tell(fact)
+    for (const fact of await this.#letters(kind)) this.#history.record(fact)
   }
 
   async #letters(kind: 'deadLettered') {

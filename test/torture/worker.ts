@@ -1,4 +1,4 @@
-// A producer or a consumer in a process of its own: node --expose-gc worker.ts '{...}'; see `WorkerOptions`.
+// A producer or a consumer in a separate process: node --expose-gc worker.ts '{...}'; see `WorkerOptions`.
 import { setTimeout as delay } from 'node:timers/promises'
 import { type BrokerEventBus, type HandlerContext, PublishError, ShutdownError } from '../../src/index.ts'
 import { HistoryWriter } from './history.ts'
@@ -6,36 +6,36 @@ import { handlesAfterwards, LatenessWatch, openHandles, watchUnhandled } from '.
 import { Random } from './random.ts'
 import { createTortureBus, type TortureBusOptions, Tortured } from './torture-bus.ts'
 
-/** What the run tells a process. */
+/** The options that the run passes to a process. */
 export interface WorkerOptions {
   readonly name: string
   readonly folder: string
   readonly seed: number
   readonly bus: TortureBusOptions
   readonly role: 'producer' | 'consumer'
-  /** Handlers of a consumer: `steady` never fails, `flaky` as often as the event says. */
+  /** Handlers of a consumer: `steady` never fails, `flaky` fails as often as the event says. */
   readonly handlers: readonly string[]
   readonly aggregates: number
 }
 
-/** What a handler does that it should not; `die` also makes a producer end in the middle of a publish. */
+/** How a handler misbehaves. `die` also makes a producer end during a publish. */
 export type Trouble =
   | { readonly kind: 'die' | 'exit' | 'hang' }
   | { readonly kind: 'block'; readonly ms: number }
 
-// The run wrote it.
+// The run wrote the argument, so it has this type.
 const options = JSON.parse(process.argv[2] ?? '{}') as WorkerOptions
 const history = new HistoryWriter(options.folder, options.name)
 const random = new Random(options.seed)
 const stopping = new AbortController()
-/** What the next handler, or the next publish, is to do. */
+/** The misbehavior of the next handler, or of the next publish. */
 let trouble: Trouble | undefined
 process.on('SIGTERM', () => stopping.abort())
 process.on('message', (message) => {
-  // The run sends nothing else.
+  // The run sends no other messages.
   trouble = message as Trouble
 })
-// It is no reason to go on living.
+// The channel must not keep the process alive.
 process.channel?.unref()
 watchUnhandled(history)
 const lateness = new LatenessWatch(history)
@@ -49,7 +49,7 @@ await bus.shutdown({ timeoutMs: 10_000 })
 lateness.end()
 const handlesAfter = await handlesAfterwards(handlesBefore)
 const [stats, heapAfter] = [bus.getStats(), heap()]
-history.tell({ kind: 'stats', stats, heapBefore: heapBefore.bytes, heapAfter, handlesBefore, handlesAfter })
+history.record({ kind: 'stats', stats, heapBefore: heapBefore.bytes, heapAfter, handlesBefore, handlesAfter })
 
 async function produce(): Promise<void> {
   const next = new Map<string, number>()
@@ -65,13 +65,13 @@ function nextEvent(next: Map<string, number>): Tortured {
   const aggregateId = `${options.name}-${random.integer(1, options.aggregates)}`
   const n = next.get(aggregateId) ?? 0
   next.set(aggregateId, n + 1)
-  // Most succeed at once, some after one or two failures, a few never.
+  // Most events succeed at once, some after one or two failures, a few never.
   const failures = random.oneIn(30) ? random.pick([1, 1, 2, 99]) : 0
   return new Tortured({ aggregateId, n, failures })
 }
 
 async function publish(bus: BrokerEventBus, batch: readonly Tortured[]): Promise<void> {
-  for (const event of batch) history.tell({ kind: 'published', ...nameOf(event) })
+  for (const event of batch) history.record({ kind: 'published', ...nameOf(event) })
   const publishing = bus.publish(batch)
   if (trouble?.kind === 'die') setTimeout(die, random.integer(0, 3))
   const outcomes = await publishing.then(
@@ -83,7 +83,7 @@ async function publish(bus: BrokerEventBus, batch: readonly Tortured[]): Promise
   )
   for (const [index, event] of batch.entries()) {
     const status = outcomes[index] ?? 'unknown'
-    history.tell({ kind: status === 'stored' ? 'confirmed' : status, ...nameOf(event) })
+    history.record({ kind: status === 'stored' ? 'confirmed' : status, ...nameOf(event) })
   }
 }
 
@@ -93,26 +93,26 @@ async function consume(): Promise<void> {
   bus.startConsumingInBackground()
   await bus.whenConsuming()
   heapBefore.bytes = heap()
-  history.tell({ kind: 'consuming', group })
-  // The bus's connections keep the process alive until then.
+  history.record({ kind: 'consuming', group })
+  // The connections of the bus keep the process alive until then.
   await new Promise((resolve) => stopping.signal.addEventListener('abort', resolve, { once: true }))
 }
 
 function subscribe(group: string, handler: string): void {
   const work = async (event: Tortured, { attempt, signal }: HandlerContext) => {
     const fact = { group, handler, ...nameOf(event), attempt }
-    history.tell({ kind: 'started', ...fact })
+    history.record({ kind: 'started', ...fact })
     if (random.oneIn(3)) await delay(random.integer(0, 8))
     const now = trouble
     trouble = undefined
     if (now?.kind === 'exit') process.exit(3)
     if (now?.kind === 'block') Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, now.ms)
-    if (now?.kind === 'hang') return await hang(signal, () => history.tell({ kind: 'failed', ...fact }))
+    if (now?.kind === 'hang') return await hang(signal, () => history.record({ kind: 'failed', ...fact }))
     if (handler === 'flaky' && attempt <= event.failures) {
-      history.tell({ kind: 'failed', ...fact })
+      history.record({ kind: 'failed', ...fact })
       throw new Error('as told')
     }
-    history.tell({ kind: 'finished', ...fact })
+    history.record({ kind: 'finished', ...fact })
     if (now?.kind === 'die') die()
   }
   bus.subscribe(Tortured, work, { name: handler })
@@ -125,13 +125,13 @@ function nameOf({ aggregateId, n }: Tortured) {
 /** Never ends. */
 function hang(signal: AbortSignal, failed: () => void): Promise<never> {
   signal.addEventListener('abort', () => {
-    // A shutdown that comes first is no failure of the handler.
+    // A shutdown that comes first is not a failure of the handler.
     if (!(signal.reason instanceof ShutdownError)) failed()
   })
   return new Promise(() => undefined)
 }
 
-/** Ends here and now, with nothing said to anybody. */
+/** Ends the process at once, without a shutdown. */
 function die(): void {
   process.kill(process.pid, 'SIGKILL')
 }

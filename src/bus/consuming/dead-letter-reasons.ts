@@ -1,5 +1,5 @@
 import type { HandlerFailure } from '../../handling/dispatcher.ts'
-import { type HandlerEntry, UNNAMED_HANDLER } from '../../handling/handler-registry.ts'
+import { type HandlerEntry, UNNAMED_HANDLER } from '../../handling/handler-entry.ts'
 import type { DeadLetterReason, Delivery } from '../../transport/transport.ts'
 import type { PendingHandlers } from './pending-handlers.ts'
 

@@ -1,4 +1,4 @@
-import { type HandlerEntry, isCalled, UNNAMED_HANDLER } from '../../handling/handler-registry.ts'
+import { type HandlerEntry, isCalled, UNNAMED_HANDLER } from '../../handling/handler-entry.ts'
 import { type ReplayTarget, replayTarget } from '../../transport/replay-headers.ts'
 import type { Delivery } from '../../transport/transport.ts'
 

@@ -58,8 +58,8 @@ export interface DescribeEventBusOptions {
   /** Texts that no log line, error or inspected bus may contain: the passwords in use. */
   readonly secrets?: readonly string[]
   /**
-   * Longest wait for anything that should happen, in milliseconds. Default 10,000. A slower machine needs a longer one,
-   * and the times within which a call must return grow with it.
+   * Maximum wait for an expected event or state, in milliseconds. Default 10,000. Increase it for a slow machine; the time in
+   * which a call must return grows with it.
    */
   readonly waitMs?: number
   /** Number of buses that compete for the events of 50 publishers. Default 50. */

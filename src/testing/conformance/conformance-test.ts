@@ -19,7 +19,7 @@ interface Needs {
   readonly needsModule?: boolean
 }
 
-/** A test that every bus passes which has what it needs. */
+/** A test that every bus must pass if it has the needed capabilities. */
 export function test(
   name: string,
   { needs = [], faults = [], needsModule = false }: Needs,

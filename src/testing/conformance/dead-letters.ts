@@ -5,7 +5,7 @@ import { ids, Marked, Noted, noted, series } from './events.ts'
 import { Recording } from './recording.ts'
 import type { Scene } from './scene.ts'
 
-/** Fails until it is mended. */
+/** A handler that fails until it is fixed. */
 class Broken extends Recording<Noted> {
   isMended = false
 
@@ -16,7 +16,7 @@ class Broken extends Recording<Noted> {
   }
 }
 
-/** A bus of group `main` with a handler that fails, one that works, and marks. */
+/** A bus of group `main` with a failing handler, a working one, and one for marks. */
 async function brokenBus(scene: Scene, options: BrokerOptions = {}) {
   const fails = new Broken()
   const works = new Recording<Noted>()
@@ -59,7 +59,7 @@ const comparable = (letters: readonly DeadLetter[]) =>
 
 /** Promises 5 (the dead letter queue) and 11 (replay). */
 export const deadLetterTests = [
-  test('keeps the message, and why, where and when it was given up', {
+  test('keeps the message with the reason, the source and the times of its failure', {
     needs: ['deadLetters'],
   }, async (scene) => {
     const { bus } = await brokenBus(scene, { maxRetries: 2, consumerGroup: 'g' })
@@ -97,7 +97,7 @@ export const deadLetterTests = [
     assert.equal(bus.getStats().messagesSentToDlq, 1)
   }),
 
-  test('goes on with the aggregate after a dead letter', { needs: ['deadLetters'] }, async (scene) => {
+  test('continues with the aggregate after a dead letter', { needs: ['deadLetters'] }, async (scene) => {
     const { bus, fails, works, marks } = await brokenBus(scene)
 
     await bus.publish(series('Order-1', 2))
@@ -114,7 +114,7 @@ export const deadLetterTests = [
     await deadLettersOf(scene, bus, 2)
   }),
 
-  test('lists the same twice, in pages too, and changes nothing by it', {
+  test('lists dead letters repeatedly and in pages, without changing them', {
     needs: ['deadLetters'],
   }, async (scene) => {
     const { bus } = await brokenBus(scene)
@@ -143,7 +143,9 @@ export const deadLetterTests = [
     assert.equal(await bus.deadLetters.count(), 5)
   }),
 
-  test('finds one by its id, and says so where there is none', { needs: ['deadLetters'] }, async (scene) => {
+  test('finds a dead letter by its id, and returns undefined if there is none', {
+    needs: ['deadLetters'],
+  }, async (scene) => {
     const { bus } = await brokenBus(scene)
     await bus.publish(series('Order-1', 2))
     const [first, second] = await deadLettersOf(scene, bus, 2)
@@ -160,7 +162,7 @@ export const deadLetterTests = [
     assert.deepEqual(comparable(await deadLettersOf(scene, bus, 1)), comparable([second]))
   }),
 
-  test('replays to the group and the handler that failed, and to nobody else', {
+  test('replays to the group and the handler that failed, and to no others', {
     needs: ['deadLetters', 'consumerGroups'],
   }, async (scene) => {
     const { bus, fails, works, marks } = await brokenBus(scene)
@@ -171,7 +173,7 @@ export const deadLetterTests = [
     const [letter] = await deadLettersOf(scene, bus, 1)
     fails.isMended = true
 
-    // By a bus that neither consumes nor is of the group.
+    // The replaying bus neither consumes nor belongs to the group.
     const admin = await scene.brokerBus({ consumerGroup: 'admin' })
     assert.equal(await admin.deadLetters.replay(letter?.id ?? ''), true)
 
@@ -206,7 +208,7 @@ export const deadLetterTests = [
     assert.equal(left?.consumerGroup, 'a')
   }),
 
-  test('keeps a replayed message that fails again', { needs: ['deadLetters'] }, async (scene) => {
+  test('dead-letters a replayed message that fails again', { needs: ['deadLetters'] }, async (scene) => {
     const { bus, fails, works } = await brokenBus(scene)
     const event = noted('Order-1')
     await bus.publish([event])
@@ -228,7 +230,7 @@ export const deadLetterTests = [
     assert.equal(works.runs.length, 1)
   }),
 
-  test('keeps a replayed message whose handler is gone', {
+  test('dead-letters a replayed message whose handler no longer exists', {
     needs: ['deadLetters', 'persistence'],
   }, async (scene) => {
     const { bus } = await brokenBus(scene)
@@ -251,7 +253,9 @@ export const deadLetterTests = [
     assert.equal(another.runs.length, 0)
   }),
 
-  test('replays and purges those that match a filter', { needs: ['deadLetters'] }, async (scene) => {
+  test('replays and purges the dead letters that match a filter', {
+    needs: ['deadLetters'],
+  }, async (scene) => {
     const { bus, fails, marks } = await brokenBus(scene)
     await bus.publish([...series('Order-1', 2), ...series('Order-2', 2), noted('Order-3')])
     await deadLettersOf(scene, bus, 5)
@@ -277,7 +281,7 @@ export const deadLetterTests = [
     )
   }),
 
-  test('logs, counts and drops what it gives up where the dead letter queue is off', {
+  test('logs, counts and drops failed events if the dead letter queue is off', {
     needs: ['deadLetters', 'redelivery'],
   }, async (scene) => {
     const { bus, fails, marks } = await brokenBus(scene, { enableDlq: false })

@@ -4,9 +4,9 @@ import { test } from './conformance-test.ts'
 import { ids, Marked, marked, Noted, noted, series } from './events.ts'
 import { Recording } from './recording.ts'
 
-/** Promise 2: at least once, to every handler of every group; and only once where there was no fault. */
+/** Promise 2: at least once, to every handler of every group; and exactly once without a fault. */
 export const deliveryTests = [
-  test('gives each handler the types it subscribed to', {}, async (scene) => {
+  test('delivers to each handler the types that it subscribed to', {}, async (scene) => {
     const onlyNoted = new Recording<Noted>()
     const both = new Recording<Noted | Marked>()
     const all = new Recording()
@@ -50,7 +50,7 @@ export const deliveryTests = [
     assert.equal(twice.runs.length, 6)
   }),
 
-  test('brings no event to a handler that was taken off', {}, async (scene) => {
+  test('delivers no event to a handler that was unsubscribed', {}, async (scene) => {
     const stays = new Recording()
     const leaves = new Recording<Noted>()
     const bus = await scene.bus()
@@ -104,7 +104,7 @@ export const deliveryTests = [
     )
   }),
 
-  test('takes subscriptions after connect, and after consuming began', {
+  test('accepts subscriptions after connect, and after consuming started', {
     needs: ['consuming'],
   }, async (scene) => {
     const early = new Recording()
@@ -137,7 +137,7 @@ export const deliveryTests = [
     assert.equal(recording.events[0]?.text, text)
   }),
 
-  test('gives each of two groups every event', { needs: ['consumerGroups'] }, async (scene) => {
+  test('delivers every event to each of two groups', { needs: ['consumerGroups'] }, async (scene) => {
     const a = new Recording<Noted>()
     const b = new Recording<Noted>()
     const bus = await scene.consumer((it) => it.subscribe(Noted, a.handler), { consumerGroup: 'a' })
@@ -178,7 +178,7 @@ export const deliveryTests = [
     assert.ok(a.runs.length > 0 && b.runs.length > 0)
   }),
 
-  test('repeats nothing where there was no fault', {
+  test('repeats nothing without a fault', {
     needs: ['consumerGroups', 'redelivery'],
   }, async (scene) => {
     const recordings = Array.from({ length: 3 }, () => new Recording<Noted>())
@@ -201,7 +201,7 @@ export const deliveryTests = [
     assert.deepEqual(handled().sort(), [...ids(events)].sort())
   }),
 
-  test('counts and skips a type that nobody subscribed to', { needs: ['consuming'] }, async (scene) => {
+  test('counts and skips a type without a subscription', { needs: ['consuming'] }, async (scene) => {
     const marks = new Recording<Marked>()
     const bus = await scene.consumer((it) => it.subscribe(Marked, marks.handler))
 
@@ -221,7 +221,7 @@ export const deliveryTests = [
     assert.equal(bus.getStats().eventsConsumed, 1)
   }),
 
-  test('gives a wildcard handler an event of an unknown type as a GenericEvent', {
+  test('delivers an event of an unknown type to a wildcard handler as a GenericEvent', {
     needs: ['wire'],
   }, async (scene) => {
     const all = new Recording<DomainEvent>()
@@ -239,13 +239,13 @@ export const deliveryTests = [
     assert.deepEqual({ ...received.data }, { n: 5 })
   }),
 
-  test('keeps the books: consumed is success and failure and what is in flight', {
+  test('counts consumed events as the sum of successes, failures and events in flight', {
     needs: ['consuming', 'deadLetters'],
   }, async (scene) => {
     const gate = Promise.withResolvers<void>()
     const work = new Recording<Noted>(async ({ n }) => {
       await Promise.race([gate.promise, scene.ended])
-      if (n >= 4) throw new Error('as told')
+      if (n >= 4) throw new Error('planned')
     })
     const bus = await scene.consumer((it) => it.subscribe(Noted, work.handler, { name: 'work' }), {
       maxRetries: 1,

@@ -85,11 +85,11 @@ function knownLacks({ lacks = {} }: DescribeEventBusOptions): ReadonlyMap<Capabi
     return typeof reason === 'string' && reason !== '' ? [] : [`${name} is lacked without a reason`]
   })
   if (faults.length > 0) throw new ConfigError('describeEventBus', faults)
-  // Each name was looked up above.
+  // Each name was checked above.
   return new Map(entries as [Capability, string][])
 }
 
-/** Why a test cannot be run; undefined when it can. */
+/** Why a test cannot run; undefined if it can. */
 function obstacleTo(
   test: ConformanceTest,
   { faults = {}, module }: DescribeEventBusOptions,

@@ -4,7 +4,7 @@ interface Numbered {
   readonly n: number
 }
 
-/** A Standard Schema without a library: an object with a number `n`, and perhaps a text. */
+/** A Standard Schema without a library: an object with a number `n` and an optional text. */
 const numbered = {
   '~standard': {
     version: 1 as const,
@@ -12,7 +12,7 @@ const numbered = {
     validate(value: unknown) {
       const isRight =
         typeof value === 'object' && value !== null && 'n' in value && typeof value.n === 'number'
-      // Checked in the line above.
+      // The line above has checked this.
       return isRight
         ? { value: value as Payload }
         : { issues: [{ message: 'must be a number', path: ['n'] }] }
@@ -25,23 +25,23 @@ interface Payload extends Numbered {
   readonly text?: string
 }
 
-/** What most tests publish. */
+/** The event that most tests publish. */
 export class Noted extends defineEvent({
   type: 'ConformanceNoted',
   aggregateType: 'Note',
   schema: numbered,
 }) {}
 
-/** Another type on the same aggregates. */
+/** Another event type of the same aggregates. */
 export class Marked extends defineEvent<Numbered>()({ type: 'ConformanceMarked', aggregateType: 'Note' }) {}
 
-/** A type that nobody subscribes to by name. */
+/** An event type without a subscription. */
 export class Unheard extends defineEvent<Numbered>()({ type: 'ConformanceUnheard', aggregateType: 'Note' }) {}
 
 export const noted = (aggregateId: string, n = 0, eventId?: string) => new Noted({ aggregateId, n, eventId })
 export const marked = (aggregateId: string, n = 0) => new Marked({ aggregateId, n })
 
-/** So many events of one aggregate, numbered from 0. */
+/** `count` events of one aggregate, numbered from 0. */
 export function series(aggregateId: string, count: number): readonly Noted[] {
   return Array.from({ length: count }, (_, n) => noted(aggregateId, n))
 }

@@ -5,12 +5,12 @@ import { Noted, noted } from './events.ts'
 import { Recording } from './recording.ts'
 
 const fail = () => {
-  throw new Error('as told')
+  throw new Error('planned')
 }
 
 /** Promise 3, and the retries of promise 5. */
 export const isolationTests = [
-  test('lets a failing handler stop no other', {}, async (scene) => {
+  test('runs all handlers even if one fails', {}, async (scene) => {
     const first = new Recording<Noted>(fail)
     const second = new Recording<Noted>()
     const all = new Recording()
@@ -26,7 +26,7 @@ export const isolationTests = [
     await scene.until('a log line', () => scene.log.lines.some(({ message }) => message === 'handler failed'))
   }),
 
-  test('survives whatever a handler throws', {}, async (scene) => {
+  test('survives any value that a handler throws', {}, async (scene) => {
     const thrown = [new Error('sync'), 'text', undefined, null, { toString: fail }, Symbol('s')]
     const all = new Recording<Noted>()
     const bus = await scene.bus({ maxRetries: 0 })
@@ -46,7 +46,7 @@ export const isolationTests = [
     )
   }),
 
-  test('runs the handlers of one event at the same time', {}, async (scene) => {
+  test('runs the handlers of one event concurrently', {}, async (scene) => {
     const started = [Promise.withResolvers<void>(), Promise.withResolvers<void>()] as const
     const done = new Recording<Noted>()
     const bus = await scene.bus()
@@ -72,7 +72,7 @@ export const isolationTests = [
     bus.subscribe(Noted, recording.handler, { name: 'slow' })
     await scene.consume(bus)
 
-    // In memory the publish waits for the handler, on a broker it does not.
+    // In memory, the publish waits for the handler. On a broker, it does not.
     const published = bus.publish([noted('Order-1')])
     await scene.runs(recording, 1)
     const signal = recording.runs[0]?.context.signal
@@ -117,7 +117,7 @@ export const isolationTests = [
     if (bus.getStats().messagesSentToDlq > 0) assert.fail('nothing was to be given up')
   }),
 
-  test('tells a handler the attempt, the delivery, the group and the message', {
+  test('passes attempt, delivery count, group and message id to a handler', {
     needs: ['retry'],
   }, async (scene) => {
     const recording = new Recording<Noted>((_event, { attempt }) => attempt <= 2 && fail())
@@ -169,7 +169,7 @@ export const isolationTests = [
     assert.equal(await bus.deadLetters.count(), 1)
     const starts = recording.runs.map(({ startedAt }) => startedAt)
     const gaps = starts.slice(1).map((start, index) => start - (starts[index] ?? 0))
-    // Timers may fire up to a millisecond early by this clock.
+    // By this clock, timers may fire up to a millisecond early.
     const least = [40, 80, 100]
     assert.ok(
       gaps.every((gap, index) => gap >= (least[index] ?? 0) - 2),
@@ -177,7 +177,7 @@ export const isolationTests = [
     )
   }),
 
-  test('tries once where there are no retries', { needs: ['retry', 'deadLetters'] }, async (scene) => {
+  test('makes one attempt if there are no retries', { needs: ['retry', 'deadLetters'] }, async (scene) => {
     const recording = new Recording<Noted>(fail)
     const bus = await scene.consumer((it) => it.subscribe(Noted, recording.handler), { maxRetries: 0 })
 
@@ -191,7 +191,7 @@ export const isolationTests = [
     assert.equal(recording.runs.length, 1)
   }),
 
-  test('retries a handler that was too slow', { needs: ['retry'] }, async (scene) => {
+  test('retries a handler that timed out', { needs: ['retry'] }, async (scene) => {
     const recording = new Recording<Noted>((_event, { attempt }) => (attempt === 1 ? scene.ended : undefined))
     const bus = await scene.consumer((it) => it.subscribe(Noted, recording.handler), { handlerTimeoutMs: 50 })
 

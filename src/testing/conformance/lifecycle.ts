@@ -12,7 +12,7 @@ async function timed(action: () => Promise<unknown>): Promise<number> {
   return performance.now() - start
 }
 
-/** A bus of group `main` and what it handled. */
+/** A bus of group `main`, and the events that it handled. */
 async function recordingBus(
   scene: Scene,
   then?: (event: Noted) => unknown,
@@ -22,9 +22,9 @@ async function recordingBus(
   return { bus, recording }
 }
 
-/** Promise 9: what starts can be stopped, at any moment, and loses nothing. */
+/** Promise 9: everything that starts can be stopped at any moment, without losing an event. */
 export const lifecycleTests = [
-  test('is quick to shut down when idle, also twice and at the same time', {}, async (scene) => {
+  test('shuts down quickly when idle, also twice and concurrently', {}, async (scene) => {
     const bus = await scene.bus()
     bus.subscribe(Noted, () => undefined)
     await scene.consume(bus)
@@ -47,7 +47,7 @@ export const lifecycleTests = [
     assert.ok(made.isShutdown)
   }),
 
-  test('can be shut down before it did anything', {}, async (scene) => {
+  test('can be shut down before its first use', {}, async (scene) => {
     const bus = await scene.bus()
     await bus.stopConsuming()
     await bus.shutdown()
@@ -56,7 +56,7 @@ export const lifecycleTests = [
     assert.throws(() => bus.startConsumingInBackground(), BusClosedError)
   }),
 
-  test('ends startConsuming with stopConsuming and with shutdown', {}, async (scene) => {
+  test('resolves startConsuming on stopConsuming and on shutdown', {}, async (scene) => {
     const bus = await scene.bus()
     const states: string[] = []
     const consume = () => bus.startConsuming().then(() => states.push('ended'))
@@ -74,7 +74,7 @@ export const lifecycleTests = [
     assert.deepEqual(states, ['ended', 'ended'])
   }),
 
-  test('tells who waits for it to consume that it was shut down', { needs: ['consuming'] }, async (scene) => {
+  test('rejects whenConsuming when it is shut down', { needs: ['consuming'] }, async (scene) => {
     const bus = await scene.brokerBus()
     const waiting = bus.whenConsuming()
     waiting.catch(() => undefined)
@@ -85,7 +85,7 @@ export const lifecycleTests = [
     await assert.rejects(bus.whenConsuming(), BusClosedError)
   }),
 
-  test('handles nothing twice when started twice', { needs: ['consuming'] }, async (scene) => {
+  test('handles each event once if it is started twice', { needs: ['consuming'] }, async (scene) => {
     const { bus, recording } = await recordingBus(scene)
     bus.startConsumingInBackground()
     const consuming = bus.startConsuming()
@@ -121,7 +121,7 @@ export const lifecycleTests = [
     assert.deepEqual(recording.ids, [event.eventId])
   }),
 
-  test('loses and repeats nothing over stops and starts', { needs: ['persistence'] }, async (scene) => {
+  test('loses and repeats nothing across stops and starts', { needs: ['persistence'] }, async (scene) => {
     const { bus, recording } = await recordingBus(scene)
     const publisher = await scene.bus()
     const events = series('Order-1', 60)
@@ -154,7 +154,7 @@ export const lifecycleTests = [
     assert.equal(recording.runs.length, 1)
   }),
 
-  test('lets running handlers finish, and settles them', { needs: ['redelivery'] }, async (scene) => {
+  test('lets running handlers finish, and settles their events', { needs: ['redelivery'] }, async (scene) => {
     const gate = Promise.withResolvers<void>()
     const { bus, recording } = await recordingBus(scene, () => gate.promise)
     const publisher = await scene.bus()
@@ -170,7 +170,9 @@ export const lifecycleTests = [
     await scene.assertNothingLeft(publisher)
   }),
 
-  test('leaves to others what it has not begun', { needs: ['redelivery'] }, async (scene) => {
+  test('leaves events that it has not started to other consumers', {
+    needs: ['redelivery'],
+  }, async (scene) => {
     const gate = Promise.withResolvers<void>()
     const { bus, recording } = await recordingBus(scene, () => gate.promise)
     const publisher = await scene.bus()
@@ -194,11 +196,11 @@ export const lifecycleTests = [
     assert.deepEqual(
       heir.recording.runs.map(({ attempt }) => attempt),
       ids(events.slice(1)).map(() => 1),
-      'attempts at what was not begun before',
+      'attempts of events that were not started before',
     )
   }),
 
-  test('returns in time though a handler hangs, and leaves its event to others', {
+  test('stops in time even if a handler hangs, and leaves its event to other consumers', {
     needs: ['redelivery', 'deadLetters'],
   }, async (scene) => {
     const { bus, recording } = await recordingBus(scene, () => scene.ended)
@@ -217,7 +219,7 @@ export const lifecycleTests = [
     assert.equal(await publisher.deadLetters.count(), 0)
   }),
 
-  test('gives up no event because consumers were stopped while it was handled', {
+  test('never dead-letters an event because consumers stopped while they handled it', {
     needs: ['redelivery', 'deadLetters'],
   }, async (scene) => {
     await scene.declareGroup()
@@ -226,7 +228,7 @@ export const lifecycleTests = [
     for (let life = 0; life < 5; life += 1) {
       const { bus, recording } = await recordingBus(scene, () => scene.ended)
       await scene.runs(recording, 1)
-      // A quarter of it is for telling the broker, which takes some round trips.
+      // A quarter of it is for giving messages back to the broker, which takes several round trips.
       await bus.shutdown({ timeoutMs: 400 })
     }
 
@@ -236,7 +238,7 @@ export const lifecycleTests = [
     assert.equal(await publisher.deadLetters.count(), 0)
   }),
 
-  test('does not count a handler as failed that gave up because of the shutdown', {
+  test('does not count a handler as failed if it stopped because of the shutdown', {
     needs: ['redelivery', 'deadLetters'],
   }, async (scene) => {
     const recording = new Recording<Noted>(async (_event, { context }) => {
@@ -258,11 +260,11 @@ export const lifecycleTests = [
     assert.equal(await publisher.deadLetters.count(), 0)
   }),
 
-  test('does not wait for a retry, and leaves the event to others', {
+  test('does not wait for a retry on stop, and leaves the event to other consumers', {
     needs: ['redelivery', 'deadLetters', 'retry'],
   }, async (scene) => {
     const recording = new Recording<Noted>(() => {
-      throw new Error('as told')
+      throw new Error('planned')
     })
     const bus = await scene.consumer((it) => it.subscribe(Noted, recording.handler), {
       retryBaseDelayMs: 60_000,
@@ -280,11 +282,11 @@ export const lifecycleTests = [
     assert.equal(await publisher.deadLetters.count(), 0)
   }),
 
-  test('counts the attempts that have failed, though a stop interrupts the wait for the next', {
+  test('counts failed attempts even if a stop interrupts the wait for the next one', {
     needs: ['redelivery', 'deadLetters', 'retry'],
   }, async (scene) => {
     const recording = new Recording<Noted>(() => {
-      throw new Error('as told')
+      throw new Error('planned')
     })
     const publisher = await scene.brokerBus()
     await scene.declareGroup()
@@ -310,7 +312,7 @@ export const lifecycleTests = [
     )
   }),
 
-  test('hurries a stop under way when it is shut down', { needs: ['consuming'] }, async (scene) => {
+  test('shortens a running stop when it is shut down', { needs: ['consuming'] }, async (scene) => {
     const { bus, recording } = await recordingBus(scene, () => scene.ended)
     await bus.publish([noted('Order-1')])
     await scene.runs(recording, 1)
@@ -323,7 +325,7 @@ export const lifecycleTests = [
     assert.equal(recording.runs[0]?.context.signal.aborted, true)
   }),
 
-  test('can be shut down by a handler', { needs: ['consuming'] }, async (scene) => {
+  test('can be shut down from inside a handler', { needs: ['consuming'] }, async (scene) => {
     const ended = new Recording<Noted>()
     const bus = await scene.consumer((it) =>
       it.subscribe(Noted, async (event, context) => {
@@ -338,7 +340,7 @@ export const lifecycleTests = [
     await scene.within(bus.shutdown(), 'the shutdown')
   }),
 
-  test('shows no secret when it is inspected', {}, async (scene) => {
+  test('shows no secret in util.inspect', {}, async (scene) => {
     const bus = await scene.bus()
     await scene.consume(bus)
     scene.assertNoSecret(inspect(bus, { depth: 20, showHidden: true }))

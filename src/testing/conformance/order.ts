@@ -5,7 +5,7 @@ import { Marked, Noted, noted, series } from './events.ts'
 import { Recording } from './recording.ts'
 import type { Scene } from './scene.ts'
 
-/** Counts what runs at the same time, per aggregate and in all. */
+/** Counts the handlers that run concurrently, per aggregate and in total. */
 class Overlap {
   readonly #running = new Map<string, number>()
   now = 0
@@ -29,7 +29,7 @@ class Overlap {
 
 const KEYS = Array.from({ length: 16 }, (_, index) => `Order-${index}`)
 
-/** Rounds of one event per aggregate, so that the aggregates are well mixed. */
+/** Events in rounds of one per aggregate, so that the aggregates are well mixed. */
 const mixed = (rounds: number) =>
   Array.from({ length: rounds }, (_, n) => KEYS.map((key) => noted(key, n))).flat()
 
@@ -42,11 +42,11 @@ function numbersByKey(events: readonly Noted[]): ReadonlyMap<string, readonly nu
   return new Map([...byKey].map(([key, ofKey]) => [key, ofKey.map(({ n }) => n)]))
 }
 
-/** Promises 4 and 7: order per aggregate, concurrency across, and a bound on what is held. */
+/** Promises 4 and 7: order per aggregate, concurrency across aggregates, and a limit for held messages. */
 export const orderTests = [
   test('handles the events of an aggregate one at a time, in order', { needs: ['lanes'] }, async (scene) => {
     const overlap = new Overlap()
-    // Of different length, so that without lanes a later event of an aggregate would start too early.
+    // The handlers take different times, so that without lanes a later event of an aggregate would start too early.
     const work = ({ aggregateId, n }: Noted) => turns(1 + ((KEYS.indexOf(aggregateId) * 3 + n) % 5))
     const recording = new Recording<Noted>((event) => overlap.during(event.aggregateId, () => work(event)))
     const bus = await scene.consumer((it) => it.subscribe(Noted, recording.handler))
@@ -98,10 +98,8 @@ export const orderTests = [
     retryHoldsBackItsOwnAggregateOnly(scene, 16),
   ),
 
-  test(
-    'takes no place among the concurrent ones while a retry waits',
-    { needs: ['lanes', 'retry'] },
-    (scene) => retryHoldsBackItsOwnAggregateOnly(scene, 1),
+  test('occupies no concurrency slot while a retry waits', { needs: ['lanes', 'retry'] }, (scene) =>
+    retryHoldsBackItsOwnAggregateOnly(scene, 1),
   ),
 
   test('lets a stuck handler hold back its own aggregate only', { needs: ['lanes'] }, async (scene) => {
@@ -119,7 +117,9 @@ export const orderTests = [
     assert.deepEqual(numbersByKey(recording.events).get('stuck'), [0, 1, 2])
   }),
 
-  test('runs as many aggregates side by side as concurrency says', { needs: ['lanes'] }, async (scene) => {
+  test('handles as many aggregates concurrently as `concurrency` allows', {
+    needs: ['lanes'],
+  }, async (scene) => {
     const gate = Promise.withResolvers<void>()
     const overlap = new Overlap()
     const recording = new Recording<Noted>(({ aggregateId }) =>
@@ -155,7 +155,7 @@ export const orderTests = [
     await scene.consumer((it) => it.subscribe(Noted, other.handler), { consumerGroup: 'other' })
 
     await bus.publish(Array.from({ length: 60 }, (_, n) => noted(`Order-${n}`, n)))
-    // That the others have them all shows that they were there to be had.
+    // Another group has received all events, so they were available.
     await scene.runs(other, 60)
     await scene.until(
       '5 in flight',
@@ -170,7 +170,7 @@ export const orderTests = [
     assert.equal(new Set(recording.ids).size, 60)
   }),
 
-  test('goes on with one message at a time', { needs: ['backpressure'] }, async (scene) => {
+  test('works with room for one message', { needs: ['backpressure'] }, async (scene) => {
     const recording = new Recording<Noted>(() => nextTurn())
     const marks = new Recording<Marked>()
     const bus = await scene.consumer(
@@ -192,7 +192,7 @@ export const orderTests = [
 async function retryHoldsBackItsOwnAggregateOnly(scene: Scene, concurrency: number): Promise<void> {
   let areOthersDone = false
   const bad = new Recording<Noted>(({ n }) => {
-    if (n === 0 && !areOthersDone) throw new Error('as told')
+    if (n === 0 && !areOthersDone) throw new Error('planned')
   })
   const others = new Recording<Noted>()
   const options = { maxRetries: 10_000, retryBaseDelayMs: 2, retryMaxDelayMs: 10, concurrency }

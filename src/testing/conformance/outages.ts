@@ -7,9 +7,9 @@ import { firsts, Recording } from './recording.ts'
 
 const outage = { needs: ['outages'], faults: ['stopBroker', 'startBroker'] } as const
 
-/** Promise 10, and what promises 1 and 9 say of outages. */
+/** Promise 10, and promises 1 and 9 during outages. */
 export const outageTests = [
-  test('lets a publish wait for the broker to come back', outage, async (scene) => {
+  test('holds a publish until the broker is back', outage, async (scene) => {
     const recording = new Recording<Noted>()
     const bus = await scene.consumer((it) => it.subscribe(Noted, recording.handler), {
       publishTimeoutMs: 60_000,
@@ -31,7 +31,7 @@ export const outageTests = [
   }),
 
   test(
-    'rejects a publish in time when the broker stays away, and says what is known',
+    'rejects a publish at its deadline if the broker stays away, with the outcome of each event',
     outage,
     async (scene) => {
       const recording = new Recording<Noted>()
@@ -79,7 +79,7 @@ export const outageTests = [
     },
   ),
 
-  test('tells when it is unknown whether an event was stored', {
+  test('reports when it is unknown whether an event was stored', {
     needs: ['outages'],
     faults: ['loseConfirmations'],
   }, async (scene) => {
@@ -115,7 +115,7 @@ export const outageTests = [
     assert.ok(scene.log.lines.some(({ message }) => message === 'background publish failed'))
   }),
 
-  test('resumes consuming after an outage, and tells of it', outage, async (scene) => {
+  test('resumes consuming after an outage, and reports it', outage, async (scene) => {
     const recording = new Recording<Noted>()
     const bus = await scene.consumer((it) => it.subscribe(Noted, recording.handler))
     const notices = scene.notices(bus)
@@ -149,7 +149,7 @@ export const outageTests = [
     assert.deepEqual(links, Array.from({ length: 3 }, () => ['connectionLost', 'reconnected']).flat())
   }),
 
-  test('loses nothing when connections are cut while it works', {
+  test('loses nothing when connections are cut under load', {
     needs: ['outages'],
     faults: ['cutConnections'],
   }, async (scene) => {
@@ -160,7 +160,7 @@ export const outageTests = [
 
     for (let round = 0; round < 5; round += 1) {
       const events = Array.from({ length: 40 }, (_, n) => noted(`Order-${n % 8}`, round * 40 + n))
-      // A publish whose answer was cut off is of no account here.
+      // A publish without an answer does not matter here.
       const publish = publisher.publish(events).then(
         () => stored.push(...events),
         () => undefined,
@@ -192,7 +192,7 @@ export const outageTests = [
     }
   }),
 
-  test('settles after an outage what it finished during it', outage, async (scene) => {
+  test('settles after an outage the events that it finished during it', outage, async (scene) => {
     const gate = Promise.withResolvers<void>()
     const recording = new Recording<Noted>(() => gate.promise)
     const bus = await scene.consumer((it) => it.subscribe(Noted, recording.handler))
@@ -216,12 +216,12 @@ export const outageTests = [
     const leftovers = new Recording()
     const heir = await scene.consumer((it) => it.subscribeToAllEvents(leftovers.handler))
     await scene.pings(publisher, leftovers, 1.5 * scene.idleLimitMs)
-    // Not lost; delivered again at worst.
+    // At worst it is redelivered, but not lost.
     assert.equal(new Set(recording.ids).size, 2)
     assert.equal(await heir.deadLetters.count(), 0)
   }),
 
-  test('waits in the background for a broker that is not there yet', outage, async (scene) => {
+  test('waits in the background for a broker that is not running yet', outage, async (scene) => {
     await scene.declareGroup()
     const recording = new Recording<Noted>()
     await scene.stopBroker()
@@ -237,7 +237,7 @@ export const outageTests = [
     await scene.runs(recording, 1)
   }),
 
-  test('says that it cannot connect, without a secret', outage, async (scene) => {
+  test('reports a failed connection without showing a secret', outage, async (scene) => {
     await scene.stopBroker()
     const bus = await scene.brokerBus()
 
@@ -287,7 +287,7 @@ export const outageTests = [
     )
   }),
 
-  test('declares again what vanished from the broker, tells of it, and goes on', {
+  test('recreates missing topology, reports it, and continues', {
     needs: ['outages'],
     faults: ['loseTopology'],
   }, async (scene) => {

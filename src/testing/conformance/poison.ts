@@ -7,7 +7,7 @@ import type { Scene } from './scene.ts'
 
 const codec = new JsonCodec()
 
-/** A message as another producer might write it: the body's fields may be changed. */
+/** A message as another producer could write it. @param changes - replaces fields of the body. */
 function wire(changes: Readonly<Record<string, unknown>> = {}) {
   const { key, headers, body } = codec.encode(noted('Order-1', 1))
   return { key, headers, body: JSON.stringify({ ...JSON.parse(String(body)), ...changes }) }
@@ -15,21 +15,21 @@ function wire(changes: Readonly<Record<string, unknown>> = {}) {
 
 const deep = (levels: number) => `${'['.repeat(levels)}${']'.repeat(levels)}`
 
-/** Bodies that are no event of a subscribed type. */
+/** Bodies that are not an event of a subscribed type. */
 const UNDECODABLE: Readonly<Record<string, string | Uint8Array>> = {
-  'bytes that are no JSON': 'so-called {"json"',
+  'bytes that are not JSON': 'so-called {"json"',
   'an empty body': '',
-  'bytes that are no UTF-8': Uint8Array.of(0x7b, 0x22, 0xff, 0xfe, 0x22, 0x7d),
-  'JSON that is no object': '[1, 2, 3]',
-  'an object that is no event': '{"hello": "world"}',
+  'bytes that are not UTF-8': Uint8Array.of(0x7b, 0x22, 0xff, 0xfe, 0x22, 0x7d),
+  'JSON that is not an object': '[1, 2, 3]',
+  'an object that is not an event': '{"hello": "world"}',
   'a payload that fails its schema': wire({ n: 'not a number' }).body,
   'a missing event id': wire({ event_id: undefined }).body,
-  'a time that is none': wire({ occurred_at: 'yesterday' }).body,
-  'a version that is none': wire({ aggregate_version: 'first' }).body,
+  'an invalid time': wire({ occurred_at: 'yesterday' }).body,
+  'an invalid version': wire({ aggregate_version: 'first' }).body,
   'an oversize body': wire({ text: 'x'.repeat(10_000) }).body,
   'a body too deep to walk': wire().body.replace('"n":1', `"n":1,"list":${deep(2000)}`),
   'a field that would change prototypes': wire().body.replace('"n":1', '"n":1,"__proto__":{"isAdmin":true}'),
-  'another type than the header says': wire({ event_type: 'ConformanceMarked' }).body,
+  'a type that differs from the header': wire({ event_type: 'ConformanceMarked' }).body,
 }
 
 const undecodableTests: readonly ConformanceTest[] = Object.entries(UNDECODABLE).map(([what, body]) =>
@@ -85,7 +85,7 @@ async function listeningBus(
   return { bus, handled }
 }
 
-/** Headers that nobody should write, beside those of an event. */
+/** Malformed headers, some in addition to those of an event. */
 const ODD_HEADERS: readonly Readonly<Record<string, string>>[] = [
   {},
   { event_type: 'ConformanceNoted' },
@@ -97,11 +97,11 @@ const ODD_HEADERS: readonly Readonly<Record<string, string>>[] = [
   { ...wire().headers, retry_count: '-1', 'x-retry-count': '1e99', 'x-delivery-count': 'many' },
 ]
 
-/** Promise 6. */
+/** Promise 6: poison is contained. */
 export const poisonTests: readonly ConformanceTest[] = [
   ...undecodableTests,
 
-  test('takes malformed headers for data', { needs: ['wire'], faults: ['publishRaw'] }, async (scene) => {
+  test('treats malformed headers as data', { needs: ['wire'], faults: ['publishRaw'] }, async (scene) => {
     const { bus, handled } = await listeningBus(scene)
     for (const [n, headers] of ODD_HEADERS.entries()) {
       await scene.publishRaw({ key: 'Order-1', headers, body: wire({ n }).body })
@@ -122,7 +122,7 @@ export const poisonTests: readonly ConformanceTest[] = [
     assert.equal(bus.getStats().messagesSentToDlq, 0)
   }),
 
-  test('skips what is of no subscribed type without decoding it', {
+  test('skips a type without a subscription without decoding it', {
     needs: ['wire'],
     faults: ['publishRaw'],
   }, async (scene) => {
@@ -146,7 +146,7 @@ export const poisonTests: readonly ConformanceTest[] = [
     assert.equal(await bus.deadLetters.count(), 0)
   }),
 
-  test('drops poison with a log line where the dead letter queue is off', {
+  test('drops poison messages with a log line if the dead letter queue is off', {
     needs: ['wire', 'deadLetters'],
     faults: ['publishRaw'],
   }, async (scene) => {
@@ -168,7 +168,7 @@ export const poisonTests: readonly ConformanceTest[] = [
   }),
 
   test(
-    'ends a message that kills its process every time as a dead letter, and no other',
+    'dead-letters a message that kills its process every time, and no other',
     {
       needs: ['redelivery', 'deadLetters'],
       faults: ['crash'],
@@ -177,7 +177,7 @@ export const poisonTests: readonly ConformanceTest[] = [
   ),
 
   test(
-    'ends such a message though consumers are stopped while they have it in hand',
+    'dead-letters such a message even if consumers are stopped while they hold it',
     {
       needs: ['redelivery', 'deadLetters'],
       faults: ['crash'],
@@ -186,7 +186,7 @@ export const poisonTests: readonly ConformanceTest[] = [
   ),
 ]
 
-/** A consumer that gets to nothing before it is stopped. */
+/** A consumer that is stopped before it has handled anything. */
 async function stopsOne(scene: Scene): Promise<void> {
   const stuck = new Recording<Noted>(() => scene.ended)
   const bus = await scene.consumer((it) => it.subscribe(Noted, stuck.handler), { maxRetries: 2 })
@@ -195,7 +195,7 @@ async function stopsOne(scene: Scene): Promise<void> {
     async () => stuck.runs.length > 0 || (await bus.deadLetters.count()) > 0,
     () => bus.getStats(),
   )
-  // A quarter of it is for noting of each message that it was not tried, which a busy broker needs.
+  // A quarter of it is for storing for each message that it was not tried, which takes a busy broker some time.
   await bus.shutdown({ timeoutMs: 1200 })
 }
 
@@ -218,7 +218,7 @@ async function survivesAKiller(
     await scene.consumer(
       (bus) =>
         bus.subscribe(Noted, async (event, context) => {
-          // A dead process does nothing more.
+          // A dead process does nothing further.
           if (isDead) return scene.ended
           if (event.aggregateId !== 'killer') return handled.handler(event, context)
           killed.handler(event, context)

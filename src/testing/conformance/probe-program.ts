@@ -1,4 +1,4 @@
-// A process of its own for the tests: node probe-program.js <URL of the module with `create`> <scope> <mode>.
+// A program that the tests start as a process: node probe-program.js <URL of the module with `create`> <scope> <mode>.
 import type { EventBus, Logger } from '../../index.ts'
 import type { CreateBus } from './bus-under-test.ts'
 import { Noted, series } from './events.ts'
@@ -7,16 +7,16 @@ const [, , moduleUrl = '', scope = '', mode = ''] = process.argv
 const quiet = () => undefined
 const logger: Logger = { debug: quiet, info: quiet, warn: quiet, error: quiet }
 
-// The suite's contract: the module exports `create`.
+// By the contract of the suite, the module exports `create`.
 const { create } = (await import(moduleUrl)) as { readonly create: CreateBus }
 const bus = await create({ scope, consumerGroup: 'main', logger })
 
-/** Publishes, consumes, retries, publishes in the background, shuts down; the process is to end by itself then. */
+/** Publishes, consumes, retries, publishes in the background and shuts down. The process must exit then. */
 async function comeAndGo(bus: EventBus): Promise<void> {
   const done = Promise.withResolvers<void>()
   const handled = new Set<number>()
   bus.subscribe(Noted, ({ n }, { attempt }) => {
-    if (n === 1 && attempt === 1 && 'deadLetters' in bus) throw new Error('as told')
+    if (n === 1 && attempt === 1 && 'deadLetters' in bus) throw new Error('planned')
     if (handled.add(n).size === 5) done.resolve()
   })
   bus.startConsumingInBackground()
@@ -29,17 +29,17 @@ async function comeAndGo(bus: EventBus): Promise<void> {
   console.log('shut down')
 }
 
-/** Publishes and never consumes. */
+/** Publishes, and never consumes. */
 async function publishOnly(bus: EventBus): Promise<void> {
   await bus.publish(series('Order-1', 5)).catch(() => undefined)
   await bus.shutdown()
   console.log('shut down')
 }
 
-/** Consumes, tells which events it began, and hangs in each. */
+/** Consumes, prints each event that it starts to handle, and hangs in each. */
 async function hang(bus: EventBus): Promise<void> {
   bus.subscribe(Noted, ({ n }) => {
-    console.log(`began ${n}`)
+    console.log(`started ${n}`)
     return new Promise(() => undefined)
   })
   await bus.startConsuming()

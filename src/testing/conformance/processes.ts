@@ -11,7 +11,7 @@ import type { Scene } from './scene.ts'
 const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
 const PROGRAM = fileURLToPath(new URL(`./probe-program.${extension}`, import.meta.url))
 
-/** A process with a bus of the same scope, and what it has printed. */
+/** A process with a bus of the same scope, and its output. */
 class Probe {
   readonly process: ChildProcess
   output = ''
@@ -50,17 +50,17 @@ async function endsByItself(scene: Scene, mode: 'comeAndGo' | 'publishOnly'): Pr
   assert.equal(probe.output.trim(), 'shut down')
 }
 
-/** What only shows in a process of its own. */
+/** Tests that need a separate process. */
 export const processTests = [
-  test('lets the process end by itself after a shutdown', { needsModule: true }, (scene) =>
+  test('lets the process exit after a shutdown', { needsModule: true }, (scene) =>
     endsByItself(scene, 'comeAndGo'),
   ),
 
-  test('lets a process that only published end by itself', { needsModule: true }, (scene) =>
+  test('lets a process that only published exit', { needsModule: true }, (scene) =>
     endsByItself(scene, 'publishOnly'),
   ),
 
-  test('takes over what a process had in hand that was killed', {
+  test('takes over the messages in flight of a killed process', {
     needs: ['processes', 'redelivery'],
     needsModule: true,
   }, async (scene) => {
@@ -70,8 +70,8 @@ export const processTests = [
     const events = Array.from({ length: 20 }, (_, n) => noted(`Order-${n % 5}`, n))
     await publisher.publish(events)
     await scene.until(
-      'events in its hands',
-      () => probe.output.split('began').length > 5,
+      'events that it handles',
+      () => probe.output.split('started').length > 5,
       () => probe.output,
     )
 

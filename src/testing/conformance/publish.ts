@@ -5,9 +5,9 @@ import { ids, Noted, noted, series } from './events.ts'
 import { Recording } from './recording.ts'
 import type { Scene } from './scene.ts'
 
-/** Promise 1: publish is a receipt; what happens while the broker is away is in outages.ts. */
+/** Promise 1: publish is a receipt. Publishing during an outage is in outages.ts. */
 export const publishTests = [
-  test('brings an event to its handler as it was', {}, async (scene) => {
+  test('delivers an event to its handler unchanged', {}, async (scene) => {
     const recording = new Recording<Noted>()
     const bus = await scene.bus()
     bus.subscribe(Noted, recording.handler)
@@ -45,7 +45,7 @@ export const publishTests = [
     assert.deepEqual(recording.ids, ids(events))
   }),
 
-  test('does nothing for an empty array', {}, async (scene) => {
+  test('treats an empty array as a no-op', {}, async (scene) => {
     const recording = new Recording<Noted>()
     const bus = await scene.bus()
     bus.subscribe(Noted, recording.handler)
@@ -61,12 +61,12 @@ export const publishTests = [
     assert.equal(statsOf(bus).eventsPublished, 1)
   }),
 
-  test('refuses what is no event, and publishes nothing of that call', {}, async (scene) => {
+  test('rejects a value that is not an event, and publishes nothing of that call', {}, async (scene) => {
     const recording = new Recording<Noted>()
     const bus = await scene.bus()
     bus.subscribe(Noted, recording.handler)
     await scene.consume(bus)
-    // What a program without types might pass.
+    // A program without types could pass this.
     const notAnEvent = { eventType: 'ConformanceNoted' } as unknown as DomainEvent
 
     await assert.rejects(bus.publish([noted('Order-1', 0), notAnEvent]), TypeError)
@@ -79,7 +79,7 @@ export const publishTests = [
     )
   }),
 
-  test('connects by itself', { needs: ['consuming'] }, async (scene) => {
+  test('connects when it is first used', { needs: ['consuming'] }, async (scene) => {
     const recording = new Recording<Noted>()
     const consumer = await scene.brokerBus()
     consumer.subscribe(Noted, recording.handler)
@@ -102,7 +102,9 @@ export const publishTests = [
     await assert.rejects(bus.publish([noted('Order-1')], { background: true }), BusClosedError)
   }),
 
-  test('keeps what is published before anyone subscribes', { needs: ['history'] }, async (scene) => {
+  test('keeps events that are published before the first subscription', {
+    needs: ['history'],
+  }, async (scene) => {
     const recording = new Recording<Noted>()
     const publisher = await scene.bus()
     const events = series('Order-1', 100)
@@ -114,7 +116,7 @@ export const publishTests = [
     assert.deepEqual(recording.ids, ids(events))
   }),
 
-  test('keeps what is published while nobody of a group consumes', {
+  test('keeps events that are published while no consumer of a group runs', {
     needs: ['persistence'],
   }, async (scene) => {
     await scene.declareGroup()
@@ -129,7 +131,7 @@ export const publishTests = [
     assert.deepEqual(recording.ids, ids(events))
   }),
 
-  test('keeps the order of publishes that follow one another', { needs: ['lanes'] }, async (scene) => {
+  test('keeps the order of consecutive publishes', { needs: ['lanes'] }, async (scene) => {
     const recording = new Recording<Noted>()
     const bus = await scene.consumer((it) => it.subscribe(Noted, recording.handler))
     const events = series('Order-1', 50)
@@ -161,7 +163,7 @@ export const publishTests = [
     const events = series('Order-1', 50)
     const publisher = await scene.bus()
 
-    // Not connected yet: even so, what was accepted is published.
+    // The bus is not connected yet, but it publishes accepted events even so.
     for (const event of events) await publisher.publish([event], { background: true })
     await publisher.shutdown()
     assert.equal(publisher.getBackgroundTaskCount(), 0)
@@ -172,7 +174,7 @@ export const publishTests = [
     assert.deepEqual(new Set(recording.ids), new Set(ids(events)))
   }),
 
-  test('bounds the background publishes under way', {}, async (scene) => {
+  test('limits the number of background publishes in flight', {}, async (scene) => {
     const recording = new Recording<Noted>()
     const bus = await scene.bus({ maxBackgroundPublishes: 2 })
     bus.subscribe(Noted, recording.handler)
@@ -194,7 +196,9 @@ export const publishTests = [
     loseNothingInACrowd,
   ),
 
-  test('counts what it published and when', { needs: ['consuming'] }, async (scene) => {
+  test('counts published events, and records the time of the last one', {
+    needs: ['consuming'],
+  }, async (scene) => {
     await scene.declareGroup()
     const bus = await scene.brokerBus()
     assert.equal(bus.getStats().lastPublishAt, null)
@@ -239,7 +243,7 @@ function statsOf(bus: object): { readonly eventsPublished: number } {
   return bus.getStats()
 }
 
-/** The fields of an event, comparable across classes of dates. */
+/** The fields of an event, with dates as text, so that their class does not matter. */
 function plain(event: DomainEvent): unknown {
   return JSON.parse(JSON.stringify(event))
 }

@@ -10,10 +10,10 @@ export interface RecordedRun<E extends DomainEvent = DomainEvent> {
   readonly startedAt: number
 }
 
-/** A handler that keeps what it was called with, and then does what it is told. */
+/** A handler that records its calls, then calls a function of the test. */
 export class Recording<E extends DomainEvent = DomainEvent> {
   readonly runs: RecordedRun<E>[] = []
-  /** Subscribe this. */
+  /** The function to subscribe. */
   readonly handler: (event: E, context: HandlerContext) => unknown
 
   constructor(then: (event: E, run: RecordedRun<E>) => unknown = () => undefined) {
@@ -33,7 +33,7 @@ export class Recording<E extends DomainEvent = DomainEvent> {
     return this.runs.map(({ event }) => event.eventId)
   }
 
-  /** Times of the runs of one event. */
+  /** The runs for one event. */
   runsOf({ eventId }: DomainEvent): readonly RecordedRun<E>[] {
     return this.runs.filter(({ event }) => event.eventId === eventId)
   }
@@ -43,14 +43,14 @@ export class Recording<E extends DomainEvent = DomainEvent> {
   }
 }
 
-interface LogLine {
-  readonly level: string
+export interface LogLine {
+  readonly level: 'debug' | 'info' | 'warn' | 'error'
   readonly message: string
   readonly fields: LogFields
 }
 
-/** Keeps log lines for the tests to look at. */
-export class LogRecording implements Logger {
+/** A logger that keeps its lines. */
+export class RecordingLogger implements Logger {
   readonly lines: LogLine[] = []
 
   debug(message: string, fields: LogFields = {}): void {
@@ -69,7 +69,7 @@ export class LogRecording implements Logger {
     this.lines.push({ level: 'error', message, fields })
   }
 
-  /** The last lines, short. */
+  /** The last 20 lines, shortened. */
   toString(): string {
     const shown = this.lines.slice(-20).map(({ level, message, fields }) => {
       const values = Object.entries(fields).map(([name, value]) => ` ${name}=${short(value)}`)
@@ -78,7 +78,7 @@ export class LogRecording implements Logger {
     return shown.join('\n')
   }
 
-  /** All that a logger could have shown. */
+  /** The full text of all lines. */
   everything(): string {
     return inspect(this.lines, { depth: 10 })
   }
@@ -88,7 +88,7 @@ function short(value: unknown): string {
   return value instanceof Error ? `${value.name}: ${value.message}` : inspect(value, { depth: 1 })
 }
 
-/** Ids in the order in which they were handled, without those that came again. */
+/** Ids of the events in the order of their first handling. */
 export function firsts(events: readonly DomainEvent[]): readonly string[] {
   return [...new Set(events.map(({ eventId }) => eventId))]
 }

@@ -4,9 +4,9 @@ import { test } from './conformance-test.ts'
 import { ids, Marked, Noted, noted } from './events.ts'
 import { firsts, Recording } from './recording.ts'
 
-/** Promise 8, and the part of promise 2 that concerns crashes. */
+/** Promise 8, and promise 2 in crashes. */
 export const redeliveryTests = [
-  test('takes over the messages of a consumer that vanished', {
+  test('takes over the messages of a consumer that died', {
     needs: ['redelivery', 'consumerGroups'],
     faults: ['crash'],
   }, async (scene) => {
@@ -30,7 +30,7 @@ export const redeliveryTests = [
     assert.deepEqual(firsts(ofOne), ids(events.slice(0, 2)))
   }),
 
-  test('loses nothing to a crash in the middle, and repeats nothing that was settled before', {
+  test('loses nothing in a crash, and repeats nothing that was settled before it', {
     needs: ['redelivery', 'consumerGroups'],
     faults: ['crash'],
   }, async (scene) => {
@@ -48,7 +48,7 @@ export const redeliveryTests = [
     const events = Array.from({ length: 200 }, (_, n) => noted(`Order-${n % 10}`, n))
     await publisher.publish(events.slice(0, 100))
     await scene.runs(before, 100)
-    // Acknowledgments may be sent in batches; this is time enough.
+    // Acknowledgments may be sent in batches; this is enough time for them.
     await scene.pings(publisher, marks, 300)
 
     await publisher.publish(events.slice(100))
@@ -68,7 +68,7 @@ export const redeliveryTests = [
     assert.deepEqual(
       after.ids.filter((id) => settled.has(id)),
       [],
-      'repeated though settled',
+      'events repeated although they were settled',
     )
     for (const [key, ofKey] of Map.groupBy(after.events, ({ aggregateId }) => aggregateId)) {
       const numbers = [...new Set(ofKey.map(({ n }) => n))]
@@ -80,7 +80,7 @@ export const redeliveryTests = [
     }
   }),
 
-  test('gives to nobody else what a slow handler works on, or has waiting behind it', {
+  test('does not redeliver messages that a slow handler works on, or that wait behind it', {
     needs: ['redelivery', 'consumerGroups'],
   }, async (scene) => {
     const gate = Promise.withResolvers<void>()
@@ -97,7 +97,7 @@ export const redeliveryTests = [
     await publisher.publish(events)
     await scene.runs(slow, 2)
 
-    // Others come and look for what was left lying about.
+    // Other consumers start, and look for abandoned messages.
     buses.push(await join())
     await scene.pings(publisher, marks, Math.max(50, 3 * scene.idleLimitMs))
     gate.resolve()
@@ -112,12 +112,12 @@ export const redeliveryTests = [
     await scene.assertNothingLeft(publisher)
   }),
 
-  test('gives to nobody else what waits for a retry', {
+  test('does not redeliver a message that waits for its retry', {
     needs: ['redelivery', 'consumerGroups', 'retry'],
   }, async (scene) => {
     const retryBaseDelayMs = Math.max(50, 2 * scene.idleLimitMs)
     const failsOnce = new Recording<Noted>((_event, { attempt }) => {
-      if (attempt === 1) throw new Error('as told')
+      if (attempt === 1) throw new Error('planned')
     })
     const join = () =>
       scene.consumer((it) => it.subscribe(Noted, failsOnce.handler), {

@@ -6,22 +6,22 @@ import type { RawMessage } from '../memory-broker.ts'
 import { waitFor } from '../wait-for.ts'
 import type { BusFaults, CreateBus, DescribeEventBusOptions } from './bus-under-test.ts'
 import { type Marked, marked } from './events.ts'
-import { LogRecording, Recording } from './recording.ts'
+import { Recording, RecordingLogger } from './recording.ts'
 
 /** Of `waitMs`, in milliseconds. */
 export const DEFAULT_WAIT_MS = 10_000
 /** At the default of `waitMs`, with which it grows. */
 const SLACK_MS = 500
 
-/** Retries as fast as a test wants them; jitter off, so that delays can be compared. */
+/** Fast retries without jitter, so that a test can compare delays. */
 const QUICK: BrokerOptions = { retryBaseDelayMs: 10, retryMaxDelayMs: 1000, retryJitter: 0 }
 
-/** One test's world: a fresh scope, the buses made in it, what they logged. */
+/** The environment of one test: a fresh scope, the buses that were created in it, and their log. */
 export class Scene {
   readonly scope = `conformance-${randomBytes(6).toString('hex')}`
-  readonly log = new LogRecording()
+  readonly log = new RecordingLogger()
   readonly waitMs: number
-  /** How much longer than its timeout a call may take before it counts as late, in milliseconds. */
+  /** By how much a call may exceed its timeout before it counts as late, in milliseconds. */
   readonly slackMs: number
   readonly competitors: number
   readonly secrets: readonly string[]
@@ -42,7 +42,7 @@ export class Scene {
     this.module = options.module?.toString()
   }
 
-  /** Resolves when the test is over; a handler that awaits it hangs. */
+  /** Resolves when the test is over. A handler that awaits it hangs during the test. */
   get ended(): Promise<void> {
     return this.#ended.promise
   }
@@ -51,7 +51,7 @@ export class Scene {
     return this.#faults.idleLimitMs ?? 0
   }
 
-  /** A bus of group `main`, unless told otherwise. */
+  /** A bus, by default of the group `main`. */
   async bus(options: BrokerOptions = {}): Promise<EventBus> {
     const all = { ...QUICK, consumerGroup: 'main', logger: this.log, ...options }
     const bus = await this.#create({ ...all, scope: this.scope, logger: this.log })
@@ -65,7 +65,7 @@ export class Scene {
     return bus
   }
 
-  /** A broker bus that consumes, with the subscriptions made before. */
+  /** A broker bus that consumes. @param subscribe - called before it starts. */
   async consumer(
     subscribe: (bus: BrokerEventBus) => void,
     options: BrokerOptions = {},
@@ -81,7 +81,7 @@ export class Scene {
     await this.within(bus.whenConsuming(), 'the bus to consume')
   }
 
-  /** Makes sure that a group is known to the broker, for brokers that keep events for known groups only. */
+  /** Makes a group known to the broker, because some brokers keep events only for known groups. */
   async declareGroup(consumerGroup = 'main'): Promise<void> {
     const bus = await this.consumer(() => undefined, { consumerGroup })
     await bus.shutdown()
@@ -94,7 +94,7 @@ export class Scene {
     })
   }
 
-  /** Waits until a recording holds this many runs. */
+  /** Waits until a recording has at least this many runs. */
   async runs({ runs }: { readonly runs: readonly unknown[] }, count: number, what = 'runs'): Promise<void> {
     await this.until(
       `${count} ${what}`,
@@ -116,18 +116,18 @@ export class Scene {
   }
 
   /**
-   * Shows that nothing is left for a group whose buses have stopped: a fresh bus of the group gets an event that is
-   * published now, for longer than an abandoned message would rest, and gets nothing else.
+   * Asserts that no event is left for a group whose buses have stopped. A fresh bus of the group handles newly published
+   * events for longer than an abandoned message would wait for its redelivery, and must receive nothing else.
    */
   async assertNothingLeft(publisher: EventBus, consumerGroup = 'main'): Promise<void> {
     const leftovers = new Recording()
     const bus = await this.consumer((it) => it.subscribeToAllEvents(leftovers.handler), { consumerGroup })
     const pings = await this.pings(publisher, leftovers, 1.5 * this.idleLimitMs)
-    assert.deepEqual(leftovers.ids, pings, 'events were delivered again though there was no fault')
+    assert.deepEqual(leftovers.ids, pings, 'events were redelivered without a fault')
     await bus.shutdown()
   }
 
-  /** Publishes marks, each after the one before was handled, until the time has passed. @returns their ids. */
+  /** Publishes marks one after the other, each when the previous one was handled, for `durationMs`. @returns their ids. */
   async pings(
     publisher: EventBus,
     recording: Recording<Marked> | Recording,
@@ -148,7 +148,7 @@ export class Scene {
     return sent
   }
 
-  /** Publishes a mark on an aggregate and waits until it was handled: all before it was handled then. */
+  /** Publishes a mark and waits until it is handled. All earlier events of the aggregate are handled then. */
   async flush(publisher: EventBus, aggregateId: string, recording: Recording<Marked>): Promise<void> {
     const mark = marked(aggregateId)
     await publisher.publish([mark])
@@ -195,7 +195,7 @@ export class Scene {
     await required(this.#faults.crash)(bus)
   }
 
-  /** Ends handlers that hang, starts a broker that was stopped, shuts all buses down, looks for secrets in the log. */
+  /** Releases hanging handlers, starts a stopped broker, shuts all buses down, and checks the log for secrets. */
   async end(): Promise<void> {
     this.#ended.resolve()
     if (this.#isStopped) await this.startBroker()
@@ -209,6 +209,6 @@ export class Scene {
 }
 
 function required<T>(fault: T | undefined): T {
-  if (fault === undefined) throw new Error('a test must name the faults it needs')
+  if (fault === undefined) throw new Error('A test must declare the faults that it needs.')
   return fault
 }

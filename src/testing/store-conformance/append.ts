@@ -15,14 +15,14 @@ async function assertHolds(store: EventStore, count: number): Promise<void> {
 
 async function refusal(promise: Promise<unknown>): Promise<unknown> {
   return promise.then(
-    () => assert.fail('the append was not refused'),
+    () => assert.fail('the append was accepted'),
     (error: unknown) => error,
   )
 }
 
-/** How versions, ids and streams decide what an append does. */
+/** Appending: expected versions, event ids and streams. */
 export const appendTests = [
-  storeTest('answers with the new version and the last position', async ({ store }) => {
+  storeTest('returns the new version and the last position', async ({ store }) => {
     const first = await append(store, [noted('a', 0), noted('a', 1)], 0)
     const second = await append(store, [noted('b', 0)], 'noStream')
     const third = await append(store, [noted('a', 2)], 2)
@@ -36,7 +36,7 @@ export const appendTests = [
     assert.ok(positions.every((position) => Number.isSafeInteger(position) && position >= 1))
   }),
 
-  storeTest('numbers the events of a stream itself', async ({ store }) => {
+  storeTest('assigns the versions of a stream itself', async ({ store }) => {
     await append(store, [noted('a'), noted('a')])
     await append(store, [noted('a')])
 
@@ -47,7 +47,7 @@ export const appendTests = [
     )
   }),
 
-  storeTest('writes only to a stream that is as expected', async ({ store }) => {
+  storeTest('appends only if the stream has the expected version', async ({ store }) => {
     const refused: [ExpectedVersion, number][] = [
       [1, 0],
       ['streamExists', 0],
@@ -61,7 +61,7 @@ export const appendTests = [
     await assertHolds(store, 4)
   }),
 
-  storeTest('writes all events of an append or none', async ({ store }) => {
+  storeTest('writes all events of an append, or none', async ({ store }) => {
     const known = noted('other')
     await append(store, [known])
 
@@ -79,7 +79,7 @@ export const appendTests = [
     assert.equal((await store.getEvents('a')).version, 0)
   }),
 
-  storeTest('answers a repeated append as the first time, and adds nothing', async ({ store }) => {
+  storeTest('returns the first result for a repeated append, and adds nothing', async ({ store }) => {
     for (const [index, expected] of ([0, 'noStream', 'any'] as const).entries()) {
       const events = [noted(`a${index}`, 0), noted(`a${index}`, 1)]
       const first = await append(store, events, expected)
@@ -93,7 +93,7 @@ export const appendTests = [
     await assertHolds(store, 10)
   }),
 
-  storeTest('writes the rest of an append of which the beginning is there', async ({ store }) => {
+  storeTest('writes the rest of an append whose first events are stored already', async ({ store }) => {
     const [first, second, third] = [noted('a', 0), noted('a', 1), noted('a', 2)]
     await append(store, [first, second], 0)
 
@@ -110,7 +110,7 @@ export const appendTests = [
     assert.ok(late instanceof OptimisticLockError, String(late))
   }),
 
-  storeTest('refuses an event id that is in use for something else', async ({ store }) => {
+  storeTest('refuses an event id that another event has', async ({ store }) => {
     const stored = noted('a', 0)
     await append(store, [stored, noted('a', 1)])
     const { eventId } = stored
@@ -143,7 +143,7 @@ export const appendTests = [
     await assertHolds(store, 0)
   }),
 
-  storeTest('does nothing for an empty append but look at the version', async ({ store }) => {
+  storeTest('only checks the version for an empty append', async ({ store }) => {
     assert.deepEqual(await append(store, []), { newVersion: 0, globalPosition: 0 })
     const { globalPosition } = await append(store, [noted('a')])
 
@@ -151,7 +151,7 @@ export const appendTests = [
     assert.ok((await refusal(append(store, [], 0))) instanceof OptimisticLockError)
   }),
 
-  storeTest('wakes its listeners when the events can be read', async ({ store }) => {
+  storeTest('notifies its listeners when the events can be read', async ({ store }) => {
     const heads: Promise<number>[] = []
     const end = store.onAppend(() => heads.push(store.headPosition()))
     const { globalPosition } = await append(store, [noted('a'), noted('a')])
@@ -164,7 +164,7 @@ export const appendTests = [
     assert.equal(heads.length, before)
   }),
 
-  storeTest('keeps streams of one id and different types apart', async ({ store }) => {
+  storeTest('keeps streams with the same id and different aggregate types apart', async ({ store }) => {
     const [note, file] = [noted('a'), new Filed({ aggregateId: 'a', n: 0 })]
     await append(store, [note], 0)
     await append(store, [file], 0)

@@ -8,9 +8,9 @@ async function openAll(scene: StoreScene): Promise<readonly EventStore[]> {
   return Promise.all(Array.from({ length: scene.writers }, () => scene.another()))
 }
 
-/** Several writers at once, and readers among them. */
+/** Several concurrent writers, with readers among them. */
 export const competitionTests = [
-  storeTest('lets one of many writers win that expect the same version', async (scene) => {
+  storeTest('lets exactly one of many writers win if all expect the same version', async (scene) => {
     const writers = await openAll(scene)
     await append(scene.store, [noted('a')])
 
@@ -28,7 +28,7 @@ export const competitionTests = [
   }),
 
   storeTest(
-    'lets all writers write that expect any version, and numbers them without a gap',
+    'accepts all writers that expect any version, and numbers their events without a gap',
     async (scene) => {
       const writers = await openAll(scene)
 
@@ -48,7 +48,7 @@ export const competitionTests = [
     },
   ),
 
-  storeTest('writes an append once that is sent many times at once', async (scene) => {
+  storeTest('writes an append once if it is sent many times concurrently', async (scene) => {
     const writers = await openAll(scene)
     const events = [noted('a', 0), noted('a', 1)]
 
@@ -79,7 +79,7 @@ export const competitionTests = [
   }),
 ]
 
-/** Appends of one to three events, by turns to a stream of its own and to one that all share. */
+/** Appends one to three events per round, alternately to a stream of its own and to a shared one. */
 async function writeForAWhile(store: EventStore, writer: number): Promise<void> {
   for (let round = 0; round < 30; round += 1) {
     const aggregateId = round % 2 === 0 ? `own-${writer}` : 'shared'
@@ -92,7 +92,7 @@ async function writeForAWhile(store: EventStore, writer: number): Promise<void> 
   }
 }
 
-/** Reads small pages from where it is until it is at the end and nothing more comes. */
+/** Reads the feed in small pages until it is at the end and the writers have finished. */
 async function follow(store: EventStore, isOver: () => boolean): Promise<readonly StoredEvent[]> {
   const seen: StoredEvent[] = []
   for (;;) {
@@ -101,7 +101,7 @@ async function follow(store: EventStore, isOver: () => boolean): Promise<readonl
     const page = await readAll(store, { fromPosition: seen.at(-1)?.position ?? 0, limit: 7 })
     seen.push(...page)
     if (page.length < 7) {
-      assert.ok((seen.at(-1)?.position ?? 0) >= head, `read to the end, and did not reach the head ${head}`)
+      assert.ok((seen.at(-1)?.position ?? 0) >= head, `the reader reached the end, but not the head ${head}`)
       if (wasOver) return seen
     }
     await nextTurn()

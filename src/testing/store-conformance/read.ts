@@ -16,9 +16,9 @@ import {
 const n = (events: readonly unknown[]) =>
   events.map((event) => (event instanceof Noted ? event.n : undefined))
 
-/** What comes back, and which part of it. */
+/** Reading streams and the feed: values, ranges and filters. */
 export const readTests = [
-  storeTest('reads back what was written, type by type', async ({ store }) => {
+  storeTest('reads back values of every type as they were written', async ({ store }) => {
     const event = new Sampled({
       aggregateId: 'a',
       orderId: '7f0c1d3a-6c1b-4d8a-9f5e-2f1f6c1d7a10',
@@ -44,7 +44,7 @@ export const readTests = [
   }),
 
   storeTest(
-    'gives the part of a stream that is asked for, and the version of the whole',
+    'returns the requested part of a stream, with the version of the whole stream',
     async ({ store }) => {
       await append(
         store,
@@ -66,7 +66,7 @@ export const readTests = [
     },
   ),
 
-  storeTest('knows what it does not have', async ({ store }) => {
+  storeTest('reports missing streams and events as missing', async ({ store }) => {
     const event = noted('a')
     assert.deepEqual(await store.getEvents('a'), {
       aggregateId: 'a',
@@ -83,7 +83,7 @@ export const readTests = [
     assert.equal((await store.getEvents('a', { aggregateType: 'File' })).version, 0)
   }),
 
-  storeTest('reads the feed in commit order, from a position on, up to a limit', async ({ store }) => {
+  storeTest('reads the feed in commit order, after a position, up to a limit', async ({ store }) => {
     const events = Array.from({ length: 10 }, (_, index) => noted(`a${index % 3}`, index))
     for (const event of events) await append(store, [event])
 
@@ -126,7 +126,7 @@ export const readTests = [
     assert.deepEqual(await found({ tenantId: 'acme', limit: 1 }), ids(rented))
   }),
 
-  storeTest('finds a few events behind long stretches of others', async ({ store }) => {
+  storeTest('finds a few matching events among many others', async ({ store }) => {
     const wanted: string[] = []
     for (let round = 0; round < 3; round += 1) {
       await append(
@@ -155,7 +155,7 @@ export const readTests = [
   }),
 ]
 
-/** Stored times have milliseconds: two that are to differ must be some apart. */
+/** Waits until the clock has moved: stored times have a precision of milliseconds. */
 async function clockMoves(): Promise<void> {
   const start = Date.now()
   while (Date.now() < start + 3) await delay(1)

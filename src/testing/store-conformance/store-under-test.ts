@@ -14,11 +14,11 @@ export interface DescribeEventStoreOptions {
   readonly close?: (store: EventStore) => void | Promise<void>
   /** Number of concurrent writers in the tests of competition. Default 50. */
   readonly writers?: number
-  /** Longest time of one test, in milliseconds. Default 30,000. */
+  /** Maximum duration of one test, in milliseconds. Default 30,000. */
   readonly timeoutMs?: number
 }
 
-/** One test's world: a fresh store, and further objects on its data. */
+/** The environment of one test: a fresh store, and further objects on its data. */
 export class StoreScene {
   readonly store: EventStore
   readonly writers: number
@@ -36,7 +36,7 @@ export class StoreScene {
     this.#opened = [store]
   }
 
-  /** Another object on the same data where the store has that, else the same one. */
+  /** Another object on the same data if the options can create one; otherwise the same object. */
   async another(): Promise<EventStore> {
     const another = await this.#options.another?.(this.store)
     if (another === undefined) return this.store

@@ -20,16 +20,16 @@ interface Sample {
   readonly lines: readonly { readonly skuId: string; readonly count: number }[]
 }
 
-/** An event with a field of each kind, two of them with names that invite guessing. */
+/** An event with a field of each kind. The names of two fields suggest a conversion that must not happen. */
 export class Sampled extends defineEvent<Sample>()({ type: 'ConformanceSampled', aggregateType: 'Note' }) {}
 
-/** The same id as a note, another kind of aggregate. */
+/** An event of another aggregate type, whose ids may equal those of notes. */
 export class Filed extends defineEvent<{ readonly n: number }>()({
   type: 'ConformanceFiled',
   aggregateType: 'File',
 }) {}
 
-/** Appends events to the stream that the first of them names. */
+/** Appends events to the stream of the first event. */
 export function append(
   store: EventStore,
   events: readonly DomainEvent[],

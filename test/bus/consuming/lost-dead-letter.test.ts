@@ -5,7 +5,7 @@ import { RecordingLogger } from '../../support/recording-logger.ts'
 import { waitFor } from '../../support/wait-for.ts'
 import { delivering, FaultyBus, pretendingDelivery, type Sabotage } from '../../testing/faulty-buses.ts'
 
-it('counts no dead letter of what became somebody else’s before it could be stored', async () => {
+it('counts no dead letter for a message that another consumer took before it was stored', async () => {
   const sabotage: Sabotage = (whole) => ({
     consume: (intake) =>
       whole.consume(
@@ -20,7 +20,7 @@ it('counts no dead letter of what became somebody else’s before it could be st
   let failures = 0
   bus.subscribe(OrderCreated, () => {
     failures += 1
-    throw new Error('as told')
+    throw new Error('planned')
   })
   bus.startConsumingInBackground()
   await bus.whenConsuming()

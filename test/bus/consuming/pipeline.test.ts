@@ -13,7 +13,7 @@ class Noted extends defineEvent<{ n: number; failures: number }>()({
 
 const nextTurn = () => new Promise((resolve) => setImmediate(resolve))
 
-it('handles any mix of aggregates and failures in order, one at a time, and each exactly as often as it must', async () => {
+it('handles any mix of aggregates and failures in order, one event at a time, with exactly the attempts needed', async () => {
   const plan = fc.array(
     fc.record({ key: fc.integer({ min: 0, max: 5 }), failures: fc.integer({ min: 0, max: 2 }) }),
     {
@@ -72,7 +72,7 @@ it('handles any mix of aggregates and failures in order, one at a time, and each
   )
 })
 
-it('waits between attempts as the policy says, within its jitter and its maximum', () => {
+it('waits between attempts according to the policy, within its jitter and maximum', () => {
   const options = fc.record({
     maxRetries: fc.integer({ min: 0, max: 10 }),
     retryBaseDelayMs: fc.integer({ min: 0, max: 5000 }),

@@ -47,7 +47,7 @@ describe('a background publish', () => {
     expect(bus.getStats()).toMatchObject({ handlerErrors: 1, backgroundTasksCompleted: 1 })
   })
 
-  it('runs inline when as many as allowed are under way', async () => {
+  it('runs inline if the limit of publishes in flight is reached', async () => {
     const bus = new InMemoryEventBus({ maxBackgroundPublishes: 2 })
     const work = Promise.withResolvers<void>()
     const shipped: string[] = []
@@ -64,7 +64,7 @@ describe('a background publish', () => {
     await bus.shutdown()
   })
 
-  it('from inside handlers, far beyond the bound, does not deadlock', async () => {
+  it('from inside handlers, far beyond the limit, does not deadlock', async () => {
     const bus = new InMemoryEventBus({ maxBackgroundPublishes: 3 })
     let shipped = 0
     bus.subscribe(OrderCreated, async () => {
@@ -81,7 +81,7 @@ describe('a background publish', () => {
     expect(shipped).toBe(200)
   })
 
-  it('is bounded at 1,000 by default', async () => {
+  it('is limited to 1,000 by default', async () => {
     const bus = new InMemoryEventBus()
     const work = Promise.withResolvers<void>()
     bus.subscribe(OrderCreated, () => work.promise)
@@ -97,7 +97,7 @@ describe('a background publish', () => {
 })
 
 describe('shutdown', () => {
-  it('waits for background publishes and for publishes under way', async () => {
+  it('waits for background publishes and for publishes in flight', async () => {
     const bus = new InMemoryEventBus()
     const ended: string[] = []
     bus.subscribe([OrderCreated, OrderShipped], async ({ eventType }) => {
@@ -113,7 +113,7 @@ describe('shutdown', () => {
     await publishing
   })
 
-  it('resolves at once when nothing is pending, also the second time', async () => {
+  it('resolves at once if nothing is pending, also the second time', async () => {
     const bus = new InMemoryEventBus()
 
     await bus.shutdown()
@@ -122,7 +122,7 @@ describe('shutdown', () => {
     expect(bus.isShutdown).toBe(true)
   })
 
-  it('refuses what is published afterwards', async () => {
+  it('makes later publishes reject', async () => {
     const bus = new InMemoryEventBus()
     await bus.shutdown()
 
@@ -136,7 +136,7 @@ describe('shutdown', () => {
     }
   })
 
-  it('gives up on a handler that never settles, says so, and aborts its signal', async () => {
+  it('gives up on a handler that never settles, logs it, and aborts its signal', async () => {
     const logger = new RecordingLogger()
     const bus = new InMemoryEventBus({ logger })
     const contexts: HandlerContext[] = []
@@ -162,7 +162,7 @@ describe('shutdown', () => {
     ])
   })
 
-  it('waits no second time for what it has given up', async () => {
+  it('does not wait a second time for work that it gave up on', async () => {
     const logger = new RecordingLogger()
     const bus = new InMemoryEventBus({ logger })
     bus.subscribe(OrderCreated, never)
@@ -192,7 +192,7 @@ describe('shutdown', () => {
     },
   )
 
-  it('happens at the end of a scope with await using', async () => {
+  it('runs at the end of a scope with await using', async () => {
     let ended = 0
     {
       await using bus = new InMemoryEventBus()
@@ -227,7 +227,7 @@ describe('handlerTimeoutMs', () => {
     })
   })
 
-  it('ignores how the handler ends after its time', async () => {
+  it('ignores the result of a handler after its timeout', async () => {
     const unhandled: unknown[] = []
     const onUnhandled = (reason: unknown) => unhandled.push(reason)
     process.on('unhandledRejection', onUnhandled)
@@ -244,7 +244,7 @@ describe('handlerTimeoutMs', () => {
     expect(bus.getStats()).toMatchObject({ handlersInvoked: 0, handlerErrors: 1 })
   })
 
-  it('lets a handler that is quick enough be', async () => {
+  it('does not affect a handler that is fast enough', async () => {
     const bus = new InMemoryEventBus({ handlerTimeoutMs: 10_000 })
     bus.subscribe(OrderCreated, turn)
 

@@ -42,7 +42,7 @@ async function eventfulBus(options?: BrokerOptions): Promise<MemoryBrokerEventBu
   return bus
 }
 
-it('has names and units by the conventions, and values that are right', async () => {
+it('has the names and units of the conventions, and correct values', async () => {
   const read = startMetrics()
   await eventfulBus()
 
@@ -112,7 +112,7 @@ it('has names and units by the conventions, and values that are right', async ()
   }
 })
 
-it('measures the age from when the event occurred, in seconds', async () => {
+it('measures the age since the event occurred, in seconds', async () => {
   const read = startMetrics()
   const bus = new InMemoryEventBus()
   bus.subscribe(OrderCreated, () => undefined)
@@ -124,7 +124,7 @@ it('measures the age from when the event occurred, in seconds', async () => {
   expect(point?.value).toMatchObject({ sum: expect.closeTo(3600, 0) })
 })
 
-it('counts in memory too, failures by their outcome', async () => {
+it('also counts in memory, with failures by outcome', async () => {
   const read = startMetrics()
   const bus = new InMemoryEventBus({ logger: new RecordingLogger() })
   bus.subscribe(OrderCreated, async () => undefined)
@@ -148,7 +148,7 @@ it('counts in memory too, failures by their outcome', async () => {
   expect(found.has('eventspine.consumer.lag')).toBe(false)
 })
 
-it('tells what waits and what runs, and the publishes that failed', async () => {
+it('reports waiting and running messages, and failed publishes', async () => {
   const read = startMetrics()
   const broker = new MemoryBroker()
   const bus = brokerBus({ broker, maxInFlight: 2 })
@@ -175,7 +175,7 @@ it('tells what waits and what runs, and the publishes that failed', async () => 
   expect(total(after.get('messaging.client.operation.duration'), { 'error.type': 'PUBLISH_TIMEOUT' })).toBe(1)
 })
 
-it('takes no event type from the wire, and no message of an error', async () => {
+it('records neither event types from the wire nor messages of errors', async () => {
   const read = startMetrics()
   const broker = new MemoryBroker()
   const bus = brokerBus({ broker })
@@ -198,7 +198,7 @@ it('takes no event type from the wire, and no message of an error', async () => 
   ])
 })
 
-it('starts when an SDK is registered, though the bus is older', async () => {
+it('starts when an SDK is registered, even if the bus exists already', async () => {
   const bus = await eventfulBus()
   const read = startMetrics()
 
@@ -210,7 +210,7 @@ it('starts when an SDK is registered, though the bus is older', async () => {
   expect(found.get('eventspine.messages.in_flight')?.points).toHaveLength(1)
 })
 
-it('uses the meter that was passed in', async () => {
+it('uses the given meter', async () => {
   const global = startMetrics()
   const { provider, read } = createMeterProvider()
 
@@ -228,7 +228,7 @@ it('enableMetrics: false records nothing', async () => {
   expect((await read()).size).toBe(0)
 })
 
-it('tells two buses of one group in one process as one, and counts on when one is shut down', async () => {
+it('reports two buses of one group in one process as one, and keeps its counts when one is shut down', async () => {
   const read = startMetrics()
   const broker = new MemoryBroker()
   const [first, second] = [brokerBus({ broker, maxInFlight: 1 }), brokerBus({ broker, maxInFlight: 1 })]
@@ -254,7 +254,7 @@ it('tells two buses of one group in one process as one, and counts on when one i
   expect(points(one, 'consumer.lag')).toHaveLength(1)
 })
 
-it('observes no bus that was shut down', async () => {
+it('does not observe a bus that was shut down', async () => {
   const { provider, read } = createMeterProvider(AggregationTemporality.DELTA)
   const bus = await eventfulBus({ meter: provider.getMeter('mine') })
   const observed = async () => {

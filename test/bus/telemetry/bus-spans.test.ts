@@ -86,30 +86,33 @@ describe('with an OpenTelemetry SDK', () => {
     }
   })
 
-  it.each([1, 2])('a failed handler of %d has the exception on its span and only there', async (handlers) => {
-    const { exporter, provider } = startSdk()
-    trace.setGlobalTracerProvider(provider)
-    const bus = new InMemoryEventBus({ logger: new RecordingLogger() })
-    bus.subscribe(OrderCreated, async function failing() {
-      await turn()
-      throw new Error('out of paper')
-    })
-    if (handlers === 2) bus.subscribe(OrderCreated, function fine() {})
+  it.each([1, 2])(
+    'of %d handlers, a failed one has the exception on its span and only there',
+    async (handlers) => {
+      const { exporter, provider } = startSdk()
+      trace.setGlobalTracerProvider(provider)
+      const bus = new InMemoryEventBus({ logger: new RecordingLogger() })
+      bus.subscribe(OrderCreated, async function failing() {
+        await turn()
+        throw new Error('out of paper')
+      })
+      if (handlers === 2) bus.subscribe(OrderCreated, function fine() {})
 
-    await bus.publish([orderCreated()])
+      await bus.publish([orderCreated()])
 
-    const spans = exporter.getFinishedSpans()
-    const failed = named(spans, 'handle failing')
-    expect(failed.status).toEqual({ code: SpanStatusCode.ERROR, message: 'out of paper' })
-    expect(failed.events[0]?.attributes?.['exception.message']).toBe('out of paper')
-    expect(failed.attributes['error.type']).toBe('Error')
-    for (const name of ['memory.publish OrderCreated', 'memory.consume OrderCreated']) {
-      expect(named(spans, name).status.code).toBe(SpanStatusCode.UNSET)
-    }
-    expect(spans).toHaveLength(2 + handlers)
-  })
+      const spans = exporter.getFinishedSpans()
+      const failed = named(spans, 'handle failing')
+      expect(failed.status).toEqual({ code: SpanStatusCode.ERROR, message: 'out of paper' })
+      expect(failed.events[0]?.attributes?.['exception.message']).toBe('out of paper')
+      expect(failed.attributes['error.type']).toBe('Error')
+      for (const name of ['memory.publish OrderCreated', 'memory.consume OrderCreated']) {
+        expect(named(spans, name).status.code).toBe(SpanStatusCode.UNSET)
+      }
+      expect(spans).toHaveLength(2 + handlers)
+    },
+  )
 
-  it('a handler that throws at once has it too', async () => {
+  it('a handler that throws synchronously has it, too', async () => {
     const { exporter, provider } = startSdk()
     trace.setGlobalTracerProvider(provider)
     const bus = new InMemoryEventBus({ logger: new RecordingLogger() })
@@ -164,7 +167,7 @@ describe('with an OpenTelemetry SDK', () => {
     expect(parentOf('memory.publish OrderCreated')).toBe(named(spans, 'request').spanContext().spanId)
   })
 
-  it('that is registered after the bus was made is used from then on', async () => {
+  it('that is registered after the creation of the bus is used from then on', async () => {
     const { exporter, provider } = startSdk()
     const bus = new InMemoryEventBus()
     await bus.publish([orderCreated()])
@@ -197,7 +200,7 @@ describe('with an OpenTelemetry SDK', () => {
     })
   })
 
-  it('what happens in a span that the sampler left out is left out', async () => {
+  it('creates no spans inside a span that was not sampled', async () => {
     const { exporter } = startSdk()
     const provider = new BasicTracerProvider({
       sampler: new ParentBasedSampler({ root: new AlwaysOffSampler() }),
@@ -226,7 +229,7 @@ describe('with an OpenTelemetry SDK', () => {
     expect(exporter.getFinishedSpans()).toEqual([])
   })
 
-  it('a tracer that was passed in is used instead of the global one', async () => {
+  it('a given tracer is used instead of the global one', async () => {
     const { exporter, provider } = startSdk()
     const bus = new InMemoryEventBus({ tracer: provider.getTracer('mine') })
 
@@ -238,7 +241,7 @@ describe('with an OpenTelemetry SDK', () => {
     ])
   })
 
-  it('enableTracing: false opens no span', async () => {
+  it('enableTracing: false creates no span', async () => {
     const { exporter, provider } = startSdk()
     trace.setGlobalTracerProvider(provider)
     const bus = new InMemoryEventBus({ enableTracing: false })

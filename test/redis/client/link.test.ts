@@ -110,7 +110,7 @@ it('duplicates a given client for its connections and leaves the client itself a
 
 it('does not treat idle reads as lost connections', async () => {
   const logger = memoryLogger()
-  const bus = createBus({ logger, blockMs: 100, socketTimeoutMs: 100 })
+  const bus = createBus({ logger, blockMs: 100, socketTimeoutMs: 400 })
   const seen: number[] = []
   bus.subscribe(Noted, (event) => seen.push(event.n))
   const client = await connectClient()
@@ -119,6 +119,7 @@ it('does not treat idle reads as lost connections', async () => {
     Number(/cmdstat_xreadgroup:calls=(\d+)/.exec(await client.info('commandstats'))?.[1])
   const before = await readsOf()
 
+  // The reads are idle for 700 ms in total, longer than blockMs and socketTimeoutMs together.
   await waitFor(async () => (await readsOf()) > before + 6)
   await bus.publish(notes('a', 1))
   await waitFor(() => seen.length === 1)

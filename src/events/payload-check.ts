@@ -1,0 +1,124 @@
+import type { StandardSchemaV1 } from '@standard-schema/spec'
+import { describeValue } from '../errors.ts'
+import { type EventPayload, payloadKeyFault } from './domain-event.ts'
+import { asValidationError } from './envelope.ts'
+import { type EventIssue, EventValidationError } from './errors.ts'
+import { immutableCopy, UnsupportedValue } from './immutable.ts'
+import { decodedForm, firstDifference, firstUnreadable, readsBackAs } from './round-trip.ts'
+
+/** A payload that was checked, and as it is written. */
+export interface CheckedPayload {
+  readonly payload: EventPayload
+  readonly written: EventPayload
+}
+
+export type PayloadCheck = (payload: EventPayload, isConstruction: boolean) => CheckedPayload
+
+/** The payload of an event without a schema. Its type is trusted, so values that JSON gives back as another type are refused. */
+export function trust(eventType: string, given: EventPayload, isConstruction: boolean): CheckedPayload {
+  const checked = freezePayload(eventType, given)
+  const fault = isConstruction ? firstUnreadable(checked.payload, '') : undefined
+  if (fault === undefined) return checked
+  const rule = `${fault.rule}; give ${eventType} a schema that converts it back, or use its JSON form`
+  throw new EventValidationError(eventType, [{ path: fault.path, rule }])
+}
+
+/** The payload of a decoded event. */
+export function validate(eventType: string, schema: StandardSchemaV1, given: EventPayload): CheckedPayload {
+  return freezePayload(eventType, runSchema(eventType, schema, given))
+}
+
+/**
+ * The payload of a new event, as every consumer will see it. Each consumer runs the schema again, on the decoded JSON. If
+ * the schema or JSON changes the given payload, this function does the same once: the schema must accept the decoded JSON
+ * and return an equal payload, otherwise the event is refused.
+ */
+export function validateNew(
+  eventType: string,
+  schema: StandardSchemaV1,
+  given: EventPayload,
+  refusesUnknown: boolean,
+): CheckedPayload {
+  const output = runSchema(eventType, schema, given)
+  if (refusesUnknown) refuseUnknownFields(eventType, output, given)
+  const checked = freezePayload(eventType, output)
+  if (readsBackAs(checked.payload, given)) return checked
+  const decoded = decode(eventType, checked.payload)
+  const again = freezePayload(eventType, readBack(eventType, schema, decoded))
+  const path = firstDifference(decode(eventType, again.payload), decoded)
+  if (path === undefined) return { payload: again.payload, written: decoded }
+  const rule = 'is changed by the schema each time the event is read; make the transform idempotent'
+  throw new EventValidationError(eventType, [{ path, rule }])
+}
+
+/** Runs the schema on the decoded JSON of a new event. */
+function readBack(eventType: string, schema: StandardSchemaV1, decoded: EventPayload): EventPayload {
+  try {
+    return runSchema(eventType, schema, decoded)
+  } catch (error) {
+    if (!(error instanceof EventValidationError)) throw error
+    const issues = error.issues.map(({ path, rule }) => ({
+      path,
+      rule: `cannot be read back: its own schema refuses its JSON, as every consumer would (${rule})`,
+    }))
+    throw new EventValidationError(eventType, issues, { cause: error })
+  }
+}
+
+function decode(eventType: string, payload: EventPayload): EventPayload {
+  try {
+    // decodedForm returns an object for an object.
+    return decodedForm(payload, '') as EventPayload
+  } catch (error) {
+    throw asValidationError(eventType, error)
+  }
+}
+
+function runSchema(eventType: string, schema: StandardSchemaV1, payload: EventPayload): EventPayload {
+  const result = schema['~standard'].validate(payload)
+  if (result instanceof Promise) {
+    result.catch(() => undefined)
+    throw new TypeError(`The schema of ${eventType} is asynchronous; events need a synchronous schema.`)
+  }
+  if (result.issues !== undefined) {
+    throw new EventValidationError(eventType, result.issues.map(toIssue))
+  }
+  const output = result.value
+  if (typeof output !== 'object' || output === null || Array.isArray(output)) {
+    throw new TypeError(`The schema of ${eventType} must return an object, got ${describeValue(output)}.`)
+  }
+  // It is an object and no array, and its own fields are the payload.
+  return output as EventPayload
+}
+
+function refuseUnknownFields(eventType: string, output: EventPayload, input: EventPayload): void {
+  const issues = Object.keys(input)
+    .filter((key) => !(key in output) && input[key] !== undefined)
+    .map((path): EventIssue => ({ path, rule: 'is not a field of this event' }))
+  if (issues.length > 0) throw new EventValidationError(eventType, issues)
+}
+
+function toIssue(issue: StandardSchemaV1.Issue): EventIssue {
+  const path = (issue.path ?? [])
+    .map((segment) => (typeof segment === 'object' ? segment.key : segment))
+    .map((key, index) => (typeof key === 'number' ? `[${key}]` : `${index === 0 ? '' : '.'}${String(key)}`))
+    .join('')
+  // ArkType's messages start with the path.
+  const rule = issue.message.startsWith(`${path} `) ? issue.message.slice(path.length + 1) : issue.message
+  return { path, rule: rule.slice(0, 200) }
+}
+
+function freezePayload(eventType: string, given: EventPayload): CheckedPayload {
+  const payload: Record<string, unknown> = {}
+  const notes = { hasInstance: false }
+  try {
+    for (const [key, value] of Object.entries(given)) {
+      const fault = payloadKeyFault(key)
+      if (fault !== undefined) throw new UnsupportedValue(key, fault)
+      payload[key] = immutableCopy(value, key, notes)
+    }
+  } catch (error) {
+    throw asValidationError(eventType, error)
+  }
+  return { payload, written: notes.hasInstance ? decode(eventType, payload) : payload }
+}

@@ -1,0 +1,148 @@
+import { describeValue } from '../errors.ts'
+import type { DomainEvent, EventClass } from '../events/index.ts'
+import { AsyncEventHandler, type HandlerContext } from './event-handler.ts'
+
+/** One subscription of one handler, in the form that the dispatcher calls. */
+export interface HandlerEntry {
+  /** Display name, for logs, spans and metrics: the given name, or that of the function or class. */
+  readonly name: string
+  /**
+   * The name that was given. Retries and replays find the handler by it, after a restart and in a new release. Undefined if
+   * none was given: a minifier changes the names of functions and classes, and a release the order of subscription.
+   */
+  readonly id: string | undefined
+  /** Names that the handler had in earlier releases. */
+  readonly aliases: readonly string[]
+  /** The handler as the user passed it, for `unsubscribe`. */
+  readonly handler: unknown
+  readonly invoke: (event: DomainEvent, context: HandlerContext) => unknown
+  /** Returns false if the handler declines the event; undefined if it accepts all. */
+  readonly accepts: ((event: DomainEvent) => boolean) | undefined
+}
+
+export interface SubscribeOptions {
+  /**
+   * The handler's identity. After a restart, retries and replays of dead letters find the handler by this name, also in
+   * later releases, so do not change it. The only handler of an event in a consumer group needs no name. Of several
+   * handlers, one without a name handles the event again after a restart or a replay, because its earlier success cannot
+   * be attributed to it. Default: the `name` of a handler object, if it has one. Names of functions and classes appear in
+   * logs and spans only.
+   */
+  readonly name?: string
+  /** Names that the handler had in earlier releases, whose retries and dead letters it takes over. */
+  readonly aliases?: readonly string[]
+}
+
+/** Stands for a handler without a name in dead letters. */
+export const UNNAMED_HANDLER = '(unnamed)'
+
+/** A handler whose display name is not yet made unique. */
+export type ReadHandler = Omit<HandlerEntry, 'name'> & { readonly displayName: string }
+
+export function entryOf(
+  { displayName, ...handler }: ReadHandler,
+  taken: readonly HandlerEntry[],
+): HandlerEntry {
+  let name = displayName
+  for (let n = 2; taken.some((entry) => entry.name === name); n += 1) name = `${displayName}#${n}`
+  return { name, ...handler }
+}
+
+/** The names under which records of this handler may have been written. */
+export function namesOf({ id, aliases }: Pick<HandlerEntry, 'id' | 'aliases'>): readonly string[] {
+  return id === undefined ? aliases : [id, ...aliases]
+}
+
+/** True if a record written under this name belongs to this handler. */
+export function isCalled({ id, aliases }: HandlerEntry, name: string): boolean {
+  return id === name || aliases.includes(name)
+}
+
+export function readHandler(handler: unknown, { name, aliases = [] }: SubscribeOptions): ReadHandler {
+  const { invoke, accepts, ownName, ownId } = readCallable(handler)
+  const id = name ?? ownId
+  for (const given of id === undefined ? aliases : [id, ...aliases]) checkName(given)
+  return { handler, invoke, accepts, id, aliases: Object.freeze([...aliases]), displayName: id ?? ownName }
+}
+
+function checkName(name: unknown): void {
+  if (typeof name === 'string' && name !== '' && name !== UNNAMED_HANDLER) return
+  throw new TypeError(
+    `A handler's name must be a non-empty string other than ${UNNAMED_HANDLER}, got ${describeValue(name)}.`,
+  )
+}
+
+interface Callable extends Pick<HandlerEntry, 'invoke' | 'accepts'> {
+  readonly ownName: string
+  /** The `name` of a handler object. */
+  readonly ownId: string | undefined
+}
+
+function readCallable(handler: unknown): Callable {
+  if (typeof handler === 'function') {
+    // The compiler has checked that the function takes events.
+    const invoke = handler as HandlerEntry['invoke']
+    const ownName = handler.name === '' ? 'anonymous' : handler.name
+    return { invoke, accepts: undefined, ownName, ownId: undefined }
+  }
+  if (
+    typeof handler === 'object' &&
+    handler !== null &&
+    'handle' in handler &&
+    typeof handler.handle === 'function'
+  ) {
+    // `handle` is read at each call, so that a replaced or spied method takes effect.
+    const target = handler as HandlerObject
+    const ownName = handler.constructor?.name ?? 'Object'
+    return {
+      invoke: (event, context) => target.handle(event, context),
+      accepts: acceptsOf(target, ownName),
+      ownName,
+      ownId:
+        'name' in handler && typeof handler.name === 'string' && handler.name !== ''
+          ? handler.name
+          : undefined,
+    }
+  }
+  throw new TypeError(
+    `A handler must be a function or an object with a handle(event) method, got ${describeValue(handler)}.`,
+  )
+}
+
+interface HandlerObject {
+  readonly handle: HandlerEntry['invoke']
+  readonly canHandle?: unknown
+}
+
+/** A result that is not a boolean fails the attempt. Treated as a refusal, it would drop the event silently. */
+function acceptsOf(target: HandlerObject, ownName: string): HandlerEntry['accepts'] {
+  if (target.canHandle === undefined) return undefined
+  if (typeof target.canHandle !== 'function') {
+    throw new TypeError(`canHandle of ${ownName} must be a function, got ${describeValue(target.canHandle)}.`)
+  }
+  return (event) => {
+    const verdict: unknown = Reflect.apply(target.canHandle as CallableFunction, target, [event])
+    if (typeof verdict === 'boolean') return verdict
+    if (verdict instanceof Promise) verdict.catch(() => undefined) // reported as a wrong return type instead
+    throw new TypeError(`canHandle of ${ownName} must return a boolean, got ${describeValue(verdict)}.`)
+  }
+}
+
+/** The event classes that a subscriber declares. @throws TypeError */
+export function declaredClasses(subscriber: unknown): readonly EventClass[] {
+  if (typeof subscriber === 'object' && subscriber !== null) {
+    if ('subscribedTo' in subscriber && typeof subscriber.subscribedTo === 'function') {
+      return asClasses(subscriber.subscribedTo(), 'subscribedTo')
+    }
+    if (subscriber instanceof AsyncEventHandler) return asClasses(subscriber.eventTypes(), 'eventTypes')
+  }
+  throw new TypeError(
+    `subscribeAll takes an object with subscribedTo() and handle(event), or an AsyncEventHandler, got ${describeValue(subscriber)}.`,
+  )
+}
+
+function asClasses(classes: unknown, method: string): readonly EventClass[] {
+  // Each item is checked where it is subscribed to.
+  if (Array.isArray(classes)) return classes as readonly EventClass[]
+  throw new TypeError(`${method}() must return an array of event classes, got ${describeValue(classes)}.`)
+}
