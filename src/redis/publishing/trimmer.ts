@@ -2,7 +2,13 @@ import { sleep } from '../../kit/time.ts'
 import type { TransportHost } from '../../transport/transport.ts'
 import type { RedisClient } from '../client/client.ts'
 import type { RedisLink } from '../client/link.ts'
-import { type GroupState, isBefore, readStreamState, type StreamState, type StreamWithGroups } from '../client/stream-state.ts'
+import {
+  type GroupState,
+  isBefore,
+  readStreamState,
+  type StreamState,
+  type StreamWithGroups,
+} from '../client/stream-state.ts'
 import { commandError } from '../errors.ts'
 import type { ResolvedRedisOptions } from '../options.ts'
 
@@ -135,14 +141,20 @@ export class RedisTrimmer {
   #reportUnread({ stream, groups }: StreamWithGroups, removed: number): void {
     const { keys } = this.#parts.options
     if (groups.length === 0) {
-      this.#reportLost(`${removed} entries were trimmed from ${keys.stream} before any group had read them`, removed)
+      this.#reportLost(
+        `${removed} entries were trimmed from ${keys.stream} before any group had read them`,
+        removed,
+      )
     }
     for (const { name, lag } of groups) {
       if (lag === null) continue
       const read = Math.max(0, stream.length - lag)
       const count = removed - read
       if (count <= 0) continue
-      this.#reportLost(`${count} entries were trimmed from ${keys.stream} before the group ${name} had read them`, count)
+      this.#reportLost(
+        `${count} entries were trimmed from ${keys.stream} before the group ${name} had read them`,
+        count,
+      )
     }
   }
 
