@@ -21,6 +21,7 @@ const HEADER_OF: Readonly<Record<string, string>> = {
   dlq_timestamp: 'x-dlq-timestamp',
   dlq_consumer_group: 'x-dlq-consumer-group',
   dlq_handlers: 'x-dlq-handlers',
+  dlq_settled_handlers: 'x-dlq-settled-handlers',
   dlq_attempts: 'x-dlq-attempts',
   dlq_first_failed_at: 'x-dlq-first-failed-at',
 }
@@ -29,6 +30,13 @@ const ORIGINAL_ROUTING_KEY = 'x-original-routing-key'
 /** Headers that the broker or a dead-lettering adds to a message. They are not part of the original. */
 const ADDED =
   /^x-(dlq-|death$|first-death-|last-death-|original-routing-key$|delivery-count$|acquired-count$)/
+/**
+ * Headers by which the broker routes a message further: to other queues (`CC` and `BCC`, sender-selected distribution), or
+ * later (`x-delay`, delayed message exchange). A dead letter or a replay with them would reach other groups again, so they
+ * are kept under another name.
+ */
+const ROUTING_HEADERS: ReadonlySet<string> = new Set(['CC', 'BCC', 'x-delay'])
+const KEPT_PREFIX = 'x-original-header-'
 /** Longest table of original headers that is kept whole, in bytes. The client's limit leaves room for ours. */
 const MAX_HEADER_BYTES = 60_000
 /** Longest header that is kept of a longer table, in characters of JSON. */
@@ -108,17 +116,31 @@ function readLetterReason(message: AmqpMessage): Partial<DeadLetterReason> {
 }
 
 function originalHeaders(message: AmqpMessage): MessageHeaders {
-  return Object.fromEntries(Object.entries(textHeaders(message)).filter(([name]) => !ADDED.test(name)))
+  return Object.fromEntries(
+    Object.entries(textHeaders(message)).flatMap(([name, value]) =>
+      ADDED.test(name) ? [] : [[originalName(name), value]],
+    ),
+  )
 }
 
 /** The original headers. If their table leaves no room for ours, only short ones are kept. */
 function keptHeaders(headers: AmqpTable = {}): AmqpTable {
-  const own = Object.entries(headers).filter(([name]) => !ADDED.test(name))
+  const own = Object.entries(headers).flatMap(([name, value]) =>
+    ADDED.test(name) ? [] : [[keptName(name), value] as const],
+  )
   const size = Buffer.byteLength(JSON.stringify(own))
   if (size < MAX_HEADER_BYTES) return Object.fromEntries(own)
   return Object.fromEntries(
     own.filter(([, value]) => JSON.stringify(value).length < MAX_KEPT_HEADER).slice(0, MAX_KEPT_HEADERS),
   )
+}
+
+function keptName(name: string): string {
+  return ROUTING_HEADERS.has(name) ? `${KEPT_PREFIX}${name}` : name
+}
+
+function originalName(name: string): string {
+  return name.startsWith(KEPT_PREFIX) ? name.slice(KEPT_PREFIX.length) : name
 }
 
 /** Omits `expiration`, which would drop the dead letter, and `userId`, which only that user may set. */

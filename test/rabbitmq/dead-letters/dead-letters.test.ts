@@ -209,3 +209,47 @@ it('stores a dead letter even if its exchange and queue were deleted', async () 
   expect(await bus.getDlqMessageCount()).toBe(1)
   expect(await bus.getQueueInfo()).toMatchObject({ messageCount: 0 })
 })
+
+it('stores and replays a message that was addressed to several queues for the group that failed only', async () => {
+  const exchangeName = freshName()
+  const received = { billing: 0, shipping: 0 }
+  let isFixed = false
+  const billing = createBus({ exchangeName, exchangeType: 'direct', consumerGroup: 'billing', maxRetries: 0 })
+  billing.subscribe(OrderCreated, () => {
+    received.billing += 1
+    if (!isFixed) throw new Error('not yet')
+  })
+  const shipping = createBus({
+    exchangeName,
+    exchangeType: 'direct',
+    consumerGroup: 'shipping',
+    maxRetries: 0,
+  })
+  shipping.subscribe(OrderCreated, () => {
+    received.shipping += 1
+  })
+  await consume(billing)
+  await consume(shipping)
+  const channel = await plainChannel()
+  const event = orderCreated('Order-1')
+  const headers = { event_type: 'OrderCreated', 'x-delay': 60_000 }
+  channel.publish(exchangeName, `${exchangeName}.billing`, Buffer.from(JSON.stringify(event)), {
+    messageId: event.eventId,
+    headers,
+    CC: [`${exchangeName}.shipping`],
+  })
+
+  await until('the dead letter', async () => (await billing.getDlqMessageCount()) === 1)
+  await until('the other group', () => received.shipping === 1)
+  expect((await shipping.deadLetters.list()).deadLetters).toHaveLength(1)
+  const [letter] = (await billing.deadLetters.list()).deadLetters
+  expect(letter).toMatchObject({ consumerGroup: 'billing', eventId: event.eventId })
+  isFixed = true
+  await billing.deadLetters.replay(letter?.id ?? '')
+
+  await until('the replayed event', () => received.billing === 2)
+  await until('an empty queue', async () => (await billing.getDlqMessageCount()) === 0)
+  await billing.shutdown()
+  await shipping.shutdown()
+  expect(received).toEqual({ billing: 2, shipping: 1 })
+})
