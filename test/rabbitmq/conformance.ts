@@ -9,7 +9,12 @@ import { TcpProxy } from '../support/tcp-proxy.ts'
 /** Runs the conformance suite over one type of queue, on a RabbitMQ that it kills and restarts. */
 export async function describeRabbitMQ(queueType: 'classic' | 'quorum'): Promise<void> {
   const rabbitmq = await launchBroker('rabbitmq')
-  process.env['EVENTSPINE_TEST_RABBITMQ_URL'] = rabbitmq.url
+  // The buses of the suite have exactly the rights that docs/rabbitmq.md names.
+  const own = '^conformance-'
+  await rabbitmq.exec('rabbitmqctl', '--quiet', 'add_user', 'bus', 'secret')
+  await rabbitmq.exec('rabbitmqctl', '--quiet', 'set_permissions', 'bus', own, `${own}|^amq\\.default$`, own)
+  const urlOf = (port: number) => `amqp://bus:secret@127.0.0.1:${port}/`
+  process.env['EVENTSPINE_TEST_RABBITMQ_URL'] = urlOf(rabbitmq.port)
   process.env['EVENTSPINE_TEST_QUEUE_TYPE'] = queueType
   const proxies = new Map<unknown, TcpProxy>()
 
@@ -22,7 +27,7 @@ export async function describeRabbitMQ(queueType: 'classic' | 'quorum'): Promise
     const proxy = await TcpProxy.start({ host: '127.0.0.1', port: rabbitmq.port })
     const bus = new RabbitMQEventBus({
       ...options,
-      rabbitmqUrl: `amqp://guest:guest@127.0.0.1:${proxy.port}/`,
+      rabbitmqUrl: urlOf(proxy.port),
       exchangeName: scope,
       queueType,
       prefetchCount: 100,
