@@ -14,6 +14,7 @@ import { processTests } from './processes.ts'
 import { publishTests } from './publish.ts'
 import { redeliveryTests } from './redelivery.ts'
 import { DEFAULT_WAIT_MS, Scene } from './scene.ts'
+import { stoppingTests } from './stopping.ts'
 
 /**
  * The runner's limit for a test, in times of `waitMs`. Each wait of a test has its own deadline and reports what it
@@ -31,7 +32,7 @@ const SUITE: Readonly<Record<string, readonly ConformanceTest[]>> = {
   'dead letters': deadLetterTests,
   poison: poisonTests,
   redelivery: redeliveryTests,
-  lifecycle: lifecycleTests,
+  lifecycle: [...lifecycleTests, ...stoppingTests],
   outages: outageTests,
   processes: processTests,
 }

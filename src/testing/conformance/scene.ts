@@ -5,7 +5,7 @@ import { BrokerEventBus, type BrokerOptions, type BusNotice, type EventBus } fro
 import type { RawMessage } from '../memory-broker.ts'
 import { waitFor } from '../wait-for.ts'
 import type { BusFaults, CreateBus, DescribeEventBusOptions } from './bus-under-test.ts'
-import { type Marked, marked } from './events.ts'
+import { type Marked, marked, Noted } from './events.ts'
 import { Recording, RecordingLogger } from './recording.ts'
 
 /** Of `waitMs`, in milliseconds. */
@@ -74,6 +74,15 @@ export class Scene {
     subscribe(bus)
     await this.consume(bus)
     return bus
+  }
+
+  /** A bus of group `main`, and the events that it handles. */
+  async recordingBus(
+    then?: (event: Noted) => unknown,
+  ): Promise<{ readonly bus: BrokerEventBus; readonly recording: Recording<Noted> }> {
+    const recording = new Recording<Noted>(then)
+    const bus = await this.consumer((it) => it.subscribe(Noted, recording.handler))
+    return { bus, recording }
   }
 
   async consume(bus: EventBus): Promise<void> {
@@ -206,6 +215,13 @@ export class Scene {
   assertNoSecret(text: string): void {
     for (const secret of this.secrets) assert.ok(!text.includes(secret), `a secret shows in: ${text}`)
   }
+}
+
+/** The duration of an action, in milliseconds. */
+export async function timed(action: () => Promise<unknown>): Promise<number> {
+  const start = performance.now()
+  await action()
+  return performance.now() - start
 }
 
 function required<T>(fault: T | undefined): T {
