@@ -4,6 +4,7 @@ import { Dispatcher } from '../handling/dispatcher.ts'
 import { ShutdownError } from '../handling/errors.ts'
 import { HandlerRegistry } from '../handling/handler-registry.ts'
 import type { RunInfo } from '../handling/handler-run.ts'
+import { refuseInHandlerOf } from '../handling/running-handlers.ts'
 import { IdleCounter } from '../kit/idle-counter.ts'
 import { busObservabilityRules } from '../kit/observability-options.ts'
 import {
@@ -149,6 +150,7 @@ export class InMemoryEventBus extends EventBus {
       },
     })
     this.#dispatcher = new Dispatcher({
+      owner: this,
       tracer: this.#tracer,
       metrics: this.#metrics,
       handlerTimeoutMs: resolved.handlerTimeoutMs,
@@ -179,8 +181,10 @@ export class InMemoryEventBus extends EventBus {
     return this.isShutdown ? Promise.reject(new BusClosedError('connect')) : Promise.resolve()
   }
 
-  override startConsuming(): Promise<void> {
-    return this.isShutdown ? Promise.reject(new BusClosedError('consume')) : this.#consuming.promise
+  override async startConsuming(): Promise<void> {
+    if (this.isShutdown) throw new BusClosedError('consume')
+    refuseInHandlerOf(this, 'startConsuming()')
+    await this.#consuming.promise
   }
 
   override startConsumingInBackground(): void {
