@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { EventBus } from '../bus/index.ts'
 import { toError } from '../errors.ts'
+import { runCausedBy } from '../events/causation.ts'
 import { observabilityRules } from '../kit/observability-options.ts'
 import {
   nonEmptyText,
@@ -122,7 +123,8 @@ export class AggregateRepository<A extends AggregateRoot<unknown>> {
     })
     markCommitted(aggregate, events)
     try {
-      await this.#publisher?.publish(events)
+      // As they are stored: inside a handler, the bus would add a cause to events that were raised outside of it.
+      await runCausedBy(undefined, () => this.#publisher?.publish(events), undefined)
     } catch (thrown) {
       throw new PublishAfterSaveError(events, result, toError(thrown))
     }

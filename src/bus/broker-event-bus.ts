@@ -95,7 +95,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
       owner: this,
       tracer,
       handlerTimeoutMs,
-      propagateCausation,
+      cause: propagateCausation ? 'event' : 'inherited',
       metrics,
       observer,
     })

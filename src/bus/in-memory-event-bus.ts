@@ -154,7 +154,7 @@ export class InMemoryEventBus extends EventBus {
       tracer: this.#tracer,
       metrics: this.#metrics,
       handlerTimeoutMs: resolved.handlerTimeoutMs,
-      propagateCausation: resolved.propagateCausation,
+      cause: resolved.propagateCausation ? 'event' : 'inherited',
       observer: {
         handled: () => {
           this.#handlersInvoked += 1

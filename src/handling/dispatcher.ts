@@ -46,8 +46,11 @@ export interface DispatcherOptions {
   readonly tracer: EventTracer
   /** Maximum duration of one run of a handler, in milliseconds; Infinity for no limit. */
   readonly handlerTimeoutMs: number
-  /** Sets the causation of events that a handler creates or publishes to the event that it handles. */
-  readonly propagateCausation: boolean
+  /**
+   * What causes the events that a handler creates or publishes: the event that it handles, nothing, or what caused them in
+   * the code that dispatches.
+   */
+  readonly cause: 'event' | 'none' | 'inherited'
   readonly metrics: HandlingMetrics
   readonly observer: DispatchObserver
 }
@@ -88,15 +91,15 @@ export class Dispatcher {
   readonly #owner: object
   readonly #tracer: EventTracer
   readonly #handlerTimeoutMs: number
-  readonly #propagateCausation: boolean
+  readonly #cause: DispatcherOptions['cause']
   readonly #metrics: HandlingMetrics
   readonly #observer: DispatchObserver
 
-  constructor({ owner, tracer, handlerTimeoutMs, propagateCausation, metrics, observer }: DispatcherOptions) {
+  constructor({ owner, tracer, handlerTimeoutMs, cause, metrics, observer }: DispatcherOptions) {
     this.#owner = owner
     this.#tracer = tracer
     this.#handlerTimeoutMs = handlerTimeoutMs
-    this.#propagateCausation = propagateCausation
+    this.#cause = cause
     this.#metrics = metrics
     this.#observer = observer
   }
@@ -161,7 +164,7 @@ export class Dispatcher {
   readonly #runSequence = async ({ sequence, running }: SequenceRun): Promise<void> => {
     const { events, handlersFor, info, span } = sequence
     for (const [index, event] of events.entries()) {
-      if (index > 0 && this.#propagateCausation) causedFromHereBy(event)
+      if (index > 0 && this.#cause === 'event') causedFromHereBy(event)
       const { recorder } = this.#metrics
       recorder?.consumed(event)
       const startedAt = recorder === undefined ? undefined : performance.now()
@@ -205,7 +208,8 @@ export class Dispatcher {
   }
 
   #causedBy<A, R>(event: DomainEvent, body: (argument: A) => R, argument: A): R {
-    return this.#propagateCausation ? runCausedBy(event, body, argument) : body(argument)
+    if (this.#cause === 'inherited') return body(argument)
+    return runCausedBy(this.#cause === 'event' ? event : undefined, body, argument)
   }
 
   #succeeded(run: HandlerRun): void {

@@ -52,7 +52,8 @@ export class EventWork {
       owner,
       tracer,
       handlerTimeoutMs: options.processingTimeoutMs,
-      propagateCausation: true,
+      // A batch is no cause, and a relay publishes what is stored as it is stored.
+      cause: consumer.isBatch ? 'none' : 'event',
       // Metrics are those of a bus.
       metrics: { recorder: undefined },
       observer: {
