@@ -1,3 +1,4 @@
+import { markCopy } from '../events/copies.ts'
 import type { DomainEvent, EventClass } from '../events/index.ts'
 import { EventStreamMismatchError } from '../store/index.ts'
 import { EventVersionError } from './errors.ts'
@@ -27,6 +28,7 @@ let restore: (aggregate: AggregateRoot<unknown>, version: number, state: unknown
  */
 export abstract class AggregateRoot<State> {
   static {
+    markCopy(AggregateRoot.prototype)
     commit = (aggregate, events) => aggregate.#commit(events)
     restore = (aggregate, version, state) => aggregate.#restore(version, state)
   }

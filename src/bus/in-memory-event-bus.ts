@@ -1,5 +1,5 @@
 import type { Meter as OpenTelemetryApiMeter, Tracer as OpenTelemetryApiTracer } from '@opentelemetry/api'
-import { type DomainEvent, defaultRegistry, EventRegistry } from '../events/index.ts'
+import { type DomainEvent, defaultRegistry, type EventRegistry } from '../events/index.ts'
 import { Dispatcher } from '../handling/dispatcher.ts'
 import { ShutdownError } from '../handling/errors.ts'
 import { HandlerRegistry } from '../handling/handler-registry.ts'
@@ -24,6 +24,7 @@ import { BusClosedError } from './errors.ts'
 import { EventBus } from './event-bus.ts'
 import type { HealthFacts } from './health.ts'
 import { BackgroundPublishes } from './publishing/background-publishes.ts'
+import { registryRule } from './registry-rule.ts'
 import { BusMetrics } from './telemetry/bus-metrics.ts'
 import { dispatchSpanOf, publishSpanOf } from './telemetry/bus-spans.ts'
 
@@ -79,7 +80,7 @@ const defaults = {
 
 const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
   ...busObservabilityRules,
-  registry: { rule: 'an EventRegistry', isValid: (value) => value instanceof EventRegistry },
+  registry: registryRule,
   handlerTimeoutMs: durationMsOrInfinity,
   maxBackgroundPublishes: nonNegativeInteger,
   shutdownTimeoutMs: durationMs,
