@@ -1,6 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { EventBus } from '../bus/index.ts'
 import { toError } from '../errors.ts'
+import { runCausedBy } from '../events/causation.ts'
+import { otherCopyFault } from '../events/copies.ts'
 import { observabilityRules } from '../kit/observability-options.ts'
 import {
   nonEmptyText,
@@ -13,7 +15,7 @@ import {
 import { RetryPolicy } from '../kit/retry-policy.ts'
 import type { FieldsFirstLogger, Logger } from '../observability/logger.ts'
 import { resolveLogger } from '../observability/resolve-logger.ts'
-import { type AppendResult, type EventStore, type EventStream, OptimisticLockError } from '../store/index.ts'
+import type { AppendResult, EventStore, EventStream } from '../store/index.ts'
 import { AggregateRoot, markCommitted, restoreSnapshot } from './aggregate-root.ts'
 import { AggregateNotFoundError, PublishAfterSaveError } from './errors.ts'
 import { type SnapshotOptions, SnapshotPolicy } from './snapshot-policy.ts'
@@ -63,6 +65,7 @@ export class AggregateRepository<A extends AggregateRoot<unknown>> {
   constructor(options: AggregateRepositoryOptions<A>) {
     const { eventStore, aggregateFactory, aggregateType, eventPublisher, snapshots, logger } = options
     resolveOptions('AggregateRepository', options, {}, rules)
+    refuseOtherCopy(aggregateFactory)
     this.#store = eventStore
     this.#factory = aggregateFactory
     this.#aggregateType = aggregateType
@@ -122,7 +125,8 @@ export class AggregateRepository<A extends AggregateRoot<unknown>> {
     })
     markCommitted(aggregate, events)
     try {
-      await this.#publisher?.publish(events)
+      // As they are stored: inside a handler, the bus would add a cause to events that were raised outside of it.
+      await runCausedBy(undefined, () => this.#publisher?.publish(events), undefined)
     } catch (thrown) {
       throw new PublishAfterSaveError(events, result, toError(thrown))
     }
@@ -156,7 +160,7 @@ export class AggregateRepository<A extends AggregateRoot<unknown>> {
         return await this.save(aggregate)
       } catch (error) {
         const delayMs = retryPolicy.delayAfter(attempt)
-        if (!(error instanceof OptimisticLockError) || delayMs === undefined) throw error
+        if (!isConflict(error) || delayMs === undefined) throw error
         await delay(delayMs)
       }
     }
@@ -177,6 +181,18 @@ export class AggregateRepository<A extends AggregateRoot<unknown>> {
 /** Full jitter, so that writers that conflicted once are unlikely to conflict again. */
 function conflictPolicy(maxRetries: number): RetryPolicy {
   return new RetryPolicy({ maxRetries, retryBaseDelayMs: 5, retryMaxDelayMs: 250, retryJitter: 1 })
+}
+
+/** A class that extends the AggregateRoot of another copy of the package would be called as a function. */
+function refuseOtherCopy<A extends AggregateRoot<unknown>>(factory: AggregateFactory<A>): void {
+  const fault = isClass(factory) ? undefined : otherCopyFault(factory)
+  if (fault !== undefined)
+    throw new TypeError(`The aggregateFactory ${factory.name} cannot be used. ${fault}`)
+}
+
+/** By its code, because the store may come from another copy of the package. */
+function isConflict(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'OPTIMISTIC_LOCK'
 }
 
 function isClass<A extends AggregateRoot<unknown>>(

@@ -1,8 +1,10 @@
+import { markCopy } from '../events/copies.ts'
 import type { DomainEvent, EventClass } from '../events/index.ts'
 import { EventStreamMismatchError } from '../store/index.ts'
 import { EventVersionError } from './errors.ts'
 import { type DraftArguments, draft, type EventDraft, stamp } from './event-draft.ts'
 import type { Evolve } from './evolution.ts'
+import { firstState, type InitialState } from './initial-state.ts'
 
 let commit: (aggregate: AggregateRoot<unknown>, events: readonly DomainEvent[]) => void
 let restore: (aggregate: AggregateRoot<unknown>, version: number, state: unknown) => void
@@ -26,6 +28,7 @@ let restore: (aggregate: AggregateRoot<unknown>, version: number, state: unknown
  */
 export abstract class AggregateRoot<State> {
   static {
+    markCopy(AggregateRoot.prototype)
     commit = (aggregate, events) => aggregate.#commit(events)
     restore = (aggregate, version, state) => aggregate.#restore(version, state)
   }
@@ -40,8 +43,11 @@ export abstract class AggregateRoot<State> {
     this.id = id
   }
 
-  /** The state before the first event. */
-  protected abstract readonly initialState: State
+  /**
+   * The state before the first event. Plain data is frozen deeply; a state that `evolve` changes in place, or that contains
+   * maps, sets or dates of several aggregates, must be created by a function.
+   */
+  protected abstract readonly initialState: InitialState<State>
 
   /** Derives the next state from an event; create it with `evolution`. */
   protected abstract readonly evolve: Evolve<State>
@@ -52,7 +58,8 @@ export abstract class AggregateRoot<State> {
   }
 
   get state(): State {
-    return this.#current === undefined ? this.initialState : this.#current.state
+    this.#current ??= { state: firstState(this.initialState) }
+    return this.#current.state
   }
 
   /** The events raised since the aggregate was created, loaded or last saved. */

@@ -1,6 +1,7 @@
 import { AggregateRoot } from './aggregate-root.ts'
 import type { EventDraft } from './event-draft.ts'
 import type { Evolve } from './evolution.ts'
+import type { InitialState } from './initial-state.ts'
 
 /**
  * An aggregate as two pure functions: `decide` turns a command into events, `evolve` derives the next state from an event.
@@ -17,8 +18,12 @@ import type { Evolve } from './evolution.ts'
  * const orders = new AggregateRepository({ eventStore, aggregateType: 'Order', aggregateFactory: decided(order) })
  * await orders.retryOnConflict(id, (it) => it.execute({ trackingNumber: 'TRACK-1' }))
  */
-export interface Decider<Command, State> {
-  readonly initialState: State
+export interface Decider<Command, State, Initial extends InitialState<State> = State> {
+  /**
+   * The state before the first event, which is frozen deeply. If `evolve` changes the state in place, a function that creates
+   * it for each aggregate: `Decider<Command, State, () => State>`.
+   */
+  readonly initialState: Initial
   readonly evolve: Evolve<State>
   /** Returns the events that follow from a command in a state; throws to refuse the command. Must not change the state. */
   readonly decide: (command: Command, state: State) => readonly EventDraft[]
@@ -26,11 +31,11 @@ export interface Decider<Command, State> {
 
 /** An aggregate that works by a {@link Decider}. */
 export class DecidedAggregate<Command, State> extends AggregateRoot<State> {
-  protected readonly initialState: State
+  protected readonly initialState: InitialState<State>
   protected readonly evolve: Evolve<State>
   readonly #decide: Decider<Command, State>['decide']
 
-  constructor(id: string, { initialState, evolve, decide }: Decider<Command, State>) {
+  constructor(id: string, { initialState, evolve, decide }: Decider<Command, State, InitialState<State>>) {
     super(id)
     this.initialState = initialState
     this.evolve = evolve
@@ -45,7 +50,7 @@ export class DecidedAggregate<Command, State> extends AggregateRoot<State> {
 
 /** Creates the `aggregateFactory` of a repository from a {@link Decider}. */
 export function decided<Command, State>(
-  decider: Decider<Command, State>,
+  decider: Decider<Command, State, InitialState<State>>,
 ): (id: string) => DecidedAggregate<Command, State> {
   return (id) => new DecidedAggregate(id, decider)
 }

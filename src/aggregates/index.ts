@@ -19,4 +19,5 @@ export {
   type EventDraft,
 } from './event-draft.ts'
 export { type Evolution, type Evolve, evolution } from './evolution.ts'
+export type { InitialState } from './initial-state.ts'
 export type { SnapshotOptions } from './snapshot-policy.ts'

@@ -1,6 +1,7 @@
 import type { DomainEvent } from '../events/index.ts'
 import { Dispatcher } from '../handling/dispatcher.ts'
 import { HandlerRegistry } from '../handling/handler-registry.ts'
+import { refuseInHandlerOf, stopFromAnywhere } from '../handling/running-handlers.ts'
 import { RetryPolicy } from '../kit/retry-policy.ts'
 import type { Logger } from '../observability/logger.ts'
 import { MeterSource } from '../observability/meter.ts'
@@ -90,7 +91,14 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
     })
 
     const observer = failureObserver(counters, logger)
-    const dispatcher = new Dispatcher({ tracer, handlerTimeoutMs, propagateCausation, metrics, observer })
+    const dispatcher = new Dispatcher({
+      owner: this,
+      tracer,
+      handlerTimeoutMs,
+      cause: propagateCausation ? 'event' : 'inherited',
+      metrics,
+      observer,
+    })
     const retryPolicy = new RetryPolicy(options)
     const createPipeline = () => {
       warnOfUnnamedHandlers(handlers, logger)
@@ -158,9 +166,11 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
    *
    * @throws ConnectionError if the broker cannot be reached at the start; later outages are survived.
    * @throws BusClosedError after `shutdown`.
+   * @throws HandlerDeadlockError inside a handler of this bus.
    */
   override async startConsuming(): Promise<void> {
     if (this.isShutdown) throw new BusClosedError('consume')
+    refuseInHandlerOf(this, 'startConsuming()')
     await this.#consumer.start()
   }
 
@@ -178,18 +188,23 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
   /**
    * Resolves when the bus consumes: events that are published after that reach it. Rejects if a start fails for good,
    * and with a `BusClosedError` once the bus is shut down.
+   *
+   * @throws HandlerDeadlockError inside a handler of this bus, after it has stopped consuming.
    */
   override async whenConsuming(): Promise<void> {
     if (this.isShutdown) throw new BusClosedError('consume')
+    if (!this.isConsuming) refuseInHandlerOf(this, 'whenConsuming()')
     await this.#consumer.whenConsuming
   }
 
   /**
    * Stops consuming: takes no further deliveries, waits for running handlers (at most `timeoutMs`), settles what they
    * finished, and leaves the rest to be redelivered. The bus can still publish, and can consume again.
+   *
+   * Inside a handler of this bus it returns at once, because the stop waits for that handler.
    */
   override async stopConsuming({ timeoutMs = this.#shutdownTimeoutMs }: ShutdownOptions = {}): Promise<void> {
-    await this.#consumer.stop(timeoutMs)
+    await stopFromAnywhere(this, () => this.#consumer.stop(timeoutMs))
   }
 
   /** A snapshot of the counters. */

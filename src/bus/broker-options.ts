@@ -1,6 +1,6 @@
 import type { Meter as OpenTelemetryApiMeter, Tracer as OpenTelemetryApiTracer } from '@opentelemetry/api'
 import { type EventCodec, JsonCodec } from '../codec/index.ts'
-import { defaultRegistry, EventRegistry } from '../events/index.ts'
+import { defaultRegistry, type EventRegistry } from '../events/index.ts'
 import { busObservabilityRules } from '../kit/observability-options.ts'
 import {
   booleanOption,
@@ -15,6 +15,7 @@ import {
   positiveInteger,
 } from '../kit/options.ts'
 import type { FieldsFirstLogger, Logger } from '../observability/logger.ts'
+import { registryRule } from './registry-rule.ts'
 
 /** Options that all broker buses have. */
 export interface BrokerOptions {
@@ -106,6 +107,6 @@ export const brokerRules: Readonly<Record<keyof typeof brokerDefaults, OptionRul
   shutdownTimeoutMs: durationMs,
   maxBackgroundPublishes: nonNegativeInteger,
   codec: objectWith('an EventCodec', 'encode', 'decode'),
-  registry: { rule: 'an EventRegistry', isValid: (value) => value instanceof EventRegistry },
+  registry: registryRule,
   ...busObservabilityRules,
 }

@@ -5,6 +5,7 @@ import type { DomainEvent, EventClass, EventOf } from '../events/index.ts'
 import type { AnyEventHandler, AsyncEventHandler, EventSubscriber } from '../handling/event-handler.ts'
 import type { SubscribeOptions } from '../handling/handler-entry.ts'
 import type { HandlerRegistry, Subscription } from '../handling/handler-registry.ts'
+import { stopFromAnywhere } from '../handling/running-handlers.ts'
 import { delayMs } from '../kit/options.ts'
 import { BusClosedError } from './errors.ts'
 import {
@@ -93,6 +94,7 @@ export abstract class EventBus implements AsyncDisposable {
    * Consumes until `stopConsuming` or `shutdown`, and resolves then. In memory, handlers always run, so the call only waits.
    *
    * @throws BusClosedError after `shutdown`.
+   * @throws HandlerDeadlockError inside a handler of this bus.
    */
   abstract startConsuming(): Promise<void>
 
@@ -186,8 +188,10 @@ export abstract class EventBus implements AsyncDisposable {
 
   /**
    * Shuts the bus down. Waits at most `timeoutMs` for background publishes and running handlers, then gives up on the
-   * rest with a log line instead of a rejection. Idempotent: a second call waits for the first. A handler must not await
-   * it, because it waits for that handler.
+   * rest with a log line instead of a rejection. Idempotent: a second call waits for the first.
+   *
+   * Inside a handler of this bus it returns at once, because the shutdown waits for that handler. Another call, outside of
+   * the handlers, waits for the end.
    *
    * @throws ConfigError if `timeoutMs` is not a duration.
    */
@@ -198,7 +202,7 @@ export abstract class EventBus implements AsyncDisposable {
       ])
     }
     this.#isClosed = true
-    await this.close(timeoutMs)
+    await stopFromAnywhere(this, () => this.close(timeoutMs))
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,9 +1,10 @@
 import type { Meter as OpenTelemetryApiMeter, Tracer as OpenTelemetryApiTracer } from '@opentelemetry/api'
-import { type DomainEvent, defaultRegistry, EventRegistry } from '../events/index.ts'
+import { type DomainEvent, defaultRegistry, type EventRegistry } from '../events/index.ts'
 import { Dispatcher } from '../handling/dispatcher.ts'
 import { ShutdownError } from '../handling/errors.ts'
 import { HandlerRegistry } from '../handling/handler-registry.ts'
 import type { RunInfo } from '../handling/handler-run.ts'
+import { refuseInHandlerOf } from '../handling/running-handlers.ts'
 import { IdleCounter } from '../kit/idle-counter.ts'
 import { busObservabilityRules } from '../kit/observability-options.ts'
 import {
@@ -23,6 +24,7 @@ import { BusClosedError } from './errors.ts'
 import { EventBus } from './event-bus.ts'
 import type { HealthFacts } from './health.ts'
 import { BackgroundPublishes } from './publishing/background-publishes.ts'
+import { registryRule } from './registry-rule.ts'
 import { BusMetrics } from './telemetry/bus-metrics.ts'
 import { dispatchSpanOf, publishSpanOf } from './telemetry/bus-spans.ts'
 
@@ -78,7 +80,7 @@ const defaults = {
 
 const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
   ...busObservabilityRules,
-  registry: { rule: 'an EventRegistry', isValid: (value) => value instanceof EventRegistry },
+  registry: registryRule,
   handlerTimeoutMs: durationMsOrInfinity,
   maxBackgroundPublishes: nonNegativeInteger,
   shutdownTimeoutMs: durationMs,
@@ -149,10 +151,11 @@ export class InMemoryEventBus extends EventBus {
       },
     })
     this.#dispatcher = new Dispatcher({
+      owner: this,
       tracer: this.#tracer,
       metrics: this.#metrics,
       handlerTimeoutMs: resolved.handlerTimeoutMs,
-      propagateCausation: resolved.propagateCausation,
+      cause: resolved.propagateCausation ? 'event' : 'inherited',
       observer: {
         handled: () => {
           this.#handlersInvoked += 1
@@ -179,8 +182,10 @@ export class InMemoryEventBus extends EventBus {
     return this.isShutdown ? Promise.reject(new BusClosedError('connect')) : Promise.resolve()
   }
 
-  override startConsuming(): Promise<void> {
-    return this.isShutdown ? Promise.reject(new BusClosedError('consume')) : this.#consuming.promise
+  override async startConsuming(): Promise<void> {
+    if (this.isShutdown) throw new BusClosedError('consume')
+    refuseInHandlerOf(this, 'startConsuming()')
+    await this.#consuming.promise
   }
 
   override startConsumingInBackground(): void {

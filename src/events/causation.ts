@@ -5,15 +5,18 @@ export interface Cause {
   readonly correlationId: string
 }
 
-const handled = new AsyncLocalStorage<Cause>()
+const handled = new AsyncLocalStorage<Cause | undefined>()
 
 /** The event whose handler is running, also within its asynchronous calls; undefined outside of handlers. */
 export function currentCause(): Cause | undefined {
   return handled.getStore()
 }
 
-/** Runs the handling of an event, which becomes the cause of events that are created or published within. */
-export function runCausedBy<A, R>(event: Cause, body: (argument: A) => R, argument: A): R {
+/**
+ * Runs the handling of an event, which becomes the cause of events that are created or published within; undefined for code
+ * that no single event causes.
+ */
+export function runCausedBy<A, R>(event: Cause | undefined, body: (argument: A) => R, argument: A): R {
   return handled.run(event, body, argument)
 }
 

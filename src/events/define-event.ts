@@ -1,5 +1,6 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { describeValue } from '../errors.ts'
+import { noteDefinitionSite } from './definition-site.ts'
 import { DomainEvent, EventInit, isEnvelopeKey, takesEventInit } from './domain-event.ts'
 import { buildEnvelope, type EnvelopeInput, type EventKind } from './envelope.ts'
 import { EventValidationError } from './errors.ts'
@@ -45,12 +46,15 @@ export function defineEvent<P extends object>(
 ): (definition: EventDefinition) => DefinedEventClass<P, P>
 export function defineEvent(definition?: unknown): unknown {
   if (definition === undefined) {
-    return (withoutSchema: EventDefinition) => makeEventClass(withoutSchema, undefined, false)
+    return function define(withoutSchema: EventDefinition) {
+      return noteDefinitionSite(makeEventClass(withoutSchema, undefined, false), define)
+    }
   }
   // The overloads allow only this type. checkDefinition verifies it at run time.
   const { schema, allowUnknownFields, ...rest } = definition as EventDefinitionWithSchema<StandardSchemaV1>
   // NoCollision<S> is S for every schema that compiles.
-  return makeEventClass(rest, schema as StandardSchemaV1, allowUnknownFields ?? false)
+  const eventClass = makeEventClass(rest, schema as StandardSchemaV1, allowUnknownFields ?? false)
+  return noteDefinitionSite(eventClass, defineEvent)
 }
 
 function makeEventClass(

@@ -1,6 +1,7 @@
 import { inspect } from 'node:util'
 import { describeValue } from '../errors.ts'
 import type { Cause } from './causation.ts'
+import { markCopy, otherCopyFault } from './copies.ts'
 import {
   type BuiltEnvelope,
   copyMetadata,
@@ -84,7 +85,11 @@ let causedCopy: (event: DomainEvent, cause: Cause) => DomainEvent
  */
 export abstract class DomainEvent implements EventEnvelope {
   static {
-    readSource = (event) => event.#source
+    markCopy(DomainEvent.prototype)
+    readSource = (event) => {
+      if (!(event instanceof DomainEvent)) throw notAnEvent('A codec encodes events', event)
+      return event.#source
+    }
     writeSource = (event, source) => {
       event.#source = source
     }
@@ -307,10 +312,15 @@ function isLongInteger(value: number): boolean {
   return Number.isInteger(value) && !Number.isSafeInteger(value) && Math.abs(value) < 1e21
 }
 
+/** The error for a value that is not an event. It names the cause if another copy of the package made it. */
+export function notAnEvent(expected: string, value: unknown): TypeError {
+  return new TypeError(
+    [`${expected}, got ${describeValue(value)}.`, otherCopyFault(value) ?? []].flat().join(' '),
+  )
+}
+
 /** @throws TypeError if the value is not an event. */
 export function assertEvent(value: unknown): asserts value is DomainEvent {
   if (value instanceof DomainEvent) return
-  throw new TypeError(
-    `publish takes an array of events (instances of a class made with defineEvent), got ${describeValue(value)}.`,
-  )
+  throw notAnEvent('publish takes an array of events (instances of a class made with defineEvent)', value)
 }

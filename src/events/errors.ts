@@ -27,10 +27,14 @@ export class DuplicateEventTypeError extends EventspineError {
   readonly code = 'EVENT_TYPE_DUPLICATE'
   readonly eventType: string
 
-  constructor(eventType: string, known: string, refused: string) {
+  constructor(
+    eventType: string,
+    known: string,
+    refused: string,
+    remedy = 'Give one of them another type, or use a separate registry.',
+  ) {
     super(
-      `Event type "${eventType}" belongs to the class ${known} and cannot also be registered for ${refused}. ` +
-        'Give one of them another type, or use a separate registry.',
+      `Event type "${eventType}" belongs to the class ${known} and cannot also be registered for ${refused}. ${remedy}`,
     )
     this.eventType = eventType
   }

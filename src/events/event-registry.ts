@@ -1,10 +1,16 @@
 import { describeValue } from '../errors.ts'
+import { markCopy, otherCopyFault } from './copies.ts'
+import { duplicateEventType } from './definition-site.ts'
 import { DomainEvent } from './domain-event.ts'
-import { DuplicateEventTypeError, EventTypeNotFoundError } from './errors.ts'
+import { EventTypeNotFoundError } from './errors.ts'
 import type { EventClass } from './event-class.ts'
 
 /** Maps event types to their classes. */
 export class EventRegistry {
+  static {
+    markCopy(EventRegistry.prototype)
+  }
+
   readonly #classes = new Map<string, EventClass>()
 
   /**
@@ -16,7 +22,7 @@ export class EventRegistry {
     assertEventClass(eventClass)
     const known = this.#classes.get(eventClass.eventType)
     if (known !== undefined && known !== eventClass) {
-      throw new DuplicateEventTypeError(eventClass.eventType, known.name, eventClass.name)
+      throw duplicateEventType(eventClass.eventType, known, eventClass)
     }
     this.#classes.set(eventClass.eventType, eventClass)
     return eventClass
@@ -64,6 +70,7 @@ export function assertEventClass(value: unknown): asserts value is EventClass {
     'eventType' in value &&
     typeof value.eventType === 'string'
   if (!isEventClass) {
-    throw new TypeError(`An event class made with defineEvent is needed, got ${describeValue(value)}.`)
+    const needed = `An event class made with defineEvent is needed, got ${describeValue(value)}.`
+    throw new TypeError([needed, otherCopyFault(value) ?? []].flat().join(' '))
   }
 }

@@ -6,6 +6,7 @@ import { HandlerTimeoutError } from './errors.ts'
 import type { HandlerEntry } from './handler-entry.ts'
 import { HandlerRun, type RunInfo } from './handler-run.ts'
 import { HANDLER_SPAN } from './handler-span.ts'
+import { RunningHandlers } from './running-handlers.ts'
 
 /** A handler that failed, and its error. */
 export interface HandlerFailure {
@@ -40,11 +41,16 @@ export interface HandlingMetrics {
 }
 
 export interface DispatcherOptions {
+  /** The bus or subscription that waits for its handlers when it stops. */
+  readonly owner: object
   readonly tracer: EventTracer
   /** Maximum duration of one run of a handler, in milliseconds; Infinity for no limit. */
   readonly handlerTimeoutMs: number
-  /** Sets the causation of events that a handler creates or publishes to the event that it handles. */
-  readonly propagateCausation: boolean
+  /**
+   * What causes the events that a handler creates or publishes: the event that it handles, nothing, or what caused them in
+   * the code that dispatches.
+   */
+  readonly cause: 'event' | 'none' | 'inherited'
   readonly metrics: HandlingMetrics
   readonly observer: DispatchObserver
 }
@@ -58,6 +64,8 @@ interface Dispatch {
   readonly handlers: readonly HandlerEntry[]
   readonly event: DomainEvent
   readonly info: RunInfo
+  /** Ended when the last handler has; undefined for the events of one publish, whose handlers end together. */
+  readonly running?: RunningHandlers
 }
 
 /** The events of one publish, and how to find their handlers. */
@@ -70,37 +78,49 @@ export interface EventSequence {
   readonly span: SpanKindOf<{ readonly event: DomainEvent }>
 }
 
+interface SequenceRun {
+  readonly sequence: EventSequence
+  readonly running: RunningHandlers
+}
+
 /**
  * Runs the handlers of one event concurrently and isolated: a failing handler stops no other. Returns the failures, as a
  * promise only if a handler is asynchronous, because an await would be most of the cost of a synchronous handler.
  */
 export class Dispatcher {
+  readonly #owner: object
   readonly #tracer: EventTracer
   readonly #handlerTimeoutMs: number
-  readonly #propagateCausation: boolean
+  readonly #cause: DispatcherOptions['cause']
   readonly #metrics: HandlingMetrics
   readonly #observer: DispatchObserver
 
-  constructor({ tracer, handlerTimeoutMs, propagateCausation, metrics, observer }: DispatcherOptions) {
+  constructor({ owner, tracer, handlerTimeoutMs, cause, metrics, observer }: DispatcherOptions) {
+    this.#owner = owner
     this.#tracer = tracer
     this.#handlerTimeoutMs = handlerTimeoutMs
-    this.#propagateCausation = propagateCausation
+    this.#cause = cause
     this.#metrics = metrics
     this.#observer = observer
   }
 
   /** Never throws or rejects. @returns the failures in the order in which they happened. */
   run(handlers: readonly HandlerEntry[], event: DomainEvent, info: RunInfo): Failures | Promise<Failures> {
-    return this.#causedBy(event, this.#runAll, { handlers, event, info })
+    const running = new RunningHandlers(this.#owner, info)
+    return running.around(this.#runCaused, { handlers, event, info, running })
   }
 
-  readonly #runAll = ({ handlers, event, info }: Dispatch): Failures | Promise<Failures> => {
+  readonly #runCaused = (dispatch: Dispatch) => this.#causedBy(dispatch.event, this.#runAll, dispatch)
+
+  readonly #runAll = ({ handlers, event, info, running }: Dispatch): Failures | Promise<Failures> => {
     const failures: HandlerFailure[] = []
     let open = 0
     let whenSettled: PromiseWithResolvers<Failures> | undefined
     const settled = () => {
       open -= 1
-      if (open === 0) whenSettled?.resolve(failures)
+      if (open > 0 || whenSettled === undefined) return
+      running?.end()
+      whenSettled.resolve(failures)
     }
     for (const handler of handlers) {
       const run = new HandlerRun(handler, event, info)
@@ -122,20 +142,29 @@ export class Dispatcher {
         failures.push(this.#failed(run, thrown))
       }
     }
-    if (open === 0) return failures.length === 0 ? NO_FAILURES : failures
+    if (open === 0) {
+      running?.end()
+      return failures.length === 0 ? NO_FAILURES : failures
+    }
     whenSettled = Promise.withResolvers()
     return whenSettled.promise
   }
 
   /** Runs the handlers of each event before those of the next. Never rejects. */
   runEach(sequence: EventSequence): Promise<void> {
-    const [first] = sequence.events
-    return first === undefined ? Promise.resolve() : this.#causedBy(first, this.#runSequence, sequence)
+    const running = new RunningHandlers(this.#owner, sequence.info)
+    return running.around(this.#runSequenceCaused, { sequence, running })
   }
 
-  readonly #runSequence = async ({ events, handlersFor, info, span }: EventSequence): Promise<void> => {
+  readonly #runSequenceCaused = (run: SequenceRun): Promise<void> => {
+    const [first] = run.sequence.events
+    return first === undefined ? Promise.resolve() : this.#causedBy(first, this.#runSequence, run)
+  }
+
+  readonly #runSequence = async ({ sequence, running }: SequenceRun): Promise<void> => {
+    const { events, handlersFor, info, span } = sequence
     for (const [index, event] of events.entries()) {
-      if (index > 0 && this.#propagateCausation) causedFromHereBy(event)
+      if (index > 0 && this.#cause === 'event') causedFromHereBy(event)
       const { recorder } = this.#metrics
       recorder?.consumed(event)
       const startedAt = recorder === undefined ? undefined : performance.now()
@@ -161,6 +190,7 @@ export class Dispatcher {
         recorder?.handled(event, 'failure', undefined, startedAt)
       }
     }
+    running.end()
   }
 
   /** @returns a promise if the handler is asynchronous, undefined if it has succeeded. @throws what the handler throws. */
@@ -178,15 +208,20 @@ export class Dispatcher {
   }
 
   #causedBy<A, R>(event: DomainEvent, body: (argument: A) => R, argument: A): R {
-    return this.#propagateCausation ? runCausedBy(event, body, argument) : body(argument)
+    if (this.#cause === 'inherited') return body(argument)
+    return runCausedBy(this.#cause === 'event' ? event : undefined, body, argument)
   }
 
-  #succeeded({ event, handler, startedAt }: HandlerRun): void {
+  #succeeded(run: HandlerRun): void {
+    const { event, handler, startedAt } = run
+    run.end()
     if (startedAt > 0) this.#metrics.recorder?.ran(event, handler.name, undefined, startedAt)
     this.#observer.handled(event, handler)
   }
 
-  #failed({ handler, event, info, startedAt }: HandlerRun, thrown: unknown): HandlerFailure {
+  #failed(run: HandlerRun, thrown: unknown): HandlerFailure {
+    const { handler, event, info, startedAt } = run
+    run.end()
     const failure = { handler, error: toError(thrown) }
     if (startedAt > 0) this.#metrics.recorder?.ran(event, handler.name, failure.error, startedAt)
     this.#observer.failed(event, failure, info)

@@ -22,6 +22,18 @@ export class HandlerNameError extends EventspineError {
   }
 }
 
+/** A handler called a method that waits for that handler. Nothing was done. */
+export class HandlerDeadlockError extends EventspineError {
+  readonly code = 'HANDLER_DEADLOCK'
+
+  constructor(call: string) {
+    super(
+      `A handler called ${call}, which waits for that handler: it would never end. Call it outside of the handler, or ` +
+        'after the handler has returned.',
+    )
+  }
+}
+
 /** The reason of a handler's aborted signal when a shutdown timed out. */
 export class ShutdownError extends EventspineError {
   readonly code = 'SHUTDOWN'

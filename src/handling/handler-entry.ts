@@ -1,6 +1,6 @@
 import { describeValue } from '../errors.ts'
 import type { DomainEvent, EventClass } from '../events/index.ts'
-import { AsyncEventHandler, type HandlerContext } from './event-handler.ts'
+import type { HandlerContext } from './event-handler.ts'
 
 /** One subscription of one handler, in the form that the dispatcher calls. */
 export interface HandlerEntry {
@@ -134,7 +134,10 @@ export function declaredClasses(subscriber: unknown): readonly EventClass[] {
     if ('subscribedTo' in subscriber && typeof subscriber.subscribedTo === 'function') {
       return asClasses(subscriber.subscribedTo(), 'subscribedTo')
     }
-    if (subscriber instanceof AsyncEventHandler) return asClasses(subscriber.eventTypes(), 'eventTypes')
+    // Not `instanceof`, so that a handler whose class another copy of the package has is read, too.
+    if ('eventTypes' in subscriber && typeof subscriber.eventTypes === 'function') {
+      return asClasses(subscriber.eventTypes(), 'eventTypes')
+    }
   }
   throw new TypeError(
     `subscribeAll takes an object with subscribedTo() and handle(event), or an AsyncEventHandler, got ${describeValue(subscriber)}.`,

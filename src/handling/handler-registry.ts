@@ -1,5 +1,6 @@
+import { duplicateEventType } from '../events/definition-site.ts'
 import { assertEventClass } from '../events/event-registry.ts'
-import { DuplicateEventTypeError, type EventClass, type EventRegistry } from '../events/index.ts'
+import type { EventClass, EventRegistry } from '../events/index.ts'
 import { HandlerNameError } from './errors.ts'
 import type { AnyEventHandler } from './event-handler.ts'
 import {
@@ -154,7 +155,7 @@ export class HandlerRegistry {
     assertEventClass(eventClass)
     const known = this.#classes.get(eventClass.eventType)
     if (known !== undefined && known !== eventClass) {
-      throw new DuplicateEventTypeError(eventClass.eventType, known.name, eventClass.name)
+      throw duplicateEventType(eventClass.eventType, known, eventClass)
     }
   }
 

@@ -12,7 +12,14 @@ export interface RunInfo {
   readonly busSignal: AbortSignal
 }
 
-/** One run of one handler, which is also the handler's context. The signal is created when it is first read. */
+/** The runs whose signals abort with a signal of a bus. */
+const followers = new WeakMap<AbortSignal, Set<HandlerRun>>()
+
+/**
+ * One run of one handler, which is also the handler's context. The signal is created when it is first read, and aborts with
+ * that of the bus until the run ends. `AbortSignal.any` would not do: a listener that the handler leaves on its signal would
+ * keep the signal in memory as long as the bus.
+ */
 export class HandlerRun implements HandlerContext {
   readonly handler: HandlerEntry
   readonly event: DomainEvent
@@ -20,7 +27,8 @@ export class HandlerRun implements HandlerContext {
   /** When the run started, by the monotonic clock; 0 if no metrics are recorded. */
   startedAt = 0
   #controller: AbortController | undefined
-  #signal: AbortSignal | undefined
+  #following: Set<HandlerRun> | undefined
+  #hasEnded = false
 
   constructor(handler: HandlerEntry, event: DomainEvent, info: RunInfo) {
     this.handler = handler
@@ -29,11 +37,11 @@ export class HandlerRun implements HandlerContext {
   }
 
   get signal(): AbortSignal {
-    if (this.#signal === undefined) {
-      this.#controller ??= new AbortController()
-      this.#signal = AbortSignal.any([this.#controller.signal, this.info.busSignal])
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController()
+      this.#followBus(this.info.busSignal)
     }
-    return this.#signal
+    return this.#controller.signal
   }
 
   get attempt(): number {
@@ -52,8 +60,35 @@ export class HandlerRun implements HandlerContext {
     return this.info.messageId
   }
 
-  abort(reason: Error): void {
+  abort(reason: unknown): void {
     this.#controller ??= new AbortController()
     this.#controller.abort(reason)
   }
+
+  /** The run has succeeded or failed: from now on the bus does not abort its signal. */
+  end(): void {
+    this.#hasEnded = true
+    this.#following?.delete(this)
+  }
+
+  #followBus(busSignal: AbortSignal): void {
+    if (busSignal.aborted) this.abort(busSignal.reason)
+    else if (!this.#hasEnded) {
+      this.#following = followersOf(busSignal)
+      this.#following.add(this)
+    }
+  }
+}
+
+function followersOf(busSignal: AbortSignal): Set<HandlerRun> {
+  const known = followers.get(busSignal)
+  if (known !== undefined) return known
+  const runs = new Set<HandlerRun>()
+  followers.set(busSignal, runs)
+  busSignal.addEventListener('abort', () => abortAll(runs, busSignal.reason), { once: true })
+  return runs
+}
+
+function abortAll(runs: Iterable<HandlerRun>, reason: unknown): void {
+  for (const run of runs) run.abort(reason)
 }

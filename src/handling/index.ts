@@ -1,4 +1,4 @@
-export { HandlerNameError, HandlerTimeoutError, ShutdownError } from './errors.ts'
+export { HandlerDeadlockError, HandlerNameError, HandlerTimeoutError, ShutdownError } from './errors.ts'
 export {
   type AnyEventHandler,
   AsyncEventHandler,

@@ -5,6 +5,8 @@ export interface OptionRule {
   /** Completes the sentence "X must be ...". */
   readonly rule: string
   readonly isValid: (value: unknown) => boolean
+  /** Says more about an invalid value, as a sentence. */
+  readonly explain?: (value: unknown) => string | undefined
   /** Never show the value. */
   readonly isSecret?: boolean
 }
@@ -114,8 +116,10 @@ export function resolveOptions<T extends object>(
     if (rule === undefined) faults.push(`${name} is not an option${suggestion(name, Object.keys(known))}`)
     else if (value === undefined) continue
     else if (!rule.isValid(value)) {
+      const got = rule.isSecret === true ? 'another value' : describeValue(value)
+      const explanation = rule.explain?.(value)
       faults.push(
-        `${name} must be ${rule.rule}, got ${rule.isSecret === true ? 'another value' : describeValue(value)}`,
+        `${name} must be ${rule.rule}, got ${got}${explanation === undefined ? '' : `. ${explanation}`}`,
       )
     } else set[name] = value
   }

@@ -1,4 +1,5 @@
 import { describeValue } from '../errors.ts'
+import { notAnEvent } from '../events/domain-event.ts'
 import { DomainEvent } from '../events/index.ts'
 import { DuplicateEventError, EventStreamMismatchError, OptimisticLockError } from './errors.ts'
 import type { AppendRequest, ExpectedVersion, StoredEvent } from './event-store.ts'
@@ -100,7 +101,7 @@ function checkRequest({ events, expectedVersion, ...stream }: AppendRequest): vo
   const ids = new Set<string>()
   for (const event of events) {
     if (!(event instanceof DomainEvent)) {
-      throw new TypeError(`appendEvents takes an array of events, one of them is ${describeValue(event)}`)
+      throw notAnEvent('appendEvents takes an array of events', event)
     }
     if (event.aggregateId !== stream.aggregateId || event.aggregateType !== stream.aggregateType) {
       throw new EventStreamMismatchError(event, stream)

@@ -16,6 +16,8 @@ import type { SubscriptionMonitor } from './subscription-monitor.ts'
 import type { ResolvedSubscriptionOptions } from './subscription-options.ts'
 
 export interface EventWorkParts {
+  /** The subscription, which waits for these handlers when it stops. */
+  readonly owner: object
   readonly consumer: Consumer
   readonly options: ResolvedSubscriptionOptions
   readonly deadLetters: SubscriptionDeadLetterStore | undefined
@@ -43,13 +45,15 @@ export class EventWork {
   readonly #running = new IdleCounter()
 
   constructor(parts: EventWorkParts) {
-    const { options, tracer, logger, monitor, consumer } = parts
+    const { owner, options, tracer, logger, monitor, consumer } = parts
     this.#parts = parts
     this.#retryPolicy = new RetryPolicy(options)
     this.#dispatcher = new Dispatcher({
+      owner,
       tracer,
       handlerTimeoutMs: options.processingTimeoutMs,
-      propagateCausation: true,
+      // A batch is no cause, and a relay publishes what is stored as it is stored.
+      cause: consumer.isBatch ? 'none' : 'event',
       // Metrics are those of a bus.
       metrics: { recorder: undefined },
       observer: {

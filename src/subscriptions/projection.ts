@@ -20,7 +20,10 @@ export interface Projection<E extends DomainEvent = DomainEvent> extends Subscri
 
 /** Takes a page of events as a unit: the position moves when all of it is handled. */
 export interface BatchProjection<E extends DomainEvent = DomainEvent> extends Subscriber {
-  /** Handles events in the order of the feed; throws or rejects to say that the unit failed. */
+  /**
+   * Handles events in the order of the feed; throws or rejects to say that the unit failed. Events created here have no cause
+   * unless you set `causationId` and `correlationId`: the batch is none.
+   */
   handleBatch(events: readonly E[], context: HandlerContext): unknown
   subscribedTo?(): readonly EventClass[]
 }

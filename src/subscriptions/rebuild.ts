@@ -90,6 +90,7 @@ class Shadow {
     this.#monitor = new SubscriptionMonitor(name, host.logger)
     this.#run = new FeedRun({
       ...host,
+      owner: subscription,
       options,
       gate,
       consumer: fresh,

@@ -94,6 +94,12 @@ export class Session {
     return { inFlight, notDrained, isSaved: this.#saver?.saved === run?.position }
   }
 
+  /** How far a stop has come that is still waiting for handlers. */
+  get endSoFar(): SessionEnd {
+    const running = this.#run?.running ?? 0
+    return { inFlight: running, notDrained: running, isSaved: this.#saver?.saved === this.#run?.position }
+  }
+
   async #live(after: Promise<void> | undefined): Promise<void> {
     await after
     while (!this.isStopping) {

@@ -4,9 +4,10 @@ import type { SessionEnd } from './session.ts'
 export interface StopReport {
   /**
    * `'completed'`: every handler that ran has ended and every checkpoint is saved. `'timedOut'`: the time was up before;
-   * what did not finish comes again. `'forced'`: a second signal ended it at once.
+   * what did not finish comes again. `'forced'`: a second signal ended it at once. `'stopping'`: a handler called `stop`,
+   * which waits for that handler, so the report is of the beginning; the stop goes on.
    */
-  readonly phase: 'completed' | 'timedOut' | 'forced'
+  readonly phase: 'completed' | 'timedOut' | 'forced' | 'stopping'
   /** What asked for it: the name of a signal, or `'stop'`. */
   readonly reason: string
   readonly durationMs: number

@@ -3,6 +3,7 @@ import type { Tracer as OpenTelemetryApiTracer } from '@opentelemetry/api'
 import type { EventBus } from '../bus/index.ts'
 import { ConfigError, describeValue } from '../errors.ts'
 import type { DomainEvent } from '../events/index.ts'
+import { isInHandlerOf, refuseInHandlerOf, stopFromAnywhere } from '../handling/running-handlers.ts'
 import { Deadline } from '../kit/deadline.ts'
 import { observabilityRules } from '../kit/observability-options.ts'
 import {
@@ -165,14 +166,19 @@ export class SubscriptionManager implements AsyncDisposable {
     this.subscribe(relayTo(bus), { ...relayDefaults, ...options })
   }
 
-  /** Stops a subscription and forgets it; its checkpoint stays. @returns false when there is none of this name. */
+  /**
+   * Stops a subscription and forgets it; its checkpoint stays. Inside one of its handlers it returns at once, because the
+   * stop waits for that handler.
+   * @returns false when there is none of this name.
+   */
   async unsubscribe(name: string, { timeoutMs }: StopOptions = {}): Promise<boolean> {
     const subscription = this.#subscriptions.get(name)
     if (subscription === undefined) return false
     this.#subscriptions.delete(name)
     const deadline = this.#deadline(timeoutMs)
-    await subscription.stop(deadline.signal)
-    deadline.end()
+    await stopFromAnywhere(subscription, () =>
+      subscription.stop(deadline.signal).finally(() => deadline.end()),
+    )
     return true
   }
 
@@ -184,7 +190,8 @@ export class SubscriptionManager implements AsyncDisposable {
 
   /**
    * Stops all subscriptions: reads no more, waits for the handlers that run, saves the checkpoints of what is finished.
-   * What is not finished in time comes again. Always returns within the timeout; fine when nothing runs.
+   * What is not finished in time comes again. Always returns within the timeout; fine when nothing runs. Inside a handler
+   * of one of them it returns at once, with the phase `'stopping'`, because the stop waits for that handler.
    *
    * @throws ConfigError when `timeoutMs` is not a duration.
    */
@@ -211,7 +218,10 @@ export class SubscriptionManager implements AsyncDisposable {
     return asked.again.aborted ? { ...report, phase: 'forced' } : report
   }
 
-  /** Begins no further event, and resolves when no handler runs any more. @throws SubscriptionNotFoundError */
+  /**
+   * Begins no further event, and resolves when no handler runs any more; at once inside one of its own handlers.
+   * @throws SubscriptionNotFoundError
+   */
   async pause(name: string): Promise<void> {
     await this.#get(name).pause()
   }
@@ -225,17 +235,20 @@ export class SubscriptionManager implements AsyncDisposable {
    * Has a projection handle all events again. Resolves when it has handled what was stored at the time of the call.
    *
    * @throws SubscriptionNotFoundError, SubscriptionStoppedError; TypeError when there is no `reset()` to do it with; and
-   * why a fresh projection could not be filled, in which case the present one goes on.
+   * why a fresh projection could not be filled, in which case the present one goes on. HandlerDeadlockError inside one of
+   * its own handlers.
    */
   async rebuild(name: string, { into }: RebuildOptions = {}): Promise<RebuildReport> {
     const subscription = this.#get(name)
+    refuseInHandlerOf(subscription, `rebuild('${name}')`)
     if (into === undefined) return rebuildInPlace(subscription)
     return rebuildBeside(subscription, readSubscriber(into, name))
   }
 
   /**
    * Resolves when a subscription has finished everything that is stored now.
-   * @throws SubscriptionNotFoundError; SubscriptionFailedError or SubscriptionStoppedError when it does not come so far.
+   * @throws SubscriptionNotFoundError; SubscriptionFailedError or SubscriptionStoppedError when it does not come so far;
+   * HandlerDeadlockError inside one of its own handlers, whose event it would wait for.
    */
   async whenCaughtUp(name: string): Promise<void> {
     const subscription = this.#get(name)
@@ -270,11 +283,15 @@ export class SubscriptionManager implements AsyncDisposable {
     const startedAt = performance.now()
     this.#endWakeUps?.()
     this.#endWakeUps = undefined
-    const ends = await Promise.all(
-      [...this.#subscriptions.values()].map((subscription) => subscription.stop(deadline.signal)),
-    )
-    deadline.end()
-    return stopReport(ends, performance.now() - startedAt, reason)
+    const subscriptions = [...this.#subscriptions.values()]
+    const isInHandler = subscriptions.some(isInHandlerOf)
+    // By then the handler that called is counted among the running ones.
+    if (isInHandler) await Promise.resolve()
+    const stops = subscriptions.map((subscription) => subscription.stop(deadline.signal))
+    const stopped = Promise.all(stops).finally(() => deadline.end())
+    const ends = isInHandler ? subscriptions.map(({ endSoFar }) => endSoFar) : await stopped
+    const report = stopReport(ends, performance.now() - startedAt, reason)
+    return isInHandler ? { ...report, phase: 'stopping' } : report
   }
 
   /** @throws ConfigError when the time is not a duration. */

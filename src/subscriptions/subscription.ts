@@ -1,4 +1,6 @@
 import { toError } from '../errors.ts'
+import { HandlerDeadlockError } from '../handling/errors.ts'
+import { isInHandlerOf, RunningHandlers } from '../handling/running-handlers.ts'
 import { PauseGate } from '../kit/pause-gate.ts'
 import { sleep } from '../kit/time.ts'
 import type { Logger } from '../observability/logger.ts'
@@ -104,6 +106,7 @@ export class Subscription {
     if (this.#stopped.signal.aborted) this.#stopped = new AbortController()
     const parts = {
       ...host,
+      owner: this,
       options,
       gate,
       monitor,
@@ -135,6 +138,11 @@ export class Subscription {
     return this.#end(deadline)
   }
 
+  /** What a stop has come to so far. */
+  get endSoFar(): SessionEnd {
+    return this.#session?.endSoFar ?? NOTHING_RAN
+  }
+
   /** Stops it in order to go on later; whoever waits for it waits on, and `start` has no effect. */
   async halt(): Promise<void> {
     this.#isHalted = true
@@ -161,10 +169,10 @@ export class Subscription {
     return this.#session === undefined ? NOTHING_RAN : await this.#session.stop(deadline)
   }
 
-  /** Begins no further event, and resolves when no handler runs any more. */
+  /** Begins no further event, and resolves when no handler runs any more; at once inside one of its handlers. */
   async pause(): Promise<void> {
     this.gate.close()
-    await this.#session?.run?.idle()
+    if (!isInHandlerOf(this)) await this.#session?.run?.idle()
   }
 
   resume(): void {
@@ -180,9 +188,18 @@ export class Subscription {
   async whenProcessed(position: number): Promise<void> {
     if (this.#failure !== undefined) throw this.#failure
     if (this.position >= position) return
+    this.#refuseInHandlerFor(position)
     const reached = this.#waiters.until(position)
     if (this.host.leases !== undefined) this.#watching ??= this.#watchCheckpoint()
     await reached
+  }
+
+  /** A handler waits for what precedes its event, but not for the event itself. */
+  #refuseInHandlerFor(position: number): void {
+    const run = RunningHandlers.of(this)
+    if (run !== undefined && Number(run.messageId) <= position) {
+      throw new HandlerDeadlockError(`whenProcessed(${position}) of its own subscription ${this.name}`)
+    }
   }
 
   /** Hands over to another consumer of the same name; to be called while it does not run. */

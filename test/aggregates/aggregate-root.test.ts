@@ -1,7 +1,8 @@
-import { expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import {
   AggregateRoot,
   DecidedAggregate,
+  decided,
   draft,
   EventStreamMismatchError,
   EventValidationError,
@@ -132,4 +133,80 @@ it('lets a decision be tested as a function', () => {
   expect(orderDecider.decide({ kind: 'ship', trackingNumbers: ['A'] }, state)).toEqual([
     draft(OrderShipped, { trackingNumber: 'A' }),
   ])
+})
+
+describe('an initial state', () => {
+  interface Cart {
+    readonly lines: string[]
+  }
+  const emptyCart: Cart = { lines: [] }
+  const addInPlace = evolution<Cart>().on(OrderCreated, (state, { customerId }) => {
+    state.lines.push(customerId)
+    return state
+  })
+  const decide = (customerId: string) => [draft(OrderCreated, { customerId })]
+
+  it('of plain data is frozen, so that no aggregate changes it for the others', () => {
+    const create = decided({ initialState: emptyCart, evolve: addInPlace, decide })
+
+    expect(() => create('Order-1').execute('c-1')).toThrow(TypeError)
+    expect(create('Order-2').state).toEqual({ lines: [] })
+    expect(Object.isFrozen(emptyCart.lines)).toBe(true)
+  })
+
+  it('of a class is frozen, too', () => {
+    class CartAggregate extends AggregateRoot<Cart> {
+      protected readonly initialState = emptyCart
+      protected readonly evolve = addInPlace
+
+      add(customerId: string): void {
+        this.raise(OrderCreated, { customerId })
+      }
+    }
+
+    expect(() => new CartAggregate('Order-1').add('c-1')).toThrow(TypeError)
+    expect(new CartAggregate('Order-2').state.lines).toEqual([])
+  })
+
+  it('made by a function belongs to one aggregate, which may change it in place', () => {
+    const create = decided({ initialState: (): Cart => ({ lines: [] }), evolve: addInPlace, decide })
+    const first = create('Order-1')
+    first.execute('c-1')
+    first.execute('c-2')
+
+    expect(first.state.lines).toEqual(['c-1', 'c-2'])
+    expect(create('Order-2').state.lines).toEqual([])
+  })
+
+  it('with a map that two aggregates share is refused', () => {
+    const initialState = { seen: new Map<string, number>() }
+    const create = decided({
+      initialState,
+      evolve: evolution<typeof initialState>().on(OrderCreated, (state, { customerId }) => {
+        state.seen.set(customerId, 1)
+        return state
+      }),
+      decide,
+    })
+    create('Order-1').execute('c-1')
+
+    expect(() => create('Order-2').state).toThrow(/initialState\.seen.*function/)
+  })
+
+  it('with a map of its own in each aggregate is accepted', () => {
+    class Seen extends AggregateRoot<{ readonly seen: Set<string> }> {
+      protected readonly initialState = { seen: new Set<string>() }
+      protected readonly evolve = evolution<{ readonly seen: Set<string> }>()
+    }
+
+    expect(new Seen('a').state.seen).not.toBe(new Seen('b').state.seen)
+  })
+
+  it('that refers to itself is frozen', () => {
+    const initialState: { self?: object } = {}
+    initialState.self = initialState
+    const aggregate = decided({ initialState, evolve: evolution<typeof initialState>(), decide })('a')
+
+    expect(Object.isFrozen(aggregate.state)).toBe(true)
+  })
 })

@@ -4,6 +4,7 @@ import {
   AggregateRepository,
   AggregateRoot,
   type DecidedAggregate,
+  type Decider,
   decided,
   defineEvent,
   draft,
@@ -116,5 +117,32 @@ describe('AggregateRepository', () => {
   it('refuses a value that is not an aggregate', () => {
     // @ts-expect-error a Date is no aggregate
     new AggregateRepository({ eventStore, aggregateFactory: () => new Date(), aggregateType: 'Order' })
+  })
+})
+
+describe('an initial state', () => {
+  interface Cart {
+    readonly lines: readonly string[]
+  }
+  const evolve = evolution<Cart>()
+
+  it('may be a function in a class and in a decider', () => {
+    class Sample extends AggregateRoot<Cart> {
+      protected readonly initialState = (): Cart => ({ lines: [] })
+      protected readonly evolve = evolve
+    }
+    expectTypeOf(new Sample('a').state).toEqualTypeOf<Cart>()
+
+    const decide = (_command: string, _state: Cart) => []
+    const create = decided({ initialState: (): Cart => ({ lines: [] }), evolve, decide })
+    expectTypeOf(create('a').state).toEqualTypeOf<Cart>()
+    const counter: Decider<string, number, () => number> = {
+      initialState: () => 0,
+      evolve: evolution<number>(),
+      decide: () => [],
+    }
+    expectTypeOf(decided(counter)('a').state).toEqualTypeOf<number>()
+    // @ts-expect-error the function returns another state
+    decided<string, Cart>({ initialState: () => ({ lines: 1 }), evolve, decide })
   })
 })

@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { describe, expect, it } from 'vitest'
 import {
   AsyncEventHandler,
@@ -14,6 +16,11 @@ import {
   orderShipped,
 } from '../support/order-events.ts'
 import { RecordingLogger } from '../support/recording-logger.ts'
+
+function collectGarbage(): void {
+  setFlagsFromString('--expose-gc')
+  runInNewContext('gc')()
+}
 
 /** The promise of a handler that takes a few turns of the event loop. */
 const aWhile = () => new Promise((resolve) => setImmediate(resolve))
@@ -218,5 +225,45 @@ describe('canHandle', () => {
 
     expect(bus.getStats()).toMatchObject({ handlersInvoked: 0, handlerErrors: 1 })
     expect(logger.lines).toHaveLength(1)
+  })
+})
+
+describe('the signal of a handler', () => {
+  it('is free for collection after the run, though the handler left a listener on it', async () => {
+    const bus = new InMemoryEventBus()
+    const signals: WeakRef<AbortSignal>[] = []
+    bus.subscribe(OrderCreated, async (_event, { signal }) => {
+      signal.addEventListener('abort', () => undefined)
+      signals.push(new WeakRef(signal))
+      await aWhile()
+    })
+    for (let n = 0; n < 100; n += 1) await bus.publish([orderCreated()])
+    await aWhile()
+
+    collectGarbage()
+
+    expect(signals.filter((signal) => signal.deref() !== undefined)).toHaveLength(0)
+  })
+
+  it('is aborted by a shutdown that times out, for each handler that runs', async () => {
+    const bus = new InMemoryEventBus({ logger: new RecordingLogger() })
+    const aborted: string[] = []
+    const hang =
+      (name: string) =>
+      (_event: DomainEvent, { signal }: HandlerContext) => {
+        signal.addEventListener('abort', () => aborted.push(name))
+        return new Promise(() => undefined)
+      }
+    bus.subscribe(OrderCreated, hang('first'))
+    bus.subscribe(OrderCreated, hang('second'))
+    const finished = Promise.withResolvers<HandlerContext>()
+    bus.subscribe(OrderShipped, (_event, context) => finished.resolve(context))
+    await bus.publish([orderShipped()])
+    void bus.publish([orderCreated()])
+
+    await bus.shutdown({ timeoutMs: 1 })
+
+    expect(aborted).toEqual(['first', 'second'])
+    expect((await finished.promise).signal.aborted).toBe(true) // first read after the shutdown
   })
 })

@@ -113,3 +113,20 @@ it('hands over no batch while it is paused, though it was read before', async ()
   await manager.whenCaughtUp('batches')
   expect(projection.batches).toEqual([numbers(0, 5)])
 })
+
+it('does not make the first event of a batch the cause of what the handler creates', async () => {
+  const scene = new SubscriptionScene()
+  await append(scene.store, 0, 3)
+  const made: Filed[] = []
+  const handleBatch = async (events: readonly Noted[]) => {
+    await Promise.resolve()
+    for (const { aggregateId, n } of events) made.push(new Filed({ aggregateId, n }))
+  }
+  const manager = scene.manager()
+  manager.subscribe({ name: 'follow-ups', handleBatch })
+  manager.start()
+  await manager.whenCaughtUp('follow-ups')
+
+  expect(made.map(({ causationId }) => causationId)).toEqual([undefined, undefined, undefined])
+  expect(new Set(made.map(({ correlationId }) => correlationId)).size).toBe(3)
+})

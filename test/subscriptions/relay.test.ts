@@ -158,3 +158,49 @@ it('brings everything over an outage of a broker bus', async () => {
   await manager.whenCaughtUp('outbox')
   await waitFor(() => handled.size === 40)
 })
+
+it('publishes each event with the cause and the correlation that it is stored with', async () => {
+  const scene = new SubscriptionScene()
+  await append(scene.store, 0, 5)
+  const stored: DomainEvent[] = []
+  for await (const { event } of scene.store.readAll()) stored.push(event)
+  const manager = scene.manager()
+  const bus = new InMemoryEventBus()
+  const published: DomainEvent[] = []
+  bus.subscribe(Noted, (event) => void published.push(event))
+  manager.relay(bus, { name: 'outbox' })
+  // The context in which a manager is started causes nothing, either.
+  const starter = new InMemoryEventBus()
+  starter.subscribe(Noted, () => manager.start())
+  await starter.publish([new Noted({ aggregateId: 'starter', n: 0 })])
+  await manager.whenCaughtUp('outbox')
+
+  const causes = ({ eventId, causationId, correlationId }: DomainEvent) => ({
+    eventId,
+    causationId,
+    correlationId,
+  })
+  expect(published.map(causes)).toEqual(stored.map(causes))
+})
+
+it('a repository publishes its events with the cause that they are stored with', async () => {
+  const eventStore = new InMemoryEventStore()
+  const bus = new InMemoryEventBus()
+  const orders = new AggregateRepository({
+    eventStore,
+    aggregateFactory: Order,
+    aggregateType: 'Order',
+    eventPublisher: bus,
+  })
+  const order = orders.createNew('Order-1')
+  order.create('c1')
+  const published: DomainEvent[] = []
+  bus.subscribeToAllEvents((event) => void published.push(event))
+  bus.subscribe(Noted, async () => void (await orders.save(order)))
+  await bus.publish([new Noted({ aggregateId: 'a', n: 0 })])
+
+  const { events } = await eventStore.getEvents('Order-1')
+  const own = published.filter(({ aggregateId }) => aggregateId === 'Order-1')
+  expect(own.map(({ causationId }) => causationId)).toEqual(events.map(({ causationId }) => causationId))
+  expect(own).toHaveLength(1)
+})

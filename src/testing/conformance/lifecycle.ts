@@ -1,10 +1,33 @@
 import assert from 'node:assert/strict'
 import { inspect } from 'node:util'
-import { BusClosedError } from '../../index.ts'
+import {
+  type BrokerEventBus,
+  BusClosedError,
+  type EventBus,
+  HandlerDeadlockError,
+  InMemoryEventBus,
+  ShutdownError,
+} from '../../index.ts'
 import { test } from './conformance-test.ts'
 import { ids, Noted, noted, series } from './events.ts'
 import { Recording } from './recording.ts'
-import { timed } from './scene.ts'
+import { type Scene, timed } from './scene.ts'
+
+/** Publishes an event to a bus whose handler makes a call, and waits until that call has settled. */
+async function calledByHandler(
+  scene: Scene,
+  bus: EventBus,
+  call: () => Promise<unknown>,
+): Promise<PromiseSettledResult<unknown>> {
+  const settled = Promise.withResolvers<PromiseSettledResult<unknown>>()
+  bus.subscribe(Noted, async () => {
+    const [result] = await Promise.allSettled([call()])
+    settled.resolve(result)
+  })
+  await scene.consume(bus)
+  await scene.within(bus.publish([noted('Order-1')]), 'the publish')
+  return scene.within(settled.promise, 'the call inside the handler')
+}
 
 /** Promise 9: everything that starts can be stopped at any moment, without losing an event. */
 export const lifecycleTests = [
@@ -20,6 +43,61 @@ export const lifecycleTests = [
 
     assert.ok(tookMs < 2 * scene.slackMs, `it took ${tookMs} ms`)
     assert.ok(bus.isShutdown && !bus.isConsuming && !bus.isConnected)
+  }),
+
+  test('shuts down inside its own handler, without waiting for it', {}, async (scene) => {
+    const bus = await scene.bus()
+    const outcome = await calledByHandler(scene, bus, () => bus.shutdown())
+
+    const tookMs = await timed(() => scene.within(bus.shutdown(), 'the shutdown'))
+
+    assert.equal(outcome.status, 'fulfilled')
+    assert.ok(tookMs < 4 * scene.slackMs, `it took ${tookMs} ms`)
+  }),
+
+  test('settles the event whose handler shuts the bus down', { needs: ['consuming'] }, async (scene) => {
+    const bus = await scene.brokerBus()
+    await calledByHandler(scene, bus, () => bus.shutdown())
+    await scene.within(bus.shutdown(), 'the shutdown')
+
+    await scene.assertNothingLeft(await scene.bus())
+  }),
+
+  test('shuts down inside a handler of another bus that its own handler waits for', {}, async (scene) => {
+    const bus = await scene.bus()
+    const other = new InMemoryEventBus({ logger: scene.log })
+    other.subscribe(Noted, () => bus.shutdown())
+    const outcome = await calledByHandler(scene, bus, async () => {
+      await Promise.resolve()
+      await other.publish([noted('Order-2')])
+    })
+
+    await scene.within(bus.shutdown(), 'the shutdown')
+
+    assert.equal(outcome.status, 'fulfilled')
+  }),
+
+  test('refuses to wait for the end of consuming inside its own handler', {}, async (scene) => {
+    const bus = await scene.bus()
+
+    const outcome = await calledByHandler(scene, bus, () => bus.startConsuming())
+
+    assert.ok(outcome.status === 'rejected' && outcome.reason instanceof HandlerDeadlockError)
+  }),
+
+  test('stops consuming inside its own handler, and consumes again after it', {
+    needs: ['consuming'],
+  }, async (scene) => {
+    const bus = await scene.bus()
+    const outcome = await calledByHandler(scene, bus, async () => {
+      await bus.stopConsuming()
+      await assert.rejects(bus.whenConsuming(), HandlerDeadlockError)
+      bus.startConsumingInBackground()
+    })
+
+    await scene.within(bus.whenConsuming(), 'the bus to consume again')
+
+    assert.equal(outcome.status, 'fulfilled')
   }),
 
   test('shuts down with `await using`', {}, async (scene) => {

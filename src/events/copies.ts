@@ -1,0 +1,32 @@
+/** Version of this package, for messages about a second copy of it. A test compares it with package.json. */
+export const VERSION = '0.1.0'
+
+/** In the registry that all copies of the package share, because each copy has its own classes. */
+const COPY = Symbol.for('eventspine.version')
+
+/** Marks the instances of a class as made by this copy of the package. */
+export function markCopy(prototype: object): void {
+  Object.defineProperty(prototype, COPY, { value: VERSION })
+}
+
+/**
+ * Explains that a value comes from another copy of the package, which an `instanceof` of this copy does not recognize.
+ *
+ * @param value - an instance of a marked class, or a class that extends one.
+ * @returns undefined if the value is of no copy.
+ */
+export function otherCopyFault(value: unknown): string | undefined {
+  const version = versionOf(value) ?? (typeof value === 'function' ? versionOf(value.prototype) : undefined)
+  if (version === undefined) return undefined
+  const versions = version === VERSION ? `both of version ${VERSION}` : `version ${version}, here ${VERSION}`
+  return (
+    `It comes from another copy of eventspine (${versions}). Load one copy only: see \`npm ls eventspine\`, leave ` +
+    'eventspine out of bundles that are loaded next to each other, and do not evaluate it again in a hot reload.'
+  )
+}
+
+function versionOf(value: unknown): string | undefined {
+  if (typeof value !== 'object' || value === null) return undefined
+  const version: unknown = Reflect.get(value, COPY)
+  return typeof version === 'string' ? version : undefined
+}

@@ -1,0 +1,65 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { HandlerDeadlockError } from './errors.ts'
+import type { RunInfo } from './handler-run.ts'
+
+const current = new AsyncLocalStorage<RunningHandlers>()
+
+/**
+ * The handlers of one event while they run. Their code finds it, also within asynchronous calls and within the handlers of
+ * another bus that it publishes to. A call that would wait for its own caller is recognized by it.
+ */
+export class RunningHandlers {
+  readonly #owner: object
+  #info: RunInfo | undefined
+  /** The handlers that wait for these. Without a link to those that ended, a chain of publishes does not grow. */
+  #outer: RunningHandlers | undefined
+
+  /** @param owner - the bus or subscription that waits for the handlers when it stops. */
+  constructor(owner: object, info: RunInfo) {
+    this.#owner = owner
+    this.#info = info
+    this.#outer = current.getStore()
+  }
+
+  /** Calls the function; it and what it awaits run within these handlers. */
+  around<A, R>(body: (argument: A) => R, argument: A): R {
+    return current.run(this, body, argument)
+  }
+
+  /** The owner no longer waits for the handlers. */
+  end(): void {
+    this.#info = undefined
+    this.#outer = undefined
+  }
+
+  /** The run of this owner's handlers that the calling code belongs to; undefined if no handler of it waits for the caller. */
+  static of(owner: object): RunInfo | undefined {
+    let running = current.getStore()
+    while (running !== undefined && running.#owner !== owner) running = running.#outer
+    return running === undefined ? undefined : running.#info
+  }
+}
+
+/** True if a handler of this bus or subscription waits for the calling code, so that waiting for the handler would deadlock. */
+export function isInHandlerOf(owner: object): boolean {
+  return RunningHandlers.of(owner) !== undefined
+}
+
+/**
+ * Stops a bus or subscription, and waits for it unless one of its handlers waits for the calling code. Then the stop begins
+ * after the current turn, when the handler that called is counted among the running ones.
+ * @param stop - must not reject.
+ */
+export async function stopFromAnywhere(owner: object, stop: () => Promise<unknown>): Promise<void> {
+  if (!isInHandlerOf(owner)) {
+    await stop()
+    return
+  }
+  await Promise.resolve()
+  void stop()
+}
+
+/** @throws HandlerDeadlockError if a handler of this bus or subscription waits for the calling code. */
+export function refuseInHandlerOf(owner: object, call: string): void {
+  if (isInHandlerOf(owner)) throw new HandlerDeadlockError(call)
+}

@@ -1,0 +1,3 @@
+import { defineEvent } from '../../src/index.ts'
+
+export class Reloaded extends defineEvent<object>()({ type: 'Reloaded', aggregateType: 'Sample' }) {}
