@@ -8,6 +8,7 @@ import type { EncodedEvent, EncodedMessage, EventClassLookup, EventCodec } from 
 import { eventHeaders } from './event-headers.ts'
 import { type BodyLimits, defaultBodyLimits, parseJsonObject } from './hostile-json.ts'
 import { checkTypeHeader, FieldReader, reviveEvent } from './revive.ts'
+import { canOnlyHave } from './type-field.ts'
 
 export interface CloudEventsCodecOptions extends Partial<BodyLimits> {
   /** The `source` of every encoded event: a URI reference that names the producer, such as `/orders`. */
@@ -71,6 +72,10 @@ export class CloudEventsCodec implements EventCodec {
     const metadata = metadataText === undefined ? undefined : parseJsonObject(metadataText, this.#limits)
     const decoded = { envelope, metadata, payload: read.object('data') ?? {} }
     return reviveEvent(eventClass, decoded, { contentType: this.contentType, body: message.body })
+  }
+
+  canOnlyBe({ body }: EncodedMessage, eventType: string): boolean {
+    return canOnlyHave(body, 'type', eventType)
   }
 
   #write(event: DomainEvent): string {

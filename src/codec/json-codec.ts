@@ -4,6 +4,7 @@ import type { EncodedEvent, EncodedMessage, EventClassLookup, EventCodec } from 
 import { eventHeaders } from './event-headers.ts'
 import { type BodyLimits, defaultBodyLimits, type JsonObject, parseJsonObject } from './hostile-json.ts'
 import { checkTypeHeader, FieldReader, reviveEvent } from './revive.ts'
+import { canOnlyHave } from './type-field.ts'
 
 export interface JsonCodecOptions extends Partial<BodyLimits> {
   /**
@@ -62,6 +63,10 @@ export class JsonCodec implements EventCodec {
     const decoded = { envelope, metadata: read.object('metadata'), payload: this.#payload(fields) }
     const source = { contentType: this.contentType, body: message.body, exactTime: exactTime(fields) }
     return reviveEvent(eventClass, decoded, source)
+  }
+
+  canOnlyBe({ body }: EncodedMessage, eventType: string): boolean {
+    return canOnlyHave(body, 'event_type', eventType)
   }
 
   #write(event: DomainEvent): string {

@@ -12,7 +12,7 @@ import type {
   Transport,
   TransportHost,
 } from '../transport/index.ts'
-import { ConnectionError, PublishTimeoutError, REPLAY_HANDLERS, replayHeader } from '../transport/index.ts'
+import { ConnectionError, PublishTimeoutError } from '../transport/index.ts'
 import type { MemoryBroker, PendingMessage } from './memory-broker.ts'
 
 /** How many deliveries are made before the event loop goes on. */
@@ -199,13 +199,14 @@ class MemoryConsumption implements Consumption {
   }
 
   #delivery(pending: PendingMessage): Delivery {
-    const { id, key, headers, body, attemptsBegun, settledHandlers } = pending
+    const { id, key, headers, body, attemptsBegun, settledHandlers, replayTarget } = pending
     const message: IncomingMessage = { id, key, headers, body }
     const isHeld = () => this.#broker.holds(this.#group, id, this.#consumer)
     return {
       message,
       deliveryCount: attemptsBegun + 1,
       settledHandlers,
+      replayTarget,
       begin: () => {
         if (!isHeld()) return false
         if (attemptsBegun === 0) this.#noteAttempt(pending, 1)
@@ -266,10 +267,7 @@ function deadLettersOf(broker: MemoryBroker): DeadLetterStore {
     },
     get: (id) => Promise.resolve(find(id)),
     count: () => Promise.resolve(broker.deadLetters().length),
-    replay: (id, fallbackGroup) =>
-      Promise.resolve(
-        broker.replay(id, fallbackGroup, (reason) => ({ [REPLAY_HANDLERS]: replayHeader(reason) })),
-      ),
+    replay: (id, fallbackGroup) => Promise.resolve(broker.replay(id, fallbackGroup)),
     remove: (ids) => Promise.resolve(ids.filter((id) => broker.removeDeadLetter(id)).length),
   }
 }

@@ -21,6 +21,7 @@ const HEADER_OF: Readonly<Record<string, string>> = {
   dlq_timestamp: 'x-dlq-timestamp',
   dlq_consumer_group: 'x-dlq-consumer-group',
   dlq_handlers: 'x-dlq-handlers',
+  dlq_settled_handlers: 'x-dlq-settled-handlers',
   dlq_attempts: 'x-dlq-attempts',
   dlq_first_failed_at: 'x-dlq-first-failed-at',
 }
