@@ -2,7 +2,7 @@ import { isWireEnvelopeKey, sourceOf } from '../events/domain-event.ts'
 import type { DomainEvent } from '../events/index.ts'
 import type { EncodedEvent, EncodedMessage, EventClassLookup, EventCodec } from './event-codec.ts'
 import { eventHeaders } from './event-headers.ts'
-import { type BodyLimits, defaultBodyLimits, type JsonObject, parseJsonObject } from './hostile-json.ts'
+import { type BodyLimits, HostileJson, type JsonObject, resolveBodyLimits } from './hostile-json.ts'
 import { checkTypeHeader, FieldReader, reviveEvent } from './revive.ts'
 import { canOnlyHave } from './type-field.ts'
 
@@ -29,7 +29,7 @@ export class JsonCodec implements EventCodec {
 
   constructor(options: JsonCodecOptions = {}) {
     const { payloadKeys, ...limits } = options
-    this.#limits = { ...defaultBodyLimits, ...limits }
+    this.#limits = resolveBodyLimits('JsonCodec', limits)
     this.#isSnakeCase = payloadKeys === 'snake_case'
   }
 
@@ -40,7 +40,7 @@ export class JsonCodec implements EventCodec {
   }
 
   decode(message: EncodedMessage, classFor: EventClassLookup): DomainEvent {
-    const fields = parseJsonObject(message.body, this.#limits)
+    const fields = new HostileJson(this.#limits).object(message.body)
     const read = new FieldReader(fields)
     const eventType = read.text('event_type')
     checkTypeHeader(message.headers['event_type'], eventType)

@@ -28,6 +28,11 @@ const UNDECODABLE: Readonly<Record<string, string | Uint8Array>> = {
   'a version that is none': wire({ aggregate_version: 'first' }).body,
   'an oversize body': wire({ text: 'x'.repeat(10_000) }).body,
   'a body too deep to walk': wire().body.replace('"n":1', `"n":1,"list":${deep(2000)}`),
+  'more values than a message may have': wire().body.replace('"n":1', `"n":1,"list":[${'1,'.repeat(300)}1]`),
+  'more fields than a message may have': wire().body.replace(
+    '"n":1',
+    `"n":1,"map":{${'"k":1,'.repeat(150)}"k":1}`,
+  ),
   'a field that would change prototypes': wire().body.replace('"n":1', '"n":1,"__proto__":{"isAdmin":true}'),
   'another type than the header says': wire({ event_type: 'ConformanceMarked' }).body,
 }
@@ -79,7 +84,7 @@ async function listeningBus(
 ): Promise<{ readonly bus: BrokerEventBus; readonly handled: Recording<Noted | Marked> }> {
   const handled = new Recording<Noted | Marked>()
   const bus = await scene.consumer((it) => it.subscribe([Noted, Marked], handled.handler), {
-    codec: new JsonCodec({ maxBodyBytes: 5000 }),
+    codec: new JsonCodec({ maxBodyBytes: 5000, maxValues: 250, maxKeys: 100 }),
     retryBaseDelayMs: 60_000,
   })
   return { bus, handled }
