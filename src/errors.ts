@@ -37,9 +37,14 @@ export function sentence(text: string): string {
   return text.endsWith('.') ? text : `${text}.`
 }
 
+/** The text itself if it is short enough, otherwise its beginning. */
+export function shorten(text: string, maxLength: number): string {
+  return text.length <= maxLength ? text : `${text.slice(0, maxLength - 3).toWellFormed()}...`
+}
+
 /** Describes a value in a message: never a whole object, and only the first 57 characters of a string. */
 export function describeValue(value: unknown): string {
-  if (typeof value === 'string') return JSON.stringify(value.length > 57 ? `${value.slice(0, 57)}...` : value)
+  if (typeof value === 'string') return JSON.stringify(shorten(value, 60))
   if (Array.isArray(value)) return `an array of ${value.length}`
   if (typeof value === 'function') return value.name === '' ? 'a function' : `the function ${value.name}`
   if (typeof value === 'object' && value !== null) return describeObject(value)

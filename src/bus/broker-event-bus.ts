@@ -68,7 +68,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
       counters.connectedAt = Date.now()
     })
 
-    const tracer = options.enableTracing ? new OpenTelemetryTracer(options.tracer) : noTracer
+    const tracer = options.enableTracing ? new OpenTelemetryTracer(options.tracer, options) : noTracer
     const metrics = new BusMetrics({
       target: transport,
       consumerGroup,

@@ -59,6 +59,11 @@ export interface BrokerOptions {
   readonly enableTracing?: boolean
   /** Tracer to use instead of OpenTelemetry's global one. */
   readonly tracer?: OpenTelemetryApiTracer
+  /**
+   * Write OpenTelemetry's baggage into messages, and make the baggage of a message active in its handlers. Any producer
+   * can write baggage. Default false.
+   */
+  readonly propagateBaggage?: boolean
   /** Record OpenTelemetry metrics if an SDK is registered. Default true. */
   readonly enableMetrics?: boolean
   /** Meter to use instead of OpenTelemetry's global one. */
@@ -85,6 +90,7 @@ export const brokerDefaults = {
   propagateCausation: true,
   enableTracing: true,
   tracer: undefined as OpenTelemetryApiTracer | undefined,
+  propagateBaggage: false,
   enableMetrics: true,
   meter: undefined as OpenTelemetryApiMeter | undefined,
   logger: undefined as Logger | FieldsFirstLogger | undefined,
@@ -106,6 +112,7 @@ export const brokerRules: Readonly<Record<keyof typeof brokerDefaults, OptionRul
   publishTimeoutMs: durationMs,
   shutdownTimeoutMs: durationMs,
   maxBackgroundPublishes: nonNegativeInteger,
+  propagateBaggage: booleanOption,
   codec: objectWith('an EventCodec', 'encode', 'decode'),
   registry: registryRule,
   ...busObservabilityRules,

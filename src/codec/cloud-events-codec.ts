@@ -6,8 +6,9 @@ import { wireTime } from '../events/round-trip.ts'
 import { DecodeError } from './decode-error.ts'
 import type { EncodedEvent, EncodedMessage, EventClassLookup, EventCodec } from './event-codec.ts'
 import { eventHeaders } from './event-headers.ts'
-import { type BodyLimits, defaultBodyLimits, parseJsonObject } from './hostile-json.ts'
+import { type BodyLimits, HostileJson, resolveBodyLimits } from './hostile-json.ts'
 import { checkTypeHeader, FieldReader, reviveEvent } from './revive.ts'
+import { canOnlyHave } from './type-field.ts'
 
 export interface CloudEventsCodecOptions extends Partial<BodyLimits> {
   /** The `source` of every encoded event: a URI reference that names the producer, such as `/orders`. */
@@ -36,7 +37,7 @@ export class CloudEventsCodec implements EventCodec {
       ])
     }
     this.#source = source
-    this.#limits = { ...defaultBodyLimits, ...limits }
+    this.#limits = resolveBodyLimits('CloudEventsCodec', limits)
   }
 
   encode(event: DomainEvent): EncodedEvent {
@@ -46,7 +47,8 @@ export class CloudEventsCodec implements EventCodec {
   }
 
   decode(message: EncodedMessage, classFor: EventClassLookup): DomainEvent {
-    const fields = parseJsonObject(message.body, this.#limits)
+    const json = new HostileJson(this.#limits)
+    const fields = json.object(message.body)
     const read = new FieldReader(fields)
     if (fields['specversion'] !== '1.0')
       throw new DecodeError('not_an_event', 'The message is not a CloudEvent 1.0.')
@@ -68,9 +70,13 @@ export class CloudEventsCodec implements EventCodec {
       causationId: read.optionalText('causationid'),
     }
     const metadataText = read.optionalText('eventmetadata')
-    const metadata = metadataText === undefined ? undefined : parseJsonObject(metadataText, this.#limits)
+    const metadata = metadataText === undefined ? undefined : json.object(metadataText)
     const decoded = { envelope, metadata, payload: read.object('data') ?? {} }
     return reviveEvent(eventClass, decoded, { contentType: this.contentType, body: message.body })
+  }
+
+  canOnlyBe({ body }: EncodedMessage, eventType: string): boolean {
+    return canOnlyHave(body, 'type', eventType)
   }
 
   #write(event: DomainEvent): string {

@@ -6,6 +6,8 @@ export type DecodeReason =
   | 'invalid_utf8'
   | 'invalid_json'
   | 'too_deep'
+  | 'too_many_values'
+  | 'too_many_keys'
   | 'forbidden_key'
   | 'not_an_event'
   | 'type_mismatch'

@@ -34,4 +34,11 @@ export interface EventCodec {
    * @throws DecodeError if the message is not an event; never any other error.
    */
   decode(message: EncodedMessage, classFor: EventClassLookup): DomainEvent
+
+  /**
+   * Whether the message certainly decodes to no event of another type than this one, which its header names. It looks at
+   * the body without decoding it; if it cannot be certain, it returns false. A bus skips a message of a type without a
+   * handler on this answer, and decodes it otherwise. A codec without this method has every message decoded.
+   */
+  canOnlyBe?(message: EncodedMessage, eventType: string): boolean
 }

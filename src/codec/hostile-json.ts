@@ -1,30 +1,65 @@
 import { isUtf8 } from 'node:buffer'
+import { ConfigError, describeValue } from '../errors.ts'
 import { DecodeError } from './decode-error.ts'
+import { JsonBudget, type StructureLimits } from './json-budget.ts'
 
-/** Limits for the body of a message. */
-export interface BodyLimits {
+/** Limits for the body of a message. Infinity is no limit. */
+export interface BodyLimits extends StructureLimits {
+  /** Most bytes. */
   readonly maxBodyBytes: number
-  readonly maxDepth: number
 }
 
-export const defaultBodyLimits: BodyLimits = { maxBodyBytes: 16 * 1024 * 1024, maxDepth: 64 }
+/** With these, decoding blocks the event loop for less than about 50 ms, whatever is in the message. */
+export const defaultBodyLimits: BodyLimits = {
+  maxBodyBytes: 16 * 1024 * 1024,
+  maxDepth: 64,
+  maxValues: 30_000,
+  maxKeys: 10_000,
+}
+
+/** The limits of a codec, with defaults applied. @throws ConfigError */
+export function resolveBodyLimits(codec: string, given: Partial<BodyLimits>): BodyLimits {
+  const faults: string[] = []
+  const limits: Record<keyof BodyLimits, number> = { ...defaultBodyLimits }
+  // The keys of an object that has exactly these.
+  for (const name of Object.keys(defaultBodyLimits) as (keyof BodyLimits)[]) {
+    const limit = given[name]
+    if (limit === undefined) continue
+    if ((Number.isSafeInteger(limit) && limit > 0) || limit === Number.POSITIVE_INFINITY) limits[name] = limit
+    else faults.push(`${name} must be a positive integer or Infinity, got ${describeValue(limit)}`)
+  }
+  if (faults.length > 0) throw new ConfigError(codec, faults)
+  return limits
+}
 
 /** A JSON object whose keys and depth have been checked. */
 export type JsonObject = Readonly<Record<string, unknown>>
 
-/**
- * Parses an untrusted body. Integers beyond 2^53 become `bigint`, so that no digit is lost.
- * @throws DecodeError
- */
-export function parseJsonObject(body: string | Uint8Array, limits: BodyLimits): JsonObject {
-  const text = readText(body, limits.maxBodyBytes)
-  const value = parse(text)
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new DecodeError('not_an_event', 'The message is not a JSON object.')
+/** Parses the JSON texts of one message. All of them together must stay within the limits. */
+export class HostileJson {
+  readonly #limits: BodyLimits
+  readonly #budget: JsonBudget
+
+  constructor(limits: BodyLimits) {
+    this.#limits = limits
+    this.#budget = new JsonBudget(limits)
   }
-  const { hasBigNumber } = checkStructure(value, limits.maxDepth)
-  // It is neither null nor an array, and parsing it again with all digits does not change its structure.
-  return (hasBigNumber ? parse(text, keepDigits) : value) as JsonObject
+
+  /**
+   * Parses an untrusted text. Integers beyond 2^53 become `bigint`, so that no digit is lost.
+   * @throws DecodeError
+   */
+  object(body: string | Uint8Array): JsonObject {
+    const text = readText(body, this.#limits.maxBodyBytes)
+    const { hasBigNumber } = this.#budget.add(text)
+    const value = parse(text)
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+      throw new DecodeError('not_an_event', 'The message is not a JSON object.')
+    }
+    if (mayHavePrototypeKey(text)) checkKeys(value)
+    // It is neither null nor an array, and parsing it again with all digits does not change its structure.
+    return (hasBigNumber ? parse(text, keepDigits) : value) as JsonObject
+  }
 }
 
 function readText(body: string | Uint8Array, maxBodyBytes: number): string {
@@ -40,21 +75,18 @@ function readText(body: string | Uint8Array, maxBodyBytes: number): string {
   return Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('utf8')
 }
 
-/** Size of a body in bytes. A character has at most three, so the bytes of a short text need not be counted. */
+/** Size of a body in bytes. A character has from one to three, so most texts need not be counted. */
 function sizeOf(body: string | Uint8Array, maxBodyBytes: number): number {
   if (typeof body !== 'string') return body.byteLength
-  return body.length * 3 <= maxBodyBytes ? body.length : Buffer.byteLength(body)
+  const isDecided = body.length * 3 <= maxBodyBytes || body.length > maxBodyBytes
+  return isDecided ? body.length : Buffer.byteLength(body)
 }
 
-/** Python's limit for parsing integers, whose parsing time grows faster than their length. */
-const MAX_DIGITS = 4300
-
-// Use a reviver only after checkStructure: V8 calls it recursively, so a deep structure would overflow the stack.
+// Use a reviver only for a text within the depth: V8 calls it recursively, so a deep structure would overflow the stack.
 function parse(text: string, reviver?: typeof keepDigits): unknown {
   try {
     return JSON.parse(text, reviver)
-  } catch (error) {
-    if (error instanceof DecodeError) throw error
+  } catch {
     throw new DecodeError('invalid_json', 'The message is not valid JSON.')
   }
 }
@@ -63,46 +95,29 @@ function parse(text: string, reviver?: typeof keepDigits): unknown {
 function keepDigits(_key: string, value: unknown, context?: { readonly source?: string }): unknown {
   if (typeof value !== 'number' || Number.isSafeInteger(value)) return value
   const source = context?.source
-  if (source === undefined || !/^-?\d+$/.test(source)) return value
-  if (source.length <= MAX_DIGITS) return BigInt(source)
-  throw new DecodeError('too_large', `The message has an integer of more than ${MAX_DIGITS} digits.`)
+  return source === undefined || !/^-?\d+$/.test(source) ? value : BigInt(source)
 }
 
-interface Structure {
-  /** True if a number may be an integer that a double cannot represent. */
-  hasBigNumber: boolean
+/** False if no name in the text can be `__proto__`, which is nearly always so: escapes can spell it, too. */
+function mayHavePrototypeKey(text: string): boolean {
+  return text.includes('__proto__') || text.includes('\\u')
 }
 
-/** Checks keys and depth level by level. A recursion could overflow the stack, because the depth is untrusted. */
-function checkStructure(root: object, maxDepth: number): Structure {
-  const structure: Structure = { hasBigNumber: false }
+/** Checks the keys level by level. */
+function checkKeys(root: object): void {
   let level: object[] = [root]
-  for (let depth = 1; level.length > 0; depth += 1) {
-    if (depth > maxDepth) {
-      throw new DecodeError('too_deep', `The message is nested deeper than the ${maxDepth} levels allowed.`)
-    }
+  while (level.length > 0) {
     const next: object[] = []
-    for (const node of level) collectChildren(node, next, structure)
+    for (const node of level) collectChildren(node, next)
     level = next
   }
-  return structure
 }
 
-function collectChildren(node: object, children: object[], structure: Structure): void {
-  if (Array.isArray(node)) {
-    for (const item of node) collect(item, children, structure)
-    return
-  }
-  for (const key in node) {
-    if (key === '__proto__')
+function collectChildren(node: object, children: object[]): void {
+  const isArray = Array.isArray(node)
+  for (const [key, item] of Object.entries(node)) {
+    if (!isArray && key === '__proto__')
       throw new DecodeError('forbidden_key', 'The message has a field named "__proto__".')
-    collect(Reflect.get(node, key), children, structure)
+    if (typeof item === 'object' && item !== null) children.push(item)
   }
-}
-
-function collect(item: unknown, children: object[], structure: Structure): void {
-  if (typeof item === 'object') {
-    if (item !== null) children.push(item)
-  } else if (typeof item === 'number' && Math.abs(item) > Number.MAX_SAFE_INTEGER)
-    structure.hasBigNumber = true
 }

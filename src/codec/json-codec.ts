@@ -2,8 +2,9 @@ import { isWireEnvelopeKey, sourceOf } from '../events/domain-event.ts'
 import type { DomainEvent } from '../events/index.ts'
 import type { EncodedEvent, EncodedMessage, EventClassLookup, EventCodec } from './event-codec.ts'
 import { eventHeaders } from './event-headers.ts'
-import { type BodyLimits, defaultBodyLimits, type JsonObject, parseJsonObject } from './hostile-json.ts'
+import { type BodyLimits, HostileJson, type JsonObject, resolveBodyLimits } from './hostile-json.ts'
 import { checkTypeHeader, FieldReader, reviveEvent } from './revive.ts'
+import { canOnlyHave } from './type-field.ts'
 
 export interface JsonCodecOptions extends Partial<BodyLimits> {
   /**
@@ -28,7 +29,7 @@ export class JsonCodec implements EventCodec {
 
   constructor(options: JsonCodecOptions = {}) {
     const { payloadKeys, ...limits } = options
-    this.#limits = { ...defaultBodyLimits, ...limits }
+    this.#limits = resolveBodyLimits('JsonCodec', limits)
     this.#isSnakeCase = payloadKeys === 'snake_case'
   }
 
@@ -39,7 +40,7 @@ export class JsonCodec implements EventCodec {
   }
 
   decode(message: EncodedMessage, classFor: EventClassLookup): DomainEvent {
-    const fields = parseJsonObject(message.body, this.#limits)
+    const fields = new HostileJson(this.#limits).object(message.body)
     const read = new FieldReader(fields)
     const eventType = read.text('event_type')
     checkTypeHeader(message.headers['event_type'], eventType)
@@ -62,6 +63,10 @@ export class JsonCodec implements EventCodec {
     const decoded = { envelope, metadata: read.object('metadata'), payload: this.#payload(fields) }
     const source = { contentType: this.contentType, body: message.body, exactTime: exactTime(fields) }
     return reviveEvent(eventClass, decoded, source)
+  }
+
+  canOnlyBe({ body }: EncodedMessage, eventType: string): boolean {
+    return canOnlyHave(body, 'event_type', eventType)
   }
 
   #write(event: DomainEvent): string {

@@ -1,3 +1,4 @@
+import { shorten } from '../errors.ts'
 import type { SpanKindOf } from '../observability/tracer.ts'
 import type { HandlerRun } from './handler-run.ts'
 
@@ -8,7 +9,7 @@ export const HANDLER_SPAN: SpanKindOf<HandlerRun> = {
   attributes: ({ handler, event, attempt }) => ({
     'eventspine.handler.name': handler.name,
     'eventspine.attempt': attempt,
-    'eventspine.event.type': event.eventType,
-    'eventspine.event.id': event.eventId,
+    'eventspine.event.type': shorten(event.eventType, 256),
+    'eventspine.event.id': shorten(event.eventId, 256),
   }),
 }

@@ -1,6 +1,7 @@
 import { inspect } from 'node:util'
 import { toError } from '../errors.ts'
 import type { FieldsFirstLogger, LogFields, Logger } from './logger.ts'
+import { escapeControls, escapedFields } from './readable.ts'
 import { SummarizingLogger } from './summarizing-logger.ts'
 
 /** The logger to use: the given one, with pino's argument order adapted, or by default the warnings and errors on the console. */
@@ -10,13 +11,13 @@ export function resolveLogger(given: Logger | FieldsFirstLogger | undefined): Su
   return new SummarizingLogger(neverThrowing(isFieldsFirst(given) ? adaptFieldsFirst(given) : given))
 }
 
-/** If the logger throws, its line goes to the console: the logged work must not fail. */
+/** Escapes what a viewer of the log would obey. If the logger throws, its line goes to the console: the logged work must not fail. */
 function neverThrowing(logger: Logger): Logger {
   const guarded =
     (level: keyof Logger): Logger['error'] =>
     (message, fields) => {
       try {
-        logger[level](message, fields)
+        logger[level](message, escapedFields(fields))
       } catch (error) {
         consoleLogger.error(message, fields)
         consoleLogger.error('logger failed', { error: toError(error) })
@@ -54,7 +55,7 @@ const consoleLogger: Logger = {
 
 function formatLine(message: string, fields: LogFields = {}): string {
   const shown = Object.entries(fields).map(([key, value]) => ` ${key}=${formatField(value)}`)
-  return `eventspine: ${message}${shown.join('')}`
+  return escapeControls(`eventspine: ${message}${shown.join('')}`)
 }
 
 function formatField(value: unknown): string {

@@ -1,4 +1,5 @@
 import type { LogFields, Logger } from './logger.ts'
+import { shortFields } from './readable.ts'
 
 /** Lines with the same message that are logged within a window. */
 const BURST = 10
@@ -32,7 +33,7 @@ interface Window {
 }
 
 /**
- * Keeps a repeated failure from flooding the log. Within `WINDOW_MS`, the first `BURST` lines with the same message are
+ * Keeps a repeated failure, and texts from outside, from flooding the log. Within `WINDOW_MS`, the first `BURST` lines with the same message are
  * logged; the others are counted, and one line at the end of the window has their number. There are few distinct messages,
  * because messages are fixed texts.
  */
@@ -47,7 +48,7 @@ export class SummarizingLogger implements Logger {
   }
 
   debug(message: string, fields?: LogFields): void {
-    this.#target.debug(message, fields)
+    this.#target.debug(message, shortFields(fields))
   }
 
   info(message: string, fields?: LogFields): void {
@@ -75,7 +76,7 @@ export class SummarizingLogger implements Logger {
       return
     }
     window.logged += 1
-    this.#target[level](message, fields)
+    this.#target[level](message, shortFields(fields))
   }
 
   #open(key: string): Window {

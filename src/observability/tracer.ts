@@ -73,16 +73,19 @@ const KINDS: Readonly<Record<SpanRole, SpanKind>> = {
  */
 export class OpenTelemetryTracer implements EventTracer {
   readonly #given: OpenTelemetryApiTracer | undefined
+  readonly #propagateBaggage: boolean
 
-  constructor(given?: OpenTelemetryApiTracer) {
+  /** @param propagateBaggage - whether baggage travels in messages, in both directions. Default false. */
+  constructor(given?: OpenTelemetryApiTracer, { propagateBaggage = false } = {}) {
     this.#given = given
+    this.#propagateBaggage = propagateBaggage
   }
 
   around<S, T>(kind: SpanKindOf<S>, subject: S, body: (subject: S, span: EventSpan) => T): T {
     const tracer = this.#tracer()
     if (tracer === undefined) return body(subject, NO_SPAN)
     const headers = kind.cause?.(subject)
-    const parent = headers === undefined ? context.active() : propagation.extract(ROOT_CONTEXT, headers)
+    const parent = headers === undefined ? context.active() : this.#extract(headers)
     if (headers === undefined && isSampledOut(parent)) return body(subject, NO_SPAN)
     const span = tracer.startSpan(kind.name(subject), { kind: KINDS[kind.role] }, parent)
     const inside = trace.setSpan(parent, span)
@@ -97,8 +100,14 @@ export class OpenTelemetryTracer implements EventTracer {
     const active = context.active()
     if (trace.getSpanContext(active) === undefined) return undefined
     const carrier: Record<string, string> = {}
-    propagation.inject(active, carrier)
+    propagation.inject(this.#propagateBaggage ? active : propagation.deleteBaggage(active), carrier)
     return carrier
+  }
+
+  /** The context in the headers of a message. Any producer can write baggage, and code in handlers may believe it. */
+  #extract(headers: TraceHeaders): Context {
+    const extracted = propagation.extract(ROOT_CONTEXT, headers)
+    return this.#propagateBaggage ? extracted : propagation.deleteBaggage(extracted)
   }
 
   /** @returns undefined while no SDK is registered. */

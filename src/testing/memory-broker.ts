@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { EncodedMessage, MessageHeaders } from '../codec/index.ts'
-import type { DeadLetterReason, OutgoingMessage, StoredDeadLetter } from '../transport/index.ts'
+import type { DeadLetterReason, OutgoingMessage, ReplayTarget, StoredDeadLetter } from '../transport/index.ts'
 
 /** A message that a group has not settled. */
 export interface PendingMessage {
@@ -11,6 +11,8 @@ export interface PendingMessage {
   /** Number of attempts that have started, or may have started before a crash. */
   attemptsStarted: number
   settledHandlers: readonly string[]
+  /** The handlers that a replay is for; undefined if all are, or the message was not replayed. */
+  readonly replayTarget: ReplayTarget | undefined
   /** The consumer that holds the message; undefined while it waits for redelivery. */
   consumer: string | undefined
 }
@@ -113,7 +115,13 @@ export class MemoryBroker {
     const next = this.#log[group.position]
     if (next === undefined) return undefined
     group.position += 1
-    const message: PendingMessage = { ...next, attemptsStarted: 0, settledHandlers: [], consumer }
+    const message: PendingMessage = {
+      ...next,
+      attemptsStarted: 0,
+      settledHandlers: [],
+      replayTarget: undefined,
+      consumer,
+    }
     group.pending.set(next.id, message)
     return message
   }
@@ -176,23 +184,19 @@ export class MemoryBroker {
   }
 
   /** @internal Moves a dead letter back to the pending messages of its group. */
-  replay(
-    id: string,
-    fallbackGroup: string,
-    headersFor: (reason: Partial<DeadLetterReason>) => MessageHeaders,
-  ): boolean {
+  replay(id: string, fallbackGroup: string): boolean {
     const letter = this.#deadLetters.get(id)
     if (letter === undefined) return false
     const groupName = letter.reason.consumerGroup ?? fallbackGroup
     this.ensureGroup(groupName)
-    const headers = { ...letter.original.headers, ...headersFor(letter.reason) }
+    const { handlerNames = [], settledHandlers } = letter.reason
     const replayId = this.#id()
     this.#groups.get(groupName)?.pending.set(replayId, {
       ...letter.original,
       id: replayId,
-      headers,
       attemptsStarted: 0,
       settledHandlers: [],
+      replayTarget: handlerNames.length === 0 ? undefined : { handlerNames, settledHandlers },
       consumer: undefined,
     })
     this.#deadLetters.delete(id)

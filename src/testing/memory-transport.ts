@@ -12,7 +12,7 @@ import type {
   Transport,
   TransportHost,
 } from '../transport/index.ts'
-import { ConnectionError, PublishTimeoutError, REPLAY_HANDLERS, replayHeader } from '../transport/index.ts'
+import { ConnectionError, PublishTimeoutError } from '../transport/index.ts'
 import type { MemoryBroker, PendingMessage } from './memory-broker.ts'
 
 /** Number of deliveries after which the loop yields to the event loop. */
@@ -201,13 +201,14 @@ class MemoryConsumption implements Consumption {
   }
 
   #delivery(pending: PendingMessage): Delivery {
-    const { id, key, headers, body, attemptsStarted, settledHandlers } = pending
+    const { id, key, headers, body, attemptsStarted, settledHandlers, replayTarget } = pending
     const message: IncomingMessage = { id, key, headers, body }
     const isHeld = () => this.#broker.holds(this.#group, id, this.#consumer)
     return {
       message,
       deliveryCount: attemptsStarted + 1,
       settledHandlers,
+      replayTarget,
       begin: () => {
         if (!isHeld()) return false
         if (attemptsStarted === 0) this.#attemptStarted(pending, 1)
@@ -268,10 +269,7 @@ function deadLettersOf(broker: MemoryBroker): DeadLetterStore {
     },
     get: (id) => Promise.resolve(find(id)),
     count: () => Promise.resolve(broker.deadLetters().length),
-    replay: (id, fallbackGroup) =>
-      Promise.resolve(
-        broker.replay(id, fallbackGroup, (reason) => ({ [REPLAY_HANDLERS]: replayHeader(reason) })),
-      ),
+    replay: (id, fallbackGroup) => Promise.resolve(broker.replay(id, fallbackGroup)),
     remove: (ids) => Promise.resolve(ids.filter((id) => broker.removeDeadLetter(id)).length),
   }
 }

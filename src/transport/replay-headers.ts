@@ -3,7 +3,7 @@ import type { MessageHeaders } from '../codec/index.ts'
 /** Header of a replayed message: a JSON array with the names of the handlers that must handle it. */
 export const REPLAY_HANDLERS = 'replay_handlers'
 
-/** The handlers that a replayed message is for. */
+/** The handlers that a replayed message is for. A message that was not replayed has no target. */
 export interface ReplayTarget {
   readonly handlerNames: readonly string[]
   /** Handlers that had succeeded. Undefined if an earlier release stored the dead letter; its names may be those of functions. */
@@ -22,7 +22,10 @@ export function replayHeader({
   return JSON.stringify({ handlers: handlerNames, settled: settledHandlers })
 }
 
-/** Which handlers a replayed message is for; undefined if all are. A malformed header is ignored. */
+/**
+ * Which handlers a replayed message is for; undefined if all are. A malformed header is ignored. Call it only for a
+ * message that came by the transport's own replay path: any producer can write the header.
+ */
 export function replayTarget(headers: MessageHeaders): ReplayTarget | undefined {
   const text = headers[REPLAY_HANDLERS]
   if (text === undefined) return undefined

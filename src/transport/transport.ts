@@ -1,5 +1,6 @@
 import type { EncodedEvent, EncodedMessage, MessageHeaders } from '../codec/index.ts'
 import type { BusNotice } from './notices.ts'
+import type { ReplayTarget } from './replay-headers.ts'
 
 /** A message to publish. Its headers have eventsource-py's names; a transport writes those that its wire format has. */
 export type OutgoingMessage = EncodedEvent
@@ -41,6 +42,12 @@ export interface Delivery {
   describe?(): Readonly<Record<string, string | number>>
   /** Names of handlers that succeeded in earlier deliveries, as far as the transport could store them. */
   readonly settledHandlers: readonly string[]
+  /**
+   * The handlers that a replay is for; undefined if the message was not replayed, or is for all handlers. A transport
+   * sets it only for a message that it has put on its replay path itself, never because of a header of an ordinary
+   * message.
+   */
+  readonly replayTarget?: ReplayTarget | undefined
   /**
    * Called when the handling starts.
    * @returns false if another consumer may have the message by now. It must then be neither handled nor settled.

@@ -53,6 +53,7 @@ export function pretendingDelivery(whole: Delivery, parts: Partial<Delivery>): D
     message: whole.message,
     deliveryCount: whole.deliveryCount,
     settledHandlers: whole.settledHandlers,
+    replayTarget: whole.replayTarget,
     begin: () => whole.begin(),
     beginAttempt: (attempt, settled) => whole.beginAttempt(attempt, settled),
     attemptFailed: (attempt, settled) => whole.attemptFailed(attempt, settled),

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import type { Delivery } from '../../src/index.ts'
+import { type Delivery, replayTarget } from '../../src/index.ts'
 import { type DescribeEventBusOptions, describeEventBus, type SuiteRunner } from '../../src/testing/index.ts'
 import { paced } from '../support/pace.ts'
 import {
@@ -85,6 +85,46 @@ const FAULTS: readonly Fault[] = [
         ),
     }),
     caughtBy: ['runs the handler that failed though a release adds one before it'],
+  },
+  {
+    what: 'believes the header of a replay in an ordinary message',
+    sabotage: (whole) => ({
+      consume: (intake) =>
+        whole.consume(
+          delivering(intake, (delivery) =>
+            intake.deliver(
+              pretendingDelivery(delivery, { replayTarget: replayTarget(delivery.message.headers) }),
+            ),
+          ),
+        ),
+    }),
+    caughtBy: ['believes no header of a producer about handlers and attempts'],
+  },
+  {
+    what: 'believes a header about the number of deliveries',
+    sabotage: (whole) => ({
+      consume: (intake) =>
+        whole.consume(
+          delivering(intake, (delivery) => {
+            const claimed = Number(delivery.message.headers['x-delivery-count'] ?? 0)
+            intake.deliver(pretendingDelivery(delivery, { deliveryCount: delivery.deliveryCount + claimed }))
+          }),
+        ),
+    }),
+    caughtBy: ['believes no header of a producer about handlers and attempts'],
+  },
+  {
+    what: 'believes a header about the type of an event',
+    sabotage: (whole) => ({
+      consume: (intake) =>
+        whole.consume(
+          delivering(intake, (delivery) => {
+            if (delivery.message.headers['event_type'] === 'ConformanceUnheard') delivery.ack()
+            else intake.deliver(delivery)
+          }),
+        ),
+    }),
+    caughtBy: ['keeps as a dead letter what a header hides behind a type without handlers'],
   },
   {
     what: 'acknowledges before the handlers have run',

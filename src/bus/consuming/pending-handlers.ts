@@ -1,5 +1,5 @@
 import { type HandlerEntry, isCalled, UNNAMED_HANDLER } from '../../handling/handler-entry.ts'
-import { type ReplayTarget, replayTarget } from '../../transport/replay-headers.ts'
+import type { ReplayTarget } from '../../transport/replay-headers.ts'
 import type { Delivery } from '../../transport/transport.ts'
 
 /** Which handlers a delivery is for. */
@@ -20,8 +20,7 @@ const NONE: readonly string[] = Object.freeze([])
  * done cannot be known after a restart, so it handles the event again.
  */
 export function pendingHandlers(subscribed: readonly HandlerEntry[], delivery: Delivery): PendingHandlers {
-  const target = replayTarget(delivery.message.headers)
-  const { settledHandlers } = delivery
+  const { replayTarget: target, settledHandlers } = delivery
   if (target === undefined && settledHandlers.length === 0)
     return { handlers: subscribed, missing: NONE, settled: NONE }
   const unsettled = subscribed.filter((handler) => !isAmong(handler, settledHandlers))

@@ -8,7 +8,7 @@ import type { RetryPolicy } from '../../kit/retry-policy.ts'
 import { type Sleep, settledUntil } from '../../kit/time.ts'
 import type { Logger } from '../../observability/logger.ts'
 import type { EventTracer } from '../../observability/tracer.ts'
-import type { Delivery, Intake } from '../../transport/transport.ts'
+import type { Delivery, IncomingMessage, Intake } from '../../transport/transport.ts'
 import type { BusCounters } from '../telemetry/bus-counters.ts'
 import type { BusMetrics } from '../telemetry/bus-metrics.ts'
 import type { MessagingTarget } from '../telemetry/bus-spans.ts'
@@ -41,6 +41,7 @@ export interface PipelineParts {
  */
 export class ConsumerPipeline implements Intake {
   readonly #handlers: HandlerRegistry
+  readonly #codec: EventCodec
   readonly #held: HeldDeliveries
   readonly #settling: Settling
   readonly #handler: DeliveryHandler
@@ -54,6 +55,7 @@ export class ConsumerPipeline implements Intake {
     const signals = { stopping: this.#stopping.signal, abandoned: this.#abandoned.signal }
     const slots = new HandlingSlots(parts.concurrency, signals.stopping, parts.sleep)
     this.#handlers = parts.handlers
+    this.#codec = parts.codec
     this.#held = new HeldDeliveries(parts.maxInFlight, parts.counters)
     this.#settling = new Settling({ ...parts, ...signals, slots, held: this.#held })
     this.#handler = new DeliveryHandler({
@@ -81,9 +83,8 @@ export class ConsumerPipeline implements Intake {
 
   deliver(delivery: Delivery): void {
     if (this.#stopping.signal.aborted) return
-    const { headers, key, id } = delivery.message
-    const headerType = headers['event_type']
-    if (headerType !== undefined && this.#handlers.handlersFor(headerType).length === 0) {
+    const { key, id } = delivery.message
+    if (this.#isForNobody(delivery.message)) {
       this.#settling.skip(delivery)
       return
     }
@@ -107,6 +108,16 @@ export class ConsumerPipeline implements Intake {
     if (!isIdle) this.#abandoned.abort(new ShutdownError())
     this.#held.release()
     return this.#running.count
+  }
+
+  /**
+   * True if no handler is subscribed to the type of the message. The header says it without decoding, but the body
+   * decides: a message whose body is, or may be, of another type is decoded like any other, and rejected for its header.
+   */
+  #isForNobody(message: IncomingMessage): boolean {
+    const headerType = message.headers['event_type']
+    if (headerType === undefined || this.#handlers.handlersFor(headerType).length > 0) return false
+    return this.#codec.canOnlyBe?.(message, headerType) === true
   }
 
   #work(delivery: Delivery): Promise<void> | undefined {

@@ -1,9 +1,9 @@
 import type { Attributes, Meter } from '@opentelemetry/api'
 import { EventspineError } from '../../errors.ts'
-import { type DomainEvent, GenericEvent } from '../../events/index.ts'
+import type { DomainEvent } from '../../events/index.ts'
 import type { MeterSource } from '../../observability/meter.ts'
 import type { DeadLetterReason } from '../../transport/transport.ts'
-import { type MessagingTarget, targetAttributes } from './bus-spans.ts'
+import { type MessagingTarget, registeredType, targetAttributes } from './bus-spans.ts'
 import {
   createInstruments,
   type MetricInstruments,
@@ -61,9 +61,6 @@ export class BusMetrics {
 /** How the handling of a message ended. */
 export type HandlingOutcome = 'success' | 'failure' | 'dead_lettered' | 'dropped'
 
-/** Stands for all event types without a class, so that messages on the wire cannot create time series. */
-const OTHER_TYPE = '_OTHER'
-
 /** Records measurements. The attributes of each combination are created once; there are few combinations. */
 export class MetricsRecorder {
   /** Attributes of all metrics of consuming. */
@@ -90,7 +87,7 @@ export class MetricsRecorder {
       const error = failed.get(index)
       this.#instruments.sent.add(
         1,
-        this.#of(this.#publisher, 'sent', typeOf(event), error && errorType(error)),
+        this.#of(this.#publisher, 'sent', registeredType(event), error && errorType(error)),
       )
     }
     const [error] = failed.values()
@@ -111,7 +108,7 @@ export class MetricsRecorder {
     const outcome = error === undefined ? 'success' : 'failure'
     const failure = error && errorType(error)
     const key = `ran ${handlerName} ${outcome}`
-    const attributes = this.#of(this.consumer, key, typeOf(event), failure, {
+    const attributes = this.#of(this.consumer, key, registeredType(event), failure, {
       'eventspine.handler.name': handlerName,
       'eventspine.outcome': outcome,
     })
@@ -126,7 +123,7 @@ export class MetricsRecorder {
     startedAt: number | undefined,
   ): void {
     const extra = { 'eventspine.outcome': outcome }
-    const type = event && typeOf(event)
+    const type = event && registeredType(event)
     const attributes = this.#of(this.consumer, `handled ${outcome}`, type, reason, extra)
     const { handled, deadLettered, processDuration, age } = this.#instruments
     handled.add(1, attributes)
@@ -139,7 +136,7 @@ export class MetricsRecorder {
   }
 
   #consuming(key: string, event: DomainEvent | undefined): Attributes {
-    return this.#of(this.consumer, key, event && typeOf(event), undefined)
+    return this.#of(this.consumer, key, event && registeredType(event), undefined)
   }
 
   /** @param key - must differ if `base` or `extra` differs. */
@@ -159,10 +156,6 @@ export class MetricsRecorder {
     this.#attributes.set(fullKey, attributes)
     return attributes
   }
-}
-
-function typeOf(event: DomainEvent): string {
-  return event instanceof GenericEvent ? OTHER_TYPE : event.eventType
 }
 
 /** The code of an error of eventspine, or the class of another: there are few of both, so they can be attributes. */

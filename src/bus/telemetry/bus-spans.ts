@@ -1,5 +1,6 @@
 import type { Attributes } from '@opentelemetry/api'
-import type { DomainEvent } from '../../events/index.ts'
+import { shorten } from '../../errors.ts'
+import { type DomainEvent, GenericEvent } from '../../events/index.ts'
 import type { SpanKindOf } from '../../observability/tracer.ts'
 import type { Delivery, ServerAddress } from '../../transport/transport.ts'
 
@@ -57,7 +58,7 @@ export function consumeSpanOf(target: MessagingTarget, consumerGroup: string): S
   return {
     role: 'consumer',
     cause: ({ delivery }) => delivery.message.headers,
-    name: ({ event }) => `${system}.consume ${event?.eventType ?? destination}`,
+    name: ({ event }) => `${system}.consume ${event === undefined ? destination : registeredType(event)}`,
     attributes: ({ delivery, event }) => ({
       ...shared,
       'eventspine.delivery.id': delivery.message.id,
@@ -74,7 +75,7 @@ export function dispatchSpanOf(target: MessagingTarget): SpanKindOf<{ readonly e
   return {
     role: 'consumer',
     leavesFailuresToChildren: true,
-    name: ({ event }) => `${target.system}.consume ${event.eventType}`,
+    name: ({ event }) => `${target.system}.consume ${registeredType(event)}`,
     attributes: ({ event }) => ({ ...shared, ...eventAttributes(event) }),
   }
 }
@@ -87,18 +88,30 @@ function processing(target: MessagingTarget): Attributes {
   }
 }
 
+/** Stands for all event types without a class, so that messages on the wire cannot create names or time series. */
+const OTHER_TYPE = '_OTHER'
+
+/** The type of an event in names of spans and in labels of metrics. */
+export function registeredType(event: DomainEvent): string {
+  return event instanceof GenericEvent ? OTHER_TYPE : event.eventType
+}
+
 /** The type of all events; undefined if they differ. */
 function commonType(events: readonly DomainEvent[]): string | undefined {
-  const type = events[0]?.eventType
-  return events.every(({ eventType }) => eventType === type) ? type : undefined
+  const [first] = events
+  if (first === undefined || !events.every(({ eventType }) => eventType === first.eventType)) return undefined
+  return registeredType(first)
 }
+
+/** Longest attribute of a span that comes from a message, in characters. */
+const MAX_ATTRIBUTE = 256
 
 function eventAttributes(event: DomainEvent) {
   return {
-    'messaging.message.id': event.eventId,
-    'eventspine.event.id': event.eventId,
-    'eventspine.event.type': event.eventType,
-    'eventspine.aggregate.id': event.aggregateId,
-    'eventspine.aggregate.type': event.aggregateType,
+    'messaging.message.id': shorten(event.eventId, MAX_ATTRIBUTE),
+    'eventspine.event.id': shorten(event.eventId, MAX_ATTRIBUTE),
+    'eventspine.event.type': shorten(event.eventType, MAX_ATTRIBUTE),
+    'eventspine.aggregate.id': shorten(event.aggregateId, MAX_ATTRIBUTE),
+    'eventspine.aggregate.type': shorten(event.aggregateType, MAX_ATTRIBUTE),
   }
 }

@@ -53,6 +53,7 @@ export class KafkaAssignedPartition implements RecordHolder {
   readonly topic: string
   readonly index: number
   readonly topicId: string
+  readonly isReplays: boolean
   readonly #owner: PartitionOwner
   readonly #inherited: InheritedProgress
   readonly #delivered = new FinishedPrefix<OrderedRecord>()
@@ -76,7 +77,12 @@ export class KafkaAssignedPartition implements RecordHolder {
 
   constructor(
     owner: PartitionOwner,
-    partition: { readonly topic: string; readonly index: number; readonly topicId: string },
+    partition: {
+      readonly topic: string
+      readonly index: number
+      readonly topicId: string
+      readonly isReplays: boolean
+    },
     offset: number,
     progress: PartitionProgress,
   ) {
@@ -84,6 +90,7 @@ export class KafkaAssignedPartition implements RecordHolder {
     this.topic = partition.topic
     this.index = partition.index
     this.topicId = partition.topicId
+    this.isReplays = partition.isReplays
     this.#inherited = new InheritedProgress(progress)
     this.#deliveredUpTo = offset
     this.#announced = new AnnouncedRange(offset)

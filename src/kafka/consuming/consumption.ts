@@ -241,7 +241,9 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
   }
 
   #own(partition: TopicPartition, topicId: string, { offset, progress }: CommittedOffset): void {
-    const owned = new KafkaAssignedPartition(this, { ...partition, topicId }, offset, progress)
+    const { topics, consumerGroup } = this.#parts.options
+    const isReplays = partition.topic === topics.replays(consumerGroup)
+    const owned = new KafkaAssignedPartition(this, { ...partition, topicId, isReplays }, offset, progress)
     this.#partitions.set(partitionKey(partition), owned)
   }
 

@@ -1,3 +1,4 @@
+import { type ReplayTarget, replayTarget } from '../../transport/replay-headers.ts'
 import type { DeadLetterReason, Delivery, IncomingMessage } from '../../transport/transport.ts'
 import { messageOf } from '../wire/message.ts'
 import type { AttemptHistory } from '../wire/progress.ts'
@@ -7,6 +8,8 @@ import type { StoredRecord } from '../wire/record-reader.ts'
 export interface RecordHolder {
   readonly topic: string
   readonly index: number
+  /** True for the topic with the replays of this group. */
+  readonly isReplays: boolean
   /** True once the partition belongs to another consumer. */
   readonly isLost: boolean
   /** False while this consumer may no longer be a member of its group. */
@@ -28,6 +31,7 @@ export class HeldRecord implements Delivery {
   readonly deliveryCount: number
   readonly partition: RecordHolder
   readonly settledHandlers: readonly string[]
+  readonly replayTarget: ReplayTarget | undefined
   /** Handlers that have succeeded by now, in this delivery or an earlier one. */
   settledSoFar: readonly string[]
   attemptsStarted: number
@@ -41,6 +45,8 @@ export class HeldRecord implements Delivery {
     this.partition = partition
     this.record = record
     this.message = messageOf(`${partition.topic}-${partition.index}-${record.offset}`, record)
+    // Any producer can write the same header to the stream's topic.
+    this.replayTarget = partition.isReplays ? replayTarget(this.message.headers) : undefined
     this.attemptsStarted = history.count
     this.deliveryCount = history.count + 1
     this.settledHandlers = history.settledHandlers

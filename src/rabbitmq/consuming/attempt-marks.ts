@@ -99,13 +99,19 @@ export class RabbitMQAttemptMarks {
   }
 
   #queueOf(message: AmqpMessage): string {
-    return `${this.#queue}.attempts.${createHash('sha256').update(identityOf(message)).digest('hex').slice(0, 24)}`
+    return `${this.#queue}.attempts.${identityOf(message)}`
   }
 }
 
-/** The same for every delivery of a message. */
-function identityOf({ properties, content }: AmqpMessage): string | Buffer {
-  return properties.messageId ?? content
+/**
+ * The same for every delivery of a message. The content is part of it: a producer chooses the message id, and the mark
+ * of another message must not count for this one.
+ */
+function identityOf({ properties, content }: AmqpMessage): string {
+  const hash = createHash('sha256')
+    .update(`${properties.messageId ?? ''}\0`)
+    .update(content)
+  return hash.digest('hex').slice(0, 24)
 }
 
 /** The queue keeps only the last mark. */

@@ -1,3 +1,4 @@
+import { type ReplayTarget, replayTarget } from '../../transport/replay-headers.ts'
 import type { DeadLetterReason, Delivery, IncomingMessage } from '../../transport/transport.ts'
 import type { AmqpMessage } from '../client/client.ts'
 import { toIncoming } from '../wire/message.ts'
@@ -25,6 +26,7 @@ export class RabbitMQDelivery implements Delivery {
   readonly message: IncomingMessage
   readonly deliveryCount: number
   readonly settledHandlers: readonly string[]
+  readonly replayTarget: ReplayTarget | undefined
   readonly #raw: AmqpMessage
   readonly #unacked: UnackedDelivery
   readonly #acks: RabbitMQAcks
@@ -45,6 +47,7 @@ export class RabbitMQDelivery implements Delivery {
     mark: AttemptMark | undefined,
   ) {
     this.message = toIncoming(raw, id)
+    this.replayTarget = isReplay(raw) ? replayTarget(this.message.headers) : undefined
     this.#raw = raw
     this.#unacked = unacked
     this.#acks = acks
@@ -127,8 +130,19 @@ export class RabbitMQDelivery implements Delivery {
   }
 }
 
-/** True if the broker delivered the message before. Quorum queues count deliveries, classic queues only set a flag. */
-export function isRedelivered({ fields, properties }: AmqpMessage): boolean {
-  const count = properties.headers?.['x-delivery-count']
-  return fields.redelivered || (typeof count === 'number' && count > 0)
+/**
+ * True if the broker delivered the message before. Quorum queues also count deliveries in `x-delivery-count`, but a
+ * producer can write that header, too, and on a classic queue the broker leaves it as it is.
+ */
+export function isRedelivered({ fields }: AmqpMessage): boolean {
+  return fields.redelivered
+}
+
+/**
+ * True if the message was published to the queue itself, as a replay is, and not to the bus's exchange. The broker
+ * notes the exchange, so a producer cannot change it. A broker that dead-letters to this queue uses the default exchange
+ * as well, but adds `x-death`, which a replay does not have.
+ */
+function isReplay({ fields, properties }: AmqpMessage): boolean {
+  return fields.exchange === '' && properties.headers?.['x-death'] === undefined
 }

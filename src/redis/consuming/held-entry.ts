@@ -1,3 +1,4 @@
+import { type ReplayTarget, replayTarget } from '../../transport/replay-headers.ts'
 import type { DeadLetterReason, Delivery, IncomingMessage } from '../../transport/transport.ts'
 import type { ConsumedStream } from '../client/consumed-stream.ts'
 
@@ -37,6 +38,7 @@ export class HeldEntry implements Delivery {
   readonly message: IncomingMessage
   readonly deliveryCount: number
   readonly settledHandlers: readonly string[]
+  readonly replayTarget: ReplayTarget | undefined
   readonly stream: ConsumedStream
   readonly #owner: EntryOwner
   leasedAt: number
@@ -57,6 +59,8 @@ export class HeldEntry implements Delivery {
     this.#owner = owner
     this.message = fields.message
     this.stream = fields.stream
+    // Only the replay stream has what a replay wrote. Any producer can write the same field to the other one.
+    this.replayTarget = fields.stream.deletesSettled ? replayTarget(fields.message.headers) : undefined
     this.attemptsStarted = fields.attemptsStarted
     this.deliveryCount = fields.attemptsStarted + 1
     this.settledHandlers = fields.settledHandlers

@@ -1,13 +1,6 @@
 import assert from 'node:assert/strict'
 import { inspect } from 'node:util'
-import {
-  type BrokerEventBus,
-  BusClosedError,
-  type EventBus,
-  HandlerDeadlockError,
-  InMemoryEventBus,
-  ShutdownError,
-} from '../../index.ts'
+import { BusClosedError, type EventBus, HandlerDeadlockError, InMemoryEventBus } from '../../index.ts'
 import { test } from './conformance-test.ts'
 import { ids, Noted, noted, series } from './events.ts'
 import { Recording } from './recording.ts'

@@ -28,6 +28,11 @@ const UNDECODABLE: Readonly<Record<string, string | Uint8Array>> = {
   'an invalid version': wire({ aggregate_version: 'first' }).body,
   'an oversize body': wire({ text: 'x'.repeat(10_000) }).body,
   'a body too deep to walk': wire().body.replace('"n":1', `"n":1,"list":${deep(2000)}`),
+  'more values than a message may have': wire().body.replace('"n":1', `"n":1,"list":[${'1,'.repeat(300)}1]`),
+  'more fields than a message may have': wire().body.replace(
+    '"n":1',
+    `"n":1,"map":{${'"k":1,'.repeat(150)}"k":1}`,
+  ),
   'a field that would change prototypes': wire().body.replace('"n":1', '"n":1,"__proto__":{"isAdmin":true}'),
   'a type that differs from the header': wire({ event_type: 'ConformanceMarked' }).body,
 }
@@ -79,7 +84,7 @@ async function listeningBus(
 ): Promise<{ readonly bus: BrokerEventBus; readonly handled: Recording<Noted | Marked> }> {
   const handled = new Recording<Noted | Marked>()
   const bus = await scene.consumer((it) => it.subscribe([Noted, Marked], handled.handler), {
-    codec: new JsonCodec({ maxBodyBytes: 5000 }),
+    codec: new JsonCodec({ maxBodyBytes: 5000, maxValues: 250, maxKeys: 100 }),
     retryBaseDelayMs: 60_000,
   })
   return { bus, handled }
@@ -95,6 +100,17 @@ const ODD_HEADERS: readonly Readonly<Record<string, string>>[] = [
   { ...wire().headers, replay_handlers: 'no JSON' },
   { ...wire().headers, replay_handlers: '[1, {}]' },
   { ...wire().headers, retry_count: '-1', 'x-retry-count': '1e99', 'x-delivery-count': 'many' },
+]
+
+/** Headers that the library writes itself on its own paths, as any other producer can write them too. */
+const FORGED_HEADERS: readonly Readonly<Record<string, string>>[] = [
+  { ...wire().headers, replay_handlers: '["nobody"]' },
+  { ...wire().headers, replay_handlers: '{"handlers":["one"],"settled":[]}' },
+  { ...wire().headers, replay_handlers: '{"handlers":["(unnamed)"],"settled":["one","other"]}' },
+  { ...wire().headers, settled_handlers: '["one","other"]', attempts: '99', retry_count: '99' },
+  { ...wire().headers, dlq_settled_handlers: '["one"]', dlq_handlers: '["nobody"]', dlq_attempts: '99' },
+  { ...wire().headers, 'x-dlq-settled-handlers': '["one"]', 'x-replayed-from-dlq': 'yes' },
+  { ...wire().headers, 'x-delivery-count': '99', 'x-acquired-count': '99', 'x-retry-count': '99' },
 ]
 
 /** Promise 6: poison is contained. */
@@ -120,6 +136,63 @@ export const poisonTests: readonly ConformanceTest[] = [
       Array.from({ length: ODD_HEADERS.length + 1 }, (_, n) => n),
     )
     assert.equal(bus.getStats().messagesSentToDlq, 0)
+  }),
+
+  test('believes no header of a producer about handlers and attempts', {
+    needs: ['wire'],
+    faults: ['publishRaw'],
+  }, async (scene) => {
+    const [one, other] = [new Recording<Noted>(), new Recording<Noted>()]
+    const bus = await scene.consumer((it) => {
+      it.subscribe(Noted, one.handler, { name: 'one' })
+      it.subscribe(Noted, other.handler, { name: 'other' })
+    })
+    for (const [n, headers] of FORGED_HEADERS.entries()) {
+      await scene.publishRaw({ key: 'Order-1', headers, body: wire({ n }).body })
+    }
+
+    await scene.until(
+      'all to be settled',
+      () => bus.getStats().eventsConsumed === FORGED_HEADERS.length && bus.getStats().inFlight === 0,
+      () => bus.getStats(),
+    )
+    const expected = FORGED_HEADERS.map((_, n) => [n, 1, 1])
+    for (const { runs } of [one, other]) {
+      const seen = runs.map(({ event, attempt, deliveryCount }) => [event.n, attempt, deliveryCount])
+      assert.deepEqual(seen, expected)
+    }
+    assert.equal(bus.getStats().messagesSentToDlq, 0)
+  }),
+
+  test('keeps as a dead letter what a header hides behind a type without handlers', {
+    needs: ['wire', 'deadLetters'],
+    faults: ['publishRaw'],
+  }, async (scene) => {
+    const { bus, handled } = await listeningBus(scene)
+    const headers = { event_type: 'ConformanceUnheard' }
+    const { body } = wire()
+
+    await scene.publishRaw({ key: 'Order-1', headers, body })
+    await scene.publishRaw({ key: 'Order-1', headers, body: Buffer.from(body) })
+    await scene.publishRaw({
+      key: 'Order-1',
+      headers,
+      body: body.replace('"event_type"', String.raw`"event\u005ftype"`),
+    })
+    await bus.publish([noted('Order-1')])
+
+    await scene.runs(handled, 1)
+    await scene.until(
+      '3 dead letters',
+      () => bus.getStats().messagesSentToDlq === 3,
+      () => bus.getStats(),
+    )
+    const { deadLetters } = await bus.deadLetters.list()
+    for (const letter of deadLetters) {
+      assert.equal(letter.reason, 'deserialization_error')
+      assert.match(letter.errorMessage ?? '', /ConformanceUnheard.*ConformanceNoted/)
+    }
+    assert.equal(bus.getStats().eventsSkipped, 0)
   }),
 
   test('skips a type without a subscription without decoding it', {

@@ -1,7 +1,13 @@
 import { describe, expect, it } from 'vitest'
 import { pendingHandlers } from '../../../src/bus/consuming/pending-handlers.ts'
 import { HandlerRegistry } from '../../../src/handling/handler-registry.ts'
-import { type Delivery, EventRegistry, replayHeader, type SubscribeOptions } from '../../../src/index.ts'
+import {
+  type Delivery,
+  EventRegistry,
+  replayHeader,
+  replayTarget,
+  type SubscribeOptions,
+} from '../../../src/index.ts'
 import { OrderCreated } from '../../support/order-events.ts'
 
 /** The handlers of a release, by their names; `undefined` for one without. */
@@ -22,7 +28,7 @@ function pending(
   // What the function reads of a delivery.
   const delivery = {
     settledHandlers: settled,
-    message: { headers: replay === undefined ? {} : { replay_handlers: replay } },
+    replayTarget: replay === undefined ? undefined : replayTarget({ replay_handlers: replay }),
   } as unknown as Delivery
   const result = pendingHandlers(handlers, delivery)
   return [result.handlers.map((handler) => handlers.indexOf(handler)), result.missing]

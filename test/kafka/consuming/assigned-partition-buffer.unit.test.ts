@@ -31,7 +31,7 @@ function handle(partition: KafkaAssignedPartition, count: number): void {
 it('releases delivered records even if its buffer is never empty', async () => {
   const partition = new KafkaAssignedPartition(
     PARTITION_OWNER,
-    { topic: 't', index: 0, topicId: 'id' },
+    { topic: 't', index: 0, topicId: 'id', isReplays: false },
     0,
     readProgress(0, null),
   )

@@ -23,7 +23,7 @@ class SilentMember {
       whenCommitted: () => Promise.resolve(true),
       deadLetter: () => Promise.resolve(),
     },
-    { topic: 't', index: 0, topicId: 'id' },
+    { topic: 't', index: 0, topicId: 'id', isReplays: false },
     0,
     readProgress(0, null),
   )

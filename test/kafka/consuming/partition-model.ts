@@ -162,7 +162,7 @@ export class PartitionModel {
 
   #own(): KafkaAssignedPartition {
     const { offset, metadata } = this.committed
-    const place = { topic: 't', index: 0, topicId: 'id' }
+    const place = { topic: 't', index: 0, topicId: 'id', isReplays: false }
     return new KafkaAssignedPartition(PARTITION_OWNER, place, offset, readProgress(offset, metadata))
   }
 }
