@@ -56,7 +56,7 @@ describe('a handler may control its own subscription:', () => {
     const { scene, handled, outcome } = await calledByHandler((it) => it.unsubscribe('s'))
 
     expect(outcome).toEqual({ status: 'fulfilled', value: true })
-    await waitFor(async () => (await scene.checkpoints.load('s')) === 1)
+    await waitFor(async () => (await scene.checkpoints.load('s'))?.position === 1)
     expect(handled).toEqual([0])
   })
 
@@ -69,7 +69,7 @@ describe('a handler may control its own subscription:', () => {
     })
     expect(await manager.stop()).toMatchObject({ phase: 'completed' })
     expect(handled).toEqual([0])
-    expect(await scene.checkpoints.load('s')).toBe(1)
+    expect(await scene.checkpoints.load('s')).toMatchObject({ position: 1 })
   })
 
   it('stop through the handler of a bus that it publishes to', async () => {
