@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config'
+import { BaseSequencer, type TestSpecification } from 'vitest/node'
 import { measurePace, paced } from './test/support/pace.ts'
 
 /** Tests in these folders run on real brokers, except those named `*.unit.test.ts`. */
@@ -6,12 +7,24 @@ const backends = ['redis', 'rabbitmq', 'kafka', 'brokers']
 const onBrokers = backends.map((folder) => `test/${folder}/**/*.test.ts`)
 const unitTests = '**/*.unit.test.ts'
 
+/** The files that take longest, a minute and more. */
+const long = /\/(torture|torture-catches|fuzz|conformance|classic|quorum|next)\.test\.ts$/
+
+/** Starts the long files first, so that no worker is left with one of them at the end. Vitest goes by a file's size. */
+class LongFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const isLong = ({ moduleId }: TestSpecification) => Number(long.test(moduleId))
+    return (await super.sort(files)).toSorted((a, b) => isLong(b) - isLong(a))
+  }
+}
+
 await measurePace()
 
 // The waits of a test have deadlines of their own and report what they waited for. The limits below are for a test that
 // hangs elsewhere, and exceed what its waits add up to.
 export default defineConfig({
   test: {
+    sequence: { sequencer: LongFirst },
     projects: [
       {
         test: {

@@ -1,9 +1,11 @@
 import { connect } from 'amqplib'
-import { afterAll, describe, it } from 'vitest'
+import { afterAll, afterEach, describe, it } from 'vitest'
+import { namesOf, type RabbitMQNames } from '../../src/rabbitmq/client/names.ts'
 import { RabbitMQEventBus } from '../../src/rabbitmq/index.ts'
 import { type CreateBusOptions, describeEventBus } from '../../src/testing/index.ts'
 import type { Broker } from '../brokers/broker.ts'
 import { launchBroker } from '../brokers/launch-broker.ts'
+import { paced } from '../support/pace.ts'
 import { TcpProxy } from '../support/tcp-proxy.ts'
 
 /** Runs the conformance suite over one type of queue, on a RabbitMQ that it kills and restarts. */
@@ -17,6 +19,20 @@ export async function describeRabbitMQ(queueType: 'classic' | 'quorum'): Promise
   process.env['EVENTSPINE_TEST_RABBITMQ_URL'] = urlOf(rabbitmq.port)
   process.env['EVENTSPINE_TEST_QUEUE_TYPE'] = queueType
   const proxies = new Map<unknown, TcpProxy>()
+  const groups = new Map<string, RabbitMQNames>()
+
+  // A restarted RabbitMQ recovers its queues one by one, so each test deletes its own.
+  afterEach(async () => {
+    await onChannel(rabbitmq.url, async (channel) => {
+      for (const { queue, deadLetterQueue, bindingsQueue, groupsQueue, ...exchanges } of groups.values()) {
+        for (const name of [queue, deadLetterQueue, bindingsQueue, groupsQueue])
+          await channel.deleteQueue(name)
+        await channel.deleteExchange(exchanges.deadLetterExchange)
+        await channel.deleteExchange(exchanges.exchange)
+      }
+    })
+    groups.clear()
+  })
 
   afterAll(async () => {
     for (const proxy of proxies.values()) proxy.close()
@@ -24,6 +40,8 @@ export async function describeRabbitMQ(queueType: 'classic' | 'quorum'): Promise
   })
 
   async function create({ scope, ...options }: CreateBusOptions): Promise<RabbitMQEventBus> {
+    const names = namesOf({ exchangeName: scope, dlqExchangeSuffix: '_dlq' }, options.consumerGroup)
+    groups.set(names.queue, names)
     const proxy = await TcpProxy.start({ host: '127.0.0.1', port: rabbitmq.port })
     const bus = new RabbitMQEventBus({
       ...options,
@@ -69,8 +87,7 @@ export async function describeRabbitMQ(queueType: 'classic' | 'quorum'): Promise
       crash: (bus) => proxies.get(bus)?.freeze(),
       idleLimitMs: 3500,
     },
-    // After a kill, RabbitMQ takes long to recover the queues of all earlier tests.
-    waitMs: 25_000,
+    waitMs: paced(10_000),
   })
 }
 
