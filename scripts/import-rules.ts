@@ -42,7 +42,8 @@ export const rules: Readonly<Record<string, Rule>> = {
   redis: { imports: [...backend, 'redis', '@redis/client'], rooms },
   rabbitmq: { imports: [...backend, 'amqplib'], rooms },
   kafka: { imports: [...backend, '@platformatic/kafka'], rooms },
-  store: { imports: [...open, 'events'] },
+  // Durable stores keep events as the codec writes them.
+  store: { imports: [...open, 'events', 'codec'] },
   aggregates: { imports: [...open, 'kit', 'events', 'store'], typesFrom: eventBusType },
   subscriptions: { imports: [...open, 'kit', 'handling', 'events', 'store'], typesFrom: eventBusType },
   testing: { imports: ['index.ts', 'errors.ts', ...core, ...entryPoints, 'vitest'] },

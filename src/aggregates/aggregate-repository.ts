@@ -15,8 +15,8 @@ import {
 import { RetryPolicy } from '../kit/retry-policy.ts'
 import type { FieldsFirstLogger, Logger } from '../observability/logger.ts'
 import { resolveLogger } from '../observability/resolve-logger.ts'
-import type { AppendResult, EventStore, EventStream } from '../store/index.ts'
-import { AggregateRoot, markCommitted, restoreSnapshot } from './aggregate-root.ts'
+import type { AppendResult, EventStream, SnapshotStore, StreamStore } from '../store/index.ts'
+import { AggregateRoot, classesHandledBy, markCommitted, restoreSnapshot } from './aggregate-root.ts'
 import { AggregateNotFoundError, PublishAfterSaveError } from './errors.ts'
 import { type SnapshotOptions, SnapshotPolicy } from './snapshot-policy.ts'
 
@@ -24,7 +24,7 @@ import { type SnapshotOptions, SnapshotPolicy } from './snapshot-policy.ts'
 export type AggregateFactory<A extends AggregateRoot<unknown>> = (new (id: string) => A) | ((id: string) => A)
 
 export interface AggregateRepositoryOptions<A extends AggregateRoot<unknown>> {
-  readonly eventStore: EventStore
+  readonly eventStore: StreamStore
   readonly aggregateFactory: AggregateFactory<A>
   /** The `aggregateType` of the aggregate's event classes. */
   readonly aggregateType: string
@@ -41,7 +41,7 @@ export interface RetryOnConflictOptions {
 }
 
 const rules: Readonly<Record<string, OptionRule>> = {
-  eventStore: objectWith('an EventStore', 'appendEvents', 'getEvents'),
+  eventStore: objectWith('an EventStore', 'appendEvents', 'getEvents', 'registerEvents'),
   aggregateFactory: { rule: 'a class or a function', isValid: (value) => typeof value === 'function' },
   aggregateType: nonEmptyText,
   eventPublisher: optional(objectWith('an EventBus', 'publish')),
@@ -53,24 +53,53 @@ const conflictDefaults = { maxRetries: 10 }
 
 const conflictRules = { maxRetries: nonNegativeInteger }
 
+/** The part of a store's transaction that a repository needs. */
+export interface RepositoryTransaction {
+  readonly events: StreamStore
+  readonly snapshots: SnapshotStore
+}
+
 /** Loads aggregates from their events, and saves the events that they raised. */
 export class AggregateRepository<A extends AggregateRoot<unknown>> {
-  readonly #store: EventStore
+  readonly #options: AggregateRepositoryOptions<A>
+  readonly #store: StreamStore
   readonly #factory: AggregateFactory<A>
   readonly #aggregateType: string
   readonly #publisher: Pick<EventBus, 'publish'> | undefined
   readonly #snapshots: SnapshotPolicy | undefined
+  #isRegistered = false
 
   /** @throws ConfigError if an option is unknown, missing or wrong. */
   constructor(options: AggregateRepositoryOptions<A>) {
     const { eventStore, aggregateFactory, aggregateType, eventPublisher, snapshots, logger } = options
     resolveOptions('AggregateRepository', options, {}, rules)
     refuseOtherCopy(aggregateFactory)
+    this.#options = options
     this.#store = eventStore
     this.#factory = aggregateFactory
     this.#aggregateType = aggregateType
     this.#publisher = eventPublisher
     this.#snapshots = snapshots && new SnapshotPolicy(snapshots, aggregateType, resolveLogger(logger))
+  }
+
+  /**
+   * The same repository inside a transaction: what it saves is stored when the transaction commits, or not at all. It
+   * reads and takes snapshots in the transaction's own snapshot store, and publishes nothing: a relay publishes what was
+   * committed. After a rollback, load the aggregates again.
+   *
+   * @example
+   * await stores.transaction(async (tx) => {
+   *   await orders.within(tx).save(order)
+   *   await tx.client.query('insert into shipments values ($1)', [order.id])
+   * })
+   */
+  within({ events, snapshots }: RepositoryTransaction): AggregateRepository<A> {
+    const { eventPublisher: _publishedByRelay, ...options } = this.#options
+    return new AggregateRepository({
+      ...options,
+      eventStore: events,
+      ...(options.snapshots !== undefined && { snapshots: { ...options.snapshots, store: snapshots } }),
+    })
   }
 
   /** Creates an aggregate. Only `save` stores it, and fails if an aggregate with this id was stored before. */
@@ -89,10 +118,10 @@ export class AggregateRepository<A extends AggregateRoot<unknown>> {
   async loadOrCreate(id: string): Promise<A> {
     const snapshot = await this.#snapshots?.find(id)
     if (snapshot === undefined) return this.#replay(id)
-    const { events, version } = await this.#read(id, snapshot.version)
+    const aggregate = this.#makeKnown(this.createNew(id))
+    const { events, version, isDeleted } = await this.#read(id, snapshot.version)
     // The snapshot is ahead of the store, so it belongs to events that this store does not have.
-    if (version < snapshot.version) return this.#replay(id)
-    const aggregate = this.createNew(id)
+    if (isDeleted || version < snapshot.version) return this.#replay(id)
     restoreSnapshot(aggregate, snapshot.version, snapshot.state)
     aggregate.loadFromHistory(events)
     return aggregate
@@ -100,8 +129,9 @@ export class AggregateRepository<A extends AggregateRoot<unknown>> {
 
   /** True if events of an aggregate with this id are stored. */
   async exists(id: string): Promise<boolean> {
-    const { version } = await this.#store.getEvents(id, { aggregateType: this.#aggregateType, toVersion: 0 })
-    return version > 0
+    const options = { aggregateType: this.#aggregateType, toVersion: 0 }
+    const { version, isDeleted } = await this.#store.getEvents(id, options)
+    return version > 0 && !isDeleted
   }
 
   /**
@@ -167,9 +197,16 @@ export class AggregateRepository<A extends AggregateRoot<unknown>> {
   }
 
   async #replay(id: string): Promise<A> {
-    const aggregate = this.createNew(id)
+    const aggregate = this.#makeKnown(this.createNew(id))
     const { events } = await this.#read(id, 0)
     aggregate.loadFromHistory(events)
+    return aggregate
+  }
+
+  /** Tells the store the aggregate's event classes before it decodes the first event. */
+  #makeKnown(aggregate: A): A {
+    if (!this.#isRegistered) this.#store.registerEvents(classesHandledBy(aggregate))
+    this.#isRegistered = true
     return aggregate
   }
 

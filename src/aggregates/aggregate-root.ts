@@ -8,6 +8,7 @@ import { firstState, type InitialState } from './initial-state.ts'
 
 let commit: (aggregate: AggregateRoot<unknown>, events: readonly DomainEvent[]) => void
 let restore: (aggregate: AggregateRoot<unknown>, version: number, state: unknown) => void
+let handledBy: (aggregate: AggregateRoot<unknown>) => readonly EventClass[]
 
 /**
  * An entity with an id, whose state derives from its events. Commands check the state and {@link raise} events; only events
@@ -31,6 +32,7 @@ export abstract class AggregateRoot<State> {
     markCopy(AggregateRoot.prototype)
     commit = (aggregate, events) => aggregate.#commit(events)
     restore = (aggregate, version, state) => aggregate.#restore(version, state)
+    handledBy = ({ evolve }) => ('eventClasses' in evolve ? asClasses(evolve.eventClasses) : [])
   }
 
   readonly id: string
@@ -120,6 +122,16 @@ export abstract class AggregateRoot<State> {
     // The snapshot is of this aggregate and of the schema version of its repository, so its state has this type.
     this.#current = { state: state as State }
   }
+}
+
+/** The event classes that an aggregate declares with `evolution`; none where its `evolve` is another function. */
+export function classesHandledBy(aggregate: AggregateRoot<unknown>): readonly EventClass[] {
+  return handledBy(aggregate)
+}
+
+/** What `evolution` made; a function of the user's with such a property has what it says. */
+function asClasses(value: unknown): readonly EventClass[] {
+  return Array.isArray(value) ? value : []
 }
 
 /** Removes stored events from the uncommitted ones. */

@@ -24,6 +24,8 @@ export interface Evolution<State> {
   ): Evolution<State>
   /** A copy in which events of these classes do not change the state. @throws TypeError if a class is declared already. */
   ignore(...eventClasses: readonly EventClass[]): Evolution<State>
+  /** The classes that it knows. */
+  readonly eventClasses: readonly EventClass[]
 }
 
 /**
@@ -36,10 +38,13 @@ export interface Evolution<State> {
  *   .ignore(OrderViewed)
  */
 export function evolution<State>(): Evolution<State> {
-  return evolutionOf(new Map())
+  return evolutionOf(new Map(), [])
 }
 
-function evolutionOf<State>(steps: ReadonlyMap<string, Evolve<State>>): Evolution<State> {
+function evolutionOf<State>(
+  steps: ReadonlyMap<string, Evolve<State>>,
+  eventClasses: readonly EventClass[],
+): Evolution<State> {
   const evolve: Evolve<State> = (state, event) => {
     const step = steps.get(event.eventType)
     if (step === undefined) throw new UnhandledEventError(event.eventType)
@@ -48,9 +53,11 @@ function evolutionOf<State>(steps: ReadonlyMap<string, Evolve<State>>): Evolutio
   const declare = (classes: readonly EventClass[], step: Evolve<State>) => {
     const known = classes.find(({ eventType }) => steps.has(eventType))
     if (known !== undefined) throw new TypeError(`${known.eventType} is declared twice.`)
-    return evolutionOf(new Map([...steps, ...classes.map(({ eventType }) => [eventType, step] as const)]))
+    const more = classes.map(({ eventType }) => [eventType, step] as const)
+    return evolutionOf(new Map([...steps, ...more]), [...eventClasses, ...classes])
   }
   return Object.assign(evolve, {
+    eventClasses,
     on<const C extends EventClass | readonly EventClass[]>(
       eventClass: C,
       next: (state: State, event: EventOf<C>) => State,

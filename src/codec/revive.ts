@@ -67,17 +67,20 @@ export interface DecodedFields {
   readonly payload: EventPayload
 }
 
-/** Creates the event of a decoded message; a GenericEvent if no class is known. */
+/**
+ * Creates the event of a decoded message; a GenericEvent if no class is known.
+ * @param source - the body, if the event is to be passed on with it.
+ */
 export function reviveEvent(
   eventClass: EventClass | undefined,
   { envelope, metadata, payload }: DecodedFields,
-  source: EventSource,
+  source?: EventSource,
 ): DomainEvent {
   try {
     const complete = { ...envelope, metadata: copyMetadata(envelope.eventType, metadata) }
     const init = new EventInit(complete, payload, false)
     const event = eventClass === undefined ? new GenericEvent(init) : instantiate(eventClass, init)
-    rememberSource(event, source)
+    if (source !== undefined) rememberSource(event, source)
     return event
   } catch (error) {
     if (error instanceof EventValidationError)

@@ -1,76 +1,158 @@
 import { describeValue } from '../errors.ts'
 import { notAnEvent } from '../events/domain-event.ts'
 import { DomainEvent } from '../events/index.ts'
-import { DuplicateEventError, EventStreamMismatchError, OptimisticLockError } from './errors.ts'
-import type { AppendRequest, ExpectedVersion, StoredEvent } from './event-store.ts'
+import {
+  DuplicateEventError,
+  EventStreamMismatchError,
+  OptimisticLockError,
+  StreamDeletedError,
+} from './errors.ts'
+import type { AppendRequest, AppendResult, ExpectedVersion, StoredEvent, StreamName } from './event-store.ts'
 
-/** What an append comes to: the events it finds already written, and those it has to write. */
-export interface AppendPlan {
-  /** The last of the events that are there already. */
-  readonly lastKnown: StoredEvent | undefined
-  /** Numbered, to be written at the end of the stream. */
-  readonly toWrite: readonly DomainEvent[]
+/** A stream as an append finds it. */
+export interface StreamState {
+  readonly version: number
+  readonly isDeleted: boolean
 }
+
+/** Where an event of an append lies already. */
+export interface KnownEvent extends StreamName {
+  readonly aggregateVersion: number
+  readonly position: number
+  /** The stored event is the given one, but for its version. */
+  readonly isSame: boolean
+}
+
+/** An append by the ids of its events: all that its outcome depends on. */
+export interface AppendIds extends StreamName {
+  readonly eventIds: readonly string[]
+  readonly expectedVersion: ExpectedVersion
+}
+
+/** What an append comes to. Plain data: it may come from another thread or from a server. */
+export type AppendDecision =
+  /** The events from `firstIndex` on are to be written, the first of them as `firstVersion`. */
+  | { readonly outcome: 'write'; readonly firstIndex: number; readonly firstVersion: number }
+  /** All events are there; the last one lies here. */
+  | { readonly outcome: 'repetition'; readonly newVersion: number; readonly globalPosition: number }
+  | AppendRefusal
+
+export type AppendRefusal =
+  | { readonly outcome: 'conflict'; readonly actualVersion: number }
+  | { readonly outcome: 'duplicate'; readonly eventId: string; readonly position: number }
+  | { readonly outcome: 'otherContent'; readonly eventId: string }
+  | { readonly outcome: 'deleted' }
 
 /**
  * The rules of an append, the same in every store.
  *
- * @param version - of the stream now.
+ * @param known - where the event of an index lies; undefined when its id is not in the store.
+ */
+export function decideAppend(
+  { eventIds, expectedVersion, ...stream }: AppendIds,
+  { version, isDeleted }: StreamState,
+  known: (index: number) => KnownEvent | undefined,
+): AppendDecision {
+  const start = startOf(expectedVersion, eventIds.length === 0 ? undefined : known(0))
+  let last: KnownEvent | undefined
+  let count = 0
+  for (const [index, eventId] of eventIds.entries()) {
+    const found = known(index)
+    if (found === undefined) continue
+    const isInPlace = count === index && isAt(found, stream, start + index)
+    if (!isInPlace) return { outcome: 'duplicate', eventId, position: found.position }
+    if (!found.isSame) return { outcome: 'otherContent', eventId }
+    last = found
+    count += 1
+  }
+  if (last !== undefined && count === eventIds.length) {
+    return { outcome: 'repetition', newVersion: last.aggregateVersion, globalPosition: last.position }
+  }
+  if (isDeleted) return { outcome: 'deleted' }
+  if (!isExpected(expectedAfter(last, expectedVersion), version)) {
+    return { outcome: 'conflict', actualVersion: version }
+  }
+  return { outcome: 'write', firstIndex: count, firstVersion: version + 1 }
+}
+
+/** The error that refuses an append. */
+export function appendRefusal(
+  request: StreamName & Pick<AppendRequest, 'expectedVersion'>,
+  refusal: AppendRefusal,
+): OptimisticLockError | DuplicateEventError | StreamDeletedError {
+  switch (refusal.outcome) {
+    case 'conflict':
+      return new OptimisticLockError(request, request.expectedVersion, refusal.actualVersion)
+    case 'duplicate':
+      return new DuplicateEventError(refusal.eventId, `is in use at position ${refusal.position}`)
+    case 'otherContent':
+      return new DuplicateEventError(refusal.eventId, 'is that of an event with other content')
+    case 'deleted':
+      return new StreamDeletedError(request)
+  }
+}
+
+/** What an append comes to: the result that it has already, or the events to write, numbered. */
+export interface AppendPlan {
+  /** True where all events are there already: an append without its answer was repeated. */
+  readonly isRepetition: boolean
+  /** The last of the events that are there already. */
+  readonly lastKnown: AppendResult | undefined
+  /** To be written at the end of the stream. */
+  readonly toWrite: readonly DomainEvent[]
+}
+
+/**
+ * {@link decideAppend} for a store that keeps events as objects.
+ *
  * @param find - the stored event with an id.
- * @throws OptimisticLockError, DuplicateEventError, EventStreamMismatchError, TypeError
+ * @throws OptimisticLockError, DuplicateEventError, EventStreamMismatchError, StreamDeletedError, TypeError
  */
 export function planAppend(
   request: AppendRequest,
-  version: number,
+  stream: StreamState,
   find: (eventId: string) => StoredEvent | undefined,
 ): AppendPlan {
-  checkRequest(request)
-  const known = knownPrefix(request, find)
-  const lastKnown = known.at(-1)
-  if (lastKnown !== undefined && known.length === request.events.length) return { lastKnown, toWrite: [] }
-  const expected = expectedAfter(lastKnown, request.expectedVersion)
-  if (!isExpected(expected, version)) throw new OptimisticLockError(request, request.expectedVersion, version)
-  const toWrite = request.events
-    .slice(known.length)
-    .map((event, index) => numbered(event, version + index + 1))
-  return { lastKnown, toWrite }
+  checkAppend(request)
+  const { events } = request
+  const ids = { ...request, eventIds: events.map(({ eventId }) => eventId) }
+  const decision = decideAppend(ids, stream, (index) => knownEvent(events[index], find))
+  if (decision.outcome === 'repetition') return { isRepetition: true, lastKnown: decision, toWrite: [] }
+  if (decision.outcome !== 'write') throw appendRefusal(request, decision)
+  const { firstIndex, firstVersion } = decision
+  const toWrite = events.slice(firstIndex).map((event, index) => numbered(event, firstVersion + index))
+  return { isRepetition: false, lastKnown: undefined, toWrite }
+}
+
+function knownEvent(
+  given: DomainEvent | undefined,
+  find: (eventId: string) => StoredEvent | undefined,
+): KnownEvent | undefined {
+  const stored = given && find(given.eventId)
+  if (given === undefined || stored === undefined) return undefined
+  const { aggregateId, aggregateType, aggregateVersion } = stored.event
+  const isSame = isSameEvent(given, stored.event)
+  return { aggregateId, aggregateType, aggregateVersion, position: stored.position, isSame }
+}
+
+/** Where the first event of a repeated append must lie. */
+function startOf(expected: ExpectedVersion, first: KnownEvent | undefined): number {
+  if (typeof expected === 'number') return expected + 1
+  return expected === 'noStream' ? 1 : (first?.aggregateVersion ?? 1)
+}
+
+function isAt(known: KnownEvent, stream: StreamName, version: number): boolean {
+  return (
+    known.aggregateVersion === version &&
+    known.aggregateId === stream.aggregateId &&
+    known.aggregateType === stream.aggregateType
+  )
 }
 
 /** Where the stream must be for the rest of an append: behind the events of it that are there already. */
-function expectedAfter(lastKnown: StoredEvent | undefined, expected: ExpectedVersion): ExpectedVersion {
+function expectedAfter(last: KnownEvent | undefined, expected: ExpectedVersion): ExpectedVersion {
   const isAnywhere = expected === 'any' || expected === 'streamExists'
-  return lastKnown === undefined || isAnywhere ? expected : lastKnown.event.aggregateVersion
-}
-
-/** The events at the beginning of the request that lie already where it would put them. */
-function knownPrefix(
-  { events, expectedVersion, ...stream }: AppendRequest,
-  find: (eventId: string) => StoredEvent | undefined,
-): readonly StoredEvent[] {
-  const known: StoredEvent[] = []
-  const first = find(events[0]?.eventId ?? '')
-  const start =
-    typeof expectedVersion === 'number' ? expectedVersion + 1 : firstVersion(expectedVersion, first)
-  for (const [index, event] of events.entries()) {
-    const stored = find(event.eventId)
-    if (stored === undefined) continue
-    const isInPlace =
-      known.length === index &&
-      stored.event.aggregateId === stream.aggregateId &&
-      stored.event.aggregateType === stream.aggregateType &&
-      stored.event.aggregateVersion === start + index
-    if (!isInPlace) throw new DuplicateEventError(event.eventId, `is in use at position ${stored.position}`)
-    if (!isSameEvent(event, stored.event)) {
-      throw new DuplicateEventError(event.eventId, `is that of an event with other content`)
-    }
-    known.push(stored)
-  }
-  return known
-}
-
-/** Where the first event of a repeated append must lie, where the request does not name a version. */
-function firstVersion(expected: Exclude<ExpectedVersion, number>, first: StoredEvent | undefined): number {
-  return expected === 'noStream' ? 1 : (first?.event.aggregateVersion ?? 1)
+  return last === undefined || isAnywhere ? expected : last.aggregateVersion
 }
 
 function isSameEvent(given: DomainEvent, stored: DomainEvent): boolean {
@@ -91,7 +173,11 @@ function isExpected(expected: ExpectedVersion, version: number): boolean {
 
 const NAMED: readonly unknown[] = ['any', 'noStream', 'streamExists'] satisfies ExpectedVersion[]
 
-function checkRequest({ events, expectedVersion, ...stream }: AppendRequest): void {
+/**
+ * Checks what needs no look at the store.
+ * @throws DuplicateEventError, EventStreamMismatchError, TypeError
+ */
+export function checkAppend({ events, expectedVersion, ...stream }: AppendRequest): void {
   const isVersion = Number.isSafeInteger(expectedVersion) && Number(expectedVersion) >= 0
   if (!isVersion && !NAMED.includes(expectedVersion)) {
     throw new TypeError(

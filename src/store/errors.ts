@@ -1,5 +1,5 @@
 import { EventspineError } from '../errors.ts'
-import type { ExpectedVersion } from './event-store.ts'
+import type { ExpectedVersion, StreamName } from './event-store.ts'
 
 /** Somebody else wrote to the stream: it is not at the version that an append expected. Nothing was written. */
 export class OptimisticLockError extends EventspineError {
@@ -65,9 +65,119 @@ export class AmbiguousStreamError extends EventspineError {
   }
 }
 
-interface StreamName {
+/** The stream was deleted, and takes no further event. Nothing was written. */
+export class StreamDeletedError extends EventspineError {
+  readonly code = 'STREAM_DELETED'
   readonly aggregateId: string
   readonly aggregateType: string
+
+  constructor(stream: StreamName) {
+    super(`${streamText(stream)} was deleted. Use another aggregate id.`)
+    this.aggregateId = stream.aggregateId
+    this.aggregateType = stream.aggregateType
+  }
+}
+
+/** A stored event cannot be decoded: its class refuses the payload. */
+export class StoredEventError extends EventspineError {
+  readonly code = 'STORED_EVENT_INVALID'
+  readonly eventId: string
+  readonly position: number
+
+  constructor(
+    event: { readonly eventId: string; readonly eventType: string },
+    position: number,
+    cause: Error,
+  ) {
+    super(
+      `The stored ${event.eventType} ${event.eventId} at position ${position} cannot be decoded: ${cause.message} ` +
+        'Make its class accept what was stored.',
+      { cause },
+    )
+    this.eventId = event.eventId
+    this.position = position
+  }
+}
+
+/** The store does not answer. What the call was to write is certainly not written. */
+export class StoreUnavailableError extends EventspineError {
+  readonly code = 'STORE_UNAVAILABLE'
+  override readonly retryable = true
+
+  constructor(store: string, detail: string, options?: ErrorOptions) {
+    super(`${store} is not available: ${detail}`, options)
+  }
+}
+
+/** The answer to a write was lost: it may be stored. The same append repeated is recognized and settles it. */
+export class StoreOutcomeUnknownError extends EventspineError {
+  readonly code = 'STORE_OUTCOME_UNKNOWN'
+  override readonly retryable = true
+
+  constructor(store: string, options?: ErrorOptions) {
+    super(
+      `${store} did not answer whether the write is stored. Repeat the same call: an append that is stored is recognized.`,
+      options,
+    )
+  }
+}
+
+/** The schema of the store does not fit this release. */
+export class StoreSchemaError extends EventspineError {
+  readonly code = 'STORE_SCHEMA'
+  /** Version of the schema that was found; 0 for none. */
+  readonly found: number
+  /** Version of the schema that this release needs. */
+  readonly needed: number
+
+  constructor(store: string, found: number, needed: number, remedy: string) {
+    super(`${store} has schema version ${found}, this release of eventspine needs ${needed}. ${remedy}`)
+    this.found = found
+    this.needed = needed
+  }
+}
+
+/** A call after `close`. */
+export class StoreClosedError extends EventspineError {
+  readonly code = 'STORE_CLOSED'
+
+  constructor(store: string) {
+    super(`${store} is closed. Open it again with a new object.`)
+  }
+}
+
+/** The disk or the quota of the store is full. Nothing was written; the store works again when there is room. */
+export class StoreFullError extends EventspineError {
+  readonly code = 'STORE_FULL'
+  override readonly retryable = true
+
+  constructor(store: string, options?: ErrorOptions) {
+    super(`${store} is full: nothing was written. Free some space and repeat the call.`, options)
+  }
+}
+
+/** The store takes no writes. */
+export class StoreReadOnlyError extends EventspineError {
+  readonly code = 'STORE_READ_ONLY'
+  override readonly retryable: boolean
+
+  /** @param isRetryable - true where another server may take over, as after a failover. */
+  constructor(store: string, detail: string, isRetryable: boolean, options?: ErrorOptions) {
+    super(`${store} is read-only: ${detail}`, options)
+    this.retryable = isRetryable
+  }
+}
+
+/** A call on the stores, instead of on the transaction, inside `stores.transaction`: it would wait for itself. */
+export class TransactionBypassError extends EventspineError {
+  readonly code = 'TRANSACTION_BYPASSED'
+
+  constructor(operation: string) {
+    super(
+      `${operation} was called on the stores inside stores.transaction, where it would wait for that transaction. ` +
+        'Call it on the transaction: tx.events, tx.checkpoints and so on.',
+    )
+  }
 }
 
 function streamText({ aggregateType, aggregateId }: StreamName): string {

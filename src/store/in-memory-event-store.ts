@@ -1,120 +1,172 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { randomUUID } from 'node:crypto'
 import { toError } from '../errors.ts'
 import type { DomainEvent } from '../events/index.ts'
 import type { FieldsFirstLogger, Logger } from '../observability/logger.ts'
 import { resolveLogger } from '../observability/resolve-logger.ts'
-import { planAppend } from './append-rules.ts'
-import { AmbiguousStreamError } from './errors.ts'
+import { TransactionBypassError } from './errors.ts'
 import type {
   AppendRequest,
   AppendResult,
   EventStore,
+  EventStoreHealth,
   EventStream,
   FeedFilter,
+  FeedPage,
   GetEventsOptions,
   ReadAllOptions,
   StoredEvent,
+  StreamName,
+  StreamStore,
 } from './event-store.ts'
+import { MemoryLog } from './memory-log.ts'
 
 export interface InMemoryEventStoreOptions {
   /** Where a listener that throws is reported; `console` by default. */
   readonly logger?: Logger | FieldsFirstLogger
-  /** Tells the time at which events are stored. Default: the system's clock. */
+  /** Returns the time at which events are stored. Default: the system's clock. */
   readonly now?: () => Date
 }
 
-type Stream = readonly StoredEvent[]
+let runInTransaction: <T>(store: InMemoryEventStore, work: TransactionWork<T>) => Promise<T>
+
+/** Work on a store inside a transaction; `commit` is called when it succeeds, together with that of the events. */
+export interface TransactionWork<T> {
+  readonly run: (events: StreamStore) => Promise<T>
+  readonly commit: () => void
+}
 
 /** Keeps events in memory: for tests and small programs. What it keeps ends with the process. */
 export class InMemoryEventStore implements EventStore {
+  static {
+    runInTransaction = (store, work) => store.#transaction(work)
+  }
+
   readonly #logger: Logger
-  readonly #now: () => Date
-  readonly #feed: StoredEvent[] = []
-  readonly #byId = new Map<string, StoredEvent>()
-  /** By aggregate id, then by aggregate type. */
-  readonly #streams = new Map<string, Map<string, StoredEvent[]>>()
+  readonly #log: MemoryLog
   readonly #listeners = new Set<() => void>()
+  readonly #id = randomUUID()
+  /** The transactions and the writes that wait for them, one after the other. */
+  #writing: Promise<unknown> | undefined
+  readonly #inside = new AsyncLocalStorage<{ isOpen: boolean }>()
 
   constructor({ logger, now = () => new Date() }: InMemoryEventStoreOptions = {}) {
     this.#logger = resolveLogger(logger)
-    this.#now = now
+    this.#log = new MemoryLog(now)
   }
 
-  async appendEvents(request: AppendRequest): Promise<AppendResult> {
-    const { aggregateId, aggregateType } = request
-    const stream = this.#streams.get(aggregateId)?.get(aggregateType) ?? []
-    const plan = planAppend(request, stream.length, (eventId) => this.#byId.get(eventId))
-    const last = this.#write(plan.toWrite, request) ?? plan.lastKnown ?? stream.at(-1)
-    return { newVersion: last?.event.aggregateVersion ?? 0, globalPosition: last?.position ?? 0 }
+  appendEvents(request: AppendRequest): Promise<AppendResult> {
+    return this.#write('appendEvents', () => this.#log.append(request))
   }
 
-  async getEvents(
-    aggregateId: string,
-    { aggregateType, fromVersion = 0, toVersion = Number.POSITIVE_INFINITY }: GetEventsOptions = {},
-  ): Promise<EventStream> {
-    const [type, stream] = this.#find(aggregateId, aggregateType)
-    const events = stream.slice(Math.max(0, fromVersion), Math.max(0, toVersion)).map(({ event }) => event)
-    return { aggregateId, aggregateType: type, events, version: stream.length }
+  deleteStream(stream: StreamName): Promise<AppendResult> {
+    return this.#write('deleteStream', () => this.#log.deleteStream(stream))
   }
 
-  async *readAll(options: ReadAllOptions = {}): AsyncIterable<StoredEvent> {
-    const { fromPosition = 0, limit = Number.POSITIVE_INFINITY } = options
-    const isWanted = matcher(options)
+  async getEvents(aggregateId: string, options: GetEventsOptions = {}): Promise<EventStream> {
+    return this.#log.read(aggregateId, options, false)
+  }
+
+  async *readAll({
+    limit = Number.POSITIVE_INFINITY,
+    ...range
+  }: ReadAllOptions = {}): AsyncIterable<StoredEvent> {
+    const { fromPosition = 0, toPosition = Number.POSITIVE_INFINITY } = range
+    const isWanted = matcher(range)
     let given = 0
-    for (let index = Math.max(0, fromPosition); given < limit; index += 1) {
-      const stored = this.#feed[index]
-      if (stored === undefined) return
+    if (given >= limit) return
+    for (const stored of this.#log.after(fromPosition)) {
+      if (stored.position > toPosition) return
       if (!isWanted(stored.event)) continue
       given += 1
       yield stored
+      if (given >= limit) return
     }
   }
 
+  async readPage({ limit = 500, ...range }: ReadAllOptions = {}): Promise<FeedPage> {
+    const { head } = this.#log
+    const events: StoredEvent[] = []
+    for await (const stored of this.readAll({ ...range, limit })) events.push(stored)
+    return { events, head, headEventId: this.#log.at(head)?.event.eventId }
+  }
+
   async eventExists(eventId: string): Promise<boolean> {
-    return this.#byId.has(eventId)
+    return this.#log.has(eventId, false)
   }
 
   async headPosition(): Promise<number> {
-    return this.#feed.length
+    return this.#log.head
   }
 
   async positionBefore(time: Date): Promise<number> {
-    const first = this.#feed.find(({ storedAt }) => storedAt >= time)
-    return first === undefined ? this.#feed.length : first.position - 1
+    for (const { storedAt, position } of this.#log.after(0)) if (storedAt >= time) return position - 1
+    return this.#log.head
   }
 
   onAppend(listener: () => void): () => void {
-    // One of its own for each call, so that the same function may listen twice.
+    // A function of its own for each call, so that the same listener may be added twice.
     const entry = () => listener()
     this.#listeners.add(entry)
     return () => void this.#listeners.delete(entry)
   }
 
-  #write(events: readonly DomainEvent[], request: AppendRequest): StoredEvent | undefined {
-    if (events.length === 0) return undefined
-    const stream = this.#streamFor(request)
-    const storedAt = this.#time()
-    for (const event of events) {
-      const stored = { event, position: this.#feed.length + 1, storedAt }
-      this.#feed.push(stored)
-      this.#byId.set(event.eventId, stored)
-      stream.push(stored)
+  /** A no-op: events are kept as the objects that they are. */
+  registerEvents(): void {}
+
+  async identity(): Promise<string> {
+    return this.#id
+  }
+
+  async health(): Promise<EventStoreHealth> {
+    return { status: 'up', problems: [], heldBack: undefined }
+  }
+
+  async ready(): Promise<void> {}
+
+  async close(): Promise<void> {}
+
+  async [Symbol.asyncDispose](): Promise<void> {}
+
+  /** Writes at once, or after the transaction under way. */
+  async #write<T>(operation: string, write: () => T): Promise<T> {
+    if (this.#inside.getStore()?.isOpen) throw new TransactionBypassError(operation)
+    while (this.#writing !== undefined) await this.#writing
+    const result = write()
+    if (this.#log.commit()) this.#notify()
+    return result
+  }
+
+  async #transaction<T>({ run, commit }: TransactionWork<T>): Promise<T> {
+    if (this.#inside.getStore()?.isOpen) throw new TransactionBypassError('transaction')
+    while (this.#writing !== undefined) await this.#writing
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#writing = promise
+    const inside = { isOpen: true }
+    try {
+      const result = await this.#inside.run(inside, () => run(this.#writer()))
+      commit()
+      if (this.#log.commit()) this.#notify()
+      return result
+    } catch (thrown) {
+      this.#log.rollback()
+      throw thrown
+    } finally {
+      inside.isOpen = false
+      this.#writing = undefined
+      resolve()
     }
-    this.#notify()
-    return stream.at(-1)
   }
 
-  #streamFor({ aggregateId, aggregateType }: AppendRequest): StoredEvent[] {
-    const ofId = this.#streams.get(aggregateId) ?? new Map<string, StoredEvent[]>()
-    const stream = ofId.get(aggregateType) ?? []
-    this.#streams.set(aggregateId, ofId.set(aggregateType, stream))
-    return stream
-  }
-
-  /** Never earlier than that of the event before, though clocks are set back. */
-  #time(): Date {
-    const now = this.#now()
-    const last = this.#feed.at(-1)?.storedAt
-    return last !== undefined && last > now ? last : now
+  #writer(): StreamStore {
+    const log = this.#log
+    return {
+      appendEvents: async (request) => log.append(request),
+      deleteStream: async (stream) => log.deleteStream(stream),
+      getEvents: async (aggregateId, options = {}) => log.read(aggregateId, options, true),
+      eventExists: async (eventId) => log.has(eventId, true),
+      registerEvents: () => undefined,
+    }
   }
 
   #notify(): void {
@@ -126,21 +178,20 @@ export class InMemoryEventStore implements EventStore {
       }
     }
   }
-
-  #find(aggregateId: string, aggregateType: string | undefined): readonly [string | undefined, Stream] {
-    const ofId = this.#streams.get(aggregateId)
-    if (aggregateType !== undefined) return [aggregateType, ofId?.get(aggregateType) ?? []]
-    const [only, second] = ofId ?? []
-    if (second !== undefined) throw new AmbiguousStreamError(aggregateId, [...(ofId?.keys() ?? [])])
-    return only ?? [undefined, []]
-  }
 }
 
-function matcher({ eventTypes, aggregateTypes, tenantId }: FeedFilter): (event: DomainEvent) => boolean {
+/** Runs work in a transaction of an in-memory store: its appends are seen when it has succeeded, or never. */
+export function inMemoryTransaction<T>(store: InMemoryEventStore, work: TransactionWork<T>): Promise<T> {
+  return runInTransaction(store, work)
+}
+
+function matcher(filter: FeedFilter): (event: DomainEvent) => boolean {
+  const { eventTypes, aggregateTypes, tenantId, correlationId } = filter
   const types = eventTypes && new Set(eventTypes)
   const kinds = aggregateTypes && new Set(aggregateTypes)
   return (event) =>
     (types === undefined || types.has(event.eventType)) &&
     (kinds === undefined || kinds.has(event.aggregateType)) &&
-    (tenantId === undefined || event.tenantId === tenantId)
+    (tenantId === undefined || event.tenantId === tenantId) &&
+    (correlationId === undefined || event.correlationId === correlationId)
 }

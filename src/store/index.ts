@@ -1,20 +1,46 @@
-export { type AppendPlan, planAppend } from './append-rules.ts'
+export {
+  type AppendDecision,
+  type AppendIds,
+  type AppendPlan,
+  type AppendRefusal,
+  appendRefusal,
+  checkAppend,
+  decideAppend,
+  type KnownEvent,
+  planAppend,
+  type StreamState,
+} from './append-rules.ts'
 export {
   AmbiguousStreamError,
   DuplicateEventError,
   EventStreamMismatchError,
   OptimisticLockError,
+  StoreClosedError,
+  StoredEventError,
+  StoreFullError,
+  StoreOutcomeUnknownError,
+  StoreReadOnlyError,
+  StoreSchemaError,
+  StoreUnavailableError,
+  StreamDeletedError,
+  TransactionBypassError,
 } from './errors.ts'
-export type {
-  AppendRequest,
-  AppendResult,
-  EventStore,
-  EventStream,
-  ExpectedVersion,
-  FeedFilter,
-  GetEventsOptions,
-  ReadAllOptions,
-  StoredEvent,
+export {
+  type AppendRequest,
+  type AppendResult,
+  type EventStore,
+  type EventStoreHealth,
+  type EventStream,
+  type ExpectedVersion,
+  type FeedFilter,
+  type FeedPage,
+  type GetEventsOptions,
+  type HeldBack,
+  type ReadAllOptions,
+  STREAM_DELETED,
+  type StoredEvent,
+  type StreamName,
+  type StreamStore,
 } from './event-store.ts'
 export { InMemoryEventStore, type InMemoryEventStoreOptions } from './in-memory-event-store.ts'
 export { InMemorySnapshotStore, type Snapshot, type SnapshotStore } from './snapshot-store.ts'

@@ -1,3 +1,5 @@
+import { MemoryTable } from './memory-table.ts'
+
 /** The state of an aggregate at one version, so that loading it need not begin at its first event. */
 export interface Snapshot {
   readonly aggregateId: string
@@ -20,7 +22,12 @@ export interface SnapshotStore {
 
 /** Keeps snapshots in memory. States are copied by `structuredClone`, both in and out. */
 export class InMemorySnapshotStore implements SnapshotStore {
-  readonly #snapshots = new Map<string, Snapshot>()
+  readonly #snapshots: MemoryTable<Snapshot>
+
+  /** @param table - of the transaction that it belongs to; one of its own by default. */
+  constructor(table = new MemoryTable<Snapshot>()) {
+    this.#snapshots = table
+  }
 
   async load(aggregateType: string, aggregateId: string): Promise<Snapshot | undefined> {
     return structuredClone(this.#snapshots.get(keyOf(aggregateType, aggregateId)))

@@ -1,20 +1,25 @@
 import { toError } from '../errors.ts'
 import type { RetryPolicy } from '../kit/retry-policy.ts'
 import { sleep } from '../kit/time.ts'
-import type { CheckpointStore } from './checkpoint-store.ts'
+import type { Checkpoint, CheckpointStore } from './checkpoint-store.ts'
 import { CheckpointConflictError } from './errors.ts'
+import type { FeedMark } from './feed-mark.ts'
 import type { SubscriptionMonitor } from './subscription-monitor.ts'
 
 export interface CheckpointSaverParts {
   readonly name: string
   readonly store: CheckpointStore
-  /** What the store has. */
-  readonly saved: number | undefined
+  /** What the checkpoint store has. */
+  readonly saved: Checkpoint | undefined
+  /** Identity of the event store that the positions belong to. */
+  readonly storeId: string
+  /** Fencing number of the lease under which it saves; undefined without one. */
+  readonly fence: number | undefined
   readonly everyEvents: number
   readonly everyMs: number
   readonly retryPolicy: RetryPolicy
   readonly monitor: SubscriptionMonitor
-  /** Called when somebody else has moved the checkpoint; nothing is saved any more. */
+  /** Called when another instance has moved the checkpoint; nothing is saved any more. */
   readonly onConflict: (error: Error) => void
 }
 
@@ -22,8 +27,8 @@ export interface CheckpointSaverParts {
 export class CheckpointSaver {
   readonly #parts: CheckpointSaverParts
   readonly #closing = new AbortController()
-  #saved: number | undefined
-  #position: number | undefined
+  #saved: Checkpoint | undefined
+  #mark: FeedMark | undefined
   #unsavedEvents = 0
   #saving: Promise<void> = Promise.resolve()
   #isSaving = false
@@ -34,11 +39,11 @@ export class CheckpointSaver {
   constructor(parts: CheckpointSaverParts) {
     this.#parts = parts
     this.#saved = parts.saved
-    this.#position = parts.saved
+    this.#mark = parts.saved
   }
 
   get saved(): number | undefined {
-    return this.#saved
+    return this.#saved?.position
   }
 
   /** The save under way: handling waits for it, so that no more is repeated after a crash than the policy says. */
@@ -46,8 +51,8 @@ export class CheckpointSaver {
     return this.#isSaving ? this.#saving : undefined
   }
 
-  advance(position: number, events: number): void {
-    this.#position = position
+  advance(mark: FeedMark, events: number): void {
+    this.#mark = mark
     this.#unsavedEvents += events
     if (this.#unsavedEvents >= this.#parts.everyEvents) void this.flush()
     else this.#saveLater()
@@ -96,22 +101,30 @@ export class CheckpointSaver {
   }
 
   async #trySave(): Promise<Error | undefined> {
-    const { name, store, monitor } = this.#parts
-    const [position, events] = [this.#position, this.#unsavedEvents]
-    if (position === undefined || position === this.#saved) return undefined
+    const { name, store, storeId, fence, monitor } = this.#parts
+    const [mark, events] = [this.#mark, this.#unsavedEvents]
+    if (mark === undefined || this.#isSaved(mark)) return undefined
+    const checkpoint = { position: mark.position, eventId: mark.eventId, storeId, fence }
     try {
-      await store.save(name, position, this.#saved)
+      await store.save(name, checkpoint, this.#saved?.position)
     } catch (thrown) {
       return toError(thrown)
     }
-    this.#saved = position
+    this.#saved = checkpoint
     this.#unsavedEvents -= events
     monitor.troubleOver('checkpoint')
     return undefined
   }
 
+  /** A checkpoint of another owner is saved again at the same position: from then on, that owner is refused. */
+  #isSaved({ position }: FeedMark): boolean {
+    const { fence, storeId } = this.#parts
+    const saved = this.#saved
+    return position === saved?.position && fence === saved.fence && storeId === saved.storeId
+  }
+
   #giveUp(error: Error): void {
-    this.#parts.monitor.problem('somebody else has moved the checkpoint', error)
+    this.#parts.monitor.problem('another instance has moved the checkpoint', error)
     this.close()
     this.#parts.onConflict(error)
   }

@@ -1,9 +1,15 @@
 import type { DomainEvent } from '../events/index.ts'
+import { MemoryTable } from '../store/memory-table.ts'
 
-/** An event that a subscription gave up on and went past. */
-export interface ParkedEvent {
+/** Which parked event: a subscription has one at a position at most. */
+export interface ParkedEventKey {
   readonly subscription: string
   readonly position: number
+}
+
+/** An event that a subscription gave up on and went past. */
+export interface ParkedEvent extends ParkedEventKey {
+  /** A `GenericEvent` where its class is not known here. */
   readonly event: DomainEvent
   /** The handlers that failed. */
   readonly handlerNames: readonly string[]
@@ -15,12 +21,17 @@ export interface ParkedEvent {
 }
 
 export interface ParkedEventFilter {
-  readonly subscription?: string
-  /** At most so many. Default 100. */
+  readonly subscription?: string | undefined
+  /** Only what comes after this one in the order of subscription and position: the last of the page before. */
+  readonly after?: ParkedEventKey | undefined
+  /** At most `limit` events. Default 100. */
   readonly limit?: number
 }
 
-/** Keeps the events that subscriptions gave up on. The events themselves stay in the event store, too. */
+/**
+ * Keeps the events that subscriptions gave up on. The events themselves stay in the event store, too.
+ * `describeStores` in `eventspine/testing` is the contract as tests.
+ */
 export interface SubscriptionDeadLetterStore {
   /** Keeps an event; one that is there already (same subscription, same position) is replaced. */
   add(parked: ParkedEvent): Promise<void>
@@ -28,26 +39,48 @@ export interface SubscriptionDeadLetterStore {
   list(filter?: ParkedEventFilter): Promise<readonly ParkedEvent[]>
   /** @returns true if it was there. */
   remove(subscription: string, position: number): Promise<boolean>
+  /** Removes what failed for the last time before a time. @returns how many. */
+  prune(failedBefore: Date): Promise<number>
 }
 
 /** Keeps dead letters in memory. */
 export class InMemorySubscriptionDeadLetterStore implements SubscriptionDeadLetterStore {
-  readonly #parked = new Map<string, Map<number, ParkedEvent>>()
+  readonly #parked: MemoryTable<ParkedEvent>
 
-  async add(parked: ParkedEvent): Promise<void> {
-    const ofName = this.#parked.get(parked.subscription) ?? new Map<number, ParkedEvent>()
-    this.#parked.set(parked.subscription, ofName.set(parked.position, parked))
+  /** @param table - of the transaction that it belongs to; one of its own by default. */
+  constructor(table = new MemoryTable<ParkedEvent>()) {
+    this.#parked = table
   }
 
-  async list({ subscription, limit = 100 }: ParkedEventFilter = {}): Promise<readonly ParkedEvent[]> {
-    return [...this.#parked]
-      .filter(([name]) => subscription === undefined || name === subscription)
-      .toSorted(([a], [b]) => (a < b ? -1 : 1))
-      .flatMap(([, ofName]) => [...ofName.values()].toSorted((a, b) => a.position - b.position))
+  async add(parked: ParkedEvent): Promise<void> {
+    this.#parked.set(keyOf(parked), parked)
+  }
+
+  async list({ subscription, after, limit = 100 }: ParkedEventFilter = {}): Promise<readonly ParkedEvent[]> {
+    return this.#parked
+      .rows()
+      .filter((parked) => subscription === undefined || parked.subscription === subscription)
+      .filter((parked) => after === undefined || compare(parked, after) > 0)
+      .toSorted(compare)
       .slice(0, limit)
   }
 
   async remove(subscription: string, position: number): Promise<boolean> {
-    return this.#parked.get(subscription)?.delete(position) ?? false
+    return this.#parked.delete(keyOf({ subscription, position }))
   }
+
+  async prune(failedBefore: Date): Promise<number> {
+    const old = this.#parked.rows().filter(({ failedAt }) => failedAt < failedBefore)
+    for (const parked of old) this.#parked.delete(keyOf(parked))
+    return old.length
+  }
+}
+
+function keyOf({ subscription, position }: ParkedEventKey): string {
+  return JSON.stringify([subscription, position])
+}
+
+function compare(a: ParkedEventKey, b: ParkedEventKey): number {
+  if (a.subscription === b.subscription) return a.position - b.position
+  return a.subscription < b.subscription ? -1 : 1
 }

@@ -55,26 +55,44 @@ export class SubscriptionStoppedError extends EventspineError {
   }
 }
 
-/** Somebody else has moved the checkpoint of a subscription: it runs twice. Use a lease where it may. */
+/** Another instance has moved the checkpoint of a subscription: it runs twice. Use a lease where it may. */
 export class CheckpointConflictError extends EventspineError {
   readonly code = 'CHECKPOINT_CONFLICT'
 
   constructor(name: string, expected: number | undefined, actual: number | undefined) {
     super(
-      `The checkpoint of ${name} is at ${actual ?? 'no position'}, and was left at ${expected ?? 'none'}: somebody else ` +
+      `The checkpoint of ${name} is at ${actual ?? 'no position'}, and was left at ${expected ?? 'none'}: another instance ` +
         'runs the same subscription. Give the managers a lease store, or the subscriptions different names.',
     )
   }
 }
 
-/** A subscription is to begin behind the end of the feed: its checkpoint belongs to another store. */
+/** A subscription is to begin behind the end of the feed: its checkpoint belongs to another store, or to its future. */
 export class PositionAheadError extends EventspineError {
   readonly code = 'POSITION_AHEAD'
 
   constructor(name: string, position: number, head: number) {
     super(
       `${name} is to go on after position ${position}, but the store ends at ${head}: the checkpoint belongs to ` +
-        'another store, or the store has lost events.',
+        `another store, or the store was restored to an earlier state. ${FOREIGN_REMEDY}`,
     )
   }
 }
+
+/** The checkpoint of a subscription belongs to another event store, or to another history of this one. */
+export class ForeignCheckpointError extends EventspineError {
+  readonly code = 'CHECKPOINT_FOREIGN'
+  readonly subscription: string
+  readonly position: number
+
+  constructor(subscription: string, position: number, detail: string) {
+    super(
+      `The checkpoint of ${subscription} at position ${position} is not of this event store: ${detail}. ${FOREIGN_REMEDY}`,
+    )
+    this.subscription = subscription
+    this.position = position
+  }
+}
+
+const FOREIGN_REMEDY =
+  "Open the right store, or handle the events of this one from the start: reset the read model and start once with startFrom: 'beginning', or delete the checkpoint."

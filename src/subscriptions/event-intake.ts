@@ -4,9 +4,10 @@ import { RoomGauge } from '../kit/room-gauge.ts'
 import type { Slots } from '../kit/slots.ts'
 import type { StoredEvent } from '../store/index.ts'
 import type { EventWork } from './event-work.ts'
+import { type FeedMark, markOf } from './feed-mark.ts'
 
-/** Told when everything up to a position is finished, and by how many events that is further. */
-export type Moved = (position: number, events: number) => void
+/** Called when everything up to a mark is finished, with the number of events that it moved by. */
+export type Moved = (mark: FeedMark, events: number) => void
 
 /** How events that were read get to be handled: strictly one by one, in lanes, or in batches. */
 export interface EventIntake {
@@ -15,7 +16,7 @@ export interface EventIntake {
   /** To be called after each page. */
   endPage(): Promise<void> | undefined
   /** Passes positions that hold nothing for this subscription. */
-  passTo(position: number): void
+  passTo(mark: FeedMark): void
   /** Once nothing more is begun: resolves when what was begun is settled, and the position has moved by it. */
   settled(): Promise<void>
 }
@@ -33,7 +34,7 @@ export class SequentialIntake implements EventIntake {
   take(stored: StoredEvent): Promise<void> | undefined {
     const handled = this.#work.handle([stored])
     if (handled instanceof Promise) return this.#afterwards(stored, handled)
-    if (handled === true) this.#moved(stored.position, 1)
+    if (handled === true) this.#moved(markOf(stored), 1)
     return undefined
   }
 
@@ -41,16 +42,16 @@ export class SequentialIntake implements EventIntake {
     return undefined
   }
 
-  passTo(position: number): void {
-    this.#moved(position, 0)
+  passTo(mark: FeedMark): void {
+    this.#moved(mark, 0)
   }
 
   settled(): Promise<void> {
     return Promise.resolve()
   }
 
-  async #afterwards({ position }: StoredEvent, finishing: Promise<boolean>): Promise<void> {
-    if (await finishing) this.#moved(position, 1)
+  async #afterwards(stored: StoredEvent, finishing: Promise<boolean>): Promise<void> {
+    if (await finishing) this.#moved(markOf(stored), 1)
   }
 }
 
@@ -75,11 +76,11 @@ export class BatchIntake implements EventIntake {
     this.#page = []
     if (first === undefined) return
     const isFinished = await this.#work.handle([first, ...others])
-    if (isFinished) this.#moved(others.at(-1)?.position ?? first.position, 1 + others.length)
+    if (isFinished) this.#moved(markOf(others.at(-1) ?? first), 1 + others.length)
   }
 
-  passTo(position: number): void {
-    this.#moved(position, 0)
+  passTo(mark: FeedMark): void {
+    this.#moved(mark, 0)
   }
 
   settled(): Promise<void> {
@@ -94,7 +95,7 @@ interface Item {
 
 /** An event that was started, or a position that was passed. */
 interface StartedEvent {
-  readonly position: number
+  readonly mark: FeedMark
   /** How many events it counts for: 1, or 0 for a position that was only passed. */
   readonly events: number
   isFinished: boolean
@@ -119,7 +120,7 @@ export class LaneIntake implements EventIntake {
 
   take(stored: StoredEvent): Promise<void> | undefined {
     this.#gauge.take()
-    this.#lanes.push(stored.event.aggregateId, { stored, started: this.#start(stored.position, 1) })
+    this.#lanes.push(stored.event.aggregateId, { stored, started: this.#start(markOf(stored), 1) })
     return this.#gauge.room === 0 ? this.#gauge.whenRoom() : undefined
   }
 
@@ -127,8 +128,8 @@ export class LaneIntake implements EventIntake {
     return undefined
   }
 
-  passTo(position: number): void {
-    this.#finish(this.#start(position, 0))
+  passTo(mark: FeedMark): void {
+    this.#finish(this.#start(mark, 0))
   }
 
   settled(): Promise<void> {
@@ -142,8 +143,8 @@ export class LaneIntake implements EventIntake {
     return true
   }
 
-  #start(position: number, events: number): StartedEvent {
-    const started = { position, events, isFinished: false }
+  #start(mark: FeedMark, events: number): StartedEvent {
+    const started = { mark, events, isFinished: false }
     this.#prefix.push(started)
     return started
   }
@@ -154,6 +155,6 @@ export class LaneIntake implements EventIntake {
     const last = this.#prefix.advance((passed) => {
       events += passed.events
     })
-    if (last !== undefined) this.#moved(last.position, events)
+    if (last !== undefined) this.#moved(last.mark, events)
   }
 }

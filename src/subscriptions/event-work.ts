@@ -93,9 +93,18 @@ export class EventWork {
     if (!this.#parts.gate.isOpen) return this.#beginLater(unit)
     const handlers = this.#parts.consumer.handlersFor(unit)
     if (handlers.length === 0) return this.#succeed(unit)
+    const faulty = unit.find(({ fault }) => fault !== undefined)
+    if (faulty?.fault !== undefined) return this.#refuse(unit, faulty.fault, handlers)
     const outcome = this.#attempt(handlers, unit, 1)
     if (outcome instanceof Promise || outcome.length > 0) return this.#persist(unit, outcome)
     return this.#succeed(unit)
+  }
+
+  /** An event that cannot be decoded is handled by nobody, and a retry does not help. */
+  #refuse(unit: Unit, error: Error, handlers: readonly HandlerEntry[]): Promise<boolean> {
+    this.#parts.monitor.problem('decoding a stored event failed', error)
+    const failures = handlers.map((handler) => ({ handler, error }))
+    return this.#giveUp(unit, failures, 1, new Date())
   }
 
   /** What was read before a pause began waits for its end. */

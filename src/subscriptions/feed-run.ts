@@ -6,14 +6,15 @@ import { settledUntil, sleep } from '../kit/time.ts'
 import type { EventStore, FeedFilter } from '../store/index.ts'
 import { BatchIntake, type EventIntake, LaneIntake, SequentialIntake } from './event-intake.ts'
 import { EventWork, type EventWorkParts } from './event-work.ts'
+import type { FeedMark } from './feed-mark.ts'
 import type { Consumer } from './projection.ts'
 import type { ResolvedSubscriptionOptions } from './subscription-options.ts'
 import type { WakeUp } from './wake-up.ts'
 
 /** What a run does with its progress. */
 export interface RunProgress {
-  /** Everything up to the position is finished; by so many events that is further. */
-  moved(position: number, events: number): void
+  /** Everything up to the mark is finished, `events` more than before. */
+  moved(mark: FeedMark, events: number): void
   /** While there is one, no further event is begun. */
   readonly busy: Promise<void> | undefined
   /** A read has ended. */
@@ -40,6 +41,7 @@ export class FeedRun {
   readonly #work: EventWork
   readonly #intake: EventIntake
   readonly #retryPolicy: RetryPolicy
+  readonly #pageSize: number
   #read: number
   #position: number
   #failure: Error | undefined
@@ -54,6 +56,7 @@ export class FeedRun {
     this.#filter = wantedEvents(consumer, options)
     const inLanes = options.concurrency > 1 && !consumer.isBatch
     const slots = inLanes ? new Slots(options.concurrency) : undefined
+    this.#pageSize = inLanes ? Math.min(options.batchSize, options.maxInFlight) : options.batchSize
     const signals = { stopping: this.#stopping.signal, abandoned: this.#abandoned.signal }
     this.#work = new EventWork({ ...parts, ...signals, slots, onFailed: (error) => this.fail(error) })
     this.#intake = this.#makeIntake(slots)
@@ -110,16 +113,16 @@ export class FeedRun {
 
   #makeIntake(slots: Slots | undefined): EventIntake {
     const { consumer, options } = this.#parts
-    const moved = (position: number, events: number) => this.#moved(position, events)
+    const moved = (mark: FeedMark, events: number) => this.#moved(mark, events)
     if (consumer.isBatch) return new BatchIntake(this.#work, moved)
     if (slots === undefined) return new SequentialIntake(this.#work, moved)
     return new LaneIntake(this.#work, moved, slots, options.maxInFlight, this.#stopping.signal)
   }
 
-  #moved(position: number, events: number): void {
-    if (position <= this.#position) return
-    this.#position = position
-    this.#parts.progress.moved(position, events)
+  #moved(mark: FeedMark, events: number): void {
+    if (mark.position <= this.#position) return
+    this.#position = mark.position
+    this.#parts.progress.moved(mark, events)
   }
 
   async #loop(): Promise<void> {
@@ -154,15 +157,13 @@ export class FeedRun {
   }
 
   async #page(): Promise<boolean> {
-    const { store, options, progress } = this.#parts
-    const head = await store.headPosition()
-    let count = 0
-    const range = { fromPosition: this.#read, limit: options.batchSize }
-    for await (const stored of store.readAll({ ...this.#filter, ...range })) {
+    const { store, progress } = this.#parts
+    const range = { fromPosition: this.#read, limit: this.#pageSize }
+    const { events, head, headEventId } = await store.readPage({ ...this.#filter, ...range })
+    for (const stored of events) {
       const admission = this.#admit()
       if (admission !== undefined && !(await admission)) return false
       this.#read = stored.position
-      count += 1
       const taken = this.#intake.take(stored)
       if (taken !== undefined) await taken
       if (this.#stopping.signal.aborted) return false
@@ -170,10 +171,10 @@ export class FeedRun {
     await this.#intake.endPage()
     if (this.#stopping.signal.aborted) return false
     // Events come into the feed behind its head only: up to that head, this read has seen everything.
-    const isAtEnd = count < options.batchSize
+    const isAtEnd = events.length < this.#pageSize
     if (isAtEnd && head > this.#read) {
       this.#read = head
-      this.#intake.passTo(head)
+      this.#intake.passTo({ position: head, eventId: headEventId })
     }
     this.#isAtEnd = isAtEnd
     progress.pageRead(this, head)

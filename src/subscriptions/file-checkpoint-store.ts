@@ -1,6 +1,6 @@
 import { mkdir, open, readFile, rename } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type CheckpointStore, checkPrevious } from './checkpoint-store.ts'
+import { type Checkpoint, type CheckpointStore, checkPrevious } from './checkpoint-store.ts'
 
 /**
  * Keeps each checkpoint in a file of its own. A file is written beside the old one, flushed to the disk and put in its
@@ -14,29 +14,61 @@ export class FileCheckpointStore implements CheckpointStore {
     this.#directory = directory
   }
 
-  /** @throws Error when the file is there and holds no position. */
-  async load(name: string): Promise<number | undefined> {
+  /** @throws Error when the file is there and holds no checkpoint. */
+  async load(name: string): Promise<Checkpoint | undefined> {
     const file = this.#fileOf(name)
     const text = await readIfThere(file)
     if (text === undefined) return undefined
-    const position = Number(text)
-    if (text.trim() === '' || !Number.isSafeInteger(position) || position < 0) {
+    const checkpoint = parseCheckpoint(text)
+    if (checkpoint === undefined) {
       throw new Error(`${file} holds no position: ${JSON.stringify(text.slice(0, 40))}`)
     }
-    return position
+    return checkpoint
   }
 
-  async save(name: string, position: number, previous: number | undefined): Promise<void> {
-    checkPrevious(name, await this.load(name), position, previous)
+  async save(name: string, checkpoint: Checkpoint, previous: number | undefined): Promise<void> {
+    checkPrevious(name, await this.load(name), checkpoint, previous)
     await mkdir(this.#directory, { recursive: true })
     const file = this.#fileOf(name)
-    await writeDurably(`${file}.new`, `${position}\n`)
+    await writeDurably(`${file}.new`, `${JSON.stringify(checkpoint)}\n`)
     await rename(`${file}.new`, file)
   }
 
   #fileOf(name: string): string {
     return join(this.#directory, `${encodeURIComponent(name)}.checkpoint`)
   }
+}
+
+/** Reads what this release writes, and the bare position of older ones. */
+function parseCheckpoint(text: string): Checkpoint | undefined {
+  const value = parseJson(text)
+  if (isPosition(value)) return { position: value, storeId: undefined, eventId: undefined, fence: undefined }
+  if (typeof value !== 'object' || value === null) return undefined
+  const position: unknown = Reflect.get(value, 'position')
+  if (!isPosition(position)) return undefined
+  const fence: unknown = Reflect.get(value, 'fence')
+  return {
+    position,
+    storeId: textOrUndefined(Reflect.get(value, 'storeId')),
+    eventId: textOrUndefined(Reflect.get(value, 'eventId')),
+    fence: typeof fence === 'number' ? fence : undefined,
+  }
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined // the caller names the file
+  }
+}
+
+function isPosition(value: unknown): value is number {
+  return Number.isSafeInteger(value) && Number(value) >= 0
+}
+
+function textOrUndefined(value: unknown): string | undefined {
+  return typeof value === 'string' ? value : undefined
 }
 
 async function readIfThere(file: string): Promise<string | undefined> {

@@ -1,4 +1,5 @@
 import { type HealthStatus, worst } from '../observability/health-status.ts'
+import type { EventStoreHealth } from '../store/index.ts'
 import type { SubscriptionProblem } from './subscription-monitor.ts'
 
 /**
@@ -17,8 +18,8 @@ export interface SubscriptionStatus {
   readonly checkpoint: number | undefined
   /** Position of the last event in the store; undefined when the store did not answer. */
   readonly head: number | undefined
-  /** Head minus position. */
-  readonly lagEvents: number | undefined
+  /** Head minus position. Positions have holes, so it is at least the number of events that are missing. */
+  readonly lagPositions: number | undefined
   /** Age of the oldest event that is wanted and not finished, in milliseconds; 0 when there is none. */
   readonly lagMs: number | undefined
   readonly eventsHandled: number
@@ -45,13 +46,18 @@ export type { HealthStatus }
  */
 export interface SubscriptionsHealth {
   readonly status: HealthStatus
+  readonly eventStore: EventStoreHealth
   readonly subscriptions: Readonly<Record<string, SubscriptionStatus & { readonly status: HealthStatus }>>
 }
 
-export function healthOf(statuses: readonly SubscriptionStatus[]): SubscriptionsHealth {
+export function healthOf(
+  statuses: readonly SubscriptionStatus[],
+  eventStore: EventStoreHealth,
+): SubscriptionsHealth {
   const judged = statuses.map((status) => ({ ...status, status: statusOf(status) }))
   return {
-    status: worst(judged.map(({ status }) => status)),
+    status: worst([eventStore.status, ...judged.map(({ status }) => status)]),
+    eventStore,
     subscriptions: Object.fromEntries(judged.map((status) => [status.name, status])),
   }
 }
@@ -70,7 +76,7 @@ const STATE_PROBLEMS: Partial<Record<SubscriptionState, string>> = {
 
 /** The problems that the facts amount to. */
 export function problemsOf(
-  { state, retrying, head }: Pick<SubscriptionStatus, 'state' | 'retrying' | 'head'>,
+  { state, retrying, position, head }: Pick<SubscriptionStatus, 'state' | 'retrying' | 'position' | 'head'>,
   troubles: readonly string[],
 ): readonly string[] {
   const ofState = STATE_PROBLEMS[state]
@@ -78,6 +84,7 @@ export function problemsOf(
     ...(ofState === undefined ? [] : [ofState]),
     ...(retrying === 0 ? [] : [`trying ${retrying} events again`]),
     ...(head === undefined ? ['the event store does not answer'] : []),
+    ...(head !== undefined && position > head ? ['the checkpoint is ahead of the event store'] : []),
     ...troubles,
   ]
 }

@@ -1,13 +1,15 @@
-export { type CheckpointStore, InMemoryCheckpointStore } from './checkpoint-store.ts'
+export { type Checkpoint, type CheckpointStore, InMemoryCheckpointStore } from './checkpoint-store.ts'
 export {
   InMemorySubscriptionDeadLetterStore,
   type ParkedEvent,
   type ParkedEventFilter,
+  type ParkedEventKey,
   type SubscriptionDeadLetterStore,
 } from './dead-letter-store.ts'
 export {
   CheckpointConflictError,
   DuplicateSubscriptionError,
+  ForeignCheckpointError,
   PositionAheadError,
   SubscriptionFailedError,
   SubscriptionNotFoundError,
@@ -15,7 +17,8 @@ export {
 } from './errors.ts'
 export { FileCheckpointStore } from './file-checkpoint-store.ts'
 export type { SubscriptionState, SubscriptionStatus, SubscriptionsHealth } from './health.ts'
-export { InMemoryLeaseStore, type LeaseStore } from './lease-store.ts'
+export { InMemoryStores } from './in-memory-stores.ts'
+export { InMemoryLeaseStore, type Lease, type LeaseStore } from './lease-store.ts'
 export {
   type BatchProjection,
   type HandlerBinding,
@@ -25,8 +28,10 @@ export {
 } from './projection.ts'
 export type { RebuildReport } from './rebuild.ts'
 export type { RelayOptions } from './relay.ts'
+export type { ReplayFailure, ReplayOptions, ReplayReport } from './replay.ts'
 export type { StopReport } from './shutdown-report.ts'
 export type { RunUntilShutdownOptions } from './shutdown-signals.ts'
+export type { DatabaseStores, Stores, StoreTransaction } from './stores.ts'
 export {
   type RebuildOptions,
   type StopOptions,

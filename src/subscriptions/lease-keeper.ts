@@ -1,12 +1,15 @@
 import { toError } from '../errors.ts'
 import { sleep } from '../kit/time.ts'
-import type { LeaseStore } from './lease-store.ts'
+import type { Lease, LeaseStore } from './lease-store.ts'
 import type { SubscriptionMonitor } from './subscription-monitor.ts'
+import { WakeUp } from './wake-up.ts'
 
 /** The right to run, while it lasts. */
 export interface HeldLease {
-  /** True when somebody else had it before, in the time of this instance. */
+  /** True when another instance had it while this one waited. */
   readonly wasAwaited: boolean
+  /** Fencing number of the lease; undefined where the subscription needs none. */
+  readonly fence: number | undefined
   /** Aborts when it is lost. */
   readonly lost: AbortSignal
   release(): Promise<void>
@@ -22,6 +25,7 @@ export interface LeaseKeeper {
 export const noLease: LeaseKeeper = {
   hold: async () => ({
     wasAwaited: false,
+    fence: undefined,
     lost: new AbortController().signal,
     release: async () => undefined,
   }),
@@ -39,15 +43,30 @@ export function keeperOf(terms: LeaseTerms): LeaseKeeper {
   const intervalMs = Math.max(1, Math.floor(terms.ttlMs / 3))
   return {
     async hold(signal) {
-      let wasAwaited = false
-      for (let answer = await acquire(terms); answer !== 'held'; answer = await acquire(terms)) {
-        wasAwaited ||= answer === 'refused'
-        if (!(await sleep(intervalMs, signal))) return undefined
+      const released = new WakeUp()
+      const endReleases = terms.store.onRelease(() => released.call())
+      const endWait = () => released.call()
+      signal.addEventListener('abort', endWait, { once: true })
+      try {
+        let wasAwaited = false
+        for (;;) {
+          released.arm()
+          const answer = await acquire(terms)
+          if (typeof answer === 'object') return new RenewedLease(terms, intervalMs, answer, wasAwaited)
+          wasAwaited ||= answer === 'refused'
+          if (!signal.aborted) await released.sleep(Math.min(intervalMs, STANDBY_MS))
+          if (signal.aborted) return undefined
+        }
+      } finally {
+        signal.removeEventListener('abort', endWait)
+        endReleases()
       }
-      return new RenewedLease(terms, intervalMs, wasAwaited)
     },
   }
 }
+
+/** How often an instance that stands by asks for the lease: the news of a release may get lost. */
+const STANDBY_MS = 1000
 
 class RenewedLease implements HeldLease {
   readonly #terms: LeaseTerms
@@ -55,11 +74,17 @@ class RenewedLease implements HeldLease {
   readonly #released = new AbortController()
   readonly #renewing: Promise<void>
   readonly wasAwaited: boolean
+  readonly #fence: number
 
-  constructor(terms: LeaseTerms, intervalMs: number, wasAwaited: boolean) {
+  constructor(terms: LeaseTerms, intervalMs: number, { fence }: Lease, wasAwaited: boolean) {
     this.#terms = terms
+    this.#fence = fence
     this.wasAwaited = wasAwaited
     this.#renewing = this.#renew(intervalMs)
+  }
+
+  get fence(): number {
+    return this.#fence
   }
 
   get lost(): AbortSignal {
@@ -82,9 +107,11 @@ class RenewedLease implements HeldLease {
     while (await sleep(intervalMs, this.#released.signal)) {
       const asked = performance.now()
       const answer = await acquire(this.#terms)
-      if (answer === 'held') heldUntil = asked + this.#terms.ttlMs
-      // A store that only fails to answer has not given the lease to anybody else before its time.
-      else if (answer === 'refused' || performance.now() >= heldUntil) break
+      // With another fencing number it was lost in between, and another instance may have run.
+      const isKept = typeof answer === 'object' && answer.fence === this.#fence
+      if (isKept) heldUntil = asked + this.#terms.ttlMs
+      // A store that only fails to answer has not given the lease to another instance before its time.
+      else if (answer !== 'unknown' || performance.now() >= heldUntil) break
     }
     if (!this.#released.signal.aborted) this.#lost.abort()
   }
@@ -96,11 +123,11 @@ async function acquire({
   owner,
   ttlMs,
   monitor,
-}: LeaseTerms): Promise<'held' | 'refused' | 'unknown'> {
+}: LeaseTerms): Promise<Lease | 'refused' | 'unknown'> {
   try {
-    const isHeld = await store.acquire(name, owner, ttlMs)
+    const lease = await store.acquire(name, owner, ttlMs)
     monitor.troubleOver('lease')
-    return isHeld ? 'held' : 'refused'
+    return lease ?? 'refused'
   } catch (thrown) {
     monitor.trouble('lease', 'asking for the lease failed', toError(thrown))
     return 'unknown'

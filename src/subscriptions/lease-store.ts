@@ -1,22 +1,38 @@
-/** Says which of several instances of a subscription runs. */
-export interface LeaseStore {
+/** The right to run a subscription, for a time. */
+export interface Lease {
   /**
-   * Takes the lease of a subscription, or extends it.
-   * @returns false while another owner has it.
+   * Fencing number: it grows each time the lease changes its owner. What a former owner still writes has a lower one,
+   * and is refused. It begins with the time in milliseconds, so that it goes on growing where leases were lost.
    */
-  acquire(name: string, owner: string, ttlMs: number): Promise<boolean>
-  /** Gives it back; nothing happens when it is somebody else's. */
-  release(name: string, owner: string): Promise<void>
+  readonly fence: number
 }
 
-interface Lease {
+/** Decides which of several instances of a subscription runs. */
+export interface LeaseStore {
+  /**
+   * Takes the lease of a subscription, or extends it. The time is that of the store, not of the caller.
+   * @returns undefined while another owner has it.
+   */
+  acquire(name: string, owner: string, ttlMs: number): Promise<Lease | undefined>
+  /** Gives it back, so that it is free at once; a no-op when another owner has it. */
+  release(name: string, owner: string): Promise<void>
+  /**
+   * Calls the listener when a lease may have been given back. A mere wake-up: it may come too often, or not at all.
+   * @returns ends it.
+   */
+  onRelease(listener: () => void): () => void
+}
+
+interface HeldLease extends Lease {
   readonly owner: string
+  /** Milliseconds; 0 once it was given back. */
   readonly expiresAt: number
 }
 
 /** Leases among the managers of one process, for tests; share the object between them. */
 export class InMemoryLeaseStore implements LeaseStore {
-  readonly #leases = new Map<string, Lease>()
+  readonly #leases = new Map<string, HeldLease>()
+  readonly #listeners = new Set<() => void>()
   readonly #now: () => number
 
   /** @param now - milliseconds of a clock; the system's by default. */
@@ -24,14 +40,26 @@ export class InMemoryLeaseStore implements LeaseStore {
     this.#now = now
   }
 
-  async acquire(name: string, owner: string, ttlMs: number): Promise<boolean> {
-    const lease = this.#leases.get(name)
-    if (lease !== undefined && lease.owner !== owner && lease.expiresAt > this.#now()) return false
-    this.#leases.set(name, { owner, expiresAt: this.#now() + ttlMs })
-    return true
+  async acquire(name: string, owner: string, ttlMs: number): Promise<Lease | undefined> {
+    const present = this.#leases.get(name)
+    const isOwn = present?.owner === owner
+    if (present !== undefined && !isOwn && present.expiresAt > this.#now()) return undefined
+    const fence = isOwn ? present.fence : Math.max((present?.fence ?? 0) + 1, Math.floor(this.#now()))
+    this.#leases.set(name, { owner, fence, expiresAt: this.#now() + ttlMs })
+    return { fence }
   }
 
   async release(name: string, owner: string): Promise<void> {
-    if (this.#leases.get(name)?.owner === owner) this.#leases.delete(name)
+    const present = this.#leases.get(name)
+    if (present?.owner !== owner) return
+    this.#leases.set(name, { ...present, owner: '', expiresAt: 0 })
+    for (const listener of this.#listeners) listener()
+  }
+
+  onRelease(listener: () => void): () => void {
+    // A function of its own for each call, so that the same listener may be added twice.
+    const entry = () => listener()
+    this.#listeners.add(entry)
+    return () => void this.#listeners.delete(entry)
   }
 }

@@ -59,6 +59,8 @@ export type Unit = readonly [StoredEvent, ...StoredEvent[]]
 /** What a subscription calls. */
 export interface Consumer {
   readonly name: string
+  /** The classes of the events it handles, as far as it declares them. */
+  readonly eventClasses: readonly EventClass[]
   /** The event types it takes; undefined for all. */
   readonly eventTypes: readonly string[] | undefined
   /** True where a page is one unit. */
@@ -84,6 +86,7 @@ export function readSubscriber(subscriber: unknown, givenName?: string): Consume
     name,
     reset,
     isBatch: false,
+    eventClasses: registry.subscribedClasses(),
     eventTypes: takesAll ? undefined : registry.subscribedClasses().map(({ eventType }) => eventType),
     handlersFor: ([{ event }]) => registry.handlersFor(event.eventType),
   }
@@ -111,9 +114,11 @@ function register(registry: HandlerRegistry, subscriber: object, name: string): 
 function batchConsumer(name: string, subscriber: object) {
   // The caller has seen its handleBatch; the events are of the classes that it declares, or it takes them all.
   const target = subscriber as BatchProjection
+  const eventClasses = target.subscribedTo?.()
   return {
     isBatch: true,
-    eventTypes: target.subscribedTo?.().map(({ eventType }) => eventType),
+    eventClasses: eventClasses ?? [],
+    eventTypes: eventClasses?.map(({ eventType }) => eventType),
     handlersFor: (unit: Unit): readonly HandlerEntry[] => {
       const events = unit.map(({ event }) => event)
       const invoke: HandlerEntry['invoke'] = (_first, context) => target.handleBatch(events, context)

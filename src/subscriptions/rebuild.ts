@@ -32,7 +32,7 @@ export async function rebuildInPlace(subscription: Subscription): Promise<Rebuil
   await subscription.halt()
   try {
     // The checkpoint first: after a crash in between, events come again; the other way round they would be missing.
-    await host.checkpoints.save(name, 0, await host.checkpoints.load(name))
+    await moveCheckpoint(subscription, 0)
     await reset()
   } catch (thrown) {
     subscription.fail(toError(thrown))
@@ -69,9 +69,16 @@ export async function rebuildBeside(subscription: Subscription, fresh: Consumer)
 }
 
 async function takePlace(subscription: Subscription, fresh: Consumer, position: number): Promise<void> {
-  const { host, name } = subscription
-  await host.checkpoints.save(name, position, await host.checkpoints.load(name))
+  await moveCheckpoint(subscription, position)
   subscription.replaceConsumer(fresh)
+}
+
+/** Saves a position under the fencing number that the checkpoint has: the caller holds the lease. */
+async function moveCheckpoint({ host, name }: Subscription, position: number): Promise<void> {
+  const present = await host.checkpoints.load(name)
+  const storeId = await host.store.identity()
+  const checkpoint = { position, storeId, eventId: undefined, fence: present?.fence }
+  await host.checkpoints.save(name, checkpoint, present?.position)
 }
 
 /** The fresh projection's own loop over the feed; its position is kept nowhere until it takes its place. */
@@ -98,7 +105,7 @@ class Shadow {
       wakeUp: this.#wakeUp,
       position: 0,
       progress: {
-        moved: (position) => this.#waiters.moved(position),
+        moved: ({ position }) => this.#waiters.moved(position),
         pageRead: () => undefined,
         busy: undefined,
       },

@@ -2,9 +2,11 @@ import { toError } from '../errors.ts'
 import { ShutdownError } from '../handling/errors.ts'
 import { RetryPolicy } from '../kit/retry-policy.ts'
 import { settledUntil, sleep } from '../kit/time.ts'
+import { checkOrigin } from './checkpoint-origin.ts'
 import { CheckpointSaver } from './checkpoint-saver.ts'
-import type { CheckpointStore } from './checkpoint-store.ts'
-import { PositionAheadError, SubscriptionStoppedError } from './errors.ts'
+import type { Checkpoint, CheckpointStore } from './checkpoint-store.ts'
+import { ForeignCheckpointError, PositionAheadError, SubscriptionStoppedError } from './errors.ts'
+import type { FeedMark } from './feed-mark.ts'
 import { FeedRun, type FeedRunParts } from './feed-run.ts'
 import type { HeldLease, LeaseKeeper } from './lease-keeper.ts'
 import type { StartPlace } from './subscription-options.ts'
@@ -30,9 +32,10 @@ export interface SessionEnd {
 }
 
 interface Start {
-  readonly position: number
+  readonly mark: FeedMark
+  readonly storeId: string
   /** What the checkpoint store has. */
-  readonly saved: number | undefined
+  readonly saved: Checkpoint | undefined
   /** True where it does not begin at what was saved. */
   readonly isNew: boolean
 }
@@ -120,12 +123,14 @@ export class Session {
     const start = await this.#findStart(lease.wasAwaited || this.#run !== undefined)
     if (start === undefined || start instanceof Error) return start
     if (this.#stopping.signal.aborted) return undefined
-    const saver = this.#openSaver(start)
+    const saver = this.#openSaver(start, lease.fence)
     const run = this.#openRun(start, saver)
     lease.lost.addEventListener('abort', () => run.abandon(this.#lostLease()), { once: true })
     // Where it began anew is saved, so that after a crash it begins there, and not at a later end.
-    if (start.isNew) saver.advance(start.position, 0)
-    if (start.isNew && start.position > 0) await settledUntil(saver.flush(), this.#stopping.signal)
+    if (start.isNew || lease.fence !== undefined) saver.advance(start.mark, 0)
+    // With the fencing number of this lease in the checkpoint, a former owner that still runs can no longer move it.
+    const isDue = (start.isNew && start.mark.position > 0) || lease.fence !== undefined
+    if (isDue) await settledUntil(saver.flush(), this.#stopping.signal)
     this.#phase = 'running'
     await run.follow()
     if (!lease.lost.aborted) await settledUntil(saver.flush(), this.#deadline.signal)
@@ -133,12 +138,14 @@ export class Session {
     return run.failure
   }
 
-  #openSaver({ saved }: Start): CheckpointSaver {
+  #openSaver({ saved, storeId }: Start, fence: number | undefined): CheckpointSaver {
     const { checkpoints, options, monitor, consumer, isShared } = this.#parts
     const saver = new CheckpointSaver({
       name: consumer.name,
       store: checkpoints,
       saved,
+      storeId,
+      fence,
       everyEvents: options.checkpointEveryEvents,
       everyMs: options.checkpointEveryMs,
       retryPolicy: this.#retryPolicy,
@@ -149,12 +156,12 @@ export class Session {
     return saver
   }
 
-  #openRun({ position }: Start, saver: CheckpointSaver): FeedRun {
+  #openRun({ mark: { position } }: Start, saver: CheckpointSaver): FeedRun {
     const { onMoved, onPageRead } = this.#parts
     const progress = {
-      moved: (moved: number, events: number) => {
-        saver.advance(moved, events)
-        onMoved(moved)
+      moved: (mark: FeedMark, events: number) => {
+        saver.advance(mark, events)
+        onMoved(mark.position)
       },
       pageRead: onPageRead,
       get busy() {
@@ -181,7 +188,7 @@ export class Session {
         return start
       } catch (thrown) {
         const error = toError(thrown)
-        if (error instanceof PositionAheadError) return error
+        if (error instanceof PositionAheadError || error instanceof ForeignCheckpointError) return error
         monitor.trouble('checkpoint', 'finding the position to go on from failed', error)
       }
       await sleep(this.#retryPolicy.backoff(failure), this.#stopping.signal)
@@ -189,17 +196,22 @@ export class Session {
     return undefined
   }
 
-  /** @throws PositionAheadError */
+  /** @throws PositionAheadError, ForeignCheckpointError */
   async #readStart(isSuccessor: boolean): Promise<Start> {
     const { checkpoints, consumer, store, startFrom, options } = this.#parts
     const saved = await checkpoints.load(consumer.name)
-    const head = await store.headPosition()
+    const storeId = await store.identity()
     const place =
       (isSuccessor ? undefined : startFrom) ?? (saved === undefined ? options.startNewFrom : undefined)
-    const position = place === undefined ? (saved ?? 0) : await this.#positionOf(place, head)
+    if (place === undefined && saved !== undefined) {
+      await checkOrigin(store, consumer.name, saved)
+      return { mark: saved, saved, storeId, isNew: false }
+    }
+    const head = await store.headPosition()
+    const position = await this.#positionOf(place ?? 'beginning', head)
     if (position > head) throw new PositionAheadError(consumer.name, position, head)
-    if (saved !== undefined && position > saved) this.#tellSkip(saved, position)
-    return { position, saved, isNew: place !== undefined }
+    if (saved !== undefined && position > saved.position) this.#tellSkip(saved.position, position)
+    return { mark: { position, eventId: undefined }, saved, storeId, isNew: true }
   }
 
   #tellSkip(saved: number, position: number): void {

@@ -27,6 +27,7 @@ import type { LeaseStore } from './lease-store.ts'
 import { type BatchProjection, type HandlerSet, type Projection, readSubscriber } from './projection.ts'
 import { type RebuildReport, rebuildBeside, rebuildInPlace } from './rebuild.ts'
 import { type RelayOptions, relayDefaults, relayTo } from './relay.ts'
+import { type ReplayOptions, type ReplayReport, replayParked } from './replay.ts'
 import { type StopReport, stopReport } from './shutdown-report.ts'
 import { type RunUntilShutdownOptions, whenAsked } from './shutdown-signals.ts'
 import { Subscription, type SubscriptionHost } from './subscription.ts'
@@ -85,11 +86,11 @@ const defaults = {
 }
 
 const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
-  eventStore: objectWith('an EventStore', 'readAll', 'headPosition', 'onAppend'),
+  eventStore: objectWith('an EventStore', 'readPage', 'headPosition', 'onAppend', 'identity'),
   checkpoints: objectWith('a CheckpointStore', 'load', 'save'),
   eventBus: optional(objectWith('an EventBus', 'subscribeToAllEvents')),
   deadLetters: optional(objectWith('a SubscriptionDeadLetterStore', 'add', 'list')),
-  leases: optional(objectWith('a LeaseStore', 'acquire', 'release')),
+  leases: optional(objectWith('a LeaseStore', 'acquire', 'release', 'onRelease')),
   leaseTtlMs: durationMs,
   instanceId: optional(nonEmptyText),
   shutdownTimeoutMs: durationMs,
@@ -153,6 +154,7 @@ export class SubscriptionManager implements AsyncDisposable {
         "onFailure 'deadLetter' needs the manager's deadLetters",
       ])
     }
+    this.#store.registerEvents([...consumer.eventClasses, ...(resolved.eventClasses ?? [])])
     const subscription = new Subscription(this.#host, consumer, resolved)
     this.#subscriptions.set(name, subscription)
     if (this.isStarted) subscription.start()
@@ -246,6 +248,18 @@ export class SubscriptionManager implements AsyncDisposable {
   }
 
   /**
+   * Handles parked events again, one after the other, by the handlers that had failed, and removes those that are handled.
+   * One that fails again stays, with its new error. The subscription itself goes on meanwhile: an event that is handled
+   * late comes after later ones of its aggregate.
+   *
+   * @throws SubscriptionNotFoundError; SubscriptionStoppedError where another instance has the lease; ConfigError when the
+   * manager has no `deadLetters`.
+   */
+  async replayParked(name: string, options: ReplayOptions = {}): Promise<ReplayReport> {
+    return replayParked(this.#get(name), options)
+  }
+
+  /**
    * Resolves when a subscription has finished everything that is stored now.
    * @throws SubscriptionNotFoundError; SubscriptionFailedError or SubscriptionStoppedError when it does not come so far;
    * HandlerDeadlockError inside one of its own handlers, whose event it would wait for.
@@ -272,7 +286,8 @@ export class SubscriptionManager implements AsyncDisposable {
   }
 
   async health(): Promise<SubscriptionsHealth> {
-    return healthOf(await this.#statuses())
+    const [statuses, eventStore] = await Promise.all([this.#statuses(), this.#store.health()])
+    return healthOf(statuses, eventStore)
   }
 
   #statuses(): Promise<readonly SubscriptionStatus[]> {

@@ -6,9 +6,15 @@ import { sleep } from '../kit/time.ts'
 import type { Logger } from '../observability/logger.ts'
 import type { EventTracer } from '../observability/tracer.ts'
 import type { EventStore, FeedFilter } from '../store/index.ts'
-import type { CheckpointStore } from './checkpoint-store.ts'
+import { checkOrigin } from './checkpoint-origin.ts'
+import type { Checkpoint, CheckpointStore } from './checkpoint-store.ts'
 import type { SubscriptionDeadLetterStore } from './dead-letter-store.ts'
-import { SubscriptionFailedError, SubscriptionStoppedError } from './errors.ts'
+import {
+  ForeignCheckpointError,
+  PositionAheadError,
+  SubscriptionFailedError,
+  SubscriptionStoppedError,
+} from './errors.ts'
 import { type FeedRun, wantedEvents } from './feed-run.ts'
 import { problemsOf, type SubscriptionState, type SubscriptionStatus } from './health.ts'
 import { keeperOf, noLease } from './lease-keeper.ts'
@@ -184,10 +190,13 @@ export class Subscription {
     for (const wakeUp of this.wakeUps) wakeUp.call()
   }
 
-  /** Resolves when everything up to the position is finished. @throws why the subscription has stopped. */
+  /**
+   * Resolves when everything up to the position is finished, and the checkpoint is known to be of this store.
+   * @throws why the subscription has stopped.
+   */
   async whenProcessed(position: number): Promise<void> {
     if (this.#failure !== undefined) throw this.#failure
-    if (this.position >= position) return
+    if (this.#session?.run !== undefined && this.position >= position) return
     this.#refuseInHandlerFor(position)
     const reached = this.#waiters.until(position)
     if (this.host.leases !== undefined) this.#watching ??= this.#watchCheckpoint()
@@ -209,12 +218,13 @@ export class Subscription {
 
   async status(): Promise<SubscriptionStatus> {
     const { name, monitor } = this
-    const checkpoint = this.isLeading ? this.#session?.saved : await this.#readCheckpoint()
+    const checkpoint = this.isLeading ? this.#session?.saved : (await this.#readCheckpoint())?.position
     const position = this.#knowsPosition ? this.position : (checkpoint ?? 0)
     const { eventsHandled, eventsDeadLettered, handlerErrors, retrying, wakeUps, missedWakeUps } = monitor
     const { lastError, eventsPerSecond } = monitor
     const lag = await this.#lag(position)
-    const state = this.state === 'catchingUp' && lag.lagEvents === 0 ? 'live' : this.state
+    const isLive = this.state === 'catchingUp' && this.#session?.run !== undefined && lag.lagPositions === 0
+    const state = isLive ? 'live' : this.state
     return {
       name,
       state,
@@ -223,7 +233,7 @@ export class Subscription {
       ...lag,
       ...{ eventsHandled, eventsDeadLettered, handlerErrors, retrying, eventsPerSecond },
       ...{ wakeUps, missedWakeUps, lastError },
-      problems: problemsOf({ state, retrying, head: lag.head }, monitor.troubles),
+      problems: problemsOf({ state, retrying, position, head: lag.head }, monitor.troubles),
     }
   }
 
@@ -232,7 +242,7 @@ export class Subscription {
     return this.isLeading || this.#failure !== undefined
   }
 
-  async #readCheckpoint(): Promise<number | undefined> {
+  async #readCheckpoint(): Promise<Checkpoint | undefined> {
     try {
       return await this.host.checkpoints.load(this.name)
     } catch (thrown) {
@@ -244,29 +254,42 @@ export class Subscription {
   /** While another instance runs the subscription, its checkpoint tells how far it has come. Never rejects. */
   async #watchCheckpoint(): Promise<void> {
     while (this.#waiters.areWaiting && !this.#knowsPosition) {
-      if (this.state === 'standby') this.#waiters.moved((await this.#readCheckpoint()) ?? 0)
+      if (this.state === 'standby') await this.#lookAtCheckpoint()
       if (!(await sleep(this.options.pollIntervalMs, this.stopped))) break
     }
     this.#watching = undefined
   }
 
-  async #lag(position: number): Promise<Pick<SubscriptionStatus, 'head' | 'lagEvents' | 'lagMs'>> {
+  async #lookAtCheckpoint(): Promise<void> {
+    const checkpoint = await this.#readCheckpoint()
+    if (checkpoint === undefined) return
+    try {
+      await checkOrigin(this.host.store, this.name, checkpoint)
+      this.#waiters.moved(checkpoint.position)
+    } catch (thrown) {
+      const error = toError(thrown)
+      this.monitor.problem('reading the checkpoint failed', error)
+      const isForeign = error instanceof ForeignCheckpointError || error instanceof PositionAheadError
+      if (isForeign) this.#waiters.reject(error)
+    }
+  }
+
+  async #lag(position: number): Promise<Pick<SubscriptionStatus, 'head' | 'lagPositions' | 'lagMs'>> {
     try {
       const head = await this.host.store.headPosition()
       const oldest = await this.#oldestAfter(position)
       const lagMs = oldest === undefined ? 0 : Math.max(0, Date.now() - oldest.getTime())
-      return { head, lagEvents: Math.max(0, head - position), lagMs }
+      return { head, lagPositions: Math.max(0, head - position), lagMs }
     } catch (thrown) {
       this.monitor.problem('reading the event store failed', toError(thrown))
-      return { head: undefined, lagEvents: undefined, lagMs: undefined }
+      return { head: undefined, lagPositions: undefined, lagMs: undefined }
     }
   }
 
   async #oldestAfter(position: number): Promise<Date | undefined> {
     const filter: FeedFilter = wantedEvents(this.#consumer, this.options)
-    const read = this.host.store.readAll({ ...filter, fromPosition: position, limit: 1 })
-    for await (const { storedAt } of read) return storedAt
-    return undefined
+    const { events } = await this.host.store.readPage({ ...filter, fromPosition: position, limit: 1 })
+    return events[0]?.storedAt
   }
 
   #leaseKeeper() {

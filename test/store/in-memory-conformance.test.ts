@@ -15,7 +15,7 @@ describeEventStore('InMemoryEventStore, seen through several objects', {
   create: () => new InMemoryEventStore(),
   another: (store) => {
     const another: EventStore = Object.create(store, {})
-    for (const name of ['appendEvents', 'getEvents', 'readAll', 'headPosition'] as const) {
+    for (const name of ['appendEvents', 'getEvents', 'readAll', 'readPage', 'headPosition'] as const) {
       Object.defineProperty(another, name, { value: store[name].bind(store) })
     }
     opened.add(another)

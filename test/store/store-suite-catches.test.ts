@@ -12,16 +12,12 @@ type Sabotage = (whole: EventStore) => Partial<EventStore>
 
 /** A store that is another one, but for what it does differently. */
 function pretending(whole: EventStore, parts: Partial<EventStore>): EventStore {
-  return {
-    appendEvents: (request) => whole.appendEvents(request),
-    getEvents: (aggregateId, options) => whole.getEvents(aggregateId, options),
-    readAll: (options) => whole.readAll(options),
-    eventExists: (eventId) => whole.eventExists(eventId),
-    headPosition: () => whole.headPosition(),
-    positionBefore: (time) => whole.positionBefore(time),
-    onAppend: (listener) => whole.onAppend(listener),
-    ...parts,
-  }
+  return new Proxy(whole, {
+    get(target, key) {
+      const member: unknown = Reflect.get(key in parts ? parts : target, key)
+      return typeof member === 'function' ? member.bind(target) : member
+    },
+  })
 }
 
 /** Names of the suite's tests that fail on a sabotaged store. */

@@ -1,13 +1,16 @@
 import { expect, it } from 'vitest'
+import type { Checkpoint } from '../../src/index.ts'
 import { RetryPolicy } from '../../src/kit/retry-policy.ts'
 import { CheckpointSaver } from '../../src/subscriptions/checkpoint-saver.ts'
 import { SubscriptionMonitor } from '../../src/subscriptions/subscription-monitor.ts'
 import { RecordingLogger } from '../support/recording-logger.ts'
 
+const at = (position: number) => ({ position, eventId: undefined })
+
 /** A saver whose saves end when told. */
 function setUp() {
   const saves: { readonly position: number; readonly previous: number | undefined; end: () => void }[] = []
-  const save = (_name: string, position: number, previous: number | undefined) => {
+  const save = (_name: string, { position }: Checkpoint, previous: number | undefined) => {
     const { promise, resolve } = Promise.withResolvers<void>()
     saves.push({ position, previous, end: resolve })
     return promise
@@ -16,6 +19,8 @@ function setUp() {
     name: 'a',
     store: { load: async () => undefined, save },
     saved: undefined,
+    storeId: 'the store',
+    fence: undefined,
     everyEvents: 3,
     everyMs: Number.POSITIVE_INFINITY,
     retryPolicy: new RetryPolicy({ maxRetries: 0, retryBaseDelayMs: 0, retryMaxDelayMs: 0, retryJitter: 0 }),
@@ -27,8 +32,8 @@ function setUp() {
 
 it('saves what is finished while it saves, before a flush that was asked for meanwhile resolves', async () => {
   const { saver, saves } = setUp()
-  saver.advance(3, 3)
-  saver.advance(4, 1)
+  saver.advance(at(3), 3)
+  saver.advance(at(4), 1)
   let isFlushed = false
   const flushing = saver.flush().then(() => {
     isFlushed = true
@@ -49,11 +54,11 @@ it('saves what is finished while it saves, before a flush that was asked for mea
 
 it('begins a save that is due in the very moment in which another ends', async () => {
   const { saver, saves } = setUp()
-  saver.advance(3, 3)
+  saver.advance(at(3), 3)
   const first = saver.busy
   saves[0]?.end()
   await first
-  saver.advance(6, 3)
+  saver.advance(at(6), 3)
 
   expect(saves.map(({ position }) => position)).toEqual([3, 6])
   expect(saver.busy).toBeDefined()

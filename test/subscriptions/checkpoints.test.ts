@@ -7,6 +7,7 @@ import { waitFor } from '../support/wait-for.ts'
 import {
   append,
   appendOne,
+  checkpointAt,
   type Noted,
   noted,
   numbers,
@@ -28,40 +29,42 @@ describe.each([
   it('keeps a position for each name, whatever the name', async () => {
     const store = await create()
     const names = ['orders', 'orders/2', '../orders', '.', 'été 🎉', 'ORDERS x']
-    for (const [index, name] of names.entries()) await store.save(name, index, undefined)
+    for (const [index, name] of names.entries()) await store.save(name, checkpointAt(index), undefined)
 
-    for (const [index, name] of names.entries()) expect(await store.load(name)).toBe(index)
+    for (const [index, name] of names.entries()) expect((await store.load(name))?.position).toBe(index)
     expect(await store.load('nobody')).toBeUndefined()
   })
 
   it('moves from the position that was left, and takes a repeated save for the same one', async () => {
     const store = await create()
-    await store.save('a', 5, undefined)
-    await store.save('a', 9, 5)
-    await store.save('a', 9, 5)
-    await store.save('a', 0, 9)
+    await store.save('a', checkpointAt(5), undefined)
+    await store.save('a', checkpointAt(9), 5)
+    await store.save('a', checkpointAt(9), 5)
+    await store.save('a', checkpointAt(0), 9)
 
-    expect(await store.load('a')).toBe(0)
+    expect((await store.load('a'))?.position).toBe(0)
   })
 
-  it('refuses to move what somebody else has moved', async () => {
+  it('refuses to move what another instance has moved', async () => {
     const store = await create()
-    await store.save('a', 5, undefined)
+    await store.save('a', checkpointAt(5), undefined)
 
-    await expect(store.save('a', 6, undefined)).rejects.toThrow(CheckpointConflictError)
-    await expect(store.save('a', 9, 7)).rejects.toThrow('The checkpoint of a is at 5, and was left at 7')
-    await expect(store.save('b', 9, 7)).rejects.toThrow(CheckpointConflictError)
-    expect(await store.load('a')).toBe(5)
+    await expect(store.save('a', checkpointAt(6), undefined)).rejects.toThrow(CheckpointConflictError)
+    await expect(store.save('a', checkpointAt(9), 7)).rejects.toThrow(
+      'The checkpoint of a is at 5, and was left at 7',
+    )
+    await expect(store.save('b', checkpointAt(9), 7)).rejects.toThrow(CheckpointConflictError)
+    expect((await store.load('a'))?.position).toBe(5)
   })
 })
 
 describe('FileCheckpointStore', () => {
   it('leaves no file behind but the checkpoint, and is read by another object', async () => {
     const folder = await freshFolder()
-    await new FileCheckpointStore(folder).save('a/b', 5, undefined)
+    await new FileCheckpointStore(folder).save('a/b', checkpointAt(5), undefined)
 
     expect(await readdir(folder)).toEqual(['a%2Fb.checkpoint'])
-    expect(await new FileCheckpointStore(folder).load('a/b')).toBe(5)
+    expect((await new FileCheckpointStore(folder).load('a/b'))?.position).toBe(5)
   })
 
   it('does not take a broken file for a position', async () => {
@@ -81,9 +84,9 @@ describe('checkpoints of a subscription', () => {
     const seen = new Seen()
     const saves: { readonly position: number; readonly handled: number }[] = []
     const save = scene.checkpoints.save.bind(scene.checkpoints)
-    scene.checkpoints.save = async (name, position, previous) => {
-      saves.push({ position, handled: seen.numbers.length })
-      return save(name, position, previous)
+    scene.checkpoints.save = async (name, checkpoint, previous) => {
+      saves.push({ position: checkpoint.position, handled: seen.numbers.length })
+      return save(name, checkpoint, previous)
     }
     const manager = scene.manager()
     manager.subscribe(seen, { checkpointEveryMs: Number.POSITIVE_INFINITY, ...options })
@@ -116,9 +119,9 @@ describe('checkpoints of a subscription', () => {
     manager.subscribe({ name: 'slow', handle }, { checkpointEveryMs: 5 })
     manager.start()
 
-    await waitFor(async () => (await scene.checkpoints.load('slow')) === 2)
+    await waitFor(async () => (await scene.checkpoints.load('slow'))?.position === 2)
     gate.resolve()
-    await waitFor(async () => (await scene.checkpoints.load('slow')) === 3)
+    await waitFor(async () => (await scene.checkpoints.load('slow'))?.position === 3)
   })
 
   it('that cannot be saved holds back further events, and makes none of those handled a failed one', async () => {
@@ -165,30 +168,30 @@ describe('checkpoints of a subscription', () => {
       await manager.whenCaughtUp('slow')
 
       expect(await manager.stop()).toMatchObject({ checkpointsSaved: 1 })
-      expect(await scene.checkpoints.load('slow')).toBe(12)
+      expect((await scene.checkpoints.load('slow'))?.position).toBe(12)
     }
   })
 
-  it('that somebody else has moved stops the subscription: it runs twice', async () => {
+  it('that another instance has moved stops the subscription: it runs twice', async () => {
     const scene = new SubscriptionScene()
     await append(scene.store, 0, 2)
     const manager = scene.manager()
     manager.subscribe(new Seen(), { checkpointEveryEvents: 1 })
     manager.start()
     await manager.whenCaughtUp('seen')
-    await waitFor(async () => (await scene.checkpoints.load('seen')) === 2)
-    await scene.checkpoints.save('seen', 1, 2)
+    await waitFor(async () => (await scene.checkpoints.load('seen'))?.position === 2)
+    await scene.checkpoints.save('seen', checkpointAt(1), 2)
 
     await append(scene.store, 2, 3)
     await waitFor(async () => (await manager.health()).status === 'down')
     expect((await manager.status())['seen']?.lastError).toMatchObject({ name: 'CheckpointConflictError' })
-    expect(await scene.checkpoints.load('seen')).toBe(1)
+    expect((await scene.checkpoints.load('seen'))?.position).toBe(1)
   })
 
   it('that cannot be read is asked for again', async () => {
     const scene = new SubscriptionScene()
     await append(scene.store, 0, 3)
-    await scene.checkpoints.save('seen', 1, undefined)
+    await scene.checkpoints.save('seen', checkpointAt(1), undefined)
     const load = scene.checkpoints.load.bind(scene.checkpoints)
     let failures = 2
     scene.checkpoints.load = (name) => {

@@ -2,17 +2,17 @@
 import { openSync, writeSync } from 'node:fs'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { FileCheckpointStore, InMemoryEventStore, SubscriptionManager } from '../../src/index.ts'
-import { append, fill, type Noted } from './subscription-scene.ts'
+import { Noted } from './subscription-scene.ts'
 
 const [, , directory = '', logFile = '', storedText = '', liveText = ''] = process.argv
 const [stored, live] = [Number(storedText), Number(liveText)]
 const checkpoints = new FileCheckpointStore(directory)
-const resumed = (await checkpoints.load('crashing')) ?? 0
+const resumed = (await checkpoints.load('crashing'))?.position ?? 0
 
 // The store is in memory: each process fills it again, with what the one before it had seen appended.
-const eventStore = new InMemoryEventStore()
+const eventStore = Object.assign(new InMemoryEventStore(), { identity: async () => 'the one store' })
 const present = Math.max(stored, resumed)
-await fill(eventStore, 0, present)
+for (let n = 0; n < present; n += 1) await appendNumber(n)
 
 const log = openSync(logFile, 'a')
 writeSync(log, `resumed ${resumed}\n`)
@@ -21,9 +21,16 @@ const handle = ({ n }: Noted) => void writeSync(log, `${n}\n`)
 manager.subscribe({ name: 'crashing', handle }, { checkpointEveryEvents: 500 })
 manager.start()
 for (let n = present; n < stored + live; n += 1) {
-  await append(eventStore, n, n + 1)
+  await appendNumber(n)
   if (n % 10 === 0) await nextTurn()
 }
 await manager.whenProcessed(stored + live)
 await manager.stop()
 writeSync(log, 'ended\n')
+
+/** Of the same id in each process. */
+async function appendNumber(n: number): Promise<void> {
+  const aggregateId = `a${n % 10}`
+  const events = [new Noted({ aggregateId, n, eventId: `event ${n}` })]
+  await eventStore.appendEvents({ aggregateId, aggregateType: 'Note', events, expectedVersion: 'any' })
+}

@@ -60,14 +60,14 @@ describe('a handler that fails', () => {
     expect(projection.handled).toEqual([0, 1])
     expect(await manager.health()).toMatchObject({
       status: 'down',
-      subscriptions: { failing: { status: 'down', state: 'failed', position: 2, lagEvents: 3 } },
+      subscriptions: { failing: { status: 'down', state: 'failed', position: 2, lagPositions: 3 } },
     })
     expect((await manager.status())['failing']?.lastError).toMatchObject({
       position: 3,
       name: 'SubscriptionFailedError',
     })
     expect(scene.messages('error')).toEqual(['subscription stopped by an error'])
-    await waitFor(async () => (await scene.checkpoints.load('failing')) === 2)
+    await waitFor(async () => (await scene.checkpoints.load('failing'))?.position === 2)
     await expect(manager.whenProcessed(5)).rejects.toBe(error)
   })
 

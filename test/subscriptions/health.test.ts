@@ -12,7 +12,7 @@ it('tells position, head, lag in events and in time, and what was handled how fa
   const handle = ({ n }: Noted) => (n === 4 ? gate.promise : undefined)
   const manager = scene.manager()
   manager.subscribe({ name: 'slow', handle }, { checkpointEveryEvents: 2 })
-  expect((await manager.status())['slow']).toMatchObject({ state: 'stopped', position: 0, lagEvents: 10 })
+  expect((await manager.status())['slow']).toMatchObject({ state: 'stopped', position: 0, lagPositions: 10 })
   manager.start()
   await waitFor(async () => (await manager.status())['slow']?.position === 4)
 
@@ -20,7 +20,7 @@ it('tells position, head, lag in events and in time, and what was handled how fa
   expect(status).toMatchObject({
     state: 'catchingUp',
     head: 10,
-    lagEvents: 6,
+    lagPositions: 6,
     eventsHandled: 4,
     checkpoint: 4,
   })
@@ -34,7 +34,7 @@ it('tells position, head, lag in events and in time, and what was handled how fa
 
   gate.resolve()
   await manager.whenCaughtUp('slow')
-  expect((await manager.status())['slow']).toMatchObject({ state: 'live', lagEvents: 0, lagMs: 0 })
+  expect((await manager.status())['slow']).toMatchObject({ state: 'live', lagPositions: 0, lagMs: 0 })
   expect(await manager.health()).toMatchObject({ status: 'up', subscriptions: { slow: { status: 'up' } } })
 })
 
@@ -58,7 +58,11 @@ it('is degraded while an event is tried again, and up when it succeeded', async 
 
 it('is down before the start and after the stop, and up with nothing subscribed', async () => {
   const manager = new SubscriptionScene().manager()
-  expect(await manager.health()).toEqual({ status: 'up', subscriptions: {} })
+  expect(await manager.health()).toEqual({
+    status: 'up',
+    eventStore: { status: 'up', problems: [], heldBack: undefined },
+    subscriptions: {},
+  })
   manager.subscribe(new Seen())
   expect(await manager.health()).toMatchObject({ status: 'down' })
   manager.start()

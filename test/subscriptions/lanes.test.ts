@@ -30,10 +30,10 @@ it('keeps order per aggregate, and saves only what is finished without a gap, wh
       let running = 0
       let mostRunning = 0
       const save = scene.checkpoints.save.bind(scene.checkpoints)
-      scene.checkpoints.save = (name, position, previous) => {
+      scene.checkpoints.save = (name, checkpoint, previous) => {
         const finished = new Set(done.map(({ n }) => n))
-        expect(numbers(0, position).every((n) => finished.has(n))).toBe(true)
-        return save(name, position, previous)
+        expect(numbers(0, checkpoint.position).every((n) => finished.has(n))).toBe(true)
+        return save(name, checkpoint, previous)
       }
       const handle = async (event: Noted) => {
         const { turns = 0, failures = 0 } = steps[event.n] ?? {}
@@ -59,7 +59,7 @@ it('keeps order per aggregate, and saves only what is finished without a gap, wh
       expect(done.map(({ n }) => n).toSorted((a, b) => a - b)).toEqual(numbers(0, steps.length))
       expect(mostRunning).toBeLessThanOrEqual(options.concurrency)
       if (options.concurrency === 1) expect(done.map(({ n }) => n)).toEqual(numbers(0, steps.length))
-      expect(await scene.checkpoints.load('lanes')).toBe(steps.length)
+      expect((await scene.checkpoints.load('lanes'))?.position).toBe(steps.length)
     }),
     { numRuns: 60 },
   )
@@ -80,8 +80,8 @@ it('lets a stuck event hold back its own aggregate, and the checkpoint, and nobo
 
   await waitFor(() => done.length === 31)
   expect(done.every((n) => n % 4 !== 1 || n < 5)).toBe(true)
-  expect((await manager.status())['lanes']).toMatchObject({ position: 5, lagEvents: 35 })
-  await waitFor(async () => (await scene.checkpoints.load('lanes')) === 5)
+  expect((await manager.status())['lanes']).toMatchObject({ position: 5, lagPositions: 35 })
+  await waitFor(async () => (await scene.checkpoints.load('lanes'))?.position === 5)
   gate.resolve()
   await manager.whenCaughtUp('lanes')
   expect(done).toHaveLength(40)
@@ -129,7 +129,7 @@ it('saves at a stop what the handlers that ran have finished', async () => {
 
   expect(await stopping).toMatchObject({ phase: 'completed', drained: 4 })
   expect(begun).toEqual([0, 1, 2, 3])
-  expect(await scene.checkpoints.load('lanes')).toBe(4)
+  expect((await scene.checkpoints.load('lanes'))?.position).toBe(4)
 })
 
 it('pauses with events in its lanes, and begins none of them before it is resumed', async () => {

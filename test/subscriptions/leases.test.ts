@@ -63,6 +63,7 @@ it('takes over from an instance that says nothing more, and that one handles not
       return store.acquire(name, owner, ttlMs)
     },
     release: (name, owner) => store.release(name, owner),
+    onRelease: (listener) => store.onRelease(listener),
   }
   const { scene, instance } = instances(cut)
   const [one, two] = [new Seen(), new Seen()]
@@ -71,7 +72,7 @@ it('takes over from an instance that says nothing more, and that one handles not
   first.start()
   await append(scene.store, 0, 10)
   await first.whenCaughtUp('seen')
-  await waitFor(async () => (await scene.checkpoints.load('seen')) === 10, { timeoutMs: 3000 })
+  await waitFor(async () => (await scene.checkpoints.load('seen'))?.position === 10, { timeoutMs: 3000 })
   second.start()
 
   isCut = true
@@ -89,8 +90,10 @@ it('stands by when its lease is refused, aborts what runs, and leaves the checkp
   const store = new InMemoryLeaseStore()
   let isLost = false
   const { scene, instance } = instances({
-    acquire: (name, owner, ttlMs) => (isLost ? Promise.resolve(false) : store.acquire(name, owner, ttlMs)),
+    acquire: (name, owner, ttlMs) =>
+      isLost ? Promise.resolve(undefined) : store.acquire(name, owner, ttlMs),
     release: (name, owner) => store.release(name, owner),
+    onRelease: (listener) => store.onRelease(listener),
   })
   const reasons: unknown[] = []
   const manager = instance('first', {
@@ -99,13 +102,13 @@ it('stands by when its lease is refused, aborts what runs, and leaves the checkp
   })
   manager.start()
   await append(scene.store, 0, 1)
-  await waitFor(async () => (await manager.status())['seen']?.lagEvents === 1)
+  await waitFor(async () => (await manager.status())['seen']?.lagPositions === 1)
   isLost = true
 
   await waitFor(() => reasons.length === 1)
   expect(reasons).toMatchObject([{ code: 'SUBSCRIPTION_STOPPED' }])
   await waitFor(async () => (await manager.status())['seen']?.state === 'standby')
-  expect(await scene.checkpoints.load('seen')).not.toBe(1)
+  expect((await scene.checkpoints.load('seen'))?.position).not.toBe(1)
 })
 
 it('saves nothing any more when its lease is lost: the next one has read the checkpoint', async () => {
@@ -113,8 +116,10 @@ it('saves nothing any more when its lease is lost: the next one has read the che
   let isLost = false
   const { scene } = instances()
   const leases: LeaseStore = {
-    acquire: (name, owner, ttlMs) => (isLost ? Promise.resolve(false) : store.acquire(name, owner, ttlMs)),
+    acquire: (name, owner, ttlMs) =>
+      isLost ? Promise.resolve(undefined) : store.acquire(name, owner, ttlMs),
     release: (name, owner) => store.release(name, owner),
+    onRelease: (listener) => store.onRelease(listener),
   }
   const manager = scene.manager({ leases, leaseTtlMs: TTL_MS })
   const never = {
@@ -129,7 +134,8 @@ it('saves nothing any more when its lease is lost: the next one has read the che
   await waitFor(async () => (await manager.status())['seen']?.state === 'standby')
   await manager.stop()
 
-  expect(await scene.checkpoints.load('seen')).toBeUndefined()
+  // The position at which it got the lease.
+  expect((await scene.checkpoints.load('seen'))?.position).toBe(0)
 })
 
 it('waits on an instance that stands by for what the other one handles', async () => {
@@ -147,7 +153,7 @@ it('waits on an instance that stands by for what the other one handles', async (
     state: 'standby',
     position: 20,
     checkpoint: 20,
-    lagEvents: 0,
+    lagPositions: 0,
   })
 })
 
@@ -155,17 +161,17 @@ it('gives a lease to another owner only when it has expired or was released', as
   let now = 0
   const leases = new InMemoryLeaseStore(() => now)
 
-  expect(await leases.acquire('a', 'one', 10)).toBe(true)
-  expect(await leases.acquire('a', 'two', 10)).toBe(false)
-  expect(await leases.acquire('b', 'two', 10)).toBe(true)
+  expect(await leases.acquire('a', 'one', 10)).toBeDefined()
+  expect(await leases.acquire('a', 'two', 10)).toBeUndefined()
+  expect(await leases.acquire('b', 'two', 10)).toBeDefined()
   await leases.release('a', 'two')
-  expect(await leases.acquire('a', 'two', 10)).toBe(false)
+  expect(await leases.acquire('a', 'two', 10)).toBeUndefined()
   now = 9
-  expect(await leases.acquire('a', 'one', 10)).toBe(true)
+  expect(await leases.acquire('a', 'one', 10)).toBeDefined()
   now = 18
-  expect(await leases.acquire('a', 'two', 10)).toBe(false)
+  expect(await leases.acquire('a', 'two', 10)).toBeUndefined()
   now = 19
-  expect(await leases.acquire('a', 'two', 10)).toBe(true)
+  expect(await leases.acquire('a', 'two', 10)).toBeDefined()
   await leases.release('a', 'two')
-  expect(await leases.acquire('a', 'one', 10)).toBe(true)
+  expect(await leases.acquire('a', 'one', 10)).toBeDefined()
 })

@@ -12,6 +12,7 @@ import { waitFor } from '../support/wait-for.ts'
 import {
   append,
   appendOne,
+  checkpointAt,
   Filed,
   fill,
   Noted,
@@ -71,7 +72,7 @@ describe('where it begins', () => {
   ] as const)('where there is a checkpoint begins where it is told to: %o', async (options, first) => {
     const scene = new SubscriptionScene()
     await append(scene.store, 0, 8)
-    await scene.checkpoints.save('seen', 5, undefined)
+    await scene.checkpoints.save('seen', checkpointAt(5), undefined)
     const seen = new Seen()
     const manager = scene.manager()
     manager.subscribe(seen, options)
@@ -81,7 +82,7 @@ describe('where it begins', () => {
     await append(scene.store, 8, 10)
     await manager.whenCaughtUp('seen')
     expect(seen.numbers).toEqual(numbers(first, 10))
-    await waitFor(async () => (await scene.checkpoints.load('seen')) === 10)
+    await waitFor(async () => (await scene.checkpoints.load('seen'))?.position === 10)
   })
 
   it('goes on from where it was when it is stopped and started again, whatever startFrom says', async () => {
@@ -103,7 +104,7 @@ describe('where it begins', () => {
   it('refuses to go on behind the end of the store: that checkpoint belongs to another one', async () => {
     const scene = new SubscriptionScene()
     await append(scene.store, 0, 5)
-    await scene.checkpoints.save('seen', 999, undefined)
+    await scene.checkpoints.save('seen', checkpointAt(999), undefined)
     const manager = scene.manager()
     manager.subscribe(new Seen())
     manager.start()
@@ -175,9 +176,9 @@ describe('what it reads', () => {
     await manager.whenCaughtUp('seen')
 
     expect(seen.numbers).toEqual([1, 2, 3])
-    const { position, head, lagEvents, lagMs } = (await manager.status())['seen'] ?? {}
+    const { position, head, lagPositions, lagMs } = (await manager.status())['seen'] ?? {}
     expect(position).toBe(100_000)
-    expect({ head, lagEvents, lagMs }).toEqual({ head: 100_000, lagEvents: 0, lagMs: 0 })
+    expect({ head, lagPositions, lagMs }).toEqual({ head: 100_000, lagPositions: 0, lagMs: 0 })
   })
 
   it('goes on when the store cannot be read for a while, and says so meanwhile', async () => {
@@ -314,7 +315,7 @@ describe('start, stop, pause, resume, subscribe', () => {
 
     await manager.pause('seen')
     await append(scene.store, 3, 2000)
-    await waitFor(async () => (await manager.status())['seen']?.lagEvents === 1997)
+    await waitFor(async () => (await manager.status())['seen']?.lagPositions === 1997)
     expect(await manager.health()).toMatchObject({
       status: 'degraded',
       subscriptions: { seen: { state: 'paused' } },
@@ -414,7 +415,7 @@ describe('start, stop, pause, resume, subscribe', () => {
 
     expect(await manager.unsubscribe('seen')).toBe(true)
     expect(await manager.unsubscribe('seen')).toBe(false)
-    expect(await scene.checkpoints.load('seen')).toBe(3)
+    expect((await scene.checkpoints.load('seen'))?.position).toBe(3)
     expect(await manager.status()).toEqual({})
     await expect(manager.whenCaughtUp('seen')).rejects.toMatchObject({ code: 'SUBSCRIPTION_NOT_FOUND' })
   })

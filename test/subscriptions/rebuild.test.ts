@@ -77,7 +77,7 @@ it('fills a fresh projection while the old one serves and is fed, and puts it in
   expect(fresh).toMatchObject({ resets: 1, count: appended + 10, sum: total(appended + 10) })
   expect(sum).toMatchObject({ resets: 0, count: fedBefore })
   await manager.stop()
-  expect(await scene.checkpoints.load('sum')).toBe(appended + 10)
+  expect((await scene.checkpoints.load('sum'))?.position).toBe(appended + 10)
 })
 
 it('does not put a fresh projection in its place before that has all that the old one had', async () => {

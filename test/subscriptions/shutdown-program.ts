@@ -19,4 +19,4 @@ manager.subscribe({
 })
 process.once('SIGINT', () => console.log('asked'))
 const report = await manager.runUntilShutdown({ timeoutMs: 20_000 })
-console.log(JSON.stringify({ ...report, checkpoint: await checkpoints.load('catching-up') }))
+console.log(JSON.stringify({ ...report, checkpoint: (await checkpoints.load('catching-up'))?.position }))

@@ -39,6 +39,14 @@ export async function appendOne(store: EventStore, event: Noted | Filed): Promis
 export const numbers = (from: number, to: number) =>
   Array.from({ length: to - from }, (_, index) => from + index)
 
+/** A checkpoint of no particular store. */
+export const checkpointAt = (position: number) => ({
+  position,
+  storeId: undefined,
+  eventId: undefined,
+  fence: undefined,
+})
+
 /** Retries as fast as tests want them. */
 export const quick = { retryBaseDelayMs: 1, retryJitter: 0, pollIntervalMs: 20 }
 

@@ -73,6 +73,7 @@ export const readTests = [
       aggregateType: undefined,
       events: [],
       version: 0,
+      isDeleted: false,
     })
     assert.equal(await store.eventExists(event.eventId), false)
     assert.equal(await store.headPosition(), 0)

@@ -1,0 +1,31 @@
+import type { EventStore } from '../store/index.ts'
+import type { Checkpoint } from './checkpoint-store.ts'
+import { ForeignCheckpointError, PositionAheadError } from './errors.ts'
+
+/**
+ * Checks that a checkpoint is a place in this store's feed.
+ * @throws ForeignCheckpointError, PositionAheadError
+ */
+export async function checkOrigin(
+  store: EventStore,
+  name: string,
+  { position, storeId, eventId }: Checkpoint,
+): Promise<void> {
+  const identity = await store.identity()
+  if (storeId !== undefined && storeId !== identity) {
+    throw new ForeignCheckpointError(
+      name,
+      position,
+      `it was saved for the store ${storeId}, this is ${identity}`,
+    )
+  }
+  const head = await store.headPosition()
+  if (position > head) throw new PositionAheadError(name, position, head)
+  if (position === 0 || eventId === undefined) return
+  const page = await store.readPage({ fromPosition: position - 1, toPosition: position, limit: 1 })
+  const found = page.events[0]?.event.eventId
+  // The event may be gone, deleted or archived: another one in its place is proof.
+  if (found === undefined || found === eventId) return
+  const detail = `it was saved after event ${eventId}, and event ${found} is there: the store was restored to an earlier state`
+  throw new ForeignCheckpointError(name, position, detail)
+}

@@ -1,0 +1,137 @@
+import { Dispatcher, type HandlerFailure } from '../handling/dispatcher.ts'
+import { ConfigError } from '../errors.ts'
+import type { StoredEvent } from '../store/index.ts'
+import type { ParkedEvent, SubscriptionDeadLetterStore } from './dead-letter-store.ts'
+import { SubscriptionStoppedError } from './errors.ts'
+import type { Subscription } from './subscription.ts'
+
+export interface ReplayOptions {
+  /** Only the parked events at these positions. Default all. */
+  readonly positions?: readonly number[]
+}
+
+/** A parked event that failed again, and stays parked. */
+export interface ReplayFailure {
+  readonly position: number
+  readonly eventId: string
+  readonly error: Error
+}
+
+/** What a replay of parked events came to. */
+export interface ReplayReport {
+  /** Handled and removed. */
+  readonly replayed: number
+  readonly failed: readonly ReplayFailure[]
+}
+
+const PAGE = 100
+
+export async function replayParked(
+  subscription: Subscription,
+  { positions }: ReplayOptions,
+): Promise<ReplayReport> {
+  const { host, name } = subscription
+  const { deadLetters } = host
+  if (deadLetters === undefined)
+    throw new ConfigError('replayParked', ["the manager's deadLetters are needed"])
+  if (host.leases !== undefined && !subscription.isLeading) {
+    throw new SubscriptionStoppedError(name, 'replay parked events')
+  }
+  const replay = new Replay(subscription, deadLetters)
+  const failed: ReplayFailure[] = []
+  let replayed = 0
+  for (let after: ParkedEvent | undefined; ; ) {
+    const page = await deadLetters.list({ subscription: name, after, limit: PAGE })
+    for (const parked of page) {
+      if (positions !== undefined && !positions.includes(parked.position)) continue
+      const error = await replay.run(parked)
+      if (error === undefined) replayed += 1
+      else failed.push({ position: parked.position, eventId: parked.event.eventId, error })
+    }
+    after = page.at(-1)
+    if (page.length < PAGE) return { replayed, failed }
+  }
+}
+
+class Replay {
+  readonly #subscription: Subscription
+  readonly #deadLetters: SubscriptionDeadLetterStore
+  readonly #dispatcher: Dispatcher
+
+  constructor(subscription: Subscription, deadLetters: SubscriptionDeadLetterStore) {
+    const { host, options, monitor } = subscription
+    this.#subscription = subscription
+    this.#deadLetters = deadLetters
+    this.#dispatcher = new Dispatcher({
+      tracer: host.tracer,
+      handlerTimeoutMs: options.processingTimeoutMs,
+      propagateCausation: true,
+      metrics: { recorder: undefined },
+      observer: {
+        handled: () => undefined,
+        failed: () => {
+          monitor.handlerErrors += 1
+        },
+      },
+    })
+  }
+
+  /** @returns why it stays parked. */
+  async run(parked: ParkedEvent): Promise<Error | undefined> {
+    const stored = await this.#stored(parked)
+    if (stored.fault !== undefined) return this.#park(parked, [stored.fault], parked.handlerNames)
+    const all = this.#subscription.consumer.handlersFor([stored])
+    const owing = all.filter(({ name }) => parked.handlerNames.includes(name))
+    // Where no handler has the name any more, all of them run: an event is never dropped for a rename.
+    const failures = await this.#dispatch(owing.length === 0 ? all : owing, stored, parked)
+    if (failures.length > 0) {
+      const names = failures.map(({ handler }) => handler.name)
+      return this.#park(
+        parked,
+        failures.map(({ error }) => error),
+        names,
+      )
+    }
+    await this.#deadLetters.remove(parked.subscription, parked.position)
+    return undefined
+  }
+
+  async #dispatch(
+    handlers: Parameters<Dispatcher['run']>[0],
+    { event, position }: StoredEvent,
+    { attempts, subscription }: ParkedEvent,
+  ): Promise<readonly HandlerFailure[]> {
+    return this.#dispatcher.run(handlers, event, {
+      consumerGroup: subscription,
+      attempt: attempts + 1,
+      deliveryCount: 1,
+      messageId: String(position),
+      busSignal: this.#subscription.stopped,
+    })
+  }
+
+  /** The event as the store has it, decoded by today's class; as it was parked where the store has it no more. */
+  async #stored({ position, event, failedAt }: ParkedEvent): Promise<StoredEvent> {
+    const range = { fromPosition: position - 1, toPosition: position, limit: 1 }
+    const { events } = await this.#subscription.host.store.readPage(range)
+    const [found] = events
+    return found?.event.eventId === event.eventId ? found : { event, position, storedAt: failedAt }
+  }
+
+  async #park(
+    parked: ParkedEvent,
+    errors: readonly Error[],
+    handlerNames: readonly string[],
+  ): Promise<Error> {
+    const error = errors[0] ?? new Error('unknown')
+    await this.#deadLetters.add({
+      ...parked,
+      handlerNames,
+      errorName: error.name,
+      errorMessage: error.message,
+      attempts: parked.attempts + 1,
+      failedAt: new Date(),
+    })
+    return error
+  }
+}
