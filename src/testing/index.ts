@@ -11,5 +11,14 @@ export { MemoryBroker, type RawMessage } from './memory-broker.ts'
 export { MemoryBrokerEventBus, type MemoryBrokerEventBusOptions } from './memory-broker-event-bus.ts'
 export { MemoryTransport } from './memory-transport.ts'
 export { describeEventStore } from './store-conformance/describe-event-store.ts'
-export type { DescribeEventStoreOptions } from './store-conformance/store-under-test.ts'
+export { describeStores } from './store-conformance/describe-stores.ts'
+export type {
+  DescribeEventStoreOptions,
+  StoreCapability,
+  StoreWriter,
+  TransactionOn,
+} from './store-conformance/store-under-test.ts'
+export { STORE_CAPABILITIES } from './store-conformance/store-under-test.ts'
+export type { DescribeStoresOptions } from './store-conformance/stores-under-test.ts'
+export { writeForever } from './store-conformance/write-forever.ts'
 export { type WaitForOptions, WaitTimeoutError, waitFor } from './wait-for.ts'

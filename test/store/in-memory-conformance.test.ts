@@ -1,10 +1,14 @@
 import { describe, expect, it } from 'vitest'
-import { type EventStore, InMemoryEventStore } from '../../src/index.ts'
-import { describeEventStore } from '../../src/testing/index.ts'
+import { type EventStore, InMemoryEventStore, InMemoryStores } from '../../src/index.ts'
+import { describeEventStore, describeStores } from '../../src/testing/index.ts'
 
-describeEventStore('InMemoryEventStore', {
+describeStores('InMemoryStores', {
   runner: { describe, it },
-  create: () => new InMemoryEventStore(),
+  create: () => new InMemoryStores(),
+  lacks: {
+    concurrentTransactions: 'transactions run one after the other',
+    writerProcesses: 'memory ends with its process',
+  },
 })
 
 const opened = new Set<EventStore>()
@@ -14,10 +18,12 @@ describeEventStore('InMemoryEventStore, seen through several objects', {
   runner: { describe, it },
   create: () => new InMemoryEventStore(),
   another: (store) => {
-    const another: EventStore = Object.create(store, {})
-    for (const name of ['appendEvents', 'getEvents', 'readAll', 'readPage', 'headPosition'] as const) {
-      Object.defineProperty(another, name, { value: store[name].bind(store) })
-    }
+    const another = new Proxy(store, {
+      get(target, key) {
+        const member: unknown = Reflect.get(target, key)
+        return typeof member === 'function' ? member.bind(target) : member
+      },
+    })
     opened.add(another)
     return another
   },

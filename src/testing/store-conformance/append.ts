@@ -7,17 +7,10 @@ import {
   OptimisticLockError,
 } from '../../store/index.ts'
 import { storeTest } from './store-under-test.ts'
-import { append, Filed, idsOf, noted, positionsOf, readAll } from './stored-events.ts'
+import { append, Filed, idsOf, noted, positionsOf, readAll, refusal } from './stored-events.ts'
 
 async function assertHolds(store: EventStore, count: number): Promise<void> {
   assert.equal((await readAll(store)).length, count, 'events in the store')
-}
-
-async function refusal(promise: Promise<unknown>): Promise<unknown> {
-  return promise.then(
-    () => assert.fail('the append was accepted'),
-    (error: unknown) => error,
-  )
 }
 
 /** Appending: expected versions, event ids and streams. */

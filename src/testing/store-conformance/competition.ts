@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { type EventStore, OptimisticLockError, type StoredEvent } from '../../store/index.ts'
+import { type EventStore, OptimisticLockError } from '../../store/index.ts'
+import { assertResumes, assertSawAll, follow } from './following.ts'
 import { type StoreScene, storeTest } from './store-under-test.ts'
-import { append, idsOf, noted, positionsOf, readAll } from './stored-events.ts'
+import { append, noted, readAll } from './stored-events.ts'
 
 async function openAll(scene: StoreScene): Promise<readonly EventStore[]> {
   return Promise.all(Array.from({ length: scene.writers }, () => scene.another()))
@@ -67,15 +68,8 @@ export const competitionTests = [
     })
 
     const [seen] = await Promise.all([follow(reader, () => isOver), writing])
-    const all = await readAll(scene.store)
-    assert.deepEqual(positionsOf(seen), positionsOf(all), 'positions that a reader saw')
-    assert.deepEqual(idsOf(seen), idsOf(all))
-    for (const ofStream of Map.groupBy(all, ({ event }) => event.aggregateId).values()) {
-      assert.deepEqual(
-        ofStream.map(({ event }) => event.aggregateVersion),
-        ofStream.map((_, index) => index + 1),
-      )
-    }
+    await assertSawAll(seen, scene.store)
+    await assertResumes(seen, scene.store)
   }),
 ]
 
@@ -89,21 +83,5 @@ async function writeForAWhile(store: EventStore, writer: number): Promise<void> 
       Array.from({ length: count }, (_, index) => noted(aggregateId, index)),
     )
     if ((writer + round) % 4 === 0) await nextTurn()
-  }
-}
-
-/** Reads the feed in small pages until it is at the end and the writers have finished. */
-async function follow(store: EventStore, isOver: () => boolean): Promise<readonly StoredEvent[]> {
-  const seen: StoredEvent[] = []
-  for (;;) {
-    const wasOver = isOver()
-    const head = await store.headPosition()
-    const page = await readAll(store, { fromPosition: seen.at(-1)?.position ?? 0, limit: 7 })
-    seen.push(...page)
-    if (page.length < 7) {
-      assert.ok((seen.at(-1)?.position ?? 0) >= head, `the reader reached the end, but not the head ${head}`)
-      if (wasOver) return seen
-    }
-    await nextTurn()
   }
 }

@@ -1,12 +1,23 @@
 import { appendTests } from './append.ts'
 import { competitionTests } from './competition.ts'
+import { deletionTests } from './deletion.ts'
+import { killTests } from './kills.ts'
 import { readTests } from './read.ts'
-import { type DescribeEventStoreOptions, StoreScene, type StoreTest } from './store-under-test.ts'
+import {
+  type DescribeEventStoreOptions,
+  type StoreCapability,
+  StoreScene,
+  type StoreTest,
+} from './store-under-test.ts'
+import { transactionTests } from './transactions.ts'
 
 const SUITE: Readonly<Record<string, readonly StoreTest[]>> = {
   append: appendTests,
   read: readTests,
+  deletion: deletionTests,
   competition: competitionTests,
+  transactions: transactionTests,
+  kills: killTests,
 }
 
 /**
@@ -23,10 +34,32 @@ export function describeEventStore(name: string, options: DescribeEventStoreOpti
   describe(name, () => {
     for (const [topic, tests] of Object.entries(SUITE)) {
       describe(topic, () => {
-        for (const test of tests) it(test.name, () => runTest(test, options), options.timeoutMs ?? 30_000)
+        for (const test of tests) {
+          const obstacle = obstacleTo(test, options)
+          if (obstacle === undefined) it(test.name, () => runTest(test, options), options.timeoutMs ?? 30_000)
+          else it.skip(`${test.name} (${obstacle})`, () => Promise.resolve())
+        }
       })
     }
   })
+}
+
+/** Why a test cannot be run; undefined when it can. */
+function obstacleTo({ needs }: StoreTest, options: DescribeEventStoreOptions): string | undefined {
+  for (const capability of needs) {
+    const reason = options.lacks?.[capability] ?? notGiven(capability, options)
+    if (reason !== undefined) return `lacks ${capability}: ${reason}`
+  }
+  return undefined
+}
+
+function notGiven(
+  capability: StoreCapability,
+  { transaction, startWriter }: DescribeEventStoreOptions,
+): string | undefined {
+  if (capability === 'writerProcesses')
+    return startWriter === undefined ? 'startWriter is not given' : undefined
+  return transaction === undefined ? 'transaction is not given' : undefined
 }
 
 async function runTest(test: StoreTest, options: DescribeEventStoreOptions): Promise<void> {

@@ -127,6 +127,46 @@ export const readTests = [
     assert.deepEqual(await found({ tenantId: 'acme', limit: 1 }), ids(rented))
   }),
 
+  storeTest('reads the events of one correlation, and up to a position', async ({ store }) => {
+    const first = noted('a')
+    const caused = noted('b').withCausation(first)
+    for (const event of [first, noted('c'), caused]) await append(store, [event])
+
+    const { correlationId } = first
+    assert.deepEqual(idsOf(await readAll(store, { correlationId })), [first.eventId, caused.eventId])
+    const [, second] = positionsOf(await readAll(store))
+    assert.deepEqual(positionsOf(await readAll(store, { toPosition: second ?? 0 })).length, 2)
+    const page = await store.readPage({ toPosition: second ?? 0, correlationId })
+    assert.deepEqual(idsOf(page.events), [first.eventId])
+  }),
+
+  storeTest('gives pages with the end of the feed, whatever the filter lets through', async ({ store }) => {
+    assert.deepEqual(await store.readPage(), { events: [], head: 0, headEventId: undefined })
+    const events = Array.from({ length: 5 }, (_, index) => noted('a', index))
+    const { globalPosition } = await append(store, events)
+    const file = new Filed({ aggregateId: 'f', n: 0 })
+    const { globalPosition: head } = await append(store, [file])
+
+    const first = await store.readPage({ limit: 2 })
+    assert.deepEqual(idsOf(first.events), idsOf((await store.readPage()).events).slice(0, 2))
+    const none = await store.readPage({ aggregateTypes: ['Elsewhere'] })
+    const behind = await store.readPage({ fromPosition: head })
+    for (const page of [first, none, behind]) {
+      assert.deepEqual([page.head, page.headEventId], [head, file.eventId])
+    }
+    assert.deepEqual([none.events, behind.events], [[], []])
+    const rest = await store.readPage({ fromPosition: globalPosition })
+    assert.deepEqual(idsOf(rest.events), [file.eventId])
+  }),
+
+  storeTest('is the same store for all that open it', async (scene) => {
+    const another = await scene.another()
+    await Promise.all([scene.store.ready(), another.ready()])
+
+    assert.equal(await another.identity(), await scene.store.identity())
+    assert.deepEqual(await scene.store.health(), { status: 'up', problems: [], heldBack: undefined })
+  }),
+
   storeTest('finds a few matching events among many others', async ({ store }) => {
     const wanted: string[] = []
     for (let round = 0; round < 3; round += 1) {

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { type DomainEvent, defineEvent } from '../../index.ts'
 import type {
   AppendResult,
@@ -5,6 +6,7 @@ import type {
   ExpectedVersion,
   ReadAllOptions,
   StoredEvent,
+  StreamStore,
 } from '../../store/index.ts'
 import { Noted, noted } from '../conformance/events.ts'
 
@@ -37,6 +39,24 @@ export function append(
 ): Promise<AppendResult> {
   const { aggregateId = 'a', aggregateType = 'Note' } = events[0] ?? {}
   return store.appendEvents({ aggregateId, aggregateType, events, expectedVersion })
+}
+
+/** Appends one event to its own stream. */
+export function appendTo(
+  store: StreamStore,
+  event: DomainEvent,
+  expectedVersion: ExpectedVersion = 'any',
+): Promise<AppendResult> {
+  const { aggregateId, aggregateType } = event
+  return store.appendEvents({ aggregateId, aggregateType, events: [event], expectedVersion })
+}
+
+/** Why a call was refused. */
+export async function refusal(promise: Promise<unknown>): Promise<unknown> {
+  return promise.then(
+    () => assert.fail('the call was not refused'),
+    (error: unknown) => error,
+  )
 }
 
 export async function readAll(store: EventStore, options?: ReadAllOptions): Promise<readonly StoredEvent[]> {

@@ -1,0 +1,96 @@
+import assert from 'node:assert/strict'
+import { type Checkpoint, CheckpointConflictError } from '../../subscriptions/index.ts'
+import { refusal } from './stored-events.ts'
+import { storesTest } from './stores-under-test.ts'
+
+const at = (position: number, changes: Partial<Checkpoint> = {}): Checkpoint => ({
+  position,
+  storeId: 'a store',
+  eventId: `event ${position}`,
+  fence: undefined,
+  ...changes,
+})
+
+async function assertConflict(promise: Promise<unknown>): Promise<void> {
+  const error = await refusal(promise)
+  assert.ok(error instanceof CheckpointConflictError, String(error))
+}
+
+/** How far each subscription has come. */
+export const checkpointTests = [
+  storesTest('keeps a checkpoint for each name, whatever the name', async ({ stores, other }) => {
+    const names = ['orders', 'orders/2', '../orders', '.', 'été 🎉', 'ORDERS x', "o'clock; --"]
+    for (const [index, name] of names.entries()) {
+      await stores.checkpoints.save(name, at(index, { fence: index === 0 ? undefined : index }), undefined)
+    }
+
+    for (const [index, name] of names.entries()) {
+      const expected = at(index, { fence: index === 0 ? undefined : index })
+      assert.deepEqual(await other.checkpoints.load(name), expected)
+    }
+    assert.equal(await other.checkpoints.load('nobody'), undefined)
+  }),
+
+  storesTest('keeps a checkpoint that knows only its position', async ({ stores: { checkpoints } }) => {
+    const bare = at(7, { storeId: undefined, eventId: undefined })
+    await checkpoints.save('a', bare, undefined)
+    assert.deepEqual(await checkpoints.load('a'), bare)
+  }),
+
+  storesTest(
+    'moves from the position that was left, in both directions',
+    async ({ stores: { checkpoints } }) => {
+      await checkpoints.save('a', at(5), undefined)
+      await checkpoints.save('a', at(9), 5)
+      await checkpoints.save('a', at(0), 9)
+
+      assert.deepEqual(await checkpoints.load('a'), at(0))
+    },
+  ),
+
+  storesTest('takes a repeated save for the same one', async ({ stores: { checkpoints } }) => {
+    await checkpoints.save('a', at(5), undefined)
+    await checkpoints.save('a', at(5), undefined)
+    await checkpoints.save('a', at(9), 5)
+    await checkpoints.save('a', at(9), 5)
+
+    assert.deepEqual(await checkpoints.load('a'), at(9))
+  }),
+
+  storesTest('refuses to move what another instance has moved', async ({ stores: { checkpoints } }) => {
+    await checkpoints.save('a', at(5), undefined)
+
+    await assertConflict(checkpoints.save('a', at(6), undefined))
+    await assertConflict(checkpoints.save('a', at(9), 7))
+    await assertConflict(checkpoints.save('b', at(9), 7))
+    assert.deepEqual(await checkpoints.load('a'), at(5))
+    assert.equal(await checkpoints.load('b'), undefined)
+  }),
+
+  storesTest('lets one of many instances move a checkpoint that save at once', async ({ stores, other }) => {
+    await stores.checkpoints.save('a', at(1), undefined)
+    const outcomes = await Promise.allSettled(
+      Array.from({ length: 20 }, (_, index) =>
+        (index % 2 === 0 ? stores : other).checkpoints.save('a', at(index + 2), 1),
+      ),
+    )
+
+    const winners = outcomes.flatMap(({ status }, index) => (status === 'fulfilled' ? [index + 2] : []))
+    assert.equal(winners.length, 1)
+    assert.equal((await stores.checkpoints.load('a'))?.position, winners[0])
+  }),
+
+  storesTest(
+    'refuses a former owner of the lease by its fencing number',
+    async ({ stores: { checkpoints } }) => {
+      await checkpoints.save('a', at(5, { fence: 7 }), undefined)
+      await checkpoints.save('a', at(5, { fence: 8 }), 5)
+
+      await assertConflict(checkpoints.save('a', at(6, { fence: 7 }), 5))
+      assert.deepEqual(await checkpoints.load('a'), at(5, { fence: 8 }))
+      await checkpoints.save('a', at(6, { fence: 8 }), 5)
+      await checkpoints.save('a', at(7), 6)
+      assert.equal((await checkpoints.load('a'))?.position, 7)
+    },
+  ),
+]

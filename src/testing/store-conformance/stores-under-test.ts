@@ -1,0 +1,78 @@
+import type { EventClass } from '../../index.ts'
+import type { EventStore } from '../../store/index.ts'
+import type { Stores } from '../../subscriptions/index.ts'
+import type { SuiteRunner } from '../conformance/bus-under-test.ts'
+import type { StoreCapability, StoreWriter } from './store-under-test.ts'
+import { Filed, Noted, Sampled } from './stored-events.ts'
+
+export interface DescribeStoresOptions<S extends Stores = Stores> {
+  readonly runner: SuiteRunner
+  /** Makes empty stores for each test, whose event store knows these event classes. The suite closes them. */
+  readonly create: (eventClasses: readonly EventClass[]) => S | Promise<S>
+  /** A second object on the same data, as another process would have one. Without it the tests share one object. */
+  readonly another?: (stores: S) => S | Promise<S>
+  /** Starts a process that calls `writeForever` on the same data. Without it the tests of kills are skipped. */
+  readonly startWriter?: (stores: S) => StoreWriter | Promise<StoreWriter>
+  /** What the stores do without, and why. */
+  readonly lacks?: Partial<Readonly<Record<StoreCapability, string>>>
+  /** Called when a test is over, after the stores were closed. */
+  readonly cleanUp?: (stores: S) => void | Promise<void>
+  /** Writers at the same time in the tests of competition. Default 50. */
+  readonly writers?: number
+  /** Longest time of one test, in milliseconds. Default 30,000. */
+  readonly timeoutMs?: number
+}
+
+/** Opens stores for tests, and knows to which of them an event store belongs. */
+export class StoresOpener<S extends Stores> {
+  readonly #options: DescribeStoresOptions<S>
+  readonly #owners = new Map<EventStore, S>()
+  readonly #first = new Set<S>()
+
+  constructor(options: DescribeStoresOptions<S>) {
+    this.#options = options
+  }
+
+  async create(): Promise<S> {
+    const stores = await this.#options.create([Noted, Filed, Sampled])
+    this.#first.add(stores)
+    return this.#remember(stores)
+  }
+
+  /** Undefined where all tests share one object. */
+  async another(stores: S): Promise<S | undefined> {
+    const another = await this.#options.another?.(stores)
+    return another === undefined ? undefined : this.#remember(another)
+  }
+
+  ownerOf(events: EventStore): S {
+    const owner = this.#owners.get(events)
+    if (owner === undefined) throw new Error('not an event store of this suite')
+    return owner
+  }
+
+  async close(stores: S): Promise<void> {
+    this.#owners.delete(stores.events)
+    await stores.close()
+    if (this.#first.delete(stores)) await this.#options.cleanUp?.(stores)
+  }
+
+  #remember(stores: S): S {
+    this.#owners.set(stores.events, stores)
+    return stores
+  }
+}
+
+/** One test's world: fresh stores, and a second object on their data. */
+export interface StoresScene {
+  readonly stores: Stores
+  /** Another object where there is one, else the same. */
+  readonly other: Stores
+}
+
+export interface StoresTest {
+  readonly name: string
+  readonly run: (scene: StoresScene) => Promise<void>
+}
+
+export const storesTest = (name: string, run: StoresTest['run']): StoresTest => ({ name, run })
