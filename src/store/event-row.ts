@@ -19,8 +19,8 @@ export interface EventRow {
   readonly correlationId: string
   readonly causationId: string | null
   readonly actorId: string | null
-  /** ISO 8601, to the microsecond where the event came with it. */
-  readonly occurredAt: string
+  /** ISO 8601, to the microsecond where the event came with it; a row that is read may have milliseconds. */
+  readonly occurredAt: string | number
   /** JSON, an object. */
   readonly payload: string
   /** JSON, an object; null where there is none. */

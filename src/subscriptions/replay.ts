@@ -1,5 +1,5 @@
-import { Dispatcher, type HandlerFailure } from '../handling/dispatcher.ts'
 import { ConfigError } from '../errors.ts'
+import { Dispatcher, type HandlerFailure } from '../handling/dispatcher.ts'
 import type { StoredEvent } from '../store/index.ts'
 import type { ParkedEvent, SubscriptionDeadLetterStore } from './dead-letter-store.ts'
 import { SubscriptionStoppedError } from './errors.ts'
