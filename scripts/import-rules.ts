@@ -44,6 +44,8 @@ export const rules: Readonly<Record<string, Rule>> = {
   kafka: { imports: [...backend, '@platformatic/kafka'], rooms },
   // Durable stores keep events as the codec writes them.
   store: { imports: [...open, 'events', 'codec'] },
+  // What these stores keep; of the subscriptions they know the interfaces alone.
+  sqlite: { imports: [...open, 'kit', 'events', 'store', 'subscriptions/index.ts'] },
   aggregates: { imports: [...open, 'kit', 'events', 'store'], typesFrom: eventBusType },
   subscriptions: { imports: [...open, 'kit', 'handling', 'events', 'store'], typesFrom: eventBusType },
   testing: { imports: ['index.ts', 'errors.ts', ...core, ...entryPoints, 'vitest'] },

@@ -1,6 +1,6 @@
+import type { EventspineError } from '../errors.ts'
 import type { DomainEvent, EventClass } from '../events/index.ts'
 import type { HealthStatus } from '../observability/health-status.ts'
-import type { StoredEventError } from './errors.ts'
 
 /** The name of a stream: the events of one aggregate. */
 export interface StreamName {
@@ -39,10 +39,10 @@ export interface StoredEvent {
   readonly position: number
   readonly storedAt: Date
   /**
-   * Why the event is not an instance of its class: the class refuses its payload. `event` is a `GenericEvent` with the
+   * A StoredEventError where the event is not an instance of its class, because the class refuses its payload. `event` is a `GenericEvent` with the
    * raw data then.
    */
-  readonly fault?: StoredEventError | undefined
+  readonly fault?: EventspineError | undefined
 }
 
 /** The events of one aggregate, or those that were asked for. */

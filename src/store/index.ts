@@ -1,15 +1,12 @@
 export {
   type AppendDecision,
   type AppendIds,
-  type AppendPlan,
   type AppendRefusal,
-  appendRefusal,
-  checkAppend,
   decideAppend,
   type KnownEvent,
-  planAppend,
   type StreamState,
-} from './append-rules.ts'
+} from './append-decision.ts'
+export { type AppendPlan, appendRefusal, checkAppend, planAppend } from './append-rules.ts'
 export {
   AmbiguousStreamError,
   DuplicateEventError,

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { expect, it } from 'vitest'
 import * as eventspine from '../../src/index.ts'
+import * as sqlite from '../../src/sqlite/index.ts'
 
 const page = readFileSync(new URL('../../docs/errors.md', import.meta.url), 'utf8')
 const rows = [...page.matchAll(/^\| `([A-Z_]+)` \| `(\w+)` \|/gm)].map(([, code, className]) => ({
@@ -9,7 +10,7 @@ const rows = [...page.matchAll(/^\| `([A-Z_]+)` \| `(\w+)` \|/gm)].map(([, code,
 }))
 
 const { EventspineError } = eventspine
-const errorClasses = Object.entries(eventspine).filter(
+const errorClasses = Object.entries({ ...eventspine, ...sqlite }).filter(
   ([, value]) => typeof value === 'function' && value.prototype instanceof EventspineError,
 )
 
@@ -27,6 +28,16 @@ it('lists every code once', () => {
 
 it('lists the code of each error class', () => {
   const codeOf = new Map(rows.map(({ code, className }) => [className, code]))
+
+  expect(new sqlite.SqliteBusyError('file', 1).code).toBe(codeOf.get('SqliteBusyError'))
+  expect(new sqlite.SqliteCorruptError('file', 'x').code).toBe(codeOf.get('SqliteCorruptError'))
+  expect(new sqlite.SqliteNetworkFileError('file', 'x').code).toBe(codeOf.get('SqliteNetworkFileError'))
+  expect(new sqlite.SqliteError('file', 'x').code).toBe(codeOf.get('SqliteError'))
+  expect(new sqlite.SqliteImportError(1).code).toBe(codeOf.get('SqliteImportError'))
+  expect(new sqlite.SqliteArchiveError('x').code).toBe(codeOf.get('SqliteArchiveError'))
+  expect(new eventspine.StoreClosedError('x').code).toBe(codeOf.get('StoreClosedError'))
+  expect(new eventspine.StoreSchemaError('x', 1, 2, '').code).toBe(codeOf.get('StoreSchemaError'))
+  expect(new eventspine.ForeignCheckpointError('x', 1, 'y').code).toBe(codeOf.get('ForeignCheckpointError'))
 
   expect(new eventspine.ConfigError('x', ['y']).code).toBe(codeOf.get('ConfigError'))
   expect(new eventspine.BusClosedError('publish').code).toBe(codeOf.get('BusClosedError'))

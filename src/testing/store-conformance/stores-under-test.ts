@@ -42,6 +42,7 @@ export class StoresOpener<S extends Stores> {
   /** Undefined where all tests share one object. */
   async another(stores: S): Promise<S | undefined> {
     const another = await this.#options.another?.(stores)
+    another?.events.registerEvents([Noted, Filed, Sampled])
     return another === undefined ? undefined : this.#remember(another)
   }
 

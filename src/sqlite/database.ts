@@ -1,0 +1,157 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { statSync } from 'node:fs'
+import { StoreClosedError, StoreUnavailableError, TransactionBypassError } from '../store/index.ts'
+import { errorOf } from './errors.ts'
+import { InlineExecutor, type SqliteExecutor, WorkerExecutor } from './executor.ts'
+import { connect, openFile } from './file.ts'
+import type { ResolvedSqliteOptions } from './options.ts'
+import type { SqliteStatements } from './statements.ts'
+import { SqliteWriteQueue } from './write-queue.ts'
+import { rollBack } from './writer.ts'
+import type { ArgumentsOf, ResultOf, Write, WriteName } from './writes.ts'
+
+/** Transactions of users after which the log is copied into the file. */
+const CHECKPOINT_EVERY_TRANSACTIONS = 200
+
+interface OpenDatabase {
+  readonly reader: SqliteStatements
+  readonly executor: SqliteExecutor
+  readonly queue: SqliteWriteQueue
+  /** Which file it is, on its disk. */
+  readonly inode: number
+}
+
+/** One file: a connection that reads, one that writes, and one for the transactions of users, opened when first used. */
+export class SqliteDatabase {
+  readonly #options: ResolvedSqliteOptions
+  readonly #onCommitted: (writes: readonly Write[], results: readonly unknown[]) => void
+  readonly #inside = new AsyncLocalStorage<{ isOpen: boolean }>()
+  #opening: Promise<OpenDatabase> | undefined
+  #opened: OpenDatabase | undefined
+  #forUsers: SqliteStatements | undefined
+  #transactions = 0
+  #closing: Promise<void> | undefined
+
+  constructor(
+    options: ResolvedSqliteOptions,
+    onCommitted: (writes: readonly Write[], results: readonly unknown[]) => void,
+  ) {
+    this.#options = options
+    this.#onCommitted = onCommitted
+  }
+
+  /** The connection that reads, once it is open. */
+  get reader(): SqliteStatements | undefined {
+    return this.#opened?.reader
+  }
+
+  /** Opens the file; a failed attempt may be repeated. */
+  async open(): Promise<OpenDatabase> {
+    if (this.#closing !== undefined) throw new StoreClosedError(this.#options.file)
+    if (this.#opened !== undefined) return this.#opened
+    this.#opening ??= this.#open().finally(() => {
+      this.#opening = undefined
+    })
+    return this.#opening
+  }
+
+  readonly read = async <T>(read: (db: SqliteStatements) => T): Promise<T> => {
+    const { reader, queue } = await this.open()
+    return queue.patiently(() => read(reader))
+  }
+
+  readonly write = async <N extends WriteName>(
+    name: N,
+    args: ArgumentsOf<N>,
+    characters?: number,
+  ): Promise<ResultOf<N>> => {
+    if (this.#inside.getStore()?.isOpen) throw new TransactionBypassError(name)
+    const { queue } = await this.open()
+    return queue.write(name, args, characters)
+  }
+
+  /** Runs work in a transaction on a connection of its own. Commits when it resolves. */
+  async transaction<T>(work: (db: SqliteStatements) => Promise<T>): Promise<T> {
+    if (this.#inside.getStore()?.isOpen) throw new TransactionBypassError('transaction')
+    const { queue, executor } = await this.open()
+    const result = await queue.exclusively(() => this.#transact(queue, work))
+    this.#transactions += 1
+    if (this.#transactions % CHECKPOINT_EVERY_TRANSACTIONS === 0) await executor.checkpoint()
+    return result
+  }
+
+  /** @throws StoreUnavailableError when the file is no longer the one that was opened. */
+  assertInPlace(): void {
+    if (this.#opened === undefined || inodeOf(this.#options.file) === this.#opened.inode) return
+    throw new StoreUnavailableError(
+      this.#options.file,
+      'the file was removed or replaced while it was open. Close the stores and open them again.',
+    )
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #open(): Promise<OpenDatabase> {
+    const { file, driver, durability, migrate, allowNetworkFile, worker, checkIntegrity, busyTimeoutMs } =
+      this.#options
+    const fileOptions = { file, driver, durability, migrate, allowNetworkFile }
+    // Nothing of it is used before it is open: only its patience.
+    const executor = worker ? new WorkerExecutor(fileOptions) : new InlineExecutor(fileOptions)
+    const queue = new SqliteWriteQueue({ executor, file, busyTimeoutMs, onCommitted: this.#onCommitted })
+    const reader = await queue.patiently(() => openFile(fileOptions))
+    if (checkIntegrity) {
+      const answer = await executor.check()
+      if ('failure' in answer) {
+        reader.connection.close()
+        await executor.close()
+        throw errorOf(answer.failure, file, busyTimeoutMs)
+      }
+    }
+    this.#opened = { reader, executor, queue, inode: inodeOf(file) }
+    return this.#opened
+  }
+
+  async #transact<T>(queue: SqliteWriteQueue, work: (db: SqliteStatements) => Promise<T>): Promise<T> {
+    this.#forUsers ??= this.#openForUsers()
+    const db = this.#forUsers
+    await queue.patiently(() => db.connection.exec('begin immediate'))
+    const inside = { isOpen: true }
+    try {
+      const result = await this.#inside.run(inside, () => work(db))
+      inside.isOpen = false
+      await queue.patiently(() => db.connection.exec('commit'))
+      return result
+    } catch (thrown) {
+      rollBack(db)
+      throw thrown
+    } finally {
+      inside.isOpen = false
+    }
+  }
+
+  /** Its commits leave the log to the connection that writes, which does not block the event loop. */
+  #openForUsers(): SqliteStatements {
+    const db = connect(this.#options)
+    if (this.#options.worker) db.connection.exec('pragma wal_autocheckpoint = 0')
+    return db
+  }
+
+  async #close(): Promise<void> {
+    await this.#opening?.catch(() => undefined)
+    if (this.#opened === undefined) return
+    const { reader, executor, queue } = this.#opened
+    await queue.idle()
+    await executor.close()
+    this.#forUsers?.connection.close()
+    reader.connection.close()
+    this.#opened = undefined
+  }
+}
+
+/** @returns 0 where there is no such file. */
+function inodeOf(file: string): number {
+  return statSync(file, { throwIfNoEntry: false })?.ino ?? 0
+}

@@ -1,0 +1,55 @@
+import { createRequire } from 'node:module'
+import { ConfigError } from '../errors.ts'
+
+/** A value that SQLite keeps. */
+export type SqliteValue = string | number | null
+
+/** A prepared statement, as `node:sqlite` and better-sqlite3 both have it. */
+export interface SqliteStatement {
+  run(...values: readonly SqliteValue[]): {
+    readonly changes: number | bigint
+    readonly lastInsertRowid: number | bigint
+  }
+  get(...values: readonly SqliteValue[]): unknown
+  all(...values: readonly SqliteValue[]): unknown[]
+}
+
+/** The part of a connection that is used here: a `DatabaseSync` of `node:sqlite`, or a better-sqlite3 `Database`. */
+export interface SqliteConnection {
+  exec(sql: string): unknown
+  prepare(sql: string): SqliteStatement
+  close(): unknown
+}
+
+/** Which package opens files. */
+export type SqliteDriver = 'node:sqlite' | 'better-sqlite3'
+
+type OpenFile = new (file: string) => SqliteConnection
+
+/** @throws ConfigError when the driver is not there; the driver's error when the file cannot be opened. */
+export function openConnection(driver: SqliteDriver, file: string): SqliteConnection {
+  const Connection = driver === 'node:sqlite' ? nodeDriver() : betterSqlite3()
+  return new Connection(file)
+}
+
+function nodeDriver(): OpenFile {
+  // Undefined in a Node.js that has no such module.
+  const module: typeof import('node:sqlite') | undefined = process.getBuiltinModule('node:sqlite')
+  if (module === undefined) {
+    throw new ConfigError('SqliteStores', [
+      `driver 'node:sqlite' is not in Node.js ${process.versions.node}: use Node.js 22.13 or later, or driver 'better-sqlite3'`,
+    ])
+  }
+  return module.DatabaseSync
+}
+
+function betterSqlite3(): OpenFile {
+  try {
+    // The package is CommonJS: its export is the class.
+    return createRequire(import.meta.url)('better-sqlite3') as OpenFile
+  } catch (cause) {
+    const fault =
+      "driver 'better-sqlite3' cannot be loaded: npm install better-sqlite3, with the Node.js that runs this"
+    throw Object.assign(new ConfigError('SqliteStores', [fault]), { cause })
+  }
+}

@@ -1,0 +1,161 @@
+import { EventspineError, toError } from '../errors.ts'
+import {
+  StoreFullError,
+  StoreOutcomeUnknownError,
+  StoreReadOnlyError,
+  StoreUnavailableError,
+} from '../store/errors.ts'
+
+/** Another process holds the file's write lock for longer than `busyTimeoutMs`. Nothing was written. */
+export class SqliteBusyError extends EventspineError {
+  readonly code = 'SQLITE_LOCKED'
+  override readonly retryable = true
+
+  constructor(file: string, waitedMs: number, options?: ErrorOptions) {
+    super(
+      `${file} has been locked by another process for ${waitedMs} ms. End its transaction, or raise busyTimeoutMs.`,
+      options,
+    )
+  }
+}
+
+/** The file is no SQLite database, or it is damaged. It is left as it is. */
+export class SqliteCorruptError extends EventspineError {
+  readonly code = 'SQLITE_CORRUPT'
+
+  constructor(file: string, detail: string, options?: ErrorOptions) {
+    super(
+      `${file} is damaged or no SQLite database (${detail}). Restore it from a backup, or save what can be read with sqlite3's .recover.`,
+      options,
+    )
+  }
+}
+
+/** The file is on a file system on which processes cannot rely on each other's locks. */
+export class SqliteNetworkFileError extends EventspineError {
+  readonly code = 'SQLITE_NETWORK_FILE'
+
+  constructor(file: string, detail: string) {
+    super(
+      `${file} is on ${detail}, where locks between processes do not hold: SQLite files get damaged there. ` +
+        'Use a local disk, or set allowNetworkFile if one process alone ever opens it.',
+    )
+  }
+}
+
+/** SQLite refused a statement for a reason that has no error of its own here. */
+export class SqliteError extends EventspineError {
+  readonly code = 'SQLITE_FAILED'
+
+  constructor(file: string, detail: string, options?: ErrorOptions) {
+    super(`SQLite failed on ${file}: ${detail}.`, options)
+  }
+}
+
+/** Events cannot be imported: their positions are taken, or lie behind the end of the feed. */
+export class SqliteImportError extends EventspineError {
+  readonly code = 'SQLITE_IMPORT'
+  readonly position: number
+
+  constructor(position: number) {
+    super(
+      `The event at position ${position} cannot be imported: the store has other events up to there. Import into an empty store.`,
+    )
+    this.position = position
+  }
+}
+
+/** Events cannot be archived: a subscription has not handled them yet. */
+export class SqliteArchiveError extends EventspineError {
+  readonly code = 'SQLITE_ARCHIVE'
+  readonly subscription: string
+
+  constructor(subscription: string) {
+    super(
+      `The checkpoint of ${subscription} lies before events that are to be archived. Let it catch up, or delete its checkpoint.`,
+    )
+    this.subscription = subscription
+  }
+}
+
+/** A driver's error as plain data: it may have to cross from one thread to another. */
+export interface SqliteFailure {
+  /** Primary result code of SQLite; 0 where the error is not SQLite's. */
+  readonly code: number
+  readonly message: string
+  /** It happened while committing: what was written may be stored. */
+  readonly isAtCommit: boolean
+}
+
+export const SQLITE_BUSY = 5
+const SQLITE_LOCKED = 6
+const SQLITE_READONLY = 8
+export const SQLITE_IOERR = 10
+export const SQLITE_CORRUPT = 11
+const SQLITE_FULL = 13
+const SQLITE_CANTOPEN = 14
+const SQLITE_NOTADB = 26
+
+/** Result codes by the names that better-sqlite3 gives them. */
+const CODES: Readonly<Record<string, number>> = {
+  SQLITE_BUSY,
+  SQLITE_LOCKED,
+  SQLITE_READONLY,
+  SQLITE_IOERR,
+  SQLITE_CORRUPT,
+  SQLITE_FULL,
+  SQLITE_CANTOPEN,
+  SQLITE_NOTADB,
+}
+
+export function failureOf(thrown: unknown, isAtCommit = false): SqliteFailure {
+  const error = toError(thrown)
+  return { code: codeOf(error), message: error.message, isAtCommit }
+}
+
+/** @returns 0 for an error that is not SQLite's. */
+export function codeOf(error: Error): number {
+  // The extended result code of node:sqlite; its lowest byte is the primary one.
+  if ('errcode' in error && typeof error.errcode === 'number') return error.errcode & 0xff
+  if (!('code' in error) || typeof error.code !== 'string') return 0
+  const [name] = Object.keys(CODES).filter((known) => String(error.code).startsWith(known))
+  return name === undefined ? 0 : (CODES[name] ?? 0)
+}
+
+/** Is it about the file, and not about what was to be written? */
+export function isAboutFile({ code }: SqliteFailure): boolean {
+  return Object.values(CODES).includes(code)
+}
+
+/** The error that a caller gets. */
+export function errorOf(
+  { code, message, isAtCommit }: SqliteFailure,
+  file: string,
+  busyTimeoutMs: number,
+  cause?: Error,
+): Error {
+  const options = cause === undefined ? undefined : { cause }
+  switch (code) {
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+      return new SqliteBusyError(file, busyTimeoutMs, options)
+    case SQLITE_READONLY:
+      return new StoreReadOnlyError(file, `${message}. Give the process write access to it.`, false, options)
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+      return new SqliteCorruptError(file, message, options)
+    case SQLITE_FULL:
+      return new StoreFullError(file, options)
+    case SQLITE_IOERR:
+      if (isAtCommit) return new StoreOutcomeUnknownError(file, options)
+      return new StoreUnavailableError(
+        file,
+        `${message}. Look at the disk, and whether the file was replaced.`,
+        options,
+      )
+    case SQLITE_CANTOPEN:
+      return new StoreUnavailableError(file, `${message}. Its folder must be there and be writable.`, options)
+    default:
+      return new SqliteError(file, message, options)
+  }
+}

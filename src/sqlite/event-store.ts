@@ -1,0 +1,163 @@
+import { toError } from '../errors.ts'
+import type { StoredRow } from '../store/event-row.ts'
+import { encodeRow } from '../store/event-row.ts'
+import type {
+  EventStore,
+  EventStoreHealth,
+  FeedPage,
+  ReadAllOptions,
+  StoredEvent,
+  StreamName,
+} from '../store/index.ts'
+import type { SqliteAccess } from './access.ts'
+import type { SqliteDatabase } from './database.ts'
+import { SqliteArchiveError, SqliteImportError } from './errors.ts'
+import { feedEnd, positionBefore, readFeed } from './reads.ts'
+import { text } from './rows.ts'
+import { SqliteStreams } from './streams.ts'
+import type { SqliteWatch } from './watch.ts'
+import { MOVE_BATCH } from './writes.ts'
+
+export interface SqliteReadOptions extends ReadAllOptions {
+  /** Also the events that were archived. Default false. */
+  readonly includeArchived?: boolean
+}
+
+/** What goes to the archive: a stream, or everything up to a position that all checkpoints have passed. */
+export type ArchiveTarget = StreamName | { readonly upTo: number }
+
+const PAGE = 500
+
+/** The event store of a {@link SqliteStores}. */
+export class SqliteEventStore extends SqliteStreams implements EventStore {
+  readonly #access: SqliteAccess
+  readonly #database: SqliteDatabase
+  readonly #watch: SqliteWatch
+  readonly #close: () => Promise<void>
+  #id: string | undefined
+
+  constructor(
+    access: SqliteAccess,
+    database: SqliteDatabase,
+    watch: SqliteWatch,
+    close: () => Promise<void>,
+  ) {
+    super(access)
+    this.#access = access
+    this.#database = database
+    this.#watch = watch
+    this.#close = close
+  }
+
+  async *readAll({
+    limit = Number.POSITIVE_INFINITY,
+    ...range
+  }: SqliteReadOptions = {}): AsyncIterable<StoredEvent> {
+    const { head } = await this.#access.read(feedEnd)
+    const last = Math.min(head, range.toPosition ?? head)
+    let { fromPosition = 0 } = range
+    for (let left = limit; left > 0; ) {
+      const wanted = Math.min(PAGE, left)
+      const rows = await readFeed(this.#access.read, { ...range, fromPosition }, wanted, last)
+      for (const row of rows) yield this.#access.decoder.decode(row)
+      fromPosition = rows.at(-1)?.position ?? last
+      left -= rows.length
+      if (rows.length < wanted) return
+    }
+  }
+
+  async readPage({ limit = PAGE, ...range }: ReadAllOptions = {}): Promise<FeedPage> {
+    const { head, headEventId } = await this.#access.read(feedEnd)
+    const last = Math.min(head, range.toPosition ?? head)
+    const rows = await readFeed(this.#access.read, range, limit, last)
+    return { events: rows.map((row) => this.#access.decoder.decode(row)), head, headEventId }
+  }
+
+  async headPosition(): Promise<number> {
+    return (await this.#access.read(feedEnd)).head
+  }
+
+  positionBefore(time: Date): Promise<number> {
+    return this.#access.read((db) => positionBefore(db, time.getTime()))
+  }
+
+  onAppend(listener: () => void): () => void {
+    return this.#watch.onAppend(listener)
+  }
+
+  async identity(): Promise<string> {
+    this.#id ??= await this.#access.read((db) => text(db.get('select id from eventspine_store')?.['id']))
+    return this.#id
+  }
+
+  async health(): Promise<EventStoreHealth> {
+    try {
+      await this.#access.read(feedEnd)
+      this.#database.assertInPlace()
+      return { status: 'up', problems: [], heldBack: undefined }
+    } catch (thrown) {
+      return { status: 'down', problems: [toError(thrown).message], heldBack: undefined }
+    }
+  }
+
+  async ready(): Promise<void> {
+    await this.#database.open()
+  }
+
+  /** Closes the stores that it belongs to. */
+  close(): Promise<void> {
+    return this.#close()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#close()
+  }
+
+  /**
+   * Stores events of another store with their positions, versions and times, in transactions of 1,000. Events that are
+   * there already are passed over, so that an import that was interrupted may be run again.
+   *
+   * @returns how many were stored.
+   * @throws SqliteImportError when a position is taken by another event, or lies behind the end of the feed.
+   * @example
+   * await sqlite.events.import(other.events.readAll())
+   */
+  async import(events: AsyncIterable<StoredEvent> | Iterable<StoredEvent>): Promise<number> {
+    let imported = 0
+    let batch: StoredRow[] = []
+    const flush = async () => {
+      const answer = await this.#access.write('importRows', { rows: batch })
+      if (answer.refused !== undefined) throw new SqliteImportError(answer.refused)
+      imported += answer.imported
+      batch = []
+    }
+    for await (const { event, position, storedAt } of events) {
+      batch.push({ ...encodeRow(event), aggregateVersion: event.aggregateVersion, position, storedAt })
+      if (batch.length === MOVE_BATCH) await flush()
+    }
+    if (batch.length > 0) await flush()
+    return imported
+  }
+
+  /** All events in order, archived ones included: what `import` of another store takes. */
+  export(): AsyncIterable<StoredEvent> {
+    return this.readAll({ includeArchived: true })
+  }
+
+  /**
+   * Moves events to the archive, in transactions of 1,000: they leave the feed and stay in their streams.
+   *
+   * @returns how many were moved.
+   * @throws SqliteArchiveError when a checkpoint lies before the events.
+   */
+  async archive(target: ArchiveTarget): Promise<number> {
+    const args = 'upTo' in target ? { upTo: target.upTo } : { ...target }
+    let moved = 0
+    for (;;) {
+      const answer = await this.#access.write('archive', args)
+      if (answer.behind !== undefined) throw new SqliteArchiveError(answer.behind)
+      moved += answer.moved
+      if (answer.moved < MOVE_BATCH) return moved
+    }
+  }
+}

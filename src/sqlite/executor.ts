@@ -1,0 +1,123 @@
+import { Worker } from 'node:worker_threads'
+import { SQLITE_IOERR } from './errors.ts'
+import type { SqliteFileOptions } from './file.ts'
+import { connect } from './file.ts'
+import type { SqliteStatements } from './statements.ts'
+import type { ThreadMessage, ThreadRequest } from './thread.ts'
+import { checkFile, checkpointLog, runBatch, type WriterAnswer } from './writer.ts'
+import type { Write } from './writes.ts'
+
+/** What runs the writes of a file, one batch at a time. Answers, and never rejects. */
+export interface SqliteExecutor {
+  run(batch: readonly Write[]): WriterAnswer | Promise<WriterAnswer>
+  /** Moves the log into the file. */
+  checkpoint(): WriterAnswer | Promise<WriterAnswer>
+  /** Reads the whole file for damage. */
+  check(): WriterAnswer | Promise<WriterAnswer>
+  close(): Promise<void>
+}
+
+/** Runs writes on the thread that calls, which waits for the disk meanwhile. */
+export class InlineExecutor implements SqliteExecutor {
+  readonly #options: SqliteFileOptions
+  #opened: SqliteStatements | undefined
+
+  constructor(options: SqliteFileOptions) {
+    this.#options = options
+  }
+
+  get #db(): SqliteStatements {
+    this.#opened ??= connect(this.#options)
+    return this.#opened
+  }
+
+  run(batch: readonly Write[]): WriterAnswer {
+    return runBatch(this.#db, batch)
+  }
+
+  checkpoint(): WriterAnswer {
+    checkpointLog(this.#db)
+    return { results: [] }
+  }
+
+  check(): WriterAnswer {
+    return checkFile(this.#db)
+  }
+
+  async close(): Promise<void> {
+    this.#opened?.connection.close()
+  }
+}
+
+// `.js` in the package, `.ts` in the sources.
+const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
+
+/** The answer to what was asked of a thread that has ended: it may have been written. */
+const ENDED: WriterAnswer = {
+  failure: { code: SQLITE_IOERR, message: 'the worker thread ended', isAtCommit: true },
+}
+
+/** Runs writes in a worker thread, so that the event loop never waits for the disk. */
+export class WorkerExecutor implements SqliteExecutor {
+  readonly #options: SqliteFileOptions
+  readonly #waiting = new Map<number, (answer: WriterAnswer) => void>()
+  #worker: Worker | undefined
+  #lastId = 0
+
+  constructor(options: SqliteFileOptions) {
+    this.#options = options
+  }
+
+  run(batch: readonly Write[]): Promise<WriterAnswer> {
+    return this.#ask({ kind: 'run', batch })
+  }
+
+  checkpoint(): Promise<WriterAnswer> {
+    return this.#ask({ kind: 'checkpoint' })
+  }
+
+  check(): Promise<WriterAnswer> {
+    return this.#ask({ kind: 'check' })
+  }
+
+  async close(): Promise<void> {
+    if (this.#worker === undefined) return
+    await this.#ask({ kind: 'close' })
+    await this.#worker?.terminate()
+  }
+
+  #ask(request: ThreadRequest): Promise<WriterAnswer> {
+    this.#worker ??= this.#start()
+    const worker = this.#worker
+    const { promise, resolve } = Promise.withResolvers<WriterAnswer>()
+    this.#lastId += 1
+    this.#waiting.set(this.#lastId, resolve)
+    // A process does not end while it waits for an answer, and an idle thread does not keep it.
+    worker.ref()
+    worker.postMessage({ id: this.#lastId, body: request } satisfies ThreadMessage<ThreadRequest>)
+    return promise
+  }
+
+  #start(): Worker {
+    const worker = new Worker(new URL(`./thread.${extension}`, import.meta.url), {
+      workerData: this.#options,
+      name: 'eventspine sqlite',
+    })
+    worker.on('message', ({ id, body }: ThreadMessage<WriterAnswer>) => this.#answer(id, body))
+    // A thread that ends is started again by the next request. Its error is told by the exit that follows it.
+    worker.on('error', () => undefined)
+    worker.on('exit', () => this.#ended(worker))
+    return worker
+  }
+
+  #answer(id: number, answer: WriterAnswer): void {
+    this.#waiting.get(id)?.(answer)
+    this.#waiting.delete(id)
+    if (this.#waiting.size === 0) this.#worker?.unref()
+  }
+
+  #ended(worker: Worker): void {
+    if (this.#worker === worker) this.#worker = undefined
+    for (const id of [...this.#waiting.keys()]) this.#answer(id, ENDED)
+  }
+}

@@ -1,0 +1,64 @@
+import { mkdirSync, statfsSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { openConnection, type SqliteDriver } from './driver.ts'
+import { SqliteNetworkFileError } from './errors.ts'
+import { checkSchema, migrate } from './schema.ts'
+import { SqliteStatements } from './statements.ts'
+
+/** How a file is opened. Plain data: a worker opens it, too. */
+export interface SqliteFileOptions {
+  readonly file: string
+  readonly driver: SqliteDriver
+  readonly durability: 'full' | 'normal'
+  readonly migrate: 'run' | 'check' | 'off'
+  readonly allowNetworkFile: boolean
+}
+
+/**
+ * Opens a file as its first connection: makes it, checks it, and brings it to the present schema. While another process
+ * does the same, it fails as busy, and may be called again.
+ *
+ * @throws SqliteNetworkFileError, StoreSchemaError, and the driver's error.
+ */
+export function openFile(options: SqliteFileOptions): SqliteStatements {
+  const { file, allowNetworkFile, migrate: migration } = options
+  if (migration === 'run') mkdirSync(dirname(file), { recursive: true })
+  const network = networkOf(dirname(file))
+  if (network !== undefined && !allowNetworkFile) throw new SqliteNetworkFileError(file, network)
+  const db = connect(options)
+  try {
+    const { connection } = db
+    const mode = db.get('pragma journal_mode = wal')?.['journal_mode']
+    if (mode !== 'wal') throw new SqliteNetworkFileError(file, `a file system without WAL (mode ${mode})`)
+    if (migration === 'run') migrate(connection, file)
+    else if (migration === 'check') checkSchema(connection, file)
+    return db
+  } catch (error) {
+    db.connection.close()
+    throw error
+  }
+}
+
+/** A further connection to a file that is open already. It never waits for a lock: its owner does, without blocking. */
+export function connect({ file, driver, durability }: SqliteFileOptions): SqliteStatements {
+  const connection = openConnection(driver, file)
+  connection.exec(`pragma synchronous = ${durability}; pragma busy_timeout = 0; pragma foreign_keys = on`)
+  return new SqliteStatements(connection)
+}
+
+/** File systems on which the locks and the shared memory of SQLite's WAL mode do not hold between machines. */
+const NETWORKS: ReadonlyMap<number, string> = new Map([
+  [0x6969, 'NFS'],
+  [0x517b, 'SMB'],
+  [0xff534d42, 'CIFS'],
+  [0xfe534d42, 'SMB'],
+  [0x5346414f, 'AFS'],
+  [0x65735546, 'FUSE'],
+  [0x01021997, 'a 9p share'],
+  [0x00c36400, 'Ceph'],
+])
+
+/** @returns the name of the network file system that a folder is on, if it is. */
+function networkOf(folder: string): string | undefined {
+  return NETWORKS.get(statfsSync(folder).type >>> 0)
+}

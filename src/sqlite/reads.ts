@@ -1,0 +1,200 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import type { StoredRow } from '../store/event-row.ts'
+import {
+  AmbiguousStreamError,
+  type FeedFilter,
+  type GetEventsOptions,
+  type ReadAllOptions,
+  type StreamName,
+} from '../store/index.ts'
+import { endOfStream } from './append.ts'
+import type { SqliteValue } from './driver.ts'
+import { STORED_COLUMNS, storedRow, text } from './rows.ts'
+import type { SqliteRow, SqliteStatements } from './statements.ts'
+import { endOfFeed } from './writes.ts'
+
+/** Runs one short read. */
+export type Read = <T>(read: (db: SqliteStatements) => T) => Promise<T>
+
+/** Rows that are read at a time: between two of them the event loop goes on. */
+const CHUNK = 500
+
+/** A stream as rows. */
+export interface StreamRows {
+  readonly aggregateType: string | undefined
+  readonly rows: readonly StoredRow[]
+  readonly version: number
+  readonly isDeleted: boolean
+}
+
+/** @throws AmbiguousStreamError */
+export async function readStream(
+  read: Read,
+  aggregateId: string,
+  { aggregateType, fromVersion = 0, toVersion = Number.POSITIVE_INFINITY }: GetEventsOptions,
+): Promise<StreamRows> {
+  const type = aggregateType ?? (await read((db) => onlyType(db, aggregateId)))
+  if (type === undefined) return { aggregateType: undefined, rows: [], version: 0, isDeleted: false }
+  const stream = { aggregateId, aggregateType: type }
+  const { version, isDeleted } = await read((db) => endOfStream(db, stream))
+  const rows: StoredRow[] = []
+  const last = isDeleted ? 0 : Math.min(version, toVersion)
+  for (let after = Math.max(0, fromVersion); after < last; ) {
+    const chunk = await read((db) => versionsAfter(db, stream, after, Math.min(last, after + CHUNK)))
+    rows.push(...chunk.map(storedRow))
+    after += CHUNK
+    if (after < last) await nextTurn()
+  }
+  // Deleted while it was read in several chunks.
+  if (rows.length < last - fromVersion && last > fromVersion) {
+    const now = await read((db) => endOfStream(db, stream))
+    if (now.isDeleted) return { aggregateType: type, rows: [], version: now.version, isDeleted: true }
+  }
+  return { aggregateType: type, rows, version, isDeleted }
+}
+
+function onlyType(db: SqliteStatements, aggregateId: string): string | undefined {
+  const types = db
+    .all(
+      `select aggregate_type from eventspine_events where aggregate_id = ?
+       union select aggregate_type from eventspine_archive where aggregate_id = ?`,
+      ...[aggregateId, aggregateId],
+    )
+    .map((row) => text(row['aggregate_type']))
+  if (types.length > 1) throw new AmbiguousStreamError(aggregateId, types)
+  return types[0]
+}
+
+function versionsAfter(
+  db: SqliteStatements,
+  { aggregateId, aggregateType }: StreamName,
+  after: number,
+  last: number,
+): readonly SqliteRow[] {
+  const from = (table: string) =>
+    `select ${STORED_COLUMNS} from ${table} where aggregate_id = ? and aggregate_type = ? and aggregate_version > ? and aggregate_version <= ?`
+  const values = [aggregateId, aggregateType, after, last]
+  return db.all(
+    `${from('eventspine_archive')} union all ${from('eventspine_events')} order by aggregate_version`,
+    ...[...values, ...values],
+  )
+}
+
+/** Where the feed ends, and which event lies there. */
+export interface FeedEnd {
+  readonly head: number
+  readonly headEventId: string | undefined
+}
+
+export function feedEnd(db: SqliteStatements): FeedEnd {
+  const last = db.get('select position, event_id from eventspine_events order by position desc limit 1')
+  const head = Math.max(endOfFeed(db), Number(last?.['position'] ?? 0))
+  return { head, headEventId: last?.['position'] === head ? text(last['event_id']) : undefined }
+}
+
+/** The rows of a page, from both tables where the archive is wanted. */
+export interface FeedRange extends ReadAllOptions {
+  readonly includeArchived?: boolean
+}
+
+/** Positions that a filtered read looks through at a time, at first. */
+const FIRST_WINDOW = 2000
+const LAST_WINDOW = 1_000_000
+/** A read that takes longer, in milliseconds, is made smaller. */
+const LONG_MS = 4
+
+/** At most `limit` rows of the feed up to a position, in order. */
+export async function readFeed(
+  read: Read,
+  range: FeedRange,
+  limit: number,
+  last: number,
+): Promise<readonly StoredRow[]> {
+  const { fromPosition = 0, includeArchived = false, ...filter } = range
+  const [where, values] = conditionOf(filter)
+  if (where === undefined) return []
+  const rows: StoredRow[] = []
+  // Without a filter the index on positions gives a page at once; with one, an empty stretch may be long.
+  let window = where === '' ? LAST_WINDOW * LAST_WINDOW : FIRST_WINDOW
+  for (let after = Math.max(0, fromPosition); after < last && rows.length < limit; ) {
+    const upTo = Math.min(last, after + window)
+    const startedAt = performance.now()
+    const wanted = Math.min(limit - rows.length, CHUNK)
+    const found = await read((db) =>
+      rowsBetween(db, [after, upTo, ...values], where, wanted, includeArchived),
+    )
+    const isSlow = performance.now() - startedAt > LONG_MS
+    for (const row of found) rows.push(storedRow(row))
+    after = found.length === wanted ? (rows.at(-1)?.position ?? upTo) : upTo
+    if (where !== '')
+      window = isSlow ? Math.max(FIRST_WINDOW / 4, window / 2) : Math.min(LAST_WINDOW, window * 2)
+    if (after < last && rows.length < limit) await nextTurn()
+  }
+  return rows
+}
+
+function rowsBetween(
+  db: SqliteStatements,
+  values: readonly SqliteValue[],
+  where: string,
+  limit: number,
+  includeArchived: boolean,
+): readonly SqliteRow[] {
+  const from = (table: string) =>
+    `select ${STORED_COLUMNS} from ${table} where position > ? and position <= ?${where} order by position limit ?`
+  const live = db.all(from('eventspine_events'), ...values, limit)
+  if (!includeArchived) return live
+  const archived = db.all(from('eventspine_archive'), ...values, limit)
+  return [...archived, ...live]
+    .toSorted((a, b) => Number(a['position']) - Number(b['position']))
+    .slice(0, limit)
+}
+
+/** A filter in SQL and its values; undefined where nothing passes it. */
+function conditionOf({
+  eventTypes,
+  aggregateTypes,
+  tenantId,
+  correlationId,
+}: FeedFilter): readonly [string | undefined, readonly SqliteValue[]] {
+  if (eventTypes?.length === 0 || aggregateTypes?.length === 0) return [undefined, []]
+  const parts: string[] = []
+  const values: SqliteValue[] = []
+  const among = (column: string, wanted: readonly string[] | undefined) => {
+    if (wanted === undefined) return
+    const places = wanted.map(() => '?').join(', ')
+    parts.push(` and ${column} in (${places})`)
+    values.push(...wanted)
+  }
+  among('correlation_id', correlationId === undefined ? undefined : [correlationId])
+  among('tenant_id', tenantId === undefined ? undefined : [tenantId])
+  among('event_type', eventTypes)
+  among('aggregate_type', aggregateTypes)
+  return [parts.join(''), values]
+}
+
+/** The largest position such that everything up to it was stored before a time. Times never fall along the feed. */
+export function positionBefore(db: SqliteStatements, time: number): number {
+  const { head } = feedEnd(db)
+  let [low, high] = [0, head + 1]
+  while (low + 1 < high) {
+    const middle = Math.floor((low + high) / 2)
+    const next = nextAfter(db, middle - 1)
+    if (next !== undefined && next.storedAt < time) low = next.position
+    else high = middle
+  }
+  return nextAfter(db, low) === undefined ? head : low
+}
+
+function nextAfter(
+  db: SqliteStatements,
+  position: number,
+): { readonly position: number; readonly storedAt: number } | undefined {
+  const next = (table: string) =>
+    db.get(`select position, stored_at from ${table} where position > ? order by position limit 1`, position)
+  const [live, archived] = [next('eventspine_events'), next('eventspine_archive')]
+  const isArchivedFirst =
+    archived !== undefined && (live === undefined || Number(archived['position']) < Number(live['position']))
+  const row = isArchivedFirst ? archived : live
+  return row && { position: Number(row['position']), storedAt: Number(row['stored_at']) }
+}

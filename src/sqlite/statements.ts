@@ -1,0 +1,43 @@
+import type { SqliteConnection, SqliteStatement, SqliteValue } from './driver.ts'
+
+/** A row as the driver gives it. */
+export type SqliteRow = Readonly<Record<string, SqliteValue>>
+
+/** The statements of one connection, each prepared once. */
+export class SqliteStatements {
+  readonly connection: SqliteConnection
+  readonly #prepared = new Map<string, SqliteStatement>()
+
+  constructor(connection: SqliteConnection) {
+    this.connection = connection
+  }
+
+  /** @returns how many rows changed. */
+  run(sql: string, ...values: readonly SqliteValue[]): number {
+    return Number(this.#prepare(sql).run(...values).changes)
+  }
+
+  /** @returns the id of the row that was inserted; 0 when none was. */
+  insert(sql: string, ...values: readonly SqliteValue[]): number {
+    const { changes, lastInsertRowid } = this.#prepare(sql).run(...values)
+    return Number(changes) === 0 ? 0 : Number(lastInsertRowid)
+  }
+
+  get(sql: string, ...values: readonly SqliteValue[]): SqliteRow | undefined {
+    // The tables are strict and have no blobs: rows are texts, numbers and nulls.
+    return this.#prepare(sql).get(...values) as SqliteRow | undefined
+  }
+
+  all(sql: string, ...values: readonly SqliteValue[]): readonly SqliteRow[] {
+    // As above.
+    return this.#prepare(sql).all(...values) as SqliteRow[]
+  }
+
+  #prepare(sql: string): SqliteStatement {
+    const known = this.#prepared.get(sql)
+    if (known !== undefined) return known
+    const prepared = this.connection.prepare(sql)
+    this.#prepared.set(sql, prepared)
+    return prepared
+  }
+}

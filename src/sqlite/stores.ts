@@ -1,0 +1,160 @@
+import { toError } from '../errors.ts'
+import { EventRegistry } from '../events/index.ts'
+import { resolveLogger } from '../observability/resolve-logger.ts'
+import { RowDecoder } from '../store/event-row.ts'
+import { StoreClosedError } from '../store/index.ts'
+import type { DatabaseStores, StoreTransaction } from '../subscriptions/index.ts'
+import type { SqliteAccess } from './access.ts'
+import { SqliteCheckpointStore } from './checkpoints.ts'
+import { SqliteDatabase } from './database.ts'
+import { SqliteDeadLetterStore } from './dead-letters.ts'
+import type { SqliteConnection } from './driver.ts'
+import { SqliteEventStore } from './event-store.ts'
+import { SqliteLeaseStore } from './leases.ts'
+import { resolveSqliteOptions, type SqliteStoresOptions } from './options.ts'
+import { text } from './rows.ts'
+import { SqliteSnapshotStore } from './snapshots.ts'
+import { SqliteStatements } from './statements.ts'
+import { SqliteStreams } from './streams.ts'
+import { SqliteWatch } from './watch.ts'
+import { runWrite, type Write, type WriteName } from './writes.ts'
+
+/**
+ * All stores in one SQLite file: no server and, with the driver of Node.js, nothing to install. Several processes may
+ * use the file; they write one after the other.
+ *
+ * @example
+ * await using stores = new SqliteStores({ file: 'data/orders.db' })
+ * const orders = new AggregateRepository({ eventStore: stores.events, aggregateFactory: Order, aggregateType: 'Order' })
+ */
+export class SqliteStores implements DatabaseStores<SqliteConnection> {
+  readonly events: SqliteEventStore
+  readonly snapshots: SqliteSnapshotStore
+  readonly checkpoints: SqliteCheckpointStore
+  readonly leases: SqliteLeaseStore
+  readonly deadLetters: SqliteDeadLetterStore
+  readonly #database: SqliteDatabase
+  readonly #watch: SqliteWatch
+  readonly #decoder: RowDecoder
+
+  /** The file is opened by the first call, or by `ready`. @throws ConfigError */
+  constructor(options: SqliteStoresOptions) {
+    const resolved = resolveSqliteOptions(options)
+    this.#decoder = new RowDecoder(resolved.registry ?? new EventRegistry())
+    this.#decoder.register(resolved.events)
+    this.#database = new SqliteDatabase(resolved, (writes, results) => this.#committed(writes, results))
+    const logger = resolveLogger(resolved.logger)
+    this.#watch = new SqliteWatch({
+      open: () => {
+        this.#database.open().catch((thrown: unknown) => {
+          logger.warn('opening the file failed', { file: resolved.file, error: toError(thrown) })
+        })
+      },
+      version: () => Number(this.#database.reader?.get('pragma data_version')?.['data_version'] ?? 0),
+      releases: () => text(this.#database.reader?.get(RELEASED)?.['released']),
+      intervalMs: resolved.watchIntervalMs,
+      logger,
+    })
+    const access: SqliteAccess = {
+      read: this.#database.read,
+      write: this.#database.write,
+      decoder: this.#decoder,
+    }
+    this.events = new SqliteEventStore(access, this.#database, this.#watch, () => this.close())
+    this.snapshots = new SqliteSnapshotStore(access)
+    this.checkpoints = new SqliteCheckpointStore(access)
+    this.leases = new SqliteLeaseStore(access, this.#watch)
+    this.deadLetters = new SqliteDeadLetterStore(access)
+  }
+
+  async transaction<T>(work: (tx: StoreTransaction<SqliteConnection>) => Promise<T>): Promise<T> {
+    const written: Write[] = []
+    const results: unknown[] = []
+    const result = await this.#database.transaction(async (db) => {
+      const unit = new OpenUnit(db, this.#decoder, (write, outcome) => {
+        written.push(write)
+        results.push(outcome)
+      })
+      try {
+        return await work(unit.transaction)
+      } finally {
+        unit.end()
+      }
+    })
+    this.#committed(written, results)
+    return result
+  }
+
+  /**
+   * The stores inside a transaction that you began on your own connection to the file, with `begin immediate`. Commits of
+   * it are noticed like those of another process.
+   */
+  within(client: SqliteConnection): StoreTransaction<SqliteConnection> {
+    return new OpenUnit(new SqliteStatements(client), this.#decoder, () => undefined).transaction
+  }
+
+  async ready(): Promise<void> {
+    await this.#database.open()
+  }
+
+  async close(): Promise<void> {
+    this.#watch.close()
+    await this.#database.close()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  #committed(writes: readonly Write[], results: readonly unknown[]): void {
+    const events = writes.some(({ name }, index) => growsFeed(name, results[index]))
+    const leases = writes.some(({ name }) => name === 'releaseLease')
+    if (events || leases) this.#watch.committed({ events, leases })
+  }
+}
+
+/** The leases that were given back, as one text. */
+const RELEASED = `select group_concat(name || ' ' || fence) as released from eventspine_leases where expires_at = 0`
+
+function growsFeed(name: WriteName, result: unknown): boolean {
+  if (name === 'append') return Reflect.get(Object(result), 'outcome') === 'stored'
+  return name === 'deleteStream' || name === 'importRows'
+}
+
+/** A transaction while it is open. */
+class OpenUnit {
+  readonly transaction: StoreTransaction<SqliteConnection>
+  #isOpen = true
+
+  constructor(db: SqliteStatements, decoder: RowDecoder, onWrite: (write: Write, result: unknown) => void) {
+    const access: SqliteAccess = {
+      decoder,
+      read: async (read) => {
+        this.#assertOpen()
+        return read(db)
+      },
+      write: async (name, args) => {
+        this.#assertOpen()
+        const result = runWrite(db, { name, args })
+        onWrite({ name, args }, result)
+        // The result of the write with this name.
+        return result as never
+      },
+    }
+    this.transaction = {
+      client: db.connection,
+      events: new SqliteStreams(access),
+      snapshots: new SqliteSnapshotStore(access),
+      checkpoints: new SqliteCheckpointStore(access),
+      deadLetters: new SqliteDeadLetterStore(access),
+    }
+  }
+
+  end(): void {
+    this.#isOpen = false
+  }
+
+  #assertOpen(): void {
+    if (!this.#isOpen) throw new StoreClosedError('The transaction')
+  }
+}

@@ -1,0 +1,69 @@
+import { randomUUID } from 'node:crypto'
+import { type EventClass, GenericEvent } from '../events/index.ts'
+import { encodeRow } from '../store/event-row.ts'
+import {
+  type AppendRequest,
+  type AppendResult,
+  appendRefusal,
+  checkAppend,
+  type EventStream,
+  type GetEventsOptions,
+  STREAM_DELETED,
+  type StreamName,
+  type StreamStore,
+} from '../store/index.ts'
+import type { SqliteAccess } from './access.ts'
+import { isKnown } from './append.ts'
+import { readStream } from './reads.ts'
+
+/** Streams of a file, or of a transaction in it. */
+export class SqliteStreams implements StreamStore {
+  readonly #access: SqliteAccess
+
+  constructor(access: SqliteAccess) {
+    this.#access = access
+  }
+
+  async appendEvents(request: AppendRequest): Promise<AppendResult> {
+    checkAppend(request)
+    const { aggregateId, aggregateType, expectedVersion } = request
+    const rows = request.events.map(encodeRow)
+    const characters = rows.reduce((sum, row) => sum + row.payload.length + 500, 0)
+    const args = { aggregateId, aggregateType, expectedVersion, rows }
+    const outcome = await this.#access.write('append', args, characters)
+    if (outcome.outcome !== 'stored' && outcome.outcome !== 'repetition')
+      throw appendRefusal(request, outcome)
+    const { newVersion, globalPosition } = outcome
+    return { newVersion, globalPosition }
+  }
+
+  async getEvents(aggregateId: string, options: GetEventsOptions = {}): Promise<EventStream> {
+    const { aggregateType, rows, version, isDeleted } = await readStream(
+      this.#access.read,
+      aggregateId,
+      options,
+    )
+    const events = rows.map((row) => {
+      const { event, fault } = this.#access.decoder.decode(row)
+      if (fault !== undefined) throw fault
+      return event
+    })
+    return { aggregateId, aggregateType, events, version, isDeleted }
+  }
+
+  eventExists(eventId: string): Promise<boolean> {
+    return this.#access.read((db) => isKnown(db, eventId))
+  }
+
+  deleteStream({ aggregateId, aggregateType }: StreamName): Promise<AppendResult> {
+    const stream = { aggregateId, aggregateType }
+    const tombstone = encodeRow(
+      new GenericEvent({ ...stream, eventId: randomUUID(), eventType: STREAM_DELETED, data: {} }),
+    )
+    return this.#access.write('deleteStream', { stream, tombstone })
+  }
+
+  registerEvents(eventClasses: readonly EventClass[]): void {
+    this.#access.decoder.register(eventClasses)
+  }
+}

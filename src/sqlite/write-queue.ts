@@ -1,0 +1,164 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { toError } from '../errors.ts'
+import { errorOf, failureOf, isAboutFile, SQLITE_BUSY, type SqliteFailure } from './errors.ts'
+import type { SqliteExecutor } from './executor.ts'
+import type { WriterAnswer } from './writer.ts'
+import type { ArgumentsOf, ResultOf, Write, WriteName } from './writes.ts'
+
+/** Writes that go together in one transaction at most, by number and by size. */
+const MAX_BATCH = 500
+const MAX_BATCH_CHARACTERS = 1024 * 1024
+
+/** Longest wait between two attempts to get the lock of another process, in milliseconds. */
+const MAX_BUSY_DELAY_MS = 20
+
+interface WriteJob extends Write {
+  readonly characters: number
+  readonly settle: (answer: { readonly result: unknown } | { readonly error: Error }) => void
+}
+
+interface ExclusiveJob {
+  readonly run: () => Promise<void>
+}
+
+export interface WriteQueueParts {
+  readonly executor: SqliteExecutor
+  readonly file: string
+  readonly busyTimeoutMs: number
+  /** Called after a commit, with what was written. */
+  readonly onCommitted: (writes: readonly Write[], results: readonly unknown[]) => void
+}
+
+/**
+ * The writes of one process, in the order in which they were asked for. What comes while a transaction is under way
+ * goes together in the next one; a lone write goes at once.
+ */
+export class SqliteWriteQueue {
+  readonly #parts: WriteQueueParts
+  #jobs: (WriteJob | ExclusiveJob)[] = []
+  #draining: Promise<void> | undefined
+
+  constructor(parts: WriteQueueParts) {
+    this.#parts = parts
+  }
+
+  /** @param characters - about how large the arguments are. */
+  async write<N extends WriteName>(name: N, args: ArgumentsOf<N>, characters = 0): Promise<ResultOf<N>> {
+    const { promise, resolve, reject } = Promise.withResolvers<ResultOf<N>>()
+    this.#add({
+      ...{ name, args, characters },
+      settle: (answer) => {
+        if ('error' in answer) reject(answer.error)
+        // The result of the write with this name.
+        else resolve(answer.result as ResultOf<N>)
+      },
+    })
+    return promise
+  }
+
+  /** Runs work that nothing else of this process writes beside. */
+  exclusively<T>(work: () => Promise<T>): Promise<T> {
+    const { promise, resolve, reject } = Promise.withResolvers<T>()
+    this.#add({ run: () => work().then(resolve, reject) })
+    return promise
+  }
+
+  /** Tries again while another process has the lock. @throws what it fails with in the end. */
+  async patiently<T>(attempt: () => T): Promise<T> {
+    const { file, busyTimeoutMs } = this.#parts
+    const patience = new Patience(busyTimeoutMs)
+    for (;;) {
+      try {
+        return attempt()
+      } catch (thrown) {
+        const failure = failureOf(thrown)
+        if (failure.code === 0) throw thrown
+        if (!(await patience.outlasts(failure))) throw errorOf(failure, file, busyTimeoutMs, toError(thrown))
+      }
+    }
+  }
+
+  /** Resolves when all that was asked for is done. */
+  async idle(): Promise<void> {
+    while (this.#draining !== undefined) await this.#draining
+  }
+
+  #add(job: WriteJob | ExclusiveJob): void {
+    this.#jobs.push(job)
+    this.#draining ??= this.#drain()
+  }
+
+  async #drain(): Promise<void> {
+    // What the callers of one moment ask for goes together.
+    await Promise.resolve()
+    for (;;) {
+      const [next] = this.#jobs
+      if (next === undefined) break
+      if ('run' in next) {
+        this.#jobs.shift()
+        await next.run()
+      } else await this.#runTogether(this.#takeBatch())
+    }
+    this.#draining = undefined
+  }
+
+  #takeBatch(): readonly WriteJob[] {
+    let characters = 0
+    const batch: WriteJob[] = []
+    for (const job of this.#jobs) {
+      if ('run' in job || batch.length === MAX_BATCH) break
+      characters += job.characters
+      if (batch.length > 0 && characters > MAX_BATCH_CHARACTERS) break
+      batch.push(job)
+    }
+    this.#jobs = this.#jobs.slice(batch.length)
+    return batch
+  }
+
+  async #runTogether(batch: readonly WriteJob[]): Promise<void> {
+    const answer = await this.#runPatiently(batch)
+    if ('results' in answer) {
+      for (const [index, { settle }] of batch.entries()) settle({ result: answer.results[index] })
+      this.#parts.onCommitted(batch, answer.results)
+    } else if (batch.length > 1 && !isAboutFile(answer.failure)) {
+      // One of them is at fault, and must not fail the others.
+      for (const job of batch) await this.#runTogether([job])
+    } else for (const { settle } of batch) settle({ error: this.#errorOf(answer.failure) })
+  }
+
+  async #runPatiently(batch: readonly WriteJob[]): Promise<WriterAnswer> {
+    const { executor, busyTimeoutMs } = this.#parts
+    const writes = batch.map(({ name, args }) => ({ name, args }))
+    const patience = new Patience(busyTimeoutMs)
+    for (;;) {
+      const answer = await executor.run(writes)
+      if ('results' in answer || !(await patience.outlasts(answer.failure))) return answer
+    }
+  }
+
+  #errorOf(failure: SqliteFailure): Error {
+    return errorOf(failure, this.#parts.file, this.#parts.busyTimeoutMs)
+  }
+}
+
+/** Waits for the lock of another process, from the first time that it was in the way. */
+class Patience {
+  readonly #busyTimeoutMs: number
+  #busySince: number | undefined
+  #tries = 0
+
+  constructor(busyTimeoutMs: number) {
+    this.#busyTimeoutMs = busyTimeoutMs
+  }
+
+  /** Waits a little. @returns false when it is no question of waiting, or it was waited long enough. */
+  async outlasts({ code }: SqliteFailure): Promise<boolean> {
+    const now = performance.now()
+    this.#busySince ??= now
+    if (code !== SQLITE_BUSY || now - this.#busySince >= this.#busyTimeoutMs) return false
+    this.#tries += 1
+    // Short and random, so that no process is always late.
+    await delay(Math.random() * Math.min(MAX_BUSY_DELAY_MS, this.#tries))
+    return true
+  }
+}

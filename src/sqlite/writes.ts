@@ -1,0 +1,223 @@
+import type { EventRow, StoredRow } from '../store/event-row.ts'
+import type { AppendResult, Snapshot, StreamName } from '../store/index.ts'
+import type { Checkpoint, Lease, ParkedEvent } from '../subscriptions/index.ts'
+import { append, endOfStream, INSERT, timeOfNext } from './append.ts'
+import { STORED_COLUMNS, valuesOf } from './rows.ts'
+import type { SqliteStatements } from './statements.ts'
+
+/** What a checkpoint save finds: undefined when it saved. */
+export interface FoundCheckpoint {
+  readonly actual: number | undefined
+}
+
+export interface LeaseArguments {
+  readonly name: string
+  readonly owner: string
+  readonly ttlMs: number
+}
+
+/** A snapshot, its state as JSON. */
+export type SnapshotRow = Omit<Snapshot, 'state' | 'takenAt'> & {
+  readonly state: string
+  readonly takenAt: number
+}
+
+/** A parked event, its event as JSON of a `StoredRow`. */
+export type ParkedRow = Omit<ParkedEvent, 'event' | 'firstFailedAt' | 'failedAt'> & {
+  readonly event: string
+  readonly firstFailedAt: number
+  readonly failedAt: number
+}
+
+/** Which part of the feed goes to the archive. */
+export type ArchiveArguments = StreamName | { readonly upTo: number }
+
+/** Rows that an import or an archive moves at a time, so that others get their turn. */
+export const MOVE_BATCH = 1000
+
+/**
+ * Every write there is, as a function of a connection that is inside a transaction. Arguments and results are plain data,
+ * and what a caller may run into is a result: so a write runs alike in a worker, with others in one transaction, and in
+ * the transaction of a user.
+ */
+export const writes = {
+  append,
+
+  /** @param tombstone - the event that takes the place of the stream's next one. */
+  deleteStream(
+    db: SqliteStatements,
+    { stream, tombstone }: { stream: StreamName; tombstone: EventRow },
+  ): AppendResult {
+    const { aggregateId, aggregateType } = stream
+    const { version, isDeleted, position } = endOfStream(db, stream)
+    if (version === 0 || isDeleted) return { newVersion: version, globalPosition: position }
+    const globalPosition = db.insert(INSERT, timeOfNext(db), version + 1, ...valuesOf(tombstone))
+    for (const table of ['eventspine_events', 'eventspine_archive']) {
+      db.run(
+        `delete from ${table} where aggregate_id = ? and aggregate_type = ? and aggregate_version <= ?`,
+        ...[aggregateId, aggregateType, version],
+      )
+    }
+    db.run(
+      'delete from eventspine_snapshots where aggregate_type = ? and aggregate_id = ?',
+      aggregateType,
+      aggregateId,
+    )
+    return { newVersion: version + 1, globalPosition }
+  },
+
+  saveSnapshot(db: SqliteStatements, snapshot: SnapshotRow): void {
+    const { aggregateType, aggregateId, version, schemaVersion, state, takenAt } = snapshot
+    db.run(
+      `insert into eventspine_snapshots (aggregate_type, aggregate_id, version, schema_version, state, taken_at)
+       values (?, ?, ?, ?, ?, ?)
+       on conflict do update set version = excluded.version, schema_version = excluded.schema_version,
+         state = excluded.state, taken_at = excluded.taken_at
+       where excluded.schema_version <> eventspine_snapshots.schema_version
+         or excluded.version >= eventspine_snapshots.version`,
+      ...[aggregateType, aggregateId, version, schemaVersion, state, takenAt],
+    )
+  },
+
+  deleteSnapshot(db: SqliteStatements, { aggregateType, aggregateId }: StreamName): void {
+    db.run(
+      'delete from eventspine_snapshots where aggregate_type = ? and aggregate_id = ?',
+      aggregateType,
+      aggregateId,
+    )
+  },
+
+  /** @returns the checkpoint that is in the way. */
+  saveCheckpoint(
+    db: SqliteStatements,
+    { name, checkpoint, previous }: { name: string; checkpoint: Checkpoint; previous: number | undefined },
+  ): FoundCheckpoint | undefined {
+    const row = db.get('select position, fence from eventspine_checkpoints where name = ?', name)
+    const { position, storeId = null, eventId = null, fence = null } = checkpoint
+    const actual = row && Number(row['position'])
+    const isFenced = fence !== null && fence < Number(row?.['fence'] ?? 0)
+    if ((actual !== previous && actual !== position) || isFenced) return { actual }
+    db.run(
+      `insert or replace into eventspine_checkpoints (name, position, store_id, event_id, fence, saved_at)
+       values (?, ?, ?, ?, ?, ?)`,
+      ...[name, position, storeId, eventId, fence, Date.now()],
+    )
+    return undefined
+  },
+
+  acquireLease(db: SqliteStatements, { name, owner, ttlMs }: LeaseArguments): Lease | undefined {
+    const now = Date.now()
+    const row = db.get('select owner, fence, expires_at from eventspine_leases where name = ?', name)
+    const isOwn = row?.['owner'] === owner
+    if (row !== undefined && !isOwn && Number(row['expires_at']) > now) return undefined
+    const present = Number(row?.['fence'] ?? 0)
+    const fence = isOwn ? present : Math.max(present + 1, now)
+    db.run(
+      'insert or replace into eventspine_leases (name, owner, fence, expires_at) values (?, ?, ?, ?)',
+      ...[name, owner, fence, now + ttlMs],
+    )
+    return { fence }
+  },
+
+  /** The row stays, with its fencing number. */
+  releaseLease(db: SqliteStatements, { name, owner }: Omit<LeaseArguments, 'ttlMs'>): boolean {
+    const sql = "update eventspine_leases set owner = '', expires_at = 0 where name = ? and owner = ?"
+    return db.run(sql, name, owner) > 0
+  },
+
+  park(db: SqliteStatements, parked: ParkedRow): void {
+    db.run(
+      `insert or replace into eventspine_parked_events (subscription, position, handler_names, error_name, error_message,
+         attempts, first_failed_at, failed_at, event) values (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+      ...[parked.subscription, parked.position, JSON.stringify(parked.handlerNames), parked.errorName],
+      ...[parked.errorMessage, parked.attempts, parked.firstFailedAt, parked.failedAt, parked.event],
+    )
+  },
+
+  unpark(
+    db: SqliteStatements,
+    { subscription, position }: { subscription: string; position: number },
+  ): boolean {
+    const sql = 'delete from eventspine_parked_events where subscription = ? and position = ?'
+    return db.run(sql, subscription, position) > 0
+  },
+
+  /** @returns how many of at most {@link MOVE_BATCH} were removed. */
+  pruneParked(db: SqliteStatements, { failedBefore }: { failedBefore: number }): number {
+    return db.run(
+      `delete from eventspine_parked_events where (subscription, position) in
+         (select subscription, position from eventspine_parked_events where failed_at < ? limit ${MOVE_BATCH})`,
+      failedBefore,
+    )
+  },
+
+  /** Events with their positions, behind the end of the feed; those that are there already are passed over. */
+  importRows(
+    db: SqliteStatements,
+    { rows }: { rows: readonly StoredRow[] },
+  ): { imported: number; refused?: number } {
+    let imported = 0
+    let end = endOfFeed(db)
+    const last = db.get('select max(stored_at) as time from eventspine_events where position = ?', end)
+    let storedAt = Number(last?.['time'] ?? 0)
+    for (const row of rows) {
+      if (row.position <= end) {
+        const there = db.get('select event_id from eventspine_events where position = ?', row.position)
+        if (there?.['event_id'] === row.eventId) continue
+        return { imported, refused: row.position }
+      }
+      storedAt = Math.max(row.storedAt.getTime(), storedAt)
+      db.run(INSERT_AT, row.position, storedAt, row.aggregateVersion, ...valuesOf(row))
+      end = row.position
+      imported += 1
+    }
+    return { imported }
+  },
+
+  /** @returns how many of at most {@link MOVE_BATCH} were moved, or the subscription that is behind. */
+  archive(db: SqliteStatements, args: ArchiveArguments): { moved: number; behind?: string } {
+    const [where, ...values] =
+      'upTo' in args
+        ? ['position <= ?', args.upTo]
+        : ['aggregate_id = ? and aggregate_type = ?', args.aggregateId, args.aggregateType]
+    const last = db.get(
+      `select max(position) as position from (select position from eventspine_events where ${where} order by position limit ${MOVE_BATCH})`,
+      ...values,
+    )
+    const upTo = Number(last?.['position'] ?? 0)
+    const behind = db.get('select name from eventspine_checkpoints where position < ? limit 1', upTo)
+    if (behind !== undefined) return { moved: 0, behind: String(behind['name']) }
+    db.run(
+      `insert into eventspine_archive (${STORED_COLUMNS}) select ${STORED_COLUMNS} from eventspine_events where ${where} and position <= ?`,
+      ...[...values, upTo],
+    )
+    return {
+      moved: db.run(`delete from eventspine_events where ${where} and position <= ?`, ...values, upTo),
+    }
+  },
+}
+
+const INSERT_AT = INSERT.replace('(', '(position, ').replace('values (', 'values (?, ')
+
+/** The last position that was given out. */
+export function endOfFeed(db: SqliteStatements): number {
+  const row = db.get("select seq from sqlite_sequence where name = 'eventspine_events'")
+  return Number(row?.['seq'] ?? 0)
+}
+
+export type Writes = typeof writes
+export type WriteName = keyof Writes
+export type ArgumentsOf<N extends WriteName> = Parameters<Writes[N]>[1]
+export type ResultOf<N extends WriteName> = ReturnType<Writes[N]>
+
+/** A write as a message. */
+export interface Write {
+  readonly name: WriteName
+  readonly args: unknown
+}
+
+/** Runs a write; its name says what its arguments are. */
+export function runWrite(db: SqliteStatements, { name, args }: Write): unknown {
+  // The queue takes arguments by the name of the write, and this is the only place that reads them.
+  return (writes[name] as (db: SqliteStatements, args: unknown) => unknown)(db, args)
+}
