@@ -175,3 +175,61 @@ it('gives a lease to another owner only when it has expired or was released', as
   await leases.release('a', 'two')
   expect(await leases.acquire('a', 'one', 10)).toBeDefined()
 })
+
+it('takes over at once when another instance stops, not after a part of the lease', async () => {
+  const scene = new SubscriptionScene()
+  const leases = new InMemoryLeaseStore(() => 0)
+  const instance = (instanceId: string) => {
+    const manager = scene.manager({ leases, instanceId, leaseTtlMs: 600_000 })
+    manager.subscribe({ name: 'seen', handle: () => undefined }, { ...quick, pollIntervalMs: 60_000 })
+    manager.start()
+    return manager
+  }
+  const first = instance('first')
+  await waitFor(async () => (await first.health()).status === 'up')
+  const second = instance('second')
+  await waitFor(async () => (await second.status())['seen']?.state === 'standby')
+  const stoppedAt = performance.now()
+  await first.stop()
+
+  await waitFor(async () => (await second.status())['seen']?.state === 'live', { intervalMs: 1 })
+  // A standby instance asks by itself once a second.
+  expect(performance.now() - stoppedAt).toBeLessThan(900)
+})
+
+it('lets a former owner of the lease move no checkpoint, though it has not heard of its loss', async () => {
+  let now = 1000
+  const store = new InMemoryLeaseStore(() => now)
+  const heard = { first: Promise.resolve() }
+  const deaf: LeaseStore = {
+    acquire: async (name, owner, ttlMs) => {
+      if (owner === 'first') await heard.first
+      return store.acquire(name, owner, ttlMs)
+    },
+    release: (name, owner) => store.release(name, owner),
+    onRelease: (listener) => store.onRelease(listener),
+  }
+  const { scene, instance } = instances(deaf, { checkpointEveryEvents: 1 })
+  const gate = Promise.withResolvers<void>()
+  const first = instance('first', { handle: ({ n }: Noted) => (n === 1 ? gate.promise : undefined) })
+  first.start()
+  await append(scene.store, 0, 2)
+  await waitFor(async () => (await scene.checkpoints.load('seen'))?.position === 1)
+  heard.first = new Promise(() => undefined)
+  now += TTL_MS + 1
+  const two = new Seen()
+  const second = instance('second', {
+    handle: async (event: Noted) => {
+      two.handle(event)
+      await gate.promise
+    },
+  })
+  second.start()
+  await waitFor(() => two.numbers.length === 1)
+  const fence = (await scene.checkpoints.load('seen'))?.fence
+
+  gate.resolve()
+  await waitFor(async () => (await scene.checkpoints.load('seen'))?.position === 2)
+  expect((await scene.checkpoints.load('seen'))?.fence).toBe(fence)
+  expect((await second.health()).status).toBe('up')
+})

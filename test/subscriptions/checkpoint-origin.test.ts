@@ -1,0 +1,146 @@
+import { describe, expect, it } from 'vitest'
+import { InMemoryEventStore } from '../../src/index.ts'
+import { waitFor } from '../../src/testing/index.ts'
+import {
+  append,
+  appendOne,
+  checkpointAt,
+  Noted,
+  quick,
+  Seen,
+  SubscriptionScene,
+} from './subscription-scene.ts'
+
+/** A manager on another store, with the checkpoints of a scene. */
+function moved(scene: SubscriptionScene, store = new InMemoryEventStore()) {
+  const seen = new Seen()
+  const manager = scene.manager({ eventStore: store })
+  manager.subscribe(seen, quick)
+  return { store, seen, manager }
+}
+
+async function handledBefore(events: number): Promise<SubscriptionScene> {
+  const scene = new SubscriptionScene()
+  await append(scene.store, 0, events)
+  const manager = scene.manager()
+  manager.subscribe(new Seen())
+  manager.start()
+  await manager.whenCaughtUp('seen')
+  await manager.stop()
+  return scene
+}
+
+describe('a checkpoint', () => {
+  it('says which store and which event it belongs to', async () => {
+    const scene = await handledBefore(3)
+    const [, , last] = (await scene.store.readPage()).events
+
+    expect(await scene.checkpoints.load('seen')).toEqual({
+      position: 3,
+      storeId: await scene.store.identity(),
+      eventId: last?.event.eventId,
+      fence: undefined,
+    })
+  })
+
+  it('of another store is refused at the start, with its remedy, though that store is long enough', async () => {
+    const { store, manager, seen } = moved(await handledBefore(3))
+    await append(store, 0, 5)
+    manager.start()
+
+    await expect(manager.whenCaughtUp('seen')).rejects.toMatchObject({ code: 'CHECKPOINT_FOREIGN' })
+    await expect(manager.whenProcessed(1)).rejects.toThrow(/startFrom: 'beginning', or delete the checkpoint/)
+    expect(seen.numbers).toEqual([])
+    expect((await manager.health()).status).toBe('down')
+  })
+
+  it('of a store that was restored to an earlier state and has other events since is refused', async () => {
+    const scene = await handledBefore(3)
+    const restored = Object.assign(new InMemoryEventStore(), { identity: () => scene.store.identity() })
+    const { manager } = moved(scene, restored)
+    await append(restored, 0, 4)
+    manager.start()
+
+    await expect(manager.whenCaughtUp('seen')).rejects.toThrow(/the store was restored to an earlier state/)
+  })
+
+  it.each([0, 2])(
+    'beyond the end of a store with %i events is refused before anything resolves',
+    async (events) => {
+      const scene = new SubscriptionScene()
+      await scene.checkpoints.save('seen', checkpointAt(9), undefined)
+      await append(scene.store, 0, events)
+      const { manager } = moved(scene, scene.store)
+      manager.start()
+
+      await expect(manager.whenProcessed(0)).rejects.toMatchObject({ code: 'POSITION_AHEAD' })
+      await expect(manager.whenCaughtUp('seen')).rejects.toMatchObject({ code: 'POSITION_AHEAD' })
+    },
+  )
+
+  it('ahead of its store never makes health up, not even before it was looked at', async () => {
+    const scene = new SubscriptionScene()
+    await scene.checkpoints.save('seen', checkpointAt(9), undefined)
+    const { manager } = moved(scene, scene.store)
+    manager.start()
+    const statuses: string[] = []
+    do statuses.push((await manager.health()).status)
+    while (statuses.at(-1) !== 'down')
+
+    expect(statuses).not.toContain('up')
+  })
+
+  it('of another store is replaced where the subscription begins anew', async () => {
+    const scene = await handledBefore(3)
+    const store = new InMemoryEventStore()
+    await append(store, 0, 5)
+    const seen = new Seen()
+    const manager = scene.manager({ eventStore: store })
+    manager.subscribe(seen, { startFrom: 'beginning' })
+    manager.start()
+    await manager.whenCaughtUp('seen')
+    await manager.stop()
+
+    expect(seen.numbers).toEqual([0, 1, 2, 3, 4])
+    expect((await scene.checkpoints.load('seen'))?.storeId).toBe(await store.identity())
+  })
+
+  it('at an event that was deleted meanwhile is gone on from', async () => {
+    const scene = await handledBefore(3)
+    await scene.store.deleteStream({ aggregateId: 'a2', aggregateType: 'Note' })
+    const { manager, seen } = moved(scene, scene.store)
+    await appendOne(scene.store, new Noted({ aggregateId: 'b', n: 7 }))
+    manager.start()
+    await manager.whenCaughtUp('seen')
+
+    expect(seen.numbers.filter((n) => n !== undefined)).toEqual([7])
+  })
+
+  it('of an older release, which has a position alone, is gone on from', async () => {
+    const scene = new SubscriptionScene()
+    await append(scene.store, 0, 3)
+    await scene.checkpoints.save('seen', checkpointAt(2), undefined)
+    const { manager, seen } = moved(scene, scene.store)
+    manager.start()
+    await manager.whenCaughtUp('seen')
+
+    expect(seen.numbers).toEqual([2])
+  })
+})
+
+it('refuses a foreign checkpoint on an instance that stands by, too', async () => {
+  const scene = await handledBefore(3)
+  const leases = {
+    acquire: async () => undefined,
+    release: async () => undefined,
+    onRelease: () => () => undefined,
+  }
+  const store = new InMemoryEventStore()
+  await append(store, 0, 5)
+  const manager = scene.manager({ eventStore: store, leases })
+  manager.subscribe(new Seen(), quick)
+  manager.start()
+  await waitFor(async () => (await manager.status())['seen']?.state === 'standby')
+
+  await expect(manager.whenProcessed(2)).rejects.toMatchObject({ code: 'CHECKPOINT_FOREIGN' })
+})
