@@ -9,9 +9,10 @@ import { SqliteCheckpointStore } from './checkpoints.ts'
 import { SqliteDatabase } from './database.ts'
 import { SqliteDeadLetterStore } from './dead-letters.ts'
 import type { SqliteConnection } from './driver.ts'
+import { errorOf, failureOf } from './errors.ts'
 import { SqliteEventStore } from './event-store.ts'
 import { SqliteLeaseStore } from './leases.ts'
-import { resolveSqliteOptions, type SqliteStoresOptions } from './options.ts'
+import { type ResolvedSqliteOptions, resolveSqliteOptions, type SqliteStoresOptions } from './options.ts'
 import { text } from './rows.ts'
 import { SqliteSnapshotStore } from './snapshots.ts'
 import { SqliteStatements } from './statements.ts'
@@ -36,10 +37,12 @@ export class SqliteStores implements DatabaseStores<SqliteConnection> {
   readonly #database: SqliteDatabase
   readonly #watch: SqliteWatch
   readonly #decoder: RowDecoder
+  readonly #options: ResolvedSqliteOptions
 
   /** The file is opened by the first call, or by `ready`. @throws ConfigError */
   constructor(options: SqliteStoresOptions) {
     const resolved = resolveSqliteOptions(options)
+    this.#options = resolved
     this.#decoder = new RowDecoder(resolved.registry ?? new EventRegistry())
     this.#decoder.register(resolved.events)
     this.#database = new SqliteDatabase(resolved, (writes, results) => this.#committed(writes, results))
@@ -71,7 +74,7 @@ export class SqliteStores implements DatabaseStores<SqliteConnection> {
     const written: Write[] = []
     const results: unknown[] = []
     const result = await this.#database.transaction(async (db) => {
-      const unit = new OpenUnit(db, this.#decoder, (write, outcome) => {
+      const unit = new OpenUnit(db, this.#decoder, this.#options, (write, outcome) => {
         written.push(write)
         results.push(outcome)
       })
@@ -90,7 +93,8 @@ export class SqliteStores implements DatabaseStores<SqliteConnection> {
    * it are noticed like those of another process.
    */
   within(client: SqliteConnection): StoreTransaction<SqliteConnection> {
-    return new OpenUnit(new SqliteStatements(client), this.#decoder, () => undefined).transaction
+    return new OpenUnit(new SqliteStatements(client), this.#decoder, this.#options, () => undefined)
+      .transaction
   }
 
   async ready(): Promise<void> {
@@ -124,18 +128,24 @@ function growsFeed(name: WriteName, result: unknown): boolean {
 /** A transaction while it is open. */
 class OpenUnit {
   readonly transaction: StoreTransaction<SqliteConnection>
+  readonly #options: ResolvedSqliteOptions
   #isOpen = true
+  #failure: Error | undefined
 
-  constructor(db: SqliteStatements, decoder: RowDecoder, onWrite: (write: Write, result: unknown) => void) {
+  constructor(
+    db: SqliteStatements,
+    decoder: RowDecoder,
+    options: ResolvedSqliteOptions,
+    onWrite: (write: Write, result: unknown) => void,
+  ) {
+    this.#options = options
     const access: SqliteAccess = {
       decoder,
       read: async (read) => {
-        this.#assertOpen()
-        return read(db)
+        return this.#run(() => read(db))
       },
       write: async (name, args) => {
-        this.#assertOpen()
-        const result = runWrite(db, { name, args })
+        const result = this.#run(() => runWrite(db, { name, args }))
         onWrite({ name, args }, result)
         // The result of the write with this name.
         return result as never
@@ -154,7 +164,18 @@ class OpenUnit {
     this.#isOpen = false
   }
 
-  #assertOpen(): void {
+  #run<T>(call: () => T): T {
     if (!this.#isOpen) throw new StoreClosedError('The transaction')
+    // SQLite may have ended the transaction with the failure: what followed would be stored by itself.
+    if (this.#failure !== undefined) throw this.#failure
+    try {
+      return call()
+    } catch (thrown) {
+      const failure = failureOf(thrown)
+      if (failure.code === 0) throw thrown
+      const { file, busyTimeoutMs } = this.#options
+      this.#failure = errorOf(failure, file, busyTimeoutMs, toError(thrown))
+      throw this.#failure
+    }
   }
 }
