@@ -1,14 +1,16 @@
-// A projection that catches up with 100,000 stored events, with a progress bar on a terminal:
+// A projection that catches up with 20,000 stored events, with a progress bar on a terminal:
 // npm run build && node examples/catch-up.ts
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import {
   type DomainEvent,
   defineEvent,
-  InMemoryCheckpointStore,
   InMemoryEventBus,
-  InMemoryEventStore,
   SubscriptionManager,
   type SubscriptionProgress,
 } from 'eventspine'
+import { SqliteStores } from 'eventspine/sqlite'
 
 class OrderPlaced extends defineEvent<{ readonly customer: string; readonly total: number }>()({
   type: 'OrderPlaced',
@@ -42,11 +44,24 @@ function drawBar({ position, head, eventsPerSecond, isCaughtUp }: SubscriptionPr
   process.stderr.write(`\r\x1b[K[${bar}] ${position}/${head} ${speed}/s${isCaughtUp ? '\n' : ''}`)
 }
 
-const eventStore = new InMemoryEventStore()
-for (let n = 0; n < 100_000; n += 1) {
-  const aggregateId = `Order-${n}`
-  const events = [new OrderPlaced({ aggregateId, customer: ['Ada', 'Bo', 'Cy'][n % 3] ?? '', total: 10 })]
-  await eventStore.appendEvents({ aggregateId, aggregateType: 'Order', events, expectedVersion: 'noStream' })
+const folder = mkdtempSync(join(tmpdir(), 'eventspine-catch-up-'))
+await using stores = new SqliteStores({ file: join(folder, 'orders.db') })
+const { events: eventStore, checkpoints } = stores
+/** Appends that are under way at the same time are stored in one transaction. */
+const AT_A_TIME = 500
+for (let start = 0; start < 20_000; start += AT_A_TIME) {
+  const appends = Array.from({ length: AT_A_TIME }, (_, index) => {
+    const n = start + index
+    const aggregateId = `Order-${n}`
+    const events = [new OrderPlaced({ aggregateId, customer: ['Ada', 'Bo', 'Cy'][n % 3] ?? '', total: 10 })]
+    return eventStore.appendEvents({
+      aggregateId,
+      aggregateType: 'Order',
+      events,
+      expectedVersion: 'noStream',
+    })
+  })
+  await Promise.all(appends)
 }
 
 await using bus = new InMemoryEventBus()
@@ -55,7 +70,7 @@ bus.subscribeToAllEvents((_event: DomainEvent) => {
   published += 1
 })
 
-await using manager = new SubscriptionManager({ eventStore, checkpoints: new InMemoryCheckpointStore() })
+await using manager = new SubscriptionManager({ eventStore, checkpoints })
 const totals = new CustomerTotals()
 manager.subscribe(totals, { onProgress: drawBar, progressIntervalMs: 20 })
 manager.relay(bus, { name: 'outbox' })
@@ -72,3 +87,6 @@ console.log(`Rebuilt from ${eventsHandled} events:`, Object.fromEntries(correcte
 await manager.whenCaughtUp('outbox')
 const { status } = await manager.health()
 console.log(`Published by the relay: ${published}, health: ${status}`)
+await manager.stop()
+await stores.close()
+rmSync(folder, { recursive: true })

@@ -1,4 +1,5 @@
-// The complete example: `npm run demo` in memory, `npm run demo -- redis://localhost:6379` on a broker.
+// The complete example: `npm run demo`, or with a broker `npm run demo -- redis://localhost:6379`, or with another file for
+// the events `npm run demo -- sqlite:orders.db`.
 import { randomUUID } from 'node:crypto'
 import { inspect } from 'node:util'
 import {
@@ -8,9 +9,10 @@ import {
   type DomainEvent,
   defineEvent,
   type EventBus,
+  type EventStore,
   evolution,
-  InMemoryEventStore,
 } from 'eventspine'
+import { SqliteStores } from 'eventspine/sqlite'
 import { z } from 'zod'
 
 // Events
@@ -77,7 +79,7 @@ function say(line: string): void {
   if (said === 6) allSaid.resolve()
 }
 
-async function main(bus: EventBus): Promise<void> {
+async function main(bus: EventBus, eventStore: EventStore): Promise<void> {
   // Subscribe handlers
   const notificationService = new NotificationService()
   bus.subscribe(OrderCreated, notificationService)
@@ -94,7 +96,7 @@ async function main(bus: EventBus): Promise<void> {
 
   // Set up a repository that publishes events after saving them
   const orders = new AggregateRepository({
-    eventStore: new InMemoryEventStore(),
+    eventStore,
     aggregateFactory: OrderAggregate,
     aggregateType: 'Order',
     eventPublisher: bus,
@@ -114,12 +116,18 @@ async function main(bus: EventBus): Promise<void> {
   console.log('Statistics:', inspect(bus.getStats(), { compact: false }))
 }
 
-const url = process.argv[2] ?? 'memory:'
-const bus = createEventBus(url, { prefix: `complete-example-${Date.now()}`, consumerGroup: 'demo' })
+const urls = process.argv.slice(2)
+const isStore = (url: string) => url.startsWith('sqlite:')
+const busUrl = urls.find((url) => !isStore(url)) ?? 'memory:'
+const file = urls.find(isStore)?.slice('sqlite:'.length) ?? '.cache/demo.db'
+const bus = createEventBus(busUrl, { prefix: `complete-example-${Date.now()}`, consumerGroup: 'demo' })
 const tooLate = setTimeout(() => allSaid.reject(new Error(`only ${said} of 6 lines in time`)), 15_000)
+const stores = new SqliteStores({ file })
 try {
-  await main(bus)
+  await main(bus, stores.events)
+  console.log(`Events in ${file}: ${await stores.events.headPosition()}`)
 } finally {
   clearTimeout(tooLate)
   await bus.shutdown()
+  await stores.close()
 }

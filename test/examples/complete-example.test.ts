@@ -1,7 +1,9 @@
 import { execFileSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { expect, it } from 'vitest'
+import { expect, it, onTestFinished } from 'vitest'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8')
@@ -30,6 +32,15 @@ it("prints the output of eventsource-py's complete example, as shown in the READ
     'Analytics: Recording OrderShipped',
     'Audit: OrderShipped at TIME',
   ])
+})
+
+it('keeps its events in the file that it is given, run after run', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'eventspine-demo-'))
+  onTestFinished(() => rmSync(folder, { recursive: true }))
+  const file = join(folder, 'orders.db')
+  const count = () => /^Events in .*: (\d+)$/m.exec(runDemo(`sqlite:${file}`))?.[1]
+
+  expect([count(), count()]).toEqual(['1', '2'])
 })
 
 it('reports an unknown URL scheme in one sentence', () => {
