@@ -18,18 +18,18 @@ export function fileOf(stores: SqliteStores): string {
   return files.get(stores) ?? ''
 }
 
-export function open(file: string, options: Partial<SqliteStoresOptions> = {}): SqliteStores {
+function open(file: string, options: Partial<SqliteStoresOptions> = {}): SqliteStores {
   const stores = new SqliteStores({ file, ...options })
   files.set(stores, file)
   return stores
 }
 
 /** A path in a fresh folder. */
-export function freshFile(): string {
+function freshFile(): string {
   return join(mkdtempSync(join(tmpdir(), 'eventspine-sqlite-')), 'events.db')
 }
 
-export function removeFolderOf(file: string): void {
+function removeFolderOf(file: string): void {
   rmSync(join(file, '..'), { recursive: true, force: true })
 }
 
