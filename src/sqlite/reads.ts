@@ -71,11 +71,11 @@ function versionsAfter(
   after: number,
   last: number,
 ): readonly SqliteRow[] {
-  const from = (table: string) =>
+  const select = (table: string) =>
     `select ${STORED_COLUMNS} from ${table} where aggregate_id = ? and aggregate_type = ? and aggregate_version > ? and aggregate_version <= ?`
   const values = [aggregateId, aggregateType, after, last]
   return db.all(
-    `${from('eventspine_archive')} union all ${from('eventspine_events')} order by aggregate_version`,
+    `${select('eventspine_archive')} union all ${select('eventspine_events')} order by aggregate_version`,
     ...[...values, ...values],
   )
 }
@@ -140,11 +140,11 @@ function rowsBetween(
   limit: number,
   includeArchived: boolean,
 ): readonly SqliteRow[] {
-  const from = (table: string) =>
+  const select = (table: string) =>
     `select ${STORED_COLUMNS} from ${table} where position > ? and position <= ?${where} order by position limit ?`
-  const live = db.all(from('eventspine_events'), ...values, limit)
+  const live = db.all(select('eventspine_events'), ...values, limit)
   if (!includeArchived) return live
-  const archived = db.all(from('eventspine_archive'), ...values, limit)
+  const archived = db.all(select('eventspine_archive'), ...values, limit)
   return [...archived, ...live]
     .toSorted((a, b) => Number(a['position']) - Number(b['position']))
     .slice(0, limit)
