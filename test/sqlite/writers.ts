@@ -1,0 +1,26 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import type { StoreWriter } from '../../src/testing/index.ts'
+
+const PROGRAM = fileURLToPath(new URL('./writer-program.ts', import.meta.url))
+
+/** A process that writes to a file until it is killed. */
+export function startWriter(file: string): StoreWriter {
+  const child = spawn(process.execPath, [PROGRAM, file], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const closed = once(child, 'close')
+  const acknowledged: string[] = []
+  let rest = ''
+  child.stdout.on('data', (chunk: Buffer) => {
+    const lines = `${rest}${chunk}`.split('\n')
+    rest = lines.pop() ?? ''
+    acknowledged.push(...lines)
+  })
+  return {
+    acknowledged,
+    async kill() {
+      child.kill('SIGKILL')
+      await closed
+    },
+  }
+}
