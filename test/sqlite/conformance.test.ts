@@ -17,3 +17,8 @@ describeStores('SqliteStores, on the main thread', {
   ...common,
   ...suiteHooks({ worker: false, durability: 'normal' }),
 })
+
+describeStores('SqliteStores, with better-sqlite3', {
+  ...common,
+  ...suiteHooks({ driver: 'better-sqlite3', durability: 'normal' }),
+})
