@@ -104,7 +104,7 @@ export class WorkerExecutor implements SqliteExecutor {
       name: 'eventspine sqlite',
     })
     worker.on('message', ({ id, body }: ThreadMessage<WriterAnswer>) => this.#answer(id, body))
-    // A thread that ends is started again by the next request. Its error is told by the exit that follows it.
+    // The next request starts a new thread. The exit event, which follows the error, answers the requests under way.
     worker.on('error', () => undefined)
     worker.on('exit', () => this.#ended(worker))
     return worker

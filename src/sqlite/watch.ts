@@ -59,7 +59,7 @@ export class SqliteWatch {
     }
   }
 
-  /** Looks at the file as long as somebody listens. The timer keeps no process alive. */
+  /** Looks at the file while there are listeners. The timer keeps no process alive. */
   #start(): void {
     if (this.#timer !== undefined || this.#isClosed) return
     this.#parts.open()

@@ -56,7 +56,7 @@ export class SqliteWriteQueue {
     return promise
   }
 
-  /** Runs work that nothing else of this process writes beside. */
+  /** Runs work during which this process writes nothing else. */
   exclusively<T>(work: () => Promise<T>): Promise<T> {
     const { promise, resolve, reject } = Promise.withResolvers<T>()
     this.#add({ run: () => work().then(resolve, reject) })

@@ -2,7 +2,7 @@
 export interface Lease {
   /**
    * Fencing number: it grows each time the lease changes its owner. What a former owner still writes has a lower one,
-   * and is refused. It begins with the time in milliseconds, so that it goes on growing where leases were lost.
+   * and is refused. It starts from the time in milliseconds, so that it also grows if the leases were lost.
    */
   readonly fence: number
 }

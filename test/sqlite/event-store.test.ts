@@ -327,6 +327,18 @@ it('reports a listener that throws, and calls the others', async () => {
   expect(logger.lines).toContainEqual(expect.objectContaining({ message: 'a listener of a store failed' }))
 })
 
+it.each([
+  ['full', 2],
+  ['normal', 1],
+] as const)('waits for the disk as far as durability %s asks for it', async (durability, synchronous) => {
+  await using scene = withFile()
+  const stores = scene.open({ durability })
+
+  await stores.transaction(async ({ client }) => {
+    expect(client.prepare('pragma synchronous').get()).toEqual({ synchronous })
+  })
+})
+
 it('refuses options that are none, and files that are in memory', async () => {
   await using scene = withFile()
 

@@ -8,7 +8,7 @@ import { KILLED_BATCH } from './write-forever.ts'
 /** What is left of writers that were killed. */
 export const killTests = [
   storeTest(
-    'keeps what killed writers were told is stored, nothing by halves, and goes on',
+    'keeps every confirmed append of killed writers, stores no partial transaction, and accepts further appends',
     async (scene) => {
       const { store } = scene
       let isOver = false
