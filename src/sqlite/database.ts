@@ -6,6 +6,7 @@ import { InlineExecutor, type SqliteExecutor, WorkerExecutor } from './executor.
 import { connect, openFile } from './file.ts'
 import type { ResolvedSqliteOptions } from './options.ts'
 import type { SqliteStatements } from './statements.ts'
+import { TurnBudget } from './turn-budget.ts'
 import { SqliteWriteQueue } from './write-queue.ts'
 import { rollBack } from './writer.ts'
 import type { ArgumentsOf, ResultOf, Write, WriteName } from './writes.ts'
@@ -26,6 +27,7 @@ export class SqliteDatabase {
   readonly #options: ResolvedSqliteOptions
   readonly #onCommitted: (writes: readonly Write[], results: readonly unknown[]) => void
   readonly #inside = new AsyncLocalStorage<{ isOpen: boolean }>()
+  readonly #turns = new TurnBudget()
   #opening: Promise<OpenDatabase> | undefined
   #opened: OpenDatabase | undefined
   #forUsers: SqliteStatements | undefined
@@ -57,7 +59,9 @@ export class SqliteDatabase {
 
   readonly read = async <T>(read: (db: SqliteStatements) => T): Promise<T> => {
     const { reader, queue } = await this.open()
-    return queue.patiently(() => read(reader))
+    const result = await queue.patiently(() => this.#turns.run(() => read(reader)))
+    await this.#turns.pause()
+    return result
   }
 
   readonly write = async <N extends WriteName>(

@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { toError } from '../errors.ts'
 import { errorOf, failureOf, isAboutFile, SQLITE_BUSY, type SqliteFailure } from './errors.ts'
 import type { SqliteExecutor } from './executor.ts'
+import { TurnBudget } from './turn-budget.ts'
 import type { WriterAnswer } from './writer.ts'
 import type { ArgumentsOf, ResultOf, Write, WriteName } from './writes.ts'
 
@@ -37,6 +38,7 @@ export class SqliteWriteQueue {
   readonly #parts: WriteQueueParts
   #jobs: (WriteJob | ExclusiveJob)[] = []
   #draining: Promise<void> | undefined
+  readonly #turns = new TurnBudget()
 
   constructor(parts: WriteQueueParts) {
     this.#parts = parts
@@ -98,6 +100,7 @@ export class SqliteWriteQueue {
         this.#jobs.shift()
         await next.run()
       } else await this.#runTogether(this.#takeBatch())
+      await this.#turns.pause()
     }
     this.#draining = undefined
   }
@@ -131,7 +134,7 @@ export class SqliteWriteQueue {
     const writes = batch.map(({ name, args }) => ({ name, args }))
     const patience = new Patience(busyTimeoutMs)
     for (;;) {
-      const answer = await executor.run(writes)
+      const answer = await this.#turns.run(() => executor.run(writes))
       if ('results' in answer || !(await patience.outlasts(answer.failure))) return answer
     }
   }

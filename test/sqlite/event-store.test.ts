@@ -404,3 +404,23 @@ it('answers what the in-memory store answers, whatever is written', async () => 
     { numRuns: 25 },
   )
 }, 60_000)
+
+it.each([true, false])(
+  'lets the event loop turn while it writes and reads without a pause (worker: %s)',
+  async (worker) => {
+    await using scene = withFile()
+    const stores = scene.open({ worker, durability: 'normal' })
+    await stores.ready()
+    let turns = 0
+    const timer = setInterval(() => {
+      turns += 1
+    }, 1)
+    await appendNotes(stores, 400)
+    const whileWriting = turns
+    for (let round = 0; round < 200; round += 1) await stores.events.readPage()
+    clearInterval(timer)
+
+    expect(whileWriting, 'turns during 400 appends, one after the other').toBeGreaterThan(1)
+    expect(turns - whileWriting, 'turns during 200 pages').toBeGreaterThan(1)
+  },
+)
