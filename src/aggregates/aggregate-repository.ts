@@ -75,6 +75,7 @@ export class AggregateRepository<A extends AggregateRoot<unknown>> {
     resolveOptions('AggregateRepository', options, {}, rules)
     this.#options = options
     refuseOtherCopy(aggregateFactory)
+    this.#options = options
     this.#store = eventStore
     this.#factory = aggregateFactory
     this.#aggregateType = aggregateType
