@@ -50,7 +50,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
   readonly deadLetters: DeadLetterQueue
 
   protected constructor(options: ResolvedBrokerOptions, createTransport: (host: TransportHost) => T) {
-    const { consumerGroup, codec, enableDlq, concurrency, maxInFlight } = options
+    const { consumerGroup, codec, enableDlq, concurrency, maxInFlight, maxInFlightBytes } = options
     const { handlerTimeoutMs, propagateCausation, publishTimeoutMs, shutdownTimeoutMs } = options
     const logger = resolveLogger(options.logger)
     const handlers = new HandlerRegistry(options.registry, { needsNames: true })
@@ -106,6 +106,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
         target: transport,
         consumerGroup,
         maxInFlight,
+        maxInFlightBytes,
         concurrency,
         enableDlq,
         retryPolicy,
