@@ -59,7 +59,7 @@ export class KafkaEventBus extends BrokerEventBus<KafkaTransport> {
 
   /**
    * @throws ConfigError if an option is unknown, out of range or contradicts another.
-   * @throws KafkaNotAvailableError if the npm package `@platformatic/kafka` is not installed.
+   * @throws KafkaNotAvailableError if the npm package `@platformatic/kafka` is not installed; in a bundle, `connect` throws it.
    */
   constructor(options: KafkaEventBusOptions = {}) {
     if (!KAFKA_AVAILABLE) throw new KafkaNotAvailableError()

@@ -51,10 +51,10 @@ export class RedisEventBus extends BrokerEventBus<RedisTransport> {
 
   /**
    * @throws ConfigError if an option is unknown or out of range.
-   * @throws RedisNotAvailableError if the npm package `redis` is not installed.
+   * @throws RedisNotAvailableError if the npm package `redis` is not installed; in a bundle, `connect` throws it.
    */
   constructor(options: RedisEventBusOptions = {}) {
-    if (!REDIS_AVAILABLE) throw new RedisNotAvailableError()
+    if (!REDIS_AVAILABLE && options.client === undefined) throw new RedisNotAvailableError()
     const resolved = resolveRedisOptions(options)
     super(resolved, (host) => new RedisTransport(resolved, host))
     this.#options = resolved
