@@ -1,5 +1,5 @@
 import { BrokerEventBus } from '../bus/broker-event-bus.ts'
-import { nonNegativeInteger, positiveInteger, resolveOptions } from '../kit/options.ts'
+import { nonEmptyText, nonNegativeInteger, positiveInteger, resolveOptions } from '../kit/options.ts'
 import type { StoredDeadLetter } from '../transport/transport.ts'
 import { REDIS_AVAILABLE, RedisNotAvailableError } from './client/client.ts'
 import type { RecoveryResult } from './consuming/recovery.ts'
@@ -101,12 +101,14 @@ export class RedisEventBus extends BrokerEventBus<RedisTransport> {
     return readStreamInfo(this.transport.client(), this.#options, this.getStats())
   }
 
-  /** Returns dead letters with their raw fields, oldest first. `deadLetters` returns them decoded. */
-  async getDlqMessages({
-    limit = 100,
-    start = '-',
-    end = '+',
-  }: RedisDlqQuery = {}): Promise<readonly RedisDlqMessage[]> {
+  /** Returns dead letters with their raw fields, oldest first. `deadLetters` returns them decoded. @throws ConfigError */
+  async getDlqMessages(query: RedisDlqQuery = {}): Promise<readonly RedisDlqMessage[]> {
+    const { limit, start, end } = resolveOptions(
+      'getDlqMessages',
+      query,
+      { limit: 100, start: '-', end: '+' },
+      { limit: positiveInteger, start: nonEmptyText, end: nonEmptyText },
+    )
     await this.connect()
     const letters = await this.transport.deadLetters.range(start, end, limit)
     return letters.map(describeLetter)
