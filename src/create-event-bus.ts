@@ -1,8 +1,9 @@
-import type { BrokerOptions } from './bus/broker-options.ts'
+import { type BrokerOptions, brokerDefaults, brokerRules } from './bus/broker-options.ts'
 import type { EventBus } from './bus/event-bus.ts'
 import { InMemoryEventBus, type InMemoryEventBusOptions } from './bus/in-memory-event-bus.ts'
 import { ConfigError, describeValue } from './errors.ts'
 import { KafkaEventBus, type KafkaEventBusOptions } from './kafka/index.ts'
+import { resolveOptions } from './kit/options.ts'
 import { RabbitMQEventBus, type RabbitMQEventBusOptions } from './rabbitmq/index.ts'
 import { RedisEventBus, type RedisEventBusOptions } from './redis/index.ts'
 
@@ -90,7 +91,15 @@ function createKafkaBus(
   })
 }
 
-function memoryOptions(options: CreateEventBusOptions): InMemoryEventBusOptions {
+function memoryOptions({
+  prefix: _,
+  redis: _r,
+  rabbitmq: _m,
+  kafka: _k,
+  ...options
+}: CreateEventBusOptions): InMemoryEventBusOptions {
+  // Checked, though most have no effect in memory: a misspelt option would show only with the first broker.
+  resolveOptions('createEventBus', options, brokerDefaults, brokerRules)
   const {
     propagateCausation,
     enableTracing,

@@ -80,7 +80,8 @@ export class AggregateRepository<A extends AggregateRoot<unknown>> {
     this.#factory = aggregateFactory
     this.#aggregateType = aggregateType
     this.#publisher = eventPublisher
-    this.#snapshots = snapshots && new SnapshotPolicy(snapshots, aggregateType, resolveLogger(logger))
+    this.#snapshots =
+      snapshots && new SnapshotPolicy(snapshots, aggregateType, resolveLogger(logger ?? undefined))
   }
 
   /**

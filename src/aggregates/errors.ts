@@ -54,8 +54,7 @@ export class UnhandledEventError extends EventspineError {
  */
 export class PublishAfterSaveError extends EventspineError {
   readonly code = 'PUBLISH_AFTER_SAVE_FAILED'
-  /** The stored events, in the form in which they were to be published. */
-  readonly events: readonly DomainEvent[]
+  readonly #events: readonly DomainEvent[]
   readonly newVersion: number
   readonly globalPosition: number
 
@@ -65,8 +64,13 @@ export class PublishAfterSaveError extends EventspineError {
         `published: ${sentence(cause.message)} A relay publishes them; do not save them again.`,
       { cause },
     )
-    this.events = events
+    this.#events = events
     this.newVersion = newVersion
     this.globalPosition = globalPosition
+  }
+
+  /** The stored events, in the form in which they were to be published. A getter, so that printing the error omits them. */
+  get events(): readonly DomainEvent[] {
+    return this.#events
   }
 }

@@ -16,7 +16,7 @@ import { ConsumerLifecycle } from './consuming/consumer-lifecycle.ts'
 import { ConsumerPipeline } from './consuming/pipeline.ts'
 import { DeadLetterQueue } from './dead-letters/dead-letter-queue.ts'
 import { BusClosedError } from './errors.ts'
-import { EventBus, type ShutdownOptions } from './event-bus.ts'
+import { checkedTimeout, EventBus, type ShutdownOptions } from './event-bus.ts'
 import { FirstConnection } from './first-connection.ts'
 import type { HealthFacts } from './health.ts'
 import { BackgroundPublishes } from './publishing/background-publishes.ts'
@@ -50,7 +50,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
   readonly deadLetters: DeadLetterQueue
 
   protected constructor(options: ResolvedBrokerOptions, createTransport: (host: TransportHost) => T) {
-    const { consumerGroup, codec, enableDlq, concurrency, maxInFlight } = options
+    const { consumerGroup, codec, enableDlq, concurrency, maxInFlight, maxInFlightBytes } = options
     const { handlerTimeoutMs, propagateCausation, publishTimeoutMs, shutdownTimeoutMs } = options
     const logger = resolveLogger(options.logger)
     const handlers = new HandlerRegistry(options.registry, { needsNames: true })
@@ -106,6 +106,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
         target: transport,
         consumerGroup,
         maxInFlight,
+        maxInFlightBytes,
         concurrency,
         enableDlq,
         retryPolicy,
@@ -202,9 +203,12 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
    * finished, and leaves the rest to be redelivered. The bus can still publish, and can consume again.
    *
    * Inside a handler of this bus it returns at once, because the stop waits for that handler.
+   *
+   * @throws ConfigError if `timeoutMs` is not a duration.
    */
-  override async stopConsuming({ timeoutMs = this.#shutdownTimeoutMs }: ShutdownOptions = {}): Promise<void> {
-    await stopFromAnywhere(this, () => this.#consumer.stop(timeoutMs))
+  override async stopConsuming({ timeoutMs }: ShutdownOptions = {}): Promise<void> {
+    const withinMs = checkedTimeout('stopConsuming', timeoutMs) ?? this.#shutdownTimeoutMs
+    await stopFromAnywhere(this, () => this.#consumer.stop(withinMs))
   }
 
   /** A snapshot of the counters. */
@@ -218,7 +222,12 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
   }
 
   protected override healthFacts(timeoutMs: number): Promise<HealthFacts> {
-    const parts = { probe: this.#probe, counters: this.#counters, consumer: this.#consumer }
+    const parts = {
+      probe: this.#probe,
+      counters: this.#counters,
+      consumer: this.#consumer,
+      connection: this.#connection,
+    }
     return brokerHealthFacts(this, parts, timeoutMs)
   }
 

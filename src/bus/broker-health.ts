@@ -1,4 +1,5 @@
 import type { ConsumerLifecycle } from './consuming/consumer-lifecycle.ts'
+import type { FirstConnection } from './first-connection.ts'
 import type { HealthFacts } from './health.ts'
 import type { BrokerProbe } from './telemetry/broker-probe.ts'
 import { type BusCounters, timeOf } from './telemetry/bus-counters.ts'
@@ -7,6 +8,7 @@ export interface BrokerHealthParts {
   readonly probe: BrokerProbe
   readonly counters: BusCounters
   readonly consumer: ConsumerLifecycle
+  readonly connection: FirstConnection
 }
 
 /**
@@ -15,7 +17,7 @@ export interface BrokerHealthParts {
  */
 export async function brokerHealthFacts(
   bus: { readonly isShutdown: boolean; readonly isConnected: boolean },
-  { probe, counters, consumer }: BrokerHealthParts,
+  { probe, counters, consumer, connection }: BrokerHealthParts,
   timeoutMs: number,
 ): Promise<HealthFacts> {
   const { isShutdown, isConnected } = bus
@@ -29,6 +31,7 @@ export async function brokerHealthFacts(
     isShutdown,
     // The connection may have been lost while the broker was asked.
     isConnected: isConnected && bus.isConnected,
+    wasConnected: connection.isDone,
     isConsuming: isFlowing,
     blockedReason,
     lastError,

@@ -13,6 +13,7 @@ import {
   type OptionRule,
   objectWith,
   positiveInteger,
+  positiveIntegerOrInfinity,
 } from '../kit/options.ts'
 import type { FieldsFirstLogger, Logger } from '../observability/logger.ts'
 import { registryRule } from './registry-rule.ts'
@@ -35,6 +36,12 @@ export interface BrokerOptions {
   readonly concurrency?: number
   /** Maximum number of messages held: waiting, running or between two attempts. Default 1,000; 2,000 on Kafka. */
   readonly maxInFlight?: number
+  /**
+   * Maximum size of the messages held, in bytes of headers and bodies; Infinity for no limit. A larger message is handled
+   * alone. The process needs several times as much memory: the messages being fetched, and the decoded events of running
+   * handlers. Default 67,108,864 (64 MiB).
+   */
+  readonly maxInFlightBytes?: number
   /**
    * Maximum duration of one run of a handler, in milliseconds. After that, its signal is aborted and the attempt counts
    * as failed. Default Infinity.
@@ -81,6 +88,7 @@ export const brokerDefaults = {
   enableDlq: true,
   concurrency: 16,
   maxInFlight: 1000,
+  maxInFlightBytes: 64 * 1024 * 1024,
   handlerTimeoutMs: Number.POSITIVE_INFINITY,
   publishTimeoutMs: 10_000,
   shutdownTimeoutMs: 30_000,
@@ -108,6 +116,7 @@ export const brokerRules: Readonly<Record<keyof typeof brokerDefaults, OptionRul
   enableDlq: booleanOption,
   concurrency: positiveInteger,
   maxInFlight: positiveInteger,
+  maxInFlightBytes: positiveIntegerOrInfinity,
   handlerTimeoutMs: durationMsOrInfinity,
   publishTimeoutMs: durationMs,
   shutdownTimeoutMs: durationMs,

@@ -28,8 +28,7 @@ export class PublishError extends EventspineError {
   /** False if no failed event can succeed without a change. */
   override readonly retryable: boolean
   readonly #outcomes: readonly PublishOutcome[]
-  /** The distinct errors of the failed events. */
-  readonly errors: readonly Error[]
+  readonly #errors: readonly Error[]
 
   constructor(system: string, outcomes: readonly PublishOutcome[]) {
     const count = (status: PublishOutcome['status']) =>
@@ -39,16 +38,30 @@ export class PublishError extends EventspineError {
     ]
     super(
       `Of ${outcomes.length} events published to ${system}, ${count('stored')} are stored, ${count('notStored')} are ` +
-        `not, and ${count('unknown')} may be: ${errors.map(({ message }) => sentence(message)).join(' ')}`,
+        `not, and ${count('unknown')} may be: ${listed(errors)}`,
       { cause: errors[0] },
     )
     this.#outcomes = outcomes
-    this.errors = errors
+    this.#errors = errors
     this.retryable = errors.some((error) => !(error instanceof EventspineError) || error.retryable)
+  }
+
+  /** The distinct errors of the failed events; a getter as {@link outcomes} is. */
+  get errors(): readonly Error[] {
+    return this.#errors
   }
 
   /** One outcome per event, in the order of the call. A getter, so that `util.inspect` does not print thousands of them. */
   get outcomes(): readonly PublishOutcome[] {
     return this.#outcomes
   }
+}
+
+/** Errors whose text is part of the message. */
+const LISTED = 3
+
+function listed(errors: readonly Error[]): string {
+  const texts = errors.slice(0, LISTED).map(({ message }) => sentence(message))
+  if (errors.length > LISTED) texts.push(`And ${errors.length - LISTED} other errors.`)
+  return texts.join(' ')
 }

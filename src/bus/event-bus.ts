@@ -1,4 +1,4 @@
-import { ConfigError, describeValue } from '../errors.ts'
+import { describeValue } from '../errors.ts'
 import { currentCause } from '../events/causation.ts'
 import { assertEvent, withCauseUnlessSet } from '../events/domain-event.ts'
 import type { DomainEvent, EventClass, EventOf } from '../events/index.ts'
@@ -6,7 +6,7 @@ import type { AnyEventHandler, AsyncEventHandler, EventSubscriber } from '../han
 import type { SubscribeOptions } from '../handling/handler-entry.ts'
 import type { HandlerRegistry, Subscription } from '../handling/handler-registry.ts'
 import { stopFromAnywhere } from '../handling/running-handlers.ts'
-import { delayMs } from '../kit/options.ts'
+import { delayMs, optional, resolveOptions } from '../kit/options.ts'
 import { BusClosedError } from './errors.ts'
 import {
   type BusHealth,
@@ -196,13 +196,9 @@ export abstract class EventBus implements AsyncDisposable {
    * @throws ConfigError if `timeoutMs` is not a duration.
    */
   async shutdown({ timeoutMs }: ShutdownOptions = {}): Promise<void> {
-    if (timeoutMs !== undefined && !delayMs.isValid(timeoutMs)) {
-      throw new ConfigError('shutdown', [
-        `timeoutMs must be ${delayMs.rule}, got ${describeValue(timeoutMs)}`,
-      ])
-    }
+    const withinMs = checkedTimeout('shutdown', timeoutMs)
     this.#isClosed = true
-    await stopFromAnywhere(this, () => this.close(timeoutMs))
+    await stopFromAnywhere(this, () => this.close(withinMs))
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -220,4 +216,14 @@ export abstract class EventBus implements AsyncDisposable {
 
   /** Called by each `shutdown`; must be idempotent. */
   protected abstract close(timeoutMs: number | undefined): Promise<void>
+}
+
+/** @returns undefined if it is not set. @throws ConfigError */
+export function checkedTimeout(call: string, timeoutMs: number | undefined): number | undefined {
+  return resolveOptions(
+    call,
+    { timeoutMs },
+    { timeoutMs: undefined as number | undefined },
+    { timeoutMs: optional(delayMs) },
+  ).timeoutMs
 }

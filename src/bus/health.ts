@@ -75,6 +75,8 @@ export function resolveHealthOptions(options: HealthOptions): Readonly<Required<
 export interface HealthFacts {
   readonly isShutdown: boolean
   readonly isConnected: boolean
+  /** True if the bus has been connected before; the connection may be lost by now. */
+  readonly wasConnected: boolean
   /** Undefined if the bus was not started. */
   readonly isConsuming: boolean | undefined
   readonly blockedReason: string | undefined
@@ -111,11 +113,14 @@ export function busHealth(facts: HealthFacts, limits: Required<HealthOptions>): 
 function connectedCheck({
   isShutdown,
   isConnected,
+  wasConnected,
   lag,
   deadLetters,
   blockedReason,
 }: HealthFacts): HealthCheck {
   if (isShutdown) return { status: 'down', detail: 'shut down' }
+  if (!wasConnected)
+    return { status: 'down', detail: 'not connected yet: call connect, publish or startConsuming' }
   if (!isConnected) return { status: 'down', detail: 'no connection to the broker' }
   const answers = [lag, deadLetters].filter((answer) => answer !== undefined)
   const silent = answers.length > 0 && answers.every((answer) => 'error' in answer)

@@ -21,7 +21,7 @@ import { resolveLogger } from '../observability/resolve-logger.ts'
 import type { SummarizingLogger } from '../observability/summarizing-logger.ts'
 import { type EventTracer, noTracer, OpenTelemetryTracer } from '../observability/tracer.ts'
 import { BusClosedError } from './errors.ts'
-import { EventBus } from './event-bus.ts'
+import { checkedTimeout, EventBus, type ShutdownOptions } from './event-bus.ts'
 import type { HealthFacts } from './health.ts'
 import { BackgroundPublishes } from './publishing/background-publishes.ts'
 import { registryRule } from './registry-rule.ts'
@@ -196,10 +196,10 @@ export class InMemoryEventBus extends EventBus {
     return Promise.resolve()
   }
 
-  override stopConsuming(): Promise<void> {
+  override async stopConsuming({ timeoutMs }: ShutdownOptions = {}): Promise<void> {
+    checkedTimeout('stopConsuming', timeoutMs)
     this.#consuming.resolve()
     this.#consuming = Promise.withResolvers()
-    return Promise.resolve()
   }
 
   /** A snapshot of the counters. */
@@ -226,6 +226,7 @@ export class InMemoryEventBus extends EventBus {
     return Promise.resolve({
       isShutdown: this.isShutdown,
       isConnected: this.isConnected,
+      wasConnected: true,
       isConsuming: this.isConsuming,
       blockedReason: undefined,
       lastError: this.#lastError?.error,

@@ -1,6 +1,6 @@
 import { BrokerEventBus } from '../bus/broker-event-bus.ts'
 import type { BrokerEventBusStats } from '../bus/telemetry/bus-counters.ts'
-import { ConfigError, describeValue } from '../errors.ts'
+import { positiveInteger, resolveOptions } from '../kit/options.ts'
 import { resolveLogger } from '../observability/resolve-logger.ts'
 import { KAFKA_AVAILABLE, KafkaNotAvailableError } from './client/client.ts'
 import { securityWarnings } from './client/security.ts'
@@ -59,7 +59,7 @@ export class KafkaEventBus extends BrokerEventBus<KafkaTransport> {
 
   /**
    * @throws ConfigError if an option is unknown, out of range or contradicts another.
-   * @throws KafkaNotAvailableError if the npm package `@platformatic/kafka` is not installed.
+   * @throws KafkaNotAvailableError if the npm package `@platformatic/kafka` is not installed; in a bundle, `connect` throws it.
    */
   constructor(options: KafkaEventBusOptions = {}) {
     if (!KAFKA_AVAILABLE) throw new KafkaNotAvailableError()
@@ -97,16 +97,8 @@ export class KafkaEventBus extends BrokerEventBus<KafkaTransport> {
   /**
    * The dead letters with their headers, oldest first. `deadLetters` offers pages and filters. @throws ConnectionError
    */
-  async getDlqMessages({
-    limit = 100,
-  }: {
-    readonly limit?: number
-  } = {}): Promise<readonly KafkaDlqMessage[]> {
-    if (!Number.isSafeInteger(limit) || limit < 1) {
-      throw new ConfigError('getDlqMessages', [
-        `limit must be a positive integer, got ${describeValue(limit)}`,
-      ])
-    }
+  async getDlqMessages(options: { readonly limit?: number } = {}): Promise<readonly KafkaDlqMessage[]> {
+    const { limit } = resolveOptions('getDlqMessages', options, { limit: 100 }, { limit: positiveInteger })
     await this.connect()
     const { records } = await this.transport.deadLetters.page(limit, undefined)
     return records.map((letter) => describeLetter(this.#options.topics.deadLetters, letter))

@@ -94,7 +94,7 @@ export function objectWith(rule: string, ...methods: readonly string[]): OptionR
  * Checks the options of a class and applies the defaults. All faults are reported together.
  *
  * @param subject - name of the class, for the message.
- * @param given - the options that the user passed; undefined values count as absent.
+ * @param given - the options that the user passed; undefined and null values count as absent.
  * @param defaults - a value for every option; undefined for an option that may be absent by its rule, or is required.
  * @returns the complete options, frozen.
  * @throws ConfigError
@@ -114,7 +114,7 @@ export function resolveOptions<T extends object>(
   for (const [name, value] of Object.entries(given ?? {})) {
     const rule = Object.hasOwn(known, name) ? known[name] : undefined
     if (rule === undefined) faults.push(`${name} is not an option${suggestion(name, Object.keys(known))}`)
-    else if (value === undefined) continue
+    else if (value === undefined || value === null) continue
     else if (!rule.isValid(value)) {
       const got = rule.isSecret === true ? 'another value' : describeValue(value)
       const explanation = rule.explain?.(value)
@@ -124,7 +124,8 @@ export function resolveOptions<T extends object>(
     } else set[name] = value
   }
   for (const [name, rule] of Object.entries(known)) {
-    const isAbsent = Reflect.get(defaults, name) === undefined && Reflect.get(given ?? {}, name) === undefined
+    const isAbsent =
+      Reflect.get(defaults, name) === undefined && (Reflect.get(given ?? {}, name) ?? undefined) === undefined
     if (isAbsent && !rule.isValid(undefined)) faults.push(`${name} is required: ${rule.rule}`)
   }
   if (faults.length > 0) throw new ConfigError(subject, faults)

@@ -1,34 +1,47 @@
 /** A small amount of room is announced only after this delay (ms), so that a full pipeline is not refilled one by one. */
 const COALESCE_MS = 5
 
-/** Counts held items against a limit, and notifies callers when there is room for more. */
+/**
+ * Counts held items, and their bytes, against limits, and notifies callers when there is room for more. An item that is
+ * larger than the limit in bytes is let through while there is room for one byte.
+ */
 export class RoomGauge {
   readonly #limit: number
+  readonly #limitBytes: number
   #held = 0
+  #heldBytes = 0
   #waiting: PromiseWithResolvers<void> | undefined
   #timer: NodeJS.Timeout | undefined
   #isClosed = false
 
-  constructor(limit: number) {
+  constructor(limit: number, limitBytes = Number.POSITIVE_INFINITY) {
     this.#limit = limit
+    this.#limitBytes = limitBytes
   }
 
   get held(): number {
     return this.#held
   }
 
+  /** How many more items fit: 0 if their bytes have reached the limit. */
   get room(): number {
-    return Math.max(0, this.#limit - this.#held)
+    return this.roomBytes === 0 ? 0 : Math.max(0, this.#limit - this.#held)
   }
 
-  take(): void {
+  get roomBytes(): number {
+    return Math.max(0, this.#limitBytes - this.#heldBytes)
+  }
+
+  take(bytes = 0): void {
     this.#held += 1
+    this.#heldBytes += bytes
   }
 
-  free(): void {
+  free(bytes = 0): void {
     this.#held -= 1
-    if (this.#waiting === undefined) return
-    if (this.room * 4 >= this.#limit) this.#notify()
+    this.#heldBytes -= bytes
+    if (this.#waiting === undefined || this.roomBytes === 0) return
+    if (this.room * 4 >= this.#limit && this.#hasManyBytes) this.#notify()
     else this.#timer ??= setTimeout(() => this.#notify(), COALESCE_MS)
   }
 
@@ -43,6 +56,10 @@ export class RoomGauge {
   close(): void {
     this.#isClosed = true
     this.#notify()
+  }
+
+  get #hasManyBytes(): boolean {
+    return this.roomBytes * 4 >= this.#limitBytes
   }
 
   #notify(): void {

@@ -38,7 +38,7 @@ export class RabbitMQEventBus extends BrokerEventBus<RabbitMQTransport> {
 
   /**
    * @throws ConfigError if an option is unknown, out of range, or contradicts another.
-   * @throws RabbitMQNotAvailableError if the npm package `amqplib` is not installed.
+   * @throws RabbitMQNotAvailableError if the npm package `amqplib` is not installed; in a bundle, `connect` throws it.
    */
   constructor(options: RabbitMQEventBusOptions = {}) {
     if (!RABBITMQ_AVAILABLE) throw new RabbitMQNotAvailableError()

@@ -39,7 +39,10 @@ export interface RabbitMQEventBusOptions extends BrokerOptions {
   readonly exchangeType?: RabbitMQExchangeType
   /** Name of this consumer in the broker's list of connections. Default: host name and a random part. */
   readonly consumerName?: string
-  /** Most messages that this consumer holds unacknowledged; never more than `maxInFlight`. Default 10. */
+  /**
+   * Maximum number of messages that this consumer holds unacknowledged; never more than `maxInFlight`. Default 10, or
+   * `concurrency` if that is given and larger.
+   */
   readonly prefetchCount?: number
   /**
    * The routing key that the queue is bound with, as its only initial binding. An empty string makes none, for a bus that
@@ -204,11 +207,20 @@ export function resolveRabbitMQOptions(given: RabbitMQEventBusOptions): Resolved
   const endpoints = urls.map((url) => endpointOf(url, options))
   return Object.freeze({
     ...options,
+    prefetchCount: prefetchFor(given, options),
     consumerName: options.consumerName ?? `${hostname()}-${randomUUID().slice(0, 8)}`,
     names,
     endpoints,
     address: endpoints.map(({ address }) => address).join(', '),
   })
+}
+
+/** Without a prefetch of its own, a concurrency gets the messages that it needs. */
+function prefetchFor(given: RabbitMQEventBusOptions, options: Readonly<typeof defaults>): number {
+  const { concurrency, prefetchCount } = options
+  const isDefault = (given.prefetchCount ?? undefined) === undefined
+  const isRaised = isDefault && (given.concurrency ?? undefined) !== undefined
+  return isRaised ? Math.min(MAX_PREFETCH, Math.max(prefetchCount, concurrency)) : prefetchCount
 }
 
 function contradictions(options: Readonly<typeof defaults>, names: RabbitMQNames): readonly string[] {

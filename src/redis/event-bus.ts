@@ -1,5 +1,5 @@
 import { BrokerEventBus } from '../bus/broker-event-bus.ts'
-import { nonNegativeInteger, positiveInteger, resolveOptions } from '../kit/options.ts'
+import { nonEmptyText, nonNegativeInteger, positiveInteger, resolveOptions } from '../kit/options.ts'
 import type { StoredDeadLetter } from '../transport/transport.ts'
 import { REDIS_AVAILABLE, RedisNotAvailableError } from './client/client.ts'
 import type { RecoveryResult } from './consuming/recovery.ts'
@@ -51,10 +51,10 @@ export class RedisEventBus extends BrokerEventBus<RedisTransport> {
 
   /**
    * @throws ConfigError if an option is unknown or out of range.
-   * @throws RedisNotAvailableError if the npm package `redis` is not installed.
+   * @throws RedisNotAvailableError if the npm package `redis` is not installed; in a bundle, `connect` throws it.
    */
   constructor(options: RedisEventBusOptions = {}) {
-    if (!REDIS_AVAILABLE) throw new RedisNotAvailableError()
+    if (!REDIS_AVAILABLE && options.client === undefined) throw new RedisNotAvailableError()
     const resolved = resolveRedisOptions(options)
     super(resolved, (host) => new RedisTransport(resolved, host))
     this.#options = resolved
@@ -101,12 +101,14 @@ export class RedisEventBus extends BrokerEventBus<RedisTransport> {
     return readStreamInfo(this.transport.client(), this.#options, this.getStats())
   }
 
-  /** Returns dead letters with their raw fields, oldest first. `deadLetters` returns them decoded. */
-  async getDlqMessages({
-    limit = 100,
-    start = '-',
-    end = '+',
-  }: RedisDlqQuery = {}): Promise<readonly RedisDlqMessage[]> {
+  /** Returns dead letters with their raw fields, oldest first. `deadLetters` returns them decoded. @throws ConfigError */
+  async getDlqMessages(query: RedisDlqQuery = {}): Promise<readonly RedisDlqMessage[]> {
+    const { limit, start, end } = resolveOptions(
+      'getDlqMessages',
+      query,
+      { limit: 100, start: '-', end: '+' },
+      { limit: positiveInteger, start: nonEmptyText, end: nonEmptyText },
+    )
     await this.connect()
     const letters = await this.transport.deadLetters.range(start, end, limit)
     return letters.map(describeLetter)

@@ -51,7 +51,7 @@ export class EventWork {
     this.#dispatcher = new Dispatcher({
       owner,
       tracer,
-      handlerTimeoutMs: options.processingTimeoutMs,
+      handlerTimeoutMs: options.handlerTimeoutMs,
       // A batch is no cause, and a relay publishes what is stored as it is stored.
       cause: consumer.isBatch ? 'none' : 'event',
       // Metrics are those of a bus.

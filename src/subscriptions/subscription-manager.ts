@@ -310,7 +310,8 @@ export class SubscriptionManager implements AsyncDisposable {
   }
 
   /** @throws ConfigError when the time is not a duration. */
-  #deadline(timeoutMs = this.#shutdownTimeoutMs): Deadline {
+  #deadline(given: number | undefined): Deadline {
+    const timeoutMs = given ?? this.#shutdownTimeoutMs
     if (!delayMs.isValid(timeoutMs)) {
       throw new ConfigError('stop', [`timeoutMs must be ${delayMs.rule}, got ${describeValue(timeoutMs)}`])
     }

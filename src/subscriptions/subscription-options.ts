@@ -1,3 +1,4 @@
+import { ConfigError } from '../errors.ts'
 import { assertEventClass } from '../events/event-registry.ts'
 import type { EventClass } from '../events/index.ts'
 import {
@@ -76,6 +77,8 @@ export interface SubscriptionOptions {
   /** Part of each delay, from 0 to 1, by which chance makes it shorter or longer. Default 0.1. */
   readonly retryJitter?: number
   /** Longest time of one run of a handler, in milliseconds. Default Infinity. */
+  readonly handlerTimeoutMs?: number
+  /** The name that `handlerTimeoutMs` has in eventsource-py. Pass one of them. */
   readonly processingTimeoutMs?: number
   /**
    * What comes after the last retry: `'stop'` stops the subscription before the event, with health down;
@@ -105,7 +108,8 @@ export const subscriptionDefaults = {
   retryBaseDelayMs: 1000,
   retryMaxDelayMs: 60_000,
   retryJitter: 0.1,
-  processingTimeoutMs: Number.POSITIVE_INFINITY,
+  handlerTimeoutMs: Number.POSITIVE_INFINITY,
+  processingTimeoutMs: undefined as number | undefined,
   onFailure: 'stop' as 'stop' | 'deadLetter',
   onProgress: undefined as ((progress: SubscriptionProgress) => void) | undefined,
   progressIntervalMs: 1000,
@@ -148,7 +152,8 @@ const rules: Readonly<Record<keyof typeof subscriptionDefaults, OptionRule>> = {
   retryBaseDelayMs: delayMs,
   retryMaxDelayMs: delayMs,
   retryJitter: fraction,
-  processingTimeoutMs: durationMsOrInfinity,
+  handlerTimeoutMs: durationMsOrInfinity,
+  processingTimeoutMs: optional(durationMsOrInfinity),
   onFailure: oneOf('stop', 'deadLetter'),
   onProgress: optional({ rule: 'a function', isValid: (value) => typeof value === 'function' }),
   progressIntervalMs: delayMs,
@@ -159,7 +164,13 @@ export function resolveSubscriptionOptions(
   name: string,
   given: SubscriptionOptions,
 ): ResolvedSubscriptionOptions {
-  return resolveOptions(`subscription ${name}`, given, subscriptionDefaults, rules)
+  const options = resolveOptions(`subscription ${name}`, given, subscriptionDefaults, rules)
+  const { processingTimeoutMs } = options
+  if (processingTimeoutMs === undefined) return options
+  if ((given.handlerTimeoutMs ?? undefined) !== undefined) {
+    throw new ConfigError(`subscription ${name}`, ['handlerTimeoutMs and processingTimeoutMs are one option'])
+  }
+  return Object.freeze({ ...options, handlerTimeoutMs: processingTimeoutMs })
 }
 
 function isListOf(isValid: (value: unknown) => boolean): (value: unknown) => boolean {

@@ -101,8 +101,13 @@ export interface DeadLetterReason {
 
 /** Receives the messages that a transport fetched. */
 export interface Intake {
-  /** How many more deliveries fit. Fetch at most this many. */
+  /** How many more deliveries fit; 0 if the held ones have reached the limit in bytes. Fetch at most this many. */
   readonly room: number
+  /**
+   * How many more bytes of headers and bodies fit. Fetch no more than about this: the last delivery may exceed it, so a
+   * message that is larger than the limit is delivered alone.
+   */
+  readonly roomBytes: number
   /** Resolves when there is room, or when the consumption is about to be stopped. */
   whenRoom(): Promise<void>
   deliver(delivery: Delivery): void

@@ -74,6 +74,7 @@ describe('defaults', () => {
       handlerTimeoutMs: Number.POSITIVE_INFINITY,
       concurrency: 16,
       maxInFlight: 1000,
+      maxInFlightBytes: 67_108_864,
       maxBackgroundPublishes: 1000,
       tracer: undefined,
       enableMetrics: true,

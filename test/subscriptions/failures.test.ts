@@ -1,6 +1,7 @@
 import { trace } from '@opentelemetry/api'
 import { describe, expect, it } from 'vitest'
 import {
+  ConfigError,
   type HandlerContext,
   HandlerTimeoutError,
   handlerFor,
@@ -199,7 +200,7 @@ it('stops before an event around which something is broken, instead of losing it
 })
 
 describe('a handler that hangs', () => {
-  it('counts as failed after processingTimeoutMs, and its signal is aborted', async () => {
+  it('counts as failed after handlerTimeoutMs, and its signal is aborted', async () => {
     const { scene, manager } = await sceneWith(2)
     const signals: AbortSignal[] = []
     const handle = ({ n }: Noted, { signal, attempt }: HandlerContext) => {
@@ -207,11 +208,21 @@ describe('a handler that hangs', () => {
       signals.push(signal)
       return new Promise(() => undefined)
     }
-    manager.subscribe({ name: 'hanging', handle }, { ...quick, processingTimeoutMs: 20 })
+    manager.subscribe({ name: 'hanging', handle }, { ...quick, handlerTimeoutMs: 20 })
     manager.start()
     await manager.whenCaughtUp('hanging')
 
     expect(signals[0]?.reason).toBeInstanceOf(HandlerTimeoutError)
     expect(scene.messages('warn')).toEqual(['handler failed'])
   })
+})
+
+it('takes processingTimeoutMs for handlerTimeoutMs, and refuses both together', () => {
+  const manager = new SubscriptionScene().manager()
+  const handle = () => undefined
+
+  manager.subscribe({ name: 'ported', handle }, { processingTimeoutMs: 20 })
+
+  const both = { processingTimeoutMs: 20, handlerTimeoutMs: 20 }
+  expect(() => manager.subscribe({ name: 'both', handle }, both)).toThrow(ConfigError)
 })

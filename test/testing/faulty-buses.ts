@@ -69,6 +69,9 @@ export function delivering(intake: Intake, deliver: (delivery: Delivery) => void
     get room() {
       return intake.room
     },
+    get roomBytes() {
+      return intake.roomBytes
+    },
     whenRoom: () => intake.whenRoom(),
     deliver,
   }

@@ -317,11 +317,15 @@ const FAULTS: readonly Fault[] = [
       consume: (intake) =>
         whole.consume({
           room: Number.POSITIVE_INFINITY,
+          roomBytes: Number.POSITIVE_INFINITY,
           whenRoom: () => Promise.resolve(),
           deliver: (delivery) => intake.deliver(delivery),
         }),
     }),
-    caughtBy: ['holds at most maxInFlight messages while handlers are stuck'],
+    caughtBy: [
+      'holds at most maxInFlight messages while handlers are stuck',
+      'holds at most maxInFlightBytes and one message while handlers are stuck',
+    ],
   },
   {
     what: 'keeps messages that it should give back',

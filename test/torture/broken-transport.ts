@@ -33,6 +33,9 @@ function brokenIntake(intake: Intake, breakage: Breakage): Intake {
     get room() {
       return intake.room
     },
+    get roomBytes() {
+      return intake.roomBytes
+    },
     whenRoom: () => intake.whenRoom(),
     deliver: (delivery) => {
       for (const given of tamper(delivery, breakage)) intake.deliver(given)

@@ -1,10 +1,9 @@
-import { toError } from '../../errors.ts'
+import { EventspineError, toError } from '../../errors.ts'
 import { START_BACKOFF } from '../../kit/backoff.ts'
 import { Deadline } from '../../kit/deadline.ts'
 import { ResettablePromise } from '../../kit/resettable-promise.ts'
 import { retryUntilDone } from '../../kit/retry-until-done.ts'
 import type { Logger } from '../../observability/logger.ts'
-import { ConnectionError } from '../../transport/errors.ts'
 import type { Intake, Transport } from '../../transport/transport.ts'
 import type { BusCounters } from '../telemetry/bus-counters.ts'
 import { ConsumerRun } from './consumer-run.ts'
@@ -143,7 +142,7 @@ export class ConsumerLifecycle {
         onFailure: (error, failure) => {
           counters.failed(error)
           logger.error('cannot start consuming', { failure, error })
-          if (error instanceof ConnectionError && !error.retryable) throw error
+          if (isFinal(error)) throw error
         },
       })
     } catch (thrown) {
@@ -151,4 +150,9 @@ export class ConsumerLifecycle {
       this.#hasFailedToStart = true
     }
   }
+}
+
+/** True if waiting does not help: a wrong password, or a client that is not installed. */
+function isFinal(error: Error): boolean {
+  return error instanceof EventspineError && !error.retryable
 }

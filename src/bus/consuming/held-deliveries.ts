@@ -1,26 +1,39 @@
+import type { EncodedMessage } from '../../codec/index.ts'
 import { RoomGauge } from '../../kit/room-gauge.ts'
 import type { Delivery } from '../../transport/transport.ts'
 import type { BusCounters } from '../telemetry/bus-counters.ts'
 
+/** What is known about a held delivery. */
+interface Taken {
+  /** When it arrived, by the monotonic clock. */
+  readonly at: number
+  readonly bytes: number
+}
+
 /**
- * The deliveries that a pipeline holds, from `take` until they are settled or given back. Applies `maxInFlight` and keeps
- * the counters of consumption.
+ * The deliveries that a pipeline holds, from `take` until they are settled or given back. Applies `maxInFlight` and
+ * `maxInFlightBytes`, and keeps the counters of consumption.
  */
 export class HeldDeliveries {
   readonly #counters: BusCounters
   readonly #gauge: RoomGauge
-  /** By the monotonic clock, in the order of arrival. */
-  readonly #takenAt = new Map<Delivery, number>()
+  /** In the order of arrival. */
+  readonly #taken = new Map<Delivery, Taken>()
   #isReleased = false
 
-  constructor(maxInFlight: number, counters: BusCounters) {
-    this.#gauge = new RoomGauge(maxInFlight)
+  constructor(maxInFlight: number, maxInFlightBytes: number, counters: BusCounters) {
+    this.#gauge = new RoomGauge(maxInFlight, maxInFlightBytes)
     this.#counters = counters
   }
 
   /** How many more deliveries fit. */
   get room(): number {
     return this.#gauge.room
+  }
+
+  /** How many more bytes fit. */
+  get roomBytes(): number {
+    return this.#gauge.roomBytes
   }
 
   /** Resolves when there is room, or when `close` is called. */
@@ -30,7 +43,7 @@ export class HeldDeliveries {
 
   /** When the longest-held delivery was taken, by the monotonic clock; undefined if none is held. */
   get oldestTakenAt(): number | undefined {
-    return this.#takenAt.values().next().value
+    return this.#taken.values().next().value?.at
   }
 
   /** True after `release`: what is settled from then on is counted nowhere. */
@@ -43,15 +56,17 @@ export class HeldDeliveries {
     counters.eventsConsumed += 1
     counters.inFlight += 1
     counters.lastConsumeAt = Date.now()
-    this.#takenAt.set(delivery, performance.now())
-    this.#gauge.take()
+    const bytes = sizeOf(delivery.message)
+    this.#taken.set(delivery, { at: performance.now(), bytes })
+    this.#gauge.take(bytes)
   }
 
   /** Removes a delivery that was settled. */
   settled(delivery: Delivery): void {
-    this.#takenAt.delete(delivery)
+    const bytes = this.#taken.get(delivery)?.bytes
+    this.#taken.delete(delivery)
     this.#counters.inFlight -= 1
-    this.#gauge.free()
+    this.#gauge.free(bytes)
   }
 
   /** Removes a delivery that this consumer does not settle, and no longer counts it as consumed. */
@@ -73,4 +88,11 @@ export class HeldDeliveries {
     this.#counters.eventsConsumed -= this.#gauge.held
     this.#counters.inFlight -= this.#gauge.held
   }
+}
+
+/** The length of the body and the headers. A character of a text counts as a byte. */
+function sizeOf({ body, headers }: EncodedMessage): number {
+  let size = body.length
+  for (const name in headers) size += name.length + (headers[name]?.length ?? 0)
+  return size
 }

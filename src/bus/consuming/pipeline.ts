@@ -21,6 +21,7 @@ export interface PipelineParts {
   readonly target: MessagingTarget
   readonly consumerGroup: string
   readonly maxInFlight: number
+  readonly maxInFlightBytes: number
   readonly concurrency: number
   readonly enableDlq: boolean
   readonly retryPolicy: RetryPolicy
@@ -56,7 +57,7 @@ export class ConsumerPipeline implements Intake {
     const slots = new HandlingSlots(parts.concurrency, signals.stopping, parts.sleep)
     this.#handlers = parts.handlers
     this.#codec = parts.codec
-    this.#held = new HeldDeliveries(parts.maxInFlight, parts.counters)
+    this.#held = new HeldDeliveries(parts.maxInFlight, parts.maxInFlightBytes, parts.counters)
     this.#settling = new Settling({ ...parts, ...signals, slots, held: this.#held })
     this.#handler = new DeliveryHandler({
       ...parts,
@@ -75,6 +76,10 @@ export class ConsumerPipeline implements Intake {
 
   get room(): number {
     return this.#held.room
+  }
+
+  get roomBytes(): number {
+    return this.#held.roomBytes
   }
 
   whenRoom(): Promise<void> {

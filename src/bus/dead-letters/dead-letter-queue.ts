@@ -2,6 +2,14 @@ import type { EventCodec } from '../../codec/index.ts'
 import { ConfigError, describeValue } from '../../errors.ts'
 import type { DomainEvent } from '../../events/index.ts'
 import type { HandlerRegistry } from '../../handling/handler-registry.ts'
+import {
+  nonEmptyText,
+  type OptionRule,
+  oneOf,
+  optional,
+  positiveInteger,
+  resolveOptions,
+} from '../../kit/options.ts'
 import type { DeadLetterReason, DeadLetterStore, StoredDeadLetter } from '../../transport/transport.ts'
 
 /** A message that failed for good, and why. Fields that eventsource-py does not write are undefined in its dead letters. */
@@ -79,12 +87,10 @@ export class DeadLetterQueue {
   }
 
   /** A page of dead letters, oldest first. Reading changes nothing. */
-  async list({ limit = PAGE, cursor }: DeadLetterListOptions = {}): Promise<DeadLetterList> {
-    if (!Number.isSafeInteger(limit) || limit < 1) {
-      throw new ConfigError('deadLetters.list', [
-        `limit must be a positive integer, got ${describeValue(limit)}`,
-      ])
-    }
+  async list(options: DeadLetterListOptions = {}): Promise<DeadLetterList> {
+    const defaults = { limit: PAGE, cursor: undefined as string | undefined }
+    const rules = { limit: positiveInteger, cursor: optional(nonEmptyText) }
+    const { limit, cursor } = resolveOptions('deadLetters.list', options, defaults, rules)
     await this.#connect()
     const page = await this.#store.list(limit, cursor)
     return { deadLetters: page.letters.map((letter) => this.#describe(letter)), cursor: page.cursor }
@@ -119,6 +125,7 @@ export class DeadLetterQueue {
    * @returns the number of replayed dead letters.
    */
   async replayAll(filter: DeadLetterFilter = {}): Promise<number> {
+    checkFilter('deadLetters.replayAll', filter)
     const ids = await this.#matching(filter)
     let replayed = 0
     for (const id of ids) if (await this.#store.replay(id, this.#group)) replayed += 1
@@ -128,8 +135,11 @@ export class DeadLetterQueue {
   /**
    * Removes one dead letter by its id, or all that match a filter (`{}` matches all). This cannot be undone.
    * @returns the number of removed dead letters.
+   * @throws ConfigError without an argument, for an unknown filter field, and for a field that is undefined: such a call
+   * would remove more than it means to.
    */
   async purge(which: string | DeadLetterFilter): Promise<number> {
+    checkPurge(which)
     await this.#connect()
     const ids = typeof which === 'string' ? [which] : await this.#matching(which)
     let removed = 0
@@ -184,6 +194,35 @@ export class DeadLetterQueue {
       return undefined
     }
   }
+}
+
+const filterRules: Readonly<Record<keyof DeadLetterFilter, OptionRule>> = {
+  eventType: optional(nonEmptyText),
+  aggregateId: optional(nonEmptyText),
+  consumerGroup: optional(nonEmptyText),
+  handlerName: optional(nonEmptyText),
+  reason: optional(
+    oneOf('max_retries_exceeded', 'deserialization_error', 'delivery_limit_exceeded', 'handler_not_found'),
+  ),
+}
+
+function checkFilter(call: string, filter: unknown): void {
+  resolveOptions(call, filter, {}, filterRules)
+}
+
+function checkPurge(which: unknown): void {
+  const call = 'deadLetters.purge'
+  if (typeof which === 'string' && which !== '') return
+  if (typeof which !== 'object' || which === null) {
+    throw new ConfigError(call, [
+      `pass the id of a dead letter, or a filter ({} removes all), got ${describeValue(which)}`,
+    ])
+  }
+  const unset = Object.keys(which).filter((name) => (Reflect.get(which, name) ?? undefined) === undefined)
+  if (unset.length > 0) {
+    throw new ConfigError(call, [`${unset.join(' and ')} must have a value, or be left out to match all`])
+  }
+  checkFilter(call, which)
 }
 
 function matches(letter: DeadLetter, filter: DeadLetterFilter): boolean {

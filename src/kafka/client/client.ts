@@ -1,20 +1,26 @@
-import { EventspineError } from '../../errors.ts'
+import { EventspineError, toError } from '../../errors.ts'
+import { isInstalled, unavailable } from '../../kit/optional-package.ts'
 import type { KafkaCompression } from '../wire/compression.ts'
 
-/** The npm package of the Kafka client. Not a literal, so that its types do not become part of this library's types. */
-const PACKAGE: string = '@platformatic/kafka'
+/**
+ * True unless it is certain that the npm package `@platformatic/kafka` is not installed. In a bundle, only connecting can
+ * tell.
+ */
+export const KAFKA_AVAILABLE: boolean =
+  isInstalled('@platformatic/kafka', import.meta, '/kafka/client/client') ?? true
 
-/** True when the npm package `@platformatic/kafka` can be loaded. */
-export const KAFKA_AVAILABLE: boolean = canResolve()
+/** The client reads this file when it is loaded, by a path relative to its own file. */
+const WASM =
+  'In a bundle, copy node_modules/@platformatic/wasm-utils/dist/native.wasm to ../dist/native.wasm, as seen from the bundle.'
 
-/** The npm package `@platformatic/kafka` is not installed. */
+/** The npm package `@platformatic/kafka` is not installed, or cannot be loaded. */
 export class KafkaNotAvailableError extends EventspineError {
   readonly code = 'KAFKA_NOT_AVAILABLE'
 
-  constructor() {
-    super(
-      'KafkaEventBus needs the npm package "@platformatic/kafka", which is not installed. Run: npm install @platformatic/kafka@2',
-    )
+  /** @param error - of loading the package; undefined if it is not installed. */
+  constructor(error?: unknown) {
+    const text = unavailable('KafkaEventBus', '@platformatic/kafka', '@platformatic/kafka@2', error)
+    super(toError(error).message.includes('native.wasm') ? `${text} ${WASM}` : text, { cause: error })
   }
 }
 
@@ -107,19 +113,12 @@ export interface KafkaLibrary {
   decodeConsumerProtocolAssignment(bytes: Buffer): { readonly assignedPartitions: TopicPartitions[] }
 }
 
-/** Loads the package. Called at the first connection. */
+/** Loads the package. Called at the first connection. @throws KafkaNotAvailableError if it is not installed. */
 export async function loadKafka(): Promise<KafkaLibrary & Readonly<Record<string, unknown>>> {
-  const library: unknown = await import(PACKAGE)
+  // A bundler includes the package if it finds it. The handler lets it continue if not, for a program without Kafka.
+  const library: unknown = await import('@platformatic/kafka').catch((error: unknown) => {
+    throw new KafkaNotAvailableError(error)
+  })
   // The interface declares the part of the package that is used.
   return library as KafkaLibrary & Readonly<Record<string, unknown>>
-}
-
-function canResolve(): boolean {
-  try {
-    import.meta.resolve('@platformatic/kafka')
-    return true
-  } catch {
-    // The package is not installed.
-    return false
-  }
 }

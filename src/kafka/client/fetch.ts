@@ -21,7 +21,10 @@ export interface FetchedRange extends ReadRecords {
 
 export interface FetchLimits {
   readonly maxWaitMs: number
+  /** Size limit of one partition's records. A broker exceeds it for a single batch. */
   readonly maxBytes: number
+  /** Size limit of the whole answer. A broker exceeds it for a single batch. */
+  readonly maxAnswerBytes: number
   readonly timeoutMs: number
   readonly use: ConnectionUse
 }
@@ -35,7 +38,7 @@ export async function fetchRanges(
   cluster: KafkaCluster,
   node: number,
   ranges: readonly FetchRange[],
-  { maxWaitMs, maxBytes, timeoutMs, use }: FetchLimits,
+  { maxWaitMs, maxBytes, maxAnswerBytes, timeoutMs, use }: FetchLimits,
 ): Promise<readonly FetchedRange[]> {
   const { apis, library } = cluster.protocol
   const offsets = new Map(ranges.map(({ topicId, index, offset }) => [`${topicId} ${index}`, offset]))
@@ -43,7 +46,7 @@ export async function fetchRanges(
     apis.createFetchRequest(
       maxWaitMs,
       1,
-      maxBytes * PARTITIONS_PER_ANSWER,
+      Math.min(maxBytes * PARTITIONS_PER_ANSWER, maxAnswerBytes),
       READ_COMMITTED,
       0,
       -1,

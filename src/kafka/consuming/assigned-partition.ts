@@ -102,6 +102,11 @@ export class KafkaAssignedPartition implements RecordHolder {
     return this.#buffer.length
   }
 
+  /** Size of the records that were fetched and not delivered. */
+  get bufferedBytes(): number {
+    return this.#buffer.bytes
+  }
+
   get hasMore(): boolean {
     return this.buffered > 0 || this.#givenBack.count > 0
   }

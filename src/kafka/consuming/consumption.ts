@@ -83,6 +83,7 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
     })
     this.#fetcher = new KafkaFetcher({
       options,
+      intake,
       cluster,
       topics,
       partitions,

@@ -1,6 +1,7 @@
 import { toError } from '../../errors.ts'
 import { READ_BACKOFF } from '../../kit/backoff.ts'
 import { sleep } from '../../kit/time.ts'
+import type { Intake } from '../../transport/transport.ts'
 import type { KafkaCluster } from '../client/cluster.ts'
 import { type FetchedRange, fetchRanges } from '../client/fetch.ts'
 import type { KafkaTopicDirectory } from '../client/topics.ts'
@@ -17,6 +18,7 @@ const SHORT_WAIT_MS = 25
 
 export interface KafkaFetcherParts {
   readonly options: ResolvedKafkaOptions
+  readonly intake: Intake
   readonly cluster: KafkaCluster
   readonly topics: KafkaTopicDirectory
   readonly partitions: () => Iterable<KafkaAssignedPartition>
@@ -111,16 +113,25 @@ export class KafkaFetcher {
   /** @returns false if the broker refused a partition. */
   async #fetchOnce(node: number, led: readonly KafkaAssignedPartition[]): Promise<boolean> {
     const { cluster, options } = this.#parts
+    const { share, room } = this.#bytes()
+    const isHungry = ({ buffered, bufferedBytes }: KafkaAssignedPartition) =>
+      buffered === 0 || (buffered < REFILL_BELOW && bufferedBytes < share && room > 0)
     // A broker fills its answer in the order of the request.
-    const hungry = this.#rotation.rotate(led.filter(({ buffered }) => buffered < REFILL_BELOW))
+    const hungry = this.#rotation.rotate(led.filter(isHungry))
     if (hungry.length === 0) {
       await this.#wake.promise
       return true
     }
     const ranges = hungry.map(({ topicId, index, position }) => ({ topicId, index, offset: position }))
     const maxWaitMs = hungry.length < led.length ? SHORT_WAIT_MS : options.fetchMaxWaitMs
-    const { fetchMaxBytes: maxBytes, requestTimeoutMs: timeoutMs } = options
-    const answers = await fetchRanges(cluster, node, ranges, { maxWaitMs, maxBytes, timeoutMs, use: 'fetch' })
+    const { fetchMaxBytes, requestTimeoutMs: timeoutMs } = options
+    const answers = await fetchRanges(cluster, node, ranges, {
+      maxWaitMs,
+      maxBytes: atLeastOne(Math.min(fetchMaxBytes, share)),
+      maxAnswerBytes: atLeastOne(room / this.#loops.size),
+      timeoutMs,
+      use: 'fetch',
+    })
     let isComplete = true
     for (const answer of answers) {
       const partition = hungry.find(
@@ -133,6 +144,17 @@ export class KafkaFetcher {
     }
     this.#parts.onFetched()
     return isComplete
+  }
+
+  /**
+   * How many bytes a partition may buffer, and how many all of them may fetch. An empty partition may always fetch one
+   * batch, so that a stuck one does not starve it.
+   */
+  #bytes(): { readonly share: number; readonly room: number } {
+    const { options, intake } = this.#parts
+    const partitions = [...this.#parts.partitions()]
+    const buffered = partitions.reduce((total, { bufferedBytes }) => total + bufferedBytes, 0)
+    return { share: options.maxInFlightBytes / partitions.length, room: intake.roomBytes - buffered }
   }
 
   async #take(partition: KafkaAssignedPartition, answer: FetchedRange): Promise<boolean> {
@@ -170,4 +192,9 @@ export class KafkaFetcher {
     }
     this.startLoops()
   }
+}
+
+/** The smallest limit that a broker accepts; it answers with one batch at least. */
+function atLeastOne(bytes: number): number {
+  return Math.max(1, Math.floor(bytes))
 }

@@ -4,6 +4,12 @@ import type { StoredRecord } from '../wire/record-reader.ts'
 export class RecordBuffer {
   #records: StoredRecord[] = []
   #head = 0
+  #bytes = 0
+
+  /** Size of the keys and values. */
+  get bytes(): number {
+    return this.#bytes
+  }
 
   get length(): number {
     return this.#records.length - this.#head
@@ -19,15 +25,27 @@ export class RecordBuffer {
       this.#records.splice(0, this.#head)
       this.#head = 0
     }
-    for (const record of records) this.#records.push(record)
+    for (const record of records) {
+      this.#records.push(record)
+      this.#bytes += sizeOf(record)
+    }
   }
 
   removeFirst(): void {
+    const { first } = this
+    if (first === undefined) return
+    this.#bytes -= sizeOf(first)
     this.#head += 1
+    if (this.length === 0) this.clear()
   }
 
   clear(): void {
     this.#records = []
     this.#head = 0
+    this.#bytes = 0
   }
+}
+
+function sizeOf({ key, value }: StoredRecord): number {
+  return (key?.length ?? 0) + (value?.length ?? 0)
 }

@@ -139,7 +139,8 @@ export class KafkaDeadLetterIndex {
   async #fetch(topic: KafkaTopic, index: number, offset: number): Promise<FetchedRange> {
     const { cluster, options } = this.#parts
     const range = { topicId: topic.id, index, offset }
-    const limits = { maxWaitMs: 0, maxBytes: options.fetchMaxBytes, timeoutMs: options.requestTimeoutMs }
+    const { fetchMaxBytes: maxBytes, requestTimeoutMs: timeoutMs } = options
+    const limits = { maxWaitMs: 0, maxBytes, maxAnswerBytes: maxBytes, timeoutMs }
     const node = topic.leaders[index] ?? -1
     const [answer] = await fetchRanges(cluster, node, [range], { ...limits, use: 'deadLetters' })
     if (answer?.errorCode === CODE.NONE) return answer

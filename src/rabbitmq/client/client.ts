@@ -1,4 +1,5 @@
 import { EventspineError } from '../../errors.ts'
+import { isInstalled, unavailable } from '../../kit/optional-package.ts'
 
 /** A table of headers or arguments, as amqplib reads and writes it. */
 export type AmqpTable = Readonly<Record<string, unknown>>
@@ -94,33 +95,36 @@ export interface AmqpConnection {
   readonly connection: { readonly stream: { destroy(error: Error): void } }
 }
 
-/** True when the npm package `amqplib` can be loaded. */
-export const RABBITMQ_AVAILABLE: boolean = canResolve()
+/** True unless it is certain that the npm package `amqplib` is not installed. In a bundle, only connecting can tell. */
+export const RABBITMQ_AVAILABLE: boolean =
+  isInstalled('amqplib', import.meta, '/rabbitmq/client/client') ?? true
 
-/** The npm package `amqplib` is not installed. */
+/** The npm package `amqplib` is not installed, or cannot be loaded. */
 export class RabbitMQNotAvailableError extends EventspineError {
   readonly code = 'RABBITMQ_NOT_AVAILABLE'
 
-  constructor() {
-    super(
-      'RabbitMQEventBus needs the npm package "amqplib", which is not installed. Run: npm install amqplib@2',
-    )
+  /** @param error - of loading the package; undefined if it is not installed. */
+  constructor(error?: unknown) {
+    super(unavailable('RabbitMQEventBus', 'amqplib', 'amqplib@2', error), { cause: error })
   }
 }
 
 /** Opens a connection. The first call loads the package. */
 export async function openConnection(url: string, socketOptions: object): Promise<AmqpConnection> {
-  const { connect } = await import('amqplib')
+  const { connect } = await loadAmqplib()
   // AmqpConnection declares the part of amqplib's type that is used.
-  return (await connect(url, socketOptions)) as unknown as AmqpConnection
+  return (await connect(url, socketOptions)) as AmqpConnection
 }
 
-function canResolve(): boolean {
-  try {
-    import.meta.resolve('amqplib')
-    return true
-  } catch {
-    // Not installed, which is what the constant reports.
-    return false
-  }
+/** The part of the package that is used, so that its types do not become part of this library's. */
+interface AmqpLibrary {
+  connect(url: string, socketOptions: object): Promise<unknown>
+}
+
+/** Loads the npm package. @throws RabbitMQNotAvailableError if it is not installed. */
+export async function loadAmqplib(): Promise<AmqpLibrary> {
+  // A bundler includes the package if it finds it. The handler lets it continue if not, for a program without RabbitMQ.
+  return import('amqplib').catch((error: unknown) => {
+    throw new RabbitMQNotAvailableError(error)
+  })
 }

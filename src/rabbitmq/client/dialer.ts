@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { ConnectionError } from '../../transport/errors.ts'
 import { connectError } from '../errors.ts'
 import type { ResolvedRabbitMQOptions } from '../options.ts'
-import { type AmqpConnection, openConnection } from './client.ts'
+import { type AmqpConnection, loadAmqplib, openConnection } from './client.ts'
 import type { Endpoint } from './url.ts'
 
 /** Opens connections. Tries the endpoint of the last success first, then the others in turn. */
@@ -17,9 +17,11 @@ export class RabbitMQDialer {
   /**
    * @param purpose - follows the consumer's name in the broker's list of connections.
    * @throws ConnectionError
+   * @throws RabbitMQNotAvailableError if the npm package is not installed.
    */
   async dial(purpose: string): Promise<AmqpConnection> {
     const { endpoints } = this.#options
+    await loadAmqplib()
     let failure: ConnectionError | undefined
     for (let tried = 0; tried < endpoints.length; tried += 1) {
       const index = (this.#first + tried) % endpoints.length

@@ -1,4 +1,5 @@
 import { EventspineError } from '../../errors.ts'
+import { isInstalled, unavailable } from '../../kit/optional-package.ts'
 
 /** An argument of a command. */
 export type RedisArgument = string | Buffer
@@ -24,15 +25,16 @@ export type RedisClientFactory = (socket: {
   readonly socketTimeout: number | undefined
 }) => Promise<RedisClient>
 
-/** True if the npm package `redis` is installed. */
-export const REDIS_AVAILABLE: boolean = canResolve()
+/** True unless it is certain that the npm package `redis` is not installed. In a bundle, only connecting can tell. */
+export const REDIS_AVAILABLE: boolean = isInstalled('redis', import.meta, '/redis/client/client') ?? true
 
-/** The npm package `redis` is not installed. */
+/** The npm package `redis` is not installed, or cannot be loaded. */
 export class RedisNotAvailableError extends EventspineError {
   readonly code = 'REDIS_NOT_AVAILABLE'
 
-  constructor() {
-    super('RedisEventBus needs the npm package "redis", which is not installed. Run: npm install redis@6')
+  /** @param error - of loading the package; undefined if it is not installed. */
+  constructor(error?: unknown) {
+    super(unavailable('RedisEventBus', 'redis', 'redis@6', error), { cause: error })
   }
 }
 
@@ -94,16 +96,19 @@ let first: Promise<DuplicableRedisClient> | undefined
  * which blocks the event loop for about 10 ms; a duplicate shares that class.
  */
 function firstClient(): Promise<DuplicableRedisClient> {
-  first ??= import('redis').then(({ createClient }) => createClient(CLIENT_OPTIONS))
+  first ??= loadRedis().then(({ createClient }) => createClient(CLIENT_OPTIONS))
   return first
 }
 
-function canResolve(): boolean {
-  try {
-    import.meta.resolve('redis')
-    return true
-  } catch {
-    // Not installed.
-    return false
-  }
+/** The part of the package that is used, so that its types do not become part of this library's. */
+interface RedisLibrary {
+  createClient(options: object): DuplicableRedisClient
+}
+
+/** Loads the npm package. @throws RedisNotAvailableError if it is not installed. */
+async function loadRedis(): Promise<RedisLibrary> {
+  // A bundler includes the package if it finds it. The handler lets it continue if not, for a program without Redis.
+  return import('redis').catch((error: unknown) => {
+    throw new RedisNotAvailableError(error)
+  })
 }

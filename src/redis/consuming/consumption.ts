@@ -7,6 +7,7 @@ import { moveToDeadLetters } from '../dead-letters/dead-letters.ts'
 import type { ResolvedRedisOptions } from '../options.ts'
 import { RedisAcks } from './acks.ts'
 import { RedisAttemptRecorder } from './attempt-recorder.ts'
+import { EntrySizes } from './entry-sizes.ts'
 import { RedisExpiredEntries } from './expired-entries.ts'
 import { RedisGroup } from './group.ts'
 import { HeldEntries } from './held-entries.ts'
@@ -83,14 +84,20 @@ export class RedisConsumption implements Consumption, EntryOwner {
       redeliver: (entry) => intake.deliver(held.replace(entry)),
       onLost: (entry) => held.drop(entry, 'lost'),
     })
-    this.#recovery = new RedisRecovery({ ...parts, streams: this.#streams, held })
+    const sizes = new EntrySizes()
+    this.#recovery = new RedisRecovery({ ...parts, streams: this.#streams, held, sizes })
     const shared = { ...parts, group: this.#group, stopped }
     this.#sweeper = new RedisSweeper({
       ...shared,
       recovery: this.#recovery,
       unread: new RedisUnreadWatch(options, parts.host),
     })
-    this.#readLoop = new RedisReadLoop({ ...shared, held, takeOwn: () => this.#recovery.takeOwn(stopped) })
+    this.#readLoop = new RedisReadLoop({
+      ...shared,
+      held,
+      sizes,
+      takeOwn: () => this.#recovery.takeOwn(stopped),
+    })
   }
 
   /** Creates the groups if they are missing, and starts reading. @throws ConnectionError */

@@ -9,6 +9,7 @@ import { commandError, isErrorReply, isNoGroup, isReadOnly } from '../errors.ts'
 import type { ResolvedRedisOptions } from '../options.ts'
 import { mayBeMangled, type StreamEntry } from '../wire/entry.ts'
 import { rereadAsBytes } from '../wire/reread.ts'
+import type { EntrySizes } from './entry-sizes.ts'
 import { countOf, type ReadPage, type RedisGroup } from './group.ts'
 import { repairGroup } from './group-repair.ts'
 import type { HeldEntries } from './held-entries.ts'
@@ -27,6 +28,7 @@ export interface RedisReadLoopParts {
   readonly group: RedisGroup
   readonly held: HeldEntries
   readonly intake: Intake
+  readonly sizes: EntrySizes
   readonly host: TransportHost
   readonly stopped: AbortSignal
   /** Takes over what is pending for this consumer and not held. */
@@ -89,7 +91,7 @@ export class RedisReadLoop {
 
   /** Waits for room and for a connection. @returns undefined if the consumption was stopped first. */
   async #nextPages(): Promise<readonly ReadPage[] | undefined> {
-    const { intake, held, reader, group, stopped } = this.#parts
+    const { intake, held, reader, group, sizes, stopped } = this.#parts
     while (this.#room <= 0 && !stopped.aborted) {
       await intake.whenRoom()
       // Another delivery took the room, or the intake is closing.
@@ -101,7 +103,7 @@ export class RedisReadLoop {
     const client = stopped.aborted ? undefined : await reader.whenReady(stopped)
     if (client === undefined) return undefined
     this.#readerId ??= String(await client.sendCommand(['CLIENT', 'ID']))
-    return stopped.aborted ? undefined : group.read(client, this.#room)
+    return stopped.aborted ? undefined : group.read(client, sizes.fitting(this.#room, intake.roomBytes))
   }
 
   /**
@@ -123,8 +125,10 @@ export class RedisReadLoop {
     const { client } = this.#parts.reader
     const count = countOf(pages)
     const room = this.#room - count
-    if (client === undefined || count === 0 || room <= 0) return undefined
-    const ahead = this.#parts.group.read(client, room)
+    const { intake, sizes } = this.#parts
+    const roomBytes = intake.roomBytes - sizes.note(pages.flatMap(({ entries }) => entries))
+    if (client === undefined || count === 0 || room <= 0 || roomBytes <= 0) return undefined
+    const ahead = this.#parts.group.read(client, sizes.fitting(room, roomBytes))
     // The loop handles the failure when it awaits the page.
     ahead.catch(() => undefined)
     return ahead

@@ -2,6 +2,7 @@ import type { DeadLetterReason, Intake, TransportHost } from '../../transport/tr
 import type { ConsumedStream } from '../client/consumed-stream.ts'
 import type { RedisLink } from '../client/link.ts'
 import type { ResolvedRedisOptions } from '../options.ts'
+import type { EntrySizes } from './entry-sizes.ts'
 import type { HeldEntries, OwnedEntry } from './held-entries.ts'
 import type { EntryOwner, HeldEntry } from './held-entry.ts'
 import { type PendingRow, type PendingSearch, RedisPendingEntries } from './pending-entries.ts'
@@ -35,7 +36,10 @@ export interface RedisRecoveryParts {
   readonly intake: Intake
   readonly streams: readonly ConsumedStream[]
   readonly held: HeldEntries
+  readonly sizes: EntrySizes
 }
+
+const NEVER = new AbortController().signal
 
 /** Takes over pending entries of dead consumers page by page, and never more than the pipeline has room for. */
 export class RedisRecovery {
@@ -68,7 +72,7 @@ export class RedisRecovery {
     for (const stream of streams) {
       for await (const page of this.#pending.pages(stream, search)) {
         result.checked += page.length
-        for (const owned of await this.#pending.claim(stream, this.#notHeld(stream, page), search)) {
+        for await (const owned of this.#claimed(stream, page, search)) {
           result.claimed += 1
           const entry = this.#take(stream, owned)
           if (entry === undefined) continue
@@ -84,25 +88,38 @@ export class RedisRecovery {
   }
 
   async #takeAll(search: PendingSearch, signal: AbortSignal): Promise<void> {
-    const { streams, intake, host } = this.#parts
+    const { streams, host } = this.#parts
     let count = 0
     for (const stream of streams) {
       for await (const page of this.#pending.pages(stream, search)) {
-        const rows = this.#notHeld(stream, page)
-        for (let start = 0; start < rows.length && !signal.aborted; ) {
-          await intake.whenRoom()
-          const fitting = rows.slice(start, start + intake.room)
-          start += fitting.length
-          if (signal.aborted || fitting.length === 0) break
-          for (const owned of await this.#pending.claim(stream, fitting, search)) {
-            this.#take(stream, owned)
-            count += 1
-          }
+        for await (const owned of this.#claimed(stream, page, search, signal)) {
+          this.#take(stream, owned)
+          count += 1
         }
         if (signal.aborted) break
       }
     }
     if (count > 0) host.notify({ type: 'pendingClaimed', count })
+  }
+
+  /** Takes over entries of a page that are not held, as far as the pipeline has room for them. */
+  async *#claimed(
+    stream: ConsumedStream,
+    page: readonly PendingRow[],
+    search: PendingSearch,
+    signal: AbortSignal = NEVER,
+  ): AsyncIterable<OwnedEntry> {
+    const { intake, sizes } = this.#parts
+    const rows = this.#notHeld(stream, page)
+    for (let start = 0; start < rows.length && !signal.aborted; ) {
+      await intake.whenRoom()
+      const fitting = rows.slice(start, start + sizes.fitting(intake.room, intake.roomBytes))
+      start += fitting.length
+      if (signal.aborted || fitting.length === 0) return
+      const owned = await this.#pending.claim(stream, fitting, search)
+      sizes.note(owned.map(({ entry }) => entry))
+      yield* owned
+    }
   }
 
   #notHeld(stream: ConsumedStream, page: readonly PendingRow[]): readonly PendingRow[] {

@@ -187,6 +187,44 @@ export const orderTests = [
     await scene.flush(bus, 'Order-0', marks)
     assert.equal(recording.runs.length, 32)
   }),
+  test('holds at most maxInFlightBytes and one message while handlers are stuck', {
+    needs: ['backpressure', 'consumerGroups'],
+  }, async (scene) => {
+    const gate = Promise.withResolvers<void>()
+    const text = 'x'.repeat(20_000)
+    const recording = new Recording<Noted>(() => gate.promise)
+    const other = new Recording<Noted>()
+    const limits = { maxInFlightBytes: 100_000, concurrency: 100 }
+    const bus = await scene.consumer((it) => it.subscribe(Noted, recording.handler), limits)
+    await scene.consumer((it) => it.subscribe(Noted, other.handler), { consumerGroup: 'other' })
+
+    await bus.publish(Array.from({ length: 40 }, (_, n) => new Noted({ aggregateId: `Order-${n}`, n, text })))
+    // The events that the other group handled were available to this one, too.
+    await scene.runs(other, 40)
+    await scene.runs(recording, 4)
+    const held = bus.getStats().inFlight * text.length
+
+    gate.resolve()
+    await scene.runs(recording, 40)
+    assert.ok(held <= limits.maxInFlightBytes + text.length, `held ${held} bytes`)
+    assert.equal(new Set(recording.ids).size, 40)
+  }),
+
+  test('handles a message that is larger than maxInFlightBytes alone', {
+    needs: ['backpressure'],
+  }, async (scene) => {
+    const held: number[] = []
+    const recording = new Recording<Noted>(async () => {
+      held.push(bus.getStats().inFlight)
+      await nextTurn()
+    })
+    const bus = await scene.consumer((it) => it.subscribe(Noted, recording.handler), { maxInFlightBytes: 1 })
+
+    await bus.publish(series('Order-1', 10))
+
+    await scene.runs(recording, 10)
+    assert.deepEqual(new Set(held), new Set([1]))
+  }),
 ]
 
 async function retryHoldsBackItsOwnAggregateOnly(scene: Scene, concurrency: number): Promise<void> {

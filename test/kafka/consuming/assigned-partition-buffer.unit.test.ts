@@ -17,6 +17,7 @@ function handle(partition: KafkaAssignedPartition, count: number): void {
     get room() {
       return count - given.length
     },
+    roomBytes: Number.POSITIVE_INFINITY,
     whenRoom: () => Promise.resolve(),
     deliver: (delivery: Delivery) => given.push(delivery),
   }

@@ -52,6 +52,7 @@ class SilentMember {
       get room() {
         return left
       },
+      roomBytes: Number.POSITIVE_INFINITY,
       whenRoom: () => Promise.resolve(),
       deliver,
     }

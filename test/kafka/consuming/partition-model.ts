@@ -77,6 +77,7 @@ export class PartitionModel {
       get room() {
         return left
       },
+      roomBytes: Number.POSITIVE_INFINITY,
       whenRoom: () => Promise.resolve(),
       deliver: (delivery: Delivery) => {
         left -= 1

@@ -33,6 +33,7 @@ function scene(room: number) {
     get room() {
       return Math.max(0, room - delivered.length)
     },
+    roomBytes: Number.POSITIVE_INFINITY,
     whenRoom: () => new Promise(() => undefined),
     deliver: ({ message, deliveryCount }: Delivery) => {
       delivered.push(`${message.headers['event_id'] ?? message.id} ${deliveryCount}`)
