@@ -190,7 +190,7 @@ export const poisonTests: readonly ConformanceTest[] = [
     const { deadLetters } = await bus.deadLetters.list()
     for (const letter of deadLetters) {
       assert.equal(letter.reason, 'deserialization_error')
-      assert.match(letter.errorMessage ?? '', /ConformanceUnheard.*ConformanceNoted/)
+      assert.match(letter.errorMessage ?? '', /ConformanceUnheard/)
     }
     assert.equal(bus.getStats().eventsSkipped, 0)
   }),
