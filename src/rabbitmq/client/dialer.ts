@@ -45,13 +45,16 @@ export class RabbitMQDialer {
     const overdue = Promise.withResolvers<never>()
     const timer = setTimeout(() => {
       overdue.reject(new Error(`not connected within ${connectTimeoutMs} ms (connectTimeoutMs)`))
-      deadline.abort()
     }, connectTimeoutMs)
     try {
       const opening = openConnection(endpoint.url, { ...options, signal: deadline.signal })
-      // The deadline destroys its socket, and has been reported.
+      // It fails once more when its socket is destroyed.
       opening.catch(() => undefined)
       return await Promise.race([opening, overdue.promise])
+    } catch (error) {
+      // After some failures, the client leaves the socket open.
+      deadline.abort()
+      throw error
     } finally {
       clearTimeout(timer)
     }
