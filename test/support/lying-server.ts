@@ -10,6 +10,8 @@ export async function lyingServer(onSocket: (socket: Socket) => void) {
     socket.on('error', () => undefined)
     socket.on('close', () => sockets.delete(socket))
     onSocket(socket)
+    // A socket that is not read does not notice that its peer has closed.
+    socket.resume()
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import { readReason, writeReason } from '../../transport/dead-letter-fields.ts'
 import { REPLAY_HANDLERS, replayHeader } from '../../transport/replay-headers.ts'
 import type { DeadLetterReason, IncomingMessage, StoredDeadLetter } from '../../transport/transport.ts'
@@ -26,6 +26,8 @@ const HEADER_OF: Readonly<Record<string, string>> = {
   dlq_first_failed_at: 'x-dlq-first-failed-at',
 }
 
+/** Tells dead letters of messages with the same id apart. */
+const LETTER_TAG = 'x-dlq-id'
 const ORIGINAL_ROUTING_KEY = 'x-original-routing-key'
 /** Headers that the broker or a dead-lettering adds to a message. They are not part of the original. */
 const ADDED =
@@ -44,7 +46,10 @@ export function deadLetterOf(
   reason: DeadLetterReason,
 ): AmqpOutgoing {
   const fields = writeReason(reason)
-  const about: Record<string, unknown> = { [ORIGINAL_ROUTING_KEY]: originalRoutingKey(message) }
+  const about: Record<string, unknown> = {
+    [ORIGINAL_ROUTING_KEY]: originalRoutingKey(message),
+    [LETTER_TAG]: randomUUID().slice(0, 13),
+  }
   for (const [name, header] of Object.entries(HEADER_OF)) about[header] = fields[name]
   about['x-dlq-retry-count'] = Number(fields['dlq_retry_count'])
   return {
@@ -85,9 +90,25 @@ export function readLetter(names: RabbitMQNames, id: string, message: AmqpMessag
   }
 }
 
-/** The id of a dead letter: that of its message, which eventsource-py sets too, or else a hash of its body. */
-export function letterIdOf({ properties, content }: AmqpMessage): string {
+/** The id of the message in a dead letter, which eventsource-py sets too, or else a hash of its body. */
+export function messageIdOf({ properties, content }: AmqpMessage): string {
   return properties.messageId ?? `sha256-${createHash('sha256').update(content).digest('hex').slice(0, 32)}`
+}
+
+/**
+ * Gives an id to each letter of a queue, in the order of the queue. Messages can have the same id, and letters that
+ * eventsource-py or the broker wrote have nothing else: the second of them gets a number.
+ */
+export class LetterIds {
+  readonly #counts = new Map<string, number>()
+
+  next(message: AmqpMessage): string {
+    const tag = message.properties.headers?.[LETTER_TAG]
+    const id = typeof tag === 'string' ? `${messageIdOf(message)}#${tag}` : messageIdOf(message)
+    const count = (this.#counts.get(id) ?? 0) + 1
+    this.#counts.set(id, count)
+    return count === 1 ? id : `${id}#${count}`
+  }
 }
 
 /** The routing key that the message was first published with. */
