@@ -1,5 +1,5 @@
-import { mkdir, open, readFile, rename } from 'node:fs/promises'
 import { join } from 'node:path'
+import { checkpointFileName, prepareDirectory, readIfThere, replaceFile } from './checkpoint-file.ts'
 import { type CheckpointStore, checkPrevious } from './checkpoint-store.ts'
 
 /**
@@ -8,6 +8,7 @@ import { type CheckpointStore, checkPrevious } from './checkpoint-store.ts'
  */
 export class FileCheckpointStore implements CheckpointStore {
   readonly #directory: string
+  readonly #prepared = new Set<string>()
 
   /** @param directory - made when it is not there. */
   constructor(directory: string) {
@@ -19,8 +20,8 @@ export class FileCheckpointStore implements CheckpointStore {
     const file = this.#fileOf(name)
     const text = await readIfThere(file)
     if (text === undefined) return undefined
-    const position = Number(text)
-    if (text.trim() === '' || !Number.isSafeInteger(position) || position < 0) {
+    const position = parsePosition(text)
+    if (position === undefined) {
       throw new Error(`${file} holds no position: ${JSON.stringify(text.slice(0, 40))}`)
     }
     return position
@@ -28,32 +29,19 @@ export class FileCheckpointStore implements CheckpointStore {
 
   async save(name: string, position: number, previous: number | undefined): Promise<void> {
     checkPrevious(name, await this.load(name), position, previous)
-    await mkdir(this.#directory, { recursive: true })
     const file = this.#fileOf(name)
-    await writeDurably(`${file}.new`, `${position}\n`)
-    await rename(`${file}.new`, file)
+    if (!this.#prepared.has(file)) await prepareDirectory(file)
+    this.#prepared.add(file)
+    await replaceFile(file, `${position}\n`)
   }
 
   #fileOf(name: string): string {
-    return join(this.#directory, `${encodeURIComponent(name)}.checkpoint`)
+    return join(this.#directory, checkpointFileName(name))
   }
 }
 
-async function readIfThere(file: string): Promise<string | undefined> {
-  try {
-    return await readFile(file, 'utf8')
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
-    throw error
-  }
-}
-
-async function writeDurably(file: string, text: string): Promise<void> {
-  const handle = await open(file, 'w')
-  try {
-    await handle.writeFile(text)
-    await handle.datasync()
-  } finally {
-    await handle.close()
-  }
+/** Only decimal digits: `Number` would read `0x10` and `1e3`, which nobody writes, as positions. */
+function parsePosition(text: string): number | undefined {
+  const position = /^\d{1,16}\s*$/.test(text) ? Number(text) : Number.NaN
+  return Number.isSafeInteger(position) ? position : undefined
 }
