@@ -5,7 +5,7 @@ import type { DeadLetterReason, IncomingMessage, StoredDeadLetter } from '../../
 import type { AmqpMessage, AmqpProperties, AmqpTable } from '../client/client.ts'
 import type { RabbitMQNames } from '../client/names.ts'
 import { type AmqpOutgoing, textHeaders } from '../wire/message.ts'
-import { writableProperties } from '../wire/writable-properties.ts'
+import { writableProperties, writableTable } from '../wire/writable-properties.ts'
 
 type MessageHeaders = IncomingMessage['headers']
 
@@ -135,7 +135,8 @@ function originalHeaders(message: AmqpMessage): MessageHeaders {
 
 /** The original headers. If their table leaves no room for ours, only short ones are kept. */
 function keptHeaders(headers: AmqpTable = {}): AmqpTable {
-  const own = Object.entries(headers).filter(([name]) => !ADDED.test(name))
+  // Without its deepest tables, which JSON.stringify may not be able to write.
+  const own = Object.entries(writableTable(headers)).filter(([name]) => !ADDED.test(name))
   const size = Buffer.byteLength(JSON.stringify(own))
   if (size < MAX_HEADER_BYTES) return Object.fromEntries(own)
   return Object.fromEntries(
