@@ -9,7 +9,7 @@ interface Rule {
   readonly rooms?: Readonly<Record<string, readonly string[]>>
 }
 
-const open = ['errors.ts', 'observability', '@opentelemetry/api']
+const open = ['errors.ts', 'redaction.ts', 'observability', '@opentelemetry/api']
 const rooms = {
   client: ['wire'],
   wire: ['client'],
@@ -28,8 +28,9 @@ const core = ['observability', 'kit', 'events', 'codec', 'handling', 'transport'
 
 /** The rule of each part of src. A part without a rule is a fault. */
 export const rules: Readonly<Record<string, Rule>> = {
-  'errors.ts': { imports: [] },
-  observability: { imports: ['errors.ts', '@opentelemetry/api'] },
+  'redaction.ts': { imports: [] },
+  'errors.ts': { imports: ['redaction.ts'] },
+  observability: { imports: ['errors.ts', 'redaction.ts', '@opentelemetry/api'] },
   kit: { imports: open },
   events: { imports: ['errors.ts', '@standard-schema/spec'] },
   codec: { imports: ['errors.ts', 'events'] },
@@ -49,7 +50,7 @@ export const rules: Readonly<Record<string, Rule>> = {
   aggregates: { imports: [...open, 'kit', 'events', 'store'], typesFrom: eventBusType },
   subscriptions: { imports: [...open, 'kit', 'handling', 'events', 'store'], typesFrom: eventBusType },
   testing: { imports: ['index.ts', 'errors.ts', ...core, ...entryPoints, 'vitest'] },
-  'create-event-bus.ts': { imports: ['errors.ts', 'kit', 'bus', ...entryPoints] },
+  'create-event-bus.ts': { imports: ['errors.ts', 'redaction.ts', 'kit', 'bus', ...entryPoints] },
   'index.ts': { imports: ['errors.ts', 'create-event-bus.ts', ...core, ...entryPoints] },
 }
 

@@ -5,6 +5,7 @@ import { ConfigError, describeValue } from './errors.ts'
 import { KafkaEventBus, type KafkaEventBusOptions } from './kafka/index.ts'
 import { resolveOptions } from './kit/options.ts'
 import { RabbitMQEventBus, type RabbitMQEventBusOptions } from './rabbitmq/index.ts'
+import { rememberCredentials } from './redaction.ts'
 import { RedisEventBus, type RedisEventBusOptions } from './redis/index.ts'
 
 /** Options for any bus: those that all buses have, and those of one broker. */
@@ -38,15 +39,23 @@ const SCHEMES: Readonly<Record<string, Create>> = {
  * @throws ConfigError if the URL or an option is wrong.
  */
 export function createEventBus(url: string, options: CreateEventBusOptions = {}): EventBus {
+  rememberCredentials(url)
   const scheme = typeof url === 'string' ? /^[a-z]+:/.exec(url)?.[0] : undefined
   const create = scheme === undefined ? undefined : SCHEMES[scheme]
   if (create === undefined) {
-    const given = scheme === undefined ? describeValue(url) : `one that starts with ${scheme}`
+    // Whatever the text is, it may contain a password.
+    const given = typeof url === 'string' ? `another text${schemeOf(url)}` : describeValue(url)
     throw new ConfigError('createEventBus', [
       `the URL must start with ${Object.keys(SCHEMES).join(', ')} and name a broker, got ${given}`,
     ])
   }
   return create(url, options)
+}
+
+/** The scheme of a text that looks like a URL, as part of a sentence. */
+function schemeOf(text: string): string {
+  const scheme = /^[A-Za-z][A-Za-z0-9+.-]{0,19}:\/\//.exec(text.slice(0, 30).trimStart())?.[0]
+  return scheme === undefined ? '' : ` that starts with ${JSON.stringify(scheme)}`
 }
 
 function createRedisBus(

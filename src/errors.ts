@@ -1,3 +1,5 @@
+import { redact, withoutSecrets } from './redaction.ts'
+
 /**
  * Base class of every eventspine error. Match on `code` or on the class, never on the text. `docs/errors.md` lists
  * every code with its cause and remedy.
@@ -7,6 +9,11 @@ export abstract class EventspineError extends Error {
   abstract readonly code: string
   /** True if the same call may succeed later without a change. */
   readonly retryable: boolean = false
+
+  /** Every message and every cause passes here: secrets are removed, whoever wrote the text. */
+  constructor(message: string, options: ErrorOptions = {}) {
+    super(redact(message), 'cause' in options ? { cause: cleanCause(options.cause) } : {})
+  }
 
   override get name(): string {
     return this.constructor.name
@@ -21,8 +28,12 @@ export class ConfigError extends EventspineError {
 
   constructor(subject: string, faults: readonly string[]) {
     super(sentence(`${subject}: ${faults.join('; ')}`))
-    this.faults = faults
+    this.faults = faults.map(redact)
   }
+}
+
+function cleanCause(cause: unknown): unknown {
+  return cause instanceof Error ? withoutSecrets(cause) : cause
 }
 
 /** Returns a thrown value as an Error, because handlers may throw anything. */

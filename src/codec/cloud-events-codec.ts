@@ -69,7 +69,7 @@ export class CloudEventsCodec implements EventCodec {
       correlationId: read.optionalText('correlationid') ?? eventId,
       causationId: read.optionalText('causationid'),
     }
-    const metadataText = read.optionalText('eventmetadata')
+    const metadataText = read.optionalText('eventmetadata', Number.POSITIVE_INFINITY)
     const metadata = metadataText === undefined ? undefined : json.object(metadataText)
     const decoded = { envelope, metadata, payload: read.object('data') ?? {} }
     return reviveEvent(eventClass, decoded, { contentType: this.contentType, body: message.body })

@@ -12,6 +12,9 @@ import { type DomainEvent, type EventClass, GenericEvent } from '../events/index
 import { DecodeError } from './decode-error.ts'
 import type { JsonObject } from './hostile-json.ts'
 
+/** Longest id or name in an envelope, in characters: they become keys of lanes, labels and log fields. */
+export const MAX_NAME = 4096
+
 /** Reads typed fields of a message. Throws a DecodeError that names the field if it is missing or has another type. */
 export class FieldReader {
   readonly #fields: JsonObject
@@ -26,10 +29,14 @@ export class FieldReader {
     return value
   }
 
-  optionalText(name: string): string | undefined {
+  /** @param maxLength - in characters; the default is for ids and names. */
+  optionalText(name: string, maxLength = MAX_NAME): string | undefined {
     const value = this.#fields[name]
     if (value === undefined || value === null) return undefined
-    if (typeof value === 'string' && value !== '') return value
+    if (typeof value === 'string' && value !== '') {
+      if (value.length <= maxLength) return value
+      throw new DecodeError('too_large', `The field "${name}" has more than ${maxLength} characters.`)
+    }
     throw new DecodeError('not_an_event', `The field "${name}" must be a non-empty string.`)
   }
 

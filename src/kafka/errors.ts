@@ -1,4 +1,5 @@
 import { toError } from '../errors.ts'
+import { quote } from '../redaction.ts'
 import { ConnectionError } from '../transport/errors.ts'
 
 /** Error codes of the protocol that the bus acts on. */
@@ -186,8 +187,9 @@ function describe(error: Error): string {
   const texts = new Set((innermost.length > 0 ? innermost : [error]).map(({ message }) => plainText(message)))
   return [...texts]
     .filter((text) => text !== '')
+    .slice(0, 10)
+    .map(quote)
     .join(', ')
-    .replace(/[.\s]+$/, '')
 }
 
 /** Extracts an alert from OpenSSL's message, which surrounds it with numbers and file names. */

@@ -1,4 +1,5 @@
 import { ConfigError, describeValue } from '../errors.ts'
+import { rememberCredentials, rememberSecret } from '../redaction.ts'
 
 /** The values that an option may have. */
 export interface OptionRule {
@@ -7,8 +8,10 @@ export interface OptionRule {
   readonly isValid: (value: unknown) => boolean
   /** Says more about an invalid value, as a sentence. */
   readonly explain?: (value: unknown) => string | undefined
-  /** Never show the value. */
+  /** Never show the value, in whatever text it may turn up. */
   readonly isSecret?: boolean
+  /** The value may contain credentials, as a URL does. Never show it, nor its credentials in any text. */
+  readonly hasCredentials?: boolean
 }
 
 const isInteger = (value: unknown): value is number =>
@@ -67,6 +70,12 @@ export const nonEmptyText: OptionRule = {
   isValid: (value) => typeof value === 'string' && value !== '',
 }
 
+/** The path of a PEM file. The text of one is refused, and never shown: it may be a private key. */
+export const pemPath: OptionRule = {
+  rule: 'the path of a PEM file, not its text',
+  isValid: (value) => nonEmptyText.isValid(value) && !String(value).includes('-----BEGIN'),
+}
+
 /** A rule that also accepts an absent option. */
 export function optional(rule: OptionRule): OptionRule {
   return { ...rule, isValid: (value) => value === undefined || rule.isValid(value) }
@@ -113,10 +122,13 @@ export function resolveOptions<T extends object>(
   const set: Record<string, unknown> = {}
   for (const [name, value] of Object.entries(given ?? {})) {
     const rule = Object.hasOwn(known, name) ? known[name] : undefined
+    if (rule?.isSecret === true) rememberSecret(value)
+    else if (rule?.hasCredentials === true || rule?.isValid(value) !== true) rememberCredentials(value)
     if (rule === undefined) faults.push(`${name} is not an option${suggestion(name, Object.keys(known))}`)
     else if (value === undefined || value === null) continue
     else if (!rule.isValid(value)) {
-      const got = rule.isSecret === true ? 'another value' : describeValue(value)
+      const isHidden = rule.isSecret === true || rule.hasCredentials === true
+      const got = isHidden ? 'another value' : describeValue(value)
       const explanation = rule.explain?.(value)
       faults.push(
         `${name} must be ${rule.rule}, got ${got}${explanation === undefined ? '' : `. ${explanation}`}`,

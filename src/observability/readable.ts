@@ -1,4 +1,5 @@
 import { shorten } from '../errors.ts'
+import { redact, withoutSecrets } from '../redaction.ts'
 import type { LogFields } from './logger.ts'
 
 /** Longest text of a field, in characters. Texts from messages and servers have no limit of their own. */
@@ -13,20 +14,22 @@ export function escapeControls(text: string): string {
   return text.replace(UNREADABLE, (mark) => `\\u${mark.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
 
-/** The fields with their texts cut. Errors and other objects stay as they are. */
-export function shortFields(fields: LogFields | undefined): LogFields | undefined {
-  return mapTexts(fields, (text) => shorten(text, MAX_FIELD))
+/** The fields with their texts cut, and without secrets in texts and errors. Other objects stay as they are. */
+export function safeFields(fields: LogFields | undefined): LogFields | undefined {
+  if (fields === undefined) return undefined
+  return Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, safe(value)]))
+}
+
+function safe(value: unknown): unknown {
+  if (typeof value === 'string') return redact(shorten(value, MAX_FIELD))
+  return value instanceof Error ? withoutSecrets(value) : value
 }
 
 /** The fields with their texts escaped. Errors and other objects stay as they are. */
 export function escapedFields(fields: LogFields | undefined): LogFields | undefined {
-  return mapTexts(fields, escapeControls)
-}
-
-function mapTexts(fields: LogFields | undefined, change: (text: string) => string): LogFields | undefined {
   if (fields === undefined) return undefined
   const entries = Object.entries(fields)
   return Object.fromEntries(
-    entries.map(([name, value]) => [name, typeof value === 'string' ? change(value) : value]),
+    entries.map(([name, value]) => [name, typeof value === 'string' ? escapeControls(value) : value]),
   )
 }

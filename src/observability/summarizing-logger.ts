@@ -1,5 +1,5 @@
 import type { LogFields, Logger } from './logger.ts'
-import { shortFields } from './readable.ts'
+import { safeFields } from './readable.ts'
 
 /** Lines with the same message that are logged within a window. */
 const BURST = 10
@@ -48,7 +48,7 @@ export class SummarizingLogger implements Logger {
   }
 
   debug(message: string, fields?: LogFields): void {
-    this.#target.debug(message, shortFields(fields))
+    this.#target.debug(message, safeFields(fields))
   }
 
   info(message: string, fields?: LogFields): void {
@@ -76,7 +76,7 @@ export class SummarizingLogger implements Logger {
       return
     }
     window.logged += 1
-    this.#target[level](message, shortFields(fields))
+    this.#target[level](message, safeFields(fields))
   }
 
   #open(key: string): Window {

@@ -1,4 +1,5 @@
 import { EventspineError, toError } from '../errors.ts'
+import { quote } from '../redaction.ts'
 import { ConnectionError } from '../transport/errors.ts'
 
 /** No queue is bound for an event's routing key, and `requireRoute` is set. */
@@ -111,18 +112,20 @@ export function commandError(address: string, thrown: unknown): ConnectionError 
 /** The broker's reply text if the error has one, else the text of the error or of those that it holds. */
 function textOf(error: Error): string {
   const text = error.message === '' ? nestedText(error) : error.message
-  return (
-    /with message "(?<reply>.*)"$/s
-      .exec(text)
-      ?.groups?.['reply']?.replace(/[.\s]+$/, '')
-      .slice(0, 1000) ?? text.replace(/[.\s]+$/, '')
-  )
+  const start = text.indexOf(REPLY)
+  return quote(start < 0 || !text.endsWith('"') ? text : text.slice(start + REPLY.length, -1))
 }
+
+/** What the client writes before the broker's reply text, which a quote follows. */
+const REPLY = 'with message "'
 
 /** Node fails to reach any of a host's addresses with an AggregateError, whose own message is empty. */
 function nestedText(error: Error): string {
   if (error instanceof AggregateError) {
-    return error.errors.map((inner) => toError(inner).message).join(', ')
+    return error.errors
+      .slice(0, 10)
+      .map((inner) => quote(toError(inner).message))
+      .join(', ')
   }
   return error.name
 }

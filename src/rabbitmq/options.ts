@@ -11,6 +11,7 @@ import {
   objectWith,
   oneOf,
   optional,
+  pemPath,
   positiveInteger,
   resolveOptions,
 } from '../kit/options.ts'
@@ -142,8 +143,7 @@ const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
     rule: 'a URL that starts with amqp:// or amqps://, or a non-empty array of such URLs',
     isValid: (value) =>
       Array.isArray(value) ? value.length > 0 && value.every(isAmqpUrl) : isAmqpUrl(value),
-    // It may contain a password.
-    isSecret: true,
+    hasCredentials: true,
   },
   exchangeName: {
     rule: "a non-empty string that does not start with 'amq.'",
@@ -179,12 +179,12 @@ const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
       value === Number.POSITIVE_INFINITY ||
       (positiveInteger.isValid(value) && Number(value) % 1000 === 0 && Number(value) <= 65_535_000),
   },
-  sslOptions: optional(objectWith("an object with Node's TLS options")),
+  sslOptions: { ...optional(objectWith("an object with Node's TLS options")), isSecret: true },
   sslContext: optional(objectWith('a context made by tls.createSecureContext')),
   verifySsl: booleanOption,
-  caFile: optional(nonEmptyText),
-  certFile: optional(nonEmptyText),
-  keyFile: optional(nonEmptyText),
+  caFile: optional(pemPath),
+  certFile: optional(pemPath),
+  keyFile: optional(pemPath),
 }
 
 /** The options with all defaults, and what is derived from them. */

@@ -1,4 +1,5 @@
 import { toError } from '../errors.ts'
+import { quote } from '../redaction.ts'
 import { ConnectionError } from '../transport/errors.ts'
 
 const AUTHENTICATION =
@@ -88,9 +89,12 @@ function clusterAdvice(text: string): string | undefined {
 
 /** The error's text. Some errors of the client have none, such as the AggregateError of two addresses that failed. */
 function messageOf(error: Error): string {
-  if (error.message !== '') return error.message.replace(/[.\s]+$/, '')
+  if (error.message !== '') return quote(error.message)
   if (error instanceof AggregateError)
-    return error.errors.map((inner) => messageOf(toError(inner))).join(', ')
+    return error.errors
+      .slice(0, 10)
+      .map((inner) => messageOf(toError(inner)))
+      .join(', ')
   return error.constructor.name
 }
 

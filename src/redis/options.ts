@@ -112,8 +112,7 @@ const defaults = { ...brokerDefaults, ...ownDefaults }
 const redisUrl: OptionRule = {
   rule: 'a URL that starts with redis:// or rediss://',
   isValid: (value) => typeof value === 'string' && /^rediss?:\/\//.test(value) && URL.canParse(value),
-  // The URL may include a password.
-  isSecret: true,
+  hasCredentials: true,
 }
 
 const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
@@ -121,7 +120,7 @@ const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
   redisUrl,
   username: optional(nonEmptyText),
   password: { ...optional(nonEmptyText), isSecret: true },
-  tls: optional(objectWith("an object with Node's TLS options")),
+  tls: { ...optional(objectWith("an object with Node's TLS options")), isSecret: true },
   client: optional(objectWith('a node-redis client', 'duplicate')),
   streamPrefix: nonEmptyText,
   useHashTag: booleanOption,

@@ -1,5 +1,5 @@
-import { mkdir, open, readFile, rename } from 'node:fs/promises'
 import { join } from 'node:path'
+import { checkpointFileName, prepareDirectory, readIfThere, replaceFile } from './checkpoint-file.ts'
 import { type Checkpoint, type CheckpointStore, checkPrevious } from './checkpoint-store.ts'
 
 /**
@@ -8,6 +8,7 @@ import { type Checkpoint, type CheckpointStore, checkPrevious } from './checkpoi
  */
 export class FileCheckpointStore implements CheckpointStore {
   readonly #directory: string
+  readonly #prepared = new Set<string>()
 
   /** @param directory - made when it is not there. */
   constructor(directory: string) {
@@ -28,21 +29,22 @@ export class FileCheckpointStore implements CheckpointStore {
 
   async save(name: string, checkpoint: Checkpoint, previous: number | undefined): Promise<void> {
     checkPrevious(name, await this.load(name), checkpoint, previous)
-    await mkdir(this.#directory, { recursive: true })
     const file = this.#fileOf(name)
-    await writeDurably(`${file}.new`, `${JSON.stringify(checkpoint)}\n`)
-    await rename(`${file}.new`, file)
+    if (!this.#prepared.has(file)) await prepareDirectory(file)
+    this.#prepared.add(file)
+    await replaceFile(file, `${JSON.stringify(checkpoint)}\n`)
   }
 
   #fileOf(name: string): string {
-    return join(this.#directory, `${encodeURIComponent(name)}.checkpoint`)
+    return join(this.#directory, checkpointFileName(name))
   }
 }
 
-/** Reads what this release writes, and the bare position of older ones. */
+/** Reads what this release writes, and the bare position of older ones: decimal digits, unlike `0x10` and `1e3`. */
 function parseCheckpoint(text: string): Checkpoint | undefined {
+  const bare = /^\d{1,16}\s*$/.test(text) ? Number(text) : undefined
+  if (isPosition(bare)) return { position: bare, storeId: undefined, eventId: undefined, fence: undefined }
   const value = parseJson(text)
-  if (isPosition(value)) return { position: value, storeId: undefined, eventId: undefined, fence: undefined }
   if (typeof value !== 'object' || value === null) return undefined
   const position: unknown = Reflect.get(value, 'position')
   if (!isPosition(position)) return undefined
@@ -69,23 +71,4 @@ function isPosition(value: unknown): value is number {
 
 function textOrUndefined(value: unknown): string | undefined {
   return typeof value === 'string' ? value : undefined
-}
-
-async function readIfThere(file: string): Promise<string | undefined> {
-  try {
-    return await readFile(file, 'utf8')
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
-    throw error
-  }
-}
-
-async function writeDurably(file: string, text: string): Promise<void> {
-  const handle = await open(file, 'w')
-  try {
-    await handle.writeFile(text)
-    await handle.datasync()
-  } finally {
-    await handle.close()
-  }
 }

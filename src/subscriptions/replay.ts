@@ -64,7 +64,7 @@ class Replay {
     this.#deadLetters = deadLetters
     this.#dispatcher = new Dispatcher({
       tracer: host.tracer,
-      handlerTimeoutMs: options.processingTimeoutMs,
+      handlerTimeoutMs: options.handlerTimeoutMs,
       owner: subscription,
       cause: 'event',
       metrics: { recorder: undefined },

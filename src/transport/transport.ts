@@ -13,6 +13,8 @@ export interface IncomingMessage extends EncodedMessage {
   readonly key: string | undefined
   /** Only headers that are text. A transport leaves malformed headers out instead of failing. */
   readonly headers: MessageHeaders
+  /** Why the transport cannot pass the message on as it is: it exceeds a limit. Such a message becomes a dead letter. */
+  readonly fault?: Error | undefined
 }
 
 /** Host and port of a broker. */

@@ -89,3 +89,22 @@ it('does not give a message the settled handlers of another message with the sam
   await until('both messages', () => inherited.length === 2)
   expect(inherited.toSorted()).toEqual(['first Order-1', 'second Order-2'])
 })
+
+it('dead-letters a message whose headers are nested a thousand levels deep, and handles the next', async () => {
+  const { exchangeName, bus, seen } = await listeningBus()
+  const channel = await plainChannel()
+  let deep: object = { end: true }
+  for (let level = 0; level < 1000; level += 1) deep = { d: deep }
+  const publish = (headers: object) => {
+    const content = Buffer.from(new JsonCodec().encode(orderCreated()).body)
+    channel.publish(exchangeName, 'Order.OrderCreated', content, { headers })
+  }
+
+  publish({ event_type: 'OrderCreated', deep })
+  publish({ event_type: 'OrderCreated' })
+
+  await until('the dead letter', () => bus.getStats().messagesSentToDlq === 1)
+  await until('the next message', () => seen.length === 2)
+  const { deadLetters } = await bus.deadLetters.list()
+  expect(deadLetters).toMatchObject([{ reason: 'deserialization_error', errorName: 'MessageRefusedError' }])
+})

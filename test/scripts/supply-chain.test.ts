@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { expect, it } from 'vitest'
 
@@ -24,4 +25,22 @@ it('depends only on packages with a checksum in the lock file and without instal
     expect(String(integrity), path).toMatch(/^sha512-/)
     expect(hasInstallScript, path).toBeUndefined()
   }
+})
+
+it('has an integrity hash for every package in the lock file, also those for development', () => {
+  const { packages } = read('package-lock.json') as { packages: Record<string, Record<string, unknown>> }
+  const others = Object.entries(packages).filter(
+    ([path, { link, inBundle }]) => path !== '' && !link && !inBundle,
+  )
+
+  expect(others.length).toBeGreaterThan(100)
+  for (const [path, { integrity }] of others) expect(String(integrity), path).toMatch(/^sha512-/)
+})
+
+it('makes a bill of materials by one command', () => {
+  const { stdout } = spawnSync('npm', ['run', '--silent', 'sbom'], { encoding: 'utf8' })
+
+  const { bomFormat, components } = JSON.parse(stdout)
+  expect(bomFormat).toBe('CycloneDX')
+  expect(components.map(({ name }: { name: string }) => name)).toContain('@standard-schema/spec')
 })

@@ -1,7 +1,7 @@
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, open, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { CheckpointConflictError, FileCheckpointStore, InMemoryCheckpointStore } from '../../src/index.ts'
 import { waitFor } from '../support/wait-for.ts'
 import {
@@ -28,7 +28,10 @@ describe.each([
 ])('%s', (_name, create) => {
   it('keeps a position for each name, whatever the name', async () => {
     const store = await create()
-    const names = ['orders', 'orders/2', '../orders', '.', 'été 🎉', 'ORDERS x']
+    const long = 'x'.repeat(5000)
+    const names = ['orders', 'orders/2', '../orders', '.', 'été 🎉', 'ORDERS x', '']
+    // Names that no file can have.
+    names.push(long, `${long}y`, 'é'.repeat(100), '\ud800', '\ud801', 'a\0b')
     for (const [index, name] of names.entries()) await store.save(name, checkpointAt(index), undefined)
 
     for (const [index, name] of names.entries()) expect((await store.load(name))?.position).toBe(index)
@@ -67,9 +70,44 @@ describe('FileCheckpointStore', () => {
     expect((await new FileCheckpointStore(folder).load('a/b'))?.position).toBe(5)
   })
 
+  it('follows no link at the name of its temporary file, and removes what a crash left', async () => {
+    const folder = await freshFolder()
+    const victim = join(await freshFolder(), 'victim')
+    await writeFile(victim, 'untouched')
+    await symlink(victim, join(folder, 'a.checkpoint.new'))
+    await symlink(victim, join(folder, 'a.checkpoint.0123456789abcdef.new'))
+
+    await new FileCheckpointStore(folder).save('a', checkpointAt(5), undefined)
+
+    expect(await readFile(victim, 'utf8')).toBe('untouched')
+    expect(await readdir(folder)).toEqual(['a.checkpoint'])
+    expect((await new FileCheckpointStore(folder).load('a'))?.position).toBe(5)
+  })
+
+  it('flushes the file before it replaces the old one, and the directory after it', async () => {
+    const folder = await freshFolder()
+    const handle = await open(folder, 'r')
+    const prototype = Object.getPrototypeOf(handle)
+    await handle.close()
+    const calls: string[] = []
+    for (const method of ['datasync', 'sync'] as const) {
+      vi.spyOn(prototype, method).mockImplementation(
+        async () => void calls.push(`${method} ${await readdir(folder)}`),
+      )
+    }
+    onTestFinished(() => void vi.restoreAllMocks())
+
+    await new FileCheckpointStore(folder).save('a', checkpointAt(5), undefined)
+
+    expect(calls).toEqual([
+      expect.stringMatching(/^datasync a\.checkpoint\.\w{16}\.new$/),
+      'sync a.checkpoint',
+    ])
+  })
+
   it('does not take a broken file for a position', async () => {
     const folder = await freshFolder()
-    for (const text of ['', '  ', 'x', '-1', '1.5']) {
+    for (const text of ['', '  ', 'x', '-1', '1.5', '0x10', '1e3', '+1', ' 1', '1 2', '9'.repeat(17), '٣']) {
       await writeFile(join(folder, 'a.checkpoint'), text)
       await expect(new FileCheckpointStore(folder).load('a')).rejects.toThrow('holds no position')
     }

@@ -290,6 +290,29 @@ const FAULTS: readonly Fault[] = [
     caughtBy: ['keeps as a dead letter, at once and bit for bit: bytes that are not UTF-8'],
   },
   {
+    what: 'takes the id of the event for that of the dead letter',
+    sabotage: ({ deadLetters }) => {
+      const letters = async () => {
+        const page = await deadLetters.list(1000, undefined)
+        return page.letters.map((letter) => ({ ...letter, key: letter.message.headers['event_id'] ?? '' }))
+      }
+      const find = async (id: string) => (await letters()).find(({ key }) => key === id)
+      return {
+        deadLetters: {
+          list: async () => ({
+            letters: (await letters()).map((letter) => ({ ...letter, id: letter.key })),
+            cursor: undefined,
+          }),
+          get: find,
+          count: () => deadLetters.count(),
+          replay: async (id, group) => deadLetters.replay((await find(id))?.id ?? '', group),
+          remove: async ([id = '']) => deadLetters.remove([(await find(id))?.id ?? '']),
+        },
+      }
+    },
+    caughtBy: ['gives dead letters ids of their own, also those of one event'],
+  },
+  {
     what: 'replays to everybody',
     sabotage: ({ deadLetters }, broker) => ({
       deadLetters: {

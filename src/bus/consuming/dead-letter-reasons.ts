@@ -1,7 +1,12 @@
+import { shorten } from '../../errors.ts'
 import type { HandlerFailure } from '../../handling/dispatcher.ts'
 import { type HandlerEntry, UNNAMED_HANDLER } from '../../handling/handler-entry.ts'
+import { redact } from '../../redaction.ts'
 import type { DeadLetterReason, Delivery } from '../../transport/transport.ts'
 import type { PendingHandlers } from './pending-handlers.ts'
+
+/** Longest text about an error in a dead letter, in characters. It holds no stack, which would show paths and arguments. */
+const MAX_ERROR_TEXT = 1000
 
 /** The message is not an event, or its payload does not match the schema. */
 export function poison(consumerGroup: string, error: Error): DeadLetterReason {
@@ -91,11 +96,10 @@ function reason({
   readonly attempts?: number
   readonly firstFailedAt?: Date
 }): DeadLetterReason {
-  const { name: errorName, message: errorMessage } = error
   return {
     kind,
-    errorName,
-    errorMessage,
+    errorName: shorten(redact(String(error.name)), MAX_ERROR_TEXT),
+    errorMessage: shorten(redact(String(error.message)), MAX_ERROR_TEXT),
     handlerNames,
     settledHandlers: [...new Set(settledHandlers)],
     consumerGroup,

@@ -1,4 +1,4 @@
-import type { EventCodec } from '../../codec/index.ts'
+import { DecodeError, type EventCodec } from '../../codec/index.ts'
 import { toError } from '../../errors.ts'
 import type { DomainEvent } from '../../events/index.ts'
 import type { Dispatcher, HandlerFailure } from '../../handling/dispatcher.ts'
@@ -16,6 +16,9 @@ import type { HandlingSlots } from './handling-slots.ts'
 import type { HeldDeliveries } from './held-deliveries.ts'
 import { type PendingHandlers, pendingHandlers } from './pending-handlers.ts'
 import type { Settling } from './settling.ts'
+
+/** Longest key of a lane, in characters. */
+export const MAX_KEY = 4096
 
 export interface DeliveryHandlerParts {
   readonly target: MessagingTarget
@@ -84,8 +87,13 @@ export class DeliveryHandler {
   }
 
   #decode(delivery: Delivery): DomainEvent | Error {
+    const { message } = delivery
+    if (message.fault !== undefined) return message.fault
+    if (message.key !== undefined && message.key.length > MAX_KEY) {
+      return new DecodeError('too_large', `The key of the message has more than ${MAX_KEY} characters.`)
+    }
     try {
-      return this.#parts.codec.decode(delivery.message, this.#parts.handlers.classFor)
+      return this.#parts.codec.decode(message, this.#parts.handlers.classFor)
     } catch (error) {
       return toError(error)
     }

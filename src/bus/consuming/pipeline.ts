@@ -12,7 +12,7 @@ import type { Delivery, IncomingMessage, Intake } from '../../transport/transpor
 import type { BusCounters } from '../telemetry/bus-counters.ts'
 import type { BusMetrics } from '../telemetry/bus-metrics.ts'
 import type { MessagingTarget } from '../telemetry/bus-spans.ts'
-import { DeliveryHandler } from './delivery-handler.ts'
+import { DeliveryHandler, MAX_KEY } from './delivery-handler.ts'
 import { HandlingSlots } from './handling-slots.ts'
 import { HeldDeliveries } from './held-deliveries.ts'
 import { Settling } from './settling.ts'
@@ -94,8 +94,8 @@ export class ConsumerPipeline implements Intake {
       return
     }
     this.#held.take(delivery)
-    // A message without a key has no order to keep, so it gets a lane of its own.
-    this.#lanes.push(key ?? `\0${id}`, delivery)
+    // A message without a key has no order to keep, so it gets a lane of its own, and so does one that is to be rejected.
+    this.#lanes.push(key === undefined || key.length > MAX_KEY ? `\0${id}` : key, delivery)
   }
 
   /** Takes no further delivery and starts no further handler. */
@@ -121,7 +121,12 @@ export class ConsumerPipeline implements Intake {
    */
   #isForNobody(message: IncomingMessage): boolean {
     const headerType = message.headers['event_type']
-    if (headerType === undefined || this.#handlers.handlersFor(headerType).length > 0) return false
+    if (
+      headerType === undefined ||
+      message.fault !== undefined ||
+      this.#handlers.handlersFor(headerType).length > 0
+    )
+      return false
     return this.#codec.canOnlyBe?.(message, headerType) === true
   }
 

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { createSecureContext } from 'node:tls'
 import { toError } from '../../errors.ts'
-import { booleanOption, nonEmptyText, type OptionRule, oneOf, optional } from '../../kit/options.ts'
+import { booleanOption, nonEmptyText, type OptionRule, oneOf, optional, pemPath } from '../../kit/options.ts'
 import { ConnectionError } from '../../transport/errors.ts'
 
 /** Options for encryption and authentication, with eventsource-py's names. */
@@ -42,9 +42,9 @@ export const securityRules: Readonly<Record<keyof typeof securityDefaults, Optio
   saslMechanism: optional(oneOf('PLAIN', 'SCRAM-SHA-256', 'SCRAM-SHA-512')),
   saslUsername: optional(nonEmptyText),
   saslPassword: { ...optional(nonEmptyText), isSecret: true },
-  sslCafile: optional(nonEmptyText),
-  sslCertfile: optional(nonEmptyText),
-  sslKeyfile: optional(nonEmptyText),
+  sslCafile: optional(pemPath),
+  sslCertfile: optional(pemPath),
+  sslKeyfile: optional(pemPath),
   sslCheckHostname: booleanOption,
 }
 

@@ -28,7 +28,7 @@ export class RabbitMQDialer {
       const endpoint = endpoints[index]
       if (endpoint === undefined) continue
       try {
-        const connection = await openConnection(endpoint.url, await this.#socketOptions(endpoint, purpose))
+        const connection = await this.#open(endpoint, purpose)
         this.#first = index
         return connection
       } catch (error) {
@@ -37,6 +37,29 @@ export class RabbitMQDialer {
       }
     }
     throw failure ?? new ConnectionError('CONNECTION_FAILED', 'No endpoint of RabbitMQ is configured.')
+  }
+
+  /** The client's own timeout is for silence: a server that sends a byte now and then would never end it. */
+  async #open(endpoint: Endpoint, purpose: string): Promise<AmqpConnection> {
+    const { connectTimeoutMs } = this.#options
+    const options = await this.#socketOptions(endpoint, purpose)
+    const deadline = new AbortController()
+    const overdue = Promise.withResolvers<never>()
+    const timer = setTimeout(() => {
+      overdue.reject(new Error(`not connected within ${connectTimeoutMs} ms (connectTimeoutMs)`))
+    }, connectTimeoutMs)
+    try {
+      const opening = openConnection(endpoint.url, { ...options, signal: deadline.signal })
+      // It fails once more when its socket is destroyed.
+      opening.catch(() => undefined)
+      return await Promise.race([opening, overdue.promise])
+    } catch (error) {
+      // After some failures, the client leaves the socket open.
+      deadline.abort()
+      throw error
+    } finally {
+      clearTimeout(timer)
+    }
   }
 
   async #socketOptions({ host, isTls }: Endpoint, purpose: string): Promise<object> {

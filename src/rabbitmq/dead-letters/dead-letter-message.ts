@@ -1,11 +1,11 @@
-import { createHash } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import { readReason, writeReason } from '../../transport/dead-letter-fields.ts'
 import { REPLAY_HANDLERS, replayHeader } from '../../transport/replay-headers.ts'
 import type { DeadLetterReason, IncomingMessage, StoredDeadLetter } from '../../transport/transport.ts'
 import type { AmqpMessage, AmqpProperties, AmqpTable } from '../client/client.ts'
 import type { RabbitMQNames } from '../client/names.ts'
 import { type AmqpOutgoing, textHeaders } from '../wire/message.ts'
-import { writableProperties } from '../wire/writable-properties.ts'
+import { writableProperties, writableTable } from '../wire/writable-properties.ts'
 
 type MessageHeaders = IncomingMessage['headers']
 
@@ -26,6 +26,8 @@ const HEADER_OF: Readonly<Record<string, string>> = {
   dlq_first_failed_at: 'x-dlq-first-failed-at',
 }
 
+/** Tells dead letters of messages with the same id apart. */
+const LETTER_TAG = 'x-dlq-id'
 const ORIGINAL_ROUTING_KEY = 'x-original-routing-key'
 /** Headers that the broker or a dead-lettering adds to a message. They are not part of the original. */
 const ADDED =
@@ -51,7 +53,10 @@ export function deadLetterOf(
   reason: DeadLetterReason,
 ): AmqpOutgoing {
   const fields = writeReason(reason)
-  const about: Record<string, unknown> = { [ORIGINAL_ROUTING_KEY]: originalRoutingKey(message) }
+  const about: Record<string, unknown> = {
+    [ORIGINAL_ROUTING_KEY]: originalRoutingKey(message),
+    [LETTER_TAG]: randomUUID().slice(0, 13),
+  }
   for (const [name, header] of Object.entries(HEADER_OF)) about[header] = fields[name]
   about['x-dlq-retry-count'] = Number(fields['dlq_retry_count'])
   return {
@@ -92,9 +97,25 @@ export function readLetter(names: RabbitMQNames, id: string, message: AmqpMessag
   }
 }
 
-/** The id of a dead letter: that of its message, which eventsource-py sets too, or else a hash of its body. */
-export function letterIdOf({ properties, content }: AmqpMessage): string {
+/** The id of the message in a dead letter, which eventsource-py sets too, or else a hash of its body. */
+export function messageIdOf({ properties, content }: AmqpMessage): string {
   return properties.messageId ?? `sha256-${createHash('sha256').update(content).digest('hex').slice(0, 32)}`
+}
+
+/**
+ * Gives an id to each letter of a queue, in the order of the queue. Messages can have the same id, and letters that
+ * eventsource-py or the broker wrote have nothing else: the second of them gets a number.
+ */
+export class LetterIds {
+  readonly #counts = new Map<string, number>()
+
+  next(message: AmqpMessage): string {
+    const tag = message.properties.headers?.[LETTER_TAG]
+    const id = typeof tag === 'string' ? `${messageIdOf(message)}#${tag}` : messageIdOf(message)
+    const count = (this.#counts.get(id) ?? 0) + 1
+    this.#counts.set(id, count)
+    return count === 1 ? id : `${id}#${count}`
+  }
 }
 
 /** The routing key that the message was first published with. */
@@ -125,7 +146,8 @@ function originalHeaders(message: AmqpMessage): MessageHeaders {
 
 /** The original headers. If their table leaves no room for ours, only short ones are kept. */
 function keptHeaders(headers: AmqpTable = {}): AmqpTable {
-  const own = Object.entries(headers).flatMap(([name, value]) =>
+  // Without its deepest tables, which JSON.stringify may not be able to write.
+  const own = Object.entries(writableTable(headers)).flatMap(([name, value]) =>
     ADDED.test(name) ? [] : [[keptName(name), value] as const],
   )
   const size = Buffer.byteLength(JSON.stringify(own))

@@ -5,12 +5,18 @@ import type { WithChannel } from '../client/connection.ts'
 import type { RabbitMQNames } from '../client/names.ts'
 import { undefinedIfNotFound } from '../errors.ts'
 import type { RabbitMQPublisher } from '../publishing/publisher.ts'
-import { letterIdOf, readLetter, replayOf } from './dead-letter-message.ts'
+import { LetterIds, messageIdOf, readLetter, replayOf } from './dead-letter-message.ts'
 
 export interface DeadLetterQueueParts {
   readonly names: RabbitMQNames
   readonly publisher: RabbitMQPublisher
   readonly withChannel: WithChannel
+}
+
+/** A dead letter in the queue. */
+interface QueuedLetter {
+  readonly id: string
+  readonly message: AmqpMessage
 }
 
 /** The letter that the previous page ended with. */
@@ -39,10 +45,10 @@ export class RabbitMQDeadLetterQueue {
       const letters: StoredDeadLetter[] = []
       let position = 0
       let isPast = start === undefined
-      for await (const message of this.#scan(channel)) {
+      for await (const { id, message } of this.#scan(channel)) {
         position += 1
-        if (isPast) letters.push(readLetter(this.#parts.names, letterIdOf(message), message))
-        else isPast = letterIdOf(message) === start?.id || position === start?.position
+        if (isPast) letters.push(readLetter(this.#parts.names, id, message))
+        else isPast = id === start?.id || position === start?.position
         if (letters.length === limit) break
       }
       return letters
@@ -51,8 +57,8 @@ export class RabbitMQDeadLetterQueue {
 
   get(id: string): Promise<StoredDeadLetter | undefined> {
     return this.#exclusively(async (channel) => {
-      const message = await this.#find(channel, id)
-      return message === undefined ? undefined : readLetter(this.#parts.names, id, message)
+      const letter = await this.#find(channel, id)
+      return letter === undefined ? undefined : readLetter(this.#parts.names, letter.id, letter.message)
     }, undefined)
   }
 
@@ -61,7 +67,7 @@ export class RabbitMQDeadLetterQueue {
     return this.#exclusively(async (channel) => {
       const messages: AmqpMessage[] = []
       if (limit < 1) return messages
-      for await (const message of this.#scan(channel)) {
+      for await (const { message } of this.#scan(channel)) {
         if (messages.push(message) === limit) break
       }
       return messages
@@ -87,8 +93,9 @@ export class RabbitMQDeadLetterQueue {
   replay(id: string): Promise<boolean> {
     const { names, publisher } = this.#parts
     return this.#exclusively(async (channel) => {
-      const message = await this.#find(channel, id)
-      if (message === undefined) return false
+      const letter = await this.#find(channel, id)
+      if (letter === undefined) return false
+      const { message } = letter
       await publisher.publishRaw(replayOf(names, message))
       channel.ack(message)
       return true
@@ -96,36 +103,38 @@ export class RabbitMQDeadLetterQueue {
   }
 
   remove(ids: readonly string[]): Promise<number> {
-    const wanted = new Map<string, number>()
-    for (const id of ids) wanted.set(id, (wanted.get(id) ?? 0) + 1)
+    const wanted = new Set(ids)
     return this.#exclusively(async (channel) => {
       let removed = 0
-      for await (const message of this.#scan(channel)) {
-        const id = letterIdOf(message)
-        const left = wanted.get(id) ?? 0
-        if (left === 0) continue
-        wanted.set(id, left - 1)
+      for await (const { id, message } of this.#scan(channel)) {
+        if (!wanted.delete(id) && !wanted.delete(messageIdOf(message))) continue
         channel.ack(message)
         removed += 1
-        if (removed === ids.length) break
+        if (wanted.size === 0) break
       }
       return removed
     }, 0)
   }
 
-  async #find(channel: AmqpChannel, id: string): Promise<AmqpMessage | undefined> {
-    for await (const message of this.#scan(channel)) if (letterIdOf(message) === id) return message
-    return undefined
+  /** The letter with this id, or the oldest whose message has it. */
+  async #find(channel: AmqpChannel, id: string): Promise<QueuedLetter | undefined> {
+    let oldest: QueuedLetter | undefined
+    for await (const letter of this.#scan(channel)) {
+      if (letter.id === id) return letter
+      if (messageIdOf(letter.message) === id) oldest ??= letter
+    }
+    return oldest
   }
 
   /** The letters that are in the queue at the start, oldest first. Letters added meanwhile are not included. */
-  async *#scan(channel: AmqpChannel): AsyncGenerator<AmqpMessage, void> {
+  async *#scan(channel: AmqpChannel): AsyncGenerator<QueuedLetter, void> {
+    const ids = new LetterIds()
     const { deadLetterQueue } = this.#parts.names
     const { messageCount } = await channel.checkQueue(deadLetterQueue)
     for (let read = 0; read < messageCount; read += 1) {
       const message = await channel.get(deadLetterQueue)
       if (message === false) return
-      yield message
+      yield { id: ids.next(message), message }
     }
   }
 

@@ -1,6 +1,6 @@
 import type { AmqpMessage } from '../client/client.ts'
 import { textHeaders } from '../wire/message.ts'
-import { letterIdOf, originalRoutingKey } from './dead-letter-message.ts'
+import { messageIdOf, originalRoutingKey } from './dead-letter-message.ts'
 import { deathInfoOf, type RabbitMQDeathInfo } from './death-info.ts'
 
 /** A dead letter as eventsource-py's `get_dlq_messages` returns it. */
@@ -26,7 +26,7 @@ export function describeDlqMessage(message: AmqpMessage): RabbitMQDlqMessage {
   const { headers = {} } = message.properties
   const retryCount = Number(texts['x-dlq-retry-count'] ?? Number.NaN)
   return {
-    messageId: letterIdOf(message),
+    messageId: messageIdOf(message),
     routingKey: message.fields.routingKey,
     body: message.content,
     headers,

@@ -1,7 +1,7 @@
 import type { EventClass } from '../../events/index.ts'
 import { MessageRefusedError } from '../../transport/errors.ts'
 import type { IncomingMessage, OutgoingMessage } from '../../transport/transport.ts'
-import type { AmqpMessage, AmqpProperties } from '../client/client.ts'
+import type { AmqpMessage, AmqpProperties, AmqpTable } from '../client/client.ts'
 
 type MessageHeaders = IncomingMessage['headers']
 
@@ -63,7 +63,25 @@ export function toAmqp(exchange: string, message: OutgoingMessage): AmqpOutgoing
 /** A received message in the bus's form. Headers that are neither text nor number are omitted. */
 export function toIncoming(message: AmqpMessage, id: string): IncomingMessage {
   const headers = textHeaders(message)
-  return { id, key: headers['aggregate_id'], headers, body: message.content }
+  const fault = isDeep(message.properties.headers)
+    ? new MessageRefusedError(`its headers are nested deeper than ${MAX_DEPTH} levels`)
+    : undefined
+  return { id, key: headers['aggregate_id'], headers, body: message.content, fault }
+}
+
+/** Most levels of nested headers. The broker's own `x-death` has two. */
+export const MAX_DEPTH = 32
+
+/** Whether a table is nested too deep. Goes level by level, as a recursion could overflow the stack. */
+function isDeep(table: AmqpTable | undefined): boolean {
+  let level: readonly unknown[] = [table]
+  for (let depth = 0; level.length > 0; depth += 1) {
+    if (depth > MAX_DEPTH + 1) return true
+    level = level.flatMap((value) =>
+      typeof value === 'object' && value !== null && !Buffer.isBuffer(value) ? Object.values(value) : [],
+    )
+  }
+  return false
 }
 
 export function textHeaders({ properties }: Pick<AmqpMessage, 'properties'>): MessageHeaders {

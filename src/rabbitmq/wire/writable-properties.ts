@@ -1,10 +1,8 @@
 import type { AmqpProperties, AmqpTable } from '../client/client.ts'
-import { MAX_SHORT_STRING } from './message.ts'
+import { MAX_DEPTH, MAX_SHORT_STRING } from './message.ts'
 
 const SIGNED_LIMIT = 2 ** 63
 const UNSIGNED_LIMIT = 2 ** 64
-/** Most levels of nested tables; deeper ones become null. */
-const MAX_DEPTH = 100
 
 /**
  * Properties that were read, in a form that the client can write: any message must be dead-letterable. The client reads
@@ -36,13 +34,15 @@ function short(text: string | undefined): string | undefined {
   return text.slice(0, end)
 }
 
-function writableTable(table: AmqpTable, depth: number): AmqpTable {
+/** A table that the client can write. */
+export function writableTable(table: AmqpTable, depth = 0): AmqpTable {
   return Object.fromEntries(
     Object.entries(table).map(([name, value]) => [short(name), writableValue(value, depth + 1)]),
   )
 }
 
 function writableValue(value: unknown, depth: number): unknown {
+  // Deeper tables become null: writing them, too, could overflow the stack.
   if (depth > MAX_DEPTH) return null
   if (typeof value === 'number') return writableNumber(value)
   if (typeof value !== 'object' || value === null || Buffer.isBuffer(value)) return value

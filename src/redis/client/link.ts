@@ -5,6 +5,7 @@ import { settledWithin, sleep } from '../../kit/time.ts'
 import { ConnectionError } from '../../transport/errors.ts'
 import { connectionError, lostError, noConnection } from '../errors.ts'
 import type { RedisClient, RedisClientFactory } from './client.ts'
+import { guardingReplies } from './reply-guard.ts'
 
 export interface RedisLinkOptions {
   readonly address: string
@@ -101,7 +102,7 @@ export class RedisLink {
       destroy(client)
     }, connectTimeoutMs)
     try {
-      await client.connect()
+      await guardingReplies(() => client.connect())
       await prepare?.(client)
       return client
     } catch (error) {

@@ -162,6 +162,23 @@ export const deadLetterTests = [
     assert.deepEqual(comparable(await deadLettersOf(scene, bus, 1)), comparable([second]))
   }),
 
+  test('gives dead letters ids of their own, also those of one event', {
+    needs: ['deadLetters'],
+  }, async (scene) => {
+    const { bus } = await brokenBus(scene)
+    const { eventId } = noted('Order-1')
+    await bus.publish([noted('Order-1', 1, eventId), noted('Order-1', 2, eventId)])
+    const letters = await deadLettersOf(scene, bus, 2)
+    assert.equal(new Set(letters.map(({ id }) => id)).size, 2)
+    const [first, second] = letters
+    assert.ok(first !== undefined && second !== undefined)
+
+    assert.deepEqual(comparable([(await bus.deadLetters.get(second.id)) ?? first]), comparable([second]))
+    assert.equal(await bus.deadLetters.purge(second.id), 1)
+
+    assert.deepEqual(comparable(await deadLettersOf(scene, bus, 1)), comparable([first]))
+  }),
+
   test('replays to the group and the handler that failed, and to no others', {
     needs: ['deadLetters', 'consumerGroups'],
   }, async (scene) => {

@@ -1,0 +1,49 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { checkSync } from 'recheck'
+import { expect, it } from 'vitest'
+
+// The checker that needs neither Java nor a program for this platform.
+process.env['RECHECK_SYNC_BACKEND'] = 'pure'
+
+const src = new URL('../../src/', import.meta.url)
+const files = readdirSync(src, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'))
+
+/** A regular expression literal: where one may stand, and what ends it. */
+const LITERAL =
+  /(?<=^\s*|[(,=:[!&|?{;]\s*|=>\s*|return\s+)\/(?![*/])((?:\\.|\[(?:\\.|[^\]\\])*\]|[^/\\[])+)\/([dgimsuvy]*)/g
+
+/** The code of a file, without lines of comments. */
+function codeOf(file: string): string {
+  const lines = readFileSync(new URL(file, src), 'utf8').split('\n')
+  return lines.filter((line) => !/^\s*(\/\/|\/?\*)/.test(line)).join('\n')
+}
+
+const literals = files.flatMap((file) =>
+  codeOf(file)
+    .split('\n')
+    .flatMap((line) => [...line.matchAll(LITERAL)])
+    .map(([literal, source = '', flags = '']) => ({ file, literal, source, flags })),
+)
+
+it('finds the literals, of which each is a valid expression', () => {
+  expect(literals.length).toBeGreaterThan(30)
+  expect(literals.map(({ literal }) => literal)).toContain(String.raw`/^-?\d+$/`)
+  for (const { source, flags } of literals) expect(() => new RegExp(source, flags)).not.toThrow()
+})
+
+it('finds no expression that is made of a text at run time', () => {
+  for (const file of files) expect(codeOf(file), file).not.toMatch(/\bRegExp\(/)
+})
+
+it('recognizes what is superlinear', () => {
+  expect(checkSync(String.raw`[.\s]+$`, '').status).toBe('vulnerable')
+})
+
+it.each(literals)('$literal in $file is linear', ({ source, flags }) => {
+  const result = checkSync(source, flags, { timeout: 30_000 })
+
+  expect(result).toMatchObject({
+    status: 'safe',
+    complexity: { type: expect.stringMatching(/^(safe|linear)$/) },
+  })
+})
