@@ -64,9 +64,9 @@ class Replay {
     this.#deadLetters = deadLetters
     this.#dispatcher = new Dispatcher({
       tracer: host.tracer,
-      handlerTimeoutMs: options.processingTimeoutMs,
+      handlerTimeoutMs: options.handlerTimeoutMs,
       owner: subscription,
-      cause: 'event',
+      cause: subscription.consumer.isBatch ? 'none' : 'event',
       metrics: { recorder: undefined },
       observer: {
         handled: () => undefined,
