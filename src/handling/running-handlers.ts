@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { HandlerDeadlockError } from './errors.ts'
 import type { RunInfo } from './handler-run.ts'
 
@@ -32,31 +33,40 @@ export class RunningHandlers {
     this.#outer = undefined
   }
 
-  /** The run of this owner's handlers that the calling code belongs to; undefined if no handler of it waits for the caller. */
-  static of(owner: object): RunInfo | undefined {
+  /** False once the owner no longer waits for them. */
+  get areRunning(): boolean {
+    return this.#info !== undefined
+  }
+
+  /** What the handlers were given; undefined once they ended. */
+  get info(): RunInfo | undefined {
+    return this.#info
+  }
+
+  /** The handlers of this owner that the calling code belongs to; undefined if none of them waits for the caller. */
+  static of(owner: object): RunningHandlers | undefined {
     let running = current.getStore()
     while (running !== undefined && running.#owner !== owner) running = running.#outer
-    return running === undefined ? undefined : running.#info
+    return running?.areRunning === true ? running : undefined
   }
 }
 
 /** True if a handler of this bus or subscription waits for the calling code, so that waiting for the handler would deadlock. */
-export function isInHandlerOf(owner: object): boolean {
+function isInHandlerOf(owner: object): boolean {
   return RunningHandlers.of(owner) !== undefined
 }
 
 /**
- * Stops a bus or subscription, and waits for it unless one of its handlers waits for the calling code. Then the stop begins
- * after the current turn, when the handler that called is counted among the running ones.
+ * Stops a bus or subscription, and waits for it unless one of its handlers waits for the calling code. A handler that has
+ * ended by the next turn did not wait. The stop begins once the handler that called is counted among the running ones.
  * @param stop - must not reject.
  */
 export async function stopFromAnywhere(owner: object, stop: () => Promise<unknown>): Promise<void> {
-  if (!isInHandlerOf(owner)) {
-    await stop()
-    return
-  }
-  await Promise.resolve()
-  void stop()
+  const handlers = RunningHandlers.of(owner)
+  if (handlers !== undefined) await Promise.resolve()
+  const stopped = stop()
+  if (handlers !== undefined) await nextTurn()
+  if (handlers?.areRunning !== true) await stopped
 }
 
 /** @throws HandlerDeadlockError if a handler of this bus or subscription waits for the calling code. */

@@ -2,6 +2,7 @@
 export class IdleCounter {
   #count = 0
   #idle: PromiseWithResolvers<void> | undefined
+  readonly #waiting = new Set<{ readonly limit: () => number; readonly reached: () => void }>()
 
   /** How many pieces of work are running. */
   get count(): number {
@@ -14,6 +15,11 @@ export class IdleCounter {
 
   end(): void {
     this.#count -= 1
+    for (const waiter of this.#waiting) {
+      if (this.#count > waiter.limit()) continue
+      this.#waiting.delete(waiter)
+      waiter.reached()
+    }
     if (this.#count > 0) return
     this.#idle?.resolve()
     this.#idle = undefined
@@ -27,6 +33,12 @@ export class IdleCounter {
     } finally {
       this.end()
     }
+  }
+
+  /** Resolves when no more than the limit are running. The limit is computed again whenever one ends. */
+  async whenAtMost(limit: () => number): Promise<void> {
+    if (this.#count <= limit()) return
+    await new Promise<void>((reached) => this.#waiting.add({ limit, reached }))
   }
 
   /** Resolves when nothing is running; at once if nothing is. */

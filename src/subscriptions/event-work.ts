@@ -82,6 +82,11 @@ export class EventWork {
     return this.#running.whenIdle()
   }
 
+  /** Resolves when no more handlers run than the limit. */
+  atMost(limit: () => number): Promise<void> {
+    return this.#running.whenAtMost(limit)
+  }
+
   /** @returns whether the unit is finished: handled or parked. A promise only where something is asynchronous. */
   handle(unit: Unit): boolean | Promise<boolean> {
     try {

@@ -87,6 +87,11 @@ export class FeedRun {
     return this.#work.idle()
   }
 
+  /** Resolves when no more handlers run than the limit. */
+  atMost(limit: () => number): Promise<void> {
+    return this.#work.atMost(limit)
+  }
+
   /** Runs until it is stopped, abandoned, or an event cannot be handled. Resolves when nothing is in hand any more. */
   async follow(): Promise<void> {
     await settledUntil(this.#loop(), this.#abandoned.signal)

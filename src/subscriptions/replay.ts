@@ -66,7 +66,7 @@ class Replay {
       tracer: host.tracer,
       handlerTimeoutMs: options.handlerTimeoutMs,
       owner: subscription,
-      cause: 'event',
+      cause: subscription.consumer.isBatch ? 'none' : 'event',
       metrics: { recorder: undefined },
       observer: {
         handled: () => undefined,

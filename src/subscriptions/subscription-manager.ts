@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Tracer as OpenTelemetryApiTracer } from '@opentelemetry/api'
 import type { EventBus } from '../bus/index.ts'
 import { ConfigError, describeValue } from '../errors.ts'
 import type { DomainEvent } from '../events/index.ts'
-import { isInHandlerOf, refuseInHandlerOf, stopFromAnywhere } from '../handling/running-handlers.ts'
+import { RunningHandlers, refuseInHandlerOf, stopFromAnywhere } from '../handling/running-handlers.ts'
 import { Deadline } from '../kit/deadline.ts'
 import { observabilityRules } from '../kit/observability-options.ts'
 import {
@@ -299,14 +300,17 @@ export class SubscriptionManager implements AsyncDisposable {
     this.#endWakeUps?.()
     this.#endWakeUps = undefined
     const subscriptions = [...this.#subscriptions.values()]
-    const isInHandler = subscriptions.some(isInHandlerOf)
+    const handlers = subscriptions.map((subscription) => RunningHandlers.of(subscription))
+    const isInHandler = () => handlers.some((running) => running?.areRunning === true)
     // By then the handler that called is counted among the running ones.
-    if (isInHandler) await Promise.resolve()
+    if (isInHandler()) await Promise.resolve()
     const stops = subscriptions.map((subscription) => subscription.stop(deadline.signal))
     const stopped = Promise.all(stops).finally(() => deadline.end())
-    const ends = isInHandler ? subscriptions.map(({ endSoFar }) => endSoFar) : await stopped
-    const report = stopReport(ends, performance.now() - startedAt, reason)
-    return isInHandler ? { ...report, phase: 'stopping' } : report
+    // A handler that has ended by the next turn did not wait for this call.
+    if (isInHandler()) await nextTurn()
+    if (!isInHandler()) return stopReport(await stopped, performance.now() - startedAt, reason)
+    const ends = subscriptions.map(({ endSoFar }) => endSoFar)
+    return { ...stopReport(ends, performance.now() - startedAt, reason), phase: 'stopping' }
   }
 
   /** @throws ConfigError when the time is not a duration. */

@@ -1,6 +1,6 @@
 import { toError } from '../errors.ts'
 import { HandlerDeadlockError } from '../handling/errors.ts'
-import { isInHandlerOf, RunningHandlers } from '../handling/running-handlers.ts'
+import { RunningHandlers } from '../handling/running-handlers.ts'
 import { PauseGate } from '../kit/pause-gate.ts'
 import { sleep } from '../kit/time.ts'
 import type { Logger } from '../observability/logger.ts'
@@ -61,6 +61,8 @@ export class Subscription {
   #isHalted = false
   #progressAt = Number.NEGATIVE_INFINITY
   #wasAtEnd = false
+  /** Handlers that called `pause`. */
+  readonly #pausing = new Set<RunningHandlers>()
   #hasBegun = false
 
   constructor(host: SubscriptionHost, consumer: Consumer, options: ResolvedSubscriptionOptions) {
@@ -175,10 +177,19 @@ export class Subscription {
     return this.#session === undefined ? NOTHING_RAN : await this.#session.stop(deadline)
   }
 
-  /** Begins no further event, and resolves when no handler runs any more; at once inside one of its handlers. */
+  /**
+   * Begins no further event, and resolves when no handler runs any more. Inside its handlers, it does not wait for those
+   * that wait for it.
+   */
   async pause(): Promise<void> {
     this.gate.close()
-    if (!isInHandlerOf(this)) await this.#session?.run?.idle()
+    const handlers = RunningHandlers.of(this)
+    if (handlers === undefined) return this.#session?.run?.idle()
+    this.#pausing.add(handlers)
+    // By then the handler that called is counted among the running ones.
+    await Promise.resolve()
+    await this.#session?.run?.atMost(() => [...this.#pausing].filter(({ areRunning }) => areRunning).length)
+    this.#pausing.delete(handlers)
   }
 
   resume(): void {
@@ -205,8 +216,8 @@ export class Subscription {
 
   /** A handler waits for what precedes its event, but not for the event itself. */
   #refuseInHandlerFor(position: number): void {
-    const run = RunningHandlers.of(this)
-    if (run !== undefined && Number(run.messageId) <= position) {
+    const info = RunningHandlers.of(this)?.info
+    if (info !== undefined && Number(info.messageId) <= position) {
       throw new HandlerDeadlockError(`whenProcessed(${position}) of its own subscription ${this.name}`)
     }
   }

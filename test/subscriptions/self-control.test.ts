@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import {
   HandlerDeadlockError,
@@ -83,6 +84,26 @@ describe('a handler may control its own subscription:', () => {
     expect(outcome.status).toBe('fulfilled')
     expect(reports).toMatchObject([{ phase: 'stopping' }])
   })
+})
+
+it('a pause that a handler starts and does not await waits for the other handlers', async () => {
+  const scene = new SubscriptionScene()
+  await append(scene.store, 0, 40)
+  const done: number[] = []
+  const pausing = Promise.withResolvers<void>()
+  const manager = scene.manager()
+  const handle = async ({ n }: Noted) => {
+    await nextTurn()
+    done.push(n)
+    if (done.length === 5) manager.pause('lanes').then(pausing.resolve, pausing.reject)
+  }
+  manager.subscribe({ name: 'lanes', handle }, { ...quick, concurrency: 3 })
+  manager.start()
+  await pausing.promise
+  const paused = [...done]
+  for (let turn = 0; turn < 20; turn += 1) await nextTurn()
+
+  expect(done).toEqual(paused)
 })
 
 describe('a handler is refused what can never come true:', () => {

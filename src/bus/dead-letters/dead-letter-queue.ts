@@ -212,7 +212,7 @@ function checkFilter(call: string, filter: unknown): void {
 
 function checkPurge(which: unknown): void {
   const call = 'deadLetters.purge'
-  if (typeof which === 'string' && which !== '') return
+  if (typeof which === 'string') return
   if (typeof which !== 'object' || which === null) {
     throw new ConfigError(call, [
       `pass the id of a dead letter, or a filter ({} removes all), got ${describeValue(which)}`,
