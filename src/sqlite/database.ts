@@ -1,8 +1,9 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { statSync } from 'node:fs'
+import { resolveLogger } from '../observability/resolve-logger.ts'
 import { StoreClosedError, StoreUnavailableError, TransactionBypassError } from '../store/index.ts'
 import { errorOf } from './errors.ts'
-import { InlineExecutor, type SqliteExecutor, WorkerExecutor } from './executor.ts'
+import { InlineExecutor, type SqliteExecutor, threadFile, WorkerExecutor } from './executor.ts'
 import { connect, openFile } from './file.ts'
 import type { ResolvedSqliteOptions } from './options.ts'
 import type { SqliteStatements } from './statements.ts'
@@ -103,7 +104,9 @@ export class SqliteDatabase {
       this.#options
     const fileOptions = { file, driver, durability, migrate, allowNetworkFile }
     // Nothing of it is used before it is open: only its patience.
-    const executor = worker ? new WorkerExecutor(fileOptions) : new InlineExecutor(fileOptions)
+    const thread = worker ? threadFile() : undefined
+    const executor = thread ? new WorkerExecutor(thread, fileOptions) : new InlineExecutor(fileOptions)
+    if (worker && thread === undefined) this.#warnOfBundle()
     const queue = new SqliteWriteQueue({ executor, file, busyTimeoutMs, onCommitted: this.#onCommitted })
     const reader = await queue.patiently(() => openFile(fileOptions))
     if (checkIntegrity) {
@@ -116,6 +119,14 @@ export class SqliteDatabase {
     }
     this.#opened = { reader, executor, queue, inode: inodeOf(file) }
     return this.#opened
+  }
+
+  #warnOfBundle(): void {
+    const { file, logger } = this.#options
+    resolveLogger(logger).warn(
+      'the worker thread is not part of this bundle, writes run on the main thread; keep eventspine external to the bundle',
+      { file },
+    )
   }
 
   async #transact<T>(queue: SqliteWriteQueue, work: (db: SqliteStatements) => Promise<T>): Promise<T> {

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { Worker } from 'node:worker_threads'
 import { SQLITE_IOERR } from './errors.ts'
 import type { SqliteFileOptions } from './file.ts'
@@ -49,8 +50,15 @@ export class InlineExecutor implements SqliteExecutor {
   }
 }
 
-// `.js` in the package, `.ts` in the sources.
-const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
+/** The file of the worker thread; undefined inside a bundle, which does not have it. */
+export function threadFile(): URL | undefined {
+  // Undefined in a bundle that is CommonJS.
+  const here: string | undefined = import.meta.url
+  if (here?.startsWith('file:') !== true) return undefined
+  // `.js` in the package, `.ts` in the sources.
+  const file = new URL(here.endsWith('.ts') ? './thread.ts' : './thread.js', here)
+  return existsSync(file) ? file : undefined
+}
 
 /** The answer to what was asked of a thread that has ended: it may have been written. */
 const ENDED: WriterAnswer = {
@@ -59,12 +67,15 @@ const ENDED: WriterAnswer = {
 
 /** Runs writes in a worker thread, so that the event loop never waits for the disk. */
 export class WorkerExecutor implements SqliteExecutor {
+  readonly #file: URL
   readonly #options: SqliteFileOptions
   readonly #waiting = new Map<number, (answer: WriterAnswer) => void>()
   #worker: Worker | undefined
   #lastId = 0
 
-  constructor(options: SqliteFileOptions) {
+  /** @param file - of the thread. */
+  constructor(file: URL, options: SqliteFileOptions) {
+    this.#file = file
     this.#options = options
   }
 
@@ -99,7 +110,7 @@ export class WorkerExecutor implements SqliteExecutor {
   }
 
   #start(): Worker {
-    const worker = new Worker(new URL(`./thread.${extension}`, import.meta.url), {
+    const worker = new Worker(this.#file, {
       workerData: this.#options,
       name: 'eventspine sqlite',
     })

@@ -1,11 +1,10 @@
 // Writes to a file until it is killed, and prints the ids of what is stored: node writer-program.ts <file>.
-import { writeSync } from 'node:fs'
 import { SqliteStores } from '../../src/sqlite/index.ts'
 import { writeForever } from '../../src/testing/index.ts'
 
 const stores = new SqliteStores({ file: process.argv[2] ?? '', durability: 'normal' })
 await writeForever(
   stores.events,
-  (eventIds) => void writeSync(1, `${eventIds.join('\n')}\n`),
+  (eventIds) => void process.stdout.write(`${eventIds.join('\n')}\n`),
   (work) => stores.transaction((tx) => work(tx.events)),
 )
