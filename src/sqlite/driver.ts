@@ -28,8 +28,26 @@ type OpenFile = new (file: string) => SqliteConnection
 
 /** @throws ConfigError when the driver is not there; the driver's error when the file cannot be opened. */
 export function openConnection(driver: SqliteDriver, file: string): SqliteConnection {
-  const Connection = driver === 'node:sqlite' ? nodeDriver() : betterSqlite3()
+  const Connection = classOf(driver)
   return new Connection(file)
+}
+
+/**
+ * Checks that a connection is of the same copy of SQLite. Closing a file in one copy drops the locks that another copy in
+ * the same process holds on it, and the file gets damaged: https://sqlite.org/howtocorrupt.html, section 2.2.1.
+ *
+ * @throws TypeError
+ */
+export function assertSameDriver(driver: SqliteDriver, client: SqliteConnection): void {
+  if (client instanceof classOf(driver)) return
+  throw new TypeError(
+    `within takes a connection of ${driver}, the driver of these stores: two copies of SQLite in one process break each ` +
+      "other's locks. Open it with the same driver, or set the stores' driver option.",
+  )
+}
+
+function classOf(driver: SqliteDriver): OpenFile {
+  return driver === 'node:sqlite' ? nodeDriver() : betterSqlite3()
 }
 
 function nodeDriver(): OpenFile {

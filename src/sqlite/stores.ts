@@ -8,7 +8,7 @@ import type { SqliteAccess } from './access.ts'
 import { SqliteCheckpointStore } from './checkpoints.ts'
 import { SqliteDatabase } from './database.ts'
 import { SqliteDeadLetterStore } from './dead-letters.ts'
-import type { SqliteConnection } from './driver.ts'
+import { assertSameDriver, type SqliteConnection } from './driver.ts'
 import { errorOf, failureOf } from './errors.ts'
 import { SqliteEventStore } from './event-store.ts'
 import { SqliteLeaseStore } from './leases.ts'
@@ -91,8 +91,11 @@ export class SqliteStores implements DatabaseStores<SqliteConnection> {
   /**
    * The stores inside a transaction that you began on your own connection to the file, with `begin immediate`. Commits of
    * it are noticed like those of another process.
+   *
+   * @throws TypeError if the connection is of another driver than the stores.
    */
   within(client: SqliteConnection): StoreTransaction<SqliteConnection> {
+    assertSameDriver(this.#options.driver, client)
     return new OpenUnit(new SqliteStatements(client), this.#decoder, this.#options, () => undefined)
       .transaction
   }

@@ -21,6 +21,7 @@ export class SqliteWatch {
   #version = 0
   #released = ''
   #isClosed = false
+  #isFailing = false
 
   constructor(parts: SqliteWatchParts) {
     this.#parts = parts
@@ -70,11 +71,14 @@ export class SqliteWatch {
   #look(): void {
     try {
       const version = this.#parts.version()
+      this.#isFailing = false
       if (version === this.#version) return
       this.#version = version
       this.#call(this.#appends)
       if (this.#releases.size > 0) this.#lookAtReleases()
     } catch (thrown) {
+      if (this.#isFailing) return
+      this.#isFailing = true
       // The listeners read the file next, and report why it cannot be read.
       this.#call(this.#appends)
       this.#parts.logger.warn('looking for commits of other processes failed', { error: toError(thrown) })

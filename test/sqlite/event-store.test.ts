@@ -1,3 +1,4 @@
+import { createRequire } from 'node:module'
 import { DatabaseSync } from 'node:sqlite'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
@@ -267,6 +268,18 @@ describe('transactions', () => {
     await appendTo(stores.within(client).events, new Noted({ aggregateId: 'a', n: 2 }))
     client.exec('rollback')
     expect((await stores.events.getEvents('a')).version).toBe(1)
+    client.close()
+  })
+
+  it('refuse a connection of another copy of SQLite, whose locks do not hold beside the own ones', async () => {
+    await using scene = withFile()
+    const BetterSqlite3 = createRequire(import.meta.url)('better-sqlite3')
+    const client = new BetterSqlite3(':memory:')
+
+    expect(() => scene.open().within(client)).toThrow(/within takes a connection of node:sqlite/)
+    expect(() => scene.open({ driver: 'better-sqlite3' }).within(new DatabaseSync(':memory:'))).toThrow(
+      TypeError,
+    )
     client.close()
   })
 
