@@ -14,7 +14,7 @@ const sites = new WeakMap<object, string>()
 export function noteDefinitionSite<C extends object>(eventClass: C, define: CallableFunction): C {
   const trace: { stack?: string } = {}
   Error.captureStackTrace(trace, define)
-  const site = /\(?((?:file:\/\/|\/|[A-Z]:\\)[^()]*:\d+:\d+)\)?$/.exec(trace.stack?.split('\n')[1] ?? '')?.[1]
+  const site = placeIn(trace.stack?.split('\n')[1] ?? '')
   if (site !== undefined) sites.set(eventClass, site)
   return eventClass
 }
@@ -38,9 +38,20 @@ function siteOf(eventClass: object | null): string | undefined {
   return undefined
 }
 
-/** A reload loads a module again by another query. */
+/** The place in a line of a stack trace: `at name (file:1:2)` or `at file:1:2`; undefined if it names no file. */
+function placeIn(line: string): string | undefined {
+  const open = line.lastIndexOf('(')
+  const place =
+    line.endsWith(')') && open >= 0 ? line.slice(open + 1, -1) : line.slice(line.indexOf('at ') + 3)
+  return /^(?:file:\/\/|\/|[A-Z]:)/.test(place) ? place : undefined
+}
+
+/** Without the query of the module's URL: a reload loads a module again by another one. */
 function withoutQuery(site: string): string {
-  return site.replace(/\?[^:]*(?=:\d+:\d+$)/, '')
+  const query = site.indexOf('?')
+  if (query < 0) return site
+  const line = site.indexOf(':', query)
+  return site.slice(0, query) + (line < 0 ? '' : site.slice(line))
 }
 
 function named({ name }: Named, site: string | undefined): string {

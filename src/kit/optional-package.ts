@@ -18,7 +18,8 @@ export function isInstalled(
   } catch {
     // Not found from here, which decides nothing for a bundle.
   }
-  const isInOwnFile = meta.url?.replace(/\.[jt]s(\?.*)?$/, '').endsWith(ownPath) ?? false
+  const [url = ''] = meta.url?.split('?') ?? []
+  const isInOwnFile = url.endsWith(`${ownPath}.ts`) || url.endsWith(`${ownPath}.js`)
   return isInOwnFile ? false : undefined
 }
 
