@@ -128,7 +128,7 @@ export class PostgresConnections implements Session {
   async #transact<T>(work: (client: PooledPostgresClient) => Promise<T>): Promise<T> {
     const loan = await this.#borrow()
     try {
-      await loan.client.query({ text: this.#begin() })
+      await this.#begin(loan.client)
       const result = await work(loan.client)
       // Nothing of it is stored: the commit was not sent.
       if (loan.lost !== undefined) throw translated(loan.lost, false)
@@ -141,10 +141,15 @@ export class PostgresConnections implements Session {
     }
   }
 
-  #begin(): string {
+  async #begin(client: PooledPostgresClient): Promise<void> {
     const { idleTransactionTimeoutMs } = this.#options
-    if (idleTransactionTimeoutMs === Number.POSITIVE_INFINITY) return 'begin'
-    return `begin; set local idle_in_transaction_session_timeout = ${idleTransactionTimeoutMs}`
+    const isLimited = idleTransactionTimeoutMs !== Number.POSITIVE_INFINITY
+    const limit = `; set local idle_in_transaction_session_timeout = ${idleTransactionTimeoutMs}`
+    try {
+      await client.query({ text: `begin${isLimited ? limit : ''}` })
+    } catch (thrown) {
+      throw translated(thrown, false)
+    }
   }
 
   /** Never rejects: a connection on which it fails is closed, which rolls back as well. */

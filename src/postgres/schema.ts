@@ -169,7 +169,7 @@ begin
   if stays_open then
     setting := 'eventspine.register_' || '{schema}.events_position_seq'::regclass::oid;
   end if;
-  if setting is null or current_setting(setting, true) is distinct from 'in' then
+  if setting is null or coalesce(current_setting(setting, true), '') <> 'in' then
     select case when s.is_called then s.last_value else 0 end into last_position from {schema}.events_position_seq s;
     nothing := pg_advisory_xact_lock_shared(key, (last_position & 2147483647)::integer)::text;
     if setting is not null then
