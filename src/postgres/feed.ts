@@ -250,7 +250,9 @@ function holderText(sequence: string): string {
         and l.database = (select d.oid from pg_database d where d.datname = current_database())
     ) r
     left join pg_stat_activity a on a.pid = r.pid
-    left join pg_prepared_xacts p on r.pid is null and r.virtualtransaction = '-1/' || p.transaction::text
+    left join pg_locks x on r.pid is null and x.pid is null and x.locktype = 'transactionid'
+      and x.virtualtransaction = r.virtualtransaction
+    left join pg_prepared_xacts p on p.transaction = x.transactionid
     where r.behind between 1 and 2130706431
     order by r.behind desc limit 1`
 }
