@@ -6,6 +6,7 @@ import {
   StoreSchemaError,
   StoreUnavailableError,
 } from '../store/index.ts'
+import { schemaVersion } from './schema.ts'
 
 /** How the stores name themselves in messages. */
 export const STORE = 'PostgreSQL'
@@ -137,7 +138,7 @@ export function translated(thrown: unknown, isWrite: boolean): Error {
     case '42P01':
     case '42883':
     case '42703':
-      return new StoreSchemaError(STORE, 0, 1, `${error.message}. Run the migrations.`)
+      return new StoreSchemaError(STORE, 0, schemaVersion, `${error.message}. Run its migrations.`)
     case '54000':
       return new PostgresValueError(error.message)
     default:

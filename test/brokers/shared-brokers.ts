@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { connect } from 'node:net'
+import { paced } from '../support/pace.ts'
 import { addressOf, type ServerKind } from './broker.ts'
 import { hasDocker } from './docker-host.ts'
 import { endpointOf } from './endpoint.ts'

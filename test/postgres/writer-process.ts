@@ -4,9 +4,9 @@ import { fileURLToPath } from 'node:url'
 import type { StoreWriter } from '../../src/testing/index.ts'
 
 /** Starts a process that writes until it is killed. */
-export function startWriter(postgresUrl: string, schema: string): StoreWriter {
+export function startWriter(postgresUrl: string, schema: string, prepare = true): StoreWriter {
   const program = fileURLToPath(new URL('writer.ts', import.meta.url))
-  const child = spawn(process.execPath, [program, postgresUrl, schema], {
+  const child = spawn(process.execPath, [program, postgresUrl, schema, prepare ? 'prepare' : ''], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   const acknowledged: string[] = []

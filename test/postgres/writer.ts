@@ -2,8 +2,8 @@
 import { PostgresStores } from '../../src/postgres/index.ts'
 import { writeForever } from '../../src/testing/index.ts'
 
-const [postgresUrl = '', schema = ''] = process.argv.slice(2)
-const stores = new PostgresStores({ postgresUrl, schema, migrate: 'run' })
+const [postgresUrl = '', schema = '', prepare = ''] = process.argv.slice(2)
+const stores = new PostgresStores({ postgresUrl, schema, migrate: 'run', prepare: prepare === 'prepare' })
 await writeForever(
   stores.events,
   (eventIds) => process.stdout.write(`${eventIds.join(' ')}\n`),
