@@ -92,6 +92,19 @@ export class PostgresValueError extends EventspineError {
   }
 }
 
+/** Events are to be archived that a subscription has not handled. */
+export class PostgresArchiveError extends EventspineError {
+  readonly code = 'POSTGRES_ARCHIVE'
+  readonly subscription: string
+
+  constructor(subscription: string) {
+    super(
+      `The checkpoint of ${subscription} lies before events that are to be archived. Let it catch up, or delete its checkpoint.`,
+    )
+    this.subscription = subscription
+  }
+}
+
 /** What the server reports: SQLSTATE and severity. */
 interface ServerError {
   readonly code: string

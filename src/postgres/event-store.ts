@@ -9,15 +9,15 @@ import type {
   FeedPage,
   GetEventsOptions,
   HeldBack,
-  ReadAllOptions,
   StoredEvent,
   StreamName,
 } from '../store/index.ts'
 import type { AppendSignal } from './append-signal.ts'
+import { archiveEvents, type PostgresArchiveTarget } from './archive.ts'
 import type { PostgresConnections } from './connections.ts'
 import { translated } from './errors.ts'
-import type { PostgresFeed } from './feed.ts'
-import { type ImportResult, importEvents } from './import.ts'
+import type { PostgresFeed, PostgresReadOptions } from './feed.ts'
+import { importEvents } from './import.ts'
 import { type Statement, textOf } from './session.ts'
 import type { PostgresStreams } from './streams.ts'
 
@@ -71,12 +71,12 @@ export class PostgresEventStore implements EventStore {
     this.#parts.streams.registerEvents(eventClasses)
   }
 
-  async *readAll(options?: ReadAllOptions): AsyncIterable<StoredEvent> {
+  async *readAll(options?: PostgresReadOptions): AsyncIterable<StoredEvent> {
     await this.#parts.ready()
     yield* this.#parts.feed.all(options)
   }
 
-  async readPage(options?: ReadAllOptions): Promise<FeedPage> {
+  async readPage(options?: PostgresReadOptions): Promise<FeedPage> {
     await this.#parts.ready()
     return this.#parts.feed.page(options)
   }
@@ -135,9 +135,10 @@ export class PostgresEventStore implements EventStore {
    * new positions, in the order in which they come. Each batch is a transaction; the events that are in the store already
    * are skipped, so that an import that broke off can be repeated.
    *
-   * @throws what the iterable throws; OptimisticLockError when a version of a stream is there with another event.
+   * @returns how many were imported.
+   * @throws what the iterable throws, and the server's error where a stream has another event at a version.
    */
-  async import(events: AsyncIterable<StoredEvent> | Iterable<StoredEvent>): Promise<ImportResult> {
+  async import(events: AsyncIterable<StoredEvent> | Iterable<StoredEvent>): Promise<number> {
     await this.#parts.ready()
     const result = await importEvents(
       this.#parts.connections,
@@ -147,5 +148,25 @@ export class PostgresEventStore implements EventStore {
     )
     this.#parts.signal.written()
     return result
+  }
+
+  /** All events in order, archived ones included: what `import` of another store takes. */
+  export(): AsyncIterable<StoredEvent> {
+    return this.readAll({ includeArchived: true })
+  }
+
+  /**
+   * Moves events to the archive, in transactions of 1,000. They leave the feed, keep their positions, and stay in their
+   * streams.
+   *
+   * @returns how many were moved.
+   * @throws PostgresArchiveError when a checkpoint lies before the events.
+   * @example
+   * await stores.events.archive({ upTo: await stores.events.positionBefore(lastYear) })
+   */
+  async archive(target: PostgresArchiveTarget): Promise<number> {
+    await this.#parts.ready()
+    const { head } = await this.#parts.feed.end()
+    return archiveEvents(this.#parts.connections, this.#parts.schema, target, head)
   }
 }

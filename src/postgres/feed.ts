@@ -13,6 +13,11 @@ export interface FeedEnd {
   readonly isHeld: boolean
 }
 
+export interface PostgresReadOptions extends ReadAllOptions {
+  /** Also the events that were archived. Default false. */
+  readonly includeArchived?: boolean
+}
+
 /** Events of a page unless the caller says otherwise. */
 const PAGE = 500
 
@@ -76,7 +81,7 @@ export class PostgresFeed {
     return this.#next
   }
 
-  async page({ limit = PAGE, ...options }: ReadAllOptions = {}): Promise<FeedPage> {
+  async page({ limit = PAGE, ...options }: PostgresReadOptions = {}): Promise<FeedPage> {
     const { fromPosition = 0 } = options
     const far = this.#known
     if (
@@ -95,7 +100,7 @@ export class PostgresFeed {
   async *all({
     limit = Number.POSITIVE_INFINITY,
     ...options
-  }: ReadAllOptions = {}): AsyncIterable<StoredEvent> {
+  }: PostgresReadOptions = {}): AsyncIterable<StoredEvent> {
     let position = options.fromPosition ?? 0
     for (let left = limit; left > 0; ) {
       const size = Math.min(left, PAGE)
@@ -142,14 +147,15 @@ export class PostgresFeed {
     return end
   }
 
-  async #read(options: ReadAllOptions, head: number, limit: number): Promise<readonly StoredEvent[]> {
+  async #read(options: PostgresReadOptions, head: number, limit: number): Promise<readonly StoredEvent[]> {
     const { fromPosition = 0, toPosition = head } = options
     const to = Math.min(head, toPosition)
     const conditions = conditionsOf(options)
     if (to <= fromPosition || limit <= 0 || conditions.some(({ values }) => values.length === 0)) return []
     const filter = JSON.stringify(conditions)
-    const isDense = conditions.length === 0 || this.#density.get(filter) === true
-    const statement = isDense ? this.#inOrder(conditions) : this.#byIndex(conditions)
+    const { includeArchived = false } = options
+    const isDense = includeArchived || conditions.length === 0 || this.#density.get(filter) === true
+    const statement = isDense ? this.#inOrder(conditions, includeArchived) : this.#byIndex(conditions)
     const values = [fromPosition, to, limit, ...conditions.map((condition) => condition.values)]
     const rows = await this.#session.run(statement, values)
     if (conditions.length > 0) this.#remember(filter, rows, { from: fromPosition, to, limit })
@@ -164,15 +170,18 @@ export class PostgresFeed {
 
   // The limit inside, the end of the feed outside: a planner without statistics takes two bounds on the position for a
   // few rows, and sorts the whole table.
-  #inOrder(conditions: readonly Condition[]): Statement {
+  #inOrder(conditions: readonly Condition[], includeArchived: boolean): Statement {
     const where = conditions
       .map(({ column }, index) => `and ${column} = any ($${index + 4}::text[])`)
       .join(' ')
+    const first = (table: string) =>
+      `(select * from ${this.#schema}.${table} where position > $1 ${where} order by position limit $3)`
+    const page = includeArchived
+      ? `(${first('events')} union all ${first('events_archive')} order by position limit $3)`
+      : first('events')
     return {
-      key: `page_${keyOf(conditions)}`,
-      text:
-        `select ${EVENT_COLUMNS} from (select * from ${this.#schema}.events where position > $1 ${where} ` +
-        'order by position limit $3) page where position <= $2 order by position',
+      key: `${includeArchived ? 'all' : 'page'}_${keyOf(conditions)}`,
+      text: `select ${EVENT_COLUMNS} from ${page} page where position <= $2 order by position`,
     }
   }
 

@@ -6,13 +6,6 @@ import { appendText, copyInto } from './copy.ts'
 import { isUniqueViolation } from './errors.ts'
 import { ClientSession, numberOf, type Statement } from './session.ts'
 
-/** What an import came to. */
-export interface ImportResult {
-  readonly imported: number
-  /** Events that were in the store already. */
-  readonly skipped: number
-}
-
 /** A transaction of an import has at most so many events, and about so many characters. */
 const BATCH_EVENTS = 10_000
 const BATCH_LENGTH = 16 * 1024 * 1024
@@ -21,20 +14,19 @@ const COLUMNS =
   'event_id, event_type, event_version, tenant_id, correlation_id, causation_id, actor_id, occurred_at, payload, ' +
   'metadata, aggregate_type, aggregate_id, aggregate_version, stored_at'
 
-/** Writes events with COPY, in transactions of many. */
+/** Writes events with COPY, in transactions of many. @returns how many were not there before. */
 export async function importEvents(
   connections: PostgresConnections,
   schema: string,
   isSerialized: boolean,
   events: AsyncIterable<StoredEvent> | Iterable<StoredEvent>,
-): Promise<ImportResult> {
-  let [imported, skipped] = [0, 0]
+): Promise<number> {
+  let imported = 0
   const write = async (batch: Batch) => {
     const written = await connections.withClient((client) =>
       writeBatch(client, { connections, schema, isSerialized }, batch),
     )
     imported += written
-    skipped += batch.count - written
   }
   let batch = new Batch()
   for await (const stored of events) {
@@ -44,7 +36,7 @@ export async function importEvents(
     batch = new Batch()
   }
   if (batch.count > 0) await write(batch)
-  return { imported, skipped }
+  return imported
 }
 
 /** Rows in the text form of COPY. */

@@ -1,3 +1,4 @@
+export type { PostgresArchiveTarget } from './archive.ts'
 export {
   POSTGRES_AVAILABLE,
   type PooledPostgresClient,
@@ -8,6 +9,7 @@ export {
   type PostgresResult,
 } from './client.ts'
 export {
+  PostgresArchiveError,
   PostgresFeedError,
   PostgresPermissionError,
   PostgresPoolExhaustedError,
@@ -17,7 +19,7 @@ export {
   PostgresValueError,
 } from './errors.ts'
 export type { PostgresEventStore } from './event-store.ts'
-export type { ImportResult } from './import.ts'
+export type { PostgresReadOptions } from './feed.ts'
 export { type PostgresMigration, type PostgresMigrations, postgresMigrationSql } from './migrations.ts'
 export type { PostgresStoresOptions } from './options.ts'
 export { PostgresStores } from './stores.ts'
