@@ -22,6 +22,8 @@ export interface AppendSignalParts {
   readonly feed: PostgresFeed
   readonly schema: string
   readonly isListening: boolean
+  /** Resolves when the schema is there. */
+  readonly ready: () => Promise<void>
   readonly pollIntervalMs: number
   readonly logger: Logger
 }
@@ -44,6 +46,8 @@ export class AppendSignal {
   /** The end of the feed when everybody was woken because of it. */
   #wokenAt = 0
   #isHeld = false
+  /** The feed was to be looked at, and could not be. */
+  #isUnsure = false
   #isClosed = false
 
   constructor(parts: AppendSignalParts) {
@@ -68,7 +72,7 @@ export class AppendSignal {
     // A function of its own for each call, so that the same listener may be added twice.
     const entry = () => listener()
     this.#listeners.add(entry)
-    if (this.#parts.isListening) this.service.listen()
+    this.#listen()
     this.#pollSoon()
     return () => void this.#listeners.delete(entry)
   }
@@ -76,7 +80,7 @@ export class AppendSignal {
   onRelease(listener: () => void): () => void {
     const entry = () => listener()
     this.#leaseListeners.add(entry)
-    if (this.#parts.isListening) this.service.listen()
+    this.#listen()
     return () => void this.#leaseListeners.delete(entry)
   }
 
@@ -113,6 +117,15 @@ export class AppendSignal {
     await this.#sending
     if (this.#isOwing) await this.#send()
     await this.service.close()
+  }
+
+  /** Begins to listen once the stores can be used. */
+  #listen(): void {
+    if (!this.#parts.isListening || this.#isClosed) return
+    this.#parts.ready().then(
+      () => this.service.listen(),
+      () => setTimeout(() => this.#listen(), this.#parts.pollIntervalMs).unref(), // the callers of the stores get the error
+    )
   }
 
   #notified(payload: string): void {
@@ -168,7 +181,7 @@ export class AppendSignal {
 
   get #needsPolling(): boolean {
     if (this.#isClosed || this.#listeners.size === 0) return false
-    return this.#isHeld || !this.service.isListening
+    return this.#isHeld || this.#isUnsure || !this.service.isListening
   }
 
   #pollSoon(): void {
@@ -193,7 +206,8 @@ export class AppendSignal {
         store: STORE,
         error: toError(thrown),
       })
-      this.#wake()
+      this.#isUnsure = true
+      this.#pollSoon()
     }
   }
 
@@ -201,6 +215,7 @@ export class AppendSignal {
     const { head } = await this.#parts.feed.end()
     const hasGrown = head !== this.#wokenAt
     this.#wokenAt = head
+    this.#isUnsure = false
     return hasGrown
   }
 

@@ -69,6 +69,7 @@ export class PostgresStores<Client extends PooledPostgresClient = PooledPostgres
     this.#signal = new AppendSignal({
       ...{ connections, feed, schema: resolved.schema, pollIntervalMs, logger },
       isListening: wakeUp === 'listen',
+      ready: () => this.ready(),
     })
     const group = new GroupCommit(connections, schema, isSerialized)
     const streams = new PostgresStreams({

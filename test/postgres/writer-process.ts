@@ -9,6 +9,7 @@ export function startWriter(postgresUrl: string, schema: string, prepare = true)
   const child = spawn(process.execPath, [program, postgresUrl, schema, prepare ? 'prepare' : ''], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })
+  const closed = once(child, 'close')
   const acknowledged: string[] = []
   let rest = ''
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
@@ -19,7 +20,6 @@ export function startWriter(postgresUrl: string, schema: string, prepare = true)
   return {
     acknowledged,
     async kill() {
-      const closed = once(child, 'close')
       child.kill('SIGKILL')
       await closed
     },
