@@ -3,7 +3,7 @@ import { prepareImport } from './append-statement.ts'
 import type { PooledPostgresClient } from './client.ts'
 import type { PostgresConnections } from './connections.ts'
 import { appendText, copyInto } from './copy.ts'
-import { isUniqueViolation } from './errors.ts'
+import { isUniqueViolation, translated } from './errors.ts'
 import { ClientSession, numberOf, type Statement } from './session.ts'
 
 /** A transaction of an import has at most so many events, and about so many characters. */
@@ -23,10 +23,13 @@ export async function importEvents(
 ): Promise<number> {
   let imported = 0
   const write = async (batch: Batch) => {
-    const written = await connections.withClient((client) =>
-      writeBatch(client, { connections, schema, isSerialized }, batch),
-    )
-    imported += written
+    try {
+      imported += await connections.withClient((client) =>
+        writeBatch(client, { schema, isSerialized }, batch),
+      )
+    } catch (thrown) {
+      throw translated(thrown, true)
+    }
   }
   let batch = new Batch()
   for await (const stored of events) {
@@ -75,7 +78,6 @@ class Batch {
 }
 
 interface ImportTarget {
-  readonly connections: PostgresConnections
   readonly schema: string
   readonly isSerialized: boolean
 }
@@ -117,7 +119,7 @@ async function copyNewOnes(
 
 async function inTransaction<T>(
   client: PooledPostgresClient,
-  { connections, schema, isSerialized }: ImportTarget,
+  { schema, isSerialized }: ImportTarget,
   work: (session: ClientSession) => Promise<T>,
 ): Promise<T> {
   const session = new ClientSession(client, { prefix: undefined })
@@ -130,8 +132,6 @@ async function inTransaction<T>(
   } catch (thrown) {
     await session.send(once('rollback')).catch(() => undefined) // what failed is thrown
     throw thrown
-  } finally {
-    void connections
   }
 }
 

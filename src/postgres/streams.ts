@@ -52,9 +52,7 @@ export class PostgresStreams implements StreamStore {
 
   async appendEvents(request: AppendRequest): Promise<AppendResult> {
     checkAppend(request)
-    const prepared = prepareAppend(request)
-    const result = await this.#append(request, prepared)
-    return result
+    return this.#append(request, prepareAppend(request))
   }
 
   async getEvents(
