@@ -2,6 +2,7 @@ import { expect, it } from 'vitest'
 import { AggregateRepository, SubscriptionManager } from '../../src/index.ts'
 import { type PooledPostgresClient, type PostgresPool, PostgresStores } from '../../src/postgres/index.ts'
 import { Order } from '../support/order-aggregate.ts'
+import { paced } from '../support/pace.ts'
 import { RecordingLogger } from '../support/recording-logger.ts'
 
 /** What is used of a `PGlite`: its own types need those of a browser. */
@@ -51,7 +52,8 @@ function poolOf(db: EmbeddedPostgres): PostgresPool {
   }
 }
 
-it('runs on PGlite, for tests without a server', { timeout: 60_000 }, async () => {
+// PGlite compiles and initializes a whole server first, which takes a loaded machine a minute.
+it('runs on PGlite, for tests without a server', { timeout: paced(240_000) }, async () => {
   const db = await openPGlite()
   const logger = new RecordingLogger()
   await using stores = new PostgresStores({ pool: poolOf(db), wakeUp: 'poll', migrate: 'run', logger })
