@@ -2,8 +2,8 @@ import { defineConfig } from 'vitest/config'
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
 import { measurePace, paced } from './test/support/pace.ts'
 
-/** Tests in these folders run on real brokers, except those named `*.unit.test.ts`. */
-const backends = ['redis', 'rabbitmq', 'kafka', 'brokers']
+/** Tests in these folders run on real servers, except those named `*.unit.test.ts`. */
+const backends = ['redis', 'rabbitmq', 'kafka', 'postgres', 'brokers']
 const onBrokers = backends.map((folder) => `test/${folder}/**/*.test.ts`)
 const unitTests = '**/*.unit.test.ts'
 

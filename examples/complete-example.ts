@@ -1,5 +1,5 @@
-// The complete example: `npm run demo`, or with a broker `npm run demo -- redis://localhost:6379`, or with another file for
-// the events `npm run demo -- sqlite:orders.db`.
+// The complete example: `npm run demo`, or with a broker `npm run demo -- redis://localhost:6379`, or with another place for
+// the events `npm run demo -- sqlite:orders.db` or `npm run demo -- postgres://localhost/shop`.
 import { randomUUID } from 'node:crypto'
 import { inspect } from 'node:util'
 import {
@@ -12,6 +12,7 @@ import {
   type EventStore,
   evolution,
 } from 'eventspine'
+import { PostgresStores } from 'eventspine/postgres'
 import { SqliteStores } from 'eventspine/sqlite'
 import { z } from 'zod'
 
@@ -117,15 +118,18 @@ async function main(bus: EventBus, eventStore: EventStore): Promise<void> {
 }
 
 const urls = process.argv.slice(2)
-const isStore = (url: string) => url.startsWith('sqlite:')
+const isStore = (url: string) => /^(sqlite|postgres|postgresql):/.test(url)
 const busUrl = urls.find((url) => !isStore(url)) ?? 'memory:'
-const file = urls.find(isStore)?.slice('sqlite:'.length) ?? '.cache/demo.db'
+const storeUrl = urls.find(isStore) ?? 'sqlite:.cache/demo.db'
 const bus = createEventBus(busUrl, { prefix: `complete-example-${Date.now()}`, consumerGroup: 'demo' })
 const tooLate = setTimeout(() => allSaid.reject(new Error(`only ${said} of 6 lines in time`)), 15_000)
-const stores = new SqliteStores({ file })
+const stores = storeUrl.startsWith('sqlite:')
+  ? new SqliteStores({ file: storeUrl.slice('sqlite:'.length) })
+  : new PostgresStores({ postgresUrl: storeUrl })
 try {
   await main(bus, stores.events)
-  console.log(`Events in ${file}: ${await stores.events.headPosition()}`)
+  const place = storeUrl.startsWith('sqlite:') ? storeUrl.slice('sqlite:'.length) : 'PostgreSQL'
+  console.log(`Events in ${place}: ${await stores.events.headPosition()}`)
 } finally {
   clearTimeout(tooLate)
   await bus.shutdown()

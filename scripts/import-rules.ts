@@ -47,6 +47,7 @@ export const rules: Readonly<Record<string, Rule>> = {
   store: { imports: [...open, 'events', 'codec'] },
   // What these stores keep; of the subscriptions they know the interfaces alone.
   sqlite: { imports: [...open, 'kit', 'events', 'store', 'subscriptions/index.ts'] },
+  postgres: { imports: [...open, 'kit', 'events', 'store', 'subscriptions/index.ts', 'pg'] },
   aggregates: { imports: [...open, 'kit', 'events', 'store'], typesFrom: eventBusType },
   subscriptions: { imports: [...open, 'kit', 'handling', 'events', 'store'], typesFrom: eventBusType },
   testing: { imports: ['index.ts', 'errors.ts', ...core, ...entryPoints, 'vitest'] },

@@ -5,10 +5,14 @@ import { isAnswering } from './probe.ts'
 
 export type BrokerKind = 'redis' | 'rabbitmq' | 'kafka'
 
+/** What the tests start: a broker, or the database of the durable stores. */
+export type ServerKind = BrokerKind | 'postgres'
+
 export interface LaunchOptions {
   /**
    * Extra lines for the broker's own configuration file: redis.conf (`appendfsync always`), rabbitmq.conf
-   * (`consumer_timeout = 5000`) or server.properties (`message.max.bytes=2000`). They override the defaults.
+   * (`consumer_timeout = 5000`), server.properties (`message.max.bytes=2000`) or postgresql.conf
+   * (`max_connections = 20`). They override the defaults.
    */
   readonly config?: readonly string[]
   /** Kafka: listeners in addition to the plaintext one. */
@@ -37,12 +41,12 @@ const startTimeoutMs = paced(90_000)
 const pollMs = 25
 
 /** A private broker on a loopback port. It keeps its port and data until it is disposed. */
-export class Broker implements AsyncDisposable {
-  readonly kind: BrokerKind
+export class Broker<Kind extends ServerKind = BrokerKind> implements AsyncDisposable {
+  readonly kind: Kind
   readonly port: number
   readonly #host: BrokerHost
 
-  constructor(kind: BrokerKind, port: number, host: BrokerHost) {
+  constructor(kind: Kind, port: number, host: BrokerHost) {
     this.kind = kind
     this.port = port
     this.#host = host
@@ -127,7 +131,7 @@ export class Broker implements AsyncDisposable {
   }
 }
 
-export function addressOf(kind: BrokerKind, port: number): string {
+export function addressOf(kind: ServerKind, port: number): string {
   switch (kind) {
     case 'redis':
       return `redis://127.0.0.1:${port}`
@@ -135,5 +139,7 @@ export function addressOf(kind: BrokerKind, port: number): string {
       return `amqp://guest:guest@127.0.0.1:${port}/`
     case 'kafka':
       return `127.0.0.1:${port}`
+    case 'postgres':
+      return `postgres://postgres@127.0.0.1:${port}/postgres`
   }
 }

@@ -10,6 +10,7 @@ test.each([
   ['Redis', () => inject('redisUrl')],
   ['RabbitMQ', () => inject('rabbitmqUrl')],
   ['Kafka', () => `kafka://${inject('kafkaBootstrapServers')}`],
+  ['PostgreSQL', () => inject('postgresUrl')],
 ])('the complete example runs on %s', async (_name, url) => {
   const { stdout } = await run(process.execPath, ['examples/complete-example.ts', url()], { cwd: root })
 

@@ -2,8 +2,8 @@ import { randomUUID } from 'node:crypto'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { BrokerHost, BrokerKind, LaunchOptions } from './broker.ts'
-import { type KafkaListener, kafkaConfig, redisConfig } from './broker-config.ts'
+import type { BrokerHost, LaunchOptions, ServerKind } from './broker.ts'
+import { type KafkaListener, kafkaConfig, postgresConfig, redisConfig } from './broker-config.ts'
 import { guard } from './guard.ts'
 import { imageOf } from './images.ts'
 import { run } from './run.ts'
@@ -25,6 +25,7 @@ interface Image {
   readonly configFile: string
   readonly config: readonly string[]
   readonly args?: readonly string[]
+  readonly env?: Readonly<Record<string, string>>
 }
 
 /** Runs a broker in a container. */
@@ -38,7 +39,7 @@ export class DockerHost implements BrokerHost {
     this.#disarm = guard('docker rm --force --volumes "$1"', name)
   }
 
-  static async create(kind: BrokerKind, port: number, options: LaunchOptions): Promise<DockerHost> {
+  static async create(kind: ServerKind, port: number, options: LaunchOptions): Promise<DockerHost> {
     const { config = [], listeners = [] } = options
     const host = new DockerHost(`eventspine-${kind}-${randomUUID()}`)
     const image = imageSetup(kind, port, listeners)
@@ -52,6 +53,7 @@ export class DockerHost implements BrokerHost {
       '--name',
       name,
       ...published.flatMap((ports) => ['--publish', `127.0.0.1:${ports}`]),
+      ...Object.entries(image.env ?? {}).flatMap(([key, value]) => ['--env', `${key}=${value}`]),
       imageOf(kind),
       ...(image.args ?? []),
     ])
@@ -99,7 +101,7 @@ export class DockerHost implements BrokerHost {
   }
 }
 
-function imageSetup(kind: BrokerKind, port: number, listeners: readonly KafkaListener[]): Image {
+function imageSetup(kind: ServerKind, port: number, listeners: readonly KafkaListener[]): Image {
   switch (kind) {
     case 'redis':
       return {
@@ -110,6 +112,14 @@ function imageSetup(kind: BrokerKind, port: number, listeners: readonly KafkaLis
       }
     case 'rabbitmq':
       return { port: 5672, configFile: '/etc/rabbitmq/conf.d/90-eventspine.conf', config: [] }
+    case 'postgres':
+      return {
+        port: 5432,
+        configFile: '/postgresql.conf',
+        config: ["listen_addresses = '*'", ...postgresConfig],
+        args: ['-c', 'config_file=/postgresql.conf'],
+        env: { POSTGRES_HOST_AUTH_METHOD: 'trust' },
+      }
     case 'kafka': {
       // Clients reconnect to the advertised port, so it must be the same inside and outside.
       const controllerPort = port === 9093 ? 9094 : 9093

@@ -1,4 +1,4 @@
-import type { BrokerKind } from './broker.ts'
+import type { ServerKind } from './broker.ts'
 
 export interface Endpoint {
   readonly host: string
@@ -6,8 +6,9 @@ export interface Endpoint {
 }
 
 /** @returns host and port of an address: a URL, or for Kafka the first of its bootstrap servers. */
-export function endpointOf(kind: BrokerKind, address: string): Endpoint {
-  const defaultPorts = { redis: 6379, rabbitmq: address.startsWith('amqps:') ? 5671 : 5672, kafka: 9092 }
+export function endpointOf(kind: ServerKind, address: string): Endpoint {
+  const rabbitmq = address.startsWith('amqps:') ? 5671 : 5672
+  const defaultPorts = { redis: 6379, rabbitmq, kafka: 9092, postgres: 5432 }
   const url = new URL(kind === 'kafka' ? `kafka://${address.split(',')[0]}` : address)
   return { host: url.hostname.replace(/^\[|\]$/g, ''), port: Number(url.port) || defaultPorts[kind] }
 }

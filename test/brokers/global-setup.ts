@@ -6,6 +6,7 @@ declare module 'vitest' {
     redisUrl: string
     rabbitmqUrl: string
     kafkaBootstrapServers: string
+    postgresUrl: string
   }
 }
 
@@ -15,5 +16,6 @@ export default async function setup(project: TestProject): Promise<() => Promise
   project.provide('redisUrl', addresses.redis)
   project.provide('rabbitmqUrl', addresses.rabbitmq)
   project.provide('kafkaBootstrapServers', addresses.kafka)
+  project.provide('postgresUrl', addresses.postgres)
   return stop
 }

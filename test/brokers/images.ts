@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs'
-import type { BrokerKind } from './broker.ts'
+import type { ServerKind } from './broker.ts'
 
 export const composeFile = new URL('../../compose.yaml', import.meta.url).pathname
 
 /** @returns the image of a broker. compose.yaml alone defines the versions that the tests run on. */
-export function imageOf(kind: BrokerKind): string {
+export function imageOf(kind: ServerKind): string {
   const image = new RegExp(`^  ${kind}:\\n    image: (\\S+)$`, 'm').exec(
     readFileSync(composeFile, 'utf8'),
   )?.[1]

@@ -1,18 +1,27 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { Broker, type BrokerHost, type BrokerKind, type LaunchOptions } from './broker.ts'
+import { Broker, type BrokerHost, type LaunchOptions, type ServerKind } from './broker.ts'
 import { DockerHost, hasDocker } from './docker-host.ts'
 import { freePort } from './free-port.ts'
 import { NativeHost } from './native-host.ts'
 import { kafkaCommand } from './native-kafka.ts'
+import { postgresCommand } from './native-postgres.ts'
 import { rabbitMqCommand } from './native-rabbitmq.ts'
 import { redisCommand } from './native-redis.ts'
 
-const nativeCommands = { redis: redisCommand, rabbitmq: rabbitMqCommand, kafka: kafkaCommand }
+const nativeCommands = {
+  redis: redisCommand,
+  rabbitmq: rabbitMqCommand,
+  kafka: kafkaCommand,
+  postgres: postgresCommand,
+}
 
 /** Starts a broker for the caller alone: in Docker if an engine answers, otherwise as a process. */
-export async function launchBroker(kind: BrokerKind, options: LaunchOptions = {}): Promise<Broker> {
+export async function launchBroker<Kind extends ServerKind>(
+  kind: Kind,
+  options: LaunchOptions = {},
+): Promise<Broker<Kind>> {
   const port = await freePort()
   const host = (await hasDocker())
     ? await DockerHost.create(kind, port, options)
@@ -29,7 +38,7 @@ export async function launchBroker(kind: BrokerKind, options: LaunchOptions = {}
 
 /** @returns a broker on this machine that has not been started. */
 export async function createNativeHost(
-  kind: BrokerKind,
+  kind: ServerKind,
   port: number,
   options: LaunchOptions,
 ): Promise<BrokerHost> {

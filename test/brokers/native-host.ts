@@ -6,9 +6,14 @@ import { join } from 'node:path'
 import { paced } from '../support/pace.ts'
 import type { BrokerHost } from './broker.ts'
 import { guard } from './guard.ts'
-import { groupStopped } from './process-group.ts'
+import { descendantsOf, groupStopped } from './process-group.ts'
 import { findProgram } from './programs.ts'
 import { run } from './run.ts'
+
+export interface UserIds {
+  readonly uid: number
+  readonly gid: number
+}
 
 export interface NativeCommand {
   /** Contains the data, log and pid file of the broker, and is removed with it. */
@@ -18,6 +23,12 @@ export interface NativeCommand {
   readonly env?: Readonly<Record<string, string>>
   /** The folder of the broker's tools, if they are not on the PATH. */
   readonly toolFolder?: string
+  /** The user it runs as, for a server that refuses root. */
+  readonly user?: UserIds
+  /** The signal of `stop`. Default SIGTERM. */
+  readonly stopSignal?: NodeJS.Signals
+  /** Its processes create their own sessions, which a signal to the process group does not reach. */
+  readonly hasSessions?: boolean
 }
 
 const stopTimeoutMs = paced(30_000)
@@ -40,12 +51,13 @@ export class NativeHost implements BrokerHost {
 
   async start(): Promise<void> {
     if (this.#child) throw new Error(`${this.#command.command} is already running as process ${this.pid}`)
-    const { command, args, env, folder } = this.#command
+    const { command, args, env, folder, user } = this.#command
     const log = openSync(this.#path('log'), 'a')
     const child = spawn(command, args, {
       cwd: folder,
       env: { ...process.env, ...env },
       stdio: ['ignore', log, log],
+      ...user,
       detached: true, // a separate process group: signals reach all of it, a Ctrl-C for this process does not
     })
     closeSync(log)
@@ -57,7 +69,7 @@ export class NativeHost implements BrokerHost {
 
   async stop(): Promise<void> {
     this.#signalGroup('SIGCONT') // a frozen process would not receive the next signal
-    this.#child?.kill('SIGTERM')
+    this.#child?.kill(this.#command.stopSignal ?? 'SIGTERM')
     if (await this.#ended(stopTimeoutMs)) return
     const tail = await this.logTail()
     await this.kill()
@@ -73,7 +85,7 @@ export class NativeHost implements BrokerHost {
 
   async freeze(): Promise<void> {
     this.#signalGroup('SIGSTOP')
-    if (this.pid !== undefined) await groupStopped(this.pid)
+    for (const group of this.#groups()) await groupStopped(group)
   }
 
   async thaw(): Promise<void> {
@@ -113,17 +125,25 @@ export class NativeHost implements BrokerHost {
   }
 
   #signalGroup(signal: NodeJS.Signals): void {
+    for (const group of this.#groups()) signalGroup(group, signal)
+  }
+
+  #groups(): readonly number[] {
     const pid = this.pid
-    if (pid === undefined) return
-    try {
-      process.kill(-pid, signal)
-    } catch (error) {
-      if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error
-    }
+    if (pid === undefined) return []
+    return this.#command.hasSessions === true ? [pid, ...descendantsOf(pid)] : [pid]
   }
 
   #path(name: string): string {
     return join(this.#command.folder, name)
+  }
+}
+
+function signalGroup(group: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(-group, signal)
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error
   }
 }
 

@@ -1,5 +1,5 @@
 import { connect } from 'node:net'
-import type { BrokerKind } from './broker.ts'
+import type { ServerKind } from './broker.ts'
 import type { Endpoint } from './endpoint.ts'
 
 interface Probe {
@@ -7,7 +7,7 @@ interface Probe {
   readonly isReady: (answer: Buffer) => boolean
 }
 
-const probes: Record<BrokerKind, Probe> = {
+const probes: Record<ServerKind, Probe> = {
   redis: {
     greeting: Buffer.from('PING\r\n'),
     // "-LOADING" means not ready. With a password set, "-NOAUTH" proves as much as a PONG.
@@ -23,10 +23,15 @@ const probes: Record<BrokerKind, Probe> = {
     // The broker lists itself only after its controller has admitted it; ApiVersions answers earlier.
     isReady: (answer) => answer.length >= 12 && answer.readInt32BE(8) > 0,
   },
+  postgres: {
+    greeting: postgresStartup(),
+    // An authentication request, or an error of any kind but "starting up", "shutting down" and "in recovery".
+    isReady: (answer) => answer[0] === 0x52 || (answer[0] === 0x45 && !answer.includes('C57P0')),
+  },
 }
 
 /** @returns true if the broker at the address completes the first exchange of its protocol in time. */
-export function isAnswering(kind: BrokerKind, endpoint: Endpoint, timeoutMs: number): Promise<boolean> {
+export function isAnswering(kind: ServerKind, endpoint: Endpoint, timeoutMs: number): Promise<boolean> {
   const { greeting, isReady } = probes[kind]
   return new Promise((resolve) => {
     let answer = Buffer.alloc(0)
@@ -44,6 +49,15 @@ export function isAnswering(kind: BrokerKind, endpoint: Endpoint, timeoutMs: num
     socket.on('error', () => settle(false))
     socket.on('close', () => settle(false))
   })
+}
+
+/** A start-up message of protocol 3.0, for the user and the database `postgres`. */
+function postgresStartup(): Buffer {
+  const parameters = Buffer.from('user\0postgres\0database\0postgres\0\0')
+  const head = Buffer.alloc(8)
+  head.writeInt32BE(head.length + parameters.length, 0)
+  head.writeInt32BE(3 << 16, 4)
+  return Buffer.concat([head, parameters])
 }
 
 /** A Metadata request, version 1, without topics: the shortest request whose answer lists the brokers. */

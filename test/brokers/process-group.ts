@@ -1,3 +1,4 @@
+import { readdirSync, readFileSync } from 'node:fs'
 import { readdir, readFile } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
 
@@ -10,6 +11,33 @@ const STILL = 'TtZX'
  */
 export async function groupStopped(group: number): Promise<void> {
   while (await isMoving(group)) await delay(2)
+}
+
+/** All processes below one. Where there is no `/proc`, none. */
+export function descendantsOf(pid: number): readonly number[] {
+  const parents = new Map(pidsNow().map((child) => [child, parentOf(child)]))
+  const found = [pid]
+  for (const parent of found) {
+    for (const [child, itsParent] of parents) if (itsParent === parent) found.push(child)
+  }
+  return found.slice(1)
+}
+
+function pidsNow(): readonly number[] {
+  try {
+    return readdirSync('/proc').map(Number).filter(Number.isInteger)
+  } catch {
+    return [] // not Linux
+  }
+}
+
+function parentOf(pid: number): number | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1])
+  } catch {
+    return undefined // it has ended
+  }
 }
 
 async function isMoving(group: number): Promise<boolean> {

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { access, constants, rm, writeFile } from 'node:fs/promises'
+import { access, constants, readdir, rm, writeFile } from 'node:fs/promises'
 import { delimiter, join } from 'node:path'
 import { run } from './run.ts'
 
@@ -9,13 +9,22 @@ const debianPackages = {
   epmd: 'erlang-base',
   java: 'default-jre-headless',
   mvn: 'maven',
+  initdb: 'postgresql',
+  pgbouncer: 'pgbouncer',
 } as const
+
+/** Where Debian keeps the programs of each PostgreSQL version; they are not on the PATH. */
+const postgresFolder = '/usr/lib/postgresql'
+
+/** Packages whose installation enables a service, besides those whose name says so. */
+const services = ['postgresql', 'pgbouncer']
 
 export type Program = keyof typeof debianPackages
 
 /** @returns the path of an executable: an absolute path as it is, otherwise from the PATH or the system's folders. */
 export async function findProgram(name: string): Promise<string | undefined> {
-  const folders = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/usr/bin']
+  const path = (process.env['PATH'] ?? '').split(delimiter)
+  const folders = [...path, '/usr/sbin', '/usr/bin', ...(await postgresFolders())]
   const candidates = name.startsWith('/') ? [name] : folders.map((folder) => join(folder, name))
   for (const path of candidates) {
     try {
@@ -26,6 +35,13 @@ export async function findProgram(name: string): Promise<string | undefined> {
     }
   }
   return undefined
+}
+
+/** The newest version first. */
+async function postgresFolders(): Promise<readonly string[]> {
+  if (!existsSync(postgresFolder)) return []
+  const versions = await readdir(postgresFolder)
+  return versions.toSorted((a, b) => Number(b) - Number(a)).map((name) => join(postgresFolder, name, 'bin'))
 }
 
 let installing: Promise<void> = Promise.resolve()
@@ -47,15 +63,15 @@ async function installMissing(programs: readonly Program[]): Promise<void> {
   if (process.getuid?.() !== 0 || !existsSync('/usr/bin/apt-get')) {
     throw new Error(
       `Missing on this machine: ${packages.join(', ')} (Debian's package names). Install them, or start Docker, ` +
-        'or set REDIS_URL, RABBITMQ_URL and KAFKA_BOOTSTRAP_SERVERS to running brokers.',
+        'or set REDIS_URL, RABBITMQ_URL, KAFKA_BOOTSTRAP_SERVERS and POSTGRES_URL to running servers.',
     )
   }
   console.error(`Installing with apt-get: ${packages.join(', ')}`)
   await withoutStartingServices(() => aptInstall(packages))
   // Debian also enables a service for the next boot; systemd is absent in containers.
   if (existsSync('/run/systemd/system')) {
-    const services = packages.filter((name) => name.endsWith('-server'))
-    if (services.length > 0) await run('systemctl', ['disable', ...services])
+    const enabled = packages.filter((name) => name.endsWith('-server') || services.includes(name))
+    if (enabled.length > 0) await run('systemctl', ['disable', ...enabled])
   }
 }
 

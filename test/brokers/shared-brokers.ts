@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { connect } from 'node:net'
 import { paced } from '../support/pace.ts'
-import { addressOf, type BrokerKind } from './broker.ts'
+import { addressOf, type ServerKind } from './broker.ts'
 import { hasDocker } from './docker-host.ts'
 import { endpointOf } from './endpoint.ts'
 import { freePort } from './free-port.ts'
@@ -16,27 +16,33 @@ export const addressVariables = {
   redis: 'REDIS_URL',
   rabbitmq: 'RABBITMQ_URL',
   kafka: 'KAFKA_BOOTSTRAP_SERVERS',
-} as const satisfies Record<BrokerKind, string>
+  postgres: 'POSTGRES_URL',
+} as const satisfies Record<ServerKind, string>
 
-const composePorts = { redis: 'REDIS_PORT', rabbitmq: 'RABBITMQ_PORT', kafka: 'KAFKA_PORT' } as const
-const kinds = ['redis', 'rabbitmq', 'kafka'] as const
+const composePorts = {
+  redis: 'REDIS_PORT',
+  rabbitmq: 'RABBITMQ_PORT',
+  kafka: 'KAFKA_PORT',
+  postgres: 'POSTGRES_PORT',
+} as const
+const kinds = ['redis', 'rabbitmq', 'kafka', 'postgres'] as const
 const startTimeoutMs = paced(180_000)
 
 export interface SharedBrokers {
-  readonly addresses: Readonly<Record<BrokerKind, string>>
+  readonly addresses: Readonly<Record<ServerKind, string>>
   stop(): Promise<void>
 }
 
-type Addresses = Partial<Record<BrokerKind, string>>
+type Addresses = Partial<Record<ServerKind, string>>
 
-/** The three brokers of a test run: from the environment variables, otherwise started by `docker compose` or as processes. */
+/** The servers of a test run: from the environment variables, otherwise started by `docker compose` or as processes. */
 export async function startSharedBrokers(): Promise<SharedBrokers> {
   await Promise.all(kinds.map(requireGivenBroker))
   await using stack = new AsyncDisposableStack()
   const missing = kinds.filter((kind) => givenAddress(kind) === undefined)
   const start = (await hasDocker()) ? composeUp : launchAll
   const started = await start(missing, stack)
-  const addressFor = (kind: BrokerKind) => {
+  const addressFor = (kind: ServerKind) => {
     const address = givenAddress(kind) ?? started[kind]
     if (address === undefined) throw new Error(`No ${kind} was started`)
     return address
@@ -45,12 +51,13 @@ export async function startSharedBrokers(): Promise<SharedBrokers> {
     redis: addressFor('redis'),
     rabbitmq: addressFor('rabbitmq'),
     kafka: addressFor('kafka'),
+    postgres: addressFor('postgres'),
   }
   const running = stack.move()
   return { addresses, stop: () => running.disposeAsync() }
 }
 
-async function launchAll(missing: readonly BrokerKind[], stack: AsyncDisposableStack): Promise<Addresses> {
+async function launchAll(missing: readonly ServerKind[], stack: AsyncDisposableStack): Promise<Addresses> {
   const launches = await Promise.allSettled(
     missing.map(async (kind) => [kind, stack.use(await launchBroker(kind)).url] as const),
   )
@@ -60,7 +67,7 @@ async function launchAll(missing: readonly BrokerKind[], stack: AsyncDisposableS
   return Object.fromEntries(launches.filter((l) => l.status === 'fulfilled').map((l) => l.value))
 }
 
-async function composeUp(missing: readonly BrokerKind[], stack: AsyncDisposableStack): Promise<Addresses> {
+async function composeUp(missing: readonly ServerKind[], stack: AsyncDisposableStack): Promise<Addresses> {
   if (missing.length === 0) return {}
   const compose = ['compose', '--file', composeFile, '--project-name', `eventspine-${randomUUID()}`]
   const down = [...compose, 'down', '--volumes']
@@ -75,7 +82,7 @@ async function composeUp(missing: readonly BrokerKind[], stack: AsyncDisposableS
   return Object.fromEntries(ports.map(([kind, port]) => [kind, addressOf(kind, port)]))
 }
 
-async function untilAnswering(kind: BrokerKind, port: number): Promise<void> {
+async function untilAnswering(kind: ServerKind, port: number): Promise<void> {
   const deadline = Date.now() + startTimeoutMs
   while (!(await isAnswering(kind, { host: '127.0.0.1', port }, 1_000))) {
     if (Date.now() > deadline)
@@ -84,12 +91,12 @@ async function untilAnswering(kind: BrokerKind, port: number): Promise<void> {
   }
 }
 
-function givenAddress(kind: BrokerKind): string | undefined {
+function givenAddress(kind: ServerKind): string | undefined {
   return process.env[addressVariables[kind]] || undefined
 }
 
 /** Fails at once and names the variable; otherwise every test of that broker would fail later. */
-async function requireGivenBroker(kind: BrokerKind): Promise<void> {
+async function requireGivenBroker(kind: ServerKind): Promise<void> {
   const address = givenAddress(kind)
   if (address === undefined) return
   const { host, port } = endpointOf(kind, address)

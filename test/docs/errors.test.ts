@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { expect, it } from 'vitest'
 import * as eventspine from '../../src/index.ts'
+import * as postgres from '../../src/postgres/index.ts'
 import * as sqlite from '../../src/sqlite/index.ts'
 
 const page = readFileSync(new URL('../../docs/errors.md', import.meta.url), 'utf8')
@@ -10,7 +11,7 @@ const rows = [...page.matchAll(/^\| `([A-Z_]+)` \| `(\w+)` \|/gm)].map(([, code,
 }))
 
 const { EventspineError } = eventspine
-const errorClasses = Object.entries({ ...eventspine, ...sqlite }).filter(
+const errorClasses = Object.entries({ ...eventspine, ...sqlite, ...postgres }).filter(
   ([, value]) => typeof value === 'function' && value.prototype instanceof EventspineError,
 )
 
@@ -29,6 +30,17 @@ it('lists every code once', () => {
 it('lists the code of each error class', () => {
   const codeOf = new Map(rows.map(({ code, className }) => [className, code]))
 
+  expect(new postgres.PostgresNotAvailableError().code).toBe(codeOf.get('PostgresNotAvailableError'))
+  expect(new postgres.PostgresPoolExhaustedError(1).code).toBe(codeOf.get('PostgresPoolExhaustedError'))
+  expect(new postgres.PostgresTimeoutError().code).toBe(codeOf.get('PostgresTimeoutError'))
+  expect(new postgres.PostgresPermissionError('x').code).toBe(codeOf.get('PostgresPermissionError'))
+  expect(new postgres.PostgresFeedError('x').code).toBe(codeOf.get('PostgresFeedError'))
+  expect(new postgres.PostgresSnapshotTooOldError().code).toBe(codeOf.get('PostgresSnapshotTooOldError'))
+  expect(new postgres.PostgresTransactionAbortedError().code).toBe(
+    codeOf.get('PostgresTransactionAbortedError'),
+  )
+  expect(new postgres.PostgresValueError('x').code).toBe(codeOf.get('PostgresValueError'))
+  expect(new postgres.PostgresArchiveError('x').code).toBe(codeOf.get('PostgresArchiveError'))
   expect(new sqlite.SqliteBusyError('file', 1).code).toBe(codeOf.get('SqliteBusyError'))
   expect(new sqlite.SqliteCorruptError('file', 'x').code).toBe(codeOf.get('SqliteCorruptError'))
   expect(new sqlite.SqliteNetworkFileError('file', 'x').code).toBe(codeOf.get('SqliteNetworkFileError'))

@@ -1,0 +1,239 @@
+import { toError } from '../errors.ts'
+import type { Logger } from '../observability/logger.ts'
+import type { PostgresConnections } from './connections.ts'
+import { STORE } from './errors.ts'
+import type { FeedEnd, PostgresFeed } from './feed.ts'
+import { ServiceConnection } from './service-connection.ts'
+
+/** Shortest time between two notifications that a process sends, in milliseconds: each takes a lock of the whole server. */
+const NOTIFY_EVERY_MS = 10
+
+/** Time to the next look while something comes, in milliseconds. It doubles while nothing does. */
+const SHORTEST_POLL_MS = 20
+
+/** How long a notification waits that could not be sent, in milliseconds. */
+const RESEND_MS = 1000
+
+/** Begins the payload that says that a lease was given back. */
+const LEASE = 'lease '
+
+export interface AppendSignalParts {
+  readonly connections: PostgresConnections
+  readonly feed: PostgresFeed
+  readonly schema: string
+  readonly isListening: boolean
+  /** Resolves when the schema is there. */
+  readonly ready: () => Promise<void>
+  readonly pollIntervalMs: number
+  readonly logger: Logger
+}
+
+/**
+ * Wakes whoever waits for events: after the appends of this process, at notifications of others, and by looking at the
+ * end of the feed where those do not arrive, or while an open append holds back events that were notified.
+ */
+export class AppendSignal {
+  readonly service: ServiceConnection
+  readonly #parts: AppendSignalParts
+  readonly #listeners = new Set<() => void>()
+  readonly #leaseListeners = new Set<() => void>()
+  #notifiedAt = Number.NEGATIVE_INFINITY
+  #notifyTimer: NodeJS.Timeout | undefined
+  #sending: Promise<void> | undefined
+  #isOwing = false
+  #pollTimer: NodeJS.Timeout | undefined
+  #pollMs = SHORTEST_POLL_MS
+  /** The end of the feed when everybody was woken because of it. */
+  #wokenAt = 0
+  #isHeld = false
+  /** The feed was to be looked at, and could not be. */
+  #isUnsure = false
+  #isClosed = false
+
+  constructor(parts: AppendSignalParts) {
+    this.#parts = parts
+    this.service = new ServiceConnection(parts.connections, parts.logger, {
+      onNotification: (payload) => this.#notified(payload),
+      // Whatever was notified in between is lost.
+      onListening: (isListening) => {
+        if (isListening && this.#isOwing) this.#sendAfter(0)
+        if (isListening) void this.#lookAfterGap()
+        this.#pollSoon()
+      },
+    })
+  }
+
+  /** What a transaction of a caller notifies with its commit; null where nobody listens. */
+  get payload(): string | null {
+    return this.#parts.isListening ? this.#parts.schema : null
+  }
+
+  onAppend(listener: () => void): () => void {
+    // A function of its own for each call, so that the same listener may be added twice.
+    const entry = () => listener()
+    this.#listeners.add(entry)
+    this.#listen()
+    this.#pollSoon()
+    return () => void this.#listeners.delete(entry)
+  }
+
+  onRelease(listener: () => void): () => void {
+    const entry = () => listener()
+    this.#leaseListeners.add(entry)
+    this.#listen()
+    return () => void this.#leaseListeners.delete(entry)
+  }
+
+  /** Something of this process was committed. */
+  written(): void {
+    this.#wake()
+    if (!this.#parts.isListening || this.#isClosed) return
+    this.#isOwing = true
+    this.#sendAfter(this.#notifiedAt + NOTIFY_EVERY_MS - performance.now())
+  }
+
+  released(): void {
+    this.#wakeLeases()
+    if (!this.#parts.isListening || this.#isClosed) return
+    this.service
+      .notify(LEASE + this.#parts.schema)
+      .catch((error: unknown) =>
+        this.#parts.logger.warn('notifying failed', { store: STORE, error: toError(error) }),
+      )
+  }
+
+  /** A look at the end of the feed: while it is held back, the commit or the end of what holds it is looked for. */
+  seen({ isHeld }: FeedEnd): void {
+    const wasHeld = this.#isHeld
+    this.#isHeld = isHeld
+    if (isHeld && !wasHeld) this.#pollSoon()
+  }
+
+  /** Sends what it owes to other processes, then lets go of the connection. */
+  async close(): Promise<void> {
+    this.#isClosed = true
+    clearTimeout(this.#pollTimer)
+    clearTimeout(this.#notifyTimer)
+    await this.#sending
+    if (this.#isOwing) await this.#send()
+    await this.service.close()
+  }
+
+  /** Begins to listen once the stores can be used. */
+  #listen(): void {
+    if (!this.#parts.isListening || this.#isClosed) return
+    this.#parts.ready().then(
+      () => this.service.listen(),
+      () => setTimeout(() => this.#listen(), this.#parts.pollIntervalMs).unref(), // the callers of the stores get the error
+    )
+  }
+
+  #notified(payload: string): void {
+    if (payload === this.#parts.schema) this.#wake()
+    else if (payload === LEASE + this.#parts.schema) this.#wakeLeases()
+  }
+
+  #sendAfter(waitMs: number): void {
+    if (this.#notifyTimer !== undefined || this.#sending !== undefined || this.#isClosed) return
+    if (waitMs > 0) this.#notifyTimer = setTimeout(() => this.#startSending(), waitMs)
+    else this.#startSending()
+  }
+
+  #startSending(): void {
+    this.#notifyTimer = undefined
+    this.#sending = this.#send().then((isSent) => {
+      this.#sending = undefined
+      if (this.#isOwing) this.#sendAfter(isSent ? NOTIFY_EVERY_MS : RESEND_MS)
+    })
+  }
+
+  /** Never rejects: what could not be sent is owed until it can. @returns true if it was sent. */
+  async #send(): Promise<boolean> {
+    this.#isOwing = false
+    this.#notifiedAt = performance.now()
+    try {
+      await this.service.notify(this.#parts.schema)
+      return true
+    } catch (thrown) {
+      this.#isOwing = true
+      this.#parts.logger.debug('notifying failed', { store: STORE, error: toError(thrown) })
+      return false
+    }
+  }
+
+  #wake(): void {
+    this.#callAll(this.#listeners)
+  }
+
+  #wakeLeases(): void {
+    this.#callAll(this.#leaseListeners)
+  }
+
+  #callAll(listeners: ReadonlySet<() => void>): void {
+    for (const listener of listeners) {
+      try {
+        listener()
+      } catch (thrown) {
+        this.#parts.logger.error('a listener of onAppend failed', { error: toError(thrown) })
+      }
+    }
+  }
+
+  get #needsPolling(): boolean {
+    if (this.#isClosed || this.#listeners.size === 0) return false
+    return this.#isHeld || this.#isUnsure || !this.service.isListening
+  }
+
+  #pollSoon(): void {
+    this.#pollMs = SHORTEST_POLL_MS
+    clearTimeout(this.#pollTimer)
+    this.#pollTimer = undefined
+    this.#pollLater()
+  }
+
+  #pollLater(): void {
+    if (!this.#needsPolling) return
+    this.#pollTimer ??= setTimeout(() => void this.#poll(), this.#pollMs)
+  }
+
+  /** Wakes everybody if the feed has grown since everybody was woken for its end. Never rejects. */
+  async #lookAfterGap(): Promise<void> {
+    this.#wakeLeases()
+    try {
+      if (await this.#hasGrown()) this.#wake()
+    } catch (thrown) {
+      this.#parts.logger.debug('looking at the end of the feed failed', {
+        store: STORE,
+        error: toError(thrown),
+      })
+      this.#isUnsure = true
+      this.#pollSoon()
+    }
+  }
+
+  async #hasGrown(): Promise<boolean> {
+    const { head } = await this.#parts.feed.end()
+    const hasGrown = head !== this.#wokenAt
+    this.#wokenAt = head
+    this.#isUnsure = false
+    return hasGrown
+  }
+
+  /** Never rejects. */
+  async #poll(): Promise<void> {
+    let isNew = false
+    try {
+      isNew = await this.#hasGrown()
+    } catch (thrown) {
+      // The server does not answer: readers notice by themselves, and look again when it does.
+      this.#parts.logger.debug('looking at the end of the feed failed', {
+        store: STORE,
+        error: toError(thrown),
+      })
+    }
+    this.#pollTimer = undefined
+    this.#pollMs = isNew ? SHORTEST_POLL_MS : Math.min(this.#pollMs * 2, this.#parts.pollIntervalMs)
+    if (isNew) this.#wake()
+    this.#pollLater()
+  }
+}

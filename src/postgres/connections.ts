@@ -1,0 +1,225 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { createHash } from 'node:crypto'
+import { IdleCounter } from '../kit/idle-counter.ts'
+import type { Logger } from '../observability/logger.ts'
+import { StoreClosedError, TransactionBypassError } from '../store/index.ts'
+import { type DedicatedClient, loadPostgres, type PooledPostgresClient, type PostgresPool } from './client.ts'
+import {
+  connectionFailure,
+  isBroken,
+  isTransient,
+  PostgresTransactionAbortedError,
+  STORE,
+  translated,
+} from './errors.ts'
+import type { ResolvedPostgresOptions } from './options.ts'
+import { ClientSession, type Row, type Session, type Statement, type StatementStyle } from './session.ts'
+
+/** How often a statement of the store's own is sent that the server ended in favor of another one. */
+const MAX_ATTEMPTS = 5
+
+/** Longest wait before such a statement is sent again, in milliseconds. */
+const MAX_PAUSE_MS = 50
+
+interface OpenPool extends PostgresPool {
+  end?(): Promise<void>
+}
+
+/** The pool: every statement of the stores outside of a caller's transaction goes through here. */
+export class PostgresConnections implements Session {
+  readonly style: StatementStyle
+  readonly #options: ResolvedPostgresOptions
+  readonly #logger: Logger
+  readonly #inside = new AsyncLocalStorage<{ isOpen: boolean }>()
+  readonly #underWay = new IdleCounter()
+  #pool: Promise<OpenPool> | undefined
+  #isClosed = false
+
+  constructor(options: ResolvedPostgresOptions) {
+    this.#options = options
+    this.#logger = options.logger
+    const id = createHash('sha256').update(options.schema).digest('hex').slice(0, 8)
+    this.style = { prefix: options.prepare ? `eventspine_${id}_` : undefined }
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed
+  }
+
+  /** Runs a statement on any connection; again if the server ended it in favor of another one. */
+  async run(statement: Statement, values: readonly unknown[] = []): Promise<readonly Row[]> {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await this.withClient((client) =>
+          new ClientSession(client, this.style).send(statement, values),
+        )
+      } catch (thrown) {
+        if (!isTransient(thrown) || attempt >= MAX_ATTEMPTS)
+          throw translated(thrown, statement.isWrite === true)
+        await new Promise((resolve) => setTimeout(resolve, Math.random() * MAX_PAUSE_MS))
+      }
+    }
+  }
+
+  /** Runs work with a connection of the pool, which is closed if it broke. @throws what the work throws. */
+  async withClient<T>(work: (client: PooledPostgresClient) => Promise<T>): Promise<T> {
+    if (this.#isClosed) throw new StoreClosedError(STORE)
+    return this.#underWay.track(this.#lend(work))
+  }
+
+  /**
+   * Runs work in a transaction.
+   * @throws what the work throws; StoreOutcomeUnknownError when the answer to the commit was lost.
+   */
+  async transaction<T>(work: (client: PooledPostgresClient) => Promise<T>): Promise<T> {
+    this.assertOutside('transaction')
+    if (this.#isClosed) throw new StoreClosedError(STORE)
+    const inside = { isOpen: true }
+    try {
+      return await this.#underWay.track(this.#inside.run(inside, () => this.#transact(work)))
+    } finally {
+      inside.isOpen = false
+    }
+  }
+
+  /** @throws TransactionBypassError inside `transaction`. */
+  assertOutside(operation: string): void {
+    if (this.#inside.getStore()?.isOpen === true) throw new TransactionBypassError(operation)
+  }
+
+  /** A connection that is not of the pool; undefined where the pool does not say how to make one. */
+  async dedicated(): Promise<DedicatedClient | undefined> {
+    const pool = await this.#open()
+    const config: unknown = Reflect.get(pool, 'options')
+    const Client: unknown = Reflect.get(pool, 'Client')
+    if (typeof config !== 'object' || typeof Client !== 'function') return undefined
+    const options = { ...config, keepAlive: true, connectionTimeoutMillis: this.#options.connectTimeoutMs }
+    // A pool of `pg` has the class of its clients as `Client`.
+    return new (Client as new (config: object) => DedicatedClient)(options)
+  }
+
+  /** Resolves when nothing is under way. */
+  settled(): Promise<void> {
+    return this.#underWay.whenIdle()
+  }
+
+  /** Waits for what is under way, then closes a pool of its own. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    await this.#underWay.whenIdle()
+    if (this.#options.pool !== undefined || this.#pool === undefined) return
+    const pool = await this.#pool.catch(() => undefined)
+    await pool?.end?.()
+  }
+
+  async #lend<T>(work: (client: PooledPostgresClient) => Promise<T>): Promise<T> {
+    const loan = await this.#borrow()
+    try {
+      const result = await work(loan.client)
+      loan.end(false)
+      return result
+    } catch (thrown) {
+      loan.end(isBroken(thrown))
+      throw thrown
+    }
+  }
+
+  async #transact<T>(work: (client: PooledPostgresClient) => Promise<T>): Promise<T> {
+    const loan = await this.#borrow()
+    try {
+      await this.#begin(loan.client)
+      const result = await work(loan.client)
+      // Nothing of it is stored: the commit was not sent.
+      if (loan.lost !== undefined) throw translated(loan.lost, false)
+      await commit(loan.client)
+      loan.end(false)
+      return result
+    } catch (thrown) {
+      await this.#rollback(loan)
+      throw thrown
+    }
+  }
+
+  async #begin(client: PooledPostgresClient): Promise<void> {
+    const { idleTransactionTimeoutMs } = this.#options
+    const isLimited = idleTransactionTimeoutMs !== Number.POSITIVE_INFINITY
+    const limit = `; set local idle_in_transaction_session_timeout = ${idleTransactionTimeoutMs}`
+    try {
+      await client.query({ text: `begin${isLimited ? limit : ''}` })
+    } catch (thrown) {
+      throw translated(thrown, false)
+    }
+  }
+
+  /** Never rejects: a connection on which it fails is closed, which rolls back as well. */
+  async #rollback(loan: Loan): Promise<void> {
+    try {
+      await loan.client.query({ text: 'rollback' })
+      loan.end(false)
+    } catch {
+      loan.end(true) // what made it fail is thrown already
+    }
+  }
+
+  async #borrow(): Promise<Loan> {
+    const pool = await this.#open()
+    try {
+      return new Loan(await pool.connect())
+    } catch (thrown) {
+      throw connectionFailure(thrown, pool)
+    }
+  }
+
+  #open(): Promise<OpenPool> {
+    this.#pool ??= this.#create()
+    return this.#pool
+  }
+
+  async #create(): Promise<OpenPool> {
+    const { pool: given, postgresUrl, poolSize, connectTimeoutMs } = this.#options
+    if (given !== undefined) return given
+    const { Pool } = await loadPostgres()
+    const pool = new Pool({
+      connectionString: postgresUrl,
+      max: poolSize,
+      connectionTimeoutMillis: connectTimeoutMs,
+      keepAlive: true,
+      application_name: 'eventspine',
+    })
+    // A connection that breaks while it is idle: the pool makes another one.
+    pool.on('error', (error) => this.#logger.warn('idle connection lost', { store: STORE, error }))
+    return pool
+  }
+}
+
+/** A client while it is out of the pool, which listens to its errors only while it is in there. */
+class Loan {
+  readonly client: PooledPostgresClient
+  /** Why the connection broke between two statements. */
+  lost: Error | undefined
+  readonly #onError = (error: Error) => {
+    this.lost = error
+  }
+
+  constructor(client: PooledPostgresClient) {
+    this.client = client
+    client.on?.('error', this.#onError)
+  }
+
+  end(isBroken: boolean): void {
+    this.client.off?.('error', this.#onError)
+    this.client.release(isBroken || this.lost !== undefined)
+  }
+}
+
+/** @throws StoreOutcomeUnknownError, PostgresTransactionAbortedError, and what the server refuses the commit for. */
+async function commit(client: PooledPostgresClient): Promise<void> {
+  let command: string | undefined
+  try {
+    command = (await client.query({ text: 'commit' })).command
+  } catch (thrown) {
+    throw translated(thrown, true)
+  }
+  if (command === 'ROLLBACK') throw new PostgresTransactionAbortedError()
+}

@@ -1,0 +1,106 @@
+import type { PooledPostgresClient } from './client.ts'
+
+/** What a statement with data of its own needs of the connection of `pg`. */
+interface CopyConnection {
+  query(text: string): void
+  sendCopyFromChunk(chunk: Buffer): void
+  endCopyFrom(): void
+  sendCopyFail(message: string): void
+  readonly stream: {
+    readonly writableNeedDrain: boolean
+    once(event: 'drain' | 'close', listener: () => void): unknown
+    off(event: 'drain' | 'close', listener: () => void): unknown
+    readonly destroyed: boolean
+  }
+}
+
+/** Bytes of one message. */
+const CHUNK_LENGTH = 64 * 1024
+
+/** A statement in the form in which `pg` lets others write the protocol: `COPY ... FROM STDIN`. */
+class CopyStatement {
+  readonly #text: string
+  readonly #chunks: readonly string[]
+  readonly #settle: PromiseWithResolvers<void>
+  #hasFailed = false
+
+  constructor(text: string, chunks: readonly string[], settle: PromiseWithResolvers<void>) {
+    this.#text = text
+    this.#chunks = chunks
+    this.#settle = settle
+  }
+
+  submit(connection: CopyConnection): void {
+    connection.query(this.#text)
+  }
+
+  handleCopyInResponse(connection: CopyConnection): void {
+    void this.#send(connection)
+  }
+
+  handleCommandComplete(): void {}
+
+  /** The client does not call `handleReadyForQuery` after it. */
+  handleError(error: unknown): void {
+    this.#hasFailed = true
+    this.#settle.reject(error)
+  }
+
+  handleReadyForQuery(): void {
+    this.#settle.resolve()
+  }
+
+  async #send(connection: CopyConnection): Promise<void> {
+    let parts: string[] = []
+    let length = 0
+    for (const chunk of this.#chunks) {
+      if (this.#hasFailed || connection.stream.destroyed) return
+      parts.push(chunk)
+      length += chunk.length
+      if (length < CHUNK_LENGTH) continue
+      connection.sendCopyFromChunk(Buffer.from(parts.join('')))
+      parts = []
+      length = 0
+      if (connection.stream.writableNeedDrain) await drained(connection.stream)
+    }
+    if (this.#hasFailed) return
+    if (parts.length > 0) connection.sendCopyFromChunk(Buffer.from(parts.join('')))
+    connection.endCopyFrom()
+  }
+}
+
+function drained(stream: CopyConnection['stream']): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      stream.off('drain', done)
+      stream.off('close', done)
+      resolve()
+    }
+    stream.once('drain', done)
+    stream.once('close', done)
+  })
+}
+
+/** @throws what the server refuses the data for. */
+export function copyInto(
+  client: PooledPostgresClient,
+  text: string,
+  chunks: readonly string[],
+): Promise<void> {
+  const settle = Promise.withResolvers<void>()
+  // A client of `pg` takes whatever has a `submit`.
+  void client.query(new CopyStatement(text, chunks, settle) as never)
+  return settle.promise
+}
+
+/** A row in the text form of COPY. */
+export function appendText(fields: readonly (string | null)[]): string {
+  return `${fields.map((field) => (field === null ? '\\N' : escaped(field))).join('\t')}\n`
+}
+
+const SPECIAL = /[\\\n\r\t]/
+const ALL_SPECIAL = /[\\\n\r\t]/g
+const ESCAPES: Readonly<Record<string, string>> = { '\\': '\\\\', '\n': '\\n', '\r': '\\r', '\t': '\\t' }
+
+const escaped = (text: string): string =>
+  SPECIAL.test(text) ? text.replace(ALL_SPECIAL, (character) => ESCAPES[character] ?? character) : text

@@ -1,0 +1,121 @@
+import { encodeRow, type RowDecoder, type StoredRow } from '../store/event-row.ts'
+import type { ParkedEvent, ParkedEventFilter, SubscriptionDeadLetterStore } from '../subscriptions/index.ts'
+import { checkKey } from './append-statement.ts'
+import { dateOf, numberOf, type Row, type Session, type Statement, textOf } from './session.ts'
+
+/** Rows that one statement of `prune` removes: it holds no lock for long. */
+const PRUNE_ROWS = 1000
+
+/** The events that subscriptions gave up on. */
+export class PostgresDeadLetterStore implements SubscriptionDeadLetterStore {
+  readonly #session: Session
+  readonly #decoder: RowDecoder
+  readonly #statements: ReturnType<typeof statementsFor>
+
+  constructor(session: Session, schema: string, decoder: RowDecoder) {
+    this.#session = session
+    this.#decoder = decoder
+    this.#statements = statementsFor(`${schema}.parked_events`)
+  }
+
+  async add(parked: ParkedEvent): Promise<void> {
+    checkKey('subscription', parked.subscription)
+    await this.#session.run(this.#statements.add, [
+      parked.subscription,
+      parked.position,
+      JSON.stringify({ ...encodeRow(parked.event), aggregateVersion: parked.event.aggregateVersion }),
+      JSON.stringify(parked.handlerNames),
+      withoutZero(parked.errorName),
+      withoutZero(parked.errorMessage),
+      parked.attempts,
+      parked.firstFailedAt.toISOString(),
+      parked.failedAt.toISOString(),
+    ])
+  }
+
+  async list({ subscription, after, limit = 100 }: ParkedEventFilter = {}): Promise<readonly ParkedEvent[]> {
+    const rows = await this.#session.run(this.#statements.list, [
+      subscription ?? null,
+      after?.subscription ?? null,
+      after?.position ?? null,
+      Number.isFinite(limit) ? limit : null,
+    ])
+    return rows.map((row) => this.#decode(row))
+  }
+
+  async remove(subscription: string, position: number): Promise<boolean> {
+    const removed = await this.#session.run(this.#statements.remove, [subscription, position])
+    return removed.length > 0
+  }
+
+  async prune(failedBefore: Date): Promise<number> {
+    let count = 0
+    for (;;) {
+      const removed = await this.#session.run(this.#statements.prune, [
+        failedBefore.toISOString(),
+        PRUNE_ROWS,
+      ])
+      count += removed.length
+      if (removed.length < PRUNE_ROWS) return count
+    }
+  }
+
+  #decode(row: Row): ParkedEvent {
+    const [subscription, position, event, handlerNames, errorName, errorMessage, attempts, first, last] = row
+    // Written by `add`.
+    const stored = JSON.parse(textOf(event)) as Omit<StoredRow, 'position' | 'storedAt'>
+    const [at, failedAt] = [numberOf(position), dateOf(last)]
+    return {
+      subscription: textOf(subscription),
+      position: at,
+      event: this.#decoder.decode({ ...stored, position: at, storedAt: failedAt }).event,
+      handlerNames: JSON.parse(textOf(handlerNames)),
+      errorName: textOf(errorName),
+      errorMessage: textOf(errorMessage),
+      attempts: numberOf(attempts),
+      firstFailedAt: dateOf(first),
+      failedAt,
+    }
+  }
+}
+
+/** The server keeps no zero byte, and lone surrogates neither; the error of a handler may hold anything. */
+const withoutZero = (text: string): string => text.replaceAll('\0', '\\0').toWellFormed()
+
+function statementsFor(table: string) {
+  return {
+    add: {
+      key: 'add_parked',
+      text:
+        `insert into ${table} (subscription, position, event, handler_names, error_name, error_message, attempts, ` +
+        'first_failed_at, failed_at) values ($1, $2, $3, array(select json_array_elements_text($4::json)), $5, $6, $7, ' +
+        '$8, $9) on conflict (subscription, position) do update set event = excluded.event, ' +
+        'handler_names = excluded.handler_names, error_name = excluded.error_name, ' +
+        'error_message = excluded.error_message, attempts = excluded.attempts, ' +
+        'first_failed_at = excluded.first_failed_at, failed_at = excluded.failed_at',
+      isWrite: true,
+    },
+    // In the order of bytes, whatever the collation of the database.
+    list: {
+      key: 'list_parked',
+      text:
+        'select subscription, position, event::text, array_to_json(handler_names)::text, error_name, error_message, ' +
+        `attempts, date_part('epoch', first_failed_at), date_part('epoch', failed_at) from ${table} ` +
+        'where ($1::text is null or subscription = $1) and ' +
+        '($2::text is null or (subscription, position) > ($2, $3::bigint)) ' +
+        'order by subscription, position limit $4',
+    },
+    remove: {
+      key: 'remove_parked',
+      text: `delete from ${table} where subscription = $1 and position = $2 returning 1`,
+      isWrite: true,
+    },
+    prune: {
+      key: 'prune_parked',
+      text:
+        `delete from ${table} where (subscription, position) in (select subscription, position from ${table} ` +
+        'where failed_at < $1 order by failed_at limit $2 for update skip locked) returning 1',
+      isWrite: true,
+    },
+  } satisfies Record<string, Statement>
+}

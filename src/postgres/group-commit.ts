@@ -1,0 +1,226 @@
+import { StoreUnavailableError } from '../store/index.ts'
+import {
+  type AppendOutcome,
+  appendManyStatement,
+  appendStatement,
+  eventColumns,
+  type OutcomeLetter,
+  type PreparedAppend,
+} from './append-statement.ts'
+import { STORE, translated } from './errors.ts'
+import { numberOf, type Row, type Session, type Statement, textOf } from './session.ts'
+
+/** Appends that are sent together: at most so many events, and about so many bytes. */
+const MAX_EVENTS = 200
+const MAX_BYTES = 256 * 1024
+
+/** Flights at the same time while the server answers promptly. */
+const FLIGHTS = 2
+
+/** A flight that has no answer after so long, in milliseconds, does not hold up the next one. */
+const SLOW_MS = 25
+
+/** Flights at the same time in any case: each has a connection. */
+const MAX_FLIGHTS = 4
+
+/** Longest wait of appends that are sent together for another transaction, in milliseconds. The late one goes alone then. */
+const PATIENCE_MS = 100
+
+interface WaitingAppend {
+  readonly append: PreparedAppend
+  readonly resolve: (outcome: AppendOutcome) => void
+  readonly reject: (error: unknown) => void
+}
+
+/**
+ * Sends appends that come while others are on their way together, in one transaction, so that they share its way to the
+ * disk. An append that comes alone is sent at once. Each has an outcome of its own.
+ */
+export class GroupCommit {
+  readonly #session: Session
+  readonly #one: Statement
+  readonly #many: Statement
+  readonly #isSerialized: boolean
+  #waiting: WaitingAppend[] = []
+  readonly #streams = new Set<string>()
+  #flights = 0
+  #slowFlights = 0
+
+  constructor(session: Session, schema: string, isSerialized: boolean) {
+    this.#session = session
+    this.#one = appendStatement(schema)
+    this.#many = appendManyStatement(schema)
+    this.#isSerialized = isSerialized
+  }
+
+  append(append: PreparedAppend): Promise<AppendOutcome> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ append, resolve, reject })
+      this.#depart()
+    })
+  }
+
+  /** Starts as many flights as there may be. */
+  #depart(): void {
+    while (this.#waiting.length > 0 && this.#mayDepart()) {
+      const group = this.#board()
+      if (group.length === 0) return
+      void this.#fly(group)
+    }
+  }
+
+  #mayDepart(): boolean {
+    return this.#flights - this.#slowFlights < FLIGHTS && this.#flights < MAX_FLIGHTS
+  }
+
+  /** The next group: no stream twice, as the second append needs to know what became of the first. */
+  #board(): readonly WaitingAppend[] {
+    const group: WaitingAppend[] = []
+    const rest: WaitingAppend[] = []
+    const passedBy = new Set<string>()
+    let [events, bytes] = [0, 0]
+    for (const waiting of this.#waiting) {
+      const { append } = waiting
+      const stream = streamKey(append)
+      const fits =
+        group.length === 0 || (events + append.rows.length <= MAX_EVENTS && bytes + append.bytes <= MAX_BYTES)
+      if (!fits || this.#streams.has(stream) || passedBy.has(stream)) {
+        rest.push(waiting)
+        passedBy.add(stream)
+        continue
+      }
+      group.push(waiting)
+      this.#streams.add(stream)
+      events += append.rows.length
+      bytes += append.bytes
+    }
+    this.#waiting = rest
+    // Everybody in the same order: two groups that lock each other's streams would end in a deadlock.
+    return group.toSorted((a, b) => (streamKey(a.append) < streamKey(b.append) ? -1 : 1))
+  }
+
+  async #fly(group: readonly WaitingAppend[]): Promise<void> {
+    this.#flights += 1
+    let isSlow = false
+    const timer = setTimeout(() => {
+      isSlow = true
+      this.#slowFlights += 1
+      this.#depart()
+    }, SLOW_MS)
+    try {
+      await this.#send(group)
+    } finally {
+      clearTimeout(timer)
+      this.#flights -= 1
+      if (isSlow) this.#slowFlights -= 1
+      for (const { append } of group) this.#streams.delete(streamKey(append))
+      this.#depart()
+    }
+  }
+
+  /** Never rejects. */
+  async #send(group: readonly WaitingAppend[]): Promise<void> {
+    const [first, second] = group
+    if (first === undefined) return
+    if (second === undefined) return this.#sendAlone(first)
+    let outcomes: readonly AppendOutcome[]
+    try {
+      outcomes = await this.#sendTogether(group.map(({ append }) => append))
+    } catch (thrown) {
+      // Nothing of it is stored. One of them may be what the server refuses: the others are not to fail for it.
+      if (isRefusal(thrown)) await Promise.all(group.map((waiting) => this.#sendAlone(waiting)))
+      else for (const { reject } of group) reject(thrown)
+      return
+    }
+    await Promise.all(
+      group.map(async (waiting, index) => {
+        const outcome = outcomes[index]
+        if (outcome === undefined || outcome.letter === 'b') await this.#sendAlone(waiting)
+        else waiting.resolve(outcome)
+      }),
+    )
+  }
+
+  async #sendAlone({ append, resolve, reject }: WaitingAppend): Promise<void> {
+    try {
+      resolve(await sendAppend(this.#session, this.#one, append, this.#isSerialized, undefined))
+    } catch (thrown) {
+      reject(thrown)
+    }
+  }
+
+  async #sendTogether(appends: readonly PreparedAppend[]): Promise<readonly AppendOutcome[]> {
+    const rows = appends.flatMap((append) => append.rows)
+    const [row = []] = await this.#session.run(this.#many, [
+      appends.map(({ aggregateType }) => aggregateType),
+      appends.map(({ aggregateId }) => aggregateId),
+      appends.map(({ expected }) => expected),
+      appends.flatMap((append, index) => append.rows.map(() => index + 1)),
+      appends.flatMap((append) => append.rows.map((_, index) => index + 1)),
+      ...eventColumns(rows),
+      this.#isSerialized,
+      PATIENCE_MS,
+    ])
+    return outcomesOf(appends, row)
+  }
+}
+
+/** Sends one append. @param channelPayload - what to notify with the commit; undefined in a transaction of its own. */
+export async function sendAppend(
+  session: Session,
+  statement: Statement,
+  { aggregateType, aggregateId, expected, rows }: PreparedAppend,
+  isSerialized: boolean,
+  inTransaction: { readonly notify: string | null } | undefined,
+): Promise<AppendOutcome> {
+  const [row = []] = await session.run(statement, [
+    aggregateType,
+    aggregateId,
+    expected,
+    ...eventColumns(rows),
+    inTransaction !== undefined,
+    isSerialized,
+    inTransaction?.notify ?? null,
+  ])
+  const letter = letterOf(row[0])
+  return { letter, version: numberOf(row[1]), lastPosition: letter === 'w' ? numberOf(row[2]) : 0 }
+}
+
+function outcomesOf(
+  appends: readonly PreparedAppend[],
+  [letters, versions, positions]: Row,
+): readonly AppendOutcome[] {
+  const version = textOf(versions).split(',')
+  const position = textOf(positions).split(',')
+  let written = 0
+  return appends.map(({ rows }, index) => {
+    const letter = letterOf(textOf(letters)[index] ?? null)
+    if (letter === 'w') written += rows.length
+    const lastPosition = letter === 'w' ? Number(position[written - 1]) : 0
+    return { letter, version: Number(version[index]), lastPosition }
+  })
+}
+
+function letterOf(text: string | null | undefined): OutcomeLetter {
+  switch (text) {
+    case 'w':
+    case 'c':
+    case 'd':
+    case 'k':
+    case 'b':
+    case 's':
+      return text
+    default:
+      throw new StoreUnavailableError(STORE, `the append answers ${text}, which this release does not know`)
+  }
+}
+
+/** The server refused the statement as a whole, on a connection that is well. */
+function isRefusal(thrown: unknown): boolean {
+  const { retryable } = Object(thrown) as { retryable?: unknown }
+  return retryable !== true && translated(thrown, false) === thrown
+}
+
+function streamKey({ aggregateType, aggregateId }: PreparedAppend): string {
+  return `${aggregateType}\0${aggregateId}`
+}

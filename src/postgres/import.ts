@@ -1,0 +1,138 @@
+import type { StoredEvent } from '../store/index.ts'
+import { prepareImport } from './append-statement.ts'
+import type { PooledPostgresClient } from './client.ts'
+import type { PostgresConnections } from './connections.ts'
+import { appendText, copyInto } from './copy.ts'
+import { isUniqueViolation, translated } from './errors.ts'
+import { ClientSession, numberOf, type Statement } from './session.ts'
+
+/** A transaction of an import has at most so many events, and about so many characters. */
+const BATCH_EVENTS = 10_000
+const BATCH_LENGTH = 16 * 1024 * 1024
+
+const COLUMNS =
+  'event_id, event_type, event_version, tenant_id, correlation_id, causation_id, actor_id, occurred_at, payload, ' +
+  'metadata, aggregate_type, aggregate_id, aggregate_version, stored_at'
+
+/** Writes events with COPY, in transactions of many. @returns how many were not there before. */
+export async function importEvents(
+  connections: PostgresConnections,
+  schema: string,
+  isSerialized: boolean,
+  events: AsyncIterable<StoredEvent> | Iterable<StoredEvent>,
+): Promise<number> {
+  let imported = 0
+  const write = async (batch: Batch) => {
+    try {
+      imported += await connections.withClient((client) =>
+        writeBatch(client, { schema, isSerialized }, batch),
+      )
+    } catch (thrown) {
+      throw translated(thrown, true)
+    }
+  }
+  let batch = new Batch()
+  for await (const stored of events) {
+    batch.add(stored)
+    if (!batch.isFull) continue
+    await write(batch)
+    batch = new Batch()
+  }
+  if (batch.count > 0) await write(batch)
+  return imported
+}
+
+/** Rows in the text form of COPY. */
+class Batch {
+  count = 0
+  readonly chunks: string[] = []
+  #length = 0
+
+  get isFull(): boolean {
+    return this.count >= BATCH_EVENTS || this.#length >= BATCH_LENGTH
+  }
+
+  add({ event, storedAt }: StoredEvent): void {
+    const row = prepareImport(event)
+    const line = [
+      row.eventId,
+      row.eventType,
+      String(row.eventVersion),
+      row.tenantId,
+      row.correlationId,
+      row.causationId,
+      row.actorId,
+      row.occurredAt,
+      row.payload,
+      row.metadata,
+      row.aggregateType,
+      row.aggregateId,
+      String(event.aggregateVersion),
+      storedAt.toISOString(),
+    ]
+    const text = appendText(line)
+    this.chunks.push(text)
+    this.#length += text.length
+    this.count += 1
+  }
+}
+
+interface ImportTarget {
+  readonly schema: string
+  readonly isSerialized: boolean
+}
+
+/** @returns how many events were written. */
+async function writeBatch(client: PooledPostgresClient, target: ImportTarget, batch: Batch): Promise<number> {
+  try {
+    return await inTransaction(client, target, async () => {
+      await copyInto(client, `copy ${target.schema}.events (${COLUMNS}) from stdin`, batch.chunks)
+      return batch.count
+    })
+  } catch (thrown) {
+    if (!isUniqueViolation(thrown)) throw thrown
+    return inTransaction(client, target, (session) => copyNewOnes(client, session, target.schema, batch))
+  }
+}
+
+/** Some of the events are there already: the others are found in a table of the session. */
+async function copyNewOnes(
+  client: PooledPostgresClient,
+  session: ClientSession,
+  schema: string,
+  batch: Batch,
+): Promise<number> {
+  const create = `create temporary table eventspine_import on commit drop as select ${COLUMNS} from ${schema}.events limit 0`
+  await session.send(once(create))
+  await session.send(once('alter table eventspine_import add number bigint generated always as identity'))
+  await copyInto(client, `copy eventspine_import (${COLUMNS}) from stdin`, batch.chunks)
+  const [row = []] = await session.send(
+    once(
+      `with written as (insert into ${schema}.events (${COLUMNS}) select ${COLUMNS} from eventspine_import i ` +
+        `where not exists (select from ${schema}.events e where e.event_id = i.event_id) ` +
+        `and not exists (select from ${schema}.events_archive a where a.event_id = i.event_id) ` +
+        'order by number returning 1) select count(*) from written',
+    ),
+  )
+  return numberOf(row[0])
+}
+
+async function inTransaction<T>(
+  client: PooledPostgresClient,
+  { schema, isSerialized }: ImportTarget,
+  work: (session: ClientSession) => Promise<T>,
+): Promise<T> {
+  const session = new ClientSession(client, { prefix: undefined })
+  await session.send(once('begin'))
+  try {
+    await session.send(once(`select ${schema}.enter_register($1)`), [isSerialized])
+    const result = await work(session)
+    await session.send(once('commit'))
+    return result
+  } catch (thrown) {
+    await session.send(once('rollback')).catch(() => undefined) // what failed is thrown
+    throw thrown
+  }
+}
+
+const once = (text: string): Statement => ({ key: '', text })

@@ -1,0 +1,212 @@
+import { randomUUID } from 'node:crypto'
+import { toError } from '../errors.ts'
+import { RECONNECT_BACKOFF } from '../kit/backoff.ts'
+import { settledWithin } from '../kit/time.ts'
+import type { Logger } from '../observability/logger.ts'
+import type { DedicatedClient } from './client.ts'
+import type { PostgresConnections } from './connections.ts'
+import { connectionFailure, isBroken, STORE, translated } from './errors.ts'
+import { ClientSession, type Row, type Session, type Statement } from './session.ts'
+
+/** The channel of all stores of a database; the payload says which one. */
+const CHANNEL = 'eventspine'
+
+/** How often a silent connection is tried, and how long it may take to answer, in milliseconds. */
+const HEARTBEAT_MS = 5000
+
+/** How long a notification may take that was sent to try whether any arrive, in milliseconds. */
+const PROBE_MS = 2000
+
+const HEARTBEAT: Statement = { key: 'heartbeat', text: 'select 1' }
+const NOTIFY: Statement = { key: 'notify', text: `select pg_notify('${CHANNEL}', $1)` }
+
+export interface ServiceEvents {
+  /** A notification came. */
+  readonly onNotification: (payload: string) => void
+  /** Notifications arrive from now on, or no longer. What came in between is lost. */
+  readonly onListening: (isListening: boolean) => void
+}
+
+interface Open {
+  readonly client: DedicatedClient
+  readonly session: ClientSession
+}
+
+/**
+ * A connection outside of the pool, for what must not queue behind transactions: leases, and notifications both ways. It
+ * is made at the first use, tried regularly, and made again when it broke.
+ */
+export class ServiceConnection implements Session {
+  readonly #connections: PostgresConnections
+  readonly #logger: Logger
+  readonly #events: ServiceEvents
+  readonly #closing = new AbortController()
+  #open: Promise<Open | undefined> | undefined
+  #isWanted = false
+  #isListening = false
+  #hasFailed = false
+  #timer: NodeJS.Timeout | undefined
+  #failures = 0
+  #probe: { readonly payload: string; readonly arrived: () => void } | undefined
+
+  constructor(connections: PostgresConnections, logger: Logger, events: ServiceEvents) {
+    this.#connections = connections
+    this.#logger = logger
+    this.#events = events
+  }
+
+  /** True while notifications arrive. */
+  get isListening(): boolean {
+    return this.#isListening
+  }
+
+  /** Has notifications received from now on, for as long as it lives. */
+  listen(): void {
+    if (this.#isWanted || this.#closing.signal.aborted) return
+    this.#isWanted = true
+    void this.#maintain()
+  }
+
+  notify(payload: string): Promise<unknown> {
+    return this.run(NOTIFY, [payload])
+  }
+
+  async run(statement: Statement, values: readonly unknown[] = []): Promise<readonly Row[]> {
+    const open = await this.#opened()
+    if (open === undefined) return this.#connections.run(statement, values)
+    try {
+      return await open.session.send(statement, values)
+    } catch (thrown) {
+      if (isBroken(thrown)) this.#lost(open, toError(thrown))
+      throw translated(thrown, statement.isWrite === true)
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort()
+    clearTimeout(this.#timer)
+    this.#setListening(false)
+    const open = await this.#open?.catch(() => undefined) // nothing to close where it could not be opened
+    this.#open = undefined
+    await open?.client.end()
+  }
+
+  #opened(): Promise<Open | undefined> {
+    if (this.#closing.signal.aborted) return this.#open ?? Promise.resolve(undefined)
+    this.#open ??= this.#connect().catch((thrown: unknown) => {
+      this.#open = undefined
+      throw connectionFailure(thrown, this.#connections)
+    })
+    return this.#open
+  }
+
+  async #connect(): Promise<Open | undefined> {
+    const client = await this.#connections.dedicated()
+    if (client === undefined) return undefined
+    const open = { client, session: new ClientSession(client, this.#connections.style) }
+    client.on('error', (error) => this.#lost(open, toError(error)))
+    client.on('end', () => this.#lost(open, new Error('the connection ended')))
+    client.on('notification', (message) => this.#received(message))
+    await client.connect()
+    return open
+  }
+
+  /** Connects, listens, and comes back regularly to see whether both still hold. Never rejects. */
+  async #maintain(): Promise<void> {
+    clearTimeout(this.#timer)
+    let pauseMs = HEARTBEAT_MS
+    try {
+      const open = await this.#opened()
+      if (open === undefined) {
+        this.#report(new Error('the pool does not say how to make a connection of its own'))
+        return
+      }
+      await this.#check(open)
+      this.#failures = 0
+    } catch (thrown) {
+      this.#report(toError(thrown))
+      this.#failures += 1
+      pauseMs = RECONNECT_BACKOFF.backoff(this.#failures)
+    }
+    if (this.#closing.signal.aborted) return
+    clearTimeout(this.#timer)
+    this.#timer = setTimeout(() => void this.#maintain(), pauseMs)
+  }
+
+  /** @throws why notifications do not arrive. */
+  async #check(open: Open): Promise<void> {
+    if (this.#isListening) {
+      const answered = open.session.run(HEARTBEAT)
+      if (await settledWithin(answered, HEARTBEAT_MS)) return
+      const error = new Error(`no answer within ${HEARTBEAT_MS} ms`)
+      answered.catch(() => undefined) // the connection is given up: its error is this one
+      this.#lost(open, error)
+      throw error
+    }
+    await open.session.run({ key: 'listen', text: `listen ${CHANNEL}` })
+    await this.#tryPooler(open)
+    this.#setListening(true)
+  }
+
+  /**
+   * A pooler that lends a connection for one transaction accepts LISTEN, and drops the notifications. It says another
+   * process id than the server; then a notification is sent over the pool, to see.
+   */
+  async #tryPooler({ client, session }: Open): Promise<void> {
+    const [[pid] = []] = await session.run({ key: 'pid', text: 'select pg_backend_pid()' })
+    if (client.processID === undefined || client.processID === null || client.processID === Number(pid))
+      return
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const payload = `probe ${randomUUID()}`
+    this.#probe = { payload, arrived: resolve }
+    try {
+      await this.#connections.run(NOTIFY, [payload])
+      if (await settledWithin(promise, PROBE_MS)) return
+    } finally {
+      this.#probe = undefined
+    }
+    throw new Error('a pooler drops the notifications')
+  }
+
+  #received(message: unknown): void {
+    const payload: unknown =
+      typeof message === 'object' && message !== null ? Reflect.get(message, 'payload') : ''
+    if (typeof payload !== 'string') return
+    if (payload === this.#probe?.payload) this.#probe.arrived()
+    else this.#events.onNotification(payload)
+  }
+
+  #lost(open: Open, error: Error): void {
+    if (this.#closing.signal.aborted) return
+    void this.#open?.then(
+      (present) => {
+        if (present !== open) return
+        this.#open = undefined
+        this.#setListening(false)
+        open.client.end().catch(() => undefined) // it is broken already
+        if (!this.#isWanted) return
+        this.#report(error)
+        clearTimeout(this.#timer)
+        this.#timer = setTimeout(() => void this.#maintain(), RECONNECT_BACKOFF.backoff(1))
+      },
+      () => undefined, // reported to those who wanted it
+    )
+  }
+
+  #setListening(isListening: boolean): void {
+    if (this.#isListening === isListening) return
+    this.#isListening = isListening
+    if (isListening && this.#hasFailed) {
+      this.#hasFailed = false
+      this.#logger.info('wake-ups by NOTIFY resumed', { store: STORE })
+    }
+    this.#events.onListening(isListening)
+  }
+
+  /** Said once, until it works again. */
+  #report(error: Error): void {
+    if (this.#hasFailed || this.#closing.signal.aborted) return
+    this.#hasFailed = true
+    this.#logger.warn('wake-ups by NOTIFY do not arrive, polling instead', { store: STORE, error })
+  }
+}

@@ -1,0 +1,191 @@
+import { EventRegistry } from '../events/index.ts'
+import { RowDecoder } from '../store/event-row.ts'
+import { StoreClosedError } from '../store/index.ts'
+import type { DatabaseStores, StoreTransaction } from '../subscriptions/index.ts'
+import { AppendSignal } from './append-signal.ts'
+import { appendStatement } from './append-statement.ts'
+import { PostgresCheckpointStore } from './checkpoints.ts'
+import type { PooledPostgresClient, PostgresClient } from './client.ts'
+import { PostgresConnections } from './connections.ts'
+import { PostgresDeadLetterStore } from './dead-letters.ts'
+import { STORE } from './errors.ts'
+import { PostgresEventStore } from './event-store.ts'
+import { PostgresFeed } from './feed.ts'
+import { GroupCommit, sendAppend } from './group-commit.ts'
+import { PostgresLeaseStore } from './leases.ts'
+import { PostgresMigrations } from './migrations.ts'
+import {
+  type PostgresStoresOptions,
+  type ResolvedPostgresOptions,
+  resolvePostgresOptions,
+} from './options.ts'
+import { ClientSession, quoted, type Row, type Session, type Statement } from './session.ts'
+import { PostgresSnapshotStore } from './snapshots.ts'
+import { PostgresStreams } from './streams.ts'
+
+/**
+ * Events, snapshots, checkpoints, leases and parked events in PostgreSQL.
+ *
+ * Several processes may use one store at the same time. Readers of the feed never miss an event, and writers do not wait
+ * for each other. It connects with the first call.
+ *
+ * @example
+ * await using stores = new PostgresStores({ postgresUrl: 'postgres://localhost/shop' })
+ * const orders = new AggregateRepository({ eventStore: stores.events, aggregateFactory: Order, aggregateType: 'Order' })
+ */
+export class PostgresStores<Client extends PooledPostgresClient = PooledPostgresClient>
+  implements DatabaseStores<PostgresClient>
+{
+  readonly events: PostgresEventStore
+  readonly snapshots: PostgresSnapshotStore
+  readonly checkpoints: PostgresCheckpointStore
+  readonly leases: PostgresLeaseStore
+  readonly deadLetters: PostgresDeadLetterStore
+  /** The schema: what is applied, and what is to come. */
+  readonly migrations: PostgresMigrations
+  readonly #options: ResolvedPostgresOptions
+  readonly #schema: string
+  readonly #connections: PostgresConnections
+  readonly #decoder: RowDecoder
+  readonly #signal: AppendSignal
+  #ready: Promise<void> | undefined
+  #closed: Promise<void> | undefined
+
+  /** @throws ConfigError with every fault of the options. */
+  constructor(options: PostgresStoresOptions<Client>) {
+    const resolved = resolvePostgresOptions(options)
+    const schema = quoted(resolved.schema)
+    const isSerialized = resolved.order === 'serialized'
+    const connections = new PostgresConnections(resolved)
+    const decoder = new RowDecoder(resolved.registry ?? new EventRegistry())
+    decoder.register(resolved.events ?? [])
+    const feed = new PostgresFeed(connections, schema, decoder, isSerialized, (end) => this.#signal.seen(end))
+    this.#options = resolved
+    this.#schema = schema
+    this.#connections = connections
+    this.#decoder = decoder
+    this.migrations = new PostgresMigrations(connections, resolved.schema)
+    const { logger, pollIntervalMs, wakeUp, heldBackWarningMs } = resolved
+    this.#signal = new AppendSignal({
+      ...{ connections, feed, schema: resolved.schema, pollIntervalMs, logger },
+      isListening: wakeUp === 'listen',
+      ready: () => this.ready(),
+    })
+    const group = new GroupCommit(connections, schema, isSerialized)
+    const streams = new PostgresStreams({
+      ...{ session: connections, schema, decoder, isSerialized, inTransaction: undefined },
+      send: (append) => group.append(append),
+      onWritten: () => this.#signal.written(),
+    })
+    const ready = () => this.ready()
+    this.events = new PostgresEventStore({
+      ...{ connections, schema, isSerialized, decoder, streams, feed, heldBackWarningMs, ready },
+      signal: this.#signal,
+      close: () => this.close(),
+    })
+    const session = new ReadySession(connections, ready)
+    this.snapshots = new PostgresSnapshotStore(session, schema)
+    this.checkpoints = new PostgresCheckpointStore(session, schema)
+    this.deadLetters = new PostgresDeadLetterStore(session, schema, decoder)
+    this.leases = new PostgresLeaseStore(new ReadySession(this.#signal.service, ready), schema, {
+      send: () => this.#signal.released(),
+      listen: (listener) => this.#signal.onRelease(listener),
+    })
+  }
+
+  async transaction<T>(work: (tx: StoreTransaction<Client>) => Promise<T>): Promise<T> {
+    this.#connections.assertOutside('transaction')
+    await this.ready()
+    let hasWritten = false
+    const result = await this.#connections.transaction((client) => {
+      const onWritten = () => {
+        hasWritten = true
+      }
+      // The client is one of the pool that was given, or of the stores' own.
+      return work(this.#transactionOn(client as Client, { notify: null, onWritten }))
+    })
+    if (hasWritten) this.#signal.written()
+    return result
+  }
+
+  /**
+   * The stores inside a transaction that the caller began with a client of their own, and will commit or roll back. An
+   * append that is refused leaves the transaction usable. Call `ready` before.
+   *
+   * @example
+   * await client.query('begin')
+   * await orders.within(stores.within(client)).save(order)
+   * await client.query('commit')
+   */
+  within<Own extends PostgresClient>(client: Own): StoreTransaction<Own> {
+    if (this.#connections.isClosed) throw new StoreClosedError(STORE)
+    return this.#transactionOn(client, { notify: this.#signal.payload, onWritten: () => undefined })
+  }
+
+  ready(): Promise<void> {
+    if (this.#closed !== undefined) return Promise.reject(new StoreClosedError(STORE))
+    this.#ready ??= this.#prepare().catch((error: unknown) => {
+      this.#ready = undefined // the next call tries again
+      throw error
+    })
+    return this.#ready
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#close()
+    return this.#closed
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  async #prepare(): Promise<void> {
+    const { migrate } = this.#options
+    if (migrate === 'run') await this.migrations.run()
+    if (migrate === 'check') await this.migrations.check()
+  }
+
+  async #close(): Promise<void> {
+    await this.#connections.settled()
+    await this.#signal.close()
+    await this.#connections.close()
+  }
+
+  #transactionOn<Own extends PostgresClient>(
+    client: Own,
+    { notify, onWritten }: { readonly notify: string | null; readonly onWritten: () => void },
+  ): StoreTransaction<Own> {
+    const session = new ClientSession(client, this.#connections.style)
+    const schema = this.#schema
+    const isSerialized = this.#options.order === 'serialized'
+    const inTransaction = { notify }
+    const statement = appendStatement(schema)
+    return {
+      client,
+      events: new PostgresStreams({
+        ...{ session, schema, decoder: this.#decoder, isSerialized, inTransaction, onWritten },
+        send: (append) => sendAppend(session, statement, append, isSerialized, inTransaction),
+      }),
+      snapshots: new PostgresSnapshotStore(session, schema),
+      checkpoints: new PostgresCheckpointStore(session, schema),
+      deadLetters: new PostgresDeadLetterStore(session, schema, this.#decoder),
+    }
+  }
+}
+
+/** Waits for the schema before the first statement. */
+class ReadySession implements Session {
+  readonly #session: Session
+  readonly #ready: () => Promise<void>
+
+  constructor(session: Session, ready: () => Promise<void>) {
+    this.#session = session
+    this.#ready = ready
+  }
+
+  async run(statement: Statement, values?: readonly unknown[]): Promise<readonly Row[]> {
+    await this.#ready()
+    return this.#session.run(statement, values)
+  }
+}

@@ -1,0 +1,182 @@
+import { Pool } from 'pg'
+import { expect, inject, it } from 'vitest'
+import { GenericEvent } from '../../src/index.ts'
+import { PostgresFeedError, PostgresStores, PostgresValueError } from '../../src/postgres/index.ts'
+import { noted } from '../../src/testing/conformance/events.ts'
+import { OrderCreated } from '../support/order-events.ts'
+import { connected, freshSchema, openStores } from './postgres-scene.ts'
+
+type Events = Pick<PostgresStores['events'], 'appendEvents'>
+
+const append = (events: Events, aggregateId: string) =>
+  events.appendEvents({
+    aggregateId,
+    aggregateType: 'Note',
+    events: [noted(aggregateId)],
+    expectedVersion: 'any',
+  })
+
+it('is held back by an open append and by nothing else, and says which session holds it', async () => {
+  await using stores = openStores({ heldBackWarningMs: 50 })
+  await append(stores.events, 'a')
+  await using writer = await connected(undefined, { application_name: 'shop writer' })
+  await using stranger = await connected()
+  await stranger.query('begin')
+  await stranger.query('create table if not exists pg_temp.elsewhere (n int)')
+  await stranger.query('insert into pg_temp.elsewhere values (1)')
+  expect(await stores.events.headPosition()).toBe(1)
+
+  await writer.query('begin')
+  await append(stores.within(writer).events, 'b')
+  await append(stores.events, 'c')
+
+  await expect.poll(async () => (await stores.events.health()).status).toBe('degraded')
+  const { heldBack, problems } = await stores.events.health()
+  expect(heldBack).toMatchObject({ position: 1, session: expect.stringContaining('shop writer') })
+  expect(problems).toEqual([expect.stringContaining('idle in transaction')])
+  expect(await stores.events.headPosition()).toBe(1)
+  await writer.query('commit')
+  await stranger.query('rollback')
+
+  expect(await stores.events.health()).toEqual({ status: 'up', problems: [], heldBack: undefined })
+  const { events } = await stores.events.readPage()
+  expect(events.map(({ event }) => event.aggregateId)).toEqual(['a', 'b', 'c'])
+})
+
+it('names the prepared transaction that holds it back', async () => {
+  const schema = freshSchema()
+  // A transaction that has notified cannot be prepared.
+  await using stores = openStores({ schema, wakeUp: 'poll' })
+  await stores.ready()
+  await using writer = await connected()
+  await writer.query('begin')
+  await append(stores.within(writer).events, 'a')
+  await writer.query(`prepare transaction '${schema}'`)
+  await append(stores.events, 'b')
+
+  expect((await stores.events.health()).heldBack?.session).toBe(`the prepared transaction ${schema}`)
+  await writer.query(`rollback prepared '${schema}'`)
+  expect(await stores.events.headPosition()).toBe(2)
+})
+
+it('gives the same feed where the database defaults to SERIALIZABLE', async () => {
+  const url = new URL(inject('postgresUrl'))
+  url.searchParams.set('options', '-c default_transaction_isolation=serializable')
+  await using stores = openStores({ postgresUrl: url.href })
+
+  await Promise.all(Array.from({ length: 20 }, (_, index) => append(stores.events, `a${index % 3}`)))
+
+  const level = await stores.transaction((tx) => tx.client.query({ text: 'show transaction_isolation' }))
+  expect(level.rows).toEqual([{ transaction_isolation: 'serializable' }])
+  expect((await stores.events.readPage()).events).toHaveLength(20)
+})
+
+it.each([
+  ['event types', { eventTypes: ['OrderCreated', 'Absent'] }, 'events_by_type'],
+  ['aggregate types', { aggregateTypes: ['Order'] }, 'events_by_aggregate_type'],
+  ['a tenant', { tenantId: 'acme' }, 'events_by_tenant'],
+  ['a correlation id', { correlationId: 'the one' }, 'events_by_correlation'],
+])('finds the few events of %s among many by an index', async (_what, filter, index) => {
+  const asked: { text: string; values: unknown[] }[] = []
+  await using pool = recordingPool(asked)
+  await using stores = new PostgresStores({ pool, schema: freshSchema(), migrate: 'run' })
+  const many = Array.from({ length: 3000 }, (_, n) => noted('many', n))
+  const stream = { aggregateId: 'many', aggregateType: 'Note', expectedVersion: 'any' as const }
+  await stores.events.appendEvents({ ...stream, events: many })
+  const rare = new OrderCreated({
+    ...{ aggregateId: 'Order-1', customerId: 'c', tenantId: 'acme', correlationId: 'the one' },
+  })
+  await stores.events.appendEvents({ ...rare, events: [rare], expectedVersion: 0 })
+
+  const { events } = await stores.events.readPage(filter)
+
+  expect(events.map(({ event }) => event.eventId)).toEqual([rare.eventId])
+  const read = asked.at(-1)
+  const plan = await pool.query(`explain ${read?.text}`, read?.values)
+  expect(JSON.stringify(plan.rows)).toContain(index)
+  expect(JSON.stringify(plan.rows)).not.toContain('Seq Scan')
+})
+
+/** A pool that notes what its clients are asked. */
+function recordingPool(asked: { text: string; values: unknown[] }[]): Pool & AsyncDisposable {
+  const pool = new Pool({ connectionString: inject('postgresUrl'), max: 2 })
+  pool.on('connect', (client) => {
+    const query = client.query.bind(client)
+    Reflect.set(client, 'query', (config: { text: string; values: unknown[] }, ...rest: unknown[]) => {
+      if (typeof config === 'object' && 'text' in config) asked.push(config)
+      return Reflect.apply(query, client, [config, ...rest])
+    })
+  })
+  return Object.assign(pool, { [Symbol.asyncDispose]: () => pool.end() })
+}
+
+it('finds the position before a time while stored times go back', async () => {
+  const schema = freshSchema()
+  await using stores = openStores({ schema })
+  for (const id of ['a', 'b', 'c']) await append(stores.events, id)
+  await using client = await connected()
+  const at = ['2026-01-01 10:00', '2026-01-01 12:00', '2026-01-01 11:00']
+  for (const [index, time] of at.entries()) {
+    await client.query(`update "${schema}".events set stored_at = '${time}+00' where position = ${index + 1}`)
+  }
+
+  const before = (hour: number) => stores.events.positionBefore(new Date(Date.UTC(2026, 0, 1, hour, 30)))
+  expect(await before(9)).toBe(0)
+  // The third was stored before 11:30, too, and lies behind one that was not.
+  expect(await before(11)).toBe(1)
+  expect(await before(12)).toBe(3)
+})
+
+it('refuses what the server cannot keep before it is sent', async () => {
+  await using stores = openStores()
+  const refused = (input: { aggregateId: string; eventId?: string; tenantId?: string }) => {
+    const event = new GenericEvent({ ...input, aggregateType: 'Note', eventType: 'Generic', data: {} })
+    const request = { aggregateId: input.aggregateId, aggregateType: 'Note', events: [event] }
+    return expect(stores.events.appendEvents({ ...request, expectedVersion: 'any' })).rejects
+  }
+
+  await refused({ aggregateId: 'a\0' }).toBeInstanceOf(PostgresValueError)
+  await refused({ aggregateId: 'é'.repeat(5000) }).toThrow('the aggregateId has 10000 bytes')
+  await refused({ aggregateId: 'a', eventId: 'x'.repeat(3000) }).toBeInstanceOf(PostgresValueError)
+  await refused({ aggregateId: 'a', tenantId: '\ud800' }).toThrow('not well-formed')
+  const hostile = new GenericEvent({
+    aggregateId: `a'"; drop table events; --`,
+    aggregateType: 'Note',
+    eventType: 'Generic',
+    data: { text: '\0\ud800\u2028', big: 2n ** 80n, deep: { of: ['\\', '"', '\n'] } },
+  })
+  await stores.events.appendEvents({ ...hostile, events: [hostile], expectedVersion: 0 })
+  const [found] = (await stores.events.getEvents(hostile.aggregateId)).events
+  expect(found).toMatchObject({ data: hostile.data })
+})
+
+it('keeps an event whose time is far from now', async () => {
+  await using stores = openStores()
+  for (const [index, year] of [12_026, -43, 1].entries()) {
+    const occurredAt = new Date(0)
+    occurredAt.setUTCFullYear(year, 2, 15)
+    const name = { aggregateId: `Order-${index}`, aggregateType: 'Order' }
+    const event = new GenericEvent({ ...name, eventType: 'Dated', occurredAt, data: {} })
+    await stores.events.appendEvents({ ...name, events: [event], expectedVersion: 0 })
+    const [found] = (await stores.events.getEvents(`Order-${index}`)).events
+    expect(found?.occurredAt).toEqual(occurredAt)
+  }
+})
+
+it('refuses to read from a standby, and says why', async () => {
+  const schema = freshSchema()
+  await using stores = openStores({ schema })
+  await append(stores.events, 'a')
+  await using client = await connected()
+  // What a standby answers; its data are those of the primary.
+  await client.query(
+    `alter function "${schema}".feed_end() rename to feed_end_of_primary;
+     create function "${schema}".feed_end()
+     returns table (head bigint, head_event_id text, is_held boolean, is_replica boolean) language sql as
+     'select head, head_event_id, false, true from "${schema}".feed_end_of_primary()'`,
+  )
+
+  await expect(stores.events.readPage()).rejects.toBeInstanceOf(PostgresFeedError)
+  await using serialized = openStores({ schema, order: 'serialized' })
+  expect((await serialized.events.readPage()).events).toHaveLength(1)
+})

@@ -1,0 +1,111 @@
+import { expect, inject, it } from 'vitest'
+import { StoreSchemaError, type StreamStore } from '../../src/index.ts'
+import { PostgresPermissionError, postgresMigrationSql } from '../../src/postgres/index.ts'
+import { noted } from '../../src/testing/conformance/events.ts'
+import { connected, freshSchema, openStores } from './postgres-scene.ts'
+
+const append = ({ events }: { readonly events: StreamStore }, aggregateId = 'a') =>
+  events.appendEvents({
+    aggregateId,
+    aggregateType: 'Note',
+    events: [noted(aggregateId)],
+    expectedVersion: 'any',
+  })
+
+it('is run by one of several instances that start at once', async () => {
+  const schema = freshSchema()
+  const stores = Array.from({ length: 6 }, () => openStores({ schema, poolSize: 1 }))
+  await Promise.all(stores.map((one) => append(one)))
+
+  await using client = await connected()
+  const { rows } = await client.query(`select version, name from "${schema}".migrations`)
+  expect(rows).toEqual([{ version: 1, name: 'event store' }])
+  await Promise.all(stores.map((one) => one.close()))
+})
+
+it('says at the start that migrations are missing, and what to do', async () => {
+  const schema = freshSchema()
+  await using stores = openStores({ schema, migrate: 'check' })
+
+  const error = await stores.ready().catch((thrown: unknown) => thrown)
+  expect(error).toBeInstanceOf(StoreSchemaError)
+  expect(error).toMatchObject({ found: 0, needed: 1, message: expect.stringContaining("migrate: 'run'") })
+  expect(await stores.migrations.list()).toMatchObject([{ version: 1, isApplied: false }])
+  expect((await stores.events.health()).status).toBe('down')
+  // The next call looks again.
+  await stores.migrations.run()
+  await append(stores)
+  expect(await stores.migrations.list()).toMatchObject([{ version: 1, isApplied: true }])
+})
+
+it('can be printed and run by other means', async () => {
+  const schema = `o'neil "${freshSchema()}"`
+  await using client = await connected()
+  await client.query(postgresMigrationSql({ schema }))
+  await using stores = openStores({ schema, migrate: 'check' })
+
+  expect((await append(stores)).globalPosition).toBe(1)
+  expect((await stores.events.deleteStream({ aggregateId: 'a', aggregateType: 'Note' })).newVersion).toBe(2)
+  expect(postgresMigrationSql({ schema, after: 1 })).toBe('')
+  await client.query(`drop schema ${client.escapeIdentifier(schema)} cascade`)
+})
+
+it('refuses a schema that is too new with both numbers, and takes one that says it fits', async () => {
+  const schema = freshSchema()
+  await using first = openStores({ schema })
+  await first.ready()
+  await using client = await connected()
+  const insert = `insert into "${schema}".migrations (version, name, checksum, oldest_library) values (7, 'later', '', $1)`
+
+  await client.query(insert, [1])
+  await using fits = openStores({ schema, migrate: 'check' })
+  await append(fits)
+  await client.query(`update "${schema}".migrations set oldest_library = 7 where version = 7`)
+  for (const migrate of ['check', 'run'] as const) {
+    await using tooOld = openStores({ schema, migrate })
+    await expect(tooOld.ready()).rejects.toMatchObject({ code: 'STORE_SCHEMA', found: 7, needed: 1 })
+  }
+  await using unchecked = openStores({ schema, migrate: 'off' })
+  await append(unchecked)
+})
+
+it('refuses a migration that was changed by hand', async () => {
+  const schema = freshSchema()
+  await using first = openStores({ schema })
+  await first.ready()
+  await using client = await connected()
+  await client.query(`update "${schema}".migrations set checksum = 'another'`)
+  await using stores = openStores({ schema, migrate: 'check' })
+
+  await expect(stores.ready()).rejects.toThrow('was it changed by hand?')
+})
+
+it('lets a role without the right to create anything run a service, and names a right that is missing', async () => {
+  const schema = freshSchema()
+  await using owner = openStores({ schema })
+  await owner.ready()
+  await using client = await connected()
+  await client.query(`create role ${schema} login`)
+  const url = new URL(inject('postgresUrl'))
+  url.username = schema
+  await using stores = openStores({ schema, migrate: 'check', postgresUrl: url.href })
+  await expect(append(stores)).rejects.toBeInstanceOf(PostgresPermissionError)
+
+  await client.query(
+    `grant usage on schema ${schema} to ${schema};
+     grant select, insert, update, delete on all tables in schema ${schema} to ${schema};
+     grant usage, select on all sequences in schema ${schema} to ${schema}`,
+  )
+  await append(stores)
+  await stores.transaction((tx) => append(tx, 'b'))
+  expect(await stores.leases.acquire('lease', 'me', 1000)).toBeDefined()
+  await stores.checkpoints.save(
+    'c',
+    { position: 1, storeId: undefined, eventId: undefined, fence: 1 },
+    undefined,
+  )
+  await stores.events.deleteStream({ aggregateId: 'a', aggregateType: 'Note' })
+  expect((await stores.events.readPage()).events).toHaveLength(2)
+  expect((await stores.events.health()).status).toBe('up')
+  await client.query(`drop owned by ${schema}; drop role ${schema}`)
+})

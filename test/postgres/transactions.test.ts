@@ -1,0 +1,159 @@
+import { Pool, type PoolClient } from 'pg'
+import { expect, inject, it } from 'vitest'
+import { AggregateRepository, OptimisticLockError, StoreOutcomeUnknownError } from '../../src/index.ts'
+import {
+  PostgresSnapshotTooOldError,
+  PostgresStores,
+  PostgresTransactionAbortedError,
+} from '../../src/postgres/index.ts'
+import { Order } from '../support/order-aggregate.ts'
+import { OrderCreated, orderCreated } from '../support/order-events.ts'
+import { connected, freshSchema, openStores } from './postgres-scene.ts'
+
+const appendTo = (
+  events: { appendEvents: ReturnType<typeof openStores>['events']['appendEvents'] },
+  id: string,
+  expectedVersion = 0,
+) =>
+  events.appendEvents({
+    aggregateId: id,
+    aggregateType: 'Order',
+    events: [orderCreated(id)],
+    expectedVersion,
+  })
+
+it('leaves the transaction of the caller usable after a conflict', async () => {
+  await using stores = openStores()
+  await appendTo(stores.events, 'taken')
+  await using client = await connected()
+  await client.query('create temporary table accounts (name text)')
+
+  await client.query('begin')
+  const tx = stores.within(client)
+  await expect(appendTo(tx.events, 'taken')).rejects.toBeInstanceOf(OptimisticLockError)
+  await client.query("insert into accounts values ('kept')")
+  await appendTo(tx.events, 'free')
+  expect(await stores.events.eventExists('free')).toBe(false)
+  await client.query('commit')
+
+  expect((await client.query('select name from accounts')).rows).toEqual([{ name: 'kept' }])
+  expect((await stores.events.getEvents('free')).version).toBe(1)
+})
+
+it('stores an aggregate and rows of the caller together, or neither', async () => {
+  await using stores = openStores({ events: [OrderCreated] })
+  await stores.ready()
+  const orders = new AggregateRepository({
+    eventStore: stores.events,
+    aggregateFactory: Order,
+    aggregateType: 'Order',
+  })
+  await using client = await connected()
+  await client.query('create temporary table totals (id text)')
+  for (const end of ['rollback', 'commit']) {
+    const order = orders.createNew(`Order-${end}`)
+    order.create('c1')
+    await client.query('begin')
+    await orders.within(stores.within(client)).save(order)
+    await client.query('insert into totals values ($1)', [end])
+    await client.query(end)
+  }
+
+  expect(await orders.exists('Order-rollback')).toBe(false)
+  expect(await orders.exists('Order-commit')).toBe(true)
+  expect((await client.query('select id from totals')).rows).toEqual([{ id: 'commit' }])
+})
+
+it('hands out the client of the transaction, typed as that of the pool', async () => {
+  await using pool = Object.assign(new Pool({ connectionString: inject('postgresUrl') }), {
+    [Symbol.asyncDispose]: () => pool.end(),
+  })
+  await using stores = new PostgresStores({ pool, schema: freshSchema(), migrate: 'run' })
+
+  const answer = await stores.transaction(async (tx) => {
+    const client: PoolClient = tx.client
+    const { rows } = await client.query<{ n: number }>('select $1::int as n', [7])
+    return rows[0]?.n
+  })
+
+  expect(answer).toBe(7)
+})
+
+it('rejects where the work went on after a statement had failed', async () => {
+  await using stores = openStores()
+  const work = stores.transaction(async (tx) => {
+    await appendTo(tx.events, 'lost')
+    await tx.client.query({ text: 'select no_such_column' }).catch(() => undefined)
+  })
+
+  await expect(work).rejects.toBeInstanceOf(PostgresTransactionAbortedError)
+  expect((await stores.events.getEvents('lost')).version).toBe(0)
+})
+
+it('appends in REPEATABLE READ, and names a snapshot that is older than the stream', async () => {
+  await using stores = openStores()
+  await appendTo(stores.events, 'a')
+  await using client = await connected()
+
+  await client.query('begin isolation level repeatable read')
+  const tx = stores.within(client)
+  expect((await tx.events.getEvents('a')).version).toBe(1)
+  await appendTo(stores.events, 'a', 1)
+  await expect(appendTo(tx.events, 'a', 1)).rejects.toBeInstanceOf(PostgresSnapshotTooOldError)
+  await appendTo(tx.events, 'b')
+  await client.query('commit')
+
+  expect((await stores.events.getEvents('b')).version).toBe(1)
+})
+
+it('undoes an append with its savepoint, and takes the next one', async () => {
+  await using stores = openStores()
+  await stores.ready()
+  await using client = await connected()
+  await client.query('begin')
+  const tx = stores.within(client)
+  await client.query('savepoint s')
+  await appendTo(tx.events, 'undone')
+  await client.query('rollback to savepoint s')
+  await appendTo(tx.events, 'kept')
+  await appendTo(stores.events, 'other')
+  // The first append had entered the register, and the savepoint has taken that back.
+  expect(await stores.events.headPosition()).toBe(0)
+  await client.query('commit')
+
+  expect((await stores.events.readPage()).events.map(({ event }) => event.aggregateId)).toEqual([
+    'kept',
+    'other',
+  ])
+})
+
+it('says that the outcome is unknown when the answer to a commit is lost', async () => {
+  await using stores = openStores()
+  await using killer = await connected()
+  const work = stores.transaction(async (tx) => {
+    await appendTo(tx.events, 'a')
+    const { rows } = await tx.client.query({ text: 'select pg_backend_pid() as pid' })
+    await killer.query('select pg_terminate_backend($1)', [Reflect.get(Object(rows[0]), 'pid')])
+  })
+
+  await expect(work).rejects.toBeInstanceOf(StoreOutcomeUnknownError)
+  expect((await stores.events.getEvents('a')).version).toBe(0)
+})
+
+it('ends a transaction of its own that does nothing for too long', async () => {
+  const schema = freshSchema()
+  await using stores = openStores({ schema, idleTransactionTimeoutMs: 200 })
+  const idle = Promise.withResolvers<void>()
+  const work = stores.transaction(async (tx) => {
+    await appendTo(tx.events, 'a')
+    await idle.promise
+  })
+  await using other = await connected()
+  const open = `select 1 from pg_stat_activity where state like 'idle in transaction%' and query like '%${schema}%'`
+  await expect.poll(async () => (await other.query(open)).rowCount, { timeout: 10_000 }).toBe(1)
+  await expect.poll(async () => (await other.query(open)).rowCount, { timeout: 10_000 }).toBe(0)
+  idle.resolve()
+
+  await expect(work).rejects.toMatchObject({ retryable: true })
+  expect(await stores.events.headPosition()).toBe(0)
+})

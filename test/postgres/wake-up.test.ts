@@ -1,0 +1,172 @@
+import { expect, inject, it } from 'vitest'
+import { noted } from '../../src/testing/conformance/events.ts'
+import { RecordingLogger } from '../support/recording-logger.ts'
+import { connected, freshSchema, openStores } from './postgres-scene.ts'
+
+type Events = Pick<ReturnType<typeof openStores>['events'], 'appendEvents'>
+
+const append = (events: Events, aggregateId: string) =>
+  events.appendEvents({
+    aggregateId,
+    aggregateType: 'Note',
+    events: [noted(aggregateId)],
+    expectedVersion: 'any',
+  })
+
+/** Counts calls, and waits for one more. */
+function wakeUps(store: { onAppend(listener: () => void): () => void }) {
+  let count = 0
+  const end = store.onAppend(() => {
+    count += 1
+  })
+  const more = async () => {
+    const before = count
+    return {
+      arrived: () => expect.poll(() => count, { timeout: 10_000, interval: 1 }).toBeGreaterThan(before),
+    }
+  }
+  return {
+    more,
+    end,
+    get count() {
+      return count
+    },
+  }
+}
+
+it('wakes a listener in another process within milliseconds of a commit', async () => {
+  const schema = freshSchema()
+  await using writer = openStores({ schema })
+  await using reader = openStores({ schema, pollIntervalMs: 60_000 })
+  await append(writer.events, 'a')
+  const woken = wakeUps(reader.events)
+  await (await woken.more()).arrived() // of the look with which listening begins
+  const times: number[] = []
+  for (let round = 0; round < 20; round += 1) {
+    const next = await woken.more()
+    const start = performance.now()
+    await append(writer.events, 'a')
+    await next.arrived()
+    times.push(performance.now() - start)
+    expect(await reader.events.headPosition()).toBe(round + 2)
+  }
+  woken.end()
+
+  const median = times.toSorted((a, b) => a - b)[10]
+  expect(median).toBeLessThan(1000)
+})
+
+it('wakes at the commit of a transaction of the caller, and once for all its appends', async () => {
+  const schema = freshSchema()
+  await using writer = openStores({ schema })
+  await using reader = openStores({ schema, pollIntervalMs: 60_000 })
+  await append(writer.events, 'before')
+  const woken = wakeUps(reader.events)
+  await (await woken.more()).arrived()
+  await using client = await connected()
+  await client.query('begin')
+  const tx = writer.within(client)
+  for (let index = 0; index < 10; index += 1) await append(tx.events, 'a')
+  const next = await woken.more()
+  await client.query('commit')
+  await next.arrived()
+
+  expect((await reader.events.readPage()).events).toHaveLength(11)
+  woken.end()
+})
+
+it('finds what was appended while its connection was cut, and listens again', async () => {
+  const schema = freshSchema()
+  const logger = new RecordingLogger()
+  await using writer = openStores({ schema })
+  const url = new URL(inject('postgresUrl'))
+  url.searchParams.set('application_name', schema)
+  await using reader = openStores({ schema, pollIntervalMs: 60_000, logger, postgresUrl: url.href })
+  await append(writer.events, 'a')
+  const woken = wakeUps(reader.events)
+  await (await woken.more()).arrived()
+  await using client = await connected()
+  for (let round = 0; round < 2; round += 1) {
+    const next = await woken.more()
+    const cut = 'select pg_terminate_backend(pid) from pg_stat_activity where application_name = $1'
+    const { rowCount } = await client.query(cut, [schema])
+    expect(rowCount).toBeGreaterThan(0)
+    await append(writer.events, 'a')
+    await next.arrived()
+    await expect
+      .poll(() => logger.lines.at(-1)?.message, { timeout: 10_000 })
+      .toBe('wake-ups by NOTIFY resumed')
+  }
+  woken.end()
+
+  const messages = logger.lines.map(({ message }) => message)
+  expect(messages.filter((message) => message !== 'idle connection lost')).toEqual([
+    'wake-ups by NOTIFY do not arrive, polling instead',
+    'wake-ups by NOTIFY resumed',
+    'wake-ups by NOTIFY do not arrive, polling instead',
+    'wake-ups by NOTIFY resumed',
+  ])
+})
+
+it('polls where it is told to, and sends no notification', async () => {
+  const schema = freshSchema()
+  await using writer = openStores({ schema, wakeUp: 'poll' })
+  await using reader = openStores({ schema, wakeUp: 'poll', pollIntervalMs: 50 })
+  await using witness = await connected()
+  const heard: unknown[] = []
+  witness.on('notification', ({ payload }) => {
+    if (payload === schema) heard.push(payload)
+  })
+  await witness.query('listen eventspine')
+  const woken = wakeUps(reader.events)
+  for (let round = 0; round < 3; round += 1) {
+    const next = await woken.more()
+    await append(writer.events, 'a')
+    await next.arrived()
+  }
+  woken.end()
+  await witness.query('select 1')
+
+  expect(heard).toEqual([])
+})
+
+it('wakes when what held the feed back is rolled back, of which nobody notifies', async () => {
+  const schema = freshSchema()
+  await using writer = openStores({ schema })
+  await using reader = openStores({ schema, pollIntervalMs: 100 })
+  await append(writer.events, 'a')
+  const woken = wakeUps(reader.events)
+  await (await woken.more()).arrived()
+  await using client = await connected()
+  await client.query('begin')
+  await append(writer.within(client).events, 'undone')
+  const notified = await woken.more()
+  await append(writer.events, 'b')
+  await notified.arrived()
+  expect(await reader.events.headPosition()).toBe(1)
+
+  const next = await woken.more()
+  await client.query('rollback')
+  await next.arrived()
+  expect(await reader.events.headPosition()).toBe(3)
+  woken.end()
+})
+
+it('notifies at most once in ten milliseconds, and never forgets the last append', async () => {
+  const schema = freshSchema()
+  await using writer = openStores({ schema })
+  await using witness = await connected()
+  let heard = 0
+  witness.on('notification', ({ payload }) => {
+    if (payload === schema) heard += 1
+  })
+  await witness.query('listen eventspine')
+  const start = performance.now()
+  for (let index = 0; index < 100; index += 1) await append(writer.events, `a${index}`)
+  await writer.close()
+  const elapsedMs = performance.now() - start
+  await witness.query('select 1')
+
+  expect(heard).toBeGreaterThan(0)
+  expect(heard).toBeLessThanOrEqual(elapsedMs / 10 + 2)
+})
