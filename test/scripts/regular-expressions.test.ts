@@ -8,6 +8,12 @@ process.env['RECHECK_SYNC_BACKEND'] = 'pure'
 const src = new URL('../../src/', import.meta.url)
 const files = readdirSync(src, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'))
 
+/** Files whose expressions see no text from outside, each with what they see instead. */
+const OWN_TEXTS: Readonly<Record<string, string>> = {
+  'events/definition-site.ts': 'a line of a stack trace of this process',
+  'kit/optional-package.ts': 'the URL of its own module',
+}
+
 /** A regular expression literal: where one may stand, and what ends it. */
 const LITERAL =
   /(?<=^\s*|[(,=:[!&|?{;]\s*|=>\s*|return\s+)\/(?![*/])((?:\\.|\[(?:\\.|[^\]\\])*\]|[^/\\[])+)\/([dgimsuvy]*)/g
@@ -39,7 +45,9 @@ it('recognizes what is superlinear', () => {
   expect(checkSync(String.raw`[.\s]+$`, '').status).toBe('vulnerable')
 })
 
-it.each(literals)('$literal in $file is linear', ({ source, flags }) => {
+const fromOutside = literals.filter(({ file }) => OWN_TEXTS[file] === undefined)
+
+it.each(fromOutside)('$literal in $file is linear', ({ source, flags }) => {
   const result = checkSync(source, flags, { timeout: 30_000 })
 
   expect(result).toMatchObject({
