@@ -7,16 +7,16 @@ import type { Subscription } from './subscription.ts'
 import { SubscriptionMonitor } from './subscription-monitor.ts'
 import { WakeUp } from './wake-up.ts'
 
-/** What a rebuild has done. */
+/** The result of a rebuild. */
 export interface RebuildReport {
   readonly eventsHandled: number
-  /** The subscription goes on after it. */
+  /** The subscription continues after this position. */
   readonly position: number
   readonly durationMs: number
 }
 
 /**
- * Empties a projection and fills it anew; meanwhile it is behind.
+ * Resets a projection and has it handle all events again. Until then, its read model is incomplete.
  * @throws TypeError when it cannot be reset; SubscriptionStoppedError when it does not run here, or is stopped; and what
  * `reset` throws, in which case it stays stopped by that error.
  */
@@ -45,7 +45,7 @@ export async function rebuildInPlace(subscription: Subscription): Promise<Rebuil
 }
 
 /**
- * Fills another projection from the beginning while the present one goes on, and puts it in its place when it has
+ * Fills another projection from the beginning while the current one continues, and replaces the current one when the other has
  * caught up.
  * @throws SubscriptionStoppedError when the subscription does not run here, or is stopped; and why the other one cannot go
  * on. The present one goes on then.
