@@ -23,6 +23,7 @@ import type { EventStore } from '../store/index.ts'
 import type { CheckpointStore } from './checkpoint-store.ts'
 import type { SubscriptionDeadLetterStore } from './dead-letter-store.ts'
 import { DuplicateSubscriptionError, SubscriptionNotFoundError } from './errors.ts'
+import { FeedSubscription, type SubscriptionHost } from './feed-subscription.ts'
 import { healthOf, type SubscriptionStatus, type SubscriptionsHealth } from './health.ts'
 import type { LeaseStore } from './lease-store.ts'
 import { type BatchProjection, type HandlerSet, type Projection, readSubscriber } from './projection.ts'
@@ -31,7 +32,6 @@ import { type RelayOptions, relayDefaults, relayTo } from './relay.ts'
 import { type ReplayOptions, type ReplayReport, replayParked } from './replay.ts'
 import { type StopReport, stopReport } from './shutdown-report.ts'
 import { type RunUntilShutdownOptions, whenAsked } from './shutdown-signals.ts'
-import { Subscription, type SubscriptionHost } from './subscription.ts'
 import { resolveSubscriptionOptions, type SubscriptionOptions } from './subscription-options.ts'
 
 export interface SubscriptionManagerOptions {
@@ -116,7 +116,7 @@ export class SubscriptionManager implements AsyncDisposable {
   readonly #bus: EventBus | undefined
   readonly #host: SubscriptionHost
   readonly #shutdownTimeoutMs: number
-  readonly #subscriptions = new Map<string, Subscription>()
+  readonly #subscriptions = new Map<string, FeedSubscription>()
   #endWakeUps: (() => void) | undefined
 
   /** @throws ConfigError if an option is unknown, missing or out of range. */
@@ -156,7 +156,7 @@ export class SubscriptionManager implements AsyncDisposable {
       ])
     }
     this.#store.registerEvents([...consumer.eventClasses, ...(resolved.eventClasses ?? [])])
-    const subscription = new Subscription(this.#host, consumer, resolved)
+    const subscription = new FeedSubscription(this.#host, consumer, resolved)
     this.#subscriptions.set(name, subscription)
     if (this.isStarted) subscription.start()
   }
@@ -337,7 +337,7 @@ export class SubscriptionManager implements AsyncDisposable {
     }
   }
 
-  #get(name: string): Subscription {
+  #get(name: string): FeedSubscription {
     const subscription = this.#subscriptions.get(name)
     if (subscription === undefined) throw new SubscriptionNotFoundError(name, [...this.#subscriptions.keys()])
     return subscription

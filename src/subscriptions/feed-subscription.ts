@@ -44,7 +44,7 @@ const NO_DEADLINE = new AbortController().signal
 const NOTHING_RAN: SessionEnd = { inFlight: 0, notDrained: 0, isSaved: true }
 
 /** One subscription, which can be started, stopped, paused and resumed any number of times. */
-export class Subscription {
+export class FeedSubscription {
   readonly host: SubscriptionHost
   readonly options: ResolvedSubscriptionOptions
   readonly gate = new PauseGate()
