@@ -38,7 +38,7 @@ function siteOf(eventClass: object | null): string | undefined {
   return undefined
 }
 
-/** A reload loads a module again by another query. */
+/** Removes the query that a hot reload adds to the URL of a module. */
 function withoutQuery(site: string): string {
   return site.replace(/\?[^:]*(?=:\d+:\d+$)/, '')
 }

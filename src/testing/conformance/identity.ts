@@ -8,7 +8,7 @@ import type { Scene } from './scene.ts'
 /** Fails each time. */
 const failing = () =>
   new Recording<Noted>(() => {
-    throw new Error('as told')
+    throw new Error('planned')
   })
 
 /** The one dead letter that there is, once there is one. */
