@@ -16,7 +16,7 @@ const taken = new WeakSet<object>()
  * @throws TypeError if another aggregate already has a map, set, date or buffer of this state.
  */
 export function firstState<State>(initial: InitialState<State>): State {
-  // A state itself is no function: the type of a state that is one would be ambiguous.
+  // A state cannot be a function, because a function creates the state.
   if (typeof initial === 'function') return (initial as () => State)()
   freeze(initial, 'initialState')
   return initial

@@ -27,7 +27,7 @@ import { BusMetrics } from './telemetry/bus-metrics.ts'
 import { failureObserver } from './telemetry/failure-observer.ts'
 import { NoticeBoard, type NoticeSubscription } from './telemetry/notice-board.ts'
 
-/** Longest time that collecting metrics waits for the lag, in milliseconds. */
+/** Maximum time that the collection of metrics waits for the lag, in milliseconds. */
 const LAG_TIMEOUT_MS = 2000
 
 /**
@@ -245,7 +245,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
   }
 }
 
-/** What such a handler has done is unknown after a restart: it handles the event again. */
+/** After a restart, it is unknown whether a handler without a name has succeeded, so it handles the event again. */
 function warnOfUnnamedHandlers(handlers: HandlerRegistry, logger: Logger): void {
   const eventTypes = handlers.typesWithUnnamedHandlers()
   if (eventTypes.length === 0) return

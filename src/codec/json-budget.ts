@@ -1,12 +1,12 @@
 import { DecodeError } from './decode-error.ts'
 
-/** Limits of what one message may cost to decode. */
+/** Limits for the cost of decoding one message. */
 export interface StructureLimits {
-  /** Most levels of nested objects and arrays. */
+  /** Maximum nesting of objects and arrays. */
   readonly maxDepth: number
-  /** Most values: objects, arrays, texts, numbers and literals. A number counts once for each 16 characters that it has. */
+  /** Maximum number of values: objects, arrays, texts, numbers and literals. A number counts once per 16 characters. */
   readonly maxValues: number
-  /** Most fields of all objects. A field counts once for each 64 characters of its name. */
+  /** Maximum number of fields in all objects. A field counts once per 64 characters of its name. */
   readonly maxKeys: number
 }
 
@@ -26,12 +26,12 @@ const CLOSE_BRACE = 0x7d
 const MAX_DIGITS = 4300
 /** Length of the shortest integer that a double may not represent. */
 const EXACT_DIGITS = 16
-/** Characters of a text that are looked at one by one before the next quote is searched, because most texts are short. */
+/** Number of characters of a text that are scanned one by one before `indexOf` searches the quote: most texts are short. */
 const STEPS = 32
 
 /**
- * Counts what the texts of one message hold, before any of them is parsed, in one pass over the characters. JSON.parse and
- * what follows it cost up to several microseconds for each value, and a hundred bytes of memory.
+ * Counts the values and fields in the JSON texts of one message before they are parsed, in one pass over the characters.
+ * JSON.parse and decoding cost up to several microseconds and a hundred bytes of memory per value.
  */
 export class JsonBudget {
   readonly #limits: StructureLimits
@@ -102,7 +102,7 @@ function tooDeep(maxDepth: number): DecodeError {
   return new DecodeError('too_deep', `The message is nested deeper than the ${maxDepth} levels allowed.`)
 }
 
-/** The position of the quote that ends a text; the end of all if none does. */
+/** The position of the quote that ends a text; the end of the JSON if there is none. */
 function endOfText(json: string, start: number): number {
   for (let at = start; ; ) {
     for (const pause = at + STEPS; at < pause; ) {
@@ -117,7 +117,7 @@ function endOfText(json: string, start: number): number {
   }
 }
 
-/** True if an odd number of backslashes is before the character. @param start - where no escape is open. */
+/** True if an odd number of backslashes precedes the character. @param start - a position outside of an escape. */
 function isEscaped(json: string, start: number, at: number): boolean {
   let first = at
   while (first > start && json.charCodeAt(first - 1) === BACKSLASH) first -= 1

@@ -1,10 +1,10 @@
-/** Begins an escape that can spell any character, also those of a field's name. */
+/** Starts an escape that can spell any character, including those of a field name. */
 const UNICODE_ESCAPE = '\\u'
 
 /**
- * Whether a JSON text can only be an object whose field is this text, or has no such field at all. Parses nothing: a
- * few searches of the bytes, so a message that is not of interest costs little. False if the text would have to be parsed
- * to know: it has escapes that can spell the name of the field, or the name elsewhere.
+ * True if a JSON text can only be an object whose field has this value, or that lacks the field. It searches the bytes without
+ * parsing, so that an irrelevant message costs little. False if only parsing could decide: the text has escapes that can spell
+ * the name of the field, or has the name elsewhere.
  */
 export function canOnlyHave(json: string | Uint8Array, field: string, value: string): boolean {
   const text = typeof json === 'string' ? json : new Bytes(json)
@@ -26,7 +26,7 @@ interface Text {
 
 const COLON = 0x3a
 
-/** Where the value of a field begins, after the colon and the white space around it. */
+/** The start of a field's value, after the colon and the white space around it. */
 function valueAfter(text: Text, end: number): number {
   const colon = afterSpace(text, end)
   return text.charCodeAt(colon) === COLON ? afterSpace(text, colon + 1) : colon
@@ -45,7 +45,7 @@ function afterSpace(text: Text, from: number): number {
   return at
 }
 
-/** Bytes of UTF-8 as a text to search. */
+/** The UTF-8 bytes as a text that can be searched. */
 class Bytes implements Text {
   readonly #bytes: Buffer
 

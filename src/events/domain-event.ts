@@ -183,7 +183,7 @@ export abstract class DomainEvent implements EventEnvelope {
 
   #copy(changes: Partial<BuiltEnvelope>): this {
     const envelope = { ...envelopeOf(this), startsCorrelation: this.#startsCorrelation, ...changes }
-    // The class that made this instance.
+    // The class that created this instance.
     return instantiate(
       this.constructor as EventConstructor<this>,
       new EventInit(envelope, this.#payload, true, this.#written),

@@ -125,7 +125,7 @@ export function copyMetadata(eventType: string, metadata: EventMetadata | undefi
   try {
     const notes = { hasInstance: false }
     const copy = immutableCopy(metadata, 'metadata', notes)
-    // What may change later is written down now. The copy of an object is an object.
+    // Instances can change later, so they are replaced by their JSON form now. The copy of an object is an object.
     return (
       notes.hasInstance ? immutableCopy(decodedForm(copy, 'metadata'), 'metadata') : copy
     ) as EventMetadata

@@ -6,7 +6,7 @@ import { type EventIssue, EventValidationError } from './errors.ts'
 import { immutableCopy, UnsupportedValue } from './immutable.ts'
 import { decodedForm, firstDifference, firstUnreadable, readsBackAs } from './round-trip.ts'
 
-/** A payload that was checked, and as it is written. */
+/** A checked payload, and its written form. */
 export interface CheckedPayload {
   readonly payload: EventPayload
   readonly written: EventPayload

@@ -47,8 +47,8 @@ export interface DispatcherOptions {
   /** Maximum duration of one run of a handler, in milliseconds; Infinity for no limit. */
   readonly handlerTimeoutMs: number
   /**
-   * What causes the events that a handler creates or publishes: the event that it handles, nothing, or what caused them in
-   * the code that dispatches.
+   * The cause of the events that a handler creates or publishes: the handled event, none, or the cause in the code that
+   * dispatches.
    */
   readonly cause: 'event' | 'none' | 'inherited'
   readonly metrics: HandlingMetrics

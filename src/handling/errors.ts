@@ -22,7 +22,7 @@ export class HandlerNameError extends EventspineError {
   }
 }
 
-/** A handler called a method that waits for that handler. Nothing was done. */
+/** A handler called a method that waits for that handler. The call had no effect. */
 export class HandlerDeadlockError extends EventspineError {
   readonly code = 'HANDLER_DEADLOCK'
 

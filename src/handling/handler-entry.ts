@@ -134,7 +134,7 @@ export function declaredClasses(subscriber: unknown): readonly EventClass[] {
     if ('subscribedTo' in subscriber && typeof subscriber.subscribedTo === 'function') {
       return asClasses(subscriber.subscribedTo(), 'subscribedTo')
     }
-    // Not `instanceof`, so that a handler whose class another copy of the package has is read, too.
+    // Not `instanceof`, which fails for a handler whose class comes from another copy of the package.
     if ('eventTypes' in subscriber && typeof subscriber.eventTypes === 'function') {
       return asClasses(subscriber.eventTypes(), 'eventTypes')
     }

@@ -6,13 +6,13 @@ import type { RunInfo } from './handler-run.ts'
 const current = new AsyncLocalStorage<RunningHandlers>()
 
 /**
- * The handlers of one event while they run. Their code finds it, also within asynchronous calls and within the handlers of
- * another bus that it publishes to. A call that would wait for its own caller is recognized by it.
+ * The handlers of one event while they run. Code in a handler can find this object, also in asynchronous calls and in handlers
+ * of another bus that the handler publishes to. With it, a call detects that it would wait for its own caller.
  */
 export class RunningHandlers {
   readonly #owner: object
   #info: RunInfo | undefined
-  /** The handlers that wait for these. Without a link to those that ended, a chain of publishes does not grow. */
+  /** The handlers that wait for these. Removed when these end, so that a chain of publishes does not keep all of them. */
   #outer: RunningHandlers | undefined
 
   /** @param owner - the bus or subscription that waits for the handlers when it stops. */
@@ -22,7 +22,7 @@ export class RunningHandlers {
     this.#outer = current.getStore()
   }
 
-  /** Calls the function; it and what it awaits run within these handlers. */
+  /** Runs the function, and the code that it awaits, as code of these handlers. */
   around<A, R>(body: (argument: A) => R, argument: A): R {
     return current.run(this, body, argument)
   }

@@ -2,7 +2,7 @@
 export class Mutex {
   #last: Promise<unknown> = Promise.resolve()
 
-  /** @returns what the work resolves to; rejects as it does. */
+  /** @returns the result of the work. @throws what the work rejects with. */
   runExclusive<T>(work: () => Promise<T>): Promise<T> {
     const run = this.#last.then(work)
     this.#last = run.catch(() => undefined)

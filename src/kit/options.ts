@@ -6,7 +6,7 @@ export interface OptionRule {
   /** Completes the sentence "X must be ...". */
   readonly rule: string
   readonly isValid: (value: unknown) => boolean
-  /** Says more about an invalid value, as a sentence. */
+  /** Explains an invalid value in a sentence that follows the fault. */
   readonly explain?: (value: unknown) => string | undefined
   /** Never show the value, in whatever text it may turn up. */
   readonly isSecret?: boolean

@@ -18,7 +18,7 @@ export function sleep(ms: number, signal: AbortSignal): Promise<boolean> {
 export type Sleep = typeof sleep
 
 /**
- * Waits for a promise for at most `timeoutMs`. The promise is not cancelled.
+ * Waits for a promise for at most `timeoutMs`. The promise is not cancelled; a rejection after the timeout is ignored.
  * @returns false if the timeout passed first. @throws what the promise rejects with.
  */
 export async function settledWithin(promise: Promise<unknown>, timeoutMs: number): Promise<boolean> {
@@ -32,16 +32,20 @@ export async function settledWithin(promise: Promise<unknown>, timeoutMs: number
 }
 
 /**
- * Waits for a promise until the signal aborts. The promise is not cancelled.
+ * Waits for a promise until the signal aborts. The promise is not cancelled; a rejection after the abort is ignored.
  * @returns false if the signal aborted first. @throws what the promise rejects with.
  */
 export async function settledUntil(promise: Promise<unknown>, signal: AbortSignal): Promise<boolean> {
-  if (signal.aborted) return false
+  const settled = promise.then(() => true)
+  if (signal.aborted) {
+    settled.catch(() => undefined)
+    return false
+  }
   const aborted = Promise.withResolvers<false>()
   const onAbort = () => aborted.resolve(false)
   signal.addEventListener('abort', onAbort, { once: true })
   try {
-    return await Promise.race([promise.then(() => true), aborted.promise])
+    return await Promise.race([settled, aborted.promise])
   } finally {
     signal.removeEventListener('abort', onAbort)
   }

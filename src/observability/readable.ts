@@ -2,14 +2,14 @@ import { shorten } from '../errors.ts'
 import { redact, withoutSecrets } from '../redaction.ts'
 import type { LogFields } from './logger.ts'
 
-/** Longest text of a field, in characters. Texts from messages and servers have no limit of their own. */
+/** Maximum length of the text of a field, in characters. Texts from messages and servers have no limit otherwise. */
 const MAX_FIELD = 1000
 
-/** Controls of C0 and C1, and marks that change the direction or the lines of the text around them. */
+/** Control characters (C0 and C1), and marks that change the direction or the lines of the surrounding text. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: it finds them to escape them.
 const UNREADABLE = /[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g
 
-/** Escapes characters that a terminal or a viewer of logs obeys instead of showing them. */
+/** Escapes characters that a terminal or a log viewer interprets instead of showing them. */
 export function escapeControls(text: string): string {
   return text.replace(UNREADABLE, (mark) => `\\u${mark.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
@@ -25,7 +25,7 @@ function safe(value: unknown): unknown {
   return value instanceof Error ? withoutSecrets(value) : value
 }
 
-/** The fields with their texts escaped. Errors and other objects stay as they are. */
+/** The fields with escaped texts. Errors and other objects do not change. */
 export function escapedFields(fields: LogFields | undefined): LogFields | undefined {
   if (fields === undefined) return undefined
   const entries = Object.entries(fields)

@@ -11,7 +11,9 @@ export function resolveLogger(given: Logger | FieldsFirstLogger | undefined): Su
   return new SummarizingLogger(neverThrowing(isFieldsFirst(given) ? adaptFieldsFirst(given) : given))
 }
 
-/** Escapes what a viewer of the log would obey. If the logger throws, its line goes to the console: the logged work must not fail. */
+/**
+ * Escapes control characters. If the logger throws, its line goes to the console, because the logged work must not fail.
+ */
 function neverThrowing(logger: Logger): Logger {
   const guarded =
     (level: keyof Logger): Logger['error'] =>

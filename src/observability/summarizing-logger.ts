@@ -33,9 +33,9 @@ interface Window {
 }
 
 /**
- * Keeps a repeated failure, and texts from outside, from flooding the log. Within `WINDOW_MS`, the first `BURST` lines with the same message are
- * logged; the others are counted, and one line at the end of the window has their number. There are few distinct messages,
- * because messages are fixed texts.
+ * Keeps repeated failures from flooding the log, and shortens texts from outside. Within `WINDOW_MS`, the first `BURST` lines
+ * with the same message are logged; the others are counted, and one line at the end of the window has their number. There are
+ * few distinct messages, because messages are fixed texts.
  */
 export class SummarizingLogger implements Logger {
   readonly #target: Logger

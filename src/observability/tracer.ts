@@ -75,7 +75,7 @@ export class OpenTelemetryTracer implements EventTracer {
   readonly #given: OpenTelemetryApiTracer | undefined
   readonly #propagateBaggage: boolean
 
-  /** @param propagateBaggage - whether baggage travels in messages, in both directions. Default false. */
+  /** @param propagateBaggage - true to write baggage into messages and to read it from them. Default false. */
   constructor(given?: OpenTelemetryApiTracer, { propagateBaggage = false } = {}) {
     this.#given = given
     this.#propagateBaggage = propagateBaggage
@@ -104,7 +104,7 @@ export class OpenTelemetryTracer implements EventTracer {
     return carrier
   }
 
-  /** The context in the headers of a message. Any producer can write baggage, and code in handlers may believe it. */
+  /** The context in the headers of a message. Baggage is optional, because any producer can write it and handlers may trust it. */
   #extract(headers: TraceHeaders): Context {
     const extracted = propagation.extract(ROOT_CONTEXT, headers)
     return this.#propagateBaggage ? extracted : propagation.deleteBaggage(extracted)

@@ -23,7 +23,7 @@ export interface CheckpointSaverParts {
   readonly onConflict: (error: Error) => void
 }
 
-/** Saves the position after so many events or so much time, one save at a time, each until it works. */
+/** Saves the position after a number of events or a time. Saves run one at a time, and each is retried until it succeeds. */
 export class CheckpointSaver {
   readonly #parts: CheckpointSaverParts
   readonly #closing = new AbortController()
@@ -32,7 +32,7 @@ export class CheckpointSaver {
   #unsavedEvents = 0
   #saving: Promise<void> = Promise.resolve()
   #isSaving = false
-  /** What was finished meanwhile is to be saved, too. */
+  /** True if events were finished during the save, which must be saved, too. */
   #isWanted = false
   #timer: NodeJS.Timeout | undefined
 
@@ -46,7 +46,7 @@ export class CheckpointSaver {
     return this.#saved?.position
   }
 
-  /** The save under way: handling waits for it, so that no more is repeated after a crash than the policy says. */
+  /** The running save. Handling waits for it, so that a crash repeats no more events than the policy allows. */
   get busy(): Promise<void> | undefined {
     return this.#isSaving ? this.#saving : undefined
   }
@@ -58,7 +58,7 @@ export class CheckpointSaver {
     else this.#saveLater()
   }
 
-  /** Saves what is finished by now. Never rejects; resolves without having saved when it was closed, or in a conflict. */
+  /** Saves the current position. Never rejects; resolves without a save if it was closed, or after a conflict. */
   flush(): Promise<void> {
     clearTimeout(this.#timer)
     this.#timer = undefined
@@ -70,7 +70,7 @@ export class CheckpointSaver {
     return this.#saving
   }
 
-  /** Ends the timer, and a save that does not succeed. */
+  /** Stops the timer and the retries of a save. */
   close(): void {
     clearTimeout(this.#timer)
     this.#closing.abort()
@@ -96,7 +96,7 @@ export class CheckpointSaver {
         failure += 1
       }
     }
-    // Nothing comes between the last look at #isWanted and this line.
+    // No code runs between the last check of #isWanted and this line.
     this.#isSaving = false
   }
 

@@ -9,11 +9,11 @@ import { type FeedMark, markOf } from './feed-mark.ts'
 /** Called when everything up to a mark is finished, with the number of events that it moved by. */
 export type Moved = (mark: FeedMark, events: number) => void
 
-/** How events that were read get to be handled: strictly one by one, in lanes, or in batches. */
+/** Has the events of a read handled: one by one, in lanes, or in batches. */
 export interface EventIntake {
-  /** Takes an event. A promise says when the next may come. */
+  /** Takes an event. If it returns a promise, the next event may follow when that resolves. */
   take(stored: StoredEvent): Promise<void> | undefined
-  /** To be called after each page. */
+  /** Call it after each page. */
   endPage(): Promise<void> | undefined
   /** Passes positions that hold nothing for this subscription. */
   passTo(mark: FeedMark): void
@@ -21,7 +21,7 @@ export interface EventIntake {
   settled(): Promise<void>
 }
 
-/** One event after the other, in the order of the feed. */
+/** Handles one event after the other, in the order of the feed. */
 export class SequentialIntake implements EventIntake {
   readonly #work: EventWork
   readonly #moved: Moved
@@ -55,7 +55,7 @@ export class SequentialIntake implements EventIntake {
   }
 }
 
-/** A page after the other, each as one unit. */
+/** Handles one page after the other, each as one unit. */
 export class BatchIntake implements EventIntake {
   readonly #work: EventWork
   readonly #moved: Moved
@@ -101,7 +101,7 @@ interface StartedEvent {
   isFinished: boolean
 }
 
-/** Several aggregates concurrently, each in order. Only a finished prefix of the events moves the position. */
+/** Handles several aggregates concurrently, each in order. Only a finished prefix of the events moves the position. */
 export class LaneIntake implements EventIntake {
   readonly #work: EventWork
   readonly #moved: Moved
@@ -109,7 +109,7 @@ export class LaneIntake implements EventIntake {
   readonly #lanes: Lanes<Item>
   readonly #prefix = new FinishedPrefix<StartedEvent>()
 
-  /** @param slots - limit what runs concurrently; the work gives its slot up while it waits. */
+  /** @param slots - limit the concurrency. The work releases its slot while it waits. */
   constructor(work: EventWork, moved: Moved, slots: Slots, maxInFlight: number, stopping: AbortSignal) {
     this.#work = work
     this.#moved = moved

@@ -29,19 +29,19 @@ export interface EventWorkParts {
   readonly monitor: SubscriptionMonitor
   readonly tracer: EventTracer
   readonly logger: Logger
-  /** From its abort on no attempt starts. */
+  /** Once it aborts, no attempt starts. */
   readonly stopping: AbortSignal
-  /** From its abort on nobody waits for handlers: what they do no longer counts. */
+  /** Once it aborts, running handlers are no longer waited for, and their results do not count. */
   readonly abandoned: AbortSignal
-  /** Places among those that run at the same time; given up between two attempts. */
+  /** Limit the concurrency; a slot is released between two attempts. */
   readonly slots: Slots | undefined
-  /** Called when an event cannot be handled and must not be passed. */
+  /** Called if an event cannot be handled and the position must not pass it. */
   readonly onFailed: (error: Error) => void
 }
 
 type Failures = readonly HandlerFailure[]
 
-/** Has events handled: attempts, retries, and what comes after the last one. */
+/** Handles events: attempts, retries, and the stop or the dead letter after the last retry. */
 export class EventWork {
   readonly #parts: EventWorkParts
   readonly #dispatcher: Dispatcher
@@ -58,7 +58,7 @@ export class EventWork {
       handlerTimeoutMs: options.handlerTimeoutMs,
       // A batch is no cause, and a relay publishes what is stored as it is stored.
       cause: consumer.isBatch ? 'none' : 'event',
-      // Metrics are those of a bus.
+      // Only buses record metrics.
       metrics: { recorder: undefined },
       observer: {
         handled: () => undefined,
@@ -72,7 +72,7 @@ export class EventWork {
     })
   }
 
-  /** Handlers that run now. */
+  /** Number of running handlers. */
   get running(): number {
     return this.#running.count
   }
@@ -122,7 +122,7 @@ export class EventWork {
     return (await gate.passed(stopping)) && this.#begin(unit)
   }
 
-  /** Lets nothing pass the unit: it could not be handled, or something around the handlers is broken. */
+  /** Stops the subscription before the unit: it could not be handled, or a part other than its handlers failed. */
   #stop([{ event, position }]: Unit, error: Error): false {
     const { consumer, onFailed } = this.#parts
     onFailed(new SubscriptionFailedError(consumer.name, { position, eventId: event.eventId }, error))
@@ -159,7 +159,7 @@ export class EventWork {
     }
   }
 
-  /** Waits between two attempts, and as long as the subscription is paused. @returns false when it is stopping. */
+  /** Waits between two attempts, and during a pause. @returns false if the subscription is stopping. */
   async #rest(delayMs: number): Promise<boolean> {
     const { slots, stopping, gate } = this.#parts
     slots?.release()
@@ -193,7 +193,7 @@ export class EventWork {
     })
   }
 
-  /** A batch that fails as a whole: only those of its events are parked that fail alone, too. */
+  /** Handles a failed batch event by event: only events that also fail alone are dead-lettered. */
   async #handleOneByOne(unit: Unit): Promise<boolean> {
     for (const stored of unit) {
       if (!(await this.handle([stored]))) return false
@@ -201,7 +201,7 @@ export class EventWork {
     return true
   }
 
-  /** Tries until the dead letter is safe. */
+  /** Retries until the dead letter is stored. */
   async #park(deadLetters: SubscriptionDeadLetterStore, parked: ParkedEvent): Promise<boolean> {
     const { monitor, logger } = this.#parts
     for (let failure = 1; ; failure += 1) {
@@ -227,7 +227,7 @@ interface Attempt {
   readonly info: AttemptInfo
 }
 
-/** What a handler's context tells. The position's text is made only if somebody asks. */
+/** The context of a handler. The text of the position is created when it is first read. */
 class AttemptInfo implements RunInfo {
   readonly consumerGroup: string
   readonly attempt: number

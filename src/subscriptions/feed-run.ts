@@ -11,7 +11,7 @@ import type { Consumer } from './projection.ts'
 import type { ResolvedSubscriptionOptions } from './subscription-options.ts'
 import type { WakeUp } from './wake-up.ts'
 
-/** What a run does with its progress. */
+/** Notified of the progress of a run. */
 export interface RunProgress {
   /** Everything up to the mark is finished, `events` more than before. */
   moved(mark: FeedMark, events: number): void
@@ -23,15 +23,15 @@ export interface RunProgress {
 
 export interface FeedRunParts extends Omit<EventWorkParts, 'stopping' | 'abandoned' | 'slots' | 'onFailed'> {
   readonly store: EventStore
-  /** Begin after this position. */
+  /** Start after this position. */
   readonly position: number
   readonly wakeUp: WakeUp
   readonly progress: RunProgress
 }
 
 /**
- * The one loop of a subscription: read a page after the position, have it handled, and when a read comes to the end of
- * the feed, sleep until somebody calls or it is time to look. There is no other source of events.
+ * The loop of a subscription: it reads a page after the position and has it handled. At the end of the feed it sleeps until a
+ * wake-up or the poll interval. There is no other source of events.
  */
 export class FeedRun {
   readonly #parts: FeedRunParts
@@ -62,22 +62,22 @@ export class FeedRun {
     this.#intake = this.#makeIntake(slots)
   }
 
-  /** Everything up to it is finished. */
+  /** Everything up to this position is finished. */
   get position(): number {
     return this.#position
   }
 
-  /** The last read came to the end of the feed. */
+  /** True if the last read reached the end of the feed. */
   get isAtEnd(): boolean {
     return this.#isAtEnd
   }
 
-  /** Handlers that run now. */
+  /** Number of running handlers. */
   get running(): number {
     return this.#work.running
   }
 
-  /** Why the run has ended by itself. */
+  /** The error that ended the run; undefined if there is none. */
   get failure(): Error | undefined {
     return this.#failure
   }
@@ -98,19 +98,19 @@ export class FeedRun {
     await settledUntil(this.#intake.settled(), this.#abandoned.signal)
   }
 
-  /** From now on nothing is read, and no attempt starts. */
+  /** Reads nothing more, and starts no further attempt. */
   stop(): void {
     this.#stopping.abort()
     this.#parts.wakeUp.call()
   }
 
-  /** Ends the run because something cannot go on. */
+  /** Ends the run with an error. */
   fail(error: Error): void {
     this.#failure ??= error
     this.stop()
   }
 
-  /** Waits no longer for handlers that run: their signals are aborted, and what they do no longer counts. */
+  /** Stops waiting for running handlers: aborts their signals and ignores their results. */
   abandon(reason: Error): void {
     this.stop()
     this.#abandoned.abort(reason)
@@ -139,13 +139,13 @@ export class FeedRun {
       const isAtEnd = await this.#tryPage()
       if (this.#stopping.signal.aborted) return
       if (!wasCalled && this.#read > before) monitor.missedWakeUps += 1
-      // What is stored after the wake-up was armed, and this read did not see, calls; so none is slept through.
+      // An event that is stored after `arm` and that this read does not see causes a wake-up, so none is missed.
       wasCalled = isAtEnd ? await wakeUp.sleep(options.pollIntervalMs) : true
       if (!isAtEnd) await nextTurn()
     }
   }
 
-  /** A store that cannot be read is tried again. @returns true when the end of the feed was reached. */
+  /** Reads until it succeeds. @returns true if the end of the feed was reached. */
   async #tryPage(): Promise<boolean> {
     const { monitor } = this.#parts
     for (let failure = 1; ; failure += 1) {
@@ -186,7 +186,7 @@ export class FeedRun {
     return isAtEnd
   }
 
-  /** Lets the next event begin; a promise where that has to wait: for the end of a pause, for a checkpoint. */
+  /** Lets the next event start. A promise only if it must wait for the end of a pause or for a checkpoint. */
   #admit(): Promise<boolean> | undefined {
     const { gate, progress } = this.#parts
     return gate.isOpen && progress.busy === undefined ? undefined : this.#waitForAdmission()

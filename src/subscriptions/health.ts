@@ -3,20 +3,20 @@ import type { EventStoreHealth } from '../store/index.ts'
 import type { SubscriptionProblem } from './subscription-monitor.ts'
 
 /**
- * What a subscription does: `'catchingUp'` and `'live'` are the same loop, before and after it has come to the end of
- * the feed; in `'standby'` another instance has the lease; `'failed'` is stopped by an error.
+ * The state of a subscription. `'catchingUp'` and `'live'` are the same loop, before and after it has reached the end of the
+ * feed. In `'standby'`, another instance holds the lease. `'failed'`: an error has stopped it.
  */
 export type SubscriptionState = 'stopped' | 'standby' | 'catchingUp' | 'live' | 'paused' | 'failed'
 
-/** A subscription at one moment. */
+/** The status of a subscription. */
 export interface SubscriptionStatus {
   readonly name: string
   readonly state: SubscriptionState
-  /** Everything up to it is finished. */
+  /** Everything up to this position is finished. */
   readonly position: number
-  /** The position that is saved; undefined when there is none, or it is not known here. */
+  /** The saved position; undefined if there is none, or it is unknown here. */
   readonly checkpoint: number | undefined
-  /** Position of the last event in the store; undefined when the store did not answer. */
+  /** Position of the last event in the store; undefined if the store did not answer. */
   readonly head: number | undefined
   /** Head minus position. Positions have holes, so it is at least the number of events that are missing. */
   readonly lagPositions: number | undefined
@@ -26,23 +26,23 @@ export interface SubscriptionStatus {
   readonly eventsDeadLettered: number
   /** Runs of handlers that failed. */
   readonly handlerErrors: number
-  /** Events that failed and wait for their next attempt. */
+  /** Number of events that wait for a retry. */
   readonly retrying: number
   readonly eventsPerSecond: number
-  /** How often something told of new events. */
+  /** Number of wake-ups that announced new events. */
   readonly wakeUps: number
-  /** How often events were found that nothing had told of: many of them, and the wake-ups do not arrive. */
+  /** Number of reads that found events without a wake-up. A high number means that wake-ups do not arrive. */
   readonly missedWakeUps: number
   readonly lastError: SubscriptionProblem | undefined
-  /** What keeps it from being well, in words. */
+  /** Descriptions of what keeps it from being healthy. */
   readonly problems: readonly string[]
 }
 
 export type { HealthStatus }
 
 /**
- * Is everything well? `'up'`: every subscription is live, or another instance runs it (ready). `'degraded'`: something
- * is behind, paused or being tried again. `'down'`: a subscription does not run and will not without help.
+ * The health of all subscriptions. `'up'`: each is live, or another instance runs it (ready). `'degraded'`: a subscription is
+ * behind, paused or retrying. `'down'`: a subscription does not run and needs a restart.
  */
 export interface SubscriptionsHealth {
   readonly status: HealthStatus
@@ -74,7 +74,7 @@ const STATE_PROBLEMS: Partial<Record<SubscriptionState, string>> = {
   catchingUp: 'catching up',
 }
 
-/** The problems that the facts amount to. */
+/** Describes the problems of a subscription. */
 export function problemsOf(
   { state, retrying, position, head }: Pick<SubscriptionStatus, 'state' | 'retrying' | 'position' | 'head'>,
   troubles: readonly string[],

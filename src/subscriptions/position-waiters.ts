@@ -3,7 +3,7 @@ interface Waiter {
   readonly reached: PromiseWithResolvers<void>
 }
 
-/** Who waits for a position to be passed. */
+/** The callers that wait until a position is passed. */
 export class PositionWaiters {
   #waiting: readonly Waiter[] = []
 
@@ -26,7 +26,7 @@ export class PositionWaiters {
     for (const { reached } of done) reached.resolve()
   }
 
-  /** It will not be passed. */
+  /** Rejects all waiting callers, because their positions will not be passed. */
   reject(error: Error): void {
     const waiting = this.#waiting
     this.#waiting = []

@@ -5,20 +5,20 @@ import type { HandlerEntry } from '../handling/handler-entry.ts'
 import { HandlerRegistry } from '../handling/handler-registry.ts'
 import type { StoredEvent } from '../store/index.ts'
 
-/** What every subscriber may have beside its handlers. */
+/** Optional members of every subscriber. */
 interface Subscriber {
-  /** Name of the subscription, which its checkpoint goes by; by default that of the class. */
+  /** Name of the subscription, which identifies its checkpoint. Default: the name of the class. */
   readonly name?: string
-  /** Empties the read model, so that it can be filled anew: for `rebuild`. */
+  /** Empties the read model, so that `rebuild` can fill it again. */
   reset?(): void | Promise<void>
 }
 
-/** Builds a read model from events, one at a time. Without `subscribedTo` it gets every event. */
+/** Builds a read model from events, one at a time. Without `subscribedTo`, it receives all events. */
 export interface Projection<E extends DomainEvent = DomainEvent> extends Subscriber, EventHandler<E> {
   subscribedTo?(): readonly EventClass[]
 }
 
-/** Takes a page of events as a unit: the position moves when all of it is handled. */
+/** Handles a page of events as a unit: the position moves when the whole page is handled. */
 export interface BatchProjection<E extends DomainEvent = DomainEvent> extends Subscriber {
   /**
    * Handles events in the order of the feed; throws or rejects to say that the unit failed. Events created here have no cause
@@ -28,13 +28,13 @@ export interface BatchProjection<E extends DomainEvent = DomainEvent> extends Su
   subscribedTo?(): readonly EventClass[]
 }
 
-/** A handler of one or several event classes; make it with {@link handlerFor}. */
+/** A handler of one or several event classes; create it with {@link handlerFor}. */
 export interface HandlerBinding {
   readonly eventClasses: readonly EventClass[]
   readonly handler: unknown
 }
 
-/** Handlers under the name of one subscription: an event is done when all of its handlers are. */
+/** Several handlers in one subscription. An event is finished when all of its handlers have succeeded. */
 export interface HandlerSet extends Subscriber {
   readonly name: string
   readonly handlers: readonly HandlerBinding[]
@@ -53,17 +53,17 @@ export function handlerFor<const C extends EventClass | readonly EventClass[]>(
   return { eventClasses: Array.isArray(eventClass) ? eventClass : [eventClass], handler }
 }
 
-/** Events that are handled together: one, or the batch of a batch handler. */
+/** Events that are handled together: a single event, or the batch of a batch handler. */
 export type Unit = readonly [StoredEvent, ...StoredEvent[]]
 
-/** What a subscription calls. */
+/** A subscriber in the form that a subscription calls. */
 export interface Consumer {
   readonly name: string
   /** The classes of the events it handles, as far as it declares them. */
   readonly eventClasses: readonly EventClass[]
   /** The event types it takes; undefined for all. */
   readonly eventTypes: readonly string[] | undefined
-  /** True where a page is one unit. */
+  /** True if a page is one unit. */
   readonly isBatch: boolean
   /** The handlers of an event, or of a batch. */
   readonly handlersFor: (unit: Unit) => readonly HandlerEntry[]
@@ -71,13 +71,13 @@ export interface Consumer {
 }
 
 /**
- * Reads what was passed to `subscribe`.
- * @throws TypeError when it is no projection.
+ * Converts the argument of `subscribe`.
+ * @throws TypeError if it is not a projection.
  */
 export function readSubscriber(subscriber: unknown, givenName?: string): Consumer {
   if (typeof subscriber !== 'object' || subscriber === null) throw notASubscriber(subscriber)
   const name = givenName ?? nameOf(subscriber)
-  // Looked up at each call, so that a replaced method counts.
+  // The method is read at each call, so that a replaced one takes effect.
   const reset = hasMethod(subscriber, 'reset') ? () => subscriber.reset() as void | Promise<void> : undefined
   if (hasMethod(subscriber, 'handleBatch')) return { name, reset, ...batchConsumer(name, subscriber) }
   const registry = new HandlerRegistry(new EventRegistry())
@@ -92,10 +92,10 @@ export function readSubscriber(subscriber: unknown, givenName?: string): Consume
   }
 }
 
-/** @returns true when it takes events of every type. */
+/** @returns true if it handles events of every type. */
 function register(registry: HandlerRegistry, subscriber: object, name: string): boolean {
   if ('handlers' in subscriber && Array.isArray(subscriber.handlers)) {
-    // What handlerFor returned; the registry checks classes and handler.
+    // handlerFor returned it. The registry checks classes and handler.
     for (const { eventClasses, handler } of subscriber.handlers as HandlerBinding[]) {
       registry.subscribe(eventClasses, handler)
     }
@@ -106,13 +106,13 @@ function register(registry: HandlerRegistry, subscriber: object, name: string): 
     registry.subscribeAll(subscriber, { name })
     return false
   }
-  // Looked at above; the registry calls it as a handler.
+  // This was checked above. The registry calls it as a handler.
   registry.subscribeToAllEvents(subscriber as unknown as EventHandler, { name })
   return true
 }
 
 function batchConsumer(name: string, subscriber: object) {
-  // The caller has seen its handleBatch; the events are of the classes that it declares, or it takes them all.
+  // The caller has checked handleBatch. The events are of the classes that it declares, or it handles all.
   const target = subscriber as BatchProjection
   const eventClasses = target.subscribedTo?.()
   return {

@@ -1,26 +1,26 @@
 import { toError } from '../errors.ts'
 import { SubscriptionStoppedError } from './errors.ts'
 import { FeedRun } from './feed-run.ts'
+import type { FeedSubscription } from './feed-subscription.ts'
 import { PositionWaiters } from './position-waiters.ts'
 import type { Consumer } from './projection.ts'
-import type { Subscription } from './subscription.ts'
 import { SubscriptionMonitor } from './subscription-monitor.ts'
 import { WakeUp } from './wake-up.ts'
 
-/** What a rebuild has done. */
+/** The result of a rebuild. */
 export interface RebuildReport {
   readonly eventsHandled: number
-  /** The subscription goes on after it. */
+  /** The subscription continues after this position. */
   readonly position: number
   readonly durationMs: number
 }
 
 /**
- * Empties a projection and fills it anew; meanwhile it is behind.
+ * Resets a projection and has it handle all events again. Until then, its read model is incomplete.
  * @throws TypeError when it cannot be reset; SubscriptionStoppedError when it does not run here, or is stopped; and what
  * `reset` throws, in which case it stays stopped by that error.
  */
-export async function rebuildInPlace(subscription: Subscription): Promise<RebuildReport> {
+export async function rebuildInPlace(subscription: FeedSubscription): Promise<RebuildReport> {
   const { host, name, consumer, monitor } = subscription
   const { reset } = consumer
   if (reset === undefined) throw new TypeError(`${name} cannot be rebuilt: it has no reset()`)
@@ -45,12 +45,12 @@ export async function rebuildInPlace(subscription: Subscription): Promise<Rebuil
 }
 
 /**
- * Fills another projection from the beginning while the present one goes on, and puts it in its place when it has
+ * Fills another projection from the beginning while the current one continues, and replaces the current one when the other has
  * caught up.
  * @throws SubscriptionStoppedError when the subscription does not run here, or is stopped; and why the other one cannot go
  * on. The present one goes on then.
  */
-export async function rebuildBeside(subscription: Subscription, fresh: Consumer): Promise<RebuildReport> {
+export async function rebuildBeside(subscription: FeedSubscription, fresh: Consumer): Promise<RebuildReport> {
   if (!subscription.isLeading) throw notRunning(subscription.name)
   const startedAt = performance.now()
   await fresh.reset?.()
@@ -68,13 +68,13 @@ export async function rebuildBeside(subscription: Subscription, fresh: Consumer)
   return reportOf(startedAt, shadow.eventsHandled, shadow.position)
 }
 
-async function takePlace(subscription: Subscription, fresh: Consumer, position: number): Promise<void> {
+async function takePlace(subscription: FeedSubscription, fresh: Consumer, position: number): Promise<void> {
   await moveCheckpoint(subscription, position)
   subscription.replaceConsumer(fresh)
 }
 
 /** Saves a position under the fencing number that the checkpoint has: the caller holds the lease. */
-async function moveCheckpoint({ host, name }: Subscription, position: number): Promise<void> {
+async function moveCheckpoint({ host, name }: FeedSubscription, position: number): Promise<void> {
   const present = await host.checkpoints.load(name)
   const storeId = await host.store.identity()
   const checkpoint = { position, storeId, eventId: undefined, fence: present?.fence }
@@ -83,7 +83,7 @@ async function moveCheckpoint({ host, name }: Subscription, position: number): P
 
 /** The fresh projection's own loop over the feed; its position is kept nowhere until it takes its place. */
 class Shadow {
-  readonly #subscription: Subscription
+  readonly #subscription: FeedSubscription
   readonly #waiters = new PositionWaiters()
   readonly #wakeUp = new WakeUp()
   readonly #monitor: SubscriptionMonitor
@@ -91,7 +91,7 @@ class Shadow {
   readonly #ended: Promise<void>
 
   /** Starts at once. */
-  constructor(subscription: Subscription, fresh: Consumer) {
+  constructor(subscription: FeedSubscription, fresh: Consumer) {
     const { host, name, options, gate, stopped } = subscription
     this.#subscription = subscription
     this.#monitor = new SubscriptionMonitor(name, host.logger)

@@ -3,7 +3,7 @@ import { Dispatcher, type HandlerFailure } from '../handling/dispatcher.ts'
 import type { StoredEvent } from '../store/index.ts'
 import type { ParkedEvent, SubscriptionDeadLetterStore } from './dead-letter-store.ts'
 import { SubscriptionStoppedError } from './errors.ts'
-import type { Subscription } from './subscription.ts'
+import type { FeedSubscription } from './feed-subscription.ts'
 
 export interface ReplayOptions {
   /** Only the parked events at these positions. Default all. */
@@ -27,7 +27,7 @@ export interface ReplayReport {
 const PAGE = 100
 
 export async function replayParked(
-  subscription: Subscription,
+  subscription: FeedSubscription,
   { positions }: ReplayOptions,
 ): Promise<ReplayReport> {
   const { host, name } = subscription
@@ -54,11 +54,11 @@ export async function replayParked(
 }
 
 class Replay {
-  readonly #subscription: Subscription
+  readonly #subscription: FeedSubscription
   readonly #deadLetters: SubscriptionDeadLetterStore
   readonly #dispatcher: Dispatcher
 
-  constructor(subscription: Subscription, deadLetters: SubscriptionDeadLetterStore) {
+  constructor(subscription: FeedSubscription, deadLetters: SubscriptionDeadLetterStore) {
     const { host, options, monitor } = subscription
     this.#subscription = subscription
     this.#deadLetters = deadLetters

@@ -14,7 +14,7 @@ import type { StartPlace } from './subscription-options.ts'
 export interface SessionParts extends Omit<FeedRunParts, 'position' | 'progress'> {
   readonly checkpoints: CheckpointStore
   readonly leases: LeaseKeeper
-  /** True where others may run the same subscription: a conflict then means that one of them does. */
+  /** True if other instances may run the same subscription. A conflict then means that one of them does. */
   readonly isShared: boolean
   /** Where to begin, whatever the checkpoint says; undefined where that was done already. */
   readonly startFrom: StartPlace | undefined
@@ -23,11 +23,11 @@ export interface SessionParts extends Omit<FeedRunParts, 'position' | 'progress'
   readonly onFailed: (error: Error) => void
 }
 
-/** What was under way when a session was stopped, and what became of it. */
+/** The handlers in flight when a session was stopped, and their outcome. */
 export interface SessionEnd {
   readonly inFlight: number
   readonly notDrained: number
-  /** The checkpoint tells of everything that was finished. */
+  /** True if the checkpoint includes all finished events. */
   readonly isSaved: boolean
 }
 
@@ -40,7 +40,7 @@ interface Start {
   readonly isNew: boolean
 }
 
-/** A subscription from its start to its stop: gets the lease, finds its place, runs, saves how far it came. */
+/** A subscription from its start to its stop: acquires the lease, finds the position to start from, runs, saves the checkpoint. */
 export class Session {
   readonly #parts: SessionParts
   readonly #retryPolicy: RetryPolicy
@@ -49,10 +49,10 @@ export class Session {
   #phase: 'standby' | 'running' | 'ended' = 'standby'
   #run: FeedRun | undefined
   #saver: CheckpointSaver | undefined
-  /** Resolves when nothing runs any more, or nobody waits for it any more. */
+  /** Resolves when nothing runs, or when the deadline of the stop has passed. */
   readonly ended: Promise<void>
 
-  /** @param after - the session before this one has to end first. */
+  /** @param after - the end of the previous session, for which this one waits. */
   constructor(parts: SessionParts, after: Promise<void> | undefined) {
     this.#parts = parts
     this.#retryPolicy = new RetryPolicy(parts.options)

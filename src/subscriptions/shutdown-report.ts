@@ -1,23 +1,23 @@
 import type { SessionEnd } from './session.ts'
 
-/** What a stop came to. */
+/** The outcome of a stop. */
 export interface StopReport {
   /**
-   * `'completed'`: every handler that ran has ended and every checkpoint is saved. `'timedOut'`: the time was up before;
-   * what did not finish comes again. `'forced'`: a second signal ended it at once. `'stopping'`: a handler called `stop`,
+   * `'completed'`: all running handlers ended and all checkpoints are saved. `'timedOut'`: the timeout passed first;
+   * unfinished events will be handled again. `'forced'`: a second signal ended the stop at once. `'stopping'`: a handler called `stop`,
    * which waits for that handler, so the report is of the beginning; the stop goes on.
    */
   readonly phase: 'completed' | 'timedOut' | 'forced' | 'stopping'
-  /** What asked for it: the name of a signal, or `'stop'`. */
+  /** The cause of the stop: the name of a signal, or `'stop'`. */
   readonly reason: string
   readonly durationMs: number
   readonly subscriptionsStopped: number
-  /** Handlers that ran when it began. */
+  /** Number of handlers that ran when the stop started. */
   readonly inFlight: number
-  /** Of those, how many ended in time. */
+  /** Number of those that ended in time. */
   readonly drained: number
   readonly notDrained: number
-  /** Subscriptions whose checkpoint tells of all that they finished. */
+  /** Number of subscriptions whose checkpoint includes all finished events. */
   readonly checkpointsSaved: number
 }
 

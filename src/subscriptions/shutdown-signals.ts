@@ -1,20 +1,20 @@
 export interface RunUntilShutdownOptions {
-  /** Signals that ask the process to end. Default SIGTERM and SIGINT. */
+  /** Signals that request a shutdown of the process. Default SIGTERM and SIGINT. */
   readonly signals?: readonly NodeJS.Signals[] | undefined
-  /** Longest time of the stop, in milliseconds. Default: `shutdownTimeoutMs`. */
+  /** Maximum duration of the stop, in milliseconds. Default: `shutdownTimeoutMs`. */
   readonly timeoutMs?: number | undefined
 }
 
-/** The process was asked to end. */
+/** A signal requested a shutdown of the process. */
 export interface ShutdownRequest {
   readonly reason: NodeJS.Signals
-  /** Aborts when it is asked again. */
+  /** Aborts on a second signal. */
   readonly again: AbortSignal
-  /** Listens no longer: a further signal has its usual effect. */
+  /** Stops listening. A further signal then has its default effect. */
   end(): void
 }
 
-/** Resolves when the first of the signals comes. */
+/** Resolves on the first of the signals. */
 export function whenAsked(
   signals: readonly NodeJS.Signals[] = ['SIGTERM', 'SIGINT'],
 ): Promise<ShutdownRequest> {

@@ -23,6 +23,7 @@ import type { EventStore } from '../store/index.ts'
 import type { CheckpointStore } from './checkpoint-store.ts'
 import type { SubscriptionDeadLetterStore } from './dead-letter-store.ts'
 import { DuplicateSubscriptionError, SubscriptionNotFoundError } from './errors.ts'
+import { FeedSubscription, type SubscriptionHost } from './feed-subscription.ts'
 import { healthOf, type SubscriptionStatus, type SubscriptionsHealth } from './health.ts'
 import type { LeaseStore } from './lease-store.ts'
 import { type BatchProjection, type HandlerSet, type Projection, readSubscriber } from './projection.ts'
@@ -31,43 +32,42 @@ import { type RelayOptions, relayDefaults, relayTo } from './relay.ts'
 import { type ReplayOptions, type ReplayReport, replayParked } from './replay.ts'
 import { type StopReport, stopReport } from './shutdown-report.ts'
 import { type RunUntilShutdownOptions, whenAsked } from './shutdown-signals.ts'
-import { Subscription, type SubscriptionHost } from './subscription.ts'
 import { resolveSubscriptionOptions, type SubscriptionOptions } from './subscription-options.ts'
 
 export interface SubscriptionManagerOptions {
-  /** Where the events come from, and nothing else. */
+  /** The only source of events. */
   readonly eventStore: EventStore
-  /** Keeps how far each subscription has come. */
+  /** Stores the position of each subscription. */
   readonly checkpoints: CheckpointStore
-  /** Wakes the subscriptions up when it hands an event to this process. They do without: it saves waiting only. */
+  /** Wakes subscriptions when it delivers an event to this process. Optional: it only shortens the wait for the next poll. */
   readonly eventBus?: EventBus
-  /** Keeps what subscriptions with `onFailure: 'deadLetter'` give up on. */
+  /** Stores the dead letters of subscriptions with `onFailure: 'deadLetter'`. */
   readonly deadLetters?: SubscriptionDeadLetterStore
-  /** Lets one of several instances of each subscription run, and another take over. Without it, run one instance only. */
+  /** Lets one instance of each subscription run, with failover to another. Without it, run only one instance. */
   readonly leases?: LeaseStore
-  /** How long an instance that says nothing more keeps its leases, in milliseconds. Default 15,000. */
+  /** How long an instance keeps its leases without extending them, in milliseconds. Default 15,000. */
   readonly leaseTtlMs?: number
-  /** Name of this instance among those that share the leases. Default: a random one. */
+  /** Name of this instance among those that share the leases. Default: a random name. */
   readonly instanceId?: string
-  /** Longest time of a `stop` without a `timeoutMs` of its own, in milliseconds. Default 30,000. */
+  /** Maximum duration of a `stop` that gets no `timeoutMs`, in milliseconds. Default 30,000. */
   readonly shutdownTimeoutMs?: number
-  /** Open OpenTelemetry spans where an SDK is registered. Default true. */
+  /** Create OpenTelemetry spans if an SDK is registered. Default true. */
   readonly enableTracing?: boolean
   /** Tracer to use instead of OpenTelemetry's global one. */
   readonly tracer?: OpenTelemetryApiTracer
-  /** Where failures are reported; `console` (warnings and errors) by default. Takes pino's loggers too. */
+  /** Logger for failures; `console` (warnings and errors) by default. A pino logger works, too. */
   readonly logger?: Logger | FieldsFirstLogger
 }
 
 export interface StopOptions {
-  /** Longest time the call takes, in milliseconds. Default: `shutdownTimeoutMs`. */
+  /** Maximum duration of the call, in milliseconds. Default: `shutdownTimeoutMs`. */
   readonly timeoutMs?: number
 }
 
 export interface RebuildOptions {
   /**
-   * A fresh projection, filled from the beginning while the present one goes on being fed and serves; it takes its place
-   * when it has caught up. Its `reset` is called first, if it has one. Without it, the present one is reset and refilled.
+   * A new projection, which is filled from the beginning while the current one continues, and replaces it when it has caught
+   * up. Its `reset` is called first, if it has one. Default: the current projection is reset and filled again.
    */
   readonly into?: object
 }
@@ -99,8 +99,8 @@ const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
 }
 
 /**
- * Feeds projections, and whatever else follows the events, from an event store: from where each left off, through all
- * that is stored, and on with what comes, in one loop and from one source, so that nothing falls between the two.
+ * Feeds projections and other subscribers from an event store. Each subscription starts at its checkpoint and reads stored and
+ * new events in one loop from one source, so that it misses none in between.
  *
  * `start`, `stop`, `pause`, `resume` and `subscribe` may be called in any order.
  *
@@ -116,10 +116,10 @@ export class SubscriptionManager implements AsyncDisposable {
   readonly #bus: EventBus | undefined
   readonly #host: SubscriptionHost
   readonly #shutdownTimeoutMs: number
-  readonly #subscriptions = new Map<string, Subscription>()
+  readonly #subscriptions = new Map<string, FeedSubscription>()
   #endWakeUps: (() => void) | undefined
 
-  /** @throws ConfigError when an option is unknown, missing or out of range. */
+  /** @throws ConfigError if an option is unknown, missing or out of range. */
   constructor(options: SubscriptionManagerOptions) {
     const resolved = resolveOptions('SubscriptionManager', options, defaults, rules)
     const { eventStore: store, checkpoints } = options
@@ -138,9 +138,9 @@ export class SubscriptionManager implements AsyncDisposable {
   }
 
   /**
-   * Subscribes a projection, a batch projection, or handlers under a name. Started at once when the manager is.
+   * Subscribes a projection, a batch projection, or named handlers. If the manager runs, the subscription starts at once.
    *
-   * @throws DuplicateSubscriptionError, ConfigError, and TypeError when it is none of these.
+   * @throws DuplicateSubscriptionError, ConfigError; TypeError if the argument is none of these.
    */
   subscribe<E extends DomainEvent>(
     subscriber: Projection<E> | BatchProjection<E> | HandlerSet,
@@ -156,14 +156,14 @@ export class SubscriptionManager implements AsyncDisposable {
       ])
     }
     this.#store.registerEvents([...consumer.eventClasses, ...(resolved.eventClasses ?? [])])
-    const subscription = new Subscription(this.#host, consumer, resolved)
+    const subscription = new FeedSubscription(this.#host, consumer, resolved)
     this.#subscriptions.set(name, subscription)
     if (this.isStarted) subscription.start()
   }
 
   /**
-   * Publishes everything that is stored on a bus, at least once and in order per aggregate, whatever dies in between:
-   * the transactional outbox without a second table. A batch is published again until the bus has confirmed it.
+   * Publishes all stored events on a bus, at least once and in order per aggregate, even across crashes: a transactional outbox
+   * without a second table. A batch is published again until the bus has confirmed it.
    */
   relay(bus: Pick<EventBus, 'publish'>, options: RelayOptions): void {
     this.subscribe(relayTo(bus), { ...relayDefaults, ...options })
@@ -185,18 +185,18 @@ export class SubscriptionManager implements AsyncDisposable {
     return true
   }
 
-  /** Starts all subscriptions, those too that an error has stopped; fine when they run. */
+  /** Starts all subscriptions, including those that an error has stopped; no-op for running ones. */
   start(): void {
     this.#endWakeUps ??= this.#listen()
     for (const subscription of this.#subscriptions.values()) subscription.start()
   }
 
   /**
-   * Stops all subscriptions: reads no more, waits for the handlers that run, saves the checkpoints of what is finished.
-   * What is not finished in time comes again. Always returns within the timeout; fine when nothing runs. Inside a handler
+   * Stops all subscriptions: stops reading, waits for running handlers, and saves the checkpoints. Events that are not finished in
+   * time are handled again. Always returns within the timeout; no-op if nothing runs. Inside a handler
    * of one of them it returns at once, with the phase `'stopping'`, because the stop waits for that handler.
    *
-   * @throws ConfigError when `timeoutMs` is not a duration.
+   * @throws ConfigError if `timeoutMs` is not a duration.
    */
   stop({ timeoutMs }: StopOptions = {}): Promise<StopReport> {
     return this.#stop(this.#deadline(timeoutMs), 'stop')
@@ -207,8 +207,8 @@ export class SubscriptionManager implements AsyncDisposable {
   }
 
   /**
-   * Starts, and stops when the process is asked to end. A second signal ends it at once.
-   * @returns what the stop came to; then let the process end.
+   * Starts, and stops on a shutdown signal. A second signal ends the stop at once.
+   * @returns the outcome of the stop; let the process exit then.
    */
   async runUntilShutdown({ signals, timeoutMs }: RunUntilShutdownOptions = {}): Promise<StopReport> {
     const deadline = new Deadline()
@@ -235,10 +235,10 @@ export class SubscriptionManager implements AsyncDisposable {
   }
 
   /**
-   * Has a projection handle all events again. Resolves when it has handled what was stored at the time of the call.
+   * Has a projection handle all events again. Resolves when it has handled all events that were stored at the time of the call.
    *
-   * @throws SubscriptionNotFoundError, SubscriptionStoppedError; TypeError when there is no `reset()` to do it with; and
-   * why a fresh projection could not be filled, in which case the present one goes on. HandlerDeadlockError inside one of
+   * @throws SubscriptionNotFoundError, SubscriptionStoppedError; TypeError if the projection has no `reset()`; and the error that
+   * stopped a new projection, in which case the current one continues. HandlerDeadlockError inside one of
    * its own handlers.
    */
   async rebuild(name: string, { into }: RebuildOptions = {}): Promise<RebuildReport> {
@@ -271,16 +271,16 @@ export class SubscriptionManager implements AsyncDisposable {
   }
 
   /**
-   * Resolves when all subscriptions, or the one named, have finished everything up to a position: wait for what `save`
-   * returned, to read what you wrote.
-   * @throws as {@link whenCaughtUp}
+   * Resolves when all subscriptions, or the named one, have finished all events up to a position. Pass the position that `save`
+   * returned to read your own writes.
+   * @throws as {@link whenCaughtUp} does.
    */
   async whenProcessed(position: number, name?: string): Promise<void> {
     const all = name === undefined ? [...this.#subscriptions.values()] : [this.#get(name)]
     await Promise.all(all.map((subscription) => subscription.whenProcessed(position)))
   }
 
-  /** How each subscription stands, by name. */
+  /** The status of each subscription, by name. */
   async status(): Promise<Readonly<Record<string, SubscriptionStatus>>> {
     const statuses = await this.#statuses()
     return Object.fromEntries(statuses.map((status) => [status.name, status]))
@@ -313,7 +313,7 @@ export class SubscriptionManager implements AsyncDisposable {
     return { ...stopReport(ends, performance.now() - startedAt, reason), phase: 'stopping' }
   }
 
-  /** @throws ConfigError when the time is not a duration. */
+  /** @throws ConfigError if the time is not a duration. */
   #deadline(given: number | undefined): Deadline {
     const timeoutMs = given ?? this.#shutdownTimeoutMs
     if (!delayMs.isValid(timeoutMs)) {
@@ -324,7 +324,7 @@ export class SubscriptionManager implements AsyncDisposable {
     return deadline
   }
 
-  /** Wakes all subscriptions when there may be new events. @returns ends it. */
+  /** Wakes all subscriptions when there may be new events. @returns a function that stops it. */
   #listen(): () => void {
     const wake = () => {
       for (const subscription of this.#subscriptions.values()) subscription.wake()
@@ -337,7 +337,7 @@ export class SubscriptionManager implements AsyncDisposable {
     }
   }
 
-  #get(name: string): Subscription {
+  #get(name: string): FeedSubscription {
     const subscription = this.#subscriptions.get(name)
     if (subscription === undefined) throw new SubscriptionNotFoundError(name, [...this.#subscriptions.keys()])
     return subscription

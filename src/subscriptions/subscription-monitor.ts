@@ -1,8 +1,8 @@
 import type { LogFields, Logger } from '../observability/logger.ts'
 
-/** What went wrong last. */
+/** The last problem of a subscription. */
 export interface SubscriptionProblem {
-  /** A fixed sentence. */
+  /** A fixed text that describes the problem. */
   readonly what: string
   readonly name: string
   readonly message: string
@@ -11,13 +11,13 @@ export interface SubscriptionProblem {
   readonly position: number | undefined
 }
 
-/** What may be in trouble for a while. */
+/** Parts that can fail for some time. */
 export type TroubleKind = 'store' | 'checkpoint' | 'deadLetters' | 'lease'
 
-/** How long the rate looks back, in milliseconds. */
+/** Period over which the rate is measured, in milliseconds. */
 const WINDOW_MS = 10_000
 
-/** Counts what a subscription does, and remembers what goes wrong. */
+/** Counts the events of a subscription, and records its problems. */
 export class SubscriptionMonitor {
   readonly #name: string
   readonly #logger: Logger
@@ -27,11 +27,11 @@ export class SubscriptionMonitor {
   eventsDeadLettered = 0
   /** Runs of handlers that failed. */
   handlerErrors = 0
-  /** Events between a failed attempt and the next. */
+  /** Events that wait for a retry. */
   retrying = 0
-  /** Calls that told of new events. */
+  /** Wake-ups that announced new events. */
   wakeUps = 0
-  /** Reads that found events though nobody had called. */
+  /** Reads that found events without a wake-up. */
   missedWakeUps = 0
   lastError: SubscriptionProblem | undefined
 
@@ -40,12 +40,12 @@ export class SubscriptionMonitor {
     this.#logger = logger
   }
 
-  /** What is in trouble now, in words. */
+  /** Descriptions of the parts that fail now. */
   get troubles(): readonly string[] {
     return [...this.#troubles.values()]
   }
 
-  /** Events per second, lately. */
+  /** Events per second over the last `WINDOW_MS`. */
   get eventsPerSecond(): number {
     this.sample()
     const [first] = this.#samples
@@ -53,12 +53,12 @@ export class SubscriptionMonitor {
     return first === undefined || elapsed === 0 ? 0 : ((this.eventsHandled - first.handled) / elapsed) * 1000
   }
 
-  /** Tells what somebody may not expect. */
+  /** Logs something that an operator may not expect. */
   notice(what: string, fields: LogFields): void {
     this.#logger.warn(what, { subscription: this.#name, ...fields })
   }
 
-  /** To be called now and then. */
+  /** Records a sample for the rate. Call it regularly. */
   sample(): void {
     const now = performance.now()
     const last = this.#samples.at(-1)

@@ -17,19 +17,19 @@ import {
 } from '../kit/options.ts'
 
 /**
- * Where a subscription begins that has no checkpoint yet: at the beginning (`'checkpoint'`, `'beginning'`), behind the
- * last event there is (`'end'`), after a position, or with the first event that was stored at a time or later.
+ * Where a subscription without a checkpoint starts: at the beginning (`'checkpoint'`, `'beginning'`), after the last event
+ * (`'end'`), after a position, or with the first event that was stored at a time or later.
  */
 export type StartFrom = 'checkpoint' | StartPlace
 
-/** The first event, what comes after the last one there is, after a position, or from a time on. */
+/** The first event, after the last event, after a position, or the first event from a time on. */
 export type StartPlace = 'beginning' | 'end' | number | Date
 
-/** How far a subscription has come on its way to the end of the feed. */
+/** The progress of a subscription towards the end of the feed. */
 export interface SubscriptionProgress {
   readonly name: string
   readonly position: number
-  /** Position of the last event that there was. */
+  /** Position of the last event in the store. */
   readonly head: number
   readonly eventsHandled: number
   readonly eventsPerSecond: number
@@ -37,57 +37,57 @@ export interface SubscriptionProgress {
 }
 
 export interface SubscriptionOptions {
-  /** Name of the subscription, which its checkpoint goes by. Default: that of the subscriber, or of its class. */
+  /** Name of the subscription, which identifies its checkpoint. Default: the name of the subscriber, or of its class. */
   readonly name?: string
   /**
-   * Where to begin when the manager first starts it: `'checkpoint'`, or a place, whatever the checkpoint says. With `'end'`
-   * that skips what came since the checkpoint, so that a new subscription is better given {@link startNewFrom}. From then
-   * on, and where an instance stood by for another, the checkpoint counts. Default `'checkpoint'`.
+   * Where to start when the manager first starts the subscription: at the checkpoint, or at a given place regardless of the
+   * checkpoint. `'end'` skips all events since the checkpoint, so prefer {@link startNewFrom} for a new subscription. Later
+   * starts, and failovers from another instance, use the checkpoint. Default `'checkpoint'`.
    */
   readonly startFrom?: StartFrom
-  /** Where to begin where there is no checkpoint. Default `'beginning'`. */
+  /** Where to start if there is no checkpoint. Default `'beginning'`. */
   readonly startNewFrom?: StartPlace
-  /** Only events of these classes, of those that the handlers take. Default all. */
+  /** Only events of these classes, among those that the handlers handle. Default all. */
   readonly eventClasses?: readonly EventClass[]
   /** Only events of aggregates of these types. Default all. */
   readonly aggregateTypes?: readonly string[]
   /** Only events of this tenant. Default all. */
   readonly tenantId?: string
-  /** Events read at a time, and the most that a batch handler gets. Default 500. */
+  /** Number of events per read, and maximum size of a batch for a batch handler. Default 500. */
   readonly batchSize?: number
   /**
-   * Aggregates handled at the same time. With 1, the default, events come strictly in the order of the feed; with more,
-   * in order per aggregate. A batch handler gets one batch at a time in any case.
+   * Maximum number of aggregates handled concurrently. With 1, the default, events are handled in the order of the feed; with
+   * more, in order per aggregate. A batch handler always gets one batch at a time.
    */
   readonly concurrency?: number
-  /** Events begun and not finished at most, with a concurrency above 1. Default 1,000. */
+  /** Maximum number of started and unfinished events if `concurrency` is above 1. Default 1,000. */
   readonly maxInFlight?: number
-  /** Save the checkpoint after so many events; 1 for after every event. Default 100. */
+  /** Number of events after which the checkpoint is saved; 1 for every event. Default 100. */
   readonly checkpointEveryEvents?: number
-  /** Save the checkpoint at the latest so long after an event, in milliseconds. Default 1,000. */
+  /** Maximum time from an event to the save of the checkpoint, in milliseconds. Default 1,000. */
   readonly checkpointEveryMs?: number
-  /** Look for events at the latest after so long, in milliseconds, though nothing told of any. Default 1,000. */
+  /** Maximum time between two reads at the end of the feed, in milliseconds, if no wake-up comes. Default 1,000. */
   readonly pollIntervalMs?: number
   /** Retries of a handler after its first attempt. Default 3. */
   readonly maxRetries?: number
-  /** Wait before the first retry, in milliseconds; doubles with each further one. Default 1,000. */
+  /** Delay before the first retry, in milliseconds; it doubles with each further retry. Default 1,000. */
   readonly retryBaseDelayMs?: number
-  /** Longest wait between two attempts, in milliseconds, before jitter. Default 60,000. */
+  /** Maximum delay between two attempts, in milliseconds, before jitter. Default 60,000. */
   readonly retryMaxDelayMs?: number
-  /** Part of each delay, from 0 to 1, by which chance makes it shorter or longer. Default 0.1. */
+  /** Fraction, from 0 to 1, by which each delay is randomly shortened or lengthened. Default 0.1. */
   readonly retryJitter?: number
-  /** Longest time of one run of a handler, in milliseconds. Default Infinity. */
+  /** Maximum duration of one run of a handler, in milliseconds. Default Infinity. */
   readonly handlerTimeoutMs?: number
   /** The name that `handlerTimeoutMs` has in eventsource-py. Pass one of them. */
   readonly processingTimeoutMs?: number
   /**
-   * What comes after the last retry: `'stop'` stops the subscription before the event, with health down;
-   * `'deadLetter'` puts the event into the manager's `deadLetters` and goes on. Default `'stop'`.
+   * What happens after the last retry: `'stop'` stops the subscription before the event, with health down; `'deadLetter'` stores
+   * the event in the `deadLetters` of the manager and continues. Default `'stop'`.
    */
   readonly onFailure?: 'stop' | 'deadLetter'
-  /** Told now and then how far it has come, and when it has caught up. Must not throw. */
+  /** Called regularly with the progress, and when the subscription has caught up. Must not throw. */
   readonly onProgress?: (progress: SubscriptionProgress) => void
-  /** Shortest time between two calls of `onProgress`, in milliseconds. Default 1,000. */
+  /** Minimum time between two calls of `onProgress`, in milliseconds. Default 1,000. */
   readonly progressIntervalMs?: number
 }
 
@@ -115,7 +115,7 @@ export const subscriptionDefaults = {
   progressIntervalMs: 1000,
 }
 
-/** The options of a subscription, complete. */
+/** The options of a subscription, with defaults applied. */
 export type ResolvedSubscriptionOptions = Readonly<typeof subscriptionDefaults>
 
 function isPlace(value: unknown): boolean {

@@ -1,10 +1,10 @@
 import { settledWithin } from '../kit/time.ts'
 
-/** Tells a sleeper that there may be something to do. A call that comes before the sleep counts: one flag, no queue. */
+/** Wakes a sleeper when there may be work. A call before the sleep counts, too: it is a flag, not a queue. */
 export class WakeUp {
   #woken = Promise.withResolvers<void>()
 
-  /** Forgets earlier calls. To be called before the look that may find nothing. */
+  /** Resets the flag. Call it before a read that may find nothing. */
   arm(): void {
     this.#woken = Promise.withResolvers()
   }
@@ -13,7 +13,7 @@ export class WakeUp {
     this.#woken.resolve()
   }
 
-  /** Sleeps until the first call after `arm`, at most so long. @returns false when nobody called. */
+  /** Sleeps until the first call after `arm`, at most `maxMs`. @returns false if there was no call. */
   sleep(maxMs: number): Promise<boolean> {
     return settledWithin(this.#woken.promise, maxMs)
   }

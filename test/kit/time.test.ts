@@ -1,4 +1,4 @@
-import { expect, it } from 'vitest'
+import { expect, it, onTestFinished } from 'vitest'
 import { settledUntil, settledWithin, sleep } from '../../src/kit/time.ts'
 
 const pending = new Promise<never>(() => undefined)
@@ -32,4 +32,24 @@ it('waits for a promise until the signal aborts', async () => {
   await expect(
     settledUntil(Promise.reject(new Error('failed')), new AbortController().signal),
   ).rejects.toThrow('failed')
+})
+
+it('leaves no unhandled rejection of a promise that rejects after the abort, or after the timeout', async () => {
+  const unhandled: unknown[] = []
+  const onUnhandled = (reason: unknown) => void unhandled.push(reason)
+  process.on('unhandledRejection', onUnhandled)
+  onTestFinished(() => void process.off('unhandledRejection', onUnhandled))
+  const late = [1, 2, 3].map(() => Promise.withResolvers<void>())
+  const [early, aborted, timedOut] = late.map(({ promise }) => promise)
+  const stop = new AbortController()
+
+  const waiting = settledUntil(aborted ?? pending, stop.signal)
+  stop.abort()
+  expect(await waiting).toBe(false)
+  expect(await settledUntil(early ?? pending, stop.signal)).toBe(false)
+  expect(await settledWithin(timedOut ?? pending, 1)).toBe(false)
+  for (const { reject } of late) reject(new Error('late'))
+  await new Promise((resolve) => setImmediate(resolve))
+
+  expect(unhandled).toEqual([])
 })

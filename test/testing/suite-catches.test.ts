@@ -72,7 +72,7 @@ const FAULTS: readonly Fault[] = [
           ),
         ),
     }),
-    caughtBy: ['runs the handler that failed though a release adds one before it'],
+    caughtBy: ['runs the failed handler even if a release adds a handler before it'],
   },
   {
     what: 'takes a handler that failed for one that had succeeded',
@@ -84,7 +84,7 @@ const FAULTS: readonly Fault[] = [
           ),
         ),
     }),
-    caughtBy: ['runs the handler that failed though a release adds one before it'],
+    caughtBy: ['runs the failed handler even if a release adds a handler before it'],
   },
   {
     what: 'believes the header of a replay in an ordinary message',

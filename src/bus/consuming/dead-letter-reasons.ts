@@ -13,8 +13,8 @@ export function poison(consumerGroup: string, error: Error): DeadLetterReason {
   return reason({ consumerGroup, kind: 'deserialization_error', error })
 }
 
-/** A delivery that is given up, and the handlers that it was for. */
-export interface GivenUp {
+/** A delivery that is dead-lettered, and the handlers that it is for. */
+export interface FailedDelivery {
   readonly consumerGroup: string
   readonly delivery: Delivery
   readonly pending: PendingHandlers
@@ -22,7 +22,7 @@ export interface GivenUp {
 
 /** Handlers failed in the last attempt. */
 export function exhausted(
-  { consumerGroup, pending }: GivenUp,
+  { consumerGroup, pending }: FailedDelivery,
   failures: readonly HandlerFailure[],
   attempts: number,
   firstFailedAt: Date,
@@ -32,7 +32,7 @@ export function exhausted(
     consumerGroup,
     kind: 'max_retries_exceeded',
     error: failures[0]?.error ?? new Error('Unknown.'),
-    handlerNames: [...notedNames(failed), ...pending.missing],
+    handlerNames: [...recordedNames(failed), ...pending.missing],
     settledHandlers: [...pending.settled, ...settledNames(pending.handlers, failed)],
     attempts,
     firstFailedAt,
@@ -40,20 +40,20 @@ export function exhausted(
 }
 
 /** Every consumer that received the message died before settling it. */
-export function deliveryLimit({ consumerGroup, delivery, pending }: GivenUp): DeadLetterReason {
+export function deliveryLimit({ consumerGroup, delivery, pending }: FailedDelivery): DeadLetterReason {
   const attempts = delivery.deliveryCount - 1
   return reason({
     consumerGroup,
     kind: 'delivery_limit_exceeded',
     error: new Error(`Delivered ${attempts} times, but no process survived to settle it.`),
-    handlerNames: [...notedNames(pending.handlers), ...pending.missing],
+    handlerNames: [...recordedNames(pending.handlers), ...pending.missing],
     settledHandlers: pending.settled,
     attempts,
   })
 }
 
 /** A handler that the message is for is not subscribed. */
-export function handlerGone({ consumerGroup, pending }: GivenUp): DeadLetterReason {
+export function handlerGone({ consumerGroup, pending }: FailedDelivery): DeadLetterReason {
   const names = pending.missing.filter((name) => name !== UNNAMED_HANDLER)
   const which = names.length === 0 ? 'A handler that this message is for' : `The handler ${names.join(', ')}`
   return reason({
@@ -67,7 +67,7 @@ export function handlerGone({ consumerGroup, pending }: GivenUp): DeadLetterReas
   })
 }
 
-/** The names under which the outcome of handlers is noted. */
+/** The names under which the success of handlers is recorded: handlers without a name are left out. */
 export function settledNames(
   handlers: readonly HandlerEntry[],
   failed: readonly HandlerEntry[],
@@ -75,7 +75,7 @@ export function settledNames(
   return handlers.flatMap((handler) => (failed.includes(handler) ? [] : (handler.id ?? [])))
 }
 
-function notedNames(handlers: readonly HandlerEntry[]): readonly string[] {
+function recordedNames(handlers: readonly HandlerEntry[]): readonly string[] {
   return [...new Set(handlers.map(({ id }) => id ?? UNNAMED_HANDLER))]
 }
 

@@ -194,7 +194,7 @@ export class DeliveryHandler {
     }))
   }
 
-  /** All handlers of this process have succeeded. What waits for others, too, goes to the dead letters for them. */
+  /** All subscribed handlers have succeeded. A delivery that is also for others is dead-lettered for those. */
   #succeed(handling: Handling): Promise<void> | undefined {
     const { delivery, event, startedAt, pending } = handling
     const { settling, consumerGroup } = this.#parts

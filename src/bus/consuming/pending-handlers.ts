@@ -2,22 +2,22 @@ import { type HandlerEntry, isCalled, UNNAMED_HANDLER } from '../../handling/han
 import type { ReplayTarget } from '../../transport/replay-headers.ts'
 import type { Delivery } from '../../transport/transport.ts'
 
-/** Which handlers a delivery is for. */
+/** The handlers that a delivery is for. */
 export interface PendingHandlers {
-  /** Those of this process that still have to handle it. */
+  /** The subscribed handlers that still have to handle it. */
   readonly handlers: readonly HandlerEntry[]
-  /** Names that it is for as well, of which no handler of this process is known. */
+  /** Names of further handlers that it is for, which are not subscribed here. */
   readonly missing: readonly string[]
-  /** Names of those that have succeeded before. */
+  /** Names of handlers that succeeded in earlier deliveries. */
   readonly settled: readonly string[]
 }
 
 const NONE: readonly string[] = Object.freeze([])
 
 /**
- * The handlers that still have to handle a delivery: those that a replay names, without those that are noted to have
- * succeeded. A handler is taken for another one only by a name that was given to it. What a handler without a name has
- * done cannot be known after a restart, so it handles the event again.
+ * Finds the handlers that still have to handle a delivery: those that a replay names, without those that are recorded as
+ * succeeded. Records match a handler only by a name that was given to it. After a restart, it is unknown whether a handler
+ * without a name has succeeded, so it handles the event again.
  */
 export function pendingHandlers(subscribed: readonly HandlerEntry[], delivery: Delivery): PendingHandlers {
   const { replayTarget: target, settledHandlers } = delivery
@@ -25,7 +25,7 @@ export function pendingHandlers(subscribed: readonly HandlerEntry[], delivery: D
     return { handlers: subscribed, missing: NONE, settled: NONE }
   const unsettled = subscribed.filter((handler) => !isAmong(handler, settledHandlers))
   if (target !== undefined) return targeted(subscribed, unsettled, target, settledHandlers)
-  // The handler that failed is not here: the event waits for it among the dead letters.
+  // If all subscribed handlers have succeeded, the failed one is not subscribed here, so the event is dead-lettered for it.
   return {
     handlers: unsettled,
     missing: unsettled.length === 0 ? [UNNAMED_HANDLER] : NONE,
@@ -41,7 +41,7 @@ function targeted(
 ): PendingHandlers {
   const named = handlerNames.filter((name) => name !== UNNAMED_HANDLER)
   const missing = named.filter((name) => !subscribed.some((handler) => isCalled(handler, name)))
-  // Earlier releases also noted names of functions, and numbers in the order of subscription.
+  // Earlier releases recorded names of functions, too, and numbers in the order of subscription.
   const isEarlier = settledHandlers === undefined
   const isUncertain = named.length < handlerNames.length || (isEarlier && missing.length > 0)
   return {

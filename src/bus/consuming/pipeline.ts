@@ -89,7 +89,7 @@ export class ConsumerPipeline implements Intake {
   deliver(delivery: Delivery): void {
     if (this.#stopping.signal.aborted) return
     const { key, id } = delivery.message
-    if (this.#isForNobody(delivery.message)) {
+    if (this.#isUnsubscribed(delivery.message)) {
       this.#settling.skip(delivery)
       return
     }
@@ -116,10 +116,10 @@ export class ConsumerPipeline implements Intake {
   }
 
   /**
-   * True if no handler is subscribed to the type of the message. The header says it without decoding, but the body
-   * decides: a message whose body is, or may be, of another type is decoded like any other, and rejected for its header.
+   * True if no handler is subscribed to the type of the message. The header gives the type without decoding, but the body
+   * decides. A message whose body has, or may have, another type is therefore decoded, and rejected for its header.
    */
-  #isForNobody(message: IncomingMessage): boolean {
+  #isUnsubscribed(message: IncomingMessage): boolean {
     const headerType = message.headers['event_type']
     if (
       headerType === undefined ||

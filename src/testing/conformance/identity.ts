@@ -5,13 +5,13 @@ import { Noted, noted } from './events.ts'
 import { Recording } from './recording.ts'
 import type { Scene } from './scene.ts'
 
-/** Fails each time. */
+/** A handler that always fails. */
 const failing = () =>
   new Recording<Noted>(() => {
-    throw new Error('as told')
+    throw new Error('planned')
   })
 
-/** The one dead letter that there is, once there is one. */
+/** Waits for a dead letter. @returns it; there must be only one. */
 async function deadLetterOf(scene: Scene, bus: BrokerEventBus) {
   await scene.until('a dead letter', async () => (await bus.deadLetters.count()) === 1)
   const [letter] = (await bus.deadLetters.list()).deadLetters
@@ -19,7 +19,7 @@ async function deadLetterOf(scene: Scene, bus: BrokerEventBus) {
   return letter
 }
 
-/** Stops a release while an event waits for its second attempt: `handlers` of it failed, the others succeeded. */
+/** Runs a release that fails to handle an event, and stops it before the second attempt. @param failed - the failing handler. */
 async function stopBetweenAttempts(
   scene: Scene,
   subscribe: (bus: BrokerEventBus) => void,
@@ -32,9 +32,9 @@ async function stopBetweenAttempts(
   await bus.shutdown()
 }
 
-/** Promise 13: what a handler has done or failed is kept under its name, through new releases. */
+/** Promise 13: the success or failure of a handler is recorded under its name, across releases. */
 export const identityTests = [
-  test('runs the handler that failed though a release adds one before it', {
+  test('runs the failed handler even if a release adds a handler before it', {
     needs: ['redelivery', 'retry'],
   }, async (scene) => {
     const failed = failing()
@@ -63,7 +63,7 @@ export const identityTests = [
     assert.deepEqual([audit.runs.length, newsletter.runs.length, invoice.runs.length], [0, 1, 1])
   }),
 
-  test('skips no handler without a name because another one had succeeded', {
+  test('does not skip a handler without a name because another one had succeeded', {
     needs: ['redelivery', 'retry'],
   }, async (scene) => {
     const failed = failing()
@@ -106,7 +106,7 @@ export const identityTests = [
     assert.equal(audit.runs.length, 0)
   }),
 
-  test('keeps an event whose failed handler is gone among the dead letters', {
+  test('dead-letters an event whose failed handler no longer exists', {
     needs: ['redelivery', 'retry', 'deadLetters'],
   }, async (scene) => {
     const failed = failing()
@@ -128,7 +128,7 @@ export const identityTests = [
     assert.equal(audit.runs.length, 0)
   }),
 
-  test('replays to the handler of the name, and keeps what none has', {
+  test('replays to the handler with the name, and keeps the dead letter if no handler has it', {
     needs: ['deadLetters', 'retry'],
   }, async (scene) => {
     const first = await scene.consumer(
@@ -163,7 +163,7 @@ export const identityTests = [
     await second.shutdown()
   }),
 
-  test('replays to a handler that has got a name since, and to none that is noted to have succeeded', {
+  test('replays to a handler that has a name since, and to none that is recorded as succeeded', {
     needs: ['deadLetters', 'retry'],
   }, async (scene) => {
     const first = await scene.consumer(

@@ -26,7 +26,7 @@ import { SubscriptionMonitor } from './subscription-monitor.ts'
 import type { ResolvedSubscriptionOptions, StartPlace } from './subscription-options.ts'
 import { WakeUp } from './wake-up.ts'
 
-/** What all subscriptions of a manager share. */
+/** The parts that all subscriptions of a manager share. */
 export interface SubscriptionHost {
   readonly store: EventStore
   readonly checkpoints: CheckpointStore
@@ -43,13 +43,13 @@ const NO_DEADLINE = new AbortController().signal
 
 const NOTHING_RAN: SessionEnd = { inFlight: 0, notDrained: 0, isSaved: true }
 
-/** One subscription: started and stopped any number of times, paused or not. */
-export class Subscription {
+/** One subscription, which can be started, stopped, paused and resumed any number of times. */
+export class FeedSubscription {
   readonly host: SubscriptionHost
   readonly options: ResolvedSubscriptionOptions
   readonly gate = new PauseGate()
   readonly monitor: SubscriptionMonitor
-  /** Who is told that there may be new events. */
+  /** Called when there may be new events. */
   readonly wakeUps = new Set<WakeUp>()
   readonly #wakeUp = new WakeUp()
   readonly #waiters = new PositionWaiters()
@@ -81,7 +81,7 @@ export class Subscription {
     return this.#consumer
   }
 
-  /** Everything up to it is finished. */
+  /** Everything up to this position is finished. */
   get position(): number {
     return this.#session?.run?.position ?? 0
   }
@@ -96,7 +96,7 @@ export class Subscription {
     return session.run?.isAtEnd === true ? 'live' : 'catchingUp'
   }
 
-  /** True while this instance is the one that handles events. */
+  /** True while this instance handles the events. */
   get isLeading(): boolean {
     return this.#session?.phase === 'running' && !this.#session.isStopping
   }
@@ -106,7 +106,7 @@ export class Subscription {
     return this.#stopped.signal
   }
 
-  /** Starts it, or starts it again; fine when it runs. */
+  /** Starts it, also after a stop; no-op if it runs. */
   start(): void {
     if (this.#isHalted || (this.#session !== undefined && !this.#session.isStopping)) return
     const { host, options, gate, monitor } = this
@@ -138,7 +138,7 @@ export class Subscription {
     return this.#hasBegun || startFrom === 'checkpoint' ? undefined : startFrom
   }
 
-  /** Stops it; whoever waits for it is told. */
+  /** Stops it, and rejects the callers that wait for a position. */
   stop(deadline: AbortSignal): Promise<SessionEnd> {
     this.#stopped.abort()
     this.#isHalted = false
@@ -151,19 +151,19 @@ export class Subscription {
     return this.#session?.endSoFar ?? NOTHING_RAN
   }
 
-  /** Stops it in order to go on later; whoever waits for it waits on, and `start` has no effect. */
+  /** Stops it temporarily: callers keep waiting, and `start` has no effect. */
   async halt(): Promise<void> {
     this.#isHalted = true
     await this.#end(NO_DEADLINE)
   }
 
-  /** Ends a halt. Starts it again, unless it was stopped meanwhile. */
+  /** Ends a halt. Starts it again, unless it was stopped in the meantime. */
   goOn(): void {
     this.#isHalted = false
     if (!this.#stopped.signal.aborted) this.start()
   }
 
-  /** It cannot go on by itself: `start` begins anew. */
+  /** Stops it with an error; only `start` starts it again. */
   fail(error: Error): void {
     this.#isHalted = false
     this.#failure = error
@@ -222,7 +222,7 @@ export class Subscription {
     }
   }
 
-  /** Hands over to another consumer of the same name; to be called while it does not run. */
+  /** Replaces the consumer by another one of the same name. Call it only while the subscription does not run. */
   replaceConsumer(consumer: Consumer): void {
     this.#consumer = consumer
   }
@@ -248,7 +248,7 @@ export class Subscription {
     }
   }
 
-  /** Otherwise only the checkpoint tells: another instance may have moved it. */
+  /** Otherwise only the checkpoint is reliable, because another instance may have moved it. */
   get #knowsPosition(): boolean {
     return this.isLeading || this.#failure !== undefined
   }
@@ -262,7 +262,7 @@ export class Subscription {
     }
   }
 
-  /** While another instance runs the subscription, its checkpoint tells how far it has come. Never rejects. */
+  /** The position from the checkpoint, for a subscription that another instance runs. Never rejects. */
   async #watchCheckpoint(): Promise<void> {
     while (this.#waiters.areWaiting && !this.#knowsPosition) {
       if (this.state === 'standby') await this.#lookAtCheckpoint()
@@ -309,7 +309,7 @@ export class Subscription {
     return store === undefined ? noLease : keeperOf({ store, name, owner, ttlMs, monitor })
   }
 
-  /** Tells of the progress, not too often, and whenever the end is reached. */
+  /** Reports the progress at most every `progressIntervalMs`, and whenever the end is reached. */
   #report(run: FeedRun, head: number): void {
     const { options, monitor, name } = this
     monitor.sample()
