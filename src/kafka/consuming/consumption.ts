@@ -78,6 +78,7 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
       coordinator,
       partitions,
       identity: () => this.#membership.identity,
+      topicIds: async (names) => new Map((await topics.findAll(names)).map(({ name, id }) => [name, id])),
       onCommitted: () => this.#pump.run(),
       onFailure,
     })
