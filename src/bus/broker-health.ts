@@ -24,12 +24,13 @@ export async function brokerHealthFacts(
       ? await Promise.all([probe.askLag(timeoutMs), probe.askDeadLetters(timeoutMs)])
       : []
   const { blockedReason, lastError, lastErrorAt } = counters
-  const { isFlowing, oldestTakenAt } = consumer
+  const { isFlowing, idleReason, oldestTakenAt } = consumer
   return {
     isShutdown,
     // The connection may have been lost while the broker was asked.
     isConnected: isConnected && bus.isConnected,
     isConsuming: isFlowing,
+    idleReason,
     blockedReason,
     lastError,
     lastErrorAt: timeOf(lastErrorAt),

@@ -105,6 +105,8 @@ export interface Intake {
 export interface Consumption {
   /** True while deliveries can arrive: connected, a member of its group, and all that it reads from exists. */
   readonly isFlowing: boolean
+  /** Why no deliveries arrive although `isFlowing` is true, such as a group member without partitions. */
+  readonly idleReason?: string | undefined
   /** Resolves when no further delivery will follow. Deliveries that are held stay held. */
   stopFetching(): Promise<void>
   /**

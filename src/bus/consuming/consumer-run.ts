@@ -56,6 +56,11 @@ export class ConsumerRun {
     return this.isRunning && this.#consumption?.isFlowing === true
   }
 
+  /** Why no deliveries arrive although they could; undefined if they do. */
+  get idleReason(): string | undefined {
+    return this.#consumption?.idleReason
+  }
+
   get oldestTakenAt(): number | undefined {
     return this.#parts.pipeline.oldestTakenAt
   }

@@ -52,6 +52,15 @@ export class KafkaTopicDirectory {
     return names.flatMap((name) => this.#update(name, topics) ?? [])
   }
 
+  /** Reads how many partitions topics have, without those that cannot be read. Caches nothing. @throws ConnectionError */
+  async partitionCounts(names: readonly string[]): Promise<ReadonlyMap<string, number>> {
+    if (names.length === 0) return new Map()
+    const { topics } = await this.#cluster.metadata(names)
+    return new Map(
+      topics.map(({ name, partitions }) => [name, partitions.length] as const).filter(([, n]) => n > 0),
+    )
+  }
+
   /** Reads all cached topics again. Concurrent callers share one request. @throws ConnectionError */
   refresh(): Promise<void> {
     this.#refreshing ??= this.#refreshAll().finally(() => {

@@ -2,7 +2,7 @@ import { READ_BACKOFF } from '../../kit/backoff.ts'
 import type { JoinGroupResponse } from '../client/protocol.ts'
 import { type TopicPartition, without } from '../client/topic-partition.ts'
 import { CODE, isPassing, isRetryable, refusal } from '../errors.ts'
-import { assignPartitions, groupByTopic } from './classic-assignment.ts'
+import { assignPartitions, groupByTopic, membersOf, ungroup } from './classic-assignment.ts'
 import { beatUntil, withHeartbeats } from './heartbeats.ts'
 import { MemberSession } from './member-session.ts'
 import {
@@ -213,7 +213,7 @@ export class ClassicMembership implements Membership, MembershipProtocol {
     const { options, coordinator, cluster } = this.#parts
     const { library, apis } = cluster.protocol
     const isLeader = joined.leader === joined.memberId
-    const assignments = isLeader ? assignPartitions(library, joined, topics, { isEager: this.#isEager }) : []
+    const assignments = isLeader ? await this.#assign(joined, topics) : []
     const answer = await coordinator.request('group', apis.syncGroup, [
       options.consumerGroup,
       this.#generation,
@@ -225,9 +225,17 @@ export class ClassicMembership implements Membership, MembershipProtocol {
     ])
     this.#check(answer.errorCode, 'Syncing with')
     const { assignedPartitions } = library.decodeConsumerProtocolAssignment(answer.assignment)
-    return assignedPartitions.flatMap(({ topic, partitions }) =>
-      partitions.map((index) => ({ topic, index })),
-    )
+    return ungroup(assignedPartitions)
+  }
+
+  /** Assigns, as the leader, what any member subscribed to. Other members of the group may consume other topics. */
+  async #assign(joined: JoinGroupResponse, topics: readonly SubscribedTopic[]) {
+    const { cluster, partitionCounts } = this.#parts
+    const members = membersOf(cluster.protocol.library, joined)
+    const counts = new Map(topics.map(({ name, partitions }) => [name, partitions]))
+    const others = members.flatMap((member) => [...member.topics]).filter((name) => !counts.has(name))
+    for (const [name, count] of await partitionCounts([...new Set(others)])) counts.set(name, count)
+    return assignPartitions(cluster.protocol.library, members, counts, { isEager: this.#isEager })
   }
 
   async #beat(use: 'group' | 'commit' = 'group'): Promise<number> {

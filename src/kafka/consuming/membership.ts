@@ -39,6 +39,8 @@ export interface MembershipParts {
   readonly listener: MembershipListener
   /** Reads the topics to consume. */
   readonly topics: () => Promise<readonly SubscribedTopic[]>
+  /** Reads the numbers of partitions of topics that other members of the group consume. */
+  readonly partitionCounts: (names: readonly string[]) => Promise<ReadonlyMap<string, number>>
 }
 
 /** A membership in a consumer group. */
