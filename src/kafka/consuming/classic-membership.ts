@@ -68,9 +68,10 @@ export class ClassicMembership implements Membership, MembershipProtocol {
     const memberId = this.#memberId
     // A static member does not leave: it keeps its partitions if it returns within the session timeout.
     if (memberId !== '' && this.#instance === null) {
-      const { leaveGroup } = this.#parts.cluster.protocol.apis
       const args = [this.#parts.options.consumerGroup, [{ memberId, groupInstanceId: null }]] as const
-      await this.#parts.coordinator.request('commit', leaveGroup, [...args]).catch(() => undefined)
+      await this.#parts.coordinator
+        .request('commit', ({ leaveGroup }) => leaveGroup, [...args])
+        .catch(() => undefined)
     }
     this.#isMember = false
     await this.#loop.ended
@@ -168,7 +169,7 @@ export class ClassicMembership implements Membership, MembershipProtocol {
 
   async #sendJoin(topics: readonly string[]): Promise<JoinGroupResponse> {
     const { options, coordinator, cluster } = this.#parts
-    const { library, apis } = cluster.protocol
+    const { library } = cluster
     const metadata = library.encodeConsumerProtocolSubscription({
       version: 2,
       topics,
@@ -182,7 +183,7 @@ export class ClassicMembership implements Membership, MembershipProtocol {
       using _watch = this.#watchJoin()
       const answer = await coordinator.request(
         'group',
-        apis.joinGroup,
+        ({ joinGroup }) => joinGroup,
         [
           options.consumerGroup,
           options.sessionTimeoutMs,
@@ -211,10 +212,10 @@ export class ClassicMembership implements Membership, MembershipProtocol {
     topics: readonly SubscribedTopic[],
   ): Promise<readonly TopicPartition[]> {
     const { options, coordinator, cluster } = this.#parts
-    const { library, apis } = cluster.protocol
+    const { library } = cluster
     const isLeader = joined.leader === joined.memberId
     const assignments = isLeader ? await this.#assign(joined, topics) : []
-    const answer = await coordinator.request('group', apis.syncGroup, [
+    const answer = await coordinator.request('group', ({ syncGroup }) => syncGroup, [
       options.consumerGroup,
       this.#generation,
       this.#memberId,
@@ -231,19 +232,19 @@ export class ClassicMembership implements Membership, MembershipProtocol {
   /** Assigns, as the leader, what any member subscribed to. Other members of the group may consume other topics. */
   async #assign(joined: JoinGroupResponse, topics: readonly SubscribedTopic[]) {
     const { cluster, partitionCounts } = this.#parts
-    const members = membersOf(cluster.protocol.library, joined)
+    const members = membersOf(cluster.library, joined)
     const counts = new Map(topics.map(({ name, partitions }) => [name, partitions]))
     const others = members.flatMap((member) => [...member.topics]).filter((name) => !counts.has(name))
     for (const [name, count] of await partitionCounts([...new Set(others)])) counts.set(name, count)
-    return assignPartitions(cluster.protocol.library, members, counts, { isEager: this.#isEager })
+    return assignPartitions(cluster.library, members, counts, { isEager: this.#isEager })
   }
 
   async #beat(use: 'group' | 'commit' = 'group'): Promise<number> {
-    const { options, coordinator, cluster } = this.#parts
+    const { options, coordinator } = this.#parts
     const sentAt = performance.now()
     const { errorCode } = await coordinator.request(
       use,
-      cluster.protocol.apis.heartbeat,
+      ({ heartbeat }) => heartbeat,
       [options.consumerGroup, this.#generation, this.#memberId, this.#instance],
       Math.min(options.requestTimeoutMs, options.sessionTimeoutMs),
     )

@@ -157,7 +157,7 @@ export class KafkaCommits {
 
   /** @returns false if a part of it has to be retried. */
   async #commit(partitions: readonly KafkaAssignedPartition[], isFinal: boolean): Promise<boolean> {
-    const { options, coordinator, cluster, identity, onFailure } = this.#parts
+    const { options, coordinator, identity, onFailure } = this.#parts
     const member = identity()
     if (member === undefined) return false
     try {
@@ -167,7 +167,7 @@ export class KafkaCommits {
       if (current.length === 0) return !isSkipped
       const states = new Map(current.map((partition) => [partition, partition.commitState(isFinal)]))
       const { memberId, generation, groupInstanceId } = member
-      const { topics } = await coordinator.request('commit', cluster.protocol.apis.offsetCommit, [
+      const { topics } = await coordinator.request('commit', ({ offsetCommit }) => offsetCommit, [
         options.consumerGroup,
         generation,
         memberId,

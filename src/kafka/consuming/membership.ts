@@ -1,6 +1,7 @@
 import type { KafkaCluster } from '../client/cluster.ts'
 import type { KafkaCoordinator } from '../client/coordinator.ts'
 import type { TopicPartition } from '../client/topic-partition.ts'
+import { nameOf } from '../errors.ts'
 import type { ResolvedKafkaOptions } from '../options.ts'
 
 /** Identifies a group member in its commits. */
@@ -59,9 +60,12 @@ export interface Membership {
 /** The group refused a request. The code says what the member has to do. */
 export class GroupError extends Error {
   readonly errorCode: number
+  /** The broker's own message, if the answer has one. */
+  readonly detail: string | null
 
-  constructor(errorCode: number) {
-    super(`The group refused a request: error ${errorCode}.`)
+  constructor(errorCode: number, detail: string | null = null) {
+    super(`The group refused a request: ${nameOf(errorCode)}.`)
     this.errorCode = errorCode
+    this.detail = detail
   }
 }
