@@ -181,8 +181,13 @@ export interface Transport {
    */
   publish(messages: readonly OutgoingMessage[], signal: AbortSignal): Promise<readonly PublishFailure[]>
 
-  /** Creates the topology that consuming needs, and resolves when deliveries can arrive. */
-  consume(intake: Intake): Promise<Consumption>
+  /**
+   * Creates the topology that consuming needs, and resolves when deliveries can arrive.
+   *
+   * @param stopped - aborts if the consumption is stopped before it has started. A start that waits for others, such as
+   *   the members of a group, then resolves soon; `stopFetching` and `release` follow.
+   */
+  consume(intake: Intake, stopped?: AbortSignal): Promise<Consumption>
 
   /**
    * Number of messages at the broker that wait for any consumer of this bus's group; undefined if the broker does not

@@ -74,6 +74,8 @@ export class ClassicMembership implements Membership, MembershipProtocol {
         .catch(() => undefined)
     }
     this.#isMember = false
+    // A join may wait for the other members, whose handlers run.
+    await this.#parts.coordinator.cut('group')
     await this.#loop.ended
   }
 

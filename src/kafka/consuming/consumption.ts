@@ -1,6 +1,6 @@
 import { READ_BACKOFF } from '../../kit/backoff.ts'
 import { retryUntilDone } from '../../kit/retry-until-done.ts'
-import { settledWithin } from '../../kit/time.ts'
+import { settledUntil, settledWithin } from '../../kit/time.ts'
 import type { Consumption, DeadLetterReason, Intake, TransportHost } from '../../transport/transport.ts'
 import type { KafkaCluster } from '../client/cluster.ts'
 import { KafkaCoordinator } from '../client/coordinator.ts'
@@ -108,13 +108,17 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
     })
   }
 
-  /** Joins the group and starts consuming. @throws ConnectionError; then this consumer is not a group member. */
-  async start(): Promise<void> {
+  /**
+   * Joins the group and starts consuming. Resolves at once if the signal aborts: the other members may delay a join for
+   * as long as their handlers run. @throws ConnectionError; then this consumer is not a group member.
+   */
+  async start(stopped: AbortSignal): Promise<void> {
     const { autoOffsetReset, metadataMaxAgeMs } = this.#parts.options
-    await this.#topics.start()
+    if (!(await settledUntil(this.#topics.start(), stopped))) return
     try {
-      if (autoOffsetReset === 'latest') await this.#retry(() => this.#startOffsets.noteLatest())
-      await this.#membership.join()
+      const noteLatest = () => this.#retry(() => this.#startOffsets.noteLatest())
+      if (autoOffsetReset === 'latest' && !(await settledUntil(noteLatest(), stopped))) return
+      if (!(await settledUntil(this.#membership.join(), stopped))) return
       // With groupProtocol 'consumer', a member without partitions is assigned nothing.
       this.#idle.onAssigned([...this.#partitions.values()])
     } catch (error) {
