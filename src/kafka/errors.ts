@@ -41,6 +41,7 @@ export const CODE = {
   INVALID_PRODUCER_EPOCH: 47,
   KAFKA_STORAGE_ERROR: 56,
   UNKNOWN_PRODUCER_ID: 59,
+  GROUP_ID_NOT_FOUND: 69,
   FENCED_LEADER_EPOCH: 74,
   UNKNOWN_LEADER_EPOCH: 75,
   OFFSET_NOT_AVAILABLE: 78,
@@ -80,7 +81,7 @@ const UNAUTHORIZED: ReadonlySet<number> = new Set([
 const HINTS: ReadonlyMap<number, string> = new Map([
   [
     CODE.INCONSISTENT_GROUP_PROTOCOL,
-    'All members of a group need the same partitionAssignor and groupProtocol.',
+    'All members of a group need the same partitionAssignor and groupProtocol. This one joins when no other is left.',
   ],
   [CODE.INVALID_GROUP_ID, 'Choose another consumerGroup.'],
   [

@@ -10,6 +10,8 @@ import {
   type MemberIdentity,
   type Membership,
   type MembershipParts,
+  OTHER_PROTOCOL,
+  OTHER_PROTOCOL_RETRY_MS,
   type SubscribedTopic,
 } from './membership.ts'
 import { MembershipLoop, type MembershipProtocol } from './membership-loop.ts'
@@ -119,6 +121,7 @@ export class ClassicMembership implements Membership, MembershipProtocol {
     if (error instanceof GroupError) {
       coordinator.invalidateOn(error.errorCode)
       if (error.errorCode === CODE.FENCED_INSTANCE_ID) return this.#yieldTo(error.errorCode)
+      if (OTHER_PROTOCOL.has(error.errorCode)) return this.#waitForOthers(error.errorCode)
       const isEvicted = NOT_A_MEMBER.has(error.errorCode)
       if (isEvicted) this.#onEvicted()
       if (isEvicted || error.errorCode === CODE.REBALANCE_IN_PROGRESS) {
@@ -140,6 +143,13 @@ export class ClassicMembership implements Membership, MembershipProtocol {
       refusal(options.address, `Membership in the group ${options.consumerGroup}`, errorCode),
     )
     return options.sessionTimeoutMs
+  }
+
+  /** A release that changes the assignor replaces the members one by one. */
+  #waitForOthers(errorCode: number): number {
+    const { listener, options } = this.#parts
+    listener.onFailure(refusal(options.address, `Joining the group ${options.consumerGroup}`, errorCode))
+    return OTHER_PROTOCOL_RETRY_MS
   }
 
   #onEvicted(): void {
@@ -277,7 +287,7 @@ export class ClassicMembership implements Membership, MembershipProtocol {
     if (code === CODE.NONE) return
     const requiresRejoin =
       NOT_A_MEMBER.has(code) || code === CODE.FENCED_INSTANCE_ID || code === CODE.REBALANCE_IN_PROGRESS
-    if (requiresRejoin || isPassing(code)) throw new GroupError(code)
+    if (requiresRejoin || isPassing(code) || OTHER_PROTOCOL.has(code)) throw new GroupError(code)
     const { address, consumerGroup } = this.#parts.options
     throw refusal(address, `${action} the group ${consumerGroup}`, code)
   }

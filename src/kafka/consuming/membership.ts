@@ -1,7 +1,7 @@
 import type { KafkaCluster } from '../client/cluster.ts'
 import type { KafkaCoordinator } from '../client/coordinator.ts'
 import type { TopicPartition } from '../client/topic-partition.ts'
-import { nameOf } from '../errors.ts'
+import { CODE, nameOf } from '../errors.ts'
 import type { ResolvedKafkaOptions } from '../options.ts'
 
 /** Identifies a group member in its commits. */
@@ -69,3 +69,12 @@ export class GroupError extends Error {
     this.detail = detail
   }
 }
+
+/** Answers of a group whose members have other options: a release that is rolled out replaces them sooner or later. */
+export const OTHER_PROTOCOL: ReadonlySet<number> = new Set([
+  CODE.INCONSISTENT_GROUP_PROTOCOL,
+  CODE.GROUP_ID_NOT_FOUND,
+])
+
+/** Wait before a member tries again to join a group that uses another protocol or assignor, in milliseconds. */
+export const OTHER_PROTOCOL_RETRY_MS = 5000

@@ -13,6 +13,8 @@ import {
   type MemberIdentity,
   type Membership,
   type MembershipParts,
+  OTHER_PROTOCOL,
+  OTHER_PROTOCOL_RETRY_MS,
   type SubscribedTopic,
 } from './membership.ts'
 import { MembershipLoop, type MembershipProtocol } from './membership-loop.ts'
@@ -119,7 +121,8 @@ export class NextMembership implements Membership, MembershipProtocol {
     // A lost answer may have contained an assignment.
     this.#isFullHeartbeatDue = true
     this.#onFailure(error, failures)
-    return READ_BACKOFF.backoff(failures)
+    const isOther = error instanceof GroupError && OTHER_PROTOCOL.has(error.errorCode)
+    return isOther ? OTHER_PROTOCOL_RETRY_MS : READ_BACKOFF.backoff(failures)
   }
 
   /** @returns false if the assignment has not changed. */
@@ -217,8 +220,10 @@ export class NextMembership implements Membership, MembershipProtocol {
 
   #onRefused(errorCode: number, failure: Error, failures: number): void {
     if (errorCode === CODE.FENCED_INSTANCE_ID) this.#onEvicted()
+    // A release that changes the protocol replaces the members one by one.
+    if (OTHER_PROTOCOL.has(errorCode)) this.#parts.listener.onFailure(failure)
     // A static member that was killed can join again once its former session has expired.
-    if (errorCode !== CODE.UNRELEASED_INSTANCE_ID) this.#fail(failure)
+    else if (errorCode !== CODE.UNRELEASED_INSTANCE_ID) this.#fail(failure)
     else if (failures > QUIET_FAILURES) this.#parts.listener.onFailure(failure)
   }
 
