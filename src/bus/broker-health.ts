@@ -26,13 +26,14 @@ export async function brokerHealthFacts(
       ? await Promise.all([probe.askLag(timeoutMs), probe.askDeadLetters(timeoutMs)])
       : []
   const { blockedReason, lastError, lastErrorAt } = counters
-  const { isFlowing, oldestTakenAt } = consumer
+  const { isFlowing, idleReason, oldestTakenAt } = consumer
   return {
     isShutdown,
     // The connection may have been lost while the broker was asked.
     isConnected: isConnected && bus.isConnected,
     wasConnected: connection.isDone,
     isConsuming: isFlowing,
+    idleReason,
     blockedReason,
     lastError,
     lastErrorAt: timeOf(lastErrorAt),

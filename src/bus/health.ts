@@ -25,7 +25,10 @@ export interface BusHealth {
   readonly checks: {
     /** Down if the bus has no connection, or the broker does not answer. */
     readonly connected: HealthCheck
-    /** Down if the bus was started but cannot receive events. A bus that only publishes is up. */
+    /**
+     * Down if the bus was started but cannot receive events. Degraded if its group assigned nothing to it (Kafka). A bus
+     * that only publishes is up.
+     */
     readonly consuming: HealthCheck
     /** Degraded while the broker does not accept publishes (an alarm of RabbitMQ). */
     readonly publishing: HealthCheck
@@ -79,6 +82,8 @@ export interface HealthFacts {
   readonly wasConnected: boolean
   /** Undefined if the bus was not started. */
   readonly isConsuming: boolean | undefined
+  /** Why a consumer that could receive events receives none. */
+  readonly idleReason?: string | undefined
   readonly blockedReason: string | undefined
   readonly lastError: Error | undefined
   readonly lastErrorAt: Date | null
@@ -129,8 +134,9 @@ function connectedCheck({
   return { status: 'up' }
 }
 
-function consumingCheck({ isConsuming }: HealthFacts): HealthCheck {
+function consumingCheck({ isConsuming, idleReason }: HealthFacts): HealthCheck {
   if (isConsuming === undefined) return { status: 'up', detail: 'not started' }
+  if (isConsuming && idleReason !== undefined) return { status: 'degraded', detail: idleReason }
   return isConsuming ? { status: 'up' } : { status: 'down', detail: 'not receiving events' }
 }
 

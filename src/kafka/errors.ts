@@ -1,9 +1,11 @@
-import { toError } from '../errors.ts'
+import { sentence, toError } from '../errors.ts'
 import { quote } from '../redaction.ts'
-import { ConnectionError } from '../transport/errors.ts'
+import { ConnectionError, MessageRefusedError } from '../transport/errors.ts'
+import { meaningOf } from './error-codes.ts'
 
 /** Error codes of the protocol that the bus acts on. */
 export const CODE = {
+  UNKNOWN_SERVER_ERROR: -1,
   NONE: 0,
   OFFSET_OUT_OF_RANGE: 1,
   CORRUPT_MESSAGE: 2,
@@ -13,6 +15,7 @@ export const CODE = {
   REQUEST_TIMED_OUT: 7,
   MESSAGE_TOO_LARGE: 10,
   OFFSET_METADATA_TOO_LARGE: 12,
+  NETWORK_EXCEPTION: 13,
   COORDINATOR_LOAD_IN_PROGRESS: 14,
   COORDINATOR_NOT_AVAILABLE: 15,
   NOT_COORDINATOR: 16,
@@ -28,6 +31,7 @@ export const CODE = {
   TOPIC_AUTHORIZATION_FAILED: 29,
   GROUP_AUTHORIZATION_FAILED: 30,
   CLUSTER_AUTHORIZATION_FAILED: 31,
+  INVALID_TIMESTAMP: 32,
   UNSUPPORTED_VERSION: 35,
   TOPIC_ALREADY_EXISTS: 36,
   INVALID_PARTITIONS: 37,
@@ -38,19 +42,19 @@ export const CODE = {
   INVALID_PRODUCER_EPOCH: 47,
   KAFKA_STORAGE_ERROR: 56,
   UNKNOWN_PRODUCER_ID: 59,
+  GROUP_ID_NOT_FOUND: 69,
   FENCED_LEADER_EPOCH: 74,
   UNKNOWN_LEADER_EPOCH: 75,
   OFFSET_NOT_AVAILABLE: 78,
   MEMBER_ID_REQUIRED: 79,
   FENCED_INSTANCE_ID: 82,
+  INVALID_RECORD: 87,
   UNKNOWN_TOPIC_ID: 100,
   FENCED_MEMBER_EPOCH: 110,
   UNRELEASED_INSTANCE_ID: 111,
   UNSUPPORTED_ASSIGNOR: 112,
   STALE_MEMBER_EPOCH: 113,
 } as const
-
-const NAMES = new Map<number, string>(Object.entries(CODE).map(([name, code]) => [code, name]))
 
 /** The leader has moved or does not exist yet, so the same request may succeed elsewhere or later. */
 const PASSING: ReadonlySet<number> = new Set([
@@ -74,28 +78,25 @@ const UNAUTHORIZED: ReadonlySet<number> = new Set([
   CODE.CLUSTER_AUTHORIZATION_FAILED,
 ])
 
-/** Options that the brokers, or the other members of the group, do not accept; and how to fix them. */
-const CONFLICTS: ReadonlyMap<number, string> = new Map([
+/** How to fix a refusal by changing an option. */
+const HINTS: ReadonlyMap<number, string> = new Map([
   [
     CODE.INCONSISTENT_GROUP_PROTOCOL,
-    'All members of a group need the same partitionAssignor and groupProtocol.',
+    'All members of a group need the same partitionAssignor and groupProtocol. This one joins when no other is left.',
   ],
   [CODE.INVALID_GROUP_ID, 'Choose another consumerGroup.'],
   [
     CODE.INVALID_SESSION_TIMEOUT,
     "sessionTimeoutMs must be between the brokers' group.min.session.timeout.ms and group.max.session.timeout.ms.",
   ],
-  [CODE.UNSUPPORTED_VERSION, "They do not support it; with groupProtocol 'consumer', use 'classic' instead."],
+  [CODE.UNSUPPORTED_VERSION, "With groupProtocol 'consumer', use 'classic' instead."],
   [CODE.INVALID_PARTITIONS, 'Check topicPartitions.'],
-  [CODE.INVALID_REPLICATION_FACTOR, 'replicationFactor must not be more than there are brokers.'],
-  [CODE.POLICY_VIOLATION, "The brokers' policy forbids it."],
-  [CODE.FENCED_INSTANCE_ID, 'Another process has the same groupInstanceId; each needs its own.'],
-  [CODE.UNSUPPORTED_ASSIGNOR, 'The brokers do not support the assignor.'],
+  [CODE.INVALID_REPLICATION_FACTOR, 'Check replicationFactor.'],
 ])
 
 /** The protocol's name of an error code. */
 export function nameOf(code: number): string {
-  return NAMES.get(code) ?? `error ${code}`
+  return meaningOf(code).name
 }
 
 /** True if the same request may soon succeed, perhaps at another broker. */
@@ -109,16 +110,35 @@ export function isRetryable(error: Error): boolean {
 }
 
 /**
- * The error for a request that a broker refused. @param action - the start of the message, such as "Reading topic a".
+ * The error for a request that a broker refused. It is retryable if waiting helps.
+ *
+ * @param action - the start of the message, such as "Reading topic a".
+ * @param detail - the message of the broker, if the answer has one.
  */
-export function refusal(address: string, action: string, code: number): ConnectionError {
-  const text = `${action} was refused by Kafka at ${address}: ${nameOf(code)}.`
-  if (UNAUTHORIZED.has(code)) {
-    return new ConnectionError('AUTHENTICATION_FAILED', `${text} The user lacks the right to do it.`)
-  }
-  const hint = CONFLICTS.get(code)
-  if (hint !== undefined) return new ConnectionError('TOPOLOGY_CONFLICT', `${text} ${hint}`)
-  return new ConnectionError('CONNECTION_FAILED', text)
+export function refusal(
+  address: string,
+  action: string,
+  code: number,
+  detail?: string | null,
+): ConnectionError {
+  const text = sentence(`${action} was refused by Kafka at ${address}: ${explain(code, detail)}`)
+  const hint = HINTS.get(code)
+  const message = hint === undefined ? text : `${text} ${hint}`
+  if (UNAUTHORIZED.has(code)) return new ConnectionError('AUTHENTICATION_FAILED', message)
+  return new ConnectionError(meaningOf(code).isTemporary ? 'CONNECTION_FAILED' : 'TOPOLOGY_CONFLICT', message)
+}
+
+/** The error for a message that a broker refused because of what it contains. */
+export function messageRefusal(address: string, code: number, detail?: string | null): MessageRefusedError {
+  return new MessageRefusedError(`Kafka at ${address} refused it: ${explain(code, detail)}`)
+}
+
+/** Name and meaning of a code, and the broker's own message. */
+function explain(code: number, detail: string | null = null): string {
+  const { name, text } = meaningOf(code)
+  return detail === null || detail === ''
+    ? `${name}, ${text}`
+    : `${name}, ${text} (${detail.replace(/\.$/, '')})`
 }
 
 /** Converts the error of a broken connection. */

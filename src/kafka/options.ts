@@ -71,8 +71,9 @@ export interface KafkaEventBusOptions extends BrokerOptions, KafkaSecurityOption
    */
   readonly sessionTimeoutMs?: number
   /**
-   * Interval of the heartbeats, in milliseconds. A member learns of a rebalance with its next heartbeat. With
-   * groupProtocol `'consumer'` the broker sets it (`group.consumer.heartbeat.interval.ms`). Default 10,000.
+   * Interval of the heartbeats, in milliseconds. A member learns of a rebalance with its next heartbeat, so each start
+   * and stop of another member takes up to two intervals. With groupProtocol `'consumer'` the broker sets it
+   * (`group.consumer.heartbeat.interval.ms`). Default 1,000.
    */
   readonly heartbeatIntervalMs?: number
   /**
@@ -139,7 +140,7 @@ const ownDefaults = {
   replicationFactor: -1,
   autoOffsetReset: 'earliest',
   sessionTimeoutMs: 30_000,
-  heartbeatIntervalMs: 10_000,
+  heartbeatIntervalMs: 1000,
   maxPollIntervalMs: 300_000,
   groupInstanceId: undefined as string | undefined,
   groupProtocol: 'classic',

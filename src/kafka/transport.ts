@@ -78,7 +78,7 @@ export class KafkaTransport implements Transport {
     return this.#publisher.publish(messages, signal)
   }
 
-  async consume(intake: Intake): Promise<Consumption> {
+  async consume(intake: Intake, stopped: AbortSignal = new AbortController().signal): Promise<Consumption> {
     const consumption = new KafkaConsumption({
       options: this.#options,
       cluster: this.#cluster,
@@ -90,7 +90,7 @@ export class KafkaTransport implements Transport {
         this.#rebalances += 1
       },
     })
-    await consumption.start()
+    await consumption.start(stopped)
     this.#consumption = consumption
     return consumption
   }

@@ -11,6 +11,8 @@
  * - `partitionsAdded`: a topic has more partitions than before (Kafka), so new events of an aggregate may go to another
  *   partition and be handled before older ones; `detail` has the numbers.
  * - `trimmingHeldBack`: `group` does not acknowledge entries, so the stream cannot be trimmed (Redis); it may be abandoned.
+ * - `unassigned`: the consumer is a member of its group and has no partition of its stream (Kafka), so it receives no
+ *   events; `detail` says what may be the cause.
  * - `pendingClaimed`: the bus took over `count` messages from a consumer that died or stopped.
  */
 export type BusNotice =
@@ -23,6 +25,7 @@ export type BusNotice =
   | { readonly type: 'readFailed'; readonly error: Error }
   | { readonly type: 'partitionsAdded'; readonly detail: string }
   | { readonly type: 'trimmingHeldBack'; readonly group: string; readonly detail: string }
+  | { readonly type: 'unassigned'; readonly detail: string }
   | { readonly type: 'pendingClaimed'; readonly count: number }
 
 export type BusNoticeListener = (notice: BusNotice) => void

@@ -119,6 +119,8 @@ export interface Intake {
 export interface Consumption {
   /** True while deliveries can arrive: connected, a member of its group, and all that it reads from exists. */
   readonly isFlowing: boolean
+  /** Why no deliveries arrive although `isFlowing` is true, such as a group member without partitions. */
+  readonly idleReason?: string | undefined
   /** Resolves when no further delivery will follow. Deliveries that are held stay held. */
   stopFetching(): Promise<void>
   /**
@@ -193,8 +195,13 @@ export interface Transport {
    */
   publish(messages: readonly OutgoingMessage[], signal: AbortSignal): Promise<readonly PublishFailure[]>
 
-  /** Creates the topology that consuming needs, and resolves when deliveries can arrive. */
-  consume(intake: Intake): Promise<Consumption>
+  /**
+   * Creates the topology that consuming needs, and resolves when deliveries can arrive.
+   *
+   * @param stopped - aborts if the consumption is stopped before it has started. A start that waits for others, such as
+   *   the members of a group, then resolves soon; `stopFetching` and `release` follow.
+   */
+  consume(intake: Intake, stopped?: AbortSignal): Promise<Consumption>
 
   /**
    * Number of messages at the broker that wait for any consumer of this bus's group; undefined if the broker does not

@@ -30,7 +30,6 @@ describe('the options of KafkaEventBus', () => {
       lingerMs: 5,
       autoOffsetReset: 'earliest',
       sessionTimeoutMs: 30_000,
-      heartbeatIntervalMs: 10_000,
       maxPollIntervalMs: 300_000,
       maxRetries: 3,
       retryBaseDelayMs: 1000,
@@ -53,6 +52,7 @@ describe('the options of KafkaEventBus', () => {
 
   it('default to the documented values if eventsource-py does not have them', () => {
     expect(resolveKafkaOptions({})).toMatchObject({
+      heartbeatIntervalMs: 1000,
       idempotent: true,
       maxMessageBytes: 1_000_000,
       createTopics: true,

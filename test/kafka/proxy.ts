@@ -2,6 +2,13 @@ import { connect, type Socket } from 'node:net'
 import { ProxyConnections } from '../support/proxy-connections.ts'
 
 const PRODUCE = 0
+const API_VERSIONS = 18
+
+/** A request as the proxy saw it. */
+export interface SeenRequest {
+  readonly key: number
+  readonly version: number
+}
 
 /** Splits a stream into messages of Kafka's protocol: the length, then the bytes. */
 class Frames {
@@ -28,6 +35,9 @@ export class KafkaProxy {
   readonly #connections: ProxyConnections
   readonly #brokerPort: number
   readonly #produced: number[] = []
+  readonly #requests: SeenRequest[] = []
+  #maxVersions: ReadonlyMap<number, number> = new Map()
+  #announcedPort: number | undefined
   #isLosing = false
   #toDamage: string | undefined
 
@@ -55,6 +65,21 @@ export class KafkaProxy {
   /** Sizes of the produce requests in bytes, in order. */
   get produced(): readonly number[] {
     return this.#produced
+  }
+
+  /** The requests that clients sent, in order. */
+  get requests(): readonly SeenRequest[] {
+    return this.#requests
+  }
+
+  /** Acts as an older broker, which does not know the newer versions of some requests. */
+  limitVersions(maxVersions: ReadonlyMap<number, number>): void {
+    this.#maxVersions = maxVersions
+  }
+
+  /** Announces another address than its own as the broker's. */
+  announce(port: number): void {
+    this.#announcedPort = port
   }
 
   /** Resets the current connections. New ones work. */
@@ -88,11 +113,18 @@ export class KafkaProxy {
 
   #pass(client: Socket, broker: Socket): void {
     const produces = new Set<number>()
+    const negotiations = new Set<number>()
     const requests = new Frames()
     const answers = new Frames()
     client.on('data', (chunk) => {
       for (const frame of requests.add(chunk)) {
-        if (frame.readInt16BE(4) === PRODUCE) {
+        const key = frame.readInt16BE(4)
+        const version = frame.readInt16BE(6)
+        this.#requests.push({ key, version })
+        // A broker closes the connection if it does not know the version of a request.
+        if (version > (this.#maxVersions.get(key) ?? Number.POSITIVE_INFINITY)) client.destroy()
+        if (key === API_VERSIONS) negotiations.add(frame.readInt32BE(8))
+        if (key === PRODUCE) {
           produces.add(frame.readInt32BE(8))
           this.#produced.push(frame.length)
         }
@@ -102,9 +134,18 @@ export class KafkaProxy {
     broker.on('data', (chunk) => {
       for (const frame of answers.add(chunk)) {
         const isConfirmation = produces.delete(frame.readInt32BE(4))
+        if (negotiations.delete(frame.readInt32BE(4))) this.#limit(frame)
         if (!(isConfirmation && this.#isLosing)) client.write(this.#withOwnAddress(frame))
       }
     })
+  }
+
+  /** Lowers the newest versions in an answer: after length, id and code, a count of one byte, and 7 bytes per request. */
+  #limit(frame: Buffer): void {
+    for (let at = 11; at + 7 <= frame.length; at += 7) {
+      const max = this.#maxVersions.get(frame.readInt16BE(at))
+      if (max !== undefined) frame.writeInt16BE(Math.min(max, frame.readInt16BE(at + 4)), at + 4)
+    }
   }
 
   #withOwnAddress(frame: Buffer): Buffer {
@@ -116,7 +157,7 @@ export class KafkaProxy {
       this.#toDamage = undefined
     }
     for (let at = copy.indexOf(theirs); at >= 0; at = copy.indexOf(theirs, at + 1))
-      address(this.port).copy(copy, at)
+      address(this.#announcedPort ?? this.port).copy(copy, at)
     return copy
   }
 }

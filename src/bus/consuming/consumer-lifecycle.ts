@@ -43,6 +43,11 @@ export class ConsumerLifecycle {
     return isWanted ? (this.#run?.isFlowing ?? false) : undefined
   }
 
+  /** Why no deliveries arrive although they could; undefined if they do. */
+  get idleReason(): string | undefined {
+    return this.#run?.idleReason
+  }
+
   /** When the longest-held delivery was taken, by the monotonic clock; undefined if none is held. */
   get oldestTakenAt(): number | undefined {
     return this.#run?.oldestTakenAt

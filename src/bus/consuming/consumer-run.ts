@@ -19,7 +19,7 @@ export interface ConsumerRunParts {
 /** One consumption from its start to its stop. It can be stopped at any time, even while it starts. */
 export class ConsumerRun {
   readonly #parts: ConsumerRunParts
-  readonly #stopRequested = Promise.withResolvers<void>()
+  readonly #stopRequested = new AbortController()
   readonly #finished = Promise.withResolvers<void>()
   readonly #starting: Promise<Consumption | undefined>
   readonly #drainBy = new Deadline()
@@ -56,6 +56,11 @@ export class ConsumerRun {
     return this.isRunning && this.#consumption?.isFlowing === true
   }
 
+  /** Why no deliveries arrive although they could; undefined if they do. */
+  get idleReason(): string | undefined {
+    return this.#consumption?.idleReason
+  }
+
   get oldestTakenAt(): number | undefined {
     return this.#parts.pipeline.oldestTakenAt
   }
@@ -78,9 +83,9 @@ export class ConsumerRun {
   async #start(): Promise<Consumption | undefined> {
     const { connect, transport, pipeline } = this.#parts
     try {
-      await Promise.race([connect(), this.#stopRequested.promise])
-      if (this.#isStopping) return undefined
-      const consumption = await transport.consume(pipeline)
+      const { signal } = this.#stopRequested
+      if (!(await settledUntil(connect(), signal))) return undefined
+      const consumption = await transport.consume(pipeline, signal)
       this.#isRunning = true
       this.#consumption = consumption
       if (this.#isOver) await this.#discard(consumption)
@@ -95,7 +100,7 @@ export class ConsumerRun {
     const { pipeline } = this.#parts
     this.#isStopping = true
     pipeline.stopTaking()
-    this.#stopRequested.resolve()
+    this.#stopRequested.abort()
     const { signal: drainSignal } = this.#drainBy
     const [unfinished] = await Promise.all([
       pipeline.drain(drainSignal),

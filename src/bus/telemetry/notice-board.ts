@@ -95,6 +95,12 @@ export class NoticeBoard {
           detail: notice.detail,
         })
         break
+      case 'unassigned':
+        this.#logger.warn('consumer without partitions receives no events', {
+          ...fields,
+          detail: notice.detail,
+        })
+        break
       case 'pendingClaimed':
         counters.messagesRecovered += notice.count
         this.#logger.info('took over messages from another consumer', { ...fields, count: notice.count })

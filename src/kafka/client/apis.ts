@@ -63,7 +63,7 @@ export interface FetchTopic {
   }[]
 }
 
-/** The requests that the bus sends, each in the newest version that the client and the brokers share. */
+/** The requests that the bus sends, each in the newest version that the client and one broker share. */
 export interface KafkaApis {
   readonly metadata: KafkaApi<[string[] | null, boolean, boolean], MetadataResponse>
   readonly createTopics: KafkaApi<[readonly TopicToCreate[], number, boolean], CreateTopicsResponse>
@@ -117,11 +117,12 @@ interface ApiVersionsResponse {
 
 /** Reads the versions that a broker supports. @throws ConnectionError if the broker is too old. */
 export async function negotiateApis(
-  library: KafkaLibrary & Readonly<Record<string, unknown>>,
+  library: KafkaLibrary,
   connection: KafkaConnection,
   address: string,
 ): Promise<KafkaApis> {
-  const module = (name: string) => library[name] as ApiModule | undefined
+  // The client exports one module per request and version.
+  const module = (name: string) => Reflect.get(library, name) as ApiModule | undefined
   // The client's module of that name returns this type.
   const answer = (await module('apiVersionsV3')?.api.async(connection, 'eventspine', '1')) as
     | ApiVersionsResponse

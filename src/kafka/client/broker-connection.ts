@@ -3,7 +3,9 @@ import { settledWithin } from '../../kit/time.ts'
 import type { ServerAddress } from '../../transport/transport.ts'
 import { connectionError } from '../errors.ts'
 import type { ResolvedKafkaOptions } from '../options.ts'
+import { type KafkaApis, negotiateApis } from './apis.ts'
 import type { KafkaConnection, KafkaLibrary } from './client.ts'
+import { addressText } from './servers.ts'
 
 /** Timers cannot wait longer than this, in milliseconds. */
 const NO_TIMEOUT = 2 ** 31 - 1
@@ -11,6 +13,9 @@ const MAX_IN_FLIGHT = 1000
 
 /** The purpose of a connection. A request that waits at the broker delays those behind it, so each use has its own. */
 export type ConnectionUse = 'control' | 'produce' | 'fetch' | 'deadLetters' | 'group' | 'commit'
+
+/** Sends a request on a connection, in a version that its broker supports. */
+export type BrokerRequest<T> = (connection: KafkaConnection, apis: KafkaApis) => Promise<T>
 
 /** Where a connection leads, and what for. */
 export interface ConnectionTarget {
@@ -34,6 +39,7 @@ export class BrokerConnection {
   readonly target: ConnectionTarget
   readonly #connection: KafkaConnection
   readonly #parts: BrokerConnectionParts
+  #apis: KafkaApis | undefined
   #firstError: Error | undefined
   #pending = 0
   #isClosing = false
@@ -66,25 +72,34 @@ export class BrokerConnection {
     return this.#pending === 0
   }
 
-  /** @throws ConnectionError */
+  /** Connects, authenticates, and reads the versions that this broker supports. @throws ConnectionError */
   async connect(): Promise<void> {
     const { options } = this.#parts
-    const { host, port } = this.target.server
+    const { connectTimeoutMs } = options
+    const address = addressText(this.target.server)
     try {
       // The client's own timeout does not include the handshake.
-      if (await settledWithin(this.#connection.connect(host, port), options.connectTimeoutMs)) return
+      if (await settledWithin(this.#handshake(), connectTimeoutMs)) return
     } catch (error) {
-      throw connectionError(options.address, this.#firstError ?? error)
+      void this.close()
+      throw connectionError(address, this.#firstError ?? error)
     }
     void this.close()
-    throw connectionError(options.address, new Error(`no connection within ${options.connectTimeoutMs} ms`))
+    throw connectionError(address, new Error(`no answer within ${connectTimeoutMs} ms (connectTimeoutMs)`))
+  }
+
+  async #handshake(): Promise<void> {
+    const { host, port } = this.target.server
+    await this.#connection.connect(host, port)
+    this.#apis = await negotiateApis(this.#parts.library, this.#connection, addressText(this.target.server))
   }
 
   /** Sends a request and waits for the answer. A connection whose answer is late is closed. */
-  async send<T>(request: (connection: KafkaConnection) => Promise<T>, timeoutMs: number): Promise<T> {
+  async send<T>(request: BrokerRequest<T>, timeoutMs: number): Promise<T> {
+    if (this.#apis === undefined) throw new Error('The connection is not open yet.')
     this.#pending += 1
     try {
-      const answer = request(this.#connection)
+      const answer = request(this.#connection, this.#apis)
       if (await settledWithin(answer, timeoutMs)) return await answer
       this.#firstError ??= new Error(`no answer within ${timeoutMs} ms`)
       this.#onBroken()

@@ -80,23 +80,13 @@ export interface TopicPartitions {
   readonly partitions: number[]
 }
 
-/** A group member as the assignors need it. */
-export interface AssignableMember {
-  readonly memberId: string
+/** The subscription of a group member, as the classic protocol writes it. */
+export interface MemberSubscription {
   readonly topics: string[]
   readonly ownedPartitions: TopicPartitions[]
   readonly generationId: number
+  readonly userData: Buffer | null
 }
-
-export type KafkaAssignor = (
-  self: string,
-  members: ReadonlyMap<string, AssignableMember>,
-  topics: ReadonlySet<string>,
-  metadata: { readonly topics: ReadonlyMap<string, { readonly partitionsCount: number }> },
-) => readonly {
-  readonly memberId: string
-  readonly assignments: ReadonlyMap<string, TopicPartitions>
-}[]
 
 /** The part of the client that this bus uses: its connections and its protocol. */
 export interface KafkaLibrary {
@@ -104,11 +94,9 @@ export interface KafkaLibrary {
   readonly Writer: { create(): KafkaWriter }
   readonly compressionsAlgorithms: Readonly<Record<string, KafkaCompression>>
   readonly compressionsAlgorithmsByBitmask: Readonly<Record<number, KafkaCompression>>
-  readonly cooperativeStickyAssigner: KafkaAssignor
-  readonly roundRobinAssigner: KafkaAssignor
   crc32c(bytes: Buffer): number
   encodeConsumerProtocolSubscription(subscription: object): Buffer
-  decodeConsumerProtocolSubscription(bytes: Buffer): Omit<AssignableMember, 'memberId'>
+  decodeConsumerProtocolSubscription(bytes: Buffer): MemberSubscription
   encodeConsumerProtocolAssignment(assignment: object): Buffer
   decodeConsumerProtocolAssignment(bytes: Buffer): { readonly assignedPartitions: TopicPartitions[] }
 }

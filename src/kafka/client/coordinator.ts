@@ -1,8 +1,7 @@
 import { ConnectionError } from '../../transport/errors.ts'
 import { CODE, isPassing, nameOf, refusal } from '../errors.ts'
 import type { ConnectionUse } from './broker-connection.ts'
-import type { KafkaApi } from './client.ts'
-import type { KafkaCluster } from './cluster.ts'
+import type { KafkaCluster, PickApi } from './cluster.ts'
 
 /** Type of a coordinator key: a consumer group. */
 const GROUP = 0
@@ -23,14 +22,14 @@ export class KafkaCoordinator {
   /** Sends a request to the coordinator. @throws ConnectionError if there is none or it does not answer. */
   async request<Args extends readonly unknown[], T>(
     use: ConnectionUse,
-    api: KafkaApi<Args, T>,
+    pick: PickApi<Args, T>,
     args: Args,
     timeoutMs?: number,
   ): Promise<T> {
     const node = this.#node ?? (await this.#find())
     try {
       this.#lastNode.set(use, node)
-      return await this.#cluster.request(node, use, api, args, timeoutMs)
+      return await this.#cluster.request(node, use, pick, args, timeoutMs)
     } catch (error) {
       this.#node = undefined
       throw error
@@ -50,8 +49,12 @@ export class KafkaCoordinator {
   }
 
   async #find(): Promise<number> {
-    const { findCoordinator } = this.#cluster.protocol.apis
-    const answer = await this.#cluster.request(undefined, 'control', findCoordinator, [GROUP, [this.#group]])
+    const answer = await this.#cluster.request(
+      undefined,
+      'control',
+      ({ findCoordinator }) => findCoordinator,
+      [GROUP, [this.#group]],
+    )
     const found = answer.coordinators[0]
     const code = found?.errorCode ?? CODE.COORDINATOR_NOT_AVAILABLE
     if (found !== undefined && code === CODE.NONE) {
@@ -60,7 +63,8 @@ export class KafkaCoordinator {
       this.#node = found.nodeId
       return found.nodeId
     }
-    if (!isPassing(code)) throw refusal(this.#cluster.address, `Finding the group ${this.#group}`, code)
+    const action = `Finding the group ${this.#group}`
+    if (!isPassing(code)) throw refusal(this.#cluster.address, action, code, found?.errorMessage)
     throw new ConnectionError(
       'CONNECTION_FAILED',
       `The group ${this.#group} has no coordinator at present (${nameOf(code)}).`,

@@ -1,4 +1,5 @@
 import { type AbortedTransaction, type ReadRecords, readBatches } from '../wire/record-reader.ts'
+import type { KafkaApis } from './apis.ts'
 import type { ConnectionUse } from './broker-connection.ts'
 import type { KafkaReader } from './client.ts'
 import type { KafkaCluster } from './cluster.ts'
@@ -40,9 +41,9 @@ export async function fetchRanges(
   ranges: readonly FetchRange[],
   { maxWaitMs, maxBytes, maxAnswerBytes, timeoutMs, use }: FetchLimits,
 ): Promise<readonly FetchedRange[]> {
-  const { apis, library } = cluster.protocol
+  const { library } = cluster
   const offsets = new Map(ranges.map(({ topicId, index, offset }) => [`${topicId} ${index}`, offset]))
-  const request = () =>
+  const request = (apis: KafkaApis) => () =>
     apis.createFetchRequest(
       maxWaitMs,
       1,
@@ -62,10 +63,10 @@ export async function fetchRanges(
   return cluster.exchange(
     node,
     use,
-    (connection) => {
+    (connection, apis) => {
       const { promise, resolve, reject } = Promise.withResolvers<readonly FetchedRange[]>()
       const { key, version } = apis.fetch
-      connection.send(key, version, request, parse, true, true, (error, answer) => {
+      connection.send(key, version, request(apis), parse, true, true, (error, answer) => {
         if (error !== null) reject(error)
         else resolve(answer)
       })

@@ -49,7 +49,7 @@ async function listOffsets(
           timestamp,
         })),
       }))
-      const answer = await cluster.request(node, 'control', cluster.protocol.apis.listOffsets, [
+      const answer = await cluster.request(node, 'control', ({ listOffsets }) => listOffsets, [
         -1,
         1,
         requests,

@@ -36,7 +36,10 @@ export interface CreateTopicsResponse {
 }
 
 export interface FindCoordinatorResponse {
-  readonly coordinators: readonly (BrokerNode & { readonly errorCode: number })[]
+  readonly coordinators: readonly (BrokerNode & {
+    readonly errorCode: number
+    readonly errorMessage: string | null
+  })[]
 }
 
 export interface JoinGroupResponse {
@@ -55,6 +58,7 @@ export interface SyncGroupResponse {
 
 export interface GroupHeartbeatResponse {
   readonly errorCode: number
+  readonly errorMessage: string | null
   readonly memberId: string | null
   readonly memberEpoch: number
   readonly heartbeatIntervalMs: number

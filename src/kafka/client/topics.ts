@@ -1,6 +1,6 @@
 import { sleep } from '../../kit/time.ts'
 import { ConnectionError } from '../../transport/errors.ts'
-import { CODE, nameOf, refusal } from '../errors.ts'
+import { CODE, refusal } from '../errors.ts'
 import type { ResolvedKafkaOptions } from '../options.ts'
 import type { KafkaCluster } from './cluster.ts'
 import type { MetadataResponse } from './protocol.ts'
@@ -52,6 +52,15 @@ export class KafkaTopicDirectory {
     return names.flatMap((name) => this.#update(name, topics) ?? [])
   }
 
+  /** Reads how many partitions topics have, without those that cannot be read. Caches nothing. @throws ConnectionError */
+  async partitionCounts(names: readonly string[]): Promise<ReadonlyMap<string, number>> {
+    if (names.length === 0) return new Map()
+    const { topics } = await this.#cluster.metadata(names)
+    return new Map(
+      topics.map(({ name, partitions }) => [name, partitions.length] as const).filter(([, n]) => n > 0),
+    )
+  }
+
   /** Reads all cached topics again. Concurrent callers share one request. @throws ConnectionError */
   refresh(): Promise<void> {
     this.#refreshing ??= this.#refreshAll().finally(() => {
@@ -61,11 +70,15 @@ export class KafkaTopicDirectory {
   }
 
   async #refreshAll(): Promise<void> {
-    try {
-      await this.findAll([...this.#cache.keys()])
-    } catch (error) {
-      // The brokers answered. A topic that cannot be used is reported by the caller that uses it.
-      if (!(error instanceof ConnectionError) || error.retryable) throw error
+    const names = [...this.#cache.keys()]
+    const { topics } = await this.#cluster.metadata(names)
+    for (const name of names) {
+      try {
+        this.#update(name, topics)
+      } catch (error) {
+        // The brokers answered. A topic that cannot be used is reported by the caller that uses it.
+        if (!(error instanceof ConnectionError)) throw error
+      }
     }
   }
 
@@ -103,17 +116,14 @@ export class KafkaTopicDirectory {
       assignments: [],
       configs: isBusOwned ? [keepForever, acceptLarge] : [],
     }
-    const { createTopics } = this.#cluster.protocol.apis
-    const { topics } = await this.#cluster.request(undefined, 'control', createTopics, [
+    const { topics } = await this.#cluster.request(undefined, 'control', ({ createTopics }) => createTopics, [
       [request],
       requestTimeoutMs,
       false,
     ])
     const { errorCode = CODE.NONE, errorMessage = null } = topics[0] ?? {}
     if (errorCode === CODE.NONE || errorCode === CODE.TOPIC_ALREADY_EXISTS) return
-    const error = refusal(this.#cluster.address, `Creating the topic ${name}`, errorCode)
-    if (errorMessage === null) throw error
-    throw new ConnectionError(error.code, `${error.message} (${errorMessage})`)
+    throw refusal(this.#cluster.address, `Creating the topic ${name}`, errorCode, errorMessage)
   }
 
   /** Waits until each partition of a new topic has a leader. */
@@ -132,14 +142,8 @@ export class KafkaTopicDirectory {
       this.#cache.delete(name)
       return undefined
     }
-    if (found.errorCode === CODE.TOPIC_AUTHORIZATION_FAILED) {
-      throw refusal(this.#cluster.address, `Using the topic ${name}`, found.errorCode)
-    }
     if (found.errorCode !== CODE.NONE && found.errorCode !== CODE.LEADER_NOT_AVAILABLE) {
-      throw new ConnectionError(
-        'TOPOLOGY_CONFLICT',
-        `Kafka at ${this.#cluster.address} cannot use the topic ${name}: ${nameOf(found.errorCode)}.`,
-      )
+      throw refusal(this.#cluster.address, `Using the topic ${name}`, found.errorCode)
     }
     const leaders: number[] = []
     for (const { partitionIndex, leaderId } of found.partitions) leaders[partitionIndex] = leaderId

@@ -1,35 +1,43 @@
-import type { AssignableMember, KafkaLibrary, TopicPartitions } from '../client/client.ts'
+import type { KafkaLibrary, MemberSubscription, TopicPartitions } from '../client/client.ts'
 import type { JoinGroupResponse } from '../client/protocol.ts'
 import type { TopicPartition } from '../client/topic-partition.ts'
-import type { SubscribedTopic } from './membership.ts'
+import { type AssignableMember, assignCooperatively, assignInTurn } from './assignors.ts'
 
 type Assignments = readonly { readonly memberId: string; readonly assignment: Buffer }[]
 
-/** Assigns the partitions of the topics to the members of a group, which is the leader's task. */
+/** The members of a group, as each described itself when it joined. */
+export function membersOf(library: KafkaLibrary, joined: JoinGroupResponse): readonly AssignableMember[] {
+  return joined.members.map(({ memberId, metadata }) => {
+    const subscription = library.decodeConsumerProtocolSubscription(metadata)
+    const { topics, ownedPartitions } = subscription
+    const generation = generationIn(subscription)
+    return { memberId, topics: new Set(topics), owned: ungroup(ownedPartitions), generation }
+  })
+}
+
+/** Members of the Java client before 3.2 write the generation into the data of the cooperative-sticky assignor. */
+function generationIn({ generationId, userData }: MemberSubscription): number {
+  return generationId < 0 && userData !== null && userData.length >= 4
+    ? userData.readInt32BE(0)
+    : generationId
+}
+
+/** Assigns partitions to the members of a group, which is the leader's task. */
 export function assignPartitions(
   library: KafkaLibrary,
-  joined: JoinGroupResponse,
-  topics: readonly SubscribedTopic[],
+  members: readonly AssignableMember[],
+  partitionCounts: ReadonlyMap<string, number>,
   { isEager }: { readonly isEager: boolean },
 ): Assignments {
-  const members = new Map<string, AssignableMember>()
-  for (const { memberId, metadata } of joined.members) {
-    const subscription = library.decodeConsumerProtocolSubscription(metadata)
-    members.set(memberId, { ...subscription, memberId })
-  }
-  const known = new Map(topics.map(({ name, partitions }) => [name, { partitionsCount: partitions }]))
-  const wanted = [...members.values()].flatMap((member) => member.topics).filter((name) => known.has(name))
-  const assignor = isEager ? library.roundRobinAssigner : library.cooperativeStickyAssigner
-  return assignor(joined.memberId, members, new Set(wanted), { topics: known }).map(
-    ({ memberId, assignments }) => ({
-      memberId,
-      assignment: library.encodeConsumerProtocolAssignment({
-        version: isEager ? 0 : 2,
-        assignedPartitions: [...assignments.values()],
-        userData: null,
-      }),
+  const assign = isEager ? assignInTurn : assignCooperatively
+  return [...assign(members, partitionCounts)].map(([memberId, partitions]) => ({
+    memberId,
+    assignment: library.encodeConsumerProtocolAssignment({
+      version: isEager ? 0 : 2,
+      assignedPartitions: groupByTopic(partitions),
+      userData: null,
     }),
-  )
+  }))
 }
 
 /** Partitions by topic, as the protocol writes them. */
@@ -38,4 +46,9 @@ export function groupByTopic(partitions: readonly TopicPartition[]): TopicPartit
     topic,
     partitions: ofTopic.map(({ index }) => index),
   }))
+}
+
+/** The opposite of `groupByTopic`. */
+export function ungroup(topics: readonly TopicPartitions[]): readonly TopicPartition[] {
+  return topics.flatMap(({ topic, partitions }) => partitions.map((index) => ({ topic, index })))
 }

@@ -2,7 +2,7 @@ import { READ_BACKOFF } from '../../kit/backoff.ts'
 import type { JoinGroupResponse } from '../client/protocol.ts'
 import { type TopicPartition, without } from '../client/topic-partition.ts'
 import { CODE, isPassing, isRetryable, refusal } from '../errors.ts'
-import { assignPartitions, groupByTopic } from './classic-assignment.ts'
+import { assignPartitions, groupByTopic, membersOf, ungroup } from './classic-assignment.ts'
 import { beatUntil, withHeartbeats } from './heartbeats.ts'
 import { MemberSession } from './member-session.ts'
 import {
@@ -10,6 +10,8 @@ import {
   type MemberIdentity,
   type Membership,
   type MembershipParts,
+  OTHER_PROTOCOL,
+  OTHER_PROTOCOL_RETRY_MS,
   type SubscribedTopic,
 } from './membership.ts'
 import { MembershipLoop, type MembershipProtocol } from './membership-loop.ts'
@@ -68,11 +70,14 @@ export class ClassicMembership implements Membership, MembershipProtocol {
     const memberId = this.#memberId
     // A static member does not leave: it keeps its partitions if it returns within the session timeout.
     if (memberId !== '' && this.#instance === null) {
-      const { leaveGroup } = this.#parts.cluster.protocol.apis
       const args = [this.#parts.options.consumerGroup, [{ memberId, groupInstanceId: null }]] as const
-      await this.#parts.coordinator.request('commit', leaveGroup, [...args]).catch(() => undefined)
+      await this.#parts.coordinator
+        .request('commit', ({ leaveGroup }) => leaveGroup, [...args])
+        .catch(() => undefined)
     }
     this.#isMember = false
+    // A join may wait for the other members, whose handlers run.
+    await this.#parts.coordinator.cut('group')
     await this.#loop.ended
   }
 
@@ -116,6 +121,7 @@ export class ClassicMembership implements Membership, MembershipProtocol {
     if (error instanceof GroupError) {
       coordinator.invalidateOn(error.errorCode)
       if (error.errorCode === CODE.FENCED_INSTANCE_ID) return this.#yieldTo(error.errorCode)
+      if (OTHER_PROTOCOL.has(error.errorCode)) return this.#waitForOthers(error.errorCode)
       const isEvicted = NOT_A_MEMBER.has(error.errorCode)
       if (isEvicted) this.#onEvicted()
       if (isEvicted || error.errorCode === CODE.REBALANCE_IN_PROGRESS) {
@@ -137,6 +143,13 @@ export class ClassicMembership implements Membership, MembershipProtocol {
       refusal(options.address, `Membership in the group ${options.consumerGroup}`, errorCode),
     )
     return options.sessionTimeoutMs
+  }
+
+  /** A release that changes the assignor replaces the members one by one. */
+  #waitForOthers(errorCode: number): number {
+    const { listener, options } = this.#parts
+    listener.onFailure(refusal(options.address, `Joining the group ${options.consumerGroup}`, errorCode))
+    return OTHER_PROTOCOL_RETRY_MS
   }
 
   #onEvicted(): void {
@@ -168,7 +181,7 @@ export class ClassicMembership implements Membership, MembershipProtocol {
 
   async #sendJoin(topics: readonly string[]): Promise<JoinGroupResponse> {
     const { options, coordinator, cluster } = this.#parts
-    const { library, apis } = cluster.protocol
+    const { library } = cluster
     const metadata = library.encodeConsumerProtocolSubscription({
       version: 2,
       topics,
@@ -182,7 +195,7 @@ export class ClassicMembership implements Membership, MembershipProtocol {
       using _watch = this.#watchJoin()
       const answer = await coordinator.request(
         'group',
-        apis.joinGroup,
+        ({ joinGroup }) => joinGroup,
         [
           options.consumerGroup,
           options.sessionTimeoutMs,
@@ -211,10 +224,10 @@ export class ClassicMembership implements Membership, MembershipProtocol {
     topics: readonly SubscribedTopic[],
   ): Promise<readonly TopicPartition[]> {
     const { options, coordinator, cluster } = this.#parts
-    const { library, apis } = cluster.protocol
+    const { library } = cluster
     const isLeader = joined.leader === joined.memberId
-    const assignments = isLeader ? assignPartitions(library, joined, topics, { isEager: this.#isEager }) : []
-    const answer = await coordinator.request('group', apis.syncGroup, [
+    const assignments = isLeader ? await this.#assign(joined, topics) : []
+    const answer = await coordinator.request('group', ({ syncGroup }) => syncGroup, [
       options.consumerGroup,
       this.#generation,
       this.#memberId,
@@ -225,17 +238,25 @@ export class ClassicMembership implements Membership, MembershipProtocol {
     ])
     this.#check(answer.errorCode, 'Syncing with')
     const { assignedPartitions } = library.decodeConsumerProtocolAssignment(answer.assignment)
-    return assignedPartitions.flatMap(({ topic, partitions }) =>
-      partitions.map((index) => ({ topic, index })),
-    )
+    return ungroup(assignedPartitions)
+  }
+
+  /** Assigns, as the leader, what any member subscribed to. Other members of the group may consume other topics. */
+  async #assign(joined: JoinGroupResponse, topics: readonly SubscribedTopic[]) {
+    const { cluster, partitionCounts } = this.#parts
+    const members = membersOf(cluster.library, joined)
+    const counts = new Map(topics.map(({ name, partitions }) => [name, partitions]))
+    const others = members.flatMap((member) => [...member.topics]).filter((name) => !counts.has(name))
+    for (const [name, count] of await partitionCounts([...new Set(others)])) counts.set(name, count)
+    return assignPartitions(cluster.library, members, counts, { isEager: this.#isEager })
   }
 
   async #beat(use: 'group' | 'commit' = 'group'): Promise<number> {
-    const { options, coordinator, cluster } = this.#parts
+    const { options, coordinator } = this.#parts
     const sentAt = performance.now()
     const { errorCode } = await coordinator.request(
       use,
-      cluster.protocol.apis.heartbeat,
+      ({ heartbeat }) => heartbeat,
       [options.consumerGroup, this.#generation, this.#memberId, this.#instance],
       Math.min(options.requestTimeoutMs, options.sessionTimeoutMs),
     )
@@ -266,7 +287,7 @@ export class ClassicMembership implements Membership, MembershipProtocol {
     if (code === CODE.NONE) return
     const requiresRejoin =
       NOT_A_MEMBER.has(code) || code === CODE.FENCED_INSTANCE_ID || code === CODE.REBALANCE_IN_PROGRESS
-    if (requiresRejoin || isPassing(code)) throw new GroupError(code)
+    if (requiresRejoin || isPassing(code) || OTHER_PROTOCOL.has(code)) throw new GroupError(code)
     const { address, consumerGroup } = this.#parts.options
     throw refusal(address, `${action} the group ${consumerGroup}`, code)
   }

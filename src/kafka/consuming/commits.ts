@@ -30,6 +30,8 @@ export interface KafkaCommitsParts {
   readonly coordinator: KafkaCoordinator
   readonly identity: () => MemberIdentity | undefined
   readonly partitions: () => Iterable<KafkaAssignedPartition>
+  /** Reads the present ids of topics from the brokers; without those that do not exist. @throws ConnectionError */
+  readonly topicIds: (names: readonly string[]) => Promise<ReadonlyMap<string, string>>
   /** Called after a commit, which may have made room for deliveries. */
   readonly onCommitted: () => void
   readonly onFailure: (error: Error) => void
@@ -52,6 +54,11 @@ export class KafkaCommits {
   readonly #waiters = new Set<CommitWaiter>()
   /** Partitions whose final commit is in flight. A background commit after it would overwrite it. */
   readonly #finalizing = new WeakSet<KafkaAssignedPartition>()
+  /**
+   * Partitions whose topic was unknown to the coordinator. A commit names a topic, not its id: the offset of a deleted
+   * topic would make the group skip the first events of the topic that replaces it.
+   */
+  readonly #unverified = new WeakSet<KafkaAssignedPartition>()
   #committing: Promise<void> | undefined
   #timer: NodeJS.Timeout | undefined
   #metadataBytes = METADATA_BYTES
@@ -94,13 +101,20 @@ export class KafkaCommits {
     return promise
   }
 
-  /** Commits partitions of which no more records start. Retries until it succeeds or the signal aborts. */
+  /**
+   * Commits partitions of which no more records start. Retries until it succeeds or the signal aborts. A topic that was
+   * deleted, or replaced by another one of its name, is left out.
+   */
   async commitFinal(partitions: readonly KafkaAssignedPartition[], signal: AbortSignal): Promise<void> {
-    for (const partition of partitions) this.#finalizing.add(partition)
+    for (const partition of partitions) {
+      this.#finalizing.add(partition)
+      this.#unverified.add(partition)
+    }
     await this.#committing
     for (let failure = 1; !signal.aborted; failure += 1) {
       const owned = partitions.filter(({ isLost }) => !isLost)
       if (owned.length === 0 || (await this.#commit(owned, true))) return
+      for (const partition of owned) this.#unverified.add(partition)
       await sleep(REQUEST_BACKOFF.backoff(failure), signal)
     }
   }
@@ -143,13 +157,17 @@ export class KafkaCommits {
 
   /** @returns false if a part of it has to be retried. */
   async #commit(partitions: readonly KafkaAssignedPartition[], isFinal: boolean): Promise<boolean> {
-    const { options, coordinator, cluster, identity, onFailure } = this.#parts
+    const { options, coordinator, identity, onFailure } = this.#parts
     const member = identity()
     if (member === undefined) return false
-    const states = new Map(partitions.map((partition) => [partition, partition.commitState(isFinal)]))
     try {
+      const current = await this.#ofCurrentTopics(partitions)
+      // The topic of a final commit that is gone does not come back with the same id.
+      const isSkipped = !isFinal && current.length < partitions.length
+      if (current.length === 0) return !isSkipped
+      const states = new Map(current.map((partition) => [partition, partition.commitState(isFinal)]))
       const { memberId, generation, groupInstanceId } = member
-      const { topics } = await coordinator.request('commit', cluster.protocol.apis.offsetCommit, [
+      const { topics } = await coordinator.request('commit', ({ offsetCommit }) => offsetCommit, [
         options.consumerGroup,
         generation,
         memberId,
@@ -165,12 +183,25 @@ export class KafkaCommits {
       const results = [...states].map(([partition, state]) =>
         this.#onAnswer(partition, state, codes.get(partitionKey(partition)) ?? CODE.NONE),
       )
-      return results.every((isDone) => isDone)
+      return !isSkipped && results.every((isDone) => isDone)
     } catch (thrown) {
       const error = toError(thrown)
       if (!isRetryable(error)) onFailure(error)
       return false
     }
+  }
+
+  /** The partitions without those whose topic is gone, or has been replaced by another one. @throws ConnectionError */
+  async #ofCurrentTopics(
+    partitions: readonly KafkaAssignedPartition[],
+  ): Promise<readonly KafkaAssignedPartition[]> {
+    const doubtful = partitions.filter((partition) => this.#unverified.has(partition))
+    if (doubtful.length === 0) return partitions
+    const ids = await this.#parts.topicIds([...new Set(doubtful.map(({ topic }) => topic))])
+    for (const partition of doubtful) {
+      if (ids.get(partition.topic) === partition.topicId) this.#unverified.delete(partition)
+    }
+    return partitions.filter((partition) => !partition.isLost && !this.#unverified.has(partition))
   }
 
   #onAnswer(partition: KafkaAssignedPartition, state: CommitState, code: number): boolean {
@@ -180,6 +211,7 @@ export class KafkaCommits {
       return true
     }
     coordinator.invalidateOn(code)
+    if (code === CODE.UNKNOWN_TOPIC_OR_PARTITION) this.#unverified.add(partition)
     if (code === CODE.OFFSET_METADATA_TOO_LARGE) this.#metadataBytes = Math.floor(this.#metadataBytes / 2)
     else if (!MEMBERSHIP_CODES.has(code) && !isPassing(code))
       onFailure(refusal(options.address, `Committing offsets of ${partition.topic}`, code))

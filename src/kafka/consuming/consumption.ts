@@ -1,6 +1,6 @@
 import { READ_BACKOFF } from '../../kit/backoff.ts'
 import { retryUntilDone } from '../../kit/retry-until-done.ts'
-import { settledWithin } from '../../kit/time.ts'
+import { settledUntil, settledWithin } from '../../kit/time.ts'
 import type { Consumption, DeadLetterReason, Intake, TransportHost } from '../../transport/transport.ts'
 import type { KafkaCluster } from '../client/cluster.ts'
 import { KafkaCoordinator } from '../client/coordinator.ts'
@@ -18,6 +18,7 @@ import { KafkaCommits } from './commits.ts'
 import { DeliveryPump } from './delivery-pump.ts'
 import { KafkaFetcher } from './fetcher.ts'
 import type { HeldRecord } from './held-record.ts'
+import { IdleWatch } from './idle-watch.ts'
 import type { Membership, MembershipListener } from './membership.ts'
 import { NextMembership } from './next-membership.ts'
 import type { CommittedOffset } from './offsets.ts'
@@ -47,6 +48,7 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
   readonly #commits: KafkaCommits
   readonly #fetcher: KafkaFetcher
   readonly #pump: DeliveryPump
+  readonly #idle: IdleWatch
   readonly #stopped = new AbortController()
   readonly #released = new AbortController()
   #refreshTimer: NodeJS.Timeout | undefined
@@ -63,6 +65,7 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
       host,
       onRecreated: (topic) => this.#replace(topic),
     })
+    this.#idle = new IdleWatch({ group: options.consumerGroup, stream: options.topics.stream, host })
     this.#startOffsets = new StartOffsets({ options, cluster, topics, coordinator, host })
     const Protocol = options.groupProtocol === 'consumer' ? NextMembership : ClassicMembership
     this.#membership = new Protocol({
@@ -71,6 +74,7 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
       coordinator,
       listener: this,
       topics: () => this.#topics.read(),
+      partitionCounts: (names) => this.#topics.partitionCounts(names),
     })
     this.#commits = new KafkaCommits({
       options,
@@ -78,6 +82,7 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
       coordinator,
       partitions,
       identity: () => this.#membership.identity,
+      topicIds: async (names) => new Map((await topics.findAll(names)).map(({ name, id }) => [name, id])),
       onCommitted: () => this.#pump.run(),
       onFailure,
     })
@@ -104,13 +109,19 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
     })
   }
 
-  /** Joins the group and starts consuming. @throws ConnectionError; then this consumer is not a group member. */
-  async start(): Promise<void> {
+  /**
+   * Joins the group and starts consuming. Resolves at once if the signal aborts: the other members may delay a join for
+   * as long as their handlers run. @throws ConnectionError; then this consumer is not a group member.
+   */
+  async start(stopped: AbortSignal): Promise<void> {
     const { autoOffsetReset, metadataMaxAgeMs } = this.#parts.options
-    await this.#topics.start()
+    if (!(await settledUntil(this.#topics.start(), stopped))) return
     try {
-      if (autoOffsetReset === 'latest') await this.#retry(() => this.#startOffsets.noteLatest())
-      await this.#membership.join()
+      const noteLatest = () => this.#retry(() => this.#startOffsets.noteLatest())
+      if (autoOffsetReset === 'latest' && !(await settledUntil(noteLatest(), stopped))) return
+      if (!(await settledUntil(this.#membership.join(), stopped))) return
+      // With groupProtocol 'consumer', a member without partitions is assigned nothing.
+      this.#idle.onAssigned([...this.#partitions.values()])
     } catch (error) {
       await this.stopFetching()
       await this.#end()
@@ -122,6 +133,10 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
 
   get isFlowing(): boolean {
     return this.#membership.hasLiveSession
+  }
+
+  get idleReason(): string | undefined {
+    return this.#idle.reason
   }
 
   async stopFetching(): Promise<void> {
@@ -139,6 +154,7 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
 
   async #end(): Promise<void> {
     this.#released.abort()
+    this.#idle.stop()
     this.#loseAll()
     this.#commits.close()
     await this.#membership.leave()
@@ -180,6 +196,7 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
     if (added.length > 0) await this.#retry(() => this.#take(added))
     this.#commits.settleWaiters()
     this.#commits.commitNow()
+    this.#idle.onAssigned(assigned)
     if (added.length > 0 || removed.length > 0) this.#fetcher.restart()
     this.#pump.run()
   }
@@ -200,6 +217,7 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
   }
 
   onLost(): void {
+    this.#idle.stop()
     this.#loseAll()
     this.#commits.settleWaiters()
   }

@@ -1,6 +1,7 @@
 import type { KafkaCluster } from '../client/cluster.ts'
 import type { KafkaCoordinator } from '../client/coordinator.ts'
 import type { TopicPartition } from '../client/topic-partition.ts'
+import { CODE, nameOf } from '../errors.ts'
 import type { ResolvedKafkaOptions } from '../options.ts'
 
 /** Identifies a group member in its commits. */
@@ -39,6 +40,8 @@ export interface MembershipParts {
   readonly listener: MembershipListener
   /** Reads the topics to consume. */
   readonly topics: () => Promise<readonly SubscribedTopic[]>
+  /** Reads the numbers of partitions of topics that other members of the group consume. */
+  readonly partitionCounts: (names: readonly string[]) => Promise<ReadonlyMap<string, number>>
 }
 
 /** A membership in a consumer group. */
@@ -57,9 +60,21 @@ export interface Membership {
 /** The group refused a request. The code says what the member has to do. */
 export class GroupError extends Error {
   readonly errorCode: number
+  /** The broker's own message, if the answer has one. */
+  readonly detail: string | null
 
-  constructor(errorCode: number) {
-    super(`The group refused a request: error ${errorCode}.`)
+  constructor(errorCode: number, detail: string | null = null) {
+    super(`The group refused a request: ${nameOf(errorCode)}.`)
     this.errorCode = errorCode
+    this.detail = detail
   }
 }
+
+/** Answers of a group whose members have other options: a release that is rolled out replaces them sooner or later. */
+export const OTHER_PROTOCOL: ReadonlySet<number> = new Set([
+  CODE.INCONSISTENT_GROUP_PROTOCOL,
+  CODE.GROUP_ID_NOT_FOUND,
+])
+
+/** Wait before a member tries again to join a group that uses another protocol or assignor, in milliseconds. */
+export const OTHER_PROTOCOL_RETRY_MS = 5000

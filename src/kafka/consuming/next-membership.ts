@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { toError } from '../../errors.ts'
 import { READ_BACKOFF } from '../../kit/backoff.ts'
 import { ConnectionError } from '../../transport/errors.ts'
+import type { KafkaApis } from '../client/apis.ts'
 import type { GroupHeartbeatResponse } from '../client/protocol.ts'
 import { type TopicPartition, without } from '../client/topic-partition.ts'
 import { CODE, isPassing, isRetryable, refusal } from '../errors.ts'
@@ -12,6 +13,8 @@ import {
   type MemberIdentity,
   type Membership,
   type MembershipParts,
+  OTHER_PROTOCOL,
+  OTHER_PROTOCOL_RETRY_MS,
   type SubscribedTopic,
 } from './membership.ts'
 import { MembershipLoop, type MembershipProtocol } from './membership-loop.ts'
@@ -69,12 +72,6 @@ export class NextMembership implements Membership, MembershipProtocol {
   }
 
   async join(): Promise<void> {
-    if (this.#parts.cluster.protocol.apis.groupHeartbeat === undefined) {
-      throw new ConnectionError(
-        'TOPOLOGY_CONFLICT',
-        `Kafka at ${this.#parts.options.address} does not know groupProtocol 'consumer' (KIP-848); use 'classic'.`,
-      )
-    }
     this.#loop.start(this)
     await this.#loop.firstAssignment.promise
   }
@@ -124,7 +121,8 @@ export class NextMembership implements Membership, MembershipProtocol {
     // A lost answer may have contained an assignment.
     this.#isFullHeartbeatDue = true
     this.#onFailure(error, failures)
-    return READ_BACKOFF.backoff(failures)
+    const isOther = error instanceof GroupError && OTHER_PROTOCOL.has(error.errorCode)
+    return isOther ? OTHER_PROTOCOL_RETRY_MS : READ_BACKOFF.backoff(failures)
   }
 
   /** @returns false if the assignment has not changed. */
@@ -171,12 +169,10 @@ export class NextMembership implements Membership, MembershipProtocol {
 
   /** @param owned - null if nothing has changed since the last heartbeat. */
   async #beat(owned: readonly TopicPartition[] | null, epoch = this.#epoch): Promise<GroupHeartbeatResponse> {
-    const { options, coordinator, cluster } = this.#parts
-    const { groupHeartbeat } = cluster.protocol.apis
-    if (groupHeartbeat === undefined) throw new Error('The broker no longer supports KIP-848.')
+    const { options, coordinator } = this.#parts
     const names = this.#topics.map(({ name }) => name)
     const sentAt = performance.now()
-    const answer = await coordinator.request('group', groupHeartbeat, [
+    const answer = await coordinator.request('group', (apis) => groupHeartbeatOf(apis, options.address), [
       options.consumerGroup,
       this.#memberId,
       epoch,
@@ -189,7 +185,7 @@ export class NextMembership implements Membership, MembershipProtocol {
       owned === null ? null : this.#idsOf(owned),
     ])
     if (epoch < 0) return answer
-    if (answer.errorCode !== CODE.NONE) throw new GroupError(answer.errorCode)
+    if (answer.errorCode !== CODE.NONE) throw new GroupError(answer.errorCode, answer.errorMessage)
     const wasLive = this.#session.isLive
     this.#epoch = answer.memberEpoch
     this.#session.confirm(sentAt, wasLive)
@@ -213,19 +209,21 @@ export class NextMembership implements Membership, MembershipProtocol {
       else if (failures > QUIET_FAILURES) listener.onFailure(error)
       return
     }
-    const { errorCode } = error
+    const { errorCode, detail } = error
     coordinator.invalidateOn(errorCode)
     if (NOT_A_MEMBER.has(errorCode)) this.#onEvicted()
     else if (!isPassing(errorCode) && errorCode !== CODE.STALE_MEMBER_EPOCH) {
       const action = `Membership in the group ${options.consumerGroup}`
-      this.#onRefused(errorCode, refusal(options.address, action, errorCode), failures)
+      this.#onRefused(errorCode, refusal(options.address, action, errorCode, detail), failures)
     }
   }
 
   #onRefused(errorCode: number, failure: Error, failures: number): void {
     if (errorCode === CODE.FENCED_INSTANCE_ID) this.#onEvicted()
+    // A release that changes the protocol replaces the members one by one.
+    if (OTHER_PROTOCOL.has(errorCode)) this.#parts.listener.onFailure(failure)
     // A static member that was killed can join again once its former session has expired.
-    if (errorCode !== CODE.UNRELEASED_INSTANCE_ID) this.#fail(failure)
+    else if (errorCode !== CODE.UNRELEASED_INSTANCE_ID) this.#fail(failure)
     else if (failures > QUIET_FAILURES) this.#parts.listener.onFailure(failure)
   }
 
@@ -241,4 +239,15 @@ export class NextMembership implements Membership, MembershipProtocol {
     this.#owned = []
     this.#parts.listener.onLost()
   }
+}
+
+function groupHeartbeatOf(
+  { groupHeartbeat }: KafkaApis,
+  address: string,
+): NonNullable<KafkaApis['groupHeartbeat']> {
+  if (groupHeartbeat !== undefined) return groupHeartbeat
+  throw new ConnectionError(
+    'TOPOLOGY_CONFLICT',
+    `Kafka at ${address} does not know groupProtocol 'consumer' (KIP-848); use 'classic'.`,
+  )
 }

@@ -33,7 +33,7 @@ export async function committedOffsets(
     memberEpoch: member?.generation ?? -1,
     topics,
   }
-  const { groups } = await coordinator.request('commit', cluster.protocol.apis.offsetFetch, [[request], true])
+  const { groups } = await coordinator.request('commit', ({ offsetFetch }) => offsetFetch, [[request], true])
   const answer = groups[0]
   coordinator.invalidateOn(answer?.errorCode ?? CODE.NONE)
   const committed = new Map<string, CommittedOffset>()

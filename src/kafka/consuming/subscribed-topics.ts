@@ -15,6 +15,8 @@ export interface SubscribedTopicsParts {
 export class SubscribedTopics {
   readonly #parts: SubscribedTopicsParts
   readonly #known = new Map<string, KafkaTopic>()
+  /** Topics of other members of the group, and their numbers of partitions when this member assigned them. */
+  #others: ReadonlyMap<string, number> = new Map()
 
   constructor(parts: SubscribedTopicsParts) {
     this.#parts = parts
@@ -36,16 +38,31 @@ export class SubscribedTopics {
     for (const topic of replays === undefined ? [stream] : [stream, replays]) {
       if (this.#update(topic)) hasChanged = true
     }
-    return hasChanged
+    return (await this.#haveOthersChanged()) || hasChanged
+  }
+
+  /** Reads the numbers of partitions of topics that other members of the group consume. @throws ConnectionError */
+  async partitionCounts(names: readonly string[]): Promise<ReadonlyMap<string, number>> {
+    const counts = await this.#parts.topics.partitionCounts(names)
+    this.#others = new Map(names.map((name) => [name, counts.get(name) ?? 0]))
+    return counts
   }
 
   /** The topics and their partitions, as the brokers have them now. @throws ConnectionError */
   async read(): Promise<readonly SubscribedTopic[]> {
     const { topics, options } = this.#parts
     const replays = options.topics.replays(options.consumerGroup)
+    this.#others = new Map()
     const found = [await this.#ensureStream(), ...(await topics.findAll([replays]))]
     for (const topic of found) this.#update(topic)
     return found.map(({ name, id, leaders }) => ({ name, id, partitions: leaders.length }))
+  }
+
+  /** Members of other libraries may not notice new partitions. */
+  async #haveOthersChanged(): Promise<boolean> {
+    const before = this.#others
+    const counts = await this.#parts.topics.partitionCounts([...before.keys()])
+    return [...before].some(([name, count]) => (counts.get(name) ?? 0) !== count)
   }
 
   /** @returns true if the number of partitions changed. */

@@ -32,8 +32,10 @@ export class IdentityProvider {
   }
 
   async #request(): Promise<void> {
-    const { initProducerId } = this.#cluster.protocol.apis
-    const answer = await this.#cluster.request(undefined, 'control', initProducerId, [null, 0])
+    const answer = await this.#cluster.request(undefined, 'control', ({ initProducerId }) => initProducerId, [
+      null,
+      0,
+    ])
     if (answer.errorCode === CODE.NONE) {
       this.#current = { producerId: answer.producerId, producerEpoch: answer.producerEpoch }
       return

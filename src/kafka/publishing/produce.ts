@@ -11,10 +11,17 @@ export interface PartitionBatch {
 
 const ACKS: Readonly<Record<string, number>> = { '0': 0, '1': 1, all: -1 }
 
+/** The answer for one partition. */
+export interface ProduceResult {
+  readonly code: number
+  /** The broker's explanation of a refusal; empty if there is none. */
+  readonly message: string
+}
+
 /**
  * Sends one batch for each of several partitions, in one request.
  *
- * @returns the error code by `topic partition`; undefined with acks '0', which has no answer.
+ * @returns the answers by `topic partition`; undefined with acks '0', which has no answer.
  * @throws ConnectionError if there was no answer.
  */
 export async function sendProduce(
@@ -22,8 +29,8 @@ export async function sendProduce(
   options: ResolvedKafkaOptions,
   node: number,
   batches: readonly PartitionBatch[],
-): Promise<ReadonlyMap<string, number> | undefined> {
-  const { library, apis } = cluster.protocol
+): Promise<ReadonlyMap<string, ProduceResult> | undefined> {
+  const { library } = cluster
   const acks = ACKS[options.acks] ?? -1
   const request = (sent: readonly PartitionBatch[]) => {
     const writer = library.Writer.create()
@@ -50,27 +57,33 @@ export async function sendProduce(
       .appendUnsignedVarInt(bytes.length + 1)
       .append(bytes)
   }
-  return cluster.exchange<ReadonlyMap<string, number> | undefined>(node, 'produce', (connection) => {
-    for (const { queue } of batches) queue.markSent()
-    const sent = batches.filter(({ batch }) => batch.records.length > 0)
-    if (sent.length === 0) return Promise.resolve(new Map<string, number>())
-    const { promise, resolve, reject } = Promise.withResolvers<ReadonlyMap<string, number> | undefined>()
-    const { key, version } = apis.produce
-    connection.send<unknown>(
-      key,
-      version,
-      () => request(sent),
-      parseProduce,
-      true,
-      true,
-      (error, codes) => {
-        if (error !== null) reject(error)
-        // With acks '0' the client calls back without an answer.
-        else resolve(codes instanceof Map ? codes : undefined)
-      },
-    )
-    return promise
-  })
+  return cluster.exchange<ReadonlyMap<string, ProduceResult> | undefined>(
+    node,
+    'produce',
+    (connection, apis) => {
+      for (const { queue } of batches) queue.markSent()
+      const sent = batches.filter(({ batch }) => batch.records.length > 0)
+      if (sent.length === 0) return Promise.resolve(new Map<string, ProduceResult>())
+      const { promise, resolve, reject } = Promise.withResolvers<
+        ReadonlyMap<string, ProduceResult> | undefined
+      >()
+      const { key, version } = apis.produce
+      connection.send<unknown>(
+        key,
+        version,
+        () => request(sent),
+        parseProduce,
+        true,
+        true,
+        (error, results) => {
+          if (error !== null) reject(error)
+          // With acks '0' the client calls back without an answer.
+          else resolve(results instanceof Map ? results : undefined)
+        },
+      )
+      return promise
+    },
+  )
 }
 
 function byTopic(batches: readonly PartitionBatch[]): Map<string, PartitionBatch[]> {
@@ -83,25 +96,31 @@ function byTopic(batches: readonly PartitionBatch[]): Map<string, PartitionBatch
   return topics
 }
 
-/** Reads only the error codes of the answer. */
-function parseProduce(_id: number, _key: number, _version: number, reader: KafkaReader): Map<string, number> {
-  const codes = new Map<string, number>()
+/** Reads the error codes and messages of the answer. */
+function parseProduce(
+  _id: number,
+  _key: number,
+  _version: number,
+  reader: KafkaReader,
+): Map<string, ProduceResult> {
+  const results = new Map<string, ProduceResult>()
   reader.readArray((topic) => {
     const name = readText(topic)
     topic.readArray(
       (partition) => {
         const index = partition.readInt32()
-        codes.set(`${name} ${index}`, partition.readInt16())
+        const code = partition.readInt16()
         for (let field = 0; field < 3; field += 1) partition.readInt64()
-        partition.readArray((record) => [record.readInt32(), readText(record)])
-        readText(partition)
+        const ofRecords = partition.readArray((record) => [record.readInt32(), readText(record)] as const)
+        const message = readText(partition)
         partition.readTaggedFields()
+        results.set(`${name} ${index}`, { code, message: ofRecords[0]?.[1] || message })
       },
       true,
       false,
     )
   })
-  return codes
+  return results
 }
 
 /** A compact nullable string. */

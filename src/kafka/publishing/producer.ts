@@ -3,18 +3,27 @@ import { REQUEST_BACKOFF } from '../../kit/backoff.ts'
 import { ConnectionError, MessageRefusedError } from '../../transport/errors.ts'
 import type { KafkaCluster } from '../client/cluster.ts'
 import type { KafkaTopicDirectory } from '../client/topics.ts'
-import { CODE, isPassing, refusal } from '../errors.ts'
+import { CODE, isPassing, messageRefusal, refusal } from '../errors.ts'
 import type { ResolvedKafkaOptions } from '../options.ts'
 import { IdentityProvider } from './identity-provider.ts'
 import { type Batch, PartitionQueue, type QueuedRecord } from './partition-queue.ts'
-import { type PartitionBatch, sendProduce } from './produce.ts'
+import { type PartitionBatch, type ProduceResult, sendProduce } from './produce.ts'
 import { SendSchedule } from './send-schedule.ts'
 
 /** Wait before an identity is requested again, in milliseconds. */
 const IDENTITY_RETRY_MS = 100
 
-/** The leader wrote the batch, but it is not known to be safe. */
-const IN_DOUBT: ReadonlySet<number> = new Set([CODE.REQUEST_TIMED_OUT, CODE.NOT_ENOUGH_REPLICAS_AFTER_APPEND])
+const STORED: ProduceResult = { code: CODE.NONE, message: '' }
+
+/** The leader wrote the batch, or may have, but it is not known to be safe. */
+const IN_DOUBT: ReadonlySet<number> = new Set([
+  CODE.UNKNOWN_SERVER_ERROR,
+  CODE.REQUEST_TIMED_OUT,
+  CODE.NETWORK_EXCEPTION,
+  CODE.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+])
+/** The content of a record is the cause. */
+const OF_MESSAGE: ReadonlySet<number> = new Set([CODE.INVALID_TIMESTAMP, CODE.INVALID_RECORD])
 /** The broker does not know the producer any more, or its sequence does not fit. */
 const UNKNOWN_PRODUCER: ReadonlySet<number> = new Set([
   CODE.OUT_OF_ORDER_SEQUENCE_NUMBER,
@@ -101,12 +110,12 @@ export class KafkaProducer {
     for (const { queue } of batches) queue.isBusy = true
     try {
       const { cluster, options } = this.#parts
-      const codes = await sendProduce(cluster, options, node, batches)
+      const results = await sendProduce(cluster, options, node, batches)
       for (const { queue, batch } of batches) {
         queue.isBusy = false
-        const code = codes === undefined ? CODE.NONE : codes.get(`${queue.topic} ${queue.partition}`)
+        const result = results === undefined ? STORED : results.get(`${queue.topic} ${queue.partition}`)
         // A batch whose callers have all given up was not sent.
-        if (code !== undefined || batch.records.length === 0) this.#onAnswer(queue, batch, code ?? CODE.NONE)
+        if (result !== undefined || batch.records.length === 0) this.#onAnswer(queue, batch, result ?? STORED)
         else this.#onNoAnswer(queue, batch, new Error('The answer does not contain the partition.'))
       }
     } catch (thrown) {
@@ -128,12 +137,12 @@ export class KafkaProducer {
     })
   }
 
-  #onAnswer(queue: PartitionQueue, batch: Batch, code: number): void {
+  #onAnswer(queue: PartitionQueue, batch: Batch, { code, message }: ProduceResult): void {
     const { address } = this.#parts.cluster
     if (code === CODE.NONE || code === CODE.DUPLICATE_SEQUENCE_NUMBER) {
       queue.succeed()
     } else if (IN_DOUBT.has(code)) {
-      this.#onNoAnswer(queue, batch, refusal(address, `Storing in ${queue.topic}`, code))
+      this.#onNoAnswer(queue, batch, refusal(address, `Storing in ${queue.topic}`, code, message))
     } else if (UNKNOWN_PRODUCER.has(code)) {
       this.#identity.forget()
       this.#onUnknownProducer(queue, batch, code)
@@ -142,9 +151,15 @@ export class KafkaProducer {
       void this.#findLeader(queue)
     } else if (code === CODE.MESSAGE_TOO_LARGE || code === CODE.RECORD_LIST_TOO_LARGE) {
       this.#onTooLarge(queue)
+    } else if (OF_MESSAGE.has(code)) {
+      queue.notBefore = 0
+      // One record of the batch may be the cause.
+      if (code !== CODE.INVALID_RECORD || !queue.split()) {
+        queue.fail({ status: 'notStored', error: messageRefusal(address, code, message) })
+      }
     } else {
       const action = `Storing in ${queue.topic}, partition ${queue.partition},`
-      queue.fail({ status: 'notStored', error: refusal(address, action, code) })
+      queue.fail({ status: 'notStored', error: refusal(address, action, code, message) })
     }
   }
 

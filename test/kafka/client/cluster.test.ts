@@ -3,6 +3,7 @@ import { PublishError } from '../../../src/index.ts'
 import { launchKafkaCluster } from '../../brokers/kafka-cluster.ts'
 import { OrderCreated, orderCreated } from '../../support/order-events.ts'
 import { paced } from '../../support/pace.ts'
+import { administer } from '../plain-kafka.ts'
 import { consume, createBus, freshName, until } from '../scene.ts'
 
 const nodes = await launchKafkaCluster(3)
@@ -66,6 +67,47 @@ it('loses nothing and keeps the order while each of three nodes is killed and re
   // At most the events in flight at each of the three faults.
   expect(repeats).toBeLessThanOrEqual(3 * 1000)
   expect(consumer.getStats()).toMatchObject({ eventsProcessedFailed: 0, handlerErrors: 0 })
+})
+
+it('publishes to the other partitions while one node is silent, and consumes them', async () => {
+  const topicPrefix = freshName()
+  const topic = `${topicPrefix}.stream`
+  const configs = [{ name: 'min.insync.replicas', value: '1' }]
+  await administer(nodes[0]?.url ?? '', (admin) =>
+    admin.createTopics({ topics: [topic], partitions: 6, replicas: 1, configs }),
+  )
+  const options = { bootstrapServers, topicPrefix, requestTimeoutMs: 4000, publishTimeoutMs: 3000 }
+  const consumer = createBus(options)
+  const seen = new Set<string>()
+  consumer.subscribe(OrderCreated, ({ eventId }) => {
+    seen.add(eventId)
+  })
+  await consume(consumer)
+  const publisher = createBus(options)
+  const lanes = Array.from({ length: 30 }, (_, n) => `Order-${n}`)
+  await publisher.publish(lanes.map((id) => orderCreated(id)))
+  const [node] = nodes
+  await node?.freeze()
+
+  const attempt = async () => {
+    const events = lanes.map((id) => orderCreated(id))
+    const outcomes = await Promise.allSettled(events.map((event) => publisher.publish([event])))
+    return events.filter((_, index) => outcomes[index]?.status === 'fulfilled')
+  }
+  const first = await attempt()
+  const second = await attempt()
+  await node?.thaw()
+
+  // The silent node leads a third of the partitions.
+  expect(first.length).toBeGreaterThanOrEqual(10)
+  expect(second.length).toBeGreaterThanOrEqual(10)
+  expect(first.length).toBeLessThan(30)
+  await until(
+    'the confirmed events',
+    () => [...first, ...second].every(({ eventId }) => seen.has(eventId)),
+    30_000,
+  )
+  expect(publisher.getStats().reconnections).toBe(0)
 })
 
 it('rejects in time while too few nodes are up, and continues when they are back', async () => {

@@ -71,7 +71,7 @@ it('reports at once that the user has no right to the topic', async () => {
   const onPublish = await bus.publish([orderCreated()]).catch((thrown: unknown) => thrown)
 
   expect(onConnect).toMatchObject({ code: 'AUTHENTICATION_FAILED', retryable: false })
-  expect(String(onConnect)).toMatch(new RegExp(`Using the topic ${topic} .*lacks the right`))
+  expect(String(onConnect)).toMatch(new RegExp(`Using the topic ${topic} .*has no right to use the topic`))
   expect(onPublish).toBeInstanceOf(PublishError)
   expect(onPublish).toMatchObject({ retryable: false, outcomes: [{ status: 'notStored' }] })
 })

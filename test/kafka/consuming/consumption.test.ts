@@ -257,6 +257,36 @@ it.each(['classic', 'consumer'] as const)(
   },
 )
 
+it.each(['classic', 'consumer'] as const)(
+  'skips no event of a topic that replaces a deleted one while a consumer stops (%s)',
+  async (groupProtocol) => {
+    const options = { topicPrefix: freshName(), topicPartitions: 1, groupProtocol, createTopics: false }
+    const topic = `${options.topicPrefix}.stream`
+    const create = () => admin((it) => it.createTopics({ topics: [topic], partitions: 1, replicas: 1 }))
+    await create()
+    const publisher = createBus(options)
+    const first = createBus({ ...options, commitIntervalMs: 60_000, metadataMaxAgeMs: 60_000 })
+    const seen = recorder(first)
+    await consume(first)
+    await publisher.publish(orders(10))
+    await until('the first events', () => seen.length === 10)
+
+    await admin((it) => it.deleteTopics({ topics: [topic] }))
+    const stopping = first.shutdown({ timeoutMs: 10_000 })
+    await create()
+    await until('a publish to the new topic', () => publisher.publish(orders(20)).then(() => true))
+    await stopping
+    const second = createBus(options)
+    const seenAgain = recorder(second)
+    await consume(second)
+
+    await until(
+      () => `the 20 events of the new topic, saw ${seenAgain.length}`,
+      () => seenAgain.length === 20,
+    )
+  },
+)
+
 it('fetches records again that were damaged in transit', async () => {
   const proxy = await startProxy()
   const options = { topicPrefix: freshName(), compressionType: 'none' } as const

@@ -1,4 +1,4 @@
-import { expect, inject, it } from 'vitest'
+import { expect, inject, it, onTestFinished, vi } from 'vitest'
 import { ConnectionError, PublishError } from '../../../src/index.ts'
 import { OrderCreated, orderCreated } from '../../support/order-events.ts'
 import { paced } from '../../support/pace.ts'
@@ -205,6 +205,22 @@ it('reports events as unknown if their answer was lost and they were sent withou
   proxy.cut()
 
   expect((await publish).outcomes.map(({ status }) => status)).toEqual(['unknown', 'unknown', 'unknown'])
+})
+
+it('names the cause, and what to check, if the clock of its host is ahead of the broker', async () => {
+  const bus = createBus()
+  await bus.connect()
+  vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 7_200_000 })
+  onTestFinished(() => {
+    vi.useRealTimers()
+  })
+
+  const error = await bus.publish([orderCreated()]).catch((thrown: unknown) => thrown)
+
+  expect(error).toMatchObject({ retryable: false, outcomes: [{ status: 'notStored' }] })
+  expect(String(error)).toMatch(/INVALID_TIMESTAMP, .*message\.timestamp\.after\.max\.ms.*clock of this host/)
+  // The broker's own message.
+  expect(String(error)).toMatch(/\(.*[Tt]imestamp .* out of range.*\)/)
 })
 
 it('creates the topic with topicPartitions partitions', async () => {
