@@ -146,15 +146,18 @@ function originalHeaders(message: AmqpMessage): MessageHeaders {
 
 /** The original headers. If their table leaves no room for ours, only short ones are kept. */
 function keptHeaders(headers: AmqpTable = {}): AmqpTable {
-  // Without its deepest tables, which JSON.stringify may not be able to write.
-  const own = Object.entries(writableTable(headers)).flatMap(([name, value]) =>
+  const own = Object.entries(headers).flatMap(([name, value]) =>
     ADDED.test(name) ? [] : [[keptName(name), value] as const],
   )
-  const size = Buffer.byteLength(JSON.stringify(own))
-  if (size < MAX_HEADER_BYTES) return Object.fromEntries(own)
+  if (sizeOf(own) < MAX_HEADER_BYTES) return Object.fromEntries(own)
   return Object.fromEntries(
-    own.filter(([, value]) => JSON.stringify(value).length < MAX_KEPT_HEADER).slice(0, MAX_KEPT_HEADERS),
+    own.filter(([name, value]) => sizeOf([[name, value]]) < MAX_KEPT_HEADER).slice(0, MAX_KEPT_HEADERS),
   )
+}
+
+/** Size of headers, without their deepest tables, which JSON.stringify may not be able to write. */
+function sizeOf(headers: readonly (readonly [name: string, value: unknown])[]): number {
+  return Buffer.byteLength(JSON.stringify(writableTable(Object.fromEntries(headers))))
 }
 
 function keptName(name: string): string {
