@@ -108,6 +108,13 @@ export interface KafkaEventBusOptions extends BrokerOptions, KafkaSecurityOption
   readonly fetchMaxWaitMs?: number
   /** Maximum number of bytes that one fetch reads from a partition. Default 1,048,576. */
   readonly fetchMaxBytes?: number
+  /**
+   * Largest content of a record batch, in bytes after decompression. A batch that exceeds it is not decompressed any
+   * further; a dead letter refers to its records. Default 33,554,432.
+   */
+  readonly maxBatchBytes?: number
+  /** Most records of a record batch. A dead letter refers to the records of a batch that has more. Default 100,000. */
+  readonly maxBatchRecords?: number
   /** Interval at which the bus looks for new partitions and topics, in milliseconds. Default 5,000. */
   readonly metadataMaxAgeMs?: number
   /** Longest time to connect to a broker, in milliseconds. Default 5,000. */
@@ -149,6 +156,8 @@ const ownDefaults = {
   partitionWindow: 10_000,
   fetchMaxWaitMs: 500,
   fetchMaxBytes: 1_048_576,
+  maxBatchBytes: 33_554_432,
+  maxBatchRecords: 100_000,
   metadataMaxAgeMs: 5000,
   connectTimeoutMs: 5000,
   requestTimeoutMs: 10_000,
@@ -205,6 +214,8 @@ const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
   partitionWindow: positiveInteger,
   fetchMaxWaitMs: durationMs,
   fetchMaxBytes: positiveInteger,
+  maxBatchBytes: positiveInteger,
+  maxBatchRecords: positiveInteger,
   metadataMaxAgeMs: durationMs,
   connectTimeoutMs: durationMs,
   requestTimeoutMs: durationMs,

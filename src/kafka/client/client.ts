@@ -97,7 +97,6 @@ export interface KafkaLibrary {
   readonly Connection: new (clientId: string, options: object) => KafkaConnection
   readonly Writer: { create(): KafkaWriter }
   readonly compressionsAlgorithms: Readonly<Record<string, KafkaCompression>>
-  readonly compressionsAlgorithmsByBitmask: Readonly<Record<number, KafkaCompression>>
   readonly cooperativeStickyAssigner: KafkaAssignor
   readonly roundRobinAssigner: KafkaAssignor
   crc32c(bytes: Buffer): number

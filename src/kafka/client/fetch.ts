@@ -1,4 +1,9 @@
-import { type AbortedTransaction, type ReadRecords, readBatches } from '../wire/record-reader.ts'
+import {
+  type AbortedTransaction,
+  type BatchLimits,
+  type ReadRecords,
+  readBatches,
+} from '../wire/record-reader.ts'
 import type { ConnectionUse } from './broker-connection.ts'
 import type { KafkaReader } from './client.ts'
 import type { KafkaCluster } from './cluster.ts'
@@ -24,6 +29,7 @@ export interface FetchLimits {
   readonly maxBytes: number
   readonly timeoutMs: number
   readonly use: ConnectionUse
+  readonly batches: BatchLimits
 }
 
 const READ_COMMITTED = 1
@@ -35,7 +41,7 @@ export async function fetchRanges(
   cluster: KafkaCluster,
   node: number,
   ranges: readonly FetchRange[],
-  { maxWaitMs, maxBytes, timeoutMs, use }: FetchLimits,
+  { maxWaitMs, maxBytes, timeoutMs, use, batches: limits }: FetchLimits,
 ): Promise<readonly FetchedRange[]> {
   const { apis, library } = cluster.protocol
   const offsets = new Map(ranges.map(({ topicId, index, offset }) => [`${topicId} ${index}`, offset]))
@@ -51,16 +57,12 @@ export async function fetchRanges(
       [],
       '',
     )
-  const parse = (_id: number, _key: number, _version: number, reader: KafkaReader) =>
-    parseFetch(reader, (raw) => ({
-      ...raw,
-      ...readBatches(raw.bytes, offsets.get(`${raw.topicId} ${raw.index}`) ?? 0, library, raw.aborted),
-    }))
-  return cluster.exchange(
+  const parse = (_id: number, _key: number, _version: number, reader: KafkaReader) => parseFetch(reader)
+  const answer = await cluster.exchange(
     node,
     use,
     (connection) => {
-      const { promise, resolve, reject } = Promise.withResolvers<readonly FetchedRange[]>()
+      const { promise, resolve, reject } = Promise.withResolvers<readonly RawRange[]>()
       const { key, version } = apis.fetch
       connection.send(key, version, request, parse, true, true, (error, answer) => {
         if (error !== null) reject(error)
@@ -70,6 +72,15 @@ export async function fetchRanges(
     },
     maxWaitMs + timeoutMs,
   )
+  const fetched: FetchedRange[] = []
+  for (const { bytes, aborted, ...range } of answer) {
+    const from = offsets.get(`${range.topicId} ${range.index}`)
+    if (from === undefined) continue
+    // Not in the parser of the client: decoding takes several slices.
+    const read = await readBatches(bytes, from, { crc32c: library.crc32c, limits, aborted })
+    fetched.push({ ...range, ...read })
+  }
+  return fetched
 }
 
 function topicsOf(ranges: readonly FetchRange[], maxBytes: number) {
@@ -98,8 +109,8 @@ interface RawRange {
 }
 
 /** Decodes versions 13 to 17, whose answers differ only in tagged fields. */
-function parseFetch(reader: KafkaReader, read: (raw: RawRange) => FetchedRange): readonly FetchedRange[] {
-  const ranges: FetchedRange[] = []
+function parseFetch(reader: KafkaReader): readonly RawRange[] {
+  const ranges: RawRange[] = []
   reader.readInt32()
   const errorCode = reader.readInt16()
   reader.readInt32()
@@ -107,7 +118,7 @@ function parseFetch(reader: KafkaReader, read: (raw: RawRange) => FetchedRange):
     const topicId = topic.readUUID()
     topic.readArray(
       (partition) => {
-        ranges.push(read(parsePartition(partition, topicId, errorCode)))
+        ranges.push(parsePartition(partition, topicId, errorCode))
       },
       true,
       false,

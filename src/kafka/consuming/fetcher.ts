@@ -6,6 +6,7 @@ import { type FetchedRange, fetchRanges } from '../client/fetch.ts'
 import type { KafkaTopicDirectory } from '../client/topics.ts'
 import { CODE, refusal } from '../errors.ts'
 import type { ResolvedKafkaOptions } from '../options.ts'
+import type { UnreadableRange } from '../wire/record-reader.ts'
 import type { KafkaAssignedPartition } from './assigned-partition.ts'
 import { QUIET_FAILURES } from './quiet-failures.ts'
 import { Rotation } from './rotation.ts'
@@ -23,7 +24,11 @@ export interface KafkaFetcherParts {
   readonly onFetched: () => void
   /** Called if the log does not have the partition's position. */
   readonly onOutOfRange: (partition: KafkaAssignedPartition) => Promise<void>
-  readonly onUnreadable: (partition: KafkaAssignedPartition, range: FetchedRange) => void
+  /** Stores what is known of records that cannot be read. Only then the partition continues after them. */
+  readonly onUnreadable: (
+    partition: KafkaAssignedPartition,
+    ranges: readonly UnreadableRange[],
+  ) => Promise<void>
   /** Called after a failed fetch, because the topic may be gone or the leader may have changed. */
   readonly refreshTopics: () => Promise<void>
   readonly onFailure: (error: Error) => void
@@ -41,6 +46,9 @@ export class KafkaFetcher {
   #refusal: Error | undefined
   /** The offset from which a partition could not be read in the last fetch. */
   readonly #unreadableFrom = new WeakMap<KafkaAssignedPartition, number>()
+
+  /** Partitions that are not fetched until the dead letters of unreadable records are stored. */
+  readonly #givingUp = new WeakSet<KafkaAssignedPartition>()
 
   constructor(parts: KafkaFetcherParts) {
     this.#parts = parts
@@ -112,7 +120,7 @@ export class KafkaFetcher {
   async #fetchOnce(node: number, led: readonly KafkaAssignedPartition[]): Promise<boolean> {
     const { cluster, options } = this.#parts
     // A broker fills its answer in the order of the request.
-    const hungry = this.#rotation.rotate(led.filter(({ buffered }) => buffered < REFILL_BELOW))
+    const hungry = this.#rotation.rotate(led.filter((partition) => this.#isHungry(partition)))
     if (hungry.length === 0) {
       await this.#wake.promise
       return true
@@ -120,7 +128,8 @@ export class KafkaFetcher {
     const ranges = hungry.map(({ topicId, index, position }) => ({ topicId, index, offset: position }))
     const maxWaitMs = hungry.length < led.length ? SHORT_WAIT_MS : options.fetchMaxWaitMs
     const { fetchMaxBytes: maxBytes, requestTimeoutMs: timeoutMs } = options
-    const answers = await fetchRanges(cluster, node, ranges, { maxWaitMs, maxBytes, timeoutMs, use: 'fetch' })
+    const limits = { maxWaitMs, maxBytes, timeoutMs, use: 'fetch', batches: options } as const
+    const answers = await fetchRanges(cluster, node, ranges, limits)
     let isComplete = true
     for (const answer of answers) {
       const partition = hungry.find(
@@ -133,6 +142,10 @@ export class KafkaFetcher {
     }
     this.#parts.onFetched()
     return isComplete
+  }
+
+  #isHungry(partition: KafkaAssignedPartition): boolean {
+    return partition.buffered < REFILL_BELOW && !this.#givingUp.has(partition)
   }
 
   async #take(partition: KafkaAssignedPartition, answer: FetchedRange): Promise<boolean> {
@@ -153,10 +166,30 @@ export class KafkaFetcher {
         this.#unreadableFrom.set(partition, unreadable.from)
         return true
       }
-      this.#parts.onUnreadable(partition, answer)
+      // The other partitions continue meanwhile.
+      void this.#giveUp(partition, answer)
+      return true
     }
     partition.addFetched(answer.records, answer.nextOffset)
     return true
+  }
+
+  async #giveUp(partition: KafkaAssignedPartition, answer: FetchedRange): Promise<void> {
+    const { position } = partition
+    this.#givingUp.add(partition)
+    try {
+      await this.#parts.onUnreadable(partition, answer.unreadable)
+      if (!partition.isLost && partition.position === position) {
+        partition.addFetched(answer.records, answer.nextOffset)
+        this.#parts.onFetched()
+      }
+    } catch (thrown) {
+      this.#parts.onFailure(toError(thrown))
+      await sleep(READ_BACKOFF.backoff(QUIET_FAILURES), this.#stopped.signal)
+    } finally {
+      this.#givingUp.delete(partition)
+      this.wake()
+    }
   }
 
   /** Waits, then finds the leaders again. */

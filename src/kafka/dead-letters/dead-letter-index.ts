@@ -139,7 +139,12 @@ export class KafkaDeadLetterIndex {
   async #fetch(topic: KafkaTopic, index: number, offset: number): Promise<FetchedRange> {
     const { cluster, options } = this.#parts
     const range = { topicId: topic.id, index, offset }
-    const limits = { maxWaitMs: 0, maxBytes: options.fetchMaxBytes, timeoutMs: options.requestTimeoutMs }
+    const limits = {
+      maxWaitMs: 0,
+      maxBytes: options.fetchMaxBytes,
+      timeoutMs: options.requestTimeoutMs,
+      batches: options,
+    }
     const node = topic.leaders[index] ?? -1
     const [answer] = await fetchRanges(cluster, node, [range], { ...limits, use: 'deadLetters' })
     if (answer?.errorCode === CODE.NONE) return answer
