@@ -115,6 +115,11 @@ export interface KafkaEventBusOptions extends BrokerOptions, KafkaSecurityOption
   readonly maxBatchBytes?: number
   /** Most records of a record batch. A dead letter refers to the records of a batch that has more. Default 100,000. */
   readonly maxBatchRecords?: number
+  /**
+   * Largest response that the bus accepts from a broker, in bytes. A larger one breaks the connection before it is
+   * received. It must exceed the largest record batch in the topics. Default 67,108,864.
+   */
+  readonly maxResponseBytes?: number
   /** Interval at which the bus looks for new partitions and topics, in milliseconds. Default 5,000. */
   readonly metadataMaxAgeMs?: number
   /** Longest time to connect to a broker, in milliseconds. Default 5,000. */
@@ -158,6 +163,7 @@ const ownDefaults = {
   fetchMaxBytes: 1_048_576,
   maxBatchBytes: 33_554_432,
   maxBatchRecords: 100_000,
+  maxResponseBytes: 67_108_864,
   metadataMaxAgeMs: 5000,
   connectTimeoutMs: 5000,
   requestTimeoutMs: 10_000,
@@ -216,6 +222,7 @@ const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
   fetchMaxBytes: positiveInteger,
   maxBatchBytes: positiveInteger,
   maxBatchRecords: positiveInteger,
+  maxResponseBytes: positiveInteger,
   metadataMaxAgeMs: durationMs,
   connectTimeoutMs: durationMs,
   requestTimeoutMs: durationMs,

@@ -4,6 +4,7 @@ import type { ServerAddress } from '../../transport/transport.ts'
 import { connectionError } from '../errors.ts'
 import type { ResolvedKafkaOptions } from '../options.ts'
 import type { KafkaConnection, KafkaLibrary } from './client.ts'
+import { guardFrames } from './frame-guard.ts'
 
 /** Timers cannot wait longer than this, in milliseconds. */
 const NO_TIMEOUT = 2 ** 31 - 1
@@ -72,7 +73,10 @@ export class BrokerConnection {
     const { host, port } = this.target.server
     try {
       // The client's own timeout does not include the handshake.
-      if (await settledWithin(this.#connection.connect(host, port), options.connectTimeoutMs)) return
+      const connecting = this.#connection.connect(host, port)
+      if (this.#connection.socket !== undefined)
+        guardFrames(this.#connection.socket, options.maxResponseBytes)
+      if (await settledWithin(connecting, options.connectTimeoutMs)) return
     } catch (error) {
       throw connectionError(options.address, this.#firstError ?? error)
     }

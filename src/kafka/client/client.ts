@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net'
 import { EventspineError } from '../../errors.ts'
 import type { KafkaCompression } from '../wire/compression.ts'
 
@@ -20,6 +21,8 @@ export class KafkaNotAvailableError extends EventspineError {
 
 /** A connection to a broker. The client handles TLS, SASL and framing. */
 export interface KafkaConnection {
+  /** Undefined before `connect`. */
+  readonly socket: Socket | undefined
   connect(host: string, port: number): Promise<void>
   close(): Promise<void>
   isConnected(): boolean

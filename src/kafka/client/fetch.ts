@@ -1,3 +1,5 @@
+import { CODE } from '../errors.ts'
+import type { ResolvedKafkaOptions } from '../options.ts'
 import {
   type AbortedTransaction,
   type BatchLimits,
@@ -29,7 +31,7 @@ export interface FetchLimits {
   readonly maxBytes: number
   readonly timeoutMs: number
   readonly use: ConnectionUse
-  readonly batches: BatchLimits
+  readonly options: BatchLimits & Pick<ResolvedKafkaOptions, 'maxResponseBytes'>
 }
 
 const READ_COMMITTED = 1
@@ -41,7 +43,7 @@ export async function fetchRanges(
   cluster: KafkaCluster,
   node: number,
   ranges: readonly FetchRange[],
-  { maxWaitMs, maxBytes, timeoutMs, use, batches: limits }: FetchLimits,
+  { maxWaitMs, maxBytes, timeoutMs, use, options }: FetchLimits,
 ): Promise<readonly FetchedRange[]> {
   const { apis, library } = cluster.protocol
   const offsets = new Map(ranges.map(({ topicId, index, offset }) => [`${topicId} ${index}`, offset]))
@@ -49,7 +51,7 @@ export async function fetchRanges(
     apis.createFetchRequest(
       maxWaitMs,
       1,
-      maxBytes * PARTITIONS_PER_ANSWER,
+      Math.min(maxBytes * PARTITIONS_PER_ANSWER, Math.ceil(options.maxResponseBytes / 2)),
       READ_COMMITTED,
       0,
       -1,
@@ -77,7 +79,14 @@ export async function fetchRanges(
     const from = offsets.get(`${range.topicId} ${range.index}`)
     if (from === undefined) continue
     // Not in the parser of the client: decoding takes several slices.
-    const read = await readBatches(bytes, from, { crc32c: library.crc32c, limits, aborted })
+    const end = range.errorCode === CODE.NONE ? range.highWatermark : 0
+    const context = {
+      end: Number.isSafeInteger(end) ? end : 0,
+      crc32c: library.crc32c,
+      limits: options,
+      aborted,
+    }
+    const read = await readBatches(bytes, from, context)
     fetched.push({ ...range, ...read })
   }
   return fetched

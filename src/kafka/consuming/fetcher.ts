@@ -1,6 +1,7 @@
 import { toError } from '../../errors.ts'
 import { READ_BACKOFF } from '../../kit/backoff.ts'
 import { sleep } from '../../kit/time.ts'
+import { ConnectionError } from '../../transport/errors.ts'
 import type { KafkaCluster } from '../client/cluster.ts'
 import { type FetchedRange, fetchRanges } from '../client/fetch.ts'
 import type { KafkaTopicDirectory } from '../client/topics.ts'
@@ -47,6 +48,8 @@ export class KafkaFetcher {
   /** The offset from which a partition could not be read in the last fetch. */
   readonly #unreadableFrom = new WeakMap<KafkaAssignedPartition, number>()
 
+  /** The position of a partition for which the last answer was impossible. */
+  readonly #impossibleAt = new WeakMap<KafkaAssignedPartition, number>()
   /** Partitions that are not fetched until the dead letters of unreadable records are stored. */
   readonly #givingUp = new WeakSet<KafkaAssignedPartition>()
 
@@ -128,9 +131,11 @@ export class KafkaFetcher {
     const ranges = hungry.map(({ topicId, index, position }) => ({ topicId, index, offset: position }))
     const maxWaitMs = hungry.length < led.length ? SHORT_WAIT_MS : options.fetchMaxWaitMs
     const { fetchMaxBytes: maxBytes, requestTimeoutMs: timeoutMs } = options
-    const limits = { maxWaitMs, maxBytes, timeoutMs, use: 'fetch', batches: options } as const
+    const limits = { maxWaitMs, maxBytes, timeoutMs, use: 'fetch', options } as const
+    const startedAt = performance.now()
     const answers = await fetchRanges(cluster, node, ranges, limits)
     let isComplete = true
+    let isEmpty = true
     for (const answer of answers) {
       const partition = hungry.find(
         ({ topicId, index }) => topicId === answer.topicId && index === answer.index,
@@ -139,8 +144,13 @@ export class KafkaFetcher {
       // The partition was lost or restarted while the request was in flight.
       if (partition === undefined || partition.isLost || partition.position !== asked?.offset) continue
       isComplete = (await this.#take(partition, answer)) && isComplete
+      if (partition.position !== asked.offset) isEmpty = false
     }
     this.#parts.onFetched()
+    // A broker that has nothing waits before it answers. One that does not must not keep this loop busy.
+    if (isEmpty && performance.now() - startedAt < SHORT_WAIT_MS) {
+      await sleep(SHORT_WAIT_MS, this.#stopped.signal)
+    }
     return isComplete
   }
 
@@ -159,6 +169,9 @@ export class KafkaFetcher {
       this.#refusal = refusal(address, action, answer.errorCode)
       return false
     }
+    if (answer.impossible !== undefined && answer.nextOffset === partition.position) {
+      return this.#isFirstImpossible(partition, answer.impossible)
+    }
     const [unreadable] = answer.unreadable
     if (unreadable !== undefined) {
       // Fetch again once: damage in transit disappears, damage in the log does not.
@@ -172,6 +185,24 @@ export class KafkaFetcher {
     }
     partition.addFetched(answer.records, answer.nextOffset)
     return true
+  }
+
+  /**
+   * The end of the log may be older than the records of the same answer, by a moment. A second such answer is a lie.
+   * @returns false for the second one.
+   */
+  #isFirstImpossible(partition: KafkaAssignedPartition, reason: string): boolean {
+    const { topic, index, position } = partition
+    if (this.#impossibleAt.get(partition) !== position) {
+      this.#impossibleAt.set(partition, position)
+      return true
+    }
+    const { address } = this.#parts.cluster
+    this.#refusal = new ConnectionError(
+      'CONNECTION_FAILED',
+      `The answer of Kafka at ${address} for ${topic}, partition ${index}, is impossible: ${reason}.`,
+    )
+    return false
   }
 
   async #giveUp(partition: KafkaAssignedPartition, answer: FetchedRange): Promise<void> {

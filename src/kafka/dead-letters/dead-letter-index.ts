@@ -143,15 +143,13 @@ export class KafkaDeadLetterIndex {
       maxWaitMs: 0,
       maxBytes: options.fetchMaxBytes,
       timeoutMs: options.requestTimeoutMs,
-      batches: options,
+      options,
     }
     const node = topic.leaders[index] ?? -1
     const [answer] = await fetchRanges(cluster, node, [range], { ...limits, use: 'deadLetters' })
-    if (answer?.errorCode === CODE.NONE) return answer
-    throw new ConnectionError(
-      'CONNECTION_FAILED',
-      `Reading ${topic.name} failed: ${answer === undefined ? 'no answer' : nameOf(answer.errorCode)}.`,
-    )
+    const fault = answer?.impossible ?? (answer === undefined ? 'no answer' : nameOf(answer.errorCode))
+    if (answer?.errorCode === CODE.NONE && answer.impossible === undefined) return answer
+    throw new ConnectionError('CONNECTION_FAILED', `Reading ${topic.name} failed: ${fault}.`)
   }
 }
 

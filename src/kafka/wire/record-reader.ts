@@ -75,6 +75,8 @@ export interface ReadRecords {
   readonly nextOffset: number
   /** Ranges that were skipped. */
   readonly unreadable: readonly UnreadableRange[]
+  /** Why the answer cannot be true; undefined if it can. Nothing was read from there on. */
+  readonly impossible: string | undefined
 }
 
 /** Limits of one record batch, checked before the memory for its content is allocated. */
@@ -91,6 +93,8 @@ export interface AbortedTransaction {
 
 /** What reading needs beside the bytes. */
 export interface ReadContext {
+  /** The end of the log, as the broker reports it: no record has this offset, or a later one. */
+  readonly end: number
   readonly crc32c: (bytes: Buffer) => number
   readonly limits: BatchLimits
   readonly aborted: readonly AbortedTransaction[]
@@ -118,6 +122,7 @@ export async function readBatches(bytes: Buffer, from: number, context: ReadCont
   const transactions = new AbortedTransactions(context.aborted)
   const slices = new Slices()
   let nextOffset = from
+  let impossible: string | undefined
   for (let start = 0; start + COMMON_HEADER <= bytes.length; ) {
     const end = start + 12 + bytes.readInt32BE(start + 8)
     if (end > bytes.length) break
@@ -126,6 +131,10 @@ export async function readBatches(bytes: Buffer, from: number, context: ReadCont
     // No field of a faulty batch can be trusted, not even its offset.
     const first = fault === undefined ? Number(batch.readBigInt64BE(0)) : nextOffset
     const last = fault === undefined ? first + batch.readInt32BE(23) : lastBefore(bytes, end, first, context)
+    if (first < 0 || last < first || last >= context.end) {
+      impossible = `it holds the offsets ${first} to ${last} of a log that ends at ${context.end}`
+      break
+    }
     try {
       if (fault !== undefined) throw new Error(fault)
       if (last >= from && transactions.isWanted(batch, last)) {
@@ -142,7 +151,9 @@ export async function readBatches(bytes: Buffer, from: number, context: ReadCont
     start = end
     if (slices.isOver) await slices.next()
   }
-  return { records, nextOffset, unreadable }
+  // A broker sends the first batch whole. Without this check, the same answer would be requested again and again.
+  if (nextOffset === from && bytes.length > 0) impossible ??= `it holds no record from offset ${from} on`
+  return { records, nextOffset, unreadable, impossible }
 }
 
 /** The reason why a batch cannot be trusted; undefined if it can. */
@@ -157,7 +168,8 @@ function faultOf(batch: Buffer, { crc32c }: Pick<ReadContext, 'crc32c'>): string
 function lastBefore(bytes: Buffer, end: number, first: number, context: ReadContext): number {
   if (end < COMMON_HEADER || end + COMMON_HEADER > bytes.length) return first
   const next = bytes.subarray(end, end + 12 + bytes.readInt32BE(end + 8))
-  return faultOf(next, context) === undefined ? Math.max(first, Number(next.readBigInt64BE(0)) - 1) : first
+  if (faultOf(next, context) !== undefined) return first
+  return Math.max(first, Math.min(Number(next.readBigInt64BE(0)), context.end) - 1)
 }
 
 /** Tracks which producers have an aborted transaction at the current offset. */

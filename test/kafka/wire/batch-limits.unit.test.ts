@@ -6,12 +6,13 @@ import { readBatches } from '../../../src/kafka/wire/record-reader.ts'
 import { batchAround, storedBatch } from './batches.ts'
 
 const library = await loadKafka()
+const END = 2 ** 50
 const MIB = 1_048_576
 const codecs = ['gzip', 'snappy', 'lz4', 'zstd'] as const
 const limits = { maxBatchBytes: 2 * MIB, maxBatchRecords: 1000 }
 
 function read(bytes: Buffer, from = 10) {
-  return readBatches(bytes, from, { crc32c: library.crc32c, limits, aborted: [] })
+  return readBatches(bytes, from, { end: END, crc32c: library.crc32c, limits, aborted: [] })
 }
 
 /** Bytes of buffers that are allocated while an action runs. */

@@ -19,6 +19,7 @@ const APPEND_TIME = 0b1000
 
 const stored = storedBatch
 const signed = signedBatch
+const END = 2 ** 50
 const LIMITS = { maxBatchBytes: 33_554_432, maxBatchRecords: 100_000 }
 
 function read(
@@ -27,7 +28,7 @@ function read(
   aborted: readonly AbortedTransaction[] = [],
   limits = LIMITS,
 ): Promise<ReadRecords> {
-  return readBatches(bytes, from, { crc32c: library.crc32c, limits, aborted })
+  return readBatches(bytes, from, { end: END, crc32c: library.crc32c, limits, aborted })
 }
 
 const plain = (value: string): RecordToWrite => ({ key: 'k', value, headers: [] })
@@ -150,7 +151,12 @@ describe('reading a range of a log', () => {
   it('can start in the middle of a batch', async () => {
     expect(valuesOf(await read(log, 12))).toEqual(['2', '3', '4'])
     expect(valuesOf(await read(log, 14))).toEqual(['4'])
-    expect(await read(log, 15)).toEqual({ records: [], nextOffset: 15, unreadable: [] })
+    expect(await read(log, 15)).toEqual({
+      records: [],
+      nextOffset: 15,
+      unreadable: [],
+      impossible: 'it holds no record from offset 15 on',
+    })
   })
 
   it('leaves a truncated batch for the next fetch, wherever it ends', async () => {
