@@ -117,8 +117,8 @@ interface RawRange {
   readonly bytes: Buffer
 }
 
-/** Decodes versions 13 to 17, whose answers differ only in tagged fields. */
-function parseFetch(reader: KafkaReader): readonly RawRange[] {
+/** Decodes an answer: versions 13 to 17 differ only in tagged fields. */
+export function parseFetch(reader: KafkaReader): readonly RawRange[] {
   const ranges: RawRange[] = []
   reader.readInt32()
   const errorCode = reader.readInt16()

@@ -131,7 +131,8 @@ export async function readBatches(bytes: Buffer, from: number, context: ReadCont
     // No field of a faulty batch can be trusted, not even its offset.
     const first = fault === undefined ? Number(batch.readBigInt64BE(0)) : nextOffset
     const last = fault === undefined ? first + batch.readInt32BE(23) : lastBefore(bytes, end, first, context)
-    if (first < 0 || last < first || last >= context.end) {
+    const isBack = nextOffset > from && first < nextOffset
+    if (first < 0 || last < first || last >= context.end || isBack) {
       impossible = `it holds the offsets ${first} to ${last} of a log that ends at ${context.end}`
       break
     }

@@ -124,6 +124,15 @@ describe('a server that lies about offsets', () => {
     expect(range?.impossible).toMatch(/^it holds /)
   })
 
+  it('hands out no record twice: a batch that comes again ends the answer', async () => {
+    const fake = await FakeKafka.start()
+    const scene = await connected(fake)
+    fake.range = { records: Buffer.concat([honest, honest]), highWatermark: 12n }
+    const [range] = await fetchFrom(scene, 10)
+    expect(range?.records.map(({ offset }) => offset)).toEqual([10, 11])
+    expect(range).toMatchObject({ nextOffset: 12, impossible: expect.stringContaining('10 to 11') })
+  })
+
   it('is reported after a few tries, at a low rate, and an honest answer is handled after it', async () => {
     const fake = await FakeKafka.start()
     const scene = await connected(fake)
