@@ -39,7 +39,7 @@ export interface KafkaEventBusOptions extends BrokerOptions, KafkaSecurityOption
   readonly compressionType?: 'none' | 'gzip' | 'snappy' | 'lz4' | 'zstd'
   /**
    * Approximate size of a batch for one partition, in bytes before compression. The events of one `publish` stay
-   * together, up to `maxMessageBytes`. Default 16,384.
+   * together, up to `maxMessageBytes` or 1,000 events. Default 16,384.
    */
   readonly batchSizeBytes?: number
   /**
