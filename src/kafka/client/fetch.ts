@@ -15,6 +15,8 @@ export interface FetchRange {
   readonly topicId: string
   readonly index: number
   readonly offset: number
+  /** Bytes to request. Default: `maxBytes`. */
+  readonly maxBytes?: number
 }
 
 /** The records and state of one partition in an answer. */
@@ -31,6 +33,8 @@ export interface FetchLimits {
   readonly maxBytes: number
   readonly timeoutMs: number
   readonly use: ConnectionUse
+  /** Bytes of contents to decode. The rest of the answer is left for the next fetch. Default: no limit. */
+  readonly decode?: { readonly perRange: number; readonly total: number }
   readonly options: BatchLimits & Pick<ResolvedKafkaOptions, 'maxResponseBytes'>
 }
 
@@ -43,7 +47,7 @@ export async function fetchRanges(
   cluster: KafkaCluster,
   node: number,
   ranges: readonly FetchRange[],
-  { maxWaitMs, maxBytes, timeoutMs, use, options }: FetchLimits,
+  { maxWaitMs, maxBytes, timeoutMs, use, options, decode }: FetchLimits,
 ): Promise<readonly FetchedRange[]> {
   const { apis, library } = cluster.protocol
   const offsets = new Map(ranges.map(({ topicId, index, offset }) => [`${topicId} ${index}`, offset]))
@@ -75,18 +79,22 @@ export async function fetchRanges(
     maxWaitMs + timeoutMs,
   )
   const fetched: FetchedRange[] = []
+  const { perRange = Number.POSITIVE_INFINITY, total = Number.POSITIVE_INFINITY } = decode ?? {}
+  let left = total
   for (const { bytes, aborted, ...range } of answer) {
     const from = offsets.get(`${range.topicId} ${range.index}`)
-    if (from === undefined) continue
+    if (from === undefined || left <= 0) continue
     // Not in the parser of the client: decoding takes several slices.
     const end = range.errorCode === CODE.NONE ? range.highWatermark : 0
     const context = {
+      enoughBytes: Math.min(perRange, left),
       end: Number.isSafeInteger(end) ? end : 0,
       crc32c: library.crc32c,
       limits: options,
       aborted,
     }
     const read = await readBatches(bytes, from, context)
+    left -= read.contentBytes
     fetched.push({ ...range, ...read })
   }
   return fetched
@@ -97,12 +105,12 @@ function topicsOf(ranges: readonly FetchRange[], maxBytes: number) {
   for (const range of ranges) byTopic.set(range.topicId, [...(byTopic.get(range.topicId) ?? []), range])
   return [...byTopic].map(([topicId, partitions]) => ({
     topicId,
-    partitions: partitions.map(({ index, offset }) => ({
+    partitions: partitions.map(({ index, offset, maxBytes: wanted = maxBytes }) => ({
       partition: index,
       currentLeaderEpoch: -1,
       fetchOffset: BigInt(offset),
       lastFetchedEpoch: -1,
-      partitionMaxBytes: maxBytes,
+      partitionMaxBytes: wanted,
     })),
   }))
 }

@@ -95,6 +95,10 @@ export class KafkaAssignedPartition implements RecordHolder {
     return this.#buffer.length
   }
 
+  get bufferedBytes(): number {
+    return this.#buffer.bytes
+  }
+
   get hasMore(): boolean {
     return this.buffered > 0 || this.#givenBack.count > 0
   }

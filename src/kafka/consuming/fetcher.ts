@@ -14,6 +14,13 @@ import { Rotation } from './rotation.ts'
 
 /** A partition with fewer buffered records is fetched again, so that handlers never wait for an answer. */
 const REFILL_BELOW = 250
+/**
+ * Bytes of decompressed records that the partitions of a consumer buffer in all, and one batch more at most. They are
+ * beyond those that are delivered.
+ */
+const BUFFER_BYTES = 33_554_432
+/** Least number of bytes to request from a partition. The broker adds what a first batch has more. */
+const MIN_REQUEST_BYTES = 16_384
 /** Wait of a fetch that leaves out a partition with enough records, so that it can soon be included again. */
 const SHORT_WAIT_MS = 25
 
@@ -48,6 +55,8 @@ export class KafkaFetcher {
   /** The offset from which a partition could not be read in the last fetch. */
   readonly #unreadableFrom = new WeakMap<KafkaAssignedPartition, number>()
 
+  /** How many times larger the records of a partition are than their batches in the last answer. */
+  readonly #expansion = new WeakMap<KafkaAssignedPartition, number>()
   /** The position of a partition for which the last answer was impossible. */
   readonly #impossibleAt = new WeakMap<KafkaAssignedPartition, number>()
   /** Partitions that are not fetched until the dead letters of unreadable records are stored. */
@@ -122,16 +131,23 @@ export class KafkaFetcher {
   /** @returns false if the broker refused a partition. */
   async #fetchOnce(node: number, led: readonly KafkaAssignedPartition[]): Promise<boolean> {
     const { cluster, options } = this.#parts
+    const room = this.#room()
     // A broker fills its answer in the order of the request.
-    const hungry = this.#rotation.rotate(led.filter((partition) => this.#isHungry(partition)))
+    const hungry = this.#rotation.rotate(led.filter((partition) => this.#isHungry(partition, room)))
     if (hungry.length === 0) {
       await this.#wake.promise
       return true
     }
-    const ranges = hungry.map(({ topicId, index, position }) => ({ topicId, index, offset: position }))
+    const ranges = hungry.map((partition) => {
+      const { topicId, index, position: offset } = partition
+      const wanted = Math.ceil(room.share / (this.#expansion.get(partition) ?? 1))
+      const maxBytes = Math.min(options.fetchMaxBytes, Math.max(MIN_REQUEST_BYTES, wanted))
+      return { topicId, index, offset, maxBytes }
+    })
     const maxWaitMs = hungry.length < led.length ? SHORT_WAIT_MS : options.fetchMaxWaitMs
     const { fetchMaxBytes: maxBytes, requestTimeoutMs: timeoutMs } = options
-    const limits = { maxWaitMs, maxBytes, timeoutMs, use: 'fetch', options } as const
+    const decode = { perRange: room.share, total: room.left }
+    const limits = { maxWaitMs, maxBytes, timeoutMs, use: 'fetch', options, decode } as const
     const startedAt = performance.now()
     const answers = await fetchRanges(cluster, node, ranges, limits)
     let isComplete = true
@@ -154,7 +170,19 @@ export class KafkaFetcher {
     return isComplete
   }
 
-  #isHungry(partition: KafkaAssignedPartition): boolean {
+  /** Bytes that may still be buffered, and the share of one partition. */
+  #room(): { readonly share: number; readonly left: number } {
+    let count = 0
+    let buffered = 0
+    for (const { bufferedBytes } of this.#parts.partitions()) {
+      count += 1
+      buffered += bufferedBytes
+    }
+    return { share: Math.ceil(BUFFER_BYTES / Math.max(1, count)), left: BUFFER_BYTES - buffered }
+  }
+
+  #isHungry(partition: KafkaAssignedPartition, { share, left }: { share: number; left: number }): boolean {
+    if (left <= 0 || partition.bufferedBytes * 2 >= share) return false
     return partition.buffered < REFILL_BELOW && !this.#givingUp.has(partition)
   }
 
@@ -182,6 +210,9 @@ export class KafkaFetcher {
       // The other partitions continue meanwhile.
       void this.#giveUp(partition, answer)
       return true
+    }
+    if (answer.readBytes > 0) {
+      this.#expansion.set(partition, Math.max(1, answer.contentBytes / answer.readBytes))
     }
     partition.addFetched(answer.records, answer.nextOffset)
     return true

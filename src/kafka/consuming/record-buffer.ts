@@ -4,6 +4,12 @@ import type { StoredRecord } from '../wire/record-reader.ts'
 export class RecordBuffer {
   #records: StoredRecord[] = []
   #head = 0
+  #bytes = 0
+
+  /** Size of the records, decompressed. */
+  get bytes(): number {
+    return this.#bytes
+  }
 
   get length(): number {
     return this.#records.length - this.#head
@@ -19,15 +25,20 @@ export class RecordBuffer {
       this.#records.splice(0, this.#head)
       this.#head = 0
     }
-    for (const record of records) this.#records.push(record)
+    for (const record of records) {
+      this.#records.push(record)
+      this.#bytes += record.sizeBytes
+    }
   }
 
   removeFirst(): void {
+    this.#bytes -= this.first?.sizeBytes ?? 0
     this.#head += 1
   }
 
   clear(): void {
     this.#records = []
     this.#head = 0
+    this.#bytes = 0
   }
 }

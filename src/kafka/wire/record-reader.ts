@@ -11,6 +11,8 @@ export interface StoredRecord {
   readonly timestamp: number
   readonly key: Buffer | null
   readonly value: Buffer | null
+  /** Size of the whole record in its batch, decompressed. */
+  readonly sizeBytes: number
   /** Every header as bytes. Decoded on each access. */
   readonly headers: readonly (readonly [name: Buffer | null, value: Buffer | null])[]
   /**
@@ -25,18 +27,20 @@ class RecordInBatch implements StoredRecord {
   readonly timestamp: number
   readonly key: Buffer | null
   readonly value: Buffer | null
+  readonly sizeBytes: number
   readonly #batch: Buffer
   readonly #headersAt: number
   readonly #headerCount: number
 
   constructor(
-    { offset, timestamp, key, value }: Pick<StoredRecord, 'offset' | 'timestamp' | 'key' | 'value'>,
+    { offset, timestamp, key, value, sizeBytes }: Omit<StoredRecord, 'headers' | 'headerTexts'>,
     headers: { readonly batch: Buffer; readonly position: number; readonly count: number },
   ) {
     this.offset = offset
     this.timestamp = timestamp
     this.key = key
     this.value = value
+    this.sizeBytes = sizeBytes
     this.#batch = headers.batch
     this.#headersAt = headers.position
     this.#headerCount = headers.count
@@ -77,6 +81,9 @@ export interface ReadRecords {
   readonly unreadable: readonly UnreadableRange[]
   /** Why the answer cannot be true; undefined if it can. Nothing was read from there on. */
   readonly impossible: string | undefined
+  /** Bytes of the batches that were read, and of their contents. */
+  readonly readBytes: number
+  readonly contentBytes: number
 }
 
 /** Limits of one record batch, checked before the memory for its content is allocated. */
@@ -97,6 +104,8 @@ export interface ReadContext {
   readonly end: number
   readonly crc32c: (bytes: Buffer) => number
   readonly limits: BatchLimits
+  /** Reading ends after the batch with which the contents reach this number of bytes. */
+  readonly enoughBytes: number
   readonly aborted: readonly AbortedTransaction[]
 }
 
@@ -123,9 +132,11 @@ export async function readBatches(bytes: Buffer, from: number, context: ReadCont
   const slices = new Slices()
   let nextOffset = from
   let impossible: string | undefined
+  let readBytes = 0
+  let contentBytes = 0
   for (let start = 0; start + COMMON_HEADER <= bytes.length; ) {
     const end = start + 12 + bytes.readInt32BE(start + 8)
-    if (end > bytes.length) break
+    if (end > bytes.length || contentBytes >= context.enoughBytes) break
     const batch = bytes.subarray(start, Math.max(start, end))
     const fault = faultOf(batch, context)
     // No field of a faulty batch can be trusted, not even its offset.
@@ -140,13 +151,15 @@ export async function readBatches(bytes: Buffer, from: number, context: ReadCont
       if (fault !== undefined) throw new Error(fault)
       if (last >= from && transactions.isWanted(batch, last)) {
         const read = await readBatch(batch, { first, from, limits: context.limits, slices })
-        for (const record of read) records.push(record)
+        for (const record of read.records) records.push(record)
+        contentBytes += read.contentBytes
       }
     } catch (thrown) {
       const range = { from: Math.max(first, from), to: last, sizeBytes: batch.length }
       unreadable.push({ ...range, error: toError(thrown) })
     }
     nextOffset = Math.max(nextOffset, last + 1)
+    readBytes += batch.length
     // The length is invalid, so the next batch cannot be found.
     if (end < start + COMMON_HEADER) break
     start = end
@@ -154,7 +167,7 @@ export async function readBatches(bytes: Buffer, from: number, context: ReadCont
   }
   // A broker sends the first batch whole. Without this check, the same answer would be requested again and again.
   if (nextOffset === from && bytes.length > 0) impossible ??= `it holds no record from offset ${from} on`
-  return { records, nextOffset, unreadable, impossible }
+  return { records, nextOffset, unreadable, impossible, readBytes, contentBytes }
 }
 
 /** The reason why a batch cannot be trusted; undefined if it can. */
@@ -215,7 +228,7 @@ interface BatchPosition {
 async function readBatch(
   batch: Buffer,
   { first, from, limits, slices }: BatchPosition,
-): Promise<readonly StoredRecord[]> {
+): Promise<Pick<ReadRecords, 'records' | 'contentBytes'>> {
   const attributes = batch.readInt16BE(21)
   const count = batch.readInt32BE(57)
   if (count > limits.maxBatchRecords) {
@@ -239,7 +252,7 @@ async function readBatch(
     if (record.offset >= from) records.push(record)
     if (index % RECORDS_PER_CHECK === 0 && slices.isOver) await slices.next()
   }
-  return records
+  return { records, contentBytes: bytes.length }
 }
 
 function contentOf(batch: Buffer, codec: number, maxBytes: number): Buffer | Promise<Buffer> {
@@ -271,5 +284,5 @@ function readRecord(
   for (let index = 0; index < 2 * headers.count; index += 1) reader.skip()
   if (reader.position > end) throw new Error('a record is longer than it declares')
   reader.position = end
-  return new RecordInBatch({ offset, timestamp, key, value }, headers)
+  return new RecordInBatch({ offset, timestamp, key, value, sizeBytes: length }, headers)
 }

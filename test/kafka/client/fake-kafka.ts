@@ -1,5 +1,8 @@
 import { createServer, type Server, type Socket } from 'node:net'
 import { onTestFinished } from 'vitest'
+import { KafkaCluster } from '../../../src/kafka/client/cluster.ts'
+import { KafkaTopicDirectory } from '../../../src/kafka/client/topics.ts'
+import { resolveKafkaOptions } from '../../../src/kafka/options.ts'
 
 export const API = { fetch: 1, listOffsets: 2, metadata: 3, apiVersions: 18 } as const
 
@@ -225,4 +228,24 @@ export function fetchBody({ records, highWatermark, errorCode = 0 }: FakeRange):
   const topic = new Message().raw(Buffer.from(FAKE_TOPIC.id.replaceAll('-', ''), 'hex'))
   topic.count(2).raw(partition.bytes).tags()
   return new Message().int32(0).int16(0).int32(0).count(2).raw(topic.bytes).tags().bytes
+}
+
+function optionsFor(bootstrapServers: string) {
+  return resolveKafkaOptions({ bootstrapServers, requestTimeoutMs: 2000, maxResponseBytes: 2_097_152 })
+}
+
+/** A cluster that is connected to the server and knows its topic. */
+export async function connectedTo(fake: FakeKafka) {
+  const options = optionsFor(fake.address)
+  const cluster = new KafkaCluster(options, {
+    onLost: () => undefined,
+    onRestored: () => undefined,
+    onRefused: () => undefined,
+    onCheck: () => Promise.resolve(),
+  })
+  onTestFinished(() => cluster.close(AbortSignal.timeout(100)))
+  await cluster.connect()
+  const topics = new KafkaTopicDirectory(cluster, options)
+  await topics.find(FAKE_TOPIC.name)
+  return { options, cluster, topics }
 }

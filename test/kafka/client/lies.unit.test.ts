@@ -1,38 +1,16 @@
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { KafkaCluster } from '../../../src/kafka/client/cluster.ts'
 import { fetchRanges } from '../../../src/kafka/client/fetch.ts'
 import { logRanges } from '../../../src/kafka/client/log-ranges.ts'
-import { KafkaTopicDirectory } from '../../../src/kafka/client/topics.ts'
 import { KafkaAssignedPartition } from '../../../src/kafka/consuming/assigned-partition.ts'
 import { KafkaFetcher } from '../../../src/kafka/consuming/fetcher.ts'
-import { resolveKafkaOptions } from '../../../src/kafka/options.ts'
 import { readProgress } from '../../../src/kafka/wire/progress.ts'
 import { waitFor } from '../../support/wait-for.ts'
 import { signedBatch, storedBatch } from '../wire/batches.ts'
-import { API, FAKE_TOPIC, FakeKafka, frame, type Lie } from './fake-kafka.ts'
+import { API, connectedTo, FAKE_TOPIC, FakeKafka, frame, type Lie } from './fake-kafka.ts'
 
 const MIB = 1_048_576
 
-function optionsFor(bootstrapServers: string) {
-  return resolveKafkaOptions({ bootstrapServers, requestTimeoutMs: 2000, maxResponseBytes: 2 * MIB })
-}
-
-async function connected(fake: FakeKafka) {
-  const options = optionsFor(fake.address)
-  const cluster = new KafkaCluster(options, {
-    onLost: () => undefined,
-    onRestored: () => undefined,
-    onRefused: () => undefined,
-    onCheck: () => Promise.resolve(),
-  })
-  onTestFinished(() => cluster.close(AbortSignal.timeout(100)))
-  await cluster.connect()
-  const topics = new KafkaTopicDirectory(cluster, options)
-  await topics.find(FAKE_TOPIC.name)
-  return { options, cluster, topics }
-}
-
-type Scene = Awaited<ReturnType<typeof connected>>
+type Scene = Awaited<ReturnType<typeof connectedTo>>
 
 function fetchFrom({ cluster, options }: Scene, offset: number) {
   const range = { topicId: FAKE_TOPIC.id, index: 0, offset }
@@ -84,7 +62,7 @@ describe.each(frames)('a server that sends %s', (_name, lie) => {
     const fake = await FakeKafka.start()
     fake.lieAbout(API.apiVersions, lie)
     const before = process.memoryUsage().arrayBuffers
-    await expect(connected(fake)).rejects.toMatchObject({
+    await expect(connectedTo(fake)).rejects.toMatchObject({
       // A list of versions without the needed ones is an old broker.
       code: expect.stringMatching(/^(CONNECTION_FAILED|TOPOLOGY_CONFLICT)$/),
     })
@@ -93,7 +71,7 @@ describe.each(frames)('a server that sends %s', (_name, lie) => {
 
   it('is an error with a code at a fetch, and an honest answer is read after it', async () => {
     const fake = await FakeKafka.start()
-    const scene = await connected(fake)
+    const scene = await connectedTo(fake)
     fake.range = { records: honest, highWatermark: 12n }
     fake.lieAbout(API.fetch, lie)
     await expect(fetchFrom(scene, 10)).rejects.toMatchObject({ name: expect.stringContaining('Error') })
@@ -117,7 +95,7 @@ describe('a server that lies about offsets', () => {
 
   it.each(lies)('moves no position: %s', async (_name, records, highWatermark) => {
     const fake = await FakeKafka.start()
-    const scene = await connected(fake)
+    const scene = await connectedTo(fake)
     fake.range = { records, highWatermark }
     const [range] = await fetchFrom(scene, 10)
     expect(range).toMatchObject({ records: [], nextOffset: 10 })
@@ -126,7 +104,7 @@ describe('a server that lies about offsets', () => {
 
   it('hands out no record twice: a batch that comes again ends the answer', async () => {
     const fake = await FakeKafka.start()
-    const scene = await connected(fake)
+    const scene = await connectedTo(fake)
     fake.range = { records: Buffer.concat([honest, honest]), highWatermark: 12n }
     const [range] = await fetchFrom(scene, 10)
     expect(range?.records.map(({ offset }) => offset)).toEqual([10, 11])
@@ -135,7 +113,7 @@ describe('a server that lies about offsets', () => {
 
   it('is reported after a few tries, at a low rate, and an honest answer is handled after it', async () => {
     const fake = await FakeKafka.start()
-    const scene = await connected(fake)
+    const scene = await connectedTo(fake)
     fake.range = { records: withDelta(-3), highWatermark: 12n }
     const failures: Error[] = []
     const owner = {
@@ -174,7 +152,7 @@ describe('a server that lies about offsets', () => {
 
   it('is refused when it lists an offset that no log has', async () => {
     const fake = await FakeKafka.start()
-    const { cluster, topics } = await connected(fake)
+    const { cluster, topics } = await connectedTo(fake)
     fake.endOffset = 2n ** 63n - 1n
     await expect(logRanges(cluster, topics, [{ topic: FAKE_TOPIC.name, index: 0 }])).rejects.toMatchObject({
       code: 'CONNECTION_FAILED',

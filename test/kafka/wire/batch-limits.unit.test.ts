@@ -12,7 +12,13 @@ const codecs = ['gzip', 'snappy', 'lz4', 'zstd'] as const
 const limits = { maxBatchBytes: 2 * MIB, maxBatchRecords: 1000 }
 
 function read(bytes: Buffer, from = 10) {
-  return readBatches(bytes, from, { end: END, crc32c: library.crc32c, limits, aborted: [] })
+  return readBatches(bytes, from, {
+    end: END,
+    enoughBytes: Number.POSITIVE_INFINITY,
+    crc32c: library.crc32c,
+    limits,
+    aborted: [],
+  })
 }
 
 /** Bytes of buffers that are allocated while an action runs. */

@@ -28,7 +28,13 @@ function read(
   aborted: readonly AbortedTransaction[] = [],
   limits = LIMITS,
 ): Promise<ReadRecords> {
-  return readBatches(bytes, from, { end: END, crc32c: library.crc32c, limits, aborted })
+  return readBatches(bytes, from, {
+    end: END,
+    enoughBytes: Number.POSITIVE_INFINITY,
+    crc32c: library.crc32c,
+    limits,
+    aborted,
+  })
 }
 
 const plain = (value: string): RecordToWrite => ({ key: 'k', value, headers: [] })
@@ -156,6 +162,8 @@ describe('reading a range of a log', () => {
       nextOffset: 15,
       unreadable: [],
       impossible: 'it holds no record from offset 15 on',
+      readBytes: log.length,
+      contentBytes: 0,
     })
   })
 
