@@ -15,6 +15,8 @@ export interface FetchRange {
   readonly topicId: string
   readonly index: number
   readonly offset: number
+  /** Epoch of the leader that wrote the record before the offset, if known: the broker compares it with its log. */
+  readonly lastEpoch?: number | undefined
   /** Bytes to request. Default: `maxBytes`. */
   readonly maxBytes?: number
 }
@@ -26,6 +28,8 @@ export interface FetchedRange extends ReadRecords {
   readonly errorCode: number
   readonly logStart: number
   readonly highWatermark: number
+  /** The offset from which on the log has other records than those read before (KIP-595); undefined if it has not. */
+  readonly divergesAt: number | undefined
 }
 
 export interface FetchLimits {
@@ -105,11 +109,11 @@ function topicsOf(ranges: readonly FetchRange[], maxBytes: number) {
   for (const range of ranges) byTopic.set(range.topicId, [...(byTopic.get(range.topicId) ?? []), range])
   return [...byTopic].map(([topicId, partitions]) => ({
     topicId,
-    partitions: partitions.map(({ index, offset, maxBytes: wanted = maxBytes }) => ({
+    partitions: partitions.map(({ index, offset, lastEpoch = -1, maxBytes: wanted = maxBytes }) => ({
       partition: index,
       currentLeaderEpoch: -1,
       fetchOffset: BigInt(offset),
-      lastFetchedEpoch: -1,
+      lastFetchedEpoch: lastEpoch,
       partitionMaxBytes: wanted,
     })),
   }))
@@ -121,6 +125,7 @@ interface RawRange {
   readonly errorCode: number
   readonly logStart: number
   readonly highWatermark: number
+  readonly divergesAt: number | undefined
   readonly aborted: readonly AbortedTransaction[]
   readonly bytes: Buffer
 }
@@ -160,14 +165,29 @@ function parsePartition(reader: KafkaReader, topicId: string, answerCode: number
   const size = Math.max(0, reader.readUnsignedVarInt() - 1)
   const bytes = reader.buffer.slice(reader.position, reader.position + size)
   reader.skip(size)
-  reader.readTaggedFields()
+  const divergesAt = readDivergence(reader)
   return {
     topicId,
     index,
     errorCode: answerCode === 0 ? code : answerCode,
     logStart,
     highWatermark,
+    divergesAt,
     aborted,
     bytes,
   }
+}
+
+/** Reads the tagged fields of a partition. The first one is the epoch and the end offset at which the log diverges. */
+function readDivergence(reader: KafkaReader): number | undefined {
+  let divergesAt: number | undefined
+  const count = reader.readUnsignedVarInt()
+  for (let index = 0; index < count; index += 1) {
+    const tag = reader.readUnsignedVarInt()
+    const size = reader.readUnsignedVarInt()
+    const start = reader.position
+    if (tag === 0 && reader.readInt32() >= 0) divergesAt = Number(reader.readInt64())
+    reader.skip(start + size - reader.position)
+  }
+  return divergesAt
 }

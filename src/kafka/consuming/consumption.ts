@@ -88,6 +88,7 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
       partitions,
       onFetched: () => this.#pump.run(),
       onOutOfRange: (partition) => this.#startOffsets.reset(partition),
+      onCut: (partition, offset) => this.#startOffsets.cut(partition, offset),
       onUnreadable: (partition, ranges) => this.#giveUpRanges(partition, ranges),
       refreshTopics: () => this.refreshTopics(),
       onFailure,

@@ -32,6 +32,8 @@ export interface KafkaFetcherParts {
   readonly onFetched: () => void
   /** Called if the log does not have the partition's position. */
   readonly onOutOfRange: (partition: KafkaAssignedPartition) => Promise<void>
+  /** Called if the log was cut before the partition's position, by the election of a leader that lacked records. */
+  readonly onCut: (partition: KafkaAssignedPartition, offset: number) => void
   /** Stores what is known of records that cannot be read. Only then the partition continues after them. */
   readonly onUnreadable: (
     partition: KafkaAssignedPartition,
@@ -139,10 +141,10 @@ export class KafkaFetcher {
       return true
     }
     const ranges = hungry.map((partition) => {
-      const { topicId, index, position: offset } = partition
+      const { topicId, index, position: offset, lastEpoch } = partition
       const wanted = Math.ceil(room.share / (this.#expansion.get(partition) ?? 1))
       const maxBytes = Math.min(options.fetchMaxBytes, Math.max(MIN_REQUEST_BYTES, wanted))
-      return { topicId, index, offset, maxBytes }
+      return { topicId, index, offset, lastEpoch, maxBytes }
     })
     const maxWaitMs = hungry.length < led.length ? SHORT_WAIT_MS : options.fetchMaxWaitMs
     const { fetchMaxBytes: maxBytes, requestTimeoutMs: timeoutMs } = options
@@ -197,6 +199,10 @@ export class KafkaFetcher {
       this.#refusal = refusal(address, action, answer.errorCode)
       return false
     }
+    if (answer.divergesAt !== undefined && answer.divergesAt < partition.position) {
+      this.#parts.onCut(partition, answer.divergesAt)
+      return true
+    }
     if (answer.impossible !== undefined && answer.nextOffset === partition.position) {
       return this.#isFirstImpossible(partition, answer.impossible)
     }
@@ -214,7 +220,7 @@ export class KafkaFetcher {
     if (answer.readBytes > 0) {
       this.#expansion.set(partition, Math.max(1, answer.contentBytes / answer.readBytes))
     }
-    partition.addFetched(answer.records, answer.nextOffset)
+    partition.addFetched(answer.records, answer.nextOffset, answer.lastEpoch)
     return true
   }
 
@@ -242,7 +248,7 @@ export class KafkaFetcher {
     try {
       await this.#parts.onUnreadable(partition, answer.unreadable)
       if (!partition.isLost && partition.position === position) {
-        partition.addFetched(answer.records, answer.nextOffset)
+        partition.addFetched(answer.records, answer.nextOffset, answer.lastEpoch)
         this.#parts.onFetched()
       }
     } catch (thrown) {

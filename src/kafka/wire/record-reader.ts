@@ -81,6 +81,8 @@ export interface ReadRecords {
   readonly unreadable: readonly UnreadableRange[]
   /** Why the answer cannot be true; undefined if it can. Nothing was read from there on. */
   readonly impossible: string | undefined
+  /** The epoch of the leader that wrote the last batch; undefined if none was read. */
+  readonly lastEpoch: number | undefined
   /** Bytes of the batches that were read, and of their contents. */
   readonly readBytes: number
   readonly contentBytes: number
@@ -132,6 +134,7 @@ export async function readBatches(bytes: Buffer, from: number, context: ReadCont
   const slices = new Slices()
   let nextOffset = from
   let impossible: string | undefined
+  let lastEpoch: number | undefined
   let readBytes = 0
   let contentBytes = 0
   for (let start = 0; start + COMMON_HEADER <= bytes.length; ) {
@@ -160,6 +163,7 @@ export async function readBatches(bytes: Buffer, from: number, context: ReadCont
     }
     nextOffset = Math.max(nextOffset, last + 1)
     readBytes += batch.length
+    if (fault === undefined) lastEpoch = batch.readInt32BE(12)
     // The length is invalid, so the next batch cannot be found.
     if (end < start + COMMON_HEADER) break
     start = end
@@ -167,7 +171,7 @@ export async function readBatches(bytes: Buffer, from: number, context: ReadCont
   }
   // A broker sends the first batch whole. Without this check, the same answer would be requested again and again.
   if (nextOffset === from && bytes.length > 0) impossible ??= `it holds no record from offset ${from} on`
-  return { records, nextOffset, unreadable, impossible, readBytes, contentBytes }
+  return { records, nextOffset, unreadable, impossible, lastEpoch, readBytes, contentBytes }
 }
 
 /** The reason why a batch cannot be trusted; undefined if it can. */

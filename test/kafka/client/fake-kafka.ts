@@ -32,6 +32,8 @@ export interface FakeRange {
   readonly records: Buffer
   readonly highWatermark: bigint
   readonly errorCode?: number
+  /** Where the log diverges from what the consumer has read. */
+  readonly divergesAt?: bigint
 }
 
 /** Builds a message of the protocol, in the compact forms. */
@@ -94,6 +96,8 @@ export class FakeKafka {
   /** The answer to the next fetch requests. */
   range: FakeRange = { records: Buffer.alloc(0), highWatermark: 0n }
   endOffset = 0n
+  /** The last request for records. */
+  lastFetch: Buffer = Buffer.alloc(0)
 
   private constructor(server: Server) {
     this.#server = server
@@ -151,6 +155,7 @@ export class FakeKafka {
     const api = request.readInt16BE(0)
     const correlationId = request.readInt32BE(4)
     this.#requests.set(api, this.requests(api) + 1)
+    if (api === API.fetch) this.lastFetch = Buffer.from(request)
     const lie = this.#lies.get(api)
     if (lie !== undefined) return lie(correlationId)
     const body = this.#body(api)
@@ -212,7 +217,7 @@ export function frame(correlationId: number, body: Buffer, hasTags = true): Buff
 }
 
 /** The body of an answer to a fetch request. */
-export function fetchBody({ records, highWatermark, errorCode = 0 }: FakeRange): Buffer {
+export function fetchBody({ records, highWatermark, errorCode = 0, divergesAt }: FakeRange): Buffer {
   const partition = new Message()
     .int32(0)
     .int16(errorCode)
@@ -224,7 +229,8 @@ export function fetchBody({ records, highWatermark, errorCode = 0 }: FakeRange):
     .int32(-1)
     .count(records.length + 1)
     .raw(records)
-    .tags()
+  if (divergesAt === undefined) partition.tags()
+  else partition.count(1).count(0).count(13).int32(4).int64(divergesAt).tags()
   const topic = new Message().raw(Buffer.from(FAKE_TOPIC.id.replaceAll('-', ''), 'hex'))
   topic.count(2).raw(partition.bytes).tags()
   return new Message().int32(0).int16(0).int32(0).count(2).raw(topic.bytes).tags().bytes

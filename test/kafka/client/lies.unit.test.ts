@@ -135,6 +135,7 @@ describe('a server that lies about offsets', () => {
       partitions: () => [partition],
       onFetched: () => undefined,
       onOutOfRange: () => Promise.resolve(),
+      onCut: () => undefined,
       onUnreadable: () => Promise.resolve(),
       refreshTopics: () => scene.topics.refresh(),
       onFailure: (error) => failures.push(error),

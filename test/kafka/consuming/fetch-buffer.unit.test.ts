@@ -28,6 +28,7 @@ it('buffers records up to a number of bytes, however small their batches are, an
     partitions: () => [partition],
     onFetched: () => undefined,
     onOutOfRange: () => Promise.resolve(),
+    onCut: () => undefined,
     onUnreadable: () => Promise.resolve(),
     refreshTopics: () => scene.topics.refresh(),
     onFailure: (error) => {
