@@ -5,6 +5,7 @@ import { readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { paced } from '../support/pace.ts'
 import type { BrokerHost } from './broker.ts'
+import { inRoot } from './debian-root.ts'
 import { guard } from './guard.ts'
 import { groupStopped } from './process-group.ts'
 import { findProgram } from './programs.ts'
@@ -18,6 +19,8 @@ export interface NativeCommand {
   readonly env?: Readonly<Record<string, string>>
   /** The folder of the broker's tools, if they are not on the PATH. */
   readonly toolFolder?: string
+  /** The root folder of the broker and its tools, if it is not that of this machine. */
+  readonly root?: string | undefined
 }
 
 const stopTimeoutMs = paced(30_000)
@@ -40,7 +43,9 @@ export class NativeHost implements BrokerHost {
 
   async start(): Promise<void> {
     if (this.#child) throw new Error(`${this.#command.command} is already running as process ${this.pid}`)
-    const { command, args, env, folder } = this.#command
+    const { env, folder, root } = this.#command
+    const own = [this.#command.command, this.#command.args] as const
+    const [command, args] = root === undefined ? own : inRoot(root, ...own)
     const log = openSync(this.#path('log'), 'a')
     const child = spawn(command, args, {
       cwd: folder,
@@ -87,7 +92,9 @@ export class NativeHost implements BrokerHost {
   }
 
   async exec(tool: string, args: readonly string[]): Promise<string> {
-    const { toolFolder, env } = this.#command
+    const { toolFolder, env, root } = this.#command
+    if (root !== undefined)
+      return await run(...inRoot(root, toolFolder === undefined ? tool : join(toolFolder, tool), args), env)
     const path = toolFolder === undefined ? undefined : await findProgram(join(toolFolder, tool))
     return await run(path ?? tool, args, env)
   }
