@@ -61,7 +61,14 @@ export interface KafkaEventBusOptions extends BrokerOptions, KafkaSecurityOption
   /** Replicas of a topic that the bus creates. -1 stands for the brokers' default. Default -1. */
   readonly replicationFactor?: number
   /**
-   * Where to start if the group has no committed offset, or if the log no longer has that offset. Default `'earliest'`.
+   * Where a new consumer group starts: at the earliest event that the topic still has, or with the events that are
+   * published after `whenConsuming` resolved. A group that exists goes on where it is. Default: `autoOffsetReset`, which
+   * is `'earliest'` by default.
+   */
+  readonly startFrom?: 'earliest' | 'latest'
+  /**
+   * Where a group continues if the log no longer has its offset; the lost events are reported. It is also the default of
+   * `startFrom`. Default `'earliest'`.
    */
   readonly autoOffsetReset?: 'earliest' | 'latest'
   /**
@@ -138,7 +145,8 @@ const ownDefaults = {
   createTopics: true,
   topicPartitions: 3,
   replicationFactor: -1,
-  autoOffsetReset: 'earliest',
+  startFrom: undefined as 'earliest' | 'latest' | undefined,
+  autoOffsetReset: 'earliest' as 'earliest' | 'latest',
   sessionTimeoutMs: 30_000,
   heartbeatIntervalMs: 1000,
   maxPollIntervalMs: 300_000,
@@ -194,6 +202,7 @@ const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
     rule: "a positive integer, or -1 for the broker's default",
     isValid: (value) => value === -1 || positiveInteger.isValid(value),
   },
+  startFrom: optional(oneOf('earliest', 'latest')),
   autoOffsetReset: oneOf('earliest', 'latest'),
   sessionTimeoutMs: durationMs,
   heartbeatIntervalMs: durationMs,
@@ -216,6 +225,7 @@ const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
 export interface ResolvedKafkaOptions extends Readonly<typeof defaults> {
   readonly consumerName: string
   readonly idempotent: boolean
+  readonly startFrom: 'earliest' | 'latest'
   readonly topics: KafkaTopics
   readonly servers: readonly ServerAddress[]
   /** The bootstrap servers, for messages. */
@@ -231,6 +241,7 @@ export function resolveKafkaOptions(given: KafkaEventBusOptions): ResolvedKafkaO
     ...options,
     consumerName: options.consumerName ?? `${hostname()}-${randomUUID().slice(0, 8)}`,
     idempotent: options.idempotent ?? options.acks === 'all',
+    startFrom: options.startFrom ?? options.autoOffsetReset,
     topics: topicNames(options),
     servers: options.bootstrapServers.split(',').map((server) => addressOf(server.trim())),
     address: options.bootstrapServers,

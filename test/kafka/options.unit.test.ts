@@ -95,6 +95,14 @@ describe('the options of KafkaEventBus', () => {
     expect(new KafkaEventBus({ consumerName: 'worker-1' }).consumerName).toBe('worker-1')
   })
 
+  it('start a new group at startFrom, or else at autoOffsetReset', () => {
+    expect(resolveKafkaOptions({}).startFrom).toBe('earliest')
+    expect(resolveKafkaOptions({ autoOffsetReset: 'latest' }).startFrom).toBe('latest')
+    expect(resolveKafkaOptions({ startFrom: 'earliest', autoOffsetReset: 'latest' }).startFrom).toBe(
+      'earliest',
+    )
+  })
+
   it('make publishing idempotent only with acks all', () => {
     expect(resolveKafkaOptions({ acks: '1' }).idempotent).toBe(false)
     expect(resolveKafkaOptions({ acks: 'all', idempotent: false }).idempotent).toBe(false)
@@ -171,6 +179,7 @@ describe('an option', () => {
       { replicationFactor: 0 },
       "replicationFactor must be a positive integer, or -1 for the broker's default, got 0",
     ],
+    [{ startFrom: 'first' }, `startFrom must be one of 'earliest', 'latest', got "first"`],
     [{ autoOffsetReset: 'none' }, `autoOffsetReset must be one of 'earliest', 'latest', got "none"`],
     [{ sessionTimeoutMs: 0 }, `sessionTimeoutMs must be ${duration}, got 0`],
     [{ heartbeatIntervalMs: -5 }, `heartbeatIntervalMs must be ${duration}, got -5`],

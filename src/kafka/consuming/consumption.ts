@@ -114,11 +114,11 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
    * as long as their handlers run. @throws ConnectionError; then this consumer is not a group member.
    */
   async start(stopped: AbortSignal): Promise<void> {
-    const { autoOffsetReset, metadataMaxAgeMs } = this.#parts.options
+    const { startFrom, metadataMaxAgeMs } = this.#parts.options
     if (!(await settledUntil(this.#topics.start(), stopped))) return
     try {
       const noteLatest = () => this.#retry(() => this.#startOffsets.noteLatest())
-      if (autoOffsetReset === 'latest' && !(await settledUntil(noteLatest(), stopped))) return
+      if (startFrom === 'latest' && !(await settledUntil(noteLatest(), stopped))) return
       if (!(await settledUntil(this.#membership.join(), stopped))) return
       // With groupProtocol 'consumer', a member without partitions is assigned nothing.
       this.#idle.onAssigned([...this.#partitions.values()])

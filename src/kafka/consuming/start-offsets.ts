@@ -33,7 +33,7 @@ export class StartOffsets {
   }
 
   /**
-   * For `autoOffsetReset: 'latest'`: notes the ends of the stream's logs if the group is new. @throws ConnectionError
+   * For `startFrom: 'latest'`: notes the ends of the stream's logs if the group is new. @throws ConnectionError
    */
   async noteLatest(): Promise<void> {
     const { cluster, topics, coordinator, options } = this.#parts

@@ -132,6 +132,27 @@ it.each(['earliest', 'latest'] as const)(
   },
 )
 
+it('starts a new group at startFrom, whatever autoOffsetReset says, and an old one where it was', async () => {
+  const topicPrefix = freshName()
+  const publisher = createBus({ topicPrefix })
+  await publisher.publish(orders(10))
+  const options = { topicPrefix, startFrom: 'latest', autoOffsetReset: 'earliest' } as const
+  const bus = createBus(options)
+  const seen = recorder(bus)
+  await consume(bus)
+  await publisher.publish(orders(5))
+  await until('the events since the start', () => seen.length >= 5)
+  await bus.shutdown()
+  await publisher.publish(orders(3))
+
+  const successor = createBus(options)
+  const seenNext = recorder(successor)
+  await consume(successor)
+
+  await until('the events since the stop', () => seenNext.length >= 3)
+  expect([seen.length, seenNext.length]).toEqual([5, 3])
+})
+
 it('starts at the latest record in every member of a new group, whichever commits first', async () => {
   const options = {
     topicPrefix: freshName(),
