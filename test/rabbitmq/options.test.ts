@@ -80,6 +80,7 @@ describe('defaults', () => {
       enableMetrics: true,
       meter: undefined,
       propagateCausation: true,
+      propagateBaggage: false,
       logger: undefined,
       // Derived from the options.
       names: {
