@@ -108,7 +108,7 @@ it('consumes and acknowledges through a memory alarm, while publishes wait and t
         publishing: { status: 'degraded', detail: 'blocked by the broker: low on memory' },
       },
     })
-    expect(logger.lines.some(({ message }) => message === 'the broker blocks publishing')).toBe(true)
+    expect(logger.lines.some(({ message }) => message === 'publishing blocked by the broker')).toBe(true)
 
     // The broker does not read requests on a blocked connection, so the bus refuses them at once.
     await expect(bus.getDlqMessageCount()).rejects.toMatchObject({
@@ -140,7 +140,7 @@ it('consumes and acknowledges through a memory alarm, while publishes wait and t
   await until('the event that waited', () => events.includes('patient'))
   expect(events).toContain('early')
   expect(await patient.health()).toMatchObject({ status: 'up', checks: { publishing: { status: 'up' } } })
-  expect(logger.lines.some(({ message }) => message === 'the broker takes publishes again')).toBe(true)
+  expect(logger.lines.some(({ message }) => message === 'publishing resumed')).toBe(true)
   expect(events).not.toContain('late')
 })
 

@@ -1,4 +1,3 @@
-import { shorten } from '../../errors.ts'
 import type { HandlerFailure } from '../../handling/dispatcher.ts'
 import { type HandlerEntry, UNNAMED_HANDLER } from '../../handling/handler-entry.ts'
 import { redact } from '../../redaction.ts'
@@ -98,8 +97,8 @@ function reason({
 }): DeadLetterReason {
   return {
     kind,
-    errorName: shorten(redact(String(error.name)), MAX_ERROR_TEXT),
-    errorMessage: shorten(redact(String(error.message)), MAX_ERROR_TEXT),
+    errorName: redact(String(error.name)).slice(0, MAX_ERROR_TEXT),
+    errorMessage: redact(String(error.message)).slice(0, MAX_ERROR_TEXT),
     handlerNames,
     settledHandlers: [...new Set(settledHandlers)],
     consumerGroup,
