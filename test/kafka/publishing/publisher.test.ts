@@ -105,13 +105,15 @@ it('waits up to lingerMs while more events keep coming, and sends a single event
     })
     // A single publish first. It obtains all that a request needs.
     await bus.publish([orderCreated()])
+    // A broker that has just created the topic may refuse the first request, which is sent again.
+    const single = proxy.produced.length
     const publishes: Promise<void>[] = []
     for (let turn = 0; turn < 1000; turn += 1) {
       publishes.push(bus.publish([orderCreated()]))
       await new Promise((resolve) => setImmediate(resolve))
     }
     await Promise.all(publishes)
-    firsts.set(lingerMs, proxy.produced[1] ?? 0)
+    firsts.set(lingerMs, proxy.produced[single] ?? 0)
   }
   // The first request of the burst.
   expect(firsts.get(10_000)).toBeGreaterThan(4 * (firsts.get(0) ?? Number.POSITIVE_INFINITY))
