@@ -51,6 +51,8 @@ export class PublishQueue {
   #isRunning = false
   /** Start of the current slice; undefined if no call has come in this turn of the event loop. */
   #sliceStart: number | undefined
+  /** True until the slice has done a step. */
+  #isFresh = true
 
   constructor(parts: PublishQueueParts) {
     this.#parts = parts
@@ -85,7 +87,9 @@ export class PublishQueue {
     this.#isRunning = true
     this.#sliceStart ??= this.#startSlice()
     for (let call = this.#calls[this.#head]; call !== undefined; call = this.#calls[this.#head]) {
-      if (performance.now() - this.#sliceStart > SLICE_MS) break
+      // One step per slice at least: a busy machine must not hold up a single publish.
+      if (!this.#isFresh && performance.now() - this.#sliceStart > SLICE_MS) break
+      this.#isFresh = false
       if (!this.#step(call)) break
     }
     this.#isRunning = false
@@ -97,19 +101,22 @@ export class PublishQueue {
       this.#sliceStart = undefined
       if (this.#head < this.#calls.length) this.#run()
     })
+    this.#isFresh = true
     return performance.now()
   }
 
   /** Does the next piece of work for the first call. @returns false if there is no room for it. */
   #step(call: Call): boolean {
-    if (call.deadline.signal.aborted) this.#expire(call)
-    else if (call.messages.length < call.events.length) this.#encode(call)
-    else if (call.sent < call.events.length) return this.#send(call)
-    else this.#removeFirst(call)
+    const { events, messages, deadline } = call
+    if (deadline.signal.aborted) this.#expire(call)
+    else if (events.length === 0) this.#removeFirst(call)
+    else if (messages.length < events.length && !this.#encode(call)) return true
+    else return this.#send(call)
     return true
   }
 
-  #encode(call: Call): void {
+  /** Encodes a chunk. @returns true if all events of the call are encoded. */
+  #encode(call: Call): boolean {
     const { events, messages, trace, outcome } = call
     try {
       for (const event of events.slice(messages.length, messages.length + CHUNK)) {
@@ -118,7 +125,9 @@ export class PublishQueue {
     } catch (thrown) {
       this.#removeFirst(call)
       outcome.reject(toError(thrown))
+      return false
     }
+    return messages.length === events.length
   }
 
   #send(call: Call): boolean {
