@@ -20,7 +20,7 @@ export interface SubscriptionStatus {
   readonly head: number | undefined
   /** Head minus position. Positions have holes, so it is at least the number of events that are missing. */
   readonly lagPositions: number | undefined
-  /** Age of the oldest event that is wanted and not finished, in milliseconds; 0 when there is none. */
+  /** Age of the oldest unfinished event of the subscription, in milliseconds; 0 if there is none. */
   readonly lagMs: number | undefined
   readonly eventsHandled: number
   readonly eventsDeadLettered: number

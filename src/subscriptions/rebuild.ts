@@ -31,7 +31,7 @@ export async function rebuildInPlace(subscription: FeedSubscription): Promise<Re
   const head = await host.store.headPosition()
   await subscription.halt()
   try {
-    // The checkpoint first: after a crash in between, events come again; the other way round they would be missing.
+    // The checkpoint comes first: a crash in between then repeats events. In the other order, events would be missing.
     await moveCheckpoint(subscription, 0)
     await reset()
   } catch (thrown) {
@@ -81,7 +81,7 @@ async function moveCheckpoint({ host, name }: FeedSubscription, position: number
   await host.checkpoints.save(name, checkpoint, present?.position)
 }
 
-/** The fresh projection's own loop over the feed; its position is kept nowhere until it takes its place. */
+/** The loop of the new projection over the feed. Its position is not saved until it replaces the current projection. */
 class Shadow {
   readonly #subscription: FeedSubscription
   readonly #waiters = new PositionWaiters()

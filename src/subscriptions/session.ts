@@ -36,7 +36,7 @@ interface Start {
   readonly storeId: string
   /** What the checkpoint store has. */
   readonly saved: Checkpoint | undefined
-  /** True where it does not begin at what was saved. */
+  /** True if the session does not start at the saved position. */
   readonly isNew: boolean
 }
 
