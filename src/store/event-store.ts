@@ -130,7 +130,7 @@ export interface StreamStore {
   appendEvents(request: AppendRequest): Promise<AppendResult>
 
   /**
-   * The events of one aggregate in order.
+   * Returns the events of one aggregate in order.
    * @throws AmbiguousStreamError if no type is given and aggregates of several types have the id.
    * @throws StoredEventError if the class of an event refuses its payload.
    */

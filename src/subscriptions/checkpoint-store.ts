@@ -27,7 +27,7 @@ export interface CheckpointStore {
   save(name: string, checkpoint: Checkpoint, previous: number | undefined): Promise<void>
 }
 
-/** Keeps checkpoints in memory, as long as the process lives. */
+/** Stores checkpoints in memory; they are lost when the process ends. */
 export class InMemoryCheckpointStore implements CheckpointStore {
   readonly #checkpoints: MemoryTable<Checkpoint>
 

@@ -7,7 +7,7 @@ export interface ParkedEventKey {
   readonly position: number
 }
 
-/** An event that a subscription gave up on and went past. */
+/** An event that a subscription dead-lettered. */
 export interface ParkedEvent extends ParkedEventKey {
   /** A `GenericEvent` where its class is not known here. */
   readonly event: DomainEvent
@@ -33,17 +33,17 @@ export interface ParkedEventFilter {
  * `describeStores` in `eventspine/testing` is the contract as tests.
  */
 export interface SubscriptionDeadLetterStore {
-  /** Keeps an event; one that is there already (same subscription, same position) is replaced. */
+  /** Stores an event; replaces an entry with the same subscription and position. */
   add(parked: ParkedEvent): Promise<void>
-  /** What is kept, in the order of subscription and position. */
+  /** Lists the stored events, ordered by subscription and position. */
   list(filter?: ParkedEventFilter): Promise<readonly ParkedEvent[]>
-  /** @returns true if it was there. */
+  /** @returns true if there was such an entry. */
   remove(subscription: string, position: number): Promise<boolean>
   /** Removes what failed for the last time before a time. @returns how many. */
   prune(failedBefore: Date): Promise<number>
 }
 
-/** Keeps dead letters in memory. */
+/** Stores dead letters in memory. */
 export class InMemorySubscriptionDeadLetterStore implements SubscriptionDeadLetterStore {
   readonly #parked: MemoryTable<ParkedEvent>
 

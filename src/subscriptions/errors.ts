@@ -1,6 +1,6 @@
 import { EventspineError } from '../errors.ts'
 
-/** There is no subscription of this name. */
+/** There is no subscription with this name. */
 export class SubscriptionNotFoundError extends EventspineError {
   readonly code = 'SUBSCRIPTION_NOT_FOUND'
 
@@ -10,7 +10,7 @@ export class SubscriptionNotFoundError extends EventspineError {
   }
 }
 
-/** The name is that of another subscription of this manager: its checkpoint would be moved by both. */
+/** Another subscription of this manager has the same name: both would move the same checkpoint. */
 export class DuplicateSubscriptionError extends EventspineError {
   readonly code = 'SUBSCRIPTION_DUPLICATE'
 
@@ -21,11 +21,11 @@ export class DuplicateSubscriptionError extends EventspineError {
   }
 }
 
-/** A subscription has stopped, because an event could not be handled. It is `down` until it is started again. */
+/** A subscription stopped because an event could not be handled. It is `down` until it is started again. */
 export class SubscriptionFailedError extends EventspineError {
   readonly code = 'SUBSCRIPTION_FAILED'
   readonly subscription: string
-  /** Position of the event that could not be handled; the subscription's own is before it. */
+  /** Position of the event that could not be handled; the subscription's own position is before it. */
   readonly position: number
   readonly eventId: string
 
@@ -45,7 +45,7 @@ export class SubscriptionFailedError extends EventspineError {
   }
 }
 
-/** What was waited for cannot happen: the subscription does not run here, or was stopped. */
+/** A wait cannot succeed: the subscription does not run on this instance, or was stopped. */
 export class SubscriptionStoppedError extends EventspineError {
   readonly code = 'SUBSCRIPTION_STOPPED'
   override readonly retryable = true

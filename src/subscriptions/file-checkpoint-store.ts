@@ -3,14 +3,14 @@ import { checkpointFileName, prepareDirectory, readIfThere, replaceFile } from '
 import { type Checkpoint, type CheckpointStore, checkPrevious } from './checkpoint-store.ts'
 
 /**
- * Keeps each checkpoint in a file of its own. A file is written beside the old one, flushed to the disk and put in its
- * place, so a crash at any moment leaves the old position or the new one. For one process at a time.
+ * Stores each checkpoint in its own file. It writes a new file, flushes it to disk and renames it over the old one, so
+ * a crash leaves the old or the new position. Only one process at a time may use a directory.
  */
 export class FileCheckpointStore implements CheckpointStore {
   readonly #directory: string
   readonly #prepared = new Set<string>()
 
-  /** @param directory - made when it is not there. */
+  /** @param directory - created if it does not exist. */
   constructor(directory: string) {
     this.#directory = directory
   }

@@ -24,7 +24,7 @@ export interface SubscriptionStatus {
   readonly lagMs: number | undefined
   readonly eventsHandled: number
   readonly eventsDeadLettered: number
-  /** Runs of handlers that failed. */
+  /** Handler runs that failed. */
   readonly handlerErrors: number
   /** Number of events that wait for a retry. */
   readonly retrying: number

@@ -29,13 +29,13 @@ interface HeldLease extends Lease {
   readonly expiresAt: number
 }
 
-/** Leases among the managers of one process, for tests; share the object between them. */
+/** Stores leases for the managers of one process, for tests. Share one object between the managers. */
 export class InMemoryLeaseStore implements LeaseStore {
   readonly #leases = new Map<string, HeldLease>()
   readonly #listeners = new Set<() => void>()
   readonly #now: () => number
 
-  /** @param now - milliseconds of a clock; the system's by default. */
+  /** @param now - the current time in milliseconds. Default: the system clock. */
   constructor(now: () => number = () => Date.now()) {
     this.#now = now
   }

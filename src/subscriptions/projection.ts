@@ -41,7 +41,7 @@ export interface HandlerSet extends Subscriber {
 }
 
 /**
- * A handler for the `handlers` of a subscription; its parameter is inferred.
+ * Creates a handler for the `handlers` of a subscription; its parameter is inferred.
  *
  * @example
  * manager.subscribe({ name: 'invoices', handlers: [handlerFor(OrderCreated, (event) => invoice(event.customerId))] })

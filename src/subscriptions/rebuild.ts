@@ -17,8 +17,8 @@ export interface RebuildReport {
 
 /**
  * Resets a projection and has it handle all events again. Until then, its read model is incomplete.
- * @throws TypeError when it cannot be reset; SubscriptionStoppedError when it does not run here, or is stopped; and what
- * `reset` throws, in which case it stays stopped by that error.
+ * @throws TypeError if it cannot be reset; SubscriptionStoppedError if it does not run on this instance, or is stopped;
+ * any error of `reset`, which leaves the subscription stopped.
  */
 export async function rebuildInPlace(subscription: FeedSubscription): Promise<RebuildReport> {
   const { host, name, consumer, monitor } = subscription
@@ -45,10 +45,10 @@ export async function rebuildInPlace(subscription: FeedSubscription): Promise<Re
 }
 
 /**
- * Fills another projection from the beginning while the current one continues, and replaces the current one when the other has
- * caught up.
- * @throws SubscriptionStoppedError when the subscription does not run here, or is stopped; and why the other one cannot go
- * on. The present one goes on then.
+ * Fills another projection from the beginning while the current one continues, and replaces the current one when the
+ * other has caught up.
+ * @throws SubscriptionStoppedError if the subscription does not run on this instance, or is stopped; any error that
+ * stops the new projection. The current one then continues.
  */
 export async function rebuildBeside(subscription: FeedSubscription, fresh: Consumer): Promise<RebuildReport> {
   if (!subscription.isLeading) throw notRunning(subscription.name)
