@@ -170,18 +170,18 @@ export class MemoryLog {
   ): readonly [string | undefined, MemoryStream | undefined] {
     const ofId = this.#streams.get(aggregateId)
     if (aggregateType !== undefined) return [aggregateType, ofId?.get(aggregateType)]
-    const begun = [...(ofId ?? [])].filter(([, stream]) => this.#hasBegun(stream, isWriter))
-    const [only, second] = begun
+    const existing = [...(ofId ?? [])].filter(([, stream]) => this.#exists(stream, isWriter))
+    const [only, second] = existing
     if (second !== undefined) {
       throw new AmbiguousStreamError(
         aggregateId,
-        begun.map(([type]) => type),
+        existing.map(([type]) => type),
       )
     }
     return only ?? [undefined, undefined]
   }
 
-  #hasBegun({ events: [first], tombstone }: MemoryStream, isWriter: boolean): boolean {
+  #exists({ events: [first], tombstone }: MemoryStream, isWriter: boolean): boolean {
     const any = first ?? tombstone
     return any !== undefined && this.#isVisible(any, isWriter)
   }

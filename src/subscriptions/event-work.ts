@@ -109,7 +109,7 @@ export class EventWork {
     return this.#succeed(unit)
   }
 
-  /** An event that cannot be decoded is handled by nobody, and a retry does not help. */
+  /** An event that cannot be decoded reaches no handler, and a retry does not help. */
   #refuse(unit: Unit, error: Error, handlers: readonly HandlerEntry[]): Promise<boolean> {
     this.#parts.monitor.problem('decoding a stored event failed', error)
     const failures = handlers.map((handler) => ({ handler, error }))

@@ -82,7 +82,7 @@ export function problemsOf(
   const ofState = STATE_PROBLEMS[state]
   return [
     ...(ofState === undefined ? [] : [ofState]),
-    ...(retrying === 0 ? [] : [`trying ${retrying} events again`]),
+    ...(retrying === 0 ? [] : [`retrying ${retrying} events`]),
     ...(head === undefined ? ['the event store does not answer'] : []),
     ...(head !== undefined && position > head ? ['the checkpoint is ahead of the event store'] : []),
     ...troubles,

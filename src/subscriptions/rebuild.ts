@@ -23,7 +23,7 @@ export interface RebuildReport {
 export async function rebuildInPlace(subscription: FeedSubscription): Promise<RebuildReport> {
   const { host, name, consumer, monitor } = subscription
   const { reset } = consumer
-  if (reset === undefined) throw new TypeError(`${name} cannot be rebuilt: it has no reset()`)
+  if (reset === undefined) throw new TypeError(`${name} cannot be rebuilt, because it has no reset().`)
   const isOurs = subscription.isLeading || (subscription.state === 'failed' && host.leases === undefined)
   if (!isOurs) throw notRunning(name)
   const startedAt = performance.now()
