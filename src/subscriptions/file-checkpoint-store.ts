@@ -15,7 +15,7 @@ export class FileCheckpointStore implements CheckpointStore {
     this.#directory = directory
   }
 
-  /** @throws Error when the file is there and holds no checkpoint. */
+  /** @throws Error if the file exists but has no checkpoint. */
   async load(name: string): Promise<Checkpoint | undefined> {
     const file = this.#fileOf(name)
     const text = await readIfThere(file)
@@ -40,7 +40,7 @@ export class FileCheckpointStore implements CheckpointStore {
   }
 }
 
-/** Reads what this release writes, and the bare position of older ones: decimal digits, unlike `0x10` and `1e3`. */
+/** Parses the format of this release, and the bare position of older ones: only decimal digits, unlike `0x10` and `1e3`. */
 function parseCheckpoint(text: string): Checkpoint | undefined {
   const bare = /^\d{1,16}\s*$/.test(text) ? Number(text) : undefined
   if (isPosition(bare)) return { position: bare, storeId: undefined, eventId: undefined, fence: undefined }
