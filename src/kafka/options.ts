@@ -39,7 +39,7 @@ export interface KafkaEventBusOptions extends BrokerOptions, KafkaSecurityOption
   readonly compressionType?: 'none' | 'gzip' | 'snappy' | 'lz4' | 'zstd'
   /**
    * Approximate size of a batch for one partition, in bytes before compression. The events of one `publish` stay
-   * together, up to `maxMessageBytes`. Default 16,384.
+   * together, up to `maxMessageBytes` or 1,000 events. Default 16,384.
    */
   readonly batchSizeBytes?: number
   /**
@@ -116,6 +116,18 @@ export interface KafkaEventBusOptions extends BrokerOptions, KafkaSecurityOption
   readonly fetchMaxWaitMs?: number
   /** Maximum number of bytes that one fetch reads from a partition. Default 1,048,576. */
   readonly fetchMaxBytes?: number
+  /**
+   * Largest content of a record batch, in bytes after decompression. A batch that exceeds it is not decompressed any
+   * further; a dead letter refers to its records. Default 33,554,432.
+   */
+  readonly maxBatchBytes?: number
+  /** Most records of a record batch. A dead letter refers to the records of a batch that has more. Default 100,000. */
+  readonly maxBatchRecords?: number
+  /**
+   * Largest response that the bus accepts from a broker, in bytes. A larger one breaks the connection before it is
+   * received. It must exceed the largest record batch in the topics. Default 67,108,864.
+   */
+  readonly maxResponseBytes?: number
   /** Interval at which the bus looks for new partitions and topics, in milliseconds. Default 5,000. */
   readonly metadataMaxAgeMs?: number
   /** Longest time to connect to a broker, in milliseconds. Default 5,000. */
@@ -158,6 +170,9 @@ const ownDefaults = {
   partitionWindow: 10_000,
   fetchMaxWaitMs: 500,
   fetchMaxBytes: 1_048_576,
+  maxBatchBytes: 33_554_432,
+  maxBatchRecords: 100_000,
+  maxResponseBytes: 67_108_864,
   metadataMaxAgeMs: 5000,
   connectTimeoutMs: 5000,
   requestTimeoutMs: 10_000,
@@ -215,6 +230,9 @@ const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
   partitionWindow: positiveInteger,
   fetchMaxWaitMs: durationMs,
   fetchMaxBytes: positiveInteger,
+  maxBatchBytes: positiveInteger,
+  maxBatchRecords: positiveInteger,
+  maxResponseBytes: positiveInteger,
   metadataMaxAgeMs: durationMs,
   connectTimeoutMs: durationMs,
   requestTimeoutMs: durationMs,

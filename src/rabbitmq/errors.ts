@@ -47,6 +47,7 @@ function isNotFound(thrown: unknown): boolean {
 
 /** Converts a failure to connect. The message names the address, never the password. */
 export function connectError(address: string, thrown: unknown): ConnectionError {
+  if (thrown instanceof ConnectionError) return thrown
   const error = toError(thrown)
   const text = textOf(error)
   if (TLS_FAILURE.test(String(codeOf(error)))) {

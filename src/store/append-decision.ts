@@ -1,30 +1,30 @@
 import type { ExpectedVersion, StreamName } from './event-store.ts'
 
-/** A stream as an append finds it. */
+/** The state of a stream when an append starts. */
 export interface StreamState {
   readonly version: number
   readonly isDeleted: boolean
 }
 
-/** Where an event of an append lies already. */
+/** The stored position of an event that an append repeats. */
 export interface KnownEvent extends StreamName {
   readonly aggregateVersion: number
   readonly position: number
-  /** The stored event is the given one, but for its version. */
+  /** True if the stored event equals the given one except for its version. */
   readonly isSame: boolean
 }
 
-/** An append by the ids of its events: all that its outcome depends on. */
+/** An append, reduced to the ids of its events and whatever else its outcome depends on. */
 export interface AppendIds extends StreamName {
   readonly eventIds: readonly string[]
   readonly expectedVersion: ExpectedVersion
 }
 
-/** What an append comes to. Plain data: it may come from another thread or from a server. */
+/** The outcome of an append. Plain data, because it may come from another thread or from a server. */
 export type AppendDecision =
-  /** The events from `firstIndex` on are to be written, the first of them as `firstVersion`. */
+  /** The events from `firstIndex` on must be written, the first of them with `firstVersion`. */
   | { readonly outcome: 'write'; readonly firstIndex: number; readonly firstVersion: number }
-  /** All events are there; the last one lies here. */
+  /** All events are stored already; the last one is at this position. */
   | { readonly outcome: 'repetition'; readonly newVersion: number; readonly globalPosition: number }
   | AppendRefusal
 
@@ -37,7 +37,7 @@ export type AppendRefusal =
 /**
  * The rules of an append, the same in every store.
  *
- * @param known - where the event of an index lies; undefined when its id is not in the store.
+ * @param known - the position of the event with an index; undefined if its id is not in the store.
  */
 export function decideAppend(
   { eventIds, expectedVersion, ...stream }: AppendIds,
@@ -66,7 +66,7 @@ export function decideAppend(
   return { outcome: 'write', firstIndex: count, firstVersion: version + 1 }
 }
 
-/** Where the first event of a repeated append must lie. */
+/** The version that the first event of a repeated append must have. */
 function startOf(expected: ExpectedVersion, first: KnownEvent | undefined): number {
   if (typeof expected === 'number') return expected + 1
   return expected === 'noStream' ? 1 : (first?.aggregateVersion ?? 1)
@@ -80,7 +80,7 @@ function isAt(known: KnownEvent, stream: StreamName, version: number): boolean {
   )
 }
 
-/** Where the stream must be for the rest of an append: behind the events of it that are there already. */
+/** The version that the stream must have for the rest of an append: that of its last event that is stored already. */
 function expectedAfter(last: KnownEvent | undefined, expected: ExpectedVersion): ExpectedVersion {
   const isAnywhere = expected === 'any' || expected === 'streamExists'
   return last === undefined || isAnywhere ? expected : last.aggregateVersion

@@ -10,7 +10,7 @@ import {
 } from './errors.ts'
 import type { AppendRequest, AppendResult, ExpectedVersion, StoredEvent, StreamName } from './event-store.ts'
 
-/** The error that refuses an append. */
+/** The error of a refused append. */
 export function appendRefusal(
   request: StreamName & Pick<AppendRequest, 'expectedVersion'>,
   refusal: AppendRefusal,
@@ -27,20 +27,20 @@ export function appendRefusal(
   }
 }
 
-/** What an append comes to: the result that it has already, or the events to write, numbered. */
+/** The outcome of an append: the result of the first attempt, or the numbered events to write. */
 export interface AppendPlan {
-  /** True where all events are there already: an append without its answer was repeated. */
+  /** True if all events are stored already, because an append whose answer was lost is repeated. */
   readonly isRepetition: boolean
-  /** The last of the events that are there already. */
+  /** The last of the events that are stored already. */
   readonly lastKnown: AppendResult | undefined
-  /** To be written at the end of the stream. */
+  /** The events to write at the end of the stream. */
   readonly toWrite: readonly DomainEvent[]
 }
 
 /**
  * {@link decideAppend} for a store that keeps events as objects.
  *
- * @param find - the stored event with an id.
+ * @param find - returns the stored event with an id.
  * @throws OptimisticLockError, DuplicateEventError, EventStreamMismatchError, StreamDeletedError, TypeError
  */
 export function planAppend(
@@ -83,7 +83,7 @@ function numbered(event: DomainEvent, aggregateVersion: number): DomainEvent {
 const NAMED: readonly unknown[] = ['any', 'noStream', 'streamExists'] satisfies ExpectedVersion[]
 
 /**
- * Checks what needs no look at the store.
+ * Checks everything that does not depend on the store.
  * @throws DuplicateEventError, EventStreamMismatchError, TypeError
  */
 export function checkAppend({ events, expectedVersion, ...stream }: AppendRequest): void {

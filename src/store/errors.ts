@@ -1,7 +1,7 @@
 import { EventspineError } from '../errors.ts'
 import type { ExpectedVersion, StreamName } from './event-store.ts'
 
-/** Somebody else wrote to the stream: it is not at the version that an append expected. Nothing was written. */
+/** Another writer changed the stream, so it is not at the expected version. Nothing was written. */
 export class OptimisticLockError extends EventspineError {
   readonly code = 'OPTIMISTIC_LOCK'
   readonly aggregateId: string
@@ -23,7 +23,7 @@ export class OptimisticLockError extends EventspineError {
 
 const EXPECTATIONS: Readonly<Record<string, string>> = { noStream: 'no stream', streamExists: 'a stream' }
 
-/** An event id is in the store already, for something else than this append would write. Nothing was written. */
+/** The store has another event with this id. Nothing was written. */
 export class DuplicateEventError extends EventspineError {
   readonly code = 'EVENT_ID_DUPLICATE'
   readonly eventId: string
@@ -34,7 +34,7 @@ export class DuplicateEventError extends EventspineError {
   }
 }
 
-/** An event names another aggregate than the stream it is in, or is to be written to. */
+/** An event belongs to another aggregate than the stream that it is in, or that it should be written to. */
 export class EventStreamMismatchError extends EventspineError {
   readonly code = 'EVENT_STREAM_MISMATCH'
   readonly eventId: string
@@ -50,7 +50,7 @@ export class EventStreamMismatchError extends EventspineError {
   }
 }
 
-/** Aggregates of several types have this id, so that the id alone names no stream. */
+/** Aggregates of several types have this id, so the id alone does not identify a stream. */
 export class AmbiguousStreamError extends EventspineError {
   readonly code = 'STREAM_AMBIGUOUS'
   readonly aggregateId: string
@@ -65,7 +65,7 @@ export class AmbiguousStreamError extends EventspineError {
   }
 }
 
-/** The stream was deleted, and takes no further event. Nothing was written. */
+/** The stream was deleted and accepts no further event. Nothing was written. */
 export class StreamDeletedError extends EventspineError {
   readonly code = 'STREAM_DELETED'
   readonly aggregateId: string
@@ -78,7 +78,7 @@ export class StreamDeletedError extends EventspineError {
   }
 }
 
-/** A stored event cannot be decoded: its class refuses the payload. */
+/** A stored event cannot be decoded, because its class refuses the payload. */
 export class StoredEventError extends EventspineError {
   readonly code = 'STORED_EVENT_INVALID'
   readonly eventId: string
@@ -99,7 +99,7 @@ export class StoredEventError extends EventspineError {
   }
 }
 
-/** The store does not answer. What the call was to write is certainly not written. */
+/** The store does not answer. The write of the call has certainly not happened. */
 export class StoreUnavailableError extends EventspineError {
   readonly code = 'STORE_UNAVAILABLE'
   override readonly retryable = true
@@ -109,7 +109,7 @@ export class StoreUnavailableError extends EventspineError {
   }
 }
 
-/** The answer to a write was lost: it may be stored. The same append repeated is recognized and settles it. */
+/** The answer to a write was lost, so it is unknown whether it is stored. Repeat the append: the store recognizes it. */
 export class StoreOutcomeUnknownError extends EventspineError {
   readonly code = 'STORE_OUTCOME_UNKNOWN'
   override readonly retryable = true
@@ -122,10 +122,10 @@ export class StoreOutcomeUnknownError extends EventspineError {
   }
 }
 
-/** The schema of the store does not fit this release. */
+/** The schema of the store does not match this release. */
 export class StoreSchemaError extends EventspineError {
   readonly code = 'STORE_SCHEMA'
-  /** Version of the schema that was found; 0 for none. */
+  /** Version of the schema in the store; 0 if it has none. */
   readonly found: number
   /** Version of the schema that this release needs. */
   readonly needed: number
@@ -146,7 +146,7 @@ export class StoreClosedError extends EventspineError {
   }
 }
 
-/** The disk or the quota of the store is full. Nothing was written; the store works again when there is room. */
+/** The disk or the quota of the store is full. Nothing was written. The store works again when there is room. */
 export class StoreFullError extends EventspineError {
   readonly code = 'STORE_FULL'
   override readonly retryable = true
@@ -156,19 +156,19 @@ export class StoreFullError extends EventspineError {
   }
 }
 
-/** The store takes no writes. */
+/** The store does not accept writes. */
 export class StoreReadOnlyError extends EventspineError {
   readonly code = 'STORE_READ_ONLY'
   override readonly retryable: boolean
 
-  /** @param isRetryable - true where another server may take over, as after a failover. */
+  /** @param isRetryable - true if another server may take over, as in a failover. */
   constructor(store: string, detail: string, isRetryable: boolean, options?: ErrorOptions) {
     super(`${store} is read-only: ${detail}`, options)
     this.retryable = isRetryable
   }
 }
 
-/** A call on the stores, instead of on the transaction, inside `stores.transaction`: it would wait for itself. */
+/** A call inside `stores.transaction` used the stores instead of the transaction, so it would wait for itself. */
 export class TransactionBypassError extends EventspineError {
   readonly code = 'TRANSACTION_BYPASSED'
 

@@ -8,7 +8,7 @@ import { type DomainEvent, type EventClass, GenericEvent } from '../events/index
 import { StoredEventError } from './errors.ts'
 import type { StoredEvent } from './event-store.ts'
 
-/** An event as the columns of a table, but for its version: that is known only inside the append. */
+/** An event as the columns of a table. Its version is missing, because only the append determines it. */
 export interface EventRow {
   readonly eventId: string
   readonly eventType: string
@@ -19,22 +19,22 @@ export interface EventRow {
   readonly correlationId: string
   readonly causationId: string | null
   readonly actorId: string | null
-  /** ISO 8601, to the microsecond where the event came with it; a row that is read may have milliseconds. */
+  /** ISO 8601, with microseconds if the event has them; a row that is read may have milliseconds. */
   readonly occurredAt: string | number
-  /** JSON, an object. */
+  /** A JSON object. */
   readonly payload: string
-  /** JSON, an object; null where there is none. */
+  /** A JSON object; null if there is none. */
   readonly metadata: string | null
 }
 
-/** A row as it lies in the feed. */
+/** A row of the feed. */
 export interface StoredRow extends EventRow {
   readonly aggregateVersion: number
   readonly position: number
   readonly storedAt: Date
 }
 
-/** @throws TypeError when the event holds something that JSON cannot. */
+/** @throws TypeError if the event has a value that JSON cannot represent. */
 export function encodeRow(event: DomainEvent): EventRow {
   const payload = event instanceof GenericEvent ? event.data : writtenPayloadOf(event)
   const metadata = JSON.stringify(jsonFields(event.metadata))
@@ -54,7 +54,7 @@ export function encodeRow(event: DomainEvent): EventRow {
   }
 }
 
-/** What was written here was checked before: the limits of messages from outside do not apply. */
+/** Stored events were checked when they were written, so the limits for messages from outside do not apply. */
 const LIMITS = {
   maxBodyBytes: Number.POSITIVE_INFINITY,
   maxValues: Number.POSITIVE_INFINITY,
@@ -62,11 +62,11 @@ const LIMITS = {
   maxDepth: 1000,
 }
 
-/** Turns rows into events of the classes that it knows, all others into a `GenericEvent`. */
+/** Converts rows to events of the known classes, and all others to a `GenericEvent`. */
 export class RowDecoder {
   readonly #registry: EventRegistry
 
-  /** @param registry - gets the classes that are registered; `defaultRegistry` is looked at after it. */
+  /** @param registry - receives the registered classes; `defaultRegistry` is the fallback. */
   constructor(registry: EventRegistry) {
     this.#registry = registry
   }
@@ -76,7 +76,7 @@ export class RowDecoder {
     for (const eventClass of eventClasses) this.#registry.register(eventClass)
   }
 
-  /** A row whose class refuses it becomes a `GenericEvent` with a fault. */
+  /** If the class of a row refuses it, the result is a `GenericEvent` with a fault. */
   decode(row: StoredRow): StoredEvent {
     const { position, storedAt, eventType } = row
     const eventClass = this.#registry.getOrUndefined(eventType) ?? defaultRegistry.getOrUndefined(eventType)

@@ -9,14 +9,14 @@ export interface StreamName {
 }
 
 /**
- * Where a stream must be for an append to happen: at exactly this version, at any (`'any'`), not there at all
- * (`'noStream'`, the same as 0), or there (`'streamExists'`).
+ * The state that a stream must have for an append: exactly this version, any (`'any'`), no stream (`'noStream'`, the same as
+ * 0), or an existing stream (`'streamExists'`).
  */
 export type ExpectedVersion = number | 'any' | 'noStream' | 'streamExists'
 
-/** What to write: events of one aggregate, all or none. */
+/** The events to write, all or none. They belong to one aggregate. */
 export interface AppendRequest extends StreamName {
-  /** The store numbers them: the `aggregateVersion` of what it keeps is the version of the stream. */
+  /** The store assigns their versions: the `aggregateVersion` of a stored event is its version in the stream. */
   readonly events: readonly DomainEvent[]
   readonly expectedVersion: ExpectedVersion
 }
@@ -25,48 +25,48 @@ export interface AppendResult {
   /** Version of the stream after the last of the events. */
   readonly newVersion: number
   /**
-   * Position of the last of the events; of the stream's last event (or 0) when there were none. In a transaction it is
-   * the position that the event has once the transaction is committed.
+   * Position of the last of the events; without events, that of the stream's last event, or 0. In a transaction, it is the
+   * position that the event has once the transaction is committed.
    */
   readonly globalPosition: number
 }
 
-/** An event as it lies in the store. */
+/** A stored event. */
 export interface StoredEvent {
-  /** Its `aggregateVersion` is its version within the stream. */
+  /** Its `aggregateVersion` is its version in the stream. */
   readonly event: DomainEvent
-  /** Its place among all events, from 1. Positions only grow, and have holes: a rolled back append leaves one. */
+  /** Position in the feed, from 1. Positions increase, but not always by 1: an append that is rolled back leaves a gap. */
   readonly position: number
   readonly storedAt: Date
   /**
-   * A StoredEventError where the event is not an instance of its class, because the class refuses its payload. `event` is a `GenericEvent` with the
-   * raw data then.
+   * A StoredEventError if the event is not an instance of its class, because the class refuses its payload. `event` is then a
+   * `GenericEvent` with the raw data.
    */
   readonly fault?: EventspineError | undefined
 }
 
-/** The events of one aggregate, or those that were asked for. */
+/** The events of one aggregate, or the requested part of them. */
 export interface EventStream {
   readonly aggregateId: string
-  /** Undefined when no type was asked for and there is no such stream. */
+  /** Undefined if no type was given and there is no such stream. */
   readonly aggregateType: string | undefined
   readonly events: readonly DomainEvent[]
-  /** Version of the whole stream, whatever part of it `events` is; 0 when there is none. */
+  /** Version of the whole stream, even if `events` is a part of it; 0 if there is no stream. */
   readonly version: number
-  /** True after `deleteStream`. Its events are gone, its version stays. */
+  /** True after `deleteStream`. The events are removed, but the version is kept. */
   readonly isDeleted: boolean
 }
 
 export interface GetEventsOptions {
-  /** Needed only where aggregates of several types have the same id. */
+  /** Needed only if aggregates of several types have the same id. */
   readonly aggregateType?: string | undefined
   /** Only events after this version. Default 0. */
   readonly fromVersion?: number
-  /** Only events up to this version, it included. Default Infinity. */
+  /** Only events up to and including this version. Default Infinity. */
   readonly toVersion?: number
 }
 
-/** Which events of the feed are wanted. */
+/** Selects events of the feed. */
 export interface FeedFilter {
   readonly eventTypes?: readonly string[] | undefined
   readonly aggregateTypes?: readonly string[] | undefined
@@ -78,126 +78,126 @@ export interface FeedFilter {
 export interface ReadAllOptions extends FeedFilter {
   /** Only events after this position. Default 0. */
   readonly fromPosition?: number
-  /** Only events up to this position, it included. Default Infinity. */
+  /** Only events up to and including this position. Default Infinity. */
   readonly toPosition?: number
-  /** At most `limit` events. Default Infinity; 500 for `readPage`. */
+  /** Maximum number of events. Default Infinity; 500 for `readPage`. */
   readonly limit?: number
 }
 
-/** A part of the feed, and where the feed ended. */
+/** A part of the feed, and the end of the feed at that time. */
 export interface FeedPage {
   readonly events: readonly StoredEvent[]
   /**
-   * The end of the feed, taken before the events were read: every event that passes the filter and lies up to `head` is
-   * in this page, unless the page is full.
+   * The end of the feed before the events were read. Unless the page is full, it has every event up to `head` that passes the
+   * filter.
    */
   readonly head: number
-  /** Id of the event at `head`; undefined in an empty store, and when that event was deleted or archived. */
+  /** Id of the event at `head`; undefined in an empty store, or if that event was deleted or archived. */
   readonly headEventId: string | undefined
 }
 
-/** What keeps the feed of a store from going on. */
+/** An obstacle that stops the feed of a store. */
 export interface HeldBack {
   /** The position that the feed cannot pass. */
   readonly position: number
   readonly sinceMs: number
-  /** Which session holds it, as its server names it. */
+  /** The session that holds the feed back, as its server names it. */
   readonly session: string
 }
 
-/** An event store at one moment. */
+/** The health of an event store. */
 export interface EventStoreHealth {
-  /** `'down'`: it cannot be used. `'degraded'`: it works, and `problems` says what is wrong. */
+  /** `'down'`: the store cannot be used. `'degraded'`: it works, but has `problems`. */
   readonly status: HealthStatus
   readonly problems: readonly string[]
-  /** Undefined when nothing holds the feed back. */
+  /** Undefined if nothing holds the feed back. */
   readonly heldBack: HeldBack | undefined
 }
 
-/** The half of an event store that writes and reads streams: what a transaction has, too. */
+/** The part of an event store that writes and reads streams; a transaction has it, too. */
 export interface StreamStore {
   /**
-   * Writes events at the end of a stream, all or none.
+   * Appends events to a stream, all or none.
    *
-   * Events that lie already exactly where this append would put them are taken as written, before the expected
-   * version is looked at: the same append repeated, because its answer was lost, has the first one's result.
+   * Events that are stored already, exactly where this append would write them, count as written, before the expected version is
+   * checked. So an append that is repeated because its answer was lost has the result of the first one.
    *
-   * @throws OptimisticLockError when the stream is not at the expected version.
-   * @throws DuplicateEventError when an event id is in use for something else.
-   * @throws EventStreamMismatchError when an event names another aggregate.
-   * @throws StreamDeletedError when the stream was deleted.
+   * @throws OptimisticLockError if the stream is not at the expected version.
+   * @throws DuplicateEventError if another event has the id of one of the events.
+   * @throws EventStreamMismatchError if an event belongs to another aggregate.
+   * @throws StreamDeletedError if the stream was deleted.
    */
   appendEvents(request: AppendRequest): Promise<AppendResult>
 
   /**
-   * The events of one aggregate in order.
-   * @throws AmbiguousStreamError when no type is given and the id has streams of several.
-   * @throws StoredEventError when the class of an event refuses its payload.
+   * Returns the events of one aggregate in order.
+   * @throws AmbiguousStreamError if no type is given and aggregates of several types have the id.
+   * @throws StoredEventError if the class of an event refuses its payload.
    */
   getEvents(aggregateId: string, options?: GetEventsOptions): Promise<EventStream>
 
   eventExists(eventId: string): Promise<boolean>
 
   /**
-   * Removes the events of a stream and closes it for good. A tombstone takes the stream's next version: an event of type
-   * {@link STREAM_DELETED} at the end of the feed, which handlers of every event get. So no version is used twice.
-   * Deleting it again returns the tombstone's version and position.
+   * Removes the events of a stream and closes the stream for good. A tombstone gets the next version of the stream, so that no
+   * version is used twice: an event of type {@link STREAM_DELETED} at the end of the feed, which wildcard handlers receive.
+   * Deleting the stream again returns the version and position of the tombstone.
    *
-   * @returns version and position of the tombstone; zeros when there is no such stream.
+   * @returns version and position of the tombstone; both 0 if there is no such stream.
    */
   deleteStream(stream: StreamName): Promise<AppendResult>
 
   /**
-   * Makes event classes known, so that stored events of their types come back as their instances; any other type comes
-   * back as a `GenericEvent`. Repositories and subscription managers do it for the classes that they handle.
+   * Registers event classes, so that stored events of their types are read as their instances. Events of other types are read as
+   * `GenericEvent`s. Repositories and subscription managers register the classes that they handle.
    *
-   * @throws DuplicateEventTypeError when another class has the type.
+   * @throws DuplicateEventTypeError if another class has the type.
    */
   registerEvents(eventClasses: readonly EventClass[]): void
 }
 
-/** Type of the event that takes the place of a deleted stream's next event. */
+/** Event type of the tombstone of a deleted stream. */
 export const STREAM_DELETED = '$streamDeleted'
 
 /**
- * Keeps events for good. A stream is the events of one aggregate, named by type and id together; the feed is all
- * events of all streams, in an order that every reader sees alike.
+ * Stores events permanently. A stream has the events of one aggregate, identified by type and id. The feed has the events of all
+ * streams, in an order that is the same for every reader.
  *
- * `describeEventStore` in `eventspine/testing` is the contract as tests.
+ * `describeEventStore` in `eventspine/testing` tests this contract.
  */
 export interface EventStore extends StreamStore, AsyncDisposable {
   /**
-   * The feed, from a position to its present end. Read on from the position of any event it gave, it gives what
-   * comes after that one: nothing is ever added at or before a position that was seen.
+   * The feed, from a position to its current end. To continue, read from the position of the last event: no event is ever added
+   * at or before a position that was read.
    */
   readAll(options?: ReadAllOptions): AsyncIterable<StoredEvent>
 
   /** The next events of the feed, and where the feed ends. */
   readPage(options?: ReadAllOptions): Promise<FeedPage>
 
-  /** The end of the feed; 0 in an empty store. Everything up to it can be read, and nothing will be added to it. */
+  /** The end of the feed; 0 in an empty store. All events up to it can be read, and none will be added before it. */
   headPosition(): Promise<number>
 
-  /** The largest position such that every event at or before it was stored before this time. */
+  /** The largest position up to which all events were stored before this time. */
   positionBefore(time: Date): Promise<number>
 
   /**
-   * Calls the listener when something may have been appended. A mere wake-up: it may come too often, and a store whose
-   * writers are in other processes may not call it at all.
+   * Calls the listener when events may have been appended. It is only a hint: calls may come too often, and a store may miss
+   * writers in other processes.
    *
-   * @returns ends it.
+   * @returns a function that removes the listener.
    */
   onAppend(listener: () => void): () => void
 
-  /** Id of the store, the same for all that open it: checkpoints belong to one store. */
+  /** Id of the store, the same for every process that opens it. A checkpoint belongs to one store. */
   identity(): Promise<string>
 
-  /** Never rejects. */
+  /** The health of the store. Never rejects. */
   health(): Promise<EventStoreHealth>
 
-  /** Resolves when the store can be used. @throws why it cannot. */
+  /** Resolves when the store can be used. @throws the reason if it cannot. */
   ready(): Promise<void>
 
-  /** Waits for the calls under way, then lets go of what it holds open. Idempotent. */
+  /** Waits for running calls, then closes all handles. Idempotent. */
   close(): Promise<void>
 }

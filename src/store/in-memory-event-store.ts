@@ -22,7 +22,7 @@ import type {
 import { MemoryLog } from './memory-log.ts'
 
 export interface InMemoryEventStoreOptions {
-  /** Where a listener that throws is reported; `console` by default. */
+  /** Logger for listeners that throw; `console` by default. */
   readonly logger?: Logger | FieldsFirstLogger
   /** Returns the time at which events are stored. Default: the system's clock. */
   readonly now?: () => Date
@@ -30,13 +30,13 @@ export interface InMemoryEventStoreOptions {
 
 let runInTransaction: <T>(store: InMemoryEventStore, work: TransactionWork<T>) => Promise<T>
 
-/** Work on a store inside a transaction; `commit` is called when it succeeds, together with that of the events. */
+/** Work inside a transaction. `commit` is called when it succeeds, together with the commit of the events. */
 export interface TransactionWork<T> {
   readonly run: (events: StreamStore) => Promise<T>
   readonly commit: () => void
 }
 
-/** Keeps events in memory: for tests and small programs. What it keeps ends with the process. */
+/** Keeps events in memory, for tests and small programs. They are lost when the process ends. */
 export class InMemoryEventStore implements EventStore {
   static {
     runInTransaction = (store, work) => store.#transaction(work)
@@ -46,7 +46,7 @@ export class InMemoryEventStore implements EventStore {
   readonly #log: MemoryLog
   readonly #listeners = new Set<() => void>()
   readonly #id = randomUUID()
-  /** The transactions and the writes that wait for them, one after the other. */
+  /** Runs transactions, and writes that wait for them, one at a time. */
   #writing: Promise<unknown> | undefined
   readonly #inside = new AsyncLocalStorage<{ isOpen: boolean }>()
 
@@ -105,13 +105,13 @@ export class InMemoryEventStore implements EventStore {
   }
 
   onAppend(listener: () => void): () => void {
-    // A function of its own for each call, so that the same listener may be added twice.
+    // A new function per call, so that the same listener can be added twice.
     const entry = () => listener()
     this.#listeners.add(entry)
     return () => void this.#listeners.delete(entry)
   }
 
-  /** A no-op: events are kept as the objects that they are. */
+  /** A no-op, because events are kept as objects. */
   registerEvents(): void {}
 
   async identity(): Promise<string> {
@@ -128,7 +128,7 @@ export class InMemoryEventStore implements EventStore {
 
   async [Symbol.asyncDispose](): Promise<void> {}
 
-  /** Writes at once, or after the transaction under way. */
+  /** Writes at once, or after the running transaction. */
   async #write<T>(operation: string, write: () => T): Promise<T> {
     if (this.#inside.getStore()?.isOpen) throw new TransactionBypassError(operation)
     while (this.#writing !== undefined) await this.#writing
@@ -180,7 +180,7 @@ export class InMemoryEventStore implements EventStore {
   }
 }
 
-/** Runs work in a transaction of an in-memory store: its appends are seen when it has succeeded, or never. */
+/** Runs work in a transaction of an in-memory store. Its appends become visible when it succeeds, or never. */
 export function inMemoryTransaction<T>(store: InMemoryEventStore, work: TransactionWork<T>): Promise<T> {
   return runInTransaction(store, work)
 }

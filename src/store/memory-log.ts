@@ -16,7 +16,7 @@ interface MemoryStream {
   tombstone: StoredEvent | undefined
 }
 
-/** Events in memory. What was written since the last commit is behind `head`, and only the writer sees it. */
+/** Events in memory. Events since the last commit are after `head`, and only the writer sees them. */
 export class MemoryLog {
   readonly #now: () => Date
   /** By position, from 1; undefined where an event was rolled back or deleted. */
@@ -37,7 +37,7 @@ export class MemoryLog {
     return this.#head
   }
 
-  /** The committed event at a position. */
+  /** The committed event at a position; undefined if there is none. */
   at(position: number): StoredEvent | undefined {
     return position <= this.#committed ? this.#feed[position - 1] : undefined
   }
@@ -50,7 +50,7 @@ export class MemoryLog {
     }
   }
 
-  /** @param isWriter - sees what is not committed, too. */
+  /** @param isWriter - true to include uncommitted events. */
   has(eventId: string, isWriter: boolean): boolean {
     const stored = this.#byId.get(eventId)
     return stored !== undefined && this.#isVisible(stored, isWriter)
@@ -101,7 +101,7 @@ export class MemoryLog {
     }
   }
 
-  /** Lets everybody see what was written. @returns true if there was something. */
+  /** Makes the written events visible to all readers. @returns true if there were any. */
   commit(): boolean {
     const fresh = this.#feed.slice(this.#committed).filter((stored) => stored !== undefined)
     this.#committed = this.#feed.length
@@ -110,7 +110,7 @@ export class MemoryLog {
     return fresh.length > 0
   }
 
-  /** Undoes what was written since the last commit. Its positions are not used again. */
+  /** Removes the events since the last commit. Their positions are not used again. */
   rollback(): void {
     for (const stored of this.#feed.slice(this.#committed).reverse()) {
       if (stored === undefined) continue
@@ -135,7 +135,7 @@ export class MemoryLog {
     return stored
   }
 
-  /** Removes the events of a stream that was deleted. */
+  /** Removes the events of a deleted stream. */
   #forget(name: StreamName): void {
     const stream = this.#streamFor(name)
     for (const { event, position } of stream.events) {
@@ -156,7 +156,7 @@ export class MemoryLog {
     return stream
   }
 
-  /** Never earlier than that of the event before, though clocks are set back. */
+  /** The time of an append; never earlier than that of the previous event, even if the clock is set back. */
   #time(): Date {
     const now = this.#now()
     if (now > this.#storedAt) this.#storedAt = now
@@ -170,18 +170,18 @@ export class MemoryLog {
   ): readonly [string | undefined, MemoryStream | undefined] {
     const ofId = this.#streams.get(aggregateId)
     if (aggregateType !== undefined) return [aggregateType, ofId?.get(aggregateType)]
-    const begun = [...(ofId ?? [])].filter(([, stream]) => this.#hasBegun(stream, isWriter))
-    const [only, second] = begun
+    const existing = [...(ofId ?? [])].filter(([, stream]) => this.#exists(stream, isWriter))
+    const [only, second] = existing
     if (second !== undefined) {
       throw new AmbiguousStreamError(
         aggregateId,
-        begun.map(([type]) => type),
+        existing.map(([type]) => type),
       )
     }
     return only ?? [undefined, undefined]
   }
 
-  #hasBegun({ events: [first], tombstone }: MemoryStream, isWriter: boolean): boolean {
+  #exists({ events: [first], tombstone }: MemoryStream, isWriter: boolean): boolean {
     const any = first ?? tombstone
     return any !== undefined && this.#isVisible(any, isWriter)
   }

@@ -1,7 +1,7 @@
-/** Rows in memory by key; a transaction has a table of its own over the shared one. */
+/** Rows in memory, by key. A transaction has its own table on top of the shared one. */
 export class MemoryTable<V> {
   readonly #base: MemoryTable<V> | undefined
-  /** Own rows; undefined for one that the base has and this table has removed. */
+  /** The rows of this table; undefined for a row of the base that this table has removed. */
   readonly #rows = new Map<string, V | undefined>()
 
   constructor(base?: MemoryTable<V>) {
@@ -16,7 +16,7 @@ export class MemoryTable<V> {
     this.#rows.set(key, row)
   }
 
-  /** @returns true if it was there. */
+  /** Removes a row. @returns true if it existed. */
   delete(key: string): boolean {
     const isThere = this.get(key) !== undefined
     if (this.#base === undefined) this.#rows.delete(key)
@@ -35,7 +35,7 @@ export class MemoryTable<V> {
     return [...new Set([...(this.#base?.keys() ?? []), ...this.#rows.keys()])]
   }
 
-  /** Puts what was written here into the table below. */
+  /** Writes the changes of this table to its base. */
   commit(): void {
     for (const [key, row] of this.#rows) {
       if (row === undefined) this.#base?.delete(key)

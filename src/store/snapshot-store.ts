@@ -1,30 +1,30 @@
 import { MemoryTable } from './memory-table.ts'
 
-/** The state of an aggregate at one version, so that loading it need not begin at its first event. */
+/** The state of an aggregate at one version, so that loading does not have to start at the first event. */
 export interface Snapshot {
   readonly aggregateId: string
   readonly aggregateType: string
-  /** Version of the aggregate whose state it is. */
+  /** Version of the aggregate that has this state. */
   readonly version: number
-  /** Version of the state's shape; a snapshot of another one is left aside. */
+  /** Version of the state's shape. Snapshots of other versions are ignored. */
   readonly schemaVersion: number
   readonly state: unknown
   readonly takenAt: Date
 }
 
-/** Keeps the latest snapshot of each aggregate. Losing one costs time, never data. */
+/** Stores the latest snapshot of each aggregate. The loss of a snapshot costs time, but no data. */
 export interface SnapshotStore {
   load(aggregateType: string, aggregateId: string): Promise<Snapshot | undefined>
-  /** Replaces the aggregate's snapshot, unless the one there has a higher version of the same schema. */
+  /** Replaces the snapshot of the aggregate, unless the stored one has a higher version of the same schema. */
   save(snapshot: Snapshot): Promise<void>
   delete(aggregateType: string, aggregateId: string): Promise<void>
 }
 
-/** Keeps snapshots in memory. States are copied by `structuredClone`, both in and out. */
+/** Keeps snapshots in memory. States are copied by `structuredClone` when they are saved and loaded. */
 export class InMemorySnapshotStore implements SnapshotStore {
   readonly #snapshots: MemoryTable<Snapshot>
 
-  /** @param table - of the transaction that it belongs to; one of its own by default. */
+  /** @param table - the table of a transaction. Default: a new table. */
   constructor(table = new MemoryTable<Snapshot>()) {
     this.#snapshots = table
   }

@@ -3,7 +3,7 @@ import type { Checkpoint } from './checkpoint-store.ts'
 import { ForeignCheckpointError, PositionAheadError } from './errors.ts'
 
 /**
- * Checks that a checkpoint is a place in this store's feed.
+ * Checks that a checkpoint belongs to the feed of this store.
  * @throws ForeignCheckpointError, PositionAheadError
  */
 export async function checkOrigin(
@@ -24,7 +24,7 @@ export async function checkOrigin(
   if (position === 0 || eventId === undefined) return
   const page = await store.readPage({ fromPosition: position - 1, toPosition: position, limit: 1 })
   const found = page.events[0]?.event.eventId
-  // The event may be gone, deleted or archived: another one in its place is proof.
+  // A missing event proves nothing, because it may be deleted or archived. Another event at its position does.
   if (found === undefined || found === eventId) return
   const detail = `it was saved after event ${eventId}, and event ${found} is there: the store was restored to an earlier state`
   throw new ForeignCheckpointError(name, position, detail)

@@ -1,37 +1,37 @@
 import { MemoryTable } from '../store/memory-table.ts'
 import { CheckpointConflictError } from './errors.ts'
 
-/** How far a subscription has come, and in which store. */
+/** The position of a subscription in a store. */
 export interface Checkpoint {
-  /** Everything up to it is finished. */
+  /** Everything up to this position is finished. */
   readonly position: number
   /** Identity of the event store that the position belongs to; undefined in a checkpoint of an older release. */
   readonly storeId: string | undefined
-  /** Id of the event at the position; undefined where it is not known. */
+  /** Id of the event at the position; undefined if it is unknown. */
   readonly eventId: string | undefined
   /** Fencing number of the lease under which it was saved; undefined without a lease. */
   readonly fence: number | undefined
 }
 
-/** Keeps how far each subscription has come. `describeStores` in `eventspine/testing` is the contract as tests. */
+/** Stores the checkpoint of each subscription. `describeStores` in `eventspine/testing` tests this contract. */
 export interface CheckpointStore {
-  /** The checkpoint that was saved last; undefined when there is none. */
+  /** The last saved checkpoint; undefined if there is none. */
   load(name: string): Promise<Checkpoint | undefined>
   /**
-   * Saves a checkpoint in place of the previous one. Saving what is there already succeeds: an answer may have been lost.
+   * Replaces the previous checkpoint. Saving the stored position again succeeds, because an answer may have been lost.
    *
    * @param previous - the position that the store is expected to have; undefined for none.
-   * @throws CheckpointConflictError when neither the position nor the previous one is there, and when a checkpoint with a
-   * higher fencing number is there. A save without a fencing number is not compared with one.
+   * @throws CheckpointConflictError if the stored position is neither the new nor the previous one, or if the stored checkpoint
+   * has a higher fencing number. A save without a fencing number is not compared.
    */
   save(name: string, checkpoint: Checkpoint, previous: number | undefined): Promise<void>
 }
 
-/** Keeps checkpoints in memory, as long as the process lives. */
+/** Stores checkpoints in memory; they are lost when the process ends. */
 export class InMemoryCheckpointStore implements CheckpointStore {
   readonly #checkpoints: MemoryTable<Checkpoint>
 
-  /** @param table - of the transaction that it belongs to; one of its own by default. */
+  /** @param table - the table of a transaction. Default: a new table. */
   constructor(table = new MemoryTable<Checkpoint>()) {
     this.#checkpoints = table
   }

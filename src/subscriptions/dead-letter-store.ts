@@ -1,15 +1,15 @@
 import type { DomainEvent } from '../events/index.ts'
 import { MemoryTable } from '../store/memory-table.ts'
 
-/** Which parked event: a subscription has one at a position at most. */
+/** Identifies a parked event: a subscription has at most one per position. */
 export interface ParkedEventKey {
   readonly subscription: string
   readonly position: number
 }
 
-/** An event that a subscription gave up on and went past. */
+/** An event that a subscription dead-lettered. */
 export interface ParkedEvent extends ParkedEventKey {
-  /** A `GenericEvent` where its class is not known here. */
+  /** A `GenericEvent` if the class of the event is unknown here. */
   readonly event: DomainEvent
   /** The handlers that failed. */
   readonly handlerNames: readonly string[]
@@ -22,32 +22,32 @@ export interface ParkedEvent extends ParkedEventKey {
 
 export interface ParkedEventFilter {
   readonly subscription?: string | undefined
-  /** Only what comes after this one in the order of subscription and position: the last of the page before. */
+  /** Only entries after this one, in the order of subscription and position. Pass the last entry of the previous page. */
   readonly after?: ParkedEventKey | undefined
-  /** At most `limit` events. Default 100. */
+  /** Maximum number of events. Default 100. */
   readonly limit?: number
 }
 
 /**
- * Keeps the events that subscriptions gave up on. The events themselves stay in the event store, too.
- * `describeStores` in `eventspine/testing` is the contract as tests.
+ * Stores the events that subscriptions dead-lettered. The events are also kept in the event store.
+ * `describeStores` in `eventspine/testing` tests this contract.
  */
 export interface SubscriptionDeadLetterStore {
-  /** Keeps an event; one that is there already (same subscription, same position) is replaced. */
+  /** Stores an event; replaces an entry with the same subscription and position. */
   add(parked: ParkedEvent): Promise<void>
-  /** What is kept, in the order of subscription and position. */
+  /** Lists the stored events, ordered by subscription and position. */
   list(filter?: ParkedEventFilter): Promise<readonly ParkedEvent[]>
-  /** @returns true if it was there. */
+  /** @returns true if there was such an entry. */
   remove(subscription: string, position: number): Promise<boolean>
-  /** Removes what failed for the last time before a time. @returns how many. */
+  /** Removes entries whose last failure was before a time. @returns the number of removed entries. */
   prune(failedBefore: Date): Promise<number>
 }
 
-/** Keeps dead letters in memory. */
+/** Stores dead letters in memory. */
 export class InMemorySubscriptionDeadLetterStore implements SubscriptionDeadLetterStore {
   readonly #parked: MemoryTable<ParkedEvent>
 
-  /** @param table - of the transaction that it belongs to; one of its own by default. */
+  /** @param table - the table of a transaction. Default: a new table. */
   constructor(table = new MemoryTable<ParkedEvent>()) {
     this.#parked = table
   }

@@ -1,31 +1,31 @@
-import { EventspineError } from '../errors.ts'
+import { EventspineError, sentence } from '../errors.ts'
 
-/** There is no subscription of this name. */
+/** There is no subscription with this name. */
 export class SubscriptionNotFoundError extends EventspineError {
   readonly code = 'SUBSCRIPTION_NOT_FOUND'
 
   constructor(name: string, known: readonly string[]) {
-    const others = known.length === 0 ? 'there are none' : `there are: ${known.join(', ')}`
-    super(`There is no subscription ${name}; ${others}.`)
+    const others = known.length === 0 ? 'none' : known.join(', ')
+    super(`There is no subscription ${name} (subscriptions: ${others}).`)
   }
 }
 
-/** The name is that of another subscription of this manager: its checkpoint would be moved by both. */
+/** Another subscription of this manager has the same name: both would move the same checkpoint. */
 export class DuplicateSubscriptionError extends EventspineError {
   readonly code = 'SUBSCRIPTION_DUPLICATE'
 
   constructor(name: string) {
     super(
-      `There is a subscription ${name} already: each needs a name of its own, as its checkpoint goes by it.`,
+      `A subscription ${name} already exists. Names must be unique, because they identify the checkpoint.`,
     )
   }
 }
 
-/** A subscription has stopped, because an event could not be handled. It is `down` until it is started again. */
+/** A subscription stopped because an event could not be handled. It is `down` until it is started again. */
 export class SubscriptionFailedError extends EventspineError {
   readonly code = 'SUBSCRIPTION_FAILED'
   readonly subscription: string
-  /** Position of the event that could not be handled; the subscription's own is before it. */
+  /** Position of the event that could not be handled; the subscription's own position is before it. */
   readonly position: number
   readonly eventId: string
 
@@ -36,7 +36,7 @@ export class SubscriptionFailedError extends EventspineError {
   ) {
     super(
       `The subscription ${subscription} has stopped before position ${at.position} (event ${at.eventId}): ` +
-        `${cause.message}. Mend the handler and start it again.`,
+        `${sentence(cause.message)} Fix the handler and start the subscription again.`,
       { cause },
     )
     this.subscription = subscription
@@ -45,13 +45,13 @@ export class SubscriptionFailedError extends EventspineError {
   }
 }
 
-/** What was waited for cannot happen: the subscription does not run here, or was stopped. */
+/** A wait cannot succeed: the subscription does not run on this instance, or was stopped. */
 export class SubscriptionStoppedError extends EventspineError {
   readonly code = 'SUBSCRIPTION_STOPPED'
   override readonly retryable = true
 
   constructor(name: string, operation: string) {
-    super(`The subscription ${name} does not run here, so it cannot ${operation}.`)
+    super(`The subscription ${name} does not run on this instance, so it cannot ${operation}.`)
   }
 }
 
@@ -61,7 +61,7 @@ export class CheckpointConflictError extends EventspineError {
 
   constructor(name: string, expected: number | undefined, actual: number | undefined) {
     super(
-      `The checkpoint of ${name} is at ${actual ?? 'no position'}, and was left at ${expected ?? 'none'}: another instance ` +
+      `The checkpoint of ${name} is at ${actual ?? 'no position'}, expected ${expected ?? 'none'}: another instance ` +
         'runs the same subscription. Give the managers a lease store, or the subscriptions different names.',
     )
   }
@@ -73,7 +73,7 @@ export class PositionAheadError extends EventspineError {
 
   constructor(name: string, position: number, head: number) {
     super(
-      `${name} is to go on after position ${position}, but the store ends at ${head}: the checkpoint belongs to ` +
+      `${name} should continue after position ${position}, but the store ends at ${head}: the checkpoint belongs to ` +
         `another store, or the store was restored to an earlier state. ${FOREIGN_REMEDY}`,
     )
   }

@@ -15,9 +15,9 @@ export interface EventIntake {
   take(stored: StoredEvent): Promise<void> | undefined
   /** Call it after each page. */
   endPage(): Promise<void> | undefined
-  /** Passes positions that hold nothing for this subscription. */
+  /** Passes positions without an event for this subscription. */
   passTo(mark: FeedMark): void
-  /** Once nothing more is begun: resolves when what was begun is settled, and the position has moved by it. */
+  /** Call it once no further event is started. Resolves when all started events are settled and the position has moved. */
   settled(): Promise<void>
 }
 
@@ -96,7 +96,7 @@ interface Item {
 /** An event that was started, or a position that was passed. */
 interface StartedEvent {
   readonly mark: FeedMark
-  /** How many events it counts for: 1, or 0 for a position that was only passed. */
+  /** Number of events: 1, or 0 for a position that was only passed. */
   readonly events: number
   isFinished: boolean
 }

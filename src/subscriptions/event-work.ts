@@ -87,7 +87,7 @@ export class EventWork {
     return this.#running.whenAtMost(limit)
   }
 
-  /** @returns whether the unit is finished: handled or parked. A promise only where something is asynchronous. */
+  /** @returns true if the unit is finished: handled or dead-lettered. A promise only if something is asynchronous. */
   handle(unit: Unit): boolean | Promise<boolean> {
     try {
       const handled = this.#begin(unit)
@@ -109,14 +109,14 @@ export class EventWork {
     return this.#succeed(unit)
   }
 
-  /** An event that cannot be decoded is handled by nobody, and a retry does not help. */
+  /** An event that cannot be decoded reaches no handler, and a retry does not help. */
   #refuse(unit: Unit, error: Error, handlers: readonly HandlerEntry[]): Promise<boolean> {
     this.#parts.monitor.problem('decoding a stored event failed', error)
     const failures = handlers.map((handler) => ({ handler, error }))
     return this.#giveUp(unit, failures, 1, new Date())
   }
 
-  /** What was read before a pause began waits for its end. */
+  /** Holds events that were read before a pause until it ends. */
   async #beginLater(unit: Unit): Promise<boolean> {
     const { gate, stopping } = this.#parts
     return (await gate.passed(stopping)) && this.#begin(unit)

@@ -1,9 +1,9 @@
 import type { StoredEvent } from '../store/index.ts'
 
-/** A place in the feed: a position, and which event it is that lies there. */
+/** A position in the feed, and the id of the event at it. */
 export interface FeedMark {
   readonly position: number
-  /** Undefined where it is not known. */
+  /** Undefined if it is unknown. */
   readonly eventId: string | undefined
 }
 

@@ -15,7 +15,7 @@ import type { WakeUp } from './wake-up.ts'
 export interface RunProgress {
   /** Everything up to the mark is finished, `events` more than before. */
   moved(mark: FeedMark, events: number): void
-  /** While there is one, no further event is begun. */
+  /** If set, no further event starts until it resolves. */
   readonly busy: Promise<void> | undefined
   /** A read has ended. */
   pageRead(run: FeedRun, head: number): void
@@ -92,7 +92,7 @@ export class FeedRun {
     return this.#work.atMost(limit)
   }
 
-  /** Runs until it is stopped, abandoned, or an event cannot be handled. Resolves when nothing is in hand any more. */
+  /** Runs until it is stopped or abandoned, or an event cannot be handled. Resolves when nothing is in flight. */
   async follow(): Promise<void> {
     await settledUntil(this.#loop(), this.#abandoned.signal)
     await settledUntil(this.#intake.settled(), this.#abandoned.signal)
@@ -175,7 +175,7 @@ export class FeedRun {
     }
     await this.#intake.endPage()
     if (this.#stopping.signal.aborted) return false
-    // Events come into the feed behind its head only: up to that head, this read has seen everything.
+    // New events get positions after the head, so this read has seen everything up to that head.
     const isAtEnd = events.length < this.#pageSize
     if (isAtEnd && head > this.#read) {
       this.#read = head

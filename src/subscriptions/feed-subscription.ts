@@ -38,7 +38,7 @@ export interface SubscriptionHost {
   readonly logger: Logger
 }
 
-/** Nobody hurries it; a stop does. */
+/** Without a deadline: only a stop ends it. */
 const NO_DEADLINE = new AbortController().signal
 
 const NOTHING_RAN: SessionEnd = { inFlight: 0, notDrained: 0, isSaved: true }
@@ -142,7 +142,7 @@ export class FeedSubscription {
   stop(deadline: AbortSignal): Promise<SessionEnd> {
     this.#stopped.abort()
     this.#isHalted = false
-    this.#waiters.reject(new SubscriptionStoppedError(this.name, 'come any further: it was stopped'))
+    this.#waiters.reject(new SubscriptionStoppedError(this.name, 'make progress: it was stopped'))
     return this.#end(deadline)
   }
 

@@ -3,19 +3,19 @@ import { checkpointFileName, prepareDirectory, readIfThere, replaceFile } from '
 import { type Checkpoint, type CheckpointStore, checkPrevious } from './checkpoint-store.ts'
 
 /**
- * Keeps each checkpoint in a file of its own. A file is written beside the old one, flushed to the disk and put in its
- * place, so a crash at any moment leaves the old position or the new one. For one process at a time.
+ * Stores each checkpoint in its own file. It writes a new file, flushes it to disk and renames it over the old one, so
+ * a crash leaves the old or the new position. Only one process at a time may use a directory.
  */
 export class FileCheckpointStore implements CheckpointStore {
   readonly #directory: string
   readonly #prepared = new Set<string>()
 
-  /** @param directory - made when it is not there. */
+  /** @param directory - created if it does not exist. */
   constructor(directory: string) {
     this.#directory = directory
   }
 
-  /** @throws Error when the file is there and holds no checkpoint. */
+  /** @throws Error if the file exists but has no checkpoint. */
   async load(name: string): Promise<Checkpoint | undefined> {
     const file = this.#fileOf(name)
     const text = await readIfThere(file)
@@ -40,7 +40,7 @@ export class FileCheckpointStore implements CheckpointStore {
   }
 }
 
-/** Reads what this release writes, and the bare position of older ones: decimal digits, unlike `0x10` and `1e3`. */
+/** Parses the format of this release, and the bare position of older ones: only decimal digits, unlike `0x10` and `1e3`. */
 function parseCheckpoint(text: string): Checkpoint | undefined {
   const bare = /^\d{1,16}\s*$/.test(text) ? Number(text) : undefined
   if (isPosition(bare)) return { position: bare, storeId: undefined, eventId: undefined, fence: undefined }

@@ -20,11 +20,11 @@ export interface SubscriptionStatus {
   readonly head: number | undefined
   /** Head minus position. Positions have holes, so it is at least the number of events that are missing. */
   readonly lagPositions: number | undefined
-  /** Age of the oldest event that is wanted and not finished, in milliseconds; 0 when there is none. */
+  /** Age of the oldest unfinished event of the subscription, in milliseconds; 0 if there is none. */
   readonly lagMs: number | undefined
   readonly eventsHandled: number
   readonly eventsDeadLettered: number
-  /** Runs of handlers that failed. */
+  /** Handler runs that failed. */
   readonly handlerErrors: number
   /** Number of events that wait for a retry. */
   readonly retrying: number
@@ -82,7 +82,7 @@ export function problemsOf(
   const ofState = STATE_PROBLEMS[state]
   return [
     ...(ofState === undefined ? [] : [ofState]),
-    ...(retrying === 0 ? [] : [`trying ${retrying} events again`]),
+    ...(retrying === 0 ? [] : [`retrying ${retrying} events`]),
     ...(head === undefined ? ['the event store does not answer'] : []),
     ...(head !== undefined && position > head ? ['the checkpoint is ahead of the event store'] : []),
     ...troubles,

@@ -12,8 +12,8 @@ import { InMemoryLeaseStore } from './lease-store.ts'
 import type { Stores, StoreTransaction } from './stores.ts'
 
 /**
- * All stores in memory, with transactions: for the tests of programs that use durable ones. Transactions run one after
- * the other, and appends outside of them wait.
+ * All stores in memory, with transactions, for tests of programs that use durable stores. Transactions run one at a time, and
+ * appends outside of a transaction wait for it.
  */
 export class InMemoryStores implements Stores<undefined> {
   readonly events: InMemoryEventStore

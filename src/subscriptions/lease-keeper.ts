@@ -4,24 +4,24 @@ import type { Lease, LeaseStore } from './lease-store.ts'
 import type { SubscriptionMonitor } from './subscription-monitor.ts'
 import { WakeUp } from './wake-up.ts'
 
-/** The right to run, while it lasts. */
+/** A lease that this instance holds. */
 export interface HeldLease {
-  /** True when another instance had it while this one waited. */
+  /** True if another instance held the lease while this one waited. */
   readonly wasAwaited: boolean
-  /** Fencing number of the lease; undefined where the subscription needs none. */
+  /** Fencing number of the lease; undefined if the subscription needs none. */
   readonly fence: number | undefined
-  /** Aborts when it is lost. */
+  /** Aborts when the lease is lost. */
   readonly lost: AbortSignal
   release(): Promise<void>
 }
 
-/** Gets the lease of a subscription, and keeps it by extending it three times within its duration. */
+/** Acquires the lease of a subscription, and extends it three times within its duration. */
 export interface LeaseKeeper {
-  /** Waits for the lease. @returns undefined when the signal aborted before. */
+  /** Waits for the lease. @returns undefined if the signal aborted first. */
   hold(signal: AbortSignal): Promise<HeldLease | undefined>
 }
 
-/** For a subscription that runs in one place only. */
+/** For a subscription that runs on one instance only. */
 export const noLease: LeaseKeeper = {
   hold: async () => ({
     wasAwaited: false,
@@ -65,7 +65,7 @@ export function keeperOf(terms: LeaseTerms): LeaseKeeper {
   }
 }
 
-/** How often an instance that stands by asks for the lease: the news of a release may get lost. */
+/** How often a standby instance asks for the lease, because the notification of a release may get lost. */
 const STANDBY_MS = 1000
 
 class RenewedLease implements HeldLease {
@@ -107,10 +107,10 @@ class RenewedLease implements HeldLease {
     while (await sleep(intervalMs, this.#released.signal)) {
       const asked = performance.now()
       const answer = await acquire(this.#terms)
-      // With another fencing number it was lost in between, and another instance may have run.
+      // If the fencing number has changed, the lease was lost in between, and another instance may have run.
       const isKept = typeof answer === 'object' && answer.fence === this.#fence
       if (isKept) heldUntil = asked + this.#terms.ttlMs
-      // A store that only fails to answer has not given the lease to another instance before its time.
+      // A store that does not answer has not given the lease to another instance before it expires.
       else if (answer !== 'unknown' || performance.now() >= heldUntil) break
     }
     if (!this.#released.signal.aborted) this.#lost.abort()

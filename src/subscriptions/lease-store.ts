@@ -1,8 +1,8 @@
-/** The right to run a subscription, for a time. */
+/** The right to run a subscription for a limited time. */
 export interface Lease {
   /**
-   * Fencing number: it grows each time the lease changes its owner. What a former owner still writes has a lower one,
-   * and is refused. It starts from the time in milliseconds, so that it also grows if the leases were lost.
+   * Fencing number, which increases each time the lease changes its owner. Writes of a former owner have a lower number and are
+   * refused. It starts from the time in milliseconds, so that it also increases after the leases were lost.
    */
   readonly fence: number
 }
@@ -11,31 +11,31 @@ export interface Lease {
 export interface LeaseStore {
   /**
    * Takes the lease of a subscription, or extends it. The time is that of the store, not of the caller.
-   * @returns undefined while another owner has it.
+   * @returns undefined while another owner holds it.
    */
   acquire(name: string, owner: string, ttlMs: number): Promise<Lease | undefined>
-  /** Gives it back, so that it is free at once; a no-op when another owner has it. */
+  /** Releases the lease, so that it is free at once; no-op if another owner holds it. */
   release(name: string, owner: string): Promise<void>
   /**
-   * Calls the listener when a lease may have been given back. A mere wake-up: it may come too often, or not at all.
-   * @returns ends it.
+   * Calls the listener when a lease may have been released. It is only a hint: calls may come too often, or not at all.
+   * @returns a function that removes the listener.
    */
   onRelease(listener: () => void): () => void
 }
 
 interface HeldLease extends Lease {
   readonly owner: string
-  /** Milliseconds; 0 once it was given back. */
+  /** Milliseconds; 0 after the release. */
   readonly expiresAt: number
 }
 
-/** Leases among the managers of one process, for tests; share the object between them. */
+/** Stores leases for the managers of one process, for tests. Share one object between the managers. */
 export class InMemoryLeaseStore implements LeaseStore {
   readonly #leases = new Map<string, HeldLease>()
   readonly #listeners = new Set<() => void>()
   readonly #now: () => number
 
-  /** @param now - milliseconds of a clock; the system's by default. */
+  /** @param now - the current time in milliseconds. Default: the system clock. */
   constructor(now: () => number = () => Date.now()) {
     this.#now = now
   }
@@ -57,7 +57,7 @@ export class InMemoryLeaseStore implements LeaseStore {
   }
 
   onRelease(listener: () => void): () => void {
-    // A function of its own for each call, so that the same listener may be added twice.
+    // A new function per call, so that the same listener can be added twice.
     const entry = () => listener()
     this.#listeners.add(entry)
     return () => void this.#listeners.delete(entry)

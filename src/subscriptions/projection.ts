@@ -41,7 +41,7 @@ export interface HandlerSet extends Subscriber {
 }
 
 /**
- * A handler for the `handlers` of a subscription; its parameter is inferred.
+ * Creates a handler for the `handlers` of a subscription; its parameter is inferred.
  *
  * @example
  * manager.subscribe({ name: 'invoices', handlers: [handlerFor(OrderCreated, (event) => invoice(event.customerId))] })
@@ -61,7 +61,7 @@ export interface Consumer {
   readonly name: string
   /** The classes of the events it handles, as far as it declares them. */
   readonly eventClasses: readonly EventClass[]
-  /** The event types it takes; undefined for all. */
+  /** The event types that it handles; undefined for all. */
   readonly eventTypes: readonly string[] | undefined
   /** True if a page is one unit. */
   readonly isBatch: boolean

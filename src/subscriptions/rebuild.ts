@@ -17,13 +17,13 @@ export interface RebuildReport {
 
 /**
  * Resets a projection and has it handle all events again. Until then, its read model is incomplete.
- * @throws TypeError when it cannot be reset; SubscriptionStoppedError when it does not run here, or is stopped; and what
- * `reset` throws, in which case it stays stopped by that error.
+ * @throws TypeError if it cannot be reset; SubscriptionStoppedError if it does not run on this instance, or is stopped;
+ * any error of `reset`, which leaves the subscription stopped.
  */
 export async function rebuildInPlace(subscription: FeedSubscription): Promise<RebuildReport> {
   const { host, name, consumer, monitor } = subscription
   const { reset } = consumer
-  if (reset === undefined) throw new TypeError(`${name} cannot be rebuilt: it has no reset()`)
+  if (reset === undefined) throw new TypeError(`${name} cannot be rebuilt, because it has no reset().`)
   const isOurs = subscription.isLeading || (subscription.state === 'failed' && host.leases === undefined)
   if (!isOurs) throw notRunning(name)
   const startedAt = performance.now()
@@ -31,7 +31,7 @@ export async function rebuildInPlace(subscription: FeedSubscription): Promise<Re
   const head = await host.store.headPosition()
   await subscription.halt()
   try {
-    // The checkpoint first: after a crash in between, events come again; the other way round they would be missing.
+    // The checkpoint comes first: a crash in between then repeats events. In the other order, events would be missing.
     await moveCheckpoint(subscription, 0)
     await reset()
   } catch (thrown) {
@@ -45,10 +45,10 @@ export async function rebuildInPlace(subscription: FeedSubscription): Promise<Re
 }
 
 /**
- * Fills another projection from the beginning while the current one continues, and replaces the current one when the other has
- * caught up.
- * @throws SubscriptionStoppedError when the subscription does not run here, or is stopped; and why the other one cannot go
- * on. The present one goes on then.
+ * Fills another projection from the beginning while the current one continues, and replaces the current one when the
+ * other has caught up.
+ * @throws SubscriptionStoppedError if the subscription does not run on this instance, or is stopped; any error that
+ * stops the new projection. The current one then continues.
  */
 export async function rebuildBeside(subscription: FeedSubscription, fresh: Consumer): Promise<RebuildReport> {
   if (!subscription.isLeading) throw notRunning(subscription.name)
@@ -81,7 +81,7 @@ async function moveCheckpoint({ host, name }: FeedSubscription, position: number
   await host.checkpoints.save(name, checkpoint, present?.position)
 }
 
-/** The fresh projection's own loop over the feed; its position is kept nowhere until it takes its place. */
+/** The loop of the new projection over the feed. Its position is not saved until it replaces the current projection. */
 class Shadow {
   readonly #subscription: FeedSubscription
   readonly #waiters = new PositionWaiters()

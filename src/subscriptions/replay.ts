@@ -17,9 +17,9 @@ export interface ReplayFailure {
   readonly error: Error
 }
 
-/** What a replay of parked events came to. */
+/** The outcome of a replay of parked events. */
 export interface ReplayReport {
-  /** Handled and removed. */
+  /** Number of events that were handled and removed. */
   readonly replayed: number
   readonly failed: readonly ReplayFailure[]
 }
@@ -77,14 +77,14 @@ class Replay {
     })
   }
 
-  /** @returns why it stays parked. */
+  /** @returns why the event stays parked; undefined if it was handled. */
   async run(parked: ParkedEvent): Promise<Error | undefined> {
     const stored = await this.#stored(parked)
     if (stored.fault !== undefined) return this.#park(parked, [stored.fault], parked.handlerNames)
     const all = this.#subscription.consumer.handlersFor([stored])
-    const owing = all.filter(({ name }) => parked.handlerNames.includes(name))
-    // Where no handler has the name any more, all of them run: an event is never dropped for a rename.
-    const failures = await this.#dispatch(owing.length === 0 ? all : owing, stored, parked)
+    const pending = all.filter(({ name }) => parked.handlerNames.includes(name))
+    // If no handler has one of the names, all handlers run, so that a rename never drops an event.
+    const failures = await this.#dispatch(pending.length === 0 ? all : pending, stored, parked)
     if (failures.length > 0) {
       const names = failures.map(({ handler }) => handler.name)
       return this.#park(
@@ -111,7 +111,7 @@ class Replay {
     })
   }
 
-  /** The event as the store has it, decoded by today's class; as it was parked where the store has it no more. */
+  /** The event from the store, decoded by the current class; the parked event if the store no longer has it. */
   async #stored({ position, event, failedAt }: ParkedEvent): Promise<StoredEvent> {
     const range = { fromPosition: position - 1, toPosition: position, limit: 1 }
     const { events } = await this.#subscription.host.store.readPage(range)

@@ -36,7 +36,7 @@ interface Start {
   readonly storeId: string
   /** What the checkpoint store has. */
   readonly saved: Checkpoint | undefined
-  /** True where it does not begin at what was saved. */
+  /** True if the session does not start at the saved position. */
   readonly isNew: boolean
 }
 
@@ -118,7 +118,7 @@ export class Session {
     this.#phase = 'ended'
   }
 
-  /** Runs as long as the lease is held. @returns why it cannot go on; undefined when it was stopped or lost the lease. */
+  /** Runs while the lease is held. @returns why it cannot continue; undefined if it was stopped or lost the lease. */
   async #lead(lease: HeldLease): Promise<Error | undefined> {
     const start = await this.#findStart(lease.wasAwaited || this.#run !== undefined)
     if (start === undefined || start instanceof Error) return start
@@ -126,7 +126,7 @@ export class Session {
     const saver = this.#openSaver(start, lease.fence)
     const run = this.#openRun(start, saver)
     lease.lost.addEventListener('abort', () => run.abandon(this.#lostLease()), { once: true })
-    // Where it began anew is saved, so that after a crash it begins there, and not at a later end.
+    // Save the position of a new start, so that a crash does not move it to a later end.
     if (start.isNew || lease.fence !== undefined) saver.advance(start.mark, 0)
     // With the fencing number of this lease in the checkpoint, a former owner that still runs can no longer move it.
     const isDue = (start.isNew && start.mark.position > 0) || lease.fence !== undefined
@@ -175,10 +175,10 @@ export class Session {
   }
 
   #lostLease(): Error {
-    return new SubscriptionStoppedError(this.#parts.consumer.name, 'go on: somebody else has its lease')
+    return new SubscriptionStoppedError(this.#parts.consumer.name, 'continue: another instance has its lease')
   }
 
-  /** Where to go on. Stores that do not answer are asked again. @returns undefined when it is stopping. */
+  /** The position to continue from. Retries while a store does not answer. @returns undefined if the session is stopping. */
   async #findStart(isSuccessor: boolean): Promise<Start | Error | undefined> {
     const { monitor } = this.#parts
     for (let failure = 1; !this.#stopping.signal.aborted; failure += 1) {

@@ -3,11 +3,11 @@ import type { CheckpointStore } from './checkpoint-store.ts'
 import type { SubscriptionDeadLetterStore } from './dead-letter-store.ts'
 import type { LeaseStore } from './lease-store.ts'
 
-/** The stores as they are inside one transaction: what they write is stored with its commit, or not at all. */
+/** The stores inside one transaction. Their writes are stored with its commit, or not at all. */
 export interface StoreTransaction<Client = unknown> {
   /** Runs the caller's own statements in the same transaction. */
   readonly client: Client
-  /** A conflict is an error of the append only: the transaction goes on. */
+  /** A conflict rejects only the append; the transaction continues. */
   readonly events: StreamStore
   readonly snapshots: SnapshotStore
   readonly checkpoints: CheckpointStore
@@ -15,8 +15,8 @@ export interface StoreTransaction<Client = unknown> {
 }
 
 /**
- * All that a service keeps in one place: its events and snapshots, and the checkpoints, leases and parked events of its
- * subscriptions. `describeStores` in `eventspine/testing` is the contract as tests.
+ * All stores of a service: its events and snapshots, and the checkpoints, leases and parked events of its subscriptions.
+ * `describeStores` in `eventspine/testing` tests this contract.
  */
 export interface Stores<Client = unknown> extends AsyncDisposable {
   readonly events: EventStore
@@ -25,11 +25,11 @@ export interface Stores<Client = unknown> extends AsyncDisposable {
   readonly leases: LeaseStore
   readonly deadLetters: SubscriptionDeadLetterStore
   /**
-   * Runs work in a transaction: commits when it resolves, rolls back when it throws or rejects. Use `tx` only, and only
-   * until then. Nothing of it can be read elsewhere before the commit, and listeners are called after it.
+   * Runs work in a transaction: commits if it resolves, rolls back if it throws or rejects. Inside the work, use only `tx`; do not
+   * use `tx` afterwards. Other readers see nothing before the commit, and listeners are called after it.
    *
-   * @returns what the work returned.
-   * @throws what the work threw; StoreOutcomeUnknownError when the answer to the commit was lost.
+   * @returns the result of the work.
+   * @throws what the work throws; StoreOutcomeUnknownError if the answer to the commit was lost.
    * @example
    * await stores.transaction(async (tx) => {
    *   await orders.within(tx).save(order)
@@ -37,17 +37,17 @@ export interface Stores<Client = unknown> extends AsyncDisposable {
    * })
    */
   transaction<T>(work: (tx: StoreTransaction<Client>) => Promise<T>): Promise<T>
-  /** Resolves when the stores can be used: connected, and of the schema that this release needs. @throws why not. */
+  /** Resolves when the stores can be used: connected, with the schema of this release. @throws the reason if they cannot. */
   ready(): Promise<void>
-  /** Waits for the calls under way, then lets go of what it holds open. Idempotent. */
+  /** Waits for running calls, then closes all handles. Idempotent. */
   close(): Promise<void>
 }
 
-/** Stores in a database, whose client the caller may have already. */
+/** Stores in a database whose client the caller may use, too. */
 export interface DatabaseStores<Client> extends Stores<Client> {
   /**
-   * The stores inside a transaction that the caller began with their own client, and will commit or roll back. Listeners
-   * in this process are called as those in others are: when the store notices the commit.
+   * The stores inside a transaction that the caller has started with another client, and will commit or roll back. Listeners in this
+   * process are called like those of other processes: when the store detects the commit.
    */
   within(client: Client): StoreTransaction<Client>
 }

@@ -261,7 +261,7 @@ export class SubscriptionManager implements AsyncDisposable {
   }
 
   /**
-   * Resolves when a subscription has finished everything that is stored now.
+   * Resolves when a subscription has finished all events that are stored now.
    * @throws SubscriptionNotFoundError; SubscriptionFailedError or SubscriptionStoppedError when it does not come so far;
    * HandlerDeadlockError inside one of its own handlers, whose event it would wait for.
    */
@@ -273,7 +273,7 @@ export class SubscriptionManager implements AsyncDisposable {
   /**
    * Resolves when all subscriptions, or the named one, have finished all events up to a position. Pass the position that `save`
    * returned to read your own writes.
-   * @throws as {@link whenCaughtUp} does.
+   * @throws as {@link whenCaughtUp} does. does. does.
    */
   async whenProcessed(position: number, name?: string): Promise<void> {
     const all = name === undefined ? [...this.#subscriptions.values()] : [this.#get(name)]

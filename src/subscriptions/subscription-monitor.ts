@@ -70,7 +70,7 @@ export class SubscriptionMonitor {
   trouble(kind: TroubleKind, what: string, error: Error): void {
     this.#troubles.set(kind, what)
     this.problem(what, error)
-    this.#logger.warn(`${what}, trying again`, { subscription: this.#name, error })
+    this.#logger.warn(`${what}, retrying`, { subscription: this.#name, error })
   }
 
   troubleOver(kind: TroubleKind): void {

@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs'
 import type { ServerKind } from './broker.ts'
+import { chosenServer } from './chosen-server.ts'
 
 export const composeFile = new URL('../../compose.yaml', import.meta.url).pathname
 
-/** @returns the image of a broker. compose.yaml alone defines the versions that the tests run on. */
+/** @returns the image of a broker. compose.yaml defines the versions that the tests run on by default. */
 export function imageOf(kind: ServerKind): string {
   const image = new RegExp(`^  ${kind}:\\n    image: (\\S+)$`, 'm').exec(
     readFileSync(composeFile, 'utf8'),
@@ -12,6 +13,7 @@ export function imageOf(kind: ServerKind): string {
   return image
 }
 
+/** The version that the tests run on: the chosen one, otherwise that of compose.yaml. */
 export function kafkaVersion(): string {
-  return imageOf('kafka').replace(/^.*:/, '')
+  return chosenServer('kafka')?.version ?? imageOf('kafka').replace(/^.*:/, '')
 }

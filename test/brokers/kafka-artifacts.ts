@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
-import { homedir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { cacheFolder } from './cache-folder.ts'
 import { kafkaVersion } from './images.ts'
 import { requirePrograms } from './programs.ts'
 import { run } from './run.ts'
@@ -10,8 +10,7 @@ const copyDependencies = 'org.apache.maven.plugins:maven-dependency-plugin:3.8.1
 
 /** @returns the folder with Kafka's jars. They are downloaded from Maven Central once and kept in the user's cache. */
 export async function kafkaJars(): Promise<string> {
-  const cache = process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache')
-  const folder = join(cache, 'eventspine', `kafka-${kafkaVersion()}`)
+  const folder = join(cacheFolder(), `kafka-${kafkaVersion()}`)
   if (!existsSync(folder)) await download(folder)
   return folder
 }

@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Broker, type BrokerHost, type LaunchOptions, type ServerKind } from './broker.ts'
+import { chosenServer } from './chosen-server.ts'
 import { DockerHost, hasDocker } from './docker-host.ts'
 import { freePort } from './free-port.ts'
 import { NativeHost } from './native-host.ts'
@@ -23,9 +24,11 @@ export async function launchBroker<Kind extends ServerKind>(
   options: LaunchOptions = {},
 ): Promise<Broker<Kind>> {
   const port = await freePort()
-  const host = (await hasDocker())
-    ? await DockerHost.create(kind, port, options)
-    : await createNativeHost(kind, port, options)
+  // A chosen server runs as a process: it is no image of compose.yaml.
+  const host =
+    chosenServer(kind) === undefined && (await hasDocker())
+      ? await DockerHost.create(kind, port, options)
+      : await createNativeHost(kind, port, options)
   const broker = new Broker(kind, port, host)
   try {
     await broker.start()

@@ -5,6 +5,7 @@ import { readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { paced } from '../support/pace.ts'
 import type { BrokerHost } from './broker.ts'
+import { inRoot } from './debian-root.ts'
 import { guard } from './guard.ts'
 import { descendantsOf, groupStopped } from './process-group.ts'
 import { findProgram } from './programs.ts'
@@ -29,6 +30,8 @@ export interface NativeCommand {
   readonly stopSignal?: NodeJS.Signals
   /** Its processes create their own sessions, which a signal to the process group does not reach. */
   readonly hasSessions?: boolean
+  /** The root folder of the broker and its tools, if it is not that of this machine. */
+  readonly root?: string | undefined
 }
 
 const stopTimeoutMs = paced(30_000)
@@ -51,7 +54,9 @@ export class NativeHost implements BrokerHost {
 
   async start(): Promise<void> {
     if (this.#child) throw new Error(`${this.#command.command} is already running as process ${this.pid}`)
-    const { command, args, env, folder, user } = this.#command
+    const { env, folder, root, user } = this.#command
+    const own = [this.#command.command, this.#command.args] as const
+    const [command, args] = root === undefined ? own : inRoot(root, ...own)
     const log = openSync(this.#path('log'), 'a')
     const child = spawn(command, args, {
       cwd: folder,
@@ -99,7 +104,9 @@ export class NativeHost implements BrokerHost {
   }
 
   async exec(tool: string, args: readonly string[]): Promise<string> {
-    const { toolFolder, env } = this.#command
+    const { toolFolder, env, root } = this.#command
+    if (root !== undefined)
+      return await run(...inRoot(root, toolFolder === undefined ? tool : join(toolFolder, tool), args), env)
     const path = toolFolder === undefined ? undefined : await findProgram(join(toolFolder, tool))
     return await run(path ?? tool, args, env)
   }

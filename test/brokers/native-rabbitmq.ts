@@ -1,6 +1,7 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { LaunchOptions } from './broker.ts'
+import { chosenServer } from './chosen-server.ts'
 import { freePort } from './free-port.ts'
 import type { NativeCommand } from './native-host.ts'
 import { findProgram, requirePrograms } from './programs.ts'
@@ -21,7 +22,8 @@ export async function rabbitMqCommand(
   { config = [] }: LaunchOptions,
   cluster?: ClusterMembership,
 ): Promise<NativeCommand> {
-  await requirePrograms('rabbitmq-server', 'epmd')
+  const root = chosenServer('rabbitmq')?.root
+  if (root === undefined) await requirePrograms('rabbitmq-server', 'epmd')
   const path = (name: string) => join(folder, name)
   const lines = [`listeners.tcp.1 = 127.0.0.1:${port}`, 'log.console = true', ...config]
   await writeFile(path('rabbitmq.conf'), lines.join('\n'))
@@ -30,11 +32,16 @@ export async function rabbitMqCommand(
   if (cluster) await writeFile(path('home/.erlang.cookie'), cluster.cookie, { mode: 0o400 })
   return {
     folder,
+    root,
     toolFolder: debianFolder,
     // epmd, Erlang's name server, outlives the node that starts it. Started here, it belongs to the broker's process
     // group and ends with it. `exec` makes the node the leader of the group, which receives the signals.
     command: '/bin/sh',
-    args: ['-c', 'epmd & exec "$0"', await serverScript()],
+    args: [
+      '-c',
+      'epmd & exec "$0"',
+      root === undefined ? await serverScript() : `${debianFolder}/rabbitmq-server`,
+    ],
     env: {
       HOME: path('home'),
       ERL_EPMD_ADDRESS: '127.0.0.1',

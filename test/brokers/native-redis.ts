@@ -2,6 +2,7 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { LaunchOptions } from './broker.ts'
 import { redisConfig } from './broker-config.ts'
+import { chosenServer } from './chosen-server.ts'
 import type { NativeCommand } from './native-host.ts'
 import { requirePrograms } from './programs.ts'
 
@@ -10,9 +11,10 @@ export async function redisCommand(
   port: number,
   { config = [] }: LaunchOptions,
 ): Promise<NativeCommand> {
-  await requirePrograms('redis-server')
+  const { root, program = 'redis-server' } = chosenServer('redis') ?? {}
+  if (root === undefined) await requirePrograms('redis-server')
   const file = join(folder, 'redis.conf')
   const place = [`port ${port}`, 'bind 127.0.0.1', `dir ${JSON.stringify(folder)}`]
   await writeFile(file, [...place, ...redisConfig, ...config].join('\n'))
-  return { folder, command: 'redis-server', args: [file] }
+  return { folder, root, command: program, args: [file] }
 }

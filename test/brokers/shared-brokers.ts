@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { connect } from 'node:net'
 import { paced } from '../support/pace.ts'
 import { addressOf, type ServerKind } from './broker.ts'
+import { chosenServer } from './chosen-server.ts'
 import { hasDocker } from './docker-host.ts'
 import { endpointOf } from './endpoint.ts'
 import { freePort } from './free-port.ts'
@@ -40,7 +41,8 @@ export async function startSharedBrokers(): Promise<SharedBrokers> {
   await Promise.all(kinds.map(requireGivenBroker))
   await using stack = new AsyncDisposableStack()
   const missing = kinds.filter((kind) => givenAddress(kind) === undefined)
-  const start = (await hasDocker()) ? composeUp : launchAll
+  const isDefault = missing.every((kind) => chosenServer(kind) === undefined)
+  const start = isDefault && (await hasDocker()) ? composeUp : launchAll
   const started = await start(missing, stack)
   const addressFor = (kind: ServerKind) => {
     const address = givenAddress(kind) ?? started[kind]

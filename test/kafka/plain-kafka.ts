@@ -10,7 +10,7 @@ export interface PlainMessage {
 }
 
 interface PlainProducer {
-  send(options: { messages: readonly PlainMessage[]; acks: number }): Promise<unknown>
+  send(options: { messages: readonly PlainMessage[]; acks: number; compression?: string }): Promise<unknown>
   close(): Promise<void>
 }
 
@@ -62,8 +62,8 @@ export class PlainWriter {
     this.#producer = new Producer({ ...CLIENT, bootstrapBrokers: [server] })
   }
 
-  async send(messages: readonly PlainMessage[]): Promise<void> {
-    await this.#producer.send({ messages, acks: -1 })
+  async send(messages: readonly PlainMessage[], compression = 'none'): Promise<void> {
+    await this.#producer.send({ messages, acks: -1, compression })
   }
 
   async close(): Promise<void> {
@@ -72,10 +72,14 @@ export class PlainWriter {
 }
 
 /** Publishes messages with a plain client. */
-export async function produce(server: string, messages: readonly PlainMessage[]): Promise<void> {
+export async function produce(
+  server: string,
+  messages: readonly PlainMessage[],
+  compression?: string,
+): Promise<void> {
   const writer = new PlainWriter(server)
   try {
-    await writer.send(messages)
+    await writer.send(messages, compression)
   } finally {
     await writer.close()
   }

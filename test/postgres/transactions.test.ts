@@ -1,5 +1,5 @@
 import { Pool, type PoolClient } from 'pg'
-import { expect, inject, it } from 'vitest'
+import { expect, inject, it, onTestFinished } from 'vitest'
 import { AggregateRepository, OptimisticLockError, StoreOutcomeUnknownError } from '../../src/index.ts'
 import {
   PostgresSnapshotTooOldError,
@@ -8,6 +8,8 @@ import {
 } from '../../src/postgres/index.ts'
 import { Order } from '../support/order-aggregate.ts'
 import { OrderCreated, orderCreated } from '../support/order-events.ts'
+import { TcpProxy } from '../support/tcp-proxy.ts'
+import { waitFor } from '../support/wait-for.ts'
 import { connected, freshSchema, openStores } from './postgres-scene.ts'
 
 const appendTo = (
@@ -128,30 +130,47 @@ it('undoes an append with its savepoint, and takes the next one', async () => {
 })
 
 it('says that the outcome is unknown when the answer to a commit is lost', async () => {
-  await using stores = openStores()
-  await using killer = await connected()
+  const schema = freshSchema()
+  await using direct = openStores({ schema })
+  await direct.ready()
+  const url = new URL(inject('postgresUrl'))
+  const proxy = await TcpProxy.start({ host: url.hostname, port: Number(url.port) })
+  onTestFinished(() => proxy.close())
+  url.hostname = '127.0.0.1'
+  url.port = String(proxy.port)
+  const pool = new Pool({ connectionString: url.href })
+  onTestFinished(() => pool.end())
+  pool.on('error', () => undefined)
+  await using stores = openStores({ schema, pool, wakeUp: 'poll' })
+  await stores.ready()
   const work = stores.transaction(async (tx) => {
     await appendTo(tx.events, 'a')
-    const { rows } = await tx.client.query({ text: 'select pg_backend_pid() as pid' })
-    await killer.query('select pg_terminate_backend($1)', [Reflect.get(Object(rows[0]), 'pid')])
+    proxy.loseAnswers(true)
   })
+  const outcome = work.catch((error: unknown) => error)
+  await waitFor(async () => (await direct.events.getEvents('a')).version === 1)
+  proxy.loseAnswers(false)
+  proxy.cut()
 
-  await expect(work).rejects.toBeInstanceOf(StoreOutcomeUnknownError)
-  expect((await stores.events.getEvents('a')).version).toBe(0)
+  expect(await outcome).toBeInstanceOf(StoreOutcomeUnknownError)
 })
 
 it('ends a transaction of its own that does nothing for too long', async () => {
-  const schema = freshSchema()
-  await using stores = openStores({ schema, idleTransactionTimeoutMs: 200 })
+  await using stores = openStores({ idleTransactionTimeoutMs: 200 })
   const idle = Promise.withResolvers<void>()
+  const session = Promise.withResolvers<unknown>()
   const work = stores.transaction(async (tx) => {
     await appendTo(tx.events, 'a')
+    const { rows } = await tx.client.query({ text: 'select pg_backend_pid() as pid' })
+    session.resolve(Reflect.get(Object(rows[0]), 'pid'))
     await idle.promise
   })
   await using other = await connected()
-  const open = `select 1 from pg_stat_activity where state like 'idle in transaction%' and query like '%${schema}%'`
-  await expect.poll(async () => (await other.query(open)).rowCount, { timeout: 10_000 }).toBe(1)
-  await expect.poll(async () => (await other.query(open)).rowCount, { timeout: 10_000 }).toBe(0)
+  const pid = await session.promise
+  await waitFor(async () => {
+    const { rowCount } = await other.query('select 1 from pg_stat_activity where pid = $1', [pid])
+    return rowCount === 0
+  })
   idle.resolve()
 
   await expect(work).rejects.toMatchObject({ retryable: true })

@@ -29,6 +29,22 @@ it('shows its connections and its consumer under its name, with the configured h
   expect(await ctl('list_consumers', 'consumer_tag', 'prefetch_count')).toContain('billing-7-1\t10')
 })
 
+it('declares queues of the configured types in a virtual host whose default is another', async () => {
+  await ctl('add_vhost', 'quorums', '--default-queue-type', 'quorum')
+  await ctl('set_permissions', '--vhost', 'quorums', 'guest', '.*', '.*', '.*')
+  const exchangeName = freshName()
+  await consume(createBus({ rabbitmqUrl: `${rabbitmqUrl}quorums`, exchangeName, queueType: 'classic' }))
+
+  const queues = await ctl('list_queues', '--vhost', 'quorums', 'name', 'type')
+
+  expect(queues.trim().split('\n').slice(1).toSorted()).toEqual([
+    `${exchangeName}.default\tclassic`,
+    `${exchangeName}.default.bindings\tclassic`,
+    `${exchangeName}.default.dlq\tclassic`,
+    `${exchangeName}_dlq.groups\tclassic`,
+  ])
+})
+
 it('has no heartbeat if it is switched off, and a generated name if none is given', async () => {
   const bus = createBus({ rabbitmqUrl, heartbeatMs: Number.POSITIVE_INFINITY })
   await bus.connect()

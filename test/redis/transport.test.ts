@@ -2,6 +2,7 @@ import { expect, inject, it } from 'vitest'
 import { ConnectionError } from '../../src/index.ts'
 import type { RedisEventBusOptions } from '../../src/redis/index.ts'
 import { freePort } from '../brokers/free-port.ts'
+import { replaceInText } from '../support/replace-in-text.ts'
 import { waitFor } from '../support/wait-for.ts'
 import {
   connectClient,
@@ -12,6 +13,7 @@ import {
   launchRedis,
   Noted,
   notes,
+  startProxy,
 } from './scene.ts'
 
 it('reports a key of another type at the name of the stream', async () => {
@@ -24,6 +26,17 @@ it('reports a key of another type at the name of the stream', async () => {
 
   expect(error).toMatchObject({ code: 'TOPOLOGY_CONFLICT', retryable: false })
   expect(error.message).toContain(`${streamPrefix}:stream`)
+})
+
+it('refuses a server that is too old, with its version', async () => {
+  const { proxy, redisUrl } = await startProxy()
+  proxy.rewriteAnswers((chunk) => replaceInText(chunk, /(?<=redis_version:)\d/, '5'))
+  const bus = createBus({ redisUrl })
+
+  const error = await failure(bus.connect())
+
+  expect(error).toMatchObject({ code: 'TOPOLOGY_CONFLICT', retryable: false })
+  expect(error.message).toMatch(/^Redis at \S+ has version 5\.\S+\. RedisEventBus needs Redis 6\.2 or newer/)
 })
 
 it('reports that the server is a read-only replica', async () => {

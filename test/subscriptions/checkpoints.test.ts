@@ -54,7 +54,7 @@ describe.each([
 
     await expect(store.save('a', checkpointAt(6), undefined)).rejects.toThrow(CheckpointConflictError)
     await expect(store.save('a', checkpointAt(9), 7)).rejects.toThrow(
-      'The checkpoint of a is at 5, and was left at 7',
+      'The checkpoint of a is at 5, expected 7',
     )
     await expect(store.save('b', checkpointAt(9), 7)).rejects.toThrow(CheckpointConflictError)
     expect((await store.load('a'))?.position).toBe(5)

@@ -77,7 +77,9 @@ describe('a handler that fails', () => {
     const projection = failing(2, 1)
     manager.subscribe(projection, { ...quick, maxRetries: 0 })
     manager.start()
-    await expect(manager.whenCaughtUp('failing')).rejects.toThrow('Mend the handler and start it again')
+    await expect(manager.whenCaughtUp('failing')).rejects.toThrow(
+      'Fix the handler and start the subscription again',
+    )
 
     manager.start()
     await manager.whenCaughtUp('failing')

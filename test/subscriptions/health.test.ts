@@ -49,7 +49,7 @@ it('is degraded while an event is tried again, and up when it succeeded', async 
   manager.subscribe({ name: 'flaky', handle }, { ...quick, maxRetries: Number.POSITIVE_INFINITY })
   manager.start()
   await waitFor(async () => (await manager.status())['flaky']?.retrying === 1)
-  expect((await manager.health()).subscriptions['flaky']?.problems).toContain('trying 1 events again')
+  expect((await manager.health()).subscriptions['flaky']?.problems).toContain('retrying 1 events')
 
   isFailing = false
   await manager.whenCaughtUp('flaky')

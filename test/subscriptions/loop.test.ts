@@ -481,7 +481,7 @@ describe('subscribe', () => {
     }
     manager.subscribe(new Orders())
 
-    expect(() => manager.subscribe(new Orders())).toThrow('There is a subscription Orders already')
+    expect(() => manager.subscribe(new Orders())).toThrow('A subscription Orders already exists')
     manager.subscribe(new Orders(), { name: 'other' })
     expect(() => manager.subscribe({ handle: () => undefined })).toThrow('a subscription needs a name')
     // As plain JavaScript might.

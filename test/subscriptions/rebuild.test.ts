@@ -177,7 +177,9 @@ it('is refused where there is nothing to rebuild, or nothing runs', async () => 
   manager.subscribe({ name: 'plain', handle: () => undefined })
   await manager.whenCaughtUp('plain')
 
-  await expect(manager.rebuild('plain')).rejects.toThrow('plain cannot be rebuilt: it has no reset()')
+  await expect(manager.rebuild('plain')).rejects.toThrow(
+    'plain cannot be rebuilt, because it has no reset().',
+  )
   await expect(manager.rebuild('other')).rejects.toMatchObject({ code: 'SUBSCRIPTION_NOT_FOUND' })
   await manager.stop()
   await expect(manager.rebuild('sum')).rejects.toMatchObject({ code: 'SUBSCRIPTION_STOPPED' })

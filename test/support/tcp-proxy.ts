@@ -30,7 +30,7 @@ export class TcpProxy {
   #quality: LineQuality | undefined
   #chunksToReset = 0
   #resetsLeft = 0
-  #rewrite: ((chunk: Buffer) => Buffer) | undefined
+  readonly #rewrites: Partial<Record<'requests' | 'answers', (chunk: Buffer) => Buffer>> = {}
 
   private constructor(connections: ProxyConnections, target: Address) {
     this.#connections = connections
@@ -94,7 +94,12 @@ export class TcpProxy {
 
   /** Replaces the bytes that clients send. */
   rewriteRequests(rewrite: (chunk: Buffer) => Buffer): void {
-    this.#rewrite = rewrite
+    this.#rewrites.requests = rewrite
+  }
+
+  /** Replaces the bytes that the broker sends. */
+  rewriteAnswers(rewrite: (chunk: Buffer) => Buffer): void {
+    this.#rewrites.answers = rewrite
   }
 
   close(): void {
@@ -115,7 +120,7 @@ export class TcpProxy {
     const line = new Line(from, to)
     from.on('data', (chunk) => {
       if (this.#silenced === direction || (direction === 'answers' && this.#losesAnswers)) return
-      const bytes = direction === 'requests' && this.#rewrite !== undefined ? this.#rewrite(chunk) : chunk
+      const bytes = this.#rewrites[direction]?.(chunk) ?? chunk
       if (this.#quality === undefined) line.send(bytes)
       else if (this.#isResetDue()) line.breakInside(bytes, this.#quality)
       else line.sendSlowly(bytes, this.#quality)

@@ -14,6 +14,7 @@ import type { BusCounters } from '../telemetry/bus-counters.ts'
 import type { BusMetrics } from '../telemetry/bus-metrics.ts'
 import { publishSpanOf } from '../telemetry/bus-spans.ts'
 import { type PublishDeadline, PublishDeadlines } from './publish-deadlines.ts'
+import { PublishQueue } from './publish-queue.ts'
 
 export interface BrokerPublisherParts {
   readonly transport: Transport
@@ -30,12 +31,22 @@ export class BrokerPublisher {
   readonly #parts: BrokerPublisherParts
   readonly #deadlines: PublishDeadlines
   readonly #span: SpanKindOf<readonly DomainEvent[]>
+  readonly #queue: PublishQueue
   readonly #running = new IdleCounter()
 
   constructor(parts: BrokerPublisherParts) {
     this.#parts = parts
     this.#deadlines = new PublishDeadlines(parts.publishTimeoutMs)
     this.#span = publishSpanOf(parts.transport)
+    this.#queue = new PublishQueue({
+      encode: (event, trace) => this.#encode(event, trace),
+      send: (messages, deadline) => this.#publishBefore(messages, deadline),
+      expired: () =>
+        new PublishTimeoutError(
+          parts.publishTimeoutMs,
+          'earlier events took the time; publish fewer at once',
+        ),
+    })
   }
 
   /** Publishes in flight. */
@@ -61,14 +72,9 @@ export class BrokerPublisher {
   readonly #send = async (events: readonly DomainEvent[]): Promise<void> => {
     const startedAt = this.#parts.metrics.refresh() === undefined ? 0 : performance.now()
     const trace = this.#parts.tracer.traceHeaders()
-    const messages = events.map((event) => this.#encode(event, trace))
     const deadline = this.#deadlines.start()
     try {
-      const error = await this.#connectBefore(deadline.signal)
-      const failures =
-        error === undefined
-          ? await this.#publishBefore(deadline, messages)
-          : allFailed(messages, 'notStored', error)
+      const failures = await this.#queue.publish(events, trace, deadline)
       if (startedAt > 0) this.#measure(events, failures, startedAt)
       this.#parts.counters.eventsPublished += events.length - failures.length
       if (failures.length < events.length) this.#parts.counters.lastPublishAt = Date.now()
@@ -87,11 +93,13 @@ export class BrokerPublisher {
     this.#parts.metrics.recorder?.published(events, failed, startedAt)
   }
 
-  /** Ends even if the transport does not answer. */
-  #publishBefore(
-    { signal, overdue }: PublishDeadline,
+  /** Connects if necessary. Ends even if the transport does not answer. */
+  async #publishBefore(
     messages: readonly OutgoingMessage[],
+    { signal, overdue }: PublishDeadline,
   ): Promise<readonly PublishFailure[]> {
+    const failure = await this.#connectBefore(signal)
+    if (failure !== undefined) return allFailed(messages, 'notStored', failure)
     const noAnswer = overdue.then(() => {
       const error = new PublishTimeoutError(this.#parts.publishTimeoutMs, 'the transport gave no answer')
       return allFailed(messages, 'unknown', error)

@@ -1,4 +1,5 @@
 import { ConnectionError } from '../../transport/errors.ts'
+import { CODE } from '../errors.ts'
 import type { KafkaApi, KafkaConnection, KafkaLibrary, KafkaWriter } from './client.ts'
 import type {
   CreateTopicsResponse,
@@ -115,6 +116,37 @@ interface ApiVersionsResponse {
   }[]
 }
 
+/** The newest version of the Fetch request in each release. A broker does not report its release. */
+const FETCH_OF_RELEASE: ReadonlyMap<number, string> = new Map([
+  [10, '2.1 or 2.2'],
+  [11, '2.3 to 2.6'],
+  [12, '2.7 to 3.0'],
+])
+
+const FETCH = 1
+
+function releaseOf(apiKeys: ApiVersionsResponse['apiKeys']): string {
+  const newest = apiKeys.find(({ apiKey }) => apiKey === FETCH)?.maxVersion
+  if (newest === undefined) return 'unknown'
+  if (newest < 10) return '2.0 or older'
+  return FETCH_OF_RELEASE.get(newest) ?? '3.1 or newer'
+}
+
+function tooOld(address: string, release: string, ...missing: readonly string[]): ConnectionError {
+  return new ConnectionError(
+    'TOPOLOGY_CONFLICT',
+    `Kafka at ${address} has version ${release}: it supports none of ${missing.join(', ')}. ` +
+      'KafkaEventBus needs Kafka 3.1 or newer.',
+  )
+}
+
+/** True for the client's error about an answer with this code. */
+function isUnsupportedVersion(thrown: unknown): boolean {
+  if (!(thrown instanceof Error)) return false
+  const { response } = thrown as Error & { readonly response?: { readonly errorCode?: unknown } }
+  return response?.errorCode === CODE.UNSUPPORTED_VERSION
+}
+
 /** Reads the versions that a broker supports. @throws ConnectionError if the broker is too old. */
 export async function negotiateApis(
   library: KafkaLibrary,
@@ -124,9 +156,11 @@ export async function negotiateApis(
   // The client exports one module per request and version.
   const module = (name: string) => Reflect.get(library, name) as ApiModule | undefined
   // The client's module of that name returns this type.
-  const answer = (await module('apiVersionsV3')?.api.async(connection, 'eventspine', '1')) as
-    | ApiVersionsResponse
-    | undefined
+  const answer = (await module('apiVersionsV3')
+    ?.api.async(connection, 'eventspine', '1')
+    .catch((thrown: unknown) => {
+      throw isUnsupportedVersion(thrown) ? tooOld(address, '2.3 or older', 'apiVersionsV3') : thrown
+    })) as ApiVersionsResponse | undefined
   const apiKeys = answer?.apiKeys ?? []
   const find = (...names: readonly string[]): ApiModule | undefined => {
     const modules = names.flatMap((name) => module(name) ?? [])
@@ -138,10 +172,7 @@ export async function negotiateApis(
   const need = (...names: readonly string[]): ApiModule => {
     const found = find(...names)
     if (found !== undefined) return found
-    throw new ConnectionError(
-      'TOPOLOGY_CONFLICT',
-      `Kafka at ${address} supports none of ${names.join(', ')}; KafkaEventBus needs Kafka 3.1 or newer.`,
-    )
+    throw tooOld(address, releaseOf(apiKeys), ...names)
   }
   const fetch = need('fetchV17', 'fetchV16', 'fetchV15', 'fetchV14', 'fetchV13')
   const apis = {

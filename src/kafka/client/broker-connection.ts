@@ -5,6 +5,7 @@ import { connectionError } from '../errors.ts'
 import type { ResolvedKafkaOptions } from '../options.ts'
 import { type KafkaApis, negotiateApis } from './apis.ts'
 import type { KafkaConnection, KafkaLibrary } from './client.ts'
+import { guardFrames } from './frame-guard.ts'
 import { addressText } from './servers.ts'
 
 /** Timers cannot wait longer than this, in milliseconds. */
@@ -90,7 +91,10 @@ export class BrokerConnection {
 
   async #handshake(): Promise<void> {
     const { host, port } = this.target.server
-    await this.#connection.connect(host, port)
+    const connecting = this.#connection.connect(host, port)
+    const { socket } = this.#connection
+    if (socket !== undefined) guardFrames(socket, this.#parts.options.maxResponseBytes)
+    await connecting
     this.#apis = await negotiateApis(this.#parts.library, this.#connection, addressText(this.target.server))
   }
 

@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net'
 import { EventspineError, toError } from '../../errors.ts'
 import { isInstalled, unavailable } from '../../kit/optional-package.ts'
 import type { KafkaCompression } from '../wire/compression.ts'
@@ -26,6 +27,8 @@ export class KafkaNotAvailableError extends EventspineError {
 
 /** A connection to a broker. The client handles TLS, SASL and framing. */
 export interface KafkaConnection {
+  /** Undefined before `connect`. */
+  readonly socket: Socket | undefined
   connect(host: string, port: number): Promise<void>
   close(): Promise<void>
   isConnected(): boolean
@@ -93,7 +96,6 @@ export interface KafkaLibrary {
   readonly Connection: new (clientId: string, options: object) => KafkaConnection
   readonly Writer: { create(): KafkaWriter }
   readonly compressionsAlgorithms: Readonly<Record<string, KafkaCompression>>
-  readonly compressionsAlgorithmsByBitmask: Readonly<Record<number, KafkaCompression>>
   crc32c(bytes: Buffer): number
   encodeConsumerProtocolSubscription(subscription: object): Buffer
   decodeConsumerProtocolSubscription(bytes: Buffer): MemberSubscription

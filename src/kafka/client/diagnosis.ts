@@ -5,6 +5,7 @@ import type { ServerAddress } from '../../transport/transport.ts'
 import { handshakeRefused } from '../errors.ts'
 import type { ResolvedKafkaOptions } from '../options.ts'
 import type { KafkaConnection, KafkaLibrary } from './client.ts'
+import { guardFrames } from './frame-guard.ts'
 
 interface RequestModule {
   readonly api: { async(connection: KafkaConnection, ...args: readonly unknown[]): Promise<unknown> }
@@ -41,7 +42,7 @@ export async function findMismatch(
 /** Connects without credentials to find out what the broker requires; undefined if that remains unknown. */
 async function probe(
   library: KafkaLibrary,
-  { consumerName, connectTimeoutMs }: ResolvedKafkaOptions,
+  { consumerName, connectTimeoutMs, maxResponseBytes }: ResolvedKafkaOptions,
   { host, port }: ServerAddress,
   tls: object,
 ): Promise<'requires TLS' | 'requires SASL' | 'uses no SASL' | undefined> {
@@ -52,7 +53,9 @@ async function probe(
   const connection = new library.Connection(consumerName, { ...limits, ...name, ...tls })
   connection.on('error', () => undefined)
   try {
-    await connection.connect(host, port)
+    const connecting = connection.connect(host, port)
+    if (connection.socket !== undefined) guardFrames(connection.socket, maxResponseBytes)
+    await connecting
     await request('apiVersionsV3').api.async(connection, 'eventspine', '1')
     return await request('saslHandshakeV1')
       .api.async(connection, 'PLAIN')

@@ -1,4 +1,11 @@
-import { type AbortedTransaction, type ReadRecords, readBatches } from '../wire/record-reader.ts'
+import { CODE } from '../errors.ts'
+import type { ResolvedKafkaOptions } from '../options.ts'
+import {
+  type AbortedTransaction,
+  type BatchLimits,
+  type ReadRecords,
+  readBatches,
+} from '../wire/record-reader.ts'
 import type { KafkaApis } from './apis.ts'
 import type { ConnectionUse } from './broker-connection.ts'
 import type { KafkaReader } from './client.ts'
@@ -9,6 +16,10 @@ export interface FetchRange {
   readonly topicId: string
   readonly index: number
   readonly offset: number
+  /** Epoch of the leader that wrote the record before the offset, if known: the broker compares it with its log. */
+  readonly lastEpoch?: number | undefined
+  /** Bytes to request. Default: `maxBytes`. */
+  readonly maxBytes?: number
 }
 
 /** The records and state of one partition in an answer. */
@@ -18,6 +29,8 @@ export interface FetchedRange extends ReadRecords {
   readonly errorCode: number
   readonly logStart: number
   readonly highWatermark: number
+  /** The offset from which on the log has other records than those read before (KIP-595); undefined if it has not. */
+  readonly divergesAt: number | undefined
 }
 
 export interface FetchLimits {
@@ -28,6 +41,9 @@ export interface FetchLimits {
   readonly maxAnswerBytes: number
   readonly timeoutMs: number
   readonly use: ConnectionUse
+  /** Bytes of contents to decode. The rest of the answer is left for the next fetch. Default: no limit. */
+  readonly decode?: { readonly perRange: number; readonly total: number }
+  readonly options: BatchLimits & Pick<ResolvedKafkaOptions, 'maxResponseBytes'>
 }
 
 const READ_COMMITTED = 1
@@ -39,7 +55,7 @@ export async function fetchRanges(
   cluster: KafkaCluster,
   node: number,
   ranges: readonly FetchRange[],
-  { maxWaitMs, maxBytes, maxAnswerBytes, timeoutMs, use }: FetchLimits,
+  { maxWaitMs, maxBytes, maxAnswerBytes, timeoutMs, use, options, decode }: FetchLimits,
 ): Promise<readonly FetchedRange[]> {
   const { library } = cluster
   const offsets = new Map(ranges.map(({ topicId, index, offset }) => [`${topicId} ${index}`, offset]))
@@ -47,7 +63,7 @@ export async function fetchRanges(
     apis.createFetchRequest(
       maxWaitMs,
       1,
-      Math.min(maxBytes * PARTITIONS_PER_ANSWER, maxAnswerBytes),
+      Math.min(maxBytes * PARTITIONS_PER_ANSWER, maxAnswerBytes, Math.ceil(options.maxResponseBytes / 2)),
       READ_COMMITTED,
       0,
       -1,
@@ -55,16 +71,12 @@ export async function fetchRanges(
       [],
       '',
     )
-  const parse = (_id: number, _key: number, _version: number, reader: KafkaReader) =>
-    parseFetch(reader, (raw) => ({
-      ...raw,
-      ...readBatches(raw.bytes, offsets.get(`${raw.topicId} ${raw.index}`) ?? 0, library, raw.aborted),
-    }))
-  return cluster.exchange(
+  const parse = (_id: number, _key: number, _version: number, reader: KafkaReader) => parseFetch(reader)
+  const answer = await cluster.exchange(
     node,
     use,
     (connection, apis) => {
-      const { promise, resolve, reject } = Promise.withResolvers<readonly FetchedRange[]>()
+      const { promise, resolve, reject } = Promise.withResolvers<readonly RawRange[]>()
       const { key, version } = apis.fetch
       connection.send(key, version, request(apis), parse, true, true, (error, answer) => {
         if (error !== null) reject(error)
@@ -74,6 +86,28 @@ export async function fetchRanges(
     },
     maxWaitMs + timeoutMs,
   )
+  const fetched: FetchedRange[] = []
+  const { perRange = Number.POSITIVE_INFINITY, total = Number.POSITIVE_INFINITY } = decode ?? {}
+  let left = total
+  for (const { bytes, aborted, ...range } of answer) {
+    const from = offsets.get(`${range.topicId} ${range.index}`)
+    if (from === undefined) continue
+    // Without room, one partition gets one batch, and the others their turn in later fetches.
+    if (left <= 0 && fetched.some(({ records }) => records.length > 0)) continue
+    // Not in the parser of the client: decoding takes several slices.
+    const end = range.errorCode === CODE.NONE ? range.highWatermark : 0
+    const context = {
+      enoughBytes: Math.max(1, Math.min(perRange, left)),
+      end: Number.isSafeInteger(end) ? end : 0,
+      crc32c: library.crc32c,
+      limits: options,
+      aborted,
+    }
+    const read = await readBatches(bytes, from, context)
+    left -= read.contentBytes
+    fetched.push({ ...range, ...read })
+  }
+  return fetched
 }
 
 function topicsOf(ranges: readonly FetchRange[], maxBytes: number) {
@@ -81,12 +115,12 @@ function topicsOf(ranges: readonly FetchRange[], maxBytes: number) {
   for (const range of ranges) byTopic.set(range.topicId, [...(byTopic.get(range.topicId) ?? []), range])
   return [...byTopic].map(([topicId, partitions]) => ({
     topicId,
-    partitions: partitions.map(({ index, offset }) => ({
+    partitions: partitions.map(({ index, offset, lastEpoch = -1, maxBytes: wanted = maxBytes }) => ({
       partition: index,
       currentLeaderEpoch: -1,
       fetchOffset: BigInt(offset),
-      lastFetchedEpoch: -1,
-      partitionMaxBytes: maxBytes,
+      lastFetchedEpoch: lastEpoch,
+      partitionMaxBytes: wanted,
     })),
   }))
 }
@@ -97,13 +131,14 @@ interface RawRange {
   readonly errorCode: number
   readonly logStart: number
   readonly highWatermark: number
+  readonly divergesAt: number | undefined
   readonly aborted: readonly AbortedTransaction[]
   readonly bytes: Buffer
 }
 
-/** Decodes versions 13 to 17, whose answers differ only in tagged fields. */
-function parseFetch(reader: KafkaReader, read: (raw: RawRange) => FetchedRange): readonly FetchedRange[] {
-  const ranges: FetchedRange[] = []
+/** Decodes an answer: versions 13 to 17 differ only in tagged fields. */
+export function parseFetch(reader: KafkaReader): readonly RawRange[] {
+  const ranges: RawRange[] = []
   reader.readInt32()
   const errorCode = reader.readInt16()
   reader.readInt32()
@@ -111,7 +146,7 @@ function parseFetch(reader: KafkaReader, read: (raw: RawRange) => FetchedRange):
     const topicId = topic.readUUID()
     topic.readArray(
       (partition) => {
-        ranges.push(read(parsePartition(partition, topicId, errorCode)))
+        ranges.push(parsePartition(partition, topicId, errorCode))
       },
       true,
       false,
@@ -136,14 +171,29 @@ function parsePartition(reader: KafkaReader, topicId: string, answerCode: number
   const size = Math.max(0, reader.readUnsignedVarInt() - 1)
   const bytes = reader.buffer.slice(reader.position, reader.position + size)
   reader.skip(size)
-  reader.readTaggedFields()
+  const divergesAt = readDivergence(reader)
   return {
     topicId,
     index,
     errorCode: answerCode === 0 ? code : answerCode,
     logStart,
     highWatermark,
+    divergesAt,
     aborted,
     bytes,
   }
+}
+
+/** Reads the tagged fields of a partition. The first one is the epoch and the end offset at which the log diverges. */
+function readDivergence(reader: KafkaReader): number | undefined {
+  let divergesAt: number | undefined
+  const count = reader.readUnsignedVarInt()
+  for (let index = 0; index < count; index += 1) {
+    const tag = reader.readUnsignedVarInt()
+    const size = reader.readUnsignedVarInt()
+    const start = reader.position
+    if (tag === 0 && reader.readInt32() >= 0) divergesAt = Number(reader.readInt64())
+    reader.skip(start + size - reader.position)
+  }
+  return divergesAt
 }

@@ -58,6 +58,12 @@ async function listOffsets(
         for (const { partitionIndex, errorCode, offset } of results) {
           if (errorCode !== CODE.NONE)
             throw refusal(cluster.address, `Reading the offsets of ${name}`, errorCode)
+          if (!Number.isSafeInteger(Number(offset))) {
+            throw new ConnectionError(
+              'CONNECTION_FAILED',
+              `Kafka at ${cluster.address} reports the impossible offset ${offset} for ${name}.`,
+            )
+          }
           found.set(partitionKey({ topic: name, index: partitionIndex }), Number(offset))
         }
       }

@@ -72,6 +72,8 @@ export class KafkaAssignedPartition implements RecordHolder {
   #isRevoking = false
   /** The next offset to fetch. */
   position: number
+  /** Epoch of the leader that wrote the record before `position`, if this consumer has fetched it. */
+  lastEpoch: number | undefined
   /** True once another consumer owns the partition. Then nothing of it may start or be committed. */
   isLost = false
 
@@ -134,8 +136,9 @@ export class KafkaAssignedPartition implements RecordHolder {
   }
 
   /** Buffers the records fetched from `position`. */
-  addFetched(records: readonly StoredRecord[], nextOffset: number): void {
+  addFetched(records: readonly StoredRecord[], nextOffset: number, lastEpoch?: number): void {
     this.#buffer.push(records)
+    this.lastEpoch = lastEpoch ?? this.lastEpoch
     if (nextOffset > this.position) this.position = nextOffset
   }
 
@@ -143,6 +146,7 @@ export class KafkaAssignedPartition implements RecordHolder {
   restart(offset: number): void {
     if (offset < this.position) this.#buffer.clear()
     this.position = offset
+    this.lastEpoch = undefined
     if (this.#delivered.first === undefined && this.buffered === 0) this.#deliveredUpTo = offset
     this.#changed()
   }

@@ -4,14 +4,14 @@ import { settledUntil, settledWithin } from '../../kit/time.ts'
 import type { Consumption, DeadLetterReason, Intake, TransportHost } from '../../transport/transport.ts'
 import type { KafkaCluster } from '../client/cluster.ts'
 import { KafkaCoordinator } from '../client/coordinator.ts'
-import type { FetchedRange } from '../client/fetch.ts'
 import { partitionKey, type TopicPartition } from '../client/topic-partition.ts'
 import type { KafkaTopic, KafkaTopicDirectory } from '../client/topics.ts'
-import { storeDeadLetter } from '../dead-letters/dead-letters.ts'
+import { storeDeadLetter, storeReference } from '../dead-letters/dead-letters.ts'
 import { isRetryable } from '../errors.ts'
 import type { ResolvedKafkaOptions } from '../options.ts'
 import type { KafkaPublisher } from '../publishing/publisher.ts'
 import { readProgress } from '../wire/progress.ts'
+import type { UnreadableRange } from '../wire/record-reader.ts'
 import { KafkaAssignedPartition, type PartitionOwner } from './assigned-partition.ts'
 import { ClassicMembership } from './classic-membership.ts'
 import { KafkaCommits } from './commits.ts'
@@ -94,7 +94,8 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
       partitions,
       onFetched: () => this.#pump.run(),
       onOutOfRange: (partition) => this.#startOffsets.reset(partition),
-      onUnreadable: (partition, range) => this.#reportUnreadable(partition, range),
+      onCut: (partition, offset) => this.#startOffsets.cut(partition, offset),
+      onUnreadable: (partition, ranges) => this.#giveUpRanges(partition, ranges),
       refreshTopics: () => this.refreshTopics(),
       onFailure,
     })
@@ -241,10 +242,19 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
     this.#fetcher.startLoops()
   }
 
-  #reportUnreadable(partition: KafkaAssignedPartition, { unreadable }: FetchedRange): void {
-    for (const { from, to, error } of unreadable) {
-      const detail = `${partitionKey(partition)}: the records ${from} to ${to} cannot be read (${error.message})`
-      this.#parts.host.notify({ type: 'eventsLost', detail, count: to - from + 1 })
+  /** Stores a dead letter for each range, by reference, and reports it. @throws Error if one could not be stored. */
+  async #giveUpRanges(
+    partition: KafkaAssignedPartition,
+    unreadable: readonly UnreadableRange[],
+  ): Promise<void> {
+    const { publisher, options, host } = this.#parts
+    for (const range of unreadable) {
+      if (options.enableDlq) await storeReference(publisher, options, partition, range)
+      const { from, to, sizeBytes, error } = range
+      const detail =
+        `${partitionKey(partition)}: the records ${from} to ${to} cannot be read from their batch of ${sizeBytes} bytes ` +
+        `(${error.message})`
+      host.notify({ type: 'eventsLost', detail, count: to - from + 1 })
     }
   }
 

@@ -1,18 +1,22 @@
 import { toError } from '../../errors.ts'
 import { READ_BACKOFF } from '../../kit/backoff.ts'
 import { sleep } from '../../kit/time.ts'
+import { ConnectionError } from '../../transport/errors.ts'
 import type { Intake } from '../../transport/transport.ts'
 import type { KafkaCluster } from '../client/cluster.ts'
 import { type FetchedRange, fetchRanges } from '../client/fetch.ts'
 import type { KafkaTopicDirectory } from '../client/topics.ts'
 import { CODE, refusal } from '../errors.ts'
 import type { ResolvedKafkaOptions } from '../options.ts'
+import type { UnreadableRange } from '../wire/record-reader.ts'
 import type { KafkaAssignedPartition } from './assigned-partition.ts'
 import { QUIET_FAILURES } from './quiet-failures.ts'
 import { Rotation } from './rotation.ts'
 
 /** A partition with fewer buffered records is fetched again, so that handlers never wait for an answer. */
 const REFILL_BELOW = 250
+/** Least number of bytes to request from a partition. The broker adds what a first batch has more. */
+const MIN_REQUEST_BYTES = 16_384
 /** Wait of a fetch that leaves out a partition with enough records, so that it can soon be included again. */
 const SHORT_WAIT_MS = 25
 
@@ -25,7 +29,13 @@ export interface KafkaFetcherParts {
   readonly onFetched: () => void
   /** Called if the log does not have the partition's position. */
   readonly onOutOfRange: (partition: KafkaAssignedPartition) => Promise<void>
-  readonly onUnreadable: (partition: KafkaAssignedPartition, range: FetchedRange) => void
+  /** Called if the log was cut before the partition's position, by the election of a leader that lacked records. */
+  readonly onCut: (partition: KafkaAssignedPartition, offset: number) => void
+  /** Stores what is known of records that cannot be read. Only then the partition continues after them. */
+  readonly onUnreadable: (
+    partition: KafkaAssignedPartition,
+    ranges: readonly UnreadableRange[],
+  ) => Promise<void>
   /** Called after a failed fetch, because the topic may be gone or the leader may have changed. */
   readonly refreshTopics: () => Promise<void>
   readonly onFailure: (error: Error) => void
@@ -43,6 +53,13 @@ export class KafkaFetcher {
   #refusal: Error | undefined
   /** The offset from which a partition could not be read in the last fetch. */
   readonly #unreadableFrom = new WeakMap<KafkaAssignedPartition, number>()
+
+  /** How many times larger the records of a partition are than their batches in the last answer. */
+  readonly #expansion = new WeakMap<KafkaAssignedPartition, number>()
+  /** The position of a partition for which the last answer was impossible. */
+  readonly #impossibleAt = new WeakMap<KafkaAssignedPartition, number>()
+  /** Partitions that are not fetched until the dead letters of unreadable records are stored. */
+  readonly #givingUp = new WeakSet<KafkaAssignedPartition>()
 
   constructor(parts: KafkaFetcherParts) {
     this.#parts = parts
@@ -114,25 +131,33 @@ export class KafkaFetcher {
   async #fetchOnce(node: number, led: readonly KafkaAssignedPartition[]): Promise<boolean> {
     const { cluster, options } = this.#parts
     const { share, room } = this.#bytes()
-    const isHungry = ({ buffered, bufferedBytes }: KafkaAssignedPartition) =>
-      buffered === 0 || (buffered < REFILL_BELOW && bufferedBytes < share && room > 0)
+    const isHungry = (partition: KafkaAssignedPartition) => this.#isHungry(partition, share, room)
     // A broker fills its answer in the order of the request.
     const hungry = this.#rotation.rotate(led.filter(isHungry))
     if (hungry.length === 0) {
       await this.#wake.promise
       return true
     }
-    const ranges = hungry.map(({ topicId, index, position }) => ({ topicId, index, offset: position }))
+    const ranges = hungry.map((partition) => {
+      const { topicId, index, position: offset, lastEpoch } = partition
+      const wanted = Math.max(share / (this.#expansion.get(partition) ?? 1), MIN_REQUEST_BYTES)
+      const maxBytes = atLeastOne(Math.min(options.fetchMaxBytes, share, wanted))
+      return { topicId, index, offset, lastEpoch, maxBytes }
+    })
     const maxWaitMs = hungry.length < led.length ? SHORT_WAIT_MS : options.fetchMaxWaitMs
-    const { fetchMaxBytes, requestTimeoutMs: timeoutMs } = options
+    const { fetchMaxBytes: maxBytes, requestTimeoutMs: timeoutMs } = options
+    const startedAt = performance.now()
     const answers = await fetchRanges(cluster, node, ranges, {
       maxWaitMs,
-      maxBytes: atLeastOne(Math.min(fetchMaxBytes, share)),
+      maxBytes,
       maxAnswerBytes: atLeastOne(room / this.#loops.size),
       timeoutMs,
       use: 'fetch',
+      options,
+      decode: { perRange: share, total: room },
     })
     let isComplete = true
+    let isEmpty = true
     for (const answer of answers) {
       const partition = hungry.find(
         ({ topicId, index }) => topicId === answer.topicId && index === answer.index,
@@ -141,9 +166,20 @@ export class KafkaFetcher {
       // The partition was lost or restarted while the request was in flight.
       if (partition === undefined || partition.isLost || partition.position !== asked?.offset) continue
       isComplete = (await this.#take(partition, answer)) && isComplete
+      if (partition.position !== asked.offset) isEmpty = false
     }
     this.#parts.onFetched()
+    // A broker that has nothing waits before it answers. One that does not must not keep this loop busy.
+    if (isEmpty && performance.now() - startedAt < SHORT_WAIT_MS) {
+      await sleep(SHORT_WAIT_MS, this.#stopped.signal)
+    }
     return isComplete
+  }
+
+  #isHungry(partition: KafkaAssignedPartition, share: number, room: number): boolean {
+    const { buffered, bufferedBytes } = partition
+    if (this.#givingUp.has(partition)) return false
+    return buffered === 0 || (buffered < REFILL_BELOW && bufferedBytes < share && room > 0)
   }
 
   /**
@@ -168,6 +204,13 @@ export class KafkaFetcher {
       this.#refusal = refusal(address, action, answer.errorCode)
       return false
     }
+    if (answer.divergesAt !== undefined && answer.divergesAt < partition.position) {
+      this.#parts.onCut(partition, answer.divergesAt)
+      return true
+    }
+    if (answer.impossible !== undefined && answer.nextOffset === partition.position) {
+      return this.#isFirstImpossible(partition, answer.impossible)
+    }
     const [unreadable] = answer.unreadable
     if (unreadable !== undefined) {
       // Fetch again once: damage in transit disappears, damage in the log does not.
@@ -175,10 +218,51 @@ export class KafkaFetcher {
         this.#unreadableFrom.set(partition, unreadable.from)
         return true
       }
-      this.#parts.onUnreadable(partition, answer)
+      // The other partitions continue meanwhile.
+      void this.#giveUp(partition, answer)
+      return true
     }
-    partition.addFetched(answer.records, answer.nextOffset)
+    if (answer.readBytes > 0) {
+      this.#expansion.set(partition, Math.max(1, answer.contentBytes / answer.readBytes))
+    }
+    partition.addFetched(answer.records, answer.nextOffset, answer.lastEpoch)
     return true
+  }
+
+  /**
+   * The end of the log may be older than the records of the same answer, by a moment. A second such answer is a lie.
+   * @returns false for the second one.
+   */
+  #isFirstImpossible(partition: KafkaAssignedPartition, reason: string): boolean {
+    const { topic, index, position } = partition
+    if (this.#impossibleAt.get(partition) !== position) {
+      this.#impossibleAt.set(partition, position)
+      return true
+    }
+    const { address } = this.#parts.cluster
+    this.#refusal = new ConnectionError(
+      'CONNECTION_FAILED',
+      `The answer of Kafka at ${address} for ${topic}, partition ${index}, is impossible: ${reason}.`,
+    )
+    return false
+  }
+
+  async #giveUp(partition: KafkaAssignedPartition, answer: FetchedRange): Promise<void> {
+    const { position } = partition
+    this.#givingUp.add(partition)
+    try {
+      await this.#parts.onUnreadable(partition, answer.unreadable)
+      if (!partition.isLost && partition.position === position) {
+        partition.addFetched(answer.records, answer.nextOffset, answer.lastEpoch)
+        this.#parts.onFetched()
+      }
+    } catch (thrown) {
+      this.#parts.onFailure(toError(thrown))
+      await sleep(READ_BACKOFF.backoff(QUIET_FAILURES), this.#stopped.signal)
+    } finally {
+      this.#givingUp.delete(partition)
+      this.wake()
+    }
   }
 
   /** Waits, then finds the leaders again. */

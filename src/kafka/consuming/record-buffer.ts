@@ -6,7 +6,7 @@ export class RecordBuffer {
   #head = 0
   #bytes = 0
 
-  /** Size of the keys and values. */
+  /** Size of the records, decompressed. */
   get bytes(): number {
     return this.#bytes
   }
@@ -27,14 +27,14 @@ export class RecordBuffer {
     }
     for (const record of records) {
       this.#records.push(record)
-      this.#bytes += sizeOf(record)
+      this.#bytes += record.sizeBytes
     }
   }
 
   removeFirst(): void {
     const { first } = this
     if (first === undefined) return
-    this.#bytes -= sizeOf(first)
+    this.#bytes -= first.sizeBytes
     this.#head += 1
     if (this.length === 0) this.clear()
   }
@@ -44,8 +44,4 @@ export class RecordBuffer {
     this.#head = 0
     this.#bytes = 0
   }
-}
-
-function sizeOf({ key, value }: StoredRecord): number {
-  return (key?.length ?? 0) + (value?.length ?? 0)
 }

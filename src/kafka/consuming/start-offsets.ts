@@ -87,4 +87,14 @@ export class StartOffsets {
     host.notify({ type: 'eventsLost', detail, count: lost })
     partition.restart(offset)
   }
+
+  /** Restarts a partition at the offset from which on its log holds other records than before, and reports the loss. */
+  cut(partition: KafkaAssignedPartition, offset: number): void {
+    const { position } = partition
+    const detail =
+      `${partitionKey(partition)}: the log lost the records ${offset} to ${position - 1}, which this consumer has read, ` +
+      `in the election of a leader without them; consuming continues at ${offset}`
+    this.#parts.host.notify({ type: 'eventsLost', detail, count: position - offset })
+    partition.restart(offset)
+  }
 }

@@ -140,14 +140,12 @@ export class KafkaDeadLetterIndex {
     const { cluster, options } = this.#parts
     const range = { topicId: topic.id, index, offset }
     const { fetchMaxBytes: maxBytes, requestTimeoutMs: timeoutMs } = options
-    const limits = { maxWaitMs: 0, maxBytes, maxAnswerBytes: maxBytes, timeoutMs }
+    const limits = { maxWaitMs: 0, maxBytes, maxAnswerBytes: maxBytes, timeoutMs, options }
     const node = topic.leaders[index] ?? -1
     const [answer] = await fetchRanges(cluster, node, [range], { ...limits, use: 'deadLetters' })
-    if (answer?.errorCode === CODE.NONE) return answer
-    throw new ConnectionError(
-      'CONNECTION_FAILED',
-      `Reading ${topic.name} failed: ${answer === undefined ? 'no answer' : nameOf(answer.errorCode)}.`,
-    )
+    const fault = answer?.impossible ?? (answer === undefined ? 'no answer' : nameOf(answer.errorCode))
+    if (answer?.errorCode === CODE.NONE && answer.impossible === undefined) return answer
+    throw new ConnectionError('CONNECTION_FAILED', `Reading ${topic.name} failed: ${fault}.`)
   }
 }
 

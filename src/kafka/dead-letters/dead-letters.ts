@@ -13,7 +13,7 @@ import type { KafkaTopicDirectory } from '../client/topics.ts'
 import type { ResolvedKafkaOptions } from '../options.ts'
 import type { KafkaPublisher } from '../publishing/publisher.ts'
 import type { RecordToWrite } from '../wire/record-batch.ts'
-import type { StoredRecord } from '../wire/record-reader.ts'
+import type { StoredRecord, UnreadableRange } from '../wire/record-reader.ts'
 import {
   type DeadLetterPosition,
   type DeadLetterRecord,
@@ -70,6 +70,44 @@ export async function storeDeadLetter(
     if (!(error instanceof MessageRefusedError)) throw error
     await store(Object.entries(fields).filter(([name]) => REPLAY_FIELDS.has(name)))
   }
+}
+
+/** Header of a dead letter that only refers to its records: the last offset of the batch that cannot be read. */
+const LAST_OFFSET = 'dlq_original_last_offset'
+/** Header of such a dead letter: the size of the batch in the log. */
+const SIZE_BYTES = 'dlq_original_bytes'
+
+/**
+ * Stores one dead letter that refers to the records of a batch that cannot be read. Resolves when the brokers have
+ * confirmed it.
+ */
+export async function storeReference(
+  publisher: KafkaPublisher,
+  { topics, consumerGroup }: ResolvedKafkaOptions,
+  { topic, index }: TopicPartition,
+  { from, to, sizeBytes, error }: UnreadableRange,
+): Promise<void> {
+  const now = new Date()
+  const fields = {
+    ...writeReason({
+      kind: 'deserialization_error',
+      errorName: error.name,
+      errorMessage: `The records ${from} to ${to} cannot be read from their batch of ${sizeBytes} bytes: ${error.message}.`,
+      handlerNames: [],
+      settledHandlers: [],
+      consumerGroup,
+      attempts: 0,
+      firstFailedAt: now,
+      failedAt: now,
+    }),
+    dlq_original_topic: topic,
+    dlq_original_partition: String(index),
+    dlq_original_offset: String(from),
+    [LAST_OFFSET]: String(to),
+    [SIZE_BYTES]: String(sizeBytes),
+  }
+  const record = { key: null, value: null, headers: Object.entries(fields) }
+  await publisher.store(record, { topic: topics.deadLetters, profile: PROFILE })
 }
 
 /** The original headers: without those that an earlier dead letter or replay added. */
@@ -136,7 +174,12 @@ export class KafkaDeadLetters implements DeadLetterStore {
     const letter = await this.#find(id)
     if (letter === undefined) return false
     const { publisher, options, onReplay } = this.#parts
-    const { reason } = readLetter(letter)
+    const { reason, source } = readLetter(letter)
+    if (letter.record.headerTexts[LAST_OFFSET] !== undefined) {
+      throw new MessageRefusedError(
+        `the dead letter ${id} only refers to records of ${source}, and does not hold them`,
+      )
+    }
     const { consumerGroup = fallbackGroup } = reason
     const { key, value } = letter.record
     const headers = [...originalHeaders(letter.record), [REPLAY_HANDLERS, replayHeader(reason)] as const]

@@ -50,6 +50,8 @@ export class PartitionQueue {
   readonly topic: string
   readonly partition: number
   #records: QueuedRecord[] = []
+  /** Records before this index were taken. */
+  #head = 0
   #identity: ProducerIdentity | undefined
   #nextSequence = 0
   /** True after a batch in doubt was abandoned: its sequence numbers may be in use. */
@@ -70,7 +72,7 @@ export class PartitionQueue {
   }
 
   get isEmpty(): boolean {
-    return this.batch === undefined && this.#records.length === 0
+    return this.batch === undefined && this.#head === this.#records.length
   }
 
   /** True if it has records to send and none in flight. */
@@ -82,17 +84,16 @@ export class PartitionQueue {
     this.#records.push(record)
   }
 
-  /** Removes records that their callers have given up. */
+  /** Releases records that their callers have given up. Its work grows with what waits: call it once for many of them. */
   prune(): void {
-    if (!this.isBusy && this.batch?.records.every(({ isSettled }) => isSettled) === true) this.abandon()
-    if (this.#records.some(({ isSettled }) => isSettled)) {
-      this.#records = this.#records.filter(({ isSettled }) => !isSettled)
-    }
+    this.#abandonGivenUp()
+    this.#records = this.#records.slice(this.#head).filter(({ isSettled }) => !isSettled)
+    this.#head = 0
   }
 
   /** The batch to send now; undefined if there are no records. */
   next(identity: ProducerIdentity | undefined, targetBytes: number, maxBytes: number): Batch | undefined {
-    this.prune()
+    this.#abandonGivenUp()
     if (this.batch !== undefined) return this.batch
     const records = this.#take(targetBytes, maxBytes)
     if (records.length === 0) return undefined
@@ -136,7 +137,8 @@ export class PartitionQueue {
 
   /** Returns the records of the batch to the queue, to form another batch. */
   requeue(): void {
-    this.#records.unshift(...(this.batch?.records ?? []))
+    this.#records = [...(this.batch?.records ?? []), ...this.#records.slice(this.#head)]
+    this.#head = 0
     this.batch = undefined
   }
 
@@ -168,17 +170,30 @@ export class PartitionQueue {
     for (const record of this.batch?.records ?? []) record.wasSent = false
   }
 
+  #abandonGivenUp(): void {
+    if (!this.isBusy && this.batch?.records.every(({ isSettled }) => isSettled) === true) this.abandon()
+  }
+
+  /** Takes the next records. The work is proportional to their number, however many wait behind them. */
   #take(targetBytes: number, maxBytes: number): QueuedRecord[] {
+    const taken: QueuedRecord[] = []
     let bytes = 0
-    let count = 0
-    for (const record of this.#records) {
-      const isFull = bytes + record.size > maxBytes || count >= this.#maxRecords
-      const isEnough = bytes >= targetBytes && record.call !== this.#records[count - 1]?.call
-      if (count > 0 && (isFull || isEnough)) break
-      bytes += record.size
-      count += 1
+    for (let record = this.#records[this.#head]; record !== undefined; record = this.#records[this.#head]) {
+      if (!record.isSettled) {
+        const isFull = bytes + record.size > maxBytes || taken.length >= this.#maxRecords
+        const isEnough = bytes >= targetBytes && record.call !== taken.at(-1)?.call
+        if (taken.length > 0 && (isFull || isEnough)) break
+        bytes += record.size
+        taken.push(record)
+      }
+      this.#head += 1
     }
-    return this.#records.splice(0, count)
+    // Release what was taken, now and then, so that the work per record stays constant.
+    if (this.#head * 2 >= this.#records.length) {
+      this.#records = this.#records.slice(this.#head)
+      this.#head = 0
+    }
+    return taken
   }
 
   #sequenceFor(identity: ProducerIdentity | undefined): BatchSequence | undefined {

@@ -50,6 +50,7 @@ export class KafkaProducer {
   readonly #closed = new AbortController()
   readonly #identity: IdentityProvider
   readonly #schedule: SendSchedule
+  #pruning: NodeJS.Immediate | undefined
 
   constructor(parts: KafkaProducerParts) {
     this.#parts = parts
@@ -68,9 +69,12 @@ export class KafkaProducer {
     this.#schedule.added()
   }
 
-  /** Removes records that their callers have given up. */
+  /** Removes records that their callers have given up, once for all that do so now. */
   prune(): void {
-    for (const queue of this.#queues.values()) queue.prune()
+    this.#pruning ??= setImmediate(() => {
+      this.#pruning = undefined
+      for (const queue of this.#queues.values()) queue.prune()
+    })
   }
 
   close(): void {
@@ -90,7 +94,6 @@ export class KafkaProducer {
     const byNode = new Map<number, PartitionQueue[]>()
     const now = performance.now()
     for (const queue of this.#queues.values()) {
-      queue.prune()
       if (!queue.isWaiting) continue
       if (queue.notBefore > now) {
         this.#schedule.sendIn(queue.notBefore - now)

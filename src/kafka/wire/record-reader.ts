@@ -1,6 +1,8 @@
 import { toError } from '../../errors.ts'
+import { Slices } from '../../kit/slices.ts'
 import { ByteReader } from './byte-reader.ts'
-import type { KafkaCompression } from './compression.ts'
+import { decompress } from './decompression.ts'
+import { TooLargeError } from './output.ts'
 
 /** A record in the log. */
 export interface StoredRecord {
@@ -9,6 +11,8 @@ export interface StoredRecord {
   readonly timestamp: number
   readonly key: Buffer | null
   readonly value: Buffer | null
+  /** Size of the whole record in its batch, decompressed. */
+  readonly sizeBytes: number
   /** Every header as bytes. Decoded on each access. */
   readonly headers: readonly (readonly [name: Buffer | null, value: Buffer | null])[]
   /**
@@ -23,18 +27,20 @@ class RecordInBatch implements StoredRecord {
   readonly timestamp: number
   readonly key: Buffer | null
   readonly value: Buffer | null
+  readonly sizeBytes: number
   readonly #batch: Buffer
   readonly #headersAt: number
   readonly #headerCount: number
 
   constructor(
-    { offset, timestamp, key, value }: Pick<StoredRecord, 'offset' | 'timestamp' | 'key' | 'value'>,
+    { offset, timestamp, key, value, sizeBytes }: Omit<StoredRecord, 'headers' | 'headerTexts'>,
     headers: { readonly batch: Buffer; readonly position: number; readonly count: number },
   ) {
     this.offset = offset
     this.timestamp = timestamp
     this.key = key
     this.value = value
+    this.sizeBytes = sizeBytes
     this.#batch = headers.batch
     this.#headersAt = headers.position
     this.#headerCount = headers.count
@@ -57,13 +63,36 @@ class RecordInBatch implements StoredRecord {
   }
 }
 
+/** Offsets whose batch cannot be read. */
+export interface UnreadableRange {
+  readonly from: number
+  readonly to: number
+  /** Size of the batch in the log. */
+  readonly sizeBytes: number
+  readonly error: Error
+}
+
 /** The records of a range of a log. */
 export interface ReadRecords {
   readonly records: readonly StoredRecord[]
   /** The offset after the last batch that was read. */
   readonly nextOffset: number
-  /** Offsets that were skipped, because their batches cannot be read. */
-  readonly unreadable: readonly { readonly from: number; readonly to: number; readonly error: Error }[]
+  /** Ranges that were skipped. */
+  readonly unreadable: readonly UnreadableRange[]
+  /** Why the answer cannot be true; undefined if it can. Nothing was read from there on. */
+  readonly impossible: string | undefined
+  /** The epoch of the leader that wrote the last batch; undefined if none was read. */
+  readonly lastEpoch: number | undefined
+  /** Bytes of the batches that were read, and of their contents. */
+  readonly readBytes: number
+  readonly contentBytes: number
+}
+
+/** Limits of one record batch, checked before the memory for its content is allocated. */
+export interface BatchLimits {
+  /** Bytes of its records, decompressed. */
+  readonly maxBatchBytes: number
+  readonly maxBatchRecords: number
 }
 
 export interface AbortedTransaction {
@@ -71,10 +100,15 @@ export interface AbortedTransaction {
   readonly firstOffset: bigint
 }
 
-/** The functions of the client that reading needs. */
-export interface RecordLibrary {
-  readonly compressionsAlgorithmsByBitmask: Readonly<Record<number, KafkaCompression>>
-  crc32c(bytes: Buffer): number
+/** What reading needs beside the bytes. */
+export interface ReadContext {
+  /** The end of the log, as the broker reports it: no record has this offset, or a later one. */
+  readonly end: number
+  readonly crc32c: (bytes: Buffer) => number
+  readonly limits: BatchLimits
+  /** Reading ends after the batch with which the contents reach this number of bytes. */
+  readonly enoughBytes: number
+  readonly aborted: readonly AbortedTransaction[]
 }
 
 const BATCH_HEADER = 61
@@ -85,45 +119,63 @@ const CODEC = 0b111
 const IS_TRANSACTIONAL = 0b1_0000
 const IS_CONTROL = 0b10_0000
 const LOG_APPEND_TIME = 0b1000
+/** Length, attributes, time, offset, key, value and header count take a byte each at least. */
+const MIN_RECORD = 7
+const RECORDS_PER_CHECK = 256
 
 /**
- * Decodes the batches of a fetch answer from an offset on. It leaves out control records and aborted transactions. A
- * truncated last batch is left for the next fetch.
+ * Decodes the batches of a fetch answer from an offset on, in slices. It leaves out control records and aborted
+ * transactions. A truncated last batch is left for the next fetch.
  */
-export function readBatches(
-  bytes: Buffer,
-  from: number,
-  library: RecordLibrary,
-  aborted: readonly AbortedTransaction[],
-): ReadRecords {
+export async function readBatches(bytes: Buffer, from: number, context: ReadContext): Promise<ReadRecords> {
   const records: StoredRecord[] = []
-  const unreadable: { from: number; to: number; error: Error }[] = []
-  const transactions = new AbortedTransactions(aborted)
+  const unreadable: UnreadableRange[] = []
+  const transactions = new AbortedTransactions(context.aborted)
+  const slices = new Slices()
   let nextOffset = from
+  let impossible: string | undefined
+  let lastEpoch: number | undefined
+  let readBytes = 0
+  let contentBytes = 0
   for (let start = 0; start + COMMON_HEADER <= bytes.length; ) {
     const end = start + 12 + bytes.readInt32BE(start + 8)
-    if (end > bytes.length) break
+    if (end > bytes.length || contentBytes >= context.enoughBytes) break
     const batch = bytes.subarray(start, Math.max(start, end))
-    const fault = faultOf(batch, library)
+    const fault = faultOf(batch, context)
     // No field of a faulty batch can be trusted, not even its offset.
     const first = fault === undefined ? Number(batch.readBigInt64BE(0)) : nextOffset
-    const last = fault === undefined ? first + batch.readInt32BE(23) : lastBefore(bytes, end, first, library)
+    const last = fault === undefined ? first + batch.readInt32BE(23) : lastBefore(bytes, end, first, context)
+    const isBack = nextOffset > from && first < nextOffset
+    if (first < 0 || last < first || last >= context.end || isBack) {
+      impossible = `it holds the offsets ${first} to ${last} of a log that ends at ${context.end}`
+      break
+    }
     try {
       if (fault !== undefined) throw new Error(fault)
-      if (last >= from && transactions.isWanted(batch, last)) readBatch(batch, first, from, library, records)
+      if (last >= from && transactions.isWanted(batch, last)) {
+        const read = await readBatch(batch, { first, from, limits: context.limits, slices })
+        for (const record of read.records) records.push(record)
+        contentBytes += read.contentBytes
+      }
     } catch (thrown) {
-      unreadable.push({ from: Math.max(first, from), to: last, error: toError(thrown) })
+      const range = { from: Math.max(first, from), to: last, sizeBytes: batch.length }
+      unreadable.push({ ...range, error: toError(thrown) })
     }
     nextOffset = Math.max(nextOffset, last + 1)
+    readBytes += batch.length
+    if (fault === undefined) lastEpoch = batch.readInt32BE(12)
     // The length is invalid, so the next batch cannot be found.
     if (end < start + COMMON_HEADER) break
     start = end
+    if (slices.isOver) await slices.next()
   }
-  return { records, nextOffset, unreadable }
+  // A broker sends the first batch whole. Without this check, the same answer would be requested again and again.
+  if (nextOffset === from && bytes.length > 0) impossible ??= `it holds no record from offset ${from} on`
+  return { records, nextOffset, unreadable, impossible, lastEpoch, readBytes, contentBytes }
 }
 
 /** The reason why a batch cannot be trusted; undefined if it can. */
-function faultOf(batch: Buffer, { crc32c }: RecordLibrary): string | undefined {
+function faultOf(batch: Buffer, { crc32c }: Pick<ReadContext, 'crc32c'>): string | undefined {
   const format = batch.length < COMMON_HEADER ? FORMAT : batch.readInt8(16)
   if (format !== FORMAT) return `record format ${format} is not supported`
   if (batch.length < BATCH_HEADER) return 'the batch is truncated'
@@ -131,15 +183,18 @@ function faultOf(batch: Buffer, { crc32c }: RecordLibrary): string | undefined {
 }
 
 /** The last offset before the next batch. If no valid batch follows, a single offset is skipped. */
-function lastBefore(bytes: Buffer, end: number, first: number, library: RecordLibrary): number {
+function lastBefore(bytes: Buffer, end: number, first: number, context: ReadContext): number {
   if (end < COMMON_HEADER || end + COMMON_HEADER > bytes.length) return first
   const next = bytes.subarray(end, end + 12 + bytes.readInt32BE(end + 8))
-  return faultOf(next, library) === undefined ? Math.max(first, Number(next.readBigInt64BE(0)) - 1) : first
+  if (faultOf(next, context) !== undefined) return first
+  return Math.max(first, Math.min(Number(next.readBigInt64BE(0)), context.end) - 1)
 }
 
 /** Tracks which producers have an aborted transaction at the current offset. */
 class AbortedTransactions {
-  readonly #coming: AbortedTransaction[]
+  readonly #coming: readonly AbortedTransaction[]
+  /** Number of those that have begun. */
+  #begun = 0
   readonly #open = new Set<bigint>()
 
   constructor(aborted: readonly AbortedTransaction[]) {
@@ -151,9 +206,10 @@ class AbortedTransactions {
     const attributes = batch.readInt16BE(21)
     if ((attributes & (IS_TRANSACTIONAL | IS_CONTROL)) === 0) return true
     const producerId = batch.readBigInt64BE(43)
-    while (this.#coming[0] !== undefined && Number(this.#coming[0].firstOffset) <= last) {
-      this.#open.add(this.#coming[0].producerId)
-      this.#coming.shift()
+    for (let next = this.#coming[this.#begun]; next !== undefined; next = this.#coming[this.#begun]) {
+      if (Number(next.firstOffset) > last) break
+      this.#open.add(next.producerId)
+      this.#begun += 1
     }
     if ((attributes & IS_CONTROL) !== 0) {
       // A control batch is the commit or abort marker that ends the transaction.
@@ -164,30 +220,50 @@ class AbortedTransactions {
   }
 }
 
-function readBatch(
+interface BatchPosition {
+  readonly first: number
+  /** Records before this offset are left out. */
+  readonly from: number
+  readonly limits: BatchLimits
+  readonly slices: Slices
+}
+
+/** Decodes the records of a batch. It returns all or none. */
+async function readBatch(
   batch: Buffer,
-  first: number,
-  from: number,
-  { compressionsAlgorithmsByBitmask: codecs }: RecordLibrary,
-  into: StoredRecord[],
-): void {
+  { first, from, limits, slices }: BatchPosition,
+): Promise<Pick<ReadRecords, 'records' | 'contentBytes'>> {
   const attributes = batch.readInt16BE(21)
-  const codec = attributes & CODEC
-  const body = batch.subarray(BATCH_HEADER)
-  const algorithm = codecs[codec]
-  if (codec !== 0 && algorithm?.available !== true) throw new Error(`unknown compression ${codec}`)
-  const bytes = codec === 0 || algorithm === undefined ? body : algorithm.decompressSync(body)
+  const count = batch.readInt32BE(57)
+  if (count > limits.maxBatchRecords) {
+    throw new TooLargeError(`the batch declares ${count} records, more than ${limits.maxBatchRecords}`)
+  }
+  const bytes = await contentOf(batch, attributes & CODEC, limits.maxBatchBytes)
+  if (count < 0 || count * MIN_RECORD > bytes.length) {
+    throw new Error(`the batch declares ${count} records in ${bytes.length} bytes`)
+  }
   const reader = new ByteReader(bytes)
   const baseTime = Number(batch.readBigInt64BE(27))
   const appendTime = (attributes & LOG_APPEND_TIME) === 0 ? undefined : Number(batch.readBigInt64BE(35))
-  const count = batch.readInt32BE(57)
-  const read: StoredRecord[] = []
+  const last = first + batch.readInt32BE(23)
+  const records: StoredRecord[] = []
+  let previous = first - 1
   for (let index = 0; index < count; index += 1) {
     const record = readRecord(bytes, reader, first, baseTime, appendTime)
-    if (record.offset >= from) read.push(record)
+    if (record.offset <= previous || record.offset > last)
+      throw new Error('the offsets of the records are wrong')
+    previous = record.offset
+    if (record.offset >= from) records.push(record)
+    if (index % RECORDS_PER_CHECK === 0 && slices.isOver) await slices.next()
   }
-  // Add the records only after all of them were decoded.
-  for (const record of read) into.push(record)
+  return { records, contentBytes: bytes.length }
+}
+
+function contentOf(batch: Buffer, codec: number, maxBytes: number): Buffer | Promise<Buffer> {
+  const content = batch.subarray(BATCH_HEADER)
+  if (codec !== 0) return decompress(codec, content, maxBytes)
+  if (content.length <= maxBytes) return content
+  throw new TooLargeError(`the content has ${content.length} bytes, more than ${maxBytes}`)
 }
 
 function readRecord(
@@ -208,7 +284,9 @@ function readRecord(
   const value = reader.bytes()
   const headers = { batch, count: reader.varint(), position: reader.position }
   // Validate every header now, because later access must not fail.
+  if (headers.count < 0) throw new Error('a record has a negative number of headers')
   for (let index = 0; index < 2 * headers.count; index += 1) reader.skip()
+  if (reader.position > end) throw new Error('a record is longer than it declares')
   reader.position = end
-  return new RecordInBatch({ offset, timestamp, key, value }, headers)
+  return new RecordInBatch({ offset, timestamp, key, value, sizeBytes: length }, headers)
 }

@@ -92,7 +92,11 @@ export interface AmqpConnection {
   on(event: 'blocked', listener: (reason: string) => void): unknown
   on(event: 'unblocked', listener: () => void): unknown
   /** The socket, to be destroyed if the broker does not answer a close. */
-  readonly connection: { readonly stream: { destroy(error: Error): void } }
+  readonly connection: {
+    readonly stream: { destroy(error: Error): void }
+    /** What the server reports of itself: its product and version, for instance. */
+    readonly serverProperties: Readonly<Record<string, unknown>>
+  }
 }
 
 /** True unless it is certain that the npm package `amqplib` is not installed. In a bundle, only connecting can tell. */

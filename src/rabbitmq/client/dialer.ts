@@ -3,7 +3,11 @@ import { ConnectionError } from '../../transport/errors.ts'
 import { connectError } from '../errors.ts'
 import type { ResolvedRabbitMQOptions } from '../options.ts'
 import { type AmqpConnection, loadAmqplib, openConnection } from './client.ts'
+import { closeConnection } from './closing.ts'
 import type { Endpoint } from './url.ts'
+
+/** Longest time to close the connection to a refused server, in milliseconds. */
+const CLOSE_TIMEOUT_MS = 500
 
 /** Opens connections. Tries the endpoint of the last success first, then the others in turn. */
 export class RabbitMQDialer {
@@ -29,6 +33,7 @@ export class RabbitMQDialer {
       if (endpoint === undefined) continue
       try {
         const connection = await this.#open(endpoint, purpose)
+        await refuseOldServer(connection, endpoint.address)
         this.#first = index
         return connection
       } catch (error) {
@@ -87,6 +92,20 @@ export class RabbitMQDialer {
       ...(sslContext === undefined ? {} : { secureContext: sslContext }),
     }
   }
+}
+
+/** @throws ConnectionError if the server is a RabbitMQ that this bus does not support. Its connection is closed then. */
+async function refuseOldServer(connection: AmqpConnection, address: string): Promise<void> {
+  const { product, version } = connection.connection.serverProperties
+  if (product !== 'RabbitMQ' || typeof version !== 'string') return // another server of the same protocol
+  const [major = 0, minor = 0] = version.split('.').map(Number)
+  if (major > 3 || (major === 3 && minor >= 10)) return
+  connection.on('error', () => undefined) // the refusal is what the caller needs to know
+  await closeConnection(connection, AbortSignal.timeout(CLOSE_TIMEOUT_MS))
+  throw new ConnectionError(
+    'TOPOLOGY_CONFLICT',
+    `RabbitMQ at ${address} has version ${version}. RabbitMQEventBus needs RabbitMQ 3.10 or newer.`,
+  )
 }
 
 async function contentOf(path: string | undefined): Promise<Buffer | undefined> {

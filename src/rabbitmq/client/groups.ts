@@ -27,7 +27,7 @@ async function readRecords(channel: AmqpChannel, { names, durable }: GroupOption
   const { messageCount } = await channel.assertQueue(names.groupsQueue, {
     durable,
     autoDelete: false,
-    arguments: {},
+    arguments: { 'x-queue-type': 'classic' },
   })
   const groups = new Set<string>()
   const repeated: AmqpMessage[] = []

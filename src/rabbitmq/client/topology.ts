@@ -1,7 +1,11 @@
 import type { ResolvedRabbitMQOptions } from '../options.ts'
 import type { AmqpChannel, AmqpQueueOptions } from './client.ts'
 
-/** Declares exchanges and queues with eventsource-py's names and arguments, so that both libraries can share them. */
+/**
+ * Declares exchanges and queues with eventsource-py's names and arguments, so that both libraries can share them. In
+ * addition it names the type of each queue: without one, a queue gets the default type of its virtual host, which may be
+ * quorum. For a broker whose default is classic, a queue without a type and a classic one are equivalent.
+ */
 export class RabbitMQTopology {
   readonly #options: ResolvedRabbitMQOptions
 
@@ -34,6 +38,7 @@ export class RabbitMQTopology {
       durable,
       autoDelete: false,
       arguments: {
+        'x-queue-type': 'classic',
         ...(dlqMessageTtlMs === undefined ? {} : { 'x-message-ttl': dlqMessageTtlMs }),
         ...(dlqMaxLength === undefined ? {} : { 'x-max-length': dlqMaxLength }),
       },
@@ -48,7 +53,7 @@ export class RabbitMQTopology {
       autoDelete,
       // These do not depend on enableDlq, so that it can be changed on an existing queue.
       arguments: {
-        ...(queueType === 'quorum' ? { 'x-queue-type': 'quorum' } : {}),
+        'x-queue-type': queueType,
         ...(singleActiveConsumer ? { 'x-single-active-consumer': true } : {}),
         'x-dead-letter-exchange': names.deadLetterExchange,
         'x-dead-letter-routing-key': names.queue,

@@ -119,7 +119,7 @@ function declare(channel: AmqpChannel, queue: string) {
   return channel.assertQueue(queue, {
     durable: true,
     autoDelete: false,
-    arguments: { 'x-expires': EXPIRES_MS, 'x-max-length': 1 },
+    arguments: { 'x-queue-type': 'classic', 'x-expires': EXPIRES_MS, 'x-max-length': 1 },
   })
 }
 

@@ -34,7 +34,7 @@ export class BindingRecord {
     const { messageCount } = await channel.assertQueue(names.bindingsQueue, {
       durable,
       autoDelete: false,
-      arguments: {},
+      arguments: { 'x-queue-type': 'classic' },
     })
     const messages = await takeRecords(channel, names.bindingsQueue, messageCount)
     const recorded = bindingsById(messages.flatMap(({ content }) => parseBindings(content)))

@@ -47,6 +47,8 @@ const CLIENT_OPTIONS = {
   RESP: 2,
   disableOfflineQueue: true,
   maintNotifications: 'disabled',
+  // Redis 7.2 and newer would need one more right for it, CLIENT|SETINFO, which older servers do not know.
+  disableClientInfo: true,
   commandOptions: { timeout: 0 },
 } as const
 

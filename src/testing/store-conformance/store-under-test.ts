@@ -41,7 +41,7 @@ export interface DescribeEventStoreOptions {
   readonly startWriter?: (store: EventStore) => StoreWriter | Promise<StoreWriter>
   /** What the store does without, and why; the reason stands in the names of the tests that are skipped. */
   readonly lacks?: Partial<Readonly<Record<StoreCapability, string>>>
-  /** Called for each store when its test is over. */
+  /** Called for each store after its test. */
   readonly close?: (store: EventStore) => void | Promise<void>
   /** Number of concurrent writers in the tests of competition. Default 50. */
   readonly writers?: number

@@ -35,6 +35,7 @@ class SilentMember {
         timestamp: 0,
         key: Buffer.from(String(offset % LANES)),
         value: null,
+        sizeBytes: 8,
         headers: [],
         headerTexts: {},
       }

@@ -178,5 +178,5 @@ export const PARTITION_OWNER: PartitionOwner = {
 }
 
 export function recordAt(offset: number): StoredRecord {
-  return { offset, timestamp: 0, key: null, value: null, headers: [], headerTexts: {} }
+  return { offset, timestamp: 0, key: null, value: null, sizeBytes: 8, headers: [], headerTexts: {} }
 }

@@ -241,3 +241,30 @@ describe('the broker of a partition', () => {
     )
   })
 })
+
+it('takes 100,000 records in small batches without looking at those behind them', () => {
+  const queue = new PartitionQueue('t', 0)
+  let looks = 0
+  for (let index = 0; index < 100_000; index += 1) {
+    const queued = new QueuedRecord({ key: 'k', value: 'v', headers: [] }, {}, () => undefined)
+    let isSettled = false
+    Object.defineProperty(queued, 'isSettled', {
+      get: () => {
+        looks += 1
+        return isSettled
+      },
+      set: (value: boolean) => {
+        isSettled = value
+      },
+    })
+    queue.add(queued)
+  }
+  let stored = 0
+  for (let batch = queue.next(undefined, 1000, 10_000); batch !== undefined; ) {
+    stored += batch.records.length
+    queue.succeed()
+    batch = queue.next(undefined, 1000, 10_000)
+  }
+  expect(stored).toBe(100_000)
+  expect(looks).toBeLessThan(1_000_000)
+})

@@ -305,3 +305,13 @@ it('recreates a topic that is deleted while it publishes without acknowledgments
     return seen.length > 0
   })
 })
+
+it('stores 100,000 events that are published at once, each by a call of its own, in order', async () => {
+  const topicPrefix = freshName()
+  const bus = createBus({ topicPrefix, publishTimeoutMs: 60_000 })
+  await bus.publish([orderCreated('first')])
+  const events = Array.from({ length: 100_000 }, (_, index) => orderCreated(`a${index % 50}`))
+  const outcomes = await Promise.allSettled(events.map((event) => bus.publish([event])))
+  expect(outcomes.filter(({ status }) => status === 'rejected')).toEqual([])
+  expect(bus.getStats().eventsPublished).toBe(100_001)
+})

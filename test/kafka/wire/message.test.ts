@@ -286,3 +286,36 @@ it('handles the records of committed transactions, and none of aborted ones', as
   await until('what follows', () => events.length === 4)
   expect(bus.getStats()).toMatchObject({ eventsConsumed: 4, messagesSentToDlq: 0 })
 })
+
+it('refers to the records of a batch that is too large in a dead letter, and continues', async () => {
+  const topicPrefix = await freshPrefix()
+  const topic = `${topicPrefix}.stream`
+  const bus = createBus({ topicPrefix, maxBatchBytes: 3_000_000, maxBatchRecords: 100 })
+  const events = recorder(bus)
+  const [captured] = capturedKafka('publish')
+  if (captured === undefined) throw new Error('there is no captured message')
+  const follower = { ...plainMessage(topic, captured), partition: 2 }
+  const bomb = { topic, partition: 2, value: Buffer.alloc(40_000_000) }
+  const crowd = Array.from({ length: 101 }, () => ({ topic, partition: 2, value: Buffer.from('{}') }))
+  await produce(server, [bomb], 'gzip')
+  await produce(server, crowd, 'zstd')
+  await produce(server, [follower])
+  await consume(bus)
+  await until('the event after them to be handled', () => events.length === 1)
+
+  const letters = await bus.getDlqMessages()
+  expect(letters.map(({ headers }) => headers)).toMatchObject([
+    {
+      dlq_reason: 'deserialization_error',
+      dlq_error_type: 'TooLargeError',
+      dlq_original_topic: topic,
+      dlq_original_partition: '2',
+      dlq_original_offset: '0',
+      dlq_original_last_offset: '0',
+      dlq_original_bytes: expect.stringMatching(/^\d{5}$/),
+    },
+    { dlq_original_offset: '1', dlq_original_last_offset: '101' },
+  ])
+  const [first] = (await bus.deadLetters.list()).deadLetters
+  await expect(bus.deadLetters.replay(first?.id ?? '')).rejects.toMatchObject({ code: 'MESSAGE_REFUSED' })
+})

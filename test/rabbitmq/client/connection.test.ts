@@ -6,6 +6,7 @@ import { PublishError } from '../../../src/index.ts'
 import { OrderCreated, orderCreated } from '../../support/order-events.ts'
 import { paced } from '../../support/pace.ts'
 import { RecordingLogger } from '../../support/recording-logger.ts'
+import { replaceInText } from '../../support/replace-in-text.ts'
 import { consume, createBus, freshName, noticesOf, proxiedBus, recorder, until } from '../scene.ts'
 
 describe('connecting', () => {
@@ -28,6 +29,17 @@ describe('connecting', () => {
     expect(logger.lines.filter(({ level }) => level === 'error')).toHaveLength(1)
     expect(JSON.stringify([String(error), String(published), logger.lines.map(String)])).not.toContain(
       'hunter2',
+    )
+  })
+
+  it('refuses a server that is too old, with its version', async () => {
+    const { bus, proxy } = await proxiedBus()
+    // The Start frame has the field `version`: its type, four bytes of length, the text.
+    proxy.rewriteAnswers((chunk) => replaceInText(chunk, /(?<=versionS\0\0\0.)(3\.10|4\.[^.]\.?)/s, '3.9.'))
+    const error = await bus.connect().catch((thrown: unknown) => thrown)
+    expect(error).toMatchObject({ code: 'TOPOLOGY_CONFLICT', retryable: false })
+    expect(String(error)).toMatch(
+      /RabbitMQ at \S+ has version 3\.9\.\S*\. RabbitMQEventBus needs RabbitMQ 3\.10/,
     )
   })
 

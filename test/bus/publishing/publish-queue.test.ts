@@ -1,0 +1,148 @@
+import { describe, expect, it } from 'vitest'
+import { PublishDeadlines } from '../../../src/bus/publishing/publish-deadlines.ts'
+import { PublishQueue } from '../../../src/bus/publishing/publish-queue.ts'
+import { type DomainEvent, JsonCodec } from '../../../src/index.ts'
+import type { OutgoingMessage, PublishFailure } from '../../../src/transport/index.ts'
+import { orderCreated } from '../../support/order-events.ts'
+
+const codec = new JsonCodec()
+/** Of this thread. Node 22 can only measure the whole process. */
+const cpuUsage = process.threadCpuUsage ?? process.cpuUsage
+
+/** A transport that holds messages until the test confirms them. */
+class HoldingTransport {
+  readonly sent: OutgoingMessage[] = []
+  held = 0
+  mostHeld = 0
+  mostBytes = 0
+  #bytes = 0
+  #confirms: (() => void)[] = []
+
+  readonly send = (messages: readonly OutgoingMessage[]): Promise<readonly PublishFailure[]> => {
+    const bytes = messages.reduce((sum, { body }) => sum + body.length, 0)
+    this.sent.push(...messages)
+    this.held += messages.length
+    this.#bytes += bytes
+    this.mostHeld = Math.max(this.mostHeld, this.held)
+    this.mostBytes = Math.max(this.mostBytes, this.#bytes)
+    return new Promise((resolve) => {
+      this.#confirms.push(() => {
+        this.held -= messages.length
+        this.#bytes -= bytes
+        resolve([])
+      })
+    })
+  }
+
+  /** Confirms what was sent first, as one answer of a broker does. */
+  confirm(count: number): void {
+    for (const confirm of this.#confirms.splice(0, count)) confirm()
+  }
+}
+
+function createQueue(transport: HoldingTransport, timeoutMs = 60_000) {
+  const queue = new PublishQueue({
+    encode: (event) => codec.encode(event),
+    send: transport.send,
+    expired: () => new Error('too late'),
+  })
+  const deadlines = new PublishDeadlines(timeoutMs)
+  const publish = async (events: readonly DomainEvent[]) => {
+    const deadline = deadlines.start()
+    try {
+      return await queue.publish(events, undefined, deadline)
+    } finally {
+      deadline.end()
+    }
+  }
+  return { publish, deadlines }
+}
+
+const turn = () => new Promise((resolve) => setImmediate(resolve))
+
+/** Confirms 500 calls in each turn of the event loop until the work is done. @returns the CPU time of the longest turn, in ms. */
+async function longestTurn(transport: HoldingTransport, work: Promise<unknown>): Promise<number> {
+  let isDone = false
+  void work.finally(() => {
+    isDone = true
+  })
+  let longest = 0
+  while (!isDone) {
+    const before = cpuUsage().user
+    await turn()
+    longest = Math.max(longest, (cpuUsage().user - before) / 1000)
+    transport.confirm(500)
+  }
+  return longest
+}
+
+const events = Array.from({ length: 100_000 }, (_, index) => orderCreated(`a${index % 5000}`))
+const idsOf = (messages: readonly OutgoingMessage[]) => messages.map(({ headers }) => headers['event_id'])
+const wanted = events.map(({ eventId }) => eventId)
+
+describe('a burst of publishes', () => {
+  it('of 100,000 events in one call keeps their order, and neither blocks the event loop nor fills the transport', async () => {
+    const transport = new HoldingTransport()
+    const publishing = createQueue(transport).publish(events)
+    const longest = await longestTurn(transport, publishing)
+    expect(await publishing).toEqual([])
+    expect(idsOf(transport.sent)).toEqual(wanted)
+    expect(transport.mostHeld).toBeLessThanOrEqual(10_000)
+    expect(longest).toBeLessThan(50)
+  })
+
+  it('of 100,000 calls keeps their order, and neither blocks the event loop nor fills the transport', async () => {
+    const transport = new HoldingTransport()
+    const { publish } = createQueue(transport)
+    const publishing = Promise.all(events.map((event) => publish([event])))
+    // The caller's own loop has hardly sent anything by now.
+    expect(transport.sent.length).toBeLessThan(20_000)
+    const longest = await longestTurn(transport, publishing)
+    await publishing
+    expect(idsOf(transport.sent)).toEqual(wanted)
+    expect(transport.mostHeld).toBeLessThanOrEqual(10_000)
+    expect(longest).toBeLessThan(50)
+  })
+
+  it('of large events is bounded by their bytes', async () => {
+    const transport = new HoldingTransport()
+    const { publish } = createQueue(transport)
+    const large = Array.from({ length: 100 }, (_, index) => orderCreated(`${index}`.padEnd(900_000, 'x')))
+    const publishing = Promise.all(large.map((event) => publish([event])))
+    await longestTurn(transport, publishing)
+    expect(transport.sent).toHaveLength(100)
+    expect(transport.mostBytes).toBeLessThanOrEqual(33_554_432)
+  })
+
+  it('fails what the transport did not get in time as not stored, and never sends it', async () => {
+    const transport = new HoldingTransport()
+    const { publish, deadlines } = createQueue(transport)
+    const calls = events.slice(0, 12_000).map((event) => publish([event]))
+    while (transport.held < 10_000) await turn()
+    deadlines.expireAll()
+    const outcomes = await Promise.all(calls.slice(10_000))
+    expect(new Set(outcomes.map(([failure]) => failure?.status))).toEqual(new Set(['notStored']))
+    transport.confirm(Number.POSITIVE_INFINITY)
+    await Promise.all(calls)
+    expect(transport.sent).toHaveLength(10_000)
+  })
+})
+
+it('sends nothing of a call if one of its events cannot be encoded', async () => {
+  const transport = new HoldingTransport()
+  const queue = new PublishQueue({
+    encode: (event) => {
+      if (event === events[1500]) throw new TypeError('not encodable')
+      return codec.encode(event)
+    },
+    send: transport.send,
+    expired: () => new Error('too late'),
+  })
+  const deadline = new PublishDeadlines(60_000).start()
+  await expect(queue.publish(events.slice(0, 2000), undefined, deadline)).rejects.toThrow('not encodable')
+  expect(transport.sent).toEqual([])
+  void queue.publish(events.slice(0, 2), undefined, deadline)
+  await turn()
+  expect(transport.sent).toHaveLength(2)
+  deadline.end()
+})
