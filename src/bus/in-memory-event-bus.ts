@@ -1,4 +1,5 @@
 import type { Meter as OpenTelemetryApiMeter, Tracer as OpenTelemetryApiTracer } from '@opentelemetry/api'
+import { refuseBeyondDefaults } from '../codec/publish-limits.ts'
 import { type DomainEvent, defaultRegistry, type EventRegistry } from '../events/index.ts'
 import { Dispatcher } from '../handling/dispatcher.ts'
 import { ShutdownError } from '../handling/errors.ts'
@@ -237,7 +238,9 @@ export class InMemoryEventBus extends EventBus {
     })
   }
 
+  /** Refuses what a broker's bus with the default codec would refuse, so that a program can change to one. */
   protected override async publishNow(events: readonly DomainEvent[]): Promise<void> {
+    for (const event of events) refuseBeyondDefaults(event)
     const start = { at: performance.now() }
     this.#starts.add(start)
     this.#publishes.start()

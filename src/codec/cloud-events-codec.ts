@@ -7,6 +7,7 @@ import { DecodeError } from './decode-error.ts'
 import type { EncodedEvent, EncodedMessage, EventClassLookup, EventCodec } from './event-codec.ts'
 import { eventHeaders } from './event-headers.ts'
 import { type BodyLimits, HostileJson, resolveBodyLimits } from './hostile-json.ts'
+import { refuseUndecodable } from './publish-limits.ts'
 import { checkTypeHeader, FieldReader, reviveEvent } from './revive.ts'
 import { canOnlyHave } from './type-field.ts'
 
@@ -42,7 +43,10 @@ export class CloudEventsCodec implements EventCodec {
 
   encode(event: DomainEvent): EncodedEvent {
     const source = sourceOf(event)
-    const body = source?.contentType === this.contentType ? source.body : this.#write(event)
+    const isDecoded = source?.contentType === this.contentType
+    const metadata = isDecoded ? undefined : metadataText(event)
+    const body = isDecoded ? source.body : this.#write(event, metadata)
+    refuseUndecodable(event, this.#limits, ...(metadata === undefined ? [body] : [body, metadata]))
     return { key: event.aggregateId, headers: eventHeaders(event), contentType: this.contentType, body }
   }
 
@@ -79,8 +83,7 @@ export class CloudEventsCodec implements EventCodec {
     return canOnlyHave(body, 'type', eventType)
   }
 
-  #write(event: DomainEvent): string {
-    const metadata = jsonFields(event.metadata)
+  #write(event: DomainEvent, eventmetadata: string | undefined): string {
     const payload = event instanceof GenericEvent ? event.data : writtenPayloadOf(event)
     return JSON.stringify({
       specversion: '1.0',
@@ -97,8 +100,14 @@ export class CloudEventsCodec implements EventCodec {
       actorid: event.actorId,
       correlationid: event.correlationId,
       causationid: event.causationId,
-      eventmetadata: Object.keys(metadata).length === 0 ? undefined : JSON.stringify(metadata),
+      eventmetadata,
       data: jsonFields(payload),
     })
   }
+}
+
+/** An extension attribute cannot hold an object, so the metadata is a text. */
+function metadataText({ metadata }: DomainEvent): string | undefined {
+  const fields = jsonFields(metadata)
+  return Object.keys(fields).length === 0 ? undefined : JSON.stringify(fields)
 }

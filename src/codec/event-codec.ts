@@ -26,7 +26,10 @@ export interface EventCodec {
   /** MIME type of the body. */
   readonly contentType: string
 
-  /** Encodes an event. A decoded event gets the body that it was decoded from. */
+  /**
+   * Encodes an event. A decoded event gets the body that it was decoded from.
+   * @throws EventLimitError if this codec could not decode the message.
+   */
   encode(event: DomainEvent): EncodedEvent
 
   /**

@@ -62,6 +62,12 @@ export class HostileJson {
   }
 }
 
+/** Checks JSON texts of one message against the limits, without parsing them. @throws DecodeError */
+export function checkBody(texts: readonly (string | Uint8Array)[], limits: BodyLimits): void {
+  const budget = new JsonBudget(limits)
+  for (const text of texts) budget.add(readText(text, limits.maxBodyBytes))
+}
+
 function readText(body: string | Uint8Array, maxBodyBytes: number): string {
   const size = sizeOf(body, maxBodyBytes)
   if (size > maxBodyBytes) {

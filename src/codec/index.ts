@@ -7,5 +7,6 @@ export type {
   EventCodec,
   MessageHeaders,
 } from './event-codec.ts'
+export { EventLimitError } from './event-limit-error.ts'
 export type { BodyLimits } from './hostile-json.ts'
 export { JsonCodec, type JsonCodecOptions } from './json-codec.ts'

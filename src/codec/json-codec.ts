@@ -3,6 +3,7 @@ import type { DomainEvent } from '../events/index.ts'
 import type { EncodedEvent, EncodedMessage, EventClassLookup, EventCodec } from './event-codec.ts'
 import { eventHeaders } from './event-headers.ts'
 import { type BodyLimits, HostileJson, type JsonObject, resolveBodyLimits } from './hostile-json.ts'
+import { refuseUndecodable } from './publish-limits.ts'
 import { checkTypeHeader, FieldReader, reviveEvent } from './revive.ts'
 import { canOnlyHave } from './type-field.ts'
 
@@ -36,6 +37,7 @@ export class JsonCodec implements EventCodec {
   encode(event: DomainEvent): EncodedEvent {
     const source = sourceOf(event)
     const body = source?.contentType === this.contentType ? source.body : this.#write(event)
+    refuseUndecodable(event, this.#limits, body)
     return { key: event.aggregateId, headers: eventHeaders(event), contentType: this.contentType, body }
   }
 

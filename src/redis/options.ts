@@ -11,6 +11,7 @@ import {
   oneOf,
   optional,
   positiveInteger,
+  positiveIntegerOrInfinity,
   resolveOptions,
 } from '../kit/options.ts'
 import type { ServerAddress } from '../transport/transport.ts'
@@ -47,6 +48,11 @@ export interface RedisEventBusOptions extends BrokerOptions {
   readonly startFrom?: 'earliest' | 'latest'
   /** Most events per read. Default 100. */
   readonly batchSize?: number
+  /**
+   * Largest entry that is read from the stream, in bytes of names and values; Infinity for no limit. A larger one becomes
+   * a dead letter, which Redis copies by itself. Default 20,971,520 (20 MiB).
+   */
+  readonly maxEntryBytes?: number
   /**
    * Longest time that one read waits for events, in milliseconds, limited to half of `pendingIdleMs`. Default 5,000.
    */
@@ -93,6 +99,7 @@ const ownDefaults = {
   useHashTag: false,
   consumerName: undefined as string | undefined,
   batchSize: 100,
+  maxEntryBytes: 20 * 1024 * 1024,
   startFrom: 'earliest' as 'earliest' | 'latest',
   blockMs: 5000,
   pendingIdleMs: 60_000,
@@ -126,6 +133,7 @@ const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
   useHashTag: booleanOption,
   consumerName: optional(nonEmptyText),
   batchSize: positiveInteger,
+  maxEntryBytes: positiveIntegerOrInfinity,
   blockMs: durationMs,
   pendingIdleMs: durationMs,
   dlqStreamSuffix: nonEmptyText,

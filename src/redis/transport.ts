@@ -11,6 +11,7 @@ import type {
 } from '../transport/transport.ts'
 import { clientFactory, type RedisClient } from './client/client.ts'
 import { RedisLink } from './client/link.ts'
+import type { ReplyLimits } from './client/reply-guard.ts'
 import { readStreamState } from './client/stream-state.ts'
 import { RedisConsumption } from './consuming/consumption.ts'
 import { RedisDeadLetters } from './dead-letters/dead-letters.ts'
@@ -43,6 +44,7 @@ export class RedisTransport implements Transport {
       address,
       createClient: clientFactory({ ...options, url: options.redisUrl }),
       connectTimeoutMs: options.socketConnectTimeoutMs,
+      replyLimits: replyLimits(options),
     }
     this.#commands = new RedisLink({
       ...shared,
@@ -171,6 +173,17 @@ export class RedisTransport implements Transport {
       throw commandError(this.#options.address, 'TYPE', error)
     }
   }
+}
+
+/** Largest part of a reply that is kept, however large an entry or the messages in flight may be. */
+const MAX_REPLY_BYTES = 1024 * 1024 * 1024
+/** A reply of this size is kept even if the messages in flight must be smaller. */
+const MIN_REPLY_BYTES = 1024 * 1024
+
+/** A page of entries fits if it has no more than what may be in flight, and an entry as large as it may be fits. */
+function replyLimits({ maxEntryBytes, maxInFlightBytes }: ResolvedRedisOptions): ReplyLimits {
+  const wanted = Math.max(maxEntryBytes, Math.min(maxInFlightBytes, MAX_REPLY_BYTES), MIN_REPLY_BYTES)
+  return { maxStringBytes: Math.max(maxEntryBytes, MIN_REPLY_BYTES), maxReplyBytes: wanted }
 }
 
 async function infoOf(client: RedisClient): Promise<ReadonlyMap<string, string>> {

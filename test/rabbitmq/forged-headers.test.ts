@@ -90,21 +90,55 @@ it('does not give a message the settled handlers of another message with the sam
   expect(inherited.toSorted()).toEqual(['first Order-1', 'second Order-2'])
 })
 
-it('dead-letters a message whose headers are nested a thousand levels deep, and handles the next', async () => {
+/** A header `deep` with so many tables or arrays in each other, as a producer without amqplib can encode it. */
+function deepHeader(levels: number, kind: 'tables' | 'arrays'): Buffer {
+  const prefix = kind === 'tables' ? Buffer.from('\x01dF') : Buffer.from('A')
+  const nested = Buffer.alloc(levels * (prefix.length + 4))
+  for (let level = 0, at = 0; level < levels; level += 1) {
+    at += prefix.copy(nested, at)
+    at = nested.writeUInt32BE(nested.length - at - 4, at)
+  }
+  const head = kind === 'tables' ? Buffer.alloc(0) : Buffer.from('\x04deep')
+  return Buffer.concat([head, nested])
+}
+
+/** The frames of a message with these headers, on the first channel of a connection. */
+function publishFrames(exchange: string, headers: Buffer, body: Buffer): Buffer {
+  const frame = (type: number, ...parts: readonly Buffer[]) => {
+    const payload = Buffer.concat(parts)
+    return Buffer.concat([Buffer.of(type, 0, 1), sized(payload), Buffer.of(0xce)])
+  }
+  const short = (text: string) => Buffer.concat([Buffer.of(text.length), Buffer.from(text)])
+  const method = [Buffer.of(0, 60, 0, 40, 0, 0), short(exchange), short('Order.OrderCreated'), Buffer.of(0)]
+  const bodySize = Buffer.alloc(8)
+  bodySize.writeUInt32BE(body.length, 4)
+  const properties = [Buffer.of(0, 60, 0, 0), bodySize, Buffer.of(0x20, 0), sized(headers)]
+  return Buffer.concat([frame(1, ...method), frame(2, ...properties), frame(3, body)])
+}
+
+function sized(bytes: Buffer): Buffer {
+  const size = Buffer.alloc(4)
+  size.writeUInt32BE(bytes.length)
+  return Buffer.concat([size, bytes])
+}
+
+it.each([
+  [1000, 'tables'],
+  [12_000, 'tables'],
+  [12_000, 'arrays'],
+] as const)('dead-letters a message whose headers are %i nested %s, and handles the next', async (...deep) => {
   const { exchangeName, bus, seen } = await listeningBus()
   const channel = await plainChannel()
-  let deep: object = { end: true }
-  for (let level = 0; level < 1000; level += 1) deep = { d: deep }
-  const publish = (headers: object) => {
-    const content = Buffer.from(new JsonCodec().encode(orderCreated()).body)
-    channel.publish(exchangeName, 'Order.OrderCreated', content, { headers })
-  }
+  const content = Buffer.from(new JsonCodec().encode(orderCreated()).body)
 
-  publish({ event_type: 'OrderCreated', deep })
-  publish({ event_type: 'OrderCreated' })
+  // amqplib cannot encode what it cannot decode. Its channel has the connection, and this is its first channel.
+  const { connection }: { connection?: { sendBytes(bytes: Buffer): void } } = Object(channel)
+  connection?.sendBytes(publishFrames(exchangeName, deepHeader(...deep), content))
+  channel.publish(exchangeName, 'Order.OrderCreated', content, { headers: { event_type: 'OrderCreated' } })
 
   await until('the dead letter', () => bus.getStats().messagesSentToDlq === 1)
   await until('the next message', () => seen.length === 2)
+  expect(bus.getStats().reconnections).toBe(0)
   const { deadLetters } = await bus.deadLetters.list()
   expect(deadLetters).toMatchObject([{ reason: 'deserialization_error', errorName: 'MessageRefusedError' }])
 })

@@ -1,18 +1,20 @@
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
+import { createServer as createTlsServer, type TlsOptions } from 'node:tls'
 import { onTestFinished } from 'vitest'
 
-/** A server on this machine that answers as a test tells it, closed when the test ends. */
-export async function lyingServer(onSocket: (socket: Socket) => void) {
+/** A server on this machine that answers as a test tells it, closed when the test ends. @param tls - for TLS. */
+export async function lyingServer(onSocket: (socket: Socket) => void, tls?: TlsOptions) {
   const sockets = new Set<Socket>()
-  const server = createServer((socket) => {
+  const accept = (socket: Socket) => {
     sockets.add(socket)
     socket.on('error', () => undefined)
     socket.on('close', () => sockets.delete(socket))
     onSocket(socket)
     // A socket that is not read does not notice that its peer has closed.
     socket.resume()
-  })
+  }
+  const server = tls === undefined ? createServer(accept) : createTlsServer(tls, accept)
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   onTestFinished(async () => {

@@ -1,5 +1,6 @@
 import { EventspineError } from '../../errors.ts'
 import { isInstalled, unavailable } from '../../kit/optional-package.ts'
+import { type FrameReceiver, guardTables } from './table-guard.ts'
 
 /** A table of headers or arguments, as amqplib reads and writes it. */
 export type AmqpTable = Readonly<Record<string, unknown>>
@@ -92,7 +93,7 @@ export interface AmqpConnection {
   on(event: 'blocked', listener: (reason: string) => void): unknown
   on(event: 'unblocked', listener: () => void): unknown
   /** The socket, to be destroyed if the broker does not answer a close. */
-  readonly connection: {
+  readonly connection: FrameReceiver & {
     readonly stream: { destroy(error: Error): void }
     /** What the server reports of itself: its product and version, for instance. */
     readonly serverProperties: Readonly<Record<string, unknown>>
@@ -117,7 +118,9 @@ export class RabbitMQNotAvailableError extends EventspineError {
 export async function openConnection(url: string, socketOptions: object): Promise<AmqpConnection> {
   const { connect } = await loadAmqplib()
   // AmqpConnection declares the part of amqplib's type that is used.
-  return (await connect(url, socketOptions)) as AmqpConnection
+  const connection = (await connect(url, socketOptions)) as AmqpConnection
+  guardTables(connection.connection)
+  return connection
 }
 
 /** The part of the package that is used, so that its types do not become part of this library's. */

@@ -5,11 +5,13 @@ import { settledWithin, sleep } from '../../kit/time.ts'
 import { ConnectionError } from '../../transport/errors.ts'
 import { connectionError, lostError, noConnection } from '../errors.ts'
 import type { RedisClient, RedisClientFactory } from './client.ts'
-import { guardingReplies } from './reply-guard.ts'
+import { guardReplies, type ReplyLimits } from './reply-guard.ts'
 
 export interface RedisLinkOptions {
   readonly address: string
   readonly createClient: RedisClientFactory
+  /** What is read of a reply. */
+  readonly replyLimits: ReplyLimits
   readonly connectTimeoutMs: number
   /** Silence after which the connection counts as dead, in milliseconds; undefined for no limit. */
   readonly socketTimeoutMs: number | undefined
@@ -90,19 +92,24 @@ export class RedisLink {
   }
 
   async #open(): Promise<RedisClient> {
-    const { createClient, connectTimeoutMs, socketTimeoutMs, address, prepare } = this.#options
+    const { createClient, connectTimeoutMs, socketTimeoutMs, address, prepare, replyLimits } = this.#options
     const client = await createClient({ connectTimeout: connectTimeoutMs, socketTimeout: socketTimeoutMs })
     let firstError: Error | undefined
-    client.on('error', (error) => {
+    const fail = (error: Error) => {
       firstError ??= error
       this.#lost(client, error)
+    }
+    client.on('error', fail)
+    guardReplies(client, replyLimits, (error) => {
+      fail(error)
+      destroy(client)
     })
     const timer = setTimeout(() => {
       firstError ??= new Error(`not connected within ${connectTimeoutMs} ms`)
       destroy(client)
     }, connectTimeoutMs)
     try {
-      await guardingReplies(() => client.connect())
+      await client.connect()
       await prepare?.(client)
       return client
     } catch (error) {

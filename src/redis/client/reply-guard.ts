@@ -1,116 +1,209 @@
-import { AsyncLocalStorage } from 'node:async_hooks'
-import { subscribe } from 'node:diagnostics_channel'
-import type { Socket } from 'node:net'
+import type { EventEmitter } from 'node:events'
+import { toError } from '../../errors.ts'
+import type { RedisClient } from './client.ts'
+
+/** What a reply may hold. */
+export interface ReplyLimits {
+  /** Largest string that is passed on. A larger one becomes null. */
+  readonly maxStringBytes: number
+  /** Bytes of a reply from which further strings become null. */
+  readonly maxReplyBytes: number
+}
 
 /** Largest bulk string that a Redis server sends by default (`proto-max-bulk-len`). */
 const MAX_BULK_BYTES = 512 * 1024 * 1024
-/** Largest reply. A larger one would not fit into memory as a whole, as the client keeps it. */
-const MAX_REPLY_BYTES = 2 * MAX_BULK_BYTES
-/** Most elements of an array, which the client allocates before they arrive. */
-const MAX_ELEMENTS = 10_000_000
+/** Longest string that never becomes null: ids, counts and names, without which a reply cannot be read. */
+const SHORT_BYTES = 64
+/** Most elements of all arrays of a reply. The client allocates an array before its elements arrive. */
+const MAX_ELEMENTS = 4_000_000
+/** Most bytes of a reply on the network, with the strings that become null: a reply must end. */
+const MAX_TOTAL_BYTES = 64 * 1024 * 1024 * 1024
 /** Longest line: a status, an error, a number or a length. */
 const MAX_LINE_BYTES = 1024 * 1024
+/** Longest line that announces a string. */
+const MAX_HEADER_BYTES = 64
 
+const LINE_FEED = 0x0a
 const CARRIAGE_RETURN = 0x0d
 const BULK = 0x24
 const ARRAY = 0x2a
+/** A null string, without the line feed. */
+const NULL = Buffer.of(BULK, 0x2d, 0x31, CARRIAGE_RETURN)
 
 /** A reply that no Redis server sends, or that is too large. */
 class ReplyError extends Error {}
 
 /**
- * Follows the framing of RESP 2 through the chunks of a connection, without keeping any of them.
+ * Follows the framing of RESP 2 through the chunks of a connection, and passes them on. A string beyond the limits is
+ * dropped as it arrives, and null passed on in its place, because the client would keep all of a reply in memory.
  * https://redis.io/docs/latest/develop/reference/protocol-spec/
  */
 export class ReplyGuard {
+  readonly #limits: ReplyLimits
   /** Bytes of a bulk string and its end that are still to come. */
   #skip = 0
+  #isDropping = false
   /** The beginning of a line whose end has not arrived. */
   #line = ''
+  /** The beginning of a line that announces a string, which is passed on only as a whole. */
+  #header: Buffer | undefined
   /** Elements of the current reply that are still to come. */
   #elements = 0
-  #replyBytes = 0
+  #allElements = 0
+  #keptBytes = 0
+  #totalBytes = 0
 
-  /** @throws ReplyError */
-  check(chunk: Uint8Array): void {
+  constructor(limits: ReplyLimits) {
+    this.#limits = limits
+  }
+
+  /** @returns what the client may have of the connection's next bytes. @throws ReplyError */
+  pass(received: Buffer): readonly Buffer[] {
+    const chunk = this.#header === undefined ? received : Buffer.concat([this.#header, received])
+    this.#header = undefined
+    const passed: Buffer[] = []
+    let from = 0
     for (let at = 0; at < chunk.length; ) {
       if (this.#skip > 0) {
-        const skipped = Math.min(this.#skip, chunk.length - at)
-        this.#skip -= skipped
-        at += skipped
-        this.#count(skipped)
+        at += this.#skipped(chunk.length - at)
+        if (this.#isDropping) from = at
         continue
       }
       const end = chunk.indexOf(CARRIAGE_RETURN, at)
       const part = chunk.subarray(at, end < 0 ? chunk.length : end)
+      const header = end < 0 ? headerIn(this.#line, part) : undefined
+      if (header !== undefined) {
+        this.#header = header
+        if (from < chunk.length - header.length) passed.push(chunk.subarray(from, chunk.length - header.length))
+        return passed
+      }
       this.#addToLine(part)
       at += part.length
-      this.#count(part.length)
-      if (end >= 0) {
-        this.#endLine()
-        at += 1
-      }
+      if (end < 0) break
+      const line = this.#endLine()
+      at += 1
+      if (!this.#isDropping) continue
+      passed.push(chunk.subarray(from, end - line.length), NULL)
+      from = at
     }
+    if (from === 0) return [chunk]
+    if (from < chunk.length) passed.push(chunk.subarray(from))
+    return passed
   }
 
-  #addToLine(part: Uint8Array): void {
+  #skipped(available: number): number {
+    const skipped = Math.min(this.#skip, available)
+    this.#skip -= skipped
+    this.#count(skipped)
+    return skipped
+  }
+
+  #addToLine(part: Buffer): void {
     if (this.#line.length + part.length > MAX_LINE_BYTES)
       throw new ReplyError('the reply has an endless line')
-    this.#line += Buffer.from(part.buffer, part.byteOffset, part.byteLength).toString('latin1')
+    this.#line += part.toString('latin1')
+    this.#count(part.length)
   }
 
-  #endLine(): void {
+  /** @returns the line. */
+  #endLine(): string {
     // The line feed of the line before is at its beginning.
     const line = this.#line.startsWith('\n') ? this.#line.slice(1) : this.#line
     this.#line = ''
+    this.#isDropping = false
+    if (this.#elements === 0) {
+      this.#allElements = 0
+      this.#keptBytes = 0
+      this.#totalBytes = 0
+    } else this.#elements -= 1
     const type = line.charCodeAt(0)
-    if (this.#elements === 0) this.#replyBytes = 0
-    else this.#elements -= 1
-    if (type !== BULK && type !== ARRAY) return
-    const length = Number(line.slice(1))
-    if (!Number.isSafeInteger(length) || length > (type === BULK ? MAX_BULK_BYTES : MAX_ELEMENTS)) {
-      const what = type === BULK ? 'a string' : 'an array'
-      throw new ReplyError(`the reply announces ${what} of the length ${line.slice(1, 40)}`)
-    }
+    if (type === BULK) this.#startString(lengthIn(line, MAX_BULK_BYTES))
+    else if (type === ARRAY) this.#startArray(lengthIn(line, MAX_ELEMENTS))
+    else this.#keptBytes += line.length
+    return line
+  }
+
+  #startString(length: number): void {
+    if (length < 0) return
     // A string ends with two bytes, of which the line feed is read with the next line.
-    if (type === BULK && length >= 0) this.#skip = length + 2
-    else if (length > 0) this.#elements += length
+    this.#skip = length + 2
+    const { maxStringBytes, maxReplyBytes } = this.#limits
+    const isTooMuch = length > maxStringBytes || this.#keptBytes + length > maxReplyBytes
+    this.#isDropping = isTooMuch && length > SHORT_BYTES
+    if (!this.#isDropping) this.#keptBytes += length
+  }
+
+  #startArray(length: number): void {
+    if (length < 0) return
+    this.#elements += length
+    this.#allElements += length
+    if (this.#allElements > MAX_ELEMENTS)
+      throw new ReplyError(`the reply announces more than ${MAX_ELEMENTS} elements`)
   }
 
   #count(bytes: number): void {
-    this.#replyBytes += bytes
-    if (this.#replyBytes > MAX_REPLY_BYTES)
-      throw new ReplyError(`the reply has more than ${MAX_REPLY_BYTES} bytes`)
+    this.#totalBytes += bytes
+    const most = this.#limits.maxReplyBytes + MAX_ELEMENTS * SHORT_BYTES
+    if (this.#keptBytes > most) throw new ReplyError(`the reply has more than ${most} bytes`)
+    if (this.#totalBytes > MAX_TOTAL_BYTES)
+      throw new ReplyError(`the reply has more than ${MAX_TOTAL_BYTES} bytes`)
   }
 }
 
-/** True inside of {@link guardingReplies}. */
-const dialing = new AsyncLocalStorage<true>()
-let isSubscribed = false
-
-/**
- * Connects, and closes the connection as soon as the server sends a reply that it should not: the client would buffer it
- * until memory is exhausted. The client does not show its socket, so Node's diagnostics channel does. A TLS socket is not
- * among them, but its server has proved who it is.
- */
-export function guardingReplies<T>(connect: () => Promise<T>): Promise<T> {
-  if (!isSubscribed) subscribe('net.client.socket', onSocket)
-  isSubscribed = true
-  return dialing.run(true, connect)
+/** The beginning of a line that announces a string, if a chunk ends with it. @param line - what came before. */
+function headerIn(line: string, part: Buffer): Buffer | undefined {
+  if (line !== '' && line !== '\n') return undefined
+  const start = part[0] === LINE_FEED ? 1 : 0
+  if (part[start] !== BULK) return undefined
+  if (part.length > MAX_HEADER_BYTES) throw new ReplyError('the reply announces a string without a length')
+  return part.subarray(start)
 }
 
-function onSocket(message: unknown): void {
-  if (dialing.getStore() !== true) return
-  // What this channel carries: https://nodejs.org/api/diagnostics_channel.html#net
-  const { socket } = message as { readonly socket: Socket }
-  const guard = new ReplyGuard()
-  socket.once('connect', () => {
-    socket.on('data', (chunk: Buffer) => {
-      try {
-        guard.check(chunk)
-      } catch (error) {
-        socket.destroy(error instanceof Error ? error : new ReplyError('the reply cannot be checked'))
-      }
-    })
-  })
+function lengthIn(line: string, max: number): number {
+  const length = Number(line.slice(1))
+  if (Number.isSafeInteger(length) && length <= max) return length
+  const what = line.charCodeAt(0) === BULK ? 'a string' : 'an array'
+  throw new ReplyError(`the reply announces ${what} of the length ${line.slice(1, 40)}`)
+}
+
+/** What a node-redis client receives from, with TLS or without. It emits the bytes of the connection as `data`. */
+interface SocketHolder {
+  _ejectSocket(): EventEmitter
+  _insertSocket(socket: EventEmitter): void
+}
+
+/**
+ * Puts a guard before the parser of a client that is not connected. node-redis has no option for it, and its parser
+ * keeps a string of any length. It can exchange its socket, though: it does so when a server moves. A client that
+ * cannot is used without a guard.
+ * @param onBadReply - called once; nothing of the connection is passed on from then on.
+ */
+export function guardReplies(
+  client: RedisClient,
+  limits: ReplyLimits,
+  onBadReply: (error: Error) => void,
+): void {
+  if (!holdsSocket(client)) return
+  const socket = client._ejectSocket()
+  const guard = new ReplyGuard(limits)
+  const emit = socket.emit.bind(socket)
+  let isBroken = false
+  const emitGuarded = (event: string | symbol, ...args: unknown[]): boolean => {
+    const [chunk] = args
+    if (event !== 'data' || !Buffer.isBuffer(chunk)) return emit(event, ...args)
+    if (isBroken) return false
+    try {
+      for (const part of guard.pass(chunk)) emit('data', part)
+    } catch (thrown) {
+      isBroken = true
+      onBadReply(toError(thrown))
+    }
+    return true
+  }
+  socket.emit = emitGuarded
+  client._insertSocket(socket)
+}
+
+function holdsSocket(client: object): client is SocketHolder {
+  return '_ejectSocket' in client && '_insertSocket' in client
 }

@@ -42,7 +42,7 @@ export class RedisConsumption implements Consumption, EntryOwner {
   readonly #parts: RedisConsumptionParts
   readonly #streams: readonly ConsumedStream[]
   readonly #group: RedisGroup
-  readonly #held = new HeldEntries(this)
+  readonly #held: HeldEntries
   readonly #acks: RedisAcks
   readonly #attempts: RedisAttemptRecorder
   readonly #leases: RedisLeases
@@ -58,7 +58,8 @@ export class RedisConsumption implements Consumption, EntryOwner {
     const { options, commands, intake } = parts
     const { keys, consumerGroup: group, consumerName: consumer, pendingIdleMs: leaseMs } = options
     const stopped = this.#stopped.signal
-    const held = this.#held
+    const held = new HeldEntries(this, options.maxEntryBytes)
+    this.#held = held
     this.#parts = parts
     this.leaseMs = leaseMs
     this.#streams = [
@@ -84,7 +85,7 @@ export class RedisConsumption implements Consumption, EntryOwner {
       redeliver: (entry) => intake.deliver(held.replace(entry)),
       onLost: (entry) => held.drop(entry, 'lost'),
     })
-    const sizes = new EntrySizes()
+    const sizes = new EntrySizes(options.maxEntryBytes)
     this.#recovery = new RedisRecovery({ ...parts, streams: this.#streams, held, sizes })
     const shared = { ...parts, group: this.#group, stopped }
     this.#sweeper = new RedisSweeper({

@@ -1,5 +1,5 @@
 import type { ConsumedStream } from '../client/consumed-stream.ts'
-import { readMessage, type StreamEntry } from '../wire/entry.ts'
+import { readMessageWithin, type StreamEntry } from '../wire/entry.ts'
 import { type EntryEnd, type EntryOwner, HeldEntry } from './held-entry.ts'
 
 /** An entry that the server assigned to this consumer, by a read or by a claim. */
@@ -19,11 +19,13 @@ export interface OwnedEntry {
  */
 export class HeldEntries implements Iterable<HeldEntry> {
   readonly #owner: EntryOwner
+  readonly #maxEntryBytes: number
   readonly #byKey = new Map<string, HeldEntry>()
   #dropped: PromiseWithResolvers<void> | undefined
 
-  constructor(owner: EntryOwner) {
+  constructor(owner: EntryOwner, maxEntryBytes: number) {
     this.#owner = owner
+    this.#maxEntryBytes = maxEntryBytes
   }
 
   get size(): number {
@@ -46,10 +48,15 @@ export class HeldEntries implements Iterable<HeldEntry> {
     const { entry, attemptsStarted, settledHandlers, leasedAt } = owned
     const key = keyOf(stream, entry.id)
     if (this.#byKey.has(key)) return undefined
-    const message = readMessage(entry)
+    const message = readMessageWithin(entry, this.#maxEntryBytes)
     const held = new HeldEntry(this.#owner, { message, stream, attemptsStarted, settledHandlers, leasedAt })
     this.#byKey.set(key, held)
     return held
+  }
+
+  /** Gives a held entry the message that was read after it was held. */
+  complete(held: HeldEntry, entry: StreamEntry): void {
+    held.message = readMessageWithin(entry, this.#maxEntryBytes)
   }
 
   /** Replaces an entry whose delivery was refused. @returns the new delivery of the same entry. */

@@ -35,7 +35,8 @@ export interface HeldEntryFields {
 
 /** An entry of a stream that this consumer owns. */
 export class HeldEntry implements Delivery {
-  readonly message: IncomingMessage
+  /** Does not change once the entry is delivered. */
+  message: IncomingMessage
   readonly deliveryCount: number
   readonly settledHandlers: readonly string[]
   readonly replayTarget: ReplayTarget | undefined

@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { toError } from '../../errors.ts'
 import { READ_BACKOFF } from '../../kit/backoff.ts'
+import { retryUntilDone } from '../../kit/retry-until-done.ts'
 import { settledUntil, sleep } from '../../kit/time.ts'
 import type { Intake, TransportHost } from '../../transport/transport.ts'
 import type { ConsumedStream } from '../client/consumed-stream.ts'
@@ -13,6 +14,7 @@ import type { EntrySizes } from './entry-sizes.ts'
 import { countOf, type ReadPage, type RedisGroup } from './group.ts'
 import { repairGroup } from './group-repair.ts'
 import type { HeldEntries } from './held-entries.ts'
+import type { HeldEntry } from './held-entry.ts'
 
 /** From this many entries on, the next read is sent before the page is handled. */
 const LARGE_PAGE = 20
@@ -141,9 +143,11 @@ export class RedisReadLoop {
     const deliveries = exact.map((entry) =>
       held.hold(stream, { entry, attemptsStarted: 0, settledHandlers: NO_HANDLERS, leasedAt: sentAt }),
     )
-    for (const delivery of deliveries) {
+    for (const [index, delivery] of deliveries.entries()) {
       if (delivery === undefined) continue
       if (intake.room === 0) await intake.whenRoom()
+      const entry = exact[index]
+      if (entry?.isPartial === true && !(await this.#complete(delivery, entry))) continue
       intake.deliver(delivery)
     }
   }
@@ -159,6 +163,26 @@ export class RedisReadLoop {
       this.#lostReply = { readerId: this.#readerId }
       throw error
     }
+  }
+
+  /**
+   * Reads an entry by itself that the reply with its page was too large for.
+   * @returns false if the consumption was stopped first. The entry stays held, and is released.
+   */
+  async #complete(delivery: HeldEntry, entry: StreamEntry): Promise<boolean> {
+    const { commands, held, host, options, stopped } = this.#parts
+    const read = async () => {
+      const client = await commands.whenReady(stopped)
+      if (client === undefined) return false
+      held.complete(delivery, await rereadAsBytes(client, delivery.stream.key, entry))
+      return true
+    }
+    const onFailure = (error: Error) => {
+      if (!isErrorReply(error)) return // a lost connection is reported by its link
+      host.notify({ type: 'readFailed', error: commandError(options.address, 'XRANGE', error) })
+    }
+    const done = await retryUntilDone(read, { backoff: READ_BACKOFF, signal: stopped, onFailure })
+    return done?.value === true
   }
 
   async #onFailure(error: Error, failures: number): Promise<void> {

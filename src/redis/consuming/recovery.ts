@@ -39,6 +39,9 @@ export interface RedisRecoveryParts {
   readonly sizes: EntrySizes
 }
 
+/** Most entries that are claimed and read at once: each may be as large as it may be. */
+const CLAIMED_AT_ONCE = 2
+
 const NEVER = new AbortController().signal
 
 /** Takes over pending entries of dead consumers page by page, and never more than the pipeline has room for. */
@@ -113,7 +116,8 @@ export class RedisRecovery {
     const rows = this.#notHeld(stream, page)
     for (let start = 0; start < rows.length && !signal.aborted; ) {
       await intake.whenRoom()
-      const fitting = rows.slice(start, start + sizes.fitting(intake.room, intake.roomBytes))
+      const count = Math.min(CLAIMED_AT_ONCE, sizes.fitting(intake.room, intake.roomBytes))
+      const fitting = rows.slice(start, start + count)
       start += fitting.length
       if (signal.aborted || fitting.length === 0) return
       const owned = await this.#pending.claim(stream, fitting, search)

@@ -12,7 +12,7 @@ import type { ConsumedStream } from '../client/consumed-stream.ts'
 import { runScript } from '../client/scripts.ts'
 import { commandError } from '../errors.ts'
 import type { ResolvedRedisOptions } from '../options.ts'
-import { readEntries, readMessage, type StreamEntry } from '../wire/entry.ts'
+import { readEntries, readMessage, type StreamEntry, sizeOf } from '../wire/entry.ts'
 
 const ADDED: readonly string[] = ['original_message_id', 'retry_count', REPLAY_HANDLERS]
 /** An id that no entry has. A command on it has no effect, but needs the right. */
@@ -86,14 +86,37 @@ export class RedisDeadLetters implements DeadLetterStore {
   }
 
   async list(limit: number, cursor: string | undefined): Promise<DeadLetterPage> {
-    const letters = await this.range(cursor === undefined ? '-' : `(${cursor}`, '+', limit)
-    return { letters, cursor: letters.length < limit ? undefined : letters.at(-1)?.id }
+    const entries = await this.#entries(cursor === undefined ? '-' : `(${cursor}`, '+', limit)
+    const letters = (await this.#whole(entries)).map(readLetter)
+    const isLastPage = letters.length === entries.length && entries.length < limit
+    return { letters, cursor: isLastPage ? undefined : (letters.at(-1) ?? entries.at(-1))?.id }
   }
 
-  /** Dead letters between two ids, inclusive. An id that starts with `(` is exclusive. */
+  /**
+   * Dead letters between two ids, inclusive. An id that starts with `(` is exclusive. Fewer than `limit` if they are too
+   * large for one reply. The body of one that is larger than `maxEntryBytes` is empty.
+   */
   async range(start: string, end: string, limit: number): Promise<readonly StoredDeadLetter[]> {
+    return (await this.#whole(await this.#entries(start, end, limit))).map(readLetter)
+  }
+
+  async #entries(start: string, end: string, limit: number): Promise<readonly StreamEntry[]> {
     const command = ['XRANGE', this.#options.keys.deadLetters, start, end, 'COUNT', String(limit)]
-    return readEntries(await this.#send(command, AS_BUFFERS)).map(readLetter)
+    return readEntries(await this.#send(command, AS_BUFFERS))
+  }
+
+  /** Reads entries by themselves that the reply was too large for. Stops at `maxInFlightBytes`, but not before the first. */
+  async #whole(entries: readonly StreamEntry[]): Promise<readonly StreamEntry[]> {
+    const whole: StreamEntry[] = []
+    let bytes = 0
+    for (const entry of entries) {
+      const [read] = entry.isPartial ? await this.#entries(entry.id, entry.id, 1) : [entry]
+      if (read === undefined) continue // removed meanwhile
+      bytes += sizeOf(read)
+      if (whole.length > 0 && bytes > this.#options.maxInFlightBytes) break
+      whole.push(read)
+    }
+    return whole
   }
 
   async get(id: string): Promise<StoredDeadLetter | undefined> {

@@ -1,4 +1,5 @@
 import { isUtf8 } from 'node:buffer'
+import { DecodeError } from '../../codec/index.ts'
 import type { IncomingMessage, OutgoingMessage } from '../../transport/transport.ts'
 import type { RedisArgument } from '../client/client.ts'
 
@@ -38,10 +39,15 @@ export function entryCommand(
 }
 
 /** An entry of a stream: its id, and its fields as alternating names and values. */
-export interface StreamEntry<T extends RedisArgument = RedisArgument> {
+export interface StreamEntry {
   readonly id: string
-  readonly fields: readonly T[]
+  readonly fields: readonly RedisArgument[]
+  /** True if strings are empty that the reply was too large for. */
+  readonly isPartial: boolean
 }
+
+/** Most names and values of an entry. */
+const MAX_FIELDS = 20_000
 
 /** The entries in a reply of XRANGE, or in one stream of a reply of XREADGROUP. Deleted entries have no fields. */
 export function readEntries(reply: unknown): readonly StreamEntry[] {
@@ -49,8 +55,18 @@ export function readEntries(reply: unknown): readonly StreamEntry[] {
   return reply.flatMap((item: unknown) => {
     if (!Array.isArray(item) || item.length < 2) return []
     const [id, fields]: unknown[] = item
-    return [{ id: String(id), fields: Array.isArray(fields) ? fields.filter(isArgument) : [] }]
+    return [entryOf(String(id), Array.isArray(fields) ? fields : [])]
   })
+}
+
+function entryOf(id: string, fields: readonly unknown[]): StreamEntry {
+  if (!fields.includes(null)) return { id, fields: fields.filter(isArgument), isPartial: false }
+  return { id, fields: fields.map((field) => field ?? '').filter(isArgument), isPartial: true }
+}
+
+/** Size of an entry in bytes of names and values, as far as it was read. A character counts as one. */
+export function sizeOf({ fields }: StreamEntry): number {
+  return fields.reduce((total, field) => total + field.length, 0)
 }
 
 function isArgument(value: unknown): value is RedisArgument {
@@ -61,8 +77,24 @@ function isArgument(value: unknown): value is RedisArgument {
 const REPLACEMENT = '\uFFFD'
 
 /** True if decoding as UTF-8 may have lost bytes. Such an entry has to be read again as bytes. */
-export function mayBeMangled({ fields }: StreamEntry): boolean {
-  return fields.some((field) => typeof field === 'string' && field.includes(REPLACEMENT))
+export function mayBeMangled({ fields, isPartial }: StreamEntry): boolean {
+  return !isPartial && fields.some((field) => typeof field === 'string' && field.includes(REPLACEMENT))
+}
+
+/** The message in an entry, or its refusal if the entry is too large. @param maxBytes - of all names and values. */
+export function readMessageWithin(entry: StreamEntry, maxBytes: number): IncomingMessage {
+  const { id, fields, isPartial } = entry
+  if (fields.length > MAX_FIELDS) {
+    const fault = tooLarge(`${fields.length / 2} fields, more than the ${MAX_FIELDS / 2} allowed`)
+    return { id, key: undefined, headers: {}, body: '', fault }
+  }
+  const message = readMessage(entry)
+  if (!isPartial && sizeOf(entry) <= maxBytes) return message
+  return { ...message, fault: tooLarge(`more than the ${maxBytes} bytes allowed (maxEntryBytes)`) }
+}
+
+function tooLarge(what: string): DecodeError {
+  return new DecodeError('too_large', `The entry has ${what}.`)
 }
 
 /** The message in an entry. Its headers leave out fields that are not valid UTF-8. */

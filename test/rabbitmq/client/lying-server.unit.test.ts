@@ -14,9 +14,13 @@ function frame(type: number, payload: Buffer, size = payload.length): Buffer {
 }
 
 function longText(text: string): Buffer {
+  return sized(Buffer.from(text))
+}
+
+function sized(bytes: Buffer): Buffer {
   const size = Buffer.alloc(4)
-  size.writeUInt32BE(Buffer.byteLength(text))
-  return Buffer.concat([size, Buffer.from(text)])
+  size.writeUInt32BE(bytes.length)
+  return Buffer.concat([size, bytes])
 }
 
 /** connection.start of 0-9 without properties, with the mechanism PLAIN. */
@@ -111,4 +115,20 @@ it('shows no password that the server repeats', async () => {
 
   expect(error.message).toMatch(/NOT_ALLOWED.*\*\*\*/s)
   expect(inspect([error, bus, logger.lines, bus.getStats()], { depth: 9 })).not.toContain('Canary')
+})
+
+it('survives a server whose properties are nested twelve thousand levels deep', async () => {
+  const prefix = Buffer.from('\x01dF')
+  const properties = Buffer.alloc(12_000 * 7)
+  for (let at = 0; at < properties.length; at += 4) {
+    at += prefix.copy(properties, at)
+    properties.writeUInt32BE(properties.length - at - 4, at)
+  }
+  const start = Buffer.concat([Buffer.of(0, 10, 0, 10, 0, 9), sized(properties)])
+  const { port, sockets } = await lyingServer((socket) => socket.write(frame(1, start)))
+
+  const { error } = await failureOf(port, { connectTimeoutMs: 5000 })
+
+  expect(error).toMatchObject({ code: 'CONNECTION_FAILED' })
+  await waitFor(() => sockets.size === 0)
 })

@@ -2,6 +2,7 @@ import { inspect } from 'node:util'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { RedisEventBus } from '../../../src/index.ts'
 import { ReplyGuard } from '../../../src/redis/client/reply-guard.ts'
+import { Certificates } from '../../support/certificates.ts'
 import { lyingServer, repeatedly } from '../../support/lying-server.ts'
 import { RecordingLogger } from '../../support/recording-logger.ts'
 import { waitFor } from '../../support/wait-for.ts'
@@ -58,6 +59,30 @@ it('shows no password that the server repeats', async () => {
   expect(inspect([error, bus, logger.lines, bus.getStats()], { depth: 9 })).not.toContain('Canary')
 })
 
+it('closes a connection with TLS, too', async () => {
+  const certificates = await Certificates.create()
+  onTestFinished(() => certificates.remove())
+  await certificates.makeAuthority('authority')
+  await certificates.make('server', 'authority', 'DNS:localhost')
+  const [key, cert, ca] = await Promise.all(
+    ['server.key', 'server.pem', 'authority.pem'].map((file) => certificates.read(file)),
+  )
+  const { port, sockets } = await lyingServer(
+    (socket) => void socket.once('data', () => socket.write('$2147483648\r\n')),
+    { key, cert },
+  )
+  const bus = new RedisEventBus({
+    redisUrl: `rediss://localhost:${port}`,
+    tls: { ca },
+    socketConnectTimeoutMs: 5000,
+    logger: new RecordingLogger(),
+  })
+  onTestFinished(() => bus.shutdown({ timeoutMs: 100 }))
+
+  await expect(bus.connect()).rejects.toThrow('announces a string of the length 2147483648')
+  await waitFor(() => sockets.size === 0)
+})
+
 describe('the framing', () => {
   const replies = [
     '+OK\r\n',
@@ -70,36 +95,80 @@ describe('the framing', () => {
     '$0\r\n\r\n',
     '*2\r\n*2\r\n$3\r\n*9\n\r\n$1\r\n\r\r\n*1\r\n:1\r\n',
   ].join('')
+  const long = 'y'.repeat(100)
+  const limits = { maxStringBytes: 99, maxReplyBytes: 150 }
 
-  it('of good replies is followed, however they are cut into chunks', () => {
+  /** What a guard passes on of these bytes if they come in chunks of this size. */
+  function passed(bytes: Buffer, size: number): string {
+    const guard = new ReplyGuard(limits)
+    const parts: Buffer[] = []
+    for (let at = 0; at < bytes.length; at += size) parts.push(...guard.pass(bytes.subarray(at, at + size)))
+    return Buffer.concat(parts).toString()
+  }
+
+  it('of good replies is followed and left as it is, however they are cut into chunks', () => {
     const bytes = Buffer.from(replies.repeat(3))
     for (let size = 1; size <= bytes.length; size += 1) {
-      const guard = new ReplyGuard()
-      for (let at = 0; at < bytes.length; at += size) guard.check(bytes.subarray(at, at + size))
-      expect(() => guard.check(Buffer.from('$2147483648\r\n'))).toThrow('announces a string')
+      expect(passed(bytes, size)).toBe(replies.repeat(3))
+      expect(() => passed(Buffer.concat([bytes, Buffer.from('$2147483648\r\n')]), size)).toThrow(
+        'announces a string',
+      )
     }
+  })
+
+  it('keeps null in the place of a string that is too long, however it is cut into chunks', () => {
+    const bytes = Buffer.from(`*3\r\n$1\r\na\r\n$100\r\n${long}\r\n$1\r\nb\r\n$100\r\n${long}\r\n:1\r\n`)
+    for (let size = 1; size <= bytes.length; size += 1)
+      expect(passed(bytes, size)).toBe('*3\r\n$1\r\na\r\n$-1\r\n$1\r\nb\r\n$-1\r\n:1\r\n')
+  })
+
+  it('keeps null in the place of the strings that are too much for one reply, and short ones', () => {
+    const value = 'z'.repeat(80)
+    const reply = `*4\r\n$80\r\n${value}\r\n$80\r\n${value}\r\n$1\r\na\r\n$80\r\n${value}\r\n`
+    expect(passed(Buffer.from(reply.repeat(2)), 1000)).toBe(
+      `*4\r\n$80\r\n${value}\r\n$-1\r\n$1\r\na\r\n$-1\r\n`.repeat(2),
+    )
   })
 
   it('ends a reply that never ends', () => {
     const chunk = Buffer.alloc(1 << 20, '+')
-    const endless = new ReplyGuard()
+    const endless = new ReplyGuard(limits)
     expect(() => {
-      for (let n = 0; n < 3; n += 1) endless.check(chunk)
+      for (let n = 0; n < 3; n += 1) endless.pass(chunk)
     }).toThrow('endless line')
 
-    const large = new ReplyGuard()
-    large.check(Buffer.from('*9\r\n'))
-    const part = Buffer.from(`$${chunk.length}\r\n${chunk}\r\n`)
-    let sent = 0
+    const deep = new ReplyGuard(limits)
+    deep.pass(Buffer.from('*3000000\r\n'))
+    expect(() => deep.pass(Buffer.from('*3000000\r\n'))).toThrow('more than 4000000 elements')
+
+    const lines = new ReplyGuard(limits)
+    const line = Buffer.from(`+${'x'.repeat(1 << 19)}\r\n`)
+    let kept = 0
     expect(() => {
-      for (large.check(Buffer.from('*1000000\r\n')); ; sent += part.length) large.check(part)
-    }).toThrow('more than 1073741824 bytes')
-    expect(sent).toBeLessThan(1.01 * 2 ** 30)
+      for (lines.pass(Buffer.from('*1000000\r\n')); ; kept += line.length) lines.pass(line)
+    }).toThrow('more than 256000150 bytes')
+    expect(kept).toBeLessThan(257e6)
+  })
+
+  it('passes on no more than the limit of eight strings of 100 MB', () => {
+    const guard = new ReplyGuard({ maxStringBytes: 20e6, maxReplyBytes: 64e6 })
+    const chunk = Buffer.alloc(1e6)
+    let bytes = 0
+    const pass = (part: Buffer) => {
+      for (const { length } of guard.pass(part)) bytes += length
+    }
+    pass(Buffer.from('*8\r\n'))
+    for (let n = 0; n < 8; n += 1) {
+      pass(Buffer.from('$100000000\r\n'))
+      for (let part = 0; part < 100; part += 1) pass(chunk)
+      pass(Buffer.from('\r\n'))
+    }
+    expect(bytes).toBe('*8\r\n'.length + 8 * '$-1\r\n'.length)
   })
 
   it('lets any number of replies pass', () => {
-    const guard = new ReplyGuard()
+    const guard = new ReplyGuard({ maxStringBytes: 2e6, maxReplyBytes: 2e6 })
     const reply = Buffer.from(`*1\r\n$${1 << 20}\r\n${'x'.repeat(1 << 20)}\r\n`)
-    for (let n = 0; n < 2000; n += 1) guard.check(reply)
+    for (let n = 0; n < 2000; n += 1) expect(guard.pass(reply)).toEqual([reply])
   })
 })

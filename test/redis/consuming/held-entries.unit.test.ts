@@ -5,14 +5,14 @@ import { RecordingOwner } from './entry-owner.ts'
 const events = { key: 'events:stream', deletesSettled: false }
 const replays = { key: 'events:stream:replay:billing', deletesSettled: true }
 const owned = {
-  entry: { id: '1-0', fields: ['aggregate_id', 'a', 'payload', '{}'] },
+  entry: { id: '1-0', fields: ['aggregate_id', 'a', 'payload', '{}'], isPartial: false },
   attemptsStarted: 0,
   settledHandlers: [],
   leasedAt: 0,
 }
 
 it('holds an entry once if a recreated group delivers it twice', () => {
-  const held = new HeldEntries(new RecordingOwner())
+  const held = new HeldEntries(new RecordingOwner(), 1000)
   const first = held.hold(events, owned)
 
   expect(held.hold(events, owned)).toBeUndefined()
@@ -20,7 +20,7 @@ it('holds an entry once if a recreated group delivers it twice', () => {
 })
 
 it('keeps entries of the two streams apart if they have the same id', () => {
-  const held = new HeldEntries(new RecordingOwner())
+  const held = new HeldEntries(new RecordingOwner(), 1000)
   const event = held.hold(events, owned)
   const replay = held.hold(replays, owned)
   if (event === undefined || replay === undefined) throw new Error('expected two entries')
@@ -32,7 +32,7 @@ it('keeps entries of the two streams apart if they have the same id', () => {
 })
 
 it('reports the end of an entry, and that there is room', async () => {
-  const held = new HeldEntries(new RecordingOwner())
+  const held = new HeldEntries(new RecordingOwner(), 1000)
   const entry = held.hold(events, owned)
   if (entry === undefined) throw new Error('expected an entry')
   const ends: string[] = []
@@ -46,7 +46,7 @@ it('reports the end of an entry, and that there is room', async () => {
 })
 
 it('replaces a refused entry by a new delivery with the same attempts and handlers', () => {
-  const held = new HeldEntries(new RecordingOwner())
+  const held = new HeldEntries(new RecordingOwner(), 1000)
   const refused = held.hold(events, { ...owned, attemptsStarted: 1 })
   if (refused === undefined) throw new Error('expected an entry')
   refused.settledSoFar = ['mail']

@@ -1,0 +1,24 @@
+import { EventspineError, shorten } from '../errors.ts'
+import type { DomainEvent } from '../events/index.ts'
+import type { DecodeError } from './decode-error.ts'
+
+/** Longest id or type in the message. */
+const SHOWN = 100
+
+/** An event exceeds a limit of decoding, so every consumer would dead-letter it. None of the events of the call was published. */
+export class EventLimitError extends EventspineError {
+  readonly code = 'EVENT_LIMIT_EXCEEDED'
+  readonly eventId: string
+  readonly eventType: string
+
+  /** @param cause - the error of decoding the event. It names the limit. */
+  constructor({ eventId, eventType }: DomainEvent, cause: DecodeError) {
+    super(
+      `The event ${shorten(eventType, SHOWN)} with the id ${shorten(eventId, SHOWN)} was not published, because no ` +
+        `consumer could decode it: ${cause.message}`,
+      { cause },
+    )
+    this.eventId = eventId
+    this.eventType = eventType
+  }
+}

@@ -1,0 +1,102 @@
+/** Deepest table that is left as it is. A message with tables deeper than `MAX_DEPTH` of its headers is refused anyway. */
+const MAX_TABLE_DEPTH = 40
+
+const HEADER_FRAME = 2
+/** Type, channel and size. */
+const FRAME_HEAD_BYTES = 7
+/** Class, weight and body size, before the flags of the properties. */
+const FLAGS_AT = FRAME_HEAD_BYTES + 12
+const HAS_CONTENT_TYPE = 0x8000
+const HAS_CONTENT_ENCODING = 0x4000
+const HAS_HEADERS = 0x2000
+
+const TABLE = tag('F')
+const ARRAY = tag('A')
+const BYTES = tag('x')
+const TEXT = tag('S')
+
+/** Bytes of the values that have a fixed size, by their tag. */
+const FIXED_SIZES: ReadonlyMap<number, number> = new Map(
+  Object.entries({ b: 1, B: 1, t: 1, s: 2, u: 2, I: 4, i: 4, f: 4, D: 5, d: 8, l: 8, T: 8, V: 0 }).map(
+    ([name, size]) => [tag(name), size],
+  ),
+)
+
+function tag(name: string): number {
+  return name.charCodeAt(0)
+}
+
+/** The part of amqplib's connection that receives frames. */
+export interface FrameReceiver {
+  /** What has arrived and is not decoded. */
+  readonly rest: Buffer
+  /** Decodes the first frame of `rest`, and calls itself again if it has to read more. */
+  recvFrame(): unknown
+}
+
+/**
+ * Has the headers of each message checked before amqplib decodes them. It calls itself for each level of a table, so
+ * one with some thousand levels would overflow the stack, break the connection, and come back with the next one.
+ */
+export function guardTables(connection: FrameReceiver): void {
+  const receive = connection.recvFrame.bind(connection)
+  connection.recvFrame = () => {
+    flattenHeaders(connection.rest)
+    return receive()
+  }
+}
+
+/**
+ * Turns the tables and arrays at the deepest allowed level of a message's headers into byte arrays of the same size, in
+ * place. Does nothing if the bytes do not start with a complete frame of headers.
+ * https://www.rabbitmq.com/amqp-0-9-1-errata#section_3
+ */
+export function flattenHeaders(bytes: Buffer): void {
+  if (bytes[0] !== HEADER_FRAME || bytes.length < FLAGS_AT + 2) return
+  const end = FRAME_HEAD_BYTES + bytes.readUInt32BE(3)
+  if (bytes.length <= end) return
+  const flags = bytes.readUInt16BE(FLAGS_AT)
+  if ((flags & HAS_HEADERS) === 0) return
+  let at = FLAGS_AT + 2
+  if ((flags & HAS_CONTENT_TYPE) !== 0) at += 1 + (bytes[at] ?? 0)
+  if ((flags & HAS_CONTENT_ENCODING) !== 0) at += 1 + (bytes[at] ?? 0)
+  flattenTable(bytes.subarray(at, end))
+}
+
+/** A table or an array whose values are being read. */
+interface Level {
+  readonly end: number
+  readonly hasNames: boolean
+}
+
+/** @param bytes - start with the size of a table. What is no valid table is left to amqplib, which refuses it. */
+function flattenTable(bytes: Buffer): void {
+  if (bytes.length < 4) return
+  const levels: Level[] = [{ end: Math.min(bytes.length, 4 + bytes.readUInt32BE(0)), hasNames: true }]
+  let at = 4
+  for (let level = levels.at(-1); level !== undefined; level = levels.at(-1)) {
+    if (at >= level.end) {
+      levels.pop()
+      continue
+    }
+    if (level.hasNames) at += 1 + (bytes[at] ?? 0)
+    const type = bytes[at] ?? 0
+    at += 1
+    const fixed = FIXED_SIZES.get(type)
+    if (fixed !== undefined) {
+      at += fixed
+      continue
+    }
+    if (at + 4 > bytes.length) return
+    const size = bytes.readUInt32BE(at)
+    const isNested = type === TABLE || type === ARRAY
+    if (!isNested && type !== TEXT && type !== BYTES) return
+    at += 4
+    if (isNested && levels.length < MAX_TABLE_DEPTH) {
+      levels.push({ end: Math.min(bytes.length, at + size), hasNames: type === TABLE })
+      continue
+    }
+    if (isNested) bytes[at - 5] = BYTES
+    at += size
+  }
+}
