@@ -126,19 +126,22 @@ it.each([
   [1000, 'tables'],
   [12_000, 'tables'],
   [12_000, 'arrays'],
-] as const)('dead-letters a message whose headers are %i nested %s, and handles the next', async (...deep) => {
-  const { exchangeName, bus, seen } = await listeningBus()
-  const channel = await plainChannel()
-  const content = Buffer.from(new JsonCodec().encode(orderCreated()).body)
+] as const)(
+  'dead-letters a message whose headers are %i nested %s, and handles the next',
+  async (levels, kind) => {
+    const { exchangeName, bus, seen } = await listeningBus()
+    const channel = await plainChannel()
+    const content = Buffer.from(new JsonCodec().encode(orderCreated()).body)
 
-  // amqplib cannot encode what it cannot decode. Its channel has the connection, and this is its first channel.
-  const { connection }: { connection?: { sendBytes(bytes: Buffer): void } } = Object(channel)
-  connection?.sendBytes(publishFrames(exchangeName, deepHeader(...deep), content))
-  channel.publish(exchangeName, 'Order.OrderCreated', content, { headers: { event_type: 'OrderCreated' } })
+    // amqplib cannot encode what it cannot decode. Its channel has the connection, and this is its first channel.
+    const { connection }: { connection?: { sendBytes(bytes: Buffer): void } } = Object(channel)
+    connection?.sendBytes(publishFrames(exchangeName, deepHeader(levels, kind), content))
+    channel.publish(exchangeName, 'Order.OrderCreated', content, { headers: { event_type: 'OrderCreated' } })
 
-  await until('the dead letter', () => bus.getStats().messagesSentToDlq === 1)
-  await until('the next message', () => seen.length === 2)
-  expect(bus.getStats().reconnections).toBe(0)
-  const { deadLetters } = await bus.deadLetters.list()
-  expect(deadLetters).toMatchObject([{ reason: 'deserialization_error', errorName: 'MessageRefusedError' }])
-})
+    await until('the dead letter', () => bus.getStats().messagesSentToDlq === 1)
+    await until('the next message', () => seen.length === 2)
+    expect(bus.getStats().reconnections).toBe(0)
+    const { deadLetters } = await bus.deadLetters.list()
+    expect(deadLetters).toMatchObject([{ reason: 'deserialization_error', errorName: 'MessageRefusedError' }])
+  },
+)

@@ -26,7 +26,8 @@ it('dead-letters entries larger than maxEntryBytes, unread, and handles those ar
   expect(notices.filter((notice) => notice.startsWith('connectionLost'))).toEqual([])
   expect(bus.getStats().reconnections).toBe(0)
   // The server copies what the consumer does not read.
-  const sizes = "local s = {} for _, e in ipairs(redis.call('XRANGE', KEYS[1], '-', '+')) do s[#s + 1] = #e[2][4] end return s"
+  const sizes =
+    "local s = {} for _, e in ipairs(redis.call('XRANGE', KEYS[1], '-', '+')) do s[#s + 1] = #e[2][4] end return s"
   expect(await client.sendCommand(['EVAL', sizes, '1', `${stream}_dlq`])).toEqual(Array(8).fill(30e6))
 
   // Listing keeps none of them, and replaying one ends with the same dead letter.

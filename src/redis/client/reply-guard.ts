@@ -23,6 +23,10 @@ const MAX_LINE_BYTES = 1024 * 1024
 /** Longest line that announces a string. */
 const MAX_HEADER_BYTES = 64
 
+const ZERO = 0x30
+const NINE = 0x39
+/** Most digits of a length that is read without making a text of its line. */
+const PLAIN_DIGITS = 9
 const LINE_FEED = 0x0a
 const CARRIAGE_RETURN = 0x0d
 const BULK = 0x24
@@ -69,12 +73,18 @@ export class ReplyGuard {
         if (this.#isDropping) from = at
         continue
       }
+      const next = this.#readPlainHeader(chunk, at)
+      if (next > at) {
+        at = next
+        continue
+      }
       const end = chunk.indexOf(CARRIAGE_RETURN, at)
       const part = chunk.subarray(at, end < 0 ? chunk.length : end)
       const header = end < 0 ? headerIn(this.#line, part) : undefined
       if (header !== undefined) {
         this.#header = header
-        if (from < chunk.length - header.length) passed.push(chunk.subarray(from, chunk.length - header.length))
+        if (from < chunk.length - header.length)
+          passed.push(chunk.subarray(from, chunk.length - header.length))
         return passed
       }
       this.#addToLine(part)
@@ -89,6 +99,39 @@ export class ReplyGuard {
     if (from === 0) return [chunk]
     if (from < chunk.length) passed.push(chunk.subarray(from))
     return passed
+  }
+
+  /**
+   * Reads a line that announces a string or an array within the limits, if the chunk has all of it. A page of entries has
+   * thousands of such lines, so no text is made of them.
+   * @returns the position after its carriage return; `at` if the line has to be read as a text.
+   */
+  #readPlainHeader(chunk: Buffer, at: number): number {
+    if (this.#line !== '') return at
+    // The line feed of the line before comes first.
+    const start = chunk[at] === LINE_FEED ? at + 1 : at
+    const type = chunk[start]
+    if (type !== BULK && type !== ARRAY) return at
+    let length = 0
+    let end = start + 1
+    for (const most = end + PLAIN_DIGITS; end < most; end += 1) {
+      const code = chunk[end]
+      if (code === undefined || code < ZERO || code > NINE) break
+      length = length * 10 + code - ZERO
+    }
+    if (end === start + 1 || chunk[end] !== CARRIAGE_RETURN) return at
+    if (type === BULK ? this.#isTooMuch(length) : length > MAX_ELEMENTS) return at
+    this.#startElement()
+    if (type === BULK) this.#startString(length)
+    else this.#startArray(length)
+    this.#count(end - at)
+    return end + 1
+  }
+
+  #isTooMuch(length: number): boolean {
+    if (length <= SHORT_BYTES) return false
+    const { maxStringBytes, maxReplyBytes } = this.#limits
+    return length > maxStringBytes || this.#keptBytes + length > maxReplyBytes
   }
 
   #skipped(available: number): number {
@@ -110,12 +153,7 @@ export class ReplyGuard {
     // The line feed of the line before is at its beginning.
     const line = this.#line.startsWith('\n') ? this.#line.slice(1) : this.#line
     this.#line = ''
-    this.#isDropping = false
-    if (this.#elements === 0) {
-      this.#allElements = 0
-      this.#keptBytes = 0
-      this.#totalBytes = 0
-    } else this.#elements -= 1
+    this.#startElement()
     const type = line.charCodeAt(0)
     if (type === BULK) this.#startString(lengthIn(line, MAX_BULK_BYTES))
     else if (type === ARRAY) this.#startArray(lengthIn(line, MAX_ELEMENTS))
@@ -123,13 +161,23 @@ export class ReplyGuard {
     return line
   }
 
+  /** A line begins an element of the current reply, or the next reply. */
+  #startElement(): void {
+    this.#isDropping = false
+    if (this.#elements > 0) {
+      this.#elements -= 1
+      return
+    }
+    this.#allElements = 0
+    this.#keptBytes = 0
+    this.#totalBytes = 0
+  }
+
   #startString(length: number): void {
     if (length < 0) return
     // A string ends with two bytes, of which the line feed is read with the next line.
     this.#skip = length + 2
-    const { maxStringBytes, maxReplyBytes } = this.#limits
-    const isTooMuch = length > maxStringBytes || this.#keptBytes + length > maxReplyBytes
-    this.#isDropping = isTooMuch && length > SHORT_BYTES
+    this.#isDropping = this.#isTooMuch(length)
     if (!this.#isDropping) this.#keptBytes += length
   }
 

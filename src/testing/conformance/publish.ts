@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { BusClosedError, type DomainEvent } from '../../index.ts'
+import { BusClosedError, type DomainEvent, EventLimitError } from '../../index.ts'
 import { test } from './conformance-test.ts'
 import { ids, Noted, noted, series } from './events.ts'
 import { Recording } from './recording.ts'
@@ -43,6 +43,37 @@ export const publishTests = [
 
     await scene.runs(recording, 100)
     assert.deepEqual(recording.ids, ids(events))
+  }),
+
+  test('refuses events that no consumer could decode, and publishes none of their call', {}, async (scene) => {
+    const recording = new Recording<Noted>()
+    const bus = await scene.bus()
+    bus.subscribe(Noted, recording.handler)
+    await scene.consume(bus)
+    let deep: object = {}
+    for (let level = 0; level < 100; level += 1) deep = { deep }
+    const many = Array.from({ length: 30_001 }, (_, n) => n)
+    const fields = Object.fromEntries(Array.from({ length: 10_001 }, (_, n) => [`field${n}`, n]))
+
+    const withMetadata = (metadata: object) =>
+      new Noted({ aggregateId: 'Order-1', n: 0, metadata: { ...metadata } })
+    for (const [refused, limit] of [
+      [withMetadata({ deep }), /deeper than the 64 levels/],
+      [withMetadata({ many }), /more than the 30000 values/],
+      [withMetadata({ fields }), /more than the 10000 fields/],
+      [noted('o'.repeat(5000)), /aggregateId has 5000 characters, more than the 4096/],
+    ] as const) {
+      await assert.rejects(bus.publish([noted('Order-1'), refused]), (error) => {
+        assert.ok(error instanceof EventLimitError)
+        assert.match(error.message, limit)
+        return true
+      })
+    }
+
+    const event = noted('Order-1')
+    await bus.publish([event])
+    await scene.runs(recording, 1)
+    assert.deepEqual(recording.ids, [event.eventId])
   }),
 
   test('treats an empty array as a no-op', {}, async (scene) => {

@@ -169,6 +169,10 @@ describe('the framing', () => {
   it('lets any number of replies pass', () => {
     const guard = new ReplyGuard({ maxStringBytes: 2e6, maxReplyBytes: 2e6 })
     const reply = Buffer.from(`*1\r\n$${1 << 20}\r\n${'x'.repeat(1 << 20)}\r\n`)
-    for (let n = 0; n < 2000; n += 1) expect(guard.pass(reply)).toEqual([reply])
+    for (let n = 0; n < 2000; n += 1) {
+      const passed = guard.pass(reply)
+      expect(passed).toHaveLength(1)
+      expect(passed[0]).toBe(reply)
+    }
   })
 })
