@@ -11,6 +11,8 @@ import { run } from '../test/brokers/run.ts'
 import { chooseVersions, type TestedVersion } from './supported-versions.ts'
 
 const vitest = join('node_modules', 'vitest', 'vitest.mjs')
+/** The tests start programs and examples with `using`, which Node.js 22 does not parse. */
+const lowerUsing = import.meta.resolve('./lower-using.ts')
 
 interface Combination {
   /** The Node.js that runs the tests. */
@@ -65,7 +67,10 @@ async function test(tested: TestedVersion): Promise<string> {
 }
 
 async function combinationOf({ name, version, debian }: TestedVersion): Promise<Combination> {
-  if (name === 'node') return { node: await nodeProgram(version), args: ['--project', 'unit'], env: {} }
+  if (name === 'node') {
+    const env = version === '22' ? { NODE_OPTIONS: `--import ${lowerUsing}` } : {}
+    return { node: await nodeProgram(version), args: ['--project', 'unit'], env }
+  }
   const kind = name === 'valkey' ? 'redis' : name
   // The folder of a bus contains its fuzz and its short torture.
   const args = ['--project', 'brokers', `test/${kind}/`, `test/brokers/${kind}.test.ts`]
