@@ -95,7 +95,7 @@ const manager = new SubscriptionManager({ eventStore: new InMemoryEventStore(), 
 try {
   manager.subscribe(new Totals())
 } catch (error) {
-  console.log(error.name, error.message.slice(0, 26))
+  console.log(error.name, error.message.slice(0, 27))
 }
 manager.subscribe(new Totals(), { name: 'totals' })
 console.log(Object.keys(await manager.status()), Totals.name === 'Totals')
