@@ -22,6 +22,7 @@ export abstract class EventspineError extends Error {
 
 /** An option is unknown, out of range or contradicts another. The message lists all faults. */
 export class ConfigError extends EventspineError {
+  static override readonly name = 'ConfigError'
   readonly code = 'CONFIG_INVALID'
   /** One phrase per fault, with the option, its rule and the value. */
   readonly faults: readonly string[]

@@ -4,6 +4,7 @@ import type { AppendResult } from '../store/index.ts'
 
 /** There is no aggregate with this id. */
 export class AggregateNotFoundError extends EventspineError {
+  static override readonly name = 'AggregateNotFoundError'
   readonly code = 'AGGREGATE_NOT_FOUND'
   readonly aggregateId: string
   readonly aggregateType: string
@@ -17,6 +18,7 @@ export class AggregateNotFoundError extends EventspineError {
 
 /** The version of an event does not follow that of the aggregate: an event is missing or repeated. */
 export class EventVersionError extends EventspineError {
+  static override readonly name = 'EventVersionError'
   readonly code = 'EVENT_VERSION_UNEXPECTED'
   readonly eventId: string
   readonly aggregateId: string
@@ -37,6 +39,7 @@ export class EventVersionError extends EventspineError {
 
 /** An `evolution` got an event of a class that was declared neither with `on` nor with `ignore`. */
 export class UnhandledEventError extends EventspineError {
+  static override readonly name = 'UnhandledEventError'
   readonly code = 'EVENT_UNHANDLED'
   readonly eventType: string
 
@@ -53,6 +56,7 @@ export class UnhandledEventError extends EventspineError {
  * (`SubscriptionManager.relay`) publishes stored events. Without a relay, publish `events` again.
  */
 export class PublishAfterSaveError extends EventspineError {
+  static override readonly name = 'PublishAfterSaveError'
   readonly code = 'PUBLISH_AFTER_SAVE_FAILED'
   readonly #events: readonly DomainEvent[]
   readonly newVersion: number

@@ -2,6 +2,7 @@ import { EventspineError, sentence } from '../errors.ts'
 
 /** The bus was shut down before this call. */
 export class BusClosedError extends EventspineError {
+  static override readonly name = 'BusClosedError'
   readonly code = 'BUS_CLOSED'
 
   constructor(operation: string) {
@@ -24,6 +25,7 @@ export interface PublishOutcome {
 
 /** The broker did not confirm every event of a publish. `outcomes` has what is known about each event. */
 export class PublishError extends EventspineError {
+  static override readonly name = 'PublishError'
   readonly code = 'PUBLISH_FAILED'
   /** False if no failed event can succeed without a change. */
   override readonly retryable: boolean

@@ -15,6 +15,7 @@ export type DecodeReason =
 
 /** The body of a message is not an event. The text of the error never contains the payload. */
 export class DecodeError extends EventspineError {
+  static override readonly name = 'DecodeError'
   readonly code = 'DECODE_FAILED'
   readonly reason: DecodeReason
 

@@ -10,6 +10,7 @@ export interface EventIssue {
 
 /** Fields of an event break the rules of its envelope or schema. The message has the type, paths and rules, not the payload. */
 export class EventValidationError extends EventspineError {
+  static override readonly name = 'EventValidationError'
   readonly code = 'EVENT_INVALID'
   readonly eventType: string
   readonly issues: readonly EventIssue[]
@@ -24,6 +25,7 @@ export class EventValidationError extends EventspineError {
 
 /** Another class has the same event type. */
 export class DuplicateEventTypeError extends EventspineError {
+  static override readonly name = 'DuplicateEventTypeError'
   readonly code = 'EVENT_TYPE_DUPLICATE'
   readonly eventType: string
 
@@ -42,6 +44,7 @@ export class DuplicateEventTypeError extends EventspineError {
 
 /** No class is registered for an event type. */
 export class EventTypeNotFoundError extends EventspineError {
+  static override readonly name = 'EventTypeNotFoundError'
   readonly code = 'EVENT_TYPE_NOT_FOUND'
   readonly eventType: string
   /** The types that are registered, in alphabetical order. */

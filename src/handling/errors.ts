@@ -2,6 +2,7 @@ import { EventspineError } from '../errors.ts'
 
 /** A handler took longer than `handlerTimeoutMs`. Its signal was aborted, and the attempt counts as failed. */
 export class HandlerTimeoutError extends EventspineError {
+  static override readonly name = 'HandlerTimeoutError'
   readonly code = 'HANDLER_TIMEOUT'
   override readonly retryable = true
 
@@ -10,8 +11,9 @@ export class HandlerTimeoutError extends EventspineError {
   }
 }
 
-/** Two handlers of one event on a broker bus have the same name. */
+/** Two handlers of one event on a broker bus, or in a subscription, have the same name. */
 export class HandlerNameError extends EventspineError {
+  static override readonly name = 'HandlerNameError'
   readonly code = 'HANDLER_NAME_TAKEN'
 
   constructor(eventType: string, name: string) {
@@ -24,6 +26,7 @@ export class HandlerNameError extends EventspineError {
 
 /** A handler called a method that waits for that handler. The call had no effect. */
 export class HandlerDeadlockError extends EventspineError {
+  static override readonly name = 'HandlerDeadlockError'
   readonly code = 'HANDLER_DEADLOCK'
 
   constructor(call: string) {
@@ -36,6 +39,7 @@ export class HandlerDeadlockError extends EventspineError {
 
 /** The reason of a handler's aborted signal when a shutdown timed out. */
 export class ShutdownError extends EventspineError {
+  static override readonly name = 'ShutdownError'
   readonly code = 'SHUTDOWN'
   override readonly retryable = true
 

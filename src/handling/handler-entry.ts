@@ -58,6 +58,11 @@ export function isCalled({ id, aliases }: HandlerEntry, name: string): boolean {
   return id === name || aliases.includes(name)
 }
 
+/** The name under which records of this handler are written. */
+export function recordedName({ id }: Pick<HandlerEntry, 'id'>): string {
+  return id ?? UNNAMED_HANDLER
+}
+
 export function readHandler(handler: unknown, { name, aliases = [] }: SubscribeOptions): ReadHandler {
   const { invoke, accepts, ownName, ownId } = readCallable(handler)
   const id = name ?? ownId

@@ -159,7 +159,7 @@ export class HandlerRegistry {
     }
   }
 
-  /** On a broker bus, records outlive the process, so each name must belong to one handler of an event. */
+  /** Where records outlive the process, each name must belong to one handler of an event. */
   #checkIdentity(handler: ReadHandler, eventType: string, others: readonly HandlerEntry[]): void {
     if (!this.#needsNames) return
     const name = namesOf(handler).find((given) => others.some((other) => namesOf(other).includes(given)))

@@ -28,7 +28,10 @@ export interface KafkaEventBusOptions extends BrokerOptions, KafkaSecurityOption
   readonly bootstrapServers?: string
   /** Prefix of all topics. The events are in `{topicPrefix}.stream`. Default `'events'`. */
   readonly topicPrefix?: string
-  /** Name of this client in the brokers' logs and group listings. Default: the host name and a random part. */
+  /**
+   * Name of this client in the brokers' logs and group listings. A label only: consumers may share it. Default: the host
+   * name and a random part.
+   */
   readonly consumerName?: string
   /**
    * Brokers that must have an event before its publish is confirmed: none (`'0'`), the leader (`'1'`) or all in-sync

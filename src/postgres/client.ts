@@ -66,6 +66,7 @@ export const POSTGRES_AVAILABLE: boolean = canResolve()
 
 /** The npm package `pg` is not installed. */
 export class PostgresNotAvailableError extends EventspineError {
+  static override readonly name = 'PostgresNotAvailableError'
   readonly code = 'POSTGRES_NOT_AVAILABLE'
 
   constructor() {

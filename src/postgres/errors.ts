@@ -13,6 +13,7 @@ export const STORE = 'PostgreSQL'
 
 /** No connection of the pool became free before the deadline. */
 export class PostgresPoolExhaustedError extends EventspineError {
+  static override readonly name = 'PostgresPoolExhaustedError'
   readonly code = 'POSTGRES_POOL_EXHAUSTED'
   override readonly retryable = true
 
@@ -27,6 +28,7 @@ export class PostgresPoolExhaustedError extends EventspineError {
 
 /** The server ended a statement because of a timeout or a request to cancel. Nothing was written. */
 export class PostgresTimeoutError extends EventspineError {
+  static override readonly name = 'PostgresTimeoutError'
   readonly code = 'POSTGRES_TIMEOUT'
   override readonly retryable = true
 
@@ -40,6 +42,7 @@ export class PostgresTimeoutError extends EventspineError {
 
 /** The database role lacks a right. */
 export class PostgresPermissionError extends EventspineError {
+  static override readonly name = 'PostgresPermissionError'
   readonly code = 'POSTGRES_PERMISSION'
 
   constructor(detail: string, options?: ErrorOptions) {
@@ -52,6 +55,7 @@ export class PostgresPermissionError extends EventspineError {
 
 /** This server cannot provide the feed. */
 export class PostgresFeedError extends EventspineError {
+  static override readonly name = 'PostgresFeedError'
   readonly code = 'POSTGRES_FEED_UNREADABLE'
 }
 
@@ -60,6 +64,7 @@ export class PostgresFeedError extends EventspineError {
  * Happens only in REPEATABLE READ and SERIALIZABLE.
  */
 export class PostgresSnapshotTooOldError extends EventspineError {
+  static override readonly name = 'PostgresSnapshotTooOldError'
   readonly code = 'POSTGRES_SNAPSHOT_TOO_OLD'
   override readonly retryable = true
 
@@ -73,6 +78,7 @@ export class PostgresSnapshotTooOldError extends EventspineError {
 
 /** A statement of the transaction had failed, so the server answered the commit with a rollback. */
 export class PostgresTransactionAbortedError extends EventspineError {
+  static override readonly name = 'PostgresTransactionAbortedError'
   readonly code = 'POSTGRES_TRANSACTION_ABORTED'
 
   constructor() {
@@ -85,6 +91,7 @@ export class PostgresTransactionAbortedError extends EventspineError {
 
 /** PostgreSQL cannot store a value of the event. Detected before anything is sent. */
 export class PostgresValueError extends EventspineError {
+  static override readonly name = 'PostgresValueError'
   readonly code = 'POSTGRES_VALUE_REFUSED'
 
   constructor(detail: string) {
@@ -94,6 +101,7 @@ export class PostgresValueError extends EventspineError {
 
 /** Events cannot be archived, because a subscription has not handled them. */
 export class PostgresArchiveError extends EventspineError {
+  static override readonly name = 'PostgresArchiveError'
   readonly code = 'POSTGRES_ARCHIVE'
   readonly subscription: string
 

@@ -4,6 +4,7 @@ import { ConnectionError } from '../transport/errors.ts'
 
 /** No queue is bound for an event's routing key, and `requireRoute` is set. */
 export class UnroutableError extends EventspineError {
+  static override readonly name = 'UnroutableError'
   readonly code = 'UNROUTABLE'
   readonly exchange: string
   readonly routingKey: string

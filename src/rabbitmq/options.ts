@@ -38,7 +38,10 @@ export interface RabbitMQEventBusOptions extends BrokerOptions {
   readonly exchangeName?: string
   /** Type of the exchange. Default `'topic'`. */
   readonly exchangeType?: RabbitMQExchangeType
-  /** Name of this consumer in the broker's list of connections. Default: host name and a random part. */
+  /**
+   * Name of this consumer in the broker's list of connections. A label only: consumers may share it. Default: host name
+   * and a random part.
+   */
   readonly consumerName?: string
   /**
    * Maximum number of messages that this consumer holds unacknowledged; never more than `maxInFlight`. Default 10, or

@@ -6,8 +6,8 @@ const AUTHENTICATION =
   /^(WRONGPASS|NOAUTH|NOPERM)|invalid password|invalid username-password|without any password configured/i
 /** Error replies after which the same command may soon succeed, on this server or on its successor. */
 const TRANSIENT = /^(LOADING|MASTERDOWN|READONLY|MISCONF|BUSY |TRYAGAIN|CLUSTERDOWN|UNBLOCKED)/
-/** Errors of the client for commands that it did not send. */
-const UNSENT: readonly string[] = ['ClientOfflineError', 'ClientClosedError']
+/** Texts of the client's errors for commands that it did not send. Unlike the names of its classes, no minifier changes them. */
+const UNSENT: readonly string[] = ['The client is offline', 'The client is closed']
 
 /** True for an error that the server replied, as opposed to a failed connection. */
 export function isErrorReply(error: Error): boolean {
@@ -16,12 +16,12 @@ export function isErrorReply(error: Error): boolean {
 
 /** True if the command certainly had no effect. */
 export function hadNoEffect(error: Error): boolean {
-  return isErrorReply(error) || UNSENT.includes(error.constructor.name)
+  return isErrorReply(error) || UNSENT.includes(error.message)
 }
 
 /** True if the same command may soon succeed, on this connection or a new one. */
 export function isTransient(error: Error): boolean {
-  return TRANSIENT.test(error.message) || UNSENT.includes(error.constructor.name)
+  return TRANSIENT.test(error.message) || UNSENT.includes(error.message)
 }
 
 /** True if the stream or its consumer group does not exist. */

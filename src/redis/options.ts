@@ -16,6 +16,7 @@ import {
 } from '../kit/options.ts'
 import type { ServerAddress } from '../transport/transport.ts'
 import type { DuplicableRedisClient } from './client/client.ts'
+import { foreignClient, isNodeRedisClient } from './client/given-client.ts'
 
 /** Options of {@link RedisEventBus}. Names and defaults are those of eventsource-py, with durations in milliseconds. */
 export interface RedisEventBusOptions extends BrokerOptions {
@@ -37,8 +38,9 @@ export interface RedisEventBusOptions extends BrokerOptions {
   /** Puts the prefix in braces, so that all keys are in one slot of a Redis Cluster. Default false. */
   readonly useHashTag?: boolean
   /**
-   * Name of this consumer in its group. No two running consumers of a group may have the same name. Default: the host
-   * name and a random part.
+   * Name of this consumer in its group. No two running consumers of a group may have the same name: each would take over
+   * what the other handles. The second one is warned (notice `consumerNameTaken`). Default: the host name and a random
+   * part.
    */
   readonly consumerName?: string
   /**
@@ -122,13 +124,19 @@ const redisUrl: OptionRule = {
   hasCredentials: true,
 }
 
+const nodeRedisClient: OptionRule = {
+  rule: 'a client of node-redis (createClient of the npm package redis, version 5 or newer)',
+  isValid: isNodeRedisClient,
+  explain: (value) => `${foreignClient(value) ?? 'Create one, or set redisUrl'}`,
+}
+
 const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
   ...brokerRules,
   redisUrl,
   username: optional(nonEmptyText),
   password: { ...optional(nonEmptyText), isSecret: true },
   tls: { ...optional(objectWith("an object with Node's TLS options")), isSecret: true },
-  client: optional(objectWith('a node-redis client', 'duplicate')),
+  client: optional(nodeRedisClient),
   streamPrefix: nonEmptyText,
   useHashTag: booleanOption,
   consumerName: optional(nonEmptyText),
@@ -151,6 +159,8 @@ const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
 /** The options with all defaults, a consumer name and the names of all keys. */
 export interface ResolvedRedisOptions extends Readonly<typeof defaults> {
   readonly consumerName: string
+  /** True if the user chose the consumer name, so that two processes may have the same one. */
+  readonly isNameGiven: boolean
   readonly keys: RedisKeys
   /** Undefined if the option `client` is used. */
   readonly server: ServerAddress | undefined
@@ -166,6 +176,8 @@ export interface RedisKeys {
   replays(group: string): string
   /** The retry state of a message in a group. */
   retry(group: string, id: string): string
+  /** The process that uses a consumer name in a group. */
+  consumer(group: string, name: string): string
 }
 
 /** @throws ConfigError with every fault. */
@@ -178,7 +190,8 @@ export function resolveRedisOptions(given: RedisEventBusOptions): ResolvedRedisO
       ? { host: url.hostname, port: url.port === '' ? 6379 : Number(url.port) }
       : undefined
   const address = server === undefined ? 'the given client' : `${server.host}:${server.port}`
-  return Object.freeze({ ...options, consumerName, server, address, keys: keysOf(options) })
+  const isNameGiven = options.consumerName !== undefined
+  return Object.freeze({ ...options, consumerName, isNameGiven, server, address, keys: keysOf(options) })
 }
 
 function keysOf(options: Readonly<typeof defaults>): RedisKeys {
@@ -190,5 +203,6 @@ function keysOf(options: Readonly<typeof defaults>): RedisKeys {
     deadLetters: `${stream}${dlqStreamSuffix}`,
     replays: (group) => `${stream}:replay:${group}`,
     retry: (group, id) => `${prefix}:${retryKeyPrefix}:${group}:${id}`,
+    consumer: (group, name) => `${stream}:consumer:${group}:${name}`,
   }
 }

@@ -8,6 +8,7 @@ import {
 
 /** Another process holds the file's write lock for longer than `busyTimeoutMs`. Nothing was written. */
 export class SqliteBusyError extends EventspineError {
+  static override readonly name = 'SqliteBusyError'
   readonly code = 'SQLITE_LOCKED'
   override readonly retryable = true
 
@@ -21,6 +22,7 @@ export class SqliteBusyError extends EventspineError {
 
 /** The file is no SQLite database, or it is damaged. It is left as it is. */
 export class SqliteCorruptError extends EventspineError {
+  static override readonly name = 'SqliteCorruptError'
   readonly code = 'SQLITE_CORRUPT'
 
   constructor(file: string, detail: string, options?: ErrorOptions) {
@@ -33,6 +35,7 @@ export class SqliteCorruptError extends EventspineError {
 
 /** The file is on a file system on which processes cannot rely on each other's locks. */
 export class SqliteNetworkFileError extends EventspineError {
+  static override readonly name = 'SqliteNetworkFileError'
   readonly code = 'SQLITE_NETWORK_FILE'
 
   constructor(file: string, detail: string) {
@@ -45,6 +48,7 @@ export class SqliteNetworkFileError extends EventspineError {
 
 /** SQLite refused a statement for a reason that has no error of its own here. */
 export class SqliteError extends EventspineError {
+  static override readonly name = 'SqliteError'
   readonly code = 'SQLITE_FAILED'
 
   constructor(file: string, detail: string, options?: ErrorOptions) {
@@ -54,6 +58,7 @@ export class SqliteError extends EventspineError {
 
 /** Events cannot be imported: their positions are taken, or lie behind the end of the feed. */
 export class SqliteImportError extends EventspineError {
+  static override readonly name = 'SqliteImportError'
   readonly code = 'SQLITE_IMPORT'
   readonly position: number
 
@@ -67,6 +72,7 @@ export class SqliteImportError extends EventspineError {
 
 /** Events cannot be archived: a subscription has not handled them yet. */
 export class SqliteArchiveError extends EventspineError {
+  static override readonly name = 'SqliteArchiveError'
   readonly code = 'SQLITE_ARCHIVE'
   readonly subscription: string
 

@@ -3,6 +3,7 @@ import type { ExpectedVersion, StreamName } from './event-store.ts'
 
 /** Another writer changed the stream, so it is not at the expected version. Nothing was written. */
 export class OptimisticLockError extends EventspineError {
+  static override readonly name = 'OptimisticLockError'
   readonly code = 'OPTIMISTIC_LOCK'
   readonly aggregateId: string
   readonly aggregateType: string
@@ -25,6 +26,7 @@ const EXPECTATIONS: Readonly<Record<string, string>> = { noStream: 'no stream', 
 
 /** The store has another event with this id. Nothing was written. */
 export class DuplicateEventError extends EventspineError {
+  static override readonly name = 'DuplicateEventError'
   readonly code = 'EVENT_ID_DUPLICATE'
   readonly eventId: string
 
@@ -36,6 +38,7 @@ export class DuplicateEventError extends EventspineError {
 
 /** An event belongs to another aggregate than the stream that it is in, or that it should be written to. */
 export class EventStreamMismatchError extends EventspineError {
+  static override readonly name = 'EventStreamMismatchError'
   readonly code = 'EVENT_STREAM_MISMATCH'
   readonly eventId: string
 
@@ -52,6 +55,7 @@ export class EventStreamMismatchError extends EventspineError {
 
 /** Aggregates of several types have this id, so the id alone does not identify a stream. */
 export class AmbiguousStreamError extends EventspineError {
+  static override readonly name = 'AmbiguousStreamError'
   readonly code = 'STREAM_AMBIGUOUS'
   readonly aggregateId: string
   readonly aggregateTypes: readonly string[]
@@ -67,6 +71,7 @@ export class AmbiguousStreamError extends EventspineError {
 
 /** The stream was deleted and accepts no further event. Nothing was written. */
 export class StreamDeletedError extends EventspineError {
+  static override readonly name = 'StreamDeletedError'
   readonly code = 'STREAM_DELETED'
   readonly aggregateId: string
   readonly aggregateType: string
@@ -80,6 +85,7 @@ export class StreamDeletedError extends EventspineError {
 
 /** A stored event cannot be decoded, because its class refuses the payload. */
 export class StoredEventError extends EventspineError {
+  static override readonly name = 'StoredEventError'
   readonly code = 'STORED_EVENT_INVALID'
   readonly eventId: string
   readonly position: number
@@ -101,6 +107,7 @@ export class StoredEventError extends EventspineError {
 
 /** The store does not answer. The write of the call has certainly not happened. */
 export class StoreUnavailableError extends EventspineError {
+  static override readonly name = 'StoreUnavailableError'
   readonly code = 'STORE_UNAVAILABLE'
   override readonly retryable = true
 
@@ -111,6 +118,7 @@ export class StoreUnavailableError extends EventspineError {
 
 /** The answer to a write was lost, so it is unknown whether it is stored. Repeat the append: the store recognizes it. */
 export class StoreOutcomeUnknownError extends EventspineError {
+  static override readonly name = 'StoreOutcomeUnknownError'
   readonly code = 'STORE_OUTCOME_UNKNOWN'
   override readonly retryable = true
 
@@ -124,6 +132,7 @@ export class StoreOutcomeUnknownError extends EventspineError {
 
 /** The schema of the store does not match this release. */
 export class StoreSchemaError extends EventspineError {
+  static override readonly name = 'StoreSchemaError'
   readonly code = 'STORE_SCHEMA'
   /** Version of the schema in the store; 0 if it has none. */
   readonly found: number
@@ -139,6 +148,7 @@ export class StoreSchemaError extends EventspineError {
 
 /** A call after `close`. */
 export class StoreClosedError extends EventspineError {
+  static override readonly name = 'StoreClosedError'
   readonly code = 'STORE_CLOSED'
 
   constructor(store: string) {
@@ -148,6 +158,7 @@ export class StoreClosedError extends EventspineError {
 
 /** The disk or the quota of the store is full. Nothing was written. The store works again when there is room. */
 export class StoreFullError extends EventspineError {
+  static override readonly name = 'StoreFullError'
   readonly code = 'STORE_FULL'
   override readonly retryable = true
 
@@ -158,6 +169,7 @@ export class StoreFullError extends EventspineError {
 
 /** The store does not accept writes. */
 export class StoreReadOnlyError extends EventspineError {
+  static override readonly name = 'StoreReadOnlyError'
   readonly code = 'STORE_READ_ONLY'
   override readonly retryable: boolean
 
@@ -170,6 +182,7 @@ export class StoreReadOnlyError extends EventspineError {
 
 /** A call inside `stores.transaction` used the stores instead of the transaction, so it would wait for itself. */
 export class TransactionBypassError extends EventspineError {
+  static override readonly name = 'TransactionBypassError'
   readonly code = 'TRANSACTION_BYPASSED'
 
   constructor(operation: string) {

@@ -2,6 +2,7 @@ import { EventspineError, sentence } from '../errors.ts'
 
 /** There is no subscription with this name. */
 export class SubscriptionNotFoundError extends EventspineError {
+  static override readonly name = 'SubscriptionNotFoundError'
   readonly code = 'SUBSCRIPTION_NOT_FOUND'
 
   constructor(name: string, known: readonly string[]) {
@@ -12,6 +13,7 @@ export class SubscriptionNotFoundError extends EventspineError {
 
 /** Another subscription of this manager has the same name: both would move the same checkpoint. */
 export class DuplicateSubscriptionError extends EventspineError {
+  static override readonly name = 'DuplicateSubscriptionError'
   readonly code = 'SUBSCRIPTION_DUPLICATE'
 
   constructor(name: string) {
@@ -23,6 +25,7 @@ export class DuplicateSubscriptionError extends EventspineError {
 
 /** A subscription stopped because an event could not be handled. It is `down` until it is started again. */
 export class SubscriptionFailedError extends EventspineError {
+  static override readonly name = 'SubscriptionFailedError'
   readonly code = 'SUBSCRIPTION_FAILED'
   readonly subscription: string
   /** Position of the event that could not be handled; the subscription's own position is before it. */
@@ -47,6 +50,7 @@ export class SubscriptionFailedError extends EventspineError {
 
 /** A wait cannot succeed: the subscription does not run on this instance, or was stopped. */
 export class SubscriptionStoppedError extends EventspineError {
+  static override readonly name = 'SubscriptionStoppedError'
   readonly code = 'SUBSCRIPTION_STOPPED'
   override readonly retryable = true
 
@@ -57,6 +61,7 @@ export class SubscriptionStoppedError extends EventspineError {
 
 /** Another instance has moved the checkpoint of a subscription: it runs twice. Use a lease where it may. */
 export class CheckpointConflictError extends EventspineError {
+  static override readonly name = 'CheckpointConflictError'
   readonly code = 'CHECKPOINT_CONFLICT'
 
   constructor(name: string, expected: number | undefined, actual: number | undefined) {
@@ -69,6 +74,7 @@ export class CheckpointConflictError extends EventspineError {
 
 /** A subscription is to begin behind the end of the feed: its checkpoint belongs to another store, or to its future. */
 export class PositionAheadError extends EventspineError {
+  static override readonly name = 'PositionAheadError'
   readonly code = 'POSITION_AHEAD'
 
   constructor(name: string, position: number, head: number) {
@@ -81,6 +87,7 @@ export class PositionAheadError extends EventspineError {
 
 /** The checkpoint of a subscription belongs to another event store, or to another history of this one. */
 export class ForeignCheckpointError extends EventspineError {
+  static override readonly name = 'ForeignCheckpointError'
   readonly code = 'CHECKPOINT_FOREIGN'
   readonly subscription: string
   readonly position: number

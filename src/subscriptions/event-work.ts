@@ -1,6 +1,6 @@
 import { shorten, toError } from '../errors.ts'
 import { Dispatcher, type HandlerFailure } from '../handling/dispatcher.ts'
-import type { HandlerEntry } from '../handling/handler-entry.ts'
+import { type HandlerEntry, recordedName } from '../handling/handler-entry.ts'
 import type { RunInfo } from '../handling/handler-run.ts'
 import { IdleCounter } from '../kit/idle-counter.ts'
 import type { PauseGate } from '../kit/pause-gate.ts'
@@ -184,7 +184,7 @@ export class EventWork {
       subscription: consumer.name,
       position,
       event,
-      handlerNames: failures.map(({ handler }) => handler.name),
+      handlerNames: failures.map(({ handler }) => recordedName(handler)),
       errorName: shorten(redact(String(error.name)), MAX_ERROR_TEXT),
       errorMessage: shorten(redact(String(error.message)), MAX_ERROR_TEXT),
       attempts,

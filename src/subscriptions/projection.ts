@@ -1,13 +1,13 @@
 import { describeValue } from '../errors.ts'
 import { type DomainEvent, type EventClass, type EventOf, EventRegistry } from '../events/index.ts'
 import type { AnyEventHandler, EventHandler, HandlerContext } from '../handling/event-handler.ts'
-import type { HandlerEntry } from '../handling/handler-entry.ts'
+import type { HandlerEntry, SubscribeOptions } from '../handling/handler-entry.ts'
 import { HandlerRegistry } from '../handling/handler-registry.ts'
 import type { StoredEvent } from '../store/index.ts'
 
 /** Optional members of every subscriber. */
 interface Subscriber {
-  /** Name of the subscription, which identifies its checkpoint. Default: the name of the class. */
+  /** Name of the subscription, which identifies its checkpoint. Required, unless `subscribe` is given one. */
   readonly name?: string
   /** Empties the read model, so that `rebuild` can fill it again. */
   reset?(): void | Promise<void>
@@ -32,6 +32,7 @@ export interface BatchProjection<E extends DomainEvent = DomainEvent> extends Su
 export interface HandlerBinding {
   readonly eventClasses: readonly EventClass[]
   readonly handler: unknown
+  readonly options?: SubscribeOptions
 }
 
 /** Several handlers in one subscription. An event is finished when all of its handlers have succeeded. */
@@ -41,7 +42,8 @@ export interface HandlerSet extends Subscriber {
 }
 
 /**
- * Creates a handler for the `handlers` of a subscription; its parameter is inferred.
+ * Creates a handler for the `handlers` of a subscription; its parameter is inferred. Give each of several handlers of one
+ * event a `name`: a replay of parked events runs only those that had failed, and finds them by their names.
  *
  * @example
  * manager.subscribe({ name: 'invoices', handlers: [handlerFor(OrderCreated, (event) => invoice(event.customerId))] })
@@ -49,8 +51,9 @@ export interface HandlerSet extends Subscriber {
 export function handlerFor<const C extends EventClass | readonly EventClass[]>(
   eventClass: C,
   handler: AnyEventHandler<EventOf<C>>,
+  options: SubscribeOptions = {},
 ): HandlerBinding {
-  return { eventClasses: Array.isArray(eventClass) ? eventClass : [eventClass], handler }
+  return { eventClasses: Array.isArray(eventClass) ? eventClass : [eventClass], handler, options }
 }
 
 /** Events that are handled together: a single event, or the batch of a batch handler. */
@@ -80,7 +83,7 @@ export function readSubscriber(subscriber: unknown, givenName?: string): Consume
   // The method is read at each call, so that a replaced one takes effect.
   const reset = hasMethod(subscriber, 'reset') ? () => subscriber.reset() as void | Promise<void> : undefined
   if (hasMethod(subscriber, 'handleBatch')) return { name, reset, ...batchConsumer(name, subscriber) }
-  const registry = new HandlerRegistry(new EventRegistry())
+  const registry = new HandlerRegistry(new EventRegistry(), { needsNames: true })
   const takesAll = register(registry, subscriber, name)
   return {
     name,
@@ -96,8 +99,8 @@ export function readSubscriber(subscriber: unknown, givenName?: string): Consume
 function register(registry: HandlerRegistry, subscriber: object, name: string): boolean {
   if ('handlers' in subscriber && Array.isArray(subscriber.handlers)) {
     // handlerFor returned it. The registry checks classes and handler.
-    for (const { eventClasses, handler } of subscriber.handlers as HandlerBinding[]) {
-      registry.subscribe(eventClasses, handler)
+    for (const { eventClasses, handler, options } of subscriber.handlers as HandlerBinding[]) {
+      registry.subscribe(eventClasses, handler, options)
     }
     return false
   }
@@ -127,16 +130,14 @@ function batchConsumer(name: string, subscriber: object) {
   }
 }
 
+/** The checkpoint is stored under the name, so it is never derived: a minifier renames classes. */
 function nameOf(subscriber: object): string {
   if ('name' in subscriber && typeof subscriber.name === 'string' && subscriber.name !== '')
     return subscriber.name
-  const className = subscriber.constructor?.name ?? 'Object'
-  if (className === 'Object') {
-    throw new TypeError(
-      'a subscription needs a name: give the subscriber one, or pass { name } in the options',
-    )
-  }
-  return className
+  throw new TypeError(
+    'A subscription needs a name, under which its checkpoint is stored: give the subscriber a `name`, or pass { name } ' +
+      'in the options. The name of a class is not used, because minifiers and renames change it.',
+  )
 }
 
 function hasMethod<N extends string>(

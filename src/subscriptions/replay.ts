@@ -1,5 +1,6 @@
 import { ConfigError } from '../errors.ts'
 import { Dispatcher, type HandlerFailure } from '../handling/dispatcher.ts'
+import { type HandlerEntry, isCalled, recordedName } from '../handling/handler-entry.ts'
 import type { StoredEvent } from '../store/index.ts'
 import type { ParkedEvent, SubscriptionDeadLetterStore } from './dead-letter-store.ts'
 import { SubscriptionStoppedError } from './errors.ts'
@@ -82,11 +83,9 @@ class Replay {
     const stored = await this.#stored(parked)
     if (stored.fault !== undefined) return this.#park(parked, [stored.fault], parked.handlerNames)
     const all = this.#subscription.consumer.handlersFor([stored])
-    const pending = all.filter(({ name }) => parked.handlerNames.includes(name))
-    // If no handler has one of the names, all handlers run, so that a rename never drops an event.
-    const failures = await this.#dispatch(pending.length === 0 ? all : pending, stored, parked)
+    const failures = await this.#dispatch(handlersThatFailed(all, parked), stored, parked)
     if (failures.length > 0) {
-      const names = failures.map(({ handler }) => handler.name)
+      const names = failures.map(({ handler }) => recordedName(handler))
       return this.#park(
         parked,
         failures.map(({ error }) => error),
@@ -135,4 +134,17 @@ class Replay {
     })
     return error
   }
+}
+
+/**
+ * The handlers that had failed. If a failed one has no name, or none of these handlers has its name, all handlers run: one
+ * that had succeeded handles the event again, so that none is skipped.
+ */
+function handlersThatFailed(
+  handlers: readonly HandlerEntry[],
+  { handlerNames }: ParkedEvent,
+): readonly HandlerEntry[] {
+  const isKnown = handlerNames.every((name) => handlers.some((handler) => isCalled(handler, name)))
+  if (!isKnown || handlerNames.length === 0) return handlers
+  return handlers.filter((handler) => handlerNames.some((name) => isCalled(handler, name)))
 }

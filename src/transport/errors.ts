@@ -2,6 +2,7 @@ import { EventspineError, sentence } from '../errors.ts'
 
 /** A publish got no confirmation before its deadline. */
 export class PublishTimeoutError extends EventspineError {
+  static override readonly name = 'PublishTimeoutError'
   readonly code = 'PUBLISH_TIMEOUT'
   override readonly retryable = true
 
@@ -12,6 +13,7 @@ export class PublishTimeoutError extends EventspineError {
 
 /** The broker or its protocol does not accept this message, because it is too large or a name in it is too long. */
 export class MessageRefusedError extends EventspineError {
+  static override readonly name = 'MessageRefusedError'
   readonly code = 'MESSAGE_REFUSED'
 
   constructor(reason: string) {
@@ -21,6 +23,7 @@ export class MessageRefusedError extends EventspineError {
 
 /** The broker cannot be reached, or rejects the connection. The text names the address, never the password. */
 export class ConnectionError extends EventspineError {
+  static override readonly name = 'ConnectionError'
   readonly code: 'CONNECTION_FAILED' | 'AUTHENTICATION_FAILED' | 'TOPOLOGY_CONFLICT' | 'CONNECTION_LOST'
   override readonly retryable: boolean
 

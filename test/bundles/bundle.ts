@@ -15,6 +15,8 @@ export interface BundleOptions {
   /** Packages that are installed where the bundle is built, in addition to those that eventspine needs. */
   readonly installed: readonly string[]
   readonly args?: readonly string[]
+  /** Renames functions and classes, as most builds for production do. */
+  readonly minify?: boolean
   /** Files that are copied to a path relative to the bundle. */
   readonly copied?: Readonly<Record<string, string>>
 }
@@ -23,12 +25,19 @@ export interface BundleOptions {
 const REQUIRE =
   "import { createRequire as requireOf } from 'node:module'; const require = requireOf(import.meta.url);"
 
+const EXPORTS = {
+  '.': './dist/index.js',
+  './sqlite': './dist/sqlite/index.js',
+  './postgres': './dist/postgres/index.js',
+}
+
 /** Builds a program with eventspine into one file, and runs the file where no package is installed. */
 export async function runBundle({
   program,
   format,
   installed,
   args = [],
+  minify = false,
   copied = {},
 }: BundleOptions): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'eventspine-bundle-'))
@@ -38,7 +47,7 @@ export async function runBundle({
   await mkdir(join(modules, '@platformatic'))
   // As it is published: `npm run build` has made it.
   await cp('dist', join(modules, 'eventspine', 'dist'), { recursive: true })
-  const manifest = { name: 'eventspine', type: 'module', sideEffects: false, exports: './dist/index.js' }
+  const manifest = { name: 'eventspine', type: 'module', sideEffects: false, exports: EXPORTS }
   await writeFile(join(modules, 'eventspine', 'package.json'), JSON.stringify(manifest))
   for (const name of ['@opentelemetry/api', ...installed]) {
     await symlink(resolve('node_modules', name), join(modules, name))
@@ -52,6 +61,7 @@ export async function runBundle({
     bundle: true,
     platform: 'node',
     format,
+    minify,
     logLevel: 'silent',
     ...(format === 'esm' && installed.length > 0 ? { banner: { js: REQUIRE } } : {}),
   })

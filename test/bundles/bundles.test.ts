@@ -64,3 +64,45 @@ it('a bundle with the Kafka client names the file that the client needs', async 
 
   expect(printed).toMatch(/^true KAFKA_NOT_AVAILABLE .*cannot load.*copy .*native\.wasm/)
 })
+
+/** Prints each exported error class whose instances have another name than the export. */
+const errorNames = `
+import * as main from 'eventspine'
+import * as postgres from 'eventspine/postgres'
+import * as sqlite from 'eventspine/sqlite'
+const errors = Object.entries({ ...main, ...sqlite, ...postgres })
+  .filter(([, value]) => value.prototype instanceof main.EventspineError)
+const wrong = errors.filter(([name, type]) => Object.create(type.prototype).name !== name)
+const timeout = new main.PublishTimeoutError(1, 'x')
+class Own extends main.EventspineError { static name = 'Own'; code = 'OWN' }
+console.log(errors.length > 50, wrong.map(([name]) => name), String(timeout), timeout.stack.split('\\n')[0])
+console.log(new Own('x').name, class Timeout {}.name === 'Timeout')
+`
+
+it('a minified bundle keeps the names of all errors', async () => {
+  const text = 'PublishTimeoutError: No confirmation within 1 ms (publishTimeoutMs): x.'
+
+  expect(await runBundle({ program: errorNames, format: 'esm', installed: [], minify: true })).toBe(
+    `true [] ${text} ${text}\nOwn false\n`,
+  )
+})
+
+const projections = `
+import { InMemoryCheckpointStore, InMemoryEventStore, SubscriptionManager } from 'eventspine'
+class Totals { handle() {} }
+const checkpoints = new InMemoryCheckpointStore()
+const manager = new SubscriptionManager({ eventStore: new InMemoryEventStore(), checkpoints })
+try {
+  manager.subscribe(new Totals())
+} catch (error) {
+  console.log(error.name, error.message.slice(0, 27))
+}
+manager.subscribe(new Totals(), { name: 'totals' })
+console.log(Object.keys(await manager.status()), Totals.name === 'Totals')
+`
+
+it('a minified bundle takes no name of a checkpoint from a class', async () => {
+  expect(await runBundle({ program: projections, format: 'esm', installed: [], minify: true })).toBe(
+    "TypeError A subscription needs a name\n[ 'totals' ] false\n",
+  )
+})

@@ -1,3 +1,5 @@
+import { Cluster, Redis } from 'ioredis'
+import { createClient, createCluster, createSentinel } from 'redis'
 import { expect, it } from 'vitest'
 import { RedisEventBus } from '../../src/redis/index.ts'
 import { connectClient, createBus, freshPrefix, notes } from './scene.ts'
@@ -17,4 +19,27 @@ it('keeps all keys in one cluster slot with useHashTag', async () => {
 
   const client = await connectClient()
   expect(await client.xLen(`{${streamPrefix}}:stream`)).toBe(1)
+})
+
+const server = { host: '127.0.0.1', port: 1 }
+
+it.each([
+  ['a client of ioredis', () => new Redis({ lazyConnect: true }), 'This is a client of ioredis'],
+  ['a cluster of ioredis', () => new Cluster([server], { lazyConnect: true }), 'This is a client of ioredis'],
+  ['a cluster of node-redis', () => createCluster({ rootNodes: [{ socket: server }] }), 'This is a cluster'],
+  [
+    'a sentinel of node-redis',
+    () => createSentinel({ name: 'primary', sentinelRootNodes: [server] }),
+    'This is a sentinel',
+  ],
+  ['something else', () => ({ duplicate: true }), 'Create one, or set redisUrl'],
+])('refuses %s as its client, with the remedy', (_kind, create, remedy) => {
+  const construct = () => Reflect.construct(RedisEventBus, [{ client: create() }])
+
+  expect(construct).toThrow(/RedisEventBus: client must be a client of node-redis \(createClient of/)
+  expect(construct).toThrow(remedy)
+})
+
+it('accepts a client of node-redis', () => {
+  expect(new RedisEventBus({ client: createClient() }).isConnected).toBe(false)
 })

@@ -12,7 +12,14 @@ it('needs no command that docs/redis.md does not list', async () => {
   const rights = documented.map((command) => `+${command.toLowerCase()}`)
   await admin.sendCommand(['ACL', 'SETUSER', 'worker', 'on', '>secret', '~*', ...rights])
   const redisUrl = `redis://worker:secret@127.0.0.1:${broker.port}`
-  const bus = createBus({ redisUrl, maxRetries: 1, maxLength: 1, maxAgeMs: 3_600_000, trimIntervalMs: 20 })
+  const bus = createBus({
+    redisUrl,
+    consumerName: 'worker-0',
+    maxRetries: 1,
+    maxLength: 1,
+    maxAgeMs: 3_600_000,
+    trimIntervalMs: 20,
+  })
   const seen: number[] = []
   let isFixed = false
   bus.subscribe(Noted, ({ n }, { attempt }) => {

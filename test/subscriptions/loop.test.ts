@@ -452,6 +452,7 @@ describe('subscribe', () => {
 
   it('takes an AsyncEventHandler, and asks its canHandle', async () => {
     class Even extends AsyncEventHandler<Noted> {
+      readonly name = 'even'
       readonly numbers: number[] = []
       eventTypes() {
         return [Noted]
@@ -469,21 +470,26 @@ describe('subscribe', () => {
     const even = new Even()
     manager.subscribe(even)
     manager.start()
-    await manager.whenCaughtUp('Even')
+    await manager.whenCaughtUp('even')
 
     expect(even.numbers).toEqual([0, 2, 4])
   })
 
-  it('takes the name of the class, and refuses a name twice', () => {
+  it('needs a name, which the name of a class is not, and refuses a name twice', () => {
     const manager = new SubscriptionScene().manager()
     class Orders {
       handle(): void {}
     }
-    manager.subscribe(new Orders())
+    expect(() => manager.subscribe(new Orders())).toThrow(
+      /A subscription needs a name, under which its checkpoint/,
+    )
+    expect(() => manager.subscribe({ handleBatch: () => undefined })).toThrow(TypeError)
+    manager.subscribe(new Orders(), { name: 'orders' })
 
-    expect(() => manager.subscribe(new Orders())).toThrow('A subscription Orders already exists')
+    expect(() => manager.subscribe({ name: 'orders', handle: () => undefined })).toThrow(
+      'A subscription orders already exists',
+    )
     manager.subscribe(new Orders(), { name: 'other' })
-    expect(() => manager.subscribe({ handle: () => undefined })).toThrow('a subscription needs a name')
     // As plain JavaScript might.
     expect(() => manager.subscribe(JSON.parse('42'))).toThrow(/subscribe takes a projection .* got 42/)
     expect(() => manager.subscribe(JSON.parse('{ "name": "x" }'))).toThrow(TypeError)

@@ -2,6 +2,7 @@ import { expect, it } from 'vitest'
 import {
   defineEvent,
   GenericEvent,
+  type HandlerBinding,
   handlerFor,
   type InMemoryEventStore,
   InMemoryLeaseStore,
@@ -21,13 +22,15 @@ async function parkedScene(count: number) {
     {
       name: 'sums',
       handlers: [
-        handlerFor(Noted, { handle: ({ n }: Noted) => void state.first.push(n) }),
-        handlerFor(Noted, {
-          handle({ n }: Noted) {
+        handlerFor(Noted, { name: 'first', handle: ({ n }: Noted) => void state.first.push(n) }),
+        handlerFor(
+          Noted,
+          ({ n }) => {
             if (state.isBroken && n % 2 === 1) throw new Error('no odd ones')
             state.second.push(n)
           },
-        }),
+          { name: 'second' },
+        ),
       ],
     },
     { ...quick, maxRetries: 0, onFailure: 'deadLetter' },
@@ -77,6 +80,87 @@ it('runs all handlers where none has the name any more that had failed', async (
 
   expect(await manager.replayParked('sums')).toEqual({ replayed: 1, failed: [] })
   expect(state.first).toEqual([0, 1, 1])
+})
+
+/** Parks an event for one of two handlers, and replays it in a release that subscribes `later` instead. */
+async function replayInNextRelease(
+  earlier: (failing: () => never, working: () => void) => HandlerBinding[],
+  later: (calls: string[]) => HandlerBinding[],
+) {
+  const scene = new SubscriptionScene()
+  await append(scene.store, 0, 1)
+  const fail = () => {
+    throw new Error('broken')
+  }
+  const options = { ...quick, maxRetries: 0, onFailure: 'deadLetter' } as const
+  const before = scene.manager()
+  before.subscribe({ name: 'sums', handlers: earlier(fail, () => undefined) }, options)
+  before.start()
+  await before.whenCaughtUp('sums')
+  await before.stop()
+  const calls: string[] = []
+  const after = scene.manager()
+  after.subscribe({ name: 'sums', handlers: later(calls) }, options)
+  after.start()
+  expect(await after.replayParked('sums')).toEqual({ replayed: 1, failed: [] })
+  expect(await scene.deadLetters.list()).toEqual([])
+  return calls
+}
+
+it('runs the handler that failed in a release that subscribes handlers without names in another order', async () => {
+  const calls = await replayInNextRelease(
+    (fail, work) => [handlerFor(Noted, () => work()), handlerFor(Noted, () => fail())],
+    (seen) => [
+      handlerFor(Noted, () => seen.push('that had failed')),
+      handlerFor(Noted, () => seen.push('other')),
+    ],
+  )
+
+  expect(calls).toEqual(['that had failed', 'other'])
+})
+
+it('never takes the name of a function, which a minifier gives to another one, for the handler that failed', async () => {
+  const calls = await replayInNextRelease(
+    (fail, work) => {
+      const a = () => work()
+      const b = () => fail()
+      return [handlerFor(Noted, a), handlerFor(Noted, b)]
+    },
+    (seen) => {
+      const b = () => seen.push('other')
+      const a = () => seen.push('that had failed')
+      return [handlerFor(Noted, b), handlerFor(Noted, a)]
+    },
+  )
+
+  expect(calls.toSorted()).toEqual(['other', 'that had failed'])
+})
+
+it('finds the handler that failed by its alias, and runs no other', async () => {
+  const calls = await replayInNextRelease(
+    (fail, work) => [
+      handlerFor(Noted, () => work(), { name: 'works' }),
+      handlerFor(Noted, () => fail(), { name: 'fails' }),
+    ],
+    (seen) => [
+      handlerFor(Noted, () => seen.push('renamed'), { name: 'new name', aliases: ['fails'] }),
+      handlerFor(Noted, () => seen.push('works'), { name: 'works' }),
+    ],
+  )
+
+  expect(calls).toEqual(['renamed'])
+})
+
+it('is refused where two handlers of an event have one name', () => {
+  const manager = new SubscriptionScene().manager()
+  const handlers = [
+    handlerFor(Noted, () => undefined, { name: 'sum' }),
+    handlerFor(Noted, () => undefined, { name: 'sum' }),
+  ]
+
+  expect(() => manager.subscribe({ name: 'sums', handlers })).toThrow(
+    /Two handlers of Noted are called "sum"/,
+  )
 })
 
 it('is refused where there is no such subscription, no dead letter store, or another instance runs it', async () => {

@@ -1,5 +1,5 @@
 import type { HandlerFailure } from '../../handling/dispatcher.ts'
-import { type HandlerEntry, UNNAMED_HANDLER } from '../../handling/handler-entry.ts'
+import { type HandlerEntry, recordedName, UNNAMED_HANDLER } from '../../handling/handler-entry.ts'
 import { redact } from '../../redaction.ts'
 import type { DeadLetterReason, Delivery } from '../../transport/transport.ts'
 import type { PendingHandlers } from './pending-handlers.ts'
@@ -75,7 +75,7 @@ export function settledNames(
 }
 
 function recordedNames(handlers: readonly HandlerEntry[]): readonly string[] {
-  return [...new Set(handlers.map(({ id }) => id ?? UNNAMED_HANDLER))]
+  return [...new Set(handlers.map(recordedName))]
 }
 
 function reason({

@@ -101,6 +101,9 @@ export class NoticeBoard {
           detail: notice.detail,
         })
         break
+      case 'consumerNameTaken':
+        this.#logger.warn('consumer name used by another process', { ...fields, detail: notice.detail })
+        break
       case 'pendingClaimed':
         counters.messagesRecovered += notice.count
         this.#logger.info('took over messages from another consumer', { ...fields, count: notice.count })

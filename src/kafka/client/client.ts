@@ -16,6 +16,7 @@ const WASM =
 
 /** The npm package `@platformatic/kafka` is not installed, or cannot be loaded. */
 export class KafkaNotAvailableError extends EventspineError {
+  static override readonly name = 'KafkaNotAvailableError'
   readonly code = 'KAFKA_NOT_AVAILABLE'
 
   /** @param error - of loading the package; undefined if it is not installed. */

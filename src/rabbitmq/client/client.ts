@@ -106,6 +106,7 @@ export const RABBITMQ_AVAILABLE: boolean =
 
 /** The npm package `amqplib` is not installed, or cannot be loaded. */
 export class RabbitMQNotAvailableError extends EventspineError {
+  static override readonly name = 'RabbitMQNotAvailableError'
   readonly code = 'RABBITMQ_NOT_AVAILABLE'
 
   /** @param error - of loading the package; undefined if it is not installed. */

@@ -30,6 +30,7 @@ export const REDIS_AVAILABLE: boolean = isInstalled('redis', import.meta, '/redi
 
 /** The npm package `redis` is not installed, or cannot be loaded. */
 export class RedisNotAvailableError extends EventspineError {
+  static override readonly name = 'RedisNotAvailableError'
   readonly code = 'REDIS_NOT_AVAILABLE'
 
   /** @param error - of loading the package; undefined if it is not installed. */

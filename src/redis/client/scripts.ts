@@ -105,7 +105,28 @@ for _, row in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
 end
 return 0`
 
-const SCRIPTS = { RENEW, RECORD_ATTEMPT, RELEASE, DEAD_LETTER, REPLAY, REMOVE_CONSUMER }
+/** KEYS: name key; ARGV: token, expiry. Holds a consumer name, or renews the hold. Returns 0 if another process has it. */
+const HOLD_NAME = `
+local holder = redis.call('GET', KEYS[1])
+if holder and holder ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1`
+
+/** KEYS: name key; ARGV: token. Ends the hold. */
+const RELEASE_NAME = `
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('UNLINK', KEYS[1]) end
+return 1`
+
+const SCRIPTS = {
+  RENEW,
+  RECORD_ATTEMPT,
+  RELEASE,
+  DEAD_LETTER,
+  REPLAY,
+  REMOVE_CONSUMER,
+  HOLD_NAME,
+  RELEASE_NAME,
+}
 
 export function runScript(
   client: RedisClient,

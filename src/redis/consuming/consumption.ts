@@ -13,6 +13,7 @@ import { RedisGroup } from './group.ts'
 import { HeldEntries } from './held-entries.ts'
 import type { EntryOwner, HeldEntry } from './held-entry.ts'
 import { RedisLeases, releaseLeases } from './leases.ts'
+import { RedisNameWatch } from './name-watch.ts'
 import { RedisReadLoop } from './read-loop.ts'
 import { type RecoveryRequest, type RecoveryResult, RedisRecovery } from './recovery.ts'
 import { RedisSweeper } from './sweeper.ts'
@@ -50,6 +51,7 @@ export class RedisConsumption implements Consumption, EntryOwner {
   readonly #recovery: RedisRecovery
   readonly #sweeper: RedisSweeper
   readonly #readLoop: RedisReadLoop
+  readonly #nameWatch: RedisNameWatch | undefined
   readonly #stopped = new AbortController()
   #running: Promise<unknown> = Promise.resolve()
   #isReleased = false
@@ -99,6 +101,7 @@ export class RedisConsumption implements Consumption, EntryOwner {
       sizes,
       takeOwn: () => this.#recovery.takeOwn(stopped),
     })
+    this.#nameWatch = nameWatch(parts)
   }
 
   /** Creates the groups if they are missing, and starts reading. @throws ConnectionError */
@@ -106,6 +109,7 @@ export class RedisConsumption implements Consumption, EntryOwner {
     await this.#group.declare(this.#parts.commands.requireClient(), this.#parts.options.startFrom)
     if (!this.#parts.readsNew) return
     this.#leases.start(this.#held)
+    this.#nameWatch?.start()
     this.#running = this.#run()
   }
 
@@ -126,6 +130,7 @@ export class RedisConsumption implements Consumption, EntryOwner {
     this.#isReleased = true
     this.#acks.close()
     this.#leases.stop()
+    await this.#nameWatch?.stop()
     if (client === undefined) return
     try {
       for (const stream of this.#streams) await this.#releaseEntries(client, stream)
@@ -186,4 +191,19 @@ export class RedisConsumption implements Consumption, EntryOwner {
     const { keys, consumerGroup } = this.#parts.options
     return keys.retry(consumerGroup, entry.message.id)
   }
+}
+
+/** Only a name that the user chose can belong to two processes. */
+function nameWatch({ options, commands, host, readsNew }: RedisConsumptionParts): RedisNameWatch | undefined {
+  const { consumerName, consumerGroup, keys, isNameGiven, pendingIdleMs } = options
+  if (!readsNew || !isNameGiven) return undefined
+  const detail =
+    `another live process consumes as ${consumerName} in the group ${consumerGroup}, so each takes over what the other ` +
+    'handles; give each its own consumerName, or none'
+  return new RedisNameWatch({
+    link: commands,
+    key: keys.consumer(consumerGroup, consumerName),
+    leaseMs: pendingIdleMs,
+    onTaken: () => host.notify({ type: 'consumerNameTaken', detail }),
+  })
 }

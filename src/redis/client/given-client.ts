@@ -1,0 +1,30 @@
+import type { DuplicableRedisClient } from './client.ts'
+
+/** What tells the clients of other packages, and the other clients of node-redis, apart from its plain client. */
+const FOREIGN: readonly (readonly [member: string, advice: string])[] = [
+  [
+    'defineCommand',
+    'This is a client of ioredis: create one with createClient of the package redis, or set redisUrl',
+  ],
+  [
+    'nodeClient',
+    'This is a cluster of node-redis: the bus uses a single server, so pass a client of that, or set redisUrl',
+  ],
+  ['getSentinelNode', 'This is a sentinel of node-redis: pass a client of the primary, or set redisUrl'],
+  [
+    'send_command',
+    'This is a client of an old version of node-redis: update the package redis, or set redisUrl',
+  ],
+]
+
+/** Why a client cannot be used. @returns undefined if it is not known to be another one. */
+export function foreignClient(value: unknown): string | undefined {
+  if (typeof value !== 'object' || value === null) return undefined
+  return FOREIGN.find(([member]) => typeof Reflect.get(value, member) === 'function')?.[1]
+}
+
+/** True for a client of node-redis, and for an object of the user that duplicates one. */
+export function isNodeRedisClient(value: unknown): value is DuplicableRedisClient {
+  if (typeof value !== 'object' || value === null || foreignClient(value) !== undefined) return false
+  return typeof Reflect.get(value, 'duplicate') === 'function'
+}
