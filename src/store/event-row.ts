@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { HostileJson } from '../codec/hostile-json.ts'
 import { reviveEvent } from '../codec/revive.ts'
 import { toError } from '../errors.ts'
@@ -62,6 +63,9 @@ const LIMITS = {
   maxDepth: 1000,
 }
 
+/** Longest decoding between two turns of the event loop, in milliseconds. */
+const TURN_MS = 4
+
 /** Converts rows to events of the known classes, and all others to a `GenericEvent`. */
 export class RowDecoder {
   readonly #registry: EventRegistry
@@ -74,6 +78,19 @@ export class RowDecoder {
   /** @throws DuplicateEventTypeError */
   register(eventClasses: readonly EventClass[]): void {
     for (const eventClass of eventClasses) this.#registry.register(eventClass)
+  }
+
+  /** Decodes rows, and lets the event loop turn meanwhile if there are many or large ones. */
+  async decodeAll(rows: readonly StoredRow[]): Promise<readonly StoredEvent[]> {
+    const events: StoredEvent[] = []
+    let startedAt = performance.now()
+    for (const row of rows) {
+      events.push(this.decode(row))
+      if (performance.now() - startedAt < TURN_MS) continue
+      await nextTurn()
+      startedAt = performance.now()
+    }
+    return events
   }
 
   /** If the class of a row refuses it, the result is a `GenericEvent` with a fault. */
