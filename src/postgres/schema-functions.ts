@@ -61,8 +61,9 @@ export const append = `
 -- it returns a letter, the version that the stream had, and the position of the last event.
 -- w written, c conflict, d deleted, k event ids that are there already, b busy, s older snapshot than the stream.
 --
--- expected: a version, -1 for any, -2 for a stream that exists. stays_open: the transaction goes on after this call, so
--- that a setting remembers for the rest of it that it has entered the register.
+-- expected: a version, -1 for any, -2 for a stream that exists. A column of nulls may be null itself. stays_open: the
+-- transaction goes on after this call, so that a setting remembers for the rest of it that it has entered the register.
+-- The rows of unnest are inserted in its order, as there is only one way to scan it.
 create function {schema}.append(
   stream_type text, stream_id text, expected integer,
   event_ids text[], event_types text[], event_versions integer[], tenants text[], correlations text[],
@@ -73,6 +74,7 @@ create function {schema}.append(
 declare
   key constant integer := ('{schema}.events_position_seq'::regclass::oid::bigint << 32 >> 32)::integer;
   setting text;
+  is_entering boolean;
   seen integer;
   type text;
   nothing text;
@@ -83,24 +85,31 @@ begin
   if stays_open then
     setting := 'eventspine.register_' || '{schema}.events_position_seq'::regclass::oid;
   end if;
-  if setting is null or coalesce(current_setting(setting, true), '') <> 'in' then
-    select case when s.is_called then s.last_value else 0 end into last_position from {schema}.events_position_seq s;
-    nothing := pg_advisory_xact_lock_shared(key, (last_position & 2147483647)::integer)::text;
-    if setting is not null then
-      nothing := set_config(setting, 'in', true);
-    end if;
+  is_entering := setting is null or coalesce(current_setting(setting, true), '') <> 'in';
+  if is_entering and setting is not null then
+    nothing := set_config(setting, 'in', true);
   end if;
   if notify is not null then
     nothing := pg_notify('eventspine', notify)::text;
   end if;
   loop
-    select e.aggregate_version, e.event_type into version, type from {schema}.events e
-    where e.aggregate_id = stream_id and e.aggregate_type = stream_type order by e.aggregate_version desc limit 1;
-    if version is null then
-      select e.aggregate_version, e.event_type into version, type from {schema}.events_archive e
-      where e.aggregate_id = stream_id and e.aggregate_type = stream_type order by e.aggregate_version desc limit 1;
-    end if;
-    version := coalesce(version, 0);
+    -- One statement: the entry in the register and the end of the stream. An end that is out of date is found out below.
+    select r.entry, coalesce(l.version, a.version, 0), coalesce(l.type, a.type) into nothing, version, type
+    from (
+      select case when is_entering then pg_advisory_xact_lock_shared(key,
+        ((case when s.is_called then s.last_value else 0 end) & 2147483647)::integer)::text end as entry
+      from {schema}.events_position_seq s
+    ) r
+    left join lateral (
+      select e.aggregate_version as version, e.event_type as type from {schema}.events e
+      where e.aggregate_id = stream_id and e.aggregate_type = stream_type order by e.aggregate_version desc limit 1
+    ) l on true
+    left join lateral (
+      select e.aggregate_version as version, e.event_type as type from {schema}.events_archive e
+      where l.version is null and e.aggregate_id = stream_id and e.aggregate_type = stream_type
+      order by e.aggregate_version desc limit 1
+    ) a on true;
+    is_entering := false;
     if type = '$streamDeleted' then
       outcome := 'd';
     elsif not (case expected when -1 then true when -2 then version > 0 else version = expected end) then
@@ -118,8 +127,7 @@ begin
           x.causation, x.actor, x.occurred, x.payload::json, x.metadata::json
         from unnest(event_ids, event_types, event_versions, tenants, correlations, causations, actors, occurred,
           payloads, metadatas) with ordinality
-          as x(id, t, v, tenant, correlation, causation, actor, occurred, payload, metadata, n)
-        order by x.n;
+          as x(id, t, v, tenant, correlation, causation, actor, occurred, payload, metadata, n);
         outcome := 'w';
         last_position := currval('{schema}.events_position_seq');
         return;
@@ -239,9 +247,8 @@ begin
           octet_length(x.payload) + coalesce(octet_length(x.metadata), 0), x.tenant, x.correlation,
           x.causation, x.actor, x.occurred, x.payload::json, x.metadata::json
         from unnest(event_streams, event_numbers, event_ids, event_types, event_versions, tenants, correlations,
-          causations, actors, occurred, payloads, metadatas) with ordinality
-          as x(s, n, id, t, v, tenant, correlation, causation, actor, occurred, payload, metadata, o)
-        order by x.o
+          causations, actors, occurred, payloads, metadatas)
+          as x(s, n, id, t, v, tenant, correlation, causation, actor, occurred, payload, metadata)
         returning position
       )
       select array_agg(w.position order by w.position) into positions from written w;

@@ -38,7 +38,7 @@ export interface StoredRow extends EventRow {
 /** @throws TypeError if the event has a value that JSON cannot represent. */
 export function encodeRow(event: DomainEvent): EventRow {
   const payload = event instanceof GenericEvent ? event.data : writtenPayloadOf(event)
-  const metadata = JSON.stringify(jsonFields(event.metadata))
+  const metadata = Object.keys(event.metadata).length === 0 ? null : JSON.stringify(jsonFields(event.metadata))
   return {
     eventId: event.eventId,
     eventType: event.eventType,
@@ -51,7 +51,7 @@ export function encodeRow(event: DomainEvent): EventRow {
     actorId: event.actorId ?? null,
     occurredAt: sourceOf(event)?.exactTime ?? event.occurredAt.toISOString(),
     payload: JSON.stringify(jsonFields(payload)),
-    metadata: metadata === '{}' ? null : metadata,
+    metadata,
   }
 }
 
