@@ -128,6 +128,7 @@ export function appendOneStatement(schema: string): Statement {
     `(select e.aggregate_version as version, e.event_type as type from ${schema}.${table} e where ${condition}` +
     'e.aggregate_id = $2 and e.aggregate_type = $1 order by e.aggregate_version desc limit 1)'
   const key = `('${schema.replaceAll("'", "''")}.events_position_seq'::regclass::oid::bigint << 32 >> 32)::integer`
+  const deleted = `'${STREAM_DELETED}'`
   // The register is entered in the source of the rows, so before a position is drawn for any of them.
   const entry =
     `select pg_advisory_xact_lock_shared(${key}, ((case when s.is_called then s.last_value else 0 end) & 2147483647)` +
@@ -138,11 +139,11 @@ export function appendOneStatement(schema: string): Statement {
       `insert into ${schema}.events (event_id, aggregate_type, aggregate_id, aggregate_version, event_type, ` +
       'event_version, bytes, tenant_id, correlation_id, causation_id, actor_id, occurred_at, payload, metadata) ' +
       'select $4, $1, $2, stream.version + 1, $5, $6, octet_length($12::text) + coalesce(octet_length($13::text), 0), ' +
-      '$7, $8, $9, $10, $11::timestamptz, $12::text::json, $13::text::json from (' +
-      'select register.entry, coalesce(l.version, a.version, 0) as version, coalesce(l.type, a.type) as type ' +
+      '$7, $8, $9, $10, $11::timestamptz, $12::text::json, $13::text::json ' +
+      'from (select register.entry, coalesce(l.version, a.version, 0) as version, coalesce(l.type, a.type) as type ' +
       `from (${entry}) register left join lateral ${lastOf('events', '')} l on true ` +
       `left join lateral ${lastOf('events_archive', 'l.version is null and ')} a on true) stream ` +
-      `where stream.type is distinct from '${STREAM_DELETED}' ` +
+      `where stream.type is distinct from ${deleted} ` +
       'and case $3::integer when -1 then true when -2 then stream.version > 0 else stream.version = $3 end ' +
       `and ($3 >= 0 or not exists (select from ${schema}.events_archive k where k.event_id = $4)) ` +
       'on conflict do nothing returning aggregate_version, position',

@@ -5,8 +5,8 @@ import {
   appendOneStatement,
   appendStatement,
   eventColumns,
-  oneEvent,
   type OutcomeLetter,
+  oneEvent,
   type PreparedAppend,
 } from './append-statement.ts'
 import { STORE, translated } from './errors.ts'
@@ -90,10 +90,13 @@ export class GroupCommit {
   #watch(flight: Flight): void {
     if (flight.isSlow) return
     const leftMs = flight.startedAt + SLOW_MS - performance.now()
-    flight.timer ??= setTimeout(() => {
-      flight.isSlow = true
-      this.#depart()
-    }, Math.max(0, leftMs))
+    flight.timer ??= setTimeout(
+      () => {
+        flight.isSlow = true
+        this.#depart()
+      },
+      Math.max(0, leftMs),
+    )
   }
 
   /** The next group: no stream twice, as the second append needs to know what became of the first. */
@@ -161,7 +164,9 @@ export class GroupCommit {
   async #sendAlone({ append, resolve, reject }: WaitingAppend): Promise<void> {
     try {
       const written = await this.#sendOneEvent(append)
-      resolve(written ?? (await sendAppend(this.#session, this.#alone, append, this.#isSerialized, undefined)))
+      resolve(
+        written ?? (await sendAppend(this.#session, this.#alone, append, this.#isSerialized, undefined)),
+      )
     } catch (thrown) {
       reject(thrown)
     }

@@ -114,12 +114,7 @@ export interface FeedRows {
 }
 
 /** At most `limit` rows of the feed up to a position, in order, and no more than reach a size. */
-export async function readFeed(
-  read: Read,
-  range: FeedRange,
-  limit: number,
-  last: number,
-): Promise<FeedRows> {
+export async function readFeed(read: Read, range: FeedRange, limit: number, last: number): Promise<FeedRows> {
   const { fromPosition = 0, includeArchived = false, maxBytes = PAGE_BYTES, ...filter } = range
   const [where, values] = conditionOf(filter)
   const rows: StoredRow[] = []

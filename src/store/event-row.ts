@@ -38,7 +38,8 @@ export interface StoredRow extends EventRow {
 /** @throws TypeError if the event has a value that JSON cannot represent. */
 export function encodeRow(event: DomainEvent): EventRow {
   const payload = event instanceof GenericEvent ? event.data : writtenPayloadOf(event)
-  const metadata = Object.keys(event.metadata).length === 0 ? null : JSON.stringify(jsonFields(event.metadata))
+  const metadata =
+    Object.keys(event.metadata).length === 0 ? null : JSON.stringify(jsonFields(event.metadata))
   return {
     eventId: event.eventId,
     eventType: event.eventType,
