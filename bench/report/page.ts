@@ -55,7 +55,7 @@ function goalsSection(rows: readonly BenchRow[]): string {
     [
       `**${title}.**`,
       table(
-        ['bus', 'workload', 'goal', 'measured', ''],
+        ['bus or store', 'workload', 'goal', 'measured', ''],
         goals.map((goal) => goalRow(goal, rowOfGoal(rows, goal))),
       ),
     ].join('\n\n'),
@@ -85,7 +85,7 @@ function measured(goal: Goal, row: BenchRow): string {
 
 function unitOf({ figure, work }: Goal): string {
   if (figure === 'ratio') return ''
-  return figure === 'difference' || / to handler|, p50|99th|stall|a page of/.test(work) ? ' ms' : ' events/s'
+  return figure === 'difference' || / to handler|, p50|99th|a page of/.test(work) ? ' ms' : ' events/s'
 }
 
 function resultSection({ bus, rows }: BenchResult): readonly string[] {
