@@ -55,11 +55,15 @@ export function pageByIndex(schema: string, conditions: readonly Condition[]): S
   const [first, ...others] = conditions
   const column = first?.column ?? 'event_type'
   const where = others.map((other, index) => `and ${other.column} = any ($${index + 6}::text[])`).join(' ')
+  // An array of positions, not a join: the planner might walk the whole table to merge it in order. Rows are compared,
+  // because only the index of the column has them in this order: for a value and a range of positions, the planner may
+  // take the primary key and walk past all events that do not match.
   const source =
-    `${schema}.events join (` +
-    'select wanted.position as at from unnest($5::text[]) as one (value) cross join lateral (' +
-    `select position from ${schema}.events where ${column} = one.value and position > $1 and position <= $2 ` +
-    `${where} order by ${column}, position limit $3) wanted order by 1 limit $3) page on position = page.at`
+    `${schema}.events where position = any (array(` +
+    'select wanted.position from unnest($5::text[]) as one (value) cross join lateral (' +
+    `select position from ${schema}.events where (${column}, position) > (one.value, $1) ` +
+    `and (${column}, position) <= (one.value, $2) and ${column} is not null ` +
+    `${where} order by ${column}, position limit $3) wanted order by 1 limit $3))`
   return { key: `index_${keyOf(conditions)}`, text: sized(source) }
 }
 
