@@ -11,6 +11,7 @@ import { print } from './results.ts'
 const benches = [
   ['memory.ts'],
   ['store.ts'],
+  ['stores.ts'],
   ['observability.ts'],
   ['broker.ts', 'redis'],
   ['broker.ts', 'rabbitmq'],

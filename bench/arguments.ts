@@ -7,6 +7,7 @@ const { values, positionals } = parseArgs({
     json: { type: 'boolean', default: false },
     quick: { type: 'boolean', default: false },
     only: { type: 'string' },
+    large: { type: 'boolean', default: false },
   },
 })
 
@@ -16,7 +17,9 @@ export const isJson = values.json
 export const isQuick = values.quick
 /** Runs only workloads whose name contains this text. The results are not stored. */
 export const only = values.only
-/** The positional argument: a broker. */
+/** Runs the workloads that take several minutes, and no others. */
+export const isLarge = values.large
+/** The positional argument: a broker, or a store. */
 export const subject = positionals[0]
 
 /** The given number of events, or a hundredth of it in a quick run. */

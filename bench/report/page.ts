@@ -12,7 +12,11 @@ const titles: Readonly<Record<string, string>> = {
   kafka: 'Kafka',
   peers: 'Peers',
   store: 'Event store',
+  stores: 'Durable stores',
+  'stores-large': 'Durable stores with 10,000,000 events',
   observability: 'Observability',
+  sqlite: 'SQLite',
+  postgres: 'PostgreSQL',
 }
 
 /** The results in the order of the page. */
@@ -39,10 +43,11 @@ Each figure is a ratio to the bare client (or loop, or call) that does the same 
 
 const repeating = `## Reproducing the figures
 
-\`npm run bench\` runs all benchmarks in under 15 minutes, stores the results and writes this page. \`npm run bench:memory\`, \`bench:store\`, \`bench:redis\`, \`bench:rabbitmq\`, \`bench:kafka\`, \`bench:observability\` and \`bench:peers\` run one part each. A broker is started as for the tests unless \`REDIS_URL\`, \`RABBITMQ_URL\` or \`KAFKA_BOOTSTRAP_SERVERS\` has an address. The Python peers need \`python3\` with \`venv\`, and are skipped without it.
+\`npm run bench\` runs all benchmarks in about 30 minutes, stores the results and writes this page. \`npm run bench:memory\`, \`bench:store\`, \`bench:redis\`, \`bench:rabbitmq\`, \`bench:kafka\`, \`bench:observability\` and \`bench:peers\` run one part each. A broker is started as for the tests unless \`REDIS_URL\`, \`RABBITMQ_URL\` or \`KAFKA_BOOTSTRAP_SERVERS\` has an address. The Python peers need \`python3\` with \`venv\`, and are skipped without it.
 
 - \`npm run --silent bench -- --json\` prints one JSON array of \`{ bus, work, ours, raw, ratio, unit, spread }\` and nothing else on stdout. \`ours\` is the figure of eventspine. If a row compares with a peer, \`peer\` is its name and \`raw\` its figure.
 - \`-- --only "batches of 100"\` runs the workloads whose name contains that text, and stores no results.
+- \`npm run bench:stores -- --large\` runs the rows about 10,000,000 events, which take several minutes and 10 GB of disk.
 - \`-- --quick\` runs one round with tiny counts, to check that the benchmarks work; its figures are meaningless.`
 
 function goalsSection(rows: readonly BenchRow[]): string {
@@ -50,7 +55,7 @@ function goalsSection(rows: readonly BenchRow[]): string {
     [
       `**${title}.**`,
       table(
-        ['bus', 'workload', 'goal', 'measured', ''],
+        ['bus or store', 'workload', 'goal', 'measured', ''],
         goals.map((goal) => goalRow(goal, rowOfGoal(rows, goal))),
       ),
     ].join('\n\n'),
@@ -80,14 +85,15 @@ function measured(goal: Goal, row: BenchRow): string {
 
 function unitOf({ figure, work }: Goal): string {
   if (figure === 'ratio') return ''
-  return figure === 'difference' || work.includes('publish to handler') ? ' ms' : ' events/s'
+  return figure === 'difference' || / to handler|, p50|99th|a page of/.test(work) ? ' ms' : ' events/s'
 }
 
 function resultSection({ bus, rows }: BenchResult): readonly string[] {
+  const isMixed = rows.some((row) => row.bus !== bus)
   const hasPeers = rows.some(({ peer }) => peer !== undefined)
   const heads = ['workload', 'ratio', 'spread', 'ours', hasPeers ? 'other' : 'bare']
   const lines = rows.map((row) => [
-    ...(bus === 'peers' ? [titles[row.bus] ?? row.bus] : []),
+    ...(isMixed ? [titles[row.bus] ?? row.bus] : []),
     row.peer === undefined ? row.work : `${row.work}, vs ${row.peer}`,
     number(row.ratio),
     row.spread.map(number).join(' - '),
@@ -98,7 +104,7 @@ function resultSection({ bus, rows }: BenchResult): readonly string[] {
     `## ${titles[bus] ?? bus}`,
     introductions[bus] ?? '',
     `![Bar chart of the ratios](charts/${bus}.svg)`,
-    table(bus === 'peers' ? ['bus', ...heads] : heads, lines),
+    table(isMixed ? [bus === 'peers' ? 'bus' : 'store', ...heads] : heads, lines),
     ...remarksOf(rows),
   ].filter((part) => part !== '')
 }

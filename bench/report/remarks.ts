@@ -15,6 +15,10 @@ export const introductions: Readonly<Record<string, string>> = {
     'Compared with a loop that awaits each handler, and with emitters. EventEmitter and eventemitter3 only call functions: they isolate no failures and await no handlers. In memory there is no order per aggregate and no competing consumer, so there are no rows for either.',
   store:
     'Catching up with 200,000 events of the in-memory store, compared with a bare `for await` over the feed, which calls no handler and keeps no position. The goal was 200,000 events a second with an empty handler.',
+  stores:
+    'The bare client is `node:sqlite`, or `pg` with naive inserts of the same events into the same tables and indexes: it keeps no promise about the order of the feed. Each row about appends has tables of its own on both sides. Events are given as instances of their classes. `8 x 10` means 8 concurrent callers that append 10 events each. Emmett runs on the same server, through its public interface.',
+  'stores-large':
+    'The table was filled by SQL and never analyzed. The memory is that of a process in which a subscription follows all events.',
   redis:
     'The bare client (node-redis) appends the same fields, pipelined. It reads pages of 100, parses each event and acknowledges each page with one XACK; the next read does not wait for it.',
   rabbitmq:

@@ -6,12 +6,13 @@ import { DatabaseSync } from 'node:sqlite'
 import type { DomainEvent } from 'eventspine'
 import { SqliteStores, type SqliteStoresOptions, sqliteMigrationSql } from 'eventspine/sqlite'
 import { sized } from '../arguments.ts'
-import { compare, rate } from '../harness.ts'
+import { compare, rate, type Step } from '../harness.ts'
 import {
   concurrently,
   freshId,
   OrderPlaced,
   OrderShipped,
+  once,
   placed,
   placedTimes,
   type StoreBench,
@@ -64,102 +65,127 @@ const append = (
   aggregateId = events[0]?.aggregateId ?? '',
 ) => stores.events.appendEvents({ aggregateId, aggregateType: 'Order', events, expectedVersion: 'noStream' })
 
-const FEED = sized(200_000)
+const FEED = sized(100_000)
 
-export async function openSqliteBench(): Promise<StoreBench> {
-  const [worker, main, bare] = [open(), open({ worker: false }), openBare()]
-  await Promise.all([worker.ready(), main.ready()])
-  const [feed, bareFeed] = [open({ durability: 'normal' }), openBare()]
+type Bare = ReturnType<typeof openBare>
+
+/** The same events in a store and in the bare tables: one of 1,000 is an `OrderShipped`. */
+async function openFeed(): Promise<{ readonly stores: SqliteStores; readonly bare: Bare }> {
+  const [stores, bare] = [open({ durability: 'normal' }), openBare()]
   for (let start = 0; start < FEED; start += 1000) {
     const aggregateId = freshId()
     const shipped = new OrderShipped({ aggregateId, n: start })
     const events = [...placedTimes(999, aggregateId), shipped]
-    await append(feed, events)
-    bareFeed.write(events)
+    await append(stores, events)
+    bare.write(events)
   }
-  const bareAppends = (size: number, count: number) => () =>
-    rate(count * size, async () => {
-      for (let done = 0; done < count; done += 1) bare.write(placedTimes(size))
+  return { stores, bare }
+}
+
+const bareAppends = (bare: Bare, size: number, count: number) =>
+  rate(count * size, async () => {
+    for (let done = 0; done < count; done += 1) bare.write(placedTimes(size))
+  })
+const appends = (stores: SqliteStores, size: number, count: number) =>
+  rate(count * size, async () => {
+    for (let done = 0; done < count; done += 1) await append(stores, placedTimes(size))
+  })
+const callers = (stores: SqliteStores) => {
+  const count = sized(6000)
+  return rate(count, () => concurrently(count, 64, () => append(stores, [placed()])))
+}
+
+/** Each row has files of its own: what an append costs depends on how large they are. */
+function row(work: string, size: number, count: number, options?: Partial<SqliteStoresOptions>): Step {
+  const [stores, bare] = [once(async () => open(options)), once(async () => openBare())]
+  return compare({
+    work,
+    unit: 'events/s',
+    ours: async () => appends(await stores(), size, count),
+    raw: async () => bareAppends(await bare(), size, count),
+  })
+}
+
+function callersRow(work: string, options?: Partial<SqliteStoresOptions>): Step {
+  const [stores, bare] = [once(async () => open(options)), once(async () => openBare())]
+  return compare({
+    work,
+    unit: 'events/s',
+    ours: async () => callers(await stores()),
+    raw: async () => bareAppends(await bare(), 1, sized(1500)),
+  })
+}
+
+export async function openSqliteBench(): Promise<StoreBench> {
+  const feed = once(openFeed)
+  const [worker, main] = [once(async () => open()), once(async () => open({ worker: false }))]
+  const loaded = once(async () => open())
+  const stalls = (work: string, run: () => Promise<unknown>): Step =>
+    compare({
+      work: `longest stall of the event loop, ${work}`,
+      peer: 'an idle loop',
+      unit: 'ms',
+      ours: () => longestStall(run),
+      raw: () => longestStall(() => new Promise((resolve) => setTimeout(resolve, 1000))),
+      rounds: 3,
     })
-  const appends = (stores: SqliteStores, size: number, count: number) => () =>
-    rate(count * size, async () => {
-      for (let done = 0; done < count; done += 1) await append(stores, placedTimes(size))
-    })
-  const callers = (stores: SqliteStores) => () => {
-    const count = sized(20_000)
-    return rate(count, () => concurrently(count, 64, () => append(stores, [placed()])))
-  }
-  const [one, hundred, thousand] = [sized(2000), sized(200), sized(20)]
-  const row = (work: string, size: number, count: number, stores = worker) =>
-    compare({ work, unit: 'events/s', ours: appends(stores, size, count), raw: bareAppends(size, count) })
+  const target = once(async () => open({ durability: 'full' }))
   return {
-    versions: {
-      'Node.js': process.versions.node,
-      SQLite: String(process.versions['sqlite'] ?? 'of Node.js'),
-    },
+    versions: { SQLite: String(process.versions['sqlite'] ?? 'of Node.js') },
     steps: [
-      row('append, 1 event after another', 1, one),
-      row('append, 1 event after another, on the main thread', 1, one, main),
-      row('append, 100 events at a time', 100, hundred),
-      row('append, 1,000 events at a time', 1000, thousand),
-      compare({
-        work: 'append, 64 callers',
-        unit: 'events/s',
-        ours: callers(worker),
-        raw: bareAppends(1, one),
-      }),
-      compare({
-        work: 'append, 64 callers, on the main thread',
-        unit: 'events/s',
-        ours: callers(main),
-        raw: bareAppends(1, one),
-      }),
+      row('append, 1 event after another', 1, sized(1500)),
+      row('append, 1 event after another, on the main thread', 1, sized(1500), { worker: false }),
+      row('append, 100 events at a time', 100, sized(80)),
+      row('append, 1,000 events at a time', 1000, sized(10)),
+      callersRow('append, 64 callers'),
+      callersRow('append, 64 callers, on the main thread', { worker: false }),
       compare({
         work: 'delay of the event loop, 99th percentile, 64 callers',
         peer: 'the main thread',
         unit: 'ms',
-        ours: () => stallOf(callers(worker)),
-        raw: () => stallOf(callers(main)),
+        ours: async () => delayOf(await worker(), 0.99),
+        raw: async () => delayOf(await main(), 0.99),
       }),
+      stalls('64 callers', async () => callers(await worker())),
+      stalls('import', async () => {
+        const events = (await feed()).stores.events.readAll({ limit: 10_000 })
+        return (await target()).events.import(events)
+      }),
+      stalls('reading the feed', async () => readAll((await feed()).stores)),
       compare({
         work: 'feed, decoded',
+        peer: 'the bare rows',
         unit: 'events/s',
-        ours: () => readAll(feed),
-        raw: () => readBare(bareFeed.db),
+        ours: async () => readAll((await feed()).stores),
+        raw: async () => readBare((await feed()).bare.db),
       }),
       compare({
         work: 'page of 500 at nine tenths of the feed',
         peer: 'the first page',
         unit: 'ms',
-        ours: () => timeOfPage(feed, FEED * 0.9),
-        raw: () => timeOfPage(feed, 0),
+        ours: async () => timeOfPage((await feed()).stores, FEED * 0.9),
+        raw: async () => timeOfPage((await feed()).stores, 0),
       }),
       compare({
         work: 'feed, 1 event in 1,000',
         unit: 'events/s',
-        ours: () => readAll(feed, ['OrderShipped'], FEED / 1000),
-        raw: () => readBare(bareFeed.db, "event_type = 'OrderShipped' and", FEED / 1000),
+        ours: async () => readAll((await feed()).stores, ['OrderShipped'], FEED / 1000),
+        raw: async () => readBare((await feed()).bare.db, "event_type = 'OrderShipped' and", FEED / 1000),
       }),
       compare({
         work: 'load a stream of 100',
         unit: 'ms',
-        ours: () => loadTime(worker),
-        raw: () => bareLoadTime(bare),
+        ours: async () => loadTime(await loaded()),
+        raw: async () => bareLoadTime((await feed()).bare),
       }),
       compare({
         work: 'commit of another connection until it is read',
         peer: 'the append alone',
         unit: 'ms',
-        ours: () => latency(worker),
-        raw: async () => 1000 / (await appends(worker, 1, sized(500))()),
+        ours: () => latency(),
+        raw: async () => 1000 / (await appends(await worker(), 1, sized(300))),
       }),
-      compare({
-        work: 'import',
-        unit: 'events/s',
-        ours: () => rate(FEED, () => open({ durability: 'full' }).events.import(feed.events.export())),
-        raw: bareAppends(1000, FEED / 1000),
-        rounds: 3,
-      }),
+      importRow(feed),
     ],
     async close() {
       for (const stores of opened) await stores.close()
@@ -168,13 +194,37 @@ export async function openSqliteBench(): Promise<StoreBench> {
   }
 }
 
-async function stallOf(work: () => Promise<unknown>): Promise<number> {
+function importRow(feed: () => Promise<{ readonly stores: SqliteStores }>): Step {
+  const count = Math.min(FEED, 20_000)
+  return compare({
+    work: 'import',
+    peer: 'transactions of 1,000',
+    unit: 'events/s',
+    ours: async () => {
+      const events = (await feed()).stores.events.readAll({ limit: count })
+      const stores = open()
+      await stores.ready()
+      return rate(count, () => stores.events.import(events))
+    },
+    raw: () => bareAppends(openBare(), 1000, count / 1000),
+    rounds: 3,
+  })
+}
+
+/** Runs work while the delays of the event loop are measured. @returns the monitor, in nanoseconds. */
+async function monitored(work: () => Promise<unknown>) {
   const monitor = monitorEventLoopDelay({ resolution: 1 })
   monitor.enable()
   await work()
   monitor.disable()
-  return monitor.percentile(99) / 1e6
+  return monitor
 }
+
+const delayOf = async (stores: SqliteStores, quantile: number): Promise<number> =>
+  (await monitored(() => callers(stores))).percentile(quantile * 100) / 1e6
+
+const longestStall = async (work: () => Promise<unknown>): Promise<number> =>
+  (await monitored(work)).max / 1e6
 
 function readAll(stores: SqliteStores, eventTypes?: readonly string[], count = FEED): Promise<number> {
   return rate(count, async () => {
@@ -215,7 +265,7 @@ async function loadTime(stores: SqliteStores): Promise<number> {
   return (performance.now() - start) / 50
 }
 
-async function bareLoadTime({ db, write }: ReturnType<typeof openBare>): Promise<number> {
+async function bareLoadTime({ db, write }: Bare): Promise<number> {
   const aggregateId = freshId()
   write(placedTimes(100, aggregateId))
   const stream = db.prepare(
@@ -227,13 +277,13 @@ async function bareLoadTime({ db, write }: ReturnType<typeof openBare>): Promise
 }
 
 /** From before the append through one object until another object on the file has read the event, in the median. */
-async function latency(stores: SqliteStores): Promise<number> {
+async function latency(): Promise<number> {
   files += 1
   const file = join(folder, `${files}.db`)
   const [writer, reader] = [0, 1].map(() => new SqliteStores({ file, events: [OrderPlaced] }))
   if (writer === undefined || reader === undefined) throw new Error('two objects were opened')
   opened.push(writer, reader)
-  await Promise.all([writer.ready(), reader.ready(), stores.ready()])
+  await Promise.all([writer.ready(), reader.ready()])
   const times: number[] = []
   for (let round = 0; round < sized(200); round += 1) {
     const seen = Promise.withResolvers<void>()

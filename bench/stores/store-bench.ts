@@ -59,3 +59,19 @@ export async function concurrently(
     }),
   )
 }
+
+/** Opens something at its first use, so that a row that is not run costs nothing. */
+export function once<T>(open: () => Promise<T>): () => Promise<T> {
+  let opened: Promise<T> | undefined
+  return () => {
+    opened ??= open()
+    return opened
+  }
+}
+
+/** Milliseconds per call, on average. */
+export async function timeOf(rounds: number, call: () => Promise<unknown>): Promise<number> {
+  const start = performance.now()
+  for (let round = 0; round < rounds; round += 1) await call()
+  return (performance.now() - start) / rounds
+}

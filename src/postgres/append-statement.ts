@@ -1,6 +1,6 @@
 import type { DomainEvent } from '../events/index.ts'
 import { type EventRow, encodeRow } from '../store/event-row.ts'
-import type { AppendRequest, ExpectedVersion } from '../store/index.ts'
+import { type AppendRequest, type ExpectedVersion, STREAM_DELETED } from '../store/index.ts'
 import { PostgresValueError } from './errors.ts'
 import type { Statement } from './session.ts'
 
@@ -116,7 +116,61 @@ function expectedNumber(expected: ExpectedVersion): number {
 
 export function appendStatement(schema: string): Statement {
   const places = Array.from({ length: 16 }, (_, index) => `$${index + 1}`).join(', ')
-  return { key: 'append', text: `select * from ${schema}.append(${places})`, isWrite: true }
+  return { key: 'append', text: `select ${schema}.append(${places})`, isWrite: true }
+}
+
+/**
+ * Appends one event, in a transaction of its own. A plain statement costs the server less than half of what the function
+ * does. It returns nothing if the event was not written, for whatever reason: then the function has to find out which.
+ */
+export function appendOneStatement(schema: string): Statement {
+  const lastOf = (table: string, condition: string) =>
+    `(select e.aggregate_version as version, e.event_type as type from ${schema}.${table} e where ${condition}` +
+    'e.aggregate_id = $2 and e.aggregate_type = $1 order by e.aggregate_version desc limit 1)'
+  const key = `('${schema.replaceAll("'", "''")}.events_position_seq'::regclass::oid::bigint << 32 >> 32)::integer`
+  const deleted = `'${STREAM_DELETED}'`
+  // The register is entered in the source of the rows, so before a position is drawn for any of them.
+  const entry =
+    `select pg_advisory_xact_lock_shared(${key}, ((case when s.is_called then s.last_value else 0 end) & 2147483647)` +
+    `::integer) as entry from ${schema}.events_position_seq s`
+  return {
+    key: 'append_one',
+    text:
+      `insert into ${schema}.events (event_id, aggregate_type, aggregate_id, aggregate_version, event_type, ` +
+      'event_version, bytes, tenant_id, correlation_id, causation_id, actor_id, occurred_at, payload, metadata) ' +
+      'select $4, $1, $2, stream.version + 1, $5, $6, octet_length($12::text) + coalesce(octet_length($13::text), 0), ' +
+      '$7, $8, $9, $10, $11::timestamptz, $12::text::json, $13::text::json ' +
+      'from (select register.entry, coalesce(l.version, a.version, 0) as version, coalesce(l.type, a.type) as type ' +
+      `from (${entry}) register left join lateral ${lastOf('events', '')} l on true ` +
+      `left join lateral ${lastOf('events_archive', 'l.version is null and ')} a on true) stream ` +
+      `where stream.type is distinct from ${deleted} ` +
+      'and case $3::integer when -1 then true when -2 then stream.version > 0 else stream.version = $3 end ' +
+      `and ($3 >= 0 or not exists (select from ${schema}.events_archive k where k.event_id = $4)) ` +
+      'on conflict do nothing returning aggregate_version, position',
+    isWrite: true,
+  }
+}
+
+/** The values of {@link appendOneStatement}. */
+export function oneEvent(
+  { aggregateType, aggregateId, expected }: PreparedAppend,
+  row: EventRow,
+): readonly (string | number | null)[] {
+  return [
+    aggregateType,
+    aggregateId,
+    expected,
+    row.eventId,
+    row.eventType,
+    row.eventVersion,
+    row.tenantId,
+    row.correlationId,
+    row.causationId,
+    row.actorId,
+    timestamp(row.occurredAt),
+    row.payload,
+    row.metadata,
+  ]
 }
 
 export function appendManyStatement(schema: string): Statement {
@@ -135,14 +189,19 @@ export function eventColumns(rows: readonly EventRow[]): readonly unknown[] {
     rows.map(({ eventId }) => eventId),
     rows.map(({ eventType }) => eventType),
     rows.map(({ eventVersion }) => eventVersion),
-    rows.map(({ tenantId }) => tenantId),
+    unlessNull(rows.map(({ tenantId }) => tenantId)),
     rows.map(({ correlationId }) => correlationId),
-    rows.map(({ causationId }) => causationId),
-    rows.map(({ actorId }) => actorId),
+    unlessNull(rows.map(({ causationId }) => causationId)),
+    unlessNull(rows.map(({ actorId }) => actorId)),
     rows.map(({ occurredAt }) => timestamp(occurredAt)),
     rows.map(({ payload }) => payload),
-    rows.map(({ metadata }) => metadata),
+    unlessNull(rows.map(({ metadata }) => metadata)),
   ]
+}
+
+/** A column of nulls is null: neither side then makes an array of it. */
+function unlessNull(column: readonly (string | null)[]): readonly (string | null)[] | null {
+  return column.some((value) => value !== null) ? column : null
 }
 
 /** ISO 8601 writes years after 9999 and before 1 with a sign, which the server does not parse. */

@@ -13,7 +13,7 @@ import {
   translated,
 } from './errors.ts'
 import type { ResolvedPostgresOptions } from './options.ts'
-import { ClientSession, type Row, type Session, type Statement, type StatementStyle } from './session.ts'
+import { type Row, type Session, type Statement, type StatementStyle, sendStatement } from './session.ts'
 
 /** Maximum attempts for a statement of the stores that the server ends in favor of another one. */
 const MAX_ATTEMPTS = 5
@@ -50,9 +50,7 @@ export class PostgresConnections implements Session {
   async run(statement: Statement, values: readonly unknown[] = []): Promise<readonly Row[]> {
     for (let attempt = 1; ; attempt += 1) {
       try {
-        return await this.withClient((client) =>
-          new ClientSession(client, this.style).send(statement, values),
-        )
+        return await this.withClient((client) => sendStatement(client, this.style, statement, values))
       } catch (thrown) {
         if (!isTransient(thrown) || attempt >= MAX_ATTEMPTS)
           throw translated(thrown, statement.isWrite === true)
@@ -64,7 +62,12 @@ export class PostgresConnections implements Session {
   /** Runs work with a connection of the pool, and closes it if it broke. @throws the error of the work. */
   async withClient<T>(work: (client: PooledPostgresClient) => Promise<T>): Promise<T> {
     if (this.#isClosed) throw new StoreClosedError(STORE)
-    return this.#underWay.track(this.#lend(work))
+    this.#underWay.start()
+    try {
+      return await this.#lend(work)
+    } finally {
+      this.#underWay.end()
+    }
   }
 
   /**

@@ -1,8 +1,10 @@
 import type { RowDecoder } from '../store/event-row.ts'
-import type { FeedFilter, FeedPage, HeldBack, ReadAllOptions, StoredEvent } from '../store/index.ts'
+import type { FeedPage, HeldBack, ReadAllOptions, StoredEvent } from '../store/index.ts'
+import { isCut, PAGE_BYTES } from '../store/page-bytes.ts'
 import { PostgresFeedError } from './errors.ts'
-import { EVENT_COLUMNS, storedRow } from './event-columns.ts'
-import { isTrue, numberOf, type Row, type Session, type Statement, textOf } from './session.ts'
+import { storedRow } from './event-columns.ts'
+import { conditionsOf, holderOf, pageByIndex, pageInOrder, positionBefore } from './feed-statements.ts'
+import { isTrue, numberOf, type Session, type Statement, textOf } from './session.ts'
 
 /** The end of the feed. */
 export interface FeedEnd {
@@ -39,6 +41,7 @@ export class PostgresFeed {
   readonly #onEnd: (end: FeedEnd) => void
   readonly #end: Statement
   readonly #holder: Statement
+  readonly #before: Statement
   readonly #density = new Map<string, boolean>()
   #reading: Promise<FeedEnd> | undefined
   #next: Promise<FeedEnd> | undefined
@@ -61,7 +64,8 @@ export class PostgresFeed {
       key: 'feed_end',
       text: `select head, head_event_id, is_held, is_replica from ${schema}.feed_end()`,
     }
-    this.#holder = { key: 'holder', text: holderText(`${schema}.events_position_seq`) }
+    this.#holder = holderOf(schema)
+    this.#before = positionBefore(schema)
   }
 
   /** The end, read after the call. Callers that arrive during a read share the next one. */
@@ -89,12 +93,12 @@ export class PostgresFeed {
       far.end.head - fromPosition > 2 * limit &&
       performance.now() - far.at < END_AGE_MS
     ) {
-      const events = await this.#read(options, far.end.head, limit)
-      // A page that is not full means that there are no more events, which only the current end can prove.
-      if (events.length === limit) return { events, head: far.end.head, headEventId: far.end.headEventId }
+      const part = await this.#read(options, far.end.head, limit)
+      // A page that is neither full nor cut means that there are no more events, which only the current end can prove.
+      if (part.events.length === limit || part.isCut) return pageOf(part, far.end)
     }
-    const { head, headEventId } = await this.end()
-    return { events: await this.#read(options, head, limit), head, headEventId }
+    const end = await this.end()
+    return pageOf(await this.#read(options, end.head, limit), end)
   }
 
   async *all({
@@ -104,18 +108,18 @@ export class PostgresFeed {
     let position = options.fromPosition ?? 0
     for (let left = limit; left > 0; ) {
       const size = Math.min(left, PAGE)
-      const { events } = await this.page({ ...options, fromPosition: position, limit: size })
+      const page = await this.page({ ...options, fromPosition: position, limit: size })
+      const { events } = page
       yield* events
       left -= events.length
-      if (events.length < size) return
+      if (events.length < size && page.isCut !== true) return
       position = events.at(-1)?.position ?? position
     }
   }
 
   async positionBefore(time: Date): Promise<number> {
     const { head } = await this.end()
-    const { text } = this.#timeStatement()
-    const [[position] = []] = await this.#session.run({ key: 'before', text }, [time.toISOString(), head])
+    const [[position] = []] = await this.#session.run(this.#before, [time.toISOString(), head])
     return numberOf(position ?? '0')
   }
 
@@ -147,121 +151,48 @@ export class PostgresFeed {
     return end
   }
 
-  async #read(options: PostgresReadOptions, head: number, limit: number): Promise<readonly StoredEvent[]> {
-    const { fromPosition = 0, toPosition = head } = options
+  async #read(options: PostgresReadOptions, head: number, limit: number): Promise<PartOfFeed> {
+    const { fromPosition = 0, toPosition = head, maxBytes = PAGE_BYTES } = options
     const to = Math.min(head, toPosition)
     const conditions = conditionsOf(options)
-    if (to <= fromPosition || limit <= 0 || conditions.some(({ values }) => values.length === 0)) return []
+    if (to <= fromPosition || limit <= 0 || conditions.some(({ values }) => values.length === 0))
+      return { events: [], isCut: false }
     const filter = JSON.stringify(conditions)
     const { includeArchived = false } = options
     const isDense = includeArchived || conditions.length === 0 || this.#density.get(filter) === true
-    const statement = isDense ? this.#inOrder(conditions, includeArchived) : this.#byIndex(conditions)
-    const values = [fromPosition, to, limit, ...conditions.map((condition) => condition.values)]
-    const rows = await this.#session.run(statement, values)
-    if (conditions.length > 0) this.#remember(filter, rows, { from: fromPosition, to, limit })
-    return rows.map((row) => this.#decoder.decode(storedRow(row)))
+    const statement = isDense
+      ? pageInOrder(this.#schema, conditions, includeArchived)
+      : pageByIndex(this.#schema, conditions)
+    const values = [fromPosition, to, limit, maxBytes, ...conditions.map((condition) => condition.values)]
+    const cells = await this.#session.run(statement, values)
+    const rows = cells.map(storedRow)
+    const part = { events: await this.#decoder.decodeAll(rows), isCut: isCut(rows, limit, maxBytes) }
+    if (conditions.length > 0) this.#remember(filter, part, { from: fromPosition, to, limit })
+    return part
   }
 
-  #remember(filter: string, rows: readonly Row[], range: { from: number; to: number; limit: number }): void {
-    const last = rows.length === range.limit ? numberOf(rows.at(-1)?.[0]) : range.to
+  #remember(filter: string, { events, isCut }: PartOfFeed, { from, to, limit }: FeedRange): void {
+    const last = events.length === limit || isCut ? (events.at(-1)?.position ?? to) : to
     if (this.#density.size >= MAX_FILTERS) this.#density.clear()
-    this.#density.set(filter, last - range.from <= DENSE * Math.max(rows.length, 50))
-  }
-
-  // The limit is inside and the end of the feed outside: without statistics, the planner expects few rows between two
-  // bounds on the position, and sorts the whole table.
-  #inOrder(conditions: readonly Condition[], includeArchived: boolean): Statement {
-    const where = conditions
-      .map(({ column }, index) => `and ${column} = any ($${index + 4}::text[])`)
-      .join(' ')
-    const first = (table: string) =>
-      `(select * from ${this.#schema}.${table} where position > $1 ${where} order by position limit $3)`
-    const page = includeArchived
-      ? `(${first('events')} union all ${first('events_archive')} order by position limit $3)`
-      : first('events')
-    return {
-      key: `${includeArchived ? 'all' : 'page'}_${keyOf(conditions)}`,
-      text: `select ${EVENT_COLUMNS} from ${page} page where position <= $2 order by position`,
-    }
-  }
-
-  /** Reads by the index of the first condition, which has the positions in order for each value. */
-  #byIndex(conditions: readonly Condition[]): Statement {
-    const [first, ...others] = conditions
-    const column = first?.column ?? 'event_type'
-    const where = others.map((other, index) => `and ${other.column} = any ($${index + 5}::text[])`).join(' ')
-    return {
-      key: `index_${keyOf(conditions)}`,
-      text:
-        `select ${EVENT_COLUMNS} from ${this.#schema}.events join (` +
-        'select wanted.position as at from unnest($4::text[]) as one (value) cross join lateral (' +
-        `select position from ${this.#schema}.events where ${column} = one.value and position > $1 and position <= $2 ` +
-        `${where} order by ${column}, position limit $3) wanted order by 1 limit $3) page on position = page.at ` +
-        'order by position',
-    }
-  }
-
-  #timeStatement(): { readonly text: string } {
-    const { events, archive } = {
-      events: `${this.#schema}.events`,
-      archive: `${this.#schema}.events_archive`,
-    }
-    const first = (table: string) =>
-      `(select min(position) from ${table} where stored_at >= $1::timestamptz and position <= $2)`
-    const last = (table: string) =>
-      `(select max(position) from ${table} where position <= $2 and position < coalesce((select position from first), $2 + 1))`
-    return {
-      text:
-        `with first as (select least(${first(events)}, ${first(archive)}) as position) ` +
-        `select coalesce(greatest(${last(events)}, ${last(archive)}), 0)`,
-    }
+    this.#density.set(filter, last - from <= DENSE * Math.max(events.length, 50))
   }
 }
 
-interface Condition {
-  readonly column: string
-  readonly values: readonly string[]
+interface FeedRange {
+  readonly from: number
+  readonly to: number
+  readonly limit: number
 }
 
-/** A short hash, because the name of a prepared statement is limited. */
-const keyOf = (conditions: readonly Condition[]): string =>
-  conditions.map(({ column }) => column.slice(0, 4)).join('')
-
-/** The conditions of a filter, starting with the one whose index usually leads to the fewest events. */
-function conditionsOf({
-  correlationId,
-  eventTypes,
-  tenantId,
-  aggregateTypes,
-}: FeedFilter): readonly Condition[] {
-  const all: readonly [string, readonly string[] | undefined][] = [
-    ['correlation_id', correlationId === undefined ? undefined : [correlationId]],
-    ['event_type', eventTypes],
-    ['tenant_id', tenantId === undefined ? undefined : [tenantId]],
-    ['aggregate_type', aggregateTypes],
-  ]
-  return all.flatMap(([column, values]) =>
-    values === undefined ? [] : [{ column, values: [...new Set(values)] }],
-  )
+/** Events of the feed, and whether their size ended them. */
+interface PartOfFeed {
+  readonly events: readonly StoredEvent[]
+  readonly isCut: boolean
 }
 
-/** Selects the session with the oldest entry of the register. $1 is the sequence. */
-function holderText(sequence: string): string {
-  return `
-    select s.last_value - r.behind, r.pid, a.application_name, a.usename, a.state,
-      date_part('epoch', clock_timestamp() - coalesce(a.xact_start, p.prepared)) * 1000, p.gid
-    from ${sequence} s
-    cross join lateral (
-      select (s.last_value - l.objid::bigint) & 2147483647 as behind, l.pid, l.virtualtransaction
-      from pg_locks l
-      where l.locktype = 'advisory' and l.objsubid = 2 and l.objid::bigint <= 2147483647
-        and l.classid = $1::regclass::oid
-        and l.database = (select d.oid from pg_database d where d.datname = current_database())
-    ) r
-    left join pg_stat_activity a on a.pid = r.pid
-    left join pg_locks x on r.pid is null and x.pid is null and x.locktype = 'transactionid'
-      and x.virtualtransaction = r.virtualtransaction
-    left join pg_prepared_xacts p on p.transaction = x.transactionid
-    where r.behind between 1 and 2130706431
-    order by r.behind desc limit 1`
-}
+const pageOf = ({ events, isCut }: PartOfFeed, { head, headEventId }: FeedEnd): FeedPage => ({
+  events,
+  head,
+  headEventId,
+  ...(isCut && { isCut }),
+})

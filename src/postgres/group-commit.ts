@@ -2,9 +2,11 @@ import { StoreUnavailableError } from '../store/index.ts'
 import {
   type AppendOutcome,
   appendManyStatement,
+  appendOneStatement,
   appendStatement,
   eventColumns,
   type OutcomeLetter,
+  oneEvent,
   type PreparedAppend,
 } from './append-statement.ts'
 import { STORE, translated } from './errors.ts'
@@ -32,6 +34,13 @@ interface WaitingAppend {
   readonly reject: (error: unknown) => void
 }
 
+interface Flight {
+  readonly startedAt: number
+  /** Runs only while somebody waits. */
+  timer: NodeJS.Timeout | undefined
+  isSlow: boolean
+}
+
 /**
  * Sends the appends that arrive while others are in flight together, in one transaction, so that they share one flush to
  * the disk. A lone append is sent at once. Each append has its own outcome.
@@ -39,16 +48,17 @@ interface WaitingAppend {
 export class GroupCommit {
   readonly #session: Session
   readonly #one: Statement
+  readonly #alone: Statement
   readonly #many: Statement
   readonly #isSerialized: boolean
   #waiting: WaitingAppend[] = []
   readonly #streams = new Set<string>()
-  #flights = 0
-  #slowFlights = 0
+  readonly #flights = new Set<Flight>()
 
   constructor(session: Session, schema: string, isSerialized: boolean) {
     this.#session = session
-    this.#one = appendStatement(schema)
+    this.#one = appendOneStatement(schema)
+    this.#alone = appendStatement(schema)
     this.#many = appendManyStatement(schema)
     this.#isSerialized = isSerialized
   }
@@ -64,13 +74,29 @@ export class GroupCommit {
   #depart(): void {
     while (this.#waiting.length > 0 && this.#mayDepart()) {
       const group = this.#board()
-      if (group.length === 0) return
+      if (group.length === 0) break
       void this.#fly(group)
     }
+    if (this.#waiting.length > 0) for (const flight of this.#flights) this.#watch(flight)
   }
 
   #mayDepart(): boolean {
-    return this.#flights - this.#slowFlights < FLIGHTS && this.#flights < MAX_FLIGHTS
+    let prompt = 0
+    for (const { isSlow } of this.#flights) if (!isSlow) prompt += 1
+    return prompt < FLIGHTS && this.#flights.size < MAX_FLIGHTS
+  }
+
+  /** Somebody waits for the flight: it holds up nobody once it is slow. */
+  #watch(flight: Flight): void {
+    if (flight.isSlow) return
+    const leftMs = flight.startedAt + SLOW_MS - performance.now()
+    flight.timer ??= setTimeout(
+      () => {
+        flight.isSlow = true
+        this.#depart()
+      },
+      Math.max(0, leftMs),
+    )
   }
 
   /** The next group. It has no stream twice, because the second append depends on the outcome of the first. */
@@ -100,19 +126,13 @@ export class GroupCommit {
   }
 
   async #fly(group: readonly WaitingAppend[]): Promise<void> {
-    this.#flights += 1
-    let isSlow = false
-    const timer = setTimeout(() => {
-      isSlow = true
-      this.#slowFlights += 1
-      this.#depart()
-    }, SLOW_MS)
+    const flight: Flight = { startedAt: performance.now(), isSlow: false, timer: undefined }
+    this.#flights.add(flight)
     try {
       await this.#send(group)
     } finally {
-      clearTimeout(timer)
-      this.#flights -= 1
-      if (isSlow) this.#slowFlights -= 1
+      clearTimeout(flight.timer)
+      this.#flights.delete(flight)
       for (const { append } of group) this.#streams.delete(streamKey(append))
       this.#depart()
     }
@@ -143,10 +163,23 @@ export class GroupCommit {
 
   async #sendAlone({ append, resolve, reject }: WaitingAppend): Promise<void> {
     try {
-      resolve(await sendAppend(this.#session, this.#one, append, this.#isSerialized, undefined))
+      const written = await this.#sendOneEvent(append)
+      resolve(
+        written ?? (await sendAppend(this.#session, this.#alone, append, this.#isSerialized, undefined)),
+      )
     } catch (thrown) {
       reject(thrown)
     }
+  }
+
+  /** @returns undefined if it is another kind of append, or was not written. */
+  async #sendOneEvent(append: PreparedAppend): Promise<AppendOutcome | undefined> {
+    const [event, second] = append.rows
+    // Serialized appends look at the stream only after they have waited for the one before.
+    if (event === undefined || second !== undefined || this.#isSerialized) return undefined
+    const [row] = await this.#session.run(this.#one, oneEvent(append, event))
+    if (row === undefined) return undefined
+    return { letter: 'w', version: numberOf(row[0]) - 1, lastPosition: numberOf(row[1]) }
   }
 
   async #sendTogether(appends: readonly PreparedAppend[]): Promise<readonly AppendOutcome[]> {
@@ -182,8 +215,10 @@ export async function sendAppend(
     isSerialized,
     inTransaction?.notify ?? null,
   ])
-  const letter = letterOf(row[0])
-  return { letter, version: numberOf(row[1]), lastPosition: letter === 'w' ? numberOf(row[2]) : 0 }
+  // A record as text: (w,3,17)
+  const [text, version, position] = textOf(row[0]).slice(1, -1).split(',')
+  const letter = letterOf(text)
+  return { letter, version: numberOf(version), lastPosition: letter === 'w' ? numberOf(position) : 0 }
 }
 
 function outcomesOf(

@@ -1,4 +1,5 @@
 import type { StoredEvent } from '../store/index.ts'
+import { bytesOf } from '../store/page-bytes.ts'
 import { prepareImport } from './append-statement.ts'
 import type { PooledPostgresClient } from './client.ts'
 import type { PostgresConnections } from './connections.ts'
@@ -12,7 +13,7 @@ const BATCH_LENGTH = 16 * 1024 * 1024
 
 const COLUMNS =
   'event_id, event_type, event_version, tenant_id, correlation_id, causation_id, actor_id, occurred_at, payload, ' +
-  'metadata, aggregate_type, aggregate_id, aggregate_version, stored_at'
+  'metadata, aggregate_type, aggregate_id, aggregate_version, stored_at, bytes'
 
 /** Writes events with COPY, many per transaction. @returns the number of events that were new. */
 export async function importEvents(
@@ -69,6 +70,7 @@ class Batch {
       row.aggregateId,
       String(event.aggregateVersion),
       storedAt.toISOString(),
+      String(bytesOf(row)),
     ]
     const text = appendText(line)
     this.chunks.push(text)

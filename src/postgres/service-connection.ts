@@ -18,7 +18,11 @@ const HEARTBEAT_MS = 5000
 const PROBE_MS = 2000
 
 const HEARTBEAT: Statement = { key: 'heartbeat', text: 'select 1' }
-const NOTIFY: Statement = { key: 'notify', text: `select pg_notify('${CHANNEL}', $1)` }
+// A notification is no data: its commit does not wait for the disk, which the appends use meanwhile.
+const NOTIFY: Statement = {
+  key: 'notify',
+  text: `select set_config('synchronous_commit', 'off', true), pg_notify('${CHANNEL}', $1)`,
+}
 
 export interface ServiceEvents {
   /** Called with each notification. */

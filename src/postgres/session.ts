@@ -1,4 +1,4 @@
-import type { PostgresClient, PostgresQuery, PostgresResult } from './client.ts'
+import type { PostgresClient, PostgresQuery } from './client.ts'
 import { translated } from './errors.ts'
 
 export type Cell = string | null
@@ -48,26 +48,15 @@ export class ClientSession implements Session {
     }
   }
 
-  /** Like `run`, but throws the client's own errors. */
-  async send({ key, text }: Statement, values: readonly unknown[] = []): Promise<readonly Row[]> {
-    const { prefix } = this.#style
-    const query: PostgresQuery = {
-      text,
-      values: [...values],
-      rowMode: 'array',
-      types: AS_TEXT,
-      ...(prefix !== undefined && { name: `${prefix}${key}` }),
-    }
-    const { rows } = await this.#inTurn(query)
-    // rowMode and types make rows arrays of text.
-    return rows as readonly Row[]
+  /** As `run`, with the client's own errors. */
+  send(statement: Statement, values: readonly unknown[] = []): Promise<readonly Row[]> {
+    return this.#inTurn(() => sendStatement(this.#client, this.#style, statement, values))
   }
 
-  /** Queues statements, because `pg` requires one at a time. */
-  #inTurn(query: PostgresQuery): Promise<PostgresResult> {
+  /** `pg` wants to be asked one thing at a time. */
+  #inTurn<T>(send: () => Promise<T>): Promise<T> {
     const before = this.#last
-    const answer =
-      before === undefined ? this.#client.query(query) : before.then(() => this.#client.query(query))
+    const answer = before === undefined ? send() : before.then(send)
     const settled = Promise.allSettled([answer])
     this.#last = settled
     void settled.then(() => {
@@ -75,6 +64,25 @@ export class ClientSession implements Session {
     })
     return answer
   }
+}
+
+/** Sends one statement to a client that is asked nothing else meanwhile. @throws the client's own errors. */
+export async function sendStatement(
+  client: PostgresClient,
+  { prefix }: StatementStyle,
+  { key, text }: Statement,
+  values: readonly unknown[],
+): Promise<readonly Row[]> {
+  const query: PostgresQuery = {
+    text,
+    values: [...values],
+    rowMode: 'array',
+    types: AS_TEXT,
+    ...(prefix !== undefined && { name: prefix + key }),
+  }
+  const { rows } = await client.query(query)
+  // Rows are arrays of texts by rowMode and types.
+  return rows as readonly Row[]
 }
 
 export const textOf = (cell: Cell | undefined): string => cell ?? ''

@@ -187,13 +187,13 @@ export class PostgresStreams implements StreamStore {
     const { session } = this.#parts
     const { aggregateId, aggregateType } = stream
     const live = await session.run(this.#statements.read, [aggregateId, aggregateType, from, to])
-    const events = live.map((row) => this.#decode(row))
+    const events = await this.#decodeAll(live)
     const [first] = events
     const isComplete = first !== undefined && first.event.aggregateVersion === from + 1
     if (isComplete || first?.event.eventType === STREAM_DELETED) return events
     const end = first === undefined ? to : first.event.aggregateVersion - 1
     const archived = await session.run(this.#statements.readArchive, [aggregateId, aggregateType, from, end])
-    return [...archived.map((row) => this.#decode(row)), ...events]
+    return [...(await this.#decodeAll(archived)), ...events]
   }
 
   async #state({
@@ -208,6 +208,10 @@ export class PostgresStreams implements StreamStore {
       isDeleted: type === STREAM_DELETED,
       lastPosition: numberOf(position),
     }
+  }
+
+  #decodeAll(rows: readonly Row[]): Promise<readonly StoredEvent[]> {
+    return this.#parts.decoder.decodeAll(rows.map(storedRow))
   }
 
   #decode(row: Row): StoredEvent {

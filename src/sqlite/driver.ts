@@ -12,6 +12,7 @@ export interface SqliteStatement {
   }
   get(...values: readonly SqliteValue[]): unknown
   all(...values: readonly SqliteValue[]): unknown[]
+  iterate(...values: readonly SqliteValue[]): Iterable<unknown>
 }
 
 /** The part of a connection that is used here: a `DatabaseSync` of `node:sqlite`, or a better-sqlite3 `Database`. */

@@ -58,19 +58,20 @@ export class SqliteEventStore extends SqliteStreams implements EventStore {
     let { fromPosition = 0 } = range
     for (let left = limit; left > 0; ) {
       const wanted = Math.min(PAGE, left)
-      const rows = await readFeed(this.#access.read, { ...range, fromPosition }, wanted, last)
-      for (const row of rows) yield this.#access.decoder.decode(row)
+      const { rows, isCut } = await readFeed(this.#access.read, { ...range, fromPosition }, wanted, last)
+      yield* await this.#access.decoder.decodeAll(rows)
       fromPosition = rows.at(-1)?.position ?? last
       left -= rows.length
-      if (rows.length < wanted) return
+      if (rows.length < wanted && !isCut) return
     }
   }
 
   async readPage({ limit = PAGE, ...range }: ReadAllOptions = {}): Promise<FeedPage> {
     const { head, headEventId } = await this.#access.read(feedEnd)
     const last = Math.min(head, range.toPosition ?? head)
-    const rows = await readFeed(this.#access.read, range, limit, last)
-    return { events: rows.map((row) => this.#access.decoder.decode(row)), head, headEventId }
+    const { rows, isCut } = await readFeed(this.#access.read, range, limit, last)
+    const events = await this.#access.decoder.decodeAll(rows)
+    return { events, head, headEventId, ...(isCut && { isCut }) }
   }
 
   async headPosition(): Promise<number> {

@@ -39,10 +39,19 @@ export function openFile(options: SqliteFileOptions): SqliteStatements {
   }
 }
 
+/**
+ * Pages of the log after which a commit copies it into the file: 16 MB. Events with random ids change a page of an index each,
+ * and a short log has the same pages copied again and again.
+ */
+const LOG_PAGES = 4000
+
 /** A further connection to a file that is open already. It never waits for a lock: its owner does, without blocking. */
 export function connect({ file, driver, durability }: SqliteFileOptions): SqliteStatements {
   const connection = openConnection(driver, file)
-  connection.exec(`pragma synchronous = ${durability}; pragma busy_timeout = 0; pragma foreign_keys = on`)
+  connection.exec(
+    `pragma synchronous = ${durability}; pragma busy_timeout = 0; pragma foreign_keys = on; ` +
+      `pragma wal_autocheckpoint = ${LOG_PAGES}`,
+  )
   return new SqliteStatements(connection)
 }
 

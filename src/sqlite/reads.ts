@@ -7,6 +7,7 @@ import {
   type ReadAllOptions,
   type StreamName,
 } from '../store/index.ts'
+import { bytesOf, PAGE_BYTES } from '../store/page-bytes.ts'
 import { endOfStream } from './append.ts'
 import type { SqliteValue } from './driver.ts'
 import { STORED_COLUMNS, storedRow, text } from './rows.ts'
@@ -18,6 +19,8 @@ export type Read = <T>(read: (db: SqliteStatements) => T) => Promise<T>
 
 /** Rows that are read at a time: between two of them the event loop goes on. */
 const CHUNK = 500
+/** Their size, in bytes of JSON. */
+const CHUNK_BYTES = 512 * 1024
 
 /** A stream as rows. */
 export interface StreamRows {
@@ -103,34 +106,59 @@ const LAST_WINDOW = 1_000_000
 /** A read that takes longer, in milliseconds, is made smaller. */
 const LONG_MS = 4
 
-/** At most `limit` rows of the feed up to a position, in order. */
-export async function readFeed(
-  read: Read,
-  range: FeedRange,
-  limit: number,
-  last: number,
-): Promise<readonly StoredRow[]> {
-  const { fromPosition = 0, includeArchived = false, ...filter } = range
+/** A part of the feed as rows. */
+export interface FeedRows {
+  readonly rows: readonly StoredRow[]
+  /** Their size ended them. */
+  readonly isCut: boolean
+}
+
+/** At most `limit` rows of the feed up to a position, in order, and no more than reach a size. */
+export async function readFeed(read: Read, range: FeedRange, limit: number, last: number): Promise<FeedRows> {
+  const { fromPosition = 0, includeArchived = false, maxBytes = PAGE_BYTES, ...filter } = range
   const [where, values] = conditionOf(filter)
-  if (where === undefined) return []
   const rows: StoredRow[] = []
+  if (where === undefined) return { rows, isCut: false }
+  let bytesLeft = maxBytes
   // Without a filter the index on positions gives a page at once; with one, an empty stretch may be long.
   let window = where === '' ? LAST_WINDOW * LAST_WINDOW : FIRST_WINDOW
   for (let after = Math.max(0, fromPosition); after < last && rows.length < limit; ) {
     const upTo = Math.min(last, after + window)
     const startedAt = performance.now()
     const wanted = Math.min(limit - rows.length, CHUNK)
-    const found = await read((db) =>
-      rowsBetween(db, [after, upTo, ...values], where, wanted, includeArchived),
-    )
+    const bytes = Math.min(bytesLeft, CHUNK_BYTES)
+    const found = await read((db) => {
+      const all = rowsBetween(db, [after, upTo, ...values], where, wanted, includeArchived)
+      return firstOf(all, wanted, bytes)
+    })
     const isSlow = performance.now() - startedAt > LONG_MS
-    for (const row of found) rows.push(storedRow(row))
-    after = found.length === wanted ? (rows.at(-1)?.position ?? upTo) : upTo
+    for (const row of found.rows) rows.push(row)
+    bytesLeft -= found.bytes
+    if (bytesLeft <= 0) break
+    const isWhole = found.rows.length < wanted && found.bytes < bytes
+    after = isWhole ? upTo : (rows.at(-1)?.position ?? upTo)
     if (where !== '')
       window = isSlow ? Math.max(FIRST_WINDOW / 4, window / 2) : Math.min(LAST_WINDOW, window * 2)
     if (after < last && rows.length < limit) await nextTurn()
   }
-  return rows
+  return { rows, isCut: bytesLeft <= 0 && rows.length < limit }
+}
+
+/** The first rows of some, until they are as many or as large as wanted. */
+function firstOf(
+  found: Iterable<SqliteRow>,
+  limit: number,
+  maxBytes: number,
+): { readonly rows: readonly StoredRow[]; readonly bytes: number } {
+  const rows: StoredRow[] = []
+  let bytes = 0
+  for (const one of found) {
+    const row = storedRow(one)
+    rows.push(row)
+    bytes += bytesOf(row)
+    if (rows.length >= limit || bytes >= maxBytes) break
+  }
+  return { rows, bytes }
 }
 
 function rowsBetween(
@@ -139,15 +167,13 @@ function rowsBetween(
   where: string,
   limit: number,
   includeArchived: boolean,
-): readonly SqliteRow[] {
+): Iterable<SqliteRow> {
   const select = (table: string) =>
-    `select ${STORED_COLUMNS} from ${table} where position > ? and position <= ?${where} order by position limit ?`
-  const live = db.all(select('eventspine_events'), ...values, limit)
-  if (!includeArchived) return live
-  const archived = db.all(select('eventspine_archive'), ...values, limit)
-  return [...archived, ...live]
-    .toSorted((a, b) => Number(a['position']) - Number(b['position']))
-    .slice(0, limit)
+    `select ${STORED_COLUMNS} from ${table} where position > ? and position <= ?${where}`
+  if (!includeArchived)
+    return db.iterate(`${select('eventspine_events')} order by position limit ?`, ...values, limit)
+  const both = `${select('eventspine_events')} union all ${select('eventspine_archive')}`
+  return db.iterate(`${both} order by position limit ?`, ...values, ...values, limit)
 }
 
 /** A filter in SQL and its values; undefined where nothing passes it. */

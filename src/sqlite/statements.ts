@@ -33,6 +33,12 @@ export class SqliteStatements {
     return this.#prepare(sql).all(...values) as SqliteRow[]
   }
 
+  /** Reads row by row: whoever stops early reads no more than that. The connection can do nothing else meanwhile. */
+  iterate(sql: string, ...values: readonly SqliteValue[]): Iterable<SqliteRow> {
+    // As above.
+    return this.#prepare(sql).iterate(...values) as Iterable<SqliteRow>
+  }
+
   #prepare(sql: string): SqliteStatement {
     const known = this.#prepared.get(sql)
     if (known !== undefined) return known

@@ -43,8 +43,8 @@ export class SqliteStreams implements StreamStore {
       aggregateId,
       options,
     )
-    const events = rows.map((row) => {
-      const { event, fault } = this.#access.decoder.decode(row)
+    const stored = await this.#access.decoder.decodeAll(rows)
+    const events = stored.map(({ event, fault }) => {
       if (fault !== undefined) throw fault
       return event
     })

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { HostileJson } from '../codec/hostile-json.ts'
 import { reviveEvent } from '../codec/revive.ts'
 import { toError } from '../errors.ts'
@@ -37,7 +38,8 @@ export interface StoredRow extends EventRow {
 /** @throws TypeError if the event has a value that JSON cannot represent. */
 export function encodeRow(event: DomainEvent): EventRow {
   const payload = event instanceof GenericEvent ? event.data : writtenPayloadOf(event)
-  const metadata = JSON.stringify(jsonFields(event.metadata))
+  const metadata =
+    Object.keys(event.metadata).length === 0 ? null : JSON.stringify(jsonFields(event.metadata))
   return {
     eventId: event.eventId,
     eventType: event.eventType,
@@ -50,7 +52,7 @@ export function encodeRow(event: DomainEvent): EventRow {
     actorId: event.actorId ?? null,
     occurredAt: sourceOf(event)?.exactTime ?? event.occurredAt.toISOString(),
     payload: JSON.stringify(jsonFields(payload)),
-    metadata: metadata === '{}' ? null : metadata,
+    metadata,
   }
 }
 
@@ -61,6 +63,9 @@ const LIMITS = {
   maxKeys: Number.POSITIVE_INFINITY,
   maxDepth: 1000,
 }
+
+/** Longest decoding between two turns of the event loop, in milliseconds. */
+const TURN_MS = 4
 
 /** Converts rows to events of the known classes, and all others to a `GenericEvent`. */
 export class RowDecoder {
@@ -74,6 +79,19 @@ export class RowDecoder {
   /** @throws DuplicateEventTypeError */
   register(eventClasses: readonly EventClass[]): void {
     for (const eventClass of eventClasses) this.#registry.register(eventClass)
+  }
+
+  /** Decodes rows, and lets the event loop turn meanwhile if there are many or large ones. */
+  async decodeAll(rows: readonly StoredRow[]): Promise<readonly StoredEvent[]> {
+    const events: StoredEvent[] = []
+    let startedAt = performance.now()
+    for (const row of rows) {
+      events.push(this.decode(row))
+      if (performance.now() - startedAt < TURN_MS) continue
+      await nextTurn()
+      startedAt = performance.now()
+    }
+    return events
   }
 
   /** If the class of a row refuses it, the result is a `GenericEvent` with a fault. */

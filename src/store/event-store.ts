@@ -82,18 +82,25 @@ export interface ReadAllOptions extends FeedFilter {
   readonly toPosition?: number
   /** Maximum number of events. Default Infinity; 500 for `readPage`. */
   readonly limit?: number
+  /**
+   * A page ends after the event with which its payloads and metadata reach this size as JSON, in bytes. Default 1 MiB. The
+   * in-memory store ignores it, because its events are in memory already.
+   */
+  readonly maxBytes?: number
 }
 
 /** A part of the feed, and the end of the feed at that time. */
 export interface FeedPage {
   readonly events: readonly StoredEvent[]
   /**
-   * The end of the feed before the events were read. Unless the page is full, it has every event up to `head` that passes the
-   * filter.
+   * The end of the feed before the events were read. Unless the page has `limit` events or is cut, it has every event up to
+   * `head` that passes the filter.
    */
   readonly head: number
   /** Id of the event at `head`; undefined in an empty store, or if that event was deleted or archived. */
   readonly headEventId: string | undefined
+  /** True if the page ended before `limit` events because of their size. Continue from the position of the last event. */
+  readonly isCut?: boolean
 }
 
 /** An obstacle that stops the feed of a store. */

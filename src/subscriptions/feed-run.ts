@@ -164,7 +164,7 @@ export class FeedRun {
   async #page(): Promise<boolean> {
     const { store, progress } = this.#parts
     const range = { fromPosition: this.#read, limit: this.#pageSize }
-    const { events, head, headEventId } = await store.readPage({ ...this.#filter, ...range })
+    const { events, head, headEventId, isCut } = await store.readPage({ ...this.#filter, ...range })
     for (const stored of events) {
       const admission = this.#admit()
       if (admission !== undefined && !(await admission)) return false
@@ -176,7 +176,7 @@ export class FeedRun {
     await this.#intake.endPage()
     if (this.#stopping.signal.aborted) return false
     // New events get positions after the head, so this read has seen everything up to that head.
-    const isAtEnd = events.length < this.#pageSize
+    const isAtEnd = events.length < this.#pageSize && isCut !== true
     if (isAtEnd && head > this.#read) {
       this.#read = head
       this.#intake.passTo({ position: head, eventId: headEventId })

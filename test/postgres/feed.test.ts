@@ -127,6 +127,63 @@ it('finds the position before a time while stored times go back', async () => {
   expect(await before(12)).toBe(3)
 })
 
+it('finds the position before any time while many transactions write and commit out of order', async () => {
+  const schema = freshSchema()
+  await using stores = openStores({ schema, poolSize: 8 })
+  const times: Date[] = []
+  const found: number[] = []
+  const writer = async (name: string) => {
+    for (let round = 0; round < 15; round += 1) {
+      await stores.transaction(async (tx) => {
+        await append(tx.events, `${name}-${round}`)
+        // Held open, so that others draw later positions and commit first.
+        await append(stores.within(tx.client).events, `${name}-${round}-again`)
+        times.push(new Date())
+      })
+      found.push(await stores.events.positionBefore(new Date(Date.now() + 60_000)))
+    }
+  }
+  await Promise.all(['a', 'b', 'c', 'd', 'e', 'f'].map(writer))
+
+  await using client = await connected()
+  const { rows } = await client.query<{ position: string; stored_at: Date }>(
+    `select position, stored_at from "${schema}".events order by position`,
+  )
+  expect(rows).toHaveLength(180)
+  for (const time of times) {
+    const first = rows.findIndex(({ stored_at }) => stored_at >= time)
+    const expected = first < 0 ? rows.at(-1) : rows[first - 1]
+    expect(await stores.events.positionBefore(time)).toBe(Number(expected?.position ?? 0))
+  }
+  // What was found meanwhile was an end of the feed: nothing was added at or before it.
+  const positions = rows.map(({ position }) => Number(position))
+  for (const position of found) expect([0, ...positions]).toContain(position)
+})
+
+it('reads a page no further than its size', async () => {
+  const asked: { text: string; values: unknown[] }[] = []
+  await using pool = recordingPool(asked)
+  await using stores = new PostgresStores({ pool, schema: freshSchema(), migrate: 'run' })
+  const event = (n: number) =>
+    new GenericEvent({
+      ...{ aggregateId: 'large', aggregateType: 'Note', eventType: 'Generic' },
+      data: { n, text: 'ä'.repeat(200_000) },
+    })
+  for (let n = 0; n < 6; n += 1) {
+    const one = event(n)
+    await stores.events.appendEvents({ ...one, events: [one], expectedVersion: 'any' })
+  }
+
+  // A megabyte by default: three of 400,000 bytes reach it.
+  expect(await stores.events.readPage()).toMatchObject({ isCut: true, events: { length: 3 } })
+  const read = asked.at(-1)
+  const { rows } = await pool.query(read?.text ?? '', read?.values)
+  expect(rows).toHaveLength(3)
+  const seen: number[] = []
+  for await (const { position } of stores.events.readAll()) seen.push(position)
+  expect(seen).toEqual([1, 2, 3, 4, 5, 6])
+})
+
 it('refuses what the server cannot keep before it is sent', async () => {
   await using stores = openStores()
   const refused = (input: { aggregateId: string; eventId?: string; tenantId?: string }) => {

@@ -31,6 +31,12 @@ export class Filed extends defineEvent<{ readonly n: number }>()({
   aggregateType: 'File',
 }) {}
 
+/** An event of any size. */
+export class Texted extends defineEvent<{ readonly n: number; readonly text: string }>()({
+  type: 'ConformanceTexted',
+  aggregateType: 'Note',
+}) {}
+
 /** Appends events to the stream of the first event. */
 export function append(
   store: EventStore,

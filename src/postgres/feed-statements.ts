@@ -1,0 +1,114 @@
+import type { FeedFilter } from '../store/index.ts'
+import { EVENT_COLUMNS } from './event-columns.ts'
+import type { Statement } from './session.ts'
+
+export interface Condition {
+  readonly column: string
+  readonly values: readonly string[]
+}
+
+/** Short enough for the name of a prepared statement. */
+const keyOf = (conditions: readonly Condition[]): string =>
+  conditions.map(({ column }) => column.slice(0, 4)).join('')
+
+/** The conditions of a filter, the one first whose index leads to the fewest events. */
+export function conditionsOf({
+  correlationId,
+  eventTypes,
+  tenantId,
+  aggregateTypes,
+}: FeedFilter): readonly Condition[] {
+  const all: readonly [string, readonly string[] | undefined][] = [
+    ['correlation_id', correlationId === undefined ? undefined : [correlationId]],
+    ['event_type', eventTypes],
+    ['tenant_id', tenantId === undefined ? undefined : [tenantId]],
+    ['aggregate_type', aggregateTypes],
+  ]
+  return all.flatMap(([column, values]) =>
+    values === undefined ? [] : [{ column, values: [...new Set(values)] }],
+  )
+}
+
+/**
+ * A page that walks along the positions. $1 to $4: after which position, up to which, how many events, how many bytes;
+ * then the values of each condition.
+ */
+export function pageInOrder(
+  schema: string,
+  conditions: readonly Condition[],
+  includeArchived: boolean,
+): Statement {
+  const where = conditions.map(({ column }, index) => `and ${column} = any ($${index + 5}::text[])`).join(' ')
+  const first = (table: string) =>
+    `(select * from ${schema}.${table} where position > $1 ${where} order by position limit $3)`
+  const page = includeArchived
+    ? `(${first('events')} union all ${first('events_archive')} order by position limit $3)`
+    : first('events')
+  // The limit inside, the end of the feed outside: a planner without statistics takes two bounds on the position for a
+  // few rows, and sorts the whole table.
+  const source = `${page} page where position <= $2`
+  return { key: `${includeArchived ? 'all' : 'page'}_${keyOf(conditions)}`, text: sized(source) }
+}
+
+/** A page by the index of the first condition: it leads to the positions, in order for each of its values. */
+export function pageByIndex(schema: string, conditions: readonly Condition[]): Statement {
+  const [first, ...others] = conditions
+  const column = first?.column ?? 'event_type'
+  const where = others.map((other, index) => `and ${other.column} = any ($${index + 6}::text[])`).join(' ')
+  // An array of positions, not a join: the planner might walk the whole table to merge it in order. Rows are compared,
+  // because only the index of the column has them in this order: for a value and a range of positions, the planner may
+  // take the primary key and walk past all events that do not match.
+  const source =
+    `${schema}.events where position = any (array(` +
+    'select wanted.position from unnest($5::text[]) as one (value) cross join lateral (' +
+    `select position from ${schema}.events where (${column}, position) > (one.value, $1) ` +
+    `and (${column}, position) <= (one.value, $2) and ${column} is not null ` +
+    `${where} order by ${column}, position limit $3) wanted order by 1 limit $3))`
+  return { key: `index_${keyOf(conditions)}`, text: sized(source) }
+}
+
+/** Ends a page with the event that reaches $4 bytes. The others are not even read from where large values are kept. */
+function sized(source: string): string {
+  return (
+    `select ${EVENT_COLUMNS} from (` +
+    `select *, sum(bytes) over (order by position rows unbounded preceding) - bytes as before from ${source}` +
+    ') page where before < $4 order by position'
+  )
+}
+
+/** $1: a time, $2: the end of the feed. */
+export function positionBefore(schema: string): Statement {
+  const { events, archive } = { events: `${schema}.events`, archive: `${schema}.events_archive` }
+  const first = (table: string) =>
+    `(select min(position) from ${table} where stored_at >= $1::timestamptz and position <= $2)`
+  const last = (table: string) =>
+    `(select max(position) from ${table} where position <= $2 and position < coalesce((select position from first), $2 + 1))`
+  return {
+    key: 'before',
+    text:
+      `with first as (select least(${first(events)}, ${first(archive)}) as position) ` +
+      `select coalesce(greatest(${last(events)}, ${last(archive)}), 0)`,
+  }
+}
+
+/** Which session has the oldest entry of the register. $1 is the sequence. */
+export function holderOf(schema: string): Statement {
+  const text = `
+    select s.last_value - r.behind, r.pid, a.application_name, a.usename, a.state,
+      date_part('epoch', clock_timestamp() - coalesce(a.xact_start, p.prepared)) * 1000, p.gid
+    from ${schema}.events_position_seq s
+    cross join lateral (
+      select (s.last_value - l.objid::bigint) & 2147483647 as behind, l.pid, l.virtualtransaction
+      from pg_locks l
+      where l.locktype = 'advisory' and l.objsubid = 2 and l.objid::bigint <= 2147483647
+        and l.classid = $1::regclass::oid
+        and l.database = (select d.oid from pg_database d where d.datname = current_database())
+    ) r
+    left join pg_stat_activity a on a.pid = r.pid
+    left join pg_locks x on r.pid is null and x.pid is null and x.locktype = 'transactionid'
+      and x.virtualtransaction = r.virtualtransaction
+    left join pg_prepared_xacts p on p.transaction = x.transactionid
+    where r.behind between 1 and 2130706431
+    order by r.behind desc limit 1`
+  return { key: 'holder', text }
+}
