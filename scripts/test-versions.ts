@@ -66,6 +66,11 @@ async function test(tested: TestedVersion): Promise<string> {
 
 async function combinationOf({ name, version, debian }: TestedVersion): Promise<Combination> {
   if (name === 'node') return { node: await nodeProgram(version), args: ['--project', 'unit'], env: {} }
+  if (name === 'postgres') {
+    // The published programs do not include pg_dump.
+    const args = ['--project', 'brokers', 'test/postgres/', '--exclude', 'test/postgres/dump.test.ts']
+    return { node: process.execPath, args, env: { [serverVariables.postgres.version]: version } }
+  }
   const kind = name === 'valkey' ? 'redis' : name
   // The folder of a bus contains its fuzz and its short torture.
   const args = ['--project', 'brokers', `test/${kind}/`, `test/brokers/${kind}.test.ts`]
