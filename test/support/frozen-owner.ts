@@ -6,7 +6,7 @@ import { type StoresPlace, storesOf } from './stores-of.ts'
 import { startSubscriber } from './subscriber-process.ts'
 import { waitFor } from './wait-for.ts'
 
-export const LEASE_TTL_MS = 2000
+const LEASE_TTL_MS = 2000
 
 /**
  * Freezes the process that has the lease for two of its durations, thaws it, and stops the one that took over. Expects
