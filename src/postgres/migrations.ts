@@ -152,10 +152,10 @@ create table ${name}.migrations (
 `
       : ''
   const values = [step.version, literal(step.name), literal(checksumOf(step)), step.oldestLibrary].join(', ')
-  // A function, as the name may hold what a replacement text gives a meaning to.
-  const body = step.sql
-    .replaceAll("'{schema}.", () => literal(`${name}.`).slice(0, -1))
-    .replaceAll('{schema}', () => name)
+  // In one pass, and by a function: the name may hold what is replaced, or what a replacement text gives a meaning to.
+  const body = step.sql.replaceAll(/'\{schema\}\.|\{schema\}/g, (place) =>
+    place.startsWith("'") ? literal(`${name}.`).slice(0, -1) : name,
+  )
   return `${before}${body.trimStart()}
 insert into ${name}.migrations (version, name, checksum, oldest_library) values (${values});
 `
