@@ -1,6 +1,6 @@
 /** A version of a server or of Node.js that `npm run test:versions` runs the tests on. */
 export interface TestedVersion {
-  readonly name: 'redis' | 'valkey' | 'rabbitmq' | 'kafka' | 'node'
+  readonly name: 'redis' | 'valkey' | 'rabbitmq' | 'kafka' | 'postgres' | 'node'
   readonly version: string
   /** The Debian release that the server comes from. */
   readonly debian?: 12 | 13
@@ -16,6 +16,10 @@ export const testedVersions: readonly TestedVersion[] = [
   { name: 'kafka', version: '3.9.1' },
   { name: 'kafka', version: '4.1.1' },
   { name: 'kafka', version: '4.4.0' },
+  { name: 'postgres', version: '14.20.0' },
+  { name: 'postgres', version: '16.11.0' },
+  { name: 'postgres', version: '17.7.0' },
+  { name: 'postgres', version: '18.1.0' },
   { name: 'node', version: '22' },
   { name: 'node', version: '24' },
   { name: 'node', version: '26' },

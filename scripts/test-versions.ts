@@ -71,6 +71,11 @@ async function combinationOf({ name, version, debian }: TestedVersion): Promise<
     const env = version === '22' ? { NODE_OPTIONS: `--import ${lowerUsing}` } : {}
     return { node: await nodeProgram(version), args: ['--project', 'unit'], env }
   }
+  if (name === 'postgres') {
+    // The published programs do not include pg_dump.
+    const args = ['--project', 'brokers', 'test/postgres/', '--exclude', 'test/postgres/dump.test.ts']
+    return { node: process.execPath, args, env: { [serverVariables.postgres.version]: version } }
+  }
   const kind = name === 'valkey' ? 'redis' : name
   // The folder of a bus contains its fuzz and its short torture.
   const args = ['--project', 'brokers', `test/${kind}/`, `test/brokers/${kind}.test.ts`]

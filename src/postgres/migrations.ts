@@ -152,10 +152,10 @@ create table ${name}.migrations (
 `
       : ''
   const values = [step.version, literal(step.name), literal(checksumOf(step)), step.oldestLibrary].join(', ')
-  // A function, because `$` has a special meaning in a replacement text.
-  const body = step.sql
-    .replaceAll("'{schema}.", () => literal(`${name}.`).slice(0, -1))
-    .replaceAll('{schema}', () => name)
+  // In one pass, and by a function: the name may contain what is replaced, or `$`, which is special in a replacement text.
+  const body = step.sql.replaceAll(/'\{schema\}\.|\{schema\}/g, (place) =>
+    place.startsWith("'") ? literal(`${name}.`).slice(0, -1) : name,
+  )
   return `${before}${body.trimStart()}
 insert into ${name}.migrations (version, name, checksum, oldest_library) values (${values});
 `

@@ -1,6 +1,7 @@
-import type { EventStore } from '../store/index.ts'
+import { type EventStore, STREAM_DELETED, StoreUnavailableError } from '../store/index.ts'
 import type { Checkpoint } from './checkpoint-store.ts'
 import { ForeignCheckpointError, PositionAheadError } from './errors.ts'
+import type { FeedMark } from './feed-mark.ts'
 
 /**
  * Checks that a checkpoint belongs to the feed of this store.
@@ -19,13 +20,41 @@ export async function checkOrigin(
       `it was saved for the store ${storeId}, this is ${identity}`,
     )
   }
-  const head = await store.headPosition()
-  if (position > head) throw new PositionAheadError(name, position, head)
-  if (position === 0 || eventId === undefined) return
+  await checkMark(store, name, { position, eventId })
+}
+
+/**
+ * Checks that the feed still has the event of a mark at its position. It does not after a restore to an earlier state, or
+ * after a failover to a standby that had less.
+ * @throws ForeignCheckpointError, PositionAheadError
+ */
+export async function checkMark(
+  store: EventStore,
+  name: string,
+  { position, eventId }: FeedMark,
+): Promise<void> {
+  if (position === 0) return
   const page = await store.readPage({ fromPosition: position - 1, toPosition: position, limit: 1 })
+  if (position > page.head) throw new PositionAheadError(name, position, page.head)
+  if (eventId === undefined) return
   const found = page.events[0]?.event.eventId
-  // A missing event proves nothing, because it may be deleted or archived. Another event at its position does.
-  if (found === undefined || found === eventId) return
-  const detail = `it was saved after event ${eventId}, and event ${found} is there: the store was restored to an earlier state`
+  if (found === eventId) return
+  if (found === undefined && (await mayBeGone(store, position, eventId))) return
+  const place = found === undefined ? 'which is not in the store' : `and event ${found} is there`
+  const detail = `it was saved after event ${eventId}, ${place}: the store was restored to an earlier state`
   throw new ForeignCheckpointError(name, position, detail)
+}
+
+/** True if an event may have left its position without a restore: it was archived, or deleted with its stream. */
+async function mayBeGone(store: EventStore, position: number, eventId: string): Promise<boolean> {
+  if (await store.eventExists(eventId)) return true
+  const { heldBack } = await store.health()
+  // A deletion since then has its tombstone behind the position.
+  const { events } = await store.readPage({ fromPosition: position, eventTypes: [STREAM_DELETED], limit: 1 })
+  if (events.length > 0) return true
+  if (heldBack === undefined) return false
+  throw new StoreUnavailableError(
+    'The feed',
+    'an open append holds it back, and may hide the deletion of a stream',
+  )
 }

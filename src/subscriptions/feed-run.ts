@@ -4,9 +4,11 @@ import { RetryPolicy } from '../kit/retry-policy.ts'
 import { Slots } from '../kit/slots.ts'
 import { settledUntil, sleep } from '../kit/time.ts'
 import type { EventStore, FeedFilter } from '../store/index.ts'
+import { ForeignCheckpointError, PositionAheadError } from './errors.ts'
 import { BatchIntake, type EventIntake, LaneIntake, SequentialIntake } from './event-intake.ts'
 import { EventWork, type EventWorkParts } from './event-work.ts'
-import type { FeedMark } from './feed-mark.ts'
+import { FeedContinuity } from './feed-continuity.ts'
+import { type FeedMark, markOf } from './feed-mark.ts'
 import type { Consumer } from './projection.ts'
 import type { ResolvedSubscriptionOptions } from './subscription-options.ts'
 import type { WakeUp } from './wake-up.ts'
@@ -23,8 +25,8 @@ export interface RunProgress {
 
 export interface FeedRunParts extends Omit<EventWorkParts, 'stopping' | 'abandoned' | 'slots' | 'onFailed'> {
   readonly store: EventStore
-  /** Start after this position. */
-  readonly position: number
+  /** Start after this mark. */
+  readonly start: FeedMark
   readonly wakeUp: WakeUp
   readonly progress: RunProgress
 }
@@ -42,16 +44,18 @@ export class FeedRun {
   readonly #intake: EventIntake
   readonly #retryPolicy: RetryPolicy
   readonly #pageSize: number
+  readonly #continuity: FeedContinuity
   #read: number
   #position: number
   #failure: Error | undefined
   #isAtEnd = false
 
   constructor(parts: FeedRunParts) {
-    const { options, consumer, position } = parts
+    const { options, consumer, store, start } = parts
     this.#parts = parts
-    this.#read = position
-    this.#position = position
+    this.#read = start.position
+    this.#position = start.position
+    this.#continuity = new FeedContinuity(store, consumer.name, start)
     this.#retryPolicy = new RetryPolicy(options)
     this.#filter = wantedEvents(consumer, options)
     const inLanes = options.concurrency > 1 && !consumer.isBatch
@@ -154,7 +158,13 @@ export class FeedRun {
         monitor.troubleOver('store')
         return isAtEnd
       } catch (thrown) {
-        monitor.trouble('store', 'reading the event store failed', toError(thrown))
+        const error = toError(thrown)
+        if (error instanceof ForeignCheckpointError || error instanceof PositionAheadError) {
+          this.fail(error)
+          return false
+        }
+        this.#continuity.interrupted()
+        monitor.trouble('store', 'reading the event store failed', error)
       }
       await this.#intake.endPage()
       if (!(await sleep(this.#retryPolicy.backoff(failure), this.#stopping.signal))) return false
@@ -165,6 +175,7 @@ export class FeedRun {
     const { store, progress } = this.#parts
     const range = { fromPosition: this.#read, limit: this.#pageSize }
     const { events, head, headEventId, isCut } = await store.readPage({ ...this.#filter, ...range })
+    await this.#continuity.check(head)
     for (const stored of events) {
       const admission = this.#admit()
       if (admission !== undefined && !(await admission)) return false
@@ -177,10 +188,14 @@ export class FeedRun {
     if (this.#stopping.signal.aborted) return false
     // New events get positions after the head, so this read has seen everything up to that head.
     const isAtEnd = events.length < this.#pageSize && isCut !== true
+    const last = events.at(-1)
+    let mark = last && markOf(last)
     if (isAtEnd && head > this.#read) {
+      mark = { position: head, eventId: headEventId }
       this.#read = head
-      this.#intake.passTo({ position: head, eventId: headEventId })
+      this.#intake.passTo(mark)
     }
+    this.#continuity.passed(mark)
     this.#isAtEnd = isAtEnd
     progress.pageRead(this, head)
     return isAtEnd

@@ -104,7 +104,7 @@ class Shadow {
       consumer: fresh,
       monitor: this.#monitor,
       wakeUp: this.#wakeUp,
-      position: 0,
+      start: { position: 0, eventId: undefined },
       progress: {
         moved: ({ position }) => this.#waiters.moved(position),
         pageRead: () => undefined,

@@ -11,7 +11,7 @@ import { FeedRun, type FeedRunParts } from './feed-run.ts'
 import type { HeldLease, LeaseKeeper } from './lease-keeper.ts'
 import type { StartPlace } from './subscription-options.ts'
 
-export interface SessionParts extends Omit<FeedRunParts, 'position' | 'progress'> {
+export interface SessionParts extends Omit<FeedRunParts, 'start' | 'progress'> {
   readonly checkpoints: CheckpointStore
   readonly leases: LeaseKeeper
   /** True if other instances may run the same subscription. A conflict then means that one of them does. */
@@ -156,7 +156,7 @@ export class Session {
     return saver
   }
 
-  #openRun({ mark: { position } }: Start, saver: CheckpointSaver): FeedRun {
+  #openRun({ mark }: Start, saver: CheckpointSaver): FeedRun {
     const { onMoved, onPageRead } = this.#parts
     const progress = {
       moved: (mark: FeedMark, events: number) => {
@@ -168,9 +168,9 @@ export class Session {
         return saver.busy
       },
     }
-    const run = new FeedRun({ ...this.#parts, position, progress })
+    const run = new FeedRun({ ...this.#parts, start: mark, progress })
     this.#run = run
-    onMoved(position)
+    onMoved(mark.position)
     return run
   }
 

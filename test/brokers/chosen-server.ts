@@ -6,7 +6,7 @@ export interface ChosenServer {
   readonly root?: string | undefined
   /** The server's program; undefined for the usual one. */
   readonly program?: string | undefined
-  /** The version to download; Kafka alone. */
+  /** The version to download; Kafka and PostgreSQL alone. */
   readonly version?: string | undefined
 }
 
@@ -15,7 +15,7 @@ export const serverVariables = {
   redis: { root: 'EVENTSPINE_TEST_REDIS_ROOT', program: 'EVENTSPINE_TEST_REDIS_PROGRAM' },
   rabbitmq: { root: 'EVENTSPINE_TEST_RABBITMQ_ROOT' },
   kafka: { version: 'EVENTSPINE_TEST_KAFKA_VERSION' },
-  postgres: {},
+  postgres: { version: 'EVENTSPINE_TEST_POSTGRES_VERSION' },
 } as const satisfies Record<ServerKind, Partial<Record<keyof ChosenServer, string>>>
 
 /** @returns the server that the environment chooses; undefined for the default one. */

@@ -1,8 +1,10 @@
-import { chown, writeFile } from 'node:fs/promises'
+import { chown, realpath, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { LaunchOptions } from './broker.ts'
 import { postgresConfig } from './broker-config.ts'
+import { chosenServer } from './chosen-server.ts'
 import type { NativeCommand, UserIds } from './native-host.ts'
+import { postgresPrograms } from './postgres-artifacts.ts'
 import { findProgram, requirePrograms } from './programs.ts'
 import { run } from './run.ts'
 
@@ -12,25 +14,33 @@ export async function postgresCommand(
   port: number,
   { config = [] }: LaunchOptions,
 ): Promise<NativeCommand> {
-  await requirePrograms('initdb')
-  const initdb = await findProgram('initdb')
-  if (initdb === undefined) throw new Error('initdb is not installed')
+  const programs = await programFolder()
   const user = await serverUser()
   if (user !== undefined) await chown(folder, user.uid, user.gid)
   const data = join(folder, 'data')
   const options = ['--username=postgres', '--auth=trust', '--encoding=UTF8', '--locale=C.UTF-8', '--no-sync']
-  await run(initdb, [`--pgdata=${data}`, ...options], {}, user)
+  await run(join(programs, 'initdb'), [`--pgdata=${data}`, ...options], {}, user)
   const place = [`port = ${port}`, "listen_addresses = '127.0.0.1'", "unix_socket_directories = ''"]
   await writeFile(join(data, 'postgresql.auto.conf'), [...place, ...postgresConfig, ...config, ''].join('\n'))
   return {
     folder,
-    toolFolder: dirname(initdb),
-    command: join(dirname(initdb), 'postgres'),
+    toolFolder: programs,
+    command: join(programs, 'postgres'),
     args: ['-D', data],
     ...(user && { user }),
     stopSignal: 'SIGINT', // ends the sessions; SIGTERM would let them finish by themselves
     hasSessions: true,
   }
+}
+
+/** The folder of the server's programs: of the version that the environment chooses, otherwise the installed one. */
+async function programFolder(): Promise<string> {
+  const version = chosenServer('postgres')?.version
+  if (version !== undefined) return postgresPrograms(version)
+  await requirePrograms('initdb')
+  const initdb = await findProgram('initdb')
+  if (initdb === undefined) throw new Error('initdb is not installed')
+  return dirname(await realpath(initdb))
 }
 
 /** PostgreSQL refuses to run as root: Debian's package has made a user for it. */

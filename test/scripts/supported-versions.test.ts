@@ -24,6 +24,7 @@ it('runs every version that the README lists', () => {
     valkey: 'Valkey',
     rabbitmq: 'RabbitMQ',
     kafka: 'Apache Kafka',
+    postgres: 'PostgreSQL',
     node: 'Node.js',
   }
   for (const { name, version } of testedVersions) {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { InMemoryEventStore } from '../../src/index.ts'
+import { InMemoryEventStore, type ReadAllOptions } from '../../src/index.ts'
 import { waitFor } from '../../src/testing/index.ts'
 import {
   append,
@@ -17,6 +17,23 @@ function moved(scene: SubscriptionScene, store = new InMemoryEventStore()) {
   const manager = scene.manager({ eventStore: store })
   manager.subscribe(seen, quick)
   return { store, seen, manager }
+}
+
+/** A store without the event at a position, as after a failover to a standby that had less. */
+function withHole(store: InMemoryEventStore, position: number): InMemoryEventStore {
+  return new Proxy(store, {
+    get(target, key) {
+      if (key === 'readPage') {
+        return async (options: ReadAllOptions) => {
+          const page = await target.readPage(options)
+          return { ...page, events: page.events.filter((stored) => stored.position !== position) }
+        }
+      }
+      if (key === 'eventExists') return async () => false
+      const member: unknown = Reflect.get(target, key)
+      return typeof member === 'function' ? member.bind(target) : member
+    },
+  })
 }
 
 async function handledBefore(events: number): Promise<SubscriptionScene> {
@@ -116,6 +133,31 @@ describe('a checkpoint', () => {
     expect(seen.numbers.filter((n) => n !== undefined)).toEqual([7])
   })
 
+  it('at an event that has left the store without a trace is refused', async () => {
+    const scene = await handledBefore(3)
+    const { manager } = moved(scene, withHole(scene.store, 3))
+    await append(scene.store, 3, 5)
+    manager.start()
+
+    await expect(manager.whenCaughtUp('seen')).rejects.toThrow(/which is not in the store/)
+  })
+
+  it('at an event that is missing waits while the feed may hide that it was deleted', async () => {
+    const scene = await handledBefore(3)
+    const store = withHole(scene.store, 3)
+    let isHeld = true
+    const heldBack = { position: 3, sinceMs: 1, session: 'process 1' }
+    store.health = async () => ({ status: 'up', problems: [], heldBack: isHeld ? heldBack : undefined })
+    const { manager, seen } = moved(scene, store)
+    manager.start()
+    await waitFor(async () => /may hide the deletion/.test(JSON.stringify(await manager.health())))
+    await scene.store.deleteStream({ aggregateId: 'a0', aggregateType: 'Note' })
+    isHeld = false
+    await manager.whenCaughtUp('seen')
+
+    expect(seen.numbers).toEqual([undefined])
+  })
+
   it('of an older release, which has a position alone, is gone on from', async () => {
     const scene = new SubscriptionScene()
     await append(scene.store, 0, 3)
@@ -144,3 +186,33 @@ it('refuses a foreign checkpoint on an instance that stands by, too', async () =
 
   await expect(manager.whenProcessed(2)).rejects.toMatchObject({ code: 'CHECKPOINT_FOREIGN' })
 })
+
+it.each([
+  [2, 'POSITION_AHEAD'],
+  [6, 'CHECKPOINT_FOREIGN'],
+])(
+  'stops a running subscription whose store has become one with %i other events: %s',
+  async (events, code) => {
+    const scene = new SubscriptionScene()
+    let present: InMemoryEventStore = scene.store
+    const eventStore = new Proxy(scene.store, {
+      get(_target, key) {
+        const member: unknown = Reflect.get(present, key)
+        return typeof member === 'function' ? member.bind(present) : member
+      },
+    })
+    await append(scene.store, 0, 4)
+    const manager = scene.manager({ eventStore })
+    const seen = new Seen()
+    manager.subscribe(seen, { ...quick, pollIntervalMs: 400 })
+    manager.start()
+    await manager.whenCaughtUp('seen')
+    const replaced = new InMemoryEventStore()
+    await append(replaced, 10, 10 + events)
+    present = replaced
+
+    await waitFor(async () => (await manager.health()).status === 'down')
+    await expect(manager.whenProcessed(9)).rejects.toMatchObject({ code })
+    expect(seen.numbers).toEqual([0, 1, 2, 3])
+  },
+)
