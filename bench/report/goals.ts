@@ -65,7 +65,8 @@ const storeGoals: readonly GoalGroup[] = [
     ],
   },
   {
-    title: '64 callers in one process: 2.6 times eight bare connections to PostgreSQL, within 5 ms; 6 times one transaction each in SQLite',
+    title:
+      '64 callers in one process: 2.6 times eight bare connections to PostgreSQL, within 5 ms; 6 times one transaction each in SQLite',
     goals: [
       ratio('postgres', `${APPEND_64}, beside 8 connections`, 2.6),
       ours('postgres', `${APPEND_64}, p50, beside 8 connections`, { atMost: 5 }),
