@@ -1,7 +1,7 @@
 import { describeValue } from '../errors.ts'
 import { type DomainEvent, type EventClass, type EventOf, EventRegistry } from '../events/index.ts'
 import type { AnyEventHandler, EventHandler, HandlerContext } from '../handling/event-handler.ts'
-import type { HandlerEntry } from '../handling/handler-entry.ts'
+import type { HandlerEntry, SubscribeOptions } from '../handling/handler-entry.ts'
 import { HandlerRegistry } from '../handling/handler-registry.ts'
 import type { StoredEvent } from '../store/index.ts'
 
@@ -32,6 +32,7 @@ export interface BatchProjection<E extends DomainEvent = DomainEvent> extends Su
 export interface HandlerBinding {
   readonly eventClasses: readonly EventClass[]
   readonly handler: unknown
+  readonly options?: SubscribeOptions
 }
 
 /** Several handlers in one subscription. An event is finished when all of its handlers have succeeded. */
@@ -41,7 +42,8 @@ export interface HandlerSet extends Subscriber {
 }
 
 /**
- * Creates a handler for the `handlers` of a subscription; its parameter is inferred.
+ * Creates a handler for the `handlers` of a subscription; its parameter is inferred. Options that it leaves out are those of
+ * the subscription.
  *
  * @example
  * manager.subscribe({ name: 'invoices', handlers: [handlerFor(OrderCreated, (event) => invoice(event.customerId))] })
@@ -49,8 +51,9 @@ export interface HandlerSet extends Subscriber {
 export function handlerFor<const C extends EventClass | readonly EventClass[]>(
   eventClass: C,
   handler: AnyEventHandler<EventOf<C>>,
+  options: SubscribeOptions = {},
 ): HandlerBinding {
-  return { eventClasses: Array.isArray(eventClass) ? eventClass : [eventClass], handler }
+  return { eventClasses: Array.isArray(eventClass) ? eventClass : [eventClass], handler, options }
 }
 
 /** Events that are handled together: a single event, or the batch of a batch handler. */
@@ -96,8 +99,8 @@ export function readSubscriber(subscriber: unknown, givenName?: string): Consume
 function register(registry: HandlerRegistry, subscriber: object, name: string): boolean {
   if ('handlers' in subscriber && Array.isArray(subscriber.handlers)) {
     // handlerFor returned it. The registry checks classes and handler.
-    for (const { eventClasses, handler } of subscriber.handlers as HandlerBinding[]) {
-      registry.subscribe(eventClasses, handler)
+    for (const { eventClasses, handler, options } of subscriber.handlers as HandlerBinding[]) {
+      registry.subscribe(eventClasses, handler, options)
     }
     return false
   }
@@ -122,7 +125,8 @@ function batchConsumer(name: string, subscriber: object) {
     handlersFor: (unit: Unit): readonly HandlerEntry[] => {
       const events = unit.map(({ event }) => event)
       const invoke: HandlerEntry['invoke'] = (_first, context) => target.handleBatch(events, context)
-      return [{ name, id: name, aliases: [], handler: subscriber, accepts: undefined, invoke }]
+      const common = { aliases: [], handler: subscriber, accepts: undefined, policy: undefined }
+      return [{ name, id: name, ...common, invoke }]
     },
   }
 }

@@ -202,7 +202,13 @@ const filterRules: Readonly<Record<keyof DeadLetterFilter, OptionRule>> = {
   consumerGroup: optional(nonEmptyText),
   handlerName: optional(nonEmptyText),
   reason: optional(
-    oneOf('max_retries_exceeded', 'deserialization_error', 'delivery_limit_exceeded', 'handler_not_found'),
+    oneOf(
+      'max_retries_exceeded',
+      'rejected',
+      'deserialization_error',
+      'delivery_limit_exceeded',
+      'handler_not_found',
+    ),
   ),
 }
 
