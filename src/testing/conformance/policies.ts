@@ -199,6 +199,35 @@ export const policyTests = [
     assert.deepEqual(attemptsOf(repeated), [])
   }),
 
+  test('replays dead letters by error and by age, at a limited rate, or only counts them', {
+    needs: ['deadLetters'],
+  }, async (scene) => {
+    let isFixed = false
+    const recording = new Recording<Noted>(({ n }) => {
+      if (!isFixed) throw n < 4 ? new TypeError(`planned ${n}`) : new RangeError('planned')
+    })
+    const bus = await scene.consumer((it) => it.subscribe(Noted, recording.handler), { maxRetries: 0 })
+    await bus.publish(Array.from({ length: 5 }, (_, n) => noted(`Order-${n}`, n)))
+    await lettersOf(scene, bus, 5)
+    isFixed = true
+    const { deadLetters } = bus
+    const count = (filter: object) => deadLetters.replayAll(filter, { dryRun: true })
+    const soon = new Date(Date.now() + 60_000)
+
+    assert.equal(await count({ errorName: 'TypeError' }), 4)
+    assert.equal(await count({ errorMessage: 'planned 2' }), 1)
+    assert.equal(await count({ failedBefore: soon }), 5)
+    assert.equal(await count({ failedSince: soon }), 0)
+    assert.equal(recording.runs.length, 5)
+    const start = performance.now()
+    assert.equal(await deadLetters.replayAll({ errorName: 'TypeError' }, { ratePerSecond: 10 }), 4)
+    assert.ok(performance.now() - start >= 299, 'the fourth replay is due after 300 ms')
+    await scene.runs(recording, 9)
+    assert.equal(await deadLetters.count(), 1)
+    await assert.rejects(count({ failedBefore: 'yesterday' }), /failedBefore must be a valid Date/)
+    await assert.rejects(deadLetters.list({ limit: -1 }), /limit must be a positive integer/)
+  }),
+
   test('refuses a policy that it does not understand', {}, async (scene) => {
     const bus = await scene.bus()
     const misspelled: object = { maxRetrys: 1 }
