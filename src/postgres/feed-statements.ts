@@ -60,8 +60,8 @@ export function pageInOrder(
  */
 function wholePage(schema: string, page: string): Statement {
   const cut =
-    'select position from (select position, sum(bytes) over (order by position) as total from (' +
-    `select position, bytes from ${schema}.events where bytes > ${LARGE_BYTES} and position > $1 ` +
+    'select position from (select position, sum(bytes) over (order by position) as total ' +
+    `from (select position, bytes from ${schema}.events where bytes > ${LARGE_BYTES} and position > $1 ` +
     'order by position limit $3) large) large where total >= $4 order by position limit 1'
   return {
     key: 'page_',
