@@ -7,6 +7,9 @@ export interface Condition {
   readonly values: readonly string[]
 }
 
+/** From which size on an event is in the index of the large ones. */
+const LARGE_BYTES = 8192
+
 /** Short enough for the name of a prepared statement. */
 const keyOf = (conditions: readonly Condition[]): string =>
   conditions.map(({ column }) => column.slice(0, 4)).join('')
@@ -46,8 +49,26 @@ export function pageInOrder(
     : first('events')
   // The limit inside, the end of the feed outside: a planner without statistics takes two bounds on the position for a
   // few rows, and sorts the whole table.
+  if (conditions.length === 0 && !includeArchived) return wholePage(schema, page)
   const source = `${page} page where position <= $2`
   return { key: `${includeArchived ? 'all' : 'page'}_${keyOf(conditions)}`, text: sized(source) }
+}
+
+/**
+ * A page without a filter. Adding up the bytes of each event would take as long as finding it, so only the large ones are
+ * added up, which an index finds; the reader adds up the others.
+ */
+function wholePage(schema: string, page: string): Statement {
+  const cut =
+    'select position from (select position, sum(bytes) over (order by position) as total ' +
+    `from (select position, bytes from ${schema}.events where bytes > ${LARGE_BYTES} and position > $1 ` +
+    'order by position limit $3) large) large where total >= $4 order by position limit 1'
+  return {
+    key: 'page_',
+    text:
+      `select ${EVENT_COLUMNS} from ${page} page where position <= $2 and ` +
+      `position <= coalesce((${cut}), $2) order by position`,
+  }
 }
 
 /** A page by the index of the first condition: it leads to the positions, in order for each of its values. */

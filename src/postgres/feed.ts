@@ -1,6 +1,6 @@
 import type { RowDecoder } from '../store/event-row.ts'
 import type { FeedPage, HeldBack, ReadAllOptions, StoredEvent } from '../store/index.ts'
-import { isCut, PAGE_BYTES } from '../store/page-bytes.ts'
+import { isCut, PAGE_BYTES, upToBytes } from '../store/page-bytes.ts'
 import { PostgresFeedError } from './errors.ts'
 import { storedRow } from './event-columns.ts'
 import { conditionsOf, holderOf, pageByIndex, pageInOrder, positionBefore } from './feed-statements.ts'
@@ -165,7 +165,7 @@ export class PostgresFeed {
       : pageByIndex(this.#schema, conditions)
     const values = [fromPosition, to, limit, maxBytes, ...conditions.map((condition) => condition.values)]
     const cells = await this.#session.run(statement, values)
-    const rows = cells.map(storedRow)
+    const rows = upToBytes(cells.map(storedRow), maxBytes)
     const part = { events: await this.#decoder.decodeAll(rows), isCut: isCut(rows, limit, maxBytes) }
     if (conditions.length > 0) this.#remember(filter, part, { from: fromPosition, to, limit })
     return part

@@ -27,6 +27,7 @@ create index events_by_type on {schema}.events (event_type, position);
 create index events_by_tenant on {schema}.events (tenant_id, position) where tenant_id is not null;
 create index events_by_aggregate_type on {schema}.events (aggregate_type, position);
 create index events_by_correlation on {schema}.events (correlation_id, position);
+create index events_large on {schema}.events (position) include (bytes) where bytes > 8192;
 create index events_by_time on {schema}.events using brin (stored_at) with (pages_per_range = 32);
 
 create table {schema}.events_archive (

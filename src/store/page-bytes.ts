@@ -8,6 +8,16 @@ export function bytesOf({ payload, metadata }: Pick<EventRow, 'payload' | 'metad
   return Buffer.byteLength(payload) + (metadata === null ? 0 : Buffer.byteLength(metadata))
 }
 
+/** The first rows, up to the one with which they reach a size. */
+export function upToBytes<Row extends EventRow>(rows: readonly Row[], maxBytes: number): readonly Row[] {
+  let bytes = 0
+  for (const [index, row] of rows.entries()) {
+    bytes += bytesOf(row)
+    if (bytes >= maxBytes) return rows.slice(0, index + 1)
+  }
+  return rows
+}
+
 /** True if the page of these rows ended because of its size. */
 export function isCut(rows: readonly EventRow[], limit: number, maxBytes: number): boolean {
   if (rows.length >= limit) return false

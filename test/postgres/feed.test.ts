@@ -92,10 +92,22 @@ it.each([
 
   expect(events.map(({ event }) => event.eventId)).toEqual([rare.eventId])
   const read = asked.at(-1)
-  const plan = await pool.query(`explain ${read?.text}`, read?.values)
-  expect(JSON.stringify(plan.rows)).toContain(index)
-  expect(JSON.stringify(plan.rows)).not.toContain('Seq Scan')
+  await using client = await connected()
+  await client.query(`set plan_cache_mode = force_generic_plan; prepare page as ${read?.text}`)
+  const given = read?.values.map((value) => client.escapeLiteral(literalOf(value))).join(', ')
+  for (const statistics of ['', `analyze ${/"test_\w+"/.exec(read?.text ?? '')?.[0]}.events`]) {
+    await client.query(statistics)
+    const { rows } = await client.query<Record<string, string>>(`explain execute page (${given})`)
+    const plan = rows.map((row) => row['QUERY PLAN']).join('\n')
+    expect(plan).toContain(`using ${index} on`)
+    expect(plan).not.toContain('Seq Scan')
+    // The primary key serves the positions that were found, and nothing else.
+    expect(plan).not.toContain('"position" > $1)')
+  }
 })
+
+const literalOf = (value: unknown): string =>
+  Array.isArray(value) ? `{${value.map((one) => JSON.stringify(one)).join(',')}}` : String(value)
 
 /** A pool that notes what its clients are asked. */
 function recordingPool(asked: { text: string; values: unknown[] }[]): Pool & AsyncDisposable {
