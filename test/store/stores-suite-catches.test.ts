@@ -1,12 +1,15 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { expect, it } from 'vitest'
 import {
+  CheckpointConflictError,
   type EventStore,
   InMemoryStores,
   type Snapshot,
   type Stores,
   type StoreTransaction,
 } from '../../src/index.ts'
-import { describeStores, type SuiteRunner } from '../../src/testing/index.ts'
+import { type Noted, noted } from '../../src/testing/conformance/events.ts'
+import { describeStores, type StoreWriter, type SuiteRunner } from '../../src/testing/index.ts'
 import { NaiveSequenceStores } from './naive-stores.ts'
 
 /** An object that is another one, but for what it does differently. */
@@ -20,14 +23,23 @@ function pretending<T extends object>(whole: T, parts: Partial<T>): T {
 }
 
 /** Runs the suite's tests whose names are wanted. @returns the names of those that fail. */
-async function failing(create: () => Stores, wanted: readonly string[]): Promise<readonly string[]> {
+async function failing(
+  create: () => Stores,
+  wanted: readonly string[],
+  startWriter?: (stores: Stores) => StoreWriter,
+): Promise<readonly string[]> {
   const failed: string[] = []
   const runs: (() => Promise<void>)[] = []
   const add = (name: string, body: () => Promise<void>) => {
     if (wanted.includes(name)) runs.push(() => body().catch(() => void failed.push(name)))
   }
   const runner: SuiteRunner = { describe: (_name, body) => body(), it: Object.assign(add, { skip: add }) }
-  describeStores('collected', { runner, create, writers: 5 })
+  describeStores('collected', {
+    runner,
+    create,
+    writers: 5,
+    ...(startWriter !== undefined && { startWriter }),
+  })
   expect(runs).toHaveLength(wanted.length)
   for (const run of runs) await run()
   return failed
@@ -204,6 +216,82 @@ const faults: readonly (readonly [string, (whole: InMemoryStores) => Stores, str
     'wakes who stands by when a lease is given back',
   ],
   [
+    'looks at the latest snapshot before a wait',
+    (whole) =>
+      pretending<Stores>(whole, {
+        snapshots: pretending(whole.snapshots, {
+          save: async (snapshot: Snapshot) => {
+            const { aggregateType, aggregateId, version } = snapshot
+            const present = await whole.snapshots.load(aggregateType, aggregateId)
+            await nextTurn()
+            if (present !== undefined && present.version > version) return
+            await whole.snapshots.delete(aggregateType, aggregateId)
+            await whole.snapshots.save(snapshot)
+          },
+        }),
+      }),
+    'keeps the highest version of many that are saved at once',
+  ],
+  [
+    'gives the state of a snapshot back as another one',
+    (whole) =>
+      pretending<Stores>(whole, {
+        snapshots: pretending(whole.snapshots, {
+          save: (snapshot: Snapshot) => whole.snapshots.save({ ...snapshot, state: String(snapshot.state) }),
+        }),
+      }),
+    'gives back a snapshot as it was saved',
+  ],
+  [
+    'looks at the previous checkpoint before a wait',
+    (whole) =>
+      pretending<Stores>(whole, {
+        checkpoints: pretending(whole.checkpoints, {
+          save: async (name, checkpoint, previous) => {
+            const isExpected = (await whole.checkpoints.load(name))?.position === previous
+            await nextTurn()
+            const present = await whole.checkpoints.load(name)
+            await whole.checkpoints.save(name, checkpoint, isExpected ? present?.position : previous)
+          },
+        }),
+      }),
+    'lets one of many instances move a checkpoint that save at once',
+  ],
+  [
+    'refuses a checkpoint that is saved twice',
+    (whole) =>
+      pretending<Stores>(whole, {
+        checkpoints: pretending(whole.checkpoints, {
+          save: async (name, checkpoint, previous) => {
+            const present = await whole.checkpoints.load(name)
+            if (present?.position !== previous) {
+              throw new CheckpointConflictError(name, previous, present?.position)
+            }
+            await whole.checkpoints.save(name, checkpoint, previous)
+          },
+        }),
+      }),
+    'takes a repeated save for the same one',
+  ],
+  [
+    'looks at the owner of a lease before a wait',
+    (whole) => {
+      const owners = new Map<string, string>()
+      return pretending<Stores>(whole, {
+        leases: pretending(whole.leases, {
+          acquire: async (name, owner) => {
+            const present = owners.get(name)
+            await nextTurn()
+            if (present !== undefined && present !== owner) return undefined
+            owners.set(name, owner)
+            return { fence: Date.now() }
+          },
+        }),
+      })
+    },
+    'gives a lease to one of many that ask at once',
+  ],
+  [
     'begins each page of parked events anew',
     (whole) =>
       pretending<Stores>(whole, {
@@ -231,6 +319,57 @@ const faults: readonly (readonly [string, (whole: InMemoryStores) => Stores, str
     'keeps an event whose class nobody knows',
   ],
 ]
+
+/** A writer in this process, in the place of one that can be killed. It writes until it is killed. */
+function writerOf({ events }: Stores, write: (batch: readonly Noted[]) => Promise<boolean>): StoreWriter {
+  const acknowledged: string[] = []
+  let isKilled = false
+  const writing = (async () => {
+    while (!isKilled) {
+      const batch = Array.from({ length: 3 }, (_, n) => noted('killed', n))
+      const isStored = await write(batch)
+      const stream = { aggregateId: 'killed', aggregateType: 'Note', expectedVersion: 'any' as const }
+      if (isStored) await events.appendEvents({ ...stream, events: batch })
+      acknowledged.push(...batch.map(({ eventId }) => eventId))
+      await nextTurn()
+    }
+  })()
+  return {
+    acknowledged,
+    async kill() {
+      isKilled = true
+      await writing
+    },
+  }
+}
+
+const afterKills =
+  'keeps every confirmed append of killed writers, stores no partial transaction, and accepts further appends'
+
+it.each<[string, string[], (stores: Stores) => (batch: readonly Noted[]) => Promise<boolean>]>([
+  ['store what they confirm', [], () => async () => true],
+  [
+    'confirm what they do not store',
+    [afterKills],
+    () =>
+      async ([first]) =>
+        Number(first?.eventId.at(-1)?.charCodeAt(0)) % 2 === 0,
+  ],
+  [
+    'leave a part of a transaction',
+    [afterKills],
+    ({ events }) =>
+      async ([first]) => {
+        if (first !== undefined)
+          await events.appendEvents({ ...first, events: [first], expectedVersion: 'any' })
+        return false
+      },
+  ],
+])('catches writers that %s', async (_what, caughtBy, write) => {
+  const startWriter = (stores: Stores) => writerOf(stores, write(stores))
+
+  expect(await failing(() => new InMemoryStores(), [afterKills], startWriter)).toEqual(caughtBy)
+})
 
 it.each(faults)('catches stores that %s', { timeout: 30_000 }, async (_what, sabotage, test) => {
   expect(await failing(() => sabotage(new InMemoryStores()), [test])).toEqual([test])

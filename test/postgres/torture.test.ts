@@ -1,0 +1,21 @@
+import { expect, it } from 'vitest'
+import { paced } from '../support/pace.ts'
+import { tortureStores } from '../torture/stores/run.ts'
+
+const timeout = paced(120_000)
+
+it('keeps every promise through faults of writers, subscriptions and the server', { timeout }, async () => {
+  const { violations, faults, stored } = await tortureStores({ kind: 'postgres', seconds: 10, seed: 11 })
+
+  expect(violations).toEqual([])
+  expect(stored).toBeGreaterThan(200)
+  expect(faults).toContain('connectionsCut')
+})
+
+/** A check that never fails proves nothing. */
+it('the torture fails a feed that trusts the sequence alone', { timeout }, async () => {
+  const breakage = 'naiveFeed'
+  const { violations } = await tortureStores({ kind: 'postgres', seconds: 3, seed: 7, breakage, faults: [] })
+
+  expect(violations).toContainEqual(expect.stringMatching(/lost an event/))
+})

@@ -1,0 +1,27 @@
+import { expect, it } from 'vitest'
+import { paced } from '../support/pace.ts'
+import type { StoreBreakage } from '../torture/stores/breakage.ts'
+import { type StoreFault, tortureStores } from '../torture/stores/run.ts'
+
+const timeout = paced(120_000)
+
+it('keeps every promise through kills of writers and subscriptions, and while the file is locked', {
+  timeout,
+}, async () => {
+  const { violations, faults, stored } = await tortureStores({ kind: 'sqlite', seconds: 6, seed: 7 })
+
+  expect(violations).toEqual([])
+  expect(stored).toBeGreaterThan(200)
+  expect(faults).toContain('subscriberFrozen')
+})
+
+/** A check that never fails proves nothing. */
+it.each<[StoreBreakage, readonly StoreFault[], RegExp]>([
+  ['confirmsEarly', ['writerKilled'], /confirmed event is missing/],
+  ['checkpointsAhead', ['subscriberKilled'], /lost an event/],
+  ['leasesToAll', [], /handled \d+ events again at 0 faults/],
+])('the torture fails stores that break a promise: %s', { timeout }, async (breakage, faults, words) => {
+  const { violations } = await tortureStores({ kind: 'sqlite', seconds: 2, seed: 7, breakage, faults })
+
+  expect(violations).toContainEqual(expect.stringMatching(words))
+})
