@@ -9,3 +9,4 @@ export {
 } from './event-handler.ts'
 export type { SubscribeOptions } from './handler-entry.ts'
 export type { Subscription } from './handler-registry.ts'
+export { type HandledKeys, idempotencyKeyOf, once } from './once.ts'

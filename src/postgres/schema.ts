@@ -1,3 +1,5 @@
+import { effectsSchema } from './effects-schema.ts'
+
 /** A step of the schema. Steps are never changed once they were released: a new one follows. */
 export interface SchemaStep {
   readonly version: number
@@ -355,6 +357,7 @@ end $eventspine$;
 /** All steps, in order. */
 export const schemaSteps: readonly SchemaStep[] = [
   { version: 1, name: 'event store', oldestLibrary: 1, sql: initial },
+  { version: 2, name: 'inbox and outbox', oldestLibrary: 1, sql: effectsSchema },
 ]
 
 /** Version of the schema that this release needs. */

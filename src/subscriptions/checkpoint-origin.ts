@@ -1,4 +1,4 @@
-import type { EventStore } from '../store/index.ts'
+import type { EventFeed } from '../store/index.ts'
 import type { Checkpoint } from './checkpoint-store.ts'
 import { ForeignCheckpointError, PositionAheadError } from './errors.ts'
 
@@ -7,7 +7,7 @@ import { ForeignCheckpointError, PositionAheadError } from './errors.ts'
  * @throws ForeignCheckpointError, PositionAheadError
  */
 export async function checkOrigin(
-  store: EventStore,
+  store: EventFeed,
   name: string,
   { position, storeId, eventId }: Checkpoint,
 ): Promise<void> {

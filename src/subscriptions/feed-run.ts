@@ -3,7 +3,7 @@ import { toError } from '../errors.ts'
 import { RetryPolicy } from '../kit/retry-policy.ts'
 import { Slots } from '../kit/slots.ts'
 import { settledUntil, sleep } from '../kit/time.ts'
-import type { EventStore, FeedFilter } from '../store/index.ts'
+import type { EventFeed, FeedFilter } from '../store/index.ts'
 import { BatchIntake, type EventIntake, LaneIntake, SequentialIntake } from './event-intake.ts'
 import { EventWork, type EventWorkParts } from './event-work.ts'
 import type { FeedMark } from './feed-mark.ts'
@@ -22,7 +22,7 @@ export interface RunProgress {
 }
 
 export interface FeedRunParts extends Omit<EventWorkParts, 'stopping' | 'abandoned' | 'slots' | 'onFailed'> {
-  readonly store: EventStore
+  readonly store: EventFeed
   /** Start after this position. */
   readonly position: number
   readonly wakeUp: WakeUp
