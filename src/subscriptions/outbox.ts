@@ -1,8 +1,8 @@
-import { describeValue } from '../errors.ts'
+import { ConfigError, describeValue } from '../errors.ts'
 import { currentCause } from '../events/causation.ts'
 import { notAnEvent, withCauseUnlessSet } from '../events/domain-event.ts'
 import { DomainEvent } from '../events/index.ts'
-import type { EventFeed } from '../store/index.ts'
+import type { EventFeed, FeedFilter } from '../store/index.ts'
 import type { CheckpointStore } from './checkpoint-store.ts'
 import type { Lease, LeaseStore } from './lease-store.ts'
 
@@ -46,6 +46,17 @@ export interface Outbox extends EventFeed {
 export function isOutbox(feed: EventFeed | undefined): feed is Outbox {
   if (typeof feed !== 'object' || feed === null) return false
   return 'checkpoints' in feed && 'leases' in feed && 'removeRelay' in feed
+}
+
+/**
+ * A relay with a filter would pass the other events, and the outbox would remove them although nobody has published them.
+ * @throws ConfigError
+ */
+export function refuseFilter(name: string, { eventTypes, aggregateTypes, tenantId }: FeedFilter): void {
+  if (eventTypes === undefined && aggregateTypes === undefined && tenantId === undefined) return
+  throw new ConfigError(`subscription ${name}`, [
+    'a relay of an outbox takes all events, because events that it passes are removed: leave out the filter and select in publish',
+  ])
 }
 
 /** Leases whose names have a prefix, so that they are not those of others in the same store. */

@@ -7,9 +7,11 @@ import { Deadline } from '../kit/deadline.ts'
 import { delayMs } from '../kit/options.ts'
 import type { EventFeed } from '../store/index.ts'
 import { DuplicateSubscriptionError, SubscriptionNotFoundError } from './errors.ts'
+import { wantedEvents } from './feed-run.ts'
 import { FeedSubscription, type SubscriptionHost } from './feed-subscription.ts'
 import { healthOf, type SubscriptionStatus, type SubscriptionsHealth } from './health.ts'
 import { resolveManagerOptions, type SubscriptionManagerOptions } from './manager-options.ts'
+import { isOutbox, refuseFilter } from './outbox.ts'
 import { type BatchProjection, type HandlerSet, type Projection, readSubscriber } from './projection.ts'
 import { type RebuildReport, rebuildBeside, rebuildInPlace } from './rebuild.ts'
 import { type RelayOptions, relayDefaults, relayTo } from './relay.ts'
@@ -84,6 +86,7 @@ export class SubscriptionManager implements AsyncDisposable {
         "onFailure 'deadLetter' needs the manager's deadLetters",
       ])
     }
+    if (isOutbox(this.#store)) refuseFilter(name, wantedEvents(consumer, resolved))
     this.#store.registerEvents([...consumer.eventClasses, ...(resolved.eventClasses ?? [])])
     const subscription = new FeedSubscription(this.#host, consumer, resolved)
     this.#subscriptions.set(name, subscription)
