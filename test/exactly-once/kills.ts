@@ -20,7 +20,15 @@ export interface KillRun {
 }
 
 /** Runs the program until it ends by itself. It kills itself at most `kills` times. @returns how often it did. */
-export async function runWithKills({ kind, address, schema, orders, seed, kills, fault }: KillRun): Promise<number> {
+export async function runWithKills({
+  kind,
+  address,
+  schema,
+  orders,
+  seed,
+  kills,
+  fault,
+}: KillRun): Promise<number> {
   for (let run = 0; ; run += 1) {
     const oneIn = run < kills ? Math.ceil((orders * 3) / kills) : 0
     const values = [kind, address, schema, orders, seed + run, oneIn].map(String)
@@ -41,7 +49,8 @@ export function judge(
 ): readonly string[] {
   const faults: string[] = []
   const committed = Array.from({ length: expected }, (_, n) => n).filter((n) => n % 10 !== 9)
-  if (orders.toSorted((a, b) => a - b).join() !== committed.join()) faults.push('orders are missing, or twice')
+  if (orders.toSorted((a, b) => a - b).join() !== committed.join())
+    faults.push('orders are missing, or twice')
   for (const n of orders) {
     const count = effects.filter((effect) => effect === n).length
     if (count !== 1) faults.push(`order ${n} has ${count} effects`)

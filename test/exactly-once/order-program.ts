@@ -1,6 +1,11 @@
 // Places orders, relays them from the outbox to a handler of the inbox, and kills itself at random points:
 // node order-program.ts sqlite|postgres <file or URL> <schema> <orders> <seed> <kill one in> [two-transactions]
-import { type HandlerContext, type Stores, type StoreTransaction, SubscriptionManager } from '../../src/index.ts'
+import {
+  type HandlerContext,
+  type Stores,
+  type StoreTransaction,
+  SubscriptionManager,
+} from '../../src/index.ts'
 import { type PostgresClient, PostgresStores } from '../../src/postgres/index.ts'
 import { type SqliteConnection, SqliteStores } from '../../src/sqlite/index.ts'
 import { Noted } from '../../src/testing/conformance/events.ts'
@@ -26,15 +31,17 @@ async function sql({ client }: StoreTransaction, text: string): Promise<void> {
 
 /** Every tenth order is never committed. */
 async function place(n: number): Promise<void> {
-  await stores.transaction(async (tx) => {
-    if (!(await tx.inbox.add('placed', String(n)))) return
-    await sql(tx, `insert into ${prefix}orders values (${n})`)
-    await tx.outbox.add([new Noted({ aggregateId: `customer-${n % 7}`, n })])
-    perhapsDie()
-    if (n % 10 === 9) throw new Error('canceled')
-  }).catch((error: unknown) => {
-    if (n % 10 !== 9) throw error
-  })
+  await stores
+    .transaction(async (tx) => {
+      if (!(await tx.inbox.add('placed', String(n)))) return
+      await sql(tx, `insert into ${prefix}orders values (${n})`)
+      await tx.outbox.add([new Noted({ aggregateId: `customer-${n % 7}`, n })])
+      perhapsDie()
+      if (n % 10 === 9) throw new Error('canceled')
+    })
+    .catch((error: unknown) => {
+      if (n % 10 !== 9) throw error
+    })
   perhapsDie()
 }
 

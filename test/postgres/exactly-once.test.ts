@@ -10,8 +10,8 @@ it('has each effect once and in order, wherever the process is killed', async ()
   }
   await using client = await connected()
   await client.query(tables(`${schema}.`, 'serial'))
-  const run = { kind: 'postgres', address: inject('postgresUrl'), schema, orders: 60, seed: 1 } as const
-  expect(await runWithKills({ ...run, kills: 6 })).toBeGreaterThan(0)
+  const run = { kind: 'postgres', address: inject('postgresUrl'), schema, orders: 30, seed: 1 } as const
+  expect(await runWithKills({ ...run, kills: 4 })).toBeGreaterThan(0)
   const numbers = async (text: string) => (await client.query<{ n: number }>(text)).rows.map(({ n }) => n)
   const orders = await numbers(`select n from ${schema}.orders`)
   const effects = await numbers(`select n from ${schema}.effects order by id`)

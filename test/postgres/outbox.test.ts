@@ -1,6 +1,6 @@
 import { Pool } from 'pg'
 import { expect, inject, it } from 'vitest'
-import { TransactionRequiredError } from '../../src/index.ts'
+import { type DomainEvent, SubscriptionManager, TransactionRequiredError } from '../../src/index.ts'
 import type { PostgresClient } from '../../src/postgres/index.ts'
 import { noted } from '../../src/testing/conformance/events.ts'
 import { connected, freshSchema, openStores } from './postgres-scene.ts'
@@ -39,22 +39,22 @@ it.each([
   expect(await stores.inbox.has('handler', 'event')).toBe(true)
 })
 
-it('wakes a relay in another process after the commit of a transaction of the caller', async () => {
+it('publishes in another process after the commit of a transaction of the caller', async () => {
   const schema = freshSchema()
   await using stores = openStores({ schema })
   await using other = openStores({ schema })
   await Promise.all([stores.ready(), other.ready()])
   await using client = await connected()
-  const woken = Promise.withResolvers<void>()
-  const end = other.outbox.onAppend(() => {
-    void other.outbox.headPosition().then((head) => head > 0 && woken.resolve())
-  })
+  const published = Promise.withResolvers<readonly DomainEvent[]>()
+  await using manager = new SubscriptionManager({ eventStore: other.outbox })
+  manager.relay({ publish: async (events) => published.resolve(events) }, { name: 'relay' })
+  manager.start()
+  const event = noted('a')
   await client.query('begin')
-  await stores.within(client).outbox.add([noted('a')])
+  await stores.within(client).outbox.add([event])
   await client.query('commit')
 
-  await woken.promise
-  end()
+  expect((await published.promise).map(({ eventId }) => eventId)).toEqual([event.eventId])
 })
 
 it('takes a bounded number of locks for a transaction with many aggregates, in order with the others', async () => {
