@@ -26,6 +26,9 @@ const core = ['observability', 'kit', 'events', 'codec', 'handling', 'transport'
   (folder) => `${folder}/index.ts`,
 )
 
+/** What durable stores know of the subscriptions: the interfaces, and what the backends share of the inbox and outbox. */
+const storeInterfaces = ['index', 'inbox', 'outbox'].map((file) => `subscriptions/${file}.ts`)
+
 /** The rule of each part of src. A part without a rule is a fault. */
 export const rules: Readonly<Record<string, Rule>> = {
   'redaction.ts': { imports: [] },
@@ -45,9 +48,8 @@ export const rules: Readonly<Record<string, Rule>> = {
   kafka: { imports: [...backend, '@platformatic/kafka'], rooms },
   // Durable stores keep events as the codec writes them.
   store: { imports: [...open, 'events', 'codec'] },
-  // What these stores keep; of the subscriptions they know the interfaces alone.
-  sqlite: { imports: [...open, 'kit', 'events', 'store', 'subscriptions/index.ts'] },
-  postgres: { imports: [...open, 'kit', 'events', 'store', 'subscriptions/index.ts', 'pg'] },
+  sqlite: { imports: [...open, 'kit', 'events', 'store', ...storeInterfaces] },
+  postgres: { imports: [...open, 'kit', 'events', 'store', ...storeInterfaces, 'pg'] },
   aggregates: { imports: [...open, 'kit', 'events', 'store'], typesFrom: eventBusType },
   subscriptions: { imports: [...open, 'kit', 'handling', 'events', 'store'], typesFrom: eventBusType },
   testing: { imports: ['index.ts', 'errors.ts', ...core, ...entryPoints, 'vitest'] },

@@ -18,3 +18,4 @@ export {
 export type { SubscribeOptions } from './handler-entry.ts'
 export type { HandlerPolicy } from './handler-policy.ts'
 export type { Subscription } from './handler-registry.ts'
+export { type HandledKeys, idempotencyKeyOf, once } from './once.ts'

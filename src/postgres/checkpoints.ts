@@ -5,11 +5,11 @@ import { numberOf, optionalNumber, type Row, type Session, type Statement } from
 /** The position of each subscription. */
 export class PostgresCheckpointStore implements CheckpointStore {
   readonly #session: Session
-  readonly #statements: ReturnType<typeof statementsFor>
+  readonly #statements: CheckpointStatements
 
-  constructor(session: Session, schema: string) {
+  constructor(session: Session, statements: CheckpointStatements) {
     this.#session = session
-    this.#statements = statementsFor(`${schema}.checkpoints`)
+    this.#statements = statements
   }
 
   async load(name: string): Promise<Checkpoint | undefined> {
@@ -39,29 +39,60 @@ function checkpointOf([position, storeId, eventId, fence]: Row): Checkpoint {
   }
 }
 
-function statementsFor(table: string) {
+export type CheckpointStatements = Readonly<Record<'load' | 'create' | 'replace', Statement>>
+
+/** The checkpoints of the event store's subscriptions. */
+export const eventCheckpoints = (schema: string): CheckpointStatements =>
+  statementsFor({ table: `${schema}.checkpoints`, key: 'checkpoint', saved: (save) => save })
+
+/** Rows of the outbox that one save of a checkpoint removes at most: more than a relay publishes between two saves. */
+const REMOVED_PER_SAVE = 2000
+
+/** The checkpoints of the outbox's relays. A save removes what all of them have published, except the last of it. */
+export function relayCheckpoints(schema: string): CheckpointStatements {
+  const [outbox, relays] = [`${schema}.outbox`, `${schema}.outbox_relays`]
+  const published = `least($2::bigint, (select min(r.position) from ${relays} r where r.name <> $1))`
+  const removable =
+    `select o.ctid from ${outbox} o where exists (select from saved) and o.position < ${published} ` +
+    `order by o.position limit ${REMOVED_PER_SAVE} for update skip locked`
+  const remove = `delete from ${outbox} where ctid = any (array(${removable}))`
+  const saved = (save: string) => `with saved as (${save}), removed as (${remove}) select 1 from saved`
+  return statementsFor({ table: relays, key: 'relay', saved })
+}
+
+function statementsFor({
+  table,
+  key,
+  saved,
+}: {
+  readonly table: string
+  readonly key: string
+  readonly saved: (save: string) => string
+}): CheckpointStatements {
   const isNotFenced = 'coalesce($5::bigint >= present.fence, true)'
   const values =
     'position = $2, store_id = $3::text, event_id = $4, fence = coalesce($5::bigint, present.fence), saved_at = clock_timestamp()'
   return {
     load: {
-      key: 'load_checkpoint',
+      key: `load_${key}`,
       text: `select position, store_id, event_id, fence from ${table} where name = $1`,
     },
     create: {
-      key: 'create_checkpoint',
-      text:
+      key: `create_${key}`,
+      text: saved(
         `insert into ${table} as present (name, position, store_id, event_id, fence) ` +
-        `values ($1, $2, $3, $4, $5::bigint) on conflict (name) do update set ${values} ` +
-        `where present.position = $2 and ${isNotFenced} returning 1`,
+          `values ($1, $2, $3, $4, $5::bigint) on conflict (name) do update set ${values} ` +
+          `where present.position = $2 and ${isNotFenced} returning 1`,
+      ),
       isWrite: true,
     },
     replace: {
-      key: 'replace_checkpoint',
-      text:
+      key: `replace_${key}`,
+      text: saved(
         `update ${table} as present set ${values} ` +
-        `where name = $1 and position in ($2, $6) and ${isNotFenced} returning 1`,
+          `where name = $1 and position in ($2, $6) and ${isNotFenced} returning 1`,
+      ),
       isWrite: true,
     },
-  } satisfies Record<string, Statement>
+  }
 }

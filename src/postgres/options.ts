@@ -10,10 +10,12 @@ import {
   oneOf,
   optional,
   positiveInteger,
+  positiveIntegerOrInfinity,
   resolveOptions,
 } from '../kit/options.ts'
 import type { FieldsFirstLogger, Logger } from '../observability/logger.ts'
 import { resolveLogger } from '../observability/resolve-logger.ts'
+import { DEFAULT_INBOX_RETENTION_MS } from '../subscriptions/inbox.ts'
 import type { PooledPostgresClient, PostgresPool } from './client.ts'
 
 /** Options of {@link PostgresStores}. */
@@ -56,6 +58,11 @@ export interface PostgresStoresOptions<Client extends PooledPostgresClient = Poo
   /** `health` returns `'degraded'` if the feed is held back for longer than this, in milliseconds. Default 10,000. */
   readonly heldBackWarningMs?: number
   /**
+   * Age at which notes of the inbox are removed, in milliseconds; Infinity for never. An event that is delivered again after that
+   * has its effect again. Default 30 days.
+   */
+  readonly inboxRetentionMs?: number
+  /**
    * Classes of the stored events. Repositories and subscription managers register theirs, too. Events of other types are
    * read as `GenericEvent`s.
    */
@@ -79,6 +86,7 @@ const defaults = {
   prepare: true,
   idleTransactionTimeoutMs: 60_000,
   heldBackWarningMs: 10_000,
+  inboxRetentionMs: DEFAULT_INBOX_RETENTION_MS,
   events: undefined as readonly EventClass[] | undefined,
   registry: undefined as EventRegistry | undefined,
   logger: undefined as Logger | FieldsFirstLogger | undefined,
@@ -117,6 +125,7 @@ const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
   prepare: booleanOption,
   idleTransactionTimeoutMs: durationMsOrInfinity,
   heldBackWarningMs: durationMs,
+  inboxRetentionMs: positiveIntegerOrInfinity,
   events: optional({ rule: 'an array of event classes', isValid: Array.isArray }),
   registry: optional(objectWith('an EventRegistry', 'register', 'getOrUndefined')),
   logger: observabilityRules.logger,

@@ -1,3 +1,4 @@
+import { effectsSchema } from './effects-schema.ts'
 import { append, appendMany, deleteStream, register } from './schema-functions.ts'
 import { tables } from './schema-tables.ts'
 
@@ -16,6 +17,7 @@ const initial = `${tables}${register}${append}${deleteStream}${appendMany}`
 /** All migrations, in order. */
 export const schemaSteps: readonly SchemaStep[] = [
   { version: 1, name: 'event store', oldestLibrary: 1, sql: initial },
+  { version: 2, name: 'inbox and outbox', oldestLibrary: 1, sql: effectsSchema },
 ]
 
 /** Version of the schema that this release needs. */

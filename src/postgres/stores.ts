@@ -1,10 +1,15 @@
 import { EventRegistry } from '../events/index.ts'
 import { RowDecoder } from '../store/event-row.ts'
 import { StoreClosedError } from '../store/index.ts'
-import type { DatabaseStores, StoreTransaction } from '../subscriptions/index.ts'
+import {
+  type DatabaseStores,
+  type Inbox,
+  type StoreTransaction,
+  TransactionalInbox,
+} from '../subscriptions/index.ts'
 import { AppendSignal } from './append-signal.ts'
 import { appendStatement } from './append-statement.ts'
-import { PostgresCheckpointStore } from './checkpoints.ts'
+import { eventCheckpoints, PostgresCheckpointStore } from './checkpoints.ts'
 import type { PooledPostgresClient, PostgresClient } from './client.ts'
 import { PostgresConnections } from './connections.ts'
 import { PostgresDeadLetterStore } from './dead-letters.ts'
@@ -12,19 +17,22 @@ import { STORE } from './errors.ts'
 import { PostgresEventStore } from './event-store.ts'
 import { PostgresFeed } from './feed.ts'
 import { GroupCommit, sendAppend } from './group-commit.ts'
+import { PostgresInboxNotes } from './inbox.ts'
 import { PostgresLeaseStore } from './leases.ts'
 import { PostgresMigrations } from './migrations.ts'
+import { OpenTransactionCheck, refusePool } from './open-transaction.ts'
 import {
   type PostgresStoresOptions,
   type ResolvedPostgresOptions,
   resolvePostgresOptions,
 } from './options.ts'
+import { PostgresOutbox, PostgresOutboxTransaction } from './outbox.ts'
 import { ClientSession, quoted, type Row, type Session, type Statement } from './session.ts'
 import { PostgresSnapshotStore } from './snapshots.ts'
 import { PostgresStreams } from './streams.ts'
 
 /**
- * Events, snapshots, checkpoints, leases and parked events in PostgreSQL.
+ * Events, snapshots, checkpoints, leases and parked events in PostgreSQL, and an inbox and outbox.
  *
  * Several processes can use one store. Readers of the feed never miss an event, and writers do not wait for each other.
  * The first call connects.
@@ -41,6 +49,8 @@ export class PostgresStores<Client extends PooledPostgresClient = PooledPostgres
   readonly checkpoints: PostgresCheckpointStore
   readonly leases: PostgresLeaseStore
   readonly deadLetters: PostgresDeadLetterStore
+  readonly inbox: Inbox<Client>
+  readonly outbox: PostgresOutbox
   /** The migrations of the schema. */
   readonly migrations: PostgresMigrations
   readonly #options: ResolvedPostgresOptions
@@ -85,11 +95,24 @@ export class PostgresStores<Client extends PooledPostgresClient = PooledPostgres
     })
     const session = new ReadySession(connections, ready)
     this.snapshots = new PostgresSnapshotStore(session, schema)
-    this.checkpoints = new PostgresCheckpointStore(session, schema)
+    this.checkpoints = new PostgresCheckpointStore(session, eventCheckpoints(schema))
     this.deadLetters = new PostgresDeadLetterStore(session, schema, decoder)
     this.leases = new PostgresLeaseStore(new ReadySession(this.#signal.service, ready), schema, {
       send: () => this.#signal.released(),
       listen: (listener) => this.#signal.onRelease(listener),
+    })
+    const notes = new PostgresInboxNotes(session, schema, isOpen)
+    this.inbox = new TransactionalInbox({
+      transaction: (work) => this.transaction(work),
+      has: (...note) => notes.has(...note),
+      pruneSome: (before) => notes.pruneSome(before),
+      retentionMs: resolved.inboxRetentionMs,
+      logger,
+    })
+    this.outbox = new PostgresOutbox({
+      ...{ session, schema, decoder, leases: this.leases },
+      storeId: () => this.events.identity(),
+      onAppend: (listener) => this.#signal.onAppend(listener),
     })
   }
 
@@ -102,7 +125,7 @@ export class PostgresStores<Client extends PooledPostgresClient = PooledPostgres
         hasWritten = true
       }
       // The client belongs to the given pool or to the stores' own.
-      return work(this.#transactionOn(client as Client, { notify: null, onWritten }))
+      return work(this.#transactionOn(client as Client, { notify: null, onWritten, assertOpen: isOpen }))
     })
     if (hasWritten) this.#signal.written()
     return result
@@ -112,6 +135,7 @@ export class PostgresStores<Client extends PooledPostgresClient = PooledPostgres
    * The stores inside a transaction that the caller has started with another client, and will commit or roll back. A
    * refused append leaves the transaction usable. Call `ready` first.
    *
+   * @throws TransactionRequiredError for a pool.
    * @example
    * await client.query('begin')
    * await orders.within(stores.within(client)).save(order)
@@ -119,7 +143,13 @@ export class PostgresStores<Client extends PooledPostgresClient = PooledPostgres
    */
   within<Own extends PostgresClient>(client: Own): StoreTransaction<Own> {
     if (this.#connections.isClosed) throw new StoreClosedError(STORE)
-    return this.#transactionOn(client, { notify: this.#signal.payload, onWritten: () => undefined })
+    refusePool(client)
+    const check = new OpenTransactionCheck(client)
+    return this.#transactionOn(client, {
+      notify: this.#signal.payload,
+      onWritten: () => undefined,
+      assertOpen: (operation) => check.assertOpen(operation),
+    })
   }
 
   ready(): Promise<void> {
@@ -154,7 +184,7 @@ export class PostgresStores<Client extends PooledPostgresClient = PooledPostgres
 
   #transactionOn<Own extends PostgresClient>(
     client: Own,
-    { notify, onWritten }: { readonly notify: string | null; readonly onWritten: () => void },
+    { notify, onWritten, assertOpen }: TransactionEnds,
   ): StoreTransaction<Own> {
     const session = new ClientSession(client, this.#connections.style)
     const schema = this.#schema
@@ -168,11 +198,25 @@ export class PostgresStores<Client extends PooledPostgresClient = PooledPostgres
         send: (append) => sendAppend(session, statement, append, isSerialized, inTransaction),
       }),
       snapshots: new PostgresSnapshotStore(session, schema),
-      checkpoints: new PostgresCheckpointStore(session, schema),
+      checkpoints: new PostgresCheckpointStore(session, eventCheckpoints(schema)),
       deadLetters: new PostgresDeadLetterStore(session, schema, this.#decoder),
+      inbox: new PostgresInboxNotes(session, schema, assertOpen),
+      outbox: new PostgresOutboxTransaction({ session, schema, notify, onWritten, assertOpen }),
     }
   }
 }
+
+/** What a transaction does besides its statements. */
+interface TransactionEnds {
+  /** What the commit notifies; null if this process does it. */
+  readonly notify: string | null
+  readonly onWritten: () => void
+  /** Rejects if no transaction is open. */
+  readonly assertOpen: (operation: string) => Promise<void>
+}
+
+/** For a transaction that the stores have begun. */
+const isOpen = async (): Promise<void> => undefined
 
 /** Runs statements once the schema is ready. */
 class ReadySession implements Session {

@@ -1,31 +1,25 @@
 import { type Checkpoint, CheckpointConflictError, type CheckpointStore } from '../subscriptions/index.ts'
 import type { SqliteAccess } from './access.ts'
-import { optionalText } from './rows.ts'
+import { type CheckpointTable, loadCheckpoint } from './checkpoint-row.ts'
 
 export class SqliteCheckpointStore implements CheckpointStore {
   readonly #access: SqliteAccess
+  readonly #table: CheckpointTable
 
-  constructor(access: SqliteAccess) {
+  constructor(access: SqliteAccess, table: CheckpointTable = 'eventspine_checkpoints') {
     this.#access = access
+    this.#table = table
   }
 
-  async load(name: string): Promise<Checkpoint | undefined> {
-    const sql = 'select position, store_id, event_id, fence from eventspine_checkpoints where name = ?'
-    const row = await this.#access.read((db) => db.get(sql, name))
-    if (row === undefined) return undefined
-    const fence = row['fence']
-    return {
-      position: Number(row['position']),
-      storeId: optionalText(row['store_id']) ?? undefined,
-      eventId: optionalText(row['event_id']) ?? undefined,
-      fence: typeof fence === 'number' ? fence : undefined,
-    }
+  load(name: string): Promise<Checkpoint | undefined> {
+    return this.#access.read((db) => loadCheckpoint(db, this.#table, name))
   }
 
   async save(name: string, checkpoint: Checkpoint, previous: number | undefined): Promise<void> {
     const { position, storeId, eventId, fence } = checkpoint
     const plain = { position, storeId, eventId, fence }
-    const found = await this.#access.write('saveCheckpoint', { name, checkpoint: plain, previous })
+    const write = this.#table === 'eventspine_checkpoints' ? 'saveCheckpoint' : 'saveRelay'
+    const found = await this.#access.write(write, { name, checkpoint: plain, previous })
     if (found !== undefined) throw new CheckpointConflictError(name, previous, found.actual)
   }
 }

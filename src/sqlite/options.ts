@@ -10,9 +10,11 @@ import {
   objectWith,
   oneOf,
   optional,
+  positiveIntegerOrInfinity,
   resolveOptions,
 } from '../kit/options.ts'
 import type { FieldsFirstLogger, Logger } from '../observability/logger.ts'
+import { DEFAULT_INBOX_RETENTION_MS } from '../subscriptions/inbox.ts'
 import type { SqliteDriver } from './driver.ts'
 
 export interface SqliteStoresOptions {
@@ -42,6 +44,11 @@ export interface SqliteStoresOptions {
   readonly watchIntervalMs?: number
   /** Reads the whole file for damage before it is used. Default false. */
   readonly checkIntegrity?: boolean
+  /**
+   * Age at which notes of the inbox are removed, in milliseconds; Infinity for never. An event that is delivered again after that
+   * has its effect again. Default 30 days.
+   */
+  readonly inboxRetentionMs?: number
   /** Opens a file on a network file system, too: safe only where one process alone ever does. Default false. */
   readonly allowNetworkFile?: boolean
   /** Where failures of listeners are reported; `console` by default. */
@@ -59,6 +66,7 @@ const defaults = {
   busyTimeoutMs: 5000,
   watchIntervalMs: 10,
   checkIntegrity: false,
+  inboxRetentionMs: DEFAULT_INBOX_RETENTION_MS,
   allowNetworkFile: false,
   logger: undefined as Logger | FieldsFirstLogger | undefined,
 }
@@ -74,6 +82,7 @@ const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
   busyTimeoutMs: durationMs,
   watchIntervalMs: durationMs,
   checkIntegrity: booleanOption,
+  inboxRetentionMs: positiveIntegerOrInfinity,
   allowNetworkFile: booleanOption,
   logger: observabilityRules.logger,
 }

@@ -177,7 +177,7 @@ function rowsBetween(
 }
 
 /** A filter in SQL and its values; undefined where nothing passes it. */
-function conditionOf({
+export function conditionOf({
   eventTypes,
   aggregateTypes,
   tenantId,

@@ -92,6 +92,46 @@ create table eventspine_parked_events (
 create index eventspine_parked_events_by_time on eventspine_parked_events (failed_at);
 `,
   },
+  {
+    version: 2,
+    name: 'inbox and outbox',
+    sql: `
+create table eventspine_inbox (
+  handler text not null,
+  event_id text not null,
+  noted_at integer not null,
+  primary key (handler, event_id)
+) strict, without rowid;
+create index eventspine_inbox_by_time on eventspine_inbox (noted_at);
+
+create table eventspine_outbox (
+  position integer primary key autoincrement,
+  event_id text not null,
+  event_type text not null,
+  event_version integer not null,
+  aggregate_type text not null,
+  aggregate_id text not null,
+  aggregate_version integer not null,
+  tenant_id text,
+  correlation_id text not null,
+  causation_id text,
+  actor_id text,
+  occurred_at text not null,
+  stored_at integer not null,
+  payload text not null,
+  metadata text
+) strict;
+
+create table eventspine_outbox_relays (
+  name text not null primary key,
+  position integer not null,
+  store_id text,
+  event_id text,
+  fence integer,
+  saved_at integer not null
+) strict, without rowid;
+`,
+  },
 ]
 
 /** Version of the schema that this release needs. */

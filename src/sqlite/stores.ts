@@ -2,8 +2,13 @@ import { toError } from '../errors.ts'
 import { EventRegistry } from '../events/index.ts'
 import { resolveLogger } from '../observability/resolve-logger.ts'
 import { RowDecoder } from '../store/event-row.ts'
-import { StoreClosedError } from '../store/index.ts'
-import type { DatabaseStores, StoreTransaction } from '../subscriptions/index.ts'
+import { StoreClosedError, TransactionRequiredError } from '../store/index.ts'
+import {
+  type DatabaseStores,
+  type Inbox,
+  type StoreTransaction,
+  TransactionalInbox,
+} from '../subscriptions/index.ts'
 import type { SqliteAccess } from './access.ts'
 import { SqliteCheckpointStore } from './checkpoints.ts'
 import { SqliteDatabase } from './database.ts'
@@ -11,8 +16,10 @@ import { SqliteDeadLetterStore } from './dead-letters.ts'
 import { assertSameDriver, type SqliteConnection } from './driver.ts'
 import { errorOf, failureOf } from './errors.ts'
 import { SqliteEventStore } from './event-store.ts'
+import { SqliteInboxNotes } from './inbox.ts'
 import { SqliteLeaseStore } from './leases.ts'
 import { type ResolvedSqliteOptions, resolveSqliteOptions, type SqliteStoresOptions } from './options.ts'
+import { SqliteOutbox, SqliteOutboxTransaction } from './outbox.ts'
 import { text } from './rows.ts'
 import { SqliteSnapshotStore } from './snapshots.ts'
 import { SqliteStatements } from './statements.ts'
@@ -21,7 +28,7 @@ import { SqliteWatch } from './watch.ts'
 import { runWrite, type Write, type WriteName } from './writes.ts'
 
 /**
- * All stores in one SQLite file: no server and, with the driver of Node.js, nothing to install. Several processes may
+ * All stores in one SQLite file, with an inbox and an outbox: no server and, with the driver of Node.js, nothing to install. Several processes may
  * use the file; they write one after the other.
  *
  * @example
@@ -34,6 +41,8 @@ export class SqliteStores implements DatabaseStores<SqliteConnection> {
   readonly checkpoints: SqliteCheckpointStore
   readonly leases: SqliteLeaseStore
   readonly deadLetters: SqliteDeadLetterStore
+  readonly inbox: Inbox<SqliteConnection>
+  readonly outbox: SqliteOutbox
   readonly #database: SqliteDatabase
   readonly #watch: SqliteWatch
   readonly #decoder: RowDecoder
@@ -68,6 +77,19 @@ export class SqliteStores implements DatabaseStores<SqliteConnection> {
     this.checkpoints = new SqliteCheckpointStore(access)
     this.leases = new SqliteLeaseStore(access, this.#watch)
     this.deadLetters = new SqliteDeadLetterStore(access)
+    this.outbox = new SqliteOutbox({
+      ...{ access, leases: this.leases },
+      storeId: () => this.events.identity(),
+      onAppend: (listener) => this.#watch.onAppend(listener),
+    })
+    const notes = new SqliteInboxNotes(access)
+    this.inbox = new TransactionalInbox({
+      transaction: (work) => this.transaction(work),
+      has: (...note) => notes.has(...note),
+      pruneSome: (before) => notes.pruneSome(before),
+      retentionMs: resolved.inboxRetentionMs,
+      logger,
+    })
   }
 
   async transaction<T>(work: (tx: StoreTransaction<SqliteConnection>) => Promise<T>): Promise<T> {
@@ -125,7 +147,17 @@ const RELEASED = `select group_concat(name || ' ' || fence) as released from eve
 
 function growsFeed(name: WriteName, result: unknown): boolean {
   if (name === 'append') return Reflect.get(Object(result), 'outcome') === 'stored'
-  return name === 'deleteStream' || name === 'importRows'
+  return name === 'deleteStream' || name === 'importRows' || name === 'addToOutbox'
+}
+
+/** Writes that have no meaning unless others are committed with them. */
+const NEEDS_TRANSACTION: ReadonlySet<WriteName> = new Set(['addNote', 'addToOutbox'])
+
+/** @throws TransactionRequiredError for a caller's connection on which nothing was begun. */
+function assertInTransaction(connection: SqliteConnection, operation: string): void {
+  // As `node:sqlite`, or as better-sqlite3, has it.
+  const isIn = Reflect.get(connection, 'isTransaction') ?? Reflect.get(connection, 'inTransaction')
+  if (isIn === false) throw new TransactionRequiredError(operation, 'a connection without one')
 }
 
 /** A transaction while it is open. */
@@ -148,6 +180,7 @@ class OpenUnit {
         return this.#run(() => read(db))
       },
       write: async (name, args) => {
+        if (NEEDS_TRANSACTION.has(name)) assertInTransaction(db.connection, name)
         const result = this.#run(() => runWrite(db, { name, args }))
         onWrite({ name, args }, result)
         // The result of the write with this name.
@@ -160,6 +193,8 @@ class OpenUnit {
       snapshots: new SqliteSnapshotStore(access),
       checkpoints: new SqliteCheckpointStore(access),
       deadLetters: new SqliteDeadLetterStore(access),
+      inbox: new SqliteInboxNotes(access),
+      outbox: new SqliteOutboxTransaction(access),
     }
   }
 

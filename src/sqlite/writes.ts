@@ -1,14 +1,11 @@
 import type { EventRow, StoredRow } from '../store/event-row.ts'
 import type { AppendResult, Snapshot, StreamName } from '../store/index.ts'
-import type { Checkpoint, Lease, ParkedEvent } from '../subscriptions/index.ts'
+import type { Lease, ParkedEvent } from '../subscriptions/index.ts'
 import { append, endOfStream, INSERT, timeOfNext } from './append.ts'
+import { type CheckpointArguments, type FoundCheckpoint, saveCheckpointIn } from './checkpoint-row.ts'
+import { effectWrites } from './effect-writes.ts'
 import { STORED_COLUMNS, valuesOf } from './rows.ts'
 import type { SqliteStatements } from './statements.ts'
-
-/** What a checkpoint save finds: undefined when it saved. */
-export interface FoundCheckpoint {
-  readonly actual: number | undefined
-}
 
 export interface LeaseArguments {
   readonly name: string
@@ -42,6 +39,7 @@ export const MOVE_BATCH = 1000
  */
 export const writes = {
   append,
+  ...effectWrites,
 
   /** @param tombstone - the event that takes the place of the stream's next one. */
   deleteStream(
@@ -87,22 +85,8 @@ export const writes = {
     )
   },
 
-  /** @returns the checkpoint that is in the way. */
-  saveCheckpoint(
-    db: SqliteStatements,
-    { name, checkpoint, previous }: { name: string; checkpoint: Checkpoint; previous: number | undefined },
-  ): FoundCheckpoint | undefined {
-    const row = db.get('select position, fence from eventspine_checkpoints where name = ?', name)
-    const { position, storeId = null, eventId = null, fence = null } = checkpoint
-    const actual = row && Number(row['position'])
-    const isFenced = fence !== null && fence < Number(row?.['fence'] ?? 0)
-    if ((actual !== previous && actual !== position) || isFenced) return { actual }
-    db.run(
-      `insert or replace into eventspine_checkpoints (name, position, store_id, event_id, fence, saved_at)
-       values (?, ?, ?, ?, ?, ?)`,
-      ...[name, position, storeId, eventId, fence, Date.now()],
-    )
-    return undefined
+  saveCheckpoint(db: SqliteStatements, args: CheckpointArguments): FoundCheckpoint | undefined {
+    return saveCheckpointIn(db, 'eventspine_checkpoints', args)
   },
 
   acquireLease(db: SqliteStatements, { name, owner, ttlMs }: LeaseArguments): Lease | undefined {

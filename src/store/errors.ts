@@ -193,6 +193,18 @@ export class TransactionBypassError extends EventspineError {
   }
 }
 
+/** A call needs a transaction, and got a pool, or a connection on which none is open. Nothing was written. */
+export class TransactionRequiredError extends EventspineError {
+  readonly code = 'TRANSACTION_REQUIRED'
+
+  constructor(operation: string, given: string) {
+    super(
+      `${operation} needs an open transaction, got ${given}: each statement would be committed by itself. ` +
+        'Use stores.transaction, or begin a transaction on one connection and pass that connection to stores.within.',
+    )
+  }
+}
+
 function streamText({ aggregateType, aggregateId }: StreamName): string {
   return `${aggregateType} ${aggregateId}`
 }

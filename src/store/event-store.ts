@@ -167,18 +167,10 @@ export interface StreamStore {
 export const STREAM_DELETED = '$streamDeleted'
 
 /**
- * Stores events permanently. A stream has the events of one aggregate, identified by type and id. The feed has the events of all
- * streams, in an order that is the same for every reader.
- *
- * `describeEventStore` in `eventspine/testing` tests this contract.
+ * The part of an event store that a subscription reads: events in an order that is the same for every reader. An outbox has it,
+ * too.
  */
-export interface EventStore extends StreamStore, AsyncDisposable {
-  /**
-   * The feed, from a position to its current end. To continue, read from the position of the last event: no event is ever added
-   * at or before a position that was read.
-   */
-  readAll(options?: ReadAllOptions): AsyncIterable<StoredEvent>
-
+export interface EventFeed {
   /** The next events of the feed, and where the feed ends. */
   readPage(options?: ReadAllOptions): Promise<FeedPage>
 
@@ -196,11 +188,34 @@ export interface EventStore extends StreamStore, AsyncDisposable {
    */
   onAppend(listener: () => void): () => void
 
-  /** Id of the store, the same for every process that opens it. A checkpoint belongs to one store. */
+  /** Id of the feed, the same for every process that opens it. A checkpoint belongs to one feed. */
   identity(): Promise<string>
+
+  /** Whether the store has the event. Absent if the feed removes events that were read, as an outbox does. */
+  eventExists?(eventId: string): Promise<boolean>
 
   /** The health of the store. Never rejects. */
   health(): Promise<EventStoreHealth>
+
+  /**
+   * Registers event classes, so that stored events of their types are read as their instances.
+   * @throws DuplicateEventTypeError if another class has the type.
+   */
+  registerEvents(eventClasses: readonly EventClass[]): void
+}
+
+/**
+ * Stores events permanently. A stream has the events of one aggregate, identified by type and id. The feed has the events of all
+ * streams, in an order that is the same for every reader.
+ *
+ * `describeEventStore` in `eventspine/testing` tests this contract.
+ */
+export interface EventStore extends StreamStore, EventFeed, AsyncDisposable {
+  /**
+   * The feed, from a position to its current end. To continue, read from the position of the last event: no event is ever added
+   * at or before a position that was read.
+   */
+  readAll(options?: ReadAllOptions): AsyncIterable<StoredEvent>
 
   /** Resolves when the store can be used. @throws the reason if it cannot. */
   ready(): Promise<void>

@@ -185,7 +185,8 @@ export function inMemoryTransaction<T>(store: InMemoryEventStore, work: Transact
   return runInTransaction(store, work)
 }
 
-function matcher(filter: FeedFilter): (event: DomainEvent) => boolean {
+/** @returns a function that says whether an event passes the filter. */
+export function matcher(filter: FeedFilter): (event: DomainEvent) => boolean {
   const { eventTypes, aggregateTypes, tenantId, correlationId } = filter
   const types = eventTypes && new Set(eventTypes)
   const kinds = aggregateTypes && new Set(aggregateTypes)

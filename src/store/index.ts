@@ -21,10 +21,12 @@ export {
   StoreUnavailableError,
   StreamDeletedError,
   TransactionBypassError,
+  TransactionRequiredError,
 } from './errors.ts'
 export {
   type AppendRequest,
   type AppendResult,
+  type EventFeed,
   type EventStore,
   type EventStoreHealth,
   type EventStream,

@@ -1,4 +1,4 @@
-import { type EventStore, STREAM_DELETED, StoreUnavailableError } from '../store/index.ts'
+import { type EventFeed, STREAM_DELETED, StoreUnavailableError } from '../store/index.ts'
 import type { Checkpoint } from './checkpoint-store.ts'
 import { ForeignCheckpointError, PositionAheadError } from './errors.ts'
 import type { FeedMark } from './feed-mark.ts'
@@ -8,7 +8,7 @@ import type { FeedMark } from './feed-mark.ts'
  * @throws ForeignCheckpointError, PositionAheadError
  */
 export async function checkOrigin(
-  store: EventStore,
+  store: EventFeed,
   name: string,
   { position, storeId, eventId }: Checkpoint,
 ): Promise<void> {
@@ -29,7 +29,7 @@ export async function checkOrigin(
  * @throws ForeignCheckpointError, PositionAheadError
  */
 export async function checkMark(
-  store: EventStore,
+  store: EventFeed,
   name: string,
   { position, eventId }: FeedMark,
 ): Promise<void> {
@@ -45,9 +45,9 @@ export async function checkMark(
   throw new ForeignCheckpointError(name, position, detail)
 }
 
-/** True if an event may have left its position without a restore: it was archived, or deleted with its stream. */
-async function mayBeGone(store: EventStore, position: number, eventId: string): Promise<boolean> {
-  if (await store.eventExists(eventId)) return true
+/** True if an event may have left its position without a restore: archived, removed, or deleted with its stream. */
+async function mayBeGone(store: EventFeed, position: number, eventId: string): Promise<boolean> {
+  if (store.eventExists === undefined || (await store.eventExists(eventId))) return true
   const { heldBack } = await store.health()
   // A deletion since then has its tombstone behind the position.
   const { events } = await store.readPage({ fromPosition: position, eventTypes: [STREAM_DELETED], limit: 1 })

@@ -1,4 +1,4 @@
-import type { EventStore } from '../store/index.ts'
+import type { EventFeed } from '../store/index.ts'
 import { checkMark } from './checkpoint-origin.ts'
 import { PositionAheadError } from './errors.ts'
 import type { FeedMark } from './feed-mark.ts'
@@ -11,13 +11,13 @@ const REPLACEMENT_MS = 250
  * runs.
  */
 export class FeedContinuity {
-  readonly #store: EventStore
+  readonly #store: EventFeed
   readonly #name: string
   #mark: FeedMark
   #readAt = performance.now()
 
   /** @param start - where the run starts; it was checked already. */
-  constructor(store: EventStore, name: string, start: FeedMark) {
+  constructor(store: EventFeed, name: string, start: FeedMark) {
     this.#store = store
     this.#name = name
     this.#mark = start

@@ -3,7 +3,7 @@ import { toError } from '../errors.ts'
 import { RetryPolicy } from '../kit/retry-policy.ts'
 import { Slots } from '../kit/slots.ts'
 import { settledUntil, sleep } from '../kit/time.ts'
-import type { EventStore, FeedFilter } from '../store/index.ts'
+import type { EventFeed, FeedFilter } from '../store/index.ts'
 import { ForeignCheckpointError, PositionAheadError } from './errors.ts'
 import { BatchIntake, type EventIntake, LaneIntake, SequentialIntake } from './event-intake.ts'
 import { EventWork, type EventWorkParts } from './event-work.ts'
@@ -24,7 +24,7 @@ export interface RunProgress {
 }
 
 export interface FeedRunParts extends Omit<EventWorkParts, 'stopping' | 'abandoned' | 'slots' | 'onFailed'> {
-  readonly store: EventStore
+  readonly store: EventFeed
   /** Start after this mark. */
   readonly start: FeedMark
   readonly wakeUp: WakeUp

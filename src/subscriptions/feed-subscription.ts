@@ -5,7 +5,7 @@ import { PauseGate } from '../kit/pause-gate.ts'
 import { sleep } from '../kit/time.ts'
 import type { Logger } from '../observability/logger.ts'
 import type { EventTracer } from '../observability/tracer.ts'
-import type { EventStore, FeedFilter } from '../store/index.ts'
+import type { EventFeed, FeedFilter } from '../store/index.ts'
 import { checkOrigin } from './checkpoint-origin.ts'
 import type { Checkpoint, CheckpointStore } from './checkpoint-store.ts'
 import type { SubscriptionDeadLetterStore } from './dead-letter-store.ts'
@@ -28,7 +28,7 @@ import { WakeUp } from './wake-up.ts'
 
 /** The parts that all subscriptions of a manager share. */
 export interface SubscriptionHost {
-  readonly store: EventStore
+  readonly store: EventFeed
   readonly checkpoints: CheckpointStore
   readonly deadLetters: SubscriptionDeadLetterStore | undefined
   readonly leases: LeaseStore | undefined

@@ -1,3 +1,5 @@
+import type { DomainEvent } from '../events/index.ts'
+import { resolveLogger } from '../observability/resolve-logger.ts'
 import { inMemoryTransaction } from '../store/in-memory-event-store.ts'
 import {
   InMemoryEventStore,
@@ -8,8 +10,13 @@ import {
 import { MemoryTable } from '../store/memory-table.ts'
 import { type Checkpoint, InMemoryCheckpointStore } from './checkpoint-store.ts'
 import { InMemorySubscriptionDeadLetterStore, type ParkedEvent } from './dead-letter-store.ts'
+import { type InboxNote, InMemoryInboxNotes } from './in-memory-inbox.ts'
+import { InMemoryOutbox } from './in-memory-outbox.ts'
+import { type Inbox, TransactionalInbox } from './inbox.ts'
 import { InMemoryLeaseStore } from './lease-store.ts'
-import type { Stores, StoreTransaction } from './stores.ts'
+import { outgoingEvents } from './outbox.ts'
+import type { StoreTransaction } from './store-transaction.ts'
+import type { Stores } from './stores.ts'
 
 /**
  * All stores in memory, with transactions, for tests of programs that use durable stores. Transactions run one at a time, and
@@ -21,21 +28,36 @@ export class InMemoryStores implements Stores<undefined> {
   readonly checkpoints: InMemoryCheckpointStore
   readonly leases = new InMemoryLeaseStore()
   readonly deadLetters: InMemorySubscriptionDeadLetterStore
+  readonly inbox: Inbox<undefined>
+  readonly outbox: InMemoryOutbox
   readonly #snapshots = new MemoryTable<Snapshot>()
   readonly #checkpoints = new MemoryTable<Checkpoint>()
   readonly #parked = new MemoryTable<ParkedEvent>()
+  readonly #notes = new MemoryTable<InboxNote>()
 
   constructor(options: InMemoryEventStoreOptions = {}) {
+    const logger = resolveLogger(options.logger)
+    const notes = new InMemoryInboxNotes(this.#notes)
     this.events = new InMemoryEventStore(options)
     this.snapshots = new InMemorySnapshotStore(this.#snapshots)
     this.checkpoints = new InMemoryCheckpointStore(this.#checkpoints)
     this.deadLetters = new InMemorySubscriptionDeadLetterStore(this.#parked)
+    this.outbox = new InMemoryOutbox(logger, options.now ?? (() => new Date()))
+    this.inbox = new TransactionalInbox<undefined>({
+      transaction: (work) => this.transaction(work),
+      has: (...note) => notes.has(...note),
+      pruneSome: (before) => notes.pruneSome(before),
+      retentionMs: Number.POSITIVE_INFINITY,
+      logger,
+    })
   }
 
   transaction<T>(work: (tx: StoreTransaction<undefined>) => Promise<T>): Promise<T> {
     const snapshots = new MemoryTable(this.#snapshots)
     const checkpoints = new MemoryTable(this.#checkpoints)
     const parked = new MemoryTable(this.#parked)
+    const notes = new MemoryTable(this.#notes)
+    const outgoing: DomainEvent[] = []
     return inMemoryTransaction(this.events, {
       run: (events) =>
         work({
@@ -44,9 +66,12 @@ export class InMemoryStores implements Stores<undefined> {
           snapshots: new InMemorySnapshotStore(snapshots),
           checkpoints: new InMemoryCheckpointStore(checkpoints),
           deadLetters: new InMemorySubscriptionDeadLetterStore(parked),
+          inbox: new InMemoryInboxNotes(notes),
+          outbox: { add: async (added) => void outgoing.push(...outgoingEvents(added)) },
         }),
       commit: () => {
-        for (const table of [snapshots, checkpoints, parked]) table.commit()
+        for (const table of [snapshots, checkpoints, parked, notes]) table.commit()
+        this.outbox.commit(outgoing)
       },
     })
   }

@@ -18,7 +18,16 @@ export {
 export { FileCheckpointStore } from './file-checkpoint-store.ts'
 export type { SubscriptionState, SubscriptionStatus, SubscriptionsHealth } from './health.ts'
 export { InMemoryStores } from './in-memory-stores.ts'
+export {
+  type Inbox,
+  type InboxContext,
+  type InboxHandler,
+  TransactionalInbox,
+  type TransactionalInboxParts,
+} from './inbox.ts'
 export { InMemoryLeaseStore, type Lease, type LeaseStore } from './lease-store.ts'
+export type { SubscriptionManagerOptions } from './manager-options.ts'
+export type { Outbox, OutboxTransaction } from './outbox.ts'
 export {
   type BatchProjection,
   type HandlerBinding,
@@ -31,13 +40,9 @@ export type { RelayOptions } from './relay.ts'
 export type { ReplayFailure, ReplayOptions, ReplayReport } from './replay.ts'
 export type { StopReport } from './shutdown-report.ts'
 export type { RunUntilShutdownOptions } from './shutdown-signals.ts'
-export type { DatabaseStores, Stores, StoreTransaction } from './stores.ts'
-export {
-  type RebuildOptions,
-  type StopOptions,
-  SubscriptionManager,
-  type SubscriptionManagerOptions,
-} from './subscription-manager.ts'
+export type { InboxTransaction, StoreTransaction } from './store-transaction.ts'
+export type { DatabaseStores, Stores } from './stores.ts'
+export { type RebuildOptions, type StopOptions, SubscriptionManager } from './subscription-manager.ts'
 export type { SubscriptionProblem } from './subscription-monitor.ts'
 export type {
   StartFrom,

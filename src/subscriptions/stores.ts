@@ -1,21 +1,14 @@
-import type { EventStore, SnapshotStore, StreamStore } from '../store/index.ts'
+import type { EventStore, SnapshotStore } from '../store/index.ts'
 import type { CheckpointStore } from './checkpoint-store.ts'
 import type { SubscriptionDeadLetterStore } from './dead-letter-store.ts'
+import type { Inbox } from './inbox.ts'
 import type { LeaseStore } from './lease-store.ts'
-
-/** The stores inside one transaction. Their writes are stored with its commit, or not at all. */
-export interface StoreTransaction<Client = unknown> {
-  /** Runs the caller's own statements in the same transaction. */
-  readonly client: Client
-  /** A conflict rejects only the append; the transaction continues. */
-  readonly events: StreamStore
-  readonly snapshots: SnapshotStore
-  readonly checkpoints: CheckpointStore
-  readonly deadLetters: SubscriptionDeadLetterStore
-}
+import type { Outbox } from './outbox.ts'
+import type { StoreTransaction } from './store-transaction.ts'
 
 /**
- * All stores of a service: its events and snapshots, and the checkpoints, leases and parked events of its subscriptions.
+ * All stores of a service: its events and snapshots, the checkpoints, leases and parked events of its subscriptions, and the inbox
+ * and outbox for effects that happen once.
  * `describeStores` in `eventspine/testing` tests this contract.
  */
 export interface Stores<Client = unknown> extends AsyncDisposable {
@@ -24,6 +17,8 @@ export interface Stores<Client = unknown> extends AsyncDisposable {
   readonly checkpoints: CheckpointStore
   readonly leases: LeaseStore
   readonly deadLetters: SubscriptionDeadLetterStore
+  readonly inbox: Inbox<Client>
+  readonly outbox: Outbox
   /**
    * Runs work in a transaction: commits if it resolves, rolls back if it throws or rejects. Inside the work, use only `tx`; do not
    * use `tx` afterwards. Other readers see nothing before the commit, and listeners are called after it.

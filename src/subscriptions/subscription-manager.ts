@@ -1,31 +1,17 @@
-import { randomUUID } from 'node:crypto'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import type { Tracer as OpenTelemetryApiTracer } from '@opentelemetry/api'
 import type { EventBus } from '../bus/index.ts'
 import { ConfigError, describeValue } from '../errors.ts'
 import type { DomainEvent } from '../events/index.ts'
 import { RunningHandlers, refuseInHandlerOf, stopFromAnywhere } from '../handling/running-handlers.ts'
 import { Deadline } from '../kit/deadline.ts'
-import { observabilityRules } from '../kit/observability-options.ts'
-import {
-  delayMs,
-  durationMs,
-  nonEmptyText,
-  type OptionRule,
-  objectWith,
-  optional,
-  resolveOptions,
-} from '../kit/options.ts'
-import type { FieldsFirstLogger, Logger } from '../observability/logger.ts'
-import { resolveLogger } from '../observability/resolve-logger.ts'
-import { noTracer, OpenTelemetryTracer } from '../observability/tracer.ts'
-import type { EventStore } from '../store/index.ts'
-import type { CheckpointStore } from './checkpoint-store.ts'
-import type { SubscriptionDeadLetterStore } from './dead-letter-store.ts'
+import { delayMs } from '../kit/options.ts'
+import type { EventFeed } from '../store/index.ts'
 import { DuplicateSubscriptionError, SubscriptionNotFoundError } from './errors.ts'
+import { wantedEvents } from './feed-run.ts'
 import { FeedSubscription, type SubscriptionHost } from './feed-subscription.ts'
 import { healthOf, type SubscriptionStatus, type SubscriptionsHealth } from './health.ts'
-import type { LeaseStore } from './lease-store.ts'
+import { resolveManagerOptions, type SubscriptionManagerOptions } from './manager-options.ts'
+import { isOutbox, refuseFilter } from './outbox.ts'
 import { type BatchProjection, type HandlerSet, type Projection, readSubscriber } from './projection.ts'
 import { type RebuildReport, rebuildBeside, rebuildInPlace } from './rebuild.ts'
 import { type RelayOptions, relayDefaults, relayTo } from './relay.ts'
@@ -33,31 +19,6 @@ import { type ReplayOptions, type ReplayReport, replayParked } from './replay.ts
 import { type StopReport, stopReport } from './shutdown-report.ts'
 import { type RunUntilShutdownOptions, whenAsked } from './shutdown-signals.ts'
 import { resolveSubscriptionOptions, type SubscriptionOptions } from './subscription-options.ts'
-
-export interface SubscriptionManagerOptions {
-  /** The only source of events. */
-  readonly eventStore: EventStore
-  /** Stores the position of each subscription. */
-  readonly checkpoints: CheckpointStore
-  /** Wakes subscriptions when it delivers an event to this process. Optional: it only shortens the wait for the next poll. */
-  readonly eventBus?: EventBus
-  /** Stores the dead letters of subscriptions with `onFailure: 'deadLetter'`. */
-  readonly deadLetters?: SubscriptionDeadLetterStore
-  /** Lets one instance of each subscription run, with failover to another. Without it, run only one instance. */
-  readonly leases?: LeaseStore
-  /** How long an instance keeps its leases without extending them, in milliseconds. Default 15,000. */
-  readonly leaseTtlMs?: number
-  /** Name of this instance among those that share the leases. Default: a random name. */
-  readonly instanceId?: string
-  /** Maximum duration of a `stop` that gets no `timeoutMs`, in milliseconds. Default 30,000. */
-  readonly shutdownTimeoutMs?: number
-  /** Create OpenTelemetry spans if an SDK is registered. Default true. */
-  readonly enableTracing?: boolean
-  /** Tracer to use instead of OpenTelemetry's global one. */
-  readonly tracer?: OpenTelemetryApiTracer
-  /** Logger for failures; `console` (warnings and errors) by default. A pino logger works, too. */
-  readonly logger?: Logger | FieldsFirstLogger
-}
 
 export interface StopOptions {
   /** Maximum duration of the call, in milliseconds. Default: `shutdownTimeoutMs`. */
@@ -70,32 +31,6 @@ export interface RebuildOptions {
    * up. Its `reset` is called first, if it has one. Default: the current projection is reset and filled again.
    */
   readonly into?: object
-}
-
-const defaults = {
-  eventStore: undefined as EventStore | undefined,
-  checkpoints: undefined as CheckpointStore | undefined,
-  eventBus: undefined as EventBus | undefined,
-  deadLetters: undefined as SubscriptionDeadLetterStore | undefined,
-  leases: undefined as LeaseStore | undefined,
-  leaseTtlMs: 15_000,
-  instanceId: undefined as string | undefined,
-  shutdownTimeoutMs: 30_000,
-  enableTracing: true,
-  tracer: undefined as OpenTelemetryApiTracer | undefined,
-  logger: undefined as Logger | FieldsFirstLogger | undefined,
-}
-
-const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
-  eventStore: objectWith('an EventStore', 'readPage', 'headPosition', 'onAppend', 'identity'),
-  checkpoints: objectWith('a CheckpointStore', 'load', 'save'),
-  eventBus: optional(objectWith('an EventBus', 'subscribeToAllEvents')),
-  deadLetters: optional(objectWith('a SubscriptionDeadLetterStore', 'add', 'list')),
-  leases: optional(objectWith('a LeaseStore', 'acquire', 'release', 'onRelease')),
-  leaseTtlMs: durationMs,
-  instanceId: optional(nonEmptyText),
-  shutdownTimeoutMs: durationMs,
-  ...observabilityRules,
 }
 
 /**
@@ -112,7 +47,7 @@ const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
  * await manager.whenCaughtUp('invoices')
  */
 export class SubscriptionManager implements AsyncDisposable {
-  readonly #store: EventStore
+  readonly #store: EventFeed
   readonly #bus: EventBus | undefined
   readonly #host: SubscriptionHost
   readonly #shutdownTimeoutMs: number
@@ -121,15 +56,11 @@ export class SubscriptionManager implements AsyncDisposable {
 
   /** @throws ConfigError if an option is unknown, missing or out of range. */
   constructor(options: SubscriptionManagerOptions) {
-    const resolved = resolveOptions('SubscriptionManager', options, defaults, rules)
-    const { eventStore: store, checkpoints } = options
-    const { deadLetters, leases, leaseTtlMs, instanceId = randomUUID(), enableTracing } = resolved
-    const tracer = enableTracing ? new OpenTelemetryTracer(resolved.tracer) : noTracer
-    const logger = resolveLogger(resolved.logger)
-    this.#store = store
-    this.#bus = resolved.eventBus
-    this.#shutdownTimeoutMs = resolved.shutdownTimeoutMs
-    this.#host = { store, checkpoints, deadLetters, leases, leaseTtlMs, instanceId, tracer, logger }
+    const { host, bus, shutdownTimeoutMs } = resolveManagerOptions(options)
+    this.#store = host.store
+    this.#bus = bus
+    this.#shutdownTimeoutMs = shutdownTimeoutMs
+    this.#host = host
   }
 
   /** True from `start` to `stop`. */
@@ -155,6 +86,7 @@ export class SubscriptionManager implements AsyncDisposable {
         "onFailure 'deadLetter' needs the manager's deadLetters",
       ])
     }
+    if (isOutbox(this.#store)) refuseFilter(name, wantedEvents(consumer, resolved))
     this.#store.registerEvents([...consumer.eventClasses, ...(resolved.eventClasses ?? [])])
     const subscription = new FeedSubscription(this.#host, consumer, resolved)
     this.#subscriptions.set(name, subscription)

@@ -11,7 +11,8 @@ export { MemoryBroker, type RawMessage } from './memory-broker.ts'
 export { MemoryBrokerEventBus, type MemoryBrokerEventBusOptions } from './memory-broker-event-bus.ts'
 export { MemoryTransport } from './memory-transport.ts'
 export { describeEventStore } from './store-conformance/describe-event-store.ts'
-export { describeStores } from './store-conformance/describe-stores.ts'
+export { describeInbox, describeOutbox, describeStores } from './store-conformance/describe-stores.ts'
+export type { PublishedTo, RunningRelay, StartRelay } from './store-conformance/relay-under-test.ts'
 export type {
   DescribeEventStoreOptions,
   StoreCapability,

@@ -19,7 +19,10 @@ it('is run by one of several instances that start at once', async () => {
 
   await using client = await connected()
   const { rows } = await client.query(`select version, name from "${schema}".migrations`)
-  expect(rows).toEqual([{ version: 1, name: 'event store' }])
+  expect(rows).toEqual([
+    { version: 1, name: 'event store' },
+    { version: 2, name: 'inbox and outbox' },
+  ])
   await Promise.all(stores.map((one) => one.close()))
 })
 
@@ -29,13 +32,19 @@ it('says at the start that migrations are missing, and what to do', async () => 
 
   const error = await stores.ready().catch((thrown: unknown) => thrown)
   expect(error).toBeInstanceOf(StoreSchemaError)
-  expect(error).toMatchObject({ found: 0, needed: 1, message: expect.stringContaining("migrate: 'run'") })
-  expect(await stores.migrations.list()).toMatchObject([{ version: 1, isApplied: false }])
+  expect(error).toMatchObject({ found: 0, needed: 2, message: expect.stringContaining("migrate: 'run'") })
+  expect(await stores.migrations.list()).toMatchObject([
+    { version: 1, isApplied: false },
+    { version: 2, isApplied: false },
+  ])
   expect((await stores.events.health()).status).toBe('down')
   // The next call looks again.
   await stores.migrations.run()
   await append(stores)
-  expect(await stores.migrations.list()).toMatchObject([{ version: 1, isApplied: true }])
+  expect(await stores.migrations.list()).toMatchObject([
+    { version: 1, isApplied: true },
+    { version: 2, isApplied: true },
+  ])
 })
 
 it('can be printed and run by other means', async () => {
@@ -46,8 +55,22 @@ it('can be printed and run by other means', async () => {
 
   expect((await append(stores)).globalPosition).toBe(1)
   expect((await stores.events.deleteStream({ aggregateId: 'a', aggregateType: 'Note' })).newVersion).toBe(2)
-  expect(postgresMigrationSql({ schema, after: 1 })).toBe('')
+  expect(postgresMigrationSql({ schema, after: 2 })).toBe('')
   await client.query(`drop schema ${client.escapeIdentifier(schema)} cascade`)
+})
+
+it('brings a schema of an older release up to date, with its events', async () => {
+  const schema = freshSchema()
+  await using client = await connected()
+  const [first = ''] = postgresMigrationSql({ schema }).split(/(?<=^commit;\n)/m)
+  await client.query(first)
+  await using stores = openStores({ schema })
+  expect((await stores.migrations.list()).map(({ isApplied }) => isApplied)).toEqual([true, false])
+  await append(stores)
+  await stores.transaction((tx) => tx.outbox.add([noted('b')]))
+
+  expect((await stores.migrations.list()).map(({ isApplied }) => isApplied)).toEqual([true, true])
+  expect(await stores.outbox.headPosition()).toBe(1)
 })
 
 it('refuses a schema that is too new with both numbers, and takes one that says it fits', async () => {
@@ -63,7 +86,7 @@ it('refuses a schema that is too new with both numbers, and takes one that says 
   await client.query(`update "${schema}".migrations set oldest_library = 7 where version = 7`)
   for (const migrate of ['check', 'run'] as const) {
     await using tooOld = openStores({ schema, migrate })
-    await expect(tooOld.ready()).rejects.toMatchObject({ code: 'STORE_SCHEMA', found: 7, needed: 1 })
+    await expect(tooOld.ready()).rejects.toMatchObject({ code: 'STORE_SCHEMA', found: 7, needed: 2 })
   }
   await using unchecked = openStores({ schema, migrate: 'off' })
   await append(unchecked)
@@ -97,7 +120,12 @@ it('lets a role without the right to create anything run a service, and names a 
      grant usage, select on all sequences in schema ${schema} to ${schema}`,
   )
   await append(stores)
-  await stores.transaction((tx) => append(tx, 'b'))
+  await stores.transaction(async (tx) => {
+    await append(tx, 'b')
+    await tx.inbox.add('handler', 'event')
+    await tx.outbox.add([noted('c')])
+  })
+  expect(await stores.outbox.headPosition()).toBe(1)
   expect(await stores.leases.acquire('lease', 'me', 1000)).toBeDefined()
   await stores.checkpoints.save(
     'c',

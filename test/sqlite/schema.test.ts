@@ -18,7 +18,10 @@ it('brings a file to the schema of this release, beside the tables of its user, 
   await appendNotes(stores, 1)
 
   expect(own.prepare('select id from accounts').all()).toEqual([{ id: 'a' }])
-  expect(own.prepare('select version from eventspine_migrations').all()).toEqual([{ version: 1 }])
+  expect(own.prepare('select version from eventspine_migrations').all()).toEqual([
+    { version: 1 },
+    { version: 2 },
+  ])
   own.close()
 })
 
@@ -42,7 +45,7 @@ it('migrates once where several processes open a fresh file at the same time', a
   expect(
     new DatabaseSync(scene.file).prepare('select count(*) as n from eventspine_migrations').get(),
   ).toEqual({
-    n: 1,
+    n: 2,
   })
 }, 60_000)
 
@@ -64,7 +67,7 @@ it('refuses a file without the schema when it may only check, with both versions
 
   await expect(stores.ready()).rejects.toThrow(StoreSchemaError)
   await expect(stores.ready()).rejects.toThrow(
-    /has schema version 0, this release of eventspine needs 1\. Open it once/,
+    /has schema version 0, this release of eventspine needs 2\. Open it once/,
   )
   await scene.open().ready()
   await stores.ready()
@@ -83,7 +86,7 @@ it.each(['run', 'check'] as const)(
       .open({ migrate })
       .ready()
       .catch((thrown: unknown) => thrown)
-    expect(error).toMatchObject({ code: 'STORE_SCHEMA', found: 7, needed: 1 })
+    expect(error).toMatchObject({ code: 'STORE_SCHEMA', found: 7, needed: 2 })
     expect(String(error)).toContain('Update eventspine')
   },
 )

@@ -25,6 +25,8 @@ export class NaiveSequenceStores implements Stores<undefined> {
   readonly checkpoints = this.#others.checkpoints
   readonly leases = this.#others.leases
   readonly deadLetters = this.#others.deadLetters
+  readonly inbox = this.#others.inbox
+  readonly outbox = this.#others.outbox
   readonly events: EventStore = this.#eventStore()
 
   async transaction<T>(work: (tx: StoreTransaction<undefined>) => Promise<T>): Promise<T> {
@@ -33,6 +35,9 @@ export class NaiveSequenceStores implements Stores<undefined> {
     const result = await work({
       ...{ client: undefined, snapshots, checkpoints, deadLetters },
       events: this.#streams(written),
+      // Not used by the tests that run on it.
+      inbox: { add: async () => true },
+      outbox: { add: async () => undefined },
     })
     this.#commit(written)
     return result

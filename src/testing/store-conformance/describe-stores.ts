@@ -1,10 +1,17 @@
 import type { Stores } from '../../subscriptions/index.ts'
 import { checkpointTests } from './checkpoints.ts'
 import { describeEventStore } from './describe-event-store.ts'
+import { inboxTests } from './inbox.ts'
 import { leaseTests } from './leases.ts'
+import { outboxTests } from './outbox.ts'
 import { parkedEventTests } from './parked-events.ts'
 import { snapshotTests } from './snapshots.ts'
-import { type DescribeStoresOptions, StoresOpener, type StoresTest } from './stores-under-test.ts'
+import {
+  type DescribeStoresOptions,
+  describeTopic,
+  StoresOpener,
+  type StoresTest,
+} from './stores-under-test.ts'
 import { unitTests } from './units.ts'
 
 const SUITE: Readonly<Record<string, readonly StoresTest[]>> = {
@@ -13,6 +20,8 @@ const SUITE: Readonly<Record<string, readonly StoresTest[]>> = {
   leases: leaseTests,
   'parked events': parkedEventTests,
   'units of work': unitTests,
+  inbox: inboxTests,
+  outbox: outboxTests,
 }
 
 /**
@@ -28,7 +37,7 @@ const SUITE: Readonly<Record<string, readonly StoresTest[]>> = {
  */
 export function describeStores<S extends Stores>(name: string, options: DescribeStoresOptions<S>): void {
   const { runner, lacks, writers, startWriter, timeoutMs = 30_000 } = options
-  const { describe, it } = runner
+  const { describe } = runner
   const opener = new StoresOpener(options)
   describe(name, () => {
     describeEventStore('events', {
@@ -42,24 +51,32 @@ export function describeStores<S extends Stores>(name: string, options: Describe
       ...(writers !== undefined && { writers }),
       timeoutMs,
     })
-    for (const [topic, tests] of Object.entries(SUITE)) {
-      describe(topic, () => {
-        for (const test of tests) it(test.name, () => runTest(test, opener), timeoutMs)
-      })
-    }
+    for (const [topic, tests] of Object.entries(SUITE)) describeTopic(topic, tests, opener, options)
   })
 }
 
-async function runTest<S extends Stores>(test: StoresTest, opener: StoresOpener<S>): Promise<void> {
-  const stores = await opener.create()
-  try {
-    const another = await opener.another(stores)
-    try {
-      await test.run({ stores, other: another ?? stores })
-    } finally {
-      if (another !== undefined) await opener.close(another)
-    }
-  } finally {
-    await opener.close(stores)
-  }
+/**
+ * The part of {@link describeStores} about the inbox: the note and the writes of a handler are one transaction, and each event has
+ * its effect once. The stores need transactions and an event store, in which the tests count effects.
+ *
+ * @example
+ * describeInbox('my inbox', { runner: { describe, it }, create: () => new MyStores({ database: freshDatabase() }) })
+ */
+export function describeInbox<S extends Stores>(name: string, options: DescribeStoresOptions<S>): void {
+  describeTopic(name, inboxTests, new StoresOpener(options), options)
+}
+
+/**
+ * The part of {@link describeStores} about the outbox and its relay: committed events are published at least once and in order,
+ * others never, and what is published is removed.
+ *
+ * @example
+ * describeOutbox('my outbox', {
+ *   runner: { describe, it },
+ *   create: () => new MyStores({ database: freshDatabase() }),
+ *   startRelay: (outbox, bus, name) => new MyRelay(outbox, bus, name),
+ * })
+ */
+export function describeOutbox<S extends Stores>(name: string, options: DescribeStoresOptions<S>): void {
+  describeTopic(name, outboxTests, new StoresOpener(options), options)
 }

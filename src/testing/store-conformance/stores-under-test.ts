@@ -2,6 +2,7 @@ import type { EventClass } from '../../index.ts'
 import type { EventStore } from '../../store/index.ts'
 import type { Stores } from '../../subscriptions/index.ts'
 import type { SuiteRunner } from '../conformance/bus-under-test.ts'
+import { type StartRelay, startManagerRelay } from './relay-under-test.ts'
 import type { StoreCapability, StoreWriter } from './store-under-test.ts'
 import { Filed, Noted, Sampled } from './stored-events.ts'
 
@@ -13,6 +14,8 @@ export interface DescribeStoresOptions<S extends Stores = Stores> {
   readonly another?: (stores: S) => S | Promise<S>
   /** Starts a process that calls `writeForever` on the same data. Without it the tests of kills are skipped. */
   readonly startWriter?: (stores: S) => StoreWriter | Promise<StoreWriter>
+  /** Starts the relay under test. Default: the relay of a `SubscriptionManager`. */
+  readonly startRelay?: StartRelay
   /** What the stores do without, and why. */
   readonly lacks?: Partial<Readonly<Record<StoreCapability, string>>>
   /** Called when a test is over, after the stores were closed. */
@@ -69,11 +72,52 @@ export interface StoresScene {
   readonly stores: Stores
   /** Another object where there is one, else the same. */
   readonly other: Stores
+  readonly startRelay: StartRelay
 }
 
 export interface StoresTest {
   readonly name: string
+  readonly needs: readonly StoreCapability[]
   readonly run: (scene: StoresScene) => Promise<void>
 }
 
-export const storesTest = (name: string, run: StoresTest['run']): StoresTest => ({ name, run })
+export const storesTest = (
+  name: string,
+  run: StoresTest['run'],
+  needs: readonly StoreCapability[] = [],
+): StoresTest => ({ name, needs, run })
+
+/** Describes tests, each with fresh stores; those that need what the stores lack are skipped with the reason. */
+export function describeTopic<S extends Stores>(
+  topic: string,
+  tests: readonly StoresTest[],
+  opener: StoresOpener<S>,
+  options: DescribeStoresOptions<S>,
+): void {
+  const { runner, lacks, timeoutMs = 30_000 } = options
+  runner.describe(topic, () => {
+    for (const test of tests) {
+      const missing = test.needs.find((capability) => lacks?.[capability] !== undefined)
+      if (missing === undefined) runner.it(test.name, () => runTest(test, opener, options), timeoutMs)
+      else runner.it.skip(`${test.name} (lacks ${missing}: ${lacks?.[missing]})`, () => Promise.resolve())
+    }
+  })
+}
+
+async function runTest<S extends Stores>(
+  test: StoresTest,
+  opener: StoresOpener<S>,
+  { startRelay = startManagerRelay }: DescribeStoresOptions<S>,
+): Promise<void> {
+  const stores = await opener.create()
+  try {
+    const another = await opener.another(stores)
+    try {
+      await test.run({ stores, other: another ?? stores, startRelay })
+    } finally {
+      if (another !== undefined) await opener.close(another)
+    }
+  } finally {
+    await opener.close(stores)
+  }
+}

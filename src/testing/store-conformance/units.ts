@@ -40,7 +40,9 @@ async function counts({
   snapshots,
   checkpoints,
   deadLetters,
-}: Omit<StoreTransaction, 'client'>): Promise<readonly unknown[]> {
+}: Pick<StoreTransaction, 'events' | 'snapshots' | 'checkpoints' | 'deadLetters'>): Promise<
+  readonly unknown[]
+> {
   return [
     await events.eventExists(event.eventId),
     (await snapshots.load('Note', 'a'))?.version ?? 0,

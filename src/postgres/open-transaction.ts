@@ -1,0 +1,51 @@
+import { TransactionRequiredError } from '../store/index.ts'
+import type { PostgresClient } from './client.ts'
+import { sqlStateOf } from './errors.ts'
+
+/** SQLSTATE for a statement that is allowed in a transaction only. */
+const NO_TRANSACTION = '25P01'
+
+/** @throws TransactionRequiredError for a pool, which would run each statement on any of its connections. */
+export function refusePool(client: PostgresClient): void {
+  if (typeof Reflect.get(client, 'totalCount') !== 'number') return
+  throw new TransactionRequiredError('within', 'a pool')
+}
+
+/** Looks whether a caller's connection has an open transaction. */
+export class OpenTransactionCheck {
+  readonly #client: PostgresClient
+  #wasFound = false
+
+  constructor(client: PostgresClient) {
+    this.#client = client
+  }
+
+  /** @throws TransactionRequiredError */
+  async assertOpen(operation: string): Promise<void> {
+    const status = statusOf(this.#client)
+    if (status === 'I') throw new TransactionRequiredError(operation, 'a connection without one')
+    if (status !== undefined || this.#wasFound) return
+    await this.#probe(operation)
+    this.#wasFound = true
+  }
+
+  /** Not every client knows. The server allows a savepoint in a transaction only. */
+  async #probe(operation: string): Promise<void> {
+    try {
+      await this.#client.query({ text: 'savepoint eventspine_probe' })
+    } catch (thrown) {
+      if (sqlStateOf(thrown) !== NO_TRANSACTION) throw thrown
+      throw new TransactionRequiredError(operation, 'a connection without one')
+    }
+    await this.#client.query({ text: 'release savepoint eventspine_probe' })
+  }
+}
+
+/** `I` for no transaction, as a client of `pg` knows it; undefined if the client does not know. */
+function statusOf(client: PostgresClient): string | undefined {
+  if (!('getTransactionStatus' in client) || typeof client.getTransactionStatus !== 'function') {
+    return undefined
+  }
+  const status: unknown = client.getTransactionStatus()
+  return typeof status === 'string' ? status : undefined
+}

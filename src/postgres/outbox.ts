@@ -1,0 +1,206 @@
+import type { DomainEvent, EventClass } from '../events/index.ts'
+import type { RowDecoder } from '../store/event-row.ts'
+import type { EventStoreHealth, FeedFilter, FeedPage, ReadAllOptions } from '../store/index.ts'
+import type { CheckpointStore, LeaseStore, Outbox, OutboxTransaction } from '../subscriptions/index.ts'
+import { OUTBOX_LEASE_PREFIX, outgoingEvents, PrefixedLeaseStore } from '../subscriptions/outbox.ts'
+import { eventColumns, prepareImport } from './append-statement.ts'
+import { PostgresCheckpointStore, relayCheckpoints } from './checkpoints.ts'
+import { translated } from './errors.ts'
+import { EVENT_COLUMNS, storedRow } from './event-columns.ts'
+import { isTrue, numberOf, type Session, type Statement } from './session.ts'
+
+/** Events of a page unless the caller says otherwise. */
+const PAGE = 500
+
+/** When the end is looked at again while a commit holds it back, in milliseconds: usually the commit wakes the readers. */
+const HELD_MS = 20
+
+export interface PostgresOutboxParts {
+  /** Waits for the schema before the first statement. */
+  readonly session: Session
+  readonly schema: string
+  readonly decoder: RowDecoder
+  readonly leases: LeaseStore
+  /** Id of the store that the outbox belongs to. */
+  readonly storeId: () => Promise<string>
+  readonly onAppend: (listener: () => void) => () => void
+}
+
+interface OutboxEnd {
+  readonly head: number
+  readonly headEventId: string | undefined
+}
+
+/** The feed of the outbox, for relays. */
+export class PostgresOutbox implements Outbox {
+  readonly checkpoints: CheckpointStore
+  readonly leases: LeaseStore
+  readonly #parts: PostgresOutboxParts
+  readonly #end: Statement
+  readonly #removeRelay: Statement
+  readonly #listeners = new Set<() => void>()
+  #held: NodeJS.Timeout | undefined
+
+  constructor(parts: PostgresOutboxParts) {
+    const { session, schema, leases } = parts
+    this.#parts = parts
+    this.checkpoints = new PostgresCheckpointStore(session, relayCheckpoints(schema))
+    this.leases = new PrefixedLeaseStore(leases, OUTBOX_LEASE_PREFIX)
+    this.#end = {
+      key: 'outbox_end',
+      text: `select head, head_event_id, is_held from ${schema}.outbox_end()`,
+    }
+    this.#removeRelay = {
+      key: 'remove_relay',
+      text: `delete from ${schema}.outbox_relays where name = $1 returning 1`,
+      isWrite: true,
+    }
+  }
+
+  async readPage({ limit = PAGE, ...options }: ReadAllOptions = {}): Promise<FeedPage> {
+    const { session, decoder } = this.#parts
+    const { head, headEventId } = await this.#look()
+    const { fromPosition = 0, toPosition = head } = options
+    const to = Math.min(head, toPosition)
+    const conditions = conditionsOf(options)
+    if (to <= fromPosition || limit <= 0) return { events: [], head, headEventId }
+    const values = [fromPosition, to, limit, ...conditions.map((condition) => condition.values)]
+    const rows = await session.run(this.#page(conditions), values)
+    return { events: rows.map((row) => decoder.decode(storedRow(row))), head, headEventId }
+  }
+
+  async headPosition(): Promise<number> {
+    return (await this.#look()).head
+  }
+
+  async positionBefore(time: Date): Promise<number> {
+    const { head } = await this.#look()
+    const outbox = `${this.#parts.schema}.outbox`
+    const first = `select min(position) from ${outbox} where stored_at >= $1::timestamptz and position <= $2`
+    const text = `select coalesce(max(position), 0) from ${outbox} where position <= $2 and position < coalesce((${first}), $2 + 1)`
+    const values = [time.toISOString(), head]
+    const [[position] = []] = await this.#parts.session.run({ key: 'outbox_before', text }, values)
+    return numberOf(position ?? '0')
+  }
+
+  onAppend(listener: () => void): () => void {
+    // A function of its own for each call, so that the same listener may be added twice.
+    const entry = () => listener()
+    this.#listeners.add(entry)
+    const end = this.#parts.onAppend(entry)
+    return () => {
+      this.#listeners.delete(entry)
+      end()
+    }
+  }
+
+  async identity(): Promise<string> {
+    return `${await this.#parts.storeId()}/outbox`
+  }
+
+  async health(): Promise<EventStoreHealth> {
+    try {
+      await this.#look()
+      return { status: 'up', problems: [], heldBack: undefined }
+    } catch (thrown) {
+      return { status: 'down', problems: [translated(thrown, false).message], heldBack: undefined }
+    }
+  }
+
+  registerEvents(eventClasses: readonly EventClass[]): void {
+    this.#parts.decoder.register(eventClasses)
+  }
+
+  async removeRelay(name: string): Promise<boolean> {
+    return (await this.#parts.session.run(this.#removeRelay, [name])).length > 0
+  }
+
+  async #look(): Promise<OutboxEnd> {
+    const [[head, eventId, isHeld] = []] = await this.#parts.session.run(this.#end)
+    if (isTrue(isHeld)) this.#wakeSoon()
+    return { head: numberOf(head), headEventId: eventId ?? undefined }
+  }
+
+  /** A commit that fails holds the feed back, and wakes nobody. */
+  #wakeSoon(): void {
+    if (this.#held !== undefined) return
+    this.#held = setTimeout(() => {
+      this.#held = undefined
+      for (const listener of this.#listeners) listener()
+    }, HELD_MS).unref()
+  }
+
+  // As in the feed of the event store: the limit inside, the end outside.
+  #page(conditions: readonly Condition[]): Statement {
+    const where = conditions
+      .map(({ column }, index) => `and ${column} = any ($${index + 4}::text[])`)
+      .join(' ')
+    const first = `select * from ${this.#parts.schema}.outbox where position > $1 ${where} order by position limit $3`
+    return {
+      key: `outbox_${conditions.map(({ column }) => column.slice(0, 4)).join('')}`,
+      text: `select ${EVENT_COLUMNS} from (${first}) page where position <= $2 order by position`,
+    }
+  }
+}
+
+interface Condition {
+  readonly column: string
+  readonly values: readonly string[]
+}
+
+function conditionsOf({
+  correlationId,
+  eventTypes,
+  tenantId,
+  aggregateTypes,
+}: FeedFilter): readonly Condition[] {
+  const all: readonly [string, readonly string[] | undefined][] = [
+    ['correlation_id', correlationId === undefined ? undefined : [correlationId]],
+    ['event_type', eventTypes],
+    ['tenant_id', tenantId === undefined ? undefined : [tenantId]],
+    ['aggregate_type', aggregateTypes],
+  ]
+  return all.flatMap(([column, values]) => (values === undefined ? [] : [{ column, values }]))
+}
+
+export interface PostgresOutboxTransactionParts {
+  readonly session: Session
+  readonly schema: string
+  /** What the commit notifies; null if this process does it. */
+  readonly notify: string | null
+  readonly onWritten: () => void
+  /** Rejects if the session has no open transaction. */
+  readonly assertOpen: (operation: string) => Promise<void>
+}
+
+/** The outbox in a transaction. */
+export class PostgresOutboxTransaction implements OutboxTransaction {
+  readonly #parts: PostgresOutboxTransactionParts
+  readonly #add: Statement
+
+  constructor(parts: PostgresOutboxTransactionParts) {
+    this.#parts = parts
+    const places = Array.from({ length: 14 }, (_, index) => `$${index + 1}`).join(', ')
+    this.#add = {
+      key: 'add_to_outbox',
+      text: `select ${parts.schema}.add_to_outbox(${places})`,
+      isWrite: true,
+    }
+  }
+
+  async add(events: readonly DomainEvent[]): Promise<void> {
+    const { session, notify, onWritten, assertOpen } = this.#parts
+    const outgoing = outgoingEvents(events)
+    const rows = outgoing.map(prepareImport)
+    await assertOpen('outbox.add')
+    if (rows.length === 0) return
+    await session.run(this.#add, [
+      ...eventColumns(rows),
+      rows.map(({ aggregateType }) => aggregateType),
+      rows.map(({ aggregateId }) => aggregateId),
+      outgoing.map(({ aggregateVersion }) => aggregateVersion),
+      notify,
+    ])
+    onWritten()
+  }
+}

@@ -1,0 +1,54 @@
+import type { Checkpoint } from '../subscriptions/index.ts'
+import { optionalText } from './rows.ts'
+import type { SqliteRow, SqliteStatements } from './statements.ts'
+
+/** What a checkpoint save finds: undefined when it saved. */
+export interface FoundCheckpoint {
+  readonly actual: number | undefined
+}
+
+export interface CheckpointArguments {
+  readonly name: string
+  readonly checkpoint: Checkpoint
+  readonly previous: number | undefined
+}
+
+/** The tables of checkpoints: of the subscriptions to the event store, and of the relays of the outbox. */
+export type CheckpointTable = 'eventspine_checkpoints' | 'eventspine_outbox_relays'
+
+export function loadCheckpoint(
+  db: SqliteStatements,
+  table: CheckpointTable,
+  name: string,
+): Checkpoint | undefined {
+  const row = db.get(`select position, store_id, event_id, fence from ${table} where name = ?`, name)
+  return row && checkpointOf(row)
+}
+
+/** @returns the checkpoint that is in the way. */
+export function saveCheckpointIn(
+  db: SqliteStatements,
+  table: CheckpointTable,
+  { name, checkpoint, previous }: CheckpointArguments,
+): FoundCheckpoint | undefined {
+  const present = loadCheckpoint(db, table, name)
+  const { position, storeId = null, eventId = null, fence = null } = checkpoint
+  const actual = present?.position
+  const isFenced = fence !== null && fence < (present?.fence ?? 0)
+  if ((actual !== previous && actual !== position) || isFenced) return { actual }
+  db.run(
+    `insert or replace into ${table} (name, position, store_id, event_id, fence, saved_at) values (?, ?, ?, ?, ?, ?)`,
+    ...[name, position, storeId, eventId, fence, Date.now()],
+  )
+  return undefined
+}
+
+function checkpointOf(row: SqliteRow): Checkpoint {
+  const fence = row['fence']
+  return {
+    position: Number(row['position']),
+    storeId: optionalText(row['store_id']) ?? undefined,
+    eventId: optionalText(row['event_id']) ?? undefined,
+    fence: typeof fence === 'number' ? fence : undefined,
+  }
+}

@@ -1,0 +1,64 @@
+import type { EventRow } from '../store/event-row.ts'
+import { PRUNE_BATCH } from '../subscriptions/inbox.ts'
+import { type CheckpointArguments, type FoundCheckpoint, saveCheckpointIn } from './checkpoint-row.ts'
+import { EVENT_COLUMNS, valuesOf } from './rows.ts'
+import type { SqliteStatements } from './statements.ts'
+
+/** A note that a handler has had an event. */
+export interface NoteArguments {
+  readonly handlerName: string
+  readonly eventId: string
+}
+
+/** An event for the outbox, which keeps the version that the event has. */
+export type OutgoingRow = EventRow & { readonly aggregateVersion: number }
+
+const columns = ['stored_at', 'aggregate_version', ...EVENT_COLUMNS]
+const INSERT = `insert into eventspine_outbox (${columns.join(', ')}) values (${columns.map(() => '?').join(', ')})`
+
+/** Rows that one save of a checkpoint removes at most: more than a relay publishes between two saves. */
+const REMOVED_PER_SAVE = 2000
+
+/** The writes of the inbox and the outbox. */
+export const effectWrites = {
+  /** @returns false if it was noted before. */
+  addNote(db: SqliteStatements, { handlerName, eventId }: NoteArguments): boolean {
+    const sql =
+      'insert into eventspine_inbox (handler, event_id, noted_at) values (?, ?, ?) on conflict do nothing'
+    return db.run(sql, handlerName, eventId, Date.now()) > 0
+  },
+
+  /** @returns how many of at most {@link PRUNE_BATCH} were removed. */
+  pruneNotes(db: SqliteStatements, { notedBefore }: { readonly notedBefore: number }): number {
+    return db.run(
+      `delete from eventspine_inbox where (handler, event_id) in
+         (select handler, event_id from eventspine_inbox where noted_at < ? limit ${PRUNE_BATCH})`,
+      notedBefore,
+    )
+  },
+
+  addToOutbox(db: SqliteStatements, { rows }: { readonly rows: readonly OutgoingRow[] }): void {
+    const last = db.get('select stored_at from eventspine_outbox order by position desc limit 1')
+    // Never earlier than that of the event before, though clocks are set back.
+    const storedAt = Math.max(Date.now(), Number(last?.['stored_at'] ?? 0))
+    for (const row of rows) db.insert(INSERT, storedAt, row.aggregateVersion, ...valuesOf(row))
+  },
+
+  /**
+   * Saves the checkpoint of a relay, and removes what all relays have published, except the last of it, which marks the end of
+   * the feed.
+   */
+  saveRelay(db: SqliteStatements, args: CheckpointArguments): FoundCheckpoint | undefined {
+    const found = saveCheckpointIn(db, 'eventspine_outbox_relays', args)
+    if (found !== undefined) return found
+    db.run(
+      `delete from eventspine_outbox where position in (select position from eventspine_outbox
+         where position < (select min(position) from eventspine_outbox_relays) order by position limit ${REMOVED_PER_SAVE})`,
+    )
+    return undefined
+  },
+
+  removeRelay(db: SqliteStatements, { name }: { readonly name: string }): boolean {
+    return db.run('delete from eventspine_outbox_relays where name = ?', name) > 0
+  },
+}

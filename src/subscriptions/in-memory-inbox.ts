@@ -1,0 +1,38 @@
+import type { MemoryTable } from '../store/memory-table.ts'
+import { PRUNE_BATCH } from './inbox.ts'
+import type { InboxTransaction } from './store-transaction.ts'
+
+/** A note that a handler has had an event. */
+export interface InboxNote {
+  readonly key: string
+  readonly notedAt: Date
+}
+
+/** The notes of `InMemoryStores`, or of a transaction on them. */
+export class InMemoryInboxNotes implements InboxTransaction {
+  readonly #notes: MemoryTable<InboxNote>
+
+  constructor(notes: MemoryTable<InboxNote>) {
+    this.#notes = notes
+  }
+
+  async add(handlerName: string, eventId: string): Promise<boolean> {
+    const key = keyOf(handlerName, eventId)
+    if (this.#notes.get(key) !== undefined) return false
+    this.#notes.set(key, { key, notedAt: new Date() })
+    return true
+  }
+
+  async has(handlerName: string, eventId: string): Promise<boolean> {
+    return this.#notes.get(keyOf(handlerName, eventId)) !== undefined
+  }
+
+  async pruneSome(notedBefore: Date): Promise<number> {
+    const old = this.#notes.rows().filter(({ notedAt }) => notedAt < notedBefore)
+    const some = old.slice(0, PRUNE_BATCH)
+    for (const { key } of some) this.#notes.delete(key)
+    return some.length
+  }
+}
+
+const keyOf = (handlerName: string, eventId: string): string => JSON.stringify([handlerName, eventId])

@@ -1,0 +1,164 @@
+import { toError } from '../errors.ts'
+import type { DomainEvent } from '../events/index.ts'
+import type { EventHandler, HandlerContext } from '../handling/event-handler.ts'
+import { idempotencyKeyOf } from '../handling/once.ts'
+import type { Logger } from '../observability/logger.ts'
+import type { StoreTransaction } from './store-transaction.ts'
+
+/** What a handler of an inbox receives in addition to the event. */
+export interface InboxContext<Client = unknown> extends HandlerContext {
+  /** The transaction that commits the handler's writes together with the note that it has had the event. */
+  readonly tx: StoreTransaction<Client>
+  /**
+   * The same for each attempt of this handler to handle this event. Pass it to systems outside of the transaction that recognize
+   * a repeated request, for example a payment service.
+   */
+  readonly idempotencyKey: string
+}
+
+export type InboxHandler<E extends DomainEvent, Client = unknown> = (
+  event: E,
+  context: InboxContext<Client>,
+) => unknown
+
+/** Remembers which handler has had which event, so that each event has its effect once. */
+export interface Inbox<Client = unknown> {
+  /**
+   * Wraps a handler, so that its writes in `tx` are committed once for each event, however often the event is delivered. The
+   * handler's writes and the note that it has had the event are one transaction. A redelivery, a replay or a second worker finds
+   * the note and does nothing; of two at once, the second waits for the first and then does nothing. If the handler fails, its
+   * writes and the note are rolled back, and the next attempt starts again.
+   *
+   * The transaction is open while the handler runs, so keep the handler short. What the handler does outside of `tx` may happen
+   * more than once.
+   *
+   * @param name - identifies the handler. Notes of another name do not count, so keep it when the code moves.
+   * @returns a handler for a bus, or for a subscription.
+   * @example
+   * bus.subscribe(
+   *   OrderPaid,
+   *   stores.inbox.once('ship-order', async (event, { tx }) => {
+   *     await tx.client.query('insert into shipments (order_id) values ($1)', [event.aggregateId])
+   *   }),
+   * )
+   */
+  once<E extends DomainEvent>(name: string, handler: InboxHandler<E, Client>): EventHandler<E>
+  /** True if a handler has had an event, and its writes are committed. */
+  has(handlerName: string, eventId: string): Promise<boolean>
+  /**
+   * Removes old notes, in bounded batches. An event that is delivered again after its note was removed has its effect again.
+   * @returns how many were removed.
+   */
+  prune(notedBefore: Date): Promise<number>
+}
+
+/** Notes that one batch of {@link Inbox.prune} removes at most. */
+export const PRUNE_BATCH = 1000
+
+/** Age at which notes are removed unless an option says otherwise, in milliseconds: 30 days. */
+export const DEFAULT_INBOX_RETENTION_MS = 30 * 24 * 60 * 60 * 1000
+
+/** Longest time between two removals of old notes, in milliseconds. */
+const LONGEST_PRUNE_INTERVAL_MS = 60 * 60 * 1000
+
+/** What an inbox needs of its stores. */
+export interface TransactionalInboxParts<Client> {
+  readonly transaction: <T>(work: (tx: StoreTransaction<Client>) => Promise<T>) => Promise<T>
+  readonly has: (handlerName: string, eventId: string) => Promise<boolean>
+  /** Removes at most {@link PRUNE_BATCH} notes, in a transaction of its own. @returns how many. */
+  readonly pruneSome: (notedBefore: Date) => Promise<number>
+  /** Age at which notes are removed, in milliseconds; Infinity for never. */
+  readonly retentionMs: number
+  readonly logger: Logger
+}
+
+/** The inbox of stores that have transactions. */
+export class TransactionalInbox<Client> implements Inbox<Client> {
+  readonly #parts: TransactionalInboxParts<Client>
+  readonly #pruneIntervalMs: number
+  #prunedAt = Number.NEGATIVE_INFINITY
+
+  constructor(parts: TransactionalInboxParts<Client>) {
+    this.#parts = parts
+    this.#pruneIntervalMs = Math.min(LONGEST_PRUNE_INTERVAL_MS, parts.retentionMs / 10)
+  }
+
+  once<E extends DomainEvent>(name: string, handler: InboxHandler<E, Client>): EventHandler<E> {
+    return {
+      name,
+      handle: (event: E, context: HandlerContext) => this.#handle(name, handler, event, context),
+    }
+  }
+
+  has(handlerName: string, eventId: string): Promise<boolean> {
+    return this.#parts.has(handlerName, eventId)
+  }
+
+  async prune(notedBefore: Date): Promise<number> {
+    let all = 0
+    for (;;) {
+      const some = await this.#parts.pruneSome(notedBefore)
+      all += some
+      if (some < PRUNE_BATCH) return all
+    }
+  }
+
+  async #handle<E extends DomainEvent>(
+    name: string,
+    handler: InboxHandler<E, Client>,
+    event: E,
+    context: HandlerContext,
+  ): Promise<void> {
+    await this.#parts.transaction(async (tx) => {
+      if (!(await tx.inbox.add(name, event.eventId))) return
+      context.signal.throwIfAborted()
+      await handler(event, new InboxRun(context, tx, idempotencyKeyOf(name, event)))
+      // The attempt has failed already, and will be repeated: nothing of it may stay.
+      context.signal.throwIfAborted()
+    })
+    this.#pruneInTime()
+  }
+
+  #pruneInTime(): void {
+    const { retentionMs, logger } = this.#parts
+    const now = performance.now()
+    if (retentionMs === Number.POSITIVE_INFINITY || now - this.#prunedAt < this.#pruneIntervalMs) return
+    this.#prunedAt = now
+    this.prune(new Date(Date.now() - retentionMs)).catch((thrown: unknown) => {
+      logger.warn('removing old notes of the inbox failed', { error: toError(thrown) })
+    })
+  }
+}
+
+/** The context of one attempt. The signal is created when it is first read. */
+class InboxRun<Client> implements InboxContext<Client> {
+  readonly tx: StoreTransaction<Client>
+  readonly idempotencyKey: string
+  readonly #context: HandlerContext
+
+  constructor(context: HandlerContext, tx: StoreTransaction<Client>, idempotencyKey: string) {
+    this.#context = context
+    this.tx = tx
+    this.idempotencyKey = idempotencyKey
+  }
+
+  get signal(): AbortSignal {
+    return this.#context.signal
+  }
+
+  get attempt(): number {
+    return this.#context.attempt
+  }
+
+  get deliveryCount(): number {
+    return this.#context.deliveryCount
+  }
+
+  get consumerGroup(): string | undefined {
+    return this.#context.consumerGroup
+  }
+
+  get messageId(): string | undefined {
+    return this.#context.messageId
+  }
+}

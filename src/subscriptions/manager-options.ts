@@ -1,0 +1,116 @@
+import { randomUUID } from 'node:crypto'
+import type { Tracer as OpenTelemetryApiTracer } from '@opentelemetry/api'
+import type { EventBus } from '../bus/index.ts'
+import { ConfigError } from '../errors.ts'
+import { observabilityRules } from '../kit/observability-options.ts'
+import {
+  durationMs,
+  nonEmptyText,
+  type OptionRule,
+  objectWith,
+  optional,
+  resolveOptions,
+} from '../kit/options.ts'
+import type { FieldsFirstLogger, Logger } from '../observability/logger.ts'
+import { resolveLogger } from '../observability/resolve-logger.ts'
+import { noTracer, OpenTelemetryTracer } from '../observability/tracer.ts'
+import type { EventFeed } from '../store/index.ts'
+import type { CheckpointStore } from './checkpoint-store.ts'
+import type { SubscriptionDeadLetterStore } from './dead-letter-store.ts'
+import type { SubscriptionHost } from './feed-subscription.ts'
+import type { LeaseStore } from './lease-store.ts'
+import { isOutbox } from './outbox.ts'
+
+export interface SubscriptionManagerOptions {
+  /** The only source of events: an event store, or the outbox of the stores. */
+  readonly eventStore: EventFeed
+  /** Stores the position of each subscription. Required, except with an outbox, which has its own. */
+  readonly checkpoints?: CheckpointStore
+  /** Wakes subscriptions when it delivers an event to this process. Optional: it only shortens the wait for the next poll. */
+  readonly eventBus?: EventBus
+  /** Stores the dead letters of subscriptions with `onFailure: 'deadLetter'`. */
+  readonly deadLetters?: SubscriptionDeadLetterStore
+  /**
+   * Lets one instance of each subscription run, with failover to another. Without it, run only one instance. An outbox has its
+   * own.
+   */
+  readonly leases?: LeaseStore
+  /** How long an instance keeps its leases without extending them, in milliseconds. Default 15,000. */
+  readonly leaseTtlMs?: number
+  /** Name of this instance among those that share the leases. Default: a random name. */
+  readonly instanceId?: string
+  /** Maximum duration of a `stop` that gets no `timeoutMs`, in milliseconds. Default 30,000. */
+  readonly shutdownTimeoutMs?: number
+  /** Create OpenTelemetry spans if an SDK is registered. Default true. */
+  readonly enableTracing?: boolean
+  /** Tracer to use instead of OpenTelemetry's global one. */
+  readonly tracer?: OpenTelemetryApiTracer
+  /** Logger for failures; `console` (warnings and errors) by default. A pino logger works, too. */
+  readonly logger?: Logger | FieldsFirstLogger
+}
+
+const defaults = {
+  eventStore: undefined as EventFeed | undefined,
+  checkpoints: undefined as CheckpointStore | undefined,
+  eventBus: undefined as EventBus | undefined,
+  deadLetters: undefined as SubscriptionDeadLetterStore | undefined,
+  leases: undefined as LeaseStore | undefined,
+  leaseTtlMs: 15_000,
+  instanceId: undefined as string | undefined,
+  shutdownTimeoutMs: 30_000,
+  enableTracing: true,
+  tracer: undefined as OpenTelemetryApiTracer | undefined,
+  logger: undefined as Logger | FieldsFirstLogger | undefined,
+}
+
+const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
+  eventStore: objectWith('an EventStore', 'readPage', 'headPosition', 'onAppend', 'identity'),
+  checkpoints: objectWith('a CheckpointStore', 'load', 'save'),
+  eventBus: optional(objectWith('an EventBus', 'subscribeToAllEvents')),
+  deadLetters: optional(objectWith('a SubscriptionDeadLetterStore', 'add', 'list')),
+  leases: optional(objectWith('a LeaseStore', 'acquire', 'release', 'onRelease')),
+  leaseTtlMs: durationMs,
+  instanceId: optional(nonEmptyText),
+  shutdownTimeoutMs: durationMs,
+  ...observabilityRules,
+}
+
+/** What a manager makes of its options. */
+export interface ResolvedManagerOptions {
+  readonly host: SubscriptionHost
+  readonly bus: EventBus | undefined
+  readonly shutdownTimeoutMs: number
+}
+
+/** @throws ConfigError with every fault. */
+export function resolveManagerOptions(options: SubscriptionManagerOptions): ResolvedManagerOptions {
+  const { eventStore: store } = Object(options) as SubscriptionManagerOptions // checked by the next line
+  const ofOutbox = isOutbox(store) ? { ...rules, checkpoints: optional(rules.checkpoints) } : rules
+  const resolved = resolveOptions('SubscriptionManager', options, defaults, ofOutbox)
+  const { deadLetters, leaseTtlMs, instanceId = randomUUID(), enableTracing, shutdownTimeoutMs } = resolved
+  const tracer = enableTracing ? new OpenTelemetryTracer(resolved.tracer) : noTracer
+  const logger = resolveLogger(resolved.logger)
+  const host = { store, ...progressOf(options), deadLetters, leaseTtlMs, instanceId, tracer, logger }
+  return { host, bus: resolved.eventBus, shutdownTimeoutMs }
+}
+
+/**
+ * Where positions are saved, and who runs a subscription. An outbox decides both itself, because it removes what its relays have
+ * published.
+ *
+ * @throws ConfigError
+ */
+function progressOf({
+  eventStore,
+  checkpoints,
+  leases,
+}: SubscriptionManagerOptions): Pick<SubscriptionHost, 'checkpoints' | 'leases'> {
+  if (!isOutbox(eventStore)) return { checkpoints: checkpoints as CheckpointStore, leases } // the rules require it
+  const isForeign = (given: object | undefined, own: object) => given !== undefined && given !== own
+  if (isForeign(checkpoints, eventStore.checkpoints) || isForeign(leases, eventStore.leases)) {
+    throw new ConfigError('SubscriptionManager', [
+      'an outbox has checkpoints and leases of its own, by which it removes what is published: leave checkpoints and leases out',
+    ])
+  }
+  return { checkpoints: eventStore.checkpoints, leases: eventStore.leases }
+}

@@ -1,0 +1,105 @@
+import { Pool } from 'pg'
+import { expect, inject, it } from 'vitest'
+import { type DomainEvent, SubscriptionManager, TransactionRequiredError } from '../../src/index.ts'
+import type { PostgresClient } from '../../src/postgres/index.ts'
+import { noted } from '../../src/testing/conformance/events.ts'
+import { connected, freshSchema, openStores } from './postgres-scene.ts'
+
+/** A client that does not say whether it is in a transaction. */
+const reticent = (client: PostgresClient): PostgresClient => ({ query: (query) => client.query(query) })
+
+it('refuses a pool in place of a connection, with a sentence', async () => {
+  await using stores = openStores()
+  await stores.ready()
+  const pool = new Pool({ connectionString: inject('postgresUrl') })
+
+  expect(() => stores.within(pool)).toThrow(TransactionRequiredError)
+  expect(() => stores.within(pool)).toThrow(/needs an open transaction, got a pool: each statement would be/)
+  await pool.end()
+})
+
+it.each([
+  ['a client of pg', (client: PostgresClient) => client],
+  ['a client that does not know', reticent],
+])('refuses %s without a transaction, and adds in one', async (_what, wrapped) => {
+  await using stores = openStores()
+  await stores.ready()
+  await using client = await connected()
+  const tx = stores.within(wrapped(client))
+
+  await expect(tx.outbox.add([noted('a')])).rejects.toMatchObject({ code: 'TRANSACTION_REQUIRED' })
+  await expect(tx.inbox.add('handler', 'event')).rejects.toThrow(/inbox\.add needs an open transaction/)
+  await client.query('begin')
+  await tx.outbox.add([noted('a')])
+  expect(await tx.inbox.add('handler', 'event')).toBe(true)
+  expect(await stores.outbox.headPosition()).toBe(0)
+  await client.query('commit')
+
+  expect(await stores.outbox.headPosition()).toBe(1)
+  expect(await stores.inbox.has('handler', 'event')).toBe(true)
+})
+
+it('publishes in another process after the commit of a transaction of the caller', async () => {
+  const schema = freshSchema()
+  await using stores = openStores({ schema })
+  await using other = openStores({ schema })
+  await Promise.all([stores.ready(), other.ready()])
+  await using client = await connected()
+  const published = Promise.withResolvers<readonly DomainEvent[]>()
+  await using manager = new SubscriptionManager({ eventStore: other.outbox })
+  manager.relay({ publish: async (events) => published.resolve(events) }, { name: 'relay' })
+  manager.start()
+  const event = noted('a')
+  await client.query('begin')
+  await stores.within(client).outbox.add([event])
+  await client.query('commit')
+
+  expect((await published.promise).map(({ eventId }) => eventId)).toEqual([event.eventId])
+})
+
+it('takes a bounded number of locks for a transaction with many aggregates, in order with the others', async () => {
+  await using stores = openStores()
+  const many = Array.from({ length: 5000 }, (_, n) => noted(`a${n}`, n))
+  await stores.transaction((tx) => tx.outbox.add(many))
+  await using client = await connected()
+  await client.query('begin')
+  await stores.within(client).outbox.add(many.slice(0, 1000))
+  await client.query('set constraints all immediate') // as the commit does
+  const { rows } = await client.query<{ n: number }>(
+    "select count(*)::int as n from pg_locks where pid = pg_backend_pid() and locktype = 'advisory'",
+  )
+  await client.query('rollback')
+
+  expect(rows[0]?.n).toBeLessThanOrEqual(70)
+  const { events } = await stores.outbox.readPage({ limit: 5000 })
+  expect(events.map(({ event }) => event.eventId)).toEqual(many.map(({ eventId }) => eventId))
+})
+
+it('has no deadlock when transactions commit events of the same aggregates in opposite orders', async () => {
+  await using stores = openStores({ poolSize: 8 })
+  const ids = Array.from({ length: 20 }, (_, n) => `a${n}`)
+  const commit = (aggregateIds: readonly string[]) =>
+    stores.transaction((tx) => tx.outbox.add(aggregateIds.map((id) => noted(id))))
+  for (let round = 0; round < 10; round += 1) {
+    await Promise.all(Array.from({ length: 8 }, (_, n) => commit(n % 2 === 0 ? ids : ids.toReversed())))
+  }
+
+  expect(await stores.outbox.headPosition()).toBe(1600)
+})
+
+it('prunes old notes by itself, in the time that it is told', async () => {
+  const schema = freshSchema()
+  await using stores = openStores({ schema, inboxRetentionMs: 3_600_000 })
+  await stores.ready()
+  await using client = await connected()
+  await client.query(
+    `insert into ${schema}.inbox select 'handler', n::text, now() - interval '2 hours' from generate_series(1, 2500) n`,
+  )
+  const handler = stores.inbox.once('handler', async () => undefined)
+  const context = { signal: new AbortController().signal, attempt: 1, deliveryCount: 1 }
+  await handler.handle(noted('a'), { ...context, consumerGroup: undefined, messageId: undefined })
+
+  await expect
+    .poll(async () => (await client.query(`select count(*)::int as n from ${schema}.inbox`)).rows)
+    .toEqual([{ n: 1 }])
+})
