@@ -5,16 +5,16 @@ import { STORE } from './errors.ts'
 import type { FeedEnd, PostgresFeed } from './feed.ts'
 import { ServiceConnection } from './service-connection.ts'
 
-/** Shortest time between two notifications that a process sends, in milliseconds: each takes a lock of the whole server. */
+/** Minimum time between two notifications of a process, in milliseconds. Each takes a lock of the whole server. */
 const NOTIFY_EVERY_MS = 10
 
-/** Time to the next look while something comes, in milliseconds. It doubles while nothing does. */
+/** Delay of the next poll after new events, in milliseconds. It doubles while there are none. */
 const SHORTEST_POLL_MS = 20
 
-/** How long a notification waits that could not be sent, in milliseconds. */
+/** Delay before a notification that failed is sent again, in milliseconds. */
 const RESEND_MS = 1000
 
-/** Begins the payload that says that a lease was given back. */
+/** Prefix of the payload that reports a released lease. */
 const LEASE = 'lease '
 
 export interface AppendSignalParts {
@@ -22,15 +22,15 @@ export interface AppendSignalParts {
   readonly feed: PostgresFeed
   readonly schema: string
   readonly isListening: boolean
-  /** Resolves when the schema is there. */
+  /** Resolves when the schema exists. */
   readonly ready: () => Promise<void>
   readonly pollIntervalMs: number
   readonly logger: Logger
 }
 
 /**
- * Wakes whoever waits for events: after the appends of this process, at notifications of others, and by looking at the
- * end of the feed where those do not arrive, or while an open append holds back events that were notified.
+ * Wakes the listeners: after the appends of this process, at notifications of others, and by polling the end of the feed
+ * if notifications do not arrive, or while an open append holds back events that were notified.
  */
 export class AppendSignal {
   readonly service: ServiceConnection
@@ -43,10 +43,10 @@ export class AppendSignal {
   #isOwing = false
   #pollTimer: NodeJS.Timeout | undefined
   #pollMs = SHORTEST_POLL_MS
-  /** The end of the feed when everybody was woken because of it. */
+  /** The end of the feed at the last wake-up that it caused. */
   #wokenAt = 0
   #isHeld = false
-  /** The feed was to be looked at, and could not be. */
+  /** True if the last poll of the feed failed. */
   #isUnsure = false
   #isClosed = false
 
@@ -54,7 +54,7 @@ export class AppendSignal {
     this.#parts = parts
     this.service = new ServiceConnection(parts.connections, parts.logger, {
       onNotification: (payload) => this.#notified(payload),
-      // Whatever was notified in between is lost.
+      // Notifications sent in between are lost.
       onListening: (isListening) => {
         if (isListening && this.#isOwing) this.#sendAfter(0)
         if (isListening) void this.#lookAfterGap()
@@ -63,13 +63,13 @@ export class AppendSignal {
     })
   }
 
-  /** What a transaction of a caller notifies with its commit; null where nobody listens. */
+  /** The payload that a caller's transaction sends with its commit; null if no process listens. */
   get payload(): string | null {
     return this.#parts.isListening ? this.#parts.schema : null
   }
 
   onAppend(listener: () => void): () => void {
-    // A function of its own for each call, so that the same listener may be added twice.
+    // A new function per call, so that the same listener can be added twice.
     const entry = () => listener()
     this.#listeners.add(entry)
     this.#listen()
@@ -84,7 +84,7 @@ export class AppendSignal {
     return () => void this.#leaseListeners.delete(entry)
   }
 
-  /** Something of this process was committed. */
+  /** Called after a commit of this process. */
   written(): void {
     this.#wake()
     if (!this.#parts.isListening || this.#isClosed) return
@@ -102,14 +102,14 @@ export class AppendSignal {
       )
   }
 
-  /** A look at the end of the feed: while it is held back, the commit or the end of what holds it is looked for. */
+  /** Called with each read of the end of the feed. While an open append holds it back, the signal polls until that ends. */
   seen({ isHeld }: FeedEnd): void {
     const wasHeld = this.#isHeld
     this.#isHeld = isHeld
     if (isHeld && !wasHeld) this.#pollSoon()
   }
 
-  /** Sends what it owes to other processes, then lets go of the connection. */
+  /** Sends the pending notification to other processes, then releases the connection. */
   async close(): Promise<void> {
     this.#isClosed = true
     clearTimeout(this.#pollTimer)
@@ -119,7 +119,7 @@ export class AppendSignal {
     await this.service.close()
   }
 
-  /** Begins to listen once the stores can be used. */
+  /** Starts to listen once the stores can be used. */
   #listen(): void {
     if (!this.#parts.isListening || this.#isClosed) return
     this.#parts.ready().then(
@@ -147,7 +147,7 @@ export class AppendSignal {
     })
   }
 
-  /** Never rejects: what could not be sent is owed until it can. @returns true if it was sent. */
+  /** Never rejects: a notification that could not be sent stays pending. @returns true if it was sent. */
   async #send(): Promise<boolean> {
     this.#isOwing = false
     this.#notifiedAt = performance.now()
@@ -196,13 +196,13 @@ export class AppendSignal {
     this.#pollTimer ??= setTimeout(() => void this.#poll(), this.#pollMs)
   }
 
-  /** Wakes everybody if the feed has grown since everybody was woken for its end. Never rejects. */
+  /** Wakes all listeners if the feed has grown since the last wake-up for its end. Never rejects. */
   async #lookAfterGap(): Promise<void> {
     this.#wakeLeases()
     try {
       if (await this.#hasGrown()) this.#wake()
     } catch (thrown) {
-      this.#parts.logger.debug('looking at the end of the feed failed', {
+      this.#parts.logger.debug('reading the end of the feed failed', {
         store: STORE,
         error: toError(thrown),
       })
@@ -225,8 +225,8 @@ export class AppendSignal {
     try {
       isNew = await this.#hasGrown()
     } catch (thrown) {
-      // The server does not answer: readers notice by themselves, and look again when it does.
-      this.#parts.logger.debug('looking at the end of the feed failed', {
+      // The server does not answer. Readers see the same failure, and read again when it answers.
+      this.#parts.logger.debug('reading the end of the feed failed', {
         store: STORE,
         error: toError(thrown),
       })

@@ -8,32 +8,32 @@ import type { Statement } from './session.ts'
 export interface PreparedAppend {
   readonly aggregateType: string
   readonly aggregateId: string
-  /** A version, or -1 for any, -2 for a stream that exists. */
+  /** A version, -1 for any version, or -2 for an existing stream. */
   readonly expected: number
   readonly rows: readonly EventRow[]
-  /** About how much is sent for it. */
+  /** Approximate number of characters to send. */
   readonly bytes: number
 }
 
-/** What the server says of one append. */
+/** The server's answer to one append. */
 export interface AppendOutcome {
   readonly letter: OutcomeLetter
-  /** Version of the stream before it. */
+  /** Version of the stream before the append. */
   readonly version: number
-  /** Position of the last event; 0 where nothing was written. */
+  /** Position of the last event; 0 if nothing was written. */
   readonly lastPosition: number
 }
 
 /**
- * `w` written, `c` conflict, `d` deleted, `k` some of the event ids are in the store already, `b` another transaction
- * has the stream, `s` the snapshot of the transaction does not show the end of the stream.
+ * `w` written, `c` conflict, `d` stream deleted, `k` some event ids are already in the store, `b` another transaction
+ * holds the stream, `s` the snapshot of the transaction does not show the end of the stream.
  */
 export type OutcomeLetter = 'w' | 'c' | 'd' | 'k' | 'b' | 's'
 
-/** An index entry may have 2,704 bytes; the name of a stream is in one with some more. */
+/** An index entry is limited to 2,704 bytes; the entry of a stream also holds other columns. */
 const MAX_KEY_BYTES = 1300
 
-/** A field of a row; the server's own limit is 1 GB, of which the escapes of a statement need half. */
+/** Limit for a field of a row. The server's limit is 1 GB, and escapes in a statement may double the size. */
 const MAX_PAYLOAD_BYTES = 256 * 1024 * 1024
 
 /** @throws PostgresValueError for what the server would refuse. */
@@ -82,15 +82,15 @@ function checkRow(row: EventRow): void {
 
 const MAX_INTEGER = 2 ** 31 - 1
 
-/** @throws PostgresValueError unless an index can hold it. */
+/** @throws PostgresValueError if an index cannot hold the value. */
 export function checkKey(name: string, value: string): void {
   checkText(name, value)
-  // A character has three bytes at most where it has one code unit.
+  // UTF-8 needs at most three bytes per code unit.
   if (value.length * 3 <= MAX_KEY_BYTES) return
   const bytes = Buffer.byteLength(value)
   if (bytes <= MAX_KEY_BYTES) return
   throw new PostgresValueError(
-    `the ${name} has ${bytes} bytes, more than the ${MAX_KEY_BYTES} that an index takes`,
+    `the ${name} has ${bytes} bytes, more than the limit of ${MAX_KEY_BYTES} for an index`,
   )
 }
 
@@ -129,7 +129,7 @@ export function appendManyStatement(schema: string): Statement {
   }
 }
 
-/** The columns of events, as arrays in the order of both functions. */
+/** The columns of events as arrays, in the parameter order of both append functions. */
 export function eventColumns(rows: readonly EventRow[]): readonly unknown[] {
   return [
     rows.map(({ eventId }) => eventId),
@@ -145,7 +145,7 @@ export function eventColumns(rows: readonly EventRow[]): readonly unknown[] {
   ]
 }
 
-/** ISO 8601 writes years beyond 9999 and before 1 with a sign, which the server does not read. */
+/** ISO 8601 writes years after 9999 and before 1 with a sign, which the server does not parse. */
 function timestamp(time: string | number): string {
   const iso = typeof time === 'number' ? new Date(time).toISOString() : time
   const sign = iso[0]

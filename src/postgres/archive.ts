@@ -2,17 +2,17 @@ import type { StreamName } from '../store/index.ts'
 import { PostgresArchiveError } from './errors.ts'
 import { numberOf, type Session, type Statement, textOf } from './session.ts'
 
-/** What is moved to the archive: a stream, or every event up to a position. */
+/** The events to archive: a stream, or all events up to a position. */
 export type PostgresArchiveTarget = StreamName | { readonly upTo: number }
 
-/** Events of one transaction: it holds its locks for a short time. */
+/** Events per transaction, so that locks are held only briefly. */
 const BATCH = 1000
 
 /**
  * Moves events from the feed to the archive.
  *
- * @param head - the end of the feed; events beyond it stay.
- * @returns how many were moved.
+ * @param head - the end of the feed; later events stay.
+ * @returns the number of archived events.
  * @throws PostgresArchiveError
  */
 export async function archiveEvents(
@@ -47,7 +47,7 @@ export async function archiveEvents(
   }
 }
 
-/** @throws PostgresArchiveError when a checkpoint lies before the position. */
+/** @throws PostgresArchiveError if a checkpoint is before the position. */
 async function refuseUnread(session: Session, schema: string, position: number): Promise<void> {
   const text = `select name from ${schema}.checkpoints where position < $1 order by position limit 1`
   const [behind] = await session.run({ key: 'behind', text }, [position])

@@ -2,7 +2,7 @@ import { type Checkpoint, CheckpointConflictError, type CheckpointStore } from '
 import { checkKey } from './append-statement.ts'
 import { numberOf, optionalNumber, type Row, type Session, type Statement } from './session.ts'
 
-/** How far each subscription has come. */
+/** The position of each subscription. */
 export class PostgresCheckpointStore implements CheckpointStore {
   readonly #session: Session
   readonly #statements: ReturnType<typeof statementsFor>

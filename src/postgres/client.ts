@@ -1,6 +1,6 @@
 import { EventspineError } from '../errors.ts'
 
-/** A statement as the client of the npm package `pg` takes it. */
+/** A statement in the form that the client of the npm package `pg` accepts. */
 export interface PostgresQuery {
   readonly text: string
   readonly values?: unknown[]
@@ -10,7 +10,7 @@ export interface PostgresQuery {
   readonly types?: { getTypeParser(): (text: string) => unknown }
 }
 
-/** What the server answers. */
+/** The server's answer. */
 export interface PostgresResult {
   readonly rows: unknown[]
   readonly rowCount: number | null
@@ -18,8 +18,8 @@ export interface PostgresResult {
 }
 
 /**
- * What the stores use of a `pg` client: its `Client`, and whatever answers like it. Kysely, Drizzle, Knex and TypeORM
- * pass on the one that they hold.
+ * The part of a `pg` client that the stores use: its `Client`, or any object with the same methods. Kysely, Drizzle, Knex
+ * and TypeORM give access to theirs.
  */
 export interface PostgresClient {
   query(query: PostgresQuery): Promise<PostgresResult>
@@ -32,23 +32,23 @@ export interface PooledPostgresClient extends PostgresClient {
   off?(event: 'error', listener: (error: Error) => void): unknown
 }
 
-/** What the stores use of a `pg` pool. */
+/** The part of a `pg` pool that the stores use. */
 export interface PostgresPool<Client extends PooledPostgresClient = PooledPostgresClient> {
   connect(): Promise<Client>
-  // As `pg` has it: the type of the client is inferred from overloads pair by pair.
+  // The overloads of `pg`: TypeScript infers the type of the client from them, pair by pair.
   connect(callback: never): void
 }
 
-/** A connection outside of a pool, for what must not queue for one: wake-ups and leases. */
+/** A connection outside of the pool, for wake-ups and leases, which must not queue for one. */
 export interface DedicatedClient extends PostgresClient {
   connect(): Promise<unknown>
   end(): Promise<unknown>
   on(event: 'error' | 'end' | 'notification', listener: (value: unknown) => void): unknown
-  /** Process id of the session as the server, or a pooler between, said at the start. */
+  /** Process id of the session as reported at the start, by the server or by a pooler in between. */
   readonly processID?: number | null
 }
 
-/** The package that is loaded when the first connection is made. */
+/** The exports of `pg` that are used. It is loaded when the first connection is opened. */
 export interface PostgresPackage {
   readonly Pool: new (config: object) => PostgresPool & { end(): Promise<void> } & EventSource
   readonly Client: new (config: object) => DedicatedClient
@@ -58,10 +58,10 @@ interface EventSource {
   on(event: 'error', listener: (error: Error) => void): unknown
 }
 
-/** The npm package that speaks PostgreSQL's protocol. A variable, so that its types stay out of ours. */
+/** The npm package that speaks PostgreSQL's protocol. A variable, so that its types stay out of the declarations. */
 const PACKAGE: string = 'pg'
 
-/** True when the npm package `pg` can be loaded. */
+/** True if the npm package `pg` can be loaded. */
 export const POSTGRES_AVAILABLE: boolean = canResolve()
 
 /** The npm package `pg` is not installed. */
@@ -77,7 +77,7 @@ export class PostgresNotAvailableError extends EventspineError {
 export async function loadPostgres(): Promise<PostgresPackage> {
   if (!POSTGRES_AVAILABLE) throw new PostgresNotAvailableError()
   const loaded: { readonly default?: unknown } = await import(PACKAGE)
-  // The package is CommonJS: all that it exports is the default export, too.
+  // The package is CommonJS: its default export has all its exports.
   return loaded.default as PostgresPackage
 }
 
@@ -86,7 +86,7 @@ function canResolve(): boolean {
     import.meta.resolve(PACKAGE)
     return true
   } catch {
-    // Not installed: what the constant says.
+    // Not installed, which POSTGRES_AVAILABLE reports.
     return false
   }
 }

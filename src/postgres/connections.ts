@@ -15,10 +15,10 @@ import {
 import type { ResolvedPostgresOptions } from './options.ts'
 import { ClientSession, type Row, type Session, type Statement, type StatementStyle } from './session.ts'
 
-/** How often a statement of the store's own is sent that the server ended in favor of another one. */
+/** Maximum attempts for a statement of the stores that the server ends in favor of another one. */
 const MAX_ATTEMPTS = 5
 
-/** Longest wait before such a statement is sent again, in milliseconds. */
+/** Maximum delay before such a statement is sent again, in milliseconds. */
 const MAX_PAUSE_MS = 50
 
 interface OpenPool extends PostgresPool {
@@ -46,7 +46,7 @@ export class PostgresConnections implements Session {
     return this.#isClosed
   }
 
-  /** Runs a statement on any connection; again if the server ended it in favor of another one. */
+  /** Runs a statement on any connection. Repeats it if the server ends it in favor of another one. */
   async run(statement: Statement, values: readonly unknown[] = []): Promise<readonly Row[]> {
     for (let attempt = 1; ; attempt += 1) {
       try {
@@ -61,7 +61,7 @@ export class PostgresConnections implements Session {
     }
   }
 
-  /** Runs work with a connection of the pool, which is closed if it broke. @throws what the work throws. */
+  /** Runs work with a connection of the pool, and closes it if it broke. @throws the error of the work. */
   async withClient<T>(work: (client: PooledPostgresClient) => Promise<T>): Promise<T> {
     if (this.#isClosed) throw new StoreClosedError(STORE)
     return this.#underWay.track(this.#lend(work))
@@ -69,7 +69,7 @@ export class PostgresConnections implements Session {
 
   /**
    * Runs work in a transaction.
-   * @throws what the work throws; StoreOutcomeUnknownError when the answer to the commit was lost.
+   * @throws the error of the work; StoreOutcomeUnknownError if the answer to the commit was lost.
    */
   async transaction<T>(work: (client: PooledPostgresClient) => Promise<T>): Promise<T> {
     this.assertOutside('transaction')
@@ -87,7 +87,7 @@ export class PostgresConnections implements Session {
     if (this.#inside.getStore()?.isOpen === true) throw new TransactionBypassError(operation)
   }
 
-  /** A connection that is not of the pool; undefined where the pool does not say how to make one. */
+  /** A connection outside of the pool; undefined if the pool does not expose how to create one. */
   async dedicated(): Promise<DedicatedClient | undefined> {
     const pool = await this.#open()
     const config: unknown = Reflect.get(pool, 'options')
@@ -98,12 +98,12 @@ export class PostgresConnections implements Session {
     return new (Client as new (config: object) => DedicatedClient)(options)
   }
 
-  /** Resolves when nothing is under way. */
+  /** Resolves when no call is in flight. */
   settled(): Promise<void> {
     return this.#underWay.whenIdle()
   }
 
-  /** Waits for what is under way, then closes a pool of its own. */
+  /** Waits for calls in flight, then closes the pool if the stores created it. */
   async close(): Promise<void> {
     if (this.#isClosed) return
     this.#isClosed = true
@@ -130,7 +130,7 @@ export class PostgresConnections implements Session {
     try {
       await this.#begin(loan.client)
       const result = await work(loan.client)
-      // Nothing of it is stored: the commit was not sent.
+      // Nothing was stored, because the commit was not sent.
       if (loan.lost !== undefined) throw translated(loan.lost, false)
       await commit(loan.client)
       loan.end(false)
@@ -152,13 +152,13 @@ export class PostgresConnections implements Session {
     }
   }
 
-  /** Never rejects: a connection on which it fails is closed, which rolls back as well. */
+  /** Never rejects: if the rollback fails, closing the connection rolls back, too. */
   async #rollback(loan: Loan): Promise<void> {
     try {
       await loan.client.query({ text: 'rollback' })
       loan.end(false)
     } catch {
-      loan.end(true) // what made it fail is thrown already
+      loan.end(true) // the caller already gets the first error
     }
   }
 
@@ -187,16 +187,16 @@ export class PostgresConnections implements Session {
       keepAlive: true,
       application_name: 'eventspine',
     })
-    // A connection that breaks while it is idle: the pool makes another one.
+    // A connection broke while it was idle; the pool creates another one.
     pool.on('error', (error) => this.#logger.warn('idle connection lost', { store: STORE, error }))
     return pool
   }
 }
 
-/** A client while it is out of the pool, which listens to its errors only while it is in there. */
+/** A client that was taken from the pool. The pool listens to a client's errors only while it is idle. */
 class Loan {
   readonly client: PooledPostgresClient
-  /** Why the connection broke between two statements. */
+  /** The error that broke the connection between two statements. */
   lost: Error | undefined
   readonly #onError = (error: Error) => {
     this.lost = error
@@ -213,7 +213,7 @@ class Loan {
   }
 }
 
-/** @throws StoreOutcomeUnknownError, PostgresTransactionAbortedError, and what the server refuses the commit for. */
+/** @throws StoreOutcomeUnknownError, PostgresTransactionAbortedError, or the server's error for the commit. */
 async function commit(client: PooledPostgresClient): Promise<void> {
   let command: string | undefined
   try {

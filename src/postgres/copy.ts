@@ -1,6 +1,6 @@
 import type { PooledPostgresClient } from './client.ts'
 
-/** What a statement with data of its own needs of the connection of `pg`. */
+/** The part of `pg`'s connection that COPY needs. */
 interface CopyConnection {
   query(text: string): void
   sendCopyFromChunk(chunk: Buffer): void
@@ -14,10 +14,10 @@ interface CopyConnection {
   }
 }
 
-/** Bytes of one message. */
+/** Maximum bytes of one message. */
 const CHUNK_LENGTH = 64 * 1024
 
-/** A statement in the form in which `pg` lets others write the protocol: `COPY ... FROM STDIN`. */
+/** A `COPY ... FROM STDIN` statement, in the form that `pg` accepts for statements that write the protocol themselves. */
 class CopyStatement {
   readonly #text: string
   readonly #chunks: readonly string[]
@@ -40,7 +40,7 @@ class CopyStatement {
 
   handleCommandComplete(): void {}
 
-  /** The client does not call `handleReadyForQuery` after it. */
+  /** The client does not call `handleReadyForQuery` after this. */
   handleError(error: unknown): void {
     this.#hasFailed = true
     this.#settle.reject(error)
@@ -81,14 +81,14 @@ function drained(stream: CopyConnection['stream']): Promise<void> {
   })
 }
 
-/** @throws what the server refuses the data for. */
+/** @throws the server's error if it refuses the data. */
 export function copyInto(
   client: PooledPostgresClient,
   text: string,
   chunks: readonly string[],
 ): Promise<void> {
   const settle = Promise.withResolvers<void>()
-  // A client of `pg` takes whatever has a `submit`.
+  // A client of `pg` accepts any object with a `submit` method.
   void client.query(new CopyStatement(text, chunks, settle) as never)
   return settle.promise
 }

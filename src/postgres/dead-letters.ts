@@ -3,10 +3,10 @@ import type { ParkedEvent, ParkedEventFilter, SubscriptionDeadLetterStore } from
 import { checkKey } from './append-statement.ts'
 import { dateOf, numberOf, type Row, type Session, type Statement, textOf } from './session.ts'
 
-/** Rows that one statement of `prune` removes: it holds no lock for long. */
+/** Rows that one statement of `prune` removes, so that locks are held only briefly. */
 const PRUNE_ROWS = 1000
 
-/** The events that subscriptions gave up on. */
+/** The events that subscriptions have dead-lettered. */
 export class PostgresDeadLetterStore implements SubscriptionDeadLetterStore {
   readonly #session: Session
   readonly #decoder: RowDecoder
@@ -62,7 +62,7 @@ export class PostgresDeadLetterStore implements SubscriptionDeadLetterStore {
 
   #decode(row: Row): ParkedEvent {
     const [subscription, position, event, handlerNames, errorName, errorMessage, attempts, first, last] = row
-    // Written by `add`.
+    // `add` wrote this value.
     const stored = JSON.parse(textOf(event)) as Omit<StoredRow, 'position' | 'storedAt'>
     const [at, failedAt] = [numberOf(position), dateOf(last)]
     return {
@@ -79,7 +79,7 @@ export class PostgresDeadLetterStore implements SubscriptionDeadLetterStore {
   }
 }
 
-/** The server keeps no zero byte, and lone surrogates neither; the error of a handler may hold anything. */
+/** Replaces zero bytes and lone surrogates, which the server cannot store. A handler's error may contain both. */
 const withoutZero = (text: string): string => text.replaceAll('\0', '\\0').toWellFormed()
 
 function statementsFor(table: string) {
@@ -95,7 +95,7 @@ function statementsFor(table: string) {
         'first_failed_at = excluded.first_failed_at, failed_at = excluded.failed_at',
       isWrite: true,
     },
-    // In the order of bytes, whatever the collation of the database.
+    // In byte order, independent of the database's collation.
     list: {
       key: 'list_parked',
       text:

@@ -8,10 +8,10 @@ import {
 } from '../store/index.ts'
 import { schemaVersion } from './schema.ts'
 
-/** How the stores name themselves in messages. */
+/** The name of the stores in messages. */
 export const STORE = 'PostgreSQL'
 
-/** No connection of the pool became free in time. */
+/** No connection of the pool became free before the deadline. */
 export class PostgresPoolExhaustedError extends EventspineError {
   readonly code = 'POSTGRES_POOL_EXHAUSTED'
   override readonly retryable = true
@@ -25,7 +25,7 @@ export class PostgresPoolExhaustedError extends EventspineError {
   }
 }
 
-/** The server ended a statement because it took too long, or because somebody canceled it. Nothing was written. */
+/** The server ended a statement because of a timeout or a request to cancel. Nothing was written. */
 export class PostgresTimeoutError extends EventspineError {
   readonly code = 'POSTGRES_TIMEOUT'
   override readonly retryable = true
@@ -38,7 +38,7 @@ export class PostgresTimeoutError extends EventspineError {
   }
 }
 
-/** The role may not do this. */
+/** The database role lacks a right. */
 export class PostgresPermissionError extends EventspineError {
   readonly code = 'POSTGRES_PERMISSION'
 
@@ -50,14 +50,14 @@ export class PostgresPermissionError extends EventspineError {
   }
 }
 
-/** The feed cannot be read here. */
+/** This server cannot provide the feed. */
 export class PostgresFeedError extends EventspineError {
   readonly code = 'POSTGRES_FEED_UNREADABLE'
 }
 
 /**
- * The transaction reads a snapshot that is older than the stream that it appends to. Roll it back and run it again. Only
- * in REPEATABLE READ and SERIALIZABLE.
+ * The snapshot of the transaction is older than the stream that it appends to. Roll back and run the transaction again.
+ * Happens only in REPEATABLE READ and SERIALIZABLE.
  */
 export class PostgresSnapshotTooOldError extends EventspineError {
   readonly code = 'POSTGRES_SNAPSHOT_TOO_OLD'
@@ -71,7 +71,7 @@ export class PostgresSnapshotTooOldError extends EventspineError {
   }
 }
 
-/** The transaction had failed before it was to be committed: the server rolled it back. */
+/** A statement of the transaction had failed, so the server answered the commit with a rollback. */
 export class PostgresTransactionAbortedError extends EventspineError {
   readonly code = 'POSTGRES_TRANSACTION_ABORTED'
 
@@ -83,29 +83,29 @@ export class PostgresTransactionAbortedError extends EventspineError {
   }
 }
 
-/** An event cannot be stored as it is. Found before anything is sent. */
+/** PostgreSQL cannot store a value of the event. Detected before anything is sent. */
 export class PostgresValueError extends EventspineError {
   readonly code = 'POSTGRES_VALUE_REFUSED'
 
   constructor(detail: string) {
-    super(`PostgreSQL cannot keep this: ${detail}.`)
+    super(`PostgreSQL cannot store the value: ${detail}.`)
   }
 }
 
-/** Events are to be archived that a subscription has not handled. */
+/** Events cannot be archived, because a subscription has not handled them. */
 export class PostgresArchiveError extends EventspineError {
   readonly code = 'POSTGRES_ARCHIVE'
   readonly subscription: string
 
   constructor(subscription: string) {
     super(
-      `The checkpoint of ${subscription} lies before events that are to be archived. Let it catch up, or delete its checkpoint.`,
+      `The checkpoint of ${subscription} is before the events to archive. Let it catch up, or delete its checkpoint.`,
     )
     this.subscription = subscription
   }
 }
 
-/** What the server reports: SQLSTATE and severity. */
+/** An error of the server, with SQLSTATE and severity. */
 interface ServerError {
   readonly code: string
   readonly severity: string | undefined
@@ -117,9 +117,9 @@ export function sqlStateOf(error: unknown): string | undefined {
 }
 
 /**
- * The typed error of what a client threw.
+ * Returns the typed error for an error of a client.
  *
- * @param isWrite - the statement may have been stored although it has no answer.
+ * @param isWrite - true if the statement may be stored although its answer is missing.
  */
 export function translated(thrown: unknown, isWrite: boolean): Error {
   const error = toError(thrown)
@@ -138,7 +138,7 @@ export function translated(thrown: unknown, isWrite: boolean): Error {
     case '25006':
       return new StoreReadOnlyError(
         STORE,
-        'the server takes no writes: it is a standby, or was made one',
+        'the server does not accept writes, because it is a standby',
         true,
         options,
       )
@@ -159,7 +159,7 @@ export function translated(thrown: unknown, isWrite: boolean): Error {
   }
 }
 
-/** The error of a connection that could not be had: nothing was sent. */
+/** The error for a connection that could not be opened or borrowed. Nothing was sent. */
 export function connectionFailure(thrown: unknown, pool: object): Error {
   const error = toError(thrown)
   if (error instanceof EventspineError) return error
@@ -173,8 +173,8 @@ export function connectionFailure(thrown: unknown, pool: object): Error {
 }
 
 /**
- * True where the connection must not be used again: it broke, or its server is no longer the one that takes writes. An
- * error that the stores made themselves says nothing about it.
+ * True if the connection must not be used again: it broke, or its server no longer accepts writes. Errors that the stores
+ * create themselves do not count.
  */
 export function isBroken(thrown: unknown): boolean {
   const cause = thrown instanceof EventspineError ? thrown.cause : thrown
@@ -183,7 +183,7 @@ export function isBroken(thrown: unknown): boolean {
   return server === undefined || isLost(server) || server.code === '25006'
 }
 
-/** The same statement may succeed at once: the server ended it in favor of another one. */
+/** True if the server ended the statement in favor of another one, so that a repetition may succeed at once. */
 export function isTransient(thrown: unknown): boolean {
   const code = sqlStateOf(thrown)
   return code === '40001' || code === '40P01'
@@ -198,7 +198,7 @@ function serverError(error: unknown): ServerError | undefined {
   return { code, severity: typeof severity === 'string' ? severity : undefined }
 }
 
-/** The session ended: of a statement under way nothing is known. */
+/** True if the session ended, so the outcome of a statement in flight is unknown. */
 function isLost({ code, severity }: ServerError): boolean {
   return severity === 'FATAL' || severity === 'PANIC' || code.startsWith('08') || code.startsWith('57P')
 }

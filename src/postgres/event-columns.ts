@@ -1,7 +1,7 @@
 import type { StoredRow } from '../store/event-row.ts'
 import { dateOf, numberOf, type Row, textOf } from './session.ts'
 
-/** The columns of an event in the order of {@link storedRow}. Times as seconds since 1970: no setting changes that. */
+/** The columns of an event in the order of {@link storedRow}. Times are seconds since 1970, which no setting changes. */
 export const EVENT_COLUMNS = [
   'position',
   'event_id',

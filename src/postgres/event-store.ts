@@ -30,12 +30,12 @@ export interface PostgresEventStoreParts {
   readonly feed: PostgresFeed
   readonly signal: AppendSignal
   readonly heldBackWarningMs: number
-  /** Resolves when the schema is as it has to be. */
+  /** Resolves when the schema is the one of this release. */
   readonly ready: () => Promise<void>
   readonly close: () => Promise<void>
 }
 
-/** The events of a store in PostgreSQL. Made by `PostgresStores`. */
+/** The event store of a `PostgresStores`. */
 export class PostgresEventStore implements EventStore {
   readonly #parts: PostgresEventStoreParts
   readonly #identity: Statement
@@ -131,12 +131,12 @@ export class PostgresEventStore implements EventStore {
   }
 
   /**
-   * Writes many events at once with COPY: those of another store, or of a file. They keep versions, ids and times, and get
-   * new positions, in the order in which they come. Each batch is a transaction; the events that are in the store already
-   * are skipped, so that an import that broke off can be repeated.
+   * Writes events of another store, or of a file, with COPY. They keep versions, ids and times, and get new positions in
+   * the order of the iterable. Each batch is a transaction. Events that are already in the store are skipped, so an
+   * interrupted import can be repeated.
    *
-   * @returns how many were imported.
-   * @throws what the iterable throws, and the server's error where a stream has another event at a version.
+   * @returns the number of imported events.
+   * @throws the error of the iterable; the server's error if a stream has another event at a version.
    */
   async import(events: AsyncIterable<StoredEvent> | Iterable<StoredEvent>): Promise<number> {
     await this.#parts.ready()
@@ -150,7 +150,7 @@ export class PostgresEventStore implements EventStore {
     return result
   }
 
-  /** All events in order, archived ones included: what `import` of another store takes. */
+  /** All events in order, including archived ones, as `import` of another store accepts them. */
   export(): AsyncIterable<StoredEvent> {
     return this.readAll({ includeArchived: true })
   }
@@ -159,8 +159,8 @@ export class PostgresEventStore implements EventStore {
    * Moves events to the archive, in transactions of 1,000. They leave the feed, keep their positions, and stay in their
    * streams.
    *
-   * @returns how many were moved.
-   * @throws PostgresArchiveError when a checkpoint lies before the events.
+   * @returns the number of archived events.
+   * @throws PostgresArchiveError if a checkpoint is before the events.
    * @example
    * await stores.events.archive({ upTo: await stores.events.positionBefore(lastYear) })
    */

@@ -4,33 +4,33 @@ import { PostgresFeedError } from './errors.ts'
 import { EVENT_COLUMNS, storedRow } from './event-columns.ts'
 import { isTrue, numberOf, type Row, type Session, type Statement, textOf } from './session.ts'
 
-/** Where the feed ends. */
+/** The end of the feed. */
 export interface FeedEnd {
-  /** Position of the last event at or before which nothing can be added. */
+  /** Position of the last readable event. No event can be added at or before it. */
   readonly head: number
   readonly headEventId: string | undefined
-  /** An open append keeps the feed from going further. */
+  /** True while an open append holds the feed back. */
   readonly isHeld: boolean
 }
 
 export interface PostgresReadOptions extends ReadAllOptions {
-  /** Also the events that were archived. Default false. */
+  /** Include archived events. Default false. */
   readonly includeArchived?: boolean
 }
 
-/** Events of a page unless the caller says otherwise. */
+/** Default number of events in a page. */
 const PAGE = 500
 
-/** How long an end may be used for pages far before it, in milliseconds. A failover takes longer. */
+/** How long a known end may be reused for pages far before it, in milliseconds. A failover takes longer. */
 const END_AGE_MS = 250
 
-/** A page that is found among so many times as many positions is read in the order of positions, not by an index. */
+/** A page whose positions span at most this many times its size is read in position order instead of by an index. */
 const DENSE = 8
 
-/** For how many filters it is remembered how they are read best. */
+/** Number of filters whose faster way to read is remembered. */
 const MAX_FILTERS = 200
 
-/** The feed of a store: in the order of positions, up to where no event can be added any more. */
+/** The feed of a store: events in position order, up to the last position before which no event can be added. */
 export class PostgresFeed {
   readonly #session: Session
   readonly #schema: string
@@ -44,7 +44,7 @@ export class PostgresFeed {
   #next: Promise<FeedEnd> | undefined
   #known: { readonly end: FeedEnd; readonly at: number } | undefined
 
-  /** @param onEnd - is called with each look at the end. */
+  /** @param onEnd - called with the end each time it is read. */
   constructor(
     session: Session,
     schema: string,
@@ -64,7 +64,7 @@ export class PostgresFeed {
     this.#holder = { key: 'holder', text: holderText(`${schema}.events_position_seq`) }
   }
 
-  /** The end as it is after the call. Callers that ask while a look is under way share the next one. */
+  /** The end, read after the call. Callers that arrive during a read share the next one. */
   end(): Promise<FeedEnd> {
     if (this.#reading === undefined) {
       this.#reading = this.#look().finally(() => {
@@ -73,7 +73,7 @@ export class PostgresFeed {
       return this.#reading
     }
     this.#next ??= this.#reading
-      .catch(() => undefined) // reported to those who asked for it
+      .catch(() => undefined) // its callers get the error
       .then(() => {
         this.#next = undefined
         return this.end()
@@ -90,7 +90,7 @@ export class PostgresFeed {
       performance.now() - far.at < END_AGE_MS
     ) {
       const events = await this.#read(options, far.end.head, limit)
-      // A page that is not full says that the feed has no more: only the present end may say that.
+      // A page that is not full means that there are no more events, which only the current end can prove.
       if (events.length === limit) return { events, head: far.end.head, headEventId: far.end.headEventId }
     }
     const { head, headEventId } = await this.end()
@@ -119,7 +119,7 @@ export class PostgresFeed {
     return numberOf(position ?? '0')
   }
 
-  /** What keeps the feed from going on: the oldest entry of the register. */
+  /** The session that holds the feed back: the oldest entry of the register. */
   async heldBack(): Promise<HeldBack | undefined> {
     const [row] = await this.#session.run(this.#holder, [`${this.#schema}.events_position_seq`])
     if (row === undefined) return undefined
@@ -141,7 +141,7 @@ export class PostgresFeed {
     }
     const end = { head: numberOf(head), headEventId: eventId ?? undefined, isHeld: isTrue(isHeld) }
     if (!Number.isSafeInteger(end.head))
-      throw new PostgresFeedError(`The position ${head} is no safe integer.`)
+      throw new PostgresFeedError(`The position ${head} is not a safe integer.`)
     this.#known = { end, at: performance.now() }
     this.#onEnd(end)
     return end
@@ -168,8 +168,8 @@ export class PostgresFeed {
     this.#density.set(filter, last - range.from <= DENSE * Math.max(rows.length, 50))
   }
 
-  // The limit inside, the end of the feed outside: a planner without statistics takes two bounds on the position for a
-  // few rows, and sorts the whole table.
+  // The limit is inside and the end of the feed outside: without statistics, the planner expects few rows between two
+  // bounds on the position, and sorts the whole table.
   #inOrder(conditions: readonly Condition[], includeArchived: boolean): Statement {
     const where = conditions
       .map(({ column }, index) => `and ${column} = any ($${index + 4}::text[])`)
@@ -185,7 +185,7 @@ export class PostgresFeed {
     }
   }
 
-  /** By the index of the first condition: it leads to the positions, in order for each of its values. */
+  /** Reads by the index of the first condition, which has the positions in order for each value. */
   #byIndex(conditions: readonly Condition[]): Statement {
     const [first, ...others] = conditions
     const column = first?.column ?? 'event_type'
@@ -227,7 +227,7 @@ interface Condition {
 const keyOf = (conditions: readonly Condition[]): string =>
   conditions.map(({ column }) => column.slice(0, 4)).join('')
 
-/** The conditions of a filter, the one first whose index leads to the fewest events. */
+/** The conditions of a filter, starting with the one whose index usually leads to the fewest events. */
 function conditionsOf({
   correlationId,
   eventTypes,
@@ -245,7 +245,7 @@ function conditionsOf({
   )
 }
 
-/** Which session has the oldest entry of the register. $1 is the sequence. */
+/** Selects the session with the oldest entry of the register. $1 is the sequence. */
 function holderText(sequence: string): string {
   return `
     select s.last_value - r.behind, r.pid, a.application_name, a.usename, a.state,

@@ -10,20 +10,20 @@ import {
 import { STORE, translated } from './errors.ts'
 import { numberOf, type Row, type Session, type Statement, textOf } from './session.ts'
 
-/** Appends that are sent together: at most so many events, and about so many bytes. */
+/** Limits for appends that are sent together: number of events, and approximate bytes. */
 const MAX_EVENTS = 200
 const MAX_BYTES = 256 * 1024
 
-/** Flights at the same time while the server answers promptly. */
+/** Concurrent groups while the server answers promptly. */
 const FLIGHTS = 2
 
-/** A flight that has no answer after so long, in milliseconds, does not hold up the next one. */
+/** A group without an answer after this time, in milliseconds, does not delay the next one. */
 const SLOW_MS = 25
 
-/** Flights at the same time in any case: each has a connection. */
+/** Maximum number of concurrent groups. Each uses a connection. */
 const MAX_FLIGHTS = 4
 
-/** Longest wait of appends that are sent together for another transaction, in milliseconds. The late one goes alone then. */
+/** Maximum wait of a group for another transaction's lock, in milliseconds. The blocked append is then sent alone. */
 const PATIENCE_MS = 100
 
 interface WaitingAppend {
@@ -33,8 +33,8 @@ interface WaitingAppend {
 }
 
 /**
- * Sends appends that come while others are on their way together, in one transaction, so that they share its way to the
- * disk. An append that comes alone is sent at once. Each has an outcome of its own.
+ * Sends the appends that arrive while others are in flight together, in one transaction, so that they share one flush to
+ * the disk. A lone append is sent at once. Each append has its own outcome.
  */
 export class GroupCommit {
   readonly #session: Session
@@ -60,7 +60,7 @@ export class GroupCommit {
     })
   }
 
-  /** Starts as many flights as there may be. */
+  /** Starts as many groups as the limits allow. */
   #depart(): void {
     while (this.#waiting.length > 0 && this.#mayDepart()) {
       const group = this.#board()
@@ -73,7 +73,7 @@ export class GroupCommit {
     return this.#flights - this.#slowFlights < FLIGHTS && this.#flights < MAX_FLIGHTS
   }
 
-  /** The next group: no stream twice, as the second append needs to know what became of the first. */
+  /** The next group. It has no stream twice, because the second append depends on the outcome of the first. */
   #board(): readonly WaitingAppend[] {
     const group: WaitingAppend[] = []
     const rest: WaitingAppend[] = []
@@ -95,7 +95,7 @@ export class GroupCommit {
       bytes += append.bytes
     }
     this.#waiting = rest
-    // Everybody in the same order: two groups that lock each other's streams would end in a deadlock.
+    // All groups lock streams in the same order; otherwise two groups could deadlock.
     return group.toSorted((a, b) => (streamKey(a.append) < streamKey(b.append) ? -1 : 1))
   }
 
@@ -127,7 +127,7 @@ export class GroupCommit {
     try {
       outcomes = await this.#sendTogether(group.map(({ append }) => append))
     } catch (thrown) {
-      // Nothing of it is stored. One of them may be what the server refuses: the others are not to fail for it.
+      // Nothing was stored. The server may have refused only one append, and the others must not fail for it.
       if (isRefusal(thrown)) await Promise.all(group.map((waiting) => this.#sendAlone(waiting)))
       else for (const { reject } of group) reject(thrown)
       return
@@ -165,7 +165,7 @@ export class GroupCommit {
   }
 }
 
-/** Sends one append. @param channelPayload - what to notify with the commit; undefined in a transaction of its own. */
+/** Sends one append. @param inTransaction - the notification to send with the commit; undefined outside of a caller's transaction. */
 export async function sendAppend(
   session: Session,
   statement: Statement,
@@ -215,7 +215,7 @@ function letterOf(text: string | null | undefined): OutcomeLetter {
   }
 }
 
-/** The server refused the statement as a whole, on a connection that is well. */
+/** True if the server refused the statement and the connection still works. */
 function isRefusal(thrown: unknown): boolean {
   const { retryable } = Object(thrown) as { retryable?: unknown }
   return retryable !== true && translated(thrown, false) === thrown

@@ -6,7 +6,7 @@ import { appendText, copyInto } from './copy.ts'
 import { isUniqueViolation, translated } from './errors.ts'
 import { ClientSession, numberOf, type Statement } from './session.ts'
 
-/** A transaction of an import has at most so many events, and about so many characters. */
+/** Limits for one transaction of an import: number of events, and approximate characters. */
 const BATCH_EVENTS = 10_000
 const BATCH_LENGTH = 16 * 1024 * 1024
 
@@ -14,7 +14,7 @@ const COLUMNS =
   'event_id, event_type, event_version, tenant_id, correlation_id, causation_id, actor_id, occurred_at, payload, ' +
   'metadata, aggregate_type, aggregate_id, aggregate_version, stored_at'
 
-/** Writes events with COPY, in transactions of many. @returns how many were not there before. */
+/** Writes events with COPY, many per transaction. @returns the number of events that were new. */
 export async function importEvents(
   connections: PostgresConnections,
   schema: string,
@@ -82,7 +82,7 @@ interface ImportTarget {
   readonly isSerialized: boolean
 }
 
-/** @returns how many events were written. */
+/** @returns the number of events that were written. */
 async function writeBatch(client: PooledPostgresClient, target: ImportTarget, batch: Batch): Promise<number> {
   try {
     return await inTransaction(client, target, async () => {
@@ -95,7 +95,7 @@ async function writeBatch(client: PooledPostgresClient, target: ImportTarget, ba
   }
 }
 
-/** Some of the events are there already: the others are found in a table of the session. */
+/** Writes a batch of which some events are already stored: a temporary table of the session finds the others. */
 async function copyNewOnes(
   client: PooledPostgresClient,
   session: ClientSession,
@@ -130,7 +130,7 @@ async function inTransaction<T>(
     await session.send(once('commit'))
     return result
   } catch (thrown) {
-    await session.send(once('rollback')).catch(() => undefined) // what failed is thrown
+    await session.send(once('rollback')).catch(() => undefined) // the caller gets the first error
     throw thrown
   }
 }

@@ -2,13 +2,13 @@ import type { Lease, LeaseStore } from '../subscriptions/index.ts'
 import { checkKey } from './append-statement.ts'
 import { numberOf, type Session, type Statement } from './session.ts'
 
-/** What tells other processes that a lease was given back. */
+/** Notifies other processes of a released lease. */
 export interface ReleaseSignal {
   send(): void
   listen(listener: () => void): () => void
 }
 
-/** Leases as rows, by the clock of the server. They outlive a connection, and are seen by everybody who looks. */
+/** Leases as rows, timed by the server's clock. They survive the loss of a connection, and all processes can read them. */
 export class PostgresLeaseStore implements LeaseStore {
   readonly #session: Session
   readonly #signal: ReleaseSignal
@@ -51,7 +51,7 @@ function statementsFor(table: string) {
         `where present.owner = excluded.owner or present.expires_at <= ${now} returning fence`,
       isWrite: true,
     },
-    // The row stays: its fence must not be used again.
+    // The row stays, because its fencing number must not be used again.
     release: {
       key: 'release_lease',
       text: `update ${table} set owner = '', expires_at = '-infinity' where name = $1 and owner = $2 returning 1`,

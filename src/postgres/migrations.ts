@@ -6,11 +6,11 @@ import { STORE, sqlStateOf, translated } from './errors.ts'
 import { type SchemaStep, schemaSteps, schemaVersion } from './schema.ts'
 import { ClientSession, numberOf, quoted, type Row, textOf } from './session.ts'
 
-/** A migration that is in a schema, or is to come. */
+/** A migration, applied or pending. */
 export interface PostgresMigration {
   readonly version: number
   readonly name: string
-  /** The SQL of this release, for the schema. */
+  /** The SQL of this release with the name of the schema. */
   readonly sql: string
   readonly isApplied: boolean
 }
@@ -23,8 +23,8 @@ interface AppliedStep {
 }
 
 /**
- * The schema of the stores: looks at it, brings it up to date, or prints the SQL that would. Each step runs in a
- * transaction of its own, under a lock that makes other instances wait; none of them removes data.
+ * The schema of the stores: checks it, migrates it, or returns the SQL to do so. Each migration runs in its own
+ * transaction, under a lock that makes other instances wait. None removes data.
  */
 export class PostgresMigrations {
   readonly #connections: PostgresConnections
@@ -35,7 +35,7 @@ export class PostgresMigrations {
     this.#schema = schema
   }
 
-  /** All migrations of this release, with what is applied. */
+  /** All migrations of this release, each with its state. */
   async list(): Promise<readonly PostgresMigration[]> {
     const applied = await this.#applied()
     return schemaSteps.map((step) => ({
@@ -47,8 +47,8 @@ export class PostgresMigrations {
   }
 
   /**
-   * Runs what is missing. Several instances may do so at once.
-   * @throws StoreSchemaError when the schema is newer than this release, or was changed by hand.
+   * Runs the missing migrations. Several instances may call it concurrently.
+   * @throws StoreSchemaError if the schema is newer than this release, or was changed by hand.
    */
   async run(): Promise<void> {
     for (const step of schemaSteps) {
@@ -58,7 +58,7 @@ export class PostgresMigrations {
     }
   }
 
-  /** @throws StoreSchemaError when migrations are missing, the schema is newer than this release, or was changed by hand. */
+  /** @throws StoreSchemaError if migrations are missing, the schema is newer than this release, or was changed by hand. */
   async check(): Promise<void> {
     const applied = await this.#applied()
     this.#refuseOthers(applied)
@@ -93,7 +93,7 @@ export class PostgresMigrations {
         await client.query({
           text: `select pg_advisory_xact_lock(hashtextextended('eventspine migrations', 0))`,
         })
-        // Another instance may have run it meanwhile.
+        // Another instance may have run it in the meantime.
         const applied = await this.#read(client)
         if (!applied.some(({ version }) => version === step.version)) {
           await client.query({ text: rendered(step, this.#schema) })
@@ -112,7 +112,7 @@ export class PostgresMigrations {
 
   async #read(client: PostgresClient): Promise<readonly AppliedStep[]> {
     const session = new ClientSession(client, { prefix: undefined })
-    // Not to_regclass: what another session has created is in no cache of this one while its transaction goes on.
+    // to_regclass uses a cache that misses tables of other sessions while this transaction runs.
     const find =
       'select from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = $1 and c.relname = $2'
     const found = await session.run({ key: '', text: find }, [this.#schema, 'migrations'])
@@ -123,7 +123,7 @@ export class PostgresMigrations {
   }
 }
 
-/** The SQL of all migrations, or of those after a version: for those who run it by other means. */
+/** Returns the SQL of all migrations, or of those after a version, to run it with other tools. */
 export function postgresMigrationSql(
   options: { readonly schema?: string; readonly after?: number } = {},
 ): string {
@@ -132,7 +132,7 @@ export function postgresMigrationSql(
   return steps.map((step) => `begin;\n${rendered(step, schema)}commit;\n`).join('\n')
 }
 
-/** True where the error says that the schema or a part of it is not there. */
+/** True if the error reports a missing schema, or a missing part of it. */
 export const isMissing = (thrown: unknown): boolean => ['3F000', '42P01'].includes(sqlStateOf(thrown) ?? '')
 
 function rendered(step: SchemaStep, schema: string): string {
@@ -152,7 +152,7 @@ create table ${name}.migrations (
 `
       : ''
   const values = [step.version, literal(step.name), literal(checksumOf(step)), step.oldestLibrary].join(', ')
-  // A function, as the name may hold what a replacement text gives a meaning to.
+  // A function, because `$` has a special meaning in a replacement text.
   const body = step.sql
     .replaceAll("'{schema}.", () => literal(`${name}.`).slice(0, -1))
     .replaceAll('{schema}', () => name)

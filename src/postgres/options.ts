@@ -20,49 +20,49 @@ import type { PooledPostgresClient, PostgresPool } from './client.ts'
 export interface PostgresStoresOptions<Client extends PooledPostgresClient = PooledPostgresClient> {
   /** `postgres://user:password@host:port/database`. Either this or `pool`. */
   readonly postgresUrl?: string
-  /** A pool of the npm package `pg`, instead of `postgresUrl`. It is used, and left open by `close`. */
+  /** A pool of the npm package `pg`, instead of `postgresUrl`. `close` leaves it open. */
   readonly pool?: PostgresPool<Client>
-  /** Connections of the pool that is made of `postgresUrl`. Default 10. */
+  /** Maximum connections of the pool for `postgresUrl`. Default 10. */
   readonly poolSize?: number
-  /** Longest wait for a connection of that pool, in milliseconds. Default 10,000. */
+  /** Maximum wait for a connection of that pool, in milliseconds. Default 10,000. */
   readonly connectTimeoutMs?: number
-  /** Schema of the tables, one for each store. Default `'eventspine'`. */
+  /** Schema of the tables. Each schema is one store. Default `'eventspine'`. */
   readonly schema?: string
   /**
-   * What `ready` does about the schema. `'run'` runs the missing migrations; `'check'` fails when some are missing;
-   * `'off'` does not look. Default: `'check'` where `NODE_ENV` is `'production'`, else `'run'`.
+   * How `ready` treats the schema. `'run'` runs missing migrations, `'check'` fails if any are missing, `'off'` does
+   * not check. Default: `'check'` if `NODE_ENV` is `'production'`, otherwise `'run'`.
    */
   readonly migrate?: 'run' | 'check' | 'off'
   /**
-   * `'concurrent'` (default): writers do not wait for each other. `'serialized'`: one append after the other until its
-   * commit, so that the table itself is in commit order, for those who read it by hand or on a replica. All writers of a
-   * store must have the same.
+   * `'concurrent'` (default): writers do not wait for each other. `'serialized'`: each append waits for the commit of the
+   * previous one, so that the table itself is in commit order for SQL by hand and for replicas. All writers of a store must
+   * use the same value.
    */
   readonly order?: 'concurrent' | 'serialized'
   /**
-   * How this process learns of appends in others. `'listen'` (default): by NOTIFY, on a connection of its own, and by
-   * polling while that does not work. `'poll'`: by polling only; no NOTIFY is sent.
+   * How this process detects appends of other processes. `'listen'` (default): by NOTIFY on a separate connection, and by
+   * polling while notifications do not arrive. `'poll'`: only by polling; no NOTIFY is sent.
    */
   readonly wakeUp?: 'listen' | 'poll'
-  /** Longest time between two looks while polling, in milliseconds. Default 1,000. */
+  /** Maximum time between two polls, in milliseconds. Default 1,000. */
   readonly pollIntervalMs?: number
-  /** Use named prepared statements; false for PgBouncer before 1.21 in transaction mode. Default true. */
+  /** Use named prepared statements. Set it to false for PgBouncer before 1.21 in transaction mode. Default true. */
   readonly prepare?: boolean
   /**
-   * How long a transaction of `transaction` may do nothing before the server ends it, in milliseconds; while it is open
-   * with an append, the feed waits for it. Default 60,000; Infinity for no limit.
+   * How long a transaction of `transaction` may be idle before the server ends it, in milliseconds. An open transaction
+   * with an append holds the feed back. Default 60,000; Infinity for no limit.
    */
   readonly idleTransactionTimeoutMs?: number
-  /** `health` is `'degraded'` when the feed has been held back for so long, in milliseconds. Default 10,000. */
+  /** `health` returns `'degraded'` if the feed is held back for longer than this, in milliseconds. Default 10,000. */
   readonly heldBackWarningMs?: number
   /**
-   * Classes of the stored events. Repositories and subscription managers make theirs known, too; an event of any other
-   * type comes back as a `GenericEvent`.
+   * Classes of the stored events. Repositories and subscription managers register theirs, too. Events of other types are
+   * read as `GenericEvent`s.
    */
   readonly events?: readonly EventClass[]
-  /** Registry of the stored events' classes; `defaultRegistry` is looked at after it. */
+  /** Registry of event classes. `defaultRegistry` is the fallback. */
   readonly registry?: EventRegistry
-  /** Where failures are reported; `console` (warnings and errors) by default. Takes pino's loggers too. */
+  /** Receives failures. Default: `console`, for warnings and errors. Loggers of pino work, too. */
   readonly logger?: Logger | FieldsFirstLogger
 }
 
@@ -87,11 +87,11 @@ const defaults = {
 const postgresUrl: OptionRule = {
   rule: 'a URL that begins with postgres:// or postgresql://',
   isValid: (value) => typeof value === 'string' && /^postgres(ql)?:\/\//.test(value) && URL.canParse(value),
-  // It may hold a password.
+  // The URL may contain a password.
   isSecret: true,
 }
 
-/** Longer names are cut off by the server, two of them to the same one. */
+/** The server truncates longer names, so two of them could become the same. */
 const MAX_NAME_BYTES = 63
 
 const schemaName: OptionRule = {
@@ -122,7 +122,7 @@ const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
   logger: observabilityRules.logger,
 }
 
-/** The options, complete. */
+/** The options with all defaults. */
 export interface ResolvedPostgresOptions extends Omit<Readonly<typeof defaults>, 'migrate' | 'logger'> {
   readonly migrate: 'run' | 'check' | 'off'
   readonly logger: Logger

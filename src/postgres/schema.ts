@@ -1,8 +1,8 @@
-/** A step of the schema. Steps are never changed once they were released: a new one follows. */
+/** A migration of the schema. A released migration never changes; changes are new migrations. */
 export interface SchemaStep {
   readonly version: number
   readonly name: string
-  /** The oldest schema version that a release may know and still work with this step in place. */
+  /** The oldest schema version whose releases still work after this migration. */
   readonly oldestLibrary: number
   /** Statements in which `{schema}` stands for the quoted name of the schema. */
   readonly sql: string
@@ -352,7 +352,7 @@ begin
 end $eventspine$;
 `
 
-/** All steps, in order. */
+/** All migrations, in order. */
 export const schemaSteps: readonly SchemaStep[] = [
   { version: 1, name: 'event store', oldestLibrary: 1, sql: initial },
 ]

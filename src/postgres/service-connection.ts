@@ -8,22 +8,22 @@ import type { PostgresConnections } from './connections.ts'
 import { connectionFailure, isBroken, STORE, translated } from './errors.ts'
 import { ClientSession, type Row, type Session, type Statement } from './session.ts'
 
-/** The channel of all stores of a database; the payload says which one. */
+/** The channel of all stores of a database. The payload names the store. */
 const CHANNEL = 'eventspine'
 
-/** How often a silent connection is tried, and how long it may take to answer, in milliseconds. */
+/** Interval of heartbeats on a silent connection, and deadline of their answer, in milliseconds. */
 const HEARTBEAT_MS = 5000
 
-/** How long a notification may take that was sent to try whether any arrive, in milliseconds. */
+/** Deadline for the notification that tests if notifications arrive, in milliseconds. */
 const PROBE_MS = 2000
 
 const HEARTBEAT: Statement = { key: 'heartbeat', text: 'select 1' }
 const NOTIFY: Statement = { key: 'notify', text: `select pg_notify('${CHANNEL}', $1)` }
 
 export interface ServiceEvents {
-  /** A notification came. */
+  /** Called with each notification. */
   readonly onNotification: (payload: string) => void
-  /** Notifications arrive from now on, or no longer. What came in between is lost. */
+  /** Called when notifications start or stop to arrive. Those sent in between are lost. */
   readonly onListening: (isListening: boolean) => void
 }
 
@@ -33,8 +33,8 @@ interface Open {
 }
 
 /**
- * A connection outside of the pool, for what must not queue behind transactions: leases, and notifications both ways. It
- * is made at the first use, tried regularly, and made again when it broke.
+ * A connection outside of the pool, for leases and notifications, which must not queue behind transactions. It is opened
+ * at the first use, tested regularly, and reopened if it broke.
  */
 export class ServiceConnection implements Session {
   readonly #connections: PostgresConnections
@@ -60,7 +60,7 @@ export class ServiceConnection implements Session {
     return this.#isListening
   }
 
-  /** Has notifications received from now on, for as long as it lives. */
+  /** Starts to receive notifications, until `close`. */
   listen(): void {
     if (this.#isWanted || this.#closing.signal.aborted) return
     this.#isWanted = true
@@ -86,7 +86,7 @@ export class ServiceConnection implements Session {
     this.#closing.abort()
     clearTimeout(this.#timer)
     this.#setListening(false)
-    const open = await this.#open?.catch(() => undefined) // nothing to close where it could not be opened
+    const open = await this.#open?.catch(() => undefined) // nothing to close if it could not be opened
     this.#open = undefined
     await open?.client.end()
   }
@@ -111,14 +111,14 @@ export class ServiceConnection implements Session {
     return open
   }
 
-  /** Connects, listens, and comes back regularly to see whether both still hold. Never rejects. */
+  /** Connects, listens, and tests both regularly. Never rejects. */
   async #maintain(): Promise<void> {
     clearTimeout(this.#timer)
     let pauseMs = HEARTBEAT_MS
     try {
       const open = await this.#opened()
       if (open === undefined) {
-        this.#report(new Error('the pool does not say how to make a connection of its own'))
+        this.#report(new Error('the pool does not expose how to create a separate connection'))
         return
       }
       await this.#check(open)
@@ -133,13 +133,13 @@ export class ServiceConnection implements Session {
     this.#timer = setTimeout(() => void this.#maintain(), pauseMs)
   }
 
-  /** @throws why notifications do not arrive. */
+  /** @throws the reason if notifications do not arrive. */
   async #check(open: Open): Promise<void> {
     if (this.#isListening) {
       const answered = open.session.run(HEARTBEAT)
       if (await settledWithin(answered, HEARTBEAT_MS)) return
       const error = new Error(`no answer within ${HEARTBEAT_MS} ms`)
-      answered.catch(() => undefined) // the connection is given up: its error is this one
+      answered.catch(() => undefined) // the connection is dropped with the error above
       this.#lost(open, error)
       throw error
     }
@@ -149,8 +149,8 @@ export class ServiceConnection implements Session {
   }
 
   /**
-   * A pooler that lends a connection for one transaction accepts LISTEN, and drops the notifications. It says another
-   * process id than the server; then a notification is sent over the pool, to see.
+   * A pooler in transaction mode accepts LISTEN but drops the notifications. It reports another process id than the
+   * server. In that case a test notification is sent over the pool.
    */
   async #tryPooler({ client, session }: Open): Promise<void> {
     const [[pid] = []] = await session.run({ key: 'pid', text: 'select pg_backend_pid()' })
@@ -183,13 +183,13 @@ export class ServiceConnection implements Session {
         if (present !== open) return
         this.#open = undefined
         this.#setListening(false)
-        open.client.end().catch(() => undefined) // it is broken already
+        open.client.end().catch(() => undefined) // it is already broken
         if (!this.#isWanted) return
         this.#report(error)
         clearTimeout(this.#timer)
         this.#timer = setTimeout(() => void this.#maintain(), RECONNECT_BACKOFF.backoff(1))
       },
-      () => undefined, // reported to those who wanted it
+      () => undefined, // its callers get the error
     )
   }
 
@@ -203,7 +203,7 @@ export class ServiceConnection implements Session {
     this.#events.onListening(isListening)
   }
 
-  /** Said once, until it works again. */
+  /** Logs once, until notifications arrive again. */
   #report(error: Error): void {
     if (this.#hasFailed || this.#closing.signal.aborted) return
     this.#hasFailed = true

@@ -3,33 +3,33 @@ import { translated } from './errors.ts'
 
 export type Cell = string | null
 
-/** Columns as the server writes them, in the order of the statement. */
+/** The columns of a row as text, in the order of the statement. */
 export type Row = readonly Cell[]
 
 export interface Statement {
-  /** Names it among the prepared statements of a connection. */
+  /** Name of the prepared statement on a connection. */
   readonly key: string
   readonly text: string
-  /** A lost answer leaves open whether it is stored. */
+  /** True if a lost answer makes it unknown whether something was stored. */
   readonly isWrite?: boolean
 }
 
-/** Where statements run: on any connection of a pool, or in a transaction. */
+/** Runs statements: on any connection of a pool, or in a transaction. */
 export interface Session {
-  /** @throws the typed error of what the server, or the network, reports. */
+  /** @throws the typed error for an error of the server or the network. */
   run(statement: Statement, values?: readonly unknown[]): Promise<readonly Row[]>
 }
 
-/** Every column as text: no global type parser of the application is in between. */
+/** Returns every column as text, so that the application's global type parsers do not apply. */
 const AS_TEXT = { getTypeParser: () => (text: string) => text }
 
 /** How statements are sent. */
 export interface StatementStyle {
-  /** Begins the names of prepared statements; undefined for none. */
+  /** Prefix of the names of prepared statements; undefined to use none. */
   readonly prefix: string | undefined
 }
 
-/** One connection: one statement at a time, as the client wants it. */
+/** One connection. Runs one statement at a time, as the client requires. */
 export class ClientSession implements Session {
   readonly #client: PostgresClient
   readonly #style: StatementStyle
@@ -48,7 +48,7 @@ export class ClientSession implements Session {
     }
   }
 
-  /** As `run`, with the client's own errors. */
+  /** Like `run`, but throws the client's own errors. */
   async send({ key, text }: Statement, values: readonly unknown[] = []): Promise<readonly Row[]> {
     const { prefix } = this.#style
     const query: PostgresQuery = {
@@ -59,11 +59,11 @@ export class ClientSession implements Session {
       ...(prefix !== undefined && { name: `${prefix}${key}` }),
     }
     const { rows } = await this.#inTurn(query)
-    // Rows are arrays of texts by rowMode and types.
+    // rowMode and types make rows arrays of text.
     return rows as readonly Row[]
   }
 
-  /** `pg` wants to be asked one thing at a time. */
+  /** Queues statements, because `pg` requires one at a time. */
   #inTurn(query: PostgresQuery): Promise<PostgresResult> {
     const before = this.#last
     const answer =
@@ -86,8 +86,8 @@ export const optionalNumber = (cell: Cell | undefined): number | undefined =>
 
 export const isTrue = (cell: Cell | undefined): boolean => cell === 't'
 
-/** A time from its seconds since 1970, cut to milliseconds: the server keeps microseconds. */
+/** Converts seconds since 1970 to a time, truncated to milliseconds; the server stores microseconds. */
 export const dateOf = (cell: Cell | undefined): Date => new Date(Math.floor(Number(cell) * 1000 + 0.0005))
 
-/** A name as it stands in SQL. */
+/** A quoted name for SQL. */
 export const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"`

@@ -2,7 +2,7 @@ import type { Snapshot, SnapshotStore } from '../store/index.ts'
 import { checkKey } from './append-statement.ts'
 import { dateOf, numberOf, type Session, type Statement } from './session.ts'
 
-/** The latest snapshot of each aggregate. States are kept as JSON. */
+/** The latest snapshot of each aggregate. States are stored as JSON. */
 export class PostgresSnapshotStore implements SnapshotStore {
   readonly #session: Session
   readonly #statements: ReturnType<typeof statementsFor>

@@ -26,8 +26,8 @@ import { PostgresStreams } from './streams.ts'
 /**
  * Events, snapshots, checkpoints, leases and parked events in PostgreSQL.
  *
- * Several processes may use one store at the same time. Readers of the feed never miss an event, and writers do not wait
- * for each other. It connects with the first call.
+ * Several processes can use one store. Readers of the feed never miss an event, and writers do not wait for each other.
+ * The first call connects.
  *
  * @example
  * await using stores = new PostgresStores({ postgresUrl: 'postgres://localhost/shop' })
@@ -41,7 +41,7 @@ export class PostgresStores<Client extends PooledPostgresClient = PooledPostgres
   readonly checkpoints: PostgresCheckpointStore
   readonly leases: PostgresLeaseStore
   readonly deadLetters: PostgresDeadLetterStore
-  /** The schema: what is applied, and what is to come. */
+  /** The migrations of the schema. */
   readonly migrations: PostgresMigrations
   readonly #options: ResolvedPostgresOptions
   readonly #schema: string
@@ -51,7 +51,7 @@ export class PostgresStores<Client extends PooledPostgresClient = PooledPostgres
   #ready: Promise<void> | undefined
   #closed: Promise<void> | undefined
 
-  /** @throws ConfigError with every fault of the options. */
+  /** @throws ConfigError with all faults of the options. */
   constructor(options: PostgresStoresOptions<Client>) {
     const resolved = resolvePostgresOptions(options)
     const schema = quoted(resolved.schema)
@@ -101,7 +101,7 @@ export class PostgresStores<Client extends PooledPostgresClient = PooledPostgres
       const onWritten = () => {
         hasWritten = true
       }
-      // The client is one of the pool that was given, or of the stores' own.
+      // The client belongs to the given pool or to the stores' own.
       return work(this.#transactionOn(client as Client, { notify: null, onWritten }))
     })
     if (hasWritten) this.#signal.written()
@@ -109,8 +109,8 @@ export class PostgresStores<Client extends PooledPostgresClient = PooledPostgres
   }
 
   /**
-   * The stores inside a transaction that the caller began with a client of their own, and will commit or roll back. An
-   * append that is refused leaves the transaction usable. Call `ready` before.
+   * The stores inside a transaction that the caller has started with another client, and will commit or roll back. A
+   * refused append leaves the transaction usable. Call `ready` first.
    *
    * @example
    * await client.query('begin')
@@ -174,7 +174,7 @@ export class PostgresStores<Client extends PooledPostgresClient = PooledPostgres
   }
 }
 
-/** Waits for the schema before the first statement. */
+/** Runs statements once the schema is ready. */
 class ReadySession implements Session {
   readonly #session: Session
   readonly #ready: () => Promise<void>

@@ -22,7 +22,7 @@ import { PostgresSnapshotTooOldError } from './errors.ts'
 import { EVENT_COLUMNS, storedRow } from './event-columns.ts'
 import { numberOf, type Row, type Session, type Statement, textOf } from './session.ts'
 
-/** How an append of prepared events is sent. */
+/** Sends an append of prepared events. */
 export type SendAppend = (append: PreparedAppend) => Promise<AppendOutcome>
 
 export interface PostgresStreamsParts {
@@ -31,16 +31,16 @@ export interface PostgresStreamsParts {
   readonly decoder: RowDecoder
   readonly send: SendAppend
   readonly isSerialized: boolean
-  /** Undefined in a transaction that ends with each statement. */
+  /** Undefined if each statement is its own transaction. */
   readonly inTransaction: { readonly notify: string | null } | undefined
   /** Called after each write. */
   readonly onWritten: () => void
 }
 
-/** How often an append looks at a stream again that others write to. */
+/** Maximum number of times that an append reads a stream again that others write to. */
 const MAX_LOOKS = 100
 
-/** Streams: on any connection, or in a transaction. */
+/** Reads and writes streams, on any connection or in a transaction. */
 export class PostgresStreams implements StreamStore {
   readonly #parts: PostgresStreamsParts
   readonly #statements: ReturnType<typeof statementsFor>
@@ -120,7 +120,7 @@ export class PostgresStreams implements StreamStore {
     }
   }
 
-  /** Outside of a caller's transaction the next statement has a newer snapshot, whatever the isolation level. */
+  /** Outside of a caller's transaction, the next statement has a newer snapshot at every isolation level. */
   async #sendFresh(prepared: PreparedAppend): Promise<AppendOutcome> {
     for (let look = 1; ; look += 1) {
       const outcome = await this.#parts.send(prepared)
@@ -129,7 +129,7 @@ export class PostgresStreams implements StreamStore {
     }
   }
 
-  /** Some of the event ids are in the store already: the rules decide what that comes to. */
+  /** Some of the event ids are already in the store: the append rules decide the outcome. */
   async #appendKnown(request: AppendRequest, prepared: PreparedAppend): Promise<AppendResult> {
     for (let look = 1; ; look += 1) {
       const state = await this.#state(request)
@@ -147,13 +147,13 @@ export class PostgresStreams implements StreamStore {
         this.#parts.onWritten()
         return { newVersion: state.version + rows.length, globalPosition: lastPosition }
       }
-      // Others wrote meanwhile: look again, and let the rules say what that means.
+      // Another writer was faster: read the stream again and apply the append rules.
       const isStuck = letter === 's' && this.#parts.inTransaction !== undefined
       if (isStuck || look >= MAX_LOOKS) throw new PostgresSnapshotTooOldError()
     }
   }
 
-  /** What lies at the ids of the events, by index. */
+  /** The stored events with these ids, by index. */
   async #knownEvents({ events }: AppendRequest): Promise<readonly (KnownEvent | undefined)[]> {
     const ids = events.map(({ eventId }) => eventId)
     const rows = await this.#parts.session.run(this.#statements.byIds, [ids])
