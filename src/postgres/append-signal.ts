@@ -202,7 +202,7 @@ export class AppendSignal {
     try {
       if (await this.#hasGrown()) this.#wake()
     } catch (thrown) {
-      this.#parts.logger.debug('looking at the end of the feed failed', {
+      this.#parts.logger.debug('reading the end of the feed failed', {
         store: STORE,
         error: toError(thrown),
       })

@@ -90,7 +90,7 @@ export function checkKey(name: string, value: string): void {
   const bytes = Buffer.byteLength(value)
   if (bytes <= MAX_KEY_BYTES) return
   throw new PostgresValueError(
-    `the ${name} has ${bytes} bytes, more than the ${MAX_KEY_BYTES} that an index takes`,
+    `the ${name} has ${bytes} bytes, more than the limit of ${MAX_KEY_BYTES} for an index`,
   )
 }
 

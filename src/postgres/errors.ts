@@ -95,7 +95,7 @@ export class PostgresValueError extends EventspineError {
   readonly code = 'POSTGRES_VALUE_REFUSED'
 
   constructor(detail: string) {
-    super(`PostgreSQL cannot keep this: ${detail}.`)
+    super(`PostgreSQL cannot store the value: ${detail}.`)
   }
 }
 
@@ -107,7 +107,7 @@ export class PostgresArchiveError extends EventspineError {
 
   constructor(subscription: string) {
     super(
-      `The checkpoint of ${subscription} lies before events that are to be archived. Let it catch up, or delete its checkpoint.`,
+      `The checkpoint of ${subscription} is before the events to archive. Let it catch up, or delete its checkpoint.`,
     )
     this.subscription = subscription
   }
@@ -146,7 +146,7 @@ export function translated(thrown: unknown, isWrite: boolean): Error {
     case '25006':
       return new StoreReadOnlyError(
         STORE,
-        'the server takes no writes: it is a standby, or was made one',
+        'the server does not accept writes, because it is a standby',
         true,
         options,
       )

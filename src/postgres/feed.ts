@@ -145,7 +145,7 @@ export class PostgresFeed {
     }
     const end = { head: numberOf(head), headEventId: eventId ?? undefined, isHeld: isTrue(isHeld) }
     if (!Number.isSafeInteger(end.head))
-      throw new PostgresFeedError(`The position ${head} is no safe integer.`)
+      throw new PostgresFeedError(`The position ${head} is not a safe integer.`)
     this.#known = { end, at: performance.now() }
     this.#onEnd(end)
     return end

@@ -122,7 +122,7 @@ export class ServiceConnection implements Session {
     try {
       const open = await this.#opened()
       if (open === undefined) {
-        this.#report(new Error('the pool does not say how to make a connection of its own'))
+        this.#report(new Error('the pool does not expose how to create a separate connection'))
         return
       }
       await this.#check(open)

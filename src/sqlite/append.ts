@@ -14,7 +14,7 @@ export interface AppendArguments extends StreamName {
   readonly rows: readonly EventRow[]
 }
 
-/** What an append came to; `written` says whether the feed has grown. */
+/** The outcome of an append. */
 export type AppendOutcome =
   | { readonly outcome: 'stored'; readonly newVersion: number; readonly globalPosition: number }
   | Exclude<AppendDecision, { readonly outcome: 'write' }>
@@ -43,25 +43,25 @@ export function append(db: SqliteStatements, args: AppendArguments): AppendOutco
   if (first === undefined || isKnown(db, first.eventId)) return appendSome(db, args, end)
   const decision = decide(args, end, () => undefined)
   if (decision.outcome !== 'write') return decideAgain(db, args, end)
-  // The first event is new: the others are too, except by mistake, and then the index on their ids refuses them.
+  // The first event is new, so the others should be new as well. If not, the index on their ids refuses them.
   const written = insertAll(db, args.rows, decision.firstVersion)
   return written ?? decideAgain(db, args, end)
 }
 
-/** An append of nothing, or of events the first of which is there. */
+/** Handles an empty append, and an append whose first event is already stored. */
 function appendSome(db: SqliteStatements, args: AppendArguments, end: StreamEnd): AppendOutcome {
   const decision = decide(args, end, (row) => findEvent(db, row))
   if (decision.outcome !== 'write') return decision
   const rows = args.rows.slice(decision.firstIndex)
   if (rows.length === 0) return { outcome: 'stored', newVersion: end.version, globalPosition: end.position }
-  // The first one that is not there was looked for, and so were the others.
+  // All remaining events were checked and are new.
   return insertAll(db, rows, decision.firstVersion) ?? decideAgain(db, args, end)
 }
 
 function decideAgain(db: SqliteStatements, args: AppendArguments, end: StreamEnd): AppendOutcome {
   const decision = decide(args, end, (row) => findEvent(db, row))
   if (decision.outcome !== 'write') return decision
-  throw new Error('the ids of an append are new, and were refused')
+  throw new Error('SQLite refused the ids of an append although they are new')
 }
 
 function decide(
@@ -76,7 +76,7 @@ function decide(
   })
 }
 
-/** @returns undefined when one of the ids is in use; then nothing was inserted. */
+/** @returns undefined if one of the ids is in use; nothing was inserted then. */
 function insertAll(
   db: SqliteStatements,
   rows: readonly EventRow[],
@@ -97,12 +97,12 @@ function insertAll(
   return { outcome: 'stored', newVersion: firstVersion + rows.length - 1, globalPosition: position }
 }
 
-/** Takes back what an append inserted before one of its events was refused. Its positions stay unused. */
+/** Deletes the events that a refused append has inserted. Their positions stay unused. */
 function undo(db: SqliteStatements, rows: readonly EventRow[]): void {
   for (const { eventId } of rows) db.run('delete from eventspine_events where event_id = ?', eventId)
 }
 
-/** Never earlier than that of the event before, though clocks are set back. */
+/** The time of the next event; never earlier than that of the previous one, even if the clock is set back. */
 export function timeOfNext(db: SqliteStatements): number {
   const last = db.get('select stored_at from eventspine_events order by position desc limit 1')
   return Math.max(Date.now(), Number(last?.['stored_at'] ?? 0))
@@ -124,7 +124,7 @@ export function isKnown(db: SqliteStatements, eventId: string): boolean {
   )
 }
 
-/** Where an event lies already, and whether what lies there is the given one. */
+/** The stored event with the id of the given one, and if both are the same. */
 function findEvent(db: SqliteStatements, given: EventRow): KnownEvent | undefined {
   const row = db.get(KNOWN, given.eventId) ?? db.get(ARCHIVED, given.eventId)
   if (row === undefined) return undefined

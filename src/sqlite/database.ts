@@ -12,18 +12,18 @@ import { SqliteWriteQueue } from './write-queue.ts'
 import { rollBack } from './writer.ts'
 import type { ArgumentsOf, ResultOf, Write, WriteName } from './writes.ts'
 
-/** Transactions of users after which the log is copied into the file. */
+/** Number of user transactions after which the log is copied into the file. */
 const CHECKPOINT_EVERY_TRANSACTIONS = 200
 
 interface OpenDatabase {
   readonly reader: SqliteStatements
   readonly executor: SqliteExecutor
   readonly queue: SqliteWriteQueue
-  /** Which file it is, on its disk. */
+  /** Identifies the file on its disk. */
   readonly inode: number
 }
 
-/** One file: a connection that reads, one that writes, and one for the transactions of users, opened when first used. */
+/** One file, with a connection for reads, one for writes, and one for user transactions. Each opens when first used. */
 export class SqliteDatabase {
   readonly #options: ResolvedSqliteOptions
   readonly #onCommitted: (writes: readonly Write[], results: readonly unknown[]) => void
@@ -43,12 +43,12 @@ export class SqliteDatabase {
     this.#onCommitted = onCommitted
   }
 
-  /** The connection that reads, once it is open. */
+  /** The connection for reads; undefined until the file is open. */
   get reader(): SqliteStatements | undefined {
     return this.#opened?.reader
   }
 
-  /** Opens the file; a failed attempt may be repeated. */
+  /** Opens the file. A failed call can be repeated. */
   async open(): Promise<OpenDatabase> {
     if (this.#closing !== undefined) throw new StoreClosedError(this.#options.file)
     if (this.#opened !== undefined) return this.#opened
@@ -75,7 +75,7 @@ export class SqliteDatabase {
     return queue.write(name, args, characters)
   }
 
-  /** Runs work in a transaction on a connection of its own. Commits when it resolves. */
+  /** Runs work in a transaction on the connection for user transactions. Commits if the work resolves. */
   async transaction<T>(work: (db: SqliteStatements) => Promise<T>): Promise<T> {
     if (this.#inside.getStore()?.isOpen) throw new TransactionBypassError('transaction')
     const { queue, executor } = await this.open()
@@ -85,7 +85,7 @@ export class SqliteDatabase {
     return result
   }
 
-  /** @throws StoreUnavailableError when the file is no longer the one that was opened. */
+  /** @throws StoreUnavailableError if the file was removed or replaced after it was opened. */
   assertInPlace(): void {
     if (this.#opened === undefined || inodeOf(this.#options.file) === this.#opened.inode) return
     throw new StoreUnavailableError(
@@ -103,7 +103,7 @@ export class SqliteDatabase {
     const { file, driver, durability, migrate, allowNetworkFile, worker, checkIntegrity, busyTimeoutMs } =
       this.#options
     const fileOptions = { file, driver, durability, migrate, allowNetworkFile }
-    // Nothing of it is used before it is open: only its patience.
+    // Until the file is open, only the queue's retries are used.
     const thread = worker ? threadFile() : undefined
     const executor = thread ? new WorkerExecutor(thread, fileOptions) : new InlineExecutor(fileOptions)
     if (worker && thread === undefined) this.#warnOfBundle()
@@ -147,7 +147,7 @@ export class SqliteDatabase {
     }
   }
 
-  /** Its commits leave the log to the connection that writes, which does not block the event loop. */
+  /** User transactions leave copying the log to the worker's connection, which does not block the event loop. */
   #openForUsers(): SqliteStatements {
     const db = connect(this.#options)
     if (this.#options.worker) db.connection.exec('pragma wal_autocheckpoint = 0')
@@ -166,7 +166,7 @@ export class SqliteDatabase {
   }
 }
 
-/** @returns 0 where there is no such file. */
+/** @returns 0 if there is no such file. */
 function inodeOf(file: string): number {
   return statSync(file, { throwIfNoEntry: false })?.ino ?? 0
 }

@@ -1,10 +1,10 @@
 import { createRequire } from 'node:module'
 import { ConfigError } from '../errors.ts'
 
-/** A value that SQLite keeps. */
+/** A value that SQLite can store. */
 export type SqliteValue = string | number | null
 
-/** A prepared statement, as `node:sqlite` and better-sqlite3 both have it. */
+/** The common part of the prepared statements of `node:sqlite` and better-sqlite3. */
 export interface SqliteStatement {
   run(...values: readonly SqliteValue[]): {
     readonly changes: number | bigint
@@ -15,27 +15,27 @@ export interface SqliteStatement {
   iterate(...values: readonly SqliteValue[]): Iterable<unknown>
 }
 
-/** The part of a connection that is used here: a `DatabaseSync` of `node:sqlite`, or a better-sqlite3 `Database`. */
+/** The part of a connection that the stores use: a `DatabaseSync` of `node:sqlite`, or a better-sqlite3 `Database`. */
 export interface SqliteConnection {
   exec(sql: string): unknown
   prepare(sql: string): SqliteStatement
   close(): unknown
 }
 
-/** Which package opens files. */
+/** The package that opens files. */
 export type SqliteDriver = 'node:sqlite' | 'better-sqlite3'
 
 type OpenFile = new (file: string) => SqliteConnection
 
-/** @throws ConfigError when the driver is not there; the driver's error when the file cannot be opened. */
+/** @throws ConfigError if the driver is not installed; the driver's error if the file cannot be opened. */
 export function openConnection(driver: SqliteDriver, file: string): SqliteConnection {
   const Connection = classOf(driver)
   return new Connection(file)
 }
 
 /**
- * Checks that a connection is of the same copy of SQLite. Closing a file in one copy drops the locks that another copy in
- * the same process holds on it, and the file gets damaged: https://sqlite.org/howtocorrupt.html, section 2.2.1.
+ * Checks that a connection uses the same copy of SQLite. If one copy closes a file, it drops the locks of another copy in
+ * the same process, and the file gets damaged: https://sqlite.org/howtocorrupt.html, section 2.2.1.
  *
  * @throws TypeError
  */
@@ -52,7 +52,7 @@ function classOf(driver: SqliteDriver): OpenFile {
 }
 
 function nodeDriver(): OpenFile {
-  // Undefined in a Node.js that has no such module.
+  // Undefined if this Node.js has no such module.
   const module: typeof import('node:sqlite') | undefined = process.getBuiltinModule('node:sqlite')
   if (module === undefined) {
     throw new ConfigError('SqliteStores', [

@@ -6,7 +6,7 @@ import {
   StoreUnavailableError,
 } from '../store/errors.ts'
 
-/** Another process holds the file's write lock for longer than `busyTimeoutMs`. Nothing was written. */
+/** Another process held the file's write lock for longer than `busyTimeoutMs`. Nothing was written. */
 export class SqliteBusyError extends EventspineError {
   static override readonly name = 'SqliteBusyError'
   readonly code = 'SQLITE_LOCKED'
@@ -20,14 +20,14 @@ export class SqliteBusyError extends EventspineError {
   }
 }
 
-/** The file is no SQLite database, or it is damaged. It is left as it is. */
+/** The file is not an SQLite database, or it is damaged. The stores do not change it. */
 export class SqliteCorruptError extends EventspineError {
   static override readonly name = 'SqliteCorruptError'
   readonly code = 'SQLITE_CORRUPT'
 
   constructor(file: string, detail: string, options?: ErrorOptions) {
     super(
-      `${file} is damaged or no SQLite database (${detail}). Restore it from a backup, or save what can be read with sqlite3's .recover.`,
+      `${file} is damaged, or not an SQLite database (${detail}). Restore it from a backup, or save what can be read with sqlite3's .recover.`,
       options,
     )
   }
@@ -41,12 +41,12 @@ export class SqliteNetworkFileError extends EventspineError {
   constructor(file: string, detail: string) {
     super(
       `${file} is on ${detail}, where locks between processes do not hold: SQLite files get damaged there. ` +
-        'Use a local disk, or set allowNetworkFile if one process alone ever opens it.',
+        'Use a local disk, or set allowNetworkFile if only one process ever opens it.',
     )
   }
 }
 
-/** SQLite refused a statement for a reason that has no error of its own here. */
+/** SQLite refused a statement for a reason that no other error class covers. */
 export class SqliteError extends EventspineError {
   static override readonly name = 'SqliteError'
   readonly code = 'SQLITE_FAILED'
@@ -56,7 +56,7 @@ export class SqliteError extends EventspineError {
   }
 }
 
-/** Events cannot be imported: their positions are taken, or lie behind the end of the feed. */
+/** Events cannot be imported, because their positions are taken or before the end of the feed. */
 export class SqliteImportError extends EventspineError {
   static override readonly name = 'SqliteImportError'
   readonly code = 'SQLITE_IMPORT'
@@ -70,7 +70,7 @@ export class SqliteImportError extends EventspineError {
   }
 }
 
-/** Events cannot be archived: a subscription has not handled them yet. */
+/** Events cannot be archived, because a subscription has not handled them. */
 export class SqliteArchiveError extends EventspineError {
   static override readonly name = 'SqliteArchiveError'
   readonly code = 'SQLITE_ARCHIVE'
@@ -78,18 +78,18 @@ export class SqliteArchiveError extends EventspineError {
 
   constructor(subscription: string) {
     super(
-      `The checkpoint of ${subscription} lies before events that are to be archived. Let it catch up, or delete its checkpoint.`,
+      `The checkpoint of ${subscription} is before the events to archive. Let it catch up, or delete its checkpoint.`,
     )
     this.subscription = subscription
   }
 }
 
-/** A driver's error as plain data: it may have to cross from one thread to another. */
+/** A driver's error as plain data, so that it can be sent between threads. */
 export interface SqliteFailure {
-  /** Primary result code of SQLite; 0 where the error is not SQLite's. */
+  /** Primary result code of SQLite; 0 for any other error. */
   readonly code: number
   readonly message: string
-  /** It happened while committing: what was written may be stored. */
+  /** True if the commit failed, so the writes may be stored. */
   readonly isAtCommit: boolean
 }
 
@@ -102,7 +102,7 @@ const SQLITE_FULL = 13
 const SQLITE_CANTOPEN = 14
 const SQLITE_NOTADB = 26
 
-/** Result codes by the names that better-sqlite3 gives them. */
+/** Result codes by the names that better-sqlite3 uses. */
 const CODES: Readonly<Record<string, number>> = {
   SQLITE_BUSY,
   SQLITE_LOCKED,
@@ -119,21 +119,21 @@ export function failureOf(thrown: unknown, isAtCommit = false): SqliteFailure {
   return { code: codeOf(error), message: error.message, isAtCommit }
 }
 
-/** @returns 0 for an error that is not SQLite's. */
+/** Primary result code. @returns 0 for an error that is not SQLite's. */
 export function codeOf(error: Error): number {
-  // The extended result code of node:sqlite; its lowest byte is the primary one.
+  // node:sqlite reports the extended result code; its lowest byte is the primary one.
   if ('errcode' in error && typeof error.errcode === 'number') return error.errcode & 0xff
   if (!('code' in error) || typeof error.code !== 'string') return 0
   const [name] = Object.keys(CODES).filter((known) => String(error.code).startsWith(known))
   return name === undefined ? 0 : (CODES[name] ?? 0)
 }
 
-/** Is it about the file, and not about what was to be written? */
+/** True if the failure concerns the file, not the values to write. */
 export function isAboutFile({ code }: SqliteFailure): boolean {
   return Object.values(CODES).includes(code)
 }
 
-/** The error that a caller gets. */
+/** The typed error of a failure. */
 export function errorOf(
   { code, message, isAtCommit }: SqliteFailure,
   file: string,

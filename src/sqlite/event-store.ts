@@ -19,11 +19,11 @@ import type { SqliteWatch } from './watch.ts'
 import { MOVE_BATCH } from './writes.ts'
 
 export interface SqliteReadOptions extends ReadAllOptions {
-  /** Also the events that were archived. Default false. */
+  /** Include archived events. Default false. */
   readonly includeArchived?: boolean
 }
 
-/** What goes to the archive: a stream, or everything up to a position that all checkpoints have passed. */
+/** The events to archive: a stream, or all events up to a position that all checkpoints have passed. */
 export type ArchiveTarget = StreamName | { readonly upTo: number }
 
 const PAGE = 500
@@ -105,7 +105,7 @@ export class SqliteEventStore extends SqliteStreams implements EventStore {
     await this.#database.open()
   }
 
-  /** Closes the stores that it belongs to. */
+  /** Closes the stores that this event store belongs to. */
   close(): Promise<void> {
     return this.#close()
   }
@@ -116,10 +116,10 @@ export class SqliteEventStore extends SqliteStreams implements EventStore {
 
   /**
    * Stores events of another store with their positions, versions and times, in transactions of 1,000. Events that are
-   * there already are passed over, so that an import that was interrupted may be run again.
+   * already stored are skipped, so an interrupted import can be repeated.
    *
-   * @returns how many were stored.
-   * @throws SqliteImportError when a position is taken by another event, or lies behind the end of the feed.
+   * @returns the number of stored events.
+   * @throws SqliteImportError if a position is taken by another event, or is before the end of the feed.
    * @example
    * await sqlite.events.import(other.events.readAll())
    */
@@ -140,16 +140,16 @@ export class SqliteEventStore extends SqliteStreams implements EventStore {
     return imported
   }
 
-  /** All events in order, archived ones included: what `import` of another store takes. */
+  /** All events in order, including archived ones, as `import` of another store accepts them. */
   export(): AsyncIterable<StoredEvent> {
     return this.readAll({ includeArchived: true })
   }
 
   /**
-   * Moves events to the archive, in transactions of 1,000: they leave the feed and stay in their streams.
+   * Moves events to the archive, in transactions of 1,000. They leave the feed and stay in their streams.
    *
-   * @returns how many were moved.
-   * @throws SqliteArchiveError when a checkpoint lies before the events.
+   * @returns the number of archived events.
+   * @throws SqliteArchiveError if a checkpoint is before the events.
    */
   async archive(target: ArchiveTarget): Promise<number> {
     const args = 'upTo' in target ? { upTo: target.upTo } : { ...target }

@@ -8,17 +8,17 @@ import type { ThreadMessage, ThreadRequest } from './thread.ts'
 import { checkFile, checkpointLog, runBatch, type WriterAnswer } from './writer.ts'
 import type { Write } from './writes.ts'
 
-/** What runs the writes of a file, one batch at a time. Answers, and never rejects. */
+/** Runs the writes of a file, one batch at a time. Failures are answers; it never rejects. */
 export interface SqliteExecutor {
   run(batch: readonly Write[]): WriterAnswer | Promise<WriterAnswer>
-  /** Moves the log into the file. */
+  /** Copies the log into the file. */
   checkpoint(): WriterAnswer | Promise<WriterAnswer>
-  /** Reads the whole file for damage. */
+  /** Checks the whole file for damage. */
   check(): WriterAnswer | Promise<WriterAnswer>
   close(): Promise<void>
 }
 
-/** Runs writes on the thread that calls, which waits for the disk meanwhile. */
+/** Runs writes on the calling thread, which blocks until the disk answers. */
 export class InlineExecutor implements SqliteExecutor {
   readonly #options: SqliteFileOptions
   #opened: SqliteStatements | undefined
@@ -50,7 +50,7 @@ export class InlineExecutor implements SqliteExecutor {
   }
 }
 
-/** The file of the worker thread; undefined inside a bundle, which does not have it. */
+/** The file of the worker thread; undefined inside a bundle, which does not contain it. */
 export function threadFile(): URL | undefined {
   // Undefined in a bundle that is CommonJS.
   const here: string | undefined = import.meta.url
@@ -60,7 +60,7 @@ export function threadFile(): URL | undefined {
   return existsSync(file) ? file : undefined
 }
 
-/** The answer to what was asked of a thread that has ended: it may have been written. */
+/** The answer for requests to a thread that has ended. Their writes may be stored. */
 const ENDED: WriterAnswer = {
   failure: { code: SQLITE_IOERR, message: 'the worker thread ended', isAtCommit: true },
 }
@@ -73,7 +73,7 @@ export class WorkerExecutor implements SqliteExecutor {
   #worker: Worker | undefined
   #lastId = 0
 
-  /** @param file - of the thread. */
+  /** @param file - the program of the thread. */
   constructor(file: URL, options: SqliteFileOptions) {
     this.#file = file
     this.#options = options
@@ -103,7 +103,7 @@ export class WorkerExecutor implements SqliteExecutor {
     const { promise, resolve } = Promise.withResolvers<WriterAnswer>()
     this.#lastId += 1
     this.#waiting.set(this.#lastId, resolve)
-    // A process does not end while it waits for an answer, and an idle thread does not keep it.
+    // The thread keeps the process alive only while a request is in flight.
     worker.ref()
     worker.postMessage({ id: this.#lastId, body: request } satisfies ThreadMessage<ThreadRequest>)
     return promise
@@ -115,7 +115,7 @@ export class WorkerExecutor implements SqliteExecutor {
       name: 'eventspine sqlite',
     })
     worker.on('message', ({ id, body }: ThreadMessage<WriterAnswer>) => this.#answer(id, body))
-    // The next request starts a new thread. The exit event, which follows the error, answers the requests under way.
+    // The next request starts a new thread. The exit event that follows the error answers the requests in flight.
     worker.on('error', () => undefined)
     worker.on('exit', () => this.#ended(worker))
     return worker

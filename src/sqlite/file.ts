@@ -5,7 +5,7 @@ import { SqliteNetworkFileError } from './errors.ts'
 import { checkSchema, migrate } from './schema.ts'
 import { SqliteStatements } from './statements.ts'
 
-/** How a file is opened. Plain data: a worker opens it, too. */
+/** How to open a file. Plain data, because a worker thread opens it, too. */
 export interface SqliteFileOptions {
   readonly file: string
   readonly driver: SqliteDriver
@@ -15,8 +15,8 @@ export interface SqliteFileOptions {
 }
 
 /**
- * Opens a file as its first connection: makes it, checks it, and brings it to the present schema. While another process
- * does the same, it fails as busy, and may be called again.
+ * Opens a file as its first connection: creates it, checks it and migrates its schema. Fails as busy while another
+ * process does the same; repeat the call then.
  *
  * @throws SqliteNetworkFileError, StoreSchemaError, and the driver's error.
  */
@@ -55,7 +55,7 @@ export function connect({ file, driver, durability }: SqliteFileOptions): Sqlite
   return new SqliteStatements(connection)
 }
 
-/** File systems on which the locks and the shared memory of SQLite's WAL mode do not hold between machines. */
+/** Network file systems, on which the locks and the shared memory of SQLite's WAL mode do not work between machines. */
 const NETWORKS: ReadonlyMap<number, string> = new Map([
   [0x6969, 'NFS'],
   [0x517b, 'SMB'],
@@ -67,7 +67,7 @@ const NETWORKS: ReadonlyMap<number, string> = new Map([
   [0x00c36400, 'Ceph'],
 ])
 
-/** @returns the name of the network file system that a folder is on, if it is. */
+/** @returns the name of the network file system that has the folder; undefined on a local one. */
 function networkOf(folder: string): string | undefined {
   return NETWORKS.get(statfsSync(folder).type >>> 0)
 }

@@ -18,31 +18,31 @@ import { DEFAULT_INBOX_RETENTION_MS } from '../subscriptions/inbox.ts'
 import type { SqliteDriver } from './driver.ts'
 
 export interface SqliteStoresOptions {
-  /** Path of the database file; it may hold tables of your own, too. Created if it is not there. */
+  /** Path of the database file. It is created if missing, and may contain your own tables, too. */
   readonly file: string
-  /** Event classes, so that stored events come back as their instances. Repositories and subscriptions add theirs. */
+  /** Event classes, so that stored events are read as their instances. Repositories and subscriptions register theirs. */
   readonly events?: readonly EventClass[]
-  /** Where event classes are looked up, before the default registry. */
+  /** Registry of event classes. `defaultRegistry` is the fallback. */
   readonly registry?: EventRegistry
   /**
-   * `'full'`: a write that resolved survives a power cut. `'normal'`: it survives a crash of the process, and the last ones
-   * may be lost in a power cut, which leaves the file whole. Default `'full'`.
+   * `'full'`: a resolved write survives a power cut. `'normal'`: it survives a crash of the process; a power cut may lose
+   * the last writes, but leaves the file intact. Default `'full'`.
    */
   readonly durability?: 'full' | 'normal'
   /**
-   * `'run'` brings the file to the schema of this release at the start, `'check'` refuses a file of another one, `'off'`
-   * does not look. Default `'run'`.
+   * `'run'` migrates the file to the schema of this release, `'check'` refuses a file with another schema, `'off'` does
+   * not check. Default `'run'`.
    */
   readonly migrate?: 'run' | 'check' | 'off'
-  /** Writes in a worker thread, so that the event loop never waits for the disk. Default true. */
+  /** Write in a worker thread, so that the event loop never waits for the disk. Default true. */
   readonly worker?: boolean
-  /** The package that opens the file: part of Node.js, or one that you installed. Default `'node:sqlite'`. */
+  /** The package that opens the file: `'node:sqlite'` of Node.js (default), or `'better-sqlite3'` if it is installed. */
   readonly driver?: SqliteDriver
-  /** Longest wait for a lock that another process has, in milliseconds. Default 5,000. */
+  /** Maximum wait for a lock that another process holds, in milliseconds. Default 5,000. */
   readonly busyTimeoutMs?: number
-  /** How often the file is looked at for commits of other processes while there are listeners, in milliseconds. Default 10. */
+  /** Interval at which the file is checked for commits of other processes while there are listeners, in milliseconds. Default 10. */
   readonly watchIntervalMs?: number
-  /** Reads the whole file for damage before it is used. Default false. */
+  /** Check the whole file for damage before it is used. Default false. */
   readonly checkIntegrity?: boolean
   /**
    * Age at which notes of the inbox are removed, in milliseconds; Infinity for never. An event that is delivered again after that
@@ -51,7 +51,7 @@ export interface SqliteStoresOptions {
   readonly inboxRetentionMs?: number
   /** Opens a file on a network file system, too: safe only where one process alone ever does. Default false. */
   readonly allowNetworkFile?: boolean
-  /** Where failures of listeners are reported; `console` by default. */
+  /** Receives failures of listeners. Default: `console`. */
   readonly logger?: Logger | FieldsFirstLogger
 }
 
@@ -95,9 +95,9 @@ export function resolveSqliteOptions(options: SqliteStoresOptions): ResolvedSqli
   const { file } = options
   if (file === ':memory:' || file.startsWith('file:')) {
     throw new ConfigError('SqliteStores', [
-      `file must be the path of a file, got ${JSON.stringify(file)}: use InMemoryStores for what ends with the process`,
+      `file must be the path of a file, got ${JSON.stringify(file)}: use InMemoryStores for data that ends with the process`,
     ])
   }
-  // The worker, and whatever else opens it, may have another working directory.
+  // The working directory may change before another connection opens the file.
   return { ...resolved, file: resolve(file) }
 }

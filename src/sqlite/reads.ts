@@ -14,10 +14,10 @@ import { STORED_COLUMNS, storedRow, text } from './rows.ts'
 import type { SqliteRow, SqliteStatements } from './statements.ts'
 import { endOfFeed } from './writes.ts'
 
-/** Runs one short read. */
+/** Runs one short read on the connection. */
 export type Read = <T>(read: (db: SqliteStatements) => T) => Promise<T>
 
-/** Rows that are read at a time: between two of them the event loop goes on. */
+/** Rows per read. Between two reads, the event loop gets its turn. */
 const CHUNK = 500
 /** Their size, in bytes of JSON. */
 const CHUNK_BYTES = 512 * 1024
@@ -48,7 +48,7 @@ export async function readStream(
     after += CHUNK
     if (after < last) await nextTurn()
   }
-  // Deleted while it was read in several chunks.
+  // The stream was deleted between two chunks.
   if (rows.length < last - fromVersion && last > fromVersion) {
     const now = await read((db) => endOfStream(db, stream))
     if (now.isDeleted) return { aggregateType: type, rows: [], version: now.version, isDeleted: true }
@@ -83,7 +83,7 @@ function versionsAfter(
   )
 }
 
-/** Where the feed ends, and which event lies there. */
+/** The end of the feed, and the event at that position. */
 export interface FeedEnd {
   readonly head: number
   readonly headEventId: string | undefined
@@ -95,15 +95,15 @@ export function feedEnd(db: SqliteStatements): FeedEnd {
   return { head, headEventId: last?.['position'] === head ? text(last['event_id']) : undefined }
 }
 
-/** The rows of a page, from both tables where the archive is wanted. */
+/** Selects a part of the feed, with or without archived events. */
 export interface FeedRange extends ReadAllOptions {
   readonly includeArchived?: boolean
 }
 
-/** Positions that a filtered read looks through at a time, at first. */
+/** Positions that the first step of a filtered read scans. */
 const FIRST_WINDOW = 2000
 const LAST_WINDOW = 1_000_000
-/** A read that takes longer, in milliseconds, is made smaller. */
+/** After a step that takes longer than this, in milliseconds, the next step scans fewer positions. */
 const LONG_MS = 4
 
 /** A part of the feed as rows. */
@@ -199,7 +199,7 @@ export function conditionOf({
   return [parts.join(''), values]
 }
 
-/** The largest position such that everything up to it was stored before a time. Times never fall along the feed. */
+/** The largest position up to which all events were stored before a time. Times never decrease along the feed. */
 export function positionBefore(db: SqliteStatements, time: number): number {
   const { head } = feedEnd(db)
   let [low, high] = [0, head + 1]

@@ -1,7 +1,7 @@
 import type { EventRow, StoredRow } from '../store/event-row.ts'
 import type { SqliteRow } from './statements.ts'
 
-/** The columns of an event, position and time excepted, in the order in which they are written. */
+/** The columns of an event except position and time, in the order in which they are written. */
 export const EVENT_COLUMNS = [
   'event_id',
   'event_type',
@@ -58,7 +58,7 @@ export function storedRow(row: SqliteRow): StoredRow {
   }
 }
 
-/** A column that is `text not null`. */
+/** The value of a `text not null` column. */
 export function text(value: unknown): string {
   return typeof value === 'string' ? value : ''
 }

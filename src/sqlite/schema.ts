@@ -28,8 +28,8 @@ const EVENT_COLUMNS = `
   unique (aggregate_id, aggregate_type, aggregate_version)`
 
 /**
- * Never changed once it was released: a further step is a further entry. Each only adds. Without `autoincrement` the
- * position of a deleted last row would be given out again.
+ * A released migration never changes; changes are new migrations, which only add. Without `autoincrement`, SQLite would
+ * reuse the position of a deleted last row.
  */
 const MIGRATIONS: readonly Migration[] = [
   {
@@ -144,7 +144,7 @@ const MIGRATIONS_TABLE = `create table if not exists eventspine_migrations (
   applied_at integer not null
 ) strict;`
 
-/** The SQL that brings a file from one schema version to the present one: to be looked at, or to be run by hand. */
+/** Returns the SQL that migrates a file from a schema version to the current one, to review it or to run it by hand. */
 export function sqliteMigrationSql(fromVersion = 0): string {
   const steps = MIGRATIONS.filter(({ version }) => version > fromVersion).map(
     (migration) =>
@@ -153,7 +153,7 @@ export function sqliteMigrationSql(fromVersion = 0): string {
   return [MIGRATIONS_TABLE, ...steps].join('\n\n')
 }
 
-/** @returns 0 for a file without a schema of ours. */
+/** @returns 0 for a file without the stores' tables. */
 export function schemaVersion(db: SqliteConnection): number {
   const table = db.prepare(
     "select 1 from sqlite_schema where type = 'table' and name = 'eventspine_migrations'",
@@ -163,7 +163,7 @@ export function schemaVersion(db: SqliteConnection): number {
   return Number(Reflect.get(Object(row), 'version') ?? 0)
 }
 
-/** @throws StoreSchemaError when the file is not of the version that this release needs. */
+/** @throws StoreSchemaError if the file does not have the version that this release needs. */
 export function checkSchema(db: SqliteConnection, file: string): void {
   const version = schemaVersion(db)
   if (version === SCHEMA_VERSION) return
@@ -178,10 +178,10 @@ export function checkSchema(db: SqliteConnection, file: string): void {
 }
 
 /**
- * Brings a file to the present schema, one transaction after the other, under SQLite's write lock: of two processes one
- * migrates, and the other finds it done.
+ * Migrates a file to the current schema, with one transaction per migration, under SQLite's write lock. If two processes
+ * start at once, one migrates and the other has nothing left to do.
  *
- * @throws StoreSchemaError when the file is newer.
+ * @throws StoreSchemaError if the file is newer.
  */
 export function migrate(db: SqliteConnection, file: string): void {
   if (schemaVersion(db) === SCHEMA_VERSION) return
@@ -196,7 +196,7 @@ export function migrate(db: SqliteConnection, file: string): void {
   checkSchema(db, file)
 }
 
-/** The statement that notes a migration: part of its transaction, also where it is run by hand. */
+/** The statement that records a migration. It is part of the migration's transaction, even if run by hand. */
 function noteOf({ version, name, sql }: Migration): string {
   const checksum = createHash('sha256').update(sql).digest('hex')
   return `insert into eventspine_migrations (version, name, checksum, applied_at) values (${version}, '${name}', '${checksum}', unixepoch() * 1000);`

@@ -1,9 +1,9 @@
 import type { SqliteConnection, SqliteStatement, SqliteValue } from './driver.ts'
 
-/** A row as the driver gives it. */
+/** A row as the driver returns it. */
 export type SqliteRow = Readonly<Record<string, SqliteValue>>
 
-/** The statements of one connection, each prepared once. */
+/** Runs statements on one connection, and prepares each once. */
 export class SqliteStatements {
   readonly connection: SqliteConnection
   readonly #prepared = new Map<string, SqliteStatement>()
@@ -12,12 +12,12 @@ export class SqliteStatements {
     this.connection = connection
   }
 
-  /** @returns how many rows changed. */
+  /** @returns the number of changed rows. */
   run(sql: string, ...values: readonly SqliteValue[]): number {
     return Number(this.#prepare(sql).run(...values).changes)
   }
 
-  /** @returns the id of the row that was inserted; 0 when none was. */
+  /** @returns the id of the inserted row; 0 if none was inserted. */
   insert(sql: string, ...values: readonly SqliteValue[]): number {
     const { changes, lastInsertRowid } = this.#prepare(sql).run(...values)
     return Number(changes) === 0 ? 0 : Number(lastInsertRowid)

@@ -48,7 +48,7 @@ export class SqliteStores implements DatabaseStores<SqliteConnection> {
   readonly #decoder: RowDecoder
   readonly #options: ResolvedSqliteOptions
 
-  /** The file is opened by the first call, or by `ready`. @throws ConfigError */
+  /** The first call opens the file, or `ready` does. @throws ConfigError */
   constructor(options: SqliteStoresOptions) {
     const resolved = resolveSqliteOptions(options)
     this.#options = resolved
@@ -111,10 +111,10 @@ export class SqliteStores implements DatabaseStores<SqliteConnection> {
   }
 
   /**
-   * The stores inside a transaction that you began on your own connection to the file, with `begin immediate`. Commits of
-   * it are noticed like those of another process.
+   * The stores inside a transaction that you have started with `begin immediate` on your own connection to the file. Its
+   * commit is detected like that of another process.
    *
-   * @throws TypeError if the connection is of another driver than the stores.
+   * @throws TypeError if the connection belongs to another driver than that of the stores.
    */
   within(client: SqliteConnection): StoreTransaction<SqliteConnection> {
     assertSameDriver(this.#options.driver, client)
@@ -142,7 +142,7 @@ export class SqliteStores implements DatabaseStores<SqliteConnection> {
   }
 }
 
-/** The leases that were given back, as one text. */
+/** Selects the released leases, as one text. */
 const RELEASED = `select group_concat(name || ' ' || fence) as released from eventspine_leases where expires_at = 0`
 
 function growsFeed(name: WriteName, result: unknown): boolean {
@@ -160,7 +160,7 @@ function assertInTransaction(connection: SqliteConnection, operation: string): v
   if (isIn === false) throw new TransactionRequiredError(operation, 'a connection without one')
 }
 
-/** A transaction while it is open. */
+/** An open transaction. */
 class OpenUnit {
   readonly transaction: StoreTransaction<SqliteConnection>
   readonly #options: ResolvedSqliteOptions
@@ -204,7 +204,7 @@ class OpenUnit {
 
   #run<T>(call: () => T): T {
     if (!this.#isOpen) throw new StoreClosedError('The transaction')
-    // SQLite may have ended the transaction with the failure: what followed would be stored by itself.
+    // The failure may have ended the transaction, and later statements would be committed on their own.
     if (this.#failure !== undefined) throw this.#failure
     try {
       return call()

@@ -16,7 +16,7 @@ import type { SqliteAccess } from './access.ts'
 import { isKnown } from './append.ts'
 import { readStream } from './reads.ts'
 
-/** Streams of a file, or of a transaction in it. */
+/** The streams of a file, or of a transaction in it. */
 export class SqliteStreams implements StreamStore {
   readonly #access: SqliteAccess
 

@@ -1,4 +1,4 @@
-// The worker thread of a SqliteStores: it waits for the disk, so that the event loop does not.
+// The worker thread of a SqliteStores. It waits for the disk, so that the event loop does not.
 import { parentPort, workerData } from 'node:worker_threads'
 import { failureOf } from './errors.ts'
 import { connect, type SqliteFileOptions } from './file.ts'
@@ -6,7 +6,7 @@ import type { SqliteStatements } from './statements.ts'
 import { checkFile, checkpointLog, runBatch, type WriterAnswer } from './writer.ts'
 import type { Write } from './writes.ts'
 
-/** What the thread is asked. */
+/** A request to the thread. */
 export type ThreadRequest =
   | { readonly kind: 'run'; readonly batch: readonly Write[] }
   | { readonly kind: 'checkpoint' | 'check' | 'close' }

@@ -1,16 +1,16 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 
-/** Longest work of SQLite on the calling thread between two turns of the event loop, in milliseconds. */
+/** Maximum time that SQLite blocks the calling thread between two turns of the event loop, in milliseconds. */
 const BUDGET_MS = 4
 
 /**
- * Gives the event loop its turns: calls that finish synchronously resolve in microtasks, so a program that awaits one after
- * the other would never reach timers and sockets.
+ * Lets the event loop run regularly. Synchronous calls resolve in microtasks, so a program that awaits one call after the
+ * other would never process timers and sockets.
  */
 export class TurnBudget {
   #spentMs = 0
 
-  /** Runs work and counts its time. */
+  /** Runs work and adds its duration. */
   run<T>(work: () => T): T {
     const startedAt = performance.now()
     try {

@@ -2,11 +2,11 @@ import { toError } from '../errors.ts'
 import type { Logger } from '../observability/logger.ts'
 
 export interface SqliteWatchParts {
-  /** Opens the file, if it is not open. Never throws. */
+  /** Opens the file if it is not open. Never throws. */
   readonly open: () => void
-  /** A number that changes when another connection has committed. Throws when the file cannot be read. */
+  /** A number that changes with each commit of another connection. @throws if the file cannot be read. */
   readonly version: () => number
-  /** A text that changes when a lease was given back. */
+  /** A text that changes if a lease is released. */
   readonly releases: () => string
   readonly intervalMs: number
   readonly logger: Logger
@@ -48,7 +48,7 @@ export class SqliteWatch {
   }
 
   #add(listeners: Set<() => void>, listener: () => void): () => void {
-    // A function of its own for each call, so that the same listener may be added twice.
+    // A new function per call, so that the same listener can be added twice.
     const entry = () => listener()
     listeners.add(entry)
     this.#start()
@@ -60,7 +60,7 @@ export class SqliteWatch {
     }
   }
 
-  /** Looks at the file while there are listeners. The timer keeps no process alive. */
+  /** Checks the file while there are listeners. The timer does not keep the process alive. */
   #start(): void {
     if (this.#timer !== undefined || this.#isClosed) return
     this.#parts.open()
@@ -79,9 +79,9 @@ export class SqliteWatch {
     } catch (thrown) {
       if (this.#isFailing) return
       this.#isFailing = true
-      // The listeners read the file next, and report why it cannot be read.
+      // The listeners read the file next, and report the failure.
       this.#call(this.#appends)
-      this.#parts.logger.warn('looking for commits of other processes failed', { error: toError(thrown) })
+      this.#parts.logger.warn('checking for commits of other processes failed', { error: toError(thrown) })
     }
   }
 

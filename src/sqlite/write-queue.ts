@@ -6,11 +6,11 @@ import { TurnBudget } from './turn-budget.ts'
 import type { WriterAnswer } from './writer.ts'
 import type { ArgumentsOf, ResultOf, Write, WriteName } from './writes.ts'
 
-/** Writes that go together in one transaction at most, by number and by size. */
+/** Limits for writes in one transaction: number, and size of the arguments. */
 const MAX_BATCH = 500
 const MAX_BATCH_CHARACTERS = 1024 * 1024
 
-/** Longest wait between two attempts to get the lock of another process, in milliseconds. */
+/** Maximum delay between two attempts to get the lock, in milliseconds. */
 const MAX_BUSY_DELAY_MS = 20
 
 interface WriteJob extends Write {
@@ -26,13 +26,13 @@ export interface WriteQueueParts {
   readonly executor: SqliteExecutor
   readonly file: string
   readonly busyTimeoutMs: number
-  /** Called after a commit, with what was written. */
+  /** Called after a commit, with the writes and their results. */
   readonly onCommitted: (writes: readonly Write[], results: readonly unknown[]) => void
 }
 
 /**
- * The writes of one process, in the order in which they were asked for. What comes while a transaction is under way
- * goes together in the next one; a lone write goes at once.
+ * The writes of one process, in call order. Writes that arrive while a transaction is in flight share the next one; a
+ * lone write starts at once.
  */
 export class SqliteWriteQueue {
   readonly #parts: WriteQueueParts
@@ -44,7 +44,7 @@ export class SqliteWriteQueue {
     this.#parts = parts
   }
 
-  /** @param characters - about how large the arguments are. */
+  /** @param characters - the approximate size of the arguments. */
   async write<N extends WriteName>(name: N, args: ArgumentsOf<N>, characters = 0): Promise<ResultOf<N>> {
     const { promise, resolve, reject } = Promise.withResolvers<ResultOf<N>>()
     this.#add({
@@ -58,14 +58,14 @@ export class SqliteWriteQueue {
     return promise
   }
 
-  /** Runs work during which this process writes nothing else. */
+  /** Runs work while no other write of this process runs. */
   exclusively<T>(work: () => Promise<T>): Promise<T> {
     const { promise, resolve, reject } = Promise.withResolvers<T>()
     this.#add({ run: () => work().then(resolve, reject) })
     return promise
   }
 
-  /** Tries again while another process has the lock. @throws what it fails with in the end. */
+  /** Retries while another process holds the lock. @throws the last error. */
   async patiently<T>(attempt: () => T): Promise<T> {
     const { file, busyTimeoutMs } = this.#parts
     const patience = new Patience(busyTimeoutMs)
@@ -80,7 +80,7 @@ export class SqliteWriteQueue {
     }
   }
 
-  /** Resolves when all that was asked for is done. */
+  /** Resolves when the queue is empty. */
   async idle(): Promise<void> {
     while (this.#draining !== undefined) await this.#draining
   }
@@ -91,7 +91,7 @@ export class SqliteWriteQueue {
   }
 
   async #drain(): Promise<void> {
-    // What the callers of one moment ask for goes together.
+    // Writes of the same turn share one transaction.
     await Promise.resolve()
     for (;;) {
       const [next] = this.#jobs
@@ -124,7 +124,7 @@ export class SqliteWriteQueue {
       for (const [index, { settle }] of batch.entries()) settle({ result: answer.results[index] })
       this.#parts.onCommitted(batch, answer.results)
     } else if (batch.length > 1 && !isAboutFile(answer.failure)) {
-      // One of them is at fault, and must not fail the others.
+      // One write is at fault, and must not fail the others.
       for (const job of batch) await this.#runTogether([job])
     } else for (const { settle } of batch) settle({ error: this.#errorOf(answer.failure) })
   }
@@ -144,7 +144,7 @@ export class SqliteWriteQueue {
   }
 }
 
-/** Waits for the lock of another process, from the first time that it was in the way. */
+/** Delays retries while another process holds the lock, for at most `busyTimeoutMs` since the first refusal. */
 class Patience {
   readonly #busyTimeoutMs: number
   #busySince: number | undefined
@@ -154,13 +154,13 @@ class Patience {
     this.#busyTimeoutMs = busyTimeoutMs
   }
 
-  /** Waits a little. @returns false when it is no question of waiting, or it was waited long enough. */
+  /** Waits before a retry. @returns false if waiting cannot help, or the deadline has passed. */
   async outlasts({ code }: SqliteFailure): Promise<boolean> {
     const now = performance.now()
     this.#busySince ??= now
     if (code !== SQLITE_BUSY || now - this.#busySince >= this.#busyTimeoutMs) return false
     this.#tries += 1
-    // Short and random, so that no process is always late.
+    // Random, so that no process always loses.
     await delay(Math.random() * Math.min(MAX_BUSY_DELAY_MS, this.#tries))
     return true
   }

@@ -2,7 +2,7 @@ import { codeOf, failureOf, SQLITE_BUSY, SQLITE_CORRUPT, type SqliteFailure } fr
 import type { SqliteStatements } from './statements.ts'
 import { runWrite, type Write } from './writes.ts'
 
-/** What a batch of writes came to: all results, or nothing was written. */
+/** The outcome of a batch: all results, or a failure after which nothing is written. */
 export type WriterAnswer = { readonly results: readonly unknown[] } | { readonly failure: SqliteFailure }
 
 /** Runs writes in one transaction. Never throws. */
@@ -22,27 +22,27 @@ export function runBatch(db: SqliteStatements, batch: readonly Write[]): WriterA
   }
 }
 
-/** Ends a transaction that SQLite may have ended itself. */
+/** Rolls back a transaction, even if SQLite has already ended it. */
 export function rollBack({ connection }: SqliteStatements): void {
   try {
     connection.exec('rollback')
   } catch (thrown) {
-    // "no transaction is active": what failed before had ended it.
+    // "no transaction is active": the earlier failure has ended it.
     if (thrown instanceof Error && codeOf(thrown) > 1) throw thrown
   }
 }
 
-/** Copies what is committed from the log into the file, as far as nobody reads it. */
+/** Copies committed pages from the log into the file, except those that a reader still needs. */
 export function checkpointLog(db: SqliteStatements): void {
   try {
     db.get('pragma wal_checkpoint(passive)')
   } catch (thrown) {
-    // Another process does it at this moment.
+    // Another process is copying the log.
     if (!(thrown instanceof Error) || codeOf(thrown) !== SQLITE_BUSY) throw thrown
   }
 }
 
-/** Reads the whole file. @returns what is wrong with it. */
+/** Checks the whole file for damage. */
 export function checkFile(db: SqliteStatements): WriterAnswer {
   try {
     const [answer] = Object.values(db.get('pragma quick_check(1)') ?? {})

@@ -13,35 +13,34 @@ export interface LeaseArguments {
   readonly ttlMs: number
 }
 
-/** A snapshot, its state as JSON. */
+/** A snapshot with its state as JSON. */
 export type SnapshotRow = Omit<Snapshot, 'state' | 'takenAt'> & {
   readonly state: string
   readonly takenAt: number
 }
 
-/** A parked event, its event as JSON of a `StoredRow`. */
+/** A parked event with its event as JSON of a `StoredRow`. */
 export type ParkedRow = Omit<ParkedEvent, 'event' | 'firstFailedAt' | 'failedAt'> & {
   readonly event: string
   readonly firstFailedAt: number
   readonly failedAt: number
 }
 
-/** Which part of the feed goes to the archive. */
+/** The part of the feed to archive. */
 export type ArchiveArguments = StreamName | { readonly upTo: number }
 
-/** Rows that an import or an archive moves at a time, so that others get their turn. */
+/** Rows per step of an import or an archive, so that other writes get their turn. */
 export const MOVE_BATCH = 1000
 
 /**
- * Every write there is, as a function of a connection that is inside a transaction. Arguments and results are plain data,
- * and what a caller may run into is a result: so a write runs alike in a worker, with others in one transaction, and in
- * the transaction of a user.
+ * All writes, as functions of a connection inside a transaction. Arguments and results are plain data, and expected
+ * refusals are results. So a write runs the same way in a worker, in a shared transaction, and in a user's transaction.
  */
 export const writes = {
   append,
   ...effectWrites,
 
-  /** @param tombstone - the event that takes the place of the stream's next one. */
+  /** @param tombstone - the event that gets the stream's next version. */
   deleteStream(
     db: SqliteStatements,
     { stream, tombstone }: { stream: StreamName; tombstone: EventRow },
@@ -103,7 +102,7 @@ export const writes = {
     return { fence }
   },
 
-  /** The row stays, with its fencing number. */
+  /** Keeps the row with its fencing number. */
   releaseLease(db: SqliteStatements, { name, owner }: Omit<LeaseArguments, 'ttlMs'>): boolean {
     const sql = "update eventspine_leases set owner = '', expires_at = 0 where name = ? and owner = ?"
     return db.run(sql, name, owner) > 0
@@ -126,7 +125,7 @@ export const writes = {
     return db.run(sql, subscription, position) > 0
   },
 
-  /** @returns how many of at most {@link MOVE_BATCH} were removed. */
+  /** @returns the number of removed events, at most {@link MOVE_BATCH}. */
   pruneParked(db: SqliteStatements, { failedBefore }: { failedBefore: number }): number {
     return db.run(
       `delete from eventspine_parked_events where (subscription, position) in
@@ -135,7 +134,7 @@ export const writes = {
     )
   },
 
-  /** Events with their positions, behind the end of the feed; those that are there already are passed over. */
+  /** Inserts events with their positions after the end of the feed. Events that are already stored are skipped. */
   importRows(
     db: SqliteStatements,
     { rows }: { rows: readonly StoredRow[] },
@@ -158,7 +157,7 @@ export const writes = {
     return { imported }
   },
 
-  /** @returns how many of at most {@link MOVE_BATCH} were moved, or the subscription that is behind. */
+  /** @returns the number of moved events, at most {@link MOVE_BATCH}, or the subscription that is behind. */
   archive(db: SqliteStatements, args: ArchiveArguments): { moved: number; behind?: string } {
     const [where, ...values] =
       'upTo' in args
@@ -183,7 +182,7 @@ export const writes = {
 
 const INSERT_AT = INSERT.replace('(', '(position, ').replace('values (', 'values (?, ')
 
-/** The last position that was given out. */
+/** The last position that was assigned. */
 export function endOfFeed(db: SqliteStatements): number {
   const row = db.get("select seq from sqlite_sequence where name = 'eventspine_events'")
   return Number(row?.['seq'] ?? 0)
@@ -194,14 +193,14 @@ export type WriteName = keyof Writes
 export type ArgumentsOf<N extends WriteName> = Parameters<Writes[N]>[1]
 export type ResultOf<N extends WriteName> = ReturnType<Writes[N]>
 
-/** A write as a message. */
+/** A write as plain data. */
 export interface Write {
   readonly name: WriteName
   readonly args: unknown
 }
 
-/** Runs a write; its name says what its arguments are. */
+/** Runs a write. Its name determines the types of its arguments. */
 export function runWrite(db: SqliteStatements, { name, args }: Write): unknown {
-  // The queue takes arguments by the name of the write, and this is the only place that reads them.
+  // The queue accepts only arguments that match the name, and only this function reads them.
   return (writes[name] as (db: SqliteStatements, args: unknown) => unknown)(db, args)
 }

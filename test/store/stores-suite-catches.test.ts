@@ -73,7 +73,7 @@ const faults: readonly (readonly [string, (whole: InMemoryStores) => Stores, str
   [
     'draws positions from a sequence and shows them at the commit',
     () => new NaiveSequenceStores(),
-    'shows a follower no event before one that is committed later and lies in front of it',
+    'shows no event to a follower before a lower position that commits later',
   ],
   [
     'draws positions from a sequence, in any interleaving',
@@ -83,12 +83,12 @@ const faults: readonly (readonly [string, (whole: InMemoryStores) => Stores, str
   [
     'shows events before their commit',
     withoutTransactions,
-    'stores nothing of a transaction before its commit, and all of it then',
+    'shows nothing of a transaction before its commit, and everything afterwards',
   ],
   [
     'keeps what was rolled back',
     withoutTransactions,
-    'stores nothing of a transaction that is rolled back, and hands its error on',
+    'stores nothing of a transaction that is rolled back, and passes its error on',
   ],
   [
     'keeps a deletion that was rolled back',
@@ -104,22 +104,22 @@ const faults: readonly (readonly [string, (whole: InMemoryStores) => Stores, str
             throw new Error('rolled back', { cause })
           }),
       }),
-    'rolls back what was written to all stores together',
+    'rolls back writes to all stores together',
   ],
   [
     'saves snapshots outside of the transaction',
     (whole) => outsideOf(whole, 'snapshots'),
-    'commits what was written to all stores together',
+    'commits writes to all stores together',
   ],
   [
     'saves checkpoints outside of the transaction',
     (whole) => outsideOf(whole, 'checkpoints'),
-    'rolls back what was written to all stores together',
+    'rolls back writes to all stores together',
   ],
   [
     'removes parked events outside of the transaction',
     (whole) => outsideOf(whole, 'deadLetters'),
-    'rolls back what was removed',
+    'rolls back removals',
   ],
   [
     'forgets a deleted stream altogether',
@@ -141,7 +141,7 @@ const faults: readonly (readonly [string, (whole: InMemoryStores) => Stores, str
           return { ...page, events: page.events.slice(0, -1) }
         },
       }),
-    'gives pages with the end of the feed, whatever the filter lets through',
+    'returns pages with the end of the feed, independent of the filter',
   ],
   [
     'takes the last event of a page for the head',
@@ -152,7 +152,7 @@ const faults: readonly (readonly [string, (whole: InMemoryStores) => Stores, str
           return { ...page, head: page.events.at(-1)?.position ?? 0 }
         },
       }),
-    'gives pages with the end of the feed, whatever the filter lets through',
+    'returns pages with the end of the feed, independent of the filter',
   ],
   [
     'replaces a snapshot by an older one',
@@ -178,7 +178,7 @@ const faults: readonly (readonly [string, (whole: InMemoryStores) => Stores, str
           },
         }),
       }),
-    'refuses to move what another instance has moved',
+    'refuses to move a checkpoint that another instance has moved',
   ],
   [
     'forgets fencing numbers',
@@ -217,7 +217,7 @@ const faults: readonly (readonly [string, (whole: InMemoryStores) => Stores, str
       pretending<Stores>(whole, {
         leases: pretending(whole.leases, { onRelease: () => () => undefined }),
       }),
-    'wakes who stands by when a lease is given back',
+    'wakes standby instances when a lease is released',
   ],
   [
     'looks at the latest snapshot before a wait',
@@ -320,7 +320,7 @@ const faults: readonly (readonly [string, (whole: InMemoryStores) => Stores, str
             })),
         }),
       }),
-    'keeps an event whose class nobody knows',
+    'keeps an event whose class is unknown',
   ],
 ]
 

@@ -38,7 +38,7 @@ describe.each([
     expect(await store.load('nobody')).toBeUndefined()
   })
 
-  it('moves from the position that was left, and takes a repeated save for the same one', async () => {
+  it('moves from the position that was left, and treats a repeated save as a no-op', async () => {
     const store = await create()
     await store.save('a', checkpointAt(5), undefined)
     await store.save('a', checkpointAt(9), 5)
@@ -48,7 +48,7 @@ describe.each([
     expect((await store.load('a'))?.position).toBe(0)
   })
 
-  it('refuses to move what another instance has moved', async () => {
+  it('refuses to move a checkpoint that another instance has moved', async () => {
     const store = await create()
     await store.save('a', checkpointAt(5), undefined)
 

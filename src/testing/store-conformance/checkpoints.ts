@@ -16,7 +16,7 @@ async function assertConflict(promise: Promise<unknown>): Promise<void> {
   assert.ok(error instanceof CheckpointConflictError, String(error))
 }
 
-/** How far each subscription has come. */
+/** The position of each subscription. */
 export const checkpointTests = [
   storesTest('keeps a checkpoint for each name, whatever the name', async ({ stores, other }) => {
     const names = ['orders', 'orders/2', '../orders', '.', 'été 🎉', 'ORDERS x', "o'clock; --"]
@@ -31,24 +31,21 @@ export const checkpointTests = [
     assert.equal(await other.checkpoints.load('nobody'), undefined)
   }),
 
-  storesTest('keeps a checkpoint that knows only its position', async ({ stores: { checkpoints } }) => {
+  storesTest('keeps a checkpoint that has only a position', async ({ stores: { checkpoints } }) => {
     const bare = at(7, { storeId: undefined, eventId: undefined })
     await checkpoints.save('a', bare, undefined)
     assert.deepEqual(await checkpoints.load('a'), bare)
   }),
 
-  storesTest(
-    'moves from the position that was left, in both directions',
-    async ({ stores: { checkpoints } }) => {
-      await checkpoints.save('a', at(5), undefined)
-      await checkpoints.save('a', at(9), 5)
-      await checkpoints.save('a', at(0), 9)
+  storesTest('moves from the stored position, in both directions', async ({ stores: { checkpoints } }) => {
+    await checkpoints.save('a', at(5), undefined)
+    await checkpoints.save('a', at(9), 5)
+    await checkpoints.save('a', at(0), 9)
 
-      assert.deepEqual(await checkpoints.load('a'), at(0))
-    },
-  ),
+    assert.deepEqual(await checkpoints.load('a'), at(0))
+  }),
 
-  storesTest('takes a repeated save for the same one', async ({ stores: { checkpoints } }) => {
+  storesTest('treats a repeated save as a no-op', async ({ stores: { checkpoints } }) => {
     await checkpoints.save('a', at(5), undefined)
     await checkpoints.save('a', at(5), undefined)
     await checkpoints.save('a', at(9), 5)
@@ -57,17 +54,20 @@ export const checkpointTests = [
     assert.deepEqual(await checkpoints.load('a'), at(9))
   }),
 
-  storesTest('refuses to move what another instance has moved', async ({ stores: { checkpoints } }) => {
-    await checkpoints.save('a', at(5), undefined)
+  storesTest(
+    'refuses to move a checkpoint that another instance has moved',
+    async ({ stores: { checkpoints } }) => {
+      await checkpoints.save('a', at(5), undefined)
 
-    await assertConflict(checkpoints.save('a', at(6), undefined))
-    await assertConflict(checkpoints.save('a', at(9), 7))
-    await assertConflict(checkpoints.save('b', at(9), 7))
-    assert.deepEqual(await checkpoints.load('a'), at(5))
-    assert.equal(await checkpoints.load('b'), undefined)
-  }),
+      await assertConflict(checkpoints.save('a', at(6), undefined))
+      await assertConflict(checkpoints.save('a', at(9), 7))
+      await assertConflict(checkpoints.save('b', at(9), 7))
+      assert.deepEqual(await checkpoints.load('a'), at(5))
+      assert.equal(await checkpoints.load('b'), undefined)
+    },
+  ),
 
-  storesTest('lets one of many instances move a checkpoint that save at once', async ({ stores, other }) => {
+  storesTest('lets one of many concurrent saves move a checkpoint', async ({ stores, other }) => {
     await stores.checkpoints.save('a', at(1), undefined)
     const outcomes = await Promise.allSettled(
       Array.from({ length: 20 }, (_, index) =>

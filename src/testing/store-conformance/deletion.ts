@@ -5,7 +5,7 @@ import { append, Filed, idsOf, noted, readAll, refusal } from './stored-events.t
 
 const stream = { aggregateId: 'a', aggregateType: 'Note' }
 
-/** What is left of a stream that was deleted. */
+/** Deleted streams. */
 export const deletionTests = [
   storeTest('deletes the events of a stream, and leaves a tombstone in the feed', async ({ store }) => {
     const [kept, gone] = [noted('b'), noted('a', 0)]
@@ -36,7 +36,7 @@ export const deletionTests = [
     assert.deepEqual(await store.deleteStream(stream), { newVersion, globalPosition })
   }),
 
-  storeTest('uses no version of a deleted stream again', async ({ store }) => {
+  storeTest('never reuses a version of a deleted stream', async ({ store }) => {
     const first = noted('a', 0)
     await append(store, [first])
     await store.deleteStream(stream)
@@ -50,7 +50,7 @@ export const deletionTests = [
     assert.equal((await readAll(store)).length, 2)
   }),
 
-  storeTest('resumes behind an event that was deleted', async ({ store }) => {
+  storeTest('resumes after a deleted event', async ({ store }) => {
     const { globalPosition } = await append(store, [noted('a')])
     const later = noted('b')
     await append(store, [later])
@@ -61,7 +61,7 @@ export const deletionTests = [
     assert.equal(after.length, 2)
   }),
 
-  storeTest('deletes nothing where there is no stream', async ({ store }) => {
+  storeTest('deletes nothing if there is no such stream', async ({ store }) => {
     assert.deepEqual(await store.deleteStream(stream), { newVersion: 0, globalPosition: 0 })
     assert.deepEqual(await readAll(store), [])
     await append(store, [noted('a')], 'noStream')

@@ -44,7 +44,7 @@ export function describeEventStore(name: string, options: DescribeEventStoreOpti
   })
 }
 
-/** Why a test cannot be run; undefined when it can. */
+/** Why a test cannot run; undefined if it can. */
 function obstacleTo({ needs }: StoreTest, options: DescribeEventStoreOptions): string | undefined {
   for (const capability of needs) {
     const reason = options.lacks?.[capability] ?? notGiven(capability, options)

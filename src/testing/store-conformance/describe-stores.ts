@@ -25,8 +25,8 @@ const SUITE: Readonly<Record<string, readonly StoresTest[]>> = {
 }
 
 /**
- * The conformance suite of all stores of a backend: that of its event store, and what snapshots, checkpoints, leases and
- * parked events promise, alone and in one transaction.
+ * The conformance suite for all stores of a backend: tests the event store, snapshots, checkpoints, leases and parked
+ * events, each alone and in one transaction.
  *
  * @example
  * describeStores('my stores', {

@@ -3,7 +3,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { EventStore, StoredEvent } from '../../store/index.ts'
 import { idsOf, positionsOf, readAll } from './stored-events.ts'
 
-/** Reads small pages from where it is until it is at the end and nothing more comes. */
+/** Reads small pages until the end of the feed, when no more events follow. */
 export async function follow(
   store: EventStore,
   isOver: () => boolean,
@@ -23,7 +23,7 @@ export async function follow(
   }
 }
 
-/** Compares what a follower saw with what the feed has in the end: all of it, once, in one order. */
+/** Asserts that a follower saw every event of the final feed once, in order. */
 export async function assertSawAll(seen: readonly StoredEvent[], store: EventStore): Promise<void> {
   const all = await readAll(store)
   assert.deepEqual(positionsOf(seen), positionsOf(all), 'positions that a follower saw')
@@ -37,7 +37,7 @@ export async function assertSawAll(seen: readonly StoredEvent[], store: EventSto
   }
 }
 
-/** Resumes at every position that was seen: what follows must be what followed. */
+/** Resumes at every position that was seen, and asserts that the same events follow. */
 export async function assertResumes(seen: readonly StoredEvent[], store: EventStore): Promise<void> {
   const ids = idsOf(seen)
   for (const [index, { position }] of seen.entries()) {

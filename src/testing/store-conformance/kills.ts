@@ -5,7 +5,7 @@ import { storeTest } from './store-under-test.ts'
 import { append, noted } from './stored-events.ts'
 import { KILLED_BATCH } from './write-forever.ts'
 
-/** What is left of writers that were killed. */
+/** Writers that are killed. */
 export const killTests = [
   storeTest(
     'keeps every confirmed append of killed writers, stores no partial transaction, and accepts further appends',

@@ -4,7 +4,7 @@ import { storesTest } from './stores-under-test.ts'
 
 const LONG_MS = 60_000
 
-/** Which instance runs. */
+/** Leases: one instance runs at a time. */
 export const leaseTests = [
   storesTest('gives a lease to one owner at a time', async ({ stores, other }) => {
     assert.ok(await stores.leases.acquire('a', 'one', LONG_MS))
@@ -14,7 +14,7 @@ export const leaseTests = [
     assert.equal(await other.leases.acquire('a', 'two', LONG_MS), undefined)
   }),
 
-  storesTest('gives a lease to one of many that ask at once', async ({ stores, other }) => {
+  storesTest('gives a lease to one of many concurrent callers', async ({ stores, other }) => {
     const answers = await Promise.all(
       Array.from({ length: 20 }, (_, index) =>
         (index % 2 === 0 ? stores : other).leases.acquire('a', `owner ${index}`, LONG_MS),
@@ -58,7 +58,7 @@ export const leaseTests = [
     assert.ok(fences.every((fence) => Number.isSafeInteger(fence)))
   }),
 
-  storesTest('wakes who stands by when a lease is given back', async ({ stores, other }) => {
+  storesTest('wakes standby instances when a lease is released', async ({ stores, other }) => {
     let wakeUps = 0
     const end = other.leases.onRelease(() => {
       wakeUps += 1

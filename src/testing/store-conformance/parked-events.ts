@@ -33,9 +33,9 @@ async function keysOf(
   return (await deadLetters.list(filter)).map(({ subscription, position }) => `${subscription} ${position}`)
 }
 
-/** What subscriptions gave up on. */
+/** Events that subscriptions have dead-lettered. */
 export const parkedEventTests = [
-  storesTest('gives back a parked event as it was', async ({ stores, other }) => {
+  storesTest('returns a parked event unchanged', async ({ stores, other }) => {
     const added = parked('sums', 3)
     await stores.deadLetters.add(added)
 
@@ -44,7 +44,7 @@ export const parkedEventTests = [
     assert.deepEqual({ ...found, event: { ...found.event } }, { ...added, event: { ...added.event } })
   }),
 
-  storesTest('keeps an event whose class nobody knows', async ({ stores, other }) => {
+  storesTest('keeps an event whose class is unknown', async ({ stores, other }) => {
     const data = { text: 'é…🎉', serial: 12_345_678_901_234_567_890n, nested: [{ n: 1.5 }, null] }
     const event = new GenericEvent({ aggregateId: 'x', aggregateType: 'Unknown', eventType: 'Unheard', data })
     await stores.deadLetters.add(parked('sums', 3, event))
@@ -98,7 +98,7 @@ export const parkedEventTests = [
     assert.deepEqual(await keysOf(stores.deadLetters), ['sums 4'])
   }),
 
-  storesTest('prunes what failed before a time', async ({ stores: { deadLetters } }) => {
+  storesTest('prunes events that failed before a time', async ({ stores: { deadLetters } }) => {
     const times = ['2026-01-01', '2026-01-02', '2026-01-03'].map((day) => new Date(`${day}T00:00:00Z`))
     for (const [index, failedAt] of times.entries()) {
       await deadLetters.add({ ...parked('sums', index + 1), failedAt })

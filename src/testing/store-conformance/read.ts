@@ -141,7 +141,7 @@ export const readTests = [
     assert.deepEqual(idsOf(page.events), [first.eventId])
   }),
 
-  storeTest('gives pages with the end of the feed, whatever the filter lets through', async ({ store }) => {
+  storeTest('returns pages with the end of the feed, independent of the filter', async ({ store }) => {
     assert.deepEqual(await store.readPage(), { events: [], head: 0, headEventId: undefined })
     const events = Array.from({ length: 5 }, (_, index) => noted('a', index))
     const { globalPosition } = await append(store, events)

@@ -19,7 +19,7 @@ async function versionIn(snapshots: SnapshotStore): Promise<number | undefined> 
 
 /** The latest state of each aggregate. */
 export const snapshotTests = [
-  storesTest('gives back a snapshot as it was saved', async ({ stores, other }) => {
+  storesTest('returns a snapshot as it was saved', async ({ stores, other }) => {
     assert.equal(await stores.snapshots.load('Order', 'o 1'), undefined)
     await stores.snapshots.save(snapshot(3))
 
@@ -61,7 +61,7 @@ export const snapshotTests = [
     assert.equal(await versionIn(stores.snapshots), 9)
   }),
 
-  storesTest('deletes a snapshot, and none where there is none', async ({ stores: { snapshots } }) => {
+  storesTest('deletes a snapshot, and does nothing if there is none', async ({ stores: { snapshots } }) => {
     await snapshots.save(snapshot(1))
     await snapshots.delete('Order', 'other')
     assert.equal(await versionIn(snapshots), 1)

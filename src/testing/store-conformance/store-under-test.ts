@@ -3,7 +3,7 @@ import type { EventStore, StreamStore } from '../../store/index.ts'
 import type { SuiteRunner } from '../conformance/bus-under-test.ts'
 import { Filed, Noted, Sampled } from './stored-events.ts'
 
-/** What a store may do without. A test that needs it is skipped, with the reason. */
+/** Capabilities that a store may lack. A test that needs a missing one is skipped, with the reason. */
 export const STORE_CAPABILITIES = {
   transactions: 'appends in a transaction of the caller',
   concurrentTransactions: 'lets others write while a transaction is open',
@@ -35,11 +35,11 @@ export interface DescribeEventStoreOptions {
    * without it, they share one store object.
    */
   readonly another?: (store: EventStore) => EventStore | Promise<EventStore>
-  /** Runs work in a transaction. Without it the tests of transactions are skipped. */
+  /** Runs work in a transaction. Without it, the tests of transactions are skipped. */
   readonly transaction?: TransactionOn
-  /** Starts a process that calls `writeForever` on the same data. Without it the tests of kills are skipped. */
+  /** Starts a process that calls `writeForever` on the same data. Without it, the tests with killed writers are skipped. */
   readonly startWriter?: (store: EventStore) => StoreWriter | Promise<StoreWriter>
-  /** What the store does without, and why; the reason stands in the names of the tests that are skipped. */
+  /** Capabilities that the store lacks, each with a reason. The names of skipped tests show the reason. */
   readonly lacks?: Partial<Readonly<Record<StoreCapability, string>>>
   /** Called for each store after its test. */
   readonly close?: (store: EventStore) => void | Promise<void>

@@ -8,25 +8,25 @@ import { Filed, Noted, Sampled } from './stored-events.ts'
 
 export interface DescribeStoresOptions<S extends Stores = Stores> {
   readonly runner: SuiteRunner
-  /** Makes empty stores for each test, whose event store knows these event classes. The suite closes them. */
+  /** Creates empty stores for each test, whose event store knows these event classes. The suite closes them. */
   readonly create: (eventClasses: readonly EventClass[]) => S | Promise<S>
-  /** A second object on the same data, as another process would have one. Without it the tests share one object. */
+  /** Opens a second object on the same data, like another process. Without it, the tests share one object. */
   readonly another?: (stores: S) => S | Promise<S>
-  /** Starts a process that calls `writeForever` on the same data. Without it the tests of kills are skipped. */
+  /** Starts a process that calls `writeForever` on the same data. Without it, the tests with killed writers are skipped. */
   readonly startWriter?: (stores: S) => StoreWriter | Promise<StoreWriter>
   /** Starts the relay under test. Default: the relay of a `SubscriptionManager`. */
   readonly startRelay?: StartRelay
   /** What the stores do without, and why. */
   readonly lacks?: Partial<Readonly<Record<StoreCapability, string>>>
-  /** Called when a test is over, after the stores were closed. */
+  /** Called after each test, when its stores are closed. */
   readonly cleanUp?: (stores: S) => void | Promise<void>
-  /** Writers at the same time in the tests of competition. Default 50. */
+  /** Number of concurrent writers in the competition tests. Default 50. */
   readonly writers?: number
-  /** Longest time of one test, in milliseconds. Default 30,000. */
+  /** Maximum duration of one test, in milliseconds. Default 30,000. */
   readonly timeoutMs?: number
 }
 
-/** Opens stores for tests, and knows to which of them an event store belongs. */
+/** Opens stores for tests, and finds the stores that an event store belongs to. */
 export class StoresOpener<S extends Stores> {
   readonly #options: DescribeStoresOptions<S>
   readonly #owners = new Map<EventStore, S>()
@@ -42,7 +42,7 @@ export class StoresOpener<S extends Stores> {
     return this.#remember(stores)
   }
 
-  /** Undefined where all tests share one object. */
+  /** Undefined if all tests share one object. */
   async another(stores: S): Promise<S | undefined> {
     const another = await this.#options.another?.(stores)
     another?.events.registerEvents([Noted, Filed, Sampled])
@@ -67,10 +67,10 @@ export class StoresOpener<S extends Stores> {
   }
 }
 
-/** One test's world: fresh stores, and a second object on their data. */
+/** The environment of one test: fresh stores, and a second object on their data. */
 export interface StoresScene {
   readonly stores: Stores
-  /** Another object where there is one, else the same. */
+  /** Another object on the same data if the options can open one; otherwise the same object. */
   readonly other: Stores
   readonly startRelay: StartRelay
 }

@@ -11,7 +11,7 @@ const needsBoth = ['transactions', 'concurrentTransactions'] as const
 /** Appends in transactions of the caller. */
 export const transactionTests = [
   storeTest(
-    'stores nothing of a transaction before its commit, and all of it then',
+    'shows nothing of a transaction before its commit, and everything afterwards',
     async (scene) => {
       const { store } = scene
       const reader = await scene.another()
@@ -60,7 +60,7 @@ export const transactionTests = [
   ),
 
   storeTest(
-    'stores nothing of a transaction that is rolled back, and hands its error on',
+    'stores nothing of a transaction that is rolled back, and passes its error on',
     async (scene) => {
       const { globalPosition } = await append(scene.store, [noted('a')])
       const undone = new Error('undone')
@@ -84,7 +84,7 @@ export const transactionTests = [
   ),
 
   storeTest(
-    'goes on after an append that was refused inside a transaction',
+    'continues a transaction after a refused append',
     async (scene) => {
       const taken = noted('a')
       await append(scene.store, [taken])
@@ -104,7 +104,7 @@ export const transactionTests = [
   ),
 
   storeTest(
-    'takes an append that a transaction repeats as written',
+    'accepts a repeated append inside a transaction as written',
     async (scene) => {
       const event = noted('a')
       const first = await append(scene.store, [event], 0)
@@ -141,7 +141,7 @@ export const transactionTests = [
   ),
 
   storeTest(
-    'shows a follower no event before one that is committed later and lies in front of it',
+    'shows no event to a follower before a lower position that commits later',
     async (scene) => {
       const { store } = scene
       const [early, late] = [noted('early'), noted('late')]
@@ -194,7 +194,7 @@ const ids = (events: readonly { readonly eventId: string }[]) => events.map(({ e
 
 /**
  * Transactions of one to three statements with waits between them, one in five rolled back.
- * @returns the ids of what was committed.
+ * @returns the ids of the committed events.
  */
 async function writeInTransactions(
   scene: StoreScene,

@@ -7,7 +7,7 @@ const event = noted('a')
 
 const checkpoint = { position: 1, storeId: 'a store', eventId: undefined, fence: undefined }
 
-/** Writes to each store that a transaction has, and reads its own writes. */
+/** Writes to each store of a transaction, and reads its own writes. */
 async function writeAll(tx: StoreTransaction): Promise<void> {
   const parked = {
     ...{ subscription: 'sums', position: 1, event, handlerNames: ['handler'] },
@@ -55,7 +55,7 @@ const NOTHING = [false, 0, 0, 0]
 
 /** All stores in one transaction. */
 export const unitTests = [
-  storesTest('commits what was written to all stores together', async ({ stores, other }) => {
+  storesTest('commits writes to all stores together', async ({ stores, other }) => {
     const result = await stores.transaction(async (tx) => {
       await writeAll(tx)
       assert.deepEqual(await counts(other), NOTHING)
@@ -66,7 +66,7 @@ export const unitTests = [
     assert.deepEqual(await counts(other), [true, 1, 1, 1])
   }),
 
-  storesTest('rolls back what was written to all stores together', async ({ stores, other }) => {
+  storesTest('rolls back writes to all stores together', async ({ stores, other }) => {
     const undone = new Error('undone')
     const outcome = await refusal(
       stores.transaction(async (tx) => {
@@ -80,7 +80,7 @@ export const unitTests = [
     assert.deepEqual(await counts(stores), NOTHING)
   }),
 
-  storesTest('rolls back what was removed', async ({ stores }) => {
+  storesTest('rolls back removals', async ({ stores }) => {
     await stores.transaction(writeAll)
     await refusal(
       stores.transaction(async (tx) => {
@@ -96,7 +96,7 @@ export const unitTests = [
     assert.equal((await readAll(stores.events)).length, 1)
   }),
 
-  storesTest('goes on inside a transaction after a checkpoint conflict', async ({ stores }) => {
+  storesTest('continues a transaction after a checkpoint conflict', async ({ stores }) => {
     await stores.checkpoints.save('sums', checkpoint, undefined)
     await stores.transaction(async (tx) => {
       const error = await refusal(tx.checkpoints.save('sums', { ...checkpoint, position: 7 }, 5))

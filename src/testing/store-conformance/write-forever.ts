@@ -1,13 +1,13 @@
 import type { EventStore, StreamStore } from '../../store/index.ts'
 import { appendTo, noted } from './stored-events.ts'
 
-/** Events of each transaction of `writeForever`. */
+/** Number of events in each transaction of `writeForever`. */
 export const KILLED_BATCH = 3
 
 /**
- * Writes to a store until its process is killed: for the program that `startWriter` starts.
+ * Writes to a store until its process is killed. Call it in the program that `startWriter` starts.
  *
- * @param transaction - runs work in one transaction; without it each append has its events.
+ * @param transaction - runs work in one transaction; without it, each append is its own transaction.
  * @param confirm - called with the ids of the events after each commit.
  */
 export async function writeForever(
