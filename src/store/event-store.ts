@@ -211,6 +211,8 @@ export interface EventFeed {
  * `describeEventStore` in `eventspine/testing` tests this contract.
  */
 export interface EventStore extends StreamStore, EventFeed, AsyncDisposable {
+  eventExists(eventId: string): Promise<boolean>
+
   /**
    * The feed, from a position to its current end. To continue, read from the position of the last event: no event is ever added
    * at or before a position that was read.
