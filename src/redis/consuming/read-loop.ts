@@ -150,7 +150,9 @@ export class RedisReadLoop {
     const exact: ReadPage[] = []
     for (const page of pages) {
       const { stream, entries } = page
-      exact.push(entries.some(mayBeMangled) ? { ...page, entries: await this.#reread(stream, entries) } : page)
+      exact.push(
+        entries.some(mayBeMangled) ? { ...page, entries: await this.#reread(stream, entries) } : page,
+      )
     }
     // Nothing throws from here on: every entry that is held is delivered.
     const entries = exact.flatMap(({ stream, entries: read, sentAt: leasedAt }) =>
