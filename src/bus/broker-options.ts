@@ -60,7 +60,11 @@ export interface BrokerOptions {
    * as failed. Default Infinity.
    */
   readonly handlerTimeoutMs?: number
-  /** Maximum duration of a `publish`, in milliseconds, including the wait for an absent broker. Default 10,000. */
+  /**
+   * Maximum duration of a `publish`, in milliseconds, including the wait for an absent broker. In a burst, the time of an
+   * event counts from its hand-over to the transport; before that, it may wait as long as the broker confirms others within
+   * this time. Default 10,000.
+   */
   readonly publishTimeoutMs?: number
   /** Maximum duration of `shutdown` and `stopConsuming` if they get no `timeoutMs`, in milliseconds. Default 30,000. */
   readonly shutdownTimeoutMs?: number

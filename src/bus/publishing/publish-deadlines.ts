@@ -1,9 +1,13 @@
-/** The deadline of one publish. */
+/** The deadline of one publish: how long it may wait for a hand-over, and then for its confirmation. */
 export interface PublishDeadline {
   /** Aborts when the deadline passes. */
   readonly signal: AbortSignal
   /** Resolves `GRACE_MS` after the deadline. */
   readonly overdue: Promise<void>
+  /** Events of this publish were handed to the transport. The time starts again. */
+  handedOver(): void
+  /** The broker confirmed events of this publish. Publishes that wait for their turn get the whole time again. */
+  confirmed(): void
   end(): void
 }
 
@@ -16,13 +20,20 @@ const SLICE_MS = 10
 interface Entry {
   readonly controller: AbortController
   readonly overdue: PromiseWithResolvers<void>
-  readonly at: number
+  /** Start of the publish, later of its last hand-over. */
+  since: number
 }
 
-/** Deadlines of publishes, with one timer for all: they are equally long, so they pass in the order of their start. */
+/**
+ * Deadlines of publishes, with one timer for all. A publish that waits behind others expires only if the broker confirms
+ * nothing for the whole time; so a burst is not rejected while the broker makes progress. All deadlines are equally long,
+ * so those of each set pass in its order.
+ */
 export class PublishDeadlines {
   readonly #timeoutMs: number
-  readonly #entries = new Set<Entry>()
+  readonly #waiting = new Set<Entry>()
+  readonly #handedOver = new Set<Entry>()
+  #confirmedAt = Number.NEGATIVE_INFINITY
   #timer: NodeJS.Timeout | undefined
 
   constructor(timeoutMs: number) {
@@ -30,21 +41,37 @@ export class PublishDeadlines {
   }
 
   start(): PublishDeadline {
-    const entry = {
+    const entry: Entry = {
       controller: new AbortController(),
       overdue: Promise.withResolvers<void>(),
-      at: performance.now() + this.#timeoutMs,
+      since: performance.now(),
     }
-    this.#entries.add(entry)
+    this.#waiting.add(entry)
     this.#timer ??= this.#arm(this.#timeoutMs)
     const { controller, overdue } = entry
-    return { signal: controller.signal, overdue: overdue.promise, end: () => this.#entries.delete(entry) }
+    return {
+      signal: controller.signal,
+      overdue: overdue.promise,
+      handedOver: () => this.#onHandedOver(entry),
+      confirmed: () => {
+        this.#confirmedAt = performance.now()
+      },
+      end: () => void (this.#waiting.delete(entry) || this.#handedOver.delete(entry)),
+    }
   }
 
   /** Brings all deadlines forward to now. */
   expireAll(): void {
-    for (const entry of this.#entries) expire(entry)
-    this.#entries.clear()
+    for (const entries of [this.#waiting, this.#handedOver]) {
+      for (const entry of entries) expire(entry)
+      entries.clear()
+    }
+  }
+
+  #onHandedOver(entry: Entry): void {
+    if (!this.#waiting.delete(entry) && !this.#handedOver.delete(entry)) return
+    entry.since = performance.now()
+    this.#handedOver.add(entry)
   }
 
   #arm(ms: number): NodeJS.Timeout {
@@ -53,21 +80,28 @@ export class PublishDeadlines {
   }
 
   #check(): void {
-    this.#timer = undefined
     const now = performance.now()
-    for (const entry of this.#entries) {
-      if (entry.at > now) {
-        this.#timer = this.#arm(entry.at - now)
-        return
-      }
+    const next = Math.min(
+      this.#expireFirst(this.#handedOver, Number.NEGATIVE_INFINITY, now),
+      this.#expireFirst(this.#waiting, this.#confirmedAt, now),
+    )
+    this.#timer = next === Number.POSITIVE_INFINITY ? undefined : this.#arm(Math.max(0, next - now))
+  }
+
+  /**
+   * Expires the entries at the front of a set that have had their time since `notBefore`.
+   * @returns when the next one is due, by the monotonic clock; Infinity if there is none.
+   */
+  #expireFirst(entries: Set<Entry>, notBefore: number, now: number): number {
+    for (const entry of entries) {
+      const at = Math.max(entry.since, notBefore) + this.#timeoutMs
+      if (at > now) return at
       // Failing a publish takes its time, and a burst has many.
-      if (performance.now() - now > SLICE_MS) {
-        this.#timer = this.#arm(0)
-        return
-      }
-      this.#entries.delete(entry)
+      if (performance.now() - now > SLICE_MS) return now
+      entries.delete(entry)
       expire(entry)
     }
+    return Number.POSITIVE_INFINITY
   }
 }
 

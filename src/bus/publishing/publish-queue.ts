@@ -141,12 +141,14 @@ export class PublishQueue {
       return false
     }
     call.sent += chunk.length
+    deadline.handedOver()
     this.#sent += chunk.length
     this.#sentBytes += bytes
     if (call.sent === events.length) this.#removeFirst(call)
     void this.#parts.send(chunk, deadline).then((failures) => {
       this.#sent -= chunk.length
       this.#sentBytes -= bytes
+      if (failures.length < chunk.length) deadline.confirmed()
       for (const failure of failures) call.failures.push({ ...failure, index: first + failure.index })
       this.#settle(call, chunk.length)
       this.#run()

@@ -6,7 +6,7 @@ import { retryUntilDone } from '../../kit/retry-until-done.ts'
 import type { RedisClient } from '../client/client.ts'
 import type { ConsumedStream } from '../client/consumed-stream.ts'
 import type { RedisLink } from '../client/link.ts'
-import { isErrorReply, isReadOnly, isTransient } from '../errors.ts'
+import { isErrorReply, isNoGroup, isReadOnly, isTransient } from '../errors.ts'
 import type { HeldEntry } from './held-entry.ts'
 
 /** Most ids in one XACK. */
@@ -17,6 +17,8 @@ export interface RedisAcksParts {
   readonly group: string
   readonly retryKey: (entry: HeldEntry) => string
   readonly onFlushed: (entries: readonly HeldEntry[]) => void
+  /** Called if the server refuses acknowledgments. The entries stay pending, and are redelivered. */
+  readonly onRefused: (error: Error) => void
 }
 
 /**
@@ -99,6 +101,8 @@ export class RedisAcks {
       // A refused command would be refused again: the key is not a stream, or the user may not send it. The entries
       // stay pending, and are redelivered.
       if (!isErrorReply(error) || isTransient(error)) throw error
+      // Without the stream or its group there is nothing to acknowledge. The read loop repairs and reports that.
+      if (!isNoGroup(error)) this.#parts.onRefused(error)
     }
     return true
   }

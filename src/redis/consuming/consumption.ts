@@ -4,6 +4,7 @@ import type { RedisClient } from '../client/client.ts'
 import type { ConsumedStream } from '../client/consumed-stream.ts'
 import type { RedisLink } from '../client/link.ts'
 import { moveToDeadLetters } from '../dead-letters/dead-letters.ts'
+import { commandError } from '../errors.ts'
 import type { ResolvedRedisOptions } from '../options.ts'
 import { RedisAcks } from './acks.ts'
 import { RedisAttemptRecorder } from './attempt-recorder.ts'
@@ -76,6 +77,8 @@ export class RedisConsumption implements Consumption, EntryOwner {
       onFlushed: (entries) => {
         for (const entry of entries) held.drop(entry, 'acknowledged')
       },
+      onRefused: (error) =>
+        parts.host.notify({ type: 'readFailed', error: commandError(options.address, 'XACK', error) }),
     })
     this.#attempts = new RedisAttemptRecorder({ options, commands, acks: this.#acks })
     this.#leases = new RedisLeases({ link: commands, group, consumer, leaseMs })

@@ -22,6 +22,16 @@ const LARGE_PAGE = 20
 /** No handler has succeeded before the first delivery. */
 const NO_HANDLERS: readonly string[] = []
 
+/** What a read returned, held and not delivered yet. */
+interface HeldPages {
+  readonly entries: readonly HeldEntry[]
+  /** What was read of the entries that the reply was too large for. */
+  readonly partial: ReadonlyMap<HeldEntry, StreamEntry>
+  /** Number of entries that were read, also of those that were held before. */
+  readonly count: number
+  readonly bytes: number
+}
+
 export interface RedisReadLoopParts {
   readonly options: ResolvedRedisOptions
   readonly commands: RedisLink
@@ -52,7 +62,7 @@ export class RedisReadLoop {
   /** Resolves when the consumption is stopped. */
   async run(): Promise<void> {
     const { stopped } = this.#parts
-    let ahead: Promise<readonly ReadPage[]> | undefined
+    let ahead: Promise<HeldPages> | undefined
     for (let failures = 0; ; ) {
       try {
         const pages = await (ahead ?? this.#nextPages())
@@ -61,8 +71,8 @@ export class RedisReadLoop {
         // The server prepares the next page while this one is handled.
         ahead = this.#readAhead(pages)
         // The client sends at the end of the turn, which must not wait for a large page.
-        if (ahead !== undefined && countOf(pages) >= LARGE_PAGE) await nextTurn()
-        for (const page of pages) await this.#deliver(page)
+        if (ahead !== undefined && pages.count >= LARGE_PAGE) await nextTurn()
+        await this.#deliver(pages)
         failures = 0
       } catch (thrown) {
         ahead = undefined
@@ -92,7 +102,7 @@ export class RedisReadLoop {
   }
 
   /** Waits for room and for a connection. @returns undefined if the consumption was stopped first. */
-  async #nextPages(): Promise<readonly ReadPage[] | undefined> {
+  async #nextPages(): Promise<HeldPages | undefined> {
     const { intake, held, reader, group, sizes, stopped } = this.#parts
     while (this.#room <= 0 && !stopped.aborted) {
       await intake.whenRoom()
@@ -105,7 +115,8 @@ export class RedisReadLoop {
     const client = stopped.aborted ? undefined : await reader.whenReady(stopped)
     if (client === undefined) return undefined
     this.#readerId ??= String(await client.sendCommand(['CLIENT', 'ID']))
-    return stopped.aborted ? undefined : group.read(client, sizes.fitting(this.#room, intake.roomBytes))
+    if (stopped.aborted) return undefined
+    return this.#hold(await group.read(client, sizes.fitting(this.#room, intake.roomBytes)))
   }
 
   /**
@@ -123,31 +134,53 @@ export class RedisReadLoop {
     this.#lostReply = undefined
   }
 
-  #readAhead(pages: readonly ReadPage[]): Promise<readonly ReadPage[]> | undefined {
+  /** Reads the next page. It is held when it arrives, so that its leases are renewed while it waits to be delivered. */
+  #readAhead({ count, bytes, entries }: HeldPages): Promise<HeldPages> | undefined {
     const { client } = this.#parts.reader
-    const count = countOf(pages)
-    const room = this.#room - count
-    const { intake, sizes } = this.#parts
-    const roomBytes = intake.roomBytes - sizes.note(pages.flatMap(({ entries }) => entries))
+    const { intake, sizes, group, options, held } = this.#parts
+    // The entries of the page are held, and not delivered yet.
+    const room = Math.min(intake.room - entries.length, options.maxInFlight - held.size)
+    const roomBytes = intake.roomBytes - bytes
     if (client === undefined || count === 0 || room <= 0 || roomBytes <= 0) return undefined
-    const ahead = this.#parts.group.read(client, sizes.fitting(room, roomBytes))
+    const ahead = group.read(client, sizes.fitting(room, roomBytes)).then((pages) => this.#hold(pages))
     // The loop handles the failure when it awaits the page.
     ahead.catch(() => undefined)
     return ahead
   }
 
-  async #deliver({ stream, entries, sentAt }: ReadPage): Promise<void> {
-    const { intake, held } = this.#parts
-    const exact = entries.some(mayBeMangled) ? await this.#reread(stream, entries) : entries
+  async #hold(pages: readonly ReadPage[]): Promise<HeldPages> {
+    const { held, sizes } = this.#parts
+    const exact: ReadPage[] = []
+    for (const page of pages) {
+      const { stream, entries } = page
+      exact.push(
+        entries.some(mayBeMangled) ? { ...page, entries: await this.#reread(stream, entries) } : page,
+      )
+    }
+    const partial = new Map<HeldEntry, StreamEntry>()
     // Nothing throws from here on: every entry that is held is delivered.
-    const deliveries = exact.map((entry) =>
-      held.hold(stream, { entry, attemptsStarted: 0, settledHandlers: NO_HANDLERS, leasedAt: sentAt }),
+    const entries = exact.flatMap(({ stream, entries: read, sentAt: leasedAt }) =>
+      read.flatMap((entry) => {
+        const delivery = held.hold(stream, {
+          entry,
+          attemptsStarted: 0,
+          settledHandlers: NO_HANDLERS,
+          leasedAt,
+        })
+        if (delivery !== undefined && entry.isPartial === true) partial.set(delivery, entry)
+        return delivery ?? []
+      }),
     )
-    for (const [index, delivery] of deliveries.entries()) {
-      if (delivery === undefined) continue
+    const bytes = sizes.note(exact.flatMap(({ entries: read }) => read))
+    return { entries, partial, count: countOf(pages), bytes }
+  }
+
+  async #deliver({ entries, partial }: HeldPages): Promise<void> {
+    const { intake } = this.#parts
+    for (const delivery of entries) {
       if (intake.room === 0) await intake.whenRoom()
-      const entry = exact[index]
-      if (entry?.isPartial === true && !(await this.#complete(delivery, entry))) continue
+      const entry = partial.get(delivery)
+      if (entry !== undefined && !(await this.#complete(delivery, entry))) continue
       intake.deliver(delivery)
     }
   }

@@ -35,7 +35,7 @@ export class RedisPublisher {
       if (client === undefined) return indices.map((index) => this.#failure(index, 'notStored'))
       const failures = await this.#send(client, messages, indices, signal)
       const canRetry = failures.length > 0 && failures.every(({ isTransient }) => isTransient)
-      if (!canRetry) return failures
+      if (!canRetry || wereOvertaken(messages, indices, failures)) return failures
       // The refused messages can be sent again, in their order: all others are confirmed, and none is unknown.
       indices = failures.map(({ index }) => index)
       if (failures.some(({ error }) => isReadOnly(error.cause)))
@@ -88,4 +88,24 @@ export class RedisPublisher {
     const error = new PublishTimeoutError(publishTimeoutMs, detail)
     return { index, status, error }
   }
+}
+
+/**
+ * True if the server stored a message after it had refused an earlier one of the same aggregate. The earlier one must not
+ * be sent again: it would come after the later one.
+ */
+function wereOvertaken(
+  messages: readonly OutgoingMessage[],
+  sent: readonly number[],
+  failures: readonly PublishFailure[],
+): boolean {
+  const refused = new Set(failures.map(({ index }) => index))
+  const keys = new Set<string>()
+  for (const index of sent) {
+    const key = messages[index]?.key
+    if (key === undefined || key === null) continue
+    if (refused.has(index)) keys.add(key)
+    else if (keys.has(key)) return true
+  }
+  return false
 }

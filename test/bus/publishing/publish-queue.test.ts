@@ -1,9 +1,10 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { PublishDeadlines } from '../../../src/bus/publishing/publish-deadlines.ts'
 import { PublishQueue } from '../../../src/bus/publishing/publish-queue.ts'
 import { type DomainEvent, JsonCodec } from '../../../src/index.ts'
 import type { OutgoingMessage, PublishFailure } from '../../../src/transport/index.ts'
 import { orderCreated } from '../../support/order-events.ts'
+import { paced } from '../../support/pace.ts'
 
 const codec = new JsonCodec()
 /** Of this thread. Node 22 can only measure the whole process. */
@@ -112,6 +113,21 @@ describe('a burst of publishes', () => {
     await longestTurn(transport, publishing)
     expect(transport.sent).toHaveLength(100)
     expect(transport.mostBytes).toBeLessThanOrEqual(33_554_432)
+  })
+
+  it('is not rejected while the broker makes progress, however long it takes', async () => {
+    const timeoutMs = paced(300)
+    const transport = new HoldingTransport()
+    const { publish } = createQueue(transport, timeoutMs)
+    const startedAt = performance.now()
+    const calls = Promise.all(events.slice(0, 30_000).map((event) => publish([event])))
+    // Each confirmation comes in time, all of them together do not.
+    const confirming = setInterval(() => transport.confirm(1000), timeoutMs / 20)
+    onTestFinished(() => clearInterval(confirming))
+
+    expect((await calls).flat()).toEqual([])
+    expect(performance.now() - startedAt).toBeGreaterThan(timeoutMs)
+    expect(transport.sent).toHaveLength(30_000)
   })
 
   it('fails what the transport did not get in time as not stored, and never sends it', async () => {
