@@ -16,7 +16,7 @@ import { readFacts, StoreHistory } from './facts.ts'
 import { judgeStores, type StoreRules, type TableEvent } from './judge.ts'
 import { type Role, StoreActor } from './stage.ts'
 
-export type StoreKind = 'postgres' | 'sqlite'
+type StoreKind = 'postgres' | 'sqlite'
 
 export interface StoreTortureOptions {
   readonly kind: StoreKind
