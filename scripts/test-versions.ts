@@ -87,9 +87,11 @@ async function combinationOf({ name, version, debian }: TestedVersion): Promise<
   return { node: process.execPath, args, env: { ...env, ...program } }
 }
 
-/** Installs the newest Node.js of a release line from npm, once, into the user's cache. */
+/** Installs the newest Node.js of a release line from npm, once. */
 async function nodeProgram(version: string): Promise<string> {
-  const folder = join(cacheFolder(), `node-${version}`)
+  // A test runs it as another user, who may not enter the home of root.
+  const cache = process.getuid?.() === 0 ? '/var/cache/eventspine' : cacheFolder()
+  const folder = join(cache, `node-${version}`)
   const program = join(folder, 'node_modules', 'node', 'bin', 'node')
   if (!existsSync(program))
     await run('npm', ['install', '--prefix', folder, '--no-audit', '--no-fund', `node@${version}`])

@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, rename, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { cacheFolder } from './cache-folder.ts'
+import { requirePrograms } from './programs.ts'
 import { run } from './run.ts'
 
 const suites = { 12: 'bookworm', 13: 'trixie' } as const
@@ -20,6 +21,7 @@ export async function debianRoot(release: DebianRelease): Promise<string> {
   if (existsSync(folder)) return folder
   if (process.getuid?.() !== 0)
     throw new Error(`Debian ${release} is unpacked with debootstrap, which needs root. Run as root.`)
+  await requirePrograms('debootstrap')
   console.error(`Unpacking Debian ${release} (400 MB) into ${folder}`)
   await mkdir(dirname(folder), { recursive: true })
   const unfinished = await mkdtemp(`${folder}-`)

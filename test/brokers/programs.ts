@@ -11,6 +11,7 @@ const debianPackages = {
   mvn: 'maven',
   initdb: 'postgresql',
   pgbouncer: 'pgbouncer',
+  debootstrap: 'debootstrap',
 } as const
 
 /** Where Debian keeps the programs of each PostgreSQL version; they are not on the PATH. */
