@@ -113,6 +113,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
         handlers,
         dispatcher,
         codec,
+        newerVersions: options.newerVersions,
         counters,
         metrics,
         tracer,

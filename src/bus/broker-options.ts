@@ -15,12 +15,16 @@ import {
   nonNegativeInteger,
   type OptionRule,
   objectWith,
+  oneOf,
   optional,
   positiveInteger,
   positiveIntegerOrInfinity,
 } from '../kit/options.ts'
 import type { FieldsFirstLogger, Logger } from '../observability/logger.ts'
 import { registryRule } from './registry-rule.ts'
+
+/** What a bus does with an event of a newer version than its class. */
+export type NewerVersions = 'tolerate' | 'refuse'
 
 /** Options that all broker buses have. */
 export interface BrokerOptions {
@@ -75,6 +79,12 @@ export interface BrokerOptions {
   /** Event classes to decode with, in addition to the subscribed ones. Default: the registry that `registerEvent` fills. */
   readonly registry?: EventRegistry
   /**
+   * What happens to an event of a newer version than its class here. `'tolerate'`: it is handled if the schema accepts it, and
+   * fields that the schema does not know are dropped. `'refuse'`: it becomes a dead letter at once, with a reason that names
+   * both versions. Default `'tolerate'`.
+   */
+  readonly newerVersions?: NewerVersions
+  /**
    * Give events that a handler creates or publishes the `correlationId` of the handled event, and its id as
    * `causationId`, unless they are set. Default true.
    */
@@ -115,6 +125,7 @@ export const brokerDefaults = {
   maxBackgroundPublishes: 1000,
   codec: new JsonCodec() as EventCodec,
   registry: defaultRegistry,
+  newerVersions: 'tolerate' as NewerVersions,
   propagateCausation: true,
   enableTracing: true,
   tracer: undefined as OpenTelemetryApiTracer | undefined,
@@ -147,5 +158,6 @@ export const brokerRules: Readonly<Record<keyof typeof brokerDefaults, OptionRul
   propagateBaggage: booleanOption,
   codec: objectWith('an EventCodec', 'encode', 'decode'),
   registry: registryRule,
+  newerVersions: oneOf('tolerate', 'refuse'),
   ...busObservabilityRules,
 }

@@ -12,6 +12,7 @@ export type DecodeReason =
   | 'not_an_event'
   | 'type_mismatch'
   | 'schema'
+  | 'newer_version'
 
 /** The body of a message is not an event. The text of the error never contains the payload. */
 export class DecodeError extends EventspineError {

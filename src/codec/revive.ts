@@ -90,10 +90,23 @@ export function reviveEvent(
     if (source !== undefined) rememberSource(event, source)
     return event
   } catch (error) {
-    if (error instanceof EventValidationError)
-      throw new DecodeError('schema', error.message, { cause: error })
-    throw new DecodeError('schema', `The schema of ${envelope.eventType} failed.`, { cause: error })
+    const fault =
+      error instanceof EventValidationError ? error.message : `The schema of ${envelope.eventType} failed.`
+    const newer = newerVersionFault(eventClass, envelope)
+    throw new DecodeError('schema', newer === undefined ? fault : `${fault} ${newer}`, { cause: error })
   }
+}
+
+/** Explains that an event is of a newer version than its class; undefined if it is not. */
+export function newerVersionFault(
+  eventClass: EventClass | undefined,
+  { eventType, eventVersion }: Pick<EventEnvelope, 'eventType' | 'eventVersion'>,
+): string | undefined {
+  if (eventClass === undefined || eventVersion <= eventClass.schemaVersion) return undefined
+  return (
+    `The event is ${eventType} of version ${eventVersion}, but this process knows it up to version ` +
+    `${eventClass.schemaVersion}. Deploy the consumer with the newer class, then replay the event.`
+  )
 }
 
 /**

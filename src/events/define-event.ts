@@ -7,11 +7,12 @@ import { EventValidationError } from './errors.ts'
 import type {
   DefinedEventClass,
   EventClass,
-  EventDefinition,
+  EventDefinitionWithoutSchema,
   EventDefinitionWithSchema,
   NoCollisionFields,
 } from './event-class.ts'
 import { type PayloadCheck, trust, validate, validateNew } from './payload-check.ts'
+import { isStandardSchema, Upcasts } from './upcasts.ts'
 
 /**
  * Defines a domain event.
@@ -43,10 +44,10 @@ export function defineEvent<S extends StandardSchemaV1>(
 ): DefinedEventClass<StandardSchemaV1.InferInput<S>, StandardSchemaV1.InferOutput<S>>
 export function defineEvent<P extends object>(
   ...collision: NoCollisionFields<P>
-): (definition: EventDefinition) => DefinedEventClass<P, P>
+): (definition: EventDefinitionWithoutSchema<P>) => DefinedEventClass<P, P>
 export function defineEvent(definition?: unknown): unknown {
   if (definition === undefined) {
-    return function define(withoutSchema: EventDefinition) {
+    return function define(withoutSchema: AnyDefinition) {
       return noteDefinitionSite(makeEventClass(withoutSchema, undefined, false), define)
     }
   }
@@ -57,13 +58,16 @@ export function defineEvent(definition?: unknown): unknown {
   return noteDefinitionSite(eventClass, defineEvent)
 }
 
+/** A definition, without its schema. */
+type AnyDefinition = EventDefinitionWithoutSchema<unknown>
+
 function makeEventClass(
-  definition: EventDefinition,
+  definition: AnyDefinition,
   schema: StandardSchemaV1 | undefined,
   allowUnknownFields: boolean,
 ): EventClass {
   checkDefinition(definition, schema)
-  const { type, aggregateType, schemaVersion = 1 } = definition
+  const { type, aggregateType, upcasts, schemaVersion = upcasts?.version ?? 1 } = definition
   const kind: EventKind = { eventType: type, aggregateType, eventVersion: schemaVersion }
   const check: PayloadCheck =
     schema === undefined
@@ -81,8 +85,12 @@ function makeEventClass(
 
       constructor(input: EnvelopeInput | EventInit) {
         if (input instanceof EventInit) {
-          const { payload, written } = input.isTrusted ? input : check(input.payload, false)
-          super(input.envelope, payload, written)
+          const { envelope, payload, isTrusted } =
+            upcasts instanceof Upcasts && input.envelope.eventVersion < schemaVersion
+              ? upcastInit(input, upcasts)
+              : input
+          const checked = isTrusted ? input : check(payload, false)
+          super(envelope, checked.payload, checked.written)
         } else {
           const { envelope, payload, written } = construct(kind, input, check)
           super(envelope, payload, written)
@@ -90,6 +98,13 @@ function makeEventClass(
       }
     },
   )
+}
+
+/** The input of an event of an earlier version, as one of the current version. */
+function upcastInit({ envelope, payload }: EventInit, upcasts: Upcasts<unknown>): EventInit {
+  const { eventType, eventVersion } = envelope
+  const current = upcasts.upcast(eventType, payload, eventVersion)
+  return new EventInit({ ...envelope, eventVersion: upcasts.version }, current, false)
 }
 
 function construct(kind: EventKind, input: unknown, check: PayloadCheck) {
@@ -109,17 +124,27 @@ function construct(kind: EventKind, input: unknown, check: PayloadCheck) {
   return { envelope, ...check(payload, true) }
 }
 
-function checkDefinition(definition: EventDefinition, schema: unknown): void {
+function checkDefinition(definition: AnyDefinition, schema: unknown): void {
   for (const name of ['type', 'aggregateType'] as const) {
     const value = definition[name]
     if (typeof value !== 'string' || value === '') {
       throw new TypeError(`defineEvent: ${name} must be a non-empty string, got ${describeValue(value)}.`)
     }
   }
-  const { type, schemaVersion } = definition
+  const { type, schemaVersion, upcasts } = definition
   if (schemaVersion !== undefined && !(Number.isSafeInteger(schemaVersion) && schemaVersion >= 1)) {
     throw new TypeError(
       `defineEvent: schemaVersion of ${type} must be an integer of at least 1, got ${describeValue(schemaVersion)}.`,
+    )
+  }
+  if (upcasts !== undefined && !(upcasts instanceof Upcasts)) {
+    throw new TypeError(
+      `defineEvent: upcasts of ${type} must start with firstVersion, got ${describeValue(upcasts)}.`,
+    )
+  }
+  if (upcasts !== undefined && schemaVersion !== undefined && upcasts.version !== schemaVersion) {
+    throw new TypeError(
+      `defineEvent: upcasts of ${type} must end with schemaVersion ${schemaVersion}, but end with version ${upcasts.version}.`,
     )
   }
   if (schema !== undefined && !isStandardSchema(schema)) {
@@ -127,13 +152,4 @@ function checkDefinition(definition: EventDefinition, schema: unknown): void {
       `defineEvent: schema of ${type} must be a Standard Schema (zod, valibot, ArkType ...), got ${describeValue(schema)}.`,
     )
   }
-}
-
-function isStandardSchema(value: unknown): value is StandardSchemaV1 {
-  return (
-    (typeof value === 'object' || typeof value === 'function') &&
-    value !== null &&
-    '~standard' in value &&
-    typeof value['~standard'] === 'object'
-  )
 }

@@ -1,6 +1,7 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import type { DomainEvent } from './domain-event.ts'
 import type { EnvelopeInput, WIRE_ENVELOPE_KEYS } from './envelope.ts'
+import type { UpcastChain } from './upcasts.ts'
 
 type Primitive = string | number | boolean | bigint | symbol | null | undefined
 
@@ -92,8 +93,14 @@ export interface EventDefinition {
   readonly type: string
   /** Type of the aggregate that the event belongs to, for instance `Order`. */
   readonly aggregateType: string
-  /** Version of the payload's schema, from 1. Default 1. */
+  /** Version of the payload's schema, from 1. Default: the version that `upcasts` ends with, otherwise 1. */
   readonly schemaVersion?: number
+}
+
+/** A definition without a schema. */
+export interface EventDefinitionWithoutSchema<P> extends EventDefinition {
+  /** Converts payloads of earlier versions to `P`. See {@link EventDefinitionWithSchema.upcasts}. */
+  readonly upcasts?: UpcastChain<NoInfer<P>>
 }
 
 /** A definition with a schema, which checks the payload on construction and on decoding. */
@@ -104,6 +111,11 @@ export interface EventDefinitionWithSchema<S extends StandardSchemaV1> extends E
    * integers beyond 2^53 arrive as `bigint`.
    */
   readonly schema: NoCollision<S>
+  /**
+   * Converts payloads of earlier versions to the input of `schema`. A stored or received event of an earlier version becomes an
+   * instance of this class. Start the chain with `firstVersion`.
+   */
+  readonly upcasts?: UpcastChain<StandardSchemaV1.InferInput<NoInfer<S>>>
   /**
    * Accept input fields that the schema does not return. Needed only for schemas that rename fields. By default a misspelt
    * field is refused, unless the schema itself passes unknown fields on (ArkType does without `'+': 'reject'`). Unknown

@@ -11,9 +11,11 @@ export type {
   DefinedEventClass,
   EventClass,
   EventDefinition,
+  EventDefinitionWithoutSchema,
   EventDefinitionWithSchema,
   EventOf,
   Immutable,
 } from './event-class.ts'
 export { defaultRegistry, EventRegistry, registerEvent } from './event-registry.ts'
 export { GenericEvent, type GenericEventInput } from './generic-event.ts'
+export { firstVersion, type UpcastChain, Upcasts } from './upcasts.ts'

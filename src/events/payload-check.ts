@@ -74,7 +74,8 @@ function decode(eventType: string, payload: EventPayload): EventPayload {
   }
 }
 
-function runSchema(eventType: string, schema: StandardSchemaV1, payload: EventPayload): EventPayload {
+/** Runs a schema on a payload. @throws EventValidationError if it refuses the payload. */
+export function runSchema(eventType: string, schema: StandardSchemaV1, payload: EventPayload): EventPayload {
   const result = schema['~standard'].validate(payload)
   if (result instanceof Promise) {
     result.catch(() => undefined)

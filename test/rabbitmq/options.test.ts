@@ -81,6 +81,7 @@ describe('defaults', () => {
       meter: undefined,
       propagateCausation: true,
       propagateBaggage: false,
+      newerVersions: 'tolerate',
       logger: undefined,
       // Derived from the options.
       names: {

@@ -127,6 +127,24 @@ const FAULTS: readonly Fault[] = [
     caughtBy: ['keeps as a dead letter what a header hides behind a type without handlers'],
   },
   {
+    what: 'loses the version of an event',
+    sabotage: (whole) => ({
+      consume: (intake) =>
+        whole.consume(
+          delivering(intake, (delivery) => {
+            const body = Buffer.from(delivery.message.body)
+              .toString()
+              .replace(/"event_version":\d+,/, '')
+            intake.deliver(pretendingDelivery(delivery, { message: { ...delivery.message, body } }))
+          }),
+        ),
+    }),
+    caughtBy: [
+      'hands events of all versions to a handler as instances of the current class',
+      'dead-letters an event of a newer version at once with both versions, if it is to refuse it',
+    ],
+  },
+  {
     what: 'acknowledges before the handlers have run',
     sabotage: (whole) => ({
       consume: (intake) =>

@@ -1,4 +1,5 @@
 import { DecodeError, type EventCodec } from '../../codec/index.ts'
+import { newerVersionFault } from '../../codec/revive.ts'
 import { toError } from '../../errors.ts'
 import type { DomainEvent } from '../../events/index.ts'
 import type { Dispatcher, HandlerFailure } from '../../handling/dispatcher.ts'
@@ -10,6 +11,7 @@ import type { RunInfo } from '../../handling/handler-run.ts'
 import type { Logger } from '../../observability/logger.ts'
 import { type EventSpan, type EventTracer, NO_SPAN, type SpanKindOf } from '../../observability/tracer.ts'
 import type { DeadLetterReason, Delivery } from '../../transport/transport.ts'
+import type { NewerVersions } from '../broker-options.ts'
 import type { BusCounters } from '../telemetry/bus-counters.ts'
 import type { BusMetrics } from '../telemetry/bus-metrics.ts'
 import { type ConsumeSubject, consumeSpanOf, type MessagingTarget } from '../telemetry/bus-spans.ts'
@@ -30,6 +32,7 @@ export interface DeliveryHandlerParts {
   readonly handlers: HandlerRegistry
   readonly dispatcher: Dispatcher
   readonly codec: EventCodec
+  readonly newerVersions: NewerVersions
   readonly counters: BusCounters
   readonly metrics: BusMetrics
   readonly tracer: EventTracer
@@ -94,8 +97,12 @@ export class DeliveryHandler {
     if (message.key !== undefined && message.key.length > MAX_KEY) {
       return new DecodeError('too_large', `The key of the message has more than ${MAX_KEY} characters.`)
     }
+    const { codec, handlers, newerVersions } = this.#parts
     try {
-      return this.#parts.codec.decode(message, this.#parts.handlers.classFor)
+      const event = codec.decode(message, handlers.classFor)
+      const newer =
+        newerVersions === 'refuse' ? newerVersionFault(handlers.classFor(event.eventType), event) : undefined
+      return newer === undefined ? event : new DecodeError('newer_version', newer)
     } catch (error) {
       return toError(error)
     }

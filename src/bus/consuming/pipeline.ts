@@ -9,6 +9,7 @@ import { type Sleep, settledUntil } from '../../kit/time.ts'
 import type { Logger } from '../../observability/logger.ts'
 import type { EventTracer } from '../../observability/tracer.ts'
 import type { Delivery, IncomingMessage, Intake } from '../../transport/transport.ts'
+import type { NewerVersions } from '../broker-options.ts'
 import type { BusCounters } from '../telemetry/bus-counters.ts'
 import type { BusMetrics } from '../telemetry/bus-metrics.ts'
 import type { MessagingTarget } from '../telemetry/bus-spans.ts'
@@ -28,6 +29,7 @@ export interface PipelineParts {
   readonly handlers: HandlerRegistry
   readonly dispatcher: Dispatcher
   readonly codec: EventCodec
+  readonly newerVersions: NewerVersions
   readonly counters: BusCounters
   readonly metrics: BusMetrics
   readonly tracer: EventTracer

@@ -4,6 +4,7 @@ import { CAPABILITIES, type Capability } from './capabilities.ts'
 import type { ConformanceTest } from './conformance-test.ts'
 import { deadLetterTests } from './dead-letters.ts'
 import { deliveryTests } from './delivery.ts'
+import { evolutionTests } from './evolution.ts'
 import { identityTests } from './identity.ts'
 import { isolationTests } from './isolation.ts'
 import { lifecycleTests } from './lifecycle.ts'
@@ -33,6 +34,7 @@ const SUITE: Readonly<Record<string, readonly ConformanceTest[]>> = {
   order: orderTests,
   'dead letters': deadLetterTests,
   poison: poisonTests,
+  evolution: evolutionTests,
   redelivery: redeliveryTests,
   lifecycle: [...lifecycleTests, ...stoppingTests],
   outages: outageTests,
