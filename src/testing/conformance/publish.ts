@@ -51,7 +51,7 @@ export const publishTests = [
     bus.subscribe(Noted, recording.handler)
     await scene.consume(bus)
     let deep: object = {}
-    for (let level = 0; level < 100; level += 1) deep = { deep }
+    for (let level = 0; level < 62; level += 1) deep = { deep }
     const many = Array.from({ length: 30_001 }, (_, n) => n)
     const fields = Object.fromEntries(Array.from({ length: 10_001 }, (_, n) => [`field${n}`, n]))
 
