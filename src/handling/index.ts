@@ -1,12 +1,4 @@
-export {
-  DiscardError,
-  HandlerDeadlockError,
-  HandlerNameError,
-  HandlerTimeoutError,
-  NonRetryableError,
-  RetryAfterError,
-  ShutdownError,
-} from './errors.ts'
+export { HandlerDeadlockError, HandlerNameError, HandlerTimeoutError, ShutdownError } from './errors.ts'
 export {
   type AnyEventHandler,
   AsyncEventHandler,
@@ -16,6 +8,5 @@ export {
   type HandlerContext,
 } from './event-handler.ts'
 export type { SubscribeOptions } from './handler-entry.ts'
-export type { HandlerPolicy } from './handler-policy.ts'
 export type { Subscription } from './handler-registry.ts'
 export { type HandledKeys, idempotencyKeyOf, once } from './once.ts'

@@ -1,11 +1,10 @@
 import { shorten, toError } from '../errors.ts'
 import { Dispatcher, type HandlerFailure } from '../handling/dispatcher.ts'
-import { FailurePolicies } from '../handling/failure-policy.ts'
 import { type HandlerEntry, recordedName } from '../handling/handler-entry.ts'
-import { HandlerRetries, type RetrySteps } from '../handling/handler-retries.ts'
 import type { RunInfo } from '../handling/handler-run.ts'
 import { IdleCounter } from '../kit/idle-counter.ts'
 import type { PauseGate } from '../kit/pause-gate.ts'
+import { RetryPolicy } from '../kit/retry-policy.ts'
 import type { Slots } from '../kit/slots.ts'
 import { sleep } from '../kit/time.ts'
 import type { Logger } from '../observability/logger.ts'
@@ -46,13 +45,13 @@ type Failures = readonly HandlerFailure[]
 export class EventWork {
   readonly #parts: EventWorkParts
   readonly #dispatcher: Dispatcher
-  readonly #policies: FailurePolicies
+  readonly #retryPolicy: RetryPolicy
   readonly #running = new IdleCounter()
 
   constructor(parts: EventWorkParts) {
     const { owner, options, tracer, logger, monitor, consumer } = parts
     this.#parts = parts
-    this.#policies = new FailurePolicies(options, logger)
+    this.#retryPolicy = new RetryPolicy(options)
     this.#dispatcher = new Dispatcher({
       owner,
       tracer,
@@ -141,46 +140,23 @@ export class EventWork {
     this.#dispatcher.run(handlers, unit[0].event, info)
 
   async #persist(unit: Unit, first: Failures | Promise<Failures>): Promise<boolean> {
-    const failures = await first
+    let failures = await first
     if (failures.length === 0) return this.#succeed(unit)
     const firstFailedAt = new Date()
-    const { monitor, abandoned } = this.#parts
-    monitor.retrying += unit.length
+    this.#parts.monitor.retrying += unit.length
     try {
-      const retries = new HandlerRetries(this.#policies, this.#stepsOf(unit))
-      const givenUp = await retries.run(failures, () => 1)
-      if (givenUp === undefined || abandoned.aborted) return false
-      if (givenUp.length === 0) return this.#succeed(unit)
-      const attempts = Math.max(...givenUp.map((handler) => handler.attempts))
-      return await this.#giveUp(unit, givenUp, attempts, firstFailedAt)
+      for (let attempt = 1; failures.length > 0; attempt += 1) {
+        if (this.#parts.abandoned.aborted) return false
+        const delayMs = this.#retryPolicy.delayAfter(attempt)
+        if (delayMs === undefined) return await this.#giveUp(unit, failures, attempt, firstFailedAt)
+        if (!(await this.#rest(delayMs))) return false
+        const handlers = failures.map(({ handler }) => handler)
+        failures = await this.#attempt(handlers, unit, attempt + 1)
+      }
+      return this.#succeed(unit)
     } finally {
-      monitor.retrying -= unit.length
+      this.#parts.monitor.retrying -= unit.length
     }
-  }
-
-  #stepsOf(unit: Unit): RetrySteps {
-    const { slots, stopping, gate, abandoned } = this.#parts
-    return {
-      sleep: async (ms, ended) =>
-        (await sleep(ms, stopping, ended)) && (await gate.passed(stopping)) && !stopping.aborted,
-      enter: () => slots?.taken() ?? Promise.resolve(),
-      leave: () => slots?.release(),
-      waiting: () => Promise.resolve(true),
-      starting: () => Promise.resolve(!stopping.aborted),
-      run: ({ handlers, attempt }) => this.#attempt(handlers, unit, attempt),
-      discarded: (failure, attempt) => this.#discarded(unit, failure, attempt),
-      get isAbandoned() {
-        return abandoned.aborted
-      },
-    }
-  }
-
-  #discarded([{ event, position }]: Unit, { handler, error }: HandlerFailure, attempt: number): void {
-    const { consumer, monitor, logger } = this.#parts
-    monitor.eventsDiscarded += 1
-    const { eventId, eventType } = event
-    const at = { subscription: consumer.name, position, eventId, eventType, attempt }
-    logger.warn('event discarded', { ...at, handlerName: handler.name, error })
   }
 
   /** Waits between two attempts, and during a pause. @returns false if the subscription is stopping. */
@@ -235,7 +211,7 @@ export class EventWork {
       } catch (thrown) {
         monitor.trouble('deadLetters', 'dead-lettering failed', toError(thrown))
       }
-      if (!(await this.#rest(this.#policies.default.retry.backoff(failure)))) return false
+      if (!(await this.#rest(this.#retryPolicy.backoff(failure)))) return false
     }
     monitor.troubleOver('deadLetters')
     monitor.eventsDeadLettered += 1

@@ -1,5 +1,5 @@
 import type { DomainEvent } from '../../events/index.ts'
-import type { FailurePolicies } from '../../handling/failure-policy.ts'
+import type { RetryPolicy } from '../../kit/retry-policy.ts'
 import { retryUntilDone } from '../../kit/retry-until-done.ts'
 import type { Logger } from '../../observability/logger.ts'
 import type { EventSpan } from '../../observability/tracer.ts'
@@ -12,7 +12,7 @@ import type { HeldDeliveries } from './held-deliveries.ts'
 
 export interface SettlingParts {
   readonly enableDlq: boolean
-  readonly policies: FailurePolicies
+  readonly retryPolicy: RetryPolicy
   readonly held: HeldDeliveries
   readonly slots: HandlingSlots
   /** Aborts when the pipeline no longer waits for its handlers. */
@@ -85,17 +85,23 @@ export class Settling {
   }
 
   /** Records that an attempt starts. @returns false if the delivery must not be handled. */
-  beginAttempt(delivery: Delivery, attempt: number, recorded: readonly string[]): Promise<boolean> {
-    return this.#record(delivery, () => delivery.beginAttempt(attempt, recorded))
+  beginAttempt(delivery: Delivery, attempt: number, settled: readonly string[]): Promise<boolean> {
+    return this.#record(delivery, settled, (names) => delivery.beginAttempt(attempt, names))
   }
 
   /** Records that an attempt failed and another will follow. @returns false if the delivery must not be handled. */
-  attemptFailed(delivery: Delivery, attempt: number, recorded: readonly string[]): Promise<boolean> {
-    return this.#record(delivery, () => delivery.attemptFailed(attempt, recorded))
+  attemptFailed(delivery: Delivery, attempt: number, settled: readonly string[]): Promise<boolean> {
+    return this.#record(delivery, settled, (names) => delivery.attemptFailed(attempt, names))
   }
 
-  #record(delivery: Delivery, action: () => Promise<boolean>): Promise<boolean> {
-    return this.#retryUntilDone('recording an attempt failed', delivery, action)
+  /** @param settled - handlers that succeeded in this delivery; those of earlier deliveries are added. */
+  #record(
+    delivery: Delivery,
+    settled: readonly string[],
+    action: (settledHandlers: readonly string[]) => Promise<boolean>,
+  ): Promise<boolean> {
+    const names = [...delivery.settledHandlers, ...settled]
+    return this.#retryUntilDone('recording an attempt failed', delivery, () => action(names))
   }
 
   /**
@@ -103,9 +109,9 @@ export class Settling {
    * @returns false then, and if the pipeline stops first.
    */
   async #retryUntilDone(what: string, delivery: Delivery, action: () => Promise<boolean>): Promise<boolean> {
-    const { policies, slots, abandoned, held } = this.#parts
+    const { retryPolicy, slots, abandoned, held } = this.#parts
     const outcome = await retryUntilDone(action, {
-      backoff: policies.default.retry,
+      backoff: retryPolicy,
       signal: abandoned,
       sleep: (ms) => slots.pause(ms),
       onFailure: (error, failure) => this.#reportFailure(what, delivery, error, failure),

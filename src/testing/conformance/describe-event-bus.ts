@@ -11,7 +11,6 @@ import { lifecycleTests } from './lifecycle.ts'
 import { orderTests } from './order.ts'
 import { outageTests } from './outages.ts'
 import { poisonTests } from './poison.ts'
-import { policyTests } from './policies.ts'
 import { processTests } from './processes.ts'
 import { publishTests } from './publish.ts'
 import { redeliveryTests } from './redelivery.ts'
@@ -30,7 +29,6 @@ const SUITE: Readonly<Record<string, readonly ConformanceTest[]>> = {
   delivery: deliveryTests,
   isolation: isolationTests,
   identity: identityTests,
-  policies: policyTests,
   order: orderTests,
   'dead letters': deadLetterTests,
   poison: poisonTests,
