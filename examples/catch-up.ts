@@ -72,7 +72,7 @@ bus.subscribeToAllEvents((_event: DomainEvent) => {
 
 await using manager = new SubscriptionManager({ eventStore, checkpoints })
 const totals = new CustomerTotals()
-manager.subscribe(totals, { onProgress: drawBar, progressIntervalMs: 20 })
+manager.subscribe(totals, { name: 'CustomerTotals', onProgress: drawBar, progressIntervalMs: 20 })
 manager.relay(bus, { name: 'outbox' })
 manager.start()
 

@@ -3,7 +3,7 @@ import { PublishDeadlines } from '../../../src/bus/publishing/publish-deadlines.
 import { PublishQueue } from '../../../src/bus/publishing/publish-queue.ts'
 import { type DomainEvent, JsonCodec } from '../../../src/index.ts'
 import type { OutgoingMessage, PublishFailure } from '../../../src/transport/index.ts'
-import { orderCreated } from '../../support/order-events.ts'
+import { OrderCreated, orderCreated } from '../../support/order-events.ts'
 import { paced } from '../../support/pace.ts'
 
 const codec = new JsonCodec()
@@ -108,7 +108,8 @@ describe('a burst of publishes', () => {
   it('of large events is bounded by their bytes', async () => {
     const transport = new HoldingTransport()
     const { publish } = createQueue(transport)
-    const large = Array.from({ length: 100 }, (_, index) => orderCreated(`${index}`.padEnd(900_000, 'x')))
+    const customerId = 'x'.repeat(900_000)
+    const large = Array.from({ length: 100 }, () => new OrderCreated({ aggregateId: 'Order-1', customerId }))
     const publishing = Promise.all(large.map((event) => publish([event])))
     await longestTurn(transport, publishing)
     expect(transport.sent).toHaveLength(100)
