@@ -7,6 +7,7 @@ const SHOWN = 100
 
 /** An event exceeds a limit of decoding, so every consumer would dead-letter it. None of the events of the call was published. */
 export class EventLimitError extends EventspineError {
+  static override readonly name = 'EventLimitError'
   readonly code = 'EVENT_LIMIT_EXCEEDED'
   readonly eventId: string
   readonly eventType: string

@@ -195,6 +195,7 @@ export class TransactionBypassError extends EventspineError {
 
 /** A call needs a transaction, and got a pool, or a connection on which none is open. Nothing was written. */
 export class TransactionRequiredError extends EventspineError {
+  static override readonly name = 'TransactionRequiredError'
   readonly code = 'TRANSACTION_REQUIRED'
 
   constructor(operation: string, given: string) {

@@ -244,7 +244,7 @@ const faults: readonly (readonly [string, (whole: InMemoryStores) => Stores, str
           save: (snapshot: Snapshot) => whole.snapshots.save({ ...snapshot, state: String(snapshot.state) }),
         }),
       }),
-    'gives back a snapshot as it was saved',
+    'returns a snapshot as it was saved',
   ],
   [
     'looks at the previous checkpoint before a wait',
@@ -259,7 +259,7 @@ const faults: readonly (readonly [string, (whole: InMemoryStores) => Stores, str
           },
         }),
       }),
-    'lets one of many instances move a checkpoint that save at once',
+    'lets one of many concurrent saves move a checkpoint',
   ],
   [
     'refuses a checkpoint that is saved twice',
@@ -275,7 +275,7 @@ const faults: readonly (readonly [string, (whole: InMemoryStores) => Stores, str
           },
         }),
       }),
-    'takes a repeated save for the same one',
+    'treats a repeated save as a no-op',
   ],
   [
     'looks at the owner of a lease before a wait',
@@ -293,7 +293,7 @@ const faults: readonly (readonly [string, (whole: InMemoryStores) => Stores, str
         }),
       })
     },
-    'gives a lease to one of many that ask at once',
+    'gives a lease to one of many concurrent callers',
   ],
   [
     'begins each page of parked events anew',

@@ -94,6 +94,7 @@ export const evolutionTests: readonly ConformanceTest[] = [
     )
     const [letter] = (await bus.deadLetters.list()).deadLetters
     assert.equal(letter?.reason, 'deserialization_error')
-    assert.match(letter?.errorMessage ?? '', /ConformanceNoted of version 4, [^.]{1,200} version 3/)
+    for (const version of ['ConformanceNoted of version 4', 'version 3'])
+      assert.ok(letter?.errorMessage.includes(version), letter?.errorMessage)
   }),
 ]
