@@ -95,6 +95,6 @@ export const evolutionTests: readonly ConformanceTest[] = [
     const [letter] = (await bus.deadLetters.list()).deadLetters
     assert.equal(letter?.reason, 'deserialization_error')
     for (const version of ['ConformanceNoted of version 4', 'version 3'])
-      assert.ok(letter?.errorMessage.includes(version), letter?.errorMessage)
+      assert.ok(letter?.errorMessage?.includes(version), letter?.errorMessage)
   }),
 ]
