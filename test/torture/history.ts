@@ -1,5 +1,6 @@
 import { closeSync, openSync, readdirSync, readFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
+import { now } from './clock.ts'
 
 interface Base {
   /** Milliseconds of the clock that all processes of the machine share. */
@@ -113,10 +114,6 @@ export type Fact =
 type Recordable<F> = F extends Fact
   ? Omit<F, 'at' | 'process'> & { readonly at?: number; readonly process?: string }
   : never
-
-export function now(): number {
-  return performance.timeOrigin + performance.now()
-}
 
 /** Appends the facts of one process to its file. Writes are synchronous, so that a kill loses none. */
 export class HistoryWriter {

@@ -1,5 +1,6 @@
 import { closeSync, openSync, readdirSync, readFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
+import { now } from '../clock.ts'
 
 /** What the processes of a run know, one line each. */
 export type StoreFact =
@@ -26,7 +27,7 @@ export class StoreHistory {
   }
 
   record(fact: StoreFact): void {
-    writeSync(this.#file, `${JSON.stringify({ at: performance.timeOrigin + performance.now(), ...fact })}\n`)
+    writeSync(this.#file, `${JSON.stringify({ at: now(), ...fact })}\n`)
   }
 
   close(): void {
