@@ -1,14 +1,11 @@
-const VARIABLE = 'EVENTSPINE_TORTURE_CLOCK'
+let last = 0
 
-/** The monotonic clock of the system, which all processes share, in milliseconds. */
-const monotonic = (): number => Number(process.hrtime.bigint()) / 1e6
-
-// The first process of a run chooses the offset, and those that it starts inherit it. `performance.timeOrigin` differs between
-// processes by as long as the system interrupts one while it starts.
-process.env[VARIABLE] ??= String(Date.now() - monotonic())
-const offset = Number(process.env[VARIABLE])
-
-/** The time by one clock for all processes of a run, in milliseconds; about the time of day. */
+/**
+ * The time of day in milliseconds, which all processes of a run and the dead letters share. Later calls of one process return
+ * a later time, so that facts of one millisecond keep their order. `performance.timeOrigin` would differ between processes by
+ * as long as the system interrupts one while it starts.
+ */
 export function now(): number {
-  return offset + monotonic()
+  last = Math.max(Date.now(), last + 0.001)
+  return last
 }

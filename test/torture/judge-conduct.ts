@@ -90,9 +90,6 @@ function burial(
     .map((what): Finding => ({ rule: 'attempts', message: `${event} of ${group} ${what}`, event }))
 }
 
-/** By how much the time of a dead letter, which has no fractions and is the time of day, may be early. */
-const LETTER_MS = 20
-
 interface Span {
   readonly from: number
   readonly to: number
@@ -103,7 +100,8 @@ function lifeBefore({ publications, replays }: Chronicle, { event, group, at }: 
   const begins = replays
     .filter((it) => it.event === event && it.group === group && it.at <= at)
     .map((it) => it.at)
-  return { from: Math.max(publications.get(event)?.publishedAt ?? 0, ...begins), to: at + LETTER_MS }
+  // The time of the dead letter has no fractions.
+  return { from: Math.max(publications.get(event)?.publishedAt ?? 0, ...begins), to: at + 1 }
 }
 
 /**
