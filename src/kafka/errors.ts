@@ -231,3 +231,8 @@ function codeOf(error: Error): string {
   const code: unknown = 'code' in error ? error.code : undefined
   return typeof code === 'string' ? code : ''
 }
+
+/** There is no connection now. */
+export function noConnection(address: string): ConnectionError {
+  return new ConnectionError('CONNECTION_LOST', `There is no connection to Kafka at ${address}.`)
+}

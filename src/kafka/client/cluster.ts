@@ -3,23 +3,15 @@ import { RECONNECT_BACKOFF } from '../../kit/backoff.ts'
 import { retryUntilDone } from '../../kit/retry-until-done.ts'
 import { settledUntil, settledWithin, sleep } from '../../kit/time.ts'
 import { ConnectionError } from '../../transport/errors.ts'
-import type { ServerAddress } from '../../transport/transport.ts'
-import { connectionError, isRetryable, lostError } from '../errors.ts'
+import { connectionError, lostError, noConnection } from '../errors.ts'
 import type { ResolvedKafkaOptions } from '../options.ts'
 import type { KafkaApis } from './apis.ts'
 import { Availability } from './availability.ts'
-import {
-  BrokerConnection,
-  type BrokerRequest,
-  type ConnectionTarget,
-  type ConnectionUse,
-} from './broker-connection.ts'
-import { type KafkaApi, type KafkaLibrary, loadKafka } from './client.ts'
+import type { BrokerConnection, BrokerRequest, ConnectionUse } from './broker-connection.ts'
+import type { KafkaApi, KafkaLibrary } from './client.ts'
 import { ConnectionPool } from './connection-pool.ts'
-import { findMismatch } from './diagnosis.ts'
-import type { BrokerNode, MetadataResponse } from './protocol.ts'
-import { connectionSecurity } from './security.ts'
-import { addressText, firstAnswer, NoAnswerError, ServerOrder } from './servers.ts'
+import { BrokerDialer, byNode } from './dialer.ts'
+import type { MetadataResponse } from './protocol.ts'
 
 export interface ClusterListener {
   onLost(error: Error): void
@@ -35,14 +27,6 @@ export interface ClusterListener {
 /** Chooses the request, among those in the versions of one broker. */
 export type PickApi<Args extends readonly unknown[], T> = (apis: KafkaApis) => KafkaApi<Args, T>
 
-/** A server that answered, and the brokers that it announced. */
-interface Answer {
-  readonly connection: BrokerConnection
-  readonly brokers: ReadonlyMap<number, BrokerNode>
-}
-
-/** How long one server may be silent before the next one is asked too, in milliseconds. */
-const HEAD_START_MS = 1000
 /** The part of a request's time after which another broker is asked, if any broker will do. */
 const PATIENCE = 1 / 4
 
@@ -54,11 +38,8 @@ export class KafkaCluster {
   readonly #closed = new AbortController()
   readonly #availability = new Availability(this.#closed.signal)
   readonly #connections = new ConnectionPool()
-  readonly #order = new ServerOrder()
-  #brokers: ReadonlyMap<number, BrokerNode> = new Map()
-  #library: KafkaLibrary | undefined
+  readonly #dialer: BrokerDialer
   #isConnected = false
-  #security: object | undefined
   #checkTimer: NodeJS.Timeout | undefined
   #isReconnecting = false
   #trouble: string | undefined
@@ -67,12 +48,13 @@ export class KafkaCluster {
     this.#options = options
     this.address = options.address
     this.#listener = listener
+    const onBroken = (connection: BrokerConnection) => this.#onBroken(connection)
+    this.#dialer = new BrokerDialer(options, this.#closed.signal, onBroken)
   }
 
   /** The client library. @throws ConnectionError before the first connection. */
   get library(): KafkaLibrary {
-    if (this.#library === undefined) throw this.#noConnection()
-    return this.#library
+    return this.#dialer.library
   }
 
   get isUp(): boolean {
@@ -85,31 +67,17 @@ export class KafkaCluster {
   }
 
   get brokerIds(): readonly number[] {
-    return [...this.#brokers.keys()]
+    return [...this.#dialer.brokers.keys()]
   }
 
   /** Makes the first connection. No-op if there was one. @throws ConnectionError */
   async connect(): Promise<void> {
     if (this.#isConnected) return
-    const library = await loadKafka()
-    this.#library = library
-    const { compressionType, metadataMaxAgeMs } = this.#options
-    if (library.compressionsAlgorithms[compressionType]?.available !== true) {
-      throw new ConnectionError(
-        'TOPOLOGY_CONFLICT',
-        `compressionType '${compressionType}' is not available in Node.js ${process.version}; choose another.`,
-      )
-    }
-    this.#security = await connectionSecurity(this.#options)
-    const startedAt = performance.now()
-    try {
-      this.#connections.add(undefined, 'control', Promise.resolve(await this.#openControl()))
-    } catch (thrown) {
-      throw await this.#explain(thrown, startedAt)
-    }
+    const connection = await this.#dialer.first()
+    this.#connections.add(undefined, 'control', Promise.resolve(connection))
     this.#isConnected = true
     this.#availability.setUp()
-    this.#checkTimer = setInterval(() => this.#check(), metadataMaxAgeMs).unref()
+    this.#checkTimer = setInterval(() => this.#check(), this.#options.metadataMaxAgeMs).unref()
   }
 
   /** Waits until the brokers can be reached. @returns false if the signal aborts or the cluster is closed first. */
@@ -121,7 +89,7 @@ export class KafkaCluster {
   async metadata(topics: readonly string[]): Promise<MetadataResponse> {
     const args = [[...topics], false, false] as [string[], boolean, boolean]
     const response = await this.request(undefined, 'control', ({ metadata }) => metadata, args)
-    if (response.brokers.length > 0) this.#brokers = byNode(response.brokers)
+    if (response.brokers.length > 0) this.#dialer.brokers = byNode(response.brokers)
     return response
   }
 
@@ -150,7 +118,7 @@ export class KafkaCluster {
     timeoutMs = this.#options.requestTimeoutMs,
   ): Promise<T> {
     const deadline = performance.now() + timeoutMs
-    const attempts = nodeId === undefined ? Math.max(1, this.#brokers.size) : 1
+    const attempts = nodeId === undefined ? Math.max(1, this.#dialer.brokers.size) : 1
     for (let left = attempts - 1; left > 0; left -= 1) {
       try {
         return await this.#exchangeOnce(nodeId, use, send, timeoutMs * PATIENCE)
@@ -177,13 +145,13 @@ export class KafkaCluster {
     const { server } = connection.target
     try {
       const answer = await connection.send(send, Math.max(1, deadline - performance.now()))
-      this.#order.onAnswered(server)
+      this.#dialer.order.onAnswered(server)
       return answer
     } catch (thrown) {
       const response = responseIn(thrown)
       // The client throws an error for an answer that contains error codes. It is an answer of the same type.
       if (response !== undefined) return response as T
-      this.#order.onFailed(server)
+      this.#dialer.order.onFailed(server)
       throw lostError(this.address, connection.firstError ?? thrown)
     }
   }
@@ -200,114 +168,20 @@ export class KafkaCluster {
     await settledUntil(this.#connections.closeAll(), signal)
   }
 
-  /**
-   * Connects to a broker that answers, by the address that the brokers announce. A bootstrap server may be a name that
-   * only leads to one of them. @throws NoAnswerError or ConnectionError
-   */
-  async #openControl(use: ConnectionUse = 'control'): Promise<BrokerConnection> {
-    const found = await this.#firstAnswer([...this.#brokers.values(), ...this.#options.servers], use)
-    this.#brokers = found.brokers
-    const { server } = found.connection.target
-    const announced = [...found.brokers.values()]
-    if (announced.some((broker) => addressText(broker) === addressText(server))) return found.connection
-    try {
-      const { connection } = await this.#firstAnswer(announced, use)
-      return connection
-    } catch (thrown) {
-      throw thrown instanceof NoAnswerError ? announcedError(addressText(server), thrown) : thrown
-    } finally {
-      void found.connection.close()
-    }
-  }
-
-  #firstAnswer(servers: readonly ServerAddress[], use: ConnectionUse): Promise<Answer> {
-    return firstAnswer(this.#order.of(servers), {
-      ask: (server) => this.#ask(server, use),
-      headStartMs: Math.min(HEAD_START_MS, this.#options.connectTimeoutMs / 2),
-      onLate: ({ connection }) => void connection.close(),
-    })
-  }
-
-  /** Connects to a server and asks it for the brokers: one that accepts connections may still be silent. */
-  async #ask(server: ServerAddress, use: ConnectionUse): Promise<Answer> {
-    try {
-      const connection = await this.#open({ nodeId: undefined, use, server })
-      try {
-        // A broker that requires SASL answers the negotiation, and closes the connection at the next request.
-        const { brokers } = await connection.send(
-          (raw, { metadata }) => metadata.async(raw, [], false, false),
-          this.#options.connectTimeoutMs,
-        )
-        this.#order.onAnswered(server)
-        return { connection, brokers: byNode(brokers) }
-      } catch (thrown) {
-        void connection.close()
-        throw connectionError(addressText(server), connection.firstError ?? thrown)
-      }
-    } catch (thrown) {
-      this.#order.onFailed(server)
-      throw thrown
-    }
-  }
-
-  /** The error to report if the first connection fails. Finds out whether the bus and a broker disagree on the protocol. */
-  async #explain(thrown: unknown, startedAt: number): Promise<Error> {
-    if (!(thrown instanceof NoAnswerError)) return toError(thrown)
-    const refused = thrown.failures.find(({ error }) => !isRetryable(error))
-    if (refused !== undefined) return refused.error
-    const mismatches = Promise.all(
-      thrown.failures.map(({ server }) =>
-        findMismatch(this.library, this.#options, server, this.#security ?? {}),
-      ),
-    )
-    const leftMs = startedAt + this.#options.connectTimeoutMs - performance.now()
-    const isKnown = leftMs > 0 && (await settledWithin(mismatches, leftMs))
-    const mismatch = isKnown ? (await mismatches).find((error) => error !== undefined) : undefined
-    return mismatch ?? new ConnectionError('CONNECTION_FAILED', thrown.message)
-  }
-
   #connection(nodeId: number | undefined, use: ConnectionUse): Promise<BrokerConnection> {
-    if (this.#closed.signal.aborted) return Promise.reject(this.#noConnection())
+    if (this.#closed.signal.aborted) return Promise.reject(noConnection(this.address))
     const known = this.#connections.get(nodeId, use)
     if (known !== undefined) return known
     const { restorations } = this.#availability
-    const opening = this.#openFor(nodeId, use)
+    const opening = this.#dialer.open(nodeId, use)
     this.#connections.add(nodeId, use, opening)
     opening.catch((error: unknown) => {
       // An attempt from before a reconnection says nothing about the present.
       if (restorations !== this.#availability.restorations) return
       // One of several brokers may be down for long while the others take over its work.
-      if (nodeId === undefined || this.#brokers.size <= 1) this.#onLost(toError(error))
+      if (nodeId === undefined || this.#dialer.brokers.size <= 1) this.#onLost(toError(error))
     })
     return opening
-  }
-
-  async #openFor(nodeId: number | undefined, use: ConnectionUse): Promise<BrokerConnection> {
-    if (nodeId !== undefined) {
-      const server = this.#brokers.get(nodeId)
-      if (server === undefined) throw this.#noConnection()
-      return this.#open({ nodeId, use, server })
-    }
-    try {
-      return await this.#openControl(use)
-    } catch (thrown) {
-      // A refusal is the most precise: waiting does not help.
-      const failures = thrown instanceof NoAnswerError ? thrown.failures : []
-      throw failures.find(({ error }) => !isRetryable(error))?.error ?? failures[0]?.error ?? thrown
-    }
-  }
-
-  async #open(target: ConnectionTarget): Promise<BrokerConnection> {
-    const connection = new BrokerConnection(target, {
-      library: this.library,
-      options: this.#options,
-      security: this.#security,
-      onBroken: (broken) => this.#onBroken(broken),
-    })
-    await connection.connect()
-    if (!this.#closed.signal.aborted) return connection
-    void connection.close()
-    throw this.#noConnection()
   }
 
   #onBroken(connection: BrokerConnection): void {
@@ -315,7 +189,7 @@ export class KafkaCluster {
     const { nodeId, use } = connection.target
     const isControl = nodeId === undefined && use === 'control'
     const isInUse = !connection.isIdle || isControl
-    if (isInUse && this.#brokers.size <= 1) {
+    if (isInUse && this.#dialer.brokers.size <= 1) {
       this.#onLost(connection.firstError ?? new Error('closed by the broker'))
       return
     }
@@ -367,26 +241,6 @@ export class KafkaCluster {
   #check(): void {
     if (this.isUp) this.#listener.onCheck().catch((error: unknown) => this.#onLost(toError(error)))
   }
-
-  #noConnection(): ConnectionError {
-    return new ConnectionError('CONNECTION_LOST', `There is no connection to Kafka at ${this.address}.`)
-  }
-}
-
-function byNode(brokers: readonly BrokerNode[]): ReadonlyMap<number, BrokerNode> {
-  return new Map(brokers.map((broker) => [broker.nodeId, broker]))
-}
-
-/** A server answered, and no broker can be reached by the address that it announced. */
-function announcedError(server: string, { failures }: NoAnswerError): ConnectionError {
-  const refused = failures.find(({ error }) => !isRetryable(error))
-  if (refused?.error instanceof ConnectionError) return refused.error
-  const announced = failures.map((failure) => addressText(failure.server)).join(', ')
-  return new ConnectionError(
-    'CONNECTION_FAILED',
-    `Kafka at ${server} answers, and announces its brokers as ${announced}, where none can be reached from here. ` +
-      `${failures[0]?.error.message ?? ''} Set advertised.listeners to addresses that this host can resolve and reach.`,
-  )
 }
 
 function responseIn(thrown: unknown): unknown {

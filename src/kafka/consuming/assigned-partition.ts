@@ -3,7 +3,7 @@ import type { DeadLetterReason, Intake } from '../../transport/transport.ts'
 import type { AttemptHistory, PartitionProgress } from '../wire/progress.ts'
 import type { StoredRecord } from '../wire/record-reader.ts'
 import { AnnouncedRange } from './announced-range.ts'
-
+import { addFinished, addUnfinished, type CommitState } from './commit-state.ts'
 import { GivenBackRecords } from './given-back-records.ts'
 import { HeldRecord, type RecordHolder } from './held-record.ts'
 import { InheritedProgress } from './inherited-progress.ts'
@@ -31,15 +31,6 @@ export interface DeliveryLimits {
   readonly allowance: { left: number }
   /** Offsets between the first unfinished record and the last delivered one. */
   readonly window: number
-}
-
-/** What a commit writes about a partition. */
-export interface CommitState {
-  readonly offset: number
-  readonly progress: PartitionProgress
-  readonly version: number
-  /** Finished records that no earlier commit contained. */
-  readonly finished: number
 }
 
 /** A record in log order. Only finished records before an offset let it be committed. */
@@ -133,6 +124,11 @@ export class KafkaAssignedPartition implements RecordHolder {
 
   get committedVersion(): number {
     return this.#committedVersion
+  }
+
+  /** Notes the end of the log in an answer of its leader. */
+  noteLogEnd(logEnd: number): void {
+    this.#inherited.bound(logEnd)
   }
 
   /** Buffers the records fetched from `position`. */
@@ -274,7 +270,7 @@ export class KafkaAssignedPartition implements RecordHolder {
     const finished: [number, number][] = []
     let previous: number | undefined
     for (const record of this.#delivered) {
-      if (record.isFinished) extend(finished, record.offset, previous)
+      if (record.isFinished) addFinished(finished, record.offset, previous)
       else if (record instanceof HeldRecord) addUnfinished(attempts, record, isFinal)
       previous = record.offset
     }
@@ -336,21 +332,5 @@ export class KafkaAssignedPartition implements RecordHolder {
 
   #changed(): void {
     this.#version += 1
-  }
-}
-
-/** Adds an offset to ranges. Ranges that only a gap of the log separates become one. */
-function extend(ranges: [number, number][], offset: number, previous: number | undefined): void {
-  const last = ranges.at(-1)
-  if (last !== undefined && previous !== undefined && last[1] === previous + 1) last[1] = offset + 1
-  else ranges.push([offset, offset + 1])
-}
-
-function addUnfinished(attempts: Map<number, AttemptHistory>, record: HeldRecord, isFinal: boolean): void {
-  const { attemptsStarted, settledSoFar: settledHandlers, isAttempting } = record
-  // A stop interrupts an attempt without failing it. Before that, the announced range implies one attempt.
-  const count = isFinal && isAttempting ? attemptsStarted - 1 : attemptsStarted
-  if (count > (isFinal ? 0 : 1) || settledHandlers.length > 0) {
-    attempts.set(record.offset, { count, settledHandlers })
   }
 }

@@ -8,7 +8,8 @@ import { partitionKey } from '../client/topic-partition.ts'
 import { CODE, isPassing, isRetryable, refusal } from '../errors.ts'
 import type { ResolvedKafkaOptions } from '../options.ts'
 import { METADATA_BYTES, writeProgress } from '../wire/progress.ts'
-import type { CommitState, KafkaAssignedPartition } from './assigned-partition.ts'
+import type { KafkaAssignedPartition } from './assigned-partition.ts'
+import type { CommitState } from './commit-state.ts'
 import type { MemberIdentity } from './membership.ts'
 
 /** Commits with less room for metadata have none. */

@@ -204,6 +204,7 @@ export class KafkaFetcher {
       this.#refusal = refusal(address, action, answer.errorCode)
       return false
     }
+    partition.noteLogEnd(answer.highWatermark)
     if (answer.divergesAt !== undefined && answer.divergesAt < partition.position) {
       this.#parts.onCut(partition, answer.divergesAt)
       return true

@@ -5,10 +5,23 @@ const MAYBE_STARTED: AttemptHistory = { count: 1, settledHandlers: [] }
 
 /** The progress that the previous owner of a partition committed. It holds for records not delivered since. */
 export class InheritedProgress {
-  readonly #progress: PartitionProgress
+  #progress: PartitionProgress
+  #isBounded = false
 
   constructor(progress: PartitionProgress) {
     this.#progress = progress
+  }
+
+  /**
+   * Excludes records that did not exist when this consumer took over: the previous owner announced offsets ahead of the log,
+   * and cannot have started what was published later. Only the first call has an effect.
+   *
+   * @param logEnd - the end of the log, read after the takeover.
+   */
+  bound(logEnd: number): void {
+    if (this.#isBounded) return
+    this.#isBounded = true
+    if (logEnd < this.#progress.openUpTo) this.#progress = { ...this.#progress, openUpTo: logEnd }
   }
 
   /** Earlier attempts of a record; undefined if the record is finished. */

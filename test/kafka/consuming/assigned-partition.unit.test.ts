@@ -8,6 +8,9 @@ const SHARE = 40
 const WINDOW = 150
 
 const steps = {
+  publish: (model: PartitionModel, pick: number) => {
+    model.logEnd += 1 + (pick % 30)
+  },
   fetch: (model: PartitionModel, pick: number) => model.fetch(1 + (pick % 30)),
   deliver: (model: PartitionModel, pick: number) => model.deliver(1 + (pick % 20), SHARE, WINDOW),
   begin: (model: PartitionModel, pick: number) => model.begin(pick),
@@ -34,7 +37,7 @@ const work: readonly StepName[] = [
 ]
 const anyStep: fc.Arbitrary<Step> = fc.tuple(
   fc.oneof(
-    { weight: 20, arbitrary: fc.constantFrom<StepName>('fetch', ...work) },
+    { weight: 20, arbitrary: fc.constantFrom<StepName>('publish', 'fetch', ...work) },
     { weight: 1, arbitrary: fc.constantFrom<StepName>('crash', 'end') },
   ),
   fc.nat(1000),
@@ -127,6 +130,7 @@ describe('a partition whose records finish in any order and whose owners crash a
     fc.assert(
       fc.property(anyLog, anySchedule, (log, schedule) => {
         const model = new PartitionModel(log, Number.POSITIVE_INFINITY)
+        model.logEnd = 0
         let interrupted = new Set<number>()
         let started = model.started
         play(model, schedule, (name) => {
@@ -157,6 +161,25 @@ describe('a partition', () => {
     commit()
     return { model, commit }
   }
+
+  it('counts no attempt of records that were published after a crash', () => {
+    const { model } = announced()
+    model.logEnd = 20
+    model.deliver(10, ROOM, ROOM)
+    model.begin(0)
+
+    model.crash()
+    model.fetch(300)
+    model.logEnd = 300
+    model.fetch(300)
+    model.sendCommit()
+    model.landCommit()
+    model.answerCommit()
+    model.deliver(ROOM, ROOM, ROOM)
+
+    const counts = new Map(model.seen.map(({ offset, deliveryCount }) => [offset, deliveryCount]))
+    expect([counts.get(0), counts.get(19), counts.get(20), counts.get(40)]).toEqual([2, 2, 1, 1])
+  })
 
   it('delivers no record before a commit has announced it', () => {
     const model = new PartitionModel(log, Number.POSITIVE_INFINITY)

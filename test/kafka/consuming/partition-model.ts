@@ -46,6 +46,8 @@ export class PartitionModel {
   started = new Set<number>()
   /** Records that were delivered to this owner. */
   seen: Seen[] = []
+  /** Records from this offset on are not published yet. */
+  logEnd = Number.POSITIVE_INFINITY
 
   constructor(offsets: readonly number[], metadataLimit: number) {
     this.#offsets = offsets
@@ -65,9 +67,11 @@ export class PartitionModel {
 
   fetch(count: number): void {
     const { position } = this.#partition
-    const records = this.#offsets.filter((offset) => offset >= position).slice(0, count)
+    const end = Math.min(this.logEnd, this.#end)
+    const records = this.#offsets.filter((offset) => offset >= position && offset < end).slice(0, count)
     const isAll = records.length < count
-    const next = isAll ? this.#end : (records.at(-1) ?? position - 1) + 1
+    const next = isAll ? end : (records.at(-1) ?? position - 1) + 1
+    this.#partition.noteLogEnd(end)
     this.#partition.addFetched(records.map(recordAt), next)
   }
 
