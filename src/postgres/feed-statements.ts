@@ -88,6 +88,15 @@ export function pageByIndex(schema: string, conditions: readonly Condition[]): S
   return { key: `index_${keyOf(conditions)}`, text: sized(source) }
 }
 
+/** A page of the outbox, with the values of `pageInOrder`. */
+export function outboxPage(schema: string, conditions: readonly Condition[]): Statement {
+  const where = conditions.map(({ column }, index) => `and ${column} = any ($${index + 5}::text[])`).join(' ')
+  const first = `select * from ${schema}.outbox where position > $1 ${where} order by position limit $3`
+  const bytes = 'octet_length(payload::text) + coalesce(octet_length(metadata::text), 0) as bytes'
+  const source = `(select *, ${bytes} from (${first}) page where position <= $2) page`
+  return { key: `outbox_${keyOf(conditions)}`, text: sized(source) }
+}
+
 /** Ends a page with the event that reaches $4 bytes. The others are not even read from where large values are kept. */
 function sized(source: string): string {
   return (

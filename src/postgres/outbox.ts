@@ -1,12 +1,14 @@
 import type { DomainEvent, EventClass } from '../events/index.ts'
 import type { RowDecoder } from '../store/event-row.ts'
-import type { EventStoreHealth, FeedFilter, FeedPage, ReadAllOptions } from '../store/index.ts'
+import type { EventStoreHealth, FeedPage, ReadAllOptions } from '../store/index.ts'
+import { isCut, PAGE_BYTES, upToBytes } from '../store/page-bytes.ts'
 import type { CheckpointStore, LeaseStore, Outbox, OutboxTransaction } from '../subscriptions/index.ts'
 import { OUTBOX_LEASE_PREFIX, outgoingEvents, PrefixedLeaseStore } from '../subscriptions/outbox.ts'
 import { eventColumns, prepareImport } from './append-statement.ts'
 import { PostgresCheckpointStore, relayCheckpoints } from './checkpoints.ts'
 import { translated } from './errors.ts'
-import { EVENT_COLUMNS, storedRow } from './event-columns.ts'
+import { storedRow } from './event-columns.ts'
+import { conditionsOf, outboxPage } from './feed-statements.ts'
 import { isTrue, numberOf, type Session, type Statement } from './session.ts'
 
 /** Events of a page unless the caller says otherwise. */
@@ -57,16 +59,22 @@ export class PostgresOutbox implements Outbox {
     }
   }
 
-  async readPage({ limit = PAGE, ...options }: ReadAllOptions = {}): Promise<FeedPage> {
-    const { session, decoder } = this.#parts
+  async readPage({
+    limit = PAGE,
+    maxBytes = PAGE_BYTES,
+    ...options
+  }: ReadAllOptions = {}): Promise<FeedPage> {
+    const { session, schema, decoder } = this.#parts
     const { head, headEventId } = await this.#look()
     const { fromPosition = 0, toPosition = head } = options
     const to = Math.min(head, toPosition)
     const conditions = conditionsOf(options)
     if (to <= fromPosition || limit <= 0) return { events: [], head, headEventId }
-    const values = [fromPosition, to, limit, ...conditions.map((condition) => condition.values)]
-    const rows = await session.run(this.#page(conditions), values)
-    return { events: rows.map((row) => decoder.decode(storedRow(row))), head, headEventId }
+    const values = [fromPosition, to, limit, maxBytes, ...conditions.map((condition) => condition.values)]
+    const cells = await session.run(outboxPage(schema, conditions), values)
+    const rows = upToBytes(cells.map(storedRow), maxBytes)
+    const isEarly = isCut(rows, limit, maxBytes)
+    return { events: await decoder.decodeAll(rows), head, headEventId, ...(isEarly && { isCut: true }) }
   }
 
   async headPosition(): Promise<number> {
@@ -129,38 +137,6 @@ export class PostgresOutbox implements Outbox {
       for (const listener of this.#listeners) listener()
     }, HELD_MS).unref()
   }
-
-  // As in the feed of the event store: the limit inside, the end outside.
-  #page(conditions: readonly Condition[]): Statement {
-    const where = conditions
-      .map(({ column }, index) => `and ${column} = any ($${index + 4}::text[])`)
-      .join(' ')
-    const first = `select * from ${this.#parts.schema}.outbox where position > $1 ${where} order by position limit $3`
-    return {
-      key: `outbox_${conditions.map(({ column }) => column.slice(0, 4)).join('')}`,
-      text: `select ${EVENT_COLUMNS} from (${first}) page where position <= $2 order by position`,
-    }
-  }
-}
-
-interface Condition {
-  readonly column: string
-  readonly values: readonly string[]
-}
-
-function conditionsOf({
-  correlationId,
-  eventTypes,
-  tenantId,
-  aggregateTypes,
-}: FeedFilter): readonly Condition[] {
-  const all: readonly [string, readonly string[] | undefined][] = [
-    ['correlation_id', correlationId === undefined ? undefined : [correlationId]],
-    ['event_type', eventTypes],
-    ['tenant_id', tenantId === undefined ? undefined : [tenantId]],
-    ['aggregate_type', aggregateTypes],
-  ]
-  return all.flatMap(([column, values]) => (values === undefined ? [] : [{ column, values }]))
 }
 
 export interface PostgresOutboxTransactionParts {

@@ -2,6 +2,7 @@ import { toError } from '../errors.ts'
 import type { DomainEvent, EventClass } from '../events/index.ts'
 import { encodeRow } from '../store/event-row.ts'
 import type { EventStoreHealth, FeedPage, ReadAllOptions } from '../store/index.ts'
+import { isCut, PAGE_BYTES, upToBytes } from '../store/page-bytes.ts'
 import type { CheckpointStore, LeaseStore, Outbox, OutboxTransaction } from '../subscriptions/index.ts'
 import { OUTBOX_LEASE_PREFIX, outgoingEvents, PrefixedLeaseStore } from '../subscriptions/outbox.ts'
 import type { SqliteAccess } from './access.ts'
@@ -32,21 +33,27 @@ export class SqliteOutbox implements Outbox {
     this.leases = new PrefixedLeaseStore(parts.leases, OUTBOX_LEASE_PREFIX)
   }
 
-  async readPage({ limit = PAGE, ...range }: ReadAllOptions = {}): Promise<FeedPage> {
+  async readPage({ limit = PAGE, maxBytes = PAGE_BYTES, ...range }: ReadAllOptions = {}): Promise<FeedPage> {
     const { fromPosition = 0, toPosition = Number.MAX_SAFE_INTEGER, ...filter } = range
     const { read, decoder } = this.#parts.access
     const { head, headEventId } = await read(outboxEnd)
     const [where, values] = conditionOf(filter)
     if (where === undefined || limit <= 0) return { events: [], head, headEventId }
-    const select = `select ${STORED_COLUMNS} from eventspine_outbox where position > ? and position <= ?${where} order by position limit ?`
+    // A character has a byte at least, so the page is never ended too early here.
+    const sizes =
+      'sum(length(payload) + coalesce(length(metadata), 0)) over (order by position rows between unbounded preceding and 1 preceding)'
+    const page = `select * from eventspine_outbox where position > ? and position <= ?${where} order by position limit ?`
+    const select = `select ${STORED_COLUMNS} from (select *, ${sizes} as before from (${page})) where coalesce(before, 0) < ? order by position`
     const wanted = [
       fromPosition,
       Math.min(head, toPosition),
       ...values,
       Math.min(limit, Number.MAX_SAFE_INTEGER),
+      Math.min(maxBytes, Number.MAX_SAFE_INTEGER),
     ]
-    const rows = await read((db) => db.all(select, ...wanted))
-    return { events: rows.map((row) => decoder.decode(storedRow(row))), head, headEventId }
+    const rows = upToBytes((await read((db) => db.all(select, ...wanted))).map(storedRow), maxBytes)
+    const isEarly = isCut(rows, limit, maxBytes)
+    return { events: await decoder.decodeAll(rows), head, headEventId, ...(isEarly && { isCut: true }) }
   }
 
   async headPosition(): Promise<number> {
