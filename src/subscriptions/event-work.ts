@@ -1,4 +1,4 @@
-import { shorten, toError } from '../errors.ts'
+import { EventspineError, shorten, toError } from '../errors.ts'
 import { Dispatcher, type HandlerFailure } from '../handling/dispatcher.ts'
 import { type HandlerEntry, recordedName } from '../handling/handler-entry.ts'
 import type { RunInfo } from '../handling/handler-run.ts'
@@ -147,6 +147,7 @@ export class EventWork {
     try {
       for (let attempt = 1; failures.length > 0; attempt += 1) {
         if (this.#parts.abandoned.aborted) return false
+        if (failures.every(isHopeless)) return await this.#giveUp(unit, failures, attempt, firstFailedAt)
         const delayMs = this.#retryPolicy.delayAfter(attempt)
         if (delayMs === undefined) return await this.#giveUp(unit, failures, attempt, firstFailedAt)
         if (!(await this.#rest(delayMs))) return false
@@ -266,4 +267,9 @@ const PROCESS_SPAN: SpanKindOf<Attempt> = {
     'eventspine.position': unit[0].position,
     'eventspine.attempt': info.attempt,
   }),
+}
+
+/** True if a handler published an event that no bus accepts: without a limit of retries, a relay would repeat it for ever. */
+function isHopeless({ error }: HandlerFailure): boolean {
+  return error instanceof EventspineError && error.code === 'EVENT_LIMIT_EXCEEDED'
 }

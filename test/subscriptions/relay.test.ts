@@ -12,7 +12,7 @@ import { MemoryBroker, MemoryBrokerEventBus } from '../../src/testing/index.ts'
 import { Order } from '../support/order-aggregate.ts'
 import { RecordingLogger } from '../support/recording-logger.ts'
 import { waitFor } from '../support/wait-for.ts'
-import { append, Noted, numbers, quick, SubscriptionScene } from './subscription-scene.ts'
+import { append, appendOne, Noted, numbers, quick, SubscriptionScene } from './subscription-scene.ts'
 
 /** A bus that keeps what it was given, and fails when told. */
 class RecordingBus {
@@ -85,6 +85,36 @@ it('waits for a broker that is away as long as it takes, degraded and not down',
   isDown = false
   await manager.whenCaughtUp('outbox')
   expect(bus.published).toEqual(numbers(0, 30))
+})
+
+it('stops before an event that no bus takes, or parks it alone and continues', async () => {
+  const scene = new SubscriptionScene()
+  await append(scene.store, 0, 10)
+  const metadata = { many: numbers(0, 30_001) }
+  const large = new Noted({ aggregateId: 'large', n: 10, metadata })
+  await appendOne(scene.store, large)
+  await append(scene.store, 11, 20)
+  await using bus = new InMemoryEventBus()
+  const seen: number[] = []
+  bus.subscribe(Noted, ({ n }) => seen.push(n))
+  const strict = scene.manager()
+  strict.relay(bus, { name: 'strict', ...quick })
+  strict.start()
+  await waitFor(async () => (await strict.health()).status === 'down')
+  expect((await strict.health()).subscriptions['strict']?.lastError?.message).toContain(
+    'no consumer could decode it: The message has more than the 30000 values allowed.',
+  )
+  expect(seen).toEqual([])
+
+  const manager = scene.manager()
+  manager.relay(bus, { name: 'outbox', ...quick, onFailure: 'deadLetter' })
+  manager.start()
+  await manager.whenCaughtUp('outbox')
+
+  expect(seen).toEqual([...numbers(0, 10), ...numbers(11, 20)])
+  expect(await scene.deadLetters.list()).toMatchObject([
+    { errorName: 'EventLimitError', attempts: 1 },
+  ])
 })
 
 it('publishes every event at least once and in order, whatever dies between the store, the bus and the checkpoint', async () => {
