@@ -39,8 +39,8 @@ export interface RedisRecoveryParts {
   readonly sizes: EntrySizes
 }
 
-/** Most entries that are claimed and read at once: each may be as large as it may be. */
-const CLAIMED_AT_ONCE = 2
+/** Most bytes that are read at once if every claimed entry is as large as allowed. */
+const MAX_CLAIMED_BYTES = 128 * 1024 * 1024
 
 const NEVER = new AbortController().signal
 
@@ -112,11 +112,12 @@ export class RedisRecovery {
     search: PendingSearch,
     signal: AbortSignal = NEVER,
   ): AsyncIterable<OwnedEntry> {
-    const { intake, sizes } = this.#parts
+    const { intake, sizes, options } = this.#parts
+    const most = Math.max(1, Math.floor(MAX_CLAIMED_BYTES / options.maxEntryBytes))
     const rows = this.#notHeld(stream, page)
     for (let start = 0; start < rows.length && !signal.aborted; ) {
       await intake.whenRoom()
-      const count = Math.min(CLAIMED_AT_ONCE, sizes.fitting(intake.room, intake.roomBytes))
+      const count = Math.min(most, sizes.fitting(intake.room, intake.roomBytes))
       const fitting = rows.slice(start, start + count)
       start += fitting.length
       if (signal.aborted || fitting.length === 0) return
