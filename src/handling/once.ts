@@ -11,7 +11,7 @@ export interface HandledKeys {
 
 /**
  * Wraps a handler, so that an event that was handled is skipped when it is delivered again. The key is stored after the handler has
- * succeeded: a crash in between repeats the handler. Use the inbox of durable stores, or of `eventspine/redis`, if that must not
+ * succeeded: a crash in between repeats the handler. Use the inbox of durable stores if that must not
  * happen, and pass {@link idempotencyKeyOf} to systems that recognize a repeated request.
  *
  * @param name - identifies the handler. Keys of another name do not count, so keep it when the code moves.
