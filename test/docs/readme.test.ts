@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect, it, onTestFinished } from 'vitest'
+import { paced } from '../support/pace.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const readme = readFileSync(join(root, 'README.md'), 'utf8')
@@ -23,16 +24,20 @@ function writeProgram(): string {
   return folder
 }
 
-it('handles every event of both runs when its event sourcing example is run twice, and none again', () => {
-  const folder = writeProgram()
-  const run = () =>
-    execFileSync(process.execPath, ['first.ts'], { cwd: folder, encoding: 'utf8' }).split('\n')
-  const sumsOf = (lines: readonly string[]) => lines.filter((line) => line.startsWith('sums: 42 for'))
-  const invoicesOf = (lines: readonly string[]) => lines.filter((line) => line.startsWith('invoice 42 to'))
-  const [first, second] = [run(), run()]
+it(
+  'handles every event of both runs when its event sourcing example is run twice, and none again',
+  () => {
+    const folder = writeProgram()
+    const run = () =>
+      execFileSync(process.execPath, ['first.ts'], { cwd: folder, encoding: 'utf8' }).split('\n')
+    const sumsOf = (lines: readonly string[]) => lines.filter((line) => line.startsWith('sums: 42 for'))
+    const invoicesOf = (lines: readonly string[]) => lines.filter((line) => line.startsWith('invoice 42 to'))
+    const [first, second] = [run(), run()]
 
-  // The relay publishes to the bus of the first example, whose own event is not stored.
-  expect([sumsOf(first).length, invoicesOf(first).length]).toEqual([1, 2])
-  expect([sumsOf(second).length, invoicesOf(second).length]).toEqual([1, 2])
-  expect(sumsOf(first)).not.toEqual(sumsOf(second))
-}, 30_000)
+    // The relay publishes to the bus of the first example, whose own event is not stored.
+    expect([sumsOf(first).length, invoicesOf(first).length]).toEqual([1, 2])
+    expect([sumsOf(second).length, invoicesOf(second).length]).toEqual([1, 2])
+    expect(sumsOf(first)).not.toEqual(sumsOf(second))
+  },
+  paced(30_000),
+)

@@ -1,6 +1,7 @@
 import { describe, inject, it } from 'vitest'
 import type { PostgresStores, PostgresStoresOptions } from '../../src/postgres/index.ts'
 import { describeStores } from '../../src/testing/index.ts'
+import { paced } from '../support/pace.ts'
 import { dropSchema, freshSchema, openStores } from './postgres-scene.ts'
 import { startWriter } from './writer-process.ts'
 
@@ -24,7 +25,7 @@ describe.each([
     another: (stores) => open({ ...opened.get(stores), poolSize: 2 }),
     startWriter: (stores) => startWriter(inject('postgresUrl'), schemaOf(stores)),
     cleanUp: (stores) => dropSchema(schemaOf(stores)),
-    timeoutMs: 120_000,
+    timeoutMs: paced(120_000),
     ...(options.order === 'serialized' && {
       lacks: { concurrentTransactions: 'an append waits for the commit of the one before' },
     }),

@@ -6,6 +6,7 @@ import { type CheckpointStore, InMemoryCheckpointStore, SubscriptionManager } fr
 import type { PostgresStores } from '../../src/postgres/index.ts'
 import { Noted, noted } from '../../src/testing/conformance/events.ts'
 import { launchBroker } from '../brokers/launch-broker.ts'
+import { paced } from '../support/pace.ts'
 import { RecordingLogger } from '../support/recording-logger.ts'
 import { freshSchema, openStores } from './postgres-scene.ts'
 
@@ -28,7 +29,7 @@ async function catchUp(stores: PostgresStores, checkpoints: CheckpointStore): Pr
 }
 
 it('goes on in another cluster from a dump, and refuses checkpoints that do not fit', {
-  timeout: 120_000,
+  timeout: paced(120_000),
 }, async () => {
   const folder = await mkdtemp(join(tmpdir(), 'eventspine-dump-'))
   onTestFinished(() => rm(folder, { recursive: true }))

@@ -9,6 +9,7 @@ import {
 } from '../../src/index.ts'
 import { PostgresFeedError, type PostgresStores } from '../../src/postgres/index.ts'
 import { Noted, noted } from '../../src/testing/conformance/events.ts'
+import { paced } from '../support/pace.ts'
 import { RecordingLogger } from '../support/recording-logger.ts'
 import { openStores } from './postgres-scene.ts'
 import { ReplicatedServer } from './replicated-server.ts'
@@ -43,14 +44,14 @@ async function appendAtLast(stores: PostgresStores, event: Noted): Promise<reado
           () => true,
           (error: unknown) => errors.push(error) < 0,
         ),
-      { timeout: 20_000 },
+      { timeout: paced(20_000) },
     )
     .toBe(true)
   return errors
 }
 
 it('goes on after a failover, and refuses to go on after events that the new primary does not have', {
-  timeout: 120_000,
+  timeout: paced(120_000),
 }, async () => {
   await using server = await ReplicatedServer.launch()
   const logger = new RecordingLogger()
@@ -58,7 +59,7 @@ it('goes on after a failover, and refuses to go on after events that the new pri
   await stores.ready()
   await using replica = openStores({ schema: 'shop', postgresUrl: server.standby.url, migrate: 'off' })
   const kept = await appendMany(stores, 20)
-  await expect.poll(() => count(replica), { timeout: 20_000 }).toBe(20)
+  await expect.poll(() => count(replica), { timeout: paced(20_000) }).toBe(20)
 
   // A standby takes no writes, and does not know which appends are open.
   await expect(append(replica, noted('a'))).rejects.toBeInstanceOf(StoreReadOnlyError)
@@ -86,7 +87,7 @@ it('goes on after a failover, and refuses to go on after events that the new pri
   const since = [fresh.eventId, ...(await appendMany(stores, 30))]
   expect(await idsIn(stores)).toEqual([...kept, ...since])
   for (const { manager, handled } of [inside, outside]) {
-    await expect.poll(async () => (await manager.health()).status, { timeout: 20_000 }).toBe('down')
+    await expect.poll(async () => (await manager.health()).status, { timeout: paced(20_000) }).toBe('down')
     await expect(manager.whenProcessed(1)).rejects.toMatchObject({
       code: expect.stringMatching(/^(POSITION_AHEAD|CHECKPOINT_FOREIGN)$/),
     })

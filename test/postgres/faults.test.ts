@@ -12,6 +12,7 @@ import {
 import { PostgresPoolExhaustedError, PostgresStores, PostgresTimeoutError } from '../../src/postgres/index.ts'
 import { Noted, noted } from '../../src/testing/conformance/events.ts'
 import { launchBroker } from '../brokers/launch-broker.ts'
+import { paced } from '../support/pace.ts'
 import { RecordingLogger } from '../support/recording-logger.ts'
 import { connected, freshSchema, openStores } from './postgres-scene.ts'
 
@@ -21,7 +22,7 @@ const append = (events: Events, aggregateId: string, event = noted(aggregateId))
   events.appendEvents({ aggregateId, aggregateType: 'Note', events: [event], expectedVersion: 'any' })
 
 it('settles by repetition what a killed server left open, and subscriptions go on', {
-  timeout: 120_000,
+  timeout: paced(120_000),
 }, async () => {
   await using server = await launchBroker('postgres')
   const logger = new RecordingLogger()
@@ -51,9 +52,9 @@ it('settles by repetition what a killed server left open, and subscriptions go o
       }
     }
   })
-  await expect.poll(() => handled.length, { timeout: 20_000 }).toBeGreaterThan(20)
+  await expect.poll(() => handled.length, { timeout: paced(20_000) }).toBeGreaterThan(20)
   await server.kill()
-  await expect.poll(() => failures, { timeout: 20_000 }).toBeGreaterThan(0)
+  await expect.poll(() => failures, { timeout: paced(20_000) }).toBeGreaterThan(0)
   await server.start()
   await Promise.all(sending)
   await manager.whenCaughtUp('s')
@@ -63,7 +64,9 @@ it('settles by repetition what a killed server left open, and subscriptions go o
   expect(polling).toHaveLength(1)
 })
 
-it('is read-only while the server is, and goes on with new connections', { timeout: 60_000 }, async () => {
+it('is read-only while the server is, and goes on with new connections', {
+  timeout: paced(60_000),
+}, async () => {
   await using server = await launchBroker('postgres')
   await using stores = openStores({ postgresUrl: server.url })
   await append(stores.events, 'a')
@@ -75,7 +78,7 @@ it('is read-only while the server is, and goes on with new connections', { timeo
   await client.query('select pg_reload_conf()')
 
   await expect
-    .poll(() => append(stores.events, 'b').catch((error: unknown) => error), { timeout: 10_000 })
+    .poll(() => append(stores.events, 'b').catch((error: unknown) => error), { timeout: paced(10_000) })
     .toBeInstanceOf(StoreReadOnlyError)
   expect((await stores.events.readPage()).events.length).toBeGreaterThan(0)
   await client.query('set default_transaction_read_only = off')
@@ -88,7 +91,7 @@ it('is read-only while the server is, and goes on with new connections', { timeo
           () => 'stored',
           () => 'refused',
         ),
-      { timeout: 10_000 },
+      { timeout: paced(10_000) },
     )
     .toBe('stored')
 })

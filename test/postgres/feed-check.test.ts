@@ -1,10 +1,11 @@
 import { expect, it } from 'vitest'
+import { paced } from '../support/pace.ts'
 import { checkFeed } from './feed-check/run.ts'
 
 const short = { writers: 3, events: 3000, writerKills: 1, serverKills: 1, isNaive: false }
 
 it('loses nothing and repeats nothing over kills of writers and of the server', {
-  timeout: 240_000,
+  timeout: paced(240_000),
 }, async () => {
   const { faults, stored, resumptions } = await checkFeed(short)
 
@@ -13,7 +14,7 @@ it('loses nothing and repeats nothing over kills of writers and of the server', 
   expect(resumptions).toBeGreaterThan(0)
 })
 
-it('catches a feed that trusts the sequence alone', { timeout: 240_000 }, async () => {
+it('catches a feed that trusts the sequence alone', { timeout: paced(240_000) }, async () => {
   const { faults } = await checkFeed({ ...short, writerKills: 0, serverKills: 0, isNaive: true })
 
   expect(faults.join('\n')).toMatch(/lost \d+ of \d+ events/)

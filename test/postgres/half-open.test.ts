@@ -23,7 +23,7 @@ async function poolBesideProxy() {
 }
 
 it('polls while its listening connection is half open, notices it in time, and listens again', {
-  timeout: 60_000,
+  timeout: paced(60_000),
 }, async () => {
   const { proxy, pool } = await poolBesideProxy()
   const schema = freshSchema()
@@ -48,12 +48,12 @@ it('polls while its listening connection is half open, notices it in time, and l
     const event = noted('a')
     await writer.events.appendEvents({ ...event, events: [event], expectedVersion: 'any' })
     const start = performance.now()
-    await expect.poll(() => handled.get(event.eventId), { timeout: 10_000, interval: 5 }).toBeDefined()
+    await expect.poll(() => handled.get(event.eventId), { timeout: paced(10_000), interval: 5 }).toBeDefined()
     return performance.now() - start
   }
   const said = (message: string) => logger.lines.filter((line) => line.message === message)
   await roundTrip()
-  await expect.poll(async () => (await roundTrip()) < 150, { timeout: 10_000 }).toBe(true)
+  await expect.poll(async () => (await roundTrip()) < 150, { timeout: paced(10_000) }).toBe(true)
 
   proxy.freeze() // its packets vanish; connections that are made from now on work
   proxy.thaw()
@@ -63,7 +63,7 @@ it('polls while its listening connection is half open, notices it in time, and l
     .poll(() => said('wake-ups by NOTIFY do not arrive, polling instead').length, { timeout: paced(15_000) })
     .toBe(1)
   const noticedMs = performance.now() - frozenAt
-  await expect.poll(() => said('wake-ups by NOTIFY resumed').length, { timeout: 10_000 }).toBe(1)
+  await expect.poll(() => said('wake-ups by NOTIFY resumed').length, { timeout: paced(10_000) }).toBe(1)
   expect(await roundTrip()).toBeLessThan(paced(1000))
 
   expect(noticedMs).toBeLessThan(paced(15_000))

@@ -2,6 +2,7 @@ import { expect, inject, it, onTestFinished } from 'vitest'
 import { GenericEvent, SubscriptionManager } from '../../src/index.ts'
 import { PostgresPermissionError, PostgresValueError } from '../../src/postgres/index.ts'
 import { Noted, noted } from '../../src/testing/conformance/events.ts'
+import { paced } from '../support/pace.ts'
 import { RecordingLogger } from '../support/recording-logger.ts'
 import { connected, dropSchema, freshSchema, openStores } from './postgres-scene.ts'
 
@@ -51,7 +52,7 @@ it.each([
 })
 
 it('keeps a payload of 50 MB, and refuses one that the server could not take before it is sent', {
-  timeout: 120_000,
+  timeout: paced(120_000),
 }, async () => {
   await using stores = openStores()
   const name = { aggregateId: 'large', aggregateType: 'File', eventType: 'Stored' }

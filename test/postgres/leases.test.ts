@@ -2,6 +2,7 @@ import { expect, inject, it, onTestFinished, vi } from 'vitest'
 import { SubscriptionManager } from '../../src/index.ts'
 import { expectFenced, freezeOwner } from '../support/frozen-owner.ts'
 import { orderShipped } from '../support/order-events.ts'
+import { paced } from '../support/pace.ts'
 import { RecordingLogger } from '../support/recording-logger.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { connected, freshSchema, openStores } from './postgres-scene.ts'
@@ -9,7 +10,7 @@ import { connected, freshSchema, openStores } from './postgres-scene.ts'
 const HOUR_MS = 3_600_000
 
 it('passes to another process when its owner is frozen, which moves no checkpoint afterwards', {
-  timeout: 120_000,
+  timeout: paced(120_000),
 }, async () => {
   const schema = freshSchema()
   await using stores = openStores({ schema })

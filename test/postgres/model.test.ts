@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import { type EventStore, InMemoryEventStore, type StoredEvent } from '../../src/index.ts'
 import { Noted, noted } from '../../src/testing/conformance/events.ts'
+import { paced } from '../support/pace.ts'
 import { openStores } from './postgres-scene.ts'
 
 const key = fc.integer({ min: 0, max: 2 }).map((n) => `k${n}`)
@@ -37,7 +38,7 @@ async function idsOf(events: AsyncIterable<StoredEvent>): Promise<readonly strin
   return ids
 }
 
-it('answers whatever is tried like the store in memory', { timeout: 120_000 }, async () => {
+it('answers whatever is tried like the store in memory', { timeout: paced(120_000) }, async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(step, { maxLength: 25 }), async (steps) => {
       await using stores = openStores({ events: [Noted] })

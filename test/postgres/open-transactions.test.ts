@@ -61,7 +61,9 @@ it('hands events on at once while a write transaction is open on another table, 
     const event = noted(`a${round % 7}`, round)
     const start = performance.now()
     await append(stores.events, event.aggregateId, event)
-    await expect.poll(() => reader.handled.get(event.eventId), { timeout: 10_000, interval: 1 }).toBeDefined()
+    await expect
+      .poll(() => reader.handled.get(event.eventId), { timeout: paced(10_000), interval: 1 })
+      .toBeDefined()
     times.push((reader.handled.get(event.eventId) ?? 0) - start)
   }
   const { heldBack } = await stores.events.health()

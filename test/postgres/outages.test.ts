@@ -15,7 +15,7 @@ import { openStores } from './postgres-scene.ts'
 it.each(['stop', 'kill'] as const)(
   'goes on by itself within two seconds of the server, and logs little: %s',
   {
-    timeout: 120_000,
+    timeout: paced(120_000),
   },
   async (end) => {
     await using server = await launchBroker('postgres')
@@ -36,7 +36,7 @@ it.each(['stop', 'kill'] as const)(
       return event.eventId
     }
     await append()
-    await expect.poll(() => handled.size, { timeout: 10_000 }).toBe(names.length)
+    await expect.poll(() => handled.size, { timeout: paced(10_000) }).toBe(names.length)
     const before = logger.lines.length
     await server[end]()
     const errors: unknown[] = []
@@ -53,12 +53,12 @@ it.each(['stop', 'kill'] as const)(
           last = await append().catch(() => undefined)
           return last
         },
-        { timeout: 10_000 },
+        { timeout: paced(10_000) },
       )
       .toBeDefined()
     await expect
       .poll(() => names.filter((name) => handled.has(`${name} ${last}`)).length, {
-        timeout: 10_000,
+        timeout: paced(10_000),
         interval: 5,
       })
       .toBe(names.length)

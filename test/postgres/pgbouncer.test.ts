@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
 import type { PostgresStores } from '../../src/postgres/index.ts'
 import { noted } from '../../src/testing/conformance/events.ts'
 import { describeEventStore } from '../../src/testing/index.ts'
+import { paced } from '../support/pace.ts'
 import { RecordingLogger } from '../support/recording-logger.ts'
 import { launchPgBouncer } from './pgbouncer.ts'
 import { freshSchema, openStores } from './postgres-scene.ts'
@@ -38,7 +39,7 @@ describe('through PgBouncer in transaction mode', () => {
     startWriter: (store) => startWriter(url, owners.get(store)?.schema ?? '', false),
     close: (store) => store.close(),
     writers: 20,
-    timeoutMs: 120_000,
+    timeoutMs: paced(120_000),
   })
 
   it('says once that notifications do not arrive, and polls', async () => {
@@ -51,7 +52,7 @@ describe('through PgBouncer in transaction mode', () => {
     stores.events.onAppend(() => {
       woken += 1
     })
-    await expect.poll(() => warnings().length, { timeout: 20_000 }).toBe(1)
+    await expect.poll(() => warnings().length, { timeout: paced(20_000) }).toBe(1)
     expect(warnings()[0]).toMatchObject({
       message: 'wake-ups by NOTIFY do not arrive, polling instead',
       fields: { error: expect.objectContaining({ message: 'a pooler drops the notifications' }) },
@@ -60,7 +61,7 @@ describe('through PgBouncer in transaction mode', () => {
     const before = woken
     const event = noted('a')
     await writer.events.appendEvents({ ...event, events: [event], expectedVersion: 0 })
-    await expect.poll(() => woken, { timeout: 10_000 }).toBeGreaterThan(before)
+    await expect.poll(() => woken, { timeout: paced(10_000) }).toBeGreaterThan(before)
     expect(warnings()).toHaveLength(1)
   })
 })

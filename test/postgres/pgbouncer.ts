@@ -7,6 +7,7 @@ import { freePort } from '../brokers/free-port.ts'
 import { NativeHost } from '../brokers/native-host.ts'
 import { serverUser } from '../brokers/native-postgres.ts'
 import { findProgram, requirePrograms } from '../brokers/programs.ts'
+import { paced } from '../support/pace.ts'
 
 /** PgBouncer before a server, in transaction mode: a connection is lent for one transaction. */
 export async function launchPgBouncer(
@@ -49,7 +50,7 @@ ignore_startup_parameters = extra_float_digits,options
   })
   await host.start()
   const url = `postgres://${server.username}@127.0.0.1:${port}/postgres`
-  await waitFor(() => answers(url), { timeoutMs: 20_000, describe: () => 'PgBouncer' })
+  await waitFor(() => answers(url), { timeoutMs: paced(20_000), describe: () => 'PgBouncer' })
   return { url, [Symbol.asyncDispose]: () => host.remove() }
 }
 

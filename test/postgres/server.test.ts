@@ -1,6 +1,7 @@
 import { Client } from 'pg'
 import { expect, it } from 'vitest'
 import { launchBroker } from '../brokers/launch-broker.ts'
+import { paced } from '../support/pace.ts'
 
 async function ask(url: string, sql: string): Promise<readonly unknown[]> {
   const client = new Client({ connectionString: url })
@@ -13,7 +14,7 @@ async function ask(url: string, sql: string): Promise<readonly unknown[]> {
 }
 
 it('keeps what was committed when the server is stopped, and when it is killed', {
-  timeout: 60_000,
+  timeout: paced(60_000),
 }, async () => {
   await using server = await launchBroker('postgres', { config: ['max_connections = 20'] })
   await ask(server.url, 'create table kept (n int)')
@@ -28,7 +29,7 @@ it('keeps what was committed when the server is stopped, and when it is killed',
   expect(await ask(server.url, 'show max_connections')).toEqual([{ max_connections: '20' }])
 })
 
-it('answers nobody while it is frozen', { timeout: 60_000 }, async () => {
+it('answers nobody while it is frozen', { timeout: paced(60_000) }, async () => {
   await using server = await launchBroker('postgres')
   const client = new Client({ connectionString: server.url })
   await client.connect()

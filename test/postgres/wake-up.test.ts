@@ -1,5 +1,6 @@
 import { expect, inject, it } from 'vitest'
 import { noted } from '../../src/testing/conformance/events.ts'
+import { paced } from '../support/pace.ts'
 import { RecordingLogger } from '../support/recording-logger.ts'
 import { connected, freshSchema, openStores } from './postgres-scene.ts'
 
@@ -22,7 +23,8 @@ function wakeUps(store: { onAppend(listener: () => void): () => void }) {
   const more = async () => {
     const before = count
     return {
-      arrived: () => expect.poll(() => count, { timeout: 10_000, interval: 1 }).toBeGreaterThan(before),
+      arrived: () =>
+        expect.poll(() => count, { timeout: paced(10_000), interval: 1 }).toBeGreaterThan(before),
     }
   }
   return {
@@ -94,7 +96,7 @@ it('finds what was appended while its connection was cut, and listens again', as
     await append(writer.events, 'a')
     await next.arrived()
     await expect
-      .poll(() => logger.lines.at(-1)?.message, { timeout: 10_000 })
+      .poll(() => logger.lines.at(-1)?.message, { timeout: paced(10_000) })
       .toBe('wake-ups by NOTIFY resumed')
   }
   woken.end()

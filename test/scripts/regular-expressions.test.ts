@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { checkSync } from 'recheck'
 import { expect, it } from 'vitest'
+import { paced } from '../support/pace.ts'
 
 // The checker that needs neither Java nor a program for this platform.
 process.env['RECHECK_SYNC_BACKEND'] = 'pure'
@@ -48,7 +49,7 @@ it('recognizes what is superlinear', () => {
 const fromOutside = literals.filter(({ file }) => OWN_TEXTS[file] === undefined)
 
 it.each(fromOutside)('$literal in $file is linear', ({ source, flags }) => {
-  const result = checkSync(source, flags, { timeout: 30_000 })
+  const result = checkSync(source, flags, { timeout: paced(30_000) })
 
   expect(result).toMatchObject({
     status: 'safe',

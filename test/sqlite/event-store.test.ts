@@ -17,6 +17,7 @@ import {
   TransactionBypassError,
 } from '../../src/index.ts'
 import { Order } from '../support/order-aggregate.ts'
+import { paced } from '../support/pace.ts'
 import { RecordingLogger } from '../support/recording-logger.ts'
 import { appendNotes, appendTo, Noted, numbers, withFile } from './sqlite-scene.ts'
 
@@ -369,54 +370,58 @@ const step = fc.record({
   expected: fc.constantFrom<ExpectedVersion>('any', 'noStream', 'streamExists', 0, 1, 2, 3),
 })
 
-it('answers what the in-memory store answers, whatever is written', async () => {
-  await fc.assert(
-    fc.asyncProperty(fc.array(step, { maxLength: 25 }), async (steps) => {
-      await using scene = withFile()
-      const [ours, model] = [scene.open({ durability: 'normal' }), new InMemoryEventStore()]
-      let last = {
-        aggregateId: 'k0',
-        aggregateType: 'Note',
-        events: [] as Noted[],
-        expectedVersion: 'any' as ExpectedVersion,
-      }
-      const outcome = (promise: Promise<{ readonly newVersion: number }>) =>
-        promise.then(
-          ({ newVersion }) => newVersion,
-          (error: unknown) => Reflect.get(Object(error), 'code'),
-        )
-      for (const { kind, key, count, expected } of steps) {
-        const stream = { aggregateId: `k${key}`, aggregateType: 'Note' }
-        if (kind === 'delete') {
-          expect(await outcome(ours.events.deleteStream(stream))).toBe(
-            await outcome(model.deleteStream(stream)),
+it(
+  'answers what the in-memory store answers, whatever is written',
+  async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 25 }), async (steps) => {
+        await using scene = withFile()
+        const [ours, model] = [scene.open({ durability: 'normal' }), new InMemoryEventStore()]
+        let last = {
+          aggregateId: 'k0',
+          aggregateType: 'Note',
+          events: [] as Noted[],
+          expectedVersion: 'any' as ExpectedVersion,
+        }
+        const outcome = (promise: Promise<{ readonly newVersion: number }>) =>
+          promise.then(
+            ({ newVersion }) => newVersion,
+            (error: unknown) => Reflect.get(Object(error), 'code'),
           )
-          continue
+        for (const { kind, key, count, expected } of steps) {
+          const stream = { aggregateId: `k${key}`, aggregateType: 'Note' }
+          if (kind === 'delete') {
+            expect(await outcome(ours.events.deleteStream(stream))).toBe(
+              await outcome(model.deleteStream(stream)),
+            )
+            continue
+          }
+          const events = numbers(0, count).map((n) => new Noted({ aggregateId: stream.aggregateId, n }))
+          const request = kind === 'repeat' ? last : { ...stream, events, expectedVersion: expected }
+          if (kind === 'rollBack') {
+            const undone = ours.transaction(async (tx) => {
+              await tx.events.appendEvents(request)
+              throw new Error('undone')
+            })
+            await expect(undone).rejects.toThrow()
+            continue
+          }
+          last = request
+          expect(await outcome(ours.events.appendEvents(request))).toBe(
+            await outcome(model.appendEvents(request)),
+          )
         }
-        const events = numbers(0, count).map((n) => new Noted({ aggregateId: stream.aggregateId, n }))
-        const request = kind === 'repeat' ? last : { ...stream, events, expectedVersion: expected }
-        if (kind === 'rollBack') {
-          const undone = ours.transaction(async (tx) => {
-            await tx.events.appendEvents(request)
-            throw new Error('undone')
-          })
-          await expect(undone).rejects.toThrow()
-          continue
-        }
-        last = request
-        expect(await outcome(ours.events.appendEvents(request))).toBe(
-          await outcome(model.appendEvents(request)),
-        )
-      }
-      const ids = async (events: AsyncIterable<StoredEvent>) =>
-        (await all(events)).map(
-          ({ event }) => `${event.eventType} ${event.aggregateId} ${event.aggregateVersion}`,
-        )
-      expect(await ids(ours.events.readAll())).toEqual(await ids(model.readAll()))
-    }),
-    { numRuns: 25 },
-  )
-}, 60_000)
+        const ids = async (events: AsyncIterable<StoredEvent>) =>
+          (await all(events)).map(
+            ({ event }) => `${event.eventType} ${event.aggregateId} ${event.aggregateVersion}`,
+          )
+        expect(await ids(ours.events.readAll())).toEqual(await ids(model.readAll()))
+      }),
+      { numRuns: 25 },
+    )
+  },
+  paced(60_000),
+)
 
 it.each([true, false])(
   'lets the event loop turn while it writes and reads without a pause (worker: %s)',

@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
 import { SqliteStores } from '../../src/sqlite/index.ts'
 import { waitFor } from '../../src/testing/index.ts'
+import { paced } from '../support/pace.ts'
 import { canMount, SmallDisk } from '../support/small-disk.ts'
 import { appendNotes, appendTo, Noted, numbers, withFile } from './sqlite-scene.ts'
 
@@ -143,30 +144,37 @@ it('reports a file that was removed while it was open', async () => {
   expect(health.problems.join()).toContain('removed or replaced')
 })
 
-it('names a file that may only be read, by a process without the right to write', async () => {
-  await using scene = withFile()
-  const stores = scene.open()
-  await appendNotes(stores, 1)
-  await stores.close()
-  for (const [path, mode] of [
-    [scene.file, 0o444],
-    [dirname(scene.file), 0o555],
-  ] as const)
-    chmodSync(path, mode)
-  // Rights do not bind root: the process runs as somebody else then.
-  const user = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {}
-  const child = spawn(process.execPath, [OPENER, scene.file], { stdio: ['ignore', 'pipe', 'pipe'], ...user })
-  let output = ''
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.on('data', (chunk: Buffer) => {
-      output += String(chunk)
+it(
+  'names a file that may only be read, by a process without the right to write',
+  async () => {
+    await using scene = withFile()
+    const stores = scene.open()
+    await appendNotes(stores, 1)
+    await stores.close()
+    for (const [path, mode] of [
+      [scene.file, 0o444],
+      [dirname(scene.file), 0o555],
+    ] as const)
+      chmodSync(path, mode)
+    // Rights do not bind root: the process runs as somebody else then.
+    const user = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {}
+    const child = spawn(process.execPath, [OPENER, scene.file], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      ...user,
     })
-  }
-  await once(child, 'close')
-  chmodSync(dirname(scene.file), 0o755)
+    let output = ''
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.on('data', (chunk: Buffer) => {
+        output += String(chunk)
+      })
+    }
+    await once(child, 'close')
+    chmodSync(dirname(scene.file), 0o755)
 
-  expect(output.trim()).toMatch(/^(STORE_READ_ONLY|STORE_UNAVAILABLE) .*events\.db/)
-}, 20_000)
+    expect(output.trim()).toMatch(/^(STORE_READ_ONLY|STORE_UNAVAILABLE) .*events\.db/)
+  },
+  paced(20_000),
+)
 
 it('notices the commit of another process within milliseconds', async () => {
   await using scene = withFile()

@@ -4,6 +4,7 @@ import { expect, it } from 'vitest'
 import { type StoredEvent, SubscriptionManager } from '../../src/index.ts'
 import type { SqliteStores } from '../../src/sqlite/index.ts'
 import { waitFor } from '../../src/testing/index.ts'
+import { paced } from '../support/pace.ts'
 import { appendNotes, appendTo, Noted, withFile } from './sqlite-scene.ts'
 import { startWriter } from './writers.ts'
 
@@ -23,33 +24,40 @@ async function follow(
   }
 }
 
-it('shows followers each event of several writer processes once, in one order, though the writers are killed', async () => {
-  await using scene = withFile()
-  const [one, two] = [scene.open(), scene.open()]
-  await one.ready()
-  let isOver = false
-  const following = [follow(one, () => isOver, 11), follow(two, () => isOver, 200)]
-  const writers = [0, 1, 2].map(() => startWriter(scene.file))
-  await waitFor(() => writers.every(({ acknowledged }) => acknowledged.length >= 30), {
-    timeoutMs: 40_000,
-    describe: () => `30 events of each writer, saw ${writers.map(({ acknowledged }) => acknowledged.length)}`,
-  })
-  await Promise.all(writers.map((writer) => writer.kill()))
-  isOver = true
+it(
+  'shows followers each event of several writer processes once, in one order, though the writers are killed',
+  async () => {
+    await using scene = withFile()
+    const [one, two] = [scene.open(), scene.open()]
+    await one.ready()
+    let isOver = false
+    const following = [follow(one, () => isOver, 11), follow(two, () => isOver, 200)]
+    const writers = [0, 1, 2].map(() => startWriter(scene.file))
+    await waitFor(() => writers.every(({ acknowledged }) => acknowledged.length >= 30), {
+      timeoutMs: 40_000,
+      describe: () =>
+        `30 events of each writer, saw ${writers.map(({ acknowledged }) => acknowledged.length)}`,
+    })
+    await Promise.all(writers.map((writer) => writer.kill()))
+    isOver = true
 
-  const [seen = [], alike = []] = await Promise.all(following)
-  const idsOf = (events: readonly StoredEvent[]) => events.map(({ event }) => event.eventId)
-  expect(idsOf(alike)).toEqual(idsOf(seen))
-  const ids = new Set(idsOf(seen))
-  expect(ids.size).toBe(seen.length)
-  expect(writers.flatMap(({ acknowledged }) => acknowledged).filter((eventId) => !ids.has(eventId))).toEqual(
-    [],
-  )
-  for (const ofStream of Map.groupBy(seen, ({ event }) => event.aggregateId).values()) {
-    expect(ofStream.map(({ event }) => event.aggregateVersion)).toEqual(ofStream.map((_, index) => index + 1))
-    expect(ofStream.length % 3).toBe(0)
-  }
-}, 60_000)
+    const [seen = [], alike = []] = await Promise.all(following)
+    const idsOf = (events: readonly StoredEvent[]) => events.map(({ event }) => event.eventId)
+    expect(idsOf(alike)).toEqual(idsOf(seen))
+    const ids = new Set(idsOf(seen))
+    expect(ids.size).toBe(seen.length)
+    expect(
+      writers.flatMap(({ acknowledged }) => acknowledged).filter((eventId) => !ids.has(eventId)),
+    ).toEqual([])
+    for (const ofStream of Map.groupBy(seen, ({ event }) => event.aggregateId).values()) {
+      expect(ofStream.map(({ event }) => event.aggregateVersion)).toEqual(
+        ofStream.map((_, index) => index + 1),
+      )
+      expect(ofStream.length % 3).toBe(0)
+    }
+  },
+  paced(60_000),
+)
 
 it('hands a subscription over at once to the manager of another process that stands by', async () => {
   await using scene = withFile()

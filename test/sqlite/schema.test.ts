@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { expect, it } from 'vitest'
 import { StoreSchemaError } from '../../src/index.ts'
 import { sqliteMigrationSql } from '../../src/sqlite/index.ts'
+import { paced } from '../support/pace.ts'
 import { appendNotes, withFile } from './sqlite-scene.ts'
 
 const OPENER = fileURLToPath(new URL('./opener-program.ts', import.meta.url))
@@ -25,29 +26,33 @@ it('brings a file to the schema of this release, beside the tables of its user, 
   own.close()
 })
 
-it('migrates once where several processes open a fresh file at the same time', async () => {
-  await using scene = withFile()
-  const children = Array.from({ length: 4 }, () =>
-    spawn(process.execPath, [OPENER, scene.file], { stdio: ['ignore', 'pipe', 'inherit'] }),
-  )
-  const outputs = await Promise.all(
-    children.map(async (child) => {
-      let output = ''
-      child.stdout.on('data', (chunk: Buffer) => {
-        output += String(chunk)
-      })
-      await once(child, 'close')
-      return output.trim()
-    }),
-  )
+it(
+  'migrates once where several processes open a fresh file at the same time',
+  async () => {
+    await using scene = withFile()
+    const children = Array.from({ length: 4 }, () =>
+      spawn(process.execPath, [OPENER, scene.file], { stdio: ['ignore', 'pipe', 'inherit'] }),
+    )
+    const outputs = await Promise.all(
+      children.map(async (child) => {
+        let output = ''
+        child.stdout.on('data', (chunk: Buffer) => {
+          output += String(chunk)
+        })
+        await once(child, 'close')
+        return output.trim()
+      }),
+    )
 
-  expect(new Set(outputs)).toEqual(new Set([await scene.open().events.identity()]))
-  expect(
-    new DatabaseSync(scene.file).prepare('select count(*) as n from eventspine_migrations').get(),
-  ).toEqual({
-    n: 2,
-  })
-}, 60_000)
+    expect(new Set(outputs)).toEqual(new Set([await scene.open().events.identity()]))
+    expect(
+      new DatabaseSync(scene.file).prepare('select count(*) as n from eventspine_migrations').get(),
+    ).toEqual({
+      n: 2,
+    })
+  },
+  paced(60_000),
+)
 
 it('takes a file whose schema was made by hand from the SQL that it prints', async () => {
   await using scene = withFile()

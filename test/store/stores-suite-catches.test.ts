@@ -10,6 +10,7 @@ import {
 } from '../../src/index.ts'
 import { type Noted, noted } from '../../src/testing/conformance/events.ts'
 import { describeStores, type StoreWriter, type SuiteRunner } from '../../src/testing/index.ts'
+import { paced } from '../support/pace.ts'
 import { NaiveSequenceStores } from './naive-stores.ts'
 
 /** An object that is another one, but for what it does differently. */
@@ -375,6 +376,6 @@ it.each<[string, string[], (stores: Stores) => (batch: readonly Noted[]) => Prom
   expect(await failing(() => new InMemoryStores(), [afterKills], startWriter)).toEqual(caughtBy)
 })
 
-it.each(faults)('catches stores that %s', { timeout: 30_000 }, async (_what, sabotage, test) => {
+it.each(faults)('catches stores that %s', { timeout: paced(30_000) }, async (_what, sabotage, test) => {
   expect(await failing(() => sabotage(new InMemoryStores()), [test])).toEqual([test])
 })

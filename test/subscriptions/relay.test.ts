@@ -112,9 +112,7 @@ it('stops before an event that no bus takes, or parks it alone and continues', a
   await manager.whenCaughtUp('outbox')
 
   expect(seen).toEqual([...numbers(0, 10), ...numbers(11, 20)])
-  expect(await scene.deadLetters.list()).toMatchObject([
-    { errorName: 'EventLimitError', attempts: 1 },
-  ])
+  expect(await scene.deadLetters.list()).toMatchObject([{ errorName: 'EventLimitError', attempts: 1 }])
 })
 
 it('publishes every event at least once and in order, whatever dies between the store, the bus and the checkpoint', async () => {
