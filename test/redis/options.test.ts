@@ -1,4 +1,4 @@
-import { Cluster, Redis } from 'ioredis'
+import { createRequire } from 'node:module'
 import { createClient, createCluster, createSentinel } from 'redis'
 import { expect, it } from 'vitest'
 import { RedisEventBus } from '../../src/redis/index.ts'
@@ -21,6 +21,8 @@ it('keeps all keys in one cluster slot with useHashTag', async () => {
   expect(await client.xLen(`{${streamPrefix}}:stream`)).toBe(1)
 })
 
+// Vitest does not see the named exports of this CommonJS package.
+const { Cluster, Redis } = createRequire(import.meta.url)('ioredis') as typeof import('ioredis')
 const server = { host: '127.0.0.1', port: 1 }
 
 it.each([
