@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import { toError } from '../../errors.ts'
 import { RECONNECT_BACKOFF } from '../../kit/backoff.ts'
 import { retryUntilDone } from '../../kit/retry-until-done.ts'
@@ -16,8 +17,8 @@ export interface RedisLinkOptions {
   /** Silence after which the connection counts as dead, in milliseconds; undefined for no limit. */
   readonly socketTimeoutMs: number | undefined
   /**
-   * Interval of the PING that checks the connection, and the limit for its reply, in milliseconds; undefined for no
-   * PING.
+   * Interval of the PING that checks the connection, and the limit for its reply or a part of an earlier one, in
+   * milliseconds; undefined for no PING.
    */
   readonly pingMs: number | undefined
   /** Called on each new connection before it is used. */
@@ -33,6 +34,8 @@ export class RedisLink {
   readonly #options: RedisLinkOptions
   readonly #closed = new AbortController()
   #client: RedisClient | undefined
+  /** Bytes that the current client has received. */
+  #receivedBytes = () => 0
   #waiting = new Set<(client: RedisClient) => void>()
   #pingTimer: NodeJS.Timeout | undefined
 
@@ -100,7 +103,7 @@ export class RedisLink {
       this.#lost(client, error)
     }
     client.on('error', fail)
-    guardReplies(client, replyLimits, (error) => {
+    this.#receivedBytes = guardReplies(client, replyLimits, (error) => {
       fail(error)
       destroy(client)
     })
@@ -165,9 +168,14 @@ export class RedisLink {
   async #checkConnection(withinMs: number): Promise<void> {
     const client = this.#client
     if (client === undefined) return
+    const before = this.#receivedBytes()
     try {
       const hasReply = await settledWithin(client.sendCommand(['PING']), withinMs)
-      if (!hasReply) this.#lost(client, new Error(`no reply to PING within ${withinMs} ms`))
+      // What has arrived while the process was busy is read in the next turn of the event loop.
+      if (!hasReply) await setImmediate()
+      // A long reply to an earlier command comes first.
+      if (!hasReply && this.#receivedBytes() === before)
+        this.#lost(client, new Error(`no reply to PING within ${withinMs} ms`))
     } catch (error) {
       if (!client.isReady) this.#lost(client, toError(error))
     }

@@ -225,20 +225,23 @@ interface SocketHolder {
  * keeps a string of any length. It can exchange its socket, though: it does so when a server moves. A client that
  * cannot is used without a guard.
  * @param onBadReply - called once; nothing of the connection is passed on from then on.
+ * @returns the number of bytes that the client has received so far; always 0 without a guard.
  */
 export function guardReplies(
   client: RedisClient,
   limits: ReplyLimits,
   onBadReply: (error: Error) => void,
-): void {
-  if (!holdsSocket(client)) return
+): () => number {
+  if (!holdsSocket(client)) return () => 0
   const socket = client._ejectSocket()
   const guard = new ReplyGuard(limits)
   const emit = socket.emit.bind(socket)
   let isBroken = false
+  let received = 0
   const emitGuarded = (event: string | symbol, ...args: unknown[]): boolean => {
     const [chunk] = args
     if (event !== 'data' || !Buffer.isBuffer(chunk)) return emit(event, ...args)
+    received += chunk.length
     if (isBroken) return false
     try {
       for (const part of guard.pass(chunk)) emit('data', part)
@@ -250,6 +253,7 @@ export function guardReplies(
   }
   socket.emit = emitGuarded
   client._insertSocket(socket)
+  return () => received
 }
 
 function holdsSocket(client: object): client is SocketHolder {

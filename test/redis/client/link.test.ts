@@ -13,10 +13,13 @@ import {
   consume,
   createBus,
   failure,
+  freshPrefix,
   launchRedis,
   memoryLogger,
   Noted,
   notes,
+  startProxy,
+  withLatency,
 } from '../scene.ts'
 
 it('rejects at once, naming the address, if no server listens there', async () => {
@@ -125,6 +128,21 @@ it('does not treat idle reads as lost connections', async () => {
   await waitFor(() => seen.length === 1)
 
   expect(logger.lines).toEqual([])
+  expect(bus.getStats().reconnections).toBe(0)
+})
+
+it('keeps a connection while a long reply arrives on a slow network', async () => {
+  const { proxy, redisUrl } = await startProxy()
+  const streamPrefix = freshPrefix()
+  const client = await connectClient()
+  await client.sendCommand(['XADD', `${streamPrefix}:stream_dlq`, '*', 'payload', 'x'.repeat(2e6)])
+  const bus = createBus({ redisUrl, streamPrefix, socketTimeoutMs: 300 })
+  await bus.connect()
+
+  proxy.degrade(withLatency(0))
+  const { deadLetters } = await bus.deadLetters.list()
+
+  expect(deadLetters[0]?.body).toHaveLength(2e6)
   expect(bus.getStats().reconnections).toBe(0)
 })
 

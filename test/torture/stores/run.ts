@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -158,9 +158,9 @@ class StoreTorture {
   async #inflict(name: StoreFault): Promise<void> {
     switch (name) {
       case 'writerKilled':
-        return this.#killed('writer')
+        return this.#replaceKilled(this.#pick('writer'))
       case 'subscriberKilled':
-        return this.#killed('subscriber')
+        return this.#replaceKilled(await this.#busiest())
       case 'subscriberReplaced': {
         const actor = this.#pick('subscriber')
         await this.#start('subscriber')
@@ -205,11 +205,18 @@ class StoreTorture {
     other.close()
   }
 
-  async #killed(role: Role): Promise<void> {
-    const actor = this.#pick(role)
+  async #replaceKilled(actor: StoreActor): Promise<void> {
     await actor.kill()
     this.#actors = this.#actors.filter((other) => other !== actor)
-    await this.#start(role)
+    await this.#start(actor.role)
+  }
+
+  /** The subscriber that handled the latest event. Another one may only be waiting for leases. */
+  async #busiest(): Promise<StoreActor> {
+    const lastFact = async ({ name }: StoreActor) =>
+      (await stat(join(this.#folder, `${name}.jsonl`)).catch(() => undefined))?.mtimeMs ?? 0
+    const times = await Promise.all(this.#of('subscriber').map(lastFact))
+    return this.#of('subscriber')[times.indexOf(Math.max(...times))] ?? this.#pick('subscriber')
   }
 
   async #start(role: Role): Promise<void> {

@@ -111,7 +111,11 @@ async function subscribe(): Promise<void> {
   const retry = { maxRetries, retryBaseDelayMs: 5, onFailure: 'deadLetter' } as const
   const common = { ...retry, checkpointEveryEvents: 20, batchSize: 50, pollIntervalMs: 200 }
   const handlers = (subscription: string) => [
-    handlerFor(Tortured, ({ eventId }) => noteHandled(subscription, 'steady', eventId)),
+    handlerFor(Tortured, async ({ eventId }) => {
+      // A subscription that has caught up has no position ahead of it.
+      if (breakage === 'checkpointsAhead') await delay(5)
+      noteHandled(subscription, 'steady', eventId)
+    }),
     handlerFor(Tortured, async ({ eventId, failures }, { attempt }) => {
       if (random.oneIn(20)) await delay(random.integer(0, 5))
       if (attempt <= failures) throw new Error('as told')
