@@ -29,7 +29,7 @@ export async function brokerHealthFacts(
   const { isFlowing, idleReason, oldestTakenAt } = consumer
   return {
     isShutdown,
-    // The connection may have been lost while the broker was asked.
+    // The connection may have been lost during the query.
     isConnected: isConnected && bus.isConnected,
     wasConnected: connection.isDone,
     isConsuming: isFlowing,
