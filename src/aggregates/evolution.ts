@@ -11,7 +11,7 @@ export type Evolve<State> = { evolve(state: State, event: DomainEvent): State }[
 export interface Evolution<State> {
   /**
    * Returns the state after an event.
-   * @throws UnhandledEventError if its class was declared neither with `on` nor with `ignore`.
+   * @throws UnhandledEventError if its class is declared neither with `on` nor with `ignore`.
    */
   (state: State, event: DomainEvent): State
   /**

@@ -12,8 +12,8 @@ export interface BrokerHealthParts {
 }
 
 /**
- * The facts that the health of a broker bus is judged by. Asks the broker if the bus is connected.
- * @param bus - read before the broker is asked and after it.
+ * Collects the facts for the health report of a broker bus. Queries the broker if the bus is connected.
+ * @param bus - read before and after the query.
  */
 export async function brokerHealthFacts(
   bus: { readonly isShutdown: boolean; readonly isConnected: boolean },

@@ -191,11 +191,11 @@ export abstract class EventBus implements AsyncDisposable {
   }
 
   /**
-   * Shuts the bus down. Waits at most `timeoutMs` for background publishes and running handlers, then gives up on the
-   * rest with a log line instead of a rejection. Idempotent: a second call waits for the first.
+   * Shuts the bus down. Waits at most `timeoutMs` for background publishes and running handlers, then logs the
+   * unfinished ones and resolves. Idempotent: a second call waits for the first.
    *
-   * Inside a handler of this bus it returns at once, because the shutdown waits for that handler. Another call, outside of
-   * the handlers, waits for the end.
+   * Inside a handler of this bus it returns at once, because the shutdown waits for that handler. A call outside of the
+   * handlers waits for the end.
    *
    * @throws ConfigError if `timeoutMs` is not a duration.
    */

@@ -105,8 +105,8 @@ export class Settling {
   }
 
   /**
-   * Retries until the broker answers. Gives the delivery back if another consumer has the message by now.
-   * @returns false then, and if the pipeline stops first.
+   * Retries until the broker answers. Gives the delivery back if another consumer has taken over the message.
+   * @returns false in that case, and if the pipeline stops first.
    */
   async #retryUntilDone(what: string, delivery: Delivery, action: () => Promise<boolean>): Promise<boolean> {
     const { retryPolicy, slots, abandoned, held } = this.#parts
