@@ -275,10 +275,10 @@ function contradictions(options: Readonly<typeof defaults>): readonly string[] {
     faults.push(`idempotent needs acks 'all', got '${options.acks}'`)
   }
   if (options.heartbeatIntervalMs >= options.sessionTimeoutMs) {
-    faults.push('heartbeatIntervalMs must be less than sessionTimeoutMs, at best a third of it')
+    faults.push('heartbeatIntervalMs must be less than sessionTimeoutMs, preferably a third of it')
   }
   if (options.consumerGroup.trim() !== options.consumerGroup || /\s/.test(options.consumerGroup)) {
-    faults.push('consumerGroup must hold no white space')
+    faults.push('consumerGroup must not contain white space')
   }
   const { deadLetters } = topicNames(options)
   if (deadLetters.length > MAX_TOPIC_NAME) {

@@ -226,7 +226,7 @@ export class AppendSignal {
       isNew = await this.#hasGrown()
     } catch (thrown) {
       // The server does not answer. Readers see the same failure, and read again when it answers.
-      this.#parts.logger.debug('looking at the end of the feed failed', {
+      this.#parts.logger.debug('checking the end of the feed failed', {
         store: STORE,
         error: toError(thrown),
       })

@@ -70,7 +70,7 @@ export class PostgresSnapshotTooOldError extends EventspineError {
 
   constructor() {
     super(
-      'The stream has events that the snapshot of this transaction does not show. Roll the transaction back and run it ' +
+      'The stream has events that the snapshot of this transaction does not contain. Roll the transaction back and run it ' +
         'again.',
     )
   }

@@ -75,13 +75,13 @@ export class PostgresMigrations {
   #refuseOthers(applied: readonly AppliedStep[]): void {
     const tooNew = applied.filter(({ oldestLibrary }) => oldestLibrary > schemaVersion)
     if (tooNew.length > 0) {
-      const detail = 'It was brought up to date by a newer release. Use that release here, too.'
+      const detail = 'A newer release has migrated it. Use that release in this process, too.'
       throw new StoreSchemaError(this.#name, newest(applied), schemaVersion, detail)
     }
     for (const { version, name, checksum } of applied) {
       const step = schemaSteps.find((own) => own.version === version)
       if (step === undefined || checksum === checksumOf(step)) continue
-      const detail = `Its migration ${version} (${name}) is not the one of this release: was it changed by hand?`
+      const detail = `Its migration ${version} (${name}) differs from that of this release: it may have been changed manually.`
       throw new StoreSchemaError(this.#name, newest(applied), schemaVersion, detail)
     }
   }

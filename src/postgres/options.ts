@@ -93,7 +93,7 @@ const defaults = {
 }
 
 const postgresUrl: OptionRule = {
-  rule: 'a URL that begins with postgres:// or postgresql://',
+  rule: 'a URL that starts with postgres:// or postgresql://',
   isValid: (value) => typeof value === 'string' && /^postgres(ql)?:\/\//.test(value) && URL.canParse(value),
   // The URL may contain a password.
   isSecret: true,
@@ -103,7 +103,7 @@ const postgresUrl: OptionRule = {
 const MAX_NAME_BYTES = 63
 
 const schemaName: OptionRule = {
-  rule: `a name of at most ${MAX_NAME_BYTES} bytes, without a zero byte or a $, not beginning with pg_`,
+  rule: `a name of at most ${MAX_NAME_BYTES} bytes, without a zero byte or a $, that does not start with pg_`,
   isValid: (value) =>
     typeof value === 'string' &&
     value !== '' &&

@@ -68,7 +68,7 @@ function betterSqlite3(): OpenFile {
     return createRequire(import.meta.url)('better-sqlite3') as OpenFile
   } catch (cause) {
     const fault =
-      "driver 'better-sqlite3' cannot be loaded: npm install better-sqlite3, with the Node.js that runs this"
+      "driver 'better-sqlite3' cannot be loaded: npm install better-sqlite3, with the Node.js version that runs this program"
     throw Object.assign(new ConfigError('SqliteStores', [fault]), { cause })
   }
 }

@@ -95,7 +95,7 @@ export function resolveSqliteOptions(options: SqliteStoresOptions): ResolvedSqli
   const { file } = options
   if (file === ':memory:' || file.startsWith('file:')) {
     throw new ConfigError('SqliteStores', [
-      `file must be the path of a file, got ${JSON.stringify(file)}: use InMemoryStores for data that ends with the process`,
+      `file must be the path of a file, got ${JSON.stringify(file)}: use InMemoryStores for data that is lost when the process ends`,
     ])
   }
   // The working directory may change before another connection opens the file.

@@ -72,6 +72,6 @@ it('refuses a checkpoint of another store, with its remedy', async () => {
   await catchUp(one, checkpoints)
 
   await expect(catchUp(other, checkpoints)).rejects.toThrow(
-    /it was saved for the store .* Open the right store, or .*startFrom: 'beginning', or delete the checkpoint/,
+    /it was saved for the store .* Open the store that the checkpoint belongs to\. .*startFrom: 'beginning', or delete the checkpoint/,
   )
 })

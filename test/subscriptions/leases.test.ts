@@ -77,7 +77,7 @@ it('takes over from an instance that says nothing more, and that one handles not
 
   isCut = true
   await waitFor(async () => (await first.status())['seen']?.state === 'standby')
-  expect((await first.status())['seen']?.problems).toEqual(['asking for the lease failed'])
+  expect((await first.status())['seen']?.problems).toEqual(['requesting the lease failed'])
   now += TTL_MS + 1
   await append(scene.store, 10, 20)
   await second.whenCaughtUp('seen')

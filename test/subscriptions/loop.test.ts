@@ -509,7 +509,7 @@ describe('subscribe', () => {
     const { store: eventStore, checkpoints } = new SubscriptionScene()
     const deaf = new SubscriptionManager({ eventStore, checkpoints })
     expect(() => deaf.subscribe(new Seen(), { onFailure: 'deadLetter' })).toThrow(
-      "onFailure 'deadLetter' needs the manager's deadLetters",
+      "onFailure 'deadLetter' requires the option deadLetters of the manager",
     )
     const absent = JSON.parse('{ "leaseTtlMs": 0 }')
     expect(() => new SubscriptionManager({ eventStore, ...absent })).toThrow(

@@ -177,7 +177,7 @@ export class KafkaDeadLetters implements DeadLetterStore {
     const { reason, source } = readLetter(letter)
     if (letter.record.headerTexts[LAST_OFFSET] !== undefined) {
       throw new MessageRefusedError(
-        `the dead letter ${id} only refers to records of ${source}, and does not hold them`,
+        `the dead letter ${id} only refers to records of ${source}, and does not contain them`,
       )
     }
     const { consumerGroup = fallbackGroup } = reason

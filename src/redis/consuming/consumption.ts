@@ -201,8 +201,8 @@ function nameWatch({ options, commands, host, readsNew }: RedisConsumptionParts)
   const { consumerName, consumerGroup, keys, isNameGiven, pendingIdleMs } = options
   if (!readsNew || !isNameGiven) return undefined
   const detail =
-    `another live process consumes as ${consumerName} in the group ${consumerGroup}, so each takes over what the other ` +
-    'handles; give each its own consumerName, or none'
+    `another live process consumes as ${consumerName} in the group ${consumerGroup}, so the two processes take over ` +
+    "each other's messages; give each its own consumerName, or omit it"
   return new RedisNameWatch({
     link: commands,
     key: keys.consumer(consumerGroup, consumerName),
