@@ -33,7 +33,7 @@ export class SqliteCorruptError extends EventspineError {
   }
 }
 
-/** The file is on a file system on which processes cannot rely on each other's locks. */
+/** The file is on a file system on which locks between processes are not reliable. */
 export class SqliteNetworkFileError extends EventspineError {
   static override readonly name = 'SqliteNetworkFileError'
   readonly code = 'SQLITE_NETWORK_FILE'
@@ -56,7 +56,7 @@ export class SqliteError extends EventspineError {
   }
 }
 
-/** Events cannot be imported, because their positions are taken or before the end of the feed. */
+/** Events cannot be imported, because their positions are in use or before the end of the feed. */
 export class SqliteImportError extends EventspineError {
   static override readonly name = 'SqliteImportError'
   readonly code = 'SQLITE_IMPORT'
@@ -128,7 +128,7 @@ export function codeOf(error: Error): number {
   return name === undefined ? 0 : (CODES[name] ?? 0)
 }
 
-/** True if the failure concerns the file, not the values to write. */
+/** True if the cause of the failure is the file, and not the values to write. */
 export function isAboutFile({ code }: SqliteFailure): boolean {
   return Object.values(CODES).includes(code)
 }
