@@ -57,11 +57,11 @@ describe.each([
     },
   )
 
-  it('refuses a timeout that is none', async () => {
+  it('refuses an invalid timeout', async () => {
     await expect(ending(create()).stopConsuming({ timeoutMs: -1 })).rejects.toThrow(ConfigError)
   })
 
-  it('is neither connected nor healthy before connect, and says so', async () => {
+  it('is neither connected nor healthy before connect, and reports this', async () => {
     const bus = ending(create())
 
     expect(bus.isConnected).toBe(false)

@@ -30,7 +30,7 @@ describe.each(codecs)('a payload with integer-like keys, written as %s', (_name,
   const quantities = { apples: 3, 2024: 7, 17: 1 }
   const counted = () => new StockCounted({ aggregateId: 's1', ...quantities })
 
-  it('comes back whole, and so do its copies', () => {
+  it('is unchanged after encoding and decoding, and so are its copies', () => {
     for (const event of [
       counted(),
       counted().withAggregateVersion(5),
@@ -41,7 +41,7 @@ describe.each(codecs)('a payload with integer-like keys, written as %s', (_name,
     }
   })
 
-  it('comes back whole from a store', async () => {
+  it('is unchanged after it is stored and read', async () => {
     const store = new InMemoryEventStore()
     await store.appendEvents({
       aggregateId: 's1',

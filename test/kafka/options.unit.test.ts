@@ -291,7 +291,7 @@ describe('security', () => {
     ],
     [{ securityProtocol: 'SSL', sslCertfile: 'c.pem' }, 'sslCertfile and sslKeyfile must be given together'],
     [{ securityProtocol: 'SSL', sslKeyfile: 'k.pem' }, 'sslCertfile and sslKeyfile must be given together'],
-  ])('is refused where it is half given or contradicts itself: %o', (options, fault) => {
+  ])('is refused if it is incomplete or contradicts itself: %o', (options, fault) => {
     expect(faultsOf(options)).toEqual([fault])
   })
 
