@@ -6,7 +6,7 @@ import type { PublishedTo, RunningRelay } from './relay-under-test.ts'
 import { appendTo, idsOf, Noted, noted, refusal, written } from './stored-events.ts'
 import { type StoresScene, storesTest } from './stores-under-test.ts'
 
-/** A bus that keeps what it was given, and refuses it while it is down. */
+/** A bus that records the published events, and refuses them while it is down. */
 class RecordingBus implements PublishedTo {
   readonly published: DomainEvent[] = []
   isDown = false
@@ -42,7 +42,7 @@ async function relayed(
 
 const inFeed = async ({ outbox }: Stores) => idsOf((await outbox.readPage({ limit: 10_000 })).events)
 
-/** What the outbox promises, with a relay. */
+/** The guarantees of the outbox with a relay. */
 export const outboxTests = [
   storesTest(
     'shows nothing of a transaction before its commit, and all of it in order then',
