@@ -302,7 +302,7 @@ describe('transactions', () => {
 
 describe('closing', () => {
   it.each([true, false])(
-    'waits for what was asked for, and refuses what comes later (worker: %s)',
+    'waits for calls in flight, and refuses later ones (worker: %s)',
     async (worker) => {
       await using scene = withFile()
       const stores = scene.open({ worker })

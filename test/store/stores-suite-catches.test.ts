@@ -352,7 +352,7 @@ const afterKills =
   'keeps every confirmed append of killed writers, stores no partial transaction, and accepts further appends'
 
 it.each<[string, string[], (stores: Stores) => (batch: readonly Noted[]) => Promise<boolean>]>([
-  ['store what they confirm', [], () => async () => true],
+  ['store the events that they confirm', [], () => async () => true],
   [
     'confirm events that they do not store',
     [afterKills],
