@@ -148,7 +148,7 @@ export interface StreamStore {
   /**
    * Removes the events of a stream and closes the stream for good. A tombstone gets the next version of the stream, so that no
    * version is used twice: an event of type {@link STREAM_DELETED} at the end of the feed, which wildcard handlers receive.
-   * Deleting the stream again returns the version and position of the tombstone.
+   * Stores that also keep snapshots delete that of the stream. Deleting the stream again returns the version and position of the tombstone.
    *
    * @returns version and position of the tombstone; both 0 if there is no such stream.
    */
