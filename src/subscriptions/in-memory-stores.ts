@@ -43,7 +43,10 @@ export class InMemoryStores implements Stores<undefined> {
     this.events = new InMemoryEventStore(options)
     this.snapshots = new InMemorySnapshotStore(this.#snapshots)
     // A deletion leaves nothing of the state.
-    onStreamDeleted(this.events, (stream) => void this.snapshots.delete(stream.aggregateType, stream.aggregateId))
+    onStreamDeleted(
+      this.events,
+      (stream) => void this.snapshots.delete(stream.aggregateType, stream.aggregateId),
+    )
     this.checkpoints = new InMemoryCheckpointStore(this.#checkpoints)
     this.deadLetters = new InMemorySubscriptionDeadLetterStore(this.#parked)
     this.outbox = new InMemoryOutbox(logger, options.now ?? (() => new Date()))

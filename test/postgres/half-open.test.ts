@@ -6,7 +6,11 @@ import {
   StoreUnavailableError,
   SubscriptionManager,
 } from '../../src/index.ts'
-import { PostgresPoolExhaustedError, PostgresStores, type PostgresStoresOptions } from '../../src/postgres/index.ts'
+import {
+  PostgresPoolExhaustedError,
+  PostgresStores,
+  type PostgresStoresOptions,
+} from '../../src/postgres/index.ts'
 import { noted } from '../../src/testing/conformance/events.ts'
 import { paced } from '../support/pace.ts'
 import { RecordingLogger } from '../support/recording-logger.ts'

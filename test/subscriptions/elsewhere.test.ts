@@ -21,7 +21,11 @@ describe('a manager without the subscription', () => {
   it('waits until a signal aborts', async () => {
     const scene = new SubscriptionScene()
     await append(scene.store, 0, 1)
-    await scene.checkpoints.save('seen', { ...checkpointAt(1), storeId: await scene.store.identity() }, undefined)
+    await scene.checkpoints.save(
+      'seen',
+      { ...checkpointAt(1), storeId: await scene.store.identity() },
+      undefined,
+    )
     const waiting = scene.manager().whenProcessed(2, 'seen', { signal: AbortSignal.timeout(50) })
 
     await expect(waiting).rejects.toThrow(/timeout/)

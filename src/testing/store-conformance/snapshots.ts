@@ -80,6 +80,9 @@ export const snapshotTests = [
     await stores.transaction((tx) => tx.events.deleteStream({ aggregateType: 'Note', aggregateId: 'b' }))
 
     const left = ['a', 'b', 'c'].map(async (aggregateId) => other.snapshots.load('Note', aggregateId))
-    assert.deepEqual((await Promise.all(left)).map((found) => found?.aggregateId), [undefined, undefined, 'c'])
+    assert.deepEqual(
+      (await Promise.all(left)).map((found) => found?.aggregateId),
+      [undefined, undefined, 'c'],
+    )
   }),
 ]
