@@ -44,8 +44,8 @@ export interface RabbitMQEventBusOptions extends BrokerOptions {
    */
   readonly consumerName?: string
   /**
-   * Maximum number of messages that this consumer holds unacknowledged; never more than `maxInFlight`. Default 10, or
-   * `concurrency` if that is given and larger.
+   * Maximum number of messages that this consumer holds unacknowledged; never more than `maxInFlight`, nor than fit into
+   * `maxInFlightBytes`. Default 10, or `concurrency` if that is given and larger.
    */
   readonly prefetchCount?: number
   /**
