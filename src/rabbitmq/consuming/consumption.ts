@@ -64,12 +64,13 @@ export class RabbitMQConsumption
     this.#connection = parts.connect(this)
     this.#queue = new RabbitMQGroupQueue({ ...parts, connection: this.#connection })
     const { names, heartbeatMs, prefetchCount, maxInFlight, maxInFlightBytes } = parts.options
-    const { singleActiveConsumer, autoDelete } = parts.options
+    const { queueType, singleActiveConsumer, autoDelete } = parts.options
     this.#window = new PrefetchWindow({
       intake: parts.intake,
       maxPrefetch: Math.min(prefetchCount, maxInFlight),
       maxBytes: maxInFlightBytes,
-      isAdjustable: !singleActiveConsumer && !autoDelete,
+      // A quorum queue without a delivery limit puts returned messages behind all others.
+      isAdjustable: queueType === 'classic' && !singleActiveConsumer && !autoDelete,
     })
     this.#marks = new RabbitMQAttemptMarks(names.queue, parts.publisher, (work) =>
       this.#connection.withChannel(work),

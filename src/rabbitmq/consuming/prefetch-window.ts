@@ -9,7 +9,7 @@ export interface PrefetchWindowParts {
   readonly intake: Pick<Intake, 'roomBytes'>
   readonly maxPrefetch: number
   readonly maxBytes: number
-  /** False if the consumer cannot be replaced, as its queue would be deleted or pass to another consumer. */
+  /** False if the consumer cannot be replaced: its queue would be deleted, pass to another one, or lose its order. */
   readonly isAdjustable: boolean
 }
 

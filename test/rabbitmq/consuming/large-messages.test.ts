@@ -60,22 +60,44 @@ const inOrder = Array.from({ length: AGGREGATES }, (_, lane) =>
   Array.from({ length: COUNT / AGGREGATES }, (_, index) => index * AGGREGATES + lane),
 )
 
-it.each(['classic', 'quorum'] as const)(
-  'leaves messages beyond maxInFlightBytes in a %s queue, and handles each once, in order, as its first attempt',
-  async (queueType) => {
-    const { options, ready } = await backlog({ queueType })
+function expectEachOnceInOrder(runs: ReturnType<typeof gated>['runs']): void {
+  const lanes = Map.groupBy(runs, ({ aggregateId }) => aggregateId)
+  expect(inOrder.map((_, lane) => lanes.get(`a${lane}`)?.map(({ n }) => n))).toEqual(inOrder)
+  expect(new Set(runs.map(({ delivery }) => delivery))).toEqual(new Set([1]))
+}
+
+it('leaves messages beyond maxInFlightBytes in the queue, and handles each once, in order, as its first attempt', async () => {
+  const { options, ready } = await backlog()
+  const { bus, runs, open } = gated(options)
+  await consume(bus)
+
+  await until('all but five messages in the queue', async () => (await ready()) >= COUNT - 5)
+  expect(bus.getStats().inFlight).toBeLessThanOrEqual(5)
+  open()
+
+  await until('all events', () => runs.length >= COUNT)
+  expectEachOnceInOrder(runs)
+  expect(await bus.deadLetters.count()).toBe(0)
+})
+
+it.each([{ queueType: 'quorum' }, { singleActiveConsumer: true }, { autoDelete: true }] as const)(
+  'holds at most one message per MiB of maxInFlightBytes (%o)',
+  async (given) => {
+    const options = { exchangeName: freshName(), concurrency: 50, maxInFlightBytes: 4_194_304, ...given }
     const { bus, runs, open } = gated(options)
     await consume(bus)
+    const events = Array.from(
+      { length: COUNT },
+      (_, n) => new Noted({ aggregateId: `a${n % AGGREGATES}`, n, text: 'x' }),
+    )
 
-    await until('all but five messages in the queue', async () => (await ready()) >= COUNT - 5)
-    expect(bus.getStats().inFlight).toBeLessThanOrEqual(5)
+    await createBus(options).publish(events)
+
+    await until('four runs', () => runs.length === 4)
+    expect(bus.getStats().inFlight).toBe(4)
     open()
-
     await until('all events', () => runs.length >= COUNT)
-    const lanes = Map.groupBy(runs, ({ aggregateId }) => aggregateId)
-    expect(inOrder.map((_, lane) => lanes.get(`a${lane}`)?.map(({ n }) => n))).toEqual(inOrder)
-    expect(new Set(runs.map(({ delivery }) => delivery))).toEqual(new Set([1]))
-    expect(await bus.deadLetters.count()).toBe(0)
+    expectEachOnceInOrder(runs)
   },
 )
 
