@@ -10,6 +10,7 @@ import {
   type StoredEvent,
   type StreamName,
 } from './event-store.ts'
+import type { MemoryReader } from './memory-reader.ts'
 
 interface MemoryStream {
   readonly events: StoredEvent[]
@@ -19,6 +20,7 @@ interface MemoryStream {
 /** Events in memory. Events since the last commit are after `head`, and only the writer sees them. */
 export class MemoryLog {
   readonly #now: () => Date
+  readonly #reader: MemoryReader
   /** By position, from 1; undefined where an event was rolled back or deleted. */
   readonly #feed: (StoredEvent | undefined)[] = []
   readonly #byId = new Map<string, StoredEvent>()
@@ -28,8 +30,9 @@ export class MemoryLog {
   #committed = 0
   #storedAt = new Date(0)
 
-  constructor(now: () => Date) {
+  constructor(now: () => Date, reader: MemoryReader) {
     this.#now = now
+    this.#reader = reader
   }
 
   /** Position of the last event that is committed. */
@@ -83,7 +86,7 @@ export class MemoryLog {
     return resultOf(stream.tombstone)
   }
 
-  /** @throws AmbiguousStreamError */
+  /** @throws AmbiguousStreamError, StoredEventError */
   read(
     aggregateId: string,
     { aggregateType, fromVersion = 0, toVersion = Number.POSITIVE_INFINITY }: GetEventsOptions,
@@ -97,7 +100,7 @@ export class MemoryLog {
     const events = isDeleted ? [] : all.slice(Math.max(0, fromVersion), Math.max(0, toVersion))
     return {
       ...{ aggregateId, aggregateType: type, isDeleted, version: last?.event.aggregateVersion ?? 0 },
-      events: events.map(({ event }) => event),
+      events: events.map((stored) => this.#reader.eventOf(stored)),
     }
   }
 

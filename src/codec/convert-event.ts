@@ -1,0 +1,32 @@
+import { envelopeOf, rememberSource, sourceOf, writtenPayloadOf } from '../events/domain-event.ts'
+import { type DomainEvent, type EventClass, GenericEvent } from '../events/index.ts'
+import { decodedForm } from '../events/round-trip.ts'
+import { type DecodedFields, reviveEvent } from './revive.ts'
+
+/**
+ * The event as a consumer with this class decodes it: the event itself if it is an instance of the class, otherwise an instance
+ * made from its JSON. For buses and stores that keep events as objects.
+ *
+ * @throws DecodeError if the class refuses the event.
+ */
+export function asInstanceOf(event: DomainEvent, eventClass: EventClass | undefined): DomainEvent {
+  return isInstanceOf(event, eventClass) ? event : converted(event, eventClass)
+}
+
+/** True if the event needs no conversion to be what a consumer with this class gets. */
+export function isInstanceOf(event: DomainEvent, eventClass: EventClass | undefined): boolean {
+  return eventClass === undefined || event.constructor === eventClass || event instanceof eventClass
+}
+
+/** The event as a consumer without its class decodes it. */
+export function asGeneric(event: DomainEvent): DomainEvent {
+  return event instanceof GenericEvent ? event : converted(event, undefined)
+}
+
+function converted(event: DomainEvent, eventClass: EventClass | undefined): DomainEvent {
+  const given = event instanceof GenericEvent ? event.data : writtenPayloadOf(event)
+  // The decoded form of an object is an object.
+  const payload = decodedForm(given, '') as DecodedFields['payload']
+  const { metadata, ...envelope } = envelopeOf(event)
+  return reviveEvent(eventClass, { envelope, metadata, payload }, sourceOf(event))
+}
