@@ -43,11 +43,12 @@ export class CloudEventsCodec implements EventCodec {
 
   encode(event: DomainEvent): EncodedEvent {
     const source = sourceOf(event)
-    const isDecoded = source?.contentType === this.contentType
-    const metadata = isDecoded ? undefined : metadataText(event)
-    const body = isDecoded ? source.body : this.#write(event, metadata)
+    const passedOn = source?.contentType === this.contentType ? source : undefined
+    const metadata = passedOn === undefined ? metadataText(event) : undefined
+    const body = passedOn?.body ?? this.#write(event, metadata)
     refuseUndecodable(event, this.#limits, ...(metadata === undefined ? [body] : [body, metadata]))
-    return { key: event.aggregateId, headers: eventHeaders(event), contentType: this.contentType, body }
+    const headers = eventHeaders(event, passedOn)
+    return { key: event.aggregateId, headers, contentType: this.contentType, body }
   }
 
   decode(message: EncodedMessage, classFor: EventClassLookup): DomainEvent {

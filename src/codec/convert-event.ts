@@ -23,10 +23,19 @@ export function asGeneric(event: DomainEvent): DomainEvent {
   return event instanceof GenericEvent ? event : converted(event, undefined)
 }
 
-function converted(event: DomainEvent, eventClass: EventClass | undefined): DomainEvent {
+/** The event as a consumer without its class decodes it, with another aggregate type. */
+export function withAggregateType(event: DomainEvent, aggregateType: string): DomainEvent {
+  return converted(event, undefined, aggregateType)
+}
+
+function converted(
+  event: DomainEvent,
+  eventClass: EventClass | undefined,
+  aggregateType = event.aggregateType,
+): DomainEvent {
   const given = event instanceof GenericEvent ? event.data : writtenPayloadOf(event)
   // The decoded form of an object is an object.
   const payload = decodedForm(given, '') as DecodedFields['payload']
   const { metadata, ...envelope } = envelopeOf(event)
-  return reviveEvent(eventClass, { envelope, metadata, payload }, sourceOf(event))
+  return reviveEvent(eventClass, { envelope: { ...envelope, aggregateType }, metadata, payload }, sourceOf(event))
 }

@@ -9,6 +9,7 @@ import type {
   EventClass,
   EventDefinitionWithoutSchema,
   EventDefinitionWithSchema,
+  EventNames,
   NoCollisionFields,
 } from './event-class.ts'
 import { type PayloadCheck, trust, validate, validateNew } from './payload-check.ts'
@@ -68,6 +69,10 @@ function makeEventClass(
 ): EventClass {
   checkDefinition(definition, schema)
   const { type, aggregateType, upcasts, schemaVersion = upcasts?.version ?? 1 } = definition
+  const typeAliases = Object.freeze([...(definition.typeAliases ?? [])])
+  const aggregateTypeAliases = Object.freeze([...(definition.aggregateTypeAliases ?? [])])
+  const names = { eventType: type, aggregateType, typeAliases, aggregateTypeAliases }
+  const convert = conversionOf(names, upcasts instanceof Upcasts ? upcasts : undefined)
   const kind: EventKind = { eventType: type, aggregateType, eventVersion: schemaVersion }
   const check: PayloadCheck =
     schema === undefined
@@ -82,13 +87,12 @@ function makeEventClass(
       static readonly eventType = type
       static readonly aggregateType = aggregateType
       static readonly schemaVersion = schemaVersion
+      static readonly typeAliases = typeAliases
+      static readonly aggregateTypeAliases = aggregateTypeAliases
 
       constructor(input: EnvelopeInput | EventInit) {
         if (input instanceof EventInit) {
-          const { envelope, payload, isTrusted } =
-            upcasts instanceof Upcasts && input.envelope.eventVersion < schemaVersion
-              ? upcastInit(input, upcasts)
-              : input
+          const { envelope, payload, isTrusted } = convert === undefined ? input : convert(input)
           const checked = isTrusted ? input : check(payload, false)
           super(envelope, checked.payload, checked.written)
         } else {
@@ -100,11 +104,35 @@ function makeEventClass(
   )
 }
 
+/**
+ * A function that converts the input of an event with an earlier name or version to the current ones; undefined if there are
+ * none.
+ */
+function conversionOf(
+  names: Required<EventNames>,
+  upcasts: Upcasts<unknown> | undefined,
+): ((init: EventInit) => EventInit) | undefined {
+  const hasAliases = names.typeAliases.length + names.aggregateTypeAliases.length > 0
+  if (!hasAliases) return upcasts && ((init) => upcastInit(init, upcasts))
+  return (init) => renamedInit(upcasts === undefined ? init : upcastInit(init, upcasts), names)
+}
+
 /** The input of an event of an earlier version, as one of the current version. */
-function upcastInit({ envelope, payload }: EventInit, upcasts: Upcasts<unknown>): EventInit {
+function upcastInit(init: EventInit, upcasts: Upcasts<unknown>): EventInit {
+  const { envelope, payload } = init
   const { eventType, eventVersion } = envelope
+  if (eventVersion >= upcasts.version) return init
   const current = upcasts.upcast(eventType, payload, eventVersion)
   return new EventInit({ ...envelope, eventVersion: upcasts.version }, current, false)
+}
+
+function renamedInit(init: EventInit, names: Required<EventNames>): EventInit {
+  const { envelope, payload, isTrusted, written } = init
+  const { eventType } = names
+  const isOther = names.aggregateTypeAliases.includes(envelope.aggregateType)
+  if (!isOther && envelope.eventType === eventType) return init
+  const aggregateType = isOther ? names.aggregateType : envelope.aggregateType
+  return new EventInit({ ...envelope, eventType, aggregateType }, payload, isTrusted, written)
 }
 
 function construct(kind: EventKind, input: unknown, check: PayloadCheck) {
@@ -131,6 +159,8 @@ function checkDefinition(definition: AnyDefinition, schema: unknown): void {
       throw new TypeError(`defineEvent: ${name} must be a non-empty string, got ${describeValue(value)}.`)
     }
   }
+  checkAliases(definition, 'type', 'typeAliases')
+  checkAliases(definition, 'aggregateType', 'aggregateTypeAliases')
   const { type, schemaVersion, upcasts } = definition
   if (schemaVersion !== undefined && !(Number.isSafeInteger(schemaVersion) && schemaVersion >= 1)) {
     throw new TypeError(
@@ -152,4 +182,20 @@ function checkDefinition(definition: AnyDefinition, schema: unknown): void {
       `defineEvent: schema of ${type} must be a Standard Schema (zod, valibot, ArkType ...), got ${describeValue(schema)}.`,
     )
   }
+}
+
+function checkAliases(
+  definition: AnyDefinition,
+  name: 'type' | 'aggregateType',
+  option: 'typeAliases' | 'aggregateTypeAliases',
+): void {
+  const aliases: unknown = definition[option] ?? []
+  const isList = Array.isArray(aliases) && aliases.every((alias) => typeof alias === 'string' && alias !== '')
+  if (!isList) {
+    throw new TypeError(
+      `defineEvent: ${option} of ${definition.type} must be an array of non-empty strings, got ${describeValue(aliases)}.`,
+    )
+  }
+  if (!aliases.includes(definition[name])) return
+  throw new TypeError(`defineEvent: ${option} of ${definition.type} must not contain its ${name} itself.`)
 }

@@ -23,6 +23,8 @@ export interface EventSource {
   readonly body: string | Uint8Array
   /** The time as written on the wire, if a `Date` cannot represent it exactly. */
   readonly exactTime?: string | undefined
+  /** The names in the body, if they are aliases of the event's names. */
+  readonly names?: { readonly eventType: string; readonly aggregateType: string }
 }
 
 /**

@@ -74,7 +74,7 @@ export class InMemoryEventStore implements EventStore {
     ...range
   }: ReadAllOptions = {}): AsyncIterable<StoredEvent> {
     const { fromPosition = 0, toPosition = Number.POSITIVE_INFINITY } = range
-    const isWanted = matcher(range)
+    const isWanted = matcher(this.#reader.known.withAliases(range))
     let given = 0
     if (given >= limit) return
     for (const stored of this.#log.after(fromPosition)) {
@@ -114,7 +114,7 @@ export class InMemoryEventStore implements EventStore {
   }
 
   registerEvents(eventClasses: readonly EventClass[]): void {
-    this.#reader.register(eventClasses)
+    this.#reader.known.register(eventClasses)
   }
 
   async identity(): Promise<string> {
@@ -168,7 +168,7 @@ export class InMemoryEventStore implements EventStore {
       deleteStream: async (stream) => log.deleteStream(stream),
       getEvents: async (aggregateId, options = {}) => log.read(aggregateId, options, true),
       eventExists: async (eventId) => log.has(eventId, true),
-      registerEvents: (eventClasses) => this.#reader.register(eventClasses),
+      registerEvents: (eventClasses) => this.#reader.known.register(eventClasses),
     }
   }
 

@@ -1,25 +1,21 @@
 import { asGeneric, asInstanceOf, isInstanceOf } from '../codec/convert-event.ts'
 import { toError } from '../errors.ts'
-import { type DomainEvent, defaultRegistry, type EventClass, EventRegistry } from '../events/index.ts'
+import type { DomainEvent } from '../events/index.ts'
 import { StoredEventError } from './errors.ts'
 import type { StoredEvent } from './event-store.ts'
+import { KnownEvents } from './known-events.ts'
 
 /**
  * Reads events that are kept as objects as a durable store reads its rows: an event of a registered class is an instance of it,
  * also if it was stored as a `GenericEvent` or by the class of an earlier release.
  */
 export class MemoryReader {
-  readonly #registry = new EventRegistry()
-
-  /** @throws DuplicateEventTypeError */
-  register(eventClasses: readonly EventClass[]): void {
-    for (const eventClass of eventClasses) this.#registry.register(eventClass)
-  }
+  readonly known = new KnownEvents()
 
   /** If the class of an event refuses it, the result is a `GenericEvent` with a fault. */
   read(stored: StoredEvent): StoredEvent {
     const { event, position } = stored
-    const eventClass = this.#classFor(event.eventType)
+    const eventClass = this.known.classFor(event.eventType)
     if (isInstanceOf(event, eventClass)) return stored
     try {
       return { ...stored, event: asInstanceOf(event, eventClass) }
@@ -34,9 +30,5 @@ export class MemoryReader {
     const { event, fault } = this.read(stored)
     if (fault !== undefined) throw fault
     return event
-  }
-
-  #classFor(eventType: string): EventClass | undefined {
-    return this.#registry.getOrUndefined(eventType) ?? defaultRegistry.getOrUndefined(eventType)
   }
 }

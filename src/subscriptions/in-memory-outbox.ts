@@ -77,7 +77,7 @@ export class InMemoryOutbox implements Outbox {
   }
 
   registerEvents(eventClasses: readonly EventClass[]): void {
-    this.#reader.register(eventClasses)
+    this.#reader.known.register(eventClasses)
   }
 
   async removeRelay(name: string): Promise<boolean> {

@@ -330,6 +330,16 @@ const faults: readonly (readonly [string, (whole: InMemoryStores) => Stores, str
     'keeps events of earlier versions as they were written',
   ],
   [
+    'filter the feed by the names as they are written',
+    (whole) => withEvents(whole, { registerEvents: () => undefined }),
+    'finds events with former names by the current ones',
+  ],
+  [
+    'start a new stream after a rename',
+    (whole) => withEvents(whole, { registerEvents: () => undefined }),
+    'continues a stream that was stored under a former aggregate type',
+  ],
+  [
     'leave out events that their class refuses',
     (whole) =>
       withEvents(whole, {

@@ -13,6 +13,14 @@ class Renamed extends defineEvent<{ readonly count: number; readonly unit: strin
     .to(3, (v2) => ({ ...v2, unit: 'piece' })),
 }) {}
 
+/** The class of a release that renamed the event and its aggregate. */
+class Moved extends defineEvent<{ readonly n: number }>()({
+  type: 'ConformanceMoved',
+  typeAliases: ['ConformanceNoted', 'conformance.noted'],
+  aggregateType: 'MovedNote',
+  aggregateTypeAliases: ['Note'],
+}) {}
+
 const codec = new JsonCodec()
 
 /** An event of this version, as its producer writes it. */
@@ -48,6 +56,50 @@ export const evolutionTests: readonly ConformanceTest[] = [
       [7, 'piece', 4],
     ])
     assert.ok(handled.events.every((event) => event instanceof Renamed))
+    assert.equal(bus.getStats().messagesSentToDlq, 0)
+  }),
+
+  test('hands events with former names to the handlers of the current class', {
+    needs: ['wire'],
+    faults: ['publishRaw'],
+  }, async (scene) => {
+    const handled = new Recording<Moved>()
+    const bus = await scene.consumer((it) => it.subscribe(Moved, handled.handler))
+    await bus.publish([noted('Order-1', 1), new Moved({ aggregateId: 'Order-1', n: 2 })])
+    const { key, headers, body } = written(1, { n: 3 })
+    await scene.publishRaw({
+      key,
+      headers: { ...headers, event_type: 'conformance.noted' },
+      body: body.replace('"ConformanceNoted"', '"conformance.noted"'),
+    })
+
+    await scene.runs(handled, 3)
+    const seen = handled.events.map(({ n, eventType, aggregateType }) => [n, eventType, aggregateType])
+    assert.deepEqual(
+      seen.toSorted(),
+      [1, 2, 3].map((n) => [n, 'ConformanceMoved', 'MovedNote']),
+    )
+    const { eventsSkipped, messagesSentToDlq } = bus.getStats()
+    assert.deepEqual([eventsSkipped, messagesSentToDlq], [0, 0])
+  }),
+
+  test('passes an event with a former name on as it came', {
+    needs: ['wire'],
+    faults: ['publishRaw'],
+  }, async (scene) => {
+    const first = new Recording<Moved>()
+    const bodies: string[] = []
+    const bus = await scene.consumer((it) =>
+      it.subscribe(Moved, async (event) => {
+        bodies.push(String(codec.encode(event).body))
+        await first.handler(event)
+        if (first.events.length === 1) await it.publish([event])
+      }),
+    )
+    await scene.publishRaw(written(1, { n: 7 }))
+
+    await scene.runs(first, 2)
+    assert.deepEqual(new Set(bodies.map((body) => JSON.parse(body).event_type)), new Set(['ConformanceNoted']))
     assert.equal(bus.getStats().messagesSentToDlq, 0)
   }),
 

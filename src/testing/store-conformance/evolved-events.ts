@@ -12,6 +12,37 @@ export class Renamed extends defineEvent<{ readonly count: number; readonly unit
     .to(3, (v2) => ({ ...v2, unit: 'piece' })),
 }) {}
 
+/** An event of a release before the names changed. */
+export class Former extends defineEvent<{ readonly count: number }>()({
+  type: 'ConformanceFormer',
+  aggregateType: 'FormerNote',
+}) {}
+
+/** The class of the release with the new names. */
+export class Current extends defineEvent<{ readonly count: number }>()({
+  type: 'ConformanceCurrent',
+  typeAliases: ['ConformanceFormer'],
+  aggregateType: 'CurrentNote',
+  aggregateTypeAliases: ['FormerNote'],
+}) {}
+
+export const former = (count: number, aggregateId = 'a') => new Former({ aggregateId, count })
+export const current = (count: number, aggregateId = 'a') => new Current({ aggregateId, count })
+
+/** The fields and names of an instance of `Current`; the name of another class. */
+export function named(event: unknown): unknown {
+  if (!(event instanceof Current)) return event?.constructor.name
+  return [event.count, event.eventType, event.aggregateType, event.aggregateVersion]
+}
+
+/** What `named` returns for an event with this count and version. */
+export const underCurrentNames = (count: number, version = count) => [
+  count,
+  Current.eventType,
+  Current.aggregateType,
+  version,
+]
+
 /** An event as the release with this version wrote it. */
 export const ofVersion = (eventVersion: number, data: Readonly<Record<string, unknown>>) =>
   new GenericEvent({
