@@ -1,4 +1,4 @@
-import { envelopeOf, rememberSource, sourceOf, writtenPayloadOf } from '../events/domain-event.ts'
+import { envelopeOf, sourceOf, writtenFormOf } from '../events/domain-event.ts'
 import { type DomainEvent, type EventClass, GenericEvent } from '../events/index.ts'
 import { decodedForm } from '../events/round-trip.ts'
 import { type DecodedFields, reviveEvent } from './revive.ts'
@@ -33,9 +33,10 @@ function converted(
   eventClass: EventClass | undefined,
   aggregateType = event.aggregateType,
 ): DomainEvent {
-  const given = event instanceof GenericEvent ? event.data : writtenPayloadOf(event)
+  const { eventVersion, payload } = writtenFormOf(event)
   // The decoded form of an object is an object.
-  const payload = decodedForm(given, '') as DecodedFields['payload']
-  const { metadata, ...envelope } = envelopeOf(event)
-  return reviveEvent(eventClass, { envelope: { ...envelope, aggregateType }, metadata, payload }, sourceOf(event))
+  const fields = decodedForm(payload, '') as DecodedFields['payload']
+  const { metadata, ...rest } = envelopeOf(event)
+  const envelope = { ...rest, eventVersion, aggregateType }
+  return reviveEvent(eventClass, { envelope, metadata, payload: fields }, sourceOf(event))
 }

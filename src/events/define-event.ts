@@ -1,7 +1,15 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { describeValue } from '../errors.ts'
 import { noteDefinitionSite } from './definition-site.ts'
-import { DomainEvent, EventInit, isEnvelopeKey, takesEventInit } from './domain-event.ts'
+import {
+  DomainEvent,
+  type EarlierForm,
+  EventInit,
+  type EventPayload,
+  isEnvelopeKey,
+  takesEventInit,
+  writtenFormOf,
+} from './domain-event.ts'
 import { buildEnvelope, type EnvelopeInput, type EventKind } from './envelope.ts'
 import { EventValidationError } from './errors.ts'
 import type {
@@ -13,6 +21,7 @@ import type {
   NoCollisionFields,
 } from './event-class.ts'
 import { type PayloadCheck, trust, validate, validateNew } from './payload-check.ts'
+import { decodedForm } from './round-trip.ts'
 import { isStandardSchema, Upcasts } from './upcasts.ts'
 
 /**
@@ -72,7 +81,10 @@ function makeEventClass(
   const typeAliases = Object.freeze([...(definition.typeAliases ?? [])])
   const aggregateTypeAliases = Object.freeze([...(definition.aggregateTypeAliases ?? [])])
   const names = { eventType: type, aggregateType, typeAliases, aggregateTypeAliases }
-  const convert = conversionOf(names, upcasts instanceof Upcasts ? upcasts : undefined)
+  // checkDefinition has refused any other chain.
+  const chain = upcasts as Upcasts<unknown> | undefined
+  const convert = conversionOf(names, chain)
+  const earlier = earlierForm(type, chain, definition.publishAs ?? schemaVersion)
   const kind: EventKind = { eventType: type, aggregateType, eventVersion: schemaVersion }
   const check: PayloadCheck =
     schema === undefined
@@ -94,10 +106,11 @@ function makeEventClass(
         if (input instanceof EventInit) {
           const { envelope, payload, isTrusted } = convert === undefined ? input : convert(input)
           const checked = isTrusted ? input : check(payload, false)
-          super(envelope, checked.payload, checked.written)
+          super(envelope, checked.payload, checked.written, earlier)
         } else {
           const { envelope, payload, written } = construct(kind, input, check)
-          super(envelope, payload, written)
+          super(envelope, payload, written, earlier)
+          if (earlier !== undefined) readBackFrom(earlier, this, chain, check)
         }
       }
     },
@@ -115,6 +128,36 @@ function conversionOf(
   const hasAliases = names.typeAliases.length + names.aggregateTypeAliases.length > 0
   if (!hasAliases) return upcasts && ((init) => upcastInit(init, upcasts))
   return (init) => renamedInit(upcasts === undefined ? init : upcastInit(init, upcasts), names)
+}
+
+/** Undefined if events are written in the current version. */
+function earlierForm(
+  type: string,
+  upcasts: Upcasts<unknown> | undefined,
+  version: number,
+): EarlierForm | undefined {
+  if (upcasts === undefined || version === upcasts.version) return undefined
+  return { version, downcast: (payload) => upcasts.downcast(type, payload, version) }
+}
+
+/**
+ * Does to a new event what its consumers will do, so that an event that they could not read is refused.
+ * @throws EventValidationError
+ */
+function readBackFrom(
+  { version }: EarlierForm,
+  event: DomainEvent,
+  upcasts: Upcasts<unknown> | undefined,
+  check: PayloadCheck,
+): void {
+  // The decoded form of an object is an object.
+  const payload = decodedForm(writtenFormOf(event).payload, '') as EventPayload
+  try {
+    if (upcasts !== undefined) check(upcasts.upcast(event.eventType, payload, version), false)
+  } catch (error) {
+    const rule = `cannot be read back from version ${version}, in which it is written`
+    throw new EventValidationError(event.eventType, [{ path: '', rule }], { cause: error })
+  }
 }
 
 /** The input of an event of an earlier version, as one of the current version. */
@@ -177,6 +220,7 @@ function checkDefinition(definition: AnyDefinition, schema: unknown): void {
       `defineEvent: upcasts of ${type} must end with schemaVersion ${schemaVersion}, but end with version ${upcasts.version}.`,
     )
   }
+  checkPublishAs(definition)
   if (schema !== undefined && !isStandardSchema(schema)) {
     throw new TypeError(
       `defineEvent: schema of ${type} must be a Standard Schema (zod, valibot, ArkType ...), got ${describeValue(schema)}.`,
@@ -198,4 +242,15 @@ function checkAliases(
   }
   if (!aliases.includes(definition[name])) return
   throw new TypeError(`defineEvent: ${option} of ${definition.type} must not contain its ${name} itself.`)
+}
+
+function checkPublishAs({ type, publishAs, schemaVersion, upcasts }: AnyDefinition): void {
+  if (publishAs === undefined) return
+  const chain = upcasts instanceof Upcasts ? upcasts : undefined
+  const [lowest, highest] = [chain?.lowestVersion ?? schemaVersion ?? 1, chain?.version ?? schemaVersion ?? 1]
+  if (Number.isSafeInteger(publishAs) && publishAs >= lowest && publishAs <= highest) return
+  throw new TypeError(
+    `defineEvent: publishAs of ${type} must be a version from ${lowest} to ${highest}, got ${describeValue(publishAs)}. ` +
+      'To write an earlier version, give each step of upcasts above it a way back: to(version, step, back).',
+  )
 }

@@ -106,6 +106,11 @@ export interface EventDefinition {
   /** Version of the payload's schema, from 1. Default: the version that `upcasts` ends with, otherwise 1. */
   readonly schemaVersion?: number
   /**
+   * Write events in this earlier version, to brokers and to stores, while consumers are running that do not know the current one.
+   * The steps of `upcasts` above it need a way back. Default: the current version.
+   */
+  readonly publishAs?: number
+  /**
    * Other names of the event: names that it had in earlier releases, or has in services in other languages, such as
    * `order.created`. An event with one of these names becomes an instance of this class, with `type` as its `eventType`. New
    * events are written with `type`.

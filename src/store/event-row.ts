@@ -2,10 +2,11 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { HostileJson } from '../codec/hostile-json.ts'
 import { reviveEvent } from '../codec/revive.ts'
 import { toError } from '../errors.ts'
-import { jsonFields, sourceOf, writtenPayloadOf } from '../events/domain-event.ts'
+import { sourceOf, writtenFormOf } from '../events/domain-event.ts'
 import type { EventRegistry } from '../events/event-registry.ts'
 import { ImmutableDate } from '../events/immutable.ts'
 import { type DomainEvent, type EventClass, GenericEvent } from '../events/index.ts'
+import { jsonFields } from '../events/wire-form.ts'
 import { StoredEventError } from './errors.ts'
 import type { StoredEvent } from './event-store.ts'
 import { KnownEvents } from './known-events.ts'
@@ -38,13 +39,13 @@ export interface StoredRow extends EventRow {
 
 /** @throws TypeError if the event has a value that JSON cannot represent. */
 export function encodeRow(event: DomainEvent): EventRow {
-  const payload = event instanceof GenericEvent ? event.data : writtenPayloadOf(event)
+  const { eventVersion, payload } = writtenFormOf(event)
   const metadata =
     Object.keys(event.metadata).length === 0 ? null : JSON.stringify(jsonFields(event.metadata))
   return {
     eventId: event.eventId,
     eventType: event.eventType,
-    eventVersion: event.eventVersion,
+    eventVersion,
     aggregateType: event.aggregateType,
     aggregateId: event.aggregateId,
     tenantId: event.tenantId ?? null,

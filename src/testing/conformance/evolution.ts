@@ -21,6 +21,25 @@ class Moved extends defineEvent<{ readonly n: number }>()({
   aggregateTypeAliases: ['Note'],
 }) {}
 
+interface Renaming {
+  readonly n: number
+}
+
+/** The class of the release before a change. */
+class Before extends defineEvent<Renaming>()({ type: 'ConformanceRolled', aggregateType: 'Note' }) {}
+
+/** The class of the release after it, while the releases run side by side. */
+class After extends defineEvent<{ readonly count: number }>()({
+  type: 'ConformanceRolled',
+  aggregateType: 'Note',
+  upcasts: firstVersion<Renaming>().to(
+    2,
+    ({ n }) => ({ count: n }),
+    ({ count }) => ({ n: count }),
+  ),
+  publishAs: 1,
+}) {}
+
 const codec = new JsonCodec()
 
 /** An event of this version, as its producer writes it. */
@@ -101,6 +120,27 @@ export const evolutionTests: readonly ConformanceTest[] = [
     await scene.runs(first, 2)
     assert.deepEqual(new Set(bodies.map((body) => JSON.parse(body).event_type)), new Set(['ConformanceNoted']))
     assert.equal(bus.getStats().messagesSentToDlq, 0)
+  }),
+
+  test('writes events in an earlier version for consumers of both releases', {
+    needs: ['wire', 'consumerGroups'],
+  }, async (scene) => {
+    const [before, after] = [new Recording<Before>(), new Recording<After>()]
+    const old = await scene.consumer((it) => it.subscribe(Before, before.handler), { consumerGroup: 'before' })
+    const bus = await scene.consumer((it) => it.subscribe(After, after.handler), { consumerGroup: 'after' })
+    await bus.publish([new After({ aggregateId: 'Order-1', count: 7 })])
+
+    await scene.runs(before, 1)
+    await scene.runs(after, 1)
+    assert.deepEqual(
+      before.events.map(({ n, eventVersion }) => [n, eventVersion]),
+      [[7, 1]],
+    )
+    assert.deepEqual(
+      after.events.map(({ count, eventVersion }) => [count, eventVersion]),
+      [[7, 2]],
+    )
+    assert.deepEqual([old, bus].map((it) => it.getStats().messagesSentToDlq), [0, 0])
   }),
 
   test('shows a dead letter of an earlier version as the current class, with the body as it was written', {
