@@ -1,7 +1,7 @@
 import { ConfigError, describeValue } from '../errors.ts'
 import { sourceOf, writtenFormOf } from '../events/domain-event.ts'
 import { ImmutableDate } from '../events/immutable.ts'
-import { type DomainEvent, GenericEvent } from '../events/index.ts'
+import type { DomainEvent } from '../events/index.ts'
 import { wireTime } from '../events/round-trip.ts'
 import { jsonFields } from '../events/wire-form.ts'
 import { DecodeError } from './decode-error.ts'

@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { EventClass } from '../events/index.ts'
 import { type RowDecoder, rawEvent, type StoredRow } from '../store/event-row.ts'
-import { storedAppend } from '../store/known-events.ts'
 import {
   AmbiguousStreamError,
   type AppendRequest,
@@ -17,6 +16,7 @@ import {
   type StreamState,
   type StreamStore,
 } from '../store/index.ts'
+import { storedAppend } from '../store/known-events.ts'
 import { type AppendOutcome, checkKey, type PreparedAppend, prepareAppend } from './append-statement.ts'
 import { PostgresSnapshotTooOldError } from './errors.ts'
 import { EVENT_COLUMNS, storedRow } from './event-columns.ts'

@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { type EventClass, GenericEvent } from '../events/index.ts'
 import { encodeRow } from '../store/event-row.ts'
-import { storedAppend } from '../store/known-events.ts'
 import {
   type AppendRequest,
   type AppendResult,
@@ -12,6 +11,7 @@ import {
   type StreamName,
   type StreamStore,
 } from '../store/index.ts'
+import { storedAppend } from '../store/known-events.ts'
 import type { SqliteAccess } from './access.ts'
 import { endOfStream, isKnown } from './append.ts'
 import { readStream } from './reads.ts'

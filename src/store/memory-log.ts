@@ -103,7 +103,12 @@ export class MemoryLog {
     const last = isDeleted ? tombstone : all.at(-1)
     const events = isDeleted ? [] : all.slice(Math.max(0, fromVersion), Math.max(0, toVersion))
     return {
-      ...{ aggregateId, aggregateType: aggregateType ?? type, isDeleted, version: last?.event.aggregateVersion ?? 0 },
+      ...{
+        aggregateId,
+        aggregateType: aggregateType ?? type,
+        isDeleted,
+        version: last?.event.aggregateVersion ?? 0,
+      },
       events: events.map((stored) => this.#reader.eventOf(stored)),
     }
   }

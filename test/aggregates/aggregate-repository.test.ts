@@ -332,7 +332,8 @@ describe('a renamed aggregate type', () => {
     const eventStore = new InMemoryEventStore()
     const stream = { aggregateType: 'Job', aggregateId: 'J-1', expectedVersion: 0 }
     await eventStore.appendEvents({ ...stream, events: [new Paused({ aggregateId: 'J-1', by: 'Ada' })] })
-    const repository = () => new AggregateRepository({ eventStore, aggregateFactory: Task, aggregateType: 'Task' })
+    const repository = () =>
+      new AggregateRepository({ eventStore, aggregateFactory: Task, aggregateType: 'Task' })
 
     expect(await repository().exists('J-1')).toBe(true)
     const task = await repository().load('J-1')

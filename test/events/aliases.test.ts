@@ -47,7 +47,10 @@ describe.each(codecs)('an event with a former name, decoded by %o', (codec) => {
 
   it('is written with the current names by another codec, and as a changed copy', () => {
     const others = codecs.filter((other) => other !== codec)
-    for (const encoded of [...others.map((other) => other.encode(event)), codec.encode(event.withMetadata({ x: 1 }))]) {
+    for (const encoded of [
+      ...others.map((other) => other.encode(event)),
+      codec.encode(event.withMetadata({ x: 1 })),
+    ]) {
       expect(encoded.headers).toMatchObject({ event_type: 'Ordered', aggregate_type: 'Purchase' })
       expect(String(encoded.body)).toContain('"Ordered"')
     }

@@ -36,15 +36,15 @@ it('leaves the instance in the current version', () => {
   expect(After.schemaVersion).toBe(2)
 })
 
-it.each([
-  new JsonCodec(),
-  new CloudEventsCodec({ source: '/orders' }),
-])('is read by consumers of both versions from a message of %o', (codec) => {
-  const message = codec.encode(refunded)
+it.each([new JsonCodec(), new CloudEventsCodec({ source: '/orders' })])(
+  'is read by consumers of both versions from a message of %o',
+  (codec) => {
+    const message = codec.encode(refunded)
 
-  expect(codec.decode(message, () => Before)).toMatchObject({ amount: 12.5, on, eventVersion: 1 })
-  expect(codec.decode(message, () => After)).toMatchObject({ cents: 1250, on, eventVersion: 2 })
-})
+    expect(codec.decode(message, () => Before)).toMatchObject({ amount: 12.5, on, eventVersion: 1 })
+    expect(codec.decode(message, () => After)).toMatchObject({ cents: 1250, on, eventVersion: 2 })
+  },
+)
 
 it('is written in the earlier version as a copy and as a copy of a received event, too', () => {
   const codec = new JsonCodec()
@@ -124,10 +124,13 @@ it('refuses a version below a step without a way back', () => {
       ({ count }) => ({ count }),
     )
   const define = (publishAs: number) =>
-    defineEvent<{ readonly count: number; readonly unit: string }>()({ ...definition, upcasts: chain, publishAs })
+    defineEvent<{ readonly count: number; readonly unit: string }>()({
+      ...definition,
+      upcasts: chain,
+      publishAs,
+    })
 
   expect(() => define(1)).toThrow(/must be a version from 2 to 3/)
   const event = new (define(2))({ aggregateId: 'a', count: 1, unit: 'kg' })
   expect(JSON.parse(JSON.stringify(event))).toMatchObject({ event_version: 2, count: 1 })
 })
-

@@ -11,8 +11,8 @@ import {
   type StoreTransaction,
 } from '../../src/index.ts'
 import { type Noted, noted } from '../../src/testing/conformance/events.ts'
-import { Renamed } from '../../src/testing/store-conformance/evolved-events.ts'
 import { describeStores, type StoreWriter, type SuiteRunner } from '../../src/testing/index.ts'
+import { Renamed } from '../../src/testing/store-conformance/evolved-events.ts'
 import { paced } from '../support/pace.ts'
 import { NaiveSequenceStores } from './naive-stores.ts'
 

@@ -109,16 +109,19 @@ export const evolutionTests: readonly ConformanceTest[] = [
     const first = new Recording<Moved>()
     const bodies: string[] = []
     const bus = await scene.consumer((it) =>
-      it.subscribe(Moved, async (event) => {
+      it.subscribe(Moved, async (event, context) => {
         bodies.push(String(codec.encode(event).body))
-        await first.handler(event)
+        await first.handler(event, context)
         if (first.events.length === 1) await it.publish([event])
       }),
     )
     await scene.publishRaw(written(1, { n: 7 }))
 
     await scene.runs(first, 2)
-    assert.deepEqual(new Set(bodies.map((body) => JSON.parse(body).event_type)), new Set(['ConformanceNoted']))
+    assert.deepEqual(
+      new Set(bodies.map((body) => JSON.parse(body).event_type)),
+      new Set(['ConformanceNoted']),
+    )
     assert.equal(bus.getStats().messagesSentToDlq, 0)
   }),
 
@@ -126,7 +129,9 @@ export const evolutionTests: readonly ConformanceTest[] = [
     needs: ['wire', 'consumerGroups'],
   }, async (scene) => {
     const [before, after] = [new Recording<Before>(), new Recording<After>()]
-    const old = await scene.consumer((it) => it.subscribe(Before, before.handler), { consumerGroup: 'before' })
+    const old = await scene.consumer((it) => it.subscribe(Before, before.handler), {
+      consumerGroup: 'before',
+    })
     const bus = await scene.consumer((it) => it.subscribe(After, after.handler), { consumerGroup: 'after' })
     await bus.publish([new After({ aggregateId: 'Order-1', count: 7 })])
 
@@ -140,7 +145,10 @@ export const evolutionTests: readonly ConformanceTest[] = [
       after.events.map(({ count, eventVersion }) => [count, eventVersion]),
       [[7, 2]],
     )
-    assert.deepEqual([old, bus].map((it) => it.getStats().messagesSentToDlq), [0, 0])
+    assert.deepEqual(
+      [old, bus].map((it) => it.getStats().messagesSentToDlq),
+      [0, 0],
+    )
   }),
 
   test('shows a dead letter of an earlier version as the current class, with the body as it was written', {

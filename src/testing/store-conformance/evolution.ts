@@ -101,7 +101,10 @@ export const evolutionTests = [
 
     const { aggregateType } = Current
     const stream = await store.getEvents('a', { aggregateType })
-    assert.deepEqual(stream.events.map(named), [1, 2, 3].map((count) => underCurrentNames(count)))
+    assert.deepEqual(
+      stream.events.map(named),
+      [1, 2, 3].map((count) => underCurrentNames(count)),
+    )
     assert.deepEqual([stream.aggregateType, stream.version], [aggregateType, 3])
     const error = await refusal(append(store, [current(9)], 'noStream'))
     assert.equal(Reflect.get(Object(error), 'code'), 'OPTIMISTIC_LOCK', String(error))
@@ -146,7 +149,10 @@ export const evolutionTests = [
         assert.equal(version, 2)
       })
 
-      assert.deepEqual((await store.getEvents('a')).events.map(named), [1, 2].map((n) => underCurrentNames(n)))
+      assert.deepEqual(
+        (await store.getEvents('a')).events.map(named),
+        [1, 2].map((n) => underCurrentNames(n)),
+      )
     },
     ['transactions'],
   ),

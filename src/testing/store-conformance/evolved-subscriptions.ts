@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { SubscriptionManager } from '../../subscriptions/index.ts'
 import { ALL_SEEN, allVersions, ofVersion, Renamed, seen } from './evolved-events.ts'
-import { type StoresScene, storesTest } from './stores-under-test.ts'
 import { append } from './stored-events.ts'
+import { type StoresScene, storesTest } from './stores-under-test.ts'
 
 /** Runs a subscription to the class until it has caught up. */
 async function catchUp(
