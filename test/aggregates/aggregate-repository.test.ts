@@ -153,6 +153,7 @@ describe('saving', () => {
     let losing = true
     const eventStore: EventStore = Object.assign(Object.create(whole), {
       getEvents: whole.getEvents.bind(whole),
+      registerEvents: whole.registerEvents.bind(whole),
       appendEvents: async (request: Parameters<EventStore['appendEvents']>[0]) => {
         const result = await whole.appendEvents(request)
         if (losing) throw new Error('connection reset')

@@ -1,8 +1,44 @@
 import assert from 'node:assert/strict'
-import { SubscriptionManager } from '../../subscriptions/index.ts'
-import { ALL_SEEN, allVersions, ofVersion, Renamed, seen } from './evolved-events.ts'
-import { append } from './stored-events.ts'
+import { defineEvent } from '../../index.ts'
+import {
+  handlerFor,
+  replaceEvent,
+  type Stores,
+  SubscriptionManager,
+  type SubscriptionManagerOptions,
+} from '../../subscriptions/index.ts'
+import {
+  ALL_SEEN,
+  allVersions,
+  Current,
+  former,
+  named,
+  ofVersion,
+  Renamed,
+  seen,
+  underCurrentNames,
+} from './evolved-events.ts'
+import { append, Filed, Noted, noted } from './stored-events.ts'
 import { type StoresScene, storesTest } from './stores-under-test.ts'
+
+const ignore = () => undefined
+
+function managerOf(stores: Stores, options: Partial<SubscriptionManagerOptions> = {}): SubscriptionManager {
+  const { events: eventStore, checkpoints, deadLetters } = stores
+  // Failures are planned in these tests.
+  const logger = { debug: ignore, info: ignore, warn: ignore, error: ignore }
+  return new SubscriptionManager({ eventStore, checkpoints, deadLetters, logger, ...options })
+}
+
+/** What a note is split into. */
+class First extends defineEvent<{ readonly n: number }>()({
+  type: 'ConformanceFirst',
+  aggregateType: 'Note',
+}) {}
+class Second extends defineEvent<{ readonly n: number }>()({
+  type: 'ConformanceSecond',
+  aggregateType: 'Note',
+}) {}
 
 /** Runs a subscription to the class until it has caught up. */
 async function catchUp(
@@ -10,11 +46,7 @@ async function catchUp(
   handle: (event: Renamed) => void,
   work: (manager: SubscriptionManager) => Promise<void> = async () => undefined,
 ): Promise<void> {
-  const { events: eventStore, checkpoints, deadLetters } = stores
-  await using manager = new SubscriptionManager({
-    ...{ eventStore, checkpoints, deadLetters },
-    logger: { debug() {}, info() {}, warn() {}, error() {} },
-  })
+  await using manager = managerOf(stores)
   const subscriber = { name: 'evolved', subscribedTo: () => [Renamed], handle }
   manager.subscribe(subscriber, { maxRetries: 0, onFailure: 'deadLetter' })
   manager.start()
@@ -61,5 +93,37 @@ export const evolvedSubscriptionTests = [
     const [parked, ...others] = await scene.stores.deadLetters.list()
     assert.match(parked?.errorMessage ?? '', /upcast from version 1 to 2/)
     assert.deepEqual([others, handled], [[], [[7, 'piece', 3]]])
+  }),
+
+  storesTest('hands events with former names to a subscription to the current class', async ({ stores }) => {
+    const handled: unknown[] = []
+    await append(stores.events, [former(1), former(2)])
+    await using manager = managerOf(stores)
+    const handler = handlerFor(Current, (event) => void handled.push(named(event)))
+    manager.subscribe({ name: 'renamed', handlers: [handler] })
+    manager.start()
+    await manager.whenCaughtUp('renamed')
+
+    assert.deepEqual(handled, [underCurrentNames(1), underCurrentNames(2)])
+  }),
+
+  storesTest('hands a subscription the events that replace a stored one', async ({ stores }) => {
+    const handled: unknown[] = []
+    await append(stores.events, [noted('a', 1)])
+    await append(stores.events, [new Filed({ aggregateId: 'f', n: 0 })])
+    const twice = replaceEvent(Noted, [First, Second], ({ n }, create) => [
+      create(First, { n }),
+      create(Second, { n: n + 1 }),
+    ])
+    await using manager = managerOf(stores, { replacements: [twice] })
+    const handler = handlerFor([First, Second], ({ n, eventType }) => void handled.push([eventType, n]))
+    manager.subscribe({ name: 'replaced', handlers: [handler] })
+    manager.start()
+    await manager.whenCaughtUp('replaced')
+
+    assert.deepEqual(handled, [
+      [First.eventType, 1],
+      [Second.eventType, 2],
+    ])
   }),
 ]
