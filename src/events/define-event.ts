@@ -1,5 +1,6 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { describeValue } from '../errors.ts'
+import { rememberDefinition } from './definition.ts'
 import { noteDefinitionSite } from './definition-site.ts'
 import {
   DomainEvent,
@@ -94,7 +95,7 @@ function makeEventClass(
             ? validateNew(type, schema, payload, !allowUnknownFields)
             : validate(type, schema, payload)
 
-  return takesEventInit(
+  const eventClass = takesEventInit(
     class extends DomainEvent {
       static readonly eventType = type
       static readonly aggregateType = aggregateType
@@ -115,6 +116,8 @@ function makeEventClass(
       }
     },
   )
+  rememberDefinition(eventClass, { schema, upcasts: chain, writtenVersion: definition.publishAs ?? schemaVersion })
+  return eventClass
 }
 
 /**

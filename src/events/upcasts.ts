@@ -93,6 +93,14 @@ export class Upcasts<Payload, Version extends number = number> implements Upcast
   }
 
   /**
+   * The schema of version 1, if one was given.
+   * @internal
+   */
+  get firstSchema(): StandardSchemaV1 | undefined {
+    return this.#schema
+  }
+
+  /**
    * The first version, counted down from the last, from which there is no way back.
    * @internal
    */
