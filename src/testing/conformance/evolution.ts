@@ -3,6 +3,7 @@ import { defineEvent, firstVersion, JsonCodec } from '../../index.ts'
 import { type ConformanceTest, test } from './conformance-test.ts'
 import { noted } from './events.ts'
 import { Recording } from './recording.ts'
+import { Before, During } from './rolled-events.ts'
 
 /** The class of a later release: the same type as `Noted`, with a payload of version 3. */
 class Renamed extends defineEvent<{ readonly count: number; readonly unit: string }>()({
@@ -19,25 +20,6 @@ class Moved extends defineEvent<{ readonly n: number }>()({
   typeAliases: ['ConformanceNoted', 'conformance.noted'],
   aggregateType: 'MovedNote',
   aggregateTypeAliases: ['Note'],
-}) {}
-
-interface Renaming {
-  readonly n: number
-}
-
-/** The class of the release before a change. */
-class Before extends defineEvent<Renaming>()({ type: 'ConformanceRolled', aggregateType: 'Note' }) {}
-
-/** The class of the release after it, while the releases run side by side. */
-class After extends defineEvent<{ readonly count: number }>()({
-  type: 'ConformanceRolled',
-  aggregateType: 'Note',
-  upcasts: firstVersion<Renaming>().to(
-    2,
-    ({ n }) => ({ count: n }),
-    ({ count }) => ({ n: count }),
-  ),
-  publishAs: 1,
 }) {}
 
 const codec = new JsonCodec()
@@ -128,12 +110,12 @@ export const evolutionTests: readonly ConformanceTest[] = [
   test('writes events in an earlier version for consumers of both releases', {
     needs: ['wire', 'consumerGroups'],
   }, async (scene) => {
-    const [before, after] = [new Recording<Before>(), new Recording<After>()]
+    const [before, after] = [new Recording<Before>(), new Recording<During>()]
     const old = await scene.consumer((it) => it.subscribe(Before, before.handler), {
       consumerGroup: 'before',
     })
-    const bus = await scene.consumer((it) => it.subscribe(After, after.handler), { consumerGroup: 'after' })
-    await bus.publish([new After({ aggregateId: 'Order-1', count: 7 })])
+    const bus = await scene.consumer((it) => it.subscribe(During, after.handler), { consumerGroup: 'after' })
+    await bus.publish([new During({ aggregateId: 'Order-1', count: 7 })])
 
     await scene.runs(before, 1)
     await scene.runs(after, 1)
