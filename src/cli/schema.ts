@@ -10,7 +10,7 @@ import {
 } from '../contract/index.ts'
 import { toError } from '../errors.ts'
 import { loadEventClasses } from './load-events.ts'
-import type { Outcome, Output } from './run.ts'
+import type { Outcome, Output } from './outcome.ts'
 import type { SchemaOptions } from './schema-options.ts'
 
 /** Writes the contract of the events, and the AsyncAPI document if it is wanted. */

@@ -38,7 +38,7 @@ import { isStandardSchema, Upcasts } from './upcasts.ts'
  * }) {}
  * const event = new OrderCreated({ aggregateId: 'Order-123', customerId })
  *
- * Without a schema, the type is trusted:
+ * Without a schema, the type is not checked at run time:
  *
  * @example
  * class OrderShipped extends defineEvent<{ trackingNumber: string }>()({
@@ -163,7 +163,7 @@ function readBackFrom(
   }
 }
 
-/** The input of an event of an earlier version, as one of the current version. */
+/** Converts the input of an event of an earlier version to the current version. */
 function upcastInit(init: EventInit, upcasts: Upcasts<unknown>): EventInit {
   const { envelope, payload } = init
   const { eventType, eventVersion } = envelope

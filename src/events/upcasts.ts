@@ -4,7 +4,10 @@ import type { EventPayload } from './domain-event.ts'
 import { EventValidationError } from './errors.ts'
 import { runSchema } from './payload-check.ts'
 
-/** A function that converts a payload to the next version. It must be synchronous and must not depend on anything else. */
+/**
+ * A function that converts a payload to the next version. It must be synchronous, and its result must depend only on
+ * the payload.
+ */
 type Convert = (payload: EventPayload) => unknown
 
 /** The step from a version to the next one, and the way back, if there is one. */
@@ -17,10 +20,10 @@ type TupleOf<N extends number, T extends readonly unknown[] = []> = T['length'] 
   ? T
   : TupleOf<N, [...T, unknown]>
 
-/** The version after a version. The compiler refuses any other in {@link Upcasts.to}. */
+/** The version that follows a version. The compiler refuses any other version in {@link Upcasts.to}. */
 type Next<V extends number> = number extends V ? number : Extract<[...TupleOf<V>, unknown]['length'], number>
 
-/** Exists for the compiler only: the payload that a chain ends with. */
+/** For the compiler only: the payload that a chain ends with. */
 declare const payloadType: unique symbol
 
 /** A chain of upcasts that ends with a payload of this type. Create it with {@link firstVersion}. */
@@ -64,15 +67,8 @@ export class Upcasts<Payload, Version extends number = number> implements Upcast
         `Upcasts: the step after version ${this.version} must lead to version ${this.version + 1}, got ${describeValue(version)}. Add the missing step.`,
       )
     }
-    for (const [what, convert] of [
-      ['step to', step],
-      ['way back from', back ?? step],
-    ] as const) {
-      if (typeof convert === 'function') continue
-      throw new TypeError(
-        `Upcasts: the ${what} version ${version} must be a function, got ${describeValue(convert)}.`,
-      )
-    }
+    assertFunction(step, version, 'step')
+    if (back !== undefined) assertFunction(back, version, 'way back')
     // The payload passed to the step is the result of the previous step, or of the first version's schema.
     const added = { up: step, back } as unknown as Step
     return new Upcasts<NextPayload, Next<Version>>(this.#schema, [...this.#steps, added])
@@ -126,14 +122,15 @@ export class Upcasts<Payload, Version extends number = number> implements Upcast
 }
 
 /**
- * Starts the chain of upcasts of an event with the payload of its version 1, as a schema or as a type.
+ * Starts the chain of upcasts of an event. The payload of version 1 is given as a schema or as a type.
  *
  * @example
  * const upcasts = firstVersion(z.object({ customer: z.string() }))
  *   .to(2, ({ customer }) => ({ customerId: customer }))
  *   .to(3, (v2) => ({ ...v2, currency: 'EUR' }))
  *
- * @param schema - validates payloads of version 1; the first step gets its output. Without a schema, the type is trusted.
+ * @param schema - validates payloads of version 1; the first step gets its output. Without a schema, the payload is not
+ * validated.
  * @throws TypeError if it is not a Standard Schema.
  */
 export function firstVersion<S extends StandardSchemaV1>(
@@ -158,6 +155,13 @@ export function isStandardSchema(value: unknown): value is StandardSchemaV1 {
   )
 }
 
+function assertFunction(value: unknown, version: number, what: string): void {
+  if (typeof value === 'function') return
+  throw new TypeError(
+    `Upcasts: the ${what} of version ${version} must be a function, got ${describeValue(value)}.`,
+  )
+}
+
 function runStep(eventType: string, step: Convert, payload: EventPayload, what: string): EventPayload {
   const failed = (rule: string, cause?: unknown) =>
     new EventValidationError(eventType, [{ path: '', rule: `the ${what} ${rule}` }], { cause })
@@ -174,6 +178,6 @@ function runStep(eventType: string, step: Convert, payload: EventPayload, what: 
   if (typeof result !== 'object' || result === null || Array.isArray(result)) {
     throw failed(`must return an object, got ${describeValue(result)}`)
   }
-  // It is an object and no array, and its own fields are the payload.
+  // It is an object, not an array, and its own fields are the payload.
   return result as EventPayload
 }
