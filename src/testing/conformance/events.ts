@@ -21,7 +21,7 @@ export const numbered = {
   },
 }
 
-interface Payload extends Numbered {
+export interface Payload extends Numbered {
   readonly text?: string
 }
 
