@@ -1,5 +1,5 @@
-import { ENVELOPE_SCHEMA, HEADERS_SCHEMA } from './envelope-schema.ts'
 import type { ContractEvent, EventContract } from './contract.ts'
+import { ENVELOPE_SCHEMA, HEADERS_SCHEMA } from './envelope-schema.ts'
 import type { JsonSchema } from './payload-schemas.ts'
 
 /** A place on a broker to which a bus publishes, with its default names. */
@@ -22,7 +22,9 @@ export function asyncApiOf(
   { title, version, channels }: AsyncApiOptions,
 ): Record<string, unknown> {
   const types = Object.keys(events)
-  const refs = Object.fromEntries(types.map((type) => [idOf(type), { $ref: `#/components/messages/${idOf(type)}` }]))
+  const refs = Object.fromEntries(
+    types.map((type) => [idOf(type), { $ref: `#/components/messages/${idOf(type)}` }]),
+  )
   const all = channels.flatMap(channelsOf)
   return {
     asyncapi: '3.0.0',
@@ -111,7 +113,8 @@ function inlined(root: JsonSchema): unknown {
     }
     // A payload and its envelope are one object, so fields that a part does not know are those of the other.
     const keywords = Object.entries(node).filter(
-      ([key, value]) => key !== '$defs' && !(node === root && key === 'additionalProperties' && value === false),
+      ([key, value]) =>
+        key !== '$defs' && !(node === root && key === 'additionalProperties' && value === false),
     )
     return Object.fromEntries(keywords.map(([key, value]) => [key, visit(value, open)]))
   }

@@ -60,7 +60,12 @@ function changes(eventType: string, before: ContractEvent, current: EventContrac
   ]
 }
 
-type MakeFault = (rule: ContractFault['rule'], detail: string, remedy: string, field?: string) => ContractFault
+type MakeFault = (
+  rule: ContractFault['rule'],
+  detail: string,
+  remedy: string,
+  field?: string,
+) => ContractFault
 
 function payloadChanges(
   before: ContractEvent,

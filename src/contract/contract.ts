@@ -66,7 +66,8 @@ export function parseContract(json: string): EventContract {
     contract !== null &&
     Reflect.get(contract, 'eventspine') === 1 &&
     typeof Reflect.get(contract, 'events') === 'object'
-  if (!isContract) throw new TypeError('The file is no contract of events, or was written by a later release.')
+  if (!isContract)
+    throw new TypeError('The file is no contract of events, or was written by a later release.')
   // Only the command writes this file.
   return contract as EventContract
 }

@@ -49,7 +49,9 @@ function compare(given: Side, written: Side, field: string, depth: number): read
   const writer = resolved(written)
   const alternatives = alternativesOf(writer)
   if (alternatives !== undefined) {
-    return alternatives.flatMap((schema) => compare(given, { ...written, schema }, field, depth + 1)).slice(0, 1)
+    return alternatives
+      .flatMap((schema) => compare(given, { ...written, schema }, field, depth + 1))
+      .slice(0, 1)
   }
   const accepted = alternativesOf(reader)
   if (accepted !== undefined) {
@@ -82,7 +84,11 @@ function compareOne(reader: JsonSchema, writer: JsonSchema, field: string): read
   const wrong = types && typesWritten(writer).filter((type) => !isAmong(type, types))
   if (types !== undefined && wrong !== undefined && wrong.length > 0) {
     return [
-      { field, rule: 'type-changed', detail: `${wrong.join(' or ')} is written, ${types.join(' or ')} is read` },
+      {
+        field,
+        rule: 'type-changed',
+        detail: `${wrong.join(' or ')} is written, ${types.join(' or ')} is read`,
+      },
     ]
   }
   return values === undefined ? [...limits(reader, writer, field), ...formats(reader, writer, field)] : []
@@ -131,7 +137,9 @@ function compareInner(given: Side, written: Side, field: string, depth: number):
     if (schema !== undefined)
       return compare({ ...given, schema }, { ...written, schema: writtenFields[name] }, path, depth + 1)
     if (reader['additionalProperties'] !== false) return []
-    return [{ field: path, rule: 'field-refused', detail: 'it is written, but the reader refuses unknown fields' }]
+    return [
+      { field: path, rule: 'field-refused', detail: 'it is written, but the reader refuses unknown fields' },
+    ]
   })
   return [...missing, ...inner]
 }
@@ -153,7 +161,9 @@ function alternativesOf({ anyOf, oneOf }: JsonSchema): readonly unknown[] | unde
 
 /** True if nothing is known about what is written. */
 function isUnknown(writer: JsonSchema): boolean {
-  const keys = Object.keys(writer).filter((key) => key !== 'default' && key !== 'description' && key !== 'title')
+  const keys = Object.keys(writer).filter(
+    (key) => key !== 'default' && key !== 'description' && key !== 'title',
+  )
   return keys.length === 0 || (keys.length === 1 && writer['type'] === 'object')
 }
 

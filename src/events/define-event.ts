@@ -116,7 +116,11 @@ function makeEventClass(
       }
     },
   )
-  rememberDefinition(eventClass, { schema, upcasts: chain, writtenVersion: definition.publishAs ?? schemaVersion })
+  rememberDefinition(eventClass, {
+    schema,
+    upcasts: chain,
+    writtenVersion: definition.publishAs ?? schemaVersion,
+  })
   return eventClass
 }
 

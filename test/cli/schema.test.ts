@@ -42,7 +42,11 @@ it('writes the contract, and checks the next releases against it', async () => {
     stdout: '',
     stderr: 'wrote events.contract.json with 2 events: Placed, Shipped\n',
   })
-  expect(await run('schema', '--events', 'events.mjs', '--check')).toEqual({ code: 0, stdout: '', stderr: '' })
+  expect(await run('schema', '--events', 'events.mjs', '--check')).toEqual({
+    code: 0,
+    stdout: '',
+    stderr: '',
+  })
 
   write('renamed.mjs', events('{ cents: z.int() }'))
   const broken = await run('schema', '--events', 'renamed.mjs', '--check')
@@ -50,7 +54,8 @@ it('writes the contract, and checks the next releases against it', async () => {
   expect(broken.stdout).toMatch(/^Placed\.cents: field-missing: .*Remedy: raise the version to 2/m)
   expect(broken.stderr).toMatch(/^\d changes break stored events or consumers$/m)
 
-  const chain = ', upcasts: firstVersion(z.object({ total: z.number() })).to(2, ({ total }) => ({ cents: total * 100 }))'
+  const chain =
+    ', upcasts: firstVersion(z.object({ total: z.number() })).to(2, ({ total }) => ({ cents: total * 100 }))'
   write('upcast.mjs', events('{ cents: z.int() }', chain))
   const outcome = await run('schema', '--events', 'upcast.mjs', '--check', '--json')
   expect([outcome.code, JSON.parse(outcome.stdout)]).toEqual([0, { faults: [], isCurrent: false }])
@@ -75,7 +80,10 @@ it('checks the contracts of consumers', async () => {
 it('writes an AsyncAPI document with the channels of the buses', async () => {
   const { write, read, run } = service()
   write('events.mjs', events('{ total: z.number() }'))
-  const channels = ['redis=events', 'kafka=shop', 'rabbitmq=orders'].flatMap((channel) => ['--channel', channel])
+  const channels = ['redis=events', 'kafka=shop', 'rabbitmq=orders'].flatMap((channel) => [
+    '--channel',
+    channel,
+  ])
   const { code } = await run('schema', '--events', 'events.mjs', '--asyncapi', 'api.json', ...channels)
 
   expect(code).toBe(0)

@@ -43,7 +43,12 @@ describe('a change within a version', () => {
     ['another type', z.object({ ...base, total: z.string() }), 'total', 'type-changed'],
     ['a narrower type', z.object({ ...base, total: z.int() }), 'total', 'type-changed'],
     ['a removed value', z.object({ ...base, state: z.enum(['open']) }), 'state', 'value-refused'],
-    ['an added value', z.object({ ...base, state: z.enum(['open', 'paid', 'lost']) }), 'state', 'value-refused'],
+    [
+      'an added value',
+      z.object({ ...base, state: z.enum(['open', 'paid', 'lost']) }),
+      'state',
+      'value-refused',
+    ],
     ['a limit', z.object({ ...base, total: z.number().max(100) }), 'total', 'limit-exceeded'],
     ['a pattern', z.object({ ...base, note: z.string().regex(/^a/).optional() }), 'note', 'format-changed'],
     ['a nullable field', z.object({ ...base, total: z.number().nullable() }), 'total', 'type-changed'],
@@ -52,18 +57,26 @@ describe('a change within a version', () => {
   })
 
   it('names the path in nested data, also through references and alternatives', () => {
-    const nested = (sku: z.ZodType) => event(z.object({ lines: z.array(z.object({ item: z.object({ sku }) })) }))
-    const either = (b: z.ZodType) => event(z.object({ by: z.union([z.object({ a: z.string() }), z.object({ b })]) }))
+    const nested = (sku: z.ZodType) =>
+      event(z.object({ lines: z.array(z.object({ item: z.object({ sku }) })) }))
+    const either = (b: z.ZodType) =>
+      event(z.object({ by: z.union([z.object({ a: z.string() }), z.object({ b })]) }))
     const tree: z.ZodObject = z.object({ name: z.string(), children: z.array(z.lazy(() => tree)).optional() })
 
-    expect(faultsOf(nested(z.string()), nested(z.number()))).toContainEqual(['lines[].item.sku', 'type-changed'])
+    expect(faultsOf(nested(z.string()), nested(z.number()))).toContainEqual([
+      'lines[].item.sku',
+      'type-changed',
+    ])
     expect(faultsOf(either(z.string()), either(z.string()))).toEqual([])
     expect(faultsOf(either(z.string()), either(z.number())).length).toBeGreaterThan(0)
     expect(faultsOf(event(tree), event(tree))).toEqual([])
   })
 
   it('says who cannot read it, and what to do', () => {
-    const [fault] = compareContracts(contract(before), contract(event(z.object({ ...base, total: z.string() }))))
+    const [fault] = compareContracts(
+      contract(before),
+      contract(event(z.object({ ...base, total: z.string() }))),
+    )
 
     expect(fault).toEqual({
       eventType: 'Placed',
@@ -128,9 +141,7 @@ describe('consumers', () => {
     const [fault] = check(event(z.object({ total: z.number() })))
 
     expect(fault).toMatchObject({ eventType: 'Placed', field: 'total', rule: 'field-missing' })
-    expect(fault?.detail).toBe(
-      'billing reads version 1, version 2 is written: it is read, but not written',
-    )
+    expect(fault?.detail).toBe('billing reads version 1, version 2 is written: it is read, but not written')
   })
 
   it.each<[string, EventClass, object]>([
@@ -147,12 +158,19 @@ describe('consumers', () => {
 it('describes payloads of other libraries, dates, bigints and types without a schema', () => {
   const classes: readonly EventClass[] = [
     defineEvent({ type: 'A', aggregateType: 'X', schema: type({ n: 'number' }) }),
-    defineEvent({ type: 'B', aggregateType: 'X', schema: z.object({ on: z.coerce.date(), n: z.coerce.bigint() }) }),
+    defineEvent({
+      type: 'B',
+      aggregateType: 'X',
+      schema: z.object({ on: z.coerce.date(), n: z.coerce.bigint() }),
+    }),
     defineEvent<{ n: number }>()({ type: 'C', aggregateType: 'X' }),
   ]
   const { events } = contractOf(classes)
 
-  expect(events['A']?.payload.writes).toMatchObject({ properties: { n: { type: 'number' } }, required: ['n'] })
+  expect(events['A']?.payload.writes).toMatchObject({
+    properties: { n: { type: 'number' } },
+    required: ['n'],
+  })
   expect(events['B']?.payload.writes).toMatchObject({
     properties: { on: { type: 'string', format: 'date-time' }, n: { type: 'integer' } },
   })

@@ -30,7 +30,11 @@ class Rollout {
   async stop(release: Release): Promise<void> {
     const probe = this.#running.get(release)
     this.#running.delete(release)
-    assert.equal(await this.#scene.within(Promise.resolve(probe?.end()), `${release} to end`), 0, probe?.output)
+    assert.equal(
+      await this.#scene.within(Promise.resolve(probe?.end()), `${release} to end`),
+      0,
+      probe?.output,
+    )
     await this.#publish()
   }
 
