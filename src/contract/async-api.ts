@@ -97,28 +97,31 @@ function messageOf(type: string, event: ContractEvent | undefined): Record<strin
   }
 }
 
-/** The schema without references, which AsyncAPI would look up in the document. A recursive part accepts everything. */
+/**
+ * The schema without references, which AsyncAPI would look up in the document. A recursive part accepts everything. A payload and
+ * its envelope are one object, so unknown fields of the payload are those of the envelope.
+ */
 function inlined(root: JsonSchema): unknown {
-  const visit = (node: unknown, open: readonly string[]): unknown => {
-    if (Array.isArray(node)) return node.map((item) => visit(item, open))
+  const visit = (node: unknown, open: readonly string[], isPayload: boolean): unknown => {
+    if (Array.isArray(node)) return node.map((item) => visit(item, open, isPayload))
     if (typeof node !== 'object' || node === null) return node
     const at: unknown = Reflect.get(node, '$ref')
-    if (typeof at === 'string') {
-      if (open.includes(at)) return {}
-      const steps = at.replace(/^#\/?/, '').split('/').filter(Boolean)
-      return visit(
-        steps.reduce<unknown>((target, step) => Reflect.get(Object(target), step), root),
-        [...open, at],
-      )
-    }
-    // A payload and its envelope are one object, so fields that a part does not know are those of the other.
+    if (typeof at === 'string') return open.includes(at) ? {} : visit(lookUp(root, at), [...open, at], isPayload)
     const keywords = Object.entries(node).filter(
-      ([key, value]) =>
-        key !== '$defs' && !(node === root && key === 'additionalProperties' && value === false),
+      ([key]) => key !== '$defs' && !(isPayload && key === 'additionalProperties'),
     )
-    return Object.fromEntries(keywords.map(([key, value]) => [key, visit(value, open)]))
+    const entries = keywords.map(([key, value]) => [key, visit(value, open, isPayload && COMBINING.has(key))])
+    return Object.fromEntries(entries)
   }
-  return visit(root, [])
+  return visit(root, [], true)
+}
+
+/** Keywords whose schemas apply to the same object. */
+const COMBINING: ReadonlySet<string> = new Set(['allOf', 'anyOf', 'oneOf'])
+
+function lookUp(root: JsonSchema, reference: string): unknown {
+  const steps = reference.replace(/^#\/?/, '').split('/').filter(Boolean)
+  return steps.reduce<unknown>((target, step) => Reflect.get(Object(target), step), root)
 }
 
 /** AsyncAPI allows letters, digits, dots, dashes and underscores in the keys of components. */
