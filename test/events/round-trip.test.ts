@@ -102,7 +102,7 @@ describe('an event is refused at once, with the path, if its payload holds', () 
     })
 
     expect(() => new InCents({ aggregateId: '1', lines: [{ price: 12.5 }] })).toThrow(
-      /lines\[0\]\.price: is changed by the schema each time the event is read/,
+      /lines\[0\]\.price: is changed by the schema each time the event is decoded/,
     )
     expect(new InCents({ aggregateId: '1', lines: [{ price: 0 }] }).lines[0]?.price).toBe(0)
   })
@@ -179,7 +179,7 @@ describe('an event is as every consumer will see it', () => {
       ...named,
       schema: z.object({ at: z.coerce.date(), lines: z.any() }),
     }) {}
-    // What jest and vm hand over: made by the constructors of another realm.
+    // Values as jest and vm pass them: created by the constructors of another realm.
     const foreign = new Script('({ at: new Date(0), lines: [{ sku: "a" }] })').runInNewContext()
 
     const event = new Placed({ aggregateId: '1', occurredAt: foreign.at, ...foreign })

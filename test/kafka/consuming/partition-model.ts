@@ -24,7 +24,7 @@ interface InFlightCommit {
 export interface Seen {
   readonly offset: number
   readonly deliveryCount: number
-  /** What was committed when this owner got the partition. */
+  /** The committed state when this owner received the partition. */
   readonly known: Committed
 }
 
