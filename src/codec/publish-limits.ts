@@ -1,4 +1,4 @@
-import { writtenPayloadOf } from '../events/domain-event.ts'
+import { writtenFormOf } from '../events/domain-event.ts'
 import type { DomainEvent } from '../events/index.ts'
 import { DecodeError } from './decode-error.ts'
 import { EventLimitError } from './event-limit-error.ts'
@@ -39,7 +39,7 @@ export function refuseUndecodable(
 export function refuseBeyondDefaults(event: DomainEvent): void {
   refuseLongNames(event)
   const budget = { nodes: 5000, characters: 1_000_000 }
-  if (isSmall(writtenPayloadOf(event), budget, 0) && isSmall(event.metadata, budget, 0)) return
+  if (isSmall(writtenFormOf(event).payload, budget, 0) && isSmall(event.metadata, budget, 0)) return
   refuse(event, () => checkBody([JSON.stringify(event)], defaultBodyLimits))
 }
 

@@ -157,7 +157,7 @@ export class PostgresFeed {
   async #read(options: PostgresReadOptions, head: number, limit: number): Promise<PartOfFeed> {
     const { fromPosition = 0, toPosition = head, maxBytes = PAGE_BYTES } = options
     const to = Math.min(head, toPosition)
-    const conditions = conditionsOf(options)
+    const conditions = conditionsOf(this.#decoder.known.withAliases(options))
     if (to <= fromPosition || limit <= 0 || conditions.some(({ values }) => values.length === 0))
       return { events: [], isCut: false }
     const filter = JSON.stringify(conditions)

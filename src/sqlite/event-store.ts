@@ -12,7 +12,7 @@ import type {
 import type { SqliteAccess } from './access.ts'
 import type { SqliteDatabase } from './database.ts'
 import { SqliteArchiveError, SqliteImportError } from './errors.ts'
-import { feedEnd, positionBefore, readFeed } from './reads.ts'
+import { type FeedRows, feedEnd, positionBefore, readFeed } from './reads.ts'
 import { text } from './rows.ts'
 import { SqliteStreams } from './streams.ts'
 import type { SqliteWatch } from './watch.ts'
@@ -58,7 +58,7 @@ export class SqliteEventStore extends SqliteStreams implements EventStore {
     let { fromPosition = 0 } = range
     for (let left = limit; left > 0; ) {
       const wanted = Math.min(PAGE, left)
-      const { rows, isCut } = await readFeed(this.#access.read, { ...range, fromPosition }, wanted, last)
+      const { rows, isCut } = await this.#rows({ ...range, fromPosition }, wanted, last)
       yield* await this.#access.decoder.decodeAll(rows)
       fromPosition = rows.at(-1)?.position ?? last
       left -= rows.length
@@ -69,9 +69,14 @@ export class SqliteEventStore extends SqliteStreams implements EventStore {
   async readPage({ limit = PAGE, ...range }: ReadAllOptions = {}): Promise<FeedPage> {
     const { head, headEventId } = await this.#access.read(feedEnd)
     const last = Math.min(head, range.toPosition ?? head)
-    const { rows, isCut } = await readFeed(this.#access.read, range, limit, last)
+    const { rows, isCut } = await this.#rows(range, limit, last)
     const events = await this.#access.decoder.decodeAll(rows)
     return { events, head, headEventId, ...(isCut && { isCut }) }
+  }
+
+  #rows(range: SqliteReadOptions, limit: number, last: number): Promise<FeedRows> {
+    const { read, decoder } = this.#access
+    return readFeed(read, decoder.known.withAliases(range), limit, last)
   }
 
   async headPosition(): Promise<number> {

@@ -84,7 +84,7 @@ export class SqliteOutbox implements Outbox {
   }
 
   registerEvents(eventClasses: readonly EventClass[]): void {
-    this.#parts.access.decoder.register(eventClasses)
+    this.#parts.access.decoder.known.register(eventClasses)
   }
 
   removeRelay(name: string): Promise<boolean> {

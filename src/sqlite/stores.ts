@@ -53,7 +53,7 @@ export class SqliteStores implements DatabaseStores<SqliteConnection> {
     const resolved = resolveSqliteOptions(options)
     this.#options = resolved
     this.#decoder = new RowDecoder(resolved.registry ?? new EventRegistry())
-    this.#decoder.register(resolved.events)
+    this.#decoder.known.register(resolved.events)
     this.#database = new SqliteDatabase(resolved, (writes, results) => this.#committed(writes, results))
     const logger = resolveLogger(resolved.logger)
     this.#watch = new SqliteWatch({

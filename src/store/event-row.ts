@@ -2,12 +2,14 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { HostileJson } from '../codec/hostile-json.ts'
 import { reviveEvent } from '../codec/revive.ts'
 import { toError } from '../errors.ts'
-import { jsonFields, sourceOf, writtenPayloadOf } from '../events/domain-event.ts'
-import { defaultRegistry, type EventRegistry } from '../events/event-registry.ts'
+import { sourceOf, writtenFormOf } from '../events/domain-event.ts'
+import type { EventRegistry } from '../events/event-registry.ts'
 import { ImmutableDate } from '../events/immutable.ts'
-import { type DomainEvent, type EventClass, GenericEvent } from '../events/index.ts'
+import type { DomainEvent, EventClass } from '../events/index.ts'
+import { jsonFields } from '../events/wire-form.ts'
 import { StoredEventError } from './errors.ts'
 import type { StoredEvent } from './event-store.ts'
+import { KnownEvents } from './known-events.ts'
 
 /** An event as the columns of a table. Its version is missing, because only the append determines it. */
 export interface EventRow {
@@ -37,13 +39,13 @@ export interface StoredRow extends EventRow {
 
 /** @throws TypeError if the event has a value that JSON cannot represent. */
 export function encodeRow(event: DomainEvent): EventRow {
-  const payload = event instanceof GenericEvent ? event.data : writtenPayloadOf(event)
+  const { eventVersion, payload } = writtenFormOf(event)
   const metadata =
     Object.keys(event.metadata).length === 0 ? null : JSON.stringify(jsonFields(event.metadata))
   return {
     eventId: event.eventId,
     eventType: event.eventType,
-    eventVersion: event.eventVersion,
+    eventVersion,
     aggregateType: event.aggregateType,
     aggregateId: event.aggregateId,
     tenantId: event.tenantId ?? null,
@@ -69,16 +71,11 @@ const TURN_MS = 4
 
 /** Converts rows to events of the known classes, and all others to a `GenericEvent`. */
 export class RowDecoder {
-  readonly #registry: EventRegistry
+  readonly known: KnownEvents
 
   /** @param registry - receives the registered classes; `defaultRegistry` is the fallback. */
   constructor(registry: EventRegistry) {
-    this.#registry = registry
-  }
-
-  /** @throws DuplicateEventTypeError */
-  register(eventClasses: readonly EventClass[]): void {
-    for (const eventClass of eventClasses) this.#registry.register(eventClass)
+    this.known = new KnownEvents(registry)
   }
 
   /** Decodes rows. If there are many or large ones, the event loop runs other tasks in between. */
@@ -97,14 +94,19 @@ export class RowDecoder {
   /** If the class of a row refuses it, the result is a `GenericEvent` with a fault. */
   decode(row: StoredRow): StoredEvent {
     const { position, storedAt, eventType } = row
-    const eventClass = this.#registry.getOrUndefined(eventType) ?? defaultRegistry.getOrUndefined(eventType)
+    const eventClass = this.known.classFor(eventType)
     try {
       return { event: revive(row, eventClass), position, storedAt }
     } catch (thrown) {
       const fault = new StoredEventError(row, position, toError(thrown))
-      return { event: revive(row, undefined), position, storedAt, fault }
+      return { event: rawEvent(row), position, storedAt, fault }
     }
   }
+}
+
+/** The event of a row as it was written. */
+export function rawEvent(row: StoredRow): DomainEvent {
+  return revive(row, undefined)
 }
 
 function revive(row: StoredRow, eventClass: EventClass | undefined): DomainEvent {

@@ -37,6 +37,13 @@ export {
 } from './projection.ts'
 export type { RebuildReport } from './rebuild.ts'
 export type { RelayOptions } from './relay.ts'
+export {
+  type CreateReplacing,
+  dropEvent,
+  type EventReplacement,
+  type ReplacingEvent,
+  replaceEvent,
+} from './replacements.ts'
 export type { ReplayFailure, ReplayOptions, ReplayReport } from './replay.ts'
 export type { StopReport } from './shutdown-report.ts'
 export type { RunUntilShutdownOptions } from './shutdown-signals.ts'

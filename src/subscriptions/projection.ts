@@ -69,6 +69,8 @@ export interface Consumer {
   readonly eventClasses: readonly EventClass[]
   /** The event types that it handles; undefined for all. */
   readonly eventTypes: readonly string[] | undefined
+  /** Further event types to read for these ones, because they are replaced by them. */
+  readonly alsoReads?: (wanted: readonly string[]) => readonly string[]
   /** True if a page is one unit. */
   readonly isBatch: boolean
   /** The handlers of an event, or of a batch. */

@@ -1,9 +1,11 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { expect, it } from 'vitest'
 import {
+  type AppendRequest,
   type Checkpoint,
   CheckpointConflictError,
   type EventStore,
+  GenericEvent,
   InMemoryStores,
   type Snapshot,
   type Stores,
@@ -11,6 +13,7 @@ import {
 } from '../../src/index.ts'
 import { type Noted, noted } from '../../src/testing/conformance/events.ts'
 import { describeStores, type StoreWriter, type SuiteRunner } from '../../src/testing/index.ts'
+import { Renamed } from '../../src/testing/store-conformance/evolved-events.ts'
 import { paced } from '../support/pace.ts'
 import { NaiveSequenceStores } from './naive-stores.ts'
 
@@ -69,6 +72,14 @@ function outsideOf(whole: InMemoryStores, part: 'snapshots' | 'checkpoints' | 'd
     transaction: <T>(work: (tx: StoreTransaction) => Promise<T>) =>
       whole.transaction((tx) => work({ ...tx, [part]: whole[part] })),
   })
+}
+
+/** The same append with events of version 1. */
+function asFirst(request: AppendRequest): AppendRequest {
+  const events = request.events.map((event) =>
+    event instanceof GenericEvent ? new GenericEvent({ ...event, eventVersion: 1 }) : event,
+  )
+  return { ...request, events }
 }
 
 const faults: readonly (readonly [string, (whole: InMemoryStores) => Stores, string])[] = [
@@ -322,6 +333,49 @@ const faults: readonly (readonly [string, (whole: InMemoryStores) => Stores, str
       })
     },
     'gives a lease to one of many concurrent callers',
+  ],
+  [
+    'forget the version of an event',
+    (whole) => withEvents(whole, { appendEvents: (request) => whole.events.appendEvents(asFirst(request)) }),
+    'reads stored events of all versions as instances of the current class',
+  ],
+  [
+    'forget the version of an event before a subscription reads it',
+    (whole) => withEvents(whole, { appendEvents: (request) => whole.events.appendEvents(asFirst(request)) }),
+    'hands events of all versions to a subscription as the current class',
+  ],
+  [
+    'store events of earlier versions as the current class',
+    (whole) =>
+      withEvents(whole, {
+        appendEvents: async (request) => {
+          const outcome = await whole.events.appendEvents(request)
+          whole.events.registerEvents([Renamed])
+          return outcome
+        },
+      }),
+    'keeps events of earlier versions as they were written',
+  ],
+  [
+    'filter the feed by the names as they are written',
+    (whole) => withEvents(whole, { registerEvents: () => undefined }),
+    'finds events with former names by the current ones',
+  ],
+  [
+    'start a new stream after a rename',
+    (whole) => withEvents(whole, { registerEvents: () => undefined }),
+    'continues a stream that was stored under a former aggregate type',
+  ],
+  [
+    'leave out events that their class refuses',
+    (whole) =>
+      withEvents(whole, {
+        readPage: async (options) => {
+          const page = await whole.events.readPage(options)
+          return { ...page, events: page.events.filter(({ fault }) => fault === undefined) }
+        },
+      }),
+    'parks an event whose upcast fails with the reason, and handles the next',
   ],
   [
     'starts each page of parked events from the beginning',

@@ -1,4 +1,4 @@
-import type { EventClass } from '../../events/index.ts'
+import type { EventNames } from '../../events/index.ts'
 import { MessageRefusedError } from '../../transport/errors.ts'
 import type { IncomingMessage, OutgoingMessage } from '../../transport/transport.ts'
 import type { AmqpMessage, AmqpProperties, AmqpTable } from '../client/client.ts'
@@ -18,9 +18,11 @@ const NOT_HEADERS: ReadonlySet<string> = new Set(['event_id', 'occurred_at', 'ac
 /** Longest short string of AMQP, in bytes. Routing keys, message ids and header names are short strings. */
 export const MAX_SHORT_STRING = 255
 
-/** The routing key of a class's events. */
-export function routingKeyOf(eventClass: Pick<EventClass, 'aggregateType' | 'eventType'>): string {
-  return `${eventClass.aggregateType}.${eventClass.eventType}`
+/** The routing keys of a class's events: one for each of its names, as other releases may publish with an alias. */
+export function routingKeysOf(eventClass: EventNames): readonly string[] {
+  const { eventType, typeAliases = [], aggregateType, aggregateTypeAliases = [] } = eventClass
+  const types = [eventType, ...typeAliases]
+  return [aggregateType, ...aggregateTypeAliases].flatMap((of) => types.map((type) => `${of}.${type}`))
 }
 
 /**

@@ -1,6 +1,7 @@
 import type { Stores } from '../../subscriptions/index.ts'
 import { checkpointTests } from './checkpoints.ts'
 import { describeEventStore } from './describe-event-store.ts'
+import { evolvedSubscriptionTests } from './evolved-subscriptions.ts'
 import { inboxTests } from './inbox.ts'
 import { leaseTests } from './leases.ts'
 import { outboxTests } from './outbox.ts'
@@ -20,6 +21,7 @@ const SUITE: Readonly<Record<string, readonly StoresTest[]>> = {
   leases: leaseTests,
   'parked events': parkedEventTests,
   'units of work': unitTests,
+  'evolved events': evolvedSubscriptionTests,
   inbox: inboxTests,
   outbox: outboxTests,
 }
