@@ -36,6 +36,11 @@ export interface BrokerOptions {
   readonly retryJitter?: number
   /** Move events that failed for good to the dead letter queue; otherwise they are logged, counted and dropped. Default true. */
   readonly enableDlq?: boolean
+  /**
+   * Store the stack of the error in a dead letter, at most 4,000 characters. A stack shows paths of the program, and whatever
+   * the message of the error shows. Default false.
+   */
+  readonly deadLetterStacks?: boolean
   /** Maximum number of aggregates whose events this bus handles concurrently. Default 16. */
   readonly concurrency?: number
   /** Maximum number of messages held: waiting, running or between two attempts. Default 1,000; 2,000 on Kafka. */
@@ -100,6 +105,7 @@ export const brokerDefaults = {
   retryMaxDelayMs: 60_000,
   retryJitter: 0.1,
   enableDlq: true,
+  deadLetterStacks: false,
   concurrency: 16,
   maxInFlight: 1000,
   maxInFlightBytes: 64 * 1024 * 1024,
@@ -129,6 +135,7 @@ export const brokerRules: Readonly<Record<keyof typeof brokerDefaults, OptionRul
   retryMaxDelayMs: delayMs,
   retryJitter: fraction,
   enableDlq: booleanOption,
+  deadLetterStacks: booleanOption,
   concurrency: positiveInteger,
   maxInFlight: positiveInteger,
   maxInFlightBytes: positiveIntegerOrInfinity,

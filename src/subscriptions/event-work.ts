@@ -1,4 +1,4 @@
-import { EventspineError, shorten, toError } from '../errors.ts'
+import { EventspineError, toError } from '../errors.ts'
 import { Dispatcher, type HandlerFailure } from '../handling/dispatcher.ts'
 import { type HandlerEntry, recordedName } from '../handling/handler-entry.ts'
 import type { RunInfo } from '../handling/handler-run.ts'
@@ -9,15 +9,11 @@ import type { Slots } from '../kit/slots.ts'
 import { sleep } from '../kit/time.ts'
 import type { Logger } from '../observability/logger.ts'
 import type { EventTracer, SpanKindOf } from '../observability/tracer.ts'
-import { redact } from '../redaction.ts'
-import type { ParkedEvent, SubscriptionDeadLetterStore } from './dead-letter-store.ts'
+import { type ParkedEvent, parkedError, type SubscriptionDeadLetterStore } from './dead-letter-store.ts'
 import { SubscriptionFailedError } from './errors.ts'
 import type { Consumer, Unit } from './projection.ts'
 import type { SubscriptionMonitor } from './subscription-monitor.ts'
 import type { ResolvedSubscriptionOptions } from './subscription-options.ts'
-
-/** Longest text about an error that is stored with a parked event, in characters. */
-const MAX_ERROR_TEXT = 1000
 
 export interface EventWorkParts {
   /** The subscription, which waits for these handlers when it stops. */
@@ -186,8 +182,7 @@ export class EventWork {
       position,
       event,
       handlerNames: failures.map(({ handler }) => recordedName(handler)),
-      errorName: shorten(redact(String(error.name)), MAX_ERROR_TEXT),
-      errorMessage: shorten(redact(String(error.message)), MAX_ERROR_TEXT),
+      ...parkedError(error, options),
       attempts,
       firstFailedAt,
       failedAt: new Date(),
@@ -216,7 +211,7 @@ export class EventWork {
     }
     monitor.troubleOver('deadLetters')
     monitor.eventsDeadLettered += 1
-    const { event, ...fields } = parked
+    const { event, errorStack: _stack, ...fields } = parked
     logger.error('event dead-lettered', { ...fields, eventId: event.eventId, eventType: event.eventType })
     return !this.#parts.abandoned.aborted
   }
