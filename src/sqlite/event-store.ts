@@ -1,6 +1,6 @@
 import { toError } from '../errors.ts'
 import type { StoredRow } from '../store/event-row.ts'
-import { encodeRow } from '../store/event-row.ts'
+import { encodeRow, importable } from '../store/event-row.ts'
 import type {
   EventStore,
   EventStoreHealth,
@@ -132,7 +132,9 @@ export class SqliteEventStore extends SqliteStreams implements EventStore {
       imported += answer.imported
       batch = []
     }
-    for await (const { event, position, storedAt } of events) {
+    for await (const stored of events) {
+      const { position, storedAt } = stored
+      const event = importable(stored)
       batch.push({ ...encodeRow(event), aggregateVersion: event.aggregateVersion, position, storedAt })
       if (batch.length === MOVE_BATCH) await flush()
     }

@@ -40,7 +40,7 @@ export interface StoredEvent {
   readonly storedAt: Date
   /**
    * A StoredEventError if the event is not an instance of its class, because the class refuses its payload. `event` is then a
-   * `GenericEvent` with the raw data.
+   * `GenericEvent` with the raw data, or without data if the row cannot be read (`isReadable` is false).
    */
   readonly fault?: EventspineError | undefined
 }

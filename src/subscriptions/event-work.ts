@@ -1,7 +1,8 @@
-import { EventspineError, toError } from '../errors.ts'
+import { EventspineError, shorten, toError } from '../errors.ts'
 import { Dispatcher, type HandlerFailure } from '../handling/dispatcher.ts'
 import { type HandlerEntry, recordedName } from '../handling/handler-entry.ts'
 import type { RunInfo } from '../handling/handler-run.ts'
+import { registeredType } from '../handling/handler-span.ts'
 import { IdleCounter } from '../kit/idle-counter.ts'
 import type { PauseGate } from '../kit/pause-gate.ts'
 import { RetryPolicy } from '../kit/retry-policy.ts'
@@ -246,19 +247,22 @@ class AttemptInfo implements RunInfo {
   }
 }
 
+/** Longest attribute of a span that comes from an event, in characters. */
+const MAX_ATTRIBUTE = 256
+
 const PROCESS_SPAN: SpanKindOf<Attempt> = {
   role: 'consumer',
   leavesFailuresToChildren: true,
-  name: ({ unit: [{ event }], info }) => `${info.consumerGroup}.process ${event.eventType}`,
+  name: ({ unit: [{ event }], info }) => `${info.consumerGroup}.process ${registeredType(event)}`,
   attributes: ({ unit, info }) => ({
     'messaging.system': 'eventspine',
     'messaging.operation.type': 'process',
     'messaging.operation.name': 'process',
     'messaging.consumer.group.name': info.consumerGroup,
-    'messaging.message.id': unit[0].event.eventId,
+    'messaging.message.id': shorten(unit[0].event.eventId, MAX_ATTRIBUTE),
     ...(unit.length > 1 && { 'messaging.batch.message_count': unit.length }),
-    'eventspine.event.type': unit[0].event.eventType,
-    'eventspine.event.id': unit[0].event.eventId,
+    'eventspine.event.type': shorten(unit[0].event.eventType, MAX_ATTRIBUTE),
+    'eventspine.event.id': shorten(unit[0].event.eventId, MAX_ATTRIBUTE),
     'eventspine.position': unit[0].position,
     'eventspine.attempt': info.attempt,
   }),
