@@ -1,4 +1,5 @@
 import { toError } from '../errors.ts'
+import { readable } from '../redaction.ts'
 import type { StoredRow } from '../store/event-row.ts'
 import { encodeRow, importable } from '../store/event-row.ts'
 import type {
@@ -97,7 +98,7 @@ export class SqliteEventStore extends SqliteStreams implements EventStore {
       this.#database.assertInPlace()
       return { status: 'up', problems: [], heldBack: undefined }
     } catch (thrown) {
-      return { status: 'down', problems: [toError(thrown).message], heldBack: undefined }
+      return { status: 'down', problems: [readable(toError(thrown).message)], heldBack: undefined }
     }
   }
 

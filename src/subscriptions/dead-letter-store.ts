@@ -1,6 +1,6 @@
-import { shorten, stackOf } from '../errors.ts'
+import { stackOf } from '../errors.ts'
 import type { DomainEvent } from '../events/index.ts'
-import { redact } from '../redaction.ts'
+import { readable } from '../redaction.ts'
 import { MemoryTable } from '../store/memory-table.ts'
 
 /** Longest text about an error that is stored with a parked event, in characters. */
@@ -41,8 +41,8 @@ export function parkedError(
   { deadLetterStacks }: { readonly deadLetterStacks: boolean },
 ): Pick<ParkedEvent, 'errorName' | 'errorMessage' | 'errorStack'> {
   return {
-    errorName: shorten(redact(String(error.name)), MAX_ERROR_TEXT),
-    errorMessage: shorten(redact(String(error.message)), MAX_ERROR_TEXT),
+    errorName: readable(String(error.name), MAX_ERROR_TEXT),
+    errorMessage: readable(String(error.message), MAX_ERROR_TEXT),
     errorStack: deadLetterStacks ? stackOf(error) : undefined,
   }
 }
