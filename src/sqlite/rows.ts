@@ -17,7 +17,22 @@ export const EVENT_COLUMNS = [
   'metadata',
 ] as const
 
-export const STORED_COLUMNS = ['position', 'stored_at', 'aggregate_version', ...EVENT_COLUMNS].join(', ')
+const STORED: readonly string[] = ['position', 'stored_at', 'aggregate_version', ...EVENT_COLUMNS]
+
+export const STORED_COLUMNS = STORED.join(', ')
+
+/** Numbers of an event that somebody may have changed by hand. */
+const NUMBERS: readonly string[] = ['stored_at', 'aggregate_version', 'event_version']
+
+/** The columns {@link STORED_COLUMNS} as they are read. */
+export const READ_COLUMNS = STORED.map((column) =>
+  NUMBERS.includes(column) ? `${readable(column)} as ${column}` : column,
+).join(', ')
+
+/** A number within those that JavaScript represents: the drivers throw for others, and one such row would end every read. */
+export function readable(column: string): string {
+  return `min(max(${column}, -${Number.MAX_SAFE_INTEGER}), ${Number.MAX_SAFE_INTEGER})`
+}
 
 /** The values of a row in the order of {@link EVENT_COLUMNS}. */
 export function valuesOf(row: EventRow): readonly (string | number | null)[] {
