@@ -218,7 +218,7 @@ function nextAfter(
 ): { readonly position: number; readonly storedAt: number } | undefined {
   const next = (table: string) =>
     db.get(
-      `select position, ${readable('stored_at')} as stored_at from ${table} where position > ? order by position limit 1`,
+      `select position, (${readable('stored_at')}) as stored_at from ${table} where position > ? order by position limit 1`,
       position,
     )
   const [live, archived] = [next('eventspine_events'), next('eventspine_archive')]

@@ -26,12 +26,16 @@ const NUMBERS: readonly string[] = ['stored_at', 'aggregate_version', 'event_ver
 
 /** The columns {@link STORED_COLUMNS} as they are read. */
 export const READ_COLUMNS = STORED.map((column) =>
-  NUMBERS.includes(column) ? `${readable(column)} as ${column}` : column,
+  NUMBERS.includes(column) ? `(${readable(column)}) as ${column}` : column,
 ).join(', ')
 
-/** A number within those that JavaScript represents: the drivers throw for others, and one such row would end every read. */
+/**
+ * A number, or the smallest one that JavaScript represents for one that it does not: the drivers throw for that, and one such
+ * row would end every read. No event has this number.
+ */
 export function readable(column: string): string {
-  return `min(max(${column}, -${Number.MAX_SAFE_INTEGER}), ${Number.MAX_SAFE_INTEGER})`
+  const most = Number.MAX_SAFE_INTEGER
+  return `case when ${column} between -${most} and ${most} then ${column} else -${most} end`
 }
 
 /** The values of a row in the order of {@link EVENT_COLUMNS}. */
