@@ -5,7 +5,7 @@ import { redact } from '../../redaction.ts'
 import type { DeadLetterReason, Delivery } from '../../transport/transport.ts'
 import type { PendingHandlers } from './pending-handlers.ts'
 
-/** Longest text about an error in a dead letter, in characters. */
+/** Maximum length of the text of an error in a dead letter, in characters. */
 const MAX_ERROR_TEXT = 1000
 
 /** The group that gives messages up. */
@@ -47,7 +47,7 @@ export function exhausted(
   })
 }
 
-/** Every consumer that received the message died before settling it. */
+/** Every consumer that received the message crashed before settling it. */
 export function deliveryLimit({ by, delivery, pending }: FailedDelivery): DeadLetterReason {
   const attempts = delivery.deliveryCount - 1
   return reason({

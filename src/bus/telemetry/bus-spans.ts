@@ -5,7 +5,7 @@ import { registeredType } from '../../handling/handler-span.ts'
 import type { SpanKindOf } from '../../observability/tracer.ts'
 import type { Delivery, ServerAddress } from '../../transport/transport.ts'
 
-/** The broker and the stream, exchange or topic of a bus, as spans and metrics name them. */
+/** The names of the broker and of the stream, exchange or topic of a bus, for spans and metrics. */
 export interface MessagingTarget {
   readonly system: string
   readonly destination: string
@@ -96,7 +96,7 @@ function commonType(events: readonly DomainEvent[]): string | undefined {
   return registeredType(first)
 }
 
-/** Longest attribute of a span that comes from a message, in characters. */
+/** Maximum length of a span attribute that comes from a message, in characters. */
 const MAX_ATTRIBUTE = 256
 
 function eventAttributes(event: DomainEvent) {
