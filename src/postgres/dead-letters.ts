@@ -64,7 +64,7 @@ export class PostgresDeadLetterStore implements SubscriptionDeadLetterStore {
   #decode(row: Row): ParkedEvent {
     const [subscription, position, event, handlerNames, errorName, ...others] = row
     const [errorMessage, errorStack, attempts, first, last] = others
-    // `add` wrote this value.
+    // `add` has written this value.
     const stored = JSON.parse(textOf(event)) as Omit<StoredRow, 'position' | 'storedAt'>
     const [at, failedAt] = [numberOf(position), dateOf(last)]
     return {

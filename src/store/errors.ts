@@ -34,7 +34,7 @@ export class DuplicateEventError extends EventspineError {
   readonly eventId: string
 
   constructor(eventId: string, detail: string) {
-    super(`The event id ${eventId} ${detail}. Give each event an id of its own.`)
+    super(`The event id ${eventId} ${detail}. Give each event a unique id.`)
     this.eventId = eventId
   }
 }
@@ -65,7 +65,7 @@ export class AmbiguousStreamError extends EventspineError {
 
   constructor(aggregateId: string, aggregateTypes: readonly string[]) {
     super(
-      `${aggregateId} is the id of several aggregates (${aggregateTypes.join(', ')}): say which aggregateType.`,
+      `${aggregateId} is the id of several aggregates (${aggregateTypes.join(', ')}): pass the aggregateType.`,
     )
     this.aggregateId = aggregateId
     this.aggregateTypes = aggregateTypes
@@ -102,7 +102,7 @@ export class StoredEventError extends EventspineError {
     isReadable = true,
   ) {
     const name = `${shorten(event.eventType, SHOWN)} ${shorten(event.eventId, SHOWN)}`
-    const remedy = isReadable ? 'Make its class accept what was stored.' : 'Correct the row in the store.'
+    const remedy = isReadable ? 'Change its class so that it accepts the stored payload.' : 'Correct the row in the store.'
     super(`The stored ${name} at position ${position} cannot be decoded: ${cause.message} ${remedy}`, {
       cause,
     })
@@ -134,7 +134,7 @@ export class StoreOutcomeUnknownError extends EventspineError {
 
   constructor(store: string, options?: ErrorOptions) {
     super(
-      `${store} did not answer whether the write is stored. Repeat the same call: an append that is stored is recognized.`,
+      `${store} did not confirm the write, which may be stored. Repeat the same call: the store recognizes an append that is already stored.`,
       options,
     )
   }
@@ -162,7 +162,7 @@ export class StoreClosedError extends EventspineError {
   readonly code = 'STORE_CLOSED'
 
   constructor(store: string) {
-    super(`${store} is closed. Open it again with a new object.`)
+    super(`${store} is closed. Create a new store object.`)
   }
 }
 
@@ -173,7 +173,7 @@ export class StoreFullError extends EventspineError {
   override readonly retryable = true
 
   constructor(store: string, options?: ErrorOptions) {
-    super(`${store} is full: nothing was written. Free some space and repeat the call.`, options)
+    super(`${store} is full: nothing was written. Free disk space and repeat the call.`, options)
   }
 }
 
@@ -200,7 +200,7 @@ export class TransactionBypassError extends EventspineError {
 
   constructor(operation: string) {
     super(
-      `${operation} was called on the stores inside stores.transaction, where it would wait for that transaction. ` +
+      `${operation} was called on the stores inside stores.transaction, so it would wait for that transaction. ` +
         'Call it on the transaction: tx.events, tx.checkpoints and so on.',
     )
   }
@@ -215,7 +215,7 @@ export class TransactionRequiredError extends EventspineError {
 
   constructor(operation: string, given: string) {
     super(
-      `${operation} needs an open transaction, got ${given}: each statement would be committed by itself. ` +
+      `${operation} needs an open transaction, got ${given}: each statement would be committed on its own. ` +
         'Use stores.transaction, or begin a transaction on one connection and pass that connection to stores.within.',
     )
   }

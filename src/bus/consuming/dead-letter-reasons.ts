@@ -53,7 +53,7 @@ export function deliveryLimit({ by, delivery, pending }: FailedDelivery): DeadLe
   return reason({
     consumerGroup: by.consumerGroup,
     kind: 'delivery_limit_exceeded',
-    error: new Error(`Delivered ${attempts} times, but no process survived to settle it.`),
+    error: new Error(`Delivered ${attempts} times, but each process ended before it settled the message.`),
     handlerNames: [...recordedNames(pending.handlers), ...pending.missing],
     settledHandlers: pending.settled,
     attempts,
