@@ -102,7 +102,9 @@ export class StoredEventError extends EventspineError {
     isReadable = true,
   ) {
     const name = `${shorten(event.eventType, SHOWN)} ${shorten(event.eventId, SHOWN)}`
-    const remedy = isReadable ? 'Change its class so that it accepts the stored payload.' : 'Correct the row in the store.'
+    const remedy = isReadable
+      ? 'Change its class so that it accepts the stored payload.'
+      : 'Correct the row in the store.'
     super(`The stored ${name} at position ${position} cannot be decoded: ${cause.message} ${remedy}`, {
       cause,
     })
