@@ -33,6 +33,17 @@ export function refuseUndecodable(
 }
 
 /**
+ * Refuses an event that could not be read from a store with these limits.
+ * @param texts - its JSON texts.
+ * @throws EventLimitError
+ */
+export function refuseUnreadable(event: DomainEvent, limits: BodyLimits, ...texts: readonly string[]): void {
+  refuseLongNames(event, 'stored')
+  if (texts.every((text) => isPlainlyWithin(text, limits))) return
+  refuse(event, () => checkBody(texts, limits), 'stored')
+}
+
+/**
  * Refuses an event that a codec with the default limits could not decode, without encoding it.
  * @throws EventLimitError
  */
@@ -43,20 +54,21 @@ export function refuseBeyondDefaults(event: DomainEvent): void {
   refuse(event, () => checkBody([JSON.stringify(event)], defaultBodyLimits))
 }
 
-function refuse(event: DomainEvent, check: () => void): void {
+function refuse(event: DomainEvent, check: () => void, action?: 'stored'): void {
   try {
     check()
   } catch (error) {
-    throw error instanceof DecodeError ? new EventLimitError(event, error) : error
+    throw error instanceof DecodeError ? new EventLimitError(event, error, action) : error
   }
 }
 
-function refuseLongNames(event: DomainEvent): void {
+/** @throws EventLimitError if a name or an id is longer than any consumer accepts. */
+export function refuseLongNames(event: DomainEvent, action?: 'stored'): void {
   for (const name of NAMES) {
     const length = event[name]?.length ?? 0
     if (length <= MAX_NAME) continue
     const text = `The field ${name} has ${length} characters, more than the ${MAX_NAME} allowed.`
-    throw new EventLimitError(event, new DecodeError('too_large', text))
+    throw new EventLimitError(event, new DecodeError('too_large', text), action)
   }
 }
 

@@ -166,7 +166,8 @@ export class PostgresFeed {
     const statement = isDense
       ? pageInOrder(this.#schema, conditions, includeArchived)
       : pageByIndex(this.#schema, conditions)
-    const values = [fromPosition, to, limit, maxBytes, ...conditions.map((condition) => condition.values)]
+    const mostBytes = Math.min(maxBytes, Number.MAX_SAFE_INTEGER)
+    const values = [fromPosition, to, limit, mostBytes, ...conditions.map((condition) => condition.values)]
     const cells = await this.#session.run(statement, values)
     const rows = upToBytes(cells.map(storedRow), maxBytes)
     const part = { events: await this.#decoder.decodeAll(rows), isCut: isCut(rows, limit, maxBytes) }

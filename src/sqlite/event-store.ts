@@ -1,6 +1,7 @@
 import { toError } from '../errors.ts'
+import { readable } from '../redaction.ts'
 import type { StoredRow } from '../store/event-row.ts'
-import { encodeRow } from '../store/event-row.ts'
+import { encodeRow, importable } from '../store/event-row.ts'
 import type {
   EventStore,
   EventStoreHealth,
@@ -102,7 +103,7 @@ export class SqliteEventStore extends SqliteStreams implements EventStore {
       this.#database.assertInPlace()
       return { status: 'up', problems: [], heldBack: undefined }
     } catch (thrown) {
-      return { status: 'down', problems: [toError(thrown).message], heldBack: undefined }
+      return { status: 'down', problems: [readable(toError(thrown).message)], heldBack: undefined }
     }
   }
 
@@ -137,7 +138,9 @@ export class SqliteEventStore extends SqliteStreams implements EventStore {
       imported += answer.imported
       batch = []
     }
-    for await (const { event, position, storedAt } of events) {
+    for await (const stored of events) {
+      const { position, storedAt } = stored
+      const event = importable(stored)
       batch.push({ ...encodeRow(event), aggregateVersion: event.aggregateVersion, position, storedAt })
       if (batch.length === MOVE_BATCH) await flush()
     }

@@ -2,6 +2,7 @@ import { shorten, toError } from '../errors.ts'
 import { Dispatcher, type HandlerFailure } from '../handling/dispatcher.ts'
 import { type HandlerEntry, recordedName } from '../handling/handler-entry.ts'
 import type { RunInfo } from '../handling/handler-run.ts'
+import { registeredType } from '../handling/handler-span.ts'
 import { IdleCounter } from '../kit/idle-counter.ts'
 import type { PauseGate } from '../kit/pause-gate.ts'
 import { RetryPolicy } from '../kit/retry-policy.ts'
@@ -9,16 +10,12 @@ import type { Slots } from '../kit/slots.ts'
 import { sleep } from '../kit/time.ts'
 import type { Logger } from '../observability/logger.ts'
 import type { EventTracer, SpanKindOf } from '../observability/tracer.ts'
-import { redact } from '../redaction.ts'
-import type { ParkedEvent, SubscriptionDeadLetterStore } from './dead-letter-store.ts'
+import { type ParkedEvent, parkedError, type SubscriptionDeadLetterStore } from './dead-letter-store.ts'
 import { SubscriptionFailedError } from './errors.ts'
 import type { Consumer, Unit } from './projection.ts'
 import { isRefusedEvent } from './refused-event.ts'
 import type { SubscriptionMonitor } from './subscription-monitor.ts'
 import type { ResolvedSubscriptionOptions } from './subscription-options.ts'
-
-/** Maximum length of the error text that is stored with a parked event, in characters. */
-const MAX_ERROR_TEXT = 1000
 
 export interface EventWorkParts {
   /** The subscription, which waits for these handlers when it stops. */
@@ -192,8 +189,7 @@ export class EventWork {
       position,
       event,
       handlerNames: failures.map(({ handler }) => recordedName(handler)),
-      errorName: shorten(redact(String(error.name)), MAX_ERROR_TEXT),
-      errorMessage: shorten(redact(String(error.message)), MAX_ERROR_TEXT),
+      ...parkedError(error, options),
       attempts,
       firstFailedAt,
       failedAt: new Date(),
@@ -222,7 +218,7 @@ export class EventWork {
     }
     monitor.troubleOver('deadLetters')
     monitor.eventsDeadLettered += 1
-    const { event, ...fields } = parked
+    const { event, errorStack: _stack, ...fields } = parked
     logger.error('event dead-lettered', { ...fields, eventId: event.eventId, eventType: event.eventType })
     return !this.#parts.abandoned.aborted
   }
@@ -257,19 +253,22 @@ class AttemptInfo implements RunInfo {
   }
 }
 
+/** Longest attribute of a span that comes from an event, in characters. */
+const MAX_ATTRIBUTE = 256
+
 const PROCESS_SPAN: SpanKindOf<Attempt> = {
   role: 'consumer',
   leavesFailuresToChildren: true,
-  name: ({ unit: [{ event }], info }) => `${info.consumerGroup}.process ${event.eventType}`,
+  name: ({ unit: [{ event }], info }) => `${info.consumerGroup}.process ${registeredType(event)}`,
   attributes: ({ unit, info }) => ({
     'messaging.system': 'eventspine',
     'messaging.operation.type': 'process',
     'messaging.operation.name': 'process',
     'messaging.consumer.group.name': info.consumerGroup,
-    'messaging.message.id': unit[0].event.eventId,
+    'messaging.message.id': shorten(unit[0].event.eventId, MAX_ATTRIBUTE),
     ...(unit.length > 1 && { 'messaging.batch.message_count': unit.length }),
-    'eventspine.event.type': unit[0].event.eventType,
-    'eventspine.event.id': unit[0].event.eventId,
+    'eventspine.event.type': shorten(unit[0].event.eventType, MAX_ATTRIBUTE),
+    'eventspine.event.id': shorten(unit[0].event.eventId, MAX_ATTRIBUTE),
     'eventspine.position': unit[0].position,
     'eventspine.attempt': info.attempt,
   }),

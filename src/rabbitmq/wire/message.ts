@@ -2,6 +2,7 @@ import type { EventNames } from '../../events/index.ts'
 import { MessageRefusedError } from '../../transport/errors.ts'
 import type { IncomingMessage, OutgoingMessage } from '../../transport/transport.ts'
 import type { AmqpMessage, AmqpProperties, AmqpTable } from '../client/client.ts'
+import { MALFORMED_PROPERTIES } from '../client/table-guard.ts'
 
 type MessageHeaders = IncomingMessage['headers']
 
@@ -65,10 +66,16 @@ export function toAmqp(exchange: string, message: OutgoingMessage): AmqpOutgoing
 /** A received message in the bus's form. Headers that are neither text nor number are omitted. */
 export function toIncoming(message: AmqpMessage, id: string): IncomingMessage {
   const headers = textHeaders(message)
-  const fault = isDeep(message.properties.headers)
-    ? new MessageRefusedError(`its headers are nested deeper than ${MAX_DEPTH} levels`)
-    : undefined
+  const fault = faultOf(message.properties.headers)
   return { id, key: headers['aggregate_id'], headers, body: message.content, fault }
+}
+
+function faultOf(headers: AmqpTable = {}): Error | undefined {
+  if (Object.hasOwn(headers, MALFORMED_PROPERTIES))
+    return new MessageRefusedError('its properties are not valid AMQP')
+  if (isDeep(headers))
+    return new MessageRefusedError(`its headers are nested deeper than ${MAX_DEPTH} levels`)
+  return undefined
 }
 
 /** Most levels of nested headers. The broker's own `x-death` has two. */
