@@ -106,7 +106,8 @@ function inlined(root: JsonSchema): unknown {
     if (Array.isArray(node)) return node.map((item) => visit(item, open, isPayload))
     if (typeof node !== 'object' || node === null) return node
     const at: unknown = Reflect.get(node, '$ref')
-    if (typeof at === 'string') return open.includes(at) ? {} : visit(lookUp(root, at), [...open, at], isPayload)
+    if (typeof at === 'string')
+      return open.includes(at) ? {} : visit(lookUp(root, at), [...open, at], isPayload)
     const keywords = Object.entries(node).filter(
       ([key]) => key !== '$defs' && !(isPayload && key === 'additionalProperties'),
     )

@@ -1,6 +1,13 @@
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
-import { defineEvent, firstVersion, GenericEvent, JsonCodec, type UpcastChain, Upcasts } from '../../src/index.ts'
+import {
+  defineEvent,
+  firstVersion,
+  GenericEvent,
+  JsonCodec,
+  type UpcastChain,
+  type Upcasts,
+} from '../../src/index.ts'
 
 type Payload = Readonly<Record<string, number>>
 
@@ -61,7 +68,13 @@ it('upcasts from each version as all its steps one after the other do', () => {
     const current = classOf(chain, chain.length + 1)
     for (const [from] of [...chain, undefined].entries()) {
       const data = apply(chain.slice(0, from), payload)
-      const old = new GenericEvent({ ...names, eventType: names.type, aggregateId: 'a', eventVersion: from + 1, data })
+      const old = new GenericEvent({
+        ...names,
+        eventType: names.type,
+        aggregateId: 'a',
+        eventVersion: from + 1,
+        data,
+      })
       const event = codec.decode(codec.encode(old), () => current)
       expect([event.eventVersion, payloadOf(event)]).toEqual([chain.length + 1, apply(chain, payload)])
     }

@@ -66,8 +66,12 @@ describe('replaceEvent', () => {
 
   it('refuses another class, and another payload', () => {
     // @ts-expect-error OrderCreated is not among the classes
-    replaceEvent(OrderCreated, [OrderShipped], (_event, create) => [create(OrderCreated, { customerId: 'c' })])
+    replaceEvent(OrderCreated, [OrderShipped], (_event, create) => [
+      create(OrderCreated, { customerId: 'c' }),
+    ])
     // @ts-expect-error the tracking number is a text
-    replaceEvent(OrderCreated, [OrderShipped], (_event, create) => [create(OrderShipped, { trackingNumber: 1 })])
+    replaceEvent(OrderCreated, [OrderShipped], (_event, create) => [
+      create(OrderShipped, { trackingNumber: 1 }),
+    ])
   })
 })
