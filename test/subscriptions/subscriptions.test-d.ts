@@ -65,12 +65,12 @@ describe('replaceEvent', () => {
   })
 
   it('refuses another class, and another payload', () => {
-    // @ts-expect-error OrderCreated is not among the classes
     replaceEvent(OrderCreated, [OrderShipped], (_event, create) => [
+      // @ts-expect-error OrderCreated is not among the classes
       create(OrderCreated, { customerId: 'c' }),
     ])
-    // @ts-expect-error the tracking number is a text
     replaceEvent(OrderCreated, [OrderShipped], (_event, create) => [
+      // @ts-expect-error the tracking number is a text
       create(OrderShipped, { trackingNumber: 1 }),
     ])
   })
