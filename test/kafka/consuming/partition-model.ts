@@ -168,7 +168,10 @@ export class PartitionModel {
   #own(): KafkaAssignedPartition {
     const { offset, metadata } = this.committed
     const place = { topic: 't', index: 0, topicId: 'id', isReplays: false }
-    return new KafkaAssignedPartition(PARTITION_OWNER, place, offset, readProgress(offset, metadata))
+    return new KafkaAssignedPartition(PARTITION_OWNER, place, {
+      offset: offset,
+      progress: readProgress(offset, metadata),
+    })
   }
 }
 
