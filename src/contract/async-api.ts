@@ -99,7 +99,8 @@ function messageOf(type: string, event: ContractEvent | undefined): Record<strin
 
 /**
  * The schema without references, which AsyncAPI would look up in the document. A recursive part accepts everything. A payload and
- * its envelope are one object, so unknown fields of the payload are those of the envelope.
+ * its envelope are one object, so unknown fields of the payload are those of the envelope. Unknown fields are nowhere refused,
+ * because producers may add some.
  */
 function inlined(root: JsonSchema): unknown {
   const visit = (node: unknown, open: readonly string[], isPayload: boolean): unknown => {
@@ -109,7 +110,8 @@ function inlined(root: JsonSchema): unknown {
     if (typeof at === 'string')
       return open.includes(at) ? {} : visit(lookUp(root, at), [...open, at], isPayload)
     const keywords = Object.entries(node).filter(
-      ([key]) => key !== '$defs' && !(isPayload && key === 'additionalProperties'),
+      ([key, value]) =>
+        key !== '$defs' && !(key === 'additionalProperties' && (isPayload || value === false)),
     )
     const entries = keywords.map(([key, value]) => [key, visit(value, open, isPayload && COMBINING.has(key))])
     return Object.fromEntries(entries)
