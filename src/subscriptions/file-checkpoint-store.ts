@@ -22,7 +22,7 @@ export class FileCheckpointStore implements CheckpointStore {
     if (text === undefined) return undefined
     const checkpoint = parseCheckpoint(text)
     if (checkpoint === undefined) {
-      throw new Error(`${file} holds no position: ${JSON.stringify(text.slice(0, 40))}`)
+      throw new Error(`${file} contains no position: ${JSON.stringify(text.slice(0, 40))}`)
     }
     return checkpoint
   }
@@ -40,7 +40,10 @@ export class FileCheckpointStore implements CheckpointStore {
   }
 }
 
-/** Parses the format of this release, and the bare position of older ones: only decimal digits, unlike `0x10` and `1e3`. */
+/**
+ * Parses the format of this release, and the plain position that older releases wrote. The position must consist of
+ * decimal digits; `0x10` and `1e3` are refused.
+ */
 function parseCheckpoint(text: string): Checkpoint | undefined {
   const bare = /^\d{1,16}\s*$/.test(text) ? Number(text) : undefined
   if (isPosition(bare)) return { position: bare, storeId: undefined, eventId: undefined, fence: undefined }
