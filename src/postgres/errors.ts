@@ -6,6 +6,7 @@ import {
   StoreSchemaError,
   StoreUnavailableError,
 } from '../store/index.ts'
+import { NoAnswerError } from './answers.ts'
 import { schemaVersion } from './schema.ts'
 
 /** The name of the stores in messages. */
@@ -83,8 +84,8 @@ export class PostgresTransactionAbortedError extends EventspineError {
 
   constructor() {
     super(
-      'The transaction was rolled back, because one of its statements had failed. Let the work of a transaction fail ' +
-        'with its statements.',
+      'The transaction was rolled back, because one of its statements had failed. Do not catch errors of statements ' +
+        'inside the transaction.',
     )
   }
 }
@@ -172,7 +173,7 @@ export function connectionFailure(thrown: unknown, pool: object): Error {
   const error = toError(thrown)
   if (error instanceof EventspineError) return error
   const options = { cause: error }
-  if (/timeout exceeded when trying to connect/.test(error.message)) {
+  if (error instanceof NoAnswerError || /timeout exceeded when trying to connect/.test(error.message)) {
     const total = numberOf(pool, 'totalCount')
     const size = numberOf(Reflect.get(pool, 'options'), 'max')
     if (total !== undefined && total === size) return new PostgresPoolExhaustedError(size, options)

@@ -1,4 +1,4 @@
-import { EventspineError, shorten, toError } from '../errors.ts'
+import { shorten, toError } from '../errors.ts'
 import { Dispatcher, type HandlerFailure } from '../handling/dispatcher.ts'
 import { type HandlerEntry, recordedName } from '../handling/handler-entry.ts'
 import type { RunInfo } from '../handling/handler-run.ts'
@@ -13,6 +13,7 @@ import { redact } from '../redaction.ts'
 import type { ParkedEvent, SubscriptionDeadLetterStore } from './dead-letter-store.ts'
 import { SubscriptionFailedError } from './errors.ts'
 import type { Consumer, Unit } from './projection.ts'
+import { isRefusedEvent } from './refused-event.ts'
 import type { SubscriptionMonitor } from './subscription-monitor.ts'
 import type { ResolvedSubscriptionOptions } from './subscription-options.ts'
 
@@ -147,8 +148,7 @@ export class EventWork {
     try {
       for (let attempt = 1; failures.length > 0; attempt += 1) {
         if (this.#parts.abandoned.aborted) return false
-        if (failures.every(isHopeless)) return await this.#giveUp(unit, failures, attempt, firstFailedAt)
-        const delayMs = this.#retryPolicy.delayAfter(attempt)
+        const delayMs = this.#delayAfter(attempt, failures)
         if (delayMs === undefined) return await this.#giveUp(unit, failures, attempt, firstFailedAt)
         if (!(await this.#rest(delayMs))) return false
         const handlers = failures.map(({ handler }) => handler)
@@ -158,6 +158,12 @@ export class EventWork {
     } finally {
       this.#parts.monitor.retrying -= unit.length
     }
+  }
+
+  /** The delay before the next attempt; undefined if there is none. */
+  #delayAfter(attempt: number, failures: Failures): number | undefined {
+    if (failures.every(({ error }) => isRefusedEvent(error))) return undefined
+    return this.#retryPolicy.delayAfter(attempt)
   }
 
   /** Waits between two attempts, and during a pause. @returns false if the subscription is stopping. */
@@ -267,12 +273,4 @@ const PROCESS_SPAN: SpanKindOf<Attempt> = {
     'eventspine.position': unit[0].position,
     'eventspine.attempt': info.attempt,
   }),
-}
-
-/**
- * True if a handler published an event that no bus accepts. A relay has no limit of retries, so it would repeat the
- * event forever.
- */
-function isHopeless({ error }: HandlerFailure): boolean {
-  return error instanceof EventspineError && error.code === 'EVENT_LIMIT_EXCEEDED'
 }
