@@ -2,7 +2,7 @@ import type { PoolClient } from 'pg'
 import { copyInto } from '../../../src/postgres/copy.ts'
 import type { Records } from './records.ts'
 
-/** What a writer knows of the events of one append or transaction. */
+/** A writer's knowledge of the events of one append or transaction. */
 export interface Fact {
   readonly kind: 'stored' | 'notStored' | 'unknown'
   readonly ids: readonly string[]
