@@ -5,6 +5,7 @@ import { inboxTests } from './inbox.ts'
 import { leaseTests } from './leases.ts'
 import { outboxTests } from './outbox.ts'
 import { parkedEventTests } from './parked-events.ts'
+import { projectionTests } from './projections.ts'
 import { snapshotTests } from './snapshots.ts'
 import {
   type DescribeStoresOptions,
@@ -22,6 +23,7 @@ const SUITE: Readonly<Record<string, readonly StoresTest[]>> = {
   'units of work': unitTests,
   inbox: inboxTests,
   outbox: outboxTests,
+  projections: projectionTests,
 }
 
 /**
