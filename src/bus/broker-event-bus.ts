@@ -62,7 +62,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
     const transport = createTransport({ notify: (notice) => this.#notices.post(notice) })
     this.transport = transport
     this.#notices = new NoticeBoard(transport, counters, logger)
-    this.#probe = new BrokerProbe(transport)
+    this.#probe = new BrokerProbe(transport, consumerGroup)
     this.#connection = new FirstConnection(async () => {
       await transport.connect()
       counters.connectedAt = Date.now()

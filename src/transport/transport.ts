@@ -161,7 +161,10 @@ export interface DeadLetterStore {
   /** Lists dead letters, oldest first. Reading changes nothing. */
   list(limit: number, cursor: string | undefined): Promise<DeadLetterPage>
   get(id: string): Promise<StoredDeadLetter | undefined>
-  count(): Promise<number>
+  /**
+   * @param group - counts the dead letters of this consumer group, and those that name no group. Default: all.
+   */
+  count(group?: string): Promise<number>
   /**
    * Sends the message again to the consumer group and the handlers that failed, then removes the dead letter. A crash
    * in between can duplicate the message.

@@ -138,7 +138,7 @@ it('finds what was added to the outbox while its connection was cut', async () =
   woken.end()
 })
 
-it('polls the outbox, too, if it is told to poll', async () => {
+it('polls the outbox, too, if configured', async () => {
   const schema = freshSchema()
   await using writer = openStores({ schema, wakeUp: 'poll' })
   await using reader = openStores({ schema, wakeUp: 'poll', pollIntervalMs: 50 })
