@@ -6,6 +6,8 @@ import {
   type Inbox,
   type StoreTransaction,
   TransactionalInbox,
+  TransactionalProjection,
+  type TransactionalProjectionOptions,
 } from '../subscriptions/index.ts'
 import { AppendSignal } from './append-signal.ts'
 import { appendStatement } from './append-statement.ts'
@@ -151,6 +153,12 @@ export class PostgresStores<Client extends PooledPostgresClient = PooledPostgres
       onWritten: () => undefined,
       assertOpen: (operation) => check.assertOpen(operation),
     })
+  }
+
+  projection(options: TransactionalProjectionOptions<Client>): TransactionalProjection {
+    const { checkpoints, deadLetters } = this
+    const transaction: typeof this.transaction = (work) => this.transaction(work)
+    return TransactionalProjection.create({ transaction, checkpoints, deadLetters }, options)
   }
 
   ready(): Promise<void> {

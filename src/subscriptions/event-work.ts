@@ -12,10 +12,11 @@ import type { Logger } from '../observability/logger.ts'
 import type { EventTracer, SpanKindOf } from '../observability/tracer.ts'
 import { type ParkedEvent, parkedError, type SubscriptionDeadLetterStore } from './dead-letter-store.ts'
 import { SubscriptionFailedError } from './errors.ts'
-import type { Consumer, Unit } from './projection.ts'
+import type { Consumer } from './projection.ts'
 import { isRefusedEvent } from './refused-event.ts'
 import type { SubscriptionMonitor } from './subscription-monitor.ts'
 import type { ResolvedSubscriptionOptions } from './subscription-options.ts'
+import type { Unit } from './unit.ts'
 
 export interface EventWorkParts {
   /** The subscription, which waits for these handlers when it stops. */
@@ -143,18 +144,27 @@ export class EventWork {
     const firstFailedAt = new Date()
     this.#parts.monitor.retrying += unit.length
     try {
-      for (let attempt = 1; failures.length > 0; attempt += 1) {
+      for (let [attempt, outages] = [1, 0]; failures.length > 0; ) {
         if (this.#parts.abandoned.aborted) return false
-        const delayMs = this.#delayAfter(attempt, failures)
+        const isOutage = this.#isOutage(failures)
+        if (isOutage) outages += 1
+        const delayMs = isOutage ? this.#retryPolicy.backoff(outages) : this.#delayAfter(attempt, failures)
         if (delayMs === undefined) return await this.#giveUp(unit, failures, attempt, firstFailedAt)
         if (!(await this.#rest(delayMs))) return false
+        if (!isOutage) attempt += 1
         const handlers = failures.map(({ handler }) => handler)
-        failures = await this.#attempt(handlers, unit, attempt + 1)
+        failures = await this.#attempt(handlers, unit, attempt)
       }
       return this.#succeed(unit)
     } finally {
       this.#parts.monitor.retrying -= unit.length
     }
+  }
+
+  /** True if the stores of a transactional projection have failed, which is no failure of its handlers. */
+  #isOutage(failures: Failures): boolean {
+    const { bound } = this.#parts.consumer
+    return bound !== undefined && failures.every(({ error }) => bound.isOutage(error))
   }
 
   /** The delay before the next attempt; undefined if there is none. */
@@ -209,7 +219,8 @@ export class EventWork {
     const { monitor, logger } = this.#parts
     for (let failure = 1; ; failure += 1) {
       try {
-        await deadLetters.add(parked)
+        const park = this.#parts.consumer.bound?.park
+        await (park === undefined ? deadLetters.add(parked) : park(parked))
         break
       } catch (thrown) {
         monitor.trouble('deadLetters', 'dead-lettering failed', toError(thrown))

@@ -33,6 +33,7 @@ import {
   resolveSubscriptionOptions,
   type SubscriptionOptions,
 } from './subscription-options.ts'
+import { checkTransactional, type TransactionalProjection } from './transactional-projection.ts'
 
 export interface StopOptions {
   /** Maximum duration of the call, in milliseconds. Default: `shutdownTimeoutMs`. */
@@ -96,7 +97,7 @@ export class SubscriptionManager implements AsyncDisposable {
    * @throws DuplicateSubscriptionError, ConfigError; TypeError if the argument is none of these.
    */
   subscribe<E extends DomainEvent>(
-    subscriber: Projection<E> | BatchProjection<E> | HandlerSet,
+    subscriber: Projection<E> | BatchProjection<E> | HandlerSet | TransactionalProjection,
     options: SubscriptionOptions = {},
   ): void {
     const given = readSubscriber(subscriber, options.name)
@@ -109,6 +110,8 @@ export class SubscriptionManager implements AsyncDisposable {
         "onFailure 'deadLetter' requires the option deadLetters of the manager",
       ])
     }
+    const { transactional } = consumer
+    if (transactional !== undefined) checkTransactional(name, transactional, this.#host, resolved.concurrency)
     if (isOutbox(this.#store)) refuseFilter(name, wantedEvents(consumer, resolved))
     this.#store.registerEvents([...consumer.eventClasses, ...(resolved.eventClasses ?? [])])
     const subscription = new FeedSubscription(this.#host, consumer, resolved)

@@ -10,6 +10,7 @@ import {
   type Snapshot,
   type Stores,
   type StoreTransaction,
+  TransactionalProjection,
 } from '../../src/index.ts'
 import { type Noted, noted } from '../../src/testing/conformance/events.ts'
 import { describeStores, type StoreWriter, type SuiteRunner } from '../../src/testing/index.ts'
@@ -80,6 +81,18 @@ function asFirst(request: AppendRequest): AppendRequest {
     event instanceof GenericEvent ? new GenericEvent({ ...event, eventVersion: 1 }) : event,
   )
   return { ...request, events }
+}
+
+/** Stores whose projections run in transactions that are changed. */
+function projectingIn(whole: InMemoryStores, change: (tx: StoreTransaction) => StoreTransaction): Stores {
+  const { checkpoints, deadLetters } = whole
+  return pretending<Stores>(whole, {
+    projection: (options) => {
+      const transaction = <T>(work: (tx: StoreTransaction) => Promise<T>) =>
+        whole.transaction((tx) => work(change(tx)))
+      return TransactionalProjection.create({ transaction, checkpoints, deadLetters }, options)
+    },
+  })
 }
 
 const faults: readonly (readonly [string, (whole: InMemoryStores) => Stores, string])[] = [
@@ -229,6 +242,50 @@ const faults: readonly (readonly [string, (whole: InMemoryStores) => Stores, str
       return pretending<Stores>(whole, { checkpoints: { load: async (name) => saved.get(name), save } })
     },
     'keeps the fencing number through a save without one, so that a former owner stays refused',
+  ],
+  [
+    'moves the checkpoint of a projection though it is there already',
+    (whole) =>
+      projectingIn(whole, (tx) => ({
+        ...tx,
+        checkpoints: pretending(tx.checkpoints, { advance: (...args) => tx.checkpoints.save(...args) }),
+      })),
+    'has one effect for each event though two instances run it at once',
+  ],
+  [
+    'moves the checkpoint of a projection outside of its transaction',
+    (whole) => projectingIn(whole, (tx) => ({ ...tx, checkpoints: whole.checkpoints })),
+    'moves the checkpoint in the transaction of the handlers',
+  ],
+  [
+    'keeps the writes of a handler that fails',
+    (whole) =>
+      pretending<Stores>(whole, {
+        projection: (options) => {
+          const transaction = async <T>(work: (tx: StoreTransaction) => Promise<T>) => {
+            const ended = await whole.transaction(async (tx) =>
+              work(tx).then(
+                (result) => ({ result }),
+                (error: unknown) => ({ error }),
+              ),
+            )
+            if ('error' in ended) throw ended.error
+            return ended.result
+          }
+          const { checkpoints, deadLetters } = whole
+          return TransactionalProjection.create({ transaction, checkpoints, deadLetters }, options)
+        },
+      }),
+    'rolls back the writes and the checkpoint of a handler that fails',
+  ],
+  [
+    'removes no parked event in the transaction that replays it',
+    (whole) =>
+      projectingIn(whole, (tx) => ({
+        ...tx,
+        deadLetters: pretending(tx.deadLetters, { remove: async () => false }),
+      })),
+    'parks an event, and handles it once when it is replayed',
   ],
   [
     'gives the same fencing number to all owners',

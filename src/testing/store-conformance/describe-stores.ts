@@ -6,6 +6,7 @@ import { inboxTests } from './inbox.ts'
 import { leaseTests } from './leases.ts'
 import { outboxTests } from './outbox.ts'
 import { parkedEventTests } from './parked-events.ts'
+import { projectionTests } from './projections.ts'
 import { snapshotTests } from './snapshots.ts'
 import {
   type DescribeStoresOptions,
@@ -24,6 +25,7 @@ const SUITE: Readonly<Record<string, readonly StoresTest[]>> = {
   'evolved events': evolvedSubscriptionTests,
   inbox: inboxTests,
   outbox: outboxTests,
+  projections: projectionTests,
 }
 
 /**
