@@ -58,6 +58,8 @@ function rememberPassword(url: string): void {
   const start = url.indexOf('//')
   const userInfo = url.slice(start < 0 ? 0 : start + 2, at)
   const colon = userInfo.indexOf(':')
+  // A well-formed URL can have a user without a password, whose name is part of many words.
+  if (colon < 0 && URL.canParse(url)) return
   remember(colon < 0 ? userInfo : userInfo.slice(colon + 1))
 }
 
