@@ -189,9 +189,8 @@ it('wakes when the append that held the feed back is rolled back, although no no
   await using client = await connected()
   await client.query('begin')
   await append(writer.within(client).events, 'undone')
-  const notified = await woken.more()
   await append(writer.events, 'b')
-  await notified.arrived()
+  // Reading the end shows that it is held. A notification of `b` may have come before the reader listened.
   expect(await reader.events.headPosition()).toBe(1)
 
   const next = await woken.more()
