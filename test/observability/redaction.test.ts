@@ -220,3 +220,10 @@ it('a handler puts no secret into health, a status, a span or a dead letter', as
   expect(text).toContain('caused by Error')
   expect(text).not.toContain(password)
 })
+
+it('hides no user of a URL without a password, whose name is part of other words', () => {
+  rememberCredentials('postgres://plainuser@host/shop')
+
+  expect(redact('at src/plainuser/answers.ts')).toBe('at src/plainuser/answers.ts')
+  expect(redact('postgres://plainuser@host/shop')).not.toContain('plainuser')
+})
