@@ -1,4 +1,4 @@
-import type { SubscriptionDeadLetterStore } from './dead-letter-store.ts'
+import type { ParkedEvent, SubscriptionDeadLetterStore } from './dead-letter-store.ts'
 
 const PAGE = 100
 
@@ -8,12 +8,13 @@ export async function moveParked(
   from: string,
   to: string | undefined,
 ): Promise<void> {
-  for (;;) {
-    const page = await deadLetters.list({ subscription: from, limit: PAGE })
+  for (let after: ParkedEvent | undefined; ; ) {
+    const page = await deadLetters.list({ subscription: from, after, limit: PAGE })
     for (const parked of page) {
       await deadLetters.remove(from, parked.position)
       if (to !== undefined) await deadLetters.add({ ...parked, subscription: to })
     }
+    after = page.at(-1)
     if (page.length < PAGE) return
   }
 }

@@ -204,7 +204,7 @@ export const rebuiltProjectionTests = [
     assert.deepEqual((await effects(other)).slice(-2), [4, 104])
   }),
 
-  storesTest('is refused to continue where an inline projection is rebuilt', async ({ stores }) => {
+  storesTest('refuses to rebuild an inline projection', async ({ stores }) => {
     await using manager = start(stores, countEffect, { inline: true })
     await manager.whenCaughtUp('sums')
     assert.match(String(await refusal(manager.rebuild('sums'))), /handled inline/)
@@ -293,7 +293,7 @@ export const inlineProjectionTests = [
     },
   ),
 
-  storesTest('is refused without the option', async ({ stores }) => {
+  storesTest('refuses inline(tx) without the option', async ({ stores }) => {
     const projection = stores.projection({ name: 'sums', handlers: [handlerFor(Filed, countEffect)] })
     const refused = stores.transaction(async (tx) => projection.inline(tx))
     assert.match(String(await refusal(refused)), /requires the option inline/)
