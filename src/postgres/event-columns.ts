@@ -1,8 +1,7 @@
 import type { StoredRow } from '../store/event-row.ts'
 import { dateOf, numberOf, type Row, textOf } from './session.ts'
 
-/** The columns of an event in the order of {@link storedRow}. Times are seconds since 1970, which no setting changes. */
-export const EVENT_COLUMNS = [
+const columns = [
   'position',
   'event_id',
   'aggregate_type',
@@ -18,7 +17,12 @@ export const EVENT_COLUMNS = [
   "date_part('epoch', stored_at)",
   'payload::text',
   'metadata::text',
-].join(', ')
+]
+
+/** The columns of an event in the order of {@link storedRow}. Times are seconds since 1970, which no setting changes. */
+export const EVENT_COLUMNS = columns.join(', ')
+
+export const EVENT_COLUMN_COUNT = columns.length
 
 export function storedRow(row: Row): StoredRow {
   return {

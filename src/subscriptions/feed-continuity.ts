@@ -1,4 +1,4 @@
-import type { EventFeed } from '../store/index.ts'
+import type { EventFeed, FeedPage } from '../store/index.ts'
 import { checkMark } from './checkpoint-origin.ts'
 import { PositionAheadError } from './errors.ts'
 import type { FeedMark } from './feed-mark.ts'
@@ -24,16 +24,19 @@ export class FeedContinuity {
   }
 
   /**
-   * Checks the last mark after each page, by its event unless the page was read soon after the one before. The check
-   * follows the page, so that both cannot be answered by different stores without notice.
+   * Checks the last mark after each page, by its event unless the page was read soon after the one before. The page may
+   * have the event with it; otherwise the check follows the page, so that both cannot be answered by different stores
+   * without notice.
    *
+   * @param page - the events after the mark.
    * @throws ForeignCheckpointError, PositionAheadError
    */
-  async check(head: number): Promise<void> {
-    const { position } = this.#mark
+  async check({ head, fromEventId }: FeedPage): Promise<void> {
+    const { position, eventId } = this.#mark
     if (position > head) throw new PositionAheadError(this.#name, position, head)
     const isFresh = performance.now() - this.#readAt < REPLACEMENT_MS
-    if (!isFresh && head !== position) await checkMark(this.#store, this.#name, this.#mark)
+    if (isFresh || head === position || (eventId !== undefined && fromEventId === eventId)) return
+    await checkMark(this.#store, this.#name, this.#mark)
   }
 
   /** A read failed: the next page may come from another server. */
