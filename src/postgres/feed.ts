@@ -1,6 +1,6 @@
 import type { RowDecoder } from '../store/event-row.ts'
 import type { FeedPage, HeldBack, ReadAllOptions, StoredEvent } from '../store/index.ts'
-import { isCut, PAGE_BYTES, upToBytes } from '../store/page-bytes.ts'
+import { PAGE_BYTES, upToBytes } from '../store/page-bytes.ts'
 import { PostgresFeedError } from './errors.ts'
 import { EVENT_COLUMN_COUNT, storedRow } from './event-columns.ts'
 import {
@@ -206,8 +206,8 @@ export class PostgresFeed {
   }
 
   async #part(cells: readonly Row[], limit: number, maxBytes: number): Promise<PartOfFeed> {
-    const rows = upToBytes(cells.map(storedRow), maxBytes)
-    return { events: await this.#decoder.decodeAll(rows), isCut: isCut(rows, limit, maxBytes) }
+    const { rows, isCut } = upToBytes(cells.map(storedRow), limit, maxBytes)
+    return { events: await this.#decoder.decodeAll(rows), isCut }
   }
 
   #remember(filter: string, { events, isCut }: PartOfFeed, { from, to, limit }: FeedRange): void {

@@ -1,7 +1,7 @@
 import type { DomainEvent, EventClass } from '../events/index.ts'
 import type { RowDecoder } from '../store/event-row.ts'
 import type { EventStoreHealth, FeedPage, ReadAllOptions } from '../store/index.ts'
-import { isCut, PAGE_BYTES, upToBytes } from '../store/page-bytes.ts'
+import { PAGE_BYTES, upToBytes } from '../store/page-bytes.ts'
 import type { CheckpointStore, LeaseStore, Outbox, OutboxTransaction } from '../subscriptions/index.ts'
 import { OUTBOX_LEASE_PREFIX, outgoingEvents, PrefixedLeaseStore } from '../subscriptions/outbox.ts'
 import { eventColumns, prepareImport } from './append-statement.ts'
@@ -72,9 +72,8 @@ export class PostgresOutbox implements Outbox {
     if (to <= fromPosition || limit <= 0) return { events: [], head, headEventId }
     const values = [fromPosition, to, limit, maxBytes, ...conditions.map((condition) => condition.values)]
     const cells = await session.run(outboxPage(schema, conditions), values)
-    const rows = upToBytes(cells.map(storedRow), maxBytes)
-    const isEarly = isCut(rows, limit, maxBytes)
-    return { events: await decoder.decodeAll(rows), head, headEventId, ...(isEarly && { isCut: true }) }
+    const { rows, isCut } = upToBytes(cells.map(storedRow), limit, maxBytes)
+    return { events: await decoder.decodeAll(rows), head, headEventId, ...(isCut && { isCut }) }
   }
 
   async headPosition(): Promise<number> {

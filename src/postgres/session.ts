@@ -94,8 +94,11 @@ export const optionalNumber = (cell: Cell | undefined): number | undefined =>
 
 export const isTrue = (cell: Cell | undefined): boolean => cell === 't'
 
-/** Converts seconds since 1970 to a time, truncated to milliseconds; the server stores microseconds. */
-export const dateOf = (cell: Cell | undefined): Date => new Date(Math.floor(Number(cell) * 1000 + 0.0005))
+/** Converts seconds since 1970 to milliseconds, truncated; the server stores microseconds. */
+export const millisecondsOf = (cell: Cell | undefined): number => Math.floor(Number(cell) * 1000 + 0.0005)
+
+/** Converts seconds since 1970 to a time. */
+export const dateOf = (cell: Cell | undefined): Date => new Date(millisecondsOf(cell))
 
 /** A quoted name for SQL. */
 export const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"`
