@@ -6,6 +6,9 @@ export type Cell = string | null
 /** The columns of a row as text, in the order of the statement. */
 export type Row = readonly Cell[]
 
+/** The channel of all stores of a database. The payload names the store. */
+export const CHANNEL = 'eventspine'
+
 export interface Statement {
   /** Name of the prepared statement on a connection. */
   readonly key: string
