@@ -1,6 +1,8 @@
 import { types } from 'node:util'
 
-/** The state before the first event, which all aggregates share; or a function that creates a state for each aggregate. */
+/**
+ * The state before the first event, which all aggregates share, or a function that creates a state for each aggregate.
+ */
 export type InitialState<State> = State | (() => State)
 
 /** States that are deeply frozen and contain nothing that freezing does not protect. */
@@ -51,7 +53,7 @@ function isPlain(value: object): boolean {
 
 function shared(path: string): TypeError {
   return new TypeError(
-    `Several aggregates share ${path}, which one of them could change for all. Let initialState be a function that ` +
+    `Several aggregates share ${path}, so a change in one would affect all. Let initialState be a function that ` +
       'creates it: initialState: () => ({ ... }).',
   )
 }

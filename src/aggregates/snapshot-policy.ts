@@ -27,7 +27,7 @@ export interface AggregateState {
   readonly state: unknown
 }
 
-/** Takes and finds snapshots. Failures are logged and not thrown, because a snapshot only saves time. */
+/** Stores and finds snapshots. Failures are logged and not thrown, because a snapshot only saves time. */
 export class SnapshotPolicy {
   readonly #store: SnapshotStore
   readonly #everyEvents: number
@@ -68,7 +68,7 @@ export class SnapshotPolicy {
         takenAt: new Date(),
       })
     } catch (thrown) {
-      this.#warn('taking a snapshot failed', aggregate.aggregateId, thrown)
+      this.#warn('saving a snapshot failed', aggregate.aggregateId, thrown)
     }
   }
 

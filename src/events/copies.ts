@@ -1,7 +1,7 @@
 /** Version of this package, for messages about a second copy of it. A test compares it with package.json. */
 export const VERSION = '0.1.0'
 
-/** A symbol of the global registry, which all copies of the package share, because each copy has its own classes. */
+/** A symbol of the global registry, which all copies of the package share. Each copy has its own classes. */
 const COPY = Symbol.for('eventspine.version')
 
 /** Marks the instances of a class as made by this copy of the package. */
@@ -10,7 +10,7 @@ export function markCopy(prototype: object): void {
 }
 
 /**
- * Explains that a value comes from another copy of the package, which an `instanceof` of this copy does not recognize.
+ * Explains that a value comes from another copy of the package, so that `instanceof` does not recognize it.
  *
  * @param value - an instance of a marked class, or a class that extends one.
  * @returns undefined if the value does not come from a copy.
@@ -20,8 +20,8 @@ export function otherCopyFault(value: unknown): string | undefined {
   if (version === undefined) return undefined
   const versions = version === VERSION ? `both of version ${VERSION}` : `version ${version}, here ${VERSION}`
   return (
-    `It comes from another copy of eventspine (${versions}). Load one copy only: see \`npm ls eventspine\`, leave ` +
-    'eventspine out of bundles that are loaded next to each other, and do not evaluate it again in a hot reload.'
+    `It comes from another copy of eventspine (${versions}). Load only one copy: check \`npm ls eventspine\`, keep ` +
+    'eventspine out of bundles that run in the same process, and do not evaluate it again in a hot reload.'
   )
 }
 

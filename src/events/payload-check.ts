@@ -6,7 +6,7 @@ import { type EventIssue, EventValidationError } from './errors.ts'
 import { immutableCopy, UnsupportedValue } from './immutable.ts'
 import { decodedForm, firstDifference, firstUnreadable, readsBackAs } from './round-trip.ts'
 
-/** A checked payload, and its written form. */
+/** A checked payload, and the form in which it is written to JSON. */
 export interface CheckedPayload {
   readonly payload: EventPayload
   readonly written: EventPayload
@@ -14,12 +14,15 @@ export interface CheckedPayload {
 
 export type PayloadCheck = (payload: EventPayload, isConstruction: boolean) => CheckedPayload
 
-/** The payload of an event without a schema. Its type is trusted, so values that JSON gives back as another type are refused. */
+/**
+ * Checks the payload of an event without a schema. No schema converts it when it is decoded, so values whose type
+ * changes in JSON are refused.
+ */
 export function trust(eventType: string, given: EventPayload, isConstruction: boolean): CheckedPayload {
   const checked = freezePayload(eventType, given)
   const fault = isConstruction ? firstUnreadable(checked.payload, '') : undefined
   if (fault === undefined) return checked
-  const rule = `${fault.rule}; give ${eventType} a schema that converts it back, or use its JSON form`
+  const rule = `${fault.rule}; give ${eventType} a schema that converts it, or use its JSON form`
   throw new EventValidationError(eventType, [{ path: fault.path, rule }])
 }
 
@@ -29,9 +32,9 @@ export function validate(eventType: string, schema: StandardSchemaV1, given: Eve
 }
 
 /**
- * The payload of a new event, as every consumer will see it. Each consumer runs the schema again, on the decoded JSON. If
- * the schema or JSON changes the given payload, this function does the same once: the schema must accept the decoded JSON
- * and return an equal payload, otherwise the event is refused.
+ * Returns the payload of a new event as every consumer will receive it. Each consumer runs the schema again, on the
+ * decoded JSON. If the schema or JSON changes the given payload, this function runs the schema on the decoded JSON
+ * once: the schema must accept it and return an equal payload, otherwise the event is refused.
  */
 export function validateNew(
   eventType: string,
@@ -47,7 +50,7 @@ export function validateNew(
   const again = freezePayload(eventType, readBack(eventType, schema, decoded))
   const path = firstDifference(decode(eventType, again.payload), decoded)
   if (path === undefined) return { payload: again.payload, written: decoded }
-  const rule = 'is changed by the schema each time the event is read; make the transform idempotent'
+  const rule = 'is changed by the schema each time the event is decoded; make the transform idempotent'
   throw new EventValidationError(eventType, [{ path, rule }])
 }
 
@@ -59,7 +62,7 @@ function readBack(eventType: string, schema: StandardSchemaV1, decoded: EventPay
     if (!(error instanceof EventValidationError)) throw error
     const issues = error.issues.map(({ path, rule }) => ({
       path,
-      rule: `cannot be read back: its own schema refuses its JSON, as every consumer would (${rule})`,
+      rule: `cannot be decoded: the schema refuses its own JSON, as it would for every consumer (${rule})`,
     }))
     throw new EventValidationError(eventType, issues, { cause: error })
   }
@@ -88,7 +91,7 @@ export function runSchema(eventType: string, schema: StandardSchemaV1, payload: 
   if (typeof output !== 'object' || output === null || Array.isArray(output)) {
     throw new TypeError(`The schema of ${eventType} must return an object, got ${describeValue(output)}.`)
   }
-  // It is an object and no array, and its own fields are the payload.
+  // It is an object, not an array, and its own fields are the payload.
   return output as EventPayload
 }
 

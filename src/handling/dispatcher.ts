@@ -35,7 +35,7 @@ export interface HandlingRecorder {
   ): void
 }
 
-/** Gives access to the recorder, which is undefined while nothing is recorded. */
+/** Gives access to the recorder, which is undefined while no metrics are recorded. */
 export interface HandlingMetrics {
   readonly recorder: HandlingRecorder | undefined
 }
@@ -44,11 +44,11 @@ export interface DispatcherOptions {
   /** The bus or subscription that waits for its handlers when it stops. */
   readonly owner: object
   readonly tracer: EventTracer
-  /** Maximum duration of one run of a handler, in milliseconds; Infinity for no limit. */
+  /** Maximum duration of one attempt of a handler, in milliseconds; Infinity for no limit. */
   readonly handlerTimeoutMs: number
   /**
-   * The cause of the events that a handler creates or publishes: the handled event, none, or the cause in the code that
-   * dispatches.
+   * The cause of the events that a handler creates or publishes: the handled event (`'event'`), no event (`'none'`), or
+   * the cause that is set in the code that dispatches (`'inherited'`).
    */
   readonly cause: 'event' | 'none' | 'inherited'
   readonly metrics: HandlingMetrics
@@ -64,7 +64,7 @@ interface Dispatch {
   readonly handlers: readonly HandlerEntry[]
   readonly event: DomainEvent
   readonly info: RunInfo
-  /** Ended when the last handler has; undefined for the events of one publish, whose handlers end together. */
+  /** Ends when the last handler ends. Undefined for the events of one publish, whose handlers end together. */
   readonly running?: RunningHandlers
 }
 
@@ -84,7 +84,7 @@ interface SequenceRun {
 }
 
 /**
- * Runs the handlers of one event concurrently and isolated: a failing handler stops no other. Returns the failures, as a
+ * Runs the handlers of one event concurrently and isolated from each other: a failing handler stops no other. Returns a
  * promise only if a handler is asynchronous, because an await would be most of the cost of a synchronous handler.
  */
 export class Dispatcher {
@@ -104,7 +104,7 @@ export class Dispatcher {
     this.#observer = observer
   }
 
-  /** Never throws or rejects. @returns the failures in the order in which they happened. */
+  /** Never throws or rejects. @returns the failures in the order in which they occurred. */
   run(handlers: readonly HandlerEntry[], event: DomainEvent, info: RunInfo): Failures | Promise<Failures> {
     const running = new RunningHandlers(this.#owner, info)
     return running.around(this.#runCaused, { handlers, event, info, running })
@@ -150,7 +150,7 @@ export class Dispatcher {
     return whenSettled.promise
   }
 
-  /** Runs the handlers of each event before those of the next. Never rejects. */
+  /** Runs all handlers of an event before those of the next event. Never rejects. */
   runEach(sequence: EventSequence): Promise<void> {
     const running = new RunningHandlers(this.#owner, sequence.info)
     return running.around(this.#runSequenceCaused, { sequence, running })
@@ -176,7 +176,8 @@ export class Dispatcher {
         recorder?.handled(event, failures.length === 0 ? 'success' : 'failure', undefined, startedAt)
         continue
       }
-      // Most events have one handler. Awaiting its promise directly, without another around it, halves the cost.
+      // Most events have one handler. Awaiting its promise directly, instead of wrapping it in another promise, halves
+      // the cost.
       const run = new HandlerRun(only, event, info)
       try {
         const result = this.#tracer.around(span, run, this.#start)
@@ -243,7 +244,7 @@ export class Dispatcher {
   }
 }
 
-/** Calls the handler. @returns its promise, as a native one; undefined if the result is not a promise. */
+/** Calls the handler. @returns its result as a native promise; undefined if the result is not a promise. */
 function invoke(run: HandlerRun): Promise<unknown> | undefined {
   const result = run.handler.invoke(run.event, run)
   if (result instanceof Promise) return result

@@ -13,7 +13,7 @@ import {
   type SubscribeOptions,
 } from './handler-entry.ts'
 
-/** The subscription of a handler to a bus. End it by `unsubscribe` or by `using`. */
+/** The subscription of a handler to a bus. End it with `unsubscribe` or declare it with `using`. */
 export interface Subscription extends Disposable {
   /** Ends the subscription. @returns false if it had ended before. */
   unsubscribe(): boolean
@@ -56,7 +56,7 @@ export class HandlerRegistry {
     return effective
   }
 
-  /** The class to decode an event type with: the subscribed class, otherwise the registered one. */
+  /** The class that decodes an event type: the subscribed class, otherwise the registered one. */
   readonly classFor = (eventType: string): EventClass | undefined =>
     this.#classes.get(eventType) ?? this.#registry.getOrUndefined(eventType)
 
@@ -75,7 +75,7 @@ export class HandlerRegistry {
   }
 
   #subscribeTo(list: readonly EventClass[], handler: unknown, options: SubscribeOptions = {}): Subscription {
-    if (list.length === 0) throw new TypeError('At least one event class is needed, got an empty array.')
+    if (list.length === 0) throw new TypeError('At least one event class is required, got an empty array.')
     for (const eventClass of list) this.#checkClass(eventClass)
     const read = readHandler(handler, options)
     for (const { eventType } of list) {
@@ -159,7 +159,7 @@ export class HandlerRegistry {
     }
   }
 
-  /** Where records outlive the process, each name must belong to one handler of an event. */
+  /** If records outlive the process, each name must belong to one handler of an event. */
   #checkIdentity(handler: ReadHandler, eventType: string, others: readonly HandlerEntry[]): void {
     if (!this.#needsNames) return
     const name = namesOf(handler).find((given) => others.some((other) => namesOf(other).includes(given)))

@@ -6,7 +6,10 @@ import type { FeedEnd, PostgresFeed } from './feed.ts'
 import type { CommitNotice } from './group-commit.ts'
 import { ServiceConnection } from './service-connection.ts'
 
-/** Minimum time between two notifications of a process, in milliseconds. Each takes a lock of the whole server. */
+/**
+ * Minimum time between two notifications of a process, in milliseconds. Each notification takes a lock on the whole
+ * server.
+ */
 const NOTIFY_EVERY_MS = 10
 
 /** Delay of the next poll after new events, in milliseconds. It doubles while there are none. */
@@ -21,6 +24,8 @@ const LEASE = 'lease '
 export interface AppendSignalParts {
   readonly connections: PostgresConnections
   readonly feed: PostgresFeed
+  /** Reads the end of the outbox. */
+  readonly outboxHead: () => Promise<number>
   readonly schema: string
   readonly isListening: boolean
   /** Resolves when the schema exists. */
@@ -30,14 +35,16 @@ export interface AppendSignalParts {
 }
 
 /**
- * Wakes the listeners: after the appends of this process, at notifications of others, and by polling the end of the feed
- * if notifications do not arrive, or while an open append holds back events that were notified.
+ * Wakes the listeners after appends of this process and after notifications of other processes. It polls the end of the
+ * feed if notifications do not arrive, or while an open append holds back events that were notified.
  */
 export class AppendSignal implements CommitNotice {
   readonly service: ServiceConnection
   readonly #parts: AppendSignalParts
   readonly #listeners = new Set<() => void>()
   readonly #leaseListeners = new Set<() => void>()
+  /** One entry for each listener that reads the outbox. */
+  readonly #outboxReaders = new Set<object>()
   #notifiedAt = Number.NEGATIVE_INFINITY
   #notifyTimer: NodeJS.Timeout | undefined
   #sending: Promise<void> | undefined
@@ -46,8 +53,8 @@ export class AppendSignal implements CommitNotice {
   #isTaken = false
   #pollTimer: NodeJS.Timeout | undefined
   #pollMs = SHORTEST_POLL_MS
-  /** The end of the feed at the last wake-up that it caused. */
-  #wokenAt = 0
+  /** The ends of the feed and of the outbox at the last wake-up that they caused. */
+  #wokenAt = { head: 0, outboxHead: 0 }
   #isHeld = false
   /** True if the last poll of the feed failed. */
   #isUnsure = false
@@ -78,6 +85,16 @@ export class AppendSignal implements CommitNotice {
     this.#listen()
     this.#pollSoon()
     return () => void this.#listeners.delete(entry)
+  }
+
+  /** As `onAppend`, for readers of the outbox: its end is watched, too. */
+  onOutbox(listener: () => void): () => void {
+    const end = this.onAppend(listener)
+    this.#outboxReaders.add(end)
+    return () => {
+      this.#outboxReaders.delete(end)
+      end()
+    }
   }
 
   onRelease(listener: () => void): () => void {
@@ -118,7 +135,10 @@ export class AppendSignal implements CommitNotice {
       )
   }
 
-  /** Called with each read of the end of the feed. While an open append holds it back, the signal polls until that ends. */
+  /**
+   * Called with each read of the end of the feed. While an open append holds the feed back, the signal polls until that
+   * append ends.
+   */
   seen({ isHeld }: FeedEnd): void {
     const wasHeld = this.#isHeld
     this.#isHeld = isHeld
@@ -212,7 +232,7 @@ export class AppendSignal implements CommitNotice {
     this.#pollTimer ??= setTimeout(() => void this.#poll(), this.#pollMs)
   }
 
-  /** Wakes all listeners if the feed has grown since the last wake-up for its end. Never rejects. */
+  /** Wakes all listeners if the feed or the outbox has grown since the last wake-up for its end. Never rejects. */
   async #lookAfterGap(): Promise<void> {
     this.#wakeLeases()
     try {
@@ -228,11 +248,12 @@ export class AppendSignal implements CommitNotice {
   }
 
   async #hasGrown(): Promise<boolean> {
+    const before = this.#wokenAt
     const { head } = await this.#parts.feed.end()
-    const hasGrown = head !== this.#wokenAt
-    this.#wokenAt = head
+    const outboxHead = this.#outboxReaders.size > 0 ? await this.#parts.outboxHead() : before.outboxHead
+    this.#wokenAt = { head, outboxHead }
     this.#isUnsure = false
-    return hasGrown
+    return head !== before.head || outboxHead !== before.outboxHead
   }
 
   /** Never rejects. */
@@ -241,8 +262,8 @@ export class AppendSignal implements CommitNotice {
     try {
       isNew = await this.#hasGrown()
     } catch (thrown) {
-      // The server does not answer. Readers see the same failure, and read again when it answers.
-      this.#parts.logger.debug('looking at the end of the feed failed', {
+      // The server does not answer. Readers receive the same failure, and read again when it answers.
+      this.#parts.logger.debug('checking the end of the feed failed', {
         store: STORE,
         error: toError(thrown),
       })

@@ -6,6 +6,7 @@ import {
   StoreSchemaError,
   StoreUnavailableError,
 } from '../store/index.ts'
+import { NoAnswerError } from './answers.ts'
 import { schemaVersion } from './schema.ts'
 
 /** The name of the stores in messages. */
@@ -70,21 +71,21 @@ export class PostgresSnapshotTooOldError extends EventspineError {
 
   constructor() {
     super(
-      'The stream has events that the snapshot of this transaction does not show. Roll the transaction back and run it ' +
+      'The stream has events that the snapshot of this transaction does not contain. Roll the transaction back and run it ' +
         'again.',
     )
   }
 }
 
-/** A statement of the transaction had failed, so the server answered the commit with a rollback. */
+/** A statement of the transaction had failed, so the server rolled back instead of committing. */
 export class PostgresTransactionAbortedError extends EventspineError {
   static override readonly name = 'PostgresTransactionAbortedError'
   readonly code = 'POSTGRES_TRANSACTION_ABORTED'
 
   constructor() {
     super(
-      'The transaction was rolled back, because one of its statements had failed. Let the work of a transaction fail ' +
-        'with its statements.',
+      'The transaction was rolled back, because one of its statements had failed. Do not catch errors of statements ' +
+        'inside the transaction.',
     )
   }
 }
@@ -127,7 +128,7 @@ export function sqlStateOf(error: unknown): string | undefined {
 /**
  * Returns the typed error for an error of a client.
  *
- * @param isWrite - true if the statement may be stored although its answer is missing.
+ * @param isWrite - true if the effect of the statement may be stored although the response is missing.
  */
 export function translated(thrown: unknown, isWrite: boolean): Error {
   const error = toError(thrown)
@@ -167,12 +168,12 @@ export function translated(thrown: unknown, isWrite: boolean): Error {
   }
 }
 
-/** The error for a connection that could not be opened or borrowed. Nothing was sent. */
+/** The error for a connection that could not be opened or taken from the pool. Nothing was sent. */
 export function connectionFailure(thrown: unknown, pool: object): Error {
   const error = toError(thrown)
   if (error instanceof EventspineError) return error
   const options = { cause: error }
-  if (/timeout exceeded when trying to connect/.test(error.message)) {
+  if (error instanceof NoAnswerError || /timeout exceeded when trying to connect/.test(error.message)) {
     const total = numberOf(pool, 'totalCount')
     const size = numberOf(Reflect.get(pool, 'options'), 'max')
     if (total !== undefined && total === size) return new PostgresPoolExhaustedError(size, options)
@@ -191,7 +192,7 @@ export function isBroken(thrown: unknown): boolean {
   return server === undefined || isLost(server) || server.code === '25006'
 }
 
-/** True if the server ended the statement in favor of another one, so that a repetition may succeed at once. */
+/** True if the server aborted the statement because of another one, so that a repetition may succeed at once. */
 export function isTransient(thrown: unknown): boolean {
   const code = sqlStateOf(thrown)
   return code === '40001' || code === '40P01'

@@ -1,3 +1,4 @@
+import { answered } from './answers.ts'
 import type { PostgresClient, PostgresQuery } from './client.ts'
 import { translated } from './errors.ts'
 
@@ -13,7 +14,7 @@ export interface Statement {
   /** Name of the prepared statement on a connection. */
   readonly key: string
   readonly text: string
-  /** True if a lost answer makes it unknown whether something was stored. */
+  /** True if it is unknown after a lost response whether the statement has stored something. */
   readonly isWrite?: boolean
 }
 
@@ -30,6 +31,8 @@ const AS_TEXT = { getTypeParser: () => (text: string) => text }
 export interface StatementStyle {
   /** Prefix of the names of prepared statements; undefined to use none. */
   readonly prefix: string | undefined
+  /** Maximum wait for an answer, in milliseconds; Infinity for no limit. */
+  readonly answerTimeoutMs: number
 }
 
 /** One connection. Runs one statement at a time, as the client requires. */
@@ -56,7 +59,7 @@ export class ClientSession implements Session {
     return this.#inTurn(() => sendStatement(this.#client, this.#style, statement, values))
   }
 
-  /** `pg` wants to be asked one thing at a time. */
+  /** A client of `pg` must run one statement at a time. */
   #inTurn<T>(send: () => Promise<T>): Promise<T> {
     const before = this.#last
     const answer = before === undefined ? send() : before.then(send)
@@ -69,10 +72,13 @@ export class ClientSession implements Session {
   }
 }
 
-/** Sends one statement to a client that is asked nothing else meanwhile. @throws the client's own errors. */
+/**
+ * Sends one statement to a client that runs no other statement meanwhile.
+ * @throws the client's own errors, or NoAnswerError: then the client still waits, and must be discarded.
+ */
 export async function sendStatement(
   client: PostgresClient,
-  { prefix }: StatementStyle,
+  { prefix, answerTimeoutMs }: StatementStyle,
   { key, text }: Statement,
   values: readonly unknown[],
 ): Promise<readonly Row[]> {
@@ -83,7 +89,7 @@ export async function sendStatement(
     types: AS_TEXT,
     ...(prefix !== undefined && { name: prefix + key }),
   }
-  const { rows } = await client.query(query)
+  const { rows } = await answered(client.query(query), answerTimeoutMs)
   // Rows are arrays of texts by rowMode and types.
   return rows as readonly Row[]
 }

@@ -2,7 +2,7 @@ import type { Checkpoint } from '../subscriptions/index.ts'
 import { optionalText } from './rows.ts'
 import type { SqliteRow, SqliteStatements } from './statements.ts'
 
-/** What a checkpoint save finds: undefined when it saved. */
+/** The stored checkpoint that made a save fail; undefined if the save succeeded. */
 export interface FoundCheckpoint {
   readonly actual: number | undefined
 }
@@ -25,7 +25,7 @@ export function loadCheckpoint(
   return row && checkpointOf(row)
 }
 
-/** @returns the checkpoint that is in the way. */
+/** @returns the stored checkpoint because of which nothing was saved; undefined if it was saved. */
 export function saveCheckpointIn(
   db: SqliteStatements,
   table: CheckpointTable,
@@ -38,7 +38,7 @@ export function saveCheckpointIn(
   if ((actual !== previous && actual !== position) || isFenced) return { actual }
   db.run(
     `insert or replace into ${table} (name, position, store_id, event_id, fence, saved_at) values (?, ?, ?, ?, ?, ?)`,
-    ...[name, position, storeId, eventId, fence, Date.now()],
+    ...[name, position, storeId, eventId, fence ?? present?.fence ?? null, Date.now()],
   )
   return undefined
 }

@@ -21,7 +21,7 @@ export function appendRefusal(
     case 'duplicate':
       return new DuplicateEventError(refusal.eventId, `is in use at position ${refusal.position}`)
     case 'otherContent':
-      return new DuplicateEventError(refusal.eventId, 'is that of an event with other content')
+      return new DuplicateEventError(refusal.eventId, 'belongs to an event with other content')
     case 'deleted':
       return new StreamDeletedError(request)
   }
@@ -29,9 +29,9 @@ export function appendRefusal(
 
 /** The outcome of an append: the result of the first attempt, or the numbered events to write. */
 export interface AppendPlan {
-  /** True if all events are stored already, because an append whose answer was lost is repeated. */
+  /** True if all events are already stored, because an append whose response was lost is repeated. */
   readonly isRepetition: boolean
-  /** The last of the events that are stored already. */
+  /** The last of the events that are already stored. */
   readonly lastKnown: AppendResult | undefined
   /** The events to write at the end of the stream. */
   readonly toWrite: readonly DomainEvent[]
@@ -101,7 +101,7 @@ export function checkAppend({ events, expectedVersion, ...stream }: AppendReques
     if (event.aggregateId !== stream.aggregateId || event.aggregateType !== stream.aggregateType) {
       throw new EventStreamMismatchError(event, stream)
     }
-    if (ids.has(event.eventId)) throw new DuplicateEventError(event.eventId, 'comes twice in one append')
+    if (ids.has(event.eventId)) throw new DuplicateEventError(event.eventId, 'occurs twice in one append')
     ids.add(event.eventId)
   }
 }

@@ -1,7 +1,7 @@
 import { EventspineError } from '../errors.ts'
 import type { ExpectedVersion, StreamName } from './event-store.ts'
 
-/** Another writer changed the stream, so it is not at the expected version. Nothing was written. */
+/** The stream is not at the expected version, because another writer changed it. Nothing was written. */
 export class OptimisticLockError extends EventspineError {
   static override readonly name = 'OptimisticLockError'
   readonly code = 'OPTIMISTIC_LOCK'
@@ -31,12 +31,12 @@ export class DuplicateEventError extends EventspineError {
   readonly eventId: string
 
   constructor(eventId: string, detail: string) {
-    super(`The event id ${eventId} ${detail}. Give each event an id of its own.`)
+    super(`The event id ${eventId} ${detail}. Give each event a unique id.`)
     this.eventId = eventId
   }
 }
 
-/** An event belongs to another aggregate than the stream that it is in, or that it should be written to. */
+/** An event does not belong to the aggregate of the stream that it was read from or should be written to. */
 export class EventStreamMismatchError extends EventspineError {
   static override readonly name = 'EventStreamMismatchError'
   readonly code = 'EVENT_STREAM_MISMATCH'
@@ -62,7 +62,7 @@ export class AmbiguousStreamError extends EventspineError {
 
   constructor(aggregateId: string, aggregateTypes: readonly string[]) {
     super(
-      `${aggregateId} is the id of several aggregates (${aggregateTypes.join(', ')}): say which aggregateType.`,
+      `${aggregateId} is the id of several aggregates (${aggregateTypes.join(', ')}): pass the aggregateType.`,
     )
     this.aggregateId = aggregateId
     this.aggregateTypes = aggregateTypes
@@ -97,7 +97,7 @@ export class StoredEventError extends EventspineError {
   ) {
     super(
       `The stored ${event.eventType} ${event.eventId} at position ${position} cannot be decoded: ${cause.message} ` +
-        'Make its class accept what was stored.',
+        'Change its class so that it accepts the stored payload.',
       { cause },
     )
     this.eventId = event.eventId
@@ -105,7 +105,7 @@ export class StoredEventError extends EventspineError {
   }
 }
 
-/** The store does not answer. The write of the call has certainly not happened. */
+/** The store does not answer. The call has certainly written nothing. */
 export class StoreUnavailableError extends EventspineError {
   static override readonly name = 'StoreUnavailableError'
   readonly code = 'STORE_UNAVAILABLE'
@@ -116,7 +116,10 @@ export class StoreUnavailableError extends EventspineError {
   }
 }
 
-/** The answer to a write was lost, so it is unknown whether it is stored. Repeat the append: the store recognizes it. */
+/**
+ * The response to a write was lost, so it is unknown whether the write is stored. Repeat the append: the store
+ * recognizes events that are already stored.
+ */
 export class StoreOutcomeUnknownError extends EventspineError {
   static override readonly name = 'StoreOutcomeUnknownError'
   readonly code = 'STORE_OUTCOME_UNKNOWN'
@@ -124,7 +127,7 @@ export class StoreOutcomeUnknownError extends EventspineError {
 
   constructor(store: string, options?: ErrorOptions) {
     super(
-      `${store} did not answer whether the write is stored. Repeat the same call: an append that is stored is recognized.`,
+      `${store} did not confirm the write, which may be stored. Repeat the same call: the store recognizes an append that is already stored.`,
       options,
     )
   }
@@ -146,24 +149,24 @@ export class StoreSchemaError extends EventspineError {
   }
 }
 
-/** A call after `close`. */
+/** A method was called after `close`. */
 export class StoreClosedError extends EventspineError {
   static override readonly name = 'StoreClosedError'
   readonly code = 'STORE_CLOSED'
 
   constructor(store: string) {
-    super(`${store} is closed. Open it again with a new object.`)
+    super(`${store} is closed. Create a new store object.`)
   }
 }
 
-/** The disk or the quota of the store is full. Nothing was written. The store works again when there is room. */
+/** The disk or the quota of the store is full. Nothing was written. The store works again when there is space. */
 export class StoreFullError extends EventspineError {
   static override readonly name = 'StoreFullError'
   readonly code = 'STORE_FULL'
   override readonly retryable = true
 
   constructor(store: string, options?: ErrorOptions) {
-    super(`${store} is full: nothing was written. Free some space and repeat the call.`, options)
+    super(`${store} is full: nothing was written. Free disk space and repeat the call.`, options)
   }
 }
 
@@ -180,27 +183,32 @@ export class StoreReadOnlyError extends EventspineError {
   }
 }
 
-/** A call inside `stores.transaction` used the stores instead of the transaction, so it would wait for itself. */
+/**
+ * A call inside `stores.transaction` used the stores instead of the transaction, so it would wait for its own
+ * transaction.
+ */
 export class TransactionBypassError extends EventspineError {
   static override readonly name = 'TransactionBypassError'
   readonly code = 'TRANSACTION_BYPASSED'
 
   constructor(operation: string) {
     super(
-      `${operation} was called on the stores inside stores.transaction, where it would wait for that transaction. ` +
+      `${operation} was called on the stores inside stores.transaction, so it would wait for that transaction. ` +
         'Call it on the transaction: tx.events, tx.checkpoints and so on.',
     )
   }
 }
 
-/** A call needs a transaction, and got a pool, or a connection on which none is open. Nothing was written. */
+/**
+ * A call needs a transaction, but received a pool, or a connection without an open transaction. Nothing was written.
+ */
 export class TransactionRequiredError extends EventspineError {
   static override readonly name = 'TransactionRequiredError'
   readonly code = 'TRANSACTION_REQUIRED'
 
   constructor(operation: string, given: string) {
     super(
-      `${operation} needs an open transaction, got ${given}: each statement would be committed by itself. ` +
+      `${operation} needs an open transaction, got ${given}: each statement would be committed on its own. ` +
         'Use stores.transaction, or begin a transaction on one connection and pass that connection to stores.within.',
     )
   }

@@ -1,4 +1,4 @@
-import { EventspineError, shorten, toError } from '../errors.ts'
+import { shorten, toError } from '../errors.ts'
 import { Dispatcher, type HandlerFailure } from '../handling/dispatcher.ts'
 import { type HandlerEntry, recordedName } from '../handling/handler-entry.ts'
 import type { RunInfo } from '../handling/handler-run.ts'
@@ -13,10 +13,11 @@ import { redact } from '../redaction.ts'
 import type { ParkedEvent, SubscriptionDeadLetterStore } from './dead-letter-store.ts'
 import { SubscriptionFailedError } from './errors.ts'
 import type { Consumer, Unit } from './projection.ts'
+import { isRefusedEvent } from './refused-event.ts'
 import type { SubscriptionMonitor } from './subscription-monitor.ts'
 import type { ResolvedSubscriptionOptions } from './subscription-options.ts'
 
-/** Longest text about an error that is stored with a parked event, in characters. */
+/** Maximum length of the error text that is stored with a parked event, in characters. */
 const MAX_ERROR_TEXT = 1000
 
 export interface EventWorkParts {
@@ -29,9 +30,9 @@ export interface EventWorkParts {
   readonly monitor: SubscriptionMonitor
   readonly tracer: EventTracer
   readonly logger: Logger
-  /** Once it aborts, no attempt starts. */
+  /** After it aborts, no attempt starts. */
   readonly stopping: AbortSignal
-  /** Once it aborts, running handlers are no longer waited for, and their results do not count. */
+  /** After it aborts, the subscription does not wait for running handlers, and their results do not count. */
   readonly abandoned: AbortSignal
   /** Limit the concurrency; a slot is released between two attempts. */
   readonly slots: Slots | undefined
@@ -56,7 +57,7 @@ export class EventWork {
       owner,
       tracer,
       handlerTimeoutMs: options.handlerTimeoutMs,
-      // A batch is no cause, and a relay publishes what is stored as it is stored.
+      // A batch is not a cause, because it has several events. A relay must publish stored events unchanged.
       cause: consumer.isBatch ? 'none' : 'event',
       // Only buses record metrics.
       metrics: { recorder: undefined },
@@ -82,7 +83,7 @@ export class EventWork {
     return this.#running.whenIdle()
   }
 
-  /** Resolves when no more handlers run than the limit. */
+  /** Resolves when the number of running handlers does not exceed the limit. */
   atMost(limit: () => number): Promise<void> {
     return this.#running.whenAtMost(limit)
   }
@@ -109,14 +110,14 @@ export class EventWork {
     return this.#succeed(unit)
   }
 
-  /** An event that cannot be decoded reaches no handler, and a retry does not help. */
+  /** Refuses an event that cannot be decoded. It reaches no handler, and a retry does not help. */
   #refuse(unit: Unit, error: Error, handlers: readonly HandlerEntry[]): Promise<boolean> {
     this.#parts.monitor.problem('decoding a stored event failed', error)
     const failures = handlers.map((handler) => ({ handler, error }))
     return this.#giveUp(unit, failures, 1, new Date())
   }
 
-  /** Holds events that were read before a pause until it ends. */
+  /** Holds events that were read before a pause until the pause ends. */
   async #beginLater(unit: Unit): Promise<boolean> {
     const { gate, stopping } = this.#parts
     return (await gate.passed(stopping)) && this.#begin(unit)
@@ -147,8 +148,7 @@ export class EventWork {
     try {
       for (let attempt = 1; failures.length > 0; attempt += 1) {
         if (this.#parts.abandoned.aborted) return false
-        if (failures.every(isHopeless)) return await this.#giveUp(unit, failures, attempt, firstFailedAt)
-        const delayMs = this.#retryPolicy.delayAfter(attempt)
+        const delayMs = this.#delayAfter(attempt, failures)
         if (delayMs === undefined) return await this.#giveUp(unit, failures, attempt, firstFailedAt)
         if (!(await this.#rest(delayMs))) return false
         const handlers = failures.map(({ handler }) => handler)
@@ -158,6 +158,12 @@ export class EventWork {
     } finally {
       this.#parts.monitor.retrying -= unit.length
     }
+  }
+
+  /** The delay before the next attempt; undefined if there is none. */
+  #delayAfter(attempt: number, failures: Failures): number | undefined {
+    if (failures.every(({ error }) => isRefusedEvent(error))) return undefined
+    return this.#retryPolicy.delayAfter(attempt)
   }
 
   /** Waits between two attempts, and during a pause. @returns false if the subscription is stopping. */
@@ -194,7 +200,7 @@ export class EventWork {
     })
   }
 
-  /** Handles a failed batch event by event: only events that also fail alone are dead-lettered. */
+  /** Handles a failed batch event by event. Only events that also fail on their own are dead-lettered. */
   async #handleOneByOne(unit: Unit): Promise<boolean> {
     for (const stored of unit) {
       if (!(await this.handle([stored]))) return false
@@ -267,9 +273,4 @@ const PROCESS_SPAN: SpanKindOf<Attempt> = {
     'eventspine.position': unit[0].position,
     'eventspine.attempt': info.attempt,
   }),
-}
-
-/** True if a handler published an event that no bus accepts: without a limit of retries, a relay would repeat it for ever. */
-function isHopeless({ error }: HandlerFailure): boolean {
-  return error instanceof EventspineError && error.code === 'EVENT_LIMIT_EXCEEDED'
 }

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { checkpointFileName, prepareDirectory, readIfThere, replaceFile } from './checkpoint-file.ts'
-import { type Checkpoint, type CheckpointStore, checkPrevious } from './checkpoint-store.ts'
+import { type Checkpoint, type CheckpointStore, replacement } from './checkpoint-store.ts'
 
 /**
  * Stores each checkpoint in its own file. It writes a new file, flushes it to disk and renames it over the old one, so
@@ -22,17 +22,17 @@ export class FileCheckpointStore implements CheckpointStore {
     if (text === undefined) return undefined
     const checkpoint = parseCheckpoint(text)
     if (checkpoint === undefined) {
-      throw new Error(`${file} holds no position: ${JSON.stringify(text.slice(0, 40))}`)
+      throw new Error(`${file} contains no position: ${JSON.stringify(text.slice(0, 40))}`)
     }
     return checkpoint
   }
 
   async save(name: string, checkpoint: Checkpoint, previous: number | undefined): Promise<void> {
-    checkPrevious(name, await this.load(name), checkpoint, previous)
+    const replaced = replacement(name, await this.load(name), checkpoint, previous)
     const file = this.#fileOf(name)
     if (!this.#prepared.has(file)) await prepareDirectory(file)
     this.#prepared.add(file)
-    await replaceFile(file, `${JSON.stringify(checkpoint)}\n`)
+    await replaceFile(file, `${JSON.stringify(replaced)}\n`)
   }
 
   #fileOf(name: string): string {
@@ -40,7 +40,10 @@ export class FileCheckpointStore implements CheckpointStore {
   }
 }
 
-/** Parses the format of this release, and the bare position of older ones: only decimal digits, unlike `0x10` and `1e3`. */
+/**
+ * Parses the format of this release, and the plain position that older releases wrote. The position must consist of
+ * decimal digits; `0x10` and `1e3` are refused.
+ */
 function parseCheckpoint(text: string): Checkpoint | undefined {
   const bare = /^\d{1,16}\s*$/.test(text) ? Number(text) : undefined
   if (isPosition(bare)) return { position: bare, storeId: undefined, eventId: undefined, fence: undefined }

@@ -5,7 +5,7 @@ import { isAnswering } from './probe.ts'
 
 export type BrokerKind = 'redis' | 'rabbitmq' | 'kafka'
 
-/** What the tests start: a broker, or the database of the durable stores. */
+/** A server that the tests start: a broker, or the database of the durable stores. */
 export type ServerKind = BrokerKind | 'postgres'
 
 export interface LaunchOptions {
@@ -17,7 +17,7 @@ export interface LaunchOptions {
   readonly config?: readonly string[]
   /** Kafka: listeners in addition to the plaintext one. */
   readonly listeners?: readonly KafkaListener[]
-  /** Kafka: compile the code fully for sustained speed, instead of optimizing for a fast start. For benchmarks. */
+  /** The broker runs as in production, with its data on the disk, instead of with settings for a fast start. */
   readonly isMeasured?: boolean
 }
 

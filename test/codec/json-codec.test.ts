@@ -48,11 +48,11 @@ describe('what JsonCodec writes', () => {
     expect(body).toContain('"customerId":"注文"')
   })
 
-  it('is what eventsource-py wrote, where the values are the same', () => {
+  it('is what eventsource-py wrote, if the values are the same', () => {
     const { message } = captured('kafka', 'publish/type-name-differs')
     const decoded = codec.decode(message, classForPython)
 
-    // A copy is written anew; its time has lost the microseconds.
+    // A copy is encoded again, so its time has no microseconds.
     const rewritten = codec.encode(decoded.withMetadata({}))
 
     expect(rewritten.body).toBe(String(message.body).replace('05.678901Z', '05.678000Z'))
@@ -85,7 +85,7 @@ describe('what JsonCodec writes', () => {
     expect([key, contentType]).toEqual(['Order-1', 'application/json'])
   })
 
-  it('comes back as an equal event', () => {
+  it('decodes to an equal event', () => {
     const event = created().withMetadata({ source: 'web', nested: { list: [1, null] } })
 
     const decoded = codec.decode(codec.encode(event), lookup(OrderCreated))

@@ -1,7 +1,7 @@
 import { appendFile, chown, mkdtemp, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Broker } from '../brokers/broker.ts'
+import { dataFolder } from '../brokers/data-folder.ts'
 import { freePort } from '../brokers/free-port.ts'
 import { NativeHost } from '../brokers/native-host.ts'
 import { postgresCommand } from '../brokers/native-postgres.ts'
@@ -19,7 +19,7 @@ export class ReplicatedServer implements AsyncDisposable {
   readonly #clients: TcpProxy
 
   static async launch(): Promise<ReplicatedServer> {
-    const folder = () => mkdtemp(join(tmpdir(), 'eventspine-postgres-'))
+    const folder = () => mkdtemp(join(dataFolder, 'eventspine-postgres-'))
     const [first, second, port, standbyPort] = await Promise.all([folder(), folder(), freePort(), freePort()])
     const replication = await TcpProxy.start({ host: '127.0.0.1', port })
     const clients = await TcpProxy.start({ host: '127.0.0.1', port })
@@ -48,7 +48,7 @@ export class ReplicatedServer implements AsyncDisposable {
     this.#clients = clients
   }
 
-  /** Of the server that takes writes. */
+  /** The URL of the server that accepts writes. */
   get url(): string {
     return `postgres://postgres@127.0.0.1:${this.#clients.port}/postgres`
   }
@@ -58,7 +58,7 @@ export class ReplicatedServer implements AsyncDisposable {
     this.#replication.setDown(true)
   }
 
-  /** Promotes the standby and leads all clients there. The primary goes on without them. */
+  /** Promotes the standby and redirects all clients to it. The primary keeps running without them. */
   async failOver(): Promise<void> {
     await using client = await connected(this.standby.url)
     await client.query('select pg_promote()')

@@ -1,4 +1,5 @@
 import { expect, inject, it } from 'vitest'
+import type { PostgresStores } from '../../src/postgres/index.ts'
 import { noted } from '../../src/testing/conformance/events.ts'
 import { paced } from '../support/pace.ts'
 import { RecordingLogger } from '../support/recording-logger.ts'
@@ -42,7 +43,7 @@ it('wakes a listener in another process within milliseconds of a commit', async 
   await using reader = openStores({ schema, pollIntervalMs: 60_000 })
   await append(writer.events, 'a')
   const woken = wakeUps(reader.events)
-  await (await woken.more()).arrived() // of the look with which listening begins
+  await (await woken.more()).arrived() // of the check at the start of listening
   const times: number[] = []
   for (let round = 0; round < 20; round += 1) {
     const next = await woken.more()
@@ -58,7 +59,7 @@ it('wakes a listener in another process within milliseconds of a commit', async 
   expect(median).toBeLessThan(1000)
 })
 
-it('wakes at the commit of a transaction of the caller, and once for all its appends', async () => {
+it('wakes once at the commit of a transaction of the caller, for all its appends', async () => {
   const schema = freshSchema()
   await using writer = openStores({ schema })
   await using reader = openStores({ schema, pollIntervalMs: 60_000 })
@@ -77,7 +78,7 @@ it('wakes at the commit of a transaction of the caller, and once for all its app
   woken.end()
 })
 
-it('finds what was appended while its connection was cut, and listens again', async () => {
+it('finds events that were appended while its connection was broken, and listens again', async () => {
   const schema = freshSchema()
   const logger = new RecordingLogger()
   await using writer = openStores({ schema })
@@ -113,7 +114,47 @@ it('finds what was appended while its connection was cut, and listens again', as
   ])
 })
 
-it('polls where it is told to, and sends no notification', async () => {
+const addToOutbox = (stores: PostgresStores, aggregateId: string) =>
+  stores.transaction((tx) => tx.outbox.add([noted(aggregateId)]))
+
+it('finds what was added to the outbox while its connection was cut', async () => {
+  const schema = freshSchema()
+  const logger = new RecordingLogger()
+  await using writer = openStores({ schema })
+  const url = new URL(inject('postgresUrl'))
+  url.searchParams.set('application_name', schema)
+  await using reader = openStores({ schema, pollIntervalMs: 60_000, logger, postgresUrl: url.href })
+  await addToOutbox(writer, 'a')
+  const woken = wakeUps(reader.outbox)
+  await (await woken.more()).arrived()
+  await using client = await connected()
+  for (let round = 0; round < 2; round += 1) {
+    const next = await woken.more()
+    const cut = 'select pg_terminate_backend(pid) from pg_stat_activity where application_name = $1'
+    await client.query(cut, [schema])
+    await addToOutbox(writer, 'a')
+    await next.arrived()
+    await expect
+      .poll(() => logger.lines.at(-1)?.message, { timeout: paced(10_000) })
+      .toBe('wake-ups by NOTIFY resumed')
+  }
+  woken.end()
+})
+
+it('polls the outbox, too, if configured', async () => {
+  const schema = freshSchema()
+  await using writer = openStores({ schema, wakeUp: 'poll' })
+  await using reader = openStores({ schema, wakeUp: 'poll', pollIntervalMs: 50 })
+  const woken = wakeUps(reader.outbox)
+  for (let round = 0; round < 3; round += 1) {
+    const next = await woken.more()
+    await addToOutbox(writer, 'a')
+    await next.arrived()
+  }
+  woken.end()
+})
+
+it('polls if configured, and sends no notification', async () => {
   const schema = freshSchema()
   await using writer = openStores({ schema, wakeUp: 'poll' })
   await using reader = openStores({ schema, wakeUp: 'poll', pollIntervalMs: 50 })
@@ -135,7 +176,7 @@ it('polls where it is told to, and sends no notification', async () => {
   expect(heard).toEqual([])
 })
 
-it('wakes when what held the feed back is rolled back, of which nobody notifies', async () => {
+it('wakes when the append that held the feed back is rolled back, although no notification is sent', async () => {
   const schema = freshSchema()
   await using writer = openStores({ schema })
   await using reader = openStores({ schema, pollIntervalMs: 100 })
@@ -186,7 +227,7 @@ it('notifies with the commit of one append at a time, and after the commit of ot
   expect(await sessions()).toBe(2)
 })
 
-it('notifies at most once in ten milliseconds, and never forgets the last append', async () => {
+it('notifies at most once in ten milliseconds, and always after the last append', async () => {
   const schema = freshSchema()
   await using writer = openStores({ schema })
   await using witness = await connected()

@@ -41,7 +41,7 @@ describe('while it runs', () => {
     },
   )
 
-  it('publishes after an outage what was published during it, and reports only messages in flight as unknown', async () => {
+  it('publishes events of an outage after it, and reports only messages in flight as unknown', async () => {
     const exchangeName = freshName()
     const consumer = createBus({ exchangeName, prefetchCount: 100 })
     const events = recorder(consumer)
@@ -246,6 +246,7 @@ describe('while it runs', () => {
     if (!(error instanceof PublishError)) throw new Error('the publish should have been rejected')
     // Another queue may have stored it.
     expect(error.outcomes).toMatchObject([{ status: 'unknown', error: expect.any(MessageRefusedError) }])
+    expect(error.retryable).toBe(true)
     expect(error.message).toContain('nack')
     await channel.purgeQueue(queue)
     await bus.publish([orderCreated()])

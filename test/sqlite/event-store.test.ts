@@ -1,15 +1,12 @@
 import { createRequire } from 'node:module'
 import { DatabaseSync } from 'node:sqlite'
-import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import {
   AggregateRepository,
   defineEvent,
   EventRegistry,
-  type ExpectedVersion,
   GenericEvent,
   handlerFor,
-  InMemoryEventStore,
   STREAM_DELETED,
   StoreClosedError,
   type StoredEvent,
@@ -17,7 +14,6 @@ import {
   TransactionBypassError,
 } from '../../src/index.ts'
 import { Order } from '../support/order-aggregate.ts'
-import { paced } from '../support/pace.ts'
 import { RecordingLogger } from '../support/recording-logger.ts'
 import { appendNotes, appendTo, Noted, numbers, withFile } from './sqlite-scene.ts'
 
@@ -31,7 +27,7 @@ const shapeOf = (stored: readonly StoredEvent[]) =>
   stored.map(({ event, position, storedAt }) => ({ json: JSON.stringify(event), position, storedAt }))
 
 describe('classes of events', () => {
-  it('come from the options, from a registry, from repositories and from subscriptions', async () => {
+  it('are registered by the options, a registry, repositories and subscriptions', async () => {
     await using scene = withFile()
     await appendNotes(scene.open(), 1)
     const first = async (stores: ReturnType<typeof scene.open>) =>
@@ -63,7 +59,7 @@ describe('classes of events', () => {
     expect((await ordersOf(scene.open({ events: [] })).load('Order-1')).state.customerId).toBe('c-1')
   })
 
-  it('that refuse what is stored give a fault in the feed, and an error in the stream', async () => {
+  it('that refuse a stored payload cause a fault in the feed, and an error in the stream', async () => {
     await using scene = withFile()
     await appendNotes(scene.open(), 1)
     const numeric = {
@@ -129,7 +125,7 @@ describe('the feed', () => {
     own.close()
   })
 
-  it('gives no position twice, though the last events were rolled back or deleted', async () => {
+  it('assigns no position twice, although the last events were rolled back or deleted', async () => {
     await using scene = withFile()
     const stores = scene.open()
     await appendNotes(stores, 2)
@@ -151,7 +147,7 @@ describe('the feed', () => {
 })
 
 describe('archiving', () => {
-  it('takes events out of the feed, and leaves them in their streams, in the ids and in the export', async () => {
+  it('removes events from the feed, and keeps them in their streams, among the ids and in the export', async () => {
     await using scene = withFile()
     const stores = scene.open()
     const notes = await appendNotes(stores, 6)
@@ -170,7 +166,7 @@ describe('archiving', () => {
     expect((await appendTo(stores.events, new Noted({ aggregateId: 'a0', n: 9 }))).newVersion).toBe(3)
   })
 
-  it('takes a prefix, more than a batch of it, but nothing that a subscription has not handled', async () => {
+  it('archives a prefix of more than one batch, but no event that a subscription has not handled', async () => {
     await using scene = withFile()
     const stores = scene.open()
     const events = numbers(0, 2500).map((n) => new Noted({ aggregateId: 'long', n }))
@@ -212,7 +208,7 @@ describe('import and export', () => {
     expect(await target.events.headPosition()).toBe(await source.events.headPosition())
   })
 
-  it('may be run again after an interruption, and refuse a store with other events', async () => {
+  it('can be repeated after an interruption, and refuse a store with other events', async () => {
     await using from = withFile()
     await using to = withFile()
     const source = from.open()
@@ -231,7 +227,7 @@ describe('import and export', () => {
 })
 
 describe('transactions', () => {
-  it('have the connection of the user, whose own tables change with the events or not at all', async () => {
+  it('provide a connection, so that tables of the user change together with the events or not at all', async () => {
     await using scene = withFile()
     const stores = scene.open()
     await stores.transaction(
@@ -250,7 +246,7 @@ describe('transactions', () => {
     expect((await stores.events.getEvents('sum')).version).toBe(1)
   })
 
-  it('that a user began on a connection of their own are honored, and noticed when they are committed', async () => {
+  it('that the user opened on another connection are used, and detected when they are committed', async () => {
     await using scene = withFile()
     const stores = scene.open({ watchIntervalMs: 1 })
     await stores.ready()
@@ -272,7 +268,7 @@ describe('transactions', () => {
     client.close()
   })
 
-  it('refuse a connection of another copy of SQLite, whose locks do not hold beside the own ones', async () => {
+  it('refuse a connection of another copy of SQLite, because the locks of two copies break each other', async () => {
     await using scene = withFile()
     const BetterSqlite3 = createRequire(import.meta.url)('better-sqlite3')
     const client = new BetterSqlite3(':memory:')
@@ -284,7 +280,7 @@ describe('transactions', () => {
     client.close()
   })
 
-  it('refuse a call on the stores, which would wait for them, and one on a transaction that is over', async () => {
+  it('refuse a call on the stores, which would deadlock, and a call on a transaction that has ended', async () => {
     await using scene = withFile()
     const stores = scene.open()
     const escaped = await stores.transaction(async (tx) => {
@@ -344,7 +340,7 @@ it('reports a listener that throws, and calls the others', async () => {
 it.each([
   ['full', 2],
   ['normal', 1],
-] as const)('waits for the disk as far as durability %s asks for it', async (durability, synchronous) => {
+] as const)('waits for the disk as durability %s requires', async (durability, synchronous) => {
   await using scene = withFile()
   const stores = scene.open({ durability })
 
@@ -353,7 +349,7 @@ it.each([
   })
 })
 
-it('refuses options that are none, and files that are in memory', async () => {
+it('refuses unknown options, and files in memory', async () => {
   await using scene = withFile()
 
   expect(() => scene.open({ file: '' })).toThrow(/file must be a non-empty string/)
@@ -362,66 +358,6 @@ it('refuses options that are none, and files that are in memory', async () => {
     /worker must be .*durability must be/,
   )
 })
-
-const step = fc.record({
-  kind: fc.constantFrom('append', 'append', 'append', 'repeat', 'delete', 'rollBack'),
-  key: fc.integer({ min: 0, max: 3 }),
-  count: fc.integer({ min: 0, max: 3 }),
-  expected: fc.constantFrom<ExpectedVersion>('any', 'noStream', 'streamExists', 0, 1, 2, 3),
-})
-
-it(
-  'answers what the in-memory store answers, whatever is written',
-  async () => {
-    await fc.assert(
-      fc.asyncProperty(fc.array(step, { maxLength: 25 }), async (steps) => {
-        await using scene = withFile()
-        const [ours, model] = [scene.open({ durability: 'normal' }), new InMemoryEventStore()]
-        let last = {
-          aggregateId: 'k0',
-          aggregateType: 'Note',
-          events: [] as Noted[],
-          expectedVersion: 'any' as ExpectedVersion,
-        }
-        const outcome = (promise: Promise<{ readonly newVersion: number }>) =>
-          promise.then(
-            ({ newVersion }) => newVersion,
-            (error: unknown) => Reflect.get(Object(error), 'code'),
-          )
-        for (const { kind, key, count, expected } of steps) {
-          const stream = { aggregateId: `k${key}`, aggregateType: 'Note' }
-          if (kind === 'delete') {
-            expect(await outcome(ours.events.deleteStream(stream))).toBe(
-              await outcome(model.deleteStream(stream)),
-            )
-            continue
-          }
-          const events = numbers(0, count).map((n) => new Noted({ aggregateId: stream.aggregateId, n }))
-          const request = kind === 'repeat' ? last : { ...stream, events, expectedVersion: expected }
-          if (kind === 'rollBack') {
-            const undone = ours.transaction(async (tx) => {
-              await tx.events.appendEvents(request)
-              throw new Error('undone')
-            })
-            await expect(undone).rejects.toThrow()
-            continue
-          }
-          last = request
-          expect(await outcome(ours.events.appendEvents(request))).toBe(
-            await outcome(model.appendEvents(request)),
-          )
-        }
-        const ids = async (events: AsyncIterable<StoredEvent>) =>
-          (await all(events)).map(
-            ({ event }) => `${event.eventType} ${event.aggregateId} ${event.aggregateVersion}`,
-          )
-        expect(await ids(ours.events.readAll())).toEqual(await ids(model.readAll()))
-      }),
-      { numRuns: 25 },
-    )
-  },
-  paced(60_000),
-)
 
 it.each([true, false])(
   'lets the event loop turn while it writes and reads without a pause (worker: %s)',

@@ -3,10 +3,12 @@ import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import {
   AggregateRepository,
+  ConnectionError,
   type DomainEvent,
   InMemoryEventBus,
   InMemoryEventStore,
   PublishAfterSaveError,
+  PublishError,
 } from '../../src/index.ts'
 import { MemoryBroker, MemoryBrokerEventBus } from '../../src/testing/index.ts'
 import { Order } from '../support/order-aggregate.ts'
@@ -14,7 +16,7 @@ import { RecordingLogger } from '../support/recording-logger.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { append, appendOne, Noted, numbers, quick, SubscriptionScene } from './subscription-scene.ts'
 
-/** A bus that keeps what it was given, and fails when told. */
+/** A bus that records the published events, and fails on request. */
 class RecordingBus {
   readonly published: number[] = []
   readonly #isDown: () => boolean
@@ -30,7 +32,7 @@ class RecordingBus {
   }
 }
 
-it('publishes what is stored, in order, and what comes', async () => {
+it('publishes stored events in order, and then new ones', async () => {
   const scene = new SubscriptionScene()
   await append(scene.store, 0, 250)
   const manager = scene.manager()
@@ -44,7 +46,7 @@ it('publishes what is stored, in order, and what comes', async () => {
   expect(bus.published).toEqual(numbers(0, 260))
 })
 
-it('publishes what a save stored and could not publish', async () => {
+it('publishes events that a save stored but could not publish', async () => {
   const eventStore = new InMemoryEventStore()
   const scene = new SubscriptionScene(eventStore)
   const eventPublisher = { publish: () => Promise.reject(new Error('the broker is away')) }
@@ -68,7 +70,7 @@ it('publishes what a save stored and could not publish', async () => {
   expect(seen).toEqual(['OrderCreated'])
 })
 
-it('waits for a broker that is away as long as it takes, degraded and not down', async () => {
+it('waits for an unreachable broker without a limit, degraded but not down', async () => {
   const scene = new SubscriptionScene()
   await append(scene.store, 0, 30)
   let isDown = true
@@ -87,7 +89,7 @@ it('waits for a broker that is away as long as it takes, degraded and not down',
   expect(bus.published).toEqual(numbers(0, 30))
 })
 
-it('stops before an event that no bus takes, or parks it alone and continues', async () => {
+it('stops before an event that no bus accepts, or parks only this event and continues', async () => {
   const scene = new SubscriptionScene()
   await append(scene.store, 0, 10)
   const metadata = { many: numbers(0, 30_001) }
@@ -115,7 +117,36 @@ it('stops before an event that no bus takes, or parks it alone and continues', a
   expect(await scene.deadLetters.list()).toMatchObject([{ errorName: 'EventLimitError', attempts: 1 }])
 })
 
-it('publishes every event at least once and in order, whatever dies between the store, the bus and the checkpoint', async () => {
+it('retries while the bus refuses all events, and parks none of them', async () => {
+  const scene = new SubscriptionScene()
+  await append(scene.store, 0, 30)
+  const published: number[] = []
+  let isAllowed = false
+  const publish = async (events: readonly DomainEvent[]) => {
+    await nextTurn()
+    if (!isAllowed) {
+      const error = new ConnectionError('AUTHENTICATION_FAILED', 'The user has no right to write.')
+      const refused = events.map(({ eventId, eventType }) => ({
+        ...{ eventId, eventType, error },
+        status: 'notStored' as const,
+      }))
+      throw new PublishError('kafka', refused)
+    }
+    for (const event of events) if (event instanceof Noted) published.push(event.n)
+  }
+  const manager = scene.manager()
+  manager.relay({ publish }, { name: 'outbox', ...quick, onFailure: 'deadLetter' })
+  manager.start()
+  await waitFor(async () => ((await manager.status())['outbox']?.handlerErrors ?? 0) > 3)
+  expect((await manager.health()).status).toBe('degraded')
+
+  isAllowed = true
+  await manager.whenCaughtUp('outbox')
+  expect(published).toEqual(numbers(0, 30))
+  expect(await scene.deadLetters.list()).toEqual([])
+})
+
+it('publishes every event at least once and in order through crashes between the store, the bus and the checkpoint', async () => {
   const faults = fc.array(fc.constantFrom('none', 'publish', 'answer', 'checkpoint', 'restart'), {
     maxLength: 25,
   })
@@ -163,7 +194,7 @@ it('publishes every event at least once and in order, whatever dies between the 
   )
 })
 
-it('brings everything over an outage of a broker bus', async () => {
+it('publishes all events despite an outage of the broker', async () => {
   const scene = new SubscriptionScene()
   const broker = new MemoryBroker()
   const logger = new RecordingLogger()
@@ -187,7 +218,7 @@ it('brings everything over an outage of a broker bus', async () => {
   await waitFor(() => handled.size === 40)
 })
 
-it('publishes each event with the cause and the correlation that it is stored with', async () => {
+it('publishes each event with its stored causation and correlation ids', async () => {
   const scene = new SubscriptionScene()
   await append(scene.store, 0, 5)
   const stored: DomainEvent[] = []
@@ -211,7 +242,7 @@ it('publishes each event with the cause and the correlation that it is stored wi
   expect(published.map(causes)).toEqual(stored.map(causes))
 })
 
-it('a repository publishes its events with the cause that they are stored with', async () => {
+it('a repository publishes its events with their stored causation ids', async () => {
   const eventStore = new InMemoryEventStore()
   const bus = new InMemoryEventBus()
   const orders = new AggregateRepository({

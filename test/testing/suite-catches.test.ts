@@ -75,7 +75,7 @@ const FAULTS: readonly Fault[] = [
     caughtBy: ['runs the failed handler even if a release adds a handler before it'],
   },
   {
-    what: 'takes a handler that failed for one that had succeeded',
+    what: 'treats a failed handler as one that had succeeded',
     sabotage: (whole) => ({
       consume: (intake) =>
         whole.consume(
@@ -87,7 +87,7 @@ const FAULTS: readonly Fault[] = [
     caughtBy: ['runs the failed handler even if a release adds a handler before it'],
   },
   {
-    what: 'believes the header of a replay in an ordinary message',
+    what: 'accepts the header of a replay in an ordinary message',
     sabotage: (whole) => ({
       consume: (intake) =>
         whole.consume(
@@ -98,10 +98,10 @@ const FAULTS: readonly Fault[] = [
           ),
         ),
     }),
-    caughtBy: ['believes no header of a producer about handlers and attempts'],
+    caughtBy: ['ignores headers of a producer about handlers and attempts'],
   },
   {
-    what: 'believes a header about the number of deliveries',
+    what: 'accepts a header with the number of deliveries',
     sabotage: (whole) => ({
       consume: (intake) =>
         whole.consume(
@@ -111,10 +111,10 @@ const FAULTS: readonly Fault[] = [
           }),
         ),
     }),
-    caughtBy: ['believes no header of a producer about handlers and attempts'],
+    caughtBy: ['ignores headers of a producer about handlers and attempts'],
   },
   {
-    what: 'believes a header about the type of an event',
+    what: 'accepts a header with the type of an event',
     sabotage: (whole) => ({
       consume: (intake) =>
         whole.consume(
@@ -124,7 +124,9 @@ const FAULTS: readonly Fault[] = [
           }),
         ),
     }),
-    caughtBy: ['keeps as a dead letter what a header hides behind a type without handlers'],
+    caughtBy: [
+      'keeps as a dead letter a message whose header names a type without handlers and whose body another type',
+    ],
   },
   {
     what: 'loses the version of an event',
@@ -140,7 +142,7 @@ const FAULTS: readonly Fault[] = [
         ),
     }),
     caughtBy: [
-      'hands events of all versions to a handler as instances of the current class',
+      'passes events of all versions to a handler as instances of the current class',
       'dead-letters an event of a newer version at once with both versions, if it is to refuse it',
     ],
   },
@@ -156,7 +158,7 @@ const FAULTS: readonly Fault[] = [
         ),
     }),
     caughtBy: [
-      'takes over the messages of a consumer that died',
+      'takes over the messages of a consumer that crashed',
       'stops in time even if a handler hangs, and leaves its event to other consumers',
       'leaves events that it has not started to other consumers',
     ],
@@ -192,7 +194,7 @@ const FAULTS: readonly Fault[] = [
     ],
   },
   {
-    what: 'drops a message now and then',
+    what: 'drops some messages',
     sabotage: (whole) => {
       let count = 0
       return {
@@ -209,7 +211,7 @@ const FAULTS: readonly Fault[] = [
     ],
   },
   {
-    what: 'delivers a message twice now and then',
+    what: 'delivers some messages twice',
     sabotage: (whole) => {
       let count = 0
       return {
@@ -225,7 +227,7 @@ const FAULTS: readonly Fault[] = [
     caughtBy: ['repeats nothing without a fault', 'keeps the order of the events of one call'],
   },
   {
-    what: 'delivers again for a retry, and forgets who had succeeded',
+    what: 'redelivers for a retry, and forgets which handlers had succeeded',
     sabotage: (whole) => ({
       consume: (intake) => {
         const deliver = (delivery: Delivery) =>
@@ -244,17 +246,17 @@ const FAULTS: readonly Fault[] = [
     caughtBy: ['runs a retry only for the handlers that have not succeeded'],
   },
   {
-    what: 'says that all is stored while the broker is away',
+    what: 'reports all messages as stored while the broker is unreachable',
     sabotage: (whole, broker) => ({
       publish: (messages, signal) => (broker.isDown ? Promise.resolve([]) : whole.publish(messages, signal)),
     }),
     caughtBy: [
       'holds a publish until the broker is back',
-      'rejects a publish at its deadline if the broker stays away, with the outcome of each event',
+      'rejects a publish at its deadline if the broker stays unreachable, with the outcome of each event',
     ],
   },
   {
-    what: 'says that nothing was stored though it was',
+    what: 'reports stored messages as not stored',
     sabotage: (whole, broker) => ({
       publish: async (messages, signal) => {
         const failures = await whole.publish(messages, signal)
@@ -262,10 +264,12 @@ const FAULTS: readonly Fault[] = [
         return failures
       },
     }),
-    caughtBy: ['rejects a publish at its deadline if the broker stays away, with the outcome of each event'],
+    caughtBy: [
+      'rejects a publish at its deadline if the broker stays unreachable, with the outcome of each event',
+    ],
   },
   {
-    what: 'throws dead letters away',
+    what: 'drops dead letters',
     sabotage: (whole) => ({
       consume: (intake) =>
         whole.consume(
@@ -287,7 +291,7 @@ const FAULTS: readonly Fault[] = [
     ],
   },
   {
-    what: 'keeps dead letters changed',
+    what: 'stores changed dead letters',
     sabotage: ({ deadLetters }) => ({
       deadLetters: {
         list: async (limit, cursor) => {
@@ -300,7 +304,7 @@ const FAULTS: readonly Fault[] = [
           return { ...page, letters }
         },
         get: (id) => deadLetters.get(id),
-        count: () => deadLetters.count(),
+        count: (group) => deadLetters.count(group),
         replay: (id, group) => deadLetters.replay(id, group),
         remove: (idsToRemove) => deadLetters.remove(idsToRemove),
       },
@@ -308,7 +312,7 @@ const FAULTS: readonly Fault[] = [
     caughtBy: ['keeps as a dead letter, at once and bit for bit: bytes that are not UTF-8'],
   },
   {
-    what: 'takes the id of the event for that of the dead letter',
+    what: 'uses the id of the event as that of the dead letter',
     sabotage: ({ deadLetters }) => {
       const letters = async () => {
         const page = await deadLetters.list(1000, undefined)
@@ -322,7 +326,7 @@ const FAULTS: readonly Fault[] = [
             cursor: undefined,
           }),
           get: find,
-          count: () => deadLetters.count(),
+          count: (group) => deadLetters.count(group),
           replay: async (id, group) => deadLetters.replay((await find(id))?.id ?? '', group),
           remove: async ([id = '']) => deadLetters.remove([(await find(id))?.id ?? '']),
         },
@@ -331,12 +335,25 @@ const FAULTS: readonly Fault[] = [
     caughtBy: ['gives dead letters ids of their own, also those of one event'],
   },
   {
-    what: 'replays to everybody',
-    sabotage: ({ deadLetters }, broker) => ({
+    what: 'counts the dead letters of all groups',
+    sabotage: ({ deadLetters }) => ({
       deadLetters: {
         list: (limit, cursor) => deadLetters.list(limit, cursor),
         get: (id) => deadLetters.get(id),
         count: () => deadLetters.count(),
+        replay: (id, group) => deadLetters.replay(id, group),
+        remove: (idsToRemove) => deadLetters.remove(idsToRemove),
+      },
+    }),
+    caughtBy: ['counts in the health of a group its own dead letters only'],
+  },
+  {
+    what: 'replays to all groups and handlers',
+    sabotage: ({ deadLetters }, broker) => ({
+      deadLetters: {
+        list: (limit, cursor) => deadLetters.list(limit, cursor),
+        get: (id) => deadLetters.get(id),
+        count: (group) => deadLetters.count(group),
         replay: async (id) => {
           const letter = await deadLetters.get(id)
           if (letter === undefined) return false
@@ -369,7 +386,7 @@ const FAULTS: readonly Fault[] = [
     ],
   },
   {
-    what: 'keeps messages that it should give back',
+    what: 'keeps messages that it should return',
     sabotage: (whole) => ({
       consume: async (intake) =>
         pretendingConsumption(await whole.consume(intake), { release: () => Promise.resolve() }),
@@ -404,7 +421,8 @@ describe('the conformance suite', () => {
     const hangs: Sabotage = (whole) => ({
       publish: (messages) => whole.publish(messages, new AbortController().signal),
     })
-    const name = 'rejects a publish at its deadline if the broker stays away, with the outcome of each event'
+    const name =
+      'rejects a publish at its deadline if the broker stays unreachable, with the outcome of each event'
     expect(await failing(hangs, [name], 10_000)).toEqual([])
   })
 
@@ -428,7 +446,7 @@ describe('the conformance suite', () => {
       lacks: { retry: 'not needed' },
     })
     expect(skipped).toContain('makes one attempt if there are no retries (lacks retry: not needed)')
-    expect(skipped).toContain('takes over the messages of a consumer that died (needs faults.crash)')
+    expect(skipped).toContain('takes over the messages of a consumer that crashed (needs faults.crash)')
     expect(skipped).toContain('lets the process exit after a shutdown (needs module)')
     expect([...run.keys()]).not.toContain('makes one attempt if there are no retries')
   })

@@ -19,7 +19,7 @@ import type { HeldDeliveries } from './held-deliveries.ts'
 import { type PendingHandlers, pendingHandlers } from './pending-handlers.ts'
 import type { Settling } from './settling.ts'
 
-/** Longest key of a lane, in characters. */
+/** Maximum length of the key of a lane, in characters. */
 export const MAX_KEY = 4096
 
 export interface DeliveryHandlerParts {
@@ -53,7 +53,7 @@ interface Handling extends ConsumeSubject {
   span: EventSpan
 }
 
-/** Takes one delivery through its handling: decoding, attempts and retries, until it is settled. */
+/** Handles one delivery until it is settled: decoding, attempts and retries. */
 export class DeliveryHandler {
   readonly #parts: DeliveryHandlerParts
   readonly #consumeSpan: SpanKindOf<ConsumeSubject>
@@ -106,7 +106,7 @@ export class DeliveryHandler {
     }
   }
 
-  /** Gives up a message that no handler can receive. */
+  /** Dead-letters a message that no handler can receive. */
   #reject(delivery: Delivery, event: DomainEvent | undefined, reason: DeadLetterReason): Promise<void> {
     const { metrics, tracer, settling } = this.#parts
     metrics.refresh()?.consumed(event)
@@ -132,9 +132,9 @@ export class DeliveryHandler {
   }
 
   /**
-   * A message that was delivered before may have killed the process that had it, so each attempt is recorded before
-   * it starts. Messages with one delivery left start one at a time: then only the message that kills the process is counted
-   * once more, and not those that ran at the same time.
+   * A message that was delivered before may have crashed its process, so each attempt is recorded before it starts.
+   * Messages with one delivery left start one at a time, so that only the message that crashes the process gets a
+   * further count, and not the messages that would have run at the same time.
    */
   async #redelivered(handling: Handling): Promise<void> {
     const { delivery, event, pending } = handling
@@ -156,7 +156,7 @@ export class DeliveryHandler {
     }
   }
 
-  /** Runs the handlers that failed, and only those, until none fails or no attempt is left. */
+  /** Runs only the handlers that failed, until none fails or no attempt is left. */
   async #retry(
     handling: Handling,
     firstFailures: readonly HandlerFailure[],
@@ -167,7 +167,7 @@ export class DeliveryHandler {
     const firstFailedAt = new Date()
     let failures = firstFailures
     for (let attempt = firstAttempt; ; attempt += 1) {
-      // A handler that failed because the shutdown aborted its signal is not at fault.
+      // A failure after the shutdown has aborted the handler's signal does not count.
       if (abandoned.aborted) return
       const delayMs = retryPolicy.delayAfter(attempt)
       if (delayMs === undefined) {
@@ -201,7 +201,10 @@ export class DeliveryHandler {
     }))
   }
 
-  /** All subscribed handlers have succeeded. A delivery that is also for others is dead-lettered for those. */
+  /**
+   * Called when all subscribed handlers have succeeded. A delivery that is also for other handlers is dead-lettered for
+   * those.
+   */
   #succeed(handling: Handling): Promise<void> | undefined {
     const { delivery, event, startedAt, pending } = handling
     const { settling, consumerGroup } = this.#parts

@@ -12,7 +12,10 @@ import {
 } from '../../kit/options.ts'
 import type { DeadLetterReason, DeadLetterStore, StoredDeadLetter } from '../../transport/transport.ts'
 
-/** A message that failed for good, and why. Fields that eventsource-py does not write are undefined in its dead letters. */
+/**
+ * A message that was dead-lettered, with the reason. Fields that eventsource-py does not write are undefined in its
+ * dead letters.
+ */
 export interface DeadLetter {
   /** Identifies the dead letter in `get`, `replay` and `purge`. */
   readonly id: string
@@ -20,7 +23,7 @@ export interface DeadLetter {
   readonly eventType: string | undefined
   readonly aggregateId: string | undefined
   readonly headers: Readonly<Record<string, string>>
-  /** The original body, bit for bit. */
+  /** The unchanged original body. */
   readonly body: Uint8Array
   /** The decoded event; a `GenericEvent` if its type is unknown here, undefined if the body cannot be decoded. */
   readonly event: DomainEvent | undefined
@@ -35,7 +38,7 @@ export interface DeadLetter {
   readonly attempts: number | undefined
   readonly firstFailedAt: Date | undefined
   readonly lastFailedAt: Date | undefined
-  /** Origin of the message in the broker's terms, such as a queue or a topic with partition and offset. */
+  /** Origin of the message in the terms of the broker, for example a queue, or a topic with partition and offset. */
   readonly source: string | undefined
 }
 
@@ -58,13 +61,13 @@ export interface DeadLetterListOptions {
 export interface DeadLetterList {
   /** Oldest first. */
   readonly deadLetters: readonly DeadLetter[]
-  /** Pass it to `list` for the next page; undefined after the last. */
+  /** Pass it to `list` for the next page; undefined after the last page. */
   readonly cursor: string | undefined
 }
 
 const PAGE = 100
 
-/** Lists, replays and purges dead letters. Connects the bus if needed; the bus does not have to consume. */
+/** Lists, replays and purges dead letters. Connects the bus if necessary; the bus does not have to consume. */
 export class DeadLetterQueue {
   readonly #store: DeadLetterStore
   readonly #codec: EventCodec
@@ -103,14 +106,14 @@ export class DeadLetterQueue {
     return letter === undefined ? undefined : this.#describe(letter)
   }
 
-  /** Number of dead letters. */
+  /** Number of dead letters of all consumer groups. */
   async count(): Promise<number> {
     await this.#connect()
     return this.#store.count()
   }
 
   /**
-   * Gives a dead letter back to the consumer group and the handlers that failed, and to no others. A dead letter that
+   * Replays a dead letter to the consumer group and the handlers that failed, and to no others. A dead letter that
    * eventsource-py wrote goes to all handlers of this bus's group. A crash in between can replay it twice.
    *
    * @returns false if there is none with this id.
@@ -121,7 +124,8 @@ export class DeadLetterQueue {
   }
 
   /**
-   * Replays all dead letters that match now, oldest first. A replay that fails again during the call is not repeated.
+   * Replays all dead letters that match at the time of the call, oldest first. A message that fails again during the
+   * call is not replayed again.
    * @returns the number of replayed dead letters.
    */
   async replayAll(filter: DeadLetterFilter = {}): Promise<number> {
@@ -135,8 +139,8 @@ export class DeadLetterQueue {
   /**
    * Removes one dead letter by its id, or all that match a filter (`{}` matches all). This cannot be undone.
    * @returns the number of removed dead letters.
-   * @throws ConfigError without an argument, for an unknown filter field, and for a field that is undefined: such a call
-   * would remove more than it means to.
+   * @throws ConfigError without an argument, for an unknown filter field, and for a field that is undefined, because
+   * such a call would remove more than intended.
    */
   async purge(which: string | DeadLetterFilter): Promise<number> {
     checkPurge(which)
@@ -149,7 +153,7 @@ export class DeadLetterQueue {
     return removed
   }
 
-  /** The ids of the dead letters that match now, without those that are added during the call. */
+  /** The ids of the dead letters that match at the time of the call, without those that are added during the call. */
   async #matching(filter: DeadLetterFilter): Promise<readonly string[]> {
     await this.#connect()
     const ids: string[] = []
@@ -190,7 +194,7 @@ export class DeadLetterQueue {
     try {
       return this.#codec.decode(message, this.#handlers.classFor)
     } catch {
-      // A dead letter may be here because it cannot be decoded. Its body is in the result.
+      // A message that cannot be decoded is dead-lettered, so this is not an error. The result has the body.
       return undefined
     }
   }
@@ -220,7 +224,7 @@ function checkPurge(which: unknown): void {
   }
   const unset = Object.keys(which).filter((name) => (Reflect.get(which, name) ?? undefined) === undefined)
   if (unset.length > 0) {
-    throw new ConfigError(call, [`${unset.join(' and ')} must have a value, or be left out to match all`])
+    throw new ConfigError(call, [`${unset.join(' and ')} must have a value; omit a field to match all`])
   }
   checkFilter(call, which)
 }

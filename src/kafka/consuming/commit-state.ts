@@ -1,9 +1,11 @@
 import type { AttemptHistory, PartitionProgress } from '../wire/progress.ts'
 import type { HeldRecord } from './held-record.ts'
 
-/** What a commit writes about a partition. */
+/** The state of a partition that a commit writes. */
 export interface CommitState {
   readonly offset: number
+  /** Epoch of the leader that wrote the record before the offset; undefined if it is unknown. */
+  readonly epoch: number | undefined
   readonly progress: PartitionProgress
   readonly version: number
   /** Finished records that no earlier commit contained. */

@@ -13,8 +13,8 @@ export class InheritedProgress {
   }
 
   /**
-   * Excludes records that did not exist when this consumer took over: the previous owner announced offsets ahead of the log,
-   * and cannot have started what was published later. Only the first call has an effect.
+   * Excludes records that did not exist when this consumer took over: the previous owner announced offsets ahead of the
+   * log, and cannot have started records that were published later. Only the first call has an effect.
    *
    * @param logEnd - the end of the log, read after the takeover.
    */
@@ -22,6 +22,18 @@ export class InheritedProgress {
     if (this.#isBounded) return
     this.#isBounded = true
     if (logEnd < this.#progress.openUpTo) this.#progress = { ...this.#progress, openUpTo: logEnd }
+  }
+
+  /** Forgets the records from an offset on: the log has others there now. */
+  cut(offset: number): void {
+    const { openUpTo, finished, attempts } = this.#progress
+    this.#progress = {
+      openUpTo: Math.min(openUpTo, offset),
+      finished: finished.flatMap(([from, to]) =>
+        from < offset ? [[from, Math.min(to, offset)] as const] : [],
+      ),
+      attempts: new Map([...attempts].filter(([at]) => at < offset)),
+    }
   }
 
   /** Earlier attempts of a record; undefined if the record is finished. */

@@ -72,6 +72,12 @@ export interface UnreadableRange {
   readonly error: Error
 }
 
+/** A leader of this epoch wrote the records from an offset on. */
+export interface EpochStart {
+  readonly from: number
+  readonly epoch: number
+}
+
 /** The records of a range of a log. */
 export interface ReadRecords {
   readonly records: readonly StoredRecord[]
@@ -81,8 +87,8 @@ export interface ReadRecords {
   readonly unreadable: readonly UnreadableRange[]
   /** Why the answer cannot be true; undefined if it can. Nothing was read from there on. */
   readonly impossible: string | undefined
-  /** The epoch of the leader that wrote the last batch; undefined if none was read. */
-  readonly lastEpoch: number | undefined
+  /** The epochs of the leaders that wrote the batches, one for each change. */
+  readonly epochs: readonly EpochStart[]
   /** Bytes of the batches that were read, and of their contents. */
   readonly readBytes: number
   readonly contentBytes: number
@@ -100,7 +106,7 @@ export interface AbortedTransaction {
   readonly firstOffset: bigint
 }
 
-/** What reading needs beside the bytes. */
+/** The values that reading needs in addition to the bytes. */
 export interface ReadContext {
   /** The end of the log, as the broker reports it: no record has this offset, or a later one. */
   readonly end: number
@@ -115,6 +121,7 @@ const BATCH_HEADER = 61
 /** Offset, length, leader epoch and format, which all formats have in common. */
 const COMMON_HEADER = 17
 const FORMAT = 2
+const NO_EPOCH = -1
 const CODEC = 0b111
 const IS_TRANSACTIONAL = 0b1_0000
 const IS_CONTROL = 0b10_0000
@@ -124,7 +131,7 @@ const MIN_RECORD = 7
 const RECORDS_PER_CHECK = 256
 
 /**
- * Decodes the batches of a fetch answer from an offset on, in slices. It leaves out control records and aborted
+ * Decodes the batches of a fetch response from an offset on, in slices. It omits control records and aborted
  * transactions. A truncated last batch is left for the next fetch.
  */
 export async function readBatches(bytes: Buffer, from: number, context: ReadContext): Promise<ReadRecords> {
@@ -134,7 +141,7 @@ export async function readBatches(bytes: Buffer, from: number, context: ReadCont
   const slices = new Slices()
   let nextOffset = from
   let impossible: string | undefined
-  let lastEpoch: number | undefined
+  const epochs: EpochStart[] = []
   let readBytes = 0
   let contentBytes = 0
   for (let start = 0; start + COMMON_HEADER <= bytes.length; ) {
@@ -161,9 +168,10 @@ export async function readBatches(bytes: Buffer, from: number, context: ReadCont
       const range = { from: Math.max(first, from), to: last, sizeBytes: batch.length }
       unreadable.push({ ...range, error: toError(thrown) })
     }
+    const epoch = fault === undefined ? batch.readInt32BE(12) : NO_EPOCH
+    if (epoch !== NO_EPOCH && epoch !== epochs.at(-1)?.epoch) epochs.push({ from: nextOffset, epoch })
     nextOffset = Math.max(nextOffset, last + 1)
     readBytes += batch.length
-    if (fault === undefined) lastEpoch = batch.readInt32BE(12)
     // The length is invalid, so the next batch cannot be found.
     if (end < start + COMMON_HEADER) break
     start = end
@@ -171,7 +179,7 @@ export async function readBatches(bytes: Buffer, from: number, context: ReadCont
   }
   // A broker sends the first batch whole. Without this check, the same answer would be requested again and again.
   if (nextOffset === from && bytes.length > 0) impossible ??= `it holds no record from offset ${from} on`
-  return { records, nextOffset, unreadable, impossible, lastEpoch, readBytes, contentBytes }
+  return { records, nextOffset, unreadable, impossible, epochs, readBytes, contentBytes }
 }
 
 /** The reason why a batch cannot be trusted; undefined if it can. */
@@ -193,7 +201,7 @@ function lastBefore(bytes: Buffer, end: number, first: number, context: ReadCont
 /** Tracks which producers have an aborted transaction at the current offset. */
 class AbortedTransactions {
   readonly #coming: readonly AbortedTransaction[]
-  /** Number of those that have begun. */
+  /** Number of those that have started. */
   #begun = 0
   readonly #open = new Set<bigint>()
 
@@ -222,7 +230,7 @@ class AbortedTransactions {
 
 interface BatchPosition {
   readonly first: number
-  /** Records before this offset are left out. */
+  /** Records before this offset are omitted. */
   readonly from: number
   readonly limits: BatchLimits
   readonly slices: Slices

@@ -10,14 +10,17 @@ import { PARTITION_OWNER } from './partition-model.ts'
 const EVENT_BYTES = 900_000
 const BUFFER_BYTES = ROOMY_INTAKE.roomBytes
 
-it('buffers records up to a number of bytes, however small their batches are, and continues after they are handled', async () => {
+it('buffers records up to a number of bytes even if their batches are small, and continues after they are handled', async () => {
   const fake = await FakeKafka.start()
   const scene = await connectedTo(fake)
   const log = Array.from({ length: 200 }, (_, offset) =>
     storedBatch([{ key: 'k', value: Buffer.alloc(EVENT_BYTES), headers: [] }], { offset, codec: 'zstd' }),
   )
   fake.range = { records: Buffer.concat(log), highWatermark: 200n }
-  const partition = new KafkaAssignedPartition(PARTITION_OWNER, FAKE_PARTITION, 0, readProgress(0, null))
+  const partition = new KafkaAssignedPartition(PARTITION_OWNER, FAKE_PARTITION, {
+    offset: 0,
+    progress: readProgress(0, null),
+  })
   const fetcher = new KafkaFetcher({
     ...scene,
     intake: ROOMY_INTAKE,

@@ -1,5 +1,4 @@
 import { mkdtemp, rm, stat } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -7,6 +6,7 @@ import { Client } from 'pg'
 import { GenericEvent, type Stores } from '../../../src/index.ts'
 import { waitFor } from '../../../src/testing/index.ts'
 import type { Broker } from '../../brokers/broker.ts'
+import { dataFolder } from '../../brokers/data-folder.ts'
 import { launchBroker } from '../../brokers/launch-broker.ts'
 import { paced } from '../../support/pace.ts'
 import { type StoresPlace, storesOf } from '../../support/stores-of.ts'
@@ -58,11 +58,11 @@ const SCHEMA = 'torture'
 const RULES: StoreRules = {
   handlers: { ordered: ['steady', 'flaky'], lanes: ['steady', 'flaky'], relay: ['steady'] },
   maxRetries: 2,
-  // What is in flight, and what was finished since the last checkpoint.
+  // Events in flight, and events that were finished since the last checkpoint.
   repeatedPerFault: 200,
 }
 
-/** Ends the feed at the last event that is committed, whatever may still come before it. */
+/** Ends the feed at the last committed event, even if an event before it may still be committed. */
 const NAIVE = `
 create or replace function ${SCHEMA}.feed_end()
 returns table (head bigint, head_event_id text, is_held boolean, is_replica boolean) language sql as $$
@@ -71,7 +71,7 @@ $$`
 
 /** Writers append, subscriptions and a relay follow, all in processes of their own; then the judge. */
 export async function tortureStores(options: StoreTortureOptions): Promise<StoreTortureResult> {
-  const folder = await mkdtemp(join(tmpdir(), 'eventspine-torture-'))
+  const folder = await mkdtemp(join(dataFolder, 'eventspine-torture-'))
   const server = options.kind === 'postgres' ? await launchBroker('postgres') : undefined
   const place: StoresPlace =
     server === undefined ? { file: join(folder, 'events.db') } : { postgresUrl: server.url, schema: SCHEMA }
