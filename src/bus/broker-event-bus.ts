@@ -109,6 +109,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
         maxInFlightBytes,
         concurrency,
         enableDlq,
+        deadLetterStacks: options.deadLetterStacks,
         retryPolicy,
         handlers,
         dispatcher,

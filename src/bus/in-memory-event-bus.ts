@@ -1,5 +1,7 @@
 import type { Meter as OpenTelemetryApiMeter, Tracer as OpenTelemetryApiTracer } from '@opentelemetry/api'
+import { asInstanceOf, isInstanceOf } from '../codec/convert-event.ts'
 import { refuseBeyondDefaults } from '../codec/publish-limits.ts'
+import { toError } from '../errors.ts'
 import { type DomainEvent, defaultRegistry, type EventRegistry } from '../events/index.ts'
 import { Dispatcher } from '../handling/dispatcher.ts'
 import { ShutdownError } from '../handling/errors.ts'
@@ -216,11 +218,34 @@ export class InMemoryEventBus extends EventBus {
 
   readonly #dispatch = (events: readonly DomainEvent[]): Promise<void> =>
     this.#dispatcher.runEach({
-      events,
+      events: this.#readable(events),
       handlersFor: this.#handlersOf,
       info: this.#runInfo,
       span: this.#dispatchSpan,
     })
+
+  /** The events as a consumer of a broker decodes them: instances of the classes that handlers subscribed to. */
+  #readable(events: readonly DomainEvent[]): readonly DomainEvent[] {
+    const { classFor } = this.handlers
+    if (events.every((event) => isInstanceOf(event, classFor(event.eventType)))) return events
+    return events.flatMap((event) => this.#converted(event))
+  }
+
+  /** An event that its class refuses reaches no handler. There are no dead letters, so it is logged and counted. */
+  #converted(event: DomainEvent): readonly DomainEvent[] {
+    const { eventId, eventType } = event
+    if (this.handlers.handlersFor(eventType).length === 0) return [event]
+    try {
+      return [asInstanceOf(event, this.handlers.classFor(eventType))]
+    } catch (thrown) {
+      const error = toError(thrown)
+      this.#eventsPublished += 1
+      this.#handlerErrors += 1
+      this.#lastError = { error, at: new Date() }
+      this.#logger.error('event refused by its class', { eventId, eventType, error })
+      return []
+    }
+  }
 
   protected override healthFacts(): Promise<HealthFacts> {
     const [oldest] = this.#starts

@@ -12,7 +12,7 @@ import {
   pageInOrder,
   positionBefore,
 } from './feed-statements.ts'
-import { isTrue, numberOf, type Row, type Session, type Statement, textOf } from './session.ts'
+import { atMost, isTrue, numberOf, type Row, type Session, type Statement, textOf } from './session.ts'
 
 /** The end of the feed. */
 export interface FeedEnd {
@@ -154,7 +154,8 @@ export class PostgresFeed {
     // Callers that arrive during a read share the next one of the end.
     if (!isPlain || this.#reading !== undefined) return { end: await this.end() }
     const { fromPosition = 0, maxBytes = PAGE_BYTES } = options
-    const values = afterPosition(fromPosition, limit, maxBytes, conditionsOf(options))
+    const conditions = conditionsOf(this.#decoder.known.withAliases(options))
+    const values = afterPosition(fromPosition, atMost(limit), atMost(maxBytes), conditions)
     const answer = this.#session.run(this.#next, values).then(([first = [], ...cells]) => {
       const [isNear, fromEventId] = first.slice(EVENT_COLUMN_COUNT + 4)
       const end = this.#noted(first.slice(EVENT_COLUMN_COUNT))
@@ -193,7 +194,7 @@ export class PostgresFeed {
   async #read(options: PostgresReadOptions, head: number, limit: number): Promise<PartOfFeed> {
     const { fromPosition = 0, toPosition = head, maxBytes = PAGE_BYTES } = options
     const to = Math.min(head, toPosition)
-    const conditions = conditionsOf(options)
+    const conditions = conditionsOf(this.#decoder.known.withAliases(options))
     if (to <= fromPosition || limit <= 0 || conditions.some(({ values }) => values.length === 0))
       return { events: [], isCut: false }
     const filter = JSON.stringify(conditions)
@@ -202,7 +203,13 @@ export class PostgresFeed {
     const statement = isDense
       ? pageInOrder(this.#schema, conditions, includeArchived)
       : pageByIndex(this.#schema, conditions)
-    const values = [fromPosition, to, limit, maxBytes, ...conditions.map((condition) => condition.values)]
+    const values = [
+      fromPosition,
+      to,
+      atMost(limit),
+      atMost(maxBytes),
+      ...conditions.map(({ values }) => values),
+    ]
     const part = await this.#part(await this.#session.run(statement, values), limit, maxBytes)
     if (conditions.length > 0) this.#remember(filter, part, { from: fromPosition, to, limit })
     return part

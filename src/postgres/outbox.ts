@@ -9,7 +9,7 @@ import { PostgresCheckpointStore, relayCheckpoints } from './checkpoints.ts'
 import { translated } from './errors.ts'
 import { storedRow } from './event-columns.ts'
 import { conditionsOf, outboxPage } from './feed-statements.ts'
-import { isTrue, numberOf, type Session, type Statement } from './session.ts'
+import { atMost, isTrue, numberOf, type Session, type Statement } from './session.ts'
 
 /** Default number of events in a page. */
 const PAGE = 500
@@ -73,7 +73,13 @@ export class PostgresOutbox implements Outbox {
     const to = Math.min(head, toPosition)
     const conditions = conditionsOf(options)
     if (to <= fromPosition || limit <= 0) return { events: [], head, headEventId }
-    const values = [fromPosition, to, limit, maxBytes, ...conditions.map((condition) => condition.values)]
+    const values = [
+      fromPosition,
+      to,
+      atMost(limit),
+      atMost(maxBytes),
+      ...conditions.map(({ values }) => values),
+    ]
     const cells = await session.run(outboxPage(schema, conditions), values)
     const { rows, isCut } = upToBytes(cells.map(storedRow), limit, maxBytes)
     return { events: await decoder.decodeAll(rows), head, headEventId, ...(isCut && { isCut }) }
@@ -118,7 +124,7 @@ export class PostgresOutbox implements Outbox {
   }
 
   registerEvents(eventClasses: readonly EventClass[]): void {
-    this.#parts.decoder.register(eventClasses)
+    this.#parts.decoder.known.register(eventClasses)
   }
 
   async removeRelay(name: string): Promise<boolean> {

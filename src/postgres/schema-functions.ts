@@ -45,7 +45,7 @@ end $eventspine$;
 -- The end comes in a row of its own, which is the first. The events are read by a statement with a snapshot of its own,
 -- which is newer than the end; where the transaction keeps its first snapshot, none are read.
 create function {schema}.feed_next(
-  after bigint, size integer, max_bytes bigint, correlations text[], types text[], tenants text[], aggregates text[]
+  after bigint, size bigint, max_bytes bigint, correlations text[], types text[], tenants text[], aggregates text[]
 )
 returns table (
   "position" bigint, event_id text, aggregate_type text, aggregate_id text, aggregate_version integer, event_type text,

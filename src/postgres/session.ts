@@ -98,6 +98,9 @@ export const textOf = (cell: Cell | undefined): string => cell ?? ''
 
 export const numberOf = (cell: Cell | undefined): number => Number(cell)
 
+/** A limit as the server accepts it: a `bigint`, which has no Infinity. */
+export const atMost = (limit: number): number => Math.min(limit, Number.MAX_SAFE_INTEGER)
+
 export const optionalNumber = (cell: Cell | undefined): number | undefined =>
   cell === null || cell === undefined ? undefined : Number(cell)
 

@@ -2,6 +2,7 @@ import { shorten, toError } from '../errors.ts'
 import { Dispatcher, type HandlerFailure } from '../handling/dispatcher.ts'
 import { type HandlerEntry, recordedName } from '../handling/handler-entry.ts'
 import type { RunInfo } from '../handling/handler-run.ts'
+import { registeredType } from '../handling/handler-span.ts'
 import { IdleCounter } from '../kit/idle-counter.ts'
 import type { PauseGate } from '../kit/pause-gate.ts'
 import { RetryPolicy } from '../kit/retry-policy.ts'
@@ -9,16 +10,13 @@ import type { Slots } from '../kit/slots.ts'
 import { sleep } from '../kit/time.ts'
 import type { Logger } from '../observability/logger.ts'
 import type { EventTracer, SpanKindOf } from '../observability/tracer.ts'
-import { redact } from '../redaction.ts'
-import type { ParkedEvent, SubscriptionDeadLetterStore } from './dead-letter-store.ts'
+import { type ParkedEvent, parkedError, type SubscriptionDeadLetterStore } from './dead-letter-store.ts'
 import { SubscriptionFailedError } from './errors.ts'
-import type { Consumer, Unit } from './projection.ts'
+import type { Consumer } from './projection.ts'
 import { isRefusedEvent } from './refused-event.ts'
 import type { SubscriptionMonitor } from './subscription-monitor.ts'
 import type { ResolvedSubscriptionOptions } from './subscription-options.ts'
-
-/** Maximum length of the error text that is stored with a parked event, in characters. */
-const MAX_ERROR_TEXT = 1000
+import type { Unit } from './unit.ts'
 
 export interface EventWorkParts {
   /** The subscription, which waits for these handlers when it stops. */
@@ -146,18 +144,27 @@ export class EventWork {
     const firstFailedAt = new Date()
     this.#parts.monitor.retrying += unit.length
     try {
-      for (let attempt = 1; failures.length > 0; attempt += 1) {
+      for (let [attempt, outages] = [1, 0]; failures.length > 0; ) {
         if (this.#parts.abandoned.aborted) return false
-        const delayMs = this.#delayAfter(attempt, failures)
+        const isOutage = this.#isOutage(failures)
+        if (isOutage) outages += 1
+        const delayMs = isOutage ? this.#retryPolicy.backoff(outages) : this.#delayAfter(attempt, failures)
         if (delayMs === undefined) return await this.#giveUp(unit, failures, attempt, firstFailedAt)
         if (!(await this.#rest(delayMs))) return false
+        if (!isOutage) attempt += 1
         const handlers = failures.map(({ handler }) => handler)
-        failures = await this.#attempt(handlers, unit, attempt + 1)
+        failures = await this.#attempt(handlers, unit, attempt)
       }
       return this.#succeed(unit)
     } finally {
       this.#parts.monitor.retrying -= unit.length
     }
+  }
+
+  /** True if the stores of a transactional projection have failed, which is no failure of its handlers. */
+  #isOutage(failures: Failures): boolean {
+    const { bound } = this.#parts.consumer
+    return bound !== undefined && failures.every(({ error }) => bound.isOutage(error))
   }
 
   /** The delay before the next attempt; undefined if there is none. */
@@ -192,8 +199,7 @@ export class EventWork {
       position,
       event,
       handlerNames: failures.map(({ handler }) => recordedName(handler)),
-      errorName: shorten(redact(String(error.name)), MAX_ERROR_TEXT),
-      errorMessage: shorten(redact(String(error.message)), MAX_ERROR_TEXT),
+      ...parkedError(error, options),
       attempts,
       firstFailedAt,
       failedAt: new Date(),
@@ -213,7 +219,8 @@ export class EventWork {
     const { monitor, logger } = this.#parts
     for (let failure = 1; ; failure += 1) {
       try {
-        await deadLetters.add(parked)
+        const park = this.#parts.consumer.bound?.park
+        await (park === undefined ? deadLetters.add(parked) : park(parked))
         break
       } catch (thrown) {
         monitor.trouble('deadLetters', 'dead-lettering failed', toError(thrown))
@@ -222,7 +229,7 @@ export class EventWork {
     }
     monitor.troubleOver('deadLetters')
     monitor.eventsDeadLettered += 1
-    const { event, ...fields } = parked
+    const { event, errorStack: _stack, ...fields } = parked
     logger.error('event dead-lettered', { ...fields, eventId: event.eventId, eventType: event.eventType })
     return !this.#parts.abandoned.aborted
   }
@@ -257,19 +264,22 @@ class AttemptInfo implements RunInfo {
   }
 }
 
+/** Longest attribute of a span that comes from an event, in characters. */
+const MAX_ATTRIBUTE = 256
+
 const PROCESS_SPAN: SpanKindOf<Attempt> = {
   role: 'consumer',
   leavesFailuresToChildren: true,
-  name: ({ unit: [{ event }], info }) => `${info.consumerGroup}.process ${event.eventType}`,
+  name: ({ unit: [{ event }], info }) => `${info.consumerGroup}.process ${registeredType(event)}`,
   attributes: ({ unit, info }) => ({
     'messaging.system': 'eventspine',
     'messaging.operation.type': 'process',
     'messaging.operation.name': 'process',
     'messaging.consumer.group.name': info.consumerGroup,
-    'messaging.message.id': unit[0].event.eventId,
+    'messaging.message.id': shorten(unit[0].event.eventId, MAX_ATTRIBUTE),
     ...(unit.length > 1 && { 'messaging.batch.message_count': unit.length }),
-    'eventspine.event.type': unit[0].event.eventType,
-    'eventspine.event.id': unit[0].event.eventId,
+    'eventspine.event.type': shorten(unit[0].event.eventType, MAX_ATTRIBUTE),
+    'eventspine.event.id': shorten(unit[0].event.eventId, MAX_ATTRIBUTE),
     'eventspine.position': unit[0].position,
     'eventspine.attempt': info.attempt,
   }),

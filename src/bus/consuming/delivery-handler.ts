@@ -25,6 +25,7 @@ export const MAX_KEY = 4096
 export interface DeliveryHandlerParts {
   readonly target: MessagingTarget
   readonly consumerGroup: string
+  readonly deadLetterStacks: boolean
   readonly retryPolicy: RetryPolicy
   readonly handlers: HandlerRegistry
   readonly dispatcher: Dispatcher
@@ -65,13 +66,13 @@ export class DeliveryHandler {
 
   /** Never throws or rejects. @returns a promise only if something is asynchronous. */
   handle(delivery: Delivery): Promise<void> | undefined {
-    const { handlers, tracer, consumerGroup, held, metrics, settling } = this.#parts
+    const { handlers, tracer, held, metrics, settling } = this.#parts
     if (!delivery.begin()) {
       held.giveBack(delivery)
       return undefined
     }
     const event = this.#decode(delivery)
-    if (event instanceof Error) return this.#reject(delivery, undefined, poison(consumerGroup, event))
+    if (event instanceof Error) return this.#reject(delivery, undefined, poison(this.#parts, event))
     const subscribed = handlers.handlersFor(event.eventType)
     if (subscribed.length === 0) {
       held.giveBack(delivery)
@@ -80,7 +81,7 @@ export class DeliveryHandler {
     }
     const pending = pendingHandlers(subscribed, delivery)
     if (pending.handlers.length === 0) {
-      return this.#reject(delivery, event, handlerGone({ consumerGroup, delivery, pending }))
+      return this.#reject(delivery, event, handlerGone({ by: this.#parts, pending }))
     }
     const recorder = metrics.refresh()
     recorder?.consumed(event)
@@ -138,10 +139,10 @@ export class DeliveryHandler {
    */
   async #redelivered(handling: Handling): Promise<void> {
     const { delivery, event, pending } = handling
-    const { retryPolicy, consumerGroup, dispatcher, settling, slots, stopping } = this.#parts
+    const { retryPolicy, dispatcher, settling, slots, stopping } = this.#parts
     const attempt = delivery.deliveryCount
     if (attempt > retryPolicy.maxDeliveries) {
-      await settling.giveUp(handling, deliveryLimit({ consumerGroup, delivery, pending }))
+      await settling.giveUp(handling, deliveryLimit({ by: this.#parts, delivery, pending }))
       return
     }
     const release = attempt < retryPolicy.maxDeliveries ? () => undefined : await slots.acquireExclusive()
@@ -163,7 +164,7 @@ export class DeliveryHandler {
     firstAttempt: number,
   ): Promise<void> {
     const { delivery, event, pending } = handling
-    const { retryPolicy, dispatcher, consumerGroup, settling, slots, abandoned } = this.#parts
+    const { retryPolicy, dispatcher, settling, slots, abandoned } = this.#parts
     const firstFailedAt = new Date()
     let failures = firstFailures
     for (let attempt = firstAttempt; ; attempt += 1) {
@@ -171,7 +172,7 @@ export class DeliveryHandler {
       if (abandoned.aborted) return
       const delayMs = retryPolicy.delayAfter(attempt)
       if (delayMs === undefined) {
-        const givenUp = { consumerGroup, delivery, pending }
+        const givenUp = { by: this.#parts, delivery, pending }
         await settling.giveUp(handling, exhausted(givenUp, failures, attempt, firstFailedAt))
         return
       }
@@ -207,9 +208,9 @@ export class DeliveryHandler {
    */
   #succeed(handling: Handling): Promise<void> | undefined {
     const { delivery, event, startedAt, pending } = handling
-    const { settling, consumerGroup } = this.#parts
+    const { settling } = this.#parts
     if (pending.missing.length > 0) {
-      return settling.giveUp(handling, handlerGone({ consumerGroup, delivery, pending }))
+      return settling.giveUp(handling, handlerGone({ by: this.#parts, pending }))
     }
     settling.succeed(delivery, event, startedAt)
     return undefined

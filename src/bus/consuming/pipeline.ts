@@ -25,6 +25,7 @@ export interface PipelineParts {
   readonly maxInFlightBytes: number
   readonly concurrency: number
   readonly enableDlq: boolean
+  readonly deadLetterStacks: boolean
   readonly retryPolicy: RetryPolicy
   readonly handlers: HandlerRegistry
   readonly dispatcher: Dispatcher

@@ -30,6 +30,8 @@ export interface DeadLetter {
   readonly reason: DeadLetterReason['kind'] | undefined
   readonly errorName: string | undefined
   readonly errorMessage: string | undefined
+  /** The stack of the error, if the bus that stored the dead letter had `deadLetterStacks`. */
+  readonly errorStack: string | undefined
   /** Names of the handlers that had not succeeded. */
   readonly handlerNames: readonly string[] | undefined
   /** The handlers that had succeeded. */
@@ -180,6 +182,7 @@ export class DeadLetterQueue {
       reason: reason.kind,
       errorName: reason.errorName,
       errorMessage: reason.errorMessage,
+      errorStack: reason.errorStack,
       handlerNames: reason.handlerNames,
       settledHandlers: reason.settledHandlers,
       consumerGroup: reason.consumerGroup,

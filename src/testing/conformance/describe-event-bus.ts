@@ -14,6 +14,7 @@ import { poisonTests } from './poison.ts'
 import { processTests } from './processes.ts'
 import { publishTests } from './publish.ts'
 import { redeliveryTests } from './redelivery.ts'
+import { rolloutTests } from './rollouts.ts'
 import { DEFAULT_WAIT_MS, Scene } from './scene.ts'
 import { stoppingTests } from './stopping.ts'
 
@@ -37,6 +38,7 @@ const SUITE: Readonly<Record<string, readonly ConformanceTest[]>> = {
   lifecycle: [...lifecycleTests, ...stoppingTests],
   outages: outageTests,
   processes: processTests,
+  'rolling deploys': rolloutTests,
 }
 
 /**
