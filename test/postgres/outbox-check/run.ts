@@ -16,7 +16,7 @@ export interface OutboxCheckOptions {
 }
 
 /** The outbox at one time. */
-export interface OutboxSample {
+interface OutboxSample {
   readonly atMs: number
   readonly published: number
   /** Size of the table and its indexes. */
