@@ -3,6 +3,7 @@ import type { Logger } from '../observability/logger.ts'
 import type { PostgresConnections } from './connections.ts'
 import { STORE } from './errors.ts'
 import type { FeedEnd, PostgresFeed } from './feed.ts'
+import type { CommitNotice } from './group-commit.ts'
 import { ServiceConnection } from './service-connection.ts'
 
 /**
@@ -37,7 +38,7 @@ export interface AppendSignalParts {
  * Wakes the listeners after appends of this process and after notifications of other processes. It polls the end of the
  * feed if notifications do not arrive, or while an open append holds back events that were notified.
  */
-export class AppendSignal {
+export class AppendSignal implements CommitNotice {
   readonly service: ServiceConnection
   readonly #parts: AppendSignalParts
   readonly #listeners = new Set<() => void>()
@@ -48,6 +49,8 @@ export class AppendSignal {
   #notifyTimer: NodeJS.Timeout | undefined
   #sending: Promise<void> | undefined
   #isOwing = false
+  /** True while an append is in flight that notifies with its commit. */
+  #isTaken = false
   #pollTimer: NodeJS.Timeout | undefined
   #pollMs = SHORTEST_POLL_MS
   /** The ends of the feed and of the outbox at the last wake-up that they caused. */
@@ -101,10 +104,23 @@ export class AppendSignal {
     return () => void this.#leaseListeners.delete(entry)
   }
 
-  /** Called after a commit of this process. */
-  written(): void {
+  /** The payload for one append that notifies with its commit; null if that would be too soon after another notification. */
+  take(): string | null {
+    const isDue = performance.now() - this.#notifiedAt >= NOTIFY_EVERY_MS
+    if (!isDue || this.#isTaken || this.#isOwing || this.#isClosed) return null
+    this.#isTaken = this.#parts.isListening
+    return this.payload
+  }
+
+  end(isNotified: boolean): void {
+    this.#isTaken = false
+    if (isNotified) this.#notifiedAt = performance.now()
+  }
+
+  /** Called after a commit of this process. @param isNotified - true if the commit notified the other processes. */
+  written(isNotified = false): void {
     this.#wake()
-    if (!this.#parts.isListening || this.#isClosed) return
+    if (isNotified || !this.#parts.isListening || this.#isClosed) return
     this.#isOwing = true
     this.#sendAfter(this.#notifiedAt + NOTIFY_EVERY_MS - performance.now())
   }

@@ -2,7 +2,7 @@ import type { DomainEvent } from '../events/index.ts'
 import { type EventRow, encodeRow } from '../store/event-row.ts'
 import { type AppendRequest, type ExpectedVersion, STREAM_DELETED } from '../store/index.ts'
 import { PostgresValueError } from './errors.ts'
-import type { Statement } from './session.ts'
+import { CHANNEL, type Statement } from './session.ts'
 
 /** An append, ready to be sent. */
 export interface PreparedAppend {
@@ -22,6 +22,8 @@ export interface AppendOutcome {
   readonly version: number
   /** Position of the last event; 0 if nothing was written. */
   readonly lastPosition: number
+  /** True if the commit notified the other processes. */
+  readonly isNotified?: boolean
 }
 
 /**
@@ -122,6 +124,10 @@ export function appendStatement(schema: string): Statement {
 /**
  * Appends one event in its own transaction. This plain statement costs the server less than half as much as the
  * function. It returns no row if the event was not written; the function then determines the reason.
+ *
+ * If a payload is given, its commit notifies the readers, which saves them two hops. The commit holds the server's lock for
+ * notifications until the disk has it. Only one append of a database notifies like this at a time, so appends do not wait
+ * for each other.
  */
 export function appendOneStatement(schema: string): Statement {
   const lastOf = (table: string, condition: string) =>
@@ -129,6 +135,9 @@ export function appendOneStatement(schema: string): Statement {
     'e.aggregate_id = $2 and e.aggregate_type = $1 order by e.aggregate_version desc limit 1)'
   const key = `('${schema.replaceAll("'", "''")}.events_position_seq'::regclass::oid::bigint << 32 >> 32)::integer`
   const deleted = `'${STREAM_DELETED}'`
+  const notified =
+    `case when $14::text is not null and pg_try_advisory_xact_lock(hashtextextended('eventspine notifies', 0)) ` +
+    `then pg_notify('${CHANNEL}', $14)::text is not null else false end`
   // The source of the rows takes the lock of the register, so this happens before any row gets its position.
   const entry =
     `select pg_advisory_xact_lock_shared(${key}, ((case when s.is_called then s.last_value else 0 end) & 2147483647)` +
@@ -146,7 +155,7 @@ export function appendOneStatement(schema: string): Statement {
       `where stream.type is distinct from ${deleted} ` +
       'and case $3::integer when -1 then true when -2 then stream.version > 0 else stream.version = $3 end ' +
       `and ($3 >= 0 or not exists (select from ${schema}.events_archive k where k.event_id = $4)) ` +
-      'on conflict do nothing returning aggregate_version, position',
+      `on conflict do nothing returning aggregate_version, position, ${notified}`,
     isWrite: true,
   }
 }
@@ -155,6 +164,7 @@ export function appendOneStatement(schema: string): Statement {
 export function oneEvent(
   { aggregateType, aggregateId, expected }: PreparedAppend,
   row: EventRow,
+  notify: string | null,
 ): readonly (string | number | null)[] {
   return [
     aggregateType,
@@ -170,6 +180,7 @@ export function oneEvent(
     timestamp(row.occurredAt),
     row.payload,
     row.metadata,
+    notify,
   ]
 }
 

@@ -14,6 +14,7 @@ import {
   STORE,
   translated,
 } from './errors.ts'
+import { Loan, lostClientsOf } from './loan.ts'
 import type { ResolvedPostgresOptions } from './options.ts'
 import { type Row, type Session, type Statement, type StatementStyle, sendStatement } from './session.ts'
 
@@ -194,7 +195,13 @@ export class PostgresConnections implements Session {
   }
 
   async #borrow(): Promise<Loan> {
-    return new Loan(await this.#connect(await this.#open()))
+    const pool = await this.#open()
+    const lost = lostClientsOf(pool)
+    const client = await this.#connect(pool)
+    const loan = new Loan(client, lost.get(client))
+    if (loan.lost === undefined) return loan
+    loan.end(true)
+    throw connectionFailure(loan.lost, pool)
   }
 
   async #connect(pool: OpenPool): Promise<PooledPostgresClient> {
@@ -233,26 +240,6 @@ export class PostgresConnections implements Session {
       this.#logger.warn('idle connection lost', { store: STORE, error })
     })
     return pool
-  }
-}
-
-/** A client that was taken from the pool. The pool listens to a client's errors only while it is idle. */
-class Loan {
-  readonly client: PooledPostgresClient
-  /** The error that broke the connection between two statements. */
-  lost: Error | undefined
-  readonly #onError = (error: Error) => {
-    this.lost = error
-  }
-
-  constructor(client: PooledPostgresClient) {
-    this.client = client
-    client.on?.('error', this.#onError)
-  }
-
-  end(isBroken: boolean): void {
-    this.client.off?.('error', this.#onError)
-    this.client.release(isBroken || this.lost !== undefined)
   }
 }
 

@@ -1,8 +1,7 @@
 import type { StoredRow } from '../store/event-row.ts'
-import { dateOf, numberOf, type Row, textOf } from './session.ts'
+import { dateOf, millisecondsOf, numberOf, type Row, textOf } from './session.ts'
 
-/** The columns of an event in the order of {@link storedRow}. Times are seconds since 1970, which no setting changes. */
-export const EVENT_COLUMNS = [
+const columns = [
   'position',
   'event_id',
   'aggregate_type',
@@ -18,24 +17,80 @@ export const EVENT_COLUMNS = [
   "date_part('epoch', stored_at)",
   'payload::text',
   'metadata::text',
-].join(', ')
+]
 
-export function storedRow(row: Row): StoredRow {
-  return {
-    position: numberOf(row[0]),
-    eventId: textOf(row[1]),
-    aggregateType: textOf(row[2]),
-    aggregateId: textOf(row[3]),
-    aggregateVersion: numberOf(row[4]),
-    eventType: textOf(row[5]),
-    eventVersion: numberOf(row[6]),
-    tenantId: row[7] ?? null,
-    correlationId: textOf(row[8]),
-    causationId: row[9] ?? null,
-    actorId: row[10] ?? null,
-    occurredAt: dateOf(row[11]).getTime(),
-    storedAt: dateOf(row[12]),
-    payload: textOf(row[13]),
-    metadata: row[14] ?? null,
+/** The columns of an event in the order of {@link storedRow}. Times are seconds since 1970, which no setting changes. */
+export const EVENT_COLUMNS = columns.join(', ')
+
+export const EVENT_COLUMN_COUNT = columns.length
+
+export const storedRow = (row: Row): StoredRow => new PostgresRow(row)
+
+/** A row of the server. A column is parsed when it is read: a page is decoded once, and what nobody reads stays text. */
+class PostgresRow implements StoredRow {
+  readonly #row: Row
+
+  constructor(row: Row) {
+    this.#row = row
+  }
+
+  get position(): number {
+    return numberOf(this.#row[0])
+  }
+
+  get eventId(): string {
+    return textOf(this.#row[1])
+  }
+
+  get aggregateType(): string {
+    return textOf(this.#row[2])
+  }
+
+  get aggregateId(): string {
+    return textOf(this.#row[3])
+  }
+
+  get aggregateVersion(): number {
+    return numberOf(this.#row[4])
+  }
+
+  get eventType(): string {
+    return textOf(this.#row[5])
+  }
+
+  get eventVersion(): number {
+    return numberOf(this.#row[6])
+  }
+
+  get tenantId(): string | null {
+    return this.#row[7] ?? null
+  }
+
+  get correlationId(): string {
+    return textOf(this.#row[8])
+  }
+
+  get causationId(): string | null {
+    return this.#row[9] ?? null
+  }
+
+  get actorId(): string | null {
+    return this.#row[10] ?? null
+  }
+
+  get occurredAt(): number {
+    return millisecondsOf(this.#row[11])
+  }
+
+  get storedAt(): Date {
+    return dateOf(this.#row[12])
+  }
+
+  get payload(): string {
+    return textOf(this.#row[13])
+  }
+
+  get metadata(): string | null {
+    return this.#row[14] ?? null
   }
 }

@@ -88,6 +88,30 @@ export function pageByIndex(schema: string, conditions: readonly Condition[]): S
   return { key: `index_${keyOf(conditions)}`, text: sized(source) }
 }
 
+/** The end of the feed, and the events after a position if that is near the end. $1 to $7: see {@link afterPosition}. */
+export function endAndNext(schema: string): Statement {
+  return { key: 'feed_next', text: `select * from ${schema}.feed_next($1, $2, $3, $4, $5, $6, $7)` }
+}
+
+/** The values of {@link endAndNext}. A condition that the filter does not have is null. */
+export function afterPosition(
+  position: number,
+  limit: number,
+  maxBytes: number,
+  conditions: readonly Condition[],
+): readonly unknown[] {
+  const wanted = (name: string) => conditions.find(({ column }) => column === name)?.values ?? null
+  return [
+    position,
+    limit,
+    maxBytes,
+    wanted('correlation_id'),
+    wanted('event_type'),
+    wanted('tenant_id'),
+    wanted('aggregate_type'),
+  ]
+}
+
 /** A page of the outbox, with the values of `pageInOrder`. */
 export function outboxPage(schema: string, conditions: readonly Condition[]): Statement {
   const where = conditions.map(({ column }, index) => `and ${column} = any ($${index + 5}::text[])`).join(' ')

@@ -1,10 +1,18 @@
 import type { RowDecoder } from '../store/event-row.ts'
 import type { FeedPage, HeldBack, ReadAllOptions, StoredEvent } from '../store/index.ts'
-import { isCut, PAGE_BYTES, upToBytes } from '../store/page-bytes.ts'
+import { PAGE_BYTES, upToBytes } from '../store/page-bytes.ts'
 import { PostgresFeedError } from './errors.ts'
-import { storedRow } from './event-columns.ts'
-import { conditionsOf, holderOf, pageByIndex, pageInOrder, positionBefore } from './feed-statements.ts'
-import { isTrue, numberOf, type Session, type Statement, textOf } from './session.ts'
+import { EVENT_COLUMN_COUNT, storedRow } from './event-columns.ts'
+import {
+  afterPosition,
+  conditionsOf,
+  endAndNext,
+  holderOf,
+  pageByIndex,
+  pageInOrder,
+  positionBefore,
+} from './feed-statements.ts'
+import { atMost, isTrue, numberOf, type Row, type Session, type Statement, textOf } from './session.ts'
 
 /** The end of the feed. */
 export interface FeedEnd {
@@ -43,11 +51,12 @@ export class PostgresFeed {
   readonly #isSerialized: boolean
   readonly #onEnd: (end: FeedEnd) => void
   readonly #end: Statement
+  readonly #next: Statement
   readonly #holder: Statement
   readonly #before: Statement
   readonly #density = new Map<string, boolean>()
   #reading: Promise<FeedEnd> | undefined
-  #next: Promise<FeedEnd> | undefined
+  #nextReading: Promise<FeedEnd> | undefined
   #known: { readonly end: FeedEnd; readonly at: number } | undefined
 
   /** @param onEnd - called with the end each time it is read. */
@@ -67,6 +76,7 @@ export class PostgresFeed {
       key: 'feed_end',
       text: `select head, head_event_id, is_held, is_replica from ${schema}.feed_end()`,
     }
+    this.#next = endAndNext(schema)
     this.#holder = holderOf(schema)
     this.#before = positionBefore(schema)
   }
@@ -79,13 +89,13 @@ export class PostgresFeed {
       })
       return this.#reading
     }
-    this.#next ??= this.#reading
+    this.#nextReading ??= this.#reading
       .catch(() => undefined) // its callers get the error
       .then(() => {
-        this.#next = undefined
+        this.#nextReading = undefined
         return this.end()
       })
-    return this.#next
+    return this.#nextReading
   }
 
   async page({ limit = PAGE, ...options }: PostgresReadOptions = {}): Promise<FeedPage> {
@@ -100,8 +110,8 @@ export class PostgresFeed {
       // A page that is neither full nor cut means that there are no more events, which only the current end can prove.
       if (part.events.length === limit || part.isCut) return pageOf(part, far.end)
     }
-    const end = await this.end()
-    return pageOf(await this.#read(options, end.head, limit), end)
+    const { end, part } = await this.#endAndNext(options, limit)
+    return pageOf(part ?? (await this.#read(options, end.head, limit)), end)
   }
 
   async *all({
@@ -138,9 +148,36 @@ export class PostgresFeed {
     return { position: numberOf(position), sinceMs: Math.max(0, Math.round(numberOf(since ?? '0'))), session }
   }
 
+  /** Reads the end, and the events after the position together with it if there is no more than a few. */
+  async #endAndNext(options: PostgresReadOptions, limit: number): Promise<EndAndPart> {
+    const isPlain = options.toPosition === undefined && options.includeArchived !== true && limit > 0
+    // Callers that arrive during a read share the next one of the end.
+    if (!isPlain || this.#reading !== undefined) return { end: await this.end() }
+    const { fromPosition = 0, maxBytes = PAGE_BYTES } = options
+    const conditions = conditionsOf(this.#decoder.known.withAliases(options))
+    const values = afterPosition(fromPosition, atMost(limit), atMost(maxBytes), conditions)
+    const answer = this.#session.run(this.#next, values).then(([first = [], ...cells]) => {
+      const [isNear, fromEventId] = first.slice(EVENT_COLUMN_COUNT + 4)
+      const end = this.#noted(first.slice(EVENT_COLUMN_COUNT))
+      return { end, ...(isTrue(isNear) && { cells, fromEventId: fromEventId ?? undefined }) }
+    })
+    this.#reading = answer
+      .then(({ end }) => end)
+      .finally(() => {
+        this.#reading = undefined
+      })
+    this.#reading.catch(() => undefined) // the caller gets the error of the answer
+    const { end, cells, fromEventId } = await answer
+    if (cells === undefined) return { end }
+    return { end, part: { ...(await this.#part(cells, limit, maxBytes)), fromEventId } }
+  }
+
   async #look(): Promise<FeedEnd> {
     const [row = []] = await this.#session.run(this.#end)
-    const [head, eventId, isHeld, isReplica] = row
+    return this.#noted(row)
+  }
+
+  #noted([head, eventId, isHeld, isReplica]: Row): FeedEnd {
     if (isTrue(isReplica) && !this.#isSerialized) {
       throw new PostgresFeedError(
         "The server is a standby, and only the primary knows which appends are open. Read the feed there, or have all writers use order: 'serialized'.",
@@ -166,13 +203,21 @@ export class PostgresFeed {
     const statement = isDense
       ? pageInOrder(this.#schema, conditions, includeArchived)
       : pageByIndex(this.#schema, conditions)
-    const mostBytes = Math.min(maxBytes, Number.MAX_SAFE_INTEGER)
-    const values = [fromPosition, to, limit, mostBytes, ...conditions.map((condition) => condition.values)]
-    const cells = await this.#session.run(statement, values)
-    const rows = upToBytes(cells.map(storedRow), maxBytes)
-    const part = { events: await this.#decoder.decodeAll(rows), isCut: isCut(rows, limit, maxBytes) }
+    const values = [
+      fromPosition,
+      to,
+      atMost(limit),
+      atMost(maxBytes),
+      ...conditions.map(({ values }) => values),
+    ]
+    const part = await this.#part(await this.#session.run(statement, values), limit, maxBytes)
     if (conditions.length > 0) this.#remember(filter, part, { from: fromPosition, to, limit })
     return part
+  }
+
+  async #part(cells: readonly Row[], limit: number, maxBytes: number): Promise<PartOfFeed> {
+    const { rows, isCut } = upToBytes(cells.map(storedRow), limit, maxBytes)
+    return { events: await this.#decoder.decodeAll(rows), isCut }
   }
 
   #remember(filter: string, { events, isCut }: PartOfFeed, { from, to, limit }: FeedRange): void {
@@ -192,11 +237,19 @@ interface FeedRange {
 interface PartOfFeed {
   readonly events: readonly StoredEvent[]
   readonly isCut: boolean
+  /** Id of the event at the position before the part, if it was read. */
+  readonly fromEventId?: string | undefined
 }
 
-const pageOf = ({ events, isCut }: PartOfFeed, { head, headEventId }: FeedEnd): FeedPage => ({
+interface EndAndPart {
+  readonly end: FeedEnd
+  readonly part?: PartOfFeed
+}
+
+const pageOf = ({ events, isCut, fromEventId }: PartOfFeed, { head, headEventId }: FeedEnd): FeedPage => ({
   events,
   head,
   headEventId,
   ...(isCut && { isCut }),
+  ...(fromEventId !== undefined && { fromEventId }),
 })

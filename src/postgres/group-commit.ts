@@ -1,3 +1,4 @@
+import type { EventRow } from '../store/event-row.ts'
 import { StoreUnavailableError } from '../store/index.ts'
 import {
   type AppendOutcome,
@@ -9,8 +10,8 @@ import {
   oneEvent,
   type PreparedAppend,
 } from './append-statement.ts'
-import { STORE, translated } from './errors.ts'
-import { numberOf, type Row, type Session, type Statement, textOf } from './session.ts'
+import { PostgresValueError, STORE, translated } from './errors.ts'
+import { isTrue, numberOf, type Row, type Session, type Statement, textOf } from './session.ts'
 
 /** Limits for appends that are sent together: number of events, and approximate bytes. */
 const MAX_EVENTS = 200
@@ -27,6 +28,14 @@ const MAX_FLIGHTS = 4
 
 /** Maximum wait of a group for another transaction's lock, in milliseconds. The blocked append is then sent alone. */
 const PATIENCE_MS = 100
+
+/** The notification that an append may send with its own commit. */
+export interface CommitNotice {
+  /** @returns its payload; null if the append must not notify. */
+  take(): string | null
+  /** The append that took it has ended. */
+  end(isNotified: boolean): void
+}
 
 interface WaitingAppend {
   readonly append: PreparedAppend
@@ -51,12 +60,14 @@ export class GroupCommit {
   readonly #alone: Statement
   readonly #many: Statement
   readonly #isSerialized: boolean
+  readonly #notice: CommitNotice
   #waiting: WaitingAppend[] = []
   readonly #streams = new Set<string>()
   readonly #flights = new Set<Flight>()
 
-  constructor(session: Session, schema: string, isSerialized: boolean) {
+  constructor(session: Session, schema: string, isSerialized: boolean, notice: CommitNotice) {
     this.#session = session
+    this.#notice = notice
     this.#one = appendOneStatement(schema)
     this.#alone = appendStatement(schema)
     this.#many = appendManyStatement(schema)
@@ -179,9 +190,26 @@ export class GroupCommit {
     const [event, second] = append.rows
     // A serialized append reads the stream only after it has waited for the previous append.
     if (event === undefined || second !== undefined || this.#isSerialized) return undefined
-    const [row] = await this.#session.run(this.#one, oneEvent(append, event))
-    if (row === undefined) return undefined
-    return { letter: 'w', version: numberOf(row[0]) - 1, lastPosition: numberOf(row[1]) }
+    const payload = this.#notice.take()
+    let isNotified = false
+    try {
+      const [row] = await this.#insert(append, event, payload)
+      if (row === undefined) return undefined
+      isNotified = isTrue(row[2])
+      return { letter: 'w', version: numberOf(row[0]) - 1, lastPosition: numberOf(row[1]), isNotified }
+    } finally {
+      if (payload !== null) this.#notice.end(isNotified)
+    }
+  }
+
+  async #insert(append: PreparedAppend, event: EventRow, payload: string | null): Promise<readonly Row[]> {
+    try {
+      return await this.#session.run(this.#one, oneEvent(append, event, payload))
+    } catch (thrown) {
+      // The queue of notifications may be full, for which no append may fail.
+      if (payload === null || !(thrown instanceof PostgresValueError)) throw thrown
+      return this.#session.run(this.#one, oneEvent(append, event, null))
+    }
   }
 
   async #sendTogether(appends: readonly PreparedAppend[]): Promise<readonly AppendOutcome[]> {

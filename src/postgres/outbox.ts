@@ -1,7 +1,7 @@
 import type { DomainEvent, EventClass } from '../events/index.ts'
 import type { RowDecoder } from '../store/event-row.ts'
 import type { EventStoreHealth, FeedPage, ReadAllOptions } from '../store/index.ts'
-import { isCut, PAGE_BYTES, upToBytes } from '../store/page-bytes.ts'
+import { PAGE_BYTES, upToBytes } from '../store/page-bytes.ts'
 import type { CheckpointStore, LeaseStore, Outbox, OutboxTransaction } from '../subscriptions/index.ts'
 import { OUTBOX_LEASE_PREFIX, outgoingEvents, PrefixedLeaseStore } from '../subscriptions/outbox.ts'
 import { eventColumns, prepareImport } from './append-statement.ts'
@@ -9,7 +9,7 @@ import { PostgresCheckpointStore, relayCheckpoints } from './checkpoints.ts'
 import { translated } from './errors.ts'
 import { storedRow } from './event-columns.ts'
 import { conditionsOf, outboxPage } from './feed-statements.ts'
-import { isTrue, numberOf, type Session, type Statement } from './session.ts'
+import { atMost, isTrue, numberOf, type Session, type Statement } from './session.ts'
 
 /** Default number of events in a page. */
 const PAGE = 500
@@ -73,11 +73,16 @@ export class PostgresOutbox implements Outbox {
     const to = Math.min(head, toPosition)
     const conditions = conditionsOf(options)
     if (to <= fromPosition || limit <= 0) return { events: [], head, headEventId }
-    const values = [fromPosition, to, limit, maxBytes, ...conditions.map((condition) => condition.values)]
+    const values = [
+      fromPosition,
+      to,
+      atMost(limit),
+      atMost(maxBytes),
+      ...conditions.map(({ values }) => values),
+    ]
     const cells = await session.run(outboxPage(schema, conditions), values)
-    const rows = upToBytes(cells.map(storedRow), maxBytes)
-    const isEarly = isCut(rows, limit, maxBytes)
-    return { events: await decoder.decodeAll(rows), head, headEventId, ...(isEarly && { isCut: true }) }
+    const { rows, isCut } = upToBytes(cells.map(storedRow), limit, maxBytes)
+    return { events: await decoder.decodeAll(rows), head, headEventId, ...(isCut && { isCut }) }
   }
 
   async headPosition(): Promise<number> {

@@ -41,6 +41,53 @@ begin
   return next;
 end $eventspine$;
 
+-- The end of the feed, and the events after a position if that is near the end: one round trip for a reader that follows.
+-- The end comes in a row of its own, which is the first. The events are read by a statement with a snapshot of its own,
+-- which is newer than the end; where the transaction keeps its first snapshot, none are read.
+create function {schema}.feed_next(
+  after bigint, size bigint, max_bytes bigint, correlations text[], types text[], tenants text[], aggregates text[]
+)
+returns table (
+  "position" bigint, event_id text, aggregate_type text, aggregate_id text, aggregate_version integer, event_type text,
+  event_version integer, tenant_id text, correlation_id text, causation_id text, actor_id text,
+  occurred_at double precision, stored_at double precision, payload text, metadata text,
+  head bigint, head_event_id text, is_held boolean, is_replica boolean, is_near boolean, after_event_id text
+)
+language plpgsql set plan_cache_mode = force_generic_plan as $eventspine$
+#variable_conflict use_column
+declare
+  last bigint;
+begin
+  select f.head, f.head_event_id, f.is_held, f.is_replica into head, head_event_id, is_held, is_replica
+  from {schema}.feed_end() f;
+  last := head;
+  is_near := last - after <= 100 and current_setting('transaction_isolation') = 'read committed';
+  if is_near then
+    select e.event_id into after_event_id from {schema}.events e where e.position = after;
+  end if;
+  return next;
+  if is_near and last > after then
+    return query
+      select page.position, page.event_id, page.aggregate_type, page.aggregate_id, page.aggregate_version, page.event_type,
+        page.event_version, page.tenant_id, page.correlation_id, page.causation_id, page.actor_id,
+        date_part('epoch', page.occurred_at), date_part('epoch', page.stored_at), page.payload::text, page.metadata::text,
+        null::bigint, null::text, null::boolean, null::boolean, null::boolean, null::text
+      from (
+        select near.*, sum(near.bytes) over (order by near.position rows unbounded preceding) - near.bytes as before
+        from (
+          select * from {schema}.events e
+          where e.position > after and e.position <= last
+            and (correlations is null or e.correlation_id = any (correlations))
+            and (types is null or e.event_type = any (types))
+            and (tenants is null or e.tenant_id = any (tenants))
+            and (aggregates is null or e.aggregate_type = any (aggregates))
+          order by e.position limit size
+        ) near
+      ) page
+      where page.before < max_bytes order by page.position;
+  end if;
+end $eventspine$;
+
 -- Says that this transaction may still write behind the present end of the sequence, until it ends.
 create function {schema}.enter_register(is_serialized boolean) returns void language plpgsql as $eventspine$
 declare

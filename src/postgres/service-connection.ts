@@ -7,10 +7,7 @@ import { isNoAnswer } from './answers.ts'
 import type { DedicatedClient } from './client.ts'
 import type { PostgresConnections } from './connections.ts'
 import { connectionFailure, isBroken, STORE, translated } from './errors.ts'
-import { ClientSession, type Row, type Session, type Statement } from './session.ts'
-
-/** The channel of all stores of a database. The payload names the store. */
-const CHANNEL = 'eventspine'
+import { CHANNEL, ClientSession, type Row, type Session, type Statement } from './session.ts'
 
 /** Interval of heartbeats on a silent connection, and deadline of each answer, in milliseconds. */
 const HEARTBEAT_MS = 5000

@@ -7,6 +7,9 @@ export type Cell = string | null
 /** The columns of a row as text, in the order of the statement. */
 export type Row = readonly Cell[]
 
+/** The channel of all stores of a database. The payload names the store. */
+export const CHANNEL = 'eventspine'
+
 export interface Statement {
   /** Name of the prepared statement on a connection. */
   readonly key: string
@@ -95,13 +98,19 @@ export const textOf = (cell: Cell | undefined): string => cell ?? ''
 
 export const numberOf = (cell: Cell | undefined): number => Number(cell)
 
+/** A limit as the server accepts it: a `bigint`, which has no Infinity. */
+export const atMost = (limit: number): number => Math.min(limit, Number.MAX_SAFE_INTEGER)
+
 export const optionalNumber = (cell: Cell | undefined): number | undefined =>
   cell === null || cell === undefined ? undefined : Number(cell)
 
 export const isTrue = (cell: Cell | undefined): boolean => cell === 't'
 
-/** Converts seconds since 1970 to a time, truncated to milliseconds; the server stores microseconds. */
-export const dateOf = (cell: Cell | undefined): Date => new Date(Math.floor(Number(cell) * 1000 + 0.0005))
+/** Converts seconds since 1970 to milliseconds, truncated; the server stores microseconds. */
+export const millisecondsOf = (cell: Cell | undefined): number => Math.floor(Number(cell) * 1000 + 0.0005)
+
+/** Converts seconds since 1970 to a time. */
+export const dateOf = (cell: Cell | undefined): Date => new Date(millisecondsOf(cell))
 
 /** A quoted name for SQL. */
 export const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"`

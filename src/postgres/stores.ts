@@ -83,11 +83,11 @@ export class PostgresStores<Client extends PooledPostgresClient = PooledPostgres
       outboxHead: () => this.outbox.headPosition(),
       ready: () => this.ready(),
     })
-    const group = new GroupCommit(connections, schema, isSerialized)
+    const group = new GroupCommit(connections, schema, isSerialized, this.#signal)
     const streams = new PostgresStreams({
       ...{ session: connections, schema, decoder, isSerialized, inTransaction: undefined },
       send: (append) => group.append(append),
-      onWritten: () => this.#signal.written(),
+      onWritten: (isNotified) => this.#signal.written(isNotified),
     })
     const ready = () => this.ready()
     this.events = new PostgresEventStore({

@@ -33,8 +33,8 @@ export interface PostgresStreamsParts {
   readonly isSerialized: boolean
   /** Undefined if each statement is its own transaction. */
   readonly inTransaction: { readonly notify: string | null } | undefined
-  /** Called after each write. */
-  readonly onWritten: () => void
+  /** Called after each write. @param isNotified - true if its commit notified the other processes. */
+  readonly onWritten: (isNotified?: boolean) => void
 }
 
 /** Maximum number of times that an append reads a stream again because others write to it. */
@@ -115,10 +115,10 @@ export class PostgresStreams implements StreamStore {
 
   async #append(request: AppendRequest, prepared: PreparedAppend): Promise<AppendResult> {
     if (prepared.rows.length === 0) return this.#appendKnown(request, prepared)
-    const { letter, version, lastPosition } = await this.#sendFresh(prepared)
+    const { letter, version, lastPosition, isNotified } = await this.#sendFresh(prepared)
     switch (letter) {
       case 'w':
-        this.#parts.onWritten()
+        this.#parts.onWritten(isNotified)
         return { newVersion: version + prepared.rows.length, globalPosition: lastPosition }
       case 'c':
         throw appendRefusal(request, { outcome: 'conflict', actualVersion: version })
@@ -153,9 +153,10 @@ export class PostgresStreams implements StreamStore {
       if (decision.outcome !== 'write') throw appendRefusal(request, decision)
       const rows = prepared.rows.slice(decision.firstIndex)
       if (rows.length === 0) return { newVersion: state.version, globalPosition: state.lastPosition }
-      const { letter, lastPosition } = await this.#parts.send({ ...prepared, rows, expected: state.version })
+      const missing = { ...prepared, rows, expected: state.version }
+      const { letter, lastPosition, isNotified } = await this.#parts.send(missing)
       if (letter === 'w') {
-        this.#parts.onWritten()
+        this.#parts.onWritten(isNotified)
         return { newVersion: state.version + rows.length, globalPosition: lastPosition }
       }
       // Another writer was faster: read the stream again and apply the append rules.

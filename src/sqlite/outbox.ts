@@ -2,7 +2,7 @@ import { toError } from '../errors.ts'
 import type { DomainEvent, EventClass } from '../events/index.ts'
 import { encodeRow } from '../store/event-row.ts'
 import type { EventStoreHealth, FeedPage, ReadAllOptions } from '../store/index.ts'
-import { isCut, PAGE_BYTES, upToBytes } from '../store/page-bytes.ts'
+import { PAGE_BYTES, upToBytes } from '../store/page-bytes.ts'
 import type { CheckpointStore, LeaseStore, Outbox, OutboxTransaction } from '../subscriptions/index.ts'
 import { OUTBOX_LEASE_PREFIX, outgoingEvents, PrefixedLeaseStore } from '../subscriptions/outbox.ts'
 import type { SqliteAccess } from './access.ts'
@@ -51,9 +51,9 @@ export class SqliteOutbox implements Outbox {
       Math.min(limit, Number.MAX_SAFE_INTEGER),
       Math.min(maxBytes, Number.MAX_SAFE_INTEGER),
     ]
-    const rows = upToBytes((await read((db) => db.all(select, ...wanted))).map(storedRow), maxBytes)
-    const isEarly = isCut(rows, limit, maxBytes)
-    return { events: await decoder.decodeAll(rows), head, headEventId, ...(isEarly && { isCut: true }) }
+    const found = await read((db) => db.all(select, ...wanted))
+    const { rows, isCut } = upToBytes(found.map(storedRow), limit, maxBytes)
+    return { events: await decoder.decodeAll(rows), head, headEventId, ...(isCut && { isCut }) }
   }
 
   async headPosition(): Promise<number> {

@@ -152,15 +152,18 @@ export function importable({ event, fault }: StoredEvent): DomainEvent {
 const NAMES = ['eventId', 'eventType', 'aggregateId', 'aggregateType', 'correlationId'] as const
 const OPTIONAL_NAMES = ['tenantId', 'causationId', 'actorId'] as const
 
-/** @throws DecodeError if a field of the row is not what an event has. */
-function checkFields(row: StoredRow): void {
-  const fields = new FieldReader({ ...row })
+/** @throws DecodeError if a field is not what an event has. */
+function checkFields(envelope: Omit<EventEnvelope, 'metadata'>, storedAt: Date): void {
+  const fields = new FieldReader(envelope)
   for (const name of NAMES) fields.text(name)
   for (const name of OPTIONAL_NAMES) fields.optionalText(name)
   fields.version('eventVersion')
   fields.version('aggregateVersion')
-  for (const name of ['occurredAt', 'storedAt'] as const) {
-    if (!Number.isNaN(new Date(row[name]).getTime())) continue
+  for (const [name, time] of [
+    ['occurredAt', envelope.occurredAt],
+    ['storedAt', storedAt],
+  ] as const) {
+    if (!Number.isNaN(time.getTime())) continue
     throw new DecodeError('not_an_event', `The field "${name}" is not a time.`)
   }
 }
@@ -189,7 +192,7 @@ function validTime(time: Date): Date {
 }
 
 function revive(row: StoredRow, eventClass: EventClass | undefined): DomainEvent {
-  checkFields(row)
+  // Each column is read once, because a row may parse it then.
   const { eventId, eventType, eventVersion, aggregateId, aggregateType, aggregateVersion, correlationId } =
     row
   const envelope = {
@@ -199,6 +202,7 @@ function revive(row: StoredRow, eventClass: EventClass | undefined): DomainEvent
     actorId: row.actorId ?? undefined,
     causationId: row.causationId ?? undefined,
   }
+  checkFields(envelope, row.storedAt)
   const json = new HostileJson(STORED_LIMITS)
   const metadata = row.metadata === null ? undefined : json.object(row.metadata)
   return reviveEvent(eventClass, { envelope, metadata, payload: json.object(row.payload) })

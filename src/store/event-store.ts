@@ -101,6 +101,8 @@ export interface FeedPage {
   readonly headEventId: string | undefined
   /** True if the page ended before `limit` events because of their size. Continue from the position of the last event. */
   readonly isCut?: boolean
+  /** Id of the event at `fromPosition`, if the store read it together with the page. */
+  readonly fromEventId?: string
 }
 
 /** An open transaction that keeps the feed of a store from advancing. */

@@ -1,4 +1,4 @@
-import type { EventFeed } from '../store/index.ts'
+import type { EventFeed, FeedPage } from '../store/index.ts'
 import { checkMark } from './checkpoint-origin.ts'
 import { PositionAheadError } from './errors.ts'
 import type { FeedMark } from './feed-mark.ts'
@@ -25,15 +25,18 @@ export class FeedContinuity {
 
   /**
    * Checks the last mark after each page. The event of the mark is looked up, unless the page was read soon after the
-   * previous one. The check follows the page, so that a replacement between the two is detected.
+   * previous one. The check follows the page, so that a replacement between the two is detected. A page
+   * may have the event with it, which needs no further read.
    *
+   * @param page - the events after the mark.
    * @throws ForeignCheckpointError, PositionAheadError
    */
-  async check(head: number): Promise<void> {
-    const { position } = this.#mark
+  async check({ head, fromEventId }: FeedPage): Promise<void> {
+    const { position, eventId } = this.#mark
     if (position > head) throw new PositionAheadError(this.#name, position, head)
     const isFresh = performance.now() - this.#readAt < REPLACEMENT_MS
-    if (!isFresh && head !== position) await checkMark(this.#store, this.#name, this.#mark)
+    if (isFresh || head === position || (eventId !== undefined && fromEventId === eventId)) return
+    await checkMark(this.#store, this.#name, this.#mark)
   }
 
   /** A read failed: the next page may come from another server. */

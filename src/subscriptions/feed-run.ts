@@ -174,8 +174,9 @@ export class FeedRun {
   async #page(): Promise<boolean> {
     const { store, progress } = this.#parts
     const range = { fromPosition: this.#read, limit: this.#pageSize }
-    const { events, head, headEventId, isCut } = await store.readPage({ ...this.#filter, ...range })
-    await this.#continuity.check(head)
+    const page = await store.readPage({ ...this.#filter, ...range })
+    const { events, head, headEventId, isCut } = page
+    await this.#continuity.check(page)
     for (const stored of events) {
       const admission = this.#admit()
       if (admission !== undefined && !(await admission)) return false

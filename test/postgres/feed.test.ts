@@ -110,8 +110,11 @@ const literalOf = (value: unknown): string =>
   Array.isArray(value) ? `{${value.map((one) => JSON.stringify(one)).join(',')}}` : String(value)
 
 /** A pool that records the statements of its clients. */
-function recordingPool(asked: { text: string; values: unknown[] }[]): Pool & AsyncDisposable {
-  const pool = new Pool({ connectionString: inject('postgresUrl'), max: 2 })
+function recordingPool(
+  asked: { text: string; values: unknown[] }[],
+  options?: string,
+): Pool & AsyncDisposable {
+  const pool = new Pool({ connectionString: inject('postgresUrl'), max: 2, options })
   pool.on('connect', (client) => {
     const query = client.query.bind(client)
     Reflect.set(client, 'query', (config: { text: string; values: unknown[] }, ...rest: unknown[]) => {
@@ -186,14 +189,77 @@ it('ends a page at its maximum size', async () => {
     await stores.events.appendEvents({ ...one, events: [one], expectedVersion: 'any' })
   }
 
-  // A megabyte by default: three of 400,000 bytes reach it.
-  expect(await stores.events.readPage()).toMatchObject({ isCut: true, events: { length: 3 } })
-  const read = asked.at(-1)
-  const { rows } = await pool.query(read?.text ?? '', read?.values)
-  expect(rows).toHaveLength(3)
+  const firstPage = async () => {
+    // A megabyte by default: three of 400,000 bytes reach it.
+    expect(await stores.events.readPage()).toMatchObject({ isCut: true, events: { length: 3 } })
+    const read = asked.at(-1)
+    return (await pool.query(read?.text ?? '', read?.values)).rows.length
+  }
+  expect(await firstPage()).toBe(1 + 3) // the row with the end of the feed
   const seen: number[] = []
   for await (const { position } of stores.events.readAll()) seen.push(position)
   expect(seen).toEqual([1, 2, 3, 4, 5, 6])
+
+  const many = Array.from({ length: 120 }, (_, n) => noted('many', n))
+  const stream = { aggregateId: 'many', aggregateType: 'Note', expectedVersion: 'any' as const }
+  await stores.events.appendEvents({ ...stream, events: many })
+  expect(await firstPage()).toBe(3) // too far from the end to be read with it
+})
+
+it('reads the end and the next events in one statement, unless both would have one snapshot', async () => {
+  const asked: { text: string; values: unknown[] }[] = []
+  await using pool = recordingPool(asked)
+  const schema = freshSchema()
+  await using stores = new PostgresStores({ pool, schema, migrate: 'run' })
+  const first = await append(stores.events, 'a')
+  await append(stores.events, 'b')
+  const next = async () => {
+    const before = asked.length
+    const page = await stores.events.readPage({ fromPosition: first.globalPosition })
+    expect(page).toMatchObject({ head: 2, events: [{ event: { aggregateId: 'b' } }] })
+    return asked.length - before
+  }
+
+  expect(await next()).toBe(1)
+  await using repeatable = recordingPool(asked, '-c default_transaction_isolation=repeatable\\ read')
+  await using strict = new PostgresStores({ pool: repeatable, schema })
+  await strict.ready()
+  const before = asked.length
+  expect((await strict.events.readPage()).events).toHaveLength(2)
+  expect(asked.length - before).toBe(2)
+})
+
+it('reads the same events with the end of the feed as without', async () => {
+  await using stores = openStores()
+  const tenants = ['acme', 'other', undefined]
+  for (let n = 0; n < 60; n += 1) {
+    const tenantId = tenants[n % 3]
+    const event = new GenericEvent({
+      ...{ aggregateId: `a${n}`, aggregateType: `T${n % 2}`, eventType: `E${n % 5}`, data: { n } },
+      ...{ correlationId: `c${n % 4}`, metadata: { n } },
+      ...(tenantId !== undefined && { tenantId }),
+    })
+    await stores.events.appendEvents({ ...event, events: [event], expectedVersion: 0 })
+  }
+  const filters = [
+    {},
+    { eventTypes: ['E1', 'E3', 'Absent'] },
+    { eventTypes: [] },
+    { aggregateTypes: ['T1'], tenantId: 'acme' },
+    { correlationId: 'c2', eventTypes: ['E0', 'E2'], maxBytes: 20 },
+    { tenantId: 'other', aggregateTypes: ['T0'], correlationId: 'c1' },
+  ]
+  for (const filter of filters) {
+    for (const fromPosition of [0, 20, 59, 60, 70]) {
+      const range = { ...filter, fromPosition, limit: 40 }
+      const { fromEventId, ...near } = await stores.events.readPage(range)
+      const other = await stores.events.readPage({ ...range, toPosition: 60 })
+      expect(near).toEqual(other)
+      const [before] = (await stores.events.readPage({ fromPosition: fromPosition - 1, limit: 1 })).events
+      const isThere = fromPosition > 0 && before?.position === fromPosition
+      expect(fromEventId).toBe(isThere ? before.event.eventId : undefined)
+    }
+  }
 })
 
 it('refuses values that the server cannot store before it sends them', async () => {

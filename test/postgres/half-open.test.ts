@@ -1,5 +1,5 @@
 import { Client, Pool } from 'pg'
-import { expect, inject, it, onTestFinished } from 'vitest'
+import { describe, expect, inject, it, onTestFinished } from 'vitest'
 import {
   InMemoryCheckpointStore,
   StoreOutcomeUnknownError,
@@ -215,3 +215,91 @@ function disposablePool(port: number): Pool {
   onTestFinished(() => void pool.end().catch(() => undefined))
   return pool
 }
+
+/** What the server sends before it closes a session at the command of an administrator. */
+const TERMINATION = errorResponse({
+  S: 'FATAL',
+  V: 'FATAL',
+  C: '57P01',
+  M: 'terminating connection due to administrator command',
+})
+
+function errorResponse(fields: Readonly<Record<string, string>>): Buffer {
+  const body = Buffer.from(
+    `${Object.entries(fields)
+      .map(([type, text]) => `${type}${text}\0`)
+      .join('')}\0`,
+  )
+  const length = Buffer.alloc(4)
+  length.writeInt32BE(body.length + 4)
+  return Buffer.concat([Buffer.from('E'), length, body])
+}
+
+const READY_FOR_QUERY = Buffer.from([0x5a, 0, 0, 0, 5, 0x49])
+
+describe('a session that the server ends in the same packet as its answer, while the pool hands it out', () => {
+  async function severed({ max }: { readonly max: number }) {
+    const url = new URL(inject('postgresUrl'))
+    const proxy = await TcpProxy.start({ host: url.hostname, port: Number(url.port) })
+    url.hostname = '127.0.0.1'
+    url.port = String(proxy.port)
+    let isEnding = false
+    let ended = 0
+    proxy.rewriteAnswers((chunk) => {
+      if (!isEnding || !chunk.subarray(-READY_FOR_QUERY.length).equals(READY_FOR_QUERY)) return chunk
+      ended += 1
+      return Buffer.concat([chunk, TERMINATION])
+    })
+    const pool = new Pool({ connectionString: url.href, max })
+    pool.on('error', () => undefined)
+    onTestFinished(async () => {
+      await pool.end()
+      proxy.close()
+    })
+    return {
+      ...{ url: url.href, pool },
+      end: (value: boolean) => {
+        isEnding = value
+      },
+      ended: () => ended,
+    }
+  }
+
+  it.each(['own pool', 'given pool'] as const)(
+    'fails the call of a new connection, which stored nothing: %s',
+    async (kind) => {
+      const { url, pool, end, ended } = await severed({ max: 3 })
+      const options = kind === 'own pool' ? { postgresUrl: url } : { pool }
+      await using stores = openStores({ ...options, wakeUp: 'poll' })
+      await stores.ready()
+      const open = Promise.withResolvers<void>()
+      const first = stores.transaction(() => open.promise) // holds the only connection
+      end(true)
+
+      const failure = await failureInTime(append(stores))
+      end(false)
+      open.resolve()
+      await first
+      expect(ended()).toBe(1)
+      expect(failure).toBeInstanceOf(StoreUnavailableError)
+      expect(failure).toMatchObject({ retryable: true, cause: { code: '57P01' } })
+      expect((await append(stores)).newVersion).toBe(1)
+    },
+  )
+
+  it('fails the call that waited for a connection of the application', async () => {
+    const { pool, end, ended } = await severed({ max: 1 })
+    await using stores = openStores({ pool, wakeUp: 'poll' })
+    await stores.ready()
+    end(true)
+
+    // The pool passes the connection on as soon as it has read the answer.
+    const query = pool.query('select 1')
+    const failure = await failureInTime(append(stores))
+    await query
+    end(false)
+    expect(ended()).toBe(1)
+    expect(failure).toBeInstanceOf(StoreUnavailableError)
+    expect((await append(stores)).newVersion).toBe(1)
+  })
+})

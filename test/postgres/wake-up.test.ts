@@ -200,6 +200,35 @@ it('wakes when the append that held the feed back is rolled back, although no no
   woken.end()
 })
 
+it('notifies with the commit of one append at a time, and after the commit of others', async () => {
+  const schema = freshSchema()
+  const url = new URL(inject('postgresUrl'))
+  url.searchParams.set('application_name', schema)
+  await using writer = openStores({ schema, postgresUrl: url.href })
+  await using witness = await connected()
+  let heard = 0
+  witness.on('notification', ({ payload }) => {
+    if (payload === schema) heard += 1
+  })
+  await witness.query('listen eventspine')
+  const sessions = async () => {
+    const text = 'select from pg_stat_activity where application_name = $1'
+    return (await witness.query(text, [schema])).rowCount
+  }
+  const notified = (count: number) =>
+    expect.poll(() => heard, { timeout: paced(10_000), interval: 1 }).toBe(count)
+
+  await append(writer.events, 'a')
+  await notified(1)
+  expect(await sessions()).toBe(1) // no connection for notifications was needed
+
+  // What an append holds that notifies with its commit, until the disk has it.
+  await witness.query("select pg_advisory_lock(hashtextextended('eventspine notifies', 0))")
+  await append(writer.events, 'b')
+  await notified(2)
+  expect(await sessions()).toBe(2)
+})
+
 it('notifies at most once in ten milliseconds, and always after the last append', async () => {
   const schema = freshSchema()
   await using writer = openStores({ schema })

@@ -3,8 +3,8 @@ import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import type { StoreWriter } from '../../src/testing/index.ts'
 
-/** Starts a process that writes until it is killed. */
-export function startWriter(postgresUrl: string, schema: string, prepare = true): StoreWriter {
+/** Starts a process that writes until it is killed. Resolves when it has written, as its start takes long on a busy machine. */
+export async function startWriter(postgresUrl: string, schema: string, prepare = true): Promise<StoreWriter> {
   const program = fileURLToPath(new URL('writer.ts', import.meta.url))
   const child = spawn(process.execPath, [program, postgresUrl, schema, prepare ? 'prepare' : ''], {
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -17,6 +17,7 @@ export function startWriter(postgresUrl: string, schema: string, prepare = true)
     rest = lines.pop() ?? ''
     acknowledged.push(...lines.flatMap((line) => line.split(' ')))
   })
+  await Promise.race([once(child.stdout, 'data'), closed])
   return {
     acknowledged,
     async kill() {

@@ -1,6 +1,7 @@
 import { describe, it } from 'vitest'
 import type { SqliteStores } from '../../src/sqlite/index.ts'
 import { describeStores } from '../../src/testing/index.ts'
+import { paced } from '../support/pace.ts'
 import { fileOf, suiteHooks } from './sqlite-scene.ts'
 import { startWriter } from './writers.ts'
 
@@ -9,6 +10,7 @@ const common = {
   startWriter: (stores: SqliteStores) => startWriter(fileOf(stores)),
   lacks: { concurrentTransactions: 'SQLite has one writer at a time' },
   writers: 20,
+  timeoutMs: paced(30_000),
 }
 
 describeStores('SqliteStores, in a worker', { ...common, ...suiteHooks({ durability: 'normal' }) })

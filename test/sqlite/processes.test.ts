@@ -32,7 +32,7 @@ it(
     await one.ready()
     let isOver = false
     const following = [follow(one, () => isOver, 11), follow(two, () => isOver, 200)]
-    const writers = [0, 1, 2].map(() => startWriter(scene.file))
+    const writers = await Promise.all([0, 1, 2].map(() => startWriter(scene.file)))
     await waitFor(() => writers.every(({ acknowledged }) => acknowledged.length >= 30), {
       timeoutMs: 40_000,
       describe: () =>

@@ -5,8 +5,8 @@ import type { StoreWriter } from '../../src/testing/index.ts'
 
 const PROGRAM = fileURLToPath(new URL('./writer-program.ts', import.meta.url))
 
-/** A process that writes to a file until it is killed. */
-export function startWriter(file: string): StoreWriter {
+/** A process that writes to a file until it is killed. Resolves when it has written, as its start takes long on a busy machine. */
+export async function startWriter(file: string): Promise<StoreWriter> {
   const child = spawn(process.execPath, [PROGRAM, file], { stdio: ['ignore', 'pipe', 'inherit'] })
   const closed = once(child, 'close')
   const acknowledged: string[] = []
@@ -16,6 +16,7 @@ export function startWriter(file: string): StoreWriter {
     rest = lines.pop() ?? ''
     acknowledged.push(...lines)
   })
+  await Promise.race([once(child.stdout, 'data'), closed])
   return {
     acknowledged,
     async kill() {

@@ -13,6 +13,7 @@ export const killTests = [
       const { store } = scene
       let isOver = false
       const following = follow(await scene.another(), () => isOver)
+      following.catch(() => undefined) // awaited below, unless the test fails before
       const acknowledged: string[] = []
       for (let round = 0; round < 3; round += 1) {
         const writer = await scene.startWriter()
