@@ -33,7 +33,7 @@ export interface ProgramOptions {
 export type EffectFault = 'twoTransactions' | 'checkpointFirst'
 
 /** Longest life of a process that is killed, in milliseconds. It starts when the process is ready. */
-const LONGEST_LIFE_MS = 1500
+const LONGEST_LIFE_MS = 1000
 
 class Ordered extends defineEvent<{ readonly n: number }>()({ type: 'Ordered', aggregateType: 'Customer' }) {}
 
