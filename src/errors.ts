@@ -1,4 +1,5 @@
-import { redact, withoutSecrets } from './redaction.ts'
+import { withoutSecrets } from './error-redaction.ts'
+import { redact } from './redaction.ts'
 
 /**
  * Base class of every eventspine error. Match on `code` or on the class, never on the text. `docs/errors.md` lists

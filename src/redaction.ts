@@ -139,26 +139,3 @@ export function quote(text: string): string {
   while (end > 0 && (clean[end - 1] === '.' || clean[end - 1]?.trim() === '')) end -= 1
   return clean.slice(0, end).toWellFormed()
 }
-
-/** The error itself if its texts have no secret, otherwise one of the same name with clean texts. */
-export function withoutSecrets(error: Error): Error {
-  const { name, message, stack = '' } = error
-  const cleanMessage = redact(message)
-  const cleanStack = redact(stack)
-  if (cleanMessage === message && cleanStack === stack && !hasSecretInside(error)) return error
-  const clean = new Error(cleanMessage)
-  clean.name = name
-  clean.stack = cleanStack
-  if ('code' in error) Object.assign(clean, { code: error.code })
-  return clean
-}
-
-/** True if a field of the error, its cause or an error in it has a secret, such as the arguments of a failed command. */
-function hasSecretInside(error: Error): boolean {
-  const inner: readonly unknown[] = [error.cause, ...(error instanceof AggregateError ? error.errors : [])]
-  if (inner.some((one) => one instanceof Error && one !== error && withoutSecrets(one) !== one)) return true
-  return Object.values(error).some((value) => {
-    if (typeof value === 'string') return redact(value) !== value
-    return Array.isArray(value) && value.some((item) => typeof item === 'string' && redact(item) !== item)
-  })
-}

@@ -1,4 +1,5 @@
-import { readable, withoutSecrets } from '../redaction.ts'
+import { withoutSecrets } from '../error-redaction.ts'
+import { readable } from '../redaction.ts'
 import type { LogFields } from './logger.ts'
 
 /** Maximum length of a text in a field, in characters. Otherwise, texts from messages and servers have no limit. */

@@ -12,8 +12,8 @@ import {
   TraceFlags,
   trace,
 } from '@opentelemetry/api'
+import { withoutSecrets } from '../error-redaction.ts'
 import { toError } from '../errors.ts'
-import { withoutSecrets } from '../redaction.ts'
 
 /** The headers that carry a trace context: `traceparent`, `tracestate`, `baggage`. */
 export type TraceHeaders = Readonly<Record<string, string>>

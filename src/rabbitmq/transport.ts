@@ -118,6 +118,7 @@ export class RabbitMQTransport implements Transport {
     this.#consumption = consumption
     try {
       await consumption.start()
+      this.#reportPrefetch(consumption.limitedPrefetch)
     } catch (error) {
       await consumption.release(AbortSignal.timeout(this.#options.connectTimeoutMs))
       throw error
@@ -144,6 +145,11 @@ export class RabbitMQTransport implements Transport {
   async unbind(binding: RabbitMQBinding): Promise<void> {
     this.#bindings.remove(binding)
     await this.updateBindings()
+  }
+
+  #reportPrefetch(prefetch: number | undefined): void {
+    const { prefetchCount, maxInFlightBytes } = this.#options
+    if (prefetch !== undefined) this.#report.prefetchLimited({ prefetch, prefetchCount, maxInFlightBytes })
   }
 
   /** Applies changed bindings to the queue, if the bus has consumed. */

@@ -211,6 +211,20 @@ describe('canHandle', () => {
     expect(seen.map(({ eventType }) => eventType)).toEqual(['OrderShipped'])
   })
 
+  it.each([Promise.resolve(true), {}, 1, 'yes', undefined, null])(
+    'that returns %o instead of a boolean fails, so that the event is not dropped silently',
+    async (verdict) => {
+      const logger = new RecordingLogger()
+      const bus = new InMemoryEventBus({ logger })
+      bus.subscribe(OrderCreated, { canHandle: () => verdict as never, handle: () => undefined })
+
+      await bus.publish([orderCreated()])
+
+      expect(bus.getStats()).toMatchObject({ handlersInvoked: 0, handlerErrors: 1 })
+      expect(String(logger.lines[0]?.fields['error'])).toMatch(/canHandle of .* must return a boolean, got /)
+    },
+  )
+
   it('that throws counts as a failure of its handler', async () => {
     const logger = new RecordingLogger()
     const bus = new InMemoryEventBus({ logger })

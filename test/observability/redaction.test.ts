@@ -1,6 +1,6 @@
 import { inspect } from 'node:util'
 import { Pool } from 'pg'
-import { afterEach, describe, expect, it, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import {
   ConfigError,
   ConnectionError,
@@ -152,6 +152,66 @@ it('an error has no secret in its text, its cause or the errors in that', () => 
     expect(error.cause).toBeInstanceOf(Error)
     expect(shownBy(error)).not.toContain(CANARY)
   }
+})
+
+describe('a cause with a secret', () => {
+  class RefusedByServer extends Error {
+    readonly code = '57P01'
+    readonly severity = 'FATAL'
+    readonly client = new (class Client {
+      readonly password = CANARY
+    })()
+    readonly details = { host: 'h', tried: [`redis://user:${CANARY}@host`] }
+    override get name(): string {
+      return 'Refused'
+    }
+  }
+
+  beforeEach(() => rememberCredentials(`redis://user:${CANARY}@host`))
+
+  const causeOf = (cause: unknown) => new ConnectionError('CONNECTION_LOST', 'lost', { cause }).cause
+
+  it('keeps its class, its name and its fields, by which callers recognize it', () => {
+    const root = new RefusedByServer('terminated')
+    const cause = causeOf(new RefusedByServer(`of ${CANARY}`, { cause: root }))
+
+    expect(cause).toBeInstanceOf(RefusedByServer)
+    expect(cause).toMatchObject({ name: 'Refused', message: 'of ***', code: '57P01', severity: 'FATAL' })
+    expect(cause).toMatchObject({
+      details: { host: 'h', tried: ['redis://***@host'] },
+      cause: { code: '57P01' },
+    })
+    expect(shownBy(cause)).not.toContain(CANARY)
+  })
+
+  it('has the same copy wherever it appears', () => {
+    const error = new Error(CANARY)
+
+    expect(causeOf(error)).toBe(causeOf(error))
+    expect(causeOf(causeOf(error))).toBe(causeOf(error))
+    expect(causeOf(new AggregateError([error, error]))).toMatchObject({
+      errors: [causeOf(error), causeOf(error)],
+    })
+  })
+
+  it('keeps the properties that its class computes, such as those of a DOMException', () => {
+    const cause = causeOf(new DOMException(`aborted ${CANARY}`, 'AbortError'))
+
+    expect(cause).toBeInstanceOf(DOMException)
+    expect(cause).toMatchObject({ name: 'AbortError', message: 'aborted ***' })
+  })
+
+  it('may contain itself, or be ten thousand causes deep', () => {
+    const first = new Error(CANARY)
+    const second = new Error('second', { cause: first })
+    first.cause = second
+    let deep = new Error(CANARY)
+    for (let depth = 0; depth < 10_000; depth += 1) deep = new Error('outer', { cause: deep })
+
+    expect(causeOf(second)).toMatchObject({ message: 'second', cause: { message: '***' } })
+    expect(shownBy(causeOf(second))).not.toContain(CANARY)
+    expect(shownBy(causeOf(deep))).not.toContain(CANARY)
+  })
 })
 
 it('keeps the cause itself if it has no secret', () => {

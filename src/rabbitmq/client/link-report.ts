@@ -64,6 +64,10 @@ export class LinkReport {
     if (purpose === 'publisher') this.#host.notify({ type: 'publishingResumed' })
   }
 
+  prefetchLimited(fields: Readonly<Record<'prefetch' | 'prefetchCount' | 'maxInFlightBytes', number>>): void {
+    this.#logger.warn('prefetch limited by maxInFlightBytes, raise it for more messages at once', fields)
+  }
+
   unroutable(routingKey: string): void {
     if (this.#loggedKeys.has(routingKey) || this.#loggedKeys.size >= MAX_KEYS) return
     this.#loggedKeys.add(routingKey)

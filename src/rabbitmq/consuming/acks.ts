@@ -15,7 +15,9 @@ export class RabbitMQAcks {
   /** In the order of their tags. */
   #unacked: UnackedDelivery[] = []
   #settled = 0
+  #lastTag = 0
   #isScheduled = false
+  #isHeld = false
   #isClosed = false
 
   constructor(channel: Pick<AmqpChannel, 'ack' | 'nack'>) {
@@ -27,7 +29,28 @@ export class RabbitMQAcks {
     return !this.#isClosed
   }
 
+  /** The tag of the last delivery; 0 before the first. */
+  get lastTag(): number {
+    return this.#lastTag
+  }
+
+  /** Deliveries after a tag whose acknowledgment was not sent. */
+  countAfter(tag: number): number {
+    return this.#unacked.length - this.#unacked.findLastIndex((delivery) => delivery.tag <= tag) - 1
+  }
+
+  /** Sends no acknowledgment until {@link resume}. */
+  hold(): void {
+    this.#isHeld = true
+  }
+
+  resume(): void {
+    this.#isHeld = false
+    this.flush()
+  }
+
   add(tag: number): UnackedDelivery {
+    this.#lastTag = tag
     const delivery = { tag, isSettled: false }
     this.#unacked.push(delivery)
     return delivery
@@ -44,7 +67,7 @@ export class RabbitMQAcks {
 
   flush(): void {
     this.#isScheduled = false
-    if (this.#isClosed || this.#settled === 0) return
+    if (this.#isHeld || this.#isClosed || this.#settled === 0) return
     const firstUnsettled = this.#unacked.findIndex(({ isSettled }) => !isSettled)
     const leading = firstUnsettled === -1 ? this.#unacked.length : firstUnsettled
     const last = this.#unacked[leading - 1]

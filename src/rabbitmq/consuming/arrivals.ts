@@ -40,9 +40,9 @@ export class RabbitMQArrivals {
     this.#parts = parts
   }
 
-  /** False if the messages that wait take up all the room of the intake, in bytes. */
-  get hasRoom(): boolean {
-    return this.#waitingBytes < this.#parts.intake.roomBytes
+  /** The room of the intake, in bytes, without that for the messages that wait. */
+  get roomBytes(): number {
+    return Math.max(0, this.#parts.intake.roomBytes - this.#waitingBytes)
   }
 
   /** @returns the work that this call started; undefined if it started none. */

@@ -44,7 +44,12 @@ export class ConsumerChannel {
     })
   }
 
-  /** Starts a consumer. Called again if the broker cancelled the last one. */
+  /** The tag of the last consumer; undefined if none was started. */
+  get consumerTag(): string | undefined {
+    return this.#consumerTag
+  }
+
+  /** Starts a consumer. Called again if the broker cancelled the last one, or before the last one is stopped. */
   async consume({ queue, consumerTag, prefetch }: ConsumeRequest): Promise<void> {
     await this.#channel.prefetch(prefetch)
     this.#consumerTag = consumerTag
@@ -57,11 +62,11 @@ export class ConsumerChannel {
     if (!this.acks.isOpen) throw this.#cause ?? new Error('channel closed at once')
   }
 
-  /** Resolves when no further message will arrive. */
-  async stopConsuming(): Promise<void> {
-    if (this.#consumerTag === undefined) return
+  /** Stops a consumer, by default the last one. Resolves when no further message will arrive for it. */
+  async stopConsuming(consumerTag = this.#consumerTag): Promise<void> {
+    if (consumerTag === undefined) return
     // No message arrives on a channel that closes meanwhile either.
-    await this.#channel.cancel(this.#consumerTag).catch(() => undefined)
+    await this.#channel.cancel(consumerTag).catch(() => undefined)
   }
 
   /** Returns unacknowledged messages to the queue. Resolves when the broker has read the acknowledgments sent before. */

@@ -17,7 +17,7 @@ import { ConsumerChannel, type ConsumerChannelObserver } from './consumer-channe
 import { type DeliveryOwner, isRedelivered, RabbitMQDelivery } from './delivery.ts'
 import { RabbitMQGroupQueue } from './group-queue.ts'
 import { HeldMessages } from './held-messages.ts'
-import { PrefetchWindow } from './prefetch-window.ts'
+import { PrefetchWindow, type Replacement } from './prefetch-window.ts'
 import { SettledMessages } from './settled-messages.ts'
 import { StandstillWatch } from './standstill-watch.ts'
 import { SurplusMessages } from './surplus-messages.ts'
@@ -56,6 +56,8 @@ export class RabbitMQConsumption
   #channel: ConsumerChannel | undefined
   /** Counts the consumers on the broker, so that each gets a tag of its own. */
   #consumerNumber = 0
+  /** The last delivery on the channel before its consumer started. */
+  #tagBeforeConsumer = 0
   #isStopped = false
   #checkTimer: NodeJS.Timeout | undefined
 
@@ -64,14 +66,6 @@ export class RabbitMQConsumption
     this.#connection = parts.connect(this)
     this.#queue = new RabbitMQGroupQueue({ ...parts, connection: this.#connection })
     const { names, heartbeatMs, prefetchCount, maxInFlight, maxInFlightBytes } = parts.options
-    const { queueType, singleActiveConsumer, autoDelete } = parts.options
-    this.#window = new PrefetchWindow({
-      intake: parts.intake,
-      maxPrefetch: Math.min(prefetchCount, maxInFlight),
-      maxBytes: maxInFlightBytes,
-      // A quorum queue without a delivery limit puts returned messages behind all others.
-      isAdjustable: queueType === 'classic' && !singleActiveConsumer && !autoDelete,
-    })
     this.#marks = new RabbitMQAttemptMarks(names.queue, parts.publisher, (work) =>
       this.#connection.withChannel(work),
     )
@@ -84,6 +78,12 @@ export class RabbitMQConsumption
         acks.close()
       },
       deliveryOf: (arrival, mark) => this.#deliveryOf(arrival, mark),
+    })
+    this.#window = new PrefetchWindow({
+      replacement: replacementOf(parts.options),
+      room: this.#arrivals,
+      maxPrefetch: Math.min(prefetchCount, maxInFlight),
+      maxBytes: maxInFlightBytes,
     })
     this.#watch = new StandstillWatch(heartbeatMs, (elapsedMs) => this.#onStandstill(elapsedMs))
   }
@@ -122,6 +122,11 @@ export class RabbitMQConsumption
     this.#surplus.close()
   }
 
+  /** The prefetch, if it stays below the configured one because of `maxInFlightBytes`. */
+  get limitedPrefetch(): number | undefined {
+    return this.#window.isLimited ? this.#window.prefetch : undefined
+  }
+
   get isFlowing(): boolean {
     return this.#connection.isOpen
   }
@@ -146,11 +151,14 @@ export class RabbitMQConsumption
       return
     }
     this.#window.note(message.content.length)
-    if (this.#surplus.isOpen || (this.#window.isAdjustable && !this.#arrivals.hasRoom)) {
+    const { replacement } = this.#window
+    if (this.#surplus.isOpen || (replacement === 'returning' && this.#arrivals.roomBytes === 0)) {
       const mark = isRedelivered(message) ? undefined : this.#marks.queueOf(message)
       if (this.#surplus.add({ unacked, mark })) this.#replaceConsumer()
       return
     }
+    const isDue = replacement === 'full' ? this.#isFull(acks) : replacement === 'overlapping'
+    if (isDue && (this.#window.isWide || this.#window.isNarrow)) this.#replaceConsumer()
     const work = this.#arrivals.add({ message, unacked, acks })
     if (work !== undefined) this.#runInBackground(work)
   }
@@ -176,7 +184,7 @@ export class RabbitMQConsumption
 
   settled(delivery: RabbitMQDelivery): void {
     this.#held.settle(delivery)
-    if (this.#window.isNarrow) this.#replaceConsumer()
+    if (this.#window.replacement !== 'full' && this.#window.isNarrow) this.#replaceConsumer()
   }
 
   writeMark(marked: MarkedMessage): Promise<void> {
@@ -243,6 +251,7 @@ export class RabbitMQConsumption
   async #consumeFrom(channel: ConsumerChannel): Promise<void> {
     const { queue } = this.#parts.options.names
     this.#consumerNumber += 1
+    this.#tagBeforeConsumer = channel.acks.lastTag
     await channel.consume({ queue, consumerTag: this.#consumerTag, prefetch: this.#window.prefetch })
   }
 
@@ -252,7 +261,10 @@ export class RabbitMQConsumption
     this.#isReplacing = true
     this.#runInBackground(
       this.#consumeWithin(channel)
-        .catch((error: unknown) => this.#connection.reopen(error))
+        .catch((error: unknown) => {
+          // A stop closes the channel, too.
+          if (this.#channel === channel) this.#connection.reopen(error)
+        })
         .finally(() => {
           this.#isReplacing = false
           // The new consumer may have got too much before this turn.
@@ -263,9 +275,13 @@ export class RabbitMQConsumption
 
   /** Replaces the consumer by one whose messages fit. Returns those that do not to the queue. */
   async #consumeWithin(channel: ConsumerChannel): Promise<void> {
+    if (this.#window.replacement === 'overlapping') return this.#consumeOverlapping(channel)
     const isCurrent = () => this.#channel === channel && !this.#isStopped
+    // An acknowledgment would make the broker send a message to the consumer that is being cancelled.
+    if (this.#window.replacement === 'full') channel.acks.hold()
     // From here on nothing arrives, so the messages that are returned come again in their order.
     await channel.stopConsuming()
+    channel.acks.resume()
     await this.#marks.writeReturned(this.#surplus.marks)
     if (!isCurrent()) return
     channel.acks.requeue(this.#surplus.take())
@@ -276,12 +292,24 @@ export class RabbitMQConsumption
     await this.#consumeFrom(channel)
   }
 
+  async #consumeOverlapping(channel: ConsumerChannel): Promise<void> {
+    const last = channel.consumerTag
+    this.#window.adjust()
+    await this.#consumeFrom(channel)
+    await channel.stopConsuming(last)
+  }
+
+  /** True if all messages that the broker may send to the consumer have arrived. */
+  #isFull(acks: RabbitMQAcks): boolean {
+    return acks.countAfter(this.#tagBeforeConsumer) >= this.#window.prefetch
+  }
+
   async #consumeAgain(channel: ConsumerChannel): Promise<void> {
     try {
       await this.#queue.declare(true)
       await this.#consumeFrom(channel)
     } catch (error) {
-      this.#connection.reopen(error)
+      if (this.#channel === channel) this.#connection.reopen(error)
     }
   }
 
@@ -300,4 +328,14 @@ export class RabbitMQConsumption
   #runInBackground(work: Promise<unknown>): void {
     this.#housekeeping.track(work).catch(() => undefined)
   }
+}
+
+function replacementOf({
+  queueType,
+  singleActiveConsumer,
+  autoDelete,
+}: ResolvedRabbitMQOptions): Replacement {
+  if (singleActiveConsumer) return 'never'
+  if (queueType === 'quorum') return 'full'
+  return autoDelete ? 'overlapping' : 'returning'
 }

@@ -1,3 +1,4 @@
+import { withoutSecrets } from '../../error-redaction.ts'
 import { toError } from '../../errors.ts'
 import { settledUntil, sleep } from '../../kit/time.ts'
 import { PublishTimeoutError } from '../../transport/errors.ts'
@@ -6,6 +7,7 @@ import type { RedisClient } from '../client/client.ts'
 import type { RedisLink } from '../client/link.ts'
 import { commandError, hadNoEffect, isReadOnly, isTransient } from '../errors.ts'
 import { entryCommand } from '../wire/entry.ts'
+import { PublishOrder, type PublishTurn } from './publish-order.ts'
 
 /** Wait before messages are sent again after a transient refusal, in milliseconds. */
 const RETRY_DELAY_MS = 50
@@ -20,6 +22,7 @@ export interface RedisPublisherParts {
 /** Appends messages to the stream, and reports for each that failed whether it may be stored. */
 export class RedisPublisher {
   readonly #parts: RedisPublisherParts
+  readonly #order = new PublishOrder()
 
   constructor(parts: RedisPublisherParts) {
     this.#parts = parts
@@ -29,18 +32,45 @@ export class RedisPublisher {
     messages: readonly OutgoingMessage[],
     signal: AbortSignal,
   ): Promise<readonly PublishFailure[]> {
+    const turn = this.#order.start(messages)
+    try {
+      return await this.#publishInOrder(messages, turn, signal)
+    } finally {
+      turn.end()
+    }
+  }
+
+  async #publishInOrder(
+    messages: readonly OutgoingMessage[],
+    turn: PublishTurn,
+    signal: AbortSignal,
+  ): Promise<readonly PublishFailure[]> {
     let indices = messages.map((_message, index) => index)
     for (;;) {
-      const client = this.#parts.link.client ?? (await this.#parts.link.whenReady(signal))
+      const client = await this.#clientFor(turn, signal)
       if (client === undefined) return indices.map((index) => this.#failure(index, 'notStored'))
+      turn.sent()
       const failures = await this.#send(client, messages, indices, signal)
-      const canRetry = failures.length > 0 && failures.every(({ isTransient }) => isTransient)
-      if (!canRetry || wereOvertaken(messages, indices, failures)) return failures
+      const isRetryable = failures.length > 0 && failures.every(({ isTransient }) => isTransient)
+      const refused = failures.filter(({ status }) => status === 'notStored').map(({ index }) => index)
+      turn.answered(indices, new Set(refused), isRetryable)
+      if (!isRetryable || !(await turn.canRepeat(refused, signal))) return failures
       // The refused messages can be sent again, in their order: all others are confirmed, and none is unknown.
-      indices = failures.map(({ index }) => index)
+      indices = refused
       if (failures.some(({ error }) => isReadOnly(error.cause)))
         this.#parts.link.reset(new Error('the server is now a replica'))
       if (!(await sleep(RETRY_DELAY_MS, signal))) return failures
+    }
+  }
+
+  /** A connection, once no earlier call is to be sent again. @returns undefined if the deadline passes first. */
+  async #clientFor(turn: PublishTurn, signal: AbortSignal): Promise<RedisClient | undefined> {
+    const { link } = this.#parts
+    for (;;) {
+      if (turn.mustWait && !(await turn.whenNext(signal))) return undefined
+      const client = link.client ?? (await link.whenReady(signal))
+      // An earlier call may have been refused meanwhile.
+      if (client === undefined || !turn.mustWait) return client
     }
   }
 
@@ -65,7 +95,7 @@ export class RedisPublisher {
           const cause = toError(thrown)
           const status = hadNoEffect(cause) ? ('notStored' as const) : ('unknown' as const)
           const error = commandError(address, 'XADD', cause)
-          error.cause = cause
+          error.cause = withoutSecrets(cause)
           failures.push({ index, status, error, isTransient: isTransient(cause) })
         },
       )
@@ -88,24 +118,4 @@ export class RedisPublisher {
     const error = new PublishTimeoutError(publishTimeoutMs, detail)
     return { index, status, error }
   }
-}
-
-/**
- * True if the server stored a message after it had refused an earlier one of the same aggregate. The earlier one must not
- * be sent again: it would come after the later one.
- */
-function wereOvertaken(
-  messages: readonly OutgoingMessage[],
-  sent: readonly number[],
-  failures: readonly PublishFailure[],
-): boolean {
-  const refused = new Set(failures.map(({ index }) => index))
-  const keys = new Set<string>()
-  for (const index of sent) {
-    const key = messages[index]?.key
-    if (key === undefined || key === null) continue
-    if (refused.has(index)) keys.add(key)
-    else if (keys.has(key)) return true
-  }
-  return false
 }

@@ -80,3 +80,44 @@ it('handles a whole page after a failure to read the bytes of one entry again', 
   await waitFor(() => seen.length === 4 && bus.getStats().messagesSentToDlq === 1)
   expect([seen, refused]).toEqual([[0, 1, 2, 3], 1])
 })
+
+it('renews the leases of the page that it has read ahead while it cannot complete an entry of the page before', async () => {
+  const streamPrefix = freshPrefix()
+  const stream = `${streamPrefix}:stream`
+  const { proxy, redisUrl } = await startProxy()
+  let isRefusing = true
+  proxy.rewriteRequests((chunk) => {
+    if (!isRefusing || !chunk.includes('XRANGE')) return chunk
+    return Buffer.from(chunk.toString('latin1').replaceAll('XRANGE', 'XRANGX'), 'latin1')
+  })
+  const options = { streamPrefix, batchSize: 1, maxEntryBytes: 1_100_000 }
+  const reading = createBus({ ...options, redisUrl })
+  const seen: number[] = []
+  reading.subscribe(Noted, ({ n }) => seen.push(n), { name: 'notes' })
+  const client = await connectClient()
+  // The reply with its page leaves it out, so it is read again by itself.
+  await client.sendCommand(['XADD', stream, '*', 'aggregate_id', 'a', 'payload', Buffer.alloc(3e6, 'x')])
+  await createBus({ streamPrefix }).publish(notes('b', 1))
+
+  await consume(reading)
+  const pending = async () => client.xPendingRange(stream, 'default', '-', '+', 10)
+  await waitFor(async () => (await pending()).length === 2)
+  const other = createBus(options)
+  const stolen: number[] = []
+  other.subscribe(Noted, ({ n }) => stolen.push(n), { name: 'notes' })
+  await consume(other)
+  let renewals = 0
+  let lastIdle = 0
+  await waitFor(async () => {
+    const idle = (await pending())[1]?.millisecondsSinceLastDelivery ?? 0
+    if (idle < lastIdle) renewals += 1
+    lastIdle = idle
+    return renewals >= 3
+  })
+  expect(seen).toEqual([])
+  isRefusing = false
+
+  await waitFor(() => seen.length === 1 && reading.getStats().messagesSentToDlq === 1)
+  expect(stolen).toEqual([])
+  expect(other.getStats()).toMatchObject({ messagesRecovered: 0, eventsConsumed: 0 })
+})

@@ -118,10 +118,10 @@ it('stores no event after a later one of its aggregate, while the server refuses
     }
   })()
 
-  // One call, and the same events again in many calls.
+  // One call, which is sent in several parts, and many calls with events of one aggregate.
   const outcomes = await Promise.allSettled([
     bus.publish(events),
-    ...Array.from({ length: 100 }, (_, call) => bus.publish(notes(`call-${call}`, 20))),
+    ...Array.from({ length: 200 }, (_, call) => bus.publish(notes('d', 5 * call + 5, 5 * call))),
   ])
   phase.isOver = true
   await flapping

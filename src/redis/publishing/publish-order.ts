@@ -1,0 +1,134 @@
+import { settledUntil } from '../../kit/time.ts'
+import type { OutgoingMessage } from '../../transport/transport.ts'
+
+/** What the calls of one publisher share. */
+interface Line {
+  /** Calls whose outcome is not known yet, in the order of their start. */
+  readonly calls: Set<PublishTurn>
+  /** How many of them are to be sent again. */
+  refused: number
+  /** Resolves with the answer to the call that was sent last: the server answers in the order of the commands. */
+  lastAnswer: Promise<void>
+}
+
+/**
+ * Keeps the order of messages that the server refused and that are sent again: within a call, and between the calls of a
+ * publisher. A refused call holds back all later ones, and is not sent again if a later message of one of its aggregates
+ * may be stored.
+ */
+export class PublishOrder {
+  readonly #line: Line = { calls: new Set(), refused: 0, lastAnswer: Promise.resolve() }
+
+  start(messages: readonly OutgoingMessage[]): PublishTurn {
+    const turn = new PublishTurn(messages, this.#line)
+    this.#line.calls.add(turn)
+    return turn
+  }
+}
+
+/** The place of one call among the calls of a publisher. */
+export class PublishTurn {
+  readonly #messages: readonly OutgoingMessage[]
+  readonly #line: Line
+  /** Aggregates of which a later message than those refused may be stored. */
+  readonly #overtaken = new Set<string>()
+  #answer: PromiseWithResolvers<void> | undefined
+  /** Set while this call is to be sent again. */
+  #repetition: PromiseWithResolvers<void> | undefined
+
+  constructor(messages: readonly OutgoingMessage[], line: Line) {
+    this.#messages = messages
+    this.#line = line
+  }
+
+  /** True if an earlier call is to be sent again first. */
+  get mustWait(): boolean {
+    return this.#line.refused > 0 && this.#earlierRepetition() !== undefined
+  }
+
+  /** Waits until no earlier call is to be sent again. @returns false if the signal aborted first. */
+  async whenNext(signal: AbortSignal): Promise<boolean> {
+    for (
+      let earlier = this.#earlierRepetition();
+      earlier !== undefined;
+      earlier = this.#earlierRepetition()
+    ) {
+      if (!(await settledUntil(earlier, signal))) return false
+    }
+    return true
+  }
+
+  /** Call it when messages of this call are sent. */
+  sent(): void {
+    this.#endRepetition()
+    this.#answer = Promise.withResolvers<void>()
+    this.#line.lastAnswer = this.#answer.promise
+  }
+
+  /**
+   * Call it when it is known which of the messages sent last the server refused.
+   * @param willRepeat - true if the refused messages are to be sent again.
+   */
+  answered(sent: readonly number[], refused: ReadonlySet<number>, willRepeat: boolean): void {
+    const [first] = this.#line.calls
+    if (refused.size > 0 || first !== this) this.#noteOvertaking(sent, refused)
+    if (willRepeat) {
+      this.#repetition = Promise.withResolvers<void>()
+      this.#line.refused += 1
+    } else this.#line.calls.delete(this)
+    this.#answer?.resolve()
+  }
+
+  /**
+   * Waits for the answers to all messages that were sent before this call was refused.
+   * @returns true if the refused messages can be sent again without changing the order of an aggregate.
+   */
+  async canRepeat(refused: readonly number[], signal: AbortSignal): Promise<boolean> {
+    if (!(await settledUntil(this.#line.lastAnswer, signal))) return false
+    return refused.every((index) => !this.#overtaken.has(this.#keyOf(index) ?? ''))
+  }
+
+  /** Call it when the outcome of all messages is known. */
+  end(): void {
+    this.#endRepetition()
+    this.#line.calls.delete(this)
+    this.#answer?.resolve()
+  }
+
+  #noteOvertaking(sent: readonly number[], refused: ReadonlySet<number>): void {
+    const waiting = new Set<string>()
+    for (const index of sent) {
+      const key = this.#keyOf(index)
+      if (key === undefined) continue
+      if (refused.has(index)) {
+        waiting.add(key)
+        continue
+      }
+      // The message is stored, or may be.
+      if (waiting.has(key)) this.#overtaken.add(key)
+      for (const call of this.#line.calls) {
+        if (call === this) break
+        call.#overtaken.add(key)
+      }
+    }
+  }
+
+  #earlierRepetition(): Promise<void> | undefined {
+    for (const call of this.#line.calls) {
+      if (call === this) return undefined
+      if (call.#repetition !== undefined) return call.#repetition.promise
+    }
+    return undefined
+  }
+
+  #endRepetition(): void {
+    if (this.#repetition === undefined) return
+    this.#line.refused -= 1
+    this.#repetition.resolve()
+    this.#repetition = undefined
+  }
+
+  #keyOf(index: number): string | undefined {
+    return this.#messages[index]?.key ?? undefined
+  }
+}
