@@ -1,3 +1,6 @@
+import { toError } from '../../errors.ts'
+import { quote } from '../../redaction.ts'
+import { ConnectionError } from '../../transport/errors.ts'
 import type { GroupTypeStore } from '../../transport/transport.ts'
 import type { RedisLink } from '../client/link.ts'
 import { runScript } from '../client/scripts.ts'
@@ -6,6 +9,9 @@ import type { ResolvedRedisOptions } from '../options.ts'
 
 /** How long an announcement is valid, in milliseconds. */
 const ANNOUNCED_MS = 600_000
+
+/** Replies to a user without the permission, or with a key of another kind. */
+const PERMANENT = /^(NOPERM|WRONGTYPE)|can't run this command|unknown command/i
 
 /** The event types of a group, as a hash of the time until when each is announced. */
 export class RedisGroupTypes implements GroupTypeStore {
@@ -34,7 +40,13 @@ export class RedisGroupTypes implements GroupTypeStore {
     try {
       return await runScript(client, name, [keys.types(consumerGroup)], args)
     } catch (thrown) {
+      if (PERMANENT.test(toError(thrown).message)) throw refused(address, toError(thrown))
       throw commandError(address, 'EVAL', thrown)
     }
   }
+}
+
+function refused(address: string, error: Error): ConnectionError {
+  const text = `Redis at ${address} refuses the event types of the group: ${quote(error.message)}.`
+  return new ConnectionError('TOPOLOGY_CONFLICT', text)
 }
