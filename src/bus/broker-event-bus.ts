@@ -13,6 +13,7 @@ import { brokerHealthFacts } from './broker-health.ts'
 import type { ResolvedBrokerOptions } from './broker-options.ts'
 import { BrokerShutdown } from './broker-shutdown.ts'
 import { ConsumerLifecycle } from './consuming/consumer-lifecycle.ts'
+import { GroupTypes } from './consuming/group-types.ts'
 import { ConsumerPipeline } from './consuming/pipeline.ts'
 import { DeadLetterQueue } from './dead-letters/dead-letter-queue.ts'
 import { BusClosedError } from './errors.ts'
@@ -100,6 +101,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
       observer,
     })
     const retryPolicy = new RetryPolicy(options)
+    const groupTypes = new GroupTypes({ store: transport.groupTypes, handlers, logger })
     const createPipeline = () => {
       warnOfUnnamedHandlers(handlers, logger)
       return new ConsumerPipeline({
@@ -115,6 +117,9 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
         dispatcher,
         codec,
         newerVersions: options.newerVersions,
+        unhandledEvents: options.unhandledEvents,
+        handoverTimeoutMs: options.handoverTimeoutMs,
+        groupTypes,
         counters,
         metrics,
         tracer,
@@ -122,7 +127,14 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
       })
     }
     const connect = () => this.connect()
-    this.#consumer = new ConsumerLifecycle({ transport, createPipeline, connect, counters, logger })
+    this.#consumer = new ConsumerLifecycle({
+      transport,
+      createPipeline,
+      connect,
+      announce: (stopped) => groupTypes.start(stopped),
+      counters,
+      logger,
+    })
     this.deadLetters = new DeadLetterQueue({
       store: transport.deadLetters,
       codec,

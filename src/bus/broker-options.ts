@@ -22,6 +22,9 @@ import { registryRule } from './registry-rule.ts'
 /** What a bus does with an event of a newer version than its class. */
 export type NewerVersions = 'tolerate' | 'refuse'
 
+/** What a bus does with an event that no handler of its consumer group is subscribed to. */
+export type UnhandledEvents = 'skip' | 'deadLetter'
+
 /** Options that all broker buses have. */
 export interface BrokerOptions {
   /** Consumers of one group share the events; each group receives all of them. Default `'default'`. */
@@ -86,6 +89,18 @@ export interface BrokerOptions {
    */
   readonly newerVersions?: NewerVersions
   /**
+   * What the bus does with an event of a type that no handler of its consumer group is subscribed to. `'skip'`: it is
+   * acknowledged and counted (`eventsSkipped`). `'deadLetter'`: it becomes a dead letter, and a replay brings it to
+   * handlers that are subscribed later. Default `'skip'`.
+   */
+  readonly unhandledEvents?: UnhandledEvents
+  /**
+   * How long the bus keeps an event of a type that only other members of its consumer group handle, in milliseconds. The
+   * event is redelivered to them when this bus stops consuming; after this time it becomes a dead letter. Later events
+   * of its aggregate wait. Default 600,000 (10 minutes).
+   */
+  readonly handoverTimeoutMs?: number
+  /**
    * Give events that a handler creates or publishes the `correlationId` of the handled event, and its id as
    * `causationId`, unless they are set. Default true.
    */
@@ -125,6 +140,8 @@ export const brokerDefaults = {
   codec: new JsonCodec() as EventCodec,
   registry: defaultRegistry,
   newerVersions: 'tolerate' as NewerVersions,
+  unhandledEvents: 'skip' as UnhandledEvents,
+  handoverTimeoutMs: 600_000,
   propagateCausation: true,
   enableTracing: true,
   tracer: undefined as OpenTelemetryApiTracer | undefined,
@@ -156,5 +173,7 @@ export const brokerRules: Readonly<Record<keyof typeof brokerDefaults, OptionRul
   codec: objectWith('an EventCodec', 'encode', 'decode'),
   registry: registryRule,
   newerVersions: oneOf('tolerate', 'refuse'),
+  unhandledEvents: oneOf('skip', 'deadLetter'),
+  handoverTimeoutMs: delayMs,
   ...busObservabilityRules,
 }

@@ -1,5 +1,11 @@
 export { BrokerEventBus } from './broker-event-bus.ts'
-export { type BrokerOptions, brokerDefaults, brokerRules, type NewerVersions } from './broker-options.ts'
+export {
+  type BrokerOptions,
+  brokerDefaults,
+  brokerRules,
+  type NewerVersions,
+  type UnhandledEvents,
+} from './broker-options.ts'
 export {
   type DeadLetter,
   type DeadLetterFilter,

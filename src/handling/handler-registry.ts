@@ -30,7 +30,7 @@ export class HandlerRegistry {
   readonly #effective = new Map<string, readonly HandlerEntry[]>()
   #wildcards: readonly HandlerEntry[] = NO_HANDLERS
   readonly #needsNames: boolean
-  #changeListener: (() => void) | undefined
+  readonly #changeListeners = new Set<() => void>()
 
   /**
    * @param registry - further event classes. Wildcard handlers receive typed events of these classes, even without a
@@ -41,9 +41,13 @@ export class HandlerRegistry {
     this.#needsNames = needsNames
   }
 
-  /** Sets a listener that is called after the set of subscribed event classes may have changed. */
-  onChange(listener: () => void): void {
-    this.#changeListener = listener
+  /**
+   * Adds a listener that is called after the set of subscribed event classes may have changed.
+   * @returns a function that removes it.
+   */
+  onChange(listener: () => void): () => void {
+    this.#changeListeners.add(listener)
+    return () => this.#changeListeners.delete(listener)
   }
 
   /** Handlers of a type or alias in subscription order, then the wildcard handlers. */
@@ -199,7 +203,7 @@ export class HandlerRegistry {
 
   #changed(): void {
     this.#effective.clear()
-    this.#changeListener?.()
+    for (const listener of this.#changeListeners) listener()
   }
 }
 

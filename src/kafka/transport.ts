@@ -11,6 +11,7 @@ import { KafkaCluster } from './client/cluster.ts'
 import { KafkaCoordinator } from './client/coordinator.ts'
 import { KafkaTopicDirectory } from './client/topics.ts'
 import { KafkaConsumption } from './consuming/consumption.ts'
+import { KafkaGroupTypes } from './consuming/group-types.ts'
 import { groupLag } from './consuming/offsets.ts'
 import { KafkaDeadLetters } from './dead-letters/dead-letters.ts'
 import type { ResolvedKafkaOptions } from './options.ts'
@@ -26,6 +27,7 @@ export class KafkaTransport implements Transport {
   readonly destination: string
   readonly server: ServerAddress | undefined
   readonly deadLetters: KafkaDeadLetters
+  readonly groupTypes: KafkaGroupTypes | undefined
   readonly topics: KafkaTopicDirectory
   readonly #options: ResolvedKafkaOptions
   readonly #host: TransportHost
@@ -34,6 +36,7 @@ export class KafkaTransport implements Transport {
   readonly #publisher: KafkaPublisher
   /** Reads offsets of the group without being a member. */
   readonly #coordinator: KafkaCoordinator
+  readonly #groupTypes = new KafkaGroupTypes()
   #consumption: KafkaConsumption | undefined
   #rebalances = 0
 
@@ -51,6 +54,7 @@ export class KafkaTransport implements Transport {
     })
     this.#coordinator = new KafkaCoordinator(this.#cluster, options.consumerGroup)
     this.topics = new KafkaTopicDirectory(this.#cluster, options)
+    this.groupTypes = options.groupProtocol === 'classic' ? this.#groupTypes : undefined
     const shared = { options, cluster: this.#cluster, topics: this.topics }
     const restoreTopic = (topic: string) => this.#restore(topic)
     this.#producer = new KafkaProducer({ ...shared, restoreTopic })
@@ -86,6 +90,7 @@ export class KafkaTransport implements Transport {
       publisher: this.#publisher,
       intake,
       host: this.#host,
+      groupTypes: this.#groupTypes,
       onRebalance: () => {
         this.#rebalances += 1
       },

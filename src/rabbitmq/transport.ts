@@ -17,6 +17,7 @@ import { RabbitMQTopology } from './client/topology.ts'
 import type { RabbitMQBinding } from './consuming/binding-record.ts'
 import { RabbitMQBindings } from './consuming/bindings.ts'
 import { RabbitMQConsumption } from './consuming/consumption.ts'
+import { RabbitMQGroupTypes } from './consuming/group-types.ts'
 import { RabbitMQDeadLetters } from './dead-letters/dead-letters.ts'
 import { undefinedIfNotFound } from './errors.ts'
 import type { ResolvedRabbitMQOptions } from './options.ts'
@@ -47,6 +48,7 @@ export class RabbitMQTransport implements Transport {
   readonly destination: string
   readonly server: ServerAddress | undefined = undefined
   readonly deadLetters: RabbitMQDeadLetters
+  readonly groupTypes: RabbitMQGroupTypes
   readonly counts: RabbitMQCounts = { publishConfirms: 0, publishReturns: 0 }
   readonly #options: ResolvedRabbitMQOptions
   readonly #host: TransportHost
@@ -88,6 +90,7 @@ export class RabbitMQTransport implements Transport {
       channelLost: (error) => this.#connection.reopen(error),
     })
     this.#connection = this.#connect('publisher', this.#publisher)
+    this.groupTypes = new RabbitMQGroupTypes(options, (work) => this.#connection.withChannel(work))
     this.deadLetters = new RabbitMQDeadLetters({
       options,
       publisher: this.#publisher,

@@ -178,6 +178,8 @@ export interface RedisKeys {
   retry(group: string, id: string): string
   /** The process that uses a consumer name in a group. */
   consumer(group: string, name: string): string
+  /** The event types that the members of a group have announced. */
+  types(group: string): string
 }
 
 /** @throws ConfigError with every fault. */
@@ -203,6 +205,7 @@ function keysOf(options: Readonly<typeof defaults>): RedisKeys {
     deadLetters: `${stream}${dlqStreamSuffix}`,
     replays: (group) => `${stream}:replay:${group}`,
     retry: (group, id) => `${prefix}:${retryKeyPrefix}:${group}:${id}`,
+    types: (group) => `${stream}:types:${group}`,
     consumer: (group, name) => `${stream}:consumer:${group}:${name}`,
   }
 }

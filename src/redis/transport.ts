@@ -14,6 +14,7 @@ import { RedisLink } from './client/link.ts'
 import type { ReplyLimits } from './client/reply-guard.ts'
 import { readStreamState } from './client/stream-state.ts'
 import { RedisConsumption } from './consuming/consumption.ts'
+import { RedisGroupTypes } from './consuming/group-types.ts'
 import { RedisDeadLetters } from './dead-letters/dead-letters.ts'
 import { commandError } from './errors.ts'
 import type { ResolvedRedisOptions } from './options.ts'
@@ -26,6 +27,7 @@ export class RedisTransport implements Transport {
   readonly destination: string
   readonly server: ServerAddress | undefined
   readonly deadLetters: RedisDeadLetters
+  readonly groupTypes: RedisGroupTypes
   readonly #options: ResolvedRedisOptions
   readonly #host: TransportHost
   readonly #commands: RedisLink
@@ -64,6 +66,7 @@ export class RedisTransport implements Transport {
       onLost: () => undefined,
       onRestored: () => undefined,
     })
+    this.groupTypes = new RedisGroupTypes(options, this.#commands)
     this.deadLetters = new RedisDeadLetters(options, () => this.client())
     this.#publisher = new RedisPublisher({
       link: this.#commands,

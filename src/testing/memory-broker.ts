@@ -21,6 +21,8 @@ type StoredMessage = Pick<PendingMessage, 'id' | 'key' | 'headers' | 'body'>
 
 interface Group {
   position: number
+  /** The event types that its members have announced. */
+  readonly types: Set<string>
   readonly pending: Map<string, PendingMessage>
 }
 
@@ -99,8 +101,14 @@ export class MemoryBroker {
   /** @internal @returns true if this call created the group. */
   ensureGroup(name: string): boolean {
     if (this.#groups.has(name)) return false
-    this.#groups.set(name, { position: 0, pending: new Map() })
+    this.#groups.set(name, { position: 0, types: new Set(), pending: new Map() })
     return true
+  }
+
+  /** @internal The event types that the members of the group have announced. */
+  typesOf(name: string): Set<string> {
+    this.ensureGroup(name)
+    return this.#groups.get(name)?.types ?? new Set()
   }
 
   /** @internal @returns undefined if there is nothing to deliver, or no such group. */

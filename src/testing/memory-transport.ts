@@ -5,6 +5,7 @@ import type {
   DeadLetterReason,
   DeadLetterStore,
   Delivery,
+  GroupTypeStore,
   IncomingMessage,
   Intake,
   OutgoingMessage,
@@ -24,6 +25,7 @@ export class MemoryTransport implements Transport {
   readonly system = 'memory'
   readonly destination = 'memory-broker'
   readonly deadLetters: DeadLetterStore
+  readonly groupTypes: GroupTypeStore
   readonly #broker: MemoryBroker
   readonly #group: string
   readonly #host: TransportHost
@@ -39,6 +41,7 @@ export class MemoryTransport implements Transport {
     this.#host = host
     this.#publishTimeoutMs = publishTimeoutMs
     this.deadLetters = deadLettersOf(broker)
+    this.groupTypes = groupTypesOf(broker, group)
   }
 
   connect(): Promise<void> {
@@ -255,6 +258,23 @@ class MemoryConsumption implements Consumption {
     }
     this.#broker.deadLetter(this.#group, id, reason)
     return Promise.resolve(true)
+  }
+}
+
+/** Its members are in one process, so that an answer is never old. */
+function groupTypesOf(broker: MemoryBroker, group: string): GroupTypeStore {
+  const handledNow = (types: readonly string[]) => {
+    const known = broker.typesOf(group)
+    return new Set(types.filter((type) => known.has(type) || known.has('*')))
+  }
+  return {
+    freshMs: 0,
+    announce: (types) => {
+      for (const type of types) broker.typesOf(group).add(type)
+      return Promise.resolve(false)
+    },
+    handled: (types) => Promise.resolve(handledNow(types)),
+    handledNow,
   }
 }
 

@@ -8,6 +8,7 @@ export type {
   DeadLetterReason,
   DeadLetterStore,
   Delivery,
+  GroupTypeStore,
   IncomingMessage,
   Intake,
   OutgoingMessage,

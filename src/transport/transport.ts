@@ -178,6 +178,25 @@ export interface DeadLetterStore {
   remove(ids: readonly string[]): Promise<number>
 }
 
+/**
+ * Where the members of a consumer group announce the event types that they handle. An announcement of a member is valid
+ * for about ten minutes after its last one, so that a restart does not end it. The type `*` stands for all types.
+ */
+export interface GroupTypeStore {
+  /** For how long an answer of `handled` may be used, in milliseconds; 0 if each question needs an answer of its own. */
+  readonly freshMs: number
+  /**
+   * Announces the event types of this member. Called before `consume`, when the types change, and every minute.
+   * @returns true if answers to other members of before this call may still be in use and lack one of the types.
+   * @throws ConnectionError
+   */
+  announce(eventTypes: readonly string[]): Promise<boolean>
+  /** @returns those of the types that a member of the group handles. @throws ConnectionError */
+  handled(eventTypes: readonly string[]): Promise<ReadonlySet<string>>
+  /** The same without a request; undefined if that is not possible now. */
+  handledNow?(eventTypes: readonly string[]): ReadonlySet<string> | undefined
+}
+
 /** The bus, as its transport sees it. */
 export interface TransportHost {
   notify(notice: BusNotice): void
@@ -195,6 +214,11 @@ export interface Transport {
   /** Address for spans and metrics; undefined if there are several. */
   readonly server?: ServerAddress | undefined
   readonly deadLetters: DeadLetterStore
+  /**
+   * What the consumer group handles. Without it, a consumer acknowledges events of types that only other members of its
+   * group handle.
+   */
+  readonly groupTypes?: GroupTypeStore | undefined
 
   /**
    * Resolves when the broker is usable. Once connected, the transport reconnects on its own until `close`.

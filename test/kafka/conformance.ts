@@ -100,6 +100,10 @@ export async function describeKafka(groupProtocol: GroupProtocol): Promise<void>
       crash: (bus) => proxies.get(bus)?.freeze(),
       idleLimitMs: SESSION_MS,
     },
+    lacks:
+      groupProtocol === 'consumer'
+        ? { groupTypes: 'members describe themselves in the classic protocol only' }
+        : {},
     waitMs: paced(10_000),
   })
 }

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { expect, it } from 'vitest'
+import { GenericEvent } from '../../src/index.ts'
 import { waitFor } from '../../src/testing/index.ts'
 import { connectClient, consume, createBus, launchRedis, Noted, notes } from './scene.ts'
 
@@ -40,4 +41,25 @@ it('needs no command that docs/redis.md does not list', async () => {
   const denied = await admin.sendCommand(['ACL', 'LOG'])
   expect(denied).toEqual([])
   expect(seen).toEqual([0, 1, 2])
+})
+
+it('skips events without a handler, and says why at its start, if it may not store the types of the group', async () => {
+  const broker = await launchRedis()
+  const admin = await connectClient(broker.url)
+  const rights = documented.filter((name) => name !== 'HSET').map((name) => `+${name.toLowerCase()}`)
+  await admin.sendCommand(['ACL', 'SETUSER', 'limited', 'on', '>secret', '~*', ...rights])
+  const warnings: string[] = []
+  const ignore = () => undefined
+  const bus = createBus({
+    redisUrl: `redis://limited:secret@127.0.0.1:${broker.port}`,
+    logger: { debug: ignore, info: ignore, warn: (text: string) => warnings.push(text), error: ignore },
+  })
+  bus.subscribe(Noted, ignore)
+  await consume(bus)
+  await bus.publish([
+    new GenericEvent({ eventType: 'Unheard', aggregateType: 'Note', aggregateId: 'a', data: {} }),
+  ])
+
+  await waitFor(() => bus.getStats().eventsSkipped === 1)
+  expect(warnings).toEqual([expect.stringMatching(/^event types are not shared/)])
 })

@@ -38,6 +38,7 @@ function pretendingToBe(whole: Transport, parts: Partial<Transport>): Transport 
     system: whole.system,
     destination: whole.destination,
     deadLetters: whole.deadLetters,
+    groupTypes: whole.groupTypes,
     connect: () => whole.connect(),
     publish: (messages, signal) => whole.publish(messages, signal),
     consume: (intake) => whole.consume(intake),

@@ -13,6 +13,7 @@ describeEventBus('InMemoryEventBus', {
     consuming: inOneProcess,
     persistence: inOneProcess,
     history: inOneProcess,
+    groupTypes: inOneProcess,
     consumerGroups: 'every subscription is its own',
     lanes: 'publishes that overlap run side by side',
     retry: 'a failed handler is logged and counted, the publisher is still there to publish again',

@@ -423,6 +423,16 @@ const FAULTS: readonly Fault[] = [
     ],
   },
   {
+    what: 'does not know what its group handles',
+    sabotage: () => ({ groupTypes: undefined }),
+    caughtBy: [
+      'keeps events for the member of the group that handles their type, in order',
+      'keeps the later events of the aggregate behind an event for another member',
+      'dead-letters an event that no other member takes over in time, for a replay',
+      'keeps events for a member that handles all types',
+    ],
+  },
+  {
     what: 'continues to fetch after a stop',
     sabotage: (whole) => ({
       consume: async (intake) =>

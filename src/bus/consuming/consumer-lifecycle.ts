@@ -13,6 +13,7 @@ export interface ConsumerLifecycleParts {
   readonly transport: Transport
   readonly createPipeline: () => ConsumerPipeline
   readonly connect: () => Promise<void>
+  readonly announce: (stopped: AbortSignal) => Promise<void>
   readonly counters: BusCounters
   readonly logger: Logger
 }
@@ -127,8 +128,8 @@ export class ConsumerLifecycle {
   }
 
   #startRun(): ConsumerRun {
-    const { transport, createPipeline, logger, connect } = this.#parts
-    const run = new ConsumerRun({ transport, pipeline: createPipeline(), logger, connect })
+    const { transport, createPipeline, logger, connect, announce } = this.#parts
+    const run = new ConsumerRun({ transport, pipeline: createPipeline(), logger, connect, announce })
     this.#run = run
     this.#whenConsuming.reset()
     void run.started.then(

@@ -14,6 +14,8 @@ export interface ConsumerRunParts {
   readonly logger: Logger
   /** Called at once. If it rejects, the start fails. */
   readonly connect: () => Promise<void>
+  /** Announces the handled types to the group, until the signal aborts. If it rejects, the start fails. */
+  readonly announce: (stopped: AbortSignal) => Promise<void>
 }
 
 /** One consumption from its start to its stop. It can be stopped at any time, even while it starts. */
@@ -81,10 +83,11 @@ export class ConsumerRun {
   }
 
   async #start(): Promise<Consumption | undefined> {
-    const { connect, transport, pipeline } = this.#parts
+    const { connect, announce, transport, pipeline } = this.#parts
     try {
       const { signal } = this.#stopRequested
       if (!(await settledUntil(connect(), signal))) return undefined
+      if (!(await settledUntil(announce(signal), signal))) return undefined
       const consumption = await transport.consume(pipeline, signal)
       this.#isRunning = true
       this.#consumption = consumption

@@ -75,6 +75,23 @@ export function handlerGone({ by, pending }: Omit<FailedDelivery, 'delivery'>): 
   })
 }
 
+/**
+ * No handler is subscribed to the type.
+ * @param keptMs - how long the message was kept for another member of the group that handles the type.
+ */
+export function noHandler(
+  { consumerGroup }: GivingUp,
+  eventType: string,
+  keptMs: number | undefined,
+): DeadLetterReason {
+  const text =
+    keptMs === undefined
+      ? `No handler of the consumer group is subscribed to ${eventType}.`
+      : `This consumer has no handler for ${eventType}. Another member of its group announced one, but did not take ` +
+        `over the event within ${keptMs} ms (handoverTimeoutMs).`
+  return reason({ consumerGroup, kind: 'handler_not_found', error: new Error(text) })
+}
+
 /** The names under which the success of handlers is recorded: handlers without a name are left out. */
 export function settledNames(
   handlers: readonly HandlerEntry[],

@@ -18,6 +18,7 @@ import type { HandlingSlots } from './handling-slots.ts'
 import type { HeldDeliveries } from './held-deliveries.ts'
 import { type PendingHandlers, pendingHandlers } from './pending-handlers.ts'
 import type { Settling } from './settling.ts'
+import type { UnhandledMessages } from './unhandled-messages.ts'
 
 /** Maximum length of the key of a lane, in characters. */
 export const MAX_KEY = 4096
@@ -37,6 +38,7 @@ export interface DeliveryHandlerParts {
   readonly held: HeldDeliveries
   readonly slots: HandlingSlots
   readonly settling: Settling
+  readonly unhandled: UnhandledMessages
   /** Aborts when no further handler may start. */
   readonly stopping: AbortSignal
   /** Aborts when the pipeline no longer waits for its handlers. */
@@ -66,7 +68,9 @@ export class DeliveryHandler {
 
   /** Never throws or rejects. @returns a promise only if something is asynchronous. */
   handle(delivery: Delivery): Promise<void> | undefined {
-    const { handlers, tracer, held, metrics, settling } = this.#parts
+    const { handlers, tracer, held, metrics, unhandled } = this.#parts
+    const unhandledType = unhandled.takeType(delivery)
+    if (unhandledType !== undefined) return this.#unhandled(delivery, unhandledType)
     if (!delivery.begin()) {
       held.giveBack(delivery)
       return undefined
@@ -74,11 +78,7 @@ export class DeliveryHandler {
     const event = this.#decode(delivery)
     if (event instanceof Error) return this.#reject(delivery, undefined, poison(this.#parts, event))
     const subscribed = handlers.handlersFor(event.eventType)
-    if (subscribed.length === 0) {
-      held.giveBack(delivery)
-      settling.skip(delivery)
-      return undefined
-    }
+    if (subscribed.length === 0) return this.#unhandled(delivery, event.eventType)
     const pending = pendingHandlers(subscribed, delivery)
     if (pending.handlers.length === 0) {
       return this.#reject(delivery, event, handlerGone({ by: this.#parts, pending }))
@@ -88,6 +88,21 @@ export class DeliveryHandler {
     const startedAt = recorder === undefined ? undefined : performance.now()
     const handling: Handling = { delivery, event, pending, startedAt, span: NO_SPAN }
     return tracer.around(this.#consumeSpan, handling, this.#firstAttempt)
+  }
+
+  /** Settles or leaves a delivery of a type that no handler of this process is subscribed to. */
+  async #unhandled(delivery: Delivery, eventType: string): Promise<void> {
+    const { held, settling, unhandled } = this.#parts
+    const outcome = await unhandled.outcomeOf(eventType)
+    if (outcome === 'leave') return
+    if (outcome === 'handle') return this.handle(delivery)
+    if (outcome === 'skip') {
+      held.giveBack(delivery)
+      settling.skip(delivery)
+      return
+    }
+    if (delivery.begin()) await this.#reject(delivery, undefined, outcome)
+    else held.giveBack(delivery)
   }
 
   #decode(delivery: Delivery): DomainEvent | Error {

@@ -8,15 +8,17 @@ import type { RetryPolicy } from '../../kit/retry-policy.ts'
 import { type Sleep, settledUntil } from '../../kit/time.ts'
 import type { Logger } from '../../observability/logger.ts'
 import type { EventTracer } from '../../observability/tracer.ts'
-import type { Delivery, IncomingMessage, Intake } from '../../transport/transport.ts'
-import type { NewerVersions } from '../broker-options.ts'
+import type { Delivery, Intake } from '../../transport/transport.ts'
+import type { NewerVersions, UnhandledEvents } from '../broker-options.ts'
 import type { BusCounters } from '../telemetry/bus-counters.ts'
 import type { BusMetrics } from '../telemetry/bus-metrics.ts'
 import type { MessagingTarget } from '../telemetry/bus-spans.ts'
 import { DeliveryHandler, MAX_KEY } from './delivery-handler.ts'
+import type { GroupTypes } from './group-types.ts'
 import { HandlingSlots } from './handling-slots.ts'
 import { HeldDeliveries } from './held-deliveries.ts'
 import { Settling } from './settling.ts'
+import { UnhandledMessages } from './unhandled-messages.ts'
 
 export interface PipelineParts {
   readonly target: MessagingTarget
@@ -31,6 +33,9 @@ export interface PipelineParts {
   readonly dispatcher: Dispatcher
   readonly codec: EventCodec
   readonly newerVersions: NewerVersions
+  readonly unhandledEvents: UnhandledEvents
+  readonly handoverTimeoutMs: number
+  readonly groupTypes: GroupTypes
   readonly counters: BusCounters
   readonly metrics: BusMetrics
   readonly tracer: EventTracer
@@ -44,8 +49,7 @@ export interface PipelineParts {
  * Deliveries that are not settled when the pipeline stops are left to be redelivered.
  */
 export class ConsumerPipeline implements Intake {
-  readonly #handlers: HandlerRegistry
-  readonly #codec: EventCodec
+  readonly #unhandled: UnhandledMessages
   readonly #held: HeldDeliveries
   readonly #settling: Settling
   readonly #handler: DeliveryHandler
@@ -58,8 +62,7 @@ export class ConsumerPipeline implements Intake {
   constructor(parts: PipelineParts) {
     const signals = { stopping: this.#stopping.signal, abandoned: this.#abandoned.signal }
     const slots = new HandlingSlots(parts.concurrency, signals.stopping, parts.sleep)
-    this.#handlers = parts.handlers
-    this.#codec = parts.codec
+    this.#unhandled = new UnhandledMessages({ ...parts, slots, stopping: signals.stopping })
     this.#held = new HeldDeliveries(parts.maxInFlight, parts.maxInFlightBytes, parts.counters)
     this.#settling = new Settling({ ...parts, ...signals, slots, held: this.#held })
     this.#handler = new DeliveryHandler({
@@ -68,6 +71,7 @@ export class ConsumerPipeline implements Intake {
       slots,
       held: this.#held,
       settling: this.#settling,
+      unhandled: this.#unhandled,
     })
     this.#lanes = new Lanes(slots.slots, signals.stopping, (delivery) => this.#work(delivery))
   }
@@ -92,7 +96,7 @@ export class ConsumerPipeline implements Intake {
   deliver(delivery: Delivery): void {
     if (this.#stopping.signal.aborted) return
     const { key, id } = delivery.message
-    if (this.#isUnsubscribed(delivery.message)) {
+    if (this.#unhandled.maySkip(delivery)) {
       this.#settling.skip(delivery)
       return
     }
@@ -117,22 +121,6 @@ export class ConsumerPipeline implements Intake {
     if (!isIdle) this.#abandoned.abort(new ShutdownError())
     this.#held.release()
     return this.#running.count
-  }
-
-  /**
-   * True if no handler is subscribed to the type of the message. The header gives the type without decoding, but the
-   * body determines it. A message whose body has, or may have, another type is therefore decoded, and rejected because
-   * of its header.
-   */
-  #isUnsubscribed(message: IncomingMessage): boolean {
-    const headerType = message.headers['event_type']
-    if (
-      headerType === undefined ||
-      message.fault !== undefined ||
-      this.#handlers.handlersFor(headerType).length > 0
-    )
-      return false
-    return this.#codec.canOnlyBe?.(message, headerType) === true
   }
 
   #work(delivery: Delivery): Promise<void> | undefined {

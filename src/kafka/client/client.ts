@@ -101,7 +101,10 @@ export interface KafkaLibrary {
   encodeConsumerProtocolSubscription(subscription: object): Buffer
   decodeConsumerProtocolSubscription(bytes: Buffer): MemberSubscription
   encodeConsumerProtocolAssignment(assignment: object): Buffer
-  decodeConsumerProtocolAssignment(bytes: Buffer): { readonly assignedPartitions: TopicPartitions[] }
+  decodeConsumerProtocolAssignment(bytes: Buffer): {
+    readonly assignedPartitions: TopicPartitions[]
+    readonly userData: Buffer | null
+  }
 }
 
 /** Loads the package. Called at the first connection. @throws KafkaNotAvailableError if it is not installed. */

@@ -15,6 +15,11 @@ export function membersOf(library: KafkaLibrary, joined: JoinGroupResponse): rea
   })
 }
 
+/** What the members of a group said about the types that they handle. */
+export function memberDataOf(library: KafkaLibrary, joined: JoinGroupResponse): readonly (Buffer | null)[] {
+  return joined.members.map(({ metadata }) => library.decodeConsumerProtocolSubscription(metadata).userData)
+}
+
 /** Members of the Java client before 3.2 write the generation into the data of the cooperative-sticky assignor. */
 function generationIn({ generationId, userData }: MemberSubscription): number {
   return generationId < 0 && userData !== null && userData.length >= 4
@@ -27,7 +32,7 @@ export function assignPartitions(
   library: KafkaLibrary,
   members: readonly AssignableMember[],
   partitionCounts: ReadonlyMap<string, number>,
-  { isEager }: { readonly isEager: boolean },
+  { isEager, userData }: { readonly isEager: boolean; readonly userData: Buffer },
 ): Assignments {
   const assign = isEager ? assignInTurn : assignCooperatively
   return [...assign(members, partitionCounts)].map(([memberId, partitions]) => ({
@@ -35,7 +40,7 @@ export function assignPartitions(
     assignment: library.encodeConsumerProtocolAssignment({
       version: isEager ? 0 : 2,
       assignedPartitions: groupByTopic(partitions),
-      userData: null,
+      userData,
     }),
   }))
 }

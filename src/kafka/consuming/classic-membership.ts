@@ -2,7 +2,8 @@ import { READ_BACKOFF } from '../../kit/backoff.ts'
 import type { JoinGroupResponse } from '../client/protocol.ts'
 import { type TopicPartition, without } from '../client/topic-partition.ts'
 import { CODE, isPassing, isRetryable, refusal } from '../errors.ts'
-import { assignPartitions, groupByTopic, membersOf, ungroup } from './classic-assignment.ts'
+import { assignPartitions, groupByTopic, memberDataOf, membersOf, ungroup } from './classic-assignment.ts'
+import { groupDataOf } from './group-types.ts'
 import { beatUntil, withHeartbeats } from './heartbeats.ts'
 import { MemberSession } from './member-session.ts'
 import {
@@ -88,6 +89,7 @@ export class ClassicMembership implements Membership, MembershipProtocol {
   async enter(): Promise<void> {
     const { listener } = this.#parts
     this.#isRejoinRequested = false
+    this.#parts.groupTypes.joining()
     if (this.#isEager && this.#owned.length > 0) await this.#giveUp(this.#owned)
     for (;;) {
       const topics = await this.#parts.topics()
@@ -180,12 +182,12 @@ export class ClassicMembership implements Membership, MembershipProtocol {
   }
 
   async #sendJoin(topics: readonly string[]): Promise<JoinGroupResponse> {
-    const { options, coordinator, cluster } = this.#parts
+    const { options, coordinator, cluster, groupTypes } = this.#parts
     const { library } = cluster
     const metadata = library.encodeConsumerProtocolSubscription({
       version: 2,
       topics,
-      userData: Buffer.alloc(0),
+      userData: groupTypes.memberData,
       ownedPartitions: groupByTopic(this.#owned),
       generationId: this.#owned.length > 0 ? this.#generation : -1,
     })
@@ -237,7 +239,8 @@ export class ClassicMembership implements Membership, MembershipProtocol {
       assignments,
     ])
     this.#check(answer.errorCode, 'Syncing with')
-    const { assignedPartitions } = library.decodeConsumerProtocolAssignment(answer.assignment)
+    const { assignedPartitions, userData } = library.decodeConsumerProtocolAssignment(answer.assignment)
+    this.#parts.groupTypes.joined(userData)
     return ungroup(assignedPartitions)
   }
 
@@ -248,7 +251,10 @@ export class ClassicMembership implements Membership, MembershipProtocol {
     const counts = new Map(topics.map(({ name, partitions }) => [name, partitions]))
     const others = members.flatMap((member) => [...member.topics]).filter((name) => !counts.has(name))
     for (const [name, count] of await partitionCounts([...new Set(others)])) counts.set(name, count)
-    return assignPartitions(cluster.library, members, counts, { isEager: this.#isEager })
+    return assignPartitions(cluster.library, members, counts, {
+      isEager: this.#isEager,
+      userData: groupDataOf(memberDataOf(cluster.library, joined)),
+    })
   }
 
   async #beat(use: 'group' | 'commit' = 'group'): Promise<number> {

@@ -17,6 +17,7 @@ import { ClassicMembership } from './classic-membership.ts'
 import { KafkaCommits } from './commits.ts'
 import { DeliveryPump } from './delivery-pump.ts'
 import { KafkaFetcher } from './fetcher.ts'
+import type { KafkaGroupTypes } from './group-types.ts'
 import type { HeldRecord } from './held-record.ts'
 import { IdleWatch } from './idle-watch.ts'
 import type { Membership, MembershipListener } from './membership.ts'
@@ -33,6 +34,7 @@ export interface KafkaConsumptionParts {
   readonly publisher: KafkaPublisher
   readonly intake: Intake
   readonly host: TransportHost
+  readonly groupTypes: KafkaGroupTypes
   readonly onRebalance: () => void
 }
 
@@ -73,9 +75,11 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
       cluster,
       coordinator,
       listener: this,
+      groupTypes: parts.groupTypes,
       topics: () => this.#topics.read(),
       partitionCounts: (names) => this.#topics.partitionCounts(names),
     })
+    parts.groupTypes.onChanged = () => this.#membership.rejoin()
     this.#commits = new KafkaCommits({
       options,
       cluster,

@@ -3,6 +3,7 @@ import type { KafkaCoordinator } from '../client/coordinator.ts'
 import type { TopicPartition } from '../client/topic-partition.ts'
 import { CODE, nameOf } from '../errors.ts'
 import type { ResolvedKafkaOptions } from '../options.ts'
+import type { KafkaGroupTypes } from './group-types.ts'
 
 /** Identifies a group member in its commits. */
 export interface MemberIdentity {
@@ -38,6 +39,8 @@ export interface MembershipParts {
   readonly cluster: KafkaCluster
   readonly coordinator: KafkaCoordinator
   readonly listener: MembershipListener
+  /** Used by the classic protocol. */
+  readonly groupTypes: KafkaGroupTypes
   /** Reads the topics to consume. */
   readonly topics: () => Promise<readonly SubscribedTopic[]>
   /** Reads the numbers of partitions of topics that other members of the group consume. */

@@ -6,6 +6,8 @@ export interface RabbitMQNames {
   readonly deadLetterQueue: string
   /** Stores which bindings the group has made; see `BindingRecord`. */
   readonly bindingsQueue: string
+  /** An exchange with a binding for each event type that a member of the group handles; see `RabbitMQGroupTypes`. */
+  readonly typesExchange: string
   /** Stores which groups have a dead letter queue; see `registerGroup`. */
   readonly groupsQueue: string
 }
@@ -29,6 +31,7 @@ export function namesOf({ exchangeName, dlqExchangeSuffix }: NameOptions, group:
     deadLetterExchange,
     deadLetterQueue: `${queue}.dlq`,
     bindingsQueue: `${queue}.bindings`,
+    typesExchange: `${queue}.types`,
     groupsQueue: `${deadLetterExchange}.groups`,
   }
 }

@@ -118,6 +118,34 @@ const RELEASE_NAME = `
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('UNLINK', KEYS[1]) end
 return 1`
 
+/**
+ * KEYS: types of a group; ARGV: lifetime, types. Stores until when each type is announced. Returns 1 if the group had
+ * types, but not all of these.
+ */
+const ANNOUNCE_TYPES = `
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local had, news = redis.call('EXISTS', KEYS[1]), 0
+for i = 2, #ARGV do
+  local ends = redis.call('HGET', KEYS[1], ARGV[i])
+  if not ends or tonumber(ends) < now then news = 1 end
+  redis.call('HSET', KEYS[1], ARGV[i], string.format('%.0f', now + ARGV[1]))
+end
+redis.call('PEXPIRE', KEYS[1], ARGV[1])
+if had == 1 and news == 1 then return 1 end
+return 0`
+
+/** KEYS: types of a group; ARGV: types. Returns those that are announced, and * if all are. */
+const HANDLED_TYPES = `
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local handled = {}
+for i = 1, #ARGV do
+  local ends = redis.call('HGET', KEYS[1], ARGV[i])
+  if ends and tonumber(ends) >= now then handled[#handled + 1] = ARGV[i] end
+end
+return handled`
+
 const SCRIPTS = {
   RENEW,
   RECORD_ATTEMPT,
@@ -127,6 +155,8 @@ const SCRIPTS = {
   REMOVE_CONSUMER,
   HOLD_NAME,
   RELEASE_NAME,
+  ANNOUNCE_TYPES,
+  HANDLED_TYPES,
 }
 
 export function runScript(

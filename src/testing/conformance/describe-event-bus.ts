@@ -5,6 +5,7 @@ import type { ConformanceTest } from './conformance-test.ts'
 import { deadLetterTests } from './dead-letters.ts'
 import { deliveryTests } from './delivery.ts'
 import { evolutionTests } from './evolution.ts'
+import { handoverTests } from './handovers.ts'
 import { identityTests } from './identity.ts'
 import { isolationTests } from './isolation.ts'
 import { lifecycleTests } from './lifecycle.ts'
@@ -38,7 +39,7 @@ const SUITE: Readonly<Record<string, readonly ConformanceTest[]>> = {
   lifecycle: [...lifecycleTests, ...stoppingTests],
   outages: outageTests,
   processes: processTests,
-  'rolling deploys': rolloutTests,
+  'rolling deploys': [...rolloutTests, ...handoverTests],
 }
 
 /**

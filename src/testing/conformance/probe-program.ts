@@ -1,6 +1,6 @@
 // A program that the tests start as a process: node probe-program.js <URL of the module with `create`> <scope> <mode>.
 import { createInterface } from 'node:readline'
-import type { DomainEvent, EventBus, Logger } from '../../index.ts'
+import type { EventBus, Logger } from '../../index.ts'
 import type { CreateBus } from './bus-under-test.ts'
 import { Noted, series } from './events.ts'
 import { Before, During, Later } from './rolled-events.ts'
@@ -51,6 +51,9 @@ const before = (n: number) => new Before({ aggregateId: `Order-${n % 3}`, n })
 const during = (count: number) => new During({ aggregateId: `Order-${count % 3}`, count })
 const later = (count: number) => new Later({ aggregateId: `Order-${count % 3}`, count })
 
+/** The id of an event, and its payload as this release reads it. */
+const lineOf = (event: Before | During | Later) => `${event.eventId} ${'n' in event ? event.n : event.count}`
+
 /**
  * Consumes with the code of one release, and prints the events that it has handled. Publishes as many as a line of its input
  * says, and ends with its input.
@@ -58,16 +61,16 @@ const later = (count: number) => new Later({ aggregateId: `Order-${count % 3}`, 
 async function release(
   bus: EventBus,
   eventClass: typeof Before | typeof During | typeof Later,
-  create: (n: number) => DomainEvent,
+  create: (n: number) => Before | During | Later,
 ): Promise<void> {
-  bus.subscribe<typeof eventClass>(eventClass, ({ eventId }) => console.log(`handled ${eventId}`))
+  bus.subscribe<typeof eventClass>(eventClass, (event) => console.log(`handled ${lineOf(event)}`))
   bus.startConsumingInBackground()
   await bus.whenConsuming()
   console.log('consuming')
   for await (const line of createInterface(process.stdin)) {
     const events = Array.from({ length: Number(line.split(' ')[1]) }, (_, n) => create(n))
     await bus.publish(events)
-    for (const { eventId } of events) console.log(`published ${eventId}`)
+    for (const event of events) console.log(`published ${lineOf(event)}`)
   }
   await bus.shutdown()
 }

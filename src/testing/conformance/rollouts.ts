@@ -38,12 +38,12 @@ class Rollout {
     await this.#publish()
   }
 
-  /** Waits until each event that a process published was handled by one of them. */
+  /** Waits until each event that a process published was handled by one of them, with the payload that was published. */
   async allHandled(): Promise<void> {
-    const idsOf = (word: string) => this.#all.flatMap((probe) => probe.linesWith(word))
+    const linesWith = (word: string) => this.#all.flatMap((probe) => probe.linesWith(word))
     await this.#until('all published events to be handled', () => {
-      const handled = new Set(idsOf('handled'))
-      return idsOf('published').every((id) => handled.has(id))
+      const handled = new Set(linesWith('handled'))
+      return linesWith('published').every((line) => handled.has(line))
     })
   }
 
@@ -114,6 +114,9 @@ export const rolloutTests = [
       () => next.linesWith('handled').length >= 3,
       () => next.output,
     )
-    assert.deepEqual(new Set(next.linesWith('handled')), new Set(events.map(({ eventId }) => eventId)))
+    assert.deepEqual(
+      new Set(next.linesWith('handled')),
+      new Set(events.map(({ eventId, count }) => `${eventId} ${count}`)),
+    )
   }),
 ]

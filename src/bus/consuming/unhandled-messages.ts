@@ -1,0 +1,112 @@
+import type { EventCodec } from '../../codec/index.ts'
+import type { HandlerRegistry } from '../../handling/handler-registry.ts'
+import type { Logger } from '../../observability/logger.ts'
+import type { DeadLetterReason, Delivery, IncomingMessage } from '../../transport/transport.ts'
+import type { UnhandledEvents } from '../broker-options.ts'
+import { noHandler } from './dead-letter-reasons.ts'
+import type { GroupTypes } from './group-types.ts'
+import type { HandlingSlots } from './handling-slots.ts'
+
+/** Interval at which a kept message asks whether the group still handles its type, in milliseconds. */
+const ASK_AGAIN_MS = 30_000
+/** Maximum number of event types that are logged: any producer can invent types. */
+const MAX_REPORTED = 100
+
+export interface UnhandledMessagesParts {
+  readonly consumerGroup: string
+  readonly deadLetterStacks: boolean
+  readonly unhandledEvents: UnhandledEvents
+  readonly handoverTimeoutMs: number
+  readonly groupTypes: GroupTypes
+  readonly handlers: HandlerRegistry
+  readonly codec: EventCodec
+  readonly slots: HandlingSlots
+  /** Aborts when no further handler may start. */
+  readonly stopping: AbortSignal
+  readonly logger: Logger
+}
+
+/** What to do with a message: acknowledge it, handle it after all, leave it to be redelivered, or dead-letter it. */
+export type UnhandledOutcome = 'skip' | 'handle' | 'leave' | DeadLetterReason
+
+/**
+ * Decides on messages that no handler of this process is subscribed to. Another member of the group may be: a newer
+ * release during a deploy, for example. Its messages are kept, and redelivered to it when this consumer stops.
+ */
+export class UnhandledMessages {
+  readonly #parts: UnhandledMessagesParts
+  /** The types of deliveries that are known to have no handler before they are decoded. */
+  readonly #types = new Map<Delivery, string>()
+  readonly #reported = new Set<string>()
+
+  constructor(parts: UnhandledMessagesParts) {
+    this.#parts = parts
+  }
+
+  /** @returns true if the delivery can be skipped at once. Otherwise its lane waits for {@link outcomeOf}. */
+  maySkip(delivery: Delivery): boolean {
+    const eventType = this.#unsubscribedType(delivery.message)
+    if (eventType === undefined) return false
+    const { unhandledEvents, groupTypes } = this.#parts
+    if (unhandledEvents === 'skip' && (!this.#keeps || groupTypes.isUnhandled(eventType))) return true
+    this.#types.set(delivery, eventType)
+    return false
+  }
+
+  /** The type of a delivery that {@link maySkip} has found to have no handler; undefined for all others. */
+  takeType(delivery: Delivery): string | undefined {
+    if (this.#types.size === 0) return undefined
+    const eventType = this.#types.get(delivery)
+    this.#types.delete(delivery)
+    return eventType
+  }
+
+  /** Keeps a message while another member handles its type, for at most `handoverTimeoutMs`. Never rejects. */
+  async outcomeOf(eventType: string): Promise<UnhandledOutcome> {
+    const { handoverTimeoutMs, groupTypes, stopping, slots, handlers, unhandledEvents } = this.#parts
+    const keptSince = performance.now()
+    const leftMs = () => handoverTimeoutMs - (performance.now() - keptSince)
+    let wasKept = false
+    while (this.#keeps && leftMs() > 0 && (await groupTypes.isHandled(eventType, stopping))) {
+      wasKept = true
+      this.#report(eventType)
+      if (!(await slots.pause(Math.ceil(Math.min(ASK_AGAIN_MS, leftMs()))))) return 'leave'
+      if (handlers.handlersFor(eventType).length > 0) return 'handle'
+    }
+    if (stopping.aborted) return 'leave'
+    if (!wasKept && unhandledEvents === 'skip') return 'skip'
+    return noHandler(this.#parts, eventType, wasKept ? handoverTimeoutMs : undefined)
+  }
+
+  get #keeps(): boolean {
+    return this.#parts.handoverTimeoutMs > 0
+  }
+
+  /**
+   * The type of a message if no handler is subscribed to it. The header gives the type without decoding, but the body
+   * determines it. A message whose body has, or may have, another type is therefore decoded, and rejected because of its
+   * header.
+   */
+  #unsubscribedType(message: IncomingMessage): string | undefined {
+    const { handlers, codec } = this.#parts
+    const headerType = message.headers['event_type']
+    if (
+      headerType === undefined ||
+      message.fault !== undefined ||
+      handlers.handlersFor(headerType).length > 0
+    )
+      return undefined
+    return codec.canOnlyBe?.(message, headerType) === true ? headerType : undefined
+  }
+
+  #report(eventType: string): void {
+    if (this.#reported.has(eventType) || this.#reported.size >= MAX_REPORTED) return
+    this.#reported.add(eventType)
+    const { consumerGroup, handoverTimeoutMs, logger } = this.#parts
+    logger.warn('events kept for another member of the consumer group, because this one has no handler', {
+      eventType,
+      consumerGroup,
+      handoverTimeoutMs,
+    })
+  }
+}

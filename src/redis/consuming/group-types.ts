@@ -1,0 +1,52 @@
+import { toError } from '../../errors.ts'
+import { quote } from '../../redaction.ts'
+import { ConnectionError } from '../../transport/errors.ts'
+import type { GroupTypeStore } from '../../transport/transport.ts'
+import type { RedisLink } from '../client/link.ts'
+import { runScript } from '../client/scripts.ts'
+import { commandError } from '../errors.ts'
+import type { ResolvedRedisOptions } from '../options.ts'
+
+/** How long an announcement is valid, in milliseconds. */
+const ANNOUNCED_MS = 600_000
+
+/** Replies to a user without the permission, or with a key of another kind. */
+const PERMANENT = /^(NOPERM|WRONGTYPE)|can't run this command|unknown command/i
+
+/** The event types of a group, as a hash of the time until when each is announced. */
+export class RedisGroupTypes implements GroupTypeStore {
+  readonly freshMs = 100
+  readonly #options: ResolvedRedisOptions
+  readonly #link: RedisLink
+
+  constructor(options: ResolvedRedisOptions, link: RedisLink) {
+    this.#options = options
+    this.#link = link
+  }
+
+  async announce(eventTypes: readonly string[]): Promise<boolean> {
+    return (await this.#run('ANNOUNCE_TYPES', [String(ANNOUNCED_MS), ...eventTypes])) === 1
+  }
+
+  async handled(eventTypes: readonly string[]): Promise<ReadonlySet<string>> {
+    const reply = await this.#run('HANDLED_TYPES', ['*', ...eventTypes])
+    const handled = new Set(Array.isArray(reply) ? reply.map(String) : [])
+    return handled.has('*') ? new Set(eventTypes) : handled
+  }
+
+  async #run(name: 'ANNOUNCE_TYPES' | 'HANDLED_TYPES', args: readonly string[]): Promise<unknown> {
+    const { keys, consumerGroup, address } = this.#options
+    const client = this.#link.requireClient()
+    try {
+      return await runScript(client, name, [keys.types(consumerGroup)], args)
+    } catch (thrown) {
+      if (PERMANENT.test(toError(thrown).message)) throw refused(address, toError(thrown))
+      throw commandError(address, 'EVAL', thrown)
+    }
+  }
+}
+
+function refused(address: string, error: Error): ConnectionError {
+  const text = `Redis at ${address} refuses the event types of the group: ${quote(error.message)}.`
+  return new ConnectionError('TOPOLOGY_CONFLICT', text)
+}
