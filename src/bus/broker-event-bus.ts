@@ -1,8 +1,8 @@
 import type { DomainEvent } from '../events/index.ts'
 import { Dispatcher } from '../handling/dispatcher.ts'
+import { FailurePolicies } from '../handling/failure-policy.ts'
 import { HandlerRegistry } from '../handling/handler-registry.ts'
 import { refuseInHandlerOf, stopFromAnywhere } from '../handling/running-handlers.ts'
-import { RetryPolicy } from '../kit/retry-policy.ts'
 import type { Logger } from '../observability/logger.ts'
 import { MeterSource } from '../observability/meter.ts'
 import { resolveLogger } from '../observability/resolve-logger.ts'
@@ -99,7 +99,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
       metrics,
       observer,
     })
-    const retryPolicy = new RetryPolicy(options)
+    const policies = new FailurePolicies(options, logger)
     const createPipeline = () => {
       warnOfUnnamedHandlers(handlers, logger)
       return new ConsumerPipeline({
@@ -109,7 +109,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
         maxInFlightBytes,
         concurrency,
         enableDlq,
-        retryPolicy,
+        policies,
         handlers,
         dispatcher,
         codec,

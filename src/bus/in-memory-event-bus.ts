@@ -1,9 +1,11 @@
 import type { Meter as OpenTelemetryApiMeter, Tracer as OpenTelemetryApiTracer } from '@opentelemetry/api'
 import { refuseBeyondDefaults } from '../codec/publish-limits.ts'
 import { type DomainEvent, defaultRegistry, type EventRegistry } from '../events/index.ts'
-import { Dispatcher } from '../handling/dispatcher.ts'
+import { Dispatcher, type HandlerFailure } from '../handling/dispatcher.ts'
 import { ShutdownError } from '../handling/errors.ts'
+import { FailurePolicies } from '../handling/failure-policy.ts'
 import { HandlerRegistry } from '../handling/handler-registry.ts'
+import { HandlerRetries, type RetrySteps } from '../handling/handler-retries.ts'
 import type { RunInfo } from '../handling/handler-run.ts'
 import { refuseInHandlerOf } from '../handling/running-handlers.ts'
 import { IdleCounter } from '../kit/idle-counter.ts'
@@ -15,7 +17,7 @@ import {
   type OptionRule,
   resolveOptions,
 } from '../kit/options.ts'
-import { settledWithin } from '../kit/time.ts'
+import { settledWithin, sleep } from '../kit/time.ts'
 import type { FieldsFirstLogger, Logger } from '../observability/logger.ts'
 import { MeterSource } from '../observability/meter.ts'
 import { resolveLogger } from '../observability/resolve-logger.ts'
@@ -62,6 +64,8 @@ export interface InMemoryEventBusStats {
   readonly handlersInvoked: number
   /** Runs of handlers that failed. */
   readonly handlerErrors: number
+  /** Events that a handler discarded, once for each such handler. */
+  readonly eventsDiscarded: number
   readonly backgroundTasksCreated: number
   readonly backgroundTasksCompleted: number
 }
@@ -87,6 +91,9 @@ const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
   shutdownTimeoutMs: durationMs,
 }
 
+/** What a handler has by default: the bus cannot keep an event for a retry. */
+const ONE_ATTEMPT = { maxRetries: 0, retryBaseDelayMs: 1000, retryMaxDelayMs: 60_000, retryJitter: 0.1 }
+
 const NONE_FAILED: ReadonlyMap<number, Error> = new Map()
 
 /** How spans and metrics name this bus. */
@@ -94,11 +101,13 @@ const TARGET = { system: 'memory', destination: 'memory' }
 
 /**
  * The bus within one process. `publish` resolves when every handler has run. The events of one call are handled in order;
- * the handlers of one event run concurrently. A failing handler is logged and counted, and stops no other handler.
+ * the handlers of one event run concurrently. A failing handler is logged and counted, and stops no other handler. It gets one
+ * attempt, or those of its subscription's `maxRetries`, and `publish` waits for them.
  * Concurrent `publish` calls have no order among each other: await one call before the next if the order matters.
  */
 export class InMemoryEventBus extends EventBus {
   readonly #dispatcher: Dispatcher
+  readonly #policies: FailurePolicies
   readonly #metrics: BusMetrics
   readonly #tracer: EventTracer
   readonly #logger: SummarizingLogger
@@ -123,6 +132,7 @@ export class InMemoryEventBus extends EventBus {
   #eventsPublished = 0
   #handlersInvoked = 0
   #handlerErrors = 0
+  #eventsDiscarded = 0
   #lastError: { readonly error: Error; readonly at: Date } | undefined
   readonly #publishes = new IdleCounter()
   /** When each publish in flight started, oldest first, by the monotonic clock. */
@@ -151,6 +161,7 @@ export class InMemoryEventBus extends EventBus {
         lag: () => Promise.resolve(undefined),
       },
     })
+    this.#policies = new FailurePolicies(ONE_ATTEMPT, logger)
     this.#dispatcher = new Dispatcher({
       owner: this,
       tracer: this.#tracer,
@@ -209,6 +220,7 @@ export class InMemoryEventBus extends EventBus {
       eventsPublished: this.#eventsPublished,
       handlersInvoked: this.#handlersInvoked,
       handlerErrors: this.#handlerErrors,
+      eventsDiscarded: this.#eventsDiscarded,
       backgroundTasksCreated: this.background.created,
       backgroundTasksCompleted: this.background.completed,
     }
@@ -220,7 +232,41 @@ export class InMemoryEventBus extends EventBus {
       handlersFor: this.#handlersOf,
       info: this.#runInfo,
       span: this.#dispatchSpan,
+      recover: this.#recover,
     })
+
+  readonly #recover = async (event: DomainEvent, failures: readonly HandlerFailure[]): Promise<boolean> => {
+    const givenUp = await new HandlerRetries(this.#policies, this.#retrySteps(event)).run(failures, () => 1)
+    return givenUp?.length === 0
+  }
+
+  /** The handlers of an event retry while its publish waits. */
+  #retrySteps(event: DomainEvent): RetrySteps {
+    const { signal } = this.#stopped
+    return {
+      sleep: (ms, ended) => sleep(ms, signal, ended),
+      enter: () => Promise.resolve(),
+      leave: () => undefined,
+      waiting: () => Promise.resolve(true),
+      starting: () => Promise.resolve(true),
+      run: ({ handlers, attempt }) => this.#dispatcher.run(handlers, event, { ...this.#runInfo, attempt }),
+      discarded: ({ handler, error }, attempt) => {
+        this.#eventsDiscarded += 1
+        this.#metrics.recorder?.discarded(event, handler.name)
+        const { eventId, eventType } = event
+        this.#logger.warn('event discarded', {
+          eventId,
+          eventType,
+          handlerName: handler.name,
+          attempt,
+          error,
+        })
+      },
+      get isAbandoned() {
+        return signal.aborted
+      },
+    }
+  }
 
   protected override healthFacts(): Promise<HealthFacts> {
     const [oldest] = this.#starts

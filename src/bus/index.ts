@@ -6,6 +6,7 @@ export {
   type DeadLetterList,
   type DeadLetterListOptions,
   DeadLetterQueue,
+  type ReplayAllOptions,
 } from './dead-letters/dead-letter-queue.ts'
 export { BusClosedError, PublishError, type PublishOutcome } from './errors.ts'
 export { EventBus, type PublishOptions, type ShutdownOptions } from './event-bus.ts'

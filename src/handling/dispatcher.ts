@@ -76,6 +76,8 @@ export interface EventSequence {
   readonly info: RunInfo
   /** The span around all handlers of one event. */
   readonly span: SpanKindOf<{ readonly event: DomainEvent }>
+  /** Decides what follows failed attempts. Must not reject. @returns true if no handler is left that failed. */
+  readonly recover: (event: DomainEvent, failures: Failures) => Promise<boolean>
 }
 
 interface SequenceRun {
@@ -162,7 +164,7 @@ export class Dispatcher {
   }
 
   readonly #runSequence = async ({ sequence, running }: SequenceRun): Promise<void> => {
-    const { events, handlersFor, info, span } = sequence
+    const { events, handlersFor, info, span, recover } = sequence
     for (const [index, event] of events.entries()) {
       if (index > 0 && this.#cause === 'event') causedFromHereBy(event)
       const { recorder } = this.#metrics
@@ -173,7 +175,8 @@ export class Dispatcher {
       if (only === undefined || handlers.length > 1) {
         const outcome = this.#tracer.around(span, { event }, () => this.#runAll({ handlers, event, info }))
         const failures = outcome instanceof Promise ? await outcome : outcome
-        recorder?.handled(event, failures.length === 0 ? 'success' : 'failure', undefined, startedAt)
+        const isHandled = failures.length === 0 || (await recover(event, failures))
+        recorder?.handled(event, isHandled ? 'success' : 'failure', undefined, startedAt)
         continue
       }
       // Most events have one handler. Awaiting its promise directly, without another around it, halves the cost.
@@ -186,8 +189,8 @@ export class Dispatcher {
         }
         recorder?.handled(event, 'success', undefined, startedAt)
       } catch (thrown) {
-        this.#failed(run, thrown)
-        recorder?.handled(event, 'failure', undefined, startedAt)
+        const isHandled = await recover(event, [this.#failed(run, thrown)])
+        recorder?.handled(event, isHandled ? 'success' : 'failure', undefined, startedAt)
       }
     }
     running.end()
@@ -204,7 +207,8 @@ export class Dispatcher {
       this.#succeeded(run)
       return undefined
     }
-    return this.#handlerTimeoutMs === Number.POSITIVE_INFINITY ? result : this.#withTimeout(result, run)
+    const timeoutMs = handler.policy?.handlerTimeoutMs ?? this.#handlerTimeoutMs
+    return timeoutMs === Number.POSITIVE_INFINITY ? result : withTimeout(result, run, timeoutMs)
   }
 
   #causedBy<A, R>(event: DomainEvent, body: (argument: A) => R, argument: A): R {
@@ -227,19 +231,19 @@ export class Dispatcher {
     this.#observer.failed(event, failure, info)
     return failure
   }
+}
 
-  async #withTimeout(result: Promise<unknown>, run: HandlerRun): Promise<void> {
-    const timeout = Promise.withResolvers<never>()
-    const timer = setTimeout(() => {
-      const error = new HandlerTimeoutError(run.handler.name, this.#handlerTimeoutMs)
-      timeout.reject(error)
-      run.abort(error)
-    }, this.#handlerTimeoutMs)
-    try {
-      await Promise.race([result, timeout.promise])
-    } finally {
-      clearTimeout(timer)
-    }
+async function withTimeout(result: Promise<unknown>, run: HandlerRun, timeoutMs: number): Promise<void> {
+  const timeout = Promise.withResolvers<never>()
+  const timer = setTimeout(() => {
+    const error = new HandlerTimeoutError(run.handler.name, timeoutMs)
+    timeout.reject(error)
+    run.abort(error)
+  }, timeoutMs)
+  try {
+    await Promise.race([result, timeout.promise])
+  } finally {
+    clearTimeout(timer)
   }
 }
 

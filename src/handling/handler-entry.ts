@@ -1,6 +1,7 @@
 import { describeValue } from '../errors.ts'
 import type { DomainEvent, EventClass } from '../events/index.ts'
 import type { HandlerContext } from './event-handler.ts'
+import { type GivenPolicy, type HandlerPolicy, readPolicy } from './handler-policy.ts'
 
 /** One subscription of one handler, in the form that the dispatcher calls. */
 export interface HandlerEntry {
@@ -18,9 +19,12 @@ export interface HandlerEntry {
   readonly invoke: (event: DomainEvent, context: HandlerContext) => unknown
   /** Returns false if the handler declines the event; undefined if it accepts all. */
   readonly accepts: ((event: DomainEvent) => boolean) | undefined
+  /** How its failures are treated; undefined if the bus decides. */
+  readonly policy: GivenPolicy | undefined
 }
 
-export interface SubscribeOptions {
+/** Options of one subscription: the name of the handler, and how its failures are treated. */
+export interface SubscribeOptions extends HandlerPolicy {
   /**
    * The handler's identity. After a restart, retries and replays of dead letters find the handler by this name, also in
    * later releases, so do not change it. The only handler of an event in a consumer group needs no name. Of several
@@ -63,11 +67,14 @@ export function recordedName({ id }: Pick<HandlerEntry, 'id'>): string {
   return id ?? UNNAMED_HANDLER
 }
 
-export function readHandler(handler: unknown, { name, aliases = [] }: SubscribeOptions): ReadHandler {
+export function readHandler(handler: unknown, options: SubscribeOptions): ReadHandler {
+  const { name, aliases = [], ...policyOptions } = options
   const { invoke, accepts, ownName, ownId } = readCallable(handler)
   const id = name ?? ownId
   for (const given of id === undefined ? aliases : [id, ...aliases]) checkName(given)
-  return { handler, invoke, accepts, id, aliases: Object.freeze([...aliases]), displayName: id ?? ownName }
+  const displayName = id ?? ownName
+  const policy = readPolicy(`subscribe ${displayName}`, policyOptions)
+  return { handler, invoke, accepts, id, aliases: Object.freeze([...aliases]), displayName, policy }
 }
 
 function checkName(name: unknown): void {

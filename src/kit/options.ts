@@ -70,6 +70,18 @@ export const nonEmptyText: OptionRule = {
   isValid: (value) => typeof value === 'string' && value !== '',
 }
 
+export const functionOption: OptionRule = {
+  rule: 'a function',
+  isValid: (value) => typeof value === 'function',
+}
+
+/** Delays in milliseconds, at least one. */
+export const delaysMs: OptionRule = {
+  rule: `a non-empty array; each delay must be ${delayMs.rule}`,
+  isValid: (value) =>
+    Array.isArray(value) && value.length > 0 && value.every((item) => delayMs.isValid(item)),
+}
+
 /** The path of a PEM file. The text of one is refused, and never shown: it may be a private key. */
 export const pemPath: OptionRule = {
   rule: 'the path of a PEM file, not its text',

@@ -1,10 +1,11 @@
-import { EventspineError, shorten, toError } from '../errors.ts'
+import { shorten, toError } from '../errors.ts'
 import { Dispatcher, type HandlerFailure } from '../handling/dispatcher.ts'
+import { FailurePolicies } from '../handling/failure-policy.ts'
 import { type HandlerEntry, recordedName } from '../handling/handler-entry.ts'
+import { HandlerRetries, type RetrySteps } from '../handling/handler-retries.ts'
 import type { RunInfo } from '../handling/handler-run.ts'
 import { IdleCounter } from '../kit/idle-counter.ts'
 import type { PauseGate } from '../kit/pause-gate.ts'
-import { RetryPolicy } from '../kit/retry-policy.ts'
 import type { Slots } from '../kit/slots.ts'
 import { sleep } from '../kit/time.ts'
 import type { Logger } from '../observability/logger.ts'
@@ -45,13 +46,13 @@ type Failures = readonly HandlerFailure[]
 export class EventWork {
   readonly #parts: EventWorkParts
   readonly #dispatcher: Dispatcher
-  readonly #retryPolicy: RetryPolicy
+  readonly #policies: FailurePolicies
   readonly #running = new IdleCounter()
 
   constructor(parts: EventWorkParts) {
     const { owner, options, tracer, logger, monitor, consumer } = parts
     this.#parts = parts
-    this.#retryPolicy = new RetryPolicy(options)
+    this.#policies = new FailurePolicies(options, logger)
     this.#dispatcher = new Dispatcher({
       owner,
       tracer,
@@ -140,24 +141,46 @@ export class EventWork {
     this.#dispatcher.run(handlers, unit[0].event, info)
 
   async #persist(unit: Unit, first: Failures | Promise<Failures>): Promise<boolean> {
-    let failures = await first
+    const failures = await first
     if (failures.length === 0) return this.#succeed(unit)
     const firstFailedAt = new Date()
-    this.#parts.monitor.retrying += unit.length
+    const { monitor, abandoned } = this.#parts
+    monitor.retrying += unit.length
     try {
-      for (let attempt = 1; failures.length > 0; attempt += 1) {
-        if (this.#parts.abandoned.aborted) return false
-        if (failures.every(isHopeless)) return await this.#giveUp(unit, failures, attempt, firstFailedAt)
-        const delayMs = this.#retryPolicy.delayAfter(attempt)
-        if (delayMs === undefined) return await this.#giveUp(unit, failures, attempt, firstFailedAt)
-        if (!(await this.#rest(delayMs))) return false
-        const handlers = failures.map(({ handler }) => handler)
-        failures = await this.#attempt(handlers, unit, attempt + 1)
-      }
-      return this.#succeed(unit)
+      const retries = new HandlerRetries(this.#policies, this.#stepsOf(unit))
+      const givenUp = await retries.run(failures, () => 1)
+      if (givenUp === undefined || abandoned.aborted) return false
+      if (givenUp.length === 0) return this.#succeed(unit)
+      const attempts = Math.max(...givenUp.map((handler) => handler.attempts))
+      return await this.#giveUp(unit, givenUp, attempts, firstFailedAt)
     } finally {
-      this.#parts.monitor.retrying -= unit.length
+      monitor.retrying -= unit.length
     }
+  }
+
+  #stepsOf(unit: Unit): RetrySteps {
+    const { slots, stopping, gate, abandoned } = this.#parts
+    return {
+      sleep: async (ms, ended) =>
+        (await sleep(ms, stopping, ended)) && (await gate.passed(stopping)) && !stopping.aborted,
+      enter: () => slots?.taken() ?? Promise.resolve(),
+      leave: () => slots?.release(),
+      waiting: () => Promise.resolve(true),
+      starting: () => Promise.resolve(!stopping.aborted),
+      run: ({ handlers, attempt }) => this.#attempt(handlers, unit, attempt),
+      discarded: (failure, attempt) => this.#discarded(unit, failure, attempt),
+      get isAbandoned() {
+        return abandoned.aborted
+      },
+    }
+  }
+
+  #discarded([{ event, position }]: Unit, { handler, error }: HandlerFailure, attempt: number): void {
+    const { consumer, monitor, logger } = this.#parts
+    monitor.eventsDiscarded += 1
+    const { eventId, eventType } = event
+    const at = { subscription: consumer.name, position, eventId, eventType, attempt }
+    logger.warn('event discarded', { ...at, handlerName: handler.name, error })
   }
 
   /** Waits between two attempts, and during a pause. @returns false if the subscription is stopping. */
@@ -212,7 +235,7 @@ export class EventWork {
       } catch (thrown) {
         monitor.trouble('deadLetters', 'dead-lettering failed', toError(thrown))
       }
-      if (!(await this.#rest(this.#retryPolicy.backoff(failure)))) return false
+      if (!(await this.#rest(this.#policies.default.retry.backoff(failure)))) return false
     }
     monitor.troubleOver('deadLetters')
     monitor.eventsDeadLettered += 1
@@ -267,9 +290,4 @@ const PROCESS_SPAN: SpanKindOf<Attempt> = {
     'eventspine.position': unit[0].position,
     'eventspine.attempt': info.attempt,
   }),
-}
-
-/** True if a handler published an event that no bus accepts: without a limit of retries, a relay would repeat it for ever. */
-function isHopeless({ error }: HandlerFailure): boolean {
-  return error instanceof EventspineError && error.code === 'EVENT_LIMIT_EXCEEDED'
 }

@@ -232,7 +232,7 @@ export class FeedSubscription {
     const checkpoint = this.isLeading ? this.#session?.saved : (await this.#readCheckpoint())?.position
     const position = this.#knowsPosition ? this.position : (checkpoint ?? 0)
     const { eventsHandled, eventsDeadLettered, handlerErrors, retrying, wakeUps, missedWakeUps } = monitor
-    const { lastError, eventsPerSecond } = monitor
+    const { lastError, eventsPerSecond, eventsDiscarded } = monitor
     const lag = await this.#lag(position)
     const isLive = this.state === 'catchingUp' && this.#session?.run !== undefined && lag.lagPositions === 0
     const state = isLive ? 'live' : this.state
@@ -243,7 +243,7 @@ export class FeedSubscription {
       checkpoint,
       ...lag,
       ...{ eventsHandled, eventsDeadLettered, handlerErrors, retrying, eventsPerSecond },
-      ...{ wakeUps, missedWakeUps, lastError },
+      ...{ eventsDiscarded, wakeUps, missedWakeUps, lastError },
       problems: problemsOf({ state, retrying, position, head: lag.head }, monitor.troubles),
     }
   }

@@ -45,6 +45,8 @@ export interface HandlerSet extends Subscriber {
  * Creates a handler for the `handlers` of a subscription; its parameter is inferred. Give each of several handlers of one
  * event a `name`: a replay of parked events runs only those that had failed, and finds them by their names.
  *
+ * Options that it leaves out are those of the subscription.
+ *
  * @example
  * manager.subscribe({ name: 'invoices', handlers: [handlerFor(OrderCreated, (event) => invoice(event.customerId))] })
  */
@@ -125,7 +127,8 @@ function batchConsumer(name: string, subscriber: object) {
     handlersFor: (unit: Unit): readonly HandlerEntry[] => {
       const events = unit.map(({ event }) => event)
       const invoke: HandlerEntry['invoke'] = (_first, context) => target.handleBatch(events, context)
-      return [{ name, id: name, aliases: [], handler: subscriber, accepts: undefined, invoke }]
+      const common = { aliases: [], handler: subscriber, accepts: undefined, policy: undefined }
+      return [{ name, id: name, ...common, invoke }]
     },
   }
 }

@@ -25,6 +25,8 @@ export class SubscriptionMonitor {
   #samples: { readonly at: number; readonly handled: number }[] = [{ at: performance.now(), handled: 0 }]
   eventsHandled = 0
   eventsDeadLettered = 0
+  /** Events that a handler discarded, once for each such handler. */
+  eventsDiscarded = 0
   /** Runs of handlers that failed. */
   handlerErrors = 0
   /** Events that wait for a retry. */

@@ -85,6 +85,7 @@ export interface DeadLetterReason {
   /** The terms of eventsource-py, if it has one for the case. */
   readonly kind:
     | 'max_retries_exceeded'
+    | 'rejected'
     | 'deserialization_error'
     | 'delivery_limit_exceeded'
     | 'handler_not_found'

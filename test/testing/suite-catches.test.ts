@@ -265,6 +265,42 @@ const FAULTS: readonly Fault[] = [
     caughtBy: ['rejects a publish at its deadline if the broker stays away, with the outcome of each event'],
   },
   {
+    what: 'keeps of the settled handlers only those with an ordinary name',
+    sabotage: (whole) => {
+      const ordinary = (names: readonly string[]) => names.filter((name) => /^[\w ]+$/.test(name))
+      return {
+        consume: (intake) =>
+          whole.consume(
+            delivering(intake, (delivery) =>
+              intake.deliver(
+                pretendingDelivery(delivery, {
+                  beginAttempt: (attempt, settled) => delivery.beginAttempt(attempt, ordinary(settled)),
+                  attemptFailed: (attempt, settled) => delivery.attemptFailed(attempt, ordinary(settled)),
+                }),
+              ),
+            ),
+          ),
+      }
+    },
+    caughtBy: ['continues the attempts of each handler after a stop'],
+  },
+  {
+    what: 'keeps no other reason than that of the retries',
+    sabotage: (whole) => ({
+      consume: (intake) =>
+        whole.consume(
+          delivering(intake, (delivery) =>
+            intake.deliver(
+              pretendingDelivery(delivery, {
+                deadLetter: (reason) => delivery.deadLetter({ ...reason, kind: 'max_retries_exceeded' }),
+              }),
+            ),
+          ),
+        ),
+    }),
+    caughtBy: ['gives an event up after one attempt if no retry can help'],
+  },
+  {
     what: 'throws dead letters away',
     sabotage: (whole) => ({
       consume: (intake) =>

@@ -3,20 +3,23 @@ import { newerVersionFault } from '../../codec/revive.ts'
 import { toError } from '../../errors.ts'
 import type { DomainEvent } from '../../events/index.ts'
 import type { Dispatcher, HandlerFailure } from '../../handling/dispatcher.ts'
+import type { FailurePolicies } from '../../handling/failure-policy.ts'
 import type { HandlerEntry } from '../../handling/handler-entry.ts'
 import type { HandlerRegistry } from '../../handling/handler-registry.ts'
+import { HandlerRetries } from '../../handling/handler-retries.ts'
 import type { RunInfo } from '../../handling/handler-run.ts'
-import type { RetryPolicy } from '../../kit/retry-policy.ts'
+import type { Logger } from '../../observability/logger.ts'
 import { type EventSpan, type EventTracer, NO_SPAN, type SpanKindOf } from '../../observability/tracer.ts'
 import type { DeadLetterReason, Delivery } from '../../transport/transport.ts'
 import type { NewerVersions } from '../broker-options.ts'
 import type { BusCounters } from '../telemetry/bus-counters.ts'
 import type { BusMetrics } from '../telemetry/bus-metrics.ts'
 import { type ConsumeSubject, consumeSpanOf, type MessagingTarget } from '../telemetry/bus-spans.ts'
-import { deliveryLimit, exhausted, handlerGone, poison, settledNames } from './dead-letter-reasons.ts'
+import { deliveryLimit, givenUp, handlerGone, poison } from './dead-letter-reasons.ts'
+import { DeliveryRetries, type FailedHandling } from './delivery-retries.ts'
 import type { HandlingSlots } from './handling-slots.ts'
 import type { HeldDeliveries } from './held-deliveries.ts'
-import { type PendingHandlers, pendingHandlers } from './pending-handlers.ts'
+import { firstAttemptOf, pendingHandlers } from './pending-handlers.ts'
 import type { Settling } from './settling.ts'
 
 /** Longest key of a lane, in characters. */
@@ -25,7 +28,7 @@ export const MAX_KEY = 4096
 export interface DeliveryHandlerParts {
   readonly target: MessagingTarget
   readonly consumerGroup: string
-  readonly retryPolicy: RetryPolicy
+  readonly policies: FailurePolicies
   readonly handlers: HandlerRegistry
   readonly dispatcher: Dispatcher
   readonly codec: EventCodec
@@ -33,6 +36,7 @@ export interface DeliveryHandlerParts {
   readonly counters: BusCounters
   readonly metrics: BusMetrics
   readonly tracer: EventTracer
+  readonly logger: Logger
   readonly held: HeldDeliveries
   readonly slots: HandlingSlots
   readonly settling: Settling
@@ -43,11 +47,9 @@ export interface DeliveryHandlerParts {
 }
 
 /** A delivery that is being handled. */
-interface Handling extends ConsumeSubject {
+interface Handling extends ConsumeSubject, FailedHandling {
   readonly delivery: Delivery
   readonly event: DomainEvent
-  /** The handlers that have not succeeded in an earlier delivery. */
-  readonly pending: PendingHandlers
   /** By the monotonic clock; undefined while no metrics are recorded. */
   readonly startedAt: number | undefined
   span: EventSpan
@@ -122,13 +124,13 @@ export class DeliveryHandler {
     if (delivery.deliveryCount > 1) return this.#redelivered(handling)
     const outcome = this.#parts.dispatcher.run(pending.handlers, event, this.#runInfo(delivery, 1))
     if (outcome instanceof Promise) return this.#continue(handling, outcome)
-    return outcome.length === 0 ? this.#succeed(handling) : this.#retry(handling, outcome, 1)
+    return outcome.length === 0 ? this.#succeed(handling) : this.#retry(handling, outcome)
   }
 
   async #continue(handling: Handling, outcome: Promise<readonly HandlerFailure[]>): Promise<void> {
     const failures = await outcome
     if (failures.length === 0) await this.#succeed(handling)
-    else await this.#retry(handling, failures, 1)
+    else await this.#retry(handling, failures)
   }
 
   /**
@@ -137,68 +139,57 @@ export class DeliveryHandler {
    * once more, and not those that ran at the same time.
    */
   async #redelivered(handling: Handling): Promise<void> {
-    const { delivery, event, pending } = handling
-    const { retryPolicy, consumerGroup, dispatcher, settling, slots, stopping } = this.#parts
-    const attempt = delivery.deliveryCount
-    if (attempt > retryPolicy.maxDeliveries) {
+    const { delivery, pending } = handling
+    const { consumerGroup, policies, settling, slots, stopping } = this.#parts
+    const left = pending.handlers.map((handler) => {
+      return policies.of(handler).retry.maxDeliveries - firstAttemptOf(handler, delivery, pending)
+    })
+    if (Math.max(...left) < 0) {
       await settling.giveUp(handling, deliveryLimit({ consumerGroup, delivery, pending }))
       return
     }
-    const release = attempt < retryPolicy.maxDeliveries ? () => undefined : await slots.acquireExclusive()
+    const release = left.includes(0) ? await slots.acquireExclusive() : () => undefined
     try {
-      if (stopping.aborted || !(await settling.beginAttempt(delivery, attempt, []))) return
-      const failures = await dispatcher.run(pending.handlers, event, this.#runInfo(delivery, attempt))
+      const { deliveryCount, settledHandlers } = delivery
+      if (stopping.aborted || !(await settling.beginAttempt(delivery, deliveryCount, settledHandlers))) return
+      const exhausted = pending.handlers.filter((_handler, index) => (left[index] ?? 0) < 0)
+      const failures = await this.#runUnless(exhausted, handling)
       release()
       if (failures.length === 0) await this.#succeed(handling)
-      else await this.#retry(handling, failures, attempt)
+      else await this.#retry(handling, failures)
     } finally {
       release()
     }
   }
 
-  /** Runs the handlers that failed, and only those, until none fails or no attempt is left. */
-  async #retry(
+  /** The first attempt of a redelivery. Handlers may have made different numbers of attempts. */
+  async #runUnless(
+    exhausted: readonly HandlerEntry[],
     handling: Handling,
-    firstFailures: readonly HandlerFailure[],
-    firstAttempt: number,
-  ): Promise<void> {
+  ): Promise<readonly HandlerFailure[]> {
     const { delivery, event, pending } = handling
-    const { retryPolicy, dispatcher, consumerGroup, settling, slots, abandoned } = this.#parts
-    const firstFailedAt = new Date()
-    let failures = firstFailures
-    for (let attempt = firstAttempt; ; attempt += 1) {
-      // A handler that failed because the shutdown aborted its signal is not at fault.
-      if (abandoned.aborted) return
-      const delayMs = retryPolicy.delayAfter(attempt)
-      if (delayMs === undefined) {
-        const givenUp = { consumerGroup, delivery, pending }
-        await settling.giveUp(handling, exhausted(givenUp, failures, attempt, firstFailedAt))
-        return
-      }
-      const failed = failures.map((failure) => failure.handler)
-      const settled = settledNames(pending.handlers, failed)
-      if (!(await settling.attemptFailed(delivery, attempt, settled))) return
-      if (!(await slots.pause(delayMs))) return
-      if (!(await settling.beginAttempt(delivery, attempt + 1, settled))) return
-      this.#reportRetry(handling, attempt + 1, delayMs, failed)
-      failures = await dispatcher.run(failed, event, this.#runInfo(delivery, attempt + 1))
-      if (failures.length === 0) return this.#succeed(handling)
-    }
+    const runnable = pending.handlers.filter((handler) => !exhausted.includes(handler))
+    const groups = Map.groupBy(runnable, (handler) => firstAttemptOf(handler, delivery, pending))
+    const runs = [...groups].map(([attempt, handlers]) =>
+      this.#parts.dispatcher.run(handlers, event, this.#runInfo(delivery, attempt)),
+    )
+    const error = new Error('No attempt is left, and the process did not survive the last one.')
+    return [...exhausted.map((handler) => ({ handler, error })), ...(await Promise.all(runs)).flat()]
   }
 
-  #reportRetry(
-    { event, span }: Handling,
-    attempt: number,
-    delayMs: number,
-    handlers: readonly HandlerEntry[],
-  ): void {
-    this.#parts.counters.eventsRetried += 1
-    this.#parts.metrics.recorder?.retried(event)
-    span.addEvent('retry', () => ({
-      'eventspine.attempt': attempt,
-      'eventspine.retry.delay': delayMs / 1000,
-      'eventspine.handler.name': handlers.map(({ name }) => name),
-    }))
+  /** Runs the handlers that failed, and only those, until none fails or no attempt is left. */
+  async #retry(handling: Handling, failures: readonly HandlerFailure[]): Promise<void> {
+    const { delivery, pending } = handling
+    const { policies, consumerGroup, settling } = this.#parts
+    const firstFailedAt = new Date()
+    const steps = new DeliveryRetries(handling, this.#parts, (attempt) => this.#runInfo(delivery, attempt))
+    const exhausted = await new HandlerRetries(policies, steps).run(failures, (handler) =>
+      firstAttemptOf(handler, delivery, pending),
+    )
+    if (exhausted === undefined) return
+    if (exhausted.length === 0) await this.#succeed(handling)
+    else
+      await settling.giveUp(handling, givenUp({ consumerGroup, delivery, pending }, exhausted, firstFailedAt))
   }
 
   /** All subscribed handlers have succeeded. A delivery that is also for others is dead-lettered for those. */

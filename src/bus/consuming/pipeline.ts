@@ -1,10 +1,10 @@
 import type { EventCodec } from '../../codec/index.ts'
 import type { Dispatcher } from '../../handling/dispatcher.ts'
 import { ShutdownError } from '../../handling/errors.ts'
+import type { FailurePolicies } from '../../handling/failure-policy.ts'
 import type { HandlerRegistry } from '../../handling/handler-registry.ts'
 import { IdleCounter } from '../../kit/idle-counter.ts'
 import { Lanes } from '../../kit/lanes.ts'
-import type { RetryPolicy } from '../../kit/retry-policy.ts'
 import { type Sleep, settledUntil } from '../../kit/time.ts'
 import type { Logger } from '../../observability/logger.ts'
 import type { EventTracer } from '../../observability/tracer.ts'
@@ -25,7 +25,7 @@ export interface PipelineParts {
   readonly maxInFlightBytes: number
   readonly concurrency: number
   readonly enableDlq: boolean
-  readonly retryPolicy: RetryPolicy
+  readonly policies: FailurePolicies
   readonly handlers: HandlerRegistry
   readonly dispatcher: Dispatcher
   readonly codec: EventCodec

@@ -1,13 +1,16 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import type { EventCodec } from '../../codec/index.ts'
 import { ConfigError, describeValue } from '../../errors.ts'
 import type { DomainEvent } from '../../events/index.ts'
 import type { HandlerRegistry } from '../../handling/handler-registry.ts'
 import {
+  booleanOption,
   nonEmptyText,
   type OptionRule,
   oneOf,
   optional,
   positiveInteger,
+  positiveIntegerOrInfinity,
   resolveOptions,
 } from '../../kit/options.ts'
 import type { DeadLetterReason, DeadLetterStore, StoredDeadLetter } from '../../transport/transport.ts'
@@ -46,6 +49,21 @@ export interface DeadLetterFilter {
   readonly consumerGroup?: string
   readonly handlerName?: string
   readonly reason?: DeadLetterReason['kind']
+  /** The `name` of the error. */
+  readonly errorName?: string
+  /** A part of the error's text. */
+  readonly errorMessage?: string
+  /** Only dead letters whose last failure was before this time. One without a time matches no time. */
+  readonly failedBefore?: Date
+  /** Only dead letters whose last failure was at this time or later. */
+  readonly failedSince?: Date
+}
+
+export interface ReplayAllOptions {
+  /** Maximum number of replays per second. Default Infinity. */
+  readonly ratePerSecond?: number
+  /** Only count the dead letters that match. Default false. */
+  readonly dryRun?: boolean
 }
 
 export interface DeadLetterListOptions {
@@ -122,13 +140,25 @@ export class DeadLetterQueue {
 
   /**
    * Replays all dead letters that match now, oldest first. A replay that fails again during the call is not repeated.
-   * @returns the number of replayed dead letters.
+   * @returns the number of replayed dead letters; with `dryRun`, of those that match.
    */
-  async replayAll(filter: DeadLetterFilter = {}): Promise<number> {
+  async replayAll(filter: DeadLetterFilter = {}, options: ReplayAllOptions = {}): Promise<number> {
     checkFilter('deadLetters.replayAll', filter)
+    const { ratePerSecond, dryRun } = resolveOptions(
+      'deadLetters.replayAll',
+      options,
+      replayDefaults,
+      replayRules,
+    )
     const ids = await this.#matching(filter)
+    if (dryRun) return ids.length
+    const startedAt = performance.now()
     let replayed = 0
-    for (const id of ids) if (await this.#store.replay(id, this.#group)) replayed += 1
+    for (const [index, id] of ids.entries()) {
+      const earlyMs = startedAt + (index * 1000) / ratePerSecond - performance.now()
+      if (earlyMs > 0) await delay(earlyMs)
+      if (await this.#store.replay(id, this.#group)) replayed += 1
+    }
     return replayed
   }
 
@@ -196,13 +226,35 @@ export class DeadLetterQueue {
   }
 }
 
+const replayDefaults = { ratePerSecond: Number.POSITIVE_INFINITY, dryRun: false }
+
+const replayRules: Readonly<Record<keyof typeof replayDefaults, OptionRule>> = {
+  ratePerSecond: positiveIntegerOrInfinity,
+  dryRun: booleanOption,
+}
+
+const time: OptionRule = {
+  rule: 'a valid Date',
+  isValid: (value) => value instanceof Date && !Number.isNaN(value.getTime()),
+}
+
 const filterRules: Readonly<Record<keyof DeadLetterFilter, OptionRule>> = {
   eventType: optional(nonEmptyText),
   aggregateId: optional(nonEmptyText),
   consumerGroup: optional(nonEmptyText),
   handlerName: optional(nonEmptyText),
+  errorName: optional(nonEmptyText),
+  errorMessage: optional(nonEmptyText),
+  failedBefore: optional(time),
+  failedSince: optional(time),
   reason: optional(
-    oneOf('max_retries_exceeded', 'deserialization_error', 'delivery_limit_exceeded', 'handler_not_found'),
+    oneOf(
+      'max_retries_exceeded',
+      'rejected',
+      'deserialization_error',
+      'delivery_limit_exceeded',
+      'handler_not_found',
+    ),
   ),
 }
 
@@ -231,6 +283,18 @@ function matches(letter: DeadLetter, filter: DeadLetterFilter): boolean {
     (filter.aggregateId === undefined || letter.aggregateId === filter.aggregateId) &&
     (filter.consumerGroup === undefined || letter.consumerGroup === filter.consumerGroup) &&
     (filter.handlerName === undefined || (letter.handlerNames?.includes(filter.handlerName) ?? false)) &&
-    (filter.reason === undefined || letter.reason === filter.reason)
+    (filter.reason === undefined || letter.reason === filter.reason) &&
+    (filter.errorName === undefined || letter.errorName === filter.errorName) &&
+    (filter.errorMessage === undefined || (letter.errorMessage?.includes(filter.errorMessage) ?? false)) &&
+    isWithin(letter.lastFailedAt, filter)
+  )
+}
+
+function isWithin(failedAt: Date | undefined, { failedBefore, failedSince }: DeadLetterFilter): boolean {
+  if (failedBefore === undefined && failedSince === undefined) return true
+  if (failedAt === undefined) return false
+  return (
+    (failedBefore === undefined || failedAt < failedBefore) &&
+    (failedSince === undefined || failedAt >= failedSince)
   )
 }

@@ -13,6 +13,8 @@ export interface BrokerEventBusStats {
   /** Retries, that is, attempts after a failed one. */
   readonly eventsRetried: number
   readonly messagesSentToDlq: number
+  /** Events that a handler discarded, once for each such handler. */
+  readonly eventsDiscarded: number
   /** Messages taken over from consumers that died or stopped. */
   readonly messagesRecovered: number
   /** Runs of a handler that failed. */
@@ -38,6 +40,7 @@ export class BusCounters {
   eventsSkipped = 0
   eventsRetried = 0
   messagesSentToDlq = 0
+  eventsDiscarded = 0
   messagesRecovered = 0
   handlerErrors = 0
   reconnections = 0
@@ -66,6 +69,7 @@ export class BusCounters {
       eventsSkipped: this.eventsSkipped,
       eventsRetried: this.eventsRetried,
       messagesSentToDlq: this.messagesSentToDlq,
+      eventsDiscarded: this.eventsDiscarded,
       messagesRecovered: this.messagesRecovered,
       handlerErrors: this.handlerErrors,
       backgroundPublishErrors,

@@ -20,6 +20,7 @@ export interface MetricInstruments {
   readonly handled: Counter
   readonly retried: Counter
   readonly deadLettered: Counter
+  readonly discarded: Counter
   readonly publishDuration: Histogram
   readonly processDuration: Histogram
   readonly handlerDuration: Histogram
@@ -44,6 +45,10 @@ export function createInstruments(meter: Meter): MetricInstruments {
     deadLettered: meter.createCounter(
       'eventspine.messages.dead_lettered',
       messages('Messages moved to the dead letter queue.'),
+    ),
+    discarded: meter.createCounter(
+      'eventspine.messages.discarded',
+      messages('Messages that a handler discarded.'),
     ),
     publishDuration: meter.createHistogram(
       'messaging.client.operation.duration',

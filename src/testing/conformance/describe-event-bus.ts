@@ -11,6 +11,7 @@ import { lifecycleTests } from './lifecycle.ts'
 import { orderTests } from './order.ts'
 import { outageTests } from './outages.ts'
 import { poisonTests } from './poison.ts'
+import { policyTests } from './policies.ts'
 import { processTests } from './processes.ts'
 import { publishTests } from './publish.ts'
 import { redeliveryTests } from './redelivery.ts'
@@ -29,6 +30,7 @@ const SUITE: Readonly<Record<string, readonly ConformanceTest[]>> = {
   delivery: deliveryTests,
   isolation: isolationTests,
   identity: identityTests,
+  policies: policyTests,
   order: orderTests,
   'dead letters': deadLetterTests,
   poison: poisonTests,
