@@ -2,6 +2,7 @@ export { readReason, writeReason } from './dead-letter-fields.ts'
 export { ConnectionError, MessageRefusedError, PublishTimeoutError } from './errors.ts'
 export type { BusNotice, BusNoticeListener } from './notices.ts'
 export { REPLAY_HANDLERS, type ReplayTarget, replayHeader, replayTarget } from './replay-headers.ts'
+export { isRecorded } from './settled-handlers.ts'
 export type {
   Consumption,
   DeadLetterPage,

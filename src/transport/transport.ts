@@ -64,9 +64,9 @@ export interface Delivery {
   beginAttempt(attempt: number, settledHandlers: readonly string[]): Promise<boolean>
   /**
    * Called when attempt number `attempt` has failed and another one will follow. The failed attempt counts from this call
-   * on, even if the consumer stops before the next, and no handler runs until `beginAttempt`. Resolves when the handlers
-   * that have succeeded since the last call are stored, so that the next consumer of the message does not call them again;
-   * resolves at once if there are none.
+   * on, even if the consumer stops before the next, and no handler runs until `beginAttempt`. Resolves when
+   * `settledHandlers` is stored, so that the next consumer of the message does not call those handlers again; resolves at
+   * once if it is what is stored already.
    * @returns false as `begin` does.
    */
   attemptFailed(attempt: number, settledHandlers: readonly string[]): Promise<boolean>

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { DiscardError, NonRetryableError, RetryAfterError } from '../../index.ts'
+import { type BrokerEventBus, DiscardError, NonRetryableError, RetryAfterError } from '../../index.ts'
 import { test } from './conformance-test.ts'
 import { Noted, noted } from './events.ts'
 import { Recording } from './recording.ts'
@@ -197,6 +197,27 @@ export const policyTests = [
 
     assert.deepEqual(attemptsOf(again), [2, 3])
     assert.deepEqual(attemptsOf(repeated), [])
+  }),
+
+  test('continues the attempts of handlers that have failed a different number of times', {
+    needs: ['retry', 'redelivery'],
+  }, async (scene) => {
+    const [slow, quick] = [new Recording<Noted>(fail), new Recording<Noted>(fail)]
+    const longMs = scene.waitMs * 10
+    const subscribe = (bus: BrokerEventBus, handlers: readonly [Recording<Noted>, Recording<Noted>]) => {
+      bus.subscribe(Noted, handlers[0].handler, { name: 'slow', retryDelaysMs: [longMs, 1, 1] })
+      bus.subscribe(Noted, handlers[1].handler, { name: 'quick', retryDelaysMs: [1, 1, 1, longMs, 1] })
+    }
+    const first = await scene.consumer((it) => subscribe(it, [slow, quick]))
+    await first.publish([noted('Order-1')])
+    await scene.runs(quick, 4)
+    await first.shutdown()
+
+    const again = [new Recording<Noted>(), new Recording<Noted>()] as const
+    await scene.consumer((it) => subscribe(it, again))
+    await Promise.all(again.map((recording) => scene.runs(recording, 1)))
+
+    assert.deepEqual(again.map(attemptsOf), [[2], [5]])
   }),
 
   test('replays dead letters by error and by age, at a limited rate, or only counts them', {
