@@ -1,14 +1,15 @@
 export { BrokerEventBus } from './broker-event-bus.ts'
 export { type BrokerOptions, brokerDefaults, brokerRules, type NewerVersions } from './broker-options.ts'
+export type { DeadLetter } from './dead-letters/dead-letter.ts'
+export type { DeadLetterFilter } from './dead-letters/dead-letter-filter.ts'
 export {
-  type DeadLetter,
-  type DeadLetterFilter,
   type DeadLetterList,
   type DeadLetterListOptions,
   DeadLetterQueue,
   type ReplayAllOptions,
+  type ReplayOptions,
 } from './dead-letters/dead-letter-queue.ts'
-export { BusClosedError, PublishError, type PublishOutcome } from './errors.ts'
+export { BusClosedError, HandlerNotFoundError, PublishError, type PublishOutcome } from './errors.ts'
 export { EventBus, type PublishOptions, type ShutdownOptions } from './event-bus.ts'
 export type { BusHealth, HealthCheck, HealthOptions, MeasuredCheck } from './health.ts'
 export {

@@ -51,11 +51,13 @@ export class ShutdownError extends EventspineError {
 
 /** Throw it if no retry can help. The event is given up after this attempt, with the reason `rejected`. */
 export class NonRetryableError extends EventspineError {
+  static override readonly name = 'NonRetryableError'
   readonly code = 'NON_RETRYABLE'
 }
 
 /** Throw it to choose the delay before the next attempt. The attempt counts as failed. */
 export class RetryAfterError extends EventspineError {
+  static override readonly name = 'RetryAfterError'
   readonly code = 'RETRY_AFTER'
   override readonly retryable = true
   readonly delayMs: number
@@ -76,5 +78,6 @@ export class RetryAfterError extends EventspineError {
 
 /** Throw it if the handler will never need the event. The event is logged, counted and acknowledged for this handler. */
 export class DiscardError extends EventspineError {
+  static override readonly name = 'DiscardError'
   readonly code = 'EVENT_DISCARDED'
 }

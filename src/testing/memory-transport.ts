@@ -269,7 +269,7 @@ function deadLettersOf(broker: MemoryBroker): DeadLetterStore {
     },
     get: (id) => Promise.resolve(find(id)),
     count: () => Promise.resolve(broker.deadLetters().length),
-    replay: (id, fallbackGroup) => Promise.resolve(broker.replay(id, fallbackGroup)),
+    replay: (id, request) => Promise.resolve(broker.replay(id, request)),
     remove: (ids) => Promise.resolve(ids.filter((id) => broker.removeDeadLetter(id)).length),
   }
 }

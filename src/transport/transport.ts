@@ -147,6 +147,16 @@ export interface DeadLetterPage {
   readonly cursor: string | undefined
 }
 
+/** Where a dead letter is replayed to. */
+export interface ReplayRequest {
+  /** The consumer group that gets it, instead of the group that failed. */
+  readonly group?: string | undefined
+  /** Names of the handlers that get it, instead of those that failed. */
+  readonly handlerNames?: readonly string[] | undefined
+  /** Counts as the group that failed if the dead letter names none. */
+  readonly fallbackGroup: string
+}
+
 /** The dead letter queue of a broker. It knows messages, not events. */
 export interface DeadLetterStore {
   /** Lists dead letters, oldest first. Reading changes nothing. */
@@ -154,12 +164,11 @@ export interface DeadLetterStore {
   get(id: string): Promise<StoredDeadLetter | undefined>
   count(): Promise<number>
   /**
-   * Gives the message back to the consumer group and the handlers that failed, then removes the dead letter. A crash in
+   * Gives the message to the group and the handlers of `replayDestination`, then removes the dead letter. A crash in
    * between can duplicate the message.
-   * @param fallbackGroup - used if the dead letter names no group.
    * @returns false if there is no such dead letter.
    */
-  replay(id: string, fallbackGroup: string): Promise<boolean>
+  replay(id: string, request: ReplayRequest): Promise<boolean>
   /** @returns how many of them existed. */
   remove(ids: readonly string[]): Promise<number>
 }

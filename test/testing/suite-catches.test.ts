@@ -389,6 +389,22 @@ const FAULTS: readonly Fault[] = [
     ],
   },
   {
+    what: 'replays to the handlers that failed, whatever the call names',
+    sabotage: ({ deadLetters }) => ({
+      deadLetters: {
+        list: (limit, cursor) => deadLetters.list(limit, cursor),
+        get: (id) => deadLetters.get(id),
+        count: () => deadLetters.count(),
+        replay: (id, { fallbackGroup }) => deadLetters.replay(id, { fallbackGroup }),
+        remove: (idsToRemove) => deadLetters.remove(idsToRemove),
+      },
+    }),
+    caughtBy: [
+      'replays to the handlers that the call names, instead of those that failed',
+      'replays to another group if the call names one, to all of its handlers or to some',
+    ],
+  },
+  {
     what: 'fetches without a limit',
     sabotage: (whole) => ({
       consume: (intake) =>

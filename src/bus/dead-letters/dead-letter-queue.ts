@@ -1,65 +1,32 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { EventCodec } from '../../codec/index.ts'
-import { ConfigError, describeValue } from '../../errors.ts'
 import type { DomainEvent } from '../../events/index.ts'
+import { UNNAMED_HANDLER } from '../../handling/handler-entry.ts'
 import type { HandlerRegistry } from '../../handling/handler-registry.ts'
 import {
   booleanOption,
   nonEmptyText,
   type OptionRule,
-  oneOf,
   optional,
   positiveInteger,
   positiveIntegerOrInfinity,
   resolveOptions,
 } from '../../kit/options.ts'
-import type { DeadLetterReason, DeadLetterStore, StoredDeadLetter } from '../../transport/transport.ts'
+import type { DeadLetterStore, ReplayRequest, StoredDeadLetter } from '../../transport/transport.ts'
+import { HandlerNotFoundError } from '../errors.ts'
+import type { DeadLetter } from './dead-letter.ts'
+import { checkFilter, checkPurge, type DeadLetterFilter, matches } from './dead-letter-filter.ts'
+import { ReplayTargets } from './replay-targets.ts'
 
-/** A message that failed for good, and why. Fields that eventsource-py does not write are undefined in its dead letters. */
-export interface DeadLetter {
-  /** Identifies the dead letter in `get`, `replay` and `purge`. */
-  readonly id: string
-  readonly eventId: string | undefined
-  readonly eventType: string | undefined
-  readonly aggregateId: string | undefined
-  readonly headers: Readonly<Record<string, string>>
-  /** The original body, bit for bit. */
-  readonly body: Uint8Array
-  /** The decoded event; a `GenericEvent` if its type is unknown here, undefined if the body cannot be decoded. */
-  readonly event: DomainEvent | undefined
-  readonly reason: DeadLetterReason['kind'] | undefined
-  readonly errorName: string | undefined
-  readonly errorMessage: string | undefined
-  /** Names of the handlers that had not succeeded. */
-  readonly handlerNames: readonly string[] | undefined
-  /** The handlers that had succeeded. */
-  readonly settledHandlers: readonly string[] | undefined
-  readonly consumerGroup: string | undefined
-  readonly attempts: number | undefined
-  readonly firstFailedAt: Date | undefined
-  readonly lastFailedAt: Date | undefined
-  /** Origin of the message in the broker's terms, such as a queue or a topic with partition and offset. */
-  readonly source: string | undefined
+/** Where a replay goes. */
+export interface ReplayOptions {
+  /** Names of the handlers that get the event, instead of those that failed. They get it even if they had succeeded. */
+  readonly handlers?: readonly string[]
+  /** The consumer group that gets the event, instead of the one that failed. Without `handlers`, all of its handlers do. */
+  readonly group?: string
 }
 
-/** Selects the dead letters that match every given field. */
-export interface DeadLetterFilter {
-  readonly eventType?: string
-  readonly aggregateId?: string
-  readonly consumerGroup?: string
-  readonly handlerName?: string
-  readonly reason?: DeadLetterReason['kind']
-  /** The `name` of the error. */
-  readonly errorName?: string
-  /** A part of the error's text. */
-  readonly errorMessage?: string
-  /** Only dead letters whose last failure was before this time. One without a time matches no time. */
-  readonly failedBefore?: Date
-  /** Only dead letters whose last failure was at this time or later. */
-  readonly failedSince?: Date
-}
-
-export interface ReplayAllOptions {
+export interface ReplayAllOptions extends ReplayOptions {
   /** Maximum number of replays per second. Default Infinity. */
   readonly ratePerSecond?: number
   /** Only count the dead letters that match. Default false. */
@@ -88,6 +55,7 @@ export class DeadLetterQueue {
   readonly #codec: EventCodec
   readonly #handlers: HandlerRegistry
   readonly #group: string
+  readonly #targets: ReplayTargets
   readonly #connect: () => Promise<void>
 
   constructor(parts: {
@@ -101,6 +69,7 @@ export class DeadLetterQueue {
     this.#codec = parts.codec
     this.#handlers = parts.handlers
     this.#group = parts.group
+    this.#targets = new ReplayTargets(parts.handlers, parts.group)
     this.#connect = parts.connect
   }
 
@@ -128,38 +97,60 @@ export class DeadLetterQueue {
   }
 
   /**
-   * Gives a dead letter back to the consumer group and the handlers that failed, and to no others. A dead letter that
-   * eventsource-py wrote goes to all handlers of this bus's group. A crash in between can replay it twice.
+   * Gives a dead letter back to the consumer group and the handlers that failed, and to no others, unless the options name
+   * others. A dead letter that eventsource-py wrote goes to all handlers of this bus's group. A crash in between can
+   * replay it twice.
    *
    * @returns false if there is none with this id.
+   * @throws HandlerNotFoundError if this bus has handlers of the group, and none that the dead letter is for.
+   * @throws ConfigError
    */
-  async replay(id: string): Promise<boolean> {
+  async replay(id: string, options: ReplayOptions = {}): Promise<boolean> {
+    const request = this.#request(resolveOptions('deadLetters.replay', options, destination, destinationRules))
     await this.#connect()
-    return this.#store.replay(id, this.#group)
+    const letter = this.#targets.isUnknown(request) ? undefined : await this.#store.get(id)
+    const problem = letter === undefined ? undefined : this.#targets.problemOf(this.#describe(letter), request)
+    if (problem !== undefined) throw new HandlerNotFoundError(problem, { ids: [id], replayed: 0 })
+    return this.#store.replay(id, request)
   }
 
   /**
    * Replays all dead letters that match now, oldest first. A replay that fails again during the call is not repeated.
    * @returns the number of replayed dead letters; with `dryRun`, of those that match.
+   * @throws HandlerNotFoundError at the end, if dead letters were left out because this bus has handlers of their group, and
+   * none that they are for.
    */
   async replayAll(filter: DeadLetterFilter = {}, options: ReplayAllOptions = {}): Promise<number> {
     checkFilter('deadLetters.replayAll', filter)
-    const { ratePerSecond, dryRun } = resolveOptions(
-      'deadLetters.replayAll',
-      options,
-      replayDefaults,
-      replayRules,
-    )
-    const ids = await this.#matching(filter)
-    if (dryRun) return ids.length
+    const resolved = resolveOptions('deadLetters.replayAll', options, replayDefaults, replayRules)
+    const request = this.#request(resolved)
+    const letters = await this.#matching(filter)
+    if (resolved.dryRun) return letters.length
+    const problems = new Map<string, string>()
+    for (const { id, ...letter } of letters) {
+      const problem = this.#targets.problemOf(letter, request)
+      if (problem !== undefined) problems.set(id, problem)
+    }
+    const ids = letters.flatMap(({ id }) => (problems.has(id) ? [] : id))
+    const replayed = await this.#replayEach(ids, request, resolved.ratePerSecond)
+    const [problem] = problems.values()
+    if (problem === undefined) return replayed
+    throw new HandlerNotFoundError(problem, { ids: [...problems.keys()], replayed })
+  }
+
+  async #replayEach(ids: readonly string[], request: ReplayRequest, ratePerSecond: number): Promise<number> {
     const startedAt = performance.now()
     let replayed = 0
     for (const [index, id] of ids.entries()) {
       const earlyMs = startedAt + (index * 1000) / ratePerSecond - performance.now()
       if (earlyMs > 0) await delay(earlyMs)
-      if (await this.#store.replay(id, this.#group)) replayed += 1
+      if (await this.#store.replay(id, request)) replayed += 1
     }
     return replayed
+  }
+
+  #request({ handlers, group }: typeof destination): ReplayRequest {
+    return { handlerNames: handlers, group, fallbackGroup: this.#group }
   }
 
   /**
@@ -171,7 +162,7 @@ export class DeadLetterQueue {
   async purge(which: string | DeadLetterFilter): Promise<number> {
     checkPurge(which)
     await this.#connect()
-    const ids = typeof which === 'string' ? [which] : await this.#matching(which)
+    const ids = typeof which === 'string' ? [which] : (await this.#matching(which)).map(({ id }) => id)
     let removed = 0
     for (let start = 0; start < ids.length; start += PAGE) {
       removed += await this.#store.remove(ids.slice(start, start + PAGE))
@@ -179,17 +170,23 @@ export class DeadLetterQueue {
     return removed
   }
 
-  /** The ids of the dead letters that match now, without those that are added during the call. */
-  async #matching(filter: DeadLetterFilter): Promise<readonly string[]> {
+  /** What is needed of the dead letters that match now, without those that are added during the call. */
+  async #matching(filter: DeadLetterFilter): Promise<readonly MatchingLetter[]> {
     await this.#connect()
-    const ids: string[] = []
+    const matching: MatchingLetter[] = []
     let cursor: string | undefined
     do {
       const page = await this.#store.list(PAGE, cursor)
-      for (const letter of page.letters) if (matches(this.#describe(letter), filter)) ids.push(letter.id)
+      for (const stored of page.letters) {
+        const letter = this.#describe(stored)
+        if (!matches(letter, filter)) continue
+        // Not the whole letter: all of them together may be large.
+        const { id, eventType, consumerGroup, handlerNames } = letter
+        matching.push({ id, eventType, consumerGroup, handlerNames })
+      }
       cursor = page.cursor
     } while (cursor !== undefined)
-    return ids
+    return matching
   }
 
   #describe({ id, message, reason, source }: StoredDeadLetter): DeadLetter {
@@ -226,75 +223,29 @@ export class DeadLetterQueue {
   }
 }
 
-const replayDefaults = { ratePerSecond: Number.POSITIVE_INFINITY, dryRun: false }
+type MatchingLetter = Pick<DeadLetter, 'id' | 'eventType' | 'consumerGroup' | 'handlerNames'>
+
+const destination = {
+  handlers: undefined as readonly string[] | undefined,
+  group: undefined as string | undefined,
+}
+
+const destinationRules: Readonly<Record<keyof typeof destination, OptionRule>> = {
+  handlers: optional({
+    rule: `a non-empty array of names other than ${UNNAMED_HANDLER}`,
+    isValid: (value) => Array.isArray(value) && value.length > 0 && value.every(isHandlerName),
+  }),
+  group: optional(nonEmptyText),
+}
+
+const replayDefaults = { ...destination, ratePerSecond: Number.POSITIVE_INFINITY, dryRun: false }
 
 const replayRules: Readonly<Record<keyof typeof replayDefaults, OptionRule>> = {
+  ...destinationRules,
   ratePerSecond: positiveIntegerOrInfinity,
   dryRun: booleanOption,
 }
 
-const time: OptionRule = {
-  rule: 'a valid Date',
-  isValid: (value) => value instanceof Date && !Number.isNaN(value.getTime()),
-}
-
-const filterRules: Readonly<Record<keyof DeadLetterFilter, OptionRule>> = {
-  eventType: optional(nonEmptyText),
-  aggregateId: optional(nonEmptyText),
-  consumerGroup: optional(nonEmptyText),
-  handlerName: optional(nonEmptyText),
-  errorName: optional(nonEmptyText),
-  errorMessage: optional(nonEmptyText),
-  failedBefore: optional(time),
-  failedSince: optional(time),
-  reason: optional(
-    oneOf(
-      'max_retries_exceeded',
-      'rejected',
-      'deserialization_error',
-      'delivery_limit_exceeded',
-      'handler_not_found',
-    ),
-  ),
-}
-
-function checkFilter(call: string, filter: unknown): void {
-  resolveOptions(call, filter, {}, filterRules)
-}
-
-function checkPurge(which: unknown): void {
-  const call = 'deadLetters.purge'
-  if (typeof which === 'string') return
-  if (typeof which !== 'object' || which === null) {
-    throw new ConfigError(call, [
-      `pass the id of a dead letter, or a filter ({} removes all), got ${describeValue(which)}`,
-    ])
-  }
-  const unset = Object.keys(which).filter((name) => (Reflect.get(which, name) ?? undefined) === undefined)
-  if (unset.length > 0) {
-    throw new ConfigError(call, [`${unset.join(' and ')} must have a value, or be left out to match all`])
-  }
-  checkFilter(call, which)
-}
-
-function matches(letter: DeadLetter, filter: DeadLetterFilter): boolean {
-  return (
-    (filter.eventType === undefined || letter.eventType === filter.eventType) &&
-    (filter.aggregateId === undefined || letter.aggregateId === filter.aggregateId) &&
-    (filter.consumerGroup === undefined || letter.consumerGroup === filter.consumerGroup) &&
-    (filter.handlerName === undefined || (letter.handlerNames?.includes(filter.handlerName) ?? false)) &&
-    (filter.reason === undefined || letter.reason === filter.reason) &&
-    (filter.errorName === undefined || letter.errorName === filter.errorName) &&
-    (filter.errorMessage === undefined || (letter.errorMessage?.includes(filter.errorMessage) ?? false)) &&
-    isWithin(letter.lastFailedAt, filter)
-  )
-}
-
-function isWithin(failedAt: Date | undefined, { failedBefore, failedSince }: DeadLetterFilter): boolean {
-  if (failedBefore === undefined && failedSince === undefined) return true
-  if (failedAt === undefined) return false
-  return (
-    (failedBefore === undefined || failedAt < failedBefore) &&
-    (failedSince === undefined || failedAt >= failedSince)
-  )
+function isHandlerName(value: unknown): boolean {
+  return nonEmptyText.isValid(value) && value !== UNNAMED_HANDLER
 }

@@ -15,6 +15,7 @@ import { policyTests } from './policies.ts'
 import { processTests } from './processes.ts'
 import { publishTests } from './publish.ts'
 import { redeliveryTests } from './redelivery.ts'
+import { replayTests } from './replays.ts'
 import { DEFAULT_WAIT_MS, Scene } from './scene.ts'
 import { stoppingTests } from './stopping.ts'
 
@@ -33,6 +34,7 @@ const SUITE: Readonly<Record<string, readonly ConformanceTest[]>> = {
   policies: policyTests,
   order: orderTests,
   'dead letters': deadLetterTests,
+  replays: replayTests,
   poison: poisonTests,
   evolution: evolutionTests,
   redelivery: redeliveryTests,
