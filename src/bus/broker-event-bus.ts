@@ -2,6 +2,7 @@ import type { DomainEvent } from '../events/index.ts'
 import { Dispatcher } from '../handling/dispatcher.ts'
 import { FailurePolicies } from '../handling/failure-policy.ts'
 import { HandlerRegistry } from '../handling/handler-registry.ts'
+import { HandlingMiddlewares } from '../handling/handling-middleware.ts'
 import { refuseInHandlerOf, stopFromAnywhere } from '../handling/running-handlers.ts'
 import type { Logger } from '../observability/logger.ts'
 import { MeterSource } from '../observability/meter.ts'
@@ -55,7 +56,8 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
     const logger = resolveLogger(options.logger)
     const handlers = new HandlerRegistry(options.registry, { needsNames: true })
     const background = new BackgroundPublishes(options.maxBackgroundPublishes, logger)
-    super({ handlers, background, propagateCausation })
+    const middleware = new HandlingMiddlewares()
+    super({ handlers, background, middleware, propagateCausation })
     this.#shutdownTimeoutMs = shutdownTimeoutMs
 
     const counters = this.#counters
@@ -98,6 +100,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
       cause: propagateCausation ? 'event' : 'inherited',
       metrics,
       observer,
+      middleware,
     })
     const policies = new FailurePolicies(options, logger)
     const createPipeline = () => {

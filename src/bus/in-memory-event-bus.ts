@@ -7,6 +7,7 @@ import { FailurePolicies } from '../handling/failure-policy.ts'
 import { HandlerRegistry } from '../handling/handler-registry.ts'
 import { HandlerRetries, type RetrySteps } from '../handling/handler-retries.ts'
 import type { RunInfo } from '../handling/handler-run.ts'
+import { HandlingMiddlewares } from '../handling/handling-middleware.ts'
 import { refuseInHandlerOf } from '../handling/running-handlers.ts'
 import { IdleCounter } from '../kit/idle-counter.ts'
 import { busObservabilityRules } from '../kit/observability-options.ts'
@@ -142,7 +143,9 @@ export class InMemoryEventBus extends EventBus {
   constructor(options: InMemoryEventBusOptions = {}) {
     const resolved = resolveOptions('InMemoryEventBus', options, defaults, rules)
     const logger = resolveLogger(resolved.logger)
+    const middleware = new HandlingMiddlewares()
     super({
+      middleware,
       handlers: new HandlerRegistry(resolved.registry),
       background: new BackgroundPublishes(resolved.maxBackgroundPublishes, logger),
       propagateCausation: resolved.propagateCausation,
@@ -168,6 +171,7 @@ export class InMemoryEventBus extends EventBus {
       metrics: this.#metrics,
       handlerTimeoutMs: resolved.handlerTimeoutMs,
       cause: resolved.propagateCausation ? 'event' : 'inherited',
+      middleware,
       observer: {
         handled: () => {
           this.#handlersInvoked += 1

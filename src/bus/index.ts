@@ -1,4 +1,5 @@
 export { BrokerEventBus } from './broker-event-bus.ts'
+export type { BusMiddleware } from './bus-middleware.ts'
 export { type BrokerOptions, brokerDefaults, brokerRules, type NewerVersions } from './broker-options.ts'
 export type { DeadLetter } from './dead-letters/dead-letter.ts'
 export type { DeadLetterFilter } from './dead-letters/dead-letter-filter.ts'
@@ -17,5 +18,9 @@ export {
   type InMemoryEventBusOptions,
   type InMemoryEventBusStats,
 } from './in-memory-event-bus.ts'
+export { currentLogFields, loggingContext } from './middleware/logging-context.ts'
+export { currentTenant, runAsTenant, tenantContext } from './middleware/tenant-context.ts'
+export { validation } from './middleware/validation.ts'
+export type { PublishContext, PublishMiddleware } from './publishing/publish-middleware.ts'
 export type { BrokerEventBusStats } from './telemetry/bus-counters.ts'
 export type { NoticeSubscription } from './telemetry/notice-board.ts'

@@ -6,6 +6,7 @@ import { HandlerTimeoutError } from './errors.ts'
 import type { HandlerEntry } from './handler-entry.ts'
 import { HandlerRun, type RunInfo } from './handler-run.ts'
 import { HANDLER_SPAN } from './handler-span.ts'
+import { type HandlingMiddlewares, NO_MIDDLEWARE } from './handling-middleware.ts'
 import { RunningHandlers } from './running-handlers.ts'
 
 /** A handler that failed, and its error. */
@@ -53,6 +54,8 @@ export interface DispatcherOptions {
   readonly cause: 'event' | 'none' | 'inherited'
   readonly metrics: HandlingMetrics
   readonly observer: DispatchObserver
+  /** What runs around the handlers. Default none. */
+  readonly middleware?: HandlingMiddlewares
 }
 
 export const NO_FAILURES: readonly HandlerFailure[] = Object.freeze([])
@@ -96,14 +99,16 @@ export class Dispatcher {
   readonly #cause: DispatcherOptions['cause']
   readonly #metrics: HandlingMetrics
   readonly #observer: DispatchObserver
+  readonly #middleware: HandlingMiddlewares
 
-  constructor({ owner, tracer, handlerTimeoutMs, cause, metrics, observer }: DispatcherOptions) {
+  constructor({ owner, tracer, handlerTimeoutMs, cause, metrics, observer, middleware }: DispatcherOptions) {
     this.#owner = owner
     this.#tracer = tracer
     this.#handlerTimeoutMs = handlerTimeoutMs
     this.#cause = cause
     this.#metrics = metrics
     this.#observer = observer
+    this.#middleware = middleware ?? NO_MIDDLEWARE
   }
 
   /** Never throws or rejects. @returns the failures in the order in which they happened. */
@@ -202,7 +207,7 @@ export class Dispatcher {
     // A handler that declines the event counts as having handled it.
     if (handler.accepts !== undefined && !handler.accepts(event)) return undefined
     if (this.#metrics.recorder !== undefined) run.startedAt = performance.now()
-    const result = this.#tracer.around(HANDLER_SPAN, run, invoke)
+    const result = this.#tracer.around(HANDLER_SPAN, run, this.#middleware.invoke)
     if (result === undefined) {
       this.#succeeded(run)
       return undefined
@@ -245,15 +250,4 @@ async function withTimeout(result: Promise<unknown>, run: HandlerRun, timeoutMs:
   } finally {
     clearTimeout(timer)
   }
-}
-
-/** Calls the handler. @returns its promise, as a native one; undefined if the result is not a promise. */
-function invoke(run: HandlerRun): Promise<unknown> | undefined {
-  const result = run.handler.invoke(run.event, run)
-  if (result instanceof Promise) return result
-  return isThenable(result) ? Promise.resolve(result) : undefined
-}
-
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function'
 }

@@ -18,4 +18,5 @@ export {
 export type { SubscribeOptions } from './handler-entry.ts'
 export type { HandlerPolicy } from './handler-policy.ts'
 export type { Subscription } from './handler-registry.ts'
+export type { HandlingContext, HandlingMiddleware } from './handling-middleware.ts'
 export { type HandledKeys, idempotencyKeyOf, once } from './once.ts'

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { type Delivery, replayTarget } from '../../src/index.ts'
-import { type DescribeEventBusOptions, describeEventBus, type SuiteRunner } from '../../src/testing/index.ts'
+import { type Delivery, type HandlingMiddleware, replayTarget } from '../../src/index.ts'
+import { type CreateBus, type DescribeEventBusOptions, describeEventBus, type SuiteRunner } from '../../src/testing/index.ts'
 import { paced } from '../support/pace.ts'
 import {
   delivering,
@@ -37,11 +37,11 @@ const SHORT_WAIT_MS = 1000
 
 /** Runs the tests with these names. @returns the names of those that failed. */
 async function failing(
-  sabotage: Sabotage,
+  buses: Pick<DescribeEventBusOptions, 'create' | 'faults'>,
   names: readonly string[],
   waitMs: number,
 ): Promise<readonly string[]> {
-  const { run } = collect({ ...faulty(sabotage), waitMs: paced(waitMs) })
+  const { run } = collect({ ...buses, waitMs: paced(waitMs) })
   const outcomes = await Promise.all(
     names.map(async (name) => {
       const body = run.get(name)
@@ -447,9 +447,55 @@ const FAULTS: readonly Fault[] = [
   },
 ]
 
+/** A bus that changes each middleware before it uses it. */
+function changing(change: (handle: HandlingMiddleware) => HandlingMiddleware, publishes = true): CreateBus {
+  return (options) => {
+    const bus = createMemoryBrokerBus(options)
+    const use = bus.use.bind(bus)
+    bus.use = (given) => {
+      const { handle, publish } = typeof given === 'function' ? { handle: given } : given
+      if (handle !== undefined) use(change(handle))
+      if (publish !== undefined && publishes) use({ publish })
+    }
+    return bus
+  }
+}
+
+const BUS_FAULTS: readonly { what: string; create: CreateBus; caughtBy: readonly string[] }[] = [
+  {
+    what: 'runs middleware around first attempts only',
+    create: changing((handle) => (context, next) => (context.attempt === 1 ? handle(context, next) : next())),
+    caughtBy: ['fails the attempt if middleware throws, and runs the middleware again with the retry'],
+  },
+  {
+    what: 'runs the handler that middleware leaves out',
+    create: changing((handle) => async (context, next) => {
+      let inner: Promise<void> | undefined
+      await handle(context, () => {
+        inner = next()
+        return inner
+      })
+      await (inner ?? next())
+    }),
+    caughtBy: ['takes neither a caught error nor a handler that was left out for a success'],
+  },
+  {
+    what: 'publishes around its middleware',
+    create: changing((handle) => handle, false),
+    caughtBy: [
+      'publishes what middleware passes on, and nothing if it throws or passes nothing on',
+      'publishes no event that is not valid, and hands none to a handler',
+    ],
+  },
+]
+
 describe('the conformance suite', () => {
+  it.each(BUS_FAULTS)('catches a bus that $what', async ({ create, caughtBy }) => {
+    expect(await failing({ create }, caughtBy, SHORT_WAIT_MS)).toEqual(caughtBy)
+  })
+
   it.each(FAULTS)('catches a transport that $what', async ({ sabotage, caughtBy }) => {
-    expect(await failing(sabotage, caughtBy, SHORT_WAIT_MS)).toEqual(caughtBy)
+    expect(await failing(faulty(sabotage), caughtBy, SHORT_WAIT_MS)).toEqual(caughtBy)
   })
 
   it('passes a transport that hangs in a publish, because the bus does not hang', async () => {
@@ -457,13 +503,13 @@ describe('the conformance suite', () => {
       publish: (messages) => whole.publish(messages, new AbortController().signal),
     })
     const name = 'rejects a publish at its deadline if the broker stays away, with the outcome of each event'
-    expect(await failing(hangs, [name], 10_000)).toEqual([])
+    expect(await failing(faulty(hangs), [name], 10_000)).toEqual([])
   })
 
   it('passes the same transport without a fault', async () => {
-    const names = [...new Set(FAULTS.flatMap(({ caughtBy }) => caughtBy))]
+    const names = [...new Set([...FAULTS, ...BUS_FAULTS].flatMap(({ caughtBy }) => caughtBy))]
     // A test that passes does not use up its wait, so the wait may be long enough for a loaded machine.
-    expect(await failing(() => ({}), names, 20_000)).toEqual([])
+    expect(await failing(faulty(() => ({})), names, 20_000)).toEqual([])
   })
 
   it('refuses to skip for a capability that it does not know, or without a reason', () => {

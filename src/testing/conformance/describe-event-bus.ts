@@ -8,6 +8,7 @@ import { evolutionTests } from './evolution.ts'
 import { identityTests } from './identity.ts'
 import { isolationTests } from './isolation.ts'
 import { lifecycleTests } from './lifecycle.ts'
+import { middlewareTests } from './middleware.ts'
 import { orderTests } from './order.ts'
 import { outageTests } from './outages.ts'
 import { poisonTests } from './poison.ts'
@@ -32,6 +33,7 @@ const SUITE: Readonly<Record<string, readonly ConformanceTest[]>> = {
   isolation: isolationTests,
   identity: identityTests,
   policies: policyTests,
+  middleware: middlewareTests,
   order: orderTests,
   'dead letters': deadLetterTests,
   replays: replayTests,
