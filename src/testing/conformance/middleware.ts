@@ -198,14 +198,11 @@ export const middlewareTests = [
     await scene.runs(marks, 2)
 
     const ofNotes = ['ConformanceNoted', 'notes']
-    assert.deepEqual(outcome, [
+    assert.deepEqual(outcome.toSorted(), [
       ['blue', ...ofNotes],
       ['red', ...ofNotes],
     ])
-    assert.deepEqual(
-      marks.events.map(({ tenantId }) => tenantId),
-      ['blue', 'red'],
-    )
+    assert.deepEqual(marks.events.map(({ tenantId }) => tenantId).toSorted(), ['blue', 'red'])
     assert.deepEqual([currentTenant(), currentLogFields()], [undefined, {}])
   }),
 
