@@ -20,7 +20,8 @@ export function addMiddleware(
 }
 
 function partsOf(given: BusMiddleware): BusMiddleware {
-  const parts: Partial<Record<string, unknown>> = typeof given === 'object' && given !== null ? { ...given } : {}
+  const parts: Partial<Record<string, unknown>> =
+    typeof given === 'object' && given !== null ? { ...given } : {}
   const { handle, publish } = parts
   const areFunctions = [handle, publish].every((part) => part === undefined || typeof part === 'function')
   if (areFunctions && (handle !== undefined || publish !== undefined)) return given

@@ -1,14 +1,14 @@
 export { BrokerEventBus } from './broker-event-bus.ts'
-export type { BusMiddleware } from './bus-middleware.ts'
 export { type BrokerOptions, brokerDefaults, brokerRules, type NewerVersions } from './broker-options.ts'
+export type { BusMiddleware } from './bus-middleware.ts'
 export type { DeadLetter } from './dead-letters/dead-letter.ts'
 export type { DeadLetterFilter } from './dead-letters/dead-letter-filter.ts'
 export {
   type DeadLetterList,
   type DeadLetterListOptions,
   DeadLetterQueue,
+  type DeadLetterReplayOptions,
   type ReplayAllOptions,
-  type ReplayOptions,
 } from './dead-letters/dead-letter-queue.ts'
 export { BusClosedError, HandlerNotFoundError, PublishError, type PublishOutcome } from './errors.ts'
 export { EventBus, type PublishOptions, type ShutdownOptions } from './event-bus.ts'

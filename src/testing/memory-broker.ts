@@ -194,7 +194,11 @@ export class MemoryBroker {
   replay(id: string, request: ReplayRequest): boolean {
     const letter = this.#deadLetters.get(id)
     if (letter === undefined) return false
-    const { consumerGroup: groupName, handlerNames, settledHandlers } = replayDestination(letter.reason, request)
+    const {
+      consumerGroup: groupName,
+      handlerNames,
+      settledHandlers,
+    } = replayDestination(letter.reason, request)
     this.ensureGroup(groupName)
     const replayId = this.#id()
     this.#groups.get(groupName)?.pending.set(replayId, {

@@ -1,6 +1,11 @@
 import { describe, expect, it } from 'vitest'
 import { type Delivery, type HandlingMiddleware, replayTarget } from '../../src/index.ts'
-import { type CreateBus, type DescribeEventBusOptions, describeEventBus, type SuiteRunner } from '../../src/testing/index.ts'
+import {
+  type CreateBus,
+  type DescribeEventBusOptions,
+  describeEventBus,
+  type SuiteRunner,
+} from '../../src/testing/index.ts'
 import { paced } from '../support/pace.ts'
 import {
   delivering,
@@ -509,7 +514,13 @@ describe('the conformance suite', () => {
   it('passes the same transport without a fault', async () => {
     const names = [...new Set([...FAULTS, ...BUS_FAULTS].flatMap(({ caughtBy }) => caughtBy))]
     // A test that passes does not use up its wait, so the wait may be long enough for a loaded machine.
-    expect(await failing(faulty(() => ({})), names, 20_000)).toEqual([])
+    expect(
+      await failing(
+        faulty(() => ({})),
+        names,
+        20_000,
+      ),
+    ).toEqual([])
   })
 
   it('refuses to skip for a capability that it does not know, or without a reason', () => {

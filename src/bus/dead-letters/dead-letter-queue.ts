@@ -19,14 +19,14 @@ import { checkFilter, checkPurge, type DeadLetterFilter, matches } from './dead-
 import { ReplayTargets } from './replay-targets.ts'
 
 /** Where a replay goes. */
-export interface ReplayOptions {
+export interface DeadLetterReplayOptions {
   /** Names of the handlers that get the event, instead of those that failed. They get it even if they had succeeded. */
   readonly handlers?: readonly string[]
   /** The consumer group that gets the event, instead of the one that failed. Without `handlers`, all of its handlers do. */
   readonly group?: string
 }
 
-export interface ReplayAllOptions extends ReplayOptions {
+export interface ReplayAllOptions extends DeadLetterReplayOptions {
   /** Maximum number of replays per second. Default Infinity. */
   readonly ratePerSecond?: number
   /** Only count the dead letters that match. Default false. */
@@ -105,11 +105,14 @@ export class DeadLetterQueue {
    * @throws HandlerNotFoundError if this bus has handlers of the group, and none that the dead letter is for.
    * @throws ConfigError
    */
-  async replay(id: string, options: ReplayOptions = {}): Promise<boolean> {
-    const request = this.#request(resolveOptions('deadLetters.replay', options, destination, destinationRules))
+  async replay(id: string, options: DeadLetterReplayOptions = {}): Promise<boolean> {
+    const request = this.#request(
+      resolveOptions('deadLetters.replay', options, destination, destinationRules),
+    )
     await this.#connect()
     const letter = this.#targets.isUnknown(request) ? undefined : await this.#store.get(id)
-    const problem = letter === undefined ? undefined : this.#targets.problemOf(this.#describe(letter), request)
+    const problem =
+      letter === undefined ? undefined : this.#targets.problemOf(this.#describe(letter), request)
     if (problem !== undefined) throw new HandlerNotFoundError(problem, { ids: [id], replayed: 0 })
     return this.#store.replay(id, request)
   }

@@ -20,7 +20,10 @@ export function loggingContext(): BusMiddleware {
   return {
     handle: ({ event, handlerName, attempt, messageId }, next) => {
       const { eventId, eventType, aggregateId, correlationId } = event
-      return current.run({ eventId, eventType, aggregateId, correlationId, handlerName, attempt, messageId }, next)
+      return current.run(
+        { eventId, eventType, aggregateId, correlationId, handlerName, attempt, messageId },
+        next,
+      )
     },
   }
 }

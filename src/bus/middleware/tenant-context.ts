@@ -23,7 +23,9 @@ export function tenantContext(): BusMiddleware {
     handle: ({ event }, next) => current.run(event.tenantId, next),
     publish: ({ events }, next) => {
       const tenantId = currentTenant()
-      return tenantId === undefined ? next() : next(events.map((event) => withTenantUnlessSet(event, tenantId)))
+      return tenantId === undefined
+        ? next()
+        : next(events.map((event) => withTenantUnlessSet(event, tenantId)))
     },
   }
 }
