@@ -249,6 +249,7 @@ export class InMemoryEventBus extends EventBus {
     const { signal } = this.#stopped
     return {
       sleep: (ms, ended) => sleep(ms, signal, ended),
+      stopping: signal,
       enter: () => Promise.resolve(),
       leave: () => undefined,
       waiting: () => Promise.resolve(true),

@@ -4,6 +4,7 @@ import type { DomainEvent } from '../events/index.ts'
 import type { EventTracer, SpanKindOf } from '../observability/tracer.ts'
 import { HandlerTimeoutError } from './errors.ts'
 import type { HandlerEntry } from './handler-entry.ts'
+import { limitsOf, takeAll } from './handler-limit.ts'
 import { HandlerRun, type RunInfo } from './handler-run.ts'
 import { HANDLER_SPAN } from './handler-span.ts'
 import { type HandlingMiddlewares, NO_MIDDLEWARE } from './handling-middleware.ts'
@@ -57,6 +58,8 @@ export interface DispatcherOptions {
   /** What runs around the handlers. Default none. */
   readonly middleware?: HandlingMiddlewares
 }
+
+const NOTHING = () => undefined
 
 export const NO_FAILURES: readonly HandlerFailure[] = Object.freeze([])
 
@@ -176,10 +179,14 @@ export class Dispatcher {
       recorder?.consumed(event)
       const startedAt = recorder === undefined ? undefined : performance.now()
       const handlers = handlersFor(event)
+      const limits = limitsOf(handlers)
+      const release = limits.length === 0 ? NOTHING : await takeAll(limits, info.busSignal)
+      if (release === undefined) continue
       const [only] = handlers
       if (only === undefined || handlers.length > 1) {
         const outcome = this.#tracer.around(span, { event }, () => this.#runAll({ handlers, event, info }))
         const failures = outcome instanceof Promise ? await outcome : outcome
+        release()
         const isHandled = failures.length === 0 || (await recover(event, failures))
         recorder?.handled(event, isHandled ? 'success' : 'failure', undefined, startedAt)
         continue
@@ -192,8 +199,10 @@ export class Dispatcher {
           await result
           this.#succeeded(run)
         }
+        release()
         recorder?.handled(event, 'success', undefined, startedAt)
       } catch (thrown) {
+        release()
         const isHandled = await recover(event, [this.#failed(run, thrown)])
         recorder?.handled(event, isHandled ? 'success' : 'failure', undefined, startedAt)
       }

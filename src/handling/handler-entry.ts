@@ -1,6 +1,7 @@
 import { describeValue } from '../errors.ts'
 import type { DomainEvent, EventClass } from '../events/index.ts'
 import type { HandlerContext } from './event-handler.ts'
+import { HandlerLimit } from './handler-limit.ts'
 import { type GivenPolicy, type HandlerPolicy, readPolicy } from './handler-policy.ts'
 
 /** One subscription of one handler, in the form that the dispatcher calls. */
@@ -21,6 +22,8 @@ export interface HandlerEntry {
   readonly accepts: ((event: DomainEvent) => boolean) | undefined
   /** How its failures are treated; undefined if the bus decides. */
   readonly policy: GivenPolicy | undefined
+  /** How often it may run; undefined if that is not limited. Shared by the events of one subscription. */
+  readonly limit: HandlerLimit | undefined
 }
 
 /** Options of one subscription: the name of the handler, and how its failures are treated. */
@@ -74,7 +77,11 @@ export function readHandler(handler: unknown, options: SubscribeOptions): ReadHa
   for (const given of id === undefined ? aliases : [id, ...aliases]) checkName(given)
   const displayName = id ?? ownName
   const policy = readPolicy(`subscribe ${displayName}`, policyOptions)
-  return { handler, invoke, accepts, id, aliases: Object.freeze([...aliases]), displayName, policy }
+  const limit =
+    policy?.concurrency === undefined && policy?.ratePerSecond === undefined
+      ? undefined
+      : new HandlerLimit(policy)
+  return { handler, invoke, accepts, id, aliases: Object.freeze([...aliases]), displayName, policy, limit }
 }
 
 function checkName(name: unknown): void {

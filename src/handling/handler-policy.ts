@@ -8,6 +8,8 @@ import {
   nonNegativeInteger,
   type OptionRule,
   optional,
+  positiveInteger,
+  positiveNumber,
   resolveOptions,
 } from '../kit/options.ts'
 
@@ -28,6 +30,10 @@ export interface HandlerPolicy {
   readonly retryDelaysMs?: readonly number[]
   /** Maximum duration of one run of the handler, in milliseconds. */
   readonly handlerTimeoutMs?: number
+  /** Maximum number of runs of the handler at the same time, in this process. Default: no limit of its own. */
+  readonly concurrency?: number
+  /** Maximum number of runs of the handler that start per second, retries included, in this process. Default: no limit. */
+  readonly ratePerSecond?: number
   /**
    * Returns false for an error that no retry can fix. The event is then given up after this attempt, with the reason
    * `rejected`, as for a `NonRetryableError`. If it throws, the error is retried.
@@ -47,6 +53,8 @@ const absent = {
   retryJitter: undefined as number | undefined,
   retryDelaysMs: undefined as readonly number[] | undefined,
   handlerTimeoutMs: undefined as number | undefined,
+  concurrency: undefined as number | undefined,
+  ratePerSecond: undefined as number | undefined,
   retryIf: undefined as HandlerPolicy['retryIf'] | undefined,
   discardIf: undefined as HandlerPolicy['discardIf'] | undefined,
 }
@@ -64,6 +72,8 @@ const rules: Readonly<Record<keyof typeof absent, OptionRule>> = {
   retryJitter: optional(fraction),
   retryDelaysMs: optional(delaysMs),
   handlerTimeoutMs: optional(durationMsOrInfinity),
+  concurrency: optional(positiveInteger),
+  ratePerSecond: optional(positiveNumber),
   retryIf: optional(functionOption),
   discardIf: optional(functionOption),
 }

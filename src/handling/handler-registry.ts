@@ -30,6 +30,7 @@ export class HandlerRegistry {
   #wildcards: readonly HandlerEntry[] = NO_HANDLERS
   readonly #needsNames: boolean
   #changeListener: (() => void) | undefined
+  #hasLimits = false
 
   /**
    * @param registry - further event classes. Wildcard handlers receive typed events of these classes, even without a
@@ -130,6 +131,11 @@ export class HandlerRegistry {
     this.#changed()
   }
 
+  /** True if a handler has a limit of its own. */
+  get hasLimits(): boolean {
+    return this.#hasLimits
+  }
+
   /** Number of subscriptions to one class, or to all classes; wildcard subscriptions are not counted. */
   count(eventClass?: EventClass): number {
     if (eventClass !== undefined) {
@@ -197,6 +203,8 @@ export class HandlerRegistry {
 
   #changed(): void {
     this.#effective.clear()
+    const all = [...this.#wildcards, ...[...this.#byType.values()].flat()]
+    this.#hasLimits = all.some(({ limit }) => limit !== undefined)
     this.#changeListener?.()
   }
 }

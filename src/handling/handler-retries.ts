@@ -2,6 +2,7 @@ import { Mutex } from '../kit/mutex.ts'
 import type { HandlerFailure } from './dispatcher.ts'
 import type { FailurePolicies, FailurePolicy, Verdict } from './failure-policy.ts'
 import type { HandlerEntry } from './handler-entry.ts'
+import { limitsOf, takeAll } from './handler-limit.ts'
 
 /** A handler that gets no further attempt at an event. */
 export interface GivenUpHandler extends HandlerFailure {
@@ -30,6 +31,8 @@ export interface RetryProgress {
 export interface RetrySteps {
   /** Waits for the next attempt. @returns false if none may start. */
   sleep(ms: number, ended: AbortSignal): Promise<boolean>
+  /** Aborts when no attempt may start any more. */
+  readonly stopping: AbortSignal
   /** Takes a slot. The caller of `HandlerRetries.run` holds one. */
   enter(): Promise<void>
   leave(): void
@@ -95,15 +98,19 @@ export class HandlerRetries implements RetryProgress {
 
   async #again(next: NextAttempt): Promise<readonly NextAttempt[]> {
     if (!(await this.#steps.sleep(next.delayMs, this.#ended.signal))) return this.#end()
+    const release = await takeAll(limitsOf(next.handlers), this.#steps.stopping)
+    if (release === undefined) return this.#end()
     await this.#steps.enter()
     try {
       if (!(await this.#reports.runExclusive(() => this.#start(next)))) return this.#end()
       const failures = await this.#steps.run(next)
+      release()
       if (this.#steps.isAbandoned) return this.#end()
       for (const handler of next.handlers) this.unfinished.delete(handler)
       const groups = this.#judge(failures, () => next.attempt)
       return (await this.#reports.runExclusive(() => this.#stopped())) ? groups : this.#end()
     } finally {
+      release()
       this.#steps.leave()
     }
   }

@@ -22,6 +22,11 @@ export const positiveInteger: OptionRule = {
   isValid: (value) => isInteger(value) && value >= 1,
 }
 
+export const positiveNumber: OptionRule = {
+  rule: 'a positive number',
+  isValid: (value) => typeof value === 'number' && Number.isFinite(value) && value > 0,
+}
+
 export const nonNegativeInteger: OptionRule = {
   rule: 'an integer of at least 0',
   isValid: (value) => isInteger(value) && value >= 0,

@@ -2,6 +2,7 @@ import { shorten, toError } from '../errors.ts'
 import { Dispatcher, type HandlerFailure } from '../handling/dispatcher.ts'
 import { FailurePolicies } from '../handling/failure-policy.ts'
 import { type HandlerEntry, recordedName } from '../handling/handler-entry.ts'
+import { type HandlerLimit, limitsOf, takeAll } from '../handling/handler-limit.ts'
 import { HandlerRetries, type RetrySteps } from '../handling/handler-retries.ts'
 import type { RunInfo } from '../handling/handler-run.ts'
 import { IdleCounter } from '../kit/idle-counter.ts'
@@ -105,9 +106,31 @@ export class EventWork {
     if (handlers.length === 0) return this.#succeed(unit)
     const faulty = unit.find(({ fault }) => fault !== undefined)
     if (faulty?.fault !== undefined) return this.#refuse(unit, faulty.fault, handlers)
+    const limits = limitsOf(handlers)
+    if (limits.length > 0) return this.#beginLimited(limits, handlers, unit)
     const outcome = this.#attempt(handlers, unit, 1)
     if (outcome instanceof Promise || outcome.length > 0) return this.#persist(unit, outcome)
     return this.#succeed(unit)
+  }
+
+  /** Waits for the limits of the handlers, without a slot. */
+  async #beginLimited(
+    limits: readonly HandlerLimit[],
+    handlers: readonly HandlerEntry[],
+    unit: Unit,
+  ): Promise<boolean> {
+    const { slots, stopping } = this.#parts
+    slots?.release()
+    const release = await takeAll(limits, stopping)
+    await slots?.taken()
+    if (release === undefined) return false
+    try {
+      const failures = await this.#attempt(handlers, unit, 1)
+      release()
+      return failures.length === 0 ? this.#succeed(unit) : await this.#persist(unit, failures)
+    } finally {
+      release()
+    }
   }
 
   /** An event that cannot be decoded reaches no handler, and a retry does not help. */
@@ -163,6 +186,7 @@ export class EventWork {
     return {
       sleep: async (ms, ended) =>
         (await sleep(ms, stopping, ended)) && (await gate.passed(stopping)) && !stopping.aborted,
+      stopping,
       enter: () => slots?.taken() ?? Promise.resolve(),
       leave: () => slots?.release(),
       waiting: () => Promise.resolve(true),

@@ -473,6 +473,20 @@ const BUS_FAULTS: readonly { what: string; create: CreateBus; caughtBy: readonly
     caughtBy: ['fails the attempt if middleware throws, and runs the middleware again with the retry'],
   },
   {
+    what: 'forgets the limits of handlers',
+    create: (options) => {
+      const bus = createMemoryBrokerBus(options)
+      const subscribe = bus.subscribe.bind(bus)
+      bus.subscribe = (eventClass, handler, { concurrency: _, ratePerSecond: __, ...policy } = {}) =>
+        subscribe(eventClass, handler, policy)
+      return bus
+    },
+    caughtBy: [
+      'runs a handler at most as often at the same time as its policy says',
+      'starts the runs of a handler at most at the rate of its policy, retries included',
+    ],
+  },
+  {
     what: 'runs the handler that middleware leaves out',
     create: changing((handle) => async (context, next) => {
       let inner: Promise<void> | undefined

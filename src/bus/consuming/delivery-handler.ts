@@ -5,6 +5,7 @@ import type { DomainEvent } from '../../events/index.ts'
 import type { Dispatcher, HandlerFailure } from '../../handling/dispatcher.ts'
 import type { FailurePolicies } from '../../handling/failure-policy.ts'
 import type { HandlerEntry } from '../../handling/handler-entry.ts'
+import { type HandlerLimit, limitsOf } from '../../handling/handler-limit.ts'
 import type { HandlerRegistry } from '../../handling/handler-registry.ts'
 import { HandlerRetries } from '../../handling/handler-retries.ts'
 import type { RunInfo } from '../../handling/handler-run.ts'
@@ -24,6 +25,8 @@ import type { Settling } from './settling.ts'
 
 /** Longest key of a lane, in characters. */
 export const MAX_KEY = 4096
+
+const NONE: readonly HandlerLimit[] = Object.freeze([])
 
 export interface DeliveryHandlerParts {
   readonly target: MessagingTarget
@@ -53,6 +56,8 @@ interface Handling extends ConsumeSubject, FailedHandling {
   /** By the monotonic clock; undefined while no metrics are recorded. */
   readonly startedAt: number | undefined
   span: EventSpan
+  /** Called when the first attempt of the delivery has ended. */
+  readonly onAttempted: (() => void) | undefined
 }
 
 /** Takes one delivery through its handling: decoding, attempts and retries, until it is settled. */
@@ -65,8 +70,21 @@ export class DeliveryHandler {
     this.#consumeSpan = consumeSpanOf(parts.target, parts.consumerGroup)
   }
 
-  /** Never throws or rejects. @returns a promise only if something is asynchronous. */
-  handle(delivery: Delivery): Promise<void> | undefined {
+  /** The limits of the handlers of a delivery. */
+  limitsOf({ message }: Delivery): readonly HandlerLimit[] {
+    const { handlers, codec } = this.#parts
+    if (message.fault !== undefined) return NONE
+    const type = message.headers['event_type']
+    const isCertain = type !== undefined && codec.canOnlyBe?.(message, type) === true
+    const eventType = isCertain ? type : this.#typeOf(message)
+    return eventType === undefined ? NONE : limitsOf(handlers.handlersFor(eventType))
+  }
+
+  /**
+   * Never throws or rejects. @returns a promise only if something is asynchronous.
+   * @param onAttempted - called when the first attempt has ended, if there is one.
+   */
+  handle(delivery: Delivery, onAttempted?: () => void): Promise<void> | undefined {
     const { handlers, tracer, consumerGroup, held, metrics, settling } = this.#parts
     if (!delivery.begin()) {
       held.giveBack(delivery)
@@ -87,7 +105,7 @@ export class DeliveryHandler {
     const recorder = metrics.refresh()
     recorder?.consumed(event)
     const startedAt = recorder === undefined ? undefined : performance.now()
-    const handling: Handling = { delivery, event, pending, startedAt, span: NO_SPAN }
+    const handling: Handling = { delivery, event, pending, startedAt, span: NO_SPAN, onAttempted }
     return tracer.around(this.#consumeSpan, handling, this.#firstAttempt)
   }
 
@@ -105,6 +123,15 @@ export class DeliveryHandler {
       return newer === undefined ? event : new DecodeError('newer_version', newer)
     } catch (error) {
       return toError(error)
+    }
+  }
+
+  /** @returns undefined if the message cannot be decoded. */
+  #typeOf(message: Delivery['message']): string | undefined {
+    try {
+      return this.#parts.codec.decode(message, this.#parts.handlers.classFor).eventType
+    } catch {
+      return undefined // its handling rejects it
     }
   }
 
@@ -181,6 +208,7 @@ export class DeliveryHandler {
   async #retry(handling: Handling, failures: readonly HandlerFailure[]): Promise<void> {
     const { delivery, pending } = handling
     const { policies, consumerGroup, settling } = this.#parts
+    handling.onAttempted?.()
     const firstFailedAt = new Date()
     const steps = new DeliveryRetries(handling, this.#parts, (attempt) => this.#runInfo(delivery, attempt))
     const exhausted = await new HandlerRetries(policies, steps).run(failures, (handler) =>

@@ -29,6 +29,8 @@ export interface DeliveryRetriesParts {
   readonly logger: Logger
   readonly slots: HandlingSlots
   readonly settling: Settling
+  /** Aborts when no further handler may start. */
+  readonly stopping: AbortSignal
   /** Aborts when the pipeline no longer waits for its handlers. */
   readonly abandoned: AbortSignal
 }
@@ -46,6 +48,10 @@ export class DeliveryRetries implements RetrySteps {
     this.#parts = parts
     this.#runInfo = runInfo
     this.#attempt = handling.delivery.deliveryCount
+  }
+
+  get stopping(): AbortSignal {
+    return this.#parts.stopping
   }
 
   // A handler that failed because the shutdown aborted its signal is not at fault.

@@ -2,6 +2,7 @@ import type { EventCodec } from '../../codec/index.ts'
 import type { Dispatcher } from '../../handling/dispatcher.ts'
 import { ShutdownError } from '../../handling/errors.ts'
 import type { FailurePolicies } from '../../handling/failure-policy.ts'
+import type { HandlerLimit } from '../../handling/handler-limit.ts'
 import type { HandlerRegistry } from '../../handling/handler-registry.ts'
 import { IdleCounter } from '../../kit/idle-counter.ts'
 import { Lanes } from '../../kit/lanes.ts'
@@ -46,6 +47,7 @@ export class ConsumerPipeline implements Intake {
   readonly #handlers: HandlerRegistry
   readonly #codec: EventCodec
   readonly #held: HeldDeliveries
+  readonly #slots: HandlingSlots
   readonly #settling: Settling
   readonly #handler: DeliveryHandler
   readonly #lanes: Lanes<Delivery>
@@ -57,6 +59,7 @@ export class ConsumerPipeline implements Intake {
   constructor(parts: PipelineParts) {
     const signals = { stopping: this.#stopping.signal, abandoned: this.#abandoned.signal }
     const slots = new HandlingSlots(parts.concurrency, signals.stopping, parts.sleep)
+    this.#slots = slots
     this.#handlers = parts.handlers
     this.#codec = parts.codec
     this.#held = new HeldDeliveries(parts.maxInFlight, parts.maxInFlightBytes, parts.counters)
@@ -132,8 +135,33 @@ export class ConsumerPipeline implements Intake {
     return this.#codec.canOnlyBe?.(message, headerType) === true
   }
 
-  #work(delivery: Delivery): Promise<void> | undefined {
-    const handling = this.#handler.handle(delivery)
+  #work(delivery: Delivery): Promise<unknown> | undefined {
+    const limits = this.#handlers.hasLimits ? this.#handler.limitsOf(delivery) : undefined
+    if (limits !== undefined && limits.length > 0) return this.#workLimited(delivery, limits)
+    return this.#handle(delivery)
+  }
+
+  /**
+   * Waits for the limits of the handlers, without a slot and before the delivery begins: after a crash, only attempts
+   * that had started count. @returns false, with the delivery not begun, if the pipeline stops first.
+   */
+  async #workLimited(delivery: Delivery, limits: readonly HandlerLimit[]): Promise<boolean> {
+    const { slots } = this.#slots
+    slots.release()
+    const release = await takeAll(limits, this.#stopping.signal)
+    await slots.taken()
+    if (release === undefined) return false
+    try {
+      if (this.#stopping.signal.aborted) return false
+      await this.#handle(delivery, release)
+      return true
+    } finally {
+      release()
+    }
+  }
+
+  #handle(delivery: Delivery, onAttempted?: () => void): Promise<void> | undefined {
+    const handling = this.#handler.handle(delivery, onAttempted)
     return handling === undefined ? undefined : this.#running.track(handling)
   }
 }

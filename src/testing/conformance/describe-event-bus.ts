@@ -8,6 +8,7 @@ import { evolutionTests } from './evolution.ts'
 import { identityTests } from './identity.ts'
 import { isolationTests } from './isolation.ts'
 import { lifecycleTests } from './lifecycle.ts'
+import { limitTests } from './limits.ts'
 import { middlewareTests } from './middleware.ts'
 import { orderTests } from './order.ts'
 import { outageTests } from './outages.ts'
@@ -33,6 +34,7 @@ const SUITE: Readonly<Record<string, readonly ConformanceTest[]>> = {
   isolation: isolationTests,
   identity: identityTests,
   policies: policyTests,
+  limits: limitTests,
   middleware: middlewareTests,
   order: orderTests,
   'dead letters': deadLetterTests,
