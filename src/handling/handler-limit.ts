@@ -15,7 +15,10 @@ export class HandlerLimit {
   /** When the next run may start, by the monotonic clock. */
   #nextAt = 0
 
-  constructor({ concurrency, ratePerSecond }: { concurrency?: number | undefined; ratePerSecond?: number | undefined }) {
+  constructor({
+    concurrency,
+    ratePerSecond,
+  }: { concurrency?: number | undefined; ratePerSecond?: number | undefined }) {
     created += 1
     this.rank = created
     this.#slots = concurrency === undefined ? undefined : new Slots(concurrency)

@@ -127,7 +127,13 @@ function batchConsumer(name: string, subscriber: object) {
     handlersFor: (unit: Unit): readonly HandlerEntry[] => {
       const events = unit.map(({ event }) => event)
       const invoke: HandlerEntry['invoke'] = (_first, context) => target.handleBatch(events, context)
-      const common = { aliases: [], handler: subscriber, accepts: undefined, policy: undefined, limit: undefined }
+      const common = {
+        aliases: [],
+        handler: subscriber,
+        accepts: undefined,
+        policy: undefined,
+        limit: undefined,
+      }
       return [{ name, id: name, ...common, invoke }]
     },
   }

@@ -94,7 +94,10 @@ export const limitTests = [
     )
     for (const rest of [0, 1]) {
       const numbers = [...before.events, ...after.events].map(({ n }) => n).filter((n) => n % 2 === rest)
-      assert.deepEqual(numbers, numbers.toSorted((a, b) => a - b))
+      assert.deepEqual(
+        numbers,
+        numbers.toSorted((a, b) => a - b),
+      )
     }
     assert.ok(after.runs.every(({ attempt }) => attempt === 1))
   }),
