@@ -8,9 +8,9 @@ import { RabbitMQEventBus, type RabbitMQEventBusOptions } from './rabbitmq/index
 import { rememberCredentials } from './redaction.ts'
 import { RedisEventBus, type RedisEventBusOptions } from './redis/index.ts'
 
-/** Options for any bus: those that all buses have, and those of one broker. */
+/** Options for any bus: the options that all buses have, and the options of one broker. */
 export interface CreateEventBusOptions extends BrokerOptions {
-  /** Prefix of the stream or topic, or name of the exchange, that events are published to. Default `'events'`. */
+  /** Prefix of the stream or topic that events are published to, or name of the exchange. Default `'events'`. */
   readonly prefix?: string
   /** Further options, used if the URL is that of a Redis server. */
   readonly redis?: RedisEventBusOptions
@@ -32,9 +32,9 @@ const SCHEMES: Readonly<Record<string, Create>> = {
 }
 
 /**
- * Creates the bus for a URL, so that a move from one broker to another changes only the configuration. URLs start with
- * `memory:`, `redis://`, `rediss://`, `amqp://`, `amqps://` or `kafka://host:port,host:port`. In memory, options for consumer
- * groups, retries and dead letters are ignored.
+ * Creates the bus for a URL, so that only the configuration changes when a program moves to another broker. URLs start
+ * with `memory:`, `redis://`, `rediss://`, `amqp://`, `amqps://` or `kafka://host:port,host:port`. In memory, options
+ * for consumer groups, retries and dead letters are ignored.
  *
  * @throws ConfigError if the URL or an option is wrong.
  */
@@ -107,7 +107,8 @@ function memoryOptions({
   kafka: _k,
   ...options
 }: CreateEventBusOptions): InMemoryEventBusOptions {
-  // Checked, though most have no effect in memory: a misspelt option would show only with the first broker.
+  // Checked although most have no effect in memory. Otherwise a misspelt option would be reported only when a broker is
+  // used.
   resolveOptions('createEventBus', options, brokerDefaults, brokerRules)
   const {
     propagateCausation,

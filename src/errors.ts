@@ -10,7 +10,7 @@ export abstract class EventspineError extends Error {
   /** True if the same call may succeed later without a change. */
   readonly retryable: boolean = false
 
-  /** Every message and every cause passes here: secrets are removed, whoever wrote the text. */
+  /** Every message and every cause passes through here, so that secrets are removed from all texts. */
   constructor(message: string, options: ErrorOptions = {}) {
     super(redact(message), 'cause' in options ? { cause: cleanCause(options.cause) } : {})
   }
@@ -20,7 +20,7 @@ export abstract class EventspineError extends Error {
   }
 }
 
-/** An option is unknown, out of range or contradicts another. The message lists all faults. */
+/** An option is unknown, out of range or contradicts another option. The message lists all faults. */
 export class ConfigError extends EventspineError {
   static override readonly name = 'ConfigError'
   readonly code = 'CONFIG_INVALID'
@@ -37,14 +37,14 @@ function cleanCause(cause: unknown): unknown {
   return cause instanceof Error ? withoutSecrets(cause) : cause
 }
 
-/** Returns a thrown value as an Error, because handlers may throw anything. */
+/** Converts a thrown value to an Error, because handlers may throw any value. */
 export function toError(thrown: unknown): Error {
   return thrown instanceof Error
     ? thrown
     : new Error(`A value that is not an Error was thrown: ${describeValue(thrown)}.`)
 }
 
-/** Ends a text with a full stop if it has none, for a message that quotes another. */
+/** Ends a text with a full stop if it has none. Used for messages that quote another text. */
 export function sentence(text: string): string {
   return text.endsWith('.') ? text : `${text}.`
 }
@@ -54,7 +54,7 @@ export function shorten(text: string, maxLength: number): string {
   return text.length <= maxLength ? text : `${text.slice(0, maxLength - 3).toWellFormed()}...`
 }
 
-/** Describes a value in a message: never a whole object, and only the first 57 characters of a string. */
+/** Describes a value for a message. Never shows a whole object, and only the first 57 characters of a string. */
 export function describeValue(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(shorten(value, 60))
   if (Array.isArray(value)) return `an array of ${value.length}`

@@ -24,7 +24,8 @@ export const freshSchema = (): string => `bench_${randomUUID().slice(0, 8)}`
 export async function openPostgres(): Promise<PostgresScene> {
   const given = process.env[addressVariables.postgres]
   const config = ['fsync = on', 'shared_buffers = 512MB', 'max_wal_size = 4GB']
-  const server = given === undefined ? await launchBroker('postgres', { config }) : undefined
+  const server =
+    given === undefined ? await launchBroker('postgres', { config, isMeasured: true }) : undefined
   const postgresUrl = given ?? server?.url ?? ''
   const pool = new Pool({ connectionString: postgresUrl, max: 20 })
   const opened: PostgresStores[] = []

@@ -28,7 +28,7 @@ export interface AggregateRepositoryOptions<A extends AggregateRoot<unknown>> {
   readonly aggregateFactory: AggregateFactory<A>
   /** The `aggregateType` of the aggregate's event classes. */
   readonly aggregateType: string
-  /** Publishes the events after they are stored. Leave it out if a relay publishes them. */
+  /** Publishes the events after they are stored. Omit it if a relay publishes them. */
   readonly eventPublisher?: Pick<EventBus, 'publish'>
   readonly snapshots?: SnapshotOptions
   /** Logger for failures of snapshots; `console` by default. */
@@ -85,9 +85,9 @@ export class AggregateRepository<A extends AggregateRoot<unknown>> {
   }
 
   /**
-   * The same repository inside a transaction: what it saves is stored when the transaction commits, or not at all. It
-   * reads and takes snapshots in the transaction's own snapshot store, and publishes nothing: a relay publishes what was
-   * committed. After a rollback, load the aggregates again.
+   * Returns this repository inside a transaction: its saves are committed with the transaction, or not at all. It uses
+   * the transaction's own snapshot store, and publishes nothing: a relay publishes the committed events. After a
+   * rollback, load the aggregates again.
    *
    * @example
    * await stores.transaction(async (tx) => {
@@ -104,7 +104,9 @@ export class AggregateRepository<A extends AggregateRoot<unknown>> {
     })
   }
 
-  /** Creates an aggregate. Only `save` stores it, and fails if an aggregate with this id was stored before. */
+  /**
+   * Creates an aggregate without storing it. `save` stores it, and fails if an aggregate with this id already exists.
+   */
   createNew(id: string): A {
     return isClass(this.#factory) ? new this.#factory(id) : this.#factory(id)
   }
@@ -140,8 +142,8 @@ export class AggregateRepository<A extends AggregateRoot<unknown>> {
    * Stores the events that the aggregate raised, then publishes them in order.
    *
    * @returns version and position of the last event; undefined if there was nothing to save.
-   * @throws OptimisticLockError if another writer saved the aggregate after it was loaded. Then nothing is stored or
-   * published, and the events are still uncommitted.
+   * @throws OptimisticLockError if another writer saved the aggregate after it was loaded. In that case nothing is
+   * stored or published, and the events are still uncommitted.
    * @throws PublishAfterSaveError if the events are stored but may not be published. A further save does not repeat them; a
    * relay publishes them.
    */
@@ -157,7 +159,8 @@ export class AggregateRepository<A extends AggregateRoot<unknown>> {
     })
     markCommitted(aggregate, events)
     try {
-      // As they are stored: inside a handler, the bus would add a cause to events that were raised outside of it.
+      // Publishes the events exactly as they are stored. Inside a handler, the bus would otherwise add a cause to
+      // events that were raised outside of the handler.
       await runCausedBy(undefined, () => this.#publisher?.publish(events), undefined)
     } catch (thrown) {
       throw new PublishAfterSaveError(events, result, toError(thrown))
@@ -170,10 +173,10 @@ export class AggregateRepository<A extends AggregateRoot<unknown>> {
    * Loads an aggregate, runs a command on it and saves it. If another writer saved the aggregate in between, repeats all
    * three steps with a freshly loaded aggregate.
    *
-   * @param command - may run several times; it throws to refuse.
+   * @param command - may run several times. It throws an error to refuse the command.
    * @returns the result of `save`.
    * @throws AggregateNotFoundError
-   * @throws OptimisticLockError if the last retry still met a conflict.
+   * @throws OptimisticLockError if the last retry also has a conflict.
    * @throws what `save` and the command throw.
    * @example
    * await orders.retryOnConflict(id, (order) => order.ship('TRACK-1'))
@@ -205,7 +208,7 @@ export class AggregateRepository<A extends AggregateRoot<unknown>> {
     return aggregate
   }
 
-  /** Tells the store the aggregate's event classes before it decodes the first event. */
+  /** Registers the aggregate's event classes with the store before the store decodes the first event. */
   #makeKnown(aggregate: A): A {
     if (!this.#isRegistered) this.#store.registerEvents(classesHandledBy(aggregate))
     this.#isRegistered = true
@@ -229,7 +232,7 @@ function refuseOtherCopy<A extends AggregateRoot<unknown>>(factory: AggregateFac
     throw new TypeError(`The aggregateFactory ${factory.name} cannot be used. ${fault}`)
 }
 
-/** By its code, because the store may come from another copy of the package. */
+/** The code is checked instead of the class, because the store may come from another copy of the package. */
 function isConflict(error: unknown): boolean {
   return error instanceof Error && 'code' in error && error.code === 'OPTIMISTIC_LOCK'
 }

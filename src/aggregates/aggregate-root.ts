@@ -11,8 +11,8 @@ let restore: (aggregate: AggregateRoot<unknown>, version: number, state: unknown
 let handledBy: (aggregate: AggregateRoot<unknown>) => readonly EventClass[]
 
 /**
- * An entity with an id, whose state derives from its events. Commands check the state and {@link raise} events; only events
- * change the state.
+ * An entity with an id, whose state is computed from its events. Commands check the state and {@link raise} events;
+ * only events change the state.
  *
  * @example
  * class Order extends AggregateRoot<OrderState> {
@@ -46,12 +46,12 @@ export abstract class AggregateRoot<State> {
   }
 
   /**
-   * The state before the first event. Plain data is frozen deeply; a state that `evolve` changes in place, or that contains
-   * maps, sets or dates of several aggregates, must be created by a function.
+   * The state before the first event. Plain data is frozen deeply. If `evolve` changes the state in place, or the state
+   * contains a map, a set or a date, set a function that creates it for each aggregate.
    */
   protected abstract readonly initialState: InitialState<State>
 
-  /** Derives the next state from an event; create it with `evolution`. */
+  /** Returns the next state after an event; create it with `evolution`. */
   protected abstract readonly evolve: Evolve<State>
 
   /** Version of the last event, including uncommitted events; 0 for a new aggregate. */
@@ -70,7 +70,7 @@ export abstract class AggregateRoot<State> {
   }
 
   /**
-   * Replays stored events. The version of each must follow that of the previous event.
+   * Applies stored events. The version of each must follow the version of the previous event.
    * @throws EventVersionError, EventStreamMismatchError, UnhandledEventError; the event that caused it is not applied.
    */
   loadFromHistory(events: Iterable<DomainEvent>): void {
@@ -124,12 +124,12 @@ export abstract class AggregateRoot<State> {
   }
 }
 
-/** The event classes that an aggregate declares with `evolution`; none where its `evolve` is another function. */
+/** The event classes that an aggregate declares with `evolution`; none if its `evolve` is another function. */
 export function classesHandledBy(aggregate: AggregateRoot<unknown>): readonly EventClass[] {
   return handledBy(aggregate)
 }
 
-/** What `evolution` made; a function of the user's with such a property has what it says. */
+/** `evolution` has created the list. If a function of the user has such a property, its value is used. */
 function asClasses(value: unknown): readonly EventClass[] {
   return Array.isArray(value) ? value : []
 }

@@ -4,7 +4,8 @@ import type { Evolve } from './evolution.ts'
 import type { InitialState } from './initial-state.ts'
 
 /**
- * An aggregate as two pure functions: `decide` turns a command into events, `evolve` derives the next state from an event.
+ * An aggregate as two pure functions: `decide` turns a command into events, `evolve` returns the next state after an
+ * event.
  *
  * @example
  * const order: Decider<OrderCommand, OrderState> = {
@@ -20,16 +21,19 @@ import type { InitialState } from './initial-state.ts'
  */
 export interface Decider<Command, State, Initial extends InitialState<State> = State> {
   /**
-   * The state before the first event, which is frozen deeply. If `evolve` changes the state in place, a function that creates
-   * it for each aggregate: `Decider<Command, State, () => State>`.
+   * The state before the first event, which is frozen deeply. If `evolve` changes the state in place, set a function
+   * that creates it for each aggregate: `Decider<Command, State, () => State>`.
    */
   readonly initialState: Initial
   readonly evolve: Evolve<State>
-  /** Returns the events that follow from a command in a state; throws to refuse the command. Must not change the state. */
+  /**
+   * Returns the events that result from a command in a state. Throws an error to refuse the command. Must not change
+   * the state.
+   */
   readonly decide: (command: Command, state: State) => readonly EventDraft[]
 }
 
-/** An aggregate that works by a {@link Decider}. */
+/** An aggregate whose behavior is a {@link Decider}. */
 export class DecidedAggregate<Command, State> extends AggregateRoot<State> {
   protected readonly initialState: InitialState<State>
   protected readonly evolve: Evolve<State>

@@ -16,7 +16,7 @@ export class AggregateNotFoundError extends EventspineError {
   }
 }
 
-/** The version of an event does not follow that of the aggregate: an event is missing or repeated. */
+/** The version of an event does not follow the version of the aggregate: an event is missing or repeated. */
 export class EventVersionError extends EventspineError {
   static override readonly name = 'EventVersionError'
   readonly code = 'EVENT_VERSION_UNEXPECTED'
@@ -37,7 +37,7 @@ export class EventVersionError extends EventspineError {
   }
 }
 
-/** An `evolution` got an event of a class that was declared neither with `on` nor with `ignore`. */
+/** An `evolution` received an event of a class that it declares neither with `on` nor with `ignore`. */
 export class UnhandledEventError extends EventspineError {
   static override readonly name = 'UnhandledEventError'
   readonly code = 'EVENT_UNHANDLED'
@@ -73,7 +73,7 @@ export class PublishAfterSaveError extends EventspineError {
     this.globalPosition = globalPosition
   }
 
-  /** The stored events, in the form in which they were to be published. A getter, so that printing the error omits them. */
+  /** The stored events, as they should have been published. A getter, so that printing the error omits them. */
   get events(): readonly DomainEvent[] {
     return this.#events
   }

@@ -2,8 +2,8 @@ import type { DomainEvent, EventClass, EventOf } from '../events/index.ts'
 import { UnhandledEventError } from './errors.ts'
 
 /**
- * Derives the next state from the current state and an event. It must change neither. The type is that of a method, whose
- * parameters are bivariant, so that an aggregate with any state is an `AggregateRoot<unknown>`.
+ * Returns the next state from the current state and an event. It must change neither. The type is that of a method,
+ * because parameters of methods are bivariant: an aggregate with any state is then an `AggregateRoot<unknown>`.
  */
 export type Evolve<State> = { evolve(state: State, event: DomainEvent): State }['evolve']
 
@@ -11,20 +11,23 @@ export type Evolve<State> = { evolve(state: State, event: DomainEvent): State }[
 export interface Evolution<State> {
   /**
    * Returns the state after an event.
-   * @throws UnhandledEventError if its class was declared neither with `on` nor with `ignore`.
+   * @throws UnhandledEventError if its class is declared neither with `on` nor with `ignore`.
    */
   (state: State, event: DomainEvent): State
   /**
-   * A copy that also handles events of this class, or of several classes.
+   * Returns a copy that also handles events of this class, or of several classes.
    * @throws TypeError if a class is declared already.
    */
   on<const C extends EventClass | readonly EventClass[]>(
     eventClass: C,
     next: (state: State, event: EventOf<C>) => State,
   ): Evolution<State>
-  /** A copy in which events of these classes do not change the state. @throws TypeError if a class is declared already. */
+  /**
+   * Returns a copy in which events of these classes do not change the state. @throws TypeError if a class is declared
+   * already.
+   */
   ignore(...eventClasses: readonly EventClass[]): Evolution<State>
-  /** The classes that it knows. */
+  /** The declared classes. */
   readonly eventClasses: readonly EventClass[]
 }
 

@@ -1,6 +1,8 @@
 import { types } from 'node:util'
 
-/** The state before the first event, which all aggregates share; or a function that creates a state for each aggregate. */
+/**
+ * The state before the first event, which all aggregates share, or a function that creates a state for each aggregate.
+ */
 export type InitialState<State> = State | (() => State)
 
 /** States that are deeply frozen and contain nothing that freezing does not protect. */

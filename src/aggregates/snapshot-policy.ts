@@ -27,7 +27,7 @@ export interface AggregateState {
   readonly state: unknown
 }
 
-/** Takes and finds snapshots. Failures are logged and not thrown, because a snapshot only saves time. */
+/** Stores and finds snapshots. Failures are logged and not thrown, because a snapshot only saves time. */
 export class SnapshotPolicy {
   readonly #store: SnapshotStore
   readonly #everyEvents: number

@@ -36,7 +36,7 @@ const LAG_TIMEOUT_MS = 2000
  * that never starts consuming only publishes, and creates nothing on the broker that only consumers need.
  */
 export abstract class BrokerEventBus<T extends Transport = Transport> extends EventBus {
-  /** Moves the bytes. A subclass uses it for what its broker alone can do. */
+  /** Moves the bytes. A subclass uses it for features that only its broker has. */
   protected readonly transport: T
   readonly #shutdownTimeoutMs: number
   readonly #connection: FirstConnection
@@ -166,10 +166,10 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
   }
 
   /**
-   * Consumes until {@link stopConsuming} or `shutdown`, and resolves then: call `publish` before it, or use
-   * {@link startConsumingInBackground}. If the bus already consumes, it resolves with the running consumption.
+   * Consumes until {@link stopConsuming} or `shutdown`, and only then resolves. To run other code meanwhile, use {@link
+   * startConsumingInBackground}. If the bus already consumes, the call resolves when the running consumption ends.
    *
-   * @throws ConnectionError if the broker cannot be reached at the start; later outages are survived.
+   * @throws ConnectionError if the broker cannot be reached at the start. After later outages, consuming resumes.
    * @throws BusClosedError after `shutdown`.
    * @throws HandlerDeadlockError inside a handler of this bus.
    */
@@ -180,8 +180,8 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
   }
 
   /**
-   * Starts consuming and returns at once. While the broker cannot be reached, the start is retried with a log line. An
-   * error that waiting does not fix, such as a wrong password, is logged and rejects {@link whenConsuming}.
+   * Starts consuming and returns at once. While the broker cannot be reached, the bus logs this and retries the start.
+   * An error that waiting does not fix, such as a wrong password, is logged and rejects {@link whenConsuming}.
    *
    * @throws BusClosedError after `shutdown`.
    */
@@ -191,8 +191,8 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
   }
 
   /**
-   * Resolves when the bus consumes: events that are published after that reach it. Rejects if a start fails for good,
-   * and with a `BusClosedError` once the bus is shut down.
+   * Resolves when the bus consumes: events that are published after that reach it. Rejects if a start fails in a way
+   * that waiting does not fix, and with a `BusClosedError` after the bus is shut down.
    *
    * @throws HandlerDeadlockError inside a handler of this bus, after it has stopped consuming.
    */
@@ -203,8 +203,9 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
   }
 
   /**
-   * Stops consuming: takes no further deliveries, waits for running handlers (at most `timeoutMs`), settles what they
-   * finished, and leaves the rest to be redelivered. The bus can still publish, and can consume again.
+   * Stops consuming: takes no further deliveries, waits for running handlers (at most `timeoutMs`), settles the
+   * messages that they finished, and leaves the others to be redelivered. The bus can still publish, and can consume
+   * again.
    *
    * Inside a handler of this bus it returns at once, because the stop waits for that handler.
    *
@@ -243,7 +244,10 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
     return this.#shutdown.run(timeoutMs)
   }
 
-  /** Handles deliveries that a subclass creates outside of the consumption. Unsettled ones stay unsettled. */
+  /**
+   * Handles deliveries that a subclass creates outside of the consumption. Deliveries that are not settled in time stay
+   * unsettled.
+   */
   protected withIntake<R>(work: (intake: Intake) => Promise<R>): Promise<R> {
     return this.#consumer.withIntake(work, this.#shutdownTimeoutMs)
   }

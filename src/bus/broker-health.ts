@@ -12,8 +12,8 @@ export interface BrokerHealthParts {
 }
 
 /**
- * The facts that the health of a broker bus is judged by. Asks the broker if the bus is connected.
- * @param bus - read before the broker is asked and after it.
+ * Collects the facts for the health report of a broker bus. Queries the broker if the bus is connected.
+ * @param bus - read before and after the query.
  */
 export async function brokerHealthFacts(
   bus: { readonly isShutdown: boolean; readonly isConnected: boolean },
@@ -29,7 +29,7 @@ export async function brokerHealthFacts(
   const { isFlowing, idleReason, oldestTakenAt } = consumer
   return {
     isShutdown,
-    // The connection may have been lost while the broker was asked.
+    // The connection may have been lost during the query.
     isConnected: isConnected && bus.isConnected,
     wasConnected: connection.isDone,
     isConsuming: isFlowing,

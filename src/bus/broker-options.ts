@@ -47,41 +47,50 @@ export interface BrokerOptions {
   readonly retryIf?: (error: Error) => boolean
   /** Returns true for an error with which a handler discards the event; see `HandlerPolicy.discardIf`. Default: none. */
   readonly discardIf?: (error: Error) => boolean
-  /** Move events that failed for good to the dead letter queue; otherwise they are logged, counted and dropped. Default true. */
+  /**
+   * Move events whose last retry failed to the dead letter queue. If false, they are logged, counted and dropped.
+   * Default true.
+   */
   readonly enableDlq?: boolean
   /** Maximum number of aggregates whose events this bus handles concurrently. Default 16. */
   readonly concurrency?: number
-  /** Maximum number of messages held: waiting, running or between two attempts. Default 1,000; 2,000 on Kafka. */
+  /**
+   * Maximum number of messages that the bus holds: waiting, being handled, or between two attempts. Default 1,000;
+   * 2,000 on Kafka.
+   */
   readonly maxInFlight?: number
   /**
-   * Maximum size of the messages held, in bytes of headers and bodies; Infinity for no limit. A larger message is handled
-   * alone. The process needs several times as much memory: the messages being fetched, and the decoded events of running
-   * handlers. Default 67,108,864 (64 MiB).
+   * Maximum size of the messages that the bus holds, in bytes of headers and bodies; Infinity for no limit. A larger
+   * message is handled alone. The process needs several times as much memory, for messages that are being fetched and
+   * for the decoded events of running handlers. Default 67,108,864 (64 MiB).
    */
   readonly maxInFlightBytes?: number
   /**
-   * Maximum duration of one run of a handler, in milliseconds. After that, its signal is aborted and the attempt counts
-   * as failed. Default Infinity.
+   * Maximum duration of one attempt of a handler, in milliseconds. After that, its signal is aborted and the attempt
+   * counts as failed. Default Infinity.
    */
   readonly handlerTimeoutMs?: number
   /**
-   * Maximum duration of a `publish`, in milliseconds, including the wait for an absent broker. In a burst, the time of an
-   * event counts from its hand-over to the transport; before that, it may wait as long as the broker confirms others within
-   * this time. Default 10,000.
+   * Maximum duration of a `publish`, in milliseconds, including the wait for an unreachable broker. In a burst, the
+   * time of an event starts again when the event is passed to the transport, and before that with each confirmation of
+   * other events. Default 10,000.
    */
   readonly publishTimeoutMs?: number
-  /** Maximum duration of `shutdown` and `stopConsuming` if they get no `timeoutMs`, in milliseconds. Default 30,000. */
+  /**
+   * Maximum duration of `shutdown` and `stopConsuming`, in milliseconds, if they are called without `timeoutMs`.
+   * Default 30,000.
+   */
   readonly shutdownTimeoutMs?: number
-  /** Maximum number of background publishes in flight; further ones run inline. Default 1,000. */
+  /** Maximum number of background publishes in flight. Beyond it, `publish` waits for its own events. Default 1,000. */
   readonly maxBackgroundPublishes?: number
   /** Converts events to messages and back. Default: `new JsonCodec()`, the format of eventsource-py. */
   readonly codec?: EventCodec
   /** Event classes to decode with, in addition to the subscribed ones. Default: the registry that `registerEvent` fills. */
   readonly registry?: EventRegistry
   /**
-   * What happens to an event of a newer version than its class here. `'tolerate'`: it is handled if the schema accepts it, and
-   * fields that the schema does not know are dropped. `'refuse'`: it becomes a dead letter at once, with a reason that names
-   * both versions. Default `'tolerate'`.
+   * What the bus does with an event whose version is newer than that of its class in this process. `'tolerate'`: the
+   * event is handled if the schema accepts it, and fields that the schema does not know are dropped. `'refuse'`: the
+   * event becomes a dead letter at once, with a reason that names both versions. Default `'tolerate'`.
    */
   readonly newerVersions?: NewerVersions
   /**
@@ -95,7 +104,7 @@ export interface BrokerOptions {
   readonly tracer?: OpenTelemetryApiTracer
   /**
    * Write OpenTelemetry's baggage into messages, and make the baggage of a message active in its handlers. Any producer
-   * can write baggage. Default false.
+   * can set baggage. Default false.
    */
   readonly propagateBaggage?: boolean
   /** Record OpenTelemetry metrics if an SDK is registered. Default true. */

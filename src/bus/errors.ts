@@ -42,7 +42,7 @@ export interface PublishOutcome {
   readonly error: Error | undefined
 }
 
-/** The broker did not confirm every event of a publish. `outcomes` has what is known about each event. */
+/** The broker did not confirm every event of a publish. `outcomes` has the outcome of each event. */
 export class PublishError extends EventspineError {
   static override readonly name = 'PublishError'
   readonly code = 'PUBLISH_FAILED'

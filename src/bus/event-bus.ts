@@ -21,8 +21,9 @@ import { assertEvents, PublishMiddlewares } from './publishing/publish-middlewar
 
 export interface PublishOptions {
   /**
-   * Return at once, instead of when the events are safe. Failures are logged and counted, and `shutdown` waits for
-   * publishes in flight. If `maxBackgroundPublishes` are in flight already, the call waits for this one. Default false.
+   * Return at once, before the events are stored or handled. Failures are logged and counted, and `shutdown` waits for
+   * publishes in flight. If `maxBackgroundPublishes` are already in flight, the call waits for its own events. Default
+   * false.
    */
   readonly background?: boolean
 }
@@ -72,7 +73,8 @@ export abstract class EventBus implements AsyncDisposable {
    *
    * Inside a handler, the handled event becomes the cause of the published ones; see `propagateCausation`.
    *
-   * @throws PublishError (brokers only), with the outcome of each event: stored, certainly not stored, or unknown.
+   * @throws PublishError (brokers only) if the broker has not confirmed every event. It has the outcome of each event:
+   * stored, certainly not stored, or unknown.
    * @throws BusClosedError after `shutdown`.
    * @throws TypeError if an element of the array is not an event; then nothing is published.
    */
@@ -116,7 +118,8 @@ export abstract class EventBus implements AsyncDisposable {
   abstract connect(): Promise<void>
 
   /**
-   * Consumes until `stopConsuming` or `shutdown`, and resolves then. In memory, handlers always run, so the call only waits.
+   * Consumes until `stopConsuming` or `shutdown`, and only then resolves. In memory, handlers always run, so the call
+   * only waits.
    *
    * @throws BusClosedError after `shutdown`.
    * @throws HandlerDeadlockError inside a handler of this bus.
@@ -189,12 +192,13 @@ export abstract class EventBus implements AsyncDisposable {
     return this.handlers.wildcardCount()
   }
 
-  /** A snapshot of the counters of the bus; their set depends on the kind of bus. */
+  /** A snapshot of the counters of the bus. Each kind of bus has its own set of counters. */
   abstract getStats(): object
 
   /**
-   * Reports the health of the bus, for probes and operators. Asks the broker, and takes at most `timeoutMs`. A problem is
-   * part of the report, not a rejection. The call also works before `connect` and after `shutdown`.
+   * Reports the health of the bus, for probes and operators. Queries the broker, and takes at most `timeoutMs`. A
+   * problem is part of the report and does not reject the call. The call also works before `connect` and after
+   * `shutdown`.
    *
    * @throws ConfigError if an option is out of range.
    */
@@ -212,11 +216,11 @@ export abstract class EventBus implements AsyncDisposable {
   }
 
   /**
-   * Shuts the bus down. Waits at most `timeoutMs` for background publishes and running handlers, then gives up on the
-   * rest with a log line instead of a rejection. Idempotent: a second call waits for the first.
+   * Shuts the bus down. Waits at most `timeoutMs` for background publishes and running handlers, then logs the
+   * unfinished ones and resolves. Idempotent: a second call waits for the first.
    *
-   * Inside a handler of this bus it returns at once, because the shutdown waits for that handler. Another call, outside of
-   * the handlers, waits for the end.
+   * Inside a handler of this bus it returns at once, because the shutdown waits for that handler. A call outside of the
+   * handlers waits for the end.
    *
    * @throws ConfigError if `timeoutMs` is not a duration.
    */

@@ -1,4 +1,4 @@
-/** Connects a transport once. After that, the transport reconnects without help. */
+/** Connects a transport once. After that, the transport reconnects on its own. */
 export class FirstConnection {
   readonly #connect: () => Promise<void>
   #connecting: Promise<void> | undefined

@@ -10,7 +10,7 @@ import type { ProbeAnswer } from './telemetry/broker-probe.ts'
 /** The result of one check. */
 export interface HealthCheck {
   readonly status: HealthStatus
-  /** What the check found, if the status does not say it. Never contains a payload or a secret. */
+  /** Details of the result. Never contains a payload or a secret. */
   readonly detail?: string
 }
 
@@ -26,17 +26,17 @@ export interface BusHealth {
     /** Down if the bus has no connection, or the broker does not answer. */
     readonly connected: HealthCheck
     /**
-     * Down if the bus was started but cannot receive events. Degraded if its group assigned nothing to it (Kafka). A bus
-     * that only publishes is up.
+     * Down if consuming was started but no events can arrive. Degraded if the group has assigned no partition to it
+     * (Kafka). A bus that only publishes is up.
      */
     readonly consuming: HealthCheck
     /** Degraded while the broker does not accept publishes (an alarm of RabbitMQ). */
     readonly publishing: HealthCheck
-    /** The last failure and its time. Always up: a failure that persists shows in the other checks. */
+    /** The last failure and its time. Always up, because the other checks report a failure that persists. */
     readonly lastError: HealthCheck & { readonly at: Date | null }
     /** Number of messages at the broker that wait for the consumer group. */
     readonly lag: MeasuredCheck
-    /** How long the oldest unsettled event has been held by the bus, in milliseconds; 0 if there is none. */
+    /** Time for which the bus has held the oldest unsettled event, in milliseconds; 0 if there is none. */
     readonly oldestUnsettledMs: MeasuredCheck
     /** Number of dead letters. */
     readonly deadLetters: MeasuredCheck
@@ -69,7 +69,7 @@ const rules = {
   maxDeadLetters: nonNegativeIntegerOrInfinity,
 }
 
-/** The options, complete. @throws ConfigError */
+/** Returns the options with defaults applied. @throws ConfigError */
 export function resolveHealthOptions(options: HealthOptions): Readonly<Required<HealthOptions>> {
   return resolveOptions('health', options, defaults, rules)
 }
@@ -80,7 +80,7 @@ export interface HealthFacts {
   readonly isConnected: boolean
   /** True if the bus has been connected before; the connection may be lost by now. */
   readonly wasConnected: boolean
-  /** Undefined if the bus was not started. */
+  /** Undefined if consuming was not started. */
   readonly isConsuming: boolean | undefined
   /** Why a consumer that could receive events receives none. */
   readonly idleReason?: string | undefined
@@ -88,7 +88,7 @@ export interface HealthFacts {
   readonly lastError: Error | undefined
   readonly lastErrorAt: Date | null
   readonly oldestUnsettledMs: number
-  /** Undefined if there is no broker to ask. */
+  /** Undefined if there is no broker to query. */
   readonly lag: ProbeAnswer<number | undefined> | undefined
   readonly deadLetters: ProbeAnswer<number> | undefined
 }

@@ -50,11 +50,11 @@ export interface InMemoryEventBusOptions {
   readonly logger?: Logger | FieldsFirstLogger
   /** Event classes that are known in addition to the subscribed ones. Default: the registry that `registerEvent` fills. */
   readonly registry?: EventRegistry
-  /** Maximum duration of one run of a handler, in milliseconds. Default Infinity. */
+  /** Maximum duration of one attempt of a handler, in milliseconds. Default Infinity. */
   readonly handlerTimeoutMs?: number
-  /** Maximum number of background publishes in flight; further ones run inline. Default 1,000. */
+  /** Maximum number of background publishes in flight. Beyond it, `publish` waits for its own events. Default 1,000. */
   readonly maxBackgroundPublishes?: number
-  /** Maximum duration of a `shutdown` that gets no `timeoutMs`, in milliseconds. Default 30,000. */
+  /** Maximum duration of a `shutdown` that is called without `timeoutMs`, in milliseconds. Default 30,000. */
   readonly shutdownTimeoutMs?: number
 }
 
@@ -289,7 +289,9 @@ export class InMemoryEventBus extends EventBus {
     })
   }
 
-  /** Refuses what a broker's bus with the default codec would refuse, so that a program can change to one. */
+  /**
+   * Refuses the events that a broker bus with the default codec would refuse, so that a program can move to a broker.
+   */
   protected override async publishNow(events: readonly DomainEvent[]): Promise<void> {
     for (const event of events) refuseBeyondDefaults(event)
     const start = { at: performance.now() }

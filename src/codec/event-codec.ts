@@ -1,6 +1,9 @@
 import type { DomainEvent, EventClass } from '../events/index.ts'
 
-/** Headers of a message, by eventsource-py's names on Kafka. Every codec writes them, and every transport knows them. */
+/**
+ * Headers of a message, with the names that eventsource-py uses on Kafka. Every codec writes them, and every transport
+ * knows them.
+ */
 export type MessageHeaders = Readonly<Record<string, string>>
 
 /** An event in the form of a message to publish. */
@@ -39,9 +42,10 @@ export interface EventCodec {
   decode(message: EncodedMessage, classFor: EventClassLookup): DomainEvent
 
   /**
-   * Whether the message certainly decodes to no event of another type than this one, which its header names. It looks at
-   * the body without decoding it; if it cannot be certain, it returns false. A bus skips a message of a type without a
-   * handler on this answer, and decodes it otherwise. A codec without this method has every message decoded.
+   * Returns true if the message cannot decode to an event of another type than `eventType`, which its header names. It
+   * searches the body without decoding it, and returns false if it cannot be certain. If the type has no handler, a bus
+   * skips the message when this method returns true, and decodes it otherwise. With a codec that lacks this method, the
+   * bus decodes every message.
    */
   canOnlyBe?(message: EncodedMessage, eventType: string): boolean
 }

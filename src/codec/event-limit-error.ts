@@ -2,7 +2,7 @@ import { EventspineError, shorten } from '../errors.ts'
 import type { DomainEvent } from '../events/index.ts'
 import type { DecodeError } from './decode-error.ts'
 
-/** Longest id or type in the message. */
+/** Maximum length of an id or a type in the message, in characters. */
 const SHOWN = 100
 
 /** An event exceeds a limit of decoding, so every consumer would dead-letter it. None of the events of the call was published. */

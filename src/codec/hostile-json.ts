@@ -3,13 +3,13 @@ import { ConfigError, describeValue } from '../errors.ts'
 import { DecodeError } from './decode-error.ts'
 import { JsonBudget, type StructureLimits } from './json-budget.ts'
 
-/** Limits for the body of a message. Infinity is no limit. */
+/** Limits for the body of a message. `Infinity` means no limit. */
 export interface BodyLimits extends StructureLimits {
-  /** Most bytes. */
+  /** Maximum size of a body, in bytes. */
   readonly maxBodyBytes: number
 }
 
-/** With these, decoding blocks the event loop for less than about 50 ms, whatever is in the message. */
+/** With these limits, decoding any message blocks the event loop for less than about 50 ms. */
 export const defaultBodyLimits: BodyLimits = {
   maxBodyBytes: 16 * 1024 * 1024,
   maxDepth: 64,
@@ -21,7 +21,7 @@ export const defaultBodyLimits: BodyLimits = {
 export function resolveBodyLimits(codec: string, given: Partial<BodyLimits>): BodyLimits {
   const faults: string[] = []
   const limits: Record<keyof BodyLimits, number> = { ...defaultBodyLimits }
-  // The keys of an object that has exactly these.
+  // The object has exactly these keys.
   for (const name of Object.keys(defaultBodyLimits) as (keyof BodyLimits)[]) {
     const limit = given[name]
     if (limit === undefined) continue
@@ -104,7 +104,9 @@ function keepDigits(_key: string, value: unknown, context?: { readonly source?: 
   return source === undefined || !/^-?\d+$/.test(source) ? value : BigInt(source)
 }
 
-/** False if no name in the text can be `__proto__`, which is nearly always so: escapes can spell it, too. */
+/**
+ * False if no name in the text can be `__proto__`, which is nearly always the case. Escapes can also spell this name.
+ */
 function mayHavePrototypeKey(text: string): boolean {
   return text.includes('__proto__') || text.includes('\\u')
 }

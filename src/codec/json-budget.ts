@@ -26,7 +26,10 @@ const CLOSE_BRACE = 0x7d
 const MAX_DIGITS = 4300
 /** Length of the shortest integer that a double may not represent. */
 const EXACT_DIGITS = 16
-/** Number of characters of a text that are scanned one by one before `indexOf` searches the quote: most texts are short. */
+/**
+ * Number of characters of a text that are scanned one by one before `indexOf` searches for the quote, because most
+ * texts are short.
+ */
 const STEPS = 32
 
 /**
@@ -43,7 +46,7 @@ export class JsonBudget {
   }
 
   /**
-   * Adds a JSON text. A text that is not valid JSON is counted all the same.
+   * Adds a JSON text. A text that is not valid JSON is counted in the same way.
    * @returns whether a number in it may be an integer that a double cannot represent.
    * @throws DecodeError
    */

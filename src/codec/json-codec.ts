@@ -17,11 +17,11 @@ export interface JsonCodecOptions extends Partial<BodyLimits> {
 }
 
 /**
- * The wire format of eventsource-py 0.4: one compact JSON object, snake_case envelope first, then the payload.
+ * The wire format of eventsource-py 0.4: one compact JSON object, first the envelope in snake_case, then the payload.
  *
  * Integers beyond 2^53 are read as `bigint` and written with all their digits. Times are read with a precision of
- * milliseconds. A decoded event that is published again keeps its original bytes, and with them its microseconds, offsets
- * and decimals.
+ * milliseconds. If a decoded event is published again, its body keeps the original bytes, including microseconds, time
+ * offsets and decimals.
  */
 export class JsonCodec implements EventCodec {
   readonly contentType = 'application/json'
@@ -92,7 +92,7 @@ export class JsonCodec implements EventCodec {
   }
 }
 
-/** Length of a time with milliseconds. A longer one is more precise, or has an offset. */
+/** Length of a time with milliseconds. A longer time is more precise, or has an offset. */
 const TIME_LENGTH = '2025-01-02T03:04:05.678Z'.length
 
 function exactTime({ occurred_at: time }: JsonObject): string | undefined {

@@ -60,7 +60,7 @@ function refuseLongNames(event: DomainEvent): void {
   }
 }
 
-/** Texts up to this length are not counted, if they have few brackets. It is below the limit for digits. */
+/** Texts up to this length are not counted if they have few brackets. The length is below the limit for digits. */
 const SHORT = 4096
 
 /**

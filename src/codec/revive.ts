@@ -12,7 +12,10 @@ import { type DomainEvent, type EventClass, GenericEvent } from '../events/index
 import { DecodeError } from './decode-error.ts'
 import type { JsonObject } from './hostile-json.ts'
 
-/** Longest id or name in an envelope, in characters: they become keys of lanes, labels and log fields. */
+/**
+ * Maximum length of an id or a name in an envelope, in characters. Ids and names become keys of lanes, labels and log
+ * fields.
+ */
 export const MAX_NAME = 4096
 
 /** Reads typed fields of a message. Throws a DecodeError that names the field if it is missing or has another type. */
@@ -76,7 +79,7 @@ export interface DecodedFields {
 
 /**
  * Creates the event of a decoded message; a GenericEvent if no class is known.
- * @param source - the body, if the event is to be passed on with it.
+ * @param source - the body, if the event keeps it for publishing it again.
  */
 export function reviveEvent(
   eventClass: EventClass | undefined,
@@ -110,7 +113,8 @@ export function newerVersionFault(
 }
 
 /**
- * The body decides the type of the event. If the header names another type, the message was routed by a wrong header.
+ * The body determines the type of the event. If the header names another type, the message was routed by a wrong
+ * header.
  * @throws DecodeError
  */
 export function checkTypeHeader(headerType: string | undefined, eventType: string): void {

@@ -1,10 +1,10 @@
-/** Starts an escape that can spell any character, including those of a field name. */
+/** The start of an escape sequence that can represent any character, including those of a field name. */
 const UNICODE_ESCAPE = '\\u'
 
 /**
- * True if a JSON text can only be an object whose field has this value, or that lacks the field. It searches the bytes without
- * parsing, so that an irrelevant message costs little. False if only parsing could decide: the text has escapes that can spell
- * the name of the field, or has the name elsewhere.
+ * True if a JSON text can only be an object whose field has this value, or that lacks the field. It searches the bytes
+ * without parsing them, so that an irrelevant message costs little. False if only parsing can decide: the text has
+ * escape sequences that could represent the name of the field, or contains the name elsewhere.
  */
 export function canOnlyHave(json: string | Uint8Array, field: string, value: string): boolean {
   const text = typeof json === 'string' ? json : new Bytes(json)
@@ -45,7 +45,7 @@ function afterSpace(text: Text, from: number): number {
   return at
 }
 
-/** The UTF-8 bytes as a text that can be searched. */
+/** UTF-8 bytes as a text that can be searched. */
 class Bytes implements Text {
   readonly #bytes: Buffer
 

@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
-/** The ids that an event takes from the event that caused it. */
+/** The ids that an event gets from the event that caused it. */
 export interface Cause {
   readonly eventId: string
   readonly correlationId: string
@@ -7,22 +7,22 @@ export interface Cause {
 
 const handled = new AsyncLocalStorage<Cause | undefined>()
 
-/** The event whose handler is running, also within its asynchronous calls; undefined outside of handlers. */
+/** The event whose handler is running. Also set in asynchronous calls of the handler; undefined outside of handlers. */
 export function currentCause(): Cause | undefined {
   return handled.getStore()
 }
 
 /**
- * Runs the handling of an event, which becomes the cause of events that are created or published within; undefined for code
- * that no single event causes.
+ * Runs `body` with an event as the cause of all events that `body` creates or publishes. Pass undefined for code that
+ * has no single event as its cause.
  */
 export function runCausedBy<A, R>(event: Cause | undefined, body: (argument: A) => R, argument: A): R {
   return handled.run(event, body, argument)
 }
 
 /**
- * Replaces the cause for the rest of the code that runs within {@link runCausedBy}. Costs half of a nested run, which would
- * also restore the previous cause.
+ * Replaces the cause for the rest of the code inside {@link runCausedBy}. This costs half as much as a nested
+ * `runCausedBy`, because it does not restore the previous cause.
  */
 export function causedFromHereBy(event: Cause): void {
   handled.enterWith(event)

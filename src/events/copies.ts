@@ -1,7 +1,7 @@
 /** Version of this package, for messages about a second copy of it. A test compares it with package.json. */
 export const VERSION = '0.1.0'
 
-/** A symbol of the global registry, which all copies of the package share, because each copy has its own classes. */
+/** A symbol of the global registry, which all copies of the package share. Each copy has its own classes. */
 const COPY = Symbol.for('eventspine.version')
 
 /** Marks the instances of a class as made by this copy of the package. */
@@ -10,7 +10,7 @@ export function markCopy(prototype: object): void {
 }
 
 /**
- * Explains that a value comes from another copy of the package, which an `instanceof` of this copy does not recognize.
+ * Explains that a value comes from another copy of the package, so that `instanceof` does not recognize it.
  *
  * @param value - an instance of a marked class, or a class that extends one.
  * @returns undefined if the value does not come from a copy.

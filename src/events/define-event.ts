@@ -27,7 +27,7 @@ import { isStandardSchema, Upcasts } from './upcasts.ts'
  * }) {}
  * const event = new OrderCreated({ aggregateId: 'Order-123', customerId })
  *
- * Without a schema, the type is trusted:
+ * Without a schema, the type is not checked at run time:
  *
  * @example
  * class OrderShipped extends defineEvent<{ trackingNumber: string }>()({
@@ -100,7 +100,7 @@ function makeEventClass(
   )
 }
 
-/** The input of an event of an earlier version, as one of the current version. */
+/** Converts the input of an event of an earlier version to the current version. */
 function upcastInit({ envelope, payload }: EventInit, upcasts: Upcasts<unknown>): EventInit {
   const { eventType, eventVersion } = envelope
   const current = upcasts.upcast(eventType, payload, eventVersion)

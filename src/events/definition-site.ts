@@ -1,6 +1,6 @@
 import { DuplicateEventTypeError } from './errors.ts'
 
-/** A class, as far as its name and identity matter. */
+/** A class. Only its name and identity are used. */
 interface Named {
   readonly name: string
 }
@@ -19,7 +19,9 @@ export function noteDefinitionSite<C extends object>(eventClass: C, define: Call
   return eventClass
 }
 
-/** The error for a second class of an event type. It says so if a hot reload defined the same class again. */
+/**
+ * The error for a second class of an event type. If a hot reload has defined the same class again, the message says so.
+ */
 export function duplicateEventType(eventType: string, known: Named, refused: Named): DuplicateEventTypeError {
   const [knownSite, refusedSite] = [siteOf(known), siteOf(refused)]
   const isSameSource = knownSite !== undefined && withoutQuery(knownSite) === withoutQuery(refusedSite ?? '')
@@ -46,7 +48,7 @@ function placeIn(line: string): string | undefined {
   return /^(?:file:\/\/|\/|[A-Z]:)/.test(place) ? place : undefined
 }
 
-/** Without the query of the module's URL: a reload loads a module again by another one. */
+/** Removes the query of the module's URL, because a hot reload loads the module again with another query. */
 function withoutQuery(site: string): string {
   const query = site.indexOf('?')
   if (query < 0) return site

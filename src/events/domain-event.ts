@@ -120,7 +120,7 @@ export abstract class DomainEvent implements EventEnvelope {
 
   /**
    * @param payload - frozen; its fields become fields of the event.
-   * @param written - the payload as JSON writes it, if it holds instances.
+   * @param written - the payload in its JSON form, if it contains class instances.
    */
   protected constructor(envelope: BuiltEnvelope, payload: EventPayload, written: EventPayload = payload) {
     this.eventId = envelope.eventId
@@ -142,12 +142,15 @@ export abstract class DomainEvent implements EventEnvelope {
     Object.freeze(this)
   }
 
-  /** A copy with these metadata keys added or replaced. Everything else is the same, including the id. */
+  /** Returns a copy with these metadata keys added or replaced. All other fields are the same, including the id. */
   withMetadata(metadata: EventMetadata): this {
     return this.#copy({ metadata: copyMetadata(this.eventType, { ...this.metadata, ...metadata }) })
   }
 
-  /** A copy with another event as its cause: its `causationId` is the id of `cause`, its `correlationId` that of `cause`. */
+  /**
+   * Returns a copy with another event as its cause: the id of `cause` becomes the `causationId`, and the copy has the
+   * `correlationId` of `cause`.
+   */
   withCausation(cause: DomainEvent): this {
     const ids = { causationId: cause.eventId, correlationId: cause.correlationId }
     return this.#copy({ ...ids, startsCorrelation: false })
@@ -165,7 +168,10 @@ export abstract class DomainEvent implements EventEnvelope {
     return this.#copy({ aggregateVersion })
   }
 
-  /** The event in eventsource-py's format: snake_case envelope first, then the payload as declared. */
+  /**
+   * Returns the event in the format of eventsource-py: first the envelope in snake_case, then the payload with its
+   * declared names.
+   */
   toJSON(): Record<string, unknown> {
     return wireForm(this, this.#written)
   }
@@ -195,7 +201,7 @@ export abstract class DomainEvent implements EventEnvelope {
   }
 }
 
-/** A copy of the event with its causation set, as far as it is not set yet; the event itself if it is. */
+/** Returns a copy with the causation ids that the event does not have yet; the event itself if it has both. */
 export function withCauseUnlessSet(event: DomainEvent, cause: Cause): DomainEvent {
   return causedCopy(event, cause)
 }

@@ -17,16 +17,22 @@ export interface EventEnvelope {
   readonly eventType: string
   /** Version of the payload's schema. */
   readonly eventVersion: number
-  /** When the event happened, in milliseconds. The microseconds of a decoded event are kept only for publishing it again. */
+  /**
+   * When the event happened, with a precision of milliseconds. The microseconds of a decoded event are used only if it
+   * is published again.
+   */
   readonly occurredAt: Date
-  /** Id of the aggregate, any non-empty string. Events with the same aggregate id are handled in order. */
+  /** Id of the aggregate: any non-empty string. Events with the same aggregate id are handled in order. */
   readonly aggregateId: string
   readonly aggregateType: string
   /** Version of the aggregate after this event, from 1. */
   readonly aggregateVersion: number
   readonly tenantId: string | undefined
   readonly actorId: string | undefined
-  /** Shared by all events of one business transaction. Default: that of the handled event; outside of handlers, a new one. */
+  /**
+   * Shared by all events of one business transaction. Default: the correlation id of the handled event; outside of
+   * handlers, a new id.
+   */
   readonly correlationId: string
   /** Id of the event that caused this one. Default: the event whose handler created or published it. */
   readonly causationId: string | undefined
@@ -125,7 +131,8 @@ export function copyMetadata(eventType: string, metadata: EventMetadata | undefi
   try {
     const notes = { hasInstance: false }
     const copy = immutableCopy(metadata, 'metadata', notes)
-    // Instances can change later, so they are replaced by their JSON form now. The copy of an object is an object.
+    // Class instances can change later, so they are replaced by their JSON form now. The copy of an object is an
+    // object.
     return (
       notes.hasInstance ? immutableCopy(decodedForm(copy, 'metadata'), 'metadata') : copy
     ) as EventMetadata

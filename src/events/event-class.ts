@@ -16,7 +16,7 @@ export type Immutable<T> = T extends
     ? { readonly [K in keyof T]: Immutable<T[K]> }
     : T
 
-/** An event class, as `subscribe`, a registry and a codec use it. */
+/** An event class in the form that `subscribe`, registries and codecs use. */
 export interface EventClass<E extends DomainEvent = DomainEvent> {
   // With `never`, every event constructor matches, whatever its payload is.
   new (input: never): E
@@ -57,7 +57,7 @@ type Input<Fields> = string extends keyof Fields
   ? EnvelopeInput & { readonly [key: string]: Fields[keyof Fields] | EnvelopeInput[keyof EnvelopeInput] }
   : EnvelopeInput & Fields
 
-/** Exists for the compiler only: the alternatives of a union payload. */
+/** For the compiler only: the alternatives of a union payload. */
 declare const alternatives: unique symbol
 
 /** The class that `defineEvent` returns. Extend it, or use it as it is. */
@@ -106,9 +106,9 @@ export interface EventDefinitionWithoutSchema<P> extends EventDefinition {
 /** A definition with a schema, which checks the payload on construction and on decoding. */
 export interface EventDefinitionWithSchema<S extends StandardSchemaV1> extends EventDefinition {
   /**
-   * Schema of the payload: any synchronous Standard Schema (zod, valibot, ArkType ...). It validates both the input of the
-   * constructor and the JSON of a decoded message. So dates need a schema that accepts both forms (`z.coerce.date()`), and
-   * integers beyond 2^53 arrive as `bigint`.
+   * Schema of the payload: any synchronous Standard Schema (zod, valibot, ArkType ...). It validates both the input of
+   * the constructor and the JSON of a decoded message. Dates therefore need a schema that accepts both a `Date` and a
+   * string (`z.coerce.date()`), and integers beyond 2^53 arrive as `bigint`.
    */
   readonly schema: NoCollision<S>
   /**
@@ -117,9 +117,9 @@ export interface EventDefinitionWithSchema<S extends StandardSchemaV1> extends E
    */
   readonly upcasts?: UpcastChain<StandardSchemaV1.InferInput<NoInfer<S>>>
   /**
-   * Accept input fields that the schema does not return. Needed only for schemas that rename fields. By default a misspelt
-   * field is refused, unless the schema itself passes unknown fields on (ArkType does without `'+': 'reject'`). Unknown
-   * fields on the wire are always accepted, so that producers can add fields. Default false.
+   * Accept input fields that the schema does not return. Needed only for schemas that rename fields. By default a
+   * misspelt field is refused, unless the schema itself returns unknown fields (ArkType does so without `'+':
+   * 'reject'`). Unknown fields on the wire are always accepted, so that producers can add fields. Default false.
    */
   readonly allowUnknownFields?: boolean
 }

@@ -53,8 +53,8 @@ export class EventRegistry {
 export const defaultRegistry = new EventRegistry()
 
 /**
- * Registers a class in {@link defaultRegistry}, as a function or as a class decorator. Needed only for event types without a
- * subscription of their own that wildcard handlers should receive typed.
+ * Registers a class in {@link defaultRegistry}, as a function or as a class decorator. Needed only if wildcard handlers
+ * should receive an event type as instances of its class although no handler subscribes to that class.
  *
  * @throws DuplicateEventTypeError if another class has the type.
  */

@@ -28,7 +28,7 @@ export interface GenericEventInput extends EnvelopeInput {
 
 /**
  * An event whose type has no class in this process. Wildcard handlers receive it with its payload as raw data. If it is
- * published again, the message is the same.
+ * published again, its body does not change.
  */
 export class GenericEvent extends DomainEvent {
   /** The payload of the message, as JSON data. */
@@ -70,7 +70,7 @@ function freezeData(eventType: string, data: EventPayload): EventPayload {
   const rule = objectFault(data)
   if (rule !== undefined) throw new EventValidationError(eventType, [{ path: 'data', rule }])
   try {
-    // The JSON form of an object is an object. Raw data is as a consumer reads it from the start.
+    // The JSON form of an object is an object. Raw data has, from its construction, the form that a consumer reads.
     return immutableCopy(decodedForm(immutableCopy(data, 'data'), 'data'), 'data') as EventPayload
   } catch (error) {
     throw asValidationError(eventType, error)

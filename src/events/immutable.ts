@@ -71,8 +71,9 @@ export interface CopyNotes {
 }
 
 /**
- * A deeply frozen copy of JSON-like data. Plain objects, arrays and dates are copied, also those of another realm; the
- * caller's objects do not change. An instance of another class is kept as it is if it has a `toJSON` method.
+ * A deeply frozen copy of JSON-like data. Plain objects, arrays and dates are copied, including those of another realm
+ * (for example a `vm` context); the caller's objects do not change. An instance of another class is kept as it is if it
+ * has a `toJSON` method.
  *
  * @throws UnsupportedValue with the path of the first value that JSON cannot represent: a function, a symbol, a number that
  * is not finite, `undefined` in an array, binary data, an instance without `toJSON`.

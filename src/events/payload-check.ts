@@ -6,7 +6,7 @@ import { type EventIssue, EventValidationError } from './errors.ts'
 import { immutableCopy, UnsupportedValue } from './immutable.ts'
 import { decodedForm, firstDifference, firstUnreadable, readsBackAs } from './round-trip.ts'
 
-/** A checked payload, and its written form. */
+/** A checked payload, and the form in which it is written to JSON. */
 export interface CheckedPayload {
   readonly payload: EventPayload
   readonly written: EventPayload
@@ -14,7 +14,10 @@ export interface CheckedPayload {
 
 export type PayloadCheck = (payload: EventPayload, isConstruction: boolean) => CheckedPayload
 
-/** The payload of an event without a schema. Its type is trusted, so values that JSON gives back as another type are refused. */
+/**
+ * Checks the payload of an event without a schema. No schema converts it when it is decoded, so values whose type
+ * changes in JSON are refused.
+ */
 export function trust(eventType: string, given: EventPayload, isConstruction: boolean): CheckedPayload {
   const checked = freezePayload(eventType, given)
   const fault = isConstruction ? firstUnreadable(checked.payload, '') : undefined
@@ -29,9 +32,9 @@ export function validate(eventType: string, schema: StandardSchemaV1, given: Eve
 }
 
 /**
- * The payload of a new event, as every consumer will see it. Each consumer runs the schema again, on the decoded JSON. If
- * the schema or JSON changes the given payload, this function does the same once: the schema must accept the decoded JSON
- * and return an equal payload, otherwise the event is refused.
+ * Returns the payload of a new event as every consumer will receive it. Each consumer runs the schema again, on the
+ * decoded JSON. If the schema or JSON changes the given payload, this function runs the schema on the decoded JSON
+ * once: the schema must accept it and return an equal payload, otherwise the event is refused.
  */
 export function validateNew(
   eventType: string,
@@ -88,7 +91,7 @@ export function runSchema(eventType: string, schema: StandardSchemaV1, payload: 
   if (typeof output !== 'object' || output === null || Array.isArray(output)) {
     throw new TypeError(`The schema of ${eventType} must return an object, got ${describeValue(output)}.`)
   }
-  // It is an object and no array, and its own fields are the payload.
+  // It is an object, not an array, and its own fields are the payload.
   return output as EventPayload
 }
 

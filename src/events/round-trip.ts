@@ -7,11 +7,11 @@ export function wireTime(time: Date): string {
 }
 
 /**
- * The data as a consumer decodes it from JSON, before a schema: dates as text, small bigints as numbers, instances as the
- * result of their `toJSON`, undefined fields left out.
+ * Returns the data as a consumer decodes it from JSON, before the schema runs: dates become text, small bigints become
+ * numbers, instances become the result of their `toJSON`, and undefined fields are omitted.
  *
  * @param value - a copy made by {@link immutableCopy}.
- * @throws UnsupportedValue if a `toJSON` returns what JSON cannot hold.
+ * @throws UnsupportedValue if a `toJSON` returns a value that JSON cannot represent.
  */
 export function decodedForm(value: unknown, path: string): unknown {
   if (typeof value === 'bigint') return isSmall(value) ? Number(value) : value
@@ -38,8 +38,8 @@ function decodedInstance(value: { toJSON(): unknown }, path: string): unknown {
 }
 
 /**
- * True if decoding `value` gives data equal to `input`. The schema then returns the same for both. This function runs for
- * each new event, so it copies nothing.
+ * True if decoding `value` results in data equal to `input`, so that the schema returns the same for both. This
+ * function runs for each new event, so it copies nothing.
  */
 export function readsBackAs(value: unknown, input: unknown): boolean {
   if (typeof value === 'bigint') return value === input && !isSmall(value)
@@ -81,7 +81,7 @@ export function firstDifference(one: unknown, other: unknown, path = ''): string
   return undefined
 }
 
-/** The first value that decoding gives back as another type; undefined if there is none. */
+/** The path of the first value that has another type after decoding; undefined if there is none. */
 export function firstUnreadable(value: unknown, path: string): UnsupportedValue | undefined {
   if (typeof value === 'bigint') {
     return isSmall(value)

@@ -4,17 +4,20 @@ import type { EventPayload } from './domain-event.ts'
 import { EventValidationError } from './errors.ts'
 import { runSchema } from './payload-check.ts'
 
-/** A function that converts a payload to the next version. It must be synchronous and must not depend on anything else. */
+/**
+ * A function that converts a payload to the next version. It must be synchronous, and its result must depend only on
+ * the payload.
+ */
 type Step = (payload: EventPayload) => unknown
 
 type TupleOf<N extends number, T extends readonly unknown[] = []> = T['length'] extends N
   ? T
   : TupleOf<N, [...T, unknown]>
 
-/** The version after a version. The compiler refuses any other in {@link Upcasts.to}. */
+/** The version that follows a version. The compiler refuses any other version in {@link Upcasts.to}. */
 type Next<V extends number> = number extends V ? number : Extract<[...TupleOf<V>, unknown]['length'], number>
 
-/** Exists for the compiler only: the payload that a chain ends with. */
+/** For the compiler only: the payload that a chain ends with. */
 declare const payloadType: unique symbol
 
 /** A chain of upcasts that ends with a payload of this type. Create it with {@link firstVersion}. */
@@ -79,14 +82,15 @@ export class Upcasts<Payload, Version extends number = number> implements Upcast
 }
 
 /**
- * Starts the chain of upcasts of an event with the payload of its version 1, as a schema or as a type.
+ * Starts the chain of upcasts of an event. The payload of version 1 is given as a schema or as a type.
  *
  * @example
  * const upcasts = firstVersion(z.object({ customer: z.string() }))
  *   .to(2, ({ customer }) => ({ customerId: customer }))
  *   .to(3, (v2) => ({ ...v2, currency: 'EUR' }))
  *
- * @param schema - validates payloads of version 1; the first step gets its output. Without a schema, the type is trusted.
+ * @param schema - validates payloads of version 1; the first step gets its output. Without a schema, the payload is not
+ * validated.
  * @throws TypeError if it is not a Standard Schema.
  */
 export function firstVersion<S extends StandardSchemaV1>(
@@ -131,6 +135,6 @@ function runStep(eventType: string, step: Step, payload: EventPayload, version: 
   if (typeof result !== 'object' || result === null || Array.isArray(result)) {
     throw failed(`must return an object, got ${describeValue(result)}`)
   }
-  // It is an object and no array, and its own fields are the payload.
+  // It is an object, not an array, and its own fields are the payload.
   return result as EventPayload
 }

@@ -37,7 +37,7 @@ export interface HandlingRecorder {
   ): void
 }
 
-/** Gives access to the recorder, which is undefined while nothing is recorded. */
+/** Gives access to the recorder, which is undefined while no metrics are recorded. */
 export interface HandlingMetrics {
   readonly recorder: HandlingRecorder | undefined
 }
@@ -46,11 +46,11 @@ export interface DispatcherOptions {
   /** The bus or subscription that waits for its handlers when it stops. */
   readonly owner: object
   readonly tracer: EventTracer
-  /** Maximum duration of one run of a handler, in milliseconds; Infinity for no limit. */
+  /** Maximum duration of one attempt of a handler, in milliseconds; Infinity for no limit. */
   readonly handlerTimeoutMs: number
   /**
-   * The cause of the events that a handler creates or publishes: the handled event, none, or the cause in the code that
-   * dispatches.
+   * The cause of the events that a handler creates or publishes: the handled event (`'event'`), no event (`'none'`), or
+   * the cause that is set in the code that dispatches (`'inherited'`).
    */
   readonly cause: 'event' | 'none' | 'inherited'
   readonly metrics: HandlingMetrics
@@ -70,7 +70,7 @@ interface Dispatch {
   readonly handlers: readonly HandlerEntry[]
   readonly event: DomainEvent
   readonly info: RunInfo
-  /** Ended when the last handler has; undefined for the events of one publish, whose handlers end together. */
+  /** Ends when the last handler ends. Undefined for the events of one publish, whose handlers end together. */
   readonly running?: RunningHandlers
 }
 
@@ -92,7 +92,7 @@ interface SequenceRun {
 }
 
 /**
- * Runs the handlers of one event concurrently and isolated: a failing handler stops no other. Returns the failures, as a
+ * Runs the handlers of one event concurrently and isolated from each other: a failing handler stops no other. Returns a
  * promise only if a handler is asynchronous, because an await would be most of the cost of a synchronous handler.
  */
 export class Dispatcher {
@@ -114,7 +114,7 @@ export class Dispatcher {
     this.#middleware = middleware ?? NO_MIDDLEWARE
   }
 
-  /** Never throws or rejects. @returns the failures in the order in which they happened. */
+  /** Never throws or rejects. @returns the failures in the order in which they occurred. */
   run(handlers: readonly HandlerEntry[], event: DomainEvent, info: RunInfo): Failures | Promise<Failures> {
     const running = new RunningHandlers(this.#owner, info)
     return running.around(this.#runCaused, { handlers, event, info, running })
@@ -160,7 +160,7 @@ export class Dispatcher {
     return whenSettled.promise
   }
 
-  /** Runs the handlers of each event before those of the next. Never rejects. */
+  /** Runs all handlers of an event before those of the next event. Never rejects. */
   runEach(sequence: EventSequence): Promise<void> {
     const running = new RunningHandlers(this.#owner, sequence.info)
     return running.around(this.#runSequenceCaused, { sequence, running })
@@ -191,7 +191,8 @@ export class Dispatcher {
         recorder?.handled(event, isHandled ? 'success' : 'failure', undefined, startedAt)
         continue
       }
-      // Most events have one handler. Awaiting its promise directly, without another around it, halves the cost.
+      // Most events have one handler. Awaiting its promise directly, instead of wrapping it in another promise, halves
+      // the cost.
       const run = new HandlerRun(only, event, info)
       try {
         const result = this.#tracer.around(span, run, this.#start)

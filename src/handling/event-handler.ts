@@ -27,8 +27,8 @@ export interface EventHandler<E extends DomainEvent = DomainEvent> {
   /** Handles one event. An attempt that throws or rejects has failed. */
   readonly handle: EventHandlerFunction<E>
   /**
-   * Optional filter, called before each event. An event that it declines counts as handled. The attempt fails if it returns
-   * anything but a boolean.
+   * Optional filter, called before each event. If it returns false, the event counts as handled. If it returns anything
+   * but a boolean, the attempt fails.
    */
   readonly canHandle?: (event: E) => boolean
 }

@@ -4,13 +4,14 @@ import type { HandlerContext } from './event-handler.ts'
 import { HandlerLimit } from './handler-limit.ts'
 import { type GivenPolicy, type HandlerPolicy, readPolicy } from './handler-policy.ts'
 
-/** One subscription of one handler, in the form that the dispatcher calls. */
+/** One subscription of one handler, in the form that the dispatcher uses. */
 export interface HandlerEntry {
-  /** Display name, for logs, spans and metrics: the given name, or that of the function or class. */
+  /** Display name for logs, spans and metrics: the given name, or the name of the function or class. */
   readonly name: string
   /**
-   * The name that was given. Retries and replays find the handler by it, after a restart and in a new release. Undefined if
-   * none was given: a minifier changes the names of functions and classes, and a release the order of subscription.
+   * The name that the user gave the handler. Retries and replays use it to find the handler after a restart and in a
+   * new release. Undefined if no name was given: names of functions and classes are not used, because a minifier
+   * changes them, and the order of subscription is not used, because a release may change it.
    */
   readonly id: string | undefined
   /** Names that the handler had in earlier releases. */
@@ -29,11 +30,11 @@ export interface HandlerEntry {
 /** Options of one subscription: the name of the handler, and how its failures are treated. */
 export interface SubscribeOptions extends HandlerPolicy {
   /**
-   * The handler's identity. After a restart, retries and replays of dead letters find the handler by this name, also in
-   * later releases, so do not change it. The only handler of an event in a consumer group needs no name. Of several
-   * handlers, one without a name handles the event again after a restart or a replay, because its earlier success cannot
-   * be attributed to it. Default: the `name` of a handler object, if it has one. Names of functions and classes appear in
-   * logs and spans only.
+   * The handler's identity. After a restart, retries and replays of dead letters find the handler by this name, even in
+   * later releases, so do not change it. If an event has only one handler in a consumer group, that handler needs no
+   * name. If it has several, a handler without a name handles the event again after a restart or a replay, because a
+   * recorded success cannot be assigned to it. Default: the `name` of a handler object, if it has one. Names of
+   * functions and classes appear in logs and spans only.
    */
   readonly name?: string
   /** Names that the handler had in earlier releases, whose retries and dead letters it takes over. */
@@ -55,17 +56,17 @@ export function entryOf(
   return { name, ...handler }
 }
 
-/** The names under which records of this handler may have been written. */
+/** The names under which the success of this handler may be recorded. */
 export function namesOf({ id, aliases }: Pick<HandlerEntry, 'id' | 'aliases'>): readonly string[] {
   return id === undefined ? aliases : [id, ...aliases]
 }
 
-/** True if a record written under this name belongs to this handler. */
+/** True if a success recorded under this name belongs to this handler. */
 export function isCalled({ id, aliases }: HandlerEntry, name: string): boolean {
   return id === name || aliases.includes(name)
 }
 
-/** The name under which records of this handler are written. */
+/** The name under which the success of this handler is recorded. */
 export function recordedName({ id }: Pick<HandlerEntry, 'id'>): string {
   return id ?? UNNAMED_HANDLER
 }
@@ -133,7 +134,9 @@ interface HandlerObject {
   readonly canHandle?: unknown
 }
 
-/** A result that is not a boolean fails the attempt. Treated as a refusal, it would drop the event silently. */
+/**
+ * A result that is not a boolean fails the attempt. If it were treated as false, the event would be dropped silently.
+ */
 function acceptsOf(target: HandlerObject, ownName: string): HandlerEntry['accepts'] {
   if (target.canHandle === undefined) return undefined
   if (typeof target.canHandle !== 'function') {
@@ -153,7 +156,7 @@ export function declaredClasses(subscriber: unknown): readonly EventClass[] {
     if ('subscribedTo' in subscriber && typeof subscriber.subscribedTo === 'function') {
       return asClasses(subscriber.subscribedTo(), 'subscribedTo')
     }
-    // Not `instanceof`, which fails for a handler whose class comes from another copy of the package.
+    // `instanceof` is not used, because it fails for a handler whose class comes from another copy of the package.
     if ('eventTypes' in subscriber && typeof subscriber.eventTypes === 'function') {
       return asClasses(subscriber.eventTypes(), 'eventTypes')
     }

@@ -13,7 +13,7 @@ import {
   type SubscribeOptions,
 } from './handler-entry.ts'
 
-/** The subscription of a handler to a bus. End it by `unsubscribe` or by `using`. */
+/** The subscription of a handler to a bus. End it with `unsubscribe` or declare it with `using`. */
 export interface Subscription extends Disposable {
   /** Ends the subscription. @returns false if it had ended before. */
   unsubscribe(): boolean
@@ -57,7 +57,7 @@ export class HandlerRegistry {
     return effective
   }
 
-  /** The class to decode an event type with: the subscribed class, otherwise the registered one. */
+  /** The class that decodes an event type: the subscribed class, otherwise the registered one. */
   readonly classFor = (eventType: string): EventClass | undefined =>
     this.#classes.get(eventType) ?? this.#registry.getOrUndefined(eventType)
 
@@ -165,7 +165,7 @@ export class HandlerRegistry {
     }
   }
 
-  /** Where records outlive the process, each name must belong to one handler of an event. */
+  /** If records outlive the process, each name must belong to one handler of an event. */
   #checkIdentity(handler: ReadHandler, eventType: string, others: readonly HandlerEntry[]): void {
     if (!this.#needsNames) return
     const name = namesOf(handler).find((given) => others.some((other) => namesOf(other).includes(given)))

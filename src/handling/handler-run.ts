@@ -16,9 +16,9 @@ export interface RunInfo {
 const followers = new WeakMap<AbortSignal, Set<HandlerRun>>()
 
 /**
- * One run of one handler, which is also the handler's context. The signal is created when it is first read, and aborts with
- * that of the bus until the run ends. `AbortSignal.any` would not do: a listener that the handler leaves on its signal would
- * keep the signal in memory as long as the bus.
+ * One run of one handler, which is also the handler's context. The signal is created when it is first read. Until the
+ * run ends, it aborts when the signal of the bus aborts. `AbortSignal.any` is not used: if a handler does not remove a
+ * listener from such a signal, the signal stays in memory as long as the bus.
  */
 export class HandlerRun implements HandlerContext {
   readonly handler: HandlerEntry

@@ -1,7 +1,7 @@
 import type { DomainEvent } from '../events/index.ts'
 import type { EventHandler, EventHandlerFunction, HandlerContext } from './event-handler.ts'
 
-/** Stores the keys of handled events, wherever you like. */
+/** Stores the keys of handled events. Implement it over a store of your choice. */
 export interface HandledKeys {
   /** True if the key was added. */
   has(key: string): Promise<boolean>
@@ -10,11 +10,12 @@ export interface HandledKeys {
 }
 
 /**
- * Wraps a handler, so that an event that was handled is skipped when it is delivered again. The key is stored after the handler has
- * succeeded: a crash in between repeats the handler. Use the inbox of durable stores if that must not
- * happen, and pass {@link idempotencyKeyOf} to systems that recognize a repeated request.
+ * Wraps a handler so that it skips an event that it has already handled. The key is stored after the handler has
+ * succeeded, so a crash in between repeats the handler. If that must not happen, use the inbox of a durable store. Pass
+ * {@link idempotencyKeyOf} to systems that recognize a repeated request.
  *
- * @param name - identifies the handler. Keys of another name do not count, so keep it when the code moves.
+ * @param name - identifies the handler. Keys that were stored under another name are ignored, so do not change the name
+ * when the code moves.
  * @example
  * bus.subscribe(OrderPaid, once('send-receipt', keys, (event) => sendReceipt(event)))
  */
@@ -47,7 +48,7 @@ export function once<E extends DomainEvent>(
   }
 }
 
-/** A key that is the same for each attempt of a handler to handle an event. */
+/** Returns a key that is the same for each attempt of a handler at an event. */
 export function idempotencyKeyOf(handlerName: string, event: Pick<DomainEvent, 'eventId'>): string {
   return `${handlerName}:${event.eventId}`
 }

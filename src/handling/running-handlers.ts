@@ -6,8 +6,9 @@ import type { RunInfo } from './handler-run.ts'
 const current = new AsyncLocalStorage<RunningHandlers>()
 
 /**
- * The handlers of one event while they run. Code in a handler can find this object, also in asynchronous calls and in handlers
- * of another bus that the handler publishes to. With it, a call detects that it would wait for its own caller.
+ * The handlers of one event while they run. Code in a handler can find this object, even in asynchronous calls and in
+ * handlers of another bus that the handler publishes to. A call uses it to detect that it would wait for its own
+ * caller.
  */
 export class RunningHandlers {
   readonly #owner: object
@@ -57,8 +58,9 @@ function isInHandlerOf(owner: object): boolean {
 }
 
 /**
- * Stops a bus or subscription, and waits for it unless one of its handlers waits for the calling code. A handler that has
- * ended by the next turn did not wait. The stop begins once the handler that called is counted among the running ones.
+ * Stops a bus or subscription, and waits for it unless one of its handlers waits for the calling code. A handler that
+ * has ended by the next turn of the event loop did not wait. The stop begins only after the calling handler is counted
+ * as running.
  * @param stop - must not reject.
  */
 export async function stopFromAnywhere(owner: object, stop: () => Promise<unknown>): Promise<void> {

@@ -16,7 +16,7 @@ export const START_BACKOFF = unlimited(250, 5000)
 /** Between attempts to restore a lost connection: 50 ms to 2 s. The larger jitter spreads the processes that reconnect. */
 export const RECONNECT_BACKOFF = unlimited(50, 2000, 0.3)
 
-/** Between attempts of a request that reads, or joins a group: 50 ms to 2 s. */
+/** Between attempts of a request that reads records or joins a group: 50 ms to 2 s. */
 export const READ_BACKOFF = unlimited(50, 2000)
 
 /** Between attempts of a short request that other work depends on, such as a commit or a produce request: 20 ms to 1 s. */

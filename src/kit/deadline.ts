@@ -1,4 +1,7 @@
-/** A deadline that can be brought forward but not postponed. It keeps the process alive until it passes or `end` is called. */
+/**
+ * A deadline that can be moved forward but not postponed. Its timer keeps the process alive until the deadline passes
+ * or `end` is called.
+ */
 export class Deadline {
   readonly #controller = new AbortController()
   #at = Number.POSITIVE_INFINITY
@@ -9,7 +12,7 @@ export class Deadline {
     return this.#controller.signal
   }
 
-  /** @param ms - from now; ignored if the deadline is earlier already. */
+  /** @param ms - from now; ignored if the deadline is already earlier. */
   within(ms: number): void {
     const at = performance.now() + ms
     if (at >= this.#at) return

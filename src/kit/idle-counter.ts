@@ -4,7 +4,7 @@ export class IdleCounter {
   #idle: PromiseWithResolvers<void> | undefined
   readonly #waiting = new Set<{ readonly limit: () => number; readonly reached: () => void }>()
 
-  /** How many pieces of work are running. */
+  /** Number of running pieces of work. */
   get count(): number {
     return this.#count
   }
@@ -35,7 +35,10 @@ export class IdleCounter {
     }
   }
 
-  /** Resolves when no more than the limit are running. The limit is computed again whenever one ends. */
+  /**
+   * Resolves when the number of running pieces of work does not exceed the limit. The limit is computed again whenever
+   * one ends.
+   */
   async whenAtMost(limit: () => number): Promise<void> {
     if (this.#count <= limit()) return
     await new Promise<void>((reached) => this.#waiting.add({ limit, reached }))

@@ -1,8 +1,8 @@
 import { sentence, toError } from '../errors.ts'
 
 /**
- * Whether an optional npm package is installed; undefined if only loading it can tell. That is so inside a bundle, which may
- * contain the package, or may leave its resolution to the place where it runs.
+ * Returns whether an optional npm package is installed; undefined if this is known only after loading it. That is the
+ * case inside a bundle, which may contain the package, or may resolve it where the bundle runs.
  *
  * @param meta - the `import.meta` of the module that loads the package. A bundler replaces it.
  * @param ownPath - how the URL of that module ends, without its extension, unless it is in a bundle.
@@ -24,10 +24,10 @@ export function isInstalled(
 }
 
 /**
- * Says why an npm package is not available.
+ * Returns a message that says why an npm package is not available.
  *
- * @param install - what `npm install` takes.
- * @param error - of loading the package; undefined if it is not installed.
+ * @param install - the argument of `npm install`.
+ * @param error - the error of loading the package; undefined if it is not installed.
  */
 export function unavailable(subject: string, packageName: string, install: string, error?: unknown): string {
   if (error === undefined || isMissing(packageName, error)) {
@@ -36,7 +36,7 @@ export function unavailable(subject: string, packageName: string, install: strin
   return sentence(`${subject} cannot load the npm package "${packageName}": ${toError(error).message}`)
 }
 
-/** True if the package itself was not found, and not one that it needs. */
+/** True if the package itself was not found. False if one of its dependencies was not found. */
 function isMissing(packageName: string, error: unknown): boolean {
   if (!(error instanceof Error) || !('code' in error)) return false
   if (error.code !== 'ERR_MODULE_NOT_FOUND' && error.code !== 'MODULE_NOT_FOUND') return false

@@ -8,9 +8,9 @@ export interface OptionRule {
   readonly isValid: (value: unknown) => boolean
   /** Explains an invalid value in a sentence that follows the fault. */
   readonly explain?: (value: unknown) => string | undefined
-  /** Never show the value, in whatever text it may turn up. */
+  /** Never show the value in any text. */
   readonly isSecret?: boolean
-  /** The value may contain credentials, as a URL does. Never show it, nor its credentials in any text. */
+  /** The value may contain credentials, for example in a URL. Never show the value or its credentials in any text. */
   readonly hasCredentials?: boolean
 }
 
@@ -87,7 +87,7 @@ export const delaysMs: OptionRule = {
     Array.isArray(value) && value.length > 0 && value.every((item) => delayMs.isValid(item)),
 }
 
-/** The path of a PEM file. The text of one is refused, and never shown: it may be a private key. */
+/** The path of a PEM file. The text of a PEM file is refused and never shown, because it may be a private key. */
 export const pemPath: OptionRule = {
   rule: 'the path of a PEM file, not its text',
   isValid: (value) => nonEmptyText.isValid(value) && !String(value).includes('-----BEGIN'),

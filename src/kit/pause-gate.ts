@@ -1,6 +1,6 @@
 import { settledUntil } from './time.ts'
 
-/** Holds callers of `passed` back while it is closed. */
+/** Makes callers of `passed` wait while it is closed. */
 export class PauseGate {
   #opened: PromiseWithResolvers<void> | undefined
 

@@ -29,8 +29,8 @@ export class RetryPolicy {
   }
 
   /**
-   * Maximum number of deliveries whose handling starts. At least 2, even without retries: a process that died may have
-   * held the message without starting its handling.
+   * Maximum number of deliveries whose handling starts. At least 2, even without retries: a process that crashed may
+   * have held the message without starting to handle it.
    */
   get maxDeliveries(): number {
     return 1 + Math.max(1, this.#maxRetries)

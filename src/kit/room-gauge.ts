@@ -1,9 +1,12 @@
-/** A small amount of room is announced only after this delay (ms), so that a full pipeline is not refilled one by one. */
+/**
+ * Delay before a small amount of room is announced, in milliseconds. It prevents a full pipeline from being refilled
+ * message by message.
+ */
 const COALESCE_MS = 5
 
 /**
  * Counts held items, and their bytes, against limits, and notifies callers when there is room for more. An item that is
- * larger than the limit in bytes is let through while there is room for one byte.
+ * larger than the limit in bytes is accepted if there is room for at least one byte.
  */
 export class RoomGauge {
   readonly #limit: number
@@ -23,7 +26,7 @@ export class RoomGauge {
     return this.#held
   }
 
-  /** How many more items fit: 0 if their bytes have reached the limit. */
+  /** Number of further items that fit; 0 if the limit in bytes is reached. */
   get room(): number {
     return this.roomBytes === 0 ? 0 : Math.max(0, this.#limit - this.#held)
   }

@@ -1,4 +1,7 @@
-/** `'up'`: all is well. `'degraded'`: it works, but needs attention. `'down'`: it does not do its work now. */
+/**
+ * `'up'`: it works without problems. `'degraded'`: it works, but needs attention. `'down'`: it does not work at the
+ * moment.
+ */
 export type HealthStatus = 'up' | 'degraded' | 'down'
 
 /** The worst of several statuses; `'up'` if there is none. */

@@ -2,7 +2,7 @@ import { shorten } from '../errors.ts'
 import { redact, withoutSecrets } from '../redaction.ts'
 import type { LogFields } from './logger.ts'
 
-/** Maximum length of the text of a field, in characters. Texts from messages and servers have no limit otherwise. */
+/** Maximum length of a text in a field, in characters. Otherwise, texts from messages and servers have no limit. */
 const MAX_FIELD = 1000
 
 /** Control characters (C0 and C1), and marks that change the direction or the lines of the surrounding text. */
@@ -14,7 +14,7 @@ export function escapeControls(text: string): string {
   return text.replace(UNREADABLE, (mark) => `\\u${mark.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
 
-/** The fields with their texts cut, and without secrets in texts and errors. Other objects stay as they are. */
+/** Returns the fields with shortened texts, and without secrets in texts and errors. Other objects do not change. */
 export function safeFields(fields: LogFields | undefined): LogFields | undefined {
   if (fields === undefined) return undefined
   return Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, safe(value)]))
@@ -25,7 +25,7 @@ function safe(value: unknown): unknown {
   return value instanceof Error ? withoutSecrets(value) : value
 }
 
-/** The fields with escaped texts. Errors and other objects do not change. */
+/** Returns the fields with escaped texts. Errors and other objects do not change. */
 export function escapedFields(fields: LogFields | undefined): LogFields | undefined {
   if (fields === undefined) return undefined
   const entries = Object.entries(fields)

@@ -12,7 +12,8 @@ export function resolveLogger(given: Logger | FieldsFirstLogger | undefined): Su
 }
 
 /**
- * Escapes control characters. If the logger throws, its line goes to the console, because the logged work must not fail.
+ * Escapes control characters. If the logger throws, the line is written to the console, because the work that logs must
+ * not fail.
  */
 function neverThrowing(logger: Logger): Logger {
   const guarded =

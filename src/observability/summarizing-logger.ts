@@ -1,7 +1,7 @@
 import type { LogFields, Logger } from './logger.ts'
 import { safeFields } from './readable.ts'
 
-/** Lines with the same message that are logged within a window. */
+/** Maximum number of lines with the same message that are logged within a window. */
 const BURST = 10
 /** Length of a window, in milliseconds. */
 const WINDOW_MS = 10_000
@@ -33,9 +33,9 @@ interface Window {
 }
 
 /**
- * Keeps repeated failures from flooding the log, and shortens texts from outside. Within `WINDOW_MS`, the first `BURST` lines
- * with the same message are logged; the others are counted, and one line at the end of the window has their number. There are
- * few distinct messages, because messages are fixed texts.
+ * Prevents repeated failures from flooding the log, and shortens texts from messages and servers. Within `WINDOW_MS`,
+ * the first `BURST` lines with the same message are logged; the others are counted, and one line at the end of the
+ * window has their number. There are few distinct messages, because messages are fixed texts.
  */
 export class SummarizingLogger implements Logger {
   readonly #target: Logger

@@ -68,8 +68,8 @@ const KINDS: Readonly<Record<SpanRole, SpanKind>> = {
 }
 
 /**
- * Creates spans through the OpenTelemetry API, with the given tracer or the global one. Without a registered SDK it costs
- * a comparison.
+ * Creates spans through the OpenTelemetry API, with the given tracer or the global one. Without a registered SDK, each
+ * call costs one comparison.
  */
 export class OpenTelemetryTracer implements EventTracer {
   readonly #given: OpenTelemetryApiTracer | undefined

@@ -14,7 +14,7 @@ export interface KnownEvent extends StreamName {
   readonly isSame: boolean
 }
 
-/** An append, reduced to the ids of its events and whatever else its outcome depends on. */
+/** An append, reduced to the ids of its events and the other values that its outcome depends on. */
 export interface AppendIds extends StreamName {
   readonly eventIds: readonly string[]
   readonly expectedVersion: ExpectedVersion
@@ -35,9 +35,9 @@ export type AppendRefusal =
   | { readonly outcome: 'deleted' }
 
 /**
- * The rules of an append, the same in every store.
+ * Decides the outcome of an append. Every store applies these rules.
  *
- * @param known - the position of the event with an index; undefined if its id is not in the store.
+ * @param known - returns the stored position of the event with an index; undefined if its id is not in the store.
  */
 export function decideAppend(
   { eventIds, expectedVersion, ...stream }: AppendIds,
@@ -80,7 +80,10 @@ function isAt(known: KnownEvent, stream: StreamName, version: number): boolean {
   )
 }
 
-/** The version that the stream must have for the rest of an append: that of its last event that is stored already. */
+/**
+ * The version that the stream must have for the rest of an append: the version of the last event that is already
+ * stored.
+ */
 function expectedAfter(last: KnownEvent | undefined, expected: ExpectedVersion): ExpectedVersion {
   const isAnywhere = expected === 'any' || expected === 'streamExists'
   return last === undefined || isAnywhere ? expected : last.aggregateVersion

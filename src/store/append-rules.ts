@@ -29,9 +29,9 @@ export function appendRefusal(
 
 /** The outcome of an append: the result of the first attempt, or the numbered events to write. */
 export interface AppendPlan {
-  /** True if all events are stored already, because an append whose answer was lost is repeated. */
+  /** True if all events are already stored, because an append whose response was lost is repeated. */
   readonly isRepetition: boolean
-  /** The last of the events that are stored already. */
+  /** The last of the events that are already stored. */
   readonly lastKnown: AppendResult | undefined
   /** The events to write at the end of the stream. */
   readonly toWrite: readonly DomainEvent[]

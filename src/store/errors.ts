@@ -1,7 +1,7 @@
 import { EventspineError } from '../errors.ts'
 import type { ExpectedVersion, StreamName } from './event-store.ts'
 
-/** Another writer changed the stream, so it is not at the expected version. Nothing was written. */
+/** The stream is not at the expected version, because another writer changed it. Nothing was written. */
 export class OptimisticLockError extends EventspineError {
   static override readonly name = 'OptimisticLockError'
   readonly code = 'OPTIMISTIC_LOCK'
@@ -36,7 +36,7 @@ export class DuplicateEventError extends EventspineError {
   }
 }
 
-/** An event belongs to another aggregate than the stream that it is in, or that it should be written to. */
+/** An event does not belong to the aggregate of the stream that it was read from or should be written to. */
 export class EventStreamMismatchError extends EventspineError {
   static override readonly name = 'EventStreamMismatchError'
   readonly code = 'EVENT_STREAM_MISMATCH'
@@ -105,7 +105,7 @@ export class StoredEventError extends EventspineError {
   }
 }
 
-/** The store does not answer. The write of the call has certainly not happened. */
+/** The store does not answer. The call has certainly written nothing. */
 export class StoreUnavailableError extends EventspineError {
   static override readonly name = 'StoreUnavailableError'
   readonly code = 'STORE_UNAVAILABLE'
@@ -116,7 +116,10 @@ export class StoreUnavailableError extends EventspineError {
   }
 }
 
-/** The answer to a write was lost, so it is unknown whether it is stored. Repeat the append: the store recognizes it. */
+/**
+ * The response to a write was lost, so it is unknown whether the write is stored. Repeat the append: the store
+ * recognizes events that are already stored.
+ */
 export class StoreOutcomeUnknownError extends EventspineError {
   static override readonly name = 'StoreOutcomeUnknownError'
   readonly code = 'STORE_OUTCOME_UNKNOWN'
@@ -146,7 +149,7 @@ export class StoreSchemaError extends EventspineError {
   }
 }
 
-/** A call after `close`. */
+/** A method was called after `close`. */
 export class StoreClosedError extends EventspineError {
   static override readonly name = 'StoreClosedError'
   readonly code = 'STORE_CLOSED'
@@ -156,7 +159,7 @@ export class StoreClosedError extends EventspineError {
   }
 }
 
-/** The disk or the quota of the store is full. Nothing was written. The store works again when there is room. */
+/** The disk or the quota of the store is full. Nothing was written. The store works again when there is space. */
 export class StoreFullError extends EventspineError {
   static override readonly name = 'StoreFullError'
   readonly code = 'STORE_FULL'
@@ -180,7 +183,10 @@ export class StoreReadOnlyError extends EventspineError {
   }
 }
 
-/** A call inside `stores.transaction` used the stores instead of the transaction, so it would wait for itself. */
+/**
+ * A call inside `stores.transaction` used the stores instead of the transaction, so it would wait for its own
+ * transaction.
+ */
 export class TransactionBypassError extends EventspineError {
   static override readonly name = 'TransactionBypassError'
   readonly code = 'TRANSACTION_BYPASSED'
@@ -193,7 +199,9 @@ export class TransactionBypassError extends EventspineError {
   }
 }
 
-/** A call needs a transaction, and got a pool, or a connection on which none is open. Nothing was written. */
+/**
+ * A call needs a transaction, but received a pool, or a connection without an open transaction. Nothing was written.
+ */
 export class TransactionRequiredError extends EventspineError {
   static override readonly name = 'TransactionRequiredError'
   readonly code = 'TRANSACTION_REQUIRED'

@@ -64,7 +64,7 @@ const LIMITS = {
   maxDepth: 1000,
 }
 
-/** Longest decoding between two turns of the event loop, in milliseconds. */
+/** Maximum time of decoding between two turns of the event loop, in milliseconds. */
 const TURN_MS = 4
 
 /** Converts rows to events of the known classes, and all others to a `GenericEvent`. */
@@ -81,7 +81,7 @@ export class RowDecoder {
     for (const eventClass of eventClasses) this.#registry.register(eventClass)
   }
 
-  /** Decodes rows, and lets the event loop turn meanwhile if there are many or large ones. */
+  /** Decodes rows. If there are many or large ones, the event loop runs other tasks in between. */
   async decodeAll(rows: readonly StoredRow[]): Promise<readonly StoredEvent[]> {
     const events: StoredEvent[] = []
     let startedAt = performance.now()

@@ -9,8 +9,8 @@ export interface StreamName {
 }
 
 /**
- * The state that a stream must have for an append: exactly this version, any (`'any'`), no stream (`'noStream'`, the same as
- * 0), or an existing stream (`'streamExists'`).
+ * The state that a stream must have for an append: exactly this version, any state (`'any'`), no stream (`'noStream'`,
+ * the same as 0), or an existing stream (`'streamExists'`).
  */
 export type ExpectedVersion = number | 'any' | 'noStream' | 'streamExists'
 
@@ -22,11 +22,11 @@ export interface AppendRequest extends StreamName {
 }
 
 export interface AppendResult {
-  /** Version of the stream after the last of the events. */
+  /** Version of the stream after the append. */
   readonly newVersion: number
   /**
-   * Position of the last of the events; without events, that of the stream's last event, or 0. In a transaction, it is the
-   * position that the event has once the transaction is committed.
+   * Position of the last appended event. If no events were given: the position of the stream's last event, or 0. In a
+   * transaction, it is the position that the event will have after the commit.
    */
   readonly globalPosition: number
 }
@@ -39,8 +39,8 @@ export interface StoredEvent {
   readonly position: number
   readonly storedAt: Date
   /**
-   * A StoredEventError if the event is not an instance of its class, because the class refuses its payload. `event` is then a
-   * `GenericEvent` with the raw data.
+   * A StoredEventError if the class of the event refuses the stored payload. `event` is then a `GenericEvent` with the
+   * raw data.
    */
   readonly fault?: EventspineError | undefined
 }
@@ -83,8 +83,8 @@ export interface ReadAllOptions extends FeedFilter {
   /** Maximum number of events. Default Infinity; 500 for `readPage`. */
   readonly limit?: number
   /**
-   * A page ends after the event with which its payloads and metadata reach this size as JSON, in bytes. Default 1 MiB. The
-   * in-memory store ignores it, because its events are in memory already.
+   * Size at which a page ends, in bytes: the page ends after the event with which its payloads and metadata reach this
+   * size as JSON. Default 1 MiB. The in-memory store ignores it, because its events are in memory already.
    */
   readonly maxBytes?: number
 }
@@ -93,8 +93,8 @@ export interface ReadAllOptions extends FeedFilter {
 export interface FeedPage {
   readonly events: readonly StoredEvent[]
   /**
-   * The end of the feed before the events were read. Unless the page has `limit` events or is cut, it has every event up to
-   * `head` that passes the filter.
+   * The end of the feed just before the events were read. Unless the page has `limit` events or is cut, it has every
+   * event up to `head` that passes the filter.
    */
   readonly head: number
   /** Id of the event at `head`; undefined in an empty store, or if that event was deleted or archived. */
@@ -103,12 +103,12 @@ export interface FeedPage {
   readonly isCut?: boolean
 }
 
-/** An obstacle that stops the feed of a store. */
+/** An open transaction that keeps the feed of a store from advancing. */
 export interface HeldBack {
-  /** The position that the feed cannot pass. */
+  /** The feed ends at this position until the transaction ends. */
   readonly position: number
   readonly sinceMs: number
-  /** The session that holds the feed back, as its server names it. */
+  /** The session that holds the feed back, as the server describes it. */
   readonly session: string
 }
 
@@ -121,13 +121,14 @@ export interface EventStoreHealth {
   readonly heldBack: HeldBack | undefined
 }
 
-/** The part of an event store that writes and reads streams; a transaction has it, too. */
+/** The part of an event store that writes and reads streams. Transactions also have it. */
 export interface StreamStore {
   /**
    * Appends events to a stream, all or none.
    *
-   * Events that are stored already, exactly where this append would write them, count as written, before the expected version is
-   * checked. So an append that is repeated because its answer was lost has the result of the first one.
+   * Events that are already stored at exactly the versions that this append would give them count as written. This is
+   * checked before the expected version, so an append that is repeated after a lost response returns the result of the
+   * first one.
    *
    * @throws OptimisticLockError if the stream is not at the expected version.
    * @throws DuplicateEventError if another event has the id of one of the events.
@@ -146,17 +147,17 @@ export interface StreamStore {
   eventExists(eventId: string): Promise<boolean>
 
   /**
-   * Removes the events of a stream and closes the stream for good. A tombstone gets the next version of the stream, so that no
-   * version is used twice: an event of type {@link STREAM_DELETED} at the end of the feed, which wildcard handlers receive.
-   * Deleting the stream again returns the version and position of the tombstone.
+   * Removes the events of a stream and closes the stream for good. The next version of the stream becomes a tombstone,
+   * so that no version is used twice. The tombstone is an event of type {@link STREAM_DELETED} at the end of the feed,
+   * and wildcard handlers receive it. Deleting the stream again returns the version and position of the tombstone.
    *
    * @returns version and position of the tombstone; both 0 if there is no such stream.
    */
   deleteStream(stream: StreamName): Promise<AppendResult>
 
   /**
-   * Registers event classes, so that stored events of their types are read as their instances. Events of other types are read as
-   * `GenericEvent`s. Repositories and subscription managers register the classes that they handle.
+   * Registers event classes, so that the store returns events of their types as instances. Events of other types are
+   * returned as `GenericEvent`s. Repositories and subscription managers register the classes that they handle.
    *
    * @throws DuplicateEventTypeError if another class has the type.
    */
@@ -167,8 +168,8 @@ export interface StreamStore {
 export const STREAM_DELETED = '$streamDeleted'
 
 /**
- * The part of an event store that a subscription reads: events in an order that is the same for every reader. An outbox has it,
- * too.
+ * The part of an event store that a subscription reads: events in an order that is the same for every reader. An outbox
+ * is also such a feed.
  */
 export interface EventFeed {
   /** The next events of the feed, and where the feed ends. */
@@ -181,8 +182,8 @@ export interface EventFeed {
   positionBefore(time: Date): Promise<number>
 
   /**
-   * Calls the listener when events may have been appended. It is only a hint: calls may come too often, and a store may miss
-   * writers in other processes.
+   * Calls the listener when events may have been appended. It is only a hint: calls may come too often, and a store may
+   * not notice writers in other processes.
    *
    * @returns a function that removes the listener.
    */
@@ -191,14 +192,14 @@ export interface EventFeed {
   /** Id of the feed, the same for every process that opens it. A checkpoint belongs to one feed. */
   identity(): Promise<string>
 
-  /** Whether the store has the event. Absent if the feed removes events that were read, as an outbox does. */
+  /** Returns whether the store has the event. Absent if the feed removes events that were read, as an outbox does. */
   eventExists?(eventId: string): Promise<boolean>
 
   /** The health of the store. Never rejects. */
   health(): Promise<EventStoreHealth>
 
   /**
-   * Registers event classes, so that stored events of their types are read as their instances.
+   * Registers event classes, so that the feed returns events of their types as instances.
    * @throws DuplicateEventTypeError if another class has the type.
    */
   registerEvents(eventClasses: readonly EventClass[]): void
@@ -214,8 +215,8 @@ export interface EventStore extends StreamStore, EventFeed, AsyncDisposable {
   eventExists(eventId: string): Promise<boolean>
 
   /**
-   * The feed, from a position to its current end. To continue, read from the position of the last event: no event is ever added
-   * at or before a position that was read.
+   * Reads the feed from a position to its current end. To continue, read from the position of the last event: no event
+   * is ever added at or before a position that was read.
    */
   readAll(options?: ReadAllOptions): AsyncIterable<StoredEvent>
 

@@ -30,7 +30,7 @@ export interface InMemoryEventStoreOptions {
 
 let runInTransaction: <T>(store: InMemoryEventStore, work: TransactionWork<T>) => Promise<T>
 
-/** Work inside a transaction. `commit` is called when it succeeds, together with the commit of the events. */
+/** Work inside a transaction. If the work succeeds, `commit` is called together with the commit of the events. */
 export interface TransactionWork<T> {
   readonly run: (events: StreamStore) => Promise<T>
   readonly commit: () => void
@@ -180,12 +180,15 @@ export class InMemoryEventStore implements EventStore {
   }
 }
 
-/** Runs work in a transaction of an in-memory store. Its appends become visible when it succeeds, or never. */
+/**
+ * Runs work in a transaction of an in-memory store. Its appends become visible if the work succeeds; otherwise they are
+ * removed.
+ */
 export function inMemoryTransaction<T>(store: InMemoryEventStore, work: TransactionWork<T>): Promise<T> {
   return runInTransaction(store, work)
 }
 
-/** @returns a function that says whether an event passes the filter. */
+/** @returns a function that returns whether an event passes the filter. */
 export function matcher(filter: FeedFilter): (event: DomainEvent) => boolean {
   const { eventTypes, aggregateTypes, tenantId, correlationId } = filter
   const types = eventTypes && new Set(eventTypes)

@@ -12,7 +12,7 @@ export interface Snapshot {
   readonly takenAt: Date
 }
 
-/** Stores the latest snapshot of each aggregate. The loss of a snapshot costs time, but no data. */
+/** Stores the latest snapshot of each aggregate. If a snapshot is lost, loading takes longer, but no data is lost. */
 export interface SnapshotStore {
   load(aggregateType: string, aggregateId: string): Promise<Snapshot | undefined>
   /** Replaces the snapshot of the aggregate, unless the stored one has a higher version of the same schema. */

@@ -3,10 +3,13 @@ import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 
 const SUFFIX = '.checkpoint'
-/** Longest file name that all common file systems accept, with room for the name of a temporary file. */
+/** Maximum length of a file name. All common file systems accept it, even with the suffix of a temporary file. */
 const MAX_NAME = 200
 
-/** The name of the file for a checkpoint's name, which may be any text. A name that no file can have is hashed. */
+/**
+ * Returns the file name for the name of a checkpoint, which may be any text. A name that is not a valid file name is
+ * hashed.
+ */
 export function checkpointFileName(name: string): string {
   const encoded = name.isWellFormed() ? encodeURIComponent(name) : ''
   if (name.isWellFormed() && encoded.length <= MAX_NAME) return `${encoded}${SUFFIX}`
@@ -25,8 +28,8 @@ export async function readIfThere(file: string): Promise<string | undefined> {
 }
 
 /**
- * Replaces the file in one step that survives a power cut: the text and the entry of the directory are flushed. The
- * temporary file is new, so a link that waits under its name is not followed.
+ * Replaces the file in one step that survives a power failure: the text and the directory entry are flushed. The
+ * temporary file must not exist yet, so that a link with its name is not followed.
  */
 export async function replaceFile(file: string, text: string): Promise<void> {
   const temporary = `${file}.${randomBytes(8).toString('hex')}.new`
@@ -40,7 +43,7 @@ export async function replaceFile(file: string, text: string): Promise<void> {
   await syncDirectory(dirname(file))
 }
 
-/** Creates the directory, and removes what a crash left of earlier replacements of the file. */
+/** Creates the directory, and removes temporary files that a crash left behind. */
 export async function prepareDirectory(file: string): Promise<void> {
   const directory = dirname(file)
   await mkdir(directory, { recursive: true })

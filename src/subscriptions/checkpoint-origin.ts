@@ -24,8 +24,8 @@ export async function checkOrigin(
 }
 
 /**
- * Checks that the feed still has the event of a mark at its position. It does not after a restore to an earlier state, or
- * after a failover to a standby that had less.
+ * Checks that the feed still has the event of a mark at its position. The event is missing after a restore to an
+ * earlier state, or after a failover to a standby that lacks some events.
  * @throws ForeignCheckpointError, PositionAheadError
  */
 export async function checkMark(
@@ -45,11 +45,14 @@ export async function checkMark(
   throw new ForeignCheckpointError(name, position, detail)
 }
 
-/** True if an event may have left its position without a restore: archived, removed, or deleted with its stream. */
+/**
+ * True if an event may be missing at its position without a restore: because it was archived, removed, or deleted with
+ * its stream.
+ */
 async function mayBeGone(store: EventFeed, position: number, eventId: string): Promise<boolean> {
   if (store.eventExists === undefined || (await store.eventExists(eventId))) return true
   const { heldBack } = await store.health()
-  // A deletion since then has its tombstone behind the position.
+  // If a stream was deleted since then, its tombstone is after the position.
   const { events } = await store.readPage({ fromPosition: position, eventTypes: [STREAM_DELETED], limit: 1 })
   if (events.length > 0) return true
   if (heldBack === undefined) return false

@@ -9,17 +9,17 @@ import type { SubscriptionMonitor } from './subscription-monitor.ts'
 export interface CheckpointSaverParts {
   readonly name: string
   readonly store: CheckpointStore
-  /** What the checkpoint store has. */
+  /** The checkpoint in the checkpoint store. */
   readonly saved: Checkpoint | undefined
   /** Identity of the event store that the positions belong to. */
   readonly storeId: string
-  /** Fencing number of the lease under which it saves; undefined without one. */
+  /** Fencing number of the lease under which it saves; undefined without a lease. */
   readonly fence: number | undefined
   readonly everyEvents: number
   readonly everyMs: number
   readonly retryPolicy: RetryPolicy
   readonly monitor: SubscriptionMonitor
-  /** Called when another instance has moved the checkpoint; nothing is saved any more. */
+  /** Called when another instance has moved the checkpoint. After that, nothing is saved. */
   readonly onConflict: (error: Error) => void
 }
 
@@ -32,7 +32,7 @@ export class CheckpointSaver {
   #unsavedEvents = 0
   #saving: Promise<void> = Promise.resolve()
   #isSaving = false
-  /** True if events were finished during the save, which must be saved, too. */
+  /** True if events were finished during the save, so that another save must follow. */
   #isWanted = false
   #timer: NodeJS.Timeout | undefined
 
@@ -116,7 +116,10 @@ export class CheckpointSaver {
     return undefined
   }
 
-  /** A checkpoint of another owner is saved again at the same position: from then on, that owner is refused. */
+  /**
+   * A checkpoint of another owner is saved again at the same position. After that, saves of the other owner are
+   * refused.
+   */
   #isSaved({ position }: FeedMark): boolean {
     const { fence, storeId } = this.#parts
     const saved = this.#saved

@@ -18,11 +18,12 @@ export interface CheckpointStore {
   /** The last saved checkpoint; undefined if there is none. */
   load(name: string): Promise<Checkpoint | undefined>
   /**
-   * Replaces the previous checkpoint. Saving the stored position again succeeds, because an answer may have been lost.
+   * Replaces the previous checkpoint. Saving the stored position again succeeds, because the response to the first save
+   * may have been lost.
    *
-   * @param previous - the position that the store is expected to have; undefined for none.
-   * @throws CheckpointConflictError if the stored position is neither the new nor the previous one, or if the stored checkpoint
-   * has a higher fencing number. A save without a fencing number is not compared.
+   * @param previous - the position that the store should have at present; undefined if it should have none.
+   * @throws CheckpointConflictError if the stored position is neither the new nor the previous one, or if the stored
+   * checkpoint has a higher fencing number. For a save without a fencing number, the fencing numbers are not compared.
    */
   save(name: string, checkpoint: Checkpoint, previous: number | undefined): Promise<void>
 }

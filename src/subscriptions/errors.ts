@@ -28,7 +28,7 @@ export class SubscriptionFailedError extends EventspineError {
   static override readonly name = 'SubscriptionFailedError'
   readonly code = 'SUBSCRIPTION_FAILED'
   readonly subscription: string
-  /** Position of the event that could not be handled; the subscription's own position is before it. */
+  /** Position of the event that could not be handled. The position of the subscription is before it. */
   readonly position: number
   readonly eventId: string
 
@@ -48,7 +48,7 @@ export class SubscriptionFailedError extends EventspineError {
   }
 }
 
-/** A wait cannot succeed: the subscription does not run on this instance, or was stopped. */
+/** A wait cannot succeed, because the subscription does not run on this instance, or was stopped. */
 export class SubscriptionStoppedError extends EventspineError {
   static override readonly name = 'SubscriptionStoppedError'
   readonly code = 'SUBSCRIPTION_STOPPED'
@@ -59,7 +59,10 @@ export class SubscriptionStoppedError extends EventspineError {
   }
 }
 
-/** Another instance has moved the checkpoint of a subscription: it runs twice. Use a lease where it may. */
+/**
+ * Another instance has moved the checkpoint of a subscription, so the subscription is running twice. Use a lease store
+ * if several instances may run.
+ */
 export class CheckpointConflictError extends EventspineError {
   static override readonly name = 'CheckpointConflictError'
   readonly code = 'CHECKPOINT_CONFLICT'
@@ -72,7 +75,10 @@ export class CheckpointConflictError extends EventspineError {
   }
 }
 
-/** A subscription is to begin behind the end of the feed: its checkpoint belongs to another store, or to its future. */
+/**
+ * A subscription should start beyond the end of the feed: its checkpoint belongs to another store, or the store was
+ * restored to an earlier state.
+ */
 export class PositionAheadError extends EventspineError {
   static override readonly name = 'PositionAheadError'
   readonly code = 'POSITION_AHEAD'
@@ -85,7 +91,10 @@ export class PositionAheadError extends EventspineError {
   }
 }
 
-/** The checkpoint of a subscription belongs to another event store, or to another history of this one. */
+/**
+ * The checkpoint of a subscription belongs to another event store, or to a history of this store that a restore or a
+ * failover has replaced.
+ */
 export class ForeignCheckpointError extends EventspineError {
   static override readonly name = 'ForeignCheckpointError'
   readonly code = 'CHECKPOINT_FOREIGN'

@@ -6,16 +6,19 @@ import type { StoredEvent } from '../store/index.ts'
 import type { EventWork } from './event-work.ts'
 import { type FeedMark, markOf } from './feed-mark.ts'
 
-/** Called when everything up to a mark is finished, with the number of events that it moved by. */
+/**
+ * Called when all events up to a mark are finished, with the number of events that were finished since the previous
+ * call.
+ */
 export type Moved = (mark: FeedMark, events: number) => void
 
-/** Has the events of a read handled: one by one, in lanes, or in batches. */
+/** Passes the events of a page to the handlers: one by one, in lanes, or in batches. */
 export interface EventIntake {
   /** Takes an event. If it returns a promise, the next event may follow when that resolves. */
   take(stored: StoredEvent): Promise<void> | undefined
   /** Call it after each page. */
   endPage(): Promise<void> | undefined
-  /** Passes positions without an event for this subscription. */
+  /** Advances past positions that have no event for this subscription. */
   passTo(mark: FeedMark): void
   /** Call it once no further event is started. Resolves when all started events are settled and the position has moved. */
   settled(): Promise<void>
@@ -101,7 +104,7 @@ interface StartedEvent {
   isFinished: boolean
 }
 
-/** Handles several aggregates concurrently, each in order. Only a finished prefix of the events moves the position. */
+/** Handles several aggregates concurrently, each in order. The position moves only up to the first unfinished event. */
 export class LaneIntake implements EventIntake {
   readonly #work: EventWork
   readonly #moved: Moved

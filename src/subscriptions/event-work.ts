@@ -18,7 +18,7 @@ import type { Consumer, Unit } from './projection.ts'
 import type { SubscriptionMonitor } from './subscription-monitor.ts'
 import type { ResolvedSubscriptionOptions } from './subscription-options.ts'
 
-/** Longest text about an error that is stored with a parked event, in characters. */
+/** Maximum length of the error text that is stored with a parked event, in characters. */
 const MAX_ERROR_TEXT = 1000
 
 export interface EventWorkParts {
@@ -31,9 +31,9 @@ export interface EventWorkParts {
   readonly monitor: SubscriptionMonitor
   readonly tracer: EventTracer
   readonly logger: Logger
-  /** Once it aborts, no attempt starts. */
+  /** After it aborts, no attempt starts. */
   readonly stopping: AbortSignal
-  /** Once it aborts, running handlers are no longer waited for, and their results do not count. */
+  /** After it aborts, the subscription does not wait for running handlers, and their results do not count. */
   readonly abandoned: AbortSignal
   /** Limit the concurrency; a slot is released between two attempts. */
   readonly slots: Slots | undefined
@@ -58,7 +58,7 @@ export class EventWork {
       owner,
       tracer,
       handlerTimeoutMs: options.handlerTimeoutMs,
-      // A batch is no cause, and a relay publishes what is stored as it is stored.
+      // A batch is not a cause, because it has several events. A relay must publish stored events unchanged.
       cause: consumer.isBatch ? 'none' : 'event',
       // Only buses record metrics.
       metrics: { recorder: undefined },
@@ -84,7 +84,7 @@ export class EventWork {
     return this.#running.whenIdle()
   }
 
-  /** Resolves when no more handlers run than the limit. */
+  /** Resolves when the number of running handlers does not exceed the limit. */
   atMost(limit: () => number): Promise<void> {
     return this.#running.whenAtMost(limit)
   }
@@ -133,14 +133,14 @@ export class EventWork {
     }
   }
 
-  /** An event that cannot be decoded reaches no handler, and a retry does not help. */
+  /** Refuses an event that cannot be decoded. It reaches no handler, and a retry does not help. */
   #refuse(unit: Unit, error: Error, handlers: readonly HandlerEntry[]): Promise<boolean> {
     this.#parts.monitor.problem('decoding a stored event failed', error)
     const failures = handlers.map((handler) => ({ handler, error }))
     return this.#giveUp(unit, failures, 1, new Date())
   }
 
-  /** Holds events that were read before a pause until it ends. */
+  /** Holds events that were read before a pause until the pause ends. */
   async #beginLater(unit: Unit): Promise<boolean> {
     const { gate, stopping } = this.#parts
     return (await gate.passed(stopping)) && this.#begin(unit)
@@ -241,7 +241,7 @@ export class EventWork {
     })
   }
 
-  /** Handles a failed batch event by event: only events that also fail alone are dead-lettered. */
+  /** Handles a failed batch event by event. Only events that also fail on their own are dead-lettered. */
   async #handleOneByOne(unit: Unit): Promise<boolean> {
     for (const stored of unit) {
       if (!(await this.handle([stored]))) return false

@@ -3,12 +3,12 @@ import { checkMark } from './checkpoint-origin.ts'
 import { PositionAheadError } from './errors.ts'
 import type { FeedMark } from './feed-mark.ts'
 
-/** A store cannot be replaced in less time than this between two reads, in milliseconds. */
+/** Minimum time that the replacement of a store takes, in milliseconds. */
 const REPLACEMENT_MS = 250
 
 /**
- * Detects that the store was restored to an earlier state, or replaced by a standby that had less, while a subscription
- * runs.
+ * Detects, while a subscription runs, that the store was restored to an earlier state or replaced by a standby that
+ * lacks some events.
  */
 export class FeedContinuity {
   readonly #store: EventFeed
@@ -16,7 +16,7 @@ export class FeedContinuity {
   #mark: FeedMark
   #readAt = performance.now()
 
-  /** @param start - where the run starts; it was checked already. */
+  /** @param start - the mark at which the run starts; it has already been checked. */
   constructor(store: EventFeed, name: string, start: FeedMark) {
     this.#store = store
     this.#name = name
@@ -24,8 +24,8 @@ export class FeedContinuity {
   }
 
   /**
-   * Checks the last mark after each page, by its event unless the page was read soon after the one before. The check
-   * follows the page, so that both cannot be answered by different stores without notice.
+   * Checks the last mark after each page. The event of the mark is looked up, unless the page was read soon after the
+   * previous one. The check follows the page, so that a replacement between the two is detected.
    *
    * @throws ForeignCheckpointError, PositionAheadError
    */
@@ -41,7 +41,7 @@ export class FeedContinuity {
     this.#readAt = Number.NEGATIVE_INFINITY
   }
 
-  /** Everything up to the mark was read; nothing new if it is undefined. */
+  /** Records that everything up to the mark was read. Undefined means that nothing new was read. */
   passed(mark: FeedMark | undefined): void {
     if (mark !== undefined) this.#mark = mark
     this.#readAt = performance.now()

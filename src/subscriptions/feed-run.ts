@@ -15,7 +15,7 @@ import type { WakeUp } from './wake-up.ts'
 
 /** Notified of the progress of a run. */
 export interface RunProgress {
-  /** Everything up to the mark is finished, `events` more than before. */
+  /** Everything up to the mark is finished: `events` further events since the previous call. */
   moved(mark: FeedMark, events: number): void
   /** If set, no further event starts until it resolves. */
   readonly busy: Promise<void> | undefined
@@ -32,8 +32,8 @@ export interface FeedRunParts extends Omit<EventWorkParts, 'stopping' | 'abandon
 }
 
 /**
- * The loop of a subscription: it reads a page after the position and has it handled. At the end of the feed it sleeps until a
- * wake-up or the poll interval. There is no other source of events.
+ * The loop of a subscription: it reads a page after the position and passes it to the handlers. At the end of the feed
+ * it sleeps until a wake-up arrives or the poll interval has passed. There is no other source of events.
  */
 export class FeedRun {
   readonly #parts: FeedRunParts
@@ -91,7 +91,7 @@ export class FeedRun {
     return this.#work.idle()
   }
 
-  /** Resolves when no more handlers run than the limit. */
+  /** Resolves when the number of running handlers does not exceed the limit. */
   atMost(limit: () => number): Promise<void> {
     return this.#work.atMost(limit)
   }
@@ -102,7 +102,7 @@ export class FeedRun {
     await settledUntil(this.#intake.settled(), this.#abandoned.signal)
   }
 
-  /** Reads nothing more, and starts no further attempt. */
+  /** Stops reading, and starts no further attempt. */
   stop(): void {
     this.#stopping.abort()
     this.#parts.wakeUp.call()
@@ -201,7 +201,10 @@ export class FeedRun {
     return isAtEnd
   }
 
-  /** Lets the next event start. A promise only if it must wait for the end of a pause or for a checkpoint. */
+  /**
+   * Allows the next event to start. Returns a promise only if the event must wait for the end of a pause or for a
+   * checkpoint.
+   */
   #admit(): Promise<boolean> | undefined {
     const { gate, progress } = this.#parts
     return gate.isOpen && progress.busy === undefined ? undefined : this.#waitForAdmission()
@@ -218,7 +221,7 @@ export class FeedRun {
   }
 }
 
-/** The part of the feed that a subscription reads. */
+/** Returns the filter for the part of the feed that a subscription reads. */
 export function wantedEvents(consumer: Consumer, options: ResolvedSubscriptionOptions): FeedFilter {
   const { eventClasses, aggregateTypes, tenantId } = options
   const allowed = eventClasses?.map(({ eventType }) => eventType)

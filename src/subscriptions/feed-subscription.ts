@@ -38,7 +38,7 @@ export interface SubscriptionHost {
   readonly logger: Logger
 }
 
-/** Without a deadline: only a stop ends it. */
+/** A deadline that never passes: only a stop ends the wait. */
 const NO_DEADLINE = new AbortController().signal
 
 const NOTHING_RAN: SessionEnd = { inFlight: 0, notDrained: 0, isSaved: true }
@@ -106,7 +106,7 @@ export class FeedSubscription {
     return this.#stopped.signal
   }
 
-  /** Starts it, also after a stop; no-op if it runs. */
+  /** Starts the subscription, also after a stop; no-op if it runs. */
   start(): void {
     if (this.#isHalted || (this.#session !== undefined && !this.#session.isStopping)) return
     const { host, options, gate, monitor } = this
@@ -138,7 +138,7 @@ export class FeedSubscription {
     return this.#hasBegun || startFrom === 'checkpoint' ? undefined : startFrom
   }
 
-  /** Stops it, and rejects the callers that wait for a position. */
+  /** Stops the subscription, and rejects the callers that wait for a position. */
   stop(deadline: AbortSignal): Promise<SessionEnd> {
     this.#stopped.abort()
     this.#isHalted = false
@@ -146,24 +146,24 @@ export class FeedSubscription {
     return this.#end(deadline)
   }
 
-  /** What a stop has come to so far. */
+  /** The intermediate result of a stop that is in progress. */
   get endSoFar(): SessionEnd {
     return this.#session?.endSoFar ?? NOTHING_RAN
   }
 
-  /** Stops it temporarily: callers keep waiting, and `start` has no effect. */
+  /** Stops the subscription temporarily: callers continue to wait, and `start` has no effect. */
   async halt(): Promise<void> {
     this.#isHalted = true
     await this.#end(NO_DEADLINE)
   }
 
-  /** Ends a halt. Starts it again, unless it was stopped in the meantime. */
+  /** Ends a halt. Starts the subscription again, unless it was stopped in the meantime. */
   goOn(): void {
     this.#isHalted = false
     if (!this.#stopped.signal.aborted) this.start()
   }
 
-  /** Stops it with an error; only `start` starts it again. */
+  /** Stops the subscription with an error; only `start` starts it again. */
   fail(error: Error): void {
     this.#isHalted = false
     this.#failure = error
@@ -178,15 +178,15 @@ export class FeedSubscription {
   }
 
   /**
-   * Begins no further event, and resolves when no handler runs any more. Inside its handlers, it does not wait for those
-   * that wait for it.
+   * Starts no further event, and resolves when no handler is running. If one of its handlers calls it, it does not wait
+   * for handlers that wait for this call.
    */
   async pause(): Promise<void> {
     this.gate.close()
     const handlers = RunningHandlers.of(this)
     if (handlers === undefined) return this.#session?.run?.idle()
     this.#pausing.add(handlers)
-    // By then the handler that called is counted among the running ones.
+    // After this await, the calling handler is counted as running.
     await Promise.resolve()
     await this.#session?.run?.atMost(() => [...this.#pausing].filter(({ areRunning }) => areRunning).length)
     this.#pausing.delete(handlers)
@@ -202,8 +202,8 @@ export class FeedSubscription {
   }
 
   /**
-   * Resolves when everything up to the position is finished, and the checkpoint is known to be of this store.
-   * @throws why the subscription has stopped.
+   * Resolves when everything up to the position is finished and the checkpoint is known to belong to this store.
+   * @throws the error with which the subscription has stopped.
    */
   async whenProcessed(position: number): Promise<void> {
     if (this.#failure !== undefined) throw this.#failure
@@ -214,7 +214,7 @@ export class FeedSubscription {
     await reached
   }
 
-  /** A handler waits for what precedes its event, but not for the event itself. */
+  /** A handler may wait for events before its own event, but not for its own event. */
   #refuseInHandlerFor(position: number): void {
     const info = RunningHandlers.of(this)?.info
     if (info !== undefined && Number(info.messageId) <= position) {
@@ -222,7 +222,7 @@ export class FeedSubscription {
     }
   }
 
-  /** Replaces the consumer by another one of the same name. Call it only while the subscription does not run. */
+  /** Replaces the consumer with another one of the same name. Call it only while the subscription does not run. */
   replaceConsumer(consumer: Consumer): void {
     this.#consumer = consumer
   }
@@ -309,7 +309,7 @@ export class FeedSubscription {
     return store === undefined ? noLease : keeperOf({ store, name, owner, ttlMs, monitor })
   }
 
-  /** Reports the progress at most every `progressIntervalMs`, and whenever the end is reached. */
+  /** Reports the progress at most once per `progressIntervalMs`, and whenever the end is reached. */
   #report(run: FeedRun, head: number): void {
     const { options, monitor, name } = this
     monitor.sample()

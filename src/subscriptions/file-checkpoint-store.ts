@@ -40,7 +40,10 @@ export class FileCheckpointStore implements CheckpointStore {
   }
 }
 
-/** Parses the format of this release, and the bare position of older ones: only decimal digits, unlike `0x10` and `1e3`. */
+/**
+ * Parses the format of this release, and the plain position that older releases wrote. The position must consist of
+ * decimal digits; `0x10` and `1e3` are refused.
+ */
 function parseCheckpoint(text: string): Checkpoint | undefined {
   const bare = /^\d{1,16}\s*$/.test(text) ? Number(text) : undefined
   if (isPosition(bare)) return { position: bare, storeId: undefined, eventId: undefined, fence: undefined }

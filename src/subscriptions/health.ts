@@ -14,11 +14,11 @@ export interface SubscriptionStatus {
   readonly state: SubscriptionState
   /** Everything up to this position is finished. */
   readonly position: number
-  /** The saved position; undefined if there is none, or it is unknown here. */
+  /** The saved position; undefined if there is none, or if it is unknown on this instance. */
   readonly checkpoint: number | undefined
   /** Position of the last event in the store; undefined if the store did not answer. */
   readonly head: number | undefined
-  /** Head minus position. Positions have holes, so it is at least the number of events that are missing. */
+  /** Head minus position. Positions have gaps, so the number of events that are left is at most this number. */
   readonly lagPositions: number | undefined
   /** Age of the oldest unfinished event of the subscription, in milliseconds; 0 if there is none. */
   readonly lagMs: number | undefined
@@ -26,7 +26,7 @@ export interface SubscriptionStatus {
   readonly eventsDeadLettered: number
   /** Events that a handler discarded, once for each such handler. */
   readonly eventsDiscarded: number
-  /** Handler runs that failed. */
+  /** Number of failed runs of handlers. */
   readonly handlerErrors: number
   /** Number of events that wait for a retry. */
   readonly retrying: number
@@ -36,7 +36,7 @@ export interface SubscriptionStatus {
   /** Number of reads that found events without a wake-up. A high number means that wake-ups do not arrive. */
   readonly missedWakeUps: number
   readonly lastError: SubscriptionProblem | undefined
-  /** Descriptions of what keeps it from being healthy. */
+  /** Descriptions of the problems that lower its health. */
   readonly problems: readonly string[]
 }
 

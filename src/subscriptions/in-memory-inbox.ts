@@ -2,13 +2,13 @@ import type { MemoryTable } from '../store/memory-table.ts'
 import { PRUNE_BATCH } from './inbox.ts'
 import type { InboxTransaction } from './store-transaction.ts'
 
-/** A note that a handler has had an event. */
+/** A record that a handler has handled an event. */
 export interface InboxNote {
   readonly key: string
   readonly notedAt: Date
 }
 
-/** The notes of `InMemoryStores`, or of a transaction on them. */
+/** The inbox records of `InMemoryStores`, or of one of their transactions. */
 export class InMemoryInboxNotes implements InboxTransaction {
   readonly #notes: MemoryTable<InboxNote>
 

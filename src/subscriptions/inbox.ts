@@ -7,7 +7,7 @@ import type { StoreTransaction } from './store-transaction.ts'
 
 /** What a handler of an inbox receives in addition to the event. */
 export interface InboxContext<Client = unknown> extends HandlerContext {
-  /** The transaction that commits the handler's writes together with the note that it has had the event. */
+  /** The transaction that commits the handler's writes together with the record that it has handled the event. */
   readonly tx: StoreTransaction<Client>
   /**
    * The same for each attempt of this handler to handle this event. Pass it to systems outside of the transaction that recognize
@@ -21,18 +21,20 @@ export type InboxHandler<E extends DomainEvent, Client = unknown> = (
   context: InboxContext<Client>,
 ) => unknown
 
-/** Remembers which handler has had which event, so that each event has its effect once. */
+/** Records which handler has handled which event, so that the effects of each event are committed once. */
 export interface Inbox<Client = unknown> {
   /**
-   * Wraps a handler, so that its writes in `tx` are committed once for each event, however often the event is delivered. The
-   * handler's writes and the note that it has had the event are one transaction. A redelivery, a replay or a second worker finds
-   * the note and does nothing; of two at once, the second waits for the first and then does nothing. If the handler fails, its
-   * writes and the note are rolled back, and the next attempt starts again.
+   * Wraps a handler so that its writes in `tx` are committed once for each event, however often the event is delivered.
+   * One transaction commits the handler's writes and the record that it has handled the event. A redelivery, a replay
+   * or a second worker finds the record and does nothing. If two workers handle the event at once, the second waits for
+   * the first and then does nothing. If the handler fails, its writes and the record are rolled back, and the next
+   * attempt starts again.
    *
-   * The transaction is open while the handler runs, so keep the handler short. What the handler does outside of `tx` may happen
-   * more than once.
+   * The transaction is open while the handler runs, so keep the handler short. Effects of the handler outside of `tx`
+   * may occur more than once.
    *
-   * @param name - identifies the handler. Notes of another name do not count, so keep it when the code moves.
+   * @param name - identifies the handler. Records of another name are ignored, so do not change the name when the code
+   * moves.
    * @returns a handler for a bus, or for a subscription.
    * @example
    * bus.subscribe(
@@ -43,31 +45,32 @@ export interface Inbox<Client = unknown> {
    * )
    */
   once<E extends DomainEvent>(name: string, handler: InboxHandler<E, Client>): EventHandler<E>
-  /** True if a handler has had an event, and its writes are committed. */
+  /** True if a handler has handled an event and its writes are committed. */
   has(handlerName: string, eventId: string): Promise<boolean>
   /**
-   * Removes old notes, in bounded batches. An event that is delivered again after its note was removed has its effect again.
-   * @returns how many were removed.
+   * Removes old records, in bounded batches. If an event is delivered again after its record was removed, it is handled
+   * again.
+   * @returns the number of removed records.
    */
   prune(notedBefore: Date): Promise<number>
 }
 
-/** Notes that one batch of {@link Inbox.prune} removes at most. */
+/** Maximum number of records that one batch of {@link Inbox.prune} removes. */
 export const PRUNE_BATCH = 1000
 
-/** Age at which notes are removed unless an option says otherwise, in milliseconds: 30 days. */
+/** Default age at which records are removed, in milliseconds: 30 days. */
 export const DEFAULT_INBOX_RETENTION_MS = 30 * 24 * 60 * 60 * 1000
 
-/** Longest time between two removals of old notes, in milliseconds. */
+/** Maximum time between two removals of old records, in milliseconds. */
 const LONGEST_PRUNE_INTERVAL_MS = 60 * 60 * 1000
 
 /** What an inbox needs of its stores. */
 export interface TransactionalInboxParts<Client> {
   readonly transaction: <T>(work: (tx: StoreTransaction<Client>) => Promise<T>) => Promise<T>
   readonly has: (handlerName: string, eventId: string) => Promise<boolean>
-  /** Removes at most {@link PRUNE_BATCH} notes, in a transaction of its own. @returns how many. */
+  /** Removes at most {@link PRUNE_BATCH} records, in its own transaction. @returns the number of removed records. */
   readonly pruneSome: (notedBefore: Date) => Promise<number>
-  /** Age at which notes are removed, in milliseconds; Infinity for never. */
+  /** Age at which records are removed, in milliseconds; Infinity for never. */
   readonly retentionMs: number
   readonly logger: Logger
 }
@@ -113,7 +116,7 @@ export class TransactionalInbox<Client> implements Inbox<Client> {
       if (!(await tx.inbox.add(name, event.eventId))) return
       context.signal.throwIfAborted()
       await handler(event, new InboxRun(context, tx, idempotencyKeyOf(name, event)))
-      // The attempt has failed already, and will be repeated: nothing of it may stay.
+      // The attempt has already failed and will be repeated, so its writes must be rolled back.
       context.signal.throwIfAborted()
     })
     this.#pruneInTime()

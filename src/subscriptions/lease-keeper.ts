@@ -21,7 +21,7 @@ export interface LeaseKeeper {
   hold(signal: AbortSignal): Promise<HeldLease | undefined>
 }
 
-/** For a subscription that runs on one instance only. */
+/** Used for a subscription that runs on only one instance. */
 export const noLease: LeaseKeeper = {
   hold: async () => ({
     wasAwaited: false,
@@ -65,7 +65,10 @@ export function keeperOf(terms: LeaseTerms): LeaseKeeper {
   }
 }
 
-/** How often a standby instance asks for the lease, because the notification of a release may get lost. */
+/**
+ * Interval at which a standby instance requests the lease, in milliseconds, because the notification of a release may
+ * be lost.
+ */
 const STANDBY_MS = 1000
 
 class RenewedLease implements HeldLease {
@@ -110,7 +113,7 @@ class RenewedLease implements HeldLease {
       // If the fencing number has changed, the lease was lost in between, and another instance may have run.
       const isKept = typeof answer === 'object' && answer.fence === this.#fence
       if (isKept) heldUntil = asked + this.#terms.ttlMs
-      // A store that does not answer has not given the lease to another instance before it expires.
+      // While the store does not answer, it cannot have given the lease to another instance before the lease expires.
       else if (answer !== 'unknown' || performance.now() >= heldUntil) break
     }
     if (!this.#released.signal.aborted) this.#lost.abort()

@@ -1,8 +1,9 @@
 /** The right to run a subscription for a limited time. */
 export interface Lease {
   /**
-   * Fencing number, which increases each time the lease changes its owner. Writes of a former owner have a lower number and are
-   * refused. It starts from the time in milliseconds, so that it also increases after the leases were lost.
+   * Fencing number, which increases each time the lease changes its owner. Writes of a former owner have a lower number
+   * and are refused. It starts at the current time in milliseconds, so that it also increases if the lease store loses
+   * its data.
    */
   readonly fence: number
 }
@@ -10,7 +11,7 @@ export interface Lease {
 /** Decides which of several instances of a subscription runs. */
 export interface LeaseStore {
   /**
-   * Takes the lease of a subscription, or extends it. The time is that of the store, not of the caller.
+   * Takes the lease of a subscription, or extends it. The clock of the store is used, not that of the caller.
    * @returns undefined while another owner holds it.
    */
   acquire(name: string, owner: string, ttlMs: number): Promise<Lease | undefined>

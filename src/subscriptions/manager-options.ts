@@ -24,22 +24,22 @@ import { isOutbox } from './outbox.ts'
 export interface SubscriptionManagerOptions {
   /** The only source of events: an event store, or the outbox of the stores. */
   readonly eventStore: EventFeed
-  /** Stores the position of each subscription. Required, except with an outbox, which has its own. */
+  /** Stores the position of each subscription. Required, except with an outbox, which has its own checkpoints. */
   readonly checkpoints?: CheckpointStore
   /** Wakes subscriptions when it delivers an event to this process. Optional: it only shortens the wait for the next poll. */
   readonly eventBus?: EventBus
   /** Stores the dead letters of subscriptions with `onFailure: 'deadLetter'`. */
   readonly deadLetters?: SubscriptionDeadLetterStore
   /**
-   * Lets one instance of each subscription run, with failover to another. Without it, run only one instance. An outbox has its
-   * own.
+   * Lets one instance of each subscription run, with failover to another instance. Without it, run only one instance.
+   * An outbox has its own leases.
    */
   readonly leases?: LeaseStore
-  /** How long an instance keeps its leases without extending them, in milliseconds. Default 15,000. */
+  /** Time after which a lease expires if its instance does not extend it, in milliseconds. Default 15,000. */
   readonly leaseTtlMs?: number
   /** Name of this instance among those that share the leases. Default: a random name. */
   readonly instanceId?: string
-  /** Maximum duration of a `stop` that gets no `timeoutMs`, in milliseconds. Default 30,000. */
+  /** Maximum duration of a `stop` that is called without `timeoutMs`, in milliseconds. Default 30,000. */
   readonly shutdownTimeoutMs?: number
   /** Create OpenTelemetry spans if an SDK is registered. Default true. */
   readonly enableTracing?: boolean
@@ -75,7 +75,7 @@ const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
   ...observabilityRules,
 }
 
-/** What a manager makes of its options. */
+/** The options of a manager, checked and with defaults applied. */
 export interface ResolvedManagerOptions {
   readonly host: SubscriptionHost
   readonly bus: EventBus | undefined
@@ -95,8 +95,8 @@ export function resolveManagerOptions(options: SubscriptionManagerOptions): Reso
 }
 
 /**
- * Where positions are saved, and who runs a subscription. An outbox decides both itself, because it removes what its relays have
- * published.
+ * Returns the checkpoint store and the lease store. An outbox has its own of both, because it removes the events that
+ * its relays have published.
  *
  * @throws ConfigError
  */

@@ -19,8 +19,9 @@ export interface OutboxTransaction {
 }
 
 /**
- * Events that were committed with the transactions of their publishers, and are not published yet: a feed for the relay of a
- * `SubscriptionManager`. Events of one aggregate are in the order of the commits. What all relays have published is removed.
+ * Events that were committed with the transactions of their publishers and are not published yet: a feed for the relay
+ * of a `SubscriptionManager`. Events of one aggregate are in the order of the commits. Events that all relays have
+ * published are removed.
  *
  * @example
  * await using manager = new SubscriptionManager({ eventStore: stores.outbox })
@@ -33,23 +34,28 @@ export interface Outbox extends EventFeed {
    * in bounded batches; the last published event stays, because it marks the end of the feed.
    */
   readonly checkpoints: CheckpointStore
-  /** The leases of the relays: of several with one name, one publishes, and the others stand by. A manager of the outbox uses them. */
+  /**
+   * The leases of the relays. Of several relays with the same name, one publishes and the others stand by. A manager of
+   * the outbox uses them.
+   */
   readonly leases: LeaseStore
   /**
-   * Removes the checkpoint of a relay that no longer runs. Until then, the outbox keeps all events that it has not published.
-   * @returns false if there is none of this name.
+   * Removes the checkpoint of a relay that you no longer run. Until then, the outbox keeps all events that this relay
+   * has not published.
+   * @returns false if there is no relay with this name.
    */
   removeRelay(name: string): Promise<boolean>
 }
 
-/** True for a feed that has checkpoints and leases of its own. */
+/** True for a feed that has its own checkpoints and leases. */
 export function isOutbox(feed: EventFeed | undefined): feed is Outbox {
   if (typeof feed !== 'object' || feed === null) return false
   return 'checkpoints' in feed && 'leases' in feed && 'removeRelay' in feed
 }
 
 /**
- * A relay with a filter would pass the other events, and the outbox would remove them although nobody has published them.
+ * A relay with a filter would advance past the other events, and the outbox would remove them although they were not
+ * published.
  * @throws ConfigError
  */
 export function refuseFilter(name: string, { eventTypes, aggregateTypes, tenantId }: FeedFilter): void {
@@ -59,7 +65,7 @@ export function refuseFilter(name: string, { eventTypes, aggregateTypes, tenantI
   ])
 }
 
-/** Leases whose names have a prefix, so that they are not those of others in the same store. */
+/** Leases whose names have a prefix, so that they differ from the names of other leases in the same store. */
 export class PrefixedLeaseStore implements LeaseStore {
   readonly #leases: LeaseStore
   readonly #prefix: string
@@ -82,7 +88,7 @@ export class PrefixedLeaseStore implements LeaseStore {
   }
 }
 
-/** Begins the names of the leases of relays. */
+/** Prefix of the names of the leases of relays. */
 export const OUTBOX_LEASE_PREFIX = 'outbox/'
 
 /**

@@ -7,7 +7,9 @@ import type { StoredEvent } from '../store/index.ts'
 
 /** Optional members of every subscriber. */
 interface Subscriber {
-  /** Name of the subscription, which identifies its checkpoint. Required, unless `subscribe` is given one. */
+  /**
+   * Name of the subscription, which identifies its checkpoint. Required unless the options of `subscribe` have a name.
+   */
   readonly name?: string
   /** Empties the read model, so that `rebuild` can fill it again. */
   reset?(): void | Promise<void>
@@ -21,8 +23,8 @@ export interface Projection<E extends DomainEvent = DomainEvent> extends Subscri
 /** Handles a page of events as a unit: the position moves when the whole page is handled. */
 export interface BatchProjection<E extends DomainEvent = DomainEvent> extends Subscriber {
   /**
-   * Handles events in the order of the feed; throws or rejects to say that the unit failed. Events created here have no cause
-   * unless you set `causationId` and `correlationId`: the batch is none.
+   * Handles events in the order of the feed. If it throws or rejects, the whole batch has failed. Events that are
+   * created here have no cause unless you set `causationId` and `correlationId`, because a batch has several events.
    */
   handleBatch(events: readonly E[], context: HandlerContext): unknown
   subscribedTo?(): readonly EventClass[]
@@ -42,8 +44,9 @@ export interface HandlerSet extends Subscriber {
 }
 
 /**
- * Creates a handler for the `handlers` of a subscription; its parameter is inferred. Give each of several handlers of one
- * event a `name`: a replay of parked events runs only those that had failed, and finds them by their names.
+ * Creates a handler for the `handlers` of a subscription; its parameter is inferred. If an event has several handlers,
+ * give each of them a `name`: a replay of parked events runs only the handlers that had failed, and finds them by their
+ * names.
  *
  * Options that it leaves out are those of the subscription.
  *
@@ -64,7 +67,7 @@ export type Unit = readonly [StoredEvent, ...StoredEvent[]]
 /** A subscriber in the form that a subscription calls. */
 export interface Consumer {
   readonly name: string
-  /** The classes of the events it handles, as far as it declares them. */
+  /** The event classes that it declares. */
   readonly eventClasses: readonly EventClass[]
   /** The event types that it handles; undefined for all. */
   readonly eventTypes: readonly string[] | undefined
@@ -100,7 +103,7 @@ export function readSubscriber(subscriber: unknown, givenName?: string): Consume
 /** @returns true if it handles events of every type. */
 function register(registry: HandlerRegistry, subscriber: object, name: string): boolean {
   if ('handlers' in subscriber && Array.isArray(subscriber.handlers)) {
-    // handlerFor returned it. The registry checks classes and handler.
+    // `handlerFor` has created it. The registry checks the classes and the handler.
     for (const { eventClasses, handler, options } of subscriber.handlers as HandlerBinding[]) {
       registry.subscribe(eventClasses, handler, options)
     }
@@ -111,7 +114,7 @@ function register(registry: HandlerRegistry, subscriber: object, name: string): 
     registry.subscribeAll(subscriber, { name })
     return false
   }
-  // This was checked above. The registry calls it as a handler.
+  // Its type was checked above. The registry calls it as a handler.
   registry.subscribeToAllEvents(subscriber as unknown as EventHandler, { name })
   return true
 }
@@ -139,7 +142,7 @@ function batchConsumer(name: string, subscriber: object) {
   }
 }
 
-/** The checkpoint is stored under the name, so it is never derived: a minifier renames classes. */
+/** The checkpoint is stored under this name. It is never derived from the class, because a minifier renames classes. */
 function nameOf(subscriber: object): string {
   if ('name' in subscriber && typeof subscriber.name === 'string' && subscriber.name !== '')
     return subscriber.name

@@ -16,7 +16,7 @@ export interface RebuildReport {
 }
 
 /**
- * Resets a projection and has it handle all events again. Until then, its read model is incomplete.
+ * Resets a projection and passes all events to it again. Until it has caught up, its read model is incomplete.
  * @throws TypeError if it cannot be reset; SubscriptionStoppedError if it does not run on this instance, or is stopped;
  * any error of `reset`, which leaves the subscription stopped.
  */
@@ -97,7 +97,7 @@ class Shadow {
     this.#monitor = new SubscriptionMonitor(name, host.logger)
     this.#run = new FeedRun({
       ...host,
-      // Its handlers may wait for the present projection, which does not wait for them.
+      // Its handlers may wait for the current projection, which does not wait for them.
       owner: this,
       options,
       gate,

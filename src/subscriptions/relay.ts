@@ -9,7 +9,10 @@ export interface RelayOptions extends SubscriptionOptions {
   readonly name: string
 }
 
-/** A relay retries without a limit, because a broker comes back, and in small batches, because a batch is repeated as a whole. */
+/**
+ * A relay retries without a limit, because an outage of a broker ends. It uses small batches, because a failed batch is
+ * repeated as a whole.
+ */
 export const relayDefaults = {
   maxRetries: Number.POSITIVE_INFINITY,
   batchSize: 100,

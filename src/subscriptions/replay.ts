@@ -78,7 +78,7 @@ class Replay {
     })
   }
 
-  /** @returns why the event stays parked; undefined if it was handled. */
+  /** @returns the error because of which the event stays parked; undefined if it was handled. */
   async run(parked: ParkedEvent): Promise<Error | undefined> {
     const stored = await this.#stored(parked)
     if (stored.fault !== undefined) return this.#park(parked, [stored.fault], parked.handlerNames)
@@ -110,7 +110,7 @@ class Replay {
     })
   }
 
-  /** The event from the store, decoded by the current class; the parked event if the store no longer has it. */
+  /** Returns the event from the store, decoded by the current class; the parked event if the store no longer has it. */
   async #stored({ position, event, failedAt }: ParkedEvent): Promise<StoredEvent> {
     const range = { fromPosition: position - 1, toPosition: position, limit: 1 }
     const { events } = await this.#subscription.host.store.readPage(range)
@@ -137,8 +137,8 @@ class Replay {
 }
 
 /**
- * The handlers that had failed. If a failed one has no name, or none of these handlers has its name, all handlers run: one
- * that had succeeded handles the event again, so that none is skipped.
+ * Returns the handlers that had failed. If a failed handler has no name, or none of the current handlers has its name,
+ * all handlers run, so that none is skipped; handlers that had succeeded then handle the event again.
  */
 function handlersThatFailed(
   handlers: readonly HandlerEntry[],

@@ -16,7 +16,10 @@ export interface SessionParts extends Omit<FeedRunParts, 'start' | 'progress'> {
   readonly leases: LeaseKeeper
   /** True if other instances may run the same subscription. A conflict then means that one of them does. */
   readonly isShared: boolean
-  /** Where to begin, whatever the checkpoint says; undefined where that was done already. */
+  /**
+   * Where to start, regardless of the checkpoint; undefined to start at the checkpoint, for example if an earlier
+   * session has already applied it.
+   */
   readonly startFrom: StartPlace | undefined
   readonly onMoved: (position: number) => void
   readonly onPageRead: (run: FeedRun, head: number) => void
@@ -34,7 +37,7 @@ export interface SessionEnd {
 interface Start {
   readonly mark: FeedMark
   readonly storeId: string
-  /** What the checkpoint store has. */
+  /** The checkpoint in the checkpoint store. */
   readonly saved: Checkpoint | undefined
   /** True if the session does not start at the saved position. */
   readonly isNew: boolean
@@ -52,7 +55,7 @@ export class Session {
   /** Resolves when nothing runs, or when the deadline of the stop has passed. */
   readonly ended: Promise<void>
 
-  /** @param after - the end of the previous session, for which this one waits. */
+  /** @param after - resolves when the previous session has ended. This session waits for it. */
   constructor(parts: SessionParts, after: Promise<void> | undefined) {
     this.#parts = parts
     this.#retryPolicy = new RetryPolicy(parts.options)
@@ -76,7 +79,7 @@ export class Session {
     return this.#saver?.saved
   }
 
-  /** Stops reading, waits for handlers that run until the signal aborts, and saves how far it came. */
+  /** Stops reading, waits for running handlers until the signal aborts, and saves the position. */
   async stop(deadline: AbortSignal): Promise<SessionEnd> {
     const run = this.#run
     const inFlight = run?.running ?? 0
@@ -97,7 +100,7 @@ export class Session {
     return { inFlight, notDrained, isSaved: this.#saver?.saved === run?.position }
   }
 
-  /** How far a stop has come that is still waiting for handlers. */
+  /** The intermediate result of a stop that is still waiting for handlers. */
   get endSoFar(): SessionEnd {
     const running = this.#run?.running ?? 0
     return { inFlight: running, notDrained: running, isSaved: this.#saver?.saved === this.#run?.position }
@@ -118,7 +121,10 @@ export class Session {
     this.#phase = 'ended'
   }
 
-  /** Runs while the lease is held. @returns why it cannot continue; undefined if it was stopped or lost the lease. */
+  /**
+   * Runs while the lease is held. @returns the error because of which it cannot continue; undefined if it was stopped
+   * or lost the lease.
+   */
   async #lead(lease: HeldLease): Promise<Error | undefined> {
     const start = await this.#findStart(lease.wasAwaited || this.#run !== undefined)
     if (start === undefined || start instanceof Error) return start

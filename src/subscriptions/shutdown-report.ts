@@ -4,8 +4,9 @@ import type { SessionEnd } from './session.ts'
 export interface StopReport {
   /**
    * `'completed'`: all running handlers ended and all checkpoints are saved. `'timedOut'`: the timeout passed first;
-   * unfinished events will be handled again. `'forced'`: a second signal ended the stop at once. `'stopping'`: a handler called `stop`,
-   * which waits for that handler, so the report is of the beginning; the stop goes on.
+   * unfinished events will be handled again. `'forced'`: a second signal ended the stop at once. `'stopping'`: a
+   * handler called `stop`, which waits for that handler, so the report describes the start of the stop; the stop
+   * continues.
    */
   readonly phase: 'completed' | 'timedOut' | 'forced' | 'stopping'
   /** The cause of the stop: the name of a signal, or `'stop'`. */

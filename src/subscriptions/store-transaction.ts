@@ -3,17 +3,18 @@ import type { CheckpointStore } from './checkpoint-store.ts'
 import type { SubscriptionDeadLetterStore } from './dead-letter-store.ts'
 import type { OutboxTransaction } from './outbox.ts'
 
-/** The notes of an inbox inside a transaction. They are stored with its commit, or not at all. */
+/** The records of an inbox inside a transaction. They are committed with the transaction, or not at all. */
 export interface InboxTransaction {
   /**
-   * Notes that a handler has had an event. If another transaction is about to note the same, the call waits for its end.
-   * @returns false if it was noted before: do nothing then.
+   * Records that a handler has handled an event. If another open transaction has added the same record, the call waits
+   * until that transaction ends.
+   * @returns false if the record already exists. In that case, do not handle the event.
    * @throws TransactionRequiredError if no transaction is open.
    */
   add(handlerName: string, eventId: string): Promise<boolean>
 }
 
-/** The stores inside one transaction. Their writes are stored with its commit, or not at all. */
+/** The stores inside one transaction. Their writes are committed with the transaction, or not at all. */
 export interface StoreTransaction<Client = unknown> {
   /** Runs the caller's own statements in the same transaction. */
   readonly client: Client

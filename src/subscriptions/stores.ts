@@ -24,7 +24,7 @@ export interface Stores<Client = unknown> extends AsyncDisposable {
    * use `tx` afterwards. Other readers see nothing before the commit, and listeners are called after it.
    *
    * @returns the result of the work.
-   * @throws what the work throws; StoreOutcomeUnknownError if the answer to the commit was lost.
+   * @throws what the work throws; StoreOutcomeUnknownError if the response to the commit was lost.
    * @example
    * await stores.transaction(async (tx) => {
    *   await orders.within(tx).save(order)
@@ -38,11 +38,11 @@ export interface Stores<Client = unknown> extends AsyncDisposable {
   close(): Promise<void>
 }
 
-/** Stores in a database whose client the caller may use, too. */
+/** Stores in a database whose client the caller may also use. */
 export interface DatabaseStores<Client> extends Stores<Client> {
   /**
-   * The stores inside a transaction that the caller has started with another client, and will commit or roll back. Listeners in this
-   * process are called like those of other processes: when the store detects the commit.
+   * Returns the stores inside a transaction that the caller has opened on its own client, and will commit or roll back.
+   * Listeners in this process are called when the store detects the commit, like those of other processes.
    */
   within(client: Client): StoreTransaction<Client>
 }

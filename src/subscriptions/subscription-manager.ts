@@ -27,15 +27,16 @@ export interface StopOptions {
 
 export interface RebuildOptions {
   /**
-   * A new projection, which is filled from the beginning while the current one continues, and replaces it when it has caught
-   * up. Its `reset` is called first, if it has one. Default: the current projection is reset and filled again.
+   * A new projection. It is filled from the beginning while the current projection continues, and replaces the current
+   * one when it has caught up. Its `reset` is called first, if it has one. Default: the current projection is reset and
+   * filled again.
    */
   readonly into?: object
 }
 
 /**
- * Feeds projections and other subscribers from an event store. Each subscription starts at its checkpoint and reads stored and
- * new events in one loop from one source, so that it misses none in between.
+ * Feeds projections and other subscribers from an event store. Each subscription starts at its checkpoint and reads
+ * stored and new events in one loop from one source, so that it misses no event between the two.
  *
  * `start`, `stop`, `pause`, `resume` and `subscribe` may be called in any order.
  *
@@ -94,17 +95,17 @@ export class SubscriptionManager implements AsyncDisposable {
   }
 
   /**
-   * Publishes all stored events on a bus, at least once and in order per aggregate, even across crashes: a transactional outbox
-   * without a second table. A batch is published again until the bus has confirmed it.
+   * Publishes all stored events on a bus, at least once and in order per aggregate, even across crashes. The event
+   * store is then a transactional outbox. A batch is published again until the bus has confirmed it.
    */
   relay(bus: Pick<EventBus, 'publish'>, options: RelayOptions): void {
     this.subscribe(relayTo(bus), { ...relayDefaults, ...options })
   }
 
   /**
-   * Stops a subscription and forgets it; its checkpoint stays. Inside one of its handlers it returns at once, because the
-   * stop waits for that handler.
-   * @returns false when there is none of this name.
+   * Stops a subscription and removes it from the manager; its checkpoint stays. Inside one of its handlers it returns
+   * at once, because the stop waits for that handler.
+   * @returns false if there is no subscription with this name.
    */
   async unsubscribe(name: string, { timeoutMs }: StopOptions = {}): Promise<boolean> {
     const subscription = this.#subscriptions.get(name)
@@ -117,7 +118,7 @@ export class SubscriptionManager implements AsyncDisposable {
     return true
   }
 
-  /** Starts all subscriptions, including those that an error has stopped; no-op for running ones. */
+  /** Starts all subscriptions, including those that an error has stopped; no-op for running subscriptions. */
   start(): void {
     this.#endWakeUps ??= this.#listen()
     for (const subscription of this.#subscriptions.values()) subscription.start()
@@ -139,8 +140,8 @@ export class SubscriptionManager implements AsyncDisposable {
   }
 
   /**
-   * Starts, and stops on a shutdown signal. A second signal ends the stop at once.
-   * @returns the outcome of the stop; let the process exit then.
+   * Starts the manager, and stops it on a shutdown signal. A second signal ends the stop at once.
+   * @returns the outcome of the stop. After that, let the process exit.
    */
   async runUntilShutdown({ signals, timeoutMs }: RunUntilShutdownOptions = {}): Promise<StopReport> {
     const deadline = new Deadline()
@@ -154,7 +155,8 @@ export class SubscriptionManager implements AsyncDisposable {
   }
 
   /**
-   * Begins no further event, and resolves when no handler runs any more; at once inside one of its own handlers.
+   * Starts no further event, and resolves when no handler is running. Inside one of its own handlers it resolves at
+   * once.
    * @throws SubscriptionNotFoundError
    */
   async pause(name: string): Promise<void> {
@@ -167,10 +169,11 @@ export class SubscriptionManager implements AsyncDisposable {
   }
 
   /**
-   * Has a projection handle all events again. Resolves when it has handled all events that were stored at the time of the call.
+   * Passes all events to a projection again. Resolves when it has handled all events that were stored at the time of
+   * the call.
    *
-   * @throws SubscriptionNotFoundError, SubscriptionStoppedError; TypeError if the projection has no `reset()`; and the error that
-   * stopped a new projection, in which case the current one continues. HandlerDeadlockError inside one of
+   * @throws SubscriptionNotFoundError, SubscriptionStoppedError; TypeError if the projection has no `reset()`; the
+   * error that stopped a new projection, in which case the current one continues; HandlerDeadlockError inside one of
    * its own handlers.
    */
   async rebuild(name: string, { into }: RebuildOptions = {}): Promise<RebuildReport> {
@@ -181,11 +184,11 @@ export class SubscriptionManager implements AsyncDisposable {
   }
 
   /**
-   * Handles parked events again, one after the other, by the handlers that had failed, and removes those that are handled.
-   * One that fails again stays, with its new error. The subscription itself goes on meanwhile: an event that is handled
-   * late comes after later ones of its aggregate.
+   * Runs the handlers that had failed for parked events again, one event after the other, and removes the events that
+   * are handled. An event that fails again stays parked, with its new error. Meanwhile the subscription continues, so a
+   * replayed event is handled after later events of its aggregate.
    *
-   * @throws SubscriptionNotFoundError; SubscriptionStoppedError where another instance has the lease; ConfigError when the
+   * @throws SubscriptionNotFoundError; SubscriptionStoppedError if another instance has the lease; ConfigError if the
    * manager has no `deadLetters`.
    */
   async replayParked(name: string, options: ReplayOptions = {}): Promise<ReplayReport> {
@@ -193,9 +196,10 @@ export class SubscriptionManager implements AsyncDisposable {
   }
 
   /**
-   * Resolves when a subscription has finished all events that are stored now.
-   * @throws SubscriptionNotFoundError; SubscriptionFailedError or SubscriptionStoppedError when it does not come so far;
-   * HandlerDeadlockError inside one of its own handlers, whose event it would wait for.
+   * Resolves when a subscription has finished all events that are stored at the time of the call.
+   * @throws SubscriptionNotFoundError; SubscriptionFailedError or SubscriptionStoppedError if the subscription stops
+   * before that; HandlerDeadlockError inside one of its own handlers, because the call would wait for the event of that
+   * handler.
    */
   async whenCaughtUp(name: string): Promise<void> {
     const subscription = this.#get(name)
@@ -205,7 +209,7 @@ export class SubscriptionManager implements AsyncDisposable {
   /**
    * Resolves when all subscriptions, or the named one, have finished all events up to a position. Pass the position that `save`
    * returned to read your own writes.
-   * @throws as {@link whenCaughtUp} does. does. does.
+   * @throws as {@link whenCaughtUp} does.
    */
   async whenProcessed(position: number, name?: string): Promise<void> {
     const all = name === undefined ? [...this.#subscriptions.values()] : [this.#get(name)]
@@ -234,7 +238,7 @@ export class SubscriptionManager implements AsyncDisposable {
     const subscriptions = [...this.#subscriptions.values()]
     const handlers = subscriptions.map((subscription) => RunningHandlers.of(subscription))
     const isInHandler = () => handlers.some((running) => running?.areRunning === true)
-    // By then the handler that called is counted among the running ones.
+    // After this await, the calling handler is counted as running.
     if (isInHandler()) await Promise.resolve()
     const stops = subscriptions.map((subscription) => subscription.stop(deadline.signal))
     const stopped = Promise.all(stops).finally(() => deadline.end())

@@ -42,7 +42,7 @@ export class SubscriptionMonitor {
     this.#logger = logger
   }
 
-  /** Descriptions of the parts that fail now. */
+  /** Descriptions of the parts that are failing at the moment. */
   get troubles(): readonly string[] {
     return [...this.#troubles.values()]
   }

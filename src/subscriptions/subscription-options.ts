@@ -20,12 +20,14 @@ import {
 } from '../kit/options.ts'
 
 /**
- * Where a subscription without a checkpoint starts: at the beginning (`'checkpoint'`, `'beginning'`), after the last event
- * (`'end'`), after a position, or with the first event that was stored at a time or later.
+ * Where a subscription without a checkpoint starts: at the beginning (`'checkpoint'`, `'beginning'`), after the last
+ * event (`'end'`), after a position, or with the first event that was stored at or after a time.
  */
 export type StartFrom = 'checkpoint' | StartPlace
 
-/** The first event, after the last event, after a position, or the first event from a time on. */
+/**
+ * At the first event, after the last event, after a position, or at the first event that was stored at or after a time.
+ */
 export type StartPlace = 'beginning' | 'end' | number | Date
 
 /** The progress of a subscription towards the end of the feed. */
@@ -40,7 +42,10 @@ export interface SubscriptionProgress {
 }
 
 export interface SubscriptionOptions {
-  /** Name of the subscription, which identifies its checkpoint. Default: the name of the subscriber, or of its class. */
+  /**
+   * Name of the subscription, which identifies its checkpoint. Default: the `name` of the subscriber. One of the two is
+   * required.
+   */
   readonly name?: string
   /**
    * Where to start when the manager first starts the subscription: at the checkpoint, or at a given place regardless of the
@@ -63,13 +68,13 @@ export interface SubscriptionOptions {
    * more, in order per aggregate. A batch handler always gets one batch at a time.
    */
   readonly concurrency?: number
-  /** Maximum number of started and unfinished events if `concurrency` is above 1. Default 1,000. */
+  /** Maximum number of events that are started and not finished, if `concurrency` is above 1. Default 1,000. */
   readonly maxInFlight?: number
   /** Number of events after which the checkpoint is saved; 1 for every event. Default 100. */
   readonly checkpointEveryEvents?: number
   /** Maximum time from an event to the save of the checkpoint, in milliseconds. Default 1,000. */
   readonly checkpointEveryMs?: number
-  /** Maximum time between two reads at the end of the feed, in milliseconds, if no wake-up comes. Default 1,000. */
+  /** Maximum time between two reads at the end of the feed, in milliseconds, if no wake-up arrives. Default 1,000. */
   readonly pollIntervalMs?: number
   /** Retries of a handler after its first attempt. Default 3. */
   readonly maxRetries?: number
@@ -85,13 +90,13 @@ export interface SubscriptionOptions {
   readonly retryIf?: (error: Error) => boolean
   /** Returns true for an error with which a handler discards the event, which then counts as handled. Default: none. */
   readonly discardIf?: (error: Error) => boolean
-  /** Maximum duration of one run of a handler, in milliseconds. Default Infinity. */
+  /** Maximum duration of one attempt of a handler, in milliseconds. Default Infinity. */
   readonly handlerTimeoutMs?: number
   /** The name that `handlerTimeoutMs` has in eventsource-py. Pass one of them. */
   readonly processingTimeoutMs?: number
   /**
-   * What happens after the last retry: `'stop'` stops the subscription before the event, with health down; `'deadLetter'` stores
-   * the event in the `deadLetters` of the manager and continues. Default `'stop'`.
+   * What the subscription does if the last retry fails. `'stop'`: it stops before the event, and its health is down.
+   * `'deadLetter'`: it stores the event in the `deadLetters` of the manager and continues. Default `'stop'`.
    */
   readonly onFailure?: 'stop' | 'deadLetter'
   /** Called regularly with the progress, and when the subscription has caught up. Must not throw. */

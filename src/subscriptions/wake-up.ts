@@ -1,6 +1,6 @@
 import { settledWithin } from '../kit/time.ts'
 
-/** Wakes a sleeper when there may be work. A call before the sleep counts, too: it is a flag, not a queue. */
+/** Ends a sleep when there may be work. A call before the sleep also ends it: the wake-up is a flag, not a queue. */
 export class WakeUp {
   #woken = Promise.withResolvers<void>()
 

@@ -5,8 +5,8 @@ import type { DeadLetterReason } from './transport.ts'
 const MAX_ERROR_TEXT = 1000
 
 /**
- * Writes a reason as text fields: those that eventsource-py has on Kafka, by its names, and further ones that it ignores.
- * Each transport spells the names in its own way.
+ * Writes a reason as text fields: the fields that eventsource-py has on Kafka, with its names, and further fields,
+ * which it ignores. Each transport may spell the names differently.
  */
 export function writeReason(reason: DeadLetterReason): Record<string, string> {
   return {

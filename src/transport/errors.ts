@@ -27,7 +27,10 @@ export class ConnectionError extends EventspineError {
   readonly code: 'CONNECTION_FAILED' | 'AUTHENTICATION_FAILED' | 'TOPOLOGY_CONFLICT' | 'CONNECTION_LOST'
   override readonly retryable: boolean
 
-  /** @param code - only `'CONNECTION_FAILED'` and `'CONNECTION_LOST'` are retryable; the others need a change. */
+  /**
+   * @param code - errors with `'CONNECTION_FAILED'` or `'CONNECTION_LOST'` are retryable; the others persist until
+   * something is changed.
+   */
   constructor(code: ConnectionError['code'], message: string, options?: ErrorOptions) {
     super(message, options)
     this.code = code

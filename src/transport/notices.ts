@@ -13,8 +13,8 @@
  * - `trimmingHeldBack`: `group` does not acknowledge entries, so the stream cannot be trimmed (Redis); it may be abandoned.
  * - `unassigned`: the consumer is a member of its group and has no partition of its stream (Kafka), so it receives no
  *   events; `detail` says what may be the cause.
- * - `consumerNameTaken`: another live process uses this consumer's name in the group (Redis), so each takes over what the
- *   other handles; `detail` says what to do.
+ * - `consumerNameTaken`: another live process uses this consumer's name in the group (Redis), so the two processes take
+ *   over each other's messages; `detail` says what to do.
  * - `pendingClaimed`: the bus took over `count` messages from a consumer that died or stopped.
  */
 export type BusNotice =

@@ -6,7 +6,10 @@ export const REPLAY_HANDLERS = 'replay_handlers'
 /** The handlers that a replayed message is for. A message that was not replayed has no target. */
 export interface ReplayTarget {
   readonly handlerNames: readonly string[]
-  /** Handlers that had succeeded. Undefined if an earlier release stored the dead letter; its names may be those of functions. */
+  /**
+   * Handlers that had succeeded. Undefined if an earlier release stored the dead letter; its handler names may then be
+   * names of functions.
+   */
   readonly settledHandlers: readonly string[] | undefined
 }
 
@@ -23,8 +26,9 @@ export function replayHeader({
 }
 
 /**
- * Which handlers a replayed message is for; undefined if all are. A malformed header is ignored. Call it only for a
- * message that came by the transport's own replay path: any producer can write the header.
+ * Returns the handlers that a replayed message is for; undefined if it is for all handlers. A malformed header is
+ * ignored. Call it only for a message from the transport's own replay stream, queue or topic, because any producer can
+ * write the header.
  */
 export function replayTarget(headers: MessageHeaders): ReplayTarget | undefined {
   const text = headers[REPLAY_HANDLERS]
@@ -44,7 +48,7 @@ function parseTarget(text: string): { handlers?: readonly string[]; settled?: re
   return { handlers: value.handlers, ...settled }
 }
 
-/** The strings of a JSON array; undefined if the text is none. */
+/** The strings of a JSON array; undefined if the text is not such an array. */
 export function parseNames(text: string): readonly string[] | undefined {
   const value = parseJson(text)
   return isNames(value) ? value : undefined

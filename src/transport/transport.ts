@@ -2,7 +2,10 @@ import type { EncodedEvent, EncodedMessage, MessageHeaders } from '../codec/inde
 import type { BusNotice } from './notices.ts'
 import type { ReplayTarget } from './replay-headers.ts'
 
-/** A message to publish. Its headers have eventsource-py's names; a transport writes those that its wire format has. */
+/**
+ * A message to publish. Its headers have eventsource-py's names; a transport writes those that its wire format
+ * includes.
+ */
 export type OutgoingMessage = EncodedEvent
 
 /** A message as the broker delivered it. */
@@ -11,9 +14,9 @@ export interface IncomingMessage extends EncodedMessage {
   readonly id: string
   /** Messages with the same key are handled in order. A message with an undefined key has no order to keep. */
   readonly key: string | undefined
-  /** Only headers that are text. A transport leaves malformed headers out instead of failing. */
+  /** Only the headers that are text. A transport omits malformed headers instead of failing. */
   readonly headers: MessageHeaders
-  /** Why the transport cannot pass the message on as it is: it exceeds a limit. Such a message becomes a dead letter. */
+  /** Set if the message exceeds a limit of the transport. Such a message becomes a dead letter. */
   readonly fault?: Error | undefined
 }
 
@@ -46,13 +49,14 @@ export interface Delivery {
   readonly settledHandlers: readonly string[]
   /**
    * The handlers that a replay is for; undefined if the message was not replayed, or is for all handlers. A transport
-   * sets it only for a message that it has put on its replay path itself, never because of a header of an ordinary
-   * message.
+   * sets it only for a message that it has written to its replay stream, queue or topic itself, never because of a
+   * header of an ordinary message.
    */
   readonly replayTarget?: ReplayTarget | undefined
   /**
    * Called when the handling starts.
-   * @returns false if another consumer may have the message by now. It must then be neither handled nor settled.
+   * @returns false if another consumer may have taken over the message. This consumer then neither handles nor settles
+   * it.
    */
   begin(): boolean
   /**
@@ -63,26 +67,26 @@ export interface Delivery {
    */
   beginAttempt(attempt: number, settledHandlers: readonly string[]): Promise<boolean>
   /**
-   * Called when attempt number `attempt` has failed and another one will follow. The failed attempt counts from this call
-   * on, even if the consumer stops before the next, and no handler runs until `beginAttempt`. Resolves when
-   * `settledHandlers` is stored, so that the next consumer of the message does not call those handlers again; resolves at
-   * once if it is what is stored already.
+   * Called when attempt number `attempt` has failed and another one will follow. The failed attempt counts from this
+   * call on, even if the consumer stops before the next attempt. No handler runs until `beginAttempt`. Resolves when
+   * `settledHandlers` is stored, so that the next consumer of the message does not call those handlers again; resolves
+   * at once if it is what is stored already.
    * @returns false as `begin` does.
    */
   attemptFailed(attempt: number, settledHandlers: readonly string[]): Promise<boolean>
   /** Acknowledges the message. Acknowledgments may be sent in batches; a lost one leads to redelivery. */
   ack(): void
   /**
-   * Moves the message to the dead letter queue. The attempt before it has failed and counts.
+   * Moves the message to the dead letter queue. The attempt before this call has failed and counts.
    * @returns true when the dead letter is stored and the message is settled; false, with nothing stored, if another
-   * consumer has the message by now.
+   * consumer has taken over the message.
    */
   deadLetter(reason: DeadLetterReason): Promise<boolean>
 }
 
-/** Why a message was given up, by which group, and after how many attempts. */
+/** Why a message was dead-lettered, by which group, and after how many attempts. */
 export interface DeadLetterReason {
-  /** The terms of eventsource-py, if it has one for the case. */
+  /** The cause, in the terms of eventsource-py if it has one. */
   readonly kind:
     | 'max_retries_exceeded'
     | 'rejected'
@@ -104,11 +108,14 @@ export interface DeadLetterReason {
 
 /** Receives the messages that a transport fetched. */
 export interface Intake {
-  /** How many more deliveries fit; 0 if the held ones have reached the limit in bytes. Fetch at most this many. */
+  /**
+   * Number of further deliveries that fit; 0 if the held deliveries have reached the limit in bytes. Fetch at most this
+   * many.
+   */
   readonly room: number
   /**
-   * How many more bytes of headers and bodies fit. Fetch no more than about this: the last delivery may exceed it, so a
-   * message that is larger than the limit is delivered alone.
+   * Number of further bytes of headers and bodies that fit. Fetch about as many bytes at most: the last delivery may
+   * exceed the limit, so a message that is larger than the limit is delivered alone.
    */
   readonly roomBytes: number
   /** Resolves when there is room, or when the consumption is about to be stopped. */
@@ -118,21 +125,24 @@ export interface Intake {
 
 /** A running consumption. */
 export interface Consumption {
-  /** True while deliveries can arrive: connected, a member of its group, and all that it reads from exists. */
+  /**
+   * True while deliveries can arrive: the consumption is connected and a member of its group, and its stream, queue or
+   * topic exists.
+   */
   readonly isFlowing: boolean
   /** Why no deliveries arrive although `isFlowing` is true, such as a group member without partitions. */
   readonly idleReason?: string | undefined
-  /** Resolves when no further delivery will follow. Deliveries that are held stay held. */
+  /** Resolves when no further delivery will follow. The consumption keeps the deliveries that are not settled. */
   stopFetching(): Promise<void>
   /**
-   * Sends the acknowledgments made so far, then gives unsettled messages back to the broker for redelivery. Neither an
-   * interrupted attempt nor one that has not started counts in `deliveryCount`, as far as the broker can distinguish
-   * them. Ends soon after the signal aborts; later acknowledgments are dropped.
+   * Sends the acknowledgments made so far, then returns unsettled messages to the broker for redelivery. An interrupted
+   * attempt does not count in `deliveryCount`, and neither does a delivery whose handling has not started, as far as
+   * the broker can distinguish them. Ends soon after the signal aborts; later acknowledgments are dropped.
    */
   release(signal: AbortSignal): Promise<void>
 }
 
-/** A dead letter that the transport read. */
+/** A dead letter as the transport has read it. */
 export interface StoredDeadLetter {
   readonly id: string
   readonly message: EncodedMessage
@@ -143,7 +153,7 @@ export interface StoredDeadLetter {
 
 export interface DeadLetterPage {
   readonly letters: readonly StoredDeadLetter[]
-  /** Pass it to read the next page; undefined after the last. */
+  /** Pass it to read the next page; undefined after the last page. */
   readonly cursor: string | undefined
 }
 
@@ -169,7 +179,7 @@ export interface DeadLetterStore {
    * @returns false if there is no such dead letter.
    */
   replay(id: string, request: ReplayRequest): Promise<boolean>
-  /** @returns how many of them existed. */
+  /** @returns the number of dead letters that existed. */
   remove(ids: readonly string[]): Promise<number>
 }
 
@@ -208,8 +218,8 @@ export interface Transport {
   /**
    * Creates the topology that consuming needs, and resolves when deliveries can arrive.
    *
-   * @param stopped - aborts if the consumption is stopped before it has started. A start that waits for others, such as
-   *   the members of a group, then resolves soon; `stopFetching` and `release` follow.
+   * @param stopped - aborts if the consumption is stopped before it has started. If the start waits, for example for
+   * other members of the group, it then resolves soon, and the bus calls `stopFetching` and `release`.
    */
   consume(intake: Intake, stopped?: AbortSignal): Promise<Consumption>
 

@@ -17,7 +17,7 @@ export interface LaunchOptions {
   readonly config?: readonly string[]
   /** Kafka: listeners in addition to the plaintext one. */
   readonly listeners?: readonly KafkaListener[]
-  /** Kafka: compile the code fully for sustained speed, instead of optimizing for a fast start. For benchmarks. */
+  /** The broker runs as in production, with its data on the disk, instead of with settings for a fast start. */
   readonly isMeasured?: boolean
 }
 

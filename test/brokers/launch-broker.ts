@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Broker, type BrokerHost, type LaunchOptions, type ServerKind } from './broker.ts'
 import { chosenServer } from './chosen-server.ts'
+import { dataFolder } from './data-folder.ts'
 import { DockerHost, hasDocker } from './docker-host.ts'
 import { freePort } from './free-port.ts'
 import { NativeHost } from './native-host.ts'
@@ -45,7 +46,9 @@ export async function createNativeHost(
   port: number,
   options: LaunchOptions,
 ): Promise<BrokerHost> {
-  const folder = await mkdtemp(join(tmpdir(), `eventspine-${kind}-`))
+  // A benchmark measures the disk, too.
+  const parent = options.isMeasured === true ? tmpdir() : dataFolder
+  const folder = await mkdtemp(join(parent, `eventspine-${kind}-`))
   try {
     return new NativeHost(await nativeCommands[kind](folder, port, options))
   } catch (error) {

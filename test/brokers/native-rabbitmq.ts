@@ -9,6 +9,9 @@ import { findProgram, requirePrograms } from './programs.ts'
 /** Debian's scripts on the PATH switch to the user rabbitmq, who cannot write to the test's folder; these do not. */
 const debianFolder = '/usr/lib/rabbitmq/bin'
 
+/** Erlang's schedulers wait for work without keeping the processors busy. Costs speed under lasting load. */
+const noBusyWait = '+sbwt none +sbwtdcpu none +sbwtdio none'
+
 /** Settings that the nodes of a cluster share. */
 export interface ClusterMembership {
   readonly cookie: string
@@ -19,7 +22,7 @@ export interface ClusterMembership {
 export async function rabbitMqCommand(
   folder: string,
   port: number,
-  { config = [] }: LaunchOptions,
+  { config = [], isMeasured = false }: LaunchOptions,
   cluster?: ClusterMembership,
 ): Promise<NativeCommand> {
   const root = chosenServer('rabbitmq')?.root
@@ -48,7 +51,7 @@ export async function rabbitMqCommand(
       ERL_EPMD_PORT: String(cluster?.epmdPort ?? (await freePort())),
       RABBITMQ_NODENAME: `eventspine-${port}@localhost`,
       RABBITMQ_DIST_PORT: String(await freePort()),
-      RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: '-kernel inet_dist_use_interface {127,0,0,1}',
+      RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: `${isMeasured ? '' : noBusyWait} -kernel inet_dist_use_interface {127,0,0,1}`,
       RABBITMQ_CONFIG_FILE: path('rabbitmq.conf'),
       RABBITMQ_CONFIG_FILES: path('conf.d'),
       RABBITMQ_ADVANCED_CONFIG_FILE: path('advanced.config'),

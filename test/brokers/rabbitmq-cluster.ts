@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Broker } from './broker.ts'
+import { dataFolder } from './data-folder.ts'
 import { freePort } from './free-port.ts'
 import { NativeHost } from './native-host.ts'
 import { type ClusterMembership, rabbitMqCommand } from './native-rabbitmq.ts'
@@ -31,7 +31,7 @@ export async function launchRabbitMQCluster(size: number): Promise<readonly Brok
 
 async function createNode(cluster: ClusterMembership): Promise<Broker> {
   const port = await freePort()
-  const folder = await mkdtemp(join(tmpdir(), 'eventspine-rabbitmq-'))
+  const folder = await mkdtemp(join(dataFolder, 'eventspine-rabbitmq-'))
   try {
     return new Broker('rabbitmq', port, new NativeHost(await rabbitMqCommand(folder, port, {}, cluster)))
   } catch (error) {

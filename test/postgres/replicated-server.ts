@@ -1,7 +1,7 @@
 import { appendFile, chown, mkdtemp, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Broker } from '../brokers/broker.ts'
+import { dataFolder } from '../brokers/data-folder.ts'
 import { freePort } from '../brokers/free-port.ts'
 import { NativeHost } from '../brokers/native-host.ts'
 import { postgresCommand } from '../brokers/native-postgres.ts'
@@ -19,7 +19,7 @@ export class ReplicatedServer implements AsyncDisposable {
   readonly #clients: TcpProxy
 
   static async launch(): Promise<ReplicatedServer> {
-    const folder = () => mkdtemp(join(tmpdir(), 'eventspine-postgres-'))
+    const folder = () => mkdtemp(join(dataFolder, 'eventspine-postgres-'))
     const [first, second, port, standbyPort] = await Promise.all([folder(), folder(), freePort(), freePort()])
     const replication = await TcpProxy.start({ host: '127.0.0.1', port })
     const clients = await TcpProxy.start({ host: '127.0.0.1', port })

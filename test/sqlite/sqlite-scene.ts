@@ -1,5 +1,4 @@
 import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import {
   type AppendResult,
@@ -9,6 +8,7 @@ import {
   type StreamStore,
 } from '../../src/index.ts'
 import { SqliteStores, type SqliteStoresOptions } from '../../src/sqlite/index.ts'
+import { dataFolder } from '../brokers/data-folder.ts'
 import { RecordingLogger } from '../support/recording-logger.ts'
 
 /** Which file stores are of. */
@@ -26,7 +26,7 @@ function open(file: string, options: Partial<SqliteStoresOptions> = {}): SqliteS
 
 /** A path in a fresh folder. */
 function freshFile(): string {
-  return join(mkdtempSync(join(tmpdir(), 'eventspine-sqlite-')), 'events.db')
+  return join(mkdtempSync(join(dataFolder, 'eventspine-sqlite-')), 'events.db')
 }
 
 function removeFolderOf(file: string): void {

@@ -25,7 +25,7 @@ export class ConsumerLifecycle {
   #stopRequested = new AbortController()
   /** The stop signal of the background start that is in progress. */
   #backgroundStart: AbortSignal | undefined
-  /** A background start failed for good: the bus should consume but will not. */
+  /** True if a background start failed in a way that waiting does not fix: the bus should consume but will not. */
   #hasFailedToStart = false
 
   constructor(parts: ConsumerLifecycleParts) {
@@ -43,7 +43,7 @@ export class ConsumerLifecycle {
     return isWanted ? (this.#run?.isFlowing ?? false) : undefined
   }
 
-  /** Why no deliveries arrive although they could; undefined if they do. */
+  /** Why no deliveries arrive although `isFlowing` is true; undefined if they arrive. */
   get idleReason(): string | undefined {
     return this.#run?.idleReason
   }
@@ -53,12 +53,18 @@ export class ConsumerLifecycle {
     return this.#run?.oldestTakenAt
   }
 
-  /** Resolves when the bus consumes; rejects if a start fails for good, or with the error passed to `close`. */
+  /**
+   * Resolves when the bus consumes; rejects if a start fails in a way that waiting does not fix, or with the error
+   * passed to `close`.
+   */
   get whenConsuming(): Promise<void> {
     return this.#whenConsuming.promise
   }
 
-  /** Consumes until `stop`, and resolves then. If a consumption is running, it resolves with that one. */
+  /**
+   * Consumes until `stop`, and then resolves. If a consumption is already running, the call resolves when that one
+   * ends.
+   */
   async start(): Promise<void> {
     const run = await this.#runUnless(this.#stopRequested.signal)
     try {

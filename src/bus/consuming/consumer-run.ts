@@ -5,7 +5,7 @@ import type { Logger } from '../../observability/logger.ts'
 import type { Consumption, Transport } from '../../transport/transport.ts'
 import type { ConsumerPipeline } from './pipeline.ts'
 
-/** Part of a stop's timeout that is reserved for giving unsettled messages back, in milliseconds. */
+/** Part of a stop's timeout that is reserved for returning unsettled messages, in milliseconds. */
 const RELEASE_MS = 1000
 
 export interface ConsumerRunParts {
@@ -56,7 +56,7 @@ export class ConsumerRun {
     return this.isRunning && this.#consumption?.isFlowing === true
   }
 
-  /** Why no deliveries arrive although they could; undefined if they do. */
+  /** Why no deliveries arrive although `isFlowing` is true; undefined if they arrive. */
   get idleReason(): string | undefined {
     return this.#consumption?.idleReason
   }
@@ -71,7 +71,7 @@ export class ConsumerRun {
 
   /**
    * Stops within `timeoutMs`; a further call can only shorten that time. Never rejects: failures are logged.
-   * @returns how many deliveries were still being handled at the timeout.
+   * @returns the number of deliveries that were still being handled at the timeout.
    */
   stop(timeoutMs: number): Promise<number> {
     this.#drainBy.within(timeoutMs - Math.min(RELEASE_MS, timeoutMs / 4))
@@ -139,7 +139,7 @@ export class ConsumerRun {
     return this.#starting.catch(() => undefined)
   }
 
-  /** Logs a failure, because no caller could act on it and the other steps of the stop must follow. */
+  /** Runs an action and logs its failure: no caller could act on it, and the other steps of the stop must follow. */
   async #attempt(sentence: string, action: () => Promise<unknown>): Promise<void> {
     try {
       await action()

@@ -4,7 +4,10 @@ import { redact } from '../../redaction.ts'
 import type { DeadLetterReason, Delivery } from '../../transport/transport.ts'
 import type { PendingHandlers } from './pending-handlers.ts'
 
-/** Longest text about an error in a dead letter, in characters. It holds no stack, which would show paths and arguments. */
+/**
+ * Maximum length of the text of an error in a dead letter, in characters. The text has no stack trace, which would show
+ * paths and arguments.
+ */
 const MAX_ERROR_TEXT = 1000
 
 /** The message is not an event, or its payload does not match the schema. */
@@ -38,7 +41,7 @@ export function givenUp(
   })
 }
 
-/** Every consumer that received the message died before settling it. */
+/** Every consumer that received the message crashed before settling it. */
 export function deliveryLimit({ consumerGroup, delivery, pending }: FailedDelivery): DeadLetterReason {
   const attempts = delivery.deliveryCount - 1
   return reason({

@@ -23,7 +23,7 @@ import type { HeldDeliveries } from './held-deliveries.ts'
 import { firstAttemptOf, pendingHandlers } from './pending-handlers.ts'
 import type { Settling } from './settling.ts'
 
-/** Longest key of a lane, in characters. */
+/** Maximum length of the key of a lane, in characters. */
 export const MAX_KEY = 4096
 
 const NONE: readonly HandlerLimit[] = Object.freeze([])
@@ -60,7 +60,7 @@ interface Handling extends ConsumeSubject, FailedHandling {
   readonly onAttempted: (() => void) | undefined
 }
 
-/** Takes one delivery through its handling: decoding, attempts and retries, until it is settled. */
+/** Handles one delivery until it is settled: decoding, attempts and retries. */
 export class DeliveryHandler {
   readonly #parts: DeliveryHandlerParts
   readonly #consumeSpan: SpanKindOf<ConsumeSubject>
@@ -135,7 +135,7 @@ export class DeliveryHandler {
     }
   }
 
-  /** Gives up a message that no handler can receive. */
+  /** Dead-letters a message that no handler can receive. */
   #reject(delivery: Delivery, event: DomainEvent | undefined, reason: DeadLetterReason): Promise<void> {
     const { metrics, tracer, settling } = this.#parts
     metrics.refresh()?.consumed(event)
@@ -161,9 +161,9 @@ export class DeliveryHandler {
   }
 
   /**
-   * A message that was delivered before may have killed the process that had it, so each attempt is recorded before
-   * it starts. Messages with one delivery left start one at a time: then only the message that kills the process is counted
-   * once more, and not those that ran at the same time.
+   * A message that was delivered before may have crashed its process, so each attempt is recorded before it starts.
+   * Messages with one delivery left start one at a time, so that only the message that crashes the process gets a
+   * further count, and not the messages that would have run at the same time.
    */
   async #redelivered(handling: Handling): Promise<void> {
     const { delivery, pending } = handling
@@ -220,7 +220,10 @@ export class DeliveryHandler {
       await settling.giveUp(handling, givenUp({ consumerGroup, delivery, pending }, exhausted, firstFailedAt))
   }
 
-  /** All subscribed handlers have succeeded. A delivery that is also for others is dead-lettered for those. */
+  /**
+   * Called when all subscribed handlers have succeeded. A delivery that is also for other handlers is dead-lettered for
+   * those.
+   */
   #succeed(handling: Handling): Promise<void> | undefined {
     const { delivery, event, startedAt, pending } = handling
     const { settling, consumerGroup } = this.#parts

@@ -4,7 +4,7 @@ import { type Sleep, sleep } from '../../kit/time.ts'
 /** How long one suspected poison message may run exclusively before the next suspect starts, in milliseconds. */
 const SUSPECT_HOLD_MS = 5000
 
-/** The `concurrency` slots in which handlers run, and the ways to leave one for a while. */
+/** The `concurrency` slots in which handlers run, and the ways to give up a slot temporarily. */
 export class HandlingSlots {
   readonly slots: Slots
   readonly #suspects = new Slots(1)
@@ -25,7 +25,7 @@ export class HandlingSlots {
   }
 
   /**
-   * Gives the caller's slot to others for a time.
+   * Releases the caller's slot for a time.
    * @returns false if the pipeline is stopping.
    */
   async pause(delayMs: number): Promise<boolean> {

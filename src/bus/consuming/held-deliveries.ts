@@ -26,12 +26,12 @@ export class HeldDeliveries {
     this.#counters = counters
   }
 
-  /** How many more deliveries fit. */
+  /** Number of further deliveries that fit. */
   get room(): number {
     return this.#gauge.room
   }
 
-  /** How many more bytes fit. */
+  /** Number of further bytes that fit. */
   get roomBytes(): number {
     return this.#gauge.roomBytes
   }
@@ -46,7 +46,7 @@ export class HeldDeliveries {
     return this.#taken.values().next().value?.at
   }
 
-  /** True after `release`: what is settled from then on is counted nowhere. */
+  /** True after `release`: deliveries that are settled later are not counted. */
   get isReleased(): boolean {
     return this.#isReleased
   }
@@ -76,12 +76,12 @@ export class HeldDeliveries {
     this.settled(delivery)
   }
 
-  /** Resolves all `whenRoom` promises: nothing more is taken. */
+  /** Resolves all `whenRoom` promises. No further delivery is taken. */
   close(): void {
     this.#gauge.close()
   }
 
-  /** No longer counts what is still held as consumed: the broker will deliver it again. */
+  /** Removes held deliveries from the count of consumed ones, because the broker will deliver them again. */
   release(): void {
     if (this.#isReleased) return
     this.#isReleased = true

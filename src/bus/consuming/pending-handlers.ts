@@ -7,7 +7,7 @@ import { type AttemptRecord, readAttempts } from './attempt-record.ts'
 export interface PendingHandlers {
   /** The subscribed handlers that still have to handle it. */
   readonly handlers: readonly HandlerEntry[]
-  /** Names of further handlers that it is for, which are not subscribed here. */
+  /** Names of further handlers that the delivery is for, but that are not subscribed on this bus. */
   readonly missing: readonly string[]
   /** Names of handlers that succeeded in earlier deliveries. */
   readonly settled: readonly string[]
@@ -18,9 +18,9 @@ export interface PendingHandlers {
 const NONE: readonly string[] = Object.freeze([])
 
 /**
- * Finds the handlers that still have to handle a delivery: those that a replay names, without those that are recorded as
- * succeeded. Records match a handler only by a name that was given to it. After a restart, it is unknown whether a handler
- * without a name has succeeded, so it handles the event again.
+ * Finds the handlers that still have to handle a delivery: the subscribed handlers, or those that a replay names,
+ * without those whose success is recorded. A record matches a handler only by a name that the user gave it. After a
+ * restart, it is unknown whether a handler without a name has succeeded, so it handles the event again.
  */
 export function pendingHandlers(subscribed: readonly HandlerEntry[], delivery: Delivery): PendingHandlers {
   const { replayTarget: target, settledHandlers: recorded } = delivery
@@ -63,7 +63,7 @@ function targeted(
 ): PendingHandlers {
   const named = handlerNames.filter((name) => name !== UNNAMED_HANDLER)
   const missing = named.filter((name) => !subscribed.some((handler) => isCalled(handler, name)))
-  // Earlier releases recorded names of functions, too, and numbers in the order of subscription.
+  // Earlier releases also recorded names of functions, and numbers in the order of subscription.
   const isEarlier = settledHandlers === undefined
   const isUncertain = named.length < handlerNames.length || (isEarlier && missing.length > 0)
   return {

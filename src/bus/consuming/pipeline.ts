@@ -39,9 +39,9 @@ export interface PipelineParts {
 }
 
 /**
- * Takes deliveries in and has them handled, those with the same key one after the other. A retry holds back only its own
- * lane, and a delivery occupies one of the `concurrency` slots only while its handlers run. What is not settled when the
- * pipeline stops is left to be redelivered.
+ * Takes deliveries and has them handled; deliveries with the same key are handled one after the other. A retry holds
+ * back only its own lane, and a delivery occupies one of the `concurrency` slots only while its handlers run.
+ * Deliveries that are not settled when the pipeline stops are left to be redelivered.
  */
 export class ConsumerPipeline implements Intake {
   readonly #handlers: HandlerRegistry
@@ -99,7 +99,8 @@ export class ConsumerPipeline implements Intake {
       return
     }
     this.#held.take(delivery)
-    // A message without a key has no order to keep, so it gets a lane of its own, and so does one that is to be rejected.
+    // A message without a key has no order to keep, so it gets its own lane. A message that will be rejected gets its
+    // own lane, too.
     this.#lanes.push(key === undefined || key.length > MAX_KEY ? `\0${id}` : key, delivery)
   }
 
@@ -111,7 +112,7 @@ export class ConsumerPipeline implements Intake {
 
   /**
    * Waits for the running handlers until the signal aborts, then aborts their signals.
-   * @returns how many deliveries were still being handled then.
+   * @returns the number of deliveries that were still being handled then.
    */
   async drain(signal: AbortSignal): Promise<number> {
     const isIdle = this.#running.count === 0 || (await settledUntil(this.#running.whenIdle(), signal))
@@ -121,8 +122,9 @@ export class ConsumerPipeline implements Intake {
   }
 
   /**
-   * True if no handler is subscribed to the type of the message. The header gives the type without decoding, but the body
-   * decides. A message whose body has, or may have, another type is therefore decoded, and rejected for its header.
+   * True if no handler is subscribed to the type of the message. The header gives the type without decoding, but the
+   * body determines it. A message whose body has, or may have, another type is therefore decoded, and rejected because
+   * of its header.
    */
   #isUnsubscribed(message: IncomingMessage): boolean {
     const headerType = message.headers['event_type']

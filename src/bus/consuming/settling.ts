@@ -22,7 +22,7 @@ export interface SettlingParts {
   readonly logger: Logger
 }
 
-/** A delivery whose handling ends, with what is recorded of it. */
+/** A delivery whose handling ends, with the values that are recorded for it. */
 export interface Handled {
   readonly delivery: Delivery
   /** Undefined if the message could not be decoded. */
@@ -33,8 +33,8 @@ export interface Handled {
 }
 
 /**
- * Settles deliveries: by acknowledgment, by dead letter, or by dropping them if the dead letter queue is off. What the
- * broker does not accept is retried until it does: an event that cannot be settled is kept.
+ * Settles deliveries: by acknowledgment, by dead letter, or by dropping them if the dead letter queue is off. If the
+ * broker does not accept a step, it is retried until the broker does, so an event that cannot be settled is kept.
  */
 export class Settling {
   readonly #parts: SettlingParts
@@ -43,7 +43,7 @@ export class Settling {
     this.#parts = parts
   }
 
-  /** All handlers have succeeded. */
+  /** Acknowledges a message after all handlers have succeeded. */
   succeed(delivery: Delivery, event: DomainEvent, startedAt: number | undefined): void {
     const { held, metrics, counters } = this.#parts
     delivery.ack()
@@ -99,8 +99,8 @@ export class Settling {
   }
 
   /**
-   * Retries until the broker answers. Gives the delivery back if another consumer has the message by now.
-   * @returns false then, and if the pipeline stops first.
+   * Retries until the broker answers. Gives the delivery back if another consumer has taken over the message.
+   * @returns false in that case, and if the pipeline stops first.
    */
   async #retryUntilDone(what: string, delivery: Delivery, action: () => Promise<boolean>): Promise<boolean> {
     const { policies, slots, abandoned, held } = this.#parts
@@ -117,7 +117,7 @@ export class Settling {
   #reportFailure(what: string, delivery: Delivery, error: Error, failure: number): void {
     const { counters, logger } = this.#parts
     counters.failed(error)
-    // A refusal does not go away on its own, so an operator must see it.
+    // A refusal persists until an operator acts, so it is logged as an error.
     const level = error instanceof MessageRefusedError ? 'error' : 'warn'
     logger[level](`${what}, retrying`, { messageId: delivery.message.id, failure, error })
   }

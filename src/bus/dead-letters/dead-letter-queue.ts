@@ -43,13 +43,13 @@ export interface DeadLetterListOptions {
 export interface DeadLetterList {
   /** Oldest first. */
   readonly deadLetters: readonly DeadLetter[]
-  /** Pass it to `list` for the next page; undefined after the last. */
+  /** Pass it to `list` for the next page; undefined after the last page. */
   readonly cursor: string | undefined
 }
 
 const PAGE = 100
 
-/** Lists, replays and purges dead letters. Connects the bus if needed; the bus does not have to consume. */
+/** Lists, replays and purges dead letters. Connects the bus if necessary; the bus does not have to consume. */
 export class DeadLetterQueue {
   readonly #store: DeadLetterStore
   readonly #codec: EventCodec
@@ -159,8 +159,8 @@ export class DeadLetterQueue {
   /**
    * Removes one dead letter by its id, or all that match a filter (`{}` matches all). This cannot be undone.
    * @returns the number of removed dead letters.
-   * @throws ConfigError without an argument, for an unknown filter field, and for a field that is undefined: such a call
-   * would remove more than it means to.
+   * @throws ConfigError without an argument, for an unknown filter field, and for a field that is undefined, because
+   * such a call would remove more than intended.
    */
   async purge(which: string | DeadLetterFilter): Promise<number> {
     checkPurge(which)
@@ -220,7 +220,7 @@ export class DeadLetterQueue {
     try {
       return this.#codec.decode(message, this.#handlers.classFor)
     } catch {
-      // A dead letter may be here because it cannot be decoded. Its body is in the result.
+      // A message that cannot be decoded is dead-lettered, so this is not an error. The result has the body.
       return undefined
     }
   }

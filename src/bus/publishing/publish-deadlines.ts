@@ -1,12 +1,15 @@
-/** The deadline of one publish: how long it may wait for a hand-over, and then for its confirmation. */
+/**
+ * The deadline of one publish: it limits the wait until the events are passed to the transport, and then the wait for
+ * their confirmation.
+ */
 export interface PublishDeadline {
   /** Aborts when the deadline passes. */
   readonly signal: AbortSignal
   /** Resolves `GRACE_MS` after the deadline. */
   readonly overdue: Promise<void>
-  /** Events of this publish were handed to the transport. The time starts again. */
+  /** Call it when events of this publish were passed to the transport. The time starts again. */
   handedOver(): void
-  /** The broker confirmed events of this publish. Publishes that wait for their turn get the whole time again. */
+  /** Call it when the broker has confirmed events of this publish. The time of all waiting publishes starts again. */
   confirmed(): void
   end(): void
 }
@@ -14,20 +17,20 @@ export interface PublishDeadline {
 /** Time for the transport to report the outcome of the messages after the deadline, in milliseconds. */
 const GRACE_MS = 250
 
-/** Longest time for which expired deadlines may hold the event loop, in milliseconds. */
+/** Maximum time for which expired deadlines may block the event loop, in milliseconds. */
 const SLICE_MS = 10
 
 interface Entry {
   readonly controller: AbortController
   readonly overdue: PromiseWithResolvers<void>
-  /** Start of the publish, later of its last hand-over. */
+  /** Time of the start of the publish, later of the last time that its events were passed to the transport. */
   since: number
 }
 
 /**
- * Deadlines of publishes, with one timer for all. A publish that waits behind others expires only if the broker confirms
- * nothing for the whole time; so a burst is not rejected while the broker makes progress. All deadlines are equally long,
- * so those of each set pass in its order.
+ * Deadlines of publishes, with one timer for all. A publish that waits behind others expires only if the broker
+ * confirms nothing for the whole time, so a burst is not rejected while the broker makes progress. All deadlines have
+ * the same length, so the deadlines of a set pass in the order of the set.
  */
 export class PublishDeadlines {
   readonly #timeoutMs: number
@@ -60,7 +63,7 @@ export class PublishDeadlines {
     }
   }
 
-  /** Brings all deadlines forward to now. */
+  /** Moves all deadlines forward to now. */
   expireAll(): void {
     for (const entries of [this.#waiting, this.#handedOver]) {
       for (const entry of entries) expire(entry)
@@ -96,7 +99,7 @@ export class PublishDeadlines {
     for (const entry of entries) {
       const at = Math.max(entry.since, notBefore) + this.#timeoutMs
       if (at > now) return at
-      // Failing a publish takes its time, and a burst has many.
+      // Rejecting a publish takes some time, and a burst has many publishes.
       if (performance.now() - now > SLICE_MS) return now
       entries.delete(entry)
       expire(entry)

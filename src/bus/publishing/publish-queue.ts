@@ -4,13 +4,13 @@ import type { DomainEvent } from '../../events/index.ts'
 import type { OutgoingMessage, PublishFailure } from '../../transport/transport.ts'
 import type { PublishDeadline } from './publish-deadlines.ts'
 
-/** Longest time for which a burst may hold the event loop before other tasks run, in milliseconds. */
+/** Maximum time for which a burst may block the event loop before other tasks run, in milliseconds. */
 const SLICE_MS = 10
-/** Messages that the transport holds at most. Later ones wait here, unencoded. */
+/** Maximum number of messages that the transport holds. Further events wait here and are not encoded yet. */
 const MAX_SENT = 10_000
-/** Bytes of bodies that the transport holds at most, unless a single chunk is larger. */
+/** Maximum size of the bodies that the transport holds, in bytes, unless a single chunk is larger. */
 const MAX_SENT_BYTES = 33_554_432
-/** Messages that are encoded, or handed to the transport, in one step. */
+/** Maximum number of messages that are encoded, or passed to the transport, in one step. */
 const CHUNK = 1000
 
 type TraceHeaders = Readonly<Record<string, string>> | undefined
@@ -34,13 +34,13 @@ interface Call {
   readonly failures: PublishFailure[]
   readonly outcome: PromiseWithResolvers<readonly PublishFailure[]>
   sent: number
-  /** Events whose outcome is unknown yet. */
+  /** Number of events whose outcome is not known yet. */
   pending: number
 }
 
 /**
  * Encodes the events of publishes and hands them to the transport, in the order of the calls. It works in slices, and
- * stops while the transport holds enough, so that a burst neither blocks the event loop nor fills the memory.
+ * pauses while the transport holds the maximum, so that a burst neither blocks the event loop nor fills the memory.
  */
 export class PublishQueue {
   readonly #parts: PublishQueueParts
@@ -51,7 +51,7 @@ export class PublishQueue {
   #isRunning = false
   /** Start of the current slice; undefined if no call has come in this turn of the event loop. */
   #sliceStart: number | undefined
-  /** True until the slice has done a step. */
+  /** True until the slice has made a step. */
   #isFresh = true
 
   constructor(parts: PublishQueueParts) {
@@ -87,7 +87,7 @@ export class PublishQueue {
     this.#isRunning = true
     this.#sliceStart ??= this.#startSlice()
     for (let call = this.#calls[this.#head]; call !== undefined; call = this.#calls[this.#head]) {
-      // One step per slice at least: a busy machine must not hold up a single publish.
+      // A slice makes at least one step, so that a busy machine does not delay a single publish.
       if (!this.#isFresh && performance.now() - this.#sliceStart > SLICE_MS) break
       this.#isFresh = false
       if (!this.#step(call)) break
@@ -105,7 +105,7 @@ export class PublishQueue {
     return performance.now()
   }
 
-  /** Does the next piece of work for the first call. @returns false if there is no room for it. */
+  /** Makes the next step for the first call. @returns false if there is no room for it. */
   #step(call: Call): boolean {
     const { events, messages, deadline } = call
     if (deadline.signal.aborted) this.#expire(call)
@@ -156,7 +156,7 @@ export class PublishQueue {
     return true
   }
 
-  /** The deadline passed before the transport got the rest of the events. */
+  /** Called when the deadline has passed before all events were passed to the transport. */
   #expire(call: Call): void {
     this.#removeFirst(call)
     const error = this.#parts.expired()

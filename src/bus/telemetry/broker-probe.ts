@@ -2,10 +2,10 @@ import { toError } from '../../errors.ts'
 import { settledWithin } from '../../kit/time.ts'
 import type { Transport } from '../../transport/transport.ts'
 
-/** The answer of the broker, or the reason why there is none. */
+/** The response of the broker, or the reason why there is none. */
 export type ProbeAnswer<T> = { readonly value: T } | { readonly error: Error }
 
-/** Asks the broker for measurements. Never rejects and never hangs; concurrent callers share one request. */
+/** Queries the broker for measurements. Never rejects and never hangs; concurrent callers share one request. */
 export class BrokerProbe {
   readonly #transport: Pick<Transport, 'lag' | 'deadLetters'>
   #lag: Promise<ProbeAnswer<number | undefined>> | undefined

@@ -2,11 +2,11 @@
 export interface BrokerEventBusStats {
   /** Events that the broker confirmed. */
   readonly eventsPublished: number
-  /** Deliveries taken for handling: `eventsProcessedSuccess + eventsProcessedFailed + inFlight`. */
+  /** Deliveries that the bus has taken for handling: `eventsProcessedSuccess + eventsProcessedFailed + inFlight`. */
   readonly eventsConsumed: number
   /** Events that every handler handled successfully. */
   readonly eventsProcessedSuccess: number
-  /** Events that failed for good: dead-lettered, or dropped if the dead letter queue is off. */
+  /** Events that were dead-lettered, or dropped if the dead letter queue is off. */
   readonly eventsProcessedFailed: number
   /** Messages of a type without a subscription: acknowledged without decoding. */
   readonly eventsSkipped: number
@@ -15,14 +15,14 @@ export interface BrokerEventBusStats {
   readonly messagesSentToDlq: number
   /** Events that a handler discarded, once for each such handler. */
   readonly eventsDiscarded: number
-  /** Messages taken over from consumers that died or stopped. */
+  /** Messages taken over from consumers that crashed or stopped. */
   readonly messagesRecovered: number
   /** Runs of a handler that failed. */
   readonly handlerErrors: number
   /** Background publishes that failed. */
   readonly backgroundPublishErrors: number
   readonly reconnections: number
-  /** Messages that the bus holds now: waiting, running or between two attempts. */
+  /** Messages that the bus holds now: waiting, being handled, or between two attempts. */
   readonly inFlight: number
   readonly lastPublishAt: Date | null
   readonly lastConsumeAt: Date | null

@@ -33,7 +33,7 @@ export class BusMetrics {
     this.refresh()
   }
 
-  /** Follows a change of the registered SDK. Without one, it costs a comparison. @returns the recorder. */
+  /** Applies a change of the registered SDK. Without an SDK, it costs one comparison. @returns the recorder. */
   refresh(): MetricsRecorder | undefined {
     const meter = this.#parts.source?.current()
     if (meter !== this.#meter && !this.#isClosed) this.#use(meter)
@@ -81,7 +81,7 @@ export class MetricsRecorder {
       consumerGroup === undefined ? shared : { ...shared, 'messaging.consumer.group.name': consumerGroup }
   }
 
-  /** A publish ended. @param failed - by index, the errors of events that are not stored or may not be. */
+  /** Records the end of a publish. @param failed - by index, the errors of events that are not stored or may not be. */
   published(events: readonly DomainEvent[], failed: ReadonlyMap<number, Error>, startedAt: number): void {
     for (const [index, event] of events.entries()) {
       const error = failed.get(index)
@@ -109,7 +109,7 @@ export class MetricsRecorder {
     this.#instruments.discarded.add(1, this.#of(this.consumer, key, registeredType(event), undefined, extra))
   }
 
-  /** One run of one handler ended. */
+  /** Records the end of one run of one handler. */
   ran(event: DomainEvent, handlerName: string, error: Error | undefined, startedAt: number): void {
     const outcome = error === undefined ? 'success' : 'failure'
     const failure = error && errorType(error)
@@ -121,7 +121,7 @@ export class MetricsRecorder {
     this.#instruments.handlerDuration.record(secondsSince(startedAt), attributes)
   }
 
-  /** The handling of a message ended. @param startedAt - undefined if the start was not measured. */
+  /** Records the end of the handling of a message. @param startedAt - undefined if the start was not measured. */
   handled(
     event: DomainEvent | undefined,
     outcome: HandlingOutcome,
@@ -164,7 +164,10 @@ export class MetricsRecorder {
   }
 }
 
-/** The code of an error of eventspine, or the class of another: there are few of both, so they can be attributes. */
+/**
+ * The code of an error of eventspine, or the class name of any other error. There are few of both, so they can be
+ * attributes.
+ */
 function errorType(error: Error): string {
   return error instanceof EventspineError ? error.code : error.constructor.name
 }

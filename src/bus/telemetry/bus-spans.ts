@@ -4,7 +4,7 @@ import { type DomainEvent, GenericEvent } from '../../events/index.ts'
 import type { SpanKindOf } from '../../observability/tracer.ts'
 import type { Delivery, ServerAddress } from '../../transport/transport.ts'
 
-/** The broker and the stream, exchange or topic of a bus, as spans and metrics name them. */
+/** The names of the broker and of the stream, exchange or topic of a bus, for spans and metrics. */
 export interface MessagingTarget {
   readonly system: string
   readonly destination: string
@@ -88,10 +88,13 @@ function processing(target: MessagingTarget): Attributes {
   }
 }
 
-/** Stands for all event types without a class, so that messages on the wire cannot create names or time series. */
+/**
+ * Stands for all event types without a class, so that messages cannot create an unlimited number of span names or time
+ * series.
+ */
 const OTHER_TYPE = '_OTHER'
 
-/** The type of an event in names of spans and in labels of metrics. */
+/** The event type as span names and attributes of metrics show it. */
 export function registeredType(event: DomainEvent): string {
   return event instanceof GenericEvent ? OTHER_TYPE : event.eventType
 }
@@ -103,7 +106,7 @@ function commonType(events: readonly DomainEvent[]): string | undefined {
   return registeredType(first)
 }
 
-/** Longest attribute of a span that comes from a message, in characters. */
+/** Maximum length of a span attribute that comes from a message, in characters. */
 const MAX_ATTRIBUTE = 256
 
 function eventAttributes(event: DomainEvent) {

@@ -13,7 +13,10 @@ const seconds = (description: string, explicitBucketBoundaries: number[]): Metri
 
 const messages = (description: string): MetricOptions => ({ description, unit: '{message}' })
 
-/** The synchronous instruments of a bus. They have the conventions' names if there are any, otherwise names of eventspine. */
+/**
+ * The synchronous instruments of a bus. They have the names of OpenTelemetry's conventions where these exist, otherwise
+ * names of eventspine.
+ */
 export interface MetricInstruments {
   readonly sent: Counter
   readonly consumed: Counter
@@ -165,7 +168,7 @@ class Observation {
     return [...this.#probes].reduce((sum, probes) => sum + count(probes), 0)
   }
 
-  /** The first lag that a bus reports; a bus that does not consume, or is not connected, reports none. */
+  /** The first lag that one of the buses reports. A bus that does not consume, or is not connected, reports none. */
   async #lag(): Promise<number | undefined> {
     for (const probes of this.#probes) {
       const lag = await probes.lag()

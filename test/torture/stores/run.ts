@@ -1,5 +1,4 @@
 import { mkdtemp, rm, stat } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -7,6 +6,7 @@ import { Client } from 'pg'
 import { GenericEvent, type Stores } from '../../../src/index.ts'
 import { waitFor } from '../../../src/testing/index.ts'
 import type { Broker } from '../../brokers/broker.ts'
+import { dataFolder } from '../../brokers/data-folder.ts'
 import { launchBroker } from '../../brokers/launch-broker.ts'
 import { paced } from '../../support/pace.ts'
 import { type StoresPlace, storesOf } from '../../support/stores-of.ts'
@@ -71,7 +71,7 @@ $$`
 
 /** Writers append, subscriptions and a relay follow, all in processes of their own; then the judge. */
 export async function tortureStores(options: StoreTortureOptions): Promise<StoreTortureResult> {
-  const folder = await mkdtemp(join(tmpdir(), 'eventspine-torture-'))
+  const folder = await mkdtemp(join(dataFolder, 'eventspine-torture-'))
   const server = options.kind === 'postgres' ? await launchBroker('postgres') : undefined
   const place: StoresPlace =
     server === undefined ? { file: join(folder, 'events.db') } : { postgresUrl: server.url, schema: SCHEMA }
