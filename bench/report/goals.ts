@@ -55,7 +55,8 @@ export const goalGroups: readonly GoalGroup[] = [
     goals: brokers.flatMap((bus) => [ratio(bus, BATCHES_100, 0.9), ratio(bus, BATCHES_1000, 0.9)]),
   },
   {
-    title: 'Consuming with acknowledgment, every broker: at least 0.9 of the speed of the bare client in its fastest form',
+    title:
+      'Consuming with acknowledgment, every broker: at least 0.9 of the speed of the bare client in its fastest form',
     goals: brokers.flatMap((bus) => consumeWorks[bus].map((work) => ratio(bus, work, 0.9))),
   },
   {

@@ -53,7 +53,7 @@ function isPlain(value: object): boolean {
 
 function shared(path: string): TypeError {
   return new TypeError(
-    `Several aggregates share ${path}, which one of them could change for all. Let initialState be a function that ` +
+    `Several aggregates share ${path}, so a change in one would affect all. Let initialState be a function that ` +
       'creates it: initialState: () => ({ ... }).',
   )
 }

@@ -68,7 +68,7 @@ export class SnapshotPolicy {
         takenAt: new Date(),
       })
     } catch (thrown) {
-      this.#warn('taking a snapshot failed', aggregate.aggregateId, thrown)
+      this.#warn('saving a snapshot failed', aggregate.aggregateId, thrown)
     }
   }
 

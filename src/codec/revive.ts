@@ -121,6 +121,6 @@ export function checkTypeHeader(headerType: string | undefined, eventType: strin
   if (headerType === undefined || headerType === eventType) return
   throw new DecodeError(
     'type_mismatch',
-    `The header says the event type is ${JSON.stringify(headerType.slice(0, 100))}, the body says ${JSON.stringify(eventType.slice(0, 100))}.`,
+    `The header has the event type ${JSON.stringify(headerType.slice(0, 100))}, the body has ${JSON.stringify(eventType.slice(0, 100))}.`,
   )
 }

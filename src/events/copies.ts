@@ -20,8 +20,8 @@ export function otherCopyFault(value: unknown): string | undefined {
   if (version === undefined) return undefined
   const versions = version === VERSION ? `both of version ${VERSION}` : `version ${version}, here ${VERSION}`
   return (
-    `It comes from another copy of eventspine (${versions}). Load one copy only: see \`npm ls eventspine\`, leave ` +
-    'eventspine out of bundles that are loaded next to each other, and do not evaluate it again in a hot reload.'
+    `It comes from another copy of eventspine (${versions}). Load only one copy: check \`npm ls eventspine\`, keep ` +
+    'eventspine out of bundles that run in the same process, and do not evaluate it again in a hot reload.'
   )
 }
 

@@ -26,8 +26,8 @@ export function duplicateEventType(eventType: string, known: Named, refused: Nam
   const [knownSite, refusedSite] = [siteOf(known), siteOf(refused)]
   const isSameSource = knownSite !== undefined && withoutQuery(knownSite) === withoutQuery(refusedSite ?? '')
   const remedy = isSameSource
-    ? 'Both are the same source, evaluated twice: by a hot reload, or because it is loaded by two paths. Restart the ' +
-      "process, or end the old class's subscriptions and use a new registry."
+    ? 'Both have the same source, which was evaluated twice: by a hot reload, or because two paths load it. Restart the ' +
+      'process, or end the subscriptions of the old class and use a new registry.'
     : undefined
   return new DuplicateEventTypeError(eventType, named(known, knownSite), named(refused, refusedSite), remedy)
 }

@@ -337,5 +337,5 @@ export function notAnEvent(expected: string, value: unknown): TypeError {
 /** @throws TypeError if the value is not an event. */
 export function assertEvent(value: unknown): asserts value is DomainEvent {
   if (value instanceof DomainEvent) return
-  throw notAnEvent('publish takes an array of events (instances of a class made with defineEvent)', value)
+  throw notAnEvent('publish takes an array of events (instances of a class created with defineEvent)', value)
 }

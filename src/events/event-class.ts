@@ -133,8 +133,8 @@ export type NoCollision<S extends StandardSchemaV1> = [
   Collision<StandardSchemaV1.InferInput<S>> | Collision<StandardSchemaV1.InferOutput<S>>,
 ] extends [never]
   ? S
-  : `payload field "${Extract<Collision<StandardSchemaV1.InferInput<S>> | Collision<StandardSchemaV1.InferOutput<S>>, string>}" is a name that every event has already: rename it`
+  : `payload field "${Extract<Collision<StandardSchemaV1.InferInput<S>> | Collision<StandardSchemaV1.InferOutput<S>>, string>}" is a name that every event already has: rename it`
 
 export type NoCollisionFields<P> = [Collision<P>] extends [never]
   ? []
-  : [`payload field "${Extract<Collision<P>, string>}" is a name that every event has already: rename it`]
+  : [`payload field "${Extract<Collision<P>, string>}" is a name that every event already has: rename it`]

@@ -70,7 +70,7 @@ export function assertEventClass(value: unknown): asserts value is EventClass {
     'eventType' in value &&
     typeof value.eventType === 'string'
   if (!isEventClass) {
-    const needed = `An event class made with defineEvent is needed, got ${describeValue(value)}.`
+    const needed = `An event class created with defineEvent is required, got ${describeValue(value)}.`
     throw new TypeError([needed, otherCopyFault(value) ?? []].flat().join(' '))
   }
 }

@@ -130,7 +130,7 @@ function copyObject(value: object, path: string, notes: CopyNotes, depth: number
     }
     throw new UnsupportedValue(
       path,
-      `is an instance of ${value.constructor?.name ?? 'a class'}, which JSON cannot hold; use plain objects and arrays`,
+      `is an instance of ${value.constructor?.name ?? 'a class'}, which JSON cannot represent; use plain objects and arrays`,
     )
   }
   const copy: Record<string, unknown> = {}

@@ -22,7 +22,7 @@ export function trust(eventType: string, given: EventPayload, isConstruction: bo
   const checked = freezePayload(eventType, given)
   const fault = isConstruction ? firstUnreadable(checked.payload, '') : undefined
   if (fault === undefined) return checked
-  const rule = `${fault.rule}; give ${eventType} a schema that converts it back, or use its JSON form`
+  const rule = `${fault.rule}; give ${eventType} a schema that converts it, or use its JSON form`
   throw new EventValidationError(eventType, [{ path: fault.path, rule }])
 }
 
@@ -50,7 +50,7 @@ export function validateNew(
   const again = freezePayload(eventType, readBack(eventType, schema, decoded))
   const path = firstDifference(decode(eventType, again.payload), decoded)
   if (path === undefined) return { payload: again.payload, written: decoded }
-  const rule = 'is changed by the schema each time the event is read; make the transform idempotent'
+  const rule = 'is changed by the schema each time the event is decoded; make the transform idempotent'
   throw new EventValidationError(eventType, [{ path, rule }])
 }
 
@@ -62,7 +62,7 @@ function readBack(eventType: string, schema: StandardSchemaV1, decoded: EventPay
     if (!(error instanceof EventValidationError)) throw error
     const issues = error.issues.map(({ path, rule }) => ({
       path,
-      rule: `cannot be read back: its own schema refuses its JSON, as every consumer would (${rule})`,
+      rule: `cannot be decoded: the schema refuses its own JSON, as it would for every consumer (${rule})`,
     }))
     throw new EventValidationError(eventType, issues, { cause: error })
   }

@@ -85,15 +85,15 @@ export function firstDifference(one: unknown, other: unknown, path = ''): string
 export function firstUnreadable(value: unknown, path: string): UnsupportedValue | undefined {
   if (typeof value === 'bigint') {
     return isSmall(value)
-      ? new UnsupportedValue(path, 'is a bigint that JSON gives back as a number')
+      ? new UnsupportedValue(path, 'is a bigint that becomes a number in JSON')
       : undefined
   }
   if (typeof value !== 'object' || value === null) return undefined
-  if (value instanceof Date) return new UnsupportedValue(path, 'is a Date, which JSON gives back as text')
+  if (value instanceof Date) return new UnsupportedValue(path, 'is a Date, which becomes text in JSON')
   if (hasToJson(value)) {
     return new UnsupportedValue(
       path,
-      `is an instance of ${value.constructor.name}, which JSON gives back as data`,
+      `is an instance of ${value.constructor.name}, which becomes plain data in JSON`,
     )
   }
   for (const [key, item] of Object.entries(value)) {

@@ -19,8 +19,8 @@ export class HandlerNameError extends EventspineError {
 
   constructor(eventType: string, name: string) {
     super(
-      `Two handlers of ${eventType} are called "${name}". Retries after a restart and replays find a handler by its ` +
-        'name: give each handler of an event its own.',
+      `Two handlers of ${eventType} have the name "${name}". Retries after a restart and replays find a handler by its ` +
+        'name: give each handler of an event a different name.',
     )
   }
 }
@@ -32,7 +32,7 @@ export class HandlerDeadlockError extends EventspineError {
 
   constructor(call: string) {
     super(
-      `A handler called ${call}, which waits for that handler: it would never end. Call it outside of the handler, or ` +
+      `A handler called ${call}, which would wait for that handler forever. Call it outside of the handler, or ` +
         'after the handler has returned.',
     )
   }

@@ -76,7 +76,7 @@ export class HandlerRegistry {
   }
 
   #subscribeTo(list: readonly EventClass[], handler: unknown, options: SubscribeOptions = {}): Subscription {
-    if (list.length === 0) throw new TypeError('At least one event class is needed, got an empty array.')
+    if (list.length === 0) throw new TypeError('At least one event class is required, got an empty array.')
     for (const eventClass of list) this.#checkClass(eventClass)
     const read = readHandler(handler, options)
     for (const { eventType } of list) {

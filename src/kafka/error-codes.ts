@@ -13,7 +13,7 @@ type Row = readonly [code: number, name: string, text: string, waiting?: 'helps'
 const ROWS: readonly Row[] = [
   [-1, 'UNKNOWN_SERVER_ERROR', 'the broker failed; its log says why', 'helps'],
   [0, 'NONE', 'the request succeeded'],
-  [1, 'OFFSET_OUT_OF_RANGE', 'the log does not hold this offset'],
+  [1, 'OFFSET_OUT_OF_RANGE', 'the log does not contain this offset'],
   [2, 'CORRUPT_MESSAGE', 'the checksum or the format of a record is wrong', 'helps'],
   [3, 'UNKNOWN_TOPIC_OR_PARTITION', 'this broker does not have the topic or partition', 'helps'],
   [4, 'INVALID_FETCH_SIZE', 'the requested number of bytes is invalid'],
@@ -142,7 +142,7 @@ const ROWS: readonly Row[] = [
   [110, 'FENCED_MEMBER_EPOCH', 'the group has removed this member', 'helps'],
   [111, 'UNRELEASED_INSTANCE_ID', 'another member still uses the groupInstanceId', 'helps'],
   [112, 'UNSUPPORTED_ASSIGNOR', 'the brokers do not support the assignor'],
-  [113, 'STALE_MEMBER_EPOCH', 'the member has to learn of the latest assignment first', 'helps'],
+  [113, 'STALE_MEMBER_EPOCH', 'the member must receive the latest assignment first', 'helps'],
   [114, 'MISMATCHED_ENDPOINT_TYPE', 'the address is that of a controller, not of a broker'],
   [115, 'UNSUPPORTED_ENDPOINT_TYPE', 'the type of the address is not supported'],
   [116, 'UNKNOWN_CONTROLLER_ID', 'the controller is not known'],
@@ -162,7 +162,7 @@ const ROWS: readonly Row[] = [
   [130, 'STREAMS_INVALID_TOPOLOGY', 'the topology of the streams group is invalid'],
   [131, 'STREAMS_INVALID_TOPOLOGY_EPOCH', 'the epoch of the topology is invalid'],
   [132, 'STREAMS_TOPOLOGY_FENCED', 'the topology is older than that of the streams group'],
-  [133, 'SHARE_SESSION_LIMIT_REACHED', 'the broker has no room for another share session', 'helps'],
+  [133, 'SHARE_SESSION_LIMIT_REACHED', 'the broker cannot hold another share session', 'helps'],
 ]
 
 const MEANINGS: ReadonlyMap<number, ErrorMeaning> = new Map(

@@ -82,7 +82,7 @@ const UNAUTHORIZED: ReadonlySet<number> = new Set([
 const HINTS: ReadonlyMap<number, string> = new Map([
   [
     CODE.INCONSISTENT_GROUP_PROTOCOL,
-    'All members of a group need the same partitionAssignor and groupProtocol. This one joins when no other is left.',
+    'All members of a group must have the same partitionAssignor and groupProtocol. This member joins when no other member is left.',
   ],
   [CODE.INVALID_GROUP_ID, 'Choose another consumerGroup.'],
   [

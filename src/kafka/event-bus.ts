@@ -8,7 +8,7 @@ import type { DeadLetterRecord } from './dead-letters/dead-letter-index.ts'
 import { type KafkaEventBusOptions, type ResolvedKafkaOptions, resolveKafkaOptions } from './options.ts'
 import { KafkaTransport } from './transport.ts'
 
-/** Counts of a {@link KafkaEventBus}. */
+/** Counters of a {@link KafkaEventBus}. */
 export interface KafkaEventBusStats extends BrokerEventBusStats {
   /** Rebalances of the group in which this bus took part as a consumer. */
   readonly rebalanceCount: number
@@ -80,7 +80,7 @@ export class KafkaEventBus extends BrokerEventBus<KafkaTransport> {
     return { ...super.getStats(), rebalanceCount: this.transport.rebalances }
   }
 
-  /** Describes the stream's topic. Connects first if needed. @throws ConnectionError */
+  /** Describes the stream's topic. Connects first if necessary. @throws ConnectionError */
   async getTopicInfo(): Promise<KafkaTopicInfo> {
     await this.connect()
     const { topics, consumerGroup } = this.#options
@@ -109,7 +109,9 @@ export class KafkaEventBus extends BrokerEventBus<KafkaTransport> {
     return this.deadLetters.count()
   }
 
-  /** Replays a dead letter, as `deadLetters.replay` does. @returns false if there is none at that position. */
+  /**
+   * Replays a dead letter, as `deadLetters.replay` does. @returns false if there is no dead letter at that position.
+   */
   async replayDlqMessage({ partition, offset }: KafkaDlqPlace): Promise<boolean> {
     return this.deadLetters.replay(`${partition}-${offset}`)
   }

@@ -22,20 +22,20 @@ import {
 } from './client/security.ts'
 import { type KafkaTopics, MAX_TOPIC_NAME, topicNames } from './topic-names.ts'
 
-/** Options of {@link KafkaEventBus}. Names and defaults are eventsource-py's, durations in milliseconds. */
+/** Options of {@link KafkaEventBus}. Names and defaults are those of eventsource-py, with durations in milliseconds. */
 export interface KafkaEventBusOptions extends BrokerOptions, KafkaSecurityOptions {
   /** Brokers for the first connection, as `host:port` separated by commas. Default `localhost:9092`. */
   readonly bootstrapServers?: string
   /** Prefix of all topics. The events are in `{topicPrefix}.stream`. Default `'events'`. */
   readonly topicPrefix?: string
   /**
-   * Name of this client in the brokers' logs and group listings. A label only: consumers may share it. Default: the host
-   * name and a random part.
+   * Name of this client in the brokers' logs and group listings. It is only a label, so consumers may share it.
+   * Default: the host name and a random part.
    */
   readonly consumerName?: string
   /**
-   * Brokers that must have an event before its publish is confirmed: none (`'0'`), the leader (`'1'`) or all in-sync
-   * replicas (`'all'`). Default `'all'`.
+   * Brokers that must have stored an event before its publish is confirmed: none (`'0'`), the leader (`'1'`) or all
+   * in-sync replicas (`'all'`). Default `'all'`.
    */
   readonly acks?: '0' | '1' | 'all'
   /** Compression of the requests. Default `'gzip'`. */
@@ -46,16 +46,19 @@ export interface KafkaEventBusOptions extends BrokerOptions, KafkaSecurityOption
    */
   readonly batchSizeBytes?: number
   /**
-   * Longest time to gather events for a request while more keep coming, in milliseconds. A single event is sent at once.
-   * Default 5.
+   * Maximum time to collect events for a request while further events keep arriving, in milliseconds. A single event is
+   * sent at once. Default 5.
    */
   readonly lingerMs?: number
   /**
-   * Lets the broker recognize a batch that is sent again, so that retries make no duplicates. Requires acks `'all'`.
-   * Default: true with acks `'all'`, else false.
+   * Lets the broker recognize a batch that is sent again, so that retries cause no duplicates. Requires acks `'all'`.
+   * Default: true with acks `'all'`, otherwise false.
    */
   readonly idempotent?: boolean
-  /** Largest event in bytes, including its headers. A larger event is refused before it is sent. Default 1,000,000. */
+  /**
+   * Maximum size of an event in bytes, including its headers. A larger event is refused before it is sent. Default
+   * 1,000,000.
+   */
   readonly maxMessageBytes?: number
   /** Whether to create missing topics. Default true. */
   readonly createTopics?: boolean
@@ -65,8 +68,8 @@ export interface KafkaEventBusOptions extends BrokerOptions, KafkaSecurityOption
   readonly replicationFactor?: number
   /**
    * Where a new consumer group starts: at the earliest event that the topic still has, or with the events that are
-   * published after `whenConsuming` resolved. A group that exists goes on where it is. Default: `autoOffsetReset`, which
-   * is `'earliest'` by default.
+   * published after `whenConsuming` has resolved. An existing group continues at its committed offset. Default:
+   * `autoOffsetReset`, which is `'earliest'` by default.
    */
   readonly startFrom?: 'earliest' | 'latest'
   /**
@@ -76,8 +79,8 @@ export interface KafkaEventBusOptions extends BrokerOptions, KafkaSecurityOption
   readonly autoOffsetReset?: 'earliest' | 'latest'
   /**
    * Time without a heartbeat after which the group removes a member, in milliseconds. With groupProtocol `'consumer'`,
-   * the broker sets that time (`group.consumer.session.timeout.ms`, 45,000). This option must then be less: after this
-   * time the member starts no more events. Default 30,000.
+   * the broker sets that time (`group.consumer.session.timeout.ms`, 45,000). This option must then be less than that,
+   * because the member starts no further events after it. Default 30,000.
    */
   readonly sessionTimeoutMs?: number
   /**
@@ -87,23 +90,24 @@ export interface KafkaEventBusOptions extends BrokerOptions, KafkaSecurityOption
    */
   readonly heartbeatIntervalMs?: number
   /**
-   * Longest time for which running handlers may delay the handover of a partition to another member, in milliseconds.
-   * Heartbeats continue meanwhile, so it does not limit the duration of a handler. Default 300,000.
+   * Maximum time for which running handlers may delay the handover of a partition to another member, in milliseconds.
+   * Heartbeats continue meanwhile, so this option does not limit the duration of a handler. Default 300,000.
    */
   readonly maxPollIntervalMs?: number
   /**
-   * Makes this consumer a static member of that name. It may restart within `sessionTimeoutMs` without a rebalance.
+   * Makes this consumer a static member with this name. It may restart within `sessionTimeoutMs` without a rebalance.
    * Default: none.
    */
   readonly groupInstanceId?: string
   /** The group protocol: `'classic'`, or `'consumer'` for KIP-848 (Kafka 4.0). Default `'classic'`. */
   readonly groupProtocol?: 'classic' | 'consumer'
   /**
-   * How the classic protocol assigns partitions. `'cooperative-sticky'` moves as few as possible. eventsource-py's
-   * consumers use `'roundrobin'`. All members of a group must use the same. Default `'cooperative-sticky'`.
+   * How the classic protocol assigns partitions. `'cooperative-sticky'` moves as few partitions as possible.
+   * eventsource-py's consumers use `'roundrobin'`. All members of a group must use the same assignor. Default
+   * `'cooperative-sticky'`.
    */
   readonly partitionAssignor?: 'cooperative-sticky' | 'roundrobin'
-  /** Longest time until a handled event is committed, in milliseconds. Default 100. */
+  /** Maximum time until a handled event is committed, in milliseconds. Default 100. */
   readonly commitIntervalMs?: number
   /**
    * Number of handled events of a partition after which its offset is committed, even before `commitIntervalMs` has
@@ -111,37 +115,42 @@ export interface KafkaEventBusOptions extends BrokerOptions, KafkaSecurityOption
    */
   readonly commitCount?: number
   /**
-   * Records that may be delivered beyond the first unfinished one of a partition. At this limit a stuck aggregate pauses
-   * its own partition, but no other. Default 10,000.
+   * Maximum number of records that are delivered after the first unfinished record of a partition. At this limit, a
+   * stuck aggregate pauses its own partition, but no other. Default 10,000.
    */
   readonly partitionWindow?: number
-  /** Longest time that a fetch waits for events at the broker, in milliseconds. Default 500. */
+  /** Maximum time that a fetch waits for events at the broker, in milliseconds. Default 500. */
   readonly fetchMaxWaitMs?: number
   /** Maximum number of bytes that one fetch reads from a partition. Default 1,048,576. */
   readonly fetchMaxBytes?: number
   /**
-   * Largest content of a record batch, in bytes after decompression. A batch that exceeds it is not decompressed any
-   * further; a dead letter refers to its records. Default 33,554,432.
+   * Maximum size of the content of a record batch, in bytes after decompression. A batch that exceeds it is not
+   * decompressed further; a dead letter refers to its records. Default 33,554,432.
    */
   readonly maxBatchBytes?: number
-  /** Most records of a record batch. A dead letter refers to the records of a batch that has more. Default 100,000. */
+  /**
+   * Maximum number of records in a record batch. If a batch has more, a dead letter refers to its records. Default
+   * 100,000.
+   */
   readonly maxBatchRecords?: number
   /**
-   * Largest response that the bus accepts from a broker, in bytes. A larger one breaks the connection before it is
-   * received. It must exceed the largest record batch in the topics. Default 67,108,864.
+   * Maximum size of a response from a broker, in bytes. The bus closes the connection before it receives a larger
+   * response. It must exceed the largest record batch in the topics. Default 67,108,864.
    */
   readonly maxResponseBytes?: number
   /** Interval at which the bus looks for new partitions and topics, in milliseconds. Default 5,000. */
   readonly metadataMaxAgeMs?: number
-  /** Longest time to connect to a broker, in milliseconds. Default 5,000. */
+  /** Maximum time to connect to a broker, in milliseconds. Default 5,000. */
   readonly connectTimeoutMs?: number
-  /** Longest time to wait for an answer, in milliseconds. Then the connection counts as lost. Default 10,000. */
+  /**
+   * Maximum time to wait for a response, in milliseconds. After that, the connection counts as lost. Default 10,000.
+   */
   readonly requestTimeoutMs?: number
   /** Suffix of the dead letter topic, `{topicPrefix}.stream{dlqTopicSuffix}`. Default `'.dlq'`. */
   readonly dlqTopicSuffix?: string
   /**
-   * Messages that may be held, or handled and not committed. Default 2,000, which is more than on other brokers, because
-   * a commit takes about 5 ms.
+   * Maximum number of messages that are held, or handled and not committed. Default 2,000, which is more than on other
+   * brokers, because a commit takes about 5 ms.
    */
   readonly maxInFlight?: number
 }
@@ -242,7 +251,7 @@ const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
   dlqTopicSuffix: topicName,
 }
 
-/** The options, complete: with a consumer name and the names of all topics. */
+/** The options with all defaults, a consumer name and the names of all topics. */
 export interface ResolvedKafkaOptions extends Readonly<typeof defaults> {
   readonly consumerName: string
   readonly idempotent: boolean
@@ -275,10 +284,10 @@ function contradictions(options: Readonly<typeof defaults>): readonly string[] {
     faults.push(`idempotent needs acks 'all', got '${options.acks}'`)
   }
   if (options.heartbeatIntervalMs >= options.sessionTimeoutMs) {
-    faults.push('heartbeatIntervalMs must be less than sessionTimeoutMs, at best a third of it')
+    faults.push('heartbeatIntervalMs must be less than sessionTimeoutMs, preferably a third of it')
   }
   if (options.consumerGroup.trim() !== options.consumerGroup || /\s/.test(options.consumerGroup)) {
-    faults.push('consumerGroup must hold no white space')
+    faults.push('consumerGroup must not contain white space')
   }
   const { deadLetters } = topicNames(options)
   if (deadLetters.length > MAX_TOPIC_NAME) {

@@ -5,7 +5,10 @@ import { STORE } from './errors.ts'
 import type { FeedEnd, PostgresFeed } from './feed.ts'
 import { ServiceConnection } from './service-connection.ts'
 
-/** Minimum time between two notifications of a process, in milliseconds. Each takes a lock of the whole server. */
+/**
+ * Minimum time between two notifications of a process, in milliseconds. Each notification takes a lock on the whole
+ * server.
+ */
 const NOTIFY_EVERY_MS = 10
 
 /** Delay of the next poll after new events, in milliseconds. It doubles while there are none. */
@@ -29,8 +32,8 @@ export interface AppendSignalParts {
 }
 
 /**
- * Wakes the listeners: after the appends of this process, at notifications of others, and by polling the end of the feed
- * if notifications do not arrive, or while an open append holds back events that were notified.
+ * Wakes the listeners after appends of this process and after notifications of other processes. It polls the end of the
+ * feed if notifications do not arrive, or while an open append holds back events that were notified.
  */
 export class AppendSignal {
   readonly service: ServiceConnection
@@ -102,7 +105,10 @@ export class AppendSignal {
       )
   }
 
-  /** Called with each read of the end of the feed. While an open append holds it back, the signal polls until that ends. */
+  /**
+   * Called with each read of the end of the feed. While an open append holds the feed back, the signal polls until that
+   * append ends.
+   */
   seen({ isHeld }: FeedEnd): void {
     const wasHeld = this.#isHeld
     this.#isHeld = isHeld
@@ -225,8 +231,8 @@ export class AppendSignal {
     try {
       isNew = await this.#hasGrown()
     } catch (thrown) {
-      // The server does not answer. Readers see the same failure, and read again when it answers.
-      this.#parts.logger.debug('looking at the end of the feed failed', {
+      // The server does not answer. Readers receive the same failure, and read again when it answers.
+      this.#parts.logger.debug('checking the end of the feed failed', {
         store: STORE,
         error: toError(thrown),
       })

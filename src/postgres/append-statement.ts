@@ -36,7 +36,7 @@ const MAX_KEY_BYTES = 1300
 /** Limit for a field of a row. The server's limit is 1 GB, and escapes in a statement may double the size. */
 const MAX_PAYLOAD_BYTES = 256 * 1024 * 1024
 
-/** @throws PostgresValueError for what the server would refuse. */
+/** @throws PostgresValueError for a value that the server would refuse. */
 export function prepareAppend({
   aggregateId,
   aggregateType,
@@ -54,7 +54,7 @@ export function prepareAppend({
   return { aggregateType, aggregateId, expected: expectedNumber(expectedVersion), rows, bytes }
 }
 
-/** @throws PostgresValueError for what the server would refuse. */
+/** @throws PostgresValueError for a value that the server would refuse. */
 export function prepareImport(event: DomainEvent): EventRow & { readonly occurredAt: string } {
   checkKey('aggregateType', event.aggregateType)
   checkKey('aggregateId', event.aggregateId)
@@ -120,8 +120,8 @@ export function appendStatement(schema: string): Statement {
 }
 
 /**
- * Appends one event, in a transaction of its own. A plain statement costs the server less than half of what the function
- * does. It returns nothing if the event was not written, for whatever reason: then the function has to find out which.
+ * Appends one event in its own transaction. This plain statement costs the server less than half as much as the
+ * function. It returns no row if the event was not written; the function then determines the reason.
  */
 export function appendOneStatement(schema: string): Statement {
   const lastOf = (table: string, condition: string) =>
@@ -129,7 +129,7 @@ export function appendOneStatement(schema: string): Statement {
     'e.aggregate_id = $2 and e.aggregate_type = $1 order by e.aggregate_version desc limit 1)'
   const key = `('${schema.replaceAll("'", "''")}.events_position_seq'::regclass::oid::bigint << 32 >> 32)::integer`
   const deleted = `'${STREAM_DELETED}'`
-  // The register is entered in the source of the rows, so before a position is drawn for any of them.
+  // The source of the rows takes the lock of the register, so this happens before any row gets its position.
   const entry =
     `select pg_advisory_xact_lock_shared(${key}, ((case when s.is_called then s.last_value else 0 end) & 2147483647)` +
     `::integer) as entry from ${schema}.events_position_seq s`
@@ -199,7 +199,7 @@ export function eventColumns(rows: readonly EventRow[]): readonly unknown[] {
   ]
 }
 
-/** A column of nulls is null: neither side then makes an array of it. */
+/** A column of nulls is sent as null, so that neither side creates an array for it. */
 function unlessNull(column: readonly (string | null)[]): readonly (string | null)[] | null {
   return column.some((value) => value !== null) ? column : null
 }

@@ -45,10 +45,16 @@ export type CheckpointStatements = Readonly<Record<'load' | 'create' | 'replace'
 export const eventCheckpoints = (schema: string): CheckpointStatements =>
   statementsFor({ table: `${schema}.checkpoints`, key: 'checkpoint', saved: (save) => save })
 
-/** Rows of the outbox that one save of a checkpoint removes at most: more than a relay publishes between two saves. */
+/**
+ * Maximum number of rows of the outbox that one save of a checkpoint removes. It exceeds the number of events that a
+ * relay publishes between two saves.
+ */
 const REMOVED_PER_SAVE = 2000
 
-/** The checkpoints of the outbox's relays. A save removes what all of them have published, except the last of it. */
+/**
+ * The checkpoints of the outbox's relays. A save removes the events that all relays have published, except the last of
+ * them.
+ */
 export function relayCheckpoints(schema: string): CheckpointStatements {
   const [outbox, relays] = [`${schema}.outbox`, `${schema}.outbox_relays`]
   const published = `least($2::bigint, (select min(r.position) from ${relays} r where r.name <> $1))`

@@ -18,8 +18,8 @@ export interface PostgresResult {
 }
 
 /**
- * The part of a `pg` client that the stores use: its `Client`, or any object with the same methods. Kysely, Drizzle, Knex
- * and TypeORM give access to theirs.
+ * The part of a `pg` client that the stores use: a `Client` of `pg`, or any object with the same methods. Kysely,
+ * Drizzle, Knex and TypeORM give access to their client.
  */
 export interface PostgresClient {
   query(query: PostgresQuery): Promise<PostgresResult>
@@ -39,7 +39,7 @@ export interface PostgresPool<Client extends PooledPostgresClient = PooledPostgr
   connect(callback: never): void
 }
 
-/** A connection outside of the pool, for wake-ups and leases, which must not queue for one. */
+/** A connection outside of the pool, for wake-ups and leases, which must not wait for a connection of the pool. */
 export interface DedicatedClient extends PostgresClient {
   connect(): Promise<unknown>
   end(): Promise<unknown>

@@ -15,7 +15,7 @@ import {
 import type { ResolvedPostgresOptions } from './options.ts'
 import { type Row, type Session, type Statement, type StatementStyle, sendStatement } from './session.ts'
 
-/** Maximum attempts for a statement of the stores that the server ends in favor of another one. */
+/** Maximum number of attempts for a statement of the stores that the server aborts because of another one. */
 const MAX_ATTEMPTS = 5
 
 /** Maximum delay before such a statement is sent again, in milliseconds. */
@@ -25,7 +25,7 @@ interface OpenPool extends PostgresPool {
   end?(): Promise<void>
 }
 
-/** The pool: every statement of the stores outside of a caller's transaction goes through here. */
+/** The pool. Every statement of the stores outside of a caller's transaction uses it. */
 export class PostgresConnections implements Session {
   readonly style: StatementStyle
   readonly #options: ResolvedPostgresOptions
@@ -46,7 +46,7 @@ export class PostgresConnections implements Session {
     return this.#isClosed
   }
 
-  /** Runs a statement on any connection. Repeats it if the server ends it in favor of another one. */
+  /** Runs a statement on any connection. Repeats it if the server aborts it because of another one. */
   async run(statement: Statement, values: readonly unknown[] = []): Promise<readonly Row[]> {
     for (let attempt = 1; ; attempt += 1) {
       try {
@@ -72,7 +72,7 @@ export class PostgresConnections implements Session {
 
   /**
    * Runs work in a transaction.
-   * @throws the error of the work; StoreOutcomeUnknownError if the answer to the commit was lost.
+   * @throws the error of the work; StoreOutcomeUnknownError if the response to the commit was lost.
    */
   async transaction<T>(work: (client: PooledPostgresClient) => Promise<T>): Promise<T> {
     this.assertOutside('transaction')
@@ -155,7 +155,7 @@ export class PostgresConnections implements Session {
     }
   }
 
-  /** Never rejects: if the rollback fails, closing the connection rolls back, too. */
+  /** Never rejects: if the rollback fails, the connection is closed, which also rolls back. */
   async #rollback(loan: Loan): Promise<void> {
     try {
       await loan.client.query({ text: 'rollback' })

@@ -62,7 +62,7 @@ export class PostgresDeadLetterStore implements SubscriptionDeadLetterStore {
 
   #decode(row: Row): ParkedEvent {
     const [subscription, position, event, handlerNames, errorName, errorMessage, attempts, first, last] = row
-    // `add` wrote this value.
+    // `add` has written this value.
     const stored = JSON.parse(textOf(event)) as Omit<StoredRow, 'position' | 'storedAt'>
     const [at, failedAt] = [numberOf(position), dateOf(last)]
     return {

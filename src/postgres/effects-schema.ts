@@ -1,6 +1,6 @@
-// The position of an event in the outbox is drawn while its transaction commits, so that events of one aggregate are in
-// the order of the commits, and an open transaction holds nobody back. The locks last until the commit is done.
-// docs/decisions has the reasons.
+// An event of the outbox gets its position while its transaction commits. Events of one aggregate are therefore in the
+// order of the commits, and an open transaction does not hold back other events. The locks last until the commit is
+// done. docs/decisions has the reasons.
 export const effectsSchema = `
 create table {schema}.inbox (
   handler  text collate "C" not null,

@@ -70,13 +70,13 @@ export class PostgresSnapshotTooOldError extends EventspineError {
 
   constructor() {
     super(
-      'The stream has events that the snapshot of this transaction does not show. Roll the transaction back and run it ' +
+      'The stream has events that the snapshot of this transaction does not contain. Roll the transaction back and run it ' +
         'again.',
     )
   }
 }
 
-/** A statement of the transaction had failed, so the server answered the commit with a rollback. */
+/** A statement of the transaction had failed, so the server rolled back instead of committing. */
 export class PostgresTransactionAbortedError extends EventspineError {
   static override readonly name = 'PostgresTransactionAbortedError'
   readonly code = 'POSTGRES_TRANSACTION_ABORTED'
@@ -127,7 +127,7 @@ export function sqlStateOf(error: unknown): string | undefined {
 /**
  * Returns the typed error for an error of a client.
  *
- * @param isWrite - true if the statement may be stored although its answer is missing.
+ * @param isWrite - true if the effect of the statement may be stored although the response is missing.
  */
 export function translated(thrown: unknown, isWrite: boolean): Error {
   const error = toError(thrown)
@@ -167,7 +167,7 @@ export function translated(thrown: unknown, isWrite: boolean): Error {
   }
 }
 
-/** The error for a connection that could not be opened or borrowed. Nothing was sent. */
+/** The error for a connection that could not be opened or taken from the pool. Nothing was sent. */
 export function connectionFailure(thrown: unknown, pool: object): Error {
   const error = toError(thrown)
   if (error instanceof EventspineError) return error
@@ -191,7 +191,7 @@ export function isBroken(thrown: unknown): boolean {
   return server === undefined || isLost(server) || server.code === '25006'
 }
 
-/** True if the server ended the statement in favor of another one, so that a repetition may succeed at once. */
+/** True if the server aborted the statement because of another one, so that a repetition may succeed at once. */
 export function isTransient(thrown: unknown): boolean {
   const code = sqlStateOf(thrown)
   return code === '40001' || code === '40P01'

@@ -30,7 +30,7 @@ export interface PostgresEventStoreParts {
   readonly feed: PostgresFeed
   readonly signal: AppendSignal
   readonly heldBackWarningMs: number
-  /** Resolves when the schema is the one of this release. */
+  /** Resolves when the schema is that of this release. */
   readonly ready: () => Promise<void>
   readonly close: () => Promise<void>
 }
@@ -150,7 +150,7 @@ export class PostgresEventStore implements EventStore {
     return result
   }
 
-  /** All events in order, including archived ones, as `import` of another store accepts them. */
+  /** Reads all events in order, including archived ones, in the form that `import` of another store accepts. */
   export(): AsyncIterable<StoredEvent> {
     return this.readAll({ includeArchived: true })
   }

@@ -7,14 +7,14 @@ export interface Condition {
   readonly values: readonly string[]
 }
 
-/** From which size on an event is in the index of the large ones. */
+/** Minimum size of an event in the index of large events, in bytes. */
 const LARGE_BYTES = 8192
 
-/** Short enough for the name of a prepared statement. */
+/** Returns a key that is short enough for the name of a prepared statement. */
 const keyOf = (conditions: readonly Condition[]): string =>
   conditions.map(({ column }) => column.slice(0, 4)).join('')
 
-/** The conditions of a filter, the one first whose index leads to the fewest events. */
+/** The conditions of a filter. The first one is that whose index usually finds the fewest events. */
 export function conditionsOf({
   correlationId,
   eventTypes,
@@ -33,8 +33,8 @@ export function conditionsOf({
 }
 
 /**
- * A page that walks along the positions. $1 to $4: after which position, up to which, how many events, how many bytes;
- * then the values of each condition.
+ * A page in the order of the positions. $1 to $4 are the position to start after, the last position, the maximum number
+ * of events and the maximum number of bytes; the values of each condition follow.
  */
 export function pageInOrder(
   schema: string,
@@ -47,16 +47,16 @@ export function pageInOrder(
   const page = includeArchived
     ? `(${first('events')} union all ${first('events_archive')} order by position limit $3)`
     : first('events')
-  // The limit inside, the end of the feed outside: a planner without statistics takes two bounds on the position for a
-  // few rows, and sorts the whole table.
+  // The limit is in the inner query and the end of the feed in the outer one. With both bounds on the position in one
+  // query, a planner without statistics expects only a few rows, and sorts the whole table.
   if (conditions.length === 0 && !includeArchived) return wholePage(schema, page)
   const source = `${page} page where position <= $2`
   return { key: `${includeArchived ? 'all' : 'page'}_${keyOf(conditions)}`, text: sized(source) }
 }
 
 /**
- * A page without a filter. Adding up the bytes of each event would take as long as finding it, so only the large ones are
- * added up, which an index finds; the reader adds up the others.
+ * A page without a filter. Adding up the bytes of each event would take as long as finding it, so the statement adds up
+ * only the large events, which an index finds. The reader adds up the others.
  */
 function wholePage(schema: string, page: string): Statement {
   const cut =
@@ -71,14 +71,14 @@ function wholePage(schema: string, page: string): Statement {
   }
 }
 
-/** A page by the index of the first condition: it leads to the positions, in order for each of its values. */
+/** A page by the index of the first condition, which returns the positions in order for each of its values. */
 export function pageByIndex(schema: string, conditions: readonly Condition[]): Statement {
   const [first, ...others] = conditions
   const column = first?.column ?? 'event_type'
   const where = others.map((other, index) => `and ${other.column} = any ($${index + 6}::text[])`).join(' ')
-  // An array of positions, not a join: the planner might walk the whole table to merge it in order. Rows are compared,
-  // because only the index of the column has them in this order: for a value and a range of positions, the planner may
-  // take the primary key and walk past all events that do not match.
+  // The query uses an array of positions instead of a join, because for a join the planner might scan the whole table.
+  // It compares rows, because only the index of the column has this order: for a value and a range of positions, the
+  // planner might use the primary key and scan all events that do not match.
   const source =
     `${schema}.events where position = any (array(` +
     'select wanted.position from unnest($5::text[]) as one (value) cross join lateral (' +
@@ -97,7 +97,7 @@ export function outboxPage(schema: string, conditions: readonly Condition[]): St
   return { key: `outbox_${keyOf(conditions)}`, text: sized(source) }
 }
 
-/** Ends a page with the event that reaches $4 bytes. The others are not even read from where large values are kept. */
+/** Ends a page with the event that reaches $4 bytes. Large values of later events are not read from the disk. */
 function sized(source: string): string {
   return (
     `select ${EVENT_COLUMNS} from (` +
@@ -121,7 +121,7 @@ export function positionBefore(schema: string): Statement {
   }
 }
 
-/** Which session has the oldest entry of the register. $1 is the sequence. */
+/** Finds the session with the oldest entry in the register. $1 is the sequence. */
 export function holderOf(schema: string): Statement {
   const text = `
     select s.last_value - r.behind, r.pid, a.application_name, a.usename, a.state,

@@ -23,13 +23,16 @@ export interface PostgresReadOptions extends ReadAllOptions {
 /** Default number of events in a page. */
 const PAGE = 500
 
-/** How long a known end may be reused for pages far before it, in milliseconds. A failover takes longer. */
+/** Time for which a known end may be reused for pages far before it, in milliseconds. A failover takes longer. */
 const END_AGE_MS = 250
 
-/** A page whose positions span at most this many times its size is read in position order instead of by an index. */
+/**
+ * If the positions of a page span at most this many times its size, the page is read in position order instead of by an
+ * index.
+ */
 const DENSE = 8
 
-/** Number of filters whose faster way to read is remembered. */
+/** Maximum number of filters for which the faster query is remembered. */
 const MAX_FILTERS = 200
 
 /** The feed of a store: events in position order, up to the last position before which no event can be added. */
@@ -68,7 +71,7 @@ export class PostgresFeed {
     this.#before = positionBefore(schema)
   }
 
-  /** The end, read after the call. Callers that arrive during a read share the next one. */
+  /** Reads the end of the feed after the call. Callers that arrive during a read share the next read. */
   end(): Promise<FeedEnd> {
     if (this.#reading === undefined) {
       this.#reading = this.#look().finally(() => {
@@ -184,7 +187,7 @@ interface FeedRange {
   readonly limit: number
 }
 
-/** Events of the feed, and whether their size ended them. */
+/** Events of the feed, and whether the part ended because of its size. */
 interface PartOfFeed {
   readonly events: readonly StoredEvent[]
   readonly isCut: boolean

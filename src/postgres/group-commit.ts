@@ -16,7 +16,7 @@ import { numberOf, type Row, type Session, type Statement, textOf } from './sess
 const MAX_EVENTS = 200
 const MAX_BYTES = 256 * 1024
 
-/** Concurrent groups while the server answers promptly. */
+/** Number of concurrent groups while the server answers promptly. */
 const FLIGHTS = 2
 
 /** A group without an answer after this time, in milliseconds, does not delay the next one. */
@@ -36,14 +36,14 @@ interface WaitingAppend {
 
 interface Flight {
   readonly startedAt: number
-  /** Runs only while somebody waits. */
+  /** Runs only while an append is waiting. */
   timer: NodeJS.Timeout | undefined
   isSlow: boolean
 }
 
 /**
- * Sends the appends that arrive while others are in flight together, in one transaction, so that they share one flush to
- * the disk. A lone append is sent at once. Each append has its own outcome.
+ * Sends appends that arrive while others are in flight as one transaction, so that they share one flush to the disk. A
+ * single append is sent at once. Each append has its own outcome.
  */
 export class GroupCommit {
   readonly #session: Session
@@ -86,7 +86,7 @@ export class GroupCommit {
     return prompt < FLIGHTS && this.#flights.size < MAX_FLIGHTS
   }
 
-  /** Somebody waits for the flight: it holds up nobody once it is slow. */
+  /** Called while an append waits for this flight. If the flight is slow, the next group does not wait for it. */
   #watch(flight: Flight): void {
     if (flight.isSlow) return
     const leftMs = flight.startedAt + SLOW_MS - performance.now()
@@ -99,7 +99,9 @@ export class GroupCommit {
     )
   }
 
-  /** The next group. It has no stream twice, because the second append depends on the outcome of the first. */
+  /**
+   * Returns the next group. It contains no stream twice, because the second append depends on the outcome of the first.
+   */
   #board(): readonly WaitingAppend[] {
     const group: WaitingAppend[] = []
     const rest: WaitingAppend[] = []
@@ -172,10 +174,10 @@ export class GroupCommit {
     }
   }
 
-  /** @returns undefined if it is another kind of append, or was not written. */
+  /** @returns undefined if the append has another form, or was not written. */
   async #sendOneEvent(append: PreparedAppend): Promise<AppendOutcome | undefined> {
     const [event, second] = append.rows
-    // Serialized appends look at the stream only after they have waited for the one before.
+    // A serialized append reads the stream only after it has waited for the previous append.
     if (event === undefined || second !== undefined || this.#isSerialized) return undefined
     const [row] = await this.#session.run(this.#one, oneEvent(append, event))
     if (row === undefined) return undefined

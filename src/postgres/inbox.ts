@@ -3,7 +3,7 @@ import type { InboxTransaction } from '../subscriptions/index.ts'
 import { checkKey } from './append-statement.ts'
 import type { Session, Statement } from './session.ts'
 
-/** The notes of the inbox: on any connection, or in a transaction. */
+/** The inbox records: on any connection, or in a transaction. */
 export class PostgresInboxNotes implements InboxTransaction {
   readonly #session: Session
   readonly #assertOpen: (operation: string) => Promise<void>
@@ -35,14 +35,14 @@ export class PostgresInboxNotes implements InboxTransaction {
 
 function statementsFor(table: string) {
   return {
-    // Waits for another transaction that has noted the same and is open.
+    // Waits for another open transaction that has added the same record.
     add: {
       key: 'add_note',
       text: `insert into ${table} (handler, event_id) values ($1, $2) on conflict do nothing returning 1`,
       isWrite: true,
     },
     has: { key: 'has_note', text: `select 1 from ${table} where handler = $1 and event_id = $2` },
-    // Several processes may prune at once: none waits for another.
+    // Several processes may prune at once without waiting for each other.
     prune: {
       key: 'prune_notes',
       text:

@@ -48,7 +48,7 @@ export class PostgresMigrations {
 
   /**
    * Runs the missing migrations. Several instances may call it concurrently.
-   * @throws StoreSchemaError if the schema is newer than this release, or was changed by hand.
+   * @throws StoreSchemaError if the schema is newer than this release, or was changed manually.
    */
   async run(): Promise<void> {
     for (const step of schemaSteps) {
@@ -58,7 +58,10 @@ export class PostgresMigrations {
     }
   }
 
-  /** @throws StoreSchemaError if migrations are missing, the schema is newer than this release, or was changed by hand. */
+  /**
+   * @throws StoreSchemaError if migrations are missing, or if the schema is newer than this release or was changed
+   * manually.
+   */
   async check(): Promise<void> {
     const applied = await this.#applied()
     this.#refuseOthers(applied)
@@ -75,13 +78,13 @@ export class PostgresMigrations {
   #refuseOthers(applied: readonly AppliedStep[]): void {
     const tooNew = applied.filter(({ oldestLibrary }) => oldestLibrary > schemaVersion)
     if (tooNew.length > 0) {
-      const detail = 'It was brought up to date by a newer release. Use that release here, too.'
+      const detail = 'A newer release has migrated it. Use that release in this process, too.'
       throw new StoreSchemaError(this.#name, newest(applied), schemaVersion, detail)
     }
     for (const { version, name, checksum } of applied) {
       const step = schemaSteps.find((own) => own.version === version)
       if (step === undefined || checksum === checksumOf(step)) continue
-      const detail = `Its migration ${version} (${name}) is not the one of this release: was it changed by hand?`
+      const detail = `Its migration ${version} (${name}) differs from that of this release: it may have been changed manually.`
       throw new StoreSchemaError(this.#name, newest(applied), schemaVersion, detail)
     }
   }
@@ -123,7 +126,7 @@ export class PostgresMigrations {
   }
 }
 
-/** Returns the SQL of all migrations, or of those after a version, to run it with other tools. */
+/** Returns the SQL of all migrations, or of those after a version, so that other tools can run it. */
 export function postgresMigrationSql(
   options: { readonly schema?: string; readonly after?: number } = {},
 ): string {
@@ -152,7 +155,8 @@ create table ${name}.migrations (
 `
       : ''
   const values = [step.version, literal(step.name), literal(checksumOf(step)), step.oldestLibrary].join(', ')
-  // In one pass, and by a function: the name may contain what is replaced, or `$`, which is special in a replacement text.
+  // Replaces in one pass and with a function, because the name may contain the placeholder, or `$`, which is special in
+  // a replacement text.
   const body = step.sql.replaceAll(/'\{schema\}\.|\{schema\}/g, (place) =>
     place.startsWith("'") ? literal(`${name}.`).slice(0, -1) : name,
   )

@@ -2,7 +2,7 @@ import { TransactionRequiredError } from '../store/index.ts'
 import type { PostgresClient } from './client.ts'
 import { sqlStateOf } from './errors.ts'
 
-/** SQLSTATE for a statement that is allowed in a transaction only. */
+/** SQLSTATE for a statement that is allowed only in a transaction. */
 const NO_TRANSACTION = '25P01'
 
 /** @throws TransactionRequiredError for a pool, which would run each statement on any of its connections. */
@@ -11,7 +11,7 @@ export function refusePool(client: PostgresClient): void {
   throw new TransactionRequiredError('within', 'a pool')
 }
 
-/** Looks whether a caller's connection has an open transaction. */
+/** Checks whether a caller's connection has an open transaction. */
 export class OpenTransactionCheck {
   readonly #client: PostgresClient
   #wasFound = false
@@ -29,7 +29,9 @@ export class OpenTransactionCheck {
     this.#wasFound = true
   }
 
-  /** Not every client knows. The server allows a savepoint in a transaction only. */
+  /**
+   * Used for a client that does not know its transaction status. The server allows a savepoint only in a transaction.
+   */
   async #probe(operation: string): Promise<void> {
     try {
       await this.#client.query({ text: 'savepoint eventspine_probe' })
@@ -41,7 +43,10 @@ export class OpenTransactionCheck {
   }
 }
 
-/** `I` for no transaction, as a client of `pg` knows it; undefined if the client does not know. */
+/**
+ * The transaction status that a client of `pg` knows; `I` means no transaction. Undefined if the client does not know
+ * it.
+ */
 function statusOf(client: PostgresClient): string | undefined {
   if (!('getTransactionStatus' in client) || typeof client.getTransactionStatus !== 'function') {
     return undefined

@@ -22,7 +22,7 @@ import type { PooledPostgresClient, PostgresPool } from './client.ts'
 export interface PostgresStoresOptions<Client extends PooledPostgresClient = PooledPostgresClient> {
   /** `postgres://user:password@host:port/database`. Either this or `pool`. */
   readonly postgresUrl?: string
-  /** A pool of the npm package `pg`, instead of `postgresUrl`. `close` leaves it open. */
+  /** A pool of the npm package `pg`, instead of `postgresUrl`. `close` does not end it. */
   readonly pool?: PostgresPool<Client>
   /** Maximum connections of the pool for `postgresUrl`. Default 10. */
   readonly poolSize?: number
@@ -36,14 +36,14 @@ export interface PostgresStoresOptions<Client extends PooledPostgresClient = Poo
    */
   readonly migrate?: 'run' | 'check' | 'off'
   /**
-   * `'concurrent'` (default): writers do not wait for each other. `'serialized'`: each append waits for the commit of the
-   * previous one, so that the table itself is in commit order for SQL by hand and for replicas. All writers of a store must
-   * use the same value.
+   * `'concurrent'` (default): writers do not wait for each other. `'serialized'`: each append waits for the commit of
+   * the previous one, so that the rows of the table are in commit order for your own SQL queries and for replicas. All
+   * writers of a store must use the same value.
    */
   readonly order?: 'concurrent' | 'serialized'
   /**
-   * How this process detects appends of other processes. `'listen'` (default): by NOTIFY on a separate connection, and by
-   * polling while notifications do not arrive. `'poll'`: only by polling; no NOTIFY is sent.
+   * How this process detects appends of other processes. `'listen'` (default): it receives NOTIFY on a separate
+   * connection, and polls while notifications do not arrive. `'poll'`: it only polls, and sends no NOTIFY.
    */
   readonly wakeUp?: 'listen' | 'poll'
   /** Maximum time between two polls, in milliseconds. Default 1,000. */
@@ -51,20 +51,20 @@ export interface PostgresStoresOptions<Client extends PooledPostgresClient = Poo
   /** Use named prepared statements. Set it to false for PgBouncer before 1.21 in transaction mode. Default true. */
   readonly prepare?: boolean
   /**
-   * How long a transaction of `transaction` may be idle before the server ends it, in milliseconds. An open transaction
-   * with an append holds the feed back. Default 60,000; Infinity for no limit.
+   * Time after which the server ends an idle transaction of `transaction`, in milliseconds. An open transaction with an
+   * append holds the feed back. Default 60,000; Infinity for no limit.
    */
   readonly idleTransactionTimeoutMs?: number
   /** `health` returns `'degraded'` if the feed is held back for longer than this, in milliseconds. Default 10,000. */
   readonly heldBackWarningMs?: number
   /**
-   * Age at which notes of the inbox are removed, in milliseconds; Infinity for never. An event that is delivered again after that
-   * has its effect again. Default 30 days.
+   * Age at which inbox records are removed, in milliseconds; Infinity for never. If an event is delivered again after
+   * that, it is handled again. Default 30 days.
    */
   readonly inboxRetentionMs?: number
   /**
-   * Classes of the stored events. Repositories and subscription managers register theirs, too. Events of other types are
-   * read as `GenericEvent`s.
+   * Event classes. The stores return their events as instances, and events of other types as `GenericEvent`s.
+   * Repositories and subscription managers register their own classes.
    */
   readonly events?: readonly EventClass[]
   /** Registry of event classes. `defaultRegistry` is the fallback. */
@@ -93,7 +93,7 @@ const defaults = {
 }
 
 const postgresUrl: OptionRule = {
-  rule: 'a URL that begins with postgres:// or postgresql://',
+  rule: 'a URL that starts with postgres:// or postgresql://',
   isValid: (value) => typeof value === 'string' && /^postgres(ql)?:\/\//.test(value) && URL.canParse(value),
   // The URL may contain a password.
   isSecret: true,
@@ -103,7 +103,7 @@ const postgresUrl: OptionRule = {
 const MAX_NAME_BYTES = 63
 
 const schemaName: OptionRule = {
-  rule: `a name of at most ${MAX_NAME_BYTES} bytes, without a zero byte or a $, not beginning with pg_`,
+  rule: `a name of at most ${MAX_NAME_BYTES} bytes, without a zero byte or a $, that does not start with pg_`,
   isValid: (value) =>
     typeof value === 'string' &&
     value !== '' &&

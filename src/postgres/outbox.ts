@@ -11,10 +11,13 @@ import { storedRow } from './event-columns.ts'
 import { conditionsOf, outboxPage } from './feed-statements.ts'
 import { isTrue, numberOf, type Session, type Statement } from './session.ts'
 
-/** Events of a page unless the caller says otherwise. */
+/** Default number of events in a page. */
 const PAGE = 500
 
-/** When the end is looked at again while a commit holds it back, in milliseconds: usually the commit wakes the readers. */
+/**
+ * Delay before the end is read again while a commit holds it back, in milliseconds. Usually the commit wakes the
+ * readers earlier.
+ */
 const HELD_MS = 20
 
 export interface PostgresOutboxParts {
@@ -92,7 +95,7 @@ export class PostgresOutbox implements Outbox {
   }
 
   onAppend(listener: () => void): () => void {
-    // A function of its own for each call, so that the same listener may be added twice.
+    // A new function per call, so that the same listener can be added twice.
     const entry = () => listener()
     this.#listeners.add(entry)
     const end = this.#parts.onAppend(entry)
@@ -129,7 +132,7 @@ export class PostgresOutbox implements Outbox {
     return { head: numberOf(head), headEventId: eventId ?? undefined }
   }
 
-  /** A commit that fails holds the feed back, and wakes nobody. */
+  /** A commit that fails holds the feed back without waking any reader. */
   #wakeSoon(): void {
     if (this.#held !== undefined) return
     this.#held = setTimeout(() => {
@@ -142,7 +145,7 @@ export class PostgresOutbox implements Outbox {
 export interface PostgresOutboxTransactionParts {
   readonly session: Session
   readonly schema: string
-  /** What the commit notifies; null if this process does it. */
+  /** The payload that the commit notifies; null if this process sends the notification. */
   readonly notify: string | null
   readonly onWritten: () => void
   /** Rejects if the session has no open transaction. */

@@ -1,7 +1,7 @@
-// `append` enters the register before it draws positions, and `feed_end` reads in the opposite order: the sequence,
-// the register, the rows. docs/decisions has the proof that no event is lost between the two.
+// `append` enters the register before it takes positions from the sequence. `feed_end` reads in the opposite order: the
+// sequence, the register, the rows. docs/decisions has the proof that no event is lost between the two.
 
-/** Where the feed ends, and what writers announce for it. `{schema}` stands for the quoted name of the schema. */
+/** Finds the end of the feed, and registers writers for it. `{schema}` stands for the quoted name of the schema. */
 export const register = `
 -- The end of the feed: the last event at or before which nothing can be added any more.
 create function {schema}.feed_end()

@@ -2,7 +2,7 @@ import { effectsSchema } from './effects-schema.ts'
 import { append, appendMany, deleteStream, register } from './schema-functions.ts'
 import { tables } from './schema-tables.ts'
 
-/** A migration of the schema. A released migration never changes; changes are new migrations. */
+/** A migration of the schema. A released migration never changes; each change is a new migration. */
 export interface SchemaStep {
   readonly version: number
   readonly name: string

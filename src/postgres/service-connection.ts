@@ -14,11 +14,11 @@ const CHANNEL = 'eventspine'
 /** Interval of heartbeats on a silent connection, and deadline of their answer, in milliseconds. */
 const HEARTBEAT_MS = 5000
 
-/** Deadline for the notification that tests if notifications arrive, in milliseconds. */
+/** Deadline for the notification that tests whether notifications arrive, in milliseconds. */
 const PROBE_MS = 2000
 
 const HEARTBEAT: Statement = { key: 'heartbeat', text: 'select 1' }
-// A notification is no data: its commit does not wait for the disk, which the appends use meanwhile.
+// A notification stores no data, so its commit does not wait for the disk, which appends are using.
 const NOTIFY: Statement = {
   key: 'notify',
   text: `select set_config('synchronous_commit', 'off', true), pg_notify('${CHANNEL}', $1)`,
@@ -137,7 +137,7 @@ export class ServiceConnection implements Session {
     this.#timer = setTimeout(() => void this.#maintain(), pauseMs)
   }
 
-  /** @throws the reason if notifications do not arrive. */
+  /** @throws an error with the reason if notifications do not arrive. */
   async #check(open: Open): Promise<void> {
     if (this.#isListening) {
       const answered = open.session.run(HEARTBEAT)

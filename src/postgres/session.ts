@@ -10,7 +10,7 @@ export interface Statement {
   /** Name of the prepared statement on a connection. */
   readonly key: string
   readonly text: string
-  /** True if a lost answer makes it unknown whether something was stored. */
+  /** True if it is unknown after a lost response whether the statement has stored something. */
   readonly isWrite?: boolean
 }
 
@@ -53,7 +53,7 @@ export class ClientSession implements Session {
     return this.#inTurn(() => sendStatement(this.#client, this.#style, statement, values))
   }
 
-  /** `pg` wants to be asked one thing at a time. */
+  /** A client of `pg` must run one statement at a time. */
   #inTurn<T>(send: () => Promise<T>): Promise<T> {
     const before = this.#last
     const answer = before === undefined ? send() : before.then(send)
@@ -66,7 +66,7 @@ export class ClientSession implements Session {
   }
 }
 
-/** Sends one statement to a client that is asked nothing else meanwhile. @throws the client's own errors. */
+/** Sends one statement to a client that runs no other statement meanwhile. @throws the client's own errors. */
 export async function sendStatement(
   client: PostgresClient,
   { prefix }: StatementStyle,

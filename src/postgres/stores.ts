@@ -35,7 +35,7 @@ import { PostgresStreams } from './streams.ts'
  * Events, snapshots, checkpoints, leases and parked events in PostgreSQL, and an inbox and outbox.
  *
  * Several processes can use one store. Readers of the feed never miss an event, and writers do not wait for each other.
- * The first call connects.
+ * The stores connect at the first call.
  *
  * @example
  * await using stores = new PostgresStores({ postgresUrl: 'postgres://localhost/shop' })
@@ -132,8 +132,8 @@ export class PostgresStores<Client extends PooledPostgresClient = PooledPostgres
   }
 
   /**
-   * The stores inside a transaction that the caller has started with another client, and will commit or roll back. A
-   * refused append leaves the transaction usable. Call `ready` first.
+   * Returns the stores inside a transaction that the caller has opened on its own client, and will commit or roll back.
+   * A refused append leaves the transaction usable. Call `ready` first.
    *
    * @throws TransactionRequiredError for a pool.
    * @example
@@ -206,16 +206,16 @@ export class PostgresStores<Client extends PooledPostgresClient = PooledPostgres
   }
 }
 
-/** What a transaction does besides its statements. */
+/** What a transaction does in addition to its statements. */
 interface TransactionEnds {
-  /** What the commit notifies; null if this process does it. */
+  /** The payload that the commit notifies; null if this process sends the notification. */
   readonly notify: string | null
   readonly onWritten: () => void
   /** Rejects if no transaction is open. */
   readonly assertOpen: (operation: string) => Promise<void>
 }
 
-/** For a transaction that the stores have begun. */
+/** Used for a transaction that the stores have opened. */
 const isOpen = async (): Promise<void> => undefined
 
 /** Runs statements once the schema is ready. */

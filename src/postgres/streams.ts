@@ -37,7 +37,7 @@ export interface PostgresStreamsParts {
   readonly onWritten: () => void
 }
 
-/** Maximum number of times that an append reads a stream again that others write to. */
+/** Maximum number of times that an append reads a stream again because others write to it. */
 const MAX_LOOKS = 100
 
 /** Reads and writes streams, on any connection or in a transaction. */

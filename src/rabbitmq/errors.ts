@@ -118,7 +118,7 @@ function textOf(error: Error): string {
   return quote(start < 0 || !text.endsWith('"') ? text : text.slice(start + REPLY.length, -1))
 }
 
-/** What the client writes before the broker's reply text, which a quote follows. */
+/** The text that the client writes before the broker's reply text. A quote follows. */
 const REPLY = 'with message "'
 
 /** Node fails to reach any of a host's addresses with an AggregateError, whose own message is empty. */

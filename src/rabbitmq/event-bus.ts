@@ -18,7 +18,7 @@ import { routingKeyOf } from './wire/message.ts'
 export interface RabbitMQEventBusStats extends BrokerEventBusStats {
   /** Messages that the broker confirmed: events, dead letters, replays and attempt marks. */
   readonly publishConfirms: number
-  /** Published events that no queue was bound for. */
+  /** Published events for which no queue was bound. */
   readonly publishReturns: number
 }
 
@@ -59,17 +59,19 @@ export class RabbitMQEventBus extends BrokerEventBus<RabbitMQTransport> {
     })
   }
 
-  /** Name of this consumer, as the broker lists its connections. */
+  /** Name of this consumer in the broker's list of connections. */
   get consumerName(): string {
     return this.#options.consumerName
   }
 
-  /** Binds the group's queue to the events of a class: at once while the bus consumes, else when consuming starts. */
+  /**
+   * Binds the group's queue to the events of a class: at once if the bus is consuming, otherwise when consuming starts.
+   */
   async bindEventType(eventClass: Pick<EventClass, 'aggregateType' | 'eventType'>): Promise<void> {
     await this.bindRoutingKey(routingKeyOf(eventClass))
   }
 
-  /** Removes the binding to a class's events for the whole group, also one that a subscription made. */
+  /** Removes the binding to the events of a class for the whole group, even if a subscription has created it. */
   async unbindEventType(eventClass: Pick<EventClass, 'aggregateType' | 'eventType'>): Promise<void> {
     await this.unbindRoutingKey(routingKeyOf(eventClass))
   }
@@ -79,7 +81,7 @@ export class RabbitMQEventBus extends BrokerEventBus<RabbitMQTransport> {
     await this.transport.bind({ routingKey })
   }
 
-  /** Removes the binding with a routing key for the whole group, also a default one (`#`). */
+  /** Removes the binding with a routing key for the whole group, even a default one (`#`). */
   async unbindRoutingKey(routingKey: string): Promise<void> {
     await this.transport.unbind({ routingKey })
   }

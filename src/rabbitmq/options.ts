@@ -27,11 +27,13 @@ export interface HeadersMatch {
   readonly [header: string]: string | number | boolean | undefined
 }
 
-/** Options of {@link RabbitMQEventBus}. Names and defaults are eventsource-py's; durations are in milliseconds. */
+/**
+ * Options of {@link RabbitMQEventBus}. Names and defaults are those of eventsource-py, with durations in milliseconds.
+ */
 export interface RabbitMQEventBusOptions extends BrokerOptions {
   /**
    * URL of the broker with user name, password and virtual host: `amqp://`, or `amqps://` for TLS. For a cluster, an
-   * array of the nodes' URLs, tried in turn. Default `amqp://guest:guest@localhost:5672/`.
+   * array of the nodes' URLs, which are tried one after the other. Default `amqp://guest:guest@localhost:5672/`.
    */
   readonly rabbitmqUrl?: string | readonly string[]
   /** Exchange that events are published to. A group's queue is `{exchangeName}.{consumerGroup}`. Default `'events'`. */
@@ -39,63 +41,78 @@ export interface RabbitMQEventBusOptions extends BrokerOptions {
   /** Type of the exchange. Default `'topic'`. */
   readonly exchangeType?: RabbitMQExchangeType
   /**
-   * Name of this consumer in the broker's list of connections. A label only: consumers may share it. Default: host name
-   * and a random part.
+   * Name of this consumer in the broker's list of connections. It is only a label, so consumers may share it. Default:
+   * the host name and a random part.
    */
   readonly consumerName?: string
   /**
-   * Maximum number of messages that this consumer holds unacknowledged; never more than `maxInFlight`. Default 10, or
-   * `concurrency` if that is given and larger.
+   * Maximum number of unacknowledged messages that this consumer holds; never more than `maxInFlight`. Default 10, or
+   * `concurrency` if you set it to a larger number.
    */
   readonly prefetchCount?: number
   /**
-   * The routing key that the queue is bound with, as its only initial binding. An empty string makes none, for a bus that
-   * binds with `bindEventType` and the like. Default: all events. On a direct exchange: the subscribed event classes
-   * (`{aggregateType}.{eventType}`) and the queue's own name.
+   * The routing key of the queue's only initial binding. With an empty string, the queue has no initial binding; add
+   * bindings with `bindEventType` or `bindRoutingKey`. Default: all events. On a direct exchange: the subscribed event
+   * classes (`{aggregateType}.{eventType}`) and the queue's own name.
    */
   readonly routingKeyPattern?: string
-  /** The headers that the queue is bound with on a headers exchange. Default: all events. */
+  /** The headers of the queue's binding on a headers exchange. Default: all events. */
   readonly headersMatch?: HeadersMatch
-  /** Type of the group's queue. Eventsource-py uses `'classic'` (default); `'quorum'` survives the loss of a node. */
+  /**
+   * Type of the group's queue. `'classic'` is the type that eventsource-py uses; a `'quorum'` queue survives the loss
+   * of a node. Default `'classic'`.
+   */
   readonly queueType?: 'classic' | 'quorum'
-  /** Makes exchange and queue survive a restart of the broker. Default true. */
+  /** Makes the exchange and the queue survive a restart of the broker. Default true. */
   readonly durable?: boolean
   /**
-   * Makes the group's queue deliver to one consumer at a time, and to the next one only after the unacknowledged messages
-   * of the last have returned. Order per aggregate then holds across the group, also when a connection breaks. The other
-   * consumers stand by. Default false: the consumers share the work.
+   * Makes the group's queue deliver to one consumer at a time, and to the next one only after the unacknowledged
+   * messages of the previous one have returned. The order per aggregate then holds across the group, even when a
+   * connection breaks. The other consumers stand by. Default false: the consumers share the work.
    */
   readonly singleActiveConsumer?: boolean
-  /** Deletes the exchange with its last binding, and the queue with its last consumer. Default false. */
+  /**
+   * Makes the broker delete the exchange when its last binding is removed, and the queue when its last consumer leaves.
+   * Default false.
+   */
   readonly autoDelete?: boolean
-  /** Rejects the publish of an event that no queue is bound for. Otherwise it is counted and logged. Default false. */
+  /**
+   * Rejects the publish of an event if no queue is bound for it. If false, such an event is counted and logged. Default
+   * false.
+   */
   readonly requireRoute?: boolean
-  /** Messages sent per batch. Times `maxConcurrentPublishes`, it bounds the unconfirmed messages. Default 100. */
+  /**
+   * Messages per batch. `batchSize` times `maxConcurrentPublishes` is the maximum number of unconfirmed messages.
+   * Default 100.
+   */
   readonly batchSize?: number
-  /** Batches that may be unconfirmed at a time, over all publishes. Default 10. */
+  /** Maximum number of unconfirmed batches over all publishes. Default 10. */
   readonly maxConcurrentPublishes?: number
-  /** Dead letters are published to the exchange `{exchangeName}{dlqExchangeSuffix}`. Default `'_dlq'`. */
+  /** Suffix of the exchange for dead letters, `{exchangeName}{dlqExchangeSuffix}`. Default `'_dlq'`. */
   readonly dlqExchangeSuffix?: string
   /** Age at which the broker drops a dead letter, in milliseconds. Default: never. */
   readonly dlqMessageTtlMs?: number
-  /** Most dead letters that are kept; beyond it the broker drops the oldest. Default: no limit. */
+  /** Maximum number of dead letters; beyond it the broker drops the oldest. Default: no limit. */
   readonly dlqMaxLength?: number
-  /** Longest time to connect to one endpoint, in milliseconds. Default 10,000. */
+  /** Maximum time to connect to one endpoint, in milliseconds. Default 10,000. */
   readonly connectTimeoutMs?: number
-  /** Shortest wait between two attempts to reconnect, before jitter, in milliseconds. Default 1,000. */
+  /** Minimum wait between two attempts to reconnect, before jitter, in milliseconds. Default 1,000. */
   readonly reconnectDelayMs?: number
   /**
-   * Longest wait between two attempts to reconnect, in milliseconds. The wait is a tenth of the outage so far, within
+   * Maximum wait between two attempts to reconnect, in milliseconds. The wait is a tenth of the outage so far, within
    * these two limits. Default 60,000.
    */
   readonly maxReconnectDelayMs?: number
-  /** Heartbeat interval, in milliseconds. A connection silent for two intervals is lost. Infinity: off. Default 60,000. */
+  /**
+   * Heartbeat interval, in milliseconds. A connection that is silent for two intervals counts as lost. Infinity
+   * switches heartbeats off. Default 60,000.
+   */
   readonly heartbeatMs?: number
-  /** Node's options for the TLS connection. Any TLS option turns an `amqp://` URL into an `amqps://` one. */
+  /** The TLS options of Node.js for the connection. With any TLS option, an `amqp://` URL is used as `amqps://`. */
   readonly sslOptions?: ConnectionOptions
   /** A context made by `tls.createSecureContext`. It takes precedence over the files. */
   readonly sslContext?: SecureContext
-  /** Refuses a server whose certificate is not trusted, or names another host. Default true. */
+  /** Refuses a server whose certificate is not trusted or names another host. Default true. */
   readonly verifySsl?: boolean
   /** PEM file with the certificates to trust. */
   readonly caFile?: string
@@ -190,7 +207,7 @@ const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
   keyFile: optional(pemPath),
 }
 
-/** The options with all defaults, and what is derived from them. */
+/** The options with all defaults, and values that are derived from them. */
 export interface ResolvedRabbitMQOptions extends Readonly<typeof defaults> {
   readonly consumerName: string
   readonly names: RabbitMQNames
@@ -218,7 +235,7 @@ export function resolveRabbitMQOptions(given: RabbitMQEventBusOptions): Resolved
   })
 }
 
-/** Without a prefetch of its own, a concurrency gets the messages that it needs. */
+/** If `prefetchCount` is not set, it is at least `concurrency`, so that all slots can be used. */
 function prefetchFor(given: RabbitMQEventBusOptions, options: Readonly<typeof defaults>): number {
   const { concurrency, prefetchCount } = options
   const isDefault = (given.prefetchCount ?? undefined) === undefined

@@ -16,7 +16,7 @@ export interface RedisDlqMessage {
 }
 
 export interface RedisDlqQuery {
-  /** Most dead letters to return. Default 100. */
+  /** Maximum number of dead letters to return. Default 100. */
   readonly limit?: number
   /** First id, inclusive. Default `-`, the oldest. */
   readonly start?: string
@@ -29,7 +29,10 @@ export interface RecoverPendingOptions {
    * Only entries whose lease was not renewed for this many milliseconds; 0 for all. Default: the bus's `pendingIdleMs`.
    */
   readonly minIdleTimeMs?: number
-  /** Entries with more attempts than one plus this many retries are dead-lettered. Default: the bus's `maxRetries`. */
+  /**
+   * Entries are dead-lettered if they have had more than this many retries after the first attempt. Default: the bus's
+   * `maxRetries`.
+   */
   readonly maxRetries?: number
   /** Entries per page. Default: the bus's `batchSize`. */
   readonly batchSize?: number
@@ -67,8 +70,9 @@ export class RedisEventBus extends BrokerEventBus<RedisTransport> {
 
   /**
    * Takes over pending entries: delivered to a consumer of the group and not acknowledged. Resolves when each of them
-   * is settled or given up. A running bus does this on its own for dead consumers, in intervals; this call does it at
-   * once. With a `minIdleTimeMs` shorter than `pendingIdleMs` it also takes entries from consumers that are alive.
+   * is settled or given up. A running bus does this on its own for dead consumers at regular intervals; this call does
+   * it at once. With a `minIdleTimeMs` shorter than `pendingIdleMs` it also takes entries from consumers that are
+   * alive.
    * @throws ConfigError if an option is out of range.
    * @throws ConnectionError while Redis cannot be reached.
    */

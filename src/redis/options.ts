@@ -38,29 +38,29 @@ export interface RedisEventBusOptions extends BrokerOptions {
   /** Puts the prefix in braces, so that all keys are in one slot of a Redis Cluster. Default false. */
   readonly useHashTag?: boolean
   /**
-   * Name of this consumer in its group. No two running consumers of a group may have the same name: each would take over
-   * what the other handles. The second one is warned (notice `consumerNameTaken`). Default: the host name and a random
-   * part.
+   * Name of this consumer in its group. No two running consumers of a group may have the same name, because they would
+   * take over each other's entries. The second one emits the notice `consumerNameTaken`. Default: the host name and a
+   * random part.
    */
   readonly consumerName?: string
   /**
    * Where a new consumer group starts: at the earliest event that the stream still has, or with the events that are
-   * published after the group was created. A group that exists goes on where it is. Default `'earliest'`.
+   * published after the group was created. An existing group continues at its position. Default `'earliest'`.
    */
   readonly startFrom?: 'earliest' | 'latest'
-  /** Most events per read. Default 100. */
+  /** Maximum number of events per read. Default 100. */
   readonly batchSize?: number
   /**
-   * Largest entry that is read from the stream, in bytes of names and values; Infinity for no limit. A larger one becomes
-   * a dead letter, which Redis copies by itself. Default 20,971,520 (20 MiB).
+   * Maximum size of an entry that is read from the stream, in bytes of names and values; Infinity for no limit. A
+   * larger entry becomes a dead letter, which Redis copies without sending it to the bus. Default 20,971,520 (20 MiB).
    */
   readonly maxEntryBytes?: number
   /**
-   * Longest time that one read waits for events, in milliseconds, limited to half of `pendingIdleMs`. Default 5,000.
+   * Maximum time that one read waits for events, in milliseconds, limited to half of `pendingIdleMs`. Default 5,000.
    */
   readonly blockMs?: number
   /**
-   * How long a lease lasts, in milliseconds. If a consumer does not renew the lease of an entry for this long, another
+   * Duration of a lease, in milliseconds. If a consumer does not renew the lease of an entry for this time, another
    * consumer takes the entry over. A running process renews its leases, so this does not limit handlers. Default
    * 60,000.
    */
@@ -68,17 +68,17 @@ export interface RedisEventBusOptions extends BrokerOptions {
   /** Suffix of the dead letter stream, `{streamPrefix}:stream{dlqStreamSuffix}`. Default `'_dlq'`. */
   readonly dlqStreamSuffix?: string
   /**
-   * Longest wait for a reply, in milliseconds, before the connection counts as dead. A read that waits for events has
-   * `blockMs` in addition. Default 5,000.
+   * Maximum wait for a reply, in milliseconds, before the connection counts as dead. For a read that waits for events,
+   * `blockMs` is added. Default 5,000.
    */
   readonly socketTimeoutMs?: number
-  /** Longest time to connect, in milliseconds. Default 5,000. */
+  /** Maximum time to connect, in milliseconds. Default 5,000. */
   readonly socketConnectTimeoutMs?: number
   /** Part of the keys of retry states, `{streamPrefix}:{retryKeyPrefix}:{group}:{id}`. Default `'retry'`. */
   readonly retryKeyPrefix?: string
-  /** How long Redis keeps a retry state, in milliseconds. Default 86,400,000 (one day). */
+  /** Time after which Redis removes a retry state, in milliseconds. Default 86,400,000 (one day). */
   readonly retryKeyExpiryMs?: number
-  /** Length to trim the stream to, approximately. Default: no limit. */
+  /** Approximate length to which the stream is trimmed. Default: no limit. */
   readonly maxLength?: number
   /** Age from which events are trimmed, in milliseconds. Default: no limit. */
   readonly maxAgeMs?: number

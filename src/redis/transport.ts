@@ -175,12 +175,15 @@ export class RedisTransport implements Transport {
   }
 }
 
-/** Largest part of a reply that is kept, however large an entry or the messages in flight may be. */
+/** Maximum part of a reply that is kept, regardless of the limits for an entry and for the messages in flight. */
 const MAX_REPLY_BYTES = 1024 * 1024 * 1024
 /** A reply of this size is kept even if the messages in flight must be smaller. */
 const MIN_REPLY_BYTES = 1024 * 1024
 
-/** A page of entries fits if it has no more than what may be in flight, and an entry as large as it may be fits. */
+/**
+ * A page of entries fits if it does not exceed the limit for messages in flight. A single entry of the maximum size
+ * also fits.
+ */
 function replyLimits({ maxEntryBytes, maxInFlightBytes }: ResolvedRedisOptions): ReplyLimits {
   const wanted = Math.max(maxEntryBytes, Math.min(maxInFlightBytes, MAX_REPLY_BYTES), MIN_REPLY_BYTES)
   return { maxStringBytes: Math.max(maxEntryBytes, MIN_REPLY_BYTES), maxReplyBytes: wanted }

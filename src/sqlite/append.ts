@@ -36,7 +36,7 @@ const knownEvent = (table: string) => `select ${STORED_COLUMNS} from ${table} wh
 const KNOWN = knownEvent('eventspine_events')
 const ARCHIVED = knownEvent('eventspine_archive')
 
-/** Appends events inside the transaction of a connection. A refused append leaves the transaction as it was. */
+/** Appends events inside the transaction of a connection. A refused append does not change the transaction. */
 export function append(db: SqliteStatements, args: AppendArguments): AppendOutcome {
   const end = endOfStream(db, args)
   const [first] = args.rows
@@ -124,7 +124,7 @@ export function isKnown(db: SqliteStatements, eventId: string): boolean {
   )
 }
 
-/** The stored event with the id of the given one, and if both are the same. */
+/** Returns the stored event with the id of the given event, and whether both are the same. */
 function findEvent(db: SqliteStatements, given: EventRow): KnownEvent | undefined {
   const row = db.get(KNOWN, given.eventId) ?? db.get(ARCHIVED, given.eventId)
   if (row === undefined) return undefined

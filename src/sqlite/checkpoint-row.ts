@@ -2,7 +2,7 @@ import type { Checkpoint } from '../subscriptions/index.ts'
 import { optionalText } from './rows.ts'
 import type { SqliteRow, SqliteStatements } from './statements.ts'
 
-/** What a checkpoint save finds: undefined when it saved. */
+/** The stored checkpoint that made a save fail; undefined if the save succeeded. */
 export interface FoundCheckpoint {
   readonly actual: number | undefined
 }
@@ -25,7 +25,7 @@ export function loadCheckpoint(
   return row && checkpointOf(row)
 }
 
-/** @returns the checkpoint that is in the way. */
+/** @returns the stored checkpoint because of which nothing was saved; undefined if it was saved. */
 export function saveCheckpointIn(
   db: SqliteStatements,
   table: CheckpointTable,

@@ -52,7 +52,7 @@ export class SqliteDeadLetterStore implements SubscriptionDeadLetterStore {
   #parked(row: SqliteRow): ParkedEvent {
     const position = Number(row['position'])
     const failedAt = new Date(Number(row['failed_at']))
-    // `add` wrote this value.
+    // `add` has written this value.
     const event = { ...JSON.parse(text(row['event'])), position, storedAt: failedAt } as StoredRow
     return {
       subscription: text(row['subscription']),

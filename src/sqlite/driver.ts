@@ -34,8 +34,8 @@ export function openConnection(driver: SqliteDriver, file: string): SqliteConnec
 }
 
 /**
- * Checks that a connection uses the same copy of SQLite. If one copy closes a file, it drops the locks of another copy in
- * the same process, and the file gets damaged: https://sqlite.org/howtocorrupt.html, section 2.2.1.
+ * Checks that a connection uses the same copy of SQLite. If one copy closes a file, it releases the locks of another
+ * copy in the same process, and the file can be damaged: https://sqlite.org/howtocorrupt.html, section 2.2.1.
  *
  * @throws TypeError
  */
@@ -52,7 +52,7 @@ function classOf(driver: SqliteDriver): OpenFile {
 }
 
 function nodeDriver(): OpenFile {
-  // Undefined if this Node.js has no such module.
+  // Undefined if this version of Node.js has no such module.
   const module: typeof import('node:sqlite') | undefined = process.getBuiltinModule('node:sqlite')
   if (module === undefined) {
     throw new ConfigError('SqliteStores', [
@@ -68,7 +68,7 @@ function betterSqlite3(): OpenFile {
     return createRequire(import.meta.url)('better-sqlite3') as OpenFile
   } catch (cause) {
     const fault =
-      "driver 'better-sqlite3' cannot be loaded: npm install better-sqlite3, with the Node.js that runs this"
+      "driver 'better-sqlite3' cannot be loaded: npm install better-sqlite3, with the Node.js version that runs this program"
     throw Object.assign(new ConfigError('SqliteStores', [fault]), { cause })
   }
 }

@@ -4,31 +4,34 @@ import { type CheckpointArguments, type FoundCheckpoint, saveCheckpointIn } from
 import { EVENT_COLUMNS, valuesOf } from './rows.ts'
 import type { SqliteStatements } from './statements.ts'
 
-/** A note that a handler has had an event. */
+/** A record that a handler has handled an event. */
 export interface NoteArguments {
   readonly handlerName: string
   readonly eventId: string
 }
 
-/** An event for the outbox, which keeps the version that the event has. */
+/** An event for the outbox. It keeps its aggregate version. */
 export type OutgoingRow = EventRow & { readonly aggregateVersion: number }
 
 const columns = ['stored_at', 'aggregate_version', ...EVENT_COLUMNS]
 const INSERT = `insert into eventspine_outbox (${columns.join(', ')}) values (${columns.map(() => '?').join(', ')})`
 
-/** Rows that one save of a checkpoint removes at most: more than a relay publishes between two saves. */
+/**
+ * Maximum number of rows that one save of a checkpoint removes. It exceeds the number of events that a relay publishes
+ * between two saves.
+ */
 const REMOVED_PER_SAVE = 2000
 
 /** The writes of the inbox and the outbox. */
 export const effectWrites = {
-  /** @returns false if it was noted before. */
+  /** @returns false if the record already exists. */
   addNote(db: SqliteStatements, { handlerName, eventId }: NoteArguments): boolean {
     const sql =
       'insert into eventspine_inbox (handler, event_id, noted_at) values (?, ?, ?) on conflict do nothing'
     return db.run(sql, handlerName, eventId, Date.now()) > 0
   },
 
-  /** @returns how many of at most {@link PRUNE_BATCH} were removed. */
+  /** @returns the number of removed records, at most {@link PRUNE_BATCH}. */
   pruneNotes(db: SqliteStatements, { notedBefore }: { readonly notedBefore: number }): number {
     return db.run(
       `delete from eventspine_inbox where (handler, event_id) in
@@ -39,14 +42,14 @@ export const effectWrites = {
 
   addToOutbox(db: SqliteStatements, { rows }: { readonly rows: readonly OutgoingRow[] }): void {
     const last = db.get('select stored_at from eventspine_outbox order by position desc limit 1')
-    // Never earlier than that of the event before, though clocks are set back.
+    // Never earlier than the time of the previous event, even if the clock is set back.
     const storedAt = Math.max(Date.now(), Number(last?.['stored_at'] ?? 0))
     for (const row of rows) db.insert(INSERT, storedAt, row.aggregateVersion, ...valuesOf(row))
   },
 
   /**
-   * Saves the checkpoint of a relay, and removes what all relays have published, except the last of it, which marks the end of
-   * the feed.
+   * Saves the checkpoint of a relay, and removes the events that all relays have published. The last of them stays,
+   * because it marks the end of the feed.
    */
   saveRelay(db: SqliteStatements, args: CheckpointArguments): FoundCheckpoint | undefined {
     const found = saveCheckpointIn(db, 'eventspine_outbox_relays', args)

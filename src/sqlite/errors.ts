@@ -27,20 +27,20 @@ export class SqliteCorruptError extends EventspineError {
 
   constructor(file: string, detail: string, options?: ErrorOptions) {
     super(
-      `${file} is damaged, or not an SQLite database (${detail}). Restore it from a backup, or save what can be read with sqlite3's .recover.`,
+      `${file} is damaged, or not an SQLite database (${detail}). Restore it from a backup, or recover the readable part with sqlite3's .recover.`,
       options,
     )
   }
 }
 
-/** The file is on a file system on which processes cannot rely on each other's locks. */
+/** The file is on a file system on which locks between processes are not reliable. */
 export class SqliteNetworkFileError extends EventspineError {
   static override readonly name = 'SqliteNetworkFileError'
   readonly code = 'SQLITE_NETWORK_FILE'
 
   constructor(file: string, detail: string) {
     super(
-      `${file} is on ${detail}, where locks between processes do not hold: SQLite files get damaged there. ` +
+      `${file} is on ${detail}, where locks between processes are not reliable, so SQLite files can be damaged. ` +
         'Use a local disk, or set allowNetworkFile if only one process ever opens it.',
     )
   }
@@ -56,7 +56,7 @@ export class SqliteError extends EventspineError {
   }
 }
 
-/** Events cannot be imported, because their positions are taken or before the end of the feed. */
+/** Events cannot be imported, because their positions are in use or before the end of the feed. */
 export class SqliteImportError extends EventspineError {
   static override readonly name = 'SqliteImportError'
   readonly code = 'SQLITE_IMPORT'
@@ -64,7 +64,7 @@ export class SqliteImportError extends EventspineError {
 
   constructor(position: number) {
     super(
-      `The event at position ${position} cannot be imported: the store has other events up to there. Import into an empty store.`,
+      `The event at position ${position} cannot be imported: the store already has other events up to this position. Import into an empty store.`,
     )
     this.position = position
   }
@@ -128,7 +128,7 @@ export function codeOf(error: Error): number {
   return name === undefined ? 0 : (CODES[name] ?? 0)
 }
 
-/** True if the failure concerns the file, not the values to write. */
+/** True if the cause of the failure is the file, and not the values to write. */
 export function isAboutFile({ code }: SqliteFailure): boolean {
   return Object.values(CODES).includes(code)
 }
@@ -156,11 +156,11 @@ export function errorOf(
       if (isAtCommit) return new StoreOutcomeUnknownError(file, options)
       return new StoreUnavailableError(
         file,
-        `${message}. Look at the disk, and whether the file was replaced.`,
+        `${message}. Check the disk, and whether the file was replaced.`,
         options,
       )
     case SQLITE_CANTOPEN:
-      return new StoreUnavailableError(file, `${message}. Its folder must be there and be writable.`, options)
+      return new StoreUnavailableError(file, `${message}. Its folder must exist and be writable.`, options)
     default:
       return new SqliteError(file, message, options)
   }

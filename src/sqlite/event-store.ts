@@ -119,7 +119,7 @@ export class SqliteEventStore extends SqliteStreams implements EventStore {
    * already stored are skipped, so an interrupted import can be repeated.
    *
    * @returns the number of stored events.
-   * @throws SqliteImportError if a position is taken by another event, or is before the end of the feed.
+   * @throws SqliteImportError if a position belongs to another event, or is before the end of the feed.
    * @example
    * await sqlite.events.import(other.events.readAll())
    */
@@ -140,7 +140,7 @@ export class SqliteEventStore extends SqliteStreams implements EventStore {
     return imported
   }
 
-  /** All events in order, including archived ones, as `import` of another store accepts them. */
+  /** Reads all events in order, including archived ones, in the form that `import` of another store accepts. */
   export(): AsyncIterable<StoredEvent> {
     return this.readAll({ includeArchived: true })
   }

@@ -8,7 +8,7 @@ import type { ThreadMessage, ThreadRequest } from './thread.ts'
 import { checkFile, checkpointLog, runBatch, type WriterAnswer } from './writer.ts'
 import type { Write } from './writes.ts'
 
-/** Runs the writes of a file, one batch at a time. Failures are answers; it never rejects. */
+/** Runs the writes of a file, one batch at a time. It never rejects: a failure is part of the answer. */
 export interface SqliteExecutor {
   run(batch: readonly Write[]): WriterAnswer | Promise<WriterAnswer>
   /** Copies the log into the file. */

@@ -5,7 +5,7 @@ import { SqliteNetworkFileError } from './errors.ts'
 import { checkSchema, migrate } from './schema.ts'
 import { SqliteStatements } from './statements.ts'
 
-/** How to open a file. Plain data, because a worker thread opens it, too. */
+/** Options for opening a file. Plain data, because a worker thread also opens the file. */
 export interface SqliteFileOptions {
   readonly file: string
   readonly driver: SqliteDriver
@@ -16,7 +16,7 @@ export interface SqliteFileOptions {
 
 /**
  * Opens a file as its first connection: creates it, checks it and migrates its schema. Fails as busy while another
- * process does the same; repeat the call then.
+ * process does the same. In that case, repeat the call.
  *
  * @throws SqliteNetworkFileError, StoreSchemaError, and the driver's error.
  */
@@ -40,12 +40,15 @@ export function openFile(options: SqliteFileOptions): SqliteStatements {
 }
 
 /**
- * Pages of the log after which a commit copies it into the file: 16 MB. Events with random ids change a page of an index each,
- * and a short log has the same pages copied again and again.
+ * Number of pages of the log after which a commit copies the log into the file: 16 MB. Each event with a random id
+ * changes a page of an index, so with a short log the same pages are copied many times.
  */
 const LOG_PAGES = 4000
 
-/** A further connection to a file that is open already. It never waits for a lock: its owner does, without blocking. */
+/**
+ * Opens a further connection to a file that is already open. The connection never waits for a lock; its owner retries
+ * without blocking.
+ */
 export function connect({ file, driver, durability }: SqliteFileOptions): SqliteStatements {
   const connection = openConnection(driver, file)
   connection.exec(

@@ -1,7 +1,7 @@
 import type { InboxTransaction } from '../subscriptions/index.ts'
 import type { SqliteAccess } from './access.ts'
 
-/** The notes of the inbox: of the file, or in a transaction. */
+/** The inbox records: those of the file, or in a transaction. */
 export class SqliteInboxNotes implements InboxTransaction {
   readonly #access: SqliteAccess
 

@@ -18,15 +18,18 @@ import { DEFAULT_INBOX_RETENTION_MS } from '../subscriptions/inbox.ts'
 import type { SqliteDriver } from './driver.ts'
 
 export interface SqliteStoresOptions {
-  /** Path of the database file. It is created if missing, and may contain your own tables, too. */
+  /** Path of the database file. It is created if it does not exist, and may also contain your own tables. */
   readonly file: string
-  /** Event classes, so that stored events are read as their instances. Repositories and subscriptions register theirs. */
+  /**
+   * Event classes. The store returns their events as instances. Repositories and subscriptions register their own
+   * classes.
+   */
   readonly events?: readonly EventClass[]
   /** Registry of event classes. `defaultRegistry` is the fallback. */
   readonly registry?: EventRegistry
   /**
-   * `'full'`: a resolved write survives a power cut. `'normal'`: it survives a crash of the process; a power cut may lose
-   * the last writes, but leaves the file intact. Default `'full'`.
+   * `'full'`: a resolved write survives a power failure. `'normal'`: it survives a crash of the process; a power
+   * failure may lose the last writes, but does not damage the file. Default `'full'`.
    */
   readonly durability?: 'full' | 'normal'
   /**
@@ -45,11 +48,14 @@ export interface SqliteStoresOptions {
   /** Check the whole file for damage before it is used. Default false. */
   readonly checkIntegrity?: boolean
   /**
-   * Age at which notes of the inbox are removed, in milliseconds; Infinity for never. An event that is delivered again after that
-   * has its effect again. Default 30 days.
+   * Age at which inbox records are removed, in milliseconds; Infinity for never. If an event is delivered again after
+   * that, it is handled again. Default 30 days.
    */
   readonly inboxRetentionMs?: number
-  /** Opens a file on a network file system, too: safe only where one process alone ever does. Default false. */
+  /**
+   * Allows a file on a network file system. This is safe only if no more than one process opens the file. Default
+   * false.
+   */
   readonly allowNetworkFile?: boolean
   /** Receives failures of listeners. Default: `console`. */
   readonly logger?: Logger | FieldsFirstLogger
@@ -95,7 +101,7 @@ export function resolveSqliteOptions(options: SqliteStoresOptions): ResolvedSqli
   const { file } = options
   if (file === ':memory:' || file.startsWith('file:')) {
     throw new ConfigError('SqliteStores', [
-      `file must be the path of a file, got ${JSON.stringify(file)}: use InMemoryStores for data that ends with the process`,
+      `file must be the path of a file, got ${JSON.stringify(file)}: use InMemoryStores for data that is lost when the process ends`,
     ])
   }
   // The working directory may change before another connection opens the file.

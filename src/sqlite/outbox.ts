@@ -39,7 +39,7 @@ export class SqliteOutbox implements Outbox {
     const { head, headEventId } = await read(outboxEnd)
     const [where, values] = conditionOf(filter)
     if (where === undefined || limit <= 0) return { events: [], head, headEventId }
-    // A character has a byte at least, so the page is never ended too early here.
+    // A character has at least one byte, so this condition never ends the page too early.
     const sizes =
       'sum(length(payload) + coalesce(length(metadata), 0)) over (order by position rows between unbounded preceding and 1 preceding)'
     const page = `select * from eventspine_outbox where position > ? and position <= ?${where} order by position limit ?`

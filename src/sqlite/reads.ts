@@ -17,9 +17,9 @@ import { endOfFeed } from './writes.ts'
 /** Runs one short read on the connection. */
 export type Read = <T>(read: (db: SqliteStatements) => T) => Promise<T>
 
-/** Rows per read. Between two reads, the event loop gets its turn. */
+/** Maximum number of rows per read. The event loop runs between two reads. */
 const CHUNK = 500
-/** Their size, in bytes of JSON. */
+/** Maximum size of these rows, in bytes of JSON. */
 const CHUNK_BYTES = 512 * 1024
 
 /** A stream as rows. */
@@ -109,18 +109,22 @@ const LONG_MS = 4
 /** A part of the feed as rows. */
 export interface FeedRows {
   readonly rows: readonly StoredRow[]
-  /** Their size ended them. */
+  /** True if the part ended because of its size. */
   readonly isCut: boolean
 }
 
-/** At most `limit` rows of the feed up to a position, in order, and no more than reach a size. */
+/**
+ * Reads at most `limit` rows of the feed up to a position, in order. It stops after the row with which they reach a
+ * size.
+ */
 export async function readFeed(read: Read, range: FeedRange, limit: number, last: number): Promise<FeedRows> {
   const { fromPosition = 0, includeArchived = false, maxBytes = PAGE_BYTES, ...filter } = range
   const [where, values] = conditionOf(filter)
   const rows: StoredRow[] = []
   if (where === undefined) return { rows, isCut: false }
   let bytesLeft = maxBytes
-  // Without a filter the index on positions gives a page at once; with one, an empty stretch may be long.
+  // Without a filter, the index on positions returns a page at once. With a filter, many positions in a row may have no
+  // matching event.
   let window = where === '' ? LAST_WINDOW * LAST_WINDOW : FIRST_WINDOW
   for (let after = Math.max(0, fromPosition); after < last && rows.length < limit; ) {
     const upTo = Math.min(last, after + window)
@@ -144,7 +148,7 @@ export async function readFeed(read: Read, range: FeedRange, limit: number, last
   return { rows, isCut: bytesLeft <= 0 && rows.length < limit }
 }
 
-/** The first rows of some, until they are as many or as large as wanted. */
+/** Returns the first rows, up to a number or a size. */
 function firstOf(
   found: Iterable<SqliteRow>,
   limit: number,
@@ -176,7 +180,7 @@ function rowsBetween(
   return db.iterate(`${both} order by position limit ?`, ...values, ...values, limit)
 }
 
-/** A filter in SQL and its values; undefined where nothing passes it. */
+/** A filter in SQL and its values; undefined if no event can pass the filter. */
 export function conditionOf({
   eventTypes,
   aggregateTypes,
@@ -199,7 +203,10 @@ export function conditionOf({
   return [parts.join(''), values]
 }
 
-/** The largest position up to which all events were stored before a time. Times never decrease along the feed. */
+/**
+ * Returns the largest position up to which all events were stored before a time. Times never decrease in the order of
+ * the feed.
+ */
 export function positionBefore(db: SqliteStatements, time: number): number {
   const { head } = feedEnd(db)
   let [low, high] = [0, head + 1]

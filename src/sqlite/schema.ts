@@ -28,8 +28,8 @@ const EVENT_COLUMNS = `
   unique (aggregate_id, aggregate_type, aggregate_version)`
 
 /**
- * A released migration never changes; changes are new migrations, which only add. Without `autoincrement`, SQLite would
- * reuse the position of a deleted last row.
+ * A released migration never changes. Each change is a new migration, which removes no data. Without `autoincrement`,
+ * SQLite would reuse the position of a deleted last row.
  */
 const MIGRATIONS: readonly Migration[] = [
   {
@@ -144,7 +144,10 @@ const MIGRATIONS_TABLE = `create table if not exists eventspine_migrations (
   applied_at integer not null
 ) strict;`
 
-/** Returns the SQL that migrates a file from a schema version to the current one, to review it or to run it by hand. */
+/**
+ * Returns the SQL that migrates a file from a schema version to the current one. Use it to review the migration, or to
+ * run it with your own tools.
+ */
 export function sqliteMigrationSql(fromVersion = 0): string {
   const steps = MIGRATIONS.filter(({ version }) => version > fromVersion).map(
     (migration) =>
@@ -196,7 +199,10 @@ export function migrate(db: SqliteConnection, file: string): void {
   checkSchema(db, file)
 }
 
-/** The statement that records a migration. It is part of the migration's transaction, even if run by hand. */
+/**
+ * The statement that records a migration. It is part of the migration's transaction, even if another tool runs the
+ * migration.
+ */
 function noteOf({ version, name, sql }: Migration): string {
   const checksum = createHash('sha256').update(sql).digest('hex')
   return `insert into eventspine_migrations (version, name, checksum, applied_at) values (${version}, '${name}', '${checksum}', unixepoch() * 1000);`

@@ -33,7 +33,10 @@ export class SqliteStatements {
     return this.#prepare(sql).all(...values) as SqliteRow[]
   }
 
-  /** Reads row by row: whoever stops early reads no more than that. The connection can do nothing else meanwhile. */
+  /**
+   * Reads row by row, so a caller that stops early reads no further rows. The connection can run no other statement
+   * meanwhile.
+   */
   iterate(sql: string, ...values: readonly SqliteValue[]): Iterable<SqliteRow> {
     // As above.
     return this.#prepare(sql).iterate(...values) as Iterable<SqliteRow>

@@ -28,8 +28,8 @@ import { SqliteWatch } from './watch.ts'
 import { runWrite, type Write, type WriteName } from './writes.ts'
 
 /**
- * All stores in one SQLite file, with an inbox and an outbox: no server and, with the driver of Node.js, nothing to install. Several processes may
- * use the file; they write one after the other.
+ * All stores in one SQLite file, with an inbox and an outbox. They need no server, and no package if they use the
+ * driver of Node.js. Several processes may use the file; they write one after the other.
  *
  * @example
  * await using stores = new SqliteStores({ file: 'data/orders.db' })
@@ -48,7 +48,7 @@ export class SqliteStores implements DatabaseStores<SqliteConnection> {
   readonly #decoder: RowDecoder
   readonly #options: ResolvedSqliteOptions
 
-  /** The first call opens the file, or `ready` does. @throws ConfigError */
+  /** The file is opened by the first call, or by `ready`. @throws ConfigError */
   constructor(options: SqliteStoresOptions) {
     const resolved = resolveSqliteOptions(options)
     this.#options = resolved
@@ -111,10 +111,10 @@ export class SqliteStores implements DatabaseStores<SqliteConnection> {
   }
 
   /**
-   * The stores inside a transaction that you have started with `begin immediate` on your own connection to the file. Its
-   * commit is detected like that of another process.
+   * Returns the stores inside a transaction that you have opened with `begin immediate` on your own connection to the
+   * file. Its commit is detected in the same way as a commit of another process.
    *
-   * @throws TypeError if the connection belongs to another driver than that of the stores.
+   * @throws TypeError if the connection uses another driver than the stores.
    */
   within(client: SqliteConnection): StoreTransaction<SqliteConnection> {
     assertSameDriver(this.#options.driver, client)
@@ -150,12 +150,12 @@ function growsFeed(name: WriteName, result: unknown): boolean {
   return name === 'deleteStream' || name === 'importRows' || name === 'addToOutbox'
 }
 
-/** Writes that have no meaning unless others are committed with them. */
+/** Writes that make sense only if other writes are committed with them. */
 const NEEDS_TRANSACTION: ReadonlySet<WriteName> = new Set(['addNote', 'addToOutbox'])
 
-/** @throws TransactionRequiredError for a caller's connection on which nothing was begun. */
+/** @throws TransactionRequiredError for a caller's connection without an open transaction. */
 function assertInTransaction(connection: SqliteConnection, operation: string): void {
-  // As `node:sqlite`, or as better-sqlite3, has it.
+  // The property has one name in `node:sqlite` and another in better-sqlite3.
   const isIn = Reflect.get(connection, 'isTransaction') ?? Reflect.get(connection, 'inTransaction')
   if (isIn === false) throw new TransactionRequiredError(operation, 'a connection without one')
 }

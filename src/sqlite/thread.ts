@@ -1,4 +1,4 @@
-// The worker thread of a SqliteStores. It waits for the disk, so that the event loop does not.
+// The worker thread of a SqliteStores. It waits for the disk, so that the event loop does not have to.
 import { parentPort, workerData } from 'node:worker_threads'
 import { failureOf } from './errors.ts'
 import { connect, type SqliteFileOptions } from './file.ts'

@@ -20,7 +20,7 @@ export class TurnBudget {
     }
   }
 
-  /** Lets the event loop turn if the budget is spent; undefined if it is not. */
+  /** Lets the event loop run if the budget is used up; otherwise returns undefined. */
   pause(): Promise<void> | undefined {
     if (this.#spentMs < BUDGET_MS) return undefined
     this.#spentMs = 0

@@ -31,8 +31,8 @@ export interface WriteQueueParts {
 }
 
 /**
- * The writes of one process, in call order. Writes that arrive while a transaction is in flight share the next one; a
- * lone write starts at once.
+ * The writes of one process, in the order of the calls. Writes that arrive while a transaction is in progress share the
+ * next one; a single write starts at once.
  */
 export class SqliteWriteQueue {
   readonly #parts: WriteQueueParts
@@ -124,7 +124,7 @@ export class SqliteWriteQueue {
       for (const [index, { settle }] of batch.entries()) settle({ result: answer.results[index] })
       this.#parts.onCommitted(batch, answer.results)
     } else if (batch.length > 1 && !isAboutFile(answer.failure)) {
-      // One write is at fault, and must not fail the others.
+      // One of the writes has caused the failure, and the others must not fail because of it.
       for (const job of batch) await this.#runTogether([job])
     } else for (const { settle } of batch) settle({ error: this.#errorOf(answer.failure) })
   }

@@ -2,7 +2,7 @@ import { codeOf, failureOf, SQLITE_BUSY, SQLITE_CORRUPT, type SqliteFailure } fr
 import type { SqliteStatements } from './statements.ts'
 import { runWrite, type Write } from './writes.ts'
 
-/** The outcome of a batch: all results, or a failure after which nothing is written. */
+/** The outcome of a batch: all results, or a failure, in which case nothing was written. */
 export type WriterAnswer = { readonly results: readonly unknown[] } | { readonly failure: SqliteFailure }
 
 /** Runs writes in one transaction. Never throws. */

@@ -29,12 +29,13 @@ export type ParkedRow = Omit<ParkedEvent, 'event' | 'firstFailedAt' | 'failedAt'
 /** The part of the feed to archive. */
 export type ArchiveArguments = StreamName | { readonly upTo: number }
 
-/** Rows per step of an import or an archive, so that other writes get their turn. */
+/** Maximum number of rows per step of an import or an archive, so that other writes can run in between. */
 export const MOVE_BATCH = 1000
 
 /**
  * All writes, as functions of a connection inside a transaction. Arguments and results are plain data, and expected
- * refusals are results. So a write runs the same way in a worker, in a shared transaction, and in a user's transaction.
+ * refusals are results, so a write runs in the same way in a worker, in a shared transaction, and in a user's
+ * transaction.
  */
 export const writes = {
   append,
@@ -157,7 +158,10 @@ export const writes = {
     return { imported }
   },
 
-  /** @returns the number of moved events, at most {@link MOVE_BATCH}, or the subscription that is behind. */
+  /**
+   * @returns the number of moved events, at most {@link MOVE_BATCH}, or the subscription whose checkpoint is before the
+   * events.
+   */
   archive(db: SqliteStatements, args: ArchiveArguments): { moved: number; behind?: string } {
     const [where, ...values] =
       'upTo' in args

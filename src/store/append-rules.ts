@@ -21,7 +21,7 @@ export function appendRefusal(
     case 'duplicate':
       return new DuplicateEventError(refusal.eventId, `is in use at position ${refusal.position}`)
     case 'otherContent':
-      return new DuplicateEventError(refusal.eventId, 'is that of an event with other content')
+      return new DuplicateEventError(refusal.eventId, 'belongs to an event with other content')
     case 'deleted':
       return new StreamDeletedError(request)
   }
@@ -101,7 +101,7 @@ export function checkAppend({ events, expectedVersion, ...stream }: AppendReques
     if (event.aggregateId !== stream.aggregateId || event.aggregateType !== stream.aggregateType) {
       throw new EventStreamMismatchError(event, stream)
     }
-    if (ids.has(event.eventId)) throw new DuplicateEventError(event.eventId, 'comes twice in one append')
+    if (ids.has(event.eventId)) throw new DuplicateEventError(event.eventId, 'occurs twice in one append')
     ids.add(event.eventId)
   }
 }

@@ -31,7 +31,7 @@ export class DuplicateEventError extends EventspineError {
   readonly eventId: string
 
   constructor(eventId: string, detail: string) {
-    super(`The event id ${eventId} ${detail}. Give each event an id of its own.`)
+    super(`The event id ${eventId} ${detail}. Give each event a unique id.`)
     this.eventId = eventId
   }
 }
@@ -62,7 +62,7 @@ export class AmbiguousStreamError extends EventspineError {
 
   constructor(aggregateId: string, aggregateTypes: readonly string[]) {
     super(
-      `${aggregateId} is the id of several aggregates (${aggregateTypes.join(', ')}): say which aggregateType.`,
+      `${aggregateId} is the id of several aggregates (${aggregateTypes.join(', ')}): pass the aggregateType.`,
     )
     this.aggregateId = aggregateId
     this.aggregateTypes = aggregateTypes
@@ -97,7 +97,7 @@ export class StoredEventError extends EventspineError {
   ) {
     super(
       `The stored ${event.eventType} ${event.eventId} at position ${position} cannot be decoded: ${cause.message} ` +
-        'Make its class accept what was stored.',
+        'Change its class so that it accepts the stored payload.',
       { cause },
     )
     this.eventId = event.eventId
@@ -127,7 +127,7 @@ export class StoreOutcomeUnknownError extends EventspineError {
 
   constructor(store: string, options?: ErrorOptions) {
     super(
-      `${store} did not answer whether the write is stored. Repeat the same call: an append that is stored is recognized.`,
+      `${store} did not confirm the write, which may be stored. Repeat the same call: the store recognizes an append that is already stored.`,
       options,
     )
   }
@@ -155,7 +155,7 @@ export class StoreClosedError extends EventspineError {
   readonly code = 'STORE_CLOSED'
 
   constructor(store: string) {
-    super(`${store} is closed. Open it again with a new object.`)
+    super(`${store} is closed. Create a new store object.`)
   }
 }
 
@@ -166,7 +166,7 @@ export class StoreFullError extends EventspineError {
   override readonly retryable = true
 
   constructor(store: string, options?: ErrorOptions) {
-    super(`${store} is full: nothing was written. Free some space and repeat the call.`, options)
+    super(`${store} is full: nothing was written. Free disk space and repeat the call.`, options)
   }
 }
 
@@ -193,7 +193,7 @@ export class TransactionBypassError extends EventspineError {
 
   constructor(operation: string) {
     super(
-      `${operation} was called on the stores inside stores.transaction, where it would wait for that transaction. ` +
+      `${operation} was called on the stores inside stores.transaction, so it would wait for that transaction. ` +
         'Call it on the transaction: tx.events, tx.checkpoints and so on.',
     )
   }
@@ -208,7 +208,7 @@ export class TransactionRequiredError extends EventspineError {
 
   constructor(operation: string, given: string) {
     super(
-      `${operation} needs an open transaction, got ${given}: each statement would be committed by itself. ` +
+      `${operation} needs an open transaction, got ${given}: each statement would be committed on its own. ` +
         'Use stores.transaction, or begin a transaction on one connection and pass that connection to stores.within.',
     )
   }

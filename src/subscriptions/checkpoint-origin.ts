@@ -58,6 +58,6 @@ async function mayBeGone(store: EventFeed, position: number, eventId: string): P
   if (heldBack === undefined) return false
   throw new StoreUnavailableError(
     'The feed',
-    'an open append holds it back, and may hide the deletion of a stream',
+    'an open append holds the feed back, and may hide the deletion of a stream',
   )
 }

@@ -103,7 +103,7 @@ export class ForeignCheckpointError extends EventspineError {
 
   constructor(subscription: string, position: number, detail: string) {
     super(
-      `The checkpoint of ${subscription} at position ${position} is not of this event store: ${detail}. ${FOREIGN_REMEDY}`,
+      `The checkpoint of ${subscription} at position ${position} does not belong to this event store: ${detail}. ${FOREIGN_REMEDY}`,
     )
     this.subscription = subscription
     this.position = position
@@ -111,4 +111,4 @@ export class ForeignCheckpointError extends EventspineError {
 }
 
 const FOREIGN_REMEDY =
-  "Open the right store, or handle the events of this one from the start: reset the read model and start once with startFrom: 'beginning', or delete the checkpoint."
+  "Open the store that the checkpoint belongs to. Or handle the events of this store from the beginning: reset the projection, and start it once with startFrom: 'beginning', or delete the checkpoint."

@@ -22,7 +22,7 @@ export class FileCheckpointStore implements CheckpointStore {
     if (text === undefined) return undefined
     const checkpoint = parseCheckpoint(text)
     if (checkpoint === undefined) {
-      throw new Error(`${file} holds no position: ${JSON.stringify(text.slice(0, 40))}`)
+      throw new Error(`${file} contains no position: ${JSON.stringify(text.slice(0, 40))}`)
     }
     return checkpoint
   }

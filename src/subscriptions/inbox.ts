@@ -128,7 +128,7 @@ export class TransactionalInbox<Client> implements Inbox<Client> {
     if (retentionMs === Number.POSITIVE_INFINITY || now - this.#prunedAt < this.#pruneIntervalMs) return
     this.#prunedAt = now
     this.prune(new Date(Date.now() - retentionMs)).catch((thrown: unknown) => {
-      logger.warn('removing old notes of the inbox failed', { error: toError(thrown) })
+      logger.warn('removing old inbox records failed', { error: toError(thrown) })
     })
   }
 }

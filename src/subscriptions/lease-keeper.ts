@@ -101,7 +101,7 @@ class RenewedLease implements HeldLease {
     try {
       await store.release(name, owner)
     } catch (thrown) {
-      monitor.problem('releasing the lease failed; it ends with its time', toError(thrown))
+      monitor.problem('releasing the lease failed; it expires by itself', toError(thrown))
     }
   }
 
@@ -132,7 +132,7 @@ async function acquire({
     monitor.troubleOver('lease')
     return lease ?? 'refused'
   } catch (thrown) {
-    monitor.trouble('lease', 'asking for the lease failed', toError(thrown))
+    monitor.trouble('lease', 'requesting the lease failed', toError(thrown))
     return 'unknown'
   }
 }

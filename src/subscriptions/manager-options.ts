@@ -109,7 +109,7 @@ function progressOf({
   const isForeign = (given: object | undefined, own: object) => given !== undefined && given !== own
   if (isForeign(checkpoints, eventStore.checkpoints) || isForeign(leases, eventStore.leases)) {
     throw new ConfigError('SubscriptionManager', [
-      'an outbox has checkpoints and leases of its own, by which it removes what is published: leave checkpoints and leases out',
+      'an outbox has its own checkpoints and leases: omit checkpoints and leases',
     ])
   }
   return { checkpoints: eventStore.checkpoints, leases: eventStore.leases }

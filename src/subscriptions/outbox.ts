@@ -61,7 +61,7 @@ export function isOutbox(feed: EventFeed | undefined): feed is Outbox {
 export function refuseFilter(name: string, { eventTypes, aggregateTypes, tenantId }: FeedFilter): void {
   if (eventTypes === undefined && aggregateTypes === undefined && tenantId === undefined) return
   throw new ConfigError(`subscription ${name}`, [
-    'a relay of an outbox takes all events, because events that it passes are removed: leave out the filter and select in publish',
+    'a relay of an outbox must publish all events, because the outbox removes every event that the relay has passed: omit the filter and choose in publish',
   ])
 }
 

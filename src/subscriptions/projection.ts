@@ -147,7 +147,7 @@ function nameOf(subscriber: object): string {
   if ('name' in subscriber && typeof subscriber.name === 'string' && subscriber.name !== '')
     return subscriber.name
   throw new TypeError(
-    'A subscription needs a name, under which its checkpoint is stored: give the subscriber a `name`, or pass { name } ' +
+    'A subscription needs a name, which identifies its checkpoint: give the subscriber a `name`, or pass { name } ' +
       'in the options. The name of a class is not used, because minifiers and renames change it.',
   )
 }

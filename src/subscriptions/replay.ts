@@ -34,7 +34,7 @@ export async function replayParked(
   const { host, name } = subscription
   const { deadLetters } = host
   if (deadLetters === undefined)
-    throw new ConfigError('replayParked', ["the manager's deadLetters are needed"])
+    throw new ConfigError('replayParked', ['the option deadLetters of the manager is required'])
   if (host.leases !== undefined && !subscription.isLeading) {
     throw new SubscriptionStoppedError(name, 'replay parked events')
   }

@@ -195,7 +195,7 @@ export class Session {
       } catch (thrown) {
         const error = toError(thrown)
         if (error instanceof PositionAheadError || error instanceof ForeignCheckpointError) return error
-        monitor.trouble('checkpoint', 'finding the position to go on from failed', error)
+        monitor.trouble('checkpoint', 'finding the start position failed', error)
       }
       await sleep(this.#retryPolicy.backoff(failure), this.#stopping.signal)
     }
@@ -222,7 +222,7 @@ export class Session {
 
   #tellSkip(saved: number, position: number): void {
     const { monitor } = this.#parts
-    monitor.notice('startFrom skips what came since the checkpoint', { checkpoint: saved, position })
+    monitor.notice('startFrom skips events after the checkpoint', { checkpoint: saved, position })
   }
 
   async #positionOf(place: StartPlace, head: number): Promise<number> {

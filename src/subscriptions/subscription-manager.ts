@@ -84,7 +84,7 @@ export class SubscriptionManager implements AsyncDisposable {
     const resolved = resolveSubscriptionOptions(name, options)
     if (resolved.onFailure === 'deadLetter' && this.#host.deadLetters === undefined) {
       throw new ConfigError(`subscription ${name}`, [
-        "onFailure 'deadLetter' needs the manager's deadLetters",
+        "onFailure 'deadLetter' requires the option deadLetters of the manager",
       ])
     }
     if (isOutbox(this.#store)) refuseFilter(name, wantedEvents(consumer, resolved))

@@ -188,7 +188,9 @@ export function resolveSubscriptionOptions(
   const { processingTimeoutMs } = options
   if (processingTimeoutMs === undefined) return options
   if ((given.handlerTimeoutMs ?? undefined) !== undefined) {
-    throw new ConfigError(`subscription ${name}`, ['handlerTimeoutMs and processingTimeoutMs are one option'])
+    throw new ConfigError(`subscription ${name}`, [
+      'handlerTimeoutMs and processingTimeoutMs are the same option: set one of them',
+    ])
   }
   return Object.freeze({ ...options, handlerTimeoutMs: processingTimeoutMs })
 }

@@ -6,7 +6,7 @@ export interface WaitForOptions {
   readonly timeoutMs?: number
   /** Pause between two checks, in milliseconds. Default 5. */
   readonly intervalMs?: number
-  /** Describes the condition and what was seen instead. A function is called when the deadline has passed. */
+  /** Describes the condition and the actual state. A function is called when the deadline has passed. */
   readonly describe?: string | (() => string)
 }
 

@@ -280,7 +280,7 @@ describe('snapshots', () => {
 
     expect((await orders.load('Order-1')).version).toBe(1)
     expect(logger.lines.map(({ message }) => message)).toEqual([
-      'taking a snapshot failed',
+      'saving a snapshot failed',
       'reading a snapshot failed, reading all events instead',
     ])
   })

@@ -26,7 +26,7 @@ function setUp() {
   return { stores, published, orders, create }
 }
 
-it('stores an aggregate, its snapshot and what else is written together, and publishes nothing', async () => {
+it('commits an aggregate, its snapshot and other writes together, and publishes nothing', async () => {
   const { stores, published, orders, create } = setUp()
   await stores.transaction(async (tx) => {
     await orders.within(tx).save(create())
@@ -58,7 +58,7 @@ it('stores nothing of an aggregate when the transaction fails, not even a snapsh
   expect(published).toEqual([])
 })
 
-it('lets a transaction go on after a conflict', async () => {
+it('allows a transaction to continue after a conflict', async () => {
   const { stores, orders, create } = setUp()
   await orders.save(create())
   await stores.transaction(async (tx) => {
@@ -76,7 +76,7 @@ it('refuses a save past the transaction, which would wait for it', async () => {
   await orders.save(create())
 })
 
-it('does not know a deleted aggregate any more, and does not let it be made again', async () => {
+it('does not find a deleted aggregate, and does not allow it to be created again', async () => {
   const { stores, orders, create } = setUp()
   await orders.save(create())
   await stores.events.deleteStream({ aggregateId: 'Order-1', aggregateType: 'Order' })

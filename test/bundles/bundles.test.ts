@@ -44,7 +44,7 @@ describe.each(FORMATS)('a bundle (%s)', (format) => {
   })
 
   it.each(BUSES)(
-    'without %s says at the first connection how to install it',
+    'without %s reports at the first connection how to install it',
     async (_client, name, flag, options, system) => {
       const program = connecting(name, flag, options)
 
@@ -101,7 +101,7 @@ manager.subscribe(new Totals(), { name: 'totals' })
 console.log(Object.keys(await manager.status()), Totals.name === 'Totals')
 `
 
-it('a minified bundle takes no name of a checkpoint from a class', async () => {
+it('a minified bundle does not use class names as names of checkpoints', async () => {
   expect(await runBundle({ program: projections, format: 'esm', installed: [], minify: true })).toBe(
     "TypeError A subscription needs a name\n[ 'totals' ] false\n",
   )

@@ -32,7 +32,7 @@ describe('purge and replayAll', () => {
     [undefined, /deadLetters\.purge: pass the id of a dead letter, or a filter \(\{\} removes all\)/],
     [null, /pass the id/],
     [{ evenType: 'OrderCreated' }, /evenType is not an option; did you mean eventType/],
-    [{ eventType: undefined }, /eventType must have a value, or be left out to match all/],
+    [{ eventType: undefined }, /eventType must have a value; omit a field to match all/],
     [{ reason: 'bored' }, /reason must be one of/],
   ])('refuse %j', async (which, message) => {
     await expect(dead().purge(untyped(which))).rejects.toThrow(message)
@@ -57,11 +57,11 @@ describe.each([
     },
   )
 
-  it('refuses a timeout that is none', async () => {
+  it('refuses an invalid timeout', async () => {
     await expect(ending(create()).stopConsuming({ timeoutMs: -1 })).rejects.toThrow(ConfigError)
   })
 
-  it('is neither connected nor healthy before connect, and says so', async () => {
+  it('is neither connected nor healthy before connect, and reports this', async () => {
     const bus = ending(create())
 
     expect(bus.isConnected).toBe(false)

@@ -61,7 +61,7 @@ describe('publish', () => {
   it.each([
     [
       [{ eventType: 'OrderCreated' }],
-      'publish takes an array of events (instances of a class made with defineEvent), got an object.',
+      'publish takes an array of events (instances of a class created with defineEvent), got an object.',
     ],
     ['OrderCreated', 'publish takes an array of events, got "OrderCreated".'],
     [undefined, 'publish takes an array of events, got undefined.'],

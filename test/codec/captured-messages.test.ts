@@ -59,7 +59,7 @@ describe('each message of eventsource-py 0.4', () => {
   })
 
   it.each(named(decodable))(
-    'decodes into a GenericEvent where its type is unknown: %s',
+    'decodes into a GenericEvent if its type is unknown: %s',
     (_name, { message, event }) => {
       const decoded = codec.decode(message, () => undefined)
 

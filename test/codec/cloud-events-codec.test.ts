@@ -59,7 +59,7 @@ describe('what CloudEventsCodec writes', () => {
     expect(contentType).toBe('application/cloudevents+json')
   })
 
-  it('comes back as an equal event', () => {
+  it('decodes to an equal event', () => {
     const event = created()
 
     const decoded = codec.decode(codec.encode(event), classFor)
@@ -68,7 +68,7 @@ describe('what CloudEventsCodec writes', () => {
     expect({ ...decoded }).toEqual({ ...event })
   })
 
-  it('survives being read and written by the package cloudevents', () => {
+  it('is unchanged after the package cloudevents has read and written it', () => {
     const event = created()
     const { body } = HTTP.structured(readByCloudEvents(codec.encode(event).body))
 

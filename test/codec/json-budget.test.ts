@@ -83,7 +83,7 @@ describe('the count', () => {
     expect(fits(text, limits)).toBe(true)
   })
 
-  it('is never below what JSON.parse creates', () => {
+  it('is never less than the number of values that JSON.parse creates', () => {
     const random = seeded(17)
     for (let run = 0; run < 2000; run += 1) {
       const value = randomValue(random, 0)

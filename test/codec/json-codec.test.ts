@@ -48,7 +48,7 @@ describe('what JsonCodec writes', () => {
     expect(body).toContain('"customerId":"注文"')
   })
 
-  it('is what eventsource-py wrote, where the values are the same', () => {
+  it('is what eventsource-py wrote, if the values are the same', () => {
     const { message } = captured('kafka', 'publish/type-name-differs')
     const decoded = codec.decode(message, classForPython)
 
@@ -85,7 +85,7 @@ describe('what JsonCodec writes', () => {
     expect([key, contentType]).toEqual(['Order-1', 'application/json'])
   })
 
-  it('comes back as an equal event', () => {
+  it('decodes to an equal event', () => {
     const event = created().withMetadata({ source: 'web', nested: { list: [1, null] } })
 
     const decoded = codec.decode(codec.encode(event), lookup(OrderCreated))

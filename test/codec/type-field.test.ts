@@ -27,7 +27,7 @@ describe.each([
   })
 })
 
-it('is never certain of what JSON.parse reads as another type', () => {
+it('is never certain about a text that JSON.parse reads as another type', () => {
   const names = ['"event_type"', '"event\\u005ftype"', '"x"']
   const values = ['"Other"', '"Order"', '"\\u004fther"', '1', '{"event_type":"Other"}']
   for (const [a, b] of pairs(names)) {

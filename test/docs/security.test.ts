@@ -14,7 +14,7 @@ function limitOf(what: string): string | undefined {
 
 const written = (count: number) => count.toLocaleString('en-US')
 
-it('says who supports what, how to report, and what is in scope', () => {
+it('has the sections on supported versions, reporting, scope and limits', () => {
   for (const title of ['Supported versions', 'Reporting a vulnerability', 'Scope', 'Limits', 'The package']) {
     expect(page).toContain(`\n## ${title}\n`)
   }

@@ -80,7 +80,7 @@ describe.each(Object.entries(buses))('an event published from inside a handler, 
     [{ correlationId: 'mine' }, 'mine', 'cause'],
     [{ causationId: 'other' }, 'its', 'other'],
     [{ correlationId: 'mine', causationId: 'other' }, 'mine', 'other'],
-  ])('keeps what was set: %o', async (given, correlationId, causationId) => {
+  ])('keeps ids that were set: %o', async (given, correlationId, causationId) => {
     const input = { aggregateId: 'Order-1', trackingNumber: 'T', ...given }
     const before = new OrderShipped(input)
     const { bus, shipped } = shippingBy((bus) => bus.publish([before, new OrderShipped(input)]))
@@ -162,7 +162,7 @@ it('copies of an event created outside of handlers get the cause; copies with a 
   expect(seen[1]).toBe(second)
 })
 
-it('each of several events of one publish is the cause of what its own handler publishes', async () => {
+it('each of several events of one publish is the cause of the events that its own handler publishes', async () => {
   const bus = new InMemoryEventBus()
   const causes: (string | undefined)[] = []
   bus.subscribe(OrderCreated, async () => {

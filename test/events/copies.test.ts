@@ -18,7 +18,7 @@ const kind = { type: 'Copied', aggregateType: 'Sample' }
 describe('two copies of the package', () => {
   const named = /another copy of eventspine \(both of version \d+\.\d+\.\d+\)/
 
-  it('are named where a bus gets an event of the other', async () => {
+  it('are reported if a bus receives an event of the other copy', async () => {
     class Copied extends other.defineEvent<object>()(kind) {}
     const bus = new InMemoryEventBus()
 
@@ -27,14 +27,14 @@ describe('two copies of the package', () => {
     ).rejects.toThrow(named)
   })
 
-  it('are named where a handler subscribes to an event class of the other', () => {
+  it('are reported if a handler subscribes to an event class of the other copy', () => {
     class Copied extends other.defineEvent<object>()(kind) {}
     const bus = new InMemoryEventBus()
 
     expect(() => bus.subscribe(Copied as unknown as here.EventClass, () => undefined)).toThrow(named)
   })
 
-  it('are named where a store, a codec, a bus or a repository gets an object of the other', async () => {
+  it('are reported if a store, a codec, a bus or a repository receives an object of the other copy', async () => {
     class Copied extends other.defineEvent<object>()(kind) {}
     class Other extends other.AggregateRoot<number> {
       protected readonly initialState = 0
@@ -62,7 +62,7 @@ describe('two copies of the package', () => {
 })
 
 describe('a second class of an event type', () => {
-  it('is said to be the same source, evaluated twice', async () => {
+  it('is reported as the same source, evaluated twice', async () => {
     const registry = new EventRegistry()
     const define = () => class Again extends defineEvent<object>()({ type: 'Again', aggregateType: 'A' }) {}
     registry.register(define())
@@ -72,7 +72,7 @@ describe('a second class of an event type', () => {
     )
   })
 
-  it('is said to be the same source when a hot reload imports its module again', async () => {
+  it('is reported as the same source when a hot reload imports its module again', async () => {
     // Modules that are loaded now use this copy of the package.
     const bus = new other.InMemoryEventBus()
     const [first, second] = await Promise.all([load('1'), load('2')])

@@ -67,7 +67,7 @@ describe('EventRegistry', () => {
     const register = (value: unknown) => () => new EventRegistry().register(value as typeof OrderCreated)
 
     expect(register(class NotAnEvent {})).toThrow(
-      'An event class made with defineEvent is needed, got the function NotAnEvent.',
+      'An event class created with defineEvent is required, got the function NotAnEvent.',
     )
     expect(register(undefined)).toThrow(TypeError)
   })

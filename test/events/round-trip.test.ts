@@ -30,7 +30,7 @@ describe.each(codecs)('a payload with integer-like keys, written as %s', (_name,
   const quantities = { apples: 3, 2024: 7, 17: 1 }
   const counted = () => new StockCounted({ aggregateId: 's1', ...quantities })
 
-  it('comes back whole, and so do its copies', () => {
+  it('is unchanged after encoding and decoding, and so are its copies', () => {
     for (const event of [
       counted(),
       counted().withAggregateVersion(5),
@@ -41,7 +41,7 @@ describe.each(codecs)('a payload with integer-like keys, written as %s', (_name,
     }
   })
 
-  it('comes back whole from a store', async () => {
+  it('is unchanged after it is stored and read', async () => {
     const store = new InMemoryEventStore()
     await store.appendEvents({
       aggregateId: 's1',
@@ -78,9 +78,9 @@ describe('an event is refused at once, with the path, if its payload holds', () 
   })
 
   it.each([
-    ['a date', new Date(0), /value: is a Date, which JSON gives back as text; give Noted a schema/],
-    ['a small bigint', { deep: [5n] }, /value\.deep\[0\]: is a bigint that JSON gives back as a number/],
-    ['an instance', instance('x'), /value: is an instance of Money, which JSON gives back as data/],
+    ['a date', new Date(0), /value: is a Date, which becomes text in JSON; give Noted a schema/],
+    ['a small bigint', { deep: [5n] }, /value\.deep\[0\]: is a bigint that becomes a number in JSON/],
+    ['an instance', instance('x'), /value: is an instance of Money, which becomes plain data in JSON/],
   ])('%s, and it has no schema that reads it back', (_what, value, message) => {
     const Trusted = defineEvent<{ value: unknown }>()(named)
 
@@ -91,7 +91,7 @@ describe('an event is refused at once, with the path, if its payload holds', () 
     const Dated = defineEvent({ ...named, schema: z.object({ at: z.date() }) })
 
     expect(() => new Dated({ aggregateId: '1', at: new Date(0) })).toThrow(
-      /at: cannot be read back: its own schema refuses its JSON/,
+      /at: cannot be decoded: the schema refuses its own JSON/,
     )
   })
 

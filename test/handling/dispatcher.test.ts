@@ -229,7 +229,7 @@ describe('canHandle', () => {
 })
 
 describe('the signal of a handler', () => {
-  it('is free for collection after the run, though the handler left a listener on it', async () => {
+  it('can be garbage collected after the run, although the handler left a listener on it', async () => {
     const bus = new InMemoryEventBus()
     const signals: WeakRef<AbortSignal>[] = []
     bus.subscribe(OrderCreated, async (_event, { signal }) => {

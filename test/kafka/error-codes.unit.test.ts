@@ -10,7 +10,7 @@ const codes = Array.from({ length: LAST + 2 }, (_, index) => index - 1)
 const PACKAGE: string = '@platformatic/kafka'
 
 describe('an error code of the protocol', () => {
-  it('has a name and a sentence, whichever it is', () => {
+  it('has a name and a sentence for every code', () => {
     const meanings = codes.map(meaningOf)
 
     expect(new Set(meanings.map(({ name }) => name)).size).toBe(codes.length)

@@ -119,7 +119,7 @@ it('lets a running handler delay the handover of its partition for at most maxPo
 })
 
 it.each(['classic', 'consumer'] as const)(
-  'hands a partition over while its events wait for a retry, with their failed attempts (%s)',
+  'passes a partition to another member while its events wait for a retry, with their failed attempts (%s)',
   async (groupProtocol) => {
     const options = {
       topicPrefix: freshName(),

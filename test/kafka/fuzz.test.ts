@@ -38,7 +38,7 @@ function digest({ key, value, headers }: Pick<PlainRecord, 'key' | 'value' | 'he
 }
 
 it(
-  `handles, skips or dead-letters what nobody sends on purpose, and neighbors arrive untouched: ${fuzzRun.title}`,
+  `handles, skips or dead-letters malformed records, and neighbors arrive unchanged: ${fuzzRun.title}`,
   async () => {
     const topicPrefix = freshName()
     const topic = `${topicPrefix}.stream`

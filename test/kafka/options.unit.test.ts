@@ -163,7 +163,7 @@ describe('an option', () => {
       'topicPrefix and dlqTopicSuffix make a topic name of 257 characters, and Kafka accepts 249',
     ],
     [{ consumerGroup: '' }, 'consumerGroup must be a non-empty string, got ""'],
-    [{ consumerGroup: 'a b' }, 'consumerGroup must hold no white space'],
+    [{ consumerGroup: 'a b' }, 'consumerGroup must not contain white space'],
     [{ consumerName: '' }, 'consumerName must be a non-empty string, got ""'],
     [{ groupInstanceId: 5 }, 'groupInstanceId must be a non-empty string, got 5'],
     [{ acks: 1 }, "acks must be one of '0', '1', 'all', got 1"],
@@ -188,7 +188,7 @@ describe('an option', () => {
     [{ heartbeatIntervalMs: -5 }, `heartbeatIntervalMs must be ${duration}, got -5`],
     [
       { heartbeatIntervalMs: 3000, sessionTimeoutMs: 3000 },
-      'heartbeatIntervalMs must be less than sessionTimeoutMs, at best a third of it',
+      'heartbeatIntervalMs must be less than sessionTimeoutMs, preferably a third of it',
     ],
     [{ maxPollIntervalMs: Number.NaN }, `maxPollIntervalMs must be ${duration}, got NaN`],
     [{ groupProtocol: 'new' }, `groupProtocol must be one of 'classic', 'consumer', got "new"`],
@@ -291,7 +291,7 @@ describe('security', () => {
     ],
     [{ securityProtocol: 'SSL', sslCertfile: 'c.pem' }, 'sslCertfile and sslKeyfile must be given together'],
     [{ securityProtocol: 'SSL', sslKeyfile: 'k.pem' }, 'sslCertfile and sslKeyfile must be given together'],
-  ])('is refused where it is half given or contradicts itself: %o', (options, fault) => {
+  ])('is refused if it is incomplete or contradicts itself: %o', (options, fault) => {
     expect(faultsOf(options)).toEqual([fault])
   })
 

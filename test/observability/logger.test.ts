@@ -79,7 +79,7 @@ describe('the logger', () => {
     ])
   })
 
-  it('escapes on the console what a terminal would obey', async () => {
+  it('escapes characters on the console that a terminal would interpret', async () => {
     const error = vi.spyOn(console, 'error').mockImplementation(() => undefined)
     const bus = new InMemoryEventBus()
     bus.subscribe(

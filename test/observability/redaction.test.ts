@@ -94,7 +94,7 @@ describe('a text', () => {
     [`open '${OTHER_PEM}'`, "open '(PEM text)\n'"],
     [`open '-----BEGIN PRIVATE KEY-----\\nMIIE`, "open '(PEM text)"],
     ['mail@example.org is not // a URL', 'mail@example.org is not // a URL'],
-  ])('loses what looks like a secret: %s', (text, clean) => {
+  ])('has its secrets removed: %s', (text, clean) => {
     expect(redact(text)).toBe(clean)
   })
 
@@ -107,7 +107,7 @@ describe('a text', () => {
     for (const form of [...forms, base64]) expect(redact(`got ${form}!`)).toMatch(/^got "?\*\*\*=*"?!$/)
   })
 
-  it('of a server is cut, and ends without its full stop', () => {
+  it('of a server is shortened, and ends without its full stop', () => {
     expect(quote('ERR no.\r\n . ')).toBe('ERR no')
     expect(quote(`x${'. '.repeat(1_000_000)}y`)).toHaveLength(1)
     expect(quote('x'.repeat(5_000_000))).toHaveLength(1000)

@@ -25,7 +25,7 @@ async function all(events: AsyncIterable<StoredEvent>): Promise<readonly StoredE
 
 const positions = (events: readonly StoredEvent[]) => events.map(({ position }) => position)
 
-it('takes a prefix out of the feed, and leaves the streams whole', async () => {
+it('removes a prefix from the feed, and keeps the streams complete', async () => {
   await using stores = openStores({ events: [Noted] })
   const first = noted('a', 1)
   await append(stores, 'a', 0, first)
@@ -48,7 +48,7 @@ it('takes a prefix out of the feed, and leaves the streams whole', async () => {
   expect(await stores.events.eventExists(first.eventId)).toBe(true)
 })
 
-it('keeps the end of the feed where it was when the last events are archived', async () => {
+it('does not move the end of the feed when the last events are archived', async () => {
   await using stores = openStores()
   for (const id of ['a', 'b']) await append(stores, id)
 
@@ -61,7 +61,7 @@ it('keeps the end of the feed where it was when the last events are archived', a
   expect(positions(await all(stores.events.export()))).toEqual([1, 3, 4])
 })
 
-it('refuses to archive what a subscription has not handled', async () => {
+it('refuses to archive events that a subscription has not handled', async () => {
   await using stores = openStores()
   for (const id of ['a', 'b', 'a']) await append(stores, id)
   const checkpoint = { position: 2, storeId: undefined, eventId: undefined, fence: undefined }
@@ -72,7 +72,7 @@ it('refuses to archive what a subscription has not handled', async () => {
   expect(await stores.events.archive({ upTo: 2 })).toBe(2)
 })
 
-it('imports what another store exports, and repeats an import that was interrupted', async () => {
+it('imports the export of another store, and repeats an interrupted import', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'eventspine-'))
   onTestFinished(() => rm(folder, { recursive: true }))
   await using source = new SqliteStores({ file: join(folder, 'source.db'), events: [Noted] })
@@ -98,7 +98,7 @@ it('imports what another store exports, and repeats an import that was interrupt
   expect((await append(target, 'a0')).newVersion).toBe(9)
 })
 
-it('imports nothing of a batch that the store refuses', async () => {
+it('imports no event of a batch that the store refuses', async () => {
   await using stores = openStores()
   await append(stores, 'a')
   const clash = { event: noted('a'), position: 1, storedAt: new Date() }

@@ -25,7 +25,7 @@ async function ownedFolder(disk: SmallDisk): Promise<string> {
 }
 
 it.runIf(canMount)(
-  'stores nothing by halves on a disk that is full, and works again when there is room',
+  'stores no append partially on a full disk, and works again when there is space',
   async () => {
     await using disk = await SmallDisk.mount(16)
     const schema = freshSchema()

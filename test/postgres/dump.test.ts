@@ -17,7 +17,7 @@ async function appendMany({ events }: PostgresStores, count: number): Promise<vo
   }
 }
 
-/** Handles what is there, and stops. @returns the positions that it handled. */
+/** Handles the stored events, and stops. @returns the positions that it handled. */
 async function catchUp(stores: PostgresStores, checkpoints: CheckpointStore): Promise<readonly number[]> {
   const { events: eventStore } = stores
   await using manager = new SubscriptionManager({ eventStore, checkpoints, logger: new RecordingLogger() })
@@ -28,7 +28,7 @@ async function catchUp(stores: PostgresStores, checkpoints: CheckpointStore): Pr
   return handled
 }
 
-it('goes on in another cluster from a dump, and refuses checkpoints that do not fit', {
+it('continues in another cluster from a dump, and refuses checkpoints that do not match', {
   timeout: paced(120_000),
 }, async () => {
   const folder = await mkdtemp(join(tmpdir(), 'eventspine-dump-'))
@@ -72,6 +72,6 @@ it('refuses a checkpoint of another store, with its remedy', async () => {
   await catchUp(one, checkpoints)
 
   await expect(catchUp(other, checkpoints)).rejects.toThrow(
-    /it was saved for the store .* Open the right store, or .*startFrom: 'beginning', or delete the checkpoint/,
+    /it was saved for the store .* Open the store that the checkpoint belongs to\. .*startFrom: 'beginning', or delete the checkpoint/,
   )
 })

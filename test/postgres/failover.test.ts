@@ -34,7 +34,7 @@ async function appendMany(stores: PostgresStores, count: number): Promise<readon
   return events.map(({ eventId }) => eventId)
 }
 
-/** Appends until the server takes it again. @returns the errors on the way. */
+/** Appends until the server accepts it again. @returns the errors until then. */
 async function appendAtLast(stores: PostgresStores, event: Noted): Promise<readonly unknown[]> {
   const errors: unknown[] = []
   await expect
@@ -50,7 +50,7 @@ async function appendAtLast(stores: PostgresStores, event: Noted): Promise<reado
   return errors
 }
 
-it('goes on after a failover, and refuses to go on after events that the new primary does not have', {
+it('continues after a failover, and refuses checkpoints of events that the new primary does not have', {
   timeout: paced(120_000),
 }, async () => {
   await using server = await ReplicatedServer.launch()
@@ -61,7 +61,7 @@ it('goes on after a failover, and refuses to go on after events that the new pri
   const kept = await appendMany(stores, 20)
   await expect.poll(() => count(replica), { timeout: paced(20_000) }).toBe(20)
 
-  // A standby takes no writes, and does not know which appends are open.
+  // A standby accepts no writes, and does not know which appends are open.
   await expect(append(replica, noted('a'))).rejects.toBeInstanceOf(StoreReadOnlyError)
   await expect(replica.events.readPage()).rejects.toBeInstanceOf(PostgresFeedError)
   await using serialized = openStores({
@@ -94,7 +94,7 @@ it('goes on after a failover, and refuses to go on after events that the new pri
     expect(handled).toEqual([...kept, ...lost])
   }
 
-  // Its checkpoint has failed over with the events: it goes on from there.
+  // Its checkpoint has failed over together with the events, so it continues from there.
   const again = follow(stores, stores.checkpoints)
   await again.manager.whenCaughtUp('s')
   expect(again.handled).toEqual(since)

@@ -21,7 +21,7 @@ type Events = Pick<PostgresStores['events'], 'appendEvents'>
 const append = (events: Events, aggregateId: string, event = noted(aggregateId)) =>
   events.appendEvents({ aggregateId, aggregateType: 'Note', events: [event], expectedVersion: 'any' })
 
-it('settles by repetition what a killed server left open, and subscriptions go on', {
+it('settles appends with an unknown outcome by repeating them after the server was killed, and subscriptions continue', {
   timeout: paced(120_000),
 }, async () => {
   await using server = await launchBroker('postgres')
@@ -64,7 +64,7 @@ it('settles by repetition what a killed server left open, and subscriptions go o
   expect(polling).toHaveLength(1)
 })
 
-it('is read-only while the server is, and goes on with new connections', {
+it('reports a read-only server, and continues with new connections', {
   timeout: paced(60_000),
 }, async () => {
   await using server = await launchBroker('postgres')
@@ -96,7 +96,7 @@ it('is read-only while the server is, and goes on with new connections', {
     .toBe('stored')
 })
 
-it('names the size of a pool that is exhausted, while leases go on', async () => {
+it('reports the size of an exhausted pool, while leases are still renewed', async () => {
   await using pool = disposable(
     new Pool({ connectionString: inject('postgresUrl'), max: 2, connectionTimeoutMillis: 100 }),
   )
@@ -118,7 +118,7 @@ it('names the size of a pool that is exhausted, while leases go on', async () =>
   expect((await append(stores.events, 'a')).globalPosition).toBe(1)
 })
 
-it('has a typed error for a statement that takes too long, and goes on', async () => {
+it('throws a typed error for a statement that takes too long, and continues', async () => {
   const schema = freshSchema()
   const url = new URL(inject('postgresUrl'))
   url.searchParams.set('options', '-c statement_timeout=300')
@@ -133,7 +133,7 @@ it('has a typed error for a statement that takes too long, and goes on', async (
   expect((await append(stores.events, 'b')).newVersion).toBe(1)
 })
 
-it('stores nothing by halves when the disk is full, and works again when it is not', async () => {
+it('stores no append partially while the disk is full, and works again when there is space', async () => {
   const schema = freshSchema()
   await using stores = openStores({ schema })
   await append(stores.events, 'a')
@@ -154,7 +154,7 @@ it('stores nothing by halves when the disk is full, and works again when it is n
   expect((await stores.events.appendEvents(all)).newVersion).toBe(3)
 })
 
-it('does not let one append that the server refuses fail those that are sent with it', async () => {
+it('does not fail other appends of a group if the server refuses one', async () => {
   const schema = freshSchema()
   await using stores = openStores({ schema })
   await stores.ready()
@@ -171,7 +171,7 @@ it('does not let one append that the server refuses fail those that are sent wit
   expect(refused).toEqual([13])
 })
 
-it('does not let an append that waits for a transaction of a caller hold up the others', async () => {
+it('does not delay other appends if one waits for a transaction of a caller', async () => {
   await using stores = openStores()
   await stores.ready()
   await using client = await connected()
@@ -185,7 +185,7 @@ it('does not let an append that waits for a transaction of a caller hold up the 
   expect((await waiting).newVersion).toBe(2)
 })
 
-it('hands a deadlock of the caller to the caller', async () => {
+it('passes a deadlock in statements of the caller to the caller', async () => {
   await using stores = openStores()
   await stores.ready()
   await using one = await connected()

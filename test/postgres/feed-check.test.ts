@@ -4,7 +4,7 @@ import { checkFeed } from './feed-check/run.ts'
 
 const short = { writers: 3, events: 3000, writerKills: 1, serverKills: 1, isNaive: false }
 
-it('loses nothing and repeats nothing over kills of writers and of the server', {
+it('loses and repeats nothing while writers and the server are killed', {
   timeout: paced(240_000),
 }, async () => {
   const { faults, stored, resumptions } = await checkFeed(short)
@@ -14,7 +14,7 @@ it('loses nothing and repeats nothing over kills of writers and of the server', 
   expect(resumptions).toBeGreaterThan(0)
 })
 
-it('catches a feed that trusts the sequence alone', { timeout: paced(240_000) }, async () => {
+it('detects a feed that relies on the sequence alone', { timeout: paced(240_000) }, async () => {
   const { faults } = await checkFeed({ ...short, writerKills: 0, serverKills: 0, isNaive: true })
 
   expect(faults.join('\n')).toMatch(/lost \d+ of \d+ events/)

@@ -16,7 +16,7 @@ const append = (events: Events, aggregateId: string) =>
     expectedVersion: 'any',
   })
 
-it('is held back by an open append and by nothing else, and says which session holds it', async () => {
+it('is held back only by an open append, and reports the session that holds it back', async () => {
   await using stores = openStores({ heldBackWarningMs: 50 })
   await append(stores.events, 'a')
   await using writer = await connected(undefined, { application_name: 'shop writer' })
@@ -59,7 +59,7 @@ it('names the prepared transaction that holds it back', async () => {
   expect(await stores.events.headPosition()).toBe(2)
 })
 
-it('gives the same feed where the database defaults to SERIALIZABLE', async () => {
+it('returns the same feed if the database defaults to SERIALIZABLE', async () => {
   const url = new URL(inject('postgresUrl'))
   url.searchParams.set('options', '-c default_transaction_isolation=serializable')
   await using stores = openStores({ postgresUrl: url.href })
@@ -109,7 +109,7 @@ it.each([
 const literalOf = (value: unknown): string =>
   Array.isArray(value) ? `{${value.map((one) => JSON.stringify(one)).join(',')}}` : String(value)
 
-/** A pool that notes what its clients are asked. */
+/** A pool that records the statements of its clients. */
 function recordingPool(asked: { text: string; values: unknown[] }[]): Pool & AsyncDisposable {
   const pool = new Pool({ connectionString: inject('postgresUrl'), max: 2 })
   pool.on('connect', (client) => {
@@ -122,7 +122,7 @@ function recordingPool(asked: { text: string; values: unknown[] }[]): Pool & Asy
   return Object.assign(pool, { [Symbol.asyncDispose]: () => pool.end() })
 }
 
-it('finds the position before a time while stored times go back', async () => {
+it('finds the position before a time although stored times decrease', async () => {
   const schema = freshSchema()
   await using stores = openStores({ schema })
   for (const id of ['a', 'b', 'c']) await append(stores.events, id)
@@ -134,7 +134,7 @@ it('finds the position before a time while stored times go back', async () => {
 
   const before = (hour: number) => stores.events.positionBefore(new Date(Date.UTC(2026, 0, 1, hour, 30)))
   expect(await before(9)).toBe(0)
-  // The third was stored before 11:30, too, and lies behind one that was not.
+  // The third event was also stored before 11:30, but is after one that was stored later.
   expect(await before(11)).toBe(1)
   expect(await before(12)).toBe(3)
 })
@@ -167,12 +167,12 @@ it('finds the position before any time while many transactions write and commit 
     const expected = first < 0 ? rows.at(-1) : rows[first - 1]
     expect(await stores.events.positionBefore(time)).toBe(Number(expected?.position ?? 0))
   }
-  // What was found meanwhile was an end of the feed: nothing was added at or before it.
+  // Each position that was found was an end of the feed: no event was added at or before it.
   const positions = rows.map(({ position }) => Number(position))
   for (const position of found) expect([0, ...positions]).toContain(position)
 })
 
-it('reads a page no further than its size', async () => {
+it('ends a page at its maximum size', async () => {
   const asked: { text: string; values: unknown[] }[] = []
   await using pool = recordingPool(asked)
   await using stores = new PostgresStores({ pool, schema: freshSchema(), migrate: 'run' })
@@ -196,7 +196,7 @@ it('reads a page no further than its size', async () => {
   expect(seen).toEqual([1, 2, 3, 4, 5, 6])
 })
 
-it('refuses what the server cannot keep before it is sent', async () => {
+it('refuses values that the server cannot store before it sends them', async () => {
   await using stores = openStores()
   const refused = (input: { aggregateId: string; eventId?: string; tenantId?: string }) => {
     const event = new GenericEvent({ ...input, aggregateType: 'Note', eventType: 'Generic', data: {} })
@@ -219,7 +219,7 @@ it('refuses what the server cannot keep before it is sent', async () => {
   expect(found).toMatchObject({ data: hostile.data })
 })
 
-it('keeps an event whose time is far from now', async () => {
+it('stores an event whose time is far in the past or future', async () => {
   await using stores = openStores()
   for (const [index, year] of [12_026, -43, 1].entries()) {
     const occurredAt = new Date(0)
@@ -232,12 +232,12 @@ it('keeps an event whose time is far from now', async () => {
   }
 })
 
-it('refuses to read from a standby, and says why', async () => {
+it('refuses to read from a standby, with the reason', async () => {
   const schema = freshSchema()
   await using stores = openStores({ schema })
   await append(stores.events, 'a')
   await using client = await connected()
-  // What a standby answers; its data are those of the primary.
+  // The answer of a standby. Its data are those of the primary.
   await client.query(
     `alter function "${schema}".feed_end() rename to feed_end_of_primary;
      create function "${schema}".feed_end()

@@ -7,7 +7,7 @@ import { RecordingLogger } from '../support/recording-logger.ts'
 import { TcpProxy } from '../support/tcp-proxy.ts'
 import { freshSchema, openStores } from './postgres-scene.ts'
 
-/** A pool whose connections are direct, while those that are made beside it go through a proxy. */
+/** A pool whose connections are direct, while separate connections go through a proxy. */
 async function poolBesideProxy() {
   const url = new URL(inject('postgresUrl'))
   const proxy = await TcpProxy.start({ host: url.hostname, port: Number(url.port) })
@@ -22,7 +22,7 @@ async function poolBesideProxy() {
   return { proxy, pool: { connect, options: { connectionString: url.href }, Client } }
 }
 
-it('polls while its listening connection is half open, notices it in time, and listens again', {
+it('polls while its listening connection is half open, detects it in time, and listens again', {
   timeout: paced(60_000),
 }, async () => {
   const { proxy, pool } = await poolBesideProxy()

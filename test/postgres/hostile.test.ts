@@ -51,7 +51,7 @@ it.each([
   }
 })
 
-it('keeps a payload of 50 MB, and refuses one that the server could not take before it is sent', {
+it('stores a payload of 50 MB, and refuses one that is too large for the server before it is sent', {
   timeout: paced(120_000),
 }, async () => {
   await using stores = openStores()
@@ -87,7 +87,7 @@ it('prunes parked events while another transaction holds one of them, without wa
   expect(await stores.deadLetters.prune(new Date())).toBe(1)
 })
 
-it('keeps its order over a freeze of all rows, and the vacuum that the settings of the table ask for', async () => {
+it('keeps its order after a freeze of all rows, and is vacuumed according to the settings of the table', async () => {
   const schema = freshSchema()
   await using stores = openStores({ schema })
   for (let n = 0; n < 20; n += 1) {
@@ -106,7 +106,7 @@ it('keeps its order over a freeze of all rows, and the vacuum that the settings 
   expect(rows[0].reloptions).toContain('autovacuum_vacuum_insert_scale_factor=0.02')
 })
 
-it('shows a role only the events of its tenant where the table has a policy, and takes none for others', async () => {
+it('shows a role only the events of its tenant if the table has a policy, and accepts none for other tenants', async () => {
   const schema = freshSchema()
   await using owner = openStores({ schema })
   const append = (stores: typeof owner, aggregateId: string, tenantId: string) => {

@@ -9,7 +9,7 @@ import { connected, freshSchema, openStores } from './postgres-scene.ts'
 
 const HOUR_MS = 3_600_000
 
-it('passes to another process when its owner is frozen, which moves no checkpoint afterwards', {
+it('passes to another process when its owner is frozen, and the former owner moves no checkpoint afterwards', {
   timeout: paced(120_000),
 }, async () => {
   const schema = freshSchema()
@@ -29,10 +29,10 @@ it('passes to another process when its owner is frozen, which moves no checkpoin
   expectFenced(rows.map(({ position, fence }) => ({ position: Number(position), fence: Number(fence) })))
 })
 
-it('stays with its owner though the clocks of the clients and of the server jump by an hour', async () => {
+it('stays with its owner although the clocks of the clients and of the server jump by an hour', async () => {
   const schema = freshSchema()
   await using client = await connected()
-  // What the statements of the stores take for the server's clock.
+  // The clock of the server as the statements of the stores read it.
   await client.query(
     `create schema "${schema}_clock"; create table "${schema}_clock".shift (by interval);
      insert into "${schema}_clock".shift values ('0'); create function "${schema}_clock".clock_timestamp()

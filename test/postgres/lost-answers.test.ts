@@ -51,7 +51,7 @@ async function whatFails(call: Promise<unknown>): Promise<unknown> {
 const atOnce = (stores: PostgresStores, events: readonly Noted[]) =>
   Promise.allSettled(events.map((event) => append(stores.events, event)))
 
-it('gives the first result for an append that is repeated after its answer was lost, and adds nothing', {
+it('returns the first result for an append that is repeated after its response was lost, and adds nothing', {
   timeout: paced(60_000 + LOST * 100),
 }, async () => {
   const schema = freshSchema()
@@ -68,7 +68,7 @@ it('gives the first result for an append that is repeated after its answer was l
   }
   for (let round = 0; round < LOST; round += 1) {
     const events = Array.from({ length: round % 3 === 2 ? 4 : 1 }, (_, n) => noted(`a${n}`, round))
-    // Both connections are there, so that what is lost is the answer to an append.
+    // Both connections exist already, so that the lost response is that of an append.
     await Promise.all([pool.query('select pg_sleep(0.001)'), pool.query('select pg_sleep(0.001)')])
     if (round % 3 === 1) {
       const [event = noted('a')] = events

@@ -26,7 +26,7 @@ it('is run by one of several instances that start at once', async () => {
   await Promise.all(stores.map((one) => one.close()))
 })
 
-it('says at the start that migrations are missing, and what to do', async () => {
+it('reports missing migrations at the start, with the remedy', async () => {
   const schema = freshSchema()
   await using stores = openStores({ schema, migrate: 'check' })
 
@@ -47,7 +47,7 @@ it('says at the start that migrations are missing, and what to do', async () => 
   ])
 })
 
-it('can be printed and run by other means', async () => {
+it('can be printed and run by other tools', async () => {
   const schema = `o'neil "${freshSchema()}"`
   await using client = await connected()
   await client.query(postgresMigrationSql({ schema }))
@@ -59,7 +59,7 @@ it('can be printed and run by other means', async () => {
   await client.query(`drop schema ${client.escapeIdentifier(schema)} cascade`)
 })
 
-it('brings a schema of an older release up to date, with its events', async () => {
+it('migrates the schema of an older release, and keeps its events', async () => {
   const schema = freshSchema()
   await using client = await connected()
   const [first = ''] = postgresMigrationSql({ schema }).split(/(?<=^commit;\n)/m)
@@ -73,7 +73,7 @@ it('brings a schema of an older release up to date, with its events', async () =
   expect(await stores.outbox.headPosition()).toBe(1)
 })
 
-it('refuses a schema that is too new with both numbers, and takes one that says it fits', async () => {
+it('refuses a schema that is too new with both versions, and accepts a newer one that declares support for this release', async () => {
   const schema = freshSchema()
   await using first = openStores({ schema })
   await first.ready()
@@ -92,7 +92,7 @@ it('refuses a schema that is too new with both numbers, and takes one that says 
   await append(unchecked)
 })
 
-it('refuses a migration that was changed by hand', async () => {
+it('refuses a migration that was changed manually', async () => {
   const schema = freshSchema()
   await using first = openStores({ schema })
   await first.ready()
@@ -100,10 +100,10 @@ it('refuses a migration that was changed by hand', async () => {
   await client.query(`update "${schema}".migrations set checksum = 'another'`)
   await using stores = openStores({ schema, migrate: 'check' })
 
-  await expect(stores.ready()).rejects.toThrow('was it changed by hand?')
+  await expect(stores.ready()).rejects.toThrow('it may have been changed manually')
 })
 
-it('lets a role without the right to create anything run a service, and names a right that is missing', async () => {
+it('lets a role without the right to create objects run a service, and names a missing right', async () => {
   const schema = freshSchema()
   await using owner = openStores({ schema })
   await owner.ready()

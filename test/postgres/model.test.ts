@@ -22,7 +22,7 @@ const step = fc.oneof(
   { weight: 2, arbitrary: fc.record({ kind: fc.constant('archive' as const), key }) },
 )
 
-/** What a call comes to, without the positions: those of PostgreSQL have other holes. */
+/** The outcome of a call without the positions, because those of PostgreSQL have other gaps. */
 const outcomeOf = (call: Promise<{ newVersion: number }>) =>
   call.then(
     ({ newVersion }) => newVersion,
@@ -38,7 +38,7 @@ async function idsOf(events: AsyncIterable<StoredEvent>): Promise<readonly strin
   return ids
 }
 
-it('answers whatever is tried like the store in memory', { timeout: paced(120_000) }, async () => {
+it('gives the same answers as the in-memory store to random calls', { timeout: paced(120_000) }, async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(step, { maxLength: 25 }), async (steps) => {
       await using stores = openStores({ events: [Noted] })

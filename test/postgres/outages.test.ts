@@ -13,7 +13,7 @@ import { RecordingLogger } from '../support/recording-logger.ts'
 import { openStores } from './postgres-scene.ts'
 
 it.each(['stop', 'kill'] as const)(
-  'goes on by itself within two seconds of the server, and logs little: %s',
+  'continues by itself within two seconds after the server is back, and logs few lines: %s',
   {
     timeout: paced(120_000),
   },
@@ -70,7 +70,7 @@ it.each(['stop', 'kill'] as const)(
       expect([StoreOutcomeUnknownError, StoreUnavailableError]).toContain(Object(error).constructor)
     }
     expect(recoveredMs).toBeLessThan(paced(2000))
-    // Ten lines of a sentence in ten seconds, whatever the number of subscriptions.
+    // Ten lines with the same sentence in ten seconds, for any number of subscriptions.
     expect(Math.max(...counts), lines.map(({ message }) => message).join('\n')).toBeLessThanOrEqual(11)
   },
 )

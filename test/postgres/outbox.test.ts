@@ -8,7 +8,7 @@ import { connected, freshSchema, openStores } from './postgres-scene.ts'
 /** A client that does not say whether it is in a transaction. */
 const reticent = (client: PostgresClient): PostgresClient => ({ query: (query) => client.query(query) })
 
-it('refuses a pool in place of a connection, with a sentence', async () => {
+it('refuses a pool instead of a connection, with an explanation', async () => {
   await using stores = openStores()
   await stores.ready()
   const pool = new Pool({ connectionString: inject('postgresUrl') })
@@ -39,7 +39,7 @@ it.each([
   expect(await stores.inbox.has('handler', 'event')).toBe(true)
 })
 
-it('publishes in another process after the commit of a transaction of the caller', async () => {
+it('publishes in another process after a transaction of the caller is committed', async () => {
   const schema = freshSchema()
   await using stores = openStores({ schema })
   await using other = openStores({ schema })
@@ -57,7 +57,7 @@ it('publishes in another process after the commit of a transaction of the caller
   expect((await published.promise).map(({ eventId }) => eventId)).toEqual([event.eventId])
 })
 
-it('takes a bounded number of locks for a transaction with many aggregates, in order with the others', async () => {
+it('takes a bounded number of locks for a transaction with many aggregates, in the same order as other transactions', async () => {
   await using stores = openStores()
   const many = Array.from({ length: 5000 }, (_, n) => noted(`a${n}`, n))
   await stores.transaction((tx) => tx.outbox.add(many))
@@ -75,7 +75,7 @@ it('takes a bounded number of locks for a transaction with many aggregates, in o
   expect(events.map(({ event }) => event.eventId)).toEqual(many.map(({ eventId }) => eventId))
 })
 
-it('has no deadlock when transactions commit events of the same aggregates in opposite orders', async () => {
+it('does not deadlock when transactions commit events of the same aggregates in opposite orders', async () => {
   await using stores = openStores({ poolSize: 8 })
   const ids = Array.from({ length: 20 }, (_, n) => `a${n}`)
   const commit = (aggregateIds: readonly string[]) =>
@@ -87,7 +87,7 @@ it('has no deadlock when transactions commit events of the same aggregates in op
   expect(await stores.outbox.headPosition()).toBe(1600)
 })
 
-it('prunes old notes by itself, in the time that it is told', async () => {
+it('prunes old records by itself after the configured time', async () => {
   const schema = freshSchema()
   await using stores = openStores({ schema, inboxRetentionMs: 3_600_000 })
   await stores.ready()

@@ -42,7 +42,7 @@ describe('through PgBouncer in transaction mode', () => {
     timeoutMs: paced(120_000),
   })
 
-  it('says once that notifications do not arrive, and polls', async () => {
+  it('logs once that notifications do not arrive, and polls', async () => {
     const logger = new RecordingLogger()
     const schema = freshSchema()
     await using stores = openStores({ postgresUrl: url, schema, prepare: false, pollIntervalMs: 50, logger })

@@ -5,7 +5,7 @@ import { Order } from '../support/order-aggregate.ts'
 import { paced } from '../support/pace.ts'
 import { RecordingLogger } from '../support/recording-logger.ts'
 
-/** What is used of a `PGlite`: its own types need those of a browser. */
+/** The part of a `PGlite` that is used. Its own types need the types of a browser. */
 interface EmbeddedPostgres {
   exec(text: string): Promise<{ rows: unknown[]; affectedRows?: number }[]>
   query(text: string, values: unknown[], options: object): Promise<{ rows: unknown[]; affectedRows?: number }>
@@ -52,7 +52,7 @@ function poolOf(db: EmbeddedPostgres): PostgresPool {
   }
 }
 
-// PGlite compiles and initializes a whole server first, which takes a loaded machine a minute.
+// PGlite first compiles and initializes a whole server, which takes a minute on a loaded machine.
 it('runs on PGlite, for tests without a server', { timeout: paced(240_000) }, async () => {
   const db = await openPGlite()
   const logger = new RecordingLogger()

@@ -48,7 +48,7 @@ export class ReplicatedServer implements AsyncDisposable {
     this.#clients = clients
   }
 
-  /** Of the server that takes writes. */
+  /** The URL of the server that accepts writes. */
   get url(): string {
     return `postgres://postgres@127.0.0.1:${this.#clients.port}/postgres`
   }
@@ -58,7 +58,7 @@ export class ReplicatedServer implements AsyncDisposable {
     this.#replication.setDown(true)
   }
 
-  /** Promotes the standby and leads all clients there. The primary goes on without them. */
+  /** Promotes the standby and redirects all clients to it. The primary keeps running without them. */
   async failOver(): Promise<void> {
     await using client = await connected(this.standby.url)
     await client.query('select pg_promote()')

@@ -13,7 +13,7 @@ async function ask(url: string, sql: string): Promise<readonly unknown[]> {
   }
 }
 
-it('keeps what was committed when the server is stopped, and when it is killed', {
+it('keeps committed data when the server is stopped, and when it is killed', {
   timeout: paced(60_000),
 }, async () => {
   await using server = await launchBroker('postgres', { config: ['max_connections = 20'] })
@@ -29,7 +29,7 @@ it('keeps what was committed when the server is stopped, and when it is killed',
   expect(await ask(server.url, 'show max_connections')).toEqual([{ max_connections: '20' }])
 })
 
-it('answers nobody while it is frozen', { timeout: paced(60_000) }, async () => {
+it('answers no request while it is frozen', { timeout: paced(60_000) }, async () => {
   await using server = await launchBroker('postgres')
   const client = new Client({ connectionString: server.url })
   await client.connect()

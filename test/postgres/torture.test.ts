@@ -4,7 +4,7 @@ import { tortureStores } from '../torture/stores/run.ts'
 
 const timeout = paced(120_000)
 
-it('keeps every promise through faults of writers, subscriptions and the server', { timeout }, async () => {
+it('keeps every guarantee through faults of writers, subscriptions and the server', { timeout }, async () => {
   const { violations, faults, stored } = await tortureStores({ kind: 'postgres', seconds: 10, seed: 11 })
 
   expect(violations).toEqual([])
@@ -12,8 +12,8 @@ it('keeps every promise through faults of writers, subscriptions and the server'
   expect(faults).toContain('connectionsCut')
 })
 
-/** A check that never fails proves nothing. */
-it('the torture fails a feed that trusts the sequence alone', { timeout }, async () => {
+/** This test proves that the check can fail. */
+it('the torture run detects a feed that relies on the sequence alone', { timeout }, async () => {
   const breakage = 'naiveFeed'
   const { violations } = await tortureStores({ kind: 'postgres', seconds: 3, seed: 7, breakage, faults: [] })
 

@@ -24,7 +24,7 @@ const appendTo = (
     expectedVersion,
   })
 
-it('leaves the transaction of the caller usable after a conflict', async () => {
+it('keeps the transaction of the caller usable after a conflict', async () => {
   await using stores = openStores()
   await appendTo(stores.events, 'taken')
   await using client = await connected()
@@ -42,7 +42,7 @@ it('leaves the transaction of the caller usable after a conflict', async () => {
   expect((await stores.events.getEvents('free')).version).toBe(1)
 })
 
-it('stores an aggregate and rows of the caller together, or neither', async () => {
+it('commits an aggregate and rows of the caller together, or neither', async () => {
   await using stores = openStores({ events: [OrderCreated] })
   await stores.ready()
   const orders = new AggregateRepository({
@@ -66,7 +66,7 @@ it('stores an aggregate and rows of the caller together, or neither', async () =
   expect((await client.query('select id from totals')).rows).toEqual([{ id: 'commit' }])
 })
 
-it('hands out the client of the transaction, typed as that of the pool', async () => {
+it('provides the client of the transaction with the type of the client of the pool', async () => {
   await using pool = Object.assign(new Pool({ connectionString: inject('postgresUrl') }), {
     [Symbol.asyncDispose]: () => pool.end(),
   })
@@ -81,7 +81,7 @@ it('hands out the client of the transaction, typed as that of the pool', async (
   expect(answer).toBe(7)
 })
 
-it('rejects where the work went on after a statement had failed', async () => {
+it('rejects if the work continued after a statement had failed', async () => {
   await using stores = openStores()
   const work = stores.transaction(async (tx) => {
     await appendTo(tx.events, 'lost')
@@ -92,7 +92,7 @@ it('rejects where the work went on after a statement had failed', async () => {
   expect((await stores.events.getEvents('lost')).version).toBe(0)
 })
 
-it('appends in REPEATABLE READ, and names a snapshot that is older than the stream', async () => {
+it('appends in REPEATABLE READ, and reports a snapshot that is older than the stream', async () => {
   await using stores = openStores()
   await appendTo(stores.events, 'a')
   await using client = await connected()
@@ -108,7 +108,7 @@ it('appends in REPEATABLE READ, and names a snapshot that is older than the stre
   expect((await stores.events.getEvents('b')).version).toBe(1)
 })
 
-it('undoes an append with its savepoint, and takes the next one', async () => {
+it('undoes an append with its savepoint, and accepts the next one', async () => {
   await using stores = openStores()
   await stores.ready()
   await using client = await connected()
@@ -129,7 +129,7 @@ it('undoes an append with its savepoint, and takes the next one', async () => {
   ])
 })
 
-it('says that the outcome is unknown when the answer to a commit is lost', async () => {
+it('reports an unknown outcome when the response to a commit is lost', async () => {
   const schema = freshSchema()
   await using direct = openStores({ schema })
   await direct.ready()
@@ -155,7 +155,7 @@ it('says that the outcome is unknown when the answer to a commit is lost', async
   expect(await outcome).toBeInstanceOf(StoreOutcomeUnknownError)
 })
 
-it('ends a transaction of its own that does nothing for too long', async () => {
+it('ends its own transaction that is idle for too long', async () => {
   await using stores = openStores({ idleTransactionTimeoutMs: 200 })
   const idle = Promise.withResolvers<void>()
   const session = Promise.withResolvers<unknown>()

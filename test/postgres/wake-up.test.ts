@@ -42,7 +42,7 @@ it('wakes a listener in another process within milliseconds of a commit', async 
   await using reader = openStores({ schema, pollIntervalMs: 60_000 })
   await append(writer.events, 'a')
   const woken = wakeUps(reader.events)
-  await (await woken.more()).arrived() // of the look with which listening begins
+  await (await woken.more()).arrived() // of the check at the start of listening
   const times: number[] = []
   for (let round = 0; round < 20; round += 1) {
     const next = await woken.more()
@@ -58,7 +58,7 @@ it('wakes a listener in another process within milliseconds of a commit', async 
   expect(median).toBeLessThan(1000)
 })
 
-it('wakes at the commit of a transaction of the caller, and once for all its appends', async () => {
+it('wakes once at the commit of a transaction of the caller, for all its appends', async () => {
   const schema = freshSchema()
   await using writer = openStores({ schema })
   await using reader = openStores({ schema, pollIntervalMs: 60_000 })
@@ -77,7 +77,7 @@ it('wakes at the commit of a transaction of the caller, and once for all its app
   woken.end()
 })
 
-it('finds what was appended while its connection was cut, and listens again', async () => {
+it('finds events that were appended while its connection was broken, and listens again', async () => {
   const schema = freshSchema()
   const logger = new RecordingLogger()
   await using writer = openStores({ schema })
@@ -110,7 +110,7 @@ it('finds what was appended while its connection was cut, and listens again', as
   ])
 })
 
-it('polls where it is told to, and sends no notification', async () => {
+it('polls if configured, and sends no notification', async () => {
   const schema = freshSchema()
   await using writer = openStores({ schema, wakeUp: 'poll' })
   await using reader = openStores({ schema, wakeUp: 'poll', pollIntervalMs: 50 })
@@ -132,7 +132,7 @@ it('polls where it is told to, and sends no notification', async () => {
   expect(heard).toEqual([])
 })
 
-it('wakes when what held the feed back is rolled back, of which nobody notifies', async () => {
+it('wakes when the append that held the feed back is rolled back, although no notification is sent', async () => {
   const schema = freshSchema()
   await using writer = openStores({ schema })
   await using reader = openStores({ schema, pollIntervalMs: 100 })
@@ -154,7 +154,7 @@ it('wakes when what held the feed back is rolled back, of which nobody notifies'
   woken.end()
 })
 
-it('notifies at most once in ten milliseconds, and never forgets the last append', async () => {
+it('notifies at most once in ten milliseconds, and always after the last append', async () => {
   const schema = freshSchema()
   await using writer = openStores({ schema })
   await using witness = await connected()

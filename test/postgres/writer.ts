@@ -1,4 +1,4 @@
-// A process that writes to a store until it is killed. Prints the ids of what was confirmed, one transaction a line.
+// A process that writes to a store until it is killed. Prints the ids of the confirmed events, one transaction per line.
 import { PostgresStores } from '../../src/postgres/index.ts'
 import { writeForever } from '../../src/testing/index.ts'
 

@@ -85,7 +85,7 @@ it('Work Queue Pattern: two workers share the tasks of a direct exchange', async
   expect(publisher.getStats()).toMatchObject({ publishReturns: 0, publishConfirms: 6 })
 })
 
-it('Custom Routing Key Binding: only what was bound arrives', async () => {
+it('Custom Routing Key Binding: only events that match the binding arrive', async () => {
   const exchangeName = freshName()
   await using bus = new RabbitMQEventBus({
     rabbitmqUrl,

@@ -41,7 +41,7 @@ describe('while it runs', () => {
     },
   )
 
-  it('publishes after an outage what was published during it, and reports only messages in flight as unknown', async () => {
+  it('publishes events of an outage after it, and reports only messages in flight as unknown', async () => {
     const exchangeName = freshName()
     const consumer = createBus({ exchangeName, prefetchCount: 100 })
     const events = recorder(consumer)

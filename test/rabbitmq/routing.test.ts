@@ -13,7 +13,7 @@ class UserRegistered extends defineEvent<{ readonly name: string }>()({
 const userRegistered = () => new UserRegistered({ aggregateId: 'User-1', name: 'Ada' })
 
 describe('topic exchange', () => {
-  it('delivers to each pattern what AMQP defines', async () => {
+  it('matches each pattern as AMQP defines', async () => {
     const exchangeName = freshName()
     const patterns = ['#', 'Order.*', '*.OrderCreated', 'Order.OrderCreated']
     const received = await Promise.all(
@@ -85,7 +85,7 @@ describe('direct exchange', () => {
     })
   })
 
-  it('delivers only what was bound, also after its queue was deleted', async () => {
+  it('delivers only events that match the bindings, even after its queue was deleted', async () => {
     const exchangeName = freshName()
     const bus = createBus({ exchangeName, exchangeType: 'direct', routingKeyPattern: '' })
     await bus.bindEventType(OrderCreated)

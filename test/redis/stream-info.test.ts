@@ -2,7 +2,7 @@ import { expect, it } from 'vitest'
 import { waitFor } from '../support/wait-for.ts'
 import { connectClient, consume, createBus, freshPrefix, Noted, notes } from './scene.ts'
 
-it('returns what a plain client sees of the stream', async () => {
+it('returns the same state of the stream that a plain client reads', async () => {
   const streamPrefix = freshPrefix()
   const client = await connectClient()
   const bus = createBus({ streamPrefix, maxRetries: 0 })

@@ -7,7 +7,7 @@ import { torture } from '../torture/torture.ts'
 const KILL: readonly FaultName[] = ['consumerKilledBeforeAck']
 const NOTHING: readonly FaultName[] = ['deadLettersReplayed']
 
-/** A check that never fails proves nothing. */
+/** This test proves that the check can fail. */
 it.each<[Breakage, RuleName, RegExp, readonly FaultName[]]>([
   ['acksTooEarly', 'lost', /never reached/, KILL],
   ['dropsLane', 'lost', /never reached/, NOTHING],

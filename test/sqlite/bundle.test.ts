@@ -18,7 +18,7 @@ function bundled(): string {
   return folder
 }
 
-it('works inside a bundle, which has no file for the worker thread, and says that it does without', () => {
+it('works without a worker thread inside a bundle, which has no file for it, and logs this', () => {
   const folder = bundled()
   writeFileSync(
     join(folder, 'program.mjs'),

@@ -31,7 +31,7 @@ const shapeOf = (stored: readonly StoredEvent[]) =>
   stored.map(({ event, position, storedAt }) => ({ json: JSON.stringify(event), position, storedAt }))
 
 describe('classes of events', () => {
-  it('come from the options, from a registry, from repositories and from subscriptions', async () => {
+  it('are registered by the options, a registry, repositories and subscriptions', async () => {
     await using scene = withFile()
     await appendNotes(scene.open(), 1)
     const first = async (stores: ReturnType<typeof scene.open>) =>
@@ -63,7 +63,7 @@ describe('classes of events', () => {
     expect((await ordersOf(scene.open({ events: [] })).load('Order-1')).state.customerId).toBe('c-1')
   })
 
-  it('that refuse what is stored give a fault in the feed, and an error in the stream', async () => {
+  it('that refuse a stored payload cause a fault in the feed, and an error in the stream', async () => {
     await using scene = withFile()
     await appendNotes(scene.open(), 1)
     const numeric = {
@@ -129,7 +129,7 @@ describe('the feed', () => {
     own.close()
   })
 
-  it('gives no position twice, though the last events were rolled back or deleted', async () => {
+  it('assigns no position twice, although the last events were rolled back or deleted', async () => {
     await using scene = withFile()
     const stores = scene.open()
     await appendNotes(stores, 2)
@@ -151,7 +151,7 @@ describe('the feed', () => {
 })
 
 describe('archiving', () => {
-  it('takes events out of the feed, and leaves them in their streams, in the ids and in the export', async () => {
+  it('removes events from the feed, and keeps them in their streams, among the ids and in the export', async () => {
     await using scene = withFile()
     const stores = scene.open()
     const notes = await appendNotes(stores, 6)
@@ -170,7 +170,7 @@ describe('archiving', () => {
     expect((await appendTo(stores.events, new Noted({ aggregateId: 'a0', n: 9 }))).newVersion).toBe(3)
   })
 
-  it('takes a prefix, more than a batch of it, but nothing that a subscription has not handled', async () => {
+  it('archives a prefix of more than one batch, but no event that a subscription has not handled', async () => {
     await using scene = withFile()
     const stores = scene.open()
     const events = numbers(0, 2500).map((n) => new Noted({ aggregateId: 'long', n }))
@@ -212,7 +212,7 @@ describe('import and export', () => {
     expect(await target.events.headPosition()).toBe(await source.events.headPosition())
   })
 
-  it('may be run again after an interruption, and refuse a store with other events', async () => {
+  it('can be repeated after an interruption, and refuse a store with other events', async () => {
     await using from = withFile()
     await using to = withFile()
     const source = from.open()
@@ -231,7 +231,7 @@ describe('import and export', () => {
 })
 
 describe('transactions', () => {
-  it('have the connection of the user, whose own tables change with the events or not at all', async () => {
+  it('provide a connection, so that tables of the user change together with the events or not at all', async () => {
     await using scene = withFile()
     const stores = scene.open()
     await stores.transaction(
@@ -250,7 +250,7 @@ describe('transactions', () => {
     expect((await stores.events.getEvents('sum')).version).toBe(1)
   })
 
-  it('that a user began on a connection of their own are honored, and noticed when they are committed', async () => {
+  it('that the user opened on another connection are used, and detected when they are committed', async () => {
     await using scene = withFile()
     const stores = scene.open({ watchIntervalMs: 1 })
     await stores.ready()
@@ -272,7 +272,7 @@ describe('transactions', () => {
     client.close()
   })
 
-  it('refuse a connection of another copy of SQLite, whose locks do not hold beside the own ones', async () => {
+  it('refuse a connection of another copy of SQLite, because the locks of two copies break each other', async () => {
     await using scene = withFile()
     const BetterSqlite3 = createRequire(import.meta.url)('better-sqlite3')
     const client = new BetterSqlite3(':memory:')
@@ -284,7 +284,7 @@ describe('transactions', () => {
     client.close()
   })
 
-  it('refuse a call on the stores, which would wait for them, and one on a transaction that is over', async () => {
+  it('refuse a call on the stores, which would deadlock, and a call on a transaction that has ended', async () => {
     await using scene = withFile()
     const stores = scene.open()
     const escaped = await stores.transaction(async (tx) => {
@@ -344,7 +344,7 @@ it('reports a listener that throws, and calls the others', async () => {
 it.each([
   ['full', 2],
   ['normal', 1],
-] as const)('waits for the disk as far as durability %s asks for it', async (durability, synchronous) => {
+] as const)('waits for the disk as durability %s requires', async (durability, synchronous) => {
   await using scene = withFile()
   const stores = scene.open({ durability })
 
@@ -353,7 +353,7 @@ it.each([
   })
 })
 
-it('refuses options that are none, and files that are in memory', async () => {
+it('refuses unknown options, and files in memory', async () => {
   await using scene = withFile()
 
   expect(() => scene.open({ file: '' })).toThrow(/file must be a non-empty string/)

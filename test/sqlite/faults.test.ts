@@ -14,7 +14,7 @@ import { appendNotes, appendTo, Noted, numbers, withFile } from './sqlite-scene.
 const OPENER = fileURLToPath(new URL('./failing-program.ts', import.meta.url))
 
 describe.each([true, false])('a file that another process has locked (worker: %s)', (worker) => {
-  it('is waited for without blocking, then refused with its name, and written when it is free again', async () => {
+  it('is waited for without blocking, then reported with the file name, and the write succeeds when the lock is free again', async () => {
     await using scene = withFile()
     const stores = scene.open({ worker, busyTimeoutMs: 300 })
     await appendNotes(stores, 1)
@@ -37,7 +37,7 @@ describe.each([true, false])('a file that another process has locked (worker: %s
     other.close()
   })
 
-  it('is written as soon as the lock is given back within the time', async () => {
+  it('allows the write as soon as the lock is released in time', async () => {
     await using scene = withFile()
     const stores = scene.open({ worker })
     await stores.ready()
@@ -54,7 +54,7 @@ describe.each([true, false])('a file that another process has locked (worker: %s
   })
 })
 
-it('says that the disk is full, stores nothing by halves, and goes on when there is room', async () => {
+it('reports a full disk, stores no append partially, and continues when there is space', async () => {
   await using scene = withFile()
   const stores = scene.open()
   await appendNotes(stores, 1)
@@ -80,7 +80,7 @@ it('says that the disk is full, stores nothing by halves, and goes on when there
 })
 
 it.runIf(canMount).each([true, false])(
-  'stores nothing by halves on a disk that is full, and goes on when there is room (worker: %s)',
+  'stores no append partially on a full disk, and continues when there is space (worker: %s)',
   async (worker) => {
     await using disk = await SmallDisk.mount(16)
     await using stores = new SqliteStores({ file: join(disk.folder, 'events.db'), worker, events: [Noted] })
@@ -108,7 +108,7 @@ describe('a damaged file', () => {
     closeSync(handle)
   }
 
-  it('is refused at the start where its integrity is checked', async () => {
+  it('is refused at the start if its integrity is checked', async () => {
     await using scene = withFile()
     const stores = scene.open()
     await appendNotes(stores, 100)
@@ -120,7 +120,7 @@ describe('a damaged file', () => {
     }
   })
 
-  it('is named when it is read, and health is down', async () => {
+  it('is reported with its name when it is read, and health is down', async () => {
     await using scene = withFile()
     const stores = scene.open()
     await appendNotes(stores, 100)
@@ -145,7 +145,7 @@ it('reports a file that was removed while it was open', async () => {
 })
 
 it(
-  'names a file that may only be read, by a process without the right to write',
+  'reports the name of a read-only file to a process without write permission',
   async () => {
     await using scene = withFile()
     const stores = scene.open()
@@ -156,7 +156,7 @@ it(
       [dirname(scene.file), 0o555],
     ] as const)
       chmodSync(path, mode)
-    // Rights do not bind root: the process runs as somebody else then.
+    // Permissions do not apply to root, so the process runs as another user in that case.
     const user = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {}
     const child = spawn(process.execPath, [OPENER, scene.file], {
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -176,7 +176,7 @@ it(
   paced(20_000),
 )
 
-it('notices the commit of another process within milliseconds', async () => {
+it('detects the commit of another process within milliseconds', async () => {
   await using scene = withFile()
   const stores = scene.open({ watchIntervalMs: 1 })
   await stores.ready()

@@ -5,7 +5,7 @@ import { paced } from '../support/pace.ts'
 import { withFile } from './sqlite-scene.ts'
 
 it(
-  'pass to another process when their owner is frozen, which moves no checkpoint afterwards',
+  'pass to another process when their owner is frozen, and the former owner moves no checkpoint afterwards',
   async () => {
     await using scene = withFile()
     await scene.open().ready()

@@ -11,7 +11,7 @@ vi.mock('node:fs', async (importOriginal) => {
 
 it.each([
   [0x6969, 'NFS'],
-  // Reported as a negative number where it is read as 32 bits with a sign.
+  // Reported as a negative number if it is read as a signed 32-bit integer.
   [0xff534d42 | 0, 'CIFS'],
 ])('refuses a file on a network file system, unless it is allowed (type %i)', async (type, name) => {
   await using scene = withFile()
@@ -22,7 +22,7 @@ it.each([
   await appendNotes(scene.open({ allowNetworkFile: true }), 1)
 })
 
-it('takes a file on a local file system, that of a container included', async () => {
+it('accepts a file on a local file system, including that of a container', async () => {
   await using scene = withFile()
   // overlayfs
   state.type = 0x794c7630

@@ -25,7 +25,7 @@ async function follow(
 }
 
 it(
-  'shows followers each event of several writer processes once, in one order, though the writers are killed',
+  'shows readers each event of several writer processes once, in one order, although the writers are killed',
   async () => {
     await using scene = withFile()
     const [one, two] = [scene.open(), scene.open()]
@@ -59,7 +59,7 @@ it(
   paced(60_000),
 )
 
-it('hands a subscription over at once to the manager of another process that stands by', async () => {
+it('passes a subscription at once to the standby manager of another process', async () => {
   await using scene = withFile()
   const handled: string[] = []
   const instance = (instanceId: string) => {
@@ -92,7 +92,7 @@ it('hands a subscription over at once to the manager of another process that sta
   expect(handled).toEqual([`first ${before?.eventId}`, `second ${after?.eventId}`])
 })
 
-it('says that an append may be stored when its thread ends, and goes on with another thread', async () => {
+it('reports that an append may be stored when its thread ends, and continues with another thread', async () => {
   await using scene = withFile()
   const stores = scene.open({ worker: true })
   const started = Promise.withResolvers<Worker>()

@@ -40,7 +40,7 @@ async function restored(
   return scene.open()
 }
 
-it('goes on after a restore with the checkpoints that were restored with it', async () => {
+it('continues after a restore with the checkpoints that were restored with it', async () => {
   await using scene = withFile()
   const stores = await restored(scene, ({ checkpoints }) => checkpoints)
   await appendNotes(stores, 2, 3)
@@ -51,11 +51,14 @@ it('goes on after a restore with the checkpoints that were restored with it', as
 it.each([
   [0, 'POSITION_AHEAD'],
   [4, 'CHECKPOINT_FOREIGN'],
-])('refuses a checkpoint elsewhere after a restore and %i new events: %s', async (events, code) => {
-  await using scene = withFile()
-  const checkpoints = new FileCheckpointStore(join(scene.file, '..', 'checkpoints'))
-  const stores = await restored(scene, () => checkpoints)
-  await appendNotes(stores, events, 3)
+])(
+  'refuses a checkpoint that is stored elsewhere after a restore and %i new events: %s',
+  async (events, code) => {
+    await using scene = withFile()
+    const checkpoints = new FileCheckpointStore(join(scene.file, '..', 'checkpoints'))
+    const stores = await restored(scene, () => checkpoints)
+    await appendNotes(stores, events, 3)
 
-  await expect(catchUp(stores, checkpoints)).rejects.toMatchObject({ code })
-})
+    await expect(catchUp(stores, checkpoints)).rejects.toMatchObject({ code })
+  },
+)

@@ -11,7 +11,7 @@ import { appendNotes, withFile } from './sqlite-scene.ts'
 
 const OPENER = fileURLToPath(new URL('./opener-program.ts', import.meta.url))
 
-it('brings a file to the schema of this release, beside the tables of its user, and leaves these alone', async () => {
+it('migrates a file to the schema of this release, and does not change the tables of the user', async () => {
   await using scene = withFile()
   const own = new DatabaseSync(scene.file)
   own.exec("create table accounts (id text) strict; insert into accounts values ('a')")
@@ -27,7 +27,7 @@ it('brings a file to the schema of this release, beside the tables of its user, 
 })
 
 it(
-  'migrates once where several processes open a fresh file at the same time',
+  'migrates once if several processes open a new file at the same time',
   async () => {
     await using scene = withFile()
     const children = Array.from({ length: 4 }, () =>
@@ -54,7 +54,7 @@ it(
   paced(60_000),
 )
 
-it('takes a file whose schema was made by hand from the SQL that it prints', async () => {
+it('accepts a file whose schema was created manually from the SQL that it prints', async () => {
   await using scene = withFile()
   const own = new DatabaseSync(scene.file)
   own.exec(sqliteMigrationSql())
@@ -66,7 +66,7 @@ it('takes a file whose schema was made by hand from the SQL that it prints', asy
   expect(sqliteMigrationSql(1)).not.toContain('eventspine_events')
 })
 
-it('refuses a file without the schema when it may only check, with both versions and the remedy', async () => {
+it('refuses a file without the schema if it only checks, with both versions and the remedy', async () => {
   await using scene = withFile()
   const stores = scene.open({ migrate: 'check' })
 
@@ -96,14 +96,14 @@ it.each(['run', 'check'] as const)(
   },
 )
 
-it('does not look at the schema where it is told not to', async () => {
+it('does not check the schema if configured not to', async () => {
   await using scene = withFile()
   await scene.open({ migrate: 'off' }).ready()
 
   expect(new DatabaseSync(scene.file).prepare('select * from sqlite_schema').all()).toEqual([])
 })
 
-it('refuses what is no database, and leaves it as it is', async () => {
+it('refuses a file that is not a database, and does not change it', async () => {
   await using scene = withFile()
   writeFileSync(scene.file, 'Dear diary, today I learned about SQLite. '.repeat(100))
   const before = readFileSync(scene.file)

@@ -1,4 +1,4 @@
-// Writes to a file until it is killed, and prints the ids of what is stored: node writer-program.ts <file>.
+// Writes to a file until it is killed, and prints the ids of the stored events: node writer-program.ts <file>.
 import { SqliteStores } from '../../src/sqlite/index.ts'
 import { writeForever } from '../../src/testing/index.ts'
 

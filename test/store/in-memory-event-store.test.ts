@@ -15,7 +15,7 @@ const attempt = fc.record({
   isRepeated: fc.boolean(),
 })
 
-it('keeps every stream whole whatever writers try: each append counts once, or not at all', async () => {
+it('keeps every stream consistent under random writers: each append is stored once, or not at all', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(attempt, { maxLength: 40 }), async (attempts) => {
       const store = new InMemoryEventStore()
@@ -53,7 +53,7 @@ it('keeps every stream whole whatever writers try: each append counts once, or n
   )
 })
 
-it('has as many winners as versions when writers race, load and race again', async () => {
+it('lets exactly one writer win each version when writers compete, load and compete again', async () => {
   await fc.assert(
     fc.asyncProperty(fc.integer({ min: 2, max: 12 }), fc.scheduler(), async (writers, scheduler) => {
       const store = new InMemoryEventStore()
@@ -80,7 +80,7 @@ it('has as many winners as versions when writers race, load and race again', asy
   )
 })
 
-it('reports a listener that throws, and stores all the same', async () => {
+it('reports a listener that throws, and still stores the event', async () => {
   const logger = new RecordingLogger()
   const store = new InMemoryEventStore({ logger })
   store.onAppend(() => {
@@ -93,7 +93,7 @@ it('reports a listener that throws, and stores all the same', async () => {
   expect(logger.lines).toMatchObject([{ level: 'error', message: 'a listener of onAppend failed' }])
 })
 
-it('never stores an event earlier than the one before, though its clock goes back', async () => {
+it('never stores an event with an earlier time than the previous one, although its clock is set back', async () => {
   const times = [2000, 1000, 3000].map((time) => new Date(time))
   const store = new InMemoryEventStore({ now: () => times.shift() ?? new Date() })
   for (let index = 0; index < 3; index += 1) {
@@ -104,7 +104,7 @@ it('never stores an event earlier than the one before, though its clock goes bac
   expect(await store.positionBefore(new Date(2001))).toBe(2)
 })
 
-it('refuses an expected version that is none, and what is no event', async () => {
+it('refuses an invalid expected version, and a value that is not an event', async () => {
   const store = new InMemoryEventStore()
 
   await expect(

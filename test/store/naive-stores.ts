@@ -51,7 +51,7 @@ export class NaiveSequenceStores implements Stores<undefined> {
 
   #eventStore(): EventStore {
     const head = () => this.#rows.at(-1)?.position ?? 0
-    // What is not overridden is not asked for by the tests that run on it.
+    // The tests do not use the members that are not overridden.
     return Object.assign(new InMemoryEventStore(), this.#streams(undefined), {
       readPage: async ({ fromPosition = 0, limit = 500 } = {}) => {
         const events = this.#rows.filter(({ position }) => position > fromPosition).slice(0, limit)

@@ -10,7 +10,7 @@ import { describeEventStore, type SuiteRunner } from '../../src/testing/index.ts
 
 type Sabotage = (whole: EventStore) => Partial<EventStore>
 
-/** A store that is another one, but for what it does differently. */
+/** A store with some members replaced. */
 function pretending(whole: EventStore, parts: Partial<EventStore>): EventStore {
   return new Proxy(whole, {
     get(target, key) {
@@ -62,7 +62,7 @@ const faults: readonly (readonly [string, Sabotage, string])[] = [
     'never lets a reader skip an event while writers interleave',
   ],
   [
-    'looks at the version only before a wait',
+    'checks the version only before a wait',
     (whole) => ({
       appendEvents: async (request) => {
         const { version } = await whole.getEvents(request.aggregateId, request)
@@ -77,12 +77,12 @@ const faults: readonly (readonly [string, Sabotage, string])[] = [
     'lets exactly one of many writers win if all expect the same version',
   ],
   [
-    'never looks at the version',
+    'never checks the version',
     (whole) => ({ appendEvents: (request) => whole.appendEvents({ ...request, expectedVersion: 'any' }) }),
     'appends only if the stream has the expected version',
   ],
   [
-    'looks at the version before the ids',
+    'checks the version before the ids',
     (whole) => ({
       appendEvents: async (request) => {
         const { expectedVersion } = request
@@ -106,7 +106,7 @@ const faults: readonly (readonly [string, Sabotage, string])[] = [
     'writes all events of an append, or none',
   ],
   [
-    'counts what a filter leaves out towards the limit',
+    'counts events that a filter excludes towards the limit',
     (whole) => ({
       readAll: ({ fromPosition = 0, limit = Number.POSITIVE_INFINITY, ...filter }: ReadAllOptions = {}) =>
         filtered(
@@ -117,7 +117,7 @@ const faults: readonly (readonly [string, Sabotage, string])[] = [
     'finds a few matching events among many others',
   ],
   [
-    'gives the event at the position again',
+    'returns the event at the position again',
     (whole) => ({
       readAll: ({ fromPosition = 0, ...rest }: ReadAllOptions = {}) =>
         whole.readAll({ ...rest, fromPosition: fromPosition - 1 }),
@@ -125,7 +125,7 @@ const faults: readonly (readonly [string, Sabotage, string])[] = [
     'reads the feed in commit order, after a position, up to a limit',
   ],
   [
-    'takes the number of events for the version',
+    'uses the number of events as the version',
     (whole) => ({
       getEvents: async (aggregateId, options) => {
         const stream = await whole.getEvents(aggregateId, options)
@@ -135,12 +135,12 @@ const faults: readonly (readonly [string, Sabotage, string])[] = [
     'returns the requested part of a stream, with the version of the whole stream',
   ],
   [
-    'wakes nobody',
+    'wakes no listener',
     () => ({ onAppend: () => () => undefined }),
     'notifies its listeners when the events can be read',
   ],
 ]
 
-it.each(faults)('catches a store that %s', async (_what, sabotage, test) => {
+it.each(faults)('detects a store that %s', async (_what, sabotage, test) => {
   expect(await failing(sabotage)).toContain(test)
 })

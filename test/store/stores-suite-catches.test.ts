@@ -13,7 +13,7 @@ import { describeStores, type StoreWriter, type SuiteRunner } from '../../src/te
 import { paced } from '../support/pace.ts'
 import { NaiveSequenceStores } from './naive-stores.ts'
 
-/** An object that is another one, but for what it does differently. */
+/** An object with some members replaced. */
 function pretending<T extends object>(whole: T, parts: Partial<T>): T {
   return new Proxy(whole, {
     get(target, key) {
@@ -49,7 +49,7 @@ async function failing(
 const withEvents = (whole: Stores, parts: Partial<EventStore>) =>
   pretending(whole, { events: pretending(whole.events, parts) })
 
-/** Transactions that write to the stores themselves: at once, and for good. */
+/** Transactions that write directly to the stores, so that a rollback has no effect. */
 function withoutTransactions(whole: InMemoryStores): Stores {
   const { events, snapshots, checkpoints, deadLetters } = whole
   const tx = {
@@ -72,12 +72,12 @@ function outsideOf(whole: InMemoryStores, part: 'snapshots' | 'checkpoints' | 'd
 
 const faults: readonly (readonly [string, (whole: InMemoryStores) => Stores, string])[] = [
   [
-    'draws positions from a sequence and shows them at the commit',
+    'takes positions from a sequence and shows events at the commit',
     () => new NaiveSequenceStores(),
     'shows no event to a follower before a lower position that commits later',
   ],
   [
-    'draws positions from a sequence, in any interleaving',
+    'takes positions from a sequence, in any interleaving',
     () => new NaiveSequenceStores(),
     'lets followers see each event once while transactions interleave, stay open and are rolled back',
   ],
@@ -87,7 +87,7 @@ const faults: readonly (readonly [string, (whole: InMemoryStores) => Stores, str
     'shows nothing of a transaction before its commit, and everything afterwards',
   ],
   [
-    'keeps what was rolled back',
+    'keeps events that were rolled back',
     withoutTransactions,
     'stores nothing of a transaction that is rolled back, and passes its error on',
   ],
@@ -123,7 +123,7 @@ const faults: readonly (readonly [string, (whole: InMemoryStores) => Stores, str
     'rolls back removals',
   ],
   [
-    'forgets a deleted stream altogether',
+    'forgets a deleted stream completely',
     (whole) =>
       withEvents(whole, {
         deleteStream: async (stream) => {
@@ -134,7 +134,7 @@ const faults: readonly (readonly [string, (whole: InMemoryStores) => Stores, str
     'deletes the events of a stream, and leaves a tombstone in the feed',
   ],
   [
-    'gives pages without what was stored last',
+    'returns pages without the last stored events',
     (whole) =>
       withEvents(whole, {
         readPage: async (options) => {
@@ -145,7 +145,7 @@ const faults: readonly (readonly [string, (whole: InMemoryStores) => Stores, str
     'returns pages with the end of the feed, independent of the filter',
   ],
   [
-    'takes the last event of a page for the head',
+    'uses the last event of a page as the head',
     (whole) =>
       withEvents(whole, {
         readPage: async (options) => {
@@ -169,7 +169,7 @@ const faults: readonly (readonly [string, (whole: InMemoryStores) => Stores, str
     'replaces a snapshot, but not by an older one of the same schema',
   ],
   [
-    'never looks at the previous checkpoint',
+    'never checks the previous checkpoint',
     (whole) =>
       pretending<Stores>(whole, {
         checkpoints: pretending(whole.checkpoints, {
@@ -193,7 +193,7 @@ const faults: readonly (readonly [string, (whole: InMemoryStores) => Stores, str
     'refuses a former owner of the lease by its fencing number',
   ],
   [
-    'gives the same fencing number to everybody',
+    'gives the same fencing number to all owners',
     (whole) =>
       pretending<Stores>(whole, {
         leases: pretending(whole.leases, {
@@ -203,7 +203,7 @@ const faults: readonly (readonly [string, (whole: InMemoryStores) => Stores, str
     'raises the fencing number with each change of owner',
   ],
   [
-    'gives a lease to everybody',
+    'gives a lease to all owners',
     (whole) =>
       pretending<Stores>(whole, {
         leases: pretending(whole.leases, {
@@ -213,7 +213,7 @@ const faults: readonly (readonly [string, (whole: InMemoryStores) => Stores, str
     'gives a lease to one owner at a time',
   ],
   [
-    'tells nobody of a lease that was given back',
+    'notifies no listener of a released lease',
     (whole) =>
       pretending<Stores>(whole, {
         leases: pretending(whole.leases, { onRelease: () => () => undefined }),
@@ -221,7 +221,7 @@ const faults: readonly (readonly [string, (whole: InMemoryStores) => Stores, str
     'wakes standby instances when a lease is released',
   ],
   [
-    'looks at the latest snapshot before a wait',
+    'checks the latest snapshot only before a wait',
     (whole) =>
       pretending<Stores>(whole, {
         snapshots: pretending(whole.snapshots, {
@@ -238,7 +238,7 @@ const faults: readonly (readonly [string, (whole: InMemoryStores) => Stores, str
     'keeps the highest version of many that are saved at once',
   ],
   [
-    'gives the state of a snapshot back as another one',
+    'returns another state for a snapshot',
     (whole) =>
       pretending<Stores>(whole, {
         snapshots: pretending(whole.snapshots, {
@@ -248,7 +248,7 @@ const faults: readonly (readonly [string, (whole: InMemoryStores) => Stores, str
     'returns a snapshot as it was saved',
   ],
   [
-    'looks at the previous checkpoint before a wait',
+    'checks the previous checkpoint only before a wait',
     (whole) =>
       pretending<Stores>(whole, {
         checkpoints: pretending(whole.checkpoints, {
@@ -279,7 +279,7 @@ const faults: readonly (readonly [string, (whole: InMemoryStores) => Stores, str
     'treats a repeated save as a no-op',
   ],
   [
-    'looks at the owner of a lease before a wait',
+    'checks the owner of a lease only before a wait',
     (whole) => {
       const owners = new Map<string, string>()
       return pretending<Stores>(whole, {
@@ -297,7 +297,7 @@ const faults: readonly (readonly [string, (whole: InMemoryStores) => Stores, str
     'gives a lease to one of many concurrent callers',
   ],
   [
-    'begins each page of parked events anew',
+    'starts each page of parked events from the beginning',
     (whole) =>
       pretending<Stores>(whole, {
         deadLetters: pretending(whole.deadLetters, {
@@ -354,14 +354,14 @@ const afterKills =
 it.each<[string, string[], (stores: Stores) => (batch: readonly Noted[]) => Promise<boolean>]>([
   ['store what they confirm', [], () => async () => true],
   [
-    'confirm what they do not store',
+    'confirm events that they do not store',
     [afterKills],
     () =>
       async ([first]) =>
         Number(first?.eventId.at(-1)?.charCodeAt(0)) % 2 === 0,
   ],
   [
-    'leave a part of a transaction',
+    'store a part of a transaction',
     [afterKills],
     ({ events }) =>
       async ([first]) => {
@@ -376,6 +376,6 @@ it.each<[string, string[], (stores: Stores) => (batch: readonly Noted[]) => Prom
   expect(await failing(() => new InMemoryStores(), [afterKills], startWriter)).toEqual(caughtBy)
 })
 
-it.each(faults)('catches stores that %s', { timeout: paced(30_000) }, async (_what, sabotage, test) => {
+it.each(faults)('detects stores that %s', { timeout: paced(30_000) }, async (_what, sabotage, test) => {
   expect(await failing(() => sabotage(new InMemoryStores()), [test])).toEqual([test])
 })

@@ -36,7 +36,7 @@ async function sceneWith(events: number) {
   return { scene, manager: scene.manager() }
 }
 
-it('hands over pages as units, in order, and moves the position after each', async () => {
+it('delivers pages as units, in order, and moves the position after each', async () => {
   const { scene, manager } = await sceneWith(25)
   const projection = new Batches()
   manager.subscribe(projection, { batchSize: 10, checkpointEveryEvents: 1 })
@@ -49,7 +49,7 @@ it('hands over pages as units, in order, and moves the position after each', asy
   expect((await scene.checkpoints.load('batches'))?.position).toBe(26)
 })
 
-it('tries a batch that fails again as a whole', async () => {
+it('retries a failed batch as a whole', async () => {
   const { manager } = await sceneWith(25)
   const projection = new Batches(12, 2)
   manager.subscribe(projection, { ...quick, batchSize: 10 })
@@ -73,7 +73,7 @@ it('stops before a batch that keeps failing', async () => {
   expect((await scene.checkpoints.load('batches'))?.position).toBe(10)
 })
 
-it('parks of a batch that keeps failing only the events that fail alone, too', async () => {
+it('parks only those events of a failing batch that also fail on their own', async () => {
   const { scene, manager } = await sceneWith(25)
   const projection = new Batches(12, 100)
   manager.subscribe(projection, { ...quick, batchSize: 10, maxRetries: 1, onFailure: 'deadLetter' })
@@ -90,7 +90,7 @@ it('parks of a batch that keeps failing only the events that fail alone, too', a
   })
 })
 
-it('hands over no batch while it is paused, though it was read before', async () => {
+it('delivers no batch while it is paused, although the batch was read before', async () => {
   const { scene, manager } = await sceneWith(5)
   const readAll = scene.store.readAll.bind(scene.store)
   const reading = Promise.withResolvers<void>()
@@ -114,7 +114,7 @@ it('hands over no batch while it is paused, though it was read before', async ()
   expect(projection.batches).toEqual([numbers(0, 5)])
 })
 
-it('does not make the first event of a batch the cause of what the handler creates', async () => {
+it('does not make the first event of a batch the cause of events that the handler creates', async () => {
   const scene = new SubscriptionScene()
   await append(scene.store, 0, 3)
   const made: Filed[] = []

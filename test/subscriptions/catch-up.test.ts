@@ -7,7 +7,7 @@ import { append, fill, numbers, quick, Seen, SubscriptionScene } from './subscri
 const STORED = 100_000
 const LIVE = 10_000
 
-/** A store that tells nobody of its appends, as one whose writers are elsewhere. */
+/** A store that does not report its appends, like a store whose writers are in other processes. */
 function silent(store: InMemoryEventStore): EventStore {
   return Object.assign(Object.create(store), {
     readPage: store.readPage.bind(store),

@@ -48,7 +48,7 @@ async function handledBefore(events: number): Promise<SubscriptionScene> {
 }
 
 describe('a checkpoint', () => {
-  it('says which store and which event it belongs to', async () => {
+  it('records the store and the event that it belongs to', async () => {
     const scene = await handledBefore(3)
     const [, , last] = (await scene.store.readPage()).events
 
@@ -60,7 +60,7 @@ describe('a checkpoint', () => {
     })
   })
 
-  it('of another store is refused at the start, with its remedy, though that store is long enough', async () => {
+  it('of another store is refused at the start, with the remedy, although this store has enough events', async () => {
     const { store, manager, seen } = moved(await handledBefore(3))
     await append(store, 0, 5)
     manager.start()
@@ -71,7 +71,7 @@ describe('a checkpoint', () => {
     expect((await manager.health()).status).toBe('down')
   })
 
-  it('of a store that was restored to an earlier state and has other events since is refused', async () => {
+  it('of a store that was restored to an earlier state and has other events since then is refused', async () => {
     const scene = await handledBefore(3)
     const restored = Object.assign(new InMemoryEventStore(), { identity: () => scene.store.identity() })
     const { manager } = moved(scene, restored)
@@ -95,7 +95,7 @@ describe('a checkpoint', () => {
     },
   )
 
-  it('ahead of its store never makes health up, not even before it was looked at', async () => {
+  it('ahead of its store never makes health up, not even before it was checked', async () => {
     const scene = new SubscriptionScene()
     await scene.checkpoints.save('seen', checkpointAt(9), undefined)
     const { manager } = moved(scene, scene.store)
@@ -107,7 +107,7 @@ describe('a checkpoint', () => {
     expect(statuses).not.toContain('up')
   })
 
-  it('of another store is replaced where the subscription begins anew', async () => {
+  it('of another store is replaced if the subscription starts from the beginning', async () => {
     const scene = await handledBefore(3)
     const store = new InMemoryEventStore()
     await append(store, 0, 5)
@@ -122,7 +122,7 @@ describe('a checkpoint', () => {
     expect((await scene.checkpoints.load('seen'))?.storeId).toBe(await store.identity())
   })
 
-  it('at an event that was deleted meanwhile is gone on from', async () => {
+  it('at an event that was deleted meanwhile is accepted', async () => {
     const scene = await handledBefore(3)
     await scene.store.deleteStream({ aggregateId: 'a2', aggregateType: 'Note' })
     const { manager, seen } = moved(scene, scene.store)
@@ -133,7 +133,7 @@ describe('a checkpoint', () => {
     expect(seen.numbers.filter((n) => n !== undefined)).toEqual([7])
   })
 
-  it('at an event that has left the store without a trace is refused', async () => {
+  it('at an event that is missing from the store without a tombstone is refused', async () => {
     const scene = await handledBefore(3)
     const { manager } = moved(scene, withHole(scene.store, 3))
     await append(scene.store, 3, 5)
@@ -142,7 +142,7 @@ describe('a checkpoint', () => {
     await expect(manager.whenCaughtUp('seen')).rejects.toThrow(/which is not in the store/)
   })
 
-  it('at an event that is missing waits while the feed may hide that it was deleted', async () => {
+  it('at a missing event waits while the feed may hide its deletion', async () => {
     const scene = await handledBefore(3)
     const store = withHole(scene.store, 3)
     let isHeld = true
@@ -158,7 +158,7 @@ describe('a checkpoint', () => {
     expect(seen.numbers).toEqual([undefined])
   })
 
-  it('of an older release, which has a position alone, is gone on from', async () => {
+  it('of an older release, which has only a position, is accepted', async () => {
     const scene = new SubscriptionScene()
     await append(scene.store, 0, 3)
     await scene.checkpoints.save('seen', checkpointAt(2), undefined)
@@ -170,7 +170,7 @@ describe('a checkpoint', () => {
   })
 })
 
-it('refuses a foreign checkpoint on an instance that stands by, too', async () => {
+it('refuses a foreign checkpoint on a standby instance, too', async () => {
   const scene = await handledBefore(3)
   const leases = {
     acquire: async () => undefined,

@@ -7,7 +7,7 @@ import { RecordingLogger } from '../support/recording-logger.ts'
 
 const at = (position: number) => ({ position, eventId: undefined })
 
-/** A saver whose saves end when told. */
+/** A saver whose saves the test ends. */
 function setUp() {
   const saves: { readonly position: number; readonly previous: number | undefined; end: () => void }[] = []
   const save = (_name: string, { position }: Checkpoint, previous: number | undefined) => {
@@ -30,7 +30,7 @@ function setUp() {
   return { saver, saves }
 }
 
-it('saves what is finished while it saves, before a flush that was asked for meanwhile resolves', async () => {
+it('saves events that finish during a save before a flush that was requested meanwhile resolves', async () => {
   const { saver, saves } = setUp()
   saver.advance(at(3), 3)
   saver.advance(at(4), 1)
@@ -52,7 +52,7 @@ it('saves what is finished while it saves, before a flush that was asked for mea
   expect(saver.busy).toBeUndefined()
 })
 
-it('begins a save that is due in the very moment in which another ends', async () => {
+it('starts a save that is due at the moment when another save ends', async () => {
   const { saver, saves } = setUp()
   saver.advance(at(3), 3)
   const first = saver.busy

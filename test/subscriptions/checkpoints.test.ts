@@ -26,7 +26,7 @@ describe.each([
   ['InMemoryCheckpointStore', async () => new InMemoryCheckpointStore()],
   ['FileCheckpointStore', async () => new FileCheckpointStore(join(await freshFolder(), 'made', 'here'))],
 ])('%s', (_name, create) => {
-  it('keeps a position for each name, whatever the name', async () => {
+  it('keeps a position for each name, and accepts any name', async () => {
     const store = await create()
     const long = 'x'.repeat(5000)
     const names = ['orders', 'orders/2', '../orders', '.', 'été 🎉', 'ORDERS x', '']
@@ -38,7 +38,7 @@ describe.each([
     expect(await store.load('nobody')).toBeUndefined()
   })
 
-  it('moves from the position that was left, and treats a repeated save as a no-op', async () => {
+  it('moves from the saved position, and treats a repeated save as a no-op', async () => {
     const store = await create()
     await store.save('a', checkpointAt(5), undefined)
     await store.save('a', checkpointAt(9), 5)
@@ -62,7 +62,7 @@ describe.each([
 })
 
 describe('FileCheckpointStore', () => {
-  it('leaves no file behind but the checkpoint, and is read by another object', async () => {
+  it('leaves no other file behind, and another object can read the checkpoint', async () => {
     const folder = await freshFolder()
     await new FileCheckpointStore(folder).save('a/b', checkpointAt(5), undefined)
 
@@ -70,7 +70,7 @@ describe('FileCheckpointStore', () => {
     expect((await new FileCheckpointStore(folder).load('a/b'))?.position).toBe(5)
   })
 
-  it('follows no link at the name of its temporary file, and removes what a crash left', async () => {
+  it('follows no link at the name of its temporary file, and removes temporary files that a crash left', async () => {
     const folder = await freshFolder()
     const victim = join(await freshFolder(), 'victim')
     await writeFile(victim, 'untouched')
@@ -105,11 +105,11 @@ describe('FileCheckpointStore', () => {
     ])
   })
 
-  it('does not take a broken file for a position', async () => {
+  it('does not accept a damaged file as a position', async () => {
     const folder = await freshFolder()
     for (const text of ['', '  ', 'x', '-1', '1.5', '0x10', '1e3', '+1', ' 1', '1 2', '9'.repeat(17), '٣']) {
       await writeFile(join(folder, 'a.checkpoint'), text)
-      await expect(new FileCheckpointStore(folder).load('a')).rejects.toThrow('holds no position')
+      await expect(new FileCheckpointStore(folder).load('a')).rejects.toThrow('contains no position')
     }
   })
 })
@@ -133,14 +133,14 @@ describe('checkpoints of a subscription', () => {
     return { saves, manager, scene }
   }
 
-  it('is saved after every event, before the next one begins', async () => {
+  it('is saved after every event, before the next one starts', async () => {
     const { saves, manager } = await savesOf({ checkpointEveryEvents: 1 })
     await manager.stop()
 
     expect(saves).toEqual(numbers(1, 11).map((position) => ({ position, handled: position })))
   })
 
-  it('is saved after every so many events, and at the stop', async () => {
+  it('is saved after checkpointEveryEvents events, and at the stop', async () => {
     const { saves, manager } = await savesOf({ checkpointEveryEvents: 4 })
     expect(saves.map(({ position }) => position)).toEqual([4, 8])
     await manager.stop()
@@ -148,7 +148,7 @@ describe('checkpoints of a subscription', () => {
     expect(saves.map(({ position }) => position)).toEqual([4, 8, 10])
   })
 
-  it('is saved after some time, also while a later event is still being handled', async () => {
+  it('is saved after checkpointEveryMs, even while a later event is being handled', async () => {
     const scene = new SubscriptionScene()
     await append(scene.store, 0, 3)
     const gate = Promise.withResolvers<void>()
@@ -162,7 +162,7 @@ describe('checkpoints of a subscription', () => {
     await waitFor(async () => (await scene.checkpoints.load('slow'))?.position === 3)
   })
 
-  it('that cannot be saved holds back further events, and makes none of those handled a failed one', async () => {
+  it('that cannot be saved holds back further events, and does not make handled events fail', async () => {
     const scene = new SubscriptionScene()
     await append(scene.store, 0, 10)
     const save = scene.checkpoints.save.bind(scene.checkpoints)
@@ -188,7 +188,7 @@ describe('checkpoints of a subscription', () => {
     })
   })
 
-  it('tells at the stop of all that is finished, however slow the saves before it are', async () => {
+  it('includes all finished events at the stop, even if earlier saves are slow', async () => {
     for (let turns = 0; turns < 12; turns += 1) {
       const scene = new SubscriptionScene()
       for (let n = 0; n < 12; n += 1) await appendOne(scene.store, noted(n, `a${n}`))
@@ -210,7 +210,7 @@ describe('checkpoints of a subscription', () => {
     }
   })
 
-  it('that another instance has moved stops the subscription: it runs twice', async () => {
+  it('that another instance has moved stops the subscription, because it runs twice', async () => {
     const scene = new SubscriptionScene()
     await append(scene.store, 0, 2)
     const manager = scene.manager()
@@ -226,7 +226,7 @@ describe('checkpoints of a subscription', () => {
     expect((await scene.checkpoints.load('seen'))?.position).toBe(1)
   })
 
-  it('that cannot be read is asked for again', async () => {
+  it('that cannot be read is read again', async () => {
     const scene = new SubscriptionScene()
     await append(scene.store, 0, 3)
     await scene.checkpoints.save('seen', checkpointAt(1), undefined)

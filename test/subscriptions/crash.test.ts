@@ -15,7 +15,7 @@ const CHECKPOINT_EVERY = 500
 const KILLS = 4
 const script = fileURLToPath(new URL('./crash-program.ts', import.meta.url))
 
-it('misses nothing when it is killed at random points, and repeats only what came after the last checkpoint', async () => {
+it('misses nothing when it is killed at random points, and repeats only events after the last checkpoint', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'eventspine-crash-'))
   onTestFinished(() => rmSync(folder, { recursive: true }))
   const log = join(folder, 'log')

@@ -10,7 +10,7 @@ import {
 import { waitFor } from '../support/wait-for.ts'
 import { append, Noted, numbers, quick, SubscriptionScene } from './subscription-scene.ts'
 
-/** Fails on one number as often as told. */
+/** Fails on one number the given number of times. */
 function failing(bad: number, times: number) {
   const handled: number[] = []
   const attempts: number[] = []
@@ -32,7 +32,7 @@ async function sceneWith(events: number) {
 }
 
 describe('a handler that fails', () => {
-  it('is tried again as the policy says, and later events wait for it', async () => {
+  it('is retried according to the policy, and later events wait for it', async () => {
     const { manager } = await sceneWith(5)
     const projection = failing(2, 2)
     manager.subscribe(projection, quick)
@@ -47,7 +47,7 @@ describe('a handler that fails', () => {
     })
   })
 
-  it('stops the subscription before its event, loudly, when the retries are used up', async () => {
+  it('stops the subscription before its event, with an error, after the last retry', async () => {
     const { scene, manager } = await sceneWith(5)
     const projection = failing(2, 100)
     manager.subscribe(projection, { ...quick, maxRetries: 2 })
@@ -72,7 +72,7 @@ describe('a handler that fails', () => {
     await expect(manager.whenProcessed(5)).rejects.toBe(error)
   })
 
-  it('goes on where it failed when it is started again', async () => {
+  it('continues at the failed event when it is started again', async () => {
     const { manager } = await sceneWith(5)
     const projection = failing(2, 1)
     manager.subscribe(projection, { ...quick, maxRetries: 0 })
@@ -99,7 +99,7 @@ describe('a handler that fails', () => {
     expect(good.handled).toEqual(numbers(0, 5))
   })
 
-  it('is parked with its error where that is wanted, and the subscription goes on', async () => {
+  it('is parked with its error if onFailure is deadLetter, and the subscription continues', async () => {
     const { scene, manager } = await sceneWith(5)
     const projection = failing(2, 100)
     manager.subscribe(projection, { ...quick, maxRetries: 1, onFailure: 'deadLetter' })
@@ -126,7 +126,7 @@ describe('a handler that fails', () => {
     expect(await scene.deadLetters.list()).toEqual([])
   })
 
-  it('is not passed before its dead letter is safe', async () => {
+  it('is not passed before its dead letter is stored', async () => {
     const { scene, manager } = await sceneWith(3)
     const add = scene.deadLetters.add.bind(scene.deadLetters)
     let refusals = 2
@@ -146,7 +146,7 @@ describe('a handler that fails', () => {
     expect((await manager.status())['failing']?.problems).toEqual([])
   })
 
-  it('runs again alone: its neighbors that succeeded do not', async () => {
+  it('runs again alone, without the handlers that succeeded', async () => {
     const { manager } = await sceneWith(1)
     const calls: string[] = []
     const flaky = (_event: Noted, { attempt }: HandlerContext) => {
@@ -161,7 +161,7 @@ describe('a handler that fails', () => {
     expect(calls).toEqual(['steady', 'flaky 1', 'flaky 2', 'flaky 3'])
   })
 
-  it('is told by its context what it handles, and for whom', async () => {
+  it('receives the event and its subscription in its context', async () => {
     const { manager } = await sceneWith(2)
     const contexts: unknown[] = []
     const handle = (_event: Noted, { attempt, consumerGroup, messageId, deliveryCount }: HandlerContext) => {
@@ -179,7 +179,7 @@ describe('a handler that fails', () => {
   })
 })
 
-it('stops before an event around which something is broken, instead of losing it', async () => {
+it('stops before an event if another part fails, instead of losing the event', async () => {
   const { scene } = await sceneWith(3)
   const tracer = trace.getTracer('broken')
   let isBroken = true
@@ -219,7 +219,7 @@ describe('a handler that hangs', () => {
   })
 })
 
-it('takes processingTimeoutMs for handlerTimeoutMs, and refuses both together', () => {
+it('accepts processingTimeoutMs instead of handlerTimeoutMs, and refuses both together', () => {
   const manager = new SubscriptionScene().manager()
   const handle = () => undefined
 

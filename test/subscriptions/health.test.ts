@@ -4,7 +4,7 @@ import { InMemoryEventStore, type SubscriptionProgress } from '../../src/index.t
 import { waitFor } from '../support/wait-for.ts'
 import { append, type Noted, quick, Seen, SubscriptionScene } from './subscription-scene.ts'
 
-it('tells position, head, lag in events and in time, and what was handled how fast', async () => {
+it('reports position, head, lag in positions and time, and the rate of handled events', async () => {
   const anHourAgo = () => new Date(Date.now() - 3_600_000)
   const scene = new SubscriptionScene(new InMemoryEventStore({ now: anHourAgo }))
   await append(scene.store, 0, 10)
@@ -38,7 +38,7 @@ it('tells position, head, lag in events and in time, and what was handled how fa
   expect(await manager.health()).toMatchObject({ status: 'up', subscriptions: { slow: { status: 'up' } } })
 })
 
-it('is degraded while an event is tried again, and up when it succeeded', async () => {
+it('is degraded while an event is retried, and up after it has succeeded', async () => {
   const scene = new SubscriptionScene()
   await append(scene.store, 0, 1)
   let isFailing = true
@@ -74,7 +74,7 @@ it('is down before the start and after the stop, and up with nothing subscribed'
   })
 })
 
-it('reports progress on the way, and the arrival', async () => {
+it('reports progress, and the end of the catch-up', async () => {
   const scene = new SubscriptionScene()
   await append(scene.store, 0, 1000)
   const reports: SubscriptionProgress[] = []
@@ -89,7 +89,7 @@ it('reports progress on the way, and the arrival', async () => {
   expect(reports.at(-1)).toMatchObject({ name: 'seen', position: 1000, head: 1000, eventsHandled: 1000 })
 })
 
-it('reports no more often than asked, but for the arrival', async () => {
+it('reports no more often than configured, except for the end of the catch-up', async () => {
   const scene = new SubscriptionScene()
   await append(scene.store, 0, 1000)
   const reports: SubscriptionProgress[] = []

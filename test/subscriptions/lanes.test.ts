@@ -20,7 +20,7 @@ const settings = fc.record({
   checkpointEveryEvents: fc.constantFrom(1, 3, Number.POSITIVE_INFINITY),
 })
 
-it('keeps order per aggregate, and saves only what is finished without a gap, whatever is slow or fails', async () => {
+it('keeps the order per aggregate, and saves only the position before the first unfinished event, with random delays and failures', async () => {
   await fc.assert(
     fc.asyncProperty(plan, settings, async (steps, options) => {
       const scene = new SubscriptionScene()
@@ -65,7 +65,7 @@ it('keeps order per aggregate, and saves only what is finished without a gap, wh
   )
 })
 
-it('lets a stuck event hold back its own aggregate, and the checkpoint, and nobody else', async () => {
+it('lets a stuck event hold back only its own aggregate and the checkpoint', async () => {
   const scene = new SubscriptionScene()
   for (let n = 0; n < 40; n += 1) await appendOne(scene.store, noted(n, `a${n % 4}`))
   const gate = Promise.withResolvers<void>()
@@ -87,7 +87,7 @@ it('lets a stuck event hold back its own aggregate, and the checkpoint, and nobo
   expect(done).toHaveLength(40)
 })
 
-it('repeats after a crash only what was not finished without a gap', async () => {
+it('repeats after a crash only events after the first unfinished one', async () => {
   const scene = new SubscriptionScene()
   for (let n = 0; n < 8; n += 1) await appendOne(scene.store, noted(n, `a${n % 4}`))
   const first: number[] = []
@@ -110,7 +110,7 @@ it('repeats after a crash only what was not finished without a gap', async () =>
   expect(second.toSorted()).toEqual([1, 2, 3, 4, 5, 6, 7])
 })
 
-it('saves at a stop what the handlers that ran have finished', async () => {
+it('saves at a stop the events that running handlers have finished', async () => {
   const scene = new SubscriptionScene()
   for (let n = 0; n < 8; n += 1) await appendOne(scene.store, noted(n, `a${n % 4}`))
   const gate = Promise.withResolvers<void>()
@@ -132,7 +132,7 @@ it('saves at a stop what the handlers that ran have finished', async () => {
   expect((await scene.checkpoints.load('lanes'))?.position).toBe(4)
 })
 
-it('pauses with events in its lanes, and begins none of them before it is resumed', async () => {
+it('pauses with events in its lanes, and starts none of them before it is resumed', async () => {
   const scene = new SubscriptionScene()
   for (let n = 0; n < 40; n += 1) await appendOne(scene.store, noted(n, `a${n % 8}`))
   const done: number[] = []

@@ -5,7 +5,7 @@ import { append, type Noted, numbers, quick, Seen, SubscriptionScene } from './s
 
 const TTL_MS = 60
 
-/** By default leases that end only by being released: a machine that is slow takes none away. */
+/** By default the leases end only when they are released, so a slow machine loses none. */
 function instances(leases: LeaseStore = new InMemoryLeaseStore(() => 0), options: SubscriptionOptions = {}) {
   const scene = new SubscriptionScene()
   const instance = (name: string, subscriber: object = new Seen()) => {
@@ -18,7 +18,7 @@ function instances(leases: LeaseStore = new InMemoryLeaseStore(() => 0), options
 
 const seenBy = (seen: Seen) => ({ handle: (event: Noted) => seen.handle(event) })
 
-it('lets one instance run and the other stand by, which takes over when the first one stops', async () => {
+it('lets one instance run and another stand by, which takes over when the first one stops', async () => {
   const { scene, instance } = instances()
   const [one, two] = [new Seen(), new Seen()]
   const [first, second] = [instance('first', seenBy(one)), instance('second', seenBy(two))]
@@ -37,7 +37,7 @@ it('lets one instance run and the other stand by, which takes over when the firs
   expect(two.numbers).toEqual(numbers(50, 100))
 })
 
-it('goes on from the checkpoint where it stood by, though it was told to begin at the beginning', async () => {
+it('continues from the checkpoint after standby, although startFrom is the beginning', async () => {
   const { scene, instance } = instances(new InMemoryLeaseStore(() => 0), { startFrom: 'beginning' })
   const [one, two] = [new Seen(), new Seen()]
   const [first, second] = [instance('first', seenBy(one)), instance('second', seenBy(two))]
@@ -53,7 +53,7 @@ it('goes on from the checkpoint where it stood by, though it was told to begin a
   expect(two.numbers).toEqual(numbers(10, 20))
 })
 
-it('takes over from an instance that says nothing more, and that one handles nothing more', async () => {
+it('takes over from an instance that no longer answers, which then handles nothing more', async () => {
   let now = 0
   const store = new InMemoryLeaseStore(() => now)
   let isCut = false
@@ -77,7 +77,7 @@ it('takes over from an instance that says nothing more, and that one handles not
 
   isCut = true
   await waitFor(async () => (await first.status())['seen']?.state === 'standby')
-  expect((await first.status())['seen']?.problems).toEqual(['asking for the lease failed'])
+  expect((await first.status())['seen']?.problems).toEqual(['requesting the lease failed'])
   now += TTL_MS + 1
   await append(scene.store, 10, 20)
   await second.whenCaughtUp('seen')
@@ -86,7 +86,7 @@ it('takes over from an instance that says nothing more, and that one handles not
   expect(two.numbers).toEqual(numbers(10, 20))
 })
 
-it('stands by when its lease is refused, aborts what runs, and leaves the checkpoint alone', async () => {
+it('stands by when its lease is refused, aborts running handlers, and does not change the checkpoint', async () => {
   const store = new InMemoryLeaseStore()
   let isLost = false
   const { scene, instance } = instances({
@@ -111,7 +111,7 @@ it('stands by when its lease is refused, aborts what runs, and leaves the checkp
   expect((await scene.checkpoints.load('seen'))?.position).not.toBe(1)
 })
 
-it('saves nothing any more when its lease is lost: the next one has read the checkpoint', async () => {
+it('saves nothing after its lease is lost, because the next owner has read the checkpoint', async () => {
   const store = new InMemoryLeaseStore()
   let isLost = false
   const { scene } = instances()
@@ -138,7 +138,7 @@ it('saves nothing any more when its lease is lost: the next one has read the che
   expect((await scene.checkpoints.load('seen'))?.position).toBe(0)
 })
 
-it('waits on an instance that stands by for what the other one handles', async () => {
+it('waits on a standby instance for events that the other instance handles', async () => {
   const { scene, instance } = instances()
   const seen = new Seen()
   const [first, second] = [instance('first', seenBy(seen)), instance('second')]
@@ -197,7 +197,7 @@ it('takes over at once when another instance stops, not after a part of the leas
   expect(performance.now() - stoppedAt).toBeLessThan(900)
 })
 
-it('lets a former owner of the lease move no checkpoint, though it has not heard of its loss', async () => {
+it('does not let a former owner move the checkpoint, although it has not noticed the loss of its lease', async () => {
   let now = 1000
   const store = new InMemoryLeaseStore(() => now)
   const heard = { first: Promise.resolve() }

@@ -24,7 +24,7 @@ import {
 } from './subscription-scene.ts'
 
 describe('where it begins', () => {
-  it('handles what is stored in order, and goes on with what comes', async () => {
+  it('handles stored events in order, and continues with new ones', async () => {
     const scene = new SubscriptionScene()
     await append(scene.store, 0, 1000)
     const manager = scene.manager()
@@ -85,7 +85,7 @@ describe('where it begins', () => {
     await waitFor(async () => (await scene.checkpoints.load('seen'))?.position === 10)
   })
 
-  it('goes on from where it was when it is stopped and started again, whatever startFrom says', async () => {
+  it('continues at its position when it is stopped and started again, regardless of startFrom', async () => {
     const scene = new SubscriptionScene()
     await append(scene.store, 0, 5)
     const seen = new Seen()
@@ -101,7 +101,7 @@ describe('where it begins', () => {
     expect(seen.numbers).toEqual(numbers(0, 8))
   })
 
-  it('refuses to go on behind the end of the store: that checkpoint belongs to another one', async () => {
+  it('refuses a checkpoint beyond the end of the store, because it belongs to another store', async () => {
     const scene = new SubscriptionScene()
     await append(scene.store, 0, 5)
     await scene.checkpoints.save('seen', checkpointAt(999), undefined)
@@ -115,7 +115,7 @@ describe('where it begins', () => {
 })
 
 describe('what it reads', () => {
-  it('asks the store for what its handlers take and its options let through, and for nothing else', async () => {
+  it('requests from the store only the events that its handlers handle and its options select', async () => {
     const scene = new SubscriptionScene()
     await append(scene.store, 0, 1)
     const asked: ReadAllOptions[] = []
@@ -142,7 +142,7 @@ describe('what it reads', () => {
     expect(filters).toContainEqual([['Noted'], undefined, undefined])
   })
 
-  it('hands over only events of the wanted classes, aggregate types and tenant', async () => {
+  it('delivers only events of the selected classes, aggregate types and tenant', async () => {
     const scene = new SubscriptionScene()
     await appendOne(scene.store, new Noted({ aggregateId: 'a', n: 1 }))
     await appendOne(scene.store, new Noted({ aggregateId: 'a', n: 2, tenantId: 'acme' }))
@@ -158,7 +158,7 @@ describe('what it reads', () => {
     expect(acme.numbers).toEqual([2, 3])
   })
 
-  it('finds 3 of 100,000 events behind long stretches of others, and comes to the head', async () => {
+  it('finds 3 matching events among 100,000, and reaches the head', async () => {
     const scene = new SubscriptionScene()
     for (const [start, n] of [
       [0, 1],
@@ -181,7 +181,7 @@ describe('what it reads', () => {
     expect({ head, lagPositions, lagMs }).toEqual({ head: 100_000, lagPositions: 0, lagMs: 0 })
   })
 
-  it('goes on when the store cannot be read for a while, and says so meanwhile', async () => {
+  it('continues after the store could not be read for a while, and reports it meanwhile', async () => {
     const scene = new SubscriptionScene()
     await append(scene.store, 0, 10)
     const headPosition = scene.store.headPosition.bind(scene.store)
@@ -218,7 +218,7 @@ describe('what wakes it', () => {
     return store
   }
 
-  it('does not sleep through an event that comes while a read finds nothing', async () => {
+  it('does not miss an event that is stored while a read finds nothing', async () => {
     const scene = new SubscriptionScene()
     const manager = scene.manager({ eventStore: appendingAfterTheRead(scene.store, noted(7)) })
     const seen = new Seen()
@@ -248,7 +248,7 @@ describe('what wakes it', () => {
     expect(eventBus.getWildcardSubscriberCount()).toBe(0)
   })
 
-  it('looks by itself where nothing wakes it, and shows that it had to', async () => {
+  it('polls if no wake-up arrives, and counts the missed wake-ups', async () => {
     const scene = new SubscriptionScene()
     scene.store.onAppend = () => () => undefined
     const manager = scene.manager()
@@ -264,7 +264,7 @@ describe('what wakes it', () => {
 })
 
 describe('start, stop, pause, resume, subscribe', () => {
-  it('starts what is subscribed after the start', async () => {
+  it('starts a subscription that is added after the start', async () => {
     const scene = new SubscriptionScene()
     await append(scene.store, 0, 3)
     const manager = scene.manager()
@@ -277,7 +277,7 @@ describe('start, stop, pause, resume, subscribe', () => {
     expect(seen.numbers).toEqual([0, 1, 2])
   })
 
-  it('is started again after a stop, and goes on where it was', async () => {
+  it('can be started again after a stop, and continues at its position', async () => {
     const scene = new SubscriptionScene()
     const manager = scene.manager()
     const seen = new Seen()
@@ -295,7 +295,7 @@ describe('start, stop, pause, resume, subscribe', () => {
     expect(seen.numbers).toEqual(numbers(0, 50))
   })
 
-  it('handles nothing between pause and resume, and holds nothing either', async () => {
+  it('handles and holds no event between pause and resume', async () => {
     const scene = new SubscriptionScene()
     const manager = scene.manager()
     const seen = new Seen()
@@ -328,7 +328,7 @@ describe('start, stop, pause, resume, subscribe', () => {
     expect(seen.numbers).toEqual(numbers(0, 2000))
   })
 
-  it('pauses when the handler that runs has ended', async () => {
+  it('pauses when the running handler has ended', async () => {
     const scene = new SubscriptionScene()
     await append(scene.store, 0, 3)
     const manager = scene.manager()
@@ -384,7 +384,7 @@ describe('start, stop, pause, resume, subscribe', () => {
     expect(attempts.paused).toBe(8)
   })
 
-  it('stops while it is paused, is paused while it is stopped, and stays paused over a start', async () => {
+  it('can be stopped while paused and paused while stopped, and stays paused after a start', async () => {
     const scene = new SubscriptionScene()
     const manager = scene.manager()
     const seen = new Seen()
@@ -405,7 +405,7 @@ describe('start, stop, pause, resume, subscribe', () => {
     expect(seen.numbers).toEqual([0, 1, 2])
   })
 
-  it('forgets what is unsubscribed, and keeps its checkpoint', async () => {
+  it('removes an unsubscribed subscription, and keeps its checkpoint', async () => {
     const scene = new SubscriptionScene()
     await append(scene.store, 0, 3)
     const manager = scene.manager()
@@ -420,7 +420,7 @@ describe('start, stop, pause, resume, subscribe', () => {
     await expect(manager.whenCaughtUp('seen')).rejects.toMatchObject({ code: 'SUBSCRIPTION_NOT_FOUND' })
   })
 
-  it('tells who waits that it was stopped', async () => {
+  it('rejects waiting callers when it is stopped', async () => {
     const scene = new SubscriptionScene()
     const manager = scene.manager()
     manager.subscribe(new Seen())
@@ -433,7 +433,7 @@ describe('start, stop, pause, resume, subscribe', () => {
 })
 
 describe('subscribe', () => {
-  it('takes handlers under a name, each for its classes', async () => {
+  it('accepts named handlers, each for its classes', async () => {
     const scene = new SubscriptionScene()
     await append(scene.store, 0, 2)
     await appendOne(scene.store, new Filed({ aggregateId: 'f', n: 2 }))
@@ -450,7 +450,7 @@ describe('subscribe', () => {
     expect(calls).toEqual(['noted 0', 'either 0', 'noted 1', 'either 1', 'either 2'])
   })
 
-  it('takes an AsyncEventHandler, and asks its canHandle', async () => {
+  it('accepts an AsyncEventHandler, and calls its canHandle', async () => {
     class Even extends AsyncEventHandler<Noted> {
       readonly name = 'even'
       readonly numbers: number[] = []
@@ -475,13 +475,13 @@ describe('subscribe', () => {
     expect(even.numbers).toEqual([0, 2, 4])
   })
 
-  it('needs a name, which the name of a class is not, and refuses a name twice', () => {
+  it('requires a name, ignores the name of the class, and refuses a name that is in use', () => {
     const manager = new SubscriptionScene().manager()
     class Orders {
       handle(): void {}
     }
     expect(() => manager.subscribe(new Orders())).toThrow(
-      /A subscription needs a name, under which its checkpoint/,
+      /A subscription needs a name, which identifies its checkpoint/,
     )
     expect(() => manager.subscribe({ handleBatch: () => undefined })).toThrow(TypeError)
     manager.subscribe(new Orders(), { name: 'orders' })
@@ -495,7 +495,7 @@ describe('subscribe', () => {
     expect(() => manager.subscribe(JSON.parse('{ "name": "x" }'))).toThrow(TypeError)
   })
 
-  it('names every option that is wrong', () => {
+  it('lists every wrong option', () => {
     const manager = new SubscriptionScene().manager()
     const options = { startFrom: -1, batchSize: 0, maxRetries: -1, checkpointEveryMs: 0, eventClasses: [] }
     const subscribe = () => manager.subscribe(new Seen(), options)
@@ -509,7 +509,7 @@ describe('subscribe', () => {
     const { store: eventStore, checkpoints } = new SubscriptionScene()
     const deaf = new SubscriptionManager({ eventStore, checkpoints })
     expect(() => deaf.subscribe(new Seen(), { onFailure: 'deadLetter' })).toThrow(
-      "onFailure 'deadLetter' needs the manager's deadLetters",
+      "onFailure 'deadLetter' requires the option deadLetters of the manager",
     )
     const absent = JSON.parse('{ "leaseTtlMs": 0 }')
     expect(() => new SubscriptionManager({ eventStore, ...absent })).toThrow(

@@ -38,7 +38,7 @@ async function running(events: number) {
 
 const total = (count: number) => numbers(0, count).reduce((sum, n) => sum + n, 0)
 
-it('empties a projection and fills it anew', async () => {
+it('resets a projection and fills it again', async () => {
   const { scene, manager, sum } = await running(100)
   sum.sum = -1
 
@@ -51,7 +51,7 @@ it('empties a projection and fills it anew', async () => {
   expect(sum.sum).toBe(total(110))
 })
 
-it('fills a fresh projection while the old one serves and is fed, and puts it in its place', async () => {
+it('fills a new projection while the old one continues, and then replaces the old one', async () => {
   const { scene, manager, sum } = await running(5000)
   const fresh = new Sum()
   fresh.sum = -1
@@ -80,7 +80,7 @@ it('fills a fresh projection while the old one serves and is fed, and puts it in
   expect((await scene.checkpoints.load('sum'))?.position).toBe(appended + 10)
 })
 
-it('does not put a fresh projection in its place before that has all that the old one had', async () => {
+it('does not replace the old projection before the new one has all its events', async () => {
   const { scene, manager } = await running(100)
   const gate = Promise.withResolvers<void>()
   const fresh = new Sum()
@@ -111,7 +111,7 @@ it('does not put a fresh projection in its place before that has all that the ol
   expect((await rebuilding).position).toBeGreaterThanOrEqual(110)
 })
 
-it('lets the old projection go on when the fresh one cannot be filled', async () => {
+it('continues with the old projection if the new one cannot be filled', async () => {
   const { scene, manager, sum } = await running(100)
   const fresh = new Sum()
   fresh.fails = true
@@ -124,7 +124,7 @@ it('lets the old projection go on when the fresh one cannot be filled', async ()
   expect(await manager.health()).toMatchObject({ status: 'up' })
 })
 
-it('brings back a projection that an error has stopped', async () => {
+it('restarts a projection that an error has stopped', async () => {
   const { scene, manager, sum } = await running(10)
   sum.fails = true
   await append(scene.store, 10, 20)
@@ -135,7 +135,7 @@ it('brings back a projection that an error has stopped', async () => {
   expect(sum.sum).toBe(total(20))
 })
 
-it('stays stopped, loudly, when the reset fails, and handles everything again when it is started', async () => {
+it('stays stopped, with an error, if the reset fails, and handles everything again when it is started', async () => {
   const { manager, sum } = await running(10)
   const reset = sum.reset.bind(sum)
   sum.reset = () => {
@@ -153,7 +153,7 @@ it('stays stopped, loudly, when the reset fails, and handles everything again wh
   expect(sum).toMatchObject({ count: 10, sum: total(10) })
 })
 
-it('is not disturbed by a start, nor by a second rebuild', async () => {
+it('is not affected by a start or a second rebuild', async () => {
   const { manager, sum } = await running(1000)
   const gate = Promise.withResolvers<void>()
   sum.reset = async () => {
@@ -172,7 +172,7 @@ it('is not disturbed by a start, nor by a second rebuild', async () => {
   expect(sum).toMatchObject({ count: 1000, sum: total(1000) })
 })
 
-it('is refused where there is nothing to rebuild, or nothing runs', async () => {
+it('is refused if there is nothing to rebuild, or nothing runs', async () => {
   const { manager } = await running(3)
   manager.subscribe({ name: 'plain', handle: () => undefined })
   await manager.whenCaughtUp('plain')

@@ -14,7 +14,7 @@ import { RecordingLogger } from '../support/recording-logger.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { append, appendOne, Noted, numbers, quick, SubscriptionScene } from './subscription-scene.ts'
 
-/** A bus that keeps what it was given, and fails when told. */
+/** A bus that records the published events, and fails on request. */
 class RecordingBus {
   readonly published: number[] = []
   readonly #isDown: () => boolean
@@ -30,7 +30,7 @@ class RecordingBus {
   }
 }
 
-it('publishes what is stored, in order, and what comes', async () => {
+it('publishes stored events in order, and then new ones', async () => {
   const scene = new SubscriptionScene()
   await append(scene.store, 0, 250)
   const manager = scene.manager()
@@ -44,7 +44,7 @@ it('publishes what is stored, in order, and what comes', async () => {
   expect(bus.published).toEqual(numbers(0, 260))
 })
 
-it('publishes what a save stored and could not publish', async () => {
+it('publishes events that a save stored but could not publish', async () => {
   const eventStore = new InMemoryEventStore()
   const scene = new SubscriptionScene(eventStore)
   const eventPublisher = { publish: () => Promise.reject(new Error('the broker is away')) }
@@ -68,7 +68,7 @@ it('publishes what a save stored and could not publish', async () => {
   expect(seen).toEqual(['OrderCreated'])
 })
 
-it('waits for a broker that is away as long as it takes, degraded and not down', async () => {
+it('waits for an unreachable broker without a limit, degraded but not down', async () => {
   const scene = new SubscriptionScene()
   await append(scene.store, 0, 30)
   let isDown = true
@@ -87,7 +87,7 @@ it('waits for a broker that is away as long as it takes, degraded and not down',
   expect(bus.published).toEqual(numbers(0, 30))
 })
 
-it('stops before an event that no bus takes, or parks it alone and continues', async () => {
+it('stops before an event that no bus accepts, or parks only this event and continues', async () => {
   const scene = new SubscriptionScene()
   await append(scene.store, 0, 10)
   const metadata = { many: numbers(0, 30_001) }
@@ -115,7 +115,7 @@ it('stops before an event that no bus takes, or parks it alone and continues', a
   expect(await scene.deadLetters.list()).toMatchObject([{ errorName: 'EventLimitError', attempts: 1 }])
 })
 
-it('publishes every event at least once and in order, whatever dies between the store, the bus and the checkpoint', async () => {
+it('publishes every event at least once and in order through crashes between the store, the bus and the checkpoint', async () => {
   const faults = fc.array(fc.constantFrom('none', 'publish', 'answer', 'checkpoint', 'restart'), {
     maxLength: 25,
   })
@@ -163,7 +163,7 @@ it('publishes every event at least once and in order, whatever dies between the 
   )
 })
 
-it('brings everything over an outage of a broker bus', async () => {
+it('publishes all events despite an outage of the broker', async () => {
   const scene = new SubscriptionScene()
   const broker = new MemoryBroker()
   const logger = new RecordingLogger()
@@ -187,7 +187,7 @@ it('brings everything over an outage of a broker bus', async () => {
   await waitFor(() => handled.size === 40)
 })
 
-it('publishes each event with the cause and the correlation that it is stored with', async () => {
+it('publishes each event with its stored causation and correlation ids', async () => {
   const scene = new SubscriptionScene()
   await append(scene.store, 0, 5)
   const stored: DomainEvent[] = []
@@ -211,7 +211,7 @@ it('publishes each event with the cause and the correlation that it is stored wi
   expect(published.map(causes)).toEqual(stored.map(causes))
 })
 
-it('a repository publishes its events with the cause that they are stored with', async () => {
+it('a repository publishes its events with their stored causation ids', async () => {
   const eventStore = new InMemoryEventStore()
   const bus = new InMemoryEventBus()
   const orders = new AggregateRepository({

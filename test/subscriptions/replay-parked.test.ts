@@ -41,7 +41,7 @@ async function parkedScene(count: number) {
   return { scene, manager, state }
 }
 
-it('has the handlers that failed handle parked events again, and removes those that are handled', async () => {
+it('runs the failed handlers of parked events again, and removes the events that are handled', async () => {
   const { scene, manager, state } = await parkedScene(6)
   expect(await scene.deadLetters.list()).toHaveLength(3)
   state.isBroken = false
@@ -52,7 +52,7 @@ it('has the handlers that failed handle parked events again, and removes those t
   expect(await scene.deadLetters.list()).toEqual([])
 })
 
-it('keeps what fails again, with its new error and one attempt more', async () => {
+it('keeps an event that fails again, with its new error and one more attempt', async () => {
   const { scene, manager } = await parkedScene(2)
   const [before] = await scene.deadLetters.list()
   const report = await manager.replayParked('sums')
@@ -63,7 +63,7 @@ it('keeps what fails again, with its new error and one attempt more', async () =
   ])
 })
 
-it('replays the positions that are asked for, and more than a page of them', async () => {
+it('replays the requested positions, and more than one page of them', async () => {
   const { scene, manager, state } = await parkedScene(500)
   state.isBroken = false
 
@@ -72,7 +72,7 @@ it('replays the positions that are asked for, and more than a page of them', asy
   expect(await scene.deadLetters.list()).toEqual([])
 })
 
-it('runs all handlers where none has the name any more that had failed', async () => {
+it('runs all handlers if none has the name of the failed handler any longer', async () => {
   const { scene, manager, state } = await parkedScene(2)
   const [parked] = await scene.deadLetters.list()
   if (parked !== undefined) await scene.deadLetters.add({ ...parked, handlerNames: ['renamed since'] })
@@ -107,7 +107,7 @@ async function replayInNextRelease(
   return calls
 }
 
-it('runs the handler that failed in a release that subscribes handlers without names in another order', async () => {
+it('runs the failed handler in a release that subscribes unnamed handlers in another order', async () => {
   const calls = await replayInNextRelease(
     (fail, work) => [handlerFor(Noted, () => work()), handlerFor(Noted, () => fail())],
     (seen) => [
@@ -119,7 +119,7 @@ it('runs the handler that failed in a release that subscribes handlers without n
   expect(calls).toEqual(['that had failed', 'other'])
 })
 
-it('never takes the name of a function, which a minifier gives to another one, for the handler that failed', async () => {
+it('never finds the failed handler by the name of a function, which a minifier may give to another one', async () => {
   const calls = await replayInNextRelease(
     (fail, work) => {
       const a = () => work()
@@ -136,7 +136,7 @@ it('never takes the name of a function, which a minifier gives to another one, f
   expect(calls.toSorted()).toEqual(['other', 'that had failed'])
 })
 
-it('finds the handler that failed by its alias, and runs no other', async () => {
+it('finds the failed handler by its alias, and runs no other', async () => {
   const calls = await replayInNextRelease(
     (fail, work) => [
       handlerFor(Noted, () => work(), { name: 'works' }),
@@ -151,7 +151,7 @@ it('finds the handler that failed by its alias, and runs no other', async () => 
   expect(calls).toEqual(['renamed'])
 })
 
-it('is refused where two handlers of an event have one name', () => {
+it('is refused if two handlers of an event have the same name', () => {
   const manager = new SubscriptionScene().manager()
   const handlers = [
     handlerFor(Noted, () => undefined, { name: 'sum' }),
@@ -159,11 +159,11 @@ it('is refused where two handlers of an event have one name', () => {
   ]
 
   expect(() => manager.subscribe({ name: 'sums', handlers })).toThrow(
-    /Two handlers of Noted are called "sum"/,
+    /Two handlers of Noted have the name "sum"/,
   )
 })
 
-it('is refused where there is no such subscription, no dead letter store, or another instance runs it', async () => {
+it('is refused if there is no such subscription, no dead letter store, or another instance runs it', async () => {
   const scene = new SubscriptionScene()
   const leases = new InMemoryLeaseStore()
   await leases.acquire('sums', 'another instance', 60_000)
@@ -199,7 +199,7 @@ function withFault(store: InMemoryEventStore) {
   return state
 }
 
-it('stops loudly before a stored event that its class refuses', async () => {
+it('stops with an error before a stored event that its class refuses', async () => {
   const scene = new SubscriptionScene()
   withFault(scene.store)
   await append(scene.store, 0, 3)
@@ -211,7 +211,7 @@ it('stops loudly before a stored event that its class refuses', async () => {
   expect((await manager.status())['sums']).toMatchObject({ state: 'failed', position: 1 })
 })
 
-it('parks a stored event that its class refuses, at once and alone of its batch, and replays it when it is decoded', async () => {
+it('parks a stored event that its class refuses, at once and without the rest of its batch, and replays it when it can be decoded', async () => {
   const scene = new SubscriptionScene()
   const state = withFault(scene.store)
   await append(scene.store, 0, 4)
@@ -230,7 +230,7 @@ it('parks a stored event that its class refuses, at once and alone of its batch,
   expect(handled).toEqual([0, 2, 3, 1])
 })
 
-it('has each handler see an event once more at most, while new ones come', async () => {
+it('delivers an event to each handler at most once more, while new events arrive', async () => {
   const { scene, manager, state } = await parkedScene(4)
   state.isBroken = false
   const replaying = manager.replayParked('sums')

@@ -33,7 +33,7 @@ async function calledByHandler(
 }
 
 describe('a handler may control its own subscription:', () => {
-  it('pause returns at once, and no further event begins until resume', async () => {
+  it('pause returns at once, and no further event starts until resume', async () => {
     const { manager, handled, outcome } = await calledByHandler((it) => it.pause('s'))
 
     await manager.pause('s')
@@ -45,7 +45,7 @@ describe('a handler may control its own subscription:', () => {
     expect(handled).toEqual([0, 1, 2])
   })
 
-  it('pause of handlers that run at the same time', async () => {
+  it('pause by several handlers at the same time', async () => {
     const { manager, outcome } = await calledByHandler((it) => it.pause('s'), { concurrency: 4 })
 
     await manager.pause('s')
@@ -61,7 +61,7 @@ describe('a handler may control its own subscription:', () => {
     expect(handled).toEqual([0])
   })
 
-  it('stop reports at once that it goes on, and a second call waits for its end', async () => {
+  it('stop reports at once that it continues, and a second call waits for its end', async () => {
     const { scene, manager, handled, outcome } = await calledByHandler((it) => it.stop())
 
     expect(outcome).toMatchObject({
@@ -106,7 +106,7 @@ it('a pause that a handler starts and does not await waits for the other handler
   expect(done).toEqual(paused)
 })
 
-describe('a handler is refused what can never come true:', () => {
+describe('a handler is refused a wait that would never end:', () => {
   it.each([
     ['whenCaughtUp', (manager: SubscriptionManager) => manager.whenCaughtUp('s')],
     ['whenProcessed', (manager: SubscriptionManager) => manager.whenProcessed(1)],
@@ -123,7 +123,7 @@ describe('a handler is refused what can never come true:', () => {
     expect(handled).toEqual([0, 1, 2])
   })
 
-  it('but may wait for another subscription, and for its own once it has returned', async () => {
+  it('but may wait for another subscription, and for its own after it has returned', async () => {
     const returned = Promise.withResolvers<void>()
     const later = Promise.withResolvers<void>()
     const { manager, outcome } = await calledByHandler(async (it) => {

@@ -10,7 +10,7 @@ import { waitFor } from '../support/wait-for.ts'
 import { append, type Noted, SubscriptionScene } from './subscription-scene.ts'
 
 describe('stop', () => {
-  it('lets the handler that runs end, starts no other, and saves what is finished', async () => {
+  it('lets the running handler end, starts no other, and saves the finished events', async () => {
     const scene = new SubscriptionScene()
     await append(scene.store, 0, 5)
     const gate = Promise.withResolvers<void>()
@@ -39,7 +39,7 @@ describe('stop', () => {
     expect((await scene.checkpoints.load('slow'))?.position).toBe(3)
   })
 
-  it('ends in time though a handler hangs, aborts its signal, and does not save what it had', async () => {
+  it('ends in time although a handler hangs, aborts its signal, and does not save its event', async () => {
     const scene = new SubscriptionScene()
     await append(scene.store, 0, 5)
     const reasons: unknown[] = []
@@ -72,7 +72,7 @@ describe('stop', () => {
     expect((await manager.status())['hanging']).toMatchObject({ position: 2, eventsHandled: 2 })
   })
 
-  it('ends in time though the checkpoint store hangs', async () => {
+  it('ends in time although the checkpoint store hangs', async () => {
     const scene = new SubscriptionScene()
     await append(scene.store, 0, 5)
     scene.checkpoints.save = () => new Promise(() => undefined)
@@ -131,7 +131,7 @@ describe('stop', () => {
     expect(attempts).toBe(2)
   })
 
-  it('is fine when nothing runs, twice, and by await using', async () => {
+  it('is a no-op if nothing runs, can be called twice, and works with await using', async () => {
     const scene = new SubscriptionScene()
     {
       await using manager = scene.manager()
@@ -160,7 +160,7 @@ describe('runUntilShutdown', () => {
     return { process: child, lines }
   }
 
-  /** What the program wrote as its last line. */
+  /** The last line that the program wrote. */
   async function ended({ process, lines }: Program): Promise<Record<string, unknown>> {
     if (process.exitCode === null) await once(process, 'exit')
     await waitFor(() => lines.at(-1)?.startsWith('{'))
@@ -168,7 +168,7 @@ describe('runUntilShutdown', () => {
     return JSON.parse(lines.at(-1) ?? '')
   }
 
-  it('drains at SIGTERM in the middle of a catch-up, and lets the process end by itself', async () => {
+  it('drains at SIGTERM during a catch-up, and lets the process exit on its own', async () => {
     const program = run('slow')
     await waitFor(() => program.lines.includes('began 5'))
     program.process.kill('SIGTERM')

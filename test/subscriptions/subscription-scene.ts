@@ -50,7 +50,7 @@ export const checkpointAt = (position: number) => ({
 /** Retries as fast as tests want them. */
 export const quick = { retryBaseDelayMs: 1, retryJitter: 0, pollIntervalMs: 20 }
 
-/** A store with what goes with it, and managers that end with the test. */
+/** A store with its other stores, and managers that end with the test. */
 export class SubscriptionScene {
   readonly store: InMemoryEventStore
   readonly checkpoints = new InMemoryCheckpointStore()

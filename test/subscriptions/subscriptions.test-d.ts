@@ -20,7 +20,7 @@ describe('handlerFor', () => {
     })
   })
 
-  it('refuses a handler of another event, and what is no event class', () => {
+  it('refuses a handler of another event, and a value that is not an event class', () => {
     // @ts-expect-error trackingNumber belongs to OrderShipped
     handlerFor(OrderCreated, (event) => event.trackingNumber)
     // @ts-expect-error the handler takes OrderShipped
@@ -41,12 +41,12 @@ describe('subscribe', () => {
     )
   })
 
-  it('refuses what handles nothing, and options that there are not', () => {
+  it('refuses a subscriber that handles nothing, and unknown options', () => {
     // @ts-expect-error it has no handler
     manager.subscribe({ name: 'nothing' })
     // @ts-expect-error a set of handlers needs a name
     manager.subscribe({ handlers: [] })
-    // @ts-expect-error a handler that takes a number is none
+    // @ts-expect-error a function that takes a number is not a handler
     manager.subscribe({ name: 'number', handle: (_event: number) => undefined })
     // @ts-expect-error no such start
     manager.subscribe({ name: 'x', handle: () => undefined }, { startFrom: 'middle' })

@@ -9,7 +9,7 @@ import { waitFor } from './wait-for.ts'
 const LEASE_TTL_MS = 2000
 
 /**
- * Freezes the process that has the lease for two of its durations, thaws it, and stops the one that took over. Expects
+ * Freezes the process that has the lease for twice the duration of the lease, resumes it, and stops the process that took over. Expects
  * that each takes over in time, and that every event is handled.
  */
 export async function freezeOwner(place: StoresPlace): Promise<void> {

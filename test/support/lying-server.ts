@@ -3,7 +3,7 @@ import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { createServer as createTlsServer, type TlsOptions } from 'node:tls'
 import { onTestFinished } from 'vitest'
 
-/** A server on this machine that answers as a test tells it, closed when the test ends. @param tls - for TLS. */
+/** A server on this machine that a test controls. It is closed when the test ends. @param tls - for TLS. */
 export async function lyingServer(onSocket: (socket: Socket) => void, tls?: TlsOptions) {
   const sockets = new Set<Socket>()
   const accept = (socket: Socket) => {

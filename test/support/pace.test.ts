@@ -8,7 +8,7 @@ it('stretches limits by the pace of the machine', () => {
   expect(paced(1000)).toBe(2500)
 })
 
-it('takes no machine for faster than the reference', async () => {
+it('treats no machine as faster than the reference', async () => {
   vi.stubEnv('EVENTSPINE_TEST_PACE', undefined)
   onTestFinished(() => void vi.unstubAllEnvs())
 

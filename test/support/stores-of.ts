@@ -3,7 +3,7 @@ import { PostgresStores } from '../../src/postgres/index.ts'
 import { SqliteStores } from '../../src/sqlite/index.ts'
 import { RecordingLogger } from './recording-logger.ts'
 
-/** Where stores are, as it is passed to a program: a schema of a server, or a file. */
+/** The place of stores, as it is passed to a program: a schema of a server, or a file. */
 export type StoresPlace =
   | { readonly postgresUrl: string; readonly schema: string }
   | { readonly file: string }

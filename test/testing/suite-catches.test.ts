@@ -80,7 +80,7 @@ const FAULTS: readonly Fault[] = [
     caughtBy: ['runs the failed handler even if a release adds a handler before it'],
   },
   {
-    what: 'takes a handler that failed for one that had succeeded',
+    what: 'treats a failed handler as one that had succeeded',
     sabotage: (whole) => ({
       consume: (intake) =>
         whole.consume(
@@ -92,7 +92,7 @@ const FAULTS: readonly Fault[] = [
     caughtBy: ['runs the failed handler even if a release adds a handler before it'],
   },
   {
-    what: 'believes the header of a replay in an ordinary message',
+    what: 'accepts the header of a replay in an ordinary message',
     sabotage: (whole) => ({
       consume: (intake) =>
         whole.consume(
@@ -103,10 +103,10 @@ const FAULTS: readonly Fault[] = [
           ),
         ),
     }),
-    caughtBy: ['believes no header of a producer about handlers and attempts'],
+    caughtBy: ['ignores headers of a producer about handlers and attempts'],
   },
   {
-    what: 'believes a header about the number of deliveries',
+    what: 'accepts a header with the number of deliveries',
     sabotage: (whole) => ({
       consume: (intake) =>
         whole.consume(
@@ -116,10 +116,10 @@ const FAULTS: readonly Fault[] = [
           }),
         ),
     }),
-    caughtBy: ['believes no header of a producer about handlers and attempts'],
+    caughtBy: ['ignores headers of a producer about handlers and attempts'],
   },
   {
-    what: 'believes a header about the type of an event',
+    what: 'accepts a header with the type of an event',
     sabotage: (whole) => ({
       consume: (intake) =>
         whole.consume(
@@ -129,7 +129,9 @@ const FAULTS: readonly Fault[] = [
           }),
         ),
     }),
-    caughtBy: ['keeps as a dead letter what a header hides behind a type without handlers'],
+    caughtBy: [
+      'keeps as a dead letter a message whose header names a type without handlers and whose body another type',
+    ],
   },
   {
     what: 'loses the version of an event',
@@ -145,7 +147,7 @@ const FAULTS: readonly Fault[] = [
         ),
     }),
     caughtBy: [
-      'hands events of all versions to a handler as instances of the current class',
+      'passes events of all versions to a handler as instances of the current class',
       'dead-letters an event of a newer version at once with both versions, if it is to refuse it',
     ],
   },
@@ -161,7 +163,7 @@ const FAULTS: readonly Fault[] = [
         ),
     }),
     caughtBy: [
-      'takes over the messages of a consumer that died',
+      'takes over the messages of a consumer that crashed',
       'stops in time even if a handler hangs, and leaves its event to other consumers',
       'leaves events that it has not started to other consumers',
     ],
@@ -197,7 +199,7 @@ const FAULTS: readonly Fault[] = [
     ],
   },
   {
-    what: 'drops a message now and then',
+    what: 'drops some messages',
     sabotage: (whole) => {
       let count = 0
       return {
@@ -214,7 +216,7 @@ const FAULTS: readonly Fault[] = [
     ],
   },
   {
-    what: 'delivers a message twice now and then',
+    what: 'delivers some messages twice',
     sabotage: (whole) => {
       let count = 0
       return {
@@ -230,7 +232,7 @@ const FAULTS: readonly Fault[] = [
     caughtBy: ['repeats nothing without a fault', 'keeps the order of the events of one call'],
   },
   {
-    what: 'delivers again for a retry, and forgets who had succeeded',
+    what: 'redelivers for a retry, and forgets which handlers had succeeded',
     sabotage: (whole) => ({
       consume: (intake) => {
         const deliver = (delivery: Delivery) =>
@@ -249,17 +251,17 @@ const FAULTS: readonly Fault[] = [
     caughtBy: ['runs a retry only for the handlers that have not succeeded'],
   },
   {
-    what: 'says that all is stored while the broker is away',
+    what: 'reports all messages as stored while the broker is unreachable',
     sabotage: (whole, broker) => ({
       publish: (messages, signal) => (broker.isDown ? Promise.resolve([]) : whole.publish(messages, signal)),
     }),
     caughtBy: [
       'holds a publish until the broker is back',
-      'rejects a publish at its deadline if the broker stays away, with the outcome of each event',
+      'rejects a publish at its deadline if the broker stays unreachable, with the outcome of each event',
     ],
   },
   {
-    what: 'says that nothing was stored though it was',
+    what: 'reports stored messages as not stored',
     sabotage: (whole, broker) => ({
       publish: async (messages, signal) => {
         const failures = await whole.publish(messages, signal)
@@ -267,7 +269,9 @@ const FAULTS: readonly Fault[] = [
         return failures
       },
     }),
-    caughtBy: ['rejects a publish at its deadline if the broker stays away, with the outcome of each event'],
+    caughtBy: [
+      'rejects a publish at its deadline if the broker stays unreachable, with the outcome of each event',
+    ],
   },
   {
     what: 'keeps of the settled handlers only those with an ordinary name',
@@ -306,7 +310,7 @@ const FAULTS: readonly Fault[] = [
     caughtBy: ['gives an event up after one attempt if no retry can help'],
   },
   {
-    what: 'throws dead letters away',
+    what: 'drops dead letters',
     sabotage: (whole) => ({
       consume: (intake) =>
         whole.consume(
@@ -328,7 +332,7 @@ const FAULTS: readonly Fault[] = [
     ],
   },
   {
-    what: 'keeps dead letters changed',
+    what: 'stores changed dead letters',
     sabotage: ({ deadLetters }) => ({
       deadLetters: {
         list: async (limit, cursor) => {
@@ -349,7 +353,7 @@ const FAULTS: readonly Fault[] = [
     caughtBy: ['keeps as a dead letter, at once and bit for bit: bytes that are not UTF-8'],
   },
   {
-    what: 'takes the id of the event for that of the dead letter',
+    what: 'uses the id of the event as that of the dead letter',
     sabotage: ({ deadLetters }) => {
       const letters = async () => {
         const page = await deadLetters.list(1000, undefined)
@@ -372,7 +376,7 @@ const FAULTS: readonly Fault[] = [
     caughtBy: ['gives dead letters ids of their own, also those of one event'],
   },
   {
-    what: 'replays to everybody',
+    what: 'replays to all groups and handlers',
     sabotage: ({ deadLetters }, broker) => ({
       deadLetters: {
         list: (limit, cursor) => deadLetters.list(limit, cursor),
@@ -426,7 +430,7 @@ const FAULTS: readonly Fault[] = [
     ],
   },
   {
-    what: 'keeps messages that it should give back',
+    what: 'keeps messages that it should return',
     sabotage: (whole) => ({
       consume: async (intake) =>
         pretendingConsumption(await whole.consume(intake), { release: () => Promise.resolve() }),
@@ -521,7 +525,8 @@ describe('the conformance suite', () => {
     const hangs: Sabotage = (whole) => ({
       publish: (messages) => whole.publish(messages, new AbortController().signal),
     })
-    const name = 'rejects a publish at its deadline if the broker stays away, with the outcome of each event'
+    const name =
+      'rejects a publish at its deadline if the broker stays unreachable, with the outcome of each event'
     expect(await failing(faulty(hangs), [name], 10_000)).toEqual([])
   })
 
@@ -551,7 +556,7 @@ describe('the conformance suite', () => {
       lacks: { retry: 'not needed' },
     })
     expect(skipped).toContain('makes one attempt if there are no retries (lacks retry: not needed)')
-    expect(skipped).toContain('takes over the messages of a consumer that died (needs faults.crash)')
+    expect(skipped).toContain('takes over the messages of a consumer that crashed (needs faults.crash)')
     expect(skipped).toContain('lets the process exit after a shutdown (needs module)')
     expect([...run.keys()]).not.toContain('makes one attempt if there are no retries')
   })

@@ -121,7 +121,7 @@ export class ConsumerRun {
   async #release(): Promise<void> {
     const consumption = await this.#started()
     if (this.#isOver) return
-    await this.#attempt('failed to give unsettled messages back', async () =>
+    await this.#attempt('failed to return unsettled messages', async () =>
       consumption?.release(this.#endBy.signal),
     )
   }

@@ -47,7 +47,7 @@ export function deliveryLimit({ consumerGroup, delivery, pending }: FailedDelive
   return reason({
     consumerGroup,
     kind: 'delivery_limit_exceeded',
-    error: new Error(`Delivered ${attempts} times, but no process survived to settle it.`),
+    error: new Error(`Delivered ${attempts} times, but each process ended before it settled the message.`),
     handlerNames: [...recordedNames(pending.handlers), ...pending.missing],
     settledHandlers: pending.settled,
     attempts,

@@ -61,7 +61,7 @@ export function checkPurge(which: unknown): void {
   }
   const unset = Object.keys(which).filter((name) => (Reflect.get(which, name) ?? undefined) === undefined)
   if (unset.length > 0) {
-    throw new ConfigError(call, [`${unset.join(' and ')} must have a value, or be left out to match all`])
+    throw new ConfigError(call, [`${unset.join(' and ')} must have a value; omit a field to match all`])
   }
   checkFilter(call, which)
 }

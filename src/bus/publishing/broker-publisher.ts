@@ -44,7 +44,7 @@ export class BrokerPublisher {
       expired: () =>
         new PublishTimeoutError(
           parts.publishTimeoutMs,
-          'earlier events took the time; publish fewer at once',
+          'the broker was busy with earlier events; publish fewer events at once',
         ),
     })
   }
@@ -101,7 +101,7 @@ export class BrokerPublisher {
     const failure = await this.#connectBefore(signal)
     if (failure !== undefined) return allFailed(messages, 'notStored', failure)
     const noAnswer = overdue.then(() => {
-      const error = new PublishTimeoutError(this.#parts.publishTimeoutMs, 'the transport gave no answer')
+      const error = new PublishTimeoutError(this.#parts.publishTimeoutMs, 'the transport did not answer')
       return allFailed(messages, 'unknown', error)
     })
     return Promise.race([this.#parts.transport.publish(messages, signal), noAnswer])

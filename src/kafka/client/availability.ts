@@ -17,7 +17,10 @@ export class Availability {
     return this.#isUp
   }
 
-  /** How often the brokers became reachable. A failure of an attempt from before says nothing about the present. */
+  /**
+   * Number of times that the brokers became reachable. A failure of an attempt that started before the last time is out
+   * of date.
+   */
   get restorations(): number {
     return this.#restorations
   }

@@ -4,8 +4,8 @@ import { isInstalled, unavailable } from '../../kit/optional-package.ts'
 import type { KafkaCompression } from '../wire/compression.ts'
 
 /**
- * True unless it is certain that the npm package `@platformatic/kafka` is not installed. In a bundle, only connecting can
- * tell.
+ * False if the npm package `@platformatic/kafka` is certainly not installed. In a bundle, this is known only when the
+ * bus connects.
  */
 export const KAFKA_AVAILABLE: boolean =
   isInstalled('@platformatic/kafka', import.meta, '/kafka/client/client') ?? true

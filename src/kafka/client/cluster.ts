@@ -176,7 +176,7 @@ export class KafkaCluster {
     const opening = this.#dialer.open(nodeId, use)
     this.#connections.add(nodeId, use, opening)
     opening.catch((error: unknown) => {
-      // An attempt from before a reconnection says nothing about the present.
+      // A failure of an attempt that started before a reconnection is out of date.
       if (restorations !== this.#availability.restorations) return
       // One of several brokers may be down for long while the others take over its work.
       if (nodeId === undefined || this.#dialer.brokers.size <= 1) this.#onLost(toError(error))

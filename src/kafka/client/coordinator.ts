@@ -36,7 +36,10 @@ export class KafkaCoordinator {
     }
   }
 
-  /** Finds the coordinator again before the next request, if the code of an answer says that it moved. */
+  /**
+   * Finds the coordinator again before the next request, if the code of a response means that the coordinator has
+   * moved.
+   */
   invalidateOn(code: number): void {
     if (code === CODE.NOT_COORDINATOR || code === CODE.COORDINATOR_NOT_AVAILABLE) this.#node = undefined
   }

@@ -175,7 +175,7 @@ function announcedError(server: string, { failures }: NoAnswerError): Connection
   const announced = failures.map((failure) => addressText(failure.server)).join(', ')
   return new ConnectionError(
     'CONNECTION_FAILED',
-    `Kafka at ${server} answers, and announces its brokers as ${announced}, where none can be reached from here. ` +
+    `Kafka at ${server} answers, and announces its brokers as ${announced}, none of which this host can reach. ` +
       `${failures[0]?.error.message ?? ''} Set advertised.listeners to addresses that this host can resolve and reach.`,
   )
 }

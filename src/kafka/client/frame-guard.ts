@@ -37,7 +37,7 @@ export class FrameGuard {
       this.#sizeBytes = 0
       this.#left = this.#size.readInt32BE(0)
       if (this.#left < MIN_FRAME)
-        return `the server sent a response of ${this.#left} bytes, which no response has`
+        return `the server sent a response of ${this.#left} bytes, which is impossible`
       if (this.#left > this.#maxBytes) {
         return `the server announced a response of ${this.#left} bytes, more than maxResponseBytes (${this.#maxBytes})`
       }

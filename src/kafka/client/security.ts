@@ -105,7 +105,7 @@ async function tlsOptions(options: ResolvedSecurity): Promise<object> {
     readPem('sslKeyfile', options.sslKeyfile),
   ])
   if (ca !== undefined && !/-----BEGIN (TRUSTED |X509 )?CERTIFICATE-----/.test(ca))
-    throw unusable('sslCafile', 'it holds no certificate')
+    throw unusable('sslCafile', 'it contains no certificate')
   const files = {
     ...(ca === undefined ? {} : { ca }),
     ...(cert === undefined ? {} : { cert }),

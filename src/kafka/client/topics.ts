@@ -23,7 +23,7 @@ export interface TopicProfile {
 
 const POLL_MS = 50
 
-/** Reads and creates topics, and caches what the brokers last answered. */
+/** Reads and creates topics, and caches the last responses of the brokers. */
 export class KafkaTopicDirectory {
   readonly #cluster: KafkaCluster
   readonly #options: ResolvedKafkaOptions

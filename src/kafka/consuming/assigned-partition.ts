@@ -9,7 +9,7 @@ import { HeldRecord, type RecordHolder } from './held-record.ts'
 import { InheritedProgress } from './inherited-progress.ts'
 import { RecordBuffer } from './record-buffer.ts'
 
-/** What a partition needs from its consumption. */
+/** The operations of a consumption that a partition uses. */
 export interface PartitionOwner {
   /** False if the group may have evicted this member. */
   isMember(): boolean
@@ -126,7 +126,7 @@ export class KafkaAssignedPartition implements RecordHolder {
     return this.#committedVersion
   }
 
-  /** Notes the end of the log in an answer of its leader. */
+  /** Records the end of the log from a response of the leader. */
   noteLogEnd(logEnd: number): void {
     this.#inherited.bound(logEnd)
   }

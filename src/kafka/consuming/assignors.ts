@@ -34,8 +34,8 @@ export const assignInTurn: Assignor = (members, partitionCounts) => {
 }
 
 /**
- * Leaves partitions with their owners as far as the members of each topic have equal shares. A partition that has to move
- * is assigned to nobody at first: its owner gives it up, and the members join once more.
+ * Leaves partitions with their owners as far as the members of each topic have equal shares. A partition that must move
+ * is first assigned to no member: its owner releases it, and the members join once more.
  */
 export const assignCooperatively: Assignor = (members, partitionCounts) => {
   const sorted = inOrder(members)

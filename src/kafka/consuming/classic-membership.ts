@@ -17,7 +17,7 @@ import {
 import { MembershipLoop, type MembershipProtocol } from './membership-loop.ts'
 import { QUIET_FAILURES } from './quiet-failures.ts'
 
-/** Right after a join, other members give up partitions and the group rebalances once more. */
+/** Right after a join, other members release partitions and the group rebalances once more. */
 const GRACE_MS = 1000
 
 /** The group has evicted this member, or never knew it. */
@@ -282,7 +282,7 @@ export class ClassicMembership implements Membership, MembershipProtocol {
     return { [Symbol.dispose]: () => done.abort() }
   }
 
-  /** @throws GroupError if the member has to rejoin or retry; ConnectionError if the group refuses it for good. */
+  /** @throws GroupError if the member has to rejoin or retry; ConnectionError if the group refuses it permanently. */
   #check(code: number, action: string): void {
     if (code === CODE.NONE) return
     const requiresRejoin =

@@ -1,7 +1,7 @@
 import type { AttemptHistory, PartitionProgress } from '../wire/progress.ts'
 import type { HeldRecord } from './held-record.ts'
 
-/** What a commit writes about a partition. */
+/** The state of a partition that a commit writes. */
 export interface CommitState {
   readonly offset: number
   readonly progress: PartitionProgress

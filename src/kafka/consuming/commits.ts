@@ -15,7 +15,7 @@ import type { MemberIdentity } from './membership.ts'
 /** Commits with less room for metadata have none. */
 const MIN_METADATA_BYTES = 100
 
-/** Answers that the membership resolves: this member may not commit the partition at present, or any more. */
+/** Error codes that the membership handles: this member may not commit the partition at present, or no longer. */
 const MEMBERSHIP_CODES: ReadonlySet<number> = new Set([
   CODE.UNKNOWN_MEMBER_ID,
   CODE.ILLEGAL_GENERATION,
@@ -103,8 +103,8 @@ export class KafkaCommits {
   }
 
   /**
-   * Commits partitions of which no more records start. Retries until it succeeds or the signal aborts. A topic that was
-   * deleted, or replaced by another one of its name, is left out.
+   * Commits partitions of which no more records start. Retries until it succeeds or the signal aborts. Topics that were
+   * deleted, or replaced by another topic with the same name, are omitted.
    */
   async commitFinal(partitions: readonly KafkaAssignedPartition[], signal: AbortSignal): Promise<void> {
     for (const partition of partitions) {

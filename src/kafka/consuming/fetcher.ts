@@ -15,9 +15,9 @@ import { Rotation } from './rotation.ts'
 
 /** A partition with fewer buffered records is fetched again, so that handlers never wait for an answer. */
 const REFILL_BELOW = 250
-/** Least number of bytes to request from a partition. The broker adds what a first batch has more. */
+/** Minimum number of bytes to request from a partition. The broker exceeds it if the first batch is larger. */
 const MIN_REQUEST_BYTES = 16_384
-/** Wait of a fetch that leaves out a partition with enough records, so that it can soon be included again. */
+/** Wait of a fetch that omits a partition with enough records, so that the partition can soon be included again. */
 const SHORT_WAIT_MS = 25
 
 export interface KafkaFetcherParts {
@@ -31,7 +31,9 @@ export interface KafkaFetcherParts {
   readonly onOutOfRange: (partition: KafkaAssignedPartition) => Promise<void>
   /** Called if the log was cut before the partition's position, by the election of a leader that lacked records. */
   readonly onCut: (partition: KafkaAssignedPartition, offset: number) => void
-  /** Stores what is known of records that cannot be read. Only then the partition continues after them. */
+  /**
+   * Stores a dead letter for records that cannot be read. The partition continues after them when this has resolved.
+   */
   readonly onUnreadable: (
     partition: KafkaAssignedPartition,
     ranges: readonly UnreadableRange[],

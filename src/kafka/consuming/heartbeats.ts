@@ -13,7 +13,7 @@ export async function beatUntil(signal: AbortSignal, { intervalMs, beat }: Heart
   while (await sleep(intervalMs(), signal)) if (!(await beat())) return
 }
 
-/** Sends heartbeats while some work runs, such as handlers that have to finish. @throws what the work rejects with. */
+/** Sends heartbeats while some work runs, such as handlers that must finish. @throws what the work rejects with. */
 export async function withHeartbeats(work: Promise<void>, heartbeats: Heartbeats): Promise<void> {
   const done = new AbortController()
   const beating = beatUntil(done.signal, heartbeats)

@@ -13,8 +13,8 @@ export class InheritedProgress {
   }
 
   /**
-   * Excludes records that did not exist when this consumer took over: the previous owner announced offsets ahead of the log,
-   * and cannot have started what was published later. Only the first call has an effect.
+   * Excludes records that did not exist when this consumer took over: the previous owner announced offsets ahead of the
+   * log, and cannot have started records that were published later. Only the first call has an effect.
    *
    * @param logEnd - the end of the log, read after the takeover.
    */

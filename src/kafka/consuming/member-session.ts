@@ -19,7 +19,7 @@ export class MemberSession {
   }
 
   /**
-   * Notes that the coordinator confirmed the membership.
+   * Records that the coordinator confirmed the membership.
    *
    * @param sentAt - when the request was sent. An answer may be read long after it arrived, if this process was frozen.
    * @param wasLive - whether the session was live before the answer was applied.

@@ -57,7 +57,7 @@ export interface Membership {
   leave(): Promise<void>
 }
 
-/** The group refused a request. The code says what the member has to do. */
+/** The group refused a request. The code determines what the member must do. */
 export class GroupError extends Error {
   readonly errorCode: number
   /** The broker's own message, if the answer has one. */

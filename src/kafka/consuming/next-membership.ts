@@ -27,7 +27,8 @@ const STATIC_LEAVE_EPOCH = -2
 /** Heartbeat interval until the broker announces its own. */
 const FIRST_INTERVAL_MS = 1000
 /**
- * A member learns with its next heartbeat which partitions to give up; their next owner gets them with the one after.
+ * A member learns with its next heartbeat which partitions it must release. Their next owner gets them with the
+ * heartbeat after that.
  */
 const GRACE_INTERVALS = 3
 

@@ -15,7 +15,9 @@ export interface CommittedOffset {
   readonly progress: PartitionProgress
 }
 
-/** Reads committed offsets by partition key. Partitions without one are left out. @throws ConnectionError */
+/**
+ * Reads committed offsets by partition key. Partitions without a committed offset are omitted. @throws ConnectionError
+ */
 export async function committedOffsets(
   cluster: KafkaCluster,
   coordinator: KafkaCoordinator,

@@ -32,9 +32,7 @@ export class StartOffsets {
     this.#parts = parts
   }
 
-  /**
-   * For `startFrom: 'latest'`: notes the ends of the stream's logs if the group is new. @throws ConnectionError
-   */
+  /** For `startFrom: 'latest'`: records the ends of the stream's logs if the group is new. @throws ConnectionError */
   async noteLatest(): Promise<void> {
     const { cluster, topics, coordinator, options } = this.#parts
     const { stream } = options.topics

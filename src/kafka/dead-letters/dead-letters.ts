@@ -45,9 +45,9 @@ export interface FailedRecord {
 
 /**
  * Stores a record with the reason as a dead letter. Resolves when the brokers have confirmed it. If the topic does not
- * accept that size, the headers that only inform are left out. The record itself is never changed.
+ * accept that size, the headers that a replay does not need are omitted. The record itself is never changed.
  *
- * @throws MessageRefusedError if the record alone is too large.
+ * @throws MessageRefusedError if the record without these headers is too large.
  */
 export async function storeDeadLetter(
   publisher: KafkaPublisher,
@@ -179,7 +179,7 @@ export class KafkaDeadLetters implements DeadLetterStore {
     const { reason, source } = readLetter(letter)
     if (letter.record.headerTexts[LAST_OFFSET] !== undefined) {
       throw new MessageRefusedError(
-        `the dead letter ${id} only refers to records of ${source}, and does not hold them`,
+        `the dead letter ${id} only refers to records of ${source}, and does not contain them`,
       )
     }
     const destination = replayDestination(reason, request)

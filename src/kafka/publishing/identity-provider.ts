@@ -41,6 +41,6 @@ export class IdentityProvider {
       return
     }
     if (isPassing(answer.errorCode)) throw new Error(nameOf(answer.errorCode))
-    throw refusal(this.#cluster.address, 'Becoming an idempotent producer', answer.errorCode)
+    throw refusal(this.#cluster.address, 'Registering as an idempotent producer', answer.errorCode)
   }
 }

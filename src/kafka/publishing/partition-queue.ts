@@ -188,7 +188,7 @@ export class PartitionQueue {
       }
       this.#head += 1
     }
-    // Release what was taken, now and then, so that the work per record stays constant.
+    // Removes taken records from the array in larger steps, so that the work per record stays constant.
     if (this.#head * 2 >= this.#records.length) {
       this.#records = this.#records.slice(this.#head)
       this.#head = 0

@@ -18,7 +18,7 @@ export class SendSchedule {
     this.#parts = parts
   }
 
-  /** Notes a new record. */
+  /** Records the arrival of a new record. */
   added(): void {
     this.#added += 1
     this.sendSoon()

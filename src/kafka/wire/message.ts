@@ -13,7 +13,7 @@ export function recordOf({ key, headers, body, contentType }: OutgoingMessage): 
   return { key, value: body, headers: pairs }
 }
 
-/** Decodes the message in a record. It leaves out headers that are not text; a null value becomes an empty body. */
+/** Decodes the message in a record. It omits headers that are not text; a null value becomes an empty body. */
 export function messageOf(id: string, { key, value, headerTexts }: StoredRecord): IncomingMessage {
   return { id, key: keyOf(key), headers: headerTexts, body: value ?? '' }
 }

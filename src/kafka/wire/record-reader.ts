@@ -100,7 +100,7 @@ export interface AbortedTransaction {
   readonly firstOffset: bigint
 }
 
-/** What reading needs beside the bytes. */
+/** The values that reading needs in addition to the bytes. */
 export interface ReadContext {
   /** The end of the log, as the broker reports it: no record has this offset, or a later one. */
   readonly end: number
@@ -124,7 +124,7 @@ const MIN_RECORD = 7
 const RECORDS_PER_CHECK = 256
 
 /**
- * Decodes the batches of a fetch answer from an offset on, in slices. It leaves out control records and aborted
+ * Decodes the batches of a fetch response from an offset on, in slices. It omits control records and aborted
  * transactions. A truncated last batch is left for the next fetch.
  */
 export async function readBatches(bytes: Buffer, from: number, context: ReadContext): Promise<ReadRecords> {
@@ -193,7 +193,7 @@ function lastBefore(bytes: Buffer, end: number, first: number, context: ReadCont
 /** Tracks which producers have an aborted transaction at the current offset. */
 class AbortedTransactions {
   readonly #coming: readonly AbortedTransaction[]
-  /** Number of those that have begun. */
+  /** Number of those that have started. */
   #begun = 0
   readonly #open = new Set<bigint>()
 
@@ -222,7 +222,7 @@ class AbortedTransactions {
 
 interface BatchPosition {
   readonly first: number
-  /** Records before this offset are left out. */
+  /** Records before this offset are omitted. */
   readonly from: number
   readonly limits: BatchLimits
   readonly slices: Slices

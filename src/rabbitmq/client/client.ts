@@ -95,12 +95,14 @@ export interface AmqpConnection {
   /** The socket, to be destroyed if the broker does not answer a close. */
   readonly connection: FrameReceiver & {
     readonly stream: { destroy(error: Error): void }
-    /** What the server reports of itself: its product and version, for instance. */
+    /** The properties that the server reports, for example its product and version. */
     readonly serverProperties: Readonly<Record<string, unknown>>
   }
 }
 
-/** True unless it is certain that the npm package `amqplib` is not installed. In a bundle, only connecting can tell. */
+/**
+ * False if the npm package `amqplib` is certainly not installed. In a bundle, this is known only when the bus connects.
+ */
 export const RABBITMQ_AVAILABLE: boolean =
   isInstalled('amqplib', import.meta, '/rabbitmq/client/client') ?? true
 

@@ -45,8 +45,8 @@ const FIRST_RETRY_MS = 100
 const CLOSE_TIMEOUT_MS = 500
 
 /**
- * One connection with its owner's channels, restored after each loss until it is closed. The client's own recovery is not
- * used: it restores channels only with their connection, but the broker also closes channels alone.
+ * One connection with its owner's channels, restored after each loss until it is closed. The client's own recovery is
+ * not used: it restores channels only together with their connection, but the broker may also close a single channel.
  */
 export class RabbitMQConnection {
   readonly #dialer: RabbitMQDialer
@@ -110,7 +110,7 @@ export class RabbitMQConnection {
       throw new ConnectionError('CONNECTION_LOST', `RabbitMQ at ${address} is not connected.`)
     }
     if (this.#blockedReason !== undefined) {
-      // The broker does not even read what a blocked connection sends.
+      // The broker does not read the frames of a blocked connection.
       throw new ConnectionError(
         'CONNECTION_FAILED',
         `RabbitMQ at ${address} blocks this connection: ${this.#blockedReason}.`,

@@ -4,8 +4,9 @@ export interface ReconnectDelays {
 }
 
 /**
- * Milliseconds to wait before the next attempt to reconnect: a tenth of the outage so far. Reconnecting is quick after a
- * short outage, and many processes do not storm the broker during a long one. Jitter takes off up to half.
+ * Milliseconds to wait before the next attempt to reconnect: a tenth of the outage so far. Reconnecting is quick after
+ * a short outage, and during a long one many processes do not overload the broker. Jitter shortens the wait by up to
+ * half.
  *
  * @param random - from 0 up to 1.
  */

@@ -69,7 +69,7 @@ interface Level {
   readonly hasNames: boolean
 }
 
-/** @param bytes - start with the size of a table. What is no valid table is left to amqplib, which refuses it. */
+/** @param bytes - start with the size of a table. Invalid tables are not changed; amqplib refuses them. */
 function flattenTable(bytes: Buffer): void {
   if (bytes.length < 4) return
   const levels: Level[] = [{ end: Math.min(bytes.length, 4 + bytes.readUInt32BE(0)), hasNames: true }]

@@ -13,7 +13,7 @@ export class RabbitMQTopology {
     this.#options = options
   }
 
-  /** Declares the exchange alone: a bus that only publishes needs no queue. */
+  /** Declares only the exchange, because a bus that only publishes needs no queue. */
   async declareForPublishing(channel: AmqpChannel): Promise<void> {
     const { names, exchangeType, durable, autoDelete } = this.#options
     await channel.assertExchange(names.exchange, exchangeType, { durable, autoDelete })

@@ -22,7 +22,7 @@ export class RabbitMQAcks {
     this.#channel = channel
   }
 
-  /** False once the channel is closed: the broker redelivers what was not acknowledged on it. */
+  /** False after the channel is closed: the broker redelivers the messages that were not acknowledged on it. */
   get isOpen(): boolean {
     return !this.#isClosed
   }

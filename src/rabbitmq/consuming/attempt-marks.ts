@@ -5,7 +5,7 @@ import type { WithChannel } from '../client/connection.ts'
 import { undefinedIfNotFound } from '../errors.ts'
 import type { RabbitMQPublisher } from '../publishing/publisher.ts'
 
-/** What is noted of a message's earlier attempts. */
+/** The record of a message's earlier attempts. */
 export interface AttemptMark {
   /** Attempts that were started. */
   readonly attempts: number

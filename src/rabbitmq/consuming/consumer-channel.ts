@@ -2,7 +2,7 @@ import type { AmqpChannel, AmqpConnection, AmqpMessage } from '../client/client.
 import { channelCloser } from '../client/closing.ts'
 import { RabbitMQAcks } from './acks.ts'
 
-/** Receives what a consumer channel brings. */
+/** Receives the messages and events of a consumer channel. */
 export interface ConsumerChannelObserver {
   arrived(message: AmqpMessage, acks: RabbitMQAcks): void
   /** The broker cancelled the consumer: its queue was deleted, or moved to another node. */

@@ -6,7 +6,7 @@ import { toIncoming } from '../wire/message.ts'
 import type { RabbitMQAcks, UnackedDelivery } from './acks.ts'
 import type { AttemptMark, MarkedMessage } from './attempt-marks.ts'
 
-/** What a delivery needs of its consumption. */
+/** The operations of a consumption that a delivery uses. */
 export interface DeliveryOwner {
   /** False after a standstill of this process, as the broker may have given its messages to another consumer. */
   mayStart(): boolean
@@ -38,7 +38,7 @@ export class RabbitMQDelivery implements Delivery {
   #attempt: number
   #markedHandlers: readonly string[]
 
-  /** @param mark - of earlier attempts; undefined if there were none, or none was noted. */
+  /** @param mark - the record of earlier attempts; undefined if there is none. */
   constructor(
     raw: AmqpMessage,
     id: string,
@@ -74,7 +74,7 @@ export class RabbitMQDelivery implements Delivery {
     if (!this.#acks.isOpen || !this.#owner.mayStart()) return false
     if (!isRedelivered(this.#raw) || !this.#owner.takeSettled(this.#raw)) {
       this.#isStarted = true
-      // Later attempts start in `beginAttempt`, once they are noted.
+      // Later attempts start in `beginAttempt`, after they are recorded.
       this.#isAttempting = this.deliveryCount === 1
       return true
     }
@@ -97,7 +97,7 @@ export class RabbitMQDelivery implements Delivery {
 
   /**
    * The mark to write if the message returns to the queue unsettled: an interrupted attempt does not count, and neither
-   * does a delivery that was not started. Undefined if what is noted already is right.
+   * does a delivery that was not started. Undefined if the stored mark is already correct.
    */
   returnMark(): MarkedMessage | undefined {
     const isUntouched = !this.#isStarted && this.deliveryCount === 1
@@ -140,9 +140,9 @@ export function isRedelivered({ fields }: AmqpMessage): boolean {
 }
 
 /**
- * True if the message was published to the queue itself, as a replay is, and not to the bus's exchange. The broker
- * notes the exchange, so a producer cannot change it. A broker that dead-letters to this queue uses the default exchange
- * as well, but adds `x-death`, which a replay does not have.
+ * True if the message was published to the queue itself, as a replay is, and not to the bus's exchange. The broker sets
+ * the exchange of a message, so a producer cannot forge it. A broker that dead-letters to this queue also uses the
+ * default exchange, but adds `x-death`, which a replay does not have.
  */
 function isReplay({ fields, properties }: AmqpMessage): boolean {
   return fields.exchange === '' && properties.headers?.['x-death'] === undefined

@@ -12,7 +12,7 @@ export class SettledMessages {
 
   add(message: AmqpMessage): void {
     const id = message.properties.messageId
-    // Without an id, equal messages cannot be told apart.
+    // Without an id, equal messages cannot be distinguished.
     if (id === undefined) return
     this.#ids.add(id)
     if (this.#ids.size <= LIMIT) return

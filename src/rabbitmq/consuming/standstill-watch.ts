@@ -34,7 +34,9 @@ export class StandstillWatch {
     return performance.now() - this.#lastTurnAt >= this.#limitMs
   }
 
-  /** Notes a turn. Reports a standstill if the turn before was the limit or longer ago. */
+  /**
+   * Records a turn of the event loop. Reports a standstill if the time since the previous turn has reached the limit.
+   */
   check(): void {
     const elapsedMs = performance.now() - this.#lastTurnAt
     this.#lastTurnAt = performance.now()

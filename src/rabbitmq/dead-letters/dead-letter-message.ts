@@ -11,8 +11,8 @@ import { writableProperties, writableTable } from '../wire/writable-properties.t
 type MessageHeaders = IncomingMessage['headers']
 
 /**
- * The header of each field that all transports write. It is eventsource-py's if that has one; note that its
- * `x-dlq-reason` is the text of the error.
+ * The header of each field that all transports write. It is the header of eventsource-py if there is one. In
+ * eventsource-py, `x-dlq-reason` is the text of the error.
  */
 const HEADER_OF: Readonly<Record<string, string>> = {
   dlq_reason: 'x-dlq-kind',
@@ -27,7 +27,7 @@ const HEADER_OF: Readonly<Record<string, string>> = {
   dlq_first_failed_at: 'x-dlq-first-failed-at',
 }
 
-/** Tells dead letters of messages with the same id apart. */
+/** Distinguishes dead letters of messages with the same id. */
 const LETTER_TAG = 'x-dlq-id'
 const ORIGINAL_ROUTING_KEY = 'x-original-routing-key'
 /** Headers that the broker or a dead-lettering adds to a message. They are not part of the original. */

@@ -22,8 +22,9 @@ interface LetterCursor extends PageStart {
 }
 
 /**
- * The dead letters of all groups on the exchange, group by group, each oldest first. An id is `{group}/{message id}#{tag}`.
- * An id without the group refers to this bus's own group, and a message id alone to the oldest letter of that message.
+ * The dead letters of all groups on the exchange, group by group, each oldest first. An id is `{group}/{message
+ * id}#{tag}`. An id without the group refers to this bus's own group, and a plain message id to the oldest dead letter
+ * of that message.
  */
 export class RabbitMQDeadLetters implements DeadLetterStore {
   /** The dead letters of this bus's group. */

@@ -1,8 +1,8 @@
 import type { AmqpTable } from '../client/client.ts'
 
 /**
- * What RabbitMQ notes when it dead-letters a message itself: because the message expired, its queue was full, or a
- * consumer rejected it. https://www.rabbitmq.com/docs/dlx#effects
+ * The information that RabbitMQ adds when it dead-letters a message itself, because the message expired, its queue was
+ * full, or a consumer rejected it. https://www.rabbitmq.com/docs/dlx#effects
  */
 export interface RabbitMQDeathInfo {
   /** How often the broker dead-lettered the message, over all queues and reasons. */

@@ -13,7 +13,7 @@ export interface RedisClient {
   on(event: 'error' | 'terminated', listener: (error: Error) => void): unknown
 }
 
-/** A client of the user. The bus only duplicates it, so it may be in use elsewhere. */
+/** A client that the user passes. The bus only duplicates it, so the program may also use it. */
 export interface DuplicableRedisClient {
   readonly options?: object | undefined
   duplicate(overrides?: object): unknown
@@ -25,7 +25,9 @@ export type RedisClientFactory = (socket: {
   readonly socketTimeout: number | undefined
 }) => Promise<RedisClient>
 
-/** True unless it is certain that the npm package `redis` is not installed. In a bundle, only connecting can tell. */
+/**
+ * False if the npm package `redis` is certainly not installed. In a bundle, this is known only when the bus connects.
+ */
 export const REDIS_AVAILABLE: boolean = isInstalled('redis', import.meta, '/redis/client/client') ?? true
 
 /** The npm package `redis` is not installed, or cannot be loaded. */
@@ -33,7 +35,7 @@ export class RedisNotAvailableError extends EventspineError {
   static override readonly name = 'RedisNotAvailableError'
   readonly code = 'REDIS_NOT_AVAILABLE'
 
-  /** @param error - of loading the package; undefined if it is not installed. */
+  /** @param error - the error of loading the package; undefined if it is not installed. */
   constructor(error?: unknown) {
     super(unavailable('RedisEventBus', 'redis', 'redis@6', error), { cause: error })
   }
@@ -48,7 +50,7 @@ const CLIENT_OPTIONS = {
   RESP: 2,
   disableOfflineQueue: true,
   maintNotifications: 'disabled',
-  // Redis 7.2 and newer would need one more right for it, CLIENT|SETINFO, which older servers do not know.
+  // On Redis 7.2 and newer it needs one more permission, CLIENT|SETINFO, which older servers do not know.
   disableClientInfo: true,
   commandOptions: { timeout: 0 },
 } as const

@@ -1,6 +1,6 @@
 import type { DuplicableRedisClient } from './client.ts'
 
-/** What tells the clients of other packages, and the other clients of node-redis, apart from its plain client. */
+/** Members by which clients of other packages, and the other clients of node-redis, differ from its plain client. */
 const FOREIGN: readonly (readonly [member: string, advice: string])[] = [
   [
     'defineCommand',
@@ -17,7 +17,7 @@ const FOREIGN: readonly (readonly [member: string, advice: string])[] = [
   ],
 ]
 
-/** Why a client cannot be used. @returns undefined if it is not known to be another one. */
+/** Returns why a client cannot be used; undefined if it is not one of the known unsupported clients. */
 export function foreignClient(value: unknown): string | undefined {
   if (typeof value !== 'object' || value === null) return undefined
   return FOREIGN.find(([member]) => typeof Reflect.get(value, member) === 'function')?.[1]

@@ -11,7 +11,7 @@ import { guardReplies, type ReplyLimits } from './reply-guard.ts'
 export interface RedisLinkOptions {
   readonly address: string
   readonly createClient: RedisClientFactory
-  /** What is read of a reply. */
+  /** Limits for the parts of a reply that are kept. */
   readonly replyLimits: ReplyLimits
   readonly connectTimeoutMs: number
   /** Silence after which the connection counts as dead, in milliseconds; undefined for no limit. */
@@ -171,7 +171,7 @@ export class RedisLink {
     const before = this.#receivedBytes()
     try {
       const hasReply = await settledWithin(client.sendCommand(['PING']), withinMs)
-      // What has arrived while the process was busy is read in the next turn of the event loop.
+      // Bytes that arrived while the process was busy are read in the next turn of the event loop.
       if (!hasReply) await setImmediate()
       // A long reply to an earlier command comes first.
       if (!hasReply && this.#receivedBytes() === before)

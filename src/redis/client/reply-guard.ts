@@ -2,7 +2,7 @@ import type { EventEmitter } from 'node:events'
 import { toError } from '../../errors.ts'
 import type { RedisClient } from './client.ts'
 
-/** What a reply may hold. */
+/** Limits for a reply. */
 export interface ReplyLimits {
   /** Largest string that is passed on. A larger one becomes null. */
   readonly maxStringBytes: number
@@ -16,7 +16,7 @@ const MAX_BULK_BYTES = 512 * 1024 * 1024
 const SHORT_BYTES = 64
 /** Most elements of all arrays of a reply. The client allocates an array before its elements arrive. */
 const MAX_ELEMENTS = 4_000_000
-/** Most bytes of a reply on the network, with the strings that become null: a reply must end. */
+/** Maximum bytes of a reply on the network, including the strings that become null, so that every reply ends. */
 const MAX_TOTAL_BYTES = 64 * 1024 * 1024 * 1024
 /** Longest line: a status, an error, a number or a length. */
 const MAX_LINE_BYTES = 1024 * 1024
@@ -39,7 +39,7 @@ class ReplyError extends Error {}
 
 /**
  * Follows the framing of RESP 2 through the chunks of a connection, and passes them on. A string beyond the limits is
- * dropped as it arrives, and null passed on in its place, because the client would keep all of a reply in memory.
+ * discarded while it arrives, and null is passed on instead, because the client would keep the whole reply in memory.
  * https://redis.io/docs/latest/develop/reference/protocol-spec/
  */
 export class ReplyGuard {
@@ -61,7 +61,7 @@ export class ReplyGuard {
     this.#limits = limits
   }
 
-  /** @returns what the client may have of the connection's next bytes. @throws ReplyError */
+  /** @returns the part of the received bytes that the client may read. @throws ReplyError */
   pass(received: Buffer): readonly Buffer[] {
     const chunk = this.#header === undefined ? received : Buffer.concat([this.#header, received])
     this.#header = undefined

@@ -3,7 +3,8 @@ import type { RedisArgument, RedisClient } from './client.ts'
 /**
  * Each script is one atomic step, and applies only to entries that this consumer still owns. Scripts run seldom, so
  * they are sent whole with EVAL, which does not depend on the script cache of the server. Redis does not roll a script
- * back, so a script first runs what the server may refuse: a command on the id 0-0 has no effect, but needs the right.
+ * back, so a script first runs the commands that the server may refuse: a command on the id 0-0 has no effect, but
+ * needs the same permission.
  */
 const OWNED = `
 local function owned(stream, group, id, consumer)
@@ -53,8 +54,8 @@ return 1`
 /**
  * KEYS: stream, dead letters, retry key; ARGV: group, id, then the fields to add. Copies the entry unchanged, adds the
  * fields, acknowledges. Returns 0, without effect, if the entry was settled before: the reply to an earlier try was
- * lost. Returns 2, without effect, if the entry no longer exists or has more fields than Lua can pass to one command. The
- * retry key expires by itself, so a server that does not let it be removed stops nothing.
+ * lost. Returns 2, without effect, if the entry no longer exists or has more fields than Lua can pass to one command.
+ * The retry key expires by itself, so the script continues if the server does not allow its removal.
  */
 const DEAD_LETTER = `
 if #redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[2], ARGV[2], 1) == 0 then return 0 end

@@ -25,7 +25,7 @@ const UNBLOCK_INTERVAL_MS = 50
 
 export interface RedisConsumptionParts {
   readonly options: ResolvedRedisOptions
-  /** For everything but the blocking read. */
+  /** For all commands except the blocking read. */
   readonly commands: RedisLink
   /** Reserved for the blocking read. */
   readonly reader: RedisLink
@@ -36,8 +36,8 @@ export interface RedisConsumptionParts {
 }
 
 /**
- * One consumer of a group: its start, its stop, and what its entries ask of it. The parts read new entries, keep their
- * leases, acknowledge them, and take over entries of dead consumers.
+ * One consumer of a group: its start, its stop, and the operations that its entries need. Its parts read new entries,
+ * renew their leases, acknowledge them, and take over entries of dead consumers.
  */
 export class RedisConsumption implements Consumption, EntryOwner {
   readonly leaseMs: number
@@ -201,8 +201,8 @@ function nameWatch({ options, commands, host, readsNew }: RedisConsumptionParts)
   const { consumerName, consumerGroup, keys, isNameGiven, pendingIdleMs } = options
   if (!readsNew || !isNameGiven) return undefined
   const detail =
-    `another live process consumes as ${consumerName} in the group ${consumerGroup}, so each takes over what the other ` +
-    'handles; give each its own consumerName, or none'
+    `another live process consumes as ${consumerName} in the group ${consumerGroup}, so the two processes take over ` +
+    "each other's messages; give each its own consumerName, or omit it"
   return new RedisNameWatch({
     link: commands,
     key: keys.consumer(consumerGroup, consumerName),

@@ -16,9 +16,10 @@ export interface RedisExpiredEntriesParts {
 }
 
 /**
- * Entries whose attempt did not start because their lease had expired while the server or this process stood still.
- * Another consumer may own them by now. The server knows: it is asked, and entries that this consumer still owns are
- * redelivered. Until the reply, later entries of the same aggregates are blocked, because they would overtake.
+ * Entries whose attempt did not start because their lease had expired while the server or this process was suspended.
+ * Another consumer may own them by now. The consumer asks the server, and entries that this consumer still owns are
+ * redelivered. Until the reply, later entries of the same aggregates are blocked, because they would overtake these
+ * entries.
  */
 export class RedisExpiredEntries {
   readonly #parts: RedisExpiredEntriesParts

@@ -6,7 +6,7 @@ import type { ConsumedStream } from '../client/consumed-stream.ts'
 /** How this consumer's hold on an entry ended. */
 export type EntryEnd = 'acknowledged' | 'deadLettered' | 'lost'
 
-/** What a held entry calls on its consumption. */
+/** The operations of a consumption that a held entry uses. */
 export interface EntryOwner {
   /** How long a lease lasts, in milliseconds. */
   readonly leaseMs: number
@@ -61,7 +61,7 @@ export class HeldEntry implements Delivery {
     this.#owner = owner
     this.message = fields.message
     this.stream = fields.stream
-    // Only the replay stream has what a replay wrote. Any producer can write the same field to the other one.
+    // The field is read only from the replay stream. In the other stream, any producer can write the same field.
     this.replayTarget = fields.stream.deletesSettled ? replayTarget(fields.message.headers) : undefined
     this.attemptsStarted = fields.attemptsStarted
     this.deliveryCount = fields.attemptsStarted + 1
@@ -118,7 +118,7 @@ export class HeldEntry implements Delivery {
     return true
   }
 
-  /** False if the process stood still for longer than a lease: another consumer may own the entry by now. */
+  /** False if the process was suspended for longer than a lease: another consumer may own the entry by now. */
   #isHeld(): boolean {
     if (performance.now() - this.leasedAt >= this.#owner.leaseMs) this.isLost = true
     return !this.isLost

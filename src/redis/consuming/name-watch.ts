@@ -10,7 +10,7 @@ const BEATS = 3
 
 export interface RedisNameWatchParts {
   readonly link: RedisLink
-  /** The key that says which process uses the name. */
+  /** The key that contains the process that uses the name. */
   readonly key: string
   readonly leaseMs: number
   /** Called once if another live process uses the name. */
@@ -18,8 +18,9 @@ export interface RedisNameWatchParts {
 }
 
 /**
- * Notices a second live process with the same consumer name: each would take over what the other handles. The first
- * process holds a key, which expires if it dies. A process that finds the key held for longer than that has a twin.
+ * Detects a second live process with the same consumer name, because the two processes would take over each other's
+ * entries. The first process holds a key, which expires if the process dies. If a process finds the key held for longer
+ * than that, another live process has the same name.
  */
 export class RedisNameWatch {
   readonly #parts: RedisNameWatchParts

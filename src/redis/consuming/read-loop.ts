@@ -22,10 +22,10 @@ const LARGE_PAGE = 20
 /** No handler has succeeded before the first delivery. */
 const NO_HANDLERS: readonly string[] = []
 
-/** What a read returned, held and not delivered yet. */
+/** The entries of a read, which are held but not delivered yet. */
 interface HeldPages {
   readonly entries: readonly HeldEntry[]
-  /** What was read of the entries that the reply was too large for. */
+  /** The parts that were read of entries for which the reply was too large. */
   readonly partial: ReadonlyMap<HeldEntry, StreamEntry>
   /** Number of entries that were read, also of those that were held before. */
   readonly count: number
@@ -43,7 +43,7 @@ export interface RedisReadLoopParts {
   readonly sizes: EntrySizes
   readonly host: TransportHost
   readonly stopped: AbortSignal
-  /** Takes over what is pending for this consumer and not held. */
+  /** Takes over the entries that are pending for this consumer and not held. */
   readonly takeOwn: () => Promise<void>
 }
 
@@ -120,8 +120,8 @@ export class RedisReadLoop {
   }
 
   /**
-   * Takes over what the server assigned with a lost reply. Otherwise those entries would wait until their leases
-   * expire, and later entries would overtake them.
+   * Takes over the entries that the server assigned with a lost reply. Otherwise those entries would wait until their
+   * leases expire, and later entries would overtake them.
    */
   async #takeUnanswered({ readerId }: { readonly readerId: string | undefined }): Promise<void> {
     const { commands, takeOwn, stopped } = this.#parts
@@ -158,7 +158,7 @@ export class RedisReadLoop {
       )
     }
     const partial = new Map<HeldEntry, StreamEntry>()
-    // Nothing throws from here on: every entry that is held is delivered.
+    // No statement throws from here on, so every held entry is delivered.
     const entries = exact.flatMap(({ stream, entries: read, sentAt: leasedAt }) =>
       read.flatMap((entry) => {
         const delivery = held.hold(stream, {

@@ -12,7 +12,7 @@ import {
 import { commandError } from '../errors.ts'
 import type { ResolvedRedisOptions } from '../options.ts'
 
-/** A group that limits this many trims in a row, without moving, is reported. */
+/** A group is reported if it prevents this many trims in a row without acknowledging an entry. */
 const REPORT_AFTER_TRIMS = 3
 
 export interface RedisTrimmerParts {
@@ -112,7 +112,7 @@ export class RedisTrimmer {
     return Number(count) > 0 ? String(first) : nextId(lastDeliveredId)
   }
 
-  /** Reports a group that does not move while entries beyond the limits wait for it: it may be abandoned. */
+  /** Reports a group that acknowledges nothing while it keeps entries beyond the limits. The group may be abandoned. */
   #reportHeldBack(
     stream: StreamState,
     needed: Needed | undefined,

@@ -42,7 +42,7 @@ export function entryCommand(
 export interface StreamEntry {
   readonly id: string
   readonly fields: readonly RedisArgument[]
-  /** True if strings are empty that the reply was too large for. */
+  /** True if some strings are empty because the reply was too large. */
   readonly isPartial: boolean
 }
 

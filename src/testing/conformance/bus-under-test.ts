@@ -20,7 +20,7 @@ export type CreateBus = (options: CreateBusOptions) => EventBus | Promise<EventB
 export interface BusFaults {
   /** Writes a message without any check, as another producer might. */
   readonly publishRaw?: (scope: string, message: RawMessage) => void | Promise<void>
-  /** Deletes what the consumers of a group need: the group, the queue or the topic. */
+  /** Deletes the group, the queue or the topic that the consumers of a group need. */
   readonly loseTopology?: (scope: string, consumerGroup: string) => void | Promise<void>
   /** Breaks the existing connections; new ones work. */
   readonly cutConnections?: (scope: string) => void | Promise<void>

@@ -31,7 +31,7 @@ const ofVersion = {
 
 /** Promise 15: events of earlier and later releases. */
 export const evolutionTests: readonly ConformanceTest[] = [
-  test('hands events of all versions to a handler as instances of the current class', {
+  test('passes events of all versions to a handler as instances of the current class', {
     needs: ['wire'],
     faults: ['publishRaw'],
   }, async (scene) => {

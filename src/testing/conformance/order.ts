@@ -46,7 +46,7 @@ function numbersByKey(events: readonly Noted[]): ReadonlyMap<string, readonly nu
 export const orderTests = [
   test('handles the events of an aggregate one at a time, in order', { needs: ['lanes'] }, async (scene) => {
     const overlap = new Overlap()
-    // The handlers take different times, so that without lanes a later event of an aggregate would start too early.
+    // The handlers have different durations, so that without lanes a later event of an aggregate would start too early.
     const work = ({ aggregateId, n }: Noted) => turns(1 + ((KEYS.indexOf(aggregateId) * 3 + n) % 5))
     const recording = new Recording<Noted>((event) => overlap.during(event.aggregateId, () => work(event)))
     const bus = await scene.consumer((it) => it.subscribe(Noted, recording.handler))

@@ -31,7 +31,7 @@ export const outageTests = [
   }),
 
   test(
-    'rejects a publish at its deadline if the broker stays away, with the outcome of each event',
+    'rejects a publish at its deadline if the broker stays unreachable, with the outcome of each event',
     outage,
     async (scene) => {
       const recording = new Recording<Noted>()

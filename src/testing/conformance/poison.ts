@@ -139,7 +139,7 @@ export const poisonTests: readonly ConformanceTest[] = [
     assert.equal(bus.getStats().messagesSentToDlq, 0)
   }),
 
-  test('believes no header of a producer about handlers and attempts', {
+  test('ignores headers of a producer about handlers and attempts', {
     needs: ['wire'],
     faults: ['publishRaw'],
   }, async (scene) => {
@@ -165,7 +165,7 @@ export const poisonTests: readonly ConformanceTest[] = [
     assert.equal(bus.getStats().messagesSentToDlq, 0)
   }),
 
-  test('keeps as a dead letter what a header hides behind a type without handlers', {
+  test('keeps as a dead letter a message whose header names a type without handlers and whose body another type', {
     needs: ['wire', 'deadLetters'],
     faults: ['publishRaw'],
   }, async (scene) => {

@@ -6,7 +6,7 @@ import { firsts, Recording } from './recording.ts'
 
 /** Promise 8, and promise 2 in crashes. */
 export const redeliveryTests = [
-  test('takes over the messages of a consumer that died', {
+  test('takes over the messages of a consumer that crashed', {
     needs: ['redelivery', 'consumerGroups'],
     faults: ['crash'],
   }, async (scene) => {

@@ -5,7 +5,7 @@ import { ids, Noted, noted, series } from './events.ts'
 import { Recording } from './recording.ts'
 import { timed } from './scene.ts'
 
-/** Promise 9: a stop loses nothing, whatever its handlers do. */
+/** Promise 9: a stop loses nothing, regardless of its handlers. */
 export const stoppingTests = [
   test('lets running handlers finish, and settles their events', { needs: ['redelivery'] }, async (scene) => {
     const gate = Promise.withResolvers<void>()

@@ -26,7 +26,7 @@ const SUITE: Readonly<Record<string, readonly StoresTest[]>> = {
 
 /**
  * The conformance suite for all stores of a backend: tests the event store, snapshots, checkpoints, leases and parked
- * events, each alone and in one transaction.
+ * events, each on its own and together in one transaction.
  *
  * @example
  * describeStores('my stores', {
@@ -56,8 +56,8 @@ export function describeStores<S extends Stores>(name: string, options: Describe
 }
 
 /**
- * The part of {@link describeStores} about the inbox: the note and the writes of a handler are one transaction, and each event has
- * its effect once. The stores need transactions and an event store, in which the tests count effects.
+ * The part of {@link describeStores} for the inbox: one transaction commits the record and the writes of a handler, and
+ * each event has its effect once. The stores need transactions, and an event store in which the tests count effects.
  *
  * @example
  * describeInbox('my inbox', { runner: { describe, it }, create: () => new MyStores({ database: freshDatabase() }) })
@@ -67,8 +67,8 @@ export function describeInbox<S extends Stores>(name: string, options: DescribeS
 }
 
 /**
- * The part of {@link describeStores} about the outbox and its relay: committed events are published at least once and in order,
- * others never, and what is published is removed.
+ * The part of {@link describeStores} for the outbox and its relay: committed events are published at least once and in
+ * order, other events never, and published events are removed.
  *
  * @example
  * describeOutbox('my outbox', {

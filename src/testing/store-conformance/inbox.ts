@@ -4,7 +4,10 @@ import type { DomainEvent, HandlerContext, InboxHandler, Stores } from '../../in
 import { appendTo, Noted, noted, refusal } from './stored-events.ts'
 import { storesTest } from './stores-under-test.ts'
 
-/** An event that handlers of the tests append to the transaction: what the inbox must commit once. */
+/**
+ * The effect of the handlers of the tests: an event that they append to the transaction, and that the inbox must commit
+ * once.
+ */
 const EFFECTS = 'effects'
 
 const contextOf = (signal: AbortSignal): HandlerContext => ({
@@ -28,13 +31,13 @@ const countEffect: InboxHandler<DomainEvent> = async (event, { tx }) => {
   await appendTo(tx.events, noted(EFFECTS, n))
 }
 
-/** The numbers of the events that had their effect, each time that they had it. */
+/** The numbers of the events whose effect was committed, one for each commit. */
 async function effects({ events }: Stores): Promise<readonly number[]> {
   const stream = await events.getEvents(EFFECTS)
   return stream.events.map((event) => (event instanceof Noted ? event.n : -1))
 }
 
-/** What the inbox promises. */
+/** The guarantees of the inbox. */
 export const inboxTests = [
   storesTest(
     'runs a handler once for each event, however often it is delivered',

@@ -6,7 +6,7 @@ import type { PublishedTo, RunningRelay } from './relay-under-test.ts'
 import { appendTo, idsOf, Noted, noted, refusal, written } from './stored-events.ts'
 import { type StoresScene, storesTest } from './stores-under-test.ts'
 
-/** A bus that keeps what it was given, and refuses it while it is down. */
+/** A bus that records the published events, and refuses them while it is down. */
 class RecordingBus implements PublishedTo {
   readonly published: DomainEvent[] = []
   isDown = false
@@ -42,7 +42,7 @@ async function relayed(
 
 const inFeed = async ({ outbox }: Stores) => idsOf((await outbox.readPage({ limit: 10_000 })).events)
 
-/** What the outbox promises, with a relay. */
+/** The guarantees of the outbox with a relay. */
 export const outboxTests = [
   storesTest(
     'shows nothing of a transaction before its commit, and all of it in order then',
@@ -65,22 +65,25 @@ export const outboxTests = [
     },
   ),
 
-  storesTest('ends a page early for its size, and says that there is more', async ({ stores }) => {
-    const events = notes(7)
-    await addAll(stores, events)
+  storesTest(
+    'ends a page early because of its size, and reports that there are more events',
+    async ({ stores }) => {
+      const events = notes(7)
+      await addAll(stores, events)
 
-    const pages: (readonly string[])[] = []
-    for (let fromPosition = 0; ; ) {
-      const page = await stores.outbox.readPage({ fromPosition, maxBytes: 1 })
-      pages.push(idsOf(page.events))
-      fromPosition = page.events.at(-1)?.position ?? fromPosition
-      if (page.isCut !== true) break
-    }
+      const pages: (readonly string[])[] = []
+      for (let fromPosition = 0; ; ) {
+        const page = await stores.outbox.readPage({ fromPosition, maxBytes: 1 })
+        pages.push(idsOf(page.events))
+        fromPosition = page.events.at(-1)?.position ?? fromPosition
+        if (page.isCut !== true) break
+      }
 
-    assert.deepEqual(pages.flat(), idsOfEvents(events))
-    // All in one page from an outbox that does not limit it.
-    assert.ok(pages.length === 1 || pages[0]?.length === 1, `pages of ${pages.map(({ length }) => length)}`)
-  }),
+      assert.deepEqual(pages.flat(), idsOfEvents(events))
+      // All in one page from an outbox that does not limit it.
+      assert.ok(pages.length === 1 || pages[0]?.length === 1, `pages of ${pages.map(({ length }) => length)}`)
+    },
+  ),
 
   storesTest('publishes nothing of a transaction that is rolled back', async (scene) => {
     const { stores, other } = scene

@@ -160,29 +160,32 @@ export const readTests = [
     assert.deepEqual(idsOf(rest.events), [file.eventId])
   }),
 
-  storeTest('ends a page early for its size, and says that there is more', async ({ store }) => {
-    const text = 'x'.repeat(1000)
-    const event = (n: number) => new Texted({ aggregateId: 'a', n, text })
-    const events = Array.from({ length: 7 }, (_, index) => event(index))
-    await append(store, events)
+  storeTest(
+    'ends a page early because of its size, and reports that there are more events',
+    async ({ store }) => {
+      const text = 'x'.repeat(1000)
+      const event = (n: number) => new Texted({ aggregateId: 'a', n, text })
+      const events = Array.from({ length: 7 }, (_, index) => event(index))
+      await append(store, events)
 
-    const pages: (readonly string[])[] = []
-    for (let fromPosition = 0; ; ) {
-      const page = await store.readPage({ fromPosition, maxBytes: 2500, eventTypes: [Texted.eventType] })
-      if (page.events.length > 0) pages.push(idsOf(page.events))
-      fromPosition = page.events.at(-1)?.position ?? fromPosition
-      if (page.isCut !== true) break
-    }
-    assert.deepEqual(
-      pages.flat(),
-      events.map(({ eventId }) => eventId),
-    )
-    // All in one page from a store that does not limit it, otherwise as many as reach the size.
-    if (pages.length > 1) assert.deepEqual([pages[0]?.length, pages[1]?.length], [3, 3])
-    const single = await store.readPage({ maxBytes: 1 })
-    assert.ok(single.events.length === 1 || single.events.length === 7)
-    assert.deepEqual(idsOf(await readAll(store, { maxBytes: 1 })), pages.flat())
-  }),
+      const pages: (readonly string[])[] = []
+      for (let fromPosition = 0; ; ) {
+        const page = await store.readPage({ fromPosition, maxBytes: 2500, eventTypes: [Texted.eventType] })
+        if (page.events.length > 0) pages.push(idsOf(page.events))
+        fromPosition = page.events.at(-1)?.position ?? fromPosition
+        if (page.isCut !== true) break
+      }
+      assert.deepEqual(
+        pages.flat(),
+        events.map(({ eventId }) => eventId),
+      )
+      // All in one page from a store that does not limit it, otherwise as many as reach the size.
+      if (pages.length > 1) assert.deepEqual([pages[0]?.length, pages[1]?.length], [3, 3])
+      const single = await store.readPage({ maxBytes: 1 })
+      assert.ok(single.events.length === 1 || single.events.length === 7)
+      assert.deepEqual(idsOf(await readAll(store, { maxBytes: 1 })), pages.flat())
+    },
+  ),
 
   storeTest('is the same store for all that open it', async (scene) => {
     const another = await scene.another()

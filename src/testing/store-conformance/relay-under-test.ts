@@ -1,6 +1,6 @@
 import { type DomainEvent, type Outbox, SubscriptionManager } from '../../index.ts'
 
-/** What a relay publishes to. */
+/** The target of a relay. */
 export interface PublishedTo {
   publish(events: readonly DomainEvent[]): Promise<void>
 }
@@ -9,7 +9,7 @@ export interface PublishedTo {
 export interface RunningRelay {
   /** Resolves when everything is published that is in the outbox now. */
   whenPublished(): Promise<void>
-  /** Stops it, without publishing what is left. */
+  /** Stops the relay without publishing the remaining events. */
   stop(): Promise<void>
 }
 

@@ -16,7 +16,7 @@ export interface DescribeStoresOptions<S extends Stores = Stores> {
   readonly startWriter?: (stores: S) => StoreWriter | Promise<StoreWriter>
   /** Starts the relay under test. Default: the relay of a `SubscriptionManager`. */
   readonly startRelay?: StartRelay
-  /** What the stores do without, and why. */
+  /** Capabilities that the stores lack, each with a reason. */
   readonly lacks?: Partial<Readonly<Record<StoreCapability, string>>>
   /** Called after each test, when its stores are closed. */
   readonly cleanUp?: (stores: S) => void | Promise<void>
@@ -87,7 +87,7 @@ export const storesTest = (
   needs: readonly StoreCapability[] = [],
 ): StoresTest => ({ name, needs, run })
 
-/** Describes tests, each with fresh stores; those that need what the stores lack are skipped with the reason. */
+/** Describes tests, each with fresh stores. Tests that need a missing capability are skipped with the reason. */
 export function describeTopic<S extends Stores>(
   topic: string,
   tests: readonly StoresTest[],

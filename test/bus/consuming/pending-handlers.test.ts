@@ -49,7 +49,7 @@ describe('an event is for', () => {
     ])
   })
 
-  it('one that it waits for though none here has not succeeded', () => {
+  it('one that is missing although all handlers on this bus have succeeded', () => {
     expect(pending(release({ name: 'a' }), { settled: ['a'] })).toEqual([[], ['(unnamed)']])
   })
 })
@@ -111,7 +111,7 @@ describe('a dead letter of an earlier release', () => {
 describe('a name of a handler', () => {
   it('is refused if another handler of the event has it', () => {
     expect(() => release({ name: 'a' }, { name: 'b', aliases: ['a'] })).toThrow(
-      'Two handlers of OrderCreated are called "a".',
+      'Two handlers of OrderCreated have the name "a".',
     )
   })
 

@@ -131,7 +131,7 @@ describe('a burst of publishes', () => {
     expect(transport.sent).toHaveLength(30_000)
   })
 
-  it('fails what the transport did not get in time as not stored, and never sends it', async () => {
+  it('reports events that were not passed to the transport in time as not stored, and never sends them', async () => {
     const transport = new HoldingTransport()
     const { publish, deadlines } = createQueue(transport)
     const calls = events.slice(0, 12_000).map((event) => publish([event]))

@@ -57,7 +57,7 @@ it('propagateBaggage activates it and passes it on', async () => {
   expect([seen, sent]).toEqual([['admin'], [BAGGAGE]])
 })
 
-it('names no span after a type from the wire, and cuts what it records of a message', async () => {
+it('names no span after an event type without a class, and shortens attributes from messages', async () => {
   const exporter = startTracing()
   const logger = new RecordingLogger()
   const broker = new MemoryBroker()

@@ -36,7 +36,7 @@ it.each(['closes', 'is silent'] as const)(
   },
 )
 
-it('gives up within connectTimeoutMs if no server says anything', async () => {
+it('gives up within connectTimeoutMs if no server answers', async () => {
   const bootstrapServers = `127.0.0.1:${await deadServer('is silent')},127.0.0.1:${await deadServer('is silent')}`
   const bus = createBus({ bootstrapServers, connectTimeoutMs: 1000 })
 

@@ -85,7 +85,7 @@ describe.each(frames)('a server that sends %s', (_name, lie) => {
     expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(16 * MIB)
   })
 
-  it('is an error with a code at a fetch, and an honest answer is read after it', async () => {
+  it('is an error with a code at a fetch, and a valid response is read after it', async () => {
     const fake = await FakeKafka.start()
     const scene = await connectedTo(fake)
     fake.range = { records: honest, highWatermark: 12n }
@@ -97,7 +97,7 @@ describe.each(frames)('a server that sends %s', (_name, lie) => {
   })
 })
 
-describe('a server that lies about offsets', () => {
+describe('a server that reports wrong offsets', () => {
   const lies = [
     ['offsets near 2^63', withOffset(2n ** 63n - 3n), 12n],
     ['offsets near 2^63, as the end of the log too', withOffset(2n ** 63n - 3n), 2n ** 63n - 1n],
@@ -118,7 +118,7 @@ describe('a server that lies about offsets', () => {
     expect(range?.impossible).toMatch(/^it holds /)
   })
 
-  it('hands out no record twice: a batch that comes again ends the answer', async () => {
+  it('returns no record twice: a repeated batch ends the response', async () => {
     const fake = await FakeKafka.start()
     const scene = await connectedTo(fake)
     fake.range = { records: Buffer.concat([honest, honest]), highWatermark: 12n }
@@ -127,7 +127,7 @@ describe('a server that lies about offsets', () => {
     expect(range).toMatchObject({ nextOffset: 12, impossible: expect.stringContaining('10 to 11') })
   })
 
-  it('is reported after a few tries, at a low rate, and an honest answer is handled after it', async () => {
+  it('is reported after a few attempts, at a low rate, and a valid response is handled after it', async () => {
     const fake = await FakeKafka.start()
     const scene = await connectedTo(fake)
     fake.range = { records: withDelta(-3), highWatermark: 12n }

@@ -156,9 +156,9 @@ describe('a bus that does not fit its broker', () => {
   it.each<[string, KafkaEventBusOptions, RegExp]>([
     ['is not there', { sslCafile: certificates.path('nothing.pem') }, /sslCafile cannot be used: ENOENT/],
     [
-      'holds no certificate',
+      'contains no certificate',
       { sslCafile: certificates.path('client.key') },
-      /sslCafile .* holds no certificate/,
+      /sslCafile .* contains no certificate/,
     ],
     [
       'holds the key of another certificate',

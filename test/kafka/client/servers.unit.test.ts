@@ -44,14 +44,14 @@ describe('the first answer', () => {
     return { asked, late, answer }
   }
 
-  it('asks the next server at once when one fails', async () => {
+  it('tries the next server at once when one fails', async () => {
     const { asked, answer } = ask({ a: Promise.reject(new Error('refused')), b: Promise.resolve('from b') })
 
     expect(await answer).toBe('from b')
     expect(asked).toEqual(['a', 'b'])
   })
 
-  it('asks the next server too when one is silent, and hands back what answers late', async () => {
+  it('also tries the next server when one is silent, and returns late connections', async () => {
     const late = Promise.withResolvers<string>()
     const { asked, answer, late: lates } = ask({ a: late.promise, c: Promise.resolve('from c') })
 

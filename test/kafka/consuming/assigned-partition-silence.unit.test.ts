@@ -95,7 +95,7 @@ const steps = {
   },
 } as const
 
-it('starts each record once and in order, however often its session expires and resumes', () => {
+it('starts each record once and in order, even if its session expires and resumes many times', () => {
   const names = ['deliver', 'turn', 'turn', 'turn', 'turn', 'commit', 'silence', 'resume', 'resume'] as const
   const schedule = fc.array(fc.tuple(fc.constantFrom(...names), fc.nat(1000)), {
     minLength: 20,

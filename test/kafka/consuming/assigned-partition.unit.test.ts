@@ -204,7 +204,7 @@ describe('a partition', () => {
     expect(model.seen).toHaveLength(50)
   })
 
-  it('delivers for the first time what a clean stop interrupted or left unstarted', () => {
+  it('delivers records that a clean stop interrupted or did not start as first deliveries', () => {
     const { model, commit } = announced()
     model.deliver(ROOM, 10, 1000)
     for (let record = 0; record < 5; record += 1) model.begin(0)

@@ -78,7 +78,7 @@ describe('assigning cooperatively', () => {
     })
   })
 
-  it('assigns a partition that has to move to nobody until its owner has given it up', () => {
+  it('assigns a partition that must move to no member until its owner has released it', () => {
     const joined = assignCooperatively([member('1', ['a'], all), member('2', ['a'])], sizes)
     expect(texts(joined)).toEqual({ 1: ['a3', 'a4', 'a5'], 2: [] })
 
@@ -102,7 +102,7 @@ describe('assigning cooperatively', () => {
     expect(texts(assignCooperatively(members, sizes))).toEqual({ 1: [], 2: [] })
   })
 
-  it('reaches a stable assignment within a few joins, whoever comes and goes', () => {
+  it('reaches a stable assignment within a few joins, whichever members join and leave', () => {
     fc.assert(
       fc.property(
         fc.array(fc.subarray(['1', '2', '3', '4'], { minLength: 1 }), { maxLength: 6 }),

@@ -132,7 +132,7 @@ it.each(['earliest', 'latest'] as const)(
   },
 )
 
-it('starts a new group at startFrom, whatever autoOffsetReset says, and an old one where it was', async () => {
+it('starts a new group at startFrom regardless of autoOffsetReset, and an existing one at its offset', async () => {
   const topicPrefix = freshName()
   const publisher = createBus({ topicPrefix })
   await publisher.publish(orders(10))
@@ -174,7 +174,7 @@ it('starts at the latest record in every member of a new group, whichever commit
   expect(seen.flat()).toHaveLength(marks.length)
 })
 
-it('resumes a group that started at the latest record where it stopped, however long it was away', async () => {
+it('resumes a group that started at the latest record at its last offset, even after a long time', async () => {
   const options = { topicPrefix: freshName(), autoOffsetReset: 'latest' } as const
   const first = createBus(options)
   recorder(first)

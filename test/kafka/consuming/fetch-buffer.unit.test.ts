@@ -10,7 +10,7 @@ import { PARTITION_OWNER } from './partition-model.ts'
 const EVENT_BYTES = 900_000
 const BUFFER_BYTES = ROOMY_INTAKE.roomBytes
 
-it('buffers records up to a number of bytes, however small their batches are, and continues after they are handled', async () => {
+it('buffers records up to a number of bytes even if their batches are small, and continues after they are handled', async () => {
   const fake = await FakeKafka.start()
   const scene = await connectedTo(fake)
   const log = Array.from({ length: 200 }, (_, offset) =>

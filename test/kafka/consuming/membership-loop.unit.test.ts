@@ -60,7 +60,7 @@ describe('the loop of a membership', () => {
     expect(protocol.entries).toHaveLength(1)
   })
 
-  it('enters nothing if the brokers do not come back', async () => {
+  it('does not join if the brokers do not come back', async () => {
     const loop = new MembershipLoop(() => Promise.resolve(false))
     const protocol = new TestProtocol(loop, [])
 

@@ -212,7 +212,7 @@ describe('the broker of a partition', () => {
   const anyEvent = fc.constantFrom('add', 'send', 'send', 'succeed', 'reform', 'split', 'fail', 'giveUp')
   const anyEvents = fc.array(fc.tuple(anyEvent, fc.nat(20)), { maxLength: 200, size: 'max' })
 
-  it('gets each record once and in order, with consecutive sequences, whatever happens', () => {
+  it('receives each record once and in order, with consecutive sequence numbers, under random faults', () => {
     fc.assert(
       fc.property(anyEvents, (events) => {
         const { queue, add, outcomes } = scene()
@@ -242,7 +242,7 @@ describe('the broker of a partition', () => {
   })
 })
 
-it('takes 100,000 records in small batches without looking at those behind them', () => {
+it('takes 100,000 records in small batches without reading the records behind them', () => {
   const queue = new PartitionQueue('t', 0)
   let looks = 0
   for (let index = 0; index < 100_000; index += 1) {

@@ -7,7 +7,7 @@ function scene(lingerMs: number) {
   return { send, schedule: new SendSchedule({ lingerMs, send }) }
 }
 
-describe('records that come one after the other', () => {
+describe('records that arrive one after the other', () => {
   it('are sent together after the first turn that adds none', async () => {
     const { send, schedule } = scene(60_000)
     schedule.added()

@@ -38,7 +38,7 @@ async function allocatedBy(action: () => unknown): Promise<number> {
 const good = storedBatch([{ key: 'k', value: 'good', headers: [] }], { offset: 11 })
 
 describe('a batch that multiplies', () => {
-  it.each(codecs)('is given up when its content exceeds the limit, compressed with %s', async (codec) => {
+  it.each(codecs)('is refused when its content exceeds the limit, compressed with %s', async (codec) => {
     const bomb = storedBatch([{ key: null, value: Buffer.alloc(64 * MIB), headers: [] }], {
       offset: 10,
       codec,
@@ -54,7 +54,7 @@ describe('a batch that multiplies', () => {
     expect(allocated).toBeLessThan(16 * MIB)
   })
 
-  it('is given up before decompression when it declares too many records', async () => {
+  it('is refused before decompression when it declares too many records', async () => {
     const many = Array.from({ length: 1001 }, () => ({ key: null, value: null, headers: [] }))
     const { unreadable } = await read(storedBatch(many, { offset: 10 }))
     expect(unreadable).toMatchObject([{ from: 10, to: 1010, error: { name: 'TooLargeError' } }])

@@ -53,7 +53,7 @@ describe('the progress of a partition', () => {
     )
   })
 
-  it('never exceeds its limit, and what is read back is correct', () => {
+  it('never exceeds its limit, and is read back correctly', () => {
     fc.assert(
       fc.property(
         anyCase(300),
@@ -94,7 +94,7 @@ describe("metadata that is not the bus's own", () => {
     ['with numbers that are none', '{"v":1,"o":-1,"a":[[-1,2],[0.5,1],[1e99,1],[null,1],5,null],"d":[-1,5]}'],
     ['with numbers beyond all offsets', '{"v":1,"o":9007199254740993,"d":[0,9007199254740993]}'],
     ['with a half range', '{"v":1,"d":[7]}'],
-  ])('is %s, and says nothing', (_what, metadata) => {
+  ])('is %s, and contains no progress', (_what, metadata) => {
     expect(readProgress(100, metadata)).toEqual(none)
   })
 

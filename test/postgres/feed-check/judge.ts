@@ -1,4 +1,4 @@
-/** What a writer knows of the events of one append or transaction. */
+/** A writer's knowledge of the events of one append or transaction. */
 export interface Fact {
   readonly kind: 'stored' | 'notStored' | 'unknown'
   readonly ids: readonly string[]

@@ -14,7 +14,7 @@ export interface FeedCheckOptions {
   readonly events: number
   readonly writerKills: number
   readonly serverKills: number
-  /** Followers read up to the last position that is there: what a sequence alone comes to. */
+  /** Readers read up to the last existing position, as they would with a sequence alone. */
   readonly isNaive: boolean
   readonly onProgress?: (line: string) => void
 }
@@ -29,7 +29,7 @@ export interface FeedCheckResult {
 
 const SCHEMA = 'feed_check'
 
-/** Ends the feed at the last event that is committed, whatever may still come before it. */
+/** Ends the feed at the last committed event, even if an event before it may still be committed. */
 const NAIVE = `
 create or replace function ${SCHEMA}.feed_end()
 returns table (head bigint, head_event_id text, is_held boolean, is_replica boolean) language sql as $$

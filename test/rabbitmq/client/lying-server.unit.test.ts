@@ -55,7 +55,7 @@ async function failureOf(port: number, options: object = {}) {
   return { error, bus, logger, elapsedMs: performance.now() - startedAt }
 }
 
-it('gives up a server that drips its handshake, and closes the connection', async () => {
+it('gives up a server that sends its handshake too slowly, and closes the connection', async () => {
   const { port, sockets } = await lyingServer((socket) => {
     let sent = 0
     repeatedly(socket, 20, () => {
@@ -84,7 +84,7 @@ it('refuses a frame of 4 GiB at once', async () => {
   await waitFor(() => sockets.size === 0)
 })
 
-it('tries the next server after one that drips', async () => {
+it('tries the next server after a slow one', async () => {
   const dripping = await lyingServer((socket) =>
     repeatedly(socket, 20, () => socket.write(START.subarray(0, 1))),
   )

@@ -16,7 +16,7 @@ function brokerOf(count: number) {
   return { channel: { ack }, waiting, frames: () => frames }
 }
 
-it('acknowledges exactly what is settled, in any order', () => {
+it('acknowledges exactly the settled messages, in any order', () => {
   const step = fc.oneof(fc.nat({ max: 29 }), fc.constant('flush' as const))
   fc.assert(
     fc.property(fc.array(step, { maxLength: 60 }), (steps) => {

@@ -95,7 +95,7 @@ it('connects over TLS, and refuses a server that it cannot verify', async () => 
   expect((await failure(misnamed.connect())).message).toMatch(/altnames|does not match/)
 })
 
-it('duplicates a given client for its connections and leaves the client itself alone', async () => {
+it('duplicates a given client for its connections and does not use the client itself', async () => {
   const given = createClient({ url: inject('redisUrl') })
   await given.connect()
   onTestFinished(() => given.destroy())

@@ -106,7 +106,7 @@ describe('the framing', () => {
     return Buffer.concat(parts).toString()
   }
 
-  it('of good replies is followed and left as it is, however they are cut into chunks', () => {
+  it('of valid replies is parsed and not changed, regardless of the chunks', () => {
     const bytes = Buffer.from(replies.repeat(3))
     for (let size = 1; size <= bytes.length; size += 1) {
       expect(passed(bytes, size)).toBe(replies.repeat(3))
@@ -116,7 +116,7 @@ describe('the framing', () => {
     }
   })
 
-  it('keeps null in the place of a string that is too long, however it is cut into chunks', () => {
+  it('replaces a string that is too long with null, regardless of the chunks', () => {
     const bytes = Buffer.from(`*3\r\n$1\r\na\r\n$100\r\n${long}\r\n$1\r\nb\r\n$100\r\n${long}\r\n:1\r\n`)
     for (let size = 1; size <= bytes.length; size += 1)
       expect(passed(bytes, size)).toBe('*3\r\n$1\r\na\r\n$-1\r\n$1\r\nb\r\n$-1\r\n:1\r\n')

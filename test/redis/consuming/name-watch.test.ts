@@ -45,7 +45,7 @@ it('does not warn if the earlier process with the name stopped or died, or is in
   expect([...taken(heir.notices), ...taken(other.notices)]).toEqual([])
 })
 
-it('asks nothing for the default name, which is unique', async () => {
+it('sends no command for the default name, which is unique', async () => {
   const { url } = await launchRedis()
   const client = await connectClient(url)
   const streamPrefix = freshPrefix()

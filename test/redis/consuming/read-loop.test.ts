@@ -19,7 +19,7 @@ async function appendMangled(streamPrefix: string, count: number): Promise<void>
     await client.sendCommand(['XADD', `${streamPrefix}:stream`, '*', ...fields])
 }
 
-it('takes over at once what the server assigned with a lost reply, before later entries', async () => {
+it('takes over entries of a lost reply at once, before later entries', async () => {
   const streamPrefix = freshPrefix()
   const { proxy, redisUrl } = await startProxy()
   const bus = createBus({ streamPrefix, redisUrl, pendingIdleMs: 60_000 })

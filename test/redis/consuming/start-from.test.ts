@@ -36,7 +36,7 @@ it('starts at the earliest event if the group was lost, so that nothing is skipp
   await waitFor(() => seen.includes(3))
 })
 
-it('lets a group that exists go on where it is', async () => {
+it('lets an existing group continue at its position', async () => {
   const streamPrefix = freshPrefix()
   const first = createBus({ streamPrefix })
   first.subscribe(Noted, () => undefined)

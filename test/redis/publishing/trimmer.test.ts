@@ -38,7 +38,7 @@ it('trims to a length, and keeps what a group has not acknowledged', async () =>
   expect(await client.xLen(stream)).toBeGreaterThanOrEqual(100)
 })
 
-it('trims what a group may still need if trim is unsafe', async () => {
+it('trims entries that a group may still need if trim is unsafe', async () => {
   const streamPrefix = freshPrefix()
   const stream = `${streamPrefix}:stream`
   const client = await connectClient()
@@ -89,7 +89,7 @@ it('reports entries that it trims before any group has read them, and the first 
   expect(seen).toMatchObject([{ type: 'eventsLost', count: 1000 - kept }])
 })
 
-it('reports what it trims under an unsafe limit before a group has read it, and the lag is right after', async () => {
+it('reports entries that it trims unread under an unsafe limit, and the lag is correct afterwards', async () => {
   const streamPrefix = freshPrefix()
   const stream = `${streamPrefix}:stream`
   const client = await connectClient()
@@ -126,7 +126,7 @@ it('reports what it trims under an unsafe limit before a group has read it, and 
   expect((await bus.health()).checks.lag.value).toBe(kept)
 })
 
-it('knows no lag where everything unread was trimmed away', async () => {
+it('reports an unknown lag if all unread entries were trimmed', async () => {
   const streamPrefix = freshPrefix()
   const stream = `${streamPrefix}:stream`
   const client = await connectClient()

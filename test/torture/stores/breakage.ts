@@ -41,7 +41,7 @@ function forAll({ leases }: Stores): LeaseStore {
   }
 }
 
-/** Saves whatever another instance has saved. */
+/** Saves regardless of the checkpoint that another instance has saved. */
 function careless({ checkpoints }: Stores): CheckpointStore {
   return {
     load: (name) => checkpoints.load(name),

@@ -33,7 +33,7 @@ const judge = (facts: readonly StoreFact[], table: readonly TableEvent[] = TABLE
     RULES,
   )
 
-it('finds nothing in a run that keeps its promises', () => {
+it('finds no violation in a run that keeps its guarantees', () => {
   expect(judge(GOOD)).toEqual([])
 })
 

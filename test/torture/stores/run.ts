@@ -62,7 +62,7 @@ const RULES: StoreRules = {
   repeatedPerFault: 200,
 }
 
-/** Ends the feed at the last event that is committed, whatever may still come before it. */
+/** Ends the feed at the last committed event, even if an event before it may still be committed. */
 const NAIVE = `
 create or replace function ${SCHEMA}.feed_end()
 returns table (head bigint, head_event_id text, is_held boolean, is_replica boolean) language sql as $$

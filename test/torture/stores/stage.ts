@@ -13,7 +13,7 @@ const END_MS = 20_000
 
 export type Role = StoreWorkerOptions['role']
 
-/** One process of a run, behind its own proxy where there is a server. */
+/** One process of a run; it has its own proxy if the stores have a server. */
 export class StoreActor {
   readonly name: string
   readonly role: Role
