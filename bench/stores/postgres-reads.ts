@@ -203,6 +203,6 @@ async function copied(pool: Pool, schema: string, stored: readonly StoredEvent[]
       JSON.stringify(event),
     ]),
   )
-  await copyInto(client, `copy ${schema}.events (${columns}) from stdin`, lines)
+  await copyInto(client, `copy ${schema}.events (${columns}) from stdin`, lines, Number.POSITIVE_INFINITY)
   client.release()
 }

@@ -3,6 +3,7 @@ import { type RetryOptions, RetryPolicy } from '../kit/retry-policy.ts'
 import type { Logger } from '../observability/logger.ts'
 import type { HandlerEntry } from './handler-entry.ts'
 import type { GivenPolicy, HandlerPolicy } from './handler-policy.ts'
+import { isRefusedEvent } from './refused-event.ts'
 
 /** What follows a failed attempt. */
 export type Verdict =
@@ -37,7 +38,8 @@ export class FailurePolicy {
     const { retryIf, discardIf } = this.#options
     const code = codeOf(error)
     if (code === 'EVENT_DISCARDED' || this.#ask('discardIf', discardIf, error) === true) return DISCARD
-    if (isHopeless(code) || this.#ask('retryIf', retryIf, error) === false) return REJECT
+    const isHopeless = code === 'NON_RETRYABLE' || isRefusedEvent(error)
+    if (isHopeless || this.#ask('retryIf', retryIf, error) === false) return REJECT
     const delayMs = this.retry.delayAfter(attempt)
     if (delayMs === undefined) return EXHAUSTED
     const chosen = code === 'RETRY_AFTER' ? chosenDelay(error) : undefined
@@ -94,11 +96,6 @@ function combined(defaults: DefaultPolicy, own: GivenPolicy): DefaultPolicy {
     retryIf: own.retryIf ?? defaults.retryIf,
     discardIf: own.discardIf ?? defaults.discardIf,
   }
-}
-
-/** True for an error that no retry can fix, such as the publish of an event that no bus accepts. */
-function isHopeless(code: unknown): boolean {
-  return code === 'NON_RETRYABLE' || code === 'EVENT_LIMIT_EXCEEDED'
 }
 
 /** Not by class, because a handler may use another copy of the package. */

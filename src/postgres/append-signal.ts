@@ -23,6 +23,8 @@ const LEASE = 'lease '
 export interface AppendSignalParts {
   readonly connections: PostgresConnections
   readonly feed: PostgresFeed
+  /** Reads the end of the outbox. */
+  readonly outboxHead: () => Promise<number>
   readonly schema: string
   readonly isListening: boolean
   /** Resolves when the schema exists. */
@@ -40,14 +42,16 @@ export class AppendSignal {
   readonly #parts: AppendSignalParts
   readonly #listeners = new Set<() => void>()
   readonly #leaseListeners = new Set<() => void>()
+  /** One entry for each listener that reads the outbox. */
+  readonly #outboxReaders = new Set<object>()
   #notifiedAt = Number.NEGATIVE_INFINITY
   #notifyTimer: NodeJS.Timeout | undefined
   #sending: Promise<void> | undefined
   #isOwing = false
   #pollTimer: NodeJS.Timeout | undefined
   #pollMs = SHORTEST_POLL_MS
-  /** The end of the feed at the last wake-up that it caused. */
-  #wokenAt = 0
+  /** The ends of the feed and of the outbox at the last wake-up that they caused. */
+  #wokenAt = { head: 0, outboxHead: 0 }
   #isHeld = false
   /** True if the last poll of the feed failed. */
   #isUnsure = false
@@ -78,6 +82,16 @@ export class AppendSignal {
     this.#listen()
     this.#pollSoon()
     return () => void this.#listeners.delete(entry)
+  }
+
+  /** As `onAppend`, for readers of the outbox: its end is watched, too. */
+  onOutbox(listener: () => void): () => void {
+    const end = this.onAppend(listener)
+    this.#outboxReaders.add(end)
+    return () => {
+      this.#outboxReaders.delete(end)
+      end()
+    }
   }
 
   onRelease(listener: () => void): () => void {
@@ -202,7 +216,7 @@ export class AppendSignal {
     this.#pollTimer ??= setTimeout(() => void this.#poll(), this.#pollMs)
   }
 
-  /** Wakes all listeners if the feed has grown since the last wake-up for its end. Never rejects. */
+  /** Wakes all listeners if the feed or the outbox has grown since the last wake-up for its end. Never rejects. */
   async #lookAfterGap(): Promise<void> {
     this.#wakeLeases()
     try {
@@ -218,11 +232,12 @@ export class AppendSignal {
   }
 
   async #hasGrown(): Promise<boolean> {
+    const before = this.#wokenAt
     const { head } = await this.#parts.feed.end()
-    const hasGrown = head !== this.#wokenAt
-    this.#wokenAt = head
+    const outboxHead = this.#outboxReaders.size > 0 ? await this.#parts.outboxHead() : before.outboxHead
+    this.#wokenAt = { head, outboxHead }
     this.#isUnsure = false
-    return hasGrown
+    return head !== before.head || outboxHead !== before.outboxHead
   }
 
   /** Never rejects. */

@@ -1,8 +1,10 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { createHash } from 'node:crypto'
 import { IdleCounter } from '../kit/idle-counter.ts'
+import { settledWithin } from '../kit/time.ts'
 import type { Logger } from '../observability/logger.ts'
 import { StoreClosedError, TransactionBypassError } from '../store/index.ts'
+import { answered, isNoAnswer } from './answers.ts'
 import { type DedicatedClient, loadPostgres, type PooledPostgresClient, type PostgresPool } from './client.ts'
 import {
   connectionFailure,
@@ -21,7 +23,11 @@ const MAX_ATTEMPTS = 5
 /** Maximum delay before such a statement is sent again, in milliseconds. */
 const MAX_PAUSE_MS = 50
 
+/** Maximum wait for connections to close, in milliseconds. */
+const CLOSE_MS = 5000
+
 interface OpenPool extends PostgresPool {
+  readonly idleCount?: number
   end?(): Promise<void>
 }
 
@@ -39,7 +45,8 @@ export class PostgresConnections implements Session {
     this.#options = options
     this.#logger = options.logger
     const id = createHash('sha256').update(options.schema).digest('hex').slice(0, 8)
-    this.style = { prefix: options.prepare ? `eventspine_${id}_` : undefined }
+    const prefix = options.prepare ? `eventspine_${id}_` : undefined
+    this.style = { prefix, answerTimeoutMs: options.answerTimeoutMs }
   }
 
   get isClosed(): boolean {
@@ -101,6 +108,17 @@ export class PostgresConnections implements Session {
     return new (Client as new (config: object) => DedicatedClient)(options)
   }
 
+  /** A connection did not answer. The idle ones of the pool may be as dead: they are closed, and the pool opens others. */
+  dropIdle(): void {
+    void this.#pool?.then(
+      (pool) => {
+        const idle = this.#isClosed ? 0 : (pool.idleCount ?? 0)
+        for (let count = 0; count < idle; count += 1) giveBackLater(pool.connect(), true)
+      },
+      () => undefined, // its callers get the error
+    )
+  }
+
   /** Resolves when no call is in flight. */
   settled(): Promise<void> {
     return this.#underWay.whenIdle()
@@ -113,7 +131,8 @@ export class PostgresConnections implements Session {
     await this.#underWay.whenIdle()
     if (this.#options.pool !== undefined || this.#pool === undefined) return
     const pool = await this.#pool.catch(() => undefined)
-    await pool?.end?.()
+    const ended = pool?.end?.()
+    if (ended !== undefined) await settledWithin(ended, Math.min(this.style.answerTimeoutMs, CLOSE_MS))
   }
 
   async #lend<T>(work: (client: PooledPostgresClient) => Promise<T>): Promise<T> {
@@ -124,6 +143,7 @@ export class PostgresConnections implements Session {
       return result
     } catch (thrown) {
       loan.end(isBroken(thrown))
+      if (isNoAnswer(thrown)) this.dropIdle()
       throw thrown
     }
   }
@@ -135,11 +155,12 @@ export class PostgresConnections implements Session {
       const result = await work(loan.client)
       // Nothing was stored, because the commit was not sent.
       if (loan.lost !== undefined) throw translated(loan.lost, false)
-      await commit(loan.client)
+      await commit(loan.client, this.style.answerTimeoutMs)
       loan.end(false)
       return result
     } catch (thrown) {
-      await this.#rollback(loan)
+      if (isNoAnswer(thrown)) this.#drop(loan)
+      else await this.#rollback(loan)
       throw thrown
     }
   }
@@ -148,8 +169,9 @@ export class PostgresConnections implements Session {
     const { idleTransactionTimeoutMs } = this.#options
     const isLimited = idleTransactionTimeoutMs !== Number.POSITIVE_INFINITY
     const limit = `; set local idle_in_transaction_session_timeout = ${idleTransactionTimeoutMs}`
+    const begin = { text: `begin${isLimited ? limit : ''}` }
     try {
-      await client.query({ text: `begin${isLimited ? limit : ''}` })
+      await answered(client.query(begin), this.style.answerTimeoutMs)
     } catch (thrown) {
       throw translated(thrown, false)
     }
@@ -158,18 +180,32 @@ export class PostgresConnections implements Session {
   /** Never rejects: if the rollback fails, the connection is closed, which also rolls back. */
   async #rollback(loan: Loan): Promise<void> {
     try {
-      await loan.client.query({ text: 'rollback' })
+      await answered(loan.client.query({ text: 'rollback' }), this.style.answerTimeoutMs)
       loan.end(false)
     } catch {
       loan.end(true) // the caller already gets the first error
     }
   }
 
+  /** Closes a connection that does not answer. The server then rolls back. */
+  #drop(loan: Loan): void {
+    loan.end(true)
+    this.dropIdle()
+  }
+
   async #borrow(): Promise<Loan> {
-    const pool = await this.#open()
+    return new Loan(await this.#connect(await this.#open()))
+  }
+
+  async #connect(pool: OpenPool): Promise<PooledPostgresClient> {
+    const connecting = pool.connect()
     try {
-      return new Loan(await pool.connect())
+      // The stores' own pool has connectTimeoutMs. A given one may have no limit.
+      if (this.#options.pool === undefined) return await connecting
+      const { connectTimeoutMs, answerTimeoutMs } = this.#options
+      return await answered(connecting, Math.max(connectTimeoutMs, answerTimeoutMs))
     } catch (thrown) {
+      if (isNoAnswer(thrown)) giveBackLater(connecting, false)
       throw connectionFailure(thrown, pool)
     }
   }
@@ -217,12 +253,20 @@ class Loan {
 }
 
 /** @throws StoreOutcomeUnknownError, PostgresTransactionAbortedError, or the server's error for the commit. */
-async function commit(client: PooledPostgresClient): Promise<void> {
+async function commit(client: PooledPostgresClient, answerTimeoutMs: number): Promise<void> {
   let command: string | undefined
   try {
-    command = (await client.query({ text: 'commit' })).command
+    command = (await answered(client.query({ text: 'commit' }), answerTimeoutMs)).command
   } catch (thrown) {
     throw translated(thrown, true)
   }
   if (command === 'ROLLBACK') throw new PostgresTransactionAbortedError()
+}
+
+/** Releases a connection that nobody uses, as soon as the pool gives it. */
+function giveBackLater(connecting: Promise<PooledPostgresClient>, isBroken: boolean): void {
+  connecting.then(
+    (client) => client.release(isBroken),
+    () => undefined, // there is none
+  )
 }

@@ -1,3 +1,4 @@
+import { NoAnswerError } from './answers.ts'
 import type { PooledPostgresClient } from './client.ts'
 
 /** The part of `pg`'s connection that COPY needs. */
@@ -22,12 +23,20 @@ class CopyStatement {
   readonly #text: string
   readonly #chunks: readonly string[]
   readonly #settle: PromiseWithResolvers<void>
+  readonly #onProgress: () => void
   #hasFailed = false
 
-  constructor(text: string, chunks: readonly string[], settle: PromiseWithResolvers<void>) {
+  /** @param onProgress - called after each part that the server has accepted. */
+  constructor(
+    text: string,
+    chunks: readonly string[],
+    settle: PromiseWithResolvers<void>,
+    onProgress: () => void,
+  ) {
     this.#text = text
     this.#chunks = chunks
     this.#settle = settle
+    this.#onProgress = onProgress
   }
 
   submit(connection: CopyConnection): void {
@@ -62,6 +71,7 @@ class CopyStatement {
       parts = []
       length = 0
       if (connection.stream.writableNeedDrain) await drained(connection.stream)
+      this.#onProgress()
     }
     if (this.#hasFailed) return
     if (parts.length > 0) connection.sendCopyFromChunk(Buffer.from(parts.join('')))
@@ -81,16 +91,25 @@ function drained(stream: CopyConnection['stream']): Promise<void> {
   })
 }
 
-/** @throws the server's error if it refuses the data. */
-export function copyInto(
+/** @throws the server's error if it refuses the data; NoAnswerError if it accepts nothing for `answerTimeoutMs`. */
+export async function copyInto(
   client: PooledPostgresClient,
   text: string,
   chunks: readonly string[],
+  answerTimeoutMs: number,
 ): Promise<void> {
   const settle = Promise.withResolvers<void>()
+  const isLimited = answerTimeoutMs !== Number.POSITIVE_INFINITY
+  const giveUp = () => settle.reject(new NoAnswerError(answerTimeoutMs))
+  const silence = isLimited ? setTimeout(giveUp, answerTimeoutMs) : undefined
+  const statement = new CopyStatement(text, chunks, settle, () => silence?.refresh())
   // A client of `pg` accepts any object with a `submit` method.
-  void client.query(new CopyStatement(text, chunks, settle) as never)
-  return settle.promise
+  void client.query(statement as never)
+  try {
+    await settle.promise
+  } finally {
+    clearTimeout(silence)
+  }
 }
 
 /** A row in the text form of COPY. */

@@ -6,6 +6,7 @@ import {
   StoreSchemaError,
   StoreUnavailableError,
 } from '../store/index.ts'
+import { NoAnswerError } from './answers.ts'
 import { schemaVersion } from './schema.ts'
 
 /** The name of the stores in messages. */
@@ -172,7 +173,7 @@ export function connectionFailure(thrown: unknown, pool: object): Error {
   const error = toError(thrown)
   if (error instanceof EventspineError) return error
   const options = { cause: error }
-  if (/timeout exceeded when trying to connect/.test(error.message)) {
+  if (error instanceof NoAnswerError || /timeout exceeded when trying to connect/.test(error.message)) {
     const total = numberOf(pool, 'totalCount')
     const size = numberOf(Reflect.get(pool, 'options'), 'max')
     if (total !== undefined && total === size) return new PostgresPoolExhaustedError(size, options)

@@ -1,5 +1,6 @@
 import type { StoredEvent } from '../store/index.ts'
 import { bytesOf } from '../store/page-bytes.ts'
+import { isNoAnswer } from './answers.ts'
 import { prepareImport } from './append-statement.ts'
 import type { PooledPostgresClient } from './client.ts'
 import type { PostgresConnections } from './connections.ts'
@@ -26,7 +27,11 @@ export async function importEvents(
   const write = async (batch: Batch) => {
     try {
       imported += await connections.withClient((client) =>
-        writeBatch(client, { schema, isSerialized }, batch),
+        writeBatch(
+          client,
+          { schema, isSerialized, answerTimeoutMs: connections.style.answerTimeoutMs },
+          batch,
+        ),
       )
     } catch (thrown) {
       throw translated(thrown, true)
@@ -82,18 +87,20 @@ class Batch {
 interface ImportTarget {
   readonly schema: string
   readonly isSerialized: boolean
+  readonly answerTimeoutMs: number
 }
 
 /** @returns the number of events that were written. */
 async function writeBatch(client: PooledPostgresClient, target: ImportTarget, batch: Batch): Promise<number> {
   try {
     return await inTransaction(client, target, async () => {
-      await copyInto(client, `copy ${target.schema}.events (${COLUMNS}) from stdin`, batch.chunks)
+      const copy = `copy ${target.schema}.events (${COLUMNS}) from stdin`
+      await copyInto(client, copy, batch.chunks, target.answerTimeoutMs)
       return batch.count
     })
   } catch (thrown) {
     if (!isUniqueViolation(thrown)) throw thrown
-    return inTransaction(client, target, (session) => copyNewOnes(client, session, target.schema, batch))
+    return inTransaction(client, target, (session) => copyNewOnes(client, session, target, batch))
   }
 }
 
@@ -101,13 +108,13 @@ async function writeBatch(client: PooledPostgresClient, target: ImportTarget, ba
 async function copyNewOnes(
   client: PooledPostgresClient,
   session: ClientSession,
-  schema: string,
+  { schema, answerTimeoutMs }: ImportTarget,
   batch: Batch,
 ): Promise<number> {
   const create = `create temporary table eventspine_import on commit drop as select ${COLUMNS} from ${schema}.events limit 0`
   await session.send(once(create))
   await session.send(once('alter table eventspine_import add number bigint generated always as identity'))
-  await copyInto(client, `copy eventspine_import (${COLUMNS}) from stdin`, batch.chunks)
+  await copyInto(client, `copy eventspine_import (${COLUMNS}) from stdin`, batch.chunks, answerTimeoutMs)
   const [row = []] = await session.send(
     once(
       `with written as (insert into ${schema}.events (${COLUMNS}) select ${COLUMNS} from eventspine_import i ` +
@@ -121,10 +128,10 @@ async function copyNewOnes(
 
 async function inTransaction<T>(
   client: PooledPostgresClient,
-  { schema, isSerialized }: ImportTarget,
+  { schema, isSerialized, answerTimeoutMs }: ImportTarget,
   work: (session: ClientSession) => Promise<T>,
 ): Promise<T> {
-  const session = new ClientSession(client, { prefix: undefined })
+  const session = new ClientSession(client, { prefix: undefined, answerTimeoutMs })
   await session.send(once('begin'))
   try {
     await session.send(once(`select ${schema}.enter_register($1)`), [isSerialized])
@@ -132,7 +139,8 @@ async function inTransaction<T>(
     await session.send(once('commit'))
     return result
   } catch (thrown) {
-    await session.send(once('rollback')).catch(() => undefined) // the caller gets the first error
+    // Closing the connection rolls back, too.
+    if (!isNoAnswer(thrown)) await session.send(once('rollback')).catch(() => undefined) // the caller gets the first error
     throw thrown
   }
 }

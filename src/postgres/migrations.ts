@@ -114,7 +114,8 @@ export class PostgresMigrations {
   }
 
   async #read(client: PostgresClient): Promise<readonly AppliedStep[]> {
-    const session = new ClientSession(client, { prefix: undefined })
+    const { answerTimeoutMs } = this.#connections.style
+    const session = new ClientSession(client, { prefix: undefined, answerTimeoutMs })
     // to_regclass uses a cache that misses tables of other sessions while this transaction runs.
     const find =
       'select from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = $1 and c.relname = $2'

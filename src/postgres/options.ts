@@ -28,6 +28,13 @@ export interface PostgresStoresOptions<Client extends PooledPostgresClient = Poo
   readonly poolSize?: number
   /** Maximum wait for a connection of that pool, in milliseconds. Default 10,000. */
   readonly connectTimeoutMs?: number
+  /**
+   * Maximum wait for the answer to a statement of the stores, in milliseconds. After that, the call rejects with
+   * `StoreOutcomeUnknownError` for a write, or with `StoreUnavailableError`, and the connection is closed. It also limits the wait
+   * for a connection of a given `pool`. The caller's own statements in a transaction have no limit: set `query_timeout` of `pg`.
+   * Default 30,000; Infinity for no limit.
+   */
+  readonly answerTimeoutMs?: number
   /** Schema of the tables. Each schema is one store. Default `'eventspine'`. */
   readonly schema?: string
   /**
@@ -78,6 +85,7 @@ const defaults = {
   pool: undefined as PostgresPool | undefined,
   poolSize: 10,
   connectTimeoutMs: 10_000,
+  answerTimeoutMs: 30_000,
   schema: 'eventspine',
   migrate: undefined as 'run' | 'check' | 'off' | undefined,
   order: 'concurrent',
@@ -117,6 +125,7 @@ const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
   pool: optional(objectWith('a pool of the npm package pg', 'connect')),
   poolSize: positiveInteger,
   connectTimeoutMs: durationMs,
+  answerTimeoutMs: durationMsOrInfinity,
   schema: schemaName,
   migrate: optional(oneOf('run', 'check', 'off')),
   order: oneOf('concurrent', 'serialized'),

@@ -3,6 +3,7 @@ import { toError } from '../errors.ts'
 import { RECONNECT_BACKOFF } from '../kit/backoff.ts'
 import { settledWithin } from '../kit/time.ts'
 import type { Logger } from '../observability/logger.ts'
+import { isNoAnswer } from './answers.ts'
 import type { DedicatedClient } from './client.ts'
 import type { PostgresConnections } from './connections.ts'
 import { connectionFailure, isBroken, STORE, translated } from './errors.ts'
@@ -11,8 +12,11 @@ import { ClientSession, type Row, type Session, type Statement } from './session
 /** The channel of all stores of a database. The payload names the store. */
 const CHANNEL = 'eventspine'
 
-/** Interval of heartbeats on a silent connection, and deadline of their answer, in milliseconds. */
+/** Interval of heartbeats on a silent connection, and deadline of each answer, in milliseconds. */
 const HEARTBEAT_MS = 5000
+
+/** Maximum wait for the connection to close, in milliseconds. */
+const CLOSE_MS = 5000
 
 /** Deadline for the notification that tests whether notifications arrive, in milliseconds. */
 const PROBE_MS = 2000
@@ -77,13 +81,7 @@ export class ServiceConnection implements Session {
 
   async run(statement: Statement, values: readonly unknown[] = []): Promise<readonly Row[]> {
     const open = await this.#opened()
-    if (open === undefined) return this.#connections.run(statement, values)
-    try {
-      return await open.session.send(statement, values)
-    } catch (thrown) {
-      if (isBroken(thrown)) this.#lost(open, toError(thrown))
-      throw translated(thrown, statement.isWrite === true)
-    }
+    return open === undefined ? this.#connections.run(statement, values) : this.#send(open, statement, values)
   }
 
   async close(): Promise<void> {
@@ -92,7 +90,18 @@ export class ServiceConnection implements Session {
     this.#setListening(false)
     const open = await this.#open?.catch(() => undefined) // nothing to close if it could not be opened
     this.#open = undefined
-    await open?.client.end()
+    const limitMs = Math.min(this.#connections.style.answerTimeoutMs, CLOSE_MS)
+    if (open !== undefined) await settledWithin(open.client.end(), limitMs)
+  }
+
+  async #send(open: Open, statement: Statement, values?: readonly unknown[]): Promise<readonly Row[]> {
+    try {
+      return await open.session.send(statement, values)
+    } catch (thrown) {
+      if (isNoAnswer(thrown)) this.#connections.dropIdle()
+      if (isBroken(thrown)) this.#lost(open, toError(thrown))
+      throw translated(thrown, statement.isWrite === true)
+    }
   }
 
   #opened(): Promise<Open | undefined> {
@@ -107,7 +116,9 @@ export class ServiceConnection implements Session {
   async #connect(): Promise<Open | undefined> {
     const client = await this.#connections.dedicated()
     if (client === undefined) return undefined
-    const open = { client, session: new ClientSession(client, this.#connections.style) }
+    const { prefix, answerTimeoutMs } = this.#connections.style
+    const style = { prefix, answerTimeoutMs: Math.min(answerTimeoutMs, HEARTBEAT_MS) }
+    const open = { client, session: new ClientSession(client, style) }
     client.on('error', (error) => this.#lost(open, toError(error)))
     client.on('end', () => this.#lost(open, new Error('the connection ended')))
     client.on('notification', (message) => this.#received(message))
@@ -139,15 +150,8 @@ export class ServiceConnection implements Session {
 
   /** @throws an error with the reason if notifications do not arrive. */
   async #check(open: Open): Promise<void> {
-    if (this.#isListening) {
-      const answered = open.session.run(HEARTBEAT)
-      if (await settledWithin(answered, HEARTBEAT_MS)) return
-      const error = new Error(`no answer within ${HEARTBEAT_MS} ms`)
-      answered.catch(() => undefined) // the connection is dropped with the error above
-      this.#lost(open, error)
-      throw error
-    }
-    await open.session.run({ key: 'listen', text: `listen ${CHANNEL}` })
+    if (this.#isListening) return void (await this.#send(open, HEARTBEAT))
+    await this.#send(open, { key: 'listen', text: `listen ${CHANNEL}` })
     await this.#tryPooler(open)
     this.#setListening(true)
   }

@@ -1,3 +1,4 @@
+import { answered } from './answers.ts'
 import type { PostgresClient, PostgresQuery } from './client.ts'
 import { translated } from './errors.ts'
 
@@ -27,6 +28,8 @@ const AS_TEXT = { getTypeParser: () => (text: string) => text }
 export interface StatementStyle {
   /** Prefix of the names of prepared statements; undefined to use none. */
   readonly prefix: string | undefined
+  /** Maximum wait for an answer, in milliseconds; Infinity for no limit. */
+  readonly answerTimeoutMs: number
 }
 
 /** One connection. Runs one statement at a time, as the client requires. */
@@ -66,10 +69,13 @@ export class ClientSession implements Session {
   }
 }
 
-/** Sends one statement to a client that runs no other statement meanwhile. @throws the client's own errors. */
+/**
+ * Sends one statement to a client that runs no other statement meanwhile.
+ * @throws the client's own errors, or NoAnswerError: then the client still waits, and must be discarded.
+ */
 export async function sendStatement(
   client: PostgresClient,
-  { prefix }: StatementStyle,
+  { prefix, answerTimeoutMs }: StatementStyle,
   { key, text }: Statement,
   values: readonly unknown[],
 ): Promise<readonly Row[]> {
@@ -80,7 +86,7 @@ export async function sendStatement(
     types: AS_TEXT,
     ...(prefix !== undefined && { name: prefix + key }),
   }
-  const { rows } = await client.query(query)
+  const { rows } = await answered(client.query(query), answerTimeoutMs)
   // Rows are arrays of texts by rowMode and types.
   return rows as readonly Row[]
 }

@@ -79,6 +79,7 @@ export class PostgresStores<Client extends PooledPostgresClient = PooledPostgres
     this.#signal = new AppendSignal({
       ...{ connections, feed, schema: resolved.schema, pollIntervalMs, logger },
       isListening: wakeUp === 'listen',
+      outboxHead: () => this.outbox.headPosition(),
       ready: () => this.ready(),
     })
     const group = new GroupCommit(connections, schema, isSerialized)
@@ -112,7 +113,7 @@ export class PostgresStores<Client extends PooledPostgresClient = PooledPostgres
     this.outbox = new PostgresOutbox({
       ...{ session, schema, decoder, leases: this.leases },
       storeId: () => this.events.identity(),
-      onAppend: (listener) => this.#signal.onAppend(listener),
+      onAppend: (listener) => this.#signal.onOutbox(listener),
     })
   }
 

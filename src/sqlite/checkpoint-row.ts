@@ -38,7 +38,7 @@ export function saveCheckpointIn(
   if ((actual !== previous && actual !== position) || isFenced) return { actual }
   db.run(
     `insert or replace into ${table} (name, position, store_id, event_id, fence, saved_at) values (?, ?, ?, ?, ?, ?)`,
-    ...[name, position, storeId, eventId, fence, Date.now()],
+    ...[name, position, storeId, eventId, fence ?? present?.fence ?? null, Date.now()],
   )
   return undefined
 }

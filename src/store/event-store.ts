@@ -149,7 +149,7 @@ export interface StreamStore {
   /**
    * Removes the events of a stream and closes the stream for good. The next version of the stream becomes a tombstone,
    * so that no version is used twice. The tombstone is an event of type {@link STREAM_DELETED} at the end of the feed,
-   * and wildcard handlers receive it. Deleting the stream again returns the version and position of the tombstone.
+   * and wildcard handlers receive it. Stores that also keep snapshots delete the snapshot of the stream. Deleting the stream again returns the version and position of the tombstone.
    *
    * @returns version and position of the tombstone; both 0 if there is no such stream.
    */

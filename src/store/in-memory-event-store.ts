@@ -28,6 +28,7 @@ export interface InMemoryEventStoreOptions {
   readonly now?: () => Date
 }
 
+let listenToDeletions: (store: InMemoryEventStore, listener: (stream: StreamName) => void) => void
 let runInTransaction: <T>(store: InMemoryEventStore, work: TransactionWork<T>) => Promise<T>
 
 /** Work inside a transaction. If the work succeeds, `commit` is called together with the commit of the events. */
@@ -40,6 +41,9 @@ export interface TransactionWork<T> {
 export class InMemoryEventStore implements EventStore {
   static {
     runInTransaction = (store, work) => store.#transaction(work)
+    listenToDeletions = (store, listener) => {
+      store.#onDeleted = listener
+    }
   }
 
   readonly #logger: Logger
@@ -49,6 +53,7 @@ export class InMemoryEventStore implements EventStore {
   /** Runs transactions, and writes that wait for them, one at a time. */
   #writing: Promise<unknown> | undefined
   readonly #inside = new AsyncLocalStorage<{ isOpen: boolean }>()
+  #onDeleted: (stream: StreamName) => void = () => undefined
 
   constructor({ logger, now = () => new Date() }: InMemoryEventStoreOptions = {}) {
     this.#logger = resolveLogger(logger)
@@ -60,7 +65,11 @@ export class InMemoryEventStore implements EventStore {
   }
 
   deleteStream(stream: StreamName): Promise<AppendResult> {
-    return this.#write('deleteStream', () => this.#log.deleteStream(stream))
+    return this.#write('deleteStream', () => {
+      const { version, isDeleted } = this.#log.read(stream.aggregateId, stream, false)
+      if (version > 0 && !isDeleted) this.#onDeleted(stream)
+      return this.#log.deleteStream(stream)
+    })
   }
 
   async getEvents(aggregateId: string, options: GetEventsOptions = {}): Promise<EventStream> {
@@ -186,6 +195,11 @@ export class InMemoryEventStore implements EventStore {
  */
 export function inMemoryTransaction<T>(store: InMemoryEventStore, work: TransactionWork<T>): Promise<T> {
   return runInTransaction(store, work)
+}
+
+/** Calls the listener with each stream that is deleted outside of a transaction. */
+export function onStreamDeleted(store: InMemoryEventStore, listener: (stream: StreamName) => void): void {
+  listenToDeletions(store, listener)
 }
 
 /** @returns a function that returns whether an event passes the filter. */

@@ -23,7 +23,8 @@ export interface CheckpointStore {
    *
    * @param previous - the position that the store should have at present; undefined if it should have none.
    * @throws CheckpointConflictError if the stored position is neither the new nor the previous one, or if the stored
-   * checkpoint has a higher fencing number. For a save without a fencing number, the fencing numbers are not compared.
+   * checkpoint has a higher fencing number. For a save without a fencing number, the fencing numbers are not compared,
+   * and the stored number stays.
    */
   save(name: string, checkpoint: Checkpoint, previous: number | undefined): Promise<void>
 }
@@ -42,19 +43,23 @@ export class InMemoryCheckpointStore implements CheckpointStore {
   }
 
   async save(name: string, checkpoint: Checkpoint, previous: number | undefined): Promise<void> {
-    checkPrevious(name, this.#checkpoints.get(name), checkpoint, previous)
-    this.#checkpoints.set(name, checkpoint)
+    this.#checkpoints.set(name, replacement(name, this.#checkpoints.get(name), checkpoint, previous))
   }
 }
 
-/** @throws CheckpointConflictError */
-export function checkPrevious(
+/**
+ * The checkpoint to store: the given one, with the stored fencing number if it has none.
+ * @throws CheckpointConflictError
+ */
+export function replacement(
   name: string,
   actual: Checkpoint | undefined,
-  { position, fence }: Checkpoint,
+  checkpoint: Checkpoint,
   previous: number | undefined,
-): void {
+): Checkpoint {
+  const { position, fence } = checkpoint
   const isInPlace = actual?.position === previous || actual?.position === position
   const isFenced = actual?.fence !== undefined && fence !== undefined && fence < actual.fence
   if (!isInPlace || isFenced) throw new CheckpointConflictError(name, previous, actual?.position)
+  return fence === undefined ? { ...checkpoint, fence: actual?.fence } : checkpoint
 }

@@ -1,6 +1,6 @@
 import { EventspineError, sentence } from '../errors.ts'
 
-/** There is no subscription with this name. */
+/** There is no subscription with this name, and no checkpoint of one in another process. */
 export class SubscriptionNotFoundError extends EventspineError {
   static override readonly name = 'SubscriptionNotFoundError'
   readonly code = 'SUBSCRIPTION_NOT_FOUND'

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { checkpointFileName, prepareDirectory, readIfThere, replaceFile } from './checkpoint-file.ts'
-import { type Checkpoint, type CheckpointStore, checkPrevious } from './checkpoint-store.ts'
+import { type Checkpoint, type CheckpointStore, replacement } from './checkpoint-store.ts'
 
 /**
  * Stores each checkpoint in its own file. It writes a new file, flushes it to disk and renames it over the old one, so
@@ -28,11 +28,11 @@ export class FileCheckpointStore implements CheckpointStore {
   }
 
   async save(name: string, checkpoint: Checkpoint, previous: number | undefined): Promise<void> {
-    checkPrevious(name, await this.load(name), checkpoint, previous)
+    const replaced = replacement(name, await this.load(name), checkpoint, previous)
     const file = this.#fileOf(name)
     if (!this.#prepared.has(file)) await prepareDirectory(file)
     this.#prepared.add(file)
-    await replaceFile(file, `${JSON.stringify(checkpoint)}\n`)
+    await replaceFile(file, `${JSON.stringify(replaced)}\n`)
   }
 
   #fileOf(name: string): string {

@@ -5,7 +5,7 @@ import type { Logger } from '../observability/logger.ts'
 import { matcher } from '../store/in-memory-event-store.ts'
 import type { EventStoreHealth, FeedPage, ReadAllOptions, StoredEvent } from '../store/index.ts'
 import { MemoryTable } from '../store/memory-table.ts'
-import { type Checkpoint, type CheckpointStore, checkPrevious } from './checkpoint-store.ts'
+import { type Checkpoint, type CheckpointStore, replacement } from './checkpoint-store.ts'
 import { InMemoryLeaseStore } from './lease-store.ts'
 import type { Outbox } from './outbox.ts'
 
@@ -82,8 +82,7 @@ export class InMemoryOutbox implements Outbox {
 
   /** @throws CheckpointConflictError */
   #save(name: string, checkpoint: Checkpoint, previous: number | undefined): void {
-    checkPrevious(name, this.#relays.get(name), checkpoint, previous)
-    this.#relays.set(name, checkpoint)
+    this.#relays.set(name, replacement(name, this.#relays.get(name), checkpoint, previous))
     const published = Math.min(...this.#relays.rows().map(({ position }) => position))
     this.#events = this.#events.filter(({ position }) => position >= published)
   }

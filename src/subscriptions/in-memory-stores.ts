@@ -1,11 +1,13 @@
 import type { DomainEvent } from '../events/index.ts'
 import { resolveLogger } from '../observability/resolve-logger.ts'
-import { inMemoryTransaction } from '../store/in-memory-event-store.ts'
+import { inMemoryTransaction, onStreamDeleted } from '../store/in-memory-event-store.ts'
 import {
   InMemoryEventStore,
   type InMemoryEventStoreOptions,
   InMemorySnapshotStore,
   type Snapshot,
+  type SnapshotStore,
+  type StreamStore,
 } from '../store/index.ts'
 import { MemoryTable } from '../store/memory-table.ts'
 import { type Checkpoint, InMemoryCheckpointStore } from './checkpoint-store.ts'
@@ -40,6 +42,11 @@ export class InMemoryStores implements Stores<undefined> {
     const notes = new InMemoryInboxNotes(this.#notes)
     this.events = new InMemoryEventStore(options)
     this.snapshots = new InMemorySnapshotStore(this.#snapshots)
+    // A deletion leaves nothing of the state.
+    onStreamDeleted(
+      this.events,
+      (stream) => void this.snapshots.delete(stream.aggregateType, stream.aggregateId),
+    )
     this.checkpoints = new InMemoryCheckpointStore(this.#checkpoints)
     this.deadLetters = new InMemorySubscriptionDeadLetterStore(this.#parked)
     this.outbox = new InMemoryOutbox(logger, options.now ?? (() => new Date()))
@@ -62,7 +69,7 @@ export class InMemoryStores implements Stores<undefined> {
       run: (events) =>
         work({
           client: undefined,
-          events,
+          events: deletingSnapshots(events, new InMemorySnapshotStore(snapshots)),
           snapshots: new InMemorySnapshotStore(snapshots),
           checkpoints: new InMemoryCheckpointStore(checkpoints),
           deadLetters: new InMemorySubscriptionDeadLetterStore(parked),
@@ -81,4 +88,16 @@ export class InMemoryStores implements Stores<undefined> {
   async close(): Promise<void> {}
 
   async [Symbol.asyncDispose](): Promise<void> {}
+}
+
+/** Streams whose deletion deletes their snapshots, too. */
+function deletingSnapshots(events: StreamStore, snapshots: SnapshotStore): StreamStore {
+  return {
+    ...events,
+    deleteStream: async (stream) => {
+      const { version, isDeleted } = await events.getEvents(stream.aggregateId, stream)
+      if (version > 0 && !isDeleted) await snapshots.delete(stream.aggregateType, stream.aggregateId)
+      return events.deleteStream(stream)
+    },
+  }
 }

@@ -42,7 +42,12 @@ export type { StopReport } from './shutdown-report.ts'
 export type { RunUntilShutdownOptions } from './shutdown-signals.ts'
 export type { InboxTransaction, StoreTransaction } from './store-transaction.ts'
 export type { DatabaseStores, Stores } from './stores.ts'
-export { type RebuildOptions, type StopOptions, SubscriptionManager } from './subscription-manager.ts'
+export {
+  type RebuildOptions,
+  type StopOptions,
+  SubscriptionManager,
+  type WaitOptions,
+} from './subscription-manager.ts'
 export type { SubscriptionProblem } from './subscription-monitor.ts'
 export type {
   StartFrom,

@@ -5,7 +5,9 @@ import type { DomainEvent } from '../events/index.ts'
 import { RunningHandlers, refuseInHandlerOf, stopFromAnywhere } from '../handling/running-handlers.ts'
 import { Deadline } from '../kit/deadline.ts'
 import { delayMs } from '../kit/options.ts'
+import { settledUntil } from '../kit/time.ts'
 import type { EventFeed } from '../store/index.ts'
+import { checkpointReached } from './checkpoint-watch.ts'
 import { DuplicateSubscriptionError, SubscriptionNotFoundError } from './errors.ts'
 import { wantedEvents } from './feed-run.ts'
 import { FeedSubscription, type SubscriptionHost } from './feed-subscription.ts'
@@ -23,6 +25,11 @@ import { resolveSubscriptionOptions, type SubscriptionOptions } from './subscrip
 export interface StopOptions {
   /** Maximum duration of the call, in milliseconds. Default: `shutdownTimeoutMs`. */
   readonly timeoutMs?: number
+}
+
+export interface WaitOptions {
+  /** Ends the wait, which then rejects with the reason of the signal. Default: no limit. */
+  readonly signal?: AbortSignal
 }
 
 export interface RebuildOptions {
@@ -196,24 +203,33 @@ export class SubscriptionManager implements AsyncDisposable {
   }
 
   /**
-   * Resolves when a subscription has finished all events that are stored at the time of the call.
-   * @throws SubscriptionNotFoundError; SubscriptionFailedError or SubscriptionStoppedError if the subscription stops
-   * before that; HandlerDeadlockError inside one of its own handlers, because the call would wait for the event of that
-   * handler.
+   * Resolves when a subscription has finished all events that are stored now.
+   * @throws as {@link whenProcessed} does.
    */
-  async whenCaughtUp(name: string): Promise<void> {
-    const subscription = this.#get(name)
-    await subscription.whenProcessed(await this.#store.headPosition())
+  async whenCaughtUp(name: string, options: WaitOptions = {}): Promise<void> {
+    await this.whenProcessed(await this.#store.headPosition(), name, options)
   }
 
   /**
-   * Resolves when all subscriptions, or the named one, have finished all events up to a position. Pass the position that `save`
-   * returned to read your own writes.
-   * @throws as {@link whenCaughtUp} does.
+   * Resolves when all subscriptions of this manager, or the named one, have finished all events up to a position. Pass the
+   * position that `save` returned to read your own writes. The named subscription may belong to other processes only: then
+   * its checkpoint is watched.
+   *
+   * @throws SubscriptionNotFoundError if this manager has no such subscription, and there is no checkpoint of this name;
+   * SubscriptionFailedError or SubscriptionStoppedError if a subscription of this manager does not come so far;
+   * HandlerDeadlockError inside one of its own handlers, whose event it would wait for; the reason of the signal.
    */
-  async whenProcessed(position: number, name?: string): Promise<void> {
-    const all = name === undefined ? [...this.#subscriptions.values()] : [this.#get(name)]
-    await Promise.all(all.map((subscription) => subscription.whenProcessed(position)))
+  async whenProcessed(position: number, name?: string, { signal }: WaitOptions = {}): Promise<void> {
+    signal?.throwIfAborted()
+    const own = name === undefined ? [...this.#subscriptions.values()] : [this.#subscriptions.get(name)]
+    const waits = own.map((subscription) =>
+      subscription === undefined
+        ? checkpointReached(this.#host, name ?? '', position, signal)
+        : subscription.whenProcessed(position),
+    )
+    const all = Promise.all(waits)
+    if (signal === undefined) await all
+    else if (!(await settledUntil(all, signal))) signal.throwIfAborted()
   }
 
   /** The status of each subscription, by name. */

@@ -11,13 +11,16 @@ export class PublishTimeoutError extends EventspineError {
   }
 }
 
-/** The broker or its protocol does not accept this message, because it is too large or a name in it is too long. */
+/** The broker or its protocol does not accept this message, for example because it is too large or a name in it is too long. */
 export class MessageRefusedError extends EventspineError {
   static override readonly name = 'MessageRefusedError'
   readonly code = 'MESSAGE_REFUSED'
+  override readonly retryable: boolean
 
-  constructor(reason: string) {
+  /** @param isTemporary - true if the broker may accept the same message later, for example when a queue has room again. */
+  constructor(reason: string, isTemporary = false) {
     super(`The message cannot be sent: ${sentence(reason)}`)
+    this.retryable = isTemporary
   }
 }
 

@@ -1,6 +1,16 @@
 import { Client, Pool } from 'pg'
 import { expect, inject, it, onTestFinished } from 'vitest'
-import { InMemoryCheckpointStore, SubscriptionManager } from '../../src/index.ts'
+import {
+  InMemoryCheckpointStore,
+  StoreOutcomeUnknownError,
+  StoreUnavailableError,
+  SubscriptionManager,
+} from '../../src/index.ts'
+import {
+  PostgresPoolExhaustedError,
+  PostgresStores,
+  type PostgresStoresOptions,
+} from '../../src/postgres/index.ts'
 import { noted } from '../../src/testing/conformance/events.ts'
 import { paced } from '../support/pace.ts'
 import { RecordingLogger } from '../support/recording-logger.ts'
@@ -69,3 +79,139 @@ it('polls while its listening connection is half open, detects it in time, and l
   expect(noticedMs).toBeLessThan(paced(15_000))
   expect(said('wake-ups by NOTIFY do not arrive, polling instead')).toHaveLength(1)
 })
+
+/** Stores whose connections all go through a proxy, with a full pool of connections that are idle. */
+async function storesBehindProxy(options: PostgresStoresOptions) {
+  const url = new URL(inject('postgresUrl'))
+  const proxy = await TcpProxy.start({ host: url.hostname, port: Number(url.port) })
+  url.hostname = '127.0.0.1'
+  url.port = String(proxy.port)
+  const stores = openStores({ postgresUrl: url.href, poolSize: 3, answerTimeoutMs: 300, ...options })
+  onTestFinished(async () => {
+    await stores.close()
+    proxy.close()
+  })
+  await stores.ready()
+  const all = Promise.withResolvers<void>()
+  let open = 0
+  const transactions = Array.from({ length: 3 }, () =>
+    stores.transaction(async () => {
+      open += 1
+      if (open === 3) all.resolve()
+      await all.promise
+    }),
+  )
+  await Promise.all(transactions)
+  return { proxy, stores }
+}
+
+type Appending = Pick<PostgresStores['events'], 'appendEvents'>
+
+const append = ({ events }: { readonly events: Appending }, event = noted('a')) =>
+  events.appendEvents({ ...event, events: [event], expectedVersion: 'any' })
+
+/** The error of a call, which must come before the deadline. */
+async function failureInTime(call: Promise<unknown>): Promise<unknown> {
+  const start = performance.now()
+  const failure = await call.then(
+    () => 'it succeeded',
+    (error: unknown) => error,
+  )
+  expect(performance.now() - start).toBeLessThan(paced(5000))
+  return failure
+}
+
+it('ends an append on a half-open connection in time, and repeats it on one that works', {
+  timeout: paced(30_000),
+}, async () => {
+  const { proxy, stores } = await storesBehindProxy({ wakeUp: 'poll' })
+  await append(stores)
+  proxy.freeze() // the packets of all connections of the pool vanish
+  proxy.thaw()
+  const event = noted('a')
+
+  const failure = await failureInTime(append(stores, event))
+  expect(failure).toBeInstanceOf(StoreOutcomeUnknownError)
+  expect(failure).toMatchObject({ retryable: true, cause: { message: 'no answer within 300 ms' } })
+  // The other connections of the pool are as dead.
+  expect((await append(stores, event)).newVersion).toBe(2)
+  expect((await stores.events.getEvents('a')).events).toHaveLength(2)
+})
+
+it.each<readonly [string, (stores: PostgresStores) => Promise<unknown>, new (...args: never[]) => Error]>([
+  ['a read', ({ events }) => events.readPage(), StoreUnavailableError],
+  ['the begin of a transaction', (stores) => stores.transaction(async () => 1), StoreUnavailableError],
+  ['a lease', ({ leases }) => leases.acquire('lease', 'me', 1000), StoreOutcomeUnknownError],
+  [
+    'an import',
+    ({ events }) =>
+      events.import([{ event: noted('b').withAggregateVersion(1), position: 1, storedAt: new Date() }]),
+    StoreOutcomeUnknownError,
+  ],
+])('ends %s on a half-open connection in time', { timeout: paced(30_000) }, async (_what, call, expected) => {
+  const { proxy, stores } = await storesBehindProxy({})
+  await stores.leases.acquire('other', 'me', 1000)
+  proxy.freeze()
+  proxy.thaw()
+
+  expect(await failureInTime(call(stores))).toBeInstanceOf(expected)
+})
+
+it('ends an append in a transaction whose connection becomes half open, and the transaction with it', {
+  timeout: paced(30_000),
+}, async () => {
+  const { proxy, stores } = await storesBehindProxy({})
+  const work = stores.transaction(async (tx) => {
+    await append(tx)
+    proxy.freeze()
+    proxy.thaw()
+    await append(tx)
+  })
+
+  expect(await failureInTime(work)).toBeInstanceOf(StoreOutcomeUnknownError)
+  expect((await stores.events.getEvents('a')).version).toBe(0)
+})
+
+it('says that a commit without an answer may be stored', { timeout: paced(30_000) }, async () => {
+  const { proxy, stores } = await storesBehindProxy({})
+  const work = stores.transaction(async (tx) => {
+    await append(tx)
+    proxy.silence('answers')
+  })
+
+  expect(await failureInTime(work)).toBeInstanceOf(StoreOutcomeUnknownError)
+  proxy.silence(undefined)
+  expect((await stores.events.getEvents('a')).version).toBe(1)
+})
+
+it('ends each call in time while nothing reaches the server, and closes', {
+  timeout: paced(60_000),
+}, async () => {
+  const { proxy, stores } = await storesBehindProxy({ connectTimeoutMs: 300 })
+  const pool = disposablePool(proxy.port)
+  const ofGivenPool = new PostgresStores({
+    ...{ pool, schema: freshSchema(), migrate: 'run', logger: new RecordingLogger() },
+    ...{ connectTimeoutMs: 300, answerTimeoutMs: 300 },
+  })
+  await ofGivenPool.ready()
+  proxy.freeze()
+
+  expect(await failureInTime(append(stores))).toBeInstanceOf(StoreOutcomeUnknownError)
+  expect(await failureInTime(append(stores))).toBeInstanceOf(StoreUnavailableError)
+  expect(await failureInTime(append(ofGivenPool))).toBeInstanceOf(StoreOutcomeUnknownError)
+  // Its only connection is still being opened.
+  expect(await failureInTime(append(ofGivenPool))).toBeInstanceOf(PostgresPoolExhaustedError)
+  await stores.close()
+  await ofGivenPool.close()
+})
+
+/** A pool of the application without any limit of time. */
+function disposablePool(port: number): Pool {
+  const url = new URL(inject('postgresUrl'))
+  url.hostname = '127.0.0.1'
+  url.port = String(port)
+  const pool = new Pool({ connectionString: url.href, max: 1 })
+  pool.on('error', () => undefined)
+  onTestFinished(() => void pool.end().catch(() => undefined))
+  return pool
+}

@@ -1,4 +1,5 @@
 import { expect, inject, it } from 'vitest'
+import type { PostgresStores } from '../../src/postgres/index.ts'
 import { noted } from '../../src/testing/conformance/events.ts'
 import { paced } from '../support/pace.ts'
 import { RecordingLogger } from '../support/recording-logger.ts'
@@ -108,6 +109,46 @@ it('finds events that were appended while its connection was broken, and listens
     'wake-ups by NOTIFY do not arrive, polling instead',
     'wake-ups by NOTIFY resumed',
   ])
+})
+
+const addToOutbox = (stores: PostgresStores, aggregateId: string) =>
+  stores.transaction((tx) => tx.outbox.add([noted(aggregateId)]))
+
+it('finds what was added to the outbox while its connection was cut', async () => {
+  const schema = freshSchema()
+  const logger = new RecordingLogger()
+  await using writer = openStores({ schema })
+  const url = new URL(inject('postgresUrl'))
+  url.searchParams.set('application_name', schema)
+  await using reader = openStores({ schema, pollIntervalMs: 60_000, logger, postgresUrl: url.href })
+  await addToOutbox(writer, 'a')
+  const woken = wakeUps(reader.outbox)
+  await (await woken.more()).arrived()
+  await using client = await connected()
+  for (let round = 0; round < 2; round += 1) {
+    const next = await woken.more()
+    const cut = 'select pg_terminate_backend(pid) from pg_stat_activity where application_name = $1'
+    await client.query(cut, [schema])
+    await addToOutbox(writer, 'a')
+    await next.arrived()
+    await expect
+      .poll(() => logger.lines.at(-1)?.message, { timeout: paced(10_000) })
+      .toBe('wake-ups by NOTIFY resumed')
+  }
+  woken.end()
+})
+
+it('polls the outbox, too, if configured', async () => {
+  const schema = freshSchema()
+  await using writer = openStores({ schema, wakeUp: 'poll' })
+  await using reader = openStores({ schema, wakeUp: 'poll', pollIntervalMs: 50 })
+  const woken = wakeUps(reader.outbox)
+  for (let round = 0; round < 3; round += 1) {
+    const next = await woken.more()
+    await addToOutbox(writer, 'a')
+    await next.arrived()
+  }
+  woken.end()
 })
 
 it('polls if configured, and sends no notification', async () => {

@@ -246,6 +246,7 @@ describe('while it runs', () => {
     if (!(error instanceof PublishError)) throw new Error('the publish should have been rejected')
     // Another queue may have stored it.
     expect(error.outcomes).toMatchObject([{ status: 'unknown', error: expect.any(MessageRefusedError) }])
+    expect(error.retryable).toBe(true)
     expect(error.message).toContain('nack')
     await channel.purgeQueue(queue)
     await bus.publish([orderCreated()])

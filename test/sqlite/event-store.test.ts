@@ -1,15 +1,12 @@
 import { createRequire } from 'node:module'
 import { DatabaseSync } from 'node:sqlite'
-import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import {
   AggregateRepository,
   defineEvent,
   EventRegistry,
-  type ExpectedVersion,
   GenericEvent,
   handlerFor,
-  InMemoryEventStore,
   STREAM_DELETED,
   StoreClosedError,
   type StoredEvent,
@@ -17,7 +14,6 @@ import {
   TransactionBypassError,
 } from '../../src/index.ts'
 import { Order } from '../support/order-aggregate.ts'
-import { paced } from '../support/pace.ts'
 import { RecordingLogger } from '../support/recording-logger.ts'
 import { appendNotes, appendTo, Noted, numbers, withFile } from './sqlite-scene.ts'
 
@@ -362,66 +358,6 @@ it('refuses unknown options, and files in memory', async () => {
     /worker must be .*durability must be/,
   )
 })
-
-const step = fc.record({
-  kind: fc.constantFrom('append', 'append', 'append', 'repeat', 'delete', 'rollBack'),
-  key: fc.integer({ min: 0, max: 3 }),
-  count: fc.integer({ min: 0, max: 3 }),
-  expected: fc.constantFrom<ExpectedVersion>('any', 'noStream', 'streamExists', 0, 1, 2, 3),
-})
-
-it(
-  'answers what the in-memory store answers, whatever is written',
-  async () => {
-    await fc.assert(
-      fc.asyncProperty(fc.array(step, { maxLength: 25 }), async (steps) => {
-        await using scene = withFile()
-        const [ours, model] = [scene.open({ durability: 'normal' }), new InMemoryEventStore()]
-        let last = {
-          aggregateId: 'k0',
-          aggregateType: 'Note',
-          events: [] as Noted[],
-          expectedVersion: 'any' as ExpectedVersion,
-        }
-        const outcome = (promise: Promise<{ readonly newVersion: number }>) =>
-          promise.then(
-            ({ newVersion }) => newVersion,
-            (error: unknown) => Reflect.get(Object(error), 'code'),
-          )
-        for (const { kind, key, count, expected } of steps) {
-          const stream = { aggregateId: `k${key}`, aggregateType: 'Note' }
-          if (kind === 'delete') {
-            expect(await outcome(ours.events.deleteStream(stream))).toBe(
-              await outcome(model.deleteStream(stream)),
-            )
-            continue
-          }
-          const events = numbers(0, count).map((n) => new Noted({ aggregateId: stream.aggregateId, n }))
-          const request = kind === 'repeat' ? last : { ...stream, events, expectedVersion: expected }
-          if (kind === 'rollBack') {
-            const undone = ours.transaction(async (tx) => {
-              await tx.events.appendEvents(request)
-              throw new Error('undone')
-            })
-            await expect(undone).rejects.toThrow()
-            continue
-          }
-          last = request
-          expect(await outcome(ours.events.appendEvents(request))).toBe(
-            await outcome(model.appendEvents(request)),
-          )
-        }
-        const ids = async (events: AsyncIterable<StoredEvent>) =>
-          (await all(events)).map(
-            ({ event }) => `${event.eventType} ${event.aggregateId} ${event.aggregateVersion}`,
-          )
-        expect(await ids(ours.events.readAll())).toEqual(await ids(model.readAll()))
-      }),
-      { numRuns: 25 },
-    )
-  },
-  paced(60_000),
-)
 
 it.each([true, false])(
   'lets the event loop turn while it writes and reads without a pause (worker: %s)',

@@ -135,7 +135,7 @@ it('refuses a relay of an outbox with a filter, or with checkpoints of another s
   const manager = new SubscriptionManager({ eventStore })
   const bus = { publish: async () => undefined }
 
-  expect(() => manager.relay(bus, { name: 'one', tenantId: 'a' })).toThrow(/takes all events/)
+  expect(() => manager.relay(bus, { name: 'one', tenantId: 'a' })).toThrow(/must publish all events/)
   expect(() => new SubscriptionManager({ eventStore, checkpoints })).toThrow(/omit checkpoints and leases/)
   expect(() => manager.relay(bus, { name: 'one' })).not.toThrow()
 })

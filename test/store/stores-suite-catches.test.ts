@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { expect, it } from 'vitest'
 import {
+  type Checkpoint,
   CheckpointConflictError,
   type EventStore,
   InMemoryStores,
@@ -169,6 +170,19 @@ const faults: readonly (readonly [string, (whole: InMemoryStores) => Stores, str
     'replaces a snapshot, but not by an older one of the same schema',
   ],
   [
+    'keeps the snapshot of a deleted stream',
+    (whole) =>
+      withEvents(whole, {
+        deleteStream: async (stream) => {
+          const snapshot = await whole.snapshots.load(stream.aggregateType, stream.aggregateId)
+          const deleted = await whole.events.deleteStream(stream)
+          if (snapshot !== undefined) await whole.snapshots.save(snapshot)
+          return deleted
+        },
+      }),
+    'deletes the snapshot of a stream with the stream',
+  ],
+  [
     'never checks the previous checkpoint',
     (whole) =>
       pretending<Stores>(whole, {
@@ -191,6 +205,19 @@ const faults: readonly (readonly [string, (whole: InMemoryStores) => Stores, str
         }),
       }),
     'refuses a former owner of the lease by its fencing number',
+  ],
+  [
+    'drops the fencing number with a save that has none',
+    (whole) => {
+      const saved = new Map<string, Checkpoint>()
+      const save = async (name: string, checkpoint: Checkpoint) => {
+        const { position, fence = 0 } = saved.get(name) ?? {}
+        if ((checkpoint.fence ?? fence) < fence) throw new CheckpointConflictError(name, undefined, position)
+        saved.set(name, checkpoint)
+      }
+      return pretending<Stores>(whole, { checkpoints: { load: async (name) => saved.get(name), save } })
+    },
+    'keeps the fencing number through a save without one, so that a former owner stays refused',
   ],
   [
     'gives the same fencing number to all owners',

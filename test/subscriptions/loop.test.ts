@@ -417,7 +417,7 @@ describe('start, stop, pause, resume, subscribe', () => {
     expect(await manager.unsubscribe('seen')).toBe(false)
     expect((await scene.checkpoints.load('seen'))?.position).toBe(3)
     expect(await manager.status()).toEqual({})
-    await expect(manager.whenCaughtUp('seen')).rejects.toMatchObject({ code: 'SUBSCRIPTION_NOT_FOUND' })
+    await expect(manager.pause('seen')).rejects.toMatchObject({ code: 'SUBSCRIPTION_NOT_FOUND' })
   })
 
   it('rejects waiting callers when it is stopped', async () => {

@@ -3,10 +3,12 @@ import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import {
   AggregateRepository,
+  ConnectionError,
   type DomainEvent,
   InMemoryEventBus,
   InMemoryEventStore,
   PublishAfterSaveError,
+  PublishError,
 } from '../../src/index.ts'
 import { MemoryBroker, MemoryBrokerEventBus } from '../../src/testing/index.ts'
 import { Order } from '../support/order-aggregate.ts'
@@ -113,6 +115,35 @@ it('stops before an event that no bus accepts, or parks only this event and cont
 
   expect(seen).toEqual([...numbers(0, 10), ...numbers(11, 20)])
   expect(await scene.deadLetters.list()).toMatchObject([{ errorName: 'EventLimitError', attempts: 1 }])
+})
+
+it('retries while the bus refuses all events, and parks none of them', async () => {
+  const scene = new SubscriptionScene()
+  await append(scene.store, 0, 30)
+  const published: number[] = []
+  let isAllowed = false
+  const publish = async (events: readonly DomainEvent[]) => {
+    await nextTurn()
+    if (!isAllowed) {
+      const error = new ConnectionError('AUTHENTICATION_FAILED', 'The user has no right to write.')
+      const refused = events.map(({ eventId, eventType }) => ({
+        ...{ eventId, eventType, error },
+        status: 'notStored' as const,
+      }))
+      throw new PublishError('kafka', refused)
+    }
+    for (const event of events) if (event instanceof Noted) published.push(event.n)
+  }
+  const manager = scene.manager()
+  manager.relay({ publish }, { name: 'outbox', ...quick, onFailure: 'deadLetter' })
+  manager.start()
+  await waitFor(async () => ((await manager.status())['outbox']?.handlerErrors ?? 0) > 3)
+  expect((await manager.health()).status).toBe('degraded')
+
+  isAllowed = true
+  await manager.whenCaughtUp('outbox')
+  expect(published).toEqual(numbers(0, 30))
+  expect(await scene.deadLetters.list()).toEqual([])
 })
 
 it('publishes every event at least once and in order through crashes between the store, the bus and the checkpoint', async () => {

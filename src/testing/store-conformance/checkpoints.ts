@@ -89,8 +89,19 @@ export const checkpointTests = [
       await assertConflict(checkpoints.save('a', at(6, { fence: 7 }), 5))
       assert.deepEqual(await checkpoints.load('a'), at(5, { fence: 8 }))
       await checkpoints.save('a', at(6, { fence: 8 }), 5)
+    },
+  ),
+
+  storesTest(
+    'keeps the fencing number through a save without one, so that a former owner stays refused',
+    async ({ stores: { checkpoints } }) => {
+      await checkpoints.save('a', at(6, { fence: 8 }), undefined)
       await checkpoints.save('a', at(7), 6)
-      assert.equal((await checkpoints.load('a'))?.position, 7)
+
+      assert.deepEqual(await checkpoints.load('a'), at(7, { fence: 8 }))
+      await assertConflict(checkpoints.save('a', at(8, { fence: 7 }), 7))
+      await checkpoints.save('a', at(8, { fence: 9 }), 7)
+      assert.deepEqual(await checkpoints.load('a'), at(8, { fence: 9 }))
     },
   ),
 ]

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import type { Snapshot, SnapshotStore } from '../../store/index.ts'
+import { append, noted } from './stored-events.ts'
 import { storesTest } from './stores-under-test.ts'
 
 const order = { aggregateType: 'Order', aggregateId: 'o 1' }
@@ -68,5 +69,20 @@ export const snapshotTests = [
     await snapshots.delete('Order', 'o 1')
     await snapshots.delete('Order', 'o 1')
     assert.equal(await versionIn(snapshots), undefined)
+  }),
+
+  storesTest('deletes the snapshot of a stream with the stream', async ({ stores, other }) => {
+    for (const aggregateId of ['a', 'b', 'c']) {
+      await append(stores.events, [noted(aggregateId)])
+      await stores.snapshots.save(snapshot(1, { aggregateType: 'Note', aggregateId }))
+    }
+    await stores.events.deleteStream({ aggregateType: 'Note', aggregateId: 'a' })
+    await stores.transaction((tx) => tx.events.deleteStream({ aggregateType: 'Note', aggregateId: 'b' }))
+
+    const left = ['a', 'b', 'c'].map(async (aggregateId) => other.snapshots.load('Note', aggregateId))
+    assert.deepEqual(
+      (await Promise.all(left)).map((found) => found?.aggregateId),
+      [undefined, undefined, 'c'],
+    )
   }),
 ]

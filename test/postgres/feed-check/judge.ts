@@ -1,83 +1,88 @@
+import type { PoolClient } from 'pg'
+import { copyInto } from '../../../src/postgres/copy.ts'
+import type { Records } from './records.ts'
+
 /** A writer's knowledge of the events of one append or transaction. */
 export interface Fact {
   readonly kind: 'stored' | 'notStored' | 'unknown'
   readonly ids: readonly string[]
 }
 
-export interface SeenEvent {
-  readonly position: number
-  readonly eventId: string
-  readonly eventType: string
-  readonly stream: string
-  readonly version: number
-}
-
-export interface FollowerHistory {
+/** A reader of the feed. */
+export interface Follower {
   readonly name: string
-  /** All that it wants; undefined for every event. */
+  /** The only type of events that it wants; undefined for all. */
   readonly eventType: string | undefined
-  readonly seen: readonly SeenEvent[]
+  /** Events per page. */
+  readonly limit: number
 }
 
-export interface FeedHistory {
-  readonly facts: readonly Fact[]
-  readonly followers: readonly FollowerHistory[]
-  /** The table as it is in the end, by position. */
-  readonly stored: readonly SeenEvent[]
-}
+/** The files of the records: the facts of the writers, and what the followers saw. */
+export const FACTS = 'facts'
+export const SEEN = 'seen'
 
-/** Every sentence is a broken promise. */
-export function judgeFeed({ facts, followers, stored }: FeedHistory): readonly string[] {
-  return [
-    ...judgeWrites(facts, stored),
-    ...judgeVersions(stored),
-    ...followers.flatMap((one) => judgeFollower(one, stored)),
-  ]
-}
+const TABLES = `
+create schema judge;
+create unlogged table judge.facts (kind text not null, event_id text not null);
+create unlogged table judge.seen
+  (follower text not null, ordinal bigint not null, position bigint not null, event_id text not null);
+create unlogged table judge.followers (name text not null, event_type text)`
 
-function judgeWrites(facts: readonly Fact[], stored: readonly SeenEvent[]): readonly string[] {
-  const ids = new Set(stored.map(({ eventId }) => eventId))
+/** Compares the records with the table of the events, on the server. Every sentence is a broken promise. */
+export async function judgeFeed(
+  client: PoolClient,
+  schema: string,
+  records: Records,
+  followers: readonly Follower[],
+): Promise<readonly string[]> {
+  await client.query(TABLES)
+  for (const { name, eventType } of followers) {
+    await client.query('insert into judge.followers values ($1, $2)', [name, eventType])
+  }
+  for (const table of [FACTS, SEEN]) {
+    for await (const lines of records.read(table)) {
+      await copyInto(client, `copy judge.${table} from stdin`, lines, Number.POSITIVE_INFINITY)
+    }
+  }
+  await client.query(`analyze judge.facts, judge.seen, ${schema}.events`)
   const faults: string[] = []
-  if (ids.size !== stored.length) faults.push(`${stored.length - ids.size} event ids are stored twice`)
-  const missing = idsOf(facts, 'stored').filter((id) => !ids.has(id))
-  if (missing.length > 0)
-    faults.push(`${missing.length} confirmed events are missing, the first is ${missing[0]}`)
-  const undone = idsOf(facts, 'notStored').filter((id) => ids.has(id))
-  if (undone.length > 0)
-    faults.push(`${undone.length} events are stored that were rolled back, the first is ${undone[0]}`)
-  return faults
-}
-
-const idsOf = (facts: readonly Fact[], kind: Fact['kind']) =>
-  facts.filter((fact) => fact.kind === kind).flatMap((fact) => fact.ids)
-
-function judgeVersions(stored: readonly SeenEvent[]): readonly string[] {
-  const faults: string[] = []
-  for (const [stream, events] of Map.groupBy(stored, (event) => event.stream)) {
-    const wrong = events.find(({ version }, index) => version !== index + 1)
-    if (wrong !== undefined)
-      faults.push(`${stream} has version ${wrong.version} out of order at position ${wrong.position}`)
+  for (const sentences of questions(schema)) {
+    const { rows } = await client.query<{ fault: string }>(sentences)
+    faults.push(...rows.map(({ fault }) => fault))
   }
   return faults
 }
 
-function judgeFollower(
-  { name, eventType, seen }: FollowerHistory,
-  stored: readonly SeenEvent[],
-): readonly string[] {
-  const wanted = stored.filter((event) => eventType === undefined || event.eventType === eventType)
-  const faults: string[] = []
-  const back = seen.findIndex(
-    ({ position }, index) => index > 0 && position <= (seen[index - 1]?.position ?? 0),
-  )
-  if (back > 0) faults.push(`${name} went back to position ${seen[back]?.position}`)
-  const ids = new Set(seen.map(({ eventId }) => eventId))
-  if (ids.size !== seen.length) faults.push(`${name} saw ${seen.length - ids.size} events twice`)
-  const lost = wanted.filter(({ eventId }) => !ids.has(eventId))
-  if (lost.length > 0)
-    faults.push(`${name} lost ${lost.length} of ${wanted.length} events, the first at ${lost[0]?.position}`)
-  const known = new Set(wanted.map(({ eventId }) => eventId))
-  const phantom = seen.filter(({ eventId }) => !known.has(eventId))
-  if (phantom.length > 0) faults.push(`${name} saw ${phantom.length} events that are not stored`)
-  return faults
+/** Each statement returns sentences. */
+function questions(schema: string): readonly string[] {
+  const events = `${schema}.events`
+  const isStored = `exists (select from ${events} e where e.event_id = f.event_id)`
+  return [
+    `select format('%s confirmed events are missing, the first is %s', count(*), min(event_id)) as fault
+     from judge.facts f where kind = 'stored' and not ${isStored} having count(*) > 0`,
+    `select format('%s events are stored that were rolled back, the first is %s', count(*), min(event_id)) as fault
+     from judge.facts f where kind = 'notStored' and ${isStored} having count(*) > 0`,
+    `select format('%s event ids are stored twice', count(*) - count(distinct event_id)) as fault
+     from ${events} having count(*) > count(distinct event_id)`,
+    `select format('%s events have a version out of order, the first is at position %s', count(*), min(position)) as fault
+     from (select position, aggregate_version as version,
+             row_number() over (partition by aggregate_type, aggregate_id order by position) as expected
+           from ${events}) numbered
+     where version <> expected having count(*) > 0`,
+    `select format('%s went back to position %s', follower, min(position)) as fault
+     from (select follower, position, lag(position) over (partition by follower order by ordinal) as previous
+           from judge.seen) ordered
+     where position <= previous group by follower`,
+    `select format('%s saw %s events twice', follower, count(*) - count(distinct event_id)) as fault
+     from judge.seen group by follower having count(*) > count(distinct event_id)`,
+    `select format('%s lost %s of %s events, the first at %s', w.name, count(*) filter (where s.event_id is null),
+       count(*), min(e.position) filter (where s.event_id is null)) as fault
+     from judge.followers w join ${events} e on e.event_type = coalesce(w.event_type, e.event_type)
+     left join judge.seen s on s.follower = w.name and s.event_id = e.event_id
+     group by w.name having count(*) > count(s.event_id)`,
+    `select format('%s saw %s events that are not stored at their position', follower, count(*)) as fault
+     from judge.seen s
+     where not exists (select from ${events} e where e.event_id = s.event_id and e.position = s.position)
+     group by follower`,
+  ]
 }

@@ -2,11 +2,12 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { Client } from 'pg'
+import { Pool } from 'pg'
 import { PostgresStores } from '../../../src/postgres/index.ts'
 import { waitFor } from '../../../src/testing/index.ts'
 import { launchBroker } from '../../brokers/launch-broker.ts'
-import { type Fact, type FeedHistory, type FollowerHistory, judgeFeed, type SeenEvent } from './judge.ts'
+import { FACTS, type Fact, type Follower, judgeFeed, SEEN } from './judge.ts'
+import { Records } from './records.ts'
 
 export interface FeedCheckOptions {
   readonly writers: number
@@ -25,7 +26,15 @@ export interface FeedCheckResult {
   readonly unknown: number
   /** How often a follower began again from its last position. */
   readonly resumptions: number
+  /** The heap of this process after a tenth of the events and at the end, in MiB: it does not grow with the events. */
+  readonly heapMb: readonly [early: number, late: number]
 }
+
+const FOLLOWERS: readonly Follower[] = [
+  { name: 'small pages', eventType: undefined, limit: 7 },
+  { name: 'large pages', eventType: undefined, limit: 500 },
+  { name: 'rare events', eventType: 'Rare', limit: 50 },
+]
 
 const SCHEMA = 'feed_check'
 
@@ -40,9 +49,12 @@ $$`
 export async function checkFeed(options: FeedCheckOptions): Promise<FeedCheckResult> {
   await using server = await launchBroker('postgres')
   const { onProgress = () => undefined } = options
-  const run = new FeedCheck(options, server.url)
+  using records = new Records()
+  const run = new FeedCheck(options, server.url, records)
   await run.prepare()
   run.start()
+  await run.untilStored(options.events / 10)
+  const early = heapMb()
   let [writerKills, serverKills] = [0, 0]
   const total = options.writerKills + options.serverKills
   for (let kill = 1; kill <= total; kill += 1) {
@@ -59,46 +71,49 @@ export async function checkFeed(options: FeedCheckOptions): Promise<FeedCheckRes
       onProgress('writer killed')
     }
   }
-  const history = await run.finish()
-  return {
-    faults: judgeFeed(history),
-    stored: history.stored.length,
-    unknown: history.facts.filter(({ kind }) => kind === 'unknown').length,
-    resumptions: run.resumptions,
-  }
+  await run.finish()
+  const late = heapMb()
+  onProgress('all written and read; now the judge')
+  return { ...(await run.judge()), unknown: run.unknown, resumptions: run.resumptions, heapMb: [early, late] }
+}
+
+/** The used heap, without garbage if the process may collect it. */
+function heapMb(): number {
+  globalThis.gc?.()
+  return process.memoryUsage().heapUsed / 2 ** 20
 }
 
 class FeedCheck {
   resumptions = 0
+  /** Appends and transactions with an unknown outcome. */
+  unknown = 0
   readonly #options: FeedCheckOptions
   readonly #url: string
-  readonly #facts: Fact[] = []
+  readonly #records: Records
   /** With when they end. */
   readonly #writers = new Map<ChildProcess, Promise<unknown>>()
-  readonly #followers: Promise<FollowerHistory>[] = []
+  #following: Promise<unknown> = Promise.resolve()
   #stored = 0
   #names = 0
   #isOver = false
 
-  constructor(options: FeedCheckOptions, url: string) {
+  constructor(options: FeedCheckOptions, url: string, records: Records) {
     this.#options = options
     this.#url = url
+    this.#records = records
   }
 
   async prepare(): Promise<void> {
     await using stores = this.#open()
     await stores.migrations.run()
     if (!this.#options.isNaive) return
-    const client = new Client({ connectionString: this.#url })
-    await client.connect()
-    await client.query(NAIVE)
-    await client.end()
+    const pool = new Pool({ connectionString: this.#url })
+    await pool.query(NAIVE)
+    await pool.end()
   }
 
   start(): void {
-    this.#followers.push(this.#follow('small pages', undefined, 7))
-    this.#followers.push(this.#follow('large pages', undefined, 500))
-    this.#followers.push(this.#follow('rare events', 'Rare', 50))
+    this.#following = Promise.all(FOLLOWERS.map((follower) => this.#follow(follower)))
     for (let index = 0; index < this.#options.writers; index += 1) this.#startWriter()
   }
 
@@ -120,11 +135,20 @@ class FeedCheck {
     this.#startWriter()
   }
 
-  async finish(): Promise<FeedHistory> {
+  async finish(): Promise<void> {
     await Promise.all(this.#writers.values())
     this.#isOver = true
-    const followers = await Promise.all(this.#followers)
-    return { facts: this.#facts, followers, stored: await this.#table() }
+    await this.#following
+  }
+
+  async judge(): Promise<Pick<FeedCheckResult, 'faults' | 'stored'>> {
+    const pool = new Pool({ connectionString: this.#url })
+    const client = await pool.connect()
+    const { rows } = await client.query(`select count(*) from ${SCHEMA}.events`)
+    const faults = await judgeFeed(client, SCHEMA, this.#records, FOLLOWERS)
+    client.release()
+    await pool.end()
+    return { faults, stored: Number(rows[0].count) }
   }
 
   #open(): PostgresStores {
@@ -150,26 +174,28 @@ class FeedCheck {
 
   #note(line: string): void {
     // Written by the writer.
-    const fact = JSON.parse(line) as Fact
-    this.#facts.push(fact)
-    if (fact.kind === 'stored') this.#stored += fact.ids.length
+    const { kind, ids } = JSON.parse(line) as Fact
+    for (const id of ids) this.#records.add(FACTS, kind, id)
+    if (kind === 'stored') this.#stored += ids.length
+    if (kind === 'unknown') this.unknown += 1
   }
 
   /** Reads on from its last position, now and then with a new object as after a restart, until all is over. */
-  async #follow(name: string, eventType: string | undefined, limit: number): Promise<FollowerHistory> {
-    const seen: SeenEvent[] = []
+  async #follow({ name, eventType, limit }: Follower): Promise<void> {
+    let [ordinal, last] = [0, 0]
     let stores = this.#open()
     for (;;) {
       const wasOver = this.#isOver
       try {
         const { events, head } = await stores.events.readPage({
-          fromPosition: seen.at(-1)?.position ?? 0,
+          fromPosition: last,
           limit,
           eventTypes: eventType === undefined ? undefined : [eventType],
         })
         for (const { event, position } of events) {
-          const { eventId, aggregateId, aggregateVersion: version } = event
-          seen.push({ position, eventId, eventType: event.eventType, stream: aggregateId, version })
+          ordinal += 1
+          last = position
+          this.#records.add(SEEN, name, ordinal, position, event.eventId)
         }
         if (wasOver && events.length < limit && head === (await stores.events.headPosition())) break
         if (Math.random() < 0.002) {
@@ -182,22 +208,5 @@ class FeedCheck {
       }
     }
     await stores.close()
-    return { name, eventType, seen }
-  }
-
-  async #table(): Promise<readonly SeenEvent[]> {
-    const client = new Client({ connectionString: this.#url })
-    await client.connect()
-    const { rows } = await client.query(
-      `select position, event_id, event_type, aggregate_id, aggregate_version from ${SCHEMA}.events order by position`,
-    )
-    await client.end()
-    return rows.map((row) => ({
-      position: Number(row.position),
-      eventId: row.event_id,
-      eventType: row.event_type,
-      stream: row.aggregate_id,
-      version: row.aggregate_version,
-    }))
   }
 }
