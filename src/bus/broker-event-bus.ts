@@ -64,6 +64,11 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
     const transport = createTransport({ notify: (notice) => this.#notices.post(notice) })
     this.transport = transport
     this.#notices = new NoticeBoard(transport, counters, logger)
+    handlers.onPause((handlerName, { isPaused, error }) => {
+      this.#notices.post(
+        isPaused ? { type: 'handlerPaused', handlerName, error } : { type: 'handlerResumed', handlerName },
+      )
+    })
     this.#probe = new BrokerProbe(transport)
     this.#connection = new FirstConnection(async () => {
       await transport.connect()
@@ -79,6 +84,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
         inFlight: () => counters.inFlight,
         skipped: () => counters.eventsSkipped,
         reconnections: () => counters.reconnections,
+        pausedHandlers: () => counters.pausedHandlers.size,
         lag: async () => (this.isConsuming && this.isConnected ? this.#probe.lag(LAG_TIMEOUT_MS) : undefined),
       },
     })

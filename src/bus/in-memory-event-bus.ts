@@ -161,8 +161,14 @@ export class InMemoryEventBus extends EventBus {
         inFlight: () => this.#publishes.count,
         skipped: () => 0,
         reconnections: () => 0,
+        pausedHandlers: () => 0,
         lag: () => Promise.resolve(undefined),
       },
+    })
+    this.handlers.onPause((handlerName, { isPaused, error }) => {
+      if (isPaused)
+        logger.error('handler paused, its events fail for the same reason', { handlerName, error })
+      else logger.warn('handler resumed', { handlerName })
     })
     this.#policies = new FailurePolicies(ONE_ATTEMPT, logger)
     this.#dispatcher = new Dispatcher({
@@ -249,6 +255,7 @@ export class InMemoryEventBus extends EventBus {
     const { signal } = this.#stopped
     return {
       sleep: (ms, ended) => sleep(ms, signal, ended),
+      event,
       stopping: signal,
       enter: () => Promise.resolve(),
       leave: () => undefined,

@@ -234,6 +234,7 @@ export class Dispatcher {
   #succeeded(run: HandlerRun): void {
     const { event, handler, startedAt } = run
     run.end()
+    handler.limit?.guard?.succeeded()
     if (startedAt > 0) this.#metrics.recorder?.ran(event, handler.name, undefined, startedAt)
     this.#observer.handled(event, handler)
   }

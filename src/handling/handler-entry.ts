@@ -3,6 +3,7 @@ import type { DomainEvent, EventClass } from '../events/index.ts'
 import type { HandlerContext } from './event-handler.ts'
 import { HandlerLimit } from './handler-limit.ts'
 import { type GivenPolicy, type HandlerPolicy, readPolicy } from './handler-policy.ts'
+import { type GuardChange, guardOptions, OutageGuard } from './outage-guard.ts'
 
 /** One subscription of one handler, in the form that the dispatcher uses. */
 export interface HandlerEntry {
@@ -71,18 +72,35 @@ export function recordedName({ id }: Pick<HandlerEntry, 'id'>): string {
   return id ?? UNNAMED_HANDLER
 }
 
-export function readHandler(handler: unknown, options: SubscribeOptions): ReadHandler {
+/** Called when a handler pauses or resumes. */
+export type PauseListener = (handlerName: string, change: GuardChange) => void
+
+export function readHandler(
+  handler: unknown,
+  options: SubscribeOptions,
+  onPause: PauseListener = () => undefined,
+): ReadHandler {
   const { name, aliases = [], ...policyOptions } = options
   const { invoke, accepts, ownName, ownId } = readCallable(handler)
   const id = name ?? ownId
   for (const given of id === undefined ? aliases : [id, ...aliases]) checkName(given)
   const displayName = id ?? ownName
   const policy = readPolicy(`subscribe ${displayName}`, policyOptions)
-  const limit =
-    policy?.concurrency === undefined && policy?.ratePerSecond === undefined
-      ? undefined
-      : new HandlerLimit(policy)
+  const limit = limitOf(policy, displayName, onPause)
   return { handler, invoke, accepts, id, aliases: Object.freeze([...aliases]), displayName, policy, limit }
+}
+
+function limitOf(
+  policy: GivenPolicy | undefined,
+  handlerName: string,
+  onPause: PauseListener,
+): HandlerLimit | undefined {
+  if (policy === undefined) return undefined
+  const { concurrency, ratePerSecond, outageGuard } = policy
+  const options = guardOptions(`subscribe ${handlerName}`, outageGuard)
+  if ((concurrency ?? ratePerSecond ?? options) === undefined) return undefined
+  const guard = options && new OutageGuard(options, (change) => onPause(handlerName, change))
+  return new HandlerLimit({ concurrency, ratePerSecond, guard })
 }
 
 function checkName(name: unknown): void {

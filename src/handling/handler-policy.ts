@@ -12,6 +12,7 @@ import {
   positiveNumber,
   resolveOptions,
 } from '../kit/options.ts'
+import type { OutageGuardOptions } from './outage-guard.ts'
 
 /** How the failures of one handler are treated. An absent option has the value of the bus or subscription. */
 export interface HandlerPolicy {
@@ -35,6 +36,11 @@ export interface HandlerPolicy {
   /** Maximum number of runs of the handler that start per second, retries included, in this process. Default: no limit. */
   readonly ratePerSecond?: number
   /**
+   * Pauses the handler while many different events fail for the same reason: their attempts do not count, and one event at a
+   * time is tried until one succeeds. True for the default limits. Default false.
+   */
+  readonly outageGuard?: boolean | OutageGuardOptions
+  /**
    * Returns false for an error that no retry can fix. The event is then given up after this attempt, with the reason
    * `rejected`, as for a `NonRetryableError`. If it throws, the error is retried.
    */
@@ -55,6 +61,7 @@ const absent = {
   handlerTimeoutMs: undefined as number | undefined,
   concurrency: undefined as number | undefined,
   ratePerSecond: undefined as number | undefined,
+  outageGuard: undefined as boolean | OutageGuardOptions | undefined,
   retryIf: undefined as HandlerPolicy['retryIf'] | undefined,
   discardIf: undefined as HandlerPolicy['discardIf'] | undefined,
 }
@@ -74,6 +81,10 @@ const rules: Readonly<Record<keyof typeof absent, OptionRule>> = {
   handlerTimeoutMs: optional(durationMsOrInfinity),
   concurrency: optional(positiveInteger),
   ratePerSecond: optional(positiveNumber),
+  outageGuard: optional({
+    rule: 'true, false or an object with limits',
+    isValid: (value) => typeof value === 'boolean' || (typeof value === 'object' && value !== null),
+  }),
   retryIf: optional(functionOption),
   discardIf: optional(functionOption),
 }

@@ -8,6 +8,7 @@ import {
   entryOf,
   type HandlerEntry,
   namesOf,
+  type PauseListener,
   type ReadHandler,
   readHandler,
   type SubscribeOptions,
@@ -31,6 +32,8 @@ export class HandlerRegistry {
   readonly #needsNames: boolean
   #changeListener: (() => void) | undefined
   #hasLimits = false
+  #pauseListener: PauseListener | undefined
+  readonly #onPause: PauseListener = (handlerName, change) => this.#pauseListener?.(handlerName, change)
 
   /**
    * @param registry - further event classes. Wildcard handlers receive typed events of these classes, even without a
@@ -44,6 +47,11 @@ export class HandlerRegistry {
   /** Sets a listener that is called after the set of subscribed event classes may have changed. */
   onChange(listener: () => void): void {
     this.#changeListener = listener
+  }
+
+  /** Sets a listener that is called when a handler pauses for an outage, or resumes. It must not throw. */
+  onPause(listener: PauseListener): void {
+    this.#pauseListener = listener
   }
 
   /** Handlers of a type in subscription order, then the wildcard handlers. */
@@ -78,7 +86,7 @@ export class HandlerRegistry {
   #subscribeTo(list: readonly EventClass[], handler: unknown, options: SubscribeOptions = {}): Subscription {
     if (list.length === 0) throw new TypeError('At least one event class is required, got an empty array.')
     for (const eventClass of list) this.#checkClass(eventClass)
-    const read = readHandler(handler, options)
+    const read = readHandler(handler, options, this.#onPause)
     for (const { eventType } of list) {
       this.#checkIdentity(read, eventType, [
         ...(this.#byType.get(eventType) ?? NO_HANDLERS),
@@ -109,7 +117,7 @@ export class HandlerRegistry {
   }
 
   subscribeToAllEvents(handler: AnyEventHandler, options: SubscribeOptions = {}): Subscription {
-    const read = readHandler(handler, options)
+    const read = readHandler(handler, options, this.#onPause)
     for (const [eventType, entries] of this.#byType) this.#checkIdentity(read, eventType, entries)
     this.#checkIdentity(read, 'every event', this.#wildcards)
     const taken = [...this.#wildcards, ...[...this.#byType.values()].flat()]

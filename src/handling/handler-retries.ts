@@ -1,3 +1,4 @@
+import type { DomainEvent } from '../events/index.ts'
 import { Mutex } from '../kit/mutex.ts'
 import type { HandlerFailure } from './dispatcher.ts'
 import type { FailurePolicies, FailurePolicy, Verdict } from './failure-policy.ts'
@@ -31,6 +32,7 @@ export interface RetryProgress {
 export interface RetrySteps {
   /** Waits for the next attempt. @returns false if none may start. */
   sleep(ms: number, ended: AbortSignal): Promise<boolean>
+  readonly event: DomainEvent
   /** Aborts when no attempt may start any more. */
   readonly stopping: AbortSignal
   /** Takes a slot. The caller of `HandlerRetries.run` holds one. */
@@ -144,7 +146,10 @@ export class HandlerRetries implements RetryProgress {
       const attempt = attemptOf(handler)
       const policy = this.#policies.of(handler)
       const verdict = policy.verdict(error, attempt)
-      if (verdict.kind === 'discard') this.#steps.discarded(failure, attempt)
+      if (isFromOutage(failure, verdict, this.#steps.event)) {
+        this.unfinished.set(handler, attempt - 1)
+        addTo(groups, { handler, policy, attempt, verdict: ONCE_RESUMED })
+      } else if (verdict.kind === 'discard') this.#steps.discarded(failure, attempt)
       else if (verdict.kind === 'giveUp') {
         this.givenUp.push({ ...failure, attempts: attempt, reason: verdict.reason })
       } else {
@@ -154,6 +159,17 @@ export class HandlerRetries implements RetryProgress {
     }
     return groups
   }
+}
+
+/** The limit of the handler delays the attempt until the handler resumes. */
+const ONCE_RESUMED = { kind: 'retry', delayMs: 0, isOwnDelay: true } as const
+
+/** True if the handler pauses because of such failures: the attempt does not count. */
+function isFromOutage({ handler, error }: HandlerFailure, verdict: Verdict, event: DomainEvent): boolean {
+  const guard = handler.limit?.guard
+  if (guard === undefined || verdict.kind === 'discard') return false
+  const isRejected = verdict.kind === 'giveUp' && verdict.reason === 'rejected'
+  return !isRejected && guard.failed(event, error)
 }
 
 interface Group extends NextAttempt {

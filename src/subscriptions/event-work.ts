@@ -186,6 +186,7 @@ export class EventWork {
     return {
       sleep: async (ms, ended) =>
         (await sleep(ms, stopping, ended)) && (await gate.passed(stopping)) && !stopping.aborted,
+      event: unit[0].event,
       stopping,
       enter: () => slots?.taken() ?? Promise.resolve(),
       leave: () => slots?.release(),

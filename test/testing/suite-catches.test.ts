@@ -481,13 +481,16 @@ const BUS_FAULTS: readonly { what: string; create: CreateBus; caughtBy: readonly
     create: (options) => {
       const bus = createMemoryBrokerBus(options)
       const subscribe = bus.subscribe.bind(bus)
-      bus.subscribe = (eventClass, handler, { concurrency: _, ratePerSecond: __, ...policy } = {}) =>
-        subscribe(eventClass, handler, policy)
+      bus.subscribe = (eventClass, handler, options = {}) => {
+        const { concurrency: _, ratePerSecond: __, outageGuard: ___, ...policy } = options
+        return subscribe(eventClass, handler, policy)
+      }
       return bus
     },
     caughtBy: [
       'runs a handler at most as often at the same time as its policy says',
       'starts the runs of a handler at most at the rate of its policy, retries included',
+      'pauses a handler whose events fail for one reason, dead-letters none, and resumes by itself',
     ],
   },
   {

@@ -50,6 +50,10 @@ export class DeliveryRetries implements RetrySteps {
     this.#attempt = handling.delivery.deliveryCount
   }
 
+  get event(): DomainEvent {
+    return this.#handling.event
+  }
+
   get stopping(): AbortSignal {
     return this.#parts.stopping
   }

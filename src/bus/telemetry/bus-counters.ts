@@ -51,6 +51,8 @@ export class BusCounters {
   connectedAt = 0
   /** Why the broker does not accept publishes; undefined while it does. */
   blockedReason: string | undefined
+  /** Names of the handlers that pause for an outage. */
+  readonly pausedHandlers = new Set<string>()
   /** The error of `lastErrorAt`. */
   lastError: Error | undefined
 

@@ -80,6 +80,8 @@ export interface MetricProbes {
   inFlight(): number
   skipped(): number
   reconnections(): number
+  /** Number of handlers that pause for an outage. */
+  pausedHandlers(): number
   /** Number of messages that wait for the group; undefined if unknown. Never rejects, and resolves soon. */
   lag(): Promise<number | undefined>
 }
@@ -125,6 +127,10 @@ class Observation {
       description: 'Connections that were lost and restored.',
       unit: '{reconnection}',
     })
+    const paused = meter.createObservableUpDownCounter('eventspine.handlers.paused', {
+      description: 'Handlers that pause because their events fail for the same reason.',
+      unit: '{handler}',
+    })
     const lag = meter.createObservableGauge(
       'eventspine.consumer.lag',
       messages('Messages at the broker that wait for the consumer group.'),
@@ -136,6 +142,7 @@ class Observation {
         reconnections,
         async () => this.#removed.reconnections + this.#sum((probes) => probes.reconnections()),
       ],
+      [paused, async () => this.#sum((probes) => probes.pausedHandlers())],
       [lag, () => this.#lag()],
     ] as const
     this.#endings = observables.map(([observable, read]) => {

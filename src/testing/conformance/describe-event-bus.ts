@@ -12,6 +12,7 @@ import { limitTests } from './limits.ts'
 import { middlewareTests } from './middleware.ts'
 import { orderTests } from './order.ts'
 import { outageTests } from './outages.ts'
+import { handlerOutageTests } from './outages-of-handlers.ts'
 import { poisonTests } from './poison.ts'
 import { policyTests } from './policies.ts'
 import { processTests } from './processes.ts'
@@ -35,6 +36,7 @@ const SUITE: Readonly<Record<string, readonly ConformanceTest[]>> = {
   identity: identityTests,
   policies: policyTests,
   limits: limitTests,
+  'outages of handlers': handlerOutageTests,
   middleware: middlewareTests,
   order: orderTests,
   'dead letters': deadLetterTests,
