@@ -79,7 +79,7 @@ manager.start()
 await manager.whenCaughtUp('CustomerTotals')
 console.log('Totals:', Object.fromEntries(totals.totals))
 
-// Fills a second read model while the first one serves; the second then replaces the first.
+// Fills a second read model while the first one is in use; the second then replaces the first.
 const corrected = new CustomerTotals()
 const { eventsHandled } = await manager.rebuild('CustomerTotals', { into: corrected })
 console.log(`Rebuilt from ${eventsHandled} events:`, Object.fromEntries(corrected.totals))

@@ -1,4 +1,4 @@
-// Saves an aggregate in a transaction that the application began itself, with Kysely:
+// Saves an aggregate in a transaction that the application has opened itself, with Kysely:
 // `npm run --silent build && node examples/postgres-kysely.ts postgres://localhost/shop`.
 import { AggregateRepository, AggregateRoot, defineEvent, evolution } from 'eventspine'
 import { PostgresStores } from 'eventspine/postgres'

@@ -43,7 +43,7 @@ try {
 }
 console.log(`Entry points that load without any client: ${entryPoints.join(', ')}`)
 
-/** Packs as in a fresh clone, where `dist` comes from the prepack script alone. */
+/** Packs as in a fresh clone, where only the prepack script creates `dist`. */
 function pack(): { readonly tarball: string; readonly files: readonly string[] } {
   rmSync('dist', { recursive: true, force: true })
   const output = run('npm', ['pack', '--json', '--pack-destination', folder])

@@ -26,7 +26,7 @@ const core = ['observability', 'kit', 'events', 'codec', 'handling', 'transport'
   (folder) => `${folder}/index.ts`,
 )
 
-/** What durable stores know of the subscriptions: the interfaces, and what the backends share of the inbox and outbox. */
+/** The parts of the subscriptions that durable stores use: the interfaces, and the shared code of the inbox and outbox. */
 const storeInterfaces = ['index', 'inbox', 'outbox'].map((file) => `subscriptions/${file}.ts`)
 
 /** The rule of each part of src. A part without a rule is a fault. */

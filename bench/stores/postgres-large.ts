@@ -12,7 +12,7 @@ import { once, type StoreBench } from './store-bench.ts'
 const EVENTS = sized(10_000_000)
 const FAR = EVENTS * 0.9
 
-/** What the other process is asked. */
+/** The request to the other process. */
 export interface FollowQuestion {
   readonly postgresUrl: string
   readonly schema: string

@@ -7,7 +7,7 @@ import { compare, type Step } from '../harness.ts'
 import { append, freshSchema, type PostgresScene } from './postgres.ts'
 import { concurrently, freshId, OrderShipped } from './store-bench.ts'
 
-/** What the other process is asked for, and what it reports. */
+/** The request to the other process, and its report. */
 export interface LatencyQuestion {
   readonly side: 'ours' | 'raw'
   readonly postgresUrl: string

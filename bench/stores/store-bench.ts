@@ -1,7 +1,7 @@
 import { defineEvent } from 'eventspine'
 import type { Step } from '../harness.ts'
 
-/** The rows of one store, and what they need while they run. */
+/** The rows of one store, and the resources that they need while they run. */
 export interface StoreBench {
   readonly steps: readonly Step[]
   /** Of the server and the driver, by name. */

@@ -69,7 +69,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
         isPaused ? { type: 'handlerPaused', handlerName, error } : { type: 'handlerResumed', handlerName },
       )
     })
-    this.#probe = new BrokerProbe(transport)
+    this.#probe = new BrokerProbe(transport, consumerGroup)
     this.#connection = new FirstConnection(async () => {
       await transport.connect()
       counters.connectedAt = Date.now()

@@ -38,7 +38,7 @@ export interface BusHealth {
     readonly lag: MeasuredCheck
     /** Time for which the bus has held the oldest unsettled event, in milliseconds; 0 if there is none. */
     readonly oldestUnsettledMs: MeasuredCheck
-    /** Number of dead letters. */
+    /** Number of dead letters of the bus's consumer group. Those that name no group count for every group. */
     readonly deadLetters: MeasuredCheck
   }
 }
@@ -51,7 +51,7 @@ export interface HealthOptions {
   readonly maxLag?: number
   /** Maximum time that an event may be unsettled, in milliseconds. Default 300,000. */
   readonly maxUnsettledMs?: number
-  /** Maximum number of dead letters. Default Infinity. */
+  /** Maximum number of dead letters of the consumer group. Default Infinity. */
   readonly maxDeadLetters?: number
 }
 

@@ -36,6 +36,12 @@ export class FinishedPrefix<T extends { readonly isFinished: boolean }> implemen
     if (index >= 0) this.#items[index] = replacement
   }
 
+  /** Removes items that are not passed, unless they are to be kept. */
+  keep(isKept: (item: T) => boolean): void {
+    this.#items = [...this].filter(isKept)
+    this.#head = 0
+  }
+
   /** The items that are not passed, in order. */
   *[Symbol.iterator](): Iterator<T> {
     for (let index = this.#head; index < this.#items.length; index += 1) {

@@ -84,8 +84,8 @@ export class PostgresTransactionAbortedError extends EventspineError {
 
   constructor() {
     super(
-      'The transaction was rolled back, because one of its statements had failed. Let the work of a transaction fail ' +
-        'with its statements.',
+      'The transaction was rolled back, because one of its statements had failed. Do not catch errors of statements ' +
+        'inside the transaction.',
     )
   }
 }

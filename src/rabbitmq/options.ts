@@ -46,8 +46,8 @@ export interface RabbitMQEventBusOptions extends BrokerOptions {
    */
   readonly consumerName?: string
   /**
-   * Maximum number of unacknowledged messages that this consumer holds; never more than `maxInFlight`. Default 10, or
-   * `concurrency` if you set it to a larger number.
+   * Maximum number of unacknowledged messages that this consumer holds; never more than `maxInFlight`, and never more than
+   * fit into `maxInFlightBytes`. Default 10, or `concurrency` if you set it to a larger number.
    */
   readonly prefetchCount?: number
   /**

@@ -9,6 +9,7 @@ import type {
   Intake,
   OutgoingMessage,
   PublishFailure,
+  StoredDeadLetter,
   Transport,
   TransportHost,
 } from '../transport/index.ts'
@@ -268,7 +269,10 @@ function deadLettersOf(broker: MemoryBroker): DeadLetterStore {
       return Promise.resolve({ letters, cursor: isMore ? letters.at(-1)?.id : undefined })
     },
     get: (id) => Promise.resolve(find(id)),
-    count: () => Promise.resolve(broker.deadLetters().length),
+    count: (group) => {
+      const isCounted = ({ reason }: StoredDeadLetter) => (reason.consumerGroup ?? group) === group
+      return Promise.resolve(broker.deadLetters().filter((it) => group === undefined || isCounted(it)).length)
+    },
     replay: (id, request) => Promise.resolve(broker.replay(id, request)),
     remove: (ids) => Promise.resolve(ids.filter((id) => broker.removeDeadLetter(id)).length),
   }

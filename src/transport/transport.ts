@@ -172,7 +172,10 @@ export interface DeadLetterStore {
   /** Lists dead letters, oldest first. Reading changes nothing. */
   list(limit: number, cursor: string | undefined): Promise<DeadLetterPage>
   get(id: string): Promise<StoredDeadLetter | undefined>
-  count(): Promise<number>
+  /**
+   * @param group - counts the dead letters of this consumer group, and those that name no group. Default: all.
+   */
+  count(group?: string): Promise<number>
   /**
    * Gives the message to the group and the handlers of `replayDestination`, then removes the dead letter. A crash in
    * between can duplicate the message.

@@ -5,7 +5,7 @@ import { isAnswering } from './probe.ts'
 
 export type BrokerKind = 'redis' | 'rabbitmq' | 'kafka'
 
-/** What the tests start: a broker, or the database of the durable stores. */
+/** A server that the tests start: a broker, or the database of the durable stores. */
 export type ServerKind = BrokerKind | 'postgres'
 
 export interface LaunchOptions {

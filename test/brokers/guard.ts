@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { Socket } from 'node:net'
 
 /**
- * Runs a shell script when this process ends, whatever the cause. The script waits on a pipe that only this process holds
+ * Runs a shell script when this process ends, for any cause. The script waits on a pipe that only this process holds
  * open, so even SIGKILL triggers it.
  *
  * @returns a function that disarms the guard.

@@ -22,7 +22,7 @@ function ending<B extends EventBus>(bus: B): B {
   return bus
 }
 
-/** What a program without types may pass. */
+/** A value that a program without types may pass. */
 const untyped = (value: unknown) => value as never
 
 describe('purge and replayAll', () => {

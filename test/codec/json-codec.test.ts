@@ -52,7 +52,7 @@ describe('what JsonCodec writes', () => {
     const { message } = captured('kafka', 'publish/type-name-differs')
     const decoded = codec.decode(message, classForPython)
 
-    // A copy is written anew; its time has lost the microseconds.
+    // A copy is encoded again, so its time has no microseconds.
     const rewritten = codec.encode(decoded.withMetadata({}))
 
     expect(rewritten.body).toBe(String(message.body).replace('05.678901Z', '05.678000Z'))

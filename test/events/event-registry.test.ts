@@ -85,7 +85,7 @@ describe('registerEvent', () => {
 
   it('does the same when it is called as a class decorator', () => {
     class Decorated extends defineEvent<{ a: 1 }>()({ type: 'registry.decorated', aggregateType: 'Test' }) {}
-    // What a compiler passes for `@registerEvent class Decorated ...`; Node.js itself has no decorators yet.
+    // The context that a compiler passes for `@registerEvent class Decorated ...`; Node.js itself has no decorators yet.
     const context: ClassDecoratorContext = {
       kind: 'class',
       name: 'Decorated',

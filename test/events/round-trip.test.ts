@@ -179,7 +179,7 @@ describe('an event is as every consumer will see it', () => {
       ...named,
       schema: z.object({ at: z.coerce.date(), lines: z.any() }),
     }) {}
-    // What jest and vm hand over: made by the constructors of another realm.
+    // Values as jest and vm pass them: created by the constructors of another realm.
     const foreign = new Script('({ at: new Date(0), lines: [{ sku: "a" }] })').runInNewContext()
 
     const event = new Placed({ aggregateId: '1', occurredAt: foreign.at, ...foreign })

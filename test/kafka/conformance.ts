@@ -1,23 +1,36 @@
 import { afterAll, afterEach, describe, it } from 'vitest'
 import { KafkaEventBus } from '../../src/kafka/index.ts'
 import { type CreateBusOptions, describeEventBus } from '../../src/testing/index.ts'
+import { freePort } from '../brokers/free-port.ts'
 import { launchBroker } from '../brokers/launch-broker.ts'
 import { paced } from '../support/pace.ts'
+import { as, DOCUMENTED_RIGHTS, grantRights, withUsers } from './documented-rights.ts'
 import { administer, produce } from './plain-kafka.ts'
 import { KafkaProxy } from './proxy.ts'
 
 const SESSION_MS = 1500
 
-/** Runs the conformance suite with one group protocol, on a Kafka that it kills and restarts. */
+/**
+ * Runs the conformance suite with one group protocol, on a Kafka that it kills and restarts. Its buses log in as a user
+ * that has the documented rights of a publisher and a consumer, and no others.
+ */
 export async function describeKafka(groupProtocol: 'classic' | 'consumer'): Promise<void> {
+  const port = await freePort()
+  const users = withUsers(port, 'bus')
   const kafka = await launchBroker('kafka', {
+    ...users,
     config: [
+      ...(users.config ?? []),
       'group.min.session.timeout.ms=500',
       'group.consumer.min.session.timeout.ms=500',
       `group.consumer.session.timeout.ms=${SESSION_MS}`,
     ],
   })
-  process.env['EVENTSPINE_TEST_KAFKA_SERVERS'] = kafka.url
+  // The suite chooses the names: all topics, and all groups.
+  const rights = DOCUMENTED_RIGHTS.filter(({ role }) => !role.startsWith('reader'))
+  const anyName = rights.map((right) => ({ ...right, pattern: 'named', name: '*' }) as const)
+  await grantRights(kafka.url, 'bus', anyName, { topicPrefix: '', consumerGroup: '' })
+  process.env['EVENTSPINE_TEST_KAFKA_SERVERS'] = `127.0.0.1:${port}`
   process.env['EVENTSPINE_TEST_GROUP_PROTOCOL'] = groupProtocol
   const proxies = new Map<unknown, KafkaProxy>()
   const scopes = new Set<string>()
@@ -39,9 +52,10 @@ export async function describeKafka(groupProtocol: 'classic' | 'consumer'): Prom
 
   async function create({ scope, ...options }: CreateBusOptions): Promise<KafkaEventBus> {
     scopes.add(scope)
-    const proxy = await KafkaProxy.start(kafka.port)
+    const proxy = await KafkaProxy.start(port)
     const bus = new KafkaEventBus({
       ...options,
+      ...as('bus'),
       bootstrapServers: `127.0.0.1:${proxy.port}`,
       topicPrefix: scope,
       groupProtocol,

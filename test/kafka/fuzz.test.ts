@@ -29,7 +29,7 @@ const messages: fc.Arbitrary<Omit<PlainMessage, 'topic'>> = fc
     headers: new Map<Buffer, Buffer | null>(headers ?? headersOf(original)),
   }))
 
-/** What a dead letter must keep. The headers that dead letters and replays add are not compared. */
+/** The parts that a dead letter must keep. The headers that dead letters and replays add are not compared. */
 function digest({ key, value, headers }: Pick<PlainRecord, 'key' | 'value' | 'headers'>): string {
   const kept = [...headers].filter(([name]) => !/^(dlq_|replay_handlers$)/.test(name.toString()))
   // The plain client uses one buffer for all empty names, so it returns only the last of several.

@@ -47,7 +47,7 @@ describe('the logger', () => {
 
   it('may have the shape of pino: fields first, then the message', async () => {
     const calls: unknown[][] = []
-    // What pino's loggers are: methods that need their `this`, with fields before the message.
+    // A logger like pino's: methods that need their `this`, with fields before the message.
     class PinoLike implements FieldsFirstLogger {
       readonly #calls = calls
       child(): PinoLike {
@@ -72,7 +72,7 @@ describe('the logger', () => {
     expect(calls).toEqual([
       [
         'error',
-        // What pino shows the message and the stack of.
+        // pino shows the message and the stack of this field.
         expect.objectContaining({ handlerName: 'invoicing', err: new Error('out of paper') }),
         'handler failed',
       ],

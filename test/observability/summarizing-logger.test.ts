@@ -6,7 +6,7 @@ import { OrderCreated, orderCreated } from '../support/order-events.ts'
 import { RecordingLogger } from '../support/recording-logger.ts'
 import { waitFor } from '../support/wait-for.ts'
 
-/** A clock that goes on when it is told to. */
+/** A clock that the test advances. */
 function manualClock() {
   let now = 0
   const timers = new Set<{ readonly at: number; readonly callback: () => void }>()

@@ -3,7 +3,7 @@ import { JsonCodec } from '../../src/index.ts'
 import { OrderCreated, orderCreated } from '../support/order-events.ts'
 import { consume, createBus, freshName, plainChannel, until } from './scene.ts'
 
-/** What a replay writes, and what quorum queues write, as any producer can write it. */
+/** Headers that a replay or a quorum queue writes, as any producer can also write them. */
 const FORGED = {
   event_type: 'OrderCreated',
   replay_handlers: '{"handlers":["first"],"settled":["second"]}',

@@ -7,7 +7,7 @@ import { paced } from '../support/pace.ts'
 import { RecordingLogger } from '../support/recording-logger.ts'
 import { consume, createBus, freshName, noticesOf, recorder, until } from './scene.ts'
 
-// What an operator does with the broker's own tool, and what the bus shows.
+// Actions of an operator with the broker's own tool, and the reports of the bus.
 const broker = await launchBroker('rabbitmq')
 const rabbitmqUrl = broker.url
 

@@ -345,7 +345,7 @@ const FAULTS: readonly Fault[] = [
           return { ...page, letters }
         },
         get: (id) => deadLetters.get(id),
-        count: () => deadLetters.count(),
+        count: (group) => deadLetters.count(group),
         replay: (id, group) => deadLetters.replay(id, group),
         remove: (idsToRemove) => deadLetters.remove(idsToRemove),
       },
@@ -367,7 +367,7 @@ const FAULTS: readonly Fault[] = [
             cursor: undefined,
           }),
           get: find,
-          count: () => deadLetters.count(),
+          count: (group) => deadLetters.count(group),
           replay: async (id, group) => deadLetters.replay((await find(id))?.id ?? '', group),
           remove: async ([id = '']) => deadLetters.remove([(await find(id))?.id ?? '']),
         },
@@ -376,12 +376,25 @@ const FAULTS: readonly Fault[] = [
     caughtBy: ['gives dead letters ids of their own, also those of one event'],
   },
   {
+    what: 'counts the dead letters of all groups',
+    sabotage: ({ deadLetters }) => ({
+      deadLetters: {
+        list: (limit, cursor) => deadLetters.list(limit, cursor),
+        get: (id) => deadLetters.get(id),
+        count: (group) => deadLetters.count(group),
+        replay: (id, group) => deadLetters.replay(id, group),
+        remove: (idsToRemove) => deadLetters.remove(idsToRemove),
+      },
+    }),
+    caughtBy: ['counts in the health of a group its own dead letters only'],
+  },
+  {
     what: 'replays to all groups and handlers',
     sabotage: ({ deadLetters }, broker) => ({
       deadLetters: {
         list: (limit, cursor) => deadLetters.list(limit, cursor),
         get: (id) => deadLetters.get(id),
-        count: () => deadLetters.count(),
+        count: (group) => deadLetters.count(group),
         replay: async (id) => {
           const letter = await deadLetters.get(id)
           if (letter === undefined) return false
@@ -403,7 +416,7 @@ const FAULTS: readonly Fault[] = [
       deadLetters: {
         list: (limit, cursor) => deadLetters.list(limit, cursor),
         get: (id) => deadLetters.get(id),
-        count: () => deadLetters.count(),
+        count: (group) => deadLetters.count(group),
         replay: (id, { fallbackGroup }) => deadLetters.replay(id, { fallbackGroup }),
         remove: (idsToRemove) => deadLetters.remove(idsToRemove),
       },

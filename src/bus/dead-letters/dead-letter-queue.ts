@@ -90,7 +90,7 @@ export class DeadLetterQueue {
     return letter === undefined ? undefined : this.#describe(letter)
   }
 
-  /** Number of dead letters. */
+  /** Number of dead letters of all consumer groups. */
   async count(): Promise<number> {
     await this.#connect()
     return this.#store.count()

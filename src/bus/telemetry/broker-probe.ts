@@ -8,11 +8,13 @@ export type ProbeAnswer<T> = { readonly value: T } | { readonly error: Error }
 /** Queries the broker for measurements. Never rejects and never hangs; concurrent callers share one request. */
 export class BrokerProbe {
   readonly #transport: Pick<Transport, 'lag' | 'deadLetters'>
+  readonly #group: string
   #lag: Promise<ProbeAnswer<number | undefined>> | undefined
   #deadLetters: Promise<ProbeAnswer<number>> | undefined
 
-  constructor(transport: Pick<Transport, 'lag' | 'deadLetters'>) {
+  constructor(transport: Pick<Transport, 'lag' | 'deadLetters'>, group: string) {
     this.#transport = transport
+    this.#group = group
   }
 
   /** Number of messages that wait for the group; undefined if the broker does not report it within `timeoutMs`. */
@@ -30,8 +32,9 @@ export class BrokerProbe {
     return answer
   }
 
+  /** Number of dead letters of the group. */
   async askDeadLetters(timeoutMs: number): Promise<ProbeAnswer<number>> {
-    const asking = this.#deadLetters ?? answerOf(() => this.#transport.deadLetters.count())
+    const asking = this.#deadLetters ?? answerOf(() => this.#transport.deadLetters.count(this.#group))
     this.#deadLetters = asking
     const answer = await within(asking, timeoutMs)
     if (this.#deadLetters === asking) this.#deadLetters = undefined

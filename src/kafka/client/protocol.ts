@@ -75,6 +75,7 @@ export interface OffsetFetchResponse {
       readonly partitions: readonly {
         readonly partitionIndex: number
         readonly committedOffset: bigint
+        readonly committedLeaderEpoch: number
         readonly metadata: string | null
         readonly errorCode: number
       }[]

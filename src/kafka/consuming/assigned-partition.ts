@@ -1,12 +1,15 @@
-import { FinishedPrefix } from '../../kit/finished-prefix.ts'
 import type { DeadLetterReason, Intake } from '../../transport/transport.ts'
-import type { AttemptHistory, PartitionProgress } from '../wire/progress.ts'
-import type { StoredRecord } from '../wire/record-reader.ts'
+import type { AttemptHistory } from '../wire/progress.ts'
+import type { EpochStart, StoredRecord } from '../wire/record-reader.ts'
 import { AnnouncedRange } from './announced-range.ts'
-import { addFinished, addUnfinished, type CommitState } from './commit-state.ts'
+import type { CommitState } from './commit-state.ts'
+import { DeliveredRecords } from './delivered-records.ts'
+import type { DeliveryLimits } from './delivery-limits.ts'
 import { GivenBackRecords } from './given-back-records.ts'
 import { HeldRecord, type RecordHolder } from './held-record.ts'
 import { InheritedProgress } from './inherited-progress.ts'
+import { LeaderEpochs } from './leader-epochs.ts'
+import type { CommittedOffset } from './offsets.ts'
 import { RecordBuffer } from './record-buffer.ts'
 
 /** The operations of a consumption that a partition uses. */
@@ -23,22 +26,6 @@ export interface PartitionOwner {
   deadLetter(record: HeldRecord, reason: DeadLetterReason): Promise<void>
 }
 
-/** Limits of one round of deliveries. */
-export interface DeliveryLimits {
-  /** Records of this partition that may be held. It leaves room for the other partitions if this one is stuck. */
-  readonly share: number
-  /** Records of all partitions that may still be delivered: an upper bound on redelivery after a crash. */
-  readonly allowance: { left: number }
-  /** Offsets between the first unfinished record and the last delivered one. */
-  readonly window: number
-}
-
-/** A record in log order. Only finished records before an offset let it be committed. */
-interface OrderedRecord {
-  readonly offset: number
-  readonly isFinished: boolean
-}
-
 /** One partition that this consumer owns, with its fetched, running and finished records. */
 export class KafkaAssignedPartition implements RecordHolder {
   readonly topic: string
@@ -47,8 +34,9 @@ export class KafkaAssignedPartition implements RecordHolder {
   readonly isReplays: boolean
   readonly #owner: PartitionOwner
   readonly #inherited: InheritedProgress
-  readonly #delivered = new FinishedPrefix<OrderedRecord>()
+  readonly #delivered = new DeliveredRecords()
   readonly #buffer = new RecordBuffer()
+  readonly #epochs: LeaderEpochs
   /** The offset after the last record that was delivered or skipped. */
   #deliveredUpTo: number
   #held = 0
@@ -63,8 +51,6 @@ export class KafkaAssignedPartition implements RecordHolder {
   #isRevoking = false
   /** The next offset to fetch. */
   position: number
-  /** Epoch of the leader that wrote the record before `position`, if this consumer has fetched it. */
-  lastEpoch: number | undefined
   /** True once another consumer owns the partition. Then nothing of it may start or be committed. */
   isLost = false
 
@@ -76,8 +62,7 @@ export class KafkaAssignedPartition implements RecordHolder {
       readonly topicId: string
       readonly isReplays: boolean
     },
-    offset: number,
-    progress: PartitionProgress,
+    { offset, progress, epoch }: CommittedOffset,
   ) {
     this.#owner = owner
     this.topic = partition.topic
@@ -85,9 +70,15 @@ export class KafkaAssignedPartition implements RecordHolder {
     this.topicId = partition.topicId
     this.isReplays = partition.isReplays
     this.#inherited = new InheritedProgress(progress)
+    this.#epochs = new LeaderEpochs(epoch)
     this.#deliveredUpTo = offset
     this.#announced = new AnnouncedRange(offset)
     this.position = offset
+  }
+
+  /** Epoch of the leader that wrote the record before `position`, if it is known. */
+  get lastEpoch(): number | undefined {
+    return this.#epochs.before(this.position)
   }
 
   /** Records that were fetched and not delivered. */
@@ -101,7 +92,7 @@ export class KafkaAssignedPartition implements RecordHolder {
   }
 
   get hasMore(): boolean {
-    return this.buffered > 0 || this.#givenBack.count > 0
+    return this.buffered > 0 || !this.#givenBack.isEmpty
   }
 
   get isDirty(): boolean {
@@ -132,19 +123,24 @@ export class KafkaAssignedPartition implements RecordHolder {
   }
 
   /** Buffers the records fetched from `position`. */
-  addFetched(records: readonly StoredRecord[], nextOffset: number, lastEpoch?: number): void {
+  addFetched(records: readonly StoredRecord[], nextOffset: number, epochs: readonly EpochStart[] = []): void {
     this.#buffer.push(records)
-    this.lastEpoch = lastEpoch ?? this.lastEpoch
+    this.#epochs.add(epochs)
     if (nextOffset > this.position) this.position = nextOffset
   }
 
   /** Continues at another offset, because the log no longer has `position`. Records fetched before it are kept. */
   restart(offset: number): void {
-    if (offset < this.position) this.#buffer.clear()
-    this.position = offset
-    this.lastEpoch = undefined
-    if (this.#delivered.first === undefined && this.buffered === 0) this.#deliveredUpTo = offset
-    this.#changed()
+    if (offset < this.position) this.#forgetFrom(offset)
+    this.#epochs.clear()
+    this.#continueAt(offset)
+  }
+
+  /** Continues at the offset from which on the log has other records than those that were read. */
+  cut(offset: number): void {
+    this.#forgetFrom(offset)
+    this.#epochs.cut(offset)
+    this.#continueAt(offset)
   }
 
   /**
@@ -152,7 +148,7 @@ export class KafkaAssignedPartition implements RecordHolder {
    * @returns false if the pipeline is full.
    */
   deliver(intake: Intake, { share, allowance, window }: DeliveryLimits): boolean {
-    if (!this.canStart() && !this.#prepareRedelivery()) return true
+    if (!this.#isOurs) return true
     for (let record = this.#givenBack.next; record !== undefined; record = this.#givenBack.next) {
       if (intake.room === 0) return false
       this.#givenBack.removeNext()
@@ -182,9 +178,9 @@ export class KafkaAssignedPartition implements RecordHolder {
     return true
   }
 
-  /** Nothing starts while a record is given back: later records of its lane would overtake it. */
-  canStart(): boolean {
-    return !this.isLost && !this.#isRevoking && this.#givenBack.waiting === 0 && this.#owner.isMember()
+  /** No record of a lane starts while another one of it is given back: it would overtake it. */
+  canStart(record: HeldRecord): boolean {
+    return this.#isOurs && !record.isFinished && !this.#givenBack.isWaiting(record.lane)
   }
 
   onStarted(record: HeldRecord): void {
@@ -235,6 +231,7 @@ export class KafkaAssignedPartition implements RecordHolder {
     this.#uncommitted += 1
     this.markIdle(record)
     this.#delivered.advance()
+    this.#givenBack.onFinished(record)
     this.#changed()
     this.#owner.onFinished(this)
   }
@@ -244,7 +241,8 @@ export class KafkaAssignedPartition implements RecordHolder {
     if (record.isFinished) return
     this.markIdle(record)
     if (this.isLost || this.#isRevoking) return
-    this.#givenBack.add(record)
+    record.isGivenBack = true
+    this.#givenBack.add(record, () => this.#delivered.inPipeline())
     this.#owner.onGivenBack()
   }
 
@@ -266,39 +264,32 @@ export class KafkaAssignedPartition implements RecordHolder {
   /** The state to commit now. @param isFinal - true if this consumer starts no more of its records. */
   commitState(isFinal: boolean): CommitState {
     const offset = this.#committable()
-    const attempts = new Map<number, AttemptHistory>()
-    const finished: [number, number][] = []
-    let previous: number | undefined
-    for (const record of this.#delivered) {
-      if (record.isFinished) addFinished(finished, record.offset, previous)
-      else if (record instanceof HeldRecord) addUnfinished(attempts, record, isFinal)
-      previous = record.offset
-    }
+    const { attempts, finished } = this.#delivered.progress(isFinal)
     this.#inherited.copyTo({ attempts, finished }, this.#deliveredUpTo)
     const own = isFinal ? offset : this.#announced.nextEnd(this.#deliveredUpTo)
     const openUpTo = Math.max(own, this.#inherited.openUpTo(this.#deliveredUpTo))
-    const progress = { openUpTo, finished, attempts }
-    return { offset, version: this.#version, progress, finished: this.#uncommitted }
+    const progress = { openUpTo, finished, attempts, topicId: this.topicId }
+    const epoch = this.#epochs.before(offset)
+    return { offset, epoch, version: this.#version, progress, finished: this.#uncommitted }
   }
 
   onCommitted({ version, progress, offset, finished }: CommitState): void {
     this.#committedVersion = Math.max(this.#committedVersion, version)
     this.#announced.onCommitted(Math.max(progress.openUpTo, offset))
     this.#uncommitted -= finished
+    this.#epochs.trim(offset)
   }
 
-  /** Prepares the redelivery of the given-back records, once every held record is finished or given back. */
-  #prepareRedelivery(): boolean {
-    if (this.isLost || this.#isRevoking || !this.#owner.isMember()) return false
-    if (this.#held > this.#givenBack.count) return false
-    this.#givenBack.prepare()
-    return true
+  /** False while another consumer may own the partition. */
+  get #isOurs(): boolean {
+    return !this.isLost && !this.#isRevoking && this.#owner.isMember()
   }
 
   #redeliver(intake: Intake, former: HeldRecord): void {
     const { record, attemptsStarted: count, settledSoFar: settledHandlers } = former
     const held = new HeldRecord(this, record, { count, settledHandlers })
     this.#delivered.replace(former, held)
+    this.#givenBack.onDelivered(held)
     intake.deliver(held)
   }
 
@@ -306,13 +297,13 @@ export class KafkaAssignedPartition implements RecordHolder {
     const held = new HeldRecord(this, record, history)
     this.#delivered.push(held)
     this.#held += 1
+    this.#givenBack.onDelivered(held)
     intake.deliver(held)
   }
 
   /** Skips a record that an earlier owner finished. */
   #skipFinished(offset: number): void {
-    this.#delivered.push({ offset, isFinished: true })
-    this.#delivered.advance()
+    this.#delivered.pushFinished(offset)
     this.#changed()
   }
 
@@ -327,7 +318,27 @@ export class KafkaAssignedPartition implements RecordHolder {
 
   /** The first offset that is not finished. */
   #committable(): number {
-    return this.#delivered.first?.offset ?? (this.buffered === 0 ? this.position : this.#deliveredUpTo)
+    return this.#delivered.firstUnfinished ?? (this.buffered === 0 ? this.position : this.#deliveredUpTo)
+  }
+
+  #continueAt(offset: number): void {
+    this.position = offset
+    if (this.#delivered.firstUnfinished === undefined && this.buffered === 0) this.#deliveredUpTo = offset
+    this.#changed()
+  }
+
+  /** Other records have these offsets from now on. What still runs of the former ones is not settled. */
+  #forgetFrom(offset: number): void {
+    this.#buffer.removeFrom(offset)
+    this.#inherited.cut(offset)
+    this.#givenBack.removeFrom(offset)
+    for (const record of this.#delivered.removeFrom(offset)) {
+      record.isFinished = true
+      this.#held -= 1
+      this.markIdle(record)
+      if (!record.isGivenBack) this.#givenBack.onFinished(record)
+    }
+    this.#deliveredUpTo = Math.min(this.#deliveredUpTo, offset)
   }
 
   #changed(): void {

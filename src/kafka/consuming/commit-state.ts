@@ -4,6 +4,8 @@ import type { HeldRecord } from './held-record.ts'
 /** The state of a partition that a commit writes. */
 export interface CommitState {
   readonly offset: number
+  /** Epoch of the leader that wrote the record before the offset; undefined if it is unknown. */
+  readonly epoch: number | undefined
   readonly progress: PartitionProgress
   readonly version: number
   /** Finished records that no earlier commit contained. */

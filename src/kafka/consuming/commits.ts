@@ -221,13 +221,13 @@ export class KafkaCommits {
 
   #topics(states: ReadonlyMap<KafkaAssignedPartition, CommitState>): readonly OffsetCommitTopic[] {
     const byTopic = new Map<string, OffsetCommitTopic['partitions'][number][]>()
-    for (const [{ topic, index }, { offset, progress }] of states) {
+    for (const [{ topic, index }, { offset, epoch, progress }] of states) {
       const partitions = byTopic.get(topic) ?? []
       byTopic.set(topic, partitions)
       partitions.push({
         partitionIndex: index,
         committedOffset: BigInt(offset),
-        committedLeaderEpoch: -1,
+        committedLeaderEpoch: epoch ?? -1,
         committedMetadata:
           this.#metadataBytes < MIN_METADATA_BYTES
             ? ''

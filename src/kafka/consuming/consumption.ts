@@ -269,10 +269,10 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
     }
   }
 
-  #own(partition: TopicPartition, topicId: string, { offset, progress }: CommittedOffset): void {
+  #own(partition: TopicPartition, topicId: string, start: CommittedOffset): void {
     const { topics, consumerGroup } = this.#parts.options
     const isReplays = partition.topic === topics.replays(consumerGroup)
-    const owned = new KafkaAssignedPartition(this, { ...partition, topicId, isReplays }, offset, progress)
+    const owned = new KafkaAssignedPartition(this, { ...partition, topicId, isReplays }, start)
     this.#partitions.set(partitionKey(partition), owned)
   }
 

@@ -1,6 +1,6 @@
 import { toError } from '../../errors.ts'
 import { READ_BACKOFF } from '../../kit/backoff.ts'
-import { sleep } from '../../kit/time.ts'
+import { settledWithin, sleep } from '../../kit/time.ts'
 import { ConnectionError } from '../../transport/errors.ts'
 import type { Intake } from '../../transport/transport.ts'
 import type { KafkaCluster } from '../client/cluster.ts'
@@ -10,6 +10,7 @@ import { CODE, refusal } from '../errors.ts'
 import type { ResolvedKafkaOptions } from '../options.ts'
 import type { UnreadableRange } from '../wire/record-reader.ts'
 import type { KafkaAssignedPartition } from './assigned-partition.ts'
+import { PartitionBackoff } from './partition-backoff.ts'
 import { QUIET_FAILURES } from './quiet-failures.ts'
 import { Rotation } from './rotation.ts'
 
@@ -52,7 +53,8 @@ export class KafkaFetcher {
   #wake: PromiseWithResolvers<void> = Promise.withResolvers()
   /** Counts the changes of the partitions, to recognize requests that `restart` cut. */
   #assignment = 0
-  #refusal: Error | undefined
+  readonly #backoff = new PartitionBackoff()
+  #refreshing: Promise<void> | undefined
   /** The offset from which a partition could not be read in the last fetch. */
   readonly #unreadableFrom = new WeakMap<KafkaAssignedPartition, number>()
 
@@ -60,8 +62,8 @@ export class KafkaFetcher {
   readonly #expansion = new WeakMap<KafkaAssignedPartition, number>()
   /** The position of a partition for which the last answer was impossible. */
   readonly #impossibleAt = new WeakMap<KafkaAssignedPartition, number>()
-  /** Partitions that are not fetched until the dead letters of unreadable records are stored. */
-  readonly #givingUp = new WeakSet<KafkaAssignedPartition>()
+  /** Partitions that are not fetched until their new position is known, or their unreadable records are dead letters. */
+  readonly #aside = new WeakSet<KafkaAssignedPartition>()
 
   constructor(parts: KafkaFetcherParts) {
     this.#parts = parts
@@ -115,30 +117,31 @@ export class KafkaFetcher {
       try {
         if (node < 0) throw new Error('The partition has no leader.')
         if (!(await this.#parts.cluster.whenUp(signal))) return
-        const isComplete = await this.#fetchOnce(node, led)
-        failures = isComplete ? 0 : failures + 1
-        if (failures > QUIET_FAILURES && this.#refusal !== undefined) this.#parts.onFailure(this.#refusal)
-        if (!isComplete) await this.#recover(failures)
+        await this.#fetchOnce(node, led)
+        failures = 0
       } catch (thrown) {
         // A request that `restart` or `stop` cut is no failure.
         if (signal.aborted || assignment !== this.#assignment) continue
         failures += 1
         if (node >= 0 && failures > QUIET_FAILURES) this.#parts.onFailure(toError(thrown))
-        await this.#recover(failures)
+        await sleep(READ_BACKOFF.backoff(failures), signal)
+        await this.#findLeaders(failures)
       }
     }
   }
 
-  /** @returns false if the broker refused a partition. */
-  async #fetchOnce(node: number, led: readonly KafkaAssignedPartition[]): Promise<boolean> {
+  async #fetchOnce(node: number, led: readonly KafkaAssignedPartition[]): Promise<void> {
     const { cluster, options } = this.#parts
     const { share, room } = this.#bytes()
     const isHungry = (partition: KafkaAssignedPartition) => this.#isHungry(partition, share, room)
     // A broker fills its answer in the order of the request.
-    const hungry = this.#rotation.rotate(led.filter(isHungry))
+    const due = led.filter((partition) => this.#backoff.isDue(partition))
+    const hungry = this.#rotation.rotate(due.filter(isHungry))
+    const nextDueMs = this.#backoff.nextDueMs(led)
     if (hungry.length === 0) {
-      await this.#wake.promise
-      return true
+      if (nextDueMs === Number.POSITIVE_INFINITY) await this.#wake.promise
+      else await settledWithin(this.#wake.promise, nextDueMs)
+      return
     }
     const ranges = hungry.map((partition) => {
       const { topicId, index, position: offset, lastEpoch } = partition
@@ -146,7 +149,10 @@ export class KafkaFetcher {
       const maxBytes = atLeastOne(Math.min(options.fetchMaxBytes, share, wanted))
       return { topicId, index, offset, lastEpoch, maxBytes }
     })
-    const maxWaitMs = hungry.length < led.length ? SHORT_WAIT_MS : options.fetchMaxWaitMs
+    const maxWaitMs =
+      hungry.length < due.length
+        ? SHORT_WAIT_MS
+        : Math.max(SHORT_WAIT_MS, Math.min(options.fetchMaxWaitMs, Math.ceil(nextDueMs)))
     const { fetchMaxBytes: maxBytes, requestTimeoutMs: timeoutMs } = options
     const startedAt = performance.now()
     const answers = await fetchRanges(cluster, node, ranges, {
@@ -158,7 +164,6 @@ export class KafkaFetcher {
       options,
       decode: { perRange: share, total: room },
     })
-    let isComplete = true
     let isEmpty = true
     for (const answer of answers) {
       const partition = hungry.find(
@@ -167,7 +172,7 @@ export class KafkaFetcher {
       const asked = ranges.find(({ topicId, index }) => topicId === answer.topicId && index === answer.index)
       // The partition was lost or restarted while the request was in flight.
       if (partition === undefined || partition.isLost || partition.position !== asked?.offset) continue
-      isComplete = (await this.#take(partition, answer)) && isComplete
+      this.#take(partition, answer)
       if (partition.position !== asked.offset) isEmpty = false
     }
     this.#parts.onFetched()
@@ -175,12 +180,11 @@ export class KafkaFetcher {
     if (isEmpty && performance.now() - startedAt < SHORT_WAIT_MS) {
       await sleep(SHORT_WAIT_MS, this.#stopped.signal)
     }
-    return isComplete
   }
 
   #isHungry(partition: KafkaAssignedPartition, share: number, room: number): boolean {
     const { buffered, bufferedBytes } = partition
-    if (this.#givingUp.has(partition)) return false
+    if (this.#aside.has(partition)) return false
     return buffered === 0 || (buffered < REFILL_BELOW && bufferedBytes < share && room > 0)
   }
 
@@ -195,82 +199,89 @@ export class KafkaFetcher {
     return { share: options.maxInFlightBytes / partitions.length, room: intake.roomBytes - buffered }
   }
 
-  async #take(partition: KafkaAssignedPartition, answer: FetchedRange): Promise<boolean> {
+  #take(partition: KafkaAssignedPartition, answer: FetchedRange): void {
     if (answer.errorCode === CODE.OFFSET_OUT_OF_RANGE) {
-      await this.#parts.onOutOfRange(partition)
-      return true
+      void this.#putAside(partition, () => this.#parts.onOutOfRange(partition))
+      return
     }
     if (answer.errorCode !== CODE.NONE) {
       const { address } = this.#parts.cluster
       const action = `Reading ${partition.topic}, partition ${partition.index},`
-      this.#refusal = refusal(address, action, answer.errorCode)
-      return false
+      this.#onRefused(partition, refusal(address, action, answer.errorCode))
+      return
     }
     partition.noteLogEnd(answer.highWatermark)
     if (answer.divergesAt !== undefined && answer.divergesAt < partition.position) {
       this.#parts.onCut(partition, answer.divergesAt)
-      return true
+      return
     }
     if (answer.impossible !== undefined && answer.nextOffset === partition.position) {
-      return this.#isFirstImpossible(partition, answer.impossible)
+      this.#onImpossible(partition, answer.impossible)
+      return
     }
     const [unreadable] = answer.unreadable
     if (unreadable !== undefined) {
       // Fetch again once: damage in transit disappears, damage in the log does not.
       if (this.#unreadableFrom.get(partition) !== unreadable.from) {
         this.#unreadableFrom.set(partition, unreadable.from)
-        return true
+        return
       }
-      // The other partitions continue meanwhile.
-      void this.#giveUp(partition, answer)
-      return true
+      void this.#putAside(partition, () => this.#giveUp(partition, answer))
+      return
     }
+    this.#backoff.onSuccess(partition)
     if (answer.readBytes > 0) {
       this.#expansion.set(partition, Math.max(1, answer.contentBytes / answer.readBytes))
     }
-    partition.addFetched(answer.records, answer.nextOffset, answer.lastEpoch)
-    return true
+    partition.addFetched(answer.records, answer.nextOffset, answer.epochs)
   }
 
-  /**
-   * The end of the log may be older than the records of the same answer, by a moment. A second such answer is a lie.
-   * @returns false for the second one.
-   */
-  #isFirstImpossible(partition: KafkaAssignedPartition, reason: string): boolean {
+  /** The end of the log may be older than the records of the same answer, by a moment. A second such answer is a lie. */
+  #onImpossible(partition: KafkaAssignedPartition, reason: string): void {
     const { topic, index, position } = partition
     if (this.#impossibleAt.get(partition) !== position) {
       this.#impossibleAt.set(partition, position)
-      return true
+      return
     }
     const { address } = this.#parts.cluster
-    this.#refusal = new ConnectionError(
+    const error = new ConnectionError(
       'CONNECTION_FAILED',
       `The answer of Kafka at ${address} for ${topic}, partition ${index}, is impossible: ${reason}.`,
     )
-    return false
+    this.#onRefused(partition, error)
   }
 
-  async #giveUp(partition: KafkaAssignedPartition, answer: FetchedRange): Promise<void> {
-    const { position } = partition
-    this.#givingUp.add(partition)
+  /** Fetches the partition later, perhaps from another leader. */
+  #onRefused(partition: KafkaAssignedPartition, error: Error): void {
+    const failures = this.#backoff.onFailure(partition)
+    if (failures > QUIET_FAILURES) this.#parts.onFailure(error)
+    this.#refreshing ??= this.#findLeaders(failures).finally(() => {
+      this.#refreshing = undefined
+    })
+  }
+
+  /** Does work that a partition needs before it is fetched again. The other partitions continue meanwhile. */
+  async #putAside(partition: KafkaAssignedPartition, work: () => Promise<void>): Promise<void> {
+    this.#aside.add(partition)
     try {
-      await this.#parts.onUnreadable(partition, answer.unreadable)
-      if (!partition.isLost && partition.position === position) {
-        partition.addFetched(answer.records, answer.nextOffset, answer.lastEpoch)
-        this.#parts.onFetched()
-      }
+      await work()
     } catch (thrown) {
-      this.#parts.onFailure(toError(thrown))
-      await sleep(READ_BACKOFF.backoff(QUIET_FAILURES), this.#stopped.signal)
+      if (!this.#stopped.signal.aborted) this.#onRefused(partition, toError(thrown))
     } finally {
-      this.#givingUp.delete(partition)
+      this.#aside.delete(partition)
       this.wake()
     }
   }
 
-  /** Waits, then finds the leaders again. */
-  async #recover(failures: number): Promise<void> {
-    await sleep(READ_BACKOFF.backoff(failures), this.#stopped.signal)
+  async #giveUp(partition: KafkaAssignedPartition, answer: FetchedRange): Promise<void> {
+    const { position } = partition
+    await this.#parts.onUnreadable(partition, answer.unreadable)
+    if (partition.isLost || partition.position !== position) return
+    partition.addFetched(answer.records, answer.nextOffset, answer.epochs)
+    this.#parts.onFetched()
+  }
+
+  async #findLeaders(failures: number): Promise<void> {
     if (this.#stopped.signal.aborted || !this.#parts.cluster.isUp) return
     try {
       await this.#parts.refreshTopics()
@@ -278,6 +289,8 @@ export class KafkaFetcher {
       if (failures > QUIET_FAILURES) this.#parts.onFailure(toError(thrown))
     }
     this.startLoops()
+    // A loop that waits may lead a partition now.
+    this.wake()
   }
 }
 

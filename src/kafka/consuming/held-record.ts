@@ -13,8 +13,8 @@ export interface RecordHolder {
   readonly isReplays: boolean
   /** True once the partition belongs to another consumer. */
   readonly isLost: boolean
-  /** False while this consumer may no longer be a member of its group. */
-  canStart(): boolean
+  /** False while this consumer may no longer be a member of its group, or another record has to come first. */
+  canStart(record: HeldRecord): boolean
   onStarted(record: HeldRecord): void
   markRunning(record: HeldRecord): void
   markIdle(record: HeldRecord): void
@@ -41,6 +41,8 @@ export class HeldRecord implements Delivery {
   isAttempting = false
   /** True while an attempt runs or a dead letter is stored. The partition is not handed over meanwhile. */
   isRunning = false
+  /** True once the pipeline has given it back. A redelivery is another held record. */
+  isGivenBack = false
 
   constructor(partition: RecordHolder, record: StoredRecord, history: AttemptHistory) {
     this.partition = partition
@@ -58,6 +60,11 @@ export class HeldRecord implements Delivery {
     return this.record.offset
   }
 
+  /** Records of one lane are handled in order. A record without a key has a lane of its own. */
+  get lane(): string {
+    return this.message.key ?? `\0${this.offset}`
+  }
+
   describe(): Readonly<Record<string, string | number>> {
     const { topic, index } = this.partition
     return {
@@ -68,7 +75,7 @@ export class HeldRecord implements Delivery {
   }
 
   begin(): boolean {
-    if (!this.partition.canStart()) {
+    if (!this.partition.canStart(this)) {
       this.partition.giveBack(this)
       return false
     }
@@ -78,7 +85,7 @@ export class HeldRecord implements Delivery {
 
   async beginAttempt(attempt: number, settledHandlers: readonly string[]): Promise<boolean> {
     this.settledSoFar = settledHandlers
-    if (this.partition.canStart()) {
+    if (this.partition.canStart(this)) {
       this.attemptsStarted = attempt
       this.isAttempting = true
       this.partition.markRunning(this)

@@ -24,6 +24,18 @@ export class InheritedProgress {
     if (logEnd < this.#progress.openUpTo) this.#progress = { ...this.#progress, openUpTo: logEnd }
   }
 
+  /** Forgets the records from an offset on: the log has others there now. */
+  cut(offset: number): void {
+    const { openUpTo, finished, attempts } = this.#progress
+    this.#progress = {
+      openUpTo: Math.min(openUpTo, offset),
+      finished: finished.flatMap(([from, to]) =>
+        from < offset ? [[from, Math.min(to, offset)] as const] : [],
+      ),
+      attempts: new Map([...attempts].filter(([at]) => at < offset)),
+    }
+  }
+
   /** Earlier attempts of a record; undefined if the record is finished. */
   historyOf(offset: number): AttemptHistory | undefined {
     const { finished, attempts, openUpTo } = this.#progress

@@ -13,6 +13,8 @@ import type { MemberIdentity } from './membership.ts'
 export interface CommittedOffset {
   readonly offset: number
   readonly progress: PartitionProgress
+  /** Epoch of the leader that wrote the record before the offset; undefined if the commit does not have it. */
+  readonly epoch?: number | undefined
 }
 
 /**
@@ -40,7 +42,7 @@ export async function committedOffsets(
   coordinator.invalidateOn(answer?.errorCode ?? CODE.NONE)
   const committed = new Map<string, CommittedOffset>()
   for (const { name, partitions: results } of answer?.topics ?? []) {
-    for (const { partitionIndex, committedOffset, metadata, errorCode } of results) {
+    for (const { partitionIndex, committedOffset, committedLeaderEpoch, metadata, errorCode } of results) {
       if (errorCode !== CODE.NONE)
         throw refusal(cluster.address, `Reading the offsets of ${group}`, errorCode)
       const offset = Number(committedOffset)
@@ -48,6 +50,7 @@ export async function committedOffsets(
       committed.set(partitionKey({ topic: name, index: partitionIndex }), {
         offset,
         progress: readProgress(offset, metadata),
+        epoch: committedLeaderEpoch < 0 ? undefined : committedLeaderEpoch,
       })
     }
   }

@@ -39,6 +39,13 @@ export class RecordBuffer {
     if (this.length === 0) this.clear()
   }
 
+  /** Removes the records from an offset on. */
+  removeFrom(offset: number): void {
+    const kept = this.#records.slice(this.#head).filter((record) => record.offset < offset)
+    this.clear()
+    this.push(kept)
+  }
+
   clear(): void {
     this.#records = []
     this.#head = 0

@@ -65,9 +65,28 @@ export class StartOffsets {
       partitions.map((partition) => {
         const key = partitionKey(partition)
         const offset = this.#latest.get(key)?.end ?? ranges.get(key)?.start ?? 0
-        return [key, committed.get(key) ?? { offset, progress: readProgress(offset, null) }]
+        const start = committed.get(key) ?? { offset, progress: readProgress(offset, null) }
+        return [key, this.#ofPresentTopic(partition, start)]
       }),
     )
+  }
+
+  /**
+   * A commit names its topic, which may have been deleted and recreated since. Only commits of this bus have the topic's id
+   * together with an epoch. A tool that copies commits to another cluster leaves the epoch out: there, the offset is right
+   * and the records beyond it are others.
+   */
+  #ofPresentTopic(partition: TopicPartition, start: CommittedOffset): CommittedOffset {
+    const { topicId } = start.progress
+    const presentId = this.#parts.topics.cached(partition.topic)?.id
+    if (topicId === undefined || presentId === undefined || topicId === presentId) return start
+    const { offset, epoch } = start
+    if (epoch === undefined) return { offset, progress: readProgress(offset, null) }
+    const detail =
+      `${partitionKey(partition)}: topic ${partition.topic} was deleted and recreated while no consumer of the group ran; ` +
+      'the unhandled events of the former topic are lost; consuming starts at the first event'
+    this.#parts.host.notify({ type: 'eventsLost', detail, count: undefined })
+    return { offset: 0, progress: readProgress(0, null) }
   }
 
   /** Restarts a partition whose position is not in its log, and reports the lost events. @throws ConnectionError */
@@ -93,6 +112,6 @@ export class StartOffsets {
       `${partitionKey(partition)}: the log lost the records ${offset} to ${position - 1}, which this consumer has read, ` +
       `in the election of a leader without them; consuming continues at ${offset}`
     this.#parts.host.notify({ type: 'eventsLost', detail, count: position - offset })
-    partition.restart(offset)
+    partition.cut(offset)
   }
 }

@@ -1,4 +1,5 @@
 import { retryUntilDone } from '../../kit/retry-until-done.ts'
+import { readReason } from '../../transport/dead-letter-fields.ts'
 import { ConnectionError } from '../../transport/errors.ts'
 import type { KafkaCluster } from '../client/cluster.ts'
 import { type FetchedRange, fetchRanges } from '../client/fetch.ts'
@@ -20,6 +21,8 @@ export interface DeadLetterPosition {
   readonly offset: number
   /** When the dead letter was stored, in milliseconds since 1970. */
   readonly timestamp: number
+  /** The consumer group that gave it up, if the dead letter names it. */
+  readonly group: string | undefined
 }
 
 /** The record of a dead letter. */
@@ -150,9 +153,10 @@ export class KafkaDeadLetterIndex {
 }
 
 function addTo(index: PartitionIndex, partition: number, { records, nextOffset }: FetchedRange): void {
-  for (const { offset, timestamp, headers } of records) {
+  for (const { offset, timestamp, headers, headerTexts } of records) {
     const marker = headers.find(([name]) => name?.toString('utf8') === REMOVED_OFFSET)
-    if (marker === undefined) index.letters.set(offset, { partition, offset, timestamp })
+    const { consumerGroup: group } = readReason(headerTexts)
+    if (marker === undefined) index.letters.set(offset, { partition, offset, timestamp, group })
     else index.letters.delete(Number(marker[1]?.toString('utf8')))
   }
   index.next = Math.max(index.next, nextOffset)

@@ -168,8 +168,10 @@ export class KafkaDeadLetters implements DeadLetterStore {
     return letter === undefined ? undefined : readLetter(letter)
   }
 
-  async count(): Promise<number> {
-    return (await this.#index.positions()).length
+  async count(ofGroup?: string): Promise<number> {
+    const positions = await this.#index.positions()
+    if (ofGroup === undefined) return positions.length
+    return positions.filter(({ group = ofGroup }) => group === ofGroup).length
   }
 
   async replay(id: string, request: ReplayRequest): Promise<boolean> {

@@ -14,14 +14,21 @@ export interface PartitionProgress {
   /** Finished records, as ascending ranges: `from` is included, `to` is excluded. */
   readonly finished: readonly (readonly [from: number, to: number])[]
   readonly attempts: ReadonlyMap<number, AttemptHistory>
+  /** The topic whose offsets these are: one that was deleted and recreated has another id. */
+  readonly topicId?: string
 }
 
 /** Bytes of metadata at most. The broker's default limit is 4,096. */
 export const METADATA_BYTES = 4000
 
+/** Bytes of the field with the topic's id, without the id. */
+const TOPIC_FIELD = 7
+
 /** The JSON in the metadata. */
 interface StoredProgress {
   v: 1
+  /** The topic's id. */
+  t?: string
   /** Length of the range that may have been started. */
   o?: number
   /** Per record: offset relative to the committed one, attempts, handlers that have succeeded. */
@@ -33,12 +40,16 @@ interface StoredProgress {
 /** Encodes progress in at most `limit` bytes. It omits what does not fit; at worst that is handled again. */
 export function writeProgress(
   offset: number,
-  { openUpTo, finished, attempts }: PartitionProgress,
+  { openUpTo, finished, attempts, topicId }: PartitionProgress,
   limit: number = METADATA_BYTES,
 ): string {
   const written: StoredProgress = { v: 1 }
-  if (openUpTo > offset) written.o = openUpTo - offset
   let room = limit - 40
+  if (topicId !== undefined && topicId.length + TOPIC_FIELD <= room) {
+    written.t = topicId
+    room -= topicId.length + TOPIC_FIELD
+  }
+  if (openUpTo > offset) written.o = openUpTo - offset
   const notes: (readonly [number, number, ...string[]])[] = []
   for (const [at, { count, settledHandlers }] of attempts) {
     const full = [at - offset, count, ...settledHandlers] as const
@@ -62,10 +73,12 @@ export function readProgress(offset: number, metadata: string | null): Partition
     const parsed: unknown = JSON.parse(metadata)
     if (typeof parsed !== 'object' || parsed === null) return none
     const fields = new Map<string, unknown>(Object.entries(parsed))
+    const topicId = fields.get('t')
     return {
       openUpTo: offset + (count(fields.get('o')) ?? 0),
       finished: readRanges(offset, fields.get('d')),
       attempts: readNotes(offset, fields.get('a')),
+      ...(typeof topicId === 'string' && { topicId }),
     }
   } catch {
     // Other clients may commit arbitrary metadata.

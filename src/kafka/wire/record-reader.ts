@@ -72,6 +72,12 @@ export interface UnreadableRange {
   readonly error: Error
 }
 
+/** A leader of this epoch wrote the records from an offset on. */
+export interface EpochStart {
+  readonly from: number
+  readonly epoch: number
+}
+
 /** The records of a range of a log. */
 export interface ReadRecords {
   readonly records: readonly StoredRecord[]
@@ -81,8 +87,8 @@ export interface ReadRecords {
   readonly unreadable: readonly UnreadableRange[]
   /** Why the answer cannot be true; undefined if it can. Nothing was read from there on. */
   readonly impossible: string | undefined
-  /** The epoch of the leader that wrote the last batch; undefined if none was read. */
-  readonly lastEpoch: number | undefined
+  /** The epochs of the leaders that wrote the batches, one for each change. */
+  readonly epochs: readonly EpochStart[]
   /** Bytes of the batches that were read, and of their contents. */
   readonly readBytes: number
   readonly contentBytes: number
@@ -115,6 +121,7 @@ const BATCH_HEADER = 61
 /** Offset, length, leader epoch and format, which all formats have in common. */
 const COMMON_HEADER = 17
 const FORMAT = 2
+const NO_EPOCH = -1
 const CODEC = 0b111
 const IS_TRANSACTIONAL = 0b1_0000
 const IS_CONTROL = 0b10_0000
@@ -134,7 +141,7 @@ export async function readBatches(bytes: Buffer, from: number, context: ReadCont
   const slices = new Slices()
   let nextOffset = from
   let impossible: string | undefined
-  let lastEpoch: number | undefined
+  const epochs: EpochStart[] = []
   let readBytes = 0
   let contentBytes = 0
   for (let start = 0; start + COMMON_HEADER <= bytes.length; ) {
@@ -161,9 +168,10 @@ export async function readBatches(bytes: Buffer, from: number, context: ReadCont
       const range = { from: Math.max(first, from), to: last, sizeBytes: batch.length }
       unreadable.push({ ...range, error: toError(thrown) })
     }
+    const epoch = fault === undefined ? batch.readInt32BE(12) : NO_EPOCH
+    if (epoch !== NO_EPOCH && epoch !== epochs.at(-1)?.epoch) epochs.push({ from: nextOffset, epoch })
     nextOffset = Math.max(nextOffset, last + 1)
     readBytes += batch.length
-    if (fault === undefined) lastEpoch = batch.readInt32BE(12)
     // The length is invalid, so the next batch cannot be found.
     if (end < start + COMMON_HEADER) break
     start = end
@@ -171,7 +179,7 @@ export async function readBatches(bytes: Buffer, from: number, context: ReadCont
   }
   // A broker sends the first batch whole. Without this check, the same answer would be requested again and again.
   if (nextOffset === from && bytes.length > 0) impossible ??= `it holds no record from offset ${from} on`
-  return { records, nextOffset, unreadable, impossible, lastEpoch, readBytes, contentBytes }
+  return { records, nextOffset, unreadable, impossible, epochs, readBytes, contentBytes }
 }
 
 /** The reason why a batch cannot be trusted; undefined if it can. */

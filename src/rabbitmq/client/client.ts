@@ -70,6 +70,11 @@ export interface AmqpChannel {
   /** Returns all unacknowledged messages to their queues. Resolves when the broker has done so. */
   recover(): Promise<unknown>
   ack(message: { readonly fields: { readonly deliveryTag: number } }, allUpTo?: boolean): void
+  nack(
+    message: { readonly fields: { readonly deliveryTag: number } },
+    allUpTo: boolean,
+    requeue: boolean,
+  ): void
   publish(
     exchange: string,
     routingKey: string,

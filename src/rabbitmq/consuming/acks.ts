@@ -11,14 +11,14 @@ export interface UnackedDelivery {
  * all deliveries before the oldest unsettled one; those after it are acknowledged one by one.
  */
 export class RabbitMQAcks {
-  readonly #channel: Pick<AmqpChannel, 'ack'>
+  readonly #channel: Pick<AmqpChannel, 'ack' | 'nack'>
   /** In the order of their tags. */
   #unacked: UnackedDelivery[] = []
   #settled = 0
   #isScheduled = false
   #isClosed = false
 
-  constructor(channel: Pick<AmqpChannel, 'ack'>) {
+  constructor(channel: Pick<AmqpChannel, 'ack' | 'nack'>) {
     this.#channel = channel
   }
 
@@ -55,6 +55,16 @@ export class RabbitMQAcks {
     this.#settled = 0
   }
 
+  /** Returns unsettled deliveries to their places in the queue. */
+  requeue(deliveries: readonly UnackedDelivery[]): void {
+    const returned = new Set(deliveries)
+    this.#unacked = this.#unacked.filter((delivery) => !returned.has(delivery))
+    for (const { tag } of deliveries) {
+      if (this.#isClosed) return
+      this.#send((channel) => channel.nack({ fields: { deliveryTag: tag } }, false, true))
+    }
+  }
+
   /** Sends nothing from now on. */
   close(): void {
     this.#isClosed = true
@@ -62,8 +72,12 @@ export class RabbitMQAcks {
   }
 
   #ack(deliveryTag: number, allUpTo: boolean): void {
+    this.#send((channel) => channel.ack({ fields: { deliveryTag } }, allUpTo))
+  }
+
+  #send(frame: (channel: Pick<AmqpChannel, 'ack' | 'nack'>) => void): void {
     try {
-      this.#channel.ack({ fields: { deliveryTag } }, allUpTo)
+      frame(this.#channel)
     } catch {
       // The channel closed within this turn: the broker redelivers the message.
       this.#isClosed = true

@@ -32,11 +32,17 @@ interface WaitingArrival extends Arrival {
 export class RabbitMQArrivals {
   readonly #parts: ArrivalsParts
   #waiting: WaitingArrival[] = []
+  #waitingBytes = 0
   #isForwarding = false
   #isStopped = false
 
   constructor(parts: ArrivalsParts) {
     this.#parts = parts
+  }
+
+  /** False if the messages that wait take up all the room of the intake, in bytes. */
+  get hasRoom(): boolean {
+    return this.#waitingBytes < this.#parts.intake.roomBytes
   }
 
   /** @returns the work that this call started; undefined if it started none. */
@@ -48,12 +54,14 @@ export class RabbitMQArrivals {
       return undefined
     }
     this.#waiting.push(arrival)
+    this.#waitingBytes += arrival.message.content.length
     return this.#isForwarding ? undefined : this.#forward()
   }
 
   /** Drops the waiting messages: their channel is closed. */
   clear(): void {
     this.#waiting = []
+    this.#waitingBytes = 0
   }
 
   /** Stops passing messages on. @returns the messages that were waiting. */
@@ -75,6 +83,7 @@ export class RabbitMQArrivals {
       // `clear` dropped it meanwhile.
       if (this.#waiting[0] !== arrival) continue
       this.#waiting.shift()
+      this.#waitingBytes -= arrival.message.content.length
       if (arrival.acks.isOpen) intake.deliver(deliveryOf(arrival, mark))
     }
     this.#isForwarding = false

@@ -18,6 +18,11 @@ export interface MarkedMessage {
   readonly mark: AttemptMark
 }
 
+interface QueuedMark {
+  readonly queue: string
+  readonly mark: AttemptMark
+}
+
 /** The broker drops the mark of a message that is not settled within a day. */
 const EXPIRES_MS = 86_400_000
 
@@ -42,7 +47,7 @@ export class RabbitMQAttemptMarks {
 
   /** The mark of a message that was delivered before; undefined if there is none, or its node is down. */
   async read(message: AmqpMessage): Promise<AttemptMark | undefined> {
-    const queue = this.#queueOf(message)
+    const queue = this.queueOf(message)
     return this.#unlessDown(async (channel) => {
       const { messageCount } = await declare(channel, queue)
       const found = messageCount > 0 ? await channel.get(queue) : false
@@ -57,28 +62,39 @@ export class RabbitMQAttemptMarks {
   }
 
   /** Resolves when the mark is safe, or cannot be written because the node of its queue is down. */
-  async write({ message, mark }: MarkedMessage): Promise<void> {
-    const queue = this.#queueOf(message)
-    if ((await this.#unlessDown((channel) => declare(channel, queue))) === undefined) return
-    await this.#publish(queue, mark)
+  write({ message, mark }: MarkedMessage): Promise<void> {
+    return this.#writeTo({ queue: this.queueOf(message), mark })
   }
 
   /** Writes many marks on one channel, as a stop has little time. Resolves when each is safe or has failed. */
-  async writeAll(marked: readonly MarkedMessage[]): Promise<void> {
-    if (marked.length === 0) return
-    const marks = marked.map(({ message, mark }) => ({ queue: this.#queueOf(message), mark }))
+  writeAll(marked: readonly MarkedMessage[]): Promise<void> {
+    return this.#writeEach(marked.map(({ message, mark }) => ({ queue: this.queueOf(message), mark })))
+  }
+
+  /** Notes that messages are returned without an attempt. @param queues - of their marks. */
+  writeReturned(queues: readonly string[]): Promise<void> {
+    return this.#writeEach(queues.map((queue) => ({ queue, mark: { attempts: 0, settledHandlers: [] } })))
+  }
+
+  async #writeEach(marks: readonly QueuedMark[]): Promise<void> {
+    if (marks.length === 0) return
     try {
       await this.#withChannel((channel) => Promise.all(marks.map(({ queue }) => declare(channel, queue))))
     } catch {
       // A queue that cannot be declared closes the channel for all the others: each gets its own channel.
-      await Promise.allSettled(marked.map((one) => this.write(one)))
+      await Promise.allSettled(marks.map((one) => this.#writeTo(one)))
       return
     }
     await Promise.allSettled(marks.map(({ queue, mark }) => this.#publish(queue, mark)))
   }
 
+  async #writeTo({ queue, mark }: QueuedMark): Promise<void> {
+    if ((await this.#unlessDown((channel) => declare(channel, queue))) === undefined) return
+    await this.#publish(queue, mark)
+  }
+
   async remove(message: AmqpMessage): Promise<void> {
-    await this.#withChannel((channel) => channel.deleteQueue(this.#queueOf(message)))
+    await this.#withChannel((channel) => channel.deleteQueue(this.queueOf(message)))
   }
 
   async #publish(queue: string, { attempts, settledHandlers }: AttemptMark): Promise<void> {
@@ -98,7 +114,8 @@ export class RabbitMQAttemptMarks {
     return undefinedIfNotFound(this.#withChannel(work))
   }
 
-  #queueOf(message: AmqpMessage): string {
+  /** The queue of a message's mark. */
+  queueOf(message: AmqpMessage): string {
     return `${this.#queue}.attempts.${identityOf(message)}`
   }
 }

@@ -14,11 +14,13 @@ import { type Arrival, RabbitMQArrivals } from './arrivals.ts'
 import { type AttemptMark, type MarkedMessage, RabbitMQAttemptMarks } from './attempt-marks.ts'
 import type { RabbitMQBindings } from './bindings.ts'
 import { ConsumerChannel, type ConsumerChannelObserver } from './consumer-channel.ts'
-import { type DeliveryOwner, RabbitMQDelivery } from './delivery.ts'
+import { type DeliveryOwner, isRedelivered, RabbitMQDelivery } from './delivery.ts'
 import { RabbitMQGroupQueue } from './group-queue.ts'
 import { HeldMessages } from './held-messages.ts'
+import { PrefetchWindow } from './prefetch-window.ts'
 import { SettledMessages } from './settled-messages.ts'
 import { StandstillWatch } from './standstill-watch.ts'
+import { SurplusMessages } from './surplus-messages.ts'
 
 export interface ConsumptionParts {
   readonly options: ResolvedRabbitMQOptions
@@ -48,6 +50,9 @@ export class RabbitMQConsumption
   readonly #held = new HeldMessages()
   readonly #settled = new SettledMessages()
   readonly #housekeeping = new IdleCounter()
+  readonly #window: PrefetchWindow
+  readonly #surplus = new SurplusMessages()
+  #isReplacing = false
   #channel: ConsumerChannel | undefined
   /** Counts the consumers on the broker, so that each gets a tag of its own. */
   #consumerNumber = 0
@@ -58,7 +63,15 @@ export class RabbitMQConsumption
     this.#parts = parts
     this.#connection = parts.connect(this)
     this.#queue = new RabbitMQGroupQueue({ ...parts, connection: this.#connection })
-    const { names, heartbeatMs } = parts.options
+    const { names, heartbeatMs, prefetchCount, maxInFlight, maxInFlightBytes } = parts.options
+    const { queueType, singleActiveConsumer, autoDelete } = parts.options
+    this.#window = new PrefetchWindow({
+      intake: parts.intake,
+      maxPrefetch: Math.min(prefetchCount, maxInFlight),
+      maxBytes: maxInFlightBytes,
+      // A quorum queue without a delivery limit puts returned messages behind all others.
+      isAdjustable: queueType === 'classic' && !singleActiveConsumer && !autoDelete,
+    })
     this.#marks = new RabbitMQAttemptMarks(names.queue, parts.publisher, (work) =>
       this.#connection.withChannel(work),
     )
@@ -106,6 +119,7 @@ export class RabbitMQConsumption
     this.#abandonChannel()
     this.#held.clear()
     this.#arrivals.clear()
+    this.#surplus.close()
   }
 
   get isFlowing(): boolean {
@@ -127,6 +141,12 @@ export class RabbitMQConsumption
     const unacked = acks.add(message.fields.deliveryTag)
     if (this.#isStopped) {
       this.#held.addUndelivered([message])
+      return
+    }
+    this.#window.note(message.content.length)
+    if (this.#surplus.isOpen || (this.#window.isAdjustable && !this.#arrivals.hasRoom)) {
+      const mark = isRedelivered(message) ? undefined : this.#marks.queueOf(message)
+      if (this.#surplus.add({ unacked, mark })) this.#replaceConsumer()
       return
     }
     const work = this.#arrivals.add({ message, unacked, acks })
@@ -154,6 +174,7 @@ export class RabbitMQConsumption
 
   settled(delivery: RabbitMQDelivery): void {
     this.#held.settle(delivery)
+    if (this.#window.isNarrow) this.#replaceConsumer()
   }
 
   writeMark(marked: MarkedMessage): Promise<void> {
@@ -204,6 +225,7 @@ export class RabbitMQConsumption
     channel?.acks.close()
     // The marks come first: another consumer gets the messages as soon as the channel closes.
     await this.#marks.writeAll(isOpen ? this.#held.returnMarks() : [])
+    await this.#marks.writeReturned(isOpen ? this.#surplus.marks : [])
     // The broker answers the close after it has read the acknowledgments.
     await Promise.allSettled([channel?.close(), this.#housekeeping.whenIdle()])
   }
@@ -217,13 +239,39 @@ export class RabbitMQConsumption
   }
 
   async #consumeFrom(channel: ConsumerChannel): Promise<void> {
-    const { prefetchCount, maxInFlight, names } = this.#parts.options
+    const { queue } = this.#parts.options.names
     this.#consumerNumber += 1
-    await channel.consume({
-      queue: names.queue,
-      consumerTag: this.#consumerTag,
-      prefetch: Math.min(prefetchCount, maxInFlight),
-    })
+    await channel.consume({ queue, consumerTag: this.#consumerTag, prefetch: this.#window.prefetch })
+  }
+
+  #replaceConsumer(): void {
+    const channel = this.#channel
+    if (channel === undefined || this.#isReplacing || this.#isStopped) return
+    this.#isReplacing = true
+    this.#runInBackground(
+      this.#consumeWithin(channel)
+        .catch((error: unknown) => this.#connection.reopen(error))
+        .finally(() => {
+          this.#isReplacing = false
+          // The new consumer may have got too much before this turn.
+          if (this.#surplus.isOpen) this.#replaceConsumer()
+        }),
+    )
+  }
+
+  /** Replaces the consumer by one whose messages fit. Returns those that do not to the queue. */
+  async #consumeWithin(channel: ConsumerChannel): Promise<void> {
+    const isCurrent = () => this.#channel === channel && !this.#isStopped
+    // From here on nothing arrives, so the messages that are returned come again in their order.
+    await channel.stopConsuming()
+    await this.#marks.writeReturned(this.#surplus.marks)
+    if (!isCurrent()) return
+    channel.acks.requeue(this.#surplus.take())
+    await this.#parts.intake.whenRoom()
+    if (!isCurrent()) return
+    this.#surplus.close()
+    this.#window.adjust()
+    await this.#consumeFrom(channel)
   }
 
   async #consumeAgain(channel: ConsumerChannel): Promise<void> {

@@ -62,7 +62,8 @@ export class RabbitMQDeadLetters implements DeadLetterStore {
     return letter === undefined ? undefined : { ...letter, id: `${group}/${letter.id}` }
   }
 
-  async count(): Promise<number> {
+  async count(ofGroup?: string): Promise<number> {
+    if (ofGroup !== undefined) return this.#queueOf(ofGroup).count()
     let count = 0
     for (const group of await this.#groups()) count += await this.#queueOf(group).count()
     return count

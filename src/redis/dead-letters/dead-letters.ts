@@ -15,10 +15,13 @@ import { runScript } from '../client/scripts.ts'
 import { commandError } from '../errors.ts'
 import type { ResolvedRedisOptions } from '../options.ts'
 import { readEntries, readMessage, type StreamEntry, sizeOf } from '../wire/entry.ts'
+import { GroupTally } from './group-tally.ts'
 
 const ADDED: readonly string[] = ['original_message_id', 'retry_count', REPLAY_HANDLERS]
 /** An id that no entry has. A command on it has no effect, but needs the right. */
 const NO_ENTRY = '0-0'
+/** Dead letters that are read at once to count those of a group. */
+const TALLY_PAGE = 500
 /** The scripts' reply if they cannot copy the entry. */
 const NEEDS_TWO_STEPS = 2
 
@@ -81,6 +84,7 @@ function reasonFields(reason: DeadLetterReason, id: string, stream: string): Rec
 export class RedisDeadLetters implements DeadLetterStore {
   readonly #options: ResolvedRedisOptions
   readonly #client: () => RedisClient
+  readonly #tallies = new Map<string, GroupTally>()
 
   constructor(options: ResolvedRedisOptions, client: () => RedisClient) {
     this.#options = options
@@ -127,8 +131,24 @@ export class RedisDeadLetters implements DeadLetterStore {
     return letter
   }
 
-  async count(): Promise<number> {
+  count(group?: string): Promise<number> {
+    return group === undefined ? this.#total() : this.#tallyOf(group).count()
+  }
+
+  async #total(): Promise<number> {
     return Number(await this.#send(['XLEN', this.#options.keys.deadLetters]))
+  }
+
+  #tallyOf(group: string): GroupTally {
+    const known = this.#tallies.get(group)
+    if (known !== undefined) return known
+    const page = async (start: string) => {
+      const letters = await this.range(start, '+', TALLY_PAGE)
+      return letters.map(({ id, reason }) => ({ id, group: reason.consumerGroup }))
+    }
+    const tally = new GroupTally({ group, page, total: () => this.#total() })
+    this.#tallies.set(group, tally)
+    return tally
   }
 
   async replay(id: string, request: ReplayRequest): Promise<boolean> {

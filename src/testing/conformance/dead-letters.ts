@@ -225,6 +225,26 @@ export const deadLetterTests = [
     assert.equal(left?.consumerGroup, 'a')
   }),
 
+  test('counts in the health of a group its own dead letters only', {
+    needs: ['deadLetters', 'consumerGroups'],
+  }, async (scene) => {
+    const a = await brokenBus(scene, { consumerGroup: 'a' })
+    const b = await brokenBus(scene, { consumerGroup: 'b' })
+    b.fails.isMended = true
+    const counts = async () => {
+      const healths = await Promise.all([a.bus.health(), b.bus.health()])
+      return healths.map(({ checks }) => checks.deadLetters.value)
+    }
+    assert.deepEqual(await counts(), [0, 0])
+    await a.bus.publish([noted('Order-1'), noted('Order-2')])
+    const [letter] = await deadLettersOf(scene, b.bus, 2)
+    assert.deepEqual(await counts(), [2, 0])
+
+    await a.bus.deadLetters.purge(letter?.id ?? '')
+
+    assert.deepEqual(await counts(), [1, 0])
+  }),
+
   test('dead-letters a replayed message that fails again', { needs: ['deadLetters'] }, async (scene) => {
     const { bus, fails, works } = await brokenBus(scene)
     const event = noted('Order-1')

@@ -25,7 +25,7 @@ function pending(
   handlers: ReturnType<typeof release>,
   { settled = [], replay }: { readonly settled?: readonly string[]; readonly replay?: string },
 ) {
-  // What the function reads of a delivery.
+  // The part of a delivery that the function reads.
   const delivery = {
     settledHandlers: settled,
     replayTarget: replay === undefined ? undefined : replayTarget({ replay_handlers: replay }),

@@ -28,7 +28,7 @@ function brokerBus(options: BrokerOptions & { readonly broker?: MemoryBroker } =
   return bus
 }
 
-/** Two events handled, one of them by a handler that fails to the end, and one of a type that nobody wants. */
+/** Two events handled, one of them by a handler that fails to the end, and one of a type without handlers. */
 async function eventfulBus(options?: BrokerOptions): Promise<MemoryBrokerEventBus> {
   const bus = brokerBus(options)
   bus.subscribe(OrderCreated, function fine() {})

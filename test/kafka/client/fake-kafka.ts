@@ -101,10 +101,10 @@ class Message {
   }
 }
 
-/** What the server sends instead of an answer. */
+/** The bytes that the server sends instead of a response. */
 export type Lie = (correlationId: number) => Buffer
 
-/** A server that speaks enough of Kafka's protocol to connect and to fetch, and that lies on request. */
+/** A server that implements enough of Kafka's protocol to connect and to fetch, and that sends wrong responses on request. */
 export class FakeKafka {
   readonly #server: Server
   readonly #sockets = new Set<Socket>()

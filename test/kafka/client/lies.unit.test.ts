@@ -140,7 +140,10 @@ describe('a server that reports wrong offsets', () => {
       whenCommitted: () => Promise.resolve(true),
       deadLetter: () => Promise.resolve(),
     }
-    const partition = new KafkaAssignedPartition(owner, FAKE_PARTITION, 10, readProgress(10, null))
+    const partition = new KafkaAssignedPartition(owner, FAKE_PARTITION, {
+      offset: 10,
+      progress: readProgress(10, null),
+    })
     const fetcher = new KafkaFetcher({
       ...scene,
       intake: ROOMY_INTAKE,

@@ -2,35 +2,24 @@ import { afterAll, expect, it } from 'vitest'
 import { ConnectionError, PublishError } from '../../../src/index.ts'
 import { freePort } from '../../brokers/free-port.ts'
 import { launchBroker } from '../../brokers/launch-broker.ts'
-import { orderCreated } from '../../support/order-events.ts'
+import { OrderCreated, orderCreated } from '../../support/order-events.ts'
 import { paced } from '../../support/pace.ts'
 import { RecordingLogger } from '../../support/recording-logger.ts'
+import { as, DOCUMENTED_RIGHTS, type DocumentedRight, grantRights, withUsers } from '../documented-rights.ts'
 import { administer } from '../plain-kafka.ts'
 import { consume, createBus, freshName, recorder, until } from '../scene.ts'
 
-// Anonymous clients have all rights on this broker; `limited` has only the rights granted to it.
 const port = await freePort()
-const login = 'org.apache.kafka.common.security.plain.PlainLoginModule required user_limited="s3cret";'
+const users = withUsers(port, 'limited', 'publisher', 'consumer', 'reader')
 const kafka = await launchBroker('kafka', {
-  listeners: [{ name: 'PASSWORD', protocol: 'SASL_PLAINTEXT', port }],
-  config: [
-    'sasl.enabled.mechanisms=PLAIN',
-    `listener.name.password.plain.sasl.jaas.config=${login}`,
-    'authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer',
-    'super.users=User:ANONYMOUS',
-    'group.coordinator.rebalance.protocols=classic',
-  ],
+  ...users,
+  config: [...(users.config ?? []), 'group.coordinator.rebalance.protocols=classic'],
 })
 
 afterAll(() => kafka.dispose())
 
-const limited = {
-  bootstrapServers: `127.0.0.1:${port}`,
-  securityProtocol: 'SASL_PLAINTEXT',
-  saslMechanism: 'PLAIN',
-  saslUsername: 'limited',
-  saslPassword: 's3cret',
-} as const
+const bootstrapServers = `127.0.0.1:${port}`
+const limited = { bootstrapServers, ...as('limited') }
 
 const TYPES = { topic: 2, group: 3 } as const
 const OPERATIONS = { all: 2, write: 4, describe: 8 } as const
@@ -140,4 +129,126 @@ it('reports that the brokers do not support the configured protocol', async () =
 
   expect(error).toMatchObject({ code: 'TOPOLOGY_CONFLICT', retryable: false })
   expect(String(error)).toContain("groupProtocol 'consumer'")
+})
+
+const rightsOf = (...roles: readonly RegExp[]) =>
+  DOCUMENTED_RIGHTS.filter(({ role }) => roles.some((pattern) => pattern.test(role)))
+
+/** Grants documented rights to a user, and creates a bus that logs in as it. */
+async function busWith(
+  user: string,
+  rights: readonly DocumentedRight[],
+  { topicPrefix, logger }: { readonly topicPrefix: string; readonly logger: RecordingLogger },
+) {
+  await grantRights(kafka.url, user, rights, { topicPrefix, consumerGroup: topicPrefix })
+  return createBus({ bootstrapServers, ...as(user), topicPrefix, maxRetries: 1, logger })
+}
+
+it('publishes, consumes, retries, dead-letters, replays and reports its health with exactly the documented rights', async () => {
+  const scene = { topicPrefix: freshName(), logger: new RecordingLogger() }
+  const publisher = await busWith('publisher', rightsOf(/^publisher$/, /^all/), scene)
+  const consumer = await busWith('consumer', rightsOf(/^consumer$/, /^all/), scene)
+  const reader = await busWith('reader', rightsOf(/^reader/), scene)
+  const runs: number[] = []
+  let isFixed = false
+  consumer.subscribe(
+    OrderCreated,
+    (_event, { attempt }) => {
+      runs.push(attempt)
+      if (!isFixed) throw new Error('not yet')
+    },
+    { name: 'fails' },
+  )
+  await publisher.publish([orderCreated()])
+  await consume(consumer)
+
+  await until('the dead letter', async () => (await reader.deadLetters.count()) === 1)
+  expect((await reader.health()).checks).toMatchObject({
+    connected: { status: 'up' },
+    lag: { status: 'up', value: 0 },
+    deadLetters: { status: 'up', value: 1 },
+  })
+  isFixed = true
+  expect(await consumer.deadLetters.replayAll()).toBe(1)
+  await until('the replay', () => runs.length === 3)
+
+  expect(await consumer.health()).toMatchObject({ status: 'up', checks: { deadLetters: { value: 0 } } })
+  expect(await reader.deadLetters.list()).toEqual({ deadLetters: [], cursor: undefined })
+  const logged = scene.logger.lines.filter(({ level }) => level === 'error').map(({ message }) => message)
+  expect([...new Set(logged)]).toEqual(['event dead-lettered'])
+})
+
+it('names the topic and the right if a consumer may not read the stream', async () => {
+  const scene = { ...(await existingTopic()), logger: new RecordingLogger() }
+  const rights = rightsOf(/^consumer$/).map((right) =>
+    right.pattern === 'named' && right.type === 'topic' ? { ...right, operations: ['Describe'] } : right,
+  )
+  const bus = await busWith('limited', rights, scene)
+  recorder(bus)
+  bus.startConsumingInBackground()
+
+  await until('the log line', () =>
+    scene.logger.lines.some(({ fields }) => String(fields?.['error']).includes(scene.topic)),
+  )
+  const errors = scene.logger.lines.filter(({ level }) => level === 'error')
+  expect(String(errors[0]?.fields?.['error'])).toMatch(/TOPIC_AUTHORIZATION_FAILED/)
+})
+
+it('keeps an event, and logs why, while it may not write its dead letter', async () => {
+  const scene = { ...(await existingTopic()), logger: new RecordingLogger() }
+  const bus = await busWith(
+    'limited',
+    rightsOf(/^consumer$/, /^all/).filter(({ name }) => !name.endsWith('.')),
+    scene,
+  )
+  await grant('topic', `${scene.topic}.replay.`, 'describe')
+  bus.subscribe(OrderCreated, () => Promise.reject(new Error('always')), { name: 'fails' })
+  await consume(bus)
+
+  await until('the log line', () =>
+    scene.logger.lines.some(({ message }) => message.includes('dead-lettering failed')),
+  )
+  const line = scene.logger.lines.find(({ message }) => message.includes('dead-lettering failed'))
+  expect(String(line?.fields?.['error'])).toContain(`${scene.topic}.dlq`)
+  expect(bus.getStats().inFlight).toBe(1)
+  await grantRights(kafka.url, 'limited', rightsOf(/^consumer$/), {
+    topicPrefix: scene.topicPrefix,
+    consumerGroup: scene.topicPrefix,
+  })
+  await until('the dead letter', async () => (await bus.deadLetters.count()) === 1)
+})
+
+it('reads the stream without delay while the topic with its replays, on the same node, is refused', async () => {
+  const { topicPrefix, topic } = await existingTopic()
+  const logger = new RecordingLogger()
+  const replays = `${topic}.replay.${topicPrefix}`
+  await administer(kafka.url, (admin) =>
+    admin.createTopics({ topics: [replays], partitions: 1, replicas: 1 }),
+  )
+  const named = { topicPrefix, consumerGroup: topicPrefix }
+  await grantRights(
+    kafka.url,
+    'limited',
+    rightsOf(/^consumer$/).filter(({ name }) => !name.endsWith('.')),
+    named,
+  )
+  await grant('topic', replays)
+  const bus = createBus({ ...limited, topicPrefix, logger })
+  const seen = recorder(bus)
+  await consume(bus)
+  await until('the first event', () => seen.length === 1)
+  await revoke('topic', replays)
+  await until('the log line', () =>
+    logger.lines.some(({ message }) => message.includes('reading from the broker failed')),
+  )
+
+  const publisher = createBus({ bootstrapServers: kafka.url, topicPrefix })
+  const start = performance.now()
+  for (let count = 2; count <= 11; count += 1) {
+    await publisher.publish([orderCreated()])
+    await until(`event ${count}`, () => seen.length === count)
+  }
+
+  // The refused partition is asked for every 2 s; if the others waited for it, this would take ten times as long.
+  expect(performance.now() - start).toBeLessThan(paced(5000))
 })

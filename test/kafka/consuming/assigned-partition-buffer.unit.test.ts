@@ -33,8 +33,7 @@ it('releases delivered records even if its buffer is never empty', async () => {
   const partition = new KafkaAssignedPartition(
     PARTITION_OWNER,
     { topic: 't', index: 0, topicId: 'id', isReplays: false },
-    0,
-    readProgress(0, null),
+    { offset: 0, progress: readProgress(0, null) },
   )
   const early: WeakRef<object>[] = []
   const fetch = (offset: number) => {

@@ -24,8 +24,7 @@ class SilentMember {
       deadLetter: () => Promise.resolve(),
     },
     { topic: 't', index: 0, topicId: 'id', isReplays: false },
-    0,
-    readProgress(0, null),
+    { offset: 0, progress: readProgress(0, null) },
   )
 
   constructor() {
@@ -119,4 +118,25 @@ it('starts each record once and in order, even if its session expires and resume
     }),
     { numRuns: 300 },
   )
+})
+
+it('redelivers the records of each lane after a silence, while a handler of another lane hangs', () => {
+  const member = new SilentMember()
+  member.deliver(COUNT)
+  member.turn(0)
+  member.isMember = false
+  // Both are refused, because another consumer may have the partition.
+  member.turn(1)
+  member.turn(2)
+  member.isMember = true
+
+  for (let round = 0; round < 4 * COUNT; round += 1) {
+    member.turn(1)
+    member.turn(2)
+    member.deliver(COUNT)
+  }
+
+  const all = (lane: number) => Array.from({ length: COUNT / LANES }, (_, index) => index * LANES + lane)
+  expect(member.started).toEqual([[0], all(1), all(2)])
+  expect(member.committedOffset).toBe(0)
 })

@@ -17,14 +17,16 @@ function batchOf(epoch: number, offset: number, values: readonly string[]): Buff
   return signedBatch(batch)
 }
 
-it('reports records that a new leader does not have, and continues where its log differs', async () => {
+/** A partition that is fetched from a server, from the committed offset 10 on. */
+async function fetching(epoch?: number) {
   const fake = await FakeKafka.start()
   const scene = await connectedTo(fake)
   const notices: BusNotice[] = []
   const host = { notify: (notice: BusNotice) => notices.push(notice) }
   const coordinator = new KafkaCoordinator(scene.cluster, 'group')
   const startOffsets = new StartOffsets({ ...scene, coordinator, host })
-  const partition = new KafkaAssignedPartition(PARTITION_OWNER, FAKE_PARTITION, 10, readProgress(10, null))
+  const start = { offset: 10, progress: readProgress(10, null), epoch }
+  const partition = new KafkaAssignedPartition(PARTITION_OWNER, FAKE_PARTITION, start)
   const fetcher = new KafkaFetcher({
     ...scene,
     intake: ROOMY_INTAKE,
@@ -39,6 +41,11 @@ it('reports records that a new leader does not have, and continues where its log
     },
   })
   onTestFinished(() => fetcher.stop())
+  return { fake, fetcher, partition, notices }
+}
+
+it('reports records that a new leader does not have, and continues where its log differs', async () => {
+  const { fake, fetcher, partition, notices } = await fetching()
   fake.range = { records: batchOf(5, 10, ['a', 'b', 'c']), highWatermark: 13n }
   fetcher.startLoops()
   await waitFor(() => partition.position === 13)
@@ -54,4 +61,16 @@ it('reports records that a new leader does not have, and continues where its log
   fake.range = { records: batchOf(6, 11, ['new']), highWatermark: 12n }
   await waitFor(() => partition.position === 12)
   expect(notices).toHaveLength(1)
+})
+
+it('notices with the committed epoch that the log was cut while no consumer of the group ran', async () => {
+  const { fake, fetcher, partition, notices } = await fetching(5)
+  fake.range = { records: Buffer.alloc(0), highWatermark: 12n }
+  fetcher.startLoops()
+  await waitFor(() => fake.lastFetch.includes(Buffer.from([0, 0, 0, 0, 0, 0, 0, 10, 0, 0, 0, 5])))
+
+  fake.range = { records: Buffer.alloc(0), highWatermark: 12n, divergesAt: 8n }
+
+  await waitFor(() => partition.position === 8)
+  expect(notices).toMatchObject([{ type: 'eventsLost', count: 2 }])
 })

@@ -17,7 +17,10 @@ it('buffers records up to a number of bytes even if their batches are small, and
     storedBatch([{ key: 'k', value: Buffer.alloc(EVENT_BYTES), headers: [] }], { offset, codec: 'zstd' }),
   )
   fake.range = { records: Buffer.concat(log), highWatermark: 200n }
-  const partition = new KafkaAssignedPartition(PARTITION_OWNER, FAKE_PARTITION, 0, readProgress(0, null))
+  const partition = new KafkaAssignedPartition(PARTITION_OWNER, FAKE_PARTITION, {
+    offset: 0,
+    progress: readProgress(0, null),
+  })
   const fetcher = new KafkaFetcher({
     ...scene,
     intake: ROOMY_INTAKE,

@@ -24,7 +24,7 @@ interface InFlightCommit {
 export interface Seen {
   readonly offset: number
   readonly deliveryCount: number
-  /** What was committed when this owner got the partition. */
+  /** The committed state when this owner received the partition. */
   readonly known: Committed
 }
 
@@ -168,7 +168,10 @@ export class PartitionModel {
   #own(): KafkaAssignedPartition {
     const { offset, metadata } = this.committed
     const place = { topic: 't', index: 0, topicId: 'id', isReplays: false }
-    return new KafkaAssignedPartition(PARTITION_OWNER, place, offset, readProgress(offset, metadata))
+    return new KafkaAssignedPartition(PARTITION_OWNER, place, {
+      offset: offset,
+      progress: readProgress(offset, metadata),
+    })
   }
 }
 

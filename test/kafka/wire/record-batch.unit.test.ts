@@ -162,7 +162,7 @@ describe('reading a range of a log', () => {
       nextOffset: 15,
       unreadable: [],
       impossible: 'it holds no record from offset 15 on',
-      lastEpoch: -1,
+      epochs: [],
       readBytes: log.length,
       contentBytes: 0,
     })

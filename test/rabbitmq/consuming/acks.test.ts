@@ -13,7 +13,12 @@ function brokerOf(count: number) {
       throw new Error(`PRECONDITION_FAILED - unknown delivery tag ${deliveryTag}`)
     for (const tag of waiting) if (tag === deliveryTag || (allUpTo && tag < deliveryTag)) waiting.delete(tag)
   }
-  return { channel: { ack }, waiting, frames: () => frames }
+  const returned: number[] = []
+  const nack = ({ fields }: { readonly fields: { readonly deliveryTag: number } }) => {
+    if (!waiting.delete(fields.deliveryTag)) throw new Error('unknown delivery tag')
+    returned.push(fields.deliveryTag)
+  }
+  return { channel: { ack, nack }, waiting, returned, frames: () => frames }
 }
 
 it('acknowledges exactly the settled messages, in any order', () => {
@@ -60,4 +65,19 @@ it('sends nothing once its channel is closed', () => {
   acks.flush()
   expect(broker.frames()).toBe(0)
   expect(acks.isOpen).toBe(false)
+})
+
+it('returns deliveries in their order, and acknowledges those around them', () => {
+  const broker = brokerOf(6)
+  const acks = new RabbitMQAcks(broker.channel)
+  const deliveries = Array.from({ length: 6 }, (_, index) => acks.add(index + 1))
+  for (const delivery of deliveries.slice(0, 2)) acks.settle(delivery)
+
+  acks.requeue(deliveries.slice(2, 5))
+  for (const delivery of deliveries.slice(5)) acks.settle(delivery)
+  acks.flush()
+
+  expect(broker.returned).toEqual([3, 4, 5])
+  expect([...broker.waiting]).toEqual([])
+  expect(acks.isOpen).toBe(true)
 })

@@ -39,7 +39,7 @@ function scene(room: number) {
       delivered.push(`${message.headers['event_id'] ?? message.id} ${deliveryCount}`)
     },
   }
-  const acks = new RabbitMQAcks({ ack: () => undefined })
+  const acks = new RabbitMQAcks({ ack: () => undefined, nack: () => undefined })
   const unreadable: unknown[] = []
   const arrivals = new RabbitMQArrivals({
     intake,

@@ -98,7 +98,7 @@ describe('the framing', () => {
   const long = 'y'.repeat(100)
   const limits = { maxStringBytes: 99, maxReplyBytes: 150 }
 
-  /** What a guard passes on of these bytes if they come in chunks of this size. */
+  /** The bytes that a guard passes on if they arrive in chunks of this size. */
   function passed(bytes: Buffer, size: number): string {
     const guard = new ReplyGuard(limits)
     const parts: Buffer[] = []

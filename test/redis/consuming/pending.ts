@@ -10,7 +10,7 @@ export async function publishedStream(count: number): Promise<string> {
   return streamPrefix
 }
 
-/** Reads entries as another consumer that dies before it acknowledges them. */
+/** Reads entries as another consumer that crashes before it acknowledges them. */
 export async function readAndDie(streamPrefix: string, consumer: string, count: number): Promise<void> {
   const client = await connectClient()
   const key = `${streamPrefix}:stream`

@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest'
 import { PublishError } from '../../../src/index.ts'
+import { paced } from '../../support/pace.ts'
 import { waitFor } from '../../support/wait-for.ts'
 import { captured } from '../../wire/captured.ts'
 import { connectClient, consume, createBus, freshPrefix, launchRedis, Noted, notes } from '../scene.ts'
@@ -97,4 +98,42 @@ it('reports exactly the events of a batch that failed', async () => {
   const error = await publishError(bus.publish(notes('a', 3)))
 
   expect(error.outcomes.map(({ status }) => status)).toEqual(['stored', 'notStored', 'notStored'])
+})
+
+it('stores no event after a later one of its aggregate, while the server refuses appends again and again', async () => {
+  const broker = await launchRedis()
+  const streamPrefix = freshPrefix()
+  const bus = createBus({ redisUrl: broker.url, streamPrefix, publishTimeoutMs: paced(5000) })
+  await bus.connect()
+  const admin = await connectClient(broker.url)
+  const lanes = ['a', 'b', 'c']
+  const events = Array.from({ length: 10_000 }, (_, n) =>
+    lanes.map((aggregateId) => new Noted({ aggregateId, n })),
+  ).flat()
+  const phase = { isOver: false }
+  const flapping = (async () => {
+    while (!phase.isOver) {
+      await admin.sendCommand(['REPLICAOF', '127.0.0.1', '1'])
+      await admin.sendCommand(['REPLICAOF', 'NO', 'ONE'])
+    }
+  })()
+
+  // One call, and the same events again in many calls.
+  const outcomes = await Promise.allSettled([
+    bus.publish(events),
+    ...Array.from({ length: 100 }, (_, call) => bus.publish(notes(`call-${call}`, 20))),
+  ])
+  phase.isOver = true
+  await flapping
+
+  expect(String(await admin.sendCommand(['INFO', 'errorstats']))).toContain('errorstat_READONLY')
+  for (const outcome of outcomes) {
+    if (outcome.status === 'rejected') expect(outcome.reason).toBeInstanceOf(PublishError)
+  }
+  const entries = (await admin.xRange(`${streamPrefix}:stream`, '-', '+')) ?? []
+  const stored = Map.groupBy(entries, ({ message }) => message['aggregate_id'])
+  for (const [id, ofAggregate] of stored) {
+    const numbers = ofAggregate.map(({ message }) => Number(JSON.parse(message['payload'] ?? '{}').n))
+    expect([id, numbers]).toEqual([id, [...new Set(numbers)].toSorted((a, b) => a - b)])
+  }
 })

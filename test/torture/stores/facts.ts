@@ -2,7 +2,7 @@ import { closeSync, openSync, readdirSync, readFileSync, writeSync } from 'node:
 import { join } from 'node:path'
 import { now } from '../clock.ts'
 
-/** What the processes of a run know, one line each. */
+/** The knowledge of the processes of a run, one line each. */
 export type StoreFact =
   | { readonly kind: 'stored' | 'notStored' | 'unknown'; readonly ids: readonly string[] }
   | { readonly kind: 'handled'; readonly subscription: string; readonly handler: string; readonly id: string }

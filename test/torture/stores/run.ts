@@ -58,7 +58,7 @@ const SCHEMA = 'torture'
 const RULES: StoreRules = {
   handlers: { ordered: ['steady', 'flaky'], lanes: ['steady', 'flaky'], relay: ['steady'] },
   maxRetries: 2,
-  // What is in flight, and what was finished since the last checkpoint.
+  // Events in flight, and events that were finished since the last checkpoint.
   repeatedPerFault: 200,
 }
 
