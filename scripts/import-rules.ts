@@ -59,8 +59,10 @@ export const rules: Readonly<Record<string, Rule>> = {
   aggregates: { imports: [...open, 'kit', 'events', 'store'], typesFrom: eventBusType },
   subscriptions: { imports: [...open, 'kit', 'handling', 'events', 'store'], typesFrom: eventBusType },
   testing: { imports: ['index.ts', 'errors.ts', ...core, ...entryPoints, 'vitest'] },
+  contract: { imports: ['errors.ts', 'events', '@standard-schema/spec'] },
+  cli: { imports: ['errors.ts', 'events', 'contract/index.ts'] },
   'create-event-bus.ts': { imports: ['errors.ts', 'redaction.ts', 'kit', 'bus', ...entryPoints] },
-  'index.ts': { imports: ['errors.ts', 'create-event-bus.ts', ...core, ...entryPoints] },
+  'index.ts': { imports: ['errors.ts', 'create-event-bus.ts', 'contract/index.ts', ...core, ...entryPoints] },
 }
 
 interface Import {

@@ -44,6 +44,21 @@ export function toError(thrown: unknown): Error {
     : new Error(`A value that is not an Error was thrown: ${describeValue(thrown)}.`)
 }
 
+/** Maximum length of the stack that {@link stackOf} returns, in characters. */
+export const MAX_STACK = 4000
+/** Maximum number of causes of an error whose stacks are read. */
+const MAX_CAUSES = 5
+
+/** The stack of an error and of its causes, without secrets. */
+export function stackOf(error: Error): string {
+  const stacks: string[] = []
+  let one: unknown = error
+  for (let depth = 0; depth <= MAX_CAUSES && one instanceof Error; depth += 1, one = one.cause) {
+    stacks.push(String(one.stack ?? one))
+  }
+  return redact(stacks.join('\ncaused by ')).slice(0, MAX_STACK).toWellFormed()
+}
+
 /** Ends a text with a full stop if it has none. Used for messages that quote another text. */
 export function sentence(text: string): string {
   return text.endsWith('.') ? text : `${text}.`

@@ -1,6 +1,7 @@
 export * from './aggregates/index.ts'
 export * from './bus/index.ts'
 export * from './codec/index.ts'
+export * from './contract/index.ts'
 export { type CreateEventBusOptions, createEventBus } from './create-event-bus.ts'
 export { ConfigError, EventspineError } from './errors.ts'
 export * from './events/index.ts'

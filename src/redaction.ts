@@ -30,7 +30,26 @@ export function rememberSecret(value: unknown): void {
 /** Remembers the passwords in the value of an option: a URL or a list of servers, however wrong they are written. */
 export function rememberCredentials(value: unknown): void {
   if (Array.isArray(value)) for (const item of value) rememberCredentials(item)
-  else if (typeof value === 'string') for (const part of value.split(',')) rememberPassword(part)
+  else if (typeof value === 'string') {
+    // A comma separates servers, or is part of a password.
+    for (const part of new Set([value, ...value.split(',')])) rememberPassword(part)
+    rememberParameters(value)
+  }
+}
+
+/** Remembers the passwords in the options of a connection that somebody else configured: `pg`'s, for instance. */
+export function rememberConnection(options: unknown): void {
+  if (typeof options !== 'object' || options === null) return
+  rememberSecret(options)
+  rememberSecret(Reflect.get(options, 'ssl'))
+  rememberCredentials(Reflect.get(options, 'connectionString'))
+}
+
+/** Parameters of a URL that hold a secret, as PostgreSQL's clients read them. */
+const SECRET_PARAMETER = /[?&](?:password|sslpassword|passphrase)=([^&#]{0,1000})/gi
+
+function rememberParameters(url: string): void {
+  for (const [, secret = ''] of url.matchAll(SECRET_PARAMETER)) remember(secret)
 }
 
 function rememberPassword(url: string): void {
@@ -39,6 +58,8 @@ function rememberPassword(url: string): void {
   const start = url.indexOf('//')
   const userInfo = url.slice(start < 0 ? 0 : start + 2, at)
   const colon = userInfo.indexOf(':')
+  // A well-formed URL can have a user without a password, whose name is part of many words.
+  if (colon < 0 && URL.canParse(url)) return
   remember(colon < 0 ? userInfo : userInfo.slice(colon + 1))
 }
 
@@ -100,6 +121,15 @@ function withoutCredentials(text: string): string {
     return at < 0 ? part : `${HIDDEN}${part.slice(at)}`
   })
   return [before, ...shown].join('//')
+}
+
+/**
+ * The beginning of a text, without secrets. It is cut after they are replaced, because a part of a secret is no longer
+ * recognized.
+ */
+export function readable(text: string, maxLength = MAX_QUOTE): string {
+  const clean = redact(text.slice(0, 4 * maxLength))
+  return clean.length <= maxLength ? clean : `${clean.slice(0, maxLength - 3).toWellFormed()}...`
 }
 
 /** The text of a server or another library, as a sentence quotes it: cut, without secrets, full stop and white space at its end. */

@@ -133,6 +133,7 @@ export class AggregateRepository<A extends AggregateRoot<unknown>> {
 
   /** True if events of an aggregate with this id are stored. */
   async exists(id: string): Promise<boolean> {
+    this.#makeKnown(this.createNew(id))
     const options = { aggregateType: this.#aggregateType, toVersion: 0 }
     const { version, isDeleted } = await this.#store.getEvents(id, options)
     return version > 0 && !isDeleted
@@ -150,6 +151,7 @@ export class AggregateRepository<A extends AggregateRoot<unknown>> {
   async save(aggregate: A): Promise<AppendResult | undefined> {
     const events = aggregate.uncommittedEvents
     if (events.length === 0) return undefined
+    this.#makeKnown(aggregate)
     const { id: aggregateId, version, state } = aggregate
     const result = await this.#store.appendEvents({
       aggregateId,

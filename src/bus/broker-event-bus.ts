@@ -118,6 +118,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
         maxInFlightBytes,
         concurrency,
         enableDlq,
+        deadLetterStacks: options.deadLetterStacks,
         policies,
         handlers,
         dispatcher,

@@ -52,6 +52,11 @@ export interface BrokerOptions {
    * Default true.
    */
   readonly enableDlq?: boolean
+  /**
+   * Store the stack of the error in a dead letter, at most 4,000 characters. A stack shows paths of the program, and whatever
+   * the message of the error shows. Default false.
+   */
+  readonly deadLetterStacks?: boolean
   /** Maximum number of aggregates whose events this bus handles concurrently. Default 16. */
   readonly concurrency?: number
   /**
@@ -125,6 +130,7 @@ export const brokerDefaults = {
   retryIf: undefined as HandlerPolicy['retryIf'] | undefined,
   discardIf: undefined as HandlerPolicy['discardIf'] | undefined,
   enableDlq: true,
+  deadLetterStacks: false,
   concurrency: 16,
   maxInFlight: 1000,
   maxInFlightBytes: 64 * 1024 * 1024,
@@ -157,6 +163,7 @@ export const brokerRules: Readonly<Record<keyof typeof brokerDefaults, OptionRul
   retryIf: optional(functionOption),
   discardIf: optional(functionOption),
   enableDlq: booleanOption,
+  deadLetterStacks: booleanOption,
   concurrency: positiveInteger,
   maxInFlight: positiveInteger,
   maxInFlightBytes: positiveIntegerOrInfinity,

@@ -5,6 +5,7 @@ import {
   resolveOptions,
 } from '../kit/options.ts'
 import { type HealthStatus, worst } from '../observability/health-status.ts'
+import { readable } from '../redaction.ts'
 import type { ProbeAnswer } from './telemetry/broker-probe.ts'
 
 /** The result of one check. */
@@ -106,7 +107,8 @@ export function busHealth(facts: HealthFacts, limits: Required<HealthOptions>): 
     lastError: {
       status: 'up',
       at: lastErrorAt,
-      ...(lastError === undefined ? {} : { detail: `${lastError.name}: ${lastError.message}` }),
+      // A handler's error can hold anything.
+      ...(lastError === undefined ? {} : { detail: readable(`${lastError.name}: ${lastError.message}`) }),
     },
     lag: measured(lag, limits.maxLag, 'messages wait'),
     oldestUnsettledMs: measured({ value: oldestUnsettledMs }, limits.maxUnsettledMs, 'ms unsettled'),
@@ -146,7 +148,8 @@ function measured(
   what: string,
 ): MeasuredCheck {
   if (answer === undefined) return { status: 'up', value: undefined }
-  if ('error' in answer) return { status: 'degraded', value: undefined, detail: answer.error.message }
+  if ('error' in answer)
+    return { status: 'degraded', value: undefined, detail: readable(answer.error.message) }
   const { value } = answer
   if (value === undefined || value <= limit) return { status: 'up', value }
   return { status: 'degraded', value, detail: `${value} ${what}, more than ${limit}` }

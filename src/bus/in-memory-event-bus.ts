@@ -1,11 +1,11 @@
 import type { Meter as OpenTelemetryApiMeter, Tracer as OpenTelemetryApiTracer } from '@opentelemetry/api'
+import { asInstanceOf, isInstanceOf } from '../codec/convert-event.ts'
 import { refuseBeyondDefaults } from '../codec/publish-limits.ts'
+import { toError } from '../errors.ts'
 import { type DomainEvent, defaultRegistry, type EventRegistry } from '../events/index.ts'
-import { Dispatcher, type HandlerFailure } from '../handling/dispatcher.ts'
+import { Dispatcher } from '../handling/dispatcher.ts'
 import { ShutdownError } from '../handling/errors.ts'
-import { FailurePolicies } from '../handling/failure-policy.ts'
 import { HandlerRegistry } from '../handling/handler-registry.ts'
-import { HandlerRetries, type RetrySteps } from '../handling/handler-retries.ts'
 import type { RunInfo } from '../handling/handler-run.ts'
 import { HandlingMiddlewares } from '../handling/handling-middleware.ts'
 import { refuseInHandlerOf } from '../handling/running-handlers.ts'
@@ -18,7 +18,7 @@ import {
   type OptionRule,
   resolveOptions,
 } from '../kit/options.ts'
-import { settledWithin, sleep } from '../kit/time.ts'
+import { settledWithin } from '../kit/time.ts'
 import type { FieldsFirstLogger, Logger } from '../observability/logger.ts'
 import { MeterSource } from '../observability/meter.ts'
 import { resolveLogger } from '../observability/resolve-logger.ts'
@@ -27,6 +27,7 @@ import { type EventTracer, noTracer, OpenTelemetryTracer } from '../observabilit
 import { BusClosedError } from './errors.ts'
 import { checkedTimeout, EventBus, type ShutdownOptions } from './event-bus.ts'
 import type { HealthFacts } from './health.ts'
+import { InMemoryRetries } from './in-memory-retries.ts'
 import { BackgroundPublishes } from './publishing/background-publishes.ts'
 import { registryRule } from './registry-rule.ts'
 import { BusMetrics } from './telemetry/bus-metrics.ts'
@@ -92,9 +93,6 @@ const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
   shutdownTimeoutMs: durationMs,
 }
 
-/** What a handler has by default: the bus cannot keep an event for a retry. */
-const ONE_ATTEMPT = { maxRetries: 0, retryBaseDelayMs: 1000, retryMaxDelayMs: 60_000, retryJitter: 0.1 }
-
 const NONE_FAILED: ReadonlyMap<number, Error> = new Map()
 
 /** How spans and metrics name this bus. */
@@ -108,7 +106,7 @@ const TARGET = { system: 'memory', destination: 'memory' }
  */
 export class InMemoryEventBus extends EventBus {
   readonly #dispatcher: Dispatcher
-  readonly #policies: FailurePolicies
+  readonly #retries: InMemoryRetries
   readonly #metrics: BusMetrics
   readonly #tracer: EventTracer
   readonly #logger: SummarizingLogger
@@ -133,7 +131,6 @@ export class InMemoryEventBus extends EventBus {
   #eventsPublished = 0
   #handlersInvoked = 0
   #handlerErrors = 0
-  #eventsDiscarded = 0
   #lastError: { readonly error: Error; readonly at: Date } | undefined
   readonly #publishes = new IdleCounter()
   /** When each publish in flight started, oldest first, by the monotonic clock. */
@@ -170,7 +167,6 @@ export class InMemoryEventBus extends EventBus {
         logger.error('handler paused, its events fail for the same reason', { handlerName, error })
       else logger.warn('handler resumed', { handlerName })
     })
-    this.#policies = new FailurePolicies(ONE_ATTEMPT, logger)
     this.#dispatcher = new Dispatcher({
       owner: this,
       tracer: this.#tracer,
@@ -189,6 +185,12 @@ export class InMemoryEventBus extends EventBus {
           this.#logger.error('handler failed', { eventId, eventType, handlerName: handler.name, error })
         },
       },
+    })
+    this.#retries = new InMemoryRetries({
+      dispatcher: this.#dispatcher,
+      runInfo: this.#runInfo,
+      metrics: this.#metrics,
+      logger,
     })
   }
 
@@ -230,7 +232,7 @@ export class InMemoryEventBus extends EventBus {
       eventsPublished: this.#eventsPublished,
       handlersInvoked: this.#handlersInvoked,
       handlerErrors: this.#handlerErrors,
-      eventsDiscarded: this.#eventsDiscarded,
+      eventsDiscarded: this.#retries.eventsDiscarded,
       backgroundTasksCreated: this.background.created,
       backgroundTasksCompleted: this.background.completed,
     }
@@ -238,45 +240,33 @@ export class InMemoryEventBus extends EventBus {
 
   readonly #dispatch = (events: readonly DomainEvent[]): Promise<void> =>
     this.#dispatcher.runEach({
-      events,
+      events: this.#readable(events),
       handlersFor: this.#handlersOf,
       info: this.#runInfo,
       span: this.#dispatchSpan,
-      recover: this.#recover,
+      recover: this.#retries.recover,
     })
 
-  readonly #recover = async (event: DomainEvent, failures: readonly HandlerFailure[]): Promise<boolean> => {
-    const givenUp = await new HandlerRetries(this.#policies, this.#retrySteps(event)).run(failures, () => 1)
-    return givenUp?.length === 0
+  /** The events as a consumer of a broker decodes them: instances of the classes that handlers subscribed to. */
+  #readable(events: readonly DomainEvent[]): readonly DomainEvent[] {
+    const { classFor } = this.handlers
+    if (events.every((event) => isInstanceOf(event, classFor(event.eventType)))) return events
+    return events.flatMap((event) => this.#converted(event))
   }
 
-  /** The handlers of an event retry while its publish waits. */
-  #retrySteps(event: DomainEvent): RetrySteps {
-    const { signal } = this.#stopped
-    return {
-      sleep: (ms, ended) => sleep(ms, signal, ended),
-      event,
-      stopping: signal,
-      enter: () => Promise.resolve(),
-      leave: () => undefined,
-      waiting: () => Promise.resolve(true),
-      starting: () => Promise.resolve(true),
-      run: ({ handlers, attempt }) => this.#dispatcher.run(handlers, event, { ...this.#runInfo, attempt }),
-      discarded: ({ handler, error }, attempt) => {
-        this.#eventsDiscarded += 1
-        this.#metrics.recorder?.discarded(event, handler.name)
-        const { eventId, eventType } = event
-        this.#logger.warn('event discarded', {
-          eventId,
-          eventType,
-          handlerName: handler.name,
-          attempt,
-          error,
-        })
-      },
-      get isAbandoned() {
-        return signal.aborted
-      },
+  /** An event that its class refuses reaches no handler. There are no dead letters, so it is logged and counted. */
+  #converted(event: DomainEvent): readonly DomainEvent[] {
+    const { eventId, eventType } = event
+    if (this.handlers.handlersFor(eventType).length === 0) return [event]
+    try {
+      return [asInstanceOf(event, this.handlers.classFor(eventType))]
+    } catch (thrown) {
+      const error = toError(thrown)
+      this.#eventsPublished += 1
+      this.#handlerErrors += 1
+      this.#lastError = { error, at: new Date() }
+      this.#logger.error('event refused by its class', { eventId, eventType, error })
+      return []
     }
   }
 

@@ -1,8 +1,9 @@
 import { ConfigError, describeValue } from '../errors.ts'
-import { jsonFields, sourceOf, writtenPayloadOf } from '../events/domain-event.ts'
+import { sourceOf, writtenFormOf } from '../events/domain-event.ts'
 import { ImmutableDate } from '../events/immutable.ts'
-import { type DomainEvent, GenericEvent } from '../events/index.ts'
+import type { DomainEvent } from '../events/index.ts'
 import { wireTime } from '../events/round-trip.ts'
+import { jsonFields } from '../events/wire-form.ts'
 import { DecodeError } from './decode-error.ts'
 import type { EncodedEvent, EncodedMessage, EventClassLookup, EventCodec } from './event-codec.ts'
 import { eventHeaders } from './event-headers.ts'
@@ -43,11 +44,12 @@ export class CloudEventsCodec implements EventCodec {
 
   encode(event: DomainEvent): EncodedEvent {
     const source = sourceOf(event)
-    const isDecoded = source?.contentType === this.contentType
-    const metadata = isDecoded ? undefined : metadataText(event)
-    const body = isDecoded ? source.body : this.#write(event, metadata)
+    const passedOn = source?.contentType === this.contentType ? source : undefined
+    const metadata = passedOn === undefined ? metadataText(event) : undefined
+    const body = passedOn?.body ?? this.#write(event, metadata)
     refuseUndecodable(event, this.#limits, ...(metadata === undefined ? [body] : [body, metadata]))
-    return { key: event.aggregateId, headers: eventHeaders(event), contentType: this.contentType, body }
+    const headers = eventHeaders(event, passedOn)
+    return { key: event.aggregateId, headers, contentType: this.contentType, body }
   }
 
   decode(message: EncodedMessage, classFor: EventClassLookup): DomainEvent {
@@ -84,7 +86,7 @@ export class CloudEventsCodec implements EventCodec {
   }
 
   #write(event: DomainEvent, eventmetadata: string | undefined): string {
-    const payload = event instanceof GenericEvent ? event.data : writtenPayloadOf(event)
+    const { eventVersion, payload } = writtenFormOf(event)
     return JSON.stringify({
       specversion: '1.0',
       id: event.eventId,
@@ -95,7 +97,7 @@ export class CloudEventsCodec implements EventCodec {
       datacontenttype: 'application/json',
       aggregatetype: event.aggregateType,
       aggregateversion: event.aggregateVersion,
-      eventversion: event.eventVersion,
+      eventversion: eventVersion,
       tenantid: event.tenantId,
       actorid: event.actorId,
       correlationid: event.correlationId,

@@ -1,14 +1,18 @@
-import { sourceOf } from '../events/domain-event.ts'
+import { type EventSource, sourceOf } from '../events/domain-event.ts'
 import type { DomainEvent } from '../events/index.ts'
 import type { MessageHeaders } from './event-codec.ts'
 
-/** The headers of eventsource-py's Kafka messages, in its order. The other transports use a subset. */
-export function eventHeaders(event: DomainEvent): MessageHeaders {
+/**
+ * The headers of eventsource-py's Kafka messages, in its order. The other transports use a subset.
+ * @param passedOn - the source whose body is sent; its names must be those of the headers.
+ */
+export function eventHeaders(event: DomainEvent, passedOn: EventSource | undefined): MessageHeaders {
+  const { eventType, aggregateType } = passedOn?.names ?? event
   const headers: Record<string, string> = {
     event_id: event.eventId,
-    event_type: event.eventType,
+    event_type: eventType,
     aggregate_id: event.aggregateId,
-    aggregate_type: event.aggregateType,
+    aggregate_type: aggregateType,
     aggregate_version: String(event.aggregateVersion),
     occurred_at: sourceOf(event)?.exactTime?.replace(/Z$/, '+00:00') ?? headerTime(event.occurredAt),
     correlation_id: event.correlationId,

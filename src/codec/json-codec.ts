@@ -36,9 +36,11 @@ export class JsonCodec implements EventCodec {
 
   encode(event: DomainEvent): EncodedEvent {
     const source = sourceOf(event)
-    const body = source?.contentType === this.contentType ? source.body : this.#write(event)
+    const passedOn = source?.contentType === this.contentType ? source : undefined
+    const body = passedOn?.body ?? this.#write(event)
     refuseUndecodable(event, this.#limits, body)
-    return { key: event.aggregateId, headers: eventHeaders(event), contentType: this.contentType, body }
+    const headers = eventHeaders(event, passedOn)
+    return { key: event.aggregateId, headers, contentType: this.contentType, body }
   }
 
   decode(message: EncodedMessage, classFor: EventClassLookup): DomainEvent {

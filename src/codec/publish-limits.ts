@@ -1,4 +1,4 @@
-import { writtenPayloadOf } from '../events/domain-event.ts'
+import { writtenFormOf } from '../events/domain-event.ts'
 import type { DomainEvent } from '../events/index.ts'
 import { DecodeError } from './decode-error.ts'
 import { EventLimitError } from './event-limit-error.ts'
@@ -33,30 +33,42 @@ export function refuseUndecodable(
 }
 
 /**
+ * Refuses an event that could not be read from a store with these limits.
+ * @param texts - its JSON texts.
+ * @throws EventLimitError
+ */
+export function refuseUnreadable(event: DomainEvent, limits: BodyLimits, ...texts: readonly string[]): void {
+  refuseLongNames(event, 'stored')
+  if (texts.every((text) => isPlainlyWithin(text, limits))) return
+  refuse(event, () => checkBody(texts, limits), 'stored')
+}
+
+/**
  * Refuses an event that a codec with the default limits could not decode, without encoding it.
  * @throws EventLimitError
  */
 export function refuseBeyondDefaults(event: DomainEvent): void {
   refuseLongNames(event)
   const budget = { nodes: 5000, characters: 1_000_000 }
-  if (isSmall(writtenPayloadOf(event), budget, 0) && isSmall(event.metadata, budget, 0)) return
+  if (isSmall(writtenFormOf(event).payload, budget, 0) && isSmall(event.metadata, budget, 0)) return
   refuse(event, () => checkBody([JSON.stringify(event)], defaultBodyLimits))
 }
 
-function refuse(event: DomainEvent, check: () => void): void {
+function refuse(event: DomainEvent, check: () => void, action?: 'stored'): void {
   try {
     check()
   } catch (error) {
-    throw error instanceof DecodeError ? new EventLimitError(event, error) : error
+    throw error instanceof DecodeError ? new EventLimitError(event, error, action) : error
   }
 }
 
-function refuseLongNames(event: DomainEvent): void {
+/** @throws EventLimitError if a name or an id is longer than any consumer accepts. */
+export function refuseLongNames(event: DomainEvent, action?: 'stored'): void {
   for (const name of NAMES) {
     const length = event[name]?.length ?? 0
     if (length <= MAX_NAME) continue
     const text = `The field ${name} has ${length} characters, more than the ${MAX_NAME} allowed.`
-    throw new EventLimitError(event, new DecodeError('too_large', text))
+    throw new EventLimitError(event, new DecodeError('too_large', text), action)
   }
 }
 

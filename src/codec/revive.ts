@@ -90,7 +90,11 @@ export function reviveEvent(
     const complete = { ...envelope, metadata: copyMetadata(envelope.eventType, metadata) }
     const init = new EventInit(complete, payload, false)
     const event = eventClass === undefined ? new GenericEvent(init) : instantiate(eventClass, init)
-    if (source !== undefined) rememberSource(event, source)
+    if (source !== undefined) {
+      const { eventType, aggregateType } = envelope
+      const isRenamed = event.eventType !== eventType || event.aggregateType !== aggregateType
+      rememberSource(event, isRenamed ? { ...source, names: { eventType, aggregateType } } : source)
+    }
     return event
   } catch (error) {
     const fault =

@@ -1,7 +1,16 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { describeValue } from '../errors.ts'
+import { rememberDefinition } from './definition.ts'
 import { noteDefinitionSite } from './definition-site.ts'
-import { DomainEvent, EventInit, isEnvelopeKey, takesEventInit } from './domain-event.ts'
+import {
+  DomainEvent,
+  type EarlierForm,
+  EventInit,
+  type EventPayload,
+  isEnvelopeKey,
+  takesEventInit,
+  writtenFormOf,
+} from './domain-event.ts'
 import { buildEnvelope, type EnvelopeInput, type EventKind } from './envelope.ts'
 import { EventValidationError } from './errors.ts'
 import type {
@@ -9,9 +18,11 @@ import type {
   EventClass,
   EventDefinitionWithoutSchema,
   EventDefinitionWithSchema,
+  EventNames,
   NoCollisionFields,
 } from './event-class.ts'
 import { type PayloadCheck, trust, validate, validateNew } from './payload-check.ts'
+import { decodedForm } from './round-trip.ts'
 import { isStandardSchema, Upcasts } from './upcasts.ts'
 
 /**
@@ -68,6 +79,13 @@ function makeEventClass(
 ): EventClass {
   checkDefinition(definition, schema)
   const { type, aggregateType, upcasts, schemaVersion = upcasts?.version ?? 1 } = definition
+  const typeAliases = Object.freeze([...(definition.typeAliases ?? [])])
+  const aggregateTypeAliases = Object.freeze([...(definition.aggregateTypeAliases ?? [])])
+  const names = { eventType: type, aggregateType, typeAliases, aggregateTypeAliases }
+  // checkDefinition has refused any other chain.
+  const chain = upcasts as Upcasts<unknown> | undefined
+  const convert = conversionOf(names, chain)
+  const earlier = earlierForm(type, chain, definition.publishAs ?? schemaVersion)
   const kind: EventKind = { eventType: type, aggregateType, eventVersion: schemaVersion }
   const check: PayloadCheck =
     schema === undefined
@@ -77,34 +95,94 @@ function makeEventClass(
             ? validateNew(type, schema, payload, !allowUnknownFields)
             : validate(type, schema, payload)
 
-  return takesEventInit(
+  const eventClass = takesEventInit(
     class extends DomainEvent {
       static readonly eventType = type
       static readonly aggregateType = aggregateType
       static readonly schemaVersion = schemaVersion
+      static readonly typeAliases = typeAliases
+      static readonly aggregateTypeAliases = aggregateTypeAliases
 
       constructor(input: EnvelopeInput | EventInit) {
         if (input instanceof EventInit) {
-          const { envelope, payload, isTrusted } =
-            upcasts instanceof Upcasts && input.envelope.eventVersion < schemaVersion
-              ? upcastInit(input, upcasts)
-              : input
+          const { envelope, payload, isTrusted } = convert === undefined ? input : convert(input)
           const checked = isTrusted ? input : check(payload, false)
-          super(envelope, checked.payload, checked.written)
+          super(envelope, checked.payload, checked.written, earlier)
         } else {
           const { envelope, payload, written } = construct(kind, input, check)
-          super(envelope, payload, written)
+          super(envelope, payload, written, earlier)
+          if (earlier !== undefined) readBackFrom(earlier, this, chain, check)
         }
       }
     },
   )
+  rememberDefinition(eventClass, {
+    schema,
+    upcasts: chain,
+    writtenVersion: definition.publishAs ?? schemaVersion,
+  })
+  return eventClass
+}
+
+/**
+ * A function that converts the input of an event with an earlier name or version to the current ones; undefined if there are
+ * none.
+ */
+function conversionOf(
+  names: Required<EventNames>,
+  upcasts: Upcasts<unknown> | undefined,
+): ((init: EventInit) => EventInit) | undefined {
+  const hasAliases = names.typeAliases.length + names.aggregateTypeAliases.length > 0
+  if (!hasAliases) return upcasts && ((init) => upcastInit(init, upcasts))
+  return (init) => renamedInit(upcasts === undefined ? init : upcastInit(init, upcasts), names)
+}
+
+/** Undefined if events are written in the current version. */
+function earlierForm(
+  type: string,
+  upcasts: Upcasts<unknown> | undefined,
+  version: number,
+): EarlierForm | undefined {
+  if (upcasts === undefined || version === upcasts.version) return undefined
+  return { version, downcast: (payload) => upcasts.downcast(type, payload, version) }
+}
+
+/**
+ * Does to a new event what its consumers will do, so that an event that they could not read is refused.
+ * @throws EventValidationError
+ */
+function readBackFrom(
+  { version }: EarlierForm,
+  event: DomainEvent,
+  upcasts: Upcasts<unknown> | undefined,
+  check: PayloadCheck,
+): void {
+  // The decoded form of an object is an object.
+  const payload = decodedForm(writtenFormOf(event).payload, '') as EventPayload
+  try {
+    if (upcasts !== undefined) check(upcasts.upcast(event.eventType, payload, version), false)
+  } catch (error) {
+    const rule = `cannot be read back from version ${version}, in which it is written`
+    throw new EventValidationError(event.eventType, [{ path: '', rule }], { cause: error })
+  }
 }
 
 /** Converts the input of an event of an earlier version to the current version. */
-function upcastInit({ envelope, payload }: EventInit, upcasts: Upcasts<unknown>): EventInit {
+function upcastInit(init: EventInit, upcasts: Upcasts<unknown>): EventInit {
+  const { envelope, payload } = init
   const { eventType, eventVersion } = envelope
+  if (eventVersion >= upcasts.version) return init
   const current = upcasts.upcast(eventType, payload, eventVersion)
   return new EventInit({ ...envelope, eventVersion: upcasts.version }, current, false)
+}
+
+function renamedInit(init: EventInit, names: Required<EventNames>): EventInit {
+  const { envelope, payload, isTrusted, written } = init
+  const { eventType } = names
+  const isOther = names.aggregateTypeAliases.includes(envelope.aggregateType)
+  if (!isOther && envelope.eventType === eventType) return init
+  const aggregateType = isOther ? names.aggregateType : envelope.aggregateType
+  return new EventInit({ ...envelope, eventType, aggregateType }, payload, isTrusted, written)
 }
 
 function construct(kind: EventKind, input: unknown, check: PayloadCheck) {
@@ -131,6 +209,8 @@ function checkDefinition(definition: AnyDefinition, schema: unknown): void {
       throw new TypeError(`defineEvent: ${name} must be a non-empty string, got ${describeValue(value)}.`)
     }
   }
+  checkAliases(definition, 'type', 'typeAliases')
+  checkAliases(definition, 'aggregateType', 'aggregateTypeAliases')
   const { type, schemaVersion, upcasts } = definition
   if (schemaVersion !== undefined && !(Number.isSafeInteger(schemaVersion) && schemaVersion >= 1)) {
     throw new TypeError(
@@ -147,9 +227,37 @@ function checkDefinition(definition: AnyDefinition, schema: unknown): void {
       `defineEvent: upcasts of ${type} must end with schemaVersion ${schemaVersion}, but end with version ${upcasts.version}.`,
     )
   }
+  checkPublishAs(definition)
   if (schema !== undefined && !isStandardSchema(schema)) {
     throw new TypeError(
       `defineEvent: schema of ${type} must be a Standard Schema (zod, valibot, ArkType ...), got ${describeValue(schema)}.`,
     )
   }
+}
+
+function checkAliases(
+  definition: AnyDefinition,
+  name: 'type' | 'aggregateType',
+  option: 'typeAliases' | 'aggregateTypeAliases',
+): void {
+  const aliases: unknown = definition[option] ?? []
+  const isList = Array.isArray(aliases) && aliases.every((alias) => typeof alias === 'string' && alias !== '')
+  if (!isList) {
+    throw new TypeError(
+      `defineEvent: ${option} of ${definition.type} must be an array of non-empty strings, got ${describeValue(aliases)}.`,
+    )
+  }
+  if (!aliases.includes(definition[name])) return
+  throw new TypeError(`defineEvent: ${option} of ${definition.type} must not contain its ${name} itself.`)
+}
+
+function checkPublishAs({ type, publishAs, schemaVersion, upcasts }: AnyDefinition): void {
+  if (publishAs === undefined) return
+  const chain = upcasts instanceof Upcasts ? upcasts : undefined
+  const [lowest, highest] = [chain?.lowestVersion ?? schemaVersion ?? 1, chain?.version ?? schemaVersion ?? 1]
+  if (Number.isSafeInteger(publishAs) && publishAs >= lowest && publishAs <= highest) return
+  throw new TypeError(
+    `defineEvent: publishAs of ${type} must be a version from ${lowest} to ${highest}, got ${describeValue(publishAs)}. ` +
+      'To write an earlier version, give each step of upcasts above it a way back: to(version, step, back).',
+  )
 }

@@ -12,7 +12,8 @@ import {
   WIRE_ENVELOPE_KEYS,
 } from './envelope.ts'
 import { EventValidationError } from './errors.ts'
-import { wireTime } from './round-trip.ts'
+import { decodedForm } from './round-trip.ts'
+import { wireForm } from './wire-form.ts'
 
 /** The fields of an event that are not part of its envelope. */
 export type EventPayload = Readonly<Record<string, unknown>>
@@ -23,6 +24,8 @@ export interface EventSource {
   readonly body: string | Uint8Array
   /** The time as written on the wire, if a `Date` cannot represent it exactly. */
   readonly exactTime?: string | undefined
+  /** The names in the body, if they are aliases of the event's names. */
+  readonly names?: { readonly eventType: string; readonly aggregateType: string }
 }
 
 /**
@@ -47,6 +50,13 @@ export class EventInit {
     this.isTrusted = isTrusted
     this.written = written
   }
+}
+
+/** How a class writes its events in an earlier version. */
+export interface EarlierForm {
+  readonly version: number
+  /** Converts the JSON of a payload. */
+  readonly downcast: (payload: EventPayload) => EventPayload
 }
 
 /** The classes whose constructors accept an {@link EventInit}: those that `defineEvent` returns, and GenericEvent. */
@@ -76,7 +86,7 @@ type EventConstructor<E extends DomainEvent> = abstract new (input: never) => E
 
 let readSource: (event: DomainEvent) => EventSource | undefined
 let writeSource: (event: DomainEvent, source: EventSource) => void
-let readWritten: (event: DomainEvent) => EventPayload
+let readWritten: (event: DomainEvent) => WrittenForm
 let causedCopy: (event: DomainEvent, cause: Cause) => DomainEvent
 let tenantCopy: (event: DomainEvent, tenantId: string) => DomainEvent
 
@@ -94,7 +104,7 @@ export abstract class DomainEvent implements EventEnvelope {
     writeSource = (event, source) => {
       event.#source = source
     }
-    readWritten = (event) => event.#written
+    readWritten = (event) => event.#writtenForm()
     causedCopy = (event, cause) => event.#causedCopy(cause)
     // An event that came from a broker is passed on unchanged.
     tenantCopy = (event, tenantId) =>
@@ -116,13 +126,20 @@ export abstract class DomainEvent implements EventEnvelope {
   readonly #startsCorrelation: boolean
   readonly #payload: EventPayload
   readonly #written: EventPayload
+  readonly #earlier: EarlierForm | undefined
   #source: EventSource | undefined
 
   /**
    * @param payload - frozen; its fields become fields of the event.
    * @param written - the payload in its JSON form, if it contains class instances.
+   * @param earlier - set if the event is written in an earlier version.
    */
-  protected constructor(envelope: BuiltEnvelope, payload: EventPayload, written: EventPayload = payload) {
+  protected constructor(
+    envelope: BuiltEnvelope,
+    payload: EventPayload,
+    written: EventPayload = payload,
+    earlier?: EarlierForm,
+  ) {
     this.eventId = envelope.eventId
     this.eventType = envelope.eventType
     this.eventVersion = envelope.eventVersion
@@ -138,6 +155,7 @@ export abstract class DomainEvent implements EventEnvelope {
     this.#startsCorrelation = envelope.startsCorrelation === true
     this.#payload = payload
     this.#written = written
+    this.#earlier = earlier
     Object.assign(this, payload)
     Object.freeze(this)
   }
@@ -173,13 +191,22 @@ export abstract class DomainEvent implements EventEnvelope {
    * declared names.
    */
   toJSON(): Record<string, unknown> {
-    return wireForm(this, this.#written)
+    if (this.#earlier === undefined) return wireForm(this, this.#written)
+    const { eventVersion, payload } = this.#writtenForm()
+    return wireForm(this, payload, eventVersion)
   }
 
   [inspect.custom](depth: number, options: object, render: typeof inspect): string {
     const shown = Object.fromEntries(Object.entries(this).filter(([, value]) => value !== undefined))
     if (depth < 0) return `[${this.constructor.name}]`
     return `${this.constructor.name} ${render(shown, options)}`
+  }
+
+  #writtenForm(): WrittenForm {
+    if (this.#earlier === undefined) return { eventVersion: this.eventVersion, payload: this.#written }
+    const { version, downcast } = this.#earlier
+    // The decoded form of an object is an object.
+    return { eventVersion: version, payload: downcast(decodedForm(this.#written, '') as EventPayload) }
   }
 
   #causedCopy(cause: Cause): this {
@@ -273,58 +300,16 @@ export function payloadKeyFault(key: string): string | undefined {
   return key in DomainEvent.prototype ? 'is the name of a method that every event has' : undefined
 }
 
-/** The fields of an event that are not part of its envelope, as they are written to JSON. */
-export function writtenPayloadOf(event: DomainEvent): EventPayload {
+/** The version and the payload with which an event is written. */
+export interface WrittenForm {
+  readonly eventVersion: number
+  /** The fields of the event that are not part of its envelope. */
+  readonly payload: EventPayload
+}
+
+/** The form in which an event is written to JSON. */
+export function writtenFormOf(event: DomainEvent): WrittenForm {
   return readWritten(event)
-}
-
-/** The JSON form of an event, as eventsource-py reads and writes it. */
-export function wireForm(envelope: EventEnvelope, payload: EventPayload): Record<string, unknown> {
-  const wire: Record<string, unknown> = {
-    event_id: envelope.eventId,
-    event_type: envelope.eventType,
-    event_version: envelope.eventVersion,
-    occurred_at: wireTime(envelope.occurredAt),
-    aggregate_id: envelope.aggregateId,
-    aggregate_type: envelope.aggregateType,
-    aggregate_version: envelope.aggregateVersion,
-    tenant_id: envelope.tenantId ?? null,
-    actor_id: envelope.actorId ?? null,
-    correlation_id: envelope.correlationId,
-    causation_id: envelope.causationId ?? null,
-    metadata: jsonValue(envelope.metadata),
-  }
-  for (const key in payload) wire[key] = jsonValue(payload[key])
-  return wire
-}
-
-/** Converts the fields of a payload or of metadata to values for `JSON.stringify`. */
-export function jsonFields(fields: EventPayload): Record<string, unknown> {
-  const result: Record<string, unknown> = {}
-  for (const key in fields) result[key] = jsonValue(fields[key])
-  return result
-}
-
-// Every supported Node.js has `rawJSON`, but TypeScript's library does not declare it yet.
-const rawJson = (JSON as unknown as { rawJSON(text: string): unknown }).rawJSON
-
-/**
- * Converts bigints to JSON numbers with all their digits, and dates to the form on the wire. A number beyond 2^53 gets a
- * fraction, as Python writes floats; without one, a decoder would read it as a bigint.
- */
-function jsonValue(value: unknown): unknown {
-  if (typeof value === 'bigint') return rawJson(value.toString())
-  if (typeof value === 'number') return isLongInteger(value) ? rawJson(`${value}.0`) : value
-  if (typeof value !== 'object' || value === null) return value
-  if (value instanceof Date) return wireTime(value)
-  if (Array.isArray(value)) return value.map(jsonValue)
-  // A plain object: a written payload contains no class instances.
-  return jsonFields(value as EventPayload)
-}
-
-/** True for integers beyond 2^53 that JavaScript writes without an exponent, that is, below 1e21. */
-function isLongInteger(value: number): boolean {
-  return Number.isInteger(value) && !Number.isSafeInteger(value) && Math.abs(value) < 1e21
 }
 
 /** The error for a value that is not an event. It names the cause if another copy of the package made it. */

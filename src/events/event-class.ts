@@ -26,7 +26,15 @@ export interface EventClass<E extends DomainEvent = DomainEvent> {
   readonly aggregateType: string
   /** Version of the payload's schema; becomes `eventVersion` of each event. */
   readonly schemaVersion: number
+  /** Other names of the event. */
+  readonly typeAliases: readonly string[]
+  /** Other names of the aggregate type. */
+  readonly aggregateTypeAliases: readonly string[]
 }
+
+/** The names of an event class. */
+export type EventNames = Pick<EventClass, 'eventType' | 'aggregateType'> &
+  Partial<Pick<EventClass, 'typeAliases' | 'aggregateTypeAliases'>>
 
 /** zod's type of an empty object forbids all fields, including those of the envelope, so it is left out. */
 type Fields<T> = T extends Record<string, never> ? unknown : T
@@ -67,6 +75,8 @@ export interface DefinedEventClass<In, Out> {
   readonly eventType: string
   readonly aggregateType: string
   readonly schemaVersion: number
+  readonly typeAliases: readonly string[]
+  readonly aggregateTypeAliases: readonly string[]
   /** Exists for the compiler only: the alternatives of a union payload; `unknown` for any other payload. */
   readonly [alternatives]?: IsUnion<Out> extends true ? Immutable<Out> : unknown
 }
@@ -95,6 +105,22 @@ export interface EventDefinition {
   readonly aggregateType: string
   /** Version of the payload's schema, from 1. Default: the version that `upcasts` ends with, otherwise 1. */
   readonly schemaVersion?: number
+  /**
+   * Write events in this earlier version, to brokers and to stores, while consumers are running that do not know the current one.
+   * The steps of `upcasts` above it need a way back. Default: the current version.
+   */
+  readonly publishAs?: number
+  /**
+   * Other names of the event: names that it had in earlier releases, or has in services in other languages, such as
+   * `order.created`. An event with one of these names becomes an instance of this class, with `type` as its `eventType`. New
+   * events are written with `type`.
+   */
+  readonly typeAliases?: readonly string[]
+  /**
+   * Other names of the aggregate type. An event of an aggregate of one of these types becomes an event of `aggregateType`. A stream
+   * that is stored under one of them is continued under that name.
+   */
+  readonly aggregateTypeAliases?: readonly string[]
 }
 
 /** A definition without a schema. */

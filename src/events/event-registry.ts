@@ -3,7 +3,7 @@ import { markCopy, otherCopyFault } from './copies.ts'
 import { duplicateEventType } from './definition-site.ts'
 import { DomainEvent } from './domain-event.ts'
 import { EventTypeNotFoundError } from './errors.ts'
-import type { EventClass } from './event-class.ts'
+import type { EventClass, EventNames } from './event-class.ts'
 
 /** Maps event types to their classes. */
 export class EventRegistry {
@@ -11,24 +11,36 @@ export class EventRegistry {
     markCopy(EventRegistry.prototype)
   }
 
+  /** By event type, and by each alias. */
   readonly #classes = new Map<string, EventClass>()
+  /** The aliases of each aggregate type. */
+  readonly #aggregateAliases = new Map<string, ReadonlySet<string>>()
 
   /**
-   * Registers a class under its event type; a no-op if it is registered already.
-   * @throws DuplicateEventTypeError if another class has the type.
+   * Registers a class under its event type and its aliases; a no-op if it is registered already.
+   * @throws DuplicateEventTypeError if another class has one of these types.
    * @throws TypeError if it is not an event class.
    */
   register<C extends EventClass>(eventClass: C): C {
     assertEventClass(eventClass)
-    const known = this.#classes.get(eventClass.eventType)
-    if (known !== undefined && known !== eventClass) {
-      throw duplicateEventType(eventClass.eventType, known, eventClass)
+    const names = eventTypesOf(eventClass)
+    for (const name of names) {
+      const known = this.#classes.get(name)
+      if (known !== undefined && known !== eventClass) throw duplicateEventType(name, known, eventClass)
     }
-    this.#classes.set(eventClass.eventType, eventClass)
+    for (const name of names) this.#classes.set(name, eventClass)
+    const { aggregateType, aggregateTypeAliases } = eventClass
+    const aliases = new Set([...this.aggregateAliasesOf(aggregateType), ...aggregateTypeAliases])
+    if (aliases.size > 0) this.#aggregateAliases.set(aggregateType, aliases)
     return eventClass
   }
 
-  /** The class of an event type. @throws EventTypeNotFoundError if none is registered; it lists the known types. */
+  /** The aliases of an aggregate type, as the registered classes declare them. */
+  aggregateAliasesOf(aggregateType: string): readonly string[] {
+    return [...(this.#aggregateAliases.get(aggregateType) ?? [])]
+  }
+
+  /** The class of an event type or alias. @throws EventTypeNotFoundError if none is registered; it lists the known types. */
   get(eventType: string): EventClass {
     const eventClass = this.#classes.get(eventType)
     if (eventClass === undefined) throw new EventTypeNotFoundError(eventType, this.list())
@@ -43,9 +55,10 @@ export class EventRegistry {
     return this.#classes.has(eventType)
   }
 
-  /** The registered types in alphabetical order. */
+  /** The registered types in alphabetical order, without aliases. */
   list(): readonly string[] {
-    return [...this.#classes.keys()].sort()
+    const types = [...this.#classes].filter(([type, { eventType }]) => type === eventType)
+    return types.map(([type]) => type).sort()
   }
 }
 
@@ -60,6 +73,11 @@ export const defaultRegistry = new EventRegistry()
  */
 export function registerEvent<C extends EventClass>(eventClass: C, _context?: ClassDecoratorContext): C {
   return defaultRegistry.register(eventClass)
+}
+
+/** All names under which events of a class may be written: its type, then its aliases. */
+export function eventTypesOf({ eventType, typeAliases = [] }: EventNames): readonly string[] {
+  return [eventType, ...typeAliases]
 }
 
 /** @throws TypeError if the value is not a class created with `defineEvent`. */

@@ -4,7 +4,6 @@ import {
   type EventPayload,
   isWireEnvelopeKey,
   takesEventInit,
-  wireForm,
 } from './domain-event.ts'
 import {
   asValidationError,
@@ -16,6 +15,7 @@ import {
 import { EventValidationError } from './errors.ts'
 import { immutableCopy } from './immutable.ts'
 import { decodedForm } from './round-trip.ts'
+import { wireForm } from './wire-form.ts'
 
 /** The input of {@link GenericEvent}'s constructor. */
 export interface GenericEventInput extends EnvelopeInput {
@@ -38,7 +38,9 @@ export class GenericEvent extends DomainEvent {
   constructor(input: GenericEventInput | EventInit) {
     if (input instanceof EventInit) {
       const { envelope, payload, isTrusted } = input
-      super(envelope, isTrusted ? payload : { data: freezeData(envelope.eventType, payload) })
+      const data = isTrusted ? payload : { data: freezeData(envelope.eventType, payload) }
+      // Either branch above, or the constructor of the copied event, has made it of an object.
+      super(envelope, data, data['data'] as EventPayload)
     } else {
       for (const path of ['eventType', 'aggregateType'] as const) {
         if (typeof input[path] === 'string' && input[path] !== '') continue
@@ -47,9 +49,8 @@ export class GenericEvent extends DomainEvent {
       const { eventType, aggregateType, eventVersion = 1, data } = input
       const rule = versionFault(eventVersion)
       if (rule !== undefined) throw new EventValidationError(eventType, [{ path: 'eventVersion', rule }])
-      super(buildEnvelope({ eventType, aggregateType, eventVersion }, input), {
-        data: freezeData(eventType, data),
-      })
+      const frozen = freezeData(eventType, data)
+      super(buildEnvelope({ eventType, aggregateType, eventVersion }, input), { data: frozen }, frozen)
     }
   }
 

@@ -13,6 +13,7 @@ export type {
   EventDefinition,
   EventDefinitionWithoutSchema,
   EventDefinitionWithSchema,
+  EventNames,
   EventOf,
   Immutable,
 } from './event-class.ts'

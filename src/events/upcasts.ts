@@ -8,7 +8,13 @@ import { runSchema } from './payload-check.ts'
  * A function that converts a payload to the next version. It must be synchronous, and its result must depend only on
  * the payload.
  */
-type Step = (payload: EventPayload) => unknown
+type Convert = (payload: EventPayload) => unknown
+
+/** The step from a version to the next one, and the way back, if there is one. */
+interface Step {
+  readonly up: Convert
+  readonly back: Convert | undefined
+}
 
 type TupleOf<N extends number, T extends readonly unknown[] = []> = T['length'] extends N
   ? T
@@ -47,24 +53,25 @@ export class Upcasts<Payload, Version extends number = number> implements Upcast
 
   /**
    * Adds the step to the next version. Its input is the result of the previous step.
+   *
+   * @param back - the way back, which `publishAs` needs: converts the JSON of a payload of this version to the version before.
    * @throws TypeError if a version is missing before this one.
    */
   to<NextPayload extends object>(
     version: Next<Version>,
     step: (payload: Payload) => NextPayload,
+    back?: (payload: NoInfer<NextPayload>) => Payload,
   ): Upcasts<NextPayload, Next<Version>> {
     if (version !== this.version + 1) {
       throw new TypeError(
         `Upcasts: the step after version ${this.version} must lead to version ${this.version + 1}, got ${describeValue(version)}. Add the missing step.`,
       )
     }
-    if (typeof step !== 'function') {
-      throw new TypeError(
-        `Upcasts: the step to version ${version} must be a function, got ${describeValue(step)}.`,
-      )
-    }
+    assertFunction(step, version, 'step')
+    if (back !== undefined) assertFunction(back, version, 'way back')
     // The payload passed to the step is the result of the previous step, or of the first version's schema.
-    return new Upcasts<NextPayload, Next<Version>>(this.#schema, [...this.#steps, step as unknown as Step])
+    const added = { up: step, back } as unknown as Step
+    return new Upcasts<NextPayload, Next<Version>>(this.#schema, [...this.#steps, added])
   }
 
   /**
@@ -75,7 +82,40 @@ export class Upcasts<Payload, Version extends number = number> implements Upcast
   upcast(eventType: string, given: EventPayload, from: number): EventPayload {
     let payload = from === 1 && this.#schema !== undefined ? runSchema(eventType, this.#schema, given) : given
     for (let version = from; version < this.version; version += 1) {
-      payload = runStep(eventType, this.#steps[version - 1] as Step, payload, version)
+      const step = this.#steps[version - 1]?.up as Convert
+      payload = runStep(eventType, step, payload, `upcast from version ${version} to ${version + 1}`)
+    }
+    return payload
+  }
+
+  /**
+   * The schema of version 1, if one was given.
+   * @internal
+   */
+  get firstSchema(): StandardSchemaV1 | undefined {
+    return this.#schema
+  }
+
+  /**
+   * The first version, counted down from the last, from which there is no way back.
+   * @internal
+   */
+  get lowestVersion(): number {
+    let version: number = this.version
+    while (this.#steps[version - 2]?.back !== undefined) version -= 1
+    return version
+  }
+
+  /**
+   * Converts the JSON of a payload of the last version to an earlier version.
+   * @throws EventValidationError if the way back fails.
+   * @internal
+   */
+  downcast(eventType: string, given: EventPayload, to: number): EventPayload {
+    let payload = given
+    for (let version: number = this.version; version > to; version -= 1) {
+      const back = this.#steps[version - 2]?.back as Convert
+      payload = runStep(eventType, back, payload, `downcast from version ${version} to ${version - 1}`)
     }
     return payload
   }
@@ -115,13 +155,16 @@ export function isStandardSchema(value: unknown): value is StandardSchemaV1 {
   )
 }
 
-function runStep(eventType: string, step: Step, payload: EventPayload, version: number): EventPayload {
+function assertFunction(value: unknown, version: number, what: string): void {
+  if (typeof value === 'function') return
+  throw new TypeError(
+    `Upcasts: the ${what} of version ${version} must be a function, got ${describeValue(value)}.`,
+  )
+}
+
+function runStep(eventType: string, step: Convert, payload: EventPayload, what: string): EventPayload {
   const failed = (rule: string, cause?: unknown) =>
-    new EventValidationError(
-      eventType,
-      [{ path: '', rule: `the upcast from version ${version} to ${version + 1} ${rule}` }],
-      { cause },
-    )
+    new EventValidationError(eventType, [{ path: '', rule: `the ${what} ${rule}` }], { cause })
   let result: unknown
   try {
     result = step(payload)

@@ -1,5 +1,5 @@
 import { duplicateEventType } from '../events/definition-site.ts'
-import { assertEventClass } from '../events/event-registry.ts'
+import { assertEventClass, eventTypesOf } from '../events/event-registry.ts'
 import type { EventClass, EventRegistry } from '../events/index.ts'
 import { HandlerNameError } from './errors.ts'
 import type { AnyEventHandler } from './event-handler.ts'
@@ -25,6 +25,7 @@ const NO_HANDLERS: readonly HandlerEntry[] = Object.freeze([])
 /** Finds the handlers of an event. Lists are replaced, never changed in place, so a running dispatch keeps its list. */
 export class HandlerRegistry {
   readonly #registry: EventRegistry
+  /** By event type, and by each alias. */
   readonly #classes = new Map<string, EventClass>()
   readonly #byType = new Map<string, readonly HandlerEntry[]>()
   readonly #effective = new Map<string, readonly HandlerEntry[]>()
@@ -54,11 +55,11 @@ export class HandlerRegistry {
     this.#pauseListener = listener
   }
 
-  /** Handlers of a type in subscription order, then the wildcard handlers. */
+  /** Handlers of a type or alias in subscription order, then the wildcard handlers. */
   handlersFor(eventType: string): readonly HandlerEntry[] {
     const known = this.#effective.get(eventType)
     if (known !== undefined) return known
-    const specific = this.#byType.get(eventType)
+    const specific = this.#byType.get(this.#classes.get(eventType)?.eventType ?? eventType)
     if (specific === undefined) return this.#wildcards
     const effective = [...specific, ...this.#wildcards]
     this.#effective.set(eventType, effective)
@@ -167,9 +168,9 @@ export class HandlerRegistry {
 
   #checkClass(eventClass: EventClass): void {
     assertEventClass(eventClass)
-    const known = this.#classes.get(eventClass.eventType)
-    if (known !== undefined && known !== eventClass) {
-      throw duplicateEventType(eventClass.eventType, known, eventClass)
+    for (const name of eventTypesOf(eventClass)) {
+      const known = this.#classes.get(name)
+      if (known !== undefined && known !== eventClass) throw duplicateEventType(name, known, eventClass)
     }
   }
 
@@ -185,7 +186,7 @@ export class HandlerRegistry {
     const entries = this.#byType.get(eventType) ?? NO_HANDLERS
     const entry = entryOf(read, [...entries, ...this.#wildcards])
     this.#byType.set(eventType, [...entries, entry])
-    this.#classes.set(eventType, eventClass)
+    for (const name of eventTypesOf(eventClass)) this.#classes.set(name, eventClass)
     return () => this.#remove(eventType, entry)
   }
 
@@ -196,7 +197,8 @@ export class HandlerRegistry {
     if (remaining.length > 0) this.#byType.set(eventType, remaining)
     else {
       this.#byType.delete(eventType)
-      this.#classes.delete(eventType)
+      const eventClass = this.#classes.get(eventType)
+      if (eventClass !== undefined) for (const name of eventTypesOf(eventClass)) this.#classes.delete(name)
     }
     return true
   }

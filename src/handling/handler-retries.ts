@@ -44,6 +44,8 @@ export interface RetrySteps {
   starting(next: NextAttempt, progress: RetryProgress): Promise<boolean>
   run(next: NextAttempt): Promise<readonly HandlerFailure[]> | readonly HandlerFailure[]
   discarded(failure: HandlerFailure, attempt: number): void
+  /** True if the error is not one of the handler: the attempt does not count, and is repeated without a limit. */
+  isOutage?(error: Error): boolean
   /** True if the failures do not count, because the stop has aborted the handlers. */
   readonly isAbandoned: boolean
 }
@@ -58,6 +60,8 @@ export class HandlerRetries implements RetryProgress {
   readonly unfinished = new Map<HandlerEntry, number>()
   readonly givenUp: GivenUpHandler[] = []
   running = 0
+  /** Number of attempts of a handler that an outage ended. */
+  readonly #outages = new Map<HandlerEntry, number>()
   readonly #ended = new AbortController()
   /** Reports of different handlers reach the bus one after the other. */
   readonly #reports = new Mutex()
@@ -145,6 +149,11 @@ export class HandlerRetries implements RetryProgress {
       const { handler, error } = failure
       const attempt = attemptOf(handler)
       const policy = this.#policies.of(handler)
+      if (this.#steps.isOutage?.(error) === true) {
+        this.unfinished.set(handler, attempt - 1)
+        addTo(groups, { handler, policy, attempt, verdict: this.#afterOutage(handler, policy) })
+        continue
+      }
       const verdict = policy.verdict(error, attempt)
       if (isFromOutage(failure, verdict, this.#steps.event)) {
         this.unfinished.set(handler, attempt - 1)
@@ -159,7 +168,15 @@ export class HandlerRetries implements RetryProgress {
     }
     return groups
   }
+
+  #afterOutage(handler: HandlerEntry, { retry }: FailurePolicy): RetryVerdict {
+    const outages = (this.#outages.get(handler) ?? 0) + 1
+    this.#outages.set(handler, outages)
+    return { kind: 'retry', delayMs: retry.backoff(outages), isOwnDelay: true }
+  }
 }
+
+type RetryVerdict = Extract<Verdict, { kind: 'retry' }>
 
 /** The limit of the handler delays the attempt until the handler resumes. */
 const ONCE_RESUMED = { kind: 'retry', delayMs: 0, isOwnDelay: true } as const
@@ -182,7 +199,7 @@ interface Retry {
   readonly handler: HandlerEntry
   readonly policy: FailurePolicy
   readonly attempt: number
-  readonly verdict: Extract<Verdict, { kind: 'retry' }>
+  readonly verdict: RetryVerdict
 }
 
 function addTo(groups: Group[], { handler, policy, attempt, verdict }: Retry): void {

@@ -1,4 +1,5 @@
 import { shorten } from '../errors.ts'
+import { type DomainEvent, GenericEvent } from '../events/index.ts'
 import type { SpanKindOf } from '../observability/tracer.ts'
 import type { HandlerRun } from './handler-run.ts'
 
@@ -12,4 +13,12 @@ export const HANDLER_SPAN: SpanKindOf<HandlerRun> = {
     'eventspine.event.type': shorten(event.eventType, 256),
     'eventspine.event.id': shorten(event.eventId, 256),
   }),
+}
+
+/** Stands for all event types without a class, so that messages on the wire cannot create names or time series. */
+const OTHER_TYPE = '_OTHER'
+
+/** The type of an event in names of spans and in labels of metrics. */
+export function registeredType(event: DomainEvent): string {
+  return event instanceof GenericEvent ? OTHER_TYPE : event.eventType
 }

@@ -1,5 +1,4 @@
-import { shorten } from '../errors.ts'
-import { redact, withoutSecrets } from '../redaction.ts'
+import { readable, withoutSecrets } from '../redaction.ts'
 import type { LogFields } from './logger.ts'
 
 /** Maximum length of a text in a field, in characters. Otherwise, texts from messages and servers have no limit. */
@@ -21,7 +20,7 @@ export function safeFields(fields: LogFields | undefined): LogFields | undefined
 }
 
 function safe(value: unknown): unknown {
-  if (typeof value === 'string') return redact(shorten(value, MAX_FIELD))
+  if (typeof value === 'string') return readable(value, MAX_FIELD)
   return value instanceof Error ? withoutSecrets(value) : value
 }
 

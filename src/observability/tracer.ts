@@ -13,6 +13,7 @@ import {
   trace,
 } from '@opentelemetry/api'
 import { toError } from '../errors.ts'
+import { withoutSecrets } from '../redaction.ts'
 
 /** The headers that carry a trace context: `traceparent`, `tracestate`, `baggage`. */
 export type TraceHeaders = Readonly<Record<string, string>>
@@ -171,7 +172,9 @@ function endWhenSettled<T extends Promise<unknown>>(
   return settled as T
 }
 
-function markFailed(span: Span, error: Error): void {
+function markFailed(span: Span, thrown: Error): void {
+  // A handler's error can hold anything.
+  const error = withoutSecrets(thrown)
   span.recordException(error)
   span.setAttribute('error.type', error.name)
   span.setStatus({ code: SpanStatusCode.ERROR, message: error.message })

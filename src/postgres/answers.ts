@@ -1,7 +1,11 @@
 import { settledWithin } from '../kit/time.ts'
 
+const NO_ANSWER = 'NoAnswerError'
+
 /** The server did not answer in time: it hangs, or the connection is half open. */
 export class NoAnswerError extends Error {
+  override readonly name = NO_ANSWER
+
   constructor(timeoutMs: number) {
     super(`no answer within ${timeoutMs} ms`)
   }
@@ -13,7 +17,8 @@ export async function answered<T>(answer: Promise<T>, timeoutMs: number): Promis
   throw new NoAnswerError(timeoutMs)
 }
 
-/** True for a missing answer, also as the cause of a typed error. */
+/** True for a missing answer, also as the cause of a typed error. A cause may be a copy without secrets, so its name counts. */
 export function isNoAnswer(thrown: unknown): boolean {
-  return thrown instanceof NoAnswerError || (thrown instanceof Error && thrown.cause instanceof NoAnswerError)
+  if (!(thrown instanceof Error)) return false
+  return thrown.name === NO_ANSWER || (thrown.cause instanceof Error && thrown.cause.name === NO_ANSWER)
 }

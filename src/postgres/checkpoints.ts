@@ -1,9 +1,13 @@
-import { type Checkpoint, CheckpointConflictError, type CheckpointStore } from '../subscriptions/index.ts'
+import {
+  type Checkpoint,
+  CheckpointConflictError,
+  type CheckpointTransaction,
+} from '../subscriptions/index.ts'
 import { checkKey } from './append-statement.ts'
 import { numberOf, optionalNumber, type Row, type Session, type Statement } from './session.ts'
 
 /** The position of each subscription. */
-export class PostgresCheckpointStore implements CheckpointStore {
+export class PostgresCheckpointStore implements CheckpointTransaction {
   readonly #session: Session
   readonly #statements: CheckpointStatements
 
@@ -17,14 +21,26 @@ export class PostgresCheckpointStore implements CheckpointStore {
     return row && checkpointOf(row)
   }
 
-  async save(name: string, checkpoint: Checkpoint, previous: number | undefined): Promise<void> {
+  save(name: string, checkpoint: Checkpoint, previous: number | undefined): Promise<void> {
+    const { create, replace } = this.#statements
+    return this.#run(previous === undefined ? create : replace, name, checkpoint, previous)
+  }
+
+  advance(name: string, checkpoint: Checkpoint, previous: number | undefined): Promise<void> {
+    const { start, advance } = this.#statements
+    return this.#run(previous === undefined ? start : advance, name, checkpoint, previous)
+  }
+
+  async #run(
+    statement: Statement,
+    name: string,
+    checkpoint: Checkpoint,
+    previous: number | undefined,
+  ): Promise<void> {
     checkKey('name', name)
     const { position, storeId, eventId, fence } = checkpoint
     const values = [name, position, storeId ?? null, eventId ?? null, fence ?? null]
-    const saved =
-      previous === undefined
-        ? await this.#session.run(this.#statements.create, values)
-        : await this.#session.run(this.#statements.replace, [...values, previous])
+    const saved = await this.#session.run(statement, previous === undefined ? values : [...values, previous])
     if (saved.length > 0) return
     throw new CheckpointConflictError(name, previous, (await this.load(name))?.position)
   }
@@ -39,7 +55,9 @@ function checkpointOf([position, storeId, eventId, fence]: Row): Checkpoint {
   }
 }
 
-export type CheckpointStatements = Readonly<Record<'load' | 'create' | 'replace', Statement>>
+export type CheckpointStatements = Readonly<
+  Record<'load' | 'create' | 'replace' | 'start' | 'advance', Statement>
+>
 
 /** The checkpoints of the event store's subscriptions. */
 export const eventCheckpoints = (schema: string): CheckpointStatements =>
@@ -97,6 +115,22 @@ function statementsFor({
       text: saved(
         `update ${table} as present set ${values} ` +
           `where name = $1 and position in ($2, $6) and ${isNotFenced} returning 1`,
+      ),
+      isWrite: true,
+    },
+    // Strictly: a position that is stored already is a conflict.
+    start: {
+      key: `start_${key}`,
+      text: saved(
+        `insert into ${table} (name, position, store_id, event_id, fence) values ($1, $2, $3, $4, $5::bigint) ` +
+          'on conflict do nothing returning 1',
+      ),
+      isWrite: true,
+    },
+    advance: {
+      key: `advance_${key}`,
+      text: saved(
+        `update ${table} as present set ${values} where name = $1 and position = $6 and ${isNotFenced} returning 1`,
       ),
       isWrite: true,
     },

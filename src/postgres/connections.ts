@@ -227,7 +227,11 @@ export class PostgresConnections implements Session {
       application_name: 'eventspine',
     })
     // A connection broke while it was idle; the pool creates another one.
-    pool.on('error', (error) => this.#logger.warn('idle connection lost', { store: STORE, error }))
+    pool.on('error', (error) => {
+      // The pool adds the client, which holds the password.
+      Reflect.deleteProperty(error, 'client')
+      this.#logger.warn('idle connection lost', { store: STORE, error })
+    })
     return pool
   }
 }

@@ -27,6 +27,7 @@ export class PostgresDeadLetterStore implements SubscriptionDeadLetterStore {
       JSON.stringify(parked.handlerNames),
       withoutZero(parked.errorName),
       withoutZero(parked.errorMessage),
+      parked.errorStack === undefined ? null : withoutZero(parked.errorStack),
       parked.attempts,
       parked.firstFailedAt.toISOString(),
       parked.failedAt.toISOString(),
@@ -61,7 +62,8 @@ export class PostgresDeadLetterStore implements SubscriptionDeadLetterStore {
   }
 
   #decode(row: Row): ParkedEvent {
-    const [subscription, position, event, handlerNames, errorName, errorMessage, attempts, first, last] = row
+    const [subscription, position, event, handlerNames, errorName, ...others] = row
+    const [errorMessage, errorStack, attempts, first, last] = others
     // `add` has written this value.
     const stored = JSON.parse(textOf(event)) as Omit<StoredRow, 'position' | 'storedAt'>
     const [at, failedAt] = [numberOf(position), dateOf(last)]
@@ -72,6 +74,7 @@ export class PostgresDeadLetterStore implements SubscriptionDeadLetterStore {
       handlerNames: JSON.parse(textOf(handlerNames)),
       errorName: textOf(errorName),
       errorMessage: textOf(errorMessage),
+      ...(errorStack !== null && { errorStack: textOf(errorStack) }),
       attempts: numberOf(attempts),
       firstFailedAt: dateOf(first),
       failedAt,
@@ -87,11 +90,11 @@ function statementsFor(table: string) {
     add: {
       key: 'add_parked',
       text:
-        `insert into ${table} (subscription, position, event, handler_names, error_name, error_message, attempts, ` +
-        'first_failed_at, failed_at) values ($1, $2, $3, array(select json_array_elements_text($4::json)), $5, $6, $7, ' +
-        '$8, $9) on conflict (subscription, position) do update set event = excluded.event, ' +
+        `insert into ${table} (subscription, position, event, handler_names, error_name, error_message, error_stack, ` +
+        'attempts, first_failed_at, failed_at) values ($1, $2, $3, array(select json_array_elements_text($4::json)), ' +
+        '$5, $6, $7, $8, $9, $10) on conflict (subscription, position) do update set event = excluded.event, ' +
         'handler_names = excluded.handler_names, error_name = excluded.error_name, ' +
-        'error_message = excluded.error_message, attempts = excluded.attempts, ' +
+        'error_message = excluded.error_message, error_stack = excluded.error_stack, attempts = excluded.attempts, ' +
         'first_failed_at = excluded.first_failed_at, failed_at = excluded.failed_at',
       isWrite: true,
     },
@@ -100,7 +103,7 @@ function statementsFor(table: string) {
       key: 'list_parked',
       text:
         'select subscription, position, event::text, array_to_json(handler_names)::text, error_name, error_message, ' +
-        `attempts, date_part('epoch', first_failed_at), date_part('epoch', failed_at) from ${table} ` +
+        `error_stack, attempts, date_part('epoch', first_failed_at), date_part('epoch', failed_at) from ${table} ` +
         'where ($1::text is null or subscription = $1) and ' +
         '($2::text is null or (subscription, position) > ($2, $3::bigint)) ' +
         'order by subscription, position limit $4',

@@ -157,7 +157,7 @@ export class PostgresFeed {
   async #read(options: PostgresReadOptions, head: number, limit: number): Promise<PartOfFeed> {
     const { fromPosition = 0, toPosition = head, maxBytes = PAGE_BYTES } = options
     const to = Math.min(head, toPosition)
-    const conditions = conditionsOf(options)
+    const conditions = conditionsOf(this.#decoder.known.withAliases(options))
     if (to <= fromPosition || limit <= 0 || conditions.some(({ values }) => values.length === 0))
       return { events: [], isCut: false }
     const filter = JSON.stringify(conditions)
@@ -166,7 +166,8 @@ export class PostgresFeed {
     const statement = isDense
       ? pageInOrder(this.#schema, conditions, includeArchived)
       : pageByIndex(this.#schema, conditions)
-    const values = [fromPosition, to, limit, maxBytes, ...conditions.map((condition) => condition.values)]
+    const mostBytes = Math.min(maxBytes, Number.MAX_SAFE_INTEGER)
+    const values = [fromPosition, to, limit, mostBytes, ...conditions.map((condition) => condition.values)]
     const cells = await this.#session.run(statement, values)
     const rows = upToBytes(cells.map(storedRow), maxBytes)
     const part = { events: await this.#decoder.decodeAll(rows), isCut: isCut(rows, limit, maxBytes) }

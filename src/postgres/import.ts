@@ -1,3 +1,4 @@
+import { importable } from '../store/event-row.ts'
 import type { StoredEvent } from '../store/index.ts'
 import { bytesOf } from '../store/page-bytes.ts'
 import { isNoAnswer } from './answers.ts'
@@ -58,7 +59,9 @@ class Batch {
     return this.count >= BATCH_EVENTS || this.#length >= BATCH_LENGTH
   }
 
-  add({ event, storedAt }: StoredEvent): void {
+  add(stored: StoredEvent): void {
+    const { storedAt } = stored
+    const event = importable(stored)
     const row = prepareImport(event)
     const line = [
       row.eventId,

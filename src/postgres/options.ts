@@ -15,6 +15,7 @@ import {
 } from '../kit/options.ts'
 import type { FieldsFirstLogger, Logger } from '../observability/logger.ts'
 import { resolveLogger } from '../observability/resolve-logger.ts'
+import { rememberConnection } from '../redaction.ts'
 import { DEFAULT_INBOX_RETENTION_MS } from '../subscriptions/inbox.ts'
 import type { PooledPostgresClient, PostgresPool } from './client.ts'
 
@@ -103,8 +104,7 @@ const defaults = {
 const postgresUrl: OptionRule = {
   rule: 'a URL that starts with postgres:// or postgresql://',
   isValid: (value) => typeof value === 'string' && /^postgres(ql)?:\/\//.test(value) && URL.canParse(value),
-  // The URL may contain a password.
-  isSecret: true,
+  hasCredentials: true,
 }
 
 /** The server truncates longer names, so two of them could become the same. */
@@ -152,6 +152,7 @@ export function resolvePostgresOptions(given: PostgresStoresOptions): ResolvedPo
   if ((options.postgresUrl === undefined) === (options.pool === undefined)) {
     throw new ConfigError('PostgresStores', ['exactly one of postgresUrl and pool is needed'])
   }
+  rememberConnection(Reflect.get(options.pool ?? {}, 'options'))
   const migrate = options.migrate ?? (process.env['NODE_ENV'] === 'production' ? 'check' : 'run')
   return Object.freeze({ ...options, migrate, logger: resolveLogger(options.logger) })
 }

@@ -119,7 +119,7 @@ export class PostgresOutbox implements Outbox {
   }
 
   registerEvents(eventClasses: readonly EventClass[]): void {
-    this.#parts.decoder.register(eventClasses)
+    this.#parts.decoder.known.register(eventClasses)
   }
 
   async removeRelay(name: string): Promise<boolean> {

@@ -18,6 +18,12 @@ const initial = `${tables}${register}${append}${deleteStream}${appendMany}`
 export const schemaSteps: readonly SchemaStep[] = [
   { version: 1, name: 'event store', oldestLibrary: 1, sql: initial },
   { version: 2, name: 'inbox and outbox', oldestLibrary: 1, sql: effectsSchema },
+  {
+    version: 3,
+    name: 'stacks of parked events',
+    oldestLibrary: 1,
+    sql: 'alter table {schema}.parked_events add column error_stack text;',
+  },
 ]
 
 /** Version of the schema that this release needs. */

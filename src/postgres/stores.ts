@@ -6,6 +6,8 @@ import {
   type Inbox,
   type StoreTransaction,
   TransactionalInbox,
+  TransactionalProjection,
+  type TransactionalProjectionOptions,
 } from '../subscriptions/index.ts'
 import { AppendSignal } from './append-signal.ts'
 import { appendStatement } from './append-statement.ts'
@@ -68,7 +70,7 @@ export class PostgresStores<Client extends PooledPostgresClient = PooledPostgres
     const isSerialized = resolved.order === 'serialized'
     const connections = new PostgresConnections(resolved)
     const decoder = new RowDecoder(resolved.registry ?? new EventRegistry())
-    decoder.register(resolved.events ?? [])
+    decoder.known.register(resolved.events ?? [])
     const feed = new PostgresFeed(connections, schema, decoder, isSerialized, (end) => this.#signal.seen(end))
     this.#options = resolved
     this.#schema = schema
@@ -151,6 +153,12 @@ export class PostgresStores<Client extends PooledPostgresClient = PooledPostgres
       onWritten: () => undefined,
       assertOpen: (operation) => check.assertOpen(operation),
     })
+  }
+
+  projection(options: TransactionalProjectionOptions<Client>): TransactionalProjection {
+    const { checkpoints, deadLetters } = this
+    const transaction: typeof this.transaction = (work) => this.transaction(work)
+    return TransactionalProjection.create({ transaction, checkpoints, deadLetters }, options)
   }
 
   ready(): Promise<void> {

@@ -1,12 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import type { EventClass } from '../events/index.ts'
-import type { RowDecoder } from '../store/event-row.ts'
+import { type RowDecoder, rawEvent, type StoredRow } from '../store/event-row.ts'
 import {
   AmbiguousStreamError,
   type AppendRequest,
   type AppendResult,
   appendRefusal,
-  checkAppend,
   decideAppend,
   type EventStream,
   type GetEventsOptions,
@@ -17,6 +16,7 @@ import {
   type StreamState,
   type StreamStore,
 } from '../store/index.ts'
+import { storedAppend } from '../store/known-events.ts'
 import { type AppendOutcome, checkKey, type PreparedAppend, prepareAppend } from './append-statement.ts'
 import { PostgresSnapshotTooOldError } from './errors.ts'
 import { EVENT_COLUMNS, storedRow } from './event-columns.ts'
@@ -50,8 +50,8 @@ export class PostgresStreams implements StreamStore {
     this.#statements = statementsFor(parts.schema)
   }
 
-  async appendEvents(request: AppendRequest): Promise<AppendResult> {
-    checkAppend(request)
+  async appendEvents(given: AppendRequest): Promise<AppendResult> {
+    const request = storedAppend(given, await this.#storedName(given))
     return this.#append(request, prepareAppend(request))
   }
 
@@ -59,7 +59,10 @@ export class PostgresStreams implements StreamStore {
     aggregateId: string,
     { aggregateType, fromVersion = 0, toVersion = Number.POSITIVE_INFINITY }: GetEventsOptions = {},
   ): Promise<EventStream> {
-    const type = aggregateType ?? (await this.#typeOf(aggregateId))
+    const type =
+      aggregateType === undefined
+        ? await this.#typeOf(aggregateId)
+        : (await this.#storedName({ aggregateId, aggregateType })).aggregateType
     if (type === undefined) {
       return { aggregateId, aggregateType: undefined, events: [], version: 0, isDeleted: false }
     }
@@ -72,7 +75,9 @@ export class PostgresStreams implements StreamStore {
         ? { version: last.event.aggregateVersion, isDeleted: last.event.eventType === STREAM_DELETED }
         : await this.#state(stream)
     const events = state.isDeleted ? [] : found.map(eventOf)
-    return { ...stream, events, version: state.version, isDeleted: state.isDeleted }
+    const current = aggregateType ?? events[0]?.aggregateType ?? type
+    const { version, isDeleted } = state
+    return { aggregateId, aggregateType: current, events, version, isDeleted }
   }
 
   async eventExists(eventId: string): Promise<boolean> {
@@ -80,8 +85,9 @@ export class PostgresStreams implements StreamStore {
     return rows.length > 0
   }
 
-  async deleteStream({ aggregateId, aggregateType }: StreamName): Promise<AppendResult> {
+  async deleteStream(name: StreamName): Promise<AppendResult> {
     const { session, isSerialized, inTransaction, onWritten } = this.#parts
+    const { aggregateId, aggregateType } = await this.#storedName(name)
     checkKey('aggregateType', aggregateType)
     checkKey('aggregateId', aggregateId)
     const [row = []] = await session.run(this.#statements.deleteStream, [
@@ -99,7 +105,12 @@ export class PostgresStreams implements StreamStore {
   }
 
   registerEvents(eventClasses: readonly EventClass[]): void {
-    this.#parts.decoder.register(eventClasses)
+    this.#parts.decoder.known.register(eventClasses)
+  }
+
+  #storedName(name: StreamName): Promise<StreamName> {
+    const exists = async (one: StreamName) => (await this.#state(one)).version > 0
+    return this.#parts.decoder.known.storedName(name, exists)
   }
 
   async #append(request: AppendRequest, prepared: PreparedAppend): Promise<AppendResult> {
@@ -157,18 +168,12 @@ export class PostgresStreams implements StreamStore {
   async #knownEvents({ events }: AppendRequest): Promise<readonly (KnownEvent | undefined)[]> {
     const ids = events.map(({ eventId }) => eventId)
     const rows = await this.#parts.session.run(this.#statements.byIds, [ids])
-    const found = new Map(rows.map((row) => [textOf(row[1]), this.#decode(row)]))
+    const found = new Map(rows.map((row) => [textOf(row[1]), storedRow(row)]))
     return events.map((event) => {
       const stored = found.get(event.eventId)
       if (stored === undefined) return undefined
-      const { aggregateId, aggregateType, aggregateVersion } = stored.event
-      return {
-        aggregateId,
-        aggregateType,
-        aggregateVersion,
-        position: stored.position,
-        isSame: isSame(event, stored),
-      }
+      const { aggregateId, aggregateType, aggregateVersion, position } = stored
+      return { aggregateId, aggregateType, aggregateVersion, position, isSame: isSame(event, stored) }
     })
   }
 
@@ -213,10 +218,6 @@ export class PostgresStreams implements StreamStore {
   #decodeAll(rows: readonly Row[]): Promise<readonly StoredEvent[]> {
     return this.#parts.decoder.decodeAll(rows.map(storedRow))
   }
-
-  #decode(row: Row): StoredEvent {
-    return this.#parts.decoder.decode(storedRow(row))
-  }
 }
 
 interface VersionRange {
@@ -232,9 +233,9 @@ function eventOf({ event, fault }: StoredEvent) {
   return event
 }
 
-function isSame(given: AppendRequest['events'][number], { event, fault }: StoredEvent): boolean {
-  if (fault !== undefined) return false
-  return JSON.stringify(given.withAggregateVersion(event.aggregateVersion)) === JSON.stringify(event)
+function isSame(given: AppendRequest['events'][number], stored: StoredRow): boolean {
+  const raw = rawEvent(stored)
+  return JSON.stringify(given.withAggregateVersion(stored.aggregateVersion)) === JSON.stringify(raw)
 }
 
 function statementsFor(schema: string) {

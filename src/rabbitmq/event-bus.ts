@@ -1,7 +1,7 @@
 import { BrokerEventBus } from '../bus/broker-event-bus.ts'
 import type { BrokerEventBusStats } from '../bus/telemetry/bus-counters.ts'
 import { toError } from '../errors.ts'
-import type { EventClass } from '../events/index.ts'
+import type { EventNames } from '../events/index.ts'
 import { positiveInteger, resolveOptions } from '../kit/options.ts'
 import { resolveLogger } from '../observability/resolve-logger.ts'
 import { RABBITMQ_AVAILABLE, RabbitMQNotAvailableError } from './client/client.ts'
@@ -13,7 +13,7 @@ import {
   resolveRabbitMQOptions,
 } from './options.ts'
 import { type RabbitMQQueueInfo, RabbitMQTransport } from './transport.ts'
-import { routingKeyOf } from './wire/message.ts'
+import { routingKeysOf } from './wire/message.ts'
 
 export interface RabbitMQEventBusStats extends BrokerEventBusStats {
   /** Messages that the broker confirmed: events, dead letters, replays and attempt marks. */
@@ -50,7 +50,7 @@ export class RabbitMQEventBus extends BrokerEventBus<RabbitMQTransport> {
       (host) => new RabbitMQTransport(resolved, host, logger, () => subscribedKeys()),
     )
     this.#options = resolved
-    subscribedKeys = () => this.handlers.subscribedClasses().map(routingKeyOf)
+    subscribedKeys = () => this.handlers.subscribedClasses().flatMap(routingKeysOf)
     this.handlers.onChange(() => {
       if (!this.#followsSubscriptions) return
       this.transport.updateBindings().catch((thrown: unknown) => {
@@ -67,13 +67,13 @@ export class RabbitMQEventBus extends BrokerEventBus<RabbitMQTransport> {
   /**
    * Binds the group's queue to the events of a class: at once if the bus is consuming, otherwise when consuming starts.
    */
-  async bindEventType(eventClass: Pick<EventClass, 'aggregateType' | 'eventType'>): Promise<void> {
-    await this.bindRoutingKey(routingKeyOf(eventClass))
+  async bindEventType(eventClass: EventNames): Promise<void> {
+    for (const routingKey of routingKeysOf(eventClass)) await this.bindRoutingKey(routingKey)
   }
 
   /** Removes the binding to the events of a class for the whole group, even if a subscription has created it. */
-  async unbindEventType(eventClass: Pick<EventClass, 'aggregateType' | 'eventType'>): Promise<void> {
-    await this.unbindRoutingKey(routingKeyOf(eventClass))
+  async unbindEventType(eventClass: EventNames): Promise<void> {
+    for (const routingKey of routingKeysOf(eventClass)) await this.unbindRoutingKey(routingKey)
   }
 
   /** Binds the group's queue with a routing key; on a topic exchange, a pattern (`Order.*`). See {@link bindEventType}. */

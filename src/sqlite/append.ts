@@ -6,7 +6,7 @@ import {
 } from '../store/append-decision.ts'
 import type { EventRow } from '../store/event-row.ts'
 import { type ExpectedVersion, STREAM_DELETED, type StreamName } from '../store/event-store.ts'
-import { EVENT_COLUMNS, STORED_COLUMNS, storedRow, valuesOf } from './rows.ts'
+import { EVENT_COLUMNS, READ_COLUMNS, storedRow, valuesOf } from './rows.ts'
 import type { SqliteStatements } from './statements.ts'
 
 export interface AppendArguments extends StreamName {
@@ -32,7 +32,7 @@ const streamEnd = (table: string) =>
 const END = streamEnd('eventspine_events')
 const ARCHIVED_END = streamEnd('eventspine_archive')
 
-const knownEvent = (table: string) => `select ${STORED_COLUMNS} from ${table} where event_id = ?`
+const knownEvent = (table: string) => `select ${READ_COLUMNS} from ${table} where event_id = ?`
 const KNOWN = knownEvent('eventspine_events')
 const ARCHIVED = knownEvent('eventspine_archive')
 

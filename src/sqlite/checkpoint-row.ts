@@ -11,6 +11,8 @@ export interface CheckpointArguments {
   readonly name: string
   readonly checkpoint: Checkpoint
   readonly previous: number | undefined
+  /** True if the stored position must be the previous one, even if the new one is stored already. */
+  readonly isStrict?: boolean
 }
 
 /** The tables of checkpoints: of the subscriptions to the event store, and of the relays of the outbox. */
@@ -29,13 +31,14 @@ export function loadCheckpoint(
 export function saveCheckpointIn(
   db: SqliteStatements,
   table: CheckpointTable,
-  { name, checkpoint, previous }: CheckpointArguments,
+  { name, checkpoint, previous, isStrict = false }: CheckpointArguments,
 ): FoundCheckpoint | undefined {
   const present = loadCheckpoint(db, table, name)
   const { position, storeId = null, eventId = null, fence = null } = checkpoint
   const actual = present?.position
   const isFenced = fence !== null && fence < (present?.fence ?? 0)
-  if ((actual !== previous && actual !== position) || isFenced) return { actual }
+  const isInPlace = actual === previous || (actual === position && !isStrict)
+  if (!isInPlace || isFenced) return { actual }
   db.run(
     `insert or replace into ${table} (name, position, store_id, event_id, fence, saved_at) values (?, ?, ?, ?, ?, ?)`,
     ...[name, position, storeId, eventId, fence ?? present?.fence ?? null, Date.now()],

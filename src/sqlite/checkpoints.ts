@@ -1,8 +1,12 @@
-import { type Checkpoint, CheckpointConflictError, type CheckpointStore } from '../subscriptions/index.ts'
+import {
+  type Checkpoint,
+  CheckpointConflictError,
+  type CheckpointTransaction,
+} from '../subscriptions/index.ts'
 import type { SqliteAccess } from './access.ts'
 import { type CheckpointTable, loadCheckpoint } from './checkpoint-row.ts'
 
-export class SqliteCheckpointStore implements CheckpointStore {
+export class SqliteCheckpointStore implements CheckpointTransaction {
   readonly #access: SqliteAccess
   readonly #table: CheckpointTable
 
@@ -15,11 +19,24 @@ export class SqliteCheckpointStore implements CheckpointStore {
     return this.#access.read((db) => loadCheckpoint(db, this.#table, name))
   }
 
-  async save(name: string, checkpoint: Checkpoint, previous: number | undefined): Promise<void> {
+  save(name: string, checkpoint: Checkpoint, previous: number | undefined): Promise<void> {
+    return this.#save(name, checkpoint, previous, false)
+  }
+
+  advance(name: string, checkpoint: Checkpoint, previous: number | undefined): Promise<void> {
+    return this.#save(name, checkpoint, previous, true)
+  }
+
+  async #save(
+    name: string,
+    checkpoint: Checkpoint,
+    previous: number | undefined,
+    isStrict: boolean,
+  ): Promise<void> {
     const { position, storeId, eventId, fence } = checkpoint
     const plain = { position, storeId, eventId, fence }
     const write = this.#table === 'eventspine_checkpoints' ? 'saveCheckpoint' : 'saveRelay'
-    const found = await this.#access.write(write, { name, checkpoint: plain, previous })
+    const found = await this.#access.write(write, { name, checkpoint: plain, previous, isStrict })
     if (found !== undefined) throw new CheckpointConflictError(name, previous, found.actual)
   }
 }

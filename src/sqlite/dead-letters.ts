@@ -61,6 +61,7 @@ export class SqliteDeadLetterStore implements SubscriptionDeadLetterStore {
       handlerNames: JSON.parse(text(row['handler_names'])),
       errorName: text(row['error_name']),
       errorMessage: text(row['error_message']),
+      ...(row['error_stack'] !== null && { errorStack: text(row['error_stack']) }),
       attempts: Number(row['attempts']),
       firstFailedAt: new Date(Number(row['first_failed_at'])),
       failedAt,

@@ -1,6 +1,7 @@
 import { toError } from '../errors.ts'
+import { readable } from '../redaction.ts'
 import type { StoredRow } from '../store/event-row.ts'
-import { encodeRow } from '../store/event-row.ts'
+import { encodeRow, importable } from '../store/event-row.ts'
 import type {
   EventStore,
   EventStoreHealth,
@@ -12,7 +13,7 @@ import type {
 import type { SqliteAccess } from './access.ts'
 import type { SqliteDatabase } from './database.ts'
 import { SqliteArchiveError, SqliteImportError } from './errors.ts'
-import { feedEnd, positionBefore, readFeed } from './reads.ts'
+import { type FeedRows, feedEnd, positionBefore, readFeed } from './reads.ts'
 import { text } from './rows.ts'
 import { SqliteStreams } from './streams.ts'
 import type { SqliteWatch } from './watch.ts'
@@ -58,7 +59,7 @@ export class SqliteEventStore extends SqliteStreams implements EventStore {
     let { fromPosition = 0 } = range
     for (let left = limit; left > 0; ) {
       const wanted = Math.min(PAGE, left)
-      const { rows, isCut } = await readFeed(this.#access.read, { ...range, fromPosition }, wanted, last)
+      const { rows, isCut } = await this.#rows({ ...range, fromPosition }, wanted, last)
       yield* await this.#access.decoder.decodeAll(rows)
       fromPosition = rows.at(-1)?.position ?? last
       left -= rows.length
@@ -69,9 +70,14 @@ export class SqliteEventStore extends SqliteStreams implements EventStore {
   async readPage({ limit = PAGE, ...range }: ReadAllOptions = {}): Promise<FeedPage> {
     const { head, headEventId } = await this.#access.read(feedEnd)
     const last = Math.min(head, range.toPosition ?? head)
-    const { rows, isCut } = await readFeed(this.#access.read, range, limit, last)
+    const { rows, isCut } = await this.#rows(range, limit, last)
     const events = await this.#access.decoder.decodeAll(rows)
     return { events, head, headEventId, ...(isCut && { isCut }) }
+  }
+
+  #rows(range: SqliteReadOptions, limit: number, last: number): Promise<FeedRows> {
+    const { read, decoder } = this.#access
+    return readFeed(read, decoder.known.withAliases(range), limit, last)
   }
 
   async headPosition(): Promise<number> {
@@ -97,7 +103,7 @@ export class SqliteEventStore extends SqliteStreams implements EventStore {
       this.#database.assertInPlace()
       return { status: 'up', problems: [], heldBack: undefined }
     } catch (thrown) {
-      return { status: 'down', problems: [toError(thrown).message], heldBack: undefined }
+      return { status: 'down', problems: [readable(toError(thrown).message)], heldBack: undefined }
     }
   }
 
@@ -132,7 +138,9 @@ export class SqliteEventStore extends SqliteStreams implements EventStore {
       imported += answer.imported
       batch = []
     }
-    for await (const { event, position, storedAt } of events) {
+    for await (const stored of events) {
+      const { position, storedAt } = stored
+      const event = importable(stored)
       batch.push({ ...encodeRow(event), aggregateVersion: event.aggregateVersion, position, storedAt })
       if (batch.length === MOVE_BATCH) await flush()
     }

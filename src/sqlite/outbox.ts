@@ -8,7 +8,7 @@ import { OUTBOX_LEASE_PREFIX, outgoingEvents, PrefixedLeaseStore } from '../subs
 import type { SqliteAccess } from './access.ts'
 import { SqliteCheckpointStore } from './checkpoints.ts'
 import { conditionOf, type FeedEnd } from './reads.ts'
-import { STORED_COLUMNS, storedRow, text } from './rows.ts'
+import { READ_COLUMNS, storedRow, text } from './rows.ts'
 import type { SqliteStatements } from './statements.ts'
 
 const PAGE = 500
@@ -43,7 +43,7 @@ export class SqliteOutbox implements Outbox {
     const sizes =
       'sum(length(payload) + coalesce(length(metadata), 0)) over (order by position rows between unbounded preceding and 1 preceding)'
     const page = `select * from eventspine_outbox where position > ? and position <= ?${where} order by position limit ?`
-    const select = `select ${STORED_COLUMNS} from (select *, ${sizes} as before from (${page})) where coalesce(before, 0) < ? order by position`
+    const select = `select ${READ_COLUMNS} from (select *, ${sizes} as before from (${page})) where coalesce(before, 0) < ? order by position`
     const wanted = [
       fromPosition,
       Math.min(head, toPosition),
@@ -84,7 +84,7 @@ export class SqliteOutbox implements Outbox {
   }
 
   registerEvents(eventClasses: readonly EventClass[]): void {
-    this.#parts.access.decoder.register(eventClasses)
+    this.#parts.access.decoder.known.register(eventClasses)
   }
 
   removeRelay(name: string): Promise<boolean> {

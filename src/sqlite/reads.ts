@@ -10,7 +10,7 @@ import {
 import { bytesOf, PAGE_BYTES } from '../store/page-bytes.ts'
 import { endOfStream } from './append.ts'
 import type { SqliteValue } from './driver.ts'
-import { STORED_COLUMNS, storedRow, text } from './rows.ts'
+import { READ_COLUMNS, readable, storedRow, text } from './rows.ts'
 import type { SqliteRow, SqliteStatements } from './statements.ts'
 import { endOfFeed } from './writes.ts'
 
@@ -75,7 +75,7 @@ function versionsAfter(
   last: number,
 ): readonly SqliteRow[] {
   const select = (table: string) =>
-    `select ${STORED_COLUMNS} from ${table} where aggregate_id = ? and aggregate_type = ? and aggregate_version > ? and aggregate_version <= ?`
+    `select ${READ_COLUMNS} from ${table} where aggregate_id = ? and aggregate_type = ? and aggregate_version > ? and aggregate_version <= ?`
   const values = [aggregateId, aggregateType, after, last]
   return db.all(
     `${select('eventspine_archive')} union all ${select('eventspine_events')} order by aggregate_version`,
@@ -173,7 +173,7 @@ function rowsBetween(
   includeArchived: boolean,
 ): Iterable<SqliteRow> {
   const select = (table: string) =>
-    `select ${STORED_COLUMNS} from ${table} where position > ? and position <= ?${where}`
+    `select ${READ_COLUMNS} from ${table} where position > ? and position <= ?${where}`
   if (!includeArchived)
     return db.iterate(`${select('eventspine_events')} order by position limit ?`, ...values, limit)
   const both = `${select('eventspine_events')} union all ${select('eventspine_archive')}`
@@ -224,7 +224,10 @@ function nextAfter(
   position: number,
 ): { readonly position: number; readonly storedAt: number } | undefined {
   const next = (table: string) =>
-    db.get(`select position, stored_at from ${table} where position > ? order by position limit 1`, position)
+    db.get(
+      `select position, (${readable('stored_at')}) as stored_at from ${table} where position > ? order by position limit 1`,
+      position,
+    )
   const [live, archived] = [next('eventspine_events'), next('eventspine_archive')]
   const isArchivedFirst =
     archived !== undefined && (live === undefined || Number(archived['position']) < Number(live['position']))

@@ -17,7 +17,26 @@ export const EVENT_COLUMNS = [
   'metadata',
 ] as const
 
-export const STORED_COLUMNS = ['position', 'stored_at', 'aggregate_version', ...EVENT_COLUMNS].join(', ')
+const STORED: readonly string[] = ['position', 'stored_at', 'aggregate_version', ...EVENT_COLUMNS]
+
+export const STORED_COLUMNS = STORED.join(', ')
+
+/** Numbers of an event that somebody may have changed by hand. */
+const NUMBERS: readonly string[] = ['stored_at', 'aggregate_version', 'event_version']
+
+/** The columns {@link STORED_COLUMNS} as they are read. */
+export const READ_COLUMNS = STORED.map((column) =>
+  NUMBERS.includes(column) ? `(${readable(column)}) as ${column}` : column,
+).join(', ')
+
+/**
+ * A number, or the smallest one that JavaScript represents for one that it does not: the drivers throw for that, and one such
+ * row would end every read. No event has this number.
+ */
+export function readable(column: string): string {
+  const most = Number.MAX_SAFE_INTEGER
+  return `case when ${column} between -${most} and ${most} then ${column} else -${most} end`
+}
 
 /** The values of a row in the order of {@link EVENT_COLUMNS}. */
 export function valuesOf(row: EventRow): readonly (string | number | null)[] {

@@ -132,6 +132,11 @@ create table eventspine_outbox_relays (
 ) strict, without rowid;
 `,
   },
+  {
+    version: 3,
+    name: 'stacks of parked events',
+    sql: 'alter table eventspine_parked_events add column error_stack text;',
+  },
 ]
 
 /** Version of the schema that this release needs. */

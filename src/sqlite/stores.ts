@@ -8,6 +8,8 @@ import {
   type Inbox,
   type StoreTransaction,
   TransactionalInbox,
+  TransactionalProjection,
+  type TransactionalProjectionOptions,
 } from '../subscriptions/index.ts'
 import type { SqliteAccess } from './access.ts'
 import { SqliteCheckpointStore } from './checkpoints.ts'
@@ -53,7 +55,7 @@ export class SqliteStores implements DatabaseStores<SqliteConnection> {
     const resolved = resolveSqliteOptions(options)
     this.#options = resolved
     this.#decoder = new RowDecoder(resolved.registry ?? new EventRegistry())
-    this.#decoder.register(resolved.events)
+    this.#decoder.known.register(resolved.events)
     this.#database = new SqliteDatabase(resolved, (writes, results) => this.#committed(writes, results))
     const logger = resolveLogger(resolved.logger)
     this.#watch = new SqliteWatch({
@@ -120,6 +122,12 @@ export class SqliteStores implements DatabaseStores<SqliteConnection> {
     assertSameDriver(this.#options.driver, client)
     return new OpenUnit(new SqliteStatements(client), this.#decoder, this.#options, () => undefined)
       .transaction
+  }
+
+  projection(options: TransactionalProjectionOptions<SqliteConnection>): TransactionalProjection {
+    const { checkpoints, deadLetters } = this
+    const transaction: typeof this.transaction = (work) => this.transaction(work)
+    return TransactionalProjection.create({ transaction, checkpoints, deadLetters }, options)
   }
 
   async ready(): Promise<void> {

@@ -5,15 +5,15 @@ import {
   type AppendRequest,
   type AppendResult,
   appendRefusal,
-  checkAppend,
   type EventStream,
   type GetEventsOptions,
   STREAM_DELETED,
   type StreamName,
   type StreamStore,
 } from '../store/index.ts'
+import { storedAppend } from '../store/known-events.ts'
 import type { SqliteAccess } from './access.ts'
-import { isKnown } from './append.ts'
+import { endOfStream, isKnown } from './append.ts'
 import { readStream } from './reads.ts'
 
 /** The streams of a file, or of a transaction in it. */
@@ -24,8 +24,8 @@ export class SqliteStreams implements StreamStore {
     this.#access = access
   }
 
-  async appendEvents(request: AppendRequest): Promise<AppendResult> {
-    checkAppend(request)
+  async appendEvents(given: AppendRequest): Promise<AppendResult> {
+    const request = storedAppend(given, await this.#storedName(given))
     const { aggregateId, aggregateType, expectedVersion } = request
     const rows = request.events.map(encodeRow)
     const characters = rows.reduce((sum, row) => sum + row.payload.length + 500, 0)
@@ -38,25 +38,25 @@ export class SqliteStreams implements StreamStore {
   }
 
   async getEvents(aggregateId: string, options: GetEventsOptions = {}): Promise<EventStream> {
-    const { aggregateType, rows, version, isDeleted } = await readStream(
-      this.#access.read,
-      aggregateId,
-      options,
-    )
+    const { aggregateType } = options
+    const named = aggregateType === undefined ? {} : await this.#storedName({ aggregateId, aggregateType })
+    const range = { ...options, ...named }
+    const { rows, version, isDeleted, ...stream } = await readStream(this.#access.read, aggregateId, range)
     const stored = await this.#access.decoder.decodeAll(rows)
     const events = stored.map(({ event, fault }) => {
       if (fault !== undefined) throw fault
       return event
     })
-    return { aggregateId, aggregateType, events, version, isDeleted }
+    const type = aggregateType ?? events[0]?.aggregateType ?? stream.aggregateType
+    return { aggregateId, aggregateType: type, events, version, isDeleted }
   }
 
   eventExists(eventId: string): Promise<boolean> {
     return this.#access.read((db) => isKnown(db, eventId))
   }
 
-  deleteStream({ aggregateId, aggregateType }: StreamName): Promise<AppendResult> {
-    const stream = { aggregateId, aggregateType }
+  async deleteStream({ aggregateId, aggregateType }: StreamName): Promise<AppendResult> {
+    const stream = await this.#storedName({ aggregateId, aggregateType })
     const tombstone = encodeRow(
       new GenericEvent({ ...stream, eventId: randomUUID(), eventType: STREAM_DELETED, data: {} }),
     )
@@ -64,6 +64,11 @@ export class SqliteStreams implements StreamStore {
   }
 
   registerEvents(eventClasses: readonly EventClass[]): void {
-    this.#access.decoder.register(eventClasses)
+    this.#access.decoder.known.register(eventClasses)
+  }
+
+  #storedName(name: StreamName): StreamName | Promise<StreamName> {
+    const { decoder, read } = this.#access
+    return decoder.known.storedName(name, (one) => read((db) => endOfStream(db, one).version > 0))
   }
 }

@@ -112,9 +112,16 @@ export const writes = {
   park(db: SqliteStatements, parked: ParkedRow): void {
     db.run(
       `insert or replace into eventspine_parked_events (subscription, position, handler_names, error_name, error_message,
-         attempts, first_failed_at, failed_at, event) values (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+         error_stack, attempts, first_failed_at, failed_at, event) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
       ...[parked.subscription, parked.position, JSON.stringify(parked.handlerNames), parked.errorName],
-      ...[parked.errorMessage, parked.attempts, parked.firstFailedAt, parked.failedAt, parked.event],
+      ...[
+        parked.errorMessage,
+        parked.errorStack ?? null,
+        parked.attempts,
+        parked.firstFailedAt,
+        parked.failedAt,
+        parked.event,
+      ],
     )
   },
 

@@ -1,3 +1,4 @@
+import { refuseLongNames } from '../codec/publish-limits.ts'
 import { describeValue } from '../errors.ts'
 import { notAnEvent } from '../events/domain-event.ts'
 import { DomainEvent } from '../events/index.ts'
@@ -41,7 +42,7 @@ export interface AppendPlan {
  * {@link decideAppend} for a store that keeps events as objects.
  *
  * @param find - returns the stored event with an id.
- * @throws OptimisticLockError, DuplicateEventError, EventStreamMismatchError, StreamDeletedError, TypeError
+ * @throws OptimisticLockError, DuplicateEventError, EventStreamMismatchError, StreamDeletedError, EventLimitError, TypeError
  */
 export function planAppend(
   request: AppendRequest,
@@ -50,6 +51,7 @@ export function planAppend(
 ): AppendPlan {
   checkAppend(request)
   const { events } = request
+  for (const event of events) refuseLongNames(event, 'stored')
   const ids = { ...request, eventIds: events.map(({ eventId }) => eventId) }
   const decision = decideAppend(ids, stream, (index) => knownEvent(events[index], find))
   if (decision.outcome === 'repetition') return { isRepetition: true, lastKnown: decision, toWrite: [] }

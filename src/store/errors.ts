@@ -1,5 +1,8 @@
-import { EventspineError } from '../errors.ts'
+import { EventspineError, shorten } from '../errors.ts'
 import type { ExpectedVersion, StreamName } from './event-store.ts'
+
+/** Longest id or type of a stored event in a message, in characters. */
+const SHOWN = 100
 
 /** The stream is not at the expected version, because another writer changed it. Nothing was written. */
 export class OptimisticLockError extends EventspineError {
@@ -83,25 +86,31 @@ export class StreamDeletedError extends EventspineError {
   }
 }
 
-/** A stored event cannot be decoded, because its class refuses the payload. */
+/** A stored event cannot be decoded, because its class refuses the payload, or because its row was changed by hand. */
 export class StoredEventError extends EventspineError {
   static override readonly name = 'StoredEventError'
   readonly code = 'STORED_EVENT_INVALID'
   readonly eventId: string
   readonly position: number
+  /** False if the row itself cannot be read, because it was changed by hand: its payload is no JSON object, for instance. */
+  readonly isReadable: boolean
 
   constructor(
     event: { readonly eventId: string; readonly eventType: string },
     position: number,
     cause: Error,
+    isReadable = true,
   ) {
-    super(
-      `The stored ${event.eventType} ${event.eventId} at position ${position} cannot be decoded: ${cause.message} ` +
-        'Change its class so that it accepts the stored payload.',
-      { cause },
-    )
+    const name = `${shorten(event.eventType, SHOWN)} ${shorten(event.eventId, SHOWN)}`
+    const remedy = isReadable
+      ? 'Change its class so that it accepts the stored payload.'
+      : 'Correct the row in the store.'
+    super(`The stored ${name} at position ${position} cannot be decoded: ${cause.message} ${remedy}`, {
+      cause,
+    })
     this.eventId = event.eventId
     this.position = position
+    this.isReadable = isReadable
   }
 }
 

@@ -1,13 +1,18 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import { DecodeError } from '../codec/decode-error.ts'
 import { HostileJson } from '../codec/hostile-json.ts'
-import { reviveEvent } from '../codec/revive.ts'
+import { refuseUnreadable } from '../codec/publish-limits.ts'
+import { FieldReader, MAX_NAME, reviveEvent } from '../codec/revive.ts'
 import { toError } from '../errors.ts'
-import { jsonFields, sourceOf, writtenPayloadOf } from '../events/domain-event.ts'
-import { defaultRegistry, type EventRegistry } from '../events/event-registry.ts'
+import { sourceOf, writtenFormOf } from '../events/domain-event.ts'
+import { type EventEnvelope, versionFault } from '../events/envelope.ts'
+import type { EventRegistry } from '../events/event-registry.ts'
 import { ImmutableDate } from '../events/immutable.ts'
-import { type DomainEvent, type EventClass, GenericEvent } from '../events/index.ts'
+import type { DomainEvent, EventClass } from '../events/index.ts'
+import { jsonFields } from '../events/wire-form.ts'
 import { StoredEventError } from './errors.ts'
 import type { StoredEvent } from './event-store.ts'
+import { KnownEvents } from './known-events.ts'
 
 /** An event as the columns of a table. Its version is missing, because only the append determines it. */
 export interface EventRow {
@@ -28,6 +33,17 @@ export interface EventRow {
   readonly metadata: string | null
 }
 
+/**
+ * Limits of a stored event. They are wider than those of messages, because whoever writes to the store is trusted further than
+ * a producer. They bound the work for a row that was changed by hand.
+ */
+export const STORED_LIMITS = {
+  maxBodyBytes: Number.POSITIVE_INFINITY,
+  maxValues: 300_000,
+  maxKeys: 100_000,
+  maxDepth: 1000,
+}
+
 /** A row of the feed. */
 export interface StoredRow extends EventRow {
   readonly aggregateVersion: number
@@ -35,15 +51,20 @@ export interface StoredRow extends EventRow {
   readonly storedAt: Date
 }
 
-/** @throws TypeError if the event has a value that JSON cannot represent. */
+/**
+ * @throws TypeError if the event has a value that JSON cannot represent.
+ * @throws EventLimitError if it could not be read again.
+ */
 export function encodeRow(event: DomainEvent): EventRow {
-  const payload = event instanceof GenericEvent ? event.data : writtenPayloadOf(event)
+  const { eventVersion, payload } = writtenFormOf(event)
   const metadata =
     Object.keys(event.metadata).length === 0 ? null : JSON.stringify(jsonFields(event.metadata))
+  const written = JSON.stringify(jsonFields(payload))
+  refuseUnreadable(event, STORED_LIMITS, written, metadata ?? '')
   return {
     eventId: event.eventId,
     eventType: event.eventType,
-    eventVersion: event.eventVersion,
+    eventVersion,
     aggregateType: event.aggregateType,
     aggregateId: event.aggregateId,
     tenantId: event.tenantId ?? null,
@@ -51,17 +72,9 @@ export function encodeRow(event: DomainEvent): EventRow {
     causationId: event.causationId ?? null,
     actorId: event.actorId ?? null,
     occurredAt: sourceOf(event)?.exactTime ?? event.occurredAt.toISOString(),
-    payload: JSON.stringify(jsonFields(payload)),
+    payload: written,
     metadata,
   }
-}
-
-/** Stored events were checked when they were written, so the limits for messages from outside do not apply. */
-const LIMITS = {
-  maxBodyBytes: Number.POSITIVE_INFINITY,
-  maxValues: Number.POSITIVE_INFINITY,
-  maxKeys: Number.POSITIVE_INFINITY,
-  maxDepth: 1000,
 }
 
 /** Maximum time of decoding between two turns of the event loop, in milliseconds. */
@@ -69,16 +82,11 @@ const TURN_MS = 4
 
 /** Converts rows to events of the known classes, and all others to a `GenericEvent`. */
 export class RowDecoder {
-  readonly #registry: EventRegistry
+  readonly known: KnownEvents
 
   /** @param registry - receives the registered classes; `defaultRegistry` is the fallback. */
   constructor(registry: EventRegistry) {
-    this.#registry = registry
-  }
-
-  /** @throws DuplicateEventTypeError */
-  register(eventClasses: readonly EventClass[]): void {
-    for (const eventClass of eventClasses) this.#registry.register(eventClass)
+    this.known = new KnownEvents(registry)
   }
 
   /** Decodes rows. If there are many or large ones, the event loop runs other tasks in between. */
@@ -94,20 +102,94 @@ export class RowDecoder {
     return events
   }
 
-  /** If the class of a row refuses it, the result is a `GenericEvent` with a fault. */
+  /**
+   * If the class of a row refuses it, the result is a `GenericEvent` with a fault. So it is for a row that is not an event at
+   * all, because it was changed by hand; then the event has no data.
+   */
   decode(row: StoredRow): StoredEvent {
     const { position, storedAt, eventType } = row
-    const eventClass = this.#registry.getOrUndefined(eventType) ?? defaultRegistry.getOrUndefined(eventType)
+    const eventClass = this.known.classFor(eventType)
     try {
       return { event: revive(row, eventClass), position, storedAt }
     } catch (thrown) {
-      const fault = new StoredEventError(row, position, toError(thrown))
-      return { event: revive(row, undefined), position, storedAt, fault }
+      return refused(row, toError(thrown))
     }
   }
 }
 
+/** The event of a row as it was written. */
+export function rawEvent(row: StoredRow): DomainEvent {
+  return revive(row, undefined)
+}
+
+/** An event that its class refuses, or that is none. */
+function refused(row: StoredRow, error: Error): StoredEvent {
+  const { position, storedAt } = row
+  try {
+    return {
+      event: revive(row, undefined),
+      position,
+      storedAt,
+      fault: new StoredEventError(row, position, error),
+    }
+  } catch {
+    // The row is what its class refused, so the first error explains it.
+    const event = reviveEvent(undefined, { envelope: usableEnvelope(row), metadata: undefined, payload: {} })
+    const fault = new StoredEventError(row, position, error, false)
+    return { event, position, storedAt: validTime(storedAt), fault }
+  }
+}
+
+/**
+ * The event to store elsewhere.
+ * @throws StoredEventError if it could not be read from its store.
+ */
+export function importable({ event, fault }: StoredEvent): DomainEvent {
+  if (fault instanceof StoredEventError && !fault.isReadable) throw fault
+  return event
+}
+
+const NAMES = ['eventId', 'eventType', 'aggregateId', 'aggregateType', 'correlationId'] as const
+const OPTIONAL_NAMES = ['tenantId', 'causationId', 'actorId'] as const
+
+/** @throws DecodeError if a field of the row is not what an event has. */
+function checkFields(row: StoredRow): void {
+  const fields = new FieldReader({ ...row })
+  for (const name of NAMES) fields.text(name)
+  for (const name of OPTIONAL_NAMES) fields.optionalText(name)
+  fields.version('eventVersion')
+  fields.version('aggregateVersion')
+  for (const name of ['occurredAt', 'storedAt'] as const) {
+    if (!Number.isNaN(new Date(row[name]).getTime())) continue
+    throw new DecodeError('not_an_event', `The field "${name}" is not a time.`)
+  }
+}
+
+/** The fields of a row that is no event, as far as an event can have them. */
+function usableEnvelope(row: StoredRow): Omit<EventEnvelope, 'metadata'> {
+  const name = (field: (typeof NAMES)[number]) => row[field].slice(0, MAX_NAME).toWellFormed() || '(empty)'
+  const version = (value: number) => (versionFault(value) === undefined ? value : 1)
+  return {
+    eventId: name('eventId'),
+    eventType: name('eventType'),
+    eventVersion: version(row.eventVersion),
+    aggregateId: name('aggregateId'),
+    aggregateType: name('aggregateType'),
+    aggregateVersion: version(row.aggregateVersion),
+    correlationId: name('correlationId'),
+    occurredAt: validTime(new ImmutableDate(row.occurredAt)),
+    tenantId: row.tenantId?.slice(0, MAX_NAME) || undefined,
+    actorId: row.actorId?.slice(0, MAX_NAME) || undefined,
+    causationId: row.causationId?.slice(0, MAX_NAME) || undefined,
+  }
+}
+
+function validTime(time: Date): Date {
+  return Number.isNaN(time.getTime()) ? new ImmutableDate(0) : time
+}
+
 function revive(row: StoredRow, eventClass: EventClass | undefined): DomainEvent {
+  checkFields(row)
   const { eventId, eventType, eventVersion, aggregateId, aggregateType, aggregateVersion, correlationId } =
     row
   const envelope = {
@@ -117,7 +199,7 @@ function revive(row: StoredRow, eventClass: EventClass | undefined): DomainEvent
     actorId: row.actorId ?? undefined,
     causationId: row.causationId ?? undefined,
   }
-  const json = new HostileJson(LIMITS)
+  const json = new HostileJson(STORED_LIMITS)
   const metadata = row.metadata === null ? undefined : json.object(row.metadata)
   return reviveEvent(eventClass, { envelope, metadata, payload: json.object(row.payload) })
 }

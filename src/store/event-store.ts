@@ -39,8 +39,8 @@ export interface StoredEvent {
   readonly position: number
   readonly storedAt: Date
   /**
-   * A StoredEventError if the class of the event refuses the stored payload. `event` is then a `GenericEvent` with the
-   * raw data.
+   * A StoredEventError if the class of the event refuses the stored payload. `event` is then a `GenericEvent` with the raw
+   * data, or without data if the row cannot be read (`isReadable` is false).
    */
   readonly fault?: EventspineError | undefined
 }

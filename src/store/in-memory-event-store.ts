@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { randomUUID } from 'node:crypto'
 import { toError } from '../errors.ts'
-import type { DomainEvent } from '../events/index.ts'
+import type { DomainEvent, EventClass } from '../events/index.ts'
 import type { FieldsFirstLogger, Logger } from '../observability/logger.ts'
 import { resolveLogger } from '../observability/resolve-logger.ts'
 import { TransactionBypassError } from './errors.ts'
@@ -20,6 +20,7 @@ import type {
   StreamStore,
 } from './event-store.ts'
 import { MemoryLog } from './memory-log.ts'
+import { MemoryReader } from './memory-reader.ts'
 
 export interface InMemoryEventStoreOptions {
   /** Logger for listeners that throw; `console` by default. */
@@ -47,6 +48,7 @@ export class InMemoryEventStore implements EventStore {
   }
 
   readonly #logger: Logger
+  readonly #reader = new MemoryReader()
   readonly #log: MemoryLog
   readonly #listeners = new Set<() => void>()
   readonly #id = randomUUID()
@@ -57,7 +59,7 @@ export class InMemoryEventStore implements EventStore {
 
   constructor({ logger, now = () => new Date() }: InMemoryEventStoreOptions = {}) {
     this.#logger = resolveLogger(logger)
-    this.#log = new MemoryLog(now)
+    this.#log = new MemoryLog(now, this.#reader)
   }
 
   appendEvents(request: AppendRequest): Promise<AppendResult> {
@@ -81,14 +83,14 @@ export class InMemoryEventStore implements EventStore {
     ...range
   }: ReadAllOptions = {}): AsyncIterable<StoredEvent> {
     const { fromPosition = 0, toPosition = Number.POSITIVE_INFINITY } = range
-    const isWanted = matcher(range)
+    const isWanted = matcher(this.#reader.known.withAliases(range))
     let given = 0
     if (given >= limit) return
     for (const stored of this.#log.after(fromPosition)) {
       if (stored.position > toPosition) return
       if (!isWanted(stored.event)) continue
       given += 1
-      yield stored
+      yield this.#reader.read(stored)
       if (given >= limit) return
     }
   }
@@ -120,8 +122,9 @@ export class InMemoryEventStore implements EventStore {
     return () => void this.#listeners.delete(entry)
   }
 
-  /** A no-op, because events are kept as objects. */
-  registerEvents(): void {}
+  registerEvents(eventClasses: readonly EventClass[]): void {
+    this.#reader.known.register(eventClasses)
+  }
 
   async identity(): Promise<string> {
     return this.#id
@@ -174,7 +177,7 @@ export class InMemoryEventStore implements EventStore {
       deleteStream: async (stream) => log.deleteStream(stream),
       getEvents: async (aggregateId, options = {}) => log.read(aggregateId, options, true),
       eventExists: async (eventId) => log.has(eventId, true),
-      registerEvents: () => undefined,
+      registerEvents: (eventClasses) => this.#reader.known.register(eventClasses),
     }
   }
 

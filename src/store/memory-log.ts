@@ -10,6 +10,8 @@ import {
   type StoredEvent,
   type StreamName,
 } from './event-store.ts'
+import { onlyOf, storedAppend } from './known-events.ts'
+import type { MemoryReader } from './memory-reader.ts'
 
 interface MemoryStream {
   readonly events: StoredEvent[]
@@ -19,6 +21,7 @@ interface MemoryStream {
 /** Events in memory. Events since the last commit are after `head`, and only the writer sees them. */
 export class MemoryLog {
   readonly #now: () => Date
+  readonly #reader: MemoryReader
   /** By position, from 1; undefined where an event was rolled back or deleted. */
   readonly #feed: (StoredEvent | undefined)[] = []
   readonly #byId = new Map<string, StoredEvent>()
@@ -28,8 +31,9 @@ export class MemoryLog {
   #committed = 0
   #storedAt = new Date(0)
 
-  constructor(now: () => Date) {
+  constructor(now: () => Date, reader: MemoryReader) {
     this.#now = now
+    this.#reader = reader
   }
 
   /** Position of the last event that is committed. */
@@ -57,7 +61,8 @@ export class MemoryLog {
   }
 
   /** @throws as `EventStore.appendEvents` */
-  append(request: AppendRequest): AppendResult {
+  append(given: AppendRequest): AppendResult {
+    const request = storedAppend(given, this.#storedName(given))
     const { aggregateId, aggregateType } = request
     const stream = this.#streams.get(aggregateId)?.get(aggregateType)
     const version = lastOf(stream)?.event.aggregateVersion ?? 0
@@ -71,7 +76,8 @@ export class MemoryLog {
     return resultOf(lastOf(this.#streams.get(aggregateId)?.get(aggregateType)))
   }
 
-  deleteStream({ aggregateId, aggregateType }: StreamName): AppendResult {
+  deleteStream(name: StreamName): AppendResult {
+    const { aggregateId, aggregateType } = this.#storedName(name)
     const stream = this.#streams.get(aggregateId)?.get(aggregateType)
     const last = lastOf(stream)
     if (stream === undefined || last === undefined || stream.tombstone !== undefined) return resultOf(last)
@@ -83,22 +89,37 @@ export class MemoryLog {
     return resultOf(stream.tombstone)
   }
 
-  /** @throws AmbiguousStreamError */
+  /** @throws AmbiguousStreamError, StoredEventError */
   read(
     aggregateId: string,
     { aggregateType, fromVersion = 0, toVersion = Number.POSITIVE_INFINITY }: GetEventsOptions,
     isWriter: boolean,
   ): EventStream {
-    const [type, stream] = this.#find(aggregateId, aggregateType, isWriter)
+    const stored = aggregateType && this.#storedName({ aggregateId, aggregateType }).aggregateType
+    const [type, stream] = this.#find(aggregateId, stored, isWriter)
     const tombstone = stream?.tombstone
     const isDeleted = tombstone !== undefined && this.#isVisible(tombstone, isWriter)
     const all = stream?.events.filter((stored) => this.#isVisible(stored, isWriter)) ?? []
     const last = isDeleted ? tombstone : all.at(-1)
     const events = isDeleted ? [] : all.slice(Math.max(0, fromVersion), Math.max(0, toVersion))
     return {
-      ...{ aggregateId, aggregateType: type, isDeleted, version: last?.event.aggregateVersion ?? 0 },
-      events: events.map(({ event }) => event),
+      ...{
+        aggregateId,
+        aggregateType: aggregateType ?? type,
+        isDeleted,
+        version: last?.event.aggregateVersion ?? 0,
+      },
+      events: events.map((stored) => this.#reader.eventOf(stored)),
     }
+  }
+
+  /** Includes uncommitted streams, as only one writer works at a time. @throws AmbiguousStreamError */
+  #storedName(name: StreamName): StreamName {
+    const names = this.#reader.known.streamNames(name)
+    if (names.length === 1) return name
+    const exists = ({ aggregateId, aggregateType }: StreamName) =>
+      lastOf(this.#streams.get(aggregateId)?.get(aggregateType)) !== undefined
+    return onlyOf(name, names.filter(exists))
   }
 
   /** Makes the written events visible to all readers. @returns true if there were any. */

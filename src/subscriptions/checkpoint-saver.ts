@@ -1,10 +1,12 @@
 import { toError } from '../errors.ts'
+import { IdleCounter } from '../kit/idle-counter.ts'
 import type { RetryPolicy } from '../kit/retry-policy.ts'
-import { sleep } from '../kit/time.ts'
+import { settledUntil, sleep } from '../kit/time.ts'
 import type { Checkpoint, CheckpointStore } from './checkpoint-store.ts'
 import { CheckpointConflictError } from './errors.ts'
 import type { FeedMark } from './feed-mark.ts'
 import type { SubscriptionMonitor } from './subscription-monitor.ts'
+import type { UnitCheckpoint } from './unit-checkpoint.ts'
 
 export interface CheckpointSaverParts {
   readonly name: string
@@ -24,7 +26,7 @@ export interface CheckpointSaverParts {
 }
 
 /** Saves the position after a number of events or a time. Saves run one at a time, and each is retried until it succeeds. */
-export class CheckpointSaver {
+export class CheckpointSaver implements UnitCheckpoint {
   readonly #parts: CheckpointSaverParts
   readonly #closing = new AbortController()
   #saved: Checkpoint | undefined
@@ -35,6 +37,8 @@ export class CheckpointSaver {
   /** True if events were finished during the save, so that another save must follow. */
   #isWanted = false
   #timer: NodeJS.Timeout | undefined
+  /** The transactions that move the checkpoint. */
+  readonly #transactions = new IdleCounter()
 
   constructor(parts: CheckpointSaverParts) {
     this.#parts = parts
@@ -42,8 +46,8 @@ export class CheckpointSaver {
     this.#mark = parts.saved
   }
 
-  get saved(): number | undefined {
-    return this.#saved?.position
+  get saved(): Checkpoint | undefined {
+    return this.#saved
   }
 
   /** The running save. Handling waits for it, so that a crash repeats no more events than the policy allows. */
@@ -51,8 +55,32 @@ export class CheckpointSaver {
     return this.#isSaving ? this.#saving : undefined
   }
 
+  at({ position, eventId }: FeedMark): Checkpoint {
+    const { storeId, fence } = this.#parts
+    return { position, eventId, storeId, fence }
+  }
+
+  adopt(checkpoint: Checkpoint): void {
+    this.#saved = checkpoint
+    this.#mark = checkpoint
+    this.#unsavedEvents = 0
+    this.#parts.monitor.troubleOver('checkpoint')
+  }
+
+  conflict(error: Error): void {
+    this.#giveUp(error)
+  }
+
+  async exclusively(work: () => Promise<void>, signal: AbortSignal): Promise<void> {
+    while (this.#isSaving) await this.#saving
+    const working = work()
+    await this.#transactions.track(settledUntil(working, signal))
+    await working
+  }
+
   advance(mark: FeedMark, events: number): void {
     this.#mark = mark
+    if (this.#isSaved(mark)) return
     this.#unsavedEvents += events
     if (this.#unsavedEvents >= this.#parts.everyEvents) void this.flush()
     else this.#saveLater()
@@ -84,6 +112,7 @@ export class CheckpointSaver {
 
   async #save(): Promise<void> {
     const { retryPolicy, monitor } = this.#parts
+    if (this.#transactions.count > 0) await this.#transactions.whenIdle()
     for (let failure = 1; this.#isWanted && !this.#closing.signal.aborted; ) {
       this.#isWanted = false
       const error = await this.#trySave()
@@ -101,10 +130,10 @@ export class CheckpointSaver {
   }
 
   async #trySave(): Promise<Error | undefined> {
-    const { name, store, storeId, fence, monitor } = this.#parts
+    const { name, store, monitor } = this.#parts
     const [mark, events] = [this.#mark, this.#unsavedEvents]
     if (mark === undefined || this.#isSaved(mark)) return undefined
-    const checkpoint = { position: mark.position, eventId: mark.eventId, storeId, fence }
+    const checkpoint = this.at(mark)
     try {
       await store.save(name, checkpoint, this.#saved?.position)
     } catch (thrown) {

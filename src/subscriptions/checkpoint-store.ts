@@ -29,8 +29,19 @@ export interface CheckpointStore {
   save(name: string, checkpoint: Checkpoint, previous: number | undefined): Promise<void>
 }
 
+/** The checkpoints inside a transaction. */
+export interface CheckpointTransaction extends CheckpointStore {
+  /**
+   * As `save`, for a transaction whose other writes must happen once per position: the stored position must be the previous one.
+   * A concurrent transaction that moves the same checkpoint is waited for.
+   *
+   * @throws CheckpointConflictError also if the new position is stored already.
+   */
+  advance(name: string, checkpoint: Checkpoint, previous: number | undefined): Promise<void>
+}
+
 /** Stores checkpoints in memory; they are lost when the process ends. */
-export class InMemoryCheckpointStore implements CheckpointStore {
+export class InMemoryCheckpointStore implements CheckpointTransaction {
   readonly #checkpoints: MemoryTable<Checkpoint>
 
   /** @param table - the table of a transaction. Default: a new table. */
@@ -45,6 +56,20 @@ export class InMemoryCheckpointStore implements CheckpointStore {
   async save(name: string, checkpoint: Checkpoint, previous: number | undefined): Promise<void> {
     this.#checkpoints.set(name, replacement(name, this.#checkpoints.get(name), checkpoint, previous))
   }
+
+  async advance(name: string, checkpoint: Checkpoint, previous: number | undefined): Promise<void> {
+    checkStrictly(name, this.#checkpoints.get(name), previous)
+    await this.save(name, checkpoint, previous)
+  }
+}
+
+/** @throws CheckpointConflictError unless the checkpoint is at the previous position. */
+export function checkStrictly(
+  name: string,
+  actual: Checkpoint | undefined,
+  previous: number | undefined,
+): void {
+  if (actual?.position !== previous) throw new CheckpointConflictError(name, previous, actual?.position)
 }
 
 /**

@@ -1,5 +1,10 @@
+import { stackOf } from '../errors.ts'
 import type { DomainEvent } from '../events/index.ts'
+import { readable } from '../redaction.ts'
 import { MemoryTable } from '../store/memory-table.ts'
+
+/** Longest text about an error that is stored with a parked event, in characters. */
+const MAX_ERROR_TEXT = 1000
 
 /** Identifies a parked event: a subscription has at most one per position. */
 export interface ParkedEventKey {
@@ -15,6 +20,8 @@ export interface ParkedEvent extends ParkedEventKey {
   readonly handlerNames: readonly string[]
   readonly errorName: string
   readonly errorMessage: string
+  /** The stack of the error, if the subscription has `deadLetterStacks`. */
+  readonly errorStack?: string | undefined
   readonly attempts: number
   readonly firstFailedAt: Date
   readonly failedAt: Date
@@ -26,6 +33,18 @@ export interface ParkedEventFilter {
   readonly after?: ParkedEventKey | undefined
   /** Maximum number of events. Default 100. */
   readonly limit?: number
+}
+
+/** What a parked event keeps of an error: cut texts without secrets. */
+export function parkedError(
+  error: Error,
+  { deadLetterStacks }: { readonly deadLetterStacks: boolean },
+): Pick<ParkedEvent, 'errorName' | 'errorMessage' | 'errorStack'> {
+  return {
+    errorName: readable(String(error.name), MAX_ERROR_TEXT),
+    errorMessage: readable(String(error.message), MAX_ERROR_TEXT),
+    errorStack: deadLetterStacks ? stackOf(error) : undefined,
+  }
 }
 
 /**

@@ -5,21 +5,19 @@ import { type HandlerEntry, recordedName } from '../handling/handler-entry.ts'
 import { type HandlerLimit, limitsOf, takeAll } from '../handling/handler-limit.ts'
 import { HandlerRetries, type RetrySteps } from '../handling/handler-retries.ts'
 import type { RunInfo } from '../handling/handler-run.ts'
+import { registeredType } from '../handling/handler-span.ts'
 import { IdleCounter } from '../kit/idle-counter.ts'
 import type { PauseGate } from '../kit/pause-gate.ts'
 import type { Slots } from '../kit/slots.ts'
 import { sleep } from '../kit/time.ts'
 import type { Logger } from '../observability/logger.ts'
 import type { EventTracer, SpanKindOf } from '../observability/tracer.ts'
-import { redact } from '../redaction.ts'
-import type { ParkedEvent, SubscriptionDeadLetterStore } from './dead-letter-store.ts'
+import { type ParkedEvent, parkedError, type SubscriptionDeadLetterStore } from './dead-letter-store.ts'
 import { SubscriptionFailedError } from './errors.ts'
-import type { Consumer, Unit } from './projection.ts'
+import type { Consumer } from './projection.ts'
 import type { SubscriptionMonitor } from './subscription-monitor.ts'
 import type { ResolvedSubscriptionOptions } from './subscription-options.ts'
-
-/** Maximum length of the error text that is stored with a parked event, in characters. */
-const MAX_ERROR_TEXT = 1000
+import type { Unit } from './unit.ts'
 
 export interface EventWorkParts {
   /** The subscription, which waits for these handlers when it stops. */
@@ -182,7 +180,7 @@ export class EventWork {
   }
 
   #stepsOf(unit: Unit): RetrySteps {
-    const { slots, stopping, gate, abandoned } = this.#parts
+    const { slots, stopping, gate, abandoned, consumer } = this.#parts
     return {
       sleep: async (ms, ended) =>
         (await sleep(ms, stopping, ended)) && (await gate.passed(stopping)) && !stopping.aborted,
@@ -192,6 +190,8 @@ export class EventWork {
       leave: () => slots?.release(),
       waiting: () => Promise.resolve(true),
       starting: () => Promise.resolve(!stopping.aborted),
+      // A failure of the stores of a transactional projection is no failure of its handlers.
+      isOutage: (error) => consumer.bound?.isOutage(error) === true,
       run: ({ handlers, attempt }) => this.#attempt(handlers, unit, attempt),
       discarded: (failure, attempt) => this.#discarded(unit, failure, attempt),
       get isAbandoned() {
@@ -234,8 +234,7 @@ export class EventWork {
       position,
       event,
       handlerNames: failures.map(({ handler }) => recordedName(handler)),
-      errorName: shorten(redact(String(error.name)), MAX_ERROR_TEXT),
-      errorMessage: shorten(redact(String(error.message)), MAX_ERROR_TEXT),
+      ...parkedError(error, options),
       attempts,
       firstFailedAt,
       failedAt: new Date(),
@@ -255,7 +254,8 @@ export class EventWork {
     const { monitor, logger } = this.#parts
     for (let failure = 1; ; failure += 1) {
       try {
-        await deadLetters.add(parked)
+        const park = this.#parts.consumer.bound?.park
+        await (park === undefined ? deadLetters.add(parked) : park(parked))
         break
       } catch (thrown) {
         monitor.trouble('deadLetters', 'dead-lettering failed', toError(thrown))
@@ -264,7 +264,7 @@ export class EventWork {
     }
     monitor.troubleOver('deadLetters')
     monitor.eventsDeadLettered += 1
-    const { event, ...fields } = parked
+    const { event, errorStack: _stack, ...fields } = parked
     logger.error('event dead-lettered', { ...fields, eventId: event.eventId, eventType: event.eventType })
     return !this.#parts.abandoned.aborted
   }
@@ -299,19 +299,22 @@ class AttemptInfo implements RunInfo {
   }
 }
 
+/** Longest attribute of a span that comes from an event, in characters. */
+const MAX_ATTRIBUTE = 256
+
 const PROCESS_SPAN: SpanKindOf<Attempt> = {
   role: 'consumer',
   leavesFailuresToChildren: true,
-  name: ({ unit: [{ event }], info }) => `${info.consumerGroup}.process ${event.eventType}`,
+  name: ({ unit: [{ event }], info }) => `${info.consumerGroup}.process ${registeredType(event)}`,
   attributes: ({ unit, info }) => ({
     'messaging.system': 'eventspine',
     'messaging.operation.type': 'process',
     'messaging.operation.name': 'process',
     'messaging.consumer.group.name': info.consumerGroup,
-    'messaging.message.id': unit[0].event.eventId,
+    'messaging.message.id': shorten(unit[0].event.eventId, MAX_ATTRIBUTE),
     ...(unit.length > 1 && { 'messaging.batch.message_count': unit.length }),
-    'eventspine.event.type': unit[0].event.eventType,
-    'eventspine.event.id': unit[0].event.eventId,
+    'eventspine.event.type': shorten(unit[0].event.eventType, MAX_ATTRIBUTE),
+    'eventspine.event.id': shorten(unit[0].event.eventId, MAX_ATTRIBUTE),
     'eventspine.position': unit[0].position,
     'eventspine.attempt': info.attempt,
   }),

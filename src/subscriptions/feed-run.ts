@@ -227,5 +227,7 @@ export function wantedEvents(consumer: Consumer, options: ResolvedSubscriptionOp
   const allowed = eventClasses?.map(({ eventType }) => eventType)
   const taken = consumer.eventTypes
   const both = allowed === undefined ? taken : taken?.filter((eventType) => allowed.includes(eventType))
-  return { eventTypes: both ?? allowed, aggregateTypes, tenantId }
+  const wanted = both ?? allowed
+  const eventTypes = wanted && [...wanted, ...(consumer.alsoReads?.(wanted) ?? [])]
+  return { eventTypes, aggregateTypes, tenantId }
 }

@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import { toError } from '../errors.ts'
-import type { DomainEvent } from '../events/index.ts'
+import type { DomainEvent, EventClass } from '../events/index.ts'
 import type { Logger } from '../observability/logger.ts'
 import { matcher } from '../store/in-memory-event-store.ts'
 import type { EventStoreHealth, FeedPage, ReadAllOptions, StoredEvent } from '../store/index.ts'
+import { MemoryReader } from '../store/memory-reader.ts'
 import { MemoryTable } from '../store/memory-table.ts'
 import { type Checkpoint, type CheckpointStore, replacement } from './checkpoint-store.ts'
 import { InMemoryLeaseStore } from './lease-store.ts'
@@ -15,6 +16,7 @@ export class InMemoryOutbox implements Outbox {
   readonly leases = new InMemoryLeaseStore()
   readonly #logger: Logger
   readonly #now: () => Date
+  readonly #reader = new MemoryReader()
   readonly #relays = new MemoryTable<Checkpoint>()
   readonly #listeners = new Set<() => void>()
   readonly #id = randomUUID()
@@ -46,6 +48,7 @@ export class InMemoryOutbox implements Outbox {
     const events = this.#events
       .filter(({ event, position }) => position > fromPosition && position <= toPosition && isWanted(event))
       .slice(0, limit)
+      .map((stored) => this.#reader.read(stored))
     return { events, head: this.#head, headEventId: this.#events.at(-1)?.event.eventId }
   }
 
@@ -73,8 +76,9 @@ export class InMemoryOutbox implements Outbox {
     return { status: 'up', problems: [], heldBack: undefined }
   }
 
-  /** A no-op, because events are kept as objects. */
-  registerEvents(): void {}
+  registerEvents(eventClasses: readonly EventClass[]): void {
+    this.#reader.known.register(eventClasses)
+  }
 
   async removeRelay(name: string): Promise<boolean> {
     return this.#relays.delete(name)

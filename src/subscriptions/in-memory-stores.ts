@@ -19,6 +19,7 @@ import { InMemoryLeaseStore } from './lease-store.ts'
 import { outgoingEvents } from './outbox.ts'
 import type { StoreTransaction } from './store-transaction.ts'
 import type { Stores } from './stores.ts'
+import { TransactionalProjection, type TransactionalProjectionOptions } from './transactional-projection.ts'
 
 /**
  * All stores in memory, with transactions, for tests of programs that use durable stores. Transactions run one at a time, and
@@ -81,6 +82,12 @@ export class InMemoryStores implements Stores<undefined> {
         this.outbox.commit(outgoing)
       },
     })
+  }
+
+  projection(options: TransactionalProjectionOptions<undefined>): TransactionalProjection {
+    const { checkpoints, deadLetters } = this
+    const transaction: typeof this.transaction = (work) => this.transaction(work)
+    return TransactionalProjection.create({ transaction, checkpoints, deadLetters }, options)
   }
 
   async ready(): Promise<void> {}

@@ -134,7 +134,7 @@ export class TransactionalInbox<Client> implements Inbox<Client> {
 }
 
 /** The context of one attempt. The signal is created when it is first read. */
-class InboxRun<Client> implements InboxContext<Client> {
+export class InboxRun<Client> implements InboxContext<Client> {
   readonly tx: StoreTransaction<Client>
   readonly idempotencyKey: string
   readonly #context: HandlerContext

@@ -1,4 +1,9 @@
-export { type Checkpoint, type CheckpointStore, InMemoryCheckpointStore } from './checkpoint-store.ts'
+export {
+  type Checkpoint,
+  type CheckpointStore,
+  type CheckpointTransaction,
+  InMemoryCheckpointStore,
+} from './checkpoint-store.ts'
 export {
   InMemorySubscriptionDeadLetterStore,
   type ParkedEvent,
@@ -16,6 +21,7 @@ export {
   SubscriptionStoppedError,
 } from './errors.ts'
 export { FileCheckpointStore } from './file-checkpoint-store.ts'
+export { type HandlerBinding, handlerFor } from './handler-binding.ts'
 export type { SubscriptionState, SubscriptionStatus, SubscriptionsHealth } from './health.ts'
 export { InMemoryStores } from './in-memory-stores.ts'
 export {
@@ -28,15 +34,16 @@ export {
 export { InMemoryLeaseStore, type Lease, type LeaseStore } from './lease-store.ts'
 export type { SubscriptionManagerOptions } from './manager-options.ts'
 export type { Outbox, OutboxTransaction } from './outbox.ts'
-export {
-  type BatchProjection,
-  type HandlerBinding,
-  type HandlerSet,
-  handlerFor,
-  type Projection,
-} from './projection.ts'
+export type { BatchProjection, HandlerSet, Projection } from './projection.ts'
 export type { RebuildReport } from './rebuild.ts'
 export type { RelayOptions } from './relay.ts'
+export {
+  type CreateReplacing,
+  dropEvent,
+  type EventReplacement,
+  type ReplacingEvent,
+  replaceEvent,
+} from './replacements.ts'
 export type { ReplayFailure, ReplayOptions, ReplayReport } from './replay.ts'
 export type { StopReport } from './shutdown-report.ts'
 export type { RunUntilShutdownOptions } from './shutdown-signals.ts'
@@ -55,3 +62,8 @@ export type {
   SubscriptionOptions,
   SubscriptionProgress,
 } from './subscription-options.ts'
+export {
+  TransactionalProjection,
+  type TransactionalProjectionOptions,
+  type TransactionalProjectionParts,
+} from './transactional-projection.ts'

@@ -20,6 +20,7 @@ import type { SubscriptionDeadLetterStore } from './dead-letter-store.ts'
 import type { SubscriptionHost } from './feed-subscription.ts'
 import type { LeaseStore } from './lease-store.ts'
 import { isOutbox } from './outbox.ts'
+import type { EventReplacement } from './replacements.ts'
 
 export interface SubscriptionManagerOptions {
   /** The only source of events: an event store, or the outbox of the stores. */
@@ -39,6 +40,8 @@ export interface SubscriptionManagerOptions {
   readonly leaseTtlMs?: number
   /** Name of this instance among those that share the leases. Default: a random name. */
   readonly instanceId?: string
+  /** Events that all subscriptions get as other events, or not at all. Create them with `replaceEvent` and `dropEvent`. */
+  readonly replacements?: readonly EventReplacement[]
   /** Maximum duration of a `stop` that is called without `timeoutMs`, in milliseconds. Default 30,000. */
   readonly shutdownTimeoutMs?: number
   /** Create OpenTelemetry spans if an SDK is registered. Default true. */
@@ -57,6 +60,7 @@ const defaults = {
   leases: undefined as LeaseStore | undefined,
   leaseTtlMs: 15_000,
   instanceId: undefined as string | undefined,
+  replacements: [] as readonly EventReplacement[],
   shutdownTimeoutMs: 30_000,
   enableTracing: true,
   tracer: undefined as OpenTelemetryApiTracer | undefined,
@@ -71,8 +75,19 @@ const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
   leases: optional(objectWith('a LeaseStore', 'acquire', 'release', 'onRelease')),
   leaseTtlMs: durationMs,
   instanceId: optional(nonEmptyText),
+  replacements: {
+    rule: 'an array of what replaceEvent and dropEvent return, with at most one of each event class',
+    isValid: areReplacements,
+  },
   shutdownTimeoutMs: durationMs,
   ...observabilityRules,
+}
+
+function areReplacements(value: unknown): boolean {
+  if (!Array.isArray(value)) return false
+  const isReplacement = (item: unknown) =>
+    typeof item === 'object' && item !== null && 'eventClass' in item && 'split' in item
+  return value.every(isReplacement) && new Set(value.map((item) => item.eventClass)).size === value.length
 }
 
 /** The options of a manager, checked and with defaults applied. */
@@ -80,6 +95,7 @@ export interface ResolvedManagerOptions {
   readonly host: SubscriptionHost
   readonly bus: EventBus | undefined
   readonly shutdownTimeoutMs: number
+  readonly replacements: readonly EventReplacement[]
 }
 
 /** @throws ConfigError with every fault. */
@@ -87,11 +103,12 @@ export function resolveManagerOptions(options: SubscriptionManagerOptions): Reso
   const { eventStore: store } = Object(options) as SubscriptionManagerOptions // checked by the next line
   const ofOutbox = isOutbox(store) ? { ...rules, checkpoints: optional(rules.checkpoints) } : rules
   const resolved = resolveOptions('SubscriptionManager', options, defaults, ofOutbox)
-  const { deadLetters, leaseTtlMs, instanceId = randomUUID(), enableTracing, shutdownTimeoutMs } = resolved
+  const { deadLetters, leaseTtlMs, instanceId = randomUUID(), enableTracing } = resolved
+  const { replacements, shutdownTimeoutMs } = resolved
   const tracer = enableTracing ? new OpenTelemetryTracer(resolved.tracer) : noTracer
   const logger = resolveLogger(resolved.logger)
   const host = { store, ...progressOf(options), deadLetters, leaseTtlMs, instanceId, tracer, logger }
-  return { host, bus: resolved.eventBus, shutdownTimeoutMs }
+  return { host, bus: resolved.eventBus, replacements, shutdownTimeoutMs }
 }
 
 /**

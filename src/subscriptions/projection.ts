@@ -1,9 +1,16 @@
 import { describeValue } from '../errors.ts'
-import { type DomainEvent, type EventClass, type EventOf, EventRegistry } from '../events/index.ts'
-import type { AnyEventHandler, EventHandler, HandlerContext } from '../handling/event-handler.ts'
-import type { HandlerEntry, SubscribeOptions } from '../handling/handler-entry.ts'
+import { type DomainEvent, type EventClass, EventRegistry } from '../events/index.ts'
+import type { EventHandler, HandlerContext } from '../handling/event-handler.ts'
+import type { HandlerEntry } from '../handling/handler-entry.ts'
 import { HandlerRegistry } from '../handling/handler-registry.ts'
-import type { StoredEvent } from '../store/index.ts'
+import type { HandlerBinding } from './handler-binding.ts'
+import {
+  type BoundUnits,
+  TransactionalProjection,
+  type TransactionalUnits,
+} from './transactional-projection.ts'
+import type { Unit } from './unit.ts'
+import type { UnitCheckpoint } from './unit-checkpoint.ts'
 
 /** Optional members of every subscriber. */
 interface Subscriber {
@@ -30,39 +37,11 @@ export interface BatchProjection<E extends DomainEvent = DomainEvent> extends Su
   subscribedTo?(): readonly EventClass[]
 }
 
-/** A handler of one or several event classes; create it with {@link handlerFor}. */
-export interface HandlerBinding {
-  readonly eventClasses: readonly EventClass[]
-  readonly handler: unknown
-  readonly options?: SubscribeOptions
-}
-
 /** Several handlers in one subscription. An event is finished when all of its handlers have succeeded. */
 export interface HandlerSet extends Subscriber {
   readonly name: string
   readonly handlers: readonly HandlerBinding[]
 }
-
-/**
- * Creates a handler for the `handlers` of a subscription; its parameter is inferred. If an event has several handlers,
- * give each of them a `name`: a replay of parked events runs only the handlers that had failed, and finds them by their
- * names.
- *
- * Options that it leaves out are those of the subscription.
- *
- * @example
- * manager.subscribe({ name: 'invoices', handlers: [handlerFor(OrderCreated, (event) => invoice(event.customerId))] })
- */
-export function handlerFor<const C extends EventClass | readonly EventClass[]>(
-  eventClass: C,
-  handler: AnyEventHandler<EventOf<C>>,
-  options: SubscribeOptions = {},
-): HandlerBinding {
-  return { eventClasses: Array.isArray(eventClass) ? eventClass : [eventClass], handler, options }
-}
-
-/** Events that are handled together: a single event, or the batch of a batch handler. */
-export type Unit = readonly [StoredEvent, ...StoredEvent[]]
 
 /** A subscriber in the form that a subscription calls. */
 export interface Consumer {
@@ -71,11 +50,17 @@ export interface Consumer {
   readonly eventClasses: readonly EventClass[]
   /** The event types that it handles; undefined for all. */
   readonly eventTypes: readonly string[] | undefined
+  /** Further event types to read for these ones, because they are replaced by them. */
+  readonly alsoReads?: (wanted: readonly string[]) => readonly string[]
   /** True if a page is one unit. */
   readonly isBatch: boolean
   /** The handlers of an event, or of a batch. */
   readonly handlersFor: (unit: Unit) => readonly HandlerEntry[]
   readonly reset: (() => void | Promise<void>) | undefined
+  /** Set if units are handled in transactions that also move the checkpoint. */
+  readonly transactional?: TransactionalUnits
+  /** Set while such units are bound to a checkpoint. */
+  readonly bound?: BoundUnits
 }
 
 /**
@@ -85,6 +70,7 @@ export interface Consumer {
 export function readSubscriber(subscriber: unknown, givenName?: string): Consumer {
   if (typeof subscriber !== 'object' || subscriber === null) throw notASubscriber(subscriber)
   const name = givenName ?? nameOf(subscriber)
+  if (subscriber instanceof TransactionalProjection) return transactionalConsumer(name, subscriber)
   // The method is read at each call, so that a replaced one takes effect.
   const reset = hasMethod(subscriber, 'reset') ? () => subscriber.reset() as void | Promise<void> : undefined
   if (hasMethod(subscriber, 'handleBatch')) return { name, reset, ...batchConsumer(name, subscriber) }
@@ -98,6 +84,28 @@ export function readSubscriber(subscriber: unknown, givenName?: string): Consume
     eventTypes: takesAll ? undefined : registry.subscribedClasses().map(({ eventType }) => eventType),
     handlersFor: ([{ event }]) => registry.handlersFor(event.eventType),
   }
+}
+
+function transactionalConsumer(name: string, projection: TransactionalProjection): Consumer {
+  const transactional = projection.unitsFor(name)
+  const { isBatch, eventClasses, replayed } = transactional
+  return {
+    name,
+    isBatch,
+    eventClasses,
+    transactional,
+    eventTypes: eventClasses.map(({ eventType }) => eventType),
+    handlersFor: replayed.handlersFor,
+    // The checkpoint and the read model are reset in one transaction.
+    reset: undefined,
+  }
+}
+
+/** The consumer with its units bound to a checkpoint, if they move it themselves. */
+export function boundTo(consumer: Consumer, checkpoint: UnitCheckpoint): Consumer {
+  if (consumer.transactional === undefined) return consumer
+  const bound = consumer.transactional.bind(checkpoint)
+  return { ...consumer, handlersFor: bound.handlersFor, bound }
 }
 
 /** @returns true if it handles events of every type. */

@@ -5,6 +5,7 @@ import type { FeedSubscription } from './feed-subscription.ts'
 import { PositionWaiters } from './position-waiters.ts'
 import type { Consumer } from './projection.ts'
 import { SubscriptionMonitor } from './subscription-monitor.ts'
+import type { TransactionalUnits } from './transactional-projection.ts'
 import { WakeUp } from './wake-up.ts'
 
 /** The result of a rebuild. */
@@ -22,8 +23,9 @@ export interface RebuildReport {
  */
 export async function rebuildInPlace(subscription: FeedSubscription): Promise<RebuildReport> {
   const { host, name, consumer, monitor } = subscription
-  const { reset } = consumer
-  if (reset === undefined) throw new TypeError(`${name} cannot be rebuilt, because it has no reset().`)
+  const { reset, transactional } = consumer
+  if (reset === undefined && transactional?.canReset !== true)
+    throw new TypeError(`${name} cannot be rebuilt, because it has no reset().`)
   const isOurs = subscription.isLeading || (subscription.state === 'failed' && host.leases === undefined)
   if (!isOurs) throw notRunning(name)
   const startedAt = performance.now()
@@ -32,8 +34,8 @@ export async function rebuildInPlace(subscription: FeedSubscription): Promise<Re
   await subscription.halt()
   try {
     // The checkpoint comes first: a crash in between then repeats events. In the other order, events would be missing.
-    await moveCheckpoint(subscription, 0)
-    await reset()
+    await moveCheckpoint(subscription, 0, transactional)
+    await reset?.()
   } catch (thrown) {
     subscription.fail(toError(thrown))
     throw thrown
@@ -51,6 +53,12 @@ export async function rebuildInPlace(subscription: FeedSubscription): Promise<Re
  * stops the new projection. The current one then continues.
  */
 export async function rebuildBeside(subscription: FeedSubscription, fresh: Consumer): Promise<RebuildReport> {
+  if (fresh.transactional !== undefined || subscription.consumer.transactional !== undefined) {
+    throw new TypeError(
+      `${subscription.name} moves its checkpoint in its own transactions, so no other projection can take its place. ` +
+        'Rebuild it without `into`, or fill a projection of another name.',
+    )
+  }
   if (!subscription.isLeading) throw notRunning(subscription.name)
   const startedAt = performance.now()
   await fresh.reset?.()
@@ -73,12 +81,20 @@ async function takePlace(subscription: FeedSubscription, fresh: Consumer, positi
   subscription.replaceConsumer(fresh)
 }
 
-/** Saves a position under the fencing number that the checkpoint has: the caller holds the lease. */
-async function moveCheckpoint({ host, name }: FeedSubscription, position: number): Promise<void> {
+/**
+ * Saves a position under the fencing number that the checkpoint has: the caller holds the lease.
+ * @param transactional - resets the read model in the same transaction.
+ */
+async function moveCheckpoint(
+  { host, name }: FeedSubscription,
+  position: number,
+  transactional?: TransactionalUnits,
+): Promise<void> {
   const present = await host.checkpoints.load(name)
   const storeId = await host.store.identity()
   const checkpoint = { position, storeId, eventId: undefined, fence: present?.fence }
-  await host.checkpoints.save(name, checkpoint, present?.position)
+  if (transactional === undefined) await host.checkpoints.save(name, checkpoint, present?.position)
+  else await transactional.reset(checkpoint, present?.position)
 }
 
 /** The loop of the new projection over the feed. Its position is not saved until it replaces the current projection. */

@@ -2,7 +2,7 @@ import { ConfigError } from '../errors.ts'
 import { Dispatcher, type HandlerFailure } from '../handling/dispatcher.ts'
 import { type HandlerEntry, isCalled, recordedName } from '../handling/handler-entry.ts'
 import type { StoredEvent } from '../store/index.ts'
-import type { ParkedEvent, SubscriptionDeadLetterStore } from './dead-letter-store.ts'
+import { type ParkedEvent, parkedError, type SubscriptionDeadLetterStore } from './dead-letter-store.ts'
 import { SubscriptionStoppedError } from './errors.ts'
 import type { FeedSubscription } from './feed-subscription.ts'
 
@@ -127,8 +127,7 @@ class Replay {
     await this.#deadLetters.add({
       ...parked,
       handlerNames,
-      errorName: error.name,
-      errorMessage: error.message,
+      ...parkedError(error, this.#subscription.options),
       attempts: parked.attempts + 1,
       failedAt: new Date(),
     })

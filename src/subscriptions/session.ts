@@ -9,6 +9,7 @@ import { ForeignCheckpointError, PositionAheadError, SubscriptionStoppedError } 
 import type { FeedMark } from './feed-mark.ts'
 import { FeedRun, type FeedRunParts } from './feed-run.ts'
 import type { HeldLease, LeaseKeeper } from './lease-keeper.ts'
+import { boundTo } from './projection.ts'
 import type { StartPlace } from './subscription-options.ts'
 
 export interface SessionParts extends Omit<FeedRunParts, 'start' | 'progress'> {
@@ -76,7 +77,7 @@ export class Session {
 
   /** The position that the checkpoint store has. */
   get saved(): number | undefined {
-    return this.#saver?.saved
+    return this.#saver?.saved?.position
   }
 
   /** Stops reading, waits for running handlers until the signal aborts, and saves the position. */
@@ -97,13 +98,13 @@ export class Session {
     await settledUntil(this.ended, deadline)
     if (deadline.aborted) giveUp()
     deadline.removeEventListener('abort', giveUp)
-    return { inFlight, notDrained, isSaved: this.#saver?.saved === run?.position }
+    return { inFlight, notDrained, isSaved: this.saved === run?.position }
   }
 
   /** The intermediate result of a stop that is still waiting for handlers. */
   get endSoFar(): SessionEnd {
     const running = this.#run?.running ?? 0
-    return { inFlight: running, notDrained: running, isSaved: this.#saver?.saved === this.#run?.position }
+    return { inFlight: running, notDrained: running, isSaved: this.saved === this.#run?.position }
   }
 
   async #live(after: Promise<void> | undefined): Promise<void> {
@@ -174,7 +175,8 @@ export class Session {
         return saver.busy
       },
     }
-    const run = new FeedRun({ ...this.#parts, start: mark, progress })
+    const consumer = boundTo(this.#parts.consumer, saver)
+    const run = new FeedRun({ ...this.#parts, consumer, start: mark, progress })
     this.#run = run
     onMoved(mark.position)
     return run

@@ -1,5 +1,5 @@
 import type { SnapshotStore, StreamStore } from '../store/index.ts'
-import type { CheckpointStore } from './checkpoint-store.ts'
+import type { CheckpointTransaction } from './checkpoint-store.ts'
 import type { SubscriptionDeadLetterStore } from './dead-letter-store.ts'
 import type { OutboxTransaction } from './outbox.ts'
 
@@ -21,7 +21,7 @@ export interface StoreTransaction<Client = unknown> {
   /** A conflict rejects only the append; the transaction continues. */
   readonly events: StreamStore
   readonly snapshots: SnapshotStore
-  readonly checkpoints: CheckpointStore
+  readonly checkpoints: CheckpointTransaction
   readonly deadLetters: SubscriptionDeadLetterStore
   readonly inbox: InboxTransaction
   readonly outbox: OutboxTransaction

@@ -5,6 +5,7 @@ import type { Inbox } from './inbox.ts'
 import type { LeaseStore } from './lease-store.ts'
 import type { Outbox } from './outbox.ts'
 import type { StoreTransaction } from './store-transaction.ts'
+import type { TransactionalProjection, TransactionalProjectionOptions } from './transactional-projection.ts'
 
 /**
  * All stores of a service: its events and snapshots, the checkpoints, leases and parked events of its subscriptions, and the inbox
@@ -32,6 +33,24 @@ export interface Stores<Client = unknown> extends AsyncDisposable {
    * })
    */
   transaction<T>(work: (tx: StoreTransaction<Client>) => Promise<T>): Promise<T>
+  /**
+   * A projection whose handlers write in the transaction that also moves the checkpoint: each event has its effect exactly
+   * once, whatever crashes. Pass it to the `subscribe` of a manager that has the `checkpoints` of these stores, and their
+   * `deadLetters` if it has any.
+   *
+   * @example
+   * manager.subscribe(
+   *   stores.projection({
+   *     name: 'totals',
+   *     handlers: [
+   *       handlerFor(OrderPaid, async (event, { tx }) => {
+   *         await tx.client.query('update totals set amount = amount + $1', [event.amount])
+   *       }),
+   *     ],
+   *   }),
+   * )
+   */
+  projection(options: TransactionalProjectionOptions<Client>): TransactionalProjection
   /** Resolves when the stores can be used: connected, with the schema of this release. @throws the reason if they cannot. */
   ready(): Promise<void>
   /** Waits for running calls, then closes all handles. Idempotent. */

@@ -14,13 +14,26 @@ import { FeedSubscription, type SubscriptionHost } from './feed-subscription.ts'
 import { healthOf, type SubscriptionStatus, type SubscriptionsHealth } from './health.ts'
 import { resolveManagerOptions, type SubscriptionManagerOptions } from './manager-options.ts'
 import { isOutbox, refuseFilter } from './outbox.ts'
-import { type BatchProjection, type HandlerSet, type Projection, readSubscriber } from './projection.ts'
+import {
+  type BatchProjection,
+  type Consumer,
+  type HandlerSet,
+  type Projection,
+  readSubscriber,
+} from './projection.ts'
 import { type RebuildReport, rebuildBeside, rebuildInPlace } from './rebuild.ts'
 import { type RelayOptions, relayDefaults, relayTo } from './relay.ts'
+import type { EventReplacement } from './replacements.ts'
+import { withReplacements } from './replacing-consumer.ts'
 import { type ReplayOptions, type ReplayReport, replayParked } from './replay.ts'
 import { type StopReport, stopReport } from './shutdown-report.ts'
 import { type RunUntilShutdownOptions, whenAsked } from './shutdown-signals.ts'
-import { resolveSubscriptionOptions, type SubscriptionOptions } from './subscription-options.ts'
+import {
+  type ResolvedSubscriptionOptions,
+  resolveSubscriptionOptions,
+  type SubscriptionOptions,
+} from './subscription-options.ts'
+import { checkTransactional, type TransactionalProjection } from './transactional-projection.ts'
 
 export interface StopOptions {
   /** Maximum duration of the call, in milliseconds. Default: `shutdownTimeoutMs`. */
@@ -58,13 +71,15 @@ export class SubscriptionManager implements AsyncDisposable {
   readonly #store: EventFeed
   readonly #bus: EventBus | undefined
   readonly #host: SubscriptionHost
+  readonly #replacements: readonly EventReplacement[]
   readonly #shutdownTimeoutMs: number
   readonly #subscriptions = new Map<string, FeedSubscription>()
   #endWakeUps: (() => void) | undefined
 
   /** @throws ConfigError if an option is unknown, missing or out of range. */
   constructor(options: SubscriptionManagerOptions) {
-    const { host, bus, shutdownTimeoutMs } = resolveManagerOptions(options)
+    const { host, bus, replacements, shutdownTimeoutMs } = resolveManagerOptions(options)
+    this.#replacements = replacements
     this.#store = host.store
     this.#bus = bus
     this.#shutdownTimeoutMs = shutdownTimeoutMs
@@ -82,18 +97,21 @@ export class SubscriptionManager implements AsyncDisposable {
    * @throws DuplicateSubscriptionError, ConfigError; TypeError if the argument is none of these.
    */
   subscribe<E extends DomainEvent>(
-    subscriber: Projection<E> | BatchProjection<E> | HandlerSet,
+    subscriber: Projection<E> | BatchProjection<E> | HandlerSet | TransactionalProjection,
     options: SubscriptionOptions = {},
   ): void {
-    const consumer = readSubscriber(subscriber, options.name)
-    const { name } = consumer
+    const given = readSubscriber(subscriber, options.name)
+    const { name } = given
     if (this.#subscriptions.has(name)) throw new DuplicateSubscriptionError(name)
     const resolved = resolveSubscriptionOptions(name, options)
+    const consumer = this.#withReplacements(given, resolved)
     if (resolved.onFailure === 'deadLetter' && this.#host.deadLetters === undefined) {
       throw new ConfigError(`subscription ${name}`, [
         "onFailure 'deadLetter' requires the option deadLetters of the manager",
       ])
     }
+    const { transactional } = consumer
+    if (transactional !== undefined) checkTransactional(name, transactional, this.#host, resolved.concurrency)
     if (isOutbox(this.#store)) refuseFilter(name, wantedEvents(consumer, resolved))
     this.#store.registerEvents([...consumer.eventClasses, ...(resolved.eventClasses ?? [])])
     const subscription = new FeedSubscription(this.#host, consumer, resolved)
@@ -187,7 +205,8 @@ export class SubscriptionManager implements AsyncDisposable {
     const subscription = this.#get(name)
     refuseInHandlerOf(subscription, `rebuild('${name}')`)
     if (into === undefined) return rebuildInPlace(subscription)
-    return rebuildBeside(subscription, readSubscriber(into, name))
+    const fresh = this.#withReplacements(readSubscriber(into, name), subscription.options)
+    return rebuildBeside(subscription, fresh)
   }
 
   /**
@@ -266,6 +285,11 @@ export class SubscriptionManager implements AsyncDisposable {
   }
 
   /** @throws ConfigError if the time is not a duration. */
+  #withReplacements(consumer: Consumer, { eventClasses }: ResolvedSubscriptionOptions): Consumer {
+    const allowed = eventClasses?.map(({ eventType }) => eventType)
+    return withReplacements(consumer, this.#replacements, allowed)
+  }
+
   #deadline(given: number | undefined): Deadline {
     const timeoutMs = given ?? this.#shutdownTimeoutMs
     if (!delayMs.isValid(timeoutMs)) {

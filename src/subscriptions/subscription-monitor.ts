@@ -1,4 +1,5 @@
 import type { LogFields, Logger } from '../observability/logger.ts'
+import { readable } from '../redaction.ts'
 
 /** The last problem of a subscription. */
 export interface SubscriptionProblem {
@@ -84,7 +85,8 @@ export class SubscriptionMonitor {
     error: Error,
     at: { readonly eventId?: string; readonly position?: number } = {},
   ): void {
-    const { name, message } = error
+    // A handler's error can hold anything.
+    const [name, message] = [readable(String(error.name)), readable(String(error.message))]
     this.lastError = { what, name, message, at: new Date(), eventId: at.eventId, position: at.position }
   }
 }

@@ -3,6 +3,7 @@ import { assertEventClass } from '../events/event-registry.ts'
 import type { EventClass } from '../events/index.ts'
 import type { HandlerPolicy } from '../handling/handler-policy.ts'
 import {
+  booleanOption,
   delayMs,
   delaysMs,
   durationMs,
@@ -99,6 +100,11 @@ export interface SubscriptionOptions {
    * `'deadLetter'`: it stores the event in the `deadLetters` of the manager and continues. Default `'stop'`.
    */
   readonly onFailure?: 'stop' | 'deadLetter'
+  /**
+   * Store the stack of the error with a dead-lettered event, at most 4,000 characters. A stack shows paths of the program, and
+   * whatever the message of the error shows. Default false.
+   */
+  readonly deadLetterStacks?: boolean
   /** Called regularly with the progress, and when the subscription has caught up. Must not throw. */
   readonly onProgress?: (progress: SubscriptionProgress) => void
   /** Minimum time between two calls of `onProgress`, in milliseconds. Default 1,000. */
@@ -128,6 +134,7 @@ export const subscriptionDefaults = {
   handlerTimeoutMs: Number.POSITIVE_INFINITY,
   processingTimeoutMs: undefined as number | undefined,
   onFailure: 'stop' as 'stop' | 'deadLetter',
+  deadLetterStacks: false,
   onProgress: undefined as ((progress: SubscriptionProgress) => void) | undefined,
   progressIntervalMs: 1000,
 }
@@ -175,6 +182,7 @@ const rules: Readonly<Record<keyof typeof subscriptionDefaults, OptionRule>> = {
   handlerTimeoutMs: durationMsOrInfinity,
   processingTimeoutMs: optional(durationMsOrInfinity),
   onFailure: oneOf('stop', 'deadLetter'),
+  deadLetterStacks: booleanOption,
   onProgress: optional(functionOption),
   progressIntervalMs: delayMs,
 }

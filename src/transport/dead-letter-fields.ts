@@ -1,3 +1,4 @@
+import { MAX_STACK } from '../errors.ts'
 import { parseNames } from './replay-headers.ts'
 import type { DeadLetterReason } from './transport.ts'
 
@@ -13,6 +14,7 @@ export function writeReason(reason: DeadLetterReason): Record<string, string> {
     dlq_reason: reason.kind,
     dlq_error_type: reason.errorName.slice(0, MAX_ERROR_TEXT),
     dlq_error_message: reason.errorMessage.slice(0, MAX_ERROR_TEXT),
+    ...(reason.errorStack !== undefined && { dlq_error_stack: reason.errorStack.slice(0, MAX_STACK) }),
     dlq_retry_count: String(Math.max(0, reason.attempts - 1)),
     dlq_timestamp: pythonTime(reason.failedAt),
     dlq_consumer_group: reason.consumerGroup,
@@ -30,6 +32,7 @@ export function readReason(fields: Readonly<Record<string, string | undefined>>)
     kind: kindOf(fields['dlq_reason']),
     errorName: fields['dlq_error_type'],
     errorMessage: fields['dlq_error_message'],
+    errorStack: fields['dlq_error_stack'] || undefined,
     handlerNames: fields['dlq_handlers'] === undefined ? undefined : parseNames(fields['dlq_handlers']),
     settledHandlers:
       fields['dlq_settled_handlers'] === undefined ? undefined : parseNames(fields['dlq_settled_handlers']),

@@ -95,6 +95,8 @@ export interface DeadLetterReason {
     | 'handler_not_found'
   readonly errorName: string
   readonly errorMessage: string
+  /** The stack of the error, if `deadLetterStacks` is set. */
+  readonly errorStack?: string | undefined
   /** Names of the handlers that have not succeeded, `(unnamed)` for one without a name; empty if no handler was reached. */
   readonly handlerNames: readonly string[]
   /** Names of the handlers that have succeeded. */

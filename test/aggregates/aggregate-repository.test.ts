@@ -3,9 +3,12 @@ import {
   AggregateNotFoundError,
   AggregateRepository,
   type AggregateRepositoryOptions,
+  AggregateRoot,
   ConfigError,
   type DomainEvent,
+  defineEvent,
   type EventStore,
+  evolution,
   InMemoryEventBus,
   InMemoryEventStore,
   InMemorySnapshotStore,
@@ -150,6 +153,7 @@ describe('saving', () => {
     let losing = true
     const eventStore: EventStore = Object.assign(Object.create(whole), {
       getEvents: whole.getEvents.bind(whole),
+      registerEvents: whole.registerEvents.bind(whole),
       appendEvents: async (request: Parameters<EventStore['appendEvents']>[0]) => {
         const result = await whole.appendEvents(request)
         if (losing) throw new Error('connection reset')
@@ -304,4 +308,42 @@ it('refuses events of another aggregate type than its own', async () => {
   order.create('c-1')
 
   await expect(orders.save(order)).rejects.toThrow(/belongs to Order Order-1, not to Invoice Order-1/)
+})
+
+describe('a renamed aggregate type', () => {
+  class Paused extends defineEvent<{ readonly by: string }>()({ type: 'Paused', aggregateType: 'Job' }) {}
+
+  class Halted extends defineEvent<{ readonly by: string }>()({
+    type: 'Halted',
+    typeAliases: ['Paused'],
+    aggregateType: 'Task',
+    aggregateTypeAliases: ['Job'],
+  }) {}
+
+  class Task extends AggregateRoot<readonly string[]> {
+    protected readonly initialState: readonly string[] = []
+    protected readonly evolve = evolution<readonly string[]>().on(Halted, (state, { by }) => [...state, by])
+
+    halt(by: string): void {
+      this.raise(Halted, { by })
+    }
+  }
+
+  it('finds, loads and saves aggregates that were stored before', async () => {
+    const eventStore = new InMemoryEventStore()
+    const stream = { aggregateType: 'Job', aggregateId: 'J-1', expectedVersion: 0 }
+    await eventStore.appendEvents({ ...stream, events: [new Paused({ aggregateId: 'J-1', by: 'Ada' })] })
+    const repository = () =>
+      new AggregateRepository({ eventStore, aggregateFactory: Task, aggregateType: 'Task' })
+
+    expect(await repository().exists('J-1')).toBe(true)
+    const task = await repository().load('J-1')
+    task.halt('Bob')
+    await repository().save(task)
+
+    expect(await repository().load('J-1')).toMatchObject({ state: ['Ada', 'Bob'], version: 2 })
+    const again = repository().createNew('J-1')
+    again.halt('Eve')
+    await expect(repository().save(again)).rejects.toThrow(OptimisticLockError)
+  })
 })

@@ -73,14 +73,13 @@ async function archiveClasses(
   if (!existsSync(archive)) throw new Error(`the JVM wrote no archive of Kafka's classes to ${archive}`)
 }
 
-/** Makes a formatted data folder for a node. The files of two nodes differ in their ids only. */
-export async function copyFormatted(
-  formatted: string,
-  dataFolder: string,
-  config: readonly string[],
-): Promise<void> {
+/** Makes the formatted data folder of a node with this configuration. The files of two nodes differ in their ids only. */
+export async function copyFormatted(formatted: string, config: readonly string[]): Promise<void> {
+  const [dataFolder, nodeId] = ['log.dirs', 'node.id'].map((key) => {
+    const line = config.findLast((one) => one.startsWith(`${key}=`)) ?? ''
+    return line.slice(key.length + 1)
+  }) as [string, string]
   await cp(formatted, dataFolder, { recursive: true })
-  const nodeId = config.findLast((line) => line.startsWith('node.id='))?.slice('node.id='.length)
   const properties = (await readFile(join(formatted, 'meta.properties'), 'utf8'))
     .replace(/^node\.id=.*$/m, `node.id=${nodeId}`)
     // A directory id is a UUID in the base64 of URLs.

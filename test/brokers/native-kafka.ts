@@ -26,7 +26,7 @@ export async function kafkaCommand(
   }
   const lines = [...kafkaConfig(node), ...config]
   await writeFile(file, lines.join('\n'))
-  await copyFormatted(formatted, node.dataFolder, lines)
+  await copyFormatted(formatted, lines)
   const tuning = isMeasured ? [] : [...quickStart, `-XX:SharedArchiveFile=${classes}`]
   const options = ['-Xmx512m', ...tuning, '-Dorg.slf4j.simpleLogger.defaultLogLevel=warn']
   return { folder, command: 'java', args: [...options, '-cp', classPath, 'kafka.Kafka', file] }

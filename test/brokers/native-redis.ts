@@ -12,7 +12,7 @@ export async function redisCommand(
   { config = [] }: LaunchOptions,
 ): Promise<NativeCommand> {
   const { root, program = 'redis-server' } = chosenServer('redis') ?? {}
-  if (root === undefined) await requirePrograms('redis-server')
+  if (root === undefined && program === 'redis-server') await requirePrograms(program)
   const file = join(folder, 'redis.conf')
   const place = [`port ${port}`, 'bind 127.0.0.1', `dir ${JSON.stringify(folder)}`]
   await writeFile(file, [...place, ...redisConfig, ...config].join('\n'))

@@ -12,6 +12,7 @@ const debianPackages = {
   initdb: 'postgresql',
   pgbouncer: 'pgbouncer',
   debootstrap: 'debootstrap',
+  pip: 'python3-pip',
 } as const
 
 /** Where Debian keeps the programs of each PostgreSQL version; they are not on the PATH. */

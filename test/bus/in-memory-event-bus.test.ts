@@ -1,5 +1,12 @@
 import { describe, expect, it } from 'vitest'
-import { type DomainEvent, InMemoryEventBus } from '../../src/index.ts'
+import { type DomainEvent, GenericEvent, InMemoryEventBus } from '../../src/index.ts'
+import {
+  ALL_SEEN,
+  allVersions,
+  ofVersion,
+  Renamed,
+  seen,
+} from '../../src/testing/store-conformance/evolved-events.ts'
 import {
   OrderCreated,
   OrderShipped,
@@ -16,6 +23,42 @@ const fail = (message: string) => () => {
 }
 
 describe('publish', () => {
+  it('hands events of all versions to handlers as instances of the subscribed class', async () => {
+    const bus = quiet()
+    const handled: unknown[] = []
+    bus.subscribe(Renamed, (event) => void handled.push(seen(event)))
+    bus.subscribeToAllEvents((event) => void handled.push(event.constructor))
+
+    await bus.publish(allVersions())
+
+    expect(handled).toEqual(ALL_SEEN.flatMap((fields) => [fields, Renamed]))
+  })
+
+  it('logs and counts an event that the subscribed class refuses, and handles the next', async () => {
+    const logger = new RecordingLogger()
+    const bus = new InMemoryEventBus({ logger })
+    const handled: unknown[] = []
+    bus.subscribe(Renamed, (event) => void handled.push(seen(event)))
+
+    await bus.publish([ofVersion(1, { n: -1 }), ofVersion(1, { n: 7 })])
+
+    expect(handled).toEqual([[7, 'piece', 3]])
+    expect(bus.getStats()).toMatchObject({ eventsPublished: 2, handlersInvoked: 1, handlerErrors: 1 })
+    expect(logger.lines.map(({ message }) => message)).toEqual(['event refused by its class'])
+  })
+
+  it('passes an event without a class on as it is', async () => {
+    const bus = quiet()
+    const handled: DomainEvent[] = []
+    bus.subscribeToAllEvents((event) => void handled.push(event))
+    const event = new GenericEvent({ aggregateId: 'a', aggregateType: 'A', eventType: 'E', data: {} })
+
+    await bus.publish([event])
+
+    expect(handled).toEqual([event])
+    expect(handled[0]).toBe(event)
+  })
+
   it('passes the events of one call to every handler in order', async () => {
     const bus = new InMemoryEventBus()
     const first: number[] = []

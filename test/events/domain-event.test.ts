@@ -184,7 +184,7 @@ describe('data of an event', () => {
     [
       'a Map',
       new Map(),
-      'value: is an instance of Map, which JSON cannot hold; use plain objects and arrays',
+      'value: is an instance of Map, which JSON cannot represent; use plain objects and arrays',
     ],
     ['bytes', Buffer.from('hi'), 'value: is binary; encode it as text, base64 for instance'],
     ['an invalid date', [new Date(Number.NaN)], 'value[0]: must be a valid Date'],

@@ -95,14 +95,14 @@ describe('an event is refused at once, with the path, if its payload holds', () 
     )
   })
 
-  it('what a transform would change again at each consumer', () => {
+  it('a value that a transform would change again at each consumer', () => {
     const InCents = defineEvent({
       ...named,
       schema: z.object({ lines: z.array(z.object({ price: z.number().transform((euro) => euro * 100) })) }),
     })
 
     expect(() => new InCents({ aggregateId: '1', lines: [{ price: 12.5 }] })).toThrow(
-      /lines\[0\]\.price: is changed by the schema each time the event is read/,
+      /lines\[0\]\.price: is changed by the schema each time the event is decoded/,
     )
     expect(new InCents({ aggregateId: '1', lines: [{ price: 0 }] }).lines[0]?.price).toBe(0)
   })

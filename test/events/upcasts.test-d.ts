@@ -31,3 +31,20 @@ it('refuses a chain that ends with another payload', () => {
   defineEvent<{ customerId: string; currency: string }>()({ ...named, upcasts: short })
   defineEvent<{ customerId: string }>()({ ...named, upcasts: short })
 })
+
+it('infers the way back, and refuses one to another payload', () => {
+  v1.to(
+    2,
+    ({ customer }) => ({ customerId: customer }),
+    (payload) => {
+      expectTypeOf(payload).toEqualTypeOf<{ customerId: string }>()
+      return { customer: payload.customerId }
+    },
+  )
+  v1.to(
+    2,
+    ({ customer }) => ({ customerId: customer }),
+    // @ts-expect-error customer is missing
+    ({ customerId }) => ({ customerId }),
+  )
+})

@@ -138,14 +138,14 @@ describe('a handler', () => {
   it.each([
     [{}, 'got an object'],
     [() => undefined, 'got a function'],
-    [{ subscribedTo: () => [] }, 'At least one event class is needed'],
+    [{ subscribedTo: () => [] }, 'At least one event class is required'],
     [
       { subscribedTo: () => [OrderCreated] },
       'A handler must be a function or an object with a handle(event) method',
     ],
     [
       { subscribedTo: () => ['OrderCreated'], handle: () => undefined },
-      'An event class made with defineEvent is needed',
+      'An event class created with defineEvent is required',
     ],
   ])('that declares nothing usable is refused by subscribeAll: %o', (subscriber, message) => {
     const bus = new InMemoryEventBus()

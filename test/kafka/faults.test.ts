@@ -6,6 +6,7 @@ import { launchBroker } from '../brokers/launch-broker.ts'
 import { OrderCreated, orderCreated } from '../support/order-events.ts'
 import { paced } from '../support/pace.ts'
 import { RecordingLogger } from '../support/recording-logger.ts'
+import { itWithEach, protocols } from './protocols.ts'
 import { consume, createBus, freshName, noticesOf, recorder, until } from './scene.ts'
 
 const idsOf = (events: readonly { readonly eventId: string }[]) => events.map(({ eventId }) => eventId)
@@ -118,9 +119,10 @@ it('lets a running handler delay the handover of its partition for at most maxPo
   never.resolve()
 })
 
-it.each(['classic', 'consumer'] as const)(
+itWithEach(
+  protocols,
   'passes a partition to another member while its events wait for a retry, with their failed attempts (%s)',
-  async (groupProtocol) => {
+  async ({ groupProtocol }) => {
     const options = {
       topicPrefix: freshName(),
       consumerGroup: freshName(),
@@ -152,9 +154,10 @@ it.each(['classic', 'consumer'] as const)(
   },
 )
 
-it.each(['classic', 'consumer'] as const)(
+itWithEach(
+  protocols,
   'logs an error about another process with the same groupInstanceId, and yields to it (%s)',
-  async (groupProtocol) => {
+  async ({ groupProtocol }) => {
     const logger = new RecordingLogger()
     const options = { topicPrefix: freshName(), consumerGroup: freshName(), groupProtocol }
     const first = createBus({ ...options, groupInstanceId: 'same', logger })

@@ -47,6 +47,7 @@ it(
     )
     const writer = new PlainWriter(server)
     const digests: string[] = []
+    let forgedCount = 0
     try {
       await fuzzBus({
         messages,
@@ -57,6 +58,17 @@ it(
             digests.push(digest({ key, value, headers }))
           await writer.send(batch.map((message) => ({ ...message, topic })))
         },
+        forge: ({ key, headers, body }, forged) => ({
+          partition: forgedCount++ % PARTITIONS,
+          key: Buffer.from(key),
+          value: Buffer.from(body),
+          headers: new Map(
+            [...Object.entries(headers), ...forged].map(([name, value]) => [
+              Buffer.from(name),
+              Buffer.from(value),
+            ]),
+          ),
+        }),
         bodyOf: ({ value }) => value ?? Buffer.alloc(0),
         digests: () => Promise.resolve(digests),
         async deadLetters(group, count) {

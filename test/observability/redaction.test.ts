@@ -1,16 +1,25 @@
 import { inspect } from 'node:util'
+import { Pool } from 'pg'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import {
   ConfigError,
   ConnectionError,
   createEventBus,
   InMemoryEventBus,
+  InMemoryStores,
   KafkaEventBus,
   RabbitMQEventBus,
   RedisEventBus,
+  SubscriptionManager,
 } from '../../src/index.ts'
-import { quote, redact, rememberCredentials, rememberSecret } from '../../src/redaction.ts'
+import { PostgresStores } from '../../src/postgres/index.ts'
+import { quote, readable, redact, rememberCredentials, rememberSecret } from '../../src/redaction.ts'
+import { SqliteStores } from '../../src/sqlite/index.ts'
+import { MemoryBrokerEventBus } from '../../src/testing/index.ts'
 import { OrderCreated, orderCreated } from '../support/order-events.ts'
+import { RecordingLogger } from '../support/recording-logger.ts'
+import { startTracing } from '../support/telemetry.ts'
+import { waitFor } from '../support/wait-for.ts'
 
 const CANARY = 'Tr0ub4dor-Canary'
 const PEM = `-----BEGIN PRIVATE KEY-----\n${CANARY}\n-----END PRIVATE KEY-----\n`
@@ -42,12 +51,14 @@ function shownBy(error: unknown): string {
   return [...parts, inspect(error, { depth: 9, showHidden: true })].join('\n')
 }
 
-describe.each([
+describe.each<readonly [string, (options: object) => unknown]>([
+  ['postgres', (options) => new PostgresStores({ postgresUrl: 'postgres://h/d', ...options })],
+  ['sqlite', (options) => new SqliteStores({ file: 'unused.db', ...options })],
   ['redis', (options: object) => new RedisEventBus(options)],
   ['rabbitmq', (options: object) => new RabbitMQEventBus(options)],
   ['kafka', (options: object) => new KafkaEventBus(options)],
   ['memory', (options: object) => new InMemoryEventBus(options)],
-] as const)('the options of %s', (_name, create) => {
+])('the options of %s', (_name, create) => {
   const faults = shownBy(thrownBy(() => create({ qqqqqqqqqqqqqqqqqqqqqqqq: 1 })))
   const names = /there are: ([^)]*)\)/.exec(faults)?.[1]?.split(', ') ?? []
 
@@ -107,6 +118,22 @@ describe('a text', () => {
     for (const form of [...forms, base64]) expect(redact(`got ${form}!`)).toMatch(/^got "?\*\*\*=*"?!$/)
   })
 
+  it('is cut after its secrets are replaced, so that no part of one is left', () => {
+    rememberSecret(CANARY)
+    for (let before = 970; before < 1010; before += 1)
+      expect(readable(`${'x'.repeat(before)}${CANARY} and more`)).not.toContain(CANARY.slice(0, 4))
+  })
+
+  it.each([
+    `postgres://h/d?password=${CANARY}`,
+    `postgres://h/d?user=u&sslpassword=${CANARY}#x`,
+    `postgres://u:${CANARY},more@h,i/d`,
+  ])('loses the secret of %s', (url) => {
+    rememberCredentials(url)
+
+    expect(redact(`refused: ${CANARY}`)).toBe('refused: ***')
+  })
+
   it('of a server is shortened, and ends without its full stop', () => {
     expect(quote('ERR no.\r\n . ')).toBe('ERR no')
     expect(quote(`x${'. '.repeat(1_000_000)}y`)).toHaveLength(1)
@@ -145,4 +172,58 @@ it('a log line has no secret in its fields', async () => {
 
   expect(lines).toHaveBeenCalledTimes(2)
   expect(inspect(lines.mock.calls, { depth: 9 })).not.toContain(CANARY)
+})
+
+it('a pool that the stores are given keeps its password', () => {
+  const password = 'Other-Canary-1'
+  const ssl = { key: 'Other-Canary-2' }
+  const connectionString = 'postgres://u:Other-Canary-3@h/d'
+  new PostgresStores({ pool: new Pool({ password, ssl, connectionString }) })
+
+  expect(redact(`${password} ${ssl.key} ${connectionString}`)).not.toContain('Other-Canary')
+})
+
+it('a handler puts no secret into health, a status, a span or a dead letter', async () => {
+  const password = 'Canary-of-a-handler'
+  const refusal = `cannot reach redis://user:${password}@host, with ${password}`
+  const fail = () => {
+    throw new Error(refusal, { cause: new Error(refusal) })
+  }
+  rememberCredentials(`redis://user:${password}@host`)
+  const exporter = startTracing()
+  const shown: unknown[] = []
+
+  const logger = new RecordingLogger()
+  await using bus = new MemoryBrokerEventBus({ logger, maxRetries: 0, deadLetterStacks: true })
+  bus.subscribe(OrderCreated, fail, { name: 'fails' })
+  bus.startConsumingInBackground()
+  await bus.whenConsuming()
+  await bus.publish([orderCreated()])
+  await waitFor(() => bus.getStats().messagesSentToDlq === 1)
+  shown.push(await bus.health(), await bus.deadLetters.list())
+
+  const stores = new InMemoryStores()
+  const { events: eventStore, checkpoints, deadLetters } = stores
+  const event = orderCreated()
+  await eventStore.appendEvents({ ...event, events: [event], expectedVersion: 'any' })
+  await using manager = new SubscriptionManager({ eventStore, checkpoints, deadLetters, logger })
+  const options = { maxRetries: 0, onFailure: 'deadLetter', deadLetterStacks: true } as const
+  manager.subscribe({ name: 's', handle: fail }, options)
+  manager.start()
+  await manager.whenCaughtUp('s')
+  shown.push(await manager.health(), await deadLetters.list())
+
+  const spans = exporter.getFinishedSpans().map(({ name, events, status }) => ({ name, events, status }))
+  expect(spans.some(({ events }) => events.some(({ name }) => name === 'exception'))).toBe(true)
+  const text = inspect([shown, spans], { depth: 12, maxStringLength: null })
+  expect(text).toContain('cannot reach redis://***@host')
+  expect(text).toContain('caused by Error')
+  expect(text).not.toContain(password)
+})
+
+it('hides no user of a URL without a password, whose name is part of other words', () => {
+  rememberCredentials('postgres://plainuser@host/shop')
+
+  expect(redact('at src/plainuser/answers.ts')).toBe('at src/plainuser/answers.ts')
+  expect(redact('postgres://plainuser@host/shop')).not.toContain('plainuser')
 })

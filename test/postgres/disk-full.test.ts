@@ -1,10 +1,11 @@
 import { chown, mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { expect, inject, it, onTestFinished } from 'vitest'
+import { expect, inject, onTestFinished } from 'vitest'
 import { StoreFullError } from '../../src/index.ts'
 import { noted } from '../../src/testing/conformance/events.ts'
 import { serverUser } from '../brokers/native-postgres.ts'
-import { canMount, SmallDisk } from '../support/small-disk.ts'
+import { itUnless } from '../support/left-out.ts'
+import { obstacleToMounting, SmallDisk } from '../support/small-disk.ts'
 import { connected, freshSchema, openStores } from './postgres-scene.ts'
 
 type Stores = ReturnType<typeof openStores>
@@ -24,7 +25,8 @@ async function ownedFolder(disk: SmallDisk): Promise<string> {
   return folder
 }
 
-it.runIf(canMount)(
+itUnless(
+  obstacleToMounting,
   'stores no append partially on a full disk, and works again when there is space',
   async () => {
     await using disk = await SmallDisk.mount(16)

@@ -2,6 +2,7 @@ import { expect, inject, it, onTestFinished } from 'vitest'
 import { GenericEvent, SubscriptionManager } from '../../src/index.ts'
 import { PostgresPermissionError, PostgresValueError } from '../../src/postgres/index.ts'
 import { Noted, noted } from '../../src/testing/conformance/events.ts'
+import { testChangedRows } from '../store/changed-rows.ts'
 import { paced } from '../support/pace.ts'
 import { RecordingLogger } from '../support/recording-logger.ts'
 import { connected, dropSchema, freshSchema, openStores } from './postgres-scene.ts'
@@ -50,6 +51,32 @@ it.each([
     await dropSchema(schema)
   }
 })
+
+testChangedRows(async () => {
+  const schema = freshSchema()
+  const stores = openStores({ schema, events: [Noted] })
+  await stores.ready()
+  const client = await connected()
+  return {
+    stores,
+    async change(column, value, position) {
+      await client.query(`update "${schema}".events set ${column} = $1 where position = $2`, [
+        value,
+        position,
+      ])
+    },
+    async [Symbol.asyncDispose]() {
+      await client.end()
+      await stores.close()
+      await dropSchema(schema)
+    },
+  }
+}, [
+  ['occurred_at', 'infinity'],
+  ['stored_at', 'infinity'],
+  // The index of the table holds no longer one. It compresses it.
+  ['event_type', 'x'.repeat(100_000)],
+])
 
 it('stores a payload of 50 MB, and refuses one that is too large for the server before it is sent', {
   timeout: paced(120_000),

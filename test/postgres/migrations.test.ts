@@ -22,6 +22,7 @@ it('is run by one of several instances that start at once', async () => {
   expect(rows).toEqual([
     { version: 1, name: 'event store' },
     { version: 2, name: 'inbox and outbox' },
+    { version: 3, name: 'stacks of parked events' },
   ])
   await Promise.all(stores.map((one) => one.close()))
 })
@@ -32,10 +33,11 @@ it('reports missing migrations at the start, with the remedy', async () => {
 
   const error = await stores.ready().catch((thrown: unknown) => thrown)
   expect(error).toBeInstanceOf(StoreSchemaError)
-  expect(error).toMatchObject({ found: 0, needed: 2, message: expect.stringContaining("migrate: 'run'") })
+  expect(error).toMatchObject({ found: 0, needed: 3, message: expect.stringContaining("migrate: 'run'") })
   expect(await stores.migrations.list()).toMatchObject([
     { version: 1, isApplied: false },
     { version: 2, isApplied: false },
+    { version: 3, isApplied: false },
   ])
   expect((await stores.events.health()).status).toBe('down')
   // The next call looks again.
@@ -44,6 +46,7 @@ it('reports missing migrations at the start, with the remedy', async () => {
   expect(await stores.migrations.list()).toMatchObject([
     { version: 1, isApplied: true },
     { version: 2, isApplied: true },
+    { version: 3, isApplied: true },
   ])
 })
 
@@ -55,7 +58,7 @@ it('can be printed and run by other tools', async () => {
 
   expect((await append(stores)).globalPosition).toBe(1)
   expect((await stores.events.deleteStream({ aggregateId: 'a', aggregateType: 'Note' })).newVersion).toBe(2)
-  expect(postgresMigrationSql({ schema, after: 2 })).toBe('')
+  expect(postgresMigrationSql({ schema, after: 3 })).toBe('')
   await client.query(`drop schema ${client.escapeIdentifier(schema)} cascade`)
 })
 
@@ -65,11 +68,11 @@ it('migrates the schema of an older release, and keeps its events', async () => 
   const [first = ''] = postgresMigrationSql({ schema }).split(/(?<=^commit;\n)/m)
   await client.query(first)
   await using stores = openStores({ schema })
-  expect((await stores.migrations.list()).map(({ isApplied }) => isApplied)).toEqual([true, false])
+  expect((await stores.migrations.list()).map(({ isApplied }) => isApplied)).toEqual([true, false, false])
   await append(stores)
   await stores.transaction((tx) => tx.outbox.add([noted('b')]))
 
-  expect((await stores.migrations.list()).map(({ isApplied }) => isApplied)).toEqual([true, true])
+  expect((await stores.migrations.list()).map(({ isApplied }) => isApplied)).toEqual([true, true, true])
   expect(await stores.outbox.headPosition()).toBe(1)
 })
 
@@ -86,7 +89,7 @@ it('refuses a schema that is too new with both versions, and accepts a newer one
   await client.query(`update "${schema}".migrations set oldest_library = 7 where version = 7`)
   for (const migrate of ['check', 'run'] as const) {
     await using tooOld = openStores({ schema, migrate })
-    await expect(tooOld.ready()).rejects.toMatchObject({ code: 'STORE_SCHEMA', found: 7, needed: 2 })
+    await expect(tooOld.ready()).rejects.toMatchObject({ code: 'STORE_SCHEMA', found: 7, needed: 3 })
   }
   await using unchecked = openStores({ schema, migrate: 'off' })
   await append(unchecked)

@@ -44,6 +44,9 @@ export async function describeRabbitMQ(queueType: 'classic' | 'quorum'): Promise
     groups.set(names.queue, names)
     const proxy = await TcpProxy.start({ host: '127.0.0.1', port: rabbitmq.port })
     const bus = new RabbitMQEventBus({
+      // Enough for a prefetch of 100 on a quorum queue, which returns messages to its end: a consumer that crashes keeps the
+      // order only if it held all messages.
+      maxInFlightBytes: 100 * 1024 * 1024,
       ...options,
       rabbitmqUrl: urlOf(proxy.port),
       exchangeName: scope,

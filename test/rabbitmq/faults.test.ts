@@ -30,6 +30,7 @@ describe('while it runs', () => {
     'has at most $sent messages unconfirmed, and reports only those as unknown',
     async ({ sent, ...options }) => {
       const { bus, proxy } = await proxiedBus({ publishTimeoutMs: 300, ...options })
+      await bus.connect()
       await bus.publish([orderCreated()])
       proxy.freeze()
       const error = await bus

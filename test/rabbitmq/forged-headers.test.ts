@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest'
 import { JsonCodec } from '../../src/index.ts'
 import { OrderCreated, orderCreated } from '../support/order-events.ts'
-import { consume, createBus, freshName, plainChannel, until } from './scene.ts'
+import { consume, createBus, freshName, plainChannel, proxiedBus, until } from './scene.ts'
 
 /** Headers that a replay or a quorum queue writes, as any producer can also write them. */
 const FORGED = {
@@ -12,9 +12,10 @@ const FORGED = {
 }
 
 /** A bus with two handlers, and the delivery counts that they saw. */
-async function listeningBus() {
-  const exchangeName = freshName()
-  const bus = createBus({ exchangeName, consumerGroup: 'g' })
+async function listeningBus(
+  exchangeName = freshName(),
+  bus = createBus({ exchangeName, consumerGroup: 'g' }),
+) {
   const seen: (readonly [handler: string, deliveryCount: number])[] = []
   for (const name of ['first', 'second']) {
     bus.subscribe(OrderCreated, (_event, { deliveryCount }) => void seen.push([name, deliveryCount]), {
@@ -143,5 +144,53 @@ it.each([
     expect(bus.getStats().reconnections).toBe(0)
     const { deadLetters } = await bus.deadLetters.list()
     expect(deadLetters).toMatchObject([{ reason: 'deserialization_error', errorName: 'MessageRefusedError' }])
+  },
+)
+
+/** A header that the broker stores, and what a server in the middle makes of its value. */
+const MARK = Buffer.from('Svalue-with-a-mark')
+const MALFORMED = [
+  ['a field of a type that no table has', Buffer.from('Lvalue')],
+  ['an array that ends beyond its frame', Buffer.from('A\xff\xff\xff\xff', 'latin1')],
+  ['a table that ends beyond its frame', Buffer.from('F\x7f\xff\xff\xff', 'latin1')],
+  ['a number where a text was, and bytes that are no field', Buffer.from('l')],
+] as const
+
+it.each(MALFORMED)(
+  'dead-letters a message with %s, once, and handles the next',
+  async (_what, replacement) => {
+    const exchangeName = freshName()
+    const { proxy, bus } = await proxiedBus({ exchangeName, consumerGroup: 'g' })
+    // The length of a text is between its type and its bytes.
+    const text = Buffer.concat([MARK.subarray(0, 1), sized(MARK.subarray(1))])
+    proxy.rewriteAnswers((chunk) => {
+      const at = chunk.indexOf(text)
+      if (at < 0) return chunk
+      const changed = Buffer.from(chunk)
+      replacement.copy(changed, at)
+      return changed
+    })
+    const { seen } = await listeningBus(exchangeName, bus)
+    const channel = await plainChannel()
+    const content = Buffer.from(new JsonCodec().encode(orderCreated()).body)
+    channel.publish(exchangeName, 'Order.OrderCreated', content, {
+      headers: { event_type: 'OrderCreated', last: MARK.subarray(1).toString() },
+      messageId: 'm',
+    })
+    channel.publish(exchangeName, 'Order.OrderCreated', content, { headers: { event_type: 'OrderCreated' } })
+
+    await until('the dead letter', () => bus.getStats().messagesSentToDlq === 1)
+    await until('the next message', () => seen.length === 2)
+    expect(seen.map(([, deliveryCount]) => deliveryCount)).toEqual([1, 1])
+    expect(bus.getStats().reconnections).toBe(0)
+    const { deadLetters } = await bus.deadLetters.list()
+    expect(deadLetters).toMatchObject([
+      {
+        reason: 'deserialization_error',
+        errorName: 'MessageRefusedError',
+        errorMessage: expect.stringContaining('its properties are not valid AMQP'),
+      },
+    ])
+    expect(Buffer.from(deadLetters[0]?.body ?? [])).toEqual(content)
   },
 )

@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import { inject, it, onTestFinished } from 'vitest'
 import { digestOf, type FoundLetter, fuzzBus, fuzzRun } from '../support/fuzz-bus.ts'
 import { TcpProxy } from '../support/tcp-proxy.ts'
+import type { ForgedHeader } from '../wire/forged-headers.ts'
 import { hostileBody, hostileText } from '../wire/hostile-messages.ts'
 import { capturedAmqp, publishOptions } from './captured-amqp.ts'
 import { createBus, freshName, plainChannel } from './scene.ts'
@@ -114,6 +115,18 @@ const messages: fc.Arbitrary<Message> = fc
   })
   .filter(({ options: { headers } }) => JSON.stringify(headers).length < MAX_HEADER_BYTES)
 
+/** A forged header with the type that the library or the broker writes, and the broker's record of deaths with a count. */
+function typedHeaders([name, value]: ForgedHeader): readonly (readonly [string, unknown])[] {
+  const number = /^-?\d{1,15}$/.test(value) ? Number(value) : value
+  const death = { count: number, queue: 'q', reason: 'rejected', 'routing-keys': [value], exchange: '' }
+  return name === 'x-delivery-count'
+    ? [
+        [name, number],
+        ['x-death', [death, death]],
+      ]
+    : [[name, number]]
+}
+
 const OURS = /^x-(dlq-|death$|first-death-|last-death-|original-|delivery-count|acquired-)/
 /** Characters of a short string that are always kept: a byte that is not UTF-8 becomes U+FFFD, which has three bytes. */
 const KEPT_CHARACTERS = MAX_SHORT_STRING / 3
@@ -154,6 +167,14 @@ it(
           channel.publish(exchangeName, routingKey, body, options)
         await channel.waitForConfirms()
       },
+      forge: ({ headers, body }, forged) => ({
+        routingKey: `Order.${headers['event_type']}`,
+        body: Buffer.from(body),
+        options: {
+          messageId: headers['event_id'] ?? '',
+          headers: { ...headers, ...Object.fromEntries(forged.flatMap(typedHeaders)) },
+        },
+      }),
       bodyOf: ({ body }) => body,
       digests: async () => {
         const { messageCount } = await channel.checkQueue(copies)

@@ -5,7 +5,7 @@ import { launchBroker } from '../brokers/launch-broker.ts'
 import { OrderCreated, orderCreated } from '../support/order-events.ts'
 import { paced } from '../support/pace.ts'
 import { RecordingLogger } from '../support/recording-logger.ts'
-import { consume, createBus, freshName, noticesOf, recorder, until } from './scene.ts'
+import { consume, createBus, freshName, noticesOf, plainChannel, recorder, until } from './scene.ts'
 
 // Actions of an operator with the broker's own tool, and the reports of the bus.
 const broker = await launchBroker('rabbitmq')
@@ -303,4 +303,55 @@ it('reports each event that a full queue rejects, and publishes again when there
   expect(outcomes.slice(0, 3)).toEqual(['stored', 'stored', 'stored'])
   expect(outcomes.slice(3)).toEqual(Array(2).fill(expect.stringContaining('a queue refused it (nack)')))
   expect(events.map(({ aggregateId }) => aggregateId)).toEqual(['Order-0', 'Order-1', 'Order-2', 'Order-5'])
+})
+
+/** Fetches the only message of a queue and returns it, as a consumer does that crashes with it. @returns the number of returns. */
+async function returnsUntilGone(queue: string, atMost: number): Promise<number> {
+  const channel = await plainChannel(rabbitmqUrl)
+  for (let returns = 0; returns < atMost; returns += 1) {
+    const message = await channel.get(queue)
+    if (message === false) return returns
+    channel.nack(message)
+  }
+  return atMost
+}
+
+it('keeps a message that a quorum queue gives up at its delivery limit, for inspection and replay', async () => {
+  const exchangeName = freshName()
+  const queue = `${exchangeName}.default`
+  const bus = createBus({ rabbitmqUrl, exchangeName, queueType: 'quorum' })
+  const events = recorder(bus)
+  await consume(bus)
+  await bus.stopConsuming()
+  const limit = JSON.stringify({ 'delivery-limit': 2 })
+  await ctl('set_policy', exchangeName, `^${queue}$`, limit, '--apply-to', 'queues')
+  await bus.publish([orderCreated('given up')])
+
+  expect(await returnsUntilGone(queue, 10)).toBe(3)
+
+  await until('the dead letter', async () => (await bus.getDlqMessageCount()) === 1)
+  expect(await bus.getDlqMessages()).toMatchObject([{ death: { count: 1, firstReason: 'delivery_limit' } }])
+  await consume(bus)
+  await bus.deadLetters.replayAll()
+  await until('the replayed event', () => events.length === 1)
+  expect(await bus.getDlqMessageCount()).toBe(0)
+})
+
+it('loses no message of a quorum queue to the default delivery limit, which RabbitMQ 4 introduced', async () => {
+  const exchangeName = freshName()
+  const queue = `${exchangeName}.default`
+  const bus = createBus({ rabbitmqUrl, exchangeName, queueType: 'quorum' })
+  await consume(bus)
+  await bus.stopConsuming()
+  await bus.publish([orderCreated('returned')])
+  const hasLimit = Number.parseInt(await ctl('version'), 10) >= 4
+
+  const returns = await returnsUntilGone(queue, 30)
+
+  expect(returns).toBe(hasLimit ? 21 : 30)
+  await until('the message or its dead letter', async () => {
+    const { messageCount } = await bus.getQueueInfo()
+    return messageCount + (await bus.getDlqMessageCount()) === 1
+  })
+  expect(await bus.getDlqMessageCount()).toBe(hasLimit ? 1 : 0)
 })

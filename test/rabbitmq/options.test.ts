@@ -45,6 +45,7 @@ describe('defaults', () => {
       retryMaxDelayMs: 60_000,
       retryJitter: 0.1,
       enableDlq: true,
+      deadLetterStacks: false,
       dlqExchangeSuffix: '_dlq',
       dlqMessageTtlMs: undefined,
       dlqMaxLength: undefined,

@@ -67,6 +67,28 @@ describe('topic exchange', () => {
 })
 
 describe('direct exchange', () => {
+  it('binds the names that an event and its aggregate type had before', async () => {
+    class Purchased extends defineEvent<{ readonly customerId: string }>()({
+      type: 'Purchased',
+      typeAliases: ['OrderCreated'],
+      aggregateType: 'Purchase',
+      aggregateTypeAliases: ['Order'],
+    }) {}
+    const bus = createBus({ exchangeType: 'direct' })
+    const events: Purchased[] = []
+    bus.subscribe(Purchased, (event) => void events.push(event))
+    await consume(bus)
+
+    await bus.publish([orderCreated(), new Purchased({ aggregateId: 'Order-1', customerId: 'c' })])
+
+    await until('both', () => events.length === 2)
+    expect(events.map(({ eventType, aggregateType }) => [eventType, aggregateType])).toEqual([
+      ['Purchased', 'Purchase'],
+      ['Purchased', 'Purchase'],
+    ])
+    expect(bus.getStats().publishReturns).toBe(0)
+  })
+
   it('binds and unbinds in step with subscriptions while it consumes', async () => {
     const bus = await consume(createBus({ exchangeType: 'direct' }))
     const events: string[] = []

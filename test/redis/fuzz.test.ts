@@ -17,7 +17,7 @@ const entries: fc.Arbitrary<readonly Pair[]> = fc
 const isPayload = ([name]: Pair) => name.equals(Buffer.from('payload'))
 const digestOfFields = (fields: readonly Buffer[]) => digestOf(...fields)
 /** Names and values that dead-lettering adds to those of the entry. */
-const ADDED = 2 * 12
+const ADDED = 2 * 13
 
 it(
   `handles, skips or dead-letters hostile messages, and leaves their neighbors intact: ${fuzzRun.title}`,
@@ -38,6 +38,10 @@ it(
           }),
         )
       },
+      forge: ({ headers, body }, forged) =>
+        [...Object.entries(headers), ['payload', body] as const, ...forged].map(
+          ([name, value]) => [Buffer.from(name), Buffer.from(value)] as const,
+        ),
       bodyOf: (fields) => fields.findLast(isPayload)?.[1] ?? Buffer.alloc(0),
       digests: () => Promise.resolve(digests),
       async deadLetters(group) {

@@ -34,6 +34,9 @@ const literals = files.flatMap((file) =>
 
 it('finds the literals, of which each is a valid expression', () => {
   expect(literals.length).toBeGreaterThan(30)
+  const folders = new Set(files.map((file) => file.split('/')[0]))
+  for (const folder of ['kafka', 'rabbitmq', 'redis', 'postgres', 'sqlite', 'subscriptions', 'store'])
+    expect(folders).toContain(folder)
   expect(literals.map(({ literal }) => literal)).toContain(String.raw`/^-?\d+$/`)
   for (const { source, flags } of literals) expect(() => new RegExp(source, flags)).not.toThrow()
 })

@@ -7,12 +7,12 @@ const namesOf = (args: readonly string[]) =>
 
 it('chooses all versions without arguments, and otherwise those that the arguments name', () => {
   expect(chooseVersions([])).toEqual(testedVersions)
-  expect(namesOf(['node=22', 'redis'])).toEqual(['redis=7.0', 'redis=8.0', 'node=22'])
+  expect(namesOf(['node=22', 'redis'])).toEqual(['redis=6.2', 'redis=7.0', 'redis=8.0', 'node=22'])
 })
 
 it('refuses an argument that names no version', () => {
   expect(() => chooseVersions(['redis=8.0', 'redis=5'])).toThrow(
-    /^redis=5 is not one of redis=7.0, redis=8.0/,
+    /^redis=5 is not one of redis=6.2, redis=7.0, redis=8.0/,
   )
 })
 

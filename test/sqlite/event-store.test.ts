@@ -297,21 +297,18 @@ describe('transactions', () => {
 })
 
 describe('closing', () => {
-  it.each([true, false])(
-    'waits for what was asked for, and refuses what comes later (worker: %s)',
-    async (worker) => {
-      await using scene = withFile()
-      const stores = scene.open({ worker })
-      const appending = appendNotes(stores, 1)
-      const many = numbers(1, 50).map((n) => appendTo(stores.events, new Noted({ aggregateId: 'many', n })))
-      await stores.ready()
-      await Promise.all([appending, ...many, stores.close(), stores.close()])
+  it.each([true, false])('waits for calls in flight, and refuses later ones (worker: %s)', async (worker) => {
+    await using scene = withFile()
+    const stores = scene.open({ worker })
+    const appending = appendNotes(stores, 1)
+    const many = numbers(1, 50).map((n) => appendTo(stores.events, new Noted({ aggregateId: 'many', n })))
+    await stores.ready()
+    await Promise.all([appending, ...many, stores.close(), stores.close()])
 
-      await expect(stores.events.headPosition()).rejects.toMatchObject({ code: 'STORE_CLOSED' })
-      await expect(appendNotes(stores, 1)).rejects.toThrow(/is closed/)
-      expect(await scene.open().events.headPosition()).toBe(50)
-    },
-  )
+    await expect(stores.events.headPosition()).rejects.toMatchObject({ code: 'STORE_CLOSED' })
+    await expect(appendNotes(stores, 1)).rejects.toThrow(/is closed/)
+    expect(await scene.open().events.headPosition()).toBe(50)
+  })
 
   it('needs no opening', async () => {
     await using scene = withFile()

@@ -22,6 +22,7 @@ it('migrates a file to the schema of this release, and does not change the table
   expect(own.prepare('select version from eventspine_migrations').all()).toEqual([
     { version: 1 },
     { version: 2 },
+    { version: 3 },
   ])
   own.close()
 })
@@ -48,7 +49,7 @@ it(
     expect(
       new DatabaseSync(scene.file).prepare('select count(*) as n from eventspine_migrations').get(),
     ).toEqual({
-      n: 2,
+      n: 3,
     })
   },
   paced(60_000),
@@ -72,7 +73,7 @@ it('refuses a file without the schema if it only checks, with both versions and 
 
   await expect(stores.ready()).rejects.toThrow(StoreSchemaError)
   await expect(stores.ready()).rejects.toThrow(
-    /has schema version 0, this release of eventspine needs 2\. Open it once/,
+    /has schema version 0, this release of eventspine needs 3\. Open it once/,
   )
   await scene.open().ready()
   await stores.ready()
@@ -91,7 +92,7 @@ it.each(['run', 'check'] as const)(
       .open({ migrate })
       .ready()
       .catch((thrown: unknown) => thrown)
-    expect(error).toMatchObject({ code: 'STORE_SCHEMA', found: 7, needed: 2 })
+    expect(error).toMatchObject({ code: 'STORE_SCHEMA', found: 7, needed: 3 })
     expect(String(error)).toContain('Update eventspine')
   },
 )

@@ -10,6 +10,8 @@ import {
   type Stores,
   type StoreTransaction,
   type StreamStore,
+  type TransactionalProjection,
+  type TransactionalProjectionOptions,
 } from '../../src/index.ts'
 
 /**
@@ -41,6 +43,11 @@ export class NaiveSequenceStores implements Stores<undefined> {
     })
     this.#commit(written)
     return result
+  }
+
+  /** Not used by the tests that run on it. */
+  projection(options: TransactionalProjectionOptions<undefined>): TransactionalProjection {
+    return this.#others.projection(options)
   }
 
   async ready(): Promise<void> {}

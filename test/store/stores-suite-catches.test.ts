@@ -1,16 +1,20 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { expect, it } from 'vitest'
 import {
+  type AppendRequest,
   type Checkpoint,
   CheckpointConflictError,
   type EventStore,
+  GenericEvent,
   InMemoryStores,
   type Snapshot,
   type Stores,
   type StoreTransaction,
+  TransactionalProjection,
 } from '../../src/index.ts'
 import { type Noted, noted } from '../../src/testing/conformance/events.ts'
 import { describeStores, type StoreWriter, type SuiteRunner } from '../../src/testing/index.ts'
+import { Renamed } from '../../src/testing/store-conformance/evolved-events.ts'
 import { paced } from '../support/pace.ts'
 import { NaiveSequenceStores } from './naive-stores.ts'
 
@@ -68,6 +72,26 @@ function outsideOf(whole: InMemoryStores, part: 'snapshots' | 'checkpoints' | 'd
   return pretending<Stores>(whole, {
     transaction: <T>(work: (tx: StoreTransaction) => Promise<T>) =>
       whole.transaction((tx) => work({ ...tx, [part]: whole[part] })),
+  })
+}
+
+/** The same append with events of version 1. */
+function asFirst(request: AppendRequest): AppendRequest {
+  const events = request.events.map((event) =>
+    event instanceof GenericEvent ? new GenericEvent({ ...event, eventVersion: 1 }) : event,
+  )
+  return { ...request, events }
+}
+
+/** Stores whose projections run in transactions that are changed. */
+function projectingIn(whole: InMemoryStores, change: (tx: StoreTransaction) => StoreTransaction): Stores {
+  const { checkpoints, deadLetters } = whole
+  return pretending<Stores>(whole, {
+    projection: (options) => {
+      const transaction = <T>(work: (tx: StoreTransaction) => Promise<T>) =>
+        whole.transaction((tx) => work(change(tx)))
+      return TransactionalProjection.create({ transaction, checkpoints, deadLetters }, options)
+    },
   })
 }
 
@@ -220,6 +244,50 @@ const faults: readonly (readonly [string, (whole: InMemoryStores) => Stores, str
     'keeps the fencing number through a save without one, so that a former owner stays refused',
   ],
   [
+    'moves the checkpoint of a projection though it is there already',
+    (whole) =>
+      projectingIn(whole, (tx) => ({
+        ...tx,
+        checkpoints: pretending(tx.checkpoints, { advance: (...args) => tx.checkpoints.save(...args) }),
+      })),
+    'has one effect for each event though two instances run it at once',
+  ],
+  [
+    'moves the checkpoint of a projection outside of its transaction',
+    (whole) => projectingIn(whole, (tx) => ({ ...tx, checkpoints: whole.checkpoints })),
+    'moves the checkpoint in the transaction of the handlers',
+  ],
+  [
+    'keeps the writes of a handler that fails',
+    (whole) =>
+      pretending<Stores>(whole, {
+        projection: (options) => {
+          const transaction = async <T>(work: (tx: StoreTransaction) => Promise<T>) => {
+            const ended = await whole.transaction(async (tx) =>
+              work(tx).then(
+                (result) => ({ result }),
+                (error: unknown) => ({ error }),
+              ),
+            )
+            if ('error' in ended) throw ended.error
+            return ended.result
+          }
+          const { checkpoints, deadLetters } = whole
+          return TransactionalProjection.create({ transaction, checkpoints, deadLetters }, options)
+        },
+      }),
+    'rolls back the writes and the checkpoint of a handler that fails',
+  ],
+  [
+    'removes no parked event in the transaction that replays it',
+    (whole) =>
+      projectingIn(whole, (tx) => ({
+        ...tx,
+        deadLetters: pretending(tx.deadLetters, { remove: async () => false }),
+      })),
+    'parks an event, and handles it once when it is replayed',
+  ],
+  [
     'gives the same fencing number to all owners',
     (whole) =>
       pretending<Stores>(whole, {
@@ -324,6 +392,49 @@ const faults: readonly (readonly [string, (whole: InMemoryStores) => Stores, str
     'gives a lease to one of many concurrent callers',
   ],
   [
+    'forget the version of an event',
+    (whole) => withEvents(whole, { appendEvents: (request) => whole.events.appendEvents(asFirst(request)) }),
+    'reads stored events of all versions as instances of the current class',
+  ],
+  [
+    'forget the version of an event before a subscription reads it',
+    (whole) => withEvents(whole, { appendEvents: (request) => whole.events.appendEvents(asFirst(request)) }),
+    'hands events of all versions to a subscription as the current class',
+  ],
+  [
+    'store events of earlier versions as the current class',
+    (whole) =>
+      withEvents(whole, {
+        appendEvents: async (request) => {
+          const outcome = await whole.events.appendEvents(request)
+          whole.events.registerEvents([Renamed])
+          return outcome
+        },
+      }),
+    'keeps events of earlier versions as they were written',
+  ],
+  [
+    'filter the feed by the names as they are written',
+    (whole) => withEvents(whole, { registerEvents: () => undefined }),
+    'finds events with former names by the current ones',
+  ],
+  [
+    'start a new stream after a rename',
+    (whole) => withEvents(whole, { registerEvents: () => undefined }),
+    'continues a stream that was stored under a former aggregate type',
+  ],
+  [
+    'leave out events that their class refuses',
+    (whole) =>
+      withEvents(whole, {
+        readPage: async (options) => {
+          const page = await whole.events.readPage(options)
+          return { ...page, events: page.events.filter(({ fault }) => fault === undefined) }
+        },
+      }),
+    'parks an event whose upcast fails with the reason, and handles the next',
+  ],
+  [
     'starts each page of parked events from the beginning',
     (whole) =>
       pretending<Stores>(whole, {
@@ -379,7 +490,7 @@ const afterKills =
   'keeps every confirmed append of killed writers, stores no partial transaction, and accepts further appends'
 
 it.each<[string, string[], (stores: Stores) => (batch: readonly Noted[]) => Promise<boolean>]>([
-  ['store what they confirm', [], () => async () => true],
+  ['store the events that they confirm', [], () => async () => true],
   [
     'confirm events that they do not store',
     [afterKills],

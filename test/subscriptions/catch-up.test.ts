@@ -14,6 +14,7 @@ function silent(store: InMemoryEventStore): EventStore {
     identity: store.identity.bind(store),
     health: store.health.bind(store),
     headPosition: store.headPosition.bind(store),
+    registerEvents: store.registerEvents.bind(store),
     onAppend: () => () => undefined,
   })
 }

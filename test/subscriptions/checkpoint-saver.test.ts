@@ -48,7 +48,7 @@ it('saves events that finish during a save before a flush that was requested mea
   ])
   saves[1]?.end()
   await flushing
-  expect(saver.saved).toBe(4)
+  expect(saver.saved?.position).toBe(4)
   expect(saver.busy).toBeUndefined()
 })
 
@@ -64,7 +64,7 @@ it('starts a save that is due at the moment when another save ends', async () =>
   expect(saver.busy).toBeDefined()
   saves[1]?.end()
   await saver.busy
-  expect(saver.saved).toBe(6)
+  expect(saver.saved?.position).toBe(6)
 })
 
 it('is not busy when there is nothing to save', async () => {

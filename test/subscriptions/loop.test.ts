@@ -48,7 +48,7 @@ describe('where it begins', () => {
     [{ startFrom: new Date(0) }, 0],
     [{ startNewFrom: 'end' }, 10],
     [{ startNewFrom: 4 }, 4],
-  ] as const)('without a checkpoint begins where it is told to: %o', async (options, first) => {
+  ] as const)('starts at the configured place without a checkpoint: %o', async (options, first) => {
     let time = 1000
     const scene = new SubscriptionScene(new InMemoryEventStore({ now: () => new Date(time++) }))
     await append(scene.store, 0, 10)
@@ -69,7 +69,7 @@ describe('where it begins', () => {
     [{ startFrom: 'beginning' }, 0],
     [{ startFrom: 2 }, 2],
     [{ startFrom: 'end' }, 8],
-  ] as const)('where there is a checkpoint begins where it is told to: %o', async (options, first) => {
+  ] as const)('starts at the configured place with a checkpoint: %o', async (options, first) => {
     const scene = new SubscriptionScene()
     await append(scene.store, 0, 8)
     await scene.checkpoints.save('seen', checkpointAt(5), undefined)

@@ -3,6 +3,7 @@ import {
   type DomainEvent,
   type HandlerContext,
   handlerFor,
+  replaceEvent,
   type SubscriptionManager,
 } from '../../src/index.ts'
 import { OrderCreated, OrderShipped } from '../support/order-events.ts'
@@ -52,5 +53,25 @@ describe('subscribe', () => {
     manager.subscribe({ name: 'x', handle: () => undefined }, { startFrom: 'middle' })
     // @ts-expect-error a relay needs a name
     manager.relay({ publish: async () => undefined }, {})
+  })
+})
+
+describe('replaceEvent', () => {
+  it('infers the event, and the payload of each event that replaces it', () => {
+    replaceEvent(OrderCreated, [OrderShipped], (event, create) => {
+      expectTypeOf(event.customerId).toEqualTypeOf<string>()
+      return [create(OrderShipped, { trackingNumber: 'T-1' })]
+    })
+  })
+
+  it('refuses another class, and another payload', () => {
+    replaceEvent(OrderCreated, [OrderShipped], (_event, create) => [
+      // @ts-expect-error OrderCreated is not among the classes
+      create(OrderCreated, { customerId: 'c' }),
+    ])
+    replaceEvent(OrderCreated, [OrderShipped], (_event, create) => [
+      // @ts-expect-error the tracking number is a text
+      create(OrderShipped, { trackingNumber: 1 }),
+    ])
   })
 })

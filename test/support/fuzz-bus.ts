@@ -7,10 +7,13 @@ import {
   type BrokerOptions,
   type DomainEvent,
   defineEvent,
+  type EncodedEvent,
+  type HandlerContext,
   JsonCodec,
 } from '../../src/index.ts'
 import { pythonClasses } from '../codec/python-events.ts'
 import { allCapturedMessages } from '../wire/captured.ts'
+import { type ForgedHeader, forgedHeaders } from '../wire/forged-headers.ts'
 import { paced } from './pace.ts'
 import { RecordingLogger } from './recording-logger.ts'
 import { waitFor } from './wait-for.ts'
@@ -22,6 +25,8 @@ const SEED = Number(EVENTSPINE_FUZZ_SEED)
 const TIMEOUT_MS = 60_000 + COUNT * 2
 const CHUNK = 500
 const NEIGHBORS_PER_CHUNK = 24
+/** The share of messages that are valid events with headers which only the library writes. */
+const FORGED_SHARE = 0.2
 
 /** Part of the name and the options of a test, so that a failure shows how to repeat it. */
 export const fuzzRun = { title: `${COUNT} messages of seed ${SEED}`, timeoutMs: paced(2 * TIMEOUT_MS) }
@@ -32,6 +37,11 @@ class Neighbor extends defineEvent({
   aggregateType: 'Order',
   schema: z.strictObject({ n: z.number().int(), text: z.string() }),
 }) {}
+
+/** A valid event under forged headers. */
+class Forged extends defineEvent({ type: 'Forged', aggregateType: 'Order', schema: z.strictObject({}) }) {}
+
+const codec = new JsonCodec()
 
 /** The valid events belong to the aggregates that the malformed messages name. */
 const aggregateIds = [
@@ -70,6 +80,8 @@ export interface FuzzedBroker<M> {
   createBus(options: BrokerOptions): BrokerEventBus
   /** Stores messages with the plain client. */
   send(messages: readonly M[]): Promise<void>
+  /** The message of an event with further headers, as a producer without this library can write it. */
+  forge(event: EncodedEvent, headers: readonly ForgedHeader[]): M
   /** The body that a consumer must receive. */
   bodyOf(message: M): Uint8Array
   /** For each sent message, the digest of the parts that a dead letter must keep. */
@@ -97,23 +109,41 @@ class Tally {
   }
 }
 
+/** The handlers of forged events, which the forged headers name. */
+const HANDLERS = ['first', 'second'] as const
+
+/** A run of a handler as a text. Every run of a forged event is the first one. */
+function runOf(
+  { eventId }: Forged,
+  handler: string,
+  { attempt, deliveryCount }: Pick<HandlerContext, 'attempt' | 'deliveryCount'>,
+): string {
+  return `${eventId} ${handler} ${attempt} ${deliveryCount}`
+}
+
 /** A consumer group: its bus, and the events that its handlers received. */
 class Group {
   readonly name: string
   readonly bus: BrokerEventBus
   readonly bodies: string[] = []
   readonly neighbors: Neighbor[] = []
+  /** The runs of both handlers of forged messages. */
+  readonly forged: string[] = []
   readonly logger = new RecordingLogger()
-  readonly #codec = new JsonCodec()
-
   constructor(name: string, createBus: (options: BrokerOptions) => BrokerEventBus) {
     this.name = name
     this.bus = createBus({ consumerGroup: name, logger: this.logger, maxRetries: 0 })
+    for (const handler of HANDLERS) {
+      const handle = (event: Forged, context: HandlerContext) => {
+        this.forged.push(runOf(event, handler, context))
+      }
+      this.bus.subscribe(Forged, handle, { name: handler })
+    }
   }
 
   readonly saw = (event: DomainEvent): void => {
     if (event instanceof Neighbor) this.neighbors.push(event)
-    else this.bodies.push(digestOf(Buffer.from(this.#codec.encode(event).body)))
+    else if (!(event instanceof Forged)) this.bodies.push(digestOf(Buffer.from(codec.encode(event).body)))
   }
 
   get settled(): number {
@@ -136,6 +166,7 @@ class Group {
 /**
  * Sends random and mutated messages to a broker, among valid events of the same aggregates. One group has a handler for all
  * types, so that each message is handled or dead-lettered. The other group has handlers for some types, so that it also skips.
+ * Valid events with forged headers of the library's own must reach each handler once, as if they had none.
  */
 export async function fuzzBus<M>(broker: FuzzedBroker<M>): Promise<void> {
   const all = new Group('all', broker.createBus)
@@ -148,7 +179,7 @@ export async function fuzzBus<M>(broker: FuzzedBroker<M>): Promise<void> {
     bus.startConsumingInBackground()
     await bus.whenConsuming()
   }
-  const { neighbors, bodies } = await send(broker)
+  const { neighbors, bodies, forged } = await send(broker)
   const total = COUNT + neighbors.length
   for (const group of groups) {
     await waitFor(() => group.settled >= total && group.bus.getStats().inFlight === 0, {
@@ -159,6 +190,9 @@ export async function fuzzBus<M>(broker: FuzzedBroker<M>): Promise<void> {
 
   const digests = new Tally(await broker.digests())
   const handled = new Tally(all.bodies)
+  const firstRuns = forged.flatMap((event) =>
+    HANDLERS.map((handler) => runOf(event, handler, { attempt: 1, deliveryCount: 1 })),
+  )
   for (const group of groups) {
     const { name, bus, settled, neighbors: seen } = group
     const { messagesSentToDlq, eventsProcessedFailed, reconnections } = bus.getStats()
@@ -168,6 +202,7 @@ export async function fuzzBus<M>(broker: FuzzedBroker<M>): Promise<void> {
       reconnections: 0,
     })
     expect(byAggregate(seen), name).toEqual(byAggregate(neighbors))
+    expect(group.forged.toSorted(), `runs under forged headers of ${name}`).toEqual(firstRuns.toSorted())
 
     const letters = await broker.deadLetters(name, messagesSentToDlq)
     expect([letters.length, eventsProcessedFailed], name).toEqual([messagesSentToDlq, messagesSentToDlq])
@@ -187,15 +222,23 @@ async function send<M>(broker: FuzzedBroker<M>) {
   const publisher = broker.createBus({})
   const neighbors: Neighbor[] = []
   const bodies: string[] = []
+  const forged: Forged[] = []
   for (let start = 0; start < COUNT; start += CHUNK) {
-    const numRuns = Math.min(CHUNK, COUNT - start)
-    const messages = fc.sample(broker.messages, { numRuns, seed: SEED + start })
+    const count = Math.min(CHUNK, COUNT - start)
+    const forgedCount = Math.floor(count * FORGED_SHARE)
+    const seed = SEED + start
+    const messages = [...fc.sample(broker.messages, { numRuns: count - forgedCount, seed })]
     for (const message of messages) bodies.push(digestOf(broker.bodyOf(message)))
+    for (const headers of fc.sample(forgedHeaders, { numRuns: forgedCount, seed })) {
+      const event = new Forged({ aggregateId: `Forged-${forged.length % 50}` })
+      forged.push(event)
+      messages.push(broker.forge(codec.encode(event), headers))
+    }
     const good = neighborsFrom(neighbors.length)
     neighbors.push(...good)
     await Promise.all([broker.send(messages), publisher.publish(good)])
   }
-  return { neighbors, bodies }
+  return { neighbors, bodies, forged }
 }
 
 /** The received events, in order. */

@@ -4,8 +4,8 @@ import { join } from 'node:path'
 import { guard } from '../brokers/guard.ts'
 import { run } from '../brokers/run.ts'
 
-/** Mounting needs root. */
-export const canMount = process.getuid?.() === 0
+/** Why a file system cannot be mounted; undefined if it can. */
+export const obstacleToMounting = process.getuid?.() === 0 ? undefined : 'needs root, to mount a file system'
 
 /** A file system of its own that can be filled up. */
 export class SmallDisk implements AsyncDisposable {

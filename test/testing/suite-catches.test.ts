@@ -152,6 +152,32 @@ const FAULTS: readonly Fault[] = [
     ],
   },
   {
+    what: 'takes an event with a former name for one without handlers',
+    sabotage: (whole) => ({
+      consume: (intake) =>
+        whole.consume(
+          delivering(intake, (delivery) => {
+            if (delivery.message.headers['event_type'] === 'conformance.noted') delivery.ack()
+            else intake.deliver(delivery)
+          }),
+        ),
+    }),
+    caughtBy: ['hands events with former names to the handlers of the current class'],
+  },
+  {
+    what: 'changes the type in a header, but not in the body',
+    sabotage: (whole) => ({
+      consume: (intake) =>
+        whole.consume(
+          delivering(intake, (delivery) => {
+            const headers = { ...delivery.message.headers, event_type: 'ConformanceMoved' }
+            intake.deliver(pretendingDelivery(delivery, { message: { ...delivery.message, headers } }))
+          }),
+        ),
+    }),
+    caughtBy: ['passes an event with a former name on as it came'],
+  },
+  {
     what: 'acknowledges before the handlers have run',
     sabotage: (whole) => ({
       consume: (intake) =>

@@ -3,6 +3,7 @@ import { openConnection } from '../../src/rabbitmq/client/client.ts'
 import { resolveRabbitMQOptions } from '../../src/rabbitmq/options.ts'
 import { resolveRedisOptions } from '../../src/redis/options.ts'
 import type { Broker } from '../brokers/broker.ts'
+import type { TortureBroker } from './torture-broker.ts'
 import { createTortureBus } from './torture-bus.ts'
 
 /** The unsettled messages of a group at a broker. */
@@ -13,14 +14,14 @@ export interface BrokerRest {
 }
 
 /** Reads the unsettled messages of a group from the broker, without the bus if possible. */
-export function restOf(broker: Broker, scope: string, group: string): Promise<BrokerRest> {
+export function restOf({ broker, port }: TortureBroker, scope: string, group: string): Promise<BrokerRest> {
   switch (broker.kind) {
     case 'redis':
       return redisRest(broker, scope, group)
     case 'rabbitmq':
       return rabbitmqRest(broker, scope, group)
     case 'kafka':
-      return kafkaRest(broker, scope, group)
+      return kafkaRest(port, scope, group)
   }
 }
 
@@ -59,9 +60,9 @@ async function rabbitmqRest(broker: Broker, scope: string, group: string): Promi
 }
 
 /** The difference between log ends and committed offsets, as `health` reports it. */
-async function kafkaRest(broker: Broker, scope: string, group: string): Promise<BrokerRest> {
+async function kafkaRest(port: number, scope: string, group: string): Promise<BrokerRest> {
   const names = { consumerGroup: group, consumerName: 'end' }
-  const bus = createTortureBus({ kind: 'kafka', port: broker.port, scope, ...names })
+  const bus = createTortureBus({ kind: 'kafka', port, scope, ...names })
   try {
     await bus.connect()
     const { checks } = await bus.health({ timeoutMs: 10_000 })

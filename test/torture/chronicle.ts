@@ -5,6 +5,7 @@ import type {
   FaultFact,
   HandlerFact,
   LateFact,
+  LeakFact,
   StatsFact,
   UnhandledFact,
 } from './history.ts'
@@ -63,6 +64,7 @@ export class Chronicle {
   readonly faults: Fault[] = []
   readonly processes = new Map<string, ProcessLife>()
   readonly unhandled: UnhandledFact[] = []
+  readonly leaks: LeakFact[] = []
   readonly brokerEnds: BrokerEndFact[] = []
   readonly #lateness: LateFact[] = []
   readonly #open = new Map<string, Run>()
@@ -159,6 +161,9 @@ export class Chronicle {
         break
       case 'unhandled':
         this.unhandled.push(fact)
+        break
+      case 'leaked':
+        this.leaks.push(fact)
         break
       case 'brokerEnd':
         this.brokerEnds.push(fact)

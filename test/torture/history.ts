@@ -77,6 +77,9 @@ export type UnhandledFact = Base & {
   readonly error: string
 }
 
+/** Something showed the password of the run. */
+export type LeakFact = Base & { readonly kind: 'leaked'; readonly what: string }
+
 /** The unsettled messages of a group at the broker when all processes had ended. */
 export type BrokerEndFact = Base & {
   readonly kind: 'brokerEnd'
@@ -107,6 +110,7 @@ export type Fact =
   | StatsFact
   | LateFact
   | UnhandledFact
+  | LeakFact
   | BrokerEndFact
   | ProcessFact
 

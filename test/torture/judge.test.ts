@@ -393,6 +393,12 @@ it('catches unsettled messages that the broker still has for a group', () => {
   ])
 })
 
+it('catches a password in what a process shows', () => {
+  const leak: Fact = { kind: 'leaked', at: 90, process: 'c', what: 'notice connectionLost' }
+
+  expect(messages([...clean, leak])).toEqual(['conduct: c: the password is in the notice connectionLost'])
+})
+
 it('catches an unhandled rejection', () => {
   const unhandled: Fact = {
     kind: 'unhandled',

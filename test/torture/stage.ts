@@ -27,6 +27,8 @@ export interface Part {
 
 export interface StageParts {
   readonly broker: Broker
+  /** Where the processes connect, each through a proxy. */
+  readonly port: number
   readonly folder: string
   readonly history: HistoryWriter
   readonly random: Random
@@ -108,13 +110,13 @@ export class Stage {
   }
 
   async start(part: Part): Promise<Actor> {
-    const { broker, folder, random, breakage } = this.parts
+    const { broker, port, folder, random, breakage } = this.parts
     this.#count += 1
     const name = `${part.group}-${this.#count}`
     const proxy =
       broker.kind === 'kafka'
-        ? await TortureKafkaProxy.start(broker.port)
-        : await TcpProxy.start({ host: '127.0.0.1', port: broker.port })
+        ? await TortureKafkaProxy.start(port)
+        : await TcpProxy.start({ host: '127.0.0.1', port })
     const bus = {
       kind: broker.kind,
       port: proxy.port,

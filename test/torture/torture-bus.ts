@@ -14,6 +14,7 @@ import { type ResolvedRedisOptions, resolveRedisOptions } from '../../src/redis/
 import { RedisTransport } from '../../src/redis/transport.ts'
 import type { BrokerKind } from '../brokers/broker.ts'
 import { type Breakage, broken } from './broken-transport.ts'
+import { CANARY, USER } from './secret-watch.ts'
 
 /** The event that a run publishes: number `n` of its aggregate. `flaky` handlers fail `failures` times for it. */
 export class Tortured extends defineEvent({
@@ -44,17 +45,13 @@ export const MAX_IN_FLIGHT = 50
 export const LEASE_MS = 3000
 
 const quiet = () => undefined
-const logger: Logger = { debug: quiet, info: quiet, warn: quiet, error: quiet }
+const noLogger: Logger = { debug: quiet, info: quiet, warn: quiet, error: quiet }
 
-/** A bus with timeouts that are short enough for a run of a minute. */
-export function createTortureBus({
-  kind,
-  port,
-  scope,
-  consumerGroup,
-  consumerName,
-  breakage,
-}: TortureBusOptions): BrokerEventBus {
+/** A bus with timeouts that are short enough for a run of a minute, and with a password. */
+export function createTortureBus(
+  { kind, port, scope, consumerGroup, consumerName, breakage }: TortureBusOptions,
+  logger = noLogger,
+): BrokerEventBus {
   const common = {
     consumerGroup,
     maxRetries: MAX_ATTEMPTS - 1,
@@ -69,7 +66,7 @@ export function createTortureBus({
   if (kind === 'rabbitmq') {
     return new RabbitMQEventBus({
       ...common,
-      rabbitmqUrl: `amqp://guest:guest@127.0.0.1:${port}/`,
+      rabbitmqUrl: `amqp://${USER}:${CANARY}@127.0.0.1:${port}/`,
       exchangeName: scope,
       prefetchCount: MAX_IN_FLIGHT,
       singleActiveConsumer: consumerGroup === ALONE,
@@ -80,6 +77,10 @@ export function createTortureBus({
   return new KafkaEventBus({
     ...common,
     bootstrapServers: `127.0.0.1:${port}`,
+    securityProtocol: 'SASL_PLAINTEXT',
+    saslMechanism: 'PLAIN',
+    saslUsername: USER,
+    saslPassword: CANARY,
     topicPrefix: scope,
     topicPartitions: 6,
     sessionTimeoutMs: LEASE_MS,
@@ -99,7 +100,7 @@ interface RedisParts extends BrokerOptions {
 function createRedisBus({ port, scope, breakage, ...common }: RedisParts): BrokerEventBus {
   const options = {
     ...common,
-    redisUrl: `redis://127.0.0.1:${port}`,
+    redisUrl: `redis://${USER}:${CANARY}@127.0.0.1:${port}`,
     streamPrefix: scope,
     pendingIdleMs: LEASE_MS,
     blockMs: 1000,

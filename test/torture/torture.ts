@@ -4,8 +4,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { BrokerEventBus, DeadLetter } from '../../src/index.ts'
 import { WaitTimeoutError } from '../../src/testing/index.ts'
-import type { Broker, BrokerKind } from '../brokers/broker.ts'
-import { launchBroker } from '../brokers/launch-broker.ts'
+import type { BrokerKind } from '../brokers/broker.ts'
 import { waitFor } from '../support/wait-for.ts'
 import type { Breakage } from './broken-transport.ts'
 import { restOf } from './broker-end.ts'
@@ -18,7 +17,9 @@ import { nothingLost } from './judge-delivery.ts'
 import { type Recovery, recoveries } from './judge-recovery.ts'
 import { LatenessWatch } from './process-watch.ts'
 import { Random } from './random.ts'
+import { SecretWatch } from './secret-watch.ts'
 import { type Part, Stage } from './stage.ts'
+import { launchTortureBroker, type TortureBroker } from './torture-broker.ts'
 import {
   ALONE,
   createTortureBus,
@@ -54,13 +55,6 @@ export interface TortureResult {
   readonly report: string
 }
 
-const CONFIG: Readonly<Record<BrokerKind, readonly string[]>> = {
-  // Only with this setting does a confirmed event survive a kill of the server.
-  redis: ['appendfsync always'],
-  rabbitmq: [],
-  kafka: ['group.min.session.timeout.ms=500'],
-}
-
 /** The rules that a bus must keep. */
 function rulesOf(kind: BrokerKind): JudgeOptions {
   const competing = kind === 'kafka' ? 'group' : 'consumer'
@@ -82,7 +76,7 @@ function rulesOf(kind: BrokerKind): JudgeOptions {
 
 /** Runs the faults and judges the history. Ends everything that it started, even if it fails. */
 export async function torture(options: TortureOptions): Promise<TortureResult> {
-  await using broker = await launchBroker(options.kind, { config: CONFIG[options.kind] })
+  await using broker = await launchTortureBroker(options.kind)
   const folder = await mkdtemp(join(tmpdir(), 'eventspine-torture-'))
   const run = new TortureRun(options, broker, folder)
   try {
@@ -95,7 +89,7 @@ export async function torture(options: TortureOptions): Promise<TortureResult> {
 
 class TortureRun {
   readonly #options: TortureOptions
-  readonly #broker: Broker
+  readonly #broker: TortureBroker
   readonly #folder: string
   readonly #lateness: LatenessWatch
   readonly #random: Random
@@ -105,7 +99,7 @@ class TortureRun {
   readonly #operator: BrokerEventBus
   readonly #rules: JudgeOptions
 
-  constructor(options: TortureOptions, broker: Broker, folder: string) {
+  constructor(options: TortureOptions, broker: TortureBroker, folder: string) {
     const { kind, breakage, seed } = options
     this.#options = options
     this.#broker = broker
@@ -114,9 +108,14 @@ class TortureRun {
     this.#history = new HistoryWriter(folder, 'run')
     this.#lateness = new LatenessWatch(this.#history)
     this.#rules = rulesOf(kind)
-    this.#stage = new Stage({ broker, folder, history: this.#history, random: this.#random, breakage })
+    const { port } = broker
+    this.#stage = new Stage({
+      ...{ broker: broker.broker, port, folder },
+      ...{ history: this.#history, random: this.#random, breakage },
+    })
+    const watch = new SecretWatch((what) => this.#history.record({ kind: 'leaked', what }))
     const names = { consumerGroup: 'operator', consumerName: 'operator' }
-    this.#operator = createTortureBus({ kind, port: broker.port, scope: SCOPE, ...names })
+    this.#operator = createTortureBus({ kind, port, scope: SCOPE, ...names }, watch.logger)
     this.#operator.subscribe(Tortured, () => undefined)
   }
 

@@ -4,8 +4,8 @@ import { type BrokerEventBus, type HandlerContext, PublishError, ShutdownError }
 import { HistoryWriter } from './history.ts'
 import { handlesAfterwards, LatenessWatch, openHandles, watchUnhandled } from './process-watch.ts'
 import { Random } from './random.ts'
+import { SecretWatch } from './secret-watch.ts'
 import { createTortureBus, type TortureBusOptions, Tortured } from './torture-bus.ts'
-
 /** The options that the run passes to a process. */
 export interface WorkerOptions {
   readonly name: string
@@ -41,15 +41,24 @@ watchUnhandled(history)
 const lateness = new LatenessWatch(history)
 
 const handlesBefore = openHandles()
-const bus = await createTortureBus(options.bus)
+const watch = new SecretWatch((what) => history.record({ kind: 'leaked', what }))
+const bus = createTortureBus(options.bus, watch.logger)
+bus.onNotice((notice) => watch.look(`notice ${notice.type}`, notice))
 const heapBefore = { bytes: 0 }
 if (options.role === 'producer') await produce()
 else await consume()
+await look()
 await bus.shutdown({ timeoutMs: 10_000 })
 lateness.end()
 const handlesAfter = await handlesAfterwards(handlesBefore)
 const [stats, heapAfter] = [bus.getStats(), heap()]
 history.record({ kind: 'stats', stats, heapBefore: heapBefore.bytes, heapAfter, handlesBefore, handlesAfter })
+
+/** Looks at what an operator sees of the bus, once: health in the middle of the faults would be a load of its own. */
+async function look(): Promise<void> {
+  watch.look('bus or its statistics', [bus, bus.getStats()])
+  watch.look('health', await bus.health({ timeoutMs: 500 }).catch((error: unknown) => error))
+}
 
 async function produce(): Promise<void> {
   const next = new Map<string, number>()
@@ -77,6 +86,7 @@ async function publish(bus: BrokerEventBus, batch: readonly Tortured[]): Promise
   const outcomes = await publishing.then(
     () => batch.map(() => 'stored' as const),
     (error: unknown) => {
+      watch.look('error of a publish', error)
       if (!(error instanceof PublishError)) throw error
       return error.outcomes.map(({ status }) => status)
     },

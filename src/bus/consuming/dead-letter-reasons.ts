@@ -1,30 +1,35 @@
+import { stackOf } from '../../errors.ts'
 import { type HandlerEntry, recordedName, UNNAMED_HANDLER } from '../../handling/handler-entry.ts'
 import type { GivenUpHandler } from '../../handling/handler-retries.ts'
 import { redact } from '../../redaction.ts'
 import type { DeadLetterReason, Delivery } from '../../transport/transport.ts'
 import type { PendingHandlers } from './pending-handlers.ts'
 
-/**
- * Maximum length of the text of an error in a dead letter, in characters. The text has no stack trace, which would show
- * paths and arguments.
- */
+/** Maximum length of the text of an error in a dead letter, in characters. */
 const MAX_ERROR_TEXT = 1000
 
+/** The group that gives messages up. */
+export interface GivingUp {
+  readonly consumerGroup: string
+  /** True if dead letters keep the stacks of errors. */
+  readonly deadLetterStacks: boolean
+}
+
 /** The message is not an event, or its payload does not match the schema. */
-export function poison(consumerGroup: string, error: Error): DeadLetterReason {
-  return reason({ consumerGroup, kind: 'deserialization_error', error })
+export function poison({ consumerGroup, deadLetterStacks }: GivingUp, error: Error): DeadLetterReason {
+  return reason({ consumerGroup, kind: 'deserialization_error', error, keepsStack: deadLetterStacks })
 }
 
 /** A delivery that is dead-lettered, and the handlers that it is for. */
 export interface FailedDelivery {
-  readonly consumerGroup: string
+  readonly by: GivingUp
   readonly delivery: Delivery
   readonly pending: PendingHandlers
 }
 
 /** Handlers get no further attempt. */
 export function givenUp(
-  { consumerGroup, pending }: FailedDelivery,
+  { by: { consumerGroup, deadLetterStacks }, pending }: FailedDelivery,
   failures: readonly GivenUpHandler[],
   firstFailedAt: Date,
 ): DeadLetterReason {
@@ -34,6 +39,7 @@ export function givenUp(
     consumerGroup,
     kind: isRejected ? 'rejected' : 'max_retries_exceeded',
     error: failures[0]?.error ?? new Error('Unknown.'),
+    keepsStack: deadLetterStacks,
     handlerNames: [...recordedNames(failed), ...pending.missing],
     settledHandlers: [...pending.settled, ...settledNames(pending.handlers, failed)],
     attempts: Math.max(...failures.map(({ attempts }) => attempts)),
@@ -42,10 +48,10 @@ export function givenUp(
 }
 
 /** Every consumer that received the message crashed before settling it. */
-export function deliveryLimit({ consumerGroup, delivery, pending }: FailedDelivery): DeadLetterReason {
+export function deliveryLimit({ by, delivery, pending }: FailedDelivery): DeadLetterReason {
   const attempts = delivery.deliveryCount - 1
   return reason({
-    consumerGroup,
+    consumerGroup: by.consumerGroup,
     kind: 'delivery_limit_exceeded',
     error: new Error(`Delivered ${attempts} times, but each process ended before it settled the message.`),
     handlerNames: [...recordedNames(pending.handlers), ...pending.missing],
@@ -55,11 +61,11 @@ export function deliveryLimit({ consumerGroup, delivery, pending }: FailedDelive
 }
 
 /** A handler that the message is for is not subscribed. */
-export function handlerGone({ consumerGroup, pending }: FailedDelivery): DeadLetterReason {
+export function handlerGone({ by, pending }: Omit<FailedDelivery, 'delivery'>): DeadLetterReason {
   const names = pending.missing.filter((name) => name !== UNNAMED_HANDLER)
   const which = names.length === 0 ? 'A handler that this message is for' : `The handler ${names.join(', ')}`
   return reason({
-    consumerGroup,
+    consumerGroup: by.consumerGroup,
     kind: 'handler_not_found',
     error: new Error(
       `${which} is not subscribed. Subscribe it, or give the handler that replaces it an alias.`,
@@ -85,6 +91,7 @@ function reason({
   consumerGroup,
   kind,
   error,
+  keepsStack = false,
   handlerNames = [],
   settledHandlers = [],
   attempts = 0,
@@ -93,6 +100,7 @@ function reason({
   readonly consumerGroup: string
   readonly kind: DeadLetterReason['kind']
   readonly error: Error
+  readonly keepsStack?: boolean
   readonly handlerNames?: readonly string[]
   readonly settledHandlers?: readonly string[]
   readonly attempts?: number
@@ -102,6 +110,7 @@ function reason({
     kind,
     errorName: redact(String(error.name)).slice(0, MAX_ERROR_TEXT),
     errorMessage: redact(String(error.message)).slice(0, MAX_ERROR_TEXT),
+    ...(keepsStack && { errorStack: stackOf(error) }),
     handlerNames,
     settledHandlers: [...new Set(settledHandlers)],
     consumerGroup,

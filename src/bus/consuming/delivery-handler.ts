@@ -31,6 +31,7 @@ const NONE: readonly HandlerLimit[] = Object.freeze([])
 export interface DeliveryHandlerParts {
   readonly target: MessagingTarget
   readonly consumerGroup: string
+  readonly deadLetterStacks: boolean
   readonly policies: FailurePolicies
   readonly handlers: HandlerRegistry
   readonly dispatcher: Dispatcher
@@ -85,13 +86,13 @@ export class DeliveryHandler {
    * @param onAttempted - called when the first attempt has ended, if there is one.
    */
   handle(delivery: Delivery, onAttempted?: () => void): Promise<void> | undefined {
-    const { handlers, tracer, consumerGroup, held, metrics, settling } = this.#parts
+    const { handlers, tracer, held, metrics, settling } = this.#parts
     if (!delivery.begin()) {
       held.giveBack(delivery)
       return undefined
     }
     const event = this.#decode(delivery)
-    if (event instanceof Error) return this.#reject(delivery, undefined, poison(consumerGroup, event))
+    if (event instanceof Error) return this.#reject(delivery, undefined, poison(this.#parts, event))
     const subscribed = handlers.handlersFor(event.eventType)
     if (subscribed.length === 0) {
       held.giveBack(delivery)
@@ -100,7 +101,7 @@ export class DeliveryHandler {
     }
     const pending = pendingHandlers(subscribed, delivery)
     if (pending.handlers.length === 0) {
-      return this.#reject(delivery, event, handlerGone({ consumerGroup, delivery, pending }))
+      return this.#reject(delivery, event, handlerGone({ by: this.#parts, pending }))
     }
     const recorder = metrics.refresh()
     recorder?.consumed(event)
@@ -167,12 +168,12 @@ export class DeliveryHandler {
    */
   async #redelivered(handling: Handling): Promise<void> {
     const { delivery, pending } = handling
-    const { consumerGroup, policies, settling, slots, stopping } = this.#parts
+    const { policies, settling, slots, stopping } = this.#parts
     const left = pending.handlers.map((handler) => {
       return policies.of(handler).retry.maxDeliveries - firstAttemptOf(handler, delivery, pending)
     })
     if (Math.max(...left) < 0) {
-      await settling.giveUp(handling, deliveryLimit({ consumerGroup, delivery, pending }))
+      await settling.giveUp(handling, deliveryLimit({ by: this.#parts, delivery, pending }))
       return
     }
     const release = left.includes(0) ? await slots.acquireExclusive() : () => undefined
@@ -207,7 +208,7 @@ export class DeliveryHandler {
   /** Runs the handlers that failed, and only those, until none fails or no attempt is left. */
   async #retry(handling: Handling, failures: readonly HandlerFailure[]): Promise<void> {
     const { delivery, pending } = handling
-    const { policies, consumerGroup, settling } = this.#parts
+    const { policies, settling } = this.#parts
     handling.onAttempted?.()
     const firstFailedAt = new Date()
     const steps = new DeliveryRetries(handling, this.#parts, (attempt) => this.#runInfo(delivery, attempt))
@@ -217,7 +218,10 @@ export class DeliveryHandler {
     if (exhausted === undefined) return
     if (exhausted.length === 0) await this.#succeed(handling)
     else
-      await settling.giveUp(handling, givenUp({ consumerGroup, delivery, pending }, exhausted, firstFailedAt))
+      await settling.giveUp(
+        handling,
+        givenUp({ by: this.#parts, delivery, pending }, exhausted, firstFailedAt),
+      )
   }
 
   /**
@@ -226,9 +230,9 @@ export class DeliveryHandler {
    */
   #succeed(handling: Handling): Promise<void> | undefined {
     const { delivery, event, startedAt, pending } = handling
-    const { settling, consumerGroup } = this.#parts
+    const { settling } = this.#parts
     if (pending.missing.length > 0) {
-      return settling.giveUp(handling, handlerGone({ consumerGroup, delivery, pending }))
+      return settling.giveUp(handling, handlerGone({ by: this.#parts, pending }))
     }
     settling.succeed(delivery, event, startedAt)
     return undefined

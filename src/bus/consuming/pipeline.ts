@@ -26,6 +26,7 @@ export interface PipelineParts {
   readonly maxInFlightBytes: number
   readonly concurrency: number
   readonly enableDlq: boolean
+  readonly deadLetterStacks: boolean
   readonly policies: FailurePolicies
   readonly handlers: HandlerRegistry
   readonly dispatcher: Dispatcher

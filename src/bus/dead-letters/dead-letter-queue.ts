@@ -206,6 +206,7 @@ export class DeadLetterQueue {
       reason: reason.kind,
       errorName: reason.errorName,
       errorMessage: reason.errorMessage,
+      errorStack: reason.errorStack,
       handlerNames: reason.handlerNames,
       settledHandlers: reason.settledHandlers,
       consumerGroup: reason.consumerGroup,

@@ -1,9 +1,10 @@
 import type { Attributes, Meter } from '@opentelemetry/api'
 import { EventspineError } from '../../errors.ts'
 import type { DomainEvent } from '../../events/index.ts'
+import { registeredType } from '../../handling/handler-span.ts'
 import type { MeterSource } from '../../observability/meter.ts'
 import type { DeadLetterReason } from '../../transport/transport.ts'
-import { type MessagingTarget, registeredType, targetAttributes } from './bus-spans.ts'
+import { type MessagingTarget, targetAttributes } from './bus-spans.ts'
 import {
   createInstruments,
   type MetricInstruments,

@@ -1,6 +1,7 @@
 import type { Attributes } from '@opentelemetry/api'
 import { shorten } from '../../errors.ts'
-import { type DomainEvent, GenericEvent } from '../../events/index.ts'
+import type { DomainEvent } from '../../events/index.ts'
+import { registeredType } from '../../handling/handler-span.ts'
 import type { SpanKindOf } from '../../observability/tracer.ts'
 import type { Delivery, ServerAddress } from '../../transport/transport.ts'
 
@@ -86,17 +87,6 @@ function processing(target: MessagingTarget): Attributes {
     'messaging.operation.type': 'process',
     'messaging.operation.name': 'consume',
   }
-}
-
-/**
- * Stands for all event types without a class, so that messages cannot create an unlimited number of span names or time
- * series.
- */
-const OTHER_TYPE = '_OTHER'
-
-/** The event type as span names and attributes of metrics show it. */
-export function registeredType(event: DomainEvent): string {
-  return event instanceof GenericEvent ? OTHER_TYPE : event.eventType
 }
 
 /** The type of all events; undefined if they differ. */

@@ -1,4 +1,5 @@
 import type { Logger } from '../../observability/logger.ts'
+import { quote } from '../../redaction.ts'
 import type { ConnectionError } from '../../transport/errors.ts'
 import type { TransportHost } from '../../transport/transport.ts'
 
@@ -56,7 +57,7 @@ export class LinkReport {
   }
 
   blocked(purpose: Purpose, reason: string): void {
-    if (purpose === 'publisher') this.#host.notify({ type: 'publishingBlocked', reason })
+    if (purpose === 'publisher') this.#host.notify({ type: 'publishingBlocked', reason: quote(reason) })
   }
 
   unblocked(purpose: Purpose): void {

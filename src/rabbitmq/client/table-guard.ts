@@ -4,8 +4,10 @@ const MAX_TABLE_DEPTH = 40
 const HEADER_FRAME = 2
 /** Type, channel and size. */
 const FRAME_HEAD_BYTES = 7
+const BODY_SIZE_AT = FRAME_HEAD_BYTES + 4
 /** Class, weight and body size, before the flags of the properties. */
 const FLAGS_AT = FRAME_HEAD_BYTES + 12
+const FRAME_END = 0xce
 const HAS_CONTENT_TYPE = 0x8000
 const HAS_CONTENT_ENCODING = 0x4000
 const HAS_HEADERS = 0x2000
@@ -34,15 +36,46 @@ export interface FrameReceiver {
   recvFrame(): unknown
 }
 
+/** Header of a message whose properties amqplib cannot decode. Its value is their bytes. */
+export const MALFORMED_PROPERTIES = 'x-malformed-properties'
+
 /**
- * Has the headers of each message checked before amqplib decodes them. It calls itself for each level of a table, so
- * one with some thousand levels would overflow the stack, break the connection, and come back with the next one.
+ * Guards amqplib against properties of messages that break its connection. The broker would deliver such a message again
+ * on the next connection, and break that one, too.
+ *
+ * - amqplib calls itself for each level of a table, so one with some thousand levels would overflow the stack. They are
+ *   made flat before it decodes them.
+ * - amqplib throws if a field has a type that it does not know, or ends beyond its frame. Its message then has no properties
+ *   but the header {@link MALFORMED_PROPERTIES}.
  */
 export function guardTables(connection: FrameReceiver): void {
   const receive = connection.recvFrame.bind(connection)
   connection.recvFrame = () => {
-    flattenHeaders(connection.rest)
-    return receive()
+    const bytes = connection.rest
+    flattenHeaders(bytes)
+    try {
+      return receive()
+    } catch (error) {
+      const frame = withoutProperties(bytes)
+      if (frame === undefined) throw error
+      return frame
+    }
+  }
+}
+
+/**
+ * What amqplib makes of the header frame of a message, with its properties as bytes. It has already removed the frame from
+ * what has arrived. Undefined if the bytes do not start with a complete and well-formed frame of this kind.
+ */
+function withoutProperties(bytes: Buffer): object | undefined {
+  if (bytes[0] !== HEADER_FRAME || bytes.length < FLAGS_AT) return undefined
+  const end = FRAME_HEAD_BYTES + bytes.readUInt32BE(3)
+  if (end < FLAGS_AT || bytes[end] !== FRAME_END) return undefined
+  return {
+    id: bytes.readUInt16BE(FRAME_HEAD_BYTES),
+    channel: bytes.readUInt16BE(1),
+    size: Number(bytes.readBigUInt64BE(BODY_SIZE_AT)),
+    fields: { headers: { [MALFORMED_PROPERTIES]: bytes.subarray(FLAGS_AT, end) } },
   }
 }
 

@@ -18,6 +18,7 @@ const HEADER_OF: Readonly<Record<string, string>> = {
   dlq_reason: 'x-dlq-kind',
   dlq_error_type: 'x-dlq-error-type',
   dlq_error_message: 'x-dlq-reason',
+  dlq_error_stack: 'x-dlq-error-stack',
   dlq_retry_count: 'x-dlq-retry-count',
   dlq_timestamp: 'x-dlq-timestamp',
   dlq_consumer_group: 'x-dlq-consumer-group',
@@ -58,14 +59,21 @@ export function deadLetterOf(
     [ORIGINAL_ROUTING_KEY]: originalRoutingKey(message),
     [LETTER_TAG]: randomUUID().slice(0, 13),
   }
+  const kept = keptHeaders(message.properties.headers)
+  if (!hasRoomFor(fields, kept)) delete fields['dlq_error_stack']
   for (const [name, header] of Object.entries(HEADER_OF)) about[header] = fields[name]
   about['x-dlq-retry-count'] = Number(fields['dlq_retry_count'])
   return {
     exchange: names.deadLetterExchange,
     routingKey: names.queue,
     content: message.content,
-    properties: keptProperties(message.properties, { ...keptHeaders(message.properties.headers), ...about }),
+    properties: keptProperties(message.properties, { ...kept, ...about }),
   }
+}
+
+/** False if the stack of the error would take the room that the original headers need. */
+function hasRoomFor({ dlq_error_stack: stack = '' }: Record<string, string>, kept: AmqpTable): boolean {
+  return stack === '' || sizeOf(Object.entries(kept)) + Buffer.byteLength(stack) < MAX_HEADER_BYTES
 }
 
 /** The message to publish to a queue for a replay: the original, addressed to handlers. */

@@ -1,7 +1,8 @@
-import type { EventClass } from '../../events/index.ts'
+import type { EventNames } from '../../events/index.ts'
 import { MessageRefusedError } from '../../transport/errors.ts'
 import type { IncomingMessage, OutgoingMessage } from '../../transport/transport.ts'
 import type { AmqpMessage, AmqpProperties, AmqpTable } from '../client/client.ts'
+import { MALFORMED_PROPERTIES } from '../client/table-guard.ts'
 
 type MessageHeaders = IncomingMessage['headers']
 
@@ -18,9 +19,11 @@ const NOT_HEADERS: ReadonlySet<string> = new Set(['event_id', 'occurred_at', 'ac
 /** Longest short string of AMQP, in bytes. Routing keys, message ids and header names are short strings. */
 export const MAX_SHORT_STRING = 255
 
-/** The routing key of a class's events. */
-export function routingKeyOf(eventClass: Pick<EventClass, 'aggregateType' | 'eventType'>): string {
-  return `${eventClass.aggregateType}.${eventClass.eventType}`
+/** The routing keys of a class's events: one for each of its names, as other releases may publish with an alias. */
+export function routingKeysOf(eventClass: EventNames): readonly string[] {
+  const { eventType, typeAliases = [], aggregateType, aggregateTypeAliases = [] } = eventClass
+  const types = [eventType, ...typeAliases]
+  return [aggregateType, ...aggregateTypeAliases].flatMap((of) => types.map((type) => `${of}.${type}`))
 }
 
 /**
@@ -63,10 +66,16 @@ export function toAmqp(exchange: string, message: OutgoingMessage): AmqpOutgoing
 /** A received message in the bus's form. Headers that are neither text nor number are omitted. */
 export function toIncoming(message: AmqpMessage, id: string): IncomingMessage {
   const headers = textHeaders(message)
-  const fault = isDeep(message.properties.headers)
-    ? new MessageRefusedError(`its headers are nested deeper than ${MAX_DEPTH} levels`)
-    : undefined
+  const fault = faultOf(message.properties.headers)
   return { id, key: headers['aggregate_id'], headers, body: message.content, fault }
+}
+
+function faultOf(headers: AmqpTable = {}): Error | undefined {
+  if (Object.hasOwn(headers, MALFORMED_PROPERTIES))
+    return new MessageRefusedError('its properties are not valid AMQP')
+  if (isDeep(headers))
+    return new MessageRefusedError(`its headers are nested deeper than ${MAX_DEPTH} levels`)
+  return undefined
 }
 
 /** Most levels of nested headers. The broker's own `x-death` has two. */

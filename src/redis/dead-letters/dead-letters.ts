@@ -74,10 +74,19 @@ async function moveInTwoSteps(
   await client.sendCommand(['XACK', stream.key, consumerGroup, message.id])
 }
 
-/** The three fields of eventsource-py, then fields that it ignores. */
+/**
+ * The three fields of eventsource-py, then fields that it ignores. All of them are always written: they follow those of the
+ * entry, which may have the same names.
+ */
 function reasonFields(reason: DeadLetterReason, id: string, stream: string): Record<string, string> {
   const { dlq_retry_count: retryCount = '0', ...rest } = writeReason(reason)
-  return { original_message_id: id, retry_count: retryCount, ...rest, dlq_original_stream: stream }
+  return {
+    original_message_id: id,
+    retry_count: retryCount,
+    dlq_error_stack: '',
+    ...rest,
+    dlq_original_stream: stream,
+  }
 }
 
 /** The dead letters of the bus, in a stream of their own. */

@@ -84,6 +84,32 @@ export const deadLetterTests = [
     const [first, last] = [letter.firstFailedAt?.getTime() ?? 0, letter.lastFailedAt?.getTime() ?? 0]
     assert.ok(before <= first && first < last && last <= Date.now(), `failed from ${first} to ${last}`)
     assert.ok(letter.source !== undefined && letter.source !== '')
+    assert.equal(letter.errorStack, undefined)
+  }),
+
+  test('keeps the stack of the error only with deadLetterStacks, cut', {
+    needs: ['deadLetters'],
+  }, async (scene) => {
+    const fails = new Recording<Noted>(({ n }) => {
+      const cause = new Error('the cause')
+      throw Object.assign(
+        new RangeError('it is broken', { cause }),
+        n === 2 && { stack: 'x'.repeat(100_000) },
+      )
+    })
+    const bus = await scene.consumer((it) => it.subscribe(Noted, fails.handler, { name: 'fails' }), {
+      maxRetries: 0,
+      deadLetterStacks: true,
+    })
+    await bus.publish([noted('Order-1', 1), noted('Order-1', 2)])
+
+    const [first, second] = await deadLettersOf(scene, bus, 2)
+
+    assert.match(first?.errorStack ?? '', /^RangeError: it is broken\n +at /)
+    assert.match(first?.errorStack ?? '', /\ncaused by Error: the cause\n +at /)
+    assert.equal(second?.errorStack, 'x'.repeat(4000))
+    assert.equal(await bus.deadLetters.replay(first?.id ?? ''), true)
+    await scene.runs(fails, 3)
   }),
 
   test('keeps one dead letter for all handlers that failed', { needs: ['deadLetters'] }, async (scene) => {

@@ -19,6 +19,7 @@ import { processTests } from './processes.ts'
 import { publishTests } from './publish.ts'
 import { redeliveryTests } from './redelivery.ts'
 import { replayTests } from './replays.ts'
+import { rolloutTests } from './rollouts.ts'
 import { DEFAULT_WAIT_MS, Scene } from './scene.ts'
 import { stoppingTests } from './stopping.ts'
 
@@ -47,6 +48,7 @@ const SUITE: Readonly<Record<string, readonly ConformanceTest[]>> = {
   lifecycle: [...lifecycleTests, ...stoppingTests],
   outages: outageTests,
   processes: processTests,
+  'rolling deploys': rolloutTests,
 }
 
 /**

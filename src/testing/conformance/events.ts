@@ -5,7 +5,7 @@ interface Numbered {
 }
 
 /** A Standard Schema without a library: an object with a number `n` and an optional text. */
-const numbered = {
+export const numbered = {
   '~standard': {
     version: 1 as const,
     vendor: 'eventspine',
@@ -21,7 +21,7 @@ const numbered = {
   },
 }
 
-interface Payload extends Numbered {
+export interface Payload extends Numbered {
   readonly text?: string
 }
 

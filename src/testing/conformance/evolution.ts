@@ -3,6 +3,7 @@ import { defineEvent, firstVersion, JsonCodec } from '../../index.ts'
 import { type ConformanceTest, test } from './conformance-test.ts'
 import { noted } from './events.ts'
 import { Recording } from './recording.ts'
+import { Before, During } from './rolled-events.ts'
 
 /** The class of a later release: the same type as `Noted`, with a payload of version 3. */
 class Renamed extends defineEvent<{ readonly count: number; readonly unit: string }>()({
@@ -11,6 +12,14 @@ class Renamed extends defineEvent<{ readonly count: number; readonly unit: strin
   upcasts: firstVersion<{ n: number }>()
     .to(2, ({ n }) => ({ count: n }))
     .to(3, (v2) => ({ ...v2, unit: 'piece' })),
+}) {}
+
+/** The class of a release that renamed the event and its aggregate. */
+class Moved extends defineEvent<{ readonly n: number }>()({
+  type: 'ConformanceMoved',
+  typeAliases: ['ConformanceNoted', 'conformance.noted'],
+  aggregateType: 'MovedNote',
+  aggregateTypeAliases: ['Note'],
 }) {}
 
 const codec = new JsonCodec()
@@ -49,6 +58,79 @@ export const evolutionTests: readonly ConformanceTest[] = [
     ])
     assert.ok(handled.events.every((event) => event instanceof Renamed))
     assert.equal(bus.getStats().messagesSentToDlq, 0)
+  }),
+
+  test('hands events with former names to the handlers of the current class', {
+    needs: ['wire'],
+    faults: ['publishRaw'],
+  }, async (scene) => {
+    const handled = new Recording<Moved>()
+    const bus = await scene.consumer((it) => it.subscribe(Moved, handled.handler))
+    await bus.publish([noted('Order-1', 1), new Moved({ aggregateId: 'Order-1', n: 2 })])
+    const { key, headers, body } = written(1, { n: 3 })
+    await scene.publishRaw({
+      key,
+      headers: { ...headers, event_type: 'conformance.noted' },
+      body: body.replace('"ConformanceNoted"', '"conformance.noted"'),
+    })
+
+    await scene.runs(handled, 3)
+    const seen = handled.events.map(({ n, eventType, aggregateType }) => [n, eventType, aggregateType])
+    assert.deepEqual(
+      seen.toSorted(),
+      [1, 2, 3].map((n) => [n, 'ConformanceMoved', 'MovedNote']),
+    )
+    const { eventsSkipped, messagesSentToDlq } = bus.getStats()
+    assert.deepEqual([eventsSkipped, messagesSentToDlq], [0, 0])
+  }),
+
+  test('passes an event with a former name on as it came', {
+    needs: ['wire'],
+    faults: ['publishRaw'],
+  }, async (scene) => {
+    const first = new Recording<Moved>()
+    const bodies: string[] = []
+    const bus = await scene.consumer((it) =>
+      it.subscribe(Moved, async (event, context) => {
+        bodies.push(String(codec.encode(event).body))
+        await first.handler(event, context)
+        if (first.events.length === 1) await it.publish([event])
+      }),
+    )
+    await scene.publishRaw(written(1, { n: 7 }))
+
+    await scene.runs(first, 2)
+    assert.deepEqual(
+      new Set(bodies.map((body) => JSON.parse(body).event_type)),
+      new Set(['ConformanceNoted']),
+    )
+    assert.equal(bus.getStats().messagesSentToDlq, 0)
+  }),
+
+  test('writes events in an earlier version for consumers of both releases', {
+    needs: ['wire', 'consumerGroups'],
+  }, async (scene) => {
+    const [before, after] = [new Recording<Before>(), new Recording<During>()]
+    const old = await scene.consumer((it) => it.subscribe(Before, before.handler), {
+      consumerGroup: 'before',
+    })
+    const bus = await scene.consumer((it) => it.subscribe(During, after.handler), { consumerGroup: 'after' })
+    await bus.publish([new During({ aggregateId: 'Order-1', count: 7 })])
+
+    await scene.runs(before, 1)
+    await scene.runs(after, 1)
+    assert.deepEqual(
+      before.events.map(({ n, eventVersion }) => [n, eventVersion]),
+      [[7, 1]],
+    )
+    assert.deepEqual(
+      after.events.map(({ count, eventVersion }) => [count, eventVersion]),
+      [[7, 2]],
+    )
+    assert.deepEqual(
+      [old, bus].map((it) => it.getStats().messagesSentToDlq),
+      [0, 0],
+    )
   }),
 
   test('shows a dead letter of an earlier version as the current class, with the body as it was written', {

@@ -201,7 +201,8 @@ export const orderTests = [
     await bus.publish(Array.from({ length: 40 }, (_, n) => new Noted({ aggregateId: `Order-${n}`, n, text })))
     // The events that the other group handled were available to this one, too.
     await scene.runs(other, 40)
-    await scene.runs(recording, 4)
+    // A consumer that cannot return surplus messages gets them one by one.
+    await scene.runs(recording, 1)
     const held = bus.getStats().inFlight * text.length
 
     gate.resolve()

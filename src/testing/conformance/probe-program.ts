@@ -1,7 +1,9 @@
 // A program that the tests start as a process: node probe-program.js <URL of the module with `create`> <scope> <mode>.
-import type { EventBus, Logger } from '../../index.ts'
+import { createInterface } from 'node:readline'
+import type { DomainEvent, EventBus, Logger } from '../../index.ts'
 import type { CreateBus } from './bus-under-test.ts'
 import { Noted, series } from './events.ts'
+import { Before, During, Later } from './rolled-events.ts'
 
 const [, , moduleUrl = '', scope = '', mode = ''] = process.argv
 const quiet = () => undefined
@@ -46,5 +48,35 @@ async function hang(bus: EventBus): Promise<void> {
   await bus.startConsuming()
 }
 
-const MODES: Readonly<Record<string, (bus: EventBus) => Promise<void>>> = { comeAndGo, publishOnly, hang }
+const before = (n: number) => new Before({ aggregateId: `Order-${n % 3}`, n })
+const during = (count: number) => new During({ aggregateId: `Order-${count % 3}`, count })
+const later = (count: number) => new Later({ aggregateId: `Order-${count % 3}`, count })
+
+/**
+ * Consumes with the code of one release, and prints the events that it has handled. Publishes as many as a line of its input
+ * says, and ends with its input.
+ */
+async function release(
+  bus: EventBus,
+  eventClass: typeof Before | typeof During | typeof Later,
+  create: (n: number) => DomainEvent,
+): Promise<void> {
+  bus.subscribe<typeof eventClass>(eventClass, ({ eventId }) => console.log(`handled ${eventId}`))
+  bus.startConsumingInBackground()
+  await bus.whenConsuming()
+  console.log('consuming')
+  for await (const line of createInterface(process.stdin)) {
+    const events = Array.from({ length: Number(line.split(' ')[1]) }, (_, n) => create(n))
+    await bus.publish(events)
+    for (const { eventId } of events) console.log(`published ${eventId}`)
+  }
+  await bus.shutdown()
+}
+
+const MODES: Readonly<Record<string, (bus: EventBus) => Promise<void>>> = {
+  ...{ comeAndGo, publishOnly, hang },
+  before: (it) => release(it, Before, before),
+  during: (it) => release(it, During, during),
+  later: (it) => release(it, Later, later),
+}
 await MODES[mode]?.(bus)

@@ -1,38 +1,9 @@
 import assert from 'node:assert/strict'
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
 import { test } from './conformance-test.ts'
 import { ids, Noted, noted } from './events.ts'
+import { Probe } from './probe.ts'
 import { Recording } from './recording.ts'
 import type { Scene } from './scene.ts'
-
-// `.js` in the package, `.ts` in the sources.
-const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
-const PROGRAM = fileURLToPath(new URL(`./probe-program.${extension}`, import.meta.url))
-
-/** A process with a bus of the same scope, and its output. */
-class Probe {
-  readonly process: ChildProcess
-  output = ''
-
-  constructor(scene: Scene, mode: 'comeAndGo' | 'publishOnly' | 'hang') {
-    this.process = spawn(process.execPath, [PROGRAM, scene.module ?? '', scene.scope, mode], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-    })
-    for (const stream of [this.process.stdout, this.process.stderr]) {
-      stream?.on('data', (chunk: Buffer) => {
-        this.output += String(chunk)
-      })
-    }
-    void scene.ended.then(() => this.process.kill('SIGKILL'))
-  }
-
-  async exitCode(): Promise<number | null> {
-    if (this.process.exitCode === null && this.process.signalCode === null) await once(this.process, 'close')
-    return this.process.exitCode
-  }
-}
 
 async function endsByItself(scene: Scene, mode: 'comeAndGo' | 'publishOnly'): Promise<void> {
   const probe = new Probe(scene, mode)

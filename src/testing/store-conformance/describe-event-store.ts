@@ -1,6 +1,7 @@
 import { appendTests } from './append.ts'
 import { competitionTests } from './competition.ts'
 import { deletionTests } from './deletion.ts'
+import { evolutionTests } from './evolution.ts'
 import { killTests } from './kills.ts'
 import { readTests } from './read.ts'
 import {
@@ -15,6 +16,7 @@ const SUITE: Readonly<Record<string, readonly StoreTest[]>> = {
   append: appendTests,
   read: readTests,
   deletion: deletionTests,
+  evolution: evolutionTests,
   competition: competitionTests,
   transactions: transactionTests,
   kills: killTests,

@@ -1,10 +1,12 @@
 import type { Stores } from '../../subscriptions/index.ts'
 import { checkpointTests } from './checkpoints.ts'
 import { describeEventStore } from './describe-event-store.ts'
+import { evolvedSubscriptionTests } from './evolved-subscriptions.ts'
 import { inboxTests } from './inbox.ts'
 import { leaseTests } from './leases.ts'
 import { outboxTests } from './outbox.ts'
 import { parkedEventTests } from './parked-events.ts'
+import { projectionTests } from './projections.ts'
 import { snapshotTests } from './snapshots.ts'
 import {
   type DescribeStoresOptions,
@@ -20,8 +22,10 @@ const SUITE: Readonly<Record<string, readonly StoresTest[]>> = {
   leases: leaseTests,
   'parked events': parkedEventTests,
   'units of work': unitTests,
+  'evolved events': evolvedSubscriptionTests,
   inbox: inboxTests,
   outbox: outboxTests,
+  projections: projectionTests,
 }
 
 /**

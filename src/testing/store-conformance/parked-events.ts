@@ -44,6 +44,20 @@ export const parkedEventTests = [
     assert.deepEqual({ ...found, event: { ...found.event } }, { ...added, event: { ...added.event } })
   }),
 
+  storesTest('returns the stack of an error, and none if there was none', async ({ stores, other }) => {
+    const errorStack = 'TypeError: é…🎉\n    at one (file.ts:1:2)\n    at two'
+    await stores.deadLetters.add({ ...parked('sums', 1), errorStack })
+    await stores.deadLetters.add({ ...parked('sums', 2), errorStack: undefined })
+    await stores.deadLetters.add({ ...parked('sums', 3), errorStack })
+    await stores.deadLetters.add(parked('sums', 3))
+
+    const found = await other.deadLetters.list()
+    assert.deepEqual(
+      found.map((one) => one.errorStack),
+      [errorStack, undefined, undefined],
+    )
+  }),
+
   storesTest('keeps an event whose class is unknown', async ({ stores, other }) => {
     const data = { text: 'é…🎉', serial: 12_345_678_901_234_567_890n, nested: [{ n: 1.5 }, null] }
     const event = new GenericEvent({ aggregateId: 'x', aggregateType: 'Unknown', eventType: 'Unheard', data })

@@ -34,4 +34,4 @@ export const startManagerRelay: StartRelay = (outbox, bus, name) => {
 const ignore = () => undefined
 
 /** Failures are planned in these tests. */
-const silent = { debug: ignore, info: ignore, warn: ignore, error: ignore }
+export const silent = { debug: ignore, info: ignore, warn: ignore, error: ignore }

@@ -40,7 +40,7 @@ async function counts({
   snapshots,
   checkpoints,
   deadLetters,
-}: Pick<StoreTransaction, 'events' | 'snapshots' | 'checkpoints' | 'deadLetters'>): Promise<
+}: Pick<StoreTransaction, 'events'> & Pick<Stores, 'snapshots' | 'checkpoints' | 'deadLetters'>): Promise<
   readonly unknown[]
 > {
   return [

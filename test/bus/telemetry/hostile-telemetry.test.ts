@@ -1,8 +1,13 @@
 import { context, propagation } from '@opentelemetry/api'
 import { CompositePropagator, W3CBaggagePropagator, W3CTraceContextPropagator } from '@opentelemetry/core'
 import { expect, it, onTestFinished } from 'vitest'
-import type { BrokerOptions } from '../../../src/index.ts'
-import { JsonCodec } from '../../../src/index.ts'
+import {
+  type BrokerOptions,
+  GenericEvent,
+  InMemoryStores,
+  JsonCodec,
+  SubscriptionManager,
+} from '../../../src/index.ts'
 import { MemoryBroker, MemoryBrokerEventBus } from '../../../src/testing/index.ts'
 import { OrderCreated, orderCreated, orderShipped } from '../../support/order-events.ts'
 import { RecordingLogger } from '../../support/recording-logger.ts'
@@ -84,4 +89,23 @@ it('names no span after an event type without a class, and shortens attributes f
     for (const text of [name, ...Object.values(attributes)]) expect(String(text).length).toBeLessThan(300)
   }
   expect(JSON.stringify(logger.lines).length).toBeLessThan(20_000)
+})
+
+it('names no span of a subscription after the type of a stored event without a class', async () => {
+  const exporter = startTracing()
+  const { events: eventStore, checkpoints } = new InMemoryStores()
+  const long = 'x'.repeat(4096)
+  const name = { aggregateId: long, aggregateType: 'Order' }
+  const event = new GenericEvent({ ...name, eventType: long, eventId: long, data: {} })
+  await eventStore.appendEvents({ ...name, events: [event], expectedVersion: 'any' })
+  await using manager = new SubscriptionManager({ eventStore, checkpoints, logger: new RecordingLogger() })
+  manager.subscribe({ name: 's', handle: () => undefined })
+  manager.start()
+  await manager.whenCaughtUp('s')
+
+  const spans = exporter.getFinishedSpans()
+  expect(spans.map(({ name }) => name)).toContain('s.process _OTHER')
+  for (const { name, attributes } of spans) {
+    for (const text of [name, ...Object.values(attributes)]) expect(String(text).length).toBeLessThan(300)
+  }
 })

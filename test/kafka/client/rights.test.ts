@@ -163,6 +163,8 @@ it('publishes, consumes, retries, dead-letters, replays and reports its health w
   await consume(consumer)
 
   await until('the dead letter', async () => (await reader.deadLetters.count()) === 1)
+  // Commits are sent in the background.
+  await until('the commit', async () => (await reader.health()).checks['lag']?.value === 0)
   expect((await reader.health()).checks).toMatchObject({
     connected: { status: 'up' },
     lag: { status: 'up', value: 0 },

@@ -1,18 +1,12 @@
 import { setImmediate } from 'node:timers/promises'
-import { describe, expect, it } from 'vitest'
-import type { KafkaEventBusOptions } from '../../../src/kafka/index.ts'
+import { expect } from 'vitest'
 import { OrderCreated, orderCreated } from '../../support/order-events.ts'
+import { gradualProtocols, itWithEach } from '../protocols.ts'
 import { consume, createBus, freshName, noticesOf, until } from '../scene.ts'
 
 const EVENTS = 50_000
 const BATCH = 500
 const AGGREGATES = 200
-
-const protocols: Readonly<Record<string, KafkaEventBusOptions>> = {
-  'cooperative-sticky': { partitionAssignor: 'cooperative-sticky' },
-  roundrobin: { partitionAssignor: 'roundrobin' },
-  'the protocol of KIP-848': { groupProtocol: 'consumer' },
-}
 
 /** Records the events that consumers handled, and their order. */
 class Book {
@@ -30,8 +24,10 @@ class Book {
   }
 }
 
-describe.each(Object.entries(protocols))('a group with the %s protocol', (_name, protocol) => {
-  it('loses nothing and keeps the order while consumers join and leave during 50,000 events', async () => {
+itWithEach(
+  gradualProtocols,
+  'loses nothing and keeps the order while consumers join and leave during 50,000 events (%s)',
+  async (protocol) => {
     const options = { topicPrefix: freshName(), topicPartitions: 6, ...protocol }
     const book = new Book()
     const start = async (name: string) => {
@@ -96,5 +92,5 @@ describe.each(Object.entries(protocols))('a group with the %s protocol', (_name,
     for (const bus of [c, d])
       expect(bus.getStats()).toMatchObject({ eventsProcessedFailed: 0, handlerErrors: 0 })
     expect(notices).toEqual([])
-  })
-})
+  },
+)

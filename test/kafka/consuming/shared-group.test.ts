@@ -1,20 +1,15 @@
 import { expect, inject, it } from 'vitest'
-import type { KafkaEventBusOptions } from '../../../src/kafka/index.ts'
 import { orderCreated } from '../../support/order-events.ts'
 import { administer } from '../plain-kafka.ts'
+import { gradualProtocols, itWithEach, protocols } from '../protocols.ts'
 import { consume, createBus, freshName, noticesOf, recorder, until } from '../scene.ts'
 
 const orders = (count: number) => Array.from({ length: count }, (_, n) => orderCreated(`Order-${n}`))
 
-const protocols: Readonly<Record<string, KafkaEventBusOptions>> = {
-  'cooperative-sticky': { partitionAssignor: 'cooperative-sticky' },
-  roundrobin: { partitionAssignor: 'roundrobin' },
-  'the protocol of KIP-848': { groupProtocol: 'consumer' },
-}
-
-it.each(Object.entries(protocols))(
+itWithEach(
+  gradualProtocols,
   'gives each of two services that share a group name the events of its own topic (%s)',
-  async (_name, protocol) => {
+  async (protocol) => {
     const consumerGroup = freshName()
     const buses = [0, 1].map(() => createBus({ ...protocol, consumerGroup }))
     const seen = buses.map(recorder)
@@ -52,9 +47,10 @@ it('gives a service partitions that are added to its topic while another service
   )
 })
 
-it.each(['classic', 'consumer'] as const)(
+itWithEach(
+  protocols,
   'reports a consumer that has no partition of its stream (%s)',
-  async (groupProtocol) => {
+  async ({ groupProtocol }) => {
     const options = { topicPrefix: freshName(), topicPartitions: 1, groupProtocol }
     const buses = [createBus(options), createBus(options)]
     buses.forEach(recorder)

@@ -237,13 +237,16 @@ describe('what cannot be read', () => {
     ],
     ['a last offset that is far away', 'the checksum is wrong', (batch: Buffer) => flip(batch, 23, 0x40)],
     ['a last offset before the first', 'the checksum is wrong', (batch: Buffer) => flip(batch, 23, 0x80)],
-  ])('is %s; it is told, passed, and what follows is read', async (_what, message, spoil) => {
-    const result = await between(spoil(stored([plain('a'), plain('b')], { offset: 10 })))
-    expect(result.unreadable.map(({ error }) => error.message)).toEqual([message])
-    expect(result.unreadable[0]).toMatchObject({ from: 10, to: 11 })
-    expect(valuesOf(result)).toEqual(['good'])
-    expect(result.nextOffset).toBe(13)
-  })
+  ])(
+    'is %s; it is reported and skipped, and the following records are read',
+    async (_what, message, spoil) => {
+      const result = await between(spoil(stored([plain('a'), plain('b')], { offset: 10 })))
+      expect(result.unreadable.map(({ error }) => error.message)).toEqual([message])
+      expect(result.unreadable[0]).toMatchObject({ from: 10, to: 11 })
+      expect(valuesOf(result)).toEqual(['good'])
+      expect(result.nextOffset).toBe(13)
+    },
+  )
 
   it('is skipped offset by offset if no valid batch follows', async () => {
     const bad = flip(stored([plain('a'), plain('b')], { offset: 10 }), 70)

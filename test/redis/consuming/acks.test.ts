@@ -13,7 +13,7 @@ it('reports that the server refuses its acknowledgments, and handles the events 
   await admin.sendCommand(['ACL', 'SETUSER', 'worker', '-xack'])
   await bus.publish(notes('a', 1))
 
-  await waitFor(() => notices.some((notice) => /^readFailed .*XACK/.test(notice)))
+  await waitFor(() => notices.some((notice) => /^readFailed .*xack/i.test(notice)))
   expect(seen).toContain(0)
   expect(await pending()).toBe(1)
 

@@ -7,6 +7,8 @@ export type StoreFact =
   | { readonly kind: 'stored' | 'notStored' | 'unknown'; readonly ids: readonly string[] }
   | { readonly kind: 'handled'; readonly subscription: string; readonly handler: string; readonly id: string }
   | { readonly kind: 'fault'; readonly name: string }
+  /** Something showed the password of the run. */
+  | { readonly kind: 'leaked'; readonly what: string }
   | {
       readonly kind: 'ended'
       readonly process: string

@@ -106,6 +106,7 @@ function overtakers(first: readonly string[], byId: ReadonlyMap<string, TableEve
 
 function judgeEnds(facts: readonly TimedFact[]): readonly string[] {
   return facts.flatMap((fact) => {
+    if (fact.kind === 'leaked') return [`the password is in the ${fact.what}`]
     if (fact.kind === 'unsettled') return [`${fact.subscription} did not catch up in time`]
     if (fact.kind !== 'ended' || fact.exitCode === 0) return []
     return [`${fact.process} ended with ${fact.exitCode}: ${fact.output}`]

@@ -11,6 +11,7 @@ import { launchBroker } from '../../brokers/launch-broker.ts'
 import { paced } from '../../support/pace.ts'
 import { type StoresPlace, storesOf } from '../../support/stores-of.ts'
 import { Random } from '../random.ts'
+import { CANARY } from '../secret-watch.ts'
 import type { StoreBreakage } from './breakage.ts'
 import { readFacts, StoreHistory } from './facts.ts'
 import { judgeStores, type StoreRules, type TableEvent } from './judge.ts'
@@ -74,7 +75,9 @@ export async function tortureStores(options: StoreTortureOptions): Promise<Store
   const folder = await mkdtemp(join(dataFolder, 'eventspine-torture-'))
   const server = options.kind === 'postgres' ? await launchBroker('postgres') : undefined
   const place: StoresPlace =
-    server === undefined ? { file: join(folder, 'events.db') } : { postgresUrl: server.url, schema: SCHEMA }
+    server === undefined
+      ? { file: join(folder, 'events.db') }
+      : { postgresUrl: server.url.replace('postgres@', `postgres:${CANARY}@`), schema: SCHEMA }
   const run = new StoreTorture(options, folder, place, server)
   try {
     return await run.play()

@@ -7,9 +7,9 @@ import {
   type StreamStore,
   SubscriptionManager,
 } from '../../../src/index.ts'
-import { RecordingLogger } from '../../support/recording-logger.ts'
 import { type StoresPlace, storesOf } from '../../support/stores-of.ts'
 import { Random } from '../random.ts'
+import { SecretWatch } from '../secret-watch.ts'
 import { brokenStores, type StoreBreakage } from './breakage.ts'
 import { StoreHistory } from './facts.ts'
 
@@ -24,6 +24,9 @@ export interface StoreWorkerOptions {
   readonly breakage: StoreBreakage | undefined
 }
 
+/** How often a subscriber looks for its password in what it shows, in milliseconds. */
+const LOOK_MS = 2000
+
 class Tortured extends defineEvent<{ readonly failures: number }>()({
   type: 'Tortured',
   aggregateType: 'Tortured',
@@ -37,7 +40,8 @@ const random = new Random(options.seed)
 const stopping = new AbortController()
 process.once('SIGTERM', () => stopping.abort())
 process.stdout.write('ready\n')
-const stores = brokenStores(storesOf(options.place, [Tortured]), breakage)
+const watch = new SecretWatch((what) => history.record({ kind: 'leaked', what }))
+const stores = brokenStores(storesOf(options.place, [Tortured], watch.logger), breakage)
 
 function someEvents(aggregateId: string): readonly Tortured[] {
   return Array.from({ length: random.integer(1, 3) }, () => {
@@ -65,6 +69,7 @@ async function single(): Promise<void> {
         history.record({ kind: 'stored', ids })
         break
       } catch (error) {
+        watch.look('error of an append', error)
         if (Reflect.get(Object(error), 'retryable') !== true) throw error
         history.record({ kind: 'unknown', ids })
         if (stopping.signal.aborted) return
@@ -91,6 +96,7 @@ async function held(): Promise<void> {
       })
       history.record({ kind: 'stored', ids })
     } catch (error) {
+      watch.look('error of a transaction', error)
       const { code, retryable } = Object(error)
       if (!(error instanceof Undone) && retryable !== true && code !== '40P01') throw error
       history.record({ kind: code === 'STORE_OUTCOME_UNKNOWN' ? 'unknown' : 'notStored', ids })
@@ -105,7 +111,7 @@ class Undone extends Error {}
 async function subscribe(): Promise<void> {
   const { events: eventStore, checkpoints, leases, deadLetters } = stores
   const { leaseTtlMs, maxRetries } = options
-  const logger = new RecordingLogger()
+  const { logger } = watch
   const parts = { eventStore, checkpoints, leases, deadLetters, leaseTtlMs, logger, instanceId: name }
   const manager = new SubscriptionManager(parts)
   const retry = { maxRetries, retryBaseDelayMs: 5, onFailure: 'deadLetter' } as const
@@ -131,9 +137,16 @@ async function subscribe(): Promise<void> {
   bus.subscribe(Tortured, ({ eventId }) => noteHandled('relay', 'steady', eventId))
   manager.relay(bus, { name: 'relay', checkpointEveryEvents: 20, batchSize: 20, pollIntervalMs: 200 })
   manager.start()
+  const looking = setInterval(() => void look(manager), LOOK_MS)
   await new Promise((resolve) => stopping.signal.addEventListener('abort', resolve, { once: true }))
+  clearInterval(looking)
   await manager.stop()
   await bus.shutdown()
+}
+
+/** Looks at what an operator sees of the subscriptions and the store. */
+async function look(manager: SubscriptionManager): Promise<void> {
+  watch.look('health', await manager.health().catch((error: unknown) => error))
 }
 
 function noteHandled(subscription: string, handler: string, id: string): void {

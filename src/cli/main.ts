@@ -1,0 +1,9 @@
+#!/usr/bin/env node
+import { run } from './run.ts'
+
+const { exitCode } = await run(process.argv.slice(2), {
+  out: (text) => void process.stdout.write(`${text}\n`),
+  err: (text) => void process.stderr.write(`${text}\n`),
+})
+// Not exit(), so that the output is written in full.
+process.exitCode = exitCode

@@ -1,0 +1,5 @@
+export { type AsyncApiChannel, type AsyncApiOptions, asyncApiOf } from './async-api.ts'
+export { type ContractFault, compareContracts } from './compare.ts'
+export { type ContractEvent, contractOf, type EventContract, parseContract } from './contract.ts'
+export type { JsonSchema, PayloadSchemas } from './payload-schemas.ts'
+export type { RefusalRule } from './refusals.ts'
