@@ -407,7 +407,7 @@ const FAULTS: readonly Fault[] = [
       deadLetters: {
         list: (limit, cursor) => deadLetters.list(limit, cursor),
         get: (id) => deadLetters.get(id),
-        count: (group) => deadLetters.count(group),
+        count: () => deadLetters.count(),
         replay: (id, group) => deadLetters.replay(id, group),
         remove: (idsToRemove) => deadLetters.remove(idsToRemove),
       },
