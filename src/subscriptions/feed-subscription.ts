@@ -68,8 +68,8 @@ export class FeedSubscription {
   constructor(host: SubscriptionHost, consumer: Consumer, options: ResolvedSubscriptionOptions) {
     this.host = host
     this.options = options
-    this.#consumer = consumer
     this.monitor = new SubscriptionMonitor(consumer.name, host.logger)
+    this.#consumer = this.#observed(consumer)
     this.wakeUps.add(this.#wakeUp)
   }
 
@@ -224,7 +224,12 @@ export class FeedSubscription {
 
   /** Replaces the consumer with another one of the same name. Call it only while the subscription does not run. */
   replaceConsumer(consumer: Consumer): void {
-    this.#consumer = consumer
+    this.#consumer = this.#observed(consumer)
+  }
+
+  #observed(consumer: Consumer): Consumer {
+    consumer.onPause?.((handlerName, change) => this.monitor.handlerPaused(handlerName, change))
+    return consumer
   }
 
   async status(): Promise<SubscriptionStatus> {

@@ -1,7 +1,7 @@
 import { describeValue } from '../errors.ts'
 import { type DomainEvent, type EventClass, EventRegistry } from '../events/index.ts'
 import type { EventHandler, HandlerContext } from '../handling/event-handler.ts'
-import type { HandlerEntry } from '../handling/handler-entry.ts'
+import type { HandlerEntry, PauseListener } from '../handling/handler-entry.ts'
 import { HandlerRegistry } from '../handling/handler-registry.ts'
 import type { HandlerBinding } from './handler-binding.ts'
 import {
@@ -57,6 +57,8 @@ export interface Consumer {
   /** The handlers of an event, or of a batch. */
   readonly handlersFor: (unit: Unit) => readonly HandlerEntry[]
   readonly reset: (() => void | Promise<void>) | undefined
+  /** Sets the listener for handlers that pause because of an outage; undefined if none can. */
+  readonly onPause?: (listener: PauseListener) => void
   /** Set if units are handled in transactions that also move the checkpoint. */
   readonly transactional?: TransactionalUnits
   /** Set while such units are bound to a checkpoint. */
@@ -83,6 +85,7 @@ export function readSubscriber(subscriber: unknown, givenName?: string): Consume
     eventClasses: registry.subscribedClasses(),
     eventTypes: takesAll ? undefined : registry.subscribedClasses().map(({ eventType }) => eventType),
     handlersFor: ([{ event }]) => registry.handlersFor(event.eventType),
+    onPause: (listener) => registry.onPause(listener),
   }
 }
 

@@ -6,7 +6,8 @@ import {
   InMemorySubscriptionDeadLetterStore,
   NonRetryableError,
 } from '../../src/index.ts'
-import { append, Noted, quick, SubscriptionScene } from './subscription-scene.ts'
+import { waitFor } from '../support/wait-for.ts'
+import { append, Noted, numbers, quick, SubscriptionScene } from './subscription-scene.ts'
 
 it('gives each handler of a subscription its own attempts, and parks the event for those that were given up', async () => {
   const scene = new SubscriptionScene()
@@ -64,4 +65,38 @@ it('applies retryIf and discardIf of the subscription', async () => {
   expect((await deadLetters.list()).map(({ attempts, errorName }) => [attempts, errorName])).toEqual([
     [1, 'RangeError'],
   ])
+})
+
+it('pauses a handler of a subscription during an outage, shows it, and parks none of its events', async () => {
+  const scene = new SubscriptionScene()
+  const manager = scene.manager()
+  let isDown = true
+  let runs = 0
+  const handled: number[] = []
+  const call = ({ n }: Noted) => {
+    runs += 1
+    if (isDown) throw new RangeError('the database does not answer')
+    handled.push(n)
+  }
+  const outageGuard = { failures: 3, probeDelayMs: 5, maxProbeDelayMs: 20 }
+  const handlers = [handlerFor(Noted, call, { name: 'guarded', maxRetries: 1, outageGuard })]
+  manager.subscribe({ name: 'many', handlers }, { ...quick, concurrency: 10, onFailure: 'deadLetter' })
+  manager.start()
+  await append(scene.store, 0, 10)
+  const paused = 'handler paused, its events fail for the same reason'
+  await waitFor(() => scene.messages('error').includes(paused))
+
+  const { subscriptions } = await manager.health()
+  expect(subscriptions['many']?.problems).toContain('handler guarded paused')
+  // More runs than all events have attempts: those of the outage do not count.
+  const before = runs
+  await waitFor(() => runs > before + 21)
+  isDown = false
+  await manager.whenCaughtUp('many')
+
+  expect(handled.toSorted((a, b) => a - b)).toEqual(numbers(0, 10))
+  expect(await scene.deadLetters.list()).toEqual([])
+  expect(scene.messages('warn').filter((message) => message === 'handler resumed')).toHaveLength(1)
+  const { subscriptions: after } = await manager.health()
+  expect(after['many']?.problems).toEqual([])
 })

@@ -218,4 +218,16 @@ export const projectionTests = [
     const signal = AbortSignal.abort(new Error('too late'))
     assert.match(String(await refusal(elsewhere.whenProcessed(head + 1, 'sums', { signal }))), /too late/)
   }),
+
+  storesTest(
+    'refuses a failure policy for one of the handlers that share a transaction',
+    async ({ stores }) => {
+      const handlers = [handlerFor(Filed, countEffect, { name: 'effect', maxRetries: 1 })]
+      const projection = stores.projection({ name: 'sums', handlers })
+
+      const refuse = () => managerOf(stores).subscribe(projection)
+
+      assert.throws(refuse, /maxRetries of a handler must be set for the whole subscription/)
+    },
+  ),
 ]
