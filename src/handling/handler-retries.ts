@@ -19,6 +19,11 @@ export interface NextAttempt {
   readonly delayMs: number
 }
 
+/** True if the handlers pause, so that the attempt only probes. It does not count, even if it is interrupted. */
+export function isProbe({ handlers }: NextAttempt): boolean {
+  return handlers.every(({ limit }) => limit?.guard?.isPaused === true)
+}
+
 /** How far the handlers of an event are. */
 export interface RetryProgress {
   /** The failed attempts of each handler that runs, or waits for its next attempt. */

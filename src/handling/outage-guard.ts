@@ -3,7 +3,10 @@ import { durationMs, positiveInteger, resolveOptions } from '../kit/options.ts'
 
 /** When a handler pauses because its dependency is down, and how it resumes. */
 export interface OutageGuardOptions {
-  /** Number of different events that fail for the same reason within `withinMs`, and more than succeed. Default 10. */
+  /**
+   * Number of different events that fail for the same reason within `withinMs`, and more than succeed after the first of
+   * them. Default 10.
+   */
   readonly failures?: number
   /** In milliseconds. Default 10,000. */
   readonly withinMs?: number
@@ -31,6 +34,13 @@ export function guardOptions(
   return resolveOptions(`${subject} outageGuard`, given === true ? {} : given, defaults, rules)
 }
 
+/** The events that failed for one reason in the current window. */
+interface Failing {
+  readonly events: Set<string>
+  /** Number of runs that had succeeded in the window before the first of these failures. */
+  readonly successesBefore: number
+}
+
 /** A handler paused or resumed. */
 export interface GuardChange {
   readonly isPaused: boolean
@@ -55,8 +65,8 @@ const NOTHING = () => undefined
 export class OutageGuard {
   readonly #options: Required<OutageGuardOptions>
   readonly #onChange: (change: GuardChange) => void
-  /** The events that failed in the current window, by reason. */
-  readonly #failed = new Map<string, Set<string>>()
+  /** By reason. */
+  readonly #failing = new Map<string, Failing>()
   #successes = 0
   #windowStart = 0
   /** Undefined while the handler runs. */
@@ -68,6 +78,10 @@ export class OutageGuard {
   constructor(options: Required<OutageGuardOptions>, onChange: (change: GuardChange) => void) {
     this.#options = options
     this.#onChange = onChange
+  }
+
+  get isPaused(): boolean {
+    return this.#pause !== undefined
   }
 
   /**
@@ -125,10 +139,12 @@ export class OutageGuard {
     }
     this.#roll()
     const reason = reasonOf(error)
-    const events = this.#failed.get(reason) ?? new Set()
-    this.#failed.set(reason, events.add(eventId))
+    const failing = this.#failing.get(reason) ?? { events: new Set(), successesBefore: this.#successes }
+    this.#failing.set(reason, failing)
+    const { size } = failing.events.add(eventId)
     const { failures, probeDelayMs } = this.#options
-    if (events.size < failures || events.size <= this.#successes) return false
+    // Successes before the outage do not count: a busy handler would pause too late to spare its events.
+    if (size < failures || size <= this.#successes - failing.successesBefore) return false
     this.#forget()
     this.#pause = { delayMs: probeDelayMs, probeAt: performance.now() + probeDelayMs, error }
     this.#onChange({ isPaused: true, error })
@@ -176,7 +192,7 @@ export class OutageGuard {
   }
 
   #forget(): void {
-    this.#failed.clear()
+    this.#failing.clear()
     this.#successes = 0
   }
 }

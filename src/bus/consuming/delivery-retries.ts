@@ -1,6 +1,11 @@
 import type { DomainEvent } from '../../events/index.ts'
 import type { Dispatcher, HandlerFailure } from '../../handling/dispatcher.ts'
-import type { NextAttempt, RetryProgress, RetrySteps } from '../../handling/handler-retries.ts'
+import {
+  isProbe,
+  type NextAttempt,
+  type RetryProgress,
+  type RetrySteps,
+} from '../../handling/handler-retries.ts'
 import type { RunInfo } from '../../handling/handler-run.ts'
 import type { Logger } from '../../observability/logger.ts'
 import type { EventSpan } from '../../observability/tracer.ts'
@@ -84,10 +89,13 @@ export class DeliveryRetries implements RetrySteps {
     )
   }
 
-  async starting({ handlers, delayMs }: NextAttempt, progress: RetryProgress): Promise<boolean> {
+  async starting(next: NextAttempt, progress: RetryProgress): Promise<boolean> {
+    const { handlers, delayMs } = next
     const { counters, metrics, settling } = this.#parts
     const { delivery, event, span } = this.#handling
-    const recorded = this.#record(this.#attempt - progress.running, progress)
+    const ended = this.#attempt - progress.running
+    const isUncounted = progress.running === 0 && isProbe(next)
+    const recorded = this.#record(isUncounted ? ended + 1 : ended, progress)
     this.#attempt += 1
     const attempt = this.#attempt
     if (!(await settling.beginAttempt(delivery, attempt, recorded))) return false

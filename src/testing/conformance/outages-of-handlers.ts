@@ -114,6 +114,33 @@ export const handlerOutageTests = [
     assert.equal(await bus.deadLetters.count().catch(() => 0), 0)
   }),
 
+  test('counts no probe that a crash interrupts', {
+    needs: ['retry', 'deadLetters', 'lanes', 'redelivery', 'consumerGroups'],
+    faults: ['crash'],
+  }, async (scene) => {
+    const guarded = new Recording<Noted>(() => {
+      if (guarded.runs.length > 3) return scene.ended
+      throw new RangeError('the database does not answer')
+    })
+    const victim = await scene.consumer((it) => {
+      it.subscribe(Noted, guarded.handler, { name: 'guarded', maxRetries: 1, outageGuard: GUARD })
+    })
+    const publisher = await scene.brokerBus()
+    await publisher.publish(events(3))
+    // Each event has failed once, and hangs in a probe.
+    await scene.runs(guarded, 6)
+    const heir = new Recording<Noted>()
+    const bus = await scene.consumer((it) => {
+      it.subscribe(Noted, heir.handler, { name: 'guarded', maxRetries: 1 })
+    })
+
+    await scene.crash(victim)
+
+    await scene.runs(heir, 3)
+    assert.ok(heir.runs.every(({ attempt }) => attempt <= 2))
+    assert.equal(await bus.deadLetters.count(), 0)
+  }),
+
   test('refuses a guard that it does not understand', {}, async (scene) => {
     const bus = await scene.bus()
     const subscribe = (outageGuard: object) => bus.subscribe(Noted, () => undefined, { outageGuard })
