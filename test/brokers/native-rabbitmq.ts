@@ -1,10 +1,12 @@
-import { mkdir, writeFile } from 'node:fs/promises'
+import { appendFile, mkdir, mkdtemp, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { LaunchOptions } from './broker.ts'
+import { Broker, type LaunchOptions } from './broker.ts'
 import { chosenServer } from './chosen-server.ts'
+import { dataFolder } from './data-folder.ts'
 import { freePort } from './free-port.ts'
-import type { NativeCommand } from './native-host.ts'
+import { type NativeCommand, NativeHost } from './native-host.ts'
 import { findProgram, requirePrograms } from './programs.ts'
+import { preparedBoot } from './rabbitmq-preparation.ts'
 
 /** Debian's scripts on the PATH switch to the user rabbitmq, who cannot write to the test's folder; these do not. */
 const debianFolder = '/usr/lib/rabbitmq/bin'
@@ -18,8 +20,31 @@ export interface ClusterMembership {
   readonly epmdPort: number
 }
 
-/** Sets a private value for every path and port that RabbitMQ and Erlang would share with other instances. */
+/** The command of a RabbitMQ that starts fast, unless it is measured. */
 export async function rabbitMqCommand(
+  folder: string,
+  port: number,
+  options: LaunchOptions,
+  cluster?: ClusterMembership,
+): Promise<NativeCommand> {
+  const command = await plainCommand(folder, port, options, cluster)
+  // The chosen server of a root folder has an Erlang of its own.
+  if (options.isMeasured === true || command.root !== undefined) return command
+  const bootFile = await preparedBoot(await serverScript(), startPlain)
+  await appendFile(join(folder, 'rabbitmq-env.conf'), `SASL_BOOT_FILE='${bootFile}'\n`)
+  return command
+}
+
+async function startPlain(): Promise<Broker> {
+  const port = await freePort()
+  const folder = await mkdtemp(join(dataFolder, 'eventspine-rabbitmq-'))
+  const broker = new Broker('rabbitmq', port, new NativeHost(await plainCommand(folder, port, {})))
+  await broker.start()
+  return broker
+}
+
+/** Sets a private value for every path and port that RabbitMQ and Erlang would share with other instances. */
+async function plainCommand(
   folder: string,
   port: number,
   { config = [], isMeasured = false }: LaunchOptions,
