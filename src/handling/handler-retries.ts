@@ -20,7 +20,7 @@ export interface NextAttempt {
 }
 
 /** True if the handlers pause, so that the attempt only probes. It does not count, even if it is interrupted. */
-export function isProbe({ handlers }: NextAttempt): boolean {
+export function isProbe(handlers: readonly HandlerEntry[]): boolean {
   return handlers.every(({ limit }) => limit?.guard?.isPaused === true)
 }
 

@@ -7,7 +7,7 @@ import type { FailurePolicies } from '../../handling/failure-policy.ts'
 import type { HandlerEntry } from '../../handling/handler-entry.ts'
 import { type HandlerLimit, limitsOf } from '../../handling/handler-limit.ts'
 import type { HandlerRegistry } from '../../handling/handler-registry.ts'
-import { HandlerRetries } from '../../handling/handler-retries.ts'
+import { HandlerRetries, isProbe } from '../../handling/handler-retries.ts'
 import type { RunInfo } from '../../handling/handler-run.ts'
 import type { Logger } from '../../observability/logger.ts'
 import { type EventSpan, type EventTracer, NO_SPAN, type SpanKindOf } from '../../observability/tracer.ts'
@@ -16,11 +16,12 @@ import type { NewerVersions } from '../broker-options.ts'
 import type { BusCounters } from '../telemetry/bus-counters.ts'
 import type { BusMetrics } from '../telemetry/bus-metrics.ts'
 import { type ConsumeSubject, consumeSpanOf, type MessagingTarget } from '../telemetry/bus-spans.ts'
+import { readAttempts, withAttempts } from './attempt-record.ts'
 import { deliveryLimit, givenUp, handlerGone, poison } from './dead-letter-reasons.ts'
 import { DeliveryRetries, type FailedHandling } from './delivery-retries.ts'
 import type { HandlingSlots } from './handling-slots.ts'
 import type { HeldDeliveries } from './held-deliveries.ts'
-import { firstAttemptOf, pendingHandlers } from './pending-handlers.ts'
+import { firstAttemptOf, type PendingHandlers, pendingHandlers } from './pending-handlers.ts'
 import type { Settling } from './settling.ts'
 
 /** Maximum length of the key of a lane, in characters. */
@@ -178,8 +179,9 @@ export class DeliveryHandler {
     }
     const release = left.includes(0) ? await slots.acquireExclusive() : () => undefined
     try {
-      const { deliveryCount, settledHandlers } = delivery
-      if (stopping.aborted || !(await settling.beginAttempt(delivery, deliveryCount, settledHandlers))) return
+      const recorded = recordOf(delivery, pending)
+      if (stopping.aborted || !(await settling.beginAttempt(delivery, delivery.deliveryCount, recorded)))
+        return
       const exhausted = pending.handlers.filter((_handler, index) => (left[index] ?? 0) < 0)
       const failures = await this.#runUnless(exhausted, handling)
       release()
@@ -247,4 +249,12 @@ export class DeliveryHandler {
       busSignal: this.#parts.abandoned,
     }
   }
+}
+
+/** What the first attempt of a redelivery records. A probe is recorded as if it had ended, so that it never counts. */
+function recordOf(delivery: Delivery, pending: PendingHandlers): readonly string[] {
+  const { handlers } = pending
+  if (!isProbe(handlers)) return delivery.settledHandlers
+  const failed = handlers.map((handler) => [handler, firstAttemptOf(handler, delivery, pending) - 1] as const)
+  return withAttempts(readAttempts(delivery.settledHandlers).settled, delivery.deliveryCount, new Map(failed))
 }

@@ -94,7 +94,7 @@ export class DeliveryRetries implements RetrySteps {
     const { counters, metrics, settling } = this.#parts
     const { delivery, event, span } = this.#handling
     const ended = this.#attempt - progress.running
-    const isUncounted = progress.running === 0 && isProbe(next)
+    const isUncounted = progress.running === 0 && isProbe(handlers)
     const recorded = this.#record(isUncounted ? ended + 1 : ended, progress)
     this.#attempt += 1
     const attempt = this.#attempt
