@@ -42,7 +42,13 @@ export const rules: Readonly<Record<string, Rule>> = {
   transport: { imports: [...open, 'codec'] },
   bus: {
     imports: [...open, 'kit', 'events', 'codec', 'handling', 'transport'],
-    rooms: { telemetry: [], publishing: ['telemetry'], 'dead-letters': [], consuming: ['telemetry'] },
+    rooms: {
+      telemetry: [],
+      publishing: ['telemetry'],
+      'dead-letters': [],
+      consuming: ['telemetry'],
+      middleware: [],
+    },
   },
   redis: { imports: [...backend, 'redis', '@redis/client'], rooms },
   rabbitmq: { imports: [...backend, 'amqplib'], rooms },

@@ -1,8 +1,9 @@
 import type { DomainEvent } from '../events/index.ts'
 import { Dispatcher } from '../handling/dispatcher.ts'
+import { FailurePolicies } from '../handling/failure-policy.ts'
 import { HandlerRegistry } from '../handling/handler-registry.ts'
+import { HandlingMiddlewares } from '../handling/handling-middleware.ts'
 import { refuseInHandlerOf, stopFromAnywhere } from '../handling/running-handlers.ts'
-import { RetryPolicy } from '../kit/retry-policy.ts'
 import type { Logger } from '../observability/logger.ts'
 import { MeterSource } from '../observability/meter.ts'
 import { resolveLogger } from '../observability/resolve-logger.ts'
@@ -56,13 +57,19 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
     const logger = resolveLogger(options.logger)
     const handlers = new HandlerRegistry(options.registry, { needsNames: true })
     const background = new BackgroundPublishes(options.maxBackgroundPublishes, logger)
-    super({ handlers, background, propagateCausation })
+    const middleware = new HandlingMiddlewares()
+    super({ handlers, background, middleware, propagateCausation })
     this.#shutdownTimeoutMs = shutdownTimeoutMs
 
     const counters = this.#counters
     const transport = createTransport({ notify: (notice) => this.#notices.post(notice) })
     this.transport = transport
     this.#notices = new NoticeBoard(transport, counters, logger)
+    handlers.onPause((handlerName, { isPaused, error }) => {
+      this.#notices.post(
+        isPaused ? { type: 'handlerPaused', handlerName, error } : { type: 'handlerResumed', handlerName },
+      )
+    })
     this.#probe = new BrokerProbe(transport, consumerGroup)
     this.#connection = new FirstConnection(async () => {
       await transport.connect()
@@ -78,6 +85,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
         inFlight: () => counters.inFlight,
         skipped: () => counters.eventsSkipped,
         reconnections: () => counters.reconnections,
+        pausedHandlers: () => counters.pausedHandlers.size,
         lag: async () => (this.isConsuming && this.isConnected ? this.#probe.lag(LAG_TIMEOUT_MS) : undefined),
       },
     })
@@ -99,8 +107,9 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
       cause: propagateCausation ? 'event' : 'inherited',
       metrics,
       observer,
+      middleware,
     })
-    const retryPolicy = new RetryPolicy(options)
+    const policies = new FailurePolicies(options, logger)
     const groupTypes = new GroupTypes({ store: transport.groupTypes, handlers, logger })
     const createPipeline = () => {
       warnOfUnnamedHandlers(handlers, logger)
@@ -112,7 +121,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
         concurrency,
         enableDlq,
         deadLetterStacks: options.deadLetterStacks,
-        retryPolicy,
+        policies,
         handlers,
         dispatcher,
         codec,

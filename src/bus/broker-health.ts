@@ -33,7 +33,7 @@ export async function brokerHealthFacts(
     isConnected: isConnected && bus.isConnected,
     wasConnected: connection.isDone,
     isConsuming: isFlowing,
-    idleReason,
+    idleReason: idleReason ?? pauseReason(counters),
     blockedReason,
     lastError,
     lastErrorAt: timeOf(lastErrorAt),
@@ -41,4 +41,9 @@ export async function brokerHealthFacts(
     lag,
     deadLetters,
   }
+}
+
+function pauseReason({ pausedHandlers }: BusCounters): string | undefined {
+  if (pausedHandlers.size === 0) return undefined
+  return `paused because their events fail: ${[...pausedHandlers].join(', ')}`
 }

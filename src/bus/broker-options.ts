@@ -1,18 +1,22 @@
 import type { Meter as OpenTelemetryApiMeter, Tracer as OpenTelemetryApiTracer } from '@opentelemetry/api'
 import { type EventCodec, JsonCodec } from '../codec/index.ts'
 import { defaultRegistry, type EventRegistry } from '../events/index.ts'
+import type { HandlerPolicy } from '../handling/handler-policy.ts'
 import { busObservabilityRules } from '../kit/observability-options.ts'
 import {
   booleanOption,
   delayMs,
+  delaysMs,
   durationMs,
   durationMsOrInfinity,
   fraction,
+  functionOption,
   nonEmptyText,
   nonNegativeInteger,
   type OptionRule,
   objectWith,
   oneOf,
+  optional,
   positiveInteger,
   positiveIntegerOrInfinity,
 } from '../kit/options.ts'
@@ -37,6 +41,15 @@ export interface BrokerOptions {
   readonly retryMaxDelayMs?: number
   /** Fraction, from 0 to 1, by which each delay is randomly shortened or lengthened. Default 0.1. */
   readonly retryJitter?: number
+  /**
+   * The delay before each retry, in milliseconds, such as `[1_000, 60_000, 600_000]`. Replaces `maxRetries` and the
+   * exponential delays.
+   */
+  readonly retryDelaysMs?: readonly number[]
+  /** Returns false for an error that no retry can fix; see `HandlerPolicy.retryIf`. Default: every error is retried. */
+  readonly retryIf?: (error: Error) => boolean
+  /** Returns true for an error with which a handler discards the event; see `HandlerPolicy.discardIf`. Default: none. */
+  readonly discardIf?: (error: Error) => boolean
   /**
    * Move events whose last retry failed to the dead letter queue. If false, they are logged, counted and dropped.
    * Default true.
@@ -128,6 +141,9 @@ export const brokerDefaults = {
   retryBaseDelayMs: 1000,
   retryMaxDelayMs: 60_000,
   retryJitter: 0.1,
+  retryDelaysMs: undefined as readonly number[] | undefined,
+  retryIf: undefined as HandlerPolicy['retryIf'] | undefined,
+  discardIf: undefined as HandlerPolicy['discardIf'] | undefined,
   enableDlq: true,
   deadLetterStacks: false,
   concurrency: 16,
@@ -160,6 +176,9 @@ export const brokerRules: Readonly<Record<keyof typeof brokerDefaults, OptionRul
   retryBaseDelayMs: delayMs,
   retryMaxDelayMs: delayMs,
   retryJitter: fraction,
+  retryDelaysMs: optional(delaysMs),
+  retryIf: optional(functionOption),
+  discardIf: optional(functionOption),
   enableDlq: booleanOption,
   deadLetterStacks: booleanOption,
   concurrency: positiveInteger,

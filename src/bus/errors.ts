@@ -10,6 +10,25 @@ export class BusClosedError extends EventspineError {
   }
 }
 
+/** Dead letters were not replayed, because none of their handlers is subscribed to this bus. */
+export class HandlerNotFoundError extends EventspineError {
+  static override readonly name = 'HandlerNotFoundError'
+  readonly code = 'HANDLER_NOT_FOUND'
+  /** The dead letters that were not replayed. */
+  readonly deadLetterIds: readonly string[]
+  /** Number of dead letters that the call has replayed. */
+  readonly replayed: number
+
+  constructor(problem: string, { ids, replayed }: { ids: readonly string[]; replayed: number }) {
+    super(
+      `${problem} Subscribe the handler, give the one that replaces it an alias, or replay with { handlers } or ` +
+        '{ group }. The dead letter is kept.',
+    )
+    this.deadLetterIds = ids
+    this.replayed = replayed
+  }
+}
+
 /** The outcome of one event of a failed publish. */
 export interface PublishOutcome {
   readonly eventId: string

@@ -1,12 +1,13 @@
-import { describeValue } from '../errors.ts'
 import { currentCause } from '../events/causation.ts'
-import { assertEvent, withCauseUnlessSet } from '../events/domain-event.ts'
+import { withCauseUnlessSet } from '../events/domain-event.ts'
 import type { DomainEvent, EventClass, EventOf } from '../events/index.ts'
 import type { AnyEventHandler, AsyncEventHandler, EventSubscriber } from '../handling/event-handler.ts'
 import type { SubscribeOptions } from '../handling/handler-entry.ts'
 import type { HandlerRegistry, Subscription } from '../handling/handler-registry.ts'
+import type { HandlingMiddleware, HandlingMiddlewares } from '../handling/handling-middleware.ts'
 import { stopFromAnywhere } from '../handling/running-handlers.ts'
 import { delayMs, optional, resolveOptions } from '../kit/options.ts'
+import { addMiddleware, type BusMiddleware } from './bus-middleware.ts'
 import { BusClosedError } from './errors.ts'
 import {
   type BusHealth,
@@ -16,6 +17,7 @@ import {
   resolveHealthOptions,
 } from './health.ts'
 import type { BackgroundPublishes } from './publishing/background-publishes.ts'
+import { assertEvents, PublishMiddlewares } from './publishing/publish-middleware.ts'
 
 export interface PublishOptions {
   /**
@@ -35,6 +37,8 @@ export interface ShutdownOptions {
 export interface EventBusParts {
   readonly handlers: HandlerRegistry
   readonly background: BackgroundPublishes
+  /** What the dispatcher of the bus runs around its handlers. */
+  readonly middleware: HandlingMiddlewares
   /** Sets the causation of events that a handler publishes to the event that it handles. */
   readonly propagateCausation: boolean
 }
@@ -47,11 +51,14 @@ export abstract class EventBus implements AsyncDisposable {
   protected readonly handlers: HandlerRegistry
   protected readonly background: BackgroundPublishes
   readonly #propagateCausation: boolean
+  readonly #handlingMiddleware: HandlingMiddlewares
+  readonly #publishMiddleware = new PublishMiddlewares()
   #isClosed = false
 
-  protected constructor({ handlers, background, propagateCausation }: EventBusParts) {
+  protected constructor({ handlers, background, middleware, propagateCausation }: EventBusParts) {
     this.handlers = handlers
     this.background = background
+    this.#handlingMiddleware = middleware
     this.#propagateCausation = propagateCausation
   }
 
@@ -73,14 +80,32 @@ export abstract class EventBus implements AsyncDisposable {
    */
   async publish(events: readonly DomainEvent[], { background = false }: PublishOptions = {}): Promise<void> {
     if (this.#isClosed) throw new BusClosedError('publish')
-    if (!Array.isArray(events)) {
-      throw new TypeError(`publish takes an array of events, got ${describeValue(events)}.`)
-    }
-    for (const event of events) assertEvent(event)
-    if (events.length === 0) return
+    if (assertEvents(events).length === 0) return
     const caused = this.#withCause(events)
-    if (background && this.background.tryStart(() => this.publishNow(caused))) return
-    await this.publishNow(caused)
+    if (background && this.background.tryStart(() => this.#publish(caused))) return
+    await this.#publish(caused)
+  }
+
+  #publish(events: readonly DomainEvent[]): Promise<void> {
+    if (this.#publishMiddleware.isEmpty) return this.publishNow(events)
+    return this.#publishMiddleware.run(events, (passed) => this.publishNow(passed))
+  }
+
+  /**
+   * Runs a function around each run of each handler, and each `publish`. Those that were added first are outermost. A function
+   * alone is for the handlers. A middleware calls `next` exactly once. It can replace an error, and cannot make a success
+   * of it; docs/failure.md says what follows from errors.
+   *
+   * @throws TypeError if it is neither a function nor an object with `handle` or `publish`.
+   * @example
+   * bus.use(async ({ event, handlerName }, next) => {
+   *   const start = performance.now()
+   *   await next()
+   *   console.log(handlerName, event.eventType, performance.now() - start)
+   * })
+   */
+  use(middleware: HandlingMiddleware | BusMiddleware): void {
+    addMiddleware(middleware, this.#handlingMiddleware, this.#publishMiddleware)
   }
 
   /** True while the bus is usable: in memory until `shutdown`, on a broker while it is connected. */

@@ -7,6 +7,7 @@ import { Dispatcher } from '../handling/dispatcher.ts'
 import { ShutdownError } from '../handling/errors.ts'
 import { HandlerRegistry } from '../handling/handler-registry.ts'
 import type { RunInfo } from '../handling/handler-run.ts'
+import { HandlingMiddlewares } from '../handling/handling-middleware.ts'
 import { refuseInHandlerOf } from '../handling/running-handlers.ts'
 import { IdleCounter } from '../kit/idle-counter.ts'
 import { busObservabilityRules } from '../kit/observability-options.ts'
@@ -26,6 +27,7 @@ import { type EventTracer, noTracer, OpenTelemetryTracer } from '../observabilit
 import { BusClosedError } from './errors.ts'
 import { checkedTimeout, EventBus, type ShutdownOptions } from './event-bus.ts'
 import type { HealthFacts } from './health.ts'
+import { InMemoryRetries } from './in-memory-retries.ts'
 import { BackgroundPublishes } from './publishing/background-publishes.ts'
 import { registryRule } from './registry-rule.ts'
 import { BusMetrics } from './telemetry/bus-metrics.ts'
@@ -64,6 +66,8 @@ export interface InMemoryEventBusStats {
   readonly handlersInvoked: number
   /** Runs of handlers that failed. */
   readonly handlerErrors: number
+  /** Events that a handler discarded, once for each such handler. */
+  readonly eventsDiscarded: number
   readonly backgroundTasksCreated: number
   readonly backgroundTasksCompleted: number
 }
@@ -96,11 +100,13 @@ const TARGET = { system: 'memory', destination: 'memory' }
 
 /**
  * The bus within one process. `publish` resolves when every handler has run. The events of one call are handled in order;
- * the handlers of one event run concurrently. A failing handler is logged and counted, and stops no other handler.
+ * the handlers of one event run concurrently. A failing handler is logged and counted, and stops no other handler. It gets one
+ * attempt, or those of its subscription's `maxRetries`, and `publish` waits for them.
  * Concurrent `publish` calls have no order among each other: await one call before the next if the order matters.
  */
 export class InMemoryEventBus extends EventBus {
   readonly #dispatcher: Dispatcher
+  readonly #retries: InMemoryRetries
   readonly #metrics: BusMetrics
   readonly #tracer: EventTracer
   readonly #logger: SummarizingLogger
@@ -134,7 +140,9 @@ export class InMemoryEventBus extends EventBus {
   constructor(options: InMemoryEventBusOptions = {}) {
     const resolved = resolveOptions('InMemoryEventBus', options, defaults, rules)
     const logger = resolveLogger(resolved.logger)
+    const middleware = new HandlingMiddlewares()
     super({
+      middleware,
       handlers: new HandlerRegistry(resolved.registry),
       background: new BackgroundPublishes(resolved.maxBackgroundPublishes, logger),
       propagateCausation: resolved.propagateCausation,
@@ -150,8 +158,14 @@ export class InMemoryEventBus extends EventBus {
         inFlight: () => this.#publishes.count,
         skipped: () => 0,
         reconnections: () => 0,
+        pausedHandlers: () => 0,
         lag: () => Promise.resolve(undefined),
       },
+    })
+    this.handlers.onPause((handlerName, { isPaused, error }) => {
+      if (isPaused)
+        logger.error('handler paused, its events fail for the same reason', { handlerName, error })
+      else logger.warn('handler resumed', { handlerName })
     })
     this.#dispatcher = new Dispatcher({
       owner: this,
@@ -159,6 +173,7 @@ export class InMemoryEventBus extends EventBus {
       metrics: this.#metrics,
       handlerTimeoutMs: resolved.handlerTimeoutMs,
       cause: resolved.propagateCausation ? 'event' : 'inherited',
+      middleware,
       observer: {
         handled: () => {
           this.#handlersInvoked += 1
@@ -170,6 +185,12 @@ export class InMemoryEventBus extends EventBus {
           this.#logger.error('handler failed', { eventId, eventType, handlerName: handler.name, error })
         },
       },
+    })
+    this.#retries = new InMemoryRetries({
+      dispatcher: this.#dispatcher,
+      runInfo: this.#runInfo,
+      metrics: this.#metrics,
+      logger,
     })
   }
 
@@ -211,6 +232,7 @@ export class InMemoryEventBus extends EventBus {
       eventsPublished: this.#eventsPublished,
       handlersInvoked: this.#handlersInvoked,
       handlerErrors: this.#handlerErrors,
+      eventsDiscarded: this.#retries.eventsDiscarded,
       backgroundTasksCreated: this.background.created,
       backgroundTasksCompleted: this.background.completed,
     }
@@ -222,6 +244,7 @@ export class InMemoryEventBus extends EventBus {
       handlersFor: this.#handlersOf,
       info: this.#runInfo,
       span: this.#dispatchSpan,
+      recover: this.#retries.recover,
     })
 
   /** The events as a consumer of a broker decodes them: instances of the classes that handlers subscribed to. */

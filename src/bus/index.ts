@@ -6,14 +6,17 @@ export {
   type NewerVersions,
   type UnhandledEvents,
 } from './broker-options.ts'
+export type { BusMiddleware } from './bus-middleware.ts'
+export type { DeadLetter } from './dead-letters/dead-letter.ts'
+export type { DeadLetterFilter } from './dead-letters/dead-letter-filter.ts'
 export {
-  type DeadLetter,
-  type DeadLetterFilter,
   type DeadLetterList,
   type DeadLetterListOptions,
   DeadLetterQueue,
+  type DeadLetterReplayOptions,
+  type ReplayAllOptions,
 } from './dead-letters/dead-letter-queue.ts'
-export { BusClosedError, PublishError, type PublishOutcome } from './errors.ts'
+export { BusClosedError, HandlerNotFoundError, PublishError, type PublishOutcome } from './errors.ts'
 export { EventBus, type PublishOptions, type ShutdownOptions } from './event-bus.ts'
 export type { BusHealth, HealthCheck, HealthOptions, MeasuredCheck } from './health.ts'
 export {
@@ -21,5 +24,9 @@ export {
   type InMemoryEventBusOptions,
   type InMemoryEventBusStats,
 } from './in-memory-event-bus.ts'
+export { currentLogFields, loggingContext } from './middleware/logging-context.ts'
+export { currentTenant, runAsTenant, tenantContext } from './middleware/tenant-context.ts'
+export { validation } from './middleware/validation.ts'
+export type { PublishContext, PublishMiddleware } from './publishing/publish-middleware.ts'
 export type { BrokerEventBusStats } from './telemetry/bus-counters.ts'
 export type { NoticeSubscription } from './telemetry/notice-board.ts'

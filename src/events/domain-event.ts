@@ -88,6 +88,7 @@ let readSource: (event: DomainEvent) => EventSource | undefined
 let writeSource: (event: DomainEvent, source: EventSource) => void
 let readWritten: (event: DomainEvent) => WrittenForm
 let causedCopy: (event: DomainEvent, cause: Cause) => DomainEvent
+let tenantCopy: (event: DomainEvent, tenantId: string) => DomainEvent
 
 /**
  * Something that happened to an aggregate. Create a class for it with {@link defineEvent}. Instances are deeply immutable;
@@ -105,6 +106,9 @@ export abstract class DomainEvent implements EventEnvelope {
     }
     readWritten = (event) => event.#writtenForm()
     causedCopy = (event, cause) => event.#causedCopy(cause)
+    // An event that came from a broker is passed on unchanged.
+    tenantCopy = (event, tenantId) =>
+      event.#source !== undefined || event.tenantId !== undefined ? event : event.#copy({ tenantId })
   }
 
   readonly eventId: string
@@ -227,6 +231,11 @@ export abstract class DomainEvent implements EventEnvelope {
 /** Returns a copy with the causation ids that the event does not have yet; the event itself if it has both. */
 export function withCauseUnlessSet(event: DomainEvent, cause: Cause): DomainEvent {
   return causedCopy(event, cause)
+}
+
+/** A copy of the event for a tenant; the event itself if it has one. */
+export function withTenantUnlessSet(event: DomainEvent, tenantId: string): DomainEvent {
+  return tenantCopy(event, tenantId)
 }
 
 /** The body that the event was decoded from; undefined if it was not decoded. */

@@ -4,8 +4,10 @@ import type { DomainEvent } from '../events/index.ts'
 import type { EventTracer, SpanKindOf } from '../observability/tracer.ts'
 import { HandlerTimeoutError } from './errors.ts'
 import type { HandlerEntry } from './handler-entry.ts'
+import { limitsOf, takeAll } from './handler-limit.ts'
 import { HandlerRun, type RunInfo } from './handler-run.ts'
 import { HANDLER_SPAN } from './handler-span.ts'
+import { type HandlingMiddlewares, NO_MIDDLEWARE } from './handling-middleware.ts'
 import { RunningHandlers } from './running-handlers.ts'
 
 /** A handler that failed, and its error. */
@@ -53,7 +55,11 @@ export interface DispatcherOptions {
   readonly cause: 'event' | 'none' | 'inherited'
   readonly metrics: HandlingMetrics
   readonly observer: DispatchObserver
+  /** What runs around the handlers. Default none. */
+  readonly middleware?: HandlingMiddlewares
 }
+
+const NOTHING = () => undefined
 
 export const NO_FAILURES: readonly HandlerFailure[] = Object.freeze([])
 
@@ -76,6 +82,8 @@ export interface EventSequence {
   readonly info: RunInfo
   /** The span around all handlers of one event. */
   readonly span: SpanKindOf<{ readonly event: DomainEvent }>
+  /** Decides what follows failed attempts. Must not reject. @returns true if no handler is left that failed. */
+  readonly recover: (event: DomainEvent, failures: Failures) => Promise<boolean>
 }
 
 interface SequenceRun {
@@ -94,14 +102,16 @@ export class Dispatcher {
   readonly #cause: DispatcherOptions['cause']
   readonly #metrics: HandlingMetrics
   readonly #observer: DispatchObserver
+  readonly #middleware: HandlingMiddlewares
 
-  constructor({ owner, tracer, handlerTimeoutMs, cause, metrics, observer }: DispatcherOptions) {
+  constructor({ owner, tracer, handlerTimeoutMs, cause, metrics, observer, middleware }: DispatcherOptions) {
     this.#owner = owner
     this.#tracer = tracer
     this.#handlerTimeoutMs = handlerTimeoutMs
     this.#cause = cause
     this.#metrics = metrics
     this.#observer = observer
+    this.#middleware = middleware ?? NO_MIDDLEWARE
   }
 
   /** Never throws or rejects. @returns the failures in the order in which they occurred. */
@@ -162,18 +172,23 @@ export class Dispatcher {
   }
 
   readonly #runSequence = async ({ sequence, running }: SequenceRun): Promise<void> => {
-    const { events, handlersFor, info, span } = sequence
+    const { events, handlersFor, info, span, recover } = sequence
     for (const [index, event] of events.entries()) {
       if (index > 0 && this.#cause === 'event') causedFromHereBy(event)
       const { recorder } = this.#metrics
       recorder?.consumed(event)
       const startedAt = recorder === undefined ? undefined : performance.now()
       const handlers = handlersFor(event)
+      const limits = limitsOf(handlers)
+      const release = limits.length === 0 ? NOTHING : await takeAll(limits, info.busSignal)
+      if (release === undefined) continue
       const [only] = handlers
       if (only === undefined || handlers.length > 1) {
         const outcome = this.#tracer.around(span, { event }, () => this.#runAll({ handlers, event, info }))
         const failures = outcome instanceof Promise ? await outcome : outcome
-        recorder?.handled(event, failures.length === 0 ? 'success' : 'failure', undefined, startedAt)
+        release()
+        const isHandled = failures.length === 0 || (await recover(event, failures))
+        recorder?.handled(event, isHandled ? 'success' : 'failure', undefined, startedAt)
         continue
       }
       // Most events have one handler. Awaiting its promise directly, instead of wrapping it in another promise, halves
@@ -185,10 +200,12 @@ export class Dispatcher {
           await result
           this.#succeeded(run)
         }
+        release()
         recorder?.handled(event, 'success', undefined, startedAt)
       } catch (thrown) {
-        this.#failed(run, thrown)
-        recorder?.handled(event, 'failure', undefined, startedAt)
+        release()
+        const isHandled = await recover(event, [this.#failed(run, thrown)])
+        recorder?.handled(event, isHandled ? 'success' : 'failure', undefined, startedAt)
       }
     }
     running.end()
@@ -200,12 +217,13 @@ export class Dispatcher {
     // A handler that declines the event counts as having handled it.
     if (handler.accepts !== undefined && !handler.accepts(event)) return undefined
     if (this.#metrics.recorder !== undefined) run.startedAt = performance.now()
-    const result = this.#tracer.around(HANDLER_SPAN, run, invoke)
+    const result = this.#tracer.around(HANDLER_SPAN, run, this.#middleware.invoke)
     if (result === undefined) {
       this.#succeeded(run)
       return undefined
     }
-    return this.#handlerTimeoutMs === Number.POSITIVE_INFINITY ? result : this.#withTimeout(result, run)
+    const timeoutMs = handler.policy?.handlerTimeoutMs ?? this.#handlerTimeoutMs
+    return timeoutMs === Number.POSITIVE_INFINITY ? result : withTimeout(result, run, timeoutMs)
   }
 
   #causedBy<A, R>(event: DomainEvent, body: (argument: A) => R, argument: A): R {
@@ -216,6 +234,7 @@ export class Dispatcher {
   #succeeded(run: HandlerRun): void {
     const { event, handler, startedAt } = run
     run.end()
+    handler.limit?.guard?.succeeded()
     if (startedAt > 0) this.#metrics.recorder?.ran(event, handler.name, undefined, startedAt)
     this.#observer.handled(event, handler)
   }
@@ -228,29 +247,18 @@ export class Dispatcher {
     this.#observer.failed(event, failure, info)
     return failure
   }
+}
 
-  async #withTimeout(result: Promise<unknown>, run: HandlerRun): Promise<void> {
-    const timeout = Promise.withResolvers<never>()
-    const timer = setTimeout(() => {
-      const error = new HandlerTimeoutError(run.handler.name, this.#handlerTimeoutMs)
-      timeout.reject(error)
-      run.abort(error)
-    }, this.#handlerTimeoutMs)
-    try {
-      await Promise.race([result, timeout.promise])
-    } finally {
-      clearTimeout(timer)
-    }
+async function withTimeout(result: Promise<unknown>, run: HandlerRun, timeoutMs: number): Promise<void> {
+  const timeout = Promise.withResolvers<never>()
+  const timer = setTimeout(() => {
+    const error = new HandlerTimeoutError(run.handler.name, timeoutMs)
+    timeout.reject(error)
+    run.abort(error)
+  }, timeoutMs)
+  try {
+    await Promise.race([result, timeout.promise])
+  } finally {
+    clearTimeout(timer)
   }
-}
-
-/** Calls the handler. @returns its result as a native promise; undefined if the result is not a promise. */
-function invoke(run: HandlerRun): Promise<unknown> | undefined {
-  const result = run.handler.invoke(run.event, run)
-  if (result instanceof Promise) return result
-  return isThenable(result) ? Promise.resolve(result) : undefined
-}
-
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function'
 }

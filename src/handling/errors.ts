@@ -1,4 +1,5 @@
-import { EventspineError } from '../errors.ts'
+import { describeValue, EventspineError } from '../errors.ts'
+import { delayMs as delayRule } from '../kit/options.ts'
 
 /** A handler took longer than `handlerTimeoutMs`. Its signal was aborted, and the attempt counts as failed. */
 export class HandlerTimeoutError extends EventspineError {
@@ -46,4 +47,37 @@ export class ShutdownError extends EventspineError {
   constructor() {
     super('The bus is shutting down and its timeout has passed.')
   }
+}
+
+/** Throw it if no retry can help. The event is given up after this attempt, with the reason `rejected`. */
+export class NonRetryableError extends EventspineError {
+  static override readonly name = 'NonRetryableError'
+  readonly code = 'NON_RETRYABLE'
+}
+
+/** Throw it to choose the delay before the next attempt. The attempt counts as failed. */
+export class RetryAfterError extends EventspineError {
+  static override readonly name = 'RetryAfterError'
+  readonly code = 'RETRY_AFTER'
+  override readonly retryable = true
+  readonly delayMs: number
+
+  /** @param delayMs - in milliseconds, without jitter. */
+  constructor(
+    delayMs: number,
+    message = `The handler asks for a retry after ${delayMs} ms.`,
+    options?: ErrorOptions,
+  ) {
+    super(message, options)
+    if (!delayRule.isValid(delayMs)) {
+      throw new TypeError(`RetryAfterError takes ${delayRule.rule}, got ${describeValue(delayMs)}.`)
+    }
+    this.delayMs = delayMs
+  }
+}
+
+/** Throw it if the handler will never need the event. The event is logged, counted and acknowledged for this handler. */
+export class DiscardError extends EventspineError {
+  static override readonly name = 'DiscardError'
+  readonly code = 'EVENT_DISCARDED'
 }

@@ -1,6 +1,9 @@
 import { describeValue } from '../errors.ts'
 import type { DomainEvent, EventClass } from '../events/index.ts'
 import type { HandlerContext } from './event-handler.ts'
+import { HandlerLimit } from './handler-limit.ts'
+import { type GivenPolicy, type HandlerPolicy, readPolicy } from './handler-policy.ts'
+import { type GuardChange, guardOptions, OutageGuard } from './outage-guard.ts'
 
 /** One subscription of one handler, in the form that the dispatcher uses. */
 export interface HandlerEntry {
@@ -19,9 +22,14 @@ export interface HandlerEntry {
   readonly invoke: (event: DomainEvent, context: HandlerContext) => unknown
   /** Returns false if the handler declines the event; undefined if it accepts all. */
   readonly accepts: ((event: DomainEvent) => boolean) | undefined
+  /** How its failures are treated; undefined if the bus decides. */
+  readonly policy: GivenPolicy | undefined
+  /** How often it may run; undefined if that is not limited. Shared by the events of one subscription. */
+  readonly limit: HandlerLimit | undefined
 }
 
-export interface SubscribeOptions {
+/** Options of one subscription: the name of the handler, and how its failures are treated. */
+export interface SubscribeOptions extends HandlerPolicy {
   /**
    * The handler's identity. After a restart, retries and replays of dead letters find the handler by this name, even in
    * later releases, so do not change it. If an event has only one handler in a consumer group, that handler needs no
@@ -64,11 +72,35 @@ export function recordedName({ id }: Pick<HandlerEntry, 'id'>): string {
   return id ?? UNNAMED_HANDLER
 }
 
-export function readHandler(handler: unknown, { name, aliases = [] }: SubscribeOptions): ReadHandler {
+/** Called when a handler pauses or resumes. */
+export type PauseListener = (handlerName: string, change: GuardChange) => void
+
+export function readHandler(
+  handler: unknown,
+  options: SubscribeOptions,
+  onPause: PauseListener = () => undefined,
+): ReadHandler {
+  const { name, aliases = [], ...policyOptions } = options
   const { invoke, accepts, ownName, ownId } = readCallable(handler)
   const id = name ?? ownId
   for (const given of id === undefined ? aliases : [id, ...aliases]) checkName(given)
-  return { handler, invoke, accepts, id, aliases: Object.freeze([...aliases]), displayName: id ?? ownName }
+  const displayName = id ?? ownName
+  const policy = readPolicy(`subscribe ${displayName}`, policyOptions)
+  const limit = limitOf(policy, displayName, onPause)
+  return { handler, invoke, accepts, id, aliases: Object.freeze([...aliases]), displayName, policy, limit }
+}
+
+function limitOf(
+  policy: GivenPolicy | undefined,
+  handlerName: string,
+  onPause: PauseListener,
+): HandlerLimit | undefined {
+  if (policy === undefined) return undefined
+  const { concurrency, ratePerSecond, outageGuard } = policy
+  const options = guardOptions(`subscribe ${handlerName}`, outageGuard)
+  if ((concurrency ?? ratePerSecond ?? options) === undefined) return undefined
+  const guard = options && new OutageGuard(options, (change) => onPause(handlerName, change))
+  return new HandlerLimit({ concurrency, ratePerSecond, guard })
 }
 
 function checkName(name: unknown): void {

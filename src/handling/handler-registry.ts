@@ -8,6 +8,7 @@ import {
   entryOf,
   type HandlerEntry,
   namesOf,
+  type PauseListener,
   type ReadHandler,
   readHandler,
   type SubscribeOptions,
@@ -31,6 +32,9 @@ export class HandlerRegistry {
   #wildcards: readonly HandlerEntry[] = NO_HANDLERS
   readonly #needsNames: boolean
   readonly #changeListeners = new Set<() => void>()
+  #hasLimits = false
+  #pauseListener: PauseListener | undefined
+  readonly #onPause: PauseListener = (handlerName, change) => this.#pauseListener?.(handlerName, change)
 
   /**
    * @param registry - further event classes. Wildcard handlers receive typed events of these classes, even without a
@@ -48,6 +52,11 @@ export class HandlerRegistry {
   onChange(listener: () => void): () => void {
     this.#changeListeners.add(listener)
     return () => this.#changeListeners.delete(listener)
+  }
+
+  /** Sets a listener that is called when a handler pauses for an outage, or resumes. It must not throw. */
+  onPause(listener: PauseListener): void {
+    this.#pauseListener = listener
   }
 
   /** Handlers of a type or alias in subscription order, then the wildcard handlers. */
@@ -82,7 +91,7 @@ export class HandlerRegistry {
   #subscribeTo(list: readonly EventClass[], handler: unknown, options: SubscribeOptions = {}): Subscription {
     if (list.length === 0) throw new TypeError('At least one event class is required, got an empty array.')
     for (const eventClass of list) this.#checkClass(eventClass)
-    const read = readHandler(handler, options)
+    const read = readHandler(handler, options, this.#onPause)
     for (const { eventType } of list) {
       this.#checkIdentity(read, eventType, [
         ...(this.#byType.get(eventType) ?? NO_HANDLERS),
@@ -113,7 +122,7 @@ export class HandlerRegistry {
   }
 
   subscribeToAllEvents(handler: AnyEventHandler, options: SubscribeOptions = {}): Subscription {
-    const read = readHandler(handler, options)
+    const read = readHandler(handler, options, this.#onPause)
     for (const [eventType, entries] of this.#byType) this.#checkIdentity(read, eventType, entries)
     this.#checkIdentity(read, 'every event', this.#wildcards)
     const taken = [...this.#wildcards, ...[...this.#byType.values()].flat()]
@@ -133,6 +142,11 @@ export class HandlerRegistry {
     this.#classes.clear()
     this.#wildcards = NO_HANDLERS
     this.#changed()
+  }
+
+  /** True if a handler has a limit of its own. */
+  get hasLimits(): boolean {
+    return this.#hasLimits
   }
 
   /** Number of subscriptions to one class, or to all classes; wildcard subscriptions are not counted. */
@@ -203,6 +217,8 @@ export class HandlerRegistry {
 
   #changed(): void {
     this.#effective.clear()
+    const all = [...this.#wildcards, ...[...this.#byType.values()].flat()]
+    this.#hasLimits = all.some(({ limit }) => limit !== undefined)
     for (const listener of this.#changeListeners) listener()
   }
 }

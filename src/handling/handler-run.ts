@@ -44,6 +44,10 @@ export class HandlerRun implements HandlerContext {
     return this.#controller.signal
   }
 
+  get handlerName(): string {
+    return this.handler.name
+  }
+
   get attempt(): number {
     return this.info.attempt
   }

@@ -1,4 +1,12 @@
-export { HandlerDeadlockError, HandlerNameError, HandlerTimeoutError, ShutdownError } from './errors.ts'
+export {
+  DiscardError,
+  HandlerDeadlockError,
+  HandlerNameError,
+  HandlerTimeoutError,
+  NonRetryableError,
+  RetryAfterError,
+  ShutdownError,
+} from './errors.ts'
 export {
   type AnyEventHandler,
   AsyncEventHandler,
@@ -8,5 +16,8 @@ export {
   type HandlerContext,
 } from './event-handler.ts'
 export type { SubscribeOptions } from './handler-entry.ts'
+export type { HandlerPolicy } from './handler-policy.ts'
 export type { Subscription } from './handler-registry.ts'
+export type { HandlingContext, HandlingMiddleware } from './handling-middleware.ts'
 export { type HandledKeys, idempotencyKeyOf, once } from './once.ts'
+export type { OutageGuardOptions } from './outage-guard.ts'

@@ -1,2 +1,3 @@
+export { MiddlewareError } from './middleware.ts'
 export { type OptionRule, resolveOptions } from './options.ts'
 export { type RetryOptions, RetryPolicy } from './retry-policy.ts'

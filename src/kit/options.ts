@@ -22,6 +22,11 @@ export const positiveInteger: OptionRule = {
   isValid: (value) => isInteger(value) && value >= 1,
 }
 
+export const positiveNumber: OptionRule = {
+  rule: 'a positive number',
+  isValid: (value) => typeof value === 'number' && Number.isFinite(value) && value > 0,
+}
+
 export const nonNegativeInteger: OptionRule = {
   rule: 'an integer of at least 0',
   isValid: (value) => isInteger(value) && value >= 0,
@@ -68,6 +73,18 @@ export const booleanOption: OptionRule = {
 export const nonEmptyText: OptionRule = {
   rule: 'a non-empty string',
   isValid: (value) => typeof value === 'string' && value !== '',
+}
+
+export const functionOption: OptionRule = {
+  rule: 'a function',
+  isValid: (value) => typeof value === 'function',
+}
+
+/** Delays in milliseconds, at least one. */
+export const delaysMs: OptionRule = {
+  rule: `a non-empty array; each delay must be ${delayMs.rule}`,
+  isValid: (value) =>
+    Array.isArray(value) && value.length > 0 && value.every((item) => delayMs.isValid(item)),
 }
 
 /** The path of a PEM file. The text of a PEM file is refused and never shown, because it may be a private key. */

@@ -8,9 +8,11 @@ export interface RetryOptions {
   readonly retryMaxDelayMs: number
   /** Fraction, from 0 to 1, by which each delay is randomly shortened or lengthened. */
   readonly retryJitter: number
+  /** The delay before each retry, in milliseconds. Replaces the number of retries and the exponential delays. */
+  readonly retryDelaysMs?: readonly number[] | undefined
 }
 
-/** Exponential backoff with symmetric jitter. */
+/** Exponential backoff, or a schedule of delays, with symmetric jitter. */
 export class RetryPolicy {
   readonly #options: RetryOptions
   readonly #random: () => number
@@ -23,7 +25,7 @@ export class RetryPolicy {
 
   /** Total number of attempts. */
   get maxAttempts(): number {
-    return 1 + this.#options.maxRetries
+    return 1 + this.#maxRetries
   }
 
   /**
@@ -31,18 +33,27 @@ export class RetryPolicy {
    * have held the message without starting to handle it.
    */
   get maxDeliveries(): number {
-    return 1 + Math.max(1, this.#options.maxRetries)
+    return 1 + Math.max(1, this.#maxRetries)
   }
 
   /** The delay after a failed attempt (numbered from 1), in milliseconds; undefined if no attempt is left. */
   delayAfter(attempt: number): number | undefined {
-    return attempt >= this.maxAttempts ? undefined : this.backoff(attempt)
+    if (attempt >= this.maxAttempts) return undefined
+    const scheduled = this.#options.retryDelaysMs?.[attempt - 1]
+    return scheduled === undefined ? this.backoff(attempt) : this.#jittered(scheduled)
   }
 
   /** The delay after the nth failure, in milliseconds, of an action that is retried without a limit. */
   backoff(failure: number): number {
-    const { retryBaseDelayMs, retryMaxDelayMs, retryJitter } = this.#options
-    const delay = Math.min(retryMaxDelayMs, retryBaseDelayMs * 2 ** Math.min(failure - 1, 52))
-    return Math.max(0, delay * (1 + retryJitter * (2 * this.#random() - 1)))
+    const { retryBaseDelayMs, retryMaxDelayMs } = this.#options
+    return this.#jittered(Math.min(retryMaxDelayMs, retryBaseDelayMs * 2 ** Math.min(failure - 1, 52)))
+  }
+
+  get #maxRetries(): number {
+    return this.#options.retryDelaysMs?.length ?? this.#options.maxRetries
+  }
+
+  #jittered(delayMs: number): number {
+    return Math.max(0, delayMs * (1 + this.#options.retryJitter * (2 * this.#random() - 1)))
   }
 }

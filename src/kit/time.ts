@@ -1,16 +1,19 @@
-/** Waits for `ms` milliseconds or until the signal aborts. @returns false if it aborted. */
-export function sleep(ms: number, signal: AbortSignal): Promise<boolean> {
-  if (signal.aborted) return Promise.resolve(false)
+/**
+ * Waits for `ms` milliseconds or until one of the signals aborts. `AbortSignal.any` would not do: a signal that lives long
+ * keeps a reference to each signal that follows it.
+ * @returns false if one aborted.
+ */
+export function sleep(ms: number, ...signals: readonly AbortSignal[]): Promise<boolean> {
+  if (signals.some(({ aborted }) => aborted)) return Promise.resolve(false)
   const { promise, resolve } = Promise.withResolvers<boolean>()
-  const onAbort = () => {
+  const end = (isOver: boolean) => {
     clearTimeout(timer)
-    resolve(false)
+    for (const signal of signals) signal.removeEventListener('abort', onAbort)
+    resolve(isOver)
   }
-  const timer = setTimeout(() => {
-    signal.removeEventListener('abort', onAbort)
-    resolve(true)
-  }, ms)
-  signal.addEventListener('abort', onAbort, { once: true })
+  const onAbort = () => end(false)
+  const timer = setTimeout(() => end(true), ms)
+  for (const signal of signals) signal.addEventListener('abort', onAbort, { once: true })
   return promise
 }
 

@@ -1,11 +1,13 @@
 import { shorten, toError } from '../errors.ts'
 import { Dispatcher, type HandlerFailure } from '../handling/dispatcher.ts'
+import { FailurePolicies } from '../handling/failure-policy.ts'
 import { type HandlerEntry, recordedName } from '../handling/handler-entry.ts'
+import { type HandlerLimit, limitsOf, takeAll } from '../handling/handler-limit.ts'
+import { HandlerRetries, type RetrySteps } from '../handling/handler-retries.ts'
 import type { RunInfo } from '../handling/handler-run.ts'
 import { registeredType } from '../handling/handler-span.ts'
 import { IdleCounter } from '../kit/idle-counter.ts'
 import type { PauseGate } from '../kit/pause-gate.ts'
-import { RetryPolicy } from '../kit/retry-policy.ts'
 import type { Slots } from '../kit/slots.ts'
 import { sleep } from '../kit/time.ts'
 import type { Logger } from '../observability/logger.ts'
@@ -13,7 +15,6 @@ import type { EventTracer, SpanKindOf } from '../observability/tracer.ts'
 import { type ParkedEvent, parkedError, type SubscriptionDeadLetterStore } from './dead-letter-store.ts'
 import { SubscriptionFailedError } from './errors.ts'
 import type { Consumer } from './projection.ts'
-import { isRefusedEvent } from './refused-event.ts'
 import type { SubscriptionMonitor } from './subscription-monitor.ts'
 import type { ResolvedSubscriptionOptions } from './subscription-options.ts'
 import type { Unit } from './unit.ts'
@@ -44,13 +45,13 @@ type Failures = readonly HandlerFailure[]
 export class EventWork {
   readonly #parts: EventWorkParts
   readonly #dispatcher: Dispatcher
-  readonly #retryPolicy: RetryPolicy
+  readonly #policies: FailurePolicies
   readonly #running = new IdleCounter()
 
   constructor(parts: EventWorkParts) {
     const { owner, options, tracer, logger, monitor, consumer } = parts
     this.#parts = parts
-    this.#retryPolicy = new RetryPolicy(options)
+    this.#policies = new FailurePolicies(options, logger)
     this.#dispatcher = new Dispatcher({
       owner,
       tracer,
@@ -103,9 +104,31 @@ export class EventWork {
     if (handlers.length === 0) return this.#succeed(unit)
     const faulty = unit.find(({ fault }) => fault !== undefined)
     if (faulty?.fault !== undefined) return this.#refuse(unit, faulty.fault, handlers)
+    const limits = limitsOf(handlers)
+    if (limits.length > 0) return this.#beginLimited(limits, handlers, unit)
     const outcome = this.#attempt(handlers, unit, 1)
     if (outcome instanceof Promise || outcome.length > 0) return this.#persist(unit, outcome)
     return this.#succeed(unit)
+  }
+
+  /** Waits for the limits of the handlers, without a slot. */
+  async #beginLimited(
+    limits: readonly HandlerLimit[],
+    handlers: readonly HandlerEntry[],
+    unit: Unit,
+  ): Promise<boolean> {
+    const { slots, stopping } = this.#parts
+    slots?.release()
+    const release = await takeAll(limits, stopping)
+    await slots?.taken()
+    if (release === undefined) return false
+    try {
+      const failures = await this.#attempt(handlers, unit, 1)
+      release()
+      return failures.length === 0 ? this.#succeed(unit) : await this.#persist(unit, failures)
+    } finally {
+      release()
+    }
   }
 
   /** Refuses an event that cannot be decoded. It reaches no handler, and a retry does not help. */
@@ -139,38 +162,50 @@ export class EventWork {
     this.#dispatcher.run(handlers, unit[0].event, info)
 
   async #persist(unit: Unit, first: Failures | Promise<Failures>): Promise<boolean> {
-    let failures = await first
+    const failures = await first
     if (failures.length === 0) return this.#succeed(unit)
     const firstFailedAt = new Date()
-    this.#parts.monitor.retrying += unit.length
+    const { monitor, abandoned } = this.#parts
+    monitor.retrying += unit.length
     try {
-      for (let [attempt, outages] = [1, 0]; failures.length > 0; ) {
-        if (this.#parts.abandoned.aborted) return false
-        const isOutage = this.#isOutage(failures)
-        if (isOutage) outages += 1
-        const delayMs = isOutage ? this.#retryPolicy.backoff(outages) : this.#delayAfter(attempt, failures)
-        if (delayMs === undefined) return await this.#giveUp(unit, failures, attempt, firstFailedAt)
-        if (!(await this.#rest(delayMs))) return false
-        if (!isOutage) attempt += 1
-        const handlers = failures.map(({ handler }) => handler)
-        failures = await this.#attempt(handlers, unit, attempt)
-      }
-      return this.#succeed(unit)
+      const retries = new HandlerRetries(this.#policies, this.#stepsOf(unit))
+      const givenUp = await retries.run(failures, () => 1)
+      if (givenUp === undefined || abandoned.aborted) return false
+      if (givenUp.length === 0) return this.#succeed(unit)
+      const attempts = Math.max(...givenUp.map((handler) => handler.attempts))
+      return await this.#giveUp(unit, givenUp, attempts, firstFailedAt)
     } finally {
-      this.#parts.monitor.retrying -= unit.length
+      monitor.retrying -= unit.length
     }
   }
 
-  /** True if the stores of a transactional projection have failed, which is no failure of its handlers. */
-  #isOutage(failures: Failures): boolean {
-    const { bound } = this.#parts.consumer
-    return bound !== undefined && failures.every(({ error }) => bound.isOutage(error))
+  #stepsOf(unit: Unit): RetrySteps {
+    const { slots, stopping, gate, abandoned, consumer } = this.#parts
+    return {
+      sleep: async (ms, ended) =>
+        (await sleep(ms, stopping, ended)) && (await gate.passed(stopping)) && !stopping.aborted,
+      event: unit[0].event,
+      stopping,
+      enter: () => slots?.taken() ?? Promise.resolve(),
+      leave: () => slots?.release(),
+      waiting: () => Promise.resolve(true),
+      starting: () => Promise.resolve(!stopping.aborted),
+      // A failure of the stores of a transactional projection is no failure of its handlers.
+      isOutage: (error) => consumer.bound?.isOutage(error) === true,
+      run: ({ handlers, attempt }) => this.#attempt(handlers, unit, attempt),
+      discarded: (failure, attempt) => this.#discarded(unit, failure, attempt),
+      get isAbandoned() {
+        return abandoned.aborted
+      },
+    }
   }
 
-  /** The delay before the next attempt; undefined if there is none. */
-  #delayAfter(attempt: number, failures: Failures): number | undefined {
-    if (failures.every(({ error }) => isRefusedEvent(error))) return undefined
-    return this.#retryPolicy.delayAfter(attempt)
+  #discarded([{ event, position }]: Unit, { handler, error }: HandlerFailure, attempt: number): void {
+    const { consumer, monitor, logger } = this.#parts
+    monitor.eventsDiscarded += 1
+    const { eventId, eventType } = event
+    const at = { subscription: consumer.name, position, eventId, eventType, attempt }
+    logger.warn('event discarded', { ...at, handlerName: handler.name, error })
   }
 
   /** Waits between two attempts, and during a pause. @returns false if the subscription is stopping. */
@@ -225,7 +260,7 @@ export class EventWork {
       } catch (thrown) {
         monitor.trouble('deadLetters', 'dead-lettering failed', toError(thrown))
       }
-      if (!(await this.#rest(this.#retryPolicy.backoff(failure)))) return false
+      if (!(await this.#rest(this.#policies.default.retry.backoff(failure)))) return false
     }
     monitor.troubleOver('deadLetters')
     monitor.eventsDeadLettered += 1

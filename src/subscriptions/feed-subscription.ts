@@ -68,8 +68,8 @@ export class FeedSubscription {
   constructor(host: SubscriptionHost, consumer: Consumer, options: ResolvedSubscriptionOptions) {
     this.host = host
     this.options = options
-    this.#consumer = consumer
     this.monitor = new SubscriptionMonitor(consumer.name, host.logger)
+    this.#consumer = this.#observed(consumer)
     this.wakeUps.add(this.#wakeUp)
   }
 
@@ -224,7 +224,12 @@ export class FeedSubscription {
 
   /** Replaces the consumer with another one of the same name. Call it only while the subscription does not run. */
   replaceConsumer(consumer: Consumer): void {
-    this.#consumer = consumer
+    this.#consumer = this.#observed(consumer)
+  }
+
+  #observed(consumer: Consumer): Consumer {
+    consumer.onPause?.((handlerName, change) => this.monitor.handlerPaused(handlerName, change))
+    return consumer
   }
 
   async status(): Promise<SubscriptionStatus> {
@@ -232,7 +237,7 @@ export class FeedSubscription {
     const checkpoint = this.isLeading ? this.#session?.saved : (await this.#readCheckpoint())?.position
     const position = this.#knowsPosition ? this.position : (checkpoint ?? 0)
     const { eventsHandled, eventsDeadLettered, handlerErrors, retrying, wakeUps, missedWakeUps } = monitor
-    const { lastError, eventsPerSecond } = monitor
+    const { lastError, eventsPerSecond, eventsDiscarded } = monitor
     const lag = await this.#lag(position)
     const isLive = this.state === 'catchingUp' && this.#session?.run !== undefined && lag.lagPositions === 0
     const state = isLive ? 'live' : this.state
@@ -243,7 +248,7 @@ export class FeedSubscription {
       checkpoint,
       ...lag,
       ...{ eventsHandled, eventsDeadLettered, handlerErrors, retrying, eventsPerSecond },
-      ...{ wakeUps, missedWakeUps, lastError },
+      ...{ eventsDiscarded, wakeUps, missedWakeUps, lastError },
       problems: problemsOf({ state, retrying, position, head: lag.head }, monitor.troubles),
     }
   }

@@ -23,7 +23,7 @@ type BoundHandler<E extends DomainEvent, Context extends HandlerContext> =
 /**
  * Creates a handler for the `handlers` of a subscription; its parameter is inferred. If an event has several handlers,
  * give each of them a `name`: a replay of parked events runs only the handlers that had failed, and finds them by their
- * names.
+ * names. Options that are left out are those of the subscription.
  *
  * @example
  * manager.subscribe({ name: 'invoices', handlers: [handlerFor(OrderCreated, (event) => invoice(event.customerId))] })

@@ -24,6 +24,8 @@ export interface SubscriptionStatus {
   readonly lagMs: number | undefined
   readonly eventsHandled: number
   readonly eventsDeadLettered: number
+  /** Events that a handler discarded, once for each such handler. */
+  readonly eventsDiscarded: number
   /** Number of failed runs of handlers. */
   readonly handlerErrors: number
   /** Number of events that wait for a retry. */

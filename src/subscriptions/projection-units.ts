@@ -1,7 +1,7 @@
 import { ConfigError, EventspineError, toError } from '../errors.ts'
 import { type DomainEvent, type EventClass, EventRegistry } from '../events/index.ts'
 import type { HandlerContext } from '../handling/event-handler.ts'
-import type { HandlerEntry } from '../handling/handler-entry.ts'
+import type { HandlerEntry, SubscribeOptions } from '../handling/handler-entry.ts'
 import { HandlerRegistry } from '../handling/handler-registry.ts'
 import { idempotencyKeyOf } from '../handling/once.ts'
 import type { Checkpoint, CheckpointStore } from './checkpoint-store.ts'
@@ -60,7 +60,8 @@ export class ProjectionUnits<Client> implements TransactionalUnits {
     this.canReset = options.reset !== undefined
     this.checkpoints = parts.checkpoints
     this.deadLetters = parts.deadLetters
-    for (const { eventClasses, handler, options: given } of options.handlers) {
+    for (const { eventClasses, handler, options: given = {} } of options.handlers) {
+      refusePolicy(name, given)
       this.#registry.subscribe(eventClasses, handler, given)
     }
   }
@@ -137,7 +138,8 @@ export class ProjectionUnits<Client> implements TransactionalUnits {
     if (unit.every(({ event }) => this.#registry.handlersFor(event.eventType).length === 0)) return []
     const name = this.#name
     const invoke: HandlerEntry['invoke'] = (_first, context) => run(unit, whole, context)
-    return [{ name, id: name, aliases: [], handler: this, accepts: undefined, invoke }]
+    const common = { aliases: [], handler: this, accepts: undefined, policy: undefined, limit: undefined }
+    return [{ name, id: name, ...common, invoke }]
   }
 
   /** Runs the handlers of a unit in a transaction. */
@@ -183,6 +185,18 @@ export class ProjectionUnits<Client> implements TransactionalUnits {
       if (accepts === undefined || accepts(event)) await invoke(event, run)
     }
   }
+}
+
+/** The handlers of a unit share its transaction, so one of them cannot be retried alone. */
+function refusePolicy(
+  subscription: string,
+  { name: _name, aliases: _aliases, ...policy }: SubscribeOptions,
+): void {
+  const options = Object.keys(policy)
+  if (options.length === 0) return
+  throw new ConfigError(`projection ${subscription}`, [
+    `${options.join(', ')} of a handler must be set for the whole subscription, because its handlers share a transaction`,
+  ])
 }
 
 /** Never aborts. */

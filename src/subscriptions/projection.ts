@@ -1,7 +1,7 @@
 import { describeValue } from '../errors.ts'
 import { type DomainEvent, type EventClass, EventRegistry } from '../events/index.ts'
 import type { EventHandler, HandlerContext } from '../handling/event-handler.ts'
-import type { HandlerEntry } from '../handling/handler-entry.ts'
+import type { HandlerEntry, PauseListener } from '../handling/handler-entry.ts'
 import { HandlerRegistry } from '../handling/handler-registry.ts'
 import type { HandlerBinding } from './handler-binding.ts'
 import { TransactionalProjection } from './transactional-projection.ts'
@@ -56,6 +56,8 @@ export interface Consumer {
   /** Set if the consumer gets other events instead of those that are replaced: the handlers that get them. */
   readonly replacing?: (own: HandlersFor) => HandlersFor
   readonly reset: (() => void | Promise<void>) | undefined
+  /** Sets the listener for handlers that pause because of an outage; undefined if none can. */
+  readonly onPause?: (listener: PauseListener) => void
   /** Set if units are handled in transactions that also move the checkpoint. */
   readonly transactional?: TransactionalUnits
   /** Set while such units are bound to a checkpoint. */
@@ -82,6 +84,7 @@ export function readSubscriber(subscriber: unknown, givenName?: string): Consume
     eventClasses: registry.subscribedClasses(),
     eventTypes: takesAll ? undefined : registry.subscribedClasses().map(({ eventType }) => eventType),
     handlersFor: ([{ event }]) => registry.handlersFor(event.eventType),
+    onPause: (listener) => registry.onPause(listener),
   }
 }
 
@@ -145,7 +148,14 @@ function batchConsumer(name: string, subscriber: object) {
     handlersFor: (unit: Unit): readonly HandlerEntry[] => {
       const events = unit.map(({ event }) => event)
       const invoke: HandlerEntry['invoke'] = (_first, context) => target.handleBatch(events, context)
-      return [{ name, id: name, aliases: [], handler: subscriber, accepts: undefined, invoke }]
+      const common = {
+        aliases: [],
+        handler: subscriber,
+        accepts: undefined,
+        policy: undefined,
+        limit: undefined,
+      }
+      return [{ name, id: name, ...common, invoke }]
     },
   }
 }

@@ -102,5 +102,6 @@ function failing({ name }: Consumer, error: Error | undefined): HandlerEntry {
   const invoke = () => {
     throw error
   }
-  return { name, id: undefined, aliases: [], handler: undefined, accepts: undefined, invoke }
+  const common = { aliases: [], handler: undefined, accepts: undefined, policy: undefined, limit: undefined }
+  return { name, id: undefined, ...common, invoke }
 }

@@ -1,3 +1,4 @@
+import type { GuardChange } from '../handling/outage-guard.ts'
 import type { LogFields, Logger } from '../observability/logger.ts'
 import { readable } from '../redaction.ts'
 
@@ -23,9 +24,13 @@ export class SubscriptionMonitor {
   readonly #name: string
   readonly #logger: Logger
   readonly #troubles = new Map<TroubleKind, string>()
+  /** Names of the handlers that pause because of an outage. */
+  readonly #paused = new Set<string>()
   #samples: { readonly at: number; readonly handled: number }[] = [{ at: performance.now(), handled: 0 }]
   eventsHandled = 0
   eventsDeadLettered = 0
+  /** Events that a handler discarded, once for each such handler. */
+  eventsDiscarded = 0
   /** Runs of handlers that failed. */
   handlerErrors = 0
   /** Events that wait for a retry. */
@@ -43,7 +48,7 @@ export class SubscriptionMonitor {
 
   /** Descriptions of the parts that are failing at the moment. */
   get troubles(): readonly string[] {
-    return [...this.#troubles.values()]
+    return [...this.#troubles.values(), ...[...this.#paused].map((name) => `handler ${name} paused`)]
   }
 
   /** Events per second over the last `WINDOW_MS`. */
@@ -76,6 +81,19 @@ export class SubscriptionMonitor {
 
   troubleOver(kind: TroubleKind): void {
     this.#troubles.delete(kind)
+  }
+
+  /** A handler with an `outageGuard` has paused or resumed. */
+  handlerPaused(handlerName: string, { isPaused, error }: GuardChange): void {
+    const at = { subscription: this.#name, handlerName }
+    if (isPaused) {
+      this.#paused.add(handlerName)
+      this.problem('handler paused', error)
+      this.#logger.error('handler paused, its events fail for the same reason', { ...at, error })
+    } else {
+      this.#paused.delete(handlerName)
+      this.#logger.warn('handler resumed', at)
+    }
   }
 
   problem(

@@ -1,12 +1,15 @@
 import { ConfigError } from '../errors.ts'
 import { assertEventClass } from '../events/event-registry.ts'
 import type { EventClass } from '../events/index.ts'
+import type { HandlerPolicy } from '../handling/handler-policy.ts'
 import {
   booleanOption,
   delayMs,
+  delaysMs,
   durationMs,
   durationMsOrInfinity,
   fraction,
+  functionOption,
   nonEmptyText,
   nonNegativeInteger,
   type OptionRule,
@@ -82,6 +85,12 @@ export interface SubscriptionOptions {
   readonly retryMaxDelayMs?: number
   /** Fraction, from 0 to 1, by which each delay is randomly shortened or lengthened. Default 0.1. */
   readonly retryJitter?: number
+  /** The delay before each retry, in milliseconds. Replaces `maxRetries` and the exponential delays. */
+  readonly retryDelaysMs?: readonly number[]
+  /** Returns false for an error that no retry can fix: `onFailure` applies after the attempt. Default: all are retried. */
+  readonly retryIf?: (error: Error) => boolean
+  /** Returns true for an error with which a handler discards the event, which then counts as handled. Default: none. */
+  readonly discardIf?: (error: Error) => boolean
   /** Maximum duration of one attempt of a handler, in milliseconds. Default Infinity. */
   readonly handlerTimeoutMs?: number
   /** The name that `handlerTimeoutMs` has in eventsource-py. Pass one of them. */
@@ -119,6 +128,9 @@ export const subscriptionDefaults = {
   retryBaseDelayMs: 1000,
   retryMaxDelayMs: 60_000,
   retryJitter: 0.1,
+  retryDelaysMs: undefined as readonly number[] | undefined,
+  retryIf: undefined as HandlerPolicy['retryIf'] | undefined,
+  discardIf: undefined as HandlerPolicy['discardIf'] | undefined,
   handlerTimeoutMs: Number.POSITIVE_INFINITY,
   processingTimeoutMs: undefined as number | undefined,
   onFailure: 'stop' as 'stop' | 'deadLetter',
@@ -164,11 +176,14 @@ const rules: Readonly<Record<keyof typeof subscriptionDefaults, OptionRule>> = {
   retryBaseDelayMs: delayMs,
   retryMaxDelayMs: delayMs,
   retryJitter: fraction,
+  retryDelaysMs: optional(delaysMs),
+  retryIf: optional(functionOption),
+  discardIf: optional(functionOption),
   handlerTimeoutMs: durationMsOrInfinity,
   processingTimeoutMs: optional(durationMsOrInfinity),
   onFailure: oneOf('stop', 'deadLetter'),
   deadLetterStacks: booleanOption,
-  onProgress: optional({ rule: 'a function', isValid: (value) => typeof value === 'function' }),
+  onProgress: optional(functionOption),
   progressIntervalMs: delayMs,
 }
 

@@ -1,6 +1,13 @@
 import { randomUUID } from 'node:crypto'
 import type { EncodedMessage, MessageHeaders } from '../codec/index.ts'
-import type { DeadLetterReason, OutgoingMessage, ReplayTarget, StoredDeadLetter } from '../transport/index.ts'
+import {
+  type DeadLetterReason,
+  type OutgoingMessage,
+  type ReplayRequest,
+  type ReplayTarget,
+  replayDestination,
+  type StoredDeadLetter,
+} from '../transport/index.ts'
 
 /** A message that a group has not settled. */
 export interface PendingMessage {
@@ -191,13 +198,16 @@ export class MemoryBroker {
     return this.#deadLetters.delete(id)
   }
 
-  /** @internal Moves a dead letter back to the pending messages of its group. */
-  replay(id: string, fallbackGroup: string): boolean {
+  /** @internal Moves a dead letter to the pending messages of a group. */
+  replay(id: string, request: ReplayRequest): boolean {
     const letter = this.#deadLetters.get(id)
     if (letter === undefined) return false
-    const groupName = letter.reason.consumerGroup ?? fallbackGroup
+    const {
+      consumerGroup: groupName,
+      handlerNames,
+      settledHandlers,
+    } = replayDestination(letter.reason, request)
     this.ensureGroup(groupName)
-    const { handlerNames = [], settledHandlers } = letter.reason
     const replayId = this.#id()
     this.#groups.get(groupName)?.pending.set(replayId, {
       ...letter.original,

@@ -293,7 +293,7 @@ function deadLettersOf(broker: MemoryBroker): DeadLetterStore {
       const isCounted = ({ reason }: StoredDeadLetter) => (reason.consumerGroup ?? group) === group
       return Promise.resolve(broker.deadLetters().filter((it) => group === undefined || isCounted(it)).length)
     },
-    replay: (id, fallbackGroup) => Promise.resolve(broker.replay(id, fallbackGroup)),
+    replay: (id, request) => Promise.resolve(broker.replay(id, request)),
     remove: (ids) => Promise.resolve(ids.filter((id) => broker.removeDeadLetter(id)).length),
   }
 }

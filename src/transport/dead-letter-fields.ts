@@ -45,6 +45,7 @@ export function readReason(fields: Readonly<Record<string, string | undefined>>)
 
 const KINDS: readonly string[] = [
   'max_retries_exceeded',
+  'rejected',
   'deserialization_error',
   'delivery_limit_exceeded',
   'handler_not_found',

@@ -1,7 +1,9 @@
 export { readReason, writeReason } from './dead-letter-fields.ts'
 export { ConnectionError, MessageRefusedError, PublishTimeoutError } from './errors.ts'
 export type { BusNotice, BusNoticeListener } from './notices.ts'
+export { type ReplayDestination, replayDestination } from './replay-destination.ts'
 export { REPLAY_HANDLERS, type ReplayTarget, replayHeader, replayTarget } from './replay-headers.ts'
+export { isRecorded } from './settled-handlers.ts'
 export type {
   Consumption,
   DeadLetterPage,
@@ -13,6 +15,7 @@ export type {
   Intake,
   OutgoingMessage,
   PublishFailure,
+  ReplayRequest,
   StoredDeadLetter,
   Transport,
   TransportHost,

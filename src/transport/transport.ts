@@ -69,8 +69,8 @@ export interface Delivery {
   /**
    * Called when attempt number `attempt` has failed and another one will follow. The failed attempt counts from this
    * call on, even if the consumer stops before the next attempt. No handler runs until `beginAttempt`. Resolves when
-   * the handlers that have succeeded since the last call are stored, so that the next consumer of the message does not
-   * call them again; resolves at once if there are none.
+   * `settledHandlers` is stored, so that the next consumer of the message does not call those handlers again; resolves
+   * at once if it is what is stored already.
    * @returns false as `begin` does.
    */
   attemptFailed(attempt: number, settledHandlers: readonly string[]): Promise<boolean>
@@ -89,6 +89,7 @@ export interface DeadLetterReason {
   /** The cause, in the terms of eventsource-py if it has one. */
   readonly kind:
     | 'max_retries_exceeded'
+    | 'rejected'
     | 'deserialization_error'
     | 'delivery_limit_exceeded'
     | 'handler_not_found'
@@ -158,6 +159,16 @@ export interface DeadLetterPage {
   readonly cursor: string | undefined
 }
 
+/** Where a dead letter is replayed to. */
+export interface ReplayRequest {
+  /** The consumer group that gets it, instead of the group that failed. */
+  readonly group?: string | undefined
+  /** Names of the handlers that get it, instead of those that failed. */
+  readonly handlerNames?: readonly string[] | undefined
+  /** Counts as the group that failed if the dead letter names none. */
+  readonly fallbackGroup: string
+}
+
 /** The dead letter queue of a broker. It knows messages, not events. */
 export interface DeadLetterStore {
   /** Lists dead letters, oldest first. Reading changes nothing. */
@@ -168,12 +179,11 @@ export interface DeadLetterStore {
    */
   count(group?: string): Promise<number>
   /**
-   * Sends the message again to the consumer group and the handlers that failed, then removes the dead letter. A crash
-   * in between can duplicate the message.
-   * @param fallbackGroup - used if the dead letter names no group.
+   * Gives the message to the group and the handlers of `replayDestination`, then removes the dead letter. A crash in
+   * between can duplicate the message.
    * @returns false if there is no such dead letter.
    */
-  replay(id: string, fallbackGroup: string): Promise<boolean>
+  replay(id: string, request: ReplayRequest): Promise<boolean>
   /** @returns the number of dead letters that existed. */
   remove(ids: readonly string[]): Promise<number>
 }

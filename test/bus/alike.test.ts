@@ -25,7 +25,7 @@ function ending<B extends EventBus>(bus: B): B {
 /** A value that a program without types may pass. */
 const untyped = (value: unknown) => value as never
 
-describe('purge and replayAll', () => {
+describe('dead letters: purge, replayAll and list', () => {
   const dead = () => ending(new MemoryBrokerEventBus({ broker: new MemoryBroker() })).deadLetters
 
   it.each([
@@ -37,6 +37,13 @@ describe('purge and replayAll', () => {
   ])('refuse %j', async (which, message) => {
     await expect(dead().purge(untyped(which))).rejects.toThrow(message)
   })
+
+  it.each([{ limit: -1 }, { limit: 1.5 }, { count: 5 }, { cursor: '' }])(
+    'list refuses %j',
+    async (options) => {
+      await expect(dead().list(untyped(options))).rejects.toThrow(ConfigError)
+    },
+  )
 
   it('refuse an unknown filter', async () => {
     const filter = { evenType: 'OrderCreated' } as DeadLetterFilter

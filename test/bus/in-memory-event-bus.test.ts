@@ -87,6 +87,7 @@ describe('publish', () => {
       eventsPublished: 0,
       handlersInvoked: 0,
       handlerErrors: 0,
+      eventsDiscarded: 0,
       backgroundTasksCreated: 0,
       backgroundTasksCompleted: 0,
     })

@@ -1,6 +1,11 @@
 import { describe, expect, it } from 'vitest'
-import { type Delivery, replayTarget } from '../../src/index.ts'
-import { type DescribeEventBusOptions, describeEventBus, type SuiteRunner } from '../../src/testing/index.ts'
+import { type Delivery, type HandlingMiddleware, replayTarget } from '../../src/index.ts'
+import {
+  type CreateBus,
+  type DescribeEventBusOptions,
+  describeEventBus,
+  type SuiteRunner,
+} from '../../src/testing/index.ts'
 import { paced } from '../support/pace.ts'
 import {
   delivering,
@@ -37,11 +42,11 @@ const SHORT_WAIT_MS = 1000
 
 /** Runs the tests with these names. @returns the names of those that failed. */
 async function failing(
-  sabotage: Sabotage,
+  buses: Pick<DescribeEventBusOptions, 'create' | 'faults'>,
   names: readonly string[],
   waitMs: number,
 ): Promise<readonly string[]> {
-  const { run } = collect({ ...faulty(sabotage), waitMs: paced(waitMs) })
+  const { run } = collect({ ...buses, waitMs: paced(waitMs) })
   const outcomes = await Promise.all(
     names.map(async (name) => {
       const body = run.get(name)
@@ -295,6 +300,42 @@ const FAULTS: readonly Fault[] = [
     ],
   },
   {
+    what: 'keeps of the settled handlers only those with an ordinary name',
+    sabotage: (whole) => {
+      const ordinary = (names: readonly string[]) => names.filter((name) => /^[\w ]+$/.test(name))
+      return {
+        consume: (intake) =>
+          whole.consume(
+            delivering(intake, (delivery) =>
+              intake.deliver(
+                pretendingDelivery(delivery, {
+                  beginAttempt: (attempt, settled) => delivery.beginAttempt(attempt, ordinary(settled)),
+                  attemptFailed: (attempt, settled) => delivery.attemptFailed(attempt, ordinary(settled)),
+                }),
+              ),
+            ),
+          ),
+      }
+    },
+    caughtBy: ['continues the attempts of each handler after a stop'],
+  },
+  {
+    what: 'keeps no other reason than that of the retries',
+    sabotage: (whole) => ({
+      consume: (intake) =>
+        whole.consume(
+          delivering(intake, (delivery) =>
+            intake.deliver(
+              pretendingDelivery(delivery, {
+                deadLetter: (reason) => delivery.deadLetter({ ...reason, kind: 'max_retries_exceeded' }),
+              }),
+            ),
+          ),
+        ),
+    }),
+    caughtBy: ['gives an event up after one attempt if no retry can help'],
+  },
+  {
     what: 'drops dead letters',
     sabotage: (whole) => ({
       consume: (intake) =>
@@ -396,6 +437,22 @@ const FAULTS: readonly Fault[] = [
     ],
   },
   {
+    what: 'replays to the handlers that failed, whatever the call names',
+    sabotage: ({ deadLetters }) => ({
+      deadLetters: {
+        list: (limit, cursor) => deadLetters.list(limit, cursor),
+        get: (id) => deadLetters.get(id),
+        count: (group) => deadLetters.count(group),
+        replay: (id, { fallbackGroup }) => deadLetters.replay(id, { fallbackGroup }),
+        remove: (idsToRemove) => deadLetters.remove(idsToRemove),
+      },
+    }),
+    caughtBy: [
+      'replays to the handlers that the call names, instead of those that failed',
+      'replays to another group if the call names one, to all of its handlers or to some',
+    ],
+  },
+  {
     what: 'fetches without a limit',
     sabotage: (whole) => ({
       consume: (intake) =>
@@ -448,9 +505,72 @@ const FAULTS: readonly Fault[] = [
   },
 ]
 
+/** A bus that changes each middleware before it uses it. */
+function changing(change: (handle: HandlingMiddleware) => HandlingMiddleware, publishes = true): CreateBus {
+  return (options) => {
+    const bus = createMemoryBrokerBus(options)
+    const use = bus.use.bind(bus)
+    bus.use = (given) => {
+      const { handle, publish } = typeof given === 'function' ? { handle: given } : given
+      if (handle !== undefined) use(change(handle))
+      if (publish !== undefined && publishes) use({ publish })
+    }
+    return bus
+  }
+}
+
+const BUS_FAULTS: readonly { what: string; create: CreateBus; caughtBy: readonly string[] }[] = [
+  {
+    what: 'runs middleware around first attempts only',
+    create: changing((handle) => (context, next) => (context.attempt === 1 ? handle(context, next) : next())),
+    caughtBy: ['fails the attempt if middleware throws, and runs the middleware again with the retry'],
+  },
+  {
+    what: 'forgets the limits of handlers',
+    create: (options) => {
+      const bus = createMemoryBrokerBus(options)
+      const subscribe = bus.subscribe.bind(bus)
+      bus.subscribe = (eventClass, handler, options = {}) => {
+        const { concurrency: _, ratePerSecond: __, outageGuard: ___, ...policy } = options
+        return subscribe(eventClass, handler, policy)
+      }
+      return bus
+    },
+    caughtBy: [
+      'runs a handler at most as often at the same time as its policy says',
+      'starts the runs of a handler at most at the rate of its policy, retries included',
+      'pauses a handler whose events fail for one reason, dead-letters none, and resumes by itself',
+    ],
+  },
+  {
+    what: 'runs the handler that middleware leaves out',
+    create: changing((handle) => async (context, next) => {
+      let inner: Promise<void> | undefined
+      await handle(context, () => {
+        inner = next()
+        return inner
+      })
+      await (inner ?? next())
+    }),
+    caughtBy: ['takes neither a caught error nor a handler that was left out for a success'],
+  },
+  {
+    what: 'publishes around its middleware',
+    create: changing((handle) => handle, false),
+    caughtBy: [
+      'publishes what middleware passes on, and nothing if it throws or passes nothing on',
+      'publishes no event that is not valid, and hands none to a handler',
+    ],
+  },
+]
+
 describe('the conformance suite', () => {
+  it.each(BUS_FAULTS)('catches a bus that $what', async ({ create, caughtBy }) => {
+    expect(await failing({ create }, caughtBy, SHORT_WAIT_MS)).toEqual(caughtBy)
+  })
+
   it.each(FAULTS)('catches a transport that $what', async ({ sabotage, caughtBy }) => {
-    expect(await failing(sabotage, caughtBy, SHORT_WAIT_MS)).toEqual(caughtBy)
+    expect(await failing(faulty(sabotage), caughtBy, SHORT_WAIT_MS)).toEqual(caughtBy)
   })
 
   it('passes a transport that hangs in a publish, because the bus does not hang', async () => {
@@ -459,13 +579,19 @@ describe('the conformance suite', () => {
     })
     const name =
       'rejects a publish at its deadline if the broker stays unreachable, with the outcome of each event'
-    expect(await failing(hangs, [name], 10_000)).toEqual([])
+    expect(await failing(faulty(hangs), [name], 10_000)).toEqual([])
   })
 
   it('passes the same transport without a fault', async () => {
-    const names = [...new Set(FAULTS.flatMap(({ caughtBy }) => caughtBy))]
+    const names = [...new Set([...FAULTS, ...BUS_FAULTS].flatMap(({ caughtBy }) => caughtBy))]
     // A test that passes does not use up its wait, so the wait may be long enough for a loaded machine.
-    expect(await failing(() => ({}), names, 20_000)).toEqual([])
+    expect(
+      await failing(
+        faulty(() => ({})),
+        names,
+        20_000,
+      ),
+    ).toEqual([])
   })
 
   it('refuses to skip for a capability that it does not know, or without a reason', () => {

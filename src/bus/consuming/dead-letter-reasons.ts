@@ -1,6 +1,6 @@
 import { stackOf } from '../../errors.ts'
-import type { HandlerFailure } from '../../handling/dispatcher.ts'
 import { type HandlerEntry, recordedName, UNNAMED_HANDLER } from '../../handling/handler-entry.ts'
+import type { GivenUpHandler } from '../../handling/handler-retries.ts'
 import { redact } from '../../redaction.ts'
 import type { DeadLetterReason, Delivery } from '../../transport/transport.ts'
 import type { PendingHandlers } from './pending-handlers.ts'
@@ -27,22 +27,22 @@ export interface FailedDelivery {
   readonly pending: PendingHandlers
 }
 
-/** Handlers failed in the last attempt. */
-export function exhausted(
+/** Handlers get no further attempt. */
+export function givenUp(
   { by: { consumerGroup, deadLetterStacks }, pending }: FailedDelivery,
-  failures: readonly HandlerFailure[],
-  attempts: number,
+  failures: readonly GivenUpHandler[],
   firstFailedAt: Date,
 ): DeadLetterReason {
   const failed = failures.map(({ handler }) => handler)
+  const isRejected = failures.every(({ reason: why }) => why === 'rejected')
   return reason({
     consumerGroup,
-    kind: 'max_retries_exceeded',
+    kind: isRejected ? 'rejected' : 'max_retries_exceeded',
     error: failures[0]?.error ?? new Error('Unknown.'),
     keepsStack: deadLetterStacks,
     handlerNames: [...recordedNames(failed), ...pending.missing],
     settledHandlers: [...pending.settled, ...settledNames(pending.handlers, failed)],
-    attempts,
+    attempts: Math.max(...failures.map(({ attempts }) => attempts)),
     firstFailedAt,
   })
 }

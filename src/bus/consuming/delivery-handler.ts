@@ -3,31 +3,38 @@ import { newerVersionFault } from '../../codec/revive.ts'
 import { toError } from '../../errors.ts'
 import type { DomainEvent } from '../../events/index.ts'
 import type { Dispatcher, HandlerFailure } from '../../handling/dispatcher.ts'
+import type { FailurePolicies } from '../../handling/failure-policy.ts'
 import type { HandlerEntry } from '../../handling/handler-entry.ts'
+import { type HandlerLimit, limitsOf } from '../../handling/handler-limit.ts'
 import type { HandlerRegistry } from '../../handling/handler-registry.ts'
+import { HandlerRetries, isProbe } from '../../handling/handler-retries.ts'
 import type { RunInfo } from '../../handling/handler-run.ts'
-import type { RetryPolicy } from '../../kit/retry-policy.ts'
+import type { Logger } from '../../observability/logger.ts'
 import { type EventSpan, type EventTracer, NO_SPAN, type SpanKindOf } from '../../observability/tracer.ts'
 import type { DeadLetterReason, Delivery } from '../../transport/transport.ts'
 import type { NewerVersions } from '../broker-options.ts'
 import type { BusCounters } from '../telemetry/bus-counters.ts'
 import type { BusMetrics } from '../telemetry/bus-metrics.ts'
 import { type ConsumeSubject, consumeSpanOf, type MessagingTarget } from '../telemetry/bus-spans.ts'
-import { deliveryLimit, exhausted, handlerGone, poison, settledNames } from './dead-letter-reasons.ts'
+import { readAttempts, withAttempts } from './attempt-record.ts'
+import { deliveryLimit, givenUp, handlerGone, poison } from './dead-letter-reasons.ts'
+import { DeliveryRetries, type FailedHandling } from './delivery-retries.ts'
 import type { HandlingSlots } from './handling-slots.ts'
 import type { HeldDeliveries } from './held-deliveries.ts'
-import { type PendingHandlers, pendingHandlers } from './pending-handlers.ts'
+import { firstAttemptOf, type PendingHandlers, pendingHandlers } from './pending-handlers.ts'
 import type { Settling } from './settling.ts'
 import type { UnhandledMessages } from './unhandled-messages.ts'
 
 /** Maximum length of the key of a lane, in characters. */
 export const MAX_KEY = 4096
 
+const NONE: readonly HandlerLimit[] = Object.freeze([])
+
 export interface DeliveryHandlerParts {
   readonly target: MessagingTarget
   readonly consumerGroup: string
   readonly deadLetterStacks: boolean
-  readonly retryPolicy: RetryPolicy
+  readonly policies: FailurePolicies
   readonly handlers: HandlerRegistry
   readonly dispatcher: Dispatcher
   readonly codec: EventCodec
@@ -35,10 +42,13 @@ export interface DeliveryHandlerParts {
   readonly counters: BusCounters
   readonly metrics: BusMetrics
   readonly tracer: EventTracer
+  readonly logger: Logger
   readonly held: HeldDeliveries
   readonly slots: HandlingSlots
   readonly settling: Settling
   readonly unhandled: UnhandledMessages
+  /** Handles a delivery to whose type a handler has been subscribed in the meantime, within the handler's limits. */
+  readonly handleSubscribed: (delivery: Delivery) => Promise<unknown> | undefined
   /** Aborts when no further handler may start. */
   readonly stopping: AbortSignal
   /** Aborts when the pipeline no longer waits for its handlers. */
@@ -46,14 +56,14 @@ export interface DeliveryHandlerParts {
 }
 
 /** A delivery that is being handled. */
-interface Handling extends ConsumeSubject {
+interface Handling extends ConsumeSubject, FailedHandling {
   readonly delivery: Delivery
   readonly event: DomainEvent
-  /** The handlers that have not succeeded in an earlier delivery. */
-  readonly pending: PendingHandlers
   /** By the monotonic clock; undefined while no metrics are recorded. */
   readonly startedAt: number | undefined
   span: EventSpan
+  /** Called when the first attempt of the delivery has ended. */
+  readonly onAttempted: (() => void) | undefined
 }
 
 /** Handles one delivery until it is settled: decoding, attempts and retries. */
@@ -66,8 +76,21 @@ export class DeliveryHandler {
     this.#consumeSpan = consumeSpanOf(parts.target, parts.consumerGroup)
   }
 
-  /** Never throws or rejects. @returns a promise only if something is asynchronous. */
-  handle(delivery: Delivery): Promise<void> | undefined {
+  /** The limits of the handlers of a delivery. */
+  limitsOf({ message }: Delivery): readonly HandlerLimit[] {
+    const { handlers, codec } = this.#parts
+    if (message.fault !== undefined) return NONE
+    const type = message.headers['event_type']
+    const isCertain = type !== undefined && codec.canOnlyBe?.(message, type) === true
+    const eventType = isCertain ? type : this.#typeOf(message)
+    return eventType === undefined ? NONE : limitsOf(handlers.handlersFor(eventType))
+  }
+
+  /**
+   * Never throws or rejects. @returns a promise only if something is asynchronous.
+   * @param onAttempted - called when the first attempt has ended, if there is one.
+   */
+  handle(delivery: Delivery, onAttempted?: () => void): Promise<void> | undefined {
     const { handlers, tracer, held, metrics, unhandled } = this.#parts
     const unhandledType = unhandled.takeType(delivery)
     if (unhandledType !== undefined) return this.#unhandled(delivery, unhandledType)
@@ -86,16 +109,19 @@ export class DeliveryHandler {
     const recorder = metrics.refresh()
     recorder?.consumed(event)
     const startedAt = recorder === undefined ? undefined : performance.now()
-    const handling: Handling = { delivery, event, pending, startedAt, span: NO_SPAN }
+    const handling: Handling = { delivery, event, pending, startedAt, span: NO_SPAN, onAttempted }
     return tracer.around(this.#consumeSpan, handling, this.#firstAttempt)
   }
 
   /** Settles or leaves a delivery of a type that no handler of this process is subscribed to. */
   async #unhandled(delivery: Delivery, eventType: string): Promise<void> {
-    const { held, settling, unhandled } = this.#parts
+    const { held, settling, unhandled, handleSubscribed } = this.#parts
     const outcome = await unhandled.outcomeOf(eventType)
     if (outcome === 'leave') return
-    if (outcome === 'handle') return this.handle(delivery)
+    if (outcome === 'handle') {
+      await handleSubscribed(delivery)
+      return
+    }
     if (outcome === 'skip') {
       held.giveBack(delivery)
       settling.skip(delivery)
@@ -122,6 +148,15 @@ export class DeliveryHandler {
     }
   }
 
+  /** @returns undefined if the message cannot be decoded. */
+  #typeOf(message: Delivery['message']): string | undefined {
+    try {
+      return this.#parts.codec.decode(message, this.#parts.handlers.classFor).eventType
+    } catch {
+      return undefined // its handling rejects it
+    }
+  }
+
   /** Dead-letters a message that no handler can receive. */
   #reject(delivery: Delivery, event: DomainEvent | undefined, reason: DeadLetterReason): Promise<void> {
     const { metrics, tracer, settling } = this.#parts
@@ -138,13 +173,13 @@ export class DeliveryHandler {
     if (delivery.deliveryCount > 1) return this.#redelivered(handling)
     const outcome = this.#parts.dispatcher.run(pending.handlers, event, this.#runInfo(delivery, 1))
     if (outcome instanceof Promise) return this.#continue(handling, outcome)
-    return outcome.length === 0 ? this.#succeed(handling) : this.#retry(handling, outcome, 1)
+    return outcome.length === 0 ? this.#succeed(handling) : this.#retry(handling, outcome)
   }
 
   async #continue(handling: Handling, outcome: Promise<readonly HandlerFailure[]>): Promise<void> {
     const failures = await outcome
     if (failures.length === 0) await this.#succeed(handling)
-    else await this.#retry(handling, failures, 1)
+    else await this.#retry(handling, failures)
   }
 
   /**
@@ -153,68 +188,62 @@ export class DeliveryHandler {
    * further count, and not the messages that would have run at the same time.
    */
   async #redelivered(handling: Handling): Promise<void> {
-    const { delivery, event, pending } = handling
-    const { retryPolicy, dispatcher, settling, slots, stopping } = this.#parts
-    const attempt = delivery.deliveryCount
-    if (attempt > retryPolicy.maxDeliveries) {
+    const { delivery, pending } = handling
+    const { policies, settling, slots, stopping } = this.#parts
+    const left = pending.handlers.map((handler) => {
+      return policies.of(handler).retry.maxDeliveries - firstAttemptOf(handler, delivery, pending)
+    })
+    if (Math.max(...left) < 0) {
       await settling.giveUp(handling, deliveryLimit({ by: this.#parts, delivery, pending }))
       return
     }
-    const release = attempt < retryPolicy.maxDeliveries ? () => undefined : await slots.acquireExclusive()
+    const release = left.includes(0) ? await slots.acquireExclusive() : () => undefined
     try {
-      if (stopping.aborted || !(await settling.beginAttempt(delivery, attempt, []))) return
-      const failures = await dispatcher.run(pending.handlers, event, this.#runInfo(delivery, attempt))
+      const recorded = recordOf(delivery, pending)
+      if (stopping.aborted || !(await settling.beginAttempt(delivery, delivery.deliveryCount, recorded)))
+        return
+      const exhausted = pending.handlers.filter((_handler, index) => (left[index] ?? 0) < 0)
+      const failures = await this.#runUnless(exhausted, handling)
       release()
       if (failures.length === 0) await this.#succeed(handling)
-      else await this.#retry(handling, failures, attempt)
+      else await this.#retry(handling, failures)
     } finally {
       release()
     }
   }
 
-  /** Runs only the handlers that failed, until none fails or no attempt is left. */
-  async #retry(
+  /** The first attempt of a redelivery. Handlers may have made different numbers of attempts. */
+  async #runUnless(
+    exhausted: readonly HandlerEntry[],
     handling: Handling,
-    firstFailures: readonly HandlerFailure[],
-    firstAttempt: number,
-  ): Promise<void> {
+  ): Promise<readonly HandlerFailure[]> {
     const { delivery, event, pending } = handling
-    const { retryPolicy, dispatcher, settling, slots, abandoned } = this.#parts
-    const firstFailedAt = new Date()
-    let failures = firstFailures
-    for (let attempt = firstAttempt; ; attempt += 1) {
-      // A failure after the shutdown has aborted the handler's signal does not count.
-      if (abandoned.aborted) return
-      const delayMs = retryPolicy.delayAfter(attempt)
-      if (delayMs === undefined) {
-        const givenUp = { by: this.#parts, delivery, pending }
-        await settling.giveUp(handling, exhausted(givenUp, failures, attempt, firstFailedAt))
-        return
-      }
-      const failed = failures.map((failure) => failure.handler)
-      const settled = settledNames(pending.handlers, failed)
-      if (!(await settling.attemptFailed(delivery, attempt, settled))) return
-      if (!(await slots.pause(delayMs))) return
-      if (!(await settling.beginAttempt(delivery, attempt + 1, settled))) return
-      this.#reportRetry(handling, attempt + 1, delayMs, failed)
-      failures = await dispatcher.run(failed, event, this.#runInfo(delivery, attempt + 1))
-      if (failures.length === 0) return this.#succeed(handling)
-    }
+    const runnable = pending.handlers.filter((handler) => !exhausted.includes(handler))
+    const groups = Map.groupBy(runnable, (handler) => firstAttemptOf(handler, delivery, pending))
+    const runs = [...groups].map(([attempt, handlers]) =>
+      this.#parts.dispatcher.run(handlers, event, this.#runInfo(delivery, attempt)),
+    )
+    const error = new Error('No attempt is left, and the process did not survive the last one.')
+    return [...exhausted.map((handler) => ({ handler, error })), ...(await Promise.all(runs)).flat()]
   }
 
-  #reportRetry(
-    { event, span }: Handling,
-    attempt: number,
-    delayMs: number,
-    handlers: readonly HandlerEntry[],
-  ): void {
-    this.#parts.counters.eventsRetried += 1
-    this.#parts.metrics.recorder?.retried(event)
-    span.addEvent('retry', () => ({
-      'eventspine.attempt': attempt,
-      'eventspine.retry.delay': delayMs / 1000,
-      'eventspine.handler.name': handlers.map(({ name }) => name),
-    }))
+  /** Runs the handlers that failed, and only those, until none fails or no attempt is left. */
+  async #retry(handling: Handling, failures: readonly HandlerFailure[]): Promise<void> {
+    const { delivery, pending } = handling
+    const { policies, settling } = this.#parts
+    handling.onAttempted?.()
+    const firstFailedAt = new Date()
+    const steps = new DeliveryRetries(handling, this.#parts, (attempt) => this.#runInfo(delivery, attempt))
+    const exhausted = await new HandlerRetries(policies, steps).run(failures, (handler) =>
+      firstAttemptOf(handler, delivery, pending),
+    )
+    if (exhausted === undefined) return
+    if (exhausted.length === 0) await this.#succeed(handling)
+    else
+      await settling.giveUp(
+        handling,
+        givenUp({ by: this.#parts, delivery, pending }, exhausted, firstFailedAt),
+      )
   }
 
   /**
@@ -240,4 +269,12 @@ export class DeliveryHandler {
       busSignal: this.#parts.abandoned,
     }
   }
+}
+
+/** What the first attempt of a redelivery records. A probe is recorded as if it had ended, so that it never counts. */
+function recordOf(delivery: Delivery, pending: PendingHandlers): readonly string[] {
+  const { handlers } = pending
+  if (!isProbe(handlers)) return delivery.settledHandlers
+  const failed = handlers.map((handler) => [handler, firstAttemptOf(handler, delivery, pending) - 1] as const)
+  return withAttempts(readAttempts(delivery.settledHandlers).settled, delivery.deliveryCount, new Map(failed))
 }

@@ -18,6 +18,12 @@ export class HandlingSlots {
     this.#sleep = sleepFor
   }
 
+  /** Waits without a slot. @returns false if the pipeline is stopping, or the signal aborts. */
+  async sleep(delayMs: number, ended: AbortSignal): Promise<boolean> {
+    const isOver = await this.#sleep(delayMs, this.#stopping, ended)
+    return isOver && !this.#stopping.aborted
+  }
+
   /**
    * Releases the caller's slot for a time.
    * @returns false if the pipeline is stopping.

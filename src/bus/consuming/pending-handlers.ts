@@ -1,6 +1,7 @@
-import { type HandlerEntry, isCalled, UNNAMED_HANDLER } from '../../handling/handler-entry.ts'
+import { type HandlerEntry, isCalled, namesOf, UNNAMED_HANDLER } from '../../handling/handler-entry.ts'
 import type { ReplayTarget } from '../../transport/replay-headers.ts'
 import type { Delivery } from '../../transport/transport.ts'
+import { type AttemptRecord, readAttempts } from './attempt-record.ts'
 
 /** The handlers that a delivery is for. */
 export interface PendingHandlers {
@@ -10,6 +11,8 @@ export interface PendingHandlers {
   readonly missing: readonly string[]
   /** Names of handlers that succeeded in earlier deliveries. */
   readonly settled: readonly string[]
+  /** Recorded attempts of single handlers; undefined if those of the delivery hold for all. */
+  readonly attempts?: AttemptRecord | undefined
 }
 
 const NONE: readonly string[] = Object.freeze([])
@@ -20,17 +23,36 @@ const NONE: readonly string[] = Object.freeze([])
  * restart, it is unknown whether a handler without a name has succeeded, so it handles the event again.
  */
 export function pendingHandlers(subscribed: readonly HandlerEntry[], delivery: Delivery): PendingHandlers {
-  const { replayTarget: target, settledHandlers } = delivery
-  if (target === undefined && settledHandlers.length === 0)
+  const { replayTarget: target, settledHandlers: recorded } = delivery
+  if (target === undefined && recorded.length === 0)
     return { handlers: subscribed, missing: NONE, settled: NONE }
-  const unsettled = subscribed.filter((handler) => !isAmong(handler, settledHandlers))
-  if (target !== undefined) return targeted(subscribed, unsettled, target, settledHandlers)
+  const { settled, attempts } = readAttempts(recorded)
+  const unsettled = subscribed.filter((handler) => !isAmong(handler, settled))
+  if (target !== undefined) return { ...targeted(subscribed, unsettled, target, settled), attempts }
   // If all subscribed handlers have succeeded, the failed one is not subscribed here, so the event is dead-lettered for it.
   return {
     handlers: unsettled,
     missing: unsettled.length === 0 ? [UNNAMED_HANDLER] : NONE,
-    settled: settledHandlers,
+    settled,
+    attempts,
   }
+}
+
+/**
+ * The number of the attempt that a handler makes in the first attempt of a delivery. Attempts that had started and whose
+ * end was not recorded count for all handlers, because any of them may have killed the process.
+ */
+export function firstAttemptOf(
+  { id, aliases }: HandlerEntry,
+  { deliveryCount }: Delivery,
+  { attempts }: PendingHandlers,
+): number {
+  if (attempts === undefined) return deliveryCount
+  for (const name of namesOf({ id, aliases })) {
+    const failed = attempts.byName.get(name)
+    if (failed !== undefined) return failed + Math.max(0, deliveryCount - 1 - attempts.ended) + 1
+  }
+  return deliveryCount
 }
 
 function targeted(

@@ -1,10 +1,11 @@
 import type { EventCodec } from '../../codec/index.ts'
 import type { Dispatcher } from '../../handling/dispatcher.ts'
 import { ShutdownError } from '../../handling/errors.ts'
+import type { FailurePolicies } from '../../handling/failure-policy.ts'
+import { type HandlerLimit, takeAll } from '../../handling/handler-limit.ts'
 import type { HandlerRegistry } from '../../handling/handler-registry.ts'
 import { IdleCounter } from '../../kit/idle-counter.ts'
 import { Lanes } from '../../kit/lanes.ts'
-import type { RetryPolicy } from '../../kit/retry-policy.ts'
 import { type Sleep, settledUntil } from '../../kit/time.ts'
 import type { Logger } from '../../observability/logger.ts'
 import type { EventTracer } from '../../observability/tracer.ts'
@@ -28,7 +29,7 @@ export interface PipelineParts {
   readonly concurrency: number
   readonly enableDlq: boolean
   readonly deadLetterStacks: boolean
-  readonly retryPolicy: RetryPolicy
+  readonly policies: FailurePolicies
   readonly handlers: HandlerRegistry
   readonly dispatcher: Dispatcher
   readonly codec: EventCodec
@@ -49,8 +50,10 @@ export interface PipelineParts {
  * Deliveries that are not settled when the pipeline stops are left to be redelivered.
  */
 export class ConsumerPipeline implements Intake {
+  readonly #handlers: HandlerRegistry
   readonly #unhandled: UnhandledMessages
   readonly #held: HeldDeliveries
+  readonly #slots: HandlingSlots
   readonly #settling: Settling
   readonly #handler: DeliveryHandler
   readonly #lanes: Lanes<Delivery>
@@ -62,6 +65,8 @@ export class ConsumerPipeline implements Intake {
   constructor(parts: PipelineParts) {
     const signals = { stopping: this.#stopping.signal, abandoned: this.#abandoned.signal }
     const slots = new HandlingSlots(parts.concurrency, signals.stopping, parts.sleep)
+    this.#slots = slots
+    this.#handlers = parts.handlers
     this.#unhandled = new UnhandledMessages({ ...parts, slots, stopping: signals.stopping })
     this.#held = new HeldDeliveries(parts.maxInFlight, parts.maxInFlightBytes, parts.counters)
     this.#settling = new Settling({ ...parts, ...signals, slots, held: this.#held })
@@ -72,6 +77,7 @@ export class ConsumerPipeline implements Intake {
       held: this.#held,
       settling: this.#settling,
       unhandled: this.#unhandled,
+      handleSubscribed: (delivery) => this.#work(delivery),
     })
     this.#lanes = new Lanes(slots.slots, signals.stopping, (delivery) => this.#work(delivery))
   }
@@ -123,8 +129,33 @@ export class ConsumerPipeline implements Intake {
     return this.#running.count
   }
 
-  #work(delivery: Delivery): Promise<void> | undefined {
-    const handling = this.#handler.handle(delivery)
+  #work(delivery: Delivery): Promise<unknown> | undefined {
+    const limits = this.#handlers.hasLimits ? this.#handler.limitsOf(delivery) : undefined
+    if (limits !== undefined && limits.length > 0) return this.#workLimited(delivery, limits)
+    return this.#handle(delivery)
+  }
+
+  /**
+   * Waits for the limits of the handlers, without a slot and before the delivery begins: after a crash, only attempts
+   * that had started count. @returns false, with the delivery not begun, if the pipeline stops first.
+   */
+  async #workLimited(delivery: Delivery, limits: readonly HandlerLimit[]): Promise<boolean> {
+    const { slots } = this.#slots
+    slots.release()
+    const release = await takeAll(limits, this.#stopping.signal)
+    await slots.taken()
+    if (release === undefined) return false
+    try {
+      if (this.#stopping.signal.aborted) return false
+      await this.#handle(delivery, release)
+      return true
+    } finally {
+      release()
+    }
+  }
+
+  #handle(delivery: Delivery, onAttempted?: () => void): Promise<void> | undefined {
+    const handling = this.#handler.handle(delivery, onAttempted)
     return handling === undefined ? undefined : this.#running.track(handling)
   }
 }

@@ -1,5 +1,5 @@
 import type { DomainEvent } from '../../events/index.ts'
-import type { RetryPolicy } from '../../kit/retry-policy.ts'
+import type { FailurePolicies } from '../../handling/failure-policy.ts'
 import { retryUntilDone } from '../../kit/retry-until-done.ts'
 import type { Logger } from '../../observability/logger.ts'
 import type { EventSpan } from '../../observability/tracer.ts'
@@ -12,7 +12,7 @@ import type { HeldDeliveries } from './held-deliveries.ts'
 
 export interface SettlingParts {
   readonly enableDlq: boolean
-  readonly retryPolicy: RetryPolicy
+  readonly policies: FailurePolicies
   readonly held: HeldDeliveries
   readonly slots: HandlingSlots
   /** Aborts when the pipeline no longer waits for its handlers. */
@@ -85,23 +85,17 @@ export class Settling {
   }
 
   /** Records that an attempt starts. @returns false if the delivery must not be handled. */
-  beginAttempt(delivery: Delivery, attempt: number, settled: readonly string[]): Promise<boolean> {
-    return this.#record(delivery, settled, (names) => delivery.beginAttempt(attempt, names))
+  beginAttempt(delivery: Delivery, attempt: number, recorded: readonly string[]): Promise<boolean> {
+    return this.#record(delivery, () => delivery.beginAttempt(attempt, recorded))
   }
 
   /** Records that an attempt failed and another will follow. @returns false if the delivery must not be handled. */
-  attemptFailed(delivery: Delivery, attempt: number, settled: readonly string[]): Promise<boolean> {
-    return this.#record(delivery, settled, (names) => delivery.attemptFailed(attempt, names))
+  attemptFailed(delivery: Delivery, attempt: number, recorded: readonly string[]): Promise<boolean> {
+    return this.#record(delivery, () => delivery.attemptFailed(attempt, recorded))
   }
 
-  /** @param settled - handlers that succeeded in this delivery; those of earlier deliveries are added. */
-  #record(
-    delivery: Delivery,
-    settled: readonly string[],
-    action: (settledHandlers: readonly string[]) => Promise<boolean>,
-  ): Promise<boolean> {
-    const names = [...delivery.settledHandlers, ...settled]
-    return this.#retryUntilDone('recording an attempt failed', delivery, () => action(names))
+  #record(delivery: Delivery, action: () => Promise<boolean>): Promise<boolean> {
+    return this.#retryUntilDone('recording an attempt failed', delivery, action)
   }
 
   /**
@@ -109,9 +103,9 @@ export class Settling {
    * @returns false in that case, and if the pipeline stops first.
    */
   async #retryUntilDone(what: string, delivery: Delivery, action: () => Promise<boolean>): Promise<boolean> {
-    const { retryPolicy, slots, abandoned, held } = this.#parts
+    const { policies, slots, abandoned, held } = this.#parts
     const outcome = await retryUntilDone(action, {
-      backoff: retryPolicy,
+      backoff: policies.default.retry,
       signal: abandoned,
       sleep: (ms) => slots.pause(ms),
       onFailure: (error, failure) => this.#reportFailure(what, delivery, error, failure),

@@ -1,56 +1,36 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import type { EventCodec } from '../../codec/index.ts'
-import { ConfigError, describeValue } from '../../errors.ts'
 import type { DomainEvent } from '../../events/index.ts'
+import { UNNAMED_HANDLER } from '../../handling/handler-entry.ts'
 import type { HandlerRegistry } from '../../handling/handler-registry.ts'
 import {
+  booleanOption,
   nonEmptyText,
   type OptionRule,
-  oneOf,
   optional,
   positiveInteger,
+  positiveIntegerOrInfinity,
   resolveOptions,
 } from '../../kit/options.ts'
-import type { DeadLetterReason, DeadLetterStore, StoredDeadLetter } from '../../transport/transport.ts'
+import type { DeadLetterStore, ReplayRequest, StoredDeadLetter } from '../../transport/transport.ts'
+import { HandlerNotFoundError } from '../errors.ts'
+import type { DeadLetter } from './dead-letter.ts'
+import { checkFilter, checkPurge, type DeadLetterFilter, matches } from './dead-letter-filter.ts'
+import { ReplayTargets } from './replay-targets.ts'
 
-/**
- * A message that was dead-lettered, with the reason. Fields that eventsource-py does not write are undefined in its
- * dead letters.
- */
-export interface DeadLetter {
-  /** Identifies the dead letter in `get`, `replay` and `purge`. */
-  readonly id: string
-  readonly eventId: string | undefined
-  readonly eventType: string | undefined
-  readonly aggregateId: string | undefined
-  readonly headers: Readonly<Record<string, string>>
-  /** The unchanged original body. */
-  readonly body: Uint8Array
-  /** The decoded event; a `GenericEvent` if its type is unknown here, undefined if the body cannot be decoded. */
-  readonly event: DomainEvent | undefined
-  readonly reason: DeadLetterReason['kind'] | undefined
-  readonly errorName: string | undefined
-  readonly errorMessage: string | undefined
-  /** The stack of the error, if the bus that stored the dead letter had `deadLetterStacks`. */
-  readonly errorStack: string | undefined
-  /** Names of the handlers that had not succeeded. */
-  readonly handlerNames: readonly string[] | undefined
-  /** The handlers that had succeeded. */
-  readonly settledHandlers: readonly string[] | undefined
-  readonly consumerGroup: string | undefined
-  readonly attempts: number | undefined
-  readonly firstFailedAt: Date | undefined
-  readonly lastFailedAt: Date | undefined
-  /** Origin of the message in the terms of the broker, for example a queue, or a topic with partition and offset. */
-  readonly source: string | undefined
+/** Where a replay goes. */
+export interface DeadLetterReplayOptions {
+  /** Names of the handlers that get the event, instead of those that failed. They get it even if they had succeeded. */
+  readonly handlers?: readonly string[]
+  /** The consumer group that gets the event, instead of the one that failed. Without `handlers`, all of its handlers do. */
+  readonly group?: string
 }
 
-/** Selects the dead letters that match every given field. */
-export interface DeadLetterFilter {
-  readonly eventType?: string
-  readonly aggregateId?: string
-  readonly consumerGroup?: string
-  readonly handlerName?: string
-  readonly reason?: DeadLetterReason['kind']
+export interface ReplayAllOptions extends DeadLetterReplayOptions {
+  /** Maximum number of replays per second. Default Infinity. */
+  readonly ratePerSecond?: number
+  /** Only count the dead letters that match. Default false. */
+  readonly dryRun?: boolean
 }
 
 export interface DeadLetterListOptions {
@@ -75,6 +55,7 @@ export class DeadLetterQueue {
   readonly #codec: EventCodec
   readonly #handlers: HandlerRegistry
   readonly #group: string
+  readonly #targets: ReplayTargets
   readonly #connect: () => Promise<void>
 
   constructor(parts: {
@@ -88,6 +69,7 @@ export class DeadLetterQueue {
     this.#codec = parts.codec
     this.#handlers = parts.handlers
     this.#group = parts.group
+    this.#targets = new ReplayTargets(parts.handlers, parts.group)
     this.#connect = parts.connect
   }
 
@@ -115,27 +97,63 @@ export class DeadLetterQueue {
   }
 
   /**
-   * Replays a dead letter to the consumer group and the handlers that failed, and to no others. A dead letter that
-   * eventsource-py wrote goes to all handlers of this bus's group. A crash in between can replay it twice.
+   * Gives a dead letter back to the consumer group and the handlers that failed, and to no others, unless the options name
+   * others. A dead letter that eventsource-py wrote goes to all handlers of this bus's group. A crash in between can
+   * replay it twice.
    *
    * @returns false if there is none with this id.
+   * @throws HandlerNotFoundError if this bus has handlers of the group, and none that the dead letter is for.
+   * @throws ConfigError
    */
-  async replay(id: string): Promise<boolean> {
+  async replay(id: string, options: DeadLetterReplayOptions = {}): Promise<boolean> {
+    const request = this.#request(
+      resolveOptions('deadLetters.replay', options, destination, destinationRules),
+    )
     await this.#connect()
-    return this.#store.replay(id, this.#group)
+    const letter = this.#targets.isUnknown(request) ? undefined : await this.#store.get(id)
+    const problem =
+      letter === undefined ? undefined : this.#targets.problemOf(this.#describe(letter), request)
+    if (problem !== undefined) throw new HandlerNotFoundError(problem, { ids: [id], replayed: 0 })
+    return this.#store.replay(id, request)
   }
 
   /**
-   * Replays all dead letters that match at the time of the call, oldest first. A message that fails again during the
-   * call is not replayed again.
-   * @returns the number of replayed dead letters.
+   * Replays all dead letters that match now, oldest first. A replay that fails again during the call is not repeated.
+   * @returns the number of replayed dead letters; with `dryRun`, of those that match.
+   * @throws HandlerNotFoundError at the end, if dead letters were left out because this bus has handlers of their group, and
+   * none that they are for.
    */
-  async replayAll(filter: DeadLetterFilter = {}): Promise<number> {
+  async replayAll(filter: DeadLetterFilter = {}, options: ReplayAllOptions = {}): Promise<number> {
     checkFilter('deadLetters.replayAll', filter)
-    const ids = await this.#matching(filter)
+    const resolved = resolveOptions('deadLetters.replayAll', options, replayDefaults, replayRules)
+    const request = this.#request(resolved)
+    const letters = await this.#matching(filter)
+    if (resolved.dryRun) return letters.length
+    const problems = new Map<string, string>()
+    for (const { id, ...letter } of letters) {
+      const problem = this.#targets.problemOf(letter, request)
+      if (problem !== undefined) problems.set(id, problem)
+    }
+    const ids = letters.flatMap(({ id }) => (problems.has(id) ? [] : id))
+    const replayed = await this.#replayEach(ids, request, resolved.ratePerSecond)
+    const [problem] = problems.values()
+    if (problem === undefined) return replayed
+    throw new HandlerNotFoundError(problem, { ids: [...problems.keys()], replayed })
+  }
+
+  async #replayEach(ids: readonly string[], request: ReplayRequest, ratePerSecond: number): Promise<number> {
+    const startedAt = performance.now()
     let replayed = 0
-    for (const id of ids) if (await this.#store.replay(id, this.#group)) replayed += 1
+    for (const [index, id] of ids.entries()) {
+      const earlyMs = startedAt + (index * 1000) / ratePerSecond - performance.now()
+      if (earlyMs > 0) await delay(earlyMs)
+      if (await this.#store.replay(id, request)) replayed += 1
+    }
     return replayed
+  }
+
+  #request({ handlers, group }: typeof destination): ReplayRequest {
+    return { handlerNames: handlers, group, fallbackGroup: this.#group }
   }
 
   /**
@@ -147,7 +165,7 @@ export class DeadLetterQueue {
   async purge(which: string | DeadLetterFilter): Promise<number> {
     checkPurge(which)
     await this.#connect()
-    const ids = typeof which === 'string' ? [which] : await this.#matching(which)
+    const ids = typeof which === 'string' ? [which] : (await this.#matching(which)).map(({ id }) => id)
     let removed = 0
     for (let start = 0; start < ids.length; start += PAGE) {
       removed += await this.#store.remove(ids.slice(start, start + PAGE))
@@ -155,17 +173,23 @@ export class DeadLetterQueue {
     return removed
   }
 
-  /** The ids of the dead letters that match at the time of the call, without those that are added during the call. */
-  async #matching(filter: DeadLetterFilter): Promise<readonly string[]> {
+  /** What is needed of the dead letters that match now, without those that are added during the call. */
+  async #matching(filter: DeadLetterFilter): Promise<readonly MatchingLetter[]> {
     await this.#connect()
-    const ids: string[] = []
+    const matching: MatchingLetter[] = []
     let cursor: string | undefined
     do {
       const page = await this.#store.list(PAGE, cursor)
-      for (const letter of page.letters) if (matches(this.#describe(letter), filter)) ids.push(letter.id)
+      for (const stored of page.letters) {
+        const letter = this.#describe(stored)
+        if (!matches(letter, filter)) continue
+        // Not the whole letter: all of them together may be large.
+        const { id, eventType, consumerGroup, handlerNames } = letter
+        matching.push({ id, eventType, consumerGroup, handlerNames })
+      }
       cursor = page.cursor
     } while (cursor !== undefined)
-    return ids
+    return matching
   }
 
   #describe({ id, message, reason, source }: StoredDeadLetter): DeadLetter {
@@ -203,41 +227,29 @@ export class DeadLetterQueue {
   }
 }
 
-const filterRules: Readonly<Record<keyof DeadLetterFilter, OptionRule>> = {
-  eventType: optional(nonEmptyText),
-  aggregateId: optional(nonEmptyText),
-  consumerGroup: optional(nonEmptyText),
-  handlerName: optional(nonEmptyText),
-  reason: optional(
-    oneOf('max_retries_exceeded', 'deserialization_error', 'delivery_limit_exceeded', 'handler_not_found'),
-  ),
+type MatchingLetter = Pick<DeadLetter, 'id' | 'eventType' | 'consumerGroup' | 'handlerNames'>
+
+const destination = {
+  handlers: undefined as readonly string[] | undefined,
+  group: undefined as string | undefined,
 }
 
-function checkFilter(call: string, filter: unknown): void {
-  resolveOptions(call, filter, {}, filterRules)
+const destinationRules: Readonly<Record<keyof typeof destination, OptionRule>> = {
+  handlers: optional({
+    rule: `a non-empty array of names other than ${UNNAMED_HANDLER}`,
+    isValid: (value) => Array.isArray(value) && value.length > 0 && value.every(isHandlerName),
+  }),
+  group: optional(nonEmptyText),
 }
 
-function checkPurge(which: unknown): void {
-  const call = 'deadLetters.purge'
-  if (typeof which === 'string') return
-  if (typeof which !== 'object' || which === null) {
-    throw new ConfigError(call, [
-      `pass the id of a dead letter, or a filter ({} removes all), got ${describeValue(which)}`,
-    ])
-  }
-  const unset = Object.keys(which).filter((name) => (Reflect.get(which, name) ?? undefined) === undefined)
-  if (unset.length > 0) {
-    throw new ConfigError(call, [`${unset.join(' and ')} must have a value; omit a field to match all`])
-  }
-  checkFilter(call, which)
+const replayDefaults = { ...destination, ratePerSecond: Number.POSITIVE_INFINITY, dryRun: false }
+
+const replayRules: Readonly<Record<keyof typeof replayDefaults, OptionRule>> = {
+  ...destinationRules,
+  ratePerSecond: positiveIntegerOrInfinity,
+  dryRun: booleanOption,
 }
 
-function matches(letter: DeadLetter, filter: DeadLetterFilter): boolean {
-  return (
-    (filter.eventType === undefined || letter.eventType === filter.eventType) &&
-    (filter.aggregateId === undefined || letter.aggregateId === filter.aggregateId) &&
-    (filter.consumerGroup === undefined || letter.consumerGroup === filter.consumerGroup) &&
-    (filter.handlerName === undefined || (letter.handlerNames?.includes(filter.handlerName) ?? false)) &&
-    (filter.reason === undefined || letter.reason === filter.reason)
-  )
+function isHandlerName(value: unknown): boolean {
+  return nonEmptyText.isValid(value) && value !== UNNAMED_HANDLER
 }

@@ -13,6 +13,8 @@ export interface BrokerEventBusStats {
   /** Retries, that is, attempts after a failed one. */
   readonly eventsRetried: number
   readonly messagesSentToDlq: number
+  /** Events that a handler discarded, once for each such handler. */
+  readonly eventsDiscarded: number
   /** Messages taken over from consumers that crashed or stopped. */
   readonly messagesRecovered: number
   /** Runs of a handler that failed. */
@@ -38,6 +40,7 @@ export class BusCounters {
   eventsSkipped = 0
   eventsRetried = 0
   messagesSentToDlq = 0
+  eventsDiscarded = 0
   messagesRecovered = 0
   handlerErrors = 0
   reconnections = 0
@@ -48,6 +51,8 @@ export class BusCounters {
   connectedAt = 0
   /** Why the broker does not accept publishes; undefined while it does. */
   blockedReason: string | undefined
+  /** Names of the handlers that pause for an outage. */
+  readonly pausedHandlers = new Set<string>()
   /** The error of `lastErrorAt`. */
   lastError: Error | undefined
 
@@ -66,6 +71,7 @@ export class BusCounters {
       eventsSkipped: this.eventsSkipped,
       eventsRetried: this.eventsRetried,
       messagesSentToDlq: this.messagesSentToDlq,
+      eventsDiscarded: this.eventsDiscarded,
       messagesRecovered: this.messagesRecovered,
       handlerErrors: this.handlerErrors,
       backgroundPublishErrors,

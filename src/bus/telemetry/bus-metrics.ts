@@ -104,6 +104,12 @@ export class MetricsRecorder {
     this.#instruments.retried.add(1, this.#consuming('retried', event))
   }
 
+  discarded(event: DomainEvent, handlerName: string): void {
+    const extra = { 'eventspine.handler.name': handlerName }
+    const key = `discarded ${handlerName}`
+    this.#instruments.discarded.add(1, this.#of(this.consumer, key, registeredType(event), undefined, extra))
+  }
+
   /** Records the end of one run of one handler. */
   ran(event: DomainEvent, handlerName: string, error: Error | undefined, startedAt: number): void {
     const outcome = error === undefined ? 'success' : 'failure'

@@ -23,6 +23,7 @@ export interface MetricInstruments {
   readonly handled: Counter
   readonly retried: Counter
   readonly deadLettered: Counter
+  readonly discarded: Counter
   readonly publishDuration: Histogram
   readonly processDuration: Histogram
   readonly handlerDuration: Histogram
@@ -47,6 +48,10 @@ export function createInstruments(meter: Meter): MetricInstruments {
     deadLettered: meter.createCounter(
       'eventspine.messages.dead_lettered',
       messages('Messages moved to the dead letter queue.'),
+    ),
+    discarded: meter.createCounter(
+      'eventspine.messages.discarded',
+      messages('Messages that a handler discarded.'),
     ),
     publishDuration: meter.createHistogram(
       'messaging.client.operation.duration',
@@ -75,6 +80,8 @@ export interface MetricProbes {
   inFlight(): number
   skipped(): number
   reconnections(): number
+  /** Number of handlers that pause for an outage. */
+  pausedHandlers(): number
   /** Number of messages that wait for the group; undefined if unknown. Never rejects, and resolves soon. */
   lag(): Promise<number | undefined>
 }
@@ -120,6 +127,10 @@ class Observation {
       description: 'Connections that were lost and restored.',
       unit: '{reconnection}',
     })
+    const paused = meter.createObservableUpDownCounter('eventspine.handlers.paused', {
+      description: 'Handlers that pause because their events fail for the same reason.',
+      unit: '{handler}',
+    })
     const lag = meter.createObservableGauge(
       'eventspine.consumer.lag',
       messages('Messages at the broker that wait for the consumer group.'),
@@ -131,6 +142,7 @@ class Observation {
         reconnections,
         async () => this.#removed.reconnections + this.#sum((probes) => probes.reconnections()),
       ],
+      [paused, async () => this.#sum((probes) => probes.pausedHandlers())],
       [lag, () => this.#lag()],
     ] as const
     this.#endings = observables.map(([observable, read]) => {

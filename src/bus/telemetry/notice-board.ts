@@ -104,6 +104,18 @@ export class NoticeBoard {
       case 'consumerNameTaken':
         this.#logger.warn('consumer name used by another process', { ...fields, detail: notice.detail })
         break
+      case 'handlerPaused':
+        counters.pausedHandlers.add(notice.handlerName)
+        this.#logger.error('handler paused, its events fail for the same reason', {
+          ...fields,
+          handlerName: notice.handlerName,
+          error: notice.error,
+        })
+        break
+      case 'handlerResumed':
+        counters.pausedHandlers.delete(notice.handlerName)
+        this.#logger.warn('handler resumed', { ...fields, handlerName: notice.handlerName })
+        break
       case 'pendingClaimed':
         counters.messagesRecovered += notice.count
         this.#logger.info('took over messages from another consumer', { ...fields, count: notice.count })

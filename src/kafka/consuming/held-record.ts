@@ -1,4 +1,5 @@
 import { type ReplayTarget, replayTarget } from '../../transport/replay-headers.ts'
+import { isRecorded } from '../../transport/settled-handlers.ts'
 import type { DeadLetterReason, Delivery, IncomingMessage } from '../../transport/transport.ts'
 import { messageOf } from '../wire/message.ts'
 import type { AttemptHistory } from '../wire/progress.ts'
@@ -96,12 +97,12 @@ export class HeldRecord implements Delivery {
   }
 
   async attemptFailed(_attempt: number, settledHandlers: readonly string[]): Promise<boolean> {
-    const hasNewSettled = settledHandlers.length > this.settledSoFar.length
+    const hasNews = !isRecorded(settledHandlers, this.settledSoFar)
     this.settledSoFar = settledHandlers
     this.isAttempting = false
     // The partition may be handed over during the wait: its last commit contains this attempt.
     this.partition.markIdle(this)
-    if (!hasNewSettled || (await this.partition.commitAttempt())) return true
+    if (!hasNews || (await this.partition.commitAttempt())) return true
     this.partition.giveBack(this)
     return false
   }

@@ -1,10 +1,12 @@
 import { readReason, writeReason } from '../../transport/dead-letter-fields.ts'
 import { MessageRefusedError } from '../../transport/errors.ts'
+import { replayDestination } from '../../transport/replay-destination.ts'
 import { REPLAY_HANDLERS, replayHeader } from '../../transport/replay-headers.ts'
 import type {
   DeadLetterPage,
   DeadLetterReason,
   DeadLetterStore,
+  ReplayRequest,
   StoredDeadLetter,
 } from '../../transport/transport.ts'
 import type { KafkaCluster } from '../client/cluster.ts'
@@ -172,7 +174,7 @@ export class KafkaDeadLetters implements DeadLetterStore {
     return positions.filter(({ group = ofGroup }) => group === ofGroup).length
   }
 
-  async replay(id: string, fallbackGroup: string): Promise<boolean> {
+  async replay(id: string, request: ReplayRequest): Promise<boolean> {
     const letter = await this.#find(id)
     if (letter === undefined) return false
     const { publisher, options, onReplay } = this.#parts
@@ -182,9 +184,10 @@ export class KafkaDeadLetters implements DeadLetterStore {
         `the dead letter ${id} only refers to records of ${source}, and does not contain them`,
       )
     }
-    const { consumerGroup = fallbackGroup } = reason
+    const destination = replayDestination(reason, request)
+    const { consumerGroup } = destination
     const { key, value } = letter.record
-    const headers = [...originalHeaders(letter.record), [REPLAY_HANDLERS, replayHeader(reason)] as const]
+    const headers = [...originalHeaders(letter.record), [REPLAY_HANDLERS, replayHeader(destination)] as const]
     const topic = options.topics.replays(consumerGroup)
     // Store the copy first: a crash between the two steps can duplicate the message, but not lose it.
     await publisher.store({ key, value, headers }, { topic, profile: { ...PROFILE, partitions: 1 } })

@@ -1,4 +1,5 @@
 import { type ReplayTarget, replayTarget } from '../../transport/replay-headers.ts'
+import { isRecorded } from '../../transport/settled-handlers.ts'
 import type { DeadLetterReason, Delivery, IncomingMessage } from '../../transport/transport.ts'
 import type { AmqpMessage } from '../client/client.ts'
 import { toIncoming } from '../wire/message.ts'
@@ -90,7 +91,7 @@ export class RabbitMQDelivery implements Delivery {
 
   async attemptFailed(_attempt: number, settledHandlers: readonly string[]): Promise<boolean> {
     this.#isAttempting = false
-    if (settledHandlers.length === this.#markedHandlers.length) return true
+    if (isRecorded(settledHandlers, this.#markedHandlers)) return true
     return this.#acks.isOpen && this.#writeMark(settledHandlers)
   }
 

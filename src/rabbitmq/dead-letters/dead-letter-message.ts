@@ -1,5 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { readReason, writeReason } from '../../transport/dead-letter-fields.ts'
+import type { ReplayDestination } from '../../transport/replay-destination.ts'
 import { REPLAY_HANDLERS, replayHeader } from '../../transport/replay-headers.ts'
 import type { DeadLetterReason, IncomingMessage, StoredDeadLetter } from '../../transport/transport.ts'
 import type { AmqpMessage, AmqpProperties, AmqpTable } from '../client/client.ts'
@@ -75,9 +76,12 @@ function hasRoomFor({ dlq_error_stack: stack = '' }: Record<string, string>, kep
   return stack === '' || sizeOf(Object.entries(kept)) + Buffer.byteLength(stack) < MAX_HEADER_BYTES
 }
 
-/** The message to publish to the group's queue for a replay: the original, addressed to the handlers that failed. */
-export function replayOf(names: RabbitMQNames, message: AmqpMessage): AmqpOutgoing {
-  const reason = readLetterReason(message)
+/** The message to publish to a queue for a replay: the original, addressed to handlers. */
+export function replayOf(
+  queue: string,
+  message: AmqpMessage,
+  destination: Pick<ReplayDestination, 'handlerNames' | 'settledHandlers'>,
+): AmqpOutgoing {
   const headers: Record<string, unknown> = {
     ...keptHeaders(message.properties.headers),
     'x-retry-count': 0,
@@ -85,12 +89,10 @@ export function replayOf(names: RabbitMQNames, message: AmqpMessage): AmqpOutgoi
     [ORIGINAL_ROUTING_KEY]: originalRoutingKey(message),
   }
   delete headers[REPLAY_HANDLERS]
-  if (reason.handlerNames !== undefined && reason.handlerNames.length > 0) {
-    headers[REPLAY_HANDLERS] = replayHeader(reason)
-  }
+  if (destination.handlerNames.length > 0) headers[REPLAY_HANDLERS] = replayHeader(destination)
   return {
     exchange: '',
-    routingKey: names.queue,
+    routingKey: queue,
     content: message.content,
     properties: keptProperties(message.properties, headers),
   }
@@ -137,7 +139,7 @@ export function originalRoutingKey({ properties, fields }: AmqpMessage): string 
   return typeof key === 'string' ? key : fields.routingKey
 }
 
-function readLetterReason(message: AmqpMessage): Partial<DeadLetterReason> {
+export function readLetterReason(message: AmqpMessage): Partial<DeadLetterReason> {
   const texts = textHeaders(message)
   return readReason(
     Object.fromEntries(Object.entries(HEADER_OF).map(([name, header]) => [name, texts[header]])),

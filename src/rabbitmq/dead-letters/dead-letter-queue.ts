@@ -1,14 +1,16 @@
 import { Mutex } from '../../kit/mutex.ts'
-import type { StoredDeadLetter } from '../../transport/transport.ts'
+import { replayDestination } from '../../transport/replay-destination.ts'
+import type { ReplayRequest, StoredDeadLetter } from '../../transport/transport.ts'
 import type { AmqpChannel, AmqpMessage } from '../client/client.ts'
 import type { WithChannel } from '../client/connection.ts'
-import type { RabbitMQNames } from '../client/names.ts'
+import { type NameOptions, namesOf, type RabbitMQNames } from '../client/names.ts'
 import { undefinedIfNotFound } from '../errors.ts'
 import type { RabbitMQPublisher } from '../publishing/publisher.ts'
-import { LetterIds, messageIdOf, readLetter, replayOf } from './dead-letter-message.ts'
+import { LetterIds, messageIdOf, readLetter, readLetterReason, replayOf } from './dead-letter-message.ts'
 
 export interface DeadLetterQueueParts {
-  readonly names: RabbitMQNames
+  readonly options: NameOptions
+  readonly group: string
   readonly publisher: RabbitMQPublisher
   readonly withChannel: WithChannel
 }
@@ -33,10 +35,12 @@ export interface PageStart {
  */
 export class RabbitMQDeadLetterQueue {
   readonly #parts: DeadLetterQueueParts
+  readonly #names: RabbitMQNames
   readonly #mutex = new Mutex()
 
   constructor(parts: DeadLetterQueueParts) {
     this.#parts = parts
+    this.#names = namesOf(parts.options, parts.group)
   }
 
   /** The page after a letter. If that letter is gone, the page after its position. */
@@ -47,7 +51,7 @@ export class RabbitMQDeadLetterQueue {
       let isPast = start === undefined
       for await (const { id, message } of this.#scan(channel)) {
         position += 1
-        if (isPast) letters.push(readLetter(this.#parts.names, id, message))
+        if (isPast) letters.push(readLetter(this.#names, id, message))
         else isPast = id === start?.id || position === start?.position
         if (letters.length === limit) break
       }
@@ -58,7 +62,7 @@ export class RabbitMQDeadLetterQueue {
   get(id: string): Promise<StoredDeadLetter | undefined> {
     return this.#exclusively(async (channel) => {
       const letter = await this.#find(channel, id)
-      return letter === undefined ? undefined : readLetter(this.#parts.names, letter.id, letter.message)
+      return letter === undefined ? undefined : readLetter(this.#names, letter.id, letter.message)
     }, undefined)
   }
 
@@ -76,7 +80,7 @@ export class RabbitMQDeadLetterQueue {
 
   count(): Promise<number> {
     return this.#exclusively(async (channel) => {
-      const { messageCount } = await channel.checkQueue(this.#parts.names.deadLetterQueue)
+      const { messageCount } = await channel.checkQueue(this.#names.deadLetterQueue)
       return messageCount
     }, 0)
   }
@@ -84,19 +88,21 @@ export class RabbitMQDeadLetterQueue {
   /** Removes all dead letters. @returns their number. */
   purge(): Promise<number> {
     return this.#exclusively(async (channel) => {
-      const { messageCount } = await channel.purgeQueue(this.#parts.names.deadLetterQueue)
+      const { messageCount } = await channel.purgeQueue(this.#names.deadLetterQueue)
       return messageCount
     }, 0)
   }
 
-  /** Publishes to the group's queue through the default exchange, so that no other group gets a copy. */
-  replay(id: string): Promise<boolean> {
-    const { names, publisher } = this.#parts
+  /** Publishes to the queue of one group through the default exchange, so that no other group gets a copy. */
+  replay(id: string, request: ReplayRequest): Promise<boolean> {
+    const { options, group, publisher } = this.#parts
     return this.#exclusively(async (channel) => {
       const letter = await this.#find(channel, id)
       if (letter === undefined) return false
       const { message } = letter
-      await publisher.publishRaw(replayOf(names, message))
+      const destination = replayDestination({ ...readLetterReason(message), consumerGroup: group }, request)
+      const { queue } = namesOf(options, destination.consumerGroup)
+      await publisher.publishRaw(replayOf(queue, message, destination))
       channel.ack(message)
       return true
     }, false)
@@ -129,7 +135,7 @@ export class RabbitMQDeadLetterQueue {
   /** The letters that are in the queue at the start, oldest first. Letters added meanwhile are not included. */
   async *#scan(channel: AmqpChannel): AsyncGenerator<QueuedLetter, void> {
     const ids = new LetterIds()
-    const { deadLetterQueue } = this.#parts.names
+    const { deadLetterQueue } = this.#names
     const { messageCount } = await channel.checkQueue(deadLetterQueue)
     for (let read = 0; read < messageCount; read += 1) {
       const message = await channel.get(deadLetterQueue)

@@ -1,7 +1,11 @@
-import type { DeadLetterPage, DeadLetterStore, StoredDeadLetter } from '../../transport/transport.ts'
+import type {
+  DeadLetterPage,
+  DeadLetterStore,
+  ReplayRequest,
+  StoredDeadLetter,
+} from '../../transport/transport.ts'
 import type { WithChannel } from '../client/connection.ts'
 import { readGroups } from '../client/groups.ts'
-import { namesOf } from '../client/names.ts'
 import type { ResolvedRabbitMQOptions } from '../options.ts'
 import type { RabbitMQPublisher } from '../publishing/publisher.ts'
 import { type PageStart, RabbitMQDeadLetterQueue } from './dead-letter-queue.ts'
@@ -65,9 +69,9 @@ export class RabbitMQDeadLetters implements DeadLetterStore {
     return count
   }
 
-  async replay(id: string): Promise<boolean> {
+  async replay(id: string, request: ReplayRequest): Promise<boolean> {
     const { queue, messageId } = await this.#locate(id)
-    return queue.replay(messageId)
+    return queue.replay(messageId, request)
   }
 
   async remove(ids: readonly string[]): Promise<number> {
@@ -105,7 +109,7 @@ export class RabbitMQDeadLetters implements DeadLetterStore {
     const { options, publisher, withChannel } = this.#parts
     const known = this.#queues.get(group)
     if (known !== undefined) return known
-    const queue = new RabbitMQDeadLetterQueue({ names: namesOf(options, group), publisher, withChannel })
+    const queue = new RabbitMQDeadLetterQueue({ options, group, publisher, withChannel })
     this.#queues.set(group, queue)
     return queue
   }

@@ -1,4 +1,5 @@
 import { type ReplayTarget, replayTarget } from '../../transport/replay-headers.ts'
+import { isRecorded } from '../../transport/settled-handlers.ts'
 import type { DeadLetterReason, Delivery, IncomingMessage } from '../../transport/transport.ts'
 import type { ConsumedStream } from '../client/consumed-stream.ts'
 
@@ -90,7 +91,7 @@ export class HeldEntry implements Delivery {
 
   async attemptFailed(attempt: number, settledHandlers: readonly string[]): Promise<boolean> {
     this.isAttempting = false
-    return settledHandlers.length === this.settledSoFar.length || this.#record(attempt, settledHandlers)
+    return isRecorded(settledHandlers, this.settledSoFar) || this.#record(attempt, settledHandlers)
   }
 
   ack(): void {

@@ -1,10 +1,12 @@
 import { readReason, writeReason } from '../../transport/dead-letter-fields.ts'
+import { replayDestination } from '../../transport/replay-destination.ts'
 import { REPLAY_HANDLERS, replayHeader } from '../../transport/replay-headers.ts'
 import type {
   DeadLetterPage,
   DeadLetterReason,
   DeadLetterStore,
   IncomingMessage,
+  ReplayRequest,
   StoredDeadLetter,
 } from '../../transport/transport.ts'
 import { AS_BUFFERS, type RedisArgument, type RedisClient } from '../client/client.ts'
@@ -158,13 +160,13 @@ export class RedisDeadLetters implements DeadLetterStore {
     return tally
   }
 
-  async replay(id: string, fallbackGroup: string): Promise<boolean> {
+  async replay(id: string, request: ReplayRequest): Promise<boolean> {
     const letter = await this.get(id)
     if (letter === undefined) return false
     const { keys, address } = this.#options
-    const { consumerGroup = fallbackGroup } = letter.reason
-    const to = keys.replays(consumerGroup)
-    const header = [REPLAY_HANDLERS, replayHeader(letter.reason)] as const
+    const destination = replayDestination(letter.reason, request)
+    const to = keys.replays(destination.consumerGroup)
+    const header = [REPLAY_HANDLERS, replayHeader(destination)] as const
     try {
       const outcome = await runScript(this.#client(), 'REPLAY', [keys.deadLetters, to], [id, ...header])
       return outcome === NEEDS_TWO_STEPS ? await this.#replayInTwoSteps(id, to, header) : outcome === 1

@@ -9,12 +9,17 @@ import { handoverTests } from './handovers.ts'
 import { identityTests } from './identity.ts'
 import { isolationTests } from './isolation.ts'
 import { lifecycleTests } from './lifecycle.ts'
+import { limitTests } from './limits.ts'
+import { middlewareTests } from './middleware.ts'
 import { orderTests } from './order.ts'
 import { outageTests } from './outages.ts'
+import { handlerOutageTests } from './outages-of-handlers.ts'
 import { poisonTests } from './poison.ts'
+import { policyTests } from './policies.ts'
 import { processTests } from './processes.ts'
 import { publishTests } from './publish.ts'
 import { redeliveryTests } from './redelivery.ts'
+import { replayTests } from './replays.ts'
 import { rolloutTests } from './rollouts.ts'
 import { DEFAULT_WAIT_MS, Scene } from './scene.ts'
 import { stoppingTests } from './stopping.ts'
@@ -31,8 +36,13 @@ const SUITE: Readonly<Record<string, readonly ConformanceTest[]>> = {
   delivery: deliveryTests,
   isolation: isolationTests,
   identity: identityTests,
+  policies: policyTests,
+  limits: limitTests,
+  'outages of handlers': handlerOutageTests,
+  middleware: middlewareTests,
   order: orderTests,
   'dead letters': deadLetterTests,
+  replays: replayTests,
   poison: poisonTests,
   evolution: evolutionTests,
   redelivery: redeliveryTests,

@@ -11,7 +11,7 @@ const logger: Logger = { debug: quiet, info: quiet, warn: quiet, error: quiet }
 
 // By the contract of the suite, the module exports `create`.
 const { create } = (await import(moduleUrl)) as { readonly create: CreateBus }
-const bus = await create({ scope, consumerGroup: 'main', logger })
+const bus = await create({ scope, consumerGroup: 'main', logger, concurrency: 20 })
 
 /** Publishes, consumes, retries, publishes in the background and shuts down. The process must exit then. */
 async function comeAndGo(bus: EventBus): Promise<void> {
@@ -38,12 +38,13 @@ async function publishOnly(bus: EventBus): Promise<void> {
   console.log('shut down')
 }
 
-/** Consumes, prints each event that it starts to handle, and hangs in each. */
+/** Consumes, prints each event that it starts to handle and how many it holds, and hangs in each. */
 async function hang(bus: EventBus): Promise<void> {
   bus.subscribe(Noted, ({ n }) => {
     console.log(`started ${n}`)
     return new Promise(() => undefined)
   })
+  setInterval(() => console.log(`holds ${Reflect.get(bus.getStats(), 'inFlight')}.`), 10)
   await bus.startConsuming()
 }
 

@@ -41,8 +41,8 @@ export const processTests = [
     const events = Array.from({ length: 20 }, (_, n) => noted(`Order-${n % 5}`, n))
     await publisher.publish(events)
     await scene.until(
-      'events that it handles',
-      () => probe.output.split('started').length > 5,
+      'the process to hold all events',
+      () => probe.output.includes('started') && probe.output.includes('holds 20.'),
       () => probe.output,
     )
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import type { StoreTransaction } from '../../index.ts'
+import { handlerFor, type StoreTransaction } from '../../index.ts'
 import { waitFor } from '../wait-for.ts'
 import {
   addEffect,
@@ -11,7 +11,7 @@ import {
   numbers,
   start,
 } from './projection-scene.ts'
-import { refusal } from './stored-events.ts'
+import { Filed, refusal } from './stored-events.ts'
 import { storesTest } from './stores-under-test.ts'
 
 /** Projections whose checkpoint is in the transaction of their handlers. */
@@ -172,4 +172,16 @@ export const projectionTests = [
     const signal = AbortSignal.abort(new Error('too late'))
     assert.match(String(await refusal(elsewhere.whenProcessed(head + 1, 'sums', { signal }))), /too late/)
   }),
+
+  storesTest(
+    'refuses a failure policy for one of the handlers that share a transaction',
+    async ({ stores }) => {
+      const handlers = [handlerFor(Filed, countEffect, { name: 'effect', maxRetries: 1 })]
+      const projection = stores.projection({ name: 'sums', handlers })
+
+      const refuse = () => managerOf(stores).subscribe(projection)
+
+      assert.throws(refuse, /maxRetries of a handler must be set for the whole subscription/)
+    },
+  ),
 ]

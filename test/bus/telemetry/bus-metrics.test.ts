@@ -62,6 +62,7 @@ it('has the names and units of the conventions, and correct values', async () =>
     'eventspine.messages.skipped': '{message}',
     'eventspine.messages.in_flight': '{message}',
     'eventspine.consumer.lag': '{message}',
+    'eventspine.handlers.paused': '{handler}',
     'eventspine.reconnections': '{reconnection}',
   })
   const points = (name: string) => found.get(name)?.points.map(({ attributes, value }) => [attributes, value])

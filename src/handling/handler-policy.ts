@@ -1,0 +1,107 @@
+import { ConfigError } from '../errors.ts'
+import {
+  delayMs,
+  delaysMs,
+  durationMsOrInfinity,
+  fraction,
+  functionOption,
+  nonNegativeInteger,
+  type OptionRule,
+  optional,
+  positiveInteger,
+  positiveNumber,
+  resolveOptions,
+} from '../kit/options.ts'
+import type { OutageGuardOptions } from './outage-guard.ts'
+
+/** How the failures of one handler are treated. An absent option has the value of the bus or subscription. */
+export interface HandlerPolicy {
+  /** Retries after the first attempt, before the dead letter queue. In memory, the default is 0. */
+  readonly maxRetries?: number
+  /** Delay before the first retry, in milliseconds; it doubles with each further retry. */
+  readonly retryBaseDelayMs?: number
+  /** Maximum delay between two attempts, in milliseconds. Caps the exponential term, before jitter. */
+  readonly retryMaxDelayMs?: number
+  /** Fraction, from 0 to 1, by which each delay is randomly shortened or lengthened. */
+  readonly retryJitter?: number
+  /**
+   * The delay before each retry, in milliseconds, such as `[1_000, 60_000, 600_000]`. Replaces `maxRetries` and the
+   * exponential delays.
+   */
+  readonly retryDelaysMs?: readonly number[]
+  /** Maximum duration of one run of the handler, in milliseconds. */
+  readonly handlerTimeoutMs?: number
+  /** Maximum number of runs of the handler at the same time, in this process. Default: no limit of its own. */
+  readonly concurrency?: number
+  /** Maximum number of runs of the handler that start per second, retries included, in this process. Default: no limit. */
+  readonly ratePerSecond?: number
+  /**
+   * Pauses the handler while many different events fail for the same reason: their attempts do not count, and one event at a
+   * time is tried until one succeeds. True for the default limits. Default false.
+   */
+  readonly outageGuard?: boolean | OutageGuardOptions
+  /**
+   * Returns false for an error that no retry can fix. The event is then given up after this attempt, with the reason
+   * `rejected`, as for a `NonRetryableError`. If it throws, the error is retried.
+   */
+  readonly retryIf?: (error: Error) => boolean
+  /**
+   * Returns true for an error with which the handler discards the event, as with a `DiscardError`. If it throws, the event
+   * is not discarded.
+   */
+  readonly discardIf?: (error: Error) => boolean
+}
+
+const absent = {
+  maxRetries: undefined as number | undefined,
+  retryBaseDelayMs: undefined as number | undefined,
+  retryMaxDelayMs: undefined as number | undefined,
+  retryJitter: undefined as number | undefined,
+  retryDelaysMs: undefined as readonly number[] | undefined,
+  handlerTimeoutMs: undefined as number | undefined,
+  concurrency: undefined as number | undefined,
+  ratePerSecond: undefined as number | undefined,
+  outageGuard: undefined as boolean | OutageGuardOptions | undefined,
+  retryIf: undefined as HandlerPolicy['retryIf'] | undefined,
+  discardIf: undefined as HandlerPolicy['discardIf'] | undefined,
+}
+
+/** The given options of a policy; undefined for those that the bus decides. */
+export type GivenPolicy = Readonly<typeof absent>
+
+const rules: Readonly<Record<keyof typeof absent, OptionRule>> = {
+  maxRetries: optional({
+    rule: `${nonNegativeInteger.rule}, or Infinity for no limit`,
+    isValid: (value) => value === Number.POSITIVE_INFINITY || nonNegativeInteger.isValid(value),
+  }),
+  retryBaseDelayMs: optional(delayMs),
+  retryMaxDelayMs: optional(delayMs),
+  retryJitter: optional(fraction),
+  retryDelaysMs: optional(delaysMs),
+  handlerTimeoutMs: optional(durationMsOrInfinity),
+  concurrency: optional(positiveInteger),
+  ratePerSecond: optional(positiveNumber),
+  outageGuard: optional({
+    rule: 'true, false or an object with limits',
+    isValid: (value) => typeof value === 'boolean' || (typeof value === 'object' && value !== null),
+  }),
+  retryIf: optional(functionOption),
+  discardIf: optional(functionOption),
+}
+
+/** @returns undefined if no option is given. @throws ConfigError */
+export function readPolicy(subject: string, given: HandlerPolicy): GivenPolicy | undefined {
+  if (Object.keys(given).length === 0) return undefined
+  const policy = resolveOptions<GivenPolicy>(subject, given, absent, rules)
+  checkSchedule(subject, policy)
+  return policy
+}
+
+/** A schedule and a number of retries contradict each other. @throws ConfigError */
+export function checkSchedule(
+  subject: string,
+  { maxRetries, retryDelaysMs }: { readonly maxRetries?: unknown; readonly retryDelaysMs?: unknown },
+): void {
+  if ((maxRetries ?? undefined) === undefined || (retryDelaysMs ?? undefined) === undefined) return
+  throw new ConfigError(subject, ['maxRetries is the length of retryDelaysMs: pass one of them'])
+}
