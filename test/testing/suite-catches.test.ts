@@ -439,7 +439,8 @@ const FAULTS: readonly Fault[] = [
 ]
 
 describe('the conformance suite', () => {
-  it.each(FAULTS)('catches a transport that $what', async ({ sabotage, caughtBy }) => {
+  // Each waits in vain, so they wait together.
+  it.concurrent.each(FAULTS)('catches a transport that $what', async ({ sabotage, caughtBy }) => {
     expect(await failing(sabotage, caughtBy, SHORT_WAIT_MS)).toEqual(caughtBy)
   })
 
