@@ -336,29 +336,6 @@ describe('retries', () => {
   })
 })
 
-it('delivers a queue with a single active consumer to one consumer, then to the next one with the messages left over', async () => {
-  const options = { exchangeName: freshName(), singleActiveConsumer: true }
-  const never = Promise.withResolvers<void>()
-  const active = createBus(options)
-  const started: string[] = []
-  active.subscribe(OrderCreated, async ({ eventId }) => {
-    started.push(eventId)
-    await never.promise
-  })
-  await consume(active)
-  const standby = createBus(options)
-  const seen = recorder(standby)
-  await consume(standby)
-  const events = Array.from({ length: 30 }, () => orderCreated('Order-1'))
-
-  await active.publish(events)
-  await until('the first event', () => started.length === 1)
-  await active.shutdown({ timeoutMs: 400 })
-
-  await until('all events', () => seen.length === 30)
-  expect(seen.map(({ eventId }) => eventId)).toEqual(events.map(({ eventId }) => eventId))
-})
-
 it('has at most two dead letters of an event if the connection breaks between dead letter and acknowledgment', async () => {
   const exchangeName = freshName()
   const { bus, proxy } = await proxiedBus({ exchangeName, maxRetries: 0 })

@@ -128,7 +128,9 @@ export class RabbitMQConsumption
 
   async stopFetching(): Promise<void> {
     this.#stop()
-    await this.#channel?.stopConsuming()
+    // Without its active consumer, the queue would pass on later messages before those that are still held here. So the
+    // consumer stays until the channel closes, and the broker returns all messages before it chooses the next consumer.
+    if (!this.#parts.options.singleActiveConsumer) await this.#channel?.stopConsuming()
   }
 
   async release(signal: AbortSignal): Promise<void> {
