@@ -4,7 +4,10 @@ import { inspect } from 'node:util'
 export interface WaitForOptions {
   /** Maximum wait, in milliseconds. Default 5,000. */
   readonly timeoutMs?: number
-  /** Pause between two checks, in milliseconds. Default 5. */
+  /**
+   * Pause between two checks, in milliseconds. Default: 5 at first, then a twentieth of the time waited so far, at most
+   * 50. A long wait, for a server that restarts for example, does not slow down what it waits for.
+   */
   readonly intervalMs?: number
   /** Describes the condition and the actual state. A function is called when the deadline has passed. */
   readonly describe?: string | (() => string)
@@ -26,9 +29,10 @@ export class WaitTimeoutError extends Error {
  */
 export async function waitFor<T>(
   condition: () => T | Promise<T>,
-  { timeoutMs = 5000, intervalMs = 5, describe = 'a condition' }: WaitForOptions = {},
+  { timeoutMs = 5000, intervalMs, describe = 'a condition' }: WaitForOptions = {},
 ): Promise<Exclude<T, false | undefined | null | 0 | ''>> {
-  const deadline = performance.now() + timeoutMs
+  const start = performance.now()
+  const deadline = start + timeoutMs
   for (;;) {
     const seen = await check(condition)
     // A truthy value is none of the excluded values.
@@ -38,7 +42,7 @@ export async function waitFor<T>(
       const last = seen.error === undefined ? '' : `; the last check failed: ${inspect(seen.error)}`
       throw new WaitTimeoutError(`waited ${timeoutMs} ms for ${what}${last}`, { cause: seen.error })
     }
-    await delay(intervalMs)
+    await delay(intervalMs ?? Math.min(50, Math.max(5, (performance.now() - start) / 20)))
   }
 }
 

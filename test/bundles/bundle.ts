@@ -31,6 +31,9 @@ const EXPORTS = {
   './postgres': './dist/postgres/index.js',
 }
 
+/** Bundlers read neither types nor source maps, three quarters of the files. */
+const isCode = (path: string) => !/\.(d\.ts|map)$/.test(path)
+
 /** Builds a program with eventspine into one file, and runs the file where no package is installed. */
 export async function runBundle({
   program,
@@ -46,7 +49,7 @@ export async function runBundle({
   await mkdir(join(modules, '@opentelemetry'), { recursive: true })
   await mkdir(join(modules, '@platformatic'))
   // As it is published: `npm run build` has made it.
-  await cp('dist', join(modules, 'eventspine', 'dist'), { recursive: true })
+  await cp('dist', join(modules, 'eventspine', 'dist'), { recursive: true, filter: isCode })
   const manifest = { name: 'eventspine', type: 'module', sideEffects: false, exports: EXPORTS }
   await writeFile(join(modules, 'eventspine', 'package.json'), JSON.stringify(manifest))
   for (const name of ['@opentelemetry/api', ...installed]) {

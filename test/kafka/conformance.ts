@@ -1,6 +1,6 @@
 import { afterAll, afterEach, describe, it } from 'vitest'
 import { KafkaEventBus } from '../../src/kafka/index.ts'
-import { type CreateBusOptions, describeEventBus } from '../../src/testing/index.ts'
+import { type CreateBusOptions, describeEventBus, type SuiteRunner } from '../../src/testing/index.ts'
 import { freePort } from '../brokers/free-port.ts'
 import { launchBroker } from '../brokers/launch-broker.ts'
 import { paced } from '../support/pace.ts'
@@ -15,7 +15,10 @@ const SESSION_MS = 1500
  * Runs the conformance suite with one group protocol, on a Kafka that it kills and restarts. Its buses log in as a user
  * that has the documented rights of a publisher and a consumer, and no others.
  */
-export async function describeKafka(groupProtocol: GroupProtocol): Promise<void> {
+export async function describeKafka(
+  groupProtocol: GroupProtocol,
+  runner: SuiteRunner = { describe, it },
+): Promise<void> {
   const obstacle = obstacleToProtocol(groupProtocol)
   if (obstacle !== undefined) return leaveOut(groupProtocol, obstacle)
   const port = await freePort()
@@ -72,7 +75,7 @@ export async function describeKafka(groupProtocol: GroupProtocol): Promise<void>
   }
 
   describeEventBus(titleOf(groupProtocol), {
-    runner: { describe, it },
+    runner,
     create,
     module: new URL('./conformance-bus.ts', import.meta.url),
     faults: {

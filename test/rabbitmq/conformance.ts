@@ -2,14 +2,17 @@ import { connect } from 'amqplib'
 import { afterAll, afterEach, describe, it } from 'vitest'
 import { namesOf, type RabbitMQNames } from '../../src/rabbitmq/client/names.ts'
 import { RabbitMQEventBus } from '../../src/rabbitmq/index.ts'
-import { type CreateBusOptions, describeEventBus } from '../../src/testing/index.ts'
+import { type CreateBusOptions, describeEventBus, type SuiteRunner } from '../../src/testing/index.ts'
 import type { Broker } from '../brokers/broker.ts'
 import { launchBroker } from '../brokers/launch-broker.ts'
 import { paced } from '../support/pace.ts'
 import { TcpProxy } from '../support/tcp-proxy.ts'
 
 /** Runs the conformance suite over one type of queue, on a RabbitMQ that it kills and restarts. */
-export async function describeRabbitMQ(queueType: 'classic' | 'quorum'): Promise<void> {
+export async function describeRabbitMQ(
+  queueType: 'classic' | 'quorum',
+  runner: SuiteRunner = { describe, it },
+): Promise<void> {
   const rabbitmq = await launchBroker('rabbitmq')
   // The buses of the suite have exactly the rights that docs/rabbitmq.md names.
   const own = '^conformance-'
@@ -60,7 +63,7 @@ export async function describeRabbitMQ(queueType: 'classic' | 'quorum'): Promise
   }
 
   describeEventBus(`rabbitmq, ${queueType} queues`, {
-    runner: { describe, it },
+    runner,
     create,
     module: new URL('./conformance-bus.ts', import.meta.url),
     lacks: { history: 'a queue gets what is published after its group first consumed' },

@@ -565,11 +565,12 @@ const BUS_FAULTS: readonly { what: string; create: CreateBus; caughtBy: readonly
 ]
 
 describe('the conformance suite', () => {
-  it.each(BUS_FAULTS)('catches a bus that $what', async ({ create, caughtBy }) => {
+  // Each waits in vain, so they wait together.
+  it.concurrent.each(BUS_FAULTS)('catches a bus that $what', async ({ create, caughtBy }) => {
     expect(await failing({ create }, caughtBy, SHORT_WAIT_MS)).toEqual(caughtBy)
   })
 
-  it.each(FAULTS)('catches a transport that $what', async ({ sabotage, caughtBy }) => {
+  it.concurrent.each(FAULTS)('catches a transport that $what', async ({ sabotage, caughtBy }) => {
     expect(await failing(faulty(sabotage), caughtBy, SHORT_WAIT_MS)).toEqual(caughtBy)
   })
 

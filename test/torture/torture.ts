@@ -18,7 +18,7 @@ import { type Recovery, recoveries } from './judge-recovery.ts'
 import { LatenessWatch } from './process-watch.ts'
 import { Random } from './random.ts'
 import { SecretWatch } from './secret-watch.ts'
-import { type Part, Stage } from './stage.ts'
+import { type Actor, type Part, Stage } from './stage.ts'
 import { launchTortureBroker, type TortureBroker } from './torture-broker.ts'
 import {
   ALONE,
@@ -139,9 +139,9 @@ class TortureRun {
 
   async #open(): Promise<void> {
     const shared = ['first', 'second', 'third'].map((consumerName) => consumer('shared', consumerName))
-    for (const part of [...shared, consumer(ALONE, 'only')]) {
-      await this.#whenConsuming(await this.#stage.start(part))
-    }
+    const actors: Actor[] = []
+    for (const part of [...shared, consumer(ALONE, 'only')]) actors.push(await this.#stage.start(part))
+    await Promise.all(actors.map((actor) => this.#whenConsuming(actor)))
     for (let n = 0; n < 2; n += 1) await this.#stage.start(PRODUCER)
   }
 

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
+import { setTimeout as delay } from 'node:timers/promises'
 import { inspect } from 'node:util'
 import { BrokerEventBus, type BrokerOptions, type BusNotice, type EventBus } from '../../index.ts'
 import type { RawMessage } from '../memory-broker.ts'
@@ -12,6 +13,9 @@ import { Recording, RecordingLogger } from './recording.ts'
 export const DEFAULT_WAIT_MS = 10_000
 /** At the default of `waitMs`, with which it grows. */
 const SLACK_MS = 500
+
+/** Between two pings, in milliseconds: without a pause they would occupy the processors. */
+const PING_PAUSE_MS = 50
 
 /** Fast retries without jitter, so that a test can compare delays. */
 const QUICK: BrokerOptions = { retryBaseDelayMs: 10, retryMaxDelayMs: 1000, retryJitter: 0 }
@@ -144,7 +148,7 @@ export class Scene {
   ): Promise<readonly string[]> {
     const sent: string[] = []
     const end = Date.now() + durationMs
-    do {
+    for (;;) {
       const ping = marked('ping', sent.length)
       sent.push(ping.eventId)
       await publisher.publish([ping])
@@ -153,8 +157,9 @@ export class Scene {
         () => recording.has(ping),
         () => recording.ids,
       )
-    } while (Date.now() < end)
-    return sent
+      if (Date.now() >= end) return sent
+      await delay(PING_PAUSE_MS)
+    }
   }
 
   /** Publishes a mark and waits until it is handled. All earlier events of the aggregate are handled then. */
