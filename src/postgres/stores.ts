@@ -3,7 +3,6 @@ import { RowDecoder } from '../store/event-row.ts'
 import { StoreClosedError } from '../store/index.ts'
 import {
   type DatabaseStores,
-  type Inbox,
   type StoreTransaction,
   TransactionalInbox,
   TransactionalProjection,
@@ -51,7 +50,7 @@ export class PostgresStores<Client extends PooledPostgresClient = PooledPostgres
   readonly checkpoints: PostgresCheckpointStore
   readonly leases: PostgresLeaseStore
   readonly deadLetters: PostgresDeadLetterStore
-  readonly inbox: Inbox<Client>
+  readonly inbox: TransactionalInbox<Client>
   readonly outbox: PostgresOutbox
   /** The migrations of the schema. */
   readonly migrations: PostgresMigrations
@@ -155,10 +154,11 @@ export class PostgresStores<Client extends PooledPostgresClient = PooledPostgres
     })
   }
 
-  projection(options: TransactionalProjectionOptions<Client>): TransactionalProjection {
-    const { checkpoints, deadLetters } = this
+  projection(options: TransactionalProjectionOptions<Client>): TransactionalProjection<Client> {
+    const { checkpoints, deadLetters, inbox } = this
     const transaction: typeof this.transaction = (work) => this.transaction(work)
-    return TransactionalProjection.create({ transaction, checkpoints, deadLetters }, options)
+    const onRecorded = () => inbox.pruneInTime()
+    return TransactionalProjection.create({ transaction, checkpoints, deadLetters, onRecorded }, options)
   }
 
   ready(): Promise<void> {

@@ -5,7 +5,6 @@ import { RowDecoder } from '../store/event-row.ts'
 import { StoreClosedError, TransactionRequiredError } from '../store/index.ts'
 import {
   type DatabaseStores,
-  type Inbox,
   type StoreTransaction,
   TransactionalInbox,
   TransactionalProjection,
@@ -43,7 +42,7 @@ export class SqliteStores implements DatabaseStores<SqliteConnection> {
   readonly checkpoints: SqliteCheckpointStore
   readonly leases: SqliteLeaseStore
   readonly deadLetters: SqliteDeadLetterStore
-  readonly inbox: Inbox<SqliteConnection>
+  readonly inbox: TransactionalInbox<SqliteConnection>
   readonly outbox: SqliteOutbox
   readonly #database: SqliteDatabase
   readonly #watch: SqliteWatch
@@ -124,10 +123,13 @@ export class SqliteStores implements DatabaseStores<SqliteConnection> {
       .transaction
   }
 
-  projection(options: TransactionalProjectionOptions<SqliteConnection>): TransactionalProjection {
-    const { checkpoints, deadLetters } = this
+  projection(
+    options: TransactionalProjectionOptions<SqliteConnection>,
+  ): TransactionalProjection<SqliteConnection> {
+    const { checkpoints, deadLetters, inbox } = this
     const transaction: typeof this.transaction = (work) => this.transaction(work)
-    return TransactionalProjection.create({ transaction, checkpoints, deadLetters }, options)
+    const onRecorded = () => inbox.pruneInTime()
+    return TransactionalProjection.create({ transaction, checkpoints, deadLetters, onRecorded }, options)
   }
 
   async ready(): Promise<void> {

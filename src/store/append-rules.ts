@@ -78,7 +78,8 @@ function isSameEvent(given: DomainEvent, stored: DomainEvent): boolean {
   )
 }
 
-function numbered(event: DomainEvent, aggregateVersion: number): DomainEvent {
+/** The event with its version in the stream. */
+export function numbered(event: DomainEvent, aggregateVersion: number): DomainEvent {
   return event.aggregateVersion === aggregateVersion ? event : event.withAggregateVersion(aggregateVersion)
 }
 

@@ -14,12 +14,13 @@ import { type Checkpoint, InMemoryCheckpointStore } from './checkpoint-store.ts'
 import { InMemorySubscriptionDeadLetterStore, type ParkedEvent } from './dead-letter-store.ts'
 import { type InboxNote, InMemoryInboxNotes } from './in-memory-inbox.ts'
 import { InMemoryOutbox } from './in-memory-outbox.ts'
-import { type Inbox, TransactionalInbox } from './inbox.ts'
+import { TransactionalInbox } from './inbox.ts'
 import { InMemoryLeaseStore } from './lease-store.ts'
 import { outgoingEvents } from './outbox.ts'
 import type { StoreTransaction } from './store-transaction.ts'
 import type { Stores } from './stores.ts'
-import { TransactionalProjection, type TransactionalProjectionOptions } from './transactional-projection.ts'
+import { TransactionalProjection } from './transactional-projection.ts'
+import type { TransactionalProjectionOptions } from './transactional-units.ts'
 
 /**
  * All stores in memory, with transactions, for tests of programs that use durable stores. Transactions run one at a time, and
@@ -31,7 +32,7 @@ export class InMemoryStores implements Stores<undefined> {
   readonly checkpoints: InMemoryCheckpointStore
   readonly leases = new InMemoryLeaseStore()
   readonly deadLetters: InMemorySubscriptionDeadLetterStore
-  readonly inbox: Inbox<undefined>
+  readonly inbox: TransactionalInbox<undefined>
   readonly outbox: InMemoryOutbox
   readonly #snapshots = new MemoryTable<Snapshot>()
   readonly #checkpoints = new MemoryTable<Checkpoint>()
@@ -84,10 +85,11 @@ export class InMemoryStores implements Stores<undefined> {
     })
   }
 
-  projection(options: TransactionalProjectionOptions<undefined>): TransactionalProjection {
-    const { checkpoints, deadLetters } = this
+  projection(options: TransactionalProjectionOptions<undefined>): TransactionalProjection<undefined> {
+    const { checkpoints, deadLetters, inbox } = this
     const transaction: typeof this.transaction = (work) => this.transaction(work)
-    return TransactionalProjection.create({ transaction, checkpoints, deadLetters }, options)
+    const onRecorded = () => inbox.pruneInTime()
+    return TransactionalProjection.create({ transaction, checkpoints, deadLetters, onRecorded }, options)
   }
 
   async ready(): Promise<void> {}

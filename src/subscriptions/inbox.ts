@@ -119,10 +119,11 @@ export class TransactionalInbox<Client> implements Inbox<Client> {
       // The attempt has already failed and will be repeated, so its writes must be rolled back.
       context.signal.throwIfAborted()
     })
-    this.#pruneInTime()
+    this.pruneInTime()
   }
 
-  #pruneInTime(): void {
+  /** Removes old records if the last removal was long enough ago. @internal */
+  pruneInTime(): void {
     const { retentionMs, logger } = this.#parts
     const now = performance.now()
     if (retentionMs === Number.POSITIVE_INFINITY || now - this.#prunedAt < this.#pruneIntervalMs) return

@@ -62,8 +62,8 @@ export type {
   SubscriptionOptions,
   SubscriptionProgress,
 } from './subscription-options.ts'
-export {
-  TransactionalProjection,
-  type TransactionalProjectionOptions,
-  type TransactionalProjectionParts,
-} from './transactional-projection.ts'
+export { TransactionalProjection } from './transactional-projection.ts'
+export type {
+  TransactionalProjectionOptions,
+  TransactionalProjectionParts,
+} from './transactional-units.ts'

@@ -4,11 +4,8 @@ import type { EventHandler, HandlerContext } from '../handling/event-handler.ts'
 import type { HandlerEntry } from '../handling/handler-entry.ts'
 import { HandlerRegistry } from '../handling/handler-registry.ts'
 import type { HandlerBinding } from './handler-binding.ts'
-import {
-  type BoundUnits,
-  TransactionalProjection,
-  type TransactionalUnits,
-} from './transactional-projection.ts'
+import { TransactionalProjection } from './transactional-projection.ts'
+import type { BoundUnits, HandlersFor, TransactionalUnits } from './transactional-units.ts'
 import type { Unit } from './unit.ts'
 import type { UnitCheckpoint } from './unit-checkpoint.ts'
 
@@ -55,7 +52,9 @@ export interface Consumer {
   /** True if a page is one unit. */
   readonly isBatch: boolean
   /** The handlers of an event, or of a batch. */
-  readonly handlersFor: (unit: Unit) => readonly HandlerEntry[]
+  readonly handlersFor: HandlersFor
+  /** Set if the consumer gets other events instead of those that are replaced: the handlers that get them. */
+  readonly replacing?: (own: HandlersFor) => HandlersFor
   readonly reset: (() => void | Promise<void>) | undefined
   /** Set if units are handled in transactions that also move the checkpoint. */
   readonly transactional?: TransactionalUnits
@@ -101,11 +100,19 @@ function transactionalConsumer(name: string, projection: TransactionalProjection
   }
 }
 
-/** The consumer with its units bound to a checkpoint, if they move it themselves. */
-export function boundTo(consumer: Consumer, checkpoint: UnitCheckpoint): Consumer {
-  if (consumer.transactional === undefined) return consumer
-  const bound = consumer.transactional.bind(checkpoint)
-  return { ...consumer, handlersFor: bound.handlersFor, bound }
+/**
+ * The consumer with its units bound to a checkpoint, if they move it themselves.
+ * @param units - the units to bind. Default: those of the consumer.
+ */
+export function boundTo(
+  consumer: Consumer,
+  checkpoint: UnitCheckpoint,
+  units = consumer.transactional,
+): Consumer {
+  if (units === undefined) return consumer
+  const bound = units.bind(checkpoint)
+  const { replacing } = consumer
+  return { ...consumer, handlersFor: replacing?.(bound.handlersFor) ?? bound.handlersFor, bound }
 }
 
 /** @returns true if it handles events of every type. */

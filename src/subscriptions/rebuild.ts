@@ -1,12 +1,9 @@
 import { toError } from '../errors.ts'
 import { SubscriptionStoppedError } from './errors.ts'
-import { FeedRun } from './feed-run.ts'
 import type { FeedSubscription } from './feed-subscription.ts'
-import { PositionWaiters } from './position-waiters.ts'
 import type { Consumer } from './projection.ts'
-import { SubscriptionMonitor } from './subscription-monitor.ts'
-import type { TransactionalUnits } from './transactional-projection.ts'
-import { WakeUp } from './wake-up.ts'
+import { Shadow } from './shadow.ts'
+import { moveCheckpoint, successorOf } from './successor.ts'
 
 /** The result of a rebuild. */
 export interface RebuildReport {
@@ -24,6 +21,7 @@ export interface RebuildReport {
 export async function rebuildInPlace(subscription: FeedSubscription): Promise<RebuildReport> {
   const { host, name, consumer, monitor } = subscription
   const { reset, transactional } = consumer
+  refuseInline(name, consumer)
   if (reset === undefined && transactional?.canReset !== true)
     throw new TypeError(`${name} cannot be rebuilt, because it has no reset().`)
   const isOurs = subscription.isLeading || (subscription.state === 'failed' && host.leases === undefined)
@@ -53,22 +51,27 @@ export async function rebuildInPlace(subscription: FeedSubscription): Promise<Re
  * stops the new projection. The current one then continues.
  */
 export async function rebuildBeside(subscription: FeedSubscription, fresh: Consumer): Promise<RebuildReport> {
-  if (fresh.transactional !== undefined || subscription.consumer.transactional !== undefined) {
+  const { name, consumer } = subscription
+  refuseInline(name, consumer)
+  refuseInline(name, fresh)
+  if (consumer.transactional !== undefined && fresh.transactional === undefined) {
     throw new TypeError(
-      `${subscription.name} moves its checkpoint in its own transactions, so no other projection can take its place. ` +
-        'Rebuild it without `into`, or fill a projection of another name.',
+      `${name} moves its checkpoint in its own transactions, so only a projection of the same stores can take its place.`,
     )
   }
-  if (!subscription.isLeading) throw notRunning(subscription.name)
+  if (!subscription.isLeading) throw notRunning(name)
   const startedAt = performance.now()
-  await fresh.reset?.()
-  const shadow = new Shadow(subscription, fresh)
+  const successor = await successorOf(subscription, fresh)
+  await successor.begin()
+  const shadow = new Shadow(subscription, successor)
   try {
     await shadow.caughtUp()
+    const fence = await fenceOf(subscription)
     await subscription.halt()
     await shadow.until(subscription.position)
     await shadow.end()
-    await takePlace(subscription, fresh, shadow.position)
+    await successor.takePlace(shadow.position, fence)
+    subscription.replaceConsumer(fresh)
   } finally {
     await shadow.end()
     subscription.goOn()
@@ -76,93 +79,17 @@ export async function rebuildBeside(subscription: FeedSubscription, fresh: Consu
   return reportOf(startedAt, shadow.eventsHandled, shadow.position)
 }
 
-async function takePlace(subscription: FeedSubscription, fresh: Consumer, position: number): Promise<void> {
-  await moveCheckpoint(subscription, position)
-  subscription.replaceConsumer(fresh)
+/** The events of an inline projection are also handled outside of the subscription. */
+function refuseInline(name: string, { transactional }: Consumer): void {
+  if (transactional?.isInline !== true) return
+  throw new TypeError(
+    `${name} is also handled inline, so it cannot be rebuilt. Fill a projection of another name instead.`,
+  )
 }
 
-/**
- * Saves a position under the fencing number that the checkpoint has: the caller holds the lease.
- * @param transactional - resets the read model in the same transaction.
- */
-async function moveCheckpoint(
-  { host, name }: FeedSubscription,
-  position: number,
-  transactional?: TransactionalUnits,
-): Promise<void> {
-  const present = await host.checkpoints.load(name)
-  const storeId = await host.store.identity()
-  const checkpoint = { position, storeId, eventId: undefined, fence: present?.fence }
-  if (transactional === undefined) await host.checkpoints.save(name, checkpoint, present?.position)
-  else await transactional.reset(checkpoint, present?.position)
-}
-
-/** The loop of the new projection over the feed. Its position is not saved until it replaces the current projection. */
-class Shadow {
-  readonly #subscription: FeedSubscription
-  readonly #waiters = new PositionWaiters()
-  readonly #wakeUp = new WakeUp()
-  readonly #monitor: SubscriptionMonitor
-  readonly #run: FeedRun
-  readonly #ended: Promise<void>
-
-  /** Starts at once. */
-  constructor(subscription: FeedSubscription, fresh: Consumer) {
-    const { host, name, options, gate, stopped } = subscription
-    this.#subscription = subscription
-    this.#monitor = new SubscriptionMonitor(name, host.logger)
-    this.#run = new FeedRun({
-      ...host,
-      // Its handlers may wait for the current projection, which does not wait for them.
-      owner: this,
-      options,
-      gate,
-      consumer: fresh,
-      monitor: this.#monitor,
-      wakeUp: this.#wakeUp,
-      start: { position: 0, eventId: undefined },
-      progress: {
-        moved: ({ position }) => this.#waiters.moved(position),
-        pageRead: () => undefined,
-        busy: undefined,
-      },
-    })
-    this.#ended = this.#follow(stopped, notRunning(name))
-  }
-
-  get position(): number {
-    return this.#run.position
-  }
-
-  get eventsHandled(): number {
-    return this.#monitor.eventsHandled
-  }
-
-  async caughtUp(): Promise<void> {
-    await this.until(await this.#subscription.host.store.headPosition())
-  }
-
-  async until(position: number): Promise<void> {
-    const { failure } = this.#run
-    if (failure !== undefined) throw failure
-    if (this.#run.position < position) await this.#waiters.until(position)
-  }
-
-  async end(): Promise<void> {
-    this.#run.stop()
-    await this.#ended
-  }
-
-  async #follow(stopped: AbortSignal, error: Error): Promise<void> {
-    const abandon = () => this.#run.abandon(error)
-    const { wakeUps } = this.#subscription
-    stopped.addEventListener('abort', abandon, { once: true })
-    wakeUps.add(this.#wakeUp)
-    await this.#run.follow()
-    wakeUps.delete(this.#wakeUp)
-    stopped.removeEventListener('abort', abandon)
-    this.#waiters.reject(this.#run.failure ?? error)
-  }
+/** The fencing number of the lease under which a running subscription saves its checkpoint. */
+async function fenceOf({ host, name }: FeedSubscription): Promise<number | undefined> {
+  return (await host.checkpoints.load(name))?.fence
 }
 
 function reportOf(startedAt: number, eventsHandled: number, position: number): RebuildReport {

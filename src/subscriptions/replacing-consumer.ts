@@ -5,6 +5,8 @@ import type { HandlerEntry } from '../handling/handler-entry.ts'
 import type { StoredEvent } from '../store/index.ts'
 import type { Consumer } from './projection.ts'
 import type { EventReplacement } from './replacements.ts'
+import type { HandlersFor } from './transactional-units.ts'
+import type { Unit } from './unit.ts'
 
 /**
  * A consumer that gets other events instead of those that are replaced.
@@ -30,8 +32,24 @@ export function withReplacements(
       .filter(isWanted)
       .map((event) => ({ ...stored, event }))
   }
+  // A transaction moves the checkpoint past a stored event, so it handles all events that replace it.
+  const isUnit = consumer.isBatch || consumer.transactional !== undefined
+  const replacing =
+    (own: HandlersFor): HandlersFor =>
+    (unit) => {
+      if (!unit.some(({ event }) => byType.has(event.eventType))) return own(unit)
+      try {
+        if (unit.some(({ fault }) => fault !== undefined)) return [failing(consumer, undefined)]
+        const events = unit.flatMap(eventsOf)
+        return isUnit ? handlersOfAll(own, events, unit) : handlersOfEach(own, events)
+      } catch (thrown) {
+        return [failing(consumer, toError(thrown))]
+      }
+    }
   return {
     ...consumer,
+    replacing,
+    handlersFor: replacing(consumer.handlersFor),
     eventClasses: [
       ...consumer.eventClasses,
       ...replacements.flatMap(({ eventClass, into }) => [eventClass, ...into]),
@@ -40,16 +58,6 @@ export function withReplacements(
       replacements
         .filter(({ into }) => into.some(({ eventType }) => wanted.includes(eventType)))
         .map(({ eventClass }) => eventClass.eventType),
-    handlersFor: (unit) => {
-      if (!unit.some(({ event }) => byType.has(event.eventType))) return consumer.handlersFor(unit)
-      try {
-        if (unit.some(({ fault }) => fault !== undefined)) return [failing(consumer, undefined)]
-        const events = unit.flatMap(eventsOf)
-        return consumer.isBatch ? batchHandlers(consumer, events) : handlersOfEach(consumer, events)
-      } catch (thrown) {
-        return [failing(consumer, toError(thrown))]
-      }
-    },
   }
 }
 
@@ -62,22 +70,26 @@ function refuseReplaced({ name, eventTypes }: Consumer, byType: ReadonlyMap<stri
   ])
 }
 
-function batchHandlers(consumer: Consumer, events: readonly StoredEvent[]): readonly HandlerEntry[] {
+function handlersOfAll(
+  own: HandlersFor,
+  events: readonly StoredEvent[],
+  whole: Unit,
+): readonly HandlerEntry[] {
   const [first, ...others] = events
-  return first === undefined ? [] : consumer.handlersFor([first, ...others])
+  return first === undefined ? [] : own([first, ...others], whole)
 }
 
 /** The handlers of several events as handlers of one: each gets its events one after the other. */
-function handlersOfEach(consumer: Consumer, events: readonly StoredEvent[]): readonly HandlerEntry[] {
+function handlersOfEach(own: HandlersFor, events: readonly StoredEvent[]): readonly HandlerEntry[] {
   const eventsOf = new Map<HandlerEntry, DomainEvent[]>()
   for (const stored of events) {
-    for (const handler of consumer.handlersFor([stored])) {
+    for (const handler of own([stored])) {
       eventsOf.set(handler, [...(eventsOf.get(handler) ?? []), stored.event])
     }
   }
-  return [...eventsOf].map(([handler, own]) => {
+  return [...eventsOf].map(([handler, given]) => {
     const invoke = async (_replaced: DomainEvent, context: HandlerContext) => {
-      for (const event of own) {
+      for (const event of given) {
         if (handler.accepts?.(event) ?? true) await handler.invoke(event, context)
       }
     }

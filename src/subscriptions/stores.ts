@@ -5,7 +5,8 @@ import type { Inbox } from './inbox.ts'
 import type { LeaseStore } from './lease-store.ts'
 import type { Outbox } from './outbox.ts'
 import type { StoreTransaction } from './store-transaction.ts'
-import type { TransactionalProjection, TransactionalProjectionOptions } from './transactional-projection.ts'
+import type { TransactionalProjection } from './transactional-projection.ts'
+import type { TransactionalProjectionOptions } from './transactional-units.ts'
 
 /**
  * All stores of a service: its events and snapshots, the checkpoints, leases and parked events of its subscriptions, and the inbox
@@ -50,7 +51,7 @@ export interface Stores<Client = unknown> extends AsyncDisposable {
    *   }),
    * )
    */
-  projection(options: TransactionalProjectionOptions<Client>): TransactionalProjection
+  projection(options: TransactionalProjectionOptions<Client>): TransactionalProjection<Client>
   /** Resolves when the stores can be used: connected, with the schema of this release. @throws the reason if they cannot. */
   ready(): Promise<void>
   /** Waits for running calls, then closes all handles. Idempotent. */

@@ -33,7 +33,8 @@ import {
   resolveSubscriptionOptions,
   type SubscriptionOptions,
 } from './subscription-options.ts'
-import { checkTransactional, type TransactionalProjection } from './transactional-projection.ts'
+import type { TransactionalProjection } from './transactional-projection.ts'
+import { checkTransactional } from './transactional-units.ts'
 
 export interface StopOptions {
   /** Maximum duration of the call, in milliseconds. Default: `shutdownTimeoutMs`. */
@@ -48,8 +49,8 @@ export interface WaitOptions {
 export interface RebuildOptions {
   /**
    * A new projection. It is filled from the beginning while the current projection continues, and replaces the current
-   * one when it has caught up. Its `reset` is called first, if it has one. Default: the current projection is reset and
-   * filled again.
+   * one when it has caught up. Its `reset` is called first, if it has one. A projection of `stores.projection` moves its
+   * readers in the transaction that replaces the current one. Default: the current projection is reset and filled again.
    */
   readonly into?: object
 }
@@ -206,6 +207,9 @@ export class SubscriptionManager implements AsyncDisposable {
     refuseInHandlerOf(subscription, `rebuild('${name}')`)
     if (into === undefined) return rebuildInPlace(subscription)
     const fresh = this.#withReplacements(readSubscriber(into, name), subscription.options)
+    const { transactional } = fresh
+    if (transactional !== undefined)
+      checkTransactional(name, transactional, this.#host, subscription.options.concurrency)
     return rebuildBeside(subscription, fresh)
   }
 

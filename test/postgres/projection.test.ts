@@ -69,6 +69,51 @@ it('adds once what was committed when the answer to the commit was lost', {
   expect(runs).toEqual([1, 2, 3])
 })
 
+it('switches the readers once when the answer to the commit of the switch was lost', {
+  timeout: paced(60_000),
+}, async () => {
+  const schema = freshSchema()
+  const sums = await sumTable(schema)
+  const url = new URL(inject('postgresUrl'))
+  const proxy = await TcpProxy.start({ host: url.hostname, port: Number(url.port) })
+  onTestFinished(() => proxy.close())
+  url.hostname = '127.0.0.1'
+  url.port = String(proxy.port)
+  await using stores = openStores({ schema, postgresUrl: url.href, answerTimeoutMs: 500 })
+  await using manager = new SubscriptionManager({
+    eventStore: stores.events,
+    checkpoints: stores.checkpoints,
+    logger: new RecordingLogger(),
+  })
+  const handled: string[] = []
+  const named = (label: string) => handlerFor(Noted, ({ n }) => void handled.push(`${label} ${n}`))
+  manager.subscribe(stores.projection({ name: 'sums', handlers: [named('old')] }), {
+    retryBaseDelayMs: 10,
+    pollIntervalMs: 50,
+  })
+  manager.start()
+  await using writer = openStores({ schema })
+  await manager.whenProcessed((await append(writer, 1)).globalPosition)
+  let switches = 0
+  const into = stores.projection({
+    name: 'sums',
+    handlers: [named('new')],
+    switchReaders: async (tx) => {
+      await tx.client.query({ text: sums.add, values: [1] })
+      switches += 1
+      if (switches === 1) proxy.silence('answers')
+    },
+  })
+  const rebuilding = manager.rebuild('sums', { into })
+  await expect.poll(() => sums.total(), { timeout: paced(20_000) }).toBe(1)
+  proxy.silence(undefined)
+  await rebuilding
+  await manager.whenProcessed((await append(writer, 2)).globalPosition)
+
+  expect(await sums.total()).toBe(1)
+  expect(handled).toEqual(['old 1', 'new 1', 'new 2'])
+})
+
 it('adds each event once over kills of its connections', { timeout: paced(60_000) }, async () => {
   const schema = freshSchema()
   const sums = await sumTable(schema)

@@ -46,7 +46,7 @@ export class NaiveSequenceStores implements Stores<undefined> {
   }
 
   /** Not used by the tests that run on it. */
-  projection(options: TransactionalProjectionOptions<undefined>): TransactionalProjection {
+  projection(options: TransactionalProjectionOptions<undefined>): TransactionalProjection<undefined> {
     return this.#others.projection(options)
   }
 

@@ -95,6 +95,26 @@ function projectingIn(whole: InMemoryStores, change: (tx: StoreTransaction) => S
   })
 }
 
+/** Stores whose projections commit a transaction that fails. */
+function committingFailures(whole: InMemoryStores): Stores {
+  return pretending<Stores>(whole, {
+    projection: (options) => {
+      const transaction = async <T>(work: (tx: StoreTransaction) => Promise<T>) => {
+        const ended = await whole.transaction(async (tx) =>
+          work(tx).then(
+            (result) => ({ result }),
+            (error: unknown) => ({ error }),
+          ),
+        )
+        if ('error' in ended) throw ended.error
+        return ended.result
+      }
+      const { checkpoints, deadLetters } = whole
+      return TransactionalProjection.create({ transaction, checkpoints, deadLetters }, options)
+    },
+  })
+}
+
 const faults: readonly (readonly [string, (whole: InMemoryStores) => Stores, string])[] = [
   [
     'takes positions from a sequence and shows events at the commit',
@@ -259,24 +279,36 @@ const faults: readonly (readonly [string, (whole: InMemoryStores) => Stores, str
   ],
   [
     'keeps the writes of a handler that fails',
-    (whole) =>
-      pretending<Stores>(whole, {
-        projection: (options) => {
-          const transaction = async <T>(work: (tx: StoreTransaction) => Promise<T>) => {
-            const ended = await whole.transaction(async (tx) =>
-              work(tx).then(
-                (result) => ({ result }),
-                (error: unknown) => ({ error }),
-              ),
-            )
-            if ('error' in ended) throw ended.error
-            return ended.result
-          }
-          const { checkpoints, deadLetters } = whole
-          return TransactionalProjection.create({ transaction, checkpoints, deadLetters }, options)
-        },
-      }),
+    committingFailures,
     'rolls back the writes and the checkpoint of a handler that fails',
+  ],
+  [
+    'moves readers to a projection that did not take the place of another',
+    committingFailures,
+    'keeps the current projection if the switch fails',
+  ],
+  [
+    'moves the checkpoint of a new projection though it is there already',
+    (whole) =>
+      projectingIn(whole, (tx) => ({
+        ...tx,
+        checkpoints: pretending(tx.checkpoints, { advance: async () => undefined }),
+      })),
+    'fills another projection, and switches the readers when it has all events',
+  ],
+  [
+    'keeps the dead-lettered events of a projection that handles all events again',
+    (whole) =>
+      projectingIn(whole, (tx) => ({
+        ...tx,
+        deadLetters: pretending(tx.deadLetters, { list: async () => [] }),
+      })),
+    'removes dead-lettered events when it handles all events again',
+  ],
+  [
+    'records no event that a projection has handled inline',
+    (whole) => projectingIn(whole, (tx) => ({ ...tx, inbox: { add: async () => true } })),
+    'handles each event once, inline or in the subscription of the same name',
   ],
   [
     'removes no parked event in the transaction that replays it',

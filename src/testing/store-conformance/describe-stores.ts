@@ -7,6 +7,7 @@ import { leaseTests } from './leases.ts'
 import { outboxTests } from './outbox.ts'
 import { parkedEventTests } from './parked-events.ts'
 import { projectionTests } from './projections.ts'
+import { inlineProjectionTests, rebuiltProjectionTests } from './rebuilt-projections.ts'
 import { snapshotTests } from './snapshots.ts'
 import {
   type DescribeStoresOptions,
@@ -25,7 +26,7 @@ const SUITE: Readonly<Record<string, readonly StoresTest[]>> = {
   'evolved events': evolvedSubscriptionTests,
   inbox: inboxTests,
   outbox: outboxTests,
-  projections: projectionTests,
+  projections: [...projectionTests, ...rebuiltProjectionTests, ...inlineProjectionTests],
 }
 
 /**

@@ -1,64 +1,18 @@
 import assert from 'node:assert/strict'
-import {
-  type DomainEvent,
-  handlerFor,
-  type InboxContext,
-  type Stores,
-  type StoreTransaction,
-  SubscriptionManager,
-  type SubscriptionOptions,
-  type TransactionalProjectionOptions,
-} from '../../index.ts'
+import type { StoreTransaction } from '../../index.ts'
 import { waitFor } from '../wait-for.ts'
-import { silent } from './relay-under-test.ts'
-import { appendTo, Filed, Noted, noted, refusal } from './stored-events.ts'
+import {
+  addEffect,
+  countEffect,
+  effects,
+  file,
+  type Handle,
+  managerOf,
+  numbers,
+  start,
+} from './projection-scene.ts'
+import { refusal } from './stored-events.ts'
 import { storesTest } from './stores-under-test.ts'
-
-/** The stream of events that the handlers of the tests append: what each event must cause once. */
-const EFFECTS = 'effects'
-
-type Handle = (event: Filed, context: InboxContext) => Promise<void>
-
-const countEffect: Handle = async ({ n }, { tx }) => void (await addEffect(tx, n))
-
-const addEffect = (tx: StoreTransaction, n: number, aggregateId = EFFECTS) =>
-  appendTo(tx.events, noted(aggregateId, n))
-
-/** The numbers of the events that had their effect, each time that they had it. */
-async function effects({ events }: Stores, aggregateId = EFFECTS): Promise<readonly number[]> {
-  const stream = await events.getEvents(aggregateId)
-  return stream.events.map((event: DomainEvent) => (event instanceof Noted ? event.n : -1))
-}
-
-const numbers = (count: number): readonly number[] => Array.from({ length: count }, (_, n) => n)
-
-/** Appends the events that the projections of the tests handle. @returns the last position. */
-async function file(stores: Stores, from: number, to: number): Promise<number> {
-  let position = 0
-  for (let n = from; n < to; n += 1) {
-    position = (await appendTo(stores.events, new Filed({ aggregateId: `f${n % 3}`, n }))).globalPosition
-  }
-  return position
-}
-
-function managerOf({ events, checkpoints, deadLetters }: Stores): SubscriptionManager {
-  return new SubscriptionManager({ eventStore: events, checkpoints, deadLetters, logger: silent })
-}
-
-/** Starts a manager with the projection `sums`. */
-function start(
-  stores: Stores,
-  handle: Handle = countEffect,
-  projection: Partial<TransactionalProjectionOptions> = {},
-  options: SubscriptionOptions = {},
-): SubscriptionManager {
-  const manager = managerOf(stores)
-  const handlers = [handlerFor(Filed, handle)]
-  const subscriber = stores.projection({ name: 'sums', handlers, ...projection })
-  manager.subscribe(subscriber, { pollIntervalMs: 50, retryBaseDelayMs: 5, ...options })
-  manager.start()
-  return manager
-}
 
 /** Projections whose checkpoint is in the transaction of their handlers. */
 export const projectionTests = [
