@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { Client, Pool } from 'pg'
 import { describe, expect, inject, it, onTestFinished } from 'vitest'
 import {
@@ -170,6 +171,17 @@ it('ends an append in a transaction whose connection becomes half open, and the 
 
   expect(await failureInTime(work)).toBeInstanceOf(StoreOutcomeUnknownError)
   expect((await stores.events.getEvents('a')).version).toBe(0)
+})
+
+it('reads an answer that arrived while the process was paused for longer than the limit', async () => {
+  await using stores = openStores({ answerTimeoutMs: 300, wakeUp: 'poll' })
+  await append(stores)
+  await stores.transaction(async (tx) => {
+    const appended = append(tx)
+    await nextTurn() // the statement is sent
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1000)
+    expect((await appended).newVersion).toBe(2)
+  })
 })
 
 it('says that a commit without an answer may be stored', { timeout: paced(30_000) }, async () => {
