@@ -53,7 +53,8 @@ const during = (count: number) => new During({ aggregateId: `Order-${count % 3}`
 const later = (count: number) => new Later({ aggregateId: `Order-${count % 3}`, count })
 
 /** The id of an event, and its payload as this release reads it. */
-const lineOf = (event: Before | During | Later) => `${event.eventId} ${'n' in event ? event.n : event.count}`
+const lineOf = (event: Before | During | Later) =>
+  `${event.eventId} ${event instanceof Before ? event.n : event.count}`
 
 /**
  * Consumes with the code of one release, and prints the events that it has handled. Publishes as many as a line of its input
