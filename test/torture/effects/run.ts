@@ -20,6 +20,9 @@ const PROGRAM = fileURLToPath(new URL('program.ts', import.meta.url))
 /** Maximum duration of the shutdown of a process, in milliseconds. */
 const END_MS = 20_000
 
+/** Time for all processes to start, in addition to 10 s for each kill, in milliseconds. */
+const KILLS_MS = 30_000
+
 export interface EffectTortureOptions {
   readonly bus: BrokerKind
   /** Where the torture user can connect. */
@@ -91,7 +94,9 @@ class EffectTorture {
     const others = (['relay', 'consumer', 'projector'] as const).map((role) => this.#keepAlive(role))
     await this.#keepAlive('producer')
     const areAllKilled = () => ROLES.every((role) => this.#kills[role] >= this.#killsOf(role))
-    await this.#until(areAllKilled, this.#options.kills * 5_000, () => JSON.stringify(this.#kills))
+    await this.#until(areAllKilled, KILLS_MS + this.#options.kills * 10_000, () =>
+      JSON.stringify(this.#kills),
+    )
     // The effect of a later order shows that those before it do not come any more.
     const placed = await this.#placeMarkers(orders)
     const hasMarkers = async () => {
