@@ -4,8 +4,8 @@ import { durationMs, positiveInteger, resolveOptions } from '../kit/options.ts'
 /** When a handler pauses because its dependency is down, and how it resumes. */
 export interface OutageGuardOptions {
   /**
-   * Number of different events that fail for the same reason within `withinMs`, and more than succeed after the first of
-   * them. Default 10.
+   * Number of different events that fail for the same reason within `withinMs`, and more than succeed. Of the successes
+   * before the first failure, at most this number counts. Default 10.
    */
   readonly failures?: number
   /** In milliseconds. Default 10,000. */
@@ -37,8 +37,8 @@ export function guardOptions(
 /** The events that failed for one reason in the current window. */
 interface Failing {
   readonly events: Set<string>
-  /** Number of runs that had succeeded in the window before the first of these failures. */
-  readonly successesBefore: number
+  /** Number of successes before the first of these failures that do not count. */
+  readonly uncounted: number
 }
 
 /** A handler paused or resumed. */
@@ -139,12 +139,13 @@ export class OutageGuard {
     }
     this.#roll()
     const reason = reasonOf(error)
-    const failing = this.#failing.get(reason) ?? { events: new Set(), successesBefore: this.#successes }
+    const { failures, probeDelayMs } = this.#options
+    // If all successes before an outage counted, a busy handler would pause too late to spare its events.
+    const uncounted = Math.max(0, this.#successes - failures)
+    const failing = this.#failing.get(reason) ?? { events: new Set(), uncounted }
     this.#failing.set(reason, failing)
     const { size } = failing.events.add(eventId)
-    const { failures, probeDelayMs } = this.#options
-    // Successes before the outage do not count: a busy handler would pause too late to spare its events.
-    if (size < failures || size <= this.#successes - failing.successesBefore) return false
+    if (size < failures || size <= this.#successes - failing.uncounted) return false
     this.#forget()
     this.#pause = { delayMs: probeDelayMs, probeAt: performance.now() + probeDelayMs, error }
     this.#onChange({ isPaused: true, error })

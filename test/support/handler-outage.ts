@@ -62,7 +62,9 @@ export async function runOutage({
     await dependency.call()
     seen.add(event)
   }
-  bus.subscribe(OrderShipped, handle, { name: 'guarded', maxRetries: 2, outageGuard: true })
+  // The retries last longer than it takes ten events to fail.
+  const policy = { maxRetries: 2, retryBaseDelayMs: 1000, retryMaxDelayMs: 2000, outageGuard: true }
+  bus.subscribe(OrderShipped, handle, { name: 'guarded', ...policy })
   bus.startConsumingInBackground()
   await bus.whenConsuming()
   const source = new Source(publisher, ratePerSecond, seen)
