@@ -10,7 +10,7 @@ export type SuiteTests = Readonly<Record<string, readonly string[] | 'all'>>
 /**
  * A runner for the second variant of something that has run the whole suite as its first variant. It omits these tests,
  * which run the same code with the same calls to the server in both variants. A new test of the suite runs on both. See
- * decision 0021.
+ * decision 0022.
  */
 export function variantRunner(omitted: SuiteTests): SuiteRunner {
   if (runsAll) return { describe, it }
@@ -46,7 +46,8 @@ export function variantRunner(omitted: SuiteTests): SuiteRunner {
         body()
         topics.pop()
         if (!isWholeSuite) return
-        it('omits only tests that the suite has', () => expect([...met].toSorted()).toEqual(listed.toSorted()))
+        it('omits only tests that the suite has', () =>
+          expect([...met].toSorted()).toEqual(listed.toSorted()))
       })
     },
     it: only,

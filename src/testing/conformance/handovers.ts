@@ -32,14 +32,24 @@ export const handoverTests: readonly ConformanceTest[] = [
   }, async (scene) => {
     const before = await older(scene)
     const after = await newer(scene)
-    for (let n = 0; n < PER_AGGREGATE; n += 1)
-      await after.bus.publish(AGGREGATES.map((aggregateId) => marked(aggregateId, n)))
+    let rounds = 0
+    const publishRound = async () => {
+      await after.bus.publish(AGGREGATES.map((aggregateId) => marked(aggregateId, rounds)))
+      rounds += 1
+    }
+    // The group shares the events between its members, in no certain proportion.
+    await scene.until('an event at the older consumer', async () => {
+      await publishRound()
+      const { inFlight, eventsSkipped } = before.bus.getStats()
+      return inFlight + eventsSkipped > 0
+    })
+    for (let n = 0; n < PER_AGGREGATE; n += 1) await publishRound()
     await before.bus.shutdown()
 
-    await scene.runs(after.marks, AGGREGATES.length * PER_AGGREGATE)
+    await scene.runs(after.marks, AGGREGATES.length * rounds)
     for (const id of AGGREGATES) {
       const order = after.marks.events.flatMap(({ aggregateId, n }) => (aggregateId === id ? [n] : []))
-      assert.deepEqual([...new Set(order)], [0, 1, 2, 3, 4])
+      assert.deepEqual([...new Set(order)], [...Array(rounds).keys()])
     }
     const { eventsSkipped, messagesSentToDlq } = before.bus.getStats()
     assert.deepEqual([eventsSkipped, messagesSentToDlq], [0, 0])
@@ -72,7 +82,7 @@ export const handoverTests: readonly ConformanceTest[] = [
     await scene.until('a dead letter', async () => (await before.bus.deadLetters.count()) === 1)
     const [letter] = (await before.bus.deadLetters.list()).deadLetters
     assert.equal(letter?.reason, 'handler_not_found')
-    assert.match(letter?.errorMessage ?? '', /ConformanceMarked.*200 ms/)
+    assert.match(letter?.errorMessage ?? '', /^This consumer has no handler for ConformanceMarked\./)
     await before.bus.shutdown()
     const after = await newer(scene)
     assert.equal(await after.bus.deadLetters.replayAll(), 1)

@@ -104,7 +104,10 @@ export const replayTests = [
   test('refuses a destination that it does not understand', { needs: ['deadLetters'] }, async (scene) => {
     const { deadLetters } = await scene.brokerBus()
     const misspelled: object = { handler: ['a'] }
-    await assert.rejects(deadLetters.replay('1', misspelled), /handler is not an option.*handlers/)
+    await assert.rejects(
+      deadLetters.replay('1', misspelled),
+      /handler is not an option; did you mean handlers\?/,
+    )
     await assert.rejects(deadLetters.replay('1', { handlers: [] }), /handlers must be/)
     await assert.rejects(deadLetters.replay('1', { handlers: ['(unnamed)'] }), /handlers must be/)
     await assert.rejects(deadLetters.replayAll({}, { group: '' }), /group must be/)
