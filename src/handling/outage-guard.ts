@@ -4,8 +4,9 @@ import { durationMs, positiveInteger, resolveOptions } from '../kit/options.ts'
 /** When a handler pauses because its dependency is down, and how it resumes. */
 export interface OutageGuardOptions {
   /**
-   * Number of different events that fail for the same reason within `withinMs`, and more than succeed. Of the successes
-   * before the first failure, at most this number counts. Default 10.
+   * Number of different events that fail for the same reason within `withinMs`, while no more events succeed. Of the
+   * successes before the first failure, at most this number counts. Default 10. The bus must be able to hold as many
+   * events: on RabbitMQ, `prefetchCount` is 10 by default.
    */
   readonly failures?: number
   /** In milliseconds. Default 10,000. */
@@ -145,7 +146,7 @@ export class OutageGuard {
     const failing = this.#failing.get(reason) ?? { events: new Set(), uncounted }
     this.#failing.set(reason, failing)
     const { size } = failing.events.add(eventId)
-    if (size < failures || size <= this.#successes - failing.uncounted) return false
+    if (size < failures || size < this.#successes - failing.uncounted) return false
     this.#forget()
     this.#pause = { delayMs: probeDelayMs, probeAt: performance.now() + probeDelayMs, error }
     this.#onChange({ isPaused: true, error })
