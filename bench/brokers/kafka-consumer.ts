@@ -39,7 +39,7 @@ export async function consumeRaw(options: RawKafkaOptions): Promise<AsyncDisposa
   })
   const commits = new Commits(consumer, topic)
   const lanes = new Lanes(handlers, width)
-  const bury = coalesced(producer)
+  const deadLetter = coalesced(producer)
   const intake = new Intake(stream)
   stream.on('error', (error) => console.error(error))
   stream.on('data', (record) => {
@@ -52,7 +52,7 @@ export async function consumeRaw(options: RawKafkaOptions): Promise<AsyncDisposa
     }
     lanes.run(record.key, event, (error) => {
       if (error === undefined) finish()
-      else void bury(deadLetterOf(record)).then(finish)
+      else void deadLetter(deadLetterOf(record)).then(finish)
     })
   })
   return {

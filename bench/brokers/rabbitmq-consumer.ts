@@ -29,7 +29,7 @@ export async function consumeRaw(options: RawRabbitOptions): Promise<AsyncDispos
     acks.arrived()
     lanes.run(event.aggregate_id, event, (error) => {
       if (error === undefined) acks.done(message)
-      else bury(publisher, deadLetters, message, () => acks.done(message))
+      else deadLetter(publisher, deadLetters, message, () => acks.done(message))
     })
   })
   return {
@@ -41,7 +41,7 @@ export async function consumeRaw(options: RawRabbitOptions): Promise<AsyncDispos
 }
 
 /** Publishes the unchanged original, persistent and confirmed, before the acknowledgment. */
-function bury(publisher: ConfirmChannel, queue: string, message: ConsumeMessage, onDone: () => void): void {
+function deadLetter(publisher: ConfirmChannel, queue: string, message: ConsumeMessage, onDone: () => void): void {
   const { contentType, contentEncoding, messageId, timestamp, headers } = message.properties
   const properties = { contentType, contentEncoding, messageId, timestamp, headers, persistent: true }
   // amqplib types the error as any.

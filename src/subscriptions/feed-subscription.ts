@@ -158,7 +158,7 @@ export class FeedSubscription {
   }
 
   /** Ends a halt. Starts the subscription again, unless it was stopped in the meantime. */
-  goOn(): void {
+  endHalt(): void {
     this.#isHalted = false
     if (!this.#stopped.signal.aborted) this.start()
   }

@@ -39,7 +39,7 @@ export async function rebuildInPlace(subscription: FeedSubscription): Promise<Re
     throw thrown
   }
   if (subscription.stopped.aborted) throw notRunning(name)
-  subscription.goOn()
+  subscription.endHalt()
   await subscription.whenProcessed(head)
   return reportOf(startedAt, monitor.eventsHandled - before, subscription.position)
 }
@@ -74,7 +74,7 @@ export async function rebuildBeside(subscription: FeedSubscription, fresh: Consu
     subscription.replaceConsumer(fresh)
   } finally {
     await shadow.end()
-    subscription.goOn()
+    subscription.endHalt()
   }
   return reportOf(startedAt, shadow.eventsHandled, shadow.position)
 }

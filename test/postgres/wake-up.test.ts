@@ -89,6 +89,17 @@ const RESUMED = 'wake-ups by NOTIFY resumed'
 const resumptions = (logger: RecordingLogger) =>
   reported(logger).filter((message) => message === RESUMED).length
 
+/** Waits until a listening session exists and has sent the notification by which it tests itself. */
+async function listening(
+  client: Awaited<ReturnType<typeof connected>>,
+  applicationName: string,
+): Promise<void> {
+  const text = `select from pg_stat_activity
+    where application_name = $1 and state = 'idle' and query ~ 'pg_notify|^select 1$'`
+  const sessions = async () => (await client.query(text, [applicationName])).rowCount
+  await expect.poll(sessions, { timeout: paced(10_000) }).toBeGreaterThan(0)
+}
+
 it('finds events that were appended while its connection was broken, and listens again', async () => {
   const schema = freshSchema()
   const logger = new RecordingLogger()
@@ -102,6 +113,7 @@ it('finds events that were appended while its connection was broken, and listens
   await using client = await connected()
   for (let round = 0; round < 2; round += 1) {
     const next = await woken.more()
+    await listening(client, schema)
     const cut = 'select pg_terminate_backend(pid) from pg_stat_activity where application_name = $1'
     const { rowCount } = await client.query(cut, [schema])
     expect(rowCount).toBeGreaterThan(0)
@@ -135,6 +147,7 @@ it('finds what was added to the outbox while its connection was cut', async () =
   await using client = await connected()
   for (let round = 0; round < 2; round += 1) {
     const next = await woken.more()
+    await listening(client, schema)
     const cut = 'select pg_terminate_backend(pid) from pg_stat_activity where application_name = $1'
     await client.query(cut, [schema])
     await addToOutbox(writer, 'a')
