@@ -35,7 +35,7 @@ it.each<[EffectFault, 'consumer' | 'relay', RegExp]>([
   ['checkpointFirst', 'relay', /has 0 effects/],
 ])('the torture fails effects with a planted fault: %s', { timeout }, async (fault, killed, words) => {
   const { violations } = await tortureEffects({
-    ...{ ...short, port: broker.port, kills: 3, fault, killed: [killed] },
+    ...{ ...short, port: broker.port, kills: 1, fault, killed: [killed] },
   })
 
   expect(violations).toContainEqual(expect.stringMatching(words))

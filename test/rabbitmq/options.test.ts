@@ -66,6 +66,9 @@ describe('defaults', () => {
       certFile: undefined,
       keyFile: undefined,
       // Options that eventsource-py lacks.
+      retryDelaysMs: undefined,
+      retryIf: undefined,
+      discardIf: undefined,
       headersMatch: undefined,
       queueType: 'classic',
       singleActiveConsumer: false,
@@ -83,6 +86,8 @@ describe('defaults', () => {
       propagateCausation: true,
       propagateBaggage: false,
       newerVersions: 'tolerate',
+      unhandledEvents: 'skip',
+      handoverTimeoutMs: 600_000,
       logger: undefined,
       // Derived from the options.
       names: {
@@ -92,6 +97,7 @@ describe('defaults', () => {
         deadLetterQueue: 'events.default.dlq',
         bindingsQueue: 'events.default.bindings',
         groupsQueue: 'events_dlq.groups',
+        typesExchange: 'events.default.types',
       },
       endpoints: [
         {

@@ -53,13 +53,19 @@ function die(): void {
 
 /** A point at which the process may end. */
 function point(): void {
+  if (fault !== undefined) return
   pointsToLive -= 1
   if (pointsToLive <= 0) die()
 }
 
+/** The point at which a process with a fault ends, so that the fault certainly shows. */
+function faultyPoint(): void {
+  if (options.killWithin > 0) die()
+}
+
 /** Ends the process at a time that no code chooses: in a commit, a confirmation or an acknowledgment. */
 function dieSometime(): void {
-  if (options.killWithin > 0) setTimeout(die, random.integer(0, LONGEST_LIFE_MS))
+  if (options.killWithin > 0 && fault === undefined) setTimeout(die, random.integer(0, LONGEST_LIFE_MS))
 }
 
 async function sql({ client }: StoreTransaction, text: string): Promise<void> {
@@ -107,7 +113,13 @@ async function relay(): Promise<void> {
       publish: async (events) => {
         point()
         if (fault === 'checkpointFirst') {
-          published = published.then(() => delay(50)).then(() => bus.publish(events))
+          // In that time, the relay saves its checkpoint.
+          published = published
+            .then(() => delay(options.killWithin > 0 ? 500 : 0))
+            .then(() => {
+              faultyPoint()
+              return bus.publish(events)
+            })
           return
         }
         await bus.publish(events)
@@ -131,7 +143,7 @@ const withNote = stores.inbox.once<Ordered>('effect', async ({ n }, { tx }) => {
 async function inTwoTransactions({ eventId, n }: Ordered): Promise<void> {
   if (await stores.inbox.has('effect', eventId)) return
   await stores.transaction((tx) => insert(tx, 'effects', n))
-  point()
+  faultyPoint()
   await stores.transaction((tx) => tx.inbox.add('effect', eventId))
 }
 
