@@ -41,7 +41,12 @@ export async function consumeRaw(options: RawRabbitOptions): Promise<AsyncDispos
 }
 
 /** Publishes the unchanged original, persistent and confirmed, before the acknowledgment. */
-function deadLetter(publisher: ConfirmChannel, queue: string, message: ConsumeMessage, onDone: () => void): void {
+function deadLetter(
+  publisher: ConfirmChannel,
+  queue: string,
+  message: ConsumeMessage,
+  onDone: () => void,
+): void {
   const { contentType, contentEncoding, messageId, timestamp, headers } = message.properties
   const properties = { contentType, contentEncoding, messageId, timestamp, headers, persistent: true }
   // amqplib types the error as any.
