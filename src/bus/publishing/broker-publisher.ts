@@ -116,10 +116,10 @@ export class BrokerPublisher {
   async #connectBefore(signal: AbortSignal): Promise<Error | undefined> {
     const { connection, publishTimeoutMs } = this.#parts
     if (connection.isDone) return undefined
-    const timeout = new PublishTimeoutError(publishTimeoutMs, 'still connecting')
-    let lastError: Error = timeout
+    let lastError: Error = new PublishTimeoutError(publishTimeoutMs, 'still connecting')
     const connect = async () => {
-      if (!(await settledUntil(connection.ensure(), signal))) throw timeout
+      // The error of an earlier attempt says more than that the last one has not ended.
+      if (!(await settledUntil(connection.ensure(), signal))) throw lastError
     }
     const onFailure = (error: Error) => {
       lastError = error
