@@ -6,7 +6,7 @@ export interface OutageGuardOptions {
   /**
    * Number of different events that fail for the same reason within `withinMs`, while no more events succeed. Of the
    * successes before the first failure, at most this number counts. Default 10. The bus must be able to hold as many
-   * events: on RabbitMQ, `prefetchCount` is 10 by default.
+   * events (`maxInFlight`, `prefetchCount`).
    */
   readonly failures?: number
   /** In milliseconds. Default 10,000. */
