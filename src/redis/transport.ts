@@ -70,7 +70,7 @@ export class RedisTransport implements Transport {
     this.deadLetters = new RedisDeadLetters(options, () => this.client())
     this.#publisher = new RedisPublisher({
       link: this.#commands,
-      stream: keys.stream,
+      streams: keys.streams,
       address,
       publishTimeoutMs,
     })
@@ -119,8 +119,10 @@ export class RedisTransport implements Transport {
 
   async lag(): Promise<number | undefined> {
     const { consumerGroup, keys } = this.#options
-    const state = await readStreamState(this.client(), keys.stream)
-    return state?.groups.find(({ name }) => name === consumerGroup)?.lag ?? undefined
+    const client = this.client()
+    const states = await Promise.all(keys.streams.map((key) => readStreamState(client, key)))
+    const lags = states.map((state) => state?.groups.find(({ name }) => name === consumerGroup)?.lag)
+    return lags.reduce<number | undefined>(sumIfKnown, 0)
   }
 
   close(): Promise<void> {
@@ -158,7 +160,7 @@ export class RedisTransport implements Transport {
   /** Reports a key of another type at connect, and not with the first event. */
   async #checkStream(): Promise<void> {
     const { keys, address } = this.#options
-    for (const key of [keys.stream, keys.deadLetters]) {
+    for (const key of [...keys.streams, keys.deadLetters]) {
       const type = await this.#typeOf(key)
       if (type === 'stream' || type === 'none') continue
       throw new ConnectionError(
@@ -176,6 +178,10 @@ export class RedisTransport implements Transport {
       throw commandError(this.#options.address, 'TYPE', error)
     }
   }
+}
+
+function sumIfKnown(sum: number | undefined, lag: number | null | undefined): number | undefined {
+  return sum === undefined || lag === undefined || lag === null ? undefined : sum + lag
 }
 
 /** Maximum part of a reply that is kept, regardless of the limits for an entry and for the messages in flight. */
