@@ -19,7 +19,11 @@ function turns(count: number, from = 0): readonly Noted[] {
 }
 
 /** The number of partitions of each owner, from the server. */
-async function sharesOf(prefix: string, group = 'default', partitions = PARTITIONS): Promise<readonly number[]> {
+async function sharesOf(
+  prefix: string,
+  group = 'default',
+  partitions = PARTITIONS,
+): Promise<readonly number[]> {
   const client = await connectClient()
   const shared = partitions === 1 ? `${prefix}:stream` : `{${prefix}}:stream:of${partitions}`
   const leases = Object.values(await client.hGetAll(`${shared}:leases:${group}`))
@@ -92,9 +96,12 @@ it('takes the partitions of a killed process over in less than 5 s, in order, an
   victim.kill('SIGKILL')
   const killedAt = performance.now()
   await once(victim, 'exit')
-  const own = new Set((await handled()).filter(({ consumer }) => consumer === 'victim').map((note) => note.aggregateId))
+  const own = new Set(
+    (await handled()).filter(({ consumer }) => consumer === 'victim').map((note) => note.aggregateId),
+  )
   await waitFor(
-    async () => (await handled()).some(({ consumer, aggregateId }) => consumer !== 'victim' && own.has(aggregateId)),
+    async () =>
+      (await handled()).some(({ consumer, aggregateId }) => consumer !== 'victim' && own.has(aggregateId)),
     { timeoutMs: 20_000, intervalMs: 20 },
   )
   const takeoverMs = performance.now() - killedAt
