@@ -10,6 +10,7 @@ import type {
   TransportHost,
 } from '../transport/transport.ts'
 import { clientFactory, type RedisClient } from './client/client.ts'
+import { ClusterRoute } from './client/cluster-route.ts'
 import { RedisLink } from './client/link.ts'
 import type { ReplyLimits } from './client/reply-guard.ts'
 import { readStreamState } from './client/stream-state.ts'
@@ -45,6 +46,7 @@ export class RedisTransport implements Transport {
     const shared = {
       address,
       createClient: clientFactory({ ...options, url: options.redisUrl }),
+      route: new ClusterRoute(keys.stream),
       connectTimeoutMs: options.socketConnectTimeoutMs,
       replyLimits: replyLimits(options),
     }
@@ -134,7 +136,7 @@ export class RedisTransport implements Transport {
 
   async #checkServer(client: RedisClient): Promise<void> {
     const info = await infoOf(client)
-    const { address } = this.#options
+    const { address, keys } = this.#options
     const version = info.get('redis_version')
     if (version !== undefined && isOlder(version, 6, 2)) {
       throw new ConnectionError(
@@ -146,6 +148,13 @@ export class RedisTransport implements Transport {
       throw new ConnectionError(
         'CONNECTION_FAILED',
         `Redis at ${address} is a read-only replica. Connect to its primary.`,
+      )
+    }
+    // Only the part of a key in braces decides on its slot.
+    if (info.get('cluster_enabled') === '1' && !/\{[^}]+\}/.test(keys.stream)) {
+      throw new ConnectionError(
+        'TOPOLOGY_CONFLICT',
+        `Redis at ${address} is a Redis Cluster. Set useHashTag, so that all keys of the bus are in one slot.`,
       )
     }
     const policy = info.get('maxmemory_policy')

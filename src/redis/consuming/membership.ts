@@ -60,6 +60,11 @@ export class RedisMembership {
   readonly #token = randomUUID()
   readonly #stopped = new AbortController()
   readonly #deadMs: number
+  /**
+   * Time after which a member counts as dead although its connection may be open. In a group without order, the leases of the
+   * entries expire instead.
+   */
+  readonly #silentMs: number
   #mode: MemberMode
   #grants = 0
   #client: RedisClient | undefined
@@ -73,7 +78,8 @@ export class RedisMembership {
   constructor(parts: RedisMembershipParts) {
     this.#parts = parts
     this.#mode = parts.options.ordering === 'aggregate' ? 'shares' : 'competes'
-    this.#deadMs = Math.min(DEAD_MS, parts.options.pendingIdleMs)
+    this.#silentMs = this.#mode === 'competes' ? KEPT_MS : parts.options.pendingIdleMs
+    this.#deadMs = Math.min(DEAD_MS, this.#silentMs)
   }
 
   /** True if no other member can have taken over from this one. */
@@ -182,14 +188,14 @@ export class RedisMembership {
   /** @returns true if it evicted a member. */
   async #evictDead(client: RedisClient, others: readonly OtherMember[]): Promise<boolean> {
     if (performance.now() - this.#connectedAt < RECONNECT_MS) return false
-    const { keys, consumerGroup, pendingIdleMs } = this.#parts.options
+    const { keys, consumerGroup } = this.#parts.options
     const silent = others.filter(({ ageMs }) => ageMs >= this.#deadMs)
     if (silent.length === 0) return false
     const open = await openConnections(client, silent)
     let evicted = 0
     for (const { token, value, connection, ageMs } of silent) {
       const isClosed = connection !== undefined && open?.has(connection) === false
-      if (ageMs < pendingIdleMs && !isClosed) continue
+      if (ageMs < this.#silentMs && !isClosed) continue
       const state = [keys.members(consumerGroup), keys.departed(consumerGroup)]
       evicted += Number(await runScript(client, 'EVICT', state, [token, value]))
     }
