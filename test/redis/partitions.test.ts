@@ -67,7 +67,7 @@ it('shares partitions evenly among four workers, keeps the order, and hands over
   expect(await others[0]?.health()).toMatchObject({ status: 'up' })
 })
 
-it('takes the partitions of a killed process over in less than 5 s, in order, and robs no slow handler', async () => {
+it('takes the partitions of a killed process over in less than 5 s, in order, and robs no blocked process', async () => {
   const streamPrefix = freshPrefix()
   const log = `${streamPrefix}:log`
   const client = await connectClient()
