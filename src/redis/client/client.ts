@@ -1,6 +1,5 @@
 import { EventspineError } from '../../errors.ts'
 import { isInstalled, unavailable } from '../../kit/optional-package.ts'
-import type { ClusterNode } from './cluster-route.ts'
 
 /** An argument of a command. */
 export type RedisArgument = string | Buffer
@@ -18,6 +17,12 @@ export interface RedisClient {
 export interface DuplicableRedisClient {
   readonly options?: object | undefined
   duplicate(overrides?: object): unknown
+}
+
+/** Address of a node of a cluster. */
+export interface ClusterNode {
+  readonly host: string
+  readonly port: number
 }
 
 /** Creates one more client, not yet connected. */

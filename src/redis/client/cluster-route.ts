@@ -1,10 +1,4 @@
-import type { RedisClient } from './client.ts'
-
-/** Address of a node of a cluster. */
-export interface ClusterNode {
-  readonly host: string
-  readonly port: number
-}
+import type { ClusterNode, RedisClient } from './client.ts'
 
 /**
  * Finds the node of a Redis Cluster that has the keys of a bus. All of them are in one slot. It remembers all nodes, so that
