@@ -9,6 +9,8 @@ export class ClusterRoute {
   #target: ClusterNode | undefined
   #nodes: readonly ClusterNode[] = []
   #failures = 0
+  /** True if the last server that was asked is not part of a cluster. */
+  #isStandalone = false
 
   /** @param key - one of the keys of the bus. */
   constructor(key: string) {
@@ -27,7 +29,9 @@ export class ClusterRoute {
 
   /** @returns true if this node serves the slot, or is not part of a cluster. Otherwise `target` is the node that does. */
   async isAt(client: RedisClient): Promise<boolean> {
-    if (!(await isClusterNode(client))) return true
+    if (this.#isStandalone) return true
+    this.#isStandalone = !(await isClusterNode(client))
+    if (this.#isStandalone) return true
     const [slot, ownId, ranges] = await Promise.all([
       client.sendCommand(['CLUSTER', 'KEYSLOT', this.#key]),
       client.sendCommand(['CLUSTER', 'MYID']),
@@ -44,6 +48,7 @@ export class ClusterRoute {
 
   /** Called if the connection to the target failed: another node may know the new owner of the slot. */
   failed(): void {
+    this.#isStandalone = false
     if (!this.isCluster) return
     this.#target = this.#nodes[this.#failures % (this.#nodes.length + 1)]
     this.#failures += 1
