@@ -228,10 +228,10 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
    *
    * Inside a handler of this bus it returns at once, because the stop waits for that handler.
    *
-   * @throws ConfigError if `timeoutMs` is not a duration.
+   * @throws ConfigError if `timeoutMs` is not a duration, or an option is unknown.
    */
-  override async stopConsuming({ timeoutMs }: ShutdownOptions = {}): Promise<void> {
-    const withinMs = checkedTimeout('stopConsuming', timeoutMs) ?? this.#shutdownTimeoutMs
+  override async stopConsuming(options: ShutdownOptions = {}): Promise<void> {
+    const withinMs = checkedTimeout('stopConsuming', options) ?? this.#shutdownTimeoutMs
     await stopFromAnywhere(this, () => this.#consumer.stop(withinMs))
   }
 

@@ -6,7 +6,7 @@ import type { SubscribeOptions } from '../handling/handler-entry.ts'
 import type { HandlerRegistry, Subscription } from '../handling/handler-registry.ts'
 import type { HandlingMiddleware, HandlingMiddlewares } from '../handling/handling-middleware.ts'
 import { stopFromAnywhere } from '../handling/running-handlers.ts'
-import { delayMs, optional, resolveOptions } from '../kit/options.ts'
+import { booleanOption, delayMs, optional, resolveOptions } from '../kit/options.ts'
 import { addMiddleware, type BusMiddleware } from './bus-middleware.ts'
 import { BusClosedError } from './errors.ts'
 import {
@@ -77,12 +77,14 @@ export abstract class EventBus implements AsyncDisposable {
    * stored, certainly not stored, or unknown.
    * @throws BusClosedError after `shutdown`.
    * @throws TypeError if an element of the array is not an event; then nothing is published.
+   * @throws ConfigError if an option is unknown or wrong; then nothing is published.
    */
-  async publish(events: readonly DomainEvent[], { background = false }: PublishOptions = {}): Promise<void> {
+  async publish(events: readonly DomainEvent[], options?: PublishOptions): Promise<void> {
     if (this.#isClosed) throw new BusClosedError('publish')
+    const inBackground = options !== undefined && isInBackground(options)
     if (assertEvents(events).length === 0) return
     const caused = this.#withCause(events)
-    if (background && this.background.tryStart(() => this.#publish(caused))) return
+    if (inBackground && this.background.tryStart(() => this.#publish(caused))) return
     await this.#publish(caused)
   }
 
@@ -222,10 +224,10 @@ export abstract class EventBus implements AsyncDisposable {
    * Inside a handler of this bus it returns at once, because the shutdown waits for that handler. A call outside of the
    * handlers waits for the end.
    *
-   * @throws ConfigError if `timeoutMs` is not a duration.
+   * @throws ConfigError if `timeoutMs` is not a duration, or an option is unknown.
    */
-  async shutdown({ timeoutMs }: ShutdownOptions = {}): Promise<void> {
-    const withinMs = checkedTimeout('shutdown', timeoutMs)
+  async shutdown(options: ShutdownOptions = {}): Promise<void> {
+    const withinMs = checkedTimeout('shutdown', options)
     this.#isClosed = true
     await stopFromAnywhere(this, () => this.close(withinMs))
   }
@@ -248,11 +250,12 @@ export abstract class EventBus implements AsyncDisposable {
 }
 
 /** @returns undefined if it is not set. @throws ConfigError */
-export function checkedTimeout(call: string, timeoutMs: number | undefined): number | undefined {
-  return resolveOptions(
-    call,
-    { timeoutMs },
-    { timeoutMs: undefined as number | undefined },
-    { timeoutMs: optional(delayMs) },
-  ).timeoutMs
+export function checkedTimeout(call: string, options: ShutdownOptions): number | undefined {
+  const defaults = { timeoutMs: undefined as number | undefined }
+  return resolveOptions(call, options, defaults, { timeoutMs: optional(delayMs) }).timeoutMs
+}
+
+/** @throws ConfigError */
+function isInBackground(options: PublishOptions): boolean {
+  return resolveOptions('publish', options, { background: false }, { background: booleanOption }).background
 }

@@ -220,8 +220,8 @@ export class InMemoryEventBus extends EventBus {
     return Promise.resolve()
   }
 
-  override async stopConsuming({ timeoutMs }: ShutdownOptions = {}): Promise<void> {
-    checkedTimeout('stopConsuming', timeoutMs)
+  override async stopConsuming(options: ShutdownOptions = {}): Promise<void> {
+    checkedTimeout('stopConsuming', options)
     this.#consuming.resolve()
     this.#consuming = Promise.withResolvers()
   }
