@@ -1,3 +1,4 @@
+import type { Cause } from '../events/causation.ts'
 import type { DomainEvent } from '../events/index.ts'
 import { Dispatcher } from '../handling/dispatcher.ts'
 import { FailurePolicies } from '../handling/failure-policy.ts'
@@ -255,8 +256,8 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
     return brokerHealthFacts(this, parts, timeoutMs)
   }
 
-  protected override publishNow(events: readonly DomainEvent[]): Promise<void> {
-    return this.#publisher.publish(events)
+  protected override publishNow(events: readonly DomainEvent[], cause: Cause | undefined): Promise<void> {
+    return this.#publisher.publish(events, cause)
   }
 
   protected override close(timeoutMs = this.#shutdownTimeoutMs): Promise<void> {
