@@ -63,6 +63,8 @@ export class HeldEntry implements Delivery {
   attemptsStarted: number
   /** True while an attempt runs. A stop that interrupts it does not count it. */
   isAttempting = false
+  /** True while the end of an attempt, or the dead letter, is being stored. */
+  isBusy = false
   /** True if the server keeps a retry state for this entry. */
   hasRetryState: boolean
   /** True once the lease has expired or another consumer has the entry. */
@@ -94,7 +96,8 @@ export class HeldEntry implements Delivery {
   }
 
   begin(): boolean {
-    if (!this.#isHeld() || this.#owner.isBlocked(this)) {
+    if (!this.#owner.isCurrent || !this.#isLeased()) this.isLost = true
+    if (this.isLost || this.#owner.isBlocked(this)) {
       this.#owner.onRefused(this)
       return false
     }
@@ -106,10 +109,12 @@ export class HeldEntry implements Delivery {
   }
 
   async beginAttempt(attempt: number, settledHandlers: readonly string[]): Promise<boolean> {
+    if (!this.#isLeased()) return this.#refuse()
     if (!(await this.#record(attempt, settledHandlers))) return false
-    // The partition may have been given up while the attempt was recorded.
-    if (this.lease !== undefined && !this.#isHeld()) {
-      this.#owner.onRefused(this)
+    // The partition may be given up, or lost, since the server recorded the attempt, which then does not count.
+    if (this.lease !== undefined && !this.#isLeased()) {
+      this.attemptsStarted = attempt - 1
+      this.isLost = true
       return false
     }
     this.isAttempting = true
@@ -118,7 +123,10 @@ export class HeldEntry implements Delivery {
 
   async attemptFailed(attempt: number, settledHandlers: readonly string[]): Promise<boolean> {
     this.isAttempting = false
-    return isRecorded(settledHandlers, this.settledSoFar) || this.#record(attempt, settledHandlers)
+    if (isRecorded(settledHandlers, this.settledSoFar)) return true
+    // What has ended counts, even if the partition is being given up.
+    if (!this.#isLeased() && this.lease?.state !== 'ending') return this.#refuse()
+    return this.#record(attempt, settledHandlers)
   }
 
   ack(): void {
@@ -129,7 +137,7 @@ export class HeldEntry implements Delivery {
 
   async deadLetter(reason: DeadLetterReason): Promise<boolean> {
     this.isAttempting = false
-    if (!(await this.#owner.deadLetter(this, reason))) {
+    if (!(await this.#whileBusy(() => this.#owner.deadLetter(this, reason)))) {
       this.isLost = true
       return false
     }
@@ -138,22 +146,29 @@ export class HeldEntry implements Delivery {
   }
 
   async #record(attempt: number, settledHandlers: readonly string[]): Promise<boolean> {
-    if (!this.#isHeld()) {
-      this.#owner.onRefused(this)
-      return false
-    }
     this.hasRetryState = true
-    if (!(await this.#owner.recordAttempt(this, attempt, settledHandlers))) return false
+    const record = () => this.#owner.recordAttempt(this, attempt, settledHandlers)
+    if (!(await this.#whileBusy(record))) return false
     this.settledSoFar = settledHandlers
     return true
   }
 
-  /** False if this consumer was suspended or not connected for so long that another one may own the entry by now. */
-  #isHeld(): boolean {
-    if (!this.#owner.isCurrent || !this.#isLeased()) this.isLost = true
-    return !this.isLost
+  #refuse(): false {
+    this.isLost = true
+    this.#owner.onRefused(this)
+    return false
   }
 
+  async #whileBusy(request: () => Promise<boolean>): Promise<boolean> {
+    this.isBusy = true
+    try {
+      return await request()
+    } finally {
+      this.isBusy = false
+    }
+  }
+
+  /** False if this consumer may not start an attempt: its lease has expired, or its partition is being given up. */
   #isLeased(): boolean {
     if (this.lease === undefined) return performance.now() - this.leasedAt < this.#owner.leaseMs
     return this.lease.state === 'held' || this.lease.state === 'taking'

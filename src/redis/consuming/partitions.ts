@@ -178,7 +178,9 @@ export class RedisPartitions {
   }
 
   #isRunning(owned: OwnedPartition): boolean {
-    return this.#entriesOf(owned).some(({ isAttempting, isSettled }) => isAttempting && !isSettled)
+    return this.#entriesOf(owned).some(
+      ({ isAttempting, isBusy, isSettled }) => (isAttempting || isBusy) && !isSettled,
+    )
   }
 
   #entriesOf({ lease }: OwnedPartition): readonly HeldEntry[] {
