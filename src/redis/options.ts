@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
 import { type BrokerOptions, brokerDefaults, brokerRules } from '../bus/broker-options.ts'
+import { ConfigError } from '../errors.ts'
 import {
   booleanOption,
   delayMs,
@@ -192,6 +193,8 @@ export function resolveRedisOptions(given: RedisEventBusOptions): ResolvedRedisO
   const options = resolveOptions('RedisEventBus', given, redisDefaults, redisRules)
   const consumerName = options.consumerName ?? `${hostname()}-${randomUUID().slice(0, 8)}`
   const url = new URL(options.redisUrl)
+  const faults = contradictions(url, given)
+  if (faults.length > 0) throw new ConfigError('RedisEventBus', faults)
   const server =
     options.client === undefined
       ? { host: url.hostname, port: url.port === '' ? 6379 : Number(url.port) }
@@ -199,6 +202,31 @@ export function resolveRedisOptions(given: RedisEventBusOptions): ResolvedRedisO
   const address = server === undefined ? 'the given client' : `${server.host}:${server.port}`
   const isNameGiven = options.consumerName !== undefined
   return Object.freeze({ ...options, consumerName, isNameGiven, server, address, keys: keysOf(options) })
+}
+
+/** What the URL and the other options say differently. Shows no value, because it may be a secret. */
+function contradictions(url: URL, given: RedisEventBusOptions): readonly string[] {
+  const isGiven = (name: keyof RedisEventBusOptions) => (given[name] ?? undefined) !== undefined
+  const faults: string[] = []
+  if (url.protocol === 'redis:' && isGiven('tls'))
+    faults.push('tls needs a redisUrl that starts with rediss://')
+  for (const name of ['username', 'password'] as const) {
+    if (url[name] === '' || !isGiven(name) || plain(url[name]) === given[name]) continue
+    faults.push(`${name} differs from the one in redisUrl: pass one of them`)
+  }
+  if (!isGiven('client')) return faults
+  const others = (['redisUrl', 'username', 'password', 'tls'] as const).filter(isGiven)
+  if (others.length > 0) faults.push(`client has a server of its own: omit ${others.join(', ')}`)
+  return faults
+}
+
+/** A part of a URL, decoded if that is possible. */
+function plain(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
+  }
 }
 
 function keysOf(options: Readonly<typeof redisDefaults>): RedisKeys {
