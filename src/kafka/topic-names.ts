@@ -9,6 +9,8 @@ export interface KafkaTopics {
   readonly deadLetters: string
   /** The topic with the replays of one group. */
   replays(group: string): string
+  /** The topic with the records of one group that wait for an attempt of a handler. */
+  waiting(group: string): string
 }
 
 export function topicNames(options: {
@@ -17,10 +19,12 @@ export function topicNames(options: {
 }): KafkaTopics {
   const stream = `${options.topicPrefix}.stream`
   const replayPrefix = `${stream}.replay.`
+  const waitingPrefix = `${stream}.waiting.`
   return {
     stream,
     deadLetters: `${stream}${options.dlqTopicSuffix}`,
     replays: (group) => `${replayPrefix}${asTopicName(group, MAX_TOPIC_NAME - replayPrefix.length)}`,
+    waiting: (group) => `${waitingPrefix}${asTopicName(group, MAX_TOPIC_NAME - waitingPrefix.length)}`,
   }
 }
 

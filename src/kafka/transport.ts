@@ -13,6 +13,7 @@ import { KafkaTopicDirectory } from './client/topics.ts'
 import { KafkaConsumption } from './consuming/consumption.ts'
 import { KafkaGroupTypes } from './consuming/group-types.ts'
 import { groupLag } from './consuming/offsets.ts'
+import { KafkaWaitingRecords } from './consuming/waiting-records.ts'
 import { KafkaDeadLetters } from './dead-letters/dead-letters.ts'
 import type { ResolvedKafkaOptions } from './options.ts'
 import { KafkaProducer } from './publishing/producer.ts'
@@ -28,6 +29,7 @@ export class KafkaTransport implements Transport {
   readonly server: ServerAddress | undefined
   readonly deadLetters: KafkaDeadLetters
   readonly groupTypes: KafkaGroupTypes | undefined
+  readonly waiting: KafkaWaitingRecords
   readonly topics: KafkaTopicDirectory
   readonly #options: ResolvedKafkaOptions
   readonly #host: TransportHost
@@ -59,12 +61,19 @@ export class KafkaTransport implements Transport {
     const restoreTopic = (topic: string) => this.#restore(topic)
     this.#producer = new KafkaProducer({ ...shared, restoreTopic })
     this.#publisher = new KafkaPublisher({ ...shared, restoreTopic, producer: this.#producer })
+    const refreshTopics = () => void this.#consumption?.refreshTopics().catch(() => undefined)
     this.deadLetters = new KafkaDeadLetters({
       ...shared,
       publisher: this.#publisher,
       onReplay: (group) => {
-        if (group === options.consumerGroup) void this.#consumption?.refreshTopics().catch(() => undefined)
+        if (group === options.consumerGroup) refreshTopics()
       },
+    })
+    this.waiting = new KafkaWaitingRecords({
+      ...shared,
+      publisher: this.#publisher,
+      isOwner: () => this.#consumption?.ownsReplays === true,
+      onTopics: refreshTopics,
     })
   }
 
@@ -90,6 +99,7 @@ export class KafkaTransport implements Transport {
       publisher: this.#publisher,
       intake,
       host: this.#host,
+      waiting: this.waiting,
       groupTypes: this.#groupTypes,
       onRebalance: () => {
         this.#rebalances += 1

@@ -178,6 +178,10 @@ export interface RedisKeys {
   retry(group: string, id: string): string
   /** The process that uses a consumer name in a group. */
   consumer(group: string, name: string): string
+  /** When each waiting entry of a group is due. */
+  waiting(group: string): string
+  /** The copy of an entry that waits, by its member in the due times. */
+  waitingEntry(group: string, member: string): string
   /** The event types that the members of a group have announced. */
   types(group: string): string
 }
@@ -205,6 +209,8 @@ function keysOf(options: Readonly<typeof defaults>): RedisKeys {
     deadLetters: `${stream}${dlqStreamSuffix}`,
     replays: (group) => `${stream}:replay:${group}`,
     retry: (group, id) => `${prefix}:${retryKeyPrefix}:${group}:${id}`,
+    waiting: (group) => `${stream}:waiting:${group}`,
+    waitingEntry: (group, member) => `${stream}:waiting-entry:${group}:${member}`,
     types: (group) => `${stream}:types:${group}`,
     consumer: (group, name) => `${stream}:consumer:${group}:${name}`,
   }

@@ -7,6 +7,7 @@ import {
   type ReplayTarget,
   replayDestination,
   type StoredDeadLetter,
+  type Wait,
 } from '../transport/index.ts'
 
 /** A message that a group has not settled. */
@@ -24,6 +25,14 @@ export interface PendingMessage {
   consumer: string | undefined
 }
 
+/** A message that waits for an attempt of one handler. */
+interface WaitingMessage {
+  readonly original: StoredMessage
+  readonly target: ReplayTarget
+  /** By the monotonic clock. */
+  readonly dueAt: number
+}
+
 type StoredMessage = Pick<PendingMessage, 'id' | 'key' | 'headers' | 'body'>
 
 interface Group {
@@ -31,7 +40,12 @@ interface Group {
   /** The event types that its members have announced. */
   readonly types: Set<string>
   readonly pending: Map<string, PendingMessage>
+  /** By the id of the message and the name of the handler. */
+  readonly waiting: Map<string, WaitingMessage>
 }
+
+/** The state of a message that no consumer has seen. */
+const FRESH = { attemptsStarted: 0, settledHandlers: [], consumer: undefined } as const
 
 /** A message for {@link MemoryBroker.publishRaw}, as any other producer might write it. */
 export interface RawMessage extends EncodedMessage {
@@ -108,7 +122,7 @@ export class MemoryBroker {
   /** @internal @returns true if this call created the group. */
   ensureGroup(name: string): boolean {
     if (this.#groups.has(name)) return false
-    this.#groups.set(name, { position: 0, types: new Set(), pending: new Map() })
+    this.#groups.set(name, { position: 0, types: new Set(), pending: new Map(), waiting: new Map() })
     return true
   }
 
@@ -186,6 +200,41 @@ export class MemoryBroker {
       original,
     })
     this.settle(groupName, id)
+  }
+
+  /** @internal Keeps a copy of a message until the wait is over. */
+  postpone(groupName: string, id: string, { delayMs, handlerName, ...earlier }: Wait): boolean {
+    const group = this.#groups.get(groupName)
+    const message = group?.pending.get(id)
+    if (group === undefined || message === undefined) return false
+    group.waiting.set(`${id} ${handlerName}`, {
+      original: { id, key: message.key, headers: message.headers, body: message.body },
+      target: { handlerNames: [handlerName], settledHandlers: [], earlier },
+      dueAt: performance.now() + delayMs,
+    })
+    return true
+  }
+
+  /** @internal Delivers the messages whose waits are over. @returns how long the next one waits, in milliseconds. */
+  release(groupName: string): number | undefined {
+    const group = this.#groups.get(groupName)
+    if (group === undefined) return undefined
+    const { waiting, pending } = group
+    const now = performance.now()
+    const due = [...waiting].filter(([, { dueAt }]) => dueAt <= now).sort(([, a], [, b]) => a.dueAt - b.dueAt)
+    for (const [key, { original, target }] of due) {
+      waiting.delete(key)
+      const id = this.#id()
+      pending.set(id, { ...original, id, ...FRESH, replayTarget: target })
+    }
+    if (due.length > 0) this.#changed()
+    if (waiting.size === 0) return undefined
+    return Math.max(0, Math.min(...[...waiting.values()].map(({ dueAt }) => dueAt)) - now)
+  }
+
+  /** @internal Number of messages of a group that wait. */
+  waitingCount(groupName: string): number {
+    return this.#groups.get(groupName)?.waiting.size ?? 0
   }
 
   /** @internal */

@@ -39,6 +39,7 @@ function pretendingToBe(whole: Transport, parts: Partial<Transport>): Transport 
     destination: whole.destination,
     deadLetters: whole.deadLetters,
     groupTypes: whole.groupTypes,
+    waiting: whole.waiting,
     connect: () => whole.connect(),
     publish: (messages, signal) => whole.publish(messages, signal),
     consume: (intake) => whole.consume(intake),
@@ -60,6 +61,7 @@ export function pretendingDelivery(whole: Delivery, parts: Partial<Delivery>): D
     attemptFailed: (attempt, settled) => whole.attemptFailed(attempt, settled),
     ack: () => whole.ack(),
     deadLetter: (reason) => whole.deadLetter(reason),
+    postpone: async (wait) => (await whole.postpone?.(wait)) ?? false,
     ...parts,
   }
 }

@@ -171,6 +171,7 @@ export class DeliveryHandler {
     const { delivery, event, pending } = handling
     handling.span = span
     if (delivery.deliveryCount > 1) return this.#redelivered(handling)
+    if (pending.attempts !== undefined) return this.#continue(handling, this.#runUnless([], handling))
     const outcome = this.#parts.dispatcher.run(pending.handlers, event, this.#runInfo(delivery, 1))
     if (outcome instanceof Promise) return this.#continue(handling, outcome)
     return outcome.length === 0 ? this.#succeed(handling) : this.#retry(handling, outcome)
@@ -232,18 +233,19 @@ export class DeliveryHandler {
     const { delivery, pending } = handling
     const { policies, settling } = this.#parts
     handling.onAttempted?.()
-    const firstFailedAt = new Date()
-    const steps = new DeliveryRetries(handling, this.#parts, (attempt) => this.#runInfo(delivery, attempt))
+    const firstFailedAt = pending.firstFailedAt ?? new Date()
+    const steps = new DeliveryRetries({ ...handling, firstFailedAt }, this.#parts, (attempt) =>
+      this.#runInfo(delivery, attempt),
+    )
     const exhausted = await new HandlerRetries(policies, steps).run(failures, (handler) =>
       firstAttemptOf(handler, delivery, pending),
     )
     if (exhausted === undefined) return
-    if (exhausted.length === 0) await this.#succeed(handling)
-    else
-      await settling.giveUp(
-        handling,
-        givenUp({ by: this.#parts, delivery, pending }, exhausted, firstFailedAt),
-      )
+    if (exhausted.length > 0) {
+      const failed = { by: this.#parts, delivery, pending }
+      await settling.giveUp(handling, givenUp(failed, exhausted, firstFailedAt))
+    } else if (steps.hasPostponed && pending.missing.length === 0) settling.moved(handling)
+    else await this.#succeed(handling)
   }
 
   /**

@@ -5,6 +5,7 @@ import type { Logger } from '../../observability/logger.ts'
 import type { EventSpan } from '../../observability/tracer.ts'
 import { MessageRefusedError } from '../../transport/errors.ts'
 import type { DeadLetterReason, Delivery } from '../../transport/transport.ts'
+import type { Wait } from '../../transport/waiting.ts'
 import type { BusCounters } from '../telemetry/bus-counters.ts'
 import type { BusMetrics } from '../telemetry/bus-metrics.ts'
 import type { HandlingSlots } from './handling-slots.ts'
@@ -20,6 +21,8 @@ export interface SettlingParts {
   readonly counters: BusCounters
   readonly metrics: BusMetrics
   readonly logger: Logger
+  /** Called when a message was stored for a long wait. */
+  readonly onPostponed: (delayMs: number) => void
 }
 
 /** A delivery whose handling ends, with the values that are recorded for it. */
@@ -51,6 +54,29 @@ export class Settling {
     metrics.recorder?.handled(event, 'success', undefined, startedAt)
     counters.eventsProcessedSuccess += 1
     held.settled(delivery)
+  }
+
+  /** Acknowledges a message that was stored for a long wait. It is counted when the wait is over. */
+  moved({ delivery, event, startedAt }: Handled): void {
+    const { held, metrics } = this.#parts
+    delivery.ack()
+    if (held.isReleased) return
+    metrics.recorder?.handled(event, 'postponed', undefined, startedAt)
+    held.giveBack(delivery)
+  }
+
+  /** Stores a copy of the message for a long wait of one handler. @returns false if the delivery must not be handled. */
+  async postpone(delivery: Delivery, wait: Wait): Promise<boolean> {
+    const dueAt = performance.now() + wait.delayMs
+    const isStored = await this.#retryUntilDone(
+      'postponing failed',
+      delivery,
+      // The registry refuses long waits if the transport cannot store messages.
+      async () =>
+        (await delivery.postpone?.({ ...wait, delayMs: Math.max(0, dueAt - performance.now()) })) ?? false,
+    )
+    if (isStored) this.#parts.onPostponed(wait.delayMs)
+    return isStored
   }
 
   /** Acknowledges a message that no handler is subscribed to. */

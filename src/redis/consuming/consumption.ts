@@ -1,5 +1,6 @@
 import { settledWithin } from '../../kit/time.ts'
 import type { Consumption, DeadLetterReason, Intake, TransportHost } from '../../transport/transport.ts'
+import type { Wait } from '../../transport/waiting.ts'
 import type { RedisClient } from '../client/client.ts'
 import type { ConsumedStream } from '../client/consumed-stream.ts'
 import type { RedisLink } from '../client/link.ts'
@@ -19,6 +20,7 @@ import { RedisReadLoop } from './read-loop.ts'
 import { type RecoveryRequest, type RecoveryResult, RedisRecovery } from './recovery.ts'
 import { RedisSweeper } from './sweeper.ts'
 import { RedisUnreadWatch } from './unread-watch.ts'
+import type { RedisWaitingEntries } from './waiting-entries.ts'
 
 /** Time between two requests to end the blocking read, in milliseconds. */
 const UNBLOCK_INTERVAL_MS = 50
@@ -31,6 +33,7 @@ export interface RedisConsumptionParts {
   readonly reader: RedisLink
   readonly intake: Intake
   readonly host: TransportHost
+  readonly waiting: RedisWaitingEntries
   /** False for a consumption that only recovers pending entries. */
   readonly readsNew: boolean
 }
@@ -156,6 +159,12 @@ export class RedisConsumption implements Consumption, EntryOwner {
     const { commands, options } = this.#parts
     await moveToDeadLetters(commands.requireClient(), options, entry, reason, this.#retryKey(entry))
     this.#held.drop(entry, 'deadLettered')
+  }
+
+  async postpone(entry: HeldEntry, wait: Wait): Promise<boolean> {
+    const isOurs = await this.#parts.waiting.add(entry, wait)
+    if (!isOurs) this.#held.drop(entry, 'lost')
+    return isOurs
   }
 
   async recordAttempt(

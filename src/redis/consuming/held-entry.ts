@@ -1,6 +1,7 @@
 import { type ReplayTarget, replayTarget } from '../../transport/replay-headers.ts'
 import { isRecorded } from '../../transport/settled-handlers.ts'
 import type { DeadLetterReason, Delivery, IncomingMessage } from '../../transport/transport.ts'
+import type { Wait } from '../../transport/waiting.ts'
 import type { ConsumedStream } from '../client/consumed-stream.ts'
 
 /** How this consumer's hold on an entry ended. */
@@ -12,6 +13,8 @@ export interface EntryOwner {
   readonly leaseMs: number
   ack(entry: HeldEntry): void
   deadLetter(entry: HeldEntry, reason: DeadLetterReason): Promise<void>
+  /** @returns false if the entry belongs to another consumer by now. */
+  postpone(entry: HeldEntry, wait: Wait): Promise<boolean>
   /**
    * Stores the number of the attempt and the handlers that have succeeded.
    * @returns false if the entry belongs to another consumer by now.
@@ -105,6 +108,13 @@ export class HeldEntry implements Delivery {
     await this.#owner.deadLetter(this, reason)
     this.isSettled = true
     return true
+  }
+
+  async postpone(wait: Wait): Promise<boolean> {
+    this.isAttempting = false
+    if (this.#isHeld()) return this.#owner.postpone(this, wait)
+    this.#owner.onRefused(this)
+    return false
   }
 
   async #record(attempt: number, settledHandlers: readonly string[]): Promise<boolean> {

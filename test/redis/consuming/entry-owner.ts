@@ -15,6 +15,11 @@ export class RecordingOwner implements EntryOwner {
     return Promise.resolve()
   }
 
+  postpone({ message }: HeldEntry): Promise<boolean> {
+    this.calls.push(`postpone ${message.id}`)
+    return Promise.resolve(true)
+  }
+
   recordAttempt(
     { message }: HeldEntry,
     attempt: number,

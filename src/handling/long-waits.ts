@@ -1,0 +1,21 @@
+import { delayMs, oneOf, resolveOptions } from '../kit/options.ts'
+
+/** Which delays before a retry are long waits, and what happens to the order of the aggregate meanwhile. */
+export interface LongWaitOptions {
+  /** The shortest delay that is a long wait, in milliseconds. Default 60,000. */
+  readonly fromMs?: number
+  /**
+   * `'giveUp'`: the handler gets later events of the aggregate during the wait, so it gets the waiting event after them.
+   */
+  readonly order: 'giveUp'
+}
+
+const defaults = { fromMs: 60_000, order: undefined as 'giveUp' | undefined }
+
+const rules = { fromMs: delayMs, order: oneOf('giveUp') }
+
+/** @throws ConfigError */
+export function longWaitOptions(subject: string, given: LongWaitOptions): Required<LongWaitOptions> {
+  const { fromMs, order = 'giveUp' } = resolveOptions(`${subject} longWaits`, given, defaults, rules)
+  return { fromMs, order }
+}

@@ -1,0 +1,149 @@
+import assert from 'node:assert/strict'
+import type { BrokerEventBus, LongWaitOptions } from '../../index.ts'
+import { test } from './conformance-test.ts'
+import { Noted, noted } from './events.ts'
+import { Recording } from './recording.ts'
+import type { Scene } from './scene.ts'
+
+const WAIT_MS = 300
+const ANY_ORDER: LongWaitOptions = { fromMs: 100, order: 'giveUp' }
+
+const fail = () => {
+  throw new Error('planned')
+}
+
+const attemptsOf = ({ runs }: Recording<Noted>) => runs.map(({ attempt }) => attempt)
+
+function waiting(scene: Scene, bus: BrokerEventBus, count: number): Promise<unknown> {
+  return scene.until(
+    `${count} waiting events`,
+    async () => (await bus.countWaiting()) === count,
+    () => bus.getStats(),
+  )
+}
+
+/** Promise 18: a long wait holds no place, and outlives the process. */
+export const waitTests = [
+  test('holds no place during a long wait', { needs: ['retry', 'waiting'] }, async (scene) => {
+    const recording = new Recording<Noted>(({ n }) => n < 3 && fail())
+    const longMs = scene.waitMs * 100
+    const bus = await scene.consumer(
+      (it) => {
+        const policy = { retryDelaysMs: [longMs], longWaits: ANY_ORDER }
+        it.subscribe(Noted, recording.handler, { name: 'waits', ...policy })
+      },
+      { maxInFlight: 1 },
+    )
+
+    await bus.publish(Array.from({ length: 5 }, (_, n) => noted('Order-1', n)))
+    await scene.runs(recording, 5)
+    await scene.until('no event in flight', () => bus.getStats().inFlight === 0)
+
+    await waiting(scene, bus, 3)
+    assert.deepEqual(
+      recording.events.map(({ n }) => n),
+      [0, 1, 2, 3, 4],
+    )
+    const { eventsPostponed, eventsConsumed, eventsProcessedSuccess, messagesSentToDlq } = bus.getStats()
+    assert.deepEqual(
+      { eventsPostponed, eventsConsumed, eventsProcessedSuccess, messagesSentToDlq },
+      { eventsPostponed: 3, eventsConsumed: 2, eventsProcessedSuccess: 2, messagesSentToDlq: 0 },
+    )
+  }),
+
+  test('continues the attempts of the handler that waited, and runs no other', {
+    needs: ['retry', 'waiting', 'deadLetters'],
+  }, async (scene) => {
+    const patient = new Recording<Noted>((_event, { attempt }) => attempt < 3 && fail())
+    const hopeless = new Recording<Noted>(fail)
+    const other = new Recording<Noted>()
+    const bus = await scene.consumer((it) => {
+      const policy = { retryDelaysMs: [WAIT_MS, WAIT_MS], longWaits: ANY_ORDER }
+      it.subscribe(Noted, patient.handler, { name: 'patient', ...policy })
+      it.subscribe(Noted, hopeless.handler, { name: 'hopeless', ...policy, retryDelaysMs: [WAIT_MS] })
+      it.subscribe(Noted, other.handler, { name: 'other' })
+    })
+    const startedAt = new Date()
+
+    const event = noted('Order-1')
+    await bus.publish([event])
+    await scene.runs(patient, 3)
+    await scene.until('a dead letter', async () => (await bus.deadLetters.count()) === 1)
+
+    assert.deepEqual([attemptsOf(patient), attemptsOf(hopeless), attemptsOf(other)], [[1, 2, 3], [1, 2], [1]])
+    for (const { runs } of [patient, hopeless]) {
+      const starts = runs.map((run) => run.startedAt)
+      // A timer may fire up to a millisecond early.
+      for (const [index, at] of starts.entries()) {
+        assert.ok(index === 0 || at - (starts[index - 1] ?? 0) >= WAIT_MS - 1, `retried at ${starts}`)
+      }
+    }
+    const [letter] = (await bus.deadLetters.list()).deadLetters
+    assert.equal(letter?.eventId, event.eventId)
+    assert.equal(letter.attempts, 2)
+    assert.deepEqual(letter.handlerNames, ['hopeless'])
+    assert.equal(letter.reason, 'max_retries_exceeded')
+    const { firstFailedAt, lastFailedAt } = letter
+    assert.ok(firstFailedAt !== undefined && lastFailedAt !== undefined && firstFailedAt >= startedAt)
+    assert.ok(lastFailedAt.getTime() - firstFailedAt.getTime() >= WAIT_MS - 1)
+    await waiting(scene, bus, 0)
+    await scene.until('no event in flight', () => bus.getStats().inFlight === 0)
+  }),
+
+  test('continues a long wait after a stop', { needs: ['retry', 'waiting', 'redelivery'] }, async (scene) => {
+    const options = { name: 'waits', retryDelaysMs: [4 * WAIT_MS, 1], longWaits: ANY_ORDER }
+    const before = new Recording<Noted>(fail)
+    const first = await scene.consumer((it) => it.subscribe(Noted, before.handler, options))
+    const event = noted('Order-1')
+    await first.publish([event])
+    await waiting(scene, first, 1)
+    await first.shutdown()
+    const after = new Recording<Noted>()
+
+    await scene.consumer((it) => it.subscribe(Noted, after.handler, options))
+    await scene.runs(after, 1)
+
+    assert.deepEqual([attemptsOf(before), attemptsOf(after)], [[1], [2]])
+    assert.equal(after.events[0]?.eventId, event.eventId)
+    const waitedMs = (after.runs[0]?.startedAt ?? 0) - (before.runs[0]?.startedAt ?? 0)
+    assert.ok(waitedMs >= 4 * WAIT_MS - 1, `waited ${waitedMs} ms`)
+  }),
+
+  test('keeps a long wait apart from the other handlers of an event, also after a crash', {
+    needs: ['retry', 'waiting', 'redelivery', 'consumerGroups'],
+    faults: ['crash'],
+  }, async (scene) => {
+    const subscribe = (it: BrokerEventBus, waits: Recording<Noted>, retries: Recording<Noted>) => {
+      const policy = { retryDelaysMs: [WAIT_MS], longWaits: ANY_ORDER }
+      it.subscribe(Noted, waits.handler, { name: 'waits', ...policy })
+      it.subscribe(Noted, retries.handler, { name: 'retries', retryDelaysMs: [scene.waitMs * 100, 1] })
+    }
+    const [first, failing] = [new Recording<Noted>(fail), new Recording<Noted>(fail)]
+    const victim = await scene.consumer((it) => subscribe(it, first, failing))
+    await victim.publish([noted('Order-1')])
+    await waiting(scene, victim, 1)
+    await scene.crash(victim)
+    const [waits, retries] = [new Recording<Noted>(), new Recording<Noted>()]
+
+    const heir = await scene.consumer((it) => subscribe(it, waits, retries))
+    await Promise.all([scene.runs(waits, 1), scene.runs(retries, 1)])
+    await waiting(scene, heir, 0)
+    await scene.until('no event in flight', () => heir.getStats().inFlight === 0)
+
+    assert.deepEqual([attemptsOf(first), attemptsOf(failing)], [[1], [1]])
+    // The crash may have come before the record of the wait, and the event then runs once more.
+    assert.equal(attemptsOf(waits).at(-1), 2)
+    assert.deepEqual(attemptsOf(retries), [2])
+    assert.equal(await heir.deadLetters.count(), 0)
+  }),
+
+  test('refuses long waits that it cannot keep', { needs: ['retry'] }, async (scene) => {
+    const bus = await scene.bus()
+    const longWaits: LongWaitOptions = { order: 'giveUp' }
+    const misspelled: object = { longWaits: { order: 'sometimes' } }
+
+    assert.throws(() => bus.subscribe(Noted, fail, { longWaits }), /longWaits needs a name/)
+    assert.throws(() => bus.subscribe(Noted, fail, { name: 'a', ...misspelled }), /order must be one of/)
+    assert.throws(() => bus.subscribe(Noted, fail, { name: 'a', longWaits: {} as LongWaitOptions }), /order/)
+  }),
+]
