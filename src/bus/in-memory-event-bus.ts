@@ -101,7 +101,8 @@ const TARGET = { system: 'memory', destination: 'memory' }
 /**
  * The bus within one process. `publish` resolves when every handler has run. The events of one call are handled in order;
  * the handlers of one event run concurrently. A failing handler is logged and counted, and stops no other handler. It gets one
- * attempt, or those of its subscription's `maxRetries`, and `publish` waits for them.
+ * attempt, or those of its subscription's `maxRetries`, and `publish` waits for them, except for those after a long wait
+ * (`longWaits`), during which this bus keeps the event in memory.
  * Concurrent `publish` calls have no order among each other: await one call before the next if the order matters.
  */
 export class InMemoryEventBus extends EventBus {
@@ -322,5 +323,6 @@ export class InMemoryEventBus extends EventBus {
   async #drain(): Promise<void> {
     await this.background.drained()
     await this.#publishes.whenIdle()
+    await this.#retries.close()
   }
 }
