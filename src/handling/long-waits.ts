@@ -2,7 +2,7 @@ import { delayMs, oneOf, resolveOptions } from '../kit/options.ts'
 
 /** Which delays before a retry are long waits, and what happens to the order of the aggregate meanwhile. */
 export interface LongWaitOptions {
-  /** The shortest delay that is a long wait, in milliseconds. Default 60,000. */
+  /** The shortest delay that is a long wait, in milliseconds, after jitter. Default 30,000. */
   readonly fromMs?: number
   /**
    * `'giveUp'`: the handler gets later events of the aggregate during the wait, so it gets the waiting event after them.
@@ -10,7 +10,7 @@ export interface LongWaitOptions {
   readonly order: 'giveUp'
 }
 
-const defaults = { fromMs: 60_000, order: undefined as 'giveUp' | undefined }
+const defaults = { fromMs: 30_000, order: undefined as 'giveUp' | undefined }
 
 const rules = { fromMs: delayMs, order: oneOf('giveUp') }
 
