@@ -23,7 +23,7 @@ import type { HandlingSlots } from './handling-slots.ts'
 import type { HeldDeliveries } from './held-deliveries.ts'
 import { firstAttemptOf, type PendingHandlers, pendingHandlers } from './pending-handlers.ts'
 import type { Settling } from './settling.ts'
-import type { UnhandledMessages } from './unhandled-messages.ts'
+import { hasWaited, type UnhandledMessages } from './unhandled-messages.ts'
 
 /** Maximum length of the key of a lane, in characters. */
 export const MAX_KEY = 4096
@@ -122,12 +122,14 @@ export class DeliveryHandler {
       await handleSubscribed(delivery)
       return
     }
-    if (outcome === 'skip') {
+    if (outcome === 'skip' && !hasWaited(delivery)) {
       held.giveBack(delivery)
       settling.skip(delivery)
       return
     }
-    if (delivery.begin()) await this.#reject(delivery, undefined, outcome)
+    const reason =
+      outcome === 'skip' ? handlerGone({ by: this.#parts, pending: pendingHandlers([], delivery) }) : outcome
+    if (delivery.begin()) await this.#reject(delivery, undefined, reason)
     else held.giveBack(delivery)
   }
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import type { BrokerEventBus, LongWaitOptions } from '../../index.ts'
 import { test } from './conformance-test.ts'
-import { Noted, noted } from './events.ts'
+import { Marked, Noted, noted } from './events.ts'
 import { Recording } from './recording.ts'
 import type { Scene } from './scene.ts'
 
@@ -135,6 +135,24 @@ export const waitTests = [
     assert.equal(attemptsOf(waits).at(-1), 2)
     assert.deepEqual(attemptsOf(retries), [2])
     assert.equal(await heir.deadLetters.count(), 0)
+  }),
+
+  test('keeps as a dead letter an event whose handler is gone when its wait is over', {
+    needs: ['retry', 'waiting', 'redelivery', 'deadLetters'],
+  }, async (scene) => {
+    const first = await scene.consumer((it) => {
+      it.subscribe(Noted, fail, { name: 'former', retryDelaysMs: [WAIT_MS], longWaits: ANY_ORDER })
+    })
+    await first.publish([noted('Order-1')])
+    await waiting(scene, first, 1)
+    await first.shutdown()
+
+    const bus = await scene.consumer((it) => it.subscribe(Marked, () => undefined))
+    await scene.until('a dead letter', async () => (await bus.deadLetters.count()) === 1)
+
+    const [letter] = (await bus.deadLetters.list()).deadLetters
+    assert.equal(letter?.reason, 'handler_not_found')
+    assert.deepEqual(letter.handlerNames, ['former'])
   }),
 
   test('refuses long waits that it cannot keep', { needs: ['retry'] }, async (scene) => {
