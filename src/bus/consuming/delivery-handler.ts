@@ -193,8 +193,11 @@ export class DeliveryHandler {
   async #redelivered(handling: Handling): Promise<void> {
     const { delivery, pending } = handling
     const { policies, settling, slots, stopping } = this.#parts
+    // As for a first delivery, a process that crashed may have held the message after its wait without starting to handle it.
+    const least = (delivery.replayTarget?.earlier?.attempts ?? 0) + 2
     const left = pending.handlers.map((handler) => {
-      return policies.of(handler).retry.maxDeliveries - firstAttemptOf(handler, delivery, pending)
+      const most = Math.max(least, policies.of(handler).retry.maxDeliveries)
+      return most - firstAttemptOf(handler, delivery, pending)
     })
     if (Math.max(...left) < 0) {
       await settling.giveUp(handling, deliveryLimit({ by: this.#parts, delivery, pending }))

@@ -131,8 +131,8 @@ export const waitTests = [
     await scene.until('no event in flight', () => heir.getStats().inFlight === 0)
 
     assert.deepEqual([attemptsOf(first), attemptsOf(failing)], [[1], [1]])
-    // The crash may have come before the record of the wait, and the event then runs once more.
-    assert.equal(attemptsOf(waits).at(-1), 2)
+    // The crashed consumer may have held the event after its wait, which may count as an attempt.
+    assert.ok(attemptsOf(waits).every((attempt) => attempt >= 2))
     assert.deepEqual(attemptsOf(retries), [2])
     assert.equal(await heir.deadLetters.count(), 0)
   }),
@@ -147,7 +147,8 @@ export const waitTests = [
     await waiting(scene, first, 1)
     await first.shutdown()
 
-    const bus = await scene.consumer((it) => it.subscribe(Marked, () => undefined))
+    const subscribe = (it: BrokerEventBus) => it.subscribe(Marked, () => undefined)
+    const bus = await scene.consumer(subscribe, { handoverTimeoutMs: 0 })
     await scene.until('a dead letter', async () => (await bus.deadLetters.count()) === 1)
 
     const [letter] = (await bus.deadLetters.list()).deadLetters
