@@ -72,7 +72,7 @@ export interface InMemoryEventBusStats {
   readonly backgroundTasksCompleted: number
 }
 
-const defaults = {
+export const inMemoryDefaults = {
   propagateCausation: true,
   enableTracing: true,
   tracer: undefined as OpenTelemetryApiTracer | undefined,
@@ -85,7 +85,7 @@ const defaults = {
   shutdownTimeoutMs: 30_000,
 }
 
-const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
+export const inMemoryRules: Readonly<Record<keyof typeof inMemoryDefaults, OptionRule>> = {
   ...busObservabilityRules,
   registry: registryRule,
   handlerTimeoutMs: durationMsOrInfinity,
@@ -139,7 +139,7 @@ export class InMemoryEventBus extends EventBus {
 
   /** @throws ConfigError if an option is unknown or out of range. */
   constructor(options: InMemoryEventBusOptions = {}) {
-    const resolved = resolveOptions('InMemoryEventBus', options, defaults, rules)
+    const resolved = resolveOptions('InMemoryEventBus', options, inMemoryDefaults, inMemoryRules)
     const logger = resolveLogger(resolved.logger)
     const middleware = new HandlingMiddlewares()
     super({
