@@ -10,12 +10,17 @@ export interface LongWaitOptions {
   readonly order: 'giveUp'
 }
 
-const defaults = { fromMs: 30_000, order: undefined as 'giveUp' | undefined }
+export const longWaitDefaults = { fromMs: 30_000, order: undefined as 'giveUp' | undefined }
 
-const rules = { fromMs: delayMs, order: oneOf('giveUp') }
+export const longWaitRules = { fromMs: delayMs, order: oneOf('giveUp') }
 
 /** @throws ConfigError */
 export function longWaitOptions(subject: string, given: LongWaitOptions): Required<LongWaitOptions> {
-  const { fromMs, order = 'giveUp' } = resolveOptions(`${subject} longWaits`, given, defaults, rules)
+  const { fromMs, order = 'giveUp' } = resolveOptions(
+    `${subject} longWaits`,
+    given,
+    longWaitDefaults,
+    longWaitRules,
+  )
   return { fromMs, order }
 }
