@@ -2,6 +2,7 @@ import type { DomainEvent } from '../events/index.ts'
 import { Dispatcher } from '../handling/dispatcher.ts'
 import { FailurePolicies } from '../handling/failure-policy.ts'
 import { HandlerRegistry } from '../handling/handler-registry.ts'
+import type { LongWaitOptions } from '../handling/long-waits.ts'
 import { HandlingMiddlewares } from '../handling/handling-middleware.ts'
 import { refuseInHandlerOf, stopFromAnywhere } from '../handling/running-handlers.ts'
 import type { Logger } from '../observability/logger.ts'
@@ -58,7 +59,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
     const logger = resolveLogger(options.logger)
     const handlers: HandlerRegistry = new HandlerRegistry(options.registry, {
       needsNames: true,
-      longWaitProblem: () => longWaitProblem(transport),
+      longWaitProblem: ({ order }) => longWaitProblem(transport, order),
     })
     const background = new BackgroundPublishes(options.maxBackgroundPublishes, logger)
     const middleware = new HandlingMiddlewares()
@@ -292,10 +293,14 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
   }
 }
 
-function longWaitProblem({ waiting, system }: Transport): string | undefined {
-  return waiting === undefined
-    ? `longWaits: the transport ${system} cannot keep events during long waits`
-    : undefined
+function longWaitProblem(
+  { waiting, system }: Transport,
+  order: LongWaitOptions['order'],
+): string | undefined {
+  if (waiting === undefined) return `longWaits: the transport ${system} cannot keep events during long waits`
+  const { orderProblem } = waiting
+  if (order !== 'keep' || orderProblem === undefined) return undefined
+  return `longWaits: order must be 'giveUp', because ${orderProblem}`
 }
 
 /** After a restart, it is unknown whether a handler without a name has succeeded, so it handles the event again. */

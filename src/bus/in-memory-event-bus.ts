@@ -95,6 +95,10 @@ export const inMemoryRules: Readonly<Record<keyof typeof inMemoryDefaults, Optio
 
 const NONE_FAILED: ReadonlyMap<number, Error> = new Map()
 
+/** Without `longWaits`, the publish waits, and with it the events that its caller publishes afterwards. */
+const NO_ORDERED_WAITS =
+  "longWaits: order must be 'giveUp', because overlapping publishes in memory have no order that could be kept"
+
 /** How spans and metrics name this bus. */
 const TARGET = { system: 'memory', destination: 'memory' }
 
@@ -144,7 +148,9 @@ export class InMemoryEventBus extends EventBus {
     const middleware = new HandlingMiddlewares()
     super({
       middleware,
-      handlers: new HandlerRegistry(resolved.registry),
+      handlers: new HandlerRegistry(resolved.registry, {
+        longWaitProblem: ({ order }) => (order === 'keep' ? NO_ORDERED_WAITS : undefined),
+      }),
       background: new BackgroundPublishes(resolved.maxBackgroundPublishes, logger),
       propagateCausation: resolved.propagateCausation,
     })

@@ -14,6 +14,7 @@ import {
   readHandler,
   type SubscribeOptions,
 } from './handler-entry.ts'
+import type { LongWaitOptions } from './long-waits.ts'
 
 /** The subscription of a handler to a bus. End it with `unsubscribe` or declare it with `using`. */
 export interface Subscription extends Disposable {
@@ -26,8 +27,8 @@ const NO_HANDLERS: readonly HandlerEntry[] = Object.freeze([])
 export interface HandlerRegistryOptions {
   /** True if records of handlers outlive the process. */
   readonly needsNames?: boolean
-  /** Returns why a handler cannot have long waits; undefined if it can. */
-  readonly longWaitProblem?: () => string | undefined
+  /** Returns why a handler cannot have such long waits; undefined if it can. */
+  readonly longWaitProblem?: (longWaits: LongWaitOptions) => string | undefined
 }
 
 /** Finds the handlers of an event. Lists are replaced, never changed in place, so a running dispatch keeps its list. */
@@ -39,10 +40,11 @@ export class HandlerRegistry {
   readonly #effective = new Map<string, readonly HandlerEntry[]>()
   #wildcards: readonly HandlerEntry[] = NO_HANDLERS
   readonly #needsNames: boolean
-  readonly #longWaitProblem: () => string | undefined
+  readonly #longWaitProblem: (longWaits: LongWaitOptions) => string | undefined
   readonly #changeListeners = new Set<() => void>()
   #hasLimits = false
   #hasLongWaits = false
+  #hasOrderedWaits = false
   #pauseListener: PauseListener | undefined
   readonly #onPause: PauseListener = (handlerName, change) => this.#pauseListener?.(handlerName, change)
 
@@ -168,6 +170,11 @@ export class HandlerRegistry {
     return this.#hasLongWaits
   }
 
+  /** True if a handler keeps the order of an aggregate during long waits. */
+  get hasOrderedWaits(): boolean {
+    return this.#hasOrderedWaits
+  }
+
   /** Number of subscriptions to one class, or to all classes; wildcard subscriptions are not counted. */
   count(eventClass?: EventClass): number {
     if (eventClass !== undefined) {
@@ -192,7 +199,8 @@ export class HandlerRegistry {
   /** @throws TypeError, ConfigError */
   #read(handler: unknown, options: SubscribeOptions): ReadHandler {
     const read = readHandler(handler, options, this.#onPause)
-    const problem = read.policy?.longWaits === undefined ? undefined : this.#longWaitProblem()
+    const longWaits = read.policy?.longWaits
+    const problem = longWaits && this.#longWaitProblem(longWaits)
     if (problem !== undefined) throw new ConfigError(`subscribe ${read.displayName}`, [problem])
     return read
   }
@@ -247,8 +255,14 @@ export class HandlerRegistry {
     const all = [...this.#wildcards, ...[...this.#byType.values()].flat()]
     this.#hasLimits = all.some(({ limit }) => limit !== undefined)
     this.#hasLongWaits = all.some(({ policy }) => policy?.longWaits !== undefined)
+    this.#hasOrderedWaits = all.some(keepsOrder)
     for (const listener of this.#changeListeners) listener()
   }
+}
+
+/** True if later events of an aggregate wait behind one that the handler has postponed. */
+export function keepsOrder({ policy }: Pick<HandlerEntry, 'policy'>): boolean {
+  return policy?.longWaits?.order === 'keep'
 }
 
 function subscriptionOf(unsubscribe: () => boolean): Subscription {

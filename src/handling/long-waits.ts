@@ -5,14 +5,15 @@ export interface LongWaitOptions {
   /** The shortest delay that is a long wait, in milliseconds, after jitter. Default 30,000. */
   readonly fromMs?: number
   /**
-   * `'giveUp'`: the handler gets later events of the aggregate during the wait, so it gets the waiting event after them.
+   * `'keep'`: later events of the aggregate wait behind the event for this handler; on Redis only. `'giveUp'`: the handler
+   * gets later events of the aggregate during the wait, so it gets the waiting event after them.
    */
-  readonly order: 'giveUp'
+  readonly order: 'keep' | 'giveUp'
 }
 
-export const longWaitDefaults = { fromMs: 30_000, order: undefined as 'giveUp' | undefined }
+export const longWaitDefaults = { fromMs: 30_000, order: undefined as 'keep' | 'giveUp' | undefined }
 
-export const longWaitRules = { fromMs: delayMs, order: oneOf('giveUp') }
+export const longWaitRules = { fromMs: delayMs, order: oneOf('keep', 'giveUp') }
 
 /** @throws ConfigError */
 export function longWaitOptions(subject: string, given: LongWaitOptions): Required<LongWaitOptions> {

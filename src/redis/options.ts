@@ -182,6 +182,8 @@ export interface RedisKeys {
   waiting(group: string): string
   /** The copy of an entry that waits, by its member in the due times. */
   waitingEntry(group: string, member: string): string
+  /** The waiting entries of a handler and an aggregate that keep their order. */
+  waitingOrder(group: string, handlerName: string, key: string): string
   /** The event types that the members of a group have announced. */
   types(group: string): string
 }
@@ -211,6 +213,7 @@ function keysOf(options: Readonly<typeof redisDefaults>): RedisKeys {
     retry: (group, id) => `${prefix}:${retryKeyPrefix}:${group}:${id}`,
     waiting: (group) => `${stream}:waiting:${group}`,
     waitingEntry: (group, member) => `${stream}:waiting-entry:${group}:${member}`,
+    waitingOrder: (group, handlerName, key) => `${stream}:waiting-order:${group}:${handlerName}:${key}`,
     types: (group) => `${stream}:types:${group}`,
     consumer: (group, name) => `${stream}:consumer:${group}:${name}`,
   }

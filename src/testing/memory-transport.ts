@@ -13,7 +13,6 @@ import type {
   StoredDeadLetter,
   Transport,
   TransportHost,
-  Wait,
   WaitingStore,
 } from '../transport/index.ts'
 import { ConnectionError, PublishTimeoutError } from '../transport/index.ts'
@@ -242,7 +241,10 @@ class MemoryConsumption implements Consumption {
         this.#inAttempt.delete(pending)
         return this.#deadLetter(id, reason)
       },
-      postpone: (wait) => this.#postpone(id, wait),
+      postpone: (wait) => this.#reached((broker, group) => broker.postpone(group, id, wait)),
+      waitBehind: (handlerName) => this.#reached((broker, group) => broker.waitBehind(group, id, handlerName)),
+      passOn: () =>
+        this.#reached((broker, group) => replayTarget === undefined || broker.passOn(group, id, replayTarget)),
     }
   }
 
@@ -257,9 +259,8 @@ class MemoryConsumption implements Consumption {
     else this.#broker.settle(this.#group, id)
   }
 
-  #postpone(id: string, wait: Wait): Promise<boolean> {
-    if (this.#broker.isDown) return unreachable()
-    return Promise.resolve(this.#broker.postpone(this.#group, id, wait))
+  #reached<T>(work: (broker: MemoryBroker, group: string) => T): Promise<T> {
+    return this.#broker.isDown ? unreachable() : Promise.resolve(work(this.#broker, this.#group))
   }
 
   #deadLetter(id: string, reason: DeadLetterReason): Promise<boolean> {

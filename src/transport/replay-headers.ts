@@ -19,7 +19,10 @@ export interface ReplayTarget {
 /** The failed attempts of the handlers of a replay target. */
 export interface EarlierAttempts {
   readonly attempts: number
+  /** When the message was stored, if no attempt has failed. */
   readonly firstFailedAt: Date
+  /** Identifies the message among those that keep their order; undefined if it does not keep it. */
+  readonly place?: string | undefined
 }
 
 /** Header for the replay of a dead letter. */
@@ -35,9 +38,12 @@ export function replayHeader({
 }
 
 /** Header for a message that is delivered after a long wait of one handler. */
-export function waitHeader({ handlerName, attempts, firstFailedAt }: Omit<Wait, 'delayMs'>): string {
+export function waitHeader(
+  { handlerName, attempts, firstFailedAt }: Pick<Wait, 'handlerName' | 'attempts' | 'firstFailedAt'>,
+  place?: string,
+): string {
   const since = firstFailedAt.toISOString()
-  return JSON.stringify({ handlers: [handlerName], settled: [], attempts, since })
+  return JSON.stringify({ handlers: [handlerName], settled: [], attempts, since, place })
 }
 
 /**
@@ -70,10 +76,14 @@ function parseTarget(text: string): ParsedTarget {
 }
 
 function earlierAttempts(value: object): EarlierAttempts | undefined {
-  const { attempts, since }: { attempts?: unknown; since?: unknown } = value
+  const { attempts, since, place }: { attempts?: unknown; since?: unknown; place?: unknown } = value
   if (typeof attempts !== 'number' || !Number.isSafeInteger(attempts) || attempts < 0) return undefined
   const firstFailedAt = new Date(typeof since === 'string' ? since : Number.NaN)
-  return { attempts, firstFailedAt: Number.isNaN(firstFailedAt.getTime()) ? new Date() : firstFailedAt }
+  return {
+    attempts,
+    firstFailedAt: Number.isNaN(firstFailedAt.getTime()) ? new Date() : firstFailedAt,
+    ...(typeof place === 'string' && { place }),
+  }
 }
 
 /** The strings of a JSON array; undefined if the text is not such an array. */

@@ -90,6 +90,18 @@ export interface Delivery {
    * @returns true when the copy is stored; false, with nothing stored, if another consumer has taken over the message.
    */
   postpone?(wait: Wait): Promise<boolean>
+  /**
+   * Stores a copy of the message for the handler behind the messages of its key that keep their order while they wait for
+   * that handler, if there are any. Only a transport whose store keeps the order has this method.
+   * @returns true when the copy is stored; false if no such message waits; undefined, with nothing stored, if another
+   * consumer has taken over the message.
+   */
+  waitBehind?(handlerName: string): Promise<boolean | undefined>
+  /**
+   * Lets the message behind this one follow, if this one has a place in the order (`replayTarget.earlier.place`). Called
+   * before the message is settled, unless it is postponed again. @returns false as `begin` does.
+   */
+  passOn?(): Promise<boolean>
 }
 
 /** Why a message was dead-lettered, by which group, and after how many attempts. */

@@ -5,10 +5,14 @@ export interface Wait {
   readonly attempts: number
   readonly firstFailedAt: Date
   readonly delayMs: number
+  /** True if later messages with the same key wait behind this one, for the same handler. */
+  readonly keepsOrder: boolean
 }
 
 /** The messages of a consumer group that wait for an attempt of one handler. They outlive the processes of the group. */
 export interface WaitingStore {
+  /** Why messages cannot keep the order of their key while they wait; undefined if they can. */
+  readonly orderProblem?: string | undefined
   /** Set by the bus. The store calls it when `release` has become able to deliver messages. */
   onReady?: (() => void) | undefined
   /**

@@ -68,6 +68,20 @@ it('refuses long waits on a transport that cannot keep events', () => {
   )
 })
 
+it('refuses to keep the order if the transport cannot, or in memory', () => {
+  const unordered = new FaultyBus({}, new MemoryBroker(), ({ waiting }) => {
+    if (waiting === undefined) return {}
+    return { waiting: { ...waiting, orderProblem: 'nobody knows what waits' } }
+  })
+  const longWaits = { order: 'keep' } as const
+
+  for (const bus of [unordered, new InMemoryEventBus()]) {
+    expect(() => bus.subscribe(OrderCreated, () => undefined, { ...policy, longWaits })).toThrow(
+      "longWaits: order must be 'giveUp', because",
+    )
+  }
+})
+
 it('in memory, lets a publish resolve during a long wait', async () => {
   const bus = new InMemoryEventBus({ logger: new RecordingLogger() })
   onTestFinished(() => bus.shutdown())

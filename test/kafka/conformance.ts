@@ -103,10 +103,12 @@ export async function describeKafka(
       crash: (bus) => proxies.get(bus)?.freeze(),
       idleLimitMs: SESSION_MS,
     },
-    lacks:
-      groupProtocol === 'consumer'
-        ? { groupTypes: 'members describe themselves in the classic protocol only' }
-        : {},
+    lacks: {
+      orderedWaits: 'the members of a group do not share which aggregates wait',
+      ...(groupProtocol === 'consumer' && {
+        groupTypes: 'members describe themselves in the classic protocol only',
+      }),
+    },
     waitMs: paced(10_000),
   })
 }

@@ -70,7 +70,10 @@ export async function describeRabbitMQ(
     runner,
     create,
     module: new URL('./conformance-bus.ts', import.meta.url),
-    lacks: { history: 'a queue gets what is published after its group first consumed' },
+    lacks: {
+      history: 'a queue gets what is published after its group first consumed',
+      orderedWaits: 'the consumers of a queue cannot see which aggregates wait',
+    },
     faults: {
       publishRaw: (scope, { headers: { event_id, ...headers }, body }) =>
         onChannel(rabbitmq.url, async (channel) => {

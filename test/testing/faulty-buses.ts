@@ -61,6 +61,8 @@ export function pretendingDelivery(whole: Delivery, parts: Partial<Delivery>): D
     attemptFailed: (attempt, settled) => whole.attemptFailed(attempt, settled),
     ack: () => whole.ack(),
     deadLetter: (reason) => whole.deadLetter(reason),
+    waitBehind: async (handlerName) => whole.waitBehind?.(handlerName),
+    passOn: async () => (await whole.passOn?.()) ?? true,
     postpone: async (wait) => (await whole.postpone?.(wait)) ?? false,
     ...parts,
   }

@@ -239,6 +239,36 @@ const FAULTS: readonly Fault[] = [
     caughtBy: ['holds no place during a long wait'],
   },
   {
+    what: 'lets events overtake one that keeps its order while it waits',
+    sabotage: (whole) => ({
+      consume: (intake) =>
+        whole.consume(
+          delivering(intake, (delivery) =>
+            intake.deliver(pretendingDelivery(delivery, { waitBehind: () => Promise.resolve(false) })),
+          ),
+        ),
+    }),
+    caughtBy: [
+      'keeps the order of an aggregate behind a long wait, for the handler that waits',
+      'keeps the order behind a long wait in the next process, and continues after a dead letter',
+    ],
+  },
+  {
+    what: 'never ends the order behind a long wait',
+    sabotage: (whole) => ({
+      consume: (intake) =>
+        whole.consume(
+          delivering(intake, (delivery) =>
+            intake.deliver(pretendingDelivery(delivery, { passOn: () => Promise.resolve(true) })),
+          ),
+        ),
+    }),
+    caughtBy: [
+      'keeps the order of an aggregate behind a long wait, for the handler that waits',
+      'keeps the order behind a long wait in the next process, and continues after a dead letter',
+    ],
+  },
+  {
     what: 'loses an event that should wait',
     sabotage: postponing(() => Promise.resolve(true)),
     caughtBy: [

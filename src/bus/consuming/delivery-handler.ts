@@ -7,6 +7,7 @@ import type { FailurePolicies } from '../../handling/failure-policy.ts'
 import type { HandlerEntry } from '../../handling/handler-entry.ts'
 import { type HandlerLimit, limitsOf } from '../../handling/handler-limit.ts'
 import type { HandlerRegistry } from '../../handling/handler-registry.ts'
+import { keepsOrder } from '../../handling/handler-registry.ts'
 import { HandlerRetries, isProbe } from '../../handling/handler-retries.ts'
 import type { RunInfo } from '../../handling/handler-run.ts'
 import type { Logger } from '../../observability/logger.ts'
@@ -22,7 +23,7 @@ import { DeliveryRetries, type FailedHandling } from './delivery-retries.ts'
 import type { HandlingSlots } from './handling-slots.ts'
 import type { HeldDeliveries } from './held-deliveries.ts'
 import { firstAttemptOf, type PendingHandlers, pendingHandlers } from './pending-handlers.ts'
-import type { Settling } from './settling.ts'
+import { placeOf, type Settling } from './settling.ts'
 import { hasWaited, type UnhandledMessages } from './unhandled-messages.ts'
 
 /** Maximum length of the key of a lane, in characters. */
@@ -170,8 +171,35 @@ export class DeliveryHandler {
 
   /** The path of nearly every event, without an await unless a handler is asynchronous. */
   readonly #firstAttempt = (handling: Handling, span: EventSpan): Promise<void> | undefined => {
-    const { delivery, event, pending } = handling
     handling.span = span
+    const mayWait = this.#parts.handlers.hasOrderedWaits && placeOf(handling.delivery) === undefined
+    return mayWait && handling.pending.handlers.some(keepsOrder)
+      ? this.#behindOthers(handling)
+      : this.#attempt(handling)
+  }
+
+  /** Leaves out the handlers for which the event has to wait behind others of its aggregate. */
+  async #behindOthers(handling: Handling): Promise<void> {
+    const { settling } = this.#parts
+    const { delivery, pending } = handling
+    const moved: HandlerEntry[] = []
+    for (const handler of pending.handlers.filter(keepsOrder)) {
+      const isBehind = await settling.waitBehind(delivery, handler.id ?? handler.name)
+      if (isBehind === undefined) return
+      if (isBehind) moved.push(handler)
+    }
+    if (moved.length === 0) {
+      await this.#attempt(handling)
+      return
+    }
+    const handlers = pending.handlers.filter((handler) => !moved.includes(handler))
+    const names = moved.flatMap(({ id }) => id ?? [])
+    if (handlers.length === 0 && pending.missing.length === 0) settling.moved(handling)
+    else await this.#attempt({ ...handling, pending: { ...pending, handlers, moved: names } })
+  }
+
+  #attempt(handling: Handling): Promise<void> | undefined {
+    const { delivery, event, pending } = handling
     if (delivery.deliveryCount > 1) return this.#redelivered(handling)
     if (pending.attempts !== undefined) return this.#continue(handling, this.#runUnless([], handling))
     const outcome = this.#parts.dispatcher.run(pending.handlers, event, this.#runInfo(delivery, 1))
@@ -263,6 +291,7 @@ export class DeliveryHandler {
     if (pending.missing.length > 0) {
       return settling.giveUp(handling, handlerGone({ by: this.#parts, pending }))
     }
+    if (placeOf(delivery) !== undefined) return settling.succeedInOrder(delivery, event, startedAt)
     settling.succeed(delivery, event, startedAt)
     return undefined
   }

@@ -7,6 +7,7 @@ import {
   type RetryProgress,
   type RetrySteps,
 } from '../../handling/handler-retries.ts'
+import { keepsOrder } from '../../handling/handler-registry.ts'
 import type { RunInfo } from '../../handling/handler-run.ts'
 import type { Logger } from '../../observability/logger.ts'
 import type { EventSpan } from '../../observability/tracer.ts'
@@ -140,7 +141,8 @@ export class DeliveryRetries implements RetrySteps {
     const { counters, logger, settling } = this.#parts
     const { delivery, event, firstFailedAt } = this.#handling
     // A handler has long waits only if it has a name.
-    const wait = { handlerName: handler.id ?? handler.name, attempts, firstFailedAt, delayMs }
+    const handlerName = handler.id ?? handler.name
+    const wait = { handlerName, attempts, firstFailedAt, delayMs, keepsOrder: keepsOrder(handler) }
     if (!(await settling.postpone(delivery, wait))) return false
     this.#hasPostponed = true
     counters.eventsPostponed += 1
@@ -155,6 +157,7 @@ export class DeliveryRetries implements RetrySteps {
     const { delivery, pending } = this.#handling
     const open = [...unfinished.keys(), ...givenUp.map(({ handler }) => handler)]
     const earlier = readAttempts(delivery.settledHandlers).settled
-    return withAttempts([...earlier, ...settledNames(pending.handlers, open)], ended, unfinished)
+    const settled = [...earlier, ...(pending.moved ?? []), ...settledNames(pending.handlers, open)]
+    return withAttempts(settled, ended, unfinished)
   }
 }

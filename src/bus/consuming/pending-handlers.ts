@@ -13,6 +13,8 @@ export interface PendingHandlers {
   readonly settled: readonly string[]
   /** Recorded attempts of single handlers; undefined if those of the delivery hold for all. */
   readonly attempts?: AttemptRecord | undefined
+  /** Names of handlers for which the event waits behind others of its aggregate. */
+  readonly moved?: readonly string[]
   /** When the first attempt of the event failed, if that was before a long wait. */
   readonly firstFailedAt?: Date | undefined
 }
@@ -35,7 +37,7 @@ export function pendingHandlers(subscribed: readonly HandlerEntry[], delivery: D
     return {
       ...targeted(subscribed, unsettled, target, settled),
       attempts: attempts ?? (earlier && attemptsBefore(handlerNames, earlier)),
-      firstFailedAt: earlier?.firstFailedAt,
+      firstFailedAt: earlier !== undefined && earlier.attempts > 0 ? earlier.firstFailedAt : undefined,
     }
   }
   // If all subscribed handlers have succeeded, the failed one is not subscribed here, so the event is dead-lettered for it.

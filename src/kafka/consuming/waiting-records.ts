@@ -42,6 +42,7 @@ interface WaitingRecord {
  * tombstone ends one. The owner of the group's replay topic copies due records there.
  */
 export class KafkaWaitingRecords implements WaitingStore, LogListener {
+  readonly orderProblem = 'the members of a Kafka group do not share which aggregates wait'
   onReady: (() => void) | undefined
   readonly #parts: KafkaWaitingRecordsParts
   readonly #log: KafkaTopicLog

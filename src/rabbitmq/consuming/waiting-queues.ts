@@ -31,6 +31,7 @@ export interface WaitingQueuesParts {
  * message is acknowledged. The broker's own dead-lettering of expired messages would lose them if it crashed in between.
  */
 export class RabbitMQWaitingQueues implements WaitingStore {
+  readonly orderProblem = 'the consumers of a RabbitMQ queue cannot see which aggregates wait'
   readonly #parts: WaitingQueuesParts
 
   constructor(parts: WaitingQueuesParts) {

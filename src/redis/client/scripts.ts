@@ -103,12 +103,32 @@ end
 `
 
 /**
- * KEYS: stream, due times, key of the copy; ARGV: group, consumer, id, member, delay, header name, header value. Copies an
- * entry to a key of its own, with this header, and stores when it is due. Returns 0 if the consumer does not own the entry,
- * 2, without effect, if the script cannot copy the entry.
+ * Stores when an entry is due. In the mode `keep` or `behind`, it has a place in an order, and only the first of an order
+ * becomes due.
  */
-const POSTPONE = `${OWNED}${NOW}
+const PLACE_IN_ORDER = `${NOW}
+local function place(due, order, member, delay, mode)
+  local at = string.format('%.0f', now() + delay)
+  if mode ~= '' then
+    if not redis.call('LPOS', order, member) then redis.call('RPUSH', order, member) end
+    if redis.call('LINDEX', order, 0) ~= member then at = '+inf' end
+  end
+  redis.call('ZADD', due, at, member)
+end
+`
+
+/**
+ * KEYS: stream, due times, key of the copy, order; ARGV: group, consumer, id, member, delay, header name, header value,
+ * mode. Copies an entry to a key of its own, with this header, and stores when it is due. Returns 0 if the consumer does
+ * not own the entry, 2, without effect, if the script cannot copy the entry, and 3, without effect, in the mode `behind`
+ * if the order is empty.
+ */
+const POSTPONE = `${OWNED}${PLACE_IN_ORDER}
 if not owned(KEYS[1], ARGV[1], ARGV[3], ARGV[2]) then return 0 end
+if ARGV[8] == 'behind' then
+  if redis.call('EXISTS', KEYS[4]) == 0 then return 3 end
+  if redis.call('LPOS', KEYS[4], ARGV[4]) then return 1 end
+end
 local entries = redis.call('XRANGE', KEYS[1], ARGV[3], ARGV[3])
 if #entries == 0 or #entries[1][2] > ${MAX_UNPACKED} then return 2 end
 local fields = {}
@@ -123,12 +143,21 @@ fields[#fields + 1] = ARGV[6]
 fields[#fields + 1] = ARGV[7]
 redis.call('UNLINK', KEYS[3])
 redis.call('XADD', KEYS[3], '*', unpack(fields))
-redis.call('ZADD', KEYS[2], string.format('%.0f', now() + ARGV[5]), ARGV[4])
+place(KEYS[2], KEYS[4], ARGV[4], ARGV[5], ARGV[8])
 return 1`
 
-/** KEYS: due times; ARGV: member, delay. Stores when a copied entry is due. */
-const SET_DUE = `${NOW}
-return redis.call('ZADD', KEYS[1], string.format('%.0f', now() + ARGV[2]), ARGV[1])`
+/** KEYS: due times, order; ARGV: member, delay, mode. Stores when a copied entry is due. */
+const SET_DUE = `${PLACE_IN_ORDER}
+place(KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3])
+return 1`
+
+/** KEYS: due times, order; ARGV: member. Removes the first member of an order, and makes the next one due. */
+const PASS_ON = `${NOW}
+if redis.call('LINDEX', KEYS[2], 0) ~= ARGV[1] then return 0 end
+redis.call('LPOP', KEYS[2])
+local following = redis.call('LINDEX', KEYS[2], 0)
+if following then redis.call('ZADD', KEYS[1], string.format('%.0f', now()), following) end
+return 1`
 
 /**
  * KEYS: due times; ARGV: maximum number. Returns how long the next entry has to wait, in milliseconds, or an empty string
@@ -137,7 +166,7 @@ return redis.call('ZADD', KEYS[1], string.format('%.0f', now() + ARGV[2]), ARGV[
 const NEXT_DUE = `${NOW}
 local at = now()
 local reply = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', at, 'LIMIT', 0, ARGV[1])
-local later = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. string.format('%.0f', at), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+local later = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. string.format('%.0f', at), '(+inf', 'WITHSCORES', 'LIMIT', 0, 1)
 table.insert(reply, 1, later[2] and string.format('%.0f', later[2] - at) or '')
 return reply`
 
@@ -222,6 +251,7 @@ const SCRIPTS = {
   HANDLED_TYPES,
   POSTPONE,
   SET_DUE,
+  PASS_ON,
   NEXT_DUE,
   RELEASE_WAITING,
 }

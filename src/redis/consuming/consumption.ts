@@ -167,6 +167,16 @@ export class RedisConsumption implements Consumption, EntryOwner {
     return isOurs
   }
 
+  async waitBehind(entry: HeldEntry, handlerName: string): Promise<boolean | undefined> {
+    const isBehind = await this.#parts.waiting.addBehind(entry, handlerName)
+    if (isBehind === undefined) this.#held.drop(entry, 'lost')
+    return isBehind
+  }
+
+  passOn({ replayTarget }: HeldEntry): Promise<void> {
+    return this.#parts.waiting.passOn(replayTarget?.earlier?.place)
+  }
+
   async recordAttempt(
     entry: HeldEntry,
     attempt: number,

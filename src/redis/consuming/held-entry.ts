@@ -15,6 +15,10 @@ export interface EntryOwner {
   deadLetter(entry: HeldEntry, reason: DeadLetterReason): Promise<void>
   /** @returns false if the entry belongs to another consumer by now. */
   postpone(entry: HeldEntry, wait: Wait): Promise<boolean>
+  /** @returns false if no entry waits in order; undefined if the entry belongs to another consumer by now. */
+  waitBehind(entry: HeldEntry, handlerName: string): Promise<boolean | undefined>
+  /** Lets the entry behind this one follow. */
+  passOn(entry: HeldEntry): Promise<void>
   /**
    * Stores the number of the attempt and the handlers that have succeeded.
    * @returns false if the entry belongs to another consumer by now.
@@ -115,6 +119,21 @@ export class HeldEntry implements Delivery {
     if (this.#isHeld()) return this.#owner.postpone(this, wait)
     this.#owner.onRefused(this)
     return false
+  }
+
+  async waitBehind(handlerName: string): Promise<boolean | undefined> {
+    if (this.#isHeld()) return this.#owner.waitBehind(this, handlerName)
+    this.#owner.onRefused(this)
+    return undefined
+  }
+
+  async passOn(): Promise<boolean> {
+    if (!this.#isHeld()) {
+      this.#owner.onRefused(this)
+      return false
+    }
+    await this.#owner.passOn(this)
+    return true
   }
 
   async #record(attempt: number, settledHandlers: readonly string[]): Promise<boolean> {

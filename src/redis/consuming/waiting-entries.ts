@@ -1,4 +1,4 @@
-import { REPLAY_HANDLERS, waitHeader } from '../../transport/replay-headers.ts'
+import { parseNames, REPLAY_HANDLERS, waitHeader } from '../../transport/replay-headers.ts'
 import type { TransportHost } from '../../transport/transport.ts'
 import type { Wait, WaitingStore } from '../../transport/waiting.ts'
 import { AS_BUFFERS, type RedisArgument, type RedisClient } from '../client/client.ts'
@@ -13,6 +13,8 @@ import type { HeldEntry } from './held-entry.ts'
 const PAGE = 100
 /** The scripts' reply if they cannot copy the entry. */
 const NEEDS_TWO_STEPS = 2
+/** The script's reply if no entry keeps its order. */
+const NONE_WAITS = 3
 /** A member that no entry has. A command on it has no effect, but needs the right. */
 const NO_MEMBER = ''
 
@@ -46,31 +48,70 @@ export class RedisWaitingEntries implements WaitingStore {
    * Stores a copy, or replaces the one that an earlier try stored.
    * @returns false if another consumer owns the entry, or its group is gone.
    */
-  async add({ message, stream }: HeldEntry, { delayMs, ...wait }: Wait): Promise<boolean> {
+  async add(entry: HeldEntry, { delayMs, keepsOrder, ...wait }: Wait): Promise<boolean> {
+    return (await this.#add(entry, wait, delayMs, keepsOrder ? 'keep' : '')) !== 0
+  }
+
+  /**
+   * Stores a copy behind the entries of the same aggregate that keep their order.
+   * @returns false if there are none; undefined if another consumer owns the entry.
+   */
+  async addBehind(entry: HeldEntry, handlerName: string): Promise<boolean | undefined> {
+    if (entry.message.key === undefined) return false
+    const wait = { handlerName, attempts: 0, firstFailedAt: new Date() }
+    const outcome = await this.#add(entry, wait, 0, 'behind')
+    return outcome === 0 ? undefined : outcome !== NONE_WAITS
+  }
+
+  /** Lets the entry follow that waits behind this place. */
+  async passOn(place: string | undefined): Promise<void> {
+    const order = place === undefined ? undefined : this.#orderOf(place)
+    if (place === undefined || order === undefined) return
+    await this.#run(this.#parts.commands.requireClient(), 'PASS_ON', [this.#dueKey, order], [place])
+  }
+
+  async #add(
+    { message, stream, replayTarget }: HeldEntry,
+    wait: Omit<Wait, 'delayMs' | 'keepsOrder'>,
+    delayMs: number,
+    mode: 'keep' | 'behind' | '',
+  ): Promise<unknown> {
     const { options, commands } = this.#parts
     const { consumerGroup, consumerName, keys, address } = options
+    const hasOrder = mode !== '' && message.key !== undefined
     // Both streams of a group may have an entry with the same id.
-    const member = `${stream.deletesSettled ? 'replay' : 'stream'}:${message.id}:${wait.handlerName}`
+    const origin = `${stream.deletesSettled ? 'replay' : 'stream'}:${message.id}`
+    const member = hasOrder
+      ? (replayTarget?.earlier?.place ?? JSON.stringify([origin, wait.handlerName, message.key]))
+      : `${origin}:${wait.handlerName}`
     const key = keys.waitingEntry(consumerGroup, member)
-    const header = [REPLAY_HANDLERS, waitHeader(wait)] as const
+    const order = (hasOrder ? this.#orderOf(member) : undefined) ?? key
+    const header = [REPLAY_HANDLERS, waitHeader(wait, hasOrder ? member : undefined)] as const
     const delay = String(Math.ceil(delayMs))
     const client = commands.requireClient()
+    const place = hasOrder ? mode : ''
     try {
       const outcome = await runScript(
         client,
         'POSTPONE',
-        [stream.key, this.#dueKey, key],
-        [consumerGroup, consumerName, message.id, member, delay, ...header],
+        [stream.key, this.#dueKey, key, order],
+        [consumerGroup, consumerName, message.id, member, delay, ...header, place],
       )
-      if (outcome === NEEDS_TWO_STEPS) {
-        await this.#addInTwoSteps(client, { message, stream, key, header })
-        await runScript(client, 'SET_DUE', [this.#dueKey], [member, delay])
-      }
-      return outcome !== 0
+      if (outcome !== NEEDS_TWO_STEPS) return outcome
+      await this.#addInTwoSteps(client, { message, stream, key, header })
+      return await runScript(client, 'SET_DUE', [this.#dueKey, order], [member, delay, place])
     } catch (error) {
-      if (isNoGroup(error)) return false
+      if (isNoGroup(error)) return 0
       throw commandError(address, 'EVAL (postponing)', error)
     }
+  }
+
+  /** The key of the order in which a member has a place; undefined if it has none. */
+  #orderOf(member: string): string | undefined {
+    const [, handlerName, key] = parseNames(member) ?? []
+    if (handlerName === undefined || key === undefined) return undefined
+    const { keys, consumerGroup } = this.#parts.options
+    return keys.waitingOrder(consumerGroup, handlerName, key)
   }
 
   async release(): Promise<number | undefined> {
@@ -114,6 +155,7 @@ export class RedisWaitingEntries implements WaitingStore {
     const outcome = await this.#run(client, 'RELEASE_WAITING', [this.#dueKey, key, replays(group)], [member])
     if (outcome === NEEDS_TWO_STEPS) await this.#releaseInTwoSteps(key, member, replays(group))
     if (outcome !== 'lost') return
+    await this.passOn(member)
     const detail = `the key ${key} of an event that waited for its next attempt was deleted`
     host.notify({ type: 'eventsLost', detail, count: 1 })
   }
@@ -129,7 +171,7 @@ export class RedisWaitingEntries implements WaitingStore {
 
   async #run(
     client: RedisClient,
-    name: 'NEXT_DUE' | 'RELEASE_WAITING',
+    name: 'NEXT_DUE' | 'RELEASE_WAITING' | 'PASS_ON',
     keys: readonly string[],
     args: readonly string[],
   ): Promise<unknown> {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import type { BrokerEventBus, LongWaitOptions } from '../../index.ts'
+import { type BrokerEventBus, type LongWaitOptions, NonRetryableError } from '../../index.ts'
 import { test } from './conformance-test.ts'
 import { Marked, Noted, noted } from './events.ts'
 import { Recording } from './recording.ts'
@@ -13,6 +13,14 @@ const fail = () => {
 }
 
 const attemptsOf = ({ runs }: Recording<Noted>) => runs.map(({ attempt }) => attempt)
+
+const numbersOf = ({ events }: Recording<Noted>) => events.map(({ n }) => n)
+
+const IN_ORDER = {
+  name: 'ordered',
+  retryDelaysMs: Array.from({ length: 200 }, () => 150),
+  longWaits: { fromMs: 100, order: 'keep' },
+} as const
 
 function waiting(scene: Scene, bus: BrokerEventBus, count: number): Promise<unknown> {
   return scene.until(
@@ -154,6 +162,65 @@ export const waitTests = [
     const [letter] = (await bus.deadLetters.list()).deadLetters
     assert.equal(letter?.reason, 'handler_not_found')
     assert.deepEqual(letter.handlerNames, ['former'])
+  }),
+
+  test('keeps the order of an aggregate behind a long wait, for the handler that waits', {
+    needs: ['retry', 'waiting', 'orderedWaits', 'lanes'],
+  }, async (scene) => {
+    let isFixed = false
+    const recording = new Recording<Noted>(({ n }) => n === 0 && !isFixed && fail())
+    const other = new Recording<Noted>()
+    const bus = await scene.consumer((it) => {
+      it.subscribe(Noted, recording.handler, IN_ORDER)
+      it.subscribe(Noted, other.handler, { name: 'other' })
+    })
+
+    await bus.publish(Array.from({ length: 4 }, (_, n) => noted('Order-1', n)))
+    await bus.publish([noted('Order-2', 10)])
+    await scene.runs(other, 5)
+    await bus.publish([noted('Order-1', 4)])
+    await scene.runs(other, 6)
+    await scene.until('the other aggregate', () => numbersOf(recording).includes(10))
+    assert.deepEqual(new Set(numbersOf(recording)), new Set([0, 10]))
+    isFixed = true
+    await scene.until('the last event', () => numbersOf(recording).includes(4))
+    await waiting(scene, bus, 0)
+    await bus.publish([noted('Order-1', 5)])
+    await scene.until('an event after the wait', () => numbersOf(recording).includes(5))
+
+    const ofOne = numbersOf(recording).filter((n) => n !== 10)
+    assert.deepEqual(ofOne.slice(ofOne.indexOf(1) - 1), [0, 1, 2, 3, 4, 5])
+    assert.equal(other.runs.length, 7)
+  }),
+
+  test('keeps the order behind a long wait in the next process, and continues after a dead letter', {
+    needs: ['retry', 'waiting', 'orderedWaits', 'lanes', 'redelivery', 'deadLetters'],
+  }, async (scene) => {
+    const before = new Recording<Noted>(fail)
+    const other = new Recording<Noted>()
+    const first = await scene.consumer((it) => {
+      it.subscribe(Noted, before.handler, IN_ORDER)
+      it.subscribe(Noted, other.handler, { name: 'other' })
+    })
+    await first.publish([noted('Order-1', 0), noted('Order-1', 1)])
+    await scene.runs(other, 2)
+    await first.shutdown()
+    const after = new Recording<Noted>(({ n }) => {
+      if (n === 0) throw new NonRetryableError('planned')
+    })
+    const bus = await scene.consumer((it) => {
+      it.subscribe(Noted, after.handler, IN_ORDER)
+      it.subscribe(Noted, other.handler, { name: 'other' })
+    })
+
+    await bus.publish([noted('Order-1', 2)])
+    await scene.runs(after, 3)
+
+    assert.deepEqual(new Set(numbersOf(before)), new Set([0]))
+    assert.deepEqual(numbersOf(after), [0, 1, 2])
+    assert.deepEqual(attemptsOf(after), [before.runs.length + 1, 1, 1])
+    await scene.until('a dead letter', async () => (await bus.deadLetters.count()) === 1)
+    await waiting(scene, bus, 0)
   }),
 
   test('refuses long waits that it cannot keep', { needs: ['retry'] }, async (scene) => {

@@ -20,6 +20,16 @@ export class RecordingOwner implements EntryOwner {
     return Promise.resolve(true)
   }
 
+  waitBehind({ message }: HeldEntry): Promise<boolean> {
+    this.calls.push(`waitBehind ${message.id}`)
+    return Promise.resolve(false)
+  }
+
+  passOn({ message }: HeldEntry): Promise<void> {
+    this.calls.push(`passOn ${message.id}`)
+    return Promise.resolve()
+  }
+
   recordAttempt(
     { message }: HeldEntry,
     attempt: number,
