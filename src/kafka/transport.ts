@@ -113,6 +113,8 @@ export class KafkaTransport implements Transport {
     })
     await consumption.start(stopped)
     this.#consumption = consumption
+    // Its first partitions were assigned before it was the consumption of this transport.
+    if (consumption.ownsReplays) this.waiting.onReady?.()
     return consumption
   }
 
