@@ -7,6 +7,8 @@ export const MAX_TOPIC_NAME = 249
 export interface KafkaTopics {
   readonly stream: string
   readonly deadLetters: string
+  /** The topic in which members announce their event types, with groupProtocol 'consumer'. */
+  readonly types: string
   /** The topic with the replays of one group. */
   replays(group: string): string
   /** The topic with the records of one group that wait for an attempt of a handler. */
@@ -23,6 +25,7 @@ export function topicNames(options: {
   return {
     stream,
     deadLetters: `${stream}${options.dlqTopicSuffix}`,
+    types: `${stream}.types`,
     replays: (group) => `${replayPrefix}${asTopicName(group, MAX_TOPIC_NAME - replayPrefix.length)}`,
     waiting: (group) => `${waitingPrefix}${asTopicName(group, MAX_TOPIC_NAME - waitingPrefix.length)}`,
   }

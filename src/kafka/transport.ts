@@ -1,5 +1,6 @@
 import type {
   Consumption,
+  GroupTypeStore,
   Intake,
   OutgoingMessage,
   PublishFailure,
@@ -13,7 +14,8 @@ import { KafkaTopicDirectory } from './client/topics.ts'
 import { KafkaConsumption } from './consuming/consumption.ts'
 import { KafkaGroupTypes } from './consuming/group-types.ts'
 import { groupLag } from './consuming/offsets.ts'
-import { KafkaWaitingRecords } from './consuming/waiting-records.ts'
+import { KafkaTypesTopic, TYPES_PROFILE } from './consuming/types-topic.ts'
+import { KafkaWaitingRecords, WAITING_PROFILE } from './consuming/waiting-records.ts'
 import { KafkaDeadLetters } from './dead-letters/dead-letters.ts'
 import type { ResolvedKafkaOptions } from './options.ts'
 import { KafkaProducer } from './publishing/producer.ts'
@@ -28,7 +30,7 @@ export class KafkaTransport implements Transport {
   readonly destination: string
   readonly server: ServerAddress | undefined
   readonly deadLetters: KafkaDeadLetters
-  readonly groupTypes: KafkaGroupTypes | undefined
+  readonly groupTypes: GroupTypeStore
   readonly waiting: KafkaWaitingRecords
   readonly topics: KafkaTopicDirectory
   readonly #options: ResolvedKafkaOptions
@@ -38,7 +40,8 @@ export class KafkaTransport implements Transport {
   readonly #publisher: KafkaPublisher
   /** Reads offsets of the group without being a member. */
   readonly #coordinator: KafkaCoordinator
-  readonly #groupTypes = new KafkaGroupTypes()
+  /** Used by the classic protocol. */
+  readonly #memberTypes = new KafkaGroupTypes()
   #consumption: KafkaConsumption | undefined
   #rebalances = 0
 
@@ -56,11 +59,14 @@ export class KafkaTransport implements Transport {
     })
     this.#coordinator = new KafkaCoordinator(this.#cluster, options.consumerGroup)
     this.topics = new KafkaTopicDirectory(this.#cluster, options)
-    this.groupTypes = options.groupProtocol === 'classic' ? this.#groupTypes : undefined
     const shared = { options, cluster: this.#cluster, topics: this.topics }
     const restoreTopic = (topic: string) => this.#restore(topic)
     this.#producer = new KafkaProducer({ ...shared, restoreTopic })
     this.#publisher = new KafkaPublisher({ ...shared, restoreTopic, producer: this.#producer })
+    this.groupTypes =
+      options.groupProtocol === 'classic'
+        ? this.#memberTypes
+        : new KafkaTypesTopic({ ...shared, publisher: this.#publisher })
     const refreshTopics = () => void this.#consumption?.refreshTopics().catch(() => undefined)
     this.deadLetters = new KafkaDeadLetters({
       ...shared,
@@ -100,13 +106,15 @@ export class KafkaTransport implements Transport {
       intake,
       host: this.#host,
       waiting: this.waiting,
-      groupTypes: this.#groupTypes,
+      groupTypes: this.#memberTypes,
       onRebalance: () => {
         this.#rebalances += 1
       },
     })
     await consumption.start(stopped)
     this.#consumption = consumption
+    // Its first partitions were assigned before it was the consumption of this transport.
+    if (consumption.ownsReplays) this.waiting.onReady?.()
     return consumption
   }
 
@@ -121,8 +129,10 @@ export class KafkaTransport implements Transport {
 
   /** Creates a topic that vanished while records wait for it. */
   async #restore(topic: string): Promise<void> {
-    const isBusOwned = topic !== this.#options.topics.stream
-    await this.topics.ensure(topic, { isBusOwned }, () => {
+    const { topics, consumerGroup } = this.#options
+    const special = { [topics.types]: TYPES_PROFILE, [topics.waiting(consumerGroup)]: WAITING_PROFILE }
+    const profile = special[topic] ?? { isBusOwned: topic !== topics.stream }
+    await this.topics.ensure(topic, profile, () => {
       this.#host.notify({ type: 'topologyRestored', what: `topic ${topic}` })
     })
   }

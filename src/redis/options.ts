@@ -119,8 +119,13 @@ const ownDefaults = {
 export const redisDefaults = { ...brokerDefaults, ...ownDefaults }
 
 const redisUrl: OptionRule = {
-  rule: 'a URL that starts with redis:// or rediss://',
-  isValid: (value) => typeof value === 'string' && /^rediss?:\/\//.test(value) && URL.canParse(value),
+  rule: 'a URL that starts with redis:// or rediss://, with at most the number of a database as its path',
+  isValid: (value) => {
+    if (typeof value !== 'string' || !/^rediss?:\/\//.test(value) || !URL.canParse(value)) return false
+    const { pathname, search, hash } = new URL(value)
+    // The client ignores a query.
+    return /^\/?\d*$/.test(pathname) && search === '' && hash === ''
+  },
   hasCredentials: true,
 }
 

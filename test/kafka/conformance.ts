@@ -103,12 +103,7 @@ export async function describeKafka(
       crash: (bus) => proxies.get(bus)?.freeze(),
       idleLimitMs: SESSION_MS,
     },
-    lacks: {
-      orderedWaits: 'the members of a group do not share which aggregates wait',
-      ...(groupProtocol === 'consumer' && {
-        groupTypes: 'members describe themselves in the classic protocol only',
-      }),
-    },
+    lacks: { orderedWaits: 'the members of a group do not share which aggregates wait' },
     waitMs: paced(10_000),
   })
 }

@@ -19,8 +19,8 @@ export interface TopicProfile {
   readonly partitions?: number
   /** True for the bus's own topics. They keep records forever, and accept larger ones than the stream does. */
   readonly isBusOwned?: boolean
-  /** True if the brokers may remove records that a later one with the same key replaces. */
-  readonly isCompacted?: boolean
+  /** Further settings of the topic. */
+  readonly configs?: readonly { readonly name: string; readonly value: string }[]
 }
 
 const POLL_MS = 50
@@ -106,19 +106,17 @@ export class KafkaTopicDirectory {
 
   async #create(
     name: string,
-    { partitions = this.#options.topicPartitions, isBusOwned = false, isCompacted = false }: TopicProfile,
+    { partitions = this.#options.topicPartitions, isBusOwned = false, configs = [] }: TopicProfile,
   ): Promise<void> {
     const { replicationFactor, requestTimeoutMs, maxMessageBytes } = this.#options
-    const keepForever = isCompacted
-      ? { name: 'cleanup.policy', value: 'compact' }
-      : { name: 'retention.ms', value: '-1' }
+    const keepForever = { name: 'retention.ms', value: '-1' }
     const acceptLarge = { name: 'max.message.bytes', value: String(4 * maxMessageBytes) }
     const request = {
       name,
       numPartitions: partitions,
       replicationFactor,
       assignments: [],
-      configs: isBusOwned ? [keepForever, acceptLarge] : [],
+      configs: [...(isBusOwned ? [keepForever, acceptLarge] : []), ...configs],
     }
     const { topics } = await this.#cluster.request(undefined, 'control', ({ createTopics }) => createTopics, [
       [request],

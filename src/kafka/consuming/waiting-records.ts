@@ -1,7 +1,7 @@
 import { REPLAY_HANDLERS, waitHeader } from '../../transport/replay-headers.ts'
 import type { Wait, WaitingStore } from '../../transport/waiting.ts'
 import { KafkaTopicLog, type KafkaTopicLogParts, type LogListener } from '../client/topic-log.ts'
-import type { KafkaTopicDirectory } from '../client/topics.ts'
+import type { KafkaTopicDirectory, TopicProfile } from '../client/topics.ts'
 import { originalHeaders } from '../dead-letters/dead-letters.ts'
 import type { ResolvedKafkaOptions } from '../options.ts'
 import type { KafkaPublisher } from '../publishing/publisher.ts'
@@ -14,7 +14,12 @@ const DUE = 'waiting_due'
 const KEY = 'waiting_key'
 
 const REPLAYS = { isBusOwned: true, partitions: 1 } as const
-const WAITING = { isBusOwned: true, isCompacted: true, partitions: 1 } as const
+/** How the topic is created. */
+export const WAITING_PROFILE: TopicProfile = {
+  isBusOwned: true,
+  partitions: 1,
+  configs: [{ name: 'cleanup.policy', value: 'compact' }],
+}
 /** Records that are delivered at the same time. */
 const PAGE = 100
 
@@ -58,7 +63,7 @@ export class KafkaWaitingRecords implements WaitingStore, LogListener {
 
   async prepare(): Promise<void> {
     const { topics, options, onTopics } = this.#parts
-    await topics.ensure(this.#topic, WAITING)
+    await topics.ensure(this.#topic, WAITING_PROFILE)
     await topics.ensure(options.topics.replays(options.consumerGroup), REPLAYS)
     onTopics()
   }
@@ -78,7 +83,7 @@ export class KafkaWaitingRecords implements WaitingStore, LogListener {
       ...(record.key === null ? [] : [[KEY, record.key] as const]),
     ]
     const copy = { key: `${message.id} ${wait.handlerName}`, value: record.value, headers }
-    await publisher.store(copy, { topic: this.#topic, partition: 0, profile: WAITING })
+    await publisher.store(copy, { topic: this.#topic, partition: 0, profile: WAITING_PROFILE })
   }
 
   async release(): Promise<number | undefined> {
@@ -108,7 +113,7 @@ export class KafkaWaitingRecords implements WaitingStore, LogListener {
     await Promise.all(
       [...due].map(async ([key, waiting]) => {
         const tombstone = { key, value: null, headers: [] }
-        await publisher.store(tombstone, { topic: this.#topic, partition: 0, profile: WAITING })
+        await publisher.store(tombstone, { topic: this.#topic, partition: 0, profile: WAITING_PROFILE })
         if (this.#waiting.get(key) === waiting) this.#waiting.delete(key)
       }),
     )
