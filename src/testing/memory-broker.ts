@@ -146,7 +146,13 @@ export class MemoryBroker {
   /** @internal @returns true if this call created the group. */
   ensureGroup(name: string): boolean {
     if (this.#groups.has(name)) return false
-    this.#groups.set(name, { position: 0, types: new Set(), pending: new Map(), waiting: new Map(), orders: new Map() })
+    this.#groups.set(name, {
+      position: 0,
+      types: new Set(),
+      pending: new Map(),
+      waiting: new Map(),
+      orders: new Map(),
+    })
     return true
   }
 

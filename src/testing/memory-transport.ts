@@ -242,9 +242,12 @@ class MemoryConsumption implements Consumption {
         return this.#deadLetter(id, reason)
       },
       postpone: (wait) => this.#reached((broker, group) => broker.postpone(group, id, wait)),
-      waitBehind: (handlerName) => this.#reached((broker, group) => broker.waitBehind(group, id, handlerName)),
+      waitBehind: (handlerName) =>
+        this.#reached((broker, group) => broker.waitBehind(group, id, handlerName)),
       passOn: () =>
-        this.#reached((broker, group) => replayTarget === undefined || broker.passOn(group, id, replayTarget)),
+        this.#reached(
+          (broker, group) => replayTarget === undefined || broker.passOn(group, id, replayTarget),
+        ),
     }
   }
 

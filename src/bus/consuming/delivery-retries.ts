@@ -1,5 +1,6 @@
 import type { DomainEvent } from '../../events/index.ts'
 import type { Dispatcher, HandlerFailure } from '../../handling/dispatcher.ts'
+import { keepsOrder } from '../../handling/handler-registry.ts'
 import {
   isProbe,
   type NextAttempt,
@@ -7,7 +8,6 @@ import {
   type RetryProgress,
   type RetrySteps,
 } from '../../handling/handler-retries.ts'
-import { keepsOrder } from '../../handling/handler-registry.ts'
 import type { RunInfo } from '../../handling/handler-run.ts'
 import type { Logger } from '../../observability/logger.ts'
 import type { EventSpan } from '../../observability/tracer.ts'

@@ -90,11 +90,15 @@ export class Settling {
    */
   async waitBehind(delivery: Delivery, handlerName: string): Promise<boolean | undefined> {
     let isBehind = false
-    const isDone = await this.#retryUntilDone('looking for earlier waiting events failed', delivery, async () => {
-      const outcome = await delivery.waitBehind?.(handlerName)
-      isBehind = outcome === true
-      return outcome !== undefined
-    })
+    const isDone = await this.#retryUntilDone(
+      'looking for earlier waiting events failed',
+      delivery,
+      async () => {
+        const outcome = await delivery.waitBehind?.(handlerName)
+        isBehind = outcome === true
+        return outcome !== undefined
+      },
+    )
     return isDone ? isBehind : undefined
   }
 
