@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
 import { type BrokerOptions, brokerDefaults, brokerRules } from '../bus/broker-options.ts'
-import { ConfigError } from '../errors.ts'
 import {
   type Ordering,
   orderingOf,
@@ -9,6 +8,7 @@ import {
   partitionDefaults,
   partitionRules,
 } from '../bus/partition-options.ts'
+import { ConfigError } from '../errors.ts'
 import {
   booleanOption,
   delayMs,
@@ -202,6 +202,12 @@ export interface RedisKeys {
   retry(group: string, id: string): string
   /** The process that uses a consumer name in a group. */
   consumer(group: string, name: string): string
+  /** When each waiting entry of a group is due. */
+  waiting(group: string): string
+  /** The copy of an entry that waits, by its member in the due times. */
+  waitingEntry(group: string, member: string): string
+  /** The waiting entries of a handler and an aggregate that keep their order. */
+  waitingOrder(group: string, handlerName: string, key: string): string
   /** The event types that the members of a group have announced. */
   types(group: string): string
   /** The living members of a group. */
@@ -277,6 +283,9 @@ function keysOf(options: Readonly<typeof redisDefaults>): RedisKeys {
     deadLetters: `${stream}${dlqStreamSuffix}`,
     replays: (group, partition = 0) => `${nameOf(partition)}:replay:${group}`,
     retry: (group, id) => `${prefix}:${retryKeyPrefix}:${group}:${id}`,
+    waiting: (group) => `${stream}:waiting:${group}`,
+    waitingEntry: (group, member) => `${stream}:waiting-entry:${group}:${member}`,
+    waitingOrder: (group, handlerName, key) => `${stream}:waiting-order:${group}:${handlerName}:${key}`,
     types: (group) => `${stream}:types:${group}`,
     consumer: (group, name) => `${stream}:consumer:${group}:${name}`,
     members: (group) => `${shared}:members:${group}`,
