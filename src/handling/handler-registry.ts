@@ -79,6 +79,13 @@ export class HandlerRegistry {
     return [...this.#byType.keys()].flatMap((eventType) => this.#classes.get(eventType) ?? [])
   }
 
+  /** The classes as which handlers can receive events: the subscribed ones, and for wildcard handlers the registered ones. */
+  readableClasses(): readonly EventClass[] {
+    if (this.#wildcards.length === 0) return this.subscribedClasses()
+    const types = new Set([...this.#byType.keys(), ...this.#registry.list()])
+    return [...types].flatMap((eventType) => this.classFor(eventType) ?? [])
+  }
+
   /** @throws TypeError, DuplicateEventTypeError */
   subscribe(
     classes: EventClass | readonly EventClass[],
