@@ -18,6 +18,8 @@ export interface KafkaListener {
   readonly name: string
   readonly protocol: 'PLAINTEXT' | 'SSL' | 'SASL_PLAINTEXT' | 'SASL_SSL'
   readonly port: number
+  /** Where the broker says that clients reach it. Default: at this port. */
+  readonly advertised?: string
 }
 
 /** One Kafka node that is both broker and controller, with every internal topic sized for one node. */
@@ -41,7 +43,7 @@ export function kafkaConfig(node: {
     'controller.listener.names=CONTROLLER',
     'inter.broker.listener.name=PLAINTEXT',
     `listeners=${bound.map(({ name, port }) => `${name}://${bindHost}:${port}`).join()}`,
-    `advertised.listeners=${clients.map(({ name, port }) => `${name}://127.0.0.1:${port}`).join()}`,
+    `advertised.listeners=${clients.map(advertisedAs).join()}`,
     `listener.security.protocol.map=${bound.map(({ name, protocol }) => `${name}:${protocol}`).join()}`,
     `log.dirs=${dataFolder}`,
     'num.partitions=3',
@@ -62,4 +64,8 @@ export function kafkaConfig(node: {
     'log.segment.delete.delay.ms=200',
     'log.initial.task.delay.ms=200',
   ]
+}
+
+function advertisedAs({ name, port, advertised = `127.0.0.1:${port}` }: KafkaListener): string {
+  return `${name}://${advertised}`
 }

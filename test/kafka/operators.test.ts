@@ -43,7 +43,7 @@ it('leaves its own headers out of a dead letter that is too large, and keeps the
     admin.createTopics({ topics: [letters], partitions: 1, replicas: 1, configs: limit(2000) }),
   )
   const logger = new RecordingLogger()
-  const bus = createBus({ topicPrefix, topicPartitions: 1, maxRetries: 0, logger, retryMaxDelayMs: 500 })
+  const bus = createBus({ topicPrefix, topicPartitions: 1, maxRetries: 0, logger, retryMaxDelayMs: 1000 })
   const seen: string[] = []
   bus.subscribe(OrderCancelled, () => {
     throw new Error(noise(1000))
@@ -62,6 +62,10 @@ it('leaves its own headers out of a dead letter that is too large, and keeps the
   expect(String(complaints()[0]?.fields['error'])).toContain('max.message.bytes')
   expect((await bus.health()).checks.oldestUnsettledMs.value).toBeGreaterThan(0)
   expect(bus.getStats()).toMatchObject({ messagesSentToDlq: 1, inFlight: 1 })
+  // Each attempt consists of a request with the headers and one without. The limit must not change between the two, so
+  // it changes right after an attempt, when the delay until the next one has grown to its maximum.
+  const before = complaints().length
+  await until('a long delay', () => complaints().length > Math.max(before, 7))
   await administer(server, (admin) =>
     admin.incrementalAlterConfigs({
       resources: [

@@ -3,6 +3,7 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import { type DomainEvent, MessageRefusedError, PublishError } from '../../src/index.ts'
 import { launchBroker } from '../brokers/launch-broker.ts'
 import { OrderCreated, orderCreated } from '../support/order-events.ts'
+import { paced } from '../support/pace.ts'
 import { RecordingLogger } from '../support/recording-logger.ts'
 import {
   consume,
@@ -29,7 +30,7 @@ describe('while it runs', () => {
   ])(
     'has at most $sent messages unconfirmed, and reports only those as unknown',
     async ({ sent, ...options }) => {
-      const { bus, proxy } = await proxiedBus({ publishTimeoutMs: 300, ...options })
+      const { bus, proxy } = await proxiedBus({ publishTimeoutMs: paced(300), ...options })
       await bus.connect()
       await bus.publish([orderCreated()])
       proxy.freeze()

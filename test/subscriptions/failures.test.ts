@@ -47,6 +47,32 @@ describe('a handler that fails', () => {
     })
   })
 
+  it.each([
+    ['a promise', async () => false],
+    ['an object', () => ({})],
+    ['undefined', () => undefined],
+  ])(
+    'because its canHandle returns %s stops the subscription: the event is not skipped',
+    async (_what, canHandle) => {
+      const { scene, manager } = await sceneWith(2)
+      const handled: number[] = []
+      // As plain JavaScript might.
+      const handler = {
+        handle: ({ n }: Noted) => void handled.push(n),
+        canHandle: canHandle as () => boolean,
+      }
+      manager.subscribe({ name: 'asks', handlers: [handlerFor(Noted, handler)] }, { ...quick, maxRetries: 0 })
+      manager.start()
+
+      const error = await manager.whenCaughtUp('asks').catch((thrown: unknown) => thrown)
+
+      expect(error).toBeInstanceOf(SubscriptionFailedError)
+      expect(String((error as Error).cause)).toContain('must return a boolean')
+      expect(handled).toEqual([])
+      expect((await scene.checkpoints.load('asks'))?.position ?? 0).toBe(0)
+    },
+  )
+
   it('stops the subscription before its event, with an error, after the last retry', async () => {
     const { scene, manager } = await sceneWith(5)
     const projection = failing(2, 100)

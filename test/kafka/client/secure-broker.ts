@@ -6,7 +6,7 @@ import { freePort } from '../../brokers/free-port.ts'
 import { launchBroker } from '../../brokers/launch-broker.ts'
 import type { Certificates } from '../../support/certificates.ts'
 
-const NAMES = ['ENCRYPTED', 'MUTUAL', 'ELSEWHERE', 'PASSWORD', 'BOTH'] as const
+const NAMES = ['ENCRYPTED', 'MUTUAL', 'ELSEWHERE', 'PASSWORD', 'BOTH', 'INNER'] as const
 export type ListenerName = (typeof NAMES)[number]
 
 const PROTOCOLS = {
@@ -15,6 +15,7 @@ const PROTOCOLS = {
   ELSEWHERE: 'SSL',
   PASSWORD: 'SASL_PLAINTEXT',
   BOTH: 'SASL_SSL',
+  INNER: 'PLAINTEXT',
 } as const satisfies Record<ListenerName, KafkaListener['protocol']>
 
 export interface SecureBroker {
@@ -22,16 +23,23 @@ export interface SecureBroker {
   portOf(name: ListenerName): number
 }
 
+/** The address that the listener `INNER` announces: a name that only its container could resolve. */
+export const INNER_ADDRESS = 'kafka-internal.invalid:9092'
+
 /**
  * A Kafka with a listener of each kind: encryption (`ENCRYPTED`), encryption with client certificates (`MUTUAL`), the
- * certificate of another host (`ELSEWHERE`), passwords (`PASSWORD`), and passwords with encryption (`BOTH`).
+ * certificate of another host (`ELSEWHERE`), passwords (`PASSWORD`), passwords with encryption
+ * (`BOTH`), and one that announces a name that cannot be resolved (`INNER`).
  */
 export async function launchSecureBroker(
   certificates: Certificates,
   plainUser: { readonly username: string; readonly password: string },
 ): Promise<SecureBroker> {
   const listeners: KafkaListener[] = []
-  for (const name of NAMES) listeners.push({ name, protocol: PROTOCOLS[name], port: await freePort() })
+  for (const name of NAMES) {
+    const advertised = name === 'INNER' ? { advertised: INNER_ADDRESS } : {}
+    listeners.push({ name, protocol: PROTOCOLS[name], port: await freePort(), ...advertised })
+  }
   const config = [
     ...(await serverIdentity(certificates, '', 'server')),
     ...(await serverIdentity(certificates, 'listener.name.elsewhere.', 'elsewhere')),

@@ -12,7 +12,13 @@ import { paced } from '../../support/pace.ts'
 import { RecordingLogger } from '../../support/recording-logger.ts'
 import { KafkaProxy } from '../proxy.ts'
 import { consume, createBus, noticesOf, until } from '../scene.ts'
-import { addScramUsers, type ListenerName, launchSecureBroker, removeScramUser } from './secure-broker.ts'
+import {
+  addScramUsers,
+  INNER_ADDRESS,
+  type ListenerName,
+  launchSecureBroker,
+  removeScramUser,
+} from './secure-broker.ts'
 
 const certificates = await Certificates.create()
 await certificates.makeAuthority('ca')
@@ -176,6 +182,24 @@ describe('a bus that does not fit its broker', () => {
     const failure = expect(bus.connect()).rejects
     await failure.toMatchObject({ code: 'AUTHENTICATION_FAILED', message: expect.stringMatching(message) })
   })
+})
+
+it('names the announced address that cannot be resolved, and does not flap', async () => {
+  const bus = secureBus('INNER', { publishTimeoutMs: paced(3000) })
+  const notices = noticesOf(bus)
+  bus.subscribeToAllEvents(() => undefined)
+  bus.startConsumingInBackground()
+
+  const error = await bus.connect().catch((thrown: unknown) => thrown)
+  const failure = await bus.publish([orderCreated()]).catch((thrown: unknown) => thrown)
+
+  expect(error).toMatchObject({ code: 'CONNECTION_FAILED', retryable: true })
+  for (const thrown of [error, failure]) {
+    expect(String(thrown)).toContain(`announces its brokers as ${INNER_ADDRESS}`)
+    expect(String(thrown)).toMatch(/ENOTFOUND|EAI_AGAIN/)
+    expect(String(thrown)).toContain('Set advertised.listeners')
+  }
+  expect(notices).toEqual([])
 })
 
 it('does not mistake a connection that breaks in the handshake for a refusal', async () => {
