@@ -5,6 +5,8 @@ export interface BacklogCheckOptions {
   readonly place: StoresPlace
   /** Number of events that are added while no relay runs. */
   readonly events: number
+  /** Default: that of a relay. */
+  readonly batchSize?: number
   readonly onProgress?: (line: string) => void
 }
 
@@ -37,7 +39,7 @@ async function fill(stores: Stores, events: number): Promise<void> {
 
 async function catchUp(
   stores: Stores,
-  { events, onProgress }: BacklogCheckOptions,
+  { events, batchSize, onProgress }: BacklogCheckOptions,
 ): Promise<readonly string[]> {
   const faults: string[] = []
   const heapMib: number[] = []
@@ -55,7 +57,7 @@ async function catchUp(
     if (Math.floor((10 * published) / events) > tenths) heapMib.push(usedMib())
   }
   await using manager = new SubscriptionManager({ eventStore: stores.outbox })
-  manager.relay({ publish }, { name: 'relay' })
+  manager.relay({ publish }, { name: 'relay', ...(batchSize !== undefined && { batchSize }) })
   const startedAt = performance.now()
   manager.start()
   await manager.whenCaughtUp('relay')

@@ -134,7 +134,11 @@ async function placeOrder(n: number): Promise<void> {
 
 async function produce(): Promise<void> {
   const [from, to] = options.orders
-  for (let n = from; n < to; n += 1) await placeOrder(n)
+  for (let n = from; n < to; n += 1) {
+    await placeOrder(n)
+    // A process that writes without a pause to a SQLite file keeps the others from writing.
+    await delay(random.integer(0, 3))
+  }
 }
 
 async function relay(): Promise<void> {
