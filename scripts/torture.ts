@@ -59,10 +59,14 @@ async function tortureTheEffects(): Promise<number> {
   await using broker = await launchTortureBroker(bus ?? 'redis')
   await using server = store === 'postgres' ? await launchBroker('postgres') : undefined
   const result = await tortureEffects({
-    ...{ bus: bus ?? 'redis', port: broker.port, orders, kills, seed, onProgress },
+    ...{ bus: bus ?? 'redis', port: broker.port, orders, kills, seed, onProgress, longestLifeMs: 5000 },
     ...(server !== undefined && { postgresUrl: server.url }),
   })
-  onProgress(`killed: ${JSON.stringify(result.kills)}, rows left in the outbox: ${result.unpublished}`)
+  for (const [role, phases] of Object.entries(result.phases)) {
+    const counts = Object.entries(phases).map(([phase, count]) => `${count} ${phase}`)
+    onProgress(`${role} killed: ${counts.join(', ')}`)
+  }
+  onProgress(`rows left in the outbox: ${result.unpublished}`)
   for (const violation of result.violations.slice(0, 100)) console.error(violation)
   return result.violations.length
 }

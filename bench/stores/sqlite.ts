@@ -4,9 +4,15 @@ import { join } from 'node:path'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { DatabaseSync } from 'node:sqlite'
 import type { DomainEvent } from 'eventspine'
-import { SqliteStores, type SqliteStoresOptions, sqliteMigrationSql } from 'eventspine/sqlite'
+import {
+  type SqliteConnection,
+  SqliteStores,
+  type SqliteStoresOptions,
+  sqliteMigrationSql,
+} from 'eventspine/sqlite'
 import { sized } from '../arguments.ts'
 import { compare, rate, type Step } from '../harness.ts'
+import { effectSteps } from './effects.ts'
 import {
   concurrently,
   freshId,
@@ -186,6 +192,13 @@ export async function openSqliteBench(): Promise<StoreBench> {
         raw: async () => 1000 / (await appends(await worker(), 1, sized(300))),
       }),
       importRow(feed),
+      ...effectSteps({
+        open: async () => open(),
+        write: (client: SqliteConnection) => {
+          client.exec('create table if not exists bench_effects (n integer)')
+          client.exec('insert into bench_effects values (1)')
+        },
+      }),
     ],
     async close() {
       for (const stores of opened) await stores.close()

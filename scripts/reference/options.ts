@@ -16,6 +16,7 @@ import { kafkaDefaults, kafkaRules } from '../../src/kafka/options.ts'
 import { type OptionRule, positiveIntegerOrInfinity } from '../../src/kit/options.ts'
 import { postgresDefaults, postgresRules } from '../../src/postgres/options.ts'
 import { rabbitmqDefaults, rabbitmqRules } from '../../src/rabbitmq/options.ts'
+import { redisInboxDefaults, redisInboxRules } from '../../src/redis/inbox.ts'
 import { redisDefaults, redisRules } from '../../src/redis/options.ts'
 import { sqliteDefaults, sqliteRules } from '../../src/sqlite/options.ts'
 import { managerDefaults, managerRules } from '../../src/subscriptions/manager-options.ts'
@@ -172,6 +173,13 @@ const SECTIONS: readonly Section[] = [
     from: [['src/postgres/options.ts', 'PostgresStoresOptions']],
     rules: postgresRules,
     defaults: postgresDefaults,
+  },
+  {
+    title: 'RedisInbox',
+    intro: '[exactly-once.md](exactly-once.md#effects-in-redis) describes the inbox.',
+    from: [['src/redis/inbox.ts', 'RedisInboxOptions']],
+    rules: redisInboxRules,
+    defaults: redisInboxDefaults,
   },
 ]
 

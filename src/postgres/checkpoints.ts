@@ -64,8 +64,8 @@ export const eventCheckpoints = (schema: string): CheckpointStatements =>
   statementsFor({ table: `${schema}.checkpoints`, key: 'checkpoint', saved: (save) => save })
 
 /**
- * Maximum number of rows of the outbox that one save of a checkpoint removes. It exceeds the number of events that a
- * relay publishes between two saves.
+ * Number of rows of the outbox that one save of a checkpoint may remove in addition to those that the relay has published
+ * since the previous save. Published rows are therefore removed faster than they are added, however large a batch is.
  */
 const REMOVED_PER_SAVE = 2000
 
@@ -76,11 +76,12 @@ const REMOVED_PER_SAVE = 2000
 export function relayCheckpoints(schema: string): CheckpointStatements {
   const [outbox, relays] = [`${schema}.outbox`, `${schema}.outbox_relays`]
   const published = `least($2::bigint, (select min(r.position) from ${relays} r where r.name <> $1))`
-  const removable =
+  const removable = (passed: string) =>
     `select o.ctid from ${outbox} o where exists (select from saved) and o.position < ${published} ` +
-    `order by o.position limit ${REMOVED_PER_SAVE} for update skip locked`
-  const remove = `delete from ${outbox} where ctid = any (array(${removable}))`
-  const saved = (save: string) => `with saved as (${save}), removed as (${remove}) select 1 from saved`
+    `order by o.position limit ${REMOVED_PER_SAVE} + ${passed} for update skip locked`
+  const remove = (passed: string) => `delete from ${outbox} where ctid = any (array(${removable(passed)}))`
+  const saved = (save: string, passed: string) =>
+    `with saved as (${save}), removed as (${remove(passed)}) select 1 from saved`
   return statementsFor({ table: relays, key: 'relay', saved })
 }
 
@@ -91,9 +92,11 @@ function statementsFor({
 }: {
   readonly table: string
   readonly key: string
-  readonly saved: (save: string) => string
+  /** Completes the statement that saves; `passed` is the number of positions since the previous save, in SQL. */
+  readonly saved: (save: string, passed: string) => string
 }): CheckpointStatements {
   const isNotFenced = 'coalesce($5::bigint >= present.fence, true)'
+  const [fromStart, sincePrevious] = ['$2::bigint', '$2::bigint - $6::bigint']
   const values =
     'position = $2, store_id = $3::text, event_id = $4, fence = coalesce($5::bigint, present.fence), saved_at = clock_timestamp()'
   return {
@@ -107,6 +110,7 @@ function statementsFor({
         `insert into ${table} as present (name, position, store_id, event_id, fence) ` +
           `values ($1, $2, $3, $4, $5::bigint) on conflict (name) do update set ${values} ` +
           `where present.position = $2 and ${isNotFenced} returning 1`,
+        fromStart,
       ),
       isWrite: true,
     },
@@ -115,6 +119,7 @@ function statementsFor({
       text: saved(
         `update ${table} as present set ${values} ` +
           `where name = $1 and position in ($2, $6) and ${isNotFenced} returning 1`,
+        sincePrevious,
       ),
       isWrite: true,
     },
@@ -124,6 +129,7 @@ function statementsFor({
       text: saved(
         `insert into ${table} (name, position, store_id, event_id, fence) values ($1, $2, $3, $4, $5::bigint) ` +
           'on conflict do nothing returning 1',
+        fromStart,
       ),
       isWrite: true,
     },
@@ -131,6 +137,7 @@ function statementsFor({
       key: `advance_${key}`,
       text: saved(
         `update ${table} as present set ${values} where name = $1 and position = $6 and ${isNotFenced} returning 1`,
+        sincePrevious,
       ),
       isWrite: true,
     },

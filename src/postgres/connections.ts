@@ -151,6 +151,7 @@ export class PostgresConnections implements Session {
 
   async #transact<T>(work: (client: PooledPostgresClient) => Promise<T>): Promise<T> {
     const loan = await this.#borrow()
+    const watch = this.#watch()
     try {
       await this.#begin(loan.client)
       const result = await work(loan.client)
@@ -163,14 +164,26 @@ export class PostgresConnections implements Session {
       if (isNoAnswer(thrown)) this.#drop(loan)
       else await this.#rollback(loan)
       throw thrown
+    } finally {
+      clearTimeout(watch)
     }
   }
 
+  /** Reports a transaction that stays open: no limit applies to the statements and the code of the caller. */
+  #watch(): NodeJS.Timeout | undefined {
+    const { answerTimeoutMs } = this.#options
+    if (answerTimeoutMs === Number.POSITIVE_INFINITY) return undefined
+    const report = () => this.#logger.warn('transaction still open', { openForMs: answerTimeoutMs })
+    return setTimeout(report, answerTimeoutMs).unref()
+  }
+
   async #begin(client: PooledPostgresClient): Promise<void> {
-    const { idleTransactionTimeoutMs } = this.#options
-    const isLimited = idleTransactionTimeoutMs !== Number.POSITIVE_INFINITY
-    const limit = `; set local idle_in_transaction_session_timeout = ${idleTransactionTimeoutMs}`
-    const begin = { text: `begin${isLimited ? limit : ''}` }
+    const { idleTransactionTimeoutMs, transactionStatementTimeoutMs } = this.#options
+    const limits = [
+      localSetting('idle_in_transaction_session_timeout', idleTransactionTimeoutMs),
+      localSetting('statement_timeout', transactionStatementTimeoutMs),
+    ]
+    const begin = { text: `begin${limits.join('')}` }
     try {
       await answered(client.query(begin), this.style.answerTimeoutMs)
     } catch (thrown) {
@@ -260,4 +273,9 @@ function giveBackLater(connecting: Promise<PooledPostgresClient>, isBroken: bool
     (client) => client.release(isBroken),
     () => undefined, // there is none
   )
+}
+
+/** A setting for one transaction, to follow another statement. Empty for Infinity. */
+function localSetting(name: string, ms: number): string {
+  return ms === Number.POSITIVE_INFINITY ? '' : `; set local ${name} = ${ms}`
 }

@@ -63,6 +63,11 @@ export interface PostgresStoresOptions<Client extends PooledPostgresClient = Poo
    * append holds the feed back. Default 60,000; Infinity for no limit.
    */
   readonly idleTransactionTimeoutMs?: number
+  /**
+   * Time after which the server ends a statement in `stores.transaction`, also one of your own, in milliseconds. Default
+   * Infinity: the setting `statement_timeout` of the connection applies.
+   */
+  readonly transactionStatementTimeoutMs?: number
   /** `health` returns `'degraded'` if the feed is held back for longer than this, in milliseconds. Default 10,000. */
   readonly heldBackWarningMs?: number
   /**
@@ -94,6 +99,7 @@ export const postgresDefaults = {
   pollIntervalMs: 1000,
   prepare: true,
   idleTransactionTimeoutMs: 60_000,
+  transactionStatementTimeoutMs: Number.POSITIVE_INFINITY,
   heldBackWarningMs: 10_000,
   inboxRetentionMs: DEFAULT_INBOX_RETENTION_MS,
   events: undefined as readonly EventClass[] | undefined,
@@ -133,6 +139,7 @@ export const postgresRules: Readonly<Record<keyof typeof postgresDefaults, Optio
   pollIntervalMs: durationMs,
   prepare: booleanOption,
   idleTransactionTimeoutMs: durationMsOrInfinity,
+  transactionStatementTimeoutMs: durationMsOrInfinity,
   heldBackWarningMs: durationMs,
   inboxRetentionMs: positiveIntegerOrInfinity,
   events: optional({ rule: 'an array of event classes', isValid: Array.isArray }),

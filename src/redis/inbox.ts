@@ -51,7 +51,7 @@ export interface RedisInboxContext extends HandlerContext {
 
 export type RedisInboxHandler<E extends DomainEvent> = (event: E, context: RedisInboxContext) => unknown
 
-const defaults = {
+export const redisInboxDefaults = {
   client: undefined as RedisCommandClient | undefined,
   keyPrefix: 'inbox',
   retentionMs: 7 * 24 * 60 * 60 * 1000,
@@ -63,7 +63,7 @@ const commandClient: OptionRule = {
   explain: foreignClient,
 }
 
-const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
+export const redisInboxRules: Readonly<Record<keyof typeof redisInboxDefaults, OptionRule>> = {
   client: commandClient,
   keyPrefix: nonEmptyText,
   retentionMs: positiveIntegerOrInfinity,
@@ -97,7 +97,12 @@ export class RedisInbox {
 
   /** @throws ConfigError */
   constructor(options: RedisInboxOptions) {
-    const { client, keyPrefix, retentionMs, lockMs } = resolveOptions('RedisInbox', options, defaults, rules)
+    const { client, keyPrefix, retentionMs, lockMs } = resolveOptions(
+      'RedisInbox',
+      options,
+      redisInboxDefaults,
+      redisInboxRules,
+    )
     if (client === undefined) throw new ConfigError('RedisInbox', ['client is required'])
     this.#scripts = new InboxScripts(client)
     this.#keyPrefix = keyPrefix

@@ -17,8 +17,8 @@ const columns = ['stored_at', 'aggregate_version', ...EVENT_COLUMNS]
 const INSERT = `insert into eventspine_outbox (${columns.join(', ')}) values (${columns.map(() => '?').join(', ')})`
 
 /**
- * Maximum number of rows that one save of a checkpoint removes. It exceeds the number of events that a relay publishes
- * between two saves.
+ * Number of rows that one save of a checkpoint may remove in addition to those that the relay has published since the
+ * previous save. Published rows are therefore removed faster than they are added, however large a batch is.
  */
 const REMOVED_PER_SAVE = 2000
 
@@ -56,7 +56,8 @@ export const effectWrites = {
     if (found !== undefined) return found
     db.run(
       `delete from eventspine_outbox where position in (select position from eventspine_outbox
-         where position < (select min(position) from eventspine_outbox_relays) order by position limit ${REMOVED_PER_SAVE})`,
+         where position < (select min(position) from eventspine_outbox_relays) order by position limit ?)`,
+      REMOVED_PER_SAVE + args.checkpoint.position - (args.previous ?? 0),
     )
     return undefined
   },

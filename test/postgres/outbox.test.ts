@@ -1,8 +1,13 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { join } from 'node:path'
 import { Pool } from 'pg'
-import { expect, inject, it } from 'vitest'
+import { expect, inject, it, onTestFinished } from 'vitest'
 import { type DomainEvent, SubscriptionManager, TransactionRequiredError } from '../../src/index.ts'
 import type { PostgresClient } from '../../src/postgres/index.ts'
 import { noted } from '../../src/testing/conformance/events.ts'
+import { dataFolder } from '../brokers/data-folder.ts'
+import { waitFor } from '../support/wait-for.ts'
+import { checkBacklog } from './outbox-check/backlog.ts'
 import { connected, freshSchema, openStores } from './postgres-scene.ts'
 
 /** A client that does not say whether it is in a transaction. */
@@ -102,4 +107,57 @@ it('prunes old records by itself after the configured time', async () => {
   await expect
     .poll(async () => (await client.query(`select count(*)::int as n from ${schema}.inbox`)).rows)
     .toEqual([{ n: 1 }])
+})
+
+it.each(['PostgreSQL', 'SQLite'])(
+  'publishes a backlog in order, and leaves nothing in the outbox, on %s',
+  async (name) => {
+    const folder = await mkdtemp(join(dataFolder, 'eventspine-outbox-'))
+    onTestFinished(() => rm(folder, { recursive: true, force: true }))
+    const place =
+      name === 'SQLite'
+        ? { file: join(folder, 'outbox.db') }
+        : { postgresUrl: inject('postgresUrl'), schema: freshSchema() }
+
+    // A page has more events than a save removes at least.
+    expect(await checkBacklog({ place, events: 6000, batchSize: 3000 })).toEqual([])
+  },
+)
+
+it('adds one round trip to a handler that writes once', async () => {
+  const sent: string[] = []
+  const pool = new Pool({ connectionString: inject('postgresUrl') })
+  pool.on('connect', (client) => {
+    const query = client.query.bind(client)
+    // The stores and the handler pass an object and await the result.
+    Reflect.set(client, 'query', (given: { readonly text: string }) => {
+      sent.push(given.text.split(' ')[0] ?? '')
+      return query(given)
+    })
+  })
+  await using stores = openStores({ pool, wakeUp: 'poll' })
+  await stores.ready()
+  const write = (client: PostgresClient) => client.query({ text: 'select 1' })
+  const count = async (run: () => Promise<unknown>) => {
+    sent.length = 0
+    await run()
+    return [...sent]
+  }
+  const { handle } = stores.inbox.once('handler', (_event, { tx }) => write(tx.client))
+  const context = {
+    ...{ signal: new AbortController().signal, attempt: 1, deliveryCount: 1 },
+    ...{ consumerGroup: undefined, messageId: undefined },
+  }
+
+  const event = noted('a')
+  await handle(noted('b'), context) // the first one also prunes
+  await waitFor(() => sent.includes('delete'))
+  expect(await count(() => stores.transaction(({ client }) => write(client)))).toEqual([
+    'begin;',
+    'select',
+    'commit',
+  ])
+  expect(await count(async () => handle(event, context))).toEqual(['begin;', 'insert', 'select', 'commit'])
+  expect(await count(async () => handle(event, context))).toEqual(['begin;', 'insert', 'commit'])
+  await pool.end()
 })

@@ -8,6 +8,7 @@ import {
 } from '../../src/postgres/index.ts'
 import { Order } from '../support/order-aggregate.ts'
 import { OrderCreated, orderCreated } from '../support/order-events.ts'
+import { RecordingLogger } from '../support/recording-logger.ts'
 import { TcpProxy } from '../support/tcp-proxy.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { connected, freshSchema, openStores } from './postgres-scene.ts'
@@ -175,4 +176,27 @@ it('ends its own transaction that is idle for too long', async () => {
 
   await expect(work).rejects.toMatchObject({ retryable: true })
   expect(await stores.events.headPosition()).toBe(0)
+})
+
+it('lets the server end a statement of the caller in time, and rolls back', async () => {
+  await using stores = openStores({ transactionStatementTimeoutMs: 50 })
+  const work = stores.transaction(async (tx) => {
+    await appendTo(tx.events, 'slow')
+    await tx.client.query({ text: 'select pg_sleep(600)' })
+  })
+
+  await expect(work).rejects.toMatchObject({ code: '57014' })
+  expect(await stores.events.eventExists('slow')).toBe(false)
+})
+
+it('logs once that a transaction stays open', async () => {
+  const logger = new RecordingLogger()
+  await using stores = openStores({ answerTimeoutMs: 200, logger })
+  await stores.ready()
+  await stores.transaction(async () => {
+    await waitFor(() => logger.lines.some(({ message }) => message === 'transaction still open'))
+  })
+
+  const lines = logger.lines.filter(({ message }) => message === 'transaction still open')
+  expect(lines).toEqual([expect.objectContaining({ level: 'warn', fields: { openForMs: 200 } })])
 })

@@ -31,6 +31,10 @@ export interface TortureBusOptions {
   readonly scope: string
   readonly consumerGroup: string
   readonly consumerName: string
+  /** Default {@link MAX_ATTEMPTS} - 1. */
+  readonly maxRetries?: number
+  /** Default {@link HANDLER_TIMEOUT_MS}. */
+  readonly handlerTimeoutMs?: number
   /** A deliberately broken transport, to test that the judge finds the violation; only on Redis. */
   readonly breakage?: Breakage | Tampering
   /** Number of partitions on Redis and RabbitMQ. Default 1. */
@@ -51,18 +55,17 @@ const quiet = () => undefined
 const noLogger: Logger = { debug: quiet, info: quiet, warn: quiet, error: quiet }
 
 /** A bus with timeouts that are short enough for a run of a minute, and with a password. */
-export function createTortureBus(
-  { kind, port, scope, consumerGroup, consumerName, breakage, partitions = 1 }: TortureBusOptions,
-  logger = noLogger,
-): BrokerEventBus {
+export function createTortureBus(options: TortureBusOptions, logger = noLogger): BrokerEventBus {
+  const { kind, port, scope, consumerGroup, consumerName, breakage, partitions = 1 } = options
+  const { maxRetries = MAX_ATTEMPTS - 1, handlerTimeoutMs = HANDLER_TIMEOUT_MS } = options
   const common = {
     consumerGroup,
-    maxRetries: MAX_ATTEMPTS - 1,
+    maxRetries,
     retryBaseDelayMs: 50,
     retryMaxDelayMs: 200,
     maxInFlight: MAX_IN_FLIGHT,
     publishTimeoutMs: 20_000,
-    handlerTimeoutMs: HANDLER_TIMEOUT_MS,
+    handlerTimeoutMs,
     logger,
   }
   if (kind === 'redis') return createRedisBus({ ...common, port, scope, consumerName, breakage, partitions })

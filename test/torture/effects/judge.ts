@@ -4,6 +4,16 @@ export const ROLES = ['producer', 'relay', 'consumer', 'projector'] as const
 
 export type Role = (typeof ROLES)[number]
 
+/** What a process is doing when it kills itself. Each life of a process has one of them as its end, chosen by the seed. */
+export const PHASES = {
+  producer: ['before the commit', 'in the commit', 'after the commit'],
+  relay: ['before the publish', 'in the publish', 'after the confirmation', 'in the save of the checkpoint'],
+  consumer: ['before the commit', 'in the commit', 'after the commit', 'in the acknowledgment'],
+  projector: ['before the commit', 'in the commit'],
+} as const satisfies Record<Role, readonly string[]>
+
+export type Phase = (typeof PHASES)[Role][number]
+
 /** Number of aggregates; the events of each are ordered. */
 export const CUSTOMERS = 7
 

@@ -1,5 +1,7 @@
 // One of the processes between an order and its effects, which kills itself: node program.ts '{...}'; see `ProgramOptions`.
 // SIGTERM ends it.
+import { writeSync } from 'node:fs'
+import { Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import {
   defineEvent,
@@ -14,7 +16,7 @@ import type { SqliteConnection } from '../../../src/sqlite/index.ts'
 import { type StoresPlace, storesOf } from '../../support/stores-of.ts'
 import { Random } from '../random.ts'
 import { createTortureBus, type TortureBusOptions } from '../torture-bus.ts'
-import { CUSTOMERS, isCanceled, type Role, tableName } from './judge.ts'
+import { CUSTOMERS, isCanceled, PHASES, type Phase, type Role, tableName } from './judge.ts'
 
 /** The options that the run passes to a process. */
 export interface ProgramOptions {
@@ -24,16 +26,18 @@ export interface ProgramOptions {
   /** The producer places the orders with these numbers, the last one excluded. */
   readonly orders: readonly [from: number, to: number]
   readonly seed: number
-  /** The process kills itself at one of this many points, or after some time; never if it is 0. */
+  /** The process kills itself when it reaches a phase for the nth time, with n up to this; never if it is 0. */
   readonly killWithin: number
   readonly fault: EffectFault | undefined
+  /** Longest life of a process that is killed, in milliseconds. It starts when the process is ready. */
+  readonly longestLifeMs: number
 }
 
 /** A deliberate fault, which the judge must find. */
 export type EffectFault = 'twoTransactions' | 'checkpointFirst'
 
-/** Longest life of a process that is killed, in milliseconds. It starts when the process is ready. */
-const LONGEST_LIFE_MS = 1000
+/** A process is killed at most this long after the beginning of an operation, in milliseconds. */
+const LONGEST_OPERATION_MS = 3
 
 class Ordered extends defineEvent<{ readonly n: number }>()({ type: 'Ordered', aggregateType: 'Customer' }) {}
 
@@ -42,30 +46,58 @@ const options = JSON.parse(process.argv[2] ?? '{}') as ProgramOptions
 const { role, fault, place } = options
 const random = new Random(options.seed)
 const stopping = new AbortController()
+process.stdin.on('end', () => process.exit(1)).resume()
+if (process.stdin instanceof Socket) process.stdin.unref()
 process.once('SIGTERM', () => stopping.abort())
 const stopped = new Promise((resolve) => stopping.signal.addEventListener('abort', resolve, { once: true }))
 const stores = storesOf(place, [Ordered])
-let pointsToLive = options.killWithin === 0 ? Number.POSITIVE_INFINITY : random.integer(1, options.killWithin)
+/** The phase that ends this life, and how often the process reaches it before. Undefined for a life that is not ended. */
+const chosen = options.killWithin > 0 && fault === undefined ? random.pick<Phase>(PHASES[role]) : undefined
+let occurrences = random.integer(1, Math.max(1, options.killWithin))
 
-function die(): void {
+/** Reports the phase on the fourth stream, and ends the process. */
+function die(phase: string): void {
+  writeSync(3, phase)
   process.kill(process.pid, 'SIGKILL')
 }
 
-/** A point at which the process may end. */
-function point(): void {
-  if (fault !== undefined) return
-  pointsToLive -= 1
-  if (pointsToLive <= 0) die()
+/** @returns true if the life ends at this phase. */
+function isEnd(phase: Phase): boolean {
+  if (phase !== chosen) return false
+  occurrences -= 1
+  return occurrences === 0
+}
+
+/** A point between two operations. */
+function point(phase: Phase): void {
+  if (isEnd(phase)) die(phase)
+}
+
+/** The beginning of an operation, in which the process may end. @returns a function to call when the operation is over. */
+function beginning(phase: Phase): () => void {
+  let isOver = false
+  if (isEnd(phase)) {
+    const end = () => die(isOver ? phase.replace('in', 'just after') : phase)
+    const delayMs = random.integer(0, LONGEST_OPERATION_MS)
+    // The first bytes have been sent then, and no answer has been read.
+    if (delayMs === 0) setImmediate(end)
+    else setTimeout(end, delayMs)
+  }
+  return () => {
+    isOver = true
+  }
 }
 
 /** The point at which a process with a fault ends, so that the fault certainly shows. */
 function faultyPoint(): void {
-  if (options.killWithin > 0) die()
+  if (options.killWithin > 0) die('at the fault')
 }
 
-/** Ends the process at a time that no code chooses: in a commit, a confirmation or an acknowledgment. */
+/** Ends the process if it does not reach the chosen phase, because there is nothing to do. */
 function dieSometime(): void {
-  if (options.killWithin > 0 && fault === undefined) setTimeout(die, random.integer(0, LONGEST_LIFE_MS))
+  const { longestLifeMs } = options
+  if (chosen === undefined) return
+  setTimeout(() => die('at another time'), random.integer(Math.floor(longestLifeMs / 2), longestLifeMs))
 }
 
 async function sql({ client }: StoreTransaction, text: string): Promise<void> {
@@ -80,27 +112,33 @@ const insert = (tx: StoreTransaction, table: 'orders' | 'effects' | 'projected',
 /** Some orders are canceled after everything is written. */
 async function placeOrder(n: number): Promise<void> {
   const aggregateId = `customer-${n % CUSTOMERS}`
+  let committed: (() => void) | undefined
   try {
     await stores.transaction(async (tx) => {
       if (!(await tx.inbox.add('placed', String(n)))) return
       const event = new Ordered({ aggregateId, n })
       await insert(tx, 'orders', n)
-      point()
+      point('before the commit')
       await tx.outbox.add([event])
       const { aggregateType } = event
       await tx.events.appendEvents({ aggregateId, aggregateType, events: [event], expectedVersion: 'any' })
-      point()
       if (isCanceled(n)) throw new Error('canceled')
+      committed = beginning('in the commit')
     })
   } catch (thrown) {
     if (!isCanceled(n)) throw thrown
   }
-  point()
+  committed?.()
+  if (committed !== undefined) point('after the commit')
 }
 
 async function produce(): Promise<void> {
   const [from, to] = options.orders
-  for (let n = from; n < to; n += 1) await placeOrder(n)
+  for (let n = from; n < to; n += 1) {
+    await placeOrder(n)
+    // A process that writes without a pause to a SQLite file keeps the others from writing.
+    await delay(random.integer(0, 3))
+  }
 }
 
 async function relay(): Promise<void> {
@@ -111,7 +149,7 @@ async function relay(): Promise<void> {
   manager.relay(
     {
       publish: async (events) => {
-        point()
+        point('before the publish')
         if (fault === 'checkpointFirst') {
           // In that time, the relay saves its checkpoint.
           published = published
@@ -122,8 +160,11 @@ async function relay(): Promise<void> {
             })
           return
         }
+        const confirmed = beginning('in the publish')
         await bus.publish(events)
-        point()
+        confirmed()
+        point('after the confirmation')
+        beginning('in the save of the checkpoint')
       },
     },
     { name: 'relay', batchSize: 20, checkpointEveryEvents: 1, pollIntervalMs: 200 },
@@ -133,10 +174,13 @@ async function relay(): Promise<void> {
   await stopped
 }
 
-const withNote = stores.inbox.once<Ordered>('effect', async ({ n }, { tx }) => {
-  point()
+/** By event id: the commits that have begun. */
+const commits = new Map<string, () => void>()
+
+const withNote = stores.inbox.once<Ordered>('effect', async ({ n, eventId }, { tx }) => {
   await insert(tx, 'effects', n)
-  point()
+  point('before the commit')
+  commits.set(eventId, beginning('in the commit'))
 })
 
 /** The fault: note and effect in two transactions. */
@@ -152,7 +196,9 @@ async function consume(): Promise<void> {
   const handle = async (event: Ordered, context: HandlerContext) => {
     if (fault === 'twoTransactions') await inTwoTransactions(event)
     else await withNote.handle(event, context)
-    point()
+    commits.get(event.eventId)?.()
+    if (commits.delete(event.eventId)) point('after the commit')
+    beginning('in the acknowledgment')
   }
   bus.subscribe(Ordered, handle, { name: 'effect' })
   await bus.connect()
@@ -165,9 +211,9 @@ async function project(): Promise<void> {
   const { events: eventStore, checkpoints } = stores
   await using manager = new SubscriptionManager({ eventStore, checkpoints })
   const handler = handlerFor(Ordered, async ({ n }, { tx }: InboxContext) => {
-    point()
     await insert(tx, 'projected', n)
-    point()
+    point('before the commit')
+    beginning('in the commit')
   })
   manager.subscribe(stores.projection({ name: 'projected', handlers: [handler] }), { pollIntervalMs: 200 })
   manager.start()

@@ -11,7 +11,7 @@ import { dataFolder } from '../../brokers/data-folder.ts'
 import { paced } from '../../support/pace.ts'
 import { type StoresPlace, storesOf } from '../../support/stores-of.ts'
 import { Random } from '../random.ts'
-import { ALONE, type TortureBusOptions } from '../torture-bus.ts'
+import { ALONE, createTortureBus, type TortureBusOptions } from '../torture-bus.ts'
 import { CUSTOMERS, type EffectTables, judgeEffects, ROLES, type Role, tableName } from './judge.ts'
 import type { EffectFault, ProgramOptions } from './program.ts'
 
@@ -20,8 +20,16 @@ const PROGRAM = fileURLToPath(new URL('program.ts', import.meta.url))
 /** Maximum duration of the shutdown of a process, in milliseconds. */
 const END_MS = 20_000
 
-/** Time for all processes to start, in addition to 10 s for each kill, in milliseconds. */
-const KILLS_MS = 30_000
+/** Maximum time between two kills of any process, in milliseconds. */
+const KILL_MS = 60_000
+
+/** A process reaches the phase of its end at most this many times, so that it does so within its longest life. */
+const LONGEST_LIFE: Readonly<Record<Role, number>> = {
+  producer: Number.POSITIVE_INFINITY,
+  relay: 4,
+  consumer: 20,
+  projector: 20,
+}
 
 export interface EffectTortureOptions {
   readonly bus: BrokerKind
@@ -36,6 +44,11 @@ export interface EffectTortureOptions {
   readonly fault?: EffectFault
   /** The processes that are killed. Default all. */
   readonly killed?: readonly Role[]
+  /**
+   * Maximum life of a process that has nothing to do and therefore does not reach the phase of its end, in milliseconds.
+   * Default 1,500.
+   */
+  readonly longestLifeMs?: number
   /** Maximum time that the processes have to handle the last orders, in milliseconds. */
   readonly settleMs?: number
   readonly onProgress?: (line: string) => void
@@ -45,6 +58,8 @@ export interface EffectTortureResult {
   /** Every sentence is a broken promise. */
   readonly violations: readonly string[]
   readonly kills: Readonly<Record<Role, number>>
+  /** How often each role was killed in each phase. */
+  readonly phases: Readonly<Record<Role, Readonly<Record<string, number>>>>
   /** Rows of the outbox at the end. */
   readonly unpublished: number
 }
@@ -69,10 +84,17 @@ class EffectTorture {
   readonly #options: EffectTortureOptions
   readonly #place: StoresPlace
   readonly #bus: Omit<TortureBusOptions, 'consumerName'>
-  readonly #random: Random
+  /** One per role, so that the ends of its lives do not depend on the timing of the others. */
+  readonly #randoms: Readonly<Record<Role, Random>>
   /** Compiled sources, so that a process starts faster than it is killed. */
   readonly #compiled: string
   readonly #kills = { producer: 0, relay: 0, consumer: 0, projector: 0 }
+  readonly #phases: Record<Role, Record<string, number>> = {
+    producer: {},
+    relay: {},
+    consumer: {},
+    projector: {},
+  }
   readonly #children = new Map<Role, ChildProcess>()
   readonly #failures: string[] = []
   #isEnding = false
@@ -81,8 +103,10 @@ class EffectTorture {
     const { bus: kind, port } = options
     this.#options = options
     this.#place = place
-    this.#bus = { kind, port, scope, consumerGroup: ALONE }
-    this.#random = new Random(options.seed)
+    // Each kill is an attempt of the events in flight, so an event may have as many attempts as there are kills.
+    this.#bus = { kind, port, scope, consumerGroup: ALONE, maxRetries: 1000, handlerTimeoutMs: 30_000 }
+    const random = (index: number) => new Random(4 * options.seed + index)
+    this.#randoms = { producer: random(0), relay: random(1), consumer: random(2), projector: random(3) }
     this.#compiled = compiled
   }
 
@@ -93,10 +117,7 @@ class EffectTorture {
     const { orders } = this.#options
     const others = (['relay', 'consumer', 'projector'] as const).map((role) => this.#keepAlive(role))
     await this.#keepAlive('producer')
-    const areAllKilled = () => ROLES.every((role) => this.#kills[role] >= this.#killsOf(role))
-    await this.#until(areAllKilled, KILLS_MS + this.#options.kills * 10_000, () =>
-      JSON.stringify(this.#kills),
-    )
+    await this.#untilAllKilled()
     // The effect of a later order shows that those before it do not come any more.
     const placed = await this.#placeMarkers(orders)
     const hasMarkers = async () => {
@@ -109,8 +130,38 @@ class EffectTorture {
     await this.#stopAll()
     await Promise.all(others)
     const [tables, unpublished] = [await this.#tables(), await this.#count('outbox', 'eventspine_outbox')]
-    const violations = [...this.#failures, ...judgeEffects(placed.end, tables)]
-    return { violations, kills: this.#kills, unpublished }
+    const violations = [
+      ...this.#failures,
+      ...(await this.#deadLetters()),
+      ...judgeEffects(placed.end, tables),
+    ]
+    return { violations, kills: this.#kills, phases: this.#phases, unpublished }
+  }
+
+  /** Records a violation if there is no kill for some time. */
+  async #untilAllKilled(): Promise<void> {
+    const total = () => ROLES.reduce((sum, role) => sum + this.#kills[role], 0)
+    const isOver = () => ROLES.every((role) => this.#kills[role] >= this.#killsOf(role))
+    while (!isOver()) {
+      const before = total()
+      const failures = this.#failures.length
+      await this.#until(
+        () => isOver() || total() > before,
+        KILL_MS,
+        () => JSON.stringify(this.#kills),
+      )
+      if (this.#failures.length > failures) return
+    }
+  }
+
+  /** @returns a sentence for each dead letter: no handler fails. */
+  async #deadLetters(): Promise<readonly string[]> {
+    await using bus = createTortureBus({ ...this.#bus, consumerName: 'judge' })
+    await bus.connect()
+    const { deadLetters } = await bus.deadLetters.list()
+    return deadLetters.map(
+      ({ eventId, reason, errorMessage }) => `${eventId} is a dead letter: ${reason}, ${errorMessage}`,
+    )
   }
 
   async end(): Promise<void> {
@@ -136,17 +187,24 @@ class EffectTorture {
   /** Runs a process until it ends by itself, and starts it again when it has killed itself. */
   async #keepAlive(role: Role): Promise<void> {
     const { orders, kills } = this.#options
-    // A producer places all orders, but is killed before.
-    const killWithin = Math.max(1, Math.floor((orders * 3) / (kills + 1)))
     for (;;) {
       const isKilled = this.#kills[role] < this.#killsOf(role)
-      const child = this.#spawn({ role, orders: [0, orders], killWithin: isKilled ? killWithin : 0 })
+      // A producer places only what is left, and must be killed before it has placed all.
+      const from = role === 'producer' ? ((await this.#tables()).orders.at(-1) ?? -1) + 1 : 0
+      const killWithin = Math.max(1, Math.min(LONGEST_LIFE[role], Math.floor((0.9 * orders) / (kills + 1))))
+      const child = this.#spawn({ role, orders: [from, orders], killWithin: isKilled ? killWithin : 0 })
       this.#children.set(role, child)
+      let phase = ''
+      child.stdio[3]?.on('data', (text: Buffer) => {
+        phase = text.toString()
+      })
       const [code, signal]: (number | string | null)[] = await once(child, 'close')
       this.#children.delete(role)
       if (this.#isEnding || code === 0) return
-      if (signal === 'SIGKILL') this.#kills[role] += 1
-      else this.#failures.push(`the ${role} ended with ${code ?? signal}`)
+      if (signal === 'SIGKILL') {
+        this.#kills[role] += 1
+        this.#phases[role][phase] = (this.#phases[role][phase] ?? 0) + 1
+      } else this.#failures.push(`the ${role} ended with ${code ?? signal}`)
       if (this.#kills[role] % 10 === 0)
         this.#options.onProgress?.(`${role} killed ${this.#kills[role]} times`)
     }
@@ -161,11 +219,13 @@ class EffectTorture {
       ...parts,
       place: this.#place,
       bus: { ...this.#bus, consumerName: parts.role },
-      seed: this.#random.integer(1, 1e9),
+      seed: this.#randoms[parts.role].integer(1, 1e9),
       fault: this.#options.fault,
+      longestLifeMs: this.#options.longestLifeMs ?? 1500,
     }
     return spawn(process.execPath, [PROGRAM, JSON.stringify(options)], {
-      stdio: ['ignore', 'inherit', 'inherit'],
+      // The end of the first stream ends the process, so that none is left if the run is killed.
+      stdio: ['pipe', 'inherit', 'inherit', 'pipe'],
       env: { ...process.env, NODE_COMPILE_CACHE: this.#compiled },
     })
   }

@@ -1,11 +1,14 @@
-// npm run check:relay -- --store postgres --events 1000000: does a relay that was down catch up with flat memory?
-import { mkdtemp, rm } from 'node:fs/promises'
-import { join } from 'node:path'
-import { parseArgs } from 'node:util'
-import { type DomainEvent, defineEvent, type Stores, SubscriptionManager } from '../src/index.ts'
-import { dataFolder } from '../test/brokers/data-folder.ts'
-import { launchBroker } from '../test/brokers/launch-broker.ts'
-import { storesOf } from '../test/support/stores-of.ts'
+import { type DomainEvent, defineEvent, type Stores, SubscriptionManager } from '../../../src/index.ts'
+import { type StoresPlace, storesOf } from '../../support/stores-of.ts'
+
+export interface BacklogCheckOptions {
+  readonly place: StoresPlace
+  /** Number of events that are added while no relay runs. */
+  readonly events: number
+  /** Default: that of a relay. */
+  readonly batchSize?: number
+  readonly onProgress?: (line: string) => void
+}
 
 class Ordered extends defineEvent<{ readonly n: number }>()({ type: 'Ordered', aggregateType: 'Customer' }) {}
 
@@ -15,35 +18,17 @@ const PER_TRANSACTION = 1000
 const MAX_GROWTH_MIB = 20
 const CUSTOMERS = 100
 
-const { values } = parseArgs({
-  options: { store: { type: 'string', default: 'sqlite' }, events: { type: 'string', default: '1000000' } },
-})
-const events = Number(values.events)
-const start = performance.now()
-const say = (line: string) =>
-  console.log(`${((performance.now() - start) / 1000).toFixed(1).padStart(6)} s  ${line}`)
-
-const folder = await mkdtemp(join(dataFolder, 'eventspine-relay-'))
-const server = values.store === 'postgres' ? await launchBroker('postgres') : undefined
-try {
-  const place =
-    server === undefined
-      ? { file: join(folder, 'outbox.db') }
-      : { postgresUrl: server.url, schema: 'check_relay' }
-  await using stores = storesOf(place, [Ordered])
+/** Starts a relay when many events wait in the outbox. @returns a sentence for each broken promise. */
+export async function checkBacklog(options: BacklogCheckOptions): Promise<readonly string[]> {
+  await using stores = storesOf(options.place, [Ordered])
   stores.outbox.registerEvents([Ordered])
-  await fill(stores)
-  say(`${events} events wait in the outbox`)
-  const faults = await catchUp(stores)
-  for (const fault of faults) console.log(fault)
-  process.exitCode = faults.length === 0 ? 0 : 1
-} finally {
-  await server?.dispose()
-  await rm(folder, { recursive: true, force: true })
+  await fill(stores, options.events)
+  options.onProgress?.(`${options.events} events wait in the outbox`)
+  return await catchUp(stores, options)
 }
 
 /** Adds the events while no relay runs. */
-async function fill(stores: Stores): Promise<void> {
+async function fill(stores: Stores, events: number): Promise<void> {
   for (let n = 0; n < events; n += PER_TRANSACTION) {
     const added = Array.from({ length: Math.min(PER_TRANSACTION, events - n) }, (_, index) => {
       return new Ordered({ aggregateId: `customer-${(n + index) % CUSTOMERS}`, n: n + index })
@@ -52,8 +37,10 @@ async function fill(stores: Stores): Promise<void> {
   }
 }
 
-/** @returns a sentence for each broken promise. */
-async function catchUp(stores: Stores): Promise<readonly string[]> {
+async function catchUp(
+  stores: Stores,
+  { events, batchSize, onProgress }: BacklogCheckOptions,
+): Promise<readonly string[]> {
   const faults: string[] = []
   const heapMib: number[] = []
   const last = new Map<string, number>()
@@ -70,13 +57,13 @@ async function catchUp(stores: Stores): Promise<readonly string[]> {
     if (Math.floor((10 * published) / events) > tenths) heapMib.push(usedMib())
   }
   await using manager = new SubscriptionManager({ eventStore: stores.outbox })
-  manager.relay({ publish }, { name: 'relay' })
+  manager.relay({ publish }, { name: 'relay', ...(batchSize !== undefined && { batchSize }) })
   const startedAt = performance.now()
   manager.start()
   await manager.whenCaughtUp('relay')
   const seconds = (performance.now() - startedAt) / 1000
-  say(`published ${published} events, ${Math.round(published / seconds)} per second`)
-  say(`heap after each tenth: ${heapMib.map((mib) => mib.toFixed(0)).join(', ')} MiB`)
+  onProgress?.(`published ${published} events, ${Math.round(published / seconds)} per second`)
+  onProgress?.(`heap after each tenth: ${heapMib.map((mib) => mib.toFixed(0)).join(', ')} MiB`)
   await manager.stop()
   const { events: left } = await stores.outbox.readPage({ limit: 10 })
   const growth = Math.max(...heapMib.slice(1)) - (heapMib[0] ?? 0)
