@@ -4,6 +4,7 @@ import { FailurePolicies } from '../handling/failure-policy.ts'
 import { HandlerRegistry } from '../handling/handler-registry.ts'
 import { HandlingMiddlewares } from '../handling/handling-middleware.ts'
 import { refuseInHandlerOf, stopFromAnywhere } from '../handling/running-handlers.ts'
+import type { Sleep } from '../kit/time.ts'
 import type { Logger } from '../observability/logger.ts'
 import { MeterSource } from '../observability/meter.ts'
 import { resolveLogger } from '../observability/resolve-logger.ts'
@@ -51,7 +52,12 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
   /** Dead letters of all groups on this stream, exchange or topic: list, replay, purge. */
   readonly deadLetters: DeadLetterQueue
 
-  protected constructor(options: ResolvedBrokerOptions, createTransport: (host: TransportHost) => T) {
+  /** @param sleep - waits between two attempts; a test passes one that does not wait. */
+  protected constructor(
+    options: ResolvedBrokerOptions,
+    createTransport: (host: TransportHost) => T,
+    sleep?: Sleep,
+  ) {
     const { consumerGroup, codec, enableDlq, concurrency, maxInFlight, maxInFlightBytes } = options
     const { handlerTimeoutMs, propagateCausation, publishTimeoutMs, shutdownTimeoutMs } = options
     const logger = resolveLogger(options.logger)
@@ -133,6 +139,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
         metrics,
         tracer,
         logger,
+        ...(sleep === undefined ? {} : { sleep }),
       })
     }
     const connect = () => this.connect()

@@ -10,7 +10,7 @@ const root = fileURLToPath(new URL('../..', import.meta.url))
 const run = promisify(execFile)
 
 /** Pages whose TypeScript blocks form one program each, which prints what its comments say. */
-const PAGES = ['events', 'evolving-events']
+const PAGES = ['events', 'evolving-events', 'testing']
 
 const textOf = (page: string) => readFileSync(join(root, 'docs', `${page}.md`), 'utf8')
 
