@@ -16,7 +16,7 @@ import {
   resolveOptions,
 } from '../kit/options.ts'
 import { areNamesValid, MAX_NAME_BYTES, namesOf, type RabbitMQNames } from './client/names.ts'
-import { type Endpoint, endpointOf, isAmqpUrl } from './client/url.ts'
+import { type Endpoint, endpointOf, isAmqpUrl, URL_PARAMETERS } from './client/url.ts'
 
 export type RabbitMQExchangeType = 'topic' | 'direct' | 'fanout' | 'headers'
 
@@ -161,7 +161,9 @@ const MAX_PREFETCH = 65_535
 export const rabbitmqRules: Readonly<Record<keyof typeof rabbitmqDefaults, OptionRule>> = {
   ...brokerRules,
   rabbitmqUrl: {
-    rule: 'a URL that starts with amqp:// or amqps://, or a non-empty array of such URLs',
+    rule:
+      'a URL that starts with amqp:// or amqps://, or a non-empty array of such URLs; it may have the parameters ' +
+      `${URL_PARAMETERS.join(', ')} (heartbeat is the option heartbeatMs)`,
     isValid: (value) =>
       Array.isArray(value) ? value.length > 0 && value.every(isAmqpUrl) : isAmqpUrl(value),
     hasCredentials: true,
@@ -239,8 +241,9 @@ export function resolveRabbitMQOptions(given: RabbitMQEventBusOptions): Resolved
 /** If `prefetchCount` is not set, it is at least `concurrency`, so that all slots can be used. */
 function prefetchFor(given: RabbitMQEventBusOptions, options: Readonly<typeof rabbitmqDefaults>): number {
   const { concurrency, prefetchCount } = options
-  const isDefault = (given.prefetchCount ?? undefined) === undefined
-  const isRaised = isDefault && (given.concurrency ?? undefined) !== undefined
+  // A program without types may pass null.
+  const isDefault = (given?.prefetchCount ?? undefined) === undefined
+  const isRaised = isDefault && (given?.concurrency ?? undefined) !== undefined
   return isRaised ? Math.min(MAX_PREFETCH, Math.max(prefetchCount, concurrency)) : prefetchCount
 }
 

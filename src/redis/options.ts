@@ -120,8 +120,13 @@ const ownDefaults = {
 export const redisDefaults = { ...brokerDefaults, ...ownDefaults }
 
 const redisUrl: OptionRule = {
-  rule: 'a URL that starts with redis:// or rediss://',
-  isValid: (value) => typeof value === 'string' && /^rediss?:\/\//.test(value) && URL.canParse(value),
+  rule: 'a URL that starts with redis:// or rediss://, with at most the number of a database as its path',
+  isValid: (value) => {
+    if (typeof value !== 'string' || !/^rediss?:\/\//.test(value) || !URL.canParse(value)) return false
+    const { pathname, search, hash } = new URL(value)
+    // The client ignores a query.
+    return /^\/?\d*$/.test(pathname) && search === '' && hash === ''
+  },
   hasCredentials: true,
 }
 
@@ -201,12 +206,12 @@ export function resolveRedisOptions(given: RedisEventBusOptions): ResolvedRedisO
 
 /** What the URL and the other options say differently. Shows no value, because it may be a secret. */
 function contradictions(url: URL, given: RedisEventBusOptions): readonly string[] {
-  const isGiven = (name: keyof RedisEventBusOptions) => (given[name] ?? undefined) !== undefined
+  const isGiven = (name: keyof RedisEventBusOptions) => (given?.[name] ?? undefined) !== undefined
   const faults: string[] = []
-  if (url.protocol === 'redis:' && isGiven('tls'))
+  if (url.protocol === 'redis:' && isGiven('redisUrl') && isGiven('tls'))
     faults.push('tls needs a redisUrl that starts with rediss://')
   for (const name of ['username', 'password'] as const) {
-    if (url[name] === '' || !isGiven(name) || plain(url[name]) === given[name]) continue
+    if (url[name] === '' || !isGiven(name) || plain(url[name]) === given?.[name]) continue
     faults.push(`${name} differs from the one in redisUrl: pass one of them`)
   }
   if (!isGiven('client')) return faults
