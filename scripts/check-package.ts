@@ -55,7 +55,7 @@ function pack(): { readonly tarball: string; readonly files: readonly string[] }
   }
 }
 
-/** The package holds the build, its sources and the papers that a registry page shows, and nothing else. */
+/** The package holds the build, its sources, the pages, the examples and the papers of a registry page, and nothing else. */
 function checkFiles(files: readonly string[]): void {
   const papers = ['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json']
   const entries = entryPoints.map((name) => name.slice(manifest.name.length + 1))
@@ -66,7 +66,8 @@ function checkFiles(files: readonly string[]): void {
   ])
   const missing = [...papers, ...expected].filter((path) => !files.includes(path))
   if (missing.length > 0) throw new Error(`The package lacks ${missing.join(', ')}`)
-  const allowed = /^(?:dist\/.+\.(?:js|d\.ts)(?:\.map)?|src\/.+\.ts)$/
+  const allowed =
+    /^(?:dist\/.+\.(?:js|d\.ts)(?:\.map)?|src\/.+\.ts|docs\/.+\.(?:md|svg)|examples\/.+\.(?:ts|mjs|prisma))$/
   const others = files.filter((path) => !papers.includes(path) && !allowed.test(path))
   if (others.length > 0) throw new Error(`The package has files that it should not: ${others.join(', ')}`)
 }

@@ -23,7 +23,7 @@ const entryPoints = ['redis', 'rabbitmq', 'kafka', 'store', 'aggregates', 'subsc
   (folder) => `${folder}/index.ts`,
 )
 /** The options of the brokers, which `createEventBus` checks for every URL. */
-const optionRules = ['redis', 'rabbitmq', 'kafka'].map((folder) => `${folder}/options.ts`)
+const brokerOptions = ['redis', 'rabbitmq', 'kafka'].map((folder) => `${folder}/options.ts`)
 const core = ['observability', 'kit', 'events', 'codec', 'handling', 'transport', 'bus'].map(
   (folder) => `${folder}/index.ts`,
 )
@@ -67,7 +67,7 @@ export const rules: Readonly<Record<string, Rule>> = {
   contract: { imports: ['errors.ts', 'events', '@standard-schema/spec'] },
   cli: { imports: ['errors.ts', 'events', 'contract/index.ts'] },
   'create-event-bus.ts': {
-    imports: ['errors.ts', 'redaction.ts', 'kit', 'bus', ...entryPoints, ...optionRules],
+    imports: ['errors.ts', 'redaction.ts', 'kit', 'bus', ...entryPoints, ...brokerOptions],
   },
   'index.ts': { imports: ['errors.ts', 'create-event-bus.ts', 'contract/index.ts', ...core, ...entryPoints] },
 }

@@ -2,13 +2,13 @@ import { type BrokerOptions, brokerDefaults, brokerRules } from './bus/broker-op
 import { InMemoryEventBus, type InMemoryEventBusOptions, inMemoryRules } from './bus/in-memory-event-bus.ts'
 import { ConfigError, describeValue } from './errors.ts'
 import { KafkaEventBus, type KafkaEventBusOptions } from './kafka/index.ts'
-import { kafkaDefaults, kafkaRules } from './kafka/options.ts'
+import { resolveKafkaOptions } from './kafka/options.ts'
 import { nonEmptyText, type OptionRule, objectWith, optional, resolveOptions } from './kit/options.ts'
 import { RabbitMQEventBus, type RabbitMQEventBusOptions } from './rabbitmq/index.ts'
-import { rabbitmqDefaults, rabbitmqRules } from './rabbitmq/options.ts'
+import { resolveRabbitMQOptions } from './rabbitmq/options.ts'
 import { rememberCredentials } from './redaction.ts'
 import { RedisEventBus, type RedisEventBusOptions } from './redis/index.ts'
-import { redisDefaults, redisRules } from './redis/options.ts'
+import { resolveRedisOptions } from './redis/options.ts'
 
 /** Options for any bus: the options that all buses have, and the options of one broker. */
 export interface CreateEventBusOptions extends BrokerOptions {
@@ -108,24 +108,9 @@ const ownRules: Readonly<Record<keyof typeof ownDefaults, OptionRule>> = {
 
 /** The options of each broker, those that name its servers, and the one that `prefix` stands for. */
 const SECTIONS = {
-  redis: {
-    defaults: redisDefaults,
-    rules: redisRules,
-    servers: ['redisUrl', 'client'],
-    prefix: 'streamPrefix',
-  },
-  rabbitmq: {
-    defaults: rabbitmqDefaults,
-    rules: rabbitmqRules,
-    servers: ['rabbitmqUrl'],
-    prefix: 'exchangeName',
-  },
-  kafka: {
-    defaults: kafkaDefaults,
-    rules: kafkaRules,
-    servers: ['bootstrapServers'],
-    prefix: 'topicPrefix',
-  },
+  redis: { resolve: resolveRedisOptions, servers: ['redisUrl', 'client'], prefix: 'streamPrefix' },
+  rabbitmq: { resolve: resolveRabbitMQOptions, servers: ['rabbitmqUrl'], prefix: 'exchangeName' },
+  kafka: { resolve: resolveKafkaOptions, servers: ['bootstrapServers'], prefix: 'topicPrefix' },
 } as const
 
 /** Checks all options, also those of brokers that the URL does not name. @throws ConfigError */
@@ -141,7 +126,7 @@ function checkOptions(options: CreateEventBusOptions): void {
       faults.push(`${name}.${section.prefix} contradicts prefix: pass one of them`)
     }
     if (faults.length > 0) throw new ConfigError('createEventBus', faults)
-    resolveOptions<object>(`createEventBus ${name}`, given, section.defaults, section.rules)
+    section.resolve(given)
   }
 }
 

@@ -10,10 +10,10 @@ it.each(['memory:', 'redis://localhost', 'amqp://localhost', 'kafka://localhost'
     const create = (options: object) => () => createEventBus(url, untyped(options))
 
     expect(create({ redis: { blockMS: 10 } })).toThrow(
-      /createEventBus redis: blockMS is not an option; did you mean blockMs/,
+      /RedisEventBus: blockMS is not an option; did you mean blockMs/,
     )
     expect(create({ rabbitmq: { queueType: 'lazy' } })).toThrow(
-      /createEventBus rabbitmq: queueType must be one of 'classic', 'quorum'/,
+      /RabbitMQEventBus: queueType must be one of 'classic', 'quorum'/,
     )
     expect(create({ kafka: { topicPartition: 3 } })).toThrow(/did you mean topicPartitions/)
     expect(create({ rabitmq: {} })).toThrow(/rabitmq is not an option; did you mean rabbitmq/)

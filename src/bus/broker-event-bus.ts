@@ -6,6 +6,7 @@ import { HandlerRegistry } from '../handling/handler-registry.ts'
 import { HandlingMiddlewares } from '../handling/handling-middleware.ts'
 import type { LongWaitOptions } from '../handling/long-waits.ts'
 import { refuseInHandlerOf, stopFromAnywhere } from '../handling/running-handlers.ts'
+import type { Sleep } from '../kit/time.ts'
 import type { Logger } from '../observability/logger.ts'
 import { MeterSource } from '../observability/meter.ts'
 import { resolveLogger } from '../observability/resolve-logger.ts'
@@ -54,7 +55,12 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
   /** Dead letters of all groups on this stream, exchange or topic: list, replay, purge. */
   readonly deadLetters: DeadLetterQueue
 
-  protected constructor(options: ResolvedBrokerOptions, createTransport: (host: TransportHost) => T) {
+  /** @param sleep - waits between two attempts; a test passes one that does not wait. */
+  protected constructor(
+    options: ResolvedBrokerOptions,
+    createTransport: (host: TransportHost) => T,
+    sleep?: Sleep,
+  ) {
     const { consumerGroup, codec, enableDlq, concurrency, maxInFlight, maxInFlightBytes } = options
     const { handlerTimeoutMs, propagateCausation, publishTimeoutMs, shutdownTimeoutMs } = options
     const logger = resolveLogger(options.logger)
@@ -141,6 +147,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
         tracer,
         logger,
         onPostponed: (delayMs) => releases.expect(delayMs),
+        ...(sleep === undefined ? {} : { sleep }),
       })
     }
     const connect = () => this.connect()

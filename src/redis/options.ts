@@ -244,12 +244,12 @@ export function resolveRedisOptions(given: RedisEventBusOptions): ResolvedRedisO
 
 /** What the URL and the other options say differently. Shows no value, because it may be a secret. */
 function contradictions(url: URL, given: RedisEventBusOptions): readonly string[] {
-  const isGiven = (name: keyof RedisEventBusOptions) => (given[name] ?? undefined) !== undefined
+  const isGiven = (name: keyof RedisEventBusOptions) => (given?.[name] ?? undefined) !== undefined
   const faults: string[] = []
-  if (url.protocol === 'redis:' && isGiven('tls'))
+  if (url.protocol === 'redis:' && isGiven('redisUrl') && isGiven('tls'))
     faults.push('tls needs a redisUrl that starts with rediss://')
   for (const name of ['username', 'password'] as const) {
-    if (url[name] === '' || !isGiven(name) || plain(url[name]) === given[name]) continue
+    if (url[name] === '' || !isGiven(name) || plain(url[name]) === given?.[name]) continue
     faults.push(`${name} differs from the one in redisUrl: pass one of them`)
   }
   if (!isGiven('client')) return faults

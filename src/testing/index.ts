@@ -9,6 +9,19 @@ export type {
 } from './conformance/bus-under-test.ts'
 export { CAPABILITIES, type Capability } from './conformance/capabilities.ts'
 export { describeEventBus } from './conformance/describe-event-bus.ts'
+export type { FailOptions } from './kit/faults.ts'
+export {
+  type AggregateSpecification,
+  CommandResult,
+  type DeciderSpecification,
+  given,
+  type Projection,
+  type ProjectOptions,
+  project,
+} from './kit/given.ts'
+export type { HandledEvent, PublishedEvent } from './kit/records.ts'
+export { type RegisterHandlers, type ShuffleOptions, TestBus, type TestBusOptions } from './kit/test-bus.ts'
+export { TestRun } from './kit/test-run.ts'
 export { MemoryBroker, type RawMessage } from './memory-broker.ts'
 export { MemoryBrokerEventBus, type MemoryBrokerEventBusOptions } from './memory-broker-event-bus.ts'
 export { MemoryTransport } from './memory-transport.ts'

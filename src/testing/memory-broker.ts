@@ -90,6 +90,8 @@ export class MemoryBroker {
 
   /** While true, a publish is stored but its confirmation is lost. */
   losesConfirmations = false
+  /** While true, a publish fails at once, and nothing is stored. */
+  refusesPublishes = false
   /** While true, acknowledgments are lost. */
   losesAcks = false
   /** While true, dead letters cannot be stored. */
@@ -136,6 +138,12 @@ export class MemoryBroker {
   /** Number of unsettled messages of a group. */
   pendingCount(group: string): number {
     return this.#groups.get(group)?.pending.size ?? 0
+  }
+
+  /** Number of messages that a consumer group has not settled, counted once for each group. */
+  get unsettled(): number {
+    const ofGroup = ({ position, pending }: Group) => this.#log.length - position + pending.size
+    return [...this.#groups.values()].reduce((sum, group) => sum + ofGroup(group), 0)
   }
 
   /** @internal */

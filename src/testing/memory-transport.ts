@@ -59,6 +59,10 @@ export class MemoryTransport implements Transport {
     messages: readonly OutgoingMessage[],
     signal: AbortSignal,
   ): Promise<readonly PublishFailure[]> {
+    if (this.#broker.refusesPublishes) {
+      const error = new ConnectionError('CONNECTION_LOST', 'The memory broker refuses publishes.')
+      return messages.map((_message, index) => ({ index, status: 'notStored', error }))
+    }
     if (!(await this.#brokerUp(signal))) {
       const error = new PublishTimeoutError(this.#publishTimeoutMs, 'the memory broker is down')
       return messages.map((_message, index) => ({ index, status: 'notStored', error }))
