@@ -103,8 +103,7 @@ export class HeldEntry implements Delivery {
   }
 
   begin(): boolean {
-    if (!this.#owner.isCurrent || !this.#isLeased()) this.isLost = true
-    if (this.isLost || this.#owner.isBlocked(this)) {
+    if (!this.#isHeld() || this.#owner.isBlocked(this)) {
       this.#owner.onRefused(this)
       return false
     }
@@ -195,6 +194,12 @@ export class HeldEntry implements Delivery {
     } finally {
       this.isBusy = false
     }
+  }
+
+  /** False if this consumer may neither start an attempt nor move the entry. The entry is lost then. */
+  #isHeld(): boolean {
+    if (!this.#owner.isCurrent || !this.#isLeased()) this.isLost = true
+    return !this.isLost
   }
 
   /** False if this consumer may not start an attempt: its lease has expired, or its partition is being given up. */
