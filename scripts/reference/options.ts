@@ -42,7 +42,10 @@ const SECTIONS: readonly Section[] = [
   {
     title: 'RedisEventBus',
     intro: 'In addition to the options of all buses. [redis.md](redis.md) describes the bus.',
-    from: [['src/redis/options.ts', 'RedisEventBusOptions']],
+    from: [
+      ['src/redis/options.ts', 'RedisEventBusOptions'],
+      ['src/bus/partition-options.ts', 'PartitionOptions'],
+    ],
     rules: redisRules,
     defaults: redisDefaults,
     listedElsewhere: brokerRules,
