@@ -223,7 +223,11 @@ function placeOf(
   const isOrdered = keepsOrder && message.key !== undefined
   const given = isOrdered ? replayTarget?.earlier?.place : undefined
   // Streams of a group may have entries with the same id.
-  const fields = [`${stream.key} ${entryId}`, handlerName, ...(message.key === undefined ? [] : [message.key])]
+  const fields = [
+    `${stream.key} ${entryId}`,
+    handlerName,
+    ...(message.key === undefined ? [] : [message.key]),
+  ]
   return { member: given ?? JSON.stringify(isOrdered ? [...fields, IN_ORDER] : fields), isOrdered }
 }
 
