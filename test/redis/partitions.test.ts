@@ -182,7 +182,8 @@ it('keeps waiting events of several partitions apart, although their entries hav
   const client = await connectClient()
   const modelPrefix = freshPrefix()
   await createBus({ streamPrefix: modelPrefix }).publish([new Noted({ aggregateId: 'a', n: 0 })])
-  const [{ message: fields } = { message: {} }] = await client.xRange(`${modelPrefix}:stream`, '-', '+')
+  const entries = await client.xRange(`${modelPrefix}:stream`, '-', '+')
+  const fields = entries?.[0]?.message ?? {}
   const streamPrefix = freshPrefix()
   const bus = createBus({ streamPrefix, partitions: 4 })
   const attempts: number[] = []
