@@ -2,6 +2,12 @@ import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
 import type { ConnectionOptions, SecureContext } from 'node:tls'
 import { type BrokerOptions, brokerDefaults, brokerRules } from '../bus/broker-options.ts'
+import {
+  orderingOf,
+  type PartitionOptions,
+  partitionDefaults,
+  partitionRules,
+} from '../bus/partition-options.ts'
 import { ConfigError } from '../errors.ts'
 import {
   booleanOption,
@@ -30,7 +36,7 @@ export interface HeadersMatch {
 /**
  * Options of {@link RabbitMQEventBus}. Names and defaults are those of eventsource-py, with durations in milliseconds.
  */
-export interface RabbitMQEventBusOptions extends BrokerOptions {
+export interface RabbitMQEventBusOptions extends BrokerOptions, PartitionOptions {
   /**
    * URL of the broker with user name, password and virtual host: `amqp://`, or `amqps://` for TLS. For a cluster, an
    * array of the nodes' URLs, which are tried one after the other. Default `amqp://guest:guest@localhost:5672/`.
@@ -153,13 +159,14 @@ const ownDefaults = {
   keyFile: undefined as string | undefined,
 }
 
-const defaults = { ...brokerDefaults, ...ownDefaults }
+const defaults = { ...brokerDefaults, ...partitionDefaults, ...ownDefaults }
 
 /** Largest prefetch that AMQP can encode. */
 const MAX_PREFETCH = 65_535
 
 const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
   ...brokerRules,
+  ...partitionRules,
   rabbitmqUrl: {
     rule: 'a URL that starts with amqp:// or amqps://, or a non-empty array of such URLs',
     isValid: (value) =>
@@ -212,6 +219,8 @@ const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
 export interface ResolvedRabbitMQOptions extends Readonly<typeof defaults> {
   readonly consumerName: string
   readonly names: RabbitMQNames
+  /** True if the group has a queue for each partition. A group that wants no order shares one queue. */
+  readonly isPartitioned: boolean
   readonly endpoints: readonly Endpoint[]
   /** The addresses of all endpoints, for log lines and errors. */
   readonly address: string
@@ -223,12 +232,15 @@ export function resolveRabbitMQOptions(given: RabbitMQEventBusOptions): Resolved
   const names = namesOf(options, options.consumerGroup)
   const faults = contradictions(options, names)
   if (faults.length > 0) throw new ConfigError('RabbitMQEventBus', faults)
-  const { rabbitmqUrl } = options
+  const { rabbitmqUrl, partitions } = options
+  const keepsOrder = orderingOf(options) === 'aggregate'
   const urls = typeof rabbitmqUrl === 'string' ? [rabbitmqUrl] : rabbitmqUrl
   const endpoints = urls.map((url) => endpointOf(url, options))
   return Object.freeze({
     ...options,
     prefetchCount: prefetchFor(given, options),
+    singleActiveConsumer: options.singleActiveConsumer || keepsOrder,
+    isPartitioned: keepsOrder && partitions > 1,
     consumerName: options.consumerName ?? `${hostname()}-${randomUUID().slice(0, 8)}`,
     names,
     endpoints,
@@ -252,6 +264,10 @@ function contradictions(options: Readonly<typeof defaults>, names: RabbitMQNames
   }
   if (queueType === 'quorum' && !durable) faults.push("queueType 'quorum' needs durable true")
   if (queueType === 'quorum' && autoDelete) faults.push("queueType 'quorum' needs autoDelete false")
+  if (options.partitions > 1 && autoDelete) faults.push('partitions needs autoDelete false')
+  if (options.singleActiveConsumer && options.ordering === 'none') {
+    faults.push("singleActiveConsumer needs ordering 'aggregate', got 'none'")
+  }
   if ((certFile === undefined) !== (keyFile === undefined)) {
     faults.push('certFile and keyFile must be given together')
   }
