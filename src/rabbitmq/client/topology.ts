@@ -54,15 +54,18 @@ export class RabbitMQTopology {
     return consumerCount
   }
 
-  /** The numbers of the seats that have a consumer. Declares the seats. */
+  /**
+   * The numbers of the seats that have a consumer. Declares the seats, of the type of the group's queues: the node of a
+   * classic queue may be down while quorum queues work.
+   */
   async takenSeats(channel: AmqpChannel): Promise<readonly number[]> {
-    const { names, partitions } = this.#options
+    const { names, partitions, queueType } = this.#options
     const seats = await Promise.all(
       Array.from({ length: partitions }, (_, seat) =>
         channel.assertQueue(seatQueueOf(names, seat), {
           durable: true,
           autoDelete: false,
-          arguments: { 'x-queue-type': 'classic', 'x-expires': SEAT_EXPIRES_MS },
+          arguments: { 'x-queue-type': queueType, 'x-expires': SEAT_EXPIRES_MS },
         }),
       ),
     )
@@ -114,12 +117,12 @@ export class RabbitMQTopology {
    * puts into it, such as a replay of eventsource-py, expires at once and goes to its partition.
    */
   #markerOptions(): AmqpQueueOptions {
-    const { names, durable, partitions } = this.#options
+    const { names, durable, partitions, queueType } = this.#options
     return {
       durable,
       autoDelete: false,
       arguments: {
-        'x-queue-type': 'classic',
+        'x-queue-type': queueType,
         'x-max-length': partitions,
         'x-message-ttl': 0,
         'x-dead-letter-exchange': names.partitionExchange,

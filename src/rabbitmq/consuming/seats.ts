@@ -1,9 +1,13 @@
+import { sleep } from '../../kit/time.ts'
 import type { AmqpChannel, AmqpConnection } from '../client/client.ts'
 import { channelCloser } from '../client/closing.ts'
 import { seatQueueOf } from '../client/names.ts'
 import type { RabbitMQTopology } from '../client/topology.ts'
 import type { ResolvedRabbitMQOptions } from '../options.ts'
 import type { Seats } from './shares.ts'
+
+/** Longest pause after two workers wanted the same seat, in milliseconds. */
+const MAX_PAUSE_MS = 50
 
 /**
  * The list of the workers of a partitioned group, as the broker knows it. There is a seat for each partition: a queue that
@@ -78,12 +82,22 @@ export class RabbitMQSeats {
     const channel = await connection.createChannel()
     channel.on('error', () => undefined)
     const leave = channelCloser(channel)
-    try {
-      await channel.consume(seatQueueOf(this.#options.names, seat), () => undefined, { exclusive: true })
-    } catch {
-      return
-    }
-    if (this.#connection === connection) this.#own = { seat, leave }
+    const isTaken = await this.#consume(channel, seatQueueOf(this.#options.names, seat))
+    if (isTaken && this.#connection === connection) this.#own = { seat, leave }
     else await leave()
+  }
+
+  /** @returns false if another worker may have the seat. */
+  async #consume(channel: AmqpChannel, queue: string): Promise<boolean> {
+    try {
+      await channel.consume(queue, () => undefined, { exclusive: true })
+    } catch {
+      return false
+    }
+    if (this.#options.queueType === 'classic') return true
+    // A quorum queue accepts several exclusive consumers. Two of them may both see the other, and both leave.
+    if ((await channel.checkQueue(queue)).consumerCount === 1) return true
+    await sleep(Math.random() * MAX_PAUSE_MS)
+    return false
   }
 }
