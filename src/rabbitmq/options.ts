@@ -53,8 +53,8 @@ export interface RabbitMQEventBusOptions extends BrokerOptions, PartitionOptions
   readonly consumerName?: string
   /**
    * Maximum number of unacknowledged messages that this consumer holds; never more than `maxInFlight`, and never more than
-   * fit into `maxInFlightBytes`; with `singleActiveConsumer`, one message per MiB of that. Default 10, or `concurrency` if
-   * you set it to a larger number.
+   * fit into `maxInFlightBytes`; with `singleActiveConsumer` or `partitions`, one message per MiB of that. With
+   * `partitions`, it applies to each partition. Default 10, or `concurrency` if you set it to a larger number.
    */
   readonly prefetchCount?: number
   /**
@@ -75,7 +75,8 @@ export interface RabbitMQEventBusOptions extends BrokerOptions, PartitionOptions
   /**
    * Makes the group's queue deliver to one consumer at a time, and to the next one only after the unacknowledged
    * messages of the previous one have returned. The order per aggregate then holds across the group, even when a
-   * connection breaks. The other consumers stand by. Default false: the consumers share the work.
+   * connection breaks. The other consumers stand by. `ordering: 'aggregate'` without `partitions` does the same. Default
+   * false: the consumers share the work.
    */
   readonly singleActiveConsumer?: boolean
   /**

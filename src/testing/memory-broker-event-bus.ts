@@ -1,12 +1,25 @@
-import { BrokerEventBus, type BrokerOptions, brokerDefaults, brokerRules } from '../bus/index.ts'
+import {
+  BrokerEventBus,
+  type BrokerOptions,
+  brokerDefaults,
+  brokerRules,
+  orderingOf,
+  type PartitionOptions,
+  partitionDefaults,
+  partitionRules,
+} from '../bus/index.ts'
 import { resolveOptions } from '../kit/index.ts'
 import { MemoryBroker } from './memory-broker.ts'
 import { MemoryTransport } from './memory-transport.ts'
 
-export interface MemoryBrokerEventBusOptions extends BrokerOptions {
+/** With `ordering: 'aggregate'`, or `partitions`, an aggregate is handled by one consumer of the group at a time. */
+export interface MemoryBrokerEventBusOptions extends BrokerOptions, PartitionOptions {
   /** The broker. Default: a new one. */
   readonly broker?: MemoryBroker
 }
+
+const defaults = { ...brokerDefaults, ...partitionDefaults }
+const rules = { ...brokerRules, ...partitionRules }
 
 /** A broker bus without a broker: complete except for the network, for tests of programs that use a broker bus. */
 export class MemoryBrokerEventBus extends BrokerEventBus<MemoryTransport> {
@@ -14,11 +27,9 @@ export class MemoryBrokerEventBus extends BrokerEventBus<MemoryTransport> {
 
   /** @throws ConfigError if an option is unknown or out of range. */
   constructor({ broker = new MemoryBroker(), ...options }: MemoryBrokerEventBusOptions = {}) {
-    const resolved = resolveOptions('MemoryBrokerEventBus', options, brokerDefaults, brokerRules)
-    super(
-      resolved,
-      (host) => new MemoryTransport(broker, resolved.consumerGroup, resolved.publishTimeoutMs, host),
-    )
+    const resolved = resolveOptions('MemoryBrokerEventBus', options, defaults, rules)
+    const keepsOrder = orderingOf(resolved) === 'aggregate'
+    super(resolved, (host) => new MemoryTransport(broker, { ...resolved, keepsOrder }, host))
     this.broker = broker
   }
 

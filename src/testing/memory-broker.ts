@@ -31,6 +31,8 @@ interface Group {
   /** The event types that its members have announced. */
   readonly types: Set<string>
   readonly pending: Map<string, PendingMessage>
+  /** True if a consumer of the group leaves aggregates to others; see {@link MemoryBroker.take}. */
+  isOrdered: boolean
 }
 
 /** A message for {@link MemoryBroker.publishRaw}, as any other producer might write it. */
@@ -108,7 +110,7 @@ export class MemoryBroker {
   /** @internal @returns true if this call created the group. */
   ensureGroup(name: string): boolean {
     if (this.#groups.has(name)) return false
-    this.#groups.set(name, { position: 0, types: new Set(), pending: new Map() })
+    this.#groups.set(name, { position: 0, types: new Set(), pending: new Map(), isOrdered: false })
     return true
   }
 
@@ -118,26 +120,23 @@ export class MemoryBroker {
     return this.#groups.get(name)?.types ?? new Set()
   }
 
-  /** @internal @returns undefined if there is nothing to deliver, or no such group. */
-  take(groupName: string, consumer: string): PendingMessage | undefined {
+  /**
+   * @internal
+   * @param keepsOrder - true to leave the messages of an aggregate of which another consumer holds one.
+   * @returns undefined if there is nothing to deliver, or no such group.
+   */
+  take(groupName: string, consumer: string, keepsOrder = false): PendingMessage | undefined {
     const group = this.#groups.get(groupName)
     if (group === undefined) return undefined
-    for (const message of group.pending.values()) {
-      if (message.consumer !== undefined) continue
-      message.consumer = consumer
-      return message
+    group.isOrdered ||= keepsOrder
+    const owners = keepsOrder ? ownersOf(group) : undefined
+    const isFree = ({ key }: PendingMessage) => {
+      const owner = key === undefined ? undefined : owners?.get(key)
+      return owner === undefined || owner === consumer
     }
-    const next = this.#log[group.position]
-    if (next === undefined) return undefined
-    group.position += 1
-    const message: PendingMessage = {
-      ...next,
-      attemptsStarted: 0,
-      settledHandlers: [],
-      replayTarget: undefined,
-      consumer,
-    }
-    group.pending.set(next.id, message)
+    let message = waitingIn(group, isFree) ?? this.#next(group)
+    while (message !== undefined && !isFree(message)) message = this.#next(group)
+    if (message !== undefined) message.consumer = consumer
     return message
   }
 
@@ -161,7 +160,11 @@ export class MemoryBroker {
 
   /** @internal */
   settle(groupName: string, id: string): boolean {
-    return this.#groups.get(groupName)?.pending.delete(id) ?? false
+    const group = this.#groups.get(groupName)
+    const isSettled = group?.pending.delete(id) ?? false
+    // Another consumer may wait for the aggregate.
+    if (isSettled && group?.isOrdered) this.#changed()
+    return isSettled
   }
 
   /** @internal Makes the messages that a consumer holds available for redelivery. */
@@ -228,6 +231,22 @@ export class MemoryBroker {
     return () => this.#listeners.delete(listener)
   }
 
+  /** Moves the next message of the log to the pending ones. */
+  #next(group: Group): PendingMessage | undefined {
+    const next = this.#log[group.position]
+    if (next === undefined) return undefined
+    group.position += 1
+    const message: PendingMessage = {
+      ...next,
+      attemptsStarted: 0,
+      settledHandlers: [],
+      replayTarget: undefined,
+      consumer: undefined,
+    }
+    group.pending.set(next.id, message)
+    return message
+  }
+
   #append(message: StoredMessage): void {
     this.#log.push(message)
     this.#changed()
@@ -242,4 +261,22 @@ export class MemoryBroker {
   #changed(): void {
     for (const listener of this.#listeners) listener()
   }
+}
+
+/** The consumer that holds messages of an aggregate. */
+function ownersOf({ pending }: Group): ReadonlyMap<string, string> {
+  const owners = new Map<string, string>()
+  for (const { key, consumer } of pending.values()) {
+    if (key !== undefined && consumer !== undefined) owners.set(key, consumer)
+  }
+  return owners
+}
+
+function waitingIn(
+  { pending }: Group,
+  isFree: (message: PendingMessage) => boolean,
+): PendingMessage | undefined {
+  for (const message of pending.values())
+    if (message.consumer === undefined && isFree(message)) return message
+  return undefined
 }

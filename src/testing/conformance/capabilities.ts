@@ -6,6 +6,7 @@ export const CAPABILITIES = {
   consumerGroups: 'shares events within a consumer group, and delivers all events to each group',
   groupTypes: 'stores which event types the members of a group handle (`Transport.groupTypes`)',
   lanes: 'keeps the order of an aggregate across publishes, and handles aggregates concurrently',
+  sharedOrder: 'keeps the order of an aggregate across the consumers of a group that wants it',
   retry: 'retries failed handlers',
   deadLetters: 'keeps events that failed for good, for inspection and replay',
   wire: 'transports messages as bytes, which other producers can write, too',

@@ -22,6 +22,7 @@ import { redeliveryTests } from './redelivery.ts'
 import { replayTests } from './replays.ts'
 import { rolloutTests } from './rollouts.ts'
 import { DEFAULT_WAIT_MS, Scene } from './scene.ts'
+import { sharedOrderTests } from './shared-order.ts'
 import { stoppingTests } from './stopping.ts'
 
 /**
@@ -40,7 +41,7 @@ const SUITE: Readonly<Record<string, readonly ConformanceTest[]>> = {
   limits: limitTests,
   'outages of handlers': handlerOutageTests,
   middleware: middlewareTests,
-  order: orderTests,
+  order: [...orderTests, ...sharedOrderTests],
   'dead letters': deadLetterTests,
   replays: replayTests,
   poison: poisonTests,
