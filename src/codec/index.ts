@@ -1,5 +1,5 @@
 export { CloudEventsCodec, type CloudEventsCodecOptions } from './cloud-events-codec.ts'
-export { DecodeError, type DecodeReason } from './decode-error.ts'
+export { DecodeError, type DecodeReason, type NewerEvent } from './decode-error.ts'
 export type {
   EncodedEvent,
   EncodedMessage,

@@ -9,7 +9,7 @@ import { copyMetadata, type EventEnvelope } from '../events/envelope.ts'
 import { EventValidationError } from '../events/errors.ts'
 import { ImmutableDate } from '../events/immutable.ts'
 import { type DomainEvent, type EventClass, GenericEvent } from '../events/index.ts'
-import { DecodeError } from './decode-error.ts'
+import { DecodeError, type NewerEvent } from './decode-error.ts'
 import type { JsonObject } from './hostile-json.ts'
 
 /**
@@ -99,21 +99,22 @@ export function reviveEvent(
   } catch (error) {
     const fault =
       error instanceof EventValidationError ? error.message : `The schema of ${envelope.eventType} failed.`
-    const newer = newerVersionFault(eventClass, envelope)
-    throw new DecodeError('schema', newer === undefined ? fault : `${fault} ${newer}`, { cause: error })
+    const newer = newerVersionError(eventClass, envelope)
+    if (newer === undefined) throw new DecodeError('schema', fault, { cause: error })
+    throw new DecodeError('schema', `${fault} ${newer.message}`, { cause: error, newer: newer.newer })
   }
 }
 
-/** Explains that an event is of a newer version than its class; undefined if it is not. */
-export function newerVersionFault(
+/** The error of an event that is of a newer version than its class; undefined if it is not. */
+export function newerVersionError(
   eventClass: EventClass | undefined,
-  { eventType, eventVersion }: Pick<EventEnvelope, 'eventType' | 'eventVersion'>,
-): string | undefined {
+  { eventType, eventVersion }: NewerEvent,
+): DecodeError | undefined {
   if (eventClass === undefined || eventVersion <= eventClass.schemaVersion) return undefined
-  return (
+  const text =
     `The event is ${eventType} of version ${eventVersion}, but this process knows it up to version ` +
     `${eventClass.schemaVersion}. Deploy the consumer with the newer class, then replay the event.`
-  )
+  return new DecodeError('newer_version', text, { newer: { eventType, eventVersion } })
 }
 
 /**

@@ -79,6 +79,13 @@ export class HandlerRegistry {
     return [...this.#byType.keys()].flatMap((eventType) => this.#classes.get(eventType) ?? [])
   }
 
+  /** The classes as which handlers can receive events: the subscribed ones, and for wildcard handlers the registered ones. */
+  readableClasses(): readonly EventClass[] {
+    if (this.#wildcards.length === 0) return this.subscribedClasses()
+    const types = new Set([...this.#byType.keys(), ...this.#registry.list()])
+    return [...types].flatMap((eventType) => this.classFor(eventType) ?? [])
+  }
+
   /** @throws TypeError, DuplicateEventTypeError */
   subscribe(
     classes: EventClass | readonly EventClass[],
@@ -88,7 +95,7 @@ export class HandlerRegistry {
     return this.#subscribeTo(Array.isArray(classes) ? classes : [classes], handler, options)
   }
 
-  #subscribeTo(list: readonly EventClass[], handler: unknown, options: SubscribeOptions = {}): Subscription {
+  #subscribeTo(list: readonly EventClass[], handler: unknown, options?: SubscribeOptions): Subscription {
     if (list.length === 0) throw new TypeError('At least one event class is required, got an empty array.')
     for (const eventClass of list) this.#checkClass(eventClass)
     const read = readHandler(handler, options, this.#onPause)
@@ -121,7 +128,7 @@ export class HandlerRegistry {
     return removed
   }
 
-  subscribeToAllEvents(handler: AnyEventHandler, options: SubscribeOptions = {}): Subscription {
+  subscribeToAllEvents(handler: AnyEventHandler, options?: SubscribeOptions): Subscription {
     const read = readHandler(handler, options, this.#onPause)
     for (const [eventType, entries] of this.#byType) this.#checkIdentity(read, eventType, entries)
     this.#checkIdentity(read, 'every event', this.#wildcards)

@@ -7,6 +7,8 @@ export const MAX_TOPIC_NAME = 249
 export interface KafkaTopics {
   readonly stream: string
   readonly deadLetters: string
+  /** The topic in which members announce their event types, with groupProtocol 'consumer'. */
+  readonly types: string
   /** The topic with the replays of one group. */
   replays(group: string): string
 }
@@ -20,6 +22,7 @@ export function topicNames(options: {
   return {
     stream,
     deadLetters: `${stream}${options.dlqTopicSuffix}`,
+    types: `${stream}.types`,
     replays: (group) => `${replayPrefix}${asTopicName(group, MAX_TOPIC_NAME - replayPrefix.length)}`,
   }
 }

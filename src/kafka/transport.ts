@@ -1,5 +1,6 @@
 import type {
   Consumption,
+  GroupTypeStore,
   Intake,
   OutgoingMessage,
   PublishFailure,
@@ -13,6 +14,7 @@ import { KafkaTopicDirectory } from './client/topics.ts'
 import { KafkaConsumption } from './consuming/consumption.ts'
 import { KafkaGroupTypes } from './consuming/group-types.ts'
 import { groupLag } from './consuming/offsets.ts'
+import { KafkaTypesTopic, TYPES_PROFILE } from './consuming/types-topic.ts'
 import { KafkaDeadLetters } from './dead-letters/dead-letters.ts'
 import type { ResolvedKafkaOptions } from './options.ts'
 import { KafkaProducer } from './publishing/producer.ts'
@@ -27,7 +29,7 @@ export class KafkaTransport implements Transport {
   readonly destination: string
   readonly server: ServerAddress | undefined
   readonly deadLetters: KafkaDeadLetters
-  readonly groupTypes: KafkaGroupTypes | undefined
+  readonly groupTypes: GroupTypeStore
   readonly topics: KafkaTopicDirectory
   readonly #options: ResolvedKafkaOptions
   readonly #host: TransportHost
@@ -36,7 +38,8 @@ export class KafkaTransport implements Transport {
   readonly #publisher: KafkaPublisher
   /** Reads offsets of the group without being a member. */
   readonly #coordinator: KafkaCoordinator
-  readonly #groupTypes = new KafkaGroupTypes()
+  /** Used by the classic protocol. */
+  readonly #memberTypes = new KafkaGroupTypes()
   #consumption: KafkaConsumption | undefined
   #rebalances = 0
 
@@ -54,11 +57,14 @@ export class KafkaTransport implements Transport {
     })
     this.#coordinator = new KafkaCoordinator(this.#cluster, options.consumerGroup)
     this.topics = new KafkaTopicDirectory(this.#cluster, options)
-    this.groupTypes = options.groupProtocol === 'classic' ? this.#groupTypes : undefined
     const shared = { options, cluster: this.#cluster, topics: this.topics }
     const restoreTopic = (topic: string) => this.#restore(topic)
     this.#producer = new KafkaProducer({ ...shared, restoreTopic })
     this.#publisher = new KafkaPublisher({ ...shared, restoreTopic, producer: this.#producer })
+    this.groupTypes =
+      options.groupProtocol === 'classic'
+        ? this.#memberTypes
+        : new KafkaTypesTopic({ ...shared, publisher: this.#publisher })
     this.deadLetters = new KafkaDeadLetters({
       ...shared,
       publisher: this.#publisher,
@@ -90,7 +96,7 @@ export class KafkaTransport implements Transport {
       publisher: this.#publisher,
       intake,
       host: this.#host,
-      groupTypes: this.#groupTypes,
+      groupTypes: this.#memberTypes,
       onRebalance: () => {
         this.#rebalances += 1
       },
@@ -111,8 +117,9 @@ export class KafkaTransport implements Transport {
 
   /** Creates a topic that vanished while records wait for it. */
   async #restore(topic: string): Promise<void> {
-    const isBusOwned = topic !== this.#options.topics.stream
-    await this.topics.ensure(topic, { isBusOwned }, () => {
+    const { stream, types } = this.#options.topics
+    const profile = topic === types ? TYPES_PROFILE : { isBusOwned: topic !== stream }
+    await this.topics.ensure(topic, profile, () => {
       this.#host.notify({ type: 'topologyRestored', what: `topic ${topic}` })
     })
   }

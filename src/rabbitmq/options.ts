@@ -22,7 +22,7 @@ import {
   resolveOptions,
 } from '../kit/options.ts'
 import { areNamesValid, MAX_NAME_BYTES, namesOf, type RabbitMQNames } from './client/names.ts'
-import { type Endpoint, endpointOf, isAmqpUrl } from './client/url.ts'
+import { type Endpoint, endpointOf, isAmqpUrl, URL_PARAMETERS } from './client/url.ts'
 
 export type RabbitMQExchangeType = 'topic' | 'direct' | 'fanout' | 'headers'
 
@@ -59,7 +59,7 @@ export interface RabbitMQEventBusOptions extends BrokerOptions, PartitionOptions
   readonly prefetchCount?: number
   /**
    * The routing key of the queue's only initial binding. With an empty string, the queue has no initial binding; add
-   * bindings with `bindEventType` or `bindRoutingKey`. Default: all events. On a direct exchange: the subscribed event
+   * bindings with `bindEventType` or `bindRoutingKey`. Default: all events; on a direct exchange, the subscribed event
    * classes (`{aggregateType}.{eventType}`) and the queue's own name.
    */
   readonly routingKeyPattern?: string
@@ -160,16 +160,18 @@ const ownDefaults = {
   keyFile: undefined as string | undefined,
 }
 
-const defaults = { ...brokerDefaults, ...partitionDefaults, ...ownDefaults }
+export const rabbitmqDefaults = { ...brokerDefaults, ...partitionDefaults, ...ownDefaults }
 
 /** Largest prefetch that AMQP can encode. */
 const MAX_PREFETCH = 65_535
 
-const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
+export const rabbitmqRules: Readonly<Record<keyof typeof rabbitmqDefaults, OptionRule>> = {
   ...brokerRules,
   ...partitionRules,
   rabbitmqUrl: {
-    rule: 'a URL that starts with amqp:// or amqps://, or a non-empty array of such URLs',
+    rule:
+      'a URL that starts with amqp:// or amqps://, or a non-empty array of such URLs; it may have the parameters ' +
+      `${URL_PARAMETERS.join(', ')} (heartbeat is the option heartbeatMs)`,
     isValid: (value) =>
       Array.isArray(value) ? value.length > 0 && value.every(isAmqpUrl) : isAmqpUrl(value),
     hasCredentials: true,
@@ -217,7 +219,7 @@ const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
 }
 
 /** The options with all defaults, and values that are derived from them. */
-export interface ResolvedRabbitMQOptions extends Readonly<typeof defaults> {
+export interface ResolvedRabbitMQOptions extends Readonly<typeof rabbitmqDefaults> {
   readonly consumerName: string
   readonly names: RabbitMQNames
   /** True if the group has a queue for each partition. A group that wants no order shares one queue. */
@@ -229,7 +231,7 @@ export interface ResolvedRabbitMQOptions extends Readonly<typeof defaults> {
 
 /** @throws ConfigError with every fault. */
 export function resolveRabbitMQOptions(given: RabbitMQEventBusOptions): ResolvedRabbitMQOptions {
-  const options = resolveOptions('RabbitMQEventBus', given, defaults, rules)
+  const options = resolveOptions('RabbitMQEventBus', given, rabbitmqDefaults, rabbitmqRules)
   const names = namesOf(options, options.consumerGroup)
   const faults = contradictions(options, names)
   if (faults.length > 0) throw new ConfigError('RabbitMQEventBus', faults)
@@ -250,14 +252,15 @@ export function resolveRabbitMQOptions(given: RabbitMQEventBusOptions): Resolved
 }
 
 /** If `prefetchCount` is not set, it is at least `concurrency`, so that all slots can be used. */
-function prefetchFor(given: RabbitMQEventBusOptions, options: Readonly<typeof defaults>): number {
+function prefetchFor(given: RabbitMQEventBusOptions, options: Readonly<typeof rabbitmqDefaults>): number {
   const { concurrency, prefetchCount } = options
-  const isDefault = (given.prefetchCount ?? undefined) === undefined
-  const isRaised = isDefault && (given.concurrency ?? undefined) !== undefined
+  // A program without types may pass null.
+  const isDefault = (given?.prefetchCount ?? undefined) === undefined
+  const isRaised = isDefault && (given?.concurrency ?? undefined) !== undefined
   return isRaised ? Math.min(MAX_PREFETCH, Math.max(prefetchCount, concurrency)) : prefetchCount
 }
 
-function contradictions(options: Readonly<typeof defaults>, names: RabbitMQNames): readonly string[] {
+function contradictions(options: Readonly<typeof rabbitmqDefaults>, names: RabbitMQNames): readonly string[] {
   const { exchangeType, headersMatch, queueType, durable, autoDelete, certFile, keyFile } = options
   const faults: string[] = []
   if (headersMatch !== undefined && exchangeType !== 'headers') {

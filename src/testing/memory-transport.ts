@@ -291,9 +291,9 @@ class MemoryConsumption implements Consumption {
 
 /** Its members are in one process, so that an answer is never old. */
 function groupTypesOf(broker: MemoryBroker, group: string): GroupTypeStore {
-  const handledNow = (types: readonly string[]) => {
+  const handledNow = (names: readonly string[]) => {
     const known = broker.typesOf(group)
-    return new Set(types.filter((type) => known.has(type) || known.has('*')))
+    return new Set(names.filter((name) => known.has(name)))
   }
   return {
     freshMs: 0,

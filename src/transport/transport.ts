@@ -189,22 +189,23 @@ export interface DeadLetterStore {
 }
 
 /**
- * Where the members of a consumer group announce the event types that they handle. An announcement of a member is valid
- * for about ten minutes after its last one, so that a restart does not end it. The type `*` stands for all types.
+ * Where the members of a consumer group announce the event types that they handle, and the versions that they can read.
+ * Each is a name, whose form is of no concern to the transport. An announcement of a member is valid for about ten
+ * minutes after its last one, so that a restart does not end it.
  */
 export interface GroupTypeStore {
   /** For how long an answer of `handled` may be used, in milliseconds; 0 if each question needs an answer of its own. */
   readonly freshMs: number
   /**
-   * Announces the event types of this member. Called before `consume`, when the types change, and every minute.
-   * @returns true if answers to other members of before this call may still be in use and lack one of the types.
+   * Announces the names of this member. Called before `consume`, when the names change, and every minute.
+   * @returns true if answers to other members of before this call may still be in use and lack one of the names.
    * @throws ConnectionError
    */
-  announce(eventTypes: readonly string[]): Promise<boolean>
-  /** @returns those of the types that a member of the group handles. @throws ConnectionError */
-  handled(eventTypes: readonly string[]): Promise<ReadonlySet<string>>
+  announce(names: readonly string[]): Promise<boolean>
+  /** @returns those of the names that a member of the group has announced. @throws ConnectionError */
+  handled(names: readonly string[]): Promise<ReadonlySet<string>>
   /** The same without a request; undefined if that is not possible now. */
-  handledNow?(eventTypes: readonly string[]): ReadonlySet<string> | undefined
+  handledNow?(names: readonly string[]): ReadonlySet<string> | undefined
 }
 
 /** The bus, as its transport sees it. */

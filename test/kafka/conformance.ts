@@ -111,10 +111,6 @@ export async function describeKafka(
       crash: (bus) => proxies.get(bus)?.freeze(),
       idleLimitMs: SESSION_MS,
     },
-    lacks:
-      groupProtocol === 'consumer'
-        ? { groupTypes: 'members describe themselves in the classic protocol only' }
-        : {},
     waitMs: paced(10_000),
   })
 }

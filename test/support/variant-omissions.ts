@@ -96,5 +96,10 @@ export const SAME_IN_BOTH_PROTOCOLS: SuiteTests = {
     'reports when it is unknown whether an event was stored',
   ],
   processes: ['lets a process that only published exit'],
-  'rolling deploys': ['keeps what an older release cannot read for the newer one'],
+  'rolling deploys': [
+    'keeps what an older release cannot read for the newer one',
+    'skips at once what only this consumer handled, after it has unsubscribed',
+    'keeps nothing for other members if it is told not to',
+    'dead-letters events without a handler if it is to, for handlers that come later',
+  ],
 }

@@ -487,6 +487,7 @@ const FAULTS: readonly Fault[] = [
       'keeps the later events of the aggregate behind an event for another member',
       'dead-letters an event that no other member takes over in time, for a replay',
       'keeps events for a member that handles all types',
+      'dead-letters no event that a newer member of the group can read, while releases replace each other',
     ],
   },
   {

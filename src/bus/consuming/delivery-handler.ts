@@ -1,5 +1,5 @@
 import { DecodeError, type EventCodec } from '../../codec/index.ts'
-import { newerVersionFault } from '../../codec/revive.ts'
+import { newerVersionError } from '../../codec/revive.ts'
 import { toError } from '../../errors.ts'
 import type { DomainEvent } from '../../events/index.ts'
 import type { Dispatcher, HandlerFailure } from '../../handling/dispatcher.ts'
@@ -99,7 +99,7 @@ export class DeliveryHandler {
       return undefined
     }
     const event = this.#decode(delivery)
-    if (event instanceof Error) return this.#reject(delivery, undefined, poison(this.#parts, event))
+    if (event instanceof Error) return this.#undecodable(delivery, event, onAttempted)
     const subscribed = handlers.handlersFor(event.eventType)
     if (subscribed.length === 0) return this.#unhandled(delivery, event.eventType)
     const pending = pendingHandlers(subscribed, delivery)
@@ -131,6 +131,16 @@ export class DeliveryHandler {
     else held.giveBack(delivery)
   }
 
+  /** Dead-letters a message that cannot be decoded, unless a newer release in the group can read it. */
+  async #undecodable(delivery: Delivery, error: Error, onAttempted?: () => void): Promise<void> {
+    const newer = error instanceof DecodeError ? error.newer : undefined
+    if (newer !== undefined) {
+      onAttempted?.()
+      if (!(await this.#parts.unhandled.isUnreadable(newer))) return
+    }
+    await this.#reject(delivery, undefined, poison(this.#parts, error))
+  }
+
   #decode(delivery: Delivery): DomainEvent | Error {
     const { message } = delivery
     if (message.fault !== undefined) return message.fault
@@ -141,8 +151,8 @@ export class DeliveryHandler {
     try {
       const event = codec.decode(message, handlers.classFor)
       const newer =
-        newerVersions === 'refuse' ? newerVersionFault(handlers.classFor(event.eventType), event) : undefined
-      return newer === undefined ? event : new DecodeError('newer_version', newer)
+        newerVersions === 'refuse' ? newerVersionError(handlers.classFor(event.eventType), event) : undefined
+      return newer ?? event
     } catch (error) {
       return toError(error)
     }

@@ -1,4 +1,6 @@
+import type { NewerEvent } from '../../codec/decode-error.ts'
 import { EventspineError, toError } from '../../errors.ts'
+import type { EventClass } from '../../events/event-class.ts'
 import { eventTypesOf } from '../../events/event-registry.ts'
 import type { HandlerRegistry } from '../../handling/handler-registry.ts'
 import { READ_BACKOFF, REQUEST_BACKOFF } from '../../kit/backoff.ts'
@@ -9,8 +11,12 @@ import type { GroupTypeStore } from '../../transport/transport.ts'
 
 /** Interval between two announcements of a consumer, in milliseconds. */
 const RENEW_MS = 60_000
-/** Maximum number of event types whose answers are kept: any producer can invent types. */
+/** Maximum number of names whose answers are kept: any producer can invent types. */
 const MAX_ANSWERS = 1000
+/** What a member announces that handles all types. */
+const ALL = '*'
+/** Maximum number of versions that are announced for a type, the latest ones: a version may be any integer. */
+const MAX_VERSIONS = 20
 
 interface Answer {
   readonly isHandled: boolean
@@ -25,13 +31,16 @@ export interface GroupTypesParts {
   readonly logger: Logger
 }
 
-/** Announces the event types that this process handles to its group, and asks what the group handles. */
+/**
+ * Announces the event types that this process handles, and the versions that it can read, to its group, and asks what the
+ * group handles and can read. The transport stores both as names.
+ */
 export class GroupTypes {
   readonly #parts: GroupTypesParts
   readonly #answers = new Map<string, Answer>()
   #asked = new Set<string>()
   #asking: Promise<void> | undefined
-  /** All types that this process has announced: without a subscription now, they are its own former ones. */
+  /** All names that this process has announced: without a subscription now, they are its own former ones. */
   readonly #own = new Set<string>()
   #announced = ''
   #isRefused = false
@@ -50,7 +59,7 @@ export class GroupTypes {
     await this.#announce(stopped).catch(announce)
     const timer = setInterval(announce, RENEW_MS).unref()
     const unlisten = this.#parts.handlers.onChange(() => {
-      if (this.#types.join('\n') !== this.#announced) announce()
+      if (JSON.stringify(this.#names) !== this.#announced) announce()
     })
     const end = () => {
       clearInterval(timer)
@@ -63,28 +72,37 @@ export class GroupTypes {
   /** True if certainly no member of the group handles the type; false if one does, or if that must be asked. */
   isUnhandled(eventType: string): boolean {
     const store = this.#store
-    if (store === undefined || this.#isOwn(eventType)) return true
-    const answer = this.#fresh(eventType, store)
-    if (answer !== undefined) return !answer.isHandled
-    const now = store.handledNow?.([eventType])
-    return now !== undefined && !now.has(eventType)
+    const names = [eventType, ALL]
+    if (store === undefined || this.#isOwn(names)) return true
+    const known = this.#known(names, store)
+    if (known !== undefined) return !known
+    return store.handledNow?.(names)?.size === 0
   }
 
   /** Whether another member of the group handles the type. Waits for the broker. @returns true if the signal aborts. */
-  async isHandled(eventType: string, signal: AbortSignal): Promise<boolean> {
+  isHandled(eventType: string, signal: AbortSignal): Promise<boolean> {
+    return this.#isAnnounced([eventType, ALL], signal)
+  }
+
+  /** Whether another member of the group can read the version. Waits for the broker. @returns true if the signal aborts. */
+  isReadable({ eventType, eventVersion }: NewerEvent, signal: AbortSignal): Promise<boolean> {
+    return this.#isAnnounced([versionName(eventType, eventVersion)], signal)
+  }
+
+  async #isAnnounced(names: readonly string[], signal: AbortSignal): Promise<boolean> {
     const store = this.#store
-    if (store === undefined || this.#isOwn(eventType)) return false
-    const known = this.#fresh(eventType, store)
-    if (known !== undefined) return known.isHandled
+    if (store === undefined || this.#isOwn(names)) return false
+    const known = this.#known(names, store)
+    if (known !== undefined) return known
     while (!signal.aborted) {
-      this.#asked.add(eventType)
+      for (const name of names) this.#asked.add(name)
       this.#asking ??= this.#ask(store, signal).finally(() => {
         this.#asking = undefined
       })
       await this.#asking
-      // The question may have been sent before this type was added.
-      if (!signal.aborted && !this.#asked.has(eventType)) {
-        return this.#answers.get(eventType)?.isHandled ?? false
+      // The question may have been sent before these names were added.
+      if (!signal.aborted && !names.some((name) => this.#asked.has(name))) {
+        return names.some((name) => this.#answers.get(name)?.isHandled === true)
       }
     }
     return true
@@ -94,19 +112,23 @@ export class GroupTypes {
     return this.#isRefused ? undefined : this.#parts.store
   }
 
-  get #types(): readonly string[] {
+  get #names(): readonly string[] {
     const { handlers } = this.#parts
-    const names = handlers.subscribedClasses().flatMap(eventTypesOf)
-    return [...(handlers.wildcardCount() > 0 ? ['*'] : []), ...names].sort()
+    const types = handlers.subscribedClasses().flatMap(eventTypesOf)
+    const versions = handlers.readableClasses().flatMap(versionNames)
+    return [...(handlers.wildcardCount() > 0 ? [ALL] : []), ...types, ...versions].sort()
   }
 
-  #isOwn(eventType: string): boolean {
-    return this.#own.has(eventType) || this.#own.has('*')
+  #isOwn(names: readonly string[]): boolean {
+    return names.some((name) => this.#own.has(name))
   }
 
-  #fresh(eventType: string, { freshMs }: GroupTypeStore): Answer | undefined {
-    const answer = this.#answers.get(eventType)
-    return answer !== undefined && performance.now() - answer.askedAt < freshMs ? answer : undefined
+  /** The answer to a recent question; undefined if there is none. */
+  #known(names: readonly string[], { freshMs }: GroupTypeStore): boolean | undefined {
+    const answers = names.map((name) => this.#answers.get(name))
+    const isFresh = (answer: Answer | undefined) =>
+      answer !== undefined && performance.now() - answer.askedAt < freshMs
+    return answers.every(isFresh) ? answers.some((answer) => answer?.isHandled === true) : undefined
   }
 
   async #announceUntilDone(stopped: AbortSignal): Promise<void> {
@@ -120,13 +142,13 @@ export class GroupTypes {
 
   async #announce(stopped: AbortSignal): Promise<void> {
     const store = this.#store
-    const types = this.#types
-    this.#announced = types.join('\n')
-    if (store === undefined || types.length === 0) return
-    for (const type of types) this.#own.add(type)
+    const names = this.#names
+    this.#announced = JSON.stringify(names)
+    if (store === undefined || names.length === 0) return
+    for (const name of names) this.#own.add(name)
     try {
       // Other members may use answers of before the announcement for `freshMs`.
-      if (await store.announce(types)) await sleep(2 * store.freshMs, stopped)
+      if (await store.announce(names)) await sleep(2 * store.freshMs, stopped)
     } catch (thrown) {
       if (!this.#giveUpOn(toError(thrown))) throw thrown
     }
@@ -135,14 +157,14 @@ export class GroupTypes {
   async #ask(store: GroupTypeStore, signal: AbortSignal): Promise<void> {
     // Deliveries of one turn share a question.
     await Promise.resolve()
-    const types = [...this.#asked]
+    const names = [...this.#asked]
     this.#asked = new Set()
     await retryUntilDone(
       async () => {
         const askedAt = performance.now()
-        const handled = await store.handled(types)
-        if (this.#answers.size + types.length > MAX_ANSWERS) this.#answers.clear()
-        for (const type of types) this.#answers.set(type, { isHandled: handled.has(type), askedAt })
+        const handled = await store.handled(names)
+        if (this.#answers.size + names.length > MAX_ANSWERS) this.#answers.clear()
+        for (const name of names) this.#answers.set(name, { isHandled: handled.has(name), askedAt })
       },
       {
         backoff: REQUEST_BACKOFF,
@@ -166,4 +188,17 @@ export class GroupTypes {
     this.#isRefused = true
     return true
   }
+}
+
+/** The versions of an event that a class can read in addition to version 1, under all names of the event. */
+function versionNames(eventClass: EventClass): readonly string[] {
+  const { schemaVersion } = eventClass
+  const count = Math.min(schemaVersion - 1, MAX_VERSIONS)
+  const versions = Array.from({ length: count }, (_, index) => schemaVersion - index)
+  return eventTypesOf(eventClass).flatMap((type) => versions.map((version) => versionName(type, version)))
+}
+
+/** A line break keeps it apart from event types. */
+function versionName(eventType: string, version: number): string {
+  return `${eventType}\n${version}`
 }

@@ -1,3 +1,4 @@
+import type { NewerEvent } from '../../codec/decode-error.ts'
 import type { EventCodec } from '../../codec/index.ts'
 import type { HandlerRegistry } from '../../handling/handler-registry.ts'
 import type { Logger } from '../../observability/logger.ts'
@@ -29,9 +30,22 @@ export interface UnhandledMessagesParts {
 /** What to do with a message: acknowledge it, handle it after all, leave it to be redelivered, or dead-letter it. */
 export type UnhandledOutcome = 'skip' | 'handle' | 'leave' | DeadLetterReason
 
+interface KeptMessage {
+  readonly why: 'this one has no handler' | 'this one cannot read its version'
+  readonly eventType: string
+  /** Whether another member of the group handles it. */
+  readonly isForOthers: () => Promise<boolean>
+  /** Whether this process handles it after all. */
+  readonly isForThis: () => boolean
+}
+
+/** Why a message is kept no longer. */
+type KeepingEnd = 'isStopped' | 'isForThis' | 'isForNobody' | 'isLate'
+
 /**
- * Decides on messages that no handler of this process is subscribed to. Another member of the group may be: a newer
- * release during a deploy, for example. Its messages are kept, and redelivered to it when this consumer stops.
+ * Decides on messages that no handler of this process is subscribed to, or that it cannot read. Another member of the
+ * group may: a newer release during a deploy, for example. Its messages are kept, and redelivered to it when this
+ * consumer stops.
  */
 export class UnhandledMessages {
   readonly #parts: UnhandledMessagesParts
@@ -63,19 +77,47 @@ export class UnhandledMessages {
 
   /** Keeps a message while another member handles its type, for at most `handoverTimeoutMs`. Never rejects. */
   async outcomeOf(eventType: string): Promise<UnhandledOutcome> {
-    const { handoverTimeoutMs, groupTypes, stopping, slots, handlers, unhandledEvents } = this.#parts
+    const { handoverTimeoutMs, groupTypes, stopping, handlers, unhandledEvents } = this.#parts
+    const end = await this.#keep({
+      why: 'this one has no handler',
+      eventType,
+      isForOthers: () => groupTypes.isHandled(eventType, stopping),
+      isForThis: () => handlers.handlersFor(eventType).length > 0,
+    })
+    if (end === 'isStopped') return 'leave'
+    if (end === 'isForThis') return 'handle'
+    if (end === 'isForNobody' && unhandledEvents === 'skip') return 'skip'
+    return noHandler(this.#parts, eventType, end === 'isLate' ? handoverTimeoutMs : undefined)
+  }
+
+  /**
+   * Keeps an event that this process cannot decode while another member can, for at most `handoverTimeoutMs`.
+   * Never rejects. @returns false if the pipeline stops, so that the event is redelivered; true if nobody can read it.
+   */
+  async isUnreadable(event: NewerEvent): Promise<boolean> {
+    const { groupTypes, stopping } = this.#parts
+    const end = await this.#keep({
+      why: 'this one cannot read its version',
+      eventType: event.eventType,
+      isForOthers: () => groupTypes.isReadable(event, stopping),
+      isForThis: () => false,
+    })
+    return end !== 'isStopped'
+  }
+
+  async #keep({ why, eventType, isForOthers, isForThis }: KeptMessage): Promise<KeepingEnd> {
+    const { handoverTimeoutMs, stopping, slots } = this.#parts
     const keptSince = performance.now()
     const leftMs = () => handoverTimeoutMs - (performance.now() - keptSince)
     let wasKept = false
-    while (this.#keeps && leftMs() > 0 && (await groupTypes.isHandled(eventType, stopping))) {
+    while (this.#keeps && leftMs() > 0 && (await isForOthers())) {
       wasKept = true
-      this.#report(eventType)
-      if (!(await slots.pause(Math.ceil(Math.min(ASK_AGAIN_MS, leftMs()))))) return 'leave'
-      if (handlers.handlersFor(eventType).length > 0) return 'handle'
+      this.#report(eventType, why)
+      if (!(await slots.pause(Math.ceil(Math.min(ASK_AGAIN_MS, leftMs()))))) return 'isStopped'
+      if (isForThis()) return 'isForThis'
     }
-    if (stopping.aborted) return 'leave'
-    if (!wasKept && unhandledEvents === 'skip') return 'skip'
-    return noHandler(this.#parts, eventType, wasKept ? handoverTimeoutMs : undefined)
+    if (stopping.aborted) return 'isStopped'
+    return wasKept ? 'isLate' : 'isForNobody'
   }
 
   get #keeps(): boolean {
@@ -99,11 +141,12 @@ export class UnhandledMessages {
     return codec.canOnlyBe?.(message, headerType) === true ? headerType : undefined
   }
 
-  #report(eventType: string): void {
-    if (this.#reported.has(eventType) || this.#reported.size >= MAX_REPORTED) return
-    this.#reported.add(eventType)
+  #report(eventType: string, why: KeptMessage['why']): void {
+    const report = `${eventType}\n${why}`
+    if (this.#reported.has(report) || this.#reported.size >= MAX_REPORTED) return
+    this.#reported.add(report)
     const { consumerGroup, handoverTimeoutMs, logger } = this.#parts
-    logger.warn('events kept for another member of the consumer group, because this one has no handler', {
+    logger.warn(`events kept for another member of the consumer group, because ${why}`, {
       eventType,
       consumerGroup,
       handoverTimeoutMs,

@@ -19,6 +19,8 @@ export interface TopicProfile {
   readonly partitions?: number
   /** True for the bus's own topics. They keep records forever, and accept larger ones than the stream does. */
   readonly isBusOwned?: boolean
+  /** Further settings of the topic. */
+  readonly configs?: readonly { readonly name: string; readonly value: string }[]
 }
 
 const POLL_MS = 50
@@ -104,7 +106,7 @@ export class KafkaTopicDirectory {
 
   async #create(
     name: string,
-    { partitions = this.#options.topicPartitions, isBusOwned = false }: TopicProfile,
+    { partitions = this.#options.topicPartitions, isBusOwned = false, configs = [] }: TopicProfile,
   ): Promise<void> {
     const { replicationFactor, requestTimeoutMs, maxMessageBytes } = this.#options
     const keepForever = { name: 'retention.ms', value: '-1' }
@@ -114,7 +116,7 @@ export class KafkaTopicDirectory {
       numPartitions: partitions,
       replicationFactor,
       assignments: [],
-      configs: isBusOwned ? [keepForever, acceptLarge] : [],
+      configs: [...(isBusOwned ? [keepForever, acceptLarge] : []), ...configs],
     }
     const { topics } = await this.#cluster.request(undefined, 'control', ({ createTopics }) => createTopics, [
       [request],

@@ -1,7 +1,6 @@
 import type { GroupTypeStore } from '../../transport/transport.ts'
+import { ANNOUNCED_MS, readTypes, writeTypes } from './announced-types.ts'
 
-/** How long the types of a member that has left the group count, in milliseconds: it may come back. */
-const ANNOUNCED_MS = 600_000
 /** Members of the Java client read a generation in front of the data. This one stands for none. */
 const NO_GENERATION = Buffer.from([0xff, 0xff, 0xff, 0xff])
 
@@ -38,9 +37,9 @@ export class KafkaGroupTypes implements GroupTypeStore {
   }
 
   /** Undefined during a rebalance, which may bring a member with other types. */
-  handledNow(eventTypes: readonly string[]): ReadonlySet<string> | undefined {
+  handledNow(names: readonly string[]): ReadonlySet<string> | undefined {
     if (this.#isJoining) return undefined
-    return new Set(eventTypes.filter((type) => this.#isHandled(type) || this.#isHandled('*')))
+    return new Set(names.filter((name) => this.#isHandled(name)))
   }
 
   /** What this member says about itself when it joins. */
@@ -76,19 +75,4 @@ export class KafkaGroupTypes implements GroupTypeStore {
 export function groupDataOf(members: readonly (Buffer | null)[]): Buffer {
   const types = members.flatMap((data) => readTypes(data?.subarray(NO_GENERATION.length) ?? null))
   return writeTypes([...new Set(types)])
-}
-
-function writeTypes(types: readonly string[]): Buffer {
-  return Buffer.from(JSON.stringify({ eventTypes: types }))
-}
-
-/** Members with other clients have other data, or none. */
-function readTypes(data: Buffer | null): readonly string[] {
-  try {
-    const value: unknown = JSON.parse(data?.toString() ?? '')
-    const types = typeof value === 'object' && value !== null && 'eventTypes' in value ? value.eventTypes : []
-    return Array.isArray(types) ? types.filter((type) => typeof type === 'string') : []
-  } catch {
-    return []
-  }
 }

@@ -24,36 +24,35 @@ export class RabbitMQGroupTypes implements GroupTypeStore {
     this.#withChannel = withChannel
   }
 
-  async announce(eventTypes: readonly string[]): Promise<boolean> {
+  async announce(names: readonly string[]): Promise<boolean> {
     const { typesExchange } = this.#options.names
     const exists = await undefinedIfNotFound(
       this.#withChannel((channel) => channel.checkExchange(typesExchange)),
     )
     return this.#withChannel(async (channel) => {
       await channel.assertExchange(typesExchange, 'direct', { durable: true, autoDelete: true })
-      const known = exists === undefined ? new Set(eventTypes) : await this.#routable(channel, eventTypes)
-      const queue = this.#queueOf(eventTypes)
+      const known = exists === undefined ? new Set(names) : await this.#routable(channel, names)
+      const queue = this.#queueOf(names)
       await channel.assertQueue(queue, {
         durable: true,
         autoDelete: false,
         arguments: { 'x-queue-type': 'classic', 'x-expires': ANNOUNCED_MS, 'x-message-ttl': 0 },
       })
-      for (const type of eventTypes) await channel.bindQueue(queue, typesExchange, keyOf(type))
-      return known.size < eventTypes.length
+      for (const name of names) await channel.bindQueue(queue, typesExchange, keyOf(name))
+      return known.size < names.length
     })
   }
 
-  async handled(eventTypes: readonly string[]): Promise<ReadonlySet<string>> {
-    const handled = await this.#withChannel((channel) => this.#routable(channel, ['*', ...eventTypes]))
-    return handled.has('*') ? new Set(eventTypes) : handled
+  handled(names: readonly string[]): Promise<ReadonlySet<string>> {
+    return this.#withChannel((channel) => this.#routable(channel, names))
   }
 
-  /** Those of the types for which the exchange has a binding. The broker returns a message before it confirms it. */
-  async #routable(channel: AmqpChannel, eventTypes: readonly string[]): Promise<ReadonlySet<string>> {
+  /** Those of the names for which the exchange has a binding. The broker returns a message before it confirms it. */
+  async #routable(channel: AmqpChannel, names: readonly string[]): Promise<ReadonlySet<string>> {
     const returned = new Set<string>()
     channel.on('return', ({ fields }) => returned.add(fields.routingKey))
-    await Promise.all(eventTypes.map((type) => this.#probe(channel, keyOf(type))))
-    return new Set(eventTypes.filter((type) => !returned.has(keyOf(type))))
+    await Promise.all(names.map((name) => this.#probe(channel, keyOf(name))))
+    return new Set(names.filter((name) => !returned.has(keyOf(name))))
   }
 
   #probe(channel: AmqpChannel, routingKey: string): Promise<void> {
@@ -65,14 +64,14 @@ export class RabbitMQGroupTypes implements GroupTypeStore {
     return promise
   }
 
-  #queueOf(eventTypes: readonly string[]): string {
-    return `${this.#options.names.typesExchange}.${digest(JSON.stringify(eventTypes))}`
+  #queueOf(names: readonly string[]): string {
+    return `${this.#options.names.typesExchange}.${digest(JSON.stringify(names))}`
   }
 }
 
 /** A routing key has at most 255 bytes. */
-function keyOf(eventType: string): string {
-  return Buffer.byteLength(eventType) <= 255 ? eventType : digest(eventType)
+function keyOf(name: string): string {
+  return Buffer.byteLength(name) <= 255 ? name : digest(name)
 }
 
 function digest(text: string): string {

@@ -135,7 +135,7 @@ redis.call('PEXPIRE', KEYS[1], ARGV[1])
 if had == 1 and news == 1 then return 1 end
 return 0`
 
-/** KEYS: types of a group; ARGV: types. Returns those that are announced, and * if all are. */
+/** KEYS: types of a group; ARGV: types. Returns those that are announced. */
 const HANDLED_TYPES = `
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

@@ -24,14 +24,13 @@ export class RedisGroupTypes implements GroupTypeStore {
     this.#link = link
   }
 
-  async announce(eventTypes: readonly string[]): Promise<boolean> {
-    return (await this.#run('ANNOUNCE_TYPES', [String(ANNOUNCED_MS), ...eventTypes])) === 1
+  async announce(names: readonly string[]): Promise<boolean> {
+    return (await this.#run('ANNOUNCE_TYPES', [String(ANNOUNCED_MS), ...names])) === 1
   }
 
-  async handled(eventTypes: readonly string[]): Promise<ReadonlySet<string>> {
-    const reply = await this.#run('HANDLED_TYPES', ['*', ...eventTypes])
-    const handled = new Set(Array.isArray(reply) ? reply.map(String) : [])
-    return handled.has('*') ? new Set(eventTypes) : handled
+  async handled(names: readonly string[]): Promise<ReadonlySet<string>> {
+    const reply = await this.#run('HANDLED_TYPES', names)
+    return new Set(Array.isArray(reply) ? reply.map(String) : [])
   }
 
   async #run(name: 'ANNOUNCE_TYPES' | 'HANDLED_TYPES', args: readonly string[]): Promise<unknown> {

@@ -24,6 +24,7 @@ import { rolloutTests } from './rollouts.ts'
 import { DEFAULT_WAIT_MS, Scene } from './scene.ts'
 import { sharedOrderTests } from './shared-order.ts'
 import { stoppingTests } from './stopping.ts'
+import { mixedVersionTests, versionTests } from './versions.ts'
 
 /**
  * The runner's limit for a test, in times of `waitMs`. Each wait of a test has its own deadline and reports what it
@@ -45,12 +46,12 @@ const SUITE: Readonly<Record<string, readonly ConformanceTest[]>> = {
   'dead letters': deadLetterTests,
   replays: replayTests,
   poison: poisonTests,
-  evolution: evolutionTests,
+  evolution: [...evolutionTests, ...versionTests],
   redelivery: redeliveryTests,
   lifecycle: [...lifecycleTests, ...stoppingTests],
   outages: outageTests,
   processes: processTests,
-  'rolling deploys': [...rolloutTests, ...handoverTests],
+  'rolling deploys': [...rolloutTests, ...handoverTests, ...mixedVersionTests],
 }
 
 /**

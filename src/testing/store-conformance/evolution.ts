@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { GenericEvent } from '../../index.ts'
 import type { EventStore } from '../../store/index.ts'
+import { CONSUMERS, PRODUCERS, releasesThatWrite, VERSIONS } from '../versioned-events.ts'
 import {
   ALL_SEEN,
   allVersions,
@@ -13,7 +14,7 @@ import {
   seen,
   underCurrentNames,
 } from './evolved-events.ts'
-import { storeTest } from './store-under-test.ts'
+import { type StoreTest, storeTest } from './store-under-test.ts'
 import { append, appendTo, readAll, refusal } from './stored-events.ts'
 
 /** Versions and payloads of the stream, as they were written. */
@@ -22,8 +23,33 @@ async function rawOf(store: EventStore): Promise<readonly unknown[]> {
   return events.map((event) => event instanceof GenericEvent && [event.eventVersion, event.data])
 }
 
+/** Each release that reads, against each release that writes. */
+const matrix: readonly StoreTest[] = VERSIONS.map((version) =>
+  storeTest(`reads events of versions 1, 2 and 3 with the code of version ${version}`, async ({ store }) => {
+    const { eventClass, seen: isRight } = CONSUMERS[version]
+    store.registerEvents([eventClass])
+    for (const [name, { event }] of Object.entries(PRODUCERS)) await append(store, [event(name)])
+
+    const feed = await readAll(store)
+    const right = feed.flatMap(({ event }) => (isRight(event) ? [event.aggregateId] : []))
+    const faulty = feed.flatMap(({ event, fault }) => (fault === undefined ? [] : [event.aggregateId]))
+    assert.deepEqual(
+      right,
+      releasesThatWrite((written) => written <= version),
+    )
+    assert.deepEqual(
+      faulty,
+      releasesThatWrite((written) => written > version),
+    )
+    for (const { fault } of feed) {
+      if (fault !== undefined) assert.match(fault.message, /but this process knows it up to version [12]/)
+    }
+  }),
+)
+
 /** Promise 15: stored events of earlier and later releases. */
 export const evolutionTests = [
+  ...matrix,
   storeTest('reads stored events of all versions as instances of the current class', async ({ store }) => {
     store.registerEvents([Renamed])
     await append(store, allVersions())
