@@ -41,7 +41,10 @@ const SECTIONS: readonly Section[] = [
   {
     title: 'RedisEventBus',
     intro: 'In addition to the options of all buses. [redis.md](redis.md) describes the bus.',
-    from: [['src/redis/options.ts', 'RedisEventBusOptions']],
+    from: [
+      ['src/redis/options.ts', 'RedisEventBusOptions'],
+      ['src/bus/partition-options.ts', 'PartitionOptions'],
+    ],
     rules: redisRules,
     defaults: redisDefaults,
     listedElsewhere: brokerRules,
@@ -49,7 +52,10 @@ const SECTIONS: readonly Section[] = [
   {
     title: 'RabbitMQEventBus',
     intro: 'In addition to the options of all buses. [rabbitmq.md](rabbitmq.md) describes the bus.',
-    from: [['src/rabbitmq/options.ts', 'RabbitMQEventBusOptions']],
+    from: [
+      ['src/rabbitmq/options.ts', 'RabbitMQEventBusOptions'],
+      ['src/bus/partition-options.ts', 'PartitionOptions'],
+    ],
     rules: rabbitmqRules,
     defaults: rabbitmqDefaults,
     listedElsewhere: brokerRules,

@@ -75,6 +75,5 @@ describeEventBus('redis', {
     crash: (bus) => proxies.get(bus)?.freeze(),
     idleLimitMs: 1000,
   },
-  lacks: { sharedOrder: 'its consumers compete for the entries of one stream' },
   waitMs: paced(10_000),
 })

@@ -1,5 +1,6 @@
 import { createClient } from 'redis'
 import { openConnection } from '../../src/rabbitmq/client/client.ts'
+import { RabbitMQTopology } from '../../src/rabbitmq/client/topology.ts'
 import { resolveRabbitMQOptions } from '../../src/rabbitmq/options.ts'
 import { resolveRedisOptions } from '../../src/redis/options.ts'
 import type { Broker } from '../brokers/broker.ts'
@@ -14,25 +15,36 @@ export interface BrokerRest {
 }
 
 /** Reads the unsettled messages of a group from the broker, without the bus if possible. */
-export function restOf({ broker, port }: TortureBroker, scope: string, group: string): Promise<BrokerRest> {
+export function restOf(
+  { broker, port }: TortureBroker,
+  scope: string,
+  group: string,
+  partitions = 1,
+): Promise<BrokerRest> {
   switch (broker.kind) {
     case 'redis':
-      return redisRest(broker, scope, group)
+      return redisRest(broker, scope, group, partitions)
     case 'rabbitmq':
-      return rabbitmqRest(broker, scope, group)
+      return rabbitmqRest(broker, scope, group, partitions)
     case 'kafka':
       return kafkaRest(port, scope, group)
   }
 }
 
-async function redisRest(broker: Broker, scope: string, group: string): Promise<BrokerRest> {
-  const { keys } = resolveRedisOptions({ streamPrefix: scope, consumerGroup: group })
+async function redisRest(
+  broker: Broker,
+  scope: string,
+  group: string,
+  partitions: number,
+): Promise<BrokerRest> {
+  const { keys } = resolveRedisOptions({ streamPrefix: scope, consumerGroup: group, partitions })
   const client = createClient({ url: broker.url, RESP: 2 })
   await client.connect()
   try {
     let unsettled = 0
     const details: string[] = []
-    for (const key of [keys.stream, keys.replays(group)]) {
+    const replays = keys.streams.map((_key, partition) => keys.replays(group, partition))
+    for (const key of [...keys.streams, ...replays]) {
       const groups = await client.xInfoGroups(key)
       const found = groups.find(({ name }) => String(name) === group)
       if (found === undefined) continue
@@ -47,13 +59,20 @@ async function redisRest(broker: Broker, scope: string, group: string): Promise<
   }
 }
 
-async function rabbitmqRest(broker: Broker, scope: string, group: string): Promise<BrokerRest> {
-  const { names } = resolveRabbitMQOptions({ exchangeName: scope, consumerGroup: group })
+async function rabbitmqRest(
+  broker: Broker,
+  scope: string,
+  group: string,
+  partitions: number,
+): Promise<BrokerRest> {
+  const options = resolveRabbitMQOptions({ exchangeName: scope, consumerGroup: group, partitions })
   const connection = await openConnection(broker.url, {})
   try {
     const channel = await connection.createChannel()
-    const { messageCount } = await channel.checkQueue(names.queue)
-    return { group, unsettled: messageCount, detail: `queue ${names.queue}: ${messageCount} messages` }
+    const { queues } = new RabbitMQTopology(options)
+    const states = await Promise.all(queues.map((queue) => channel.checkQueue(queue)))
+    const unsettled = states.reduce((sum, { messageCount }) => sum + messageCount, 0)
+    return { group, unsettled, detail: `${unsettled} messages in ${queues.join(', ')}` }
   } finally {
     await connection.close()
   }
