@@ -106,7 +106,9 @@ export class PartitionedConsumption implements GroupConsumption, ChannelOwner {
 
   get limitedPrefetch(): number | undefined {
     const { prefetch } = this.#consumerParts
-    return prefetch < this.#parts.options.prefetchCount ? prefetch : undefined
+    const { prefetchCount, partitions } = this.#parts.options
+    // All partitions together get fewer messages than one consumer without partitions would.
+    return prefetch * partitions < prefetchCount ? prefetch : undefined
   }
 
   get isFlowing(): boolean {
