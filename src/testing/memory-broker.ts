@@ -31,8 +31,8 @@ interface Group {
   /** The event types that its members have announced. */
   readonly types: Set<string>
   readonly pending: Map<string, PendingMessage>
-  /** True if a consumer of the group leaves aggregates to others; see {@link MemoryBroker.take}. */
-  isOrdered: boolean
+  /** The consumers that share the aggregates; see {@link MemoryBroker.take}. */
+  readonly sharing: Set<string>
 }
 
 /** A message for {@link MemoryBroker.publishRaw}, as any other producer might write it. */
@@ -110,7 +110,7 @@ export class MemoryBroker {
   /** @internal @returns true if this call created the group. */
   ensureGroup(name: string): boolean {
     if (this.#groups.has(name)) return false
-    this.#groups.set(name, { position: 0, types: new Set(), pending: new Map(), isOrdered: false })
+    this.#groups.set(name, { position: 0, types: new Set(), pending: new Map(), sharing: new Set() })
     return true
   }
 
@@ -122,18 +122,14 @@ export class MemoryBroker {
 
   /**
    * @internal
-   * @param keepsOrder - true to leave the messages of an aggregate of which another consumer holds one.
+   * @param keepsOrder - true to take only messages of the consumer's share of the aggregates, and none of an aggregate of
+   * which another consumer holds one.
    * @returns undefined if there is nothing to deliver, or no such group.
    */
   take(groupName: string, consumer: string, keepsOrder = false): PendingMessage | undefined {
     const group = this.#groups.get(groupName)
     if (group === undefined) return undefined
-    group.isOrdered ||= keepsOrder
-    const owners = keepsOrder ? ownersOf(group) : undefined
-    const isFree = ({ key }: PendingMessage) => {
-      const owner = key === undefined ? undefined : owners?.get(key)
-      return owner === undefined || owner === consumer
-    }
+    const isFree = keepsOrder ? aggregatesOf(group, consumer) : () => true
     let message = waitingIn(group, isFree) ?? this.#next(group)
     while (message !== undefined && !isFree(message)) message = this.#next(group)
     if (message !== undefined) message.consumer = consumer
@@ -163,12 +159,13 @@ export class MemoryBroker {
     const group = this.#groups.get(groupName)
     const isSettled = group?.pending.delete(id) ?? false
     // Another consumer may wait for the aggregate.
-    if (isSettled && group?.isOrdered) this.#changed()
+    if (isSettled && (group?.sharing.size ?? 0) > 0) this.#changed()
     return isSettled
   }
 
   /** @internal Makes the messages that a consumer holds available for redelivery. */
   giveBack(groupName: string, consumer: string): void {
+    this.#groups.get(groupName)?.sharing.delete(consumer)
     for (const message of this.#groups.get(groupName)?.pending.values() ?? []) {
       if (message.consumer === consumer) message.consumer = undefined
     }
@@ -263,13 +260,29 @@ export class MemoryBroker {
   }
 }
 
-/** The consumer that holds messages of an aggregate. */
-function ownersOf({ pending }: Group): ReadonlyMap<string, string> {
+/** @returns a function that is true for messages that the consumer may take. */
+function aggregatesOf(
+  { pending, sharing }: Group,
+  consumer: string,
+): (message: Pick<PendingMessage, 'key'>) => boolean {
+  sharing.add(consumer)
+  const consumers = [...sharing]
   const owners = new Map<string, string>()
-  for (const { key, consumer } of pending.values()) {
-    if (key !== undefined && consumer !== undefined) owners.set(key, consumer)
+  for (const { key, consumer: owner } of pending.values()) {
+    if (key !== undefined && owner !== undefined) owners.set(key, owner)
   }
-  return owners
+  return ({ key }) => {
+    if (key === undefined) return true
+    const isOwn = consumers[shareOf(key, consumers.length)] === consumer
+    return isOwn && (owners.get(key) ?? consumer) === consumer
+  }
+}
+
+/** The share of an aggregate, by a hash. */
+function shareOf(key: string, shares: number): number {
+  let hash = 0
+  for (const character of key) hash = (Math.imul(hash, 31) + (character.codePointAt(0) ?? 0)) | 0
+  return (hash >>> 0) % shares
 }
 
 function waitingIn(
