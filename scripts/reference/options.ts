@@ -10,6 +10,7 @@ import { healthDefaults, healthRules } from '../../src/bus/health.ts'
 import { inMemoryRules } from '../../src/bus/in-memory-event-bus.ts'
 import { defaultBodyLimits } from '../../src/codec/hostile-json.ts'
 import { policyRules } from '../../src/handling/handler-policy.ts'
+import { longWaitDefaults, longWaitRules } from '../../src/handling/long-waits.ts'
 import { outageGuardDefaults, outageGuardRules } from '../../src/handling/outage-guard.ts'
 import { kafkaDefaults, kafkaRules } from '../../src/kafka/options.ts'
 import { type OptionRule, positiveIntegerOrInfinity } from '../../src/kit/options.ts'
@@ -85,6 +86,13 @@ const SECTIONS: readonly Section[] = [
     from: [['src/handling/outage-guard.ts', 'OutageGuardOptions']],
     rules: outageGuardRules,
     defaults: outageGuardDefaults,
+  },
+  {
+    title: 'longWaits',
+    intro: '`longWaits` is an option of `subscribe`; see [failure.md](failure.md#long-waits).',
+    from: [['src/handling/long-waits.ts', 'LongWaitOptions']],
+    rules: longWaitRules,
+    defaults: longWaitDefaults,
   },
   {
     title: 'deadLetters.replayAll',

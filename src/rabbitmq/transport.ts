@@ -19,6 +19,7 @@ import { RabbitMQBindings } from './consuming/bindings.ts'
 import { type ConsumptionParts, type GroupConsumption, RabbitMQConsumption } from './consuming/consumption.ts'
 import { RabbitMQGroupTypes } from './consuming/group-types.ts'
 import { PartitionedConsumption } from './consuming/partitioned-consumption.ts'
+import { RabbitMQWaitingQueues } from './consuming/waiting-queues.ts'
 import { RabbitMQDeadLetters } from './dead-letters/dead-letters.ts'
 import { undefinedIfNotFound } from './errors.ts'
 import type { ResolvedRabbitMQOptions } from './options.ts'
@@ -60,6 +61,7 @@ export class RabbitMQTransport implements Transport {
   readonly server: ServerAddress | undefined = undefined
   readonly deadLetters: RabbitMQDeadLetters
   readonly groupTypes: RabbitMQGroupTypes
+  readonly waiting: RabbitMQWaitingQueues
   readonly counts: RabbitMQCounts = { publishConfirms: 0, publishReturns: 0 }
   readonly #options: ResolvedRabbitMQOptions
   readonly #host: TransportHost
@@ -102,11 +104,13 @@ export class RabbitMQTransport implements Transport {
     })
     this.#connection = this.#connect('publisher', this.#publisher)
     this.groupTypes = new RabbitMQGroupTypes(options, (work) => this.#connection.withChannel(work))
-    this.deadLetters = new RabbitMQDeadLetters({
+    const queues = {
       options,
       publisher: this.#publisher,
-      withChannel: (work) => this.#connection.withChannel(work),
-    })
+      withChannel: <R>(work: (channel: AmqpChannel) => Promise<R>) => this.#connection.withChannel(work),
+    }
+    this.deadLetters = new RabbitMQDeadLetters(queues)
+    this.waiting = new RabbitMQWaitingQueues(queues)
   }
 
   async connect(): Promise<void> {
@@ -123,6 +127,7 @@ export class RabbitMQTransport implements Transport {
       topology: this.#topology,
       bindings: this.#bindings,
       publisher: this.#publisher,
+      waiting: this.waiting,
       intake,
       connect: (owner) => this.#connect('consumer', owner),
       notify: (notice) => this.#host.notify(notice),

@@ -8,6 +8,7 @@ import {
   partitionDefaults,
   partitionRules,
 } from '../bus/partition-options.ts'
+import { ConfigError } from '../errors.ts'
 import {
   booleanOption,
   delayMs,
@@ -201,6 +202,12 @@ export interface RedisKeys {
   retry(group: string, id: string): string
   /** The process that uses a consumer name in a group. */
   consumer(group: string, name: string): string
+  /** When each waiting entry of a group is due. */
+  waiting(group: string): string
+  /** The copy of an entry that waits, by its member in the due times. */
+  waitingEntry(group: string, member: string): string
+  /** The waiting entries of a handler and an aggregate that keep their order. */
+  waitingOrder(group: string, handlerName: string, key: string): string
   /** The event types that the members of a group have announced. */
   types(group: string): string
   /** The living members of a group. */
@@ -216,6 +223,8 @@ export function resolveRedisOptions(given: RedisEventBusOptions): ResolvedRedisO
   const options = resolveOptions('RedisEventBus', given, redisDefaults, redisRules)
   const consumerName = options.consumerName ?? `${hostname()}-${randomUUID().slice(0, 8)}`
   const url = new URL(options.redisUrl)
+  const faults = contradictions(url, given)
+  if (faults.length > 0) throw new ConfigError('RedisEventBus', faults)
   const server =
     options.client === undefined
       ? { host: url.hostname, port: url.port === '' ? 6379 : Number(url.port) }
@@ -231,6 +240,31 @@ export function resolveRedisOptions(given: RedisEventBusOptions): ResolvedRedisO
     ordering: orderingOf(options),
     keys: keysOf(options),
   })
+}
+
+/** What the URL and the other options say differently. Shows no value, because it may be a secret. */
+function contradictions(url: URL, given: RedisEventBusOptions): readonly string[] {
+  const isGiven = (name: keyof RedisEventBusOptions) => (given[name] ?? undefined) !== undefined
+  const faults: string[] = []
+  if (url.protocol === 'redis:' && isGiven('tls'))
+    faults.push('tls needs a redisUrl that starts with rediss://')
+  for (const name of ['username', 'password'] as const) {
+    if (url[name] === '' || !isGiven(name) || plain(url[name]) === given[name]) continue
+    faults.push(`${name} differs from the one in redisUrl: pass one of them`)
+  }
+  if (!isGiven('client')) return faults
+  const others = (['redisUrl', 'username', 'password', 'tls'] as const).filter(isGiven)
+  if (others.length > 0) faults.push(`client has a server of its own: omit ${others.join(', ')}`)
+  return faults
+}
+
+/** A part of a URL, decoded if that is possible. */
+function plain(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
+  }
 }
 
 function keysOf(options: Readonly<typeof redisDefaults>): RedisKeys {
@@ -249,6 +283,9 @@ function keysOf(options: Readonly<typeof redisDefaults>): RedisKeys {
     deadLetters: `${stream}${dlqStreamSuffix}`,
     replays: (group, partition = 0) => `${nameOf(partition)}:replay:${group}`,
     retry: (group, id) => `${prefix}:${retryKeyPrefix}:${group}:${id}`,
+    waiting: (group) => `${stream}:waiting:${group}`,
+    waitingEntry: (group, member) => `${stream}:waiting-entry:${group}:${member}`,
+    waitingOrder: (group, handlerName, key) => `${stream}:waiting-order:${group}:${handlerName}:${key}`,
     types: (group) => `${stream}:types:${group}`,
     consumer: (group, name) => `${stream}:consumer:${group}:${name}`,
     members: (group) => `${shared}:members:${group}`,

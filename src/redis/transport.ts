@@ -16,6 +16,7 @@ import type { ReplyLimits } from './client/reply-guard.ts'
 import { readStreamState } from './client/stream-state.ts'
 import { RedisConsumption } from './consuming/consumption.ts'
 import { RedisGroupTypes } from './consuming/group-types.ts'
+import { RedisWaitingEntries } from './consuming/waiting-entries.ts'
 import { RedisDeadLetters } from './dead-letters/dead-letters.ts'
 import { commandError } from './errors.ts'
 import type { ResolvedRedisOptions } from './options.ts'
@@ -29,6 +30,7 @@ export class RedisTransport implements Transport {
   readonly server: ServerAddress | undefined
   readonly deadLetters: RedisDeadLetters
   readonly groupTypes: RedisGroupTypes
+  readonly waiting: RedisWaitingEntries
   readonly #options: ResolvedRedisOptions
   readonly #host: TransportHost
   readonly #commands: RedisLink
@@ -69,6 +71,7 @@ export class RedisTransport implements Transport {
       onRestored: () => undefined,
     })
     this.groupTypes = new RedisGroupTypes(options, this.#commands)
+    this.waiting = new RedisWaitingEntries({ options, host, commands: this.#commands })
     this.deadLetters = new RedisDeadLetters(options, () => this.client())
     this.#publisher = new RedisPublisher({
       link: this.#commands,
@@ -110,6 +113,7 @@ export class RedisTransport implements Transport {
       reader: this.#reader,
       intake,
       host: this.#host,
+      waiting: this.waiting,
       readsNew,
     })
   }

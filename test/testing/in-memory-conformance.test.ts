@@ -18,6 +18,8 @@ describeEventBus('InMemoryEventBus', {
     lanes: 'publishes that overlap run side by side',
     sharedOrder: 'there is no group whose consumers could share events',
     retry: 'a failed handler is logged and counted, the publisher is still there to publish again',
+    waiting: inOneProcess,
+    orderedWaits: 'publishes that overlap run side by side',
     deadLetters: 'nothing is given up after retries, as there are none',
     wire: 'events are passed on as objects',
     redelivery: inOneProcess,

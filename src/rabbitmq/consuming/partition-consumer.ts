@@ -1,4 +1,5 @@
 import type { DeadLetterReason, Intake } from '../../transport/transport.ts'
+import type { Wait } from '../../transport/waiting.ts'
 import type { AmqpConnection, AmqpMessage } from '../client/client.ts'
 import type { RabbitMQAcks } from './acks.ts'
 import { type Arrival, RabbitMQArrivals } from './arrivals.ts'
@@ -18,6 +19,7 @@ export interface PartitionConsumerParts {
   /** See {@link DeliveryOwner.mayStart}. */
   readonly mayStart: () => boolean
   readonly storeDeadLetter: (message: AmqpMessage, reason: DeadLetterReason) => Promise<void>
+  readonly postpone: (message: AmqpMessage, wait: Wait) => Promise<void>
   /** The channel is of no further use. */
   readonly failed: (cause: unknown) => void
   /** The broker cancelled the consumer: its queue was deleted, or moved to another node. */
@@ -156,6 +158,10 @@ export class PartitionConsumer implements DeliveryOwner, ConsumerChannelObserver
 
   publishDeadLetter(message: AmqpMessage, reason: DeadLetterReason): Promise<void> {
     return this.#parts.storeDeadLetter(message, reason)
+  }
+
+  postpone(message: AmqpMessage, wait: Wait): Promise<void> {
+    return this.#parts.postpone(message, wait)
   }
 
   rememberSettled(message: AmqpMessage): void {

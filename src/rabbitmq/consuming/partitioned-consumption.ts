@@ -64,6 +64,7 @@ export class PartitionedConsumption implements GroupConsumption, ChannelOwner {
       settled: new SettledMessages(),
       mayStart: () => this.#mayStart(),
       storeDeadLetter: (message, reason) => storeDeadLetter({ ...parts, withChannel }, message, reason),
+      postpone: (message, wait) => parts.waiting.add(message, wait),
       failed: (cause) => this.#connection.reopen(cause),
       cancelled: (consumer) => this.#runInBackground(this.#consumeAgain(consumer)),
       runInBackground: (work) => this.#runInBackground(work),

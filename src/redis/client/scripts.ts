@@ -141,6 +141,98 @@ redis.call('XADD', KEYS[2], '*', unpack(fields))
 redis.call('XDEL', KEYS[1], ARGV[1])
 return 1`
 
+/** The time of the server, in milliseconds. */
+const NOW = `
+local function now()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+`
+
+/**
+ * Stores when an entry is due. In the mode `keep` or `behind`, it has a place in an order, and only the first of an order
+ * becomes due.
+ */
+const PLACE_IN_ORDER = `${NOW}
+local function place(due, order, member, delay, mode)
+  local at = string.format('%.0f', now() + delay)
+  if mode ~= '' then
+    if not redis.call('LPOS', order, member) then redis.call('RPUSH', order, member) end
+    if redis.call('LINDEX', order, 0) ~= member then at = '+inf' end
+  end
+  redis.call('ZADD', due, at, member)
+end
+`
+
+/**
+ * KEYS: stream, due times, key of the copy, order; ARGV: group, consumer, id, member, delay, header name, header value,
+ * mode. Copies an entry to a key of its own, with this header, and stores when it is due. Returns 0 if the consumer does
+ * not own the entry, 2, without effect, if the script cannot copy the entry, and 3, without effect, in the mode `behind`
+ * if the order is empty.
+ */
+const POSTPONE = `${OWNED}${PLACE_IN_ORDER}
+if not owned(KEYS[1], ARGV[1], ARGV[3], ARGV[2]) then return 0 end
+if ARGV[8] == 'behind' then
+  if redis.call('EXISTS', KEYS[4]) == 0 then return 3 end
+  if redis.call('LPOS', KEYS[4], ARGV[4]) then return 1 end
+end
+local entries = redis.call('XRANGE', KEYS[1], ARGV[3], ARGV[3])
+if #entries == 0 or #entries[1][2] > ${MAX_UNPACKED} then return 2 end
+local fields = {}
+local all = entries[1][2]
+for i = 1, #all, 2 do
+  if all[i] ~= ARGV[6] then
+    fields[#fields + 1] = all[i]
+    fields[#fields + 1] = all[i + 1]
+  end
+end
+fields[#fields + 1] = ARGV[6]
+fields[#fields + 1] = ARGV[7]
+redis.call('UNLINK', KEYS[3])
+redis.call('XADD', KEYS[3], '*', unpack(fields))
+place(KEYS[2], KEYS[4], ARGV[4], ARGV[5], ARGV[8])
+return 1`
+
+/** KEYS: due times, order; ARGV: member, delay, mode. Stores when a copied entry is due. */
+const SET_DUE = `${PLACE_IN_ORDER}
+place(KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3])
+return 1`
+
+/** KEYS: due times, order; ARGV: member. Removes the first member of an order, and makes the next one due. */
+const PASS_ON = `${NOW}
+if redis.call('LINDEX', KEYS[2], 0) ~= ARGV[1] then return 0 end
+redis.call('LPOP', KEYS[2])
+local following = redis.call('LINDEX', KEYS[2], 0)
+if following then redis.call('ZADD', KEYS[1], string.format('%.0f', now()), following) end
+return 1`
+
+/**
+ * KEYS: due times; ARGV: maximum number. Returns how long the next entry has to wait, in milliseconds, or an empty string
+ * if none waits; then the members that are due, in the order of their times.
+ */
+const NEXT_DUE = `${NOW}
+local at = now()
+local reply = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', at, 'LIMIT', 0, ARGV[1])
+local later = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. string.format('%.0f', at), '(+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+table.insert(reply, 1, later[2] and string.format('%.0f', later[2] - at) or '')
+return reply`
+
+/**
+ * KEYS: due times, key of the copy, replays; ARGV: member. Moves an entry that is due to the replay stream. Returns 0 if
+ * it is not due or was moved before, 2 if the script cannot copy it, and \`lost\` if its key is gone.
+ */
+const RELEASE_WAITING = `${NOW}
+local due = redis.call('ZSCORE', KEYS[1], ARGV[1])
+if not due or tonumber(due) > now() then return 0 end
+local entries = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)
+if #entries > 0 and #entries[1][2] > ${MAX_UNPACKED} then return 2 end
+redis.call('ZREM', KEYS[1], '')
+if #entries > 0 then redis.call('XADD', KEYS[3], '*', unpack(entries[1][2])) end
+redis.call('ZREM', KEYS[1], ARGV[1])
+redis.pcall('UNLINK', KEYS[2])
+if #entries == 0 then return 'lost' end
+return 1`
+
 /** KEYS: stream; ARGV: group, consumer. Removes a consumer that owns nothing: removal deletes its pending entries. */
 const REMOVE_CONSUMER = `
 for _, row in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
@@ -210,6 +302,11 @@ const SCRIPTS = {
   LEAVE,
   GIVE_UP,
   READ_LEASED,
+  POSTPONE,
+  SET_DUE,
+  PASS_ON,
+  NEXT_DUE,
+  RELEASE_WAITING,
 }
 
 export function runScript(

@@ -1,6 +1,7 @@
 import { toError } from '../../errors.ts'
 import { settledWithin } from '../../kit/time.ts'
 import type { Consumption, DeadLetterReason, Intake, TransportHost } from '../../transport/transport.ts'
+import type { Wait } from '../../transport/waiting.ts'
 import type { RedisClient } from '../client/client.ts'
 import type { ConsumedStream } from '../client/consumed-stream.ts'
 import type { RedisLink } from '../client/link.ts'
@@ -24,6 +25,7 @@ import { RedisReadLoop } from './read-loop.ts'
 import { type RecoveryRequest, type RecoveryResult, RedisRecovery } from './recovery.ts'
 import { RedisSweeper } from './sweeper.ts'
 import { RedisUnreadWatch } from './unread-watch.ts'
+import type { RedisWaitingEntries } from './waiting-entries.ts'
 
 /** Time between two requests to end the blocking read, in milliseconds. */
 const UNBLOCK_INTERVAL_MS = 50
@@ -36,6 +38,7 @@ export interface RedisConsumptionParts {
   readonly reader: RedisLink
   readonly intake: Intake
   readonly host: TransportHost
+  readonly waiting: RedisWaitingEntries
   /** False for a consumption that only recovers pending entries. */
   readonly readsNew: boolean
 }
@@ -194,6 +197,22 @@ export class RedisConsumption implements Consumption, EntryOwner {
     const isOurs = await moveToDeadLetters(client, options, entry, reason, this.#retryKey(entry))
     this.#held.drop(entry, isOurs ? 'deadLettered' : 'lost')
     return isOurs
+  }
+
+  async postpone(entry: HeldEntry, wait: Wait): Promise<boolean> {
+    const isOurs = await this.#parts.waiting.add(entry, wait)
+    if (!isOurs) this.#held.drop(entry, 'lost')
+    return isOurs
+  }
+
+  async waitBehind(entry: HeldEntry, handlerName: string): Promise<boolean | undefined> {
+    const isBehind = await this.#parts.waiting.addBehind(entry, handlerName)
+    if (isBehind === undefined) this.#held.drop(entry, 'lost')
+    return isBehind
+  }
+
+  passOn({ replayTarget }: HeldEntry): Promise<void> {
+    return this.#parts.waiting.passOn(replayTarget?.earlier?.place)
   }
 
   async recordAttempt(

@@ -1,6 +1,7 @@
 import { type ReplayTarget, replayTarget } from '../../transport/replay-headers.ts'
 import { isRecorded } from '../../transport/settled-handlers.ts'
 import type { DeadLetterReason, Delivery, IncomingMessage } from '../../transport/transport.ts'
+import type { Wait } from '../../transport/waiting.ts'
 import type { ConsumedStream, StreamLease } from '../client/consumed-stream.ts'
 
 /** How this consumer's hold on an entry ended. */
@@ -15,6 +16,12 @@ export interface EntryOwner {
   ack(entry: HeldEntry): void
   /** @returns false if the entry belongs to another consumer by now. */
   deadLetter(entry: HeldEntry, reason: DeadLetterReason): Promise<boolean>
+  /** @returns false if the entry belongs to another consumer by now. */
+  postpone(entry: HeldEntry, wait: Wait): Promise<boolean>
+  /** @returns false if no entry waits in order; undefined if the entry belongs to another consumer by now. */
+  waitBehind(entry: HeldEntry, handlerName: string): Promise<boolean | undefined>
+  /** Lets the entry behind this one follow. */
+  passOn(entry: HeldEntry): Promise<void>
   /**
    * Stores the number of the attempt and the handlers that have succeeded.
    * @returns false if the entry belongs to another consumer by now.
@@ -134,6 +141,28 @@ export class HeldEntry implements Delivery {
       return false
     }
     this.isSettled = true
+    return true
+  }
+
+  async postpone(wait: Wait): Promise<boolean> {
+    this.isAttempting = false
+    if (this.#isHeld()) return this.#owner.postpone(this, wait)
+    this.#owner.onRefused(this)
+    return false
+  }
+
+  async waitBehind(handlerName: string): Promise<boolean | undefined> {
+    if (this.#isHeld()) return this.#owner.waitBehind(this, handlerName)
+    this.#owner.onRefused(this)
+    return undefined
+  }
+
+  async passOn(): Promise<boolean> {
+    if (!this.#isHeld()) {
+      this.#owner.onRefused(this)
+      return false
+    }
+    await this.#owner.passOn(this)
     return true
   }
 

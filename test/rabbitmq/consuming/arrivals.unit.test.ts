@@ -14,6 +14,7 @@ const owner: DeliveryOwner = {
   writeMark: () => Promise.resolve(),
   removeMark: () => undefined,
   publishDeadLetter: () => Promise.resolve(),
+  postpone: () => Promise.resolve(),
   rememberSettled: () => undefined,
   takeSettled: () => false,
 }

@@ -16,6 +16,21 @@ export class RecordingOwner implements EntryOwner {
     return Promise.resolve(true)
   }
 
+  postpone({ message }: HeldEntry): Promise<boolean> {
+    this.calls.push(`postpone ${message.id}`)
+    return Promise.resolve(true)
+  }
+
+  waitBehind({ message }: HeldEntry): Promise<boolean> {
+    this.calls.push(`waitBehind ${message.id}`)
+    return Promise.resolve(false)
+  }
+
+  passOn({ message }: HeldEntry): Promise<void> {
+    this.calls.push(`passOn ${message.id}`)
+    return Promise.resolve()
+  }
+
   recordAttempt(
     { message }: HeldEntry,
     attempt: number,
