@@ -54,7 +54,10 @@ const SECTIONS: readonly Section[] = [
   {
     title: 'RabbitMQEventBus',
     intro: 'In addition to the options of all buses. [rabbitmq.md](rabbitmq.md) describes the bus.',
-    from: [['src/rabbitmq/options.ts', 'RabbitMQEventBusOptions']],
+    from: [
+      ['src/rabbitmq/options.ts', 'RabbitMQEventBusOptions'],
+      ['src/bus/partition-options.ts', 'PartitionOptions'],
+    ],
     rules: rabbitmqRules,
     defaults: rabbitmqDefaults,
     listedElsewhere: brokerRules,

@@ -6,8 +6,9 @@ export type Ordering = 'aggregate' | 'none'
 /** Options of the buses whose broker has no partitions of its own. */
 export interface PartitionOptions {
   /**
-   * Number of partitions, from 1 to 256. All events of an aggregate are in one partition. All buses that publish to or
-   * consume from the same events need the same number; `docs/ordering.md` has the procedure to change it. Default 1.
+   * Number of partitions, from 1 to 256. All events of an aggregate are in one partition. All consumers of a group need
+   * the same number; on Redis, all publishers and all groups do. `docs/ordering.md` has the procedure to change it.
+   * Default 1.
    */
   readonly partitions?: number
   /**

@@ -24,6 +24,7 @@ const NOT_FOUND = 404
 const ACCESS_REFUSED = 403
 const RESOURCE_LOCKED = 405
 const PRECONDITION_FAILED = 406
+const COMMAND_INVALID = 503
 
 /** Node's and OpenSSL's codes for refused certificates and handshakes. */
 const TLS_FAILURE = /CERT|^ERR_(TLS|SSL|OSSL)|^UNABLE_TO_(VERIFY|GET)|SELF_SIGNED|^HOSTNAME_MISMATCH/
@@ -93,6 +94,14 @@ export function commandError(address: string, thrown: unknown): ConnectionError 
         'TOPOLOGY_CONFLICT',
         `RabbitMQ at ${address} has an exchange or queue of this name with other arguments: ${text}. ` +
           'Use the same options or another name, or delete it on the broker.',
+      )
+    case COMMAND_INVALID:
+      // "unknown exchange type 'x-consistent-hash'"
+      if (!text.includes('x-consistent-hash')) return lostError(address, error)
+      return new ConnectionError(
+        'TOPOLOGY_CONFLICT',
+        `RabbitMQ at ${address} cannot partition a group, because its plugin rabbitmq_consistent_hash_exchange is ` +
+          "disabled: enable it on each node, or use ordering: 'aggregate' without partitions.",
       )
     case RESOURCE_LOCKED:
       return new ConnectionError(

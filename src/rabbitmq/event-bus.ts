@@ -25,7 +25,7 @@ export interface RabbitMQEventBusStats extends BrokerEventBusStats {
 /**
  * An event bus over RabbitMQ 3.10 or newer. Delivery is at least once: publishes are confirmed, and an event is
  * acknowledged when every handler of the group has succeeded, or the event is in the group's dead letter queue. Order holds
- * per aggregate within one consumer; consumers of a group compete.
+ * per aggregate within one consumer, and with `partitions` across the consumers of a group.
  *
  * @example
  * await using bus = new RabbitMQEventBus({ exchangeName: 'orders', consumerGroup: 'billing' })

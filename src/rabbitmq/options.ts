@@ -2,6 +2,12 @@ import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
 import type { ConnectionOptions, SecureContext } from 'node:tls'
 import { type BrokerOptions, brokerDefaults, brokerRules } from '../bus/broker-options.ts'
+import {
+  orderingOf,
+  type PartitionOptions,
+  partitionDefaults,
+  partitionRules,
+} from '../bus/partition-options.ts'
 import { ConfigError } from '../errors.ts'
 import {
   booleanOption,
@@ -30,7 +36,7 @@ export interface HeadersMatch {
 /**
  * Options of {@link RabbitMQEventBus}. Names and defaults are those of eventsource-py, with durations in milliseconds.
  */
-export interface RabbitMQEventBusOptions extends BrokerOptions {
+export interface RabbitMQEventBusOptions extends BrokerOptions, PartitionOptions {
   /**
    * URL of the broker with user name, password and virtual host: `amqp://`, or `amqps://` for TLS. For a cluster, an
    * array of the nodes' URLs, which are tried one after the other. Default `amqp://guest:guest@localhost:5672/`.
@@ -47,8 +53,8 @@ export interface RabbitMQEventBusOptions extends BrokerOptions {
   readonly consumerName?: string
   /**
    * Maximum number of unacknowledged messages that this consumer holds; never more than `maxInFlight`, and never more than
-   * fit into `maxInFlightBytes`; with `singleActiveConsumer`, one message per MiB of that. Default 10, or `concurrency` if
-   * you set it to a larger number.
+   * fit into `maxInFlightBytes`; with `singleActiveConsumer` or `partitions`, one message per MiB of that. With
+   * `partitions`, it applies to each partition. Default 10, or `concurrency` if you set it to a larger number.
    */
   readonly prefetchCount?: number
   /**
@@ -69,7 +75,8 @@ export interface RabbitMQEventBusOptions extends BrokerOptions {
   /**
    * Makes the group's queue deliver to one consumer at a time, and to the next one only after the unacknowledged
    * messages of the previous one have returned. The order per aggregate then holds across the group, even when a
-   * connection breaks. The other consumers stand by. Default false: the consumers share the work.
+   * connection breaks. The other consumers stand by. `ordering: 'aggregate'` without `partitions` does the same. Default
+   * false: the consumers share the work.
    */
   readonly singleActiveConsumer?: boolean
   /**
@@ -153,13 +160,14 @@ const ownDefaults = {
   keyFile: undefined as string | undefined,
 }
 
-export const rabbitmqDefaults = { ...brokerDefaults, ...ownDefaults }
+export const rabbitmqDefaults = { ...brokerDefaults, ...partitionDefaults, ...ownDefaults }
 
 /** Largest prefetch that AMQP can encode. */
 const MAX_PREFETCH = 65_535
 
 export const rabbitmqRules: Readonly<Record<keyof typeof rabbitmqDefaults, OptionRule>> = {
   ...brokerRules,
+  ...partitionRules,
   rabbitmqUrl: {
     rule:
       'a URL that starts with amqp:// or amqps://, or a non-empty array of such URLs; it may have the parameters ' +
@@ -214,6 +222,8 @@ export const rabbitmqRules: Readonly<Record<keyof typeof rabbitmqDefaults, Optio
 export interface ResolvedRabbitMQOptions extends Readonly<typeof rabbitmqDefaults> {
   readonly consumerName: string
   readonly names: RabbitMQNames
+  /** True if the group has a queue for each partition. A group that wants no order shares one queue. */
+  readonly isPartitioned: boolean
   readonly endpoints: readonly Endpoint[]
   /** The addresses of all endpoints, for log lines and errors. */
   readonly address: string
@@ -225,12 +235,15 @@ export function resolveRabbitMQOptions(given: RabbitMQEventBusOptions): Resolved
   const names = namesOf(options, options.consumerGroup)
   const faults = contradictions(options, names)
   if (faults.length > 0) throw new ConfigError('RabbitMQEventBus', faults)
-  const { rabbitmqUrl } = options
+  const { rabbitmqUrl, partitions } = options
+  const keepsOrder = orderingOf(options) === 'aggregate'
   const urls = typeof rabbitmqUrl === 'string' ? [rabbitmqUrl] : rabbitmqUrl
   const endpoints = urls.map((url) => endpointOf(url, options))
   return Object.freeze({
     ...options,
     prefetchCount: prefetchFor(given, options),
+    singleActiveConsumer: options.singleActiveConsumer || keepsOrder,
+    isPartitioned: keepsOrder && partitions > 1,
     consumerName: options.consumerName ?? `${hostname()}-${randomUUID().slice(0, 8)}`,
     names,
     endpoints,
@@ -255,6 +268,10 @@ function contradictions(options: Readonly<typeof rabbitmqDefaults>, names: Rabbi
   }
   if (queueType === 'quorum' && !durable) faults.push("queueType 'quorum' needs durable true")
   if (queueType === 'quorum' && autoDelete) faults.push("queueType 'quorum' needs autoDelete false")
+  if (options.partitions > 1 && autoDelete) faults.push('partitions needs autoDelete false')
+  if (options.singleActiveConsumer && options.ordering === 'none') {
+    faults.push("singleActiveConsumer needs ordering 'aggregate', got 'none'")
+  }
   if ((certFile === undefined) !== (keyFile === undefined)) {
     faults.push('certFile and keyFile must be given together')
   }

@@ -16,21 +16,32 @@ import { LinkReport } from './client/link-report.ts'
 import { RabbitMQTopology } from './client/topology.ts'
 import type { RabbitMQBinding } from './consuming/binding-record.ts'
 import { RabbitMQBindings } from './consuming/bindings.ts'
-import { RabbitMQConsumption } from './consuming/consumption.ts'
+import { type ConsumptionParts, type GroupConsumption, RabbitMQConsumption } from './consuming/consumption.ts'
 import { RabbitMQGroupTypes } from './consuming/group-types.ts'
+import { PartitionedConsumption } from './consuming/partitioned-consumption.ts'
 import { RabbitMQWaitingQueues } from './consuming/waiting-queues.ts'
 import { RabbitMQDeadLetters } from './dead-letters/dead-letters.ts'
 import { undefinedIfNotFound } from './errors.ts'
 import type { ResolvedRabbitMQOptions } from './options.ts'
 import { RabbitMQPublisher } from './publishing/publisher.ts'
 
+/** The state of the queue of one partition. */
+export interface RabbitMQPartitionInfo {
+  readonly name: string
+  readonly messageCount: number
+  /** Its consumer, and the one that stands by. */
+  readonly consumerCount: number
+}
+
 /** The state of the group's queue and of the exchange, as the broker reports it. */
 export interface RabbitMQQueueInfo {
   readonly name: string
-  /** Messages ready in the queue, without those that consumers hold. */
+  /** Messages ready in the queue, or in those of all partitions, without those that consumers hold. */
   readonly messageCount: number
-  /** Consumers of the queue, in all processes. */
+  /** Consumers of the group, in all processes. */
   readonly consumerCount: number
+  /** The queues of the partitions; undefined without partitions. */
+  readonly partitions?: readonly RabbitMQPartitionInfo[]
   /** `'missing'` until the group first consumes. */
   readonly state: 'running' | 'idle' | 'missing'
   readonly queueType: 'classic' | 'quorum'
@@ -61,7 +72,7 @@ export class RabbitMQTransport implements Transport {
   readonly #publisher: RabbitMQPublisher
   readonly #connection: RabbitMQConnection
   readonly #report: LinkReport
-  #consumption: RabbitMQConsumption | undefined
+  #consumption: GroupConsumption | undefined
 
   /** @param subscribedKeys - the routing keys of the event classes that have handlers. */
   constructor(
@@ -113,7 +124,7 @@ export class RabbitMQTransport implements Transport {
   }
 
   async consume(intake: Intake): Promise<Consumption> {
-    const consumption = new RabbitMQConsumption({
+    const parts: ConsumptionParts = {
       options: this.#options,
       topology: this.#topology,
       bindings: this.#bindings,
@@ -123,7 +134,10 @@ export class RabbitMQTransport implements Transport {
       connect: (owner) => this.#connect('consumer', owner),
       notify: (notice) => this.#host.notify(notice),
       withPublisherChannel: (work) => this.#connection.withChannel(work),
-    })
+    }
+    const consumption = this.#options.isPartitioned
+      ? new PartitionedConsumption(parts)
+      : new RabbitMQConsumption(parts)
     // Set before the start, so that `updateBindings` reaches it meanwhile.
     this.#consumption = consumption
     try {
@@ -137,9 +151,8 @@ export class RabbitMQTransport implements Transport {
   }
 
   async lag(): Promise<number | undefined> {
-    const { queue } = this.#options.names
-    const state = await this.#lookUp((channel) => channel.checkQueue(queue))
-    return state?.messageCount
+    const queues = await this.#lookUp((channel) => this.#queueStates(channel))
+    return queues?.reduce((sum, { messageCount }) => sum + messageCount, 0)
   }
 
   async close(signal: AbortSignal): Promise<void> {
@@ -168,19 +181,32 @@ export class RabbitMQTransport implements Transport {
   }
 
   async queueInfo(): Promise<RabbitMQQueueInfo> {
-    const { names, exchangeType, queueType } = this.#options
+    const { names, exchangeType, queueType, isPartitioned } = this.#options
     const { queue, exchange } = names
-    const state = await this.#lookUp((channel) => channel.checkQueue(queue))
+    const queues = await this.#lookUp((channel) => this.#queueStates(channel))
+    const consumerCount =
+      queues === undefined
+        ? 0
+        : ((await this.#lookUp((channel) => this.#topology.countConsumers(channel))) ?? 0)
     const found = await this.#lookUp((channel) => channel.checkExchange(exchange))
-    const { messageCount = 0, consumerCount = 0 } = state ?? {}
     return {
       name: queue,
-      messageCount,
+      messageCount: queues?.reduce((sum, { messageCount }) => sum + messageCount, 0) ?? 0,
       consumerCount,
-      state: state === undefined ? 'missing' : consumerCount > 0 ? 'running' : 'idle',
+      state: queues === undefined ? 'missing' : consumerCount > 0 ? 'running' : 'idle',
       queueType,
+      ...(isPartitioned && queues !== undefined ? { partitions: queues } : {}),
       exchange: { name: exchange, type: exchangeType, isDeclared: found !== undefined },
     }
+  }
+
+  #queueStates(channel: AmqpChannel): Promise<readonly RabbitMQPartitionInfo[]> {
+    return Promise.all(
+      this.#topology.queues.map(async (name) => {
+        const { messageCount, consumerCount } = await channel.checkQueue(name)
+        return { name, messageCount, consumerCount }
+      }),
+    )
   }
 
   #lookUp<T>(lookup: (channel: AmqpChannel) => Promise<T>): Promise<T | undefined> {

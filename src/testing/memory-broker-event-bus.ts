@@ -1,9 +1,19 @@
-import { BrokerEventBus, type BrokerOptions, brokerDefaults, brokerRules } from '../bus/index.ts'
+import {
+  BrokerEventBus,
+  type BrokerOptions,
+  brokerDefaults,
+  brokerRules,
+  orderingOf,
+  type PartitionOptions,
+  partitionDefaults,
+  partitionRules,
+} from '../bus/index.ts'
 import { resolveOptions } from '../kit/index.ts'
 import { MemoryBroker } from './memory-broker.ts'
 import { MemoryTransport } from './memory-transport.ts'
 
-export interface MemoryBrokerEventBusOptions extends BrokerOptions {
+/** With `ordering: 'aggregate'`, or `partitions`, an aggregate is handled by one consumer of the group at a time. */
+export interface MemoryBrokerEventBusOptions extends BrokerOptions, PartitionOptions {
   /** The broker. Default: a new one. */
   readonly broker?: MemoryBroker
   /**
@@ -13,18 +23,18 @@ export interface MemoryBrokerEventBusOptions extends BrokerOptions {
   readonly sleep?: (ms: number, ...signals: readonly AbortSignal[]) => Promise<boolean>
 }
 
+const defaults = { ...brokerDefaults, ...partitionDefaults }
+const rules = { ...brokerRules, ...partitionRules }
+
 /** A broker bus without a broker: complete except for the network, for tests of programs that use a broker bus. */
 export class MemoryBrokerEventBus extends BrokerEventBus<MemoryTransport> {
   readonly broker: MemoryBroker
 
   /** @throws ConfigError if an option is unknown or out of range. */
   constructor({ broker = new MemoryBroker(), sleep, ...options }: MemoryBrokerEventBusOptions = {}) {
-    const resolved = resolveOptions('MemoryBrokerEventBus', options, brokerDefaults, brokerRules)
-    super(
-      resolved,
-      (host) => new MemoryTransport(broker, resolved.consumerGroup, resolved.publishTimeoutMs, host),
-      sleep,
-    )
+    const resolved = resolveOptions('MemoryBrokerEventBus', options, defaults, rules)
+    const keepsOrder = orderingOf(resolved) === 'aggregate'
+    super(resolved, (host) => new MemoryTransport(broker, { ...resolved, keepsOrder }, host), sleep)
     this.broker = broker
   }
 

@@ -40,6 +40,8 @@ interface Group {
   /** The event types that its members have announced. */
   readonly types: Set<string>
   readonly pending: Map<string, PendingMessage>
+  /** The consumers that share the aggregates; see {@link MemoryBroker.take}. */
+  readonly sharing: Set<string>
   /** By the place of the message: its id and the name of the handler. */
   readonly waiting: Map<string, WaitingMessage>
   /** The places of messages that keep their order, by handler and key. */
@@ -158,6 +160,7 @@ export class MemoryBroker {
       position: 0,
       types: new Set(),
       pending: new Map(),
+      sharing: new Set(),
       waiting: new Map(),
       orders: new Map(),
     })
@@ -170,26 +173,19 @@ export class MemoryBroker {
     return this.#groups.get(name)?.types ?? new Set()
   }
 
-  /** @internal @returns undefined if there is nothing to deliver, or no such group. */
-  take(groupName: string, consumer: string): PendingMessage | undefined {
+  /**
+   * @internal
+   * @param keepsOrder - true to take only messages of the consumer's share of the aggregates, and none of an aggregate of
+   * which another consumer holds one.
+   * @returns undefined if there is nothing to deliver, or no such group.
+   */
+  take(groupName: string, consumer: string, keepsOrder = false): PendingMessage | undefined {
     const group = this.#groups.get(groupName)
     if (group === undefined) return undefined
-    for (const message of group.pending.values()) {
-      if (message.consumer !== undefined) continue
-      message.consumer = consumer
-      return message
-    }
-    const next = this.#log[group.position]
-    if (next === undefined) return undefined
-    group.position += 1
-    const message: PendingMessage = {
-      ...next,
-      attemptsStarted: 0,
-      settledHandlers: [],
-      replayTarget: undefined,
-      consumer,
-    }
-    group.pending.set(next.id, message)
+    const isFree = keepsOrder ? aggregatesOf(group, consumer) : () => true
+    let message = waitingIn(group, isFree) ?? this.#next(group)
+    while (message !== undefined && !isFree(message)) message = this.#next(group)
+    if (message !== undefined) message.consumer = consumer
     return message
   }
 
@@ -213,11 +209,16 @@ export class MemoryBroker {
 
   /** @internal */
   settle(groupName: string, id: string): boolean {
-    return this.#groups.get(groupName)?.pending.delete(id) ?? false
+    const group = this.#groups.get(groupName)
+    const isSettled = group?.pending.delete(id) ?? false
+    // Another consumer may wait for the aggregate.
+    if (isSettled && (group?.sharing.size ?? 0) > 0) this.#changed()
+    return isSettled
   }
 
   /** @internal Makes the messages that a consumer holds available for redelivery. */
   giveBack(groupName: string, consumer: string): void {
+    this.#groups.get(groupName)?.sharing.delete(consumer)
     for (const message of this.#groups.get(groupName)?.pending.values() ?? []) {
       if (message.consumer === consumer) message.consumer = undefined
     }
@@ -353,6 +354,20 @@ export class MemoryBroker {
     return () => this.#listeners.delete(listener)
   }
 
+  /** Moves the next message of the log to the pending ones. */
+  #next(group: Group): PendingMessage | undefined {
+    const next = this.#log[group.position]
+    if (next === undefined) return undefined
+    group.position += 1
+    const message: PendingMessage = {
+      ...next,
+      ...FRESH,
+      replayTarget: undefined,
+    }
+    group.pending.set(next.id, message)
+    return message
+  }
+
   #append(message: StoredMessage): void {
     this.#log.push(message)
     this.#changed()
@@ -367,4 +382,38 @@ export class MemoryBroker {
   #changed(): void {
     for (const listener of this.#listeners) listener()
   }
+}
+
+/** @returns a function that is true for messages that the consumer may take. */
+function aggregatesOf(
+  { pending, sharing }: Group,
+  consumer: string,
+): (message: Pick<PendingMessage, 'key'>) => boolean {
+  sharing.add(consumer)
+  const consumers = [...sharing]
+  const owners = new Map<string, string>()
+  for (const { key, consumer: owner } of pending.values()) {
+    if (key !== undefined && owner !== undefined) owners.set(key, owner)
+  }
+  return ({ key }) => {
+    if (key === undefined) return true
+    const isOwn = consumers[shareOf(key, consumers.length)] === consumer
+    return isOwn && (owners.get(key) ?? consumer) === consumer
+  }
+}
+
+/** The share of an aggregate, by a hash. */
+function shareOf(key: string, shares: number): number {
+  let hash = 0
+  for (const character of key) hash = (Math.imul(hash, 31) + (character.codePointAt(0) ?? 0)) | 0
+  return (hash >>> 0) % shares
+}
+
+function waitingIn(
+  { pending }: Group,
+  isFree: (message: PendingMessage) => boolean,
+): PendingMessage | undefined {
+  for (const message of pending.values())
+    if (message.consumer === undefined && isFree(message)) return message
+  return undefined
 }

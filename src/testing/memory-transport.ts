@@ -32,16 +32,28 @@ export class MemoryTransport implements Transport {
   readonly #group: string
   readonly #host: TransportHost
   readonly #publishTimeoutMs: number
+  readonly #keepsOrder: boolean
   #unlisten: (() => void) | undefined
   #consumption: MemoryConsumption | undefined
   #wasDown = false
   #isClosed = false
 
-  constructor(broker: MemoryBroker, group: string, publishTimeoutMs: number, host: TransportHost) {
+  /** @param options.keepsOrder - true to handle an aggregate only while no other consumer of the group does. */
+  constructor(
+    broker: MemoryBroker,
+    options: {
+      readonly consumerGroup: string
+      readonly publishTimeoutMs: number
+      readonly keepsOrder?: boolean
+    },
+    host: TransportHost,
+  ) {
+    const { consumerGroup: group, publishTimeoutMs, keepsOrder = false } = options
     this.#broker = broker
     this.#group = group
     this.#host = host
     this.#publishTimeoutMs = publishTimeoutMs
+    this.#keepsOrder = keepsOrder
     this.deadLetters = deadLettersOf(broker)
     this.groupTypes = groupTypesOf(broker, group)
     this.waiting = waitingOf(broker, group)
@@ -76,7 +88,12 @@ export class MemoryTransport implements Transport {
 
   consume(intake: Intake): Promise<Consumption> {
     this.#broker.ensureGroup(this.#group)
-    this.#consumption = new MemoryConsumption(this.#broker, this.#group, intake, this.#host)
+    this.#consumption = new MemoryConsumption(
+      this.#broker,
+      { group: this.#group, keepsOrder: this.#keepsOrder },
+      intake,
+      this.#host,
+    )
     return Promise.resolve(this.#consumption)
   }
 
@@ -127,6 +144,7 @@ class MemoryConsumption implements Consumption {
   readonly #group: string
   readonly #intake: Intake
   readonly #host: TransportHost
+  readonly #keepsOrder: boolean
   readonly #consumer = randomUUID()
   readonly #unsentAcks = new Set<string>()
   /** Messages of which an attempt is running. */
@@ -137,9 +155,15 @@ class MemoryConsumption implements Consumption {
   #isStopped = false
   #isReleased = false
 
-  constructor(broker: MemoryBroker, group: string, intake: Intake, host: TransportHost) {
+  constructor(
+    broker: MemoryBroker,
+    { group, keepsOrder }: { readonly group: string; readonly keepsOrder: boolean },
+    intake: Intake,
+    host: TransportHost,
+  ) {
     this.#broker = broker
     this.#group = group
+    this.#keepsOrder = keepsOrder
     this.#intake = intake
     this.#host = host
     this.#unlisten = broker.onChange(() => this.#onChange())
@@ -184,7 +208,7 @@ class MemoryConsumption implements Consumption {
       if (this.#isStopped) return
       this.#wake = Promise.withResolvers()
       if (!this.#broker.isDown && !this.#broker.hasGroup(this.#group)) this.#restoreGroup()
-      const message = this.#broker.isDown ? undefined : this.#broker.take(this.#group, this.#consumer)
+      const message = this.#broker.isDown ? undefined : this.#take()
       if (message === undefined) {
         await this.#wake.promise
         continue
@@ -193,6 +217,10 @@ class MemoryConsumption implements Consumption {
       this.#intake.deliver(this.#delivery(message))
       if (this.#intake.room === 0) await this.#intake.whenRoom()
     }
+  }
+
+  #take(): PendingMessage | undefined {
+    return this.#broker.take(this.#group, this.#consumer, this.#keepsOrder)
   }
 
   #restoreGroup(): void {

@@ -12,6 +12,9 @@ export const postgresConfig = [
   'shared_buffers = 64MB',
 ] as const
 
+/** The plugins of every test RabbitMQ. Partitions need this one. */
+export const rabbitMqPlugins = ['rabbitmq_consistent_hash_exchange'] as const
+
 /** An additional listener of a Kafka broker, on its own port. */
 export interface KafkaListener {
   /** Letters and digits. Settings for this listener alone start with `listener.name.<name in lower case>.`. */

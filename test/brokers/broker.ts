@@ -15,6 +15,8 @@ export interface LaunchOptions {
    * (`max_connections = 20`). They override the defaults.
    */
   readonly config?: readonly string[]
+  /** RabbitMQ on this machine: the enabled plugins. Default: those that the bus may need. */
+  readonly plugins?: readonly string[]
   /** Kafka: listeners in addition to the plaintext one. */
   readonly listeners?: readonly KafkaListener[]
   /** The broker runs as in production, with its data on the disk, instead of with settings for a fast start. */

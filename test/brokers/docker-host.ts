@@ -3,7 +3,13 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { BrokerHost, LaunchOptions, ServerKind } from './broker.ts'
-import { type KafkaListener, kafkaConfig, postgresConfig, redisConfig } from './broker-config.ts'
+import {
+  type KafkaListener,
+  kafkaConfig,
+  postgresConfig,
+  rabbitMqPlugins,
+  redisConfig,
+} from './broker-config.ts'
 import { guard } from './guard.ts'
 import { imageOf } from './images.ts'
 import { run } from './run.ts'
@@ -111,7 +117,16 @@ function imageSetup(kind: ServerKind, port: number, listeners: readonly KafkaLis
         args: ['redis-server', '/redis.conf'],
       }
     case 'rabbitmq':
-      return { port: 5672, configFile: '/etc/rabbitmq/conf.d/90-eventspine.conf', config: [] }
+      return {
+        port: 5672,
+        configFile: '/etc/rabbitmq/conf.d/90-eventspine.conf',
+        config: [],
+        args: [
+          'sh',
+          '-c',
+          `rabbitmq-plugins enable --offline ${rabbitMqPlugins.join(' ')} && exec docker-entrypoint.sh rabbitmq-server`,
+        ],
+      }
     case 'postgres':
       return {
         port: 5432,

@@ -1,6 +1,7 @@
 import { appendFile, mkdir, mkdtemp, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Broker, type LaunchOptions } from './broker.ts'
+import { rabbitMqPlugins } from './broker-config.ts'
 import { chosenServer } from './chosen-server.ts'
 import { dataFolder } from './data-folder.ts'
 import { freePort } from './free-port.ts'
@@ -47,7 +48,7 @@ async function startPlain(): Promise<Broker> {
 async function plainCommand(
   folder: string,
   port: number,
-  { config = [], isMeasured = false }: LaunchOptions,
+  { config = [], plugins = rabbitMqPlugins, isMeasured = false }: LaunchOptions,
   cluster?: ClusterMembership,
 ): Promise<NativeCommand> {
   const root = chosenServer('rabbitmq')?.root
@@ -55,7 +56,7 @@ async function plainCommand(
   const path = (name: string) => join(folder, name)
   const lines = [`listeners.tcp.1 = 127.0.0.1:${port}`, 'log.console = true', ...config]
   await writeFile(path('rabbitmq.conf'), lines.join('\n'))
-  await writeFile(path('enabled_plugins'), '[].')
+  await writeFile(path('enabled_plugins'), `[${plugins.join(', ')}].`)
   await mkdir(path('home'))
   if (cluster) await writeFile(path('home/.erlang.cookie'), cluster.cookie, { mode: 0o400 })
   return {

@@ -56,7 +56,15 @@ export async function describeKafka(
     await kafka.dispose()
   })
 
-  async function create({ scope, ...options }: CreateBusOptions): Promise<KafkaEventBus> {
+  async function create({
+    scope,
+    partitions,
+    ordering: _,
+    ...options
+  }: CreateBusOptions): Promise<KafkaEventBus> {
+    if (partitions !== undefined && !scopes.has(scope)) {
+      await administer(kafka.url, (admin) => admin.createTopics({ topics: [`${scope}.stream`], partitions }))
+    }
     scopes.add(scope)
     const proxy = await KafkaProxy.start(port)
     const bus = new KafkaEventBus({

@@ -8,7 +8,7 @@ import { RecordingLogger } from '../support/recording-logger.ts'
 import { consume, createBus, freshName, noticesOf, plainChannel, recorder, until } from './scene.ts'
 
 // Actions of an operator with the broker's own tool, and the reports of the bus.
-const broker = await launchBroker('rabbitmq')
+const broker = await launchBroker('rabbitmq', { plugins: [] })
 const rabbitmqUrl = broker.url
 
 afterAll(() => broker.dispose())
@@ -27,6 +27,16 @@ it('shows its connections and its consumer under its name, with the configured h
     'billing-7 publisher 17',
   ])
   expect(await ctl('list_consumers', 'consumer_tag', 'prefetch_count')).toContain('billing-7-1\t10')
+})
+
+it('names the plugin that partitions need if it is not enabled, and does not retry', async () => {
+  const bus = createBus({ rabbitmqUrl, partitions: 4 })
+  await expect(bus.startConsuming()).rejects.toMatchObject({
+    code: 'TOPOLOGY_CONFLICT',
+    message: expect.stringContaining('rabbitmq_consistent_hash_exchange'),
+  })
+  // A group that one worker at a time consumes for needs no plugin.
+  await consume(createBus({ rabbitmqUrl, exchangeName: freshName(), ordering: 'aggregate' }))
 })
 
 it('declares queues of the configured types in a virtual host whose default is another', async () => {

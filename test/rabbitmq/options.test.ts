@@ -72,6 +72,8 @@ describe('defaults', () => {
       headersMatch: undefined,
       queueType: 'classic',
       singleActiveConsumer: false,
+      partitions: 1,
+      ordering: undefined,
       requireRoute: false,
       connectTimeoutMs: 10_000,
       publishTimeoutMs: 10_000,
@@ -98,7 +100,9 @@ describe('defaults', () => {
         bindingsQueue: 'events.default.bindings',
         groupsQueue: 'events_dlq.groups',
         typesExchange: 'events.default.types',
+        partitionExchange: 'events.default.partitions',
       },
+      isPartitioned: false,
       endpoints: [
         {
           url: 'amqp://guest:guest@localhost:5672/?heartbeat=60',
@@ -115,6 +119,27 @@ describe('defaults', () => {
   it('suffice without any option', () => {
     expect(new RabbitMQEventBus().isConnected).toBe(false)
   })
+})
+
+it.each([
+  [{ partitions: 8 }, { isPartitioned: true, singleActiveConsumer: true }],
+  [
+    { partitions: 8, ordering: 'none' },
+    { isPartitioned: false, singleActiveConsumer: false },
+  ],
+  [{ ordering: 'aggregate' }, { isPartitioned: false, singleActiveConsumer: true }],
+] as const)('derives from %o how the group keeps the order', (options, derived) => {
+  expect(resolveRabbitMQOptions(options)).toMatchObject(derived)
+})
+
+it.each([
+  [{ partitions: 8, autoDelete: true }, 'partitions needs autoDelete false'],
+  [
+    { singleActiveConsumer: true, ordering: 'none' },
+    "singleActiveConsumer needs ordering 'aggregate', got 'none'",
+  ],
+] as const)('refuses %o', (options, fault) => {
+  expect(() => new RabbitMQEventBus(options)).toThrow(fault)
 })
 
 it.each([

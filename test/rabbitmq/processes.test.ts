@@ -4,6 +4,8 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { expect, inject, it, onTestFinished } from 'vitest'
 import { OrderCreated } from '../support/order-events.ts'
+import { orderFaults } from '../support/order-judge.ts'
+import { paced } from '../support/pace.ts'
 import { createBus, freshName, until } from './scene.ts'
 
 const EVENTS = 5000
@@ -16,11 +18,10 @@ interface Worker {
   readonly handled: string[]
 }
 
-function startWorker(exchangeName: string): Worker {
+function startWorker(exchangeName: string, partitions = 1): Worker {
   const script = fileURLToPath(new URL('./worker.ts', import.meta.url))
-  const child = spawn(process.execPath, [script, inject('rabbitmqUrl'), exchangeName, String(PREFETCH)], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
+  const args = [script, inject('rabbitmqUrl'), exchangeName, String(PREFETCH), String(partitions)]
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
   onTestFinished(() => void child.kill('SIGKILL'))
   const handled: string[] = []
   createInterface({ input: child.stdout }).on('line', (line) => handled.push(line))
@@ -52,5 +53,65 @@ it('loses nothing when one of two workers is killed in the middle of 5,000 event
   expect(survivor.process.exitCode).toBe(0)
   expect(victim.handled.length + survivor.handled.length - EVENTS).toBeLessThanOrEqual(PREFETCH)
   expect(await publisher.getQueueInfo()).toMatchObject({ messageCount: 0, consumerCount: 0 })
+  expect(await publisher.getDlqMessageCount()).toBe(0)
+})
+
+/** A run of a handler in a worker; `time` is in nanoseconds. */
+function runsOf({ handled }: Worker) {
+  return handled.map((line) => {
+    const [aggregateId = '', n, time = '0'] = line.split(' ')
+    return { aggregateId, n: Number(n), time: BigInt(time) }
+  })
+}
+
+it('keeps the order of each aggregate when workers that share partitions are killed and stopped, and others take over in seconds', async () => {
+  const exchangeName = freshName()
+  const publisher = createBus({ exchangeName, partitions: 8 })
+  const workers = [startWorker(exchangeName, 8), startWorker(exchangeName, 8), startWorker(exchangeName, 8)]
+  const [victim, stopped] = workers
+  if (victim === undefined || stopped === undefined) throw new Error('no workers')
+  await until('three workers, each with partitions', async () => {
+    const { partitions = [], consumerCount } = await publisher.getQueueInfo()
+    return consumerCount === 3 && partitions.every((partition) => partition.consumerCount === 2)
+  })
+  let rounds = 0
+  const publishRound = async () => {
+    const n = String(rounds++)
+    await publisher.publish(
+      Array.from({ length: AGGREGATES }, (_, index) => {
+        return new OrderCreated({ aggregateId: `a${index}`, customerId: n })
+      }),
+    )
+  }
+  const publishUntil = async (what: string, condition: () => unknown) => {
+    const met = until(what, condition).then(() => true)
+    while (!(await Promise.race([met, publishRound()])));
+  }
+  const runs = () => workers.flatMap(runsOf).sort((a, b) => (a.time < b.time ? -1 : 1))
+  await publishUntil('all to be busy', () => workers.every(({ handled }) => handled.length > 300))
+
+  const killedAt = process.hrtime.bigint()
+  victim.process.kill('SIGKILL')
+  const orphans = new Set(runsOf(victim).map(({ aggregateId }) => aggregateId))
+  const adopted = () => {
+    return new Map(
+      runs()
+        .filter(({ aggregateId, time }) => orphans.has(aggregateId) && time > killedAt)
+        .map(({ aggregateId, time }) => [aggregateId, time] as const)
+        .reverse(),
+    )
+  }
+  await publishUntil('others to take over', () => adopted().size === orphans.size)
+  workers.push(startWorker(exchangeName, 8))
+  await publishUntil('the new worker to share', () => (workers[3]?.handled.length ?? 0) > 100)
+  stopped.process.kill('SIGTERM')
+  await once(stopped.process, 'exit')
+  for (let round = 0; round < 5; round += 1) await publishRound()
+  const distinct = () => new Set(runs().map(({ aggregateId, n }) => `${aggregateId} ${n}`)).size
+  await until('all events', () => distinct() === rounds * AGGREGATES)
+
+  expect(orderFaults(runs())).toEqual([])
+  const takeovers = [...adopted().values()].map((time) => Number(time - killedAt) / 1e6)
+  expect(Math.max(...takeovers)).toBeLessThan(paced(5000))
   expect(await publisher.getDlqMessageCount()).toBe(0)
 })

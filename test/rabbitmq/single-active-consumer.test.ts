@@ -1,52 +1,66 @@
 import { describe, expect, it } from 'vitest'
+import type { RabbitMQEventBusOptions } from '../../src/rabbitmq/index.ts'
 import { OrderCreated, orderCreated } from '../support/order-events.ts'
 import { paced } from '../support/pace.ts'
 import { consume, createBus, freshName, plainChannel, proxiedBus, recorder, until } from './scene.ts'
 
-it('is turned on for a group by the steps in docs/rabbitmq.md without losing an event or the order', async () => {
-  const exchangeName = freshName()
-  const publisher = createBus({ exchangeName })
-  const handled: string[] = []
-  const handle = ({ eventId }: OrderCreated): void => void handled.push(eventId)
-  const worker = (
-    consumerGroup: string,
-    singleActiveConsumer: boolean,
-    handler: (event: OrderCreated) => unknown = handle,
-  ) => {
-    const bus = createBus({ exchangeName, consumerGroup, singleActiveConsumer })
-    bus.subscribe(OrderCreated, handler, { name: 'invoice' })
-    return bus
-  }
-  const published: string[] = []
-  const publish = async (count: number) => {
-    const events = Array.from({ length: count }, () => orderCreated('Order-1'))
-    published.push(...events.map(({ eventId }) => eventId))
-    await publisher.publish(events)
-  }
-  const old = worker('billing', false)
-  await consume(old)
-  await publish(20)
+it.each([
+  ['one queue', {}, 'one with a single active consumer', { singleActiveConsumer: true }],
+  ['2 partitions', { partitions: 2 }, '4 partitions', { partitions: 4 }],
+])(
+  'is moved from %s to %s by the steps in docs/rabbitmq.md without losing an event or the order',
+  async (_from, oldSettings, _to, newSettings) => {
+    const exchangeName = freshName()
+    const publisher = createBus({ exchangeName })
+    const handled: OrderCreated[] = []
+    const worker = (
+      options: RabbitMQEventBusOptions,
+      handler: (event: OrderCreated) => unknown = (event) => void handled.push(event),
+    ) => {
+      const bus = createBus({ exchangeName, ...options })
+      bus.subscribe(OrderCreated, handler, { name: 'invoice' })
+      return consume(bus)
+    }
+    const published: OrderCreated[] = []
+    const publish = async () => {
+      const events = Array.from({ length: 20 }, (_, n) => orderCreated(`Order-${n % 4}`))
+      published.push(...events)
+      await publisher.publish(events)
+    }
+    const before = { consumerGroup: 'billing', ...oldSettings }
+    const after = { consumerGroup: 'billing-2', ...newSettings }
+    const old = await worker(before)
+    await publish()
 
-  // 1. The new group's queue exists and collects.
-  const creator = worker('billing-2', true, () => new Promise(() => undefined))
-  await consume(creator)
-  await publish(20)
-  await creator.shutdown({ timeoutMs: 1 })
-  // 2. The old queue gets no further events.
-  const channel = await plainChannel()
-  await channel.unbindQueue(`${exchangeName}.billing`, exchangeName, '#')
-  await publish(20)
-  // 3. The old group handles what it has, and goes.
-  await until('an empty queue', async () => (await old.getQueueInfo()).messageCount === 0)
-  await old.shutdown()
-  await channel.deleteQueue(`${exchangeName}.billing`, { ifEmpty: true })
-  // 4. The new group starts.
-  await consume(worker('billing-2', true))
+    // 1. The queues of the new group exist and collect.
+    const creator = await worker(after, () => new Promise(() => undefined))
+    await publish()
+    await creator.shutdown({ timeoutMs: 1 })
+    await publish()
+    // 2. The old queues get no further events.
+    await old.shutdown()
+    await publish()
+    const last = await worker({ ...before, routingKeyPattern: '' })
+    await publish()
+    // 3. The old group handles what it has, and goes.
+    await until('empty queues', async () => (await last.getQueueInfo()).messageCount === 0)
+    const { partitions = [] } = await last.getQueueInfo()
+    await last.shutdown()
+    const channel = await plainChannel()
+    for (const { name } of partitions) await channel.deleteQueue(name, { ifEmpty: true })
+    await channel.deleteQueue(`${exchangeName}.billing`, { ifEmpty: true })
+    // 4. The new group starts.
+    await worker(after)
 
-  await until('all events', () => new Set(handled).size === published.length)
-  const firsts = [...new Set(handled)]
-  expect(firsts).toEqual(published)
-})
+    await until('all events', () => new Set(handled.map(({ eventId }) => eventId)).size === published.length)
+    for (const [aggregateId, ofOne] of Map.groupBy(handled, (event) => event.aggregateId)) {
+      const expected = published.filter((event) => event.aggregateId === aggregateId)
+      expect([...new Set(ofOne.map(({ eventId }) => eventId))]).toEqual(
+        expected.map(({ eventId }) => eventId),
+      )
+    }
+  },
+)
 
 /** The first consumer of a queue, busy with one event of one aggregate, and a second one on standby. */
 async function takeover(queueType: 'classic' | 'quorum') {

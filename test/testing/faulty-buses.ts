@@ -6,6 +6,10 @@ import {
   type Consumption,
   type Delivery,
   type Intake,
+  orderingOf,
+  type PartitionOptions,
+  partitionDefaults,
+  partitionRules,
   resolveOptions,
   type Transport,
 } from '../../src/index.ts'
@@ -18,11 +22,15 @@ interface CrashingTransport extends Transport {
   crash(): void
 }
 
+const defaults = { ...brokerDefaults, ...partitionDefaults }
+const rules = { ...brokerRules, ...partitionRules }
+
 export class FaultyBus extends BrokerEventBus<CrashingTransport> {
-  constructor(options: BrokerOptions, broker: MemoryBroker, sabotage: Sabotage) {
-    const resolved = resolveOptions('FaultyBus', options, brokerDefaults, brokerRules)
+  constructor(options: BrokerOptions & PartitionOptions, broker: MemoryBroker, sabotage: Sabotage) {
+    const resolved = resolveOptions('FaultyBus', options, defaults, rules)
+    const keepsOrder = orderingOf(resolved) === 'aggregate'
     super(resolved, (host) => {
-      const whole = new MemoryTransport(broker, resolved.consumerGroup, resolved.publishTimeoutMs, host)
+      const whole = new MemoryTransport(broker, { ...resolved, keepsOrder }, host)
       return { ...pretendingToBe(whole, sabotage(whole, broker)), crash: () => whole.crash() }
     })
   }

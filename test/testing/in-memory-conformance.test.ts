@@ -16,6 +16,7 @@ describeEventBus('InMemoryEventBus', {
     groupTypes: inOneProcess,
     consumerGroups: 'every subscription is its own',
     lanes: 'publishes that overlap run side by side',
+    sharedOrder: 'there is no group whose consumers could share events',
     retry: 'a failed handler is logged and counted, the publisher is still there to publish again',
     waiting: inOneProcess,
     orderedWaits: 'publishes that overlap run side by side',

@@ -602,9 +602,47 @@ const FAULTS: readonly Fault[] = [
     caughtBy: [
       'receives nothing after stopConsuming has resolved',
       'loses and repeats nothing across stops and starts',
+      'passes the aggregates of a worker that stops on to the others at once',
     ],
   },
+  {
+    what: 'starts a takeover with the new events',
+    sabotage: (whole, broker) => ({
+      consume: (intake) =>
+        whole.consume(
+          delivering(intake, (delivery) => {
+            if (isFirst(broker, delivery.message.id)) intake.deliver(delivery)
+            else setTimeout(() => intake.deliver(delivery), 50)
+          }),
+        ),
+    }),
+    caughtBy: ['keeps the order of each aggregate across workers that come, crash and stop'],
+  },
+  {
+    what: 'gives all events to one worker of a group that keeps the order',
+    sabotage: (whole, broker) => ({
+      consume: (intake) => {
+        if (isFirst(broker, 'worker of the test')) return whole.consume(intake)
+        const idle = {
+          isFlowing: true,
+          stopFetching: () => Promise.resolve(),
+          release: () => Promise.resolve(),
+        }
+        return Promise.resolve(idle)
+      },
+    }),
+    caughtBy: ['shares the aggregates evenly among the workers of a group'],
+  },
 ]
+
+const seen = new WeakMap<object, Set<string>>()
+
+/** False if it was called with the same broker and text before. */
+function isFirst(broker: object, text: string): boolean {
+  const texts = seen.get(broker) ?? new Set()
+  seen.set(broker, texts)
+  return !texts.has(text) && texts.add(text) !== undefined
+}
 
 /** A bus that changes each middleware before it uses it. */
 function changing(change: (handle: HandlingMiddleware) => HandlingMiddleware, publishes = true): CreateBus {
@@ -642,6 +680,11 @@ const BUS_FAULTS: readonly { what: string; create: CreateBus; caughtBy: readonly
       'starts the runs of a handler at most at the rate of its policy, retries included',
       'pauses a handler whose events fail for one reason, dead-letters none, and resumes by itself',
     ],
+  },
+  {
+    what: 'lets the workers of a group compete for the events of an aggregate',
+    create: (options) => createMemoryBrokerBus({ ...options, ordering: 'none' }),
+    caughtBy: ['passes the aggregates of a worker that stops on to the others at once'],
   },
   {
     what: 'runs the handler that middleware leaves out',

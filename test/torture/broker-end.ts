@@ -1,5 +1,6 @@
 import { createClient } from 'redis'
 import { openConnection } from '../../src/rabbitmq/client/client.ts'
+import { RabbitMQTopology } from '../../src/rabbitmq/client/topology.ts'
 import { resolveRabbitMQOptions } from '../../src/rabbitmq/options.ts'
 import { resolveRedisOptions } from '../../src/redis/options.ts'
 import type { Broker } from '../brokers/broker.ts'
@@ -24,7 +25,7 @@ export function restOf(
     case 'redis':
       return redisRest(broker, scope, group, partitions)
     case 'rabbitmq':
-      return rabbitmqRest(broker, scope, group)
+      return rabbitmqRest(broker, scope, group, partitions)
     case 'kafka':
       return kafkaRest(port, scope, group)
   }
@@ -58,13 +59,20 @@ async function redisRest(
   }
 }
 
-async function rabbitmqRest(broker: Broker, scope: string, group: string): Promise<BrokerRest> {
-  const { names } = resolveRabbitMQOptions({ exchangeName: scope, consumerGroup: group })
+async function rabbitmqRest(
+  broker: Broker,
+  scope: string,
+  group: string,
+  partitions: number,
+): Promise<BrokerRest> {
+  const options = resolveRabbitMQOptions({ exchangeName: scope, consumerGroup: group, partitions })
   const connection = await openConnection(broker.url, {})
   try {
     const channel = await connection.createChannel()
-    const { messageCount } = await channel.checkQueue(names.queue)
-    return { group, unsettled: messageCount, detail: `queue ${names.queue}: ${messageCount} messages` }
+    const { queues } = new RabbitMQTopology(options)
+    const states = await Promise.all(queues.map((queue) => channel.checkQueue(queue)))
+    const unsettled = states.reduce((sum, { messageCount }) => sum + messageCount, 0)
+    return { group, unsettled, detail: `${unsettled} messages in ${queues.join(', ')}` }
   } finally {
     await connection.close()
   }

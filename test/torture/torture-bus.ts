@@ -76,6 +76,7 @@ export function createTortureBus(options: TortureBusOptions, logger = noLogger):
       exchangeName: scope,
       prefetchCount: MAX_IN_FLIGHT,
       singleActiveConsumer: consumerGroup === ALONE,
+      partitions,
       heartbeatMs: 1000,
       reconnectDelayMs: 300,
     })

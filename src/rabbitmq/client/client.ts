@@ -42,6 +42,7 @@ export interface AmqpQueueOptions {
 export interface AmqpExchangeOptions {
   readonly durable: boolean
   readonly autoDelete: boolean
+  readonly arguments?: AmqpTable
 }
 
 export interface AmqpQueueState {
@@ -59,11 +60,14 @@ export interface AmqpChannel {
   purgeQueue(name: string): Promise<{ readonly messageCount: number }>
   bindQueue(queue: string, exchange: string, key: string, match?: AmqpTable): Promise<unknown>
   unbindQueue(queue: string, exchange: string, key: string, match?: AmqpTable): Promise<unknown>
+  /** Binds an exchange to another one, from which it then receives messages. */
+  bindExchange(destination: string, source: string, key: string, match?: AmqpTable): Promise<unknown>
+  unbindExchange(destination: string, source: string, key: string, match?: AmqpTable): Promise<unknown>
   prefetch(count: number): Promise<unknown>
   consume(
     queue: string,
     onMessage: (message: AmqpMessage | null) => void,
-    options?: { readonly consumerTag?: string },
+    options?: { readonly consumerTag?: string; readonly exclusive?: boolean },
   ): Promise<{ readonly consumerTag: string }>
   cancel(consumerTag: string): Promise<unknown>
   get(queue: string): Promise<AmqpMessage | false>

@@ -61,6 +61,8 @@ export class RabbitMQConnection {
   #isOpen = false
   #isRestoring = false
   #restoredAt = 0
+  /** Why the last connection was lost. */
+  #lossCause: Error | undefined
   #blockedReason: string | undefined
 
   constructor(
@@ -148,8 +150,10 @@ export class RabbitMQConnection {
       }
       if (this.#connection !== connection) throw new Error('closed while its channels were opened')
     } catch (error) {
+      // A command that ends the whole connection, such as one that the broker does not know, fails without a reason.
+      const isLost = this.#connection !== connection
       await this.#abandon(connection)
-      throw commandError(address, error)
+      throw commandError(address, (isLost ? this.#lossCause : undefined) ?? error)
     }
     this.#isOpen = true
     this.#restoredAt = performance.now()
@@ -163,6 +167,7 @@ export class RabbitMQConnection {
       throw new ConnectionError('CONNECTION_FAILED', 'The bus was shut down while it was connecting.')
     }
     this.#connection = connection
+    this.#lossCause = undefined
     this.#connectionLost = new AbortController()
     return connection
   }
@@ -186,6 +191,7 @@ export class RabbitMQConnection {
   #onLost(connection: AmqpConnection, cause: Error | undefined): void {
     if (this.#connection !== connection) return
     this.#connection = undefined
+    this.#lossCause = cause
     this.#connectionLost.abort()
     this.#blockedReason = undefined
     // The client ends its own side of the socket and waits for the broker's, which a silent broker never ends.

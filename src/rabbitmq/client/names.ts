@@ -10,6 +10,8 @@ export interface RabbitMQNames {
   readonly typesExchange: string
   /** Stores which groups have a dead letter queue; see `registerGroup`. */
   readonly groupsQueue: string
+  /** Distributes the events of a partitioned group to the queues of its partitions; see `RabbitMQTopology`. */
+  readonly partitionExchange: string
 }
 
 /** The options that the names are made of. */
@@ -33,7 +35,21 @@ export function namesOf({ exchangeName, dlqExchangeSuffix }: NameOptions, group:
     bindingsQueue: `${queue}.bindings`,
     typesExchange: `${queue}.types`,
     groupsQueue: `${deadLetterExchange}.groups`,
+    partitionExchange: `${queue}.partitions`,
   }
+}
+
+/**
+ * The queue of a partition. The number has a fixed width: after a restart, RabbitMQ sorts the queues of the exchange by
+ * name, and they must keep the order in which they were bound.
+ */
+export function partitionQueueOf({ queue }: Pick<RabbitMQNames, 'queue'>, partition: number): string {
+  return `${queue}.partition-${String(partition).padStart(3, '0')}`
+}
+
+/** A queue whose only consumer is a worker of a partitioned group; see `RabbitMQSeats`. */
+export function seatQueueOf({ queue }: Pick<RabbitMQNames, 'queue'>, seat: number): string {
+  return `${queue}.workers.${seat}`
 }
 
 /** True if the broker accepts these names, and those derived from them. */

@@ -1,5 +1,11 @@
 import type { ResolvedRabbitMQOptions } from '../options.ts'
 import type { AmqpChannel, AmqpQueueOptions } from './client.ts'
+import { partitionQueueOf, seatQueueOf } from './names.ts'
+
+/** The header by which the exchange of a partitioned group chooses the partition. All publishers of events write it. */
+const HASH_HEADER = 'aggregate_id'
+/** How long the broker keeps the seat of a worker that nobody takes or looks at, in milliseconds. */
+const SEAT_EXPIRES_MS = 600_000
 
 /**
  * Declares exchanges and queues with eventsource-py's names and arguments, so that both libraries can share them. In
@@ -19,11 +25,70 @@ export class RabbitMQTopology {
     await channel.assertExchange(names.exchange, exchangeType, { durable, autoDelete })
   }
 
-  /** Declares the exchange and the group's queue. @returns how many consumers the queue has. */
+  /** The exchanges through which events reach the group. */
+  get exchanges(): readonly string[] {
+    const { names, isPartitioned } = this.#options
+    return isPartitioned ? [names.exchange, names.partitionExchange] : [names.exchange]
+  }
+
+  /** The queues that the group consumes from. */
+  get queues(): readonly string[] {
+    const { names, isPartitioned, partitions } = this.#options
+    if (!isPartitioned) return [names.queue]
+    return Array.from({ length: partitions }, (_, partition) => partitionQueueOf(names, partition))
+  }
+
+  /** Declares the exchange and the group's queues. @returns how many consumers the group has. */
   async declareForConsuming(channel: AmqpChannel): Promise<number> {
     await this.declareForPublishing(channel)
-    const { consumerCount } = await channel.assertQueue(this.#options.names.queue, this.#queueOptions())
+    if (this.#options.isPartitioned) await this.#declarePartitions(channel)
+    else await channel.assertQueue(this.#options.names.queue, this.#queueOptions())
+    return this.countConsumers(channel)
+  }
+
+  /** How many consumers the group has. */
+  async countConsumers(channel: AmqpChannel): Promise<number> {
+    const { names, isPartitioned } = this.#options
+    if (isPartitioned) return (await this.takenSeats(channel)).length
+    const { consumerCount } = await channel.checkQueue(names.queue)
     return consumerCount
+  }
+
+  /**
+   * The numbers of the seats that have a consumer. Declares the seats, of the type of the group's queues: the node of a
+   * classic queue may be down while quorum queues work.
+   */
+  async takenSeats(channel: AmqpChannel): Promise<readonly number[]> {
+    const { names, partitions, queueType } = this.#options
+    const seats = await Promise.all(
+      Array.from({ length: partitions }, (_, seat) =>
+        channel.assertQueue(seatQueueOf(names, seat), {
+          durable: true,
+          autoDelete: false,
+          arguments: { 'x-queue-type': queueType, 'x-expires': SEAT_EXPIRES_MS },
+        }),
+      ),
+    )
+    return seats.flatMap(({ consumerCount }, seat) => (consumerCount > 0 ? [seat] : []))
+  }
+
+  /**
+   * Declares an exchange that distributes events to the queues of the partitions by the hash of their aggregate. The
+   * queues are bound one after the other in ascending order, whoever binds them: their order decides which aggregates a
+   * queue gets. Only after that may the exchange receive events.
+   */
+  async #declarePartitions(channel: AmqpChannel): Promise<void> {
+    const { names, durable } = this.#options
+    await channel.assertQueue(names.queue, this.#markerOptions())
+    await channel.assertExchange(names.partitionExchange, 'x-consistent-hash', {
+      durable,
+      autoDelete: false,
+      arguments: { 'hash-header': HASH_HEADER },
+    })
+    for (const queue of this.queues) {
+      await channel.assertQueue(queue, this.#queueOptions())
+      await channel.bindQueue(queue, names.partitionExchange, '1')
+    }
   }
 
   /**
@@ -44,6 +109,25 @@ export class RabbitMQTopology {
       },
     })
     await channel.bindQueue(deadLetterQueue, deadLetterExchange, queue)
+  }
+
+  /**
+   * The queue with the group's name holds no messages if the group is partitioned. The broker refuses to declare it with
+   * other arguments, so all consumers of the group agree on the number of partitions. A message that another client
+   * puts into it, such as a replay of eventsource-py, expires at once and goes to its partition.
+   */
+  #markerOptions(): AmqpQueueOptions {
+    const { names, durable, partitions, queueType } = this.#options
+    return {
+      durable,
+      autoDelete: false,
+      arguments: {
+        'x-queue-type': queueType,
+        'x-max-length': partitions,
+        'x-message-ttl': 0,
+        'x-dead-letter-exchange': names.partitionExchange,
+      },
+    }
   }
 
   #queueOptions(): AmqpQueueOptions {

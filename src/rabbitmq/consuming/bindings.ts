@@ -118,10 +118,15 @@ export class RabbitMQBindings {
   }
 
   async #bind(channel: AmqpChannel, { routingKey, match = {} }: RabbitMQBinding): Promise<void> {
-    await channel.bindQueue(this.#options.names.queue, this.#options.names.exchange, routingKey, match)
+    const { names, isPartitioned } = this.#options
+    if (isPartitioned) await channel.bindExchange(names.partitionExchange, names.exchange, routingKey, match)
+    else await channel.bindQueue(names.queue, names.exchange, routingKey, match)
   }
 
   async #unbind(channel: AmqpChannel, { routingKey, match = {} }: RabbitMQBinding): Promise<void> {
-    await channel.unbindQueue(this.#options.names.queue, this.#options.names.exchange, routingKey, match)
+    const { names, isPartitioned } = this.#options
+    if (isPartitioned)
+      await channel.unbindExchange(names.partitionExchange, names.exchange, routingKey, match)
+    else await channel.unbindQueue(names.queue, names.exchange, routingKey, match)
   }
 }

@@ -7,7 +7,7 @@ import type { Wait } from '../../transport/waiting.ts'
 import type { AmqpConnection, AmqpMessage } from '../client/client.ts'
 import type { ChannelOwner, RabbitMQConnection, WithChannel } from '../client/connection.ts'
 import type { RabbitMQTopology } from '../client/topology.ts'
-import { deadLetterOf } from '../dead-letters/dead-letter-message.ts'
+import { storeDeadLetter } from '../dead-letters/store-dead-letter.ts'
 import type { ResolvedRabbitMQOptions } from '../options.ts'
 import type { RabbitMQPublisher } from '../publishing/publisher.ts'
 import type { RabbitMQAcks } from './acks.ts'
@@ -37,13 +37,24 @@ export interface ConsumptionParts {
   readonly withPublisherChannel: WithChannel
 }
 
+/** What the transport needs of a consumption, with and without partitions. */
+export interface GroupConsumption extends Consumption {
+  /** The prefetch, if it stays below the configured one because of `maxInFlightBytes`. */
+  readonly limitedPrefetch: number | undefined
+  /** Resolves when deliveries may flow. */
+  start(): Promise<void>
+  /** Applies changed bindings to the group's queues. */
+  updateBindings(): Promise<void>
+}
+
 /** Interval between two checks of the exchange and the bindings, in milliseconds. */
 const CHECK_MS = 5000
 
 /** Consumes from the group's queue, on a connection of its own. */
 export class RabbitMQConsumption
-  implements Consumption, ChannelOwner, DeliveryOwner, ConsumerChannelObserver
+  implements GroupConsumption, ChannelOwner, DeliveryOwner, ConsumerChannelObserver
 {
+  readonly replayExchange = ''
   readonly #parts: ConsumptionParts
   readonly #connection: RabbitMQConnection
   readonly #queue: RabbitMQGroupQueue
@@ -91,7 +102,6 @@ export class RabbitMQConsumption
     this.#watch = new StandstillWatch(heartbeatMs, (elapsedMs) => this.#onStandstill(elapsedMs))
   }
 
-  /** Resolves when deliveries may flow. */
   async start(): Promise<void> {
     this.#watch.start()
     await this.#connection.open()
@@ -104,7 +114,6 @@ export class RabbitMQConsumption
     this.#checkTimer = setInterval(() => this.#runInBackground(this.#queue.check()), CHECK_MS).unref()
   }
 
-  /** Applies changed bindings to the queue. */
   updateBindings(): Promise<void> {
     return this.#queue.updateBindings()
   }
@@ -125,7 +134,6 @@ export class RabbitMQConsumption
     this.#surplus.close()
   }
 
-  /** The prefetch, if it stays below the configured one because of `maxInFlightBytes`. */
   get limitedPrefetch(): number | undefined {
     return this.#window.isLimited ? this.#window.prefetch : undefined
   }
@@ -207,15 +215,8 @@ export class RabbitMQConsumption
   }
 
   async publishDeadLetter(message: AmqpMessage, reason: DeadLetterReason): Promise<void> {
-    const { options, publisher, topology } = this.#parts
-    const letter = deadLetterOf(options.names, message, reason)
-    try {
-      await publisher.publishRaw(letter)
-    } catch {
-      // The exchange or the queue may have been deleted. The caller handles a second failure.
-      await this.#connection.withChannel((channel) => topology.declareDeadLetters(channel))
-      await publisher.publishRaw(letter)
-    }
+    const withChannel: WithChannel = (work) => this.#connection.withChannel(work)
+    await storeDeadLetter({ ...this.#parts, withChannel }, message, reason)
   }
 
   postpone(message: AmqpMessage, wait: Wait): Promise<void> {

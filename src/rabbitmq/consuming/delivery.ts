@@ -9,8 +9,17 @@ import type { AttemptMark, MarkedMessage } from './attempt-marks.ts'
 
 /** The operations of a consumption that a delivery uses. */
 export interface DeliveryOwner {
-  /** False after a standstill of this process, as the broker may have given its messages to another consumer. */
+  /** The exchange to which replays are published; `''` if they go to the queue itself. */
+  readonly replayExchange: string
+  /** The number of the partition; undefined if the group has none. */
+  readonly partition?: number | undefined
+  /**
+   * False after a standstill of this process, as the broker may have given its messages to another consumer, and while
+   * the partition is being given up.
+   */
   mayStart(): boolean
+  /** Called when a delivery may have nothing left that runs; see {@link RabbitMQDelivery.isBusy}. */
+  rested?(): void
   settled(delivery: RabbitMQDelivery): void
   /** Resolves when the mark is safe. */
   writeMark(marked: MarkedMessage): Promise<void>
@@ -38,6 +47,7 @@ export class RabbitMQDelivery implements Delivery {
   #isMarked: boolean
   #isStarted = false
   #isAttempting = false
+  #isBusy = false
   #attempt: number
   #markedHandlers: readonly string[]
 
@@ -51,7 +61,7 @@ export class RabbitMQDelivery implements Delivery {
     mark: AttemptMark | undefined,
   ) {
     this.message = toIncoming(raw, id)
-    this.replayTarget = isReplay(raw) ? replayTarget(this.message.headers) : undefined
+    this.replayTarget = isReplay(raw, owner.replayExchange) ? replayTarget(this.message.headers) : undefined
     this.#raw = raw
     this.#unacked = unacked
     this.#acks = acks
@@ -65,9 +75,16 @@ export class RabbitMQDelivery implements Delivery {
     this.#markedHandlers = this.settledHandlers
   }
 
+  /** True while a handler of the delivery runs, or its outcome is being written. */
+  get isBusy(): boolean {
+    return this.#isBusy
+  }
+
   describe(): Readonly<Record<string, string | number>> {
     const { routingKey, deliveryTag } = this.#raw.fields
+    const { partition } = this.#owner
     return {
+      ...(partition === undefined ? {} : { 'messaging.destination.partition.id': String(partition) }),
       'messaging.rabbitmq.destination.routing_key': routingKey,
       'messaging.rabbitmq.message.delivery_tag': deliveryTag,
     }
@@ -79,6 +96,7 @@ export class RabbitMQDelivery implements Delivery {
       this.#isStarted = true
       // Later attempts start in `beginAttempt`, after they are recorded.
       this.#isAttempting = this.deliveryCount === 1
+      this.#isBusy = this.#isAttempting
       return true
     }
     this.ack()
@@ -86,16 +104,18 @@ export class RabbitMQDelivery implements Delivery {
   }
 
   async beginAttempt(attempt: number, settledHandlers: readonly string[]): Promise<boolean> {
-    if (!this.#acks.isOpen) return false
+    if (!this.#acks.isOpen || !this.#owner.mayStart()) return false
     this.#attempt = attempt
     this.#isAttempting = true
-    return this.#writeMark(settledHandlers)
+    return this.#busily(true, () => this.#writeMark(settledHandlers))
   }
 
   async attemptFailed(_attempt: number, settledHandlers: readonly string[]): Promise<boolean> {
     this.#isAttempting = false
-    if (isRecorded(settledHandlers, this.#markedHandlers)) return true
-    return this.#acks.isOpen && this.#writeMark(settledHandlers)
+    return this.#busily(false, async () => {
+      if (isRecorded(settledHandlers, this.#markedHandlers)) return true
+      return this.#acks.isOpen && this.#writeMark(settledHandlers)
+    })
   }
 
   /**
@@ -121,8 +141,13 @@ export class RabbitMQDelivery implements Delivery {
 
   async deadLetter(reason: DeadLetterReason): Promise<boolean> {
     this.#isAttempting = false
-    await this.#owner.publishDeadLetter(this.#raw, reason)
-    this.ack()
+    // The partition was given up while this waited for a broker that did not accept the dead letter.
+    if (!this.#acks.isOpen && !this.#owner.mayStart()) return false
+    await this.#busily(false, async () => {
+      await this.#owner.publishDeadLetter(this.#raw, reason)
+      this.ack()
+      return true
+    })
     return true
   }
 
@@ -130,8 +155,24 @@ export class RabbitMQDelivery implements Delivery {
     this.#isAttempting = false
     // The broker redelivers the message.
     if (!this.#acks.isOpen) return false
-    await this.#owner.postpone(this.#raw, wait)
-    return true
+    // Its acknowledgment follows.
+    return this.#busily(true, async () => {
+      await this.#owner.postpone(this.#raw, wait)
+      return true
+    })
+  }
+
+  /** @param isBusyAfter - whether a handler runs if the work returns true. */
+  async #busily(isBusyAfter: boolean, work: () => Promise<boolean>): Promise<boolean> {
+    this.#isBusy = true
+    let isDone = false
+    try {
+      isDone = await work()
+      return isDone
+    } finally {
+      this.#isBusy = isDone && isBusyAfter
+      this.#owner.rested?.()
+    }
   }
 
   async #writeMark(settledHandlers: readonly string[]): Promise<boolean> {
@@ -151,10 +192,10 @@ export function isRedelivered({ fields }: AmqpMessage): boolean {
 }
 
 /**
- * True if the message was published to the queue itself, as a replay is, and not to the bus's exchange. The broker sets
- * the exchange of a message, so a producer cannot forge it. A broker that dead-letters to this queue also uses the
- * default exchange, but adds `x-death`, which a replay does not have.
+ * True if the message was published to the group alone, as a replay is, and not to the bus's exchange. The broker sets
+ * the exchange of a message, so a producer cannot forge it. A broker that dead-letters to this group also uses the
+ * same exchange, but adds `x-death`, which a replay does not have.
  */
-function isReplay({ fields, properties }: AmqpMessage): boolean {
-  return fields.exchange === '' && properties.headers?.['x-death'] === undefined
+function isReplay({ fields, properties }: AmqpMessage, replayExchange: string): boolean {
+  return fields.exchange === replayExchange && properties.headers?.['x-death'] === undefined
 }

@@ -42,7 +42,7 @@ export class RabbitMQGroupQueue {
   declare(isKnown: boolean): Promise<void> {
     const { connection, topology, bindings, options } = this.#parts
     return this.#mutex.runExclusive(async () => {
-      const isLost = isKnown && (await this.#isAbsent((channel) => channel.checkQueue(options.names.queue)))
+      const lost = isKnown ? await this.#missingQueues() : []
       if (options.enableDlq) await this.#declareDeadLetters()
       const otherConsumers = await connection.withChannel(async (channel) => {
         const consumers = await topology.declareForConsuming(channel)
@@ -50,7 +50,7 @@ export class RabbitMQGroupQueue {
         return consumers
       })
       await this.#writeRecords(otherConsumers === 0)
-      if (isLost) this.#reportLoss()
+      for (const queue of lost) this.#reportLoss(queue)
     })
   }
 
@@ -64,36 +64,45 @@ export class RabbitMQGroupQueue {
     return this.#nextUpdate
   }
 
-  /** Restores the exchange and the bindings if they are gone: the broker does not notify a consumer of that. */
+  /** Restores the exchanges and the bindings if they are gone: the broker does not notify a consumer of that. */
   check(): Promise<void> {
-    const { connection, topology, bindings, options, notify } = this.#parts
-    const { exchange } = options.names
+    const { connection, topology, bindings, notify } = this.#parts
     return this.#mutex.runExclusive(async () => {
       if (!connection.isOpen) return
-      const isGone = await this.#isAbsent((channel) => channel.checkExchange(exchange))
+      const gone: string[] = []
+      for (const exchange of topology.exchanges) {
+        if (await this.#isAbsent((channel) => channel.checkExchange(exchange))) gone.push(exchange)
+      }
       await connection.withChannel(async (channel) => {
-        if (isGone) await topology.declareForPublishing(channel)
+        if (gone.length > 0) await topology.declareForConsuming(channel)
         await bindings.repair(channel)
       })
       await this.#update()
-      if (isGone) notify({ type: 'topologyRestored', what: `exchange ${exchange}` })
+      for (const exchange of gone) notify({ type: 'topologyRestored', what: `exchange ${exchange}` })
     })
   }
 
   async #update(): Promise<void> {
-    const { connection, bindings, options } = this.#parts
+    const { connection, bindings, topology } = this.#parts
     if (!connection.isOpen || bindings.isCurrent) return
     const isOnlyConsumer = await connection.withChannel(async (channel) => {
-      const { consumerCount } = await channel.checkQueue(options.names.queue)
-      await bindings.update(channel, consumerCount <= 1)
-      return consumerCount <= 1
+      const isOnly = (await topology.countConsumers(channel)) <= 1
+      await bindings.update(channel, isOnly)
+      return isOnly
     })
     await this.#writeRecords(isOnlyConsumer)
   }
 
-  #reportLoss(): void {
-    const { options, notify } = this.#parts
-    const { queue } = options.names
+  async #missingQueues(): Promise<readonly string[]> {
+    const missing: string[] = []
+    for (const queue of this.#parts.topology.queues) {
+      if (await this.#isAbsent((channel) => channel.checkQueue(queue))) missing.push(queue)
+    }
+    return missing
+  }
+
+  #reportLoss(queue: string): void {
+    const { notify } = this.#parts
     const detail = `the queue ${queue} was deleted, with the messages in it`
     notify({ type: 'eventsLost', detail, count: undefined })
     notify({ type: 'topologyRestored', what: `queue ${queue}` })

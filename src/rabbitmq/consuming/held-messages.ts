@@ -20,6 +20,11 @@ export class HeldMessages {
     this.#undelivered = [...this.#undelivered, ...messages.filter((message) => !isRedelivered(message))]
   }
 
+  /** True while a handler runs for one of the messages, or its outcome is being written. */
+  get isBusy(): boolean {
+    return [...this.#deliveries].some(({ isBusy }) => isBusy)
+  }
+
   clear(): void {
     this.#deliveries.clear()
     this.#undelivered = []

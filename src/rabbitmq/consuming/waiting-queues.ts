@@ -116,8 +116,9 @@ export class RabbitMQWaitingQueues implements WaitingStore {
 
   #returned({ content, properties }: Copy): AmqpOutgoing {
     const { [DUE]: _due, [UNTIL]: _until, ...headers } = properties.headers ?? {}
-    const { queue } = this.#parts.options.names
-    return { exchange: '', routingKey: queue, content, properties: { ...properties, headers } }
+    const { isPartitioned, names } = this.#parts.options
+    const exchange = isPartitioned ? names.partitionExchange : ''
+    return { exchange, routingKey: names.queue, content, properties: { ...properties, headers } }
   }
 
   /** Declares classic queues: a look at the first message counts as a delivery, which quorum queues limit. */

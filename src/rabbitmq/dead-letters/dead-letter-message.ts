@@ -76,9 +76,12 @@ function hasRoomFor({ dlq_error_stack: stack = '' }: Record<string, string>, kep
   return stack === '' || sizeOf(Object.entries(kept)) + Buffer.byteLength(stack) < MAX_HEADER_BYTES
 }
 
-/** The message to publish to a queue for a replay: the original, addressed to handlers. */
+/** Where a replay is published: an exchange that leads to one group alone. */
+export type ReplayAddress = Pick<AmqpOutgoing, 'exchange' | 'routingKey'>
+
+/** The message to publish for a replay: the original, addressed to handlers. */
 export function replayOf(
-  queue: string,
+  { exchange, routingKey }: ReplayAddress,
   message: AmqpMessage,
   destination: Pick<ReplayDestination, 'handlerNames' | 'settledHandlers'>,
 ): AmqpOutgoing {
@@ -91,8 +94,8 @@ export function replayOf(
   delete headers[REPLAY_HANDLERS]
   if (destination.handlerNames.length > 0) headers[REPLAY_HANDLERS] = replayHeader(destination)
   return {
-    exchange: '',
-    routingKey: queue,
+    exchange,
+    routingKey,
     content: message.content,
     properties: keptProperties(message.properties, headers),
   }

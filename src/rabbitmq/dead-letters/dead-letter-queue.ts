@@ -6,7 +6,14 @@ import type { WithChannel } from '../client/connection.ts'
 import { type NameOptions, namesOf, type RabbitMQNames } from '../client/names.ts'
 import { undefinedIfNotFound } from '../errors.ts'
 import type { RabbitMQPublisher } from '../publishing/publisher.ts'
-import { LetterIds, messageIdOf, readLetter, readLetterReason, replayOf } from './dead-letter-message.ts'
+import {
+  LetterIds,
+  messageIdOf,
+  type ReplayAddress,
+  readLetter,
+  readLetterReason,
+  replayOf,
+} from './dead-letter-message.ts'
 
 export interface DeadLetterQueueParts {
   readonly options: NameOptions
@@ -93,7 +100,7 @@ export class RabbitMQDeadLetterQueue {
     }, 0)
   }
 
-  /** Publishes to the queue of one group through the default exchange, so that no other group gets a copy. */
+  /** Publishes to one group alone, so that no other group gets a copy. */
   replay(id: string, request: ReplayRequest): Promise<boolean> {
     const { options, group, publisher } = this.#parts
     return this.#exclusively(async (channel) => {
@@ -101,11 +108,19 @@ export class RabbitMQDeadLetterQueue {
       if (letter === undefined) return false
       const { message } = letter
       const destination = replayDestination({ ...readLetterReason(message), consumerGroup: group }, request)
-      const { queue } = namesOf(options, destination.consumerGroup)
-      await publisher.publishRaw(replayOf(queue, message, destination))
+      const names = namesOf(options, destination.consumerGroup)
+      const target = await this.#targetOf(names)
+      await publisher.publishRaw(replayOf(target, message, destination))
       channel.ack(message)
       return true
     }, false)
+  }
+
+  /** A group without partitions is reached by its queue, through the default exchange. */
+  async #targetOf({ queue, partitionExchange }: RabbitMQNames): Promise<ReplayAddress> {
+    const lookup = this.#parts.withChannel((channel) => channel.checkExchange(partitionExchange))
+    const isPartitioned = (await undefinedIfNotFound(lookup)) !== undefined
+    return { exchange: isPartitioned ? partitionExchange : '', routingKey: queue }
   }
 
   remove(ids: readonly string[]): Promise<number> {

@@ -1,13 +1,14 @@
-import type { BrokerOptions, EventBus } from '../../bus/index.ts'
+import type { BrokerOptions, EventBus, PartitionOptions } from '../../bus/index.ts'
 import type { Logger } from '../../index.ts'
 import type { RawMessage } from '../memory-broker.ts'
 import type { Capability } from './capabilities.ts'
 
 /**
  * Options that the suite passes to a bus. For an `InMemoryEventBus`, use those that it knows; for a broker bus, pass
- * all of them.
+ * all of them. If the topics of the broker have partitions of their own, create a topic with `partitions` instead of
+ * passing that number and `ordering` on.
  */
-export interface CreateBusOptions extends BrokerOptions {
+export interface CreateBusOptions extends BrokerOptions, PartitionOptions {
   /** Unique for each test: letters, digits and dashes. Use it as stream prefix, exchange name or topic prefix. */
   readonly scope: string
   readonly consumerGroup: string

@@ -6,6 +6,7 @@ export const CAPABILITIES = {
   consumerGroups: 'shares events within a consumer group, and delivers all events to each group',
   groupTypes: 'stores which event types the members of a group handle (`Transport.groupTypes`)',
   lanes: 'keeps the order of an aggregate across publishes, and handles aggregates concurrently',
+  sharedOrder: 'keeps the order of an aggregate across the consumers of a group that wants it',
   retry: 'retries failed handlers',
   waiting: 'keeps events on the broker during long waits for a retry (`Transport.waiting`)',
   orderedWaits:

@@ -22,6 +22,7 @@ import { redeliveryTests } from './redelivery.ts'
 import { replayTests } from './replays.ts'
 import { rolloutTests } from './rollouts.ts'
 import { DEFAULT_WAIT_MS, Scene } from './scene.ts'
+import { sharedOrderTests } from './shared-order.ts'
 import { stoppingTests } from './stopping.ts'
 import { mixedVersionTests, versionTests } from './versions.ts'
 import { waitTests } from './waits.ts'
@@ -43,7 +44,7 @@ const SUITE: Readonly<Record<string, readonly ConformanceTest[]>> = {
   waits: waitTests,
   'outages of handlers': handlerOutageTests,
   middleware: middlewareTests,
-  order: orderTests,
+  order: [...orderTests, ...sharedOrderTests],
   'dead letters': deadLetterTests,
   replays: replayTests,
   poison: poisonTests,

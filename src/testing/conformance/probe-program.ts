@@ -3,6 +3,7 @@ import { createInterface } from 'node:readline'
 import type { EventBus, Logger } from '../../index.ts'
 import type { CreateBus } from './bus-under-test.ts'
 import { Noted, series } from './events.ts'
+import { SHARED } from './ordered-workers.ts'
 import { Before, During, Later } from './rolled-events.ts'
 
 const [, , moduleUrl = '', scope = '', mode = ''] = process.argv
@@ -11,7 +12,8 @@ const logger: Logger = { debug: quiet, info: quiet, warn: quiet, error: quiet }
 
 // By the contract of the suite, the module exports `create`.
 const { create } = (await import(moduleUrl)) as { readonly create: CreateBus }
-const bus = await create({ scope, consumerGroup: 'main', logger, concurrency: 20 })
+const group = mode === 'share' ? SHARED : { consumerGroup: 'main', concurrency: 20 }
+const bus = await create({ scope, logger, ...group })
 
 /** Publishes, consumes, retries, publishes in the background and shuts down. The process must exit then. */
 async function comeAndGo(bus: EventBus): Promise<void> {
@@ -48,6 +50,16 @@ async function hang(bus: EventBus): Promise<void> {
   await bus.startConsuming()
 }
 
+/** Consumes, and prints each event that it starts to handle, with the time by a clock that all processes share. */
+async function share(bus: EventBus): Promise<void> {
+  bus.subscribe(Noted, ({ aggregateId, n }) =>
+    console.log(`started ${aggregateId} ${n} ${process.hrtime.bigint()}`),
+  )
+  bus.startConsumingInBackground()
+  await bus.whenConsuming()
+  console.log('consuming')
+}
+
 const before = (n: number) => new Before({ aggregateId: `Order-${n % 3}`, n })
 const during = (count: number) => new During({ aggregateId: `Order-${count % 3}`, count })
 const later = (count: number) => new Later({ aggregateId: `Order-${count % 3}`, count })
@@ -78,7 +90,7 @@ async function release(
 }
 
 const MODES: Readonly<Record<string, (bus: EventBus) => Promise<void>>> = {
-  ...{ comeAndGo, publishOnly, hang },
+  ...{ comeAndGo, publishOnly, hang, share },
   before: (it) => release(it, Before, before),
   during: (it) => release(it, During, during),
   later: (it) => release(it, Later, later),

@@ -15,7 +15,7 @@ export class Probe {
   readonly process: ChildProcess
   output = ''
 
-  constructor(scene: Scene, mode: 'comeAndGo' | 'publishOnly' | 'hang' | Release) {
+  constructor(scene: Scene, mode: 'comeAndGo' | 'publishOnly' | 'hang' | 'share' | Release) {
     this.process = spawn(process.execPath, [PROGRAM, scene.module ?? '', scene.scope, mode], {
       stdio: ['pipe', 'pipe', 'pipe'],
     })

@@ -2,7 +2,13 @@ import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import { inspect } from 'node:util'
-import { BrokerEventBus, type BrokerOptions, type BusNotice, type EventBus } from '../../index.ts'
+import {
+  BrokerEventBus,
+  type BrokerOptions,
+  type BusNotice,
+  type EventBus,
+  type PartitionOptions,
+} from '../../index.ts'
 import type { RawMessage } from '../memory-broker.ts'
 import { waitFor } from '../wait-for.ts'
 import type { BusFaults, CreateBus, DescribeEventBusOptions } from './bus-under-test.ts'
@@ -19,6 +25,9 @@ const PING_PAUSE_MS = 50
 
 /** Fast retries without jitter, so that a test can compare delays. */
 const QUICK: BrokerOptions = { retryBaseDelayMs: 10, retryMaxDelayMs: 1000, retryJitter: 0 }
+
+/** Options of a bus in a test. */
+export type SceneOptions = BrokerOptions & PartitionOptions
 
 /** The environment of one test: a fresh scope, the buses that were created in it, and their log. */
 export class Scene {
@@ -56,14 +65,14 @@ export class Scene {
   }
 
   /** A bus, by default of the group `main`. */
-  async bus(options: BrokerOptions = {}): Promise<EventBus> {
+  async bus(options: SceneOptions = {}): Promise<EventBus> {
     const all = { ...QUICK, consumerGroup: 'main', logger: this.log, ...options }
     const bus = await this.#create({ ...all, scope: this.scope, logger: this.log })
     this.#buses.push(bus)
     return bus
   }
 
-  async brokerBus(options: BrokerOptions = {}): Promise<BrokerEventBus> {
+  async brokerBus(options: SceneOptions = {}): Promise<BrokerEventBus> {
     const bus = await this.bus(options)
     assert.ok(bus instanceof BrokerEventBus, 'a bus that does not lack "consuming" is a BrokerEventBus')
     return bus
@@ -72,7 +81,7 @@ export class Scene {
   /** A broker bus that consumes. @param subscribe - called before it starts. */
   async consumer(
     subscribe: (bus: BrokerEventBus) => void,
-    options: BrokerOptions = {},
+    options: SceneOptions = {},
   ): Promise<BrokerEventBus> {
     const bus = await this.brokerBus(options)
     subscribe(bus)

@@ -8,6 +8,7 @@ import { type DeliveryOwner, RabbitMQDelivery } from '../../../src/rabbitmq/cons
 import type { Delivery, Intake } from '../../../src/transport/transport.ts'
 
 const owner: DeliveryOwner = {
+  replayExchange: '',
   mayStart: () => true,
   settled: () => undefined,
   writeMark: () => Promise.resolve(),

@@ -1,0 +1,120 @@
+import type { BrokerEventBus } from '../../index.ts'
+import { type Noted, noted } from './events.ts'
+import type { Scene, SceneOptions } from './scene.ts'
+
+/** Options of a group whose workers share the aggregates and keep the order of each. */
+export const SHARED = {
+  consumerGroup: 'shared',
+  partitions: 8,
+  // Few messages, so that no worker holds most of the events of a test.
+  concurrency: 4,
+  maxInFlight: 40,
+} as const satisfies SceneOptions
+
+/** Rounds that are published together. */
+const BACKLOG = 4
+
+/** A handler started for event number `n` of an aggregate. */
+export interface WorkerRun {
+  readonly worker: string
+  readonly aggregateId: string
+  readonly n: number
+  /** In nanoseconds, by a clock that all processes of the machine share. */
+  readonly time: bigint
+}
+
+/** Publishes rounds of one event for each of many aggregates, and has workers that record their runs. */
+export class OrderedWorkers {
+  readonly runs: WorkerRun[] = []
+  readonly #scene: Scene
+  readonly #publisher: BrokerEventBus
+  readonly #aggregates: readonly string[]
+  readonly #gone = new Set<string>()
+  #rounds = 0
+
+  static async start(scene: Scene, aggregates: number): Promise<OrderedWorkers> {
+    const first = await scene.consumer(() => undefined, SHARED)
+    await first.shutdown()
+    return new OrderedWorkers(scene, await scene.brokerBus(SHARED), aggregates)
+  }
+
+  private constructor(scene: Scene, publisher: BrokerEventBus, aggregates: number) {
+    this.#scene = scene
+    this.#publisher = publisher
+    this.#aggregates = Array.from({ length: aggregates }, (_, index) => `Order-${index}`)
+  }
+
+  /** Starts a worker in this process. */
+  worker(
+    worker: string,
+    subscribe: (bus: BrokerEventBus, handler: (event: Noted) => unknown) => void,
+  ): Promise<BrokerEventBus> {
+    const handler = async ({ aggregateId, n }: Noted) => {
+      // A process that was killed would run no handler.
+      if (this.#gone.has(worker)) return
+      this.runs.push({ worker, aggregateId, n, time: process.hrtime.bigint() })
+      await new Promise((resolve) => setTimeout(resolve, 1))
+    }
+    return this.#scene.consumer((bus) => subscribe(bus, handler), SHARED)
+  }
+
+  /** Makes a worker vanish. Its runs no longer count. */
+  async crash(worker: string, bus: BrokerEventBus): Promise<void> {
+    this.#gone.add(worker)
+    await this.#scene.crash(bus)
+  }
+
+  /** Publishes rounds in one call, so that several events of each aggregate wait at the same time. */
+  async publish(rounds = BACKLOG): Promise<void> {
+    const numbers = Array.from({ length: rounds }, (_, index) => this.#rounds + index)
+    this.#rounds += rounds
+    await this.#publisher.publish(
+      numbers.flatMap((n) => this.#aggregates.map((aggregateId) => noted(aggregateId, n))),
+    )
+  }
+
+  /** Publishes rounds until a condition is met. */
+  async publishUntil(what: string, condition: () => unknown, seen: () => unknown = () => ''): Promise<void> {
+    let isMet = false
+    const end = () => {
+      isMet = true
+    }
+    const met = this.#scene.until(what, condition, seen)
+    met.then(end, end)
+    do await Promise.all([this.publish(), this.#pause()])
+    while (!isMet)
+    await met
+  }
+
+  /** Waits until each event of all rounds was handled. */
+  async allHandled(runs: () => readonly WorkerRun[] = () => this.runs): Promise<void> {
+    const expected = this.#rounds * this.#aggregates.length
+    const distinct = () => new Set(runs().map(({ aggregateId, n }) => `${aggregateId} ${n}`)).size
+    await this.#scene.until(`${expected} events`, () => distinct() === expected, distinct)
+  }
+
+  /** Leaves the processors to the workers. */
+  #pause(): Promise<void> {
+    return new Promise((resolve) => setTimeout(resolve, 50))
+  }
+}
+
+/**
+ * The faults in the order of each aggregate. After a crash, the events of an aggregate may come again from an earlier one
+ * on, but then each of its successors comes again, too: no event follows one that is not its predecessor or later.
+ */
+export function orderFaults(runs: readonly WorkerRun[]): readonly string[] {
+  const ordered = runs.toSorted((a, b) => (a.time < b.time ? -1 : 1))
+  return [...Map.groupBy(ordered, ({ aggregateId }) => aggregateId)].flatMap(([aggregateId, ofOne]) => {
+    const highest = Math.max(...ofOne.map(({ n }) => n))
+    const end = ofOne.at(-1)?.n === highest ? [] : [`${aggregateId} does not end with ${highest}`]
+    return ofOne
+      .flatMap(({ n, worker }, index) => {
+        const previous = ofOne[index - 1]
+        return n <= (previous?.n ?? -1) + 1
+          ? []
+          : [`${aggregateId}: ${n} in ${worker} after ${previous?.n} in ${previous?.worker}`]
+      })
+      .concat(end)
+  })
+}
