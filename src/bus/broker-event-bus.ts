@@ -60,6 +60,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
     const logger = resolveLogger(options.logger)
     const handlers: HandlerRegistry = new HandlerRegistry(options.registry, {
       needsNames: true,
+      maxHeld: () => Math.min(maxInFlight, transport.maxHeld ?? Number.POSITIVE_INFINITY),
       longWaitProblem: ({ order }) => longWaitProblem(transport, order),
     })
     const background = new BackgroundPublishes(options.maxBackgroundPublishes, logger)

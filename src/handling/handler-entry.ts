@@ -79,6 +79,7 @@ export function readHandler(
   handler: unknown,
   options: SubscribeOptions | undefined,
   onPause: PauseListener = () => undefined,
+  maxHeld = Number.POSITIVE_INFINITY,
 ): ReadHandler {
   // A program without types may pass null.
   const { name, aliases: givenAliases, ...policyOptions } = options ?? {}
@@ -92,18 +93,24 @@ export function readHandler(
     const problem = 'longWaits needs a name, by which later processes find the handler of a waiting event'
     throw new ConfigError(`subscribe ${displayName}`, [problem])
   }
-  const limit = limitOf(policy, displayName, onPause)
+  const limit = limitOf(policy, { handlerName: displayName, onPause, maxHeld })
   return { handler, invoke, accepts, id, aliases: Object.freeze([...aliases]), displayName, policy, limit }
+}
+
+interface LimitedHandler {
+  readonly handlerName: string
+  readonly onPause: PauseListener
+  /** Maximum number of events that the process holds. */
+  readonly maxHeld: number
 }
 
 function limitOf(
   policy: GivenPolicy | undefined,
-  handlerName: string,
-  onPause: PauseListener,
+  { handlerName, onPause, maxHeld }: LimitedHandler,
 ): HandlerLimit | undefined {
   if (policy === undefined) return undefined
   const { concurrency, ratePerSecond, outageGuard } = policy
-  const options = guardOptions(`subscribe ${handlerName}`, outageGuard)
+  const options = guardOptions(`subscribe ${handlerName}`, outageGuard, maxHeld)
   if ((concurrency ?? ratePerSecond ?? options) === undefined) return undefined
   const guard = options && new OutageGuard(options, (change) => onPause(handlerName, change))
   return new HandlerLimit({ concurrency, ratePerSecond, guard })

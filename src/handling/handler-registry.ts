@@ -27,6 +27,8 @@ const NO_HANDLERS: readonly HandlerEntry[] = Object.freeze([])
 export interface HandlerRegistryOptions {
   /** True if records of handlers outlive the process. */
   readonly needsNames?: boolean
+  /** Returns the maximum number of events that the process holds. */
+  readonly maxHeld?: () => number
   /** Returns why a handler cannot have such long waits; undefined if it can. */
   readonly longWaitProblem?: (longWaits: LongWaitOptions) => string | undefined
 }
@@ -40,6 +42,7 @@ export class HandlerRegistry {
   readonly #effective = new Map<string, readonly HandlerEntry[]>()
   #wildcards: readonly HandlerEntry[] = NO_HANDLERS
   readonly #needsNames: boolean
+  readonly #maxHeld: () => number
   readonly #longWaitProblem: (longWaits: LongWaitOptions) => string | undefined
   readonly #changeListeners = new Set<() => void>()
   #hasLimits = false
@@ -54,11 +57,16 @@ export class HandlerRegistry {
    */
   constructor(
     registry: EventRegistry,
-    { needsNames = false, longWaitProblem = () => undefined }: HandlerRegistryOptions = {},
+    {
+      needsNames = false,
+      longWaitProblem = () => undefined,
+      maxHeld = () => Number.POSITIVE_INFINITY,
+    }: HandlerRegistryOptions = {},
   ) {
     this.#registry = registry
     this.#needsNames = needsNames
     this.#longWaitProblem = longWaitProblem
+    this.#maxHeld = maxHeld
   }
 
   /**
@@ -205,7 +213,7 @@ export class HandlerRegistry {
 
   /** @throws TypeError, ConfigError */
   #read(handler: unknown, options?: SubscribeOptions): ReadHandler {
-    const read = readHandler(handler, options, this.#onPause)
+    const read = readHandler(handler, options, this.#onPause, this.#maxHeld())
     const longWaits = read.policy?.longWaits
     const problem = longWaits && this.#longWaitProblem(longWaits)
     if (problem !== undefined) throw new ConfigError(`subscribe ${read.displayName}`, [problem])

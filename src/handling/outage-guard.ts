@@ -5,8 +5,8 @@ import { durationMs, positiveInteger, resolveOptions } from '../kit/options.ts'
 export interface OutageGuardOptions {
   /**
    * Number of different events that fail for the same reason within `withinMs`, while no more events succeed. Of the
-   * successes before the first failure, at most this number counts. Default 10. The bus must be able to hold as many
-   * events (`maxInFlight`, `prefetchCount`).
+   * successes before the first failure, at most this number counts. Default 10. If the process holds fewer events
+   * (`maxInFlight`, `prefetchCount`), their number, but at least 2.
    */
   readonly failures?: number
   /** Length of the window in which failures are counted, in milliseconds. Default 10,000. */
@@ -31,18 +31,25 @@ export const outageGuardRules = {
   maxProbeDelayMs: durationMs,
 }
 
+/** The fewest different events whose failures pause a handler because the process holds no more. */
+const LEAST_EVENTS = 2
+
 /** @returns undefined if there is no guard. @throws ConfigError */
 export function guardOptions(
   subject: string,
   given: boolean | OutageGuardOptions | undefined,
+  maxHeld: number,
 ): Required<OutageGuardOptions> | undefined {
   if (given === undefined || given === false) return undefined
-  return resolveOptions(
+  const options = resolveOptions(
     `${subject} outageGuard`,
     given === true ? {} : given,
     outageGuardDefaults,
     outageGuardRules,
   )
+  // A process that holds fewer events would never pause. One event alone does not show an outage.
+  const failures = Math.min(options.failures, Math.max(LEAST_EVENTS, maxHeld))
+  return { ...options, failures }
 }
 
 /** The events that failed for one reason in the current window. */

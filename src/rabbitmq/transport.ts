@@ -48,6 +48,7 @@ export class RabbitMQTransport implements Transport {
   readonly system = 'rabbitmq'
   readonly destination: string
   readonly server: ServerAddress | undefined = undefined
+  readonly maxHeld: number
   readonly deadLetters: RabbitMQDeadLetters
   readonly groupTypes: RabbitMQGroupTypes
   readonly waiting: RabbitMQWaitingQueues
@@ -72,6 +73,7 @@ export class RabbitMQTransport implements Transport {
     this.#options = options
     this.#host = host
     this.destination = options.names.exchange
+    this.maxHeld = options.prefetchCount
     const [endpoint, ...others] = options.endpoints
     // Not the endpoint itself: its URL contains the password.
     if (endpoint !== undefined && others.length === 0) {

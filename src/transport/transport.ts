@@ -250,6 +250,8 @@ export interface Transport {
    * group handle.
    */
   readonly groupTypes?: GroupTypeStore | undefined
+  /** Maximum number of messages that the transport delivers before some are settled, if it is less than the bus holds. */
+  readonly maxHeld?: number | undefined
   /** Keeps messages during long waits. Without it, `subscribe` refuses the option `longWaits`. */
   readonly waiting?: WaitingStore | undefined
 

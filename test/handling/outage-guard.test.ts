@@ -6,7 +6,7 @@ const DOWN = new RangeError('the database does not answer')
 
 function guard() {
   const changes: GuardChange[] = []
-  const options = guardOptions('test', { failures: 5, withinMs: 60_000, probeDelayMs: 60_000 })
+  const options = guardOptions('test', { failures: 5, withinMs: 60_000, probeDelayMs: 60_000 }, Infinity)
   if (options === undefined) throw new Error('no options')
   return { guard: new OutageGuard(options, (change) => changes.push(change)), changes }
 }
@@ -40,4 +40,12 @@ it('counts an event once, however often it fails', () => {
   for (let n = 0; n < 100; n += 1) single.failed(failing, DOWN)
 
   expect(changes).toEqual([])
+})
+
+it.each([
+  [100, 10],
+  [4, 4],
+  [1, 2],
+])('of a process that holds at most %d events pauses after %d failures', (maxHeld, failures) => {
+  expect(guardOptions('test', true, maxHeld)?.failures).toBe(failures)
 })

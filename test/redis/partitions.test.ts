@@ -177,3 +177,27 @@ it('has one active worker on a stream without partitions if the group wants orde
 
   expect(inversions(handled)).toEqual([])
 })
+
+it('keeps waiting events of several partitions apart, although their entries have the same id', async () => {
+  const client = await connectClient()
+  const modelPrefix = freshPrefix()
+  await createBus({ streamPrefix: modelPrefix }).publish([new Noted({ aggregateId: 'a', n: 0 })])
+  const entries = await client.xRange(`${modelPrefix}:stream`, '-', '+')
+  const fields = entries?.[0]?.message ?? {}
+  const streamPrefix = freshPrefix()
+  const bus = createBus({ streamPrefix, partitions: 4 })
+  const attempts: number[] = []
+  const longWaits = { fromMs: 100, order: 'giveUp' } as const
+  const handler = (_event: Noted, { attempt }: { readonly attempt: number }) => {
+    attempts.push(attempt)
+    if (attempt === 1) throw new Error('planned')
+  }
+  bus.subscribe(Noted, handler, { name: 'waits', retryDelaysMs: [500], longWaits })
+  await consume(bus)
+
+  for (const partition of [0, 1, 2, 3])
+    await client.xAdd(`{${streamPrefix}}:stream:${partition}of4`, '1-1', fields)
+  await waitFor(() => expect(attempts).toHaveLength(8))
+
+  expect(attempts.toSorted()).toEqual([1, 1, 1, 1, 2, 2, 2, 2])
+})

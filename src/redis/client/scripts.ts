@@ -170,7 +170,7 @@ end
  * not own the entry, 2, without effect, if the script cannot copy the entry, and 3, without effect, in the mode `behind`
  * if the order is empty.
  */
-const POSTPONE = `${OWNED}${PLACE_IN_ORDER}
+const POSTPONE = `${FENCED}${OWNED}${PLACE_IN_ORDER}
 if not owned(KEYS[1], ARGV[1], ARGV[3], ARGV[2]) then return 0 end
 if ARGV[8] == 'behind' then
   if redis.call('EXISTS', KEYS[4]) == 0 then return 3 end
@@ -199,7 +199,7 @@ place(KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3])
 return 1`
 
 /** KEYS: due times, order; ARGV: member. Removes the first member of an order, and makes the next one due. */
-const PASS_ON = `${NOW}
+const PASS_ON = `${FENCED}${NOW}
 if redis.call('LINDEX', KEYS[2], 0) ~= ARGV[1] then return 0 end
 redis.call('LPOP', KEYS[2])
 local following = redis.call('LINDEX', KEYS[2], 0)
@@ -288,7 +288,16 @@ return handled`
 /** The reply of a script whose fence is no longer valid, or whose entry belongs to another consumer. */
 export const FENCED_OFF = -1
 
-const FENCED_SCRIPTS = { RENEW, RECORD_ATTEMPT, RELEASE, ACKNOWLEDGE, CLAIM, DEAD_LETTER }
+const FENCED_SCRIPTS = {
+  RENEW,
+  RECORD_ATTEMPT,
+  RELEASE,
+  ACKNOWLEDGE,
+  CLAIM,
+  DEAD_LETTER,
+  POSTPONE,
+  PASS_ON,
+}
 
 const SCRIPTS = {
   REPLAY,
@@ -302,9 +311,7 @@ const SCRIPTS = {
   LEAVE,
   GIVE_UP,
   READ_LEASED,
-  POSTPONE,
   SET_DUE,
-  PASS_ON,
   NEXT_DUE,
   RELEASE_WAITING,
 }

@@ -211,8 +211,10 @@ export class RedisConsumption implements Consumption, EntryOwner {
     return isBehind
   }
 
-  passOn({ replayTarget }: HeldEntry): Promise<void> {
-    return this.#parts.waiting.passOn(replayTarget?.earlier?.place)
+  async passOn(entry: HeldEntry): Promise<boolean> {
+    const isOurs = await this.#parts.waiting.passOn(entry)
+    if (!isOurs) this.#held.drop(entry, 'lost')
+    return isOurs
   }
 
   async recordAttempt(

@@ -20,8 +20,8 @@ export interface EntryOwner {
   postpone(entry: HeldEntry, wait: Wait): Promise<boolean>
   /** @returns false if no entry waits in order; undefined if the entry belongs to another consumer by now. */
   waitBehind(entry: HeldEntry, handlerName: string): Promise<boolean | undefined>
-  /** Lets the entry behind this one follow. */
-  passOn(entry: HeldEntry): Promise<void>
+  /** Lets the entry behind this one follow. @returns false if the entry belongs to another consumer by now. */
+  passOn(entry: HeldEntry): Promise<boolean>
   /**
    * Stores the number of the attempt and the handlers that have succeeded.
    * @returns false if the entry belongs to another consumer by now.
@@ -170,8 +170,7 @@ export class HeldEntry implements Delivery {
       this.#owner.onRefused(this)
       return false
     }
-    await this.#owner.passOn(this)
-    return true
+    return this.#owner.passOn(this)
   }
 
   async #record(attempt: number, settledHandlers: readonly string[]): Promise<boolean> {

@@ -3,10 +3,11 @@ import type { TransportHost } from '../../transport/transport.ts'
 import type { Wait, WaitingStore } from '../../transport/waiting.ts'
 import { AS_BUFFERS, type RedisArgument, type RedisClient } from '../client/client.ts'
 import type { RedisLink } from '../client/link.ts'
-import { runScript } from '../client/scripts.ts'
+import { FENCED_OFF, type Fence, runFenced, runScript } from '../client/scripts.ts'
 import { commandError, isNoGroup } from '../errors.ts'
 import type { ResolvedRedisOptions } from '../options.ts'
 import { readEntries } from '../wire/entry.ts'
+import { partitionOfKey } from '../wire/partition.ts'
 import type { HeldEntry } from './held-entry.ts'
 
 /** Entries that one call of the script looks for. */
@@ -49,7 +50,7 @@ export class RedisWaitingEntries implements WaitingStore {
    * @returns false if another consumer owns the entry, or its group is gone.
    */
   async add(entry: HeldEntry, { delayMs, keepsOrder, ...wait }: Wait): Promise<boolean> {
-    return (await this.#add(entry, wait, delayMs, keepsOrder ? 'keep' : '')) !== 0
+    return (await this.#add(entry, wait, delayMs, keepsOrder ? 'keep' : '')) !== FENCED_OFF
   }
 
   /**
@@ -60,56 +61,66 @@ export class RedisWaitingEntries implements WaitingStore {
     if (entry.message.key === undefined) return false
     const wait = { handlerName, attempts: 0, firstFailedAt: new Date() }
     const outcome = await this.#add(entry, wait, 0, 'behind')
-    return outcome === 0 ? undefined : outcome !== NONE_WAITS
+    return outcome === FENCED_OFF ? undefined : outcome !== NONE_WAITS
   }
 
-  /** Lets the entry follow that waits behind this place. */
-  async passOn(place: string | undefined): Promise<void> {
-    const order = place === undefined ? undefined : this.#orderOf(place)
-    if (place === undefined || order === undefined) return
-    await this.#run(this.#parts.commands.requireClient(), 'PASS_ON', [this.#dueKey, order], [place])
+  /** Lets the entry follow that waits behind this one. @returns false if this consumer lost the partition. */
+  passOn({ replayTarget, stream, lease }: HeldEntry): Promise<boolean> {
+    return this.#passOn(replayTarget?.earlier?.place ?? '', { partition: stream.partition, lease })
+  }
+
+  async #passOn(place: string, held: Pick<Fence, 'partition' | 'lease'>): Promise<boolean> {
+    const order = placeIn(place)?.isOrdered === true ? this.#orderOf(place) : undefined
+    if (order === undefined) return true
+    const { commands, options } = this.#parts
+    const fence = { leases: options.keys.leases(options.consumerGroup), ...held }
+    try {
+      const client = commands.requireClient()
+      return (await runFenced(client, 'PASS_ON', fence, [this.#dueKey, order], [place])) !== FENCED_OFF
+    } catch (error) {
+      throw commandError(options.address, 'EVAL (ending a wait)', error)
+    }
   }
 
   async #add(
-    { message, stream, replayTarget }: HeldEntry,
+    entry: HeldEntry,
     wait: Omit<Wait, 'delayMs' | 'keepsOrder'>,
     delayMs: number,
     mode: 'keep' | 'behind' | '',
   ): Promise<unknown> {
     const { options, commands } = this.#parts
     const { consumerGroup, consumerName, keys, address } = options
-    const hasOrder = mode !== '' && message.key !== undefined
-    // Both streams of a group may have an entry with the same id.
-    const origin = `${stream.deletesSettled ? 'replay' : 'stream'}:${message.id}`
-    const member = hasOrder
-      ? (replayTarget?.earlier?.place ?? JSON.stringify([origin, wait.handlerName, message.key]))
-      : `${origin}:${wait.handlerName}`
-    const key = keys.waitingEntry(consumerGroup, member)
-    const order = (hasOrder ? this.#orderOf(member) : undefined) ?? key
-    const header = [REPLAY_HANDLERS, waitHeader(wait, hasOrder ? member : undefined)] as const
+    const { entryId, stream, lease } = entry
+    const { member, isOrdered } = placeOf(entry, wait.handlerName, mode !== '')
+    const copy = {
+      key: keys.waitingEntry(consumerGroup, member),
+      header: [REPLAY_HANDLERS, waitHeader(wait, isOrdered ? member : undefined)],
+    }
+    const order = this.#orderOf(member)
+    const place = isOrdered ? mode : ''
     const delay = String(Math.ceil(delayMs))
     const client = commands.requireClient()
-    const place = hasOrder ? mode : ''
     try {
-      const outcome = await runScript(
+      const outcome = await runFenced(
         client,
         'POSTPONE',
-        [stream.key, this.#dueKey, key, order],
-        [consumerGroup, consumerName, message.id, member, delay, ...header, place],
+        { leases: keys.leases(consumerGroup), partition: stream.partition, lease },
+        [stream.key, this.#dueKey, copy.key, order],
+        [consumerGroup, consumerName, entryId, member, delay, ...copy.header, place],
       )
+      if (outcome === 0) return FENCED_OFF
       if (outcome !== NEEDS_TWO_STEPS) return outcome
-      await this.#addInTwoSteps(client, { message, stream, key, header })
+      await this.#addInTwoSteps(client, entry, copy)
       return await runScript(client, 'SET_DUE', [this.#dueKey, order], [member, delay, place])
     } catch (error) {
-      if (isNoGroup(error)) return 0
+      if (isNoGroup(error)) return FENCED_OFF
       throw commandError(address, 'EVAL (postponing)', error)
     }
   }
 
-  /** The key of the order in which a member has a place; undefined if it has none. */
-  #orderOf(member: string): string | undefined {
-    const [, handlerName, key] = parseNames(member) ?? []
-    if (handlerName === undefined || key === undefined) return undefined
+  /** The key of the order in which a member has a place, if it has one. */
+  #orderOf(member: string): string {
+    const { handlerName = '', key = '' } = placeIn(member) ?? {}
     const { keys, consumerGroup } = this.#parts.options
     return keys.waitingOrder(consumerGroup, handlerName, key)
   }
@@ -132,10 +143,11 @@ export class RedisWaitingEntries implements WaitingStore {
   /** Stores the copy before it becomes due. */
   async #addInTwoSteps(
     client: RedisClient,
-    { message, stream, key, header }: Pick<HeldEntry, 'message' | 'stream'> & CopyTarget,
+    { message, entryId, stream }: HeldEntry,
+    { key, header }: CopyTarget,
   ): Promise<void> {
     const [entry] = readEntries(
-      await client.sendCommand(['XRANGE', stream.key, message.id, message.id], AS_BUFFERS),
+      await client.sendCommand(['XRANGE', stream.key, entryId, entryId], AS_BUFFERS),
     )
     // If the entry was trimmed, only the decoded message is left.
     const body = typeof message.body === 'string' ? message.body : Buffer.from(message.body)
@@ -152,10 +164,12 @@ export class RedisWaitingEntries implements WaitingStore {
     const group = options.consumerGroup
     const client = commands.requireClient()
     const key = waitingEntry(group, member)
-    const outcome = await this.#run(client, 'RELEASE_WAITING', [this.#dueKey, key, replays(group)], [member])
-    if (outcome === NEEDS_TWO_STEPS) await this.#releaseInTwoSteps(key, member, replays(group))
+    const partition = partitionOfKey(placeIn(member)?.key, options.partitions)
+    const to = replays(group, partition)
+    const outcome = await this.#run(client, 'RELEASE_WAITING', [this.#dueKey, key, to], [member])
+    if (outcome === NEEDS_TWO_STEPS) await this.#releaseInTwoSteps(key, member, to)
     if (outcome !== 'lost') return
-    await this.passOn(member)
+    await this.#passOn(member, { partition, lease: undefined })
     const detail = `the key ${key} of an event that waited for its next attempt was deleted`
     host.notify({ type: 'eventsLost', detail, count: 1 })
   }
@@ -171,7 +185,7 @@ export class RedisWaitingEntries implements WaitingStore {
 
   async #run(
     client: RedisClient,
-    name: 'NEXT_DUE' | 'RELEASE_WAITING' | 'PASS_ON',
+    name: 'NEXT_DUE' | 'RELEASE_WAITING',
     keys: readonly string[],
     args: readonly string[],
   ): Promise<unknown> {
@@ -190,6 +204,38 @@ export class RedisWaitingEntries implements WaitingStore {
       throw commandError(given.address, String(command[0]), error)
     }
   }
+}
+
+/** What a member of the due times says. */
+interface Place {
+  readonly handlerName: string
+  /** The aggregate; undefined if the message has none. */
+  readonly key: string | undefined
+  readonly isOrdered: boolean
+}
+
+/** The member of an entry. It stays the same while an entry that keeps its order waits several times. */
+function placeOf(
+  { message, entryId, stream, replayTarget }: HeldEntry,
+  handlerName: string,
+  keepsOrder: boolean,
+): { readonly member: string; readonly isOrdered: boolean } {
+  const isOrdered = keepsOrder && message.key !== undefined
+  const given = isOrdered ? replayTarget?.earlier?.place : undefined
+  // Streams of a group may have entries with the same id.
+  const fields = [
+    `${stream.key} ${entryId}`,
+    handlerName,
+    ...(message.key === undefined ? [] : [message.key]),
+  ]
+  return { member: given ?? JSON.stringify(isOrdered ? [...fields, IN_ORDER] : fields), isOrdered }
+}
+
+const IN_ORDER = 'in order'
+
+function placeIn(member: string): Place | undefined {
+  const [, handlerName, key, order] = parseNames(member) ?? []
+  return handlerName === undefined ? undefined : { handlerName, key, isOrdered: order === IN_ORDER }
 }
 
 interface CopyTarget {

@@ -26,9 +26,9 @@ export class RecordingOwner implements EntryOwner {
     return Promise.resolve(false)
   }
 
-  passOn({ message }: HeldEntry): Promise<void> {
+  passOn({ message }: HeldEntry): Promise<boolean> {
     this.calls.push(`passOn ${message.id}`)
-    return Promise.resolve()
+    return Promise.resolve(true)
   }
 
   recordAttempt(
