@@ -103,8 +103,7 @@ export class HeldEntry implements Delivery {
   }
 
   begin(): boolean {
-    if (!this.#owner.isCurrent || !this.#isLeased()) this.isLost = true
-    if (this.isLost || this.#owner.isBlocked(this)) {
+    if (!this.#isHeld() || this.#owner.isBlocked(this)) {
       this.#owner.onRefused(this)
       return false
     }
@@ -154,9 +153,8 @@ export class HeldEntry implements Delivery {
 
   async postpone(wait: Wait): Promise<boolean> {
     this.isAttempting = false
-    if (this.#isHeld()) return this.#owner.postpone(this, wait)
-    this.#owner.onRefused(this)
-    return false
+    if (!this.#isLeased() && this.lease?.state !== 'ending') return this.#refuse()
+    return this.#whileBusy(() => this.#owner.postpone(this, wait))
   }
 
   async waitBehind(handlerName: string): Promise<boolean | undefined> {
@@ -194,6 +192,12 @@ export class HeldEntry implements Delivery {
     } finally {
       this.isBusy = false
     }
+  }
+
+  /** False if this consumer was suspended or not connected for so long that another one may own the entry by now. */
+  #isHeld(): boolean {
+    if (!this.#owner.isCurrent || !this.#isLeased()) this.isLost = true
+    return !this.isLost
   }
 
   /** False if this consumer may not start an attempt: its lease has expired, or its partition is being given up. */
