@@ -153,9 +153,8 @@ export class HeldEntry implements Delivery {
 
   async postpone(wait: Wait): Promise<boolean> {
     this.isAttempting = false
-    if (this.#isHeld()) return this.#owner.postpone(this, wait)
-    this.#owner.onRefused(this)
-    return false
+    if (!this.#isLeased() && this.lease?.state !== 'ending') return this.#refuse()
+    return this.#whileBusy(() => this.#owner.postpone(this, wait))
   }
 
   async waitBehind(handlerName: string): Promise<boolean | undefined> {
@@ -195,7 +194,7 @@ export class HeldEntry implements Delivery {
     }
   }
 
-  /** False if this consumer may neither start an attempt nor move the entry. The entry is lost then. */
+  /** False if this consumer was suspended or not connected for so long that another one may own the entry by now. */
   #isHeld(): boolean {
     if (!this.#owner.isCurrent || !this.#isLeased()) this.isLost = true
     return !this.isLost
