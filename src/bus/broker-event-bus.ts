@@ -4,6 +4,7 @@ import { Dispatcher } from '../handling/dispatcher.ts'
 import { FailurePolicies } from '../handling/failure-policy.ts'
 import { HandlerRegistry } from '../handling/handler-registry.ts'
 import { HandlingMiddlewares } from '../handling/handling-middleware.ts'
+import type { LongWaitOptions } from '../handling/long-waits.ts'
 import { refuseInHandlerOf, stopFromAnywhere } from '../handling/running-handlers.ts'
 import type { Logger } from '../observability/logger.ts'
 import { MeterSource } from '../observability/meter.ts'
@@ -17,6 +18,7 @@ import { BrokerShutdown } from './broker-shutdown.ts'
 import { ConsumerLifecycle } from './consuming/consumer-lifecycle.ts'
 import { GroupTypes } from './consuming/group-types.ts'
 import { ConsumerPipeline } from './consuming/pipeline.ts'
+import { WaitingReleases } from './consuming/waiting-releases.ts'
 import { DeadLetterQueue } from './dead-letters/dead-letter-queue.ts'
 import { BusClosedError } from './errors.ts'
 import { checkedTimeout, EventBus, type ShutdownOptions } from './event-bus.ts'
@@ -56,7 +58,10 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
     const { consumerGroup, codec, enableDlq, concurrency, maxInFlight, maxInFlightBytes } = options
     const { handlerTimeoutMs, propagateCausation, publishTimeoutMs, shutdownTimeoutMs } = options
     const logger = resolveLogger(options.logger)
-    const handlers = new HandlerRegistry(options.registry, { needsNames: true })
+    const handlers: HandlerRegistry = new HandlerRegistry(options.registry, {
+      needsNames: true,
+      longWaitProblem: ({ order }) => longWaitProblem(transport, order),
+    })
     const background = new BackgroundPublishes(options.maxBackgroundPublishes, logger)
     const middleware = new HandlingMiddlewares()
     super({ handlers, background, middleware, propagateCausation })
@@ -112,6 +117,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
     })
     const policies = new FailurePolicies(options, logger)
     const groupTypes = new GroupTypes({ store: transport.groupTypes, handlers, logger })
+    const releases = new WaitingReleases({ store: transport.waiting, handlers, counters, logger })
     const createPipeline = () => {
       warnOfUnnamedHandlers(handlers, logger)
       return new ConsumerPipeline({
@@ -134,6 +140,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
         metrics,
         tracer,
         logger,
+        onPostponed: (delayMs) => releases.expect(delayMs),
       })
     }
     const connect = () => this.connect()
@@ -141,7 +148,10 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
       transport,
       createPipeline,
       connect,
-      announce: (stopped) => groupTypes.start(stopped),
+      announce: async (stopped) => {
+        await groupTypes.start(stopped)
+        await releases.start(stopped)
+      },
       counters,
       logger,
     })
@@ -241,6 +251,17 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
     return this.#counters.snapshot(this.background.failed)
   }
 
+  /**
+   * Number of events of this bus's consumer group that wait for a later attempt of one handler (`longWaits`). Connects the bus if
+   * necessary.
+   *
+   * @throws ConnectionError
+   */
+  async countWaiting(): Promise<number> {
+    await this.connect()
+    return (await this.transport.waiting?.count()) ?? 0
+  }
+
   /** Reports outages of the broker and their outcome; see {@link BusNotice}. */
   onNotice(listener: BusNoticeListener): NoticeSubscription {
     return this.#notices.subscribe(listener)
@@ -271,6 +292,16 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
   protected withIntake<R>(work: (intake: Intake) => Promise<R>): Promise<R> {
     return this.#consumer.withIntake(work, this.#shutdownTimeoutMs)
   }
+}
+
+function longWaitProblem(
+  { waiting, system }: Transport,
+  order: LongWaitOptions['order'],
+): string | undefined {
+  if (waiting === undefined) return `longWaits: the transport ${system} cannot keep events during long waits`
+  const { orderProblem } = waiting
+  if (order !== 'keep' || orderProblem === undefined) return undefined
+  return `longWaits: order must be 'giveUp', because ${orderProblem}`
 }
 
 /** After a restart, it is unknown whether a handler without a name has succeeded, so it handles the event again. */
