@@ -105,7 +105,7 @@ function createSlowQueue(transport: HoldingTransport) {
   }
   return slow
 }
-/** A slice of 10 ms ends with the chunk of 500 events that it has started. A turn holds at most the ends of two slices. */
+/** A slice of 10 ms ends with the chunk of 1,000 events that it has started. A turn holds at most the ends of two slices. */
 const LONGEST_TURN_MS = 30
 
 const events = Array.from({ length: 100_000 }, (_, index) => orderCreated(`a${index % 5000}`))
