@@ -110,7 +110,8 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
       middleware,
     })
     const policies = new FailurePolicies(options, logger)
-    const groupTypes = new GroupTypes({ store: transport.groupTypes, handlers, logger })
+    const store = options.broadcast ? undefined : transport.groupTypes
+    const groupTypes = new GroupTypes({ store, handlers, logger })
     const createPipeline = () => {
       warnOfUnnamedHandlers(handlers, logger)
       return new ConsumerPipeline({

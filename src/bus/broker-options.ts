@@ -33,6 +33,12 @@ export type UnhandledEvents = 'skip' | 'deadLetter'
 export interface BrokerOptions {
   /** Consumers of one group share the events; each group receives all of them. Default `'default'`. */
   readonly consumerGroup?: string
+  /**
+   * Every running instance receives every event that is published after it has started to consume. Nothing of the instance
+   * remains on the broker after its process has ended, within a minute also after a kill. Events that no retry could handle
+   * are logged, counted and dropped. Default false.
+   */
+  readonly broadcast?: boolean
   /** Retries after the first attempt, before the dead letter queue. Default 3. */
   readonly maxRetries?: number
   /** Delay before the first retry, in milliseconds; it doubles with each further retry. Default 1,000. */
@@ -137,6 +143,7 @@ export interface BrokerOptions {
 
 export const brokerDefaults = {
   consumerGroup: 'default',
+  broadcast: false,
   maxRetries: 3,
   retryBaseDelayMs: 1000,
   retryMaxDelayMs: 60_000,
@@ -172,6 +179,7 @@ export type ResolvedBrokerOptions = Readonly<typeof brokerDefaults>
 
 export const brokerRules: Readonly<Record<keyof typeof brokerDefaults, OptionRule>> = {
   consumerGroup: nonEmptyText,
+  broadcast: booleanOption,
   maxRetries: nonNegativeInteger,
   retryBaseDelayMs: delayMs,
   retryMaxDelayMs: delayMs,

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
 import type { ConnectionOptions, SecureContext } from 'node:tls'
+import { withBroadcast } from '../bus/broadcast.ts'
 import { type BrokerOptions, brokerDefaults, brokerRules } from '../bus/broker-options.ts'
 import { ConfigError } from '../errors.ts'
 import {
@@ -219,7 +220,8 @@ export interface ResolvedRabbitMQOptions extends Readonly<typeof defaults> {
 
 /** @throws ConfigError with every fault. */
 export function resolveRabbitMQOptions(given: RabbitMQEventBusOptions): ResolvedRabbitMQOptions {
-  const options = resolveOptions('RabbitMQEventBus', given, defaults, rules)
+  const resolved = resolveOptions('RabbitMQEventBus', given, defaults, rules)
+  const options = ofInstance(withBroadcast('RabbitMQEventBus', given, resolved))
   const names = namesOf(options, options.consumerGroup)
   const faults = contradictions(options, names)
   if (faults.length > 0) throw new ConfigError('RabbitMQEventBus', faults)
@@ -234,6 +236,12 @@ export function resolveRabbitMQOptions(given: RabbitMQEventBusOptions): Resolved
     endpoints,
     address: endpoints.map(({ address }) => address).join(', '),
   })
+}
+
+/** The queue of an instance that broadcasts expires, but survives a short loss of the connection. */
+function ofInstance(options: Readonly<typeof defaults>): Readonly<typeof defaults> {
+  if (!options.broadcast) return options
+  return { ...options, queueType: 'classic', singleActiveConsumer: false, autoDelete: false }
 }
 
 /** If `prefetchCount` is not set, it is at least `concurrency`, so that all slots can be used. */

@@ -1,4 +1,10 @@
-import { BrokerEventBus, type BrokerOptions, brokerDefaults, brokerRules } from '../bus/index.ts'
+import {
+  BrokerEventBus,
+  type BrokerOptions,
+  brokerDefaults,
+  brokerRules,
+  withBroadcast,
+} from '../bus/index.ts'
 import { resolveOptions } from '../kit/index.ts'
 import { MemoryBroker } from './memory-broker.ts'
 import { MemoryTransport } from './memory-transport.ts'
@@ -14,11 +20,9 @@ export class MemoryBrokerEventBus extends BrokerEventBus<MemoryTransport> {
 
   /** @throws ConfigError if an option is unknown or out of range. */
   constructor({ broker = new MemoryBroker(), ...options }: MemoryBrokerEventBusOptions = {}) {
-    const resolved = resolveOptions('MemoryBrokerEventBus', options, brokerDefaults, brokerRules)
-    super(
-      resolved,
-      (host) => new MemoryTransport(broker, resolved.consumerGroup, resolved.publishTimeoutMs, host),
-    )
+    const name = 'MemoryBrokerEventBus'
+    const resolved = withBroadcast(name, options, resolveOptions(name, options, brokerDefaults, brokerRules))
+    super(resolved, (host) => new MemoryTransport(broker, resolved, host))
     this.broker = broker
   }
 

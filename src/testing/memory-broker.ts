@@ -105,11 +105,17 @@ export class MemoryBroker {
     this.publishRaw({ key: message.key, headers: message.headers, body: message.body })
   }
 
-  /** @internal @returns true if this call created the group. */
-  ensureGroup(name: string): boolean {
+  /** @internal @param atEnd - a new group gets only later messages. @returns true if this call created the group. */
+  ensureGroup(name: string, atEnd = false): boolean {
     if (this.#groups.has(name)) return false
-    this.#groups.set(name, { position: 0, types: new Set(), pending: new Map() })
+    const position = atEnd ? this.#log.length : 0
+    this.#groups.set(name, { position, types: new Set(), pending: new Map() })
     return true
+  }
+
+  /** @internal */
+  removeGroup(name: string): void {
+    this.#groups.delete(name)
   }
 
   /** @internal The event types that the members of the group have announced. */

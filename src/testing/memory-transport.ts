@@ -20,6 +20,14 @@ import type { MemoryBroker, PendingMessage } from './memory-broker.ts'
 /** Number of deliveries after which the loop yields to the event loop. */
 const DELIVERIES_PER_TURN = 64
 
+/** Those of the options of a bus that its transport needs. */
+export interface MemoryTransportOptions {
+  readonly consumerGroup: string
+  readonly publishTimeoutMs: number
+  /** Makes the group last as long as its consumption. */
+  readonly broadcast: boolean
+}
+
 /** The transport of {@link MemoryBroker}, small enough to serve as an example of a transport. */
 export class MemoryTransport implements Transport {
   readonly system = 'memory'
@@ -30,16 +38,22 @@ export class MemoryTransport implements Transport {
   readonly #group: string
   readonly #host: TransportHost
   readonly #publishTimeoutMs: number
+  readonly #broadcasts: boolean
   #unlisten: (() => void) | undefined
   #consumption: MemoryConsumption | undefined
   #wasDown = false
   #isClosed = false
 
-  constructor(broker: MemoryBroker, group: string, publishTimeoutMs: number, host: TransportHost) {
+  constructor(
+    broker: MemoryBroker,
+    { consumerGroup: group, publishTimeoutMs, broadcast }: MemoryTransportOptions,
+    host: TransportHost,
+  ) {
     this.#broker = broker
     this.#group = group
     this.#host = host
     this.#publishTimeoutMs = publishTimeoutMs
+    this.#broadcasts = broadcast
     this.deadLetters = deadLettersOf(broker)
     this.groupTypes = groupTypesOf(broker, group)
   }
@@ -68,8 +82,9 @@ export class MemoryTransport implements Transport {
   }
 
   consume(intake: Intake): Promise<Consumption> {
-    this.#broker.ensureGroup(this.#group)
-    this.#consumption = new MemoryConsumption(this.#broker, this.#group, intake, this.#host)
+    this.#broker.ensureGroup(this.#group, this.#broadcasts)
+    const onEnd = () => this.#broadcasts && this.#broker.removeGroup(this.#group)
+    this.#consumption = new MemoryConsumption(this.#broker, this.#group, intake, this.#host, onEnd)
     return Promise.resolve(this.#consumption)
   }
 
@@ -120,6 +135,7 @@ class MemoryConsumption implements Consumption {
   readonly #group: string
   readonly #intake: Intake
   readonly #host: TransportHost
+  readonly #onEnd: () => void
   readonly #consumer = randomUUID()
   readonly #unsentAcks = new Set<string>()
   /** Messages of which an attempt is running. */
@@ -130,11 +146,12 @@ class MemoryConsumption implements Consumption {
   #isStopped = false
   #isReleased = false
 
-  constructor(broker: MemoryBroker, group: string, intake: Intake, host: TransportHost) {
+  constructor(broker: MemoryBroker, group: string, intake: Intake, host: TransportHost, onEnd: () => void) {
     this.#broker = broker
     this.#group = group
     this.#intake = intake
     this.#host = host
+    this.#onEnd = onEnd
     this.#unlisten = broker.onChange(() => this.#onChange())
     this.#loop = this.#run()
   }
@@ -158,6 +175,7 @@ class MemoryConsumption implements Consumption {
       if (pending.consumer === this.#consumer) pending.attemptsStarted -= 1
     }
     this.#broker.giveBack(this.#group, this.#consumer)
+    this.#onEnd()
     return Promise.resolve()
   }
 
@@ -168,6 +186,7 @@ class MemoryConsumption implements Consumption {
     this.#wake.resolve()
     this.#unlisten()
     this.#broker.giveBack(this.#group, this.#consumer)
+    this.#onEnd()
   }
 
   async #run(): Promise<void> {
