@@ -22,6 +22,7 @@ const eventBusType = { bus: ['EventBus'] }
 const entryPoints = ['redis', 'rabbitmq', 'kafka', 'store', 'aggregates', 'subscriptions'].map(
   (folder) => `${folder}/index.ts`,
 )
+const brokerOptions = ['redis', 'rabbitmq', 'kafka'].map((folder) => `${folder}/options.ts`)
 const core = ['observability', 'kit', 'events', 'codec', 'handling', 'transport', 'bus'].map(
   (folder) => `${folder}/index.ts`,
 )
@@ -62,7 +63,9 @@ export const rules: Readonly<Record<string, Rule>> = {
   testing: { imports: ['index.ts', 'errors.ts', ...core, ...entryPoints, 'vitest'] },
   contract: { imports: ['errors.ts', 'events', '@standard-schema/spec'] },
   cli: { imports: ['errors.ts', 'events', 'contract/index.ts'] },
-  'create-event-bus.ts': { imports: ['errors.ts', 'redaction.ts', 'kit', 'bus', ...entryPoints] },
+  'create-event-bus.ts': {
+    imports: ['errors.ts', 'redaction.ts', 'kit', 'bus', ...entryPoints, ...brokerOptions],
+  },
   'index.ts': { imports: ['errors.ts', 'create-event-bus.ts', 'contract/index.ts', ...core, ...entryPoints] },
 }
 

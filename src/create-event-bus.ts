@@ -3,10 +3,13 @@ import type { EventBus } from './bus/event-bus.ts'
 import { InMemoryEventBus, type InMemoryEventBusOptions } from './bus/in-memory-event-bus.ts'
 import { ConfigError, describeValue } from './errors.ts'
 import { KafkaEventBus, type KafkaEventBusOptions } from './kafka/index.ts'
+import { resolveKafkaOptions } from './kafka/options.ts'
 import { resolveOptions } from './kit/options.ts'
 import { RabbitMQEventBus, type RabbitMQEventBusOptions } from './rabbitmq/index.ts'
+import { resolveRabbitMQOptions } from './rabbitmq/options.ts'
 import { rememberCredentials } from './redaction.ts'
 import { RedisEventBus, type RedisEventBusOptions } from './redis/index.ts'
+import { resolveRedisOptions } from './redis/options.ts'
 
 /** Options for any bus: the options that all buses have, and the options of one broker. */
 export interface CreateEventBusOptions extends BrokerOptions {
@@ -23,7 +26,7 @@ export interface CreateEventBusOptions extends BrokerOptions {
 type Create = (url: string, options: CreateEventBusOptions) => EventBus
 
 const SCHEMES: Readonly<Record<string, Create>> = {
-  'memory:': (_url, options) => new InMemoryEventBus(memoryOptions(options)),
+  'memory:': createMemoryBus,
   'redis:': createRedisBus,
   'rediss:': createRedisBus,
   'amqp:': createRabbitMQBus,
@@ -34,7 +37,7 @@ const SCHEMES: Readonly<Record<string, Create>> = {
 /**
  * Creates the bus for a URL, so that only the configuration changes when a program moves to another broker. URLs start
  * with `memory:`, `redis://`, `rediss://`, `amqp://`, `amqps://` or `kafka://host:port,host:port`. In memory, options
- * for consumer groups, retries and dead letters are ignored.
+ * for consumer groups, retries and dead letters are checked and ignored.
  *
  * @throws ConfigError if the URL or an option is wrong.
  */
@@ -49,13 +52,33 @@ export function createEventBus(url: string, options: CreateEventBusOptions = {})
       `the URL must start with ${Object.keys(SCHEMES).join(', ')} and name a broker, got ${given}`,
     ])
   }
-  return create(url, options)
+  // A program without types may pass null.
+  const given = options ?? {}
+  checkSections(given)
+  return create(url, given)
+}
+
+/**
+ * Checks the options of all brokers, so that a fault is reported before a program moves to another broker.
+ * @throws ConfigError
+ */
+function checkSections({ redis, rabbitmq, kafka }: CreateEventBusOptions): void {
+  if (redis) resolveRedisOptions(redis)
+  if (rabbitmq) resolveRabbitMQOptions(rabbitmq)
+  if (kafka) resolveKafkaOptions(kafka)
 }
 
 /** The scheme of a text that looks like a URL, as part of a sentence. */
 function schemeOf(text: string): string {
   const scheme = /^[A-Za-z][A-Za-z0-9+.-]{0,19}:\/\//.exec(text.slice(0, 30).trimStart())?.[0]
   return scheme === undefined ? '' : ` that starts with ${JSON.stringify(scheme)}`
+}
+
+function createMemoryBus(url: string, options: CreateEventBusOptions): EventBus {
+  if (url.includes('?')) {
+    throw new ConfigError('createEventBus', ['a memory: URL has no parameters; pass them as options'])
+  }
+  return new InMemoryEventBus(memoryOptions(options))
 }
 
 function createRedisBus(

@@ -2,11 +2,12 @@
 import type { StoredEvent } from 'eventspine'
 import type { PostgresStores } from 'eventspine/postgres'
 import type { Pool } from 'pg'
+import { EventRegistry } from '../../src/events/event-registry.ts'
 import { PostgresConnections } from '../../src/postgres/connections.ts'
 import { appendText, copyInto } from '../../src/postgres/copy.ts'
 import { PostgresFeed } from '../../src/postgres/feed.ts'
 import { resolvePostgresOptions } from '../../src/postgres/options.ts'
-import type { RowDecoder, StoredRow } from '../../src/store/event-row.ts'
+import { RowDecoder, type StoredRow } from '../../src/store/event-row.ts'
 import { sized } from '../arguments.ts'
 import { compare, rate, type Step } from '../harness.ts'
 import { openEmmett } from './emmett.ts'
@@ -107,15 +108,23 @@ function followed(count: number, nextPage: NextPage): Promise<number> {
   })
 }
 
+/** Passes rows on as they are. Only their positions are read here. */
+class Undecoded extends RowDecoder {
+  override async decodeAll(rows: readonly StoredRow[]): ReturnType<RowDecoder['decodeAll']> {
+    return rows as unknown as Awaited<ReturnType<RowDecoder['decodeAll']>>
+  }
+}
+
 /** The feed without the decoding of its rows. */
 function openTextFeed({ postgresUrl }: PostgresScene, schema: string) {
-  const asTheyAre = {
-    decodeAll: async (rows: readonly StoredRow[]) => rows.map(({ position }) => ({ position })),
-  }
   const connections = new PostgresConnections(resolvePostgresOptions({ postgresUrl, schema, poolSize: 2 }))
-  // The feed hands rows to the decoder and its answer on; only the positions are read here.
-  const decoder = asTheyAre as unknown as RowDecoder
-  const feed = new PostgresFeed(connections, `"${schema}"`, decoder, false, () => undefined)
+  const feed = new PostgresFeed(
+    connections,
+    `"${schema}"`,
+    new Undecoded(new EventRegistry()),
+    false,
+    () => undefined,
+  )
   return { readPage: (range: { fromPosition: number }) => feed.page(range) }
 }
 

@@ -24,12 +24,15 @@ import { type SnapshotOptions, SnapshotPolicy } from './snapshot-policy.ts'
 export type AggregateFactory<A extends AggregateRoot<unknown>> = (new (id: string) => A) | ((id: string) => A)
 
 export interface AggregateRepositoryOptions<A extends AggregateRoot<unknown>> {
+  /** The store of the aggregates' events. */
   readonly eventStore: StreamStore
+  /** The class of the aggregates, or a function that creates an aggregate without events for an id. */
   readonly aggregateFactory: AggregateFactory<A>
   /** The `aggregateType` of the aggregate's event classes. */
   readonly aggregateType: string
   /** Publishes the events after they are stored. Omit it if a relay publishes them. */
   readonly eventPublisher?: Pick<EventBus, 'publish'>
+  /** Takes and uses snapshots, so that a load reads fewer events. Default: no snapshots. */
   readonly snapshots?: SnapshotOptions
   /** Logger for failures of snapshots; `console` by default. */
   readonly logger?: Logger | FieldsFirstLogger
@@ -40,7 +43,7 @@ export interface RetryOnConflictOptions {
   readonly maxRetries?: number
 }
 
-const rules: Readonly<Record<string, OptionRule>> = {
+export const repositoryRules: Readonly<Record<string, OptionRule>> = {
   eventStore: objectWith('an EventStore', 'appendEvents', 'getEvents', 'registerEvents'),
   aggregateFactory: { rule: 'a class or a function', isValid: (value) => typeof value === 'function' },
   aggregateType: nonEmptyText,
@@ -49,9 +52,9 @@ const rules: Readonly<Record<string, OptionRule>> = {
   logger: observabilityRules.logger,
 }
 
-const conflictDefaults = { maxRetries: 10 }
+export const conflictDefaults = { maxRetries: 10 }
 
-const conflictRules = { maxRetries: nonNegativeInteger }
+export const conflictRules = { maxRetries: nonNegativeInteger }
 
 /** The part of a store's transaction that a repository needs. */
 export interface RepositoryTransaction {
@@ -72,7 +75,7 @@ export class AggregateRepository<A extends AggregateRoot<unknown>> {
   /** @throws ConfigError if an option is unknown, missing or wrong. */
   constructor(options: AggregateRepositoryOptions<A>) {
     const { eventStore, aggregateFactory, aggregateType, eventPublisher, snapshots, logger } = options
-    resolveOptions('AggregateRepository', options, {}, rules)
+    resolveOptions('AggregateRepository', options, {}, repositoryRules)
     this.#options = options
     refuseOtherCopy(aggregateFactory)
     this.#options = options

@@ -47,7 +47,7 @@ export abstract class AggregateRoot<State> {
 
   /**
    * The state before the first event. Plain data is frozen deeply. If `evolve` changes the state in place, or the state
-   * contains a map, a set or a date, set a function that creates it for each aggregate.
+   * contains a map, a set, a date or an instance of a class, set a function that creates it for each aggregate.
    */
   protected abstract readonly initialState: InitialState<State>
 

@@ -5,6 +5,7 @@ import type { Snapshot, SnapshotStore } from '../store/index.ts'
 
 /** Where snapshots are stored, and how often one is taken. */
 export interface SnapshotOptions {
+  /** Stores the snapshots. */
   readonly store: SnapshotStore
   /** A save takes a snapshot if it reaches or passes a multiple of this version. Default 100. */
   readonly everyEvents?: number
@@ -12,9 +13,13 @@ export interface SnapshotOptions {
   readonly schemaVersion?: number
 }
 
-const defaults = { store: undefined as SnapshotStore | undefined, everyEvents: 100, schemaVersion: 1 }
+export const snapshotDefaults = {
+  store: undefined as SnapshotStore | undefined,
+  everyEvents: 100,
+  schemaVersion: 1,
+}
 
-const rules = {
+export const snapshotRules = {
   store: objectWith('a SnapshotStore', 'load', 'save'),
   everyEvents: positiveInteger,
   schemaVersion: positiveInteger,
@@ -37,7 +42,12 @@ export class SnapshotPolicy {
 
   /** @throws ConfigError if an option is unknown, missing or wrong. */
   constructor(options: SnapshotOptions, aggregateType: string, logger: Logger) {
-    const { everyEvents, schemaVersion } = resolveOptions('snapshots', options, defaults, rules)
+    const { everyEvents, schemaVersion } = resolveOptions(
+      'snapshots',
+      options,
+      snapshotDefaults,
+      snapshotRules,
+    )
     this.#store = options.store
     this.#everyEvents = everyEvents
     this.#schemaVersion = schemaVersion

@@ -11,11 +11,11 @@ import type { BrokerOptions, ResolvedBrokerOptions } from './broker-options.ts'
  */
 export function withBroadcast<Options extends ResolvedBrokerOptions>(
   owner: string,
-  given: BrokerOptions,
+  given: BrokerOptions | null | undefined,
   options: Options,
 ): Options {
   if (!options.broadcast) return options
-  if (given.enableDlq === true) {
+  if (given?.enableDlq === true) {
     throw new ConfigError(owner, [
       'broadcast needs enableDlq false: the instance that a dead letter is for ends with its process',
     ])

@@ -1,3 +1,4 @@
+import type { Cause } from '../events/causation.ts'
 import type { DomainEvent } from '../events/index.ts'
 import { Dispatcher } from '../handling/dispatcher.ts'
 import { FailurePolicies } from '../handling/failure-policy.ts'
@@ -229,10 +230,10 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
    *
    * Inside a handler of this bus it returns at once, because the stop waits for that handler.
    *
-   * @throws ConfigError if `timeoutMs` is not a duration.
+   * @throws ConfigError if `timeoutMs` is not a duration, or an option is unknown.
    */
-  override async stopConsuming({ timeoutMs }: ShutdownOptions = {}): Promise<void> {
-    const withinMs = checkedTimeout('stopConsuming', timeoutMs) ?? this.#shutdownTimeoutMs
+  override async stopConsuming(options: ShutdownOptions = {}): Promise<void> {
+    const withinMs = checkedTimeout('stopConsuming', options) ?? this.#shutdownTimeoutMs
     await stopFromAnywhere(this, () => this.#consumer.stop(withinMs))
   }
 
@@ -256,8 +257,8 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
     return brokerHealthFacts(this, parts, timeoutMs)
   }
 
-  protected override publishNow(events: readonly DomainEvent[]): Promise<void> {
-    return this.#publisher.publish(events)
+  protected override publishNow(events: readonly DomainEvent[], cause: Cause | undefined): Promise<void> {
+    return this.#publisher.publish(events, cause)
   }
 
   protected override close(timeoutMs = this.#shutdownTimeoutMs): Promise<void> {

@@ -34,9 +34,9 @@ export interface BrokerOptions {
   /** Consumers of one group share the events; each group receives all of them. Default `'default'`. */
   readonly consumerGroup?: string
   /**
-   * Every running instance receives every event that is published after it has started to consume. Nothing of the instance
-   * remains on the broker after its process has ended, within a minute also after a kill. Events that no retry could handle
-   * are logged, counted and dropped. Default false.
+   * Give every running instance every event that is published after it has started to consume. Nothing of an instance remains
+   * on the broker after its process has ended; after a kill, within a minute. An event whose last retry failed is logged,
+   * counted and dropped. Default false.
    */
   readonly broadcast?: boolean
   /** Retries after the first attempt, before the dead letter queue. Default 3. */

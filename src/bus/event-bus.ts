@@ -1,4 +1,4 @@
-import { currentCause } from '../events/causation.ts'
+import { type Cause, currentCause } from '../events/causation.ts'
 import { withCauseUnlessSet } from '../events/domain-event.ts'
 import type { DomainEvent, EventClass, EventOf } from '../events/index.ts'
 import type { AnyEventHandler, AsyncEventHandler, EventSubscriber } from '../handling/event-handler.ts'
@@ -6,7 +6,7 @@ import type { SubscribeOptions } from '../handling/handler-entry.ts'
 import type { HandlerRegistry, Subscription } from '../handling/handler-registry.ts'
 import type { HandlingMiddleware, HandlingMiddlewares } from '../handling/handling-middleware.ts'
 import { stopFromAnywhere } from '../handling/running-handlers.ts'
-import { delayMs, optional, resolveOptions } from '../kit/options.ts'
+import { booleanOption, delayMs, optional, resolveOptions } from '../kit/options.ts'
 import { addMiddleware, type BusMiddleware } from './bus-middleware.ts'
 import { BusClosedError } from './errors.ts'
 import {
@@ -77,18 +77,29 @@ export abstract class EventBus implements AsyncDisposable {
    * stored, certainly not stored, or unknown.
    * @throws BusClosedError after `shutdown`.
    * @throws TypeError if an element of the array is not an event; then nothing is published.
+   * @throws ConfigError if an option is unknown or wrong; then nothing is published.
    */
-  async publish(events: readonly DomainEvent[], { background = false }: PublishOptions = {}): Promise<void> {
-    if (this.#isClosed) throw new BusClosedError('publish')
-    if (assertEvents(events).length === 0) return
-    const caused = this.#withCause(events)
-    if (background && this.background.tryStart(() => this.#publish(caused))) return
-    await this.#publish(caused)
+  publish(events: readonly DomainEvent[], options?: PublishOptions): Promise<void> {
+    try {
+      if (this.#isClosed) throw new BusClosedError('publish')
+      const inBackground = options !== undefined && isInBackground(options)
+      if (assertEvents(events).length === 0) return Promise.resolve()
+      const cause = this.#propagateCausation ? currentCause() : undefined
+      // Most events of a burst are encoded later, and the caller may use its array again.
+      const given = events.slice()
+      if (inBackground && this.background.tryStart(() => this.#publish(given, cause)))
+        return Promise.resolve()
+      return this.#publish(given, cause)
+    } catch (thrown) {
+      return Promise.reject(thrown)
+    }
   }
 
-  #publish(events: readonly DomainEvent[]): Promise<void> {
-    if (this.#publishMiddleware.isEmpty) return this.publishNow(events)
-    return this.#publishMiddleware.run(events, (passed) => this.publishNow(passed))
+  #publish(events: readonly DomainEvent[], cause: Cause | undefined): Promise<void> {
+    if (this.#publishMiddleware.isEmpty) return this.publishNow(events, cause)
+    return this.#publishMiddleware.run(causedBy(events, cause), (passed) =>
+      this.publishNow(passed, undefined),
+    )
   }
 
   /**
@@ -222,10 +233,10 @@ export abstract class EventBus implements AsyncDisposable {
    * Inside a handler of this bus it returns at once, because the shutdown waits for that handler. A call outside of the
    * handlers waits for the end.
    *
-   * @throws ConfigError if `timeoutMs` is not a duration.
+   * @throws ConfigError if `timeoutMs` is not a duration, or an option is unknown.
    */
-  async shutdown({ timeoutMs }: ShutdownOptions = {}): Promise<void> {
-    const withinMs = checkedTimeout('shutdown', timeoutMs)
+  async shutdown(options: ShutdownOptions = {}): Promise<void> {
+    const withinMs = checkedTimeout('shutdown', options)
     this.#isClosed = true
     await stopFromAnywhere(this, () => this.close(withinMs))
   }
@@ -234,25 +245,29 @@ export abstract class EventBus implements AsyncDisposable {
     await this.shutdown()
   }
 
-  /** Inside a handler, events that were created outside of it get the handled event as their cause, too. */
-  #withCause(events: readonly DomainEvent[]): readonly DomainEvent[] {
-    const cause = this.#propagateCausation ? currentCause() : undefined
-    return cause === undefined ? events : events.map((event) => withCauseUnlessSet(event, cause))
-  }
-
-  /** Publishes at least one event. */
-  protected abstract publishNow(events: readonly DomainEvent[]): Promise<void>
+  /**
+   * Publishes at least one event.
+   * @param cause - the event that is handled: the cause of those that have none. They may have been created outside of
+   * its handler.
+   */
+  protected abstract publishNow(events: readonly DomainEvent[], cause: Cause | undefined): Promise<void>
 
   /** Called by each `shutdown`; must be idempotent. */
   protected abstract close(timeoutMs: number | undefined): Promise<void>
 }
 
+/** The events, with their cause if they have none. */
+export function causedBy(events: readonly DomainEvent[], cause: Cause | undefined): readonly DomainEvent[] {
+  return cause === undefined ? events : events.map((event) => withCauseUnlessSet(event, cause))
+}
+
 /** @returns undefined if it is not set. @throws ConfigError */
-export function checkedTimeout(call: string, timeoutMs: number | undefined): number | undefined {
-  return resolveOptions(
-    call,
-    { timeoutMs },
-    { timeoutMs: undefined as number | undefined },
-    { timeoutMs: optional(delayMs) },
-  ).timeoutMs
+export function checkedTimeout(call: string, options: ShutdownOptions): number | undefined {
+  const defaults = { timeoutMs: undefined as number | undefined }
+  return resolveOptions(call, options, defaults, { timeoutMs: optional(delayMs) }).timeoutMs
+}
+
+/** @throws ConfigError */
+function isInBackground(options: PublishOptions): boolean {
+  return resolveOptions('publish', options, { background: false }, { background: booleanOption }).background
 }

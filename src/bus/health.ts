@@ -56,14 +56,14 @@ export interface HealthOptions {
   readonly maxDeadLetters?: number
 }
 
-const defaults = {
+export const healthDefaults = {
   timeoutMs: 2000,
   maxLag: Number.POSITIVE_INFINITY,
   maxUnsettledMs: 300_000,
   maxDeadLetters: Number.POSITIVE_INFINITY,
 }
 
-const rules = {
+export const healthRules = {
   timeoutMs: durationMs,
   maxLag: nonNegativeIntegerOrInfinity,
   maxUnsettledMs: durationMsOrInfinity,
@@ -72,7 +72,7 @@ const rules = {
 
 /** Returns the options with defaults applied. @throws ConfigError */
 export function resolveHealthOptions(options: HealthOptions): Readonly<Required<HealthOptions>> {
-  return resolveOptions('health', options, defaults, rules)
+  return resolveOptions('health', options, healthDefaults, healthRules)
 }
 
 /** The state of a bus, and the answers of its broker. */

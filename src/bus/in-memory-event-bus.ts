@@ -2,6 +2,7 @@ import type { Meter as OpenTelemetryApiMeter, Tracer as OpenTelemetryApiTracer }
 import { asInstanceOf, isInstanceOf } from '../codec/convert-event.ts'
 import { refuseBeyondDefaults } from '../codec/publish-limits.ts'
 import { toError } from '../errors.ts'
+import type { Cause } from '../events/causation.ts'
 import { type DomainEvent, defaultRegistry, type EventRegistry } from '../events/index.ts'
 import { Dispatcher } from '../handling/dispatcher.ts'
 import { ShutdownError } from '../handling/errors.ts'
@@ -25,7 +26,7 @@ import { resolveLogger } from '../observability/resolve-logger.ts'
 import type { SummarizingLogger } from '../observability/summarizing-logger.ts'
 import { type EventTracer, noTracer, OpenTelemetryTracer } from '../observability/tracer.ts'
 import { BusClosedError } from './errors.ts'
-import { checkedTimeout, EventBus, type ShutdownOptions } from './event-bus.ts'
+import { causedBy, checkedTimeout, EventBus, type ShutdownOptions } from './event-bus.ts'
 import type { HealthFacts } from './health.ts'
 import { InMemoryRetries } from './in-memory-retries.ts'
 import { BackgroundPublishes } from './publishing/background-publishes.ts'
@@ -72,7 +73,7 @@ export interface InMemoryEventBusStats {
   readonly backgroundTasksCompleted: number
 }
 
-const defaults = {
+export const inMemoryDefaults = {
   propagateCausation: true,
   enableTracing: true,
   tracer: undefined as OpenTelemetryApiTracer | undefined,
@@ -85,7 +86,7 @@ const defaults = {
   shutdownTimeoutMs: 30_000,
 }
 
-const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
+export const inMemoryRules: Readonly<Record<keyof typeof inMemoryDefaults, OptionRule>> = {
   ...busObservabilityRules,
   registry: registryRule,
   handlerTimeoutMs: durationMsOrInfinity,
@@ -138,7 +139,7 @@ export class InMemoryEventBus extends EventBus {
 
   /** @throws ConfigError if an option is unknown or out of range. */
   constructor(options: InMemoryEventBusOptions = {}) {
-    const resolved = resolveOptions('InMemoryEventBus', options, defaults, rules)
+    const resolved = resolveOptions('InMemoryEventBus', options, inMemoryDefaults, inMemoryRules)
     const logger = resolveLogger(resolved.logger)
     const middleware = new HandlingMiddlewares()
     super({
@@ -220,8 +221,8 @@ export class InMemoryEventBus extends EventBus {
     return Promise.resolve()
   }
 
-  override async stopConsuming({ timeoutMs }: ShutdownOptions = {}): Promise<void> {
-    checkedTimeout('stopConsuming', timeoutMs)
+  override async stopConsuming(options: ShutdownOptions = {}): Promise<void> {
+    checkedTimeout('stopConsuming', options)
     this.#consuming.resolve()
     this.#consuming = Promise.withResolvers()
   }
@@ -289,7 +290,11 @@ export class InMemoryEventBus extends EventBus {
   /**
    * Refuses the events that a broker bus with the default codec would refuse, so that a program can move to a broker.
    */
-  protected override async publishNow(events: readonly DomainEvent[]): Promise<void> {
+  protected override async publishNow(
+    given: readonly DomainEvent[],
+    cause: Cause | undefined,
+  ): Promise<void> {
+    const events = causedBy(given, cause)
     for (const event of events) refuseBeyondDefaults(event)
     const start = { at: performance.now() }
     this.#starts.add(start)

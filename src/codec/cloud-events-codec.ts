@@ -32,14 +32,16 @@ export class CloudEventsCodec implements EventCodec {
   readonly #source: string
   readonly #limits: BodyLimits
 
-  constructor({ source, ...limits }: CloudEventsCodecOptions) {
+  /** @throws ConfigError if an option is unknown or wrong. */
+  constructor(options: CloudEventsCodecOptions) {
+    const { source, ...limits } = Object(options) as CloudEventsCodecOptions // checked by the next line
     if (typeof source !== 'string' || source === '') {
       throw new ConfigError('CloudEventsCodec', [
         `source must be a non-empty URI reference, got ${describeValue(source)}`,
       ])
     }
     this.#source = source
-    this.#limits = resolveBodyLimits('CloudEventsCodec', limits)
+    this.#limits = resolveBodyLimits('CloudEventsCodec', limits, ['source'])
   }
 
   encode(event: DomainEvent): EncodedEvent {

@@ -18,12 +18,19 @@ export const defaultBodyLimits: BodyLimits = {
 }
 
 /** The limits of a codec, with defaults applied. @throws ConfigError */
-export function resolveBodyLimits(codec: string, given: Partial<BodyLimits>): BodyLimits {
-  const faults: string[] = []
+export function resolveBodyLimits(
+  codec: string,
+  given: Partial<BodyLimits>,
+  ownOptions: readonly string[],
+): BodyLimits {
+  const known = [...ownOptions, ...Object.keys(defaultBodyLimits)]
+  const faults = Object.keys(given)
+    .filter((name) => !known.includes(name))
+    .map((name) => `${name} is not an option (there are: ${known.join(', ')})`)
   const limits: Record<keyof BodyLimits, number> = { ...defaultBodyLimits }
   // The object has exactly these keys.
   for (const name of Object.keys(defaultBodyLimits) as (keyof BodyLimits)[]) {
-    const limit = given[name]
+    const limit = given[name] ?? undefined // a program without types may pass null
     if (limit === undefined) continue
     if ((Number.isSafeInteger(limit) && limit > 0) || limit === Number.POSITIVE_INFINITY) limits[name] = limit
     else faults.push(`${name} must be a positive integer or Infinity, got ${describeValue(limit)}`)

@@ -1,3 +1,4 @@
+import { ConfigError, describeValue } from '../errors.ts'
 import { isWireEnvelopeKey, sourceOf } from '../events/domain-event.ts'
 import type { DomainEvent } from '../events/index.ts'
 import type { EncodedEvent, EncodedMessage, EventClassLookup, EventCodec } from './event-codec.ts'
@@ -28,10 +29,11 @@ export class JsonCodec implements EventCodec {
   readonly #limits: BodyLimits
   readonly #isSnakeCase: boolean
 
+  /** @throws ConfigError if an option is unknown or wrong. */
   constructor(options: JsonCodecOptions = {}) {
     const { payloadKeys, ...limits } = options
-    this.#limits = resolveBodyLimits('JsonCodec', limits)
-    this.#isSnakeCase = payloadKeys === 'snake_case'
+    this.#limits = resolveBodyLimits('JsonCodec', limits, ['payloadKeys'])
+    this.#isSnakeCase = spellingOf(payloadKeys) === 'snake_case'
   }
 
   encode(event: DomainEvent): EncodedEvent {
@@ -92,6 +94,14 @@ export class JsonCodec implements EventCodec {
     }
     return payload
   }
+}
+
+/** A program without types may pass any value. */
+function spellingOf(payloadKeys: unknown): JsonCodecOptions['payloadKeys'] {
+  const spelling = payloadKeys ?? 'asDeclared'
+  if (spelling === 'asDeclared' || spelling === 'snake_case') return spelling
+  const rule = `payloadKeys must be one of 'asDeclared', 'snake_case', got ${describeValue(spelling)}`
+  throw new ConfigError('JsonCodec', [rule])
 }
 
 /** Length of a time with milliseconds. A longer time is more precise, or has an offset. */

@@ -58,15 +58,44 @@ export function defineEvent<P extends object>(
 ): (definition: EventDefinitionWithoutSchema<P>) => DefinedEventClass<P, P>
 export function defineEvent(definition?: unknown): unknown {
   if (definition === undefined) {
-    return function define(withoutSchema: AnyDefinition) {
-      return noteDefinitionSite(makeEventClass(withoutSchema, undefined, false), define)
+    return function define(withoutSchema: unknown) {
+      // The overload allows only this type. The checks verify it at run time.
+      const given = givenParts(withoutSchema, NAMES) as unknown as AnyDefinition
+      return noteDefinitionSite(makeEventClass(given, undefined, false), define)
     }
   }
   // The overloads allow only this type. checkDefinition verifies it at run time.
-  const { schema, allowUnknownFields, ...rest } = definition as EventDefinitionWithSchema<StandardSchemaV1>
+  const { schema, allowUnknownFields, ...rest } = givenParts(definition, [
+    ...NAMES,
+    'schema',
+    'allowUnknownFields',
+  ]) as unknown as EventDefinitionWithSchema<StandardSchemaV1>
   // NoCollision<S> is S for every schema that compiles.
   const eventClass = makeEventClass(rest, schema as StandardSchemaV1, allowUnknownFields ?? false)
   return noteDefinitionSite(eventClass, defineEvent)
+}
+
+const NAMES: readonly (keyof AnyDefinition)[] = [
+  'type',
+  'aggregateType',
+  'schemaVersion',
+  'publishAs',
+  'typeAliases',
+  'aggregateTypeAliases',
+  'upcasts',
+]
+
+/** The parts of a definition that are set. @throws TypeError if a part is unknown. */
+function givenParts(definition: unknown, known: readonly string[]): Readonly<Record<string, unknown>> {
+  if (typeof definition !== 'object' || definition === null) {
+    throw new TypeError(`defineEvent takes a definition ({ type, ... }), got ${describeValue(definition)}.`)
+  }
+  const given = Object.entries(definition).filter(([, value]) => value !== undefined && value !== null)
+  const unknown = given.find(([name]) => !known.includes(name))
+  if (unknown === undefined) return Object.fromEntries(given)
+  throw new TypeError(
+    `defineEvent: ${unknown[0]} is not a part of a definition (there are: ${known.join(', ')}).`,
+  )
 }
 
 /** A definition, without its schema. */

@@ -142,7 +142,7 @@ function copyObject(value: object, path: string, notes: CopyNotes, depth: number
 }
 
 /** True for an object literal of this or another realm (`vm`, jest), and for an object without a prototype. */
-function isPlainObject(value: object): boolean {
+export function isPlainObject(value: object): boolean {
   const prototype: unknown = Object.getPrototypeOf(value)
   if (prototype === Object.prototype || prototype === null) return true
   // The Object.prototype of another realm also ends its chain, and its constructor has this name.

@@ -77,10 +77,12 @@ export type PauseListener = (handlerName: string, change: GuardChange) => void
 
 export function readHandler(
   handler: unknown,
-  options: SubscribeOptions,
+  options: SubscribeOptions | undefined,
   onPause: PauseListener = () => undefined,
 ): ReadHandler {
-  const { name, aliases = [], ...policyOptions } = options
+  // A program without types may pass null.
+  const { name, aliases: givenAliases, ...policyOptions } = options ?? {}
+  const aliases = listOfAliases(givenAliases)
   const { invoke, accepts, ownName, ownId } = readCallable(handler)
   const id = name ?? ownId
   for (const given of id === undefined ? aliases : [id, ...aliases]) checkName(given)
@@ -101,6 +103,11 @@ function limitOf(
   if ((concurrency ?? ratePerSecond ?? options) === undefined) return undefined
   const guard = options && new OutageGuard(options, (change) => onPause(handlerName, change))
   return new HandlerLimit({ concurrency, ratePerSecond, guard })
+}
+
+function listOfAliases(aliases: readonly string[] | undefined): readonly string[] {
+  if (Array.isArray(aliases ?? [])) return aliases ?? []
+  throw new TypeError(`The aliases of a handler must be an array of names, got ${describeValue(aliases)}.`)
 }
 
 function checkName(name: unknown): void {

@@ -52,7 +52,7 @@ export interface HandlerPolicy {
   readonly discardIf?: (error: Error) => boolean
 }
 
-const absent = {
+export const policyDefaults = {
   maxRetries: undefined as number | undefined,
   retryBaseDelayMs: undefined as number | undefined,
   retryMaxDelayMs: undefined as number | undefined,
@@ -67,9 +67,9 @@ const absent = {
 }
 
 /** The given options of a policy; undefined for those that the bus decides. */
-export type GivenPolicy = Readonly<typeof absent>
+export type GivenPolicy = Readonly<typeof policyDefaults>
 
-const rules: Readonly<Record<keyof typeof absent, OptionRule>> = {
+export const policyRules: Readonly<Record<keyof typeof policyDefaults, OptionRule>> = {
   maxRetries: optional({
     rule: `${nonNegativeInteger.rule}, or Infinity for no limit`,
     isValid: (value) => value === Number.POSITIVE_INFINITY || nonNegativeInteger.isValid(value),
@@ -92,7 +92,7 @@ const rules: Readonly<Record<keyof typeof absent, OptionRule>> = {
 /** @returns undefined if no option is given. @throws ConfigError */
 export function readPolicy(subject: string, given: HandlerPolicy): GivenPolicy | undefined {
   if (Object.keys(given).length === 0) return undefined
-  const policy = resolveOptions<GivenPolicy>(subject, given, absent, rules)
+  const policy = resolveOptions<GivenPolicy>(subject, given, policyDefaults, policyRules)
   checkSchedule(subject, policy)
   return policy
 }

@@ -95,7 +95,7 @@ export class HandlerRegistry {
     return this.#subscribeTo(Array.isArray(classes) ? classes : [classes], handler, options)
   }
 
-  #subscribeTo(list: readonly EventClass[], handler: unknown, options: SubscribeOptions = {}): Subscription {
+  #subscribeTo(list: readonly EventClass[], handler: unknown, options?: SubscribeOptions): Subscription {
     if (list.length === 0) throw new TypeError('At least one event class is required, got an empty array.')
     for (const eventClass of list) this.#checkClass(eventClass)
     const read = readHandler(handler, options, this.#onPause)
@@ -128,7 +128,7 @@ export class HandlerRegistry {
     return removed
   }
 
-  subscribeToAllEvents(handler: AnyEventHandler, options: SubscribeOptions = {}): Subscription {
+  subscribeToAllEvents(handler: AnyEventHandler, options?: SubscribeOptions): Subscription {
     const read = readHandler(handler, options, this.#onPause)
     for (const [eventType, entries] of this.#byType) this.#checkIdentity(read, eventType, entries)
     this.#checkIdentity(read, 'every event', this.#wildcards)

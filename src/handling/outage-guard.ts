@@ -9,7 +9,7 @@ export interface OutageGuardOptions {
    * events (`maxInFlight`, `prefetchCount`).
    */
   readonly failures?: number
-  /** In milliseconds. Default 10,000. */
+  /** Length of the window in which failures are counted, in milliseconds. Default 10,000. */
   readonly withinMs?: number
   /** Delay before one event is tried, in milliseconds; it doubles with each failure. Default 1,000. */
   readonly probeDelayMs?: number
@@ -17,9 +17,14 @@ export interface OutageGuardOptions {
   readonly maxProbeDelayMs?: number
 }
 
-const defaults = { failures: 10, withinMs: 10_000, probeDelayMs: 1000, maxProbeDelayMs: 10_000 }
+export const outageGuardDefaults = {
+  failures: 10,
+  withinMs: 10_000,
+  probeDelayMs: 1000,
+  maxProbeDelayMs: 10_000,
+}
 
-const rules = {
+export const outageGuardRules = {
   failures: positiveInteger,
   withinMs: durationMs,
   probeDelayMs: durationMs,
@@ -32,7 +37,12 @@ export function guardOptions(
   given: boolean | OutageGuardOptions | undefined,
 ): Required<OutageGuardOptions> | undefined {
   if (given === undefined || given === false) return undefined
-  return resolveOptions(`${subject} outageGuard`, given === true ? {} : given, defaults, rules)
+  return resolveOptions(
+    `${subject} outageGuard`,
+    given === true ? {} : given,
+    outageGuardDefaults,
+    outageGuardRules,
+  )
 }
 
 /** The events that failed for one reason in the current window. */

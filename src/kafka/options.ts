@@ -192,7 +192,7 @@ const ownDefaults = {
   dlqTopicSuffix: '.dlq',
 }
 
-const defaults = { ...brokerDefaults, ...securityDefaults, ...ownDefaults }
+export const kafkaDefaults = { ...brokerDefaults, ...securityDefaults, ...ownDefaults }
 
 const SERVER = /^(?:\[[0-9a-fA-F:]+\]|[^\s:,[\]@/]+)(?::\d{1,5})?$/
 
@@ -212,7 +212,7 @@ const topicName: OptionRule = {
   isValid: (value) => typeof value === 'string' && /^[A-Za-z0-9._-]{1,200}$/.test(value),
 }
 
-const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
+export const kafkaRules: Readonly<Record<keyof typeof kafkaDefaults, OptionRule>> = {
   ...brokerRules,
   ...securityRules,
   bootstrapServers,
@@ -253,7 +253,7 @@ const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
 }
 
 /** The options with all defaults, a consumer name and the names of all topics. */
-export interface ResolvedKafkaOptions extends Readonly<typeof defaults> {
+export interface ResolvedKafkaOptions extends Readonly<typeof kafkaDefaults> {
   readonly consumerName: string
   readonly idempotent: boolean
   readonly startFrom: 'earliest' | 'latest'
@@ -265,7 +265,7 @@ export interface ResolvedKafkaOptions extends Readonly<typeof defaults> {
 
 /** Completes and validates the options. @throws ConfigError with every fault. */
 export function resolveKafkaOptions(given: KafkaEventBusOptions): ResolvedKafkaOptions {
-  const resolved = resolveOptions('KafkaEventBus', given, defaults, rules)
+  const resolved = resolveOptions('KafkaEventBus', given, kafkaDefaults, kafkaRules)
   const options = withBroadcast('KafkaEventBus', given, resolved)
   const faults = [...securityFaults(options), ...contradictions(options)]
   if (faults.length > 0) throw new ConfigError('KafkaEventBus', faults)
@@ -280,7 +280,7 @@ export function resolveKafkaOptions(given: KafkaEventBusOptions): ResolvedKafkaO
   })
 }
 
-function contradictions(options: Readonly<typeof defaults>): readonly string[] {
+function contradictions(options: Readonly<typeof kafkaDefaults>): readonly string[] {
   const faults: string[] = []
   if (options.idempotent === true && options.acks !== 'all') {
     faults.push(`idempotent needs acks 'all', got '${options.acks}'`)

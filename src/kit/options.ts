@@ -120,7 +120,7 @@ export function objectWith(rule: string, ...methods: readonly string[]): OptionR
  * Checks the options of a class and applies the defaults. All faults are reported together.
  *
  * @param subject - name of the class, for the message.
- * @param given - the options that the user passed; undefined and null values count as absent.
+ * @param given - the options that the user passed; undefined and null count as absent, also as values of options.
  * @param defaults - a value for every option; undefined for an option that may be absent by its rule, or is required.
  * @returns the complete options, frozen.
  * @throws ConfigError
@@ -131,7 +131,7 @@ export function resolveOptions<T extends object>(
   defaults: T,
   rules: Readonly<Record<keyof T & string, OptionRule>>,
 ): Readonly<T> {
-  if (given !== undefined && (typeof given !== 'object' || given === null)) {
+  if (given !== undefined && typeof given !== 'object') {
     throw new ConfigError(subject, [`the options must be an object, got ${describeValue(given)}`])
   }
   const known: Readonly<Record<string, OptionRule>> = rules

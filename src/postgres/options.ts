@@ -81,7 +81,7 @@ export interface PostgresStoresOptions<Client extends PooledPostgresClient = Poo
   readonly logger?: Logger | FieldsFirstLogger
 }
 
-const defaults = {
+export const postgresDefaults = {
   postgresUrl: undefined as string | undefined,
   pool: undefined as PostgresPool | undefined,
   poolSize: 10,
@@ -120,7 +120,7 @@ const schemaName: OptionRule = {
     Buffer.byteLength(value) <= MAX_NAME_BYTES,
 }
 
-const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
+export const postgresRules: Readonly<Record<keyof typeof postgresDefaults, OptionRule>> = {
   postgresUrl: optional(postgresUrl),
   pool: optional(objectWith('a pool of the npm package pg', 'connect')),
   poolSize: positiveInteger,
@@ -141,14 +141,15 @@ const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
 }
 
 /** The options with all defaults. */
-export interface ResolvedPostgresOptions extends Omit<Readonly<typeof defaults>, 'migrate' | 'logger'> {
+export interface ResolvedPostgresOptions
+  extends Omit<Readonly<typeof postgresDefaults>, 'migrate' | 'logger'> {
   readonly migrate: 'run' | 'check' | 'off'
   readonly logger: Logger
 }
 
 /** @throws ConfigError with every fault. */
 export function resolvePostgresOptions(given: PostgresStoresOptions): ResolvedPostgresOptions {
-  const options = resolveOptions('PostgresStores', given, defaults, rules)
+  const options = resolveOptions('PostgresStores', given, postgresDefaults, postgresRules)
   if ((options.postgresUrl === undefined) === (options.pool === undefined)) {
     throw new ConfigError('PostgresStores', ['exactly one of postgresUrl and pool is needed'])
   }

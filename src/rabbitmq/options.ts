@@ -17,7 +17,7 @@ import {
   resolveOptions,
 } from '../kit/options.ts'
 import { areNamesValid, MAX_NAME_BYTES, namesOf, type RabbitMQNames } from './client/names.ts'
-import { type Endpoint, endpointOf, isAmqpUrl } from './client/url.ts'
+import { type Endpoint, endpointOf, isAmqpUrl, URL_PARAMETERS } from './client/url.ts'
 
 export type RabbitMQExchangeType = 'topic' | 'direct' | 'fanout' | 'headers'
 
@@ -54,7 +54,7 @@ export interface RabbitMQEventBusOptions extends BrokerOptions {
   readonly prefetchCount?: number
   /**
    * The routing key of the queue's only initial binding. With an empty string, the queue has no initial binding; add
-   * bindings with `bindEventType` or `bindRoutingKey`. Default: all events. On a direct exchange: the subscribed event
+   * bindings with `bindEventType` or `bindRoutingKey`. Default: all events; on a direct exchange, the subscribed event
    * classes (`{aggregateType}.{eventType}`) and the queue's own name.
    */
   readonly routingKeyPattern?: string
@@ -154,15 +154,17 @@ const ownDefaults = {
   keyFile: undefined as string | undefined,
 }
 
-const defaults = { ...brokerDefaults, ...ownDefaults }
+export const rabbitmqDefaults = { ...brokerDefaults, ...ownDefaults }
 
 /** Largest prefetch that AMQP can encode. */
 const MAX_PREFETCH = 65_535
 
-const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
+export const rabbitmqRules: Readonly<Record<keyof typeof rabbitmqDefaults, OptionRule>> = {
   ...brokerRules,
   rabbitmqUrl: {
-    rule: 'a URL that starts with amqp:// or amqps://, or a non-empty array of such URLs',
+    rule:
+      'a URL that starts with amqp:// or amqps://, or a non-empty array of such URLs; it may have the parameters ' +
+      `${URL_PARAMETERS.join(', ')} (heartbeat is the option heartbeatMs)`,
     isValid: (value) =>
       Array.isArray(value) ? value.length > 0 && value.every(isAmqpUrl) : isAmqpUrl(value),
     hasCredentials: true,
@@ -210,7 +212,7 @@ const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
 }
 
 /** The options with all defaults, and values that are derived from them. */
-export interface ResolvedRabbitMQOptions extends Readonly<typeof defaults> {
+export interface ResolvedRabbitMQOptions extends Readonly<typeof rabbitmqDefaults> {
   readonly consumerName: string
   readonly names: RabbitMQNames
   readonly endpoints: readonly Endpoint[]
@@ -220,7 +222,7 @@ export interface ResolvedRabbitMQOptions extends Readonly<typeof defaults> {
 
 /** @throws ConfigError with every fault. */
 export function resolveRabbitMQOptions(given: RabbitMQEventBusOptions): ResolvedRabbitMQOptions {
-  const resolved = resolveOptions('RabbitMQEventBus', given, defaults, rules)
+  const resolved = resolveOptions('RabbitMQEventBus', given, rabbitmqDefaults, rabbitmqRules)
   const options = ofInstance(withBroadcast('RabbitMQEventBus', given, resolved))
   const names = namesOf(options, options.consumerGroup)
   const faults = contradictions(options, names)
@@ -239,20 +241,21 @@ export function resolveRabbitMQOptions(given: RabbitMQEventBusOptions): Resolved
 }
 
 /** The queue of an instance that broadcasts expires, but survives a short loss of the connection. */
-function ofInstance(options: Readonly<typeof defaults>): Readonly<typeof defaults> {
+function ofInstance(options: Readonly<typeof rabbitmqDefaults>): Readonly<typeof rabbitmqDefaults> {
   if (!options.broadcast) return options
   return { ...options, queueType: 'classic', singleActiveConsumer: false, autoDelete: false }
 }
 
 /** If `prefetchCount` is not set, it is at least `concurrency`, so that all slots can be used. */
-function prefetchFor(given: RabbitMQEventBusOptions, options: Readonly<typeof defaults>): number {
+function prefetchFor(given: RabbitMQEventBusOptions, options: Readonly<typeof rabbitmqDefaults>): number {
   const { concurrency, prefetchCount } = options
-  const isDefault = (given.prefetchCount ?? undefined) === undefined
-  const isRaised = isDefault && (given.concurrency ?? undefined) !== undefined
+  // A program without types may pass null.
+  const isDefault = (given?.prefetchCount ?? undefined) === undefined
+  const isRaised = isDefault && (given?.concurrency ?? undefined) !== undefined
   return isRaised ? Math.min(MAX_PREFETCH, Math.max(prefetchCount, concurrency)) : prefetchCount
 }
 
-function contradictions(options: Readonly<typeof defaults>, names: RabbitMQNames): readonly string[] {
+function contradictions(options: Readonly<typeof rabbitmqDefaults>, names: RabbitMQNames): readonly string[] {
   const { exchangeType, headersMatch, queueType, durable, autoDelete, certFile, keyFile } = options
   const faults: string[] = []
   if (headersMatch !== undefined && exchangeType !== 'headers') {

@@ -117,11 +117,16 @@ const ownDefaults = {
   trim: 'acknowledged',
 }
 
-const defaults = { ...brokerDefaults, ...ownDefaults }
+export const redisDefaults = { ...brokerDefaults, ...ownDefaults }
 
 const redisUrl: OptionRule = {
-  rule: 'a URL that starts with redis:// or rediss://',
-  isValid: (value) => typeof value === 'string' && /^rediss?:\/\//.test(value) && URL.canParse(value),
+  rule: 'a URL that starts with redis:// or rediss://, with at most the number of a database as its path',
+  isValid: (value) => {
+    if (typeof value !== 'string' || !/^rediss?:\/\//.test(value) || !URL.canParse(value)) return false
+    const { pathname, search, hash } = new URL(value)
+    // The client ignores a query.
+    return /^\/?\d*$/.test(pathname) && search === '' && hash === ''
+  },
   hasCredentials: true,
 }
 
@@ -131,7 +136,7 @@ const nodeRedisClient: OptionRule = {
   explain: (value) => `${foreignClient(value) ?? 'Create one, or set redisUrl'}`,
 }
 
-const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
+export const redisRules: Readonly<Record<keyof typeof redisDefaults, OptionRule>> = {
   ...brokerRules,
   redisUrl,
   username: optional(nonEmptyText),
@@ -158,7 +163,7 @@ const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
 }
 
 /** The options with all defaults, a consumer name and the names of all keys. */
-export interface ResolvedRedisOptions extends Readonly<typeof defaults> {
+export interface ResolvedRedisOptions extends Readonly<typeof redisDefaults> {
   readonly consumerName: string
   /** True if the user chose the consumer name, so that two processes may have the same one. */
   readonly isNameGiven: boolean
@@ -185,11 +190,8 @@ export interface RedisKeys {
 
 /** @throws ConfigError with every fault. */
 export function resolveRedisOptions(given: RedisEventBusOptions): ResolvedRedisOptions {
-  const options = withBroadcast(
-    'RedisEventBus',
-    given,
-    resolveOptions('RedisEventBus', given, defaults, rules),
-  )
+  const resolved = resolveOptions('RedisEventBus', given, redisDefaults, redisRules)
+  const options = withBroadcast('RedisEventBus', given, resolved)
   const consumerName = options.consumerName ?? `${hostname()}-${randomUUID().slice(0, 8)}`
   const url = new URL(options.redisUrl)
   const server =
@@ -201,7 +203,7 @@ export function resolveRedisOptions(given: RedisEventBusOptions): ResolvedRedisO
   return Object.freeze({ ...options, consumerName, isNameGiven, server, address, keys: keysOf(options) })
 }
 
-function keysOf(options: Readonly<typeof defaults>): RedisKeys {
+function keysOf(options: Readonly<typeof redisDefaults>): RedisKeys {
   const { streamPrefix, useHashTag, dlqStreamSuffix, retryKeyPrefix } = options
   const prefix = useHashTag ? `{${streamPrefix}}` : streamPrefix
   const stream = `${prefix}:stream`

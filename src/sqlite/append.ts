@@ -38,30 +38,30 @@ const ARCHIVED = knownEvent('eventspine_archive')
 
 /** Appends events inside the transaction of a connection. A refused append does not change the transaction. */
 export function append(db: SqliteStatements, args: AppendArguments): AppendOutcome {
-  const end = endOfStream(db, args)
-  const [first] = args.rows
-  if (first === undefined || isKnown(db, first.eventId)) return appendSome(db, args, end)
-  const decision = decide(args, end, () => undefined)
-  if (decision.outcome !== 'write') return decideAgain(db, args, end)
-  // The first event is new, so the others should be new as well. If not, the index on their ids refuses them.
-  const written = insertAll(db, args.rows, decision.firstVersion)
-  return written ?? decideAgain(db, args, end)
+  const feed = feedState(db)
+  const end = feed.hasArchive ? endOfStream(db, args) : endIn(END, db, args)
+  // The events of nearly every append are new. If one is not, the index on their ids refuses it.
+  const decision = args.rows.length === 0 ? undefined : decide(args, end, () => undefined)
+  const written =
+    decision?.outcome === 'write' ? insertAll(db, feed, args.rows, decision.firstVersion) : undefined
+  return written ?? appendSome(db, feed, args, end)
 }
 
-/** Handles an empty append, and an append whose first event is already stored. */
-function appendSome(db: SqliteStatements, args: AppendArguments, end: StreamEnd): AppendOutcome {
+/** Handles an empty append, a refused one, and an append of which some events are already stored. */
+function appendSome(
+  db: SqliteStatements,
+  feed: FeedState,
+  args: AppendArguments,
+  end: StreamEnd,
+): AppendOutcome {
   const decision = decide(args, end, (row) => findEvent(db, row))
   if (decision.outcome !== 'write') return decision
   const rows = args.rows.slice(decision.firstIndex)
   if (rows.length === 0) return { outcome: 'stored', newVersion: end.version, globalPosition: end.position }
   // All remaining events were checked and are new.
-  return insertAll(db, rows, decision.firstVersion) ?? decideAgain(db, args, end)
-}
-
-function decideAgain(db: SqliteStatements, args: AppendArguments, end: StreamEnd): AppendOutcome {
-  const decision = decide(args, end, (row) => findEvent(db, row))
-  if (decision.outcome !== 'write') return decision
-  throw new Error('SQLite refused the ids of an append although they are new')
+  const written = insertAll(db, feed, rows, decision.firstVersion)
+  if (written === undefined) throw new Error('SQLite refused the ids of an append although they are new')
+  return written
 }
 
 function decide(
@@ -79,14 +79,13 @@ function decide(
 /** @returns undefined if one of the ids is in use; nothing was inserted then. */
 function insertAll(
   db: SqliteStatements,
+  { storedAt, hasArchive }: FeedState,
   rows: readonly EventRow[],
   firstVersion: number,
 ): AppendOutcome | undefined {
-  const storedAt = timeOfNext(db)
-  const isArchiveEmpty = db.get('select 1 from eventspine_archive limit 1') === undefined
   let position = 0
   for (const [index, row] of rows.entries()) {
-    const isTaken = !isArchiveEmpty && db.get(ARCHIVED, row.eventId) !== undefined
+    const isTaken = hasArchive && db.get(ARCHIVED, row.eventId) !== undefined
     const version = firstVersion + index
     position = isTaken ? 0 : db.insert(INSERT_UNLESS_KNOWN, storedAt, version, ...valuesOf(row))
     if (position === 0) {
@@ -102,14 +101,36 @@ function undo(db: SqliteStatements, rows: readonly EventRow[]): void {
   for (const { eventId } of rows) db.run('delete from eventspine_events where event_id = ?', eventId)
 }
 
-/** The time of the next event; never earlier than that of the previous one, even if the clock is set back. */
-export function timeOfNext(db: SqliteStatements): number {
-  const last = db.get('select stored_at from eventspine_events order by position desc limit 1')
-  return Math.max(Date.now(), Number(last?.['stored_at'] ?? 0))
+/** What every append needs to know of the tables. */
+interface FeedState {
+  /** The time of the next event; never earlier than that of the previous one, even if the clock is set back. */
+  readonly storedAt: number
+  readonly hasArchive: boolean
 }
 
-export function endOfStream(db: SqliteStatements, { aggregateId, aggregateType }: StreamName): StreamEnd {
-  const row = db.get(END, aggregateId, aggregateType) ?? db.get(ARCHIVED_END, aggregateId, aggregateType)
+const FEED_STATE = `select (select stored_at from eventspine_events order by position desc limit 1) as stored_at,
+  exists (select 1 from eventspine_archive) as has_archive`
+
+function feedState(db: SqliteStatements): FeedState {
+  const row = db.get(FEED_STATE)
+  return {
+    storedAt: Math.max(Date.now(), Number(row?.['stored_at'] ?? 0)),
+    hasArchive: row?.['has_archive'] === 1,
+  }
+}
+
+/** The time of the next event. */
+export function timeOfNext(db: SqliteStatements): number {
+  return feedState(db).storedAt
+}
+
+export function endOfStream(db: SqliteStatements, stream: StreamName): StreamEnd {
+  const end = endIn(END, db, stream)
+  return end.version === 0 ? endIn(ARCHIVED_END, db, stream) : end
+}
+
+function endIn(sql: string, db: SqliteStatements, { aggregateId, aggregateType }: StreamName): StreamEnd {
+  const row = db.get(sql, aggregateId, aggregateType)
   return {
     version: Number(row?.['aggregate_version'] ?? 0),
     isDeleted: row?.['event_type'] === STREAM_DELETED,

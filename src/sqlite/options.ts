@@ -61,7 +61,7 @@ export interface SqliteStoresOptions {
   readonly logger?: Logger | FieldsFirstLogger
 }
 
-const defaults = {
+export const sqliteDefaults = {
   file: undefined as string | undefined,
   events: [] as readonly EventClass[],
   registry: undefined as EventRegistry | undefined,
@@ -77,7 +77,7 @@ const defaults = {
   logger: undefined as Logger | FieldsFirstLogger | undefined,
 }
 
-const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
+export const sqliteRules: Readonly<Record<keyof typeof sqliteDefaults, OptionRule>> = {
   file: nonEmptyText,
   events: { rule: 'an array of event classes', isValid: Array.isArray },
   registry: optional(objectWith('an EventRegistry', 'register', 'getOrUndefined')),
@@ -93,11 +93,11 @@ const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
   logger: observabilityRules.logger,
 }
 
-export type ResolvedSqliteOptions = Readonly<Omit<typeof defaults, 'file'>> & { readonly file: string }
+export type ResolvedSqliteOptions = Readonly<Omit<typeof sqliteDefaults, 'file'>> & { readonly file: string }
 
 /** @throws ConfigError */
 export function resolveSqliteOptions(options: SqliteStoresOptions): ResolvedSqliteOptions {
-  const resolved = resolveOptions('SqliteStores', options, defaults, rules)
+  const resolved = resolveOptions('SqliteStores', options, sqliteDefaults, sqliteRules)
   const { file } = options
   if (file === ':memory:' || file.startsWith('file:')) {
     throw new ConfigError('SqliteStores', [

@@ -2,6 +2,7 @@ import { toError } from '../errors.ts'
 import type { DomainEvent } from '../events/index.ts'
 import type { EventHandler, HandlerContext } from '../handling/event-handler.ts'
 import { idempotencyKeyOf } from '../handling/once.ts'
+import { TransactionRun } from '../handling/transaction-run.ts'
 import type { Logger } from '../observability/logger.ts'
 import type { StoreTransaction } from './store-transaction.ts'
 
@@ -115,7 +116,7 @@ export class TransactionalInbox<Client> implements Inbox<Client> {
     await this.#parts.transaction(async (tx) => {
       if (!(await tx.inbox.add(name, event.eventId))) return
       context.signal.throwIfAborted()
-      await handler(event, new InboxRun(context, tx, idempotencyKeyOf(name, event)))
+      await handler(event, new TransactionRun(context, tx, idempotencyKeyOf(name, event)))
       // The attempt has already failed and will be repeated, so its writes must be rolled back.
       context.signal.throwIfAborted()
     })
@@ -131,38 +132,5 @@ export class TransactionalInbox<Client> implements Inbox<Client> {
     this.prune(new Date(Date.now() - retentionMs)).catch((thrown: unknown) => {
       logger.warn('removing old inbox records failed', { error: toError(thrown) })
     })
-  }
-}
-
-/** The context of one attempt. The signal is created when it is first read. */
-export class InboxRun<Client> implements InboxContext<Client> {
-  readonly tx: StoreTransaction<Client>
-  readonly idempotencyKey: string
-  readonly #context: HandlerContext
-
-  constructor(context: HandlerContext, tx: StoreTransaction<Client>, idempotencyKey: string) {
-    this.#context = context
-    this.tx = tx
-    this.idempotencyKey = idempotencyKey
-  }
-
-  get signal(): AbortSignal {
-    return this.#context.signal
-  }
-
-  get attempt(): number {
-    return this.#context.attempt
-  }
-
-  get deliveryCount(): number {
-    return this.#context.deliveryCount
-  }
-
-  get consumerGroup(): string | undefined {
-    return this.#context.consumerGroup
-  }
-
-  get messageId(): string | undefined {
-    return this.#context.messageId
   }
 }

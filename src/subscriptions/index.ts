@@ -1,3 +1,4 @@
+export type { RebuildOptions, StopOptions, WaitOptions } from './call-options.ts'
 export {
   type Checkpoint,
   type CheckpointStore,
@@ -49,12 +50,7 @@ export type { StopReport } from './shutdown-report.ts'
 export type { RunUntilShutdownOptions } from './shutdown-signals.ts'
 export type { InboxTransaction, StoreTransaction } from './store-transaction.ts'
 export type { DatabaseStores, Stores } from './stores.ts'
-export {
-  type RebuildOptions,
-  type StopOptions,
-  SubscriptionManager,
-  type WaitOptions,
-} from './subscription-manager.ts'
+export { SubscriptionManager } from './subscription-manager.ts'
 export type { SubscriptionProblem } from './subscription-monitor.ts'
 export type {
   StartFrom,

@@ -52,7 +52,7 @@ export interface SubscriptionManagerOptions {
   readonly logger?: Logger | FieldsFirstLogger
 }
 
-const defaults = {
+export const managerDefaults = {
   eventStore: undefined as EventFeed | undefined,
   checkpoints: undefined as CheckpointStore | undefined,
   eventBus: undefined as EventBus | undefined,
@@ -67,7 +67,7 @@ const defaults = {
   logger: undefined as Logger | FieldsFirstLogger | undefined,
 }
 
-const rules: Readonly<Record<keyof typeof defaults, OptionRule>> = {
+export const managerRules: Readonly<Record<keyof typeof managerDefaults, OptionRule>> = {
   eventStore: objectWith('an EventStore', 'readPage', 'headPosition', 'onAppend', 'identity'),
   checkpoints: objectWith('a CheckpointStore', 'load', 'save'),
   eventBus: optional(objectWith('an EventBus', 'subscribeToAllEvents')),
@@ -101,8 +101,10 @@ export interface ResolvedManagerOptions {
 /** @throws ConfigError with every fault. */
 export function resolveManagerOptions(options: SubscriptionManagerOptions): ResolvedManagerOptions {
   const { eventStore: store } = Object(options) as SubscriptionManagerOptions // checked by the next line
-  const ofOutbox = isOutbox(store) ? { ...rules, checkpoints: optional(rules.checkpoints) } : rules
-  const resolved = resolveOptions('SubscriptionManager', options, defaults, ofOutbox)
+  const ofOutbox = isOutbox(store)
+    ? { ...managerRules, checkpoints: optional(managerRules.checkpoints) }
+    : managerRules
+  const resolved = resolveOptions('SubscriptionManager', options, managerDefaults, ofOutbox)
   const { deadLetters, leaseTtlMs, instanceId = randomUUID(), enableTracing } = resolved
   const { replacements, shutdownTimeoutMs } = resolved
   const tracer = enableTracing ? new OpenTelemetryTracer(resolved.tracer) : noTracer

@@ -4,10 +4,10 @@ import type { HandlerContext } from '../handling/event-handler.ts'
 import type { HandlerEntry, SubscribeOptions } from '../handling/handler-entry.ts'
 import { HandlerRegistry } from '../handling/handler-registry.ts'
 import { idempotencyKeyOf } from '../handling/once.ts'
+import { TransactionRun } from '../handling/transaction-run.ts'
 import type { Checkpoint, CheckpointStore } from './checkpoint-store.ts'
 import type { ParkedEvent, SubscriptionDeadLetterStore } from './dead-letter-store.ts'
 import { type FeedMark, markOf } from './feed-mark.ts'
-import { InboxRun } from './inbox.ts'
 import { MovingUnits } from './moving-units.ts'
 import { moveParked } from './parked-pages.ts'
 import { ProjectionAside } from './projection-aside.ts'
@@ -180,7 +180,7 @@ export class ProjectionUnits<Client> implements TransactionalUnits {
     const handlers = this.#registry.handlersFor(event.eventType)
     if (handlers.length === 0) return
     if (this.isInline && !(await tx.inbox.add(this.#name, event.eventId))) return
-    const run = new InboxRun(context, tx, idempotencyKeyOf(this.#name, event))
+    const run = new TransactionRun(context, tx, idempotencyKeyOf(this.#name, event))
     for (const { accepts, invoke } of handlers) {
       if (accepts === undefined || accepts(event)) await invoke(event, run)
     }

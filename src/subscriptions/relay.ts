@@ -10,15 +10,53 @@ export interface RelayOptions extends SubscriptionOptions {
 }
 
 /**
- * A relay retries without a limit, because an outage of a broker ends. It uses small batches, because a failed batch is
- * repeated as a whole.
+ * A relay retries without a limit, because an outage of a broker ends. It uses small batches, because after a crash the
+ * last batch is published again.
  */
 export const relayDefaults = {
   maxRetries: Number.POSITIVE_INFINITY,
   batchSize: 100,
 } satisfies SubscriptionOptions
 
-/** Publishes stored events in the order of the feed. A batch that was not fully confirmed is published again. */
+/**
+ * Publishes stored events in the order of the feed. The next attempt of a failed batch leaves out the events that the bus
+ * has confirmed, up to the first event of each aggregate that it has not.
+ */
 export function relayTo(bus: Pick<EventBus, 'publish'>): BatchProjection {
-  return { handleBatch: (events: readonly DomainEvent[]) => bus.publish(events) }
+  // The attempts of a batch have the same event objects. A page that is read again has others, and is published whole.
+  const confirmed = new WeakSet<DomainEvent>()
+  return {
+    handleBatch: (events: readonly DomainEvent[]) => {
+      const rest = events.filter((event) => !confirmed.has(event))
+      return rest.length === 0 ? undefined : publish(bus, rest, confirmed)
+    },
+  }
+}
+
+async function publish(
+  bus: Pick<EventBus, 'publish'>,
+  events: readonly DomainEvent[],
+  confirmed: WeakSet<DomainEvent>,
+): Promise<void> {
+  try {
+    await bus.publish(events)
+  } catch (error) {
+    const statuses = statusesOf(error)
+    const incomplete = new Set<string>()
+    for (const [index, event] of events.entries()) {
+      const aggregate = JSON.stringify([event.aggregateType, event.aggregateId])
+      if (statuses[index] !== 'stored') incomplete.add(aggregate)
+      // A later event of an incomplete aggregate is published again, so that the order is kept.
+      else if (!incomplete.has(aggregate)) confirmed.add(event)
+    }
+    throw error
+  }
+}
+
+/** Not by class, because a bus may come from another copy of the package. */
+function statusesOf(error: unknown): readonly unknown[] {
+  if (!(error instanceof Error) || !('outcomes' in error) || !Array.isArray(error.outcomes)) return []
+  return error.outcomes.map((outcome: unknown) =>
+    typeof outcome === 'object' && outcome !== null && 'status' in outcome ? outcome.status : undefined,
+  )
 }

@@ -29,7 +29,7 @@ const PAGE = 100
 
 export async function replayParked(
   subscription: FeedSubscription,
-  { positions }: ReplayOptions,
+  positions: readonly number[] | undefined,
 ): Promise<ReplayReport> {
   const { host, name } = subscription
   const { deadLetters } = host

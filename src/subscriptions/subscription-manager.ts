@@ -1,12 +1,21 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { EventBus } from '../bus/index.ts'
-import { ConfigError, describeValue } from '../errors.ts'
+import { ConfigError } from '../errors.ts'
 import type { DomainEvent } from '../events/index.ts'
 import { RunningHandlers, refuseInHandlerOf, stopFromAnywhere } from '../handling/running-handlers.ts'
 import { Deadline } from '../kit/deadline.ts'
-import { delayMs } from '../kit/options.ts'
 import { settledUntil } from '../kit/time.ts'
 import type { EventFeed } from '../store/index.ts'
+import {
+  type RebuildOptions,
+  resolveRebuildOptions,
+  resolveReplayOptions,
+  resolveShutdownOptions,
+  resolveWaitOptions,
+  type StopOptions,
+  stopTimeout,
+  type WaitOptions,
+} from './call-options.ts'
 import { checkpointReached } from './checkpoint-watch.ts'
 import { DuplicateSubscriptionError, SubscriptionNotFoundError } from './errors.ts'
 import { wantedEvents } from './feed-run.ts'
@@ -35,25 +44,6 @@ import {
 } from './subscription-options.ts'
 import type { TransactionalProjection } from './transactional-projection.ts'
 import { checkTransactional } from './transactional-units.ts'
-
-export interface StopOptions {
-  /** Maximum duration of the call, in milliseconds. Default: `shutdownTimeoutMs`. */
-  readonly timeoutMs?: number
-}
-
-export interface WaitOptions {
-  /** Ends the wait, which then rejects with the reason of the signal. Default: no limit. */
-  readonly signal?: AbortSignal
-}
-
-export interface RebuildOptions {
-  /**
-   * A new projection. It is filled from the beginning while the current projection continues, and replaces the current
-   * one when it has caught up. Its `reset` is called first, if it has one. A projection of `stores.projection` moves its
-   * readers in the transaction that replaces the current one. Default: the current projection is reset and filled again.
-   */
-  readonly into?: object
-}
 
 /**
  * Feeds projections and other subscribers from an event store. Each subscription starts at its checkpoint and reads
@@ -101,7 +91,8 @@ export class SubscriptionManager implements AsyncDisposable {
     subscriber: Projection<E> | BatchProjection<E> | HandlerSet | TransactionalProjection,
     options: SubscriptionOptions = {},
   ): void {
-    const given = readSubscriber(subscriber, options.name)
+    // A program without types may pass null.
+    const given = readSubscriber(subscriber, options?.name ?? undefined)
     const { name } = given
     if (this.#subscriptions.has(name)) throw new DuplicateSubscriptionError(name)
     const resolved = resolveSubscriptionOptions(name, options)
@@ -133,7 +124,8 @@ export class SubscriptionManager implements AsyncDisposable {
    * at once, because the stop waits for that handler.
    * @returns false if there is no subscription with this name.
    */
-  async unsubscribe(name: string, { timeoutMs }: StopOptions = {}): Promise<boolean> {
+  async unsubscribe(name: string, options: StopOptions = {}): Promise<boolean> {
+    const timeoutMs = stopTimeout('unsubscribe', options)
     const subscription = this.#subscriptions.get(name)
     if (subscription === undefined) return false
     this.#subscriptions.delete(name)
@@ -155,10 +147,10 @@ export class SubscriptionManager implements AsyncDisposable {
    * time are handled again. Always returns within the timeout; no-op if nothing runs. Inside a handler
    * of one of them it returns at once, with the phase `'stopping'`, because the stop waits for that handler.
    *
-   * @throws ConfigError if `timeoutMs` is not a duration.
+   * @throws ConfigError if `timeoutMs` is not a duration, or an option is unknown.
    */
-  stop({ timeoutMs }: StopOptions = {}): Promise<StopReport> {
-    return this.#stop(this.#deadline(timeoutMs), 'stop')
+  async stop(options: StopOptions = {}): Promise<StopReport> {
+    return this.#stop(this.#deadline(stopTimeout('stop', options)), 'stop')
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -169,7 +161,8 @@ export class SubscriptionManager implements AsyncDisposable {
    * Starts the manager, and stops it on a shutdown signal. A second signal ends the stop at once.
    * @returns the outcome of the stop. After that, let the process exit.
    */
-  async runUntilShutdown({ signals, timeoutMs }: RunUntilShutdownOptions = {}): Promise<StopReport> {
+  async runUntilShutdown(options: RunUntilShutdownOptions = {}): Promise<StopReport> {
+    const { signals, timeoutMs } = resolveShutdownOptions(options)
     const deadline = new Deadline()
     this.start()
     const asked = await whenAsked(signals)
@@ -198,11 +191,12 @@ export class SubscriptionManager implements AsyncDisposable {
    * Passes all events to a projection again. Resolves when it has handled all events that were stored at the time of
    * the call.
    *
-   * @throws SubscriptionNotFoundError, SubscriptionStoppedError; TypeError if the projection has no `reset()`; the
-   * error that stopped a new projection, in which case the current one continues; HandlerDeadlockError inside one of
+   * @throws ConfigError, SubscriptionNotFoundError, SubscriptionStoppedError; TypeError if the projection has no
+   * `reset()`; the error that stopped a new projection, in which case the current one continues; HandlerDeadlockError inside one of
    * its own handlers.
    */
-  async rebuild(name: string, { into }: RebuildOptions = {}): Promise<RebuildReport> {
+  async rebuild(name: string, options: RebuildOptions = {}): Promise<RebuildReport> {
+    const into = resolveRebuildOptions(options)
     const subscription = this.#get(name)
     refuseInHandlerOf(subscription, `rebuild('${name}')`)
     if (into === undefined) return rebuildInPlace(subscription)
@@ -222,7 +216,7 @@ export class SubscriptionManager implements AsyncDisposable {
    * manager has no `deadLetters`.
    */
   async replayParked(name: string, options: ReplayOptions = {}): Promise<ReplayReport> {
-    return replayParked(this.#get(name), options)
+    return replayParked(this.#get(name), resolveReplayOptions(options))
   }
 
   /**
@@ -230,6 +224,7 @@ export class SubscriptionManager implements AsyncDisposable {
    * @throws as {@link whenProcessed} does.
    */
   async whenCaughtUp(name: string, options: WaitOptions = {}): Promise<void> {
+    resolveWaitOptions('whenCaughtUp', options)
     await this.whenProcessed(await this.#store.headPosition(), name, options)
   }
 
@@ -242,7 +237,8 @@ export class SubscriptionManager implements AsyncDisposable {
    * SubscriptionFailedError or SubscriptionStoppedError if a subscription of this manager does not come so far;
    * HandlerDeadlockError inside one of its own handlers, whose event it would wait for; the reason of the signal.
    */
-  async whenProcessed(position: number, name?: string, { signal }: WaitOptions = {}): Promise<void> {
+  async whenProcessed(position: number, name?: string, options: WaitOptions = {}): Promise<void> {
+    const signal = resolveWaitOptions('whenProcessed', options)
     signal?.throwIfAborted()
     const own = name === undefined ? [...this.#subscriptions.values()] : [this.#subscriptions.get(name)]
     const waits = own.map((subscription) =>
@@ -288,17 +284,12 @@ export class SubscriptionManager implements AsyncDisposable {
     return { ...stopReport(ends, performance.now() - startedAt, reason), phase: 'stopping' }
   }
 
-  /** @throws ConfigError if the time is not a duration. */
   #withReplacements(consumer: Consumer, { eventClasses }: ResolvedSubscriptionOptions): Consumer {
     const allowed = eventClasses?.map(({ eventType }) => eventType)
     return withReplacements(consumer, this.#replacements, allowed)
   }
 
-  #deadline(given: number | undefined): Deadline {
-    const timeoutMs = given ?? this.#shutdownTimeoutMs
-    if (!delayMs.isValid(timeoutMs)) {
-      throw new ConfigError('stop', [`timeoutMs must be ${delayMs.rule}, got ${describeValue(timeoutMs)}`])
-    }
+  #deadline(timeoutMs = this.#shutdownTimeoutMs): Deadline {
     const deadline = new Deadline()
     deadline.within(timeoutMs)
     return deadline

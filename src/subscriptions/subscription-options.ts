@@ -147,7 +147,7 @@ function isPlace(value: unknown): boolean {
   return value === 'beginning' || value === 'end' || nonNegativeInteger.isValid(value)
 }
 
-const rules: Readonly<Record<keyof typeof subscriptionDefaults, OptionRule>> = {
+export const subscriptionRules: Readonly<Record<keyof typeof subscriptionDefaults, OptionRule>> = {
   name: optional(nonEmptyText),
   startFrom: {
     rule: "'checkpoint', 'beginning', 'end', a position (an integer of at least 0) or a valid Date",
@@ -192,7 +192,7 @@ export function resolveSubscriptionOptions(
   name: string,
   given: SubscriptionOptions,
 ): ResolvedSubscriptionOptions {
-  const options = resolveOptions(`subscription ${name}`, given, subscriptionDefaults, rules)
+  const options = resolveOptions(`subscription ${name}`, given, subscriptionDefaults, subscriptionRules)
   const { processingTimeoutMs } = options
   if (processingTimeoutMs === undefined) return options
   if ((given.handlerTimeoutMs ?? undefined) !== undefined) {

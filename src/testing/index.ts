@@ -12,6 +12,12 @@ export { MemoryBrokerEventBus, type MemoryBrokerEventBusOptions } from './memory
 export { MemoryTransport } from './memory-transport.ts'
 export { describeEventStore } from './store-conformance/describe-event-store.ts'
 export { describeInbox, describeOutbox, describeStores } from './store-conformance/describe-stores.ts'
+export type {
+  DescribeInboxOptions,
+  InboxContextUnderTest,
+  InboxHandlerUnderTest,
+  InboxUnderTest,
+} from './store-conformance/inbox-under-test.ts'
 export type { PublishedTo, RunningRelay, StartRelay } from './store-conformance/relay-under-test.ts'
 export type {
   DescribeEventStoreOptions,

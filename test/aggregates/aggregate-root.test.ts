@@ -1,3 +1,4 @@
+import { runInNewContext } from 'node:vm'
 import { describe, expect, it } from 'vitest'
 import {
   AggregateRoot,
@@ -191,6 +192,41 @@ describe('an initial state', () => {
     create('Order-1').execute('c-1')
 
     expect(() => create('Order-2').state).toThrow(/initialState\.seen.*function/)
+  })
+
+  it('of another realm is frozen, too', () => {
+    const initialState = runInNewContext('({ lines: [] })') as Cart
+    const create = decided({ initialState, evolve: addInPlace, decide })
+
+    expect(() => create('Order-1').execute('c-1')).toThrow('not extensible')
+    expect(create('Order-2').state.lines).toEqual([])
+  })
+
+  it('with an instance of a class that two aggregates share is refused, unless the instance is frozen', () => {
+    class Lines {
+      readonly all: string[] = []
+    }
+    const evolve = evolution<{ lines: Lines }>()
+    const lines = new Lines()
+    const create = decided({ initialState: { lines }, evolve, decide })
+    const ofFrozen = decided({ initialState: { lines: Object.freeze(new Lines()) }, evolve, decide })
+
+    expect(create('Order-1').state.lines).toBe(lines)
+    expect(() => create('Order-2').state).toThrow(/initialState\.lines.*function/)
+    expect([ofFrozen('a'), ofFrozen('b')].map(({ state }) => Object.isFrozen(state.lines.all))).toEqual([
+      true,
+      true,
+    ])
+  })
+
+  it('that a function returns to two aggregates is refused', () => {
+    const create = decided({ initialState: () => ({ ...emptyCart }), evolve: addInPlace, decide })
+    const returned: Cart = { lines: [] }
+    const sharing = decided({ initialState: (): Cart => returned, evolve: addInPlace, decide })
+
+    expect(create('a').state).toEqual(create('b').state)
+    expect(sharing('a').state).toBe(returned)
+    expect(() => sharing('b').state).toThrow(/function/)
   })
 
   it('with a map of its own in each aggregate is accepted', () => {

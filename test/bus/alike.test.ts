@@ -14,7 +14,7 @@ import {
 } from '../../src/index.ts'
 import { resolveRabbitMQOptions } from '../../src/rabbitmq/options.ts'
 import { MemoryBroker, MemoryBrokerEventBus } from '../../src/testing/index.ts'
-import { orderCreated } from '../support/order-events.ts'
+import { OrderCreated, orderCreated } from '../support/order-events.ts'
 
 /** A bus that needs no broker for what is tested. */
 function ending<B extends EventBus>(bus: B): B {
@@ -79,6 +79,39 @@ describe.each([
   })
 })
 
+describe.each([
+  ['memory', () => new InMemoryEventBus()],
+  ['Redis', () => new RedisEventBus()],
+  ['RabbitMQ', () => new RabbitMQEventBus()],
+  ['Kafka', () => new KafkaEventBus()],
+] as const)('calls of a bus (%s) refuse a misspelt option:', (_name, create) => {
+  it.each<[string, (bus: EventBus) => unknown]>([
+    ['publish', (bus) => bus.publish([orderCreated()], untyped({ backgroud: true }))],
+    ['publish', (bus) => bus.publish([], untyped({ background: 1 }))],
+    ['stopConsuming', (bus) => bus.stopConsuming(untyped({ timeout: 5 }))],
+    ['shutdown', (bus) => bus.shutdown(untyped({ timeout: 5 }))],
+    ['health', (bus) => bus.health(untyped({ timeout: 5 }))],
+    ['subscribe', async (bus) => bus.subscribe(OrderCreated, () => {}, untyped({ nam: 'a' }))],
+    ['subscribe', async (bus) => bus.subscribeToAllEvents(() => {}, untyped({ alias: ['a'] }))],
+  ])('%s', async (_call, refused) => {
+    const bus = ending(create())
+
+    await expect(refused(bus)).rejects.toThrow(ConfigError)
+    expect(bus.isShutdown).toBe(false)
+  })
+
+  it('and accept null instead of the options', async () => {
+    const bus = ending(create())
+    bus.subscribe(OrderCreated, () => {}, untyped(null))
+    bus.subscribeToAllEvents(() => {}, untyped(null))
+
+    await bus.publish([], untyped(null))
+    await bus.stopConsuming(untyped(null))
+    await bus.health(untyped(null))
+    await bus.shutdown(untyped(null))
+  })
+})
+
 describe('null', () => {
   it('is an unset option, everywhere', async () => {
     expect(() => new InMemoryEventBus(untyped({ logger: null, registry: null }))).not.toThrow()
@@ -103,6 +136,42 @@ describe('createEventBus', () => {
     const options = { prefix: 'orders', consumerGroup: 'billing', concurrency: 4, redis: { blockMs: 10 } }
 
     expect(createEventBus('memory:', options)).toBeInstanceOf(InMemoryEventBus)
+    expect(createEventBus('memory:', untyped(null))).toBeInstanceOf(InMemoryEventBus)
+  })
+
+  it.each(['memory:', 'redis://h', 'amqp://h', 'kafka://h:1'])(
+    'of %s checks the options of every broker',
+    (url) => {
+      for (const options of [
+        { redis: { blockMss: 1 } },
+        { rabbitmq: { prefetch: 1 } },
+        { kafka: { lingerMs: -1 } },
+      ])
+        expect(() => createEventBus(url, untyped(options))).toThrow(ConfigError)
+    },
+  )
+
+  it.each([
+    'memory:?x=1',
+    'redis://h/orders',
+    'redis://h:1/0?db=3',
+    'rediss://h/#1',
+    'amqp://h/?heartbeat=5',
+    'amqps://h/?vhost=orders',
+    'kafka://h:1?clientId=a',
+    'kafka://h:1/topic',
+    'kafka://h:port',
+  ])('refuses %s, of which a part would be ignored', (url) => {
+    expect(() => createEventBus(url)).toThrow(ConfigError)
+  })
+
+  it.each([
+    'redis://h/3',
+    'rediss://u:p@h:1/',
+    'amqp://h/%2F?channelMax=5&frameMax=8192',
+    'kafka://a:1,b:2/',
+  ])('accepts %s', (url) => {
+    expect(() => ending(createEventBus(url))).not.toThrow()
   })
 })
 

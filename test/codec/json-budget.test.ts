@@ -143,3 +143,17 @@ describe.each(['maxBodyBytes', 'maxDepth', 'maxValues', 'maxKeys'])('the option 
     expect(new JsonCodec({ [name]: Number.POSITIVE_INFINITY })).toBeInstanceOf(JsonCodec)
   })
 })
+
+it.each([{ payloadKeys: 'snakecase' }, { payloadKey: 'snake_case' }, { maxBodybytes: 5 }])(
+  'the codecs refuse %j',
+  (options) => {
+    expect(() => new JsonCodec(options as object)).toThrow(ConfigError)
+    expect(() => new CloudEventsCodec({ source: '/orders', ...options })).toThrow(ConfigError)
+  },
+)
+
+it('null is an unset option of a codec', () => {
+  const options = JSON.parse('{ "payloadKeys": null, "maxDepth": null }')
+
+  expect(new JsonCodec(options)).toBeInstanceOf(JsonCodec)
+})

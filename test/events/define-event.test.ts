@@ -195,10 +195,23 @@ describe('a definition', () => {
       { type: 'Paid', aggregateType: 'Order', schema: { customerId: 'string' } },
       'defineEvent: schema of Paid must be a Standard Schema (zod, valibot, ArkType ...), got an object.',
     ],
+    [5, 'defineEvent takes a definition ({ type, ... }), got 5.'],
+    [
+      { type: 'Paid', aggregateType: 'Order', schemaVerson: 2 },
+      'defineEvent: schemaVerson is not a part of a definition (there are: type, aggregateType, schemaVersion, ' +
+        'publishAs, typeAliases, aggregateTypeAliases, upcasts, schema, allowUnknownFields).',
+    ],
   ])('that is wrong is refused in one sentence: %o', (definition, message) => {
     const fromJavaScript = defineEvent as (definition: unknown) => unknown
 
     expect(() => fromJavaScript(definition)).toThrow(new TypeError(message))
+  })
+
+  it('may have null for a part that is not set', () => {
+    const definition = { type: 'Paid', aggregateType: 'Order', schemaVersion: null, typeAliases: null }
+    const fromJavaScript = defineEvent as (definition: unknown) => { schemaVersion: number }
+
+    expect(fromJavaScript(definition).schemaVersion).toBe(1)
   })
 })
 

@@ -10,6 +10,7 @@ it.each([
   ['Drizzle', 'examples/postgres-drizzle.mjs', 'Order of 40, balance -40\n'],
   ['Knex', 'examples/postgres-knex.ts', 'Order of 3, stock -3\n'],
   ['Kysely', 'examples/postgres-kysely.ts', 'Order of 3, stock -3\n'],
+  ['Prisma', 'examples/postgres-prisma.ts', 'Order of 3, stock -3\n'],
   ['TypeORM', 'examples/postgres-typeorm.ts', 'Order of 3, stock -3\n'],
 ])(
   'writes an event and a row of %s in one transaction',

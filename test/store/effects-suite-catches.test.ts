@@ -78,7 +78,7 @@ it('detects an inbox that commits the record before the effect', async () => {
     })
 
   const failed = await failing(describeInbox, { create })
-  expect(failed).toContain('stores the note in the transaction of the handler')
+  expect(failed).toContain('shows neither the note nor the effect before both are committed')
   expect(failed).toContain('rolls back the note and the writes of a handler that fails')
 })
 

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import {
   AsyncEventHandler,
+  ConfigError,
   type EventStore,
   handlerFor,
   InMemoryEventBus,
@@ -515,5 +516,22 @@ describe('subscribe', () => {
     expect(() => new SubscriptionManager({ eventStore, ...absent })).toThrow(
       /leaseTtlMs must be .*checkpoints is required: a CheckpointStore/,
     )
+  })
+
+  // As plain JavaScript might.
+  it.each<[string, (manager: SubscriptionManager, options: never) => Promise<unknown>, object]>([
+    ['unsubscribe', (manager, options) => manager.unsubscribe('seen', options), { timeout: 5 }],
+    ['stop', (manager, options) => manager.stop(options), { timeoutms: 5 }],
+    ['runUntilShutdown', (manager, options) => manager.runUntilShutdown(options), { signal: 'SIGTERM' }],
+    ['rebuild', (manager, options) => manager.rebuild('seen', options), { in: new Seen() }],
+    ['replayParked', (manager, options) => manager.replayParked('seen', options), { position: [1] }],
+    ['whenCaughtUp', (manager, options) => manager.whenCaughtUp('seen', options), { timeoutMs: 5 }],
+    ['whenProcessed', (manager, options) => manager.whenProcessed(0, 'seen', options), { signal: 5 }],
+  ])('refuses a misspelt option of %s', async (_name, call, options) => {
+    const manager = new SubscriptionScene().manager()
+    manager.subscribe(new Seen(), JSON.parse('null'))
+
+    await expect(call(manager, options as never)).rejects.toThrow(ConfigError)
+    expect(Object.keys(await manager.status())).toEqual(['seen'])
   })
 })

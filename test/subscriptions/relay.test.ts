@@ -7,6 +7,7 @@ import {
   type DomainEvent,
   InMemoryEventBus,
   InMemoryEventStore,
+  MessageRefusedError,
   PublishAfterSaveError,
   PublishError,
 } from '../../src/index.ts'
@@ -144,6 +145,73 @@ it('retries while the bus refuses all events, and parks none of them', async () 
   await manager.whenCaughtUp('outbox')
   expect(published).toEqual(numbers(0, 30))
   expect(await scene.deadLetters.list()).toEqual([])
+})
+
+it('publishes only what the bus did not confirm when it repeats a batch, and no event of an aggregate out of order', async () => {
+  const scene = new SubscriptionScene()
+  const events = ['a', 'b', 'a', 'c', 'b', 'a'].map((aggregateId, n) => new Noted({ aggregateId, n }))
+  for (const event of events) await appendOne(scene.store, event)
+  const calls: number[][] = []
+  const publish = async (batch: readonly DomainEvent[]) => {
+    await nextTurn()
+    const ns = batch.map((event) => (event instanceof Noted ? event.n : -1))
+    calls.push(ns)
+    // The bus refuses the second event of a, and stores the third one.
+    if (calls.length > 2) return
+    const error = new MessageRefusedError('its queue is full', true)
+    const outcomes = batch.map(({ eventId, eventType }, index) => ({
+      ...{ eventId, eventType },
+      ...(ns[index] === 2
+        ? { status: 'notStored' as const, error }
+        : { status: 'stored' as const, error: undefined }),
+    }))
+    throw new PublishError('kafka', outcomes)
+  }
+  const manager = scene.manager()
+  manager.relay({ publish }, { name: 'outbox', ...quick })
+  manager.start()
+  await manager.whenCaughtUp('outbox')
+
+  expect(calls).toEqual([
+    [0, 1, 2, 3, 4, 5],
+    [2, 5],
+    [2, 5],
+  ])
+})
+
+it('parks a refused event, and publishes the others of its page once', async () => {
+  const scene = new SubscriptionScene()
+  const events = ['a', 'b', 'a', 'c', 'b', 'a'].map((aggregateId, n) => new Noted({ aggregateId, n }))
+  for (const event of events) await appendOne(scene.store, event)
+  const published: number[] = []
+  const publish = async (batch: readonly DomainEvent[]) => {
+    await nextTurn()
+    const error = new MessageRefusedError('it is too large')
+    const outcomes = batch.map((event) => {
+      const n = event instanceof Noted ? event.n : -1
+      const isRefused = n === 1 || n === 3
+      if (!isRefused) published.push(n)
+      const { eventId, eventType } = event
+      return {
+        eventId,
+        eventType,
+        ...(isRefused
+          ? { status: 'notStored' as const, error }
+          : { status: 'stored' as const, error: undefined }),
+      }
+    })
+    if (outcomes.some(({ status }) => status === 'notStored')) throw new PublishError('kafka', outcomes)
+  }
+  const manager = scene.manager()
+  manager.relay({ publish }, { name: 'outbox', ...quick, onFailure: 'deadLetter', maxRetries: 0 })
+  manager.start()
+  await manager.whenCaughtUp('outbox')
+
+  // Event 4 belongs to the aggregate of a refused event, so the relay repeats it.
+  expect(published).toEqual([0, 2, 4, 5, 4])
+  expect(
+    (await scene.deadLetters.list()).map(({ event }) => (event instanceof Noted ? event.n : -1)),
+  ).toEqual([1, 3])
 })
 
 it('publishes every event at least once and in order through crashes between the store, the bus and the checkpoint', async () => {

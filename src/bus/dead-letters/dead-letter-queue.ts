@@ -242,9 +242,9 @@ const destinationRules: Readonly<Record<keyof typeof destination, OptionRule>> =
   group: optional(nonEmptyText),
 }
 
-const replayDefaults = { ...destination, ratePerSecond: Number.POSITIVE_INFINITY, dryRun: false }
+export const replayDefaults = { ...destination, ratePerSecond: Number.POSITIVE_INFINITY, dryRun: false }
 
-const replayRules: Readonly<Record<keyof typeof replayDefaults, OptionRule>> = {
+export const replayRules: Readonly<Record<keyof typeof replayDefaults, OptionRule>> = {
   ...destinationRules,
   ratePerSecond: positiveIntegerOrInfinity,
   dryRun: booleanOption,

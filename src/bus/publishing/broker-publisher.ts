@@ -1,5 +1,7 @@
 import type { EventCodec } from '../../codec/index.ts'
 import { toError } from '../../errors.ts'
+import type { Cause } from '../../events/causation.ts'
+import { withCauseUnlessSet } from '../../events/domain-event.ts'
 import type { DomainEvent } from '../../events/index.ts'
 import { START_BACKOFF } from '../../kit/backoff.ts'
 import { IdleCounter } from '../../kit/idle-counter.ts'
@@ -14,7 +16,7 @@ import type { BusCounters } from '../telemetry/bus-counters.ts'
 import type { BusMetrics } from '../telemetry/bus-metrics.ts'
 import { publishSpanOf } from '../telemetry/bus-spans.ts'
 import { type PublishDeadline, PublishDeadlines } from './publish-deadlines.ts'
-import { PublishQueue } from './publish-queue.ts'
+import { PublishQueue, type PublishRequest } from './publish-queue.ts'
 
 export interface BrokerPublisherParts {
   readonly transport: Transport
@@ -39,7 +41,7 @@ export class BrokerPublisher {
     this.#deadlines = new PublishDeadlines(parts.publishTimeoutMs)
     this.#span = publishSpanOf(parts.transport)
     this.#queue = new PublishQueue({
-      encode: (event, trace) => this.#encode(event, trace),
+      encode: (event, trace, cause) => this.#encode(event, trace, cause),
       send: (messages, deadline) => this.#publishBefore(messages, deadline),
       expired: () =>
         new PublishTimeoutError(
@@ -64,28 +66,45 @@ export class BrokerPublisher {
     this.#deadlines.expireAll()
   }
 
-  /** @throws PublishError */
-  publish(events: readonly DomainEvent[]): Promise<void> {
-    return this.#running.track(this.#parts.tracer.around(this.#span, events, this.#send))
+  /**
+   * Its work before it returns is small, because a caller may start many publishes in one turn of the event loop.
+   * @param cause - the event that caused those that have no cause.
+   * @throws PublishError
+   */
+  publish(events: readonly DomainEvent[], cause: Cause | undefined): Promise<void> {
+    const { tracer } = this.#parts
+    if (cause === undefined) return tracer.around(this.#span, events, this.#send)
+    return tracer.around(this.#span, events, () => this.#start(events, cause))
   }
 
-  readonly #send = async (events: readonly DomainEvent[]): Promise<void> => {
-    const startedAt = this.#parts.metrics.refresh() === undefined ? 0 : performance.now()
-    const trace = this.#parts.tracer.traceHeaders()
-    const deadline = this.#deadlines.start()
-    try {
-      const failures = await this.#queue.publish(events, trace, deadline)
-      if (startedAt > 0) this.#measure(events, failures, startedAt)
-      this.#parts.counters.eventsPublished += events.length - failures.length
-      if (failures.length < events.length) this.#parts.counters.lastPublishAt = Date.now()
-      if (failures.length > 0) {
-        const error = publishError(this.#parts.transport.system, events, failures)
-        this.#parts.counters.failed(error)
-        throw error
-      }
-    } finally {
-      deadline.end()
-    }
+  readonly #send = (events: readonly DomainEvent[]): Promise<void> => this.#start(events, undefined)
+
+  #start(events: readonly DomainEvent[], cause: Cause | undefined): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const trace = this.#parts.tracer.traceHeaders()
+      const startedAt = this.#parts.metrics.refresh() === undefined ? 0 : performance.now()
+      const deadline = this.#deadlines.start()
+      const running = this.#running
+      const report = this.#report
+      this.#queue.publish(
+        new Publish({ events, cause, trace, startedAt, deadline, running, report, resolve, reject }),
+      )
+    })
+  }
+
+  /** @returns the error with which the publish rejects; undefined if all events are stored. */
+  readonly #report = (
+    { events, startedAt }: Publish,
+    failures: readonly PublishFailure[],
+  ): Error | undefined => {
+    if (startedAt > 0) this.#measure(events, failures, startedAt)
+    const { counters, transport } = this.#parts
+    counters.eventsPublished += events.length - failures.length
+    if (failures.length < events.length) counters.lastPublishAt = Date.now()
+    if (failures.length === 0) return undefined
+    const error = publishError(transport.system, events, failures)
+    counters.failed(error)
+    return error
   }
 
   #measure(events: readonly DomainEvent[], failures: readonly PublishFailure[], startedAt: number): void {
@@ -96,26 +115,33 @@ export class BrokerPublisher {
   /** Connects if necessary. Ends even if the transport does not answer. */
   async #publishBefore(
     messages: readonly OutgoingMessage[],
-    { signal, overdue }: PublishDeadline,
+    deadline: PublishDeadline,
   ): Promise<readonly PublishFailure[]> {
-    const failure = await this.#connectBefore(signal)
-    if (failure !== undefined) return allFailed(messages, 'notStored', failure)
-    const noAnswer = overdue.then(() => {
-      const error = new PublishTimeoutError(this.#parts.publishTimeoutMs, 'the transport did not answer')
-      return allFailed(messages, 'unknown', error)
+    if (!this.#parts.connection.isDone) {
+      const failure = await this.#connectBefore(deadline.signal)
+      if (failure !== undefined) return allFailed(messages, 'notStored', failure)
+    }
+    return new Promise((resolve, reject) => {
+      deadline.onOverdue(() => {
+        const error = new PublishTimeoutError(this.#parts.publishTimeoutMs, 'the transport did not answer')
+        resolve(allFailed(messages, 'unknown', error))
+      })
+      this.#parts.transport.publish(messages, deadline.signal).then(resolve, reject)
     })
-    return Promise.race([this.#parts.transport.publish(messages, signal), noAnswer])
   }
 
-  #encode(event: DomainEvent, trace: Readonly<Record<string, string>> | undefined): OutgoingMessage {
-    const message = this.#parts.codec.encode(event)
+  #encode(
+    event: DomainEvent,
+    trace: Readonly<Record<string, string>> | undefined,
+    cause: Cause | undefined,
+  ): OutgoingMessage {
+    const message = this.#parts.codec.encode(cause === undefined ? event : withCauseUnlessSet(event, cause))
     return trace === undefined ? message : { ...message, headers: { ...message.headers, ...trace } }
   }
 
   /** Connects if the bus never has. @returns the last error if it could not connect in time. */
   async #connectBefore(signal: AbortSignal): Promise<Error | undefined> {
     const { connection, publishTimeoutMs } = this.#parts
-    if (connection.isDone) return undefined
     let lastError: Error = new PublishTimeoutError(publishTimeoutMs, 'still connecting')
     const connect = async () => {
       // The error of an earlier attempt says more than that the last one has not ended.
@@ -131,6 +157,64 @@ export class BrokerPublisher {
     } catch (thrown) {
       return toError(thrown)
     }
+  }
+}
+
+/** What a publish consists of, and how it ends. */
+interface PublishInit extends Pick<PublishRequest, 'events' | 'cause' | 'trace' | 'deadline'> {
+  /** When it started, by the monotonic clock; 0 if no metrics are recorded. */
+  readonly startedAt: number
+  readonly running: IdleCounter
+  readonly report: (publish: Publish, failures: readonly PublishFailure[]) => Error | undefined
+  readonly resolve: () => void
+  readonly reject: (error: Error) => void
+}
+
+/** One publish, until its promise settles. */
+class Publish implements PublishRequest {
+  readonly events: readonly DomainEvent[]
+  readonly cause: Cause | undefined
+  readonly trace: PublishRequest['trace']
+  readonly deadline: PublishDeadline
+  readonly startedAt: number
+  readonly #running: IdleCounter
+  readonly #report: PublishInit['report']
+  readonly #resolve: () => void
+  readonly #reject: (error: Error) => void
+
+  constructor(init: PublishInit) {
+    this.events = init.events
+    this.cause = init.cause
+    this.trace = init.trace
+    this.deadline = init.deadline
+    this.startedAt = init.startedAt
+    this.#running = init.running
+    this.#report = init.report
+    this.#resolve = init.resolve
+    this.#reject = init.reject
+    this.#running.start()
+  }
+
+  settled(failures: readonly PublishFailure[]): void {
+    this.#end()
+    try {
+      const error = this.#report(this, failures)
+      if (error === undefined) this.#resolve()
+      else this.#reject(error)
+    } catch (thrown) {
+      // A meter of the program can throw.
+      this.#reject(toError(thrown))
+    }
+  }
+
+  refused(error: Error): void {
+    this.#end()
+    this.#reject(error)
+  }
+
+  #end(): void {
+    this.deadline.end()
+    this.#running.end()
   }
 }
 

@@ -22,9 +22,16 @@ export interface EndpointOptions {
   readonly keyFile: string | undefined
 }
 
+/** Parameters that the client reads from a URL. The bus sets `heartbeat`. */
+export const URL_PARAMETERS: readonly string[] = ['channelMax', 'frameMax', 'locale', 'maxFrameSize']
+
 export function isAmqpUrl(value: unknown): boolean {
   if (typeof value !== 'string' || !/^amqps?:\/\//.test(value) || !URL.canParse(value)) return false
-  return new URL(value).hostname !== ''
+  const { hostname, searchParams, hash } = new URL(value)
+  // The client ignores other parameters.
+  return (
+    hostname !== '' && hash === '' && [...searchParams.keys()].every((key) => URL_PARAMETERS.includes(key))
+  )
 }
 
 /** @param text - a URL that {@link isAmqpUrl} accepts. */

@@ -10,7 +10,10 @@ const AGGREGATES = ['Order-1', 'Order-2', 'Order-3']
 /** A running instance that broadcasts, and what it handles. */
 async function instance(scene: Scene, options: BrokerOptions = {}, then?: (event: Noted) => unknown) {
   const handled = new Recording<Noted>(then)
-  const bus = await scene.consumer((it) => it.subscribe(Noted, handled.handler), { broadcast: true, ...options })
+  const bus = await scene.consumer((it) => it.subscribe(Noted, handled.handler), {
+    broadcast: true,
+    ...options,
+  })
   return { bus, handled }
 }
 

@@ -3,12 +3,14 @@ import { checkpointTests } from './checkpoints.ts'
 import { describeEventStore } from './describe-event-store.ts'
 import { evolvedSubscriptionTests } from './evolved-subscriptions.ts'
 import { inboxTests } from './inbox.ts'
+import { type DescribeInboxOptions, describeInboxTests } from './inbox-under-test.ts'
 import { leaseTests } from './leases.ts'
 import { outboxTests } from './outbox.ts'
 import { parkedEventTests } from './parked-events.ts'
 import { projectionTests } from './projections.ts'
 import { inlineProjectionTests, rebuiltProjectionTests } from './rebuilt-projections.ts'
 import { snapshotTests } from './snapshots.ts'
+import { storesInboxTests } from './stores-inbox.ts'
 import {
   type DescribeStoresOptions,
   describeTopic,
@@ -24,7 +26,7 @@ const SUITE: Readonly<Record<string, readonly StoresTest[]>> = {
   'parked events': parkedEventTests,
   'units of work': unitTests,
   'evolved events': evolvedSubscriptionTests,
-  inbox: inboxTests,
+  inbox: storesInboxTests,
   outbox: outboxTests,
   projections: [...projectionTests, ...rebuiltProjectionTests, ...inlineProjectionTests],
 }
@@ -62,13 +64,20 @@ export function describeStores<S extends Stores>(name: string, options: Describe
 
 /**
  * The part of {@link describeStores} for the inbox: one transaction commits the record and the writes of a handler, and
- * each event has its effect once. The stores need transactions, and an event store in which the tests count effects.
+ * each event has its effect once. With `createInbox`, it tests an inbox without stores around it. With `create`, the
+ * tests count effects in the event store of the stores, and also test the removal of records and the outbox.
  *
  * @example
  * describeInbox('my inbox', { runner: { describe, it }, create: () => new MyStores({ database: freshDatabase() }) })
  */
-export function describeInbox<S extends Stores>(name: string, options: DescribeStoresOptions<S>): void {
-  describeTopic(name, inboxTests, new StoresOpener(options), options)
+export function describeInbox<S extends Stores>(name: string, options: DescribeStoresOptions<S>): void
+export function describeInbox<Tx>(name: string, options: DescribeInboxOptions<Tx>): void
+export function describeInbox<S extends Stores, Tx>(
+  name: string,
+  options: DescribeStoresOptions<S> | DescribeInboxOptions<Tx>,
+): void {
+  if ('createInbox' in options) describeInboxTests(name, inboxTests, options)
+  else describeTopic(name, storesInboxTests, new StoresOpener(options), options)
 }
 
 /**

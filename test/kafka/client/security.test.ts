@@ -8,6 +8,7 @@ import { ConnectionError } from '../../../src/index.ts'
 import { KafkaEventBus, type KafkaEventBusOptions } from '../../../src/kafka/index.ts'
 import { Certificates } from '../../support/certificates.ts'
 import { orderCreated } from '../../support/order-events.ts'
+import { paced } from '../../support/pace.ts'
 import { RecordingLogger } from '../../support/recording-logger.ts'
 import { KafkaProxy } from '../proxy.ts'
 import { consume, createBus, noticesOf, until } from '../scene.ts'
@@ -45,7 +46,7 @@ const scram256 = { saslMechanism: 'SCRAM-SHA-256', saslUsername: 'bob', saslPass
 const scram512 = { saslMechanism: 'SCRAM-SHA-512', saslUsername: 'carol', saslPassword: PASSWORD } as const
 const saslPlaintext = { securityProtocol: 'SASL_PLAINTEXT' } as const
 const saslSsl = { securityProtocol: 'SASL_SSL', ...ca } as const
-const CONNECT_TIMEOUT_MS = 2000
+const CONNECT_TIMEOUT_MS = paced(2000)
 
 type Target = ListenerName | 'PLAINTEXT'
 
