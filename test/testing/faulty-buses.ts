@@ -8,6 +8,7 @@ import {
   type Intake,
   resolveOptions,
   type Transport,
+  withBroadcast,
 } from '../../src/index.ts'
 import { type BusFaults, type CreateBus, MemoryBroker, MemoryTransport } from '../../src/testing/index.ts'
 
@@ -20,9 +21,10 @@ interface CrashingTransport extends Transport {
 
 export class FaultyBus extends BrokerEventBus<CrashingTransport> {
   constructor(options: BrokerOptions, broker: MemoryBroker, sabotage: Sabotage) {
-    const resolved = resolveOptions('FaultyBus', options, brokerDefaults, brokerRules)
+    const all = resolveOptions('FaultyBus', options, brokerDefaults, brokerRules)
+    const resolved = withBroadcast('FaultyBus', options, all)
     super(resolved, (host) => {
-      const whole = new MemoryTransport(broker, resolved.consumerGroup, resolved.publishTimeoutMs, host)
+      const whole = new MemoryTransport(broker, resolved, host)
       return { ...pretendingToBe(whole, sabotage(whole, broker)), crash: () => whole.crash() }
     })
   }
