@@ -94,4 +94,29 @@ export const broadcastTests: readonly ConformanceTest[] = [
       assert.deepEqual(new Set(handled.ids), new Set(ids(events)))
     }
   }),
+
+  test('delivers every event to an instance whose connection was lost for a moment', {
+    needs: ['consuming', 'consumerGroups', 'outages', 'broadcast'],
+    faults: ['cutConnections'],
+  }, async (scene) => {
+    const { bus, handled } = await instance(scene)
+    const first = noted('Order-1', 1)
+    await bus.publish([first])
+    await scene.runs(handled, 1)
+    await scene.cutConnections()
+    const later = AGGREGATES.map((aggregateId) => noted(aggregateId, 2))
+    // A publish whose confirmation was lost rejects. It may have stored the events.
+    await scene.until('the events to be published', () =>
+      bus.publish(later).then(
+        () => true,
+        () => false,
+      ),
+    )
+
+    await scene.until(
+      'all events',
+      () => later.every((event) => handled.has(event)),
+      () => handled.ids,
+    )
+  }),
 ]
