@@ -1,4 +1,5 @@
 // npm run torture -- --bus redis --minutes 10 --seed 7: injects random faults and judges the outcome. See docs/reliability.md.
+// npm run torture -- --partitions 8 does the same to a group that is ordered across its consumers.
 // npm run torture -- --store postgres does the same to writers, subscriptions and a relay on the durable stores.
 // npm run torture -- --effects --bus kafka --store postgres kills each process between an order and its effects 50 times.
 import { parseArgs } from 'node:util'
@@ -18,18 +19,21 @@ const { values } = parseArgs({
     kills: { type: 'string', default: '50' },
     orders: { type: 'string', default: '10000' },
     minutes: { type: 'string', default: '1' },
+    partitions: { type: 'string', default: '1' },
     seed: { type: 'string', default: String(Date.now() % 1_000_000) },
   },
 })
 const bus = KINDS.find((name) => name === values.bus)
 const store = STORES.find((name) => name === values.store)
 const [minutes, seed] = [Number(values.minutes), Number(values.seed)]
+const partitions = Number(values.partitions)
 const [kills, orders] = [Number(values.kills), Number(values.orders)]
 const isUnknown = bus === undefined || (values.store !== undefined && store === undefined)
-const areNumbers = minutes > 0 && [seed, kills, orders].every(Number.isSafeInteger)
+const areNumbers = minutes > 0 && [seed, kills, orders, partitions].every(Number.isSafeInteger)
 if (isUnknown || !areNumbers) {
   const [buses, places] = [`--bus ${KINDS.join('|')}`, `--store ${STORES.join('|')}`]
   console.error(`usage: npm run torture -- ${buses} or ${places} --minutes 10 --seed 7`)
+  console.error(`       npm run torture -- ${buses} --partitions 8 --minutes 10 --seed 7`)
   console.error(`       npm run torture -- --effects ${buses} ${places} --kills 50 --orders 10000 --seed 7`)
   process.exit(2)
 }
@@ -64,7 +68,7 @@ async function tortureTheEffects(): Promise<number> {
 }
 
 async function tortureBus(): Promise<number> {
-  const options = { kind: bus ?? 'redis', seconds: minutes * 60, seed, onProgress }
+  const options = { kind: bus ?? 'redis', seconds: minutes * 60, seed, partitions, onProgress }
   const { violations, recoveries, counts, report } = await torture(options)
   for (const { fault, who, ms } of recoveries)
     onProgress(`${who} recovered ${ms ?? 'more'} ms after ${fault}`)

@@ -1,8 +1,15 @@
+import './node-version.ts'
+
 export * from './aggregates/index.ts'
 export * from './bus/index.ts'
 export * from './codec/index.ts'
 export * from './contract/index.ts'
-export { type CreateEventBusOptions, createEventBus } from './create-event-bus.ts'
+export {
+  type AnyEventBus,
+  type CreateEventBusOptions,
+  createEventBus,
+  type EventBusFor,
+} from './create-event-bus.ts'
 export { ConfigError, EventspineError } from './errors.ts'
 export * from './events/index.ts'
 export * from './handling/index.ts'

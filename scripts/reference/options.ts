@@ -10,6 +10,7 @@ import { healthDefaults, healthRules } from '../../src/bus/health.ts'
 import { inMemoryRules } from '../../src/bus/in-memory-event-bus.ts'
 import { defaultBodyLimits } from '../../src/codec/hostile-json.ts'
 import { policyRules } from '../../src/handling/handler-policy.ts'
+import { longWaitDefaults, longWaitRules } from '../../src/handling/long-waits.ts'
 import { outageGuardDefaults, outageGuardRules } from '../../src/handling/outage-guard.ts'
 import { kafkaDefaults, kafkaRules } from '../../src/kafka/options.ts'
 import { type OptionRule, positiveIntegerOrInfinity } from '../../src/kit/options.ts'
@@ -41,7 +42,10 @@ const SECTIONS: readonly Section[] = [
   {
     title: 'RedisEventBus',
     intro: 'In addition to the options of all buses. [redis.md](redis.md) describes the bus.',
-    from: [['src/redis/options.ts', 'RedisEventBusOptions']],
+    from: [
+      ['src/redis/options.ts', 'RedisEventBusOptions'],
+      ['src/bus/partition-options.ts', 'PartitionOptions'],
+    ],
     rules: redisRules,
     defaults: redisDefaults,
     listedElsewhere: brokerRules,
@@ -79,6 +83,13 @@ const SECTIONS: readonly Section[] = [
     from: [['src/handling/outage-guard.ts', 'OutageGuardOptions']],
     rules: outageGuardRules,
     defaults: outageGuardDefaults,
+  },
+  {
+    title: 'longWaits',
+    intro: '`longWaits` is an option of `subscribe`; see [failure.md](failure.md#long-waits).',
+    from: [['src/handling/long-waits.ts', 'LongWaitOptions']],
+    rules: longWaitRules,
+    defaults: longWaitDefaults,
   },
   {
     title: 'deadLetters.replayAll',

@@ -27,3 +27,7 @@ export function withBroadcast<Options extends ResolvedBrokerOptions>(
     handoverTimeoutMs: 0,
   }
 }
+
+/** Why a handler of a bus that broadcasts cannot wait on the broker. */
+export const BROADCAST_KEEPS_NOTHING =
+  'longWaits: a bus with broadcast keeps no events on the broker, so that nothing remains after its process has ended'

@@ -4,6 +4,7 @@ import { Dispatcher } from '../handling/dispatcher.ts'
 import { FailurePolicies } from '../handling/failure-policy.ts'
 import { HandlerRegistry } from '../handling/handler-registry.ts'
 import { HandlingMiddlewares } from '../handling/handling-middleware.ts'
+import type { LongWaitOptions } from '../handling/long-waits.ts'
 import { refuseInHandlerOf, stopFromAnywhere } from '../handling/running-handlers.ts'
 import type { Logger } from '../observability/logger.ts'
 import { MeterSource } from '../observability/meter.ts'
@@ -11,12 +12,14 @@ import { resolveLogger } from '../observability/resolve-logger.ts'
 import { noTracer, OpenTelemetryTracer } from '../observability/tracer.ts'
 import type { BusNoticeListener } from '../transport/notices.ts'
 import type { Intake, Transport, TransportHost } from '../transport/transport.ts'
+import { BROADCAST_KEEPS_NOTHING } from './broadcast.ts'
 import { brokerHealthFacts } from './broker-health.ts'
 import type { ResolvedBrokerOptions } from './broker-options.ts'
 import { BrokerShutdown } from './broker-shutdown.ts'
 import { ConsumerLifecycle } from './consuming/consumer-lifecycle.ts'
 import { GroupTypes } from './consuming/group-types.ts'
 import { ConsumerPipeline } from './consuming/pipeline.ts'
+import { WaitingReleases } from './consuming/waiting-releases.ts'
 import { DeadLetterQueue } from './dead-letters/dead-letter-queue.ts'
 import { BusClosedError } from './errors.ts'
 import { checkedTimeout, EventBus, type ShutdownOptions } from './event-bus.ts'
@@ -54,9 +57,13 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
 
   protected constructor(options: ResolvedBrokerOptions, createTransport: (host: TransportHost) => T) {
     const { consumerGroup, codec, enableDlq, concurrency, maxInFlight, maxInFlightBytes } = options
-    const { handlerTimeoutMs, propagateCausation, publishTimeoutMs, shutdownTimeoutMs } = options
+    const { handlerTimeoutMs, propagateCausation, publishTimeoutMs, shutdownTimeoutMs, broadcast } = options
     const logger = resolveLogger(options.logger)
-    const handlers = new HandlerRegistry(options.registry, { needsNames: true })
+    const handlers: HandlerRegistry = new HandlerRegistry(options.registry, {
+      needsNames: true,
+      longWaitProblem: ({ order }) =>
+        broadcast ? BROADCAST_KEEPS_NOTHING : longWaitProblem(transport, order),
+    })
     const background = new BackgroundPublishes(options.maxBackgroundPublishes, logger)
     const middleware = new HandlingMiddlewares()
     super({ handlers, background, middleware, propagateCausation })
@@ -111,8 +118,18 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
       middleware,
     })
     const policies = new FailurePolicies(options, logger)
-    const store = options.broadcast ? undefined : transport.groupTypes
-    const groupTypes = new GroupTypes({ store, handlers, logger })
+    // The group of an instance that broadcasts has no other member, and keeps nothing on the broker.
+    const groupTypes = new GroupTypes({
+      store: broadcast ? undefined : transport.groupTypes,
+      handlers,
+      logger,
+    })
+    const releases = new WaitingReleases({
+      store: broadcast ? undefined : transport.waiting,
+      handlers,
+      counters,
+      logger,
+    })
     const createPipeline = () => {
       warnOfUnnamedHandlers(handlers, logger)
       return new ConsumerPipeline({
@@ -135,6 +152,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
         metrics,
         tracer,
         logger,
+        onPostponed: (delayMs) => releases.expect(delayMs),
       })
     }
     const connect = () => this.connect()
@@ -142,7 +160,10 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
       transport,
       createPipeline,
       connect,
-      announce: (stopped) => groupTypes.start(stopped),
+      announce: async (stopped) => {
+        await groupTypes.start(stopped)
+        await releases.start(stopped)
+      },
       counters,
       logger,
     })
@@ -242,6 +263,17 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
     return this.#counters.snapshot(this.background.failed)
   }
 
+  /**
+   * Number of events of this bus's consumer group that wait for a later attempt of one handler (`longWaits`). Connects the bus if
+   * necessary.
+   *
+   * @throws ConnectionError
+   */
+  async countWaiting(): Promise<number> {
+    await this.connect()
+    return (await this.transport.waiting?.count()) ?? 0
+  }
+
   /** Reports outages of the broker and their outcome; see {@link BusNotice}. */
   onNotice(listener: BusNoticeListener): NoticeSubscription {
     return this.#notices.subscribe(listener)
@@ -272,6 +304,16 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
   protected withIntake<R>(work: (intake: Intake) => Promise<R>): Promise<R> {
     return this.#consumer.withIntake(work, this.#shutdownTimeoutMs)
   }
+}
+
+function longWaitProblem(
+  { waiting, system }: Transport,
+  order: LongWaitOptions['order'],
+): string | undefined {
+  if (waiting === undefined) return `longWaits: the transport ${system} cannot keep events during long waits`
+  const { orderProblem } = waiting
+  if (order !== 'keep' || orderProblem === undefined) return undefined
+  return `longWaits: order must be 'giveUp', because ${orderProblem}`
 }
 
 /** After a restart, it is unknown whether a handler without a name has succeeded, so it handles the event again. */

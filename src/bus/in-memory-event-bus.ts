@@ -96,13 +96,18 @@ export const inMemoryRules: Readonly<Record<keyof typeof inMemoryDefaults, Optio
 
 const NONE_FAILED: ReadonlyMap<number, Error> = new Map()
 
+/** Without `longWaits`, the publish waits, and with it the events that its caller publishes afterwards. */
+const NO_ORDERED_WAITS =
+  "longWaits: order must be 'giveUp', because overlapping publishes in memory have no order that could be kept"
+
 /** How spans and metrics name this bus. */
 const TARGET = { system: 'memory', destination: 'memory' }
 
 /**
  * The bus within one process. `publish` resolves when every handler has run. The events of one call are handled in order;
  * the handlers of one event run concurrently. A failing handler is logged and counted, and stops no other handler. It gets one
- * attempt, or those of its subscription's `maxRetries`, and `publish` waits for them.
+ * attempt, or those of its subscription's `maxRetries`, and `publish` waits for them, except for those after a long wait
+ * (`longWaits`), during which this bus keeps the event in memory.
  * Concurrent `publish` calls have no order among each other: await one call before the next if the order matters.
  */
 export class InMemoryEventBus extends EventBus {
@@ -144,7 +149,9 @@ export class InMemoryEventBus extends EventBus {
     const middleware = new HandlingMiddlewares()
     super({
       middleware,
-      handlers: new HandlerRegistry(resolved.registry),
+      handlers: new HandlerRegistry(resolved.registry, {
+        longWaitProblem: ({ order }) => (order === 'keep' ? NO_ORDERED_WAITS : undefined),
+      }),
       background: new BackgroundPublishes(resolved.maxBackgroundPublishes, logger),
       propagateCausation: resolved.propagateCausation,
     })
@@ -327,5 +334,6 @@ export class InMemoryEventBus extends EventBus {
   async #drain(): Promise<void> {
     await this.background.drained()
     await this.#publishes.whenIdle()
+    await this.#retries.close()
   }
 }

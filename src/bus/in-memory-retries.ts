@@ -1,14 +1,18 @@
 import type { DomainEvent } from '../events/index.ts'
 import type { Dispatcher, HandlerFailure } from '../handling/dispatcher.ts'
 import { FailurePolicies } from '../handling/failure-policy.ts'
-import { HandlerRetries, type RetrySteps } from '../handling/handler-retries.ts'
+import { HandlerRetries, type PostponedAttempt, type RetrySteps } from '../handling/handler-retries.ts'
 import type { RunInfo } from '../handling/handler-run.ts'
+import { IdleCounter } from '../kit/idle-counter.ts'
 import { sleep } from '../kit/time.ts'
 import type { Logger } from '../observability/logger.ts'
 import type { BusMetrics } from './telemetry/bus-metrics.ts'
 
 /** What a handler has by default: the bus cannot keep an event for a retry. */
 const ONE_ATTEMPT = { maxRetries: 0, retryBaseDelayMs: 1000, retryMaxDelayMs: 60_000, retryJitter: 0.1 }
+
+/** Maximum number of events that wait outside of their publishes. Beyond it, the publishes of further events wait. */
+const MAX_WAITING = 10_000
 
 export interface InMemoryRetriesParts {
   readonly dispatcher: Dispatcher
@@ -17,11 +21,15 @@ export interface InMemoryRetriesParts {
   readonly logger: Logger
 }
 
-/** The further attempts of handlers on an in-memory bus. They run while the publish of the event waits. */
+/** The further attempts of handlers on an in-memory bus. Except after long waits, the publish of the event waits for them. */
 export class InMemoryRetries {
   readonly #parts: InMemoryRetriesParts
   readonly #policies: FailurePolicies
   #eventsDiscarded = 0
+  /** Attempts that are due after a long wait. */
+  #waiting = 0
+  readonly #running = new IdleCounter()
+  readonly #closed = new AbortController()
 
   constructor(parts: InMemoryRetriesParts) {
     this.#parts = parts
@@ -38,10 +46,46 @@ export class InMemoryRetries {
     return givenUp?.length === 0
   }
 
+  /** Ends all long waits, and resolves when the attempts that have started are over. */
+  async close(): Promise<void> {
+    const waiting = this.#waiting
+    this.#closed.abort()
+    if (waiting > 0) {
+      this.#parts.logger.error('events lost that waited for their next attempt in memory', { count: waiting })
+    }
+    await this.#running.whenIdle()
+  }
+
+  /** Runs the handler again after its wait, while no publish waits for it. Never rejects. */
+  async #continueLater(event: DomainEvent, { handler, attempts, delayMs }: PostponedAttempt): Promise<void> {
+    const { dispatcher, runInfo } = this.#parts
+    this.#waiting += 1
+    const isOver = await sleep(delayMs, this.#closed.signal)
+    this.#waiting -= 1
+    if (!isOver) return
+    const attempt = attempts + 1
+    const again = async () => {
+      const failures = await dispatcher.run([handler], event, { ...runInfo, attempt })
+      if (failures.length === 0) return
+      await new HandlerRetries(this.#policies, this.#stepsOf(event)).run(failures, () => attempt)
+    }
+    await this.#running.track(again())
+  }
+
+  #postpone(event: DomainEvent): RetrySteps['postpone'] {
+    if (this.#waiting >= MAX_WAITING || this.#closed.signal.aborted) return undefined
+    return (attempt) => {
+      void this.#continueLater(event, attempt)
+      return Promise.resolve(true)
+    }
+  }
+
   #stepsOf(event: DomainEvent): RetrySteps {
     const { dispatcher, runInfo } = this.#parts
     const { busSignal } = runInfo
+    const postpone = this.#postpone(event)
     return {
+      ...(postpone && { postpone }),
       sleep: (ms, ended) => sleep(ms, busSignal, ended),
       event,
       stopping: busSignal,

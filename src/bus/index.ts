@@ -28,6 +28,7 @@ export {
 export { currentLogFields, loggingContext } from './middleware/logging-context.ts'
 export { currentTenant, runAsTenant, tenantContext } from './middleware/tenant-context.ts'
 export { validation } from './middleware/validation.ts'
+export type { Ordering, PartitionOptions } from './partition-options.ts'
 export type { PublishContext, PublishMiddleware } from './publishing/publish-middleware.ts'
 export type { BrokerEventBusStats } from './telemetry/bus-counters.ts'
 export type { NoticeSubscription } from './telemetry/notice-board.ts'

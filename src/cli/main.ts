@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import '../node-version.ts'
 import { run } from './run.ts'
 
 const { exitCode } = await run(process.argv.slice(2), {

@@ -3,11 +3,18 @@ import { type RetryOptions, RetryPolicy } from '../kit/retry-policy.ts'
 import type { Logger } from '../observability/logger.ts'
 import type { HandlerEntry } from './handler-entry.ts'
 import type { GivenPolicy, HandlerPolicy } from './handler-policy.ts'
+import type { LongWaitOptions } from './long-waits.ts'
 import { isRefusedEvent } from './refused-event.ts'
 
 /** What follows a failed attempt. */
 export type Verdict =
-  | { readonly kind: 'retry'; readonly delayMs: number; readonly isOwnDelay: boolean }
+  | {
+      readonly kind: 'retry'
+      readonly delayMs: number
+      readonly isOwnDelay: boolean
+      /** True if the event should wait on the broker. */
+      readonly isLong: boolean
+    }
   | { readonly kind: 'giveUp'; readonly reason: 'max_retries_exceeded' | 'rejected' }
   | { readonly kind: 'discard' }
 
@@ -15,6 +22,7 @@ export type Verdict =
 export type DefaultPolicy = RetryOptions & {
   readonly retryIf?: HandlerPolicy['retryIf'] | undefined
   readonly discardIf?: HandlerPolicy['discardIf'] | undefined
+  readonly longWaits?: LongWaitOptions | undefined
 }
 
 const DISCARD: Verdict = { kind: 'discard' }
@@ -35,15 +43,17 @@ export class FailurePolicy {
 
   /** @param attempt - number of the failed attempt, from 1. */
   verdict(error: Error, attempt: number): Verdict {
-    const { retryIf, discardIf } = this.#options
+    const { retryIf, discardIf, longWaits } = this.#options
     const code = codeOf(error)
     if (code === 'EVENT_DISCARDED' || this.#ask('discardIf', discardIf, error) === true) return DISCARD
     const isHopeless = code === 'NON_RETRYABLE' || isRefusedEvent(error)
     if (isHopeless || this.#ask('retryIf', retryIf, error) === false) return REJECT
-    const delayMs = this.retry.delayAfter(attempt)
-    if (delayMs === undefined) return EXHAUSTED
+    const ownDelayMs = this.retry.delayAfter(attempt)
+    if (ownDelayMs === undefined) return EXHAUSTED
     const chosen = code === 'RETRY_AFTER' ? chosenDelay(error) : undefined
-    return { kind: 'retry', delayMs: chosen ?? delayMs, isOwnDelay: chosen !== undefined }
+    const delayMs = chosen ?? ownDelayMs
+    const isLong = delayMs >= (longWaits?.fromMs ?? Number.POSITIVE_INFINITY)
+    return { kind: 'retry', delayMs, isOwnDelay: chosen !== undefined, isLong }
   }
 
   #ask(
@@ -95,6 +105,7 @@ function combined(defaults: DefaultPolicy, own: GivenPolicy): DefaultPolicy {
     retryDelaysMs: own.retryDelaysMs ?? (own.maxRetries === undefined ? defaults.retryDelaysMs : undefined),
     retryIf: own.retryIf ?? defaults.retryIf,
     discardIf: own.discardIf ?? defaults.discardIf,
+    longWaits: own.longWaits,
   }
 }
 

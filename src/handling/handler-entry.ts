@@ -1,4 +1,4 @@
-import { describeValue } from '../errors.ts'
+import { ConfigError, describeValue } from '../errors.ts'
 import type { DomainEvent, EventClass } from '../events/index.ts'
 import type { HandlerContext } from './event-handler.ts'
 import { HandlerLimit } from './handler-limit.ts'
@@ -88,6 +88,10 @@ export function readHandler(
   for (const given of id === undefined ? aliases : [id, ...aliases]) checkName(given)
   const displayName = id ?? ownName
   const policy = readPolicy(`subscribe ${displayName}`, policyOptions)
+  if (policy?.longWaits !== undefined && id === undefined) {
+    const problem = 'longWaits needs a name, by which later processes find the handler of a waiting event'
+    throw new ConfigError(`subscribe ${displayName}`, [problem])
+  }
   const limit = limitOf(policy, displayName, onPause)
   return { handler, invoke, accepts, id, aliases: Object.freeze([...aliases]), displayName, policy, limit }
 }

@@ -12,6 +12,7 @@ import {
   positiveNumber,
   resolveOptions,
 } from '../kit/options.ts'
+import { type LongWaitOptions, longWaitOptions } from './long-waits.ts'
 import type { OutageGuardOptions } from './outage-guard.ts'
 
 /** How the failures of one handler are treated. An absent option has the value of the bus or subscription. */
@@ -41,6 +42,11 @@ export interface HandlerPolicy {
    */
   readonly outageGuard?: boolean | OutageGuardOptions
   /**
+   * Keeps an event on the broker, and not in this process, during a long delay before a retry. The wait outlives restarts
+   * and deploys. Needs a `name`. Default: the process holds the event, and with it later events of the aggregate.
+   */
+  readonly longWaits?: LongWaitOptions
+  /**
    * Returns false for an error that no retry can fix. The event is then given up after this attempt, with the reason
    * `rejected`, as for a `NonRetryableError`. If it throws, the error is retried.
    */
@@ -62,6 +68,7 @@ export const policyDefaults = {
   concurrency: undefined as number | undefined,
   ratePerSecond: undefined as number | undefined,
   outageGuard: undefined as boolean | OutageGuardOptions | undefined,
+  longWaits: undefined as LongWaitOptions | undefined,
   retryIf: undefined as HandlerPolicy['retryIf'] | undefined,
   discardIf: undefined as HandlerPolicy['discardIf'] | undefined,
 }
@@ -85,6 +92,10 @@ export const policyRules: Readonly<Record<keyof typeof policyDefaults, OptionRul
     rule: 'true, false or an object with limits',
     isValid: (value) => typeof value === 'boolean' || (typeof value === 'object' && value !== null),
   }),
+  longWaits: optional({
+    rule: 'an object with order',
+    isValid: (value) => typeof value === 'object' && value !== null,
+  }),
   retryIf: optional(functionOption),
   discardIf: optional(functionOption),
 }
@@ -94,7 +105,8 @@ export function readPolicy(subject: string, given: HandlerPolicy): GivenPolicy |
   if (Object.keys(given).length === 0) return undefined
   const policy = resolveOptions<GivenPolicy>(subject, given, policyDefaults, policyRules)
   checkSchedule(subject, policy)
-  return policy
+  if (policy.longWaits === undefined) return policy
+  return Object.freeze({ ...policy, longWaits: longWaitOptions(subject, policy.longWaits) })
 }
 
 /** A schedule and a number of retries contradict each other. @throws ConfigError */

@@ -1,3 +1,4 @@
+import { ConfigError } from '../errors.ts'
 import { duplicateEventType } from '../events/definition-site.ts'
 import { assertEventClass, eventTypesOf } from '../events/event-registry.ts'
 import type { EventClass, EventRegistry } from '../events/index.ts'
@@ -13,6 +14,7 @@ import {
   readHandler,
   type SubscribeOptions,
 } from './handler-entry.ts'
+import type { LongWaitOptions } from './long-waits.ts'
 
 /** The subscription of a handler to a bus. End it with `unsubscribe` or declare it with `using`. */
 export interface Subscription extends Disposable {
@@ -21,6 +23,13 @@ export interface Subscription extends Disposable {
 }
 
 const NO_HANDLERS: readonly HandlerEntry[] = Object.freeze([])
+
+export interface HandlerRegistryOptions {
+  /** True if records of handlers outlive the process. */
+  readonly needsNames?: boolean
+  /** Returns why a handler cannot have such long waits; undefined if it can. */
+  readonly longWaitProblem?: (longWaits: LongWaitOptions) => string | undefined
+}
 
 /** Finds the handlers of an event. Lists are replaced, never changed in place, so a running dispatch keeps its list. */
 export class HandlerRegistry {
@@ -31,8 +40,11 @@ export class HandlerRegistry {
   readonly #effective = new Map<string, readonly HandlerEntry[]>()
   #wildcards: readonly HandlerEntry[] = NO_HANDLERS
   readonly #needsNames: boolean
+  readonly #longWaitProblem: (longWaits: LongWaitOptions) => string | undefined
   readonly #changeListeners = new Set<() => void>()
   #hasLimits = false
+  #hasLongWaits = false
+  #hasOrderedWaits = false
   #pauseListener: PauseListener | undefined
   readonly #onPause: PauseListener = (handlerName, change) => this.#pauseListener?.(handlerName, change)
 
@@ -40,9 +52,13 @@ export class HandlerRegistry {
    * @param registry - further event classes. Wildcard handlers receive typed events of these classes, even without a
    * subscription to the class.
    */
-  constructor(registry: EventRegistry, { needsNames = false } = {}) {
+  constructor(
+    registry: EventRegistry,
+    { needsNames = false, longWaitProblem = () => undefined }: HandlerRegistryOptions = {},
+  ) {
     this.#registry = registry
     this.#needsNames = needsNames
+    this.#longWaitProblem = longWaitProblem
   }
 
   /**
@@ -98,7 +114,7 @@ export class HandlerRegistry {
   #subscribeTo(list: readonly EventClass[], handler: unknown, options?: SubscribeOptions): Subscription {
     if (list.length === 0) throw new TypeError('At least one event class is required, got an empty array.')
     for (const eventClass of list) this.#checkClass(eventClass)
-    const read = readHandler(handler, options, this.#onPause)
+    const read = this.#read(handler, options)
     for (const { eventType } of list) {
       this.#checkIdentity(read, eventType, [
         ...(this.#byType.get(eventType) ?? NO_HANDLERS),
@@ -129,7 +145,7 @@ export class HandlerRegistry {
   }
 
   subscribeToAllEvents(handler: AnyEventHandler, options?: SubscribeOptions): Subscription {
-    const read = readHandler(handler, options, this.#onPause)
+    const read = this.#read(handler, options)
     for (const [eventType, entries] of this.#byType) this.#checkIdentity(read, eventType, entries)
     this.#checkIdentity(read, 'every event', this.#wildcards)
     const taken = [...this.#wildcards, ...[...this.#byType.values()].flat()]
@@ -156,6 +172,16 @@ export class HandlerRegistry {
     return this.#hasLimits
   }
 
+  /** True if a handler has long waits. */
+  get hasLongWaits(): boolean {
+    return this.#hasLongWaits
+  }
+
+  /** True if a handler keeps the order of an aggregate during long waits. */
+  get hasOrderedWaits(): boolean {
+    return this.#hasOrderedWaits
+  }
+
   /** Number of subscriptions to one class, or to all classes; wildcard subscriptions are not counted. */
   count(eventClass?: EventClass): number {
     if (eventClass !== undefined) {
@@ -175,6 +201,15 @@ export class HandlerRegistry {
 
   wildcardCount(): number {
     return this.#wildcards.length
+  }
+
+  /** @throws TypeError, ConfigError */
+  #read(handler: unknown, options?: SubscribeOptions): ReadHandler {
+    const read = readHandler(handler, options, this.#onPause)
+    const longWaits = read.policy?.longWaits
+    const problem = longWaits && this.#longWaitProblem(longWaits)
+    if (problem !== undefined) throw new ConfigError(`subscribe ${read.displayName}`, [problem])
+    return read
   }
 
   #checkClass(eventClass: EventClass): void {
@@ -226,8 +261,15 @@ export class HandlerRegistry {
     this.#effective.clear()
     const all = [...this.#wildcards, ...[...this.#byType.values()].flat()]
     this.#hasLimits = all.some(({ limit }) => limit !== undefined)
+    this.#hasLongWaits = all.some(({ policy }) => policy?.longWaits !== undefined)
+    this.#hasOrderedWaits = all.some(keepsOrder)
     for (const listener of this.#changeListeners) listener()
   }
+}
+
+/** True if later events of an aggregate wait behind one that the handler has postponed. */
+export function keepsOrder({ policy }: Pick<HandlerEntry, 'policy'>): boolean {
+  return policy?.longWaits?.order === 'keep'
 }
 
 function subscriptionOf(unsubscribe: () => boolean): Subscription {

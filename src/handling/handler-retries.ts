@@ -19,6 +19,14 @@ export interface NextAttempt {
   readonly delayMs: number
 }
 
+/** An attempt of one handler that is far away. */
+export interface PostponedAttempt {
+  readonly handler: HandlerEntry
+  /** Number of its attempts that have failed. */
+  readonly attempts: number
+  readonly delayMs: number
+}
+
 /** True if the handlers pause, so that the attempt only probes. It does not count, even if it is interrupted. */
 export function isProbe(handlers: readonly HandlerEntry[]): boolean {
   return handlers.every(({ limit }) => limit?.guard?.isPaused === true)
@@ -49,6 +57,11 @@ export interface RetrySteps {
   starting(next: NextAttempt, progress: RetryProgress): Promise<boolean>
   run(next: NextAttempt): Promise<readonly HandlerFailure[]> | readonly HandlerFailure[]
   discarded(failure: HandlerFailure, attempt: number): void
+  /**
+   * Stores the event for the attempt, which then no longer belongs to these retries. Absent if no attempt can be stored:
+   * it then waits here. @returns false if the event must not be handled any more.
+   */
+  postpone?(attempt: PostponedAttempt): Promise<boolean>
   /** True if the error is not one of the handler: the attempt does not count, and is repeated without a limit. */
   isOutage?(error: Error): boolean
   /** True if the failures do not count, because the stop has aborted the handlers. */
@@ -86,7 +99,8 @@ export class HandlerRetries implements RetryProgress {
     attemptOf: (handler: HandlerEntry) => number,
   ): Promise<readonly GivenUpHandler[] | undefined> {
     if (this.#steps.isAbandoned) return undefined
-    const groups = this.#judge(failures, attemptOf)
+    const groups = await this.#postponed(this.#judge(failures, attemptOf))
+    if (groups === undefined) return undefined
     if (groups.length === 0) return this.givenUp
     if (!(await this.#steps.waiting(this))) return undefined
     this.#steps.leave()
@@ -118,7 +132,8 @@ export class HandlerRetries implements RetryProgress {
       release()
       if (this.#steps.isAbandoned) return this.#end()
       for (const handler of next.handlers) this.unfinished.delete(handler)
-      const groups = this.#judge(failures, () => next.attempt)
+      const groups = await this.#postponed(this.#judge(failures, () => next.attempt))
+      if (groups === undefined) return this.#end()
       return (await this.#reports.runExclusive(() => this.#stopped())) ? groups : this.#end()
     } finally {
       release()
@@ -145,10 +160,22 @@ export class HandlerRetries implements RetryProgress {
     return []
   }
 
+  /** Stores the attempts that are far away. @returns the others; undefined if the event must not be handled any more. */
+  async #postponed(groups: readonly Group[]): Promise<readonly Group[] | undefined> {
+    if (this.#steps.postpone === undefined || !groups.some(({ isLong }) => isLong)) return groups
+    for (const { handlers, attempt, delayMs, isLong } of groups) {
+      for (const handler of isLong ? handlers : []) {
+        if (!(await this.#steps.postpone?.({ handler, attempts: attempt - 1, delayMs }))) return undefined
+        this.unfinished.delete(handler)
+      }
+    }
+    return groups.filter(({ isLong }) => !isLong)
+  }
+
   #judge(
     failures: readonly HandlerFailure[],
     attemptOf: (handler: HandlerEntry) => number,
-  ): readonly NextAttempt[] {
+  ): readonly Group[] {
     const groups: Group[] = []
     for (const failure of failures) {
       const { handler, error } = failure
@@ -177,14 +204,14 @@ export class HandlerRetries implements RetryProgress {
   #afterOutage(handler: HandlerEntry, { retry }: FailurePolicy): RetryVerdict {
     const outages = (this.#outages.get(handler) ?? 0) + 1
     this.#outages.set(handler, outages)
-    return { kind: 'retry', delayMs: retry.backoff(outages), isOwnDelay: true }
+    return { kind: 'retry', delayMs: retry.backoff(outages), isOwnDelay: true, isLong: false }
   }
 }
 
 type RetryVerdict = Extract<Verdict, { kind: 'retry' }>
 
 /** The limit of the handler delays the attempt until the handler resumes. */
-const ONCE_RESUMED = { kind: 'retry', delayMs: 0, isOwnDelay: true } as const
+const ONCE_RESUMED = { kind: 'retry', delayMs: 0, isOwnDelay: true, isLong: false } as const
 
 /** True if the handler pauses because of such failures: the attempt does not count. */
 function isFromOutage({ handler, error }: HandlerFailure, verdict: Verdict, event: DomainEvent): boolean {
@@ -198,6 +225,7 @@ interface Group extends NextAttempt {
   readonly handlers: HandlerEntry[]
   /** Undefined if the error chose the delay. */
   readonly policy: FailurePolicy | undefined
+  readonly isLong: boolean
 }
 
 interface Retry {
@@ -215,6 +243,6 @@ function addTo(groups: Group[], { handler, policy, attempt, verdict }: Retry): v
     shared.handlers.push(handler)
     return
   }
-  const { delayMs, isOwnDelay } = verdict
-  groups.push({ handlers: [handler], policy: isOwnDelay ? undefined : policy, attempt, delayMs })
+  const { delayMs, isOwnDelay, isLong } = verdict
+  groups.push({ handlers: [handler], policy: isOwnDelay ? undefined : policy, attempt, delayMs, isLong })
 }

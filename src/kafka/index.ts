@@ -1,3 +1,5 @@
+import '../node-version.ts'
+
 export { KAFKA_AVAILABLE, KafkaNotAvailableError } from './client/client.ts'
 export type { KafkaSecurityOptions } from './client/security.ts'
 export {

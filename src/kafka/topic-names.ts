@@ -11,6 +11,8 @@ export interface KafkaTopics {
   readonly types: string
   /** The topic with the replays of one group. */
   replays(group: string): string
+  /** The topic with the records of one group that wait for an attempt of a handler. */
+  waiting(group: string): string
 }
 
 export function topicNames(options: {
@@ -19,11 +21,13 @@ export function topicNames(options: {
 }): KafkaTopics {
   const stream = `${options.topicPrefix}.stream`
   const replayPrefix = `${stream}.replay.`
+  const waitingPrefix = `${stream}.waiting.`
   return {
     stream,
     deadLetters: `${stream}${options.dlqTopicSuffix}`,
     types: `${stream}.types`,
     replays: (group) => `${replayPrefix}${asTopicName(group, MAX_TOPIC_NAME - replayPrefix.length)}`,
+    waiting: (group) => `${waitingPrefix}${asTopicName(group, MAX_TOPIC_NAME - waitingPrefix.length)}`,
   }
 }
 

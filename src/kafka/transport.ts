@@ -15,6 +15,7 @@ import { KafkaConsumption } from './consuming/consumption.ts'
 import { KafkaGroupTypes } from './consuming/group-types.ts'
 import { groupLag } from './consuming/offsets.ts'
 import { KafkaTypesTopic, TYPES_PROFILE } from './consuming/types-topic.ts'
+import { KafkaWaitingRecords, WAITING_PROFILE } from './consuming/waiting-records.ts'
 import { KafkaDeadLetters } from './dead-letters/dead-letters.ts'
 import type { ResolvedKafkaOptions } from './options.ts'
 import { KafkaProducer } from './publishing/producer.ts'
@@ -30,6 +31,7 @@ export class KafkaTransport implements Transport {
   readonly server: ServerAddress | undefined
   readonly deadLetters: KafkaDeadLetters
   readonly groupTypes: GroupTypeStore
+  readonly waiting: KafkaWaitingRecords
   readonly topics: KafkaTopicDirectory
   readonly #options: ResolvedKafkaOptions
   readonly #host: TransportHost
@@ -65,12 +67,19 @@ export class KafkaTransport implements Transport {
       options.groupProtocol === 'classic'
         ? this.#memberTypes
         : new KafkaTypesTopic({ ...shared, publisher: this.#publisher })
+    const refreshTopics = () => void this.#consumption?.refreshTopics().catch(() => undefined)
     this.deadLetters = new KafkaDeadLetters({
       ...shared,
       publisher: this.#publisher,
       onReplay: (group) => {
-        if (group === options.consumerGroup) void this.#consumption?.refreshTopics().catch(() => undefined)
+        if (group === options.consumerGroup) refreshTopics()
       },
+    })
+    this.waiting = new KafkaWaitingRecords({
+      ...shared,
+      publisher: this.#publisher,
+      isOwner: () => this.#consumption?.ownsReplays === true,
+      onTopics: refreshTopics,
     })
   }
 
@@ -96,6 +105,7 @@ export class KafkaTransport implements Transport {
       publisher: this.#publisher,
       intake,
       host: this.#host,
+      waiting: this.waiting,
       groupTypes: this.#memberTypes,
       onRebalance: () => {
         this.#rebalances += 1
@@ -103,6 +113,8 @@ export class KafkaTransport implements Transport {
     })
     await consumption.start(stopped)
     this.#consumption = consumption
+    // Its first partitions were assigned before it was the consumption of this transport.
+    if (consumption.ownsReplays) this.waiting.onReady?.()
     return consumption
   }
 
@@ -118,8 +130,9 @@ export class KafkaTransport implements Transport {
 
   /** Creates a topic that vanished while records wait for it. */
   async #restore(topic: string): Promise<void> {
-    const { stream, types } = this.#options.topics
-    const profile = topic === types ? TYPES_PROFILE : { isBusOwned: topic !== stream }
+    const { topics, consumerGroup } = this.#options
+    const special = { [topics.types]: TYPES_PROFILE, [topics.waiting(consumerGroup)]: WAITING_PROFILE }
+    const profile = special[topic] ?? { isBusOwned: topic !== topics.stream }
     await this.topics.ensure(topic, profile, () => {
       this.#host.notify({ type: 'topologyRestored', what: `topic ${topic}` })
     })

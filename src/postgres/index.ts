@@ -1,3 +1,5 @@
+import '../node-version.ts'
+
 export type { PostgresArchiveTarget } from './archive.ts'
 export {
   POSTGRES_AVAILABLE,

@@ -1,3 +1,5 @@
+import '../node-version.ts'
+
 export { RABBITMQ_AVAILABLE, RabbitMQNotAvailableError } from './client/client.ts'
 export type { RabbitMQDeathInfo } from './dead-letters/death-info.ts'
 export type { RabbitMQDlqMessage } from './dead-letters/dlq-message.ts'

@@ -18,6 +18,7 @@ import type { RabbitMQBinding } from './consuming/binding-record.ts'
 import { RabbitMQBindings } from './consuming/bindings.ts'
 import { RabbitMQConsumption } from './consuming/consumption.ts'
 import { RabbitMQGroupTypes } from './consuming/group-types.ts'
+import { RabbitMQWaitingQueues } from './consuming/waiting-queues.ts'
 import { RabbitMQDeadLetters } from './dead-letters/dead-letters.ts'
 import { undefinedIfNotFound } from './errors.ts'
 import type { ResolvedRabbitMQOptions } from './options.ts'
@@ -49,6 +50,7 @@ export class RabbitMQTransport implements Transport {
   readonly server: ServerAddress | undefined = undefined
   readonly deadLetters: RabbitMQDeadLetters
   readonly groupTypes: RabbitMQGroupTypes
+  readonly waiting: RabbitMQWaitingQueues
   readonly counts: RabbitMQCounts = { publishConfirms: 0, publishReturns: 0 }
   readonly #options: ResolvedRabbitMQOptions
   readonly #host: TransportHost
@@ -91,11 +93,13 @@ export class RabbitMQTransport implements Transport {
     })
     this.#connection = this.#connect('publisher', this.#publisher)
     this.groupTypes = new RabbitMQGroupTypes(options, (work) => this.#connection.withChannel(work))
-    this.deadLetters = new RabbitMQDeadLetters({
+    const queues = {
       options,
       publisher: this.#publisher,
-      withChannel: (work) => this.#connection.withChannel(work),
-    })
+      withChannel: <R>(work: (channel: AmqpChannel) => Promise<R>) => this.#connection.withChannel(work),
+    }
+    this.deadLetters = new RabbitMQDeadLetters(queues)
+    this.waiting = new RabbitMQWaitingQueues(queues)
   }
 
   async connect(): Promise<void> {
@@ -112,6 +116,7 @@ export class RabbitMQTransport implements Transport {
       topology: this.#topology,
       bindings: this.#bindings,
       publisher: this.#publisher,
+      waiting: this.waiting,
       intake,
       connect: (owner) => this.#connect('consumer', owner),
       notify: (notice) => this.#host.notify(notice),

@@ -5,7 +5,7 @@ import { ConnectionError } from '../transport/errors.ts'
 const AUTHENTICATION =
   /^(WRONGPASS|NOAUTH|NOPERM)|invalid password|invalid username-password|without any password configured/i
 /** Error replies after which the same command may soon succeed, on this server or on its successor. */
-const TRANSIENT = /^(LOADING|MASTERDOWN|READONLY|MISCONF|BUSY |TRYAGAIN|CLUSTERDOWN|UNBLOCKED)/
+const TRANSIENT = /^(LOADING|MASTERDOWN|READONLY|MISCONF|BUSY |TRYAGAIN|CLUSTERDOWN|MOVED|ASK |UNBLOCKED)/
 /** Texts of the client's errors for commands that it did not send. Unlike the names of its classes, no minifier changes them. */
 const UNSENT: readonly string[] = ['The client is offline', 'The client is closed']
 
@@ -27,6 +27,11 @@ export function isTransient(error: Error): boolean {
 /** True if the stream or its consumer group does not exist. */
 export function isNoGroup(error: unknown): boolean {
   return error instanceof Error && /^NOGROUP|no such key/i.test(error.message)
+}
+
+/** True if another node of the cluster has the key by now. */
+export function isRedirection(error: unknown): boolean {
+  return error instanceof Error && /^(MOVED|ASK) /.test(error.message)
 }
 
 /** True if the connection leads to a replica. A new connection may lead to the primary. */
@@ -83,8 +88,7 @@ export function commandError(address: string, command: string, thrown: unknown):
 /** The remedy if the server refuses a command because it is a node of a cluster. */
 function clusterAdvice(text: string): string | undefined {
   if (text.startsWith('CROSSSLOT')) return 'Set useHashTag, so that all keys of the bus are in one slot.'
-  if (!/^(MOVED|ASK) /.test(text)) return undefined
-  return 'RedisEventBus does not follow redirections to other nodes. Connect to a server outside a cluster.'
+  return undefined
 }
 
 /** The error's text. Some errors of the client have none, such as the AggregateError of two addresses that failed. */

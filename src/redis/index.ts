@@ -1,3 +1,5 @@
+import '../node-version.ts'
+
 export { type DuplicableRedisClient, REDIS_AVAILABLE, RedisNotAvailableError } from './client/client.ts'
 export type { RecoveryResult } from './consuming/recovery.ts'
 export {

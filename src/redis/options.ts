@@ -3,6 +3,14 @@ import { hostname } from 'node:os'
 import { withBroadcast } from '../bus/broadcast.ts'
 import { type BrokerOptions, brokerDefaults, brokerRules } from '../bus/broker-options.ts'
 import {
+  type Ordering,
+  orderingOf,
+  type PartitionOptions,
+  partitionDefaults,
+  partitionRules,
+} from '../bus/partition-options.ts'
+import { ConfigError } from '../errors.ts'
+import {
   booleanOption,
   delayMs,
   durationMs,
@@ -20,7 +28,7 @@ import type { DuplicableRedisClient } from './client/client.ts'
 import { foreignClient, isNodeRedisClient } from './client/given-client.ts'
 
 /** Options of {@link RedisEventBus}. Names and defaults are those of eventsource-py, with durations in milliseconds. */
-export interface RedisEventBusOptions extends BrokerOptions {
+export interface RedisEventBusOptions extends BrokerOptions, PartitionOptions {
   /**
    * The server: `redis://` or, with TLS, `rediss://`. It may include user name, password and database. Default
    * `redis://localhost:6379`.
@@ -34,9 +42,15 @@ export interface RedisEventBusOptions extends BrokerOptions {
   readonly tls?: object
   /** A node-redis client to duplicate, instead of `redisUrl`. The bus neither uses nor closes the client itself. */
   readonly client?: DuplicableRedisClient
-  /** Prefix of all keys; the stream is `{streamPrefix}:stream`. Default `'events'`. */
+  /**
+   * Prefix of all keys; the stream is `{streamPrefix}:stream`. With several partitions, there is one stream for each,
+   * such as `{streamPrefix}:stream:0of8`. Default `'events'`.
+   */
   readonly streamPrefix?: string
-  /** Puts the prefix in braces, so that all keys are in one slot of a Redis Cluster. Default false. */
+  /**
+   * Puts the prefix in braces, so that all keys are in one slot of a Redis Cluster. Default true if `partitions` is
+   * larger than 1, else false.
+   */
   readonly useHashTag?: boolean
   /**
    * Name of this consumer in its group. No two running consumers of a group may have the same name, because they would
@@ -99,7 +113,7 @@ const ownDefaults = {
   tls: undefined as object | undefined,
   client: undefined as DuplicableRedisClient | undefined,
   streamPrefix: 'events',
-  useHashTag: false,
+  useHashTag: undefined as boolean | undefined,
   consumerName: undefined as string | undefined,
   batchSize: 100,
   maxEntryBytes: 20 * 1024 * 1024,
@@ -117,7 +131,7 @@ const ownDefaults = {
   trim: 'acknowledged',
 }
 
-export const redisDefaults = { ...brokerDefaults, ...ownDefaults }
+export const redisDefaults = { ...brokerDefaults, ...partitionDefaults, ...ownDefaults }
 
 const redisUrl: OptionRule = {
   rule: 'a URL that starts with redis:// or rediss://, with at most the number of a database as its path',
@@ -138,13 +152,14 @@ const nodeRedisClient: OptionRule = {
 
 export const redisRules: Readonly<Record<keyof typeof redisDefaults, OptionRule>> = {
   ...brokerRules,
+  ...partitionRules,
   redisUrl,
   username: optional(nonEmptyText),
   password: { ...optional(nonEmptyText), isSecret: true },
   tls: { ...optional(objectWith("an object with Node's TLS options")), isSecret: true },
   client: optional(nodeRedisClient),
   streamPrefix: nonEmptyText,
-  useHashTag: booleanOption,
+  useHashTag: optional(booleanOption),
   consumerName: optional(nonEmptyText),
   batchSize: positiveInteger,
   maxEntryBytes: positiveIntegerOrInfinity,
@@ -168,6 +183,7 @@ export interface ResolvedRedisOptions extends Readonly<typeof redisDefaults> {
   /** True if the user chose the consumer name, so that two processes may have the same one. */
   readonly isNameGiven: boolean
   readonly keys: RedisKeys
+  readonly ordering: Ordering
   /** Undefined if the option `client` is used. */
   readonly server: ServerAddress | undefined
   /** Host and port, for error messages. */
@@ -176,16 +192,31 @@ export interface ResolvedRedisOptions extends Readonly<typeof redisDefaults> {
 
 /** The names of the bus's keys on Redis. */
 export interface RedisKeys {
+  /** The stream of events. With several partitions, the common part of the names of their streams. */
   readonly stream: string
+  /** The streams of events, by partition. */
+  readonly streams: readonly [string, ...string[]]
   readonly deadLetters: string
-  /** The replay stream of a group. */
-  replays(group: string): string
+  /** The replay stream of a group, for one partition. */
+  replays(group: string, partition?: number): string
   /** The retry state of a message in a group. */
   retry(group: string, id: string): string
   /** The process that uses a consumer name in a group. */
   consumer(group: string, name: string): string
+  /** When each waiting entry of a group is due. */
+  waiting(group: string): string
+  /** The copy of an entry that waits, by its member in the due times. */
+  waitingEntry(group: string, member: string): string
+  /** The waiting entries of a handler and an aggregate that keep their order. */
+  waitingOrder(group: string, handlerName: string, key: string): string
   /** The event types that the members of a group have announced. */
   types(group: string): string
+  /** The living members of a group. */
+  members(group: string): string
+  /** The owner of each partition, in a group. */
+  leases(group: string): string
+  /** The consumers of a group that died or stopped, and left entries. */
+  departed(group: string): string
 }
 
 /** @throws ConfigError with every fault. */
@@ -194,25 +225,73 @@ export function resolveRedisOptions(given: RedisEventBusOptions): ResolvedRedisO
   const options = withBroadcast('RedisEventBus', given, resolved)
   const consumerName = options.consumerName ?? `${hostname()}-${randomUUID().slice(0, 8)}`
   const url = new URL(options.redisUrl)
+  const faults = contradictions(url, given)
+  if (faults.length > 0) throw new ConfigError('RedisEventBus', faults)
   const server =
     options.client === undefined
       ? { host: url.hostname, port: url.port === '' ? 6379 : Number(url.port) }
       : undefined
   const address = server === undefined ? 'the given client' : `${server.host}:${server.port}`
   const isNameGiven = options.consumerName !== undefined
-  return Object.freeze({ ...options, consumerName, isNameGiven, server, address, keys: keysOf(options) })
+  return Object.freeze({
+    ...options,
+    consumerName,
+    isNameGiven,
+    server,
+    address,
+    ordering: orderingOf(options),
+    keys: keysOf(options),
+  })
+}
+
+/** What the URL and the other options say differently. Shows no value, because it may be a secret. */
+function contradictions(url: URL, given: RedisEventBusOptions): readonly string[] {
+  const isGiven = (name: keyof RedisEventBusOptions) => (given[name] ?? undefined) !== undefined
+  const faults: string[] = []
+  if (url.protocol === 'redis:' && isGiven('tls'))
+    faults.push('tls needs a redisUrl that starts with rediss://')
+  for (const name of ['username', 'password'] as const) {
+    if (url[name] === '' || !isGiven(name) || plain(url[name]) === given[name]) continue
+    faults.push(`${name} differs from the one in redisUrl: pass one of them`)
+  }
+  if (!isGiven('client')) return faults
+  const others = (['redisUrl', 'username', 'password', 'tls'] as const).filter(isGiven)
+  if (others.length > 0) faults.push(`client has a server of its own: omit ${others.join(', ')}`)
+  return faults
+}
+
+/** A part of a URL, decoded if that is possible. */
+function plain(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
+  }
 }
 
 function keysOf(options: Readonly<typeof redisDefaults>): RedisKeys {
-  const { streamPrefix, useHashTag, dlqStreamSuffix, retryKeyPrefix } = options
+  const { streamPrefix, dlqStreamSuffix, retryKeyPrefix, partitions } = options
+  const useHashTag = options.useHashTag ?? partitions > 1
   const prefix = useHashTag ? `{${streamPrefix}}` : streamPrefix
   const stream = `${prefix}:stream`
+  // The number of partitions is in the names, so that two numbers never share a stream or its consumers.
+  const shared = partitions === 1 ? stream : `${stream}:of${partitions}`
+  const nameOf = (index: number) => (partitions === 1 ? stream : `${stream}:${index}of${partitions}`)
+  const others = Array.from({ length: partitions - 1 }, (_, index) => nameOf(index + 1))
+  const streams: readonly [string, ...string[]] = [nameOf(0), ...others]
   return {
     stream,
+    streams,
     deadLetters: `${stream}${dlqStreamSuffix}`,
-    replays: (group) => `${stream}:replay:${group}`,
+    replays: (group, partition = 0) => `${nameOf(partition)}:replay:${group}`,
     retry: (group, id) => `${prefix}:${retryKeyPrefix}:${group}:${id}`,
+    waiting: (group) => `${stream}:waiting:${group}`,
+    waitingEntry: (group, member) => `${stream}:waiting-entry:${group}:${member}`,
+    waitingOrder: (group, handlerName, key) => `${stream}:waiting-order:${group}:${handlerName}:${key}`,
     types: (group) => `${stream}:types:${group}`,
     consumer: (group, name) => `${stream}:consumer:${group}:${name}`,
+    members: (group) => `${shared}:members:${group}`,
+    leases: (group) => `${shared}:leases:${group}`,
+    departed: (group) => `${shared}:departed:${group}`,
   }
 }

@@ -10,12 +10,14 @@ import type {
   TransportHost,
 } from '../transport/transport.ts'
 import { clientFactory, type RedisClient } from './client/client.ts'
+import { ClusterRoute } from './client/cluster-route.ts'
 import { RedisLink } from './client/link.ts'
 import type { ReplyLimits } from './client/reply-guard.ts'
 import { readStreamState } from './client/stream-state.ts'
 import { RedisBroadcast } from './consuming/broadcast.ts'
 import { RedisConsumption } from './consuming/consumption.ts'
 import { RedisGroupTypes } from './consuming/group-types.ts'
+import { RedisWaitingEntries } from './consuming/waiting-entries.ts'
 import { RedisDeadLetters } from './dead-letters/dead-letters.ts'
 import { commandError } from './errors.ts'
 import type { ResolvedRedisOptions } from './options.ts'
@@ -29,6 +31,7 @@ export class RedisTransport implements Transport {
   readonly server: ServerAddress | undefined
   readonly deadLetters: RedisDeadLetters
   readonly groupTypes: RedisGroupTypes
+  readonly waiting: RedisWaitingEntries
   readonly #options: ResolvedRedisOptions
   readonly #host: TransportHost
   readonly #commands: RedisLink
@@ -46,6 +49,7 @@ export class RedisTransport implements Transport {
     const shared = {
       address,
       createClient: clientFactory({ ...options, url: options.redisUrl }),
+      route: new ClusterRoute(keys.stream),
       connectTimeoutMs: options.socketConnectTimeoutMs,
       replyLimits: replyLimits(options),
     }
@@ -68,10 +72,11 @@ export class RedisTransport implements Transport {
       onRestored: () => undefined,
     })
     this.groupTypes = new RedisGroupTypes(options, this.#commands)
+    this.waiting = new RedisWaitingEntries({ options, host, commands: this.#commands })
     this.deadLetters = new RedisDeadLetters(options, () => this.client())
     this.#publisher = new RedisPublisher({
       link: this.#commands,
-      stream: keys.stream,
+      streams: keys.streams,
       address,
       publishTimeoutMs,
     })
@@ -122,6 +127,7 @@ export class RedisTransport implements Transport {
       reader: this.#reader,
       intake,
       host: this.#host,
+      waiting: this.waiting,
       readsNew,
     })
   }
@@ -133,8 +139,10 @@ export class RedisTransport implements Transport {
 
   async lag(): Promise<number | undefined> {
     const { consumerGroup, keys } = this.#options
-    const state = await readStreamState(this.client(), keys.stream)
-    return state?.groups.find(({ name }) => name === consumerGroup)?.lag ?? undefined
+    const client = this.client()
+    const states = await Promise.all(keys.streams.map((key) => readStreamState(client, key)))
+    const lags = states.map((state) => state?.groups.find(({ name }) => name === consumerGroup)?.lag)
+    return lags.reduce<number | undefined>(sumIfKnown, 0)
   }
 
   close(): Promise<void> {
@@ -146,7 +154,7 @@ export class RedisTransport implements Transport {
 
   async #checkServer(client: RedisClient): Promise<void> {
     const info = await infoOf(client)
-    const { address } = this.#options
+    const { address, keys } = this.#options
     const version = info.get('redis_version')
     if (version !== undefined && isOlder(version, 6, 2)) {
       throw new ConnectionError(
@@ -158,6 +166,13 @@ export class RedisTransport implements Transport {
       throw new ConnectionError(
         'CONNECTION_FAILED',
         `Redis at ${address} is a read-only replica. Connect to its primary.`,
+      )
+    }
+    // Only the part of a key in braces decides on its slot.
+    if (info.get('cluster_enabled') === '1' && !/\{[^}]+\}/.test(keys.stream)) {
+      throw new ConnectionError(
+        'TOPOLOGY_CONFLICT',
+        `Redis at ${address} is a Redis Cluster. Set useHashTag, so that all keys of the bus are in one slot.`,
       )
     }
     const policy = info.get('maxmemory_policy')
@@ -172,7 +187,7 @@ export class RedisTransport implements Transport {
   /** Reports a key of another type at connect, and not with the first event. */
   async #checkStream(): Promise<void> {
     const { keys, address } = this.#options
-    for (const key of [keys.stream, keys.deadLetters]) {
+    for (const key of [...keys.streams, keys.deadLetters]) {
       const type = await this.#typeOf(key)
       if (type === 'stream' || type === 'none') continue
       throw new ConnectionError(
@@ -190,6 +205,10 @@ export class RedisTransport implements Transport {
       throw commandError(this.#options.address, 'TYPE', error)
     }
   }
+}
+
+function sumIfKnown(sum: number | undefined, lag: number | null | undefined): number | undefined {
+  return sum === undefined || lag === undefined || lag === null ? undefined : sum + lag
 }
 
 /** Maximum part of a reply that is kept, regardless of the limits for an entry and for the messages in flight. */

@@ -1,3 +1,5 @@
+import '../node-version.ts'
+
 export type { SqliteConnection, SqliteDriver, SqliteStatement, SqliteValue } from './driver.ts'
 export {
   SqliteArchiveError,

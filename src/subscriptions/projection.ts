@@ -64,6 +64,11 @@ export interface Consumer {
   readonly bound?: BoundUnits
 }
 
+/** A checkpoint is one position in the feed: an event before it cannot wait alone. */
+const NO_LONG_WAITS =
+  'longWaits: a subscription to a store cannot continue behind a waiting event. Give the event up ' +
+  "(onFailure: 'deadLetter') and replay it later, or relay the events to a bus"
+
 /**
  * Converts the argument of `subscribe`.
  * @throws TypeError if it is not a projection.
@@ -75,7 +80,10 @@ export function readSubscriber(subscriber: unknown, givenName?: string): Consume
   // The method is read at each call, so that a replaced one takes effect.
   const reset = hasMethod(subscriber, 'reset') ? () => subscriber.reset() as void | Promise<void> : undefined
   if (hasMethod(subscriber, 'handleBatch')) return { name, reset, ...batchConsumer(name, subscriber) }
-  const registry = new HandlerRegistry(new EventRegistry(), { needsNames: true })
+  const registry = new HandlerRegistry(new EventRegistry(), {
+    needsNames: true,
+    longWaitProblem: () => NO_LONG_WAITS,
+  })
   const takesAll = register(registry, subscriber, name)
   return {
     name,

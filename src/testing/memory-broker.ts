@@ -7,6 +7,7 @@ import {
   type ReplayTarget,
   replayDestination,
   type StoredDeadLetter,
+  type Wait,
 } from '../transport/index.ts'
 
 /** A message that a group has not settled. */
@@ -24,6 +25,14 @@ export interface PendingMessage {
   consumer: string | undefined
 }
 
+/** A message that waits for an attempt of one handler. */
+interface WaitingMessage {
+  readonly original: StoredMessage
+  readonly target: ReplayTarget
+  /** By the monotonic clock; Infinity while it waits behind another. */
+  dueAt: number
+}
+
 type StoredMessage = Pick<PendingMessage, 'id' | 'key' | 'headers' | 'body'>
 
 interface Group {
@@ -31,7 +40,36 @@ interface Group {
   /** The event types that its members have announced. */
   readonly types: Set<string>
   readonly pending: Map<string, PendingMessage>
+  /** By the place of the message: its id and the name of the handler. */
+  readonly waiting: Map<string, WaitingMessage>
+  /** The places of messages that keep their order, by handler and key. */
+  readonly orders: Map<string, string[]>
 }
+
+/** The messages that keep their order among each other. */
+function orderOf({ key, id }: PendingMessage, handlerName: string): string {
+  return `${handlerName} ${key ?? `\0${id}`}`
+}
+
+/** Stays the same while the message waits several times. */
+function placeOf({ id, replayTarget }: PendingMessage, handlerName: string): string {
+  return replayTarget?.earlier?.place ?? `${id} ${handlerName}`
+}
+
+function waitingCopy(
+  { id, key, headers, body }: PendingMessage,
+  { handlerName, attempts, firstFailedAt }: Pick<Wait, 'handlerName' | 'attempts' | 'firstFailedAt'>,
+  place: string | undefined,
+): Omit<WaitingMessage, 'dueAt'> {
+  const earlier = { attempts, firstFailedAt, place }
+  return {
+    original: { id, key, headers, body },
+    target: { handlerNames: [handlerName], settledHandlers: [], earlier },
+  }
+}
+
+/** The state of a message that no consumer has seen. */
+const FRESH = { attemptsStarted: 0, settledHandlers: [], consumer: undefined } as const
 
 /** A message for {@link MemoryBroker.publishRaw}, as any other producer might write it. */
 export interface RawMessage extends EncodedMessage {
@@ -108,8 +146,13 @@ export class MemoryBroker {
   /** @internal @param atEnd - a new group gets only later messages. @returns true if this call created the group. */
   ensureGroup(name: string, atEnd = false): boolean {
     if (this.#groups.has(name)) return false
-    const position = atEnd ? this.#log.length : 0
-    this.#groups.set(name, { position, types: new Set(), pending: new Map() })
+    this.#groups.set(name, {
+      position: atEnd ? this.#log.length : 0,
+      types: new Set(),
+      pending: new Map(),
+      waiting: new Map(),
+      orders: new Map(),
+    })
     return true
   }
 
@@ -192,6 +235,79 @@ export class MemoryBroker {
       original,
     })
     this.settle(groupName, id)
+  }
+
+  /** @internal Keeps a copy of a message until the wait is over. */
+  postpone(groupName: string, id: string, { delayMs, keepsOrder, ...wait }: Wait): boolean {
+    const group = this.#groups.get(groupName)
+    const message = group?.pending.get(id)
+    if (group === undefined || message === undefined) return false
+    const place = placeOf(message, wait.handlerName)
+    const order = keepsOrder ? this.#join(group, orderOf(message, wait.handlerName), place) : [place]
+    const dueAt = order[0] === place ? performance.now() + delayMs : Number.POSITIVE_INFINITY
+    group.waiting.set(place, { ...waitingCopy(message, wait, keepsOrder ? place : undefined), dueAt })
+    return true
+  }
+
+  /** @internal Keeps a copy of a message behind those that wait in order. @returns false if none waits. */
+  waitBehind(groupName: string, id: string, handlerName: string): boolean | undefined {
+    const group = this.#groups.get(groupName)
+    const message = group?.pending.get(id)
+    if (group === undefined || message === undefined) return undefined
+    const order = orderOf(message, handlerName)
+    if (!group.orders.has(order)) return false
+    const place = placeOf(message, handlerName)
+    // After a crash, the copy may exist.
+    if (group.orders.get(order)?.includes(place) === true) return true
+    this.#join(group, order, place)
+    const wait = { handlerName, attempts: 0, firstFailedAt: new Date() }
+    group.waiting.set(place, { ...waitingCopy(message, wait, place), dueAt: Number.POSITIVE_INFINITY })
+    return true
+  }
+
+  /** @internal Lets the message behind this one follow. */
+  passOn(groupName: string, id: string, { handlerNames, earlier }: ReplayTarget): boolean {
+    const group = this.#groups.get(groupName)
+    const message = group?.pending.get(id)
+    if (group === undefined || message === undefined) return false
+    const key = orderOf(message, handlerNames[0] ?? '')
+    const order = group.orders.get(key)
+    if (order?.[0] !== earlier?.place) return true
+    order?.shift()
+    const [next] = order ?? []
+    const waiting = next === undefined ? undefined : group.waiting.get(next)
+    if (waiting === undefined) group.orders.delete(key)
+    else waiting.dueAt = performance.now()
+    return true
+  }
+
+  #join(group: Group, key: string, place: string): readonly string[] {
+    const order = group.orders.get(key) ?? []
+    if (!order.includes(place)) order.push(place)
+    group.orders.set(key, order)
+    return order
+  }
+
+  /** @internal Delivers the messages whose waits are over. @returns how long the next one waits, in milliseconds. */
+  release(groupName: string): number | undefined {
+    const group = this.#groups.get(groupName)
+    if (group === undefined) return undefined
+    const { waiting, pending } = group
+    const now = performance.now()
+    const due = [...waiting].filter(([, { dueAt }]) => dueAt <= now).sort(([, a], [, b]) => a.dueAt - b.dueAt)
+    for (const [key, { original, target }] of due) {
+      waiting.delete(key)
+      const id = this.#id()
+      pending.set(id, { ...original, id, ...FRESH, replayTarget: target })
+    }
+    if (due.length > 0) this.#changed()
+    const next = Math.min(...[...waiting.values()].map(({ dueAt }) => dueAt))
+    return next === Number.POSITIVE_INFINITY ? undefined : Math.max(0, next - now)
+  }
+
+  /** @internal Number of messages of a group that wait. */
+  waitingCount(groupName: string): number {
+    return this.#groups.get(groupName)?.waiting.size ?? 0
   }
 
   /** @internal */

@@ -13,6 +13,7 @@ import type {
   StoredDeadLetter,
   Transport,
   TransportHost,
+  WaitingStore,
 } from '../transport/index.ts'
 import { ConnectionError, PublishTimeoutError } from '../transport/index.ts'
 import type { MemoryBroker, PendingMessage } from './memory-broker.ts'
@@ -34,6 +35,7 @@ export class MemoryTransport implements Transport {
   readonly destination = 'memory-broker'
   readonly deadLetters: DeadLetterStore
   readonly groupTypes: GroupTypeStore
+  readonly waiting: WaitingStore
   readonly #broker: MemoryBroker
   readonly #group: string
   readonly #host: TransportHost
@@ -56,6 +58,7 @@ export class MemoryTransport implements Transport {
     this.#broadcasts = broadcast
     this.deadLetters = deadLettersOf(broker)
     this.groupTypes = groupTypesOf(broker, group)
+    this.waiting = waitingOf(broker, group)
   }
 
   connect(): Promise<void> {
@@ -257,6 +260,13 @@ class MemoryConsumption implements Consumption {
         this.#inAttempt.delete(pending)
         return this.#deadLetter(id, reason)
       },
+      postpone: (wait) => this.#reached((broker, group) => broker.postpone(group, id, wait)),
+      waitBehind: (handlerName) =>
+        this.#reached((broker, group) => broker.waitBehind(group, id, handlerName)),
+      passOn: () =>
+        this.#reached(
+          (broker, group) => replayTarget === undefined || broker.passOn(group, id, replayTarget),
+        ),
     }
   }
 
@@ -271,6 +281,10 @@ class MemoryConsumption implements Consumption {
     else this.#broker.settle(this.#group, id)
   }
 
+  #reached<T>(work: (broker: MemoryBroker, group: string) => T): Promise<T> {
+    return this.#broker.isDown ? unreachable() : Promise.resolve(work(this.#broker, this.#group))
+  }
+
   #deadLetter(id: string, reason: DeadLetterReason): Promise<boolean> {
     if (this.#broker.isDown || this.#broker.refusesDeadLetters) {
       return Promise.reject(new ConnectionError('CONNECTION_FAILED', 'Dead letters cannot be stored now.'))
@@ -278,6 +292,18 @@ class MemoryConsumption implements Consumption {
     this.#broker.deadLetter(this.#group, id, reason)
     return Promise.resolve(true)
   }
+}
+
+function waitingOf(broker: MemoryBroker, group: string): WaitingStore {
+  return {
+    prepare: () => Promise.resolve(),
+    release: () => (broker.isDown ? unreachable() : Promise.resolve(broker.release(group))),
+    count: () => Promise.resolve(broker.waitingCount(group)),
+  }
+}
+
+function unreachable(): Promise<never> {
+  return Promise.reject(new ConnectionError('CONNECTION_FAILED', 'The memory broker is down.'))
 }
 
 /** Its members are in one process, so that an answer is never old. */

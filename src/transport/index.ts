@@ -2,7 +2,14 @@ export { readReason, writeReason } from './dead-letter-fields.ts'
 export { ConnectionError, MessageRefusedError, PublishTimeoutError } from './errors.ts'
 export type { BusNotice, BusNoticeListener } from './notices.ts'
 export { type ReplayDestination, replayDestination } from './replay-destination.ts'
-export { REPLAY_HANDLERS, type ReplayTarget, replayHeader, replayTarget } from './replay-headers.ts'
+export {
+  type EarlierAttempts,
+  REPLAY_HANDLERS,
+  type ReplayTarget,
+  replayHeader,
+  replayTarget,
+  waitHeader,
+} from './replay-headers.ts'
 export { isRecorded } from './settled-handlers.ts'
 export type {
   Consumption,
@@ -20,3 +27,4 @@ export type {
   Transport,
   TransportHost,
 } from './transport.ts'
+export type { Wait, WaitingStore } from './waiting.ts'

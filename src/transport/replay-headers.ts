@@ -1,4 +1,5 @@
 import type { MessageHeaders } from '../codec/index.ts'
+import type { Wait } from './waiting.ts'
 
 /** Header of a replayed message: a JSON array with the names of the handlers that must handle it. */
 export const REPLAY_HANDLERS = 'replay_handlers'
@@ -11,6 +12,17 @@ export interface ReplayTarget {
    * names of functions.
    */
   readonly settledHandlers: readonly string[] | undefined
+  /** The attempts before the message was stored for a long wait; undefined for a replayed dead letter. */
+  readonly earlier?: EarlierAttempts | undefined
+}
+
+/** The failed attempts of the handlers of a replay target. */
+export interface EarlierAttempts {
+  readonly attempts: number
+  /** When the message was stored, if no attempt has failed. */
+  readonly firstFailedAt: Date
+  /** Identifies the message among those that keep their order; undefined if it does not keep it. */
+  readonly place?: string | undefined
 }
 
 /** Header for the replay of a dead letter. */
@@ -25,6 +37,15 @@ export function replayHeader({
   return JSON.stringify({ handlers: handlerNames, settled: settledHandlers })
 }
 
+/** Header for a message that is delivered after a long wait of one handler. */
+export function waitHeader(
+  { handlerName, attempts, firstFailedAt }: Pick<Wait, 'handlerName' | 'attempts' | 'firstFailedAt'>,
+  place?: string,
+): string {
+  const since = firstFailedAt.toISOString()
+  return JSON.stringify({ handlers: [handlerName], settled: [], attempts, since, place })
+}
+
 /**
  * Returns the handlers that a replayed message is for; undefined if it is for all handlers. A malformed header is
  * ignored. Call it only for a message from the transport's own replay stream, queue or topic, because any producer can
@@ -33,19 +54,36 @@ export function replayHeader({
 export function replayTarget(headers: MessageHeaders): ReplayTarget | undefined {
   const text = headers[REPLAY_HANDLERS]
   if (text === undefined) return undefined
-  const { handlers, settled } = parseTarget(text)
+  const { handlers, settled, earlier } = parseTarget(text)
   if (handlers === undefined || handlers.length === 0) return undefined
-  return { handlerNames: handlers, settledHandlers: settled }
+  return { handlerNames: handlers, settledHandlers: settled, ...(earlier && { earlier }) }
 }
 
-function parseTarget(text: string): { handlers?: readonly string[]; settled?: readonly string[] } {
+interface ParsedTarget {
+  readonly handlers?: readonly string[]
+  readonly settled?: readonly string[]
+  readonly earlier?: EarlierAttempts | undefined
+}
+
+function parseTarget(text: string): ParsedTarget {
   const value = parseJson(text)
   // Earlier releases wrote the names alone.
   if (isNames(value)) return { handlers: value }
   if (typeof value !== 'object' || value === null || !('handlers' in value) || !isNames(value.handlers))
     return {}
   const settled = 'settled' in value && isNames(value.settled) ? { settled: value.settled } : {}
-  return { handlers: value.handlers, ...settled }
+  return { handlers: value.handlers, ...settled, earlier: earlierAttempts(value) }
+}
+
+function earlierAttempts(value: object): EarlierAttempts | undefined {
+  const { attempts, since, place }: { attempts?: unknown; since?: unknown; place?: unknown } = value
+  if (typeof attempts !== 'number' || !Number.isSafeInteger(attempts) || attempts < 0) return undefined
+  const firstFailedAt = new Date(typeof since === 'string' ? since : Number.NaN)
+  return {
+    attempts,
+    firstFailedAt: Number.isNaN(firstFailedAt.getTime()) ? new Date() : firstFailedAt,
+    ...(typeof place === 'string' && { place }),
+  }
 }
 
 /** The strings of a JSON array; undefined if the text is not such an array. */

@@ -1,6 +1,7 @@
 import type { EncodedEvent, EncodedMessage, MessageHeaders } from '../codec/index.ts'
 import type { BusNotice } from './notices.ts'
 import type { ReplayTarget } from './replay-headers.ts'
+import type { Wait, WaitingStore } from './waiting.ts'
 
 /**
  * A message to publish. Its headers have eventsource-py's names; a transport writes those that its wire format
@@ -82,6 +83,25 @@ export interface Delivery {
    * consumer has taken over the message.
    */
   deadLetter(reason: DeadLetterReason): Promise<boolean>
+  /**
+   * Stores a copy of the message in the `waiting` store of the transport, which delivers it to one handler when the wait is
+   * over. The delivery itself stays unsettled. A further call for the same handler replaces the copy, as far as the broker
+   * can do that. Only a transport with a `waiting` store has this method.
+   * @returns true when the copy is stored; false, with nothing stored, if another consumer has taken over the message.
+   */
+  postpone?(wait: Wait): Promise<boolean>
+  /**
+   * Stores a copy of the message for the handler behind the messages of its key that keep their order while they wait for
+   * that handler, if there are any. Only a transport whose store keeps the order has this method.
+   * @returns true when the copy is stored; false if no such message waits; undefined, with nothing stored, if another
+   * consumer has taken over the message.
+   */
+  waitBehind?(handlerName: string): Promise<boolean | undefined>
+  /**
+   * Lets the message behind this one follow, if this one has a place in the order (`replayTarget.earlier.place`). Called
+   * before the message is settled, unless it is postponed again. @returns false as `begin` does.
+   */
+  passOn?(): Promise<boolean>
 }
 
 /** Why a message was dead-lettered, by which group, and after how many attempts. */
@@ -230,6 +250,8 @@ export interface Transport {
    * group handle.
    */
   readonly groupTypes?: GroupTypeStore | undefined
+  /** Keeps messages during long waits. Without it, `subscribe` refuses the option `longWaits`. */
+  readonly waiting?: WaitingStore | undefined
 
   /**
    * Resolves when the broker is usable. Once connected, the transport reconnects on its own until `close`.

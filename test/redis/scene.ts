@@ -53,7 +53,7 @@ export function freshPrefix(): string {
 /** A bus with short intervals, shut down when the test ends. */
 export function createBus(options: RedisEventBusOptions = {}): RedisEventBus {
   const bus = new RedisEventBus({
-    redisUrl: inject('redisUrl'),
+    ...(options.client === undefined ? { redisUrl: inject('redisUrl') } : {}),
     streamPrefix: freshPrefix(),
     retryBaseDelayMs: 10,
     retryMaxDelayMs: 50,

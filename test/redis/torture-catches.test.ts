@@ -2,6 +2,7 @@ import { expect, it } from 'vitest'
 import type { Breakage } from '../torture/broken-transport.ts'
 import type { FaultName } from '../torture/faults.ts'
 import type { RuleName } from '../torture/judge.ts'
+import type { Tampering } from '../torture/tampered-client.ts'
 import { torture } from '../torture/torture.ts'
 
 const KILL: readonly FaultName[] = ['consumerKilledBeforeAck']
@@ -29,4 +30,28 @@ it.each<[Breakage, RuleName, RegExp, readonly FaultName[]]>([
   const found = violations.filter((violation) => violation.rule === rule)
   expect(found.map(({ message }) => message)).toContainEqual(expect.stringMatching(words))
   expect(report).toContain('seed 7')
+})
+
+it.each<[Tampering, RuleName, RegExp, readonly FaultName[]]>([
+  ['takeoverFromNew', 'lost', /never reached/, KILL],
+  [
+    'leaseWithoutFence',
+    'order',
+    /overtook|first handled after/,
+    ['consumerFrozenBeyondLease', 'consumerAdded'],
+  ],
+])('the torture fails partitions with a %s: %s', async (breakage, rule, words, faults) => {
+  const { violations } = await torture({
+    kind: 'redis',
+    seconds: 4,
+    seed: 7,
+    partitions: 4,
+    leastFaults: faults.length,
+    faults,
+    breakage,
+    settleMs: 3000,
+  })
+
+  const found = violations.filter((violation) => violation.rule === rule)
+  expect(found.map(({ message }) => message)).toContainEqual(expect.stringMatching(words))
 })

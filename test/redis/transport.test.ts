@@ -1,9 +1,5 @@
 import { expect, inject, it } from 'vitest'
-import { ConnectionError } from '../../src/index.ts'
-import type { RedisEventBusOptions } from '../../src/redis/index.ts'
-import { freePort } from '../brokers/free-port.ts'
 import { replaceInText } from '../support/replace-in-text.ts'
-import { waitFor } from '../support/wait-for.ts'
 import {
   connectClient,
   consumingBus,
@@ -11,8 +7,6 @@ import {
   failure,
   freshPrefix,
   launchRedis,
-  Noted,
-  notes,
   startProxy,
 } from './scene.ts'
 
@@ -54,41 +48,5 @@ it('warns about a server that may evict whole streams', async () => {
 
   expect(JSON.stringify(logger.lines.map(({ fields }) => String(Reflect.get(fields, 'error'))))).toMatch(
     /Redis at 127.0.0.1:\d+ may evict whole streams: its maxmemory-policy is allkeys-lru. Set it to noeviction/,
-  )
-})
-
-it('reports that it does not follow redirections of a Redis Cluster', async () => {
-  const launchNode = async () => launchRedis('cluster-enabled yes', `cluster-port ${await freePort()}`)
-  const [node, other] = [await launchNode(), await launchNode()]
-  const [client, second] = [await connectClient(node.url), await connectClient(other.url)]
-  await client.sendCommand(['CLUSTER', 'ADDSLOTSRANGE', '0', '8191'])
-  await second.sendCommand(['CLUSTER', 'ADDSLOTSRANGE', '8192', '16383'])
-  const otherBus = /cluster_bus_port:|@(\d+)/.exec(
-    String(await second.sendCommand(['CLUSTER', 'NODES'])),
-  )?.[1]
-  await client.sendCommand(['CLUSTER', 'MEET', '127.0.0.1', String(other.port), String(otherBus)])
-  await waitFor(async () =>
-    String(await client.sendCommand(['CLUSTER', 'INFO'])).includes('cluster_state:ok'),
-  )
-  const prefixAt = async (isHere: boolean): Promise<string> => {
-    const prefix = freshPrefix()
-    const slot = Number(await client.sendCommand(['CLUSTER', 'KEYSLOT', prefix]))
-    return slot < 8192 === isHere ? prefix : prefixAt(isHere)
-  }
-  const fail = async (options: RedisEventBusOptions) => {
-    const bus = createBus({ redisUrl: node.url, ...options })
-    bus.subscribe(Noted, () => undefined)
-    return failure(bus.startConsuming())
-  }
-
-  const elsewhere = await fail({ streamPrefix: await prefixAt(false), useHashTag: true })
-  const here = await consumingBus(node.url, { streamPrefix: await prefixAt(true), useHashTag: true })
-  await here.bus.publish(notes('a', 2))
-
-  await waitFor(() => here.seen.length === 2)
-  expect(elsewhere).toBeInstanceOf(ConnectionError)
-  expect(elsewhere).toMatchObject({ code: 'TOPOLOGY_CONFLICT', retryable: false })
-  expect(String(elsewhere)).toMatch(
-    /is a Redis Cluster \(MOVED .*does not follow redirections to other nodes/,
   )
 })

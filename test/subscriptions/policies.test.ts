@@ -100,3 +100,13 @@ it('pauses a handler of a subscription during an outage, shows it, and parks non
   const { subscriptions: after } = await manager.health()
   expect(after['many']?.problems).toEqual([])
 })
+
+it('refuses long waits, because a checkpoint cannot leave one event behind', () => {
+  const manager = new SubscriptionScene().manager()
+  const longWaits = { order: 'giveUp' } as const
+  const handlers = [handlerFor(Noted, () => undefined, { name: 'waits', longWaits })]
+
+  expect(() => manager.subscribe({ name: 'many', handlers })).toThrow(
+    'a subscription to a store cannot continue behind a waiting event',
+  )
+})

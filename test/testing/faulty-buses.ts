@@ -41,6 +41,7 @@ function pretendingToBe(whole: Transport, parts: Partial<Transport>): Transport 
     destination: whole.destination,
     deadLetters: whole.deadLetters,
     groupTypes: whole.groupTypes,
+    waiting: whole.waiting,
     connect: () => whole.connect(),
     publish: (messages, signal) => whole.publish(messages, signal),
     consume: (intake) => whole.consume(intake),
@@ -62,6 +63,9 @@ export function pretendingDelivery(whole: Delivery, parts: Partial<Delivery>): D
     attemptFailed: (attempt, settled) => whole.attemptFailed(attempt, settled),
     ack: () => whole.ack(),
     deadLetter: (reason) => whole.deadLetter(reason),
+    waitBehind: async (handlerName) => whole.waitBehind?.(handlerName),
+    passOn: async () => (await whole.passOn?.()) ?? true,
+    postpone: async (wait) => (await whole.postpone?.(wait)) ?? false,
     ...parts,
   }
 }

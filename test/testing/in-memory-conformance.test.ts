@@ -17,6 +17,8 @@ describeEventBus('InMemoryEventBus', {
     consumerGroups: 'every subscription is its own',
     lanes: 'publishes that overlap run side by side',
     retry: 'a failed handler is logged and counted, the publisher is still there to publish again',
+    waiting: inOneProcess,
+    orderedWaits: 'publishes that overlap run side by side',
     deadLetters: 'nothing is given up after retries, as there are none',
     wire: 'events are passed on as objects',
     redelivery: inOneProcess,

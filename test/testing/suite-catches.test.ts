@@ -1,5 +1,6 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
-import { type Delivery, type HandlingMiddleware, replayTarget } from '../../src/index.ts'
+import { type Delivery, type HandlingMiddleware, replayTarget, type Wait } from '../../src/index.ts'
 import {
   type CreateBus,
   type DescribeEventBusOptions,
@@ -58,6 +59,24 @@ async function failing(
     }),
   )
   return outcomes.flat()
+}
+
+/** Stores waiting messages in another way than a transport should. */
+function postponing(
+  postpone: (whole: Delivery, wait: Wait) => Promise<boolean | undefined> | undefined,
+): Sabotage {
+  return (whole) => ({
+    consume: (intake) =>
+      whole.consume(
+        delivering(intake, (delivery) =>
+          intake.deliver(
+            pretendingDelivery(delivery, {
+              postpone: async (wait) => (await postpone(delivery, wait)) ?? false,
+            }),
+          ),
+        ),
+      ),
+  })
 }
 
 interface Fault {
@@ -176,6 +195,87 @@ const FAULTS: readonly Fault[] = [
         ),
     }),
     caughtBy: ['passes an event with a former name on as it came'],
+  },
+  {
+    what: 'forgets the attempts before a long wait',
+    sabotage: (whole) => ({
+      consume: (intake) =>
+        whole.consume(
+          delivering(intake, (delivery) => {
+            const { handlerNames = [], settledHandlers } = delivery.replayTarget ?? {}
+            const replayTarget = delivery.replayTarget && { handlerNames, settledHandlers }
+            intake.deliver(pretendingDelivery(delivery, { replayTarget }))
+          }),
+        ),
+    }),
+    caughtBy: [
+      'continues the attempts of the handler that waited, and runs no other',
+      'continues a long wait after a stop',
+    ],
+  },
+  {
+    what: 'delivers an event after a long wait to all handlers',
+    sabotage: (whole) => ({
+      consume: (intake) =>
+        whole.consume(
+          delivering(intake, (delivery) =>
+            intake.deliver(pretendingDelivery(delivery, { replayTarget: undefined })),
+          ),
+        ),
+    }),
+    caughtBy: ['continues the attempts of the handler that waited, and runs no other'],
+  },
+  {
+    what: 'ends each long wait at once',
+    sabotage: postponing((whole, wait) => whole.postpone?.({ ...wait, delayMs: 0 })),
+    caughtBy: ['continues a long wait after a stop'],
+  },
+  {
+    what: 'holds an event during a long wait',
+    sabotage: postponing(async (whole, wait) => {
+      await delay(wait.delayMs, undefined, { ref: false })
+      return whole.postpone?.({ ...wait, delayMs: 0 })
+    }),
+    caughtBy: ['holds no place during a long wait'],
+  },
+  {
+    what: 'lets events overtake one that keeps its order while it waits',
+    sabotage: (whole) => ({
+      consume: (intake) =>
+        whole.consume(
+          delivering(intake, (delivery) =>
+            intake.deliver(pretendingDelivery(delivery, { waitBehind: () => Promise.resolve(false) })),
+          ),
+        ),
+    }),
+    caughtBy: [
+      'keeps the order of an aggregate behind a long wait, for the handler that waits',
+      'keeps the order behind a long wait in the next process, and continues after a dead letter',
+    ],
+  },
+  {
+    what: 'never ends the order behind a long wait',
+    sabotage: (whole) => ({
+      consume: (intake) =>
+        whole.consume(
+          delivering(intake, (delivery) =>
+            intake.deliver(pretendingDelivery(delivery, { passOn: () => Promise.resolve(true) })),
+          ),
+        ),
+    }),
+    caughtBy: [
+      'keeps the order of an aggregate behind a long wait, for the handler that waits',
+      'keeps the order behind a long wait in the next process, and continues after a dead letter',
+    ],
+  },
+  {
+    what: 'loses an event that should wait',
+    sabotage: postponing(() => Promise.resolve(true)),
+    caughtBy: [
+      'holds no place during a long wait',
+      'continues the attempts of the handler that waited, and runs no other',
+      'continues a long wait after a stop',
+    ],
   },
   {
     what: 'acknowledges before the handlers have run',

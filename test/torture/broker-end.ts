@@ -14,10 +14,15 @@ export interface BrokerRest {
 }
 
 /** Reads the unsettled messages of a group from the broker, without the bus if possible. */
-export function restOf({ broker, port }: TortureBroker, scope: string, group: string): Promise<BrokerRest> {
+export function restOf(
+  { broker, port }: TortureBroker,
+  scope: string,
+  group: string,
+  partitions = 1,
+): Promise<BrokerRest> {
   switch (broker.kind) {
     case 'redis':
-      return redisRest(broker, scope, group)
+      return redisRest(broker, scope, group, partitions)
     case 'rabbitmq':
       return rabbitmqRest(broker, scope, group)
     case 'kafka':
@@ -25,14 +30,20 @@ export function restOf({ broker, port }: TortureBroker, scope: string, group: st
   }
 }
 
-async function redisRest(broker: Broker, scope: string, group: string): Promise<BrokerRest> {
-  const { keys } = resolveRedisOptions({ streamPrefix: scope, consumerGroup: group })
+async function redisRest(
+  broker: Broker,
+  scope: string,
+  group: string,
+  partitions: number,
+): Promise<BrokerRest> {
+  const { keys } = resolveRedisOptions({ streamPrefix: scope, consumerGroup: group, partitions })
   const client = createClient({ url: broker.url, RESP: 2 })
   await client.connect()
   try {
     let unsettled = 0
     const details: string[] = []
-    for (const key of [keys.stream, keys.replays(group)]) {
+    const replays = keys.streams.map((_key, partition) => keys.replays(group, partition))
+    for (const key of [...keys.streams, ...replays]) {
       const groups = await client.xInfoGroups(key)
       const found = groups.find(({ name }) => String(name) === group)
       if (found === undefined) continue

@@ -7,6 +7,7 @@ import { waitFor } from '../support/wait-for.ts'
 import type { Breakage } from './broken-transport.ts'
 import type { HistoryWriter } from './history.ts'
 import type { Random } from './random.ts'
+import type { Tampering } from './tampered-client.ts'
 import { SCOPE } from './torture-bus.ts'
 import { TortureKafkaProxy } from './torture-kafka-proxy.ts'
 import type { Trouble, WorkerOptions } from './worker.ts'
@@ -32,7 +33,11 @@ export interface StageParts {
   readonly folder: string
   readonly history: HistoryWriter
   readonly random: Random
-  readonly breakage: Breakage | undefined
+  readonly breakage: Breakage | Tampering | undefined
+  /** Number of partitions on Redis and RabbitMQ. */
+  readonly partitions: number
+  /** Number of aggregates of each producer. */
+  readonly aggregates: number
 }
 
 /** One process of a run, behind its own proxy. */
@@ -110,7 +115,7 @@ export class Stage {
   }
 
   async start(part: Part): Promise<Actor> {
-    const { broker, port, folder, random, breakage } = this.parts
+    const { broker, port, folder, random, breakage, partitions, aggregates } = this.parts
     this.#count += 1
     const name = `${part.group}-${this.#count}`
     const proxy =
@@ -123,11 +128,12 @@ export class Stage {
       scope: SCOPE,
       consumerGroup: part.group,
       consumerName: part.consumerName,
+      partitions,
       ...(breakage === undefined ? {} : { breakage }),
     }
     const seed = random.integer(1, 1e9)
     const { role, handlers } = part
-    const actor = new Actor(name, part, proxy, { name, folder, seed, bus, role, handlers, aggregates: 12 })
+    const actor = new Actor(name, part, proxy, { name, folder, seed, bus, role, handlers, aggregates })
     this.#actors.add(actor)
     return actor
   }

@@ -15,6 +15,7 @@ import { RedisTransport } from '../../src/redis/transport.ts'
 import type { BrokerKind } from '../brokers/broker.ts'
 import { type Breakage, broken } from './broken-transport.ts'
 import { CANARY, USER } from './secret-watch.ts'
+import { type Tampering, tamperedClient } from './tampered-client.ts'
 
 /** The event that a run publishes: number `n` of its aggregate. `flaky` handlers fail `failures` times for it. */
 export class Tortured extends defineEvent({
@@ -31,7 +32,9 @@ export interface TortureBusOptions {
   readonly consumerGroup: string
   readonly consumerName: string
   /** A deliberately broken transport, to test that the judge finds the violation; only on Redis. */
-  readonly breakage?: Breakage
+  readonly breakage?: Breakage | Tampering
+  /** Number of partitions on Redis and RabbitMQ. Default 1. */
+  readonly partitions?: number
 }
 
 export const SCOPE = 'torture'
@@ -49,7 +52,7 @@ const noLogger: Logger = { debug: quiet, info: quiet, warn: quiet, error: quiet 
 
 /** A bus with timeouts that are short enough for a run of a minute, and with a password. */
 export function createTortureBus(
-  { kind, port, scope, consumerGroup, consumerName, breakage }: TortureBusOptions,
+  { kind, port, scope, consumerGroup, consumerName, breakage, partitions = 1 }: TortureBusOptions,
   logger = noLogger,
 ): BrokerEventBus {
   const common = {
@@ -62,7 +65,7 @@ export function createTortureBus(
     handlerTimeoutMs: HANDLER_TIMEOUT_MS,
     logger,
   }
-  if (kind === 'redis') return createRedisBus({ ...common, port, scope, consumerName, breakage })
+  if (kind === 'redis') return createRedisBus({ ...common, port, scope, consumerName, breakage, partitions })
   if (kind === 'rabbitmq') {
     return new RabbitMQEventBus({
       ...common,
@@ -94,7 +97,8 @@ interface RedisParts extends BrokerOptions {
   readonly port: number
   readonly scope: string
   readonly consumerName: string
-  readonly breakage: Breakage | undefined
+  readonly breakage: Breakage | Tampering | undefined
+  readonly partitions: number
 }
 
 function createRedisBus({ port, scope, breakage, ...common }: RedisParts): BrokerEventBus {
@@ -107,6 +111,10 @@ function createRedisBus({ port, scope, breakage, ...common }: RedisParts): Broke
     socketTimeoutMs: 2000,
   }
   if (breakage === undefined) return new RedisEventBus(options)
+  if (breakage === 'leaseWithoutFence' || breakage === 'takeoverFromNew') {
+    const { redisUrl, ...others } = options
+    return new RedisEventBus({ ...others, client: tamperedClient(redisUrl, breakage) })
+  }
   const resolved = resolveRedisOptions(options)
   return new BrokenBus(resolved, (host) => broken(new RedisTransport(resolved, host), breakage))
 }

@@ -19,6 +19,7 @@ import { LatenessWatch } from './process-watch.ts'
 import { Random } from './random.ts'
 import { SecretWatch } from './secret-watch.ts'
 import { type Actor, type Part, Stage } from './stage.ts'
+import type { Tampering } from './tampered-client.ts'
 import { launchTortureBroker, type TortureBroker } from './torture-broker.ts'
 import {
   ALONE,
@@ -36,7 +37,9 @@ export interface TortureOptions {
   readonly seed: number
   /** The faults, in order. Default: all faults, in repeatedly shuffled order. */
   readonly faults?: readonly FaultName[]
-  readonly breakage?: Breakage
+  readonly breakage?: Breakage | Tampering
+  /** Number of partitions on Redis and RabbitMQ. From 2 on, the order is judged across the group. Default 1. */
+  readonly partitions?: number
   /** Minimum number of faults, even if the run takes longer on a slow machine. Default 0. */
   readonly leastFaults?: number
   /** Minimum and maximum time between two faults, in milliseconds. Default 1,500 to 6,000. */
@@ -55,9 +58,14 @@ export interface TortureResult {
   readonly report: string
 }
 
+/** Aggregates of each producer. With partitions there are more, so that each partition has some. */
+const AGGREGATES = 12
+const PARTITIONED_AGGREGATES = 100
+
 /** The rules that a bus must keep. */
-function rulesOf(kind: BrokerKind): JudgeOptions {
-  const competing = kind === 'kafka' ? 'group' : 'consumer'
+function rulesOf(kind: BrokerKind, partitions: number): JudgeOptions {
+  const hasOwners = kind === 'kafka' || partitions > 1
+  const competing = hasOwners ? 'group' : 'consumer'
   return {
     groups: [
       { name: 'shared', handlers: ['steady', 'flaky'], order: competing },
@@ -67,7 +75,7 @@ function rulesOf(kind: BrokerKind): JudgeOptions {
     maxAttempts: MAX_ATTEMPTS,
     maxInFlight: MAX_IN_FLIGHT,
     ackMs: 500,
-    takeoverMs: kind === 'kafka' ? LEASE_MS + 2000 : 0,
+    takeoverMs: hasOwners ? LEASE_MS + 2000 : 0,
     recoveryMs: 5000,
     silenceMs: LEASE_MS + 5000,
     heapGrowthBytes: 64 * 1024 * 1024,
@@ -100,22 +108,23 @@ class TortureRun {
   readonly #rules: JudgeOptions
 
   constructor(options: TortureOptions, broker: TortureBroker, folder: string) {
-    const { kind, breakage, seed } = options
+    const { kind, breakage, seed, partitions = 1 } = options
     this.#options = options
     this.#broker = broker
     this.#folder = folder
     this.#random = new Random(seed)
     this.#history = new HistoryWriter(folder, 'run')
     this.#lateness = new LatenessWatch(this.#history)
-    this.#rules = rulesOf(kind)
+    this.#rules = rulesOf(kind, partitions)
     const { port } = broker
     this.#stage = new Stage({
       ...{ broker: broker.broker, port, folder },
-      ...{ history: this.#history, random: this.#random, breakage },
+      ...{ history: this.#history, random: this.#random, breakage, partitions },
+      aggregates: partitions > 1 ? PARTITIONED_AGGREGATES : AGGREGATES,
     })
     const watch = new SecretWatch((what) => this.#history.record({ kind: 'leaked', what }))
     const names = { consumerGroup: 'operator', consumerName: 'operator' }
-    this.#operator = createTortureBus({ kind, port, scope: SCOPE, ...names }, watch.logger)
+    this.#operator = createTortureBus({ kind, port, scope: SCOPE, partitions, ...names }, watch.logger)
     this.#operator.subscribe(Tortured, () => undefined)
   }
 
@@ -138,7 +147,9 @@ class TortureRun {
   }
 
   async #open(): Promise<void> {
-    const shared = ['first', 'second', 'third'].map((consumerName) => consumer('shared', consumerName))
+    const isPartitioned = (this.#options.partitions ?? 1) > 1
+    const names = ['first', 'second', 'third', ...(isPartitioned ? ['fourth'] : [])]
+    const shared = names.map((consumerName) => consumer('shared', consumerName))
     const actors: Actor[] = []
     for (const part of [...shared, consumer(ALONE, 'only')]) actors.push(await this.#stage.start(part))
     await Promise.all(actors.map((actor) => this.#whenConsuming(actor)))
@@ -193,7 +204,9 @@ class TortureRun {
   }
 
   #rests() {
-    return Promise.all(this.#rules.groups.map(({ name }) => restOf(this.#broker, SCOPE, name)))
+    return Promise.all(
+      this.#rules.groups.map(({ name }) => restOf(this.#broker, SCOPE, name, this.#options.partitions)),
+    )
   }
 
   #judge(): TortureResult {

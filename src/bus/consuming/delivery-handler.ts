@@ -7,6 +7,7 @@ import type { FailurePolicies } from '../../handling/failure-policy.ts'
 import type { HandlerEntry } from '../../handling/handler-entry.ts'
 import { type HandlerLimit, limitsOf } from '../../handling/handler-limit.ts'
 import type { HandlerRegistry } from '../../handling/handler-registry.ts'
+import { keepsOrder } from '../../handling/handler-registry.ts'
 import { HandlerRetries, isProbe } from '../../handling/handler-retries.ts'
 import type { RunInfo } from '../../handling/handler-run.ts'
 import type { Logger } from '../../observability/logger.ts'
@@ -22,8 +23,8 @@ import { DeliveryRetries, type FailedHandling } from './delivery-retries.ts'
 import type { HandlingSlots } from './handling-slots.ts'
 import type { HeldDeliveries } from './held-deliveries.ts'
 import { firstAttemptOf, type PendingHandlers, pendingHandlers } from './pending-handlers.ts'
-import type { Settling } from './settling.ts'
-import type { UnhandledMessages } from './unhandled-messages.ts'
+import { placeOf, type Settling } from './settling.ts'
+import { hasWaited, type UnhandledMessages } from './unhandled-messages.ts'
 
 /** Maximum length of the key of a lane, in characters. */
 export const MAX_KEY = 4096
@@ -122,12 +123,14 @@ export class DeliveryHandler {
       await handleSubscribed(delivery)
       return
     }
-    if (outcome === 'skip') {
+    if (outcome === 'skip' && !hasWaited(delivery)) {
       held.giveBack(delivery)
       settling.skip(delivery)
       return
     }
-    if (delivery.begin()) await this.#reject(delivery, undefined, outcome)
+    const reason =
+      outcome === 'skip' ? handlerGone({ by: this.#parts, pending: pendingHandlers([], delivery) }) : outcome
+    if (delivery.begin()) await this.#reject(delivery, undefined, reason)
     else held.giveBack(delivery)
   }
 
@@ -178,9 +181,37 @@ export class DeliveryHandler {
 
   /** The path of nearly every event, without an await unless a handler is asynchronous. */
   readonly #firstAttempt = (handling: Handling, span: EventSpan): Promise<void> | undefined => {
-    const { delivery, event, pending } = handling
     handling.span = span
+    const mayWait = this.#parts.handlers.hasOrderedWaits && placeOf(handling.delivery) === undefined
+    return mayWait && handling.pending.handlers.some(keepsOrder)
+      ? this.#behindOthers(handling)
+      : this.#attempt(handling)
+  }
+
+  /** Leaves out the handlers for which the event has to wait behind others of its aggregate. */
+  async #behindOthers(handling: Handling): Promise<void> {
+    const { settling } = this.#parts
+    const { delivery, pending } = handling
+    const moved: HandlerEntry[] = []
+    for (const handler of pending.handlers.filter(keepsOrder)) {
+      const isBehind = await settling.waitBehind(delivery, handler.id ?? handler.name)
+      if (isBehind === undefined) return
+      if (isBehind) moved.push(handler)
+    }
+    if (moved.length === 0) {
+      await this.#attempt(handling)
+      return
+    }
+    const handlers = pending.handlers.filter((handler) => !moved.includes(handler))
+    const names = moved.flatMap(({ id }) => id ?? [])
+    if (handlers.length === 0 && pending.missing.length === 0) settling.moved(handling)
+    else await this.#attempt({ ...handling, pending: { ...pending, handlers, moved: names } })
+  }
+
+  #attempt(handling: Handling): Promise<void> | undefined {
+    const { delivery, event, pending } = handling
     if (delivery.deliveryCount > 1) return this.#redelivered(handling)
+    if (pending.attempts !== undefined) return this.#continue(handling, this.#runUnless([], handling))
     const outcome = this.#parts.dispatcher.run(pending.handlers, event, this.#runInfo(delivery, 1))
     if (outcome instanceof Promise) return this.#continue(handling, outcome)
     return outcome.length === 0 ? this.#succeed(handling) : this.#retry(handling, outcome)
@@ -200,8 +231,11 @@ export class DeliveryHandler {
   async #redelivered(handling: Handling): Promise<void> {
     const { delivery, pending } = handling
     const { policies, settling, slots, stopping } = this.#parts
+    // As for a first delivery, a process that crashed may have held the message after its wait without starting to handle it.
+    const least = (delivery.replayTarget?.earlier?.attempts ?? 0) + 2
     const left = pending.handlers.map((handler) => {
-      return policies.of(handler).retry.maxDeliveries - firstAttemptOf(handler, delivery, pending)
+      const most = Math.max(least, policies.of(handler).retry.maxDeliveries)
+      return most - firstAttemptOf(handler, delivery, pending)
     })
     if (Math.max(...left) < 0) {
       await settling.giveUp(handling, deliveryLimit({ by: this.#parts, delivery, pending }))
@@ -242,18 +276,19 @@ export class DeliveryHandler {
     const { delivery, pending } = handling
     const { policies, settling } = this.#parts
     handling.onAttempted?.()
-    const firstFailedAt = new Date()
-    const steps = new DeliveryRetries(handling, this.#parts, (attempt) => this.#runInfo(delivery, attempt))
+    const firstFailedAt = pending.firstFailedAt ?? new Date()
+    const steps = new DeliveryRetries({ ...handling, firstFailedAt }, this.#parts, (attempt) =>
+      this.#runInfo(delivery, attempt),
+    )
     const exhausted = await new HandlerRetries(policies, steps).run(failures, (handler) =>
       firstAttemptOf(handler, delivery, pending),
     )
     if (exhausted === undefined) return
-    if (exhausted.length === 0) await this.#succeed(handling)
-    else
-      await settling.giveUp(
-        handling,
-        givenUp({ by: this.#parts, delivery, pending }, exhausted, firstFailedAt),
-      )
+    if (exhausted.length > 0) {
+      const failed = { by: this.#parts, delivery, pending }
+      await settling.giveUp(handling, givenUp(failed, exhausted, firstFailedAt))
+    } else if (steps.hasPostponed && pending.missing.length === 0) settling.moved(handling)
+    else await this.#succeed(handling)
   }
 
   /**
@@ -266,6 +301,7 @@ export class DeliveryHandler {
     if (pending.missing.length > 0) {
       return settling.giveUp(handling, handlerGone({ by: this.#parts, pending }))
     }
+    if (placeOf(delivery) !== undefined) return settling.succeedInOrder(delivery, event, startedAt)
     settling.succeed(delivery, event, startedAt)
     return undefined
   }

@@ -1,8 +1,10 @@
 import type { DomainEvent } from '../../events/index.ts'
 import type { Dispatcher, HandlerFailure } from '../../handling/dispatcher.ts'
+import { keepsOrder } from '../../handling/handler-registry.ts'
 import {
   isProbe,
   type NextAttempt,
+  type PostponedAttempt,
   type RetryProgress,
   type RetrySteps,
 } from '../../handling/handler-retries.ts'
@@ -27,6 +29,11 @@ export interface FailedHandling {
   readonly span: EventSpan
 }
 
+/** A delivery whose failed handlers get further attempts. */
+export interface RetriedHandling extends FailedHandling {
+  readonly firstFailedAt: Date
+}
+
 export interface DeliveryRetriesParts {
   readonly dispatcher: Dispatcher
   readonly counters: BusCounters
@@ -42,13 +49,15 @@ export interface DeliveryRetriesParts {
 
 /** What the retries of one delivery ask of the pipeline. Records each attempt of the delivery with the broker. */
 export class DeliveryRetries implements RetrySteps {
-  readonly #handling: FailedHandling
+  readonly #handling: RetriedHandling
   readonly #parts: DeliveryRetriesParts
   readonly #runInfo: (attempt: number) => RunInfo
   /** Number of the delivery's last attempt: it counts those of all handlers. */
   #attempt: number
 
-  constructor(handling: FailedHandling, parts: DeliveryRetriesParts, runInfo: (attempt: number) => RunInfo) {
+  #hasPostponed = false
+
+  constructor(handling: RetriedHandling, parts: DeliveryRetriesParts, runInfo: (attempt: number) => RunInfo) {
     this.#handling = handling
     this.#parts = parts
     this.#runInfo = runInfo
@@ -66,6 +75,11 @@ export class DeliveryRetries implements RetrySteps {
   // A handler that failed because the shutdown aborted its signal is not at fault.
   get isAbandoned(): boolean {
     return this.#parts.abandoned.aborted
+  }
+
+  /** True if the event was stored for a later attempt of a handler. */
+  get hasPostponed(): boolean {
+    return this.#hasPostponed
   }
 
   sleep(ms: number, ended: AbortSignal): Promise<boolean> {
@@ -123,11 +137,27 @@ export class DeliveryRetries implements RetrySteps {
     logger.warn('event discarded', { ...at, error })
   }
 
+  async postpone({ handler, attempts, delayMs }: PostponedAttempt): Promise<boolean> {
+    const { counters, logger, settling } = this.#parts
+    const { delivery, event, firstFailedAt } = this.#handling
+    // A handler has long waits only if it has a name.
+    const handlerName = handler.id ?? handler.name
+    const wait = { handlerName, attempts, firstFailedAt, delayMs, keepsOrder: keepsOrder(handler) }
+    if (!(await settling.postpone(delivery, wait))) return false
+    this.#hasPostponed = true
+    counters.eventsPostponed += 1
+    const { eventId, eventType } = event
+    const at = { messageId: delivery.message.id, eventId, eventType, handlerName: handler.name, attempts }
+    logger.info('event postponed', { ...at, delayMs: Math.round(delayMs) })
+    return true
+  }
+
   /** The names and attempts to record. */
   #record(ended: number, { unfinished, givenUp }: RetryProgress): readonly string[] {
     const { delivery, pending } = this.#handling
     const open = [...unfinished.keys(), ...givenUp.map(({ handler }) => handler)]
     const earlier = readAttempts(delivery.settledHandlers).settled
-    return withAttempts([...earlier, ...settledNames(pending.handlers, open)], ended, unfinished)
+    const settled = [...earlier, ...(pending.moved ?? []), ...settledNames(pending.handlers, open)]
+    return withAttempts(settled, ended, unfinished)
   }
 }

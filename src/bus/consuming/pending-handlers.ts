@@ -1,5 +1,5 @@
 import { type HandlerEntry, isCalled, namesOf, UNNAMED_HANDLER } from '../../handling/handler-entry.ts'
-import type { ReplayTarget } from '../../transport/replay-headers.ts'
+import type { EarlierAttempts, ReplayTarget } from '../../transport/replay-headers.ts'
 import type { Delivery } from '../../transport/transport.ts'
 import { type AttemptRecord, readAttempts } from './attempt-record.ts'
 
@@ -13,6 +13,10 @@ export interface PendingHandlers {
   readonly settled: readonly string[]
   /** Recorded attempts of single handlers; undefined if those of the delivery hold for all. */
   readonly attempts?: AttemptRecord | undefined
+  /** Names of handlers for which the event waits behind others of its aggregate. */
+  readonly moved?: readonly string[]
+  /** When the first attempt of the event failed, if that was before a long wait. */
+  readonly firstFailedAt?: Date | undefined
 }
 
 const NONE: readonly string[] = Object.freeze([])
@@ -28,7 +32,14 @@ export function pendingHandlers(subscribed: readonly HandlerEntry[], delivery: D
     return { handlers: subscribed, missing: NONE, settled: NONE }
   const { settled, attempts } = readAttempts(recorded)
   const unsettled = subscribed.filter((handler) => !isAmong(handler, settled))
-  if (target !== undefined) return { ...targeted(subscribed, unsettled, target, settled), attempts }
+  if (target !== undefined) {
+    const { earlier, handlerNames } = target
+    return {
+      ...targeted(subscribed, unsettled, target, settled),
+      attempts: attempts ?? (earlier && attemptsBefore(handlerNames, earlier)),
+      firstFailedAt: earlier !== undefined && earlier.attempts > 0 ? earlier.firstFailedAt : undefined,
+    }
+  }
   // If all subscribed handlers have succeeded, the failed one is not subscribed here, so the event is dead-lettered for it.
   return {
     handlers: unsettled,
@@ -53,6 +64,11 @@ export function firstAttemptOf(
     if (failed !== undefined) return failed + Math.max(0, deliveryCount - 1 - attempts.ended) + 1
   }
   return deliveryCount
+}
+
+/** The attempts before a long wait, as if this delivery had recorded them before it started. */
+function attemptsBefore(handlerNames: readonly string[], { attempts }: EarlierAttempts): AttemptRecord {
+  return { ended: 0, byName: new Map(handlerNames.map((name) => [name, attempts])) }
 }
 
 function targeted(

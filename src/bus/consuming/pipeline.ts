@@ -41,6 +41,8 @@ export interface PipelineParts {
   readonly metrics: BusMetrics
   readonly tracer: EventTracer
   readonly logger: Logger
+  /** Called when a message was stored for a long wait. */
+  readonly onPostponed?: (delayMs: number) => void
   readonly sleep?: Sleep
 }
 
@@ -69,7 +71,8 @@ export class ConsumerPipeline implements Intake {
     this.#handlers = parts.handlers
     this.#unhandled = new UnhandledMessages({ ...parts, slots, stopping: signals.stopping })
     this.#held = new HeldDeliveries(parts.maxInFlight, parts.maxInFlightBytes, parts.counters)
-    this.#settling = new Settling({ ...parts, ...signals, slots, held: this.#held })
+    const { onPostponed = () => undefined } = parts
+    this.#settling = new Settling({ ...parts, ...signals, slots, held: this.#held, onPostponed })
     this.#handler = new DeliveryHandler({
       ...parts,
       ...signals,

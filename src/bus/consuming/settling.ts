@@ -5,6 +5,7 @@ import type { Logger } from '../../observability/logger.ts'
 import type { EventSpan } from '../../observability/tracer.ts'
 import { MessageRefusedError } from '../../transport/errors.ts'
 import type { DeadLetterReason, Delivery } from '../../transport/transport.ts'
+import type { Wait } from '../../transport/waiting.ts'
 import type { BusCounters } from '../telemetry/bus-counters.ts'
 import type { BusMetrics } from '../telemetry/bus-metrics.ts'
 import type { HandlingSlots } from './handling-slots.ts'
@@ -20,6 +21,8 @@ export interface SettlingParts {
   readonly counters: BusCounters
   readonly metrics: BusMetrics
   readonly logger: Logger
+  /** Called when a message was stored for a long wait. */
+  readonly onPostponed: (delayMs: number) => void
 }
 
 /** A delivery whose handling ends, with the values that are recorded for it. */
@@ -53,6 +56,64 @@ export class Settling {
     held.settled(delivery)
   }
 
+  /** The same for a message with a place in the order of its aggregate. The next one follows first. */
+  async succeedInOrder(delivery: Delivery, event: DomainEvent, startedAt: number | undefined): Promise<void> {
+    if (await this.#passOn(delivery)) this.succeed(delivery, event, startedAt)
+  }
+
+  /** Acknowledges a message that was stored for a long wait. It is counted when the wait is over. */
+  moved({ delivery, event, startedAt }: Handled): void {
+    const { held, metrics } = this.#parts
+    delivery.ack()
+    if (held.isReleased) return
+    metrics.recorder?.handled(event, 'postponed', undefined, startedAt)
+    held.giveBack(delivery)
+  }
+
+  /** Stores a copy of the message for a long wait of one handler. @returns false if the delivery must not be handled. */
+  async postpone(delivery: Delivery, wait: Wait): Promise<boolean> {
+    const dueAt = performance.now() + wait.delayMs
+    const isStored = await this.#retryUntilDone(
+      'postponing failed',
+      delivery,
+      // The registry refuses long waits if the transport cannot store messages.
+      async () =>
+        (await delivery.postpone?.({ ...wait, delayMs: Math.max(0, dueAt - performance.now()) })) ?? false,
+    )
+    if (isStored) this.#parts.onPostponed(wait.delayMs)
+    return isStored
+  }
+
+  /**
+   * Stores a copy of the message behind those that wait in order for the handler.
+   * @returns false if none waits; undefined if the delivery must not be handled.
+   */
+  async waitBehind(delivery: Delivery, handlerName: string): Promise<boolean | undefined> {
+    let isBehind = false
+    const isDone = await this.#retryUntilDone(
+      'looking for earlier waiting events failed',
+      delivery,
+      async () => {
+        const outcome = await delivery.waitBehind?.(handlerName)
+        isBehind = outcome === true
+        return outcome !== undefined
+      },
+    )
+    return isDone ? isBehind : undefined
+  }
+
+  /** Lets the next message of the aggregate follow. If it came after the settling, a crash in between would stop it. */
+  async #passOn(delivery: Delivery): Promise<boolean> {
+    if (placeOf(delivery) === undefined) return true
+    const isDone = await this.#retryUntilDone(
+      'letting the next waiting event follow failed',
+      delivery,
+      async () => (await delivery.passOn?.()) ?? true,
+    )
+    if (isDone) this.#parts.onPostponed(0)
+    return isDone
+  }
+
   /** Acknowledges a message that no handler is subscribed to. */
   skip(delivery: Delivery): void {
     this.#parts.counters.eventsSkipped += 1
@@ -62,6 +123,7 @@ export class Settling {
   /** Moves the message to the dead letter queue, or drops it with a log line if the queue is off. */
   async giveUp({ delivery, event, span, startedAt }: Handled, reason: DeadLetterReason): Promise<void> {
     const { enableDlq, counters, held, logger, metrics } = this.#parts
+    if (!(await this.#passOn(delivery))) return
     const fields = logFields(delivery, event, reason)
     counters.failed(new Error(fields.error))
     if (enableDlq) {
@@ -121,6 +183,11 @@ export class Settling {
     const level = error instanceof MessageRefusedError ? 'error' : 'warn'
     logger[level](`${what}, retrying`, { messageId: delivery.message.id, failure, error })
   }
+}
+
+/** The place of a message among those that keep their order while they wait for a handler. */
+export function placeOf({ replayTarget }: Delivery): string | undefined {
+  return replayTarget?.earlier?.place
 }
 
 function logFields({ message }: Delivery, event: DomainEvent | undefined, reason: DeadLetterReason) {

@@ -27,6 +27,11 @@ export interface UnhandledMessagesParts {
   readonly logger: Logger
 }
 
+/** True if a handler has failed at the message and waited. If that handler is gone, the message must not be skipped. */
+export function hasWaited({ replayTarget }: Delivery): boolean {
+  return replayTarget?.earlier !== undefined
+}
+
 /** What to do with a message: acknowledge it, handle it after all, leave it to be redelivered, or dead-letter it. */
 export type UnhandledOutcome = 'skip' | 'handle' | 'leave' | DeadLetterReason
 
@@ -62,7 +67,8 @@ export class UnhandledMessages {
     const eventType = this.#unsubscribedType(delivery.message)
     if (eventType === undefined) return false
     const { unhandledEvents, groupTypes } = this.#parts
-    if (unhandledEvents === 'skip' && (!this.#keeps || groupTypes.isUnhandled(eventType))) return true
+    const maySkip = unhandledEvents === 'skip' && !hasWaited(delivery)
+    if (maySkip && (!this.#keeps || groupTypes.isUnhandled(eventType))) return true
     this.#types.set(delivery, eventType)
     return false
   }

@@ -15,6 +15,8 @@ export interface BrokerEventBusStats {
   readonly messagesSentToDlq: number
   /** Events that a handler discarded, once for each such handler. */
   readonly eventsDiscarded: number
+  /** Events that were stored for a long wait, once for each wait of a handler. */
+  readonly eventsPostponed: number
   /** Messages taken over from consumers that crashed or stopped. */
   readonly messagesRecovered: number
   /** Runs of a handler that failed. */
@@ -41,6 +43,7 @@ export class BusCounters {
   eventsRetried = 0
   messagesSentToDlq = 0
   eventsDiscarded = 0
+  eventsPostponed = 0
   messagesRecovered = 0
   handlerErrors = 0
   reconnections = 0
@@ -72,6 +75,7 @@ export class BusCounters {
       eventsRetried: this.eventsRetried,
       messagesSentToDlq: this.messagesSentToDlq,
       eventsDiscarded: this.eventsDiscarded,
+      eventsPostponed: this.eventsPostponed,
       messagesRecovered: this.messagesRecovered,
       handlerErrors: this.handlerErrors,
       backgroundPublishErrors,

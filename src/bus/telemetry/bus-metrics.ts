@@ -60,7 +60,7 @@ export class BusMetrics {
 }
 
 /** How the handling of a message ended. */
-export type HandlingOutcome = 'success' | 'failure' | 'dead_lettered' | 'dropped'
+export type HandlingOutcome = 'success' | 'failure' | 'dead_lettered' | 'dropped' | 'postponed'
 
 /** Records measurements. The attributes of each combination are created once; there are few combinations. */
 export class MetricsRecorder {

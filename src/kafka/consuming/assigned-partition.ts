@@ -1,4 +1,4 @@
-import type { DeadLetterReason, Intake } from '../../transport/transport.ts'
+import type { Intake } from '../../transport/transport.ts'
 import type { AttemptHistory } from '../wire/progress.ts'
 import type { EpochStart, StoredRecord } from '../wire/record-reader.ts'
 import { AnnouncedRange } from './announced-range.ts'
@@ -6,14 +6,14 @@ import type { CommitState } from './commit-state.ts'
 import { DeliveredRecords } from './delivered-records.ts'
 import type { DeliveryLimits } from './delivery-limits.ts'
 import { GivenBackRecords } from './given-back-records.ts'
-import { HeldRecord, type RecordHolder } from './held-record.ts'
+import { HeldRecord, type RecordHolder, type RecordStore } from './held-record.ts'
 import { InheritedProgress } from './inherited-progress.ts'
 import { LeaderEpochs } from './leader-epochs.ts'
 import type { CommittedOffset } from './offsets.ts'
 import { RecordBuffer } from './record-buffer.ts'
 
 /** The operations of a consumption that a partition uses. */
-export interface PartitionOwner {
+export interface PartitionOwner extends RecordStore {
   /** False if the group may have evicted this member. */
   isMember(): boolean
   /** Called after each record that finished. */
@@ -23,7 +23,6 @@ export interface PartitionOwner {
   requestCommit(): void
   /** Resolves when the present state is committed. @returns false if the partition was lost first. */
   whenCommitted(partition: KafkaAssignedPartition): Promise<boolean>
-  deadLetter(record: HeldRecord, reason: DeadLetterReason): Promise<void>
 }
 
 /** One partition that this consumer owns, with its fetched, running and finished records. */
@@ -212,12 +211,12 @@ export class KafkaAssignedPartition implements RecordHolder {
     return this.#owner.whenCommitted(this)
   }
 
-  async deadLetter(record: HeldRecord, reason: DeadLetterReason): Promise<void> {
-    // The next owner publishes the dead letter.
+  async store(record: HeldRecord, store: (records: RecordStore) => Promise<void>): Promise<void> {
+    // The next owner stores the copy.
     if (this.#isRevoking && !record.isRunning) throw new Error('The partition is being handed over.')
     this.markRunning(record)
     try {
-      await this.#owner.deadLetter(record, reason)
+      await store(this.#owner)
     } catch (error) {
       this.markIdle(record)
       throw error

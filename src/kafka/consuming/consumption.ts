@@ -2,6 +2,7 @@ import { READ_BACKOFF } from '../../kit/backoff.ts'
 import { retryUntilDone } from '../../kit/retry-until-done.ts'
 import { settledUntil, settledWithin } from '../../kit/time.ts'
 import type { Consumption, DeadLetterReason, Intake, TransportHost } from '../../transport/transport.ts'
+import type { Wait } from '../../transport/waiting.ts'
 import type { KafkaCluster } from '../client/cluster.ts'
 import { KafkaCoordinator } from '../client/coordinator.ts'
 import { partitionKey, type TopicPartition } from '../client/topic-partition.ts'
@@ -27,6 +28,7 @@ import type { CommittedOffset } from './offsets.ts'
 import { QUIET_FAILURES } from './quiet-failures.ts'
 import { StartOffsets } from './start-offsets.ts'
 import { SubscribedTopics } from './subscribed-topics.ts'
+import type { KafkaWaitingRecords } from './waiting-records.ts'
 
 export interface KafkaConsumptionParts {
   readonly options: ResolvedKafkaOptions
@@ -35,6 +37,7 @@ export interface KafkaConsumptionParts {
   readonly publisher: KafkaPublisher
   readonly intake: Intake
   readonly host: TransportHost
+  readonly waiting: KafkaWaitingRecords
   readonly groupTypes: KafkaGroupTypes
   readonly onRebalance: () => void
 }
@@ -191,6 +194,15 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
     return storeDeadLetter(this.#parts.publisher, this.#parts.options, record, reason)
   }
 
+  postpone(record: HeldRecord, wait: Wait): Promise<void> {
+    return this.#parts.waiting.add(record, wait)
+  }
+
+  /** True while this member owns the replay topic of its group. */
+  get ownsReplays(): boolean {
+    return [...this.#partitions.values()].some(({ isReplays, isLost }) => isReplays && !isLost)
+  }
+
   async onAssigned(assigned: readonly TopicPartition[]): Promise<void> {
     const wanted = new Set(assigned.map(partitionKey))
     const removed = [...this.#partitions].filter(([key]) => !wanted.has(key))
@@ -203,6 +215,7 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
     this.#commits.settleWaiters()
     this.#commits.commitNow()
     this.#idle.onAssigned(assigned)
+    if (this.ownsReplays) this.#parts.waiting.onReady?.()
     if (added.length > 0 || removed.length > 0) this.#fetcher.restart()
     this.#pump.run()
   }

@@ -1,9 +1,16 @@
 import { type ReplayTarget, replayTarget } from '../../transport/replay-headers.ts'
 import { isRecorded } from '../../transport/settled-handlers.ts'
 import type { DeadLetterReason, Delivery, IncomingMessage } from '../../transport/transport.ts'
+import type { Wait } from '../../transport/waiting.ts'
 import { messageOf } from '../wire/message.ts'
 import type { AttemptHistory } from '../wire/progress.ts'
 import type { StoredRecord } from '../wire/record-reader.ts'
+
+/** Stores copies of records. Each method resolves when the copy is safe. */
+export interface RecordStore {
+  deadLetter(record: HeldRecord, reason: DeadLetterReason): Promise<void>
+  postpone(record: HeldRecord, wait: Wait): Promise<void>
+}
 
 /** The partition of a held record, as the record sees it. */
 export interface RecordHolder {
@@ -22,7 +29,8 @@ export interface RecordHolder {
   finish(record: HeldRecord): void
   /** Commits the attempts of the partition's records. @returns false if the partition was lost first. */
   commitAttempt(): Promise<boolean>
-  deadLetter(record: HeldRecord, reason: DeadLetterReason): Promise<void>
+  /** Stores a copy of the record. The partition is not handed over meanwhile. */
+  store(record: HeldRecord, store: (records: RecordStore) => Promise<void>): Promise<void>
 }
 
 /** A record that was delivered to the pipeline. */
@@ -114,8 +122,15 @@ export class HeldRecord implements Delivery {
   async deadLetter(reason: DeadLetterReason): Promise<boolean> {
     if (this.isFinished || this.partition.isLost) return this.isFinished
     this.isAttempting = false
-    await this.partition.deadLetter(this, reason)
+    await this.partition.store(this, (records) => records.deadLetter(this, reason))
     this.partition.finish(this)
+    return true
+  }
+
+  async postpone(wait: Wait): Promise<boolean> {
+    if (this.isFinished || this.partition.isLost) return false
+    this.isAttempting = false
+    await this.partition.store(this, (records) => records.postpone(this, wait))
     return true
   }
 }

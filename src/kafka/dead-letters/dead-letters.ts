@@ -113,7 +113,7 @@ export async function storeReference(
 }
 
 /** The original headers: without those that an earlier dead letter or replay added. */
-function originalHeaders({ headers }: StoredRecord): RecordToWrite['headers'] {
+export function originalHeaders({ headers }: StoredRecord): RecordToWrite['headers'] {
   return headers.flatMap(([name, value]) => {
     const text = name?.toString('utf8') ?? ''
     return text.startsWith('dlq_') || text === REPLAY_HANDLERS ? [] : [[name ?? '', value] as const]

@@ -1,4 +1,5 @@
 import { toError } from '../../errors.ts'
+import { partitionOf } from '../../kit/partitioner.ts'
 import { sleep } from '../../kit/time.ts'
 import { MessageRefusedError, PublishTimeoutError } from '../../transport/errors.ts'
 import type { OutgoingMessage, PublishFailure } from '../../transport/transport.ts'
@@ -7,7 +8,6 @@ import type { KafkaTopic, KafkaTopicDirectory, TopicProfile } from '../client/to
 import { isRetryable } from '../errors.ts'
 import type { ResolvedKafkaOptions } from '../options.ts'
 import { recordOf } from '../wire/message.ts'
-import { partitionOf } from '../wire/partitioner.ts'
 import type { RecordToWrite } from '../wire/record-batch.ts'
 import { QueuedRecord, type RecordOutcome } from './partition-queue.ts'
 import type { KafkaProducer } from './producer.ts'

@@ -1,5 +1,6 @@
 import { promisify } from 'node:util'
-import { gunzip, gunzipSync, zstdDecompress, zstdDecompressSync } from 'node:zlib'
+// A namespace, because Node.js that is too old has no zstd, and its import would fail before the check of the version.
+import * as zlib from 'node:zlib'
 import { unlz4 } from './lz4.ts'
 import { TooLargeError } from './output.ts'
 import { unsnappy } from './snappy.ts'
@@ -18,10 +19,10 @@ interface Decompressor {
   readonly async: (bytes: Buffer, limits: Limits) => Promise<Buffer>
 }
 
-const GZIP: Decompressor = { sync: gunzipSync, async: promisify<Buffer, Limits, Buffer>(gunzip) }
+const GZIP: Decompressor = { sync: zlib.gunzipSync, async: promisify<Buffer, Limits, Buffer>(zlib.gunzip) }
 const ZSTD: Decompressor = {
-  sync: (bytes, limits) => zstdDecompressSync(bytes, limits),
-  async: promisify<Buffer, Limits, Buffer>(zstdDecompress),
+  sync: (bytes, limits) => zlib.zstdDecompressSync(bytes, limits),
+  async: promisify<Buffer, Limits, Buffer>(zlib.zstdDecompress),
 }
 
 /**

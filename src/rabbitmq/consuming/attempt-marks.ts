@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { parseNames } from '../../transport/replay-headers.ts'
+import { parseNames, REPLAY_HANDLERS } from '../../transport/replay-headers.ts'
 import type { AmqpChannel, AmqpMessage } from '../client/client.ts'
 import type { WithChannel } from '../client/connection.ts'
 import { undefinedIfNotFound } from '../errors.ts'
@@ -142,12 +142,15 @@ export class RabbitMQAttemptMarks {
 
 /**
  * The same for every delivery of a message. The content is part of it: a producer chooses the message id, and the mark
- * of another message must not count for this one.
+ * of another message must not count for this one. A copy that waited for one handler is another message than the original,
+ * which may still be in the queue for other handlers.
  */
 function identityOf({ properties, content }: AmqpMessage): string {
+  const target = properties.headers?.[REPLAY_HANDLERS]
   const hash = createHash('sha256')
     .update(`${properties.messageId ?? ''}\0`)
     .update(content)
+    .update(typeof target === 'string' ? target : '')
   return hash.digest('hex').slice(0, 24)
 }
 

@@ -3,6 +3,7 @@ import { settledUntil } from '../../kit/time.ts'
 import type { ConnectionError } from '../../transport/errors.ts'
 import type { BusNotice } from '../../transport/notices.ts'
 import type { Consumption, DeadLetterReason, Intake } from '../../transport/transport.ts'
+import type { Wait } from '../../transport/waiting.ts'
 import type { AmqpConnection, AmqpMessage } from '../client/client.ts'
 import type { ChannelOwner, RabbitMQConnection, WithChannel } from '../client/connection.ts'
 import { INSTANCE_EXPIRES_MS, type RabbitMQTopology } from '../client/topology.ts'
@@ -26,12 +27,14 @@ import { PrefetchWindow, type Replacement } from './prefetch-window.ts'
 import { SettledMessages } from './settled-messages.ts'
 import { StandstillWatch } from './standstill-watch.ts'
 import { SurplusMessages } from './surplus-messages.ts'
+import type { RabbitMQWaitingQueues } from './waiting-queues.ts'
 
 export interface ConsumptionParts {
   readonly options: ResolvedRabbitMQOptions
   readonly topology: RabbitMQTopology
   readonly bindings: RabbitMQBindings
   readonly publisher: RabbitMQPublisher
+  readonly waiting: RabbitMQWaitingQueues
   readonly intake: Intake
   /** Makes the connection that the consumption uses. */
   readonly connect: (owner: ChannelOwner) => RabbitMQConnection
@@ -222,6 +225,10 @@ export class RabbitMQConsumption
       await this.#connection.withChannel((channel) => topology.declareDeadLetters(channel))
       await publisher.publishRaw(letter)
     }
+  }
+
+  postpone(message: AmqpMessage, wait: Wait): Promise<void> {
+    return this.#parts.waiting.add(message, wait)
   }
 
   #stop(): void {

@@ -1,6 +1,7 @@
 import { type ReplayTarget, replayTarget } from '../../transport/replay-headers.ts'
 import { isRecorded } from '../../transport/settled-handlers.ts'
 import type { DeadLetterReason, Delivery, IncomingMessage } from '../../transport/transport.ts'
+import type { Wait } from '../../transport/waiting.ts'
 import type { AmqpMessage } from '../client/client.ts'
 import { toIncoming } from '../wire/message.ts'
 import type { RabbitMQAcks, UnackedDelivery } from './acks.ts'
@@ -16,6 +17,8 @@ export interface DeliveryOwner {
   removeMark(message: AmqpMessage): void
   /** Resolves when the dead letter is safe. */
   publishDeadLetter(message: AmqpMessage, reason: DeadLetterReason): Promise<void>
+  /** Resolves when a copy of the message is stored. */
+  postpone(message: AmqpMessage, wait: Wait): Promise<void>
   /** Remembers a message that was settled after its channel closed, so that it could not be acknowledged. */
   rememberSettled(message: AmqpMessage): void
   /** True if this process settled the message but could not acknowledge it. The message is then forgotten. */
@@ -120,6 +123,14 @@ export class RabbitMQDelivery implements Delivery {
     this.#isAttempting = false
     await this.#owner.publishDeadLetter(this.#raw, reason)
     this.ack()
+    return true
+  }
+
+  async postpone(wait: Wait): Promise<boolean> {
+    this.#isAttempting = false
+    // The broker redelivers the message.
+    if (!this.#acks.isOpen) return false
+    await this.#owner.postpone(this.#raw, wait)
     return true
   }
 

@@ -98,6 +98,21 @@ export function replayOf(
   }
 }
 
+/**
+ * A copy of the message with further headers, without those that the broker or a dead-lettering adds. `ORIGINAL_ROUTING_KEY`
+ * keeps the first routing key.
+ */
+export function copyOf(
+  message: AmqpMessage,
+  headers: AmqpTable,
+): Pick<AmqpOutgoing, 'content' | 'properties'> {
+  const kept = {
+    ...keptHeaders(message.properties.headers),
+    [ORIGINAL_ROUTING_KEY]: originalRoutingKey(message),
+  }
+  return { content: message.content, properties: keptProperties(message.properties, { ...kept, ...headers }) }
+}
+
 export function readLetter(names: RabbitMQNames, id: string, message: AmqpMessage): StoredDeadLetter {
   return {
     id,

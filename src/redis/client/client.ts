@@ -19,11 +19,18 @@ export interface DuplicableRedisClient {
   duplicate(overrides?: object): unknown
 }
 
+/** Address of a node of a cluster. */
+export interface ClusterNode {
+  readonly host: string
+  readonly port: number
+}
+
 /** Creates one more client, not yet connected. */
-export type RedisClientFactory = (socket: {
-  readonly connectTimeout: number
-  readonly socketTimeout: number | undefined
-}) => Promise<RedisClient>
+export type RedisClientFactory = (
+  socket: { readonly connectTimeout: number; readonly socketTimeout: number | undefined },
+  /** A node of the cluster, instead of the server that the user named. */
+  node?: ClusterNode,
+) => Promise<RedisClient>
 
 /**
  * False if the npm package `redis` is certainly not installed. In a bundle, this is known only when the bus connects.
@@ -72,9 +79,10 @@ export function clientFactory({
   tls,
   client: given,
 }: RedisConnectionSettings): RedisClientFactory {
-  return async (timeouts) => {
+  return async (timeouts, node) => {
     const socket: object = {
       ...timeouts,
+      ...node,
       reconnectStrategy: false,
       ...(tls === undefined ? {} : { tls: true, ...tls }),
     }
@@ -88,10 +96,22 @@ export function clientFactory({
       ...(username === undefined ? {} : { username }),
       ...(password === undefined ? {} : { password }),
     }
-    const client = (await firstClient()).duplicate({ ...CLIENT_OPTIONS, ...credentials, url, socket })
+    const client = (await firstClient()).duplicate({
+      ...CLIENT_OPTIONS,
+      ...credentials,
+      url: node === undefined ? url : urlOf(url, node),
+      socket,
+    })
     // `RedisClient` is a part of the client's own type.
     return client as RedisClient
   }
+}
+
+/** The URL with another server. */
+function urlOf(url: string, { host, port }: ClusterNode): string {
+  const other = new URL(url)
+  other.host = `${host.includes(':') ? `[${host}]` : host}:${port}`
+  return other.href
 }
 
 let first: Promise<DuplicableRedisClient> | undefined

@@ -4,13 +4,19 @@ import { RECONNECT_BACKOFF } from '../../kit/backoff.ts'
 import { retryUntilDone } from '../../kit/retry-until-done.ts'
 import { settledWithin, sleep } from '../../kit/time.ts'
 import { ConnectionError } from '../../transport/errors.ts'
-import { connectionError, lostError, noConnection } from '../errors.ts'
+import { connectionError, isRedirection, lostError, noConnection } from '../errors.ts'
 import type { RedisClient, RedisClientFactory } from './client.ts'
+import type { ClusterRoute } from './cluster-route.ts'
 import { guardReplies, type ReplyLimits } from './reply-guard.ts'
+
+/** Most nodes that one attempt to connect asks for the node that has the keys. */
+const MAX_HOPS = 4
 
 export interface RedisLinkOptions {
   readonly address: string
   readonly createClient: RedisClientFactory
+  /** Finds the node of a cluster that has the keys. */
+  readonly route: ClusterRoute
   /** Limits for the parts of a reply that are kept. */
   readonly replyLimits: ReplyLimits
   readonly connectTimeoutMs: number
@@ -94,9 +100,24 @@ export class RedisLink {
     this.#client = undefined
   }
 
+  /** Connects to the node that has the keys, by way of any node of the cluster. */
   async #open(): Promise<RedisClient> {
-    const { createClient, connectTimeoutMs, socketTimeoutMs, address, prepare, replyLimits } = this.#options
-    const client = await createClient({ connectTimeout: connectTimeoutMs, socketTimeout: socketTimeoutMs })
+    const { route, address } = this.#options
+    for (let hop = 0; hop <= MAX_HOPS; hop += 1) {
+      const client = await this.#openNode()
+      if (client !== undefined) return client
+    }
+    const nodes =
+      route.target === undefined ? '' : ` (the last one was ${route.target.host}:${route.target.port})`
+    throw connectionError(address, new Error(`no node of the cluster serves the keys of the bus${nodes}`))
+  }
+
+  /** @returns undefined if another node has the keys. */
+  async #openNode(): Promise<RedisClient | undefined> {
+    const { createClient, connectTimeoutMs, socketTimeoutMs, address, prepare, replyLimits, route } =
+      this.#options
+    const timeouts = { connectTimeout: connectTimeoutMs, socketTimeout: socketTimeoutMs }
+    const client = await createClient(timeouts, route.target)
     let firstError: Error | undefined
     const fail = (error: Error) => {
       firstError ??= error
@@ -113,14 +134,30 @@ export class RedisLink {
     }, connectTimeoutMs)
     try {
       await client.connect()
+      if (!(await route.isAt(client))) {
+        destroy(client)
+        return undefined
+      }
       await prepare?.(client)
+      if (route.isCluster) this.#watchRedirections(client)
       return client
     } catch (error) {
       destroy(client)
+      route.failed()
       throw connectionError(address, firstError ?? error)
     } finally {
       clearTimeout(timer)
     }
+  }
+
+  /** A redirected command has no effect. The next connection leads to the node that has the keys by now. */
+  #watchRedirections(client: RedisClient): void {
+    const send = client.sendCommand.bind(client)
+    client.sendCommand = (args, options) =>
+      send(args, options).catch((error: unknown) => {
+        if (isRedirection(error)) this.#lost(client, toError(error))
+        throw error
+      })
   }
 
   #use(client: RedisClient): void {

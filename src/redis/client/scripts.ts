@@ -1,8 +1,10 @@
 import type { RedisArgument, RedisClient } from './client.ts'
+import type { StreamLease } from './consumed-stream.ts'
+import { BEAT, EVICT, GIVE_UP, LEAVE, READ_LEASED } from './member-scripts.ts'
 
 /**
- * Each script is one atomic step, and applies only to entries that this consumer still owns. Scripts run seldom, so
- * they are sent whole with EVAL, which does not depend on the script cache of the server. Redis does not roll a script
+ * Each script is one atomic step, and applies only to entries that this consumer still owns. They are
+ * sent whole with EVAL, which does not depend on the script cache of the server. Redis does not roll a script
  * back, so a script first runs the commands that the server may refuse: a command on the id 0-0 has no effect, but
  * needs the same permission.
  */
@@ -14,6 +16,17 @@ end
 `
 
 /**
+ * The first key and arguments of a script that settles or claims: the leases of the group, the partition, and the fence of
+ * this consumer, which is empty if the group has no leases. Returns -1, without effect, if the partition belongs to another
+ * consumer.
+ */
+const FENCED = `
+local leases = table.remove(KEYS, 1)
+local partition, fence = table.remove(ARGV, 1), table.remove(ARGV, 1)
+if fence ~= '' and redis.call('HGET', leases, partition) ~= fence then return -1 end
+`
+
+/**
  * Most names and values that a script copies. With the added fields they stay below the limit of Lua's `unpack`, 8,000.
  */
 const MAX_UNPACKED = 7000
@@ -21,7 +34,7 @@ const MAX_UNPACKED = 7000
 /**
  * KEYS: stream; ARGV: group, consumer, ids. Renews the leases of entries that the consumer owns; returns the other ids.
  */
-const RENEW = `${OWNED}
+const RENEW = `${FENCED}${OWNED}
 local lost = {}
 for i = 3, #ARGV do
   if owned(KEYS[1], ARGV[1], ARGV[i], ARGV[2]) then
@@ -36,14 +49,14 @@ return lost`
  * KEYS: stream, retry key; ARGV: group, consumer, id, attempt, state, expiry. Stores the number of an attempt as the
  * delivery count, and the retry state. Returns 0 if the consumer does not own the entry.
  */
-const RECORD_ATTEMPT = `${OWNED}
+const RECORD_ATTEMPT = `${FENCED}${OWNED}
 if not owned(KEYS[1], ARGV[1], ARGV[3], ARGV[2]) then return 0 end
 redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[3], 'RETRYCOUNT', ARGV[4], 'JUSTID')
 redis.call('SET', KEYS[2], ARGV[5], 'PX', ARGV[6])
 return 1`
 
 /** KEYS: stream; ARGV: group, consumer, idle, then pairs of id and attempts. Makes entries claimable at once. */
-const RELEASE = `${OWNED}
+const RELEASE = `${FENCED}${OWNED}
 for i = 4, #ARGV, 2 do
   if owned(KEYS[1], ARGV[1], ARGV[i], ARGV[2]) then
     redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[i], 'IDLE', ARGV[3], 'RETRYCOUNT', ARGV[i + 1], 'JUSTID')
@@ -51,21 +64,55 @@ for i = 4, #ARGV, 2 do
 end
 return 1`
 
+/** KEYS: stream, retry keys; ARGV: group, 1 to delete the entries, ids. Acknowledges. */
+const ACKNOWLEDGE = `${FENCED}
+local deletes = ARGV[2] == '1'
+for from = 3, #ARGV, 1000 do
+  local to = math.min(#ARGV, from + 999)
+  redis.call('XACK', KEYS[1], ARGV[1], unpack(ARGV, from, to))
+  if deletes then redis.call('XDEL', KEYS[1], unpack(ARGV, from, to)) end
+end
+for i = 2, #KEYS do redis.pcall('UNLINK', KEYS[i]) end
+return 1`
+
 /**
- * KEYS: stream, dead letters, retry key; ARGV: group, id, then the fields to add. Copies the entry unchanged, adds the
+ * KEYS: stream, departed; ARGV: group, consumer, the departed consumer or '', then pairs of id and attempts. Claims entries,
+ * those of the departed consumer only if it has not come back. An entry that was released before its first attempt has the
+ * delivery count 0, and gets 1. Returns the ids that were claimed.
+ */
+const CLAIM = `${FENCED}${OWNED}
+local claimed = {}
+if ARGV[3] ~= '' and redis.call('SISMEMBER', KEYS[2], ARGV[3]) == 0 then return claimed end
+for i = 4, #ARGV, 2 do
+  if ARGV[3] == '' or owned(KEYS[1], ARGV[1], ARGV[i], ARGV[3]) then
+    local ids
+    if ARGV[i + 1] == '0' then
+      ids = redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[i], 'RETRYCOUNT', 1, 'JUSTID')
+    else
+      ids = redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[i], 'JUSTID')
+    end
+    if #ids == 1 then claimed[#claimed + 1] = ids[1] end
+  end
+end
+return claimed`
+
+/**
+ * KEYS: stream, dead letters, retry key; ARGV: group, consumer, id, then the fields to add. Copies the entry unchanged, adds the
  * fields, acknowledges. Returns 0, without effect, if the entry was settled before: the reply to an earlier try was
- * lost. Returns 2, without effect, if the entry no longer exists or has more fields than Lua can pass to one command.
+ * lost. Returns -1, without effect, if another consumer owns the entry. Returns 2, without effect, if the entry no longer exists or has more fields than Lua can pass to one command.
  * The retry key expires by itself, so the script continues if the server does not allow its removal.
  */
-const DEAD_LETTER = `
-if #redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[2], ARGV[2], 1) == 0 then return 0 end
-local entries = redis.call('XRANGE', KEYS[1], ARGV[2], ARGV[2])
+const DEAD_LETTER = `${FENCED}
+local pending = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[3], ARGV[3], 1)
+if #pending == 0 then return 0 end
+if pending[1][2] ~= ARGV[2] then return -1 end
+local entries = redis.call('XRANGE', KEYS[1], ARGV[3], ARGV[3])
 if #entries == 0 or #entries[1][2] > ${MAX_UNPACKED} then return 2 end
 local fields = entries[1][2]
-for i = 3, #ARGV do fields[#fields + 1] = ARGV[i] end
+for i = 4, #ARGV do fields[#fields + 1] = ARGV[i] end
 redis.call('XACK', KEYS[1], ARGV[1], '0-0')
 redis.call('XADD', KEYS[2], '*', unpack(fields))
-redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])
+redis.call('XACK', KEYS[1], ARGV[1], ARGV[3])
 redis.pcall('UNLINK', KEYS[3])
 return 1`
 
@@ -92,6 +139,98 @@ fields[#fields + 1] = ARGV[3]
 redis.call('XDEL', KEYS[1], '0-0')
 redis.call('XADD', KEYS[2], '*', unpack(fields))
 redis.call('XDEL', KEYS[1], ARGV[1])
+return 1`
+
+/** The time of the server, in milliseconds. */
+const NOW = `
+local function now()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+`
+
+/**
+ * Stores when an entry is due. In the mode `keep` or `behind`, it has a place in an order, and only the first of an order
+ * becomes due.
+ */
+const PLACE_IN_ORDER = `${NOW}
+local function place(due, order, member, delay, mode)
+  local at = string.format('%.0f', now() + delay)
+  if mode ~= '' then
+    if not redis.call('LPOS', order, member) then redis.call('RPUSH', order, member) end
+    if redis.call('LINDEX', order, 0) ~= member then at = '+inf' end
+  end
+  redis.call('ZADD', due, at, member)
+end
+`
+
+/**
+ * KEYS: stream, due times, key of the copy, order; ARGV: group, consumer, id, member, delay, header name, header value,
+ * mode. Copies an entry to a key of its own, with this header, and stores when it is due. Returns 0 if the consumer does
+ * not own the entry, 2, without effect, if the script cannot copy the entry, and 3, without effect, in the mode `behind`
+ * if the order is empty.
+ */
+const POSTPONE = `${OWNED}${PLACE_IN_ORDER}
+if not owned(KEYS[1], ARGV[1], ARGV[3], ARGV[2]) then return 0 end
+if ARGV[8] == 'behind' then
+  if redis.call('EXISTS', KEYS[4]) == 0 then return 3 end
+  if redis.call('LPOS', KEYS[4], ARGV[4]) then return 1 end
+end
+local entries = redis.call('XRANGE', KEYS[1], ARGV[3], ARGV[3])
+if #entries == 0 or #entries[1][2] > ${MAX_UNPACKED} then return 2 end
+local fields = {}
+local all = entries[1][2]
+for i = 1, #all, 2 do
+  if all[i] ~= ARGV[6] then
+    fields[#fields + 1] = all[i]
+    fields[#fields + 1] = all[i + 1]
+  end
+end
+fields[#fields + 1] = ARGV[6]
+fields[#fields + 1] = ARGV[7]
+redis.call('UNLINK', KEYS[3])
+redis.call('XADD', KEYS[3], '*', unpack(fields))
+place(KEYS[2], KEYS[4], ARGV[4], ARGV[5], ARGV[8])
+return 1`
+
+/** KEYS: due times, order; ARGV: member, delay, mode. Stores when a copied entry is due. */
+const SET_DUE = `${PLACE_IN_ORDER}
+place(KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3])
+return 1`
+
+/** KEYS: due times, order; ARGV: member. Removes the first member of an order, and makes the next one due. */
+const PASS_ON = `${NOW}
+if redis.call('LINDEX', KEYS[2], 0) ~= ARGV[1] then return 0 end
+redis.call('LPOP', KEYS[2])
+local following = redis.call('LINDEX', KEYS[2], 0)
+if following then redis.call('ZADD', KEYS[1], string.format('%.0f', now()), following) end
+return 1`
+
+/**
+ * KEYS: due times; ARGV: maximum number. Returns how long the next entry has to wait, in milliseconds, or an empty string
+ * if none waits; then the members that are due, in the order of their times.
+ */
+const NEXT_DUE = `${NOW}
+local at = now()
+local reply = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', at, 'LIMIT', 0, ARGV[1])
+local later = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. string.format('%.0f', at), '(+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+table.insert(reply, 1, later[2] and string.format('%.0f', later[2] - at) or '')
+return reply`
+
+/**
+ * KEYS: due times, key of the copy, replays; ARGV: member. Moves an entry that is due to the replay stream. Returns 0 if
+ * it is not due or was moved before, 2 if the script cannot copy it, and \`lost\` if its key is gone.
+ */
+const RELEASE_WAITING = `${NOW}
+local due = redis.call('ZSCORE', KEYS[1], ARGV[1])
+if not due or tonumber(due) > now() then return 0 end
+local entries = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)
+if #entries > 0 and #entries[1][2] > ${MAX_UNPACKED} then return 2 end
+redis.call('ZREM', KEYS[1], '')
+if #entries > 0 then redis.call('XADD', KEYS[3], '*', unpack(entries[1][2])) end
+redis.call('ZREM', KEYS[1], ARGV[1])
+redis.pcall('UNLINK', KEYS[2])
+if #entries == 0 then return 'lost' end
 return 1`
 
 /** KEYS: stream; ARGV: group, consumer. Removes a consumer that owns nothing: removal deletes its pending entries. */
@@ -146,17 +285,28 @@ for i = 1, #ARGV do
 end
 return handled`
 
+/** The reply of a script whose fence is no longer valid, or whose entry belongs to another consumer. */
+export const FENCED_OFF = -1
+
+const FENCED_SCRIPTS = { RENEW, RECORD_ATTEMPT, RELEASE, ACKNOWLEDGE, CLAIM, DEAD_LETTER }
+
 const SCRIPTS = {
-  RENEW,
-  RECORD_ATTEMPT,
-  RELEASE,
-  DEAD_LETTER,
   REPLAY,
   REMOVE_CONSUMER,
   HOLD_NAME,
   RELEASE_NAME,
   ANNOUNCE_TYPES,
   HANDLED_TYPES,
+  BEAT,
+  EVICT,
+  LEAVE,
+  GIVE_UP,
+  READ_LEASED,
+  POSTPONE,
+  SET_DUE,
+  PASS_ON,
+  NEXT_DUE,
+  RELEASE_WAITING,
 }
 
 export function runScript(
@@ -166,4 +316,26 @@ export function runScript(
   args: readonly RedisArgument[],
 ): Promise<unknown> {
   return client.sendCommand(['EVAL', SCRIPTS[name], String(keys.length), ...keys, ...args])
+}
+
+/** The right to change the entries of a stream: the lease of its partition, or none in a group without leases. */
+export interface Fence {
+  /** The key with the leases of the group. */
+  readonly leases: string
+  readonly partition: number
+  readonly lease: StreamLease | undefined
+}
+
+/** Runs a script that has no effect, and returns {@link FENCED_OFF}, if the lease is not valid. */
+export function runFenced(
+  client: RedisClient,
+  name: keyof typeof FENCED_SCRIPTS,
+  { leases, partition, lease }: Fence,
+  keys: readonly [string, ...string[]],
+  args: readonly RedisArgument[],
+): Promise<unknown> {
+  // Without a lease, the script does not read the first key.
+  const all = [lease === undefined ? keys[0] : leases, ...keys]
+  const fence = [String(partition), lease?.fence ?? '']
+  return client.sendCommand(['EVAL', FENCED_SCRIPTS[name], String(all.length), ...all, ...fence, ...args])
 }

@@ -4,10 +4,10 @@ import { REQUEST_BACKOFF } from '../../kit/backoff.ts'
 import { ResettablePromise } from '../../kit/resettable-promise.ts'
 import { retryUntilDone } from '../../kit/retry-until-done.ts'
 import type { RedisClient } from '../client/client.ts'
-import type { ConsumedStream } from '../client/consumed-stream.ts'
 import type { RedisLink } from '../client/link.ts'
+import { runFenced } from '../client/scripts.ts'
 import { isErrorReply, isNoGroup, isReadOnly, isTransient } from '../errors.ts'
-import type { HeldEntry } from './held-entry.ts'
+import { groupByOwnership, type HeldEntry } from './held-entry.ts'
 
 /** Most ids in one XACK. */
 const BATCH = 1000
@@ -15,6 +15,8 @@ const BATCH = 1000
 export interface RedisAcksParts {
   readonly link: RedisLink
   readonly group: string
+  /** The key with the leases of partitions. */
+  readonly leasesKey: string
   readonly retryKey: (entry: HeldEntry) => string
   readonly onFlushed: (entries: readonly HeldEntry[]) => void
   /** Called if the server refuses acknowledgments. The entries stay pending, and are redelivered. */
@@ -108,24 +110,26 @@ export class RedisAcks {
   }
 
   async #send(client: RedisClient, batch: readonly HeldEntry[]): Promise<void> {
-    const commands = [...groupByStream(batch)].flatMap(([stream, ids]) => this.#commands(stream, ids))
-    const retryKeys = batch.filter(({ hasRetryState }) => hasRetryState).map(this.#parts.retryKey)
+    await Promise.all(groupByOwnership(batch).map((entries) => this.#acknowledge(client, entries)))
+  }
+
+  /** Acknowledges entries of one stream. Under a lease that is no longer valid it has no effect: another owner does it. */
+  #acknowledge(client: RedisClient, entries: readonly HeldEntry[]): Promise<unknown> {
+    const { group, leasesKey, retryKey } = this.#parts
+    const [first] = entries
+    if (first === undefined) return Promise.resolve()
+    const { lease, stream } = first
+    const { key, deletesSettled, partition } = stream
+    const ids = entries.map(({ entryId }) => entryId)
+    const retryKeys = entries.filter(({ hasRetryState }) => hasRetryState).map(retryKey)
+    if (lease !== undefined) {
+      const fence = { leases: leasesKey, partition, lease }
+      const args = [group, deletesSettled ? '1' : '0', ...ids]
+      return runFenced(client, 'ACKNOWLEDGE', fence, [key, ...retryKeys], args)
+    }
+    const commands = [['XACK', key, group, ...ids]]
+    if (deletesSettled) commands.push(['XDEL', key, ...ids])
     if (retryKeys.length > 0) commands.push(['UNLINK', ...retryKeys])
-    await Promise.all(commands.map((command) => client.sendCommand(command)))
+    return Promise.all(commands.map((command) => client.sendCommand(command)))
   }
-
-  #commands({ key, deletesSettled }: ConsumedStream, ids: readonly string[]): string[][] {
-    const acknowledge = ['XACK', key, this.#parts.group, ...ids]
-    return deletesSettled ? [acknowledge, ['XDEL', key, ...ids]] : [acknowledge]
-  }
-}
-
-function groupByStream(entries: readonly HeldEntry[]): Map<ConsumedStream, string[]> {
-  const groups = new Map<ConsumedStream, string[]>()
-  for (const { stream, message } of entries) {
-    const ids = groups.get(stream)
-    if (ids === undefined) groups.set(stream, [message.id])
-    else ids.push(message.id)
-  }
-  return groups
 }

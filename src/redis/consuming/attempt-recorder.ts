@@ -1,5 +1,5 @@
 import type { RedisLink } from '../client/link.ts'
-import { runScript } from '../client/scripts.ts'
+import { runFenced } from '../client/scripts.ts'
 import { commandError, isNoGroup } from '../errors.ts'
 import type { ResolvedRedisOptions } from '../options.ts'
 import type { RedisAcks } from './acks.ts'
@@ -30,14 +30,15 @@ export class RedisAttemptRecorder {
     // If the attempt kills this process, events that were handled before it are not redelivered.
     await acks.flushedSoFar()
     const client = commands.requireClient()
-    const { id } = entry.message
     const state = JSON.stringify(settledHandlers)
     try {
-      const isOurs = await runScript(
+      const { partition, key } = entry.stream
+      const isOurs = await runFenced(
         client,
         'RECORD_ATTEMPT',
-        [entry.stream.key, keys.retry(consumerGroup, id)],
-        [consumerGroup, consumerName, id, String(attempt), state, String(retryKeyExpiryMs)],
+        { leases: keys.leases(consumerGroup), partition, lease: entry.lease },
+        [key, keys.retry(consumerGroup, entry.message.id)],
+        [consumerGroup, consumerName, entry.entryId, String(attempt), state, String(retryKeyExpiryMs)],
       )
       entry.attemptsStarted = attempt
       return isOurs === 1

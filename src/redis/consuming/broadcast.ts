@@ -25,8 +25,17 @@ export interface RedisBroadcastParts {
   readonly host: TransportHost
 }
 
+/** How far this instance has read one of the streams. */
+interface StreamPosition {
+  readonly key: string
+  lastId: string
+  /** Entries that were added before those that this instance reads; undefined before Redis 7.0. */
+  addedBefore: number | undefined
+  readCount: number
+}
+
 /**
- * Reads the stream without a group, for an instance that broadcasts: from the end of the stream at its start, and after a
+ * Reads the stream, or the stream of each partition, without a group, for an instance that broadcasts: from the end of the stream at its start, and after a
  * lost connection from the last entry that it has read. The server knows nothing of it.
  */
 export class RedisBroadcast implements Consumption {
@@ -35,10 +44,7 @@ export class RedisBroadcast implements Consumption {
   readonly #stopped = new AbortController()
   #running: Promise<void> = Promise.resolve()
   #readerId: string | undefined
-  #lastId = '0-0'
-  /** Entries that were added before those that this instance reads; undefined before Redis 7.0. */
-  #addedBefore: number | undefined
-  #readCount = 0
+  #positions: readonly StreamPosition[] = []
 
   constructor(parts: RedisBroadcastParts) {
     this.#parts = parts
@@ -53,9 +59,13 @@ export class RedisBroadcast implements Consumption {
   async start(): Promise<void> {
     const { commands, options } = this.#parts
     try {
-      const { lastId, added } = await this.#end(commands.requireClient())
-      this.#lastId = lastId
-      this.#addedBefore = added
+      const client = commands.requireClient()
+      this.#positions = await Promise.all(
+        options.keys.streams.map(async (key) => {
+          const { lastId, added } = await endOf(client, key)
+          return { key, lastId, addedBefore: added, readCount: 0 }
+        }),
+      )
     } catch (error) {
       throw commandError(options.address, 'XINFO', error)
     }
@@ -100,47 +110,49 @@ export class RedisBroadcast implements Consumption {
     if (signal.aborted) return
     const count = Math.min(options.batchSize, this.#sizes.fitting(intake.room, intake.roomBytes))
     const read = ['XREAD', 'COUNT', String(count), 'BLOCK', String(options.blockMs)]
-    const reply = await client.sendCommand([...read, 'STREAMS', options.keys.stream, this.#lastId])
-    const [page]: unknown[] = Array.isArray(reply) ? reply : []
-    const entries = Array.isArray(page) ? readEntries(page[1]) : []
-    this.#sizes.note(entries)
-    if (entries.length === 0) await this.#reportLost(client)
-    for (const entry of entries) await this.#deliver(client, entry)
+    const keys = this.#positions.map(({ key }) => key)
+    const ids = this.#positions.map(({ lastId }) => lastId)
+    const reply = await client.sendCommand([...read, 'STREAMS', ...keys, ...ids])
+    if (!Array.isArray(reply)) {
+      for (const position of this.#positions) await this.#reportLost(client, position)
+      return
+    }
+    for (const page of reply) {
+      const [key, entries]: unknown[] = Array.isArray(page) ? page : []
+      const position = this.#positions.find((one) => one.key === key)
+      if (position !== undefined) await this.#deliverAll(client, position, readEntries(entries))
+    }
   }
 
-  async #deliver(client: RedisClient, entry: StreamEntry): Promise<void> {
+  async #deliverAll(
+    client: RedisClient,
+    position: StreamPosition,
+    entries: readonly StreamEntry[],
+  ): Promise<void> {
+    this.#sizes.note(entries)
+    for (const entry of entries) await this.#deliver(client, position, entry)
+  }
+
+  async #deliver(client: RedisClient, position: StreamPosition, entry: StreamEntry): Promise<void> {
     const { options, intake } = this.#parts
     const isWhole = !entry.isPartial && !mayBeMangled(entry)
-    const whole = isWhole ? entry : await rereadAsBytes(client, options.keys.stream, entry)
+    const whole = isWhole ? entry : await rereadAsBytes(client, position.key, entry)
     if (intake.room === 0) await intake.whenRoom()
-    this.#lastId = entry.id
-    this.#readCount += 1
+    position.lastId = entry.id
+    position.readCount += 1
     intake.deliver(deliveryOf(whole, options.maxEntryBytes))
   }
 
   /** Reports entries that were removed before this instance read them. Called when it has read to the end of the stream. */
-  async #reportLost(client: RedisClient): Promise<void> {
-    const { options, host } = this.#parts
-    const { lastId, added } = await this.#end(client)
-    if (lastId !== this.#lastId || added === undefined || this.#addedBefore === undefined) return
-    const lost = added - this.#addedBefore - this.#readCount
-    this.#addedBefore = added - this.#readCount
+  async #reportLost(client: RedisClient, position: StreamPosition): Promise<void> {
+    const { lastId, added } = await endOf(client, position.key)
+    const { key, addedBefore, readCount } = position
+    if (lastId !== position.lastId || added === undefined || addedBefore === undefined) return
+    const lost = added - addedBefore - readCount
+    position.addedBefore = added - readCount
     if (lost <= 0) return
-    const detail = `${lost} entries of ${options.keys.stream} were removed before this instance read them`
-    host.notify({ type: 'eventsLost', detail, count: lost })
-  }
-
-  /** The last id that the stream has given, and the number of entries that were ever added. */
-  async #end(client: RedisClient): Promise<{ readonly lastId: string; readonly added: number | undefined }> {
-    try {
-      const fields = readPairs(await client.sendCommand(['XINFO', 'STREAM', this.#parts.options.keys.stream]))
-      const added = fields.get('entries-added')
-      const lastId = String(fields.get('last-generated-id') ?? '0-0')
-      return { lastId, added: added === undefined ? undefined : Number(added) }
-    } catch (error) {
-      if (isNoGroup(error)) return { lastId: '0-0', added: 0 }
-      throw error
-    }
+    const detail = `${lost} entries of ${key} were removed before this instance read them`
+    this.#parts.host.notify({ type: 'eventsLost', detail, count: lost })
   }
 
   async #unblock(): Promise<void> {
@@ -179,5 +191,18 @@ function deliveryOf(entry: StreamEntry, maxEntryBytes: number): Delivery {
     attemptFailed: () => Promise.resolve(true),
     ack: () => undefined,
     deadLetter: () => Promise.resolve(true),
+  }
+}
+
+/** The last id that a stream has given, and the number of entries that were ever added, if the server knows it. */
+async function endOf(client: RedisClient, key: string) {
+  try {
+    const fields = readPairs(await client.sendCommand(['XINFO', 'STREAM', key]))
+    const added = fields.get('entries-added')
+    const lastId = String(fields.get('last-generated-id') ?? '0-0')
+    return { lastId, added: added === undefined ? undefined : Number(added) }
+  } catch (error) {
+    if (isNoGroup(error)) return { lastId: '0-0', added: 0 }
+    throw error
   }
 }

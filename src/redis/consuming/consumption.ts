@@ -1,24 +1,31 @@
+import { toError } from '../../errors.ts'
 import { settledWithin } from '../../kit/time.ts'
 import type { Consumption, DeadLetterReason, Intake, TransportHost } from '../../transport/transport.ts'
+import type { Wait } from '../../transport/waiting.ts'
 import type { RedisClient } from '../client/client.ts'
 import type { ConsumedStream } from '../client/consumed-stream.ts'
 import type { RedisLink } from '../client/link.ts'
 import { moveToDeadLetters } from '../dead-letters/dead-letters.ts'
-import { commandError } from '../errors.ts'
+import { commandError, isErrorReply } from '../errors.ts'
 import type { ResolvedRedisOptions } from '../options.ts'
 import { RedisAcks } from './acks.ts'
 import { RedisAttemptRecorder } from './attempt-recorder.ts'
+import { RedisDepartedConsumers } from './departed-consumers.ts'
 import { EntrySizes } from './entry-sizes.ts'
 import { RedisExpiredEntries } from './expired-entries.ts'
 import { RedisGroup } from './group.ts'
 import { HeldEntries } from './held-entries.ts'
-import type { EntryOwner, HeldEntry } from './held-entry.ts'
+import { type EntryOwner, groupByOwnership, type HeldEntry } from './held-entry.ts'
+import { LeasedReader } from './leased-reader.ts'
 import { RedisLeases, releaseLeases } from './leases.ts'
+import { RedisMembership } from './membership.ts'
 import { RedisNameWatch } from './name-watch.ts'
+import { RedisPartitions } from './partitions.ts'
 import { RedisReadLoop } from './read-loop.ts'
 import { type RecoveryRequest, type RecoveryResult, RedisRecovery } from './recovery.ts'
 import { RedisSweeper } from './sweeper.ts'
 import { RedisUnreadWatch } from './unread-watch.ts'
+import type { RedisWaitingEntries } from './waiting-entries.ts'
 
 /** Time between two requests to end the blocking read, in milliseconds. */
 const UNBLOCK_INTERVAL_MS = 50
@@ -31,6 +38,7 @@ export interface RedisConsumptionParts {
   readonly reader: RedisLink
   readonly intake: Intake
   readonly host: TransportHost
+  readonly waiting: RedisWaitingEntries
   /** False for a consumption that only recovers pending entries. */
   readonly readsNew: boolean
 }
@@ -52,6 +60,11 @@ export class RedisConsumption implements Consumption, EntryOwner {
   readonly #recovery: RedisRecovery
   readonly #sweeper: RedisSweeper
   readonly #readLoop: RedisReadLoop
+  readonly #membership: RedisMembership
+  /** Undefined if the group is not ordered. */
+  readonly #partitions: RedisPartitions | undefined
+  readonly #leasedReader: LeasedReader
+  readonly #departed: RedisDepartedConsumers
   readonly #nameWatch: RedisNameWatch | undefined
   readonly #stopped = new AbortController()
   #running: Promise<unknown> = Promise.resolve()
@@ -65,14 +78,13 @@ export class RedisConsumption implements Consumption, EntryOwner {
     this.#held = held
     this.#parts = parts
     this.leaseMs = leaseMs
-    this.#streams = [
-      { key: keys.stream, deletesSettled: false },
-      { key: keys.replays(group), deletesSettled: true },
-    ]
+    this.#streams = streamsOf(options)
+    const leasesKey = keys.leases(group)
     this.#group = new RedisGroup(options, this.#streams)
     this.#acks = new RedisAcks({
       link: commands,
       group,
+      leasesKey,
       retryKey: (entry) => this.#retryKey(entry),
       onFlushed: (entries) => {
         for (const entry of entries) held.drop(entry, 'acknowledged')
@@ -81,28 +93,35 @@ export class RedisConsumption implements Consumption, EntryOwner {
         parts.host.notify({ type: 'readFailed', error: commandError(options.address, 'XACK', error) }),
     })
     this.#attempts = new RedisAttemptRecorder({ options, commands, acks: this.#acks })
-    this.#leases = new RedisLeases({ link: commands, group, consumer, leaseMs })
+    this.#leases = new RedisLeases({ link: commands, group, consumer, leaseMs, leasesKey })
     this.#expired = new RedisExpiredEntries({
       link: commands,
       group,
       consumer,
+      leasesKey,
       stopped,
+      confirm: () => this.#confirm(),
       redeliver: (entry) => intake.deliver(held.replace(entry)),
       onLost: (entry) => held.drop(entry, 'lost'),
     })
     const sizes = new EntrySizes(options.maxEntryBytes)
     this.#recovery = new RedisRecovery({ ...parts, streams: this.#streams, held, sizes })
-    const shared = { ...parts, group: this.#group, stopped }
+    const partitions = options.ordering === 'aggregate' ? this.#createPartitions() : undefined
+    this.#partitions = partitions
+    this.#leasedReader = new LeasedReader(options, () => partitions?.readable ?? [])
+    const shared = { ...parts, group: this.#group, streams: this.#streams, recovery: this.#recovery, stopped }
+    this.#departed = new RedisDepartedConsumers(shared)
+    this.#membership = this.#createMembership()
     this.#sweeper = new RedisSweeper({
       ...shared,
-      recovery: this.#recovery,
       unread: new RedisUnreadWatch(options, parts.host),
     })
     this.#readLoop = new RedisReadLoop({
       ...shared,
+      source: partitions === undefined ? this.#group : this.#leasedReader,
       held,
       sizes,
-      takeOwn: () => this.#recovery.takeOwn(stopped),
+      takeOwn: () => partitions?.takeUnheld(stopped) ?? this.#recovery.takeOwn(stopped),
     })
     this.#nameWatch = nameWatch(parts)
   }
@@ -113,6 +132,7 @@ export class RedisConsumption implements Consumption, EntryOwner {
     if (!this.#parts.readsNew) return
     this.#leases.start(this.#held)
     this.#nameWatch?.start()
+    await this.#membership.start()
     this.#running = this.#run()
   }
 
@@ -120,8 +140,19 @@ export class RedisConsumption implements Consumption, EntryOwner {
     return this.#parts.reader.client !== undefined
   }
 
+  get isCurrent(): boolean {
+    return !this.#parts.readsNew || this.#membership.isCurrent
+  }
+
+  get idleReason(): string | undefined {
+    if (this.#partitions === undefined || this.#partitions.count > 0) return undefined
+    return 'other consumers of the group have all partitions'
+  }
+
   async stopFetching(): Promise<void> {
     this.#stopped.abort()
+    this.#membership.leaveShare()
+    this.#partitions?.stop()
     // A read may reach the server after the first request to end it.
     do await this.#readLoop.unblock()
     while (!(await settledWithin(this.#running, UNBLOCK_INTERVAL_MS)))
@@ -130,17 +161,25 @@ export class RedisConsumption implements Consumption, EntryOwner {
   async release(signal: AbortSignal): Promise<void> {
     const client = await this.#parts.commands.whenReady(signal)
     if (client !== undefined) await this.#acks.flushed()
+    this.#membership.end()
     this.#isReleased = true
     this.#acks.close()
     this.#leases.stop()
     await this.#nameWatch?.stop()
-    if (client === undefined) return
     try {
-      for (const stream of this.#streams) await this.#releaseEntries(client, stream)
-      if (this.#parts.readsNew) await this.#group.leave(client)
+      if (client !== undefined) await this.#leave(client)
     } catch {
       // Other consumers take over the entries when their leases expire.
+    } finally {
+      this.#partitions?.close()
     }
+  }
+
+  async #leave(client: RedisClient): Promise<void> {
+    const released = await this.#releaseEntries(client)
+    if (!this.#parts.readsNew) return
+    await this.#membership.leave(client, released > 0)
+    await this.#group.leave(client)
   }
 
   /** Takes over pending entries once. Resolves when each of them is settled or given up. */
@@ -152,10 +191,28 @@ export class RedisConsumption implements Consumption, EntryOwner {
     if (!this.#isReleased) this.#acks.add(entry)
   }
 
-  async deadLetter(entry: HeldEntry, reason: DeadLetterReason): Promise<void> {
+  async deadLetter(entry: HeldEntry, reason: DeadLetterReason): Promise<boolean> {
     const { commands, options } = this.#parts
-    await moveToDeadLetters(commands.requireClient(), options, entry, reason, this.#retryKey(entry))
-    this.#held.drop(entry, 'deadLettered')
+    const client = commands.requireClient()
+    const isOurs = await moveToDeadLetters(client, options, entry, reason, this.#retryKey(entry))
+    this.#held.drop(entry, isOurs ? 'deadLettered' : 'lost')
+    return isOurs
+  }
+
+  async postpone(entry: HeldEntry, wait: Wait): Promise<boolean> {
+    const isOurs = await this.#parts.waiting.add(entry, wait)
+    if (!isOurs) this.#held.drop(entry, 'lost')
+    return isOurs
+  }
+
+  async waitBehind(entry: HeldEntry, handlerName: string): Promise<boolean | undefined> {
+    const isBehind = await this.#parts.waiting.addBehind(entry, handlerName)
+    if (isBehind === undefined) this.#held.drop(entry, 'lost')
+    return isBehind
+  }
+
+  passOn({ replayTarget }: HeldEntry): Promise<void> {
+    return this.#parts.waiting.passOn(replayTarget?.earlier?.place)
   }
 
   async recordAttempt(
@@ -173,7 +230,9 @@ export class RedisConsumption implements Consumption, EntryOwner {
   }
 
   onRefused(entry: HeldEntry): void {
-    this.#expired.add(entry)
+    // An entry of a partition that is being given up stays held until then.
+    if (entry.lease === undefined || entry.lease.state === 'held' || entry.lease.state === 'taking')
+      this.#expired.add(entry)
   }
 
   /** Pending entries are handled before new ones. */
@@ -182,18 +241,77 @@ export class RedisConsumption implements Consumption, EntryOwner {
     await Promise.all([this.#readLoop.run(), this.#sweeper.sweepPeriodically()])
   }
 
-  async #releaseEntries(client: RedisClient, stream: ConsumedStream): Promise<void> {
-    const { consumerGroup: group, consumerName: consumer } = this.#parts.options
-    const entries = [...this.#held].filter((entry) => entry.stream === stream && !entry.isSettled)
-    if (entries.length === 0) return
-    await releaseLeases(client, { stream, group, consumer, entries })
-    for (const entry of entries) this.#held.drop(entry, 'lost')
+  /** @returns the number of entries that others have to take over. */
+  async #releaseEntries(client: RedisClient): Promise<number> {
+    const { consumerGroup: group, consumerName: consumer, keys } = this.#parts.options
+    const unsettled = [...this.#held].filter(({ isSettled }) => !isSettled)
+    const leasesKey = keys.leases(group)
+    for (const entries of groupByOwnership(unsettled)) {
+      const [first] = entries
+      if (first === undefined) continue
+      await releaseLeases(client, { stream: first.stream, group, consumer, entries, leasesKey })
+      for (const entry of entries) this.#held.drop(entry, 'lost')
+    }
+    return unsettled.length
+  }
+
+  async #confirm(): Promise<void> {
+    if (!this.isCurrent) await this.#membership.beat()
+  }
+
+  /** A read that waits does not include a partition that was gained after its start. */
+  #onPartitionsChanged(): void {
+    this.#leasedReader.changed()
+    if (this.#parts.commands.client !== undefined) void this.#readLoop.unblock()
+  }
+
+  #createPartitions(): RedisPartitions {
+    return new RedisPartitions({
+      ...this.#parts,
+      streams: this.#streams,
+      held: this.#held,
+      acks: this.#acks,
+      recovery: this.#recovery,
+      onChange: () => this.#onPartitionsChanged(),
+    })
+  }
+
+  #createMembership(): RedisMembership {
+    const { options, commands, host } = this.#parts
+    return new RedisMembership({
+      options,
+      link: commands,
+      held: () => this.#partitions?.fences() ?? [],
+      onBeat: (beat) => {
+        this.#partitions?.apply(beat)
+        if (this.#partitions === undefined) this.#departed.takeOver(beat.departed)
+      },
+      onFailure: (error) => {
+        if (isErrorReply(toError(error)))
+          host.notify({ type: 'readFailed', error: commandError(options.address, 'EVAL (beat)', error) })
+      },
+    })
   }
 
   #retryKey(entry: HeldEntry): string {
     const { keys, consumerGroup } = this.#parts.options
     return keys.retry(consumerGroup, entry.message.id)
   }
+}
+
+/** The streams of a group: those of events and of replays, of each partition. */
+function streamsOf({ keys, consumerGroup }: ResolvedRedisOptions): readonly ConsumedStream[] {
+  const isOnly = keys.streams.length === 1
+  return keys.streams.flatMap((key, partition) => [
+    { key, deletesSettled: false, partition, isOnly, lease: undefined },
+    {
+      key: keys.replays(consumerGroup, partition),
+      deletesSettled: true,
+      partition,
+      isOnly,
+      lease: undefined,
+    },
+  ])
 }
 
 /** Only a name that the user chose can belong to two processes. */

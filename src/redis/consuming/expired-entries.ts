@@ -1,16 +1,18 @@
 import { REQUEST_BACKOFF } from '../../kit/backoff.ts'
 import { retryUntilDone } from '../../kit/retry-until-done.ts'
 import type { RedisClient } from '../client/client.ts'
-import type { ConsumedStream } from '../client/consumed-stream.ts'
 import type { RedisLink } from '../client/link.ts'
-import type { HeldEntry } from './held-entry.ts'
+import { groupByOwnership, type HeldEntry } from './held-entry.ts'
 import { renewLeases } from './leases.ts'
 
 export interface RedisExpiredEntriesParts {
   readonly link: RedisLink
   readonly group: string
   readonly consumer: string
+  readonly leasesKey: string
   readonly stopped: AbortSignal
+  /** Makes sure that this consumer is a member of the group. */
+  readonly confirm: () => Promise<void>
   readonly redeliver: (entry: HeldEntry) => void
   readonly onLost: (entry: HeldEntry) => void
 }
@@ -68,9 +70,9 @@ export class RedisExpiredEntries {
   }
 
   async #check(client: RedisClient): Promise<void> {
+    await this.#parts.confirm()
     const checked = [...this.#byLane.values()].flat()
-    for (const [stream, entries] of Map.groupBy(checked, (entry) => entry.stream))
-      await this.#renew(client, stream, entries)
+    for (const entries of groupByOwnership(checked)) await this.#renew(client, entries)
     const known = new Set(checked)
     for (const [lane, entries] of [...this.#byLane]) {
       // An entry that was added meanwhile and whose own lease has expired is checked in the next round.
@@ -83,11 +85,14 @@ export class RedisExpiredEntries {
     }
   }
 
-  async #renew(client: RedisClient, stream: ConsumedStream, entries: readonly HeldEntry[]): Promise<void> {
-    const { group, consumer } = this.#parts
+  async #renew(client: RedisClient, entries: readonly HeldEntry[]): Promise<void> {
+    const { group, consumer, leasesKey } = this.#parts
+    const [first] = entries
+    if (first === undefined) return
+    const { stream } = first
     for (const entry of entries) entry.isLost = false
     try {
-      await renewLeases(client, { stream, group, consumer, entries })
+      await renewLeases(client, { stream, group, consumer, entries, leasesKey })
     } catch (error) {
       for (const entry of entries) entry.isLost = true
       throw error

@@ -1,6 +1,6 @@
 import { toError } from '../../errors.ts'
 import type { RedisClient } from '../client/client.ts'
-import type { ConsumedStream } from '../client/consumed-stream.ts'
+import type { ConsumedStream, StreamLease } from '../client/consumed-stream.ts'
 import { runScript } from '../client/scripts.ts'
 import { commandError } from '../errors.ts'
 import type { ResolvedRedisOptions } from '../options.ts'
@@ -13,6 +13,8 @@ const DEAD_AFTER_LEASES = 3
 /** Entries of one stream, as one read returned them. */
 export interface ReadPage {
   readonly stream: ConsumedStream
+  /** The lease under which they were read, if the group has leases. */
+  readonly lease: StreamLease | undefined
   readonly entries: readonly StreamEntry[]
   /** When the read was sent, by `performance.now()`: the server assigned the entries later. */
   readonly sentAt: number
@@ -23,8 +25,14 @@ export function countOf(pages: readonly ReadPage[]): number {
   return pages.reduce((sum, { entries }) => sum + entries.length, 0)
 }
 
+/** Reads new entries for one consumer. */
+export interface EntrySource {
+  /** @param room - the number of entries that fit. */
+  read(client: RedisClient, room: number): Promise<readonly ReadPage[]>
+}
+
 /** The commands of one consumer to its group, on every stream that the group reads. */
-export class RedisGroup {
+export class RedisGroup implements EntrySource {
   readonly #options: ResolvedRedisOptions
   readonly #streams: readonly ConsumedStream[]
 
@@ -42,11 +50,11 @@ export class RedisGroup {
     client: RedisClient,
     startFrom: ResolvedRedisOptions['startFrom'],
   ): Promise<readonly string[]> {
-    const { consumerGroup, consumerName, address, keys } = this.#options
+    const { consumerGroup, consumerName, address, ordering } = this.#options
     const created: string[] = []
-    for (const { key } of this.#streams) {
+    for (const { key, deletesSettled } of this.#streams) {
       try {
-        const id = key === keys.stream && startFrom === 'latest' ? '$' : '0'
+        const id = !deletesSettled && startFrom === 'latest' ? '$' : '0'
         await client.sendCommand(['XGROUP', 'CREATE', key, consumerGroup, id, 'MKSTREAM'])
         created.push(key)
       } catch (error) {
@@ -54,7 +62,8 @@ export class RedisGroup {
           throw commandError(address, 'XGROUP CREATE', error)
       }
       // A read creates the consumer only with its first entry, and `getStreamInfo` counts consumers.
-      await client.sendCommand(['XGROUP', 'CREATECONSUMER', key, consumerGroup, consumerName])
+      if (ordering === 'none')
+        await client.sendCommand(['XGROUP', 'CREATECONSUMER', key, consumerGroup, consumerName])
     }
     return created
   }
@@ -64,7 +73,7 @@ export class RedisGroup {
    * lease: the lease of an entry counts from the moment the read was sent.
    */
   async read(client: RedisClient, room: number): Promise<readonly ReadPage[]> {
-    const { consumerGroup, consumerName, batchSize, blockMs, pendingIdleMs } = this.#options
+    const { consumerGroup, consumerName, batchSize, blockMs, pendingIdleMs, partitions } = this.#options
     const keys = this.#streams.map(({ key }) => key)
     const sentAt = performance.now()
     const reply = await client.sendCommand([
@@ -73,7 +82,8 @@ export class RedisGroup {
       consumerGroup,
       consumerName,
       'COUNT',
-      String(Math.min(batchSize, room)),
+      // Redis applies the count to each stream.
+      String(Math.max(1, Math.floor(Math.min(batchSize, room / partitions)))),
       'BLOCK',
       String(Math.min(blockMs, Math.ceil(pendingIdleMs / 2))),
       'STREAMS',
@@ -84,21 +94,36 @@ export class RedisGroup {
     return reply.flatMap((item) => {
       const [key, entries]: unknown[] = Array.isArray(item) ? item : []
       const stream = this.#streams.find((candidate) => candidate.key === key)
-      return stream === undefined ? [] : [{ stream, entries: readEntries(entries), sentAt }]
+      return stream === undefined ? [] : [{ stream, lease: undefined, entries: readEntries(entries), sentAt }]
     })
   }
 
   /** Removes dead consumers: they own nothing, and have sent no command for several leases. */
   async removeDeadConsumers(client: RedisClient): Promise<void> {
-    const { consumerGroup, consumerName, blockMs, pendingIdleMs } = this.#options
+    const { consumerGroup, consumerName, blockMs, pendingIdleMs, ordering } = this.#options
     const silence = Math.max(2 * blockMs, DEAD_AFTER_LEASES * pendingIdleMs)
-    for (const { key } of this.#streams) {
+    for (const { key, lease } of this.#streams) {
+      // In an ordered group, the owner of a partition does it.
+      if (ordering === 'aggregate' && lease === undefined) continue
       const consumers = await client.sendCommand(['XINFO', 'CONSUMERS', key, consumerGroup])
       for (const { name, pending, idle } of readConsumers(consumers)) {
         if (name === consumerName || pending > 0 || idle < silence) continue
         await runScript(client, 'REMOVE_CONSUMER', [key], [consumerGroup, name])
       }
     }
+  }
+
+  /**
+   * Removes a consumer that died or stopped, if all its entries are taken over.
+   */
+  async removeDeparted(client: RedisClient, name: string): Promise<void> {
+    const { consumerGroup, keys } = this.#options
+    for (const { key } of this.#streams) {
+      await runScript(client, 'REMOVE_CONSUMER', [key], [consumerGroup, name])
+      const rows = await client.sendCommand(['XPENDING', key, consumerGroup, '-', '+', '1', name])
+      if (Array.isArray(rows) && rows.length > 0) return
+    }
+    await client.sendCommand(['SREM', keys.departed(consumerGroup), name])
   }
 
   /** Removes this consumer. */

@@ -1,10 +1,13 @@
-import type { ConsumedStream } from '../client/consumed-stream.ts'
+import type { IncomingMessage } from '../../transport/transport.ts'
+import type { ConsumedStream, StreamLease } from '../client/consumed-stream.ts'
 import { readMessageWithin, type StreamEntry } from '../wire/entry.ts'
 import { type EntryEnd, type EntryOwner, HeldEntry } from './held-entry.ts'
 
 /** An entry that the server assigned to this consumer, by a read or by a claim. */
 export interface OwnedEntry {
   readonly entry: StreamEntry
+  /** The lease of the partition under which it was assigned, if the group has leases. */
+  readonly lease: StreamLease | undefined
   /** Attempts that started, or may have started. */
   readonly attemptsStarted: number
   /** Handlers that had succeeded before. */
@@ -42,34 +45,61 @@ export class HeldEntries implements Iterable<HeldEntry> {
 
   /**
    * Adds an entry, whose lease is renewed from then on.
-   * @returns undefined if the entry is held already: a recreated group delivers it a second time.
+   * @returns undefined if the entry is held already, because a recreated group delivers it a second time, or if its lease
+   * was lost meanwhile.
    */
   hold(stream: ConsumedStream, owned: OwnedEntry): HeldEntry | undefined {
-    const { entry, attemptsStarted, settledHandlers, leasedAt } = owned
+    const { entry, lease, attemptsStarted, settledHandlers, leasedAt } = owned
     const key = keyOf(stream, entry.id)
-    if (this.#byKey.has(key)) return undefined
-    const message = readMessageWithin(entry, this.#maxEntryBytes)
-    const held = new HeldEntry(this.#owner, { message, stream, attemptsStarted, settledHandlers, leasedAt })
+    if (this.#byKey.has(key) || lease?.state === 'lost') return undefined
+    const message = this.#read(stream, entry)
+    const held = new HeldEntry(this.#owner, {
+      entryId: entry.id,
+      message,
+      stream,
+      lease,
+      attemptsStarted,
+      settledHandlers,
+      leasedAt,
+    })
     this.#byKey.set(key, held)
     return held
   }
 
   /** Gives a held entry the message that was read after it was held. */
   complete(held: HeldEntry, entry: StreamEntry): void {
-    held.message = readMessageWithin(entry, this.#maxEntryBytes)
+    held.message = this.#read(held.stream, entry)
   }
 
   /** Replaces an entry whose delivery was refused. @returns the new delivery of the same entry. */
   replace(refused: HeldEntry): HeldEntry {
-    const { message, stream, attemptsStarted, settledSoFar: settledHandlers, leasedAt } = refused
-    const held = new HeldEntry(this.#owner, { message, stream, attemptsStarted, settledHandlers, leasedAt })
+    const {
+      entryId,
+      message,
+      stream,
+      lease,
+      attemptsStarted,
+      settledSoFar: settledHandlers,
+      leasedAt,
+    } = refused
+    const held = new HeldEntry(this.#owner, {
+      entryId,
+      message,
+      stream,
+      lease,
+      attemptsStarted,
+      settledHandlers,
+      leasedAt,
+    })
     held.onEnd = refused.onEnd
-    this.#byKey.set(keyOf(stream, message.id), held)
+    this.#byKey.set(keyOf(stream, entryId), held)
     return held
   }
 
   drop(entry: HeldEntry, end: EntryEnd): void {
-    this.#byKey.delete(keyOf(entry.stream, entry.message.id))
+    const key = keyOf(entry.stream, entry.entryId)
+    // The entry may be held again, under a later lease.
+    if (this.#byKey.get(key) === entry) this.#byKey.delete(key)
     this.#dropped?.resolve()
     this.#dropped = undefined
     entry.onEnd?.(end)
@@ -80,9 +110,19 @@ export class HeldEntries implements Iterable<HeldEntry> {
     this.#dropped ??= Promise.withResolvers()
     return this.#dropped.promise
   }
+
+  #read(stream: ConsumedStream, entry: StreamEntry): IncomingMessage {
+    const message = readMessageWithin(entry, this.#maxEntryBytes)
+    return stream.isOnly ? message : { ...message, id: messageIdOf(stream, entry.id) }
+  }
 }
 
-/** The two streams may use the same id. */
-function keyOf(stream: ConsumedStream, id: string): string {
-  return stream.deletesSettled ? `replay ${id}` : id
+/** The id of the message in an entry. The ids of entries in two partitions may be the same. */
+export function messageIdOf({ partition, isOnly }: ConsumedStream, entryId: string): string {
+  return isOnly ? entryId : `${partition}:${entryId}`
+}
+
+/** The streams may use the same id. */
+function keyOf({ deletesSettled, partition }: ConsumedStream, id: string): string {
+  return deletesSettled ? `replay ${partition} ${id}` : `${partition} ${id}`
 }

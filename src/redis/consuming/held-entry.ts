@@ -1,7 +1,8 @@
 import { type ReplayTarget, replayTarget } from '../../transport/replay-headers.ts'
 import { isRecorded } from '../../transport/settled-handlers.ts'
 import type { DeadLetterReason, Delivery, IncomingMessage } from '../../transport/transport.ts'
-import type { ConsumedStream } from '../client/consumed-stream.ts'
+import type { Wait } from '../../transport/waiting.ts'
+import type { ConsumedStream, StreamLease } from '../client/consumed-stream.ts'
 
 /** How this consumer's hold on an entry ended. */
 export type EntryEnd = 'acknowledged' | 'deadLettered' | 'lost'
@@ -10,8 +11,17 @@ export type EntryEnd = 'acknowledged' | 'deadLettered' | 'lost'
 export interface EntryOwner {
   /** How long a lease lasts, in milliseconds. */
   readonly leaseMs: number
+  /** False if other members of the group may have found this consumer dead. */
+  readonly isCurrent: boolean
   ack(entry: HeldEntry): void
-  deadLetter(entry: HeldEntry, reason: DeadLetterReason): Promise<void>
+  /** @returns false if the entry belongs to another consumer by now. */
+  deadLetter(entry: HeldEntry, reason: DeadLetterReason): Promise<boolean>
+  /** @returns false if the entry belongs to another consumer by now. */
+  postpone(entry: HeldEntry, wait: Wait): Promise<boolean>
+  /** @returns false if no entry waits in order; undefined if the entry belongs to another consumer by now. */
+  waitBehind(entry: HeldEntry, handlerName: string): Promise<boolean | undefined>
+  /** Lets the entry behind this one follow. */
+  passOn(entry: HeldEntry): Promise<void>
   /**
    * Stores the number of the attempt and the handlers that have succeeded.
    * @returns false if the entry belongs to another consumer by now.
@@ -24,8 +34,11 @@ export interface EntryOwner {
 }
 
 export interface HeldEntryFields {
+  /** Id of the entry in its stream. */
+  readonly entryId: string
   readonly message: IncomingMessage
   readonly stream: ConsumedStream
+  readonly lease: StreamLease | undefined
   /** Attempts that started, or may have started. */
   readonly attemptsStarted: number
   /** Handlers that had succeeded before this delivery. */
@@ -34,10 +47,20 @@ export interface HeldEntryFields {
   readonly leasedAt: number
 }
 
+/** Groups entries that one command can change: those of one stream, owned under the same lease. */
+export function groupByOwnership(entries: readonly HeldEntry[]): readonly (readonly HeldEntry[])[] {
+  const groups = Map.groupBy(entries, ({ stream, lease }) => `${stream.key} ${lease?.fence ?? ''}`)
+  return [...groups.values()]
+}
+
 /** An entry of a stream that this consumer owns. */
 export class HeldEntry implements Delivery {
   /** Does not change once the entry is delivered. */
   message: IncomingMessage
+  /** Id of the entry in its stream. */
+  readonly entryId: string
+  /** The lease of the partition, if the group has leases, under which this consumer owns the entry. */
+  readonly lease: StreamLease | undefined
   readonly deliveryCount: number
   readonly settledHandlers: readonly string[]
   readonly replayTarget: ReplayTarget | undefined
@@ -60,7 +83,9 @@ export class HeldEntry implements Delivery {
   constructor(owner: EntryOwner, fields: HeldEntryFields) {
     this.#owner = owner
     this.message = fields.message
+    this.entryId = fields.entryId
     this.stream = fields.stream
+    this.lease = fields.lease
     // The field is read only from the replay stream. In the other stream, any producer can write the same field.
     this.replayTarget = fields.stream.deletesSettled ? replayTarget(fields.message.headers) : undefined
     this.attemptsStarted = fields.attemptsStarted
@@ -69,6 +94,10 @@ export class HeldEntry implements Delivery {
     this.settledSoFar = fields.settledHandlers
     this.leasedAt = fields.leasedAt
     this.hasRetryState = fields.attemptsStarted > 0
+  }
+
+  describe(): Readonly<Record<string, string>> {
+    return { 'messaging.destination.partition.id': String(this.stream.partition) }
   }
 
   begin(): boolean {
@@ -85,6 +114,11 @@ export class HeldEntry implements Delivery {
 
   async beginAttempt(attempt: number, settledHandlers: readonly string[]): Promise<boolean> {
     if (!(await this.#record(attempt, settledHandlers))) return false
+    // The partition may have been given up while the attempt was recorded.
+    if (this.lease !== undefined && !this.#isHeld()) {
+      this.#owner.onRefused(this)
+      return false
+    }
     this.isAttempting = true
     return true
   }
@@ -102,8 +136,33 @@ export class HeldEntry implements Delivery {
 
   async deadLetter(reason: DeadLetterReason): Promise<boolean> {
     this.isAttempting = false
-    await this.#owner.deadLetter(this, reason)
+    if (!(await this.#owner.deadLetter(this, reason))) {
+      this.isLost = true
+      return false
+    }
     this.isSettled = true
+    return true
+  }
+
+  async postpone(wait: Wait): Promise<boolean> {
+    this.isAttempting = false
+    if (this.#isHeld()) return this.#owner.postpone(this, wait)
+    this.#owner.onRefused(this)
+    return false
+  }
+
+  async waitBehind(handlerName: string): Promise<boolean | undefined> {
+    if (this.#isHeld()) return this.#owner.waitBehind(this, handlerName)
+    this.#owner.onRefused(this)
+    return undefined
+  }
+
+  async passOn(): Promise<boolean> {
+    if (!this.#isHeld()) {
+      this.#owner.onRefused(this)
+      return false
+    }
+    await this.#owner.passOn(this)
     return true
   }
 
@@ -118,9 +177,14 @@ export class HeldEntry implements Delivery {
     return true
   }
 
-  /** False if the process was suspended for longer than a lease: another consumer may own the entry by now. */
+  /** False if this consumer was suspended or not connected for so long that another one may own the entry by now. */
   #isHeld(): boolean {
-    if (performance.now() - this.leasedAt >= this.#owner.leaseMs) this.isLost = true
+    if (!this.#owner.isCurrent || !this.#isLeased()) this.isLost = true
     return !this.isLost
+  }
+
+  #isLeased(): boolean {
+    if (this.lease === undefined) return performance.now() - this.leasedAt < this.#owner.leaseMs
+    return this.lease.state === 'held' || this.lease.state === 'taking'
   }
 }

@@ -3,10 +3,11 @@ import type { TransportHost } from '../../transport/transport.ts'
 import type { RedisClient } from '../client/client.ts'
 import type { ConsumedStream } from '../client/consumed-stream.ts'
 import type { RedisLink } from '../client/link.ts'
+import { runFenced } from '../client/scripts.ts'
 import type { ResolvedRedisOptions } from '../options.ts'
 import { mayBeMangled, readEntries, type StreamEntry } from '../wire/entry.ts'
 import { rereadAsBytes } from '../wire/reread.ts'
-import type { OwnedEntry } from './held-entries.ts'
+import { messageIdOf, type OwnedEntry } from './held-entries.ts'
 
 /** A row of XPENDING. */
 export interface PendingRow {
@@ -23,6 +24,8 @@ export interface PendingSearch {
   readonly pageSize: number
   /** Only entries of this consumer. */
   readonly consumer?: string
+  /** True for a consumer that died or stopped, and whose entries other consumers may claim, too. */
+  readonly isDeparted?: boolean
 }
 
 export interface RedisPendingEntriesParts {
@@ -67,17 +70,21 @@ export class RedisPendingEntries {
     if (rows.length === 0) return []
     const client = this.#parts.commands.requireClient()
     const leasedAt = performance.now()
+    const { lease } = stream
     const claimed = await this.#claimIds(client, stream, rows, search)
+    if (claimed === undefined) return []
     const ours = rows.filter(({ id }) => claimed.has(id))
     // Redis 7 removes entries that no longer exist from the pending list instead of claiming them.
     const others = rows.filter(({ id }) => !claimed.has(id))
     await Promise.all(others.map(({ id }) => this.#fetch(client, stream, id)))
     const entries = await Promise.all(ours.map(({ id }) => this.#fetch(client, stream, id)))
-    const settled = await Promise.all(ours.map(({ id }) => this.#settledHandlers(client, id)))
+    const settled = await Promise.all(
+      ours.map(({ id }) => this.#settledHandlers(client, messageIdOf(stream, id))),
+    )
     return ours.flatMap(({ attempts: attemptsStarted }, index) => {
       const entry = entries[index]
       if (entry === undefined) return []
-      return [{ entry, attemptsStarted, settledHandlers: settled[index] ?? [], leasedAt }]
+      return [{ entry, lease, attemptsStarted, settledHandlers: settled[index] ?? [], leasedAt }]
     })
   }
 
@@ -85,13 +92,18 @@ export class RedisPendingEntries {
    * An entry that was released before its first attempt has the delivery count 0. The claim sets it to 1, as a read
    * does, because an attempt may start before it is recorded. An entry that always kills its process thus reaches its
    * limit.
+   * @returns undefined if the partition belongs to another consumer by now.
    */
   async #claimIds(
     client: RedisClient,
-    { key }: ConsumedStream,
+    stream: ConsumedStream,
     rows: readonly PendingRow[],
-    { minIdleMs, consumer }: PendingSearch,
-  ): Promise<ReadonlySet<string>> {
+    search: PendingSearch,
+  ): Promise<ReadonlySet<string> | undefined> {
+    const { minIdleMs, consumer } = search
+    if (stream.lease !== undefined || search.isDeparted === true)
+      return this.#claimFenced(client, stream, rows, search)
+    const { key } = stream
     const { consumerGroup, consumerName } = this.#parts.options
     const idle = consumer === undefined ? String(minIdleMs) : '0'
     const claimed = new Set<string>()
@@ -110,6 +122,24 @@ export class RedisPendingEntries {
       '1',
     )
     return claimed
+  }
+
+  /** Claims entries of an owned partition, or of a consumer that departed, in one step with the check of that. */
+  async #claimFenced(
+    client: RedisClient,
+    { key, partition, lease }: ConsumedStream,
+    rows: readonly PendingRow[],
+    { consumer = '' }: PendingSearch,
+  ): Promise<ReadonlySet<string> | undefined> {
+    const { consumerGroup, consumerName, keys } = this.#parts.options
+    const reply = await runFenced(
+      client,
+      'CLAIM',
+      { leases: keys.leases(consumerGroup), partition, lease },
+      [key, keys.departed(consumerGroup)],
+      [consumerGroup, consumerName, consumer, ...rows.flatMap(({ id, attempts }) => [id, String(attempts)])],
+    )
+    return Array.isArray(reply) ? new Set(reply.map(String)) : undefined
   }
 
   /** @returns undefined, after a notice, if the entry no longer exists. */

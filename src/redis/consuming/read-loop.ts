@@ -11,7 +11,7 @@ import type { ResolvedRedisOptions } from '../options.ts'
 import { mayBeMangled, type StreamEntry } from '../wire/entry.ts'
 import { rereadAsBytes } from '../wire/reread.ts'
 import type { EntrySizes } from './entry-sizes.ts'
-import { countOf, type ReadPage, type RedisGroup } from './group.ts'
+import { countOf, type EntrySource, type ReadPage, type RedisGroup } from './group.ts'
 import { repairGroup } from './group-repair.ts'
 import type { HeldEntries } from './held-entries.ts'
 import type { HeldEntry } from './held-entry.ts'
@@ -38,6 +38,8 @@ export interface RedisReadLoopParts {
   /** Reserved for the blocking read. */
   readonly reader: RedisLink
   readonly group: RedisGroup
+  /** Reads new entries. */
+  readonly source: EntrySource
   readonly held: HeldEntries
   readonly intake: Intake
   readonly sizes: EntrySizes
@@ -103,7 +105,7 @@ export class RedisReadLoop {
 
   /** Waits for room and for a connection. @returns undefined if the consumption was stopped first. */
   async #nextPages(): Promise<HeldPages | undefined> {
-    const { intake, held, reader, group, sizes, stopped } = this.#parts
+    const { intake, held, reader, source, sizes, stopped } = this.#parts
     while (this.#room <= 0 && !stopped.aborted) {
       await intake.whenRoom()
       // Another delivery took the room, or the intake is closing.
@@ -116,7 +118,7 @@ export class RedisReadLoop {
     if (client === undefined) return undefined
     this.#readerId ??= String(await client.sendCommand(['CLIENT', 'ID']))
     if (stopped.aborted) return undefined
-    return this.#hold(await group.read(client, sizes.fitting(this.#room, intake.roomBytes)))
+    return this.#hold(await source.read(client, sizes.fitting(this.#room, intake.roomBytes)))
   }
 
   /**
@@ -137,12 +139,12 @@ export class RedisReadLoop {
   /** Reads the next page. It is held when it arrives, so that its leases are renewed while it waits to be delivered. */
   #readAhead({ count, bytes, entries }: HeldPages): Promise<HeldPages> | undefined {
     const { client } = this.#parts.reader
-    const { intake, sizes, group, options, held } = this.#parts
+    const { intake, sizes, source, options, held } = this.#parts
     // The entries of the page are held, and not delivered yet.
     const room = Math.min(intake.room - entries.length, options.maxInFlight - held.size)
     const roomBytes = intake.roomBytes - bytes
     if (client === undefined || count === 0 || room <= 0 || roomBytes <= 0) return undefined
-    const ahead = group.read(client, sizes.fitting(room, roomBytes)).then((pages) => this.#hold(pages))
+    const ahead = source.read(client, sizes.fitting(room, roomBytes)).then((pages) => this.#hold(pages))
     // The loop handles the failure when it awaits the page.
     ahead.catch(() => undefined)
     return ahead
@@ -159,10 +161,11 @@ export class RedisReadLoop {
     }
     const partial = new Map<HeldEntry, StreamEntry>()
     // No statement throws from here on, so every held entry is delivered.
-    const entries = exact.flatMap(({ stream, entries: read, sentAt: leasedAt }) =>
+    const entries = exact.flatMap(({ stream, lease, entries: read, sentAt: leasedAt }) =>
       read.flatMap((entry) => {
         const delivery = held.hold(stream, {
           entry,
+          lease,
           attemptsStarted: 0,
           settledHandlers: NO_HANDLERS,
           leasedAt,

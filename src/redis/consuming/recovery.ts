@@ -1,3 +1,4 @@
+import { sleep } from '../../kit/time.ts'
 import type { DeadLetterReason, Intake, TransportHost } from '../../transport/transport.ts'
 import type { ConsumedStream } from '../client/consumed-stream.ts'
 import type { RedisLink } from '../client/link.ts'
@@ -42,7 +43,8 @@ export interface RedisRecoveryParts {
 /** Most bytes that are read at once if every claimed entry is as large as allowed. */
 const MAX_CLAIMED_BYTES = 128 * 1024 * 1024
 
-const NEVER = new AbortController().signal
+/** Wait before the room is checked again, in milliseconds. */
+const ROOM_CHECK_MS = 1
 
 /** Takes over pending entries of dead consumers page by page, and never more than the pipeline has room for. */
 export class RedisRecovery {
@@ -58,6 +60,19 @@ export class RedisRecovery {
   async takeOwn(signal: AbortSignal): Promise<void> {
     const { batchSize, consumerName } = this.#parts.options
     await this.#takeAll({ minIdleMs: 0, pageSize: batchSize, consumer: consumerName }, signal)
+  }
+
+  /** Takes over what a consumer left that died or stopped. */
+  async takeDeparted(consumer: string, signal: AbortSignal): Promise<void> {
+    const { batchSize } = this.#parts.options
+    const search = { minIdleMs: 0, pageSize: batchSize, consumer, isDeparted: true }
+    await this.#takeAll(search, signal)
+  }
+
+  /** Takes over all pending entries of a partition that this consumer owns, in the order of the stream. */
+  async takePartition(streams: readonly ConsumedStream[], signal: AbortSignal): Promise<void> {
+    const { batchSize } = this.#parts.options
+    await this.#takeAll({ minIdleMs: 0, pageSize: batchSize }, signal, streams)
   }
 
   /** Takes over entries whose leases have expired. */
@@ -90,8 +105,12 @@ export class RedisRecovery {
     return result
   }
 
-  async #takeAll(search: PendingSearch, signal: AbortSignal): Promise<void> {
-    const { streams, host } = this.#parts
+  async #takeAll(
+    search: PendingSearch,
+    signal: AbortSignal,
+    streams: readonly ConsumedStream[] = this.#parts.streams,
+  ): Promise<void> {
+    const { host } = this.#parts
     let count = 0
     for (const stream of streams) {
       for await (const page of this.#pending.pages(stream, search)) {
@@ -110,17 +129,23 @@ export class RedisRecovery {
     stream: ConsumedStream,
     page: readonly PendingRow[],
     search: PendingSearch,
-    signal: AbortSignal = NEVER,
+    signal?: AbortSignal,
   ): AsyncIterable<OwnedEntry> {
     const { intake, sizes, options } = this.#parts
     const most = Math.max(1, Math.floor(MAX_CLAIMED_BYTES / options.maxEntryBytes))
     const rows = this.#notHeld(stream, page)
-    for (let start = 0; start < rows.length && !signal.aborted; ) {
+    const isStopped = () => signal?.aborted === true
+    for (let start = 0; start < rows.length && !isStopped(); ) {
       await intake.whenRoom()
+      if (isStopped()) return
       const count = Math.min(most, sizes.fitting(intake.room, intake.roomBytes))
       const fitting = rows.slice(start, start + count)
       start += fitting.length
-      if (signal.aborted || fitting.length === 0) return
+      if (fitting.length === 0) {
+        // Another delivery took the room, or the intake is closing. A later entry must not be claimed before these.
+        if (signal === undefined || !(await sleep(ROOM_CHECK_MS, signal))) return
+        continue
+      }
       const owned = await this.#pending.claim(stream, fitting, search)
       sizes.note(owned.map(({ entry }) => entry))
       yield* owned

@@ -1,6 +1,7 @@
 import { toError } from '../../errors.ts'
 import { sleep } from '../../kit/time.ts'
 import type { TransportHost } from '../../transport/transport.ts'
+import type { ConsumedStream } from '../client/consumed-stream.ts'
 import type { RedisLink } from '../client/link.ts'
 import { commandError, isErrorReply, isNoGroup } from '../errors.ts'
 import type { ResolvedRedisOptions } from '../options.ts'
@@ -16,6 +17,7 @@ export interface RedisSweeperParts {
   readonly commands: RedisLink
   readonly group: RedisGroup
   readonly recovery: RedisRecovery
+  readonly streams: readonly ConsumedStream[]
   readonly unread: RedisUnreadWatch
   readonly host: TransportHost
   readonly stopped: AbortSignal
@@ -35,6 +37,7 @@ export class RedisSweeper {
   /** Takes over what was delivered before this consumer started. It resolves even if that fails: later sweeps retry. */
   async sweepAtStart(): Promise<void> {
     const { recovery, stopped } = this.#parts
+    if (this.#isOrdered) return
     await this.#guarded(() => recovery.takeOwn(stopped))
     await this.#guarded(() => recovery.sweep(stopped))
   }
@@ -43,16 +46,23 @@ export class RedisSweeper {
   async sweepPeriodically(): Promise<void> {
     const { options, recovery, stopped } = this.#parts
     const intervalMs = Math.min(MAX_INTERVAL_MS, options.pendingIdleMs / 2)
-    while (await sleep(intervalMs, stopped)) await this.#guarded(() => recovery.sweep(stopped))
+    const sweep = () => (this.#isOrdered ? Promise.resolve() : recovery.sweep(stopped))
+    while (await sleep(intervalMs, stopped)) await this.#guarded(sweep)
+  }
+
+  /** In an ordered group, the next owner of a partition takes over what is pending. */
+  get #isOrdered(): boolean {
+    return this.#parts.options.ordering === 'aggregate'
   }
 
   async #guarded(sweep: () => Promise<void>): Promise<void> {
-    const { options, commands, group, unread, host, stopped } = this.#parts
+    const { options, commands, group, unread, streams, host, stopped } = this.#parts
     try {
       await sweep()
       const { client } = commands
       if (client === undefined || stopped.aborted) return
-      await unread.check(client)
+      for (const { key, deletesSettled, lease } of streams)
+        if (!deletesSettled && (!this.#isOrdered || lease !== undefined)) await unread.check(client, key)
       await group.removeDeadConsumers(client)
     } catch (thrown) {
       const error = toError(thrown)

@@ -9,26 +9,28 @@ const NEVER_READ = '0-0'
 export class RedisUnreadWatch {
   readonly #options: ResolvedRedisOptions
   readonly #host: TransportHost
-  #reported = 0
+  readonly #reported = new Map<string, number>()
 
   constructor(options: ResolvedRedisOptions, host: TransportHost) {
     this.#options = options
     this.#host = host
   }
 
-  async check(client: RedisClient): Promise<void> {
-    const { keys, consumerGroup } = this.#options
-    const state = await readStreamState(client, keys.stream)
+  /** @param stream - one of the streams of events. */
+  async check(client: RedisClient, stream: string): Promise<void> {
+    const { consumerGroup } = this.#options
+    const state = await readStreamState(client, stream)
     const group = state?.groups.find(({ name }) => name === consumerGroup)
     if (state === undefined || group === undefined) return
     const known = withKnownReads(group, state.groups)
     const count = known === undefined ? 0 : unreadRemoved(state.stream, known)
     // The count stays until the group reads its next entry.
-    if (count > this.#reported) {
-      const detail = `${count} entries were removed from ${keys.stream} before the group ${consumerGroup} had read them`
-      this.#host.notify({ type: 'eventsLost', detail, count: count - this.#reported })
+    const reported = this.#reported.get(stream) ?? 0
+    if (count > reported) {
+      const detail = `${count} entries were removed from ${stream} before the group ${consumerGroup} had read them`
+      this.#host.notify({ type: 'eventsLost', detail, count: count - reported })
     }
-    this.#reported = count
+    this.#reported.set(stream, count)
   }
 }
 

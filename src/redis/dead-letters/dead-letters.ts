@@ -10,11 +10,12 @@ import type {
   StoredDeadLetter,
 } from '../../transport/transport.ts'
 import { AS_BUFFERS, type RedisArgument, type RedisClient } from '../client/client.ts'
-import type { ConsumedStream } from '../client/consumed-stream.ts'
-import { runScript } from '../client/scripts.ts'
+import type { ConsumedStream, StreamLease } from '../client/consumed-stream.ts'
+import { FENCED_OFF, runFenced, runScript } from '../client/scripts.ts'
 import { commandError } from '../errors.ts'
 import type { ResolvedRedisOptions } from '../options.ts'
 import { readEntries, readMessage, type StreamEntry, sizeOf } from '../wire/entry.ts'
+import { partitionOfKey } from '../wire/partition.ts'
 import { GroupTally } from './group-tally.ts'
 
 const ADDED: readonly string[] = ['original_message_id', 'retry_count', REPLAY_HANDLERS]
@@ -25,31 +26,41 @@ const TALLY_PAGE = 500
 /** The scripts' reply if they cannot copy the entry. */
 const NEEDS_TWO_STEPS = 2
 
-/** An entry to dead-letter, and the stream it was read from. */
+/** An entry to dead-letter, the stream it was read from, and the lease under which it was read. */
 export interface FailedEntry {
   readonly message: IncomingMessage
+  readonly entryId: string
   readonly stream: ConsumedStream
+  readonly lease: StreamLease | undefined
 }
 
-/** Appends the dead letter and acknowledges the entry in one step. */
+/**
+ * Appends the dead letter and acknowledges the entry in one step.
+ * @returns false, with nothing stored, if the entry belongs to another consumer by now.
+ */
 export async function moveToDeadLetters(
   client: RedisClient,
   options: ResolvedRedisOptions,
-  { message, stream }: FailedEntry,
+  failed: FailedEntry,
   reason: DeadLetterReason,
   retryKey: string,
-): Promise<void> {
-  const { keys, consumerGroup, address } = options
-  const fields = Object.entries(reasonFields(reason, message.id, stream.key)).flat()
+): Promise<boolean> {
+  const { keys, consumerGroup, consumerName, address } = options
+  const { entryId, stream, lease } = failed
+  const { key, partition, deletesSettled } = stream
+  const fields = Object.entries(reasonFields(reason, entryId, key)).flat()
   try {
-    const outcome = await runScript(
+    const outcome = await runFenced(
       client,
       'DEAD_LETTER',
-      [stream.key, keys.deadLetters, retryKey],
-      [consumerGroup, message.id, ...fields],
+      { leases: keys.leases(consumerGroup), partition, lease },
+      [key, keys.deadLetters, retryKey],
+      [consumerGroup, consumerName, entryId, ...fields],
     )
-    if (outcome === NEEDS_TWO_STEPS) await moveInTwoSteps(client, options, { message, stream }, fields)
-    if (stream.deletesSettled) await client.sendCommand(['XDEL', stream.key, message.id])
+    if (outcome === FENCED_OFF) return false
+    if (outcome === NEEDS_TWO_STEPS) await moveInTwoSteps(client, options, failed, fields)
+    if (deletesSettled) await client.sendCommand(['XDEL', key, entryId])
+    return true
   } catch (error) {
     throw commandError(address, 'EVAL (dead-lettering)', error)
   }
@@ -59,19 +70,17 @@ export async function moveToDeadLetters(
 async function moveInTwoSteps(
   client: RedisClient,
   { keys, consumerGroup }: ResolvedRedisOptions,
-  { message, stream }: FailedEntry,
+  { message, entryId, stream }: FailedEntry,
   fields: readonly string[],
 ): Promise<void> {
-  const [entry] = readEntries(
-    await client.sendCommand(['XRANGE', stream.key, message.id, message.id], AS_BUFFERS),
-  )
+  const [entry] = readEntries(await client.sendCommand(['XRANGE', stream.key, entryId, entryId], AS_BUFFERS))
   // If the entry was trimmed, only the decoded message is left.
   const body = typeof message.body === 'string' ? message.body : Buffer.from(message.body)
   const original = entry?.fields ?? [...Object.entries(message.headers).flat(), 'payload', body]
   // Without the right to acknowledge, each try would store another dead letter.
   await client.sendCommand(['XACK', stream.key, consumerGroup, NO_ENTRY])
   await client.sendCommand(['XADD', keys.deadLetters, '*', ...original, ...fields])
-  await client.sendCommand(['XACK', stream.key, consumerGroup, message.id])
+  await client.sendCommand(['XACK', stream.key, consumerGroup, entryId])
 }
 
 /**
@@ -165,7 +174,10 @@ export class RedisDeadLetters implements DeadLetterStore {
     if (letter === undefined) return false
     const { keys, address } = this.#options
     const destination = replayDestination(letter.reason, request)
-    const to = keys.replays(destination.consumerGroup)
+    const to = keys.replays(
+      destination.consumerGroup,
+      partitionOfKey(letter.message.headers['aggregate_id'], this.#options.partitions),
+    )
     const header = [REPLAY_HANDLERS, replayHeader(destination)] as const
     try {
       const outcome = await runScript(this.#client(), 'REPLAY', [keys.deadLetters, to], [id, ...header])

@@ -7,6 +7,7 @@ import type { RedisClient } from '../client/client.ts'
 import type { RedisLink } from '../client/link.ts'
 import { commandError, hadNoEffect, isReadOnly, isTransient } from '../errors.ts'
 import { entryCommand } from '../wire/entry.ts'
+import { partitionOfKey } from '../wire/partition.ts'
 import { PublishOrder, type PublishTurn } from './publish-order.ts'
 
 /** Wait before messages are sent again after a transient refusal, in milliseconds. */
@@ -14,7 +15,8 @@ const RETRY_DELAY_MS = 50
 
 export interface RedisPublisherParts {
   readonly link: RedisLink
-  readonly stream: string
+  /** The streams of events, by partition. */
+  readonly streams: readonly [string, ...string[]]
   readonly address: string
   readonly publishTimeoutMs: number
 }
@@ -80,13 +82,14 @@ export class RedisPublisher {
     indices: readonly number[],
     signal: AbortSignal,
   ): Promise<readonly (PublishFailure & { readonly isTransient: boolean })[]> {
-    const { stream, address } = this.#parts
+    const { streams, address } = this.#parts
     const failures: (PublishFailure & { isTransient: boolean })[] = []
     const withoutReply = new Set(indices)
     const sent = indices.map((index) => {
       const message = messages[index]
       if (message === undefined) return Promise.resolve()
-      return client.sendCommand(entryCommand(stream, message)).then(
+      const partition = partitionOfKey(message.key, streams.length)
+      return client.sendCommand(entryCommand(streams[partition] ?? streams[0], message)).then(
         () => {
           withoutReply.delete(index)
         },

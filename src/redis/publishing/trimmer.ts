@@ -28,13 +28,13 @@ interface Needed {
 }
 
 /**
- * Trims the stream to its limits. Unless `trim` is `'unsafe'`, it keeps what any group has not acknowledged. It reports a
+ * Trims the streams to their limits. Unless `trim` is `'unsafe'`, it keeps what any group has not acknowledged. It reports a
  * group that holds trimming back, and entries that it removes before a group has read them.
  */
 export class RedisTrimmer {
   readonly #parts: RedisTrimmerParts
   readonly #stopped = new AbortController()
-  #heldBack: (Needed & { readonly trims: number }) | undefined
+  readonly #heldBack = new Map<string, Needed & { readonly trims: number }>()
 
   constructor(parts: RedisTrimmerParts) {
     this.#parts = parts
@@ -54,66 +54,75 @@ export class RedisTrimmer {
     while (await sleep(options.trimIntervalMs, this.#stopped.signal)) {
       try {
         const { client } = link
-        if (client !== undefined) await this.#trim(client)
+        if (client !== undefined) for (const stream of options.keys.streams) await this.#trim(client, stream)
       } catch (error) {
         host.notify({ type: 'readFailed', error: commandError(options.address, 'XTRIM', error) })
       }
     }
   }
 
-  async #trim(client: RedisClient): Promise<void> {
-    const { keys, trim, maxAgeMs } = this.#parts.options
-    const state = await readStreamState(client, keys.stream)
+  async #trim(client: RedisClient, key: string): Promise<void> {
+    const { trim, maxAgeMs } = this.#parts.options
+    const state = await readStreamState(client, key)
     if (state === undefined) return
-    const needed = trim === 'unsafe' ? undefined : await this.#oldestNeeded(client, state.groups)
-    const excess = await this.#excessOf(client, state.stream)
+    const needed = trim === 'unsafe' ? undefined : await this.#oldestNeeded(client, key, state.groups)
+    const excess = await this.#excessOf(client, key, state.stream)
     const oldest = maxAgeMs === undefined ? undefined : `${Date.now() - maxAgeMs}-0`
     let removed = 0
     if (oldest !== undefined) {
       const limit = needed !== undefined && isBefore(needed.id, oldest) ? needed.id : oldest
-      removed += Number(await client.sendCommand(['XTRIM', keys.stream, 'MINID', '~', limit]))
+      removed += Number(await client.sendCommand(['XTRIM', key, 'MINID', '~', limit]))
     }
-    if (excess > 0) removed += await this.#trimLength(client, needed, excess)
-    this.#reportHeldBack(state.stream, needed, excess > removed ? undefined : oldest, excess - removed)
-    if (removed > 0) this.#reportUnread(state, removed)
+    if (excess > 0) removed += await this.#trimLength(client, key, needed, excess)
+    this.#reportHeldBack(key, state.stream, needed, excess > removed ? undefined : oldest, excess - removed)
+    if (removed > 0) this.#reportUnread(key, state, removed)
   }
 
-  async #excessOf(client: RedisClient, { length }: StreamState): Promise<number> {
-    const { keys, maxLength, maxAgeMs } = this.#parts.options
+  /** Each partition may have its part of `maxLength`. */
+  get #maxLength(): number | undefined {
+    const { maxLength, partitions } = this.#parts.options
+    return maxLength === undefined ? undefined : Math.ceil(maxLength / partitions)
+  }
+
+  async #excessOf(client: RedisClient, key: string, { length }: StreamState): Promise<number> {
+    const maxLength = this.#maxLength
     if (maxLength === undefined) return 0
-    const current = maxAgeMs === undefined ? length : Number(await client.sendCommand(['XLEN', keys.stream]))
+    const isTrimmed = this.#parts.options.maxAgeMs !== undefined
+    const current = isTrimmed ? Number(await client.sendCommand(['XLEN', key])) : length
     return current - maxLength
   }
 
-  async #trimLength(client: RedisClient, needed: Needed | undefined, excess: number): Promise<number> {
-    const { keys, maxLength } = this.#parts.options
+  async #trimLength(
+    client: RedisClient,
+    key: string,
+    needed: Needed | undefined,
+    excess: number,
+  ): Promise<number> {
     const command =
       needed === undefined
-        ? ['XTRIM', keys.stream, 'MAXLEN', '~', String(maxLength)]
+        ? ['XTRIM', key, 'MAXLEN', '~', String(this.#maxLength)]
         : // LIMIT stops at the wanted length, MINID at the oldest entry that a group still needs.
-          ['XTRIM', keys.stream, 'MINID', '~', needed.id, 'LIMIT', String(excess)]
+          ['XTRIM', key, 'MINID', '~', needed.id, 'LIMIT', String(excess)]
     return Number(await client.sendCommand(command))
   }
 
   /** The oldest id that a group has not acknowledged; undefined if there is no group. */
-  async #oldestNeeded(client: RedisClient, groups: readonly GroupState[]): Promise<Needed | undefined> {
+  async #oldestNeeded(
+    client: RedisClient,
+    key: string,
+    groups: readonly GroupState[],
+  ): Promise<Needed | undefined> {
     let oldest: Needed | undefined
     for (const group of groups) {
-      const id = await this.#oldestOf(client, group)
+      const id = await oldestOf(client, key, group)
       if (oldest === undefined || isBefore(id, oldest.id)) oldest = { id, group: group.name }
     }
     return oldest
   }
 
-  async #oldestOf(client: RedisClient, { name, lastDeliveredId }: GroupState): Promise<string> {
-    const summary = await client.sendCommand(['XPENDING', this.#parts.options.keys.stream, name])
-    const [count, first]: unknown[] = Array.isArray(summary) ? summary : []
-    // If nothing is pending, every delivered entry is acknowledged.
-    return Number(count) > 0 ? String(first) : nextId(lastDeliveredId)
-  }
-
   /** Reports a group that acknowledges nothing while it keeps entries beyond the limits. The group may be abandoned. */
   #reportHeldBack(
+    key: string,
     stream: StreamState,
     needed: Needed | undefined,
     oldest: string | undefined,
@@ -124,27 +133,24 @@ export class RedisTrimmer {
     const isWaiting =
       stream.lastEntryId !== null && needed !== undefined && !isBefore(stream.lastEntryId, needed.id)
     if (needed === undefined || !isWaiting || !(isTooLong || isTooOld)) {
-      this.#heldBack = undefined
+      this.#heldBack.delete(key)
       return
     }
-    const isSame = this.#heldBack?.group === needed.group && this.#heldBack.id === needed.id
-    const trims = isSame ? (this.#heldBack?.trims ?? 0) + 1 : 1
-    this.#heldBack = { ...needed, trims }
+    const last = this.#heldBack.get(key)
+    const isSame = last?.group === needed.group && last.id === needed.id
+    const trims = isSame ? last.trims + 1 : 1
+    this.#heldBack.set(key, { ...needed, trims })
     if (trims !== REPORT_AFTER_TRIMS) return
     const detail =
-      `The group ${needed.group} has not acknowledged entry ${needed.id}, so ${this.#parts.options.keys.stream} ` +
+      `The group ${needed.group} has not acknowledged entry ${needed.id}, so ${key} ` +
       'cannot be trimmed further. Start its consumers, or delete the group with XGROUP DESTROY.'
     this.#parts.host.notify({ type: 'trimmingHeldBack', group: needed.group, detail })
   }
 
   /** Reports removed entries that a group, or any group, had not read. */
-  #reportUnread({ stream, groups }: StreamWithGroups, removed: number): void {
-    const { keys } = this.#parts.options
+  #reportUnread(key: string, { stream, groups }: StreamWithGroups, removed: number): void {
     if (groups.length === 0) {
-      this.#reportLost(
-        `${removed} entries were trimmed from ${keys.stream} before any group had read them`,
-        removed,
-      )
+      this.#reportLost(`${removed} entries were trimmed from ${key} before any group had read them`, removed)
     }
     for (const { name, lag } of groups) {
       if (lag === null) continue
@@ -152,7 +158,7 @@ export class RedisTrimmer {
       const count = removed - read
       if (count <= 0) continue
       this.#reportLost(
-        `${count} entries were trimmed from ${keys.stream} before the group ${name} had read them`,
+        `${count} entries were trimmed from ${key} before the group ${name} had read them`,
         count,
       )
     }
@@ -161,6 +167,17 @@ export class RedisTrimmer {
   #reportLost(detail: string, count: number): void {
     this.#parts.host.notify({ type: 'eventsLost', detail, count })
   }
+}
+
+async function oldestOf(
+  client: RedisClient,
+  key: string,
+  { name, lastDeliveredId }: GroupState,
+): Promise<string> {
+  const summary = await client.sendCommand(['XPENDING', key, name])
+  const [count, first]: unknown[] = Array.isArray(summary) ? summary : []
+  // If nothing is pending, every delivered entry is acknowledged.
+  return Number(count) > 0 ? String(first) : nextId(lastDeliveredId)
 }
 
 function nextId(id: string): string {

@@ -8,6 +8,9 @@ export const CAPABILITIES = {
   groupTypes: 'stores which event types the members of a group handle (`Transport.groupTypes`)',
   lanes: 'keeps the order of an aggregate across publishes, and handles aggregates concurrently',
   retry: 'retries failed handlers',
+  waiting: 'keeps events on the broker during long waits for a retry (`Transport.waiting`)',
+  orderedWaits:
+    'keeps the order of an aggregate during long waits (`WaitingStore.orderProblem` is undefined)',
   deadLetters: 'keeps events that failed for good, for inspection and replay',
   wire: 'transports messages as bytes, which other producers can write, too',
   redelivery: 'redelivers events that a consumer did not settle',

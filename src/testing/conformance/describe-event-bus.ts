@@ -25,6 +25,7 @@ import { rolloutTests } from './rollouts.ts'
 import { DEFAULT_WAIT_MS, Scene } from './scene.ts'
 import { stoppingTests } from './stopping.ts'
 import { mixedVersionTests, versionTests } from './versions.ts'
+import { waitTests } from './waits.ts'
 
 /**
  * The runner's limit for a test, in times of `waitMs`. Each wait of a test has its own deadline and reports what it
@@ -40,6 +41,7 @@ const SUITE: Readonly<Record<string, readonly ConformanceTest[]>> = {
   identity: identityTests,
   policies: policyTests,
   limits: limitTests,
+  waits: waitTests,
   'outages of handlers': handlerOutageTests,
   middleware: middlewareTests,
   order: orderTests,

@@ -138,6 +138,7 @@ describe('a server that reports wrong offsets', () => {
       onGivenBack: () => undefined,
       requestCommit: () => undefined,
       whenCommitted: () => Promise.resolve(true),
+      postpone: () => Promise.resolve(),
       deadLetter: () => Promise.resolve(),
     }
     const partition = new KafkaAssignedPartition(owner, FAKE_PARTITION, {

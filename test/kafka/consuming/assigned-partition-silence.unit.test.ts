@@ -22,6 +22,7 @@ class SilentMember {
       requestCommit: () => this.commit(),
       whenCommitted: () => Promise.resolve(true),
       deadLetter: () => Promise.resolve(),
+      postpone: () => Promise.resolve(),
     },
     { topic: 't', index: 0, topicId: 'id', isReplays: false },
     { offset: 0, progress: readProgress(0, null) },

@@ -182,6 +182,7 @@ export const PARTITION_OWNER: PartitionOwner = {
   requestCommit: () => undefined,
   whenCommitted: () => Promise.resolve(true),
   deadLetter: () => Promise.resolve(),
+  postpone: () => Promise.resolve(),
 }
 
 export function recordAt(offset: number): StoredRecord {

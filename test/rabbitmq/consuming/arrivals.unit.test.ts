@@ -13,6 +13,7 @@ const owner: DeliveryOwner = {
   writeMark: () => Promise.resolve(),
   removeMark: () => undefined,
   publishDeadLetter: () => Promise.resolve(),
+  postpone: () => Promise.resolve(),
   rememberSettled: () => undefined,
   takeSettled: () => false,
 }

@@ -3,6 +3,7 @@ import type { EntryOwner, HeldEntry } from '../../../src/redis/consuming/held-en
 /** An owner that accepts everything and records the calls. */
 export class RecordingOwner implements EntryOwner {
   readonly leaseMs = 1000
+  readonly isCurrent = true
   readonly calls: string[] = []
   blocked: HeldEntry | undefined
 
@@ -10,8 +11,23 @@ export class RecordingOwner implements EntryOwner {
     this.calls.push(`ack ${message.id}`)
   }
 
-  deadLetter({ message }: HeldEntry): Promise<void> {
+  deadLetter({ message }: HeldEntry): Promise<boolean> {
     this.calls.push(`deadLetter ${message.id}`)
+    return Promise.resolve(true)
+  }
+
+  postpone({ message }: HeldEntry): Promise<boolean> {
+    this.calls.push(`postpone ${message.id}`)
+    return Promise.resolve(true)
+  }
+
+  waitBehind({ message }: HeldEntry): Promise<boolean> {
+    this.calls.push(`waitBehind ${message.id}`)
+    return Promise.resolve(false)
+  }
+
+  passOn({ message }: HeldEntry): Promise<void> {
+    this.calls.push(`passOn ${message.id}`)
     return Promise.resolve()
   }
 

@@ -2,10 +2,23 @@ import { expect, it } from 'vitest'
 import { HeldEntries } from '../../../src/redis/consuming/held-entries.ts'
 import { RecordingOwner } from './entry-owner.ts'
 
-const events = { key: 'events:stream', deletesSettled: false }
-const replays = { key: 'events:stream:replay:billing', deletesSettled: true }
+const events = {
+  key: 'events:stream',
+  deletesSettled: false,
+  partition: 0,
+  isOnly: true,
+  lease: undefined,
+}
+const replays = {
+  key: 'events:stream:replay:billing',
+  deletesSettled: true,
+  partition: 0,
+  isOnly: true,
+  lease: undefined,
+}
 const owned = {
   entry: { id: '1-0', fields: ['aggregate_id', 'a', 'payload', '{}'], isPartial: false },
+  lease: undefined,
   attemptsStarted: 0,
   settledHandlers: [],
   leasedAt: 0,

@@ -5,8 +5,16 @@ import { RecordingOwner } from './entry-owner.ts'
 function hold(leasedAt = performance.now()) {
   const owner = new RecordingOwner()
   const entry = new HeldEntry(owner, {
+    entryId: '1-0',
+    lease: undefined,
     message: { id: '1-0', key: 'a', headers: {}, body: '' },
-    stream: { key: 'events:stream', deletesSettled: false },
+    stream: {
+      key: 'events:stream',
+      deletesSettled: false,
+      partition: 0,
+      isOnly: true,
+      lease: undefined,
+    },
     attemptsStarted: 0,
     settledHandlers: [],
     leasedAt,

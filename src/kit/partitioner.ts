@@ -2,7 +2,7 @@ const SEED = 0x9747b28c
 const M = 0x5bd1e995
 const R = 24
 
-/** The hash that the Java client and eventsource-py use, as a signed 32-bit integer. */
+/** The hash of Kafka's Java client and of eventsource-py, as a signed 32-bit integer. */
 export function murmur2(data: Uint8Array): number {
   const { length } = data
   const at = (index: number) => data[index] ?? 0
@@ -23,7 +23,7 @@ export function murmur2(data: Uint8Array): number {
   return h ^ (h >>> 15)
 }
 
-/** The partition of a key: the same as in the Java client and eventsource-py. */
+/** The partition of a key: the same as in Kafka's Java client and eventsource-py. */
 export function partitionOf(key: Uint8Array, partitions: number): number {
   return (murmur2(key) & 0x7fffffff) % partitions
 }

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
-import { murmur2, partitionOf } from '../../../src/kafka/wire/partitioner.ts'
+import { murmur2, partitionOf } from '../../src/kit/partitioner.ts'
 
 // From UtilsTest.testMurmur2 of Apache Kafka.
 it.each([
@@ -23,7 +23,7 @@ interface CapturedPlaces {
 }
 
 it('chooses the same partition for every key as eventsource-py', () => {
-  const text = readFileSync(new URL('../../wire/kafka.json', import.meta.url), 'utf8')
+  const text = readFileSync(new URL('../wire/kafka.json', import.meta.url), 'utf8')
   // The file is part of the repository; its README describes the content.
   const { about, cases } = JSON.parse(text) as CapturedPlaces
   expect(cases.length).toBeGreaterThan(20)

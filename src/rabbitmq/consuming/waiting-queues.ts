@@ -1,0 +1,151 @@
+import { REPLAY_HANDLERS, waitHeader } from '../../transport/replay-headers.ts'
+import type { Wait, WaitingStore } from '../../transport/waiting.ts'
+import type { AmqpChannel, AmqpMessage } from '../client/client.ts'
+import type { WithChannel } from '../client/connection.ts'
+import { copyOf } from '../dead-letters/dead-letter-message.ts'
+import { undefinedIfNotFound } from '../errors.ts'
+import type { ResolvedRabbitMQOptions } from '../options.ts'
+import type { RabbitMQPublisher } from '../publishing/publisher.ts'
+import type { AmqpOutgoing } from '../wire/message.ts'
+
+/** How long a message stays in each of the queues, in milliseconds: 250 ms to 18 hours. */
+const HOLDS_MS: readonly number[] = Array.from({ length: 10 }, (_, power) => 250 * 4 ** power)
+const SHORTEST_MS = 250
+/** When the wait of a message is over, in milliseconds since 1970. */
+const DUE = 'x-waiting-due'
+/** When the message leaves the queue it is in. */
+const UNTIL = 'x-waiting-until'
+/** Messages that are moved at the same time. */
+const PAGE = 100
+
+export interface WaitingQueuesParts {
+  readonly options: ResolvedRabbitMQOptions
+  readonly publisher: RabbitMQPublisher
+  readonly withChannel: WithChannel
+}
+
+/**
+ * Messages that wait for an attempt of one handler. AMQP cannot search a queue, so each of these queues holds every message
+ * for the same time: its first message is the first to leave it. A message goes to the queue with the longest time that
+ * does not exceed its wait, then to the next, and at last to the queue of the group. Each move is confirmed before the
+ * message is acknowledged. The broker's own dead-lettering of expired messages would lose them if it crashed in between.
+ */
+export class RabbitMQWaitingQueues implements WaitingStore {
+  readonly orderProblem = 'the consumers of a RabbitMQ queue cannot see which aggregates wait'
+  readonly #parts: WaitingQueuesParts
+
+  constructor(parts: WaitingQueuesParts) {
+    this.#parts = parts
+  }
+
+  async prepare(): Promise<void> {
+    await this.#parts.withChannel((channel) => this.#declare(channel))
+  }
+
+  async count(): Promise<number> {
+    const counts = await this.#ifDeclared((channel) =>
+      Promise.all(HOLDS_MS.map((holdMs) => channel.checkQueue(this.#queueOf(holdMs)))),
+    )
+    return counts?.reduce((sum, { messageCount }) => sum + messageCount, 0) ?? 0
+  }
+
+  /** Resolves when a copy of the message is stored. */
+  async add(message: AmqpMessage, { delayMs, ...wait }: Wait): Promise<void> {
+    const dueAt = Math.ceil(Date.now() + delayMs)
+    const copy = copyOf(message, { [REPLAY_HANDLERS]: waitHeader(wait) })
+    const outgoing = this.#held(copy, dueAt)
+    try {
+      await this.#parts.publisher.publishRaw(outgoing)
+    } catch {
+      // The queues may not exist yet, or were deleted. The caller handles a second failure.
+      await this.prepare()
+      await this.#parts.publisher.publishRaw(outgoing)
+    }
+  }
+
+  async release(): Promise<number | undefined> {
+    const waits = await this.#ifDeclared(async (channel) => {
+      const found: number[] = []
+      // A message may go to a queue with a shorter time, so those come last.
+      for (const holdMs of HOLDS_MS.toReversed()) found.push(...(await this.#releaseFrom(channel, holdMs)))
+      return found
+    })
+    return waits === undefined || waits.length === 0 ? undefined : Math.max(0, Math.min(...waits))
+  }
+
+  /** Moves the messages that have stayed long enough. @returns how long the next one stays, if there is one. */
+  async #releaseFrom(channel: AmqpChannel, holdMs: number): Promise<readonly number[]> {
+    for (;;) {
+      const due: AmqpMessage[] = []
+      let next: number | undefined
+      while (due.length < PAGE && next === undefined) {
+        const message = await channel.get(this.#queueOf(holdMs))
+        if (message === false) break
+        const leftMs = timeOf(message, UNTIL) - Date.now()
+        if (leftMs <= 0) due.push(message)
+        else {
+          channel.nack(message, false, true)
+          next = leftMs
+        }
+      }
+      await Promise.all(due.map((message) => this.#move(channel, message)))
+      if (due.length < PAGE) return next === undefined ? [] : [next]
+    }
+  }
+
+  async #move(channel: AmqpChannel, message: AmqpMessage): Promise<void> {
+    const dueAt = timeOf(message, DUE)
+    const copy = copyOf(message, {})
+    await this.#parts.publisher.publishRaw(
+      dueAt > Date.now() ? this.#held(copy, dueAt) : this.#returned(copy),
+    )
+    channel.ack(message)
+  }
+
+  #held({ content, properties }: Copy, dueAt: number): AmqpOutgoing {
+    const leftMs = dueAt - Date.now()
+    const holdMs = HOLDS_MS.findLast((candidate) => candidate <= leftMs) ?? SHORTEST_MS
+    const headers = { ...properties.headers, [DUE]: String(dueAt), [UNTIL]: String(Date.now() + holdMs) }
+    return {
+      exchange: '',
+      routingKey: this.#queueOf(holdMs),
+      content,
+      properties: { ...properties, headers },
+    }
+  }
+
+  #returned({ content, properties }: Copy): AmqpOutgoing {
+    const { [DUE]: _due, [UNTIL]: _until, ...headers } = properties.headers ?? {}
+    const { queue } = this.#parts.options.names
+    return { exchange: '', routingKey: queue, content, properties: { ...properties, headers } }
+  }
+
+  /** Declares classic queues: a look at the first message counts as a delivery, which quorum queues limit. */
+  async #declare(channel: AmqpChannel): Promise<void> {
+    const { durable } = this.#parts.options
+    const settings = { durable, autoDelete: false, arguments: { 'x-queue-type': 'classic' } }
+    await Promise.all(HOLDS_MS.map((holdMs) => channel.assertQueue(this.#queueOf(holdMs), settings)))
+  }
+
+  /** @returns undefined if the queues do not exist: no message of the group has ever waited. */
+  #ifDeclared<T>(work: (channel: AmqpChannel) => Promise<T>): Promise<T | undefined> {
+    return undefinedIfNotFound(
+      this.#parts.withChannel(async (channel) => {
+        await channel.checkQueue(this.#queueOf(SHORTEST_MS))
+        return work(channel)
+      }),
+    )
+  }
+
+  #queueOf(holdMs: number): string {
+    return `${this.#parts.options.names.queue}.waiting.${holdMs}`
+  }
+}
+
+type Copy = Pick<AmqpOutgoing, 'content' | 'properties'>
+
+/** A message without the header counts as due: it must not wait forever. */
+function timeOf({ properties }: AmqpMessage, header: string): number {
+  const time = Number(properties.headers?.[header] ?? 0)
+  return Number.isSafeInteger(time) ? time : 0
+}
