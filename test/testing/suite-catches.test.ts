@@ -632,7 +632,6 @@ const BUS_FAULTS: readonly { what: string; create: CreateBus; caughtBy: readonly
     caughtBy: [
       'delivers every event to every running instance, in order, and once to their group',
       'delivers to an instance only events that are published while it runs',
-      'delivers every event to the other instances after one has crashed',
     ],
   },
   {
