@@ -13,6 +13,7 @@ import { resolveLogger } from '../observability/resolve-logger.ts'
 import { noTracer, OpenTelemetryTracer } from '../observability/tracer.ts'
 import type { BusNoticeListener } from '../transport/notices.ts'
 import type { Intake, Transport, TransportHost } from '../transport/transport.ts'
+import { BROADCAST_KEEPS_NOTHING } from './broadcast.ts'
 import { brokerHealthFacts } from './broker-health.ts'
 import type { ResolvedBrokerOptions } from './broker-options.ts'
 import { BrokerShutdown } from './broker-shutdown.ts'
@@ -62,12 +63,13 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
     sleep?: Sleep,
   ) {
     const { consumerGroup, codec, enableDlq, concurrency, maxInFlight, maxInFlightBytes } = options
-    const { handlerTimeoutMs, propagateCausation, publishTimeoutMs, shutdownTimeoutMs } = options
+    const { handlerTimeoutMs, propagateCausation, publishTimeoutMs, shutdownTimeoutMs, broadcast } = options
     const logger = resolveLogger(options.logger)
     const handlers: HandlerRegistry = new HandlerRegistry(options.registry, {
       needsNames: true,
       maxHeld: () => Math.min(maxInFlight, transport.maxHeld ?? Number.POSITIVE_INFINITY),
-      longWaitProblem: ({ order }) => longWaitProblem(transport, order),
+      longWaitProblem: ({ order }) =>
+        broadcast ? BROADCAST_KEEPS_NOTHING : longWaitProblem(transport, order),
     })
     const background = new BackgroundPublishes(options.maxBackgroundPublishes, logger)
     const middleware = new HandlingMiddlewares()
@@ -123,8 +125,18 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
       middleware,
     })
     const policies = new FailurePolicies(options, logger)
-    const groupTypes = new GroupTypes({ store: transport.groupTypes, handlers, logger })
-    const releases = new WaitingReleases({ store: transport.waiting, handlers, counters, logger })
+    // The group of an instance that broadcasts has no other member, and keeps nothing on the broker.
+    const groupTypes = new GroupTypes({
+      store: broadcast ? undefined : transport.groupTypes,
+      handlers,
+      logger,
+    })
+    const releases = new WaitingReleases({
+      store: broadcast ? undefined : transport.waiting,
+      handlers,
+      counters,
+      logger,
+    })
     const createPipeline = () => {
       warnOfUnnamedHandlers(handlers, logger)
       return new ConsumerPipeline({

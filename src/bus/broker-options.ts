@@ -33,6 +33,12 @@ export type UnhandledEvents = 'skip' | 'deadLetter'
 export interface BrokerOptions {
   /** Consumers of one group share the events; each group receives all of them. Default `'default'`. */
   readonly consumerGroup?: string
+  /**
+   * Give every running instance every event that is published after it has started to consume. Nothing of an instance remains
+   * on the broker after its process has ended; after a kill, within a minute. An event whose last retry failed is logged,
+   * counted and dropped. Default false.
+   */
+  readonly broadcast?: boolean
   /** Retries after the first attempt, before the dead letter queue. Default 3. */
   readonly maxRetries?: number
   /** Delay before the first retry, in milliseconds; it doubles with each further retry. Default 1,000. */
@@ -137,6 +143,7 @@ export interface BrokerOptions {
 
 export const brokerDefaults = {
   consumerGroup: 'default',
+  broadcast: false,
   maxRetries: 3,
   retryBaseDelayMs: 1000,
   retryMaxDelayMs: 60_000,
@@ -172,6 +179,7 @@ export type ResolvedBrokerOptions = Readonly<typeof brokerDefaults>
 
 export const brokerRules: Readonly<Record<keyof typeof brokerDefaults, OptionRule>> = {
   consumerGroup: nonEmptyText,
+  broadcast: booleanOption,
   maxRetries: nonNegativeInteger,
   retryBaseDelayMs: delayMs,
   retryMaxDelayMs: delayMs,

@@ -1,3 +1,4 @@
+export { withBroadcast } from './broadcast.ts'
 export { BrokerEventBus } from './broker-event-bus.ts'
 export {
   type BrokerOptions,

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
+import { withBroadcast } from '../bus/broadcast.ts'
 import { type BrokerOptions, brokerDefaults, brokerRules } from '../bus/broker-options.ts'
 import { ConfigError } from '../errors.ts'
 import {
@@ -264,14 +265,15 @@ export interface ResolvedKafkaOptions extends Readonly<typeof kafkaDefaults> {
 
 /** Completes and validates the options. @throws ConfigError with every fault. */
 export function resolveKafkaOptions(given: KafkaEventBusOptions): ResolvedKafkaOptions {
-  const options = resolveOptions('KafkaEventBus', given, kafkaDefaults, kafkaRules)
+  const resolved = resolveOptions('KafkaEventBus', given, kafkaDefaults, kafkaRules)
+  const options = withBroadcast('KafkaEventBus', given, resolved)
   const faults = [...securityFaults(options), ...contradictions(options)]
   if (faults.length > 0) throw new ConfigError('KafkaEventBus', faults)
   return Object.freeze({
     ...options,
     consumerName: options.consumerName ?? `${hostname()}-${randomUUID().slice(0, 8)}`,
     idempotent: options.idempotent ?? options.acks === 'all',
-    startFrom: options.startFrom ?? options.autoOffsetReset,
+    startFrom: options.broadcast ? 'latest' : (options.startFrom ?? options.autoOffsetReset),
     topics: topicNames(options),
     servers: options.bootstrapServers.split(',').map((server) => addressOf(server.trim())),
     address: options.bootstrapServers,

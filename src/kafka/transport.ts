@@ -119,6 +119,7 @@ export class KafkaTransport implements Transport {
   }
 
   lag(): Promise<number | undefined> {
+    if (this.#options.broadcast) return Promise.resolve(undefined)
     return groupLag(this.#cluster, this.topics, this.#coordinator, this.#options)
   }
 

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
 import type { ConnectionOptions, SecureContext } from 'node:tls'
+import { withBroadcast } from '../bus/broadcast.ts'
 import { type BrokerOptions, brokerDefaults, brokerRules } from '../bus/broker-options.ts'
 import {
   orderingOf,
@@ -231,7 +232,8 @@ export interface ResolvedRabbitMQOptions extends Readonly<typeof rabbitmqDefault
 
 /** @throws ConfigError with every fault. */
 export function resolveRabbitMQOptions(given: RabbitMQEventBusOptions): ResolvedRabbitMQOptions {
-  const options = resolveOptions('RabbitMQEventBus', given, rabbitmqDefaults, rabbitmqRules)
+  const resolved = resolveOptions('RabbitMQEventBus', given, rabbitmqDefaults, rabbitmqRules)
+  const options = ofInstance(withBroadcast('RabbitMQEventBus', given, resolved))
   const names = namesOf(options, options.consumerGroup)
   const faults = contradictions(options, names)
   if (faults.length > 0) throw new ConfigError('RabbitMQEventBus', faults)
@@ -249,6 +251,16 @@ export function resolveRabbitMQOptions(given: RabbitMQEventBusOptions): Resolved
     endpoints,
     address: endpoints.map(({ address }) => address).join(', '),
   })
+}
+
+/**
+ * The queue of an instance that broadcasts expires, but survives a short loss of the connection. It has one consumer, which
+ * keeps the order without partitions.
+ */
+function ofInstance(options: Readonly<typeof rabbitmqDefaults>): Readonly<typeof rabbitmqDefaults> {
+  if (!options.broadcast) return options
+  const alone = { singleActiveConsumer: false, partitions: 1, ordering: undefined } as const
+  return { ...options, ...alone, queueType: 'classic', autoDelete: false }
 }
 
 /** If `prefetchCount` is not set, it is at least `concurrency`, so that all slots can be used. */

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
+import { withBroadcast } from '../bus/broadcast.ts'
 import { type BrokerOptions, brokerDefaults, brokerRules } from '../bus/broker-options.ts'
 import {
   type Ordering,
@@ -220,7 +221,8 @@ export interface RedisKeys {
 
 /** @throws ConfigError with every fault. */
 export function resolveRedisOptions(given: RedisEventBusOptions): ResolvedRedisOptions {
-  const options = resolveOptions('RedisEventBus', given, redisDefaults, redisRules)
+  const resolved = resolveOptions('RedisEventBus', given, redisDefaults, redisRules)
+  const options = withBroadcast('RedisEventBus', given, resolved)
   const consumerName = options.consumerName ?? `${hostname()}-${randomUUID().slice(0, 8)}`
   const url = new URL(options.redisUrl)
   const faults = contradictions(url, given)

@@ -14,6 +14,7 @@ import { ClusterRoute } from './client/cluster-route.ts'
 import { RedisLink } from './client/link.ts'
 import type { ReplyLimits } from './client/reply-guard.ts'
 import { readStreamState } from './client/stream-state.ts'
+import { RedisBroadcast } from './consuming/broadcast.ts'
 import { RedisConsumption } from './consuming/consumption.ts'
 import { RedisGroupTypes } from './consuming/group-types.ts'
 import { RedisWaitingEntries } from './consuming/waiting-entries.ts'
@@ -99,10 +100,23 @@ export class RedisTransport implements Transport {
 
   async consume(intake: Intake): Promise<Consumption> {
     await this.#reader.connect()
+    if (this.#options.broadcast) return this.#broadcast(intake)
     const consumption = this.createConsumption(intake, true)
     await consumption.start()
     this.#consumption = consumption
     return consumption
+  }
+
+  async #broadcast(intake: Intake): Promise<Consumption> {
+    const broadcast = new RedisBroadcast({
+      options: this.#options,
+      commands: this.#commands,
+      reader: this.#reader,
+      intake,
+      host: this.#host,
+    })
+    await broadcast.start()
+    return broadcast
   }
 
   /** Creates a consumption, which does not start by itself. @param readsNew - false to recover pending entries only. */

@@ -7,6 +7,7 @@ import {
   type PartitionOptions,
   partitionDefaults,
   partitionRules,
+  withBroadcast,
 } from '../bus/index.ts'
 import { resolveOptions } from '../kit/index.ts'
 import { MemoryBroker } from './memory-broker.ts'
@@ -32,7 +33,8 @@ export class MemoryBrokerEventBus extends BrokerEventBus<MemoryTransport> {
 
   /** @throws ConfigError if an option is unknown or out of range. */
   constructor({ broker = new MemoryBroker(), sleep, ...options }: MemoryBrokerEventBusOptions = {}) {
-    const resolved = resolveOptions('MemoryBrokerEventBus', options, defaults, rules)
+    const name = 'MemoryBrokerEventBus'
+    const resolved = withBroadcast(name, options, resolveOptions(name, options, defaults, rules))
     const keepsOrder = orderingOf(resolved) === 'aggregate'
     super(resolved, (host) => new MemoryTransport(broker, { ...resolved, keepsOrder }, host), sleep)
     this.broker = broker

@@ -153,11 +153,11 @@ export class MemoryBroker {
     this.publishRaw({ key: message.key, headers: message.headers, body: message.body })
   }
 
-  /** @internal @returns true if this call created the group. */
-  ensureGroup(name: string): boolean {
+  /** @internal @param atEnd - a new group gets only later messages. @returns true if this call created the group. */
+  ensureGroup(name: string, atEnd = false): boolean {
     if (this.#groups.has(name)) return false
     this.#groups.set(name, {
-      position: 0,
+      position: atEnd ? this.#log.length : 0,
       types: new Set(),
       pending: new Map(),
       sharing: new Set(),
@@ -165,6 +165,11 @@ export class MemoryBroker {
       orders: new Map(),
     })
     return true
+  }
+
+  /** @internal */
+  removeGroup(name: string): void {
+    this.#groups.delete(name)
   }
 
   /** @internal The event types that the members of the group have announced. */

@@ -21,6 +21,16 @@ import type { MemoryBroker, PendingMessage } from './memory-broker.ts'
 /** Number of deliveries after which the loop yields to the event loop. */
 const DELIVERIES_PER_TURN = 64
 
+/** Those of the options of a bus that its transport needs. */
+export interface MemoryTransportOptions {
+  readonly consumerGroup: string
+  readonly publishTimeoutMs: number
+  /** Makes the group last as long as its consumption. Default false. */
+  readonly broadcast?: boolean
+  /** Handles an aggregate only while no other consumer of the group does. Default false. */
+  readonly keepsOrder?: boolean
+}
+
 /** The transport of {@link MemoryBroker}, small enough to serve as an example of a transport. */
 export class MemoryTransport implements Transport {
   readonly system = 'memory'
@@ -33,27 +43,23 @@ export class MemoryTransport implements Transport {
   readonly #host: TransportHost
   readonly #publishTimeoutMs: number
   readonly #keepsOrder: boolean
+  readonly #broadcasts: boolean
   #unlisten: (() => void) | undefined
   #consumption: MemoryConsumption | undefined
   #wasDown = false
   #isClosed = false
 
-  /** @param options.keepsOrder - true to handle an aggregate only while no other consumer of the group does. */
   constructor(
     broker: MemoryBroker,
-    options: {
-      readonly consumerGroup: string
-      readonly publishTimeoutMs: number
-      readonly keepsOrder?: boolean
-    },
+    { consumerGroup: group, publishTimeoutMs, broadcast = false, keepsOrder = false }: MemoryTransportOptions,
     host: TransportHost,
   ) {
-    const { consumerGroup: group, publishTimeoutMs, keepsOrder = false } = options
     this.#broker = broker
     this.#group = group
     this.#host = host
     this.#publishTimeoutMs = publishTimeoutMs
     this.#keepsOrder = keepsOrder
+    this.#broadcasts = broadcast
     this.deadLetters = deadLettersOf(broker)
     this.groupTypes = groupTypesOf(broker, group)
     this.waiting = waitingOf(broker, group)
@@ -87,10 +93,11 @@ export class MemoryTransport implements Transport {
   }
 
   consume(intake: Intake): Promise<Consumption> {
-    this.#broker.ensureGroup(this.#group)
+    this.#broker.ensureGroup(this.#group, this.#broadcasts)
+    const onEnd = () => this.#broadcasts && this.#broker.removeGroup(this.#group)
     this.#consumption = new MemoryConsumption(
       this.#broker,
-      { group: this.#group, keepsOrder: this.#keepsOrder },
+      { group: this.#group, keepsOrder: this.#keepsOrder, onEnd },
       intake,
       this.#host,
     )
@@ -145,6 +152,7 @@ class MemoryConsumption implements Consumption {
   readonly #intake: Intake
   readonly #host: TransportHost
   readonly #keepsOrder: boolean
+  readonly #onEnd: () => void
   readonly #consumer = randomUUID()
   readonly #unsentAcks = new Set<string>()
   /** Messages of which an attempt is running. */
@@ -157,13 +165,14 @@ class MemoryConsumption implements Consumption {
 
   constructor(
     broker: MemoryBroker,
-    { group, keepsOrder }: { readonly group: string; readonly keepsOrder: boolean },
+    group: { readonly group: string; readonly keepsOrder: boolean; readonly onEnd: () => void },
     intake: Intake,
     host: TransportHost,
   ) {
     this.#broker = broker
-    this.#group = group
-    this.#keepsOrder = keepsOrder
+    this.#group = group.group
+    this.#keepsOrder = group.keepsOrder
+    this.#onEnd = group.onEnd
     this.#intake = intake
     this.#host = host
     this.#unlisten = broker.onChange(() => this.#onChange())
@@ -189,6 +198,7 @@ class MemoryConsumption implements Consumption {
       if (pending.consumer === this.#consumer) pending.attemptsStarted -= 1
     }
     this.#broker.giveBack(this.#group, this.#consumer)
+    this.#onEnd()
     return Promise.resolve()
   }
 
@@ -199,6 +209,7 @@ class MemoryConsumption implements Consumption {
     this.#wake.resolve()
     this.#unlisten()
     this.#broker.giveBack(this.#group, this.#consumer)
+    this.#onEnd()
   }
 
   async #run(): Promise<void> {

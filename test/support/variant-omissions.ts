@@ -55,6 +55,8 @@ const BUS_ALONE = {
     'drops poison messages with a log line if the dead letter queue is off',
   ],
   evolution: 'all',
+  // An instance has a classic queue in both variants, and no group.
+  broadcast: 'all',
   lifecycle: [
     'shuts down inside a handler of another bus that its own handler waits for',
     'refuses to wait for the end of consuming inside its own handler',

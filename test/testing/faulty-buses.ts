@@ -12,6 +12,7 @@ import {
   partitionRules,
   resolveOptions,
   type Transport,
+  withBroadcast,
 } from '../../src/index.ts'
 import { type BusFaults, type CreateBus, MemoryBroker, MemoryTransport } from '../../src/testing/index.ts'
 
@@ -27,7 +28,11 @@ const rules = { ...brokerRules, ...partitionRules }
 
 export class FaultyBus extends BrokerEventBus<CrashingTransport> {
   constructor(options: BrokerOptions & PartitionOptions, broker: MemoryBroker, sabotage: Sabotage) {
-    const resolved = resolveOptions('FaultyBus', options, defaults, rules)
+    const resolved = withBroadcast(
+      'FaultyBus',
+      options,
+      resolveOptions('FaultyBus', options, defaults, rules),
+    )
     const keepsOrder = orderingOf(resolved) === 'aggregate'
     super(resolved, (host) => {
       const whole = new MemoryTransport(broker, { ...resolved, keepsOrder }, host)

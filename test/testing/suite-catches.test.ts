@@ -665,6 +665,14 @@ const BUS_FAULTS: readonly { what: string; create: CreateBus; caughtBy: readonly
     caughtBy: ['fails the attempt if middleware throws, and runs the middleware again with the retry'],
   },
   {
+    what: 'shares events with other instances although it is to broadcast',
+    create: (options) => createMemoryBrokerBus({ ...options, broadcast: false }),
+    caughtBy: [
+      'delivers every event to every running instance, in order, and once to their group',
+      'delivers to an instance only events that are published while it runs',
+    ],
+  },
+  {
     what: 'forgets the limits of handlers',
     create: (options) => {
       const bus = createMemoryBrokerBus(options)

@@ -159,6 +159,10 @@ export class KafkaCommits {
   /** @returns false if a part of it has to be retried. */
   async #commit(partitions: readonly KafkaAssignedPartition[], isFinal: boolean): Promise<boolean> {
     const { options, coordinator, identity, onFailure } = this.#parts
+    if (options.broadcast) {
+      for (const partition of partitions) partition.onCommitted(partition.commitState(isFinal))
+      return true
+    }
     const member = identity()
     if (member === undefined) return false
     try {

@@ -14,6 +14,7 @@ import type { KafkaPublisher } from '../publishing/publisher.ts'
 import { readProgress } from '../wire/progress.ts'
 import type { UnreadableRange } from '../wire/record-reader.ts'
 import { KafkaAssignedPartition, type PartitionOwner } from './assigned-partition.ts'
+import { BroadcastMembership } from './broadcast-membership.ts'
 import { ClassicMembership } from './classic-membership.ts'
 import { KafkaCommits } from './commits.ts'
 import { DeliveryPump } from './delivery-pump.ts'
@@ -72,7 +73,7 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
     })
     this.#idle = new IdleWatch({ group: options.consumerGroup, stream: options.topics.stream, host })
     this.#startOffsets = new StartOffsets({ options, cluster, topics, coordinator, host })
-    const Protocol = options.groupProtocol === 'consumer' ? NextMembership : ClassicMembership
+    const Protocol = protocolOf(options)
     this.#membership = new Protocol({
       options,
       cluster,
@@ -323,4 +324,9 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
       },
     })
   }
+}
+
+function protocolOf({ broadcast, groupProtocol }: ResolvedKafkaOptions) {
+  if (broadcast) return BroadcastMembership
+  return groupProtocol === 'consumer' ? NextMembership : ClassicMembership
 }

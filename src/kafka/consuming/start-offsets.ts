@@ -34,16 +34,10 @@ export class StartOffsets {
 
   /** For `startFrom: 'latest'`: records the ends of the stream's logs if the group is new. @throws ConnectionError */
   async noteLatest(): Promise<void> {
-    const { cluster, topics, coordinator, options } = this.#parts
+    const { cluster, topics, options } = this.#parts
     const { stream } = options.topics
     const partitions = partitionsOf(stream, topics.cached(stream)?.leaders.length ?? 0)
-    const committed = await committedOffsets(
-      cluster,
-      coordinator,
-      options.consumerGroup,
-      undefined,
-      partitions,
-    )
+    const committed = await this.#committed(partitions, undefined)
     if (committed.size === 0) this.#latest = await logRanges(cluster, topics, partitions)
   }
 
@@ -57,8 +51,8 @@ export class StartOffsets {
     partitions: readonly TopicPartition[],
     member: MemberIdentity | undefined,
   ): Promise<ReadonlyMap<string, CommittedOffset>> {
-    const { cluster, topics, coordinator, options } = this.#parts
-    const committed = await committedOffsets(cluster, coordinator, options.consumerGroup, member, partitions)
+    const { cluster, topics } = this.#parts
+    const committed = await this.#committed(partitions, member)
     const added = partitions.filter((partition) => !committed.has(partitionKey(partition)))
     const ranges = added.length === 0 ? new Map<string, never>() : await logRanges(cluster, topics, added)
     return new Map(
@@ -69,6 +63,15 @@ export class StartOffsets {
         return [key, this.#ofPresentTopic(partition, start)]
       }),
     )
+  }
+
+  async #committed(
+    partitions: readonly TopicPartition[],
+    member: MemberIdentity | undefined,
+  ): Promise<ReadonlyMap<string, CommittedOffset>> {
+    const { cluster, coordinator, options } = this.#parts
+    if (options.broadcast) return new Map()
+    return committedOffsets(cluster, coordinator, options.consumerGroup, member, partitions)
   }
 
   /**

@@ -7,6 +7,9 @@ const HASH_HEADER = 'aggregate_id'
 /** How long the broker keeps the seat of a worker that nobody takes or looks at, in milliseconds. */
 const SEAT_EXPIRES_MS = 600_000
 
+/** How long the queues of an instance that broadcasts outlive its last connection, in milliseconds. */
+export const INSTANCE_EXPIRES_MS = 30_000
+
 /**
  * Declares exchanges and queues with eventsource-py's names and arguments, so that both libraries can share them. In
  * addition it names the type of each queue: without one, a queue gets the default type of its virtual host, which may be
@@ -131,7 +134,11 @@ export class RabbitMQTopology {
   }
 
   #queueOptions(): AmqpQueueOptions {
-    const { names, durable, autoDelete, queueType, singleActiveConsumer } = this.#options
+    const { names, durable, autoDelete, queueType, singleActiveConsumer, broadcast } = this.#options
+    if (broadcast) {
+      const expiring = { 'x-queue-type': 'classic', 'x-expires': INSTANCE_EXPIRES_MS }
+      return { durable, autoDelete: false, arguments: expiring }
+    }
     return {
       durable,
       autoDelete,

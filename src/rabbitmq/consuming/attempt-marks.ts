@@ -24,7 +24,14 @@ interface QueuedMark {
 }
 
 /** The broker drops the mark of a message that is not settled within a day. */
-const EXPIRES_MS = 86_400_000
+export const MARK_EXPIRES_MS = 86_400_000
+
+export interface AttemptMarksParts {
+  readonly queue: string
+  readonly expiresMs: number
+  readonly publisher: RabbitMQPublisher
+  readonly withChannel: WithChannel
+}
 
 /**
  * Stores on the broker how many attempts at a message were started, so that the count survives a crash. Each mark is in a
@@ -36,11 +43,13 @@ const EXPIRES_MS = 86_400_000
  */
 export class RabbitMQAttemptMarks {
   readonly #queue: string
+  readonly #expiresMs: number
   readonly #publisher: RabbitMQPublisher
   readonly #withChannel: WithChannel
 
-  constructor(queue: string, publisher: RabbitMQPublisher, withChannel: WithChannel) {
+  constructor({ queue, expiresMs, publisher, withChannel }: AttemptMarksParts) {
     this.#queue = queue
+    this.#expiresMs = expiresMs
     this.#publisher = publisher
     this.#withChannel = withChannel
   }
@@ -49,7 +58,7 @@ export class RabbitMQAttemptMarks {
   async read(message: AmqpMessage): Promise<AttemptMark | undefined> {
     const queue = this.queueOf(message)
     return this.#unlessDown(async (channel) => {
-      const { messageCount } = await declare(channel, queue)
+      const { messageCount } = await this.#declare(channel, queue)
       const found = messageCount > 0 ? await channel.get(queue) : false
       // Closing the channel returns the mark too, but later: the next read could find none.
       if (found !== false) await channel.recover()
@@ -79,7 +88,9 @@ export class RabbitMQAttemptMarks {
   async #writeEach(marks: readonly QueuedMark[]): Promise<void> {
     if (marks.length === 0) return
     try {
-      await this.#withChannel((channel) => Promise.all(marks.map(({ queue }) => declare(channel, queue))))
+      await this.#withChannel((channel) =>
+        Promise.all(marks.map(({ queue }) => this.#declare(channel, queue))),
+      )
     } catch {
       // A queue that cannot be declared closes the channel for all the others: each gets its own channel.
       await Promise.allSettled(marks.map((one) => this.#writeTo(one)))
@@ -89,7 +100,7 @@ export class RabbitMQAttemptMarks {
   }
 
   async #writeTo({ queue, mark }: QueuedMark): Promise<void> {
-    if ((await this.#unlessDown((channel) => declare(channel, queue))) === undefined) return
+    if ((await this.#unlessDown((channel) => this.#declare(channel, queue))) === undefined) return
     await this.#publish(queue, mark)
   }
 
@@ -118,6 +129,15 @@ export class RabbitMQAttemptMarks {
   queueOf(message: AmqpMessage): string {
     return `${this.#queue}.attempts.${identityOf(message)}`
   }
+
+  /** The queue keeps only the last mark. */
+  #declare(channel: AmqpChannel, queue: string) {
+    return channel.assertQueue(queue, {
+      durable: true,
+      autoDelete: false,
+      arguments: { 'x-queue-type': 'classic', 'x-expires': this.#expiresMs, 'x-max-length': 1 },
+    })
+  }
 }
 
 /**
@@ -132,15 +152,6 @@ function identityOf({ properties, content }: AmqpMessage): string {
     .update(content)
     .update(typeof target === 'string' ? target : '')
   return hash.digest('hex').slice(0, 24)
-}
-
-/** The queue keeps only the last mark. */
-function declare(channel: AmqpChannel, queue: string) {
-  return channel.assertQueue(queue, {
-    durable: true,
-    autoDelete: false,
-    arguments: { 'x-queue-type': 'classic', 'x-expires': EXPIRES_MS, 'x-max-length': 1 },
-  })
 }
 
 function parseMark({ properties }: AmqpMessage): AttemptMark | undefined {

@@ -28,9 +28,9 @@ export class BindingRecord {
    * @returns the bindings that were recorded before.
    */
   async exchange(channel: AmqpChannel, bindings: Bindings, isOnlyConsumer: boolean): Promise<Bindings> {
-    const { names, durable, autoDelete } = this.#options
-    // An auto-delete queue is deleted with its bindings.
-    if (autoDelete) return new Map()
+    const { names, durable, autoDelete, broadcast } = this.#options
+    // An auto-delete queue is deleted with its bindings, and the queue of an instance is used by no other process.
+    if (autoDelete || broadcast) return new Map()
     const { messageCount } = await channel.assertQueue(names.bindingsQueue, {
       durable,
       autoDelete: false,

@@ -6,13 +6,18 @@ import type { Consumption, DeadLetterReason, Intake } from '../../transport/tran
 import type { Wait } from '../../transport/waiting.ts'
 import type { AmqpConnection, AmqpMessage } from '../client/client.ts'
 import type { ChannelOwner, RabbitMQConnection, WithChannel } from '../client/connection.ts'
-import type { RabbitMQTopology } from '../client/topology.ts'
+import { INSTANCE_EXPIRES_MS, type RabbitMQTopology } from '../client/topology.ts'
 import { storeDeadLetter } from '../dead-letters/store-dead-letter.ts'
 import type { ResolvedRabbitMQOptions } from '../options.ts'
 import type { RabbitMQPublisher } from '../publishing/publisher.ts'
 import type { RabbitMQAcks } from './acks.ts'
 import { type Arrival, RabbitMQArrivals } from './arrivals.ts'
-import { type AttemptMark, type MarkedMessage, RabbitMQAttemptMarks } from './attempt-marks.ts'
+import {
+  type AttemptMark,
+  MARK_EXPIRES_MS,
+  type MarkedMessage,
+  RabbitMQAttemptMarks,
+} from './attempt-marks.ts'
 import type { RabbitMQBindings } from './bindings.ts'
 import { ConsumerChannel, type ConsumerChannelObserver } from './consumer-channel.ts'
 import { type DeliveryOwner, isRedelivered, RabbitMQDelivery } from './delivery.ts'
@@ -80,9 +85,12 @@ export class RabbitMQConsumption
     this.#connection = parts.connect(this)
     this.#queue = new RabbitMQGroupQueue({ ...parts, connection: this.#connection })
     const { names, heartbeatMs, prefetchCount, maxInFlight, maxInFlightBytes } = parts.options
-    this.#marks = new RabbitMQAttemptMarks(names.queue, parts.publisher, (work) =>
-      this.#connection.withChannel(work),
-    )
+    this.#marks = new RabbitMQAttemptMarks({
+      queue: names.queue,
+      expiresMs: parts.options.broadcast ? INSTANCE_EXPIRES_MS : MARK_EXPIRES_MS,
+      publisher: parts.publisher,
+      withChannel: (work) => this.#connection.withChannel(work),
+    })
     this.#arrivals = new RabbitMQArrivals({
       intake: parts.intake,
       readMark: (message) => this.#marks.read(message),
@@ -151,7 +159,8 @@ export class RabbitMQConsumption
 
   async release(signal: AbortSignal): Promise<void> {
     this.#stop()
-    await settledUntil(this.#returnUnsettled(), signal)
+    const { broadcast } = this.#parts.options
+    await settledUntil(broadcast ? this.#removeQueue() : this.#returnUnsettled(), signal)
     await this.#connection.close(signal)
   }
 
@@ -246,6 +255,13 @@ export class RabbitMQConsumption
     await this.#marks.writeReturned(isOpen ? this.#surplus.marks : [])
     // The broker answers the close after it has read the acknowledgments.
     await Promise.allSettled([channel?.close(), this.#housekeeping.whenIdle()])
+  }
+
+  /** Removes the queue of an instance that broadcasts. It expires if that fails. */
+  async #removeQueue(): Promise<void> {
+    this.#abandonChannel()
+    const { queue } = this.#parts.options.names
+    await this.#connection.withChannel((channel) => channel.deleteQueue(queue)).catch(() => undefined)
   }
 
   /** Closes a channel that may still be open: it must not hold messages in addition to the next one. */

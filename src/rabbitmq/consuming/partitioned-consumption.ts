@@ -6,7 +6,7 @@ import type { ChannelOwner, RabbitMQConnection, WithChannel } from '../client/co
 import { partitionQueueOf } from '../client/names.ts'
 import { storeDeadLetter } from '../dead-letters/store-dead-letter.ts'
 import type { ResolvedRabbitMQOptions } from '../options.ts'
-import { RabbitMQAttemptMarks } from './attempt-marks.ts'
+import { MARK_EXPIRES_MS, RabbitMQAttemptMarks } from './attempt-marks.ts'
 import type { ConsumptionParts, GroupConsumption } from './consumption.ts'
 import { RabbitMQGroupQueue } from './group-queue.ts'
 import { PartitionConsumer, type PartitionConsumerParts } from './partition-consumer.ts'
@@ -60,7 +60,11 @@ export class PartitionedConsumption implements GroupConsumption, ChannelOwner {
       replayExchange: options.names.partitionExchange,
       prefetch: prefetchOf(options),
       intake,
-      marks: new RabbitMQAttemptMarks(options.names.queue, publisher, withChannel),
+      marks: new RabbitMQAttemptMarks({
+        queue: options.names.queue,
+        expiresMs: MARK_EXPIRES_MS,
+        ...{ publisher, withChannel },
+      }),
       settled: new SettledMessages(),
       mayStart: () => this.#mayStart(),
       storeDeadLetter: (message, reason) => storeDeadLetter({ ...parts, withChannel }, message, reason),

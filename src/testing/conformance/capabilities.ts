@@ -4,6 +4,7 @@ export const CAPABILITIES = {
   persistence: 'keeps events while no consumer of a known group runs',
   history: 'delivers events to a new consumer group that were published before it existed',
   consumerGroups: 'shares events within a consumer group, and delivers all events to each group',
+  broadcast: 'delivers every event to every running instance with the option `broadcast`',
   groupTypes: 'stores which event types the members of a group handle (`Transport.groupTypes`)',
   lanes: 'keeps the order of an aggregate across publishes, and handles aggregates concurrently',
   sharedOrder: 'keeps the order of an aggregate across the consumers of a group that wants it',

@@ -1,4 +1,5 @@
 import { ConfigError } from '../../index.ts'
+import { broadcastTests } from './broadcasts.ts'
 import type { DescribeEventBusOptions } from './bus-under-test.ts'
 import { CAPABILITIES, type Capability } from './capabilities.ts'
 import type { ConformanceTest } from './conformance-test.ts'
@@ -48,6 +49,7 @@ const SUITE: Readonly<Record<string, readonly ConformanceTest[]>> = {
   'dead letters': deadLetterTests,
   replays: replayTests,
   poison: poisonTests,
+  broadcast: broadcastTests,
   evolution: [...evolutionTests, ...versionTests],
   redelivery: redeliveryTests,
   lifecycle: [...lifecycleTests, ...stoppingTests],
