@@ -168,8 +168,7 @@ export class RedisTransport implements Transport {
         `Redis at ${address} is a read-only replica. Connect to its primary.`,
       )
     }
-    // Only the part of a key in braces decides on its slot.
-    if (info.get('cluster_enabled') === '1' && !/\{[^}]+\}/.test(keys.stream)) {
+    if (info.get('cluster_enabled') === '1' && !hasHashTag(keys.stream)) {
       throw new ConnectionError(
         'TOPOLOGY_CONFLICT',
         `Redis at ${address} is a Redis Cluster. Set useHashTag, so that all keys of the bus are in one slot.`,
@@ -244,4 +243,10 @@ function splitOnce(line: string): [string, string] {
 function isOlder(version: string, major: number, minor: number): boolean {
   const [ownMajor = 0, ownMinor = 0] = version.split('.').map(Number)
   return ownMajor < major || (ownMajor === major && ownMinor < minor)
+}
+
+/** True if only a part of the key decides on its slot: the text between the first `{` and the next `}`. */
+function hasHashTag(key: string): boolean {
+  const start = key.indexOf('{')
+  return start !== -1 && key.indexOf('}', start) > start + 1
 }

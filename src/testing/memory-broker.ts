@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { EncodedMessage, MessageHeaders } from '../codec/index.ts'
+import type { EncodedMessage } from '../codec/index.ts'
 import {
   type DeadLetterReason,
   type OutgoingMessage,
@@ -9,31 +9,8 @@ import {
   type StoredDeadLetter,
   type Wait,
 } from '../transport/index.ts'
-
-/** A message that a group has not settled. */
-export interface PendingMessage {
-  readonly id: string
-  readonly key: string | undefined
-  readonly headers: MessageHeaders
-  readonly body: string | Uint8Array
-  /** Number of attempts that have started, or may have started before a crash. */
-  attemptsStarted: number
-  settledHandlers: readonly string[]
-  /** The handlers that a replay is for; undefined if all are, or the message was not replayed. */
-  readonly replayTarget: ReplayTarget | undefined
-  /** The consumer that holds the message; undefined while it waits for redelivery. */
-  consumer: string | undefined
-}
-
-/** A message that waits for an attempt of one handler. */
-interface WaitingMessage {
-  readonly original: StoredMessage
-  readonly target: ReplayTarget
-  /** By the monotonic clock; Infinity while it waits behind another. */
-  dueAt: number
-}
-
-type StoredMessage = Pick<PendingMessage, 'id' | 'key' | 'headers' | 'body'>
+import type { PendingMessage, StoredMessage } from './memory-message.ts'
+import { MemoryWaits } from './memory-waits.ts'
 
 interface Group {
   position: number
@@ -42,32 +19,7 @@ interface Group {
   readonly pending: Map<string, PendingMessage>
   /** The consumers that share the aggregates; see {@link MemoryBroker.take}. */
   readonly sharing: Set<string>
-  /** By the place of the message: its id and the name of the handler. */
-  readonly waiting: Map<string, WaitingMessage>
-  /** The places of messages that keep their order, by handler and key. */
-  readonly orders: Map<string, string[]>
-}
-
-/** The messages that keep their order among each other. */
-function orderOf({ key, id }: PendingMessage, handlerName: string): string {
-  return `${handlerName} ${key ?? `\0${id}`}`
-}
-
-/** Stays the same while the message waits several times. */
-function placeOf({ id, replayTarget }: PendingMessage, handlerName: string): string {
-  return replayTarget?.earlier?.place ?? `${id} ${handlerName}`
-}
-
-function waitingCopy(
-  { id, key, headers, body }: PendingMessage,
-  { handlerName, attempts, firstFailedAt }: Pick<Wait, 'handlerName' | 'attempts' | 'firstFailedAt'>,
-  place: string | undefined,
-): Omit<WaitingMessage, 'dueAt'> {
-  const earlier = { attempts, firstFailedAt, place }
-  return {
-    original: { id, key, headers, body },
-    target: { handlerNames: [handlerName], settledHandlers: [], earlier },
-  }
+  readonly waits: MemoryWaits
 }
 
 /** The state of a message that no consumer has seen. */
@@ -161,8 +113,7 @@ export class MemoryBroker {
       types: new Set(),
       pending: new Map(),
       sharing: new Set(),
-      waiting: new Map(),
-      orders: new Map(),
+      waits: new MemoryWaits(),
     })
     return true
   }
@@ -247,76 +198,48 @@ export class MemoryBroker {
   }
 
   /** @internal Keeps a copy of a message until the wait is over. */
-  postpone(groupName: string, id: string, { delayMs, keepsOrder, ...wait }: Wait): boolean {
-    const group = this.#groups.get(groupName)
-    const message = group?.pending.get(id)
+  postpone(groupName: string, id: string, wait: Wait): boolean {
+    const { group, message } = this.#pending(groupName, id)
     if (group === undefined || message === undefined) return false
-    const place = placeOf(message, wait.handlerName)
-    const order = keepsOrder ? this.#join(group, orderOf(message, wait.handlerName), place) : [place]
-    const dueAt = order[0] === place ? performance.now() + delayMs : Number.POSITIVE_INFINITY
-    group.waiting.set(place, { ...waitingCopy(message, wait, keepsOrder ? place : undefined), dueAt })
+    group.waits.postpone(message, wait)
     return true
   }
 
   /** @internal Keeps a copy of a message behind those that wait in order. @returns false if none waits. */
   waitBehind(groupName: string, id: string, handlerName: string): boolean | undefined {
-    const group = this.#groups.get(groupName)
-    const message = group?.pending.get(id)
-    if (group === undefined || message === undefined) return undefined
-    const order = orderOf(message, handlerName)
-    if (!group.orders.has(order)) return false
-    const place = placeOf(message, handlerName)
-    // After a crash, the copy may exist.
-    if (group.orders.get(order)?.includes(place) === true) return true
-    this.#join(group, order, place)
-    const wait = { handlerName, attempts: 0, firstFailedAt: new Date() }
-    group.waiting.set(place, { ...waitingCopy(message, wait, place), dueAt: Number.POSITIVE_INFINITY })
-    return true
+    const { group, message } = this.#pending(groupName, id)
+    return message && group?.waits.waitBehind(message, handlerName)
   }
 
   /** @internal Lets the message behind this one follow. */
-  passOn(groupName: string, id: string, { handlerNames, earlier }: ReplayTarget): boolean {
-    const group = this.#groups.get(groupName)
-    const message = group?.pending.get(id)
+  passOn(groupName: string, id: string, target: ReplayTarget): boolean {
+    const { group, message } = this.#pending(groupName, id)
     if (group === undefined || message === undefined) return false
-    const key = orderOf(message, handlerNames[0] ?? '')
-    const order = group.orders.get(key)
-    if (order?.[0] !== earlier?.place) return true
-    order?.shift()
-    const [next] = order ?? []
-    const waiting = next === undefined ? undefined : group.waiting.get(next)
-    if (waiting === undefined) group.orders.delete(key)
-    else waiting.dueAt = performance.now()
+    group.waits.passOn(message, target)
     return true
   }
 
-  #join(group: Group, key: string, place: string): readonly string[] {
-    const order = group.orders.get(key) ?? []
-    if (!order.includes(place)) order.push(place)
-    group.orders.set(key, order)
-    return order
+  #pending(groupName: string, id: string) {
+    const group = this.#groups.get(groupName)
+    return { group, message: group?.pending.get(id) }
   }
 
   /** @internal Delivers the messages whose waits are over. @returns how long the next one waits, in milliseconds. */
   release(groupName: string): number | undefined {
     const group = this.#groups.get(groupName)
     if (group === undefined) return undefined
-    const { waiting, pending } = group
-    const now = performance.now()
-    const due = [...waiting].filter(([, { dueAt }]) => dueAt <= now).sort(([, a], [, b]) => a.dueAt - b.dueAt)
-    for (const [key, { original, target }] of due) {
-      waiting.delete(key)
+    const due = group.waits.takeDue()
+    for (const { original, target } of due) {
       const id = this.#id()
-      pending.set(id, { ...original, id, ...FRESH, replayTarget: target })
+      group.pending.set(id, { ...original, id, ...FRESH, replayTarget: target })
     }
     if (due.length > 0) this.#changed()
-    const next = Math.min(...[...waiting.values()].map(({ dueAt }) => dueAt))
-    return next === Number.POSITIVE_INFINITY ? undefined : Math.max(0, next - now)
+    return group.waits.nextInMs()
   }
 
   /** @internal Number of messages of a group that wait. */
   waitingCount(groupName: string): number {
-    return this.#groups.get(groupName)?.waiting.size ?? 0
+    return this.#groups.get(groupName)?.waits.size ?? 0
   }
 
   /** @internal */

@@ -90,6 +90,7 @@ describe('defaults', () => {
       newerVersions: 'tolerate',
       unhandledEvents: 'skip',
       handoverTimeoutMs: 600_000,
+      broadcast: false,
       logger: undefined,
       // Derived from the options.
       names: {

@@ -92,11 +92,10 @@ it('shares the partitions evenly, and leaves one consumer and one on standby for
 it('refuses another number of partitions, and none, for the same group', async () => {
   const { all, worker } = group()
   await worker('first')
-  const refusals = [{ partitions: 4 }, { partitions: 1 }].map(async (other) => {
+  for (const other of [{ partitions: 4 }, { partitions: 1 }]) {
     const bus = createBus({ ...all, ...other })
-    return bus.startConsuming()
-  })
-  for (const refusal of refusals) await expect(refusal).rejects.toMatchObject({ code: 'TOPOLOGY_CONFLICT' })
+    await expect(bus.startConsuming()).rejects.toMatchObject({ code: 'TOPOLOGY_CONFLICT' })
+  }
 })
 
 it('gives a message that is sent to the name of the group to its partition', async () => {

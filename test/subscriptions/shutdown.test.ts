@@ -140,7 +140,7 @@ describe('stop', () => {
       await Promise.all([manager.stop(), manager.stop()])
       expect(await manager.stop()).toMatchObject({ phase: 'completed' })
       expect(manager.isStarted).toBe(false)
-      expect(() => manager.stop({ timeoutMs: -1 })).toThrow(ConfigError)
+      await expect(manager.stop({ timeoutMs: -1 })).rejects.toThrow(ConfigError)
     }
   })
 })

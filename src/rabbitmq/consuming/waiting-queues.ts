@@ -73,8 +73,12 @@ export class RabbitMQWaitingQueues implements WaitingStore {
     return waits === undefined || waits.length === 0 ? undefined : Math.max(0, Math.min(...waits))
   }
 
-  /** Moves the messages that have stayed long enough. @returns how long the next one stays, if there is one. */
+  /**
+   * Moves the messages that have stayed long enough.
+   * @returns how long the next one stays, and those that were moved to another queue, or to the end of this one.
+   */
   async #releaseFrom(channel: AmqpChannel, holdMs: number): Promise<readonly number[]> {
+    const held: number[] = []
     for (;;) {
       const due: AmqpMessage[] = []
       let next: number | undefined
@@ -88,23 +92,24 @@ export class RabbitMQWaitingQueues implements WaitingStore {
           next = leftMs
         }
       }
-      await Promise.all(due.map((message) => this.#move(channel, message)))
-      if (due.length < PAGE) return next === undefined ? [] : [next]
+      const moved = await Promise.all(due.map((message) => this.#move(channel, message)))
+      held.push(...moved.filter((stayMs) => stayMs !== undefined))
+      if (due.length < PAGE) return next === undefined ? held : [...held, next]
     }
   }
 
-  async #move(channel: AmqpChannel, message: AmqpMessage): Promise<void> {
+  /** @returns how long the message stays where it is now; undefined if its wait is over. */
+  async #move(channel: AmqpChannel, message: AmqpMessage): Promise<number | undefined> {
     const dueAt = timeOf(message, DUE)
     const copy = copyOf(message, {})
-    await this.#parts.publisher.publishRaw(
-      dueAt > Date.now() ? this.#held(copy, dueAt) : this.#returned(copy),
-    )
+    const leftMs = dueAt - Date.now()
+    await this.#parts.publisher.publishRaw(leftMs > 0 ? this.#held(copy, dueAt) : this.#returned(copy))
     channel.ack(message)
+    return leftMs > 0 ? holdFor(leftMs) : undefined
   }
 
   #held({ content, properties }: Copy, dueAt: number): AmqpOutgoing {
-    const leftMs = dueAt - Date.now()
-    const holdMs = HOLDS_MS.findLast((candidate) => candidate <= leftMs) ?? SHORTEST_MS
+    const holdMs = holdFor(dueAt - Date.now())
     const headers = { ...properties.headers, [DUE]: String(dueAt), [UNTIL]: String(Date.now() + holdMs) }
     return {
       exchange: '',
@@ -144,6 +149,11 @@ export class RabbitMQWaitingQueues implements WaitingStore {
 }
 
 type Copy = Pick<AmqpOutgoing, 'content' | 'properties'>
+
+/** How long a message stays in its next queue. */
+function holdFor(leftMs: number): number {
+  return HOLDS_MS.findLast((candidate) => candidate <= leftMs) ?? SHORTEST_MS
+}
 
 /** A message without the header counts as due: it must not wait forever. */
 function timeOf({ properties }: AmqpMessage, header: string): number {

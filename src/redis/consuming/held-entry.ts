@@ -99,7 +99,8 @@ export class HeldEntry implements Delivery {
   }
 
   describe(): Readonly<Record<string, string>> {
-    return { 'messaging.destination.partition.id': String(this.stream.partition) }
+    const { isOnly, partition } = this.stream
+    return isOnly ? {} : { 'messaging.destination.partition.id': String(partition) }
   }
 
   begin(): boolean {

@@ -1,0 +1,21 @@
+import type { MessageHeaders } from '../codec/index.ts'
+import type { ReplayTarget } from '../transport/index.ts'
+
+/** A message of a `MemoryBroker`'s log. */
+export interface StoredMessage {
+  readonly id: string
+  readonly key: string | undefined
+  readonly headers: MessageHeaders
+  readonly body: string | Uint8Array
+}
+
+/** A message that a group has not settled. */
+export interface PendingMessage extends StoredMessage {
+  /** Number of attempts that have started, or may have started before a crash. */
+  attemptsStarted: number
+  settledHandlers: readonly string[]
+  /** The handlers that a replay is for; undefined if all are, or the message was not replayed. */
+  readonly replayTarget: ReplayTarget | undefined
+  /** The consumer that holds the message; undefined while it waits for redelivery. */
+  consumer: string | undefined
+}

@@ -1,0 +1,100 @@
+import type { ReplayTarget, Wait } from '../transport/index.ts'
+import type { PendingMessage, StoredMessage } from './memory-message.ts'
+
+/** A message that waits for an attempt of one handler. */
+export interface WaitingMessage {
+  readonly original: StoredMessage
+  readonly target: ReplayTarget
+  /** By the monotonic clock; Infinity while it waits behind another. */
+  dueAt: number
+}
+
+/** The messages of a group that wait long for an attempt of one handler. */
+export class MemoryWaits {
+  /** By the place of the message: its id and the name of the handler. */
+  readonly #waiting = new Map<string, WaitingMessage>()
+  /** The places of messages that keep their order, by handler and key. */
+  readonly #orders = new Map<string, string[]>()
+
+  get size(): number {
+    return this.#waiting.size
+  }
+
+  /** Keeps a copy of a message until the wait is over. */
+  postpone(message: PendingMessage, { delayMs, keepsOrder, ...wait }: Wait): void {
+    const place = placeOf(message, wait.handlerName)
+    const order = keepsOrder ? this.#join(orderOf(message, wait.handlerName), place) : [place]
+    const dueAt = order[0] === place ? performance.now() + delayMs : Number.POSITIVE_INFINITY
+    this.#waiting.set(place, { ...waitingCopy(message, wait, keepsOrder ? place : undefined), dueAt })
+  }
+
+  /** Keeps a copy of a message behind those that wait in order. @returns false if none waits. */
+  waitBehind(message: PendingMessage, handlerName: string): boolean {
+    const order = orderOf(message, handlerName)
+    if (!this.#orders.has(order)) return false
+    const place = placeOf(message, handlerName)
+    // After a crash, the copy may exist.
+    if (this.#orders.get(order)?.includes(place) === true) return true
+    this.#join(order, place)
+    const wait = { handlerName, attempts: 0, firstFailedAt: new Date() }
+    this.#waiting.set(place, { ...waitingCopy(message, wait, place), dueAt: Number.POSITIVE_INFINITY })
+    return true
+  }
+
+  /** Lets the message behind this one follow. */
+  passOn(message: PendingMessage, { handlerNames, earlier }: ReplayTarget): void {
+    const key = orderOf(message, handlerNames[0] ?? '')
+    const order = this.#orders.get(key)
+    if (order?.[0] !== earlier?.place) return
+    order?.shift()
+    const [next] = order ?? []
+    const waiting = next === undefined ? undefined : this.#waiting.get(next)
+    if (waiting === undefined) this.#orders.delete(key)
+    else waiting.dueAt = performance.now()
+  }
+
+  /** Removes the messages whose waits are over, and returns them in the order in which they are due. */
+  takeDue(): readonly WaitingMessage[] {
+    const now = performance.now()
+    const due = [...this.#waiting]
+      .filter(([, { dueAt }]) => dueAt <= now)
+      .sort(([, a], [, b]) => a.dueAt - b.dueAt)
+    for (const [place] of due) this.#waiting.delete(place)
+    return due.map(([, message]) => message)
+  }
+
+  /** How long the next message waits, in milliseconds; undefined if none is due at a known time. */
+  nextInMs(): number | undefined {
+    const next = Math.min(...[...this.#waiting.values()].map(({ dueAt }) => dueAt))
+    return next === Number.POSITIVE_INFINITY ? undefined : Math.max(0, next - performance.now())
+  }
+
+  #join(key: string, place: string): readonly string[] {
+    const order = this.#orders.get(key) ?? []
+    if (!order.includes(place)) order.push(place)
+    this.#orders.set(key, order)
+    return order
+  }
+}
+
+/** The messages that keep their order among each other. */
+function orderOf({ key, id }: PendingMessage, handlerName: string): string {
+  return `${handlerName} ${key ?? `\0${id}`}`
+}
+
+/** Stays the same while the message waits several times. */
+function placeOf({ id, replayTarget }: PendingMessage, handlerName: string): string {
+  return replayTarget?.earlier?.place ?? `${id} ${handlerName}`
+}
+
+function waitingCopy(
+  { id, key, headers, body }: PendingMessage,
+  { handlerName, attempts, firstFailedAt }: Pick<Wait, 'handlerName' | 'attempts' | 'firstFailedAt'>,
+  place: string | undefined,
+): Omit<WaitingMessage, 'dueAt'> {
+  const earlier = { attempts, firstFailedAt, place }
+  return {
+    original: { id, key, headers, body },
+    target: { handlerNames: [handlerName], settledHandlers: [], earlier },
+  }
+}
