@@ -11,6 +11,9 @@ export const SHARED = {
   maxInFlight: 40,
 } as const satisfies SceneOptions
 
+/** How long the handlers of every other worker take, in milliseconds: workers that compete overtake each other. */
+const HANDLER_MS = [4, 1] as const
+
 /** Rounds that are published together. */
 const BACKLOG = 4
 
@@ -31,6 +34,7 @@ export class OrderedWorkers {
   readonly #aggregates: readonly string[]
   readonly #gone = new Set<string>()
   #rounds = 0
+  #workers = 0
 
   static async start(scene: Scene, aggregates: number): Promise<OrderedWorkers> {
     const first = await scene.consumer(() => undefined, SHARED)
@@ -49,11 +53,13 @@ export class OrderedWorkers {
     worker: string,
     subscribe: (bus: BrokerEventBus, handler: (event: Noted) => unknown) => void,
   ): Promise<BrokerEventBus> {
+    const takesMs = HANDLER_MS[this.#workers % 2]
+    this.#workers += 1
     const handler = async ({ aggregateId, n }: Noted) => {
       // A process that was killed would run no handler.
       if (this.#gone.has(worker)) return
       this.runs.push({ worker, aggregateId, n, time: process.hrtime.bigint() })
-      await new Promise((resolve) => setTimeout(resolve, 1))
+      await new Promise((resolve) => setTimeout(resolve, takesMs))
     }
     return this.#scene.consumer((bus) => subscribe(bus, handler), SHARED)
   }
