@@ -40,6 +40,8 @@ export interface TortureOptions {
   readonly breakage?: Breakage | Tampering
   /** Number of partitions on Redis and RabbitMQ. From 2 on, the order is judged across the group. Default 1. */
   readonly partitions?: number
+  /** Aggregates of each producer. Default 12, with partitions 100. */
+  readonly aggregates?: number
   /** Minimum number of faults, even if the run takes longer on a slow machine. Default 0. */
   readonly leastFaults?: number
   /** Minimum and maximum time between two faults, in milliseconds. Default 1,500 to 6,000. */
@@ -120,7 +122,7 @@ class TortureRun {
     this.#stage = new Stage({
       ...{ broker: broker.broker, port, folder },
       ...{ history: this.#history, random: this.#random, breakage, partitions },
-      aggregates: partitions > 1 ? PARTITIONED_AGGREGATES : AGGREGATES,
+      aggregates: options.aggregates ?? (partitions > 1 ? PARTITIONED_AGGREGATES : AGGREGATES),
     })
     const watch = new SecretWatch((what) => this.#history.record({ kind: 'leaked', what }))
     const names = { consumerGroup: 'operator', consumerName: 'operator' }
