@@ -1,3 +1,4 @@
+import { toError } from '../../errors.ts'
 import { sleep } from '../../kit/time.ts'
 import type { AmqpChannel, AmqpConnection } from '../client/client.ts'
 import { channelCloser } from '../client/closing.ts'
@@ -5,6 +6,9 @@ import { seatQueueOf } from '../client/names.ts'
 import type { RabbitMQTopology } from '../client/topology.ts'
 import type { ResolvedRabbitMQOptions } from '../options.ts'
 import type { Seats } from './shares.ts'
+
+/** The broker's text for a queue that has an exclusive consumer. */
+const IN_USE = /in exclusive use/
 
 /** Longest pause after two workers wanted the same seat, in milliseconds. */
 const MAX_PAUSE_MS = 50
@@ -87,12 +91,13 @@ export class RabbitMQSeats {
     else await leave()
   }
 
-  /** @returns false if another worker may have the seat. */
+  /** @returns false if another worker may have the seat. @throws the broker's error, for example for a missing right. */
   async #consume(channel: AmqpChannel, queue: string): Promise<boolean> {
     try {
       await channel.consume(queue, () => undefined, { exclusive: true })
-    } catch {
-      return false
+    } catch (error) {
+      if (IN_USE.test(toError(error).message)) return false
+      throw error
     }
     if (this.#options.queueType === 'classic') return true
     // A quorum queue accepts several exclusive consumers. Two of them may both see the other, and both leave.
