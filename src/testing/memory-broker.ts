@@ -185,13 +185,18 @@ export class MemoryBroker {
   deadLetter(groupName: string, id: string, reason: DeadLetterReason): void {
     const message = this.#groups.get(groupName)?.pending.get(id)
     if (message === undefined) return
-    const original: StoredMessage = { id, key: message.key, headers: message.headers, body: message.body }
+    const { replays = {} } = message
+    const original: StoredMessage = {
+      ...{ id, key: message.key, headers: message.headers, body: message.body },
+      replays,
+    }
     const letterId = this.#id()
     this.#deadLetters.set(letterId, {
       id: letterId,
       message: original,
       reason,
       source: `log ${id}`,
+      ...replays,
       original,
     })
     this.settle(groupName, id)
@@ -252,6 +257,18 @@ export class MemoryBroker {
     return this.#deadLetters.delete(id)
   }
 
+  /** @internal Stores a dead letter that was read elsewhere. */
+  appendDeadLetter({ message, ...letter }: Omit<StoredDeadLetter, 'id'>, group: string): void {
+    const id = this.#id()
+    const { replayCount, lastReplayedAt } = letter
+    const original: StoredMessage = {
+      ...{ id, ...message, key: message.headers['aggregate_id'] },
+      replays: { replayCount, lastReplayedAt },
+    }
+    const reason = { ...letter.reason, consumerGroup: letter.reason.consumerGroup ?? group }
+    this.#deadLetters.set(id, { ...letter, id, message: original, reason, original })
+  }
+
   /** @internal Moves a dead letter to the pending messages of a group. */
   replay(id: string, request: ReplayRequest): boolean {
     const letter = this.#deadLetters.get(id)
@@ -265,7 +282,9 @@ export class MemoryBroker {
     const replayId = this.#id()
     this.#groups.get(groupName)?.pending.set(replayId, {
       ...letter.original,
+      ...request.message,
       id: replayId,
+      replays: { replayCount: (letter.replayCount ?? 0) + 1, lastReplayedAt: new Date() },
       attemptsStarted: 0,
       settledHandlers: [],
       replayTarget: handlerNames.length === 0 ? undefined : { handlerNames, settledHandlers },

@@ -1,4 +1,11 @@
-export { readReason, writeReason } from './dead-letter-fields.ts'
+export {
+  type ReplayHistory,
+  readReason,
+  readReplays,
+  writeImported,
+  writeReason,
+  writeReplay,
+} from './dead-letter-fields.ts'
 export { ConnectionError, MessageRefusedError, PublishTimeoutError } from './errors.ts'
 export type { BusNotice, BusNoticeListener } from './notices.ts'
 export { type ReplayDestination, replayDestination } from './replay-destination.ts'
@@ -11,8 +18,18 @@ export {
   waitHeader,
 } from './replay-headers.ts'
 export { isRecorded } from './settled-handlers.ts'
+export {
+  type ActionOutcome,
+  type SweepAction,
+  type SweepOptions,
+  type SweepReport,
+  SweepRun,
+  type SweepVerdict,
+  type SweptLetter,
+} from './sweep.ts'
 export type {
   Consumption,
+  DeadLetterListing,
   DeadLetterPage,
   DeadLetterReason,
   DeadLetterStore,

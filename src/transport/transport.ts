@@ -1,6 +1,7 @@
 import type { EncodedEvent, EncodedMessage, MessageHeaders } from '../codec/index.ts'
 import type { BusNotice } from './notices.ts'
 import type { ReplayTarget } from './replay-headers.ts'
+import type { SweepOptions, SweepReport, SweepVerdict } from './sweep.ts'
 import type { Wait, WaitingStore } from './waiting.ts'
 
 /**
@@ -171,6 +172,9 @@ export interface StoredDeadLetter {
   readonly reason: Partial<DeadLetterReason>
   /** Where the message came from: a stream and id, a queue, a topic with partition and offset. */
   readonly source: string | undefined
+  /** How often the message was replayed before it became this dead letter. Undefined or 0 if never. */
+  readonly replayCount?: number | undefined
+  readonly lastReplayedAt?: Date | undefined
 }
 
 export interface DeadLetterPage {
@@ -187,12 +191,28 @@ export interface ReplayRequest {
   readonly handlerNames?: readonly string[] | undefined
   /** Counts as the group that failed if the dead letter names none. */
   readonly fallbackGroup: string
+  /** The message to store instead of that of the dead letter. */
+  readonly message?: OutgoingMessage | undefined
+}
+
+/** Which dead letters a list shows, and in which order. */
+export interface DeadLetterListing {
+  readonly order: 'oldest' | 'newest'
+  /** The consumer group that the dead letters are of; the list may contain others. Default: all. */
+  readonly group?: string | undefined
+  /** True for a dead letter that belongs on the list. */
+  readonly matches: (letter: StoredDeadLetter) => boolean
+  /** Stops the scan; the page then holds what was found. */
+  readonly signal?: AbortSignal | undefined
 }
 
 /** The dead letter queue of a broker. It knows messages, not events. */
 export interface DeadLetterStore {
-  /** Lists dead letters, oldest first. Reading changes nothing. */
-  list(limit: number, cursor: string | undefined): Promise<DeadLetterPage>
+  /**
+   * Lists dead letters, by default all, oldest first. Reading changes nothing.
+   * @param listing - with a cursor, the listing of the page before.
+   */
+  list(limit: number, cursor: string | undefined, listing?: DeadLetterListing): Promise<DeadLetterPage>
   get(id: string): Promise<StoredDeadLetter | undefined>
   /**
    * @param group - counts the dead letters of this consumer group, and those that name no group. Default: all.
@@ -206,6 +226,17 @@ export interface DeadLetterStore {
   replay(id: string, request: ReplayRequest): Promise<boolean>
   /** @returns the number of dead letters that existed. */
   remove(ids: readonly string[]): Promise<number>
+  /**
+   * Visits the dead letters that exist at the start, once each, oldest first within a group, and does what the verdicts say.
+   * A replay stores the message before it removes the dead letter: at any moment, each message is in one place at least.
+   * Takes time in proportion to the number of dead letters. `SweepRun` does what all stores have in common.
+   */
+  sweep(visit: (letter: StoredDeadLetter) => SweepVerdict, options: SweepOptions): Promise<SweepReport>
+  /**
+   * Stores a dead letter that was read elsewhere, with its headers, body and reason.
+   * @param group - of the dead letter, if its reason names none.
+   */
+  append(letter: Omit<StoredDeadLetter, 'id'>, group: string): Promise<void>
 }
 
 /**

@@ -117,7 +117,7 @@ redis.pcall('UNLINK', KEYS[3])
 return 1`
 
 /**
- * KEYS: dead letters, replays; ARGV: id, header name, header value. Moves a dead letter to the replay stream, without
+ * KEYS: dead letters, replays; ARGV: id, then the fields to add, of which the first is the header of a replay. Moves a dead letter to the replay stream, without
  * the fields that dead-lettering added. Returns 0 if it does not exist, 2 if it has more fields than Lua can pass to
  * one command.
  */
@@ -134,8 +134,7 @@ for i = 1, #all, 2 do
     fields[#fields + 1] = all[i + 1]
   end
 end
-fields[#fields + 1] = ARGV[2]
-fields[#fields + 1] = ARGV[3]
+for i = 2, #ARGV do fields[#fields + 1] = ARGV[i] end
 redis.call('XDEL', KEYS[1], '0-0')
 redis.call('XADD', KEYS[2], '*', unpack(fields))
 redis.call('XDEL', KEYS[1], ARGV[1])
