@@ -168,7 +168,8 @@ function groupTypesOf(broker: MemoryBroker, group: string): GroupTypeStore {
 function deadLettersOf(broker: MemoryBroker): DeadLetterStore {
   const find = (id: string) => broker.deadLetters().find((letter) => letter.id === id)
   return {
-    list: (limit, cursor, { order = 'oldest', matches = () => true } = {}) => {
+    list: (limit, cursor, listing) => {
+      const { order, matches } = listing ?? { order: 'oldest', matches: () => true }
       const all = order === 'oldest' ? broker.deadLetters() : broker.deadLetters().toReversed()
       const start = cursor === undefined ? 0 : all.findIndex(({ id }) => id === cursor) + 1
       const further = all.slice(start).filter(matches)

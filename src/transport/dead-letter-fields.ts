@@ -62,7 +62,7 @@ export function writeImported(
     failedAt: now,
     ...definedOnly(reason),
   })
-  const absent = new Set(
+  const absent = new Set<string>(
     Object.entries(FIELD_OF).flatMap(([name, field]) =>
       reason[name as keyof typeof FIELD_OF] === undefined ? [field] : [],
     ),

@@ -4,7 +4,7 @@ import { resolveOptions } from '../../kit/options.ts'
 import type { DeadLetterStore, ReplayRequest, StoredDeadLetter } from '../../transport/transport.ts'
 import type { Actor, AuditTrail, Change } from '../audit.ts'
 import { HandlerNotFoundError } from '../errors.ts'
-import { changeAll } from './bulk-change.ts'
+import { type BulkChange, changeAll } from './bulk-change.ts'
 import {
   type BulkOptions,
   type BulkProgress,
@@ -330,7 +330,7 @@ export class DeadLetterQueue {
 
   async #change(
     action: Change['action'],
-    bulk: Parameters<typeof changeAll>[2] & { readonly options: ResolvedBulkOptions },
+    bulk: BulkChange & { readonly options: ResolvedBulkOptions & Partial<typeof destination> },
   ): Promise<number> {
     const { filter, options } = bulk
     await this.#connect()

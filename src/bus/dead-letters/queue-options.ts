@@ -149,7 +149,10 @@ export function changeOf(
   }
 }
 
-export function replayTargetOf({ handlers, group }: Partial<typeof destination>): Record<string, unknown> {
+export function replayTargetOf({ handlers, group }: {
+  readonly handlers?: readonly string[] | undefined
+  readonly group?: string | undefined
+}): Record<string, unknown> {
   return { ...(handlers !== undefined && { handlers }), ...(group !== undefined && { group }) }
 }
 

@@ -93,7 +93,6 @@ export function deadLetterOf(
 /** A dead letter that was read elsewhere. */
 export function importedLetter(names: RabbitMQNames, letter: Omit<StoredDeadLetter, 'id'>): AmqpOutgoing {
   const { headers, body } = letter.message
-  const reason = { ...letter.reason, consumerGroup: letter.reason.consumerGroup }
   return {
     exchange: '',
     routingKey: names.deadLetterQueue,
@@ -104,7 +103,7 @@ export function importedLetter(names: RabbitMQNames, letter: Omit<StoredDeadLett
         ...keptHeaders(headers),
         [ORIGINAL_ROUTING_KEY]: originalKeyOf(headers),
         [LETTER_TAG]: newTag(),
-        ...headersOf(writeImported({ ...letter, reason })),
+        ...headersOf(writeImported(letter)),
       },
     ),
   }

@@ -1,6 +1,7 @@
 import { ConfigError } from '../../index.ts'
 import { broadcastTests } from './broadcasts.ts'
 import type { DescribeEventBusOptions } from './bus-under-test.ts'
+import { bulkLetterTests } from './bulk-letters.ts'
 import { CAPABILITIES, type Capability } from './capabilities.ts'
 import type { ConformanceTest } from './conformance-test.ts'
 import { deadLetterTests } from './dead-letters.ts'
@@ -48,6 +49,7 @@ const SUITE: Readonly<Record<string, readonly ConformanceTest[]>> = {
   order: [...orderTests, ...sharedOrderTests],
   'dead letters': deadLetterTests,
   replays: replayTests,
+  'dead letters in bulk': bulkLetterTests,
   poison: poisonTests,
   broadcast: broadcastTests,
   evolution: [...evolutionTests, ...versionTests],
