@@ -1,6 +1,12 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
-import { type Delivery, type HandlingMiddleware, replayTarget, type StoredDeadLetter, type Wait } from '../../src/index.ts'
+import {
+  type Delivery,
+  type HandlingMiddleware,
+  replayTarget,
+  type StoredDeadLetter,
+  type Wait,
+} from '../../src/index.ts'
 import {
   type CreateBus,
   type DescribeEventBusOptions,
@@ -576,7 +582,9 @@ const FAULTS: readonly Fault[] = [
         },
       }),
     }),
-    caughtBy: ['replays in bulk exactly the dead letters that match, once, and leaves the others as they are'],
+    caughtBy: [
+      'replays in bulk exactly the dead letters that match, once, and leaves the others as they are',
+    ],
   },
   {
     what: 'keeps no dead letter of a sweep where it was',
@@ -597,7 +605,9 @@ const FAULTS: readonly Fault[] = [
         },
       }),
     }),
-    caughtBy: ['replays in bulk exactly the dead letters that match, once, and leaves the others as they are'],
+    caughtBy: [
+      'replays in bulk exactly the dead letters that match, once, and leaves the others as they are',
+    ],
   },
   {
     what: 'goes on with a sweep that was cancelled',
@@ -606,9 +616,7 @@ const FAULTS: readonly Fault[] = [
         sweep: (visit, options) => deadLetters.sweep(visit, { ...options, signal: undefined }),
       }),
     }),
-    caughtBy: [
-      'loses no dead letter when a bulk replay is cancelled, and continues it with the next call',
-    ],
+    caughtBy: ['loses no dead letter when a bulk replay is cancelled, and continues it with the next call'],
   },
   {
     what: 'does not wait before a batch of a sweep',

@@ -149,7 +149,10 @@ export function changeOf(
   }
 }
 
-export function replayTargetOf({ handlers, group }: {
+export function replayTargetOf({
+  handlers,
+  group,
+}: {
   readonly handlers?: readonly string[] | undefined
   readonly group?: string | undefined
 }): Record<string, unknown> {

@@ -235,7 +235,8 @@ export class RabbitMQDeadLetterQueue {
   }
 
   #swept(channel: AmqpChannel, { id, message }: QueuedLetter): SweptMessage {
-    return { letter: readLetter(this.#names, id, message), message, channel, queue: this }
+    const letter = readLetter(this.#names, `${this.group}/${id}`, message)
+    return { letter, message, channel, queue: this }
   }
 
   /** @param targets - the addresses that are known already. */

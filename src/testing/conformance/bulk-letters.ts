@@ -10,6 +10,7 @@ import type {
 } from '../../index.ts'
 import { test } from './conformance-test.ts'
 import { Marked, Noted, noted } from './events.ts'
+import { Probe } from './probe.ts'
 import { Recording } from './recording.ts'
 import type { Scene } from './scene.ts'
 
@@ -45,6 +46,21 @@ async function deadLetters(scene: Scene, bus: BrokerEventBus, count: number): Pr
     () => bus.getStats(),
   )
   return events
+}
+
+/** A dead letter of the handler `works` of the group `main`, as an export. */
+function exportOf(event: Noted): ExportedLetter {
+  const { eventId, eventType, aggregateId, aggregateType } = event
+  return {
+    version: 1,
+    id: '',
+    headers: {
+      ...{ event_id: eventId, event_type: eventType },
+      ...{ aggregate_id: aggregateId, aggregate_type: aggregateType },
+    },
+    body: JSON.stringify(event),
+    fields: { dlq_consumer_group: 'main', dlq_handlers: '["works"]' },
+  }
 }
 
 const numbersOf = (letters: readonly DeadLetter[]) =>
@@ -137,7 +153,10 @@ export const bulkLetterTests = [
       expected.map(({ id }) => id),
     )
     assert.equal(progress.at(-1)?.changed, 6)
-    assert.ok(progress.some(({ changed }) => changed === 4), 'no progress after a batch of 4')
+    assert.ok(
+      progress.some(({ changed }) => changed === 4),
+      'no progress after a batch of 4',
+    )
   }),
 
   test('loses no dead letter when a bulk replay is cancelled, and continues it with the next call', {
@@ -309,5 +328,35 @@ export const bulkLetterTests = [
     )
     const line = scene.log.lines.find(({ message }) => message === 'operator change done')
     assert.deepEqual([line?.fields['by'], line?.fields['count']], ['anna', 1])
+  }),
+
+  test('loses no dead letter when processes that replay are killed, and repeats at most one for each', {
+    needs: ['deadLetters', 'processes'],
+    needsModule: true,
+  }, async (scene) => {
+    const { bus, works } = await failingBus(scene)
+    const events = Array.from({ length: 100 }, (_, n) => noted('Order-1', n))
+    assert.equal(await bus.deadLetters.import(events.map(exportOf)), 100)
+
+    for (const killed of [1, 2]) {
+      const probe = new Probe(scene, 'replay')
+      const enough = 1 + Math.floor(Math.random() * 20)
+      await scene.until(
+        `process ${killed} to have replayed ${enough}`,
+        () => probe.linesWith('replayed').some((line) => Number.parseInt(line, 10) >= enough),
+        () => probe.output,
+      )
+      probe.process.kill('SIGKILL')
+      await probe.exitCode()
+    }
+    await bus.deadLetters.replayAll()
+
+    await scene.until(
+      'all events',
+      () => new Set(works.ids).size === 100,
+      () => works.runs.length,
+    )
+    assert.equal(await bus.deadLetters.count(), 0)
+    assert.ok(works.runs.length <= 102, `${works.runs.length} runs for 100 dead letters and 2 kills`)
   }),
 ]

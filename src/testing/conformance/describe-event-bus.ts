@@ -1,7 +1,7 @@
 import { ConfigError } from '../../index.ts'
 import { broadcastTests } from './broadcasts.ts'
-import type { DescribeEventBusOptions } from './bus-under-test.ts'
 import { bulkLetterTests } from './bulk-letters.ts'
+import type { DescribeEventBusOptions } from './bus-under-test.ts'
 import { CAPABILITIES, type Capability } from './capabilities.ts'
 import type { ConformanceTest } from './conformance-test.ts'
 import { deadLetterTests } from './dead-letters.ts'
