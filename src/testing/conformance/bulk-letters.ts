@@ -330,7 +330,7 @@ export const bulkLetterTests = [
     assert.deepEqual([line?.fields['by'], line?.fields['count']], ['anna', 1])
   }),
 
-  test('loses no dead letter when processes that replay are killed, and repeats at most one for each', {
+  test('loses no dead letter when a process that replays is killed, and repeats at most one', {
     needs: ['deadLetters', 'processes'],
     needsModule: true,
   }, async (scene) => {
@@ -338,17 +338,15 @@ export const bulkLetterTests = [
     const events = Array.from({ length: 100 }, (_, n) => noted('Order-1', n))
     assert.equal(await bus.deadLetters.import(events.map(exportOf)), 100)
 
-    for (const killed of [1, 2]) {
-      const probe = new Probe(scene, 'replay')
-      const enough = 1 + Math.floor(Math.random() * 20)
-      await scene.until(
-        `process ${killed} to have replayed ${enough}`,
-        () => probe.linesWith('replayed').some((line) => Number.parseInt(line, 10) >= enough),
-        () => probe.output,
-      )
-      probe.process.kill('SIGKILL')
-      await probe.exitCode()
-    }
+    const probe = new Probe(scene, 'replay')
+    const enough = 1 + Math.floor(Math.random() * 50)
+    await scene.until(
+      `the process to have replayed ${enough}`,
+      () => probe.linesWith('replayed').some((line) => Number.parseInt(line, 10) >= enough),
+      () => probe.output,
+    )
+    probe.process.kill('SIGKILL')
+    await probe.exitCode()
     await bus.deadLetters.replayAll()
 
     await scene.until(
@@ -357,6 +355,6 @@ export const bulkLetterTests = [
       () => works.runs.length,
     )
     assert.equal(await bus.deadLetters.count(), 0)
-    assert.ok(works.runs.length <= 102, `${works.runs.length} runs for 100 dead letters and 2 kills`)
+    assert.ok(works.runs.length <= 101, `${works.runs.length} runs for 100 dead letters`)
   }),
 ]

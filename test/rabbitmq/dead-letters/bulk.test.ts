@@ -83,13 +83,16 @@ it('reads the dead letters of a process that was lost while it held them', async
   const { ids, bus } = await sceneWithLetters()
   const [lost, watching] = [bus(), bus()]
   const held = Promise.withResolvers<void>()
-  const stuck = lost.deadLetters
-    .replayAll({}, { batchSize: 1, onProgress: () => (held.resolve(), new Promise<void>(() => undefined)) })
-    .catch(() => undefined)
+  const onProgress = () => {
+    held.resolve()
+    return new Promise<void>(() => undefined)
+  }
+  void lost.deadLetters.replayAll({}, { batchSize: 1, onProgress }).catch(() => undefined)
   await held.promise
   await lost.shutdown({ timeoutMs: 100 })
 
-  expect(await watching.deadLetters.count()).toBe(LETTERS - 1)
-  expect(await eventIds(watching, 'oldest')).toEqual(ids.slice(1, 4))
-  void stuck
+  // The acknowledgment of the one that was replayed may be lost.
+  const count = await watching.deadLetters.count()
+  expect(count).toBeGreaterThanOrEqual(LETTERS - 1)
+  expect(await eventIds(watching, 'oldest')).toEqual(ids.slice(LETTERS - count).slice(0, 3))
 })
