@@ -6,6 +6,7 @@ export {
   writeReason,
   writeReplay,
 } from './dead-letter-fields.ts'
+export type { SweepOptions, SweepReport, SweepVerdict } from './dead-letter-store.ts'
 export { ConnectionError, MessageRefusedError, PublishTimeoutError } from './errors.ts'
 export type { BusNotice, BusNoticeListener } from './notices.ts'
 export { type ReplayDestination, replayDestination } from './replay-destination.ts'
@@ -18,15 +19,7 @@ export {
   waitHeader,
 } from './replay-headers.ts'
 export { isRecorded } from './settled-handlers.ts'
-export {
-  type ActionOutcome,
-  type SweepAction,
-  type SweepOptions,
-  type SweepReport,
-  SweepRun,
-  type SweepVerdict,
-  type SweptLetter,
-} from './sweep.ts'
+export { type ActionOutcome, type SweepAction, SweepRun, type SweptLetter } from './sweep.ts'
 export type {
   Consumption,
   DeadLetterListing,

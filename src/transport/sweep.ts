@@ -1,30 +1,10 @@
-import type { ReplayRequest, StoredDeadLetter } from './transport.ts'
-
-/** What a sweep does with a dead letter: keep it, remove it, replay it, or keep it and visit no further one (`'end'`). */
-export type SweepVerdict = 'keep' | 'remove' | 'end' | ReplayRequest
-
-export interface SweepOptions {
-  /** Visits the dead letters of this consumer group, and possibly others. Default: all. */
-  readonly group?: string | undefined
-  /**
-   * Maximum number of dead letters that are replayed or removed at once. A crash can duplicate as many replays.
-   */
-  readonly batchSize: number
-  /** Called before each batch, which waits for it. It controls the rate. */
-  readonly beforeBatch: (size: number) => Promise<void>
-  /** Called after each batch and each page; the sweep waits for it. */
-  readonly onProgress: (report: SweepReport) => void | Promise<void>
-  /** If it aborts, the sweep ends after the batch in progress, and keeps the other dead letters. */
-  readonly signal: AbortSignal | undefined
-}
-
-export interface SweepReport {
-  readonly visited: number
-  readonly replayed: number
-  readonly removed: number
-  /** Dead letters that could not be replayed, and were kept. */
-  readonly failures: readonly { readonly id: string; readonly error: Error }[]
-}
+import type {
+  ReplayRequest,
+  StoredDeadLetter,
+  SweepOptions,
+  SweepReport,
+  SweepVerdict,
+} from './dead-letter-store.ts'
 
 /** A dead letter that a sweep visits, with what its store needs to replay or remove it. */
 export interface SweptLetter {

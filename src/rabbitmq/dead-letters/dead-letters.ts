@@ -1,13 +1,7 @@
 import { toError } from '../../errors.ts'
+import type { SweepOptions, SweepReport, SweepVerdict } from '../../transport/dead-letter-store.ts'
 import { MessageRefusedError } from '../../transport/errors.ts'
-import {
-  type ActionOutcome,
-  type SweepAction,
-  type SweepOptions,
-  type SweepReport,
-  SweepRun,
-  type SweepVerdict,
-} from '../../transport/sweep.ts'
+import { type ActionOutcome, type SweepAction, SweepRun } from '../../transport/sweep.ts'
 import type {
   DeadLetterListing,
   DeadLetterPage,

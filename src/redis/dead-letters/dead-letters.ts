@@ -5,17 +5,10 @@ import {
   writeReason,
   writeReplay,
 } from '../../transport/dead-letter-fields.ts'
+import type { SweepOptions, SweepReport, SweepVerdict } from '../../transport/dead-letter-store.ts'
 import { replayDestination } from '../../transport/replay-destination.ts'
 import { REPLAY_HANDLERS, replayHeader } from '../../transport/replay-headers.ts'
-import {
-  type ActionOutcome,
-  type SweepAction,
-  type SweepOptions,
-  type SweepReport,
-  SweepRun,
-  type SweepVerdict,
-  type SweptLetter,
-} from '../../transport/sweep.ts'
+import { type ActionOutcome, type SweepAction, SweepRun, type SweptLetter } from '../../transport/sweep.ts'
 import type {
   DeadLetterListing,
   DeadLetterPage,
