@@ -308,7 +308,6 @@ const FAULTS: readonly Fault[] = [
     }),
     caughtBy: [
       'keeps the later events of an aggregate behind a dead letter, for the handler that parks',
-      'keeps them for the next process, behind each failed replay, and releases them when the dead letter is purged',
       'keeps the order between several dead letters of an aggregate, whichever is replayed first',
       'parks an aggregate for each of several handlers',
     ],
@@ -316,10 +315,7 @@ const FAULTS: readonly Fault[] = [
   {
     what: 'releases what waits behind a dead letter for handlers that failed again',
     sabotage: altering((whole) => ({ passOn: async () => (await whole.passOn?.()) ?? true })),
-    caughtBy: [
-      'keeps them for the next process, behind each failed replay, and releases them when the dead letter is purged',
-      'parks an aggregate for each of several handlers',
-    ],
+    caughtBy: ['parks an aggregate for each of several handlers'],
   },
   {
     what: 'never releases what waits behind a purged dead letter',

@@ -8,6 +8,9 @@ import type { Scene } from './scene.ts'
 
 const IN_ORDER = { name: 'ordered', maxRetries: 0, onDeadLetter: 'park' } as const satisfies SubscribeOptions
 
+/** The events that fail once in each aggregate: one at the start, and some later. */
+const FAILING = new Set([1, 10, 25])
+
 const codec = new JsonCodec()
 
 const numbersOf = ({ events }: Recording<Noted>) => events.map(({ n }) => n)
@@ -94,7 +97,6 @@ export const parkingTests = [
 
   test('keeps them for the next process, behind each failed replay, and releases them when the dead letter is purged', {
     needs: [...NEEDS, 'redelivery'],
-    faults: ['crash'],
   }, async (scene) => {
     const [before, seen] = [failingFor(0).recording, new Recording<Noted>()]
     const first = await scene.consumer((it) => {
@@ -104,7 +106,7 @@ export const parkingTests = [
     await first.publish(series('Order-1', 2))
     const [letter] = await letters(scene, first, 1)
     await waiting(scene, first, 1)
-    await scene.crash(first)
+    await first.shutdown()
     const after = failingFor(0).recording
     const bus = await scene.consumer((it) => {
       it.subscribe(Noted, after.handler, IN_ORDER)
@@ -199,13 +201,13 @@ export const parkingTests = [
     needs: [...NEEDS, 'sharedOrder', 'consumerGroups'],
     faults: ['crash'],
   }, async (scene) => {
-    const workers = await OrderedWorkers.start(scene, 12)
+    const workers = await OrderedWorkers.start(scene, 8)
     const failed = new Set<string>()
     const subscribe = (bus: BrokerEventBus, handler: (event: Noted) => unknown) => {
       const failing = async (event: Noted) => {
         await handler(event)
         const id = `${event.aggregateId} ${event.n}`
-        if (event.n % 4 !== 0 || failed.has(id)) return
+        if (!FAILING.has(event.n) || failed.has(id)) return
         failed.add(id)
         throw new Error('planned')
       }
