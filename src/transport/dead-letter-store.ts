@@ -17,6 +17,12 @@ export interface DeadLetterReason {
   readonly handlerNames: readonly string[]
   /** Names of the handlers that have succeeded. */
   readonly settledHandlers: readonly string[]
+  /**
+   * Names of the handlers for which later messages with the same key wait behind this one, until the dead letter is
+   * replayed or removed. The store of waiting messages holds a place for each, from the same step on in which the dead
+   * letter is stored. Set only if `WaitingStore.parkProblem` is undefined.
+   */
+  readonly parkedFor?: readonly string[] | undefined
   readonly consumerGroup: string
   /** Number of attempts made; 0 if no handler was called. */
   readonly attempts: number
@@ -79,11 +85,12 @@ export interface DeadLetterStore {
   count(group?: string): Promise<number>
   /**
    * Gives the message to the group and the handlers of `replayDestination`, then removes the dead letter. A crash in
-   * between can duplicate the message.
+   * between can duplicate the message. If later messages wait behind it, it keeps its places (`ReplayTarget.places`), unless
+   * it goes to another group.
    * @returns false if there is no such dead letter.
    */
   replay(id: string, request: ReplayRequest): Promise<boolean>
-  /** @returns the number of dead letters that existed. */
+  /** Lets the messages that wait behind these dead letters follow. @returns the number of dead letters that existed. */
   remove(ids: readonly string[]): Promise<number>
   /**
    * Visits the dead letters that exist at the start, once each, oldest first within a group, and does what the verdicts say.

@@ -102,16 +102,20 @@ export interface Delivery {
   postpone?(wait: Wait): Promise<boolean>
   /**
    * Stores a copy of the message for the handler behind the messages of its key that keep their order while they wait for
-   * that handler, if there are any. Only a transport whose store keeps the order has this method.
+   * that handler, if there are any. A message with a place in that order waits at its place. Only a transport whose store
+   * keeps the order has this method.
    * @returns true when the copy is stored; false if no such message waits; undefined, with nothing stored, if another
    * consumer has taken over the message.
    */
   waitBehind?(handlerName: string): Promise<boolean | undefined>
   /**
-   * Lets the message behind this one follow, if this one has a place in the order (`replayTarget.earlier.place`). Called
-   * before the message is settled, unless it is postponed again. @returns false as `begin` does.
+   * Gives up the places of this message in the orders of its key (`placesOf(replayTarget)`). Where it was the first, the next
+   * one follows; if that is a dead letter, it stays one. Called before the message is settled.
+   * @param except - names of the handlers for which the message keeps its place: it waits again, or stays the first as a
+   * dead letter.
+   * @returns false as `begin` does.
    */
-  passOn?(): Promise<boolean>
+  passOn?(except?: readonly string[]): Promise<boolean>
 }
 
 /** Receives the messages that a transport fetched. */

@@ -33,6 +33,7 @@ export class LetterReader {
       errorStack: reason.errorStack,
       errorSignature: signatureOf(stored),
       handlerNames: reason.handlerNames,
+      parkedFor: reason.parkedFor,
       settledHandlers: reason.settledHandlers,
       consumerGroup: reason.consumerGroup,
       attempts: reason.attempts,
