@@ -82,7 +82,8 @@ export class PostgresOutbox implements Outbox {
     ]
     const cells = await session.run(outboxPage(schema, conditions), values)
     const { rows, isCut } = upToBytes(cells.map(storedRow), limit, maxBytes)
-    return { events: await decoder.decodeAll(rows), head, headEventId, ...(isCut && { isCut }) }
+    const events = await decoder.decodeAll(rows, options.undecoded)
+    return { events, head, headEventId, ...(isCut && { isCut }) }
   }
 
   async headPosition(): Promise<number> {
