@@ -1,5 +1,5 @@
 // The two sides of a broker that every workload uses: the bus and the bare client. Each can publish and consume.
-import type { BrokerOptions, EventBus } from 'eventspine'
+import type { BrokerOptions } from 'eventspine'
 import type { Order, OrderCreated } from './order.ts'
 
 /** A place for events (a stream, an exchange with a queue, a topic), and a group that has handled none of them. */
@@ -35,15 +35,10 @@ export interface Side {
   consume(scene: Scene, consumption: Consumption): Promise<AsyncDisposable>
 }
 
-/** The bus, which is its own publisher. */
-export interface OurSide extends Side {
-  publisher(scene: Scene, compression?: 'gzip'): Promise<EventBus>
-}
-
 export interface BrokerBench extends AsyncDisposable {
   readonly bus: string
   readonly versions: Readonly<Record<string, string>>
-  readonly ours: OurSide
+  readonly ours: Side
   readonly raw: Side
   /** Number of events for a round of half a second or less. */
   readonly counts: {

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import type { BrokerOptions } from 'eventspine'
 import { KafkaEventBus } from 'eventspine/kafka'
 import { kafkaVersion } from '../../test/brokers/images.ts'
-import type { BrokerBench, Publisher, OurSide, Scene, Side } from '../broker-bench.ts'
+import type { BrokerBench, Publisher, Scene, Side } from '../broker-bench.ts'
 import { versionOf } from '../machine.ts'
 import { AGGREGATES, OrderCreated, orderEvents } from '../order.ts'
 import { consumeRaw } from './kafka-consumer.ts'
@@ -95,7 +95,7 @@ function recordOf(topic: string, event: OrderCreated): PlainMessage {
   }
 }
 
-function ours(bootstrapServers: string): OurSide {
+function ours(bootstrapServers: string): Side {
   return {
     async publisher({ name }, compression) {
       const compressionType = compression ?? 'none'

@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import { type ConfirmChannel, connect } from 'amqplib'
 import { RabbitMQEventBus } from 'eventspine/rabbitmq'
-import type { BrokerBench, OurSide, Scene, Side } from '../broker-bench.ts'
+import type { BrokerBench, Scene, Side } from '../broker-bench.ts'
 import { versionOf } from '../machine.ts'
 import { AGGREGATES, OrderCreated, orderEvents } from '../order.ts'
 import { consumeRaw } from './rabbitmq-consumer.ts'
@@ -139,7 +139,7 @@ function send(channel: ConfirmChannel, exchange: string, event: OrderCreated): P
   return promise
 }
 
-function ours(rabbitmqUrl: string): OurSide {
+function ours(rabbitmqUrl: string): Side {
   return {
     async publisher({ name }) {
       const bus = new RabbitMQEventBus({ rabbitmqUrl, exchangeName: name })

@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import { RedisEventBus } from 'eventspine/redis'
 import { createClient } from 'redis'
-import type { BrokerBench, OurSide, Scene, Side } from '../broker-bench.ts'
+import type { BrokerBench, Scene, Side } from '../broker-bench.ts'
 import { versionOf } from '../machine.ts'
 import { AGGREGATES, OrderCreated, orderEvents } from '../order.ts'
 import { RawRedisConsumer } from './redis-consumer.ts'
@@ -81,7 +81,7 @@ function append(client: RedisClient, stream: string, event: OrderCreated): Promi
   ])
 }
 
-function ours(redisUrl: string): OurSide {
+function ours(redisUrl: string): Side {
   return {
     async publisher({ name }) {
       const bus = new RedisEventBus({ redisUrl, streamPrefix: name })

@@ -8,7 +8,7 @@ import { paced } from '../support/pace.ts'
 import { startWriter } from './writers.ts'
 
 /** The shares of the sectors that were written although nothing had synced them. */
-const CUTS = [0, 0.5, 0.9, 0]
+const CUTS = [0, 0.6]
 
 /** The ids of confirmed events, and of those that the file has after a power cut, both in their order. */
 interface Survivors {
@@ -24,7 +24,7 @@ async function cutPower(durability: 'full' | 'normal'): Promise<readonly Survivo
   const confirmed: string[] = []
   for (const written of CUTS) {
     const writer = await startWriter(file, { durability, env: disk.env })
-    await waitFor(() => writer.acknowledged.length >= 90, { timeoutMs: paced(20_000) })
+    await waitFor(() => writer.acknowledged.length >= 30, { timeoutMs: paced(20_000) })
     await writer.kill()
     disk.cut(written)
     confirmed.push(...writer.acknowledged)
@@ -40,7 +40,7 @@ async function cutPower(durability: 'full' | 'normal'): Promise<readonly Survivo
 /** Fails if the file is damaged, or a stream has a gap or a part of a transaction. */
 async function idsIn(file: string): Promise<readonly string[]> {
   await using stores = new SqliteStores({ file, checkIntegrity: true, worker: false })
-  const events = await Array.fromAsync(stores.events.readAll())
+  const { events } = await stores.events.readPage({ limit: 100_000, maxBytes: 1e9 })
   for (const ofStream of Map.groupBy(events, ({ event }) => event.aggregateId).values()) {
     expect(ofStream.map(({ event }) => event.aggregateVersion)).toEqual(ofStream.map((_, index) => index + 1))
     expect(ofStream.length % 3).toBe(0)

@@ -4,6 +4,7 @@ import {
   CloudEventsCodec,
   type DomainEvent,
   defineEvent,
+  InMemoryCheckpointStore,
   InMemorySubscriptionDeadLetterStore,
   JsonCodec,
   type RelayOptions,
@@ -33,6 +34,11 @@ class RecordingBroker extends MemoryBroker {
   }
 }
 
+function managerOf({ events: eventStore }: SqliteStores, options: Partial<SubscriptionManagerOptions> = {}) {
+  const parts = { checkpoints: new InMemoryCheckpointStore(), logger: new RecordingLogger() }
+  return new SubscriptionManager({ eventStore, ...parts, ...options })
+}
+
 /** Relays all events of the stores. @returns the messages of the broker. */
 async function relayed(
   stores: SqliteStores,
@@ -46,8 +52,7 @@ async function relayed(
   const broker = new RecordingBroker()
   await using bus = new MemoryBrokerEventBus({ broker, ...given.bus })
   broker.onFirstMessage = () => given.onFirstMessage?.(bus)
-  const logger = new RecordingLogger()
-  await using manager = new SubscriptionManager({ eventStore: stores.events, logger, ...given.manager })
+  await using manager = managerOf(stores, given.manager)
   manager.relay(bus, { name: 'relay', ...given.relay })
   manager.start()
   await manager.whenCaughtUp('relay')
@@ -60,11 +65,11 @@ it('publishes the messages that a publish of the decoded events sends', async ()
   await using scene = withFile()
   const stores = scene.open()
   await appendNotes(stores, 10)
-  const events = await Array.fromAsync(stores.events.readAll(), ({ event }) => event)
+  const { events } = await stores.events.readPage()
 
   const messages = await relayed(stores)
 
-  expect(messages).toEqual(events.map((event) => new JsonCodec().encode(event)))
+  expect(messages).toEqual(events.map(({ event }) => new JsonCodec().encode(event)))
 })
 
 it('publishes events of a store that does not know their class', async () => {
@@ -104,7 +109,7 @@ it('encodes the events anew for a bus with another codec, and for a subclass wit
   const [event] = await appendNotes(stores, 1)
 
   const snakes = await relayed(stores, { bus: { codec: new JsonCodec({ payloadKeys: 'snake_case' }) } })
-  const cloud = await relayed(stores, { bus: { codec: new CloudEventsCodec() } })
+  const cloud = await relayed(stores, { bus: { codec: new CloudEventsCodec({ source: '/orders' }) } })
   const published: DomainEvent[] = []
   class OwnBus extends MemoryBrokerEventBus {
     override publish(events: readonly DomainEvent[]): Promise<void> {
@@ -112,8 +117,8 @@ it('encodes the events anew for a bus with another codec, and for a subclass wit
       return super.publish(events)
     }
   }
-  await using own = new OwnBus()
-  await using manager = new SubscriptionManager({ eventStore: stores.events, logger: new RecordingLogger() })
+  await using own = new OwnBus({})
+  await using manager = managerOf(stores)
   manager.relay(own, { name: 'own' })
   manager.start()
   await manager.whenCaughtUp('own')
@@ -128,7 +133,7 @@ it('publishes the events that replace an event', async () => {
   await using scene = withFile()
   const stores = scene.open({ events: [Noted, Split] })
   await appendNotes(stores, 1, 8)
-  const replacements = [replaceEvent(Noted, [Split], ({ n }, create) => [create(Split, { half: n / 2 })])]
+  const replacements = [replaceEvent(Noted, [Split] as const, ({ n }, create) => [create(Split, { half: n / 2 })])]
 
   const messages = await relayed(stores, { manager: { replacements } })
 
