@@ -5,6 +5,7 @@ import type { EventEnvelope } from '../events/envelope.ts'
 import { ImmutableDate } from '../events/immutable.ts'
 import type { DomainEvent, EventClass } from '../events/index.ts'
 import { PassedOnEvent, PassedOnGenericEvent } from '../events/passed-on-event.ts'
+import { wireTime } from '../events/round-trip.ts'
 import { wireForm } from '../events/wire-form.ts'
 import type { StoredEvent } from './event-store.ts'
 import type { StoredRow } from './stored-row.ts'
@@ -21,6 +22,9 @@ const NO_METADATA = '{}}'
  */
 const SUSPICIOUS =
   /"(?:event_|aggregate_|occurred_at"|tenant_id"|actor_id"|correlation_id"|causation_id"|metadata"|__proto__")|\\u/
+
+/** A character that JSON may write in another way: all but the printable ones of ASCII, without quotes and backslashes. */
+const UNUSUAL = /[^ !#-[\]-~]/
 
 /** The body that a codec would write for a stored event, and the row to decode instead. */
 class StoredText implements EventSource {
@@ -56,8 +60,7 @@ export function passedOn(
   const envelope = envelopeOf(row)
   if (envelope === undefined || Number.isNaN(storedAt.getTime())) return undefined
   const fields = payload === '{}' ? '}' : `,${payload.slice(1)}`
-  const written = JSON.stringify(wireForm(envelope, NO_FIELDS))
-  const body = `${written.slice(0, -NO_METADATA.length)}${metadata ?? '{}'}${fields}`
+  const body = `${envelopeText(envelope)}${metadata ?? '{}'}${fields}`
   const source = new StoredText(body, row, decode)
   const event =
     eventClass === undefined
@@ -83,6 +86,24 @@ export function parkable(event: DomainEvent): DomainEvent {
   const source = event instanceof PassedOnEvent ? sourceOf(event) : undefined
   return source instanceof StoredText ? source.decode().event : event
 }
+
+/** The start of a body, up to the metadata, as `JSON.stringify` writes it. */
+function envelopeText(envelope: EventEnvelope): string {
+  const { eventId, eventType, aggregateId, aggregateType, tenantId, actorId, correlationId, causationId } =
+    envelope
+  const names = `${eventId}${eventType}${aggregateId}${aggregateType}${correlationId}${tenantId ?? ''}${actorId ?? ''}${causationId ?? ''}`
+  if (UNUSUAL.test(names))
+    return JSON.stringify(wireForm(envelope, NO_FIELDS)).slice(0, -NO_METADATA.length)
+  return (
+    `{"event_id":"${eventId}","event_type":"${eventType}","event_version":${envelope.eventVersion},` +
+    `"occurred_at":"${wireTime(envelope.occurredAt)}","aggregate_id":"${aggregateId}",` +
+    `"aggregate_type":"${aggregateType}","aggregate_version":${envelope.aggregateVersion},` +
+    `"tenant_id":${optional(tenantId)},"actor_id":${optional(actorId)},"correlation_id":"${correlationId}",` +
+    `"causation_id":${optional(causationId)},"metadata":`
+  )
+}
+
+const optional = (text: string | undefined): string => (text === undefined ? 'null' : `"${text}"`)
 
 /** True if an instance of the class would be written with the names and the version of the row. */
 function isWrittenAs({ eventType, aggregateType, eventVersion }: StoredRow, eventClass: EventClass): boolean {
