@@ -70,7 +70,8 @@ export class ImmutableDate extends Date {
     const time = this.getTime()
     if (!(time >= 0 && time < YEAR_10000)) return super.toISOString()
     const ms = time % 1000
-    if (time - ms !== formatted.second) formatted = { second: time - ms, text: super.toISOString().slice(0, 20) }
+    if (time - ms !== formatted.second)
+      formatted = { second: time - ms, text: super.toISOString().slice(0, 20) }
     return `${formatted.text}${ms < 10 ? '00' : ms < 100 ? '0' : ''}${ms}Z`
   }
 

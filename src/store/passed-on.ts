@@ -92,8 +92,7 @@ function envelopeText(envelope: EventEnvelope): string {
   const { eventId, eventType, aggregateId, aggregateType, tenantId, actorId, correlationId, causationId } =
     envelope
   const names = `${eventId}${eventType}${aggregateId}${aggregateType}${correlationId}${tenantId ?? ''}${actorId ?? ''}${causationId ?? ''}`
-  if (UNUSUAL.test(names))
-    return JSON.stringify(wireForm(envelope, NO_FIELDS)).slice(0, -NO_METADATA.length)
+  if (UNUSUAL.test(names)) return JSON.stringify(wireForm(envelope, NO_FIELDS)).slice(0, -NO_METADATA.length)
   return (
     `{"event_id":"${eventId}","event_type":"${eventType}","event_version":${envelope.eventVersion},` +
     `"occurred_at":"${wireTime(envelope.occurredAt)}","aggregate_id":"${aggregateId}",` +
@@ -136,7 +135,8 @@ function envelopeOf(row: StoredRow): EventEnvelope | undefined {
     (tenantId === null || isName(tenantId)) &&
     (causationId === null || isName(causationId)) &&
     (actorId === null || isName(actorId))
-  const isUsual = isVersion(eventVersion) && isVersion(aggregateVersion) && !Number.isNaN(occurredAt.getTime())
+  const isUsual =
+    isVersion(eventVersion) && isVersion(aggregateVersion) && !Number.isNaN(occurredAt.getTime())
   if (!hasNames || !isUsual) return undefined
   return {
     eventId,

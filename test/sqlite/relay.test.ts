@@ -79,7 +79,9 @@ it('publishes events of a store that does not know their class', async () => {
 
   const messages = await relayed(scene.open({ events: [] }))
 
-  expect(bodiesOf(messages)).toEqual(events.map(({ n }) => expect.objectContaining({ n, event_type: 'Noted' })))
+  expect(bodiesOf(messages)).toEqual(
+    events.map(({ n }) => expect.objectContaining({ n, event_type: 'Noted' })),
+  )
 })
 
 it('passes decoded events to a middleware that is added while the relay publishes', async () => {
@@ -133,7 +135,9 @@ it('publishes the events that replace an event', async () => {
   await using scene = withFile()
   const stores = scene.open({ events: [Noted, Split] })
   await appendNotes(stores, 1, 8)
-  const replacements = [replaceEvent(Noted, [Split] as const, ({ n }, create) => [create(Split, { half: n / 2 })])]
+  const replacements = [
+    replaceEvent(Noted, [Split] as const, ({ n }, create) => [create(Split, { half: n / 2 })]),
+  ]
 
   const messages = await relayed(stores, { manager: { replacements } })
 
@@ -159,7 +163,11 @@ it('publishes an event that the class of this process refuses as it is stored', 
   await using scene = withFile()
   const stores = scene.open()
   await appendNotes(stores, 1)
-  const Strict = defineEvent({ type: 'Noted', aggregateType: 'Note', schema: z.object({ n: z.number().min(1) }) })
+  const Strict = defineEvent({
+    type: 'Noted',
+    aggregateType: 'Note',
+    schema: z.object({ n: z.number().min(1) }),
+  })
 
   const messages = await relayed(scene.open({ events: [Strict] }))
 

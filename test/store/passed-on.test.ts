@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
-import { defineEvent, EventRegistry, firstVersion, GenericEvent, JsonCodec } from '../../src/index.ts'
 import { PassedOnEvent } from '../../src/events/passed-on-event.ts'
+import { defineEvent, EventRegistry, firstVersion, GenericEvent, JsonCodec } from '../../src/index.ts'
 import { encodeRow, RowDecoder, type StoredRow } from '../../src/store/event-row.ts'
 import { decodedEvent } from '../../src/store/passed-on.ts'
 
@@ -38,26 +38,37 @@ const envelope = {
 
 describe('an event that a relay passes on', () => {
   it('is the message that the codec writes for the decoded event, for any payload and metadata', async () => {
-    const names = fc.oneof(fc.string(), fc.constantFrom('event_type', 'metadata', '"', '\\u0061', 'aggregate_id'))
+    const names = fc.oneof(
+      fc.string(),
+      fc.constantFrom('event_type', 'metadata', '"', '\\u0061', 'aggregate_id'),
+    )
     const data = fc.jsonValue({ maxDepth: 3 })
     await fc.assert(
-      fc.asyncProperty(data, fc.dictionary(names, data, { noNullPrototype: true }), async (payload, notes) => {
-        fc.pre(!JSON.stringify([payload, notes]).includes('__proto__')) // which no event may have
-        const event = new Noted({ aggregateId: 'Note-1', data: payload, metadata: notes, ...envelope })
-        const row = rowOf(event)
-        for (const columns of ['json', 'text'] as const) {
-          const { event: own } = await passedOn(row, registry, columns)
-          expect(new JsonCodec().encode(own)).toEqual(new JsonCodec().encode(decodedOf(row)))
-          expect(decodedEvent(own)).toEqual(decodedOf(row))
-        }
-      }),
+      fc.asyncProperty(
+        data,
+        fc.dictionary(names, data, { noNullPrototype: true }),
+        async (payload, notes) => {
+          fc.pre(!JSON.stringify([payload, notes]).includes('__proto__')) // which no event may have
+          const event = new Noted({ aggregateId: 'Note-1', data: payload, metadata: notes, ...envelope })
+          const row = rowOf(event)
+          for (const columns of ['json', 'text'] as const) {
+            const { event: own } = await passedOn(row, registry, columns)
+            expect(new JsonCodec().encode(own)).toEqual(new JsonCodec().encode(decodedOf(row)))
+            expect(decodedEvent(own)).toEqual(decodedOf(row))
+          }
+        },
+      ),
       { numRuns: 50 },
     )
   })
 
   it('is not decoded, with or without metadata, payload and a class', async () => {
     const bare = new GenericEvent({ eventType: 'Bare', aggregateType: 'Note', aggregateId: 'b', data: {} })
-    const noted = new Noted({ aggregateId: 'a', data: { n: 1, big: 12345678901234567890n }, metadata: { m: 1 } })
+    const noted = new Noted({
+      aggregateId: 'a',
+      data: { n: 1, big: 12345678901234567890n },
+      metadata: { m: 1 },
+    })
     for (const event of [bare, noted]) {
       const row = rowOf(event)
       const { event: own, position } = await passedOn(row)
@@ -88,11 +99,7 @@ describe('an event that a relay passes on', () => {
       defineEvent({ ...names, upcasts, schema, publishAs: 1 }),
       old({ payload: '{"b":"x"}', eventVersion: 2 }),
     ],
-    [
-      'with an alias',
-      defineEvent<object>()({ ...names, typeAliases: ['Old'] }),
-      old({ eventType: 'Old' }),
-    ],
+    ['with an alias', defineEvent<object>()({ ...names, typeAliases: ['Old'] }), old({ eventType: 'Old' })],
     [
       'with an alias of its aggregate type',
       defineEvent<object>()({ ...names, aggregateTypeAliases: ['Note'] }),

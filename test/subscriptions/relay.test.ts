@@ -15,7 +15,16 @@ import { MemoryBroker, MemoryBrokerEventBus } from '../../src/testing/index.ts'
 import { Order } from '../support/order-aggregate.ts'
 import { RecordingLogger } from '../support/recording-logger.ts'
 import { waitFor } from '../support/wait-for.ts'
-import { append, appendOne, fill, Noted, noted, numbers, quick, SubscriptionScene } from './subscription-scene.ts'
+import {
+  append,
+  appendOne,
+  fill,
+  Noted,
+  noted,
+  numbers,
+  quick,
+  SubscriptionScene,
+} from './subscription-scene.ts'
 
 /** A bus that records the published events, and fails on request. */
 class RecordingBus {

@@ -1,5 +1,5 @@
-import { type DomainEvent, defineEvent, type Stores, SubscriptionManager } from '../../../src/index.ts'
 import { PASSES_ON } from '../../../src/events/passed-on-event.ts'
+import { type DomainEvent, defineEvent, type Stores, SubscriptionManager } from '../../../src/index.ts'
 import { type StoresPlace, storesOf } from '../../support/stores-of.ts'
 
 export interface BacklogCheckOptions {
@@ -33,7 +33,11 @@ async function fill(stores: Stores, events: number): Promise<void> {
   for (let n = 0; n < events; n += PER_TRANSACTION) {
     const added = Array.from({ length: Math.min(PER_TRANSACTION, events - n) }, (_, index) => {
       const aggregateVersion = 1 + Math.floor((n + index) / CUSTOMERS)
-      return new Ordered({ aggregateId: `customer-${(n + index) % CUSTOMERS}`, aggregateVersion, n: n + index })
+      return new Ordered({
+        aggregateId: `customer-${(n + index) % CUSTOMERS}`,
+        aggregateVersion,
+        n: n + index,
+      })
     })
     await stores.transaction((tx) => tx.outbox.add(added))
   }
