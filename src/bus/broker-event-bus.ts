@@ -1,3 +1,4 @@
+import { writesStoredText } from '../codec/json-codec.ts'
 import type { Cause } from '../events/causation.ts'
 import type { DomainEvent } from '../events/index.ts'
 import { Dispatcher } from '../handling/dispatcher.ts'
@@ -73,7 +74,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
     })
     const background = new BackgroundPublishes(options.maxBackgroundPublishes, logger)
     const middleware = new HandlingMiddlewares()
-    super({ handlers, background, middleware, propagateCausation })
+    super({ handlers, background, middleware, propagateCausation, passesOn: writesStoredText(codec) })
     this.#shutdownTimeoutMs = shutdownTimeoutMs
 
     const counters = this.#counters

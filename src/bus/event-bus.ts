@@ -1,6 +1,7 @@
 import { type Cause, currentCause } from '../events/causation.ts'
 import { withCauseUnlessSet } from '../events/domain-event.ts'
 import type { DomainEvent, EventClass, EventOf } from '../events/index.ts'
+import { PASSES_ON } from '../events/passed-on-event.ts'
 import type { AnyEventHandler, AsyncEventHandler, EventSubscriber } from '../handling/event-handler.ts'
 import type { SubscribeOptions } from '../handling/handler-entry.ts'
 import type { HandlerRegistry, Subscription } from '../handling/handler-registry.ts'
@@ -41,6 +42,8 @@ export interface EventBusParts {
   readonly middleware: HandlingMiddlewares
   /** Sets the causation of events that a handler publishes to the event that it handles. */
   readonly propagateCausation: boolean
+  /** True if the bus would write the body of a stored event as the store has it. Default false. */
+  readonly passesOn?: boolean
 }
 
 /**
@@ -53,9 +56,12 @@ export abstract class EventBus implements AsyncDisposable {
   readonly #propagateCausation: boolean
   readonly #handlingMiddleware: HandlingMiddlewares
   readonly #publishMiddleware = new PublishMiddlewares()
+  readonly #passesOn: boolean
   #isClosed = false
 
-  protected constructor({ handlers, background, middleware, propagateCausation }: EventBusParts) {
+  protected constructor(parts: EventBusParts) {
+    const { handlers, background, middleware, propagateCausation, passesOn = false } = parts
+    this.#passesOn = passesOn
     this.handlers = handlers
     this.background = background
     this.#handlingMiddleware = middleware
@@ -117,6 +123,14 @@ export abstract class EventBus implements AsyncDisposable {
    */
   use(middleware: HandlingMiddleware | BusMiddleware): void {
     addMiddleware(middleware, this.#handlingMiddleware, this.#publishMiddleware)
+  }
+
+  /**
+   * True while a relay may publish stored events without decoding them.
+   * @internal
+   */
+  get [PASSES_ON](): boolean {
+    return this.#passesOn && this.#publishMiddleware.isEmpty && this.publish === EventBus.prototype.publish
   }
 
   /** True while the bus is usable: in memory until `shutdown`, on a broker while it is connected. */

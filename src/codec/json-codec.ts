@@ -17,6 +17,14 @@ export interface JsonCodecOptions extends Partial<BodyLimits> {
   readonly payloadKeys?: 'asDeclared' | 'snake_case'
 }
 
+/** The codecs that write a payload as a store does. */
+const plain = new WeakSet<EventCodec>()
+
+/** True if the codec writes the JSON of a payload as a store does, and no subclass changes that. */
+export function writesStoredText(codec: EventCodec): boolean {
+  return plain.has(codec) && codec.encode === JsonCodec.prototype.encode
+}
+
 /**
  * The wire format of eventsource-py 0.4: one compact JSON object, first the envelope in snake_case, then the payload.
  *
@@ -34,6 +42,7 @@ export class JsonCodec implements EventCodec {
     const { payloadKeys, ...limits } = options
     this.#limits = resolveBodyLimits('JsonCodec', limits, ['payloadKeys'])
     this.#isSnakeCase = spellingOf(payloadKeys) === 'snake_case'
+    if (new.target === JsonCodec && !this.#isSnakeCase) plain.add(this)
   }
 
   encode(event: DomainEvent): EncodedEvent {

@@ -34,6 +34,12 @@ const DATE_SETTERS = [
   'setYear',
 ] as const
 
+/** The first time whose year has more than four digits, in milliseconds since 1970. */
+const YEAR_10000 = 253_402_300_800_000
+
+/** The second that was formatted last, up to its point. */
+let formatted = { second: Number.NaN, text: '' }
+
 /** A Date whose setters throw, because freezing an ordinary Date does not prevent `setTime`. */
 export class ImmutableDate extends Date {
   #iso: string | undefined
@@ -55,8 +61,18 @@ export class ImmutableDate extends Date {
 
   /** Formats only once, because the time of an event is written to both its body and its headers. */
   override toISOString(): string {
-    this.#iso ??= super.toISOString()
+    this.#iso ??= this.#format()
     return this.#iso
+  }
+
+  /** Events in a row often have the same second. */
+  #format(): string {
+    const time = this.getTime()
+    if (!(time >= 0 && time < YEAR_10000)) return super.toISOString()
+    const ms = time % 1000
+    if (time - ms !== formatted.second)
+      formatted = { second: time - ms, text: super.toISOString().slice(0, 20) }
+    return `${formatted.text}${ms < 10 ? '00' : ms < 100 ? '0' : ''}${ms}Z`
   }
 
   [inspect.custom](): string {

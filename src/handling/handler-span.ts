@@ -1,5 +1,6 @@
 import { shorten } from '../errors.ts'
 import { type DomainEvent, GenericEvent } from '../events/index.ts'
+import { PassedOnGenericEvent } from '../events/passed-on-event.ts'
 import type { SpanKindOf } from '../observability/tracer.ts'
 import type { HandlerRun } from './handler-run.ts'
 
@@ -20,5 +21,6 @@ const OTHER_TYPE = '_OTHER'
 
 /** The type of an event in names of spans and in labels of metrics. */
 export function registeredType(event: DomainEvent): string {
-  return event instanceof GenericEvent ? OTHER_TYPE : event.eventType
+  const isUnknown = event instanceof GenericEvent || event instanceof PassedOnGenericEvent
+  return isUnknown ? OTHER_TYPE : event.eventType
 }

@@ -1,5 +1,6 @@
 import type { FeedFilter } from '../store/index.ts'
 import { EVENT_COLUMNS } from './event-columns.ts'
+import { JOINED_ROWS } from './joined-rows.ts'
 import type { Statement } from './session.ts'
 
 export interface Condition {
@@ -112,21 +113,29 @@ export function afterPosition(
   ]
 }
 
-/** A page of the outbox, with the values of `pageInOrder`. */
-export function outboxPage(schema: string, conditions: readonly Condition[]): Statement {
+/**
+ * A page of the outbox, with the values of `pageInOrder`.
+ * @param joined - the rows as {@link JOINED_ROWS}.
+ */
+export function outboxPage(schema: string, conditions: readonly Condition[], joined: boolean): Statement {
   const where = conditions.map(({ column }, index) => `and ${column} = any ($${index + 5}::text[])`).join(' ')
   const first = `select * from ${schema}.outbox where position > $1 ${where} order by position limit $3`
   const bytes = 'octet_length(payload::text) + coalesce(octet_length(metadata::text), 0) as bytes'
   const source = `(select *, ${bytes} from (${first}) page where position <= $2) page`
-  return { key: `outbox_${keyOf(conditions)}`, text: sized(source) }
+  const key = `outbox_${keyOf(conditions)}`
+  if (!joined) return { key, text: sized(source) }
+  return { key: `${key}_joined`, text: `select ${JOINED_ROWS} from ${sizedRows(source)}` }
 }
 
 /** Ends a page with the event that reaches $4 bytes. Large values of later events are not read from the disk. */
 function sized(source: string): string {
+  return `select ${EVENT_COLUMNS} from ${sizedRows(source)} order by position`
+}
+
+function sizedRows(source: string): string {
   return (
-    `select ${EVENT_COLUMNS} from (` +
-    `select *, sum(bytes) over (order by position rows unbounded preceding) - bytes as before from ${source}` +
-    ') page where before < $4 order by position'
+    `(select *, sum(bytes) over (order by position rows unbounded preceding) - bytes as before from ${source}` +
+    ') page where before < $4'
   )
 }
 

@@ -169,7 +169,7 @@ export class PostgresFeed {
     this.#reading.catch(() => undefined) // the caller gets the error of the answer
     const { end, cells, fromEventId } = await answer
     if (cells === undefined) return { end }
-    return { end, part: { ...(await this.#part(cells, limit, maxBytes)), fromEventId } }
+    return { end, part: { ...(await this.#part(cells, { ...options, limit, maxBytes })), fromEventId } }
   }
 
   async #look(): Promise<FeedEnd> {
@@ -210,14 +210,15 @@ export class PostgresFeed {
       atMost(maxBytes),
       ...conditions.map(({ values }) => values),
     ]
-    const part = await this.#part(await this.#session.run(statement, values), limit, maxBytes)
+    const cells = await this.#session.run(statement, values)
+    const part = await this.#part(cells, { ...options, limit, maxBytes })
     if (conditions.length > 0) this.#remember(filter, part, { from: fromPosition, to, limit })
     return part
   }
 
-  async #part(cells: readonly Row[], limit: number, maxBytes: number): Promise<PartOfFeed> {
+  async #part(cells: readonly Row[], { limit, maxBytes, undecoded }: PartOptions): Promise<PartOfFeed> {
     const { rows, isCut } = upToBytes(cells.map(storedRow), limit, maxBytes)
-    return { events: await this.#decoder.decodeAll(rows), isCut }
+    return { events: await this.#decoder.decodeAll(rows, undecoded), isCut }
   }
 
   #remember(filter: string, { events, isCut }: PartOfFeed, { from, to, limit }: FeedRange): void {
@@ -225,6 +226,11 @@ export class PostgresFeed {
     if (this.#density.size >= MAX_FILTERS) this.#density.clear()
     this.#density.set(filter, last - from <= DENSE * Math.max(events.length, 50))
   }
+}
+
+interface PartOptions extends Pick<ReadAllOptions, 'undecoded'> {
+  readonly limit: number
+  readonly maxBytes: number
 }
 
 interface FeedRange {

@@ -9,6 +9,7 @@ import { PostgresCheckpointStore, relayCheckpoints } from './checkpoints.ts'
 import { translated } from './errors.ts'
 import { storedRow } from './event-columns.ts'
 import { conditionsOf, outboxPage } from './feed-statements.ts'
+import { joinedRows } from './joined-rows.ts'
 import { atMost, isTrue, numberOf, type Session, type Statement } from './session.ts'
 
 /** Default number of events in a page. */
@@ -80,9 +81,11 @@ export class PostgresOutbox implements Outbox {
       atMost(maxBytes),
       ...conditions.map(({ values }) => values),
     ]
-    const cells = await session.run(outboxPage(schema, conditions), values)
-    const { rows, isCut } = upToBytes(cells.map(storedRow), limit, maxBytes)
-    return { events: await decoder.decodeAll(rows), head, headEventId, ...(isCut && { isCut }) }
+    const page = (joined: boolean) => session.run(outboxPage(schema, conditions, joined), values)
+    const joined = options.undecoded === true ? joinedRows((await page(true))[0] ?? []) : undefined
+    const { rows, isCut } = upToBytes(joined ?? (await page(false)).map(storedRow), limit, maxBytes)
+    const events = await decoder.decodeAll(rows, options.undecoded)
+    return { events, head, headEventId, ...(isCut && { isCut }) }
   }
 
   async headPosition(): Promise<number> {

@@ -68,7 +68,7 @@ export class PostgresStores<Client extends PooledPostgresClient = PooledPostgres
     const schema = quoted(resolved.schema)
     const isSerialized = resolved.order === 'serialized'
     const connections = new PostgresConnections(resolved)
-    const decoder = new RowDecoder(resolved.registry ?? new EventRegistry())
+    const decoder = new RowDecoder(resolved.registry ?? new EventRegistry(), 'json')
     decoder.known.register(resolved.events ?? [])
     const feed = new PostgresFeed(connections, schema, decoder, isSerialized, (end) => this.#signal.seen(end))
     this.#options = resolved

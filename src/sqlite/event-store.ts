@@ -71,7 +71,7 @@ export class SqliteEventStore extends SqliteStreams implements EventStore {
     const { head, headEventId } = await this.#access.read(feedEnd)
     const last = Math.min(head, range.toPosition ?? head)
     const { rows, isCut } = await this.#rows(range, limit, last)
-    const events = await this.#access.decoder.decodeAll(rows)
+    const events = await this.#access.decoder.decodeAll(rows, range.undecoded)
     return { events, head, headEventId, ...(isCut && { isCut }) }
   }
 

@@ -53,7 +53,8 @@ export class SqliteOutbox implements Outbox {
     ]
     const found = await read((db) => db.all(select, ...wanted))
     const { rows, isCut } = upToBytes(found.map(storedRow), limit, maxBytes)
-    return { events: await decoder.decodeAll(rows), head, headEventId, ...(isCut && { isCut }) }
+    const events = await decoder.decodeAll(rows, range.undecoded)
+    return { events, head, headEventId, ...(isCut && { isCut }) }
   }
 
   async headPosition(): Promise<number> {

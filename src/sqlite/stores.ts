@@ -53,7 +53,7 @@ export class SqliteStores implements DatabaseStores<SqliteConnection> {
   constructor(options: SqliteStoresOptions) {
     const resolved = resolveSqliteOptions(options)
     this.#options = resolved
-    this.#decoder = new RowDecoder(resolved.registry ?? new EventRegistry())
+    this.#decoder = new RowDecoder(resolved.registry ?? new EventRegistry(), 'text')
     this.#decoder.known.register(resolved.events)
     this.#database = new SqliteDatabase(resolved, (writes, results) => this.#committed(writes, results))
     const logger = resolveLogger(resolved.logger)

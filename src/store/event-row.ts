@@ -13,25 +13,10 @@ import { jsonFields } from '../events/wire-form.ts'
 import { StoredEventError } from './errors.ts'
 import type { StoredEvent } from './event-store.ts'
 import { KnownEvents } from './known-events.ts'
+import { passedOn } from './passed-on.ts'
+import type { EventRow, StoredRow } from './stored-row.ts'
 
-/** An event as the columns of a table. Its version is missing, because only the append determines it. */
-export interface EventRow {
-  readonly eventId: string
-  readonly eventType: string
-  readonly eventVersion: number
-  readonly aggregateType: string
-  readonly aggregateId: string
-  readonly tenantId: string | null
-  readonly correlationId: string
-  readonly causationId: string | null
-  readonly actorId: string | null
-  /** ISO 8601, with microseconds if the event has them; a row that is read may have milliseconds. */
-  readonly occurredAt: string | number
-  /** A JSON object. */
-  readonly payload: string
-  /** A JSON object; null if there is none. */
-  readonly metadata: string | null
-}
+export type { EventRow, StoredRow }
 
 /**
  * Limits of a stored event. They are wider than those of messages, because whoever writes to the store is trusted further than
@@ -42,13 +27,6 @@ export const STORED_LIMITS = {
   maxValues: 300_000,
   maxKeys: 100_000,
   maxDepth: 1000,
-}
-
-/** A row of the feed. */
-export interface StoredRow extends EventRow {
-  readonly aggregateVersion: number
-  readonly position: number
-  readonly storedAt: Date
 }
 
 /**
@@ -83,18 +61,27 @@ const TURN_MS = 4
 /** Converts rows to events of the known classes, and all others to a `GenericEvent`. */
 export class RowDecoder {
   readonly known: KnownEvents
+  readonly #hasJson: boolean
+  readonly #decode = (row: StoredRow): StoredEvent => this.decode(row)
 
-  /** @param registry - receives the registered classes; `defaultRegistry` is the fallback. */
-  constructor(registry: EventRegistry) {
+  /**
+   * @param registry - receives the registered classes; `defaultRegistry` is the fallback.
+   * @param columns - `'json'` if the database accepts only valid JSON as payload and metadata. Default `'text'`.
+   */
+  constructor(registry: EventRegistry, columns: 'json' | 'text' = 'text') {
     this.known = new KnownEvents(registry)
+    this.#hasJson = columns === 'json'
   }
 
-  /** Decodes rows. If there are many or large ones, the event loop runs other tasks in between. */
-  async decodeAll(rows: readonly StoredRow[]): Promise<readonly StoredEvent[]> {
+  /**
+   * Decodes rows. If there are many or large ones, the event loop runs other tasks in between.
+   * @param undecoded - events whose stored text can be published come undecoded.
+   */
+  async decodeAll(rows: readonly StoredRow[], undecoded = false): Promise<readonly StoredEvent[]> {
     const events: StoredEvent[] = []
     let startedAt = performance.now()
     for (const row of rows) {
-      events.push(this.decode(row))
+      events.push(undecoded ? this.#passedOn(row) : this.decode(row))
       if (performance.now() - startedAt < TURN_MS) continue
       await nextTurn()
       startedAt = performance.now()
@@ -114,6 +101,21 @@ export class RowDecoder {
     } catch (thrown) {
       return refused(row, toError(thrown))
     }
+  }
+
+  #passedOn(row: StoredRow): StoredEvent {
+    const isReadable = this.#hasJson || (isJson(row.payload) && isJson(row.metadata ?? '{}'))
+    const stored = isReadable ? passedOn(row, this.known.classFor(row.eventType), this.#decode) : undefined
+    return stored ?? this.decode(row)
+  }
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text)
+    return true
+  } catch {
+    return false // decoding reports it
   }
 }
 

@@ -87,6 +87,11 @@ export interface ReadAllOptions extends FeedFilter {
    * size as JSON. Default 1 MiB. The in-memory store ignores it, because its events are in memory already.
    */
   readonly maxBytes?: number
+  /**
+   * Events whose stored text can be published may come without their payload. Only a relay sets it; a store may ignore it.
+   * @internal
+   */
+  readonly undecoded?: boolean
 }
 
 /** A part of the feed, and the end of the feed at that time. */

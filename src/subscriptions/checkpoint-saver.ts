@@ -34,6 +34,8 @@ export class CheckpointSaver implements UnitCheckpoint {
   #unsavedEvents = 0
   #saving: Promise<void> = Promise.resolve()
   #isSaving = false
+  /** Resolves when a save has succeeded, or none runs. */
+  #step = Promise.withResolvers<void>()
   /** True if events were finished during the save, so that another save must follow. */
   #isWanted = false
   #timer: NodeJS.Timeout | undefined
@@ -53,6 +55,14 @@ export class CheckpointSaver implements UnitCheckpoint {
   /** The running save. Handling waits for it, so that a crash repeats no more events than the policy allows. */
   get busy(): Promise<void> | undefined {
     return this.#isSaving ? this.#saving : undefined
+  }
+
+  /**
+   * As {@link busy}, but only while more than this number of finished events is not saved. A save then runs while the next
+   * events are handled. Resolves when a save has succeeded, or none runs.
+   */
+  behind(limit: number): Promise<void> | undefined {
+    return this.#isSaving && this.#unsavedEvents > limit ? this.#step.promise : undefined
   }
 
   at({ position, eventId }: FeedMark): Checkpoint {
@@ -127,6 +137,12 @@ export class CheckpointSaver implements UnitCheckpoint {
     }
     // No code runs between the last check of #isWanted and this line.
     this.#isSaving = false
+    this.#endStep()
+  }
+
+  #endStep(): void {
+    this.#step.resolve()
+    this.#step = Promise.withResolvers()
   }
 
   async #trySave(): Promise<Error | undefined> {
@@ -142,6 +158,7 @@ export class CheckpointSaver implements UnitCheckpoint {
     this.#saved = checkpoint
     this.#unsavedEvents -= events
     monitor.troubleOver('checkpoint')
+    this.#endStep()
     return undefined
   }
 

@@ -58,25 +58,27 @@ export class SequentialIntake implements EventIntake {
   }
 }
 
-/** Handles one page after the other, each as one unit. */
+/** Handles one batch after the other, each as one unit. A batch ends with its page. */
 export class BatchIntake implements EventIntake {
   readonly #work: EventWork
   readonly #moved: Moved
-  #page: StoredEvent[] = []
+  readonly #batchSize: number
+  #batch: StoredEvent[] = []
 
-  constructor(work: EventWork, moved: Moved) {
+  constructor(work: EventWork, moved: Moved, batchSize: number) {
     this.#work = work
     this.#moved = moved
+    this.#batchSize = batchSize
   }
 
-  take(stored: StoredEvent): undefined {
-    this.#page.push(stored)
-    return undefined
+  take(stored: StoredEvent): Promise<void> | undefined {
+    this.#batch.push(stored)
+    return this.#batch.length < this.#batchSize ? undefined : this.endPage()
   }
 
   async endPage(): Promise<void> {
-    const [first, ...others] = this.#page
-    this.#page = []
+    const [first, ...others] = this.#batch
+    this.#batch = []
     if (first === undefined) return
     const isFinished = await this.#work.handle([first, ...others])
     if (isFinished) this.#moved(markOf(others.at(-1) ?? first), 1 + others.length)

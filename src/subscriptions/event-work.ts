@@ -12,6 +12,7 @@ import type { Slots } from '../kit/slots.ts'
 import { sleep } from '../kit/time.ts'
 import type { Logger } from '../observability/logger.ts'
 import type { EventTracer, SpanKindOf } from '../observability/tracer.ts'
+import { parkable } from '../store/passed-on.ts'
 import { type ParkedEvent, parkedError, type SubscriptionDeadLetterStore } from './dead-letter-store.ts'
 import { SubscriptionFailedError } from './errors.ts'
 import type { Consumer } from './projection.ts'
@@ -232,7 +233,7 @@ export class EventWork {
     return this.#park(deadLetters, {
       subscription: consumer.name,
       position,
-      event,
+      event: parkable(event),
       handlerNames: failures.map(({ handler }) => recordedName(handler)),
       ...parkedError(error, options),
       attempts,

@@ -29,12 +29,13 @@ export class FeedContinuity {
    * may have the event with it, which needs no further read.
    *
    * @param page - the events after the mark.
+   * @param readAt - when it was read, by the monotonic clock.
    * @throws ForeignCheckpointError, PositionAheadError
    */
-  async check({ head, fromEventId }: FeedPage): Promise<void> {
+  async check({ head, fromEventId }: FeedPage, readAt: number): Promise<void> {
     const { position, eventId } = this.#mark
     if (position > head) throw new PositionAheadError(this.#name, position, head)
-    const isFresh = performance.now() - this.#readAt < REPLACEMENT_MS
+    const isFresh = readAt - this.#readAt < REPLACEMENT_MS
     if (isFresh || head === position || (eventId !== undefined && fromEventId === eventId)) return
     await checkMark(this.#store, this.#name, this.#mark)
   }
@@ -44,9 +45,12 @@ export class FeedContinuity {
     this.#readAt = Number.NEGATIVE_INFINITY
   }
 
-  /** Records that everything up to the mark was read. Undefined means that nothing new was read. */
-  passed(mark: FeedMark | undefined): void {
+  /**
+   * Records that everything up to the mark was read. Undefined means that nothing new was read.
+   * @param readAt - when the page was read, by the monotonic clock.
+   */
+  passed(mark: FeedMark | undefined, readAt: number): void {
     if (mark !== undefined) this.#mark = mark
-    this.#readAt = performance.now()
+    this.#readAt = readAt
   }
 }

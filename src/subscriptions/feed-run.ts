@@ -9,6 +9,7 @@ import { BatchIntake, type EventIntake, LaneIntake, SequentialIntake } from './e
 import { EventWork, type EventWorkParts } from './event-work.ts'
 import { FeedContinuity } from './feed-continuity.ts'
 import { type FeedMark, markOf } from './feed-mark.ts'
+import { FeedReader } from './feed-reader.ts'
 import type { Consumer } from './projection.ts'
 import type { ResolvedSubscriptionOptions } from './subscription-options.ts'
 import type { WakeUp } from './wake-up.ts'
@@ -32,12 +33,18 @@ export interface FeedRunParts extends Omit<EventWorkParts, 'stopping' | 'abandon
 }
 
 /**
+ * Minimum number of events that a relay reads at once. It publishes them in batches of `batchSize`, and reads the next
+ * page meanwhile.
+ */
+const RELAY_PAGE = 1000
+
+/**
  * The loop of a subscription: it reads a page after the position and passes it to the handlers. At the end of the feed
  * it sleeps until a wake-up arrives or the poll interval has passed. There is no other source of events.
  */
 export class FeedRun {
   readonly #parts: FeedRunParts
-  readonly #filter: FeedFilter
+  readonly #reader: FeedReader
   readonly #stopping = new AbortController()
   readonly #abandoned = new AbortController()
   readonly #work: EventWork
@@ -57,10 +64,17 @@ export class FeedRun {
     this.#position = start.position
     this.#continuity = new FeedContinuity(store, consumer.name, start)
     this.#retryPolicy = new RetryPolicy(options)
-    this.#filter = wantedEvents(consumer, options)
     const inLanes = options.concurrency > 1 && !consumer.isBatch
     const slots = inLanes ? new Slots(options.concurrency) : undefined
+    const { relay } = consumer
     this.#pageSize = inLanes ? Math.min(options.batchSize, options.maxInFlight) : options.batchSize
+    if (relay !== undefined) this.#pageSize = Math.max(this.#pageSize, RELAY_PAGE)
+    this.#reader = new FeedReader({
+      store,
+      filter: wantedEvents(consumer, options),
+      limit: this.#pageSize,
+      undecoded: () => relay?.takesStored() === true,
+    })
     const signals = { stopping: this.#stopping.signal, abandoned: this.#abandoned.signal }
     this.#work = new EventWork({ ...parts, ...signals, slots, onFailed: (error) => this.fail(error) })
     this.#intake = this.#makeIntake(slots)
@@ -100,6 +114,7 @@ export class FeedRun {
   async follow(): Promise<void> {
     await settledUntil(this.#loop(), this.#abandoned.signal)
     await settledUntil(this.#intake.settled(), this.#abandoned.signal)
+    await settledUntil(this.#reader.settled(), this.#abandoned.signal)
   }
 
   /** Stops reading, and starts no further attempt. */
@@ -123,7 +138,7 @@ export class FeedRun {
   #makeIntake(slots: Slots | undefined): EventIntake {
     const { consumer, options } = this.#parts
     const moved = (mark: FeedMark, events: number) => this.#moved(mark, events)
-    if (consumer.isBatch) return new BatchIntake(this.#work, moved)
+    if (consumer.isBatch) return new BatchIntake(this.#work, moved, options.batchSize)
     if (slots === undefined) return new SequentialIntake(this.#work, moved)
     return new LaneIntake(this.#work, moved, slots, options.maxInFlight, this.#stopping.signal)
   }
@@ -172,11 +187,13 @@ export class FeedRun {
   }
 
   async #page(): Promise<boolean> {
-    const { store, progress } = this.#parts
-    const range = { fromPosition: this.#read, limit: this.#pageSize }
-    const page = await store.readPage({ ...this.#filter, ...range })
+    const { consumer, progress } = this.#parts
+    const { page, readAt, wasAhead } = await this.#reader.next(this.#read)
     const { events, head, headEventId, isCut } = page
-    await this.#continuity.check(page)
+    await this.#continuity.check(page, readAt)
+    const last = events.at(-1)
+    const hasMore = events.length >= this.#pageSize || isCut === true
+    if (hasMore && last !== undefined && consumer.relay !== undefined) this.#reader.readAhead(last.position)
     for (const stored of events) {
       const admission = this.#admit()
       if (admission !== undefined && !(await admission)) return false
@@ -187,16 +204,16 @@ export class FeedRun {
     }
     await this.#intake.endPage()
     if (this.#stopping.signal.aborted) return false
-    // New events get positions after the head, so this read has seen everything up to that head.
-    const isAtEnd = events.length < this.#pageSize && isCut !== true
-    const last = events.at(-1)
+    // New events get positions after the head, so this read has seen everything up to that head. A page that was read
+    // ahead may lack an event whose wake-up came before the loop waited for it.
+    const isAtEnd = !hasMore && !wasAhead
     let mark = last && markOf(last)
     if (isAtEnd && head > this.#read) {
       mark = { position: head, eventId: headEventId }
       this.#read = head
       this.#intake.passTo(mark)
     }
-    this.#continuity.passed(mark)
+    this.#continuity.passed(mark, readAt)
     this.#isAtEnd = isAtEnd
     progress.pageRead(this, head)
     return isAtEnd

@@ -41,6 +41,12 @@ export interface HandlerSet extends Subscriber {
   readonly handlers: readonly HandlerBinding[]
 }
 
+/** The traits of a relay, which differ from those of other batch projections. */
+export interface RelayTraits {
+  /** True while the bus publishes stored events without decoding them. */
+  readonly takesStored: () => boolean
+}
+
 /** A subscriber in the form that a subscription calls. */
 export interface Consumer {
   readonly name: string
@@ -63,6 +69,8 @@ export interface Consumer {
   readonly transactional?: TransactionalUnits
   /** Set while such units are bound to a checkpoint. */
   readonly bound?: BoundUnits
+  /** Set if it is a relay. */
+  readonly relay?: RelayTraits
 }
 
 /** A checkpoint is one position in the feed: an event before it cannot wait alone. */

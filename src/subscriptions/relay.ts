@@ -1,6 +1,8 @@
 import type { EventBus } from '../bus/index.ts'
 import type { DomainEvent } from '../events/index.ts'
-import type { BatchProjection } from './projection.ts'
+import { PASSES_ON } from '../events/passed-on-event.ts'
+import { decodedEvent } from '../store/passed-on.ts'
+import type { BatchProjection, RelayTraits } from './projection.ts'
 import type { SubscriptionOptions } from './subscription-options.ts'
 
 /** Options of a relay: those of a subscription, with a name. */
@@ -18,28 +20,36 @@ export const relayDefaults = {
   batchSize: 100,
 } satisfies SubscriptionOptions
 
+/** A relay as a batch projection. */
+export interface Relay extends BatchProjection, RelayTraits {}
+
 /**
  * Publishes stored events in the order of the feed. The next attempt of a failed batch leaves out the events that the bus
  * has confirmed, up to the first event of each aggregate that it has not.
  */
-export function relayTo(bus: Pick<EventBus, 'publish'>): BatchProjection {
+export function relayTo(bus: Pick<EventBus, 'publish'>): Relay {
   // The attempts of a batch have the same event objects. A page that is read again has others, and is published whole.
   const confirmed = new WeakSet<DomainEvent>()
+  const takesStored = () => PASSES_ON in bus && bus[PASSES_ON] === true
+  const publish = (events: readonly DomainEvent[]) =>
+    // A middleware that was added after the read must not get an event that is not decoded.
+    bus.publish(takesStored() ? events : events.map(decodedEvent))
   return {
+    takesStored,
     handleBatch: (events: readonly DomainEvent[]) => {
       const rest = events.filter((event) => !confirmed.has(event))
-      return rest.length === 0 ? undefined : publish(bus, rest, confirmed)
+      return rest.length === 0 ? undefined : publishRest(publish, rest, confirmed)
     },
   }
 }
 
-async function publish(
-  bus: Pick<EventBus, 'publish'>,
+async function publishRest(
+  publish: (events: readonly DomainEvent[]) => Promise<void>,
   events: readonly DomainEvent[],
   confirmed: WeakSet<DomainEvent>,
 ): Promise<void> {
   try {
-    await bus.publish(events)
+    await publish(events)
   } catch (error) {
     const statuses = statusesOf(error)
     const incomplete = new Set<string>()

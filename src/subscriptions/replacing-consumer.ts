@@ -48,6 +48,8 @@ export function withReplacements(
     }
   return {
     ...consumer,
+    // Only a decoded event can be replaced.
+    ...(consumer.relay && { relay: { takesStored: () => false } }),
     replacing,
     handlersFor: replacing(consumer.handlersFor),
     eventClasses: [

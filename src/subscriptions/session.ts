@@ -164,7 +164,10 @@ export class Session {
   }
 
   #openRun({ mark }: Start, saver: CheckpointSaver): FeedRun {
-    const { onMoved, onPageRead } = this.#parts
+    const { onMoved, onPageRead, options } = this.#parts
+    const { relay } = this.#parts.consumer
+    // A relay publishes a batch while the position of the one before it is saved.
+    const unsaved = Math.max(options.batchSize, options.checkpointEveryEvents)
     const progress = {
       moved: (mark: FeedMark, events: number) => {
         saver.advance(mark, events)
@@ -172,7 +175,7 @@ export class Session {
       },
       pageRead: onPageRead,
       get busy() {
-        return saver.busy
+        return relay === undefined ? saver.busy : saver.behind(unsaved)
       },
     }
     const consumer = boundTo(this.#parts.consumer, saver)

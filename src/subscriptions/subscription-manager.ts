@@ -92,7 +92,10 @@ export class SubscriptionManager implements AsyncDisposable {
     options: SubscriptionOptions = {},
   ): void {
     // A program without types may pass null.
-    const given = readSubscriber(subscriber, options?.name ?? undefined)
+    this.#add(readSubscriber(subscriber, options?.name ?? undefined), options)
+  }
+
+  #add(given: Consumer, options: SubscriptionOptions): void {
     const { name } = given
     if (this.#subscriptions.has(name)) throw new DuplicateSubscriptionError(name)
     const resolved = resolveSubscriptionOptions(name, options)
@@ -116,7 +119,10 @@ export class SubscriptionManager implements AsyncDisposable {
    * store is then a transactional outbox. A batch is published again until the bus has confirmed it.
    */
   relay(bus: Pick<EventBus, 'publish'>, options: RelayOptions): void {
-    this.subscribe(relayTo(bus), { ...relayDefaults, ...options })
+    const relay = relayTo(bus)
+    // A program without types may pass null.
+    const consumer = readSubscriber(relay, options?.name ?? undefined)
+    this.#add({ ...consumer, relay }, { ...relayDefaults, ...options })
   }
 
   /**

@@ -2,13 +2,23 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Pool } from 'pg'
 import { expect, inject, it, onTestFinished } from 'vitest'
-import { type DomainEvent, SubscriptionManager, TransactionRequiredError } from '../../src/index.ts'
+import { PassedOnEvent } from '../../src/events/passed-on-event.ts'
+import {
+  type DomainEvent,
+  defineEvent,
+  GenericEvent,
+  JsonCodec,
+  SubscriptionManager,
+  TransactionRequiredError,
+} from '../../src/index.ts'
 import type { PostgresClient } from '../../src/postgres/index.ts'
 import { noted } from '../../src/testing/conformance/events.ts'
 import { dataFolder } from '../brokers/data-folder.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { checkBacklog } from './outbox-check/backlog.ts'
 import { connected, freshSchema, openStores } from './postgres-scene.ts'
+
+class Noted extends defineEvent<{ readonly n: number }>()({ type: 'Noted', aggregateType: 'Note' }) {}
 
 /** A client that does not say whether it is in a transaction. */
 const reticent = (client: PostgresClient): PostgresClient => ({ query: (query) => client.query(query) })
@@ -60,6 +70,40 @@ it('publishes in another process after a transaction of the caller is committed'
   await client.query('commit')
 
   expect((await published.promise).map(({ eventId }) => eventId)).toEqual([event.eventId])
+})
+
+it.each([
+  ['ids as usual', 'a'],
+  ['ids with the characters that separate columns and rows', 'a\x1f\x1eb'],
+])('reads undecoded what it reads decoded: %s', async (_what, aggregateId) => {
+  await using stores = openStores({ events: [Noted] })
+  const events = [
+    new Noted({ aggregateId, n: 1 }),
+    new Noted({
+      aggregateId,
+      n: 2,
+      tenantId: 'ä "1"',
+      actorId: 'b',
+      causationId: 'c',
+      metadata: { d: '=e' },
+    }),
+    new GenericEvent({ eventType: 'Unknown', aggregateType: 'Note', aggregateId, data: {} }),
+    new Noted({ aggregateId: 'last', n: 3, occurredAt: new Date('2026-01-02T03:04:05.070Z') }),
+  ]
+  await stores.transaction((tx) => tx.outbox.add(events))
+  const codec = new JsonCodec()
+  const decoded = await stores.outbox.readPage()
+  const undecoded = await stores.outbox.readPage({ undecoded: true })
+
+  expect(decoded.events.map(({ event }) => event.eventId)).toEqual(events.map(({ eventId }) => eventId))
+  expect(undecoded.events.map(({ event }) => event instanceof PassedOnEvent)).not.toContain(false)
+  expect(undecoded.events.map(({ event, ...place }) => ({ ...codec.encode(event), ...place }))).toEqual(
+    decoded.events.map(({ event, ...place }) => ({ ...codec.encode(event), ...place })),
+  )
+  expect({ ...undecoded, events: [] }).toEqual({ ...decoded, events: [] })
+  expect(await stores.outbox.readPage({ fromPosition: 4, toPosition: 9, undecoded: true })).toMatchObject({
+    events: [],
+  })
 })
 
 it('takes a bounded number of locks for a transaction with many aggregates, in the same order as other transactions', async () => {

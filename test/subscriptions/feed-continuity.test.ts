@@ -28,10 +28,10 @@ async function interruptedAfter(position: number) {
 it('reads nothing more if the page came with the event before it', async () => {
   const { store, continuity, page, eventId } = await interruptedAfter(2)
 
-  await continuity.check({ ...page, fromEventId: eventId })
+  await continuity.check({ ...page, fromEventId: eventId }, performance.now())
   expect(store.pages).toBe(0)
 
-  await continuity.check(page)
+  await continuity.check(page, performance.now())
   expect(store.pages).toBe(1)
 })
 
@@ -40,5 +40,6 @@ it('looks at the position if the page came with another event', async () => {
   const continuity = new FeedContinuity(store, 'seen', { position: 2, eventId: 'of another store' })
   continuity.interrupted()
 
-  await expect(continuity.check({ ...page, fromEventId: 'here' })).rejects.toThrow(ForeignCheckpointError)
+  const check = continuity.check({ ...page, fromEventId: 'here' }, performance.now())
+  await expect(check).rejects.toThrow(ForeignCheckpointError)
 })

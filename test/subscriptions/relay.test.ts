@@ -15,7 +15,16 @@ import { MemoryBroker, MemoryBrokerEventBus } from '../../src/testing/index.ts'
 import { Order } from '../support/order-aggregate.ts'
 import { RecordingLogger } from '../support/recording-logger.ts'
 import { waitFor } from '../support/wait-for.ts'
-import { append, appendOne, Noted, numbers, quick, SubscriptionScene } from './subscription-scene.ts'
+import {
+  append,
+  appendOne,
+  fill,
+  Noted,
+  noted,
+  numbers,
+  quick,
+  SubscriptionScene,
+} from './subscription-scene.ts'
 
 /** A bus that records the published events, and fails on request. */
 class RecordingBus {
@@ -45,6 +54,76 @@ it('publishes stored events in order, and then new ones', async () => {
   await manager.whenCaughtUp('outbox')
 
   expect(bus.published).toEqual(numbers(0, 260))
+})
+
+/** Records the positions after which pages of a scene's store are read. */
+function recordReads({ store }: SubscriptionScene): readonly number[] {
+  const reads: number[] = []
+  const readPage = store.readPage.bind(store)
+  store.readPage = async (range) => {
+    const page = await readPage(range)
+    reads.push(range?.fromPosition ?? 0)
+    return page
+  }
+  return reads
+}
+
+it('reads the next page while it publishes one, and each page once', async () => {
+  const scene = new SubscriptionScene()
+  await fill(scene.store, 0, 2500)
+  const reads = recordReads(scene)
+  const bus = new RecordingBus()
+  const publish = async (events: readonly DomainEvent[]) => {
+    await waitFor(() => reads.includes(1000))
+    await bus.publish(events)
+  }
+  const manager = scene.manager()
+  manager.relay({ publish }, { name: 'outbox' })
+  manager.start()
+  await manager.whenCaughtUp('outbox')
+
+  expect(bus.published).toEqual(numbers(0, 2500))
+  expect(reads.slice(0, 3)).toEqual([0, 1000, 2000])
+})
+
+it('misses no event that was stored after the last page was read ahead', async () => {
+  const scene = new SubscriptionScene()
+  await fill(scene.store, 0, 1500)
+  const reads = recordReads(scene)
+  const bus = new RecordingBus()
+  const publish = async (events: readonly DomainEvent[]) => {
+    await waitFor(() => reads.includes(1000))
+    if (bus.published.length === 0) await appendOne(scene.store, noted(1500))
+    await bus.publish(events)
+  }
+  const manager = scene.manager()
+  manager.relay({ publish }, { name: 'outbox', pollIntervalMs: 600_000 })
+  manager.start()
+  await waitFor(() => bus.published.length > 1500)
+
+  expect(bus.published).toEqual(numbers(0, 1501))
+})
+
+it('publishes one batch while the position of the previous one is saved, and no more', async () => {
+  const scene = new SubscriptionScene()
+  await fill(scene.store, 0, 1000)
+  const { promise: released, resolve: release } = Promise.withResolvers<void>()
+  const save = scene.checkpoints.save.bind(scene.checkpoints)
+  scene.checkpoints.save = async (...args) => {
+    await released
+    await save(...args)
+  }
+  const bus = new RecordingBus()
+  const manager = scene.manager()
+  manager.relay(bus, { name: 'outbox' })
+  manager.start()
+  await waitFor(() => bus.published.length === 200)
+  for (let turn = 0; turn < 20; turn += 1) await nextTurn()
+  expect(bus.published).toHaveLength(200)
+
+  release()
+  await manager.whenCaughtUp('outbox')
+  expect(bus.published).toEqual(numbers(0, 1000))
 })
 
 it('publishes events that a save stored but could not publish', async () => {

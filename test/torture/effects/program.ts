@@ -3,7 +3,9 @@
 import { writeSync } from 'node:fs'
 import { Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
+import { PASSES_ON } from '../../../src/events/passed-on-event.ts'
 import {
+  type DomainEvent,
   defineEvent,
   type HandlerContext,
   handlerFor,
@@ -146,29 +148,28 @@ async function relay(): Promise<void> {
   await bus.connect()
   await using manager = new SubscriptionManager({ eventStore: stores.outbox, leaseTtlMs: 1000 })
   let published = Promise.resolve()
-  manager.relay(
-    {
-      publish: async (events) => {
-        point('before the publish')
-        if (fault === 'checkpointFirst') {
-          // In that time, the relay saves its checkpoint.
-          published = published
-            .then(() => delay(options.killWithin > 0 ? 500 : 0))
-            .then(() => {
-              faultyPoint()
-              return bus.publish(events)
-            })
-          return
-        }
-        const confirmed = beginning('in the publish')
-        await bus.publish(events)
-        confirmed()
-        point('after the confirmation')
-        beginning('in the save of the checkpoint')
-      },
+  const target = {
+    [PASSES_ON]: bus[PASSES_ON],
+    publish: async (events: readonly DomainEvent[]) => {
+      point('before the publish')
+      if (fault === 'checkpointFirst') {
+        // In that time, the relay saves its checkpoint.
+        published = published
+          .then(() => delay(options.killWithin > 0 ? 500 : 0))
+          .then(() => {
+            faultyPoint()
+            return bus.publish(events)
+          })
+        return
+      }
+      const confirmed = beginning('in the publish')
+      await bus.publish(events)
+      confirmed()
+      point('after the confirmation')
+      beginning('in the save of the checkpoint')
     },
-    { name: 'relay', batchSize: 20, checkpointEveryEvents: 1, pollIntervalMs: 200 },
-  )
+  }
+  manager.relay(target, { name: 'relay', batchSize: 20, checkpointEveryEvents: 1, pollIntervalMs: 200 })
   manager.start()
   dieSometime()
   await stopped
