@@ -11,7 +11,7 @@ import {
 } from '../store/index.ts'
 import { MemoryTable } from '../store/memory-table.ts'
 import { checkedStoreOptions } from '../store/read-options.ts'
-import { type Checkpoint, InMemoryCheckpointStore } from './checkpoint-store.ts'
+import { InMemoryCheckpointStore, type NamedCheckpoint } from './checkpoint-store.ts'
 import { InMemorySubscriptionDeadLetterStore, type ParkedEvent } from './dead-letter-store.ts'
 import { type InboxNote, InMemoryInboxNotes } from './in-memory-inbox.ts'
 import { InMemoryOutbox } from './in-memory-outbox.ts'
@@ -36,7 +36,7 @@ export class InMemoryStores implements Stores<undefined> {
   readonly inbox: TransactionalInbox<undefined>
   readonly outbox: InMemoryOutbox
   readonly #snapshots = new MemoryTable<Snapshot>()
-  readonly #checkpoints = new MemoryTable<Checkpoint>()
+  readonly #checkpoints = new MemoryTable<NamedCheckpoint>()
   readonly #parked = new MemoryTable<ParkedEvent>()
   readonly #notes = new MemoryTable<InboxNote>()
 
