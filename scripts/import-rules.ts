@@ -57,7 +57,7 @@ export const rules: Readonly<Record<string, Rule>> = {
   rabbitmq: { imports: [...backend, 'amqplib'], rooms },
   kafka: { imports: [...backend, '@platformatic/kafka'], rooms },
   // Durable stores keep events as the codec writes them.
-  store: { imports: [...open, 'events', 'codec'] },
+  store: { imports: [...open, 'kit', 'events', 'codec'] },
   sqlite: { imports: [...open, 'kit', 'events', 'store', ...storeInterfaces] },
   postgres: { imports: [...open, 'kit', 'events', 'store', ...storeInterfaces, 'pg'] },
   aggregates: { imports: [...open, 'kit', 'events', 'store'], typesFrom: eventBusType },

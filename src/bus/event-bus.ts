@@ -93,16 +93,23 @@ export abstract class EventBus implements AsyncDisposable {
       const cause = this.#propagateCausation ? currentCause() : undefined
       // Most events of a burst are encoded later, and the caller may use its array again.
       const given = events.slice()
-      if (inBackground && this.background.tryStart(() => this.#publish(given, cause)))
-        return Promise.resolve()
-      return this.#publish(given, cause)
+      return inBackground ? this.#publishInBackground(given, cause) : this.#publish(given, cause)
     } catch (thrown) {
       return Promise.reject(thrown)
     }
   }
 
+  #publishInBackground(events: readonly DomainEvent[], cause: Cause | undefined): Promise<void> {
+    const isStarted = this.background.tryStart(() => this.#publish(events, cause))
+    return isStarted ? Promise.resolve() : this.#publish(events, cause)
+  }
+
   #publish(events: readonly DomainEvent[], cause: Cause | undefined): Promise<void> {
     if (this.#publishMiddleware.isEmpty) return this.publishNow(events, cause)
+    return this.#publishThrough(events, cause)
+  }
+
+  #publishThrough(events: readonly DomainEvent[], cause: Cause | undefined): Promise<void> {
     return this.#publishMiddleware.run(causedBy(events, cause), (passed) =>
       this.publishNow(passed, undefined),
     )
@@ -244,15 +251,16 @@ export abstract class EventBus implements AsyncDisposable {
    * Shuts the bus down. Waits at most `timeoutMs` for background publishes and running handlers, then logs the
    * unfinished ones and resolves. Idempotent: a second call waits for the first.
    *
-   * Inside a handler of this bus it returns at once, because the shutdown waits for that handler. A call outside of the
-   * handlers waits for the end.
+   * Inside a handler of this bus, or a middleware of a background publish, it returns at once, because the shutdown waits
+   * for that handler or publish. A call outside of them waits for the end.
    *
    * @throws ConfigError if `timeoutMs` is not a duration, or an option is unknown.
    */
   async shutdown(options: ShutdownOptions = {}): Promise<void> {
     const withinMs = checkedTimeout('shutdown', options)
     this.#isClosed = true
-    await stopFromAnywhere(this, () => this.close(withinMs))
+    const close = () => stopFromAnywhere(this, () => this.close(withinMs))
+    await this.background.stopFromAnywhere(close)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,7 +1,4 @@
 import type { Meter as OpenTelemetryApiMeter, Tracer as OpenTelemetryApiTracer } from '@opentelemetry/api'
-import { asInstanceOf, isInstanceOf } from '../codec/convert-event.ts'
-import { refuseBeyondDefaults } from '../codec/publish-limits.ts'
-import { toError } from '../errors.ts'
 import type { Cause } from '../events/causation.ts'
 import { type DomainEvent, defaultRegistry, type EventRegistry } from '../events/index.ts'
 import { Dispatcher } from '../handling/dispatcher.ts'
@@ -11,7 +8,6 @@ import type { RunInfo } from '../handling/handler-run.ts'
 import { HandlingMiddlewares } from '../handling/handling-middleware.ts'
 import { refuseInHandlerOf } from '../handling/running-handlers.ts'
 import { keepsOrder, parks } from '../handling/waiting-policy.ts'
-import { IdleCounter } from '../kit/idle-counter.ts'
 import { busObservabilityRules } from '../kit/observability-options.ts'
 import {
   durationMs,
@@ -25,15 +21,15 @@ import type { FieldsFirstLogger, Logger } from '../observability/logger.ts'
 import { MeterSource } from '../observability/meter.ts'
 import { resolveLogger } from '../observability/resolve-logger.ts'
 import type { SummarizingLogger } from '../observability/summarizing-logger.ts'
-import { type EventTracer, noTracer, OpenTelemetryTracer } from '../observability/tracer.ts'
+import { noTracer, OpenTelemetryTracer } from '../observability/tracer.ts'
 import { BusClosedError } from './errors.ts'
-import { causedBy, checkedTimeout, EventBus, type ShutdownOptions } from './event-bus.ts'
+import { checkedTimeout, EventBus, type ShutdownOptions } from './event-bus.ts'
 import type { HealthFacts } from './health.ts'
+import { InMemoryPublisher } from './in-memory-publisher.ts'
 import { InMemoryRetries } from './in-memory-retries.ts'
 import { BackgroundPublishes } from './publishing/background-publishes.ts'
 import { registryRule } from './registry-rule.ts'
 import { BusMetrics } from './telemetry/bus-metrics.ts'
-import { dispatchSpanOf, publishSpanOf } from './telemetry/bus-spans.ts'
 
 export interface InMemoryEventBusOptions {
   /**
@@ -95,8 +91,6 @@ export const inMemoryRules: Readonly<Record<keyof typeof inMemoryDefaults, Optio
   shutdownTimeoutMs: durationMs,
 }
 
-const NONE_FAILED: ReadonlyMap<number, Error> = new Map()
-
 const NO_PARKING =
   'onDeadLetter: in memory there is no dead letter behind which events could wait. Retry without a limit (maxRetries: Infinity), ' +
   'or use the bus of a broker'
@@ -116,10 +110,9 @@ const TARGET = { system: 'memory', destination: 'memory' }
  * Concurrent `publish` calls have no order among each other: await one call before the next if the order matters.
  */
 export class InMemoryEventBus extends EventBus {
-  readonly #dispatcher: Dispatcher
+  readonly #publisher: InMemoryPublisher
   readonly #retries: InMemoryRetries
   readonly #metrics: BusMetrics
-  readonly #tracer: EventTracer
   readonly #logger: SummarizingLogger
   readonly #shutdownTimeoutMs: number
   readonly #stopped = new AbortController()
@@ -133,20 +126,10 @@ export class InMemoryEventBus extends EventBus {
     busSignal: this.#stopped.signal,
   }
   #consuming = Promise.withResolvers<void>()
-  readonly #publishSpan = publishSpanOf(TARGET)
-  readonly #dispatchSpan = dispatchSpanOf(TARGET)
-  readonly #handlersOf = (event: DomainEvent) => {
-    this.#eventsPublished += 1
-    return this.handlers.handlersFor(event.eventType)
-  }
   #eventsPublished = 0
   #handlersInvoked = 0
   #handlerErrors = 0
   #lastError: { readonly error: Error; readonly at: Date } | undefined
-  readonly #publishes = new IdleCounter()
-  /** When each publish in flight started, oldest first, by the monotonic clock. */
-  readonly #starts = new Set<{ readonly at: number }>()
-
   /** @throws ConfigError if an option is unknown or out of range. */
   constructor(options: InMemoryEventBusOptions = {}) {
     const resolved = resolveOptions('InMemoryEventBus', options, inMemoryDefaults, inMemoryRules)
@@ -165,13 +148,13 @@ export class InMemoryEventBus extends EventBus {
     })
     this.#logger = logger
     this.#shutdownTimeoutMs = resolved.shutdownTimeoutMs
-    this.#tracer = resolved.enableTracing ? new OpenTelemetryTracer(resolved.tracer) : noTracer
+    const tracer = resolved.enableTracing ? new OpenTelemetryTracer(resolved.tracer) : noTracer
     this.#metrics = new BusMetrics({
       target: TARGET,
       consumerGroup: undefined,
       source: resolved.enableMetrics ? new MeterSource(resolved.meter) : undefined,
       probes: {
-        inFlight: () => this.#publishes.count,
+        inFlight: () => this.#publisher.count,
         skipped: () => 0,
         reconnections: () => 0,
         pausedHandlers: () => 0,
@@ -183,9 +166,9 @@ export class InMemoryEventBus extends EventBus {
         logger.error('handler paused, its events fail for the same reason', { handlerName, error })
       else logger.warn('handler resumed', { handlerName })
     })
-    this.#dispatcher = new Dispatcher({
+    const dispatcher = new Dispatcher({
       owner: this,
-      tracer: this.#tracer,
+      tracer,
       metrics: this.#metrics,
       handlerTimeoutMs: resolved.handlerTimeoutMs,
       cause: resolved.propagateCausation ? 'event' : 'inherited',
@@ -195,18 +178,35 @@ export class InMemoryEventBus extends EventBus {
           this.#handlersInvoked += 1
         },
         failed: (event, { handler, error }) => {
-          this.#handlerErrors += 1
-          this.#lastError = { error, at: new Date() }
+          this.#noteError(error)
           const { eventId, eventType } = event
           this.#logger.error('handler failed', { eventId, eventType, handlerName: handler.name, error })
         },
       },
     })
     this.#retries = new InMemoryRetries({
-      dispatcher: this.#dispatcher,
+      dispatcher,
       runInfo: this.#runInfo,
       metrics: this.#metrics,
       logger,
+    })
+    this.#publisher = new InMemoryPublisher({
+      target: TARGET,
+      handlers: this.handlers,
+      dispatcher,
+      retries: this.#retries,
+      metrics: this.#metrics,
+      tracer,
+      runInfo: this.#runInfo,
+      onPublished: () => {
+        this.#eventsPublished += 1
+      },
+      // There are no dead letters, so it is logged and counted.
+      onRefused: ({ eventId, eventType }, error) => {
+        this.#eventsPublished += 1
+        this.#noteError(error)
+        logger.error('event refused by its class', { eventId, eventType, error })
+      },
     })
   }
 
@@ -254,40 +254,7 @@ export class InMemoryEventBus extends EventBus {
     }
   }
 
-  readonly #dispatch = (events: readonly DomainEvent[]): Promise<void> =>
-    this.#dispatcher.runEach({
-      events: this.#readable(events),
-      handlersFor: this.#handlersOf,
-      info: this.#runInfo,
-      span: this.#dispatchSpan,
-      recover: this.#retries.recover,
-    })
-
-  /** The events as a consumer of a broker decodes them: instances of the classes that handlers subscribed to. */
-  #readable(events: readonly DomainEvent[]): readonly DomainEvent[] {
-    const { classFor } = this.handlers
-    if (events.every((event) => isInstanceOf(event, classFor(event.eventType)))) return events
-    return events.flatMap((event) => this.#converted(event))
-  }
-
-  /** An event that its class refuses reaches no handler. There are no dead letters, so it is logged and counted. */
-  #converted(event: DomainEvent): readonly DomainEvent[] {
-    const { eventId, eventType } = event
-    if (this.handlers.handlersFor(eventType).length === 0) return [event]
-    try {
-      return [asInstanceOf(event, this.handlers.classFor(eventType))]
-    } catch (thrown) {
-      const error = toError(thrown)
-      this.#eventsPublished += 1
-      this.#handlerErrors += 1
-      this.#lastError = { error, at: new Date() }
-      this.#logger.error('event refused by its class', { eventId, eventType, error })
-      return []
-    }
-  }
-
   protected override healthFacts(): Promise<HealthFacts> {
-    const [oldest] = this.#starts
     return Promise.resolve({
       isShutdown: this.isShutdown,
       isConnected: this.isConnected,
@@ -296,32 +263,14 @@ export class InMemoryEventBus extends EventBus {
       blockedReason: undefined,
       lastError: this.#lastError?.error,
       lastErrorAt: this.#lastError?.at ?? null,
-      oldestUnsettledMs: oldest === undefined ? 0 : Math.max(0, performance.now() - oldest.at),
+      oldestUnsettledMs: this.#publisher.oldestMs,
       lag: undefined,
       deadLetters: undefined,
     })
   }
 
-  /**
-   * Refuses the events that a broker bus with the default codec would refuse, so that a program can move to a broker.
-   */
-  protected override async publishNow(
-    given: readonly DomainEvent[],
-    cause: Cause | undefined,
-  ): Promise<void> {
-    const events = causedBy(given, cause)
-    for (const event of events) refuseBeyondDefaults(event)
-    const start = { at: performance.now() }
-    this.#starts.add(start)
-    this.#publishes.start()
-    const startedAt = this.#metrics.refresh() === undefined ? 0 : performance.now()
-    try {
-      await this.#tracer.around(this.#publishSpan, events, this.#dispatch)
-    } finally {
-      if (startedAt > 0) this.#metrics.recorder?.published(events, NONE_FAILED, startedAt)
-      this.#starts.delete(start)
-      this.#publishes.end()
-    }
+  protected override publishNow(events: readonly DomainEvent[], cause: Cause | undefined): Promise<void> {
+    return this.#publisher.publish(events, cause)
   }
 
   protected override async close(timeoutMs = this.#shutdownTimeoutMs): Promise<void> {
@@ -332,8 +281,13 @@ export class InMemoryEventBus extends EventBus {
     this.#logger.flush()
   }
 
+  #noteError(error: Error): void {
+    this.#handlerErrors += 1
+    this.#lastError = { error, at: new Date() }
+  }
+
   #abandon(timeoutMs: number): void {
-    this.#logger.warn('shutdown timed out', { timeoutMs, unfinishedPublishes: this.#publishes.count })
+    this.#logger.warn('shutdown timed out', { timeoutMs, unfinishedPublishes: this.#publisher.count })
     this.#stopped.abort(new ShutdownError())
     this.background.abandon()
     this.#givenUp.resolve()
@@ -341,7 +295,7 @@ export class InMemoryEventBus extends EventBus {
 
   async #drain(): Promise<void> {
     await this.background.drained()
-    await this.#publishes.whenIdle()
+    await this.#publisher.drained()
     await this.#retries.close()
   }
 }

@@ -80,6 +80,8 @@ export interface EventSequence {
   /** Called for an event just before it is handled. */
   readonly handlersFor: (event: DomainEvent) => readonly HandlerEntry[]
   readonly info: RunInfo
+  /** Called between two events. The next one waits for the promise, if there is one. */
+  readonly pause: (() => Promise<void> | undefined) | undefined
   /** The span around all handlers of one event. */
   readonly span: SpanKindOf<{ readonly event: DomainEvent }>
   /** Decides what follows failed attempts. Must not reject. @returns true if no handler is left that failed. */
@@ -172,8 +174,10 @@ export class Dispatcher {
   }
 
   readonly #runSequence = async ({ sequence, running }: SequenceRun): Promise<void> => {
-    const { events, handlersFor, info, span, recover } = sequence
+    const { events, handlersFor, info, pause, span, recover } = sequence
     for (const [index, event] of events.entries()) {
+      const paused = index > 0 ? pause?.() : undefined
+      if (paused !== undefined) await paused
       if (index > 0 && this.#cause === 'event') causedFromHereBy(event)
       const { recorder } = this.#metrics
       recorder?.consumed(event)

@@ -161,6 +161,28 @@ export function resolveOptions<T extends object>(
   return Object.freeze({ ...defaults, ...set })
 }
 
+/**
+ * Checks the options of a call that is frequent and has no defaults here. Correct options cost one look-up each.
+ *
+ * @param rules - each must accept an absent option, unless the option is required.
+ * @returns the options, without those that are null.
+ * @throws ConfigError
+ */
+export function checkedOptions<T extends object>(
+  subject: string,
+  given: T,
+  rules: Readonly<Record<string, OptionRule>>,
+): T {
+  const isPlain = typeof given === 'object' && given !== null
+  const isCorrect = (name: string) =>
+    Object.hasOwn(rules, name) && rules[name]?.isValid(Reflect.get(given, name))
+  if (isPlain && Object.keys(given).every(isCorrect)) return given
+  const defaults = Object.fromEntries(Object.keys(rules).map((name) => [name, undefined]))
+  const resolved: object = resolveOptions(subject, given, defaults, rules)
+  // It has the correct options of `given`, and no others.
+  return resolved as T
+}
+
 function suggestion(name: string, known: readonly string[]): string {
   const plain = (text: string) => text.toLowerCase().replaceAll('_', '')
   const near = known.find(

@@ -12,6 +12,7 @@ import type {
   StoredEvent,
   StreamName,
 } from '../store/index.ts'
+import { checkedArchiveTarget } from '../store/read-options.ts'
 import type { AppendSignal } from './append-signal.ts'
 import { archiveEvents, type PostgresArchiveTarget } from './archive.ts'
 import type { PostgresConnections } from './connections.ts'
@@ -161,12 +162,14 @@ export class PostgresEventStore implements EventStore {
    *
    * @returns the number of archived events.
    * @throws PostgresArchiveError if a checkpoint is before the events.
+   * @throws ConfigError if the target is neither a stream nor `upTo`.
    * @example
    * await stores.events.archive({ upTo: await stores.events.positionBefore(lastYear) })
    */
   async archive(target: PostgresArchiveTarget): Promise<number> {
+    const checked = checkedArchiveTarget(target)
     await this.#parts.ready()
     const { head } = await this.#parts.feed.end()
-    return archiveEvents(this.#parts.connections, this.#parts.schema, target, head)
+    return archiveEvents(this.#parts.connections, this.#parts.schema, checked, head)
   }
 }

@@ -1,6 +1,7 @@
 import type { RowDecoder } from '../store/event-row.ts'
 import type { FeedPage, HeldBack, ReadAllOptions, StoredEvent } from '../store/index.ts'
 import { PAGE_BYTES, upToBytes } from '../store/page-bytes.ts'
+import { checkedReadWithArchive } from '../store/read-options.ts'
 import { PostgresFeedError } from './errors.ts'
 import { EVENT_COLUMN_COUNT, storedRow } from './event-columns.ts'
 import {
@@ -98,7 +99,8 @@ export class PostgresFeed {
     return this.#nextReading
   }
 
-  async page({ limit = PAGE, ...options }: PostgresReadOptions = {}): Promise<FeedPage> {
+  async page(given: PostgresReadOptions = {}): Promise<FeedPage> {
+    const { limit = PAGE, ...options } = checkedReadWithArchive('readPage', given)
     const { fromPosition = 0 } = options
     const far = this.#known
     if (
@@ -114,10 +116,8 @@ export class PostgresFeed {
     return pageOf(part ?? (await this.#read(options, end.head, limit)), end)
   }
 
-  async *all({
-    limit = Number.POSITIVE_INFINITY,
-    ...options
-  }: PostgresReadOptions = {}): AsyncIterable<StoredEvent> {
+  async *all(given: PostgresReadOptions = {}): AsyncIterable<StoredEvent> {
+    const { limit = Number.POSITIVE_INFINITY, ...options } = checkedReadWithArchive('readAll', given)
     let position = options.fromPosition ?? 0
     for (let left = limit; left > 0; ) {
       const size = Math.min(left, PAGE)

@@ -2,6 +2,7 @@ import type { DomainEvent, EventClass } from '../events/index.ts'
 import type { RowDecoder } from '../store/event-row.ts'
 import type { EventStoreHealth, FeedPage, ReadAllOptions } from '../store/index.ts'
 import { PAGE_BYTES, upToBytes } from '../store/page-bytes.ts'
+import { checkedRead } from '../store/read-options.ts'
 import type { CheckpointStore, LeaseStore, Outbox, OutboxTransaction } from '../subscriptions/index.ts'
 import { OUTBOX_LEASE_PREFIX, outgoingEvents, PrefixedLeaseStore } from '../subscriptions/outbox.ts'
 import { eventColumns, prepareImport } from './append-statement.ts'
@@ -63,11 +64,8 @@ export class PostgresOutbox implements Outbox {
     }
   }
 
-  async readPage({
-    limit = PAGE,
-    maxBytes = PAGE_BYTES,
-    ...options
-  }: ReadAllOptions = {}): Promise<FeedPage> {
+  async readPage(given: ReadAllOptions = {}): Promise<FeedPage> {
+    const { limit = PAGE, maxBytes = PAGE_BYTES, ...options } = checkedRead('readPage', given)
     const { session, schema, decoder } = this.#parts
     const { head, headEventId } = await this.#look()
     const { fromPosition = 0, toPosition = head } = options

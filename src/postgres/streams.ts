@@ -17,6 +17,7 @@ import {
   type StreamStore,
 } from '../store/index.ts'
 import { storedAppend } from '../store/known-events.ts'
+import { checkedGetEvents } from '../store/read-options.ts'
 import { type AppendOutcome, checkKey, type PreparedAppend, prepareAppend } from './append-statement.ts'
 import { PostgresSnapshotTooOldError } from './errors.ts'
 import { EVENT_COLUMNS, storedRow } from './event-columns.ts'
@@ -55,10 +56,8 @@ export class PostgresStreams implements StreamStore {
     return this.#append(request, prepareAppend(request))
   }
 
-  async getEvents(
-    aggregateId: string,
-    { aggregateType, fromVersion = 0, toVersion = Number.POSITIVE_INFINITY }: GetEventsOptions = {},
-  ): Promise<EventStream> {
+  async getEvents(aggregateId: string, options: GetEventsOptions = {}): Promise<EventStream> {
+    const { aggregateType, fromVersion = 0, toVersion = Number.POSITIVE_INFINITY } = checkedGetEvents(options)
     const type =
       aggregateType === undefined
         ? await this.#typeOf(aggregateId)

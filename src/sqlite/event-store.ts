@@ -10,6 +10,7 @@ import type {
   StoredEvent,
   StreamName,
 } from '../store/index.ts'
+import { checkedArchiveTarget, checkedReadWithArchive } from '../store/read-options.ts'
 import type { SqliteAccess } from './access.ts'
 import type { SqliteDatabase } from './database.ts'
 import { SqliteArchiveError, SqliteImportError } from './errors.ts'
@@ -50,10 +51,8 @@ export class SqliteEventStore extends SqliteStreams implements EventStore {
     this.#close = close
   }
 
-  async *readAll({
-    limit = Number.POSITIVE_INFINITY,
-    ...range
-  }: SqliteReadOptions = {}): AsyncIterable<StoredEvent> {
+  async *readAll(options: SqliteReadOptions = {}): AsyncIterable<StoredEvent> {
+    const { limit = Number.POSITIVE_INFINITY, ...range } = checkedReadWithArchive('readAll', options)
     const { head } = await this.#access.read(feedEnd)
     const last = Math.min(head, range.toPosition ?? head)
     let { fromPosition = 0 } = range
@@ -67,7 +66,8 @@ export class SqliteEventStore extends SqliteStreams implements EventStore {
     }
   }
 
-  async readPage({ limit = PAGE, ...range }: ReadAllOptions = {}): Promise<FeedPage> {
+  async readPage(options: ReadAllOptions = {}): Promise<FeedPage> {
+    const { limit = PAGE, ...range } = checkedReadWithArchive('readPage', options)
     const { head, headEventId } = await this.#access.read(feedEnd)
     const last = Math.min(head, range.toPosition ?? head)
     const { rows, isCut } = await this.#rows(range, limit, last)
@@ -158,9 +158,11 @@ export class SqliteEventStore extends SqliteStreams implements EventStore {
    *
    * @returns the number of archived events.
    * @throws SqliteArchiveError if a checkpoint is before the events.
+   * @throws ConfigError if the target is neither a stream nor `upTo`.
    */
   async archive(target: ArchiveTarget): Promise<number> {
-    const args = 'upTo' in target ? { upTo: target.upTo } : { ...target }
+    const checked = checkedArchiveTarget(target)
+    const args = 'upTo' in checked ? { upTo: checked.upTo } : { ...checked }
     let moved = 0
     for (;;) {
       const answer = await this.#access.write('archive', args)

@@ -3,6 +3,7 @@ import type { DomainEvent, EventClass } from '../events/index.ts'
 import { encodeRow } from '../store/event-row.ts'
 import type { EventStoreHealth, FeedPage, ReadAllOptions } from '../store/index.ts'
 import { PAGE_BYTES, upToBytes } from '../store/page-bytes.ts'
+import { checkedRead } from '../store/read-options.ts'
 import type { CheckpointStore, LeaseStore, Outbox, OutboxTransaction } from '../subscriptions/index.ts'
 import { OUTBOX_LEASE_PREFIX, outgoingEvents, PrefixedLeaseStore } from '../subscriptions/outbox.ts'
 import type { SqliteAccess } from './access.ts'
@@ -33,7 +34,8 @@ export class SqliteOutbox implements Outbox {
     this.leases = new PrefixedLeaseStore(parts.leases, OUTBOX_LEASE_PREFIX)
   }
 
-  async readPage({ limit = PAGE, maxBytes = PAGE_BYTES, ...range }: ReadAllOptions = {}): Promise<FeedPage> {
+  async readPage(options: ReadAllOptions = {}): Promise<FeedPage> {
+    const { limit = PAGE, maxBytes = PAGE_BYTES, ...range } = checkedRead('readPage', options)
     const { fromPosition = 0, toPosition = Number.MAX_SAFE_INTEGER, ...filter } = range
     const { read, decoder } = this.#parts.access
     const { head, headEventId } = await read(outboxEnd)

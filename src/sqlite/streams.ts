@@ -12,6 +12,7 @@ import {
   type StreamStore,
 } from '../store/index.ts'
 import { storedAppend } from '../store/known-events.ts'
+import { checkedGetEvents } from '../store/read-options.ts'
 import type { SqliteAccess } from './access.ts'
 import { endOfStream, isKnown } from './append.ts'
 import { readStream } from './reads.ts'
@@ -37,7 +38,8 @@ export class SqliteStreams implements StreamStore {
     return { newVersion, globalPosition }
   }
 
-  async getEvents(aggregateId: string, options: GetEventsOptions = {}): Promise<EventStream> {
+  async getEvents(aggregateId: string, given: GetEventsOptions = {}): Promise<EventStream> {
+    const options = checkedGetEvents(given)
     const { aggregateType } = options
     const named = aggregateType === undefined ? {} : await this.#storedName({ aggregateId, aggregateType })
     const range = { ...options, ...named }

@@ -148,6 +148,7 @@ export interface StreamStore {
    * Returns the events of one aggregate in order.
    * @throws AmbiguousStreamError if no type is given and aggregates of several types have the id.
    * @throws StoredEventError if the class of an event refuses its payload.
+   * @throws ConfigError if an option is unknown or wrong.
    */
   getEvents(aggregateId: string, options?: GetEventsOptions): Promise<EventStream>
 
@@ -179,7 +180,7 @@ export const STREAM_DELETED = '$streamDeleted'
  * is also such a feed.
  */
 export interface EventFeed {
-  /** The next events of the feed, and where the feed ends. */
+  /** The next events of the feed, and where the feed ends. @throws ConfigError if an option is unknown or wrong. */
   readPage(options?: ReadAllOptions): Promise<FeedPage>
 
   /** The end of the feed; 0 in an empty store. All events up to it can be read, and none will be added before it. */
@@ -224,6 +225,8 @@ export interface EventStore extends StreamStore, EventFeed, AsyncDisposable {
   /**
    * Reads the feed from a position to its current end. To continue, read from the position of the last event: no event
    * is ever added at or before a position that was read.
+   *
+   * @throws ConfigError if an option is unknown or wrong.
    */
   readAll(options?: ReadAllOptions): AsyncIterable<StoredEvent>
 

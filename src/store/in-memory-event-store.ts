@@ -21,6 +21,7 @@ import type {
 } from './event-store.ts'
 import { MemoryLog } from './memory-log.ts'
 import { MemoryReader } from './memory-reader.ts'
+import { checkedGetEvents, checkedRead, checkedStoreOptions } from './read-options.ts'
 
 export interface InMemoryEventStoreOptions {
   /** Logger for listeners that throw; `console` by default. */
@@ -57,7 +58,9 @@ export class InMemoryEventStore implements EventStore {
   readonly #inside = new AsyncLocalStorage<{ isOpen: boolean }>()
   #onDeleted: (stream: StreamName) => void = () => undefined
 
-  constructor({ logger, now = () => new Date() }: InMemoryEventStoreOptions = {}) {
+  /** @throws ConfigError if an option is unknown or wrong. */
+  constructor(options: InMemoryEventStoreOptions = {}) {
+    const { logger, now = () => new Date() } = checkedStoreOptions('InMemoryEventStore', options)
     this.#logger = resolveLogger(logger)
     this.#log = new MemoryLog(now, this.#reader)
   }
@@ -75,13 +78,14 @@ export class InMemoryEventStore implements EventStore {
   }
 
   async getEvents(aggregateId: string, options: GetEventsOptions = {}): Promise<EventStream> {
-    return this.#log.read(aggregateId, options, false)
+    return this.#log.read(aggregateId, checkedGetEvents(options), false)
   }
 
-  async *readAll({
-    limit = Number.POSITIVE_INFINITY,
-    ...range
-  }: ReadAllOptions = {}): AsyncIterable<StoredEvent> {
+  async *readAll(options: ReadAllOptions = {}): AsyncIterable<StoredEvent> {
+    yield* this.#read(checkedRead('readAll', options))
+  }
+
+  *#read({ limit = Number.POSITIVE_INFINITY, ...range }: ReadAllOptions): Iterable<StoredEvent> {
     const { fromPosition = 0, toPosition = Number.POSITIVE_INFINITY } = range
     const isWanted = matcher(this.#reader.known.withAliases(range))
     let given = 0
@@ -95,10 +99,10 @@ export class InMemoryEventStore implements EventStore {
     }
   }
 
-  async readPage({ limit = 500, ...range }: ReadAllOptions = {}): Promise<FeedPage> {
+  async readPage(options: ReadAllOptions = {}): Promise<FeedPage> {
+    const { limit = 500, ...range } = checkedRead('readPage', options)
     const { head } = this.#log
-    const events: StoredEvent[] = []
-    for await (const stored of this.readAll({ ...range, limit })) events.push(stored)
+    const events = [...this.#read({ ...range, limit })]
     return { events, head, headEventId: this.#log.at(head)?.event.eventId }
   }
 
@@ -175,7 +179,7 @@ export class InMemoryEventStore implements EventStore {
     return {
       appendEvents: async (request) => log.append(request),
       deleteStream: async (stream) => log.deleteStream(stream),
-      getEvents: async (aggregateId, options = {}) => log.read(aggregateId, options, true),
+      getEvents: async (aggregateId, options = {}) => log.read(aggregateId, checkedGetEvents(options), true),
       eventExists: async (eventId) => log.has(eventId, true),
       registerEvents: (eventClasses) => this.#reader.known.register(eventClasses),
     }

@@ -6,6 +6,7 @@ import { matcher } from '../store/in-memory-event-store.ts'
 import type { EventStoreHealth, FeedPage, ReadAllOptions, StoredEvent } from '../store/index.ts'
 import { MemoryReader } from '../store/memory-reader.ts'
 import { MemoryTable } from '../store/memory-table.ts'
+import { checkedRead } from '../store/read-options.ts'
 import { type Checkpoint, type CheckpointStore, replacement } from './checkpoint-store.ts'
 import { InMemoryLeaseStore } from './lease-store.ts'
 import type { Outbox } from './outbox.ts'
@@ -42,7 +43,8 @@ export class InMemoryOutbox implements Outbox {
     for (const listener of this.#listeners) this.#call(listener)
   }
 
-  async readPage({ limit = 500, ...range }: ReadAllOptions = {}): Promise<FeedPage> {
+  async readPage(options: ReadAllOptions = {}): Promise<FeedPage> {
+    const { limit = 500, ...range } = checkedRead('readPage', options)
     const { fromPosition = 0, toPosition = Number.POSITIVE_INFINITY } = range
     const isWanted = matcher(range)
     const events = this.#events

@@ -10,6 +10,7 @@ import {
   type StreamStore,
 } from '../store/index.ts'
 import { MemoryTable } from '../store/memory-table.ts'
+import { checkedStoreOptions } from '../store/read-options.ts'
 import { InMemoryCheckpointStore, type NamedCheckpoint } from './checkpoint-store.ts'
 import { InMemorySubscriptionDeadLetterStore, type ParkedEvent } from './dead-letter-store.ts'
 import { type InboxNote, InMemoryInboxNotes } from './in-memory-inbox.ts'
@@ -39,7 +40,9 @@ export class InMemoryStores implements Stores<undefined> {
   readonly #parked = new MemoryTable<ParkedEvent>()
   readonly #notes = new MemoryTable<InboxNote>()
 
-  constructor(options: InMemoryEventStoreOptions = {}) {
+  /** @throws ConfigError if an option is unknown or wrong. */
+  constructor(given: InMemoryEventStoreOptions = {}) {
+    const options = checkedStoreOptions('InMemoryStores', given)
     const logger = resolveLogger(options.logger)
     const notes = new InMemoryInboxNotes(this.#notes)
     this.events = new InMemoryEventStore(options)
@@ -104,7 +107,8 @@ function deletingSnapshots(events: StreamStore, snapshots: SnapshotStore): Strea
   return {
     ...events,
     deleteStream: async (stream) => {
-      const { version, isDeleted } = await events.getEvents(stream.aggregateId, stream)
+      const { aggregateId, aggregateType } = stream
+      const { version, isDeleted } = await events.getEvents(aggregateId, { aggregateType })
       if (version > 0 && !isDeleted) await snapshots.delete(stream.aggregateType, stream.aggregateId)
       return events.deleteStream(stream)
     },

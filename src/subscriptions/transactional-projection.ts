@@ -2,10 +2,11 @@ import type { DomainEvent } from '../events/index.ts'
 import { InlineStreams } from './inline-streams.ts'
 import { ProjectionUnits } from './projection-units.ts'
 import type { StoreTransaction } from './store-transaction.ts'
-import type {
-  TransactionalProjectionOptions,
-  TransactionalProjectionParts,
-  TransactionalUnits,
+import {
+  checkedProjection,
+  type TransactionalProjectionOptions,
+  type TransactionalProjectionParts,
+  type TransactionalUnits,
 } from './transactional-units.ts'
 
 /** Methods, so that stores with a client of their own are stores with any client. */
@@ -26,11 +27,12 @@ export class TransactionalProjection<Client = unknown> {
     this.#units = units
   }
 
-  /** For stores of your own: implements `projection` on their transactions. */
+  /** For stores of your own: implements `projection` on their transactions. @throws ConfigError if an option is wrong. */
   static create<Client>(
     parts: TransactionalProjectionParts<Client>,
-    options: TransactionalProjectionOptions<Client>,
+    given: TransactionalProjectionOptions<Client>,
   ): TransactionalProjection<Client> {
+    const options = checkedProjection(given)
     return new TransactionalProjection(options.name, (name) => new ProjectionUnits({ name, parts, options }))
   }
 

@@ -1,6 +1,15 @@
 import { ConfigError } from '../errors.ts'
 import type { EventClass } from '../events/index.ts'
 import type { HandlerEntry } from '../handling/handler-entry.ts'
+import {
+  booleanOption,
+  checkedOptions,
+  functionOption,
+  nonEmptyText,
+  type OptionRule,
+  oneOf,
+  optional,
+} from '../kit/options.ts'
 import type { Checkpoint, CheckpointStore } from './checkpoint-store.ts'
 import type { ParkedEvent, SubscriptionDeadLetterStore } from './dead-letter-store.ts'
 import type { HandlerBinding } from './handler-binding.ts'
@@ -35,6 +44,23 @@ export interface TransactionalProjectionOptions<Client = unknown> {
    * handled event, and the subscription skips recorded events. Default false.
    */
   readonly inline?: boolean
+}
+
+const handlersRule: OptionRule = { rule: 'an array of what handlerFor returns', isValid: Array.isArray }
+const projectionRules: Readonly<Record<keyof TransactionalProjectionOptions, OptionRule>> = {
+  name: nonEmptyText,
+  handlers: handlersRule,
+  transactionPer: optional(oneOf('event', 'batch')),
+  reset: optional(functionOption),
+  switchReaders: optional(functionOption),
+  inline: optional(booleanOption),
+}
+
+/** @throws ConfigError */
+export function checkedProjection<Client>(
+  options: TransactionalProjectionOptions<Client>,
+): TransactionalProjectionOptions<Client> {
+  return checkedOptions('stores.projection', options, projectionRules)
 }
 
 /** What a projection needs of its stores. */

@@ -25,6 +25,7 @@ interface PlainAdmin {
   listConsumerGroupOffsets(options: object): Promise<readonly PlainGroupOffsets[]>
   alterConsumerGroupOffsets(options: object): Promise<unknown>
   deleteGroups(options: object): Promise<unknown>
+  removeMembersFromConsumerGroup(options: object): Promise<unknown>
   incrementalAlterConfigs(options: object): Promise<unknown>
   deleteRecords(options: object): Promise<unknown>
   createAcls(options: object): Promise<unknown>

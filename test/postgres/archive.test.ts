@@ -68,6 +68,8 @@ it('refuses to archive events that a subscription has not handled', async () => 
   await stores.checkpoints.save('totals', checkpoint, undefined)
 
   await expect(stores.events.archive({ upTo: 3 })).rejects.toBeInstanceOf(PostgresArchiveError)
+  // A misspelt target must not look like one without events.
+  await expect(stores.events.archive({ upto: 3 } as never)).rejects.toMatchObject({ code: 'CONFIG_INVALID' })
   await expect(stores.events.archive({ aggregateId: 'a', aggregateType: 'Note' })).rejects.toThrow('totals')
   expect(await stores.events.archive({ upTo: 2 })).toBe(2)
 })

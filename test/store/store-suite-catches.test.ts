@@ -65,7 +65,8 @@ const faults: readonly (readonly [string, Sabotage, string])[] = [
     'checks the version only before a wait',
     (whole) => ({
       appendEvents: async (request) => {
-        const { version } = await whole.getEvents(request.aggregateId, request)
+        const { aggregateId, aggregateType } = request
+        const { version } = await whole.getEvents(aggregateId, { aggregateType })
         await nextTurn()
         const isExpected = request.expectedVersion === version
         return whole.appendEvents({

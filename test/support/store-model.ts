@@ -81,7 +81,8 @@ class ModelRun {
   async take(one: Step): Promise<void> {
     const stream = { aggregateId: `${this.#prefix}${one.key}`, aggregateType: 'Model' }
     await this.#try(one, stream)
-    await this.#expectSame(({ events }) => events.getEvents(stream.aggregateId, stream))
+    const { aggregateId, aggregateType } = stream
+    await this.#expectSame(({ events }) => events.getEvents(aggregateId, { aggregateType }))
     await this.#expectSame(({ snapshots }) => snapshots.load('Model', stream.aggregateId))
   }
 
@@ -136,7 +137,8 @@ class ModelRun {
 
   /** Imports a stream that is not there yet. In memory, it is appended. */
   async #import(stream: StreamName, { count, isRepeated }: Step & { kind: 'import' }): Promise<void> {
-    const { version } = await this.#model.events.getEvents(stream.aggregateId, stream)
+    const { aggregateId, aggregateType } = stream
+    const { version } = await this.#model.events.getEvents(aggregateId, { aggregateType })
     if (version > 0) return
     const events = modeled(stream, count)
     const head = await this.#stores.events.headPosition()

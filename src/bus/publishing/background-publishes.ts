@@ -1,3 +1,5 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { toError } from '../../errors.ts'
 import { IdleCounter } from '../../kit/idle-counter.ts'
 import type { Logger } from '../../observability/logger.ts'
@@ -7,6 +9,8 @@ export class BackgroundPublishes {
   readonly #limit: number
   readonly #logger: Logger
   readonly #running = new IdleCounter()
+  /** The background publish that the calling code belongs to, such as a middleware of it. */
+  readonly #current = new AsyncLocalStorage<{ isRunning: boolean }>()
   #created = 0
   #completed = 0
   #failed = 0
@@ -51,6 +55,18 @@ export class BackgroundPublishes {
     return this.#running.whenIdle()
   }
 
+  /**
+   * Waits for a stop, unless the calling code is part of a background publish, for which the stop waits.
+   * @param stop - must not reject.
+   */
+  async stopFromAnywhere(stop: () => Promise<void>): Promise<void> {
+    const publish = this.#current.getStore()
+    const stopped = stop()
+    // A publish that has ended by the next turn of the event loop did not wait for the caller.
+    if (publish?.isRunning === true) await nextTurn()
+    if (publish?.isRunning !== true) await stopped
+  }
+
   /** Gives up on the publishes in flight: they are no longer counted. */
   abandon(): void {
     this.#isAbandoned = true
@@ -59,12 +75,14 @@ export class BackgroundPublishes {
   async #run(publish: () => Promise<void>): Promise<void> {
     // In memory, the publish itself starts the handlers; the caller must return before that.
     await new Promise((resolve) => setImmediate(resolve))
+    const current = { isRunning: true }
     try {
-      await publish()
+      await this.#current.run(current, publish)
     } catch (error) {
       this.#failed += 1
       this.#logger.error('background publish failed', { error: toError(error) })
     } finally {
+      current.isRunning = false
       this.#completed += 1
     }
   }

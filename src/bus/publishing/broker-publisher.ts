@@ -15,7 +15,7 @@ import type { FirstConnection } from '../first-connection.ts'
 import type { BusCounters } from '../telemetry/bus-counters.ts'
 import type { BusMetrics } from '../telemetry/bus-metrics.ts'
 import { publishSpanOf } from '../telemetry/bus-spans.ts'
-import { type PublishDeadline, PublishDeadlines } from './publish-deadlines.ts'
+import type { PublishDeadline } from './publish-deadlines.ts'
 import { PublishQueue, type PublishRequest } from './publish-queue.ts'
 
 export interface BrokerPublisherParts {
@@ -31,16 +31,19 @@ export interface BrokerPublisherParts {
 /** Publishes through a transport: encodes the events, waits for the receipts until the deadline, and reports the outcome of each event. */
 export class BrokerPublisher {
   readonly #parts: BrokerPublisherParts
-  readonly #deadlines: PublishDeadlines
   readonly #span: SpanKindOf<readonly DomainEvent[]>
   readonly #queue: PublishQueue
   readonly #running = new IdleCounter()
+  readonly #owner: PublishOwner = {
+    running: this.#running,
+    report: (publish, failures) => this.#report(publish, failures),
+  }
 
   constructor(parts: BrokerPublisherParts) {
     this.#parts = parts
-    this.#deadlines = new PublishDeadlines(parts.publishTimeoutMs)
     this.#span = publishSpanOf(parts.transport)
     this.#queue = new PublishQueue({
+      timeoutMs: parts.publishTimeoutMs,
       encode: (event, trace, cause) => this.#encode(event, trace, cause),
       send: (messages, deadline) => this.#publishBefore(messages, deadline),
       expired: () =>
@@ -63,7 +66,7 @@ export class BrokerPublisher {
 
   /** Fails all publishes in flight. */
   giveUp(): void {
-    this.#deadlines.expireAll()
+    this.#queue.giveUp()
   }
 
   /**
@@ -72,31 +75,26 @@ export class BrokerPublisher {
    * @throws PublishError
    */
   publish(events: readonly DomainEvent[], cause: Cause | undefined): Promise<void> {
-    const { tracer } = this.#parts
-    if (cause === undefined) return tracer.around(this.#span, events, this.#send)
-    return tracer.around(this.#span, events, () => this.#start(events, cause))
+    if (cause !== undefined) return this.#publishCaused(events, cause)
+    return this.#parts.tracer.around(this.#span, events, this.#send)
+  }
+
+  #publishCaused(events: readonly DomainEvent[], cause: Cause): Promise<void> {
+    return this.#parts.tracer.around(this.#span, events, () => this.#start(events, cause))
   }
 
   readonly #send = (events: readonly DomainEvent[]): Promise<void> => this.#start(events, undefined)
 
   #start(events: readonly DomainEvent[], cause: Cause | undefined): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const trace = this.#parts.tracer.traceHeaders()
-      const startedAt = this.#parts.metrics.refresh() === undefined ? 0 : performance.now()
-      const deadline = this.#deadlines.start()
-      const running = this.#running
-      const report = this.#report
-      this.#queue.publish(
-        new Publish({ events, cause, trace, startedAt, deadline, running, report, resolve, reject }),
-      )
-    })
+    const publish = new Publish(this.#owner, events, cause)
+    publish.trace = this.#parts.tracer.traceHeaders()
+    if (this.#parts.metrics.refresh() !== undefined) publish.startedAt = performance.now()
+    this.#queue.publish(publish)
+    return publish.outcome
   }
 
   /** @returns the error with which the publish rejects; undefined if all events are stored. */
-  readonly #report = (
-    { events, startedAt }: Publish,
-    failures: readonly PublishFailure[],
-  ): Error | undefined => {
+  #report({ events, startedAt }: Publish, failures: readonly PublishFailure[]): Error | undefined {
     if (startedAt > 0) this.#measure(events, failures, startedAt)
     const { counters, transport } = this.#parts
     counters.eventsPublished += events.length - failures.length
@@ -162,45 +160,45 @@ export class BrokerPublisher {
   }
 }
 
-/** What a publish consists of, and how it ends. */
-interface PublishInit extends Pick<PublishRequest, 'events' | 'cause' | 'trace' | 'deadline'> {
-  /** When it started, by the monotonic clock; 0 if no metrics are recorded. */
-  readonly startedAt: number
+/** What the publishes of a bus share. */
+interface PublishOwner {
   readonly running: IdleCounter
   readonly report: (publish: Publish, failures: readonly PublishFailure[]) => Error | undefined
-  readonly resolve: () => void
-  readonly reject: (error: Error) => void
 }
 
-/** One publish, until its promise settles. */
+let lastResolve: () => void
+let lastReject: (error: Error) => void
+/** Executes each promise of a publish. A function of its own for each would cost more than the promise. */
+const noteSettlers = (resolve: () => void, reject: (error: Error) => void): void => {
+  lastResolve = resolve
+  lastReject = reject
+}
+
+/** One publish, until its promise settles. A burst creates many, so it is small. */
 class Publish implements PublishRequest {
   readonly events: readonly DomainEvent[]
   readonly cause: Cause | undefined
-  readonly trace: PublishRequest['trace']
-  readonly deadline: PublishDeadline
-  readonly startedAt: number
-  readonly #running: IdleCounter
-  readonly #report: PublishInit['report']
-  readonly #resolve: () => void
-  readonly #reject: (error: Error) => void
+  readonly outcome = new Promise<void>(noteSettlers)
+  trace: PublishRequest['trace']
+  turn: PublishRequest['turn']
+  /** When it started, by the monotonic clock; 0 if no metrics are recorded. */
+  startedAt = 0
+  readonly #owner: PublishOwner
+  readonly #resolve = lastResolve
+  readonly #reject = lastReject
 
-  constructor(init: PublishInit) {
-    this.events = init.events
-    this.cause = init.cause
-    this.trace = init.trace
-    this.deadline = init.deadline
-    this.startedAt = init.startedAt
-    this.#running = init.running
-    this.#report = init.report
-    this.#resolve = init.resolve
-    this.#reject = init.reject
-    this.#running.start()
+  constructor(owner: PublishOwner, events: readonly DomainEvent[], cause: Cause | undefined) {
+    this.#owner = owner
+    this.events = events
+    this.cause = cause
+    owner.running.start()
   }
 
   settled(failures: readonly PublishFailure[]): void {
-    this.#end()
+    const { running, report } = this.#owner
+    running.end()
     try {
-      const error = this.#report(this, failures)
+      const error = report(this, failures)
       if (error === undefined) this.#resolve()
       else this.#reject(error)
     } catch (thrown) {
@@ -210,13 +208,8 @@ class Publish implements PublishRequest {
   }
 
   refused(error: Error): void {
-    this.#end()
+    this.#owner.running.end()
     this.#reject(error)
-  }
-
-  #end(): void {
-    this.deadline.end()
-    this.#running.end()
   }
 }
 

@@ -11,10 +11,15 @@ interface Deadlines {
   end(deadline: PublishDeadline): void
 }
 
-/**
- * The deadline of one publish: it limits the wait until the events are passed to the transport, and then the wait for
- * their confirmation. A burst starts many deadlines at once, so each creates only what is used.
- */
+/** The publishes of which no event was passed to the transport yet, in the order of their start. */
+export interface WaitingPublishes {
+  /** When the first one started, by the monotonic clock; undefined if none waits, or another one comes first. */
+  readonly waitingSince: number | undefined
+  /** Ends those for which {@link PublishDeadlines.isOver} returns true. */
+  expire(): void
+}
+
+/** The deadline of a publish whose events are passed to the transport: it limits the wait for their confirmation. */
 export class PublishDeadline {
   readonly #deadlines: Deadlines
   #controller: AbortController | undefined
@@ -22,10 +27,8 @@ export class PublishDeadline {
   /** Undefined until there is one. */
   #overdueListeners: (() => void)[] | undefined
   #hasPassed = false
-  /** False once its events were passed to the transport, or the publish has ended. */
-  isWaiting = true
-  /** Time of the start of the publish, later of the last time that its events were passed to the transport. */
-  since = performance.now()
+  /** Time at which events of the publish were last passed to the transport. */
+  since = 0
 
   constructor(deadlines: Deadlines) {
     this.#deadlines = deadlines
@@ -91,39 +94,41 @@ export class PublishDeadline {
  */
 export class PublishDeadlines implements Deadlines {
   readonly #timeoutMs: number
-  /** In the order of their start, also those that no longer wait, until the first one that waits. */
-  #waiting: PublishDeadline[] = []
-  #head = 0
+  readonly #waiting: WaitingPublishes
   readonly #handedOver = new Set<PublishDeadline>()
   #confirmedAt = Number.NEGATIVE_INFINITY
   #timer: NodeJS.Timeout | undefined
+  #areAllOver = false
 
-  constructor(timeoutMs: number) {
+  constructor(timeoutMs: number, waiting: WaitingPublishes) {
     this.#timeoutMs = timeoutMs
+    this.#waiting = waiting
   }
 
-  start(): PublishDeadline {
-    const deadline = new PublishDeadline(this)
-    this.#waiting.push(deadline)
+  /** Call it when publishes have started to wait. */
+  watch(): void {
     this.#timer ??= this.#arm(this.#timeoutMs)
-    return deadline
   }
 
-  /** Moves all deadlines forward to now. */
+  /** True if a publish that has waited since this time must not wait any longer. */
+  isOver(since: number): boolean {
+    return this.#areAllOver || this.#dueAt(since) <= performance.now()
+  }
+
+  /** Moves all deadlines forward to now, also those of later publishes. */
   expireAll(): void {
+    this.#areAllOver = true
     for (const deadline of this.#handedOver) deadline.pass()
     this.#handedOver.clear()
-    for (let first = this.#firstWaiting(); first !== undefined; first = this.#firstWaiting()) {
-      first.isWaiting = false
-      first.pass()
-    }
+    this.#waiting.expire()
   }
 
   handedOver(deadline: PublishDeadline): void {
-    if (!deadline.isWaiting && !this.#handedOver.delete(deadline)) return
-    deadline.isWaiting = false
     deadline.since = performance.now()
+    // Moves it to the end.
+    this.#handedOver.delete(deadline)
     this.#handedOver.add(deadline)
+    this.watch()
   }
 
   confirmed(): void {
@@ -131,23 +136,11 @@ export class PublishDeadlines implements Deadlines {
   }
 
   end(deadline: PublishDeadline): void {
-    if (!deadline.isWaiting) this.#handedOver.delete(deadline)
-    deadline.isWaiting = false
-    // Forgets the deadlines that no longer wait.
-    this.#firstWaiting()
+    this.#handedOver.delete(deadline)
   }
 
-  #firstWaiting(): PublishDeadline | undefined {
-    let first = this.#waiting[this.#head]
-    while (first !== undefined && !first.isWaiting) {
-      this.#head += 1
-      first = this.#waiting[this.#head]
-    }
-    if (this.#head >= 1024 && this.#head * 2 >= this.#waiting.length) {
-      this.#waiting = this.#waiting.slice(this.#head)
-      this.#head = 0
-    }
-    return first
+  #dueAt(waitingSince: number): number {
+    return Math.max(waitingSince, this.#confirmedAt) + this.#timeoutMs
   }
 
   #arm(ms: number): NodeJS.Timeout {
@@ -164,8 +157,10 @@ export class PublishDeadlines implements Deadlines {
   /** @returns when the next one is due, by the monotonic clock; Infinity if there is none. */
   #expireHandedOver(now: number): number {
     for (const deadline of this.#handedOver) {
-      const at = this.#dueAt(deadline.since, now)
-      if (at !== undefined) return at
+      const at = deadline.since + this.#timeoutMs
+      if (at > now) return at
+      // Rejecting a publish takes some time, and a burst has many publishes.
+      if (performance.now() - now > SLICE_MS) return now
       this.#handedOver.delete(deadline)
       deadline.pass()
     }
@@ -174,20 +169,12 @@ export class PublishDeadlines implements Deadlines {
 
   /** @returns when the next one is due, by the monotonic clock; Infinity if there is none. */
   #expireWaiting(now: number): number {
-    for (let first = this.#firstWaiting(); first !== undefined; first = this.#firstWaiting()) {
-      const at = this.#dueAt(Math.max(first.since, this.#confirmedAt), now)
-      if (at !== undefined) return at
-      first.isWaiting = false
-      first.pass()
-    }
-    return Number.POSITIVE_INFINITY
-  }
-
-  /** @returns when a deadline is to be checked again; undefined if it is due now. */
-  #dueAt(since: number, now: number): number | undefined {
-    const at = since + this.#timeoutMs
+    const { waitingSince } = this.#waiting
+    if (waitingSince === undefined) return Number.POSITIVE_INFINITY
+    const at = this.#dueAt(waitingSince)
     if (at > now) return at
-    // Rejecting a publish takes some time, and a burst has many publishes.
-    return performance.now() - now > SLICE_MS ? now : undefined
+    this.#waiting.expire()
+    // They are ended in slices.
+    return now + SLICE_MS
   }
 }

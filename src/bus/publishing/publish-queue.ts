@@ -3,7 +3,7 @@ import { toError } from '../../errors.ts'
 import type { Cause } from '../../events/causation.ts'
 import type { DomainEvent } from '../../events/index.ts'
 import type { OutgoingMessage, PublishFailure } from '../../transport/transport.ts'
-import type { PublishDeadline } from './publish-deadlines.ts'
+import { PublishDeadline, PublishDeadlines, type WaitingPublishes } from './publish-deadlines.ts'
 
 /** Maximum time for which a burst may block the event loop before other tasks run, in milliseconds. */
 const SLICE_MS = 10
@@ -33,6 +33,15 @@ export interface PublishQueueParts {
   ) => Promise<readonly PublishFailure[]>
   /** The error of an event that was not handed to the transport before its deadline. */
   readonly expired: () => Error
+  /** Length of the deadlines, in milliseconds. */
+  readonly timeoutMs: number
+}
+
+/** One turn of the event loop, as far as publishes start in it. */
+interface Turn {
+  readonly startedAt: number
+  /** When the publishes that started in it began to wait; Infinity until then. */
+  endedAt: number
 }
 
 /** The events of one publish. A burst has many, so a request that waits consists of little more than these. */
@@ -41,7 +50,8 @@ export interface PublishRequest {
   readonly trace: TraceHeaders
   /** The event that caused those that have no cause. */
   readonly cause: Cause | undefined
-  readonly deadline: PublishDeadline
+  /** Set by the queue: the turn in which the request started. */
+  turn: Turn | undefined
   /** Called when the outcome of each event is known. @param failures - by the index of the event. */
   settled(failures: readonly PublishFailure[]): void
   /** Called if an event cannot be encoded; then none was handed to the transport. */
@@ -54,6 +64,8 @@ class Call {
   readonly messages: OutgoingMessage[] = []
   readonly failures: PublishFailure[] = []
   sent = 0
+  /** Undefined until events are passed to the transport. */
+  deadline: PublishDeadline | undefined
   /** Number of events whose outcome is not known yet. */
   #pending: number
 
@@ -69,7 +81,9 @@ class Call {
   /** The outcome of some events is known. */
   settle(count: number): void {
     this.#pending -= count
-    if (this.#pending === 0) this.request.settled(this.failures.sort((a, b) => a.index - b.index))
+    if (this.#pending > 0) return
+    this.deadline?.end()
+    this.request.settled(this.failures.sort((a, b) => a.index - b.index))
   }
 }
 
@@ -77,8 +91,9 @@ class Call {
  * Encodes the events of publishes and hands them to the transport, in the order of the requests. It works in slices, and
  * pauses while the transport holds the maximum, so that a burst neither blocks the event loop nor fills the memory.
  */
-export class PublishQueue {
+export class PublishQueue implements WaitingPublishes {
   readonly #parts: PublishQueueParts
+  readonly #deadlines: PublishDeadlines
   #requests: PublishRequest[] = []
   /** Requests before this index were passed to the transport, or have ended. */
   #head = 0
@@ -87,8 +102,8 @@ export class PublishQueue {
   #sent = 0
   #sentBytes = 0
   #isRunning = false
-  /** Start of the current slice; undefined if no request has come in this turn of the event loop. */
-  #sliceStart: number | undefined
+  /** The current turn of the event loop; undefined if nothing was done in it. All its work is one slice. */
+  #turn: Turn | undefined
   /** True until the slice has made a step. */
   #isFresh = true
   /** True once this turn of the event loop has done its part. Further requests then cost as little as possible. */
@@ -98,20 +113,38 @@ export class PublishQueue {
 
   constructor(parts: PublishQueueParts) {
     this.#parts = parts
+    this.#deadlines = new PublishDeadlines(parts.timeoutMs, this)
   }
 
   publish(request: PublishRequest): void {
+    this.#turn ??= this.#startTurn()
+    request.turn = this.#turn
     this.#requests.push(request)
     if (!this.#isSliceOver) this.#run()
+  }
+
+  /** Moves all deadlines forward to now, also those of later requests. */
+  giveUp(): void {
+    this.#deadlines.expireAll()
+  }
+
+  get waitingSince(): number | undefined {
+    if (this.#first?.deadline !== undefined) return undefined
+    return this.#requests[this.#head]?.turn?.endedAt
+  }
+
+  expire(): void {
+    this.#run()
   }
 
   #run(): void {
     if (this.#isRunning) return
     this.#isRunning = true
-    this.#sliceStart ??= this.#startSlice()
+    this.#turn ??= this.#startTurn()
+    const { startedAt } = this.#turn
     for (
       let request = this.#requests[this.#head];
-      request !== undefined && this.#hasTime(this.#sliceStart);
+      request !== undefined && this.#hasTime(startedAt);
       request = this.#requests[this.#head]
     ) {
       this.#first ??= new Call(request)
@@ -128,23 +161,35 @@ export class PublishQueue {
     return !this.#isSliceOver
   }
 
-  /** All requests of one turn of the event loop share a slice. */
-  #startSlice(): number {
-    nextTurn(() => {
-      this.#sliceStart = undefined
-      this.#isSliceOver = false
-      if (this.#head < this.#requests.length) this.#run()
-    })
+  #startTurn(): Turn {
+    const turn = { startedAt: performance.now(), endedAt: Number.POSITIVE_INFINITY }
+    nextTurn(this.#endTurn, turn)
     this.#isFresh = true
     this.#sentInTurn = 0
-    return performance.now()
+    return turn
+  }
+
+  readonly #endTurn = (turn: Turn): void => {
+    turn.endedAt = performance.now()
+    this.#turn = undefined
+    const hasMore = this.#isSliceOver
+    this.#isSliceOver = false
+    if (this.#head === this.#requests.length) return
+    this.#deadlines.watch()
+    // Otherwise, the transport holds the maximum.
+    if (hasMore) this.#run()
   }
 
   /** Makes the next step for the first call. @returns false if there is no room for it. */
   #step(call: Call): boolean {
-    if (call.request.deadline.hasPassed) this.#expire(call)
+    if (this.#isOver(call)) this.#expire(call)
     else if (call.isEncoded || this.#encode(call)) return this.#send(call)
     return true
+  }
+
+  #isOver({ deadline, request }: Call): boolean {
+    if (deadline !== undefined) return deadline.hasPassed
+    return request.turn !== undefined && this.#deadlines.isOver(request.turn.endedAt)
   }
 
   /** Encodes a chunk. @returns true if all events of the call are encoded. */
@@ -164,15 +209,16 @@ export class PublishQueue {
   }
 
   #send(call: Call): boolean {
-    const { deadline } = call.request
     const first = call.sent
     const chunk = call.messages.slice(first, first + CHUNK)
     const bytes = chunk.reduce((sum, { body }) => sum + body.length, 0)
     const isFull = this.#sent + chunk.length > MAX_SENT || this.#sentBytes + bytes > MAX_SENT_BYTES
     if (this.#sent > 0 && isFull) {
-      deadline.onPassed(() => this.#run())
+      call.deadline?.onPassed(() => this.#run())
       return false
     }
+    call.deadline ??= new PublishDeadline(this.#deadlines)
+    const { deadline } = call
     deadline.onPassed(undefined)
     call.sent += chunk.length
     this.#sentInTurn += Math.ceil(chunk.length / MESSAGES_LIKE_ONE_CALL)

@@ -6,11 +6,13 @@ import type { CommitState } from './commit-state.ts'
 import { DeliveredRecords } from './delivered-records.ts'
 import type { DeliveryLimits } from './delivery-limits.ts'
 import { GivenBackRecords } from './given-back-records.ts'
-import { HeldRecord, type RecordHolder, type RecordStore } from './held-record.ts'
+import { HeldRecord, type PartitionPlace, type RecordHolder, type RecordStore } from './held-record.ts'
 import { InheritedProgress } from './inherited-progress.ts'
 import { LeaderEpochs } from './leader-epochs.ts'
 import type { CommittedOffset } from './offsets.ts'
 import { RecordBuffer } from './record-buffer.ts'
+import { RunningRecords } from './running-records.ts'
+import { UncommittedWork } from './uncommitted-work.ts'
 
 /** The operations of a consumption that a partition uses. */
 export interface PartitionOwner extends RecordStore {
@@ -31,6 +33,7 @@ export class KafkaAssignedPartition implements RecordHolder {
   readonly index: number
   readonly topicId: string
   readonly isReplays: boolean
+  readonly running = new RunningRecords()
   readonly #owner: PartitionOwner
   readonly #inherited: InheritedProgress
   readonly #delivered = new DeliveredRecords()
@@ -39,14 +42,15 @@ export class KafkaAssignedPartition implements RecordHolder {
   /** The offset after the last record that was delivered or skipped. */
   #deliveredUpTo: number
   #held = 0
-  #running = 0
   /** Held records that did not start because this consumer might not have been a member. */
   readonly #givenBack = new GivenBackRecords()
   readonly #announced: AnnouncedRange
   #version = 1
   #committedVersion = 0
   #uncommitted = 0
-  #whenIdle: PromiseWithResolvers<void> | undefined
+  #committedOffset: number
+  /** What this consumer finished when it owned the partition before. */
+  readonly #work: UncommittedWork
   #isRevoking = false
   /** The next offset to fetch. */
   position: number
@@ -55,13 +59,9 @@ export class KafkaAssignedPartition implements RecordHolder {
 
   constructor(
     owner: PartitionOwner,
-    partition: {
-      readonly topic: string
-      readonly index: number
-      readonly topicId: string
-      readonly isReplays: boolean
-    },
+    partition: PartitionPlace,
     { offset, progress, epoch }: CommittedOffset,
+    work = new UncommittedWork(),
   ) {
     this.#owner = owner
     this.topic = partition.topic
@@ -73,6 +73,9 @@ export class KafkaAssignedPartition implements RecordHolder {
     this.#deliveredUpTo = offset
     this.#announced = new AnnouncedRange(offset)
     this.position = offset
+    this.#committedOffset = offset
+    this.#work = work
+    work.regained(offset)
   }
 
   /** Epoch of the leader that wrote the record before `position`, if it is known. */
@@ -158,7 +161,7 @@ export class KafkaAssignedPartition implements RecordHolder {
       if (record === undefined) break
       // The log may have gaps of any size: skip to the record's offset.
       this.#deliveredUpTo = Math.max(this.#deliveredUpTo, record.offset)
-      const history = this.#inherited.historyOf(record.offset)
+      const history = this.isDone(record) ? undefined : this.#inherited.historyOf(record.offset)
       if (history !== undefined) {
         if (this.#held >= share || allowance.left <= 0) break
         if (record.offset - this.#committable() >= window) break
@@ -182,27 +185,16 @@ export class KafkaAssignedPartition implements RecordHolder {
     return this.#isOurs && !record.isFinished && !this.#givenBack.isWaiting(record.lane)
   }
 
+  isDone({ offset }: { readonly offset: number }): boolean {
+    return this.#work.has(offset, this.#epochs)
+  }
+
   onStarted(record: HeldRecord): void {
     // Later attempts start in `beginAttempt`, which commits them.
     if (record.attemptsStarted > 0) return
     record.attemptsStarted = 1
     record.isAttempting = true
-    this.markRunning(record)
-  }
-
-  /** Prevents the partition from being handed over until the record is idle or finished. */
-  markRunning(record: HeldRecord): void {
-    if (record.isRunning) return
-    record.isRunning = true
-    this.#running += 1
-  }
-
-  /** The record waits for its next attempt, and does not prevent a handover. */
-  markIdle(record: HeldRecord): void {
-    if (!record.isRunning) return
-    record.isRunning = false
-    this.#running -= 1
-    if (this.#running === 0) this.#whenIdle?.resolve()
+    this.running.add(record)
   }
 
   /** Resolves to true when the attempt is committed, so that it survives a crash. */
@@ -214,11 +206,11 @@ export class KafkaAssignedPartition implements RecordHolder {
   async store(record: HeldRecord, store: (records: RecordStore) => Promise<void>): Promise<void> {
     // The next owner stores the copy.
     if (this.#isRevoking && !record.isRunning) throw new Error('The partition is being handed over.')
-    this.markRunning(record)
+    this.running.add(record)
     try {
       await store(this.#owner)
     } catch (error) {
-      this.markIdle(record)
+      this.running.remove(record)
       throw error
     }
   }
@@ -226,9 +218,10 @@ export class KafkaAssignedPartition implements RecordHolder {
   finish(record: HeldRecord): void {
     if (record.isFinished) return
     record.isFinished = true
+    if (this.isLost) this.#work.finishedLate(record.offset, this.#epochs)
     this.#held -= 1
     this.#uncommitted += 1
-    this.markIdle(record)
+    this.running.remove(record)
     this.#delivered.advance()
     this.#givenBack.onFinished(record)
     this.#changed()
@@ -238,7 +231,7 @@ export class KafkaAssignedPartition implements RecordHolder {
   /** The pipeline did not handle the record. It remains unfinished, for a redelivery or for the next owner. */
   giveBack(record: HeldRecord): void {
     if (record.isFinished) return
-    this.markIdle(record)
+    this.running.remove(record)
     if (this.isLost || this.#isRevoking) return
     record.isGivenBack = true
     this.#givenBack.add(record, () => this.#delivered.inPipeline())
@@ -248,16 +241,15 @@ export class KafkaAssignedPartition implements RecordHolder {
   /** Starts no more records. Resolves when none is running. */
   revoke(): Promise<void> {
     this.#isRevoking = true
-    if (this.#running === 0) return Promise.resolve()
-    this.#whenIdle ??= Promise.withResolvers()
-    return this.#whenIdle.promise
+    return this.running.whenNone()
   }
 
   /** Another consumer owns the partition from this call on. */
   lose(): void {
+    if (this.isDirty) this.#rememberFinished()
     this.isLost = true
     this.#buffer.clear()
-    this.#whenIdle?.resolve()
+    this.running.release()
   }
 
   /** The state to commit now. @param isFinal - true if this consumer starts no more of its records. */
@@ -276,12 +268,23 @@ export class KafkaAssignedPartition implements RecordHolder {
     this.#committedVersion = Math.max(this.#committedVersion, version)
     this.#announced.onCommitted(Math.max(progress.openUpTo, offset))
     this.#uncommitted -= finished
+    this.#committedOffset = offset
     this.#epochs.trim(offset)
+    this.#work.committed(offset)
   }
 
   /** False while another consumer may own the partition. */
   get #isOurs(): boolean {
     return !this.isLost && !this.#isRevoking && this.#owner.isMember()
+  }
+
+  #rememberFinished(): void {
+    const { offset, progress } = this.commitState(true)
+    this.#work.lost(
+      this.#committedOffset,
+      [[this.#committedOffset, offset], ...progress.finished],
+      this.#epochs,
+    )
   }
 
   #redeliver(intake: Intake, former: HeldRecord): void {
@@ -334,7 +337,7 @@ export class KafkaAssignedPartition implements RecordHolder {
     for (const record of this.#delivered.removeFrom(offset)) {
       record.isFinished = true
       this.#held -= 1
-      this.markIdle(record)
+      this.running.remove(record)
       if (!record.isGivenBack) this.#givenBack.onFinished(record)
     }
     this.#deliveredUpTo = Math.min(this.#deliveredUpTo, offset)

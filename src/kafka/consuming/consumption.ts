@@ -28,6 +28,7 @@ import type { CommittedOffset } from './offsets.ts'
 import { QUIET_FAILURES } from './quiet-failures.ts'
 import { StartOffsets } from './start-offsets.ts'
 import { SubscribedTopics } from './subscribed-topics.ts'
+import { UncommittedWork } from './uncommitted-work.ts'
 import type { KafkaWaitingRecords } from './waiting-records.ts'
 
 export interface KafkaConsumptionParts {
@@ -48,6 +49,8 @@ export interface KafkaConsumptionParts {
 export class KafkaConsumption implements Consumption, PartitionOwner, MembershipListener {
   readonly #parts: KafkaConsumptionParts
   readonly #partitions = new Map<string, KafkaAssignedPartition>()
+  /** By the id of the topic and the partition. */
+  readonly #uncommitted = new Map<string, UncommittedWork>()
   readonly #topics: SubscribedTopics
   readonly #startOffsets: StartOffsets
   readonly #membership: Membership
@@ -290,7 +293,10 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
   #own(partition: TopicPartition, topicId: string, start: CommittedOffset): void {
     const { topics, consumerGroup } = this.#parts.options
     const isReplays = partition.topic === topics.replays(consumerGroup)
-    const owned = new KafkaAssignedPartition(this, { ...partition, topicId, isReplays }, start)
+    const workKey = `${topicId}-${partition.index}`
+    const work = this.#uncommitted.get(workKey) ?? new UncommittedWork()
+    this.#uncommitted.set(workKey, work)
+    const owned = new KafkaAssignedPartition(this, { ...partition, topicId, isReplays }, start, work)
     this.#partitions.set(partitionKey(partition), owned)
   }
 

@@ -5,6 +5,7 @@ import type { Wait } from '../../transport/waiting.ts'
 import { messageOf } from '../wire/message.ts'
 import type { AttemptHistory } from '../wire/progress.ts'
 import type { StoredRecord } from '../wire/record-reader.ts'
+import type { RunningRecords } from './running-records.ts'
 
 /** Stores copies of records. Each method resolves when the copy is safe. */
 export interface RecordStore {
@@ -12,19 +13,24 @@ export interface RecordStore {
   postpone(record: HeldRecord, wait: Wait): Promise<void>
 }
 
-/** The partition of a held record, as the record sees it. */
-export interface RecordHolder {
+export interface PartitionPlace {
   readonly topic: string
   readonly index: number
+  readonly topicId: string
   /** True for the topic with the replays of this group. */
   readonly isReplays: boolean
+}
+
+/** The partition of a held record, as the record sees it. */
+export interface RecordHolder extends PartitionPlace {
+  readonly running: RunningRecords
   /** True once the partition belongs to another consumer. */
   readonly isLost: boolean
   /** False while this consumer may no longer be a member of its group, or another record has to come first. */
   canStart(record: HeldRecord): boolean
+  /** True if this consumer has finished the record: it lost the partition meanwhile, and owns it again. */
+  isDone(record: HeldRecord): boolean
   onStarted(record: HeldRecord): void
-  markRunning(record: HeldRecord): void
-  markIdle(record: HeldRecord): void
   giveBack(record: HeldRecord): void
   finish(record: HeldRecord): void
   /** Commits the attempts of the partition's records. @returns false if the partition was lost first. */
@@ -87,6 +93,10 @@ export class HeldRecord implements Delivery {
       this.partition.giveBack(this)
       return false
     }
+    if (this.partition.isDone(this)) {
+      this.ack()
+      return false
+    }
     this.partition.onStarted(this)
     return true
   }
@@ -96,7 +106,7 @@ export class HeldRecord implements Delivery {
     if (this.partition.canStart(this)) {
       this.attemptsStarted = attempt
       this.isAttempting = true
-      this.partition.markRunning(this)
+      this.partition.running.add(this)
       if (await this.partition.commitAttempt()) return true
       this.isAttempting = false
     }
@@ -109,7 +119,7 @@ export class HeldRecord implements Delivery {
     this.settledSoFar = settledHandlers
     this.isAttempting = false
     // The partition may be handed over during the wait: its last commit contains this attempt.
-    this.partition.markIdle(this)
+    this.partition.running.remove(this)
     if (!hasNews || (await this.partition.commitAttempt())) return true
     this.partition.giveBack(this)
     return false

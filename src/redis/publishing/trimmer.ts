@@ -1,6 +1,7 @@
 import { sleep } from '../../kit/time.ts'
 import type { TransportHost } from '../../transport/transport.ts'
 import type { RedisClient } from '../client/client.ts'
+import { countUpTo } from '../client/count-entries.ts'
 import type { RedisLink } from '../client/link.ts'
 import {
   type GroupState,
@@ -68,6 +69,7 @@ export class RedisTrimmer {
     const needed = trim === 'unsafe' ? undefined : await this.#oldestNeeded(client, key, state.groups)
     const excess = await this.#excessOf(client, key, state.stream)
     const oldest = maxAgeMs === undefined ? undefined : `${Date.now() - maxAgeMs}-0`
+    const read = await this.#readOf(client, key, state.groups, { excess, oldest })
     let removed = 0
     if (oldest !== undefined) {
       const limit = needed !== undefined && isBefore(needed.id, oldest) ? needed.id : oldest
@@ -75,7 +77,7 @@ export class RedisTrimmer {
     }
     if (excess > 0) removed += await this.#trimLength(client, key, needed, excess)
     this.#reportHeldBack(key, state.stream, needed, excess > removed ? undefined : oldest, excess - removed)
-    if (removed > 0) this.#reportUnread(key, state, removed)
+    if (removed > 0) this.#reportUnread(key, state, removed, read)
   }
 
   /** Each partition may have its part of `maxLength`. */
@@ -147,14 +149,41 @@ export class RedisTrimmer {
     this.#parts.host.notify({ type: 'trimmingHeldBack', group: needed.group, detail })
   }
 
+  /**
+   * For each group whose lag Redis does not report, how many of the entries that this trim may remove the group has read.
+   * Before Redis 7.0, only counting them shows it.
+   */
+  async #readOf(
+    client: RedisClient,
+    key: string,
+    groups: readonly GroupState[],
+    { excess, oldest }: { readonly excess: number; readonly oldest: string | undefined },
+  ): Promise<ReadonlyMap<string, number>> {
+    const read = new Map<string, number>()
+    // Safe trimming removes nothing that a group has not read.
+    if (this.#parts.options.trim !== 'unsafe') return read
+    for (const { name, lag, lastDeliveredId: last } of groups) {
+      if (lag !== null) continue
+      const lastOld = oldest !== undefined && isBefore(oldest, last) ? oldest : last
+      const old = oldest === undefined ? 0 : await countUpTo(client, key, lastOld, Number.POSITIVE_INFINITY)
+      read.set(name, Math.max(old, await countUpTo(client, key, last, excess)))
+    }
+    return read
+  }
+
   /** Reports removed entries that a group, or any group, had not read. */
-  #reportUnread(key: string, { stream, groups }: StreamWithGroups, removed: number): void {
+  #reportUnread(
+    key: string,
+    { stream, groups }: StreamWithGroups,
+    removed: number,
+    known: ReadonlyMap<string, number>,
+  ): void {
     if (groups.length === 0) {
       this.#reportLost(`${removed} entries were trimmed from ${key} before any group had read them`, removed)
     }
     for (const { name, lag } of groups) {
-      if (lag === null) continue
-      const read = Math.max(0, stream.length - lag)
+      const read = lag === null ? known.get(name) : Math.max(0, stream.length - lag)
+      if (read === undefined) continue
       const count = removed - read
       if (count <= 0) continue
       this.#reportLost(

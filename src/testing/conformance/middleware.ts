@@ -11,6 +11,7 @@ import {
 import { test } from './conformance-test.ts'
 import { Marked, marked, Noted, noted } from './events.ts'
 import { Recording } from './recording.ts'
+import { timed } from './scene.ts'
 
 const fail = () => {
   throw new Error('planned')
@@ -164,6 +165,25 @@ export const middlewareTests = [
     assert.deepEqual(seen, [['outer'], ['outer', 'outer']])
     bus.use({ publish: () => undefined })
     await assert.rejects(bus.publish([noted('fine', 6)]), { code: 'MIDDLEWARE_INVALID' })
+  }),
+
+  test('lets middleware of a background publish shut its bus down, and stores the event', {}, async (scene) => {
+    const bus = await scene.bus()
+    await bus.publish([noted('Order-1')])
+    const shutdowns: number[] = []
+    bus.use({
+      publish: async (_context, next) => {
+        shutdowns.push(await timed(() => bus.shutdown({ timeoutMs: 60_000 })))
+        await next()
+      },
+    })
+
+    await bus.publish([noted('Order-1')], { background: true })
+    await scene.until('the shutdown', () => shutdowns.length === 1)
+    await scene.within(bus.shutdown(), 'the end of the shutdown')
+
+    assert.ok((shutdowns[0] ?? 0) < scene.slackMs, `it took ${shutdowns[0]} ms`)
+    assert.equal(Reflect.get(bus.getStats(), 'eventsPublished'), 2)
   }),
 
   test('refuses what is no middleware', {}, async (scene) => {

@@ -44,6 +44,13 @@ const inFeed = async ({ outbox }: Stores) => idsOf((await outbox.readPage({ limi
 
 /** The guarantees of the outbox with a relay. */
 export const outboxTests = [
+  storesTest('refuses unknown and wrong options of its reads', async ({ stores }) => {
+    for (const options of [{ fromposition: 1 }, { limit: -1 }, { eventTypes: 'ConformanceNoted' }]) {
+      // Programs in JavaScript can pass anything.
+      await assert.rejects(stores.outbox.readPage(options as never), { code: 'CONFIG_INVALID' })
+    }
+  }),
+
   storesTest(
     'shows nothing of a transaction before its commit, and all of it in order then',
     async ({ stores, other }) => {

@@ -107,6 +107,28 @@ export const readTests = [
     assert.deepEqual(await readAll(store, { limit: 0 }), [])
   }),
 
+  storeTest('refuses unknown and wrong options of its reads', async ({ store }) => {
+    await append(store, [noted('a')])
+    // Programs in JavaScript can pass anything.
+    const wrong = (options: object) => options as never
+    const reads = [
+      () => store.getEvents('a', wrong({ fromversion: 1 })),
+      () => store.getEvents('a', wrong({ toVersion: '1' })),
+      () => store.getEvents('a', wrong(['Note'])),
+      () => readAll(store, wrong({ eventType: ['ConformanceNoted'] })),
+      () => readAll(store, wrong({ limit: -1 })),
+      () => store.readPage(wrong({ tenantID: 'acme' })),
+      () => store.readPage(wrong({ eventTypes: 'ConformanceNoted' })),
+      () => store.readPage(wrong({ fromPosition: 0.5 })),
+    ]
+    for (const [index, read] of reads.entries()) {
+      await assert.rejects(read, { code: 'CONFIG_INVALID' }, `read ${index}`)
+    }
+    const unset = wrong({ fromPosition: null, limit: null, eventTypes: null })
+    assert.equal((await readAll(store, unset)).length, 1)
+    assert.equal((await store.readPage(unset)).events.length, 1)
+  }),
+
   storeTest('filters the feed by event type, aggregate type and tenant', async ({ store }) => {
     const plain = noted('a', 0)
     const rented = new Noted({ aggregateId: 'b', n: 1, tenantId: 'acme' })

@@ -1,5 +1,4 @@
-import { describe, expect, it, onTestFinished } from 'vitest'
-import { type PublishDeadline, PublishDeadlines } from '../../../src/bus/publishing/publish-deadlines.ts'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { PublishQueue } from '../../../src/bus/publishing/publish-queue.ts'
 import { type DomainEvent, JsonCodec } from '../../../src/index.ts'
 import type { OutgoingMessage, PublishFailure } from '../../../src/transport/index.ts'
@@ -48,23 +47,15 @@ function createQueue(
     encode,
     send: transport.send,
     expired: () => new Error('too late'),
+    timeoutMs,
   })
-  const deadlines = new PublishDeadlines(timeoutMs)
-  const publish = async (events: readonly DomainEvent[]) => {
-    const deadline = deadlines.start()
-    try {
-      return await publishOn(queue, events, deadline)
-    } finally {
-      deadline.end()
-    }
-  }
-  return { publish, deadlines }
+  return { queue, publish: (events: readonly DomainEvent[]) => publishOn(queue, events) }
 }
 
 /** @returns the failures. @throws what `encode` throws. */
-function publishOn(queue: PublishQueue, events: readonly DomainEvent[], deadline: PublishDeadline) {
+function publishOn(queue: PublishQueue, events: readonly DomainEvent[]) {
   return new Promise<readonly PublishFailure[]>((settled, refused) => {
-    queue.publish({ events, trace: undefined, cause: undefined, deadline, settled, refused })
+    queue.publish({ events, trace: undefined, cause: undefined, turn: undefined, settled, refused })
   })
 }
 
@@ -165,16 +156,35 @@ describe('a burst of publishes', () => {
 
   it('reports events that were not passed to the transport in time as not stored, and never sends them', async () => {
     const transport = new HoldingTransport()
-    const { publish, deadlines } = createQueue(transport)
+    const { publish, queue } = createQueue(transport)
     const calls = events.slice(0, 12_000).map((event) => publish([event]))
     while (transport.held < 10_000) await turn()
-    deadlines.expireAll()
+    queue.giveUp()
     const outcomes = await Promise.all(calls.slice(10_000))
     expect(new Set(outcomes.map(([failure]) => failure?.status))).toEqual(new Set(['notStored']))
     transport.confirm(Number.POSITIVE_INFINITY)
     await Promise.all(calls)
     expect(transport.sent).toHaveLength(10_000)
   })
+})
+
+it('does no work while the transport holds the maximum', async () => {
+  const transport = new HoldingTransport()
+  const { publish } = createQueue(transport)
+  const calls = events.slice(0, 10_001).map((event) => publish([event]))
+  while (transport.held < 10_000) await turn()
+  await turn()
+
+  // The queue reads the clock at each start of its work.
+  const clock = vi.spyOn(performance, 'now')
+  onTestFinished(() => clock.mockRestore())
+  for (let n = 0; n < 5; n += 1) await turn()
+
+  expect(clock).not.toHaveBeenCalled()
+  transport.confirm(Number.POSITIVE_INFINITY)
+  while (transport.sent.length < 10_001) await turn()
+  transport.confirm(Number.POSITIVE_INFINITY)
+  await Promise.all(calls)
 })
 
 it('sends nothing of a call if one of its events cannot be encoded', async () => {
@@ -186,12 +196,11 @@ it('sends nothing of a call if one of its events cannot be encoded', async () =>
     },
     send: transport.send,
     expired: () => new Error('too late'),
+    timeoutMs: 60_000,
   })
-  const deadline = new PublishDeadlines(60_000).start()
-  await expect(publishOn(queue, events.slice(0, 2000), deadline)).rejects.toThrow('not encodable')
+  await expect(publishOn(queue, events.slice(0, 2000))).rejects.toThrow('not encodable')
   expect(transport.sent).toEqual([])
-  void publishOn(queue, events.slice(0, 2), deadline)
+  void publishOn(queue, events.slice(0, 2))
   await turn()
   expect(transport.sent).toHaveLength(2)
-  deadline.end()
 })
