@@ -20,7 +20,7 @@ export {
   type ProjectOptions,
   project,
 } from './kit/given.ts'
-export { type ObserveOptions, ObservedBuses } from './kit/observed-buses.ts'
+export { ObservedBuses, type ObserveOptions } from './kit/observed-buses.ts'
 export type { HandledEvent, PublishedEvent } from './kit/records.ts'
 export { type RegisterHandlers, type ShuffleOptions, TestBus, type TestBusOptions } from './kit/test-bus.ts'
 export { TestRun } from './kit/test-run.ts'

@@ -38,7 +38,9 @@ it.concurrent.each(URLS)('TestBus.on has the same expectations on %s', async (_n
 
   // An event that arrives again, and a handler that is not idempotent.
   const again = await kit.redeliver(first)
-  expect(() => again.expectNotPublished(InvoiceIssued)).toThrow(/published once\.\n\nOrderPlaced of Order-1\n/)
+  expect(() => again.expectNotPublished(InvoiceIssued)).toThrow(
+    /published once\.\n\nOrderPlaced of Order-1\n/,
+  )
 
   kit.fail('invoice')
   const retried = await kit.publish(placed(2))

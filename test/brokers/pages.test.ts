@@ -7,7 +7,9 @@ import { ProgramFolder } from '../docs/programs/program-folder.ts'
 import type { ProgramOutcome } from '../docs/programs/run-all.ts'
 import { paced } from '../support/pace.ts'
 
-const programs = PAGES.flatMap((page) => programsOf(page).programs).filter(({ servers }) => servers.length > 0)
+const programs = PAGES.flatMap((page) => programsOf(page).programs).filter(
+  ({ servers }) => servers.length > 0,
+)
 const databases = new Map(
   programs
     .filter(({ servers }) => servers.includes('postgres'))
@@ -21,7 +23,9 @@ const redisUrl = () => Object.assign(new URL(inject('redisUrl')), { pathname: '/
 
 /** The addresses that the pages show, each with the one that the program uses. */
 function addressesOf({ file }: PageProgram): Readonly<Record<string, string>> {
-  const postgresUrl = Object.assign(new URL(inject('postgresUrl')), { pathname: `/${databases.get(file)}` }).href
+  const postgresUrl = Object.assign(new URL(inject('postgresUrl')), {
+    pathname: `/${databases.get(file)}`,
+  }).href
   return {
     'redis://localhost:6379': redisUrl(),
     'postgres://localhost/shop': postgresUrl,

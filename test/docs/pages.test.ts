@@ -1,5 +1,4 @@
-import { execFile } from 'node:child_process'
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { paced } from '../support/pace.ts'
@@ -41,7 +40,11 @@ const OTHERS: readonly {
   },
   { page: 'README.md', start: 'Statistics: {', test: 'test/examples/complete-example.test.ts' },
   { page: 'docs/evolving-events.md', start: 'npx eventspine schema', test: 'test/cli/schema.test.ts' },
-  { page: 'docs/evolving-events.md', start: 'OrderPlaced.total: type-changed', test: 'test/cli/schema.test.ts' },
+  {
+    page: 'docs/evolving-events.md',
+    start: 'OrderPlaced.total: type-changed',
+    test: 'test/cli/schema.test.ts',
+  },
   { page: 'docs/exactly-once.md', start: 'flowchart LR', reason: 'a diagram' },
   { page: 'docs/first-steps.md', start: 'mkdir shop && cd shop', test: 'scripts/check-package.ts' },
   { page: 'docs/first-steps.md', start: 'docker run', reason: 'it starts a container' },

@@ -5,8 +5,8 @@ import type { DomainEvent, EventClass } from '../../events/index.ts'
 import { Activity } from './activity.ts'
 import { causationTree } from './causation-tree.ts'
 import { type FailOptions, PlannedFaults } from './faults.ts'
-import type { HandledEvent, PublishedEvent } from './records.ts'
 import { Recorder } from './recorder.ts'
+import type { HandledEvent, PublishedEvent } from './records.ts'
 import { shuffled } from './shuffled.ts'
 import { TestRun } from './test-run.ts'
 
@@ -24,8 +24,8 @@ interface ObservedBus {
 }
 
 /**
- * Buses of a program, observed by a test; see {@link TestBus.on}. A run consists of the events with the correlation ids of its
- * first events, so other events on the same broker do not matter. It ends when each handler of the buses has handled each of its
+ * Buses of a program, observed by a test; see `TestBus.on`. A run consists of the events with the correlation ids of its first
+ * events, so other events on the same broker do not matter. It ends when each handler of the buses has handled each of its
  * events, and no bus holds a message.
  */
 export class ObservedBuses implements Disposable {
@@ -46,7 +46,10 @@ export class ObservedBuses implements Disposable {
   constructor(buses: EventBus | Readonly<Record<string, EventBus>>, { timeoutMs = 10_000 }: ObserveOptions) {
     const named = 'publish' in buses && typeof buses.publish === 'function' ? { default: buses } : buses
     // A bus has a method `publish`; a record of buses has none.
-    this.#buses = Object.entries(named as Readonly<Record<string, EventBus>>).map(([name, bus]) => ({ name, bus }))
+    this.#buses = Object.entries(named as Readonly<Record<string, EventBus>>).map(([name, bus]) => ({
+      name,
+      bus,
+    }))
     this.#timeoutMs = timeoutMs
     for (const { name, bus } of this.#buses) this.#recorder.observe(bus, name)
   }
@@ -58,7 +61,7 @@ export class ObservedBuses implements Disposable {
 
   /** Calls the program under test, which publishes to an observed bus. Resolves when everything that follows has ended. */
   run(action: () => unknown): Promise<TestRun> {
-    return this.#run(action, {})
+    return this.#run(action, { isOurs: true })
   }
 
   /** Publishes an event with the same id once more. An idempotent handler has no further effect. */
@@ -104,10 +107,7 @@ export class ObservedBuses implements Disposable {
     throw new TypeError('TestBus.on needs at least one bus.')
   }
 
-  async #run(
-    action: () => unknown,
-    { events = [], note }: { readonly events?: readonly DomainEvent[]; readonly note?: string },
-  ): Promise<TestRun> {
+  async #run(action: () => unknown, { events = [], note, isOurs = false }: RunOptions): Promise<TestRun> {
     if (this.#recorder.isInHandler) {
       throw new TypeError('A handler must publish with its bus: a call of the kit waits for the handler.')
     }
@@ -117,11 +117,12 @@ export class ObservedBuses implements Disposable {
     this.#recorder.reset()
     const startedAt = new Date()
     const given = new Set(events.map(({ eventId }) => eventId))
-    const correlations = new Set(events.map(({ correlationId }) => correlationId))
+    const ids = new Set(events.map(({ correlationId }) => correlationId))
+    const records = () => this.#recordsOf(isOurs ? this.#rootsAnd(ids) : ids)
     try {
       await action()
-      await this.#whenEnded(correlations)
-      const { published, handled } = this.#recordsOf(correlations)
+      await this.#whenEnded(records)
+      const { published, handled } = records()
       const deadLetters = await this.#deadLettersOf(handled, startedAt)
       const run = new TestRun({ given, published, handled, deadLetters, note })
       const complaints = this.#recorder.complaints.splice(0)
@@ -137,20 +138,23 @@ export class ObservedBuses implements Disposable {
     if (idle.length > 0) throw new TypeError(`${idle.join(', ')} must consume: await whenConsuming() first.`)
   }
 
-  /** The records of the run: those with the given correlation ids, and with those of the events that no handler published. */
-  #recordsOf(given: ReadonlySet<string>): Records {
+  /** Also the correlation ids of the events that were published outside of handlers. */
+  #rootsAnd(ids: ReadonlySet<string>): ReadonlySet<string> {
+    const roots = this.#recorder.published.filter(({ by }) => by === undefined)
+    return new Set([...ids, ...roots.map(({ event }) => event.correlationId)])
+  }
+
+  #recordsOf(ids: ReadonlySet<string>): Records {
     const { published, handled } = this.#recorder
-    const roots = published.filter(({ by }) => by === undefined).map(({ event }) => event.correlationId)
-    const ids = new Set([...given, ...roots])
-    const isOurs = ({ event }: { readonly event: DomainEvent }) => ids.has(event.correlationId)
-    return { published: published.filter(isOurs), handled: handled.filter(isOurs) }
+    const has = ({ event }: { readonly event: DomainEvent }) => ids.has(event.correlationId)
+    return { published: published.filter(has), handled: handled.filter(has) }
   }
 
   /** @throws AssertionError at the deadline. It lists what is missing. */
-  async #whenEnded(correlations: ReadonlySet<string>): Promise<void> {
+  async #whenEnded(recordsOfRun: () => Records): Promise<void> {
     const deadline = performance.now() + this.#timeoutMs
     for (;;) {
-      const records = this.#recordsOf(correlations)
+      const records = recordsOfRun()
       const missing = this.#activity.running > 0 ? ['handlers and publishes run'] : this.#missing(records)
       if (missing.length === 0) return
       if (performance.now() > deadline) {
@@ -182,7 +186,9 @@ export class ObservedBuses implements Disposable {
 
   /** The dead letters of the events that failed in this run. */
   async #deadLettersOf(handled: readonly HandledEvent[], startedAt: Date): Promise<readonly DeadLetter[]> {
-    const failed = new Set(handled.filter(({ error }) => error !== undefined).map(({ event }) => event.eventId))
+    const failed = new Set(
+      handled.filter(({ error }) => error !== undefined).map(({ event }) => event.eventId),
+    )
     if (failed.size === 0) return []
     const added: DeadLetter[] = []
     for (const { bus } of this.#buses) {
@@ -198,12 +204,21 @@ export class ObservedBuses implements Disposable {
   }
 }
 
+interface RunOptions {
+  /** The events that the test itself publishes. */
+  readonly events?: readonly DomainEvent[]
+  readonly note?: string
+  /** True if every publish outside of handlers belongs to the run. Default false: only the given events do. */
+  readonly isOurs?: boolean
+}
+
 interface Records {
   readonly published: readonly PublishedEvent[]
   readonly handled: readonly HandledEvent[]
 }
 
-const hasHandlers = (bus: EventBus): boolean => bus.getSubscriberCount() + bus.getWildcardSubscriberCount() > 0
+const hasHandlers = (bus: EventBus): boolean =>
+  bus.getSubscriberCount() + bus.getWildcardSubscriberCount() > 0
 
 /** Each event that was published, with the least number of runs of handlers on a bus. */
 function expectedRuns(bus: EventBus, published: readonly PublishedEvent[]): Map<DomainEvent, number> {

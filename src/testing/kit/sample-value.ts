@@ -16,11 +16,6 @@ const FORMATS: Readonly<Record<string, string>> = {
   duration: 'PT1S',
 }
 
-export interface SampleOptions {
-  /** Gives dates as `Date` instead of text. */
-  readonly hasDates: boolean
-}
-
 /** No value is known that the schema accepts. */
 export class NoSampleError extends Error {
   override readonly name = 'NoSampleError'
@@ -29,11 +24,9 @@ export class NoSampleError extends Error {
 /** Builds the smallest value that a JSON Schema accepts: required fields only, and the lowest number of elements. */
 export class Sampler {
   readonly #root: JsonSchema
-  readonly #options: SampleOptions
 
-  constructor(root: JsonSchema, options: SampleOptions) {
+  constructor(root: JsonSchema) {
     this.#root = root
-    this.#options = options
   }
 
   /** @throws NoSampleError with the path of the field. */
@@ -56,7 +49,7 @@ export class Sampler {
     const types = [schema['type']].flat()
     switch (types.find((type) => type !== 'null') ?? types[0]) {
       case 'string':
-        return this.#text(schema, path)
+        return textOf(schema, path)
       case 'integer':
       case 'number':
         return numberOf(schema, path)
@@ -77,7 +70,10 @@ export class Sampler {
     const properties = Object(schema['properties'])
     const required = Array.isArray(schema['required']) ? schema['required'] : []
     return Object.fromEntries(
-      required.map((name) => [name, this.valueOf(Object(properties[name]), path === '' ? name : `${path}.${name}`)]),
+      required.map((name) => [
+        name,
+        this.valueOf(Object(properties[name]), path === '' ? name : `${path}.${name}`),
+      ]),
     )
   }
 
@@ -89,16 +85,6 @@ export class Sampler {
     )
   }
 
-  #text(schema: JsonSchema, path: string): unknown {
-    const { format, pattern, minLength, maxLength } = schema
-    const known = typeof format === 'string' ? FORMATS[format] : undefined
-    if (known !== undefined) return format === 'date-time' && this.#options.hasDates ? new Date(known) : known
-    if (pattern !== undefined || format !== undefined) {
-      throw new NoSampleError(`${path}: no text is known that matches ${pattern ?? format}`)
-    }
-    return 'text'.padEnd(numeric(minLength) ?? 0, 'x').slice(0, numeric(maxLength) ?? Number.POSITIVE_INFINITY)
-  }
-
   #target(ref: string, path: string): JsonSchema {
     let target: unknown = this.#root
     for (const key of ref.split('/').slice(1)) target = Object(target)[decodeURIComponent(key)]
@@ -107,18 +93,35 @@ export class Sampler {
   }
 }
 
+function textOf({ format, pattern, minLength, maxLength }: JsonSchema, path: string): string {
+  const known = typeof format === 'string' ? FORMATS[format] : undefined
+  if (known !== undefined) return known
+  if (pattern !== undefined || format !== undefined) {
+    throw new NoSampleError(`${path}: no text is known that matches ${pattern ?? format}`)
+  }
+  return 'text'.padEnd(numeric(minLength) ?? 0, 'x').slice(0, numeric(maxLength) ?? Number.POSITIVE_INFINITY)
+}
+
 /** 1 if the schema accepts it, otherwise the accepted number that is nearest to it. */
 function numberOf(schema: JsonSchema, path: string): number {
   const step = numeric(schema['multipleOf']) ?? (schema['type'] === 'integer' ? 1 : undefined)
   const above = numeric(schema['exclusiveMinimum'])
   const below = numeric(schema['exclusiveMaximum'])
-  const least = Math.max(numeric(schema['minimum']) ?? Number.NEGATIVE_INFINITY, above ?? Number.NEGATIVE_INFINITY)
-  const most = Math.min(numeric(schema['maximum']) ?? Number.POSITIVE_INFINITY, below ?? Number.POSITIVE_INFINITY)
+  const least = Math.max(
+    numeric(schema['minimum']) ?? Number.NEGATIVE_INFINITY,
+    above ?? Number.NEGATIVE_INFINITY,
+  )
+  const most = Math.min(
+    numeric(schema['maximum']) ?? Number.POSITIVE_INFINITY,
+    below ?? Number.POSITIVE_INFINITY,
+  )
   const candidates = [1, least, most, least + (step ?? 1), most - (step ?? 1), (least + most) / 2]
   const fitting = candidates
     .map((candidate) => (step === undefined ? candidate : Math.ceil(candidate / step) * step))
+    .toSorted((a, b) => Math.abs(a - 1) - Math.abs(b - 1))
     .find((n) => Number.isFinite(n) && n >= least && n <= most && n !== above && n !== below)
-  if (fitting === undefined) throw new NoSampleError(`${path}: no number is known between ${least} and ${most}`)
+  if (fitting === undefined)
+    throw new NoSampleError(`${path}: no number is known between ${least} and ${most}`)
   return fitting
 }
 

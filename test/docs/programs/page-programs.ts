@@ -38,7 +38,8 @@ interface Draft {
 
 const FENCE = /^( *)```(\w*)$/
 /** `<!-- program waits, on redis postgres -->`, `<!-- program, run by test/docs/readme.test.ts -->` */
-const PROGRAM = /^ *<!-- program(?: (?<name>\w+))?(?:, on (?<servers>[\w ]+))?(?:, run by (?<runBy>\S+))? -->$/
+const PROGRAM =
+  /^ *<!-- program(?: (?<name>\w+))?(?:, on (?<servers>[\w ]+))?(?:, run by (?<runBy>\S+))? -->$/
 const HIDDEN = /^( *)<!-- hidden$/
 const RUNNABLE = new Set(['ts', 'js', 'sql'])
 
@@ -46,7 +47,10 @@ const RUNNABLE = new Set(['ts', 'js', 'sql'])
  * The programs of a page. All blocks belong to one program, unless a comment names another one for those that follow it. Code in
  * a comment `<!-- hidden ... -->` belongs to the program, and readers do not see it.
  */
-export function programsOf(page: string): { readonly programs: PageProgram[]; readonly others: OtherBlock[] } {
+export function programsOf(page: string): {
+  readonly programs: PageProgram[]
+  readonly others: OtherBlock[]
+} {
   const lines = readFileSync(join(root, page), 'utf8').split('\n')
   const drafts = new Map<string, Draft>()
   const others: OtherBlock[] = []
@@ -84,7 +88,10 @@ export function programsOf(page: string): { readonly programs: PageProgram[]; re
     } else others.push({ page, language: language ?? '', text: code.join('\n') })
     at = end
   }
-  const base = page.replace(/^docs\//, '').replace('.md', '').toLowerCase()
+  const base = page
+    .replace(/^docs\//, '')
+    .replace('.md', '')
+    .toLowerCase()
   const programs = [...drafts].map(([name, { lines: code, language, ...rest }]) => ({
     ...rest,
     page,

@@ -42,7 +42,12 @@ export class ProgramFolder implements Disposable {
 
   /** @returns what the compiler prints about the programs. */
   async compile(): Promise<string> {
-    const compilerOptions = { noEmit: true, skipLibCheck: true, noUnusedLocals: false, noUnusedParameters: false }
+    const compilerOptions = {
+      noEmit: true,
+      skipLibCheck: true,
+      noUnusedLocals: false,
+      noUnusedParameters: false,
+    }
     const config = { extends: '../../tsconfig.json', compilerOptions, include: ['*.ts'], exclude: [] }
     this.write('tsconfig.json', JSON.stringify(config))
     const tsc = join(root, 'node_modules/.bin/tsc')

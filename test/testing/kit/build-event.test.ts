@@ -4,13 +4,13 @@ import { z } from 'zod'
 import { defineEvent } from '../../../src/index.ts'
 import { buildEvent } from '../../../src/testing/index.ts'
 
-const definedBy = <S extends z.ZodType<object, object>>(schema: S) =>
-  defineEvent({ type: 'OrderPlaced', aggregateType: 'Order', schema })
+const named = { type: 'OrderPlaced', aggregateType: 'Order' }
 
 describe('buildEvent', () => {
   it('fills the required fields that the test does not pass', () => {
-    const OrderPlaced = definedBy(
-      z.object({
+    const OrderPlaced = defineEvent({
+      ...named,
+      schema: z.object({
         customerId: z.uuid(),
         mail: z.email(),
         total: z.number().min(10),
@@ -25,7 +25,7 @@ describe('buildEvent', () => {
         placedOn: z.iso.date(),
         isGift: z.boolean().default(false),
       }),
-    )
+    })
 
     const { aggregateId, ...event } = buildEvent(OrderPlaced, { total: 42 })
 
@@ -47,7 +47,9 @@ describe('buildEvent', () => {
   })
 
   it('passes fields of the envelope on', () => {
-    const event = buildEvent(definedBy(z.object({ total: z.number() })), { aggregateId: 'Order-7', tenantId: 'acme' })
+    const OrderPlaced = defineEvent({ ...named, schema: z.object({ total: z.number() }) })
+
+    const event = buildEvent(OrderPlaced, { aggregateId: 'Order-7', tenantId: 'acme' })
 
     expect([event.aggregateId, event.tenantId, event.total]).toEqual(['Order-7', 'acme', 1])
   })
@@ -61,7 +63,9 @@ describe('buildEvent', () => {
       z.object({ name: z.string(), parts: z.array(category) }),
     )
 
-    const event = buildEvent(definedBy(z.object({ at: z.date(), category })))
+    const OrderPlaced = defineEvent({ ...named, schema: z.object({ at: z.coerce.date(), category }) })
+
+    const event = buildEvent(OrderPlaced)
 
     expect(event.at).toEqual(new Date('2000-01-01T00:00:00.000Z'))
     expect(event.category).toEqual({ name: 'text', parts: [] })
@@ -75,7 +79,10 @@ describe('buildEvent', () => {
   })
 
   it('names a field whose value it does not know', () => {
-    const OrderPlaced = definedBy(z.object({ order: z.object({ sku: z.string().regex(/^[A-Z]{3}$/) }) }))
+    const OrderPlaced = defineEvent({
+      ...named,
+      schema: z.object({ order: z.object({ sku: z.string().regex(/^[A-Z]{3}$/) }) }),
+    })
 
     expect(() => buildEvent(OrderPlaced)).toThrow(
       'OrderPlaced cannot be built. order.sku: no text is known that matches ^[A-Z]{3}$. Pass this field to buildEvent.',
@@ -84,7 +91,9 @@ describe('buildEvent', () => {
   })
 
   it('checks the fields that the test passes', () => {
-    expect(() => buildEvent(definedBy(z.object({ total: z.number().positive() })), { total: -1 })).toThrow(/total/)
+    const OrderPlaced = defineEvent({ ...named, schema: z.object({ total: z.number().positive() }) })
+
+    expect(() => buildEvent(OrderPlaced, { total: -1 })).toThrow(/total/)
   })
 
   it('builds an event without a payload', () => {

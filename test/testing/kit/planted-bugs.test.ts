@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
-import { defineEvent, DiscardError, type EventBus, NonRetryableError } from '../../../src/index.ts'
+import { DiscardError, defineEvent, type EventBus, NonRetryableError } from '../../../src/index.ts'
 import { TestBus, type TestRun } from '../../../src/testing/index.ts'
 
 class OrderPlaced extends defineEvent({
@@ -23,7 +23,7 @@ class InvoiceIssued extends defineEvent({
 
 const placed = (n = 1, total = 42) => new OrderPlaced({ aggregateId: `Order-${n}`, total })
 const paid = (n = 1) => new OrderPaid({ aggregateId: `Payment-${n}`, order: `Order-${n}` })
-const invoiceFor = ({ aggregateId, total }: OrderPlaced) =>
+const invoiceFor = ({ aggregateId, total }: Pick<OrderPlaced, 'aggregateId' | 'total'>) =>
   new InvoiceIssued({ aggregateId: `Invoice-${aggregateId}`, amount: total })
 
 const name = 'invoice'
@@ -46,23 +46,32 @@ interface Bug {
 const once = (run: TestRun) => run.expectPublished(InvoiceIssued)
 
 /** State of a handler, fresh for each test. */
-const counting = (handler: (event: OrderPlaced, bus: EventBus, count: number) => unknown) => (bus: EventBus) => {
-  let count = 0
-  onPlaced((event) => {
-    count += 1
-    return handler(event, bus, count)
-  })(bus)
-}
+const counting =
+  (handler: (event: OrderPlaced, bus: EventBus, count: number) => unknown) => (bus: EventBus) => {
+    let count = 0
+    onPlaced((event) => {
+      count += 1
+      return handler(event, bus, count)
+    })(bus)
+  }
 
 const BUGS: readonly Bug[] = [
-  { bug: 'is not subscribed', register: () => {}, message: /InvoiceIssued published once, but published 0 times/ },
+  {
+    bug: 'is not subscribed',
+    register: () => {},
+    message: /InvoiceIssued published once, but published 0 times/,
+  },
   {
     bug: 'is subscribed to another class',
     register: (bus) => bus.subscribe(OrderPaid, () => {}, { name }),
     expected: (run) => run.expectHandled(name),
     message: /handler invoice to succeed once, but it succeeded 0 times/,
   },
-  { bug: 'publishes nothing', register: onPlaced(() => {}), message: /published once, but published 0 times/ },
+  {
+    bug: 'publishes nothing',
+    register: onPlaced(() => {}),
+    message: /published once, but published 0 times/,
+  },
   {
     bug: 'publishes twice',
     register: onPlaced((event, bus) => bus.publish([invoiceFor(event), invoiceFor(event)])),
@@ -98,7 +107,7 @@ const BUGS: readonly Bug[] = [
   },
   {
     bug: 'publishes an invalid event',
-    register: onPlaced((event, bus) => bus.publish([new InvoiceIssued({ ...invoiceFor(event), amount: -1 })])),
+    register: onPlaced((event, bus) => bus.publish([invoiceFor({ ...event, total: -1 })])),
     expected: (run) => run.expectNoFailures(),
     message: /no failures of handlers, but invoice failed: .*amount/s,
   },
@@ -144,7 +153,8 @@ const BUGS: readonly Bug[] = [
         await kit.bus.publish([placed()])
         kit.broker.refusesPublishes = true
       }),
-    message: /published once, but published 0 times.*InvoiceIssued of Invoice-Order-1 by invoice — not published/s,
+    message:
+      /published once, but published 0 times.*InvoiceIssued of Invoice-Order-1 by invoice — not published/s,
   },
   {
     bug: 'does not await its publish',
@@ -163,7 +173,9 @@ const BUGS: readonly Bug[] = [
   },
   {
     bug: 'publishes what it handles, without an end',
-    register: onPlaced((event, bus) => (bus.isShutdown ? undefined : bus.publish([placed(1, event.total + 1)]))),
+    register: onPlaced((event, bus) =>
+      bus.isShutdown ? undefined : bus.publish([placed(1, event.total + 1)]),
+    ),
     message: /After 50 ms, \d+ handlers and publishes still run/,
   },
   {
@@ -196,9 +208,9 @@ const BUGS: readonly Bug[] = [
       }
       bus.subscribe(OrderPaid, settle, { name: 'settle' })
     },
-    act: (kit) => kit.shuffle([placed(1), paid(1), placed(2), paid(2)], { seed: 3 }),
+    act: (kit) => kit.shuffle([placed(1), paid(1), placed(2), paid(2)], { seed: 4 }),
     expected: (run) => run.expectNoFailures(),
-    message: /settle failed: Order-\d is unknown.*\(shuffled with seed 3\)/s,
+    message: /settle failed: Order-\d is unknown.*\(shuffled with seed 4\)/s,
   },
 ]
 
@@ -207,7 +219,9 @@ const HANGING = new WeakMap<EventBus, (value: undefined) => void>()
 
 describe('a test with the kit fails if a handler', () => {
   it.each(BUGS)('$bug', async ({ register, act, expected = once, message }) => {
-    const kit = await TestBus.start(register, { timeoutMs: message.source.startsWith('After 50') ? 50 : 10_000 })
+    const kit = await TestBus.start(register, {
+      timeoutMs: message.source.startsWith('After 50') ? 50 : 10_000,
+    })
     const test = async () => expected(await (act?.(kit) ?? kit.publish(placed())))
 
     const error: unknown = await test().then(
@@ -221,6 +235,8 @@ describe('a test with the kit fails if a handler', () => {
     expect(error).toBeInstanceOf(Error)
     expect(String(error)).toMatch(message)
     // The tree: at least the event of the test.
-    expect(String(error)).toMatch(/\n\n(?:\(shuffled with seed 3\)\n)?(?:OrderPlaced of Order|OrderPaid of Payment)-\d/)
+    expect(String(error)).toMatch(
+      /\n\n(?:\(shuffled with seed 4\)\n)?(?:OrderPlaced of Order|OrderPaid of Payment)-\d/,
+    )
   })
 })
