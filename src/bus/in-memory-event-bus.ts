@@ -34,6 +34,7 @@ import { registryRule } from './registry-rule.ts'
 import { BusMetrics } from './telemetry/bus-metrics.ts'
 import { dispatchSpanOf, publishSpanOf } from './telemetry/bus-spans.ts'
 
+/** Options of an {@link InMemoryEventBus}. */
 export interface InMemoryEventBusOptions {
   /**
    * Give events that a handler creates or publishes the `correlationId` of the handled event, and its id as

@@ -22,6 +22,7 @@ import type {
 import { MemoryLog } from './memory-log.ts'
 import { MemoryReader } from './memory-reader.ts'
 
+/** Options of an {@link InMemoryEventStore}. */
 export interface InMemoryEventStoreOptions {
   /** Logger for listeners that throw; `console` by default. */
   readonly logger?: Logger | FieldsFirstLogger

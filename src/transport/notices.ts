@@ -35,4 +35,5 @@ export type BusNotice =
   | { readonly type: 'handlerResumed'; readonly handlerName: string }
   | { readonly type: 'pendingClaimed'; readonly count: number }
 
+/** Receives the notices of a bus. */
 export type BusNoticeListener = (notice: BusNotice) => void

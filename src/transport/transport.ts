@@ -173,6 +173,7 @@ export interface StoredDeadLetter {
   readonly source: string | undefined
 }
 
+/** A page of stored dead letters. */
 export interface DeadLetterPage {
   readonly letters: readonly StoredDeadLetter[]
   /** Pass it to read the next page; undefined after the last page. */

@@ -23,7 +23,7 @@ const NAMES = [
   'expectPublished',
   'replayAll',
   'retryDelaysMs',
-  'onConflict',
+  'retryOnConflict',
 ]
 
 /** Blocks in other languages: the test that proves what they show, or the reason why none does. */

@@ -33,6 +33,7 @@ export interface ReplayAllOptions extends DeadLetterReplayOptions {
   readonly dryRun?: boolean
 }
 
+/** Which page of dead letters to read. */
 export interface DeadLetterListOptions {
   /** Maximum number of dead letters on the page. Default 100. */
   readonly limit?: number
@@ -40,6 +41,7 @@ export interface DeadLetterListOptions {
   readonly cursor?: string
 }
 
+/** A page of dead letters. */
 export interface DeadLetterList {
   /** Oldest first. */
   readonly deadLetters: readonly DeadLetter[]

@@ -13,6 +13,7 @@ import { TestRun } from './test-run.ts'
 /** Interval at which the buses are asked whether they hold messages, in milliseconds. */
 const POLL_MS = 2
 
+/** Options of `TestBus.on`. */
 export interface ObserveOptions {
   /** Maximum time that one run may take, in milliseconds. Default 10,000. */
   readonly timeoutMs?: number

@@ -15,6 +15,7 @@ import { TestRun } from './test-run.ts'
 /** Subscribes the handlers of a service. It is called again for the successor of a bus that crashed. */
 export type RegisterHandlers = (bus: MemoryBrokerEventBus) => unknown
 
+/** Options of {@link TestBus.start}, in addition to those of a broker bus. */
 export interface TestBusOptions
   extends Omit<MemoryBrokerEventBusOptions, 'broker' | 'sleep' | 'consumerGroup'> {
   /**
@@ -26,6 +27,7 @@ export interface TestBusOptions
   readonly timeoutMs?: number
 }
 
+/** Options of `shuffle`. */
 export interface ShuffleOptions {
   /** The same seed gives the same order. Default: a random one, which the tree shows. */
   readonly seed?: number

@@ -32,7 +32,8 @@ describe('TestBus.on', () => {
 
     await others
     run.expectPublished(InvoiceIssued)
-    expect(run.runs.map(({ event }) => event.aggregateId)).toEqual(['Order-1', 'Invoice-Order-1'])
+    // A publish is confirmed and delivered at the same time, so the handler of the second event may end first.
+    expect(run.runs.map(({ event }) => event.aggregateId).toSorted()).toEqual(['Invoice-Order-1', 'Order-1'])
   })
 
   it('lists what is missing at its deadline', async () => {
