@@ -10,6 +10,7 @@ import { HandlerRegistry } from '../handling/handler-registry.ts'
 import type { RunInfo } from '../handling/handler-run.ts'
 import { HandlingMiddlewares } from '../handling/handling-middleware.ts'
 import { refuseInHandlerOf } from '../handling/running-handlers.ts'
+import { keepsOrder, parks } from '../handling/waiting-policy.ts'
 import { IdleCounter } from '../kit/idle-counter.ts'
 import { busObservabilityRules } from '../kit/observability-options.ts'
 import {
@@ -97,6 +98,10 @@ export const inMemoryRules: Readonly<Record<keyof typeof inMemoryDefaults, Optio
 
 const NONE_FAILED: ReadonlyMap<number, Error> = new Map()
 
+const NO_PARKING =
+  'onDeadLetter: in memory there is no dead letter behind which events could wait. Retry without a limit (maxRetries: Infinity), ' +
+  'or use the bus of a broker'
+
 /** Without `longWaits`, the publish waits, and with it the events that its caller publishes afterwards. */
 const NO_ORDERED_WAITS =
   "longWaits: order must be 'giveUp', because overlapping publishes in memory have no order that could be kept"
@@ -151,7 +156,10 @@ export class InMemoryEventBus extends EventBus {
     super({
       middleware,
       handlers: new HandlerRegistry(resolved.registry, {
-        longWaitProblem: ({ order }) => (order === 'keep' ? NO_ORDERED_WAITS : undefined),
+        policyProblem: (policy) => {
+          if (parks({ policy })) return NO_PARKING
+          return keepsOrder({ policy }) ? NO_ORDERED_WAITS : undefined
+        },
       }),
       background: new BackgroundPublishes(resolved.maxBackgroundPublishes, logger),
       propagateCausation: resolved.propagateCausation,

@@ -54,9 +54,9 @@ export class MemoryTransport implements Transport {
     this.#publishTimeoutMs = publishTimeoutMs
     this.#keepsOrder = keepsOrder
     this.#broadcasts = broadcast
-    this.deadLetters = deadLettersOf(broker)
     this.groupTypes = groupTypesOf(broker, group)
     this.waiting = waitingOf(broker, group)
+    this.deadLetters = deadLettersOf(broker, this.waiting)
   }
 
   connect(): Promise<void> {
@@ -142,6 +142,7 @@ export class MemoryTransport implements Transport {
 
 function waitingOf(broker: MemoryBroker, group: string): WaitingStore {
   return {
+    parkProblem: undefined,
     prepare: () => Promise.resolve(),
     release: () => (broker.isDown ? unreachable() : Promise.resolve(broker.release(group))),
     count: () => Promise.resolve(broker.waitingCount(group)),
@@ -165,7 +166,7 @@ function groupTypesOf(broker: MemoryBroker, group: string): GroupTypeStore {
   }
 }
 
-function deadLettersOf(broker: MemoryBroker): DeadLetterStore {
+function deadLettersOf(broker: MemoryBroker, waiting: WaitingStore): DeadLetterStore {
   const find = (id: string) => broker.deadLetters().find((letter) => letter.id === id)
   return {
     list: (limit, cursor) => {
@@ -180,7 +181,15 @@ function deadLettersOf(broker: MemoryBroker): DeadLetterStore {
       const isCounted = ({ reason }: StoredDeadLetter) => (reason.consumerGroup ?? group) === group
       return Promise.resolve(broker.deadLetters().filter((it) => group === undefined || isCounted(it)).length)
     },
-    replay: (id, request) => Promise.resolve(broker.replay(id, request)),
-    remove: (ids) => Promise.resolve(ids.filter((id) => broker.removeDeadLetter(id)).length),
+    replay: (id, request) => {
+      const isReplayed = broker.replay(id, request)
+      waiting.onReady?.()
+      return Promise.resolve(isReplayed)
+    },
+    remove: (ids) => {
+      const removed = ids.filter((id) => broker.removeDeadLetter(id))
+      waiting.onReady?.()
+      return Promise.resolve(removed.length)
+    },
   }
 }

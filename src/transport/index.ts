@@ -4,6 +4,7 @@ export type { BusNotice, BusNoticeListener } from './notices.ts'
 export { type ReplayDestination, replayDestination } from './replay-destination.ts'
 export {
   type EarlierAttempts,
+  placesOf,
   REPLAY_HANDLERS,
   type ReplayTarget,
   replayHeader,

@@ -16,6 +16,7 @@ export const LACKS = {
     sharedOrder: 'there is no group whose consumers could share events',
     retry: 'a failed handler is logged and counted, unless its own options ask for retries',
     waiting: inOneProcess,
+    parking: 'there is no dead letter queue',
     orderedWaits: 'publishes that overlap run side by side',
     deadLetters: 'the publisher still has the event',
     wire: 'events are passed on as objects',
@@ -27,7 +28,11 @@ export const LACKS = {
   redis: {},
   rabbitmq: {
     history: 'a queue gets what is published after its group first consumed',
+    parking: 'its dead letters hold no place for later events',
     orderedWaits: 'the consumers of a queue cannot see which aggregates wait',
   },
-  kafka: { orderedWaits: 'the members of a group do not share which aggregates wait' },
+  kafka: {
+    orderedWaits: 'the members of a group do not share which aggregates wait',
+    parking: 'its dead letters hold no place for later events',
+  },
 } satisfies Record<string, Lacks>
