@@ -59,6 +59,7 @@ export const CONTENTS: readonly PageGroup[] = [
     title: 'Reference',
     pages: [
       ['options', 'Options'],
+      ['command-line', 'Command line'],
       ['errors', 'Errors'],
       ['settings', 'Settings of other tools'],
       ['from-python', 'From eventsource-py'],

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 export const root = fileURLToPath(new URL('../../..', import.meta.url))
 
 /** Servers on which a program can run. */
-export type Server = 'postgres' | 'redis'
+type Server = 'postgres' | 'redis'
 
 /** The code blocks of a page that form one program. */
 export interface PageProgram {
