@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { capabilitiesTable } from './capabilities.ts'
 import { noticesTable } from './notices.ts'
 import { optionsPage } from './options.ts'
 import { between } from './tables.ts'
@@ -9,6 +10,7 @@ const pageOf = (name: string) => readFileSync(new URL(`../../docs/${name}`, impo
 export function referencePages(): ReadonlyMap<string, string> {
   return new Map([
     ['options.md', optionsPage()],
+    ['moving.md', between(pageOf('moving.md'), 'capabilities', capabilitiesTable())],
     ['observability.md', between(pageOf('observability.md'), 'notices', noticesTable())],
   ])
 }

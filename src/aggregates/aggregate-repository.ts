@@ -23,6 +23,7 @@ import { type SnapshotOptions, SnapshotPolicy } from './snapshot-policy.ts'
 /** Creates an aggregate without events: its class, or a function. */
 export type AggregateFactory<A extends AggregateRoot<unknown>> = (new (id: string) => A) | ((id: string) => A)
 
+/** Options of an {@link AggregateRepository}. */
 export interface AggregateRepositoryOptions<A extends AggregateRoot<unknown>> {
   /** The store of the aggregates' events. */
   readonly eventStore: StreamStore
@@ -38,6 +39,7 @@ export interface AggregateRepositoryOptions<A extends AggregateRoot<unknown>> {
   readonly logger?: Logger | FieldsFirstLogger
 }
 
+/** Options of `retryOnConflict`. */
 export interface RetryOnConflictOptions {
   /** Maximum number of retries after the first attempt. Default 10. */
   readonly maxRetries?: number

@@ -286,7 +286,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
     return (await this.transport.waiting?.count()) ?? 0
   }
 
-  /** Reports outages of the broker and their outcome; see {@link BusNotice}. */
+  /** Reports outages of the broker and their outcome; see `BusNotice`. */
   onNotice(listener: BusNoticeListener): NoticeSubscription {
     return this.#notices.subscribe(listener)
   }

@@ -20,6 +20,7 @@ import {
 import type { BackgroundPublishes } from './publishing/background-publishes.ts'
 import { assertEvents, PublishMiddlewares } from './publishing/publish-middleware.ts'
 
+/** Options of one `publish`. */
 export interface PublishOptions {
   /**
    * Return at once, before the events are stored or handled. Failures are logged and counted, and `shutdown` waits for
@@ -29,6 +30,7 @@ export interface PublishOptions {
   readonly background?: boolean
 }
 
+/** Options of `shutdown` and `stopConsuming`. */
 export interface ShutdownOptions {
   /** Maximum duration of the call, in milliseconds. Default: the `shutdownTimeoutMs` of the bus, 30,000. */
   readonly timeoutMs?: number

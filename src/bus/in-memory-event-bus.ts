@@ -31,6 +31,7 @@ import { BackgroundPublishes } from './publishing/background-publishes.ts'
 import { registryRule } from './registry-rule.ts'
 import { BusMetrics } from './telemetry/bus-metrics.ts'
 
+/** Options of an {@link InMemoryEventBus}. */
 export interface InMemoryEventBusOptions {
   /**
    * Give events that a handler creates or publishes the `correlationId` of the handled event, and its id as

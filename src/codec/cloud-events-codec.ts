@@ -12,6 +12,7 @@ import { refuseUndecodable } from './publish-limits.ts'
 import { checkTypeHeader, FieldReader, reviveEvent } from './revive.ts'
 import { canOnlyHave } from './type-field.ts'
 
+/** Options of a {@link CloudEventsCodec}. */
 export interface CloudEventsCodecOptions extends Partial<BodyLimits> {
   /** The `source` of every encoded event: a URI reference that names the producer, such as `/orders`. */
   readonly source: string

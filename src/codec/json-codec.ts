@@ -8,6 +8,7 @@ import { refuseUndecodable } from './publish-limits.ts'
 import { checkTypeHeader, FieldReader, reviveEvent } from './revive.ts'
 import { canOnlyHave } from './type-field.ts'
 
+/** Options of a {@link JsonCodec}. */
 export interface JsonCodecOptions extends Partial<BodyLimits> {
   /**
    * Spelling of payload fields on the wire. `'asDeclared'` (default) keeps their names. `'snake_case'` converts

@@ -9,6 +9,7 @@ export interface AsyncApiChannel {
   readonly name: string
 }
 
+/** What an AsyncAPI document contains in addition to the events. */
 export interface AsyncApiOptions {
   readonly title: string
   /** Version of the service's API. */

@@ -32,6 +32,12 @@ export interface PooledPostgresClient extends PostgresClient {
   off?(event: 'error', listener: (error: Error) => void): unknown
 }
 
+/** A client of the pool that the stores create for `postgresUrl`: it also takes a text and values, as `pg` does. */
+export interface OwnPoolClient extends PooledPostgresClient {
+  query(query: PostgresQuery): Promise<PostgresResult>
+  query(text: string, values?: unknown[]): Promise<PostgresResult>
+}
+
 /** The part of a `pg` pool that the stores use. */
 export interface PostgresPool<Client extends PooledPostgresClient = PooledPostgresClient> {
   connect(): Promise<Client>

@@ -2,6 +2,7 @@ import '../node-version.ts'
 
 export type { PostgresArchiveTarget } from './archive.ts'
 export {
+  type OwnPoolClient,
   POSTGRES_AVAILABLE,
   type PooledPostgresClient,
   type PostgresClient,

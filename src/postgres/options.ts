@@ -17,10 +17,10 @@ import type { FieldsFirstLogger, Logger } from '../observability/logger.ts'
 import { resolveLogger } from '../observability/resolve-logger.ts'
 import { rememberConnection } from '../redaction.ts'
 import { DEFAULT_INBOX_RETENTION_MS } from '../subscriptions/inbox.ts'
-import type { PooledPostgresClient, PostgresPool } from './client.ts'
+import type { OwnPoolClient, PooledPostgresClient, PostgresPool } from './client.ts'
 
 /** Options of {@link PostgresStores}. */
-export interface PostgresStoresOptions<Client extends PooledPostgresClient = PooledPostgresClient> {
+export interface PostgresStoresOptions<Client extends PooledPostgresClient = OwnPoolClient> {
   /** `postgres://user:password@host:port/database`. Either this or `pool`. */
   readonly postgresUrl?: string
   /** A pool of the npm package `pg`, instead of `postgresUrl`. `close` does not end it. */
@@ -155,7 +155,9 @@ export interface ResolvedPostgresOptions
 }
 
 /** @throws ConfigError with every fault. */
-export function resolvePostgresOptions(given: PostgresStoresOptions): ResolvedPostgresOptions {
+export function resolvePostgresOptions(
+  given: PostgresStoresOptions<PooledPostgresClient>,
+): ResolvedPostgresOptions {
   const options = resolveOptions('PostgresStores', given, postgresDefaults, postgresRules)
   if ((options.postgresUrl === undefined) === (options.pool === undefined)) {
     throw new ConfigError('PostgresStores', ['exactly one of postgresUrl and pool is needed'])

@@ -11,7 +11,7 @@ import {
 import { AppendSignal } from './append-signal.ts'
 import { appendStatement } from './append-statement.ts'
 import { eventCheckpoints, PostgresCheckpointStore } from './checkpoints.ts'
-import type { PooledPostgresClient, PostgresClient } from './client.ts'
+import type { OwnPoolClient, PooledPostgresClient, PostgresClient } from './client.ts'
 import { PostgresConnections } from './connections.ts'
 import { PostgresDeadLetterStore } from './dead-letters.ts'
 import { STORE } from './errors.ts'
@@ -42,7 +42,7 @@ import { PostgresStreams } from './streams.ts'
  * await using stores = new PostgresStores({ postgresUrl: 'postgres://localhost/shop' })
  * const orders = new AggregateRepository({ eventStore: stores.events, aggregateFactory: Order, aggregateType: 'Order' })
  */
-export class PostgresStores<Client extends PooledPostgresClient = PooledPostgresClient>
+export class PostgresStores<Client extends PooledPostgresClient = OwnPoolClient>
   implements DatabaseStores<PostgresClient>
 {
   readonly events: PostgresEventStore

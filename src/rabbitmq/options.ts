@@ -25,6 +25,7 @@ import {
 import { areNamesValid, MAX_NAME_BYTES, namesOf, type RabbitMQNames } from './client/names.ts'
 import { type Endpoint, endpointOf, isAmqpUrl, URL_PARAMETERS } from './client/url.ts'
 
+/** The types of exchanges to which the bus can publish. */
 export type RabbitMQExchangeType = 'topic' | 'direct' | 'fanout' | 'headers'
 
 /** The headers that an event must have to reach a queue; see `x-match` in RabbitMQ's documentation. */

@@ -15,6 +15,7 @@ export interface RedisDlqMessage {
   readonly data: Readonly<Record<string, string>>
 }
 
+/** Which entries of the dead letter stream to read. */
 export interface RedisDlqQuery {
   /** Maximum number of dead letters to return. Default 100. */
   readonly limit?: number
@@ -24,6 +25,7 @@ export interface RedisDlqQuery {
   readonly end?: string
 }
 
+/** Options of `recoverPendingMessages`. */
 export interface RecoverPendingOptions {
   /**
    * Only entries whose lease was not renewed for this many milliseconds; 0 for all. Default: the bus's `pendingIdleMs`.

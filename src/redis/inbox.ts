@@ -49,6 +49,7 @@ export interface RedisInboxContext extends HandlerContext {
   readonly idempotencyKey: string
 }
 
+/** A handler whose effects are Redis commands. */
 export type RedisInboxHandler<E extends DomainEvent> = (event: E, context: RedisInboxContext) => unknown
 
 export const redisInboxDefaults = {

@@ -17,6 +17,7 @@ import type { FieldsFirstLogger, Logger } from '../observability/logger.ts'
 import { DEFAULT_INBOX_RETENTION_MS } from '../subscriptions/inbox.ts'
 import type { SqliteDriver } from './driver.ts'
 
+/** Options of `SqliteStores`. */
 export interface SqliteStoresOptions {
   /** Path of the database file. It is created if it does not exist, and may also contain your own tables. */
   readonly file: string

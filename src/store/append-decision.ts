@@ -28,6 +28,7 @@ export type AppendDecision =
   | { readonly outcome: 'repetition'; readonly newVersion: number; readonly globalPosition: number }
   | AppendRefusal
 
+/** Why an append is refused. */
 export type AppendRefusal =
   | { readonly outcome: 'conflict'; readonly actualVersion: number }
   | { readonly outcome: 'duplicate'; readonly eventId: string; readonly position: number }

@@ -21,6 +21,7 @@ export interface AppendRequest extends StreamName {
   readonly expectedVersion: ExpectedVersion
 }
 
+/** What an append returns. */
 export interface AppendResult {
   /** Version of the stream after the append. */
   readonly newVersion: number
@@ -57,6 +58,7 @@ export interface EventStream {
   readonly isDeleted: boolean
 }
 
+/** Which events of a stream to read. */
 export interface GetEventsOptions {
   /** Needed only if aggregates of several types have the same id. */
   readonly aggregateType?: string | undefined

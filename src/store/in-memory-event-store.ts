@@ -23,6 +23,7 @@ import { MemoryLog } from './memory-log.ts'
 import { MemoryReader } from './memory-reader.ts'
 import { checkedGetEvents, checkedRead, checkedStoreOptions } from './read-options.ts'
 
+/** Options of an {@link InMemoryEventStore}. */
 export interface InMemoryEventStoreOptions {
   /** Logger for listeners that throw; `console` by default. */
   readonly logger?: Logger | FieldsFirstLogger

@@ -2,16 +2,19 @@ import { delayMs, type OptionRule, objectWith, optional, resolveOptions } from '
 import type { ReplayOptions } from './replay.ts'
 import type { RunUntilShutdownOptions } from './shutdown-signals.ts'
 
+/** Options of `stop`. */
 export interface StopOptions {
   /** Maximum duration of the call, in milliseconds. Default: `shutdownTimeoutMs`. */
   readonly timeoutMs?: number
 }
 
+/** Options of the methods that wait for a position. */
 export interface WaitOptions {
   /** Ends the wait, which then rejects with the reason of the signal. Default: no limit. */
   readonly signal?: AbortSignal
 }
 
+/** Options of `rebuild`. */
 export interface RebuildOptions {
   /**
    * A new projection. It is filled from the beginning while the current projection continues, and replaces the current

@@ -27,6 +27,7 @@ export interface ParkedEvent extends ParkedEventKey {
   readonly failedAt: Date
 }
 
+/** Which parked events to read. */
 export interface ParkedEventFilter {
   readonly subscription?: string | undefined
   /** Only entries after this one, in the order of subscription and position. Pass the last entry of the previous page. */

@@ -17,6 +17,7 @@ export interface InboxContext<Client = unknown> extends HandlerContext {
   readonly idempotencyKey: string
 }
 
+/** A handler whose effects are committed with the record of the event. */
 export type InboxHandler<E extends DomainEvent, Client = unknown> = (
   event: E,
   context: InboxContext<Client>,
@@ -69,7 +70,7 @@ const LONGEST_PRUNE_INTERVAL_MS = 60 * 60 * 1000
 export interface TransactionalInboxParts<Client> {
   readonly transaction: <T>(work: (tx: StoreTransaction<Client>) => Promise<T>) => Promise<T>
   readonly has: (handlerName: string, eventId: string) => Promise<boolean>
-  /** Removes at most {@link PRUNE_BATCH} records, in its own transaction. @returns the number of removed records. */
+  /** Removes at most `PRUNE_BATCH` (1,000) records, in its own transaction. @returns the number of removed records. */
   readonly pruneSome: (notedBefore: Date) => Promise<number>
   /** Age at which records are removed, in milliseconds; Infinity for never. */
   readonly retentionMs: number

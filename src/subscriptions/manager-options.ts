@@ -22,6 +22,7 @@ import type { LeaseStore } from './lease-store.ts'
 import { isOutbox } from './outbox.ts'
 import type { EventReplacement } from './replacements.ts'
 
+/** Options of a `SubscriptionManager`. */
 export interface SubscriptionManagerOptions {
   /** The only source of events: an event store, or the outbox of the stores. */
   readonly eventStore: EventFeed

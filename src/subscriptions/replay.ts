@@ -6,6 +6,7 @@ import { type ParkedEvent, parkedError, type SubscriptionDeadLetterStore } from 
 import { SubscriptionStoppedError } from './errors.ts'
 import type { FeedSubscription } from './feed-subscription.ts'
 
+/** Which parked events to replay. */
 export interface ReplayOptions {
   /** Only the parked events at these positions. Default all. */
   readonly positions?: readonly number[]

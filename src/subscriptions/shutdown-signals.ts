@@ -1,3 +1,4 @@
+/** Options of `runUntilShutdown`. */
 export interface RunUntilShutdownOptions {
   /** Signals that request a shutdown of the process. Default SIGTERM and SIGINT. */
   readonly signals?: readonly NodeJS.Signals[] | undefined

@@ -42,6 +42,7 @@ export interface SubscriptionProgress {
   readonly isCaughtUp: boolean
 }
 
+/** Options of one subscription. */
 export interface SubscriptionOptions {
   /**
    * Name of the subscription, which identifies its checkpoint. Default: the `name` of the subscriber. One of the two is

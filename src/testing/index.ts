@@ -9,6 +9,7 @@ export type {
 } from './conformance/bus-under-test.ts'
 export { CAPABILITIES, type Capability } from './conformance/capabilities.ts'
 export { describeEventBus } from './conformance/describe-event-bus.ts'
+export { buildEvent, type EventFields } from './kit/build-event.ts'
 export type { FailOptions } from './kit/faults.ts'
 export {
   type AggregateSpecification,
@@ -19,6 +20,7 @@ export {
   type ProjectOptions,
   project,
 } from './kit/given.ts'
+export { ObservedBuses, type ObserveOptions } from './kit/observed-buses.ts'
 export type { HandledEvent, PublishedEvent } from './kit/records.ts'
 export { type RegisterHandlers, type ShuffleOptions, TestBus, type TestBusOptions } from './kit/test-bus.ts'
 export { TestRun } from './kit/test-run.ts'

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { inspect } from 'node:util'
 
+/** Options of {@link waitFor}. */
 export interface WaitForOptions {
   /** Maximum wait, in milliseconds. Default 5,000. */
   readonly timeoutMs?: number

@@ -45,4 +45,5 @@ export type BusNotice =
     }
   | { readonly type: 'pendingClaimed'; readonly count: number }
 
+/** Receives the notices of a bus. */
 export type BusNoticeListener = (notice: BusNotice) => void

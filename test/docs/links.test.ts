@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect, it } from 'vitest'
+import { anchorOf } from '../../site/anchors.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
@@ -18,12 +19,7 @@ const read = (page: string) => readFileSync(join(root, page), 'utf8').replace(/^
 function anchorsOf(page: string): ReadonlySet<string> {
   const anchors = new Set<string>()
   for (const [, title = ''] of read(page).matchAll(/^#+ (.*)$/gm)) {
-    const plain = title.replace(/\[([^\]]*)\]\([^)]*\)/g, '$1')
-    const anchor = plain
-      .toLowerCase()
-      .replace(/[^\p{L}\p{N}\s_-]/gu, '')
-      .trim()
-      .replaceAll(' ', '-')
+    const anchor = anchorOf(title)
     let unique = anchor
     for (let n = 1; anchors.has(unique); n += 1) unique = `${anchor}-${n}`
     anchors.add(unique)

@@ -1,68 +1,115 @@
-import { execFile } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { paced } from '../support/pace.ts'
+import { PAGES, programsOf, promisedBy, root } from './programs/page-programs.ts'
+import { ProgramFolder } from './programs/program-folder.ts'
+import type { ProgramOutcome } from './programs/run-all.ts'
 
-const root = fileURLToPath(new URL('../..', import.meta.url))
-const run = promisify(execFile)
+const pages = PAGES.map(programsOf)
+const programs = pages.flatMap((page) => page.programs)
+const runHere = programs.filter(({ servers, runBy }) => servers.length === 0 && runBy === undefined)
 
-/** Pages whose TypeScript blocks form one program each, which prints what its comments say. */
-const PAGES = [
-  'events',
-  'evolving-events',
-  'testing',
-  'first-steps',
-  'tutorial',
-  'handlers',
-  'how-do-i',
-  'moving',
+/** Public names. If the package renamed one of them, the examples with it would not compile. */
+const NAMES = [
+  'createEventBus',
+  'defineEvent',
+  'publish',
+  'subscribe',
+  'whenCaughtUp',
+  'AggregateRepository',
+  'evolution',
+  'SqliteStores',
+  'expectPublished',
+  'replayAll',
+  'retryDelaysMs',
+  'retryOnConflict',
 ]
 
-const textOf = (page: string) => readFileSync(join(root, 'docs', `${page}.md`), 'utf8')
-
-const codeOf = (page: string) =>
-  [...textOf(page).matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code]) => code).join('\n')
-
-/** The comment behind each `console.log`, and the lines that a handler prints. */
-const promisedBy = (code: string) =>
-  [...code.matchAll(/^\s*(?:console\.log\(.*\) \/\/ |\/\/ prints )(.*)$/gm)].map(([, text]) => text)
-
-let folder = ''
-
-beforeAll(() => {
-  // Inside the repository, so that the package and the libraries of its examples are found.
-  mkdirSync(join(root, '.cache'), { recursive: true })
-  folder = mkdtempSync(join(root, '.cache', 'pages-'))
-  for (const page of PAGES) writeFileSync(join(folder, `${page}.ts`), codeOf(page))
-  const compilerOptions = { noEmit: true, skipLibCheck: true }
-  const config = { extends: '../../tsconfig.json', compilerOptions, include: ['*.ts'], exclude: [] }
-  writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify(config))
-})
-
-afterAll(() => rmSync(folder, { recursive: true }))
-
-it(
-  'compiles the examples of all pages',
-  async () => {
-    const tsc = join(root, 'node_modules/.bin/tsc')
-    const { stdout } = await run(tsc, ['-p', folder]).catch((failed: { readonly stdout: string }) => failed)
-
-    expect(stdout).toBe('')
+/** Blocks in other languages: the test that proves what they show, or the reason why none does. */
+const OTHERS: readonly {
+  readonly page: string
+  readonly start: string
+  readonly test?: string
+  readonly reason?: string
+}[] = [
+  {
+    page: 'README.md',
+    start: 'npm ci && npm run demo',
+    reason: 'the second command is the one that runs this test, and the first is tested with its output',
   },
-  paced(60_000),
-)
+  { page: 'README.md', start: 'Statistics: {', test: 'test/examples/complete-example.test.ts' },
+  { page: 'docs/evolving-events.md', start: 'npx eventspine schema', test: 'test/cli/schema.test.ts' },
+  {
+    page: 'docs/evolving-events.md',
+    start: 'OrderPlaced.total: type-changed',
+    test: 'test/cli/schema.test.ts',
+  },
+  { page: 'docs/command-line.md', start: 'npx eventspine', test: 'test/cli/commands.test.ts' },
+  { page: 'docs/command-line.md', start: 'eval', test: 'test/cli/commands.test.ts' },
+  { page: 'docs/exactly-once.md', start: 'flowchart LR', reason: 'a diagram' },
+  { page: 'docs/first-steps.md', start: 'mkdir shop && cd shop', test: 'scripts/check-package.ts' },
+  { page: 'docs/first-steps.md', start: 'docker run', reason: 'it starts a container' },
+  { page: 'docs/settings.md', start: 'NODE_OPTIONS=', reason: 'Jest is not installed here' },
+  { page: 'docs/tutorial.md', start: 'mkdir invoices && cd invoices', test: 'scripts/check-package.ts' },
+]
 
-it.each(PAGES)('prints what the comments of docs/%s.md say', async (page) => {
-  const code = codeOf(page)
-  const { stdout } = await run(process.execPath, [`${page}.ts`], { cwd: folder })
+let folder: ProgramFolder
+let compiled = ''
+let outcomes: Readonly<Record<string, ProgramOutcome>> = {}
 
-  expect(promisedBy(code).length).toBeGreaterThan(1)
-  expect(stdout.split('\n').slice(0, -1)).toEqual(promisedBy(code))
+const renamedFile = (name: string) => `renamed-${name}.ts`
+
+/** A program with another name in place of a public one. */
+function renamed(name: string): string {
+  const pattern = new RegExp(`\\b${name}\\b`, 'g')
+  const program = programs.find(({ code, file }) => file.endsWith('.ts') && pattern.test(code))
+  if (program === undefined) throw new Error(`No example has ${name}`)
+  return program.code.replaceAll(pattern, `${name}Renamed`)
+}
+
+beforeAll(async () => {
+  folder = new ProgramFolder()
+  for (const { file, code } of programs) folder.write(file, code)
+  for (const name of NAMES) folder.write(renamedFile(name), renamed(name))
+  compiled = await folder.compile()
+  outcomes = await folder.run(runHere)
+}, paced(90_000))
+
+afterAll(() => folder[Symbol.dispose]())
+
+it('compiles the examples of all pages', () => {
+  // The lines that follow an error explain it, and are indented.
+  const errors = compiled.split('\n').filter((line) => /^\S/.test(line) && !line.includes('/renamed-'))
+
+  expect(errors).toEqual([])
 })
 
-it.each(PAGES)('docs/%s.md is linked from README.md', (page) => {
-  expect(readFileSync(join(root, 'README.md'), 'utf8')).toContain(`(docs/${page}.md)`)
+it.each(NAMES)('would not compile them if %s had another name', (name) => {
+  expect(compiled).toContain(`${renamedFile(name)}(`)
+})
+
+it.each(runHere.map(({ file, code }) => [file, code]))('%s prints what its comments say', (file, code) => {
+  const { stdout, error } = outcomes[file] ?? {}
+
+  expect(error).toBeUndefined()
+  expect(stdout?.split('\n').slice(0, -1)).toEqual(promisedBy(code))
+})
+
+it('knows for each other block which test proves it', () => {
+  const others = pages.flatMap((page) => page.others)
+  const isListed = ({ page, start }: (typeof OTHERS)[number], block: (typeof others)[number]) =>
+    block.page === page && block.text.startsWith(start)
+
+  expect(others.filter((block) => !OTHERS.some((entry) => isListed(entry, block)))).toEqual([])
+  expect(OTHERS.filter((entry) => !others.some((block) => isListed(entry, block)))).toEqual([])
+  const named = [...OTHERS.map(({ test }) => test), ...programs.map(({ runBy }) => runBy)]
+  expect(named.filter((test) => test !== undefined && !existsSync(join(root, test)))).toEqual([])
+})
+
+it('runs at least 95 % of the blocks', () => {
+  const run = programs.reduce((sum, { blocks }) => sum + blocks, 0)
+  const notRun = OTHERS.filter(({ reason }) => reason !== undefined).length
+
+  expect(run / (run + notRun)).toBeGreaterThanOrEqual(0.95)
 })

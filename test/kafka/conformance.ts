@@ -3,6 +3,7 @@ import { KafkaEventBus } from '../../src/kafka/index.ts'
 import { type CreateBusOptions, describeEventBus, type SuiteRunner } from '../../src/testing/index.ts'
 import { freePort } from '../brokers/free-port.ts'
 import { launchBroker } from '../brokers/launch-broker.ts'
+import { LACKS } from '../support/lacks-of-buses.ts'
 import { paced } from '../support/pace.ts'
 import { as, DOCUMENTED_RIGHTS, grantRights, withUsers } from './documented-rights.ts'
 import { administer, produce } from './plain-kafka.ts'
@@ -111,10 +112,7 @@ export async function describeKafka(
       crash: (bus) => proxies.get(bus)?.freeze(),
       idleLimitMs: SESSION_MS,
     },
-    lacks: {
-      orderedWaits: 'the members of a group do not share which aggregates wait',
-      parking: 'its dead letters hold no place for later events',
-    },
+    lacks: LACKS.kafka,
     waitMs: paced(10_000),
   })
 }

@@ -5,6 +5,7 @@ import { RabbitMQEventBus } from '../../src/rabbitmq/index.ts'
 import { type CreateBusOptions, describeEventBus, type SuiteRunner } from '../../src/testing/index.ts'
 import type { Broker } from '../brokers/broker.ts'
 import { launchBroker } from '../brokers/launch-broker.ts'
+import { LACKS } from '../support/lacks-of-buses.ts'
 import { paced } from '../support/pace.ts'
 import { TcpProxy } from '../support/tcp-proxy.ts'
 
@@ -70,11 +71,7 @@ export async function describeRabbitMQ(
     runner,
     create,
     module: new URL('./conformance-bus.ts', import.meta.url),
-    lacks: {
-      history: 'a queue gets what is published after its group first consumed',
-      parking: 'its dead letters hold no place for later events',
-      orderedWaits: 'the consumers of a queue cannot see which aggregates wait',
-    },
+    lacks: LACKS.rabbitmq,
     faults: {
       publishRaw: (scope, { headers: { event_id, ...headers }, body }) =>
         onChannel(rabbitmq.url, async (channel) => {

@@ -15,6 +15,7 @@ export interface CreateBusOptions extends BrokerOptions, PartitionOptions {
   readonly logger: Logger
 }
 
+/** Creates a bus for one test. */
 export type CreateBus = (options: CreateBusOptions) => EventBus | Promise<EventBus>
 
 /** Faults that the suite can cause. Tests that need a missing one are skipped. */
@@ -44,6 +45,7 @@ export interface SuiteRunner {
   }
 }
 
+/** Options of `describeEventBus`. */
 export interface DescribeEventBusOptions {
   readonly runner: SuiteRunner
   /** Creates a bus on the same broker at each call; the suite shuts it down. */

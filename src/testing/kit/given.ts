@@ -139,6 +139,7 @@ export function given(
   }
 }
 
+/** Options of {@link project}. */
 export interface ProjectOptions {
   /** Handle each event twice, as after a crash. The result of an idempotent projection is the same. Default false. */
   readonly twice?: boolean

@@ -4,6 +4,7 @@ import type { EventBus } from '../../bus/index.ts'
 import type { DomainEvent } from '../../events/index.ts'
 import type { HandlingContext } from '../../handling/index.ts'
 import type { Activity } from './activity.ts'
+import { causationTree } from './causation-tree.ts'
 import type { PlannedFaults } from './faults.ts'
 import type { HandledEvent, PublishedEvent } from './records.ts'
 
@@ -34,6 +35,7 @@ export class Recorder {
   readonly complaints: string[] = []
   published: PublishedEvent[] = []
   handled: HandledEvent[] = []
+  #isStopped = false
 
   constructor(parts: RecorderParts) {
     this.#parts = parts
@@ -48,6 +50,16 @@ export class Recorder {
   reset(): void {
     this.published = []
     this.handled = []
+  }
+
+  /** What the last run recorded, as lines. */
+  tree(): string {
+    return causationTree(this.published, this.handled, undefined)
+  }
+
+  /** Records nothing more. */
+  stop(): void {
+    this.#isStopped = true
   }
 
   /** Runs a function as if no handler had called it. */
@@ -70,6 +82,7 @@ export class Recorder {
   }
 
   #handle(service: string, context: HandlingContext, next: () => Promise<void>): Promise<void> {
+    if (this.#isStopped) return next()
     const { event, handlerName, attempt } = context
     const { activity, faults, nowMs, crash } = this.#parts
     const running: Running = { handlerName, isBackground: false, hasEnded: false, publishing: new Set() }
@@ -92,6 +105,7 @@ export class Recorder {
   }
 
   #publish(events: readonly DomainEvent[], next: () => Promise<void>): Promise<void> {
+    if (this.#isStopped) return next()
     const running = this.#running.getStore()
     const isAwaited = running !== undefined && !running.isBackground
     const types = events.map(({ eventType }) => eventType).join(', ')

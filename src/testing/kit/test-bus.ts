@@ -1,11 +1,12 @@
 import { AssertionError } from 'node:assert'
 import { setTimeout as delay } from 'node:timers/promises'
-import type { DeadLetter } from '../../bus/index.ts'
+import type { DeadLetter, EventBus } from '../../bus/index.ts'
 import type { DomainEvent } from '../../events/index.ts'
 import { MemoryBroker } from '../memory-broker.ts'
 import { MemoryBrokerEventBus, type MemoryBrokerEventBusOptions } from '../memory-broker-event-bus.ts'
 import { Activity } from './activity.ts'
 import { type FailOptions, PlannedFaults } from './faults.ts'
+import { ObservedBuses, type ObserveOptions } from './observed-buses.ts'
 import { Recorder } from './recorder.ts'
 import { shuffled } from './shuffled.ts'
 import { TestClock } from './test-clock.ts'
@@ -14,6 +15,7 @@ import { TestRun } from './test-run.ts'
 /** Subscribes the handlers of a service. It is called again for the successor of a bus that crashed. */
 export type RegisterHandlers = (bus: MemoryBrokerEventBus) => unknown
 
+/** Options of {@link TestBus.start}, in addition to those of a broker bus. */
 export interface TestBusOptions
   extends Omit<MemoryBrokerEventBusOptions, 'broker' | 'sleep' | 'consumerGroup'> {
   /**
@@ -25,6 +27,7 @@ export interface TestBusOptions
   readonly timeoutMs?: number
 }
 
+/** Options of `shuffle`. */
 export interface ShuffleOptions {
   /** The same seed gives the same order. Default: a random one, which the tree shows. */
   readonly seed?: number
@@ -85,6 +88,23 @@ export class TestBus implements AsyncDisposable {
       kit.#services.push({ name, register, bus: await kit.#startBus(name, register) })
     }
     return kit
+  }
+
+  /**
+   * Observes the buses of a program, on a real broker or in memory: the same expectations, without the faults of the broker in
+   * memory. The buses must consume, and belong to the caller.
+   *
+   * @param buses - a bus, or several by the name of their service. Each has a consumer group of its own.
+   * @example
+   * using kit = TestBus.on(bus)
+   * const run = await kit.publish(new OrderPlaced({ aggregateId: 'Order-1', total: 42 }))
+   * run.expectPublished(InvoiceIssued)
+   */
+  static on(
+    buses: EventBus | Readonly<Record<string, EventBus>>,
+    options: ObserveOptions = {},
+  ): ObservedBuses {
+    return new ObservedBuses(buses, options)
   }
 
   /** The bus of the first service, for the program under test. */
@@ -189,7 +209,8 @@ export class TestBus implements AsyncDisposable {
     await Promise.all(buses.map((bus) => bus.shutdown({ timeoutMs: 100 })))
     const open = this.#faults.open.map((name) => `The fault of ${name} has not happened: it was not called.`)
     const complaints = [...this.#recorder.complaints.splice(0), ...open]
-    if (complaints.length > 0) throw new AssertionError({ message: complaints.join('\n') })
+    if (complaints.length === 0) return
+    throw new AssertionError({ message: `${complaints.join('\n')}\n\n${this.#recorder.tree()}` })
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -236,15 +257,8 @@ export class TestBus implements AsyncDisposable {
     } finally {
       aborting.abort()
     }
-    const tree = new TestRun({
-      given: new Set(),
-      published: this.#recorder.published,
-      handled: this.#recorder.handled,
-      deadLetters: [],
-      note: undefined,
-    }).tree()
     throw new AssertionError({
-      message: `After ${timeoutMs} ms, ${this.#activity.running} handlers and publishes still run.\n\n${tree}`,
+      message: `After ${timeoutMs} ms, ${this.#activity.running} handlers and publishes still run.\n\n${this.#recorder.tree()}`,
     })
   }
 

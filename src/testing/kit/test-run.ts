@@ -77,6 +77,14 @@ export class TestRun {
     }
   }
 
+  /** @throws AssertionError if the number of failed runs of the handler is another. */
+  expectFailed(handlerName: string, times = 1): void {
+    const { length } = this.failed(handlerName)
+    if (length !== times) {
+      this.#fail(`handler ${handlerName} to fail ${timesOf(times)}`, `it failed ${timesOf(length)}`)
+    }
+  }
+
   /** @throws AssertionError if a run of the handler, or of any handler, failed. */
   expectNoFailures(handlerName?: string): void {
     const [first] = this.failed(handlerName)

@@ -23,7 +23,7 @@ const SUITE: Readonly<Record<string, readonly StoreTest[]>> = {
 }
 
 /**
- * The conformance suite for event stores: tests every guarantee of {@link EventStore}. It runs with any runner that has
+ * The conformance suite for event stores: tests every guarantee of `EventStore`. It runs with any runner that has
  * `describe` and `it`, and uses node:assert.
  *
  * @example

@@ -9,6 +9,7 @@ export interface InboxContextUnderTest<Tx = unknown> extends HandlerContext {
   readonly idempotencyKey: string
 }
 
+/** A handler that the suite passes to `once`. */
 export type InboxHandlerUnderTest<Tx = unknown> = (
   event: DomainEvent,
   context: InboxContextUnderTest<Tx>,
@@ -26,6 +27,7 @@ export interface InboxUnderTest<Tx = unknown> {
   effects(): Promise<readonly number[]>
 }
 
+/** Options of `describeInbox` for an inbox without stores. */
 export interface DescribeInboxOptions<Tx = unknown> {
   readonly runner: SuiteRunner
   /** Opens an inbox without records, and an empty list, for each test. */

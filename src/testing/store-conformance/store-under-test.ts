@@ -10,6 +10,7 @@ export const STORE_CAPABILITIES = {
   writerProcesses: 'is written by other processes, which may be killed',
 } as const
 
+/** The name of a capability that a store may lack. */
 export type StoreCapability = keyof typeof STORE_CAPABILITIES
 
 /** A process that writes to the store under test until it is killed. */
@@ -26,6 +27,7 @@ export type TransactionOn = (
   work: (events: StreamStore) => Promise<void>,
 ) => Promise<unknown>
 
+/** Options of `describeEventStore`. */
 export interface DescribeEventStoreOptions {
   readonly runner: SuiteRunner
   /** Makes an empty store for each test, which knows these event classes. */

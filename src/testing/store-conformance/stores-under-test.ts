@@ -6,6 +6,7 @@ import { type StartRelay, startManagerRelay } from './relay-under-test.ts'
 import type { StoreCapability, StoreWriter } from './store-under-test.ts'
 import { Filed, Noted, Sampled } from './stored-events.ts'
 
+/** Options of `describeStores`, `describeInbox` and `describeOutbox`. */
 export interface DescribeStoresOptions<S extends Stores = Stores> {
   readonly runner: SuiteRunner
   /** Creates empty stores for each test, whose event store knows these event classes. The suite closes them. */

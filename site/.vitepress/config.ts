@@ -1,0 +1,54 @@
+import { defineConfig } from 'vitepress'
+import { anchorOf } from '../anchors.ts'
+import { CONTENTS } from '../contents.ts'
+
+const ENTRY_POINTS = ['index', 'kafka', 'memory', 'postgres', 'rabbitmq', 'redis', 'sqlite', 'testing']
+
+export default defineConfig({
+  title: 'eventspine',
+  description:
+    'Domain events for Node.js services, over process memory, Redis Streams, RabbitMQ and Apache Kafka.',
+  lang: 'en-US',
+  srcDir: '.cache/pages',
+  outDir: 'dist',
+  cacheDir: '.cache/vitepress',
+  cleanUrls: false,
+  markdown: {
+    anchor: { slugify: anchorOf },
+    theme: { light: 'github-light-high-contrast', dark: 'github-dark-high-contrast' },
+  },
+  themeConfig: {
+    search: { provider: 'local' },
+    outline: [2, 3],
+    nav: [
+      { text: 'First steps', link: '/first-steps' },
+      { text: 'How do I ...', link: '/how-do-i' },
+      { text: 'API', link: '/api/' },
+      { text: 'Changes', link: '/changelog' },
+    ],
+    sidebar: [
+      ...CONTENTS.map(({ title, pages }) => ({
+        text: title,
+        items: pages.map(([name, text]) => ({ text, link: `/${name}` })),
+      })),
+      {
+        text: 'API',
+        collapsed: true,
+        items: ENTRY_POINTS.map((name) => ({
+          text: name === 'index' ? 'eventspine' : `eventspine/${name}`,
+          link: `/api/${name}/`,
+        })),
+      },
+      {
+        text: 'Project',
+        collapsed: true,
+        items: [
+          { text: 'Design decisions', link: '/decisions/' },
+          { text: 'Contributing', link: '/contributing' },
+          { text: 'Security', link: '/security' },
+          { text: 'Changes', link: '/changelog' },
+        ],
+      },
+    ],
+  },
+})

@@ -1,0 +1,38 @@
+import type { Capability } from '../../src/testing/index.ts'
+
+type Lacks = Partial<Readonly<Record<Capability, string>>>
+
+const inOneProcess = '`publish` runs the handlers itself, there is nothing in between'
+
+/** What each bus lacks, with the reason. The conformance suite skips the tests of these capabilities; docs/moving.md has them. */
+export const LACKS = {
+  memory: {
+    consuming: inOneProcess,
+    persistence: inOneProcess,
+    history: inOneProcess,
+    groupTypes: inOneProcess,
+    consumerGroups: 'every subscription is its own',
+    lanes: 'publishes that overlap run side by side',
+    sharedOrder: 'there is no group whose consumers could share events',
+    retry: 'a failed handler is logged and counted, unless its own options ask for retries',
+    waiting: inOneProcess,
+    parking: 'there is no dead letter queue',
+    orderedWaits: 'publishes that overlap run side by side',
+    deadLetters: 'the publisher still has the event',
+    wire: 'events are passed on as objects',
+    redelivery: inOneProcess,
+    backpressure: '`publish` waits for the handlers, so its caller is the bound',
+    outages: 'there is no broker to lose',
+    processes: 'it lives in one process',
+  },
+  redis: {},
+  rabbitmq: {
+    history: 'a queue gets what is published after its group first consumed',
+    parking: 'its dead letters hold no place for later events',
+    orderedWaits: 'the consumers of a queue cannot see which aggregates wait',
+  },
+  kafka: {
+    orderedWaits: 'the members of a group do not share which aggregates wait',
+    parking: 'its dead letters hold no place for later events',
+  },
+} satisfies Record<string, Lacks>
