@@ -10,8 +10,10 @@ import type {
   StoredDeadLetter,
 } from '../../transport/transport.ts'
 import type { WithChannel } from '../client/connection.ts'
-import { readGroups } from '../client/groups.ts'
+import { readGroups, registerGroup } from '../client/groups.ts'
 import { namesOf } from '../client/names.ts'
+import { RabbitMQTopology } from '../client/topology.ts'
+import { undefinedIfNotFound } from '../errors.ts'
 import type { ResolvedRabbitMQOptions } from '../options.ts'
 import type { RabbitMQPublisher } from '../publishing/publisher.ts'
 import { importedLetter } from './dead-letter-message.ts'
@@ -44,6 +46,8 @@ export class RabbitMQDeadLetters implements DeadLetterStore {
   readonly own: RabbitMQDeadLetterQueue
   readonly #parts: DeadLettersParts
   readonly #queues = new Map<string, RabbitMQDeadLetterQueue>()
+  /** Groups whose dead letter queue exists. */
+  readonly #ensured = new Set<string>()
 
   constructor(parts: DeadLettersParts) {
     this.#parts = parts
@@ -114,7 +118,28 @@ export class RabbitMQDeadLetters implements DeadLetterStore {
   async append(letter: Omit<StoredDeadLetter, 'id'>, ofGroup: string): Promise<void> {
     const { options, publisher } = this.#parts
     const group = letter.reason.consumerGroup ?? ofGroup
+    await this.#ensureQueue(group)
     await publisher.publishRaw(importedLetter(namesOf(options, group), letter))
+  }
+
+  /** Declares the dead letter queue of a group that has none on this broker. */
+  async #ensureQueue(group: string): Promise<void> {
+    if (this.#ensured.has(group)) return
+    const { withChannel } = this.#parts
+    const options = {
+      ...this.#parts.options,
+      consumerGroup: group,
+      names: namesOf(this.#parts.options, group),
+    }
+    const { deadLetterQueue } = options.names
+    const found = await undefinedIfNotFound(withChannel((channel) => channel.checkQueue(deadLetterQueue)))
+    if (found === undefined) {
+      await withChannel(async (channel) => {
+        await new RabbitMQTopology(options).declareDeadLetters(channel)
+        await registerGroup(channel, options)
+      })
+    }
+    this.#ensured.add(group)
   }
 
   async get(id: string): Promise<StoredDeadLetter | undefined> {

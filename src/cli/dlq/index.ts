@@ -1,0 +1,6 @@
+export { backupFile, changeSettings } from './change-settings.ts'
+export { withDlq } from './context.ts'
+export { removeLetters, replayLetters } from './run-change.ts'
+export { editLetter } from './run-edit.ts'
+export { exportLetters, importLetters } from './run-files.ts'
+export { listLetters, showLetter, summarize } from './run-read.ts'

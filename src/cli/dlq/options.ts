@@ -1,0 +1,31 @@
+import type { OptionTable } from '../command.ts'
+import { busOptions } from '../target.ts'
+import { text } from '../values.ts'
+import { FILTER_KEYS, filterLine } from './filter.ts'
+
+/** Options of all commands on dead letters. */
+export const dlqOptions = {
+  ...busOptions,
+  events: {
+    value: '<module>',
+    about: 'module that exports event classes or a registry',
+    read: text,
+    isList: true,
+  },
+} as const satisfies OptionTable
+
+export const filterOption = {
+  filter: {
+    value: '<line>',
+    about: `only those that match, such as 'group:billing error:TypeError since:2h'; keys: ${FILTER_KEYS}`,
+    read: filterLine,
+  },
+} as const satisfies OptionTable
+
+/** Options of the commands that change something. */
+export const changeOptions = {
+  yes: { about: 'do not ask', short: 'y' },
+  'dry-run': { about: 'only count' },
+  by: { value: '<name>', about: 'who changes it, for the record; default the user and the host', read: text },
+  reason: { value: '<text>', about: 'why, for the record', read: text },
+} as const satisfies OptionTable

@@ -1,0 +1,103 @@
+import type { DeadLetter, DeadLetterFilter, DeadLetterGroup, SummaryKey } from '../../bus/index.ts'
+import { EXIT, type ExitCode, NotFoundError } from '../exit-code.ts'
+import { type Column, plain, tableOf } from '../table.ts'
+import type { Terminal } from '../terminal.ts'
+import { ageOf } from '../values.ts'
+import type { OpenDlq } from './context.ts'
+
+const ago = (at: Date | undefined) => (at === undefined ? undefined : `${ageOf(at)} ago`)
+
+const LETTERS: readonly Column<DeadLetter>[] = [
+  { heading: 'FAILED', cell: ({ lastFailedAt }) => ago(lastFailedAt), align: 'right' },
+  { heading: 'GROUP', cell: ({ consumerGroup }) => consumerGroup },
+  { heading: 'TYPE', cell: ({ eventType }) => eventType },
+  { heading: 'AGGREGATE', cell: ({ aggregateId }) => aggregateId },
+  { heading: 'HANDLERS', cell: ({ handlerNames }) => handlerNames?.join(', ') },
+  { heading: 'REPLAYS', cell: ({ replayCount }) => replayCount, align: 'right' },
+  { heading: 'ID', cell: ({ id }) => id },
+  { heading: 'ERROR', cell: ({ errorName, errorMessage }) => `${errorName ?? ''}: ${errorMessage ?? ''}` },
+]
+
+const GROUPS: readonly Column<DeadLetterGroup>[] = [
+  { heading: 'LETTERS', cell: ({ count }) => count, align: 'right' },
+  { heading: 'FIRST', cell: ({ firstAt }) => ago(firstAt), align: 'right' },
+  { heading: 'LAST', cell: ({ lastAt }) => ago(lastAt), align: 'right' },
+  { heading: 'KEY', cell: ({ key }) => key },
+]
+
+export interface ListSettings {
+  readonly filter: DeadLetterFilter
+  readonly order: 'oldest' | 'newest'
+  readonly limit: number
+  readonly cursor: string | undefined
+  readonly isJson: boolean
+  readonly terminal: Terminal
+}
+
+export async function listLetters({ bus }: OpenDlq, settings: ListSettings): Promise<ExitCode> {
+  const { filter, order, limit, cursor, isJson, terminal } = settings
+  const page = await bus.deadLetters.list({ filter, order, limit, ...(cursor !== undefined && { cursor }) })
+  const letters = page.deadLetters
+  if (isJson) {
+    await terminal.out(JSON.stringify({ version: 1, deadLetters: letters.map(dataOf), cursor: page.cursor }))
+    return EXIT.done
+  }
+  if (letters.length > 0) await terminal.out(tableOf(letters, LETTERS, terminal))
+  terminal.err(letters.length === 0 ? 'no dead letter matches' : `${letters.length} shown`)
+  if (page.cursor !== undefined) terminal.err(`the next page: --cursor '${plain(page.cursor)}'`)
+  return EXIT.done
+}
+
+export async function showLetter(
+  { bus }: OpenDlq,
+  { id, isJson, terminal }: { readonly id: string; readonly isJson: boolean; readonly terminal: Terminal },
+): Promise<ExitCode> {
+  const letter = await bus.deadLetters.get(id)
+  if (letter === undefined) throw noLetter(id)
+  if (isJson) {
+    await terminal.out(JSON.stringify({ version: 1, ...dataOf(letter), ...bodyOf(letter) }))
+    return EXIT.done
+  }
+  const { body, headers, ...fields } = { ...dataOf(letter), ...bodyOf(letter) }
+  for (const [name, value] of Object.entries({ ...fields, headers: JSON.stringify(headers) })) {
+    if (value !== undefined) await terminal.out(`${name.padEnd(16)} ${plain(String(value))}`)
+  }
+  await terminal.out(`${'body'.padEnd(16)} ${plain(body)}`)
+  for (const line of letter.errorStack?.split('\n') ?? []) await terminal.out(plain(line))
+  return EXIT.done
+}
+
+export async function summarize(
+  { bus }: OpenDlq,
+  settings: {
+    readonly by: SummaryKey
+    readonly filter: DeadLetterFilter
+    readonly maxScanned: number
+    readonly isJson: boolean
+    readonly terminal: Terminal
+  },
+): Promise<ExitCode> {
+  const { by, filter, maxScanned, isJson, terminal } = settings
+  const summary = await bus.deadLetters.summary({ by, filter, maxScanned, signal: terminal.interrupted })
+  if (isJson) await terminal.out(JSON.stringify({ version: 1, by, ...summary }))
+  else if (summary.groups.length > 0) await terminal.out(tableOf(summary.groups, GROUPS, terminal))
+  const window = summary.isComplete ? `all ${summary.scanned}` : `the oldest ${summary.scanned}`
+  terminal.err(`${summary.matched} dead letters match, of ${window} that were read`)
+  return EXIT.done
+}
+
+export const noLetter = (id: string) =>
+  new NotFoundError(
+    `There is no dead letter ${JSON.stringify(id)}: eventspine dlq list shows those that are there.`,
+  )
+
+function dataOf(letter: DeadLetter) {
+  const { event: _event, body: _body, errorStack: _stack, ...data } = letter
+  return data
+}
+
+function bodyOf({ body }: DeadLetter) {
+  const bytes = Buffer.from(body)
+  const isText = Buffer.from(bytes.toString('utf8')).equals(bytes)
+  return { body: isText ? bytes.toString('utf8') : `base64:${bytes.toString('base64')}` }
+}

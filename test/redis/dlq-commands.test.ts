@@ -1,0 +1,195 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, inject, it, onTestFinished } from 'vitest'
+import { commands } from '../../src/cli/commands.ts'
+import { run } from '../../src/cli/run.ts'
+import type { Terminal } from '../../src/cli/terminal.ts'
+import { OrderCreated, orderCreated } from '../support/order-events.ts'
+import { waitFor } from '../support/wait-for.ts'
+import { createBus, freshPrefix } from './scene.ts'
+
+/** A terminal that keeps what it is given, and answers with `answer`. */
+function shell(url: string, prefix: string, answer?: string) {
+  const folder = mkdtempSync(join(tmpdir(), 'eventspine-dlq-'))
+  onTestFinished(() => rmSync(folder, { recursive: true }))
+  const interrupt = new AbortController()
+  return {
+    folder,
+    interrupt,
+    run: async (...args: readonly string[]) => {
+      const lines: string[] = []
+      const messages: string[] = []
+      const terminal: Terminal = {
+        out: (text) => Promise.resolve(void lines.push(text)),
+        err: (text) => void messages.push(text),
+        columns: undefined,
+        hasColor: false,
+        ask: answer === undefined ? undefined : () => Promise.resolve(answer),
+        environment: {},
+        workingDirectory: folder,
+        interrupted: interrupt.signal,
+      }
+      const code = await run([...args, url, '--prefix', prefix], terminal)
+      return { code, stdout: lines.join('\n'), stderr: messages.join('\n') }
+    },
+  }
+}
+
+/** A consumer with a handler that fails until it is fixed, and 5 dead letters of two errors. */
+async function sceneWithLetters() {
+  const streamPrefix = freshPrefix()
+  const state = { isFixed: false, handled: [] as OrderCreated[] }
+  const bus = createBus({ streamPrefix, maxRetries: 0, consumerGroup: 'billing' })
+  let count = 0
+  bus.subscribe(
+    OrderCreated,
+    (event) => {
+      if (state.isFixed) return void state.handled.push(event)
+      count += 1
+      throw count % 2 === 0 ? new TypeError('cannot read it') : new RangeError(`no product ${count}`)
+    },
+    { name: 'charge' },
+  )
+  bus.startConsumingInBackground()
+  await bus.whenConsuming()
+  for (let n = 0; n < 5; n += 1) await bus.publish([orderCreated(`Order-${n}`)])
+  await waitFor(async () => (await bus.deadLetters.count()) === 5)
+  return { bus, state, streamPrefix, ...shell(inject('redisUrl'), streamPrefix) }
+}
+
+it('lists, summarizes and shows dead letters', async () => {
+  const { run } = await sceneWithLetters()
+
+  const list = await run('dlq', 'list', '--filter', 'error:RangeError text:"no product" since:1h', '--json')
+  const { deadLetters } = JSON.parse(list.stdout)
+  expect(deadLetters.map(({ errorMessage }: { errorMessage: string }) => errorMessage)).toEqual([
+    'no product 5',
+    'no product 3',
+    'no product 1',
+  ])
+  const summary = await run('dlq', 'summary')
+  expect(summary.stdout).toMatch(
+    / 3 +\d+ s ago +\d+ s ago +RangeError: no product <n>\n +2 .*TypeError: cannot read it/,
+  )
+  expect(summary.stderr).toBe('5 dead letters match, of all 5 that were read')
+  const { id } = deadLetters[0]
+  const shown = await run('dlq', 'show', id)
+  expect(shown.stdout).toMatch(/errorMessage +no product 5/)
+  expect((await run('dlq', 'show', '1-1')).code).toBe(4)
+  expect((await run('dlq', 'list')).stdout).toContain('billing')
+})
+
+it.each([
+  [['dlq', 'replay'], /Name the dead letters to replay/],
+  [['dlq', 'replay', '--all'], /This would replay 5 dead letters. Nothing was done: add --yes./],
+  [['dlq', 'purge', '--filter', 'grup:billing', '--yes'], /unknown key "grup": did you mean group\?/],
+  [['dlq', 'purge', '--filter', 'reason:bad', '--yes'], /must be max_retries_exceeded or/],
+  [['dlq', 'lst'], /did you mean list\?/],
+])('%s ends with 2 and changes nothing', async (args, message) => {
+  const { run, bus } = await sceneWithLetters()
+  const { code, stderr } = await run(...args)
+  expect([code, stderr]).toEqual([2, expect.stringMatching(message)])
+  expect(await bus.deadLetters.count()).toBe(5)
+})
+
+it('replays what its dry run counts, to the handler that failed', async () => {
+  const { run, bus, state } = await sceneWithLetters()
+  state.isFixed = true
+  const filter = ['--filter', 'group:billing error:RangeError']
+
+  expect((await run('dlq', 'replay', ...filter, '--dry-run')).stderr).toBe('would replay 3 dead letters')
+  const { code, stdout } = await run('dlq', 'replay', ...filter, '--yes', '--json', '--by', 'anna')
+
+  expect([code, JSON.parse(stdout)]).toEqual([0, { version: 1, count: 3, isDryRun: false }])
+  await waitFor(() => state.handled.length === 3)
+  expect(await bus.deadLetters.count()).toBe(2)
+})
+
+it('ends an interrupted replay with 130 and a report', async () => {
+  const { run, bus, interrupt } = await sceneWithLetters()
+  const replay = run('dlq', 'replay', '--all', '--yes', '--rate', '2/s')
+  await waitFor(async () => (await bus.getStats()).handlerErrors > 5)
+  interrupt.abort()
+
+  const { code, stderr } = await replay
+
+  expect(code).toBe(130)
+  expect(stderr).toMatch(/^replayed [1-4] dead letters?$/)
+})
+
+it('replays an edited event, and refuses what the schema does', async () => {
+  const { bus, state, streamPrefix, run, folder } = await sceneWithLetters()
+  state.isFixed = true
+  const events = join(folder, 'events.mjs')
+  const support = new URL('../support/order-events.ts', import.meta.url)
+  writeFileSync(events, `export { OrderCreated } from ${JSON.stringify(support.href)}\n`)
+  const [letter] = (await bus.deadLetters.list()).deadLetters
+  const edit = (patch: string) => ['dlq', 'edit', letter?.id ?? '', '--events', events, '--patch', patch]
+  const payload = JSON.parse(Buffer.from(letter?.body ?? []).toString())
+
+  const refused = await run(...edit('{"customerId":7}'), '--yes')
+  expect([refused.code, refused.stderr]).toEqual([1, expect.stringMatching(/customerId/)])
+  expect(await bus.deadLetters.count()).toBe(5)
+  const asking = shell(inject('redisUrl'), streamPrefix, 'y')
+  const { code, stderr } = await asking.run(...edit('{"customerId":"c-other"}'), '--reason', 'OPS-12')
+
+  expect([code, stderr]).toEqual([0, expect.stringMatching(/\+ customerId: "c-other"\nreplayed as event /)])
+  await waitFor(() => state.handled.length === 1)
+  expect(state.handled[0]).toMatchObject({ customerId: 'c-other', causationId: payload.event_id })
+  expect(await bus.deadLetters.count()).toBe(4)
+})
+
+it('archives to a file that import stores on another broker, and purges with a copy', async () => {
+  const { bus, run, folder } = await sceneWithLetters()
+  const before = await run('dlq', 'export')
+  const elsewhere = shell(inject('rabbitmqUrl'), freshPrefix())
+
+  expect((await run('dlq', 'archive', 'old.jsonl', '--filter', 'error:RangeError', '--yes')).code).toBe(0)
+  expect((await run('dlq', 'purge', '--all', '--yes', '--backup', 'rest.jsonl')).stderr).toMatch(
+    /removed 2 dead letters\ncopies: .*rest.jsonl/,
+  )
+  expect(await bus.deadLetters.count()).toBe(0)
+  const lines = ['old.jsonl', 'rest.jsonl'].flatMap((file) =>
+    readFileSync(join(folder, file), 'utf8').trim().split('\n'),
+  )
+  expect(lines.toSorted()).toEqual(before.stdout.split('\n').toSorted())
+
+  const back = await run('dlq', 'import', 'old.jsonl')
+  expect([back.code, back.stderr]).toEqual([0, 'imported 3 dead letters'])
+  expect(await bus.deadLetters.count()).toBe(3)
+  expect((await run('dlq', 'import', 'missing.jsonl')).code).toBe(1)
+  writeFileSync(join(elsewhere.folder, 'letters.jsonl'), before.stdout)
+  expect((await elsewhere.run('dlq', 'import', 'letters.jsonl')).code).toBe(0)
+  const there = await elsewhere.run('dlq', 'export')
+  const original = (text: string) =>
+    text
+      .split('\n')
+      .map((line) => JSON.parse(line))
+      .map(({ headers, body, fields }) => ({ headers, body, fields }))
+      .toSorted((x, y) => (x.body < y.body ? -1 : 1))
+  expect(original(there.stdout)).toEqual(original(before.stdout))
+})
+
+it('has examples that run', async () => {
+  const { run, folder, bus } = await sceneWithLetters()
+  const [letter] = (await bus.deadLetters.list()).deadLetters
+  const support = new URL('../support/order-events.ts', import.meta.url)
+  writeFileSync(join(folder, 'events.mjs'), `export { OrderCreated } from ${JSON.stringify(support.href)}\n`)
+  writeFileSync(join(folder, 'letters.jsonl'), (await run('dlq', 'export')).stdout)
+  const examples = commands
+    .filter(({ name }) => name.startsWith('dlq '))
+    .flatMap((command) => command.examples)
+    .map((line) =>
+      line
+        .replace(' redis://localhost', '')
+        .replace('1700000000000-0', letter?.id ?? '')
+        .replace('events.mjs', join(folder, 'events.mjs')),
+    )
+  expect(examples).toHaveLength(9)
+  for (const example of examples) {
+    const words = [...example.matchAll(/'([^']*)'|(\S+)/g)].map(([, quoted, word]) => quoted ?? word ?? '')
+    const { code, stderr } = await run(...words)
+    expect([example, code, stderr]).toEqual([example, 0, expect.anything()])
+  }
+})
