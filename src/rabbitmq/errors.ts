@@ -47,6 +47,11 @@ function isNotFound(thrown: unknown): boolean {
   return thrown instanceof Error && (codeOf(thrown) === NOT_FOUND || isNotFound(thrown.cause))
 }
 
+/** True if another connection owns an exclusive queue of this name. */
+export function isLocked(thrown: unknown): boolean {
+  return thrown instanceof Error && codeOf(thrown) === RESOURCE_LOCKED
+}
+
 /** Converts a failure to connect. The message names the address, never the password. */
 export function connectError(address: string, thrown: unknown): ConnectionError {
   if (thrown instanceof ConnectionError) return thrown

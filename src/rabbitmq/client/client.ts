@@ -34,6 +34,8 @@ export interface AmqpMessage {
 }
 
 export interface AmqpQueueOptions {
+  /** Lets only this connection use the queue, which is deleted with it. */
+  readonly exclusive?: boolean
   readonly durable: boolean
   readonly autoDelete: boolean
   readonly arguments: AmqpTable
