@@ -137,7 +137,11 @@ class TortureRun {
   async play(): Promise<TortureResult> {
     await this.#open()
     await this.#torment()
-    for (const producer of this.#stage.producers) await this.#stage.stop(producer)
+    for (const producer of this.#stage.producers) {
+      // A process that has just started does not know the signal yet.
+      await this.#whenPublishing(producer)
+      await this.#stage.stop(producer)
+    }
     await this.#settle()
     await Promise.all(this.#stage.consumers.map((consumer) => this.#stage.stop(consumer)))
     for (const rest of await this.#rests()) this.#history.record({ kind: 'brokerEnd', ...rest })
@@ -160,6 +164,7 @@ class TortureRun {
     for (const part of [...shared, consumer(ALONE, 'only')]) actors.push(await this.#stage.start(part))
     await Promise.all(actors.map((actor) => this.#whenConsuming(actor)))
     for (let n = 0; n < 2; n += 1) await this.#stage.start(PRODUCER)
+    await Promise.all(this.#stage.producers.map((actor) => this.#whenPublishing(actor)))
   }
 
   /** Alternates pauses and faults. The last pause is long enough for the last recovery. */
@@ -260,13 +265,21 @@ class TortureRun {
     return deadLetters.map((letter) => ({ letter, fact: factOf(letter, kind) }))
   }
 
-  async #whenConsuming({ name }: { readonly name: string }): Promise<void> {
-    const isThere = () => readHistory(this.#folder, name).some(({ kind }) => kind === 'consuming')
+  #whenConsuming(actor: Pick<Actor, 'name'>): Promise<void> {
+    return this.#whenRecorded(actor, 'consuming')
+  }
+
+  #whenPublishing(actor: Pick<Actor, 'name'>): Promise<void> {
+    return this.#whenRecorded(actor, 'published')
+  }
+
+  async #whenRecorded({ name }: Pick<Actor, 'name'>, wanted: Fact['kind']): Promise<void> {
+    const isThere = () => readHistory(this.#folder, name).some(({ kind }) => kind === wanted)
     await waitFor(isThere, {
       timeoutMs: paced(30_000),
       intervalMs: 100,
       describe: () =>
-        `${name} to consume; it wrote ${this.#stage.actors.find((it) => it.name === name)?.output}`,
+        `${name} to record ${wanted}; it wrote ${this.#stage.actors.find((it) => it.name === name)?.output}`,
     })
   }
 
