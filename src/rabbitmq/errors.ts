@@ -47,9 +47,14 @@ function isNotFound(thrown: unknown): boolean {
   return thrown instanceof Error && (codeOf(thrown) === NOT_FOUND || isNotFound(thrown.cause))
 }
 
-/** True if another connection owns an exclusive queue of this name. */
+/** The broker refused a command because another connection has an exclusive queue of that name. */
 export function isLocked(thrown: unknown): boolean {
   return thrown instanceof Error && codeOf(thrown) === RESOURCE_LOCKED
+}
+
+/** The broker refused a command because the user lacks the right. */
+export function isForbidden(thrown: unknown): boolean {
+  return thrown instanceof Error && codeOf(thrown) === ACCESS_REFUSED
 }
 
 /** Converts a failure to connect. The message names the address, never the password. */

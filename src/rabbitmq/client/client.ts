@@ -34,11 +34,11 @@ export interface AmqpMessage {
 }
 
 export interface AmqpQueueOptions {
-  /** Lets only this connection use the queue, which is deleted with it. */
-  readonly exclusive?: boolean
   readonly durable: boolean
   readonly autoDelete: boolean
   readonly arguments: AmqpTable
+  /** Only this connection may use the queue, and the broker deletes it with the connection. Default false. */
+  readonly exclusive?: boolean
 }
 
 export interface AmqpExchangeOptions {
