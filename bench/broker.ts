@@ -8,8 +8,15 @@ import { consumeSteps, growthSteps } from './works/consume.ts'
 import { latencyStep } from './works/latency.ts'
 import { millionStep } from './works/million.ts'
 import { observingSteps } from './works/observing.ts'
+import { partitionSteps } from './works/partitions.ts'
 import { publishSteps } from './works/publish.ts'
 import { startStep } from './works/start.ts'
+
+/** Number of events of a round in the comparisons of partitions. */
+const PARTITION_COUNTS = {
+  redis: { fast: 80_000, slow: 8000 },
+  rabbitmq: { fast: 20_000, slow: 8000 },
+} as const
 
 const kind = brokerKindOf(subject)
 await using broker = await startBroker(kind)
@@ -19,6 +26,7 @@ const rows = await runSteps(kind, [
   ...publishSteps(bench),
   ...consumeSteps(bench),
   ...growthSteps(bench),
+  ...(kind === 'kafka' ? [] : partitionSteps(kind, broker.url, PARTITION_COUNTS[kind])),
   latencyStep(bench),
   startStep(bench),
   ...observingSteps(bench),

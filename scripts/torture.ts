@@ -4,6 +4,7 @@
 // npm run torture -- --effects --bus kafka --store postgres kills each process between an order and its effects 50 times.
 import { parseArgs } from 'node:util'
 import { launchBroker } from '../test/brokers/launch-broker.ts'
+import { measurePace } from '../test/support/pace.ts'
 import { tortureEffects } from '../test/torture/effects/run.ts'
 import { tortureStores } from '../test/torture/stores/run.ts'
 import { torture } from '../test/torture/torture.ts'
@@ -20,6 +21,7 @@ const { values } = parseArgs({
     orders: { type: 'string', default: '10000' },
     minutes: { type: 'string', default: '1' },
     partitions: { type: 'string', default: '1' },
+    events: { type: 'string' },
     seed: { type: 'string', default: String(Date.now() % 1_000_000) },
   },
 })
@@ -28,22 +30,24 @@ const store = STORES.find((name) => name === values.store)
 const [minutes, seed] = [Number(values.minutes), Number(values.seed)]
 const partitions = Number(values.partitions)
 const [kills, orders] = [Number(values.kills), Number(values.orders)]
+const events = values.events === undefined ? undefined : Number(values.events)
 const isUnknown = bus === undefined || (values.store !== undefined && store === undefined)
-const areNumbers = minutes > 0 && [seed, kills, orders, partitions].every(Number.isSafeInteger)
+const areNumbers = minutes > 0 && [seed, kills, orders, partitions, events ?? 0].every(Number.isSafeInteger)
 if (isUnknown || !areNumbers) {
   const [buses, places] = [`--bus ${KINDS.join('|')}`, `--store ${STORES.join('|')}`]
   console.error(`usage: npm run torture -- ${buses} or ${places} --minutes 10 --seed 7`)
-  console.error(`       npm run torture -- ${buses} --partitions 8 --minutes 10 --seed 7`)
+  console.error(`       npm run torture -- ${buses} --partitions 8 --minutes 10 (or --events 50000) --seed 7`)
   console.error(`       npm run torture -- --effects ${buses} ${places} --kills 50 --orders 10000 --seed 7`)
   process.exit(2)
 }
 
+await measurePace()
 const start = Date.now()
 const onProgress = (line: string) =>
   console.log(`${((Date.now() - start) / 1000).toFixed(1).padStart(6)} s  ${line}`)
 const extent = values.effects
   ? `${bus} and ${store ?? 'sqlite'}, ${kills} kills`
-  : `${store ?? bus}, ${minutes} minutes`
+  : `${store ?? bus}, ${events === undefined ? `${minutes} minutes` : `${events} events`}`
 onProgress(`${extent}, seed ${seed}`)
 const violations = await run()
 onProgress(violations === 0 ? 'no violations' : `${violations} violations with seed ${seed}`)
@@ -72,7 +76,8 @@ async function tortureTheEffects(): Promise<number> {
 }
 
 async function tortureBus(): Promise<number> {
-  const options = { kind: bus ?? 'redis', seconds: minutes * 60, seed, partitions, onProgress }
+  const extent = { seconds: minutes * 60, ...(events !== undefined && { events }) }
+  const options = { kind: bus ?? 'redis', ...extent, seed, partitions, onProgress }
   const { violations, recoveries, counts, report } = await torture(options)
   for (const { fault, who, ms } of recoveries)
     onProgress(`${who} recovered ${ms ?? 'more'} ms after ${fault}`)

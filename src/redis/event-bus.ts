@@ -74,7 +74,7 @@ export class RedisEventBus extends BrokerEventBus<RedisTransport> {
    * Takes over pending entries: delivered to a consumer of the group and not acknowledged. Resolves when each of them
    * is settled or given up. A running bus does this on its own for dead consumers at regular intervals; this call does
    * it at once. With a `minIdleTimeMs` shorter than `pendingIdleMs` it also takes entries from consumers that are
-   * alive.
+   * alive. In a group with order it takes over only entries of partitions that this consumer owns: other owners have theirs.
    * @throws ConfigError if an option is out of range.
    * @throws ConnectionError while Redis cannot be reached.
    */

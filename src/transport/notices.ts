@@ -15,6 +15,8 @@
  *   events; `detail` says what may be the cause.
  * - `consumerNameTaken`: another live process uses this consumer's name in the group (Redis), so the two processes take
  *   over each other's messages; `detail` says what to do.
+ * - `orderingDiffers`: another living consumer of the group has another `ordering` (Redis), so the events of an aggregate are
+ *   not in order across the group; `detail` names a consumer.
  * - `handlerPaused`: many events of a handler (`handlerName`) fail for the same reason, so it pauses; see `outageGuard`.
  * - `handlerResumed`: an event of a paused handler has succeeded.
  * - `waitingLineLong`: `count` events of an aggregate (`aggregateId`) wait behind another one for a handler (`handlerName`), of at
@@ -33,6 +35,7 @@ export type BusNotice =
   | { readonly type: 'trimmingHeldBack'; readonly group: string; readonly detail: string }
   | { readonly type: 'unassigned'; readonly detail: string }
   | { readonly type: 'consumerNameTaken'; readonly detail: string }
+  | { readonly type: 'orderingDiffers'; readonly detail: string }
   | { readonly type: 'handlerPaused'; readonly handlerName: string; readonly error: Error }
   | { readonly type: 'handlerResumed'; readonly handlerName: string }
   | {

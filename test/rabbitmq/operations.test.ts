@@ -184,6 +184,19 @@ it('names the missing permission, and does not retry', async () => {
   expect(String(error)).not.toContain('hunter2')
 })
 
+it('names the right that a worker of partitions misses, instead of standing by', async () => {
+  await broker.exec('rabbitmq-plugins', '--quiet', 'enable', 'rabbitmq_consistent_hash_exchange')
+  await ctl('add_user', 'seatless', 'secret')
+  await ctl('set_permissions', 'seatless', '.*', '.*', String.raw`^(?!.*\.workers\.)`)
+  const url = new URL(rabbitmqUrl)
+  url.username = 'seatless'
+  url.password = 'secret'
+  await expect(createBus({ rabbitmqUrl: url.href, partitions: 2 }).startConsuming()).rejects.toMatchObject({
+    code: 'AUTHENTICATION_FAILED',
+    message: expect.stringMatching(/does not permit .* access to queue 'test-.*\.workers\.0'/),
+  })
+})
+
 it('reconnects once a changed password is valid again', async () => {
   await ctl('add_user', 'rotated', 'old')
   await ctl('set_permissions', 'rotated', '.*', '.*', '.*')

@@ -102,6 +102,7 @@ describe('defaults', () => {
         groupsQueue: 'events_dlq.groups',
         typesExchange: 'events.default.types',
         partitionExchange: 'events.default.partitions',
+        lockQueue: 'events.default.lock',
       },
       isPartitioned: false,
       endpoints: [

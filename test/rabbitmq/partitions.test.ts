@@ -2,7 +2,7 @@ import { expect, it } from 'vitest'
 import type { RabbitMQEventBusOptions } from '../../src/rabbitmq/index.ts'
 import { OrderCreated } from '../support/order-events.ts'
 import { type OrderedRun, orderFaults } from '../support/order-judge.ts'
-import { consume, createBus, freshName, plainChannel, proxiedBus, until } from './scene.ts'
+import { consume, createBus, freshName, noticesOf, plainChannel, proxiedBus, until } from './scene.ts'
 
 const PARTITIONS = 8
 
@@ -89,13 +89,20 @@ it('shares the partitions evenly, and leaves one consumer and one on standby for
   expect(orderFaults(runs)).toEqual([])
 })
 
-it('refuses another number of partitions, and none, for the same group', async () => {
+it('refuses another number of partitions, none, and another ordering for the same group', async () => {
   const { all, worker } = group()
   await worker('first')
-  for (const other of [{ partitions: 4 }, { partitions: 1 }]) {
+  for (const other of [{ partitions: 4 }, { partitions: 1 }, { ordering: 'none' }] as const) {
     const bus = createBus({ ...all, ...other })
     await expect(bus.startConsuming()).rejects.toMatchObject({ code: 'TOPOLOGY_CONFLICT' })
   }
+})
+
+it('refuses a consumer without order for a group with one active consumer', async () => {
+  const exchangeName = freshName()
+  await consume(createBus({ exchangeName, ordering: 'aggregate' }))
+  const other = createBus({ exchangeName, ordering: 'none' })
+  await expect(other.startConsuming()).rejects.toMatchObject({ code: 'TOPOLOGY_CONFLICT' })
 })
 
 it('gives a message that is sent to the name of the group to its partition', async () => {
@@ -110,3 +117,50 @@ it('gives a message that is sent to the name of the group to its partition', asy
   })
   await until('the message', () => runs.some(({ aggregateId, n }) => aggregateId === 'Order-7' && n === 1))
 })
+
+it.each(['while a worker runs', 'while none runs'])(
+  'gives each aggregate to the same partition as before when the queue of one was deleted %s',
+  async (when) => {
+    const { all, publisher, publish } = group()
+    const channel = await plainChannel()
+    const queues = Array.from(
+      { length: PARTITIONS },
+      (_, n) => `${all.exchangeName}.billing.partition-00${n}`,
+    )
+    /** The partition of each aggregate. */
+    const distribution = async () => {
+      await publish(1)
+      const found: string[] = []
+      for (const queue of queues)
+        for (let message = await channel.get(queue, { noAck: true }); message !== false; ) {
+          found.push(`${message.properties.headers?.['aggregate_id']} in ${queue}`)
+          message = await channel.get(queue, { noAck: true })
+        }
+      return found.toSorted()
+    }
+    const worker = async () => {
+      const bus = createBus(all)
+      const notices = noticesOf(bus)
+      return { bus: await consume(bus), notices }
+    }
+    await publisher.connect()
+    const first = await worker()
+    await first.bus.shutdown()
+    const before = await distribution()
+    expect(before).toHaveLength(100)
+
+    const isRunning = when === 'while a worker runs'
+    const early = isRunning ? await worker() : undefined
+    await channel.deleteQueue(queues[2] ?? '')
+    const { bus, notices } = early ?? (await worker())
+    await until('the loss to be reported', () => notices.some(({ type }) => type === 'topologyRestored'))
+    await bus.shutdown()
+
+    expect(notices).toContainEqual({
+      type: 'eventsLost',
+      detail: expect.stringMatching(/partition-002 was deleted.* may be handled out of order/),
+      count: undefined,
+    })
+    expect(await distribution()).toEqual(before)
+  },
+)

@@ -201,3 +201,148 @@ it('keeps waiting events of several partitions apart, although their entries hav
 
   expect(attempts.toSorted()).toEqual([1, 1, 1, 1, 2, 2, 2, 2])
 })
+
+it.each([1, 4])(
+  'reports that the consumers of a group have different orderings, with %i partitions',
+  async (partitions) => {
+    const common = { streamPrefix: freshPrefix(), partitions }
+    const notices: string[] = []
+    const start = async (consumerName: string, ordering: 'aggregate' | 'none') => {
+      const bus = createBus({ ...common, consumerName, ordering })
+      bus.subscribe(Noted, () => undefined)
+      bus.onNotice((notice) => {
+        if (notice.type === 'orderingDiffers') notices.push(`${consumerName}: ${notice.detail}`)
+      })
+      return consume(bus)
+    }
+    await start('ordered', 'aggregate')
+    await start('also-ordered', 'aggregate')
+    await start('unordered', 'none')
+
+    await waitFor(() => expect(notices).toHaveLength(3))
+    expect(notices.find((text) => text.startsWith('ordered:'))).toBe(
+      "ordered: this consumer of the group default has the ordering 'aggregate', and unordered has 'none', so the events of " +
+        'an aggregate are not in order across the group; give all consumers the same ordering',
+    )
+    expect(notices.find((text) => text.startsWith('unordered:'))).toMatch(/ordered has 'aggregate'/)
+  },
+)
+
+it('trims, counts, dead-letters and replays events of all partitions', async () => {
+  const streamPrefix = freshPrefix()
+  const client = await connectClient()
+  const common = { streamPrefix, partitions: 4 }
+  const publisher = createBus({ ...common, maxLength: 400, trimIntervalMs: 20 })
+  const seen = new Map<string, number>()
+  let isFailing = true
+  const bus = createBus({ ...common, maxRetries: 0 })
+  bus.subscribe(Noted, ({ aggregateId, n }) => {
+    seen.set(`${aggregateId} ${n}`, (seen.get(`${aggregateId} ${n}`) ?? 0) + 1)
+    if (isFailing && n === 7) throw new Error('planned')
+  })
+  await consume(bus)
+  await bus.stopConsuming()
+  await publisher.publish(turns(25))
+  const lengths = async () =>
+    Promise.all([0, 1, 2, 3].map((n) => client.xLen(`{${streamPrefix}}:stream:${n}of4`)))
+  const sum = (counts: readonly number[]) => counts.reduce((total, count) => total + count, 0)
+
+  expect(sum(await lengths())).toBe(1000)
+  expect(Math.min(...(await lengths()))).toBeGreaterThan(0)
+  expect((await bus.health()).checks.lag.value).toBe(1000)
+  expect((await bus.getStreamInfo()).consumerGroups).toMatchObject([
+    { name: 'default', lag: 1000, pending: 0 },
+  ])
+
+  await consume(bus)
+  await waitFor(async () => expect(await bus.deadLetters.count()).toBe(AGGREGATES))
+  await waitFor(() => expect(bus.getStats().eventsProcessedSuccess).toBe(1000 - AGGREGATES))
+  const { deadLetters } = await bus.deadLetters.list({ limit: 100 })
+  const sources = deadLetters.map(({ source }) => /:\dof4/.exec(source ?? '')?.[0])
+  expect(new Set(sources).size).toBe(4)
+  // Redis trims whole nodes of 100 entries of a stream.
+  await waitFor(async () => expect(sum(await lengths())).toBeLessThanOrEqual(800))
+  isFailing = false
+  await bus.deadLetters.replayAll({})
+  await waitFor(() => expect(bus.getStats().eventsProcessedSuccess).toBe(1000))
+
+  expect([...seen.values()].filter((count) => count === 2)).toHaveLength(AGGREGATES)
+  expect((await bus.health()).checks.lag.value).toBe(0)
+})
+
+it('takes over on request only what is pending in its own partitions', async () => {
+  const common = { streamPrefix: freshPrefix(), partitions: 2, pendingIdleMs: 20_000, concurrency: 100 }
+  const gate = Promise.withResolvers<void>()
+  const runs: string[] = []
+  const start = async (consumerName: string) => {
+    const bus = createBus({ ...common, consumerName })
+    bus.subscribe(Noted, async ({ aggregateId }) => {
+      runs.push(aggregateId)
+      await gate.promise
+    })
+    return consume(bus)
+  }
+  const [owner] = [await start('w0'), await start('w1')]
+  await waitFor(async () => expect(await sharesOf(common.streamPrefix, 'default', 2)).toEqual([1, 1]))
+  await owner.publish(turns(1))
+  await waitFor(() => expect(runs).toHaveLength(AGGREGATES))
+
+  const stranger = createBus({ ...common, consumerName: 'stranger' })
+  stranger.subscribe(Noted, ({ aggregateId }) => void runs.push(aggregateId))
+  expect(await stranger.recoverPendingMessages({ minIdleTimeMs: 0 })).toMatchObject({ claimed: 0 })
+  const recovered = owner.recoverPendingMessages({ minIdleTimeMs: 0 })
+  gate.resolve()
+  expect(await recovered).toMatchObject({ claimed: 0 })
+  expect(runs).toHaveLength(AGGREGATES)
+})
+
+it('is moved from 4 to 8 partitions by the steps in docs/ordering.md without losing an event or the order', async () => {
+  const streamPrefix = freshPrefix()
+  const handled: HandledNote[] = []
+  const start = (consumerName: string, partitions: number) => {
+    const bus = createBus({ streamPrefix, consumerName, partitions })
+    bus.subscribe(Noted, async ({ aggregateId, n }) => {
+      handled.push({ consumer: consumerName, aggregateId, n })
+      await delay(1)
+    })
+    return consume(bus)
+  }
+  const before = await Promise.all([start('old-0', 4), start('old-1', 4)])
+  const oldPublisher = createBus({ streamPrefix, partitions: 4 })
+  await oldPublisher.publish(turns(5))
+  // 1. The publishers get the new number. The old ones stop first.
+  await oldPublisher.shutdown()
+  const newPublisher = createBus({ streamPrefix, partitions: 8 })
+  await newPublisher.publish(turns(5, 5))
+  // 2. The old consumers handle the rest.
+  await waitFor(async () =>
+    expect((await before[0].getStreamInfo()).consumerGroups).toMatchObject([{ lag: 0, pending: 0 }]),
+  )
+  // 3. The new consumers replace them.
+  await Promise.all(before.map((bus) => bus.shutdown()))
+  await Promise.all([start('new-0', 8), start('new-1', 8)])
+  await newPublisher.publish(turns(5, 10))
+  await waitFor(() => expect(handled).toHaveLength(15 * AGGREGATES))
+
+  expect(inversions(handled)).toEqual([])
+  expect(new Set(handled.map(({ aggregateId, n }) => `${aggregateId} ${n}`)).size).toBe(15 * AGGREGATES)
+})
+
+it('shares all events of several partitions among the consumers of a group without order', async () => {
+  const common = { streamPrefix: freshPrefix(), partitions: 2, ordering: 'none' } as const
+  const seen: string[] = []
+  const start = async (consumerName: string) => {
+    const bus = createBus({ ...common, consumerName, maxInFlight: 10 })
+    bus.subscribe(Noted, async () => {
+      seen.push(consumerName)
+      await delay(1)
+    })
+    return consume(bus)
+  }
+  // More consumers than partitions.
+  const [first] = [await start('w0'), await start('w1'), await start('w2')]
+  await first.publish(turns(20))
+  await waitFor(() => expect(seen).toHaveLength(20 * AGGREGATES))
+
+  expect(new Set(seen)).toEqual(new Set(['w0', 'w1', 'w2']))
+})

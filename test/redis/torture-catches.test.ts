@@ -49,6 +49,7 @@ it.each<[Breakage, RuleName, RegExp, readonly FaultName[]]>([
 
 it.each<[Tampering, RuleName, RegExp, readonly FaultName[]]>([
   ['takeoverFromNew', 'lost', /never reached/, threeTimes('consumerKilledBeforeAck')],
+  ['keepsPartitions', 'share', /was idle for/, NOTHING],
   ['leaseWithoutFence', 'order', /overtook|first handled after/, threeTimes('consumerFrozenBeyondLease')],
 ])('the torture fails partitions with a %s: %s', async (breakage, rule, words, faults) => {
   const { messages } = await found(

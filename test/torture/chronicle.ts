@@ -15,6 +15,7 @@ export interface Publication {
   readonly event: string
   readonly aggregate: string
   readonly n: number
+  readonly isPoison?: boolean
   readonly process: string
   readonly publishedAt: number
   outcome: 'confirmed' | 'notStored' | 'unknown' | 'open'

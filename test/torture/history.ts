@@ -15,7 +15,12 @@ interface OfEvent {
   readonly n: number
 }
 
-type PublishFact = Base & OfEvent & { readonly kind: 'published' | 'confirmed' | 'notStored' | 'unknown' }
+type PublishFact = Base &
+  OfEvent & {
+    readonly kind: 'published' | 'confirmed' | 'notStored' | 'unknown'
+    /** True if no consumer can decode the event. */
+    readonly isPoison?: boolean
+  }
 
 export type HandlerFact = Base &
   OfEvent & {
@@ -147,4 +152,11 @@ export function readHistory(folder: string, process?: string): readonly Fact[] {
   // The processes of the run wrote it, so it has this type.
   const facts = lines.map((line) => JSON.parse(line) as Fact)
   return facts.toSorted((a, b) => a.at - b.at)
+}
+
+/** How many facts of a kind the processes have recorded whose names start with a text. */
+export function countFacts(folder: string, processes: string, kind: Fact['kind']): number {
+  const files = readdirSync(folder).filter((name) => name.startsWith(processes))
+  const texts = files.map((name) => readFileSync(join(folder, name), 'utf8'))
+  return texts.reduce((sum, text) => sum + text.split(`"kind":"${kind}"`).length - 1, 0)
 }

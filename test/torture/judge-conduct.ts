@@ -66,11 +66,13 @@ function burial(
   const [letter] = letters
   if (letter === undefined) return []
   const { event, group, reason } = letter
+  const isPoison = chronicle.publications.get(event)?.isPoison === true
   const isExcused = faultsDuring(chronicle.realFaults, runs).length > 0
   const copies = 1 + faultsAtBurial(chronicle, { maxAttempts, ackMs }, letters, runs).length
+  const reasons = isPoison ? UNDECODABLE : GIVEN_UP
   const wrong: (string | false)[] = [
     letters.length > copies && `is in the dead letters ${letters.length} times`,
-    !GIVEN_UP.includes(reason) && `was dead-lettered for ${reason}`,
+    !reasons.includes(reason) && `was dead-lettered for ${reason}`,
   ]
   // If two copies are replayed, it is unknown which attempt belongs to which copy.
   const life = copies > 1 ? { ...lifeBefore(chronicle, letter), from: 0 } : lifeBefore(chronicle, letter)
@@ -119,12 +121,16 @@ function perhapsStarted(
 
 /** Faults while the event was dead-lettered: the dead letter was stored, but the confirmation was lost. */
 function faultsAtBurial(
-  { realFaults }: Chronicle,
+  { realFaults, processes: lives }: Chronicle,
   { maxAttempts, ackMs }: Pick<JudgeOptions, 'maxAttempts' | 'ackMs'>,
   letters: readonly DeadLetterFact[],
   runs: readonly Run[],
 ): readonly Fault[] {
-  const processes = runs.map(({ process }) => process)
+  const members = [...lives.values()].filter(({ group }) => group === letters[0]?.group)
+  // An event that cannot be decoded was in one of the processes of the group.
+  const processes = (runs.length > 0 ? runs : members.map(({ name }) => ({ process: name }))).map(
+    ({ process }) => process,
+  )
   const moments = [
     ...letters.map(({ at }) => at),
     ...runs
@@ -135,6 +141,9 @@ function faultsAtBurial(
     (fault) => hits(fault, ...processes) && moments.some((at) => overlaps(fault, at, at + ackMs)),
   )
 }
+
+/** The reason for which a message that cannot be decoded is dead-lettered. */
+const UNDECODABLE: readonly string[] = ['deserialization_error']
 
 /** The reasons for which a decodable message may be dead-lettered. */
 const GIVEN_UP: readonly string[] = ['max_retries_exceeded', 'delivery_limit_exceeded']

@@ -4,15 +4,21 @@ import type { Finding, GroupRules, JudgeOptions, Rule } from './judge.ts'
 /** By how many milliseconds simultaneous facts of two processes may be out of order. */
 const CLOCK_MS = 5
 
-/** 1: every handler of every group handled every confirmed event, or the event is in the group's dead letters. */
+/**
+ * 1: every handler of every group handled every confirmed event, or the event is in the group's dead letters. The dead letter
+ * of an event that cannot be decoded is for all handlers.
+ */
 export const nothingLost: Rule = ({ publications, runs, letters }, { groups }) => {
   const done = new Set(
     runs
       .filter(({ outcome }) => outcome === 'finished')
       .map((run) => `${run.group} ${run.handler} ${run.event}`),
   )
-  for (const { group, handlers, event } of letters)
-    for (const handler of handlers) done.add(`${group} ${handler} ${event}`)
+  const all = new Map(groups.map(({ name, handlers }) => [name, handlers]))
+  for (const { group, handlers, event } of letters) {
+    const meant = publications.get(event)?.isPoison ? all.get(group) : handlers
+    for (const handler of meant ?? []) done.add(`${group} ${handler} ${event}`)
+  }
   const confirmed = [...publications.values()].filter(({ outcome }) => outcome === 'confirmed')
   const owed = groups.flatMap(({ name, handlers }) => handlers.map((handler) => `${name} ${handler}`))
   return owed.flatMap((debtor) =>
@@ -22,12 +28,14 @@ export const nothingLost: Rule = ({ publications, runs, letters }, { groups }) =
   )
 }
 
-/** 2: no event was handled that was never published, or that the publish reported as not stored. */
+/** 2: no event was handled that was never published, that the publish reported as not stored, or that cannot be decoded. */
 export const nothingInvented: Rule = ({ publications, runs }) =>
   runs.flatMap(({ event, startedAt, handler }): readonly Finding[] => {
     const publication = publications.get(event)
     if (publication === undefined || publication.publishedAt > startedAt + CLOCK_MS)
       return [{ rule: 'invented', message: `${handler} got ${event}, which was never published`, event }]
+    if (publication.isPoison)
+      return [{ rule: 'invented', message: `${handler} got ${event}, which cannot be decoded`, event }]
     if (publication.outcome === 'notStored')
       return [
         { rule: 'invented', message: `${handler} got ${event}, which was "certainly not stored"`, event },

@@ -10,6 +10,7 @@ const OPTIONS: JudgeOptions = {
   takeoverMs: 0,
   recoveryMs: 5000,
   silenceMs: 8000,
+  balanceMs: 1000,
   heapGrowthBytes: 1000,
 }
 const COMPETING = { ...OPTIONS, groups: [{ name: 'g', handlers: ['h'], order: 'consumer' as const }] }
@@ -332,6 +333,55 @@ it('catches a consumer that stops while others work', () => {
 
   expect(messages([...work, ...silent, ended])).toEqual([
     'recovery: d handled nothing for 59899 ms, more than 8000 ms',
+  ])
+})
+
+/** Three workers of the group. From `idleFrom` to `idleTo`, only the first one handles events. */
+function sharing(idleFrom: number, idleTo: number): Fact[] {
+  const all = Array.from({ length: 500 }, (_, n) => {
+    const isIdle = n * 20 >= idleFrom && n * 20 < idleTo
+    const worker = isIdle ? 'c' : (['c', 'd', 'e'][n % 3] ?? 'c')
+    return [...published(n, n * 20), ...run(n, n * 20 + 5, { process: worker })]
+  })
+  const consuming = (name: string): Fact => ({ kind: 'consuming', at: -2000, process: name, group: 'g' })
+  return [...['c', 'd', 'e'].map(consuming), ...all.flat()]
+}
+
+function shares(facts: readonly Fact[]): readonly string[] {
+  return messages(facts).filter((text) => text.startsWith('share'))
+}
+
+it('catches a worker that is idle while another one handles more than twice its share', () => {
+  const found = /^share: [de] was idle for \d+ ms while c handled \d+ of \d+ events$/
+
+  expect(shares(sharing(0, 0))).toEqual([])
+  const wrong = shares(sharing(5000, 8000))
+  expect(wrong.length).toBeGreaterThan(0)
+  for (const text of wrong) expect(text).toMatch(found)
+})
+
+it('allows a worker to be idle for `balanceMs` after a fault, and if it gets no CPU', () => {
+  const OF_GROUP = ['d']
+  const late = ['d', 'e'].map(
+    (process): Fact => ({ kind: 'late', process, at: 9500, ms: 9000, overMs: 9400 }),
+  )
+
+  expect(shares([...sharing(5000, 6000), ...fault(4950, 5000, OF_GROUP)])).toEqual([])
+  expect(shares([...sharing(0, 10_000), ...late])).toEqual([])
+  expect(shares([...sharing(5000, 9000), ...fault(4950, 5000, OF_GROUP)])).not.toEqual([])
+})
+
+it('finds nothing if an event that cannot be decoded is dead-lettered, and catches one that is handled or lost', () => {
+  const poison = published(0, 0).map((fact): Fact => ({ ...fact, ...{ isPoison: true } }))
+  const buried = { ...letter(0, 20, 'deserialization_error'), handlers: [], attempts: 0 }
+
+  expect(messages([...poison, buried])).toEqual([])
+  expect(messages(poison)).toEqual([expect.stringContaining('lost: a#0')])
+  expect(messages([...poison, ...run(0, 10), buried])).toEqual([
+    expect.stringContaining('which cannot be decoded'),
+  ])
+  expect(messages([...poison, { ...buried, reason: 'max_retries_exceeded' }])).toEqual([
+    expect.stringContaining('was dead-lettered for max_retries_exceeded'),
   ])
 })
 

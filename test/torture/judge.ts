@@ -4,6 +4,7 @@ import { attemptsWithinPolicy, countersAgree, duplicatesOnlyAtFaults, processesE
 import { nothingInvented, nothingLost, orderKept } from './judge-delivery.ts'
 import { nothingLeftBehind } from './judge-end.ts'
 import { recoveredInTime } from './judge-recovery.ts'
+import { sharesAreEven } from './judge-shares.ts'
 
 /** The promises of a consumer group. */
 export interface GroupRules {
@@ -32,11 +33,21 @@ export interface JudgeOptions {
   readonly recoveryMs: number
   /** Maximum time that a running process may handle nothing under load, in milliseconds; once more for each fault. */
   readonly silenceMs: number
+  /** Maximum time after a disturbance until the workers of an ordered group share the events again, in milliseconds. */
+  readonly balanceMs: number
   /** Maximum growth of the memory of a process, in bytes. */
   readonly heapGrowthBytes: number
 }
 
-export type RuleName = 'lost' | 'invented' | 'order' | 'duplicate' | 'attempts' | 'recovery' | 'conduct'
+export type RuleName =
+  | 'lost'
+  | 'invented'
+  | 'order'
+  | 'duplicate'
+  | 'attempts'
+  | 'recovery'
+  | 'share'
+  | 'conduct'
 
 export interface Finding {
   readonly rule: RuleName
@@ -59,6 +70,7 @@ const RULES: readonly Rule[] = [
   duplicatesOnlyAtFaults,
   attemptsWithinPolicy,
   recoveredInTime,
+  sharesAreEven,
   countersAgree,
   processesEnd,
   nothingLeftBehind,

@@ -34,7 +34,7 @@ export interface StageParts {
   readonly history: HistoryWriter
   readonly random: Random
   readonly breakage: Breakage | Tampering | undefined
-  /** Number of partitions on Redis and RabbitMQ. */
+  /** Number of partitions. From 2 on, some events cannot be decoded. */
   readonly partitions: number
   /** Number of aggregates of each producer. */
   readonly aggregates: number
@@ -133,7 +133,9 @@ export class Stage {
     }
     const seed = random.integer(1, 1e9)
     const { role, handlers } = part
-    const actor = new Actor(name, part, proxy, { name, folder, seed, bus, role, handlers, aggregates })
+    const hasPoison = partitions > 1
+    const all = { name, folder, seed, bus, role, handlers, aggregates, hasPoison }
+    const actor = new Actor(name, part, proxy, all)
     this.#actors.add(actor)
     return actor
   }

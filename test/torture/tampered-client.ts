@@ -3,9 +3,10 @@ import type { DuplicableRedisClient } from '../../src/redis/index.ts'
 
 /**
  * A fault in the scripts of an ordered group. `'leaseWithoutFence'`: a consumer reads, settles and keeps partitions although
- * its lease is gone. `'takeoverFromNew'`: the new owner of a partition starts with the new entries.
+ * its lease is gone. `'takeoverFromNew'`: the new owner of a partition starts with the new entries. `'keepsPartitions'`: the
+ * first consumer keeps all partitions when others start.
  */
-export type Tampering = 'leaseWithoutFence' | 'takeoverFromNew'
+export type Tampering = 'leaseWithoutFence' | 'takeoverFromNew' | 'keepsPartitions'
 
 /** What is replaced in the scripts. A text that is not found would make the fault harmless, so the run fails then. */
 const REPLACED: Readonly<
@@ -20,9 +21,14 @@ const REPLACED: Readonly<
     ],
     ["redis.call('HSETNX'", "redis.call('HSETNX'", "redis.call('HSET'"],
   ],
+  keepsPartitions: [['local share =', 'return { math.max(0, has - share)', 'return { 0']],
   takeoverFromNew: [
     ['local claimed = {}', 'local claimed = {}', 'if true then return {} end\nlocal claimed = {}'],
   ],
+}
+
+export function isTampering(breakage: string): breakage is Tampering {
+  return Object.hasOwn(REPLACED, breakage)
 }
 
 interface Sender {

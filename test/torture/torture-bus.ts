@@ -15,13 +15,20 @@ import { RedisTransport } from '../../src/redis/transport.ts'
 import type { BrokerKind } from '../brokers/broker.ts'
 import { type Breakage, broken } from './broken-transport.ts'
 import { CANARY, USER } from './secret-watch.ts'
-import { type Tampering, tamperedClient } from './tampered-client.ts'
+import { isTampering, type Tampering, tamperedClient } from './tampered-client.ts'
 
 /** The event that a run publishes: number `n` of its aggregate. `flaky` handlers fail `failures` times for it. */
 export class Tortured extends defineEvent({
   type: 'Tortured',
   aggregateType: 'Torture',
   schema: z.object({ n: z.number().int(), failures: z.number().int() }),
+}) {}
+
+/** An event that no consumer can decode, because its payload does not match the schema of {@link Tortured}. */
+export class Spoiled extends defineEvent({
+  type: 'Tortured',
+  aggregateType: 'Torture',
+  schema: z.object({ n: z.number().int(), failures: z.literal('none') }),
 }) {}
 
 export interface TortureBusOptions {
@@ -37,7 +44,7 @@ export interface TortureBusOptions {
   readonly handlerTimeoutMs?: number
   /** A deliberately broken transport, to test that the judge finds the violation; only on Redis. */
   readonly breakage?: Breakage | Tampering
-  /** Number of partitions on Redis and RabbitMQ. Default 1. */
+  /** Number of partitions. Default 1, on Kafka 6. */
   readonly partitions?: number
 }
 
@@ -89,7 +96,7 @@ export function createTortureBus(options: TortureBusOptions, logger = noLogger):
     saslUsername: USER,
     saslPassword: CANARY,
     topicPrefix: scope,
-    topicPartitions: 6,
+    topicPartitions: partitions > 1 ? partitions : 6,
     sessionTimeoutMs: LEASE_MS,
     heartbeatIntervalMs: 300,
     requestTimeoutMs: 3000,
@@ -115,7 +122,7 @@ function createRedisBus({ port, scope, breakage, ...common }: RedisParts): Broke
     socketTimeoutMs: 2000,
   }
   if (breakage === undefined) return new RedisEventBus(options)
-  if (breakage === 'leaseWithoutFence' || breakage === 'takeoverFromNew') {
+  if (isTampering(breakage)) {
     const { redisUrl, ...others } = options
     return new RedisEventBus({ ...others, client: tamperedClient(redisUrl, breakage) })
   }

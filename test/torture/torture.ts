@@ -5,13 +5,14 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { BrokerEventBus, DeadLetter } from '../../src/index.ts'
 import { WaitTimeoutError } from '../../src/testing/index.ts'
 import type { BrokerKind } from '../brokers/broker.ts'
+import { paced } from '../support/pace.ts'
 import { waitFor } from '../support/wait-for.ts'
 import type { Breakage } from './broken-transport.ts'
 import { restOf } from './broker-end.ts'
 import { Chronicle } from './chronicle.ts'
 import { now } from './clock.ts'
 import { FAULTS, type FaultName, type FaultTools, inflict } from './faults.ts'
-import { type Fact, HistoryWriter, readHistory } from './history.ts'
+import { countFacts, type Fact, HistoryWriter, readHistory } from './history.ts'
 import { type JudgeOptions, judge, report, type Violation } from './judge.ts'
 import { nothingLost } from './judge-delivery.ts'
 import { type Recovery, recoveries } from './judge-recovery.ts'
@@ -38,15 +39,17 @@ export interface TortureOptions {
   /** The faults, in order. Default: all faults, in repeatedly shuffled order. */
   readonly faults?: readonly FaultName[]
   readonly breakage?: Breakage | Tampering
-  /** Number of partitions on Redis and RabbitMQ. From 2 on, the order is judged across the group. Default 1. */
+  /** Number of partitions. From 2 on, the order is judged across the group, and some events are poison. Default 1, on Kafka 6. */
   readonly partitions?: number
   /** Aggregates of each producer. Default 12, with partitions 100. */
   readonly aggregates?: number
+  /** The faults go on until this number of events is confirmed, whatever `seconds` says. */
+  readonly events?: number
   /** Minimum number of faults, even if the run takes longer on a slow machine. Default 0. */
   readonly leastFaults?: number
   /** Minimum and maximum time between two faults, in milliseconds. Default 1,500 to 6,000. */
   readonly pauseMs?: readonly [number, number]
-  /** Maximum time until all confirmed events are settled after the last publish, in milliseconds. Default 45,000. */
+  /** Maximum time until all confirmed events are settled after the last publish, in milliseconds. Default 45,000 on the reference machine. */
   readonly settleMs?: number
   readonly onProgress?: (line: string) => void
 }
@@ -80,6 +83,7 @@ function rulesOf(kind: BrokerKind, partitions: number): JudgeOptions {
     takeoverMs: hasOwners ? LEASE_MS + 2000 : 0,
     recoveryMs: 5000,
     silenceMs: LEASE_MS + 5000,
+    balanceMs: LEASE_MS,
     heapGrowthBytes: 64 * 1024 * 1024,
   }
 }
@@ -133,7 +137,11 @@ class TortureRun {
   async play(): Promise<TortureResult> {
     await this.#open()
     await this.#torment()
-    for (const producer of this.#stage.producers) await this.#stage.stop(producer)
+    for (const producer of this.#stage.producers) {
+      // A process that has just started does not know the signal yet.
+      await this.#whenPublishing(producer)
+      await this.#stage.stop(producer)
+    }
     await this.#settle()
     await Promise.all(this.#stage.consumers.map((consumer) => this.#stage.stop(consumer)))
     for (const rest of await this.#rests()) this.#history.record({ kind: 'brokerEnd', ...rest })
@@ -156,6 +164,7 @@ class TortureRun {
     for (const part of [...shared, consumer(ALONE, 'only')]) actors.push(await this.#stage.start(part))
     await Promise.all(actors.map((actor) => this.#whenConsuming(actor)))
     for (let n = 0; n < 2; n += 1) await this.#stage.start(PRODUCER)
+    await Promise.all(this.#stage.producers.map((actor) => this.#whenPublishing(actor)))
   }
 
   /** Alternates pauses and faults. The last pause is long enough for the last recovery. */
@@ -167,7 +176,9 @@ class TortureRun {
       whenConsuming: (actor) => this.#whenConsuming(actor),
       replayDeadLetters: () => this.#replay(),
     }
-    const isOver = (count: number) => Date.now() >= end && count > (this.#options.leastFaults ?? 0)
+    const { events, leastFaults = 0 } = this.#options
+    const isEnough = () => (events === undefined ? Date.now() >= end : this.#confirmed() >= events)
+    const isOver = (count: number) => count > leastFaults && isEnough()
     for (let count = 1; !isOver(count); ) {
       for (const name of this.#options.faults ?? this.#round(count)) {
         if (isOver(count)) break
@@ -198,7 +209,7 @@ class TortureRun {
       // Events with an unknown outcome count, too.
       return (await this.#rests()).every(({ unsettled }) => unsettled === 0)
     }
-    const { settleMs: timeoutMs = 45_000 } = this.#options
+    const { settleMs: timeoutMs = paced(45_000) } = this.#options
     await waitFor(isSettled, { timeoutMs, intervalMs: 1000 }).catch((error: unknown) => {
       if (!(error instanceof WaitTimeoutError)) throw error
       this.#say('not all was settled in time')
@@ -254,14 +265,27 @@ class TortureRun {
     return deadLetters.map((letter) => ({ letter, fact: factOf(letter, kind) }))
   }
 
-  async #whenConsuming({ name }: { readonly name: string }): Promise<void> {
-    const isThere = () => readHistory(this.#folder, name).some(({ kind }) => kind === 'consuming')
+  #whenConsuming(actor: Pick<Actor, 'name'>): Promise<void> {
+    return this.#whenRecorded(actor, 'consuming')
+  }
+
+  #whenPublishing(actor: Pick<Actor, 'name'>): Promise<void> {
+    return this.#whenRecorded(actor, 'published')
+  }
+
+  async #whenRecorded({ name }: Pick<Actor, 'name'>, wanted: Fact['kind']): Promise<void> {
+    const isThere = () => readHistory(this.#folder, name).some(({ kind }) => kind === wanted)
     await waitFor(isThere, {
-      timeoutMs: 30_000,
+      timeoutMs: paced(30_000),
       intervalMs: 100,
       describe: () =>
-        `${name} to consume; it wrote ${this.#stage.actors.find((it) => it.name === name)?.output}`,
+        `${name} to record ${wanted}; it wrote ${this.#stage.actors.find((it) => it.name === name)?.output}`,
     })
+  }
+
+  /** Counts the lines, because parsing a long history takes seconds. */
+  #confirmed(): number {
+    return countFacts(this.#folder, PRODUCER.group, 'confirmed')
   }
 
   #facts(): readonly Fact[] {
@@ -282,7 +306,7 @@ function consumer(group: 'shared' | typeof ALONE, consumerName: string): Part {
 
 function factOf(letter: DeadLetter, kind: 'deadLettered' | 'replayed') {
   const { event, aggregateId = '', consumerGroup = '', handlerNames = [], attempts = 0, reason = '' } = letter
-  const n = event instanceof Tortured ? event.n : -1
+  const n = event instanceof Tortured ? event.n : numberIn(letter.body)
   return {
     kind,
     process: 'run',
@@ -295,4 +319,10 @@ function factOf(letter: DeadLetter, kind: 'deadLettered' | 'replayed') {
     attempts,
     reason,
   }
+}
+
+/** The number of an event that cannot be decoded. */
+function numberIn(body: Uint8Array): number {
+  // Only events of the run's producers are published.
+  return (JSON.parse(Buffer.from(body).toString()) as { readonly n: number }).n
 }

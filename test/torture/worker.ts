@@ -5,7 +5,7 @@ import { HistoryWriter } from './history.ts'
 import { handlesAfterwards, LatenessWatch, openHandles, watchUnhandled } from './process-watch.ts'
 import { Random } from './random.ts'
 import { SecretWatch } from './secret-watch.ts'
-import { createTortureBus, type TortureBusOptions, Tortured } from './torture-bus.ts'
+import { createTortureBus, Spoiled, type TortureBusOptions, Tortured } from './torture-bus.ts'
 /** The options that the run passes to a process. */
 export interface WorkerOptions {
   readonly name: string
@@ -16,6 +16,8 @@ export interface WorkerOptions {
   /** Handlers of a consumer: `steady` never fails, `flaky` fails as often as the event says. */
   readonly handlers: readonly string[]
   readonly aggregates: number
+  /** True if some events of a producer cannot be decoded. */
+  readonly hasPoison: boolean
 }
 
 /** How a handler misbehaves. `die` also makes a producer end during a publish. */
@@ -70,17 +72,21 @@ async function produce(): Promise<void> {
   }
 }
 
-function nextEvent(next: Map<string, number>): Tortured {
+function nextEvent(next: Map<string, number>): Tortured | Spoiled {
   const aggregateId = `${options.name}-${random.integer(1, options.aggregates)}`
   const n = next.get(aggregateId) ?? 0
   next.set(aggregateId, n + 1)
+  if (options.hasPoison && random.oneIn(200)) return new Spoiled({ aggregateId, n, failures: 'none' })
   // Most events succeed at once, some after one or two failures, a few never.
   const failures = random.oneIn(30) ? random.pick([1, 1, 2, 99]) : 0
   return new Tortured({ aggregateId, n, failures })
 }
 
-async function publish(bus: BrokerEventBus, batch: readonly Tortured[]): Promise<void> {
-  for (const event of batch) history.record({ kind: 'published', ...nameOf(event) })
+async function publish(bus: BrokerEventBus, batch: readonly (Tortured | Spoiled)[]): Promise<void> {
+  for (const event of batch) {
+    const isPoison = event instanceof Spoiled && { isPoison: true }
+    history.record({ kind: 'published', ...nameOf(event), ...isPoison })
+  }
   const publishing = bus.publish(batch)
   if (trouble?.kind === 'die') setTimeout(die, random.integer(0, 3))
   const outcomes = await publishing.then(
@@ -128,7 +134,7 @@ function subscribe(group: string, handler: string): void {
   bus.subscribe(Tortured, work, { name: handler })
 }
 
-function nameOf({ aggregateId, n }: Tortured) {
+function nameOf({ aggregateId, n }: Tortured | Spoiled) {
   return { event: `${aggregateId}#${n}`, aggregate: aggregateId, n }
 }
 

@@ -104,6 +104,12 @@ export class NoticeBoard {
       case 'consumerNameTaken':
         this.#logger.warn('consumer name used by another process', { ...fields, detail: notice.detail })
         break
+      case 'orderingDiffers':
+        this.#logger.error('consumers of the group have different orderings', {
+          ...fields,
+          detail: notice.detail,
+        })
+        break
       case 'handlerPaused':
         counters.pausedHandlers.add(notice.handlerName)
         this.#logger.error('handler paused, its events fail for the same reason', {

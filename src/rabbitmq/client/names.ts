@@ -12,6 +12,8 @@ export interface RabbitMQNames {
   readonly groupsQueue: string
   /** Distributes the events of a partitioned group to the queues of its partitions; see `RabbitMQTopology`. */
   readonly partitionExchange: string
+  /** An exclusive queue of the worker that declares the partitions; see `withDeclarationLock`. */
+  readonly lockQueue: string
 }
 
 /** The options that the names are made of. */
@@ -36,6 +38,7 @@ export function namesOf({ exchangeName, dlqExchangeSuffix }: NameOptions, group:
     typesExchange: `${queue}.types`,
     groupsQueue: `${deadLetterExchange}.groups`,
     partitionExchange: `${queue}.partitions`,
+    lockQueue: `${queue}.lock`,
   }
 }
 

@@ -95,6 +95,18 @@ export class RabbitMQTopology {
   }
 
   /**
+   * Binds the queues behind a recreated one again, one after the other. The exchange then has them in ascending order as
+   * before, which a restart of the broker would not change, and gives each aggregate to the same queue as before.
+   */
+  async restoreOrder(channel: AmqpChannel, recreated: string): Promise<void> {
+    const { partitionExchange } = this.#options.names
+    for (const queue of this.queues.slice(this.queues.indexOf(recreated) + 1)) {
+      await channel.unbindQueue(queue, partitionExchange, '1')
+      await channel.bindQueue(queue, partitionExchange, '1')
+    }
+  }
+
+  /**
    * Declares the dead letter exchange and queue. The queue is always classic: reading a dead letter takes and returns it,
    * which counts as a delivery, and a quorum queue of RabbitMQ 4 drops a message after 20 deliveries.
    */

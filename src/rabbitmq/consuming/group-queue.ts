@@ -2,6 +2,7 @@ import { Mutex } from '../../kit/mutex.ts'
 import { settledWithin } from '../../kit/time.ts'
 import type { BusNotice } from '../../transport/notices.ts'
 import type { RabbitMQConnection, WithChannel } from '../client/connection.ts'
+import { withDeclarationLock } from '../client/declaration-lock.ts'
 import { registerGroup } from '../client/groups.ts'
 import type { RabbitMQTopology } from '../client/topology.ts'
 import { undefinedIfNotFound } from '../errors.ts'
@@ -22,6 +23,11 @@ export interface GroupQueueParts {
 /** How long the start of a consumer waits for its records to be written, in milliseconds. */
 const RECORD_TIMEOUT_MS = 1000
 
+/** What happened while the exchange distributed the events to the other queues. */
+const MOVED =
+  'Until now, the exchange has given events of all aggregates to other partitions, so events that were published in ' +
+  'the meantime may be handled out of order'
+
 /**
  * The group's queue on the broker, with its exchange, bindings and dead letter queue. Operations run one at a time: on
  * separate channels, a bind could overtake an unbind.
@@ -40,17 +46,12 @@ export class RabbitMQGroupQueue {
    * @param isKnown - true if this consumer has used the queue: its absence is then reported as a loss.
    */
   declare(isKnown: boolean): Promise<void> {
-    const { connection, topology, bindings, options } = this.#parts
-    return this.#mutex.runExclusive(async () => {
-      const lost = isKnown ? await this.#missingQueues() : []
-      if (options.enableDlq) await this.#declareDeadLetters()
-      const otherConsumers = await connection.withChannel(async (channel) => {
-        const consumers = await topology.declareForConsuming(channel)
-        await bindings.start(channel)
-        return consumers
-      })
-      await this.#writeRecords(otherConsumers === 0)
-      for (const queue of lost) this.#reportLoss(queue)
+    const { connection, options } = this.#parts
+    return this.#mutex.runExclusive(() => {
+      if (!options.isPartitioned) return this.#declare(isKnown)
+      // Without the lock, queues that another worker is about to declare would seem to be deleted.
+      const withChannel: WithChannel = (work) => connection.withChannel(work)
+      return withDeclarationLock(withChannel, options.names.lockQueue, () => this.#declare(isKnown))
     })
   }
 
@@ -93,18 +94,50 @@ export class RabbitMQGroupQueue {
     await this.#writeRecords(isOnlyConsumer)
   }
 
+  async #declare(isKnown: boolean): Promise<void> {
+    const { connection, topology, bindings, options } = this.#parts
+    const missing = (await this.#mayHaveLost(isKnown)) ? await this.#missingQueues() : []
+    const outOfOrder = firstGap(topology.queues, missing)
+    if (options.enableDlq) await this.#declareDeadLetters()
+    const otherConsumers = await connection.withChannel(async (channel) => {
+      const consumers = await topology.declareForConsuming(channel)
+      if (outOfOrder !== undefined) await topology.restoreOrder(channel, outOfOrder)
+      await bindings.start(channel)
+      return consumers
+    })
+    await this.#writeRecords(otherConsumers === 0)
+    // A worker that starts may find a group of which another one has declared only the first queues before it died.
+    if (isKnown || outOfOrder !== undefined) for (const queue of missing) this.#reportLoss(queue)
+  }
+
+  /** A worker that starts looks for lost queues only if the group has partitions, and was declared before. */
+  async #mayHaveLost(isKnown: boolean): Promise<boolean> {
+    const { isPartitioned, names } = this.#parts.options
+    if (isKnown || !isPartitioned) return isKnown
+    return !(await this.#isAbsent((channel) => channel.checkQueue(names.queue)))
+  }
+
   async #missingQueues(): Promise<readonly string[]> {
+    const { queues } = this.#parts.topology
+    const isComplete = !(await this.#isAbsent((channel) =>
+      Promise.all(queues.map((queue) => channel.checkQueue(queue))),
+    ))
+    if (isComplete) return []
     const missing: string[] = []
-    for (const queue of this.#parts.topology.queues) {
+    for (const queue of queues) {
       if (await this.#isAbsent((channel) => channel.checkQueue(queue))) missing.push(queue)
     }
     return missing
   }
 
   #reportLoss(queue: string): void {
-    const { notify } = this.#parts
+    const { notify, options } = this.#parts
     const detail = `the queue ${queue} was deleted, with the messages in it`
-    notify({ type: 'eventsLost', detail, count: undefined })
+    notify({
+      type: 'eventsLost',
+      detail: options.isPartitioned ? `${detail}. ${MOVED}` : detail,
+      count: undefined,
+    })
     notify({ type: 'topologyRestored', what: `queue ${queue}` })
   }
 
@@ -133,4 +166,10 @@ export class RabbitMQGroupQueue {
       RECORD_TIMEOUT_MS,
     )
   }
+}
+
+/** The first missing queue that has a present one behind it. Once it is recreated, the exchange has it behind all others. */
+function firstGap(queues: readonly string[], missing: readonly string[]): string | undefined {
+  const lastPresent = queues.findLastIndex((queue) => !missing.includes(queue))
+  return queues.slice(0, lastPresent + 1).find((queue) => missing.includes(queue))
 }

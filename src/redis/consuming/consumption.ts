@@ -288,6 +288,8 @@ export class RedisConsumption implements Consumption, EntryOwner {
         this.#partitions?.apply(beat)
         if (this.#partitions === undefined) this.#departed.takeOver(beat.departed)
       },
+      onOtherOrdering: (name) =>
+        host.notify({ type: 'orderingDiffers', detail: otherOrdering(options, name) }),
       onFailure: (error) => {
         if (isErrorReply(toError(error)))
           host.notify({ type: 'readFailed', error: commandError(options.address, 'EVAL (beat)', error) })
@@ -314,6 +316,14 @@ function streamsOf({ keys, consumerGroup }: ResolvedRedisOptions): readonly Cons
       lease: undefined,
     },
   ])
+}
+
+function otherOrdering({ ordering, consumerGroup }: ResolvedRedisOptions, name: string): string {
+  const other = ordering === 'none' ? 'aggregate' : 'none'
+  return (
+    `this consumer of the group ${consumerGroup} has the ordering '${ordering}', and ${name} has '${other}', so the events ` +
+    'of an aggregate are not in order across the group; give all consumers the same ordering'
+  )
 }
 
 /** Only a name that the user chose can belong to two processes. */

@@ -35,6 +35,9 @@ export interface Beat {
 interface OtherMember {
   readonly token: string
   readonly value: string
+  /** True if it competes for all events. */
+  readonly competes: boolean
+  readonly consumerName: string
   /** Id and address of its connection; undefined if it may not know them. */
   readonly connection: string | undefined
   readonly ageMs: number
@@ -46,6 +49,8 @@ export interface RedisMembershipParts {
   /** The leases that this member holds, to be stored again if the server has lost them. */
   readonly held: () => Iterable<readonly [partition: number, fence: string]>
   readonly onBeat: (beat: Beat) => void
+  /** Called if another living member has another `ordering`: with its consumer name, once until all have the same again. */
+  readonly onOtherOrdering: (consumerName: string) => void
   /** Called if the server refuses a beat. */
   readonly onFailure: (error: unknown) => void
 }
@@ -74,6 +79,7 @@ export class RedisMembership {
   #beatAt = Number.NEGATIVE_INFINITY
   #beating: Promise<void> | undefined
   #isRefused = false
+  #isOtherReported = false
 
   constructor(parts: RedisMembershipParts) {
     this.#parts = parts
@@ -172,8 +178,18 @@ export class RedisMembership {
       leases: readLeases(leases),
       departed: Array.isArray(departed) ? departed.map(String) : [],
     })
+    const members = readOthers(others)
+    this.#compareOrderings(members)
     // What the dead members had is free for the next beat.
-    if (await this.#evictDead(client, readOthers(others))) await this.#beat()
+    if (await this.#evictDead(client, members)) await this.#beat()
+  }
+
+  #compareOrderings(others: readonly OtherMember[]): void {
+    const own = this.#mode === 'competes'
+    // One that does not beat may be dead.
+    const other = others.find(({ competes, ageMs }) => competes !== own && ageMs < this.#deadMs)
+    if (other !== undefined && !this.#isOtherReported) this.#parts.onOtherOrdering(other.consumerName)
+    this.#isOtherReported = other !== undefined
   }
 
   /** Notes a new connection. */
@@ -232,10 +248,16 @@ function readLeases(reply: unknown): ReadonlyMap<number, string> {
 
 function readOthers(reply: unknown): readonly OtherMember[] {
   if (!Array.isArray(reply)) return []
-  return reply.flatMap((row: unknown) => {
+  return reply.map((row: unknown) => {
     const [token, value, age]: unknown[] = Array.isArray(row) ? row : []
-    const known = String(value).split(' ')[1]
-    const connection = known === UNKNOWN ? undefined : known
-    return [{ token: String(token), value: String(value), connection, ageMs: Number(age) }]
+    const [, known, mode, ...name] = String(value).split(' ')
+    return {
+      token: String(token),
+      value: String(value),
+      competes: mode === 'competes',
+      consumerName: name.join(' '),
+      connection: known === UNKNOWN ? undefined : known,
+      ageMs: Number(age),
+    }
   })
 }

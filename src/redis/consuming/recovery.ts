@@ -83,11 +83,11 @@ export class RedisRecovery {
 
   /** Takes over every entry that matches. Resolves when each of them is settled or given up. */
   async recover(request: RecoveryRequest, owner: EntryOwner): Promise<RecoveryResult> {
-    const { streams, options } = this.#parts
+    const { options } = this.#parts
     const result = { checked: 0, claimed: 0, reprocessed: 0, dlq: 0, failed: 0 }
     const ends: Promise<void>[] = []
     const search = { minIdleMs: request.minIdleTimeMs, pageSize: request.batchSize }
-    for (const stream of streams) {
+    for (const stream of this.#recoverable) {
       for await (const page of this.#pending.pages(stream, search)) {
         result.checked += page.length
         for await (const owned of this.#claimed(stream, page, search)) {
@@ -103,6 +103,13 @@ export class RedisRecovery {
     }
     await Promise.all(ends)
     return result
+  }
+
+  /** In an ordered group, the owner of a partition has its pending entries, however long it holds them. */
+  get #recoverable(): readonly ConsumedStream[] {
+    const { streams, options } = this.#parts
+    if (options.ordering === 'none') return streams
+    return streams.filter(({ lease }) => lease?.state === 'held')
   }
 
   async #takeAll(

@@ -4,6 +4,7 @@ import { PublishError, type RabbitMQEventBus } from '../../../src/index.ts'
 import { MessageRefusedError } from '../../../src/transport/index.ts'
 import { launchRabbitMQCluster } from '../../brokers/rabbitmq-cluster.ts'
 import { OrderCreated, orderCreated } from '../../support/order-events.ts'
+import { type OrderedRun, orderFaults } from '../../support/order-judge.ts'
 import { consume, createBus, freshName, noticesOf, until } from '../scene.ts'
 
 async function publishOnceElected(bus: RabbitMQEventBus, events: readonly OrderCreated[]): Promise<void> {
@@ -18,7 +19,52 @@ async function publishOnceElected(bus: RabbitMQEventBus, events: readonly OrderC
   }
 }
 
-it('continues to consume from a quorum queue when the node it is connected to dies', async () => {
+/** Publishes each event until the broker confirms it: queues refuse messages while they elect their leaders. */
+async function publishSurely(bus: RabbitMQEventBus, events: readonly OrderCreated[]): Promise<void> {
+  const publishing = events.map(async (event) => {
+    while (
+      !(await bus.publish([event]).then(
+        () => true,
+        () => false,
+      ))
+    )
+      await delay(50)
+  })
+  await Promise.all(publishing)
+}
+
+/** Two workers that share the partitions of a group; the first one can connect to any of the given nodes. */
+async function partitionedGroup(urls: readonly string[], lasting: string) {
+  const common = { exchangeName: freshName(), queueType: 'quorum', publishTimeoutMs: 20_000 } as const
+  const runs: (OrderedRun & { readonly worker: string })[] = []
+  const worker = async (name: string, rabbitmqUrl: readonly string[]) => {
+    const bus = createBus({ ...common, rabbitmqUrl, partitions: 4, reconnectDelayMs: 50 })
+    bus.subscribe(OrderCreated, async ({ aggregateId, customerId }) => {
+      runs.push({ aggregateId, n: Number(customerId), worker: name })
+      await delay(2)
+    })
+    await consume(bus)
+  }
+  await worker('first', urls)
+  await worker('second', [lasting])
+  const publisher = createBus({ ...common, rabbitmqUrl: lasting, reconnectDelayMs: 50 })
+  let rounds = 0
+  const publish = async (more: number) => {
+    for (const last = rounds + more; rounds < last; rounds += 1) {
+      const customerId = String(rounds)
+      const ids = Array.from({ length: 20 }, (_, index) => `Order-${index}`)
+      await publishSurely(
+        publisher,
+        ids.map((aggregateId) => new OrderCreated({ aggregateId, customerId })),
+      )
+    }
+  }
+  const distinct = () => new Set(runs.map(({ aggregateId, n }) => `${aggregateId} ${n}`)).size
+  const workers = (from: number) => new Set(runs.slice(from).map(({ worker: of }) => of)).size
+  return { runs, publish, workers, isDone: () => distinct() === 20 * rounds }
+}
+
+it('continues to consume from a quorum queue and from partitions when the node it is connected to dies', async () => {
   const nodes = await launchRabbitMQCluster(3)
   onTestFinished(async () => {
     await Promise.all(nodes.map((node) => node.dispose()))
@@ -44,10 +90,13 @@ it('continues to consume from a quorum queue when the node it is connected to di
     if (aggregateId.startsWith('bad')) throw new Error('expected failure')
   })
   await consume(bus)
+  const ordered = await partitionedGroup([victim.url, other.url], other.url)
+  while (ordered.workers(0) < 2) await ordered.publish(2)
   // The second attempt is marked in a queue on the node that dies.
   await bus.publish([orderCreated('early'), orderCreated('bad-early')])
   await until('the second attempt', () => (attempts.get('bad-early') ?? 0) >= 2)
 
+  const meanwhile = ordered.publish(10)
   await victim.kill()
 
   await until('the reconnection', () => notices.some(({ type }) => type === 'reconnected'), 25_000)
@@ -63,6 +112,12 @@ it('continues to consume from a quorum queue when the node it is connected to di
     connected: { status: 'up' },
     consuming: { status: 'up' },
   })
+
+  await meanwhile
+  const handledBefore = ordered.runs.length
+  while (ordered.workers(handledBefore) < 2) await ordered.publish(2)
+  await until('the events of all partitions', ordered.isDone)
+  expect(orderFaults(ordered.runs)).toEqual([])
 
   await victim.start()
   await until('the dead letters', () => bus.getStats().messagesSentToDlq === 2, 25_000)
