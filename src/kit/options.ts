@@ -162,7 +162,7 @@ export function resolveOptions<T extends object>(
 }
 
 /**
- * Checks the options of a call that is frequent and has no defaults here. Correct options cost one look-up each.
+ * Checks the options of a call that is frequent and has no defaults here.
  *
  * @param rules - each must accept an absent option, unless the option is required.
  * @returns the options, without those that are null.
@@ -173,10 +173,12 @@ export function checkedOptions<T extends object>(
   given: T,
   rules: Readonly<Record<string, OptionRule>>,
 ): T {
-  const isPlain = typeof given === 'object' && given !== null
-  const isCorrect = (name: string) =>
-    Object.hasOwn(rules, name) && rules[name]?.isValid(Reflect.get(given, name))
-  if (isPlain && Object.keys(given).every(isCorrect)) return given
+  const isObject = typeof given === 'object' && given !== null
+  const isCorrect =
+    isObject &&
+    Object.keys(given).every((name) => Object.hasOwn(rules, name)) &&
+    Object.entries(rules).every(([name, rule]) => rule.isValid(Reflect.get(given, name)))
+  if (isCorrect) return given
   const defaults = Object.fromEntries(Object.keys(rules).map((name) => [name, undefined]))
   const resolved: object = resolveOptions(subject, given, defaults, rules)
   // It has the correct options of `given`, and no others.

@@ -154,7 +154,9 @@ describe('archiving', () => {
     const before = shapeOf(await all(stores.events.readAll()))
 
     // A misspelt target must not look like one without events.
-    await expect(stores.events.archive({ upto: 2 } as never)).rejects.toMatchObject({ code: 'CONFIG_INVALID' })
+    await expect(stores.events.archive({ upto: 2 } as never)).rejects.toMatchObject({
+      code: 'CONFIG_INVALID',
+    })
     expect(await stores.events.archive({ aggregateId: 'a0', aggregateType: 'Note' })).toBe(2)
     expect((await stores.events.readPage()).events.map(({ position }) => position)).toEqual([2, 3, 5, 6])
     expect((await stores.events.getEvents('a0')).events).toHaveLength(2)
