@@ -318,11 +318,21 @@ export class DeadLetterQueue {
     await this.#connect()
     return this.#audit.record(changeOf(call, {}, resolved), async (changed) => {
       let count = 0
-      for await (const value of letters) {
-        if (resolved.signal?.aborted) break
-        await this.#store.append(importedLetter(call, value, `dead letter ${count + 1}`), this.#group)
-        count += 1
+      let batch: Omit<StoredDeadLetter, 'id'>[] = []
+      const flush = async () => {
+        await Promise.all(batch.map((letter) => this.#store.append(letter, this.#group)))
+        count += batch.length
+        batch = []
         changed(count)
+      }
+      try {
+        for await (const value of letters) {
+          if (resolved.signal?.aborted) break
+          batch.push(importedLetter(call, value, `dead letter ${count + batch.length + 1}`))
+          if (batch.length === READ_ONLY.batchSize) await flush()
+        }
+      } finally {
+        await flush()
       }
       return count
     })

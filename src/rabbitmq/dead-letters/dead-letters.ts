@@ -47,7 +47,7 @@ export class RabbitMQDeadLetters implements DeadLetterStore {
   readonly #parts: DeadLettersParts
   readonly #queues = new Map<string, RabbitMQDeadLetterQueue>()
   /** Groups whose dead letter queue exists. */
-  readonly #ensured = new Set<string>()
+  readonly #ensured = new Map<string, Promise<void>>()
 
   constructor(parts: DeadLettersParts) {
     this.#parts = parts
@@ -123,8 +123,14 @@ export class RabbitMQDeadLetters implements DeadLetterStore {
   }
 
   /** Declares the dead letter queue of a group that has none on this broker. */
-  async #ensureQueue(group: string): Promise<void> {
-    if (this.#ensured.has(group)) return
+  #ensureQueue(group: string): Promise<void> {
+    const known = this.#ensured.get(group) ?? this.#declareQueue(group)
+    this.#ensured.set(group, known)
+    known.catch(() => this.#ensured.delete(group))
+    return known
+  }
+
+  async #declareQueue(group: string): Promise<void> {
     const { withChannel } = this.#parts
     const options = {
       ...this.#parts.options,
@@ -133,13 +139,11 @@ export class RabbitMQDeadLetters implements DeadLetterStore {
     }
     const { deadLetterQueue } = options.names
     const found = await undefinedIfNotFound(withChannel((channel) => channel.checkQueue(deadLetterQueue)))
-    if (found === undefined) {
-      await withChannel(async (channel) => {
-        await new RabbitMQTopology(options).declareDeadLetters(channel)
-        await registerGroup(channel, options)
-      })
-    }
-    this.#ensured.add(group)
+    if (found !== undefined) return
+    await withChannel(async (channel) => {
+      await new RabbitMQTopology(options).declareDeadLetters(channel)
+      await registerGroup(channel, options)
+    })
   }
 
   async get(id: string): Promise<StoredDeadLetter | undefined> {

@@ -16,17 +16,25 @@ export async function* readPages(
   channel: AmqpChannel,
   queue: string,
 ): AsyncGenerator<readonly AmqpMessage[], void> {
+  const closed = Promise.withResolvers<void>()
+  // Once for all pages: Node.js warns of many listeners.
+  channel.on('close', closed.resolve)
   const { messageCount } = await channel.checkQueue(queue)
   for (let left = messageCount; left > 0; ) {
     const size = Math.min(PAGE, left)
-    const page = await readPage(channel, queue, size)
+    const page = await readPage(channel, queue, size, closed.promise)
     if (page.length > 0) yield page
     if (page.length < size) return
     left -= size
   }
 }
 
-async function readPage(channel: AmqpChannel, queue: string, size: number): Promise<readonly AmqpMessage[]> {
+async function readPage(
+  channel: AmqpChannel,
+  queue: string,
+  size: number,
+  closed: Promise<void>,
+): Promise<readonly AmqpMessage[]> {
   const page: AmqpMessage[] = []
   const full = Promise.withResolvers<void>()
   let isEnded = false
@@ -34,7 +42,7 @@ async function readPage(channel: AmqpChannel, queue: string, size: number): Prom
     isEnded = true
     full.resolve()
   }
-  channel.on('close', end)
+  void closed.then(end)
   await channel.prefetch(size)
   const { consumerTag } = await channel.consume(queue, (message) => {
     if (message === null) return end()
