@@ -198,9 +198,18 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
     return this.#parts.waiting.add(record, wait)
   }
 
+  waitBehind(record: HeldRecord, handlerName: string): Promise<boolean> {
+    return this.#parts.waiting.addBehind(record, handlerName)
+  }
+
+  passOn(record: HeldRecord): Promise<void> {
+    return this.#parts.waiting.passOn(record)
+  }
+
   /** True while this member owns the replay topic of its group. */
   get ownsReplays(): boolean {
-    return [...this.#partitions.values()].some(({ isReplays, isLost }) => isReplays && !isLost)
+    const isOwned = [...this.#partitions.values()].some(({ isReplays, isLost }) => isReplays && !isLost)
+    return isOwned && this.isMember()
   }
 
   async onAssigned(assigned: readonly TopicPartition[]): Promise<void> {
