@@ -1,7 +1,7 @@
 import { readReason, writeReason } from '../../transport/dead-letter-fields.ts'
 import { MessageRefusedError } from '../../transport/errors.ts'
 import { replayDestination } from '../../transport/replay-destination.ts'
-import { REPLAY_HANDLERS, replayHeader } from '../../transport/replay-headers.ts'
+import { REPLAY_HANDLERS, readPlaces, replayHeader } from '../../transport/replay-headers.ts'
 import type {
   DeadLetterPage,
   DeadLetterReason,
@@ -20,13 +20,14 @@ import {
   type DeadLetterPosition,
   type DeadLetterRecord,
   KafkaDeadLetterIndex,
+  PLACES,
   REMOVED_OFFSET,
 } from './dead-letter-index.ts'
 
 /** For the dead letter topic and the replay topics. */
 const PROFILE = { isBusOwned: true } as const
 
-/** Headers that a replay needs. */
+/** Headers that a replay or a removal needs. */
 const REPLAY_FIELDS: ReadonlySet<string> = new Set([
   'dlq_reason',
   'dlq_consumer_group',
@@ -35,6 +36,8 @@ const REPLAY_FIELDS: ReadonlySet<string> = new Set([
   'dlq_original_topic',
   'dlq_original_partition',
   'dlq_original_offset',
+  'dlq_parked_for',
+  PLACES,
 ])
 
 /** A record to dead-letter, and its partition. */
@@ -53,10 +56,11 @@ export async function storeDeadLetter(
   publisher: KafkaPublisher,
   { topics }: ResolvedKafkaOptions,
   { record, partition }: FailedRecord,
-  reason: DeadLetterReason,
+  { places, ...reason }: DeadLetterReason & { readonly places: ReadonlyMap<string, string> },
 ): Promise<void> {
   const fields = {
     ...writeReason(reason),
+    ...(places.size > 0 && { [PLACES]: JSON.stringify(Object.fromEntries(places)) }),
     dlq_original_topic: partition.topic,
     dlq_original_partition: String(partition.index),
     dlq_original_offset: String(record.offset),
@@ -127,6 +131,8 @@ export interface KafkaDeadLettersParts {
   readonly publisher: KafkaPublisher
   /** Called after a replay to the topic of a group. */
   readonly onReplay: (group: string) => void
+  /** Lets the records follow that wait behind a dead letter of the group. */
+  readonly endPlaces: (places: ReadonlyMap<string, string>, group: string) => Promise<void>
 }
 
 /**
@@ -187,11 +193,16 @@ export class KafkaDeadLetters implements DeadLetterStore {
     const destination = replayDestination(reason, request)
     const { consumerGroup } = destination
     const { key, value } = letter.record
-    const headers = [...originalHeaders(letter.record), [REPLAY_HANDLERS, replayHeader(destination)] as const]
+    // The records behind it wait in the group that failed.
+    const staysThere = consumerGroup === letter.position.group
+    const places = staysThere ? placesIn(letter.position.places) : undefined
+    const target = replayHeader({ ...destination, places })
+    const headers = [...originalHeaders(letter.record), [REPLAY_HANDLERS, target] as const]
     const topic = options.topics.replays(consumerGroup)
     // Store the copy first: a crash between the two steps can duplicate the message, but not lose it.
     await publisher.store({ key, value, headers }, { topic, profile: { ...PROFILE, partitions: 1 } })
-    await this.#remove(letter.position)
+    if (staysThere) await this.#mark(letter.position)
+    else await this.#remove(letter.position)
     onReplay(consumerGroup)
     return true
   }
@@ -208,7 +219,16 @@ export class KafkaDeadLetters implements DeadLetterStore {
     return removed
   }
 
-  async #remove({ partition, offset }: DeadLetterPosition): Promise<void> {
+  /** The records behind it follow before it is removed: a crash in between leaves a dead letter, and not a line without one. */
+  async #remove(position: DeadLetterPosition): Promise<void> {
+    const places = placesIn(position.places)
+    if (places !== undefined && position.group !== undefined) {
+      await this.#parts.endPlaces(places, position.group)
+    }
+    await this.#mark(position)
+  }
+
+  async #mark({ partition, offset }: DeadLetterPosition): Promise<void> {
     const { publisher, options } = this.#parts
     await publisher.store(
       { key: null, value: null, headers: [[REMOVED_OFFSET, String(offset)]] },
@@ -221,6 +241,14 @@ export class KafkaDeadLetters implements DeadLetterStore {
     if (position === undefined) return undefined
     const [letter] = await this.#index.read([position])
     return letter
+  }
+}
+
+function placesIn(text: string | undefined): ReadonlyMap<string, string> | undefined {
+  try {
+    return readPlaces(text === undefined ? undefined : JSON.parse(text))
+  } catch {
+    return undefined // other programs may write to the topic, too
   }
 }
 
