@@ -12,6 +12,7 @@ import { resolveLogger } from '../observability/resolve-logger.ts'
 import { noTracer, OpenTelemetryTracer } from '../observability/tracer.ts'
 import type { BusNoticeListener } from '../transport/notices.ts'
 import type { Intake, Transport, TransportHost } from '../transport/transport.ts'
+import { AuditTrail } from './audit.ts'
 import { brokerHealthFacts } from './broker-health.ts'
 import type { ResolvedBrokerOptions } from './broker-options.ts'
 import { BrokerShutdown } from './broker-shutdown.ts'
@@ -181,6 +182,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
       codec,
       handlers,
       group: consumerGroup,
+      audit: new AuditTrail(transport, logger, options.audit),
       connect,
     })
     this.#shutdown = new BrokerShutdown({

@@ -4,12 +4,14 @@ import {
   brokerDefaults,
   brokerRules,
   type Consumption,
+  type DeadLetterStore,
   type Delivery,
   type Intake,
   orderingOf,
   type PartitionOptions,
   partitionDefaults,
   partitionRules,
+  type ReplayRequest,
   resolveOptions,
   type Transport,
   withBroadcast,
@@ -60,6 +62,31 @@ function pretendingToBe(whole: Transport, parts: Partial<Transport>): Transport 
     close: (signal) => whole.close(signal),
     ...parts,
   }
+}
+
+/** A store that is another one, but for what it does differently, one dead letter at a time and in bulk. */
+export function pretendingStore(whole: DeadLetterStore, parts: Partial<DeadLetterStore>): DeadLetterStore {
+  const store: DeadLetterStore = {
+    list: (limit, cursor, listing) => whole.list(limit, cursor, listing),
+    get: (id) => whole.get(id),
+    count: (group) => whole.count(group),
+    replay: (id, request) => whole.replay(id, request),
+    remove: (ids) => whole.remove(ids),
+    sweep: async (visit, options) => {
+      const replays: (readonly [id: string, request: ReplayRequest])[] = []
+      const report = await whole.sweep((letter) => {
+        const verdict = visit(letter)
+        if (typeof verdict === 'string' || parts.replay === undefined) return verdict
+        replays.push([letter.id, verdict])
+        return 'keep'
+      }, options)
+      for (const [id, request] of replays) await store.replay(id, request)
+      return { ...report, replayed: report.replayed + replays.length }
+    },
+    append: (letter, group) => whole.append(letter, group),
+    ...parts,
+  }
+  return store
 }
 
 /** A delivery that is another one, but for what it does differently. */

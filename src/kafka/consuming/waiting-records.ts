@@ -2,7 +2,7 @@ import { placesOf, REPLAY_HANDLERS, waitHeader } from '../../transport/replay-he
 import type { Wait, WaitingStore } from '../../transport/waiting.ts'
 import { KafkaTopicLog, type KafkaTopicLogParts } from '../client/topic-log.ts'
 import type { KafkaTopicDirectory, TopicProfile } from '../client/topics.ts'
-import { originalHeaders } from '../dead-letters/dead-letters.ts'
+import { originalHeaders } from '../dead-letters/store-dead-letter.ts'
 import type { ResolvedKafkaOptions } from '../options.ts'
 import type { KafkaPublisher } from '../publishing/publisher.ts'
 import type { RecordToWrite } from '../wire/record-batch.ts'

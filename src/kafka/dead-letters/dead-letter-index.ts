@@ -18,6 +18,8 @@ export interface DeadLetterPosition {
   readonly group: string | undefined
   /** The header with its places, if it has any. */
   readonly places: string | undefined
+  /** Size of its body. */
+  readonly bytes: number
 }
 
 /** The record of a dead letter. */
@@ -59,11 +61,12 @@ export class KafkaDeadLetterIndex implements LogListener {
     for (const offset of letters.keys()) if (offset < start) letters.delete(offset)
   }
 
-  onRecord(partition: number, { offset, timestamp, headers, headerTexts }: StoredRecord): void {
+  onRecord(partition: number, { offset, timestamp, headers, headerTexts, value }: StoredRecord): void {
     const marker = headers.find(([name]) => name?.toString('utf8') === REMOVED_OFFSET)
     const { consumerGroup: group } = readReason(headerTexts)
-    const places = headerTexts[PLACES]
-    if (marker === undefined) this.#of(partition).set(offset, { partition, offset, timestamp, group, places })
+    const bytes = value?.length ?? 0
+    const letter = { partition, offset, timestamp, group, bytes, places: headerTexts[PLACES] }
+    if (marker === undefined) this.#of(partition).set(offset, letter)
     else this.#of(partition).delete(Number(marker[1]?.toString('utf8')))
   }
 
