@@ -168,6 +168,7 @@ export class InMemoryEventBus extends EventBus {
         reconnections: () => 0,
         pausedHandlers: () => 0,
         lag: () => Promise.resolve(undefined),
+        waiting: () => Promise.resolve(this.#waiting),
       },
     })
     this.handlers.onPause((handlerName, { isPaused, error }) => {
@@ -278,6 +279,11 @@ export class InMemoryEventBus extends EventBus {
     }
   }
 
+  /** Number of attempts that are due after a long wait; undefined if no handler has long waits. */
+  get #waiting(): number | undefined {
+    return this.handlers.hasLongWaits ? this.#retries.waiting : undefined
+  }
+
   protected override healthFacts(): Promise<HealthFacts> {
     const [oldest] = this.#starts
     return Promise.resolve({
@@ -291,6 +297,7 @@ export class InMemoryEventBus extends EventBus {
       oldestUnsettledMs: oldest === undefined ? 0 : Math.max(0, performance.now() - oldest.at),
       lag: undefined,
       deadLetters: undefined,
+      waiting: this.#waiting === undefined ? undefined : { value: this.#waiting },
     })
   }
 

@@ -4,6 +4,7 @@ import { assertEventClass, eventTypesOf } from '../events/event-registry.ts'
 import type { EventClass, EventRegistry } from '../events/index.ts'
 import { HandlerNameError } from './errors.ts'
 import type { AnyEventHandler } from './event-handler.ts'
+import { type GroupTurns, NO_GROUP } from './group-rate.ts'
 import {
   declaredClasses,
   entryOf,
@@ -29,6 +30,8 @@ export interface HandlerRegistryOptions {
   readonly needsNames?: boolean
   /** Returns the maximum number of events that the process holds. */
   readonly maxHeld?: () => number
+  /** Default: there is no group. */
+  readonly groupTurns?: GroupTurns
   /** Returns why a handler cannot have such long waits; undefined if it can. */
   readonly longWaitProblem?: (longWaits: LongWaitOptions) => string | undefined
 }
@@ -43,6 +46,7 @@ export class HandlerRegistry {
   #wildcards: readonly HandlerEntry[] = NO_HANDLERS
   readonly #needsNames: boolean
   readonly #maxHeld: () => number
+  readonly #groupTurns: GroupTurns
   readonly #longWaitProblem: (longWaits: LongWaitOptions) => string | undefined
   readonly #changeListeners = new Set<() => void>()
   #hasLimits = false
@@ -60,6 +64,7 @@ export class HandlerRegistry {
     {
       needsNames = false,
       longWaitProblem = () => undefined,
+      groupTurns = NO_GROUP,
       maxHeld = () => Number.POSITIVE_INFINITY,
     }: HandlerRegistryOptions = {},
   ) {
@@ -67,6 +72,7 @@ export class HandlerRegistry {
     this.#needsNames = needsNames
     this.#longWaitProblem = longWaitProblem
     this.#maxHeld = maxHeld
+    this.#groupTurns = groupTurns
   }
 
   /**
@@ -213,7 +219,11 @@ export class HandlerRegistry {
 
   /** @throws TypeError, ConfigError */
   #read(handler: unknown, options?: SubscribeOptions): ReadHandler {
-    const read = readHandler(handler, options, this.#onPause, this.#maxHeld())
+    const read = readHandler(handler, options, {
+      onPause: this.#onPause,
+      maxHeld: this.#maxHeld(),
+      groupTurns: this.#groupTurns,
+    })
     const longWaits = read.policy?.longWaits
     const problem = longWaits && this.#longWaitProblem(longWaits)
     if (problem !== undefined) throw new ConfigError(`subscribe ${read.displayName}`, [problem])

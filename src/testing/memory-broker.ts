@@ -10,6 +10,7 @@ import {
   type Wait,
 } from '../transport/index.ts'
 import type { PendingMessage, StoredMessage } from './memory-message.ts'
+import { MemoryRates } from './memory-rates.ts'
 import { MemoryWaits } from './memory-waits.ts'
 
 interface Group {
@@ -39,6 +40,8 @@ export class MemoryBroker {
   readonly #groups = new Map<string, Group>()
   readonly #deadLetters = new Map<string, StoredDeadLetter & { readonly original: StoredMessage }>()
   readonly #listeners = new Set<() => void>()
+  /** @internal */
+  readonly rates = new MemoryRates()
   #nextId = 1
   #isDown = false
 

@@ -1,5 +1,6 @@
 import type { EncodedEvent, EncodedMessage, MessageHeaders } from '../codec/index.ts'
 import type { BusNotice } from './notices.ts'
+import type { RateStore } from './rates.ts'
 import type { ReplayTarget } from './replay-headers.ts'
 import type { Wait, WaitingStore } from './waiting.ts'
 
@@ -254,6 +255,8 @@ export interface Transport {
   readonly maxHeld?: number | undefined
   /** Keeps messages during long waits. Without it, `subscribe` refuses the option `longWaits`. */
   readonly waiting?: WaitingStore | undefined
+  /** Limits rates for the whole group. Without it, `subscribe` refuses the option `groupRatePerSecond`. */
+  readonly rates?: RateStore | undefined
 
   /**
    * Resolves when the broker is usable. Once connected, the transport reconnects on its own until `close`.

@@ -73,6 +73,7 @@ export async function describeRabbitMQ(
     lacks: {
       history: 'a queue gets what is published after its group first consumed',
       orderedWaits: 'the consumers of a queue cannot see which aggregates wait',
+      groupRate: 'the consumers of a queue share no clock and no counter',
     },
     faults: {
       publishRaw: (scope, { headers: { event_id, ...headers }, body }) =>

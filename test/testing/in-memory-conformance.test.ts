@@ -20,6 +20,7 @@ describeEventBus('InMemoryEventBus', {
     retry: 'a failed handler is logged and counted, the publisher is still there to publish again',
     waiting: inOneProcess,
     orderedWaits: 'publishes that overlap run side by side',
+    groupRate: 'there is no group',
     deadLetters: 'nothing is given up after retries, as there are none',
     wire: 'events are passed on as objects',
     redelivery: inOneProcess,

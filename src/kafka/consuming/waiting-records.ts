@@ -22,6 +22,8 @@ const OWN_HEADERS: ReadonlySet<string> = new Set([DUE, KEY, PLACE])
 /** Interval between two readings of the owner while records wait, and for `BUSY_MS` afterwards: others may add more. */
 const POLL_MS = 500
 const BUSY_MS = 10_000
+/** How old the knowledge about a line may be that was not empty, in milliseconds. */
+const FRESH_MS = 200
 /** Records that are delivered at the same time. */
 const PAGE = 100
 
@@ -52,6 +54,8 @@ export class KafkaWaitingRecords implements WaitingStore {
   readonly #known = new WeakSet<HeldRecord['partition']>()
   #releasing: Promise<unknown> = Promise.resolve()
   #busyUntil = 0
+  /** When the last reading of the topic started, by the monotonic clock. */
+  #readAt = Number.NEGATIVE_INFINITY
 
   constructor(parts: KafkaWaitingRecordsParts) {
     this.#parts = parts
@@ -67,7 +71,7 @@ export class KafkaWaitingRecords implements WaitingStore {
   }
 
   async count(): Promise<number> {
-    await this.#log.readNew()
+    await this.#read()
     return this.#index.unreleased
   }
 
@@ -78,10 +82,10 @@ export class KafkaWaitingRecords implements WaitingStore {
       await this.#store(held, wait)
       return
     }
-    if (held.partition.isReplays && this.#index.get(id) === undefined) await this.#log.readNew()
+    if (held.partition.isReplays && this.#index.get(id) === undefined) await this.#read()
     await this.#store(held, wait, id, this.#index.get(id)?.place)
     // The next record of the key must find this one.
-    await this.#log.readNew()
+    await this.#read()
   }
 
   /** Stores a copy of the record behind those of the same line. @returns false if there are none. */
@@ -94,7 +98,7 @@ export class KafkaWaitingRecords implements WaitingStore {
     // After a crash, the copy may exist.
     if (this.#index.get(id) !== undefined) return true
     // If its wait is over and later records wait, it was delivered before, and comes again before these.
-    const later = ids.find((other) => isLater(other, id))
+    const later = held.deliveryCount === 1 ? undefined : ids.find((other) => isLater(other, id))
     const place = later === undefined ? undefined : this.#index.get(later)?.place
     const wait = { handlerName, attempts: 0, firstFailedAt: new Date(), delayMs: 0 }
     await this.#store(held, wait, id, place === undefined ? undefined : place - 0.5)
@@ -113,10 +117,10 @@ export class KafkaWaitingRecords implements WaitingStore {
   async release(): Promise<number | undefined> {
     if (!this.#parts.isOwner()) {
       // The tombstones of a compacted topic exist for a day.
-      if (!this.#index.isEmpty) await this.#log.readNew()
+      if (!this.#index.isEmpty) await this.#read()
       return undefined
     }
-    await this.#log.readNew()
+    await this.#read()
     this.#index.undoReleases(this.#replaysId)
     const due = this.#index.due(Date.now())
     for (let start = 0; start < due.length && this.#parts.isOwner(); start += PAGE) {
@@ -132,11 +136,20 @@ export class KafkaWaitingRecords implements WaitingStore {
 
   /** The ids of the waits of a line. */
   async #line({ partition }: HeldRecord, line: string): Promise<readonly string[]> {
-    const isCertain = this.#known.has(partition) && !partition.isReplays
-    if (isCertain && this.#index.line(line).length === 0) return []
-    await this.#log.readNew()
+    const ids = this.#index.line(line)
+    const isOwn = this.#known.has(partition) && !partition.isReplays
+    // Others may have ended the line by now. A record that joins it nevertheless is the first of a new one.
+    const isEnough = isOwn && (ids.length === 0 || performance.now() - this.#readAt < FRESH_MS)
+    if (isEnough) return ids
+    await this.#read()
     this.#known.add(partition)
     return this.#index.line(line)
+  }
+
+  async #read(): Promise<void> {
+    const startedAt = performance.now()
+    await this.#log.readNew()
+    this.#readAt = startedAt
   }
 
   /** @param inLine - the id of a wait that has a place in a line. @param place - decides that place, if it is known. */
@@ -206,7 +219,10 @@ function idOf({ partition, offset, replayTarget }: HeldRecord, handlerName: stri
 
 /** True if both waits are those of records from one partition, and the first record is the later one. */
 function isLater(id: string, than: string): boolean {
-  const [[topicId, index, offset], [otherId, otherIndex, otherOffset]] = [id.split(' ', 3), than.split(' ', 3)]
+  const [[topicId, index, offset], [otherId, otherIndex, otherOffset]] = [
+    id.split(' ', 3),
+    than.split(' ', 3),
+  ]
   return topicId === otherId && index === otherIndex && Number(offset) > Number(otherOffset)
 }
 
