@@ -4,7 +4,6 @@ import { Dispatcher } from '../handling/dispatcher.ts'
 import { FailurePolicies } from '../handling/failure-policy.ts'
 import { HandlerRegistry } from '../handling/handler-registry.ts'
 import { HandlingMiddlewares } from '../handling/handling-middleware.ts'
-import type { LongWaitOptions } from '../handling/long-waits.ts'
 import { refuseInHandlerOf, stopFromAnywhere } from '../handling/running-handlers.ts'
 import type { Sleep } from '../kit/time.ts'
 import type { Logger } from '../observability/logger.ts'
@@ -13,13 +12,13 @@ import { resolveLogger } from '../observability/resolve-logger.ts'
 import { noTracer, OpenTelemetryTracer } from '../observability/tracer.ts'
 import type { BusNoticeListener } from '../transport/notices.ts'
 import type { Intake, Transport, TransportHost } from '../transport/transport.ts'
-import { BROADCAST_KEEPS_NOTHING } from './broadcast.ts'
 import { brokerHealthFacts } from './broker-health.ts'
 import type { ResolvedBrokerOptions } from './broker-options.ts'
 import { BrokerShutdown } from './broker-shutdown.ts'
 import { ConsumerLifecycle } from './consuming/consumer-lifecycle.ts'
 import { GroupTypes } from './consuming/group-types.ts'
 import { ConsumerPipeline } from './consuming/pipeline.ts'
+import { waitingProblem } from './consuming/waiting-problem.ts'
 import { WaitingReleases } from './consuming/waiting-releases.ts'
 import { DeadLetterQueue } from './dead-letters/dead-letter-queue.ts'
 import { BusClosedError } from './errors.ts'
@@ -70,8 +69,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
       needsNames: true,
       maxHeld: () => Math.min(maxInFlight, transport.maxHeld ?? Number.POSITIVE_INFINITY),
       groupTurns: () => groupTurns({ transport, broadcast, counters: this.#counters, logger }),
-      longWaitProblem: ({ order }) =>
-        broadcast ? BROADCAST_KEEPS_NOTHING : longWaitProblem(transport, order),
+      policyProblem: (policy) => waitingProblem(policy, { transport, broadcast, enableDlq }),
     })
     const background = new BackgroundPublishes(options.maxBackgroundPublishes, logger)
     const middleware = new HandlingMiddlewares()
@@ -317,16 +315,6 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
   protected withIntake<R>(work: (intake: Intake) => Promise<R>): Promise<R> {
     return this.#consumer.withIntake(work, this.#shutdownTimeoutMs)
   }
-}
-
-function longWaitProblem(
-  { waiting, system }: Transport,
-  order: LongWaitOptions['order'],
-): string | undefined {
-  if (waiting === undefined) return `longWaits: the transport ${system} cannot keep events during long waits`
-  const { orderProblem } = waiting
-  if (order !== 'keep' || orderProblem === undefined) return undefined
-  return `longWaits: order must be 'giveUp', because ${orderProblem}`
 }
 
 /** After a restart, it is unknown whether a handler without a name has succeeded, so it handles the event again. */

@@ -10,6 +10,7 @@ import { HandlerRegistry } from '../handling/handler-registry.ts'
 import type { RunInfo } from '../handling/handler-run.ts'
 import { HandlingMiddlewares } from '../handling/handling-middleware.ts'
 import { refuseInHandlerOf } from '../handling/running-handlers.ts'
+import { keepsOrder, parks } from '../handling/waiting-policy.ts'
 import { IdleCounter } from '../kit/idle-counter.ts'
 import { busObservabilityRules } from '../kit/observability-options.ts'
 import {
@@ -96,6 +97,10 @@ export const inMemoryRules: Readonly<Record<keyof typeof inMemoryDefaults, Optio
 
 const NONE_FAILED: ReadonlyMap<number, Error> = new Map()
 
+const NO_PARKING =
+  'onDeadLetter: in memory there is no dead letter behind which events could wait. Retry without a limit (maxRetries: Infinity), ' +
+  'or use the bus of a broker'
+
 /** Without `longWaits`, the publish waits, and with it the events that its caller publishes afterwards. */
 const NO_ORDERED_WAITS =
   "longWaits: order must be 'giveUp', because overlapping publishes in memory have no order that could be kept"
@@ -150,7 +155,10 @@ export class InMemoryEventBus extends EventBus {
     super({
       middleware,
       handlers: new HandlerRegistry(resolved.registry, {
-        longWaitProblem: ({ order }) => (order === 'keep' ? NO_ORDERED_WAITS : undefined),
+        policyProblem: (policy) => {
+          if (parks({ policy })) return NO_PARKING
+          return keepsOrder({ policy }) ? NO_ORDERED_WAITS : undefined
+        },
       }),
       background: new BackgroundPublishes(resolved.maxBackgroundPublishes, logger),
       propagateCausation: resolved.propagateCausation,
@@ -168,7 +176,7 @@ export class InMemoryEventBus extends EventBus {
         reconnections: () => 0,
         pausedHandlers: () => 0,
         lag: () => Promise.resolve(undefined),
-        waiting: () => Promise.resolve(this.#waiting),
+        waiting: () => Promise.resolve(this.#retries.waiting),
       },
     })
     this.handlers.onPause((handlerName, { isPaused, error }) => {
@@ -279,11 +287,6 @@ export class InMemoryEventBus extends EventBus {
     }
   }
 
-  /** Number of attempts that are due after a long wait; undefined if no handler has long waits. */
-  get #waiting(): number | undefined {
-    return this.handlers.hasLongWaits ? this.#retries.waiting : undefined
-  }
-
   protected override healthFacts(): Promise<HealthFacts> {
     const [oldest] = this.#starts
     return Promise.resolve({
@@ -297,7 +300,7 @@ export class InMemoryEventBus extends EventBus {
       oldestUnsettledMs: oldest === undefined ? 0 : Math.max(0, performance.now() - oldest.at),
       lag: undefined,
       deadLetters: undefined,
-      waiting: this.#waiting === undefined ? undefined : { value: this.#waiting },
+      waiting: { value: this.#retries.waiting },
     })
   }
 

@@ -7,6 +7,7 @@ import {
   functionOption,
   nonNegativeInteger,
   type OptionRule,
+  oneOf,
   optional,
   positiveInteger,
   positiveNumber,
@@ -52,6 +53,12 @@ export interface HandlerPolicy {
    */
   readonly longWaits?: LongWaitOptions
   /**
+   * What follows for later events of an aggregate when an event becomes a dead letter for this handler. `'continue'`: the
+   * handler gets them. `'park'`: they wait on the broker behind the dead letter, for this handler only, until it is replayed
+   * or purged. Needs a `name`. Default `'continue'`.
+   */
+  readonly onDeadLetter?: 'continue' | 'park'
+  /**
    * Returns false for an error that no retry can fix. The event is then given up after this attempt, with the reason
    * `rejected`, as for a `NonRetryableError`. If it throws, the error is retried.
    */
@@ -75,6 +82,7 @@ export const policyDefaults = {
   groupRatePerSecond: undefined as number | undefined,
   outageGuard: undefined as boolean | OutageGuardOptions | undefined,
   longWaits: undefined as LongWaitOptions | undefined,
+  onDeadLetter: undefined as 'continue' | 'park' | undefined,
   retryIf: undefined as HandlerPolicy['retryIf'] | undefined,
   discardIf: undefined as HandlerPolicy['discardIf'] | undefined,
 }
@@ -103,6 +111,7 @@ export const policyRules: Readonly<Record<keyof typeof policyDefaults, OptionRul
     rule: 'an object with order',
     isValid: (value) => typeof value === 'object' && value !== null,
   }),
+  onDeadLetter: optional(oneOf('continue', 'park')),
   retryIf: optional(functionOption),
   discardIf: optional(functionOption),
 }
@@ -113,7 +122,13 @@ export function readPolicy(subject: string, given: HandlerPolicy): GivenPolicy |
   const policy = resolveOptions<GivenPolicy>(subject, given, policyDefaults, policyRules)
   checkSchedule(subject, policy)
   if (policy.longWaits === undefined) return policy
-  return Object.freeze({ ...policy, longWaits: longWaitOptions(subject, policy.longWaits) })
+  const longWaits = longWaitOptions(subject, policy.longWaits)
+  if (policy.onDeadLetter === 'park' && longWaits.order === 'giveUp') {
+    const problem =
+      "onDeadLetter 'park' keeps the order that longWaits with order 'giveUp' gives up: set order to 'keep', or omit longWaits"
+    throw new ConfigError(subject, [problem])
+  }
+  return Object.freeze({ ...policy, longWaits })
 }
 
 /** A schedule and a number of retries contradict each other. @throws ConfigError */

@@ -15,7 +15,8 @@ import {
   readHandler,
   type SubscribeOptions,
 } from './handler-entry.ts'
-import type { LongWaitOptions } from './long-waits.ts'
+import type { GivenPolicy } from './handler-policy.ts'
+import { mayWait, waitsInOrder } from './waiting-policy.ts'
 
 /** The subscription of a handler to a bus. End it with `unsubscribe` or declare it with `using`. */
 export interface Subscription extends Disposable {
@@ -32,8 +33,8 @@ export interface HandlerRegistryOptions {
   readonly maxHeld?: () => number
   /** Default: there is no group. */
   readonly groupTurns?: GroupTurns
-  /** Returns why a handler cannot have such long waits; undefined if it can. */
-  readonly longWaitProblem?: (longWaits: LongWaitOptions) => string | undefined
+  /** Returns why a handler cannot have such a policy; undefined if it can. */
+  readonly policyProblem?: (policy: GivenPolicy) => string | undefined
 }
 
 /** Finds the handlers of an event. Lists are replaced, never changed in place, so a running dispatch keeps its list. */
@@ -47,10 +48,10 @@ export class HandlerRegistry {
   readonly #needsNames: boolean
   readonly #maxHeld: () => number
   readonly #groupTurns: GroupTurns
-  readonly #longWaitProblem: (longWaits: LongWaitOptions) => string | undefined
+  readonly #policyProblem: (policy: GivenPolicy) => string | undefined
   readonly #changeListeners = new Set<() => void>()
   #hasLimits = false
-  #hasLongWaits = false
+  #hasWaits = false
   #hasOrderedWaits = false
   #pauseListener: PauseListener | undefined
   readonly #onPause: PauseListener = (handlerName, change) => this.#pauseListener?.(handlerName, change)
@@ -63,14 +64,14 @@ export class HandlerRegistry {
     registry: EventRegistry,
     {
       needsNames = false,
-      longWaitProblem = () => undefined,
+      policyProblem = () => undefined,
       groupTurns = NO_GROUP,
       maxHeld = () => Number.POSITIVE_INFINITY,
     }: HandlerRegistryOptions = {},
   ) {
     this.#registry = registry
     this.#needsNames = needsNames
-    this.#longWaitProblem = longWaitProblem
+    this.#policyProblem = policyProblem
     this.#maxHeld = maxHeld
     this.#groupTurns = groupTurns
   }
@@ -186,12 +187,12 @@ export class HandlerRegistry {
     return this.#hasLimits
   }
 
-  /** True if a handler has long waits. */
-  get hasLongWaits(): boolean {
-    return this.#hasLongWaits
+  /** True if events may wait on the broker for a handler. */
+  get hasWaits(): boolean {
+    return this.#hasWaits
   }
 
-  /** True if a handler keeps the order of an aggregate during long waits. */
+  /** True if an event may have to wait behind others of its aggregate for a handler. */
   get hasOrderedWaits(): boolean {
     return this.#hasOrderedWaits
   }
@@ -224,8 +225,7 @@ export class HandlerRegistry {
       maxHeld: this.#maxHeld(),
       groupTurns: this.#groupTurns,
     })
-    const longWaits = read.policy?.longWaits
-    const problem = longWaits && this.#longWaitProblem(longWaits)
+    const problem = read.policy && this.#policyProblem(read.policy)
     if (problem !== undefined) throw new ConfigError(`subscribe ${read.displayName}`, [problem])
     return read
   }
@@ -279,15 +279,10 @@ export class HandlerRegistry {
     this.#effective.clear()
     const all = [...this.#wildcards, ...[...this.#byType.values()].flat()]
     this.#hasLimits = all.some(({ limit }) => limit !== undefined)
-    this.#hasLongWaits = all.some(({ policy }) => policy?.longWaits !== undefined)
-    this.#hasOrderedWaits = all.some(keepsOrder)
+    this.#hasWaits = all.some(mayWait)
+    this.#hasOrderedWaits = all.some(waitsInOrder)
     for (const listener of this.#changeListeners) listener()
   }
-}
-
-/** True if later events of an aggregate wait behind one that the handler has postponed. */
-export function keepsOrder({ policy }: Pick<HandlerEntry, 'policy'>): boolean {
-  return policy?.longWaits?.order === 'keep'
 }
 
 function subscriptionOf(unsubscribe: () => boolean): Subscription {

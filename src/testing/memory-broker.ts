@@ -4,23 +4,26 @@ import {
   type DeadLetterReason,
   type OutgoingMessage,
   type ReplayRequest,
-  type ReplayTarget,
   replayDestination,
   type StoredDeadLetter,
   type Wait,
 } from '../transport/index.ts'
 import type { PendingMessage, StoredMessage } from './memory-message.ts'
 import { MemoryRates } from './memory-rates.ts'
+import { aggregatesOf, type SharingGroup } from './memory-shares.ts'
 import { MemoryWaits } from './memory-waits.ts'
 
-interface Group {
+interface Group extends SharingGroup {
   position: number
   /** The event types that its members have announced. */
   readonly types: Set<string>
-  readonly pending: Map<string, PendingMessage>
-  /** The consumers that share the aggregates; see {@link MemoryBroker.take}. */
-  readonly sharing: Set<string>
   readonly waits: MemoryWaits
+}
+
+interface ParkedDeadLetter extends StoredDeadLetter {
+  readonly original: StoredMessage
+  /** Its places among the messages that keep their order, by the names of the handlers. */
+  readonly places: ReadonlyMap<string, string>
 }
 
 /** The state of a message that no consumer has seen. */
@@ -38,7 +41,7 @@ export interface RawMessage extends EncodedMessage {
 export class MemoryBroker {
   readonly #log: StoredMessage[] = []
   readonly #groups = new Map<string, Group>()
-  readonly #deadLetters = new Map<string, StoredDeadLetter & { readonly original: StoredMessage }>()
+  readonly #deadLetters = new Map<string, ParkedDeadLetter>()
   readonly #listeners = new Set<() => void>()
   /** @internal */
   readonly rates = new MemoryRates()
@@ -186,8 +189,8 @@ export class MemoryBroker {
 
   /** @internal */
   deadLetter(groupName: string, id: string, reason: DeadLetterReason): void {
-    const message = this.#groups.get(groupName)?.pending.get(id)
-    if (message === undefined) return
+    const { group, message } = this.#pending(groupName, id)
+    if (group === undefined || message === undefined) return
     const original: StoredMessage = { id, key: message.key, headers: message.headers, body: message.body }
     const letterId = this.#id()
     this.#deadLetters.set(letterId, {
@@ -196,6 +199,7 @@ export class MemoryBroker {
       reason,
       source: `log ${id}`,
       original,
+      places: group.waits.park(message, reason.parkedFor ?? []),
     })
     this.settle(groupName, id)
   }
@@ -214,11 +218,11 @@ export class MemoryBroker {
     return message && group?.waits.waitBehind(message, handlerName)
   }
 
-  /** @internal Lets the message behind this one follow. */
-  passOn(groupName: string, id: string, target: ReplayTarget): boolean {
+  /** @internal Gives up places of this message, and lets those behind it follow. */
+  passOn(groupName: string, id: string, places: ReadonlyMap<string, string>): boolean {
     const { group, message } = this.#pending(groupName, id)
     if (group === undefined || message === undefined) return false
-    group.waits.passOn(message, target)
+    group.waits.passOn(message, places)
     return true
   }
 
@@ -252,7 +256,14 @@ export class MemoryBroker {
 
   /** @internal */
   removeDeadLetter(id: string): boolean {
+    const letter = this.#deadLetters.get(id)
+    if (letter !== undefined) this.#passOn(letter)
     return this.#deadLetters.delete(id)
+  }
+
+  /** Lets the messages behind a dead letter follow. */
+  #passOn({ reason, original, places }: ParkedDeadLetter): void {
+    this.#groups.get(reason.consumerGroup ?? '')?.waits.passOn(original, places)
   }
 
   /** @internal Moves a dead letter to the pending messages of a group. */
@@ -266,13 +277,15 @@ export class MemoryBroker {
     } = replayDestination(letter.reason, request)
     this.ensureGroup(groupName)
     const replayId = this.#id()
+    const staysInGroup = groupName === letter.reason.consumerGroup
+    if (!staysInGroup) this.#passOn(letter)
+    const places = staysInGroup && letter.places.size > 0 ? { places: letter.places } : {}
+    const isForAll = handlerNames.length === 0 && places.places === undefined
     this.#groups.get(groupName)?.pending.set(replayId, {
       ...letter.original,
+      ...FRESH,
       id: replayId,
-      attemptsStarted: 0,
-      settledHandlers: [],
-      replayTarget: handlerNames.length === 0 ? undefined : { handlerNames, settledHandlers },
-      consumer: undefined,
+      replayTarget: isForAll ? undefined : { handlerNames, settledHandlers, ...places },
     })
     this.#deadLetters.delete(id)
     this.#changed()
@@ -313,31 +326,6 @@ export class MemoryBroker {
   #changed(): void {
     for (const listener of this.#listeners) listener()
   }
-}
-
-/** @returns a function that is true for messages that the consumer may take. */
-function aggregatesOf(
-  { pending, sharing }: Group,
-  consumer: string,
-): (message: Pick<PendingMessage, 'key'>) => boolean {
-  sharing.add(consumer)
-  const consumers = [...sharing]
-  const owners = new Map<string, string>()
-  for (const { key, consumer: owner } of pending.values()) {
-    if (key !== undefined && owner !== undefined) owners.set(key, owner)
-  }
-  return ({ key }) => {
-    if (key === undefined) return true
-    const isOwn = consumers[shareOf(key, consumers.length)] === consumer
-    return isOwn && (owners.get(key) ?? consumer) === consumer
-  }
-}
-
-/** The share of an aggregate, by a hash. */
-function shareOf(key: string, shares: number): number {
-  let hash = 0
-  for (const character of key) hash = (Math.imul(hash, 31) + (character.codePointAt(0) ?? 0)) | 0
-  return (hash >>> 0) % shares
 }
 
 function waitingIn(

@@ -8,7 +8,7 @@ import type {
   Intake,
   TransportHost,
 } from '../transport/index.ts'
-import { ConnectionError } from '../transport/index.ts'
+import { ConnectionError, placesOf } from '../transport/index.ts'
 import type { MemoryBroker } from './memory-broker.ts'
 import type { PendingMessage } from './memory-message.ts'
 
@@ -157,10 +157,10 @@ export class MemoryConsumption implements Consumption {
       postpone: (wait) => this.#reached((broker, group) => broker.postpone(group, id, wait)),
       waitBehind: (handlerName) =>
         this.#reached((broker, group) => broker.waitBehind(group, id, handlerName)),
-      passOn: () =>
-        this.#reached(
-          (broker, group) => replayTarget === undefined || broker.passOn(group, id, replayTarget),
-        ),
+      passOn: (except = []) => {
+        const places = [...placesOf(replayTarget)].filter(([name]) => !except.includes(name))
+        return this.#reached((broker, group) => broker.passOn(group, id, new Map(places)))
+      },
     }
   }
 

@@ -56,10 +56,10 @@ export class MemoryTransport implements Transport {
     this.#publishTimeoutMs = publishTimeoutMs
     this.#keepsOrder = keepsOrder
     this.#broadcasts = broadcast
-    this.deadLetters = deadLettersOf(broker)
     this.groupTypes = groupTypesOf(broker, group)
     this.waiting = waitingOf(broker, group)
     this.rates = ratesOf(broker, group)
+    this.deadLetters = deadLettersOf(broker, this.waiting)
   }
 
   connect(): Promise<void> {
@@ -145,6 +145,7 @@ export class MemoryTransport implements Transport {
 
 function waitingOf(broker: MemoryBroker, group: string): WaitingStore {
   return {
+    parkProblem: undefined,
     prepare: () => Promise.resolve(),
     release: () => (broker.isDown ? unreachable() : Promise.resolve(broker.release(group))),
     count: () => Promise.resolve(broker.waitingCount(group)),
@@ -175,7 +176,7 @@ function groupTypesOf(broker: MemoryBroker, group: string): GroupTypeStore {
   }
 }
 
-function deadLettersOf(broker: MemoryBroker): DeadLetterStore {
+function deadLettersOf(broker: MemoryBroker, waiting: WaitingStore): DeadLetterStore {
   const find = (id: string) => broker.deadLetters().find((letter) => letter.id === id)
   return {
     list: (limit, cursor) => {
@@ -190,7 +191,15 @@ function deadLettersOf(broker: MemoryBroker): DeadLetterStore {
       const isCounted = ({ reason }: StoredDeadLetter) => (reason.consumerGroup ?? group) === group
       return Promise.resolve(broker.deadLetters().filter((it) => group === undefined || isCounted(it)).length)
     },
-    replay: (id, request) => Promise.resolve(broker.replay(id, request)),
-    remove: (ids) => Promise.resolve(ids.filter((id) => broker.removeDeadLetter(id)).length),
+    replay: (id, request) => {
+      const isReplayed = broker.replay(id, request)
+      waiting.onReady?.()
+      return Promise.resolve(isReplayed)
+    },
+    remove: (ids) => {
+      const removed = ids.filter((id) => broker.removeDeadLetter(id))
+      waiting.onReady?.()
+      return Promise.resolve(removed.length)
+    },
   }
 }

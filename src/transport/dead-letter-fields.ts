@@ -21,6 +21,7 @@ export function writeReason(reason: DeadLetterReason): Record<string, string> {
     dlq_handlers: JSON.stringify(reason.handlerNames),
     dlq_settled_handlers: JSON.stringify(reason.settledHandlers),
     dlq_attempts: String(reason.attempts),
+    ...(isAny(reason.parkedFor) && { dlq_parked_for: JSON.stringify(reason.parkedFor) }),
     dlq_first_failed_at: pythonTime(reason.firstFailedAt),
   }
 }
@@ -36,6 +37,7 @@ export function readReason(fields: Readonly<Record<string, string | undefined>>)
     handlerNames: fields['dlq_handlers'] === undefined ? undefined : parseNames(fields['dlq_handlers']),
     settledHandlers:
       fields['dlq_settled_handlers'] === undefined ? undefined : parseNames(fields['dlq_settled_handlers']),
+    parkedFor: fields['dlq_parked_for'] === undefined ? undefined : parseNames(fields['dlq_parked_for']),
     consumerGroup: fields['dlq_consumer_group'],
     attempts: wholeNumber(fields['dlq_attempts']) ?? (retries === undefined ? undefined : retries + 1),
     firstFailedAt: timeOf(fields['dlq_first_failed_at']),
@@ -54,6 +56,10 @@ const KINDS: readonly string[] = [
 function kindOf(text: string | undefined): DeadLetterReason['kind'] | undefined {
   // The list above holds exactly the kinds.
   return text !== undefined && KINDS.includes(text) ? (text as DeadLetterReason['kind']) : undefined
+}
+
+function isAny(names: readonly string[] | undefined): boolean {
+  return names !== undefined && names.length > 0
 }
 
 function wholeNumber(text: string | undefined): number | undefined {

@@ -5,6 +5,7 @@ export type { RateStore } from './rates.ts'
 export { type ReplayDestination, replayDestination } from './replay-destination.ts'
 export {
   type EarlierAttempts,
+  placesOf,
   REPLAY_HANDLERS,
   type ReplayTarget,
   replayHeader,

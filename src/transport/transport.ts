@@ -93,16 +93,20 @@ export interface Delivery {
   postpone?(wait: Wait): Promise<boolean>
   /**
    * Stores a copy of the message for the handler behind the messages of its key that keep their order while they wait for
-   * that handler, if there are any. Only a transport whose store keeps the order has this method.
+   * that handler, if there are any. A message with a place in that order waits at its place. Only a transport whose store
+   * keeps the order has this method.
    * @returns true when the copy is stored; false if no such message waits; undefined, with nothing stored, if another
    * consumer has taken over the message.
    */
   waitBehind?(handlerName: string): Promise<boolean | undefined>
   /**
-   * Lets the message behind this one follow, if this one has a place in the order (`replayTarget.earlier.place`). Called
-   * before the message is settled, unless it is postponed again. @returns false as `begin` does.
+   * Gives up the places of this message in the orders of its key (`placesOf(replayTarget)`). Where it was the first, the next
+   * one follows; if that is a dead letter, it stays one. Called before the message is settled.
+   * @param except - names of the handlers for which the message keeps its place: it waits again, or stays the first as a
+   * dead letter.
+   * @returns false as `begin` does.
    */
-  passOn?(): Promise<boolean>
+  passOn?(except?: readonly string[]): Promise<boolean>
 }
 
 /** Why a message was dead-lettered, by which group, and after how many attempts. */
@@ -122,6 +126,12 @@ export interface DeadLetterReason {
   readonly handlerNames: readonly string[]
   /** Names of the handlers that have succeeded. */
   readonly settledHandlers: readonly string[]
+  /**
+   * Names of the handlers for which later messages with the same key wait behind this one, until the dead letter is
+   * replayed or removed. The store of waiting messages holds a place for each, from the same step on in which the dead
+   * letter is stored. Set only if `WaitingStore.parkProblem` is undefined.
+   */
+  readonly parkedFor?: readonly string[] | undefined
   readonly consumerGroup: string
   /** Number of attempts made; 0 if no handler was called. */
   readonly attempts: number
@@ -201,11 +211,12 @@ export interface DeadLetterStore {
   count(group?: string): Promise<number>
   /**
    * Gives the message to the group and the handlers of `replayDestination`, then removes the dead letter. A crash in
-   * between can duplicate the message.
+   * between can duplicate the message. If later messages wait behind it, it keeps its places (`ReplayTarget.places`), unless
+   * it goes to another group.
    * @returns false if there is no such dead letter.
    */
   replay(id: string, request: ReplayRequest): Promise<boolean>
-  /** @returns the number of dead letters that existed. */
+  /** Lets the messages that wait behind these dead letters follow. @returns the number of dead letters that existed. */
   remove(ids: readonly string[]): Promise<number>
 }
 

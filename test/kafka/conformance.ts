@@ -111,7 +111,10 @@ export async function describeKafka(
       crash: (bus) => proxies.get(bus)?.freeze(),
       idleLimitMs: SESSION_MS,
     },
-    lacks: { groupRate: 'the members of a group share no clock and no counter' },
+    lacks: {
+      groupRate: 'the members of a group share no clock and no counter',
+      parking: 'its dead letters hold no place for later events',
+    },
     waitMs: paced(10_000),
   })
 }

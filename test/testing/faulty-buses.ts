@@ -75,7 +75,7 @@ export function pretendingDelivery(whole: Delivery, parts: Partial<Delivery>): D
     ack: () => whole.ack(),
     deadLetter: (reason) => whole.deadLetter(reason),
     waitBehind: async (handlerName) => whole.waitBehind?.(handlerName),
-    passOn: async () => (await whole.passOn?.()) ?? true,
+    passOn: async (except) => (await whole.passOn?.(except)) ?? true,
     postpone: async (wait) => (await whole.postpone?.(wait)) ?? false,
     ...parts,
   }

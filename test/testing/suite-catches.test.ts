@@ -61,6 +61,16 @@ async function failing(
   return outcomes.flat()
 }
 
+/** Changes each delivery. */
+function altering(change: (whole: Delivery) => Partial<Delivery>): Sabotage {
+  return (whole) => ({
+    consume: (intake) =>
+      whole.consume(
+        delivering(intake, (delivery) => intake.deliver(pretendingDelivery(delivery, change(delivery)))),
+      ),
+  })
+}
+
 /** Stores waiting messages in another way than a transport should. */
 function postponing(
   postpone: (whole: Delivery, wait: Wait) => Promise<boolean | undefined> | undefined,
@@ -266,6 +276,64 @@ const FAULTS: readonly Fault[] = [
     caughtBy: [
       'keeps the order of an aggregate behind a long wait, for the handler that waits',
       'keeps the order behind a long wait in the next process, and continues after a dead letter',
+    ],
+  },
+  {
+    what: 'lets later events overtake a dead letter',
+    sabotage: altering(() => ({ waitBehind: () => Promise.resolve(false) })),
+    caughtBy: [
+      'keeps the later events of an aggregate behind a dead letter, for the handler that parks',
+      'keeps them for the next process, behind each failed replay, and releases them when the dead letter is purged',
+      'keeps the order between several dead letters of an aggregate, whichever is replayed first',
+      'parks an aggregate for each of several handlers',
+    ],
+  },
+  {
+    what: 'gives a dead letter no place for later events',
+    sabotage: altering((whole) => ({
+      deadLetter: ({ parkedFor: _, ...reason }) => whole.deadLetter(reason),
+    })),
+    caughtBy: [
+      'keeps the later events of an aggregate behind a dead letter, for the handler that parks',
+      'keeps them for the next process, behind each failed replay, and releases them when the dead letter is purged',
+      'keeps the order between several dead letters of an aggregate, whichever is replayed first',
+      'parks an aggregate for each of several handlers',
+    ],
+  },
+  {
+    what: 'forgets the places of a replayed dead letter',
+    sabotage: altering(({ replayTarget }) => {
+      const { places: _, ...target } = replayTarget ?? { handlerNames: [], settledHandlers: [] }
+      return { replayTarget: replayTarget && target }
+    }),
+    caughtBy: [
+      'keeps the later events of an aggregate behind a dead letter, for the handler that parks',
+      'keeps the order between several dead letters of an aggregate, whichever is replayed first',
+      'parks an aggregate for each of several handlers',
+    ],
+  },
+  {
+    what: 'releases what waits behind a dead letter for handlers that failed again',
+    sabotage: altering((whole) => ({ passOn: async () => (await whole.passOn?.()) ?? true })),
+    caughtBy: ['parks an aggregate for each of several handlers'],
+  },
+  {
+    what: 'never releases what waits behind a purged dead letter',
+    sabotage: ({ deadLetters }) => {
+      const purged = new Set<string>()
+      const remaining = async (limit: number, cursor: string | undefined) => {
+        const page = await deadLetters.list(limit, cursor)
+        return { ...page, letters: page.letters.filter(({ id }) => !purged.has(id)) }
+      }
+      const remove = (ids: readonly string[]) => {
+        for (const id of ids) purged.add(id)
+        return Promise.resolve(ids.length)
+      }
+      return { deadLetters: { ...deadLetters, list: remaining, remove } }
+    },
+    caughtBy: [
+      'keeps them for the next process, behind each failed replay, and releases them when the dead letter is purged',
+      'keeps the order between several dead letters of an aggregate, whichever is replayed first',
     ],
   },
   {

@@ -4,12 +4,12 @@ import { toError } from '../../errors.ts'
 import type { DomainEvent } from '../../events/index.ts'
 import type { Dispatcher, HandlerFailure } from '../../handling/dispatcher.ts'
 import type { FailurePolicies } from '../../handling/failure-policy.ts'
-import type { HandlerEntry } from '../../handling/handler-entry.ts'
+import { type HandlerEntry, namesOf } from '../../handling/handler-entry.ts'
 import { type HandlerLimit, limitsOf } from '../../handling/handler-limit.ts'
 import type { HandlerRegistry } from '../../handling/handler-registry.ts'
-import { keepsOrder } from '../../handling/handler-registry.ts'
 import { HandlerRetries, isProbe } from '../../handling/handler-retries.ts'
 import type { RunInfo } from '../../handling/handler-run.ts'
+import { waitsInOrder } from '../../handling/waiting-policy.ts'
 import type { Logger } from '../../observability/logger.ts'
 import { type EventSpan, type EventTracer, NO_SPAN, type SpanKindOf } from '../../observability/tracer.ts'
 import type { DeadLetterReason, Delivery } from '../../transport/transport.ts'
@@ -22,8 +22,9 @@ import { deliveryLimit, givenUp, handlerGone, poison } from './dead-letter-reaso
 import { DeliveryRetries, type FailedHandling } from './delivery-retries.ts'
 import type { HandlingSlots } from './handling-slots.ts'
 import type { HeldDeliveries } from './held-deliveries.ts'
+import { hasPlace, isFirstInLine, placeNames } from './order-places.ts'
 import { firstAttemptOf, type PendingHandlers, pendingHandlers } from './pending-handlers.ts'
-import { placeOf, type Settling } from './settling.ts'
+import type { Settling } from './settling.ts'
 import { hasWaited, type UnhandledMessages } from './unhandled-messages.ts'
 
 /** Maximum length of the key of a lane, in characters. */
@@ -141,7 +142,9 @@ export class DeliveryHandler {
       onAttempted?.()
       if (!(await this.#parts.unhandled.isUnreadable(newer))) return
     }
-    await this.#reject(delivery, undefined, poison(this.#parts, error))
+    const subscribed = this.#parts.handlers.handlersFor(delivery.message.headers['event_type'] ?? '')
+    const pending = pendingHandlers(subscribed, delivery)
+    await this.#reject(delivery, undefined, poison({ by: this.#parts, delivery, pending }, error))
   }
 
   #decode(delivery: Delivery): DomainEvent | Error {
@@ -182,8 +185,8 @@ export class DeliveryHandler {
   /** The path of nearly every event, without an await unless a handler is asynchronous. */
   readonly #firstAttempt = (handling: Handling, span: EventSpan): Promise<void> | undefined => {
     handling.span = span
-    const mayWait = this.#parts.handlers.hasOrderedWaits && placeOf(handling.delivery) === undefined
-    return mayWait && handling.pending.handlers.some(keepsOrder)
+    const mayWait = this.#parts.handlers.hasOrderedWaits && !isFirstInLine(handling.delivery)
+    return mayWait && handling.pending.handlers.some(waitsInOrder)
       ? this.#behindOthers(handling)
       : this.#attempt(handling)
   }
@@ -193,8 +196,8 @@ export class DeliveryHandler {
     const { settling } = this.#parts
     const { delivery, pending } = handling
     const moved: HandlerEntry[] = []
-    for (const handler of pending.handlers.filter(keepsOrder)) {
-      const isBehind = await settling.waitBehind(delivery, handler.id ?? handler.name)
+    for (const handler of pending.handlers.filter(waitsInOrder)) {
+      const isBehind = await this.#waitBehind(delivery, handler)
       if (isBehind === undefined) return
       if (isBehind) moved.push(handler)
     }
@@ -203,9 +206,18 @@ export class DeliveryHandler {
       return
     }
     const handlers = pending.handlers.filter((handler) => !moved.includes(handler))
-    const names = moved.flatMap(({ id }) => id ?? [])
-    if (handlers.length === 0 && pending.missing.length === 0) settling.moved(handling)
+    const names = placeNames(moved)
+    if (handlers.length === 0 && pending.missing.length === 0) await settling.moved(handling, names)
     else await this.#attempt({ ...handling, pending: { ...pending, handlers, moved: names } })
+  }
+
+  /** Others may wait under a name that the handler had in an earlier release. */
+  async #waitBehind(delivery: Delivery, handler: HandlerEntry): Promise<boolean | undefined> {
+    for (const name of namesOf(handler)) {
+      const isBehind = await this.#parts.settling.waitBehind(delivery, name)
+      if (isBehind !== false) return isBehind
+    }
+    return false
   }
 
   #attempt(handling: Handling): Promise<void> | undefined {
@@ -286,22 +298,23 @@ export class DeliveryHandler {
     if (exhausted === undefined) return
     if (exhausted.length > 0) {
       const failed = { by: this.#parts, delivery, pending }
-      await settling.giveUp(handling, givenUp(failed, exhausted, firstFailedAt))
-    } else if (steps.hasPostponed && pending.missing.length === 0) settling.moved(handling)
-    else await this.#succeed(handling)
+      await settling.giveUp(handling, givenUp(failed, exhausted, firstFailedAt), waitingFor(pending, steps))
+    } else if (steps.postponed.length > 0 && pending.missing.length === 0) {
+      await settling.moved(handling, waitingFor(pending, steps))
+    } else await this.#succeed(handling, steps)
   }
 
   /**
    * Called when all subscribed handlers have succeeded. A delivery that is also for other handlers is dead-lettered for
    * those.
    */
-  #succeed(handling: Handling): Promise<void> | undefined {
+  #succeed(handling: Handling, steps?: DeliveryRetries): Promise<void> | undefined {
     const { delivery, event, startedAt, pending } = handling
     const { settling } = this.#parts
     if (pending.missing.length > 0) {
-      return settling.giveUp(handling, handlerGone({ by: this.#parts, pending }))
+      return settling.giveUp(handling, handlerGone({ by: this.#parts, pending }), waitingFor(pending, steps))
     }
-    if (placeOf(delivery) !== undefined) return settling.succeedInOrder(delivery, event, startedAt)
+    if (hasPlace(delivery)) return settling.succeedInOrder(handling, waitingFor(pending, steps))
     settling.succeed(delivery, event, startedAt)
     return undefined
   }
@@ -315,6 +328,11 @@ export class DeliveryHandler {
       busSignal: this.#parts.abandoned,
     }
   }
+}
+
+/** Names of the handlers for which the event waits, before its turn or for a later attempt. */
+function waitingFor({ moved = [] }: PendingHandlers, steps?: DeliveryRetries): readonly string[] {
+  return [...moved, ...(steps?.postponed ?? [])]
 }
 
 /** What the first attempt of a redelivery records. A probe is recorded as if it had ended, so that it never counts. */

@@ -208,6 +208,7 @@ export class DeadLetterQueue {
       errorMessage: reason.errorMessage,
       errorStack: reason.errorStack,
       handlerNames: reason.handlerNames,
+      parkedFor: reason.parkedFor,
       settledHandlers: reason.settledHandlers,
       consumerGroup: reason.consumerGroup,
       attempts: reason.attempts,

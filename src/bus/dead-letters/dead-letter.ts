@@ -23,6 +23,8 @@ export interface DeadLetter {
   readonly errorStack: string | undefined
   /** Names of the handlers that had not succeeded. */
   readonly handlerNames: readonly string[] | undefined
+  /** The handlers for which later events of the aggregate wait until the dead letter is replayed or purged. */
+  readonly parkedFor: readonly string[] | undefined
   /** The handlers that had succeeded. */
   readonly settledHandlers: readonly string[] | undefined
   readonly consumerGroup: string | undefined

@@ -10,7 +10,7 @@ export type ProbeAnswer<T> = { readonly value: T } | { readonly error: Error }
 export class BrokerProbe {
   readonly #transport: Pick<Transport, 'lag' | 'deadLetters' | 'waiting'>
   readonly #group: string
-  readonly #handlers: Pick<HandlerRegistry, 'hasLongWaits'>
+  readonly #handlers: Pick<HandlerRegistry, 'hasWaits'>
   #lag: Promise<ProbeAnswer<number | undefined>> | undefined
   #deadLetters: Promise<ProbeAnswer<number>> | undefined
   #waiting: Promise<ProbeAnswer<number>> | undefined
@@ -18,7 +18,7 @@ export class BrokerProbe {
   constructor(
     transport: Pick<Transport, 'lag' | 'deadLetters' | 'waiting'>,
     group: string,
-    handlers: Pick<HandlerRegistry, 'hasLongWaits'>,
+    handlers: Pick<HandlerRegistry, 'hasWaits'>,
   ) {
     this.#transport = transport
     this.#group = group
@@ -49,16 +49,16 @@ export class BrokerProbe {
     return answer
   }
 
-  /** Number of messages that wait long for an attempt of a handler; undefined as for `lag`, and without long waits. */
+  /** Number of messages that wait long for an attempt of a handler; undefined as for `lag`, and if no handler has them. */
   async waiting(timeoutMs: number): Promise<number | undefined> {
     const answer = await this.askWaiting(timeoutMs)
     return answer !== undefined && 'value' in answer ? answer.value : undefined
   }
 
-  /** @returns undefined if no handler has long waits: the rights may not include what it needs. */
+  /** @returns undefined if no handler lets events wait: the rights may not include what it needs. */
   async askWaiting(timeoutMs: number): Promise<ProbeAnswer<number> | undefined> {
     const { waiting } = this.#transport
-    if (waiting === undefined || !this.#handlers.hasLongWaits) return undefined
+    if (waiting === undefined || !this.#handlers.hasWaits) return undefined
     const asking = this.#waiting ?? answerOf(() => waiting.count())
     this.#waiting = asking
     const answer = await within(asking, timeoutMs)

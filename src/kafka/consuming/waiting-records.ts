@@ -45,6 +45,9 @@ export interface KafkaWaitingRecordsParts extends KafkaTopicLogParts {
  * these lines itself.
  */
 export class KafkaWaitingRecords implements WaitingStore {
+  readonly parkProblem =
+    'the dead letters of a Kafka topic hold no place for later events: omit it and retry without a limit ' +
+    '(maxRetries: Infinity), which holds back the later events of the aggregate, or use the Redis bus'
   onReady: (() => void) | undefined
   readonly #parts: KafkaWaitingRecordsParts
   readonly #log: KafkaTopicLog

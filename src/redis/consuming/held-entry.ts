@@ -20,8 +20,11 @@ export interface EntryOwner {
   postpone(entry: HeldEntry, wait: Wait): Promise<boolean>
   /** @returns false if no entry waits in order; undefined if the entry belongs to another consumer by now. */
   waitBehind(entry: HeldEntry, handlerName: string): Promise<boolean | undefined>
-  /** Lets the entry behind this one follow. @returns false if the entry belongs to another consumer by now. */
-  passOn(entry: HeldEntry): Promise<boolean>
+  /**
+   * Lets the entries behind this one follow, but not for the handlers `except`.
+   * @returns false if the entry belongs to another consumer by now.
+   */
+  passOn(entry: HeldEntry, except: readonly string[]): Promise<boolean>
   /**
    * Stores the number of the attempt and the handlers that have succeeded.
    * @returns false if the entry belongs to another consumer by now.
@@ -164,12 +167,12 @@ export class HeldEntry implements Delivery {
     return undefined
   }
 
-  async passOn(): Promise<boolean> {
+  async passOn(except: readonly string[] = []): Promise<boolean> {
     if (!this.#isHeld()) {
       this.#owner.onRefused(this)
       return false
     }
-    return this.#owner.passOn(this)
+    return this.#owner.passOn(this, except)
   }
 
   async #record(attempt: number, settledHandlers: readonly string[]): Promise<boolean> {

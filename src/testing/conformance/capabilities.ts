@@ -13,6 +13,8 @@ export const CAPABILITIES = {
   orderedWaits:
     'keeps the order of an aggregate during long waits (`WaitingStore.orderProblem` is undefined)',
   groupRate: 'limits the rate of a handler across the members of a group (`Transport.rates`)',
+  parking:
+    'keeps later events of an aggregate behind a dead letter (`WaitingStore.parkProblem` is undefined)',
   deadLetters: 'keeps events that failed for good, for inspection and replay',
   wire: 'transports messages as bytes, which other producers can write, too',
   redelivery: 'redelivers events that a consumer did not settle',

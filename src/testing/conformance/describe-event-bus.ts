@@ -15,6 +15,7 @@ import { middlewareTests } from './middleware.ts'
 import { orderTests } from './order.ts'
 import { outageTests } from './outages.ts'
 import { handlerOutageTests } from './outages-of-handlers.ts'
+import { parkingTests } from './parking.ts'
 import { poisonTests } from './poison.ts'
 import { policyTests } from './policies.ts'
 import { processTests } from './processes.ts'
@@ -43,6 +44,7 @@ const SUITE: Readonly<Record<string, readonly ConformanceTest[]>> = {
   policies: policyTests,
   limits: limitTests,
   waits: waitTests,
+  parking: parkingTests,
   'outages of handlers': handlerOutageTests,
   middleware: middlewareTests,
   order: [...orderTests, ...sharedOrderTests],
