@@ -202,8 +202,8 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
     return this.#parts.waiting.addBehind(record, handlerName)
   }
 
-  passOn(record: HeldRecord): Promise<void> {
-    return this.#parts.waiting.passOn(record)
+  passOn(record: HeldRecord, except: readonly string[]): Promise<void> {
+    return this.#parts.waiting.passOn(record, except)
   }
 
   /** True while this member owns the replay topic of its group. */

@@ -12,7 +12,7 @@ export interface RecordStore {
   postpone(record: HeldRecord, wait: Wait): Promise<void>
   /** @returns as `Delivery.waitBehind`. */
   waitBehind(record: HeldRecord, handlerName: string): Promise<boolean>
-  passOn(record: HeldRecord): Promise<void>
+  passOn(record: HeldRecord, except: readonly string[]): Promise<void>
 }
 
 /** The partition of a held record, as the record sees it. */
@@ -149,9 +149,9 @@ export class HeldRecord implements Delivery {
     return undefined
   }
 
-  async passOn(): Promise<boolean> {
+  async passOn(except: readonly string[] = []): Promise<boolean> {
     if (this.isFinished || this.partition.isLost) return false
-    await this.partition.store(this, (records) => records.passOn(this))
+    await this.partition.store(this, (records) => records.passOn(this, except))
     return true
   }
 }

@@ -1,4 +1,4 @@
-import { REPLAY_HANDLERS, waitHeader } from '../../transport/replay-headers.ts'
+import { placesOf, REPLAY_HANDLERS, waitHeader } from '../../transport/replay-headers.ts'
 import type { Wait, WaitingStore } from '../../transport/waiting.ts'
 import { KafkaTopicLog, type KafkaTopicLogParts } from '../client/topic-log.ts'
 import type { KafkaTopicDirectory, TopicProfile } from '../client/topics.ts'
@@ -108,13 +108,20 @@ export class KafkaWaitingRecords implements WaitingStore {
     return true
   }
 
-  /** Ends the wait of a record that was delivered, so that the next one of its line follows. */
-  async passOn({ replayTarget }: HeldRecord): Promise<void> {
-    const place = replayTarget?.earlier?.place
-    if (place === undefined) return
+  /**
+   * Ends the wait of a record that was delivered, so that the next one of its line follows.
+   * @param except - names of the handlers for which it keeps its place.
+   */
+  async passOn({ replayTarget }: HeldRecord, except: readonly string[]): Promise<void> {
     // The note of its release must not come after its end.
     await this.#releasing.catch(() => undefined)
-    await Promise.all([this.#end(place), this.#write({ key: noteKey(place), value: null, headers: [] })])
+    const places = [...placesOf(replayTarget)].filter(([handlerName]) => !except.includes(handlerName))
+    await Promise.all(
+      places.flatMap(([, id]) => [
+        this.#end(id),
+        this.#write({ key: noteKey(id), value: null, headers: [] }),
+      ]),
+    )
   }
 
   async release(): Promise<number | undefined> {
