@@ -176,6 +176,7 @@ export class InMemoryEventBus extends EventBus {
         reconnections: () => 0,
         pausedHandlers: () => 0,
         lag: () => Promise.resolve(undefined),
+        waiting: () => Promise.resolve(this.#retries.waiting),
       },
     })
     this.handlers.onPause((handlerName, { isPaused, error }) => {
@@ -299,6 +300,7 @@ export class InMemoryEventBus extends EventBus {
       oldestUnsettledMs: oldest === undefined ? 0 : Math.max(0, performance.now() - oldest.at),
       lag: undefined,
       deadLetters: undefined,
+      waiting: { value: this.#retries.waiting },
     })
   }
 

@@ -111,6 +111,7 @@ export async function describeKafka(
       crash: (bus) => proxies.get(bus)?.freeze(),
       idleLimitMs: SESSION_MS,
     },
+    lacks: { groupRate: 'the members of a group share no clock and no counter' },
     waitMs: paced(10_000),
   })
 }

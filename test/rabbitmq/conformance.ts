@@ -74,6 +74,7 @@ export async function describeRabbitMQ(
       history: 'a queue gets what is published after its group first consumed',
       parking: 'its dead letters hold no place for later events',
       orderedWaits: 'the consumers of a queue cannot see which aggregates wait',
+      groupRate: 'the consumers of a queue share no clock and no counter',
     },
     faults: {
       publishRaw: (scope, { headers: { event_id, ...headers }, body }) =>

@@ -21,6 +21,7 @@ describeEventBus('InMemoryEventBus', {
     waiting: inOneProcess,
     parking: 'there is no dead letter queue',
     orderedWaits: 'publishes that overlap run side by side',
+    groupRate: 'there is no group',
     deadLetters: 'nothing is given up after retries, as there are none',
     wire: 'events are passed on as objects',
     redelivery: inOneProcess,

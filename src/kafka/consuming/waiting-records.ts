@@ -31,6 +31,8 @@ const OWN_HEADERS: ReadonlySet<string> = new Set([DUE, KEY, PLACE])
 /** Interval between two readings of the owner while records wait, and for `BUSY_MS` afterwards: others may add more. */
 const POLL_MS = 500
 const BUSY_MS = 10_000
+/** How old the knowledge about a line may be that was not empty, in milliseconds. */
+const FRESH_MS = 200
 /** Records that are delivered at the same time. */
 const PAGE = 100
 
@@ -62,6 +64,8 @@ export class KafkaWaitingRecords implements WaitingStore {
   readonly #known = new WeakSet<HeldRecord['partition']>()
   #releasing: Promise<unknown> = Promise.resolve()
   #busyUntil = 0
+  /** When the last reading of the topic started, by the monotonic clock. */
+  #readAt = Number.NEGATIVE_INFINITY
 
   constructor(parts: KafkaWaitingRecordsParts) {
     this.#parts = parts
@@ -77,7 +81,7 @@ export class KafkaWaitingRecords implements WaitingStore {
   }
 
   async count(): Promise<number> {
-    await this.#log.readNew()
+    await this.#read()
     return this.#index.unreleased
   }
 
@@ -88,10 +92,10 @@ export class KafkaWaitingRecords implements WaitingStore {
       await this.#store(held, wait)
       return
     }
-    if (held.partition.isReplays && this.#index.get(id) === undefined) await this.#log.readNew()
+    if (held.partition.isReplays && this.#index.get(id) === undefined) await this.#read()
     await this.#store(held, wait, id, this.#index.get(id)?.place)
     // The next record of the key must find this one.
-    await this.#log.readNew()
+    await this.#read()
   }
 
   /**
@@ -110,7 +114,7 @@ export class KafkaWaitingRecords implements WaitingStore {
     if (at >= 0) return Math.max(1, at)
     if (ids.length >= limit) return ids.length
     // If its wait is over and later records wait, it was delivered before, and comes again before these.
-    const later = ids.find((other) => isLater(other, id))
+    const later = held.deliveryCount === 1 ? undefined : ids.find((other) => isLater(other, id))
     const place = later === undefined ? undefined : this.#index.get(later)?.place
     const wait = { handlerName, attempts: 0, firstFailedAt: new Date(), delayMs: 0 }
     await this.#store(held, wait, id, place === undefined ? undefined : place - 0.5)
@@ -131,7 +135,7 @@ export class KafkaWaitingRecords implements WaitingStore {
 
   /** Keeps the place of a record that has become a dead letter for a handler, so that no other follows. */
   async park(held: HeldRecord, handlerNames: readonly string[]): Promise<void> {
-    if (held.partition.isReplays) await this.#log.readNew()
+    if (held.partition.isReplays) await this.#read()
     await Promise.all(
       handlerNames.map(async (handlerName) => {
         const id = idOf(held, handlerName)
@@ -148,7 +152,7 @@ export class KafkaWaitingRecords implements WaitingStore {
       }),
     )
     // The next record of the key must find this one.
-    await this.#log.readNew()
+    await this.#read()
   }
 
   /** Ends the waits of a record that was delivered, so that the next ones of its lines follow. */
@@ -183,10 +187,10 @@ export class KafkaWaitingRecords implements WaitingStore {
   async release(): Promise<number | undefined> {
     if (!this.#parts.isOwner()) {
       // The tombstones of a compacted topic exist for a day.
-      if (!this.#index.isEmpty) await this.#log.readNew()
+      if (!this.#index.isEmpty) await this.#read()
       return undefined
     }
-    await this.#log.readNew()
+    await this.#read()
     this.#index.undoReleases(this.#replaysId)
     const due = this.#index.due(Date.now())
     for (let start = 0; start < due.length && this.#parts.isOwner(); start += PAGE) {
@@ -202,11 +206,20 @@ export class KafkaWaitingRecords implements WaitingStore {
 
   /** The ids of the waits of a line. */
   async #line({ partition }: HeldRecord, line: string): Promise<readonly string[]> {
-    const isCertain = this.#known.has(partition) && !partition.isReplays
-    if (isCertain && this.#index.line(line).length === 0) return []
-    await this.#log.readNew()
+    const ids = this.#index.line(line)
+    const isOwn = this.#known.has(partition) && !partition.isReplays
+    // Others may have ended the line by now. A record that joins it nevertheless is the first of a new one.
+    const isEnough = isOwn && (ids.length === 0 || performance.now() - this.#readAt < FRESH_MS)
+    if (isEnough) return ids
+    await this.#read()
     this.#known.add(partition)
     return this.#index.line(line)
+  }
+
+  async #read(): Promise<void> {
+    const startedAt = performance.now()
+    await this.#read()
+    this.#readAt = startedAt
   }
 
   /** @param inLine - the id of a wait that has a place in a line. @param place - decides that place, if it is known. */

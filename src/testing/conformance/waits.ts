@@ -243,11 +243,12 @@ export const waitTests = [
   }, async (scene) => {
     const workers = await OrderedWorkers.start(scene, 12)
     const failed = new Set<string>()
+    let isFailing = false
     const subscribe = (bus: BrokerEventBus, handler: (event: Noted) => unknown) => {
       const failing = async (event: Noted) => {
         await handler(event)
         const id = `${event.aggregateId} ${event.n}`
-        if (event.n % 3 !== 0 || failed.has(id)) return
+        if (!isFailing || event.n % 4 !== 0 || failed.has(id)) return
         failed.add(id)
         fail()
       }
@@ -260,6 +261,15 @@ export const waitTests = [
     await workers.publishUntil('the second worker to share', has('second'))
     await workers.worker('third', subscribe)
     await workers.publishUntil('the third worker to share', has('third'))
+    await workers.allHandled()
+
+    isFailing = true
+    await workers.publish()
+    await scene.until(
+      'an event that waits',
+      () => failed.size > 0,
+      () => failed.size,
+    )
     await workers.crash('first', first)
     await workers.publish()
     await second.shutdown()

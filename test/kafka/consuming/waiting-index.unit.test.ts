@@ -11,6 +11,7 @@ import type { StoredRecord } from '../../../src/kafka/wire/record-reader.ts'
 import { REPLAY_HANDLERS, waitHeader } from '../../../src/transport/replay-headers.ts'
 
 const HANDLER = 'invoice'
+const KEYS = ['Order-0', 'Order-1', 'Order-2', 'Order-3']
 const since = new Date(0)
 
 function record(offset: number, key: string, headers: Record<string, string>, value: string | null = 'body') {
@@ -51,8 +52,15 @@ function indexOf(log: readonly StoredRecord[]): KafkaWaitingIndex {
   return index
 }
 
-const dueOf = (index: KafkaWaitingIndex, now = 1) => index.due(now).map(([id]) => id)
+const dueOf = (index: KafkaWaitingIndex, now = 1) =>
+  index
+    .due(now)
+    .map(([id]) => id)
+    .toSorted()
 const line = (index: KafkaWaitingIndex, key = 'Order-1') => index.line(lineOf(HANDLER, key))
+
+const stateOf = (index: KafkaWaitingIndex) =>
+  JSON.stringify([KEYS.map((key) => line(index, key)), dueOf(index), index.unreleased])
 
 /** What a compacted log still has. */
 function compacted(log: readonly StoredRecord[]): readonly StoredRecord[] {
@@ -96,7 +104,7 @@ it('puts a record that is repeated after a crash before the later ones', () => {
   expect([line(index), dueOf(index)]).toEqual([['a', 'b', 'c'], ['a']])
 })
 
-it.each([1, 2, 3, 4, 5])('reads the same from a whole and from a compacted log (seed %i)', (seed) => {
+it.each([1, 2, 3])('reads the same from a whole and from a compacted log (seed %i)', (seed) => {
   let state = seed
   const random = (below: number) => {
     state = (state * 1_103_515_245 + 12_345) % 2_147_483_648
@@ -109,7 +117,7 @@ it.each([1, 2, 3, 4, 5])('reads the same from a whole and from a compacted log (
     log.push(entryAt)
     live.onRecord(0, entryAt)
   }
-  for (let step = 0; step < 400; step += 1) {
+  for (let step = 0; step < 200; step += 1) {
     const key = `Order-${random(4)}`
     const [first] = line(live, key)
     const held = first === undefined ? undefined : live.get(first)
@@ -121,8 +129,6 @@ it.each([1, 2, 3, 4, 5])('reads the same from a whole and from a compacted log (
     else write((at) => record(at, first, {}, null))
 
     const again = indexOf(compacted(log))
-    for (const each of ['Order-0', 'Order-1', 'Order-2', 'Order-3'])
-      expect(line(again, each)).toEqual(line(live, each))
-    expect([dueOf(again), again.unreleased]).toEqual([dueOf(live), live.unreleased])
+    expect(stateOf(again)).toBe(stateOf(live))
   }
 })
