@@ -218,7 +218,7 @@ export class KafkaWaitingRecords implements WaitingStore {
 
   async #read(): Promise<void> {
     const startedAt = performance.now()
-    await this.#read()
+    await this.#log.readNew()
     this.#readAt = startedAt
   }
 
