@@ -62,6 +62,8 @@ export class KafkaWaitingRecords implements WaitingStore {
   readonly #index = new KafkaWaitingIndex()
   /** The partitions of the stream for which the topic was read since this process owns them. */
   readonly #known = new WeakSet<HeldRecord['partition']>()
+  /** How many records have joined each line since the topic was read. */
+  readonly #joined = new Map<string, number>()
   #releasing: Promise<unknown> = Promise.resolve()
   #busyUntil = 0
   /** When the last reading of the topic started, by the monotonic clock. */
@@ -105,20 +107,23 @@ export class KafkaWaitingRecords implements WaitingStore {
   async addBehind(held: HeldRecord, handlerName: string, limit: number): Promise<number> {
     const { key } = held.message
     if (key === undefined) return 0
-    const ids = await this.#line(held, lineOf(handlerName, key))
+    const line = lineOf(handlerName, key)
+    const ids = await this.#line(held, line)
     const id = idOf(held, handlerName)
     const at = ids.indexOf(id)
     if (placesOf(held.replayTarget).has(handlerName)) return this.#replayed(held, handlerName, { id, at })
     if (ids.length === 0) return 0
     // After a crash, the copy may exist.
     if (at >= 0) return Math.max(1, at)
-    if (ids.length >= limit) return ids.length
+    const before = ids.length + (this.#joined.get(line) ?? 0)
+    if (before >= limit) return before
     // If its wait is over and later records wait, it was delivered before, and comes again before these.
     const later = held.deliveryCount === 1 ? undefined : ids.find((other) => isLater(other, id))
     const place = later === undefined ? undefined : this.#index.get(later)?.place
     const wait = { handlerName, attempts: 0, firstFailedAt: new Date(), delayMs: 0 }
     await this.#store(held, wait, id, place === undefined ? undefined : place - 0.5)
-    return ids.length
+    this.#joined.set(line, (this.#joined.get(line) ?? 0) + 1)
+    return before
   }
 
   /** A dead letter that is replayed before others of its line waits at its place. */
@@ -218,6 +223,7 @@ export class KafkaWaitingRecords implements WaitingStore {
 
   async #read(): Promise<void> {
     const startedAt = performance.now()
+    this.#joined.clear()
     await this.#log.readNew()
     this.#readAt = startedAt
   }
