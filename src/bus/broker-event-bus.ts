@@ -27,6 +27,7 @@ import { DeadLetterQueue } from './dead-letters/dead-letter-queue.ts'
 import { BusClosedError } from './errors.ts'
 import { checkedTimeout, EventBus, type ShutdownOptions } from './event-bus.ts'
 import { FirstConnection } from './first-connection.ts'
+import { groupTurns } from './group-turns.ts'
 import type { HealthFacts } from './health.ts'
 import { BackgroundPublishes } from './publishing/background-publishes.ts'
 import { BrokerPublisher } from './publishing/broker-publisher.ts'
@@ -36,8 +37,8 @@ import { BusMetrics } from './telemetry/bus-metrics.ts'
 import { failureObserver } from './telemetry/failure-observer.ts'
 import { NoticeBoard, type NoticeSubscription } from './telemetry/notice-board.ts'
 
-/** Maximum time that the collection of metrics waits for the lag, in milliseconds. */
-const LAG_TIMEOUT_MS = 2000
+/** Maximum time that the collection of metrics waits for an answer of the broker, in milliseconds. */
+const PROBE_TIMEOUT_MS = 2000
 
 /**
  * A bus over a broker: handlers, consumer pipeline and lifecycle, over a `Transport` that moves the bytes. A bus
@@ -70,6 +71,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
     const handlers: HandlerRegistry = new HandlerRegistry(options.registry, {
       needsNames: true,
       maxHeld: () => Math.min(maxInFlight, transport.maxHeld ?? Number.POSITIVE_INFINITY),
+      groupTurns: () => groupTurns({ transport, broadcast, counters: this.#counters, logger }),
       policyProblem: (policy) => waitingProblem(policy, { transport, broadcast, enableDlq }),
     })
     const background = new BackgroundPublishes(options.maxBackgroundPublishes, logger)
@@ -86,7 +88,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
         isPaused ? { type: 'handlerPaused', handlerName, error } : { type: 'handlerResumed', handlerName },
       )
     })
-    this.#probe = new BrokerProbe(transport, consumerGroup)
+    this.#probe = new BrokerProbe(transport, consumerGroup, handlers)
     this.#connection = new FirstConnection(async () => {
       await transport.connect()
       counters.connectedAt = Date.now()
@@ -102,7 +104,10 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
         skipped: () => counters.eventsSkipped,
         reconnections: () => counters.reconnections,
         pausedHandlers: () => counters.pausedHandlers.size,
-        lag: async () => (this.isConsuming && this.isConnected ? this.#probe.lag(LAG_TIMEOUT_MS) : undefined),
+        lag: async () =>
+          this.isConsuming && this.isConnected ? this.#probe.lag(PROBE_TIMEOUT_MS) : undefined,
+        waiting: async () =>
+          this.isConsuming && this.isConnected ? this.#probe.waiting(PROBE_TIMEOUT_MS) : undefined,
       },
     })
     this.#publisher = new BrokerPublisher({

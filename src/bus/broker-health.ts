@@ -21,9 +21,13 @@ export async function brokerHealthFacts(
   timeoutMs: number,
 ): Promise<HealthFacts> {
   const { isShutdown, isConnected } = bus
-  const [lag, deadLetters] =
+  const [lag, deadLetters, waiting] =
     isConnected && !isShutdown
-      ? await Promise.all([probe.askLag(timeoutMs), probe.askDeadLetters(timeoutMs)])
+      ? await Promise.all([
+          probe.askLag(timeoutMs),
+          probe.askDeadLetters(timeoutMs),
+          probe.askWaiting(timeoutMs),
+        ])
       : []
   const { blockedReason, lastError, lastErrorAt } = counters
   const { isFlowing, idleReason, oldestTakenAt } = consumer
@@ -40,6 +44,7 @@ export async function brokerHealthFacts(
     oldestUnsettledMs: oldestTakenAt === undefined ? 0 : Math.max(0, performance.now() - oldestTakenAt),
     lag,
     deadLetters,
+    waiting,
   }
 }
 

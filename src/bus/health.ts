@@ -41,6 +41,11 @@ export interface BusHealth {
     readonly oldestUnsettledMs: MeasuredCheck
     /** Number of dead letters of the bus's consumer group. Those that name no group count for every group. */
     readonly deadLetters: MeasuredCheck
+    /**
+     * Number of events that wait for a later attempt of a handler (`longWaits`). Unknown if no handler of this bus has long
+     * waits.
+     */
+    readonly waiting: MeasuredCheck
   }
 }
 
@@ -54,6 +59,8 @@ export interface HealthOptions {
   readonly maxUnsettledMs?: number
   /** Maximum number of dead letters of the consumer group. Default Infinity. */
   readonly maxDeadLetters?: number
+  /** Maximum number of events that wait for a later attempt of a handler (`longWaits`). Default Infinity. */
+  readonly maxWaiting?: number
 }
 
 export const healthDefaults = {
@@ -61,6 +68,7 @@ export const healthDefaults = {
   maxLag: Number.POSITIVE_INFINITY,
   maxUnsettledMs: 300_000,
   maxDeadLetters: Number.POSITIVE_INFINITY,
+  maxWaiting: Number.POSITIVE_INFINITY,
 }
 
 export const healthRules = {
@@ -68,6 +76,7 @@ export const healthRules = {
   maxLag: nonNegativeIntegerOrInfinity,
   maxUnsettledMs: durationMsOrInfinity,
   maxDeadLetters: nonNegativeIntegerOrInfinity,
+  maxWaiting: nonNegativeIntegerOrInfinity,
 }
 
 /** Returns the options with defaults applied. @throws ConfigError */
@@ -92,11 +101,13 @@ export interface HealthFacts {
   /** Undefined if there is no broker to query. */
   readonly lag: ProbeAnswer<number | undefined> | undefined
   readonly deadLetters: ProbeAnswer<number> | undefined
+  /** Undefined if no handler has long waits. */
+  readonly waiting: ProbeAnswer<number> | undefined
 }
 
 /** Derives the report from the facts. */
 export function busHealth(facts: HealthFacts, limits: Required<HealthOptions>): BusHealth {
-  const { lag, deadLetters, oldestUnsettledMs, lastError, lastErrorAt } = facts
+  const { lag, deadLetters, waiting, oldestUnsettledMs, lastError, lastErrorAt } = facts
   const checks: BusHealth['checks'] = {
     connected: connectedCheck(facts),
     consuming: consumingCheck(facts),
@@ -113,6 +124,7 @@ export function busHealth(facts: HealthFacts, limits: Required<HealthOptions>): 
     lag: measured(lag, limits.maxLag, 'messages wait'),
     oldestUnsettledMs: measured({ value: oldestUnsettledMs }, limits.maxUnsettledMs, 'ms unsettled'),
     deadLetters: measured(deadLetters, limits.maxDeadLetters, 'dead letters wait'),
+    waiting: measured(waiting, limits.maxWaiting, 'events wait for a later attempt'),
   }
   return { status: worst(Object.values(checks).map((check) => check.status)), checks }
 }

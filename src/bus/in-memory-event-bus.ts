@@ -160,6 +160,7 @@ export class InMemoryEventBus extends EventBus {
         reconnections: () => 0,
         pausedHandlers: () => 0,
         lag: () => Promise.resolve(undefined),
+        waiting: () => Promise.resolve(this.#retries.waiting),
       },
     })
     this.handlers.onPause((handlerName, { isPaused, error }) => {
@@ -267,6 +268,7 @@ export class InMemoryEventBus extends EventBus {
       oldestUnsettledMs: this.#publisher.oldestMs,
       lag: undefined,
       deadLetters: undefined,
+      waiting: { value: this.#retries.waiting },
     })
   }
 

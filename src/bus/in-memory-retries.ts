@@ -40,6 +40,11 @@ export class InMemoryRetries {
     return this.#eventsDiscarded
   }
 
+  /** Number of attempts that are due after a long wait. */
+  get waiting(): number {
+    return this.#waiting
+  }
+
   /** @returns true if no handler was given up. */
   readonly recover = async (event: DomainEvent, failures: readonly HandlerFailure[]): Promise<boolean> => {
     const givenUp = await new HandlerRetries(this.#policies, this.#stepsOf(event)).run(failures, () => 1)

@@ -1,6 +1,7 @@
 import { ConfigError, describeValue } from '../errors.ts'
 import type { DomainEvent, EventClass } from '../events/index.ts'
 import type { HandlerContext } from './event-handler.ts'
+import { GroupRate, type GroupTurns, NO_GROUP } from './group-rate.ts'
 import { HandlerLimit } from './handler-limit.ts'
 import { type GivenPolicy, type HandlerPolicy, readPolicy } from './handler-policy.ts'
 import { type GuardChange, guardOptions, OutageGuard } from './outage-guard.ts'
@@ -78,8 +79,11 @@ export type PauseListener = (handlerName: string, change: GuardChange) => void
 export function readHandler(
   handler: unknown,
   options: SubscribeOptions | undefined,
-  onPause: PauseListener = () => undefined,
-  maxHeld = Number.POSITIVE_INFINITY,
+  {
+    onPause = () => undefined,
+    maxHeld = Number.POSITIVE_INFINITY,
+    groupTurns = NO_GROUP,
+  }: HandlerSurroundings = {},
 ): ReadHandler {
   // A program without types may pass null.
   const { name, aliases: givenAliases, ...policyOptions } = options ?? {}
@@ -94,7 +98,7 @@ export function readHandler(
     const problem = `${waits} needs a name, by which later processes find the handler of a waiting event`
     throw new ConfigError(`subscribe ${displayName}`, [problem])
   }
-  const limit = limitOf(policy, { handlerName: displayName, onPause, maxHeld })
+  const limit = limitOf(policy, { handlerName: displayName, id, onPause, maxHeld, groupTurns })
   return { handler, invoke, accepts, id, aliases: Object.freeze([...aliases]), displayName, policy, limit }
 }
 
@@ -102,23 +106,41 @@ function needsName({ longWaits, onDeadLetter }: GivenPolicy): boolean {
   return longWaits !== undefined || onDeadLetter === 'park'
 }
 
-interface LimitedHandler {
-  readonly handlerName: string
-  readonly onPause: PauseListener
+/** What a handler gets from its bus or subscription. */
+export interface HandlerSurroundings {
+  readonly onPause?: PauseListener
   /** Maximum number of events that the process holds. */
-  readonly maxHeld: number
+  readonly maxHeld?: number
+  readonly groupTurns?: GroupTurns
 }
 
-function limitOf(
-  policy: GivenPolicy | undefined,
-  { handlerName, onPause, maxHeld }: LimitedHandler,
-): HandlerLimit | undefined {
+interface LimitedHandler extends Required<HandlerSurroundings> {
+  readonly handlerName: string
+  readonly id: string | undefined
+}
+
+function limitOf(policy: GivenPolicy | undefined, handler: LimitedHandler): HandlerLimit | undefined {
   if (policy === undefined) return undefined
+  const { handlerName, onPause, maxHeld } = handler
   const { concurrency, ratePerSecond, outageGuard } = policy
   const options = guardOptions(`subscribe ${handlerName}`, outageGuard, maxHeld)
-  if ((concurrency ?? ratePerSecond ?? options) === undefined) return undefined
+  const groupRate = groupRateOf(policy, handler)
+  if ((concurrency ?? ratePerSecond ?? groupRate ?? options) === undefined) return undefined
   const guard = options && new OutageGuard(options, (change) => onPause(handlerName, change))
-  return new HandlerLimit({ concurrency, ratePerSecond, guard })
+  return new HandlerLimit({ concurrency, ratePerSecond, groupRate, guard })
+}
+
+/** @throws ConfigError */
+function groupRateOf(
+  { groupRatePerSecond }: GivenPolicy,
+  { handlerName, id, groupTurns }: LimitedHandler,
+): GroupRate | undefined {
+  if (groupRatePerSecond === undefined) return undefined
+  const take = groupTurns()
+  const isNamed = id !== undefined
+  if (typeof take === 'function' && isNamed) return new GroupRate(() => take(id, groupRatePerSecond))
+  const problem = typeof take === 'string' ? take : 'needs a name, by which the members of the group find it'
+  throw new ConfigError(`subscribe ${handlerName}`, [`groupRatePerSecond: ${problem}`])
 }
 
 function listOfAliases(aliases: readonly string[] | undefined): readonly string[] {

@@ -1,5 +1,6 @@
 import { Slots } from '../kit/slots.ts'
 import { settledUntil, sleep } from '../kit/time.ts'
+import type { GroupRate } from './group-rate.ts'
 import type { OutageGuard } from './outage-guard.ts'
 
 /** How late a run may be without lowering the rate of those that follow, in milliseconds: timers are not exact. */
@@ -12,24 +13,27 @@ const NOTHING = () => undefined
 export interface HandlerLimitOptions {
   readonly concurrency?: number | undefined
   readonly ratePerSecond?: number | undefined
+  readonly groupRate?: GroupRate | undefined
   readonly guard?: OutageGuard | undefined
 }
 
-/** Limits the runs of one handler in this process: how many at the same time, how many per second, and none in an outage. */
+/** Limits the runs of one handler: how many at the same time, how many per second, and none in an outage. */
 export class HandlerLimit {
   /** Limits are taken in this order, so that no two events wait for each other. */
   readonly rank: number
   readonly #slots: Slots | undefined
   readonly #intervalMs: number
+  readonly #groupRate: GroupRate | undefined
   /** Undefined if the handler never pauses. */
   readonly guard: OutageGuard | undefined
   /** When the next run may start, by the monotonic clock. */
   #nextAt = 0
 
-  constructor({ concurrency, ratePerSecond, guard }: HandlerLimitOptions) {
+  constructor({ concurrency, ratePerSecond, groupRate, guard }: HandlerLimitOptions) {
     created += 1
     this.rank = created
     this.guard = guard
+    this.#groupRate = groupRate
     this.#slots = concurrency === undefined ? undefined : new Slots(concurrency)
     this.#intervalMs = ratePerSecond === undefined ? 0 : 1000 / ratePerSecond
   }
@@ -54,6 +58,11 @@ export class HandlerLimit {
   }
 
   async #onTurn(stopping: AbortSignal): Promise<boolean> {
+    if (!(await this.#onOwnTurn(stopping))) return false
+    return this.#groupRate === undefined || this.#groupRate.turn(stopping)
+  }
+
+  async #onOwnTurn(stopping: AbortSignal): Promise<boolean> {
     if (this.#intervalMs === 0) return !stopping.aborted
     const now = performance.now()
     const at = Math.max(this.#nextAt, now - TOLERANCE_MS)

@@ -38,6 +38,11 @@ export interface HandlerPolicy {
   /** Maximum number of runs of the handler that start per second, retries included, in this process. Default: no limit. */
   readonly ratePerSecond?: number
   /**
+   * Maximum number of runs of the handler that start per second, retries included, in all processes of the consumer group
+   * together. Needs a `name`. On Redis only. Default: no limit.
+   */
+  readonly groupRatePerSecond?: number
+  /**
    * Pauses the handler while many different events fail for the same reason: their attempts do not count, and one event at a
    * time is tried until one succeeds. True for the default limits. Default false.
    */
@@ -79,6 +84,7 @@ export const policyDefaults = {
   handlerTimeoutMs: undefined as number | undefined,
   concurrency: undefined as number | undefined,
   ratePerSecond: undefined as number | undefined,
+  groupRatePerSecond: undefined as number | undefined,
   outageGuard: undefined as boolean | OutageGuardOptions | undefined,
   longWaits: undefined as LongWaitOptions | undefined,
   onDeadLetter: undefined as 'continue' | 'park' | undefined,
@@ -102,6 +108,7 @@ export const policyRules: Readonly<Record<keyof typeof policyDefaults, OptionRul
   handlerTimeoutMs: optional(durationMsOrInfinity),
   concurrency: optional(positiveInteger),
   ratePerSecond: optional(positiveNumber),
+  groupRatePerSecond: optional(positiveNumber),
   outageGuard: optional({
     rule: 'true, false or an object with limits',
     isValid: (value) => typeof value === 'boolean' || (typeof value === 'object' && value !== null),

@@ -4,6 +4,7 @@ import { assertEventClass, eventTypesOf } from '../events/event-registry.ts'
 import type { EventClass, EventRegistry } from '../events/index.ts'
 import { HandlerNameError } from './errors.ts'
 import type { AnyEventHandler } from './event-handler.ts'
+import { type GroupTurns, NO_GROUP } from './group-rate.ts'
 import {
   declaredClasses,
   entryOf,
@@ -30,6 +31,8 @@ export interface HandlerRegistryOptions {
   readonly needsNames?: boolean
   /** Returns the maximum number of events that the process holds. */
   readonly maxHeld?: () => number
+  /** Default: there is no group. */
+  readonly groupTurns?: GroupTurns
   /** Returns why a handler cannot have such a policy; undefined if it can. */
   readonly policyProblem?: (policy: GivenPolicy) => string | undefined
 }
@@ -44,6 +47,7 @@ export class HandlerRegistry {
   #wildcards: readonly HandlerEntry[] = NO_HANDLERS
   readonly #needsNames: boolean
   readonly #maxHeld: () => number
+  readonly #groupTurns: GroupTurns
   readonly #policyProblem: (policy: GivenPolicy) => string | undefined
   readonly #changeListeners = new Set<() => void>()
   #hasLimits = false
@@ -61,6 +65,7 @@ export class HandlerRegistry {
     {
       needsNames = false,
       policyProblem = () => undefined,
+      groupTurns = NO_GROUP,
       maxHeld = () => Number.POSITIVE_INFINITY,
     }: HandlerRegistryOptions = {},
   ) {
@@ -68,6 +73,7 @@ export class HandlerRegistry {
     this.#needsNames = needsNames
     this.#policyProblem = policyProblem
     this.#maxHeld = maxHeld
+    this.#groupTurns = groupTurns
   }
 
   /**
@@ -214,7 +220,11 @@ export class HandlerRegistry {
 
   /** @throws TypeError, ConfigError */
   #read(handler: unknown, options?: SubscribeOptions): ReadHandler {
-    const read = readHandler(handler, options, this.#onPause, this.#maxHeld())
+    const read = readHandler(handler, options, {
+      onPause: this.#onPause,
+      maxHeld: this.#maxHeld(),
+      groupTurns: this.#groupTurns,
+    })
     const problem = read.policy && this.#policyProblem(read.policy)
     if (problem !== undefined) throw new ConfigError(`subscribe ${read.displayName}`, [problem])
     return read

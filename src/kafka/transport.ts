@@ -74,6 +74,7 @@ export class KafkaTransport implements Transport {
       onReplay: (group) => {
         if (group === options.consumerGroup) refreshTopics()
       },
+      endPlaces: (places, group) => this.waiting.endOf(places, group),
     })
     this.waiting = new KafkaWaitingRecords({
       ...shared,

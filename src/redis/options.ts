@@ -211,6 +211,8 @@ export interface RedisKeys {
   waitingEntry(group: string, member: string): string
   /** The waiting entries of a handler and an aggregate that keep their order. */
   waitingOrder(group: string, handlerName: string, key: string): string
+  /** When the next run of a handler may start that has a rate for the whole group. */
+  rate(group: string, handlerName: string): string
   /** The event types that the members of a group have announced. */
   types(group: string): string
   /** The living members of a group. */
@@ -291,6 +293,7 @@ function keysOf(options: Readonly<typeof redisDefaults>): RedisKeys {
     waiting: (group) => `${stream}:waiting:${group}`,
     waitingEntry: (group, member) => `${stream}:waiting-entry:${group}:${member}`,
     waitingOrder: (group, handlerName, key) => `${stream}:waiting-order:${group}:${handlerName}:${key}`,
+    rate: (group, handlerName) => `${stream}:rate:${group}:${handlerName}`,
     types: (group) => `${stream}:types:${group}`,
     consumer: (group, name) => `${stream}:consumer:${group}:${name}`,
     members: (group) => `${shared}:members:${group}`,

@@ -16,6 +16,7 @@ import type { ReplyLimits } from './client/reply-guard.ts'
 import { readStreamState } from './client/stream-state.ts'
 import { RedisBroadcast } from './consuming/broadcast.ts'
 import { RedisConsumption } from './consuming/consumption.ts'
+import { RedisGroupRates } from './consuming/group-rates.ts'
 import { RedisGroupTypes } from './consuming/group-types.ts'
 import { RedisWaitingEntries } from './consuming/waiting-entries.ts'
 import { RedisDeadLetters } from './dead-letters/dead-letters.ts'
@@ -32,6 +33,7 @@ export class RedisTransport implements Transport {
   readonly deadLetters: RedisDeadLetters
   readonly groupTypes: RedisGroupTypes
   readonly waiting: RedisWaitingEntries
+  readonly rates: RedisGroupRates
   readonly #options: ResolvedRedisOptions
   readonly #host: TransportHost
   readonly #commands: RedisLink
@@ -72,6 +74,7 @@ export class RedisTransport implements Transport {
       onRestored: () => undefined,
     })
     this.groupTypes = new RedisGroupTypes(options, this.#commands)
+    this.rates = new RedisGroupRates(options, this.#commands)
     this.waiting = new RedisWaitingEntries({
       options,
       host,

@@ -9,6 +9,7 @@ import {
   type Wait,
 } from '../transport/index.ts'
 import type { PendingMessage, StoredMessage } from './memory-message.ts'
+import { MemoryRates } from './memory-rates.ts'
 import { aggregatesOf, type SharingGroup } from './memory-shares.ts'
 import { MemoryWaits } from './memory-waits.ts'
 
@@ -42,6 +43,8 @@ export class MemoryBroker {
   readonly #groups = new Map<string, Group>()
   readonly #deadLetters = new Map<string, ParkedDeadLetter>()
   readonly #listeners = new Set<() => void>()
+  /** @internal */
+  readonly rates = new MemoryRates()
   #nextId = 1
   #isDown = false
 

@@ -154,12 +154,15 @@ export class MemoryConsumption implements Consumption {
         this.#inAttempt.delete(pending)
         return this.#deadLetter(id, reason)
       },
-      postpone: (wait) => this.#reached((broker, group) => broker.postpone(group, id, wait)),
+      // After a crash, handlers that still run must not change what the next consumer of the message decides.
+      postpone: (wait) => this.#reached((broker, group) => isHeld() && broker.postpone(group, id, wait)),
       waitBehind: (handlerName, limit) =>
-        this.#reached((broker, group) => broker.waitBehind(group, id, handlerName, limit)),
+        this.#reached((broker, group) =>
+          isHeld() ? broker.waitBehind(group, id, handlerName, limit) : undefined,
+        ),
       passOn: (except = []) => {
         const places = [...placesOf(replayTarget)].filter(([name]) => !except.includes(name))
-        return this.#reached((broker, group) => broker.passOn(group, id, new Map(places)))
+        return this.#reached((broker, group) => isHeld() && broker.passOn(group, id, new Map(places)))
       },
     }
   }

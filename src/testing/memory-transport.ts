@@ -6,6 +6,7 @@ import type {
   Intake,
   OutgoingMessage,
   PublishFailure,
+  RateStore,
   StoredDeadLetter,
   Transport,
   TransportHost,
@@ -32,6 +33,7 @@ export class MemoryTransport implements Transport {
   readonly deadLetters: DeadLetterStore
   readonly groupTypes: GroupTypeStore
   readonly waiting: WaitingStore
+  readonly rates: RateStore
   readonly #broker: MemoryBroker
   readonly #group: string
   readonly #host: TransportHost
@@ -56,6 +58,7 @@ export class MemoryTransport implements Transport {
     this.#broadcasts = broadcast
     this.groupTypes = groupTypesOf(broker, group)
     this.waiting = waitingOf(broker, group)
+    this.rates = ratesOf(broker, group)
     this.deadLetters = deadLettersOf(broker, this.waiting)
   }
 
@@ -146,6 +149,13 @@ function waitingOf(broker: MemoryBroker, group: string): WaitingStore {
     prepare: () => Promise.resolve(),
     release: () => (broker.isDown ? unreachable() : Promise.resolve(broker.release(group))),
     count: () => Promise.resolve(broker.waitingCount(group)),
+  }
+}
+
+function ratesOf(broker: MemoryBroker, group: string): RateStore {
+  return {
+    take: (name, ratePerSecond) =>
+      broker.isDown ? unreachable() : Promise.resolve(broker.rates.take(`${group} ${name}`, ratePerSecond)),
   }
 }
 

@@ -9,6 +9,7 @@ export {
 export type { SweepOptions, SweepReport, SweepVerdict } from './dead-letter-store.ts'
 export { ConnectionError, MessageRefusedError, PublishTimeoutError } from './errors.ts'
 export type { BusNotice, BusNoticeListener } from './notices.ts'
+export type { RateStore } from './rates.ts'
 export { type ReplayDestination, replayDestination } from './replay-destination.ts'
 export {
   type EarlierAttempts,

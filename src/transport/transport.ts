@@ -1,6 +1,7 @@
 import type { EncodedEvent, EncodedMessage, MessageHeaders } from '../codec/index.ts'
 import type { DeadLetterReason, DeadLetterStore } from './dead-letter-store.ts'
 import type { BusNotice } from './notices.ts'
+import type { RateStore } from './rates.ts'
 import type { ReplayTarget } from './replay-headers.ts'
 import type { Wait, WaitingStore } from './waiting.ts'
 
@@ -201,6 +202,8 @@ export interface Transport {
   readonly maxHeld?: number | undefined
   /** Keeps messages during long waits. Without it, `subscribe` refuses the option `longWaits`. */
   readonly waiting?: WaitingStore | undefined
+  /** Limits rates for the whole group. Without it, `subscribe` refuses the option `groupRatePerSecond`. */
+  readonly rates?: RateStore | undefined
 
   /**
    * Resolves when the broker is usable. Once connected, the transport reconnects on its own until `close`.

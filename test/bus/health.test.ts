@@ -37,6 +37,7 @@ it('is up with every check up if all is well', async () => {
       lag: { status: 'up', value: 0 },
       oldestUnsettledMs: { status: 'up', value: 0 },
       deadLetters: { status: 'up', value: 0 },
+      waiting: { status: 'up', value: undefined },
     },
   })
 })

@@ -68,6 +68,7 @@ function metrics(): readonly Metric[] {
       reconnections: () => 0,
       pausedHandlers: () => 0,
       lag: () => Promise.resolve(undefined),
+      waiting: () => Promise.resolve(undefined),
     },
   )
   return created

@@ -18,6 +18,7 @@ export const LACKS = {
     waiting: inOneProcess,
     parking: 'there is no dead letter queue',
     orderedWaits: 'publishes that overlap run side by side',
+    groupRate: 'there is no group',
     deadLetters: 'the publisher still has the event',
     wire: 'events are passed on as objects',
     redelivery: inOneProcess,
@@ -30,9 +31,7 @@ export const LACKS = {
     history: 'a queue gets what is published after its group first consumed',
     parking: 'its dead letters hold no place for later events',
     orderedWaits: 'the consumers of a queue cannot see which aggregates wait',
+    groupRate: 'the consumers of a queue share no clock and no counter',
   },
-  kafka: {
-    orderedWaits: 'the members of a group do not share which aggregates wait',
-    parking: 'its dead letters hold no place for later events',
-  },
+  kafka: { groupRate: 'the members of a group share no clock and no counter' },
 } satisfies Record<string, Lacks>

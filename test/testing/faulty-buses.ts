@@ -55,6 +55,7 @@ function pretendingToBe(whole: Transport, parts: Partial<Transport>): Transport 
     deadLetters: whole.deadLetters,
     groupTypes: whole.groupTypes,
     waiting: whole.waiting,
+    rates: whole.rates,
     connect: () => whole.connect(),
     publish: (messages, signal) => whole.publish(messages, signal),
     consume: (intake) => whole.consume(intake),

@@ -271,6 +271,13 @@ const FAULTS: readonly Fault[] = [
     ],
   },
   {
+    what: 'lets each member of a group start a handler as often as it likes',
+    sabotage: () => ({ rates: { take: () => Promise.resolve(0) } }),
+    caughtBy: [
+      'starts the runs of a handler at most at the rate of the group, in all of its members together',
+    ],
+  },
+  {
     what: 'never ends the order behind a long wait',
     sabotage: (whole) => ({
       consume: (intake) =>

@@ -1,4 +1,5 @@
 import { toError } from '../../errors.ts'
+import type { HandlerRegistry } from '../../handling/handler-registry.ts'
 import { settledWithin } from '../../kit/time.ts'
 import type { Transport } from '../../transport/transport.ts'
 
@@ -7,14 +8,21 @@ export type ProbeAnswer<T> = { readonly value: T } | { readonly error: Error }
 
 /** Queries the broker for measurements. Never rejects and never hangs; concurrent callers share one request. */
 export class BrokerProbe {
-  readonly #transport: Pick<Transport, 'lag' | 'deadLetters'>
+  readonly #transport: Pick<Transport, 'lag' | 'deadLetters' | 'waiting'>
   readonly #group: string
+  readonly #handlers: Pick<HandlerRegistry, 'hasWaits'>
   #lag: Promise<ProbeAnswer<number | undefined>> | undefined
   #deadLetters: Promise<ProbeAnswer<number>> | undefined
+  #waiting: Promise<ProbeAnswer<number>> | undefined
 
-  constructor(transport: Pick<Transport, 'lag' | 'deadLetters'>, group: string) {
+  constructor(
+    transport: Pick<Transport, 'lag' | 'deadLetters' | 'waiting'>,
+    group: string,
+    handlers: Pick<HandlerRegistry, 'hasWaits'>,
+  ) {
     this.#transport = transport
     this.#group = group
+    this.#handlers = handlers
   }
 
   /** Number of messages that wait for the group; undefined if the broker does not report it within `timeoutMs`. */
@@ -38,6 +46,23 @@ export class BrokerProbe {
     this.#deadLetters = asking
     const answer = await within(asking, timeoutMs)
     if (this.#deadLetters === asking) this.#deadLetters = undefined
+    return answer
+  }
+
+  /** Number of messages that wait long for an attempt of a handler; undefined as for `lag`, and if no handler has them. */
+  async waiting(timeoutMs: number): Promise<number | undefined> {
+    const answer = await this.askWaiting(timeoutMs)
+    return answer !== undefined && 'value' in answer ? answer.value : undefined
+  }
+
+  /** @returns undefined if no handler lets events wait: the rights may not include what it needs. */
+  async askWaiting(timeoutMs: number): Promise<ProbeAnswer<number> | undefined> {
+    const { waiting } = this.#transport
+    if (waiting === undefined || !this.#handlers.hasWaits) return undefined
+    const asking = this.#waiting ?? answerOf(() => waiting.count())
+    this.#waiting = asking
+    const answer = await within(asking, timeoutMs)
+    if (this.#waiting === asking) this.#waiting = undefined
     return answer
   }
 }

@@ -84,6 +84,8 @@ export interface MetricProbes {
   pausedHandlers(): number
   /** Number of messages that wait for the group; undefined if unknown. Never rejects, and resolves soon. */
   lag(): Promise<number | undefined>
+  /** Number of messages that wait long for an attempt of a handler; undefined if unknown, or without long waits. */
+  waiting(): Promise<number | undefined>
 }
 
 /** The observation of each meter and set of attributes. */
@@ -91,7 +93,7 @@ const observations = new WeakMap<Meter, Map<string, Observation>>()
 
 /**
  * Starts observing a bus. Buses of one group in one process have the same attributes, so they are reported as one: their
- * counts are summed, and the lag is that of the group.
+ * counts are summed, and the lag and the waiting messages are those of the group.
  * @returns a function that stops it.
  */
 export function observe(meter: Meter, attributes: Attributes, probes: MetricProbes): () => void {
@@ -135,6 +137,10 @@ class Observation {
       'eventspine.consumer.lag',
       messages('Messages at the broker that wait for the consumer group.'),
     )
+    const waiting = meter.createObservableGauge(
+      'eventspine.messages.waiting',
+      messages('Messages that wait at the broker for a later attempt of a handler.'),
+    )
     const observables = [
       [inFlight, async () => this.#sum((probes) => probes.inFlight())],
       [skipped, async () => this.#removed.skipped + this.#sum((probes) => probes.skipped())],
@@ -143,7 +149,8 @@ class Observation {
         async () => this.#removed.reconnections + this.#sum((probes) => probes.reconnections()),
       ],
       [paused, async () => this.#sum((probes) => probes.pausedHandlers())],
-      [lag, () => this.#lag()],
+      [lag, () => this.#first((probes) => probes.lag())],
+      [waiting, () => this.#first((probes) => probes.waiting())],
     ] as const
     this.#endings = observables.map(([observable, read]) => {
       const callback: Parameters<typeof observable.addCallback>[0] = async (result) => {
@@ -175,11 +182,11 @@ class Observation {
     return [...this.#probes].reduce((sum, probes) => sum + count(probes), 0)
   }
 
-  /** The first lag that one of the buses reports. A bus that does not consume, or is not connected, reports none. */
-  async #lag(): Promise<number | undefined> {
+  /** The first answer that one of the buses gives. A bus that does not consume, or is not connected, gives none. */
+  async #first(ask: (probes: MetricProbes) => Promise<number | undefined>): Promise<number | undefined> {
     for (const probes of this.#probes) {
-      const lag = await probes.lag()
-      if (lag !== undefined) return lag
+      const answer = await ask(probes)
+      if (answer !== undefined) return answer
     }
     return undefined
   }

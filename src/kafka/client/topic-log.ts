@@ -41,6 +41,8 @@ export class KafkaTopicLog {
   /** The next offset to read of each partition. */
   #next = new Map<number, number>()
   #reading: Promise<void> = Promise.resolve()
+  /** The reading that starts when the present one ends. */
+  #queued: Promise<void> | undefined
 
   constructor(parts: KafkaTopicLogParts, name: string, listener: LogListener) {
     this.#parts = parts
@@ -50,10 +52,15 @@ export class KafkaTopicLog {
 
   /** Passes the records that were written since the last call to the listener. @throws ConnectionError */
   readNew(): Promise<void> {
-    // One call at a time: two concurrent ones would read the same records.
-    const reading = this.#reading.catch(() => undefined).then(() => this.#retry(() => this.#readNew()))
-    this.#reading = reading
-    return reading
+    // One reading at a time: two concurrent ones would read the same records. Callers share one that has not started.
+    this.#queued ??= this.#reading
+      .catch(() => undefined)
+      .then(() => {
+        this.#queued = undefined
+        return this.#retry(() => this.#readNew())
+      })
+    this.#reading = this.#queued
+    return this.#queued
   }
 
   /** Reads records, in the order of the positions, without those that are gone. @throws ConnectionError */

@@ -203,12 +203,12 @@ export class KafkaAssignedPartition implements RecordHolder {
     return this.#owner.whenCommitted(this)
   }
 
-  async store(record: HeldRecord, store: (records: RecordStore) => Promise<void>): Promise<void> {
+  async store<T>(record: HeldRecord, store: (records: RecordStore) => Promise<T>): Promise<T> {
     // The next owner stores the copy.
     if (this.#isRevoking && !record.isRunning) throw new Error('The partition is being handed over.')
     this.running.add(record)
     try {
-      await store(this.#owner)
+      return await store(this.#owner)
     } catch (error) {
       this.running.remove(record)
       throw error

@@ -29,7 +29,7 @@ import { QUIET_FAILURES } from './quiet-failures.ts'
 import { StartOffsets } from './start-offsets.ts'
 import { SubscribedTopics } from './subscribed-topics.ts'
 import { UncommittedWork } from './uncommitted-work.ts'
-import type { KafkaWaitingRecords } from './waiting-records.ts'
+import { idOf, type KafkaWaitingRecords } from './waiting-records.ts'
 
 export interface KafkaConsumptionParts {
   readonly options: ResolvedKafkaOptions
@@ -193,17 +193,31 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
     return this.#commits.whenCommitted(partition)
   }
 
-  deadLetter(record: HeldRecord, reason: DeadLetterReason): Promise<void> {
-    return storeDeadLetter(this.#parts.publisher, this.#parts.options, record, reason)
+  async deadLetter(record: HeldRecord, reason: DeadLetterReason): Promise<void> {
+    const { publisher, options, waiting } = this.#parts
+    const { parkedFor = [] } = reason
+    const places = new Map(parkedFor.map((name) => [name, idOf(record, name)]))
+    await storeDeadLetter(publisher, options, record, { ...reason, places })
+    // A crash in between repeats the event, and the next dead letter takes the places.
+    if (parkedFor.length > 0) await waiting.park(record, parkedFor)
   }
 
   postpone(record: HeldRecord, wait: Wait): Promise<void> {
     return this.#parts.waiting.add(record, wait)
   }
 
+  waitBehind(record: HeldRecord, handlerName: string, limit: number): Promise<number> {
+    return this.#parts.waiting.addBehind(record, handlerName, limit)
+  }
+
+  passOn(record: HeldRecord, except: readonly string[]): Promise<void> {
+    return this.#parts.waiting.passOn(record, except)
+  }
+
   /** True while this member owns the replay topic of its group. */
   get ownsReplays(): boolean {
-    return [...this.#partitions.values()].some(({ isReplays, isLost }) => isReplays && !isLost)
+    const isOwned = [...this.#partitions.values()].some(({ isReplays, isLost }) => isReplays && !isLost)
+    return isOwned && this.isMember()
   }
 
   async onAssigned(assigned: readonly TopicPartition[]): Promise<void> {

@@ -11,6 +11,9 @@ import type { RunningRecords } from './running-records.ts'
 export interface RecordStore {
   deadLetter(record: HeldRecord, reason: DeadLetterReason): Promise<void>
   postpone(record: HeldRecord, wait: Wait): Promise<void>
+  /** @returns as `Delivery.waitBehind`. */
+  waitBehind(record: HeldRecord, handlerName: string, limit: number): Promise<number>
+  passOn(record: HeldRecord, except: readonly string[]): Promise<void>
 }
 
 export interface PartitionPlace {
@@ -36,7 +39,7 @@ export interface RecordHolder extends PartitionPlace {
   /** Commits the attempts of the partition's records. @returns false if the partition was lost first. */
   commitAttempt(): Promise<boolean>
   /** Stores a copy of the record. The partition is not handed over meanwhile. */
-  store(record: HeldRecord, store: (records: RecordStore) => Promise<void>): Promise<void>
+  store<T>(record: HeldRecord, store: (records: RecordStore) => Promise<T>): Promise<T>
 }
 
 /** A record that was delivered to the pipeline. */
@@ -141,6 +144,23 @@ export class HeldRecord implements Delivery {
     if (this.isFinished || this.partition.isLost) return false
     this.isAttempting = false
     await this.partition.store(this, (records) => records.postpone(this, wait))
+    return true
+  }
+
+  async waitBehind(handlerName: string, limit: number): Promise<number | undefined> {
+    if (this.isFinished || this.partition.isLost) return undefined
+    const wasRunning = this.isRunning
+    const before = await this.partition.store(this, (records) => records.waitBehind(this, handlerName, limit))
+    if (!wasRunning) this.partition.running.remove(this)
+    // The partition may have been lost, or a record before this one given back, since the handling started.
+    if (before > 0 || this.partition.canStart(this)) return before
+    this.partition.giveBack(this)
+    return undefined
+  }
+
+  async passOn(except: readonly string[] = []): Promise<boolean> {
+    if (this.isFinished || this.partition.isLost) return false
+    await this.partition.store(this, (records) => records.passOn(this, except))
     return true
   }
 }

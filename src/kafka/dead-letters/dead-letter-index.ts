@@ -5,6 +5,9 @@ import type { StoredRecord } from '../wire/record-reader.ts'
 /** Header of a marker: the dead letter at this offset of the same partition is removed. */
 export const REMOVED_OFFSET = 'dlq_removed_offset'
 
+/** Header of a dead letter: the places that it holds among the waiting records, as a JSON object by the names of the handlers. */
+export const PLACES = 'dlq_places'
+
 /** The position of a dead letter in its topic. */
 export interface DeadLetterPosition {
   readonly partition: number
@@ -13,6 +16,8 @@ export interface DeadLetterPosition {
   readonly timestamp: number
   /** The consumer group that gave it up, if the dead letter names it. */
   readonly group: string | undefined
+  /** The header with its places, if it has any. */
+  readonly places: string | undefined
   /** Size of its body. */
   readonly bytes: number
 }
@@ -60,7 +65,8 @@ export class KafkaDeadLetterIndex implements LogListener {
     const marker = headers.find(([name]) => name?.toString('utf8') === REMOVED_OFFSET)
     const { consumerGroup: group } = readReason(headerTexts)
     const bytes = value?.length ?? 0
-    if (marker === undefined) this.#of(partition).set(offset, { partition, offset, timestamp, group, bytes })
+    const letter = { partition, offset, timestamp, group, bytes, places: headerTexts[PLACES] }
+    if (marker === undefined) this.#of(partition).set(offset, letter)
     else this.#of(partition).delete(Number(marker[1]?.toString('utf8')))
   }
 

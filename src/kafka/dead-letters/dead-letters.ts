@@ -3,7 +3,7 @@ import { readReason, readReplays, writeImported, writeReplay } from '../../trans
 import type { SweepOptions, SweepReport, SweepVerdict } from '../../transport/dead-letter-store.ts'
 import { MessageRefusedError } from '../../transport/errors.ts'
 import { replayDestination } from '../../transport/replay-destination.ts'
-import { REPLAY_HANDLERS, replayHeader } from '../../transport/replay-headers.ts'
+import { REPLAY_HANDLERS, readPlaces, replayHeader } from '../../transport/replay-headers.ts'
 import { type ActionOutcome, type SweepAction, SweepRun, type SweptLetter } from '../../transport/sweep.ts'
 import type {
   DeadLetterListing,
@@ -37,6 +37,8 @@ export interface KafkaDeadLettersParts {
   readonly publisher: KafkaPublisher
   /** Called after a replay to the topic of a group. */
   readonly onReplay: (group: string) => void
+  /** Lets the records follow that wait behind a dead letter of the group. */
+  readonly endPlaces: (places: ReadonlyMap<string, string>, group: string) => Promise<void>
 }
 
 /**
@@ -112,7 +114,7 @@ export class KafkaDeadLetters implements DeadLetterStore {
         if (copy.status === 'rejected' || position === undefined) {
           return copy.status === 'rejected' ? toError(copy.reason) : false
         }
-        await this.#remove(position)
+        await this.#end(position, copy.value)
         return true
       }),
     )
@@ -172,7 +174,7 @@ export class KafkaDeadLetters implements DeadLetterStore {
     if (letter === undefined) return false
     // The copy is stored first: a crash between the two steps can duplicate the message, but not lose it.
     const consumerGroup = await this.#copy(letter, request)
-    await this.#remove(letter.position)
+    await this.#end(letter.position, consumerGroup)
     this.#parts.onReplay(consumerGroup)
     return true
   }
@@ -188,12 +190,15 @@ export class KafkaDeadLetters implements DeadLetterStore {
       )
     }
     const destination = replayDestination(letter.reason, request)
+    // The records behind it wait in the group that failed.
+    const staysThere = destination.consumerGroup === found.position.group
+    const places = staysThere ? placesIn(found.position.places) : undefined
     const { key, value, ...original } = message
       ? recordOf(message)
       : { ...found.record, headers: originalHeaders(found.record) }
     const headers = [
       ...original.headers,
-      [REPLAY_HANDLERS, replayHeader(destination)] as const,
+      [REPLAY_HANDLERS, replayHeader({ ...destination, places })] as const,
       ...Object.entries(writeReplay(letter)),
     ]
     const topic = options.topics.replays(destination.consumerGroup)
@@ -204,8 +209,21 @@ export class KafkaDeadLetters implements DeadLetterStore {
   async remove(ids: readonly string[]): Promise<number> {
     const positions = new Map((await this.#index.positions()).map((position) => [idOf(position), position]))
     const removed = [...new Set(ids)].flatMap((id) => positions.get(id) ?? [])
-    await Promise.all(removed.map((position) => this.#remove(position)))
+    await Promise.all(removed.map((position) => this.#end(position)))
     return removed.length
+  }
+
+  /**
+   * Removes a dead letter. The records behind it follow before, unless it was replayed in its group: a crash in between leaves
+   * a dead letter, and not a line without one.
+   */
+  async #end(position: DeadLetterPosition, replayedTo?: string): Promise<void> {
+    const { group } = position
+    const places = placesIn(position.places)
+    if (places !== undefined && group !== undefined && group !== replayedTo) {
+      await this.#parts.endPlaces(places, group)
+    }
+    await this.#remove(position)
   }
 
   async #remove({ partition, offset }: DeadLetterPosition): Promise<void> {
@@ -221,6 +239,14 @@ export class KafkaDeadLetters implements DeadLetterStore {
     if (position === undefined) return undefined
     const [letter] = await this.#index.read([position])
     return letter
+  }
+}
+
+function placesIn(text: string | undefined): ReadonlyMap<string, string> | undefined {
+  try {
+    return readPlaces(text === undefined ? undefined : JSON.parse(text))
+  } catch {
+    return undefined // other programs may write to the topic, too
   }
 }
 

@@ -7,11 +7,12 @@ import type { ResolvedKafkaOptions } from '../options.ts'
 import type { KafkaPublisher } from '../publishing/publisher.ts'
 import type { RecordToWrite } from '../wire/record-batch.ts'
 import type { StoredRecord, UnreadableRange } from '../wire/record-reader.ts'
+import { PLACES } from './dead-letter-index.ts'
 
 /** For the dead letter topic and the replay topics. */
 export const PROFILE = { isBusOwned: true } as const
 
-/** Headers that a replay needs. */
+/** Headers that a replay or a removal needs. */
 const REPLAY_FIELDS: ReadonlySet<string> = new Set([
   'dlq_reason',
   'dlq_consumer_group',
@@ -20,6 +21,8 @@ const REPLAY_FIELDS: ReadonlySet<string> = new Set([
   'dlq_original_topic',
   'dlq_original_partition',
   'dlq_original_offset',
+  'dlq_parked_for',
+  PLACES,
 ])
 
 /** A record to dead-letter, and its partition. */
@@ -38,10 +41,11 @@ export async function storeDeadLetter(
   publisher: KafkaPublisher,
   { topics }: ResolvedKafkaOptions,
   { record, partition }: FailedRecord,
-  reason: DeadLetterReason,
+  { places, ...reason }: DeadLetterReason & { readonly places: ReadonlyMap<string, string> },
 ): Promise<void> {
   const fields = {
     ...writeReason(reason),
+    ...(places.size > 0 && { [PLACES]: JSON.stringify(Object.fromEntries(places)) }),
     dlq_original_topic: partition.topic,
     dlq_original_partition: String(partition.index),
     dlq_original_offset: String(record.offset),

@@ -19,7 +19,7 @@ export function messageOf(id: string, { key, value, headerTexts }: StoredRecord)
 }
 
 /** The ordering key. A key that is not text is encoded. */
-function keyOf(key: Buffer | null): string | undefined {
+export function keyOf(key: Buffer | null): string | undefined {
   if (key === null) return undefined
   return textOf(key, 0, key.length) ?? `base64:${key.toString('base64')}`
 }

@@ -204,6 +204,21 @@ for i = 1, #ARGV do
 end
 return handled`
 
+/**
+ * KEYS: next turn; ARGV: interval and tolerance, in microseconds. Takes a turn if one is free and returns 0, otherwise the
+ * time until the next one. If the clock was set back, the wait is at most one interval.
+ */
+const TAKE_TURN = `
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local interval = tonumber(ARGV[1])
+local at = math.min(tonumber(redis.call('GET', KEYS[1]) or '0'), now + interval)
+if at > now then return at - now end
+local following = math.max(at, now - ARGV[2]) + interval
+local lifetime = math.max(1, math.ceil((following - now) / 1000))
+redis.call('SET', KEYS[1], string.format('%.0f', following), 'PX', string.format('%.0f', lifetime))
+return 0`
+
 /** The reply of a script whose fence is no longer valid, or whose entry belongs to another consumer. */
 export const FENCED_OFF = -1
 
@@ -236,6 +251,7 @@ const SCRIPTS = {
   SET_DUE,
   NEXT_DUE,
   RELEASE_WAITING,
+  TAKE_TURN,
 }
 
 export function runScript(

@@ -12,6 +12,7 @@ export const CAPABILITIES = {
   waiting: 'keeps events on the broker during long waits for a retry (`Transport.waiting`)',
   orderedWaits:
     'keeps the order of an aggregate during long waits (`WaitingStore.orderProblem` is undefined)',
+  groupRate: 'limits the rate of a handler across the members of a group (`Transport.rates`)',
   parking:
     'keeps later events of an aggregate behind a dead letter (`WaitingStore.parkProblem` is undefined)',
   deadLetters: 'keeps events that failed for good, for inspection and replay',

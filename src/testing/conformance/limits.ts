@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import type { BrokerEventBus } from '../../index.ts'
 import { test } from './conformance-test.ts'
 import { Marked, marked, Noted, noted } from './events.ts'
 import { Recording } from './recording.ts'
@@ -49,6 +50,25 @@ export const limitTests = [
     const tookMs = (starts.at(-1) ?? 0) - (starts[0] ?? 0)
     // Seven runs have six intervals of 50 ms. Timers are not exact, and a late first run does not delay the others.
     assert.ok(tookMs >= 250, `took ${tookMs} ms`)
+  }),
+
+  test('starts the runs of a handler at most at the rate of the group, in all of its members together', {
+    needs: ['consuming', 'consumerGroups', 'groupRate'],
+  }, async (scene) => {
+    const recording = new Recording<Noted>()
+    const subscribe = (it: BrokerEventBus) =>
+      it.subscribe(Noted, recording.handler, { name: 'limited', groupRatePerSecond: 20 })
+    const members: BrokerEventBus[] = []
+    for (let n = 0; n < 3; n += 1) members.push(await scene.consumer(subscribe))
+
+    await members[0]?.publish(Array.from({ length: 13 }, (_, n) => noted(`Order-${n}`, n)))
+    await scene.runs(recording, 13)
+
+    const starts = recording.runs.map(({ startedAt }) => startedAt).toSorted((a, b) => a - b)
+    const tookMs = (starts.at(-1) ?? 0) - (starts[0] ?? 0)
+    // Thirteen runs have twelve intervals of 50 ms. A late first run does not delay the others.
+    assert.ok(tookMs >= 400, `took ${tookMs} ms`)
+    assert.ok(members.every((bus) => bus.getStats().eventsProcessedFailed === 0))
   }),
 
   test('does not let a handler that waits for its limit take the place of others', {
@@ -107,5 +127,7 @@ export const limitTests = [
     const subscribe = (options: object) => bus.subscribe(Noted, () => undefined, options)
     assert.throws(() => subscribe({ concurrency: 0 }), /concurrency must be a positive integer/)
     assert.throws(() => subscribe({ ratePerSecond: 0 }), /ratePerSecond must be a positive number/)
+    const rate = { groupRatePerSecond: 5 }
+    assert.throws(() => subscribe(rate), /groupRatePerSecond: .*(needs a name|use ratePerSecond)/)
   }),
 ]

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { type BrokerEventBus, type LongWaitOptions, NonRetryableError } from '../../index.ts'
 import { test } from './conformance-test.ts'
 import { Marked, Noted, noted } from './events.ts'
+import { OrderedWorkers, orderFaults } from './ordered-workers.ts'
 import { Recording } from './recording.ts'
 import type { Scene } from './scene.ts'
 
@@ -234,6 +235,48 @@ export const waitTests = [
     assert.deepEqual(attemptsOf(after), [before.runs.length + 1, 1, 1])
     await scene.until('a dead letter', async () => (await bus.deadLetters.count()) === 1)
     await waiting(scene, bus, 0)
+  }),
+
+  test('keeps the order behind long waits across workers that come, crash and stop', {
+    needs: ['retry', 'waiting', 'orderedWaits', 'sharedOrder', 'consumerGroups'],
+    faults: ['crash'],
+  }, async (scene) => {
+    const workers = await OrderedWorkers.start(scene, 12)
+    const failed = new Set<string>()
+    let isFailing = false
+    const subscribe = (bus: BrokerEventBus, handler: (event: Noted) => unknown) => {
+      const failing = async (event: Noted) => {
+        await handler(event)
+        const id = `${event.aggregateId} ${event.n}`
+        if (!isFailing || event.n % 4 !== 0 || failed.has(id)) return
+        failed.add(id)
+        fail()
+      }
+      bus.subscribe(Noted, failing, IN_ORDER)
+    }
+    const has = (name: string) => () => workers.runs.some(({ worker }) => worker === name)
+    const first = await workers.worker('first', subscribe)
+    await workers.publishUntil('the first worker to handle events', has('first'))
+    const second = await workers.worker('second', subscribe)
+    await workers.publishUntil('the second worker to share', has('second'))
+    await workers.worker('third', subscribe)
+    await workers.publishUntil('the third worker to share', has('third'))
+    await workers.allHandled()
+
+    isFailing = true
+    await workers.publish()
+    await scene.until(
+      'an event that waits',
+      () => failed.size > 0,
+      () => failed.size,
+    )
+    await workers.crash('first', first)
+    await workers.publish()
+    await second.shutdown()
+    await workers.publish()
+
+    await workers.allHandled()
+    assert.deepEqual(orderFaults(workers.runs), [])
   }),
 
   test('refuses long waits that it cannot keep', { needs: ['retry'] }, async (scene) => {

@@ -176,6 +176,30 @@ it('reports waiting and running messages, and failed publishes', async () => {
   expect(total(after.get('messaging.client.operation.duration'), { 'error.type': 'PUBLISH_TIMEOUT' })).toBe(1)
 })
 
+it('reports events that wait long for a handler, and health says how many are too many', async () => {
+  const read = startMetrics()
+  const bus = brokerBus()
+  const policy = {
+    name: 'waits',
+    retryDelaysMs: [60_000],
+    longWaits: { fromMs: 1, order: 'giveUp' },
+  } as const
+  bus.subscribe(OrderCreated, () => Promise.reject(new Error('planned')), policy)
+  bus.startConsumingInBackground()
+  await bus.whenConsuming()
+  await bus.publish([orderCreated(), orderCreated()])
+  await waitFor(() => bus.getStats().eventsPostponed === 2)
+
+  expect(total((await read()).get('eventspine.messages.waiting'))).toBe(2)
+  expect((await bus.health()).checks.waiting).toEqual({ status: 'up', value: 2 })
+  const detail = '2 events wait for a later attempt, more than 1'
+  expect((await bus.health({ maxWaiting: 1 })).checks.waiting).toEqual({
+    status: 'degraded',
+    value: 2,
+    detail,
+  })
+})
+
 it('records neither event types from the wire nor messages of errors', async () => {
   const read = startMetrics()
   const broker = new MemoryBroker()

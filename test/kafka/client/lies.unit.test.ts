@@ -139,6 +139,8 @@ describe('a server that reports wrong offsets', () => {
       requestCommit: () => undefined,
       whenCommitted: () => Promise.resolve(true),
       postpone: () => Promise.resolve(),
+      waitBehind: () => Promise.resolve(0),
+      passOn: () => Promise.resolve(),
       deadLetter: () => Promise.resolve(),
     }
     const partition = new KafkaAssignedPartition(owner, FAKE_PARTITION, {

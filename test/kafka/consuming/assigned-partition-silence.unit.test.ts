@@ -23,6 +23,8 @@ class SilentMember {
       whenCommitted: () => Promise.resolve(true),
       deadLetter: () => Promise.resolve(),
       postpone: () => Promise.resolve(),
+      waitBehind: () => Promise.resolve(0),
+      passOn: () => Promise.resolve(),
     },
     { topic: 't', index: 0, topicId: 'id', isReplays: false },
     { offset: 0, progress: readProgress(0, null) },

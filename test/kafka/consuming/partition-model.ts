@@ -183,6 +183,8 @@ export const PARTITION_OWNER: PartitionOwner = {
   whenCommitted: () => Promise.resolve(true),
   deadLetter: () => Promise.resolve(),
   postpone: () => Promise.resolve(),
+  waitBehind: () => Promise.resolve(0),
+  passOn: () => Promise.resolve(),
 }
 
 export function recordAt(offset: number): StoredRecord {
