@@ -156,8 +156,10 @@ export class MemoryConsumption implements Consumption {
       },
       // After a crash, handlers that still run must not change what the next consumer of the message decides.
       postpone: (wait) => this.#reached((broker, group) => isHeld() && broker.postpone(group, id, wait)),
-      waitBehind: (handlerName) =>
-        this.#reached((broker, group) => (isHeld() ? broker.waitBehind(group, id, handlerName) : undefined)),
+      waitBehind: (handlerName, limit) =>
+        this.#reached((broker, group) =>
+          isHeld() ? broker.waitBehind(group, id, handlerName, limit) : undefined,
+        ),
       passOn: (except = []) => {
         const places = [...placesOf(replayTarget)].filter(([name]) => !except.includes(name))
         return this.#reached((broker, group) => isHeld() && broker.passOn(group, id, new Map(places)))

@@ -7,7 +7,7 @@ import type { KafkaCluster } from '../client/cluster.ts'
 import { KafkaCoordinator } from '../client/coordinator.ts'
 import { partitionKey, type TopicPartition } from '../client/topic-partition.ts'
 import type { KafkaTopic, KafkaTopicDirectory } from '../client/topics.ts'
-import { storeDeadLetter, storeReference } from '../dead-letters/dead-letters.ts'
+import { storeDeadLetter, storeReference } from '../dead-letters/store-dead-letter.ts'
 import { isRetryable } from '../errors.ts'
 import type { ResolvedKafkaOptions } from '../options.ts'
 import type { KafkaPublisher } from '../publishing/publisher.ts'
@@ -198,8 +198,8 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
     return this.#parts.waiting.add(record, wait)
   }
 
-  waitBehind(record: HeldRecord, handlerName: string): Promise<boolean> {
-    return this.#parts.waiting.addBehind(record, handlerName)
+  waitBehind(record: HeldRecord, handlerName: string, limit: number): Promise<number> {
+    return this.#parts.waiting.addBehind(record, handlerName, limit)
   }
 
   passOn(record: HeldRecord, except: readonly string[]): Promise<void> {

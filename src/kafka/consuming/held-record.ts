@@ -11,7 +11,7 @@ export interface RecordStore {
   deadLetter(record: HeldRecord, reason: DeadLetterReason): Promise<void>
   postpone(record: HeldRecord, wait: Wait): Promise<void>
   /** @returns as `Delivery.waitBehind`. */
-  waitBehind(record: HeldRecord, handlerName: string): Promise<boolean>
+  waitBehind(record: HeldRecord, handlerName: string, limit: number): Promise<number>
   passOn(record: HeldRecord, except: readonly string[]): Promise<void>
 }
 
@@ -138,13 +138,13 @@ export class HeldRecord implements Delivery {
     return true
   }
 
-  async waitBehind(handlerName: string): Promise<boolean | undefined> {
+  async waitBehind(handlerName: string, limit: number): Promise<number | undefined> {
     if (this.isFinished || this.partition.isLost) return undefined
     const wasRunning = this.isRunning
-    const isBehind = await this.partition.store(this, (records) => records.waitBehind(this, handlerName))
+    const before = await this.partition.store(this, (records) => records.waitBehind(this, handlerName, limit))
     if (!wasRunning) this.partition.markIdle(this)
     // The partition may have been lost, or a record before this one given back, since the handling started.
-    if (isBehind || this.partition.canStart(this)) return isBehind
+    if ((before > 0 && before < limit) || this.partition.canStart(this)) return before
     this.partition.giveBack(this)
     return undefined
   }

@@ -2,7 +2,7 @@ import { placesOf, REPLAY_HANDLERS, waitHeader } from '../../transport/replay-he
 import type { Wait, WaitingStore } from '../../transport/waiting.ts'
 import { KafkaTopicLog, type KafkaTopicLogParts } from '../client/topic-log.ts'
 import type { KafkaTopicDirectory, TopicProfile } from '../client/topics.ts'
-import { originalHeaders } from '../dead-letters/dead-letters.ts'
+import { originalHeaders } from '../dead-letters/store-dead-letter.ts'
 import type { ResolvedKafkaOptions } from '../options.ts'
 import type { KafkaPublisher } from '../publishing/publisher.ts'
 import type { RecordToWrite } from '../wire/record-batch.ts'
@@ -91,21 +91,23 @@ export class KafkaWaitingRecords implements WaitingStore {
     await this.#read()
   }
 
-  /** Stores a copy of the record behind those of the same line. @returns false if there are none. */
-  async addBehind(held: HeldRecord, handlerName: string): Promise<boolean> {
+  /** Stores a copy of the record behind those of the same line, as `Delivery.waitBehind`. @returns how many these are. */
+  async addBehind(held: HeldRecord, handlerName: string, limit: number): Promise<number> {
     const { key } = held.message
-    if (key === undefined) return false
+    if (key === undefined) return 0
     const ids = await this.#line(held, lineOf(handlerName, key))
-    if (ids.length === 0) return false
+    const before = ids.length
+    if (before === 0) return 0
     const id = idOf(held, handlerName)
     // After a crash, the copy may exist.
-    if (this.#index.get(id) !== undefined) return true
+    if (this.#index.get(id) !== undefined) return Math.max(1, ids.indexOf(id))
+    if (before >= limit) return before
     // If its wait is over and later records wait, it was delivered before, and comes again before these.
     const later = held.deliveryCount === 1 ? undefined : ids.find((other) => isLater(other, id))
     const place = later === undefined ? undefined : this.#index.get(later)?.place
     const wait = { handlerName, attempts: 0, firstFailedAt: new Date(), delayMs: 0 }
     await this.#store(held, wait, id, place === undefined ? undefined : place - 0.5)
-    return true
+    return before
   }
 
   /**

@@ -139,7 +139,7 @@ describe('a server that reports wrong offsets', () => {
       requestCommit: () => undefined,
       whenCommitted: () => Promise.resolve(true),
       postpone: () => Promise.resolve(),
-      waitBehind: () => Promise.resolve(false),
+      waitBehind: () => Promise.resolve(0),
       passOn: () => Promise.resolve(),
       deadLetter: () => Promise.resolve(),
     }

@@ -23,7 +23,7 @@ class SilentMember {
       whenCommitted: () => Promise.resolve(true),
       deadLetter: () => Promise.resolve(),
       postpone: () => Promise.resolve(),
-      waitBehind: () => Promise.resolve(false),
+      waitBehind: () => Promise.resolve(0),
       passOn: () => Promise.resolve(),
     },
     { topic: 't', index: 0, topicId: 'id', isReplays: false },

@@ -183,7 +183,7 @@ export const PARTITION_OWNER: PartitionOwner = {
   whenCommitted: () => Promise.resolve(true),
   deadLetter: () => Promise.resolve(),
   postpone: () => Promise.resolve(),
-  waitBehind: () => Promise.resolve(false),
+  waitBehind: () => Promise.resolve(0),
   passOn: () => Promise.resolve(),
 }
 
