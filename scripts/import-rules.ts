@@ -16,6 +16,7 @@ const rooms = {
   publishing: ['client', 'wire'],
   'dead-letters': ['client', 'wire', 'publishing'],
   consuming: ['client', 'wire', 'publishing', 'dead-letters'],
+  admin: ['client', 'wire', 'publishing', 'dead-letters', 'consuming'],
 }
 const backend = [...open, 'events/index.ts', 'codec', 'kit', 'handling', 'transport', 'bus']
 const eventBusType = { bus: ['EventBus'] }
@@ -51,6 +52,7 @@ export const rules: Readonly<Record<string, Rule>> = {
       'dead-letters': [],
       consuming: ['telemetry'],
       middleware: [],
+      admin: [],
     },
   },
   redis: { imports: [...backend, 'redis', '@redis/client'], rooms },

@@ -25,6 +25,9 @@ import { MeterSource } from '../observability/meter.ts'
 import { resolveLogger } from '../observability/resolve-logger.ts'
 import type { SummarizingLogger } from '../observability/summarizing-logger.ts'
 import { type EventTracer, noTracer, OpenTelemetryTracer } from '../observability/tracer.ts'
+import type { BusAdmin } from './admin/bus-admin.ts'
+import { NO_GROUPS } from './admin/in-memory-admin.ts'
+import { LazyBusAdmin } from './admin/lazy-bus-admin.ts'
 import { BusClosedError } from './errors.ts'
 import { causedBy, checkedTimeout, EventBus, type ShutdownOptions } from './event-bus.ts'
 import type { HealthFacts } from './health.ts'
@@ -111,6 +114,7 @@ const TARGET = { system: 'memory', destination: 'memory' }
  * Concurrent `publish` calls have no order among each other: await one call before the next if the order matters.
  */
 export class InMemoryEventBus extends EventBus {
+  override readonly admin: BusAdmin
   readonly #dispatcher: Dispatcher
   readonly #retries: InMemoryRetries
   readonly #metrics: BusMetrics
@@ -156,6 +160,11 @@ export class InMemoryEventBus extends EventBus {
       propagateCausation: resolved.propagateCausation,
     })
     this.#logger = logger
+    this.admin = new LazyBusAdmin({
+      connect: () => this.connect(),
+      load: () => Promise.resolve(NO_GROUPS),
+      logger,
+    })
     this.#shutdownTimeoutMs = resolved.shutdownTimeoutMs
     this.#tracer = resolved.enableTracing ? new OpenTelemetryTracer(resolved.tracer) : noTracer
     this.#metrics = new BusMetrics({

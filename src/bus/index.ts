@@ -1,3 +1,4 @@
+export type { BusAdmin, DeleteGroupOptions } from './admin/bus-admin.ts'
 export { withBroadcast } from './broadcast.ts'
 export { BrokerEventBus } from './broker-event-bus.ts'
 export {
@@ -17,7 +18,14 @@ export {
   type DeadLetterReplayOptions,
   type ReplayAllOptions,
 } from './dead-letters/dead-letter-queue.ts'
-export { BusClosedError, HandlerNotFoundError, PublishError, type PublishOutcome } from './errors.ts'
+export {
+  BusClosedError,
+  GroupInUseError,
+  GroupNotFoundError,
+  HandlerNotFoundError,
+  PublishError,
+  type PublishOutcome,
+} from './errors.ts'
 export { EventBus, type PublishOptions, type ShutdownOptions } from './event-bus.ts'
 export type { BusHealth, HealthCheck, HealthOptions, MeasuredCheck } from './health.ts'
 export {

@@ -10,6 +10,7 @@ import {
   type Wait,
 } from '../transport/index.ts'
 import type { PendingMessage, StoredMessage } from './memory-message.ts'
+import { aggregatesOf, waitingIn } from './memory-shares.ts'
 import { MemoryWaits } from './memory-waits.ts'
 
 interface Group {
@@ -19,6 +20,8 @@ interface Group {
   readonly pending: Map<string, PendingMessage>
   /** The consumers that share the aggregates; see {@link MemoryBroker.take}. */
   readonly sharing: Set<string>
+  /** The running consumers. */
+  readonly members: Set<string>
   readonly waits: MemoryWaits
 }
 
@@ -86,7 +89,7 @@ export class MemoryBroker {
 
   /** Writes a message without any check. */
   publishRaw(message: RawMessage): void {
-    this.#append({ id: this.#id(), key: message.key, headers: message.headers, body: message.body })
+    this.#append({ ...message, key: message.key, id: this.#id(), storedAt: Date.now() })
   }
 
   /** Number of unsettled messages of a group. */
@@ -96,13 +99,19 @@ export class MemoryBroker {
 
   /** Number of messages that a consumer group has not settled, counted once for each group. */
   get unsettled(): number {
-    const ofGroup = ({ position, pending }: Group) => this.#log.length - position + pending.size
-    return [...this.#groups.values()].reduce((sum, group) => sum + ofGroup(group), 0)
+    return [...this.#groups.keys()].reduce((sum, name) => sum + this.unsettledOf(name), 0)
+  }
+
+  /** @internal Number of messages that a group has not settled. */
+  unsettledOf(name: string): number {
+    const group = this.#groups.get(name)
+    return group === undefined ? 0 : this.#log.length - group.position + group.pending.size
   }
 
   /** @internal */
   append(message: OutgoingMessage): void {
-    this.publishRaw({ key: message.key, headers: message.headers, body: message.body })
+    const { key, headers, body } = message
+    this.publishRaw(key === undefined ? { headers, body } : { key, headers, body })
   }
 
   /** @internal @param atEnd - a new group gets only later messages. @returns true if this call created the group. */
@@ -113,6 +122,7 @@ export class MemoryBroker {
       types: new Set(),
       pending: new Map(),
       sharing: new Set(),
+      members: new Set(),
       waits: new MemoryWaits(),
     })
     return true
@@ -143,6 +153,28 @@ export class MemoryBroker {
     while (message !== undefined && !isFree(message)) message = this.#next(group)
     if (message !== undefined) message.consumer = consumer
     return message
+  }
+
+  /** @internal The names of all groups. */
+  groupNames(): readonly string[] {
+    return [...this.#groups.keys()].toSorted()
+  }
+
+  /** @internal The running consumers of a group. */
+  membersOf(name: string): Set<string> {
+    return this.#groups.get(name)?.members ?? new Set()
+  }
+
+  /** @internal When the oldest message that a group has not settled was published. */
+  oldestUnsettledAt(name: string): Date | undefined {
+    const group = this.#groups.get(name)
+    const unsettled = [
+      ...(group?.pending.values() ?? []),
+      ...this.#log.slice(group?.position, (group?.position ?? 0) + 1),
+    ]
+    return unsettled.length === 0
+      ? undefined
+      : new Date(Math.min(...unsettled.map(({ storedAt }) => storedAt)))
   }
 
   /** @internal Number of messages that no consumer of the group holds; undefined if there is no such group. */
@@ -185,7 +217,8 @@ export class MemoryBroker {
   deadLetter(groupName: string, id: string, reason: DeadLetterReason): void {
     const message = this.#groups.get(groupName)?.pending.get(id)
     if (message === undefined) return
-    const original: StoredMessage = { id, key: message.key, headers: message.headers, body: message.body }
+    const { key, headers, body, storedAt } = message
+    const original: StoredMessage = { id, key, headers, body, storedAt }
     const letterId = this.#id()
     this.#deadLetters.set(letterId, {
       id: letterId,
@@ -310,38 +343,4 @@ export class MemoryBroker {
   #changed(): void {
     for (const listener of this.#listeners) listener()
   }
-}
-
-/** @returns a function that is true for messages that the consumer may take. */
-function aggregatesOf(
-  { pending, sharing }: Group,
-  consumer: string,
-): (message: Pick<PendingMessage, 'key'>) => boolean {
-  sharing.add(consumer)
-  const consumers = [...sharing]
-  const owners = new Map<string, string>()
-  for (const { key, consumer: owner } of pending.values()) {
-    if (key !== undefined && owner !== undefined) owners.set(key, owner)
-  }
-  return ({ key }) => {
-    if (key === undefined) return true
-    const isOwn = consumers[shareOf(key, consumers.length)] === consumer
-    return isOwn && (owners.get(key) ?? consumer) === consumer
-  }
-}
-
-/** The share of an aggregate, by a hash. */
-function shareOf(key: string, shares: number): number {
-  let hash = 0
-  for (const character of key) hash = (Math.imul(hash, 31) + (character.codePointAt(0) ?? 0)) | 0
-  return (hash >>> 0) % shares
-}
-
-function waitingIn(
-  { pending }: Group,
-  isFree: (message: PendingMessage) => boolean,
-): PendingMessage | undefined {
-  for (const message of pending.values())
-    if (message.consumer === undefined && isFree(message)) return message
-  return undefined
 }

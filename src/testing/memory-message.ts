@@ -7,6 +7,8 @@ export interface StoredMessage {
   readonly key: string | undefined
   readonly headers: MessageHeaders
   readonly body: string | Uint8Array
+  /** Milliseconds since 1970. */
+  readonly storedAt: number
 }
 
 /** A message that a group has not settled. */

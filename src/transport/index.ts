@@ -1,3 +1,4 @@
+export type { GroupInfo, GroupLoad, GroupPartition, TransportAdmin } from './admin.ts'
 export { readReason, writeReason } from './dead-letter-fields.ts'
 export { ConnectionError, MessageRefusedError, PublishTimeoutError } from './errors.ts'
 export type { BusNotice, BusNoticeListener } from './notices.ts'

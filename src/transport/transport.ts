@@ -1,4 +1,5 @@
 import type { EncodedEvent, EncodedMessage, MessageHeaders } from '../codec/index.ts'
+import type { TransportAdmin } from './admin.ts'
 import type { BusNotice } from './notices.ts'
 import type { ReplayTarget } from './replay-headers.ts'
 import type { Wait, WaitingStore } from './waiting.ts'
@@ -283,6 +284,12 @@ export interface Transport {
    * @throws ConnectionError
    */
   lag(): Promise<number | undefined>
+
+  /**
+   * Loads what `bus.admin` needs of the broker. Called once, after `connect`, when an operator first asks. Without it,
+   * `bus.admin` refuses.
+   */
+  loadAdmin?(): Promise<TransportAdmin>
 
   /** Closes all connections; ends soon after the signal aborts. */
   close(signal: AbortSignal): Promise<void>

@@ -5,6 +5,7 @@ import {
   brokerRules,
   type Consumption,
   type Delivery,
+  type GroupInfo,
   type Intake,
   orderingOf,
   type PartitionOptions,
@@ -12,6 +13,7 @@ import {
   partitionRules,
   resolveOptions,
   type Transport,
+  type TransportAdmin,
   withBroadcast,
 } from '../../src/index.ts'
 import { type BusFaults, type CreateBus, MemoryBroker, MemoryTransport } from '../../src/testing/index.ts'
@@ -57,6 +59,7 @@ function pretendingToBe(whole: Transport, parts: Partial<Transport>): Transport 
     publish: (messages, signal) => whole.publish(messages, signal),
     consume: (intake) => whole.consume(intake),
     lag: () => whole.lag(),
+    loadAdmin: () => adminOf(whole),
     close: (signal) => whole.close(signal),
     ...parts,
   }
@@ -125,4 +128,31 @@ export function faulty(sabotage: Sabotage): { readonly create: CreateBus; readon
       },
     },
   }
+}
+
+/** What an operator can ask the transport. */
+async function adminOf(whole: Transport): Promise<TransportAdmin> {
+  if (whole.loadAdmin === undefined) throw new Error('this transport answers no operator')
+  return whole.loadAdmin()
+}
+
+/** A transport whose admin is another one, but for what it does differently. */
+export function administrating(
+  change: (admin: TransportAdmin, broker: MemoryBroker) => Partial<TransportAdmin>,
+): Sabotage {
+  return (whole, broker) => ({
+    loadAdmin: async () => {
+      const admin = await adminOf(whole)
+      return {
+        groups: () => admin.groups(),
+        deleteGroup: (name) => admin.deleteGroup(name),
+        ...change(admin, broker),
+      }
+    },
+  })
+}
+
+/** Reports groups in another way than the broker does. */
+export function reporting(change: (groups: readonly GroupInfo[]) => readonly GroupInfo[]): Sabotage {
+  return administrating((admin) => ({ groups: async () => change(await admin.groups()) }))
 }

@@ -9,10 +9,12 @@ import {
 } from '../../src/testing/index.ts'
 import { paced } from '../support/pace.ts'
 import {
+  administrating,
   delivering,
   faulty,
   pretendingConsumption,
   pretendingDelivery,
+  reporting,
   type Sabotage,
 } from './faulty-buses.ts'
 import { createMemoryBrokerBus, memoryFaults } from './memory-buses.ts'
@@ -86,6 +88,47 @@ interface Fault {
 }
 
 const FAULTS: readonly Fault[] = [
+  {
+    what: 'lists only the groups that have a consumer',
+    sabotage: reporting((groups) => groups.filter(({ members }) => members > 0)),
+    caughtBy: [
+      'lists every consumer group with its lag, also one that no process consumes for',
+      'distinguishes a misspelt consumer group from an idle one',
+    ],
+  },
+  {
+    what: 'counts events that a group has handled',
+    sabotage: reporting((groups) => groups.map((group) => ({ ...group, lag: (group.lag ?? 0) + 1 }))),
+    caughtBy: ['lists every consumer group with its lag, also one that no process consumes for'],
+  },
+  {
+    what: 'forgets the events that a consumer holds',
+    sabotage: reporting((groups) => groups.map((group) => ({ ...group, inFlight: 0 }))),
+    caughtBy: ['reports what a consumer holds, and since when'],
+  },
+  {
+    what: 'gives every group the dead letters of all',
+    sabotage: reporting((groups) => {
+      const deadLetters = groups.reduce((sum, group) => sum + group.deadLetters, 0)
+      return groups.map((group) => ({ ...group, deadLetters }))
+    }),
+    caughtBy: ['counts the dead letters and the waiting retries of each consumer group'],
+  },
+  {
+    what: 'deletes a group that has a consumer',
+    sabotage: administrating((_admin, broker) => ({
+      deleteGroup: (name) => {
+        broker.removeGroup(name)
+        return Promise.resolve(true)
+      },
+    })),
+    caughtBy: ['deletes a consumer group that nobody consumes for, and no other'],
+  },
+  {
+    what: 'keeps a group that it should delete',
+    sabotage: administrating(() => ({ deleteGroup: () => Promise.resolve(true) })),
+    caughtBy: ['deletes a consumer group that nobody consumes for, and no other'],
+  },
   {
     what: 'forgets which handlers had succeeded',
     sabotage: (whole) => ({

@@ -36,6 +36,8 @@ export interface AmqpMessage {
 export interface AmqpQueueOptions {
   readonly durable: boolean
   readonly autoDelete: boolean
+  /** True for a queue of this connection alone, which ends with it. */
+  readonly exclusive?: boolean
   readonly arguments: AmqpTable
 }
 
@@ -56,7 +58,11 @@ export interface AmqpChannel {
   checkExchange(name: string): Promise<unknown>
   assertQueue(name: string, options: AmqpQueueOptions): Promise<AmqpQueueState>
   checkQueue(name: string): Promise<AmqpQueueState>
-  deleteQueue(name: string): Promise<unknown>
+  deleteQueue(
+    name: string,
+    options?: { readonly ifUnused?: boolean; readonly ifEmpty?: boolean },
+  ): Promise<unknown>
+  deleteExchange(name: string): Promise<unknown>
   purgeQueue(name: string): Promise<{ readonly messageCount: number }>
   bindQueue(queue: string, exchange: string, key: string, match?: AmqpTable): Promise<unknown>
   unbindQueue(queue: string, exchange: string, key: string, match?: AmqpTable): Promise<unknown>

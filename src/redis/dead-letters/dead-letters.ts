@@ -102,11 +102,16 @@ function reasonFields(reason: DeadLetterReason, id: string, stream: string): Rec
 export class RedisDeadLetters implements DeadLetterStore {
   readonly #options: ResolvedRedisOptions
   readonly #client: () => RedisClient
-  readonly #tallies = new Map<string, GroupTally>()
+  readonly #tally: GroupTally
 
   constructor(options: ResolvedRedisOptions, client: () => RedisClient) {
     this.#options = options
     this.#client = client
+    const page = async (start: string) => {
+      const letters = await this.range(start, '+', TALLY_PAGE)
+      return letters.map(({ id, reason }) => ({ id, group: reason.consumerGroup }))
+    }
+    this.#tally = new GroupTally({ page, total: () => this.#total() })
   }
 
   async list(limit: number, cursor: string | undefined): Promise<DeadLetterPage> {
@@ -150,23 +155,11 @@ export class RedisDeadLetters implements DeadLetterStore {
   }
 
   count(group?: string): Promise<number> {
-    return group === undefined ? this.#total() : this.#tallyOf(group).count()
+    return group === undefined ? this.#total() : this.#tally.count(group)
   }
 
   async #total(): Promise<number> {
     return Number(await this.#send(['XLEN', this.#options.keys.deadLetters]))
-  }
-
-  #tallyOf(group: string): GroupTally {
-    const known = this.#tallies.get(group)
-    if (known !== undefined) return known
-    const page = async (start: string) => {
-      const letters = await this.range(start, '+', TALLY_PAGE)
-      return letters.map(({ id, reason }) => ({ id, group: reason.consumerGroup }))
-    }
-    const tally = new GroupTally({ group, page, total: () => this.#total() })
-    this.#tallies.set(group, tally)
-    return tally
   }
 
   async replay(id: string, request: ReplayRequest): Promise<boolean> {

@@ -6,6 +6,7 @@ import type { ConformanceTest } from './conformance-test.ts'
 import { deadLetterTests } from './dead-letters.ts'
 import { deliveryTests } from './delivery.ts'
 import { evolutionTests } from './evolution.ts'
+import { groupTests } from './groups.ts'
 import { handoverTests } from './handovers.ts'
 import { identityTests } from './identity.ts'
 import { isolationTests } from './isolation.ts'
@@ -49,6 +50,7 @@ const SUITE: Readonly<Record<string, readonly ConformanceTest[]>> = {
   'dead letters': deadLetterTests,
   replays: replayTests,
   poison: poisonTests,
+  groups: groupTests,
   broadcast: broadcastTests,
   evolution: [...evolutionTests, ...versionTests],
   redelivery: redeliveryTests,

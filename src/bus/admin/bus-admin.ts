@@ -1,0 +1,34 @@
+import type { GroupInfo } from '../../transport/admin.ts'
+
+/** Who changes something, for the log. */
+export interface DeleteGroupOptions {
+  /** The operator or program that deletes the group. */
+  readonly by?: string
+  readonly reason?: string
+}
+
+/**
+ * What an operator can ask a bus, the same on every broker. The bus connects if necessary. It does not have to consume, and
+ * it joins no group. On an `InMemoryEventBus` there are no groups, because handlers run inside `publish`.
+ */
+export interface BusAdmin {
+  /**
+   * All consumer groups of the stream, exchange or topic, sorted by name, also those that no process consumes for.
+   * @throws ConnectionError
+   */
+  groups(): Promise<readonly GroupInfo[]>
+
+  /** One consumer group. @throws GroupNotFoundError if no such group has ever consumed. @throws ConnectionError */
+  group(name: string): Promise<GroupInfo>
+
+  /**
+   * Deletes a consumer group: its position, its unhandled events and its waiting retries. Its dead letters stay. The log gets
+   * a line with the options and the numbers. A consumer that starts later creates the group again.
+   *
+   * @returns the group as it was.
+   * @throws GroupNotFoundError if there is no such group.
+   * @throws GroupInUseError, with nothing deleted, if a member of the group lives.
+   * @throws ConnectionError
+   */
+  deleteGroup(name: string, options?: DeleteGroupOptions): Promise<GroupInfo>
+}
