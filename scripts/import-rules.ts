@@ -67,11 +67,26 @@ export const rules: Readonly<Record<string, Rule>> = {
   memory: { imports: ['errors.ts', 'events/index.ts', 'handling/index.ts', 'bus'] },
   testing: { imports: ['index.ts', 'errors.ts', ...core, ...entryPoints, 'vitest'] },
   contract: { imports: ['errors.ts', 'events', '@standard-schema/spec'] },
-  cli: { imports: ['errors.ts', 'events', 'contract/index.ts'] },
+  'cli-config.ts': { imports: ['create-event-bus.ts'] },
+  cli: {
+    imports: [
+      ...['errors.ts', 'redaction.ts', 'cli-config.ts', 'create-event-bus.ts', 'contract/index.ts', 'events'],
+      ...[...core, ...entryPoints, 'postgres/index.ts', 'sqlite/index.ts'],
+    ],
+  },
   'create-event-bus.ts': {
     imports: ['errors.ts', 'redaction.ts', 'kit', 'bus', ...entryPoints, ...brokerOptions],
   },
-  'index.ts': { imports: ['errors.ts', 'create-event-bus.ts', 'contract/index.ts', ...core, ...entryPoints] },
+  'index.ts': {
+    imports: [
+      'errors.ts',
+      'cli-config.ts',
+      'create-event-bus.ts',
+      'contract/index.ts',
+      ...core,
+      ...entryPoints,
+    ],
+  },
 }
 
 interface Import {

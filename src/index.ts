@@ -2,6 +2,12 @@ import './node-version.ts'
 
 export * from './aggregates/index.ts'
 export * from './bus/index.ts'
+export {
+  type ConfiguredBus,
+  type ConfiguredStore,
+  defineConfig,
+  type EventspineConfig,
+} from './cli-config.ts'
 export * from './codec/index.ts'
 export * from './contract/index.ts'
 export {

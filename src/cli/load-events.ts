@@ -4,10 +4,11 @@ import { toError } from '../errors.ts'
 import { definitionOf } from '../events/definition.ts'
 import { assertEventClass } from '../events/event-registry.ts'
 import { defaultRegistry, type EventClass, EventRegistry } from '../events/index.ts'
+import { UsageError } from './exit-code.ts'
 
 /**
  * The event classes that modules export, alone or in registries, and those in `defaultRegistry`.
- * @throws Error if a module cannot be loaded, or there are no classes.
+ * @throws UsageError if a module cannot be loaded, or there are no classes.
  * @throws DuplicateEventTypeError
  */
 export async function loadEventClasses(modules: readonly string[]): Promise<readonly EventClass[]> {
@@ -20,7 +21,7 @@ export async function loadEventClasses(modules: readonly string[]): Promise<read
   for (const eventClass of classesIn(defaultRegistry)) registry.register(eventClass)
   const classes = [...classesIn(registry)]
   if (classes.length > 0) return classes
-  throw new Error(
+  throw new UsageError(
     `${modules.join(', ')} exports no event class. Export the classes that defineEvent returns, or a registry with them.`,
   )
 }
@@ -29,7 +30,7 @@ async function load(path: string): Promise<object> {
   try {
     return await import(pathToFileURL(resolve(path)).href)
   } catch (thrown) {
-    throw new Error(`${path} cannot be loaded: ${toError(thrown).message}`, { cause: thrown })
+    throw new UsageError(`${path} cannot be loaded: ${toError(thrown).message}`)
   }
 }
 

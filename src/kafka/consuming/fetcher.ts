@@ -53,7 +53,7 @@ export class KafkaFetcher {
   #wake: PromiseWithResolvers<void> = Promise.withResolvers()
   /** Counts the changes of the partitions, to recognize requests that `restart` cut. */
   #assignment = 0
-  readonly #backoff = new PartitionBackoff()
+  readonly #backoff = new PartitionBackoff<KafkaAssignedPartition>()
   #refreshing: Promise<void> | undefined
   /** The offset from which a partition could not be read in the last fetch. */
   readonly #unreadableFrom = new WeakMap<KafkaAssignedPartition, number>()
@@ -135,9 +135,8 @@ export class KafkaFetcher {
     const { share, room } = this.#bytes()
     const isHungry = (partition: KafkaAssignedPartition) => this.#isHungry(partition, share, room)
     // A broker fills its answer in the order of the request.
-    const due = led.filter((partition) => this.#backoff.isDue(partition))
+    const { due, nextDueMs } = this.#backoff.divide(led)
     const hungry = this.#rotation.rotate(due.filter(isHungry))
-    const nextDueMs = this.#backoff.nextDueMs(led)
     if (hungry.length === 0) {
       if (nextDueMs === Number.POSITIVE_INFINITY) await this.#wake.promise
       else await settledWithin(this.#wake.promise, nextDueMs)

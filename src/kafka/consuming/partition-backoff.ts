@@ -1,5 +1,4 @@
 import { READ_BACKOFF } from '../../kit/backoff.ts'
-import type { KafkaAssignedPartition } from './assigned-partition.ts'
 
 interface Failures {
   /** In a row. */
@@ -8,33 +7,37 @@ interface Failures {
   readonly retryAt: number
 }
 
-/** The partitions that could not be read, each with a wait of its own: the others of its leader go on. */
-export class PartitionBackoff {
-  readonly #failures = new WeakMap<KafkaAssignedPartition, Failures>()
+/** Which partitions may be fetched now, and how long it takes until another one may. */
+export interface DuePartitions<P> {
+  readonly due: readonly P[]
+  /** Time until the first other partition is due, in milliseconds; Infinity if all are due. */
+  readonly nextDueMs: number
+}
 
-  isDue(partition: KafkaAssignedPartition): boolean {
-    return this.#waitMs(partition) <= 0
-  }
+/** The partitions that could not be read, each with a wait of its own: the others of its leader go on. */
+export class PartitionBackoff<P extends WeakKey> {
+  readonly #failures = new WeakMap<P, Failures>()
 
   /** @returns the number of failures in a row. */
-  onFailure(partition: KafkaAssignedPartition): number {
+  onFailure(partition: P): number {
     const count = (this.#failures.get(partition)?.count ?? 0) + 1
     this.#failures.set(partition, { count, retryAt: performance.now() + READ_BACKOFF.backoff(count) })
     return count
   }
 
-  onSuccess(partition: KafkaAssignedPartition): void {
+  onSuccess(partition: P): void {
     this.#failures.delete(partition)
   }
 
-  /** Time until the first waiting partition is due, in milliseconds; Infinity if none waits. */
-  nextDueMs(partitions: readonly KafkaAssignedPartition[]): number {
-    const waits = partitions.map((partition) => this.#waitMs(partition)).filter((ms) => ms > 0)
-    return Math.min(...waits)
-  }
-
-  #waitMs(partition: KafkaAssignedPartition): number {
-    const { retryAt } = this.#failures.get(partition) ?? { retryAt: 0 }
-    return retryAt - performance.now()
+  /** Reads the clock once. With two readings, a partition that becomes due in between would be in neither result. */
+  divide(partitions: readonly P[]): DuePartitions<P> {
+    const now = performance.now()
+    const waits = partitions.map(
+      (partition) => [partition, (this.#failures.get(partition)?.retryAt ?? 0) - now] as const,
+    )
+    return {
+      due: waits.filter(([, ms]) => ms <= 0).map(([partition]) => partition),
+      nextDueMs: Math.min(...waits.map(([, ms]) => ms).filter((ms) => ms > 0)),
+    }
   }
 }

@@ -1,32 +1,46 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import { basename } from 'node:path'
 import {
+  type AsyncApiChannel,
   asyncApiOf,
   type ContractFault,
   compareContracts,
   contractOf,
   type EventContract,
   parseContract,
-} from '../contract/index.ts'
-import { toError } from '../errors.ts'
-import { loadEventClasses } from './load-events.ts'
-import type { Outcome, Output } from './outcome.ts'
-import type { SchemaOptions } from './schema-options.ts'
+} from '../../contract/index.ts'
+import { toError } from '../../errors.ts'
+import { EXIT, type ExitCode, UsageError } from '../exit-code.ts'
+import { loadEventClasses } from '../load-events.ts'
+import type { Terminal } from '../terminal.ts'
+
+interface SchemaOptions {
+  readonly modules: readonly string[]
+  readonly file: string
+  readonly consumers: readonly string[]
+  readonly asyncApi: string | undefined
+  readonly channels: readonly AsyncApiChannel[]
+  readonly title: string
+  readonly apiVersion: string
+  readonly isJson: boolean
+}
+
+type Output = Pick<Terminal, 'out' | 'err'>
 
 /** Writes the contract of the events, and the AsyncAPI document if it is wanted. */
-export async function writeSchema(options: SchemaOptions, { out, err }: Output): Promise<Outcome> {
+export async function writeSchema(options: SchemaOptions, { out, err }: Output): Promise<ExitCode> {
   const { file, isJson } = options
   const contract = contractOf(await loadEventClasses(options.modules), await readContract(file, false))
   await writeFile(file, textOf(contract))
   await writeAsyncApi(options, contract)
   const types = Object.keys(contract.events)
-  if (isJson) out(JSON.stringify({ file, events: types }))
+  if (isJson) await out(JSON.stringify({ file, events: types }))
   else err(`wrote ${file} with ${types.length} events: ${types.join(', ')}`)
-  return { exitCode: 0 }
+  return EXIT.done
 }
 
 /** Compares the events with the contract file. */
-export async function checkSchema(options: SchemaOptions, { out, err }: Output): Promise<Outcome> {
+export async function checkSchema(options: SchemaOptions, { out, err }: Output): Promise<ExitCode> {
   const { file, isJson } = options
   const committed = await readContract(file, true)
   const contract = contractOf(await loadEventClasses(options.modules), committed)
@@ -35,14 +49,14 @@ export async function checkSchema(options: SchemaOptions, { out, err }: Output):
   const faults = compareContracts(committed, contract, consumers)
   await writeAsyncApi(options, contract)
   const isCurrent = textOf(committed) === textOf(contract)
-  if (isJson) out(JSON.stringify({ faults, isCurrent }))
-  else for (const fault of faults) out(lineOf(fault))
+  if (isJson) await out(JSON.stringify({ faults, isCurrent }))
+  else for (const fault of faults) await out(lineOf(fault))
   if (faults.length > 0) {
     err(`${faults.length} changes break stored events or consumers`)
-    return { exitCode: 1 }
+    return EXIT.checkFailed
   }
   if (!isCurrent) err(`compatible, but ${file} is not up to date: run the command without --check`)
-  return { exitCode: 0 }
+  return EXIT.done
 }
 
 const lineOf = ({ eventType, field, rule, detail, remedy }: ContractFault) =>
@@ -68,11 +82,11 @@ async function readContract(file: string, isNeeded: boolean): Promise<EventContr
   } catch (thrown) {
     const error = toError(thrown)
     if (!isNeeded && Reflect.get(error, 'code') === 'ENOENT') return undefined
-    throw new Error(`The contract file ${file} cannot be read: ${error.message}`, { cause: error })
+    throw new UsageError(`The contract file ${file} cannot be read: ${error.message}`)
   }
   try {
     return parseContract(text)
   } catch (thrown) {
-    throw new Error(`${file}: ${toError(thrown).message}`, { cause: thrown })
+    throw new UsageError(`${file}: ${toError(thrown).message}`)
   }
 }

@@ -1,0 +1,8 @@
+import type { AnyCommand } from './command.ts'
+import { completion } from './commands/completion.ts'
+import { migrate } from './commands/migrate.ts'
+import { publish } from './commands/publish.ts'
+import { schema } from './commands/schema.ts'
+
+/** All commands, in the order of the help. */
+export const commands: readonly AnyCommand[] = [publish, migrate, schema, completion]

@@ -1,0 +1,137 @@
+import { readFile } from 'node:fs/promises'
+import { resolve } from 'node:path'
+import type { ConfiguredBus, ConfiguredStore } from '../cli-config.ts'
+import { toError } from '../errors.ts'
+import { rememberCredentials } from '../redaction.ts'
+import type { Invocation, OptionTable, OptionValues } from './command.ts'
+import { loadConfig } from './config-file.ts'
+import { UsageError } from './exit-code.ts'
+import { text } from './values.ts'
+
+/** Options of all commands that need a bus. */
+export const busOptions = {
+  bus: { value: '<name>', about: 'bus of the configuration file', read: text },
+  url: { value: '<url>', about: 'URL of the broker, instead of an argument', read: text },
+  'url-file': {
+    value: '<file>',
+    about: 'file with the URL, which keeps a password out of the process list',
+    read: text,
+  },
+  prefix: { value: '<name>', about: 'stream prefix, exchange or topic prefix', read: text },
+  config: {
+    value: '<file>',
+    about: 'the configuration; default eventspine.config.ts, .js or .json',
+    read: text,
+  },
+} as const satisfies OptionTable
+
+/** Options of all commands that need a store. */
+export const storeOptions = {
+  store: { value: '<name>', about: 'store of the configuration file', read: text },
+  url: { value: '<url>', about: 'postgres://… or sqlite:<file>, instead of an argument', read: text },
+  'url-file': busOptions['url-file'],
+  schema: { value: '<name>', about: 'schema of PostgreSQL; default eventspine', read: text },
+  config: busOptions.config,
+} as const satisfies OptionTable
+
+type BusInvocation = Pick<Invocation<OptionTable>, 'url' | 'terminal'> & {
+  readonly options: Partial<OptionValues<typeof busOptions>>
+}
+type StoreInvocation = Pick<Invocation<OptionTable>, 'url' | 'terminal'> & {
+  readonly options: Partial<OptionValues<typeof storeOptions>>
+}
+
+/** A bus that a command line, the environment or the configuration names. */
+export interface BusTarget extends ConfiguredBus {
+  /** Name in the configuration; undefined for a URL. */
+  readonly name: string | undefined
+  readonly events: readonly string[]
+}
+
+export interface StoreTarget extends ConfiguredStore {
+  readonly events: readonly string[]
+}
+
+/** Flag before environment before file. @throws UsageError if no bus is named, or several could be meant. */
+export async function busTarget({ url, options, terminal }: BusInvocation): Promise<BusTarget> {
+  const config = await loadConfig(
+    terminal.workingDirectory,
+    options.config ?? terminal.environment['EVENTSPINE_CONFIG'],
+  )
+  const { EVENTSPINE_BUS: fromEnvironment } = terminal.environment
+  const given = await givenUrl({ url, options, terminal }, options.bus)
+  const { events } = config
+  const found = given === undefined ? pick('bus', config.buses, options.bus ?? fromEnvironment) : undefined
+  const target = found === undefined ? { url: given ?? '', name: undefined } : { ...found[1], name: found[0] }
+  rememberCredentials(target.url)
+  const prefix = options.prefix === undefined ? {} : { prefix: options.prefix }
+  return { ...target, options: { ...found?.[1].options, ...prefix }, events }
+}
+
+/** Flag before environment before file. @throws UsageError if no store is named, or several could be meant. */
+export async function storeTarget({ url, options, terminal }: StoreInvocation): Promise<StoreTarget> {
+  const config = await loadConfig(
+    terminal.workingDirectory,
+    options.config ?? terminal.environment['EVENTSPINE_CONFIG'],
+  )
+  const given = await givenUrl({ url, options, terminal }, options.store)
+  const found = given === undefined ? pick('store', config.stores, options.store) : undefined
+  const target = found === undefined ? { url: given ?? '' } : found[1]
+  rememberCredentials(target.url)
+  const schema = options.schema === undefined ? {} : { schema: options.schema }
+  return { ...target, ...schema, events: config.events }
+}
+
+/** The URL of the arguments, the options or the environment. A name on the command line is stronger than the environment. */
+async function givenUrl(
+  { url, options, terminal }: StoreInvocation | BusInvocation,
+  name: string | undefined,
+): Promise<string | undefined> {
+  const { EVENTSPINE_URL, EVENTSPINE_URL_FILE } = terminal.environment
+  const visible = url ?? options.url
+  const given = [visible, options['url-file'], name].filter((one) => one !== undefined)
+  if (given.length > 1) throw new UsageError('Give one of the URL, --url-file and a configured name.')
+  if (visible !== undefined) {
+    rememberCredentials(visible)
+    if (/\/\/[^/@]*:[^/@]+@/.test(visible)) {
+      terminal.err(
+        'The URL contains a password, which other users of this machine can see. Use --url-file or EVENTSPINE_URL.',
+      )
+    }
+    return visible
+  }
+  if (options['url-file'] !== undefined) return urlIn(terminal.workingDirectory, options['url-file'])
+  if (name !== undefined) return undefined
+  if (EVENTSPINE_URL !== undefined) return EVENTSPINE_URL
+  return EVENTSPINE_URL_FILE === undefined ? undefined : urlIn(terminal.workingDirectory, EVENTSPINE_URL_FILE)
+}
+
+async function urlIn(folder: string, file: string): Promise<string> {
+  try {
+    return (await readFile(resolve(folder, file), 'utf8')).trim()
+  } catch (thrown) {
+    throw new UsageError(`The file with the URL cannot be read: ${toError(thrown).message}`)
+  }
+}
+
+function pick<T>(kind: 'bus' | 'store', known: Readonly<Record<string, T>>, name: string | undefined) {
+  const entries = Object.entries(known)
+  const found =
+    name === undefined
+      ? entries.length === 1
+        ? entries[0]
+        : undefined
+      : entries.find(([key]) => key === name)
+  if (found !== undefined) return found
+  const names = entries.map(([key]) => key)
+  if (name !== undefined) {
+    const remedy = names.length === 0 ? `no ${kind} is configured` : `configured: ${names.join(', ')}`
+    throw new UsageError(`There is no ${kind} named ${JSON.stringify(name)}: ${remedy}.`)
+  }
+  if (names.length > 1)
+    throw new UsageError(`Several are configured: choose one with --${kind}: ${names.join(', ')}.`)
+  const example = kind === 'bus' ? 'redis://localhost:6379' : 'sqlite:events.db'
+  throw new UsageError(
+    `No ${kind} is given: add a URL such as ${example}, or configure one in eventspine.config.ts.`,
+  )
+}
