@@ -25,7 +25,7 @@ const entryPoints = ['redis', 'rabbitmq', 'kafka', 'store', 'aggregates', 'subsc
 )
 /** The options of the brokers, which `createEventBus` checks for every URL. */
 const brokerOptions = ['redis', 'rabbitmq', 'kafka'].map((folder) => `${folder}/options.ts`)
-const core = ['observability', 'kit', 'events', 'codec', 'handling', 'transport', 'bus'].map(
+const core = ['observability', 'kit', 'events', 'codec', 'handling', 'transport', 'browsing', 'bus'].map(
   (folder) => `${folder}/index.ts`,
 )
 
@@ -44,8 +44,9 @@ export const rules: Readonly<Record<string, Rule>> = {
   codec: { imports: ['errors.ts', 'events'] },
   handling: { imports: [...open, 'kit', 'events'] },
   transport: { imports: [...open, 'codec'] },
+  browsing: { imports: [...open, 'kit', 'events', 'codec', 'transport'] },
   bus: {
-    imports: [...open, 'kit', 'events', 'codec', 'handling', 'transport'],
+    imports: [...open, 'kit', 'events', 'codec', 'handling', 'transport', 'browsing'],
     rooms: {
       telemetry: [],
       publishing: ['telemetry'],
@@ -59,7 +60,7 @@ export const rules: Readonly<Record<string, Rule>> = {
   rabbitmq: { imports: [...backend, 'amqplib'], rooms },
   kafka: { imports: [...backend, '@platformatic/kafka'], rooms },
   // Durable stores keep events as the codec writes them.
-  store: { imports: [...open, 'events', 'codec'] },
+  store: { imports: [...open, 'kit', 'events', 'codec', 'browsing'] },
   sqlite: { imports: [...open, 'kit', 'events', 'store', ...storeInterfaces] },
   postgres: { imports: [...open, 'kit', 'events', 'store', ...storeInterfaces, 'pg'] },
   aggregates: { imports: [...open, 'kit', 'events', 'store'], typesFrom: eventBusType },

@@ -185,7 +185,12 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
       group: consumerGroup,
       connect,
     })
-    this.admin = new LazyBusAdmin({ connect, load: adminOf(transport), logger })
+    this.admin = new LazyBusAdmin({
+      connect,
+      load: adminOf(transport),
+      logger,
+      reader: () => Promise.resolve({ codec, classFor: handlers.classFor }),
+    })
     this.#shutdown = new BrokerShutdown({
       consumer: this.#consumer,
       publisher: this.#publisher,

@@ -1,9 +1,8 @@
-import type { Meter as OpenTelemetryApiMeter, Tracer as OpenTelemetryApiTracer } from '@opentelemetry/api'
 import { asInstanceOf, isInstanceOf } from '../codec/convert-event.ts'
 import { refuseBeyondDefaults } from '../codec/publish-limits.ts'
 import { toError } from '../errors.ts'
 import type { Cause } from '../events/causation.ts'
-import { type DomainEvent, defaultRegistry, type EventRegistry } from '../events/index.ts'
+import type { DomainEvent } from '../events/index.ts'
 import { Dispatcher } from '../handling/dispatcher.ts'
 import { ShutdownError } from '../handling/errors.ts'
 import { HandlerRegistry } from '../handling/handler-registry.ts'
@@ -11,57 +10,24 @@ import type { RunInfo } from '../handling/handler-run.ts'
 import { HandlingMiddlewares } from '../handling/handling-middleware.ts'
 import { refuseInHandlerOf } from '../handling/running-handlers.ts'
 import { IdleCounter } from '../kit/idle-counter.ts'
-import { busObservabilityRules } from '../kit/observability-options.ts'
-import {
-  durationMs,
-  durationMsOrInfinity,
-  nonNegativeInteger,
-  type OptionRule,
-  resolveOptions,
-} from '../kit/options.ts'
+import { resolveOptions } from '../kit/options.ts'
 import { settledWithin } from '../kit/time.ts'
-import type { FieldsFirstLogger, Logger } from '../observability/logger.ts'
 import { MeterSource } from '../observability/meter.ts'
 import { resolveLogger } from '../observability/resolve-logger.ts'
 import type { SummarizingLogger } from '../observability/summarizing-logger.ts'
 import { type EventTracer, noTracer, OpenTelemetryTracer } from '../observability/tracer.ts'
 import type { BusAdmin } from './admin/bus-admin.ts'
-import { NO_GROUPS } from './admin/in-memory-admin.ts'
+import { EventRing } from './admin/event-ring.ts'
+import { loadRingAdmin, loadRingReader } from './admin/in-memory-admin.ts'
 import { LazyBusAdmin } from './admin/lazy-bus-admin.ts'
 import { BusClosedError } from './errors.ts'
 import { causedBy, checkedTimeout, EventBus, type ShutdownOptions } from './event-bus.ts'
 import type { HealthFacts } from './health.ts'
+import { type InMemoryEventBusOptions, inMemoryDefaults, inMemoryRules } from './in-memory-options.ts'
 import { InMemoryRetries } from './in-memory-retries.ts'
 import { BackgroundPublishes } from './publishing/background-publishes.ts'
-import { registryRule } from './registry-rule.ts'
 import { BusMetrics } from './telemetry/bus-metrics.ts'
 import { dispatchSpanOf, publishSpanOf } from './telemetry/bus-spans.ts'
-
-export interface InMemoryEventBusOptions {
-  /**
-   * Give events that a handler creates or publishes the `correlationId` of the handled event, and its id as
-   * `causationId`, unless they are set. Default true.
-   */
-  readonly propagateCausation?: boolean
-  /** Create OpenTelemetry spans if an SDK is registered. Default true. */
-  readonly enableTracing?: boolean
-  /** Tracer to use instead of OpenTelemetry's global one. */
-  readonly tracer?: OpenTelemetryApiTracer
-  /** Record OpenTelemetry metrics if an SDK is registered. Default true. */
-  readonly enableMetrics?: boolean
-  /** Meter to use instead of OpenTelemetry's global one. */
-  readonly meter?: OpenTelemetryApiMeter
-  /** Logger for failures; `console` (warnings and errors) by default. A pino logger works, too. */
-  readonly logger?: Logger | FieldsFirstLogger
-  /** Event classes that are known in addition to the subscribed ones. Default: the registry that `registerEvent` fills. */
-  readonly registry?: EventRegistry
-  /** Maximum duration of one attempt of a handler, in milliseconds. Default Infinity. */
-  readonly handlerTimeoutMs?: number
-  /** Maximum number of background publishes in flight. Beyond it, `publish` waits for its own events. Default 1,000. */
-  readonly maxBackgroundPublishes?: number
-  /** Maximum duration of a `shutdown` that is called without `timeoutMs`, in milliseconds. Default 30,000. */
-  readonly shutdownTimeoutMs?: number
-}
 
 /** Counters of an in-memory bus since its creation. */
 export interface InMemoryEventBusStats {
@@ -74,27 +40,6 @@ export interface InMemoryEventBusStats {
   readonly eventsDiscarded: number
   readonly backgroundTasksCreated: number
   readonly backgroundTasksCompleted: number
-}
-
-export const inMemoryDefaults = {
-  propagateCausation: true,
-  enableTracing: true,
-  tracer: undefined as OpenTelemetryApiTracer | undefined,
-  enableMetrics: true,
-  meter: undefined as OpenTelemetryApiMeter | undefined,
-  logger: undefined as Logger | FieldsFirstLogger | undefined,
-  registry: defaultRegistry,
-  handlerTimeoutMs: Number.POSITIVE_INFINITY,
-  maxBackgroundPublishes: 1000,
-  shutdownTimeoutMs: 30_000,
-}
-
-export const inMemoryRules: Readonly<Record<keyof typeof inMemoryDefaults, OptionRule>> = {
-  ...busObservabilityRules,
-  registry: registryRule,
-  handlerTimeoutMs: durationMsOrInfinity,
-  maxBackgroundPublishes: nonNegativeInteger,
-  shutdownTimeoutMs: durationMs,
 }
 
 const NONE_FAILED: ReadonlyMap<number, Error> = new Map()
@@ -117,6 +62,7 @@ export class InMemoryEventBus extends EventBus {
   override readonly admin: BusAdmin
   readonly #dispatcher: Dispatcher
   readonly #retries: InMemoryRetries
+  readonly #ring: EventRing | undefined
   readonly #metrics: BusMetrics
   readonly #tracer: EventTracer
   readonly #logger: SummarizingLogger
@@ -160,10 +106,12 @@ export class InMemoryEventBus extends EventBus {
       propagateCausation: resolved.propagateCausation,
     })
     this.#logger = logger
+    this.#ring = resolved.keepLastEvents > 0 ? new EventRing(resolved.keepLastEvents) : undefined
     this.admin = new LazyBusAdmin({
       connect: () => this.connect(),
-      load: () => Promise.resolve(NO_GROUPS),
+      load: () => loadRingAdmin(this.#ring),
       logger,
+      reader: () => loadRingReader(this.handlers.classFor),
     })
     this.#shutdownTimeoutMs = resolved.shutdownTimeoutMs
     this.#tracer = resolved.enableTracing ? new OpenTelemetryTracer(resolved.tracer) : noTracer
@@ -312,6 +260,7 @@ export class InMemoryEventBus extends EventBus {
   ): Promise<void> {
     const events = causedBy(given, cause)
     for (const event of events) refuseBeyondDefaults(event)
+    this.#ring?.add(events)
     const start = { at: performance.now() }
     this.#starts.add(start)
     this.#publishes.start()

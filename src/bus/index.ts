@@ -30,9 +30,9 @@ export { EventBus, type PublishOptions, type ShutdownOptions } from './event-bus
 export type { BusHealth, HealthCheck, HealthOptions, MeasuredCheck } from './health.ts'
 export {
   InMemoryEventBus,
-  type InMemoryEventBusOptions,
   type InMemoryEventBusStats,
 } from './in-memory-event-bus.ts'
+export type { InMemoryEventBusOptions } from './in-memory-options.ts'
 export { currentLogFields, loggingContext } from './middleware/logging-context.ts'
 export { currentTenant, runAsTenant, tenantContext } from './middleware/tenant-context.ts'
 export { validation } from './middleware/validation.ts'

@@ -161,6 +161,7 @@ export class RabbitMQTransport implements Transport {
     return new RabbitMQAdmin({
       options: this.#options,
       withChannel: (work) => this.#connection.withChannel(work),
+      withLongChannel: (work) => this.#connection.withLongChannel(work),
       deadLetters: this.deadLetters,
     })
   }

@@ -1,6 +1,7 @@
-import type { GroupInfo, TransportAdmin } from '../transport/index.ts'
+import type { GroupInfo, MessageScan, ScanRequest, TransportAdmin } from '../transport/index.ts'
 import type { MemoryBroker } from './memory-broker.ts'
 import { unreachable } from './memory-consumption.ts'
+import { followLog, scanLog } from './memory-scan.ts'
 
 /** What an operator can ask the broker in memory. */
 export class MemoryAdmin implements TransportAdmin {
@@ -20,6 +21,14 @@ export class MemoryAdmin implements TransportAdmin {
     if (this.#broker.membersOf(name).size > 0) return Promise.resolve(false)
     this.#broker.removeGroup(name)
     return Promise.resolve(true)
+  }
+
+  scan(request: ScanRequest): Promise<MessageScan> {
+    return this.#broker.isDown ? unreachable() : Promise.resolve(scanLog(this.#broker, request))
+  }
+
+  follow(_aggregateId: string | undefined, signal: AbortSignal): Promise<MessageScan> {
+    return this.#broker.isDown ? unreachable() : Promise.resolve(followLog(this.#broker, signal))
   }
 
   #describe(name: string): GroupInfo {

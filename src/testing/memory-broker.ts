@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto'
-import type { EncodedMessage } from '../codec/index.ts'
 import {
   type DeadLetterReason,
   type OutgoingMessage,
@@ -9,7 +8,7 @@ import {
   type StoredDeadLetter,
   type Wait,
 } from '../transport/index.ts'
-import type { PendingMessage, StoredMessage } from './memory-message.ts'
+import type { PendingMessage, RawMessage, StoredMessage } from './memory-message.ts'
 import { aggregatesOf, waitingIn } from './memory-shares.ts'
 import { MemoryWaits } from './memory-waits.ts'
 
@@ -28,10 +27,7 @@ interface Group {
 /** The state of a message that no consumer has seen. */
 const FRESH = { attemptsStarted: 0, settledHandlers: [], consumer: undefined } as const
 
-/** A message for {@link MemoryBroker.publishRaw}, as any other producer might write it. */
-export interface RawMessage extends EncodedMessage {
-  readonly key?: string
-}
+export type { RawMessage } from './memory-message.ts'
 
 /**
  * An in-memory broker: one log, consumer groups with pending messages, a dead letter queue, and switches for faults.
@@ -153,6 +149,11 @@ export class MemoryBroker {
     while (message !== undefined && !isFree(message)) message = this.#next(group)
     if (message !== undefined) message.consumer = consumer
     return message
+  }
+
+  /** @internal The messages of the log from an index on. */
+  messages(from: number): readonly StoredMessage[] {
+    return this.#log.slice(from)
   }
 
   /** @internal The names of all groups. */

@@ -1,4 +1,4 @@
-import type { MessageHeaders } from '../codec/index.ts'
+import type { EncodedMessage, MessageHeaders } from '../codec/index.ts'
 import type { ReplayTarget } from '../transport/index.ts'
 
 /** A message of a `MemoryBroker`'s log. */
@@ -20,4 +20,9 @@ export interface PendingMessage extends StoredMessage {
   readonly replayTarget: ReplayTarget | undefined
   /** The consumer that holds the message; undefined while it waits for redelivery. */
   consumer: string | undefined
+}
+
+/** A message for `MemoryBroker.publishRaw`, as any other producer might write it. */
+export interface RawMessage extends EncodedMessage {
+  readonly key?: string
 }

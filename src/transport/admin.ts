@@ -1,3 +1,5 @@
+import type { IncomingMessage } from './incoming-message.ts'
+
 /**
  * A part of a consumer group: the whole group, or one of its partitions. A number that the broker does not report is
  * undefined.
@@ -34,6 +36,34 @@ export interface GroupInfo extends GroupLoad {
   readonly partitions: readonly GroupPartition[]
 }
 
+/** A range of the log to read. */
+export interface ScanRequest {
+  /** `'first'`, `'last'`, a time, or the position of a message, which is left out. */
+  readonly from: Date | string
+  readonly direction: 'forward' | 'backward'
+  /** Only messages of this aggregate are needed. Others may be returned, too. */
+  readonly aggregateId: string | undefined
+}
+
+/** A message of the log. */
+export interface ScannedMessage {
+  readonly message: IncomingMessage
+  /** Continues a scan after this message, in the same direction. */
+  readonly position: string
+  /** Undefined if there is only one. */
+  readonly partition: number | undefined
+  /** When the broker stored it; undefined if it does not report that. */
+  readonly storedAt: Date | undefined
+}
+
+/** A range of the log that is open for reading. */
+export interface MessageScan {
+  /** Messages in the range; undefined if unknown. */
+  readonly total: number | undefined
+  /** Pages that are not empty, in the order of the direction. The next one is read when it is asked for. */
+  readonly pages: AsyncIterable<readonly ScannedMessage[]>
+}
+
 /** What an operator can ask a broker. A transport loads it at the first use. */
 export interface TransportAdmin {
   /** All groups of the stream, exchange or topic, sorted by name, also those without a consumer. @throws ConnectionError */
@@ -44,6 +74,16 @@ export interface TransportAdmin {
    * @throws ConnectionError
    */
   deleteGroup(name: string): Promise<boolean>
+  /**
+   * Opens a range of the log, which ends at the present end. Reading it changes nothing on the broker.
+   * @throws HistoryUnavailableError if the broker does not keep what was consumed. @throws ConnectionError
+   */
+  scan(request: ScanRequest): Promise<MessageScan>
+  /**
+   * Opens the part of the log that is written from now on. It ends when the signal aborts.
+   * @throws ConnectionError
+   */
+  follow(aggregateId: string | undefined, signal: AbortSignal): Promise<MessageScan>
 }
 
 /** The sum, or undefined if one of the numbers is unknown. */

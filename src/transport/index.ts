@@ -1,6 +1,19 @@
-export type { GroupInfo, GroupLoad, GroupPartition, TransportAdmin } from './admin.ts'
+export type {
+  GroupInfo,
+  GroupLoad,
+  GroupPartition,
+  MessageScan,
+  ScannedMessage,
+  ScanRequest,
+  TransportAdmin,
+} from './admin.ts'
 export { readReason, writeReason } from './dead-letter-fields.ts'
-export { ConnectionError, MessageRefusedError, PublishTimeoutError } from './errors.ts'
+export {
+  ConnectionError,
+  HistoryUnavailableError,
+  MessageRefusedError,
+  PublishTimeoutError,
+} from './errors.ts'
 export type { BusNotice, BusNoticeListener } from './notices.ts'
 export { type ReplayDestination, replayDestination } from './replay-destination.ts'
 export {

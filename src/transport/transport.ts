@@ -1,5 +1,6 @@
-import type { EncodedEvent, EncodedMessage, MessageHeaders } from '../codec/index.ts'
+import type { EncodedEvent, EncodedMessage } from '../codec/index.ts'
 import type { TransportAdmin } from './admin.ts'
+import type { IncomingMessage } from './incoming-message.ts'
 import type { BusNotice } from './notices.ts'
 import type { ReplayTarget } from './replay-headers.ts'
 import type { Wait, WaitingStore } from './waiting.ts'
@@ -10,17 +11,7 @@ import type { Wait, WaitingStore } from './waiting.ts'
  */
 export type OutgoingMessage = EncodedEvent
 
-/** A message as the broker delivered it. */
-export interface IncomingMessage extends EncodedMessage {
-  /** The broker's id of the message, unique within a group: an entry id, a delivery tag, or a partition and offset. */
-  readonly id: string
-  /** Messages with the same key are handled in order. A message with an undefined key has no order to keep. */
-  readonly key: string | undefined
-  /** Only the headers that are text. A transport omits malformed headers instead of failing. */
-  readonly headers: MessageHeaders
-  /** Set if the message exceeds a limit of the transport. Such a message becomes a dead letter. */
-  readonly fault?: Error | undefined
-}
+export type { IncomingMessage } from './incoming-message.ts'
 
 /** Host and port of a broker. */
 export interface ServerAddress {

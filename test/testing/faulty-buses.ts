@@ -146,6 +146,8 @@ export function administrating(
       return {
         groups: () => admin.groups(),
         deleteGroup: (name) => admin.deleteGroup(name),
+        scan: (request) => admin.scan(request),
+        follow: (aggregateId, signal) => admin.follow(aggregateId, signal),
         ...change(admin, broker),
       }
     },

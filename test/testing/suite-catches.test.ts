@@ -97,6 +97,51 @@ const FAULTS: readonly Fault[] = [
     ],
   },
   {
+    what: 'browses backwards in the order of the log',
+    sabotage: administrating((admin) => ({
+      scan: (request) => admin.scan({ ...request, direction: 'forward', from: 'first' }),
+    })),
+    caughtBy: ['browses past events in both directions, and continues at a position'],
+  },
+  {
+    what: 'browses the events from the beginning, whatever the position',
+    sabotage: administrating((admin) => ({
+      scan: (request) =>
+        admin.scan({ ...request, from: request.direction === 'forward' ? 'first' : 'last' }),
+    })),
+    caughtBy: [
+      'browses past events in both directions, and continues at a position',
+      'browses by id, aggregate, type, correlation, causation, text and time',
+    ],
+  },
+  {
+    what: 'tails what was published before',
+    sabotage: administrating((admin) => ({
+      follow: (aggregateId) => admin.scan({ from: 'first', direction: 'forward', aggregateId }),
+    })),
+    caughtBy: ['shows the events that are published after a tail began, until it is ended'],
+  },
+  {
+    what: 'browses as another group',
+    sabotage: administrating((admin, broker) => ({
+      scan: (request) => {
+        broker.ensureGroup('operator')
+        return admin.scan(request)
+      },
+    })),
+    caughtBy: ['changes nothing for consumers while an operator looks'],
+  },
+  {
+    what: 'takes the events that it shows from the consumers',
+    sabotage: administrating((admin, broker) => ({
+      follow: async (aggregateId, signal) => {
+        broker.onChange(() => broker.take('main', 'operator'))
+        return admin.follow(aggregateId, signal)
+      },
+    })),
+    caughtBy: ['changes nothing for consumers while an operator looks'],
+  },
+  {
     what: 'counts events that a group has handled',
     sabotage: reporting((groups) => groups.map((group) => ({ ...group, lag: (group.lag ?? 0) + 1 }))),
     caughtBy: ['lists every consumer group with its lag, also one that no process consumes for'],

@@ -1,3 +1,4 @@
+import type { BrowsedEvent, BrowseQuery, FindOptions, TailQuery } from '../../browsing/index.ts'
 import type { GroupInfo } from '../../transport/admin.ts'
 
 /** Who changes something, for the log. */
@@ -31,4 +32,27 @@ export interface BusAdmin {
    * @throws ConnectionError
    */
   deleteGroup(name: string, options?: DeleteGroupOptions): Promise<GroupInfo>
+
+  /**
+   * Past events, in the order of a direction, page by page as they are read. Reading changes nothing on the broker.
+   *
+   * @throws HistoryUnavailableError if nothing keeps past events: on RabbitMQ without `journal`, and on an
+   * `InMemoryEventBus` without `keepLastEvents`.
+   * @throws ConfigError for a wrong query. @throws ConnectionError
+   * @example
+   * for await (const { eventType, storedAt } of bus.admin.browse({ filter: { aggregateId: 'Order-7' } })) {
+   *   console.log(storedAt, eventType)
+   * }
+   */
+  browse(query?: BrowseQuery): AsyncIterable<BrowsedEvent>
+
+  /** The newest event with an id; undefined if there is none among those that were read. It fails as `browse` does. */
+  find(eventId: string, options?: FindOptions): Promise<BrowsedEvent | undefined>
+
+  /**
+   * Events that are published from now on, until the caller leaves the loop or the signal aborts. The broker gives every
+   * event to its groups as before. On RabbitMQ, a slow reader misses events if more than 10,000 wait for it.
+   * @throws ConfigError for a wrong query. @throws ConnectionError
+   */
+  tail(query?: TailQuery): AsyncIterable<BrowsedEvent>
 }

@@ -1,7 +1,9 @@
+import type { BrowsedEvent, BrowseQuery, FindOptions, TailQuery } from '../../browsing/index.ts'
 import { ConfigError } from '../../errors.ts'
 import type { Logger } from '../../observability/logger.ts'
 import type { GroupInfo, TransportAdmin } from '../../transport/admin.ts'
 import type { Transport } from '../../transport/transport.ts'
+import type { MessageReader } from './browsed-message.ts'
 import type { BusAdmin, DeleteGroupOptions } from './bus-admin.ts'
 
 export interface LazyBusAdminParts {
@@ -9,6 +11,8 @@ export interface LazyBusAdminParts {
   /** Loads the part that depends on the broker, after the connection. */
   readonly load: () => Promise<TransportAdmin>
   readonly logger: Logger
+  /** Loads how the bus reads messages. */
+  readonly reader: () => Promise<MessageReader>
 }
 
 /** Loads the operator's code with the first call. */
@@ -32,6 +36,18 @@ export class LazyBusAdmin implements BusAdmin {
     return (await this.#admin()).deleteGroup(name, options)
   }
 
+  async *browse(query?: BrowseQuery): AsyncGenerator<BrowsedEvent> {
+    yield* (await this.#admin()).browse(query)
+  }
+
+  async find(eventId: string, options?: FindOptions): Promise<BrowsedEvent | undefined> {
+    return (await this.#admin()).find(eventId, options)
+  }
+
+  async *tail(query?: TailQuery): AsyncGenerator<BrowsedEvent> {
+    yield* (await this.#admin()).tail(query)
+  }
+
   async #admin(): Promise<BusAdmin> {
     await this.#parts.connect()
     this.#loading ??= this.#load().catch((error: unknown) => {
@@ -42,9 +58,9 @@ export class LazyBusAdmin implements BusAdmin {
   }
 
   async #load(): Promise<BusAdmin> {
-    const { load, logger } = this.#parts
-    const [{ Operator }, transport] = await Promise.all([import('./operator.ts'), load()])
-    return new Operator(transport, logger)
+    const { load, logger, reader } = this.#parts
+    const [{ Operator }, transport, read] = await Promise.all([import('./operator.ts'), load(), reader()])
+    return new Operator(transport, logger, read)
   }
 }
 

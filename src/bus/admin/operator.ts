@@ -1,17 +1,52 @@
+import {
+  type BrowsedEvent,
+  type BrowseQuery,
+  browseEvents,
+  type FindOptions,
+  type FollowLog,
+  findEvent,
+  type OpenScan,
+  type Scan,
+  type TailQuery,
+  tailEvents,
+} from '../../browsing/index.ts'
 import { nonEmptyText, optional, resolveOptions, suggestion } from '../../kit/options.ts'
 import type { Logger } from '../../observability/logger.ts'
-import type { GroupInfo, TransportAdmin } from '../../transport/admin.ts'
+import type { GroupInfo, MessageScan, TransportAdmin } from '../../transport/admin.ts'
 import { GroupInUseError, GroupNotFoundError } from '../errors.ts'
+import { type MessageReader, readPages } from './browsed-message.ts'
 import type { BusAdmin, DeleteGroupOptions } from './bus-admin.ts'
 
 /** The operator's calls over a transport. */
 export class Operator implements BusAdmin {
   readonly #transport: TransportAdmin
   readonly #logger: Logger
+  readonly #reader: MessageReader
 
-  constructor(transport: TransportAdmin, logger: Logger) {
+  constructor(transport: TransportAdmin, logger: Logger, reader: MessageReader) {
     this.#transport = transport
     this.#logger = logger
+    this.#reader = reader
+  }
+
+  browse(query: BrowseQuery = {}): AsyncIterable<BrowsedEvent> {
+    return browseEvents(this.#open, query)
+  }
+
+  find(eventId: string, options: FindOptions = {}): Promise<BrowsedEvent | undefined> {
+    return findEvent(this.#open, eventId, options)
+  }
+
+  tail(query: TailQuery = {}): AsyncIterable<BrowsedEvent> {
+    const follow: FollowLog = async (aggregateId, signal) =>
+      this.#read(await this.#transport.follow(aggregateId, signal))
+    return tailEvents(follow, query)
+  }
+
+  readonly #open: OpenScan = async (request) => this.#read(await this.#transport.scan(request))
+
+  #read({ total, pages }: MessageScan): Scan {
+    return { total, pages: readPages(pages, this.#reader) }
   }
 
   groups(): Promise<readonly GroupInfo[]> {

@@ -1,4 +1,11 @@
-import { type GroupInfo, type GroupPartition, type TransportAdmin, totalLoad } from '../../transport/admin.ts'
+import {
+  type GroupInfo,
+  type GroupPartition,
+  type MessageScan,
+  type ScanRequest,
+  type TransportAdmin,
+  totalLoad,
+} from '../../transport/admin.ts'
 import type { KafkaCluster } from '../client/cluster.ts'
 import { KafkaCoordinator } from '../client/coordinator.ts'
 import { logRanges } from '../client/log-ranges.ts'
@@ -11,6 +18,7 @@ import type { ResolvedKafkaOptions } from '../options.ts'
 import type { KafkaPublisher } from '../publishing/publisher.ts'
 import { type GroupMember, KafkaGroupDirectory, type ListedGroup } from './group-directory.ts'
 import { loadOf } from './group-load.ts'
+import { KafkaScan } from './scan.ts'
 
 export interface KafkaAdminParts {
   readonly options: ResolvedKafkaOptions
@@ -24,11 +32,21 @@ export interface KafkaAdminParts {
 export class KafkaAdmin implements TransportAdmin {
   readonly #parts: KafkaAdminParts
   readonly #directory: KafkaGroupDirectory
+  readonly #scan: KafkaScan
   readonly #waiting = new Map<string, KafkaWaitingRecords>()
 
   constructor(parts: KafkaAdminParts) {
     this.#parts = parts
     this.#directory = new KafkaGroupDirectory(parts.cluster)
+    this.#scan = new KafkaScan(parts)
+  }
+
+  scan(request: ScanRequest): Promise<MessageScan> {
+    return this.#scan.open(request)
+  }
+
+  follow(aggregateId: string | undefined, signal: AbortSignal): Promise<MessageScan> {
+    return this.#scan.follow(aggregateId, signal)
   }
 
   async groups(): Promise<readonly GroupInfo[]> {

@@ -1,9 +1,12 @@
 import {
   type GroupInfo,
   type GroupPartition,
+  type MessageScan,
+  type ScanRequest,
   sumIfKnown,
   type TransportAdmin,
 } from '../../transport/admin.ts'
+import { HistoryUnavailableError } from '../../transport/errors.ts'
 import type { AmqpQueueState } from '../client/client.ts'
 import type { WithChannel } from '../client/connection.ts'
 import { unregisterGroup } from '../client/groups.ts'
@@ -12,11 +15,15 @@ import { waitingQueuesOf } from '../consuming/waiting-queues.ts'
 import type { RabbitMQDeadLetters } from '../dead-letters/dead-letters.ts'
 import { undefinedIfNotFound } from '../errors.ts'
 import type { ResolvedRabbitMQOptions } from '../options.ts'
+import { RabbitMQJournal } from './journal.ts'
 import { knownGroups } from './known-groups.ts'
+import { RabbitMQLiveQueue } from './live-queue.ts'
 
 export interface RabbitMQAdminParts {
   readonly options: ResolvedRabbitMQOptions
   readonly withChannel: WithChannel
+  /** Without a time limit. */
+  readonly withLongChannel: WithChannel
   readonly deadLetters: RabbitMQDeadLetters
 }
 
@@ -53,6 +60,20 @@ export class RabbitMQAdmin implements TransportAdmin {
     const names = [...new Set([...known, ...(options.broadcast ? [] : [options.consumerGroup])])].toSorted()
     const groups = await Promise.all(names.map((name) => this.#describe(name)))
     return groups.filter((group) => group !== undefined)
+  }
+
+  async scan(request: ScanRequest): Promise<MessageScan> {
+    const { options, withChannel } = this.#parts
+    if (options.journal) return new RabbitMQJournal(options, withChannel).open(request)
+    throw new HistoryUnavailableError(
+      `RabbitMQ keeps no event of ${options.names.exchange} after its groups have consumed it; set the option journal in ` +
+        'every bus of the exchange to keep the events that are published from then on.',
+    )
+  }
+
+  follow(_aggregateId: string | undefined, signal: AbortSignal): Promise<MessageScan> {
+    const { options, withLongChannel } = this.#parts
+    return new RabbitMQLiveQueue(options, withLongChannel).follow(signal)
   }
 
   async deleteGroup(group: string): Promise<boolean> {

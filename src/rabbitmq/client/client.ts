@@ -73,7 +73,7 @@ export interface AmqpChannel {
   consume(
     queue: string,
     onMessage: (message: AmqpMessage | null) => void,
-    options?: { readonly consumerTag?: string; readonly exclusive?: boolean },
+    options?: { readonly consumerTag?: string; readonly exclusive?: boolean; readonly arguments?: AmqpTable },
   ): Promise<{ readonly consumerTag: string }>
   cancel(consumerTag: string): Promise<unknown>
   get(queue: string): Promise<AmqpMessage | false>

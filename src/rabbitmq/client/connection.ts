@@ -105,7 +105,16 @@ export class RabbitMQConnection {
   }
 
   /** See {@link onOwnChannel}. @throws ConnectionError also if there is no connection, or the broker blocks it. */
-  async withChannel<T>(work: (channel: AmqpChannel) => Promise<T>): Promise<T> {
+  withChannel<T>(work: (channel: AmqpChannel) => Promise<T>): Promise<T> {
+    return this.#onChannel(work, false)
+  }
+
+  /** The same without a time limit, for work that lasts until its caller ends it. */
+  withLongChannel<T>(work: (channel: AmqpChannel) => Promise<T>): Promise<T> {
+    return this.#onChannel(work, true)
+  }
+
+  async #onChannel<T>(work: (channel: AmqpChannel) => Promise<T>, isLong: boolean): Promise<T> {
     const { address, connectTimeoutMs } = this.#settings
     const connection = this.#connection
     if (connection === undefined) {
@@ -122,6 +131,7 @@ export class RabbitMQConnection {
       address,
       connectTimeoutMs,
       connectionLost: this.#connectionLost.signal,
+      isLong,
     })
   }
 

@@ -9,6 +9,8 @@ export interface OwnChannelOptions {
   readonly connectTimeoutMs: number
   /** Aborts when the connection is lost. */
   readonly connectionLost: AbortSignal
+  /** Sets no time limit. */
+  readonly isLong?: boolean
 }
 
 /** Shortest time limit, in milliseconds: the work may be to read many dead letters, which takes long. */
@@ -21,14 +23,14 @@ const MIN_TIMEOUT_MS = 60_000
 export async function onOwnChannel<T>(
   connection: AmqpConnection,
   work: (channel: AmqpChannel) => Promise<T>,
-  { address, connectTimeoutMs, connectionLost }: OwnChannelOptions,
+  { address, connectTimeoutMs, connectionLost, isLong = false }: OwnChannelOptions,
 ): Promise<T> {
   const done = openAndRun(connection, work)
   // A frozen broker answers nothing.
   const timeout = AbortSignal.timeout(Math.max(connectTimeoutMs, MIN_TIMEOUT_MS))
   const isAnswered = await settledUntil(
     done.catch(() => undefined),
-    AbortSignal.any([connectionLost, timeout]),
+    isLong ? connectionLost : AbortSignal.any([connectionLost, timeout]),
   )
   if (!isAnswered) {
     throw new ConnectionError('CONNECTION_LOST', `RabbitMQ at ${address} did not answer.`)

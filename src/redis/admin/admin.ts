@@ -1,4 +1,4 @@
-import { type GroupInfo, type TransportAdmin, totalLoad } from '../../transport/admin.ts'
+import { type GroupInfo, type MessageScan, type ScanRequest, type TransportAdmin, totalLoad } from '../../transport/admin.ts'
 import type { RedisClient } from '../client/client.ts'
 import { runScript } from '../client/scripts.ts'
 import { readStreamState, type StreamWithGroups } from '../client/stream-state.ts'
@@ -7,6 +7,7 @@ import { commandError } from '../errors.ts'
 import type { ResolvedRedisOptions } from '../options.ts'
 import { loadOf } from './group-load.ts'
 import { LIVING_MS, livingMembers } from './living-members.ts'
+import { RedisScan } from './scan.ts'
 import { waitingKeys } from './waiting-keys.ts'
 
 export interface RedisAdminParts {
@@ -18,9 +19,19 @@ export interface RedisAdminParts {
 /** What an operator can ask Redis. It reads with commands that change nothing. */
 export class RedisAdmin implements TransportAdmin {
   readonly #parts: RedisAdminParts
+  readonly #scan: RedisScan
 
   constructor(parts: RedisAdminParts) {
     this.#parts = parts
+    this.#scan = new RedisScan(parts.options, parts.client)
+  }
+
+  scan(request: ScanRequest): Promise<MessageScan> {
+    return this.#scan.open(request)
+  }
+
+  follow(aggregateId: string | undefined, signal: AbortSignal): Promise<MessageScan> {
+    return this.#scan.follow(aggregateId, signal)
   }
 
   groups(): Promise<readonly GroupInfo[]> {

@@ -1,5 +1,6 @@
 import { ConfigError } from '../../index.ts'
 import { broadcastTests } from './broadcasts.ts'
+import { browsingTests } from './browsing.ts'
 import type { DescribeEventBusOptions } from './bus-under-test.ts'
 import { CAPABILITIES, type Capability } from './capabilities.ts'
 import type { ConformanceTest } from './conformance-test.ts'
@@ -51,6 +52,7 @@ const SUITE: Readonly<Record<string, readonly ConformanceTest[]>> = {
   replays: replayTests,
   poison: poisonTests,
   groups: groupTests,
+  browsing: browsingTests,
   broadcast: broadcastTests,
   evolution: [...evolutionTests, ...versionTests],
   redelivery: redeliveryTests,
