@@ -107,7 +107,8 @@ export async function* browseEvents(open: OpenScan, given: BrowseQuery): AsyncGe
   const { total, pages } = await open({ from, direction, aggregateId: filter.aggregateId })
   let [scanned, matched] = [0, 0]
   let position: string | undefined
-  const report = (ended: BrowseProgress['ended']) => onProgress?.({ scanned, matched, total, position, ended })
+  const report = (ended: BrowseProgress['ended']) =>
+    onProgress?.({ scanned, matched, total, position, ended })
   for await (const page of pages) {
     for (const found of page) {
       if (signal?.aborted === true) return report('aborted')

@@ -301,7 +301,9 @@ function contradictions(options: Readonly<typeof rabbitmqDefaults>, names: Rabbi
     faults.push("singleActiveConsumer needs ordering 'aggregate', got 'none'")
   }
   if (options.journal && exchangeType === 'direct') {
-    faults.push("journal needs an exchangeType other than 'direct', which passes events only to queues bound to their type")
+    faults.push(
+      "journal needs an exchangeType other than 'direct', which passes events only to queues bound to their type",
+    )
   }
   if (options.journal && !durable) faults.push('journal needs durable true')
   if (options.journal && autoDelete) faults.push('journal needs autoDelete false')

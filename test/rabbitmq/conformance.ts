@@ -30,7 +30,14 @@ export async function describeRabbitMQ(
   // A restarted RabbitMQ recovers its queues one by one, so each test deletes its own.
   afterEach(async () => {
     await onChannel(rabbitmq.url, async (channel) => {
-      for (const { queue, deadLetterQueue, bindingsQueue, groupsQueue, journal, ...exchanges } of groups.values()) {
+      for (const {
+        queue,
+        deadLetterQueue,
+        bindingsQueue,
+        groupsQueue,
+        journal,
+        ...exchanges
+      } of groups.values()) {
         for (const name of [queue, deadLetterQueue, bindingsQueue, groupsQueue, journal])
           await channel.deleteQueue(name)
         await Promise.all(WAITS_MS.map((ms) => channel.deleteQueue(`${queue}.waiting.${ms}`)))

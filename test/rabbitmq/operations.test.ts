@@ -89,6 +89,40 @@ it('reports each group with the messages and consumers that rabbitmqctl reports,
   for (const other of others) expect(other).toEqual(groups)
 })
 
+it('leaves every queue as it was after an operator has looked, and needs a journal for past events', async () => {
+  const exchangeName = freshName()
+  await consume(createBus({ rabbitmqUrl, exchangeName, consumerGroup: 'billing' })).then((bus) =>
+    bus.shutdown(),
+  )
+  const bus = createBus({ rabbitmqUrl, exchangeName, consumerGroup: 'operator', journal: true })
+  await bus.publish(Array.from({ length: 2500 }, () => orderCreated()))
+  const state = async () => {
+    const rows = await ctl('list_queues', 'name', 'messages_ready', 'messages_unacknowledged', 'consumers')
+    const isShown = (row: string) => row.startsWith(exchangeName) && !row.includes('.journal')
+    return rows.split('\n').filter(isShown).toSorted()
+  }
+  const before = await state()
+
+  const forward: string[] = []
+  for await (const { eventId } of bus.admin.browse({ limit: 5000 })) forward.push(eventId ?? '')
+  const backward: string[] = []
+  const query = { limit: 5000, direction: 'backward' } as const
+  for await (const { eventId } of bus.admin.browse(query)) backward.push(eventId ?? '')
+  const ended = new AbortController()
+  const tail = bus.admin.tail({ signal: ended.signal, onReady: () => ended.abort() })
+  for await (const { eventId } of tail) forward.push(eventId ?? '')
+
+  expect(new Set(forward).size).toBe(2500)
+  expect(backward).toEqual(forward.toReversed())
+  await until('the end of the queue of the tail', async () => (await state()).length === before.length)
+  expect(await state()).toEqual(before)
+  const without = createBus({ rabbitmqUrl, exchangeName, consumerGroup: 'operator' })
+  await expect(without.admin.find('x')).rejects.toMatchObject({
+    code: 'HISTORY_UNAVAILABLE',
+    message: expect.stringContaining('set the option journal'),
+  })
+})
+
 it('leaves no queue and no exchange of a deleted group, but those of its dead letters', async () => {
   const exchangeName = freshName()
   for (const [consumerGroup, fails] of [

@@ -106,8 +106,7 @@ const FAULTS: readonly Fault[] = [
   {
     what: 'browses the events from the beginning, whatever the position',
     sabotage: administrating((admin) => ({
-      scan: (request) =>
-        admin.scan({ ...request, from: request.direction === 'forward' ? 'first' : 'last' }),
+      scan: (request) => admin.scan({ ...request, from: request.direction === 'forward' ? 'first' : 'last' }),
     })),
     caughtBy: [
       'browses past events in both directions, and continues at a position',

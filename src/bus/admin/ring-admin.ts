@@ -85,5 +85,10 @@ async function* newPages(
 function scanned({ event, place, at }: KeptEvent): ScannedMessage {
   const { key, headers, body } = RING_CODEC.encode(event)
   const position = String(place)
-  return { message: { id: position, key, headers, body }, position, partition: undefined, storedAt: new Date(at) }
+  return {
+    message: { id: position, key, headers, body },
+    position,
+    partition: undefined,
+    storedAt: new Date(at),
+  }
 }

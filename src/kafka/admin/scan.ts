@@ -1,8 +1,8 @@
 import { mergedPages, type PageSource } from '../../kit/merged-pages.ts'
 import { partitionOf } from '../../kit/partitioner.ts'
 import { sleep } from '../../kit/time.ts'
-import { ConnectionError } from '../../transport/errors.ts'
 import type { MessageScan, ScannedMessage, ScanRequest } from '../../transport/admin.ts'
+import { ConnectionError } from '../../transport/errors.ts'
 import type { KafkaCluster } from '../client/cluster.ts'
 import { type FetchedRange, fetchRanges } from '../client/fetch.ts'
 import { type LogRange, logRanges, offsetsAt } from '../client/log-ranges.ts'
@@ -45,7 +45,9 @@ export class KafkaScan {
     const total = [...ranges.values()].reduce((sum, { start, end }) => sum + Math.max(0, end - start), 0)
     const sources = partitions.map((partition) => {
       const range = ranges.get(partitionKey(partition)) ?? { start: 0, end: 0 }
-      return isForward ? this.#forward(topic, partition.index, range) : this.#backward(topic, partition.index, range)
+      return isForward
+        ? this.#forward(topic, partition.index, range)
+        : this.#backward(topic, partition.index, range)
     })
     const comesFirst = (a: ReadRecord, b: ReadRecord) => comesBefore(a, b) === isForward
     const vector = new Map(
@@ -106,15 +108,19 @@ export class KafkaScan {
       const time = from.getTime() + (isForward ? 0 : 1)
       const found = await offsetsAt(cluster, topics, partitions, BigInt(time))
       // No record is that late.
-      return new Map([...found].map(([key, offset]) => [key, offset < 0 ? (whole.get(key)?.end ?? 0) : offset]))
+      return new Map(
+        [...found].map(([key, offset]) => [key, offset < 0 ? (whole.get(key)?.end ?? 0) : offset]),
+      )
     }
     if (from === 'first') return new Map([...whole].map(([key, { start }]) => [key, start]))
     if (from === 'last') return new Map([...whole].map(([key, { end }]) => [key, end]))
     const places = new Map(from.split(',').map((place) => place.split(':').map(Number) as [number, number]))
-    return new Map(partitions.flatMap((one) => {
-      const offset = places.get(one.index)
-      return offset === undefined ? [] : [[partitionKey(one), offset] as const]
-    }))
+    return new Map(
+      partitions.flatMap((one) => {
+        const offset = places.get(one.index)
+        return offset === undefined ? [] : [[partitionKey(one), offset] as const]
+      }),
+    )
   }
 
   #forward(topic: KafkaTopic, partition: number, { start, end }: LogRange): PageSource<ReadRecord> {
@@ -137,7 +143,8 @@ export class KafkaScan {
         const first = Math.max(start, last - WINDOW)
         const window = this.#forward(topic, partition, { start: first, end: last })
         const found: ReadRecord[] = []
-        for (let page = await window.next(); page !== undefined; page = await window.next()) found.push(...page)
+        for (let page = await window.next(); page !== undefined; page = await window.next())
+          found.push(...page)
         last = first
         return found.reverse()
       },

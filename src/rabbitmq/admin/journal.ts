@@ -1,5 +1,6 @@
 import { sleep } from '../../kit/time.ts'
 import type { MessageScan, ScannedMessage, ScanRequest } from '../../transport/admin.ts'
+import { ConnectionError } from '../../transport/errors.ts'
 import type { AmqpChannel, AmqpMessage } from '../client/client.ts'
 import type { WithChannel } from '../client/connection.ts'
 import { undefinedIfNotFound } from '../errors.ts'
@@ -8,8 +9,10 @@ import { toIncoming } from '../wire/message.ts'
 
 /** Messages that are read on one channel. */
 const WINDOW = 1000
-/** How long a stream may take to deliver its first message, in milliseconds. */
-const FIRST_MS = 5000
+/** More messages than a chunk has. */
+const CHUNK = 65_535
+/** Time after which a stream that delivers nothing counts as empty, in milliseconds. */
+const EMPTY_MS = 2000
 /** Where a consumer of a stream starts: an offset, or a time in whole seconds. */
 type StreamOffset = 'first' | 'last' | number | { readonly '!': 'timestamp'; readonly value: number }
 
@@ -51,15 +54,19 @@ export class RabbitMQJournal {
     }
   }
 
-  /** Undefined if the journal is empty, or does not exist yet. */
+  /**
+   * Undefined if the journal is empty, or does not exist yet. The broker's count of its messages is seconds old, so the last
+   * chunk tells the end: the broker sends a chunk in one go, and answers requests after it.
+   */
   async #range(): Promise<JournalRange | undefined> {
-    const journal = this.#options.names.journal
+    const { journal } = this.#options.names
     const state = await undefinedIfNotFound(this.#withChannel((channel) => channel.checkQueue(journal)))
-    if (state === undefined || state.messageCount === 0) return undefined
-    const [first] = await this.#consume('first', ({ length }) => length > 0)
-    if (first === undefined) return undefined
-    const start = offsetOf(first)
-    return { start, end: start + state.messageCount }
+    if (state === undefined) return undefined
+    const [first] = await this.#chunk('first')
+    const last = (await this.#chunk('last')).at(-1)
+    return first === undefined || last === undefined
+      ? undefined
+      : { start: offsetOf(first), end: offsetOf(last) + 1 }
   }
 
   async #offsetAt(from: Date | string, { start, end }: JournalRange, isForward: boolean): Promise<number> {
@@ -68,16 +75,21 @@ export class RabbitMQJournal {
     if (!(from instanceof Date)) return Number(from) + (isForward ? 1 : 0)
     const seconds = Math.floor(from.getTime() / 1000) + (isForward ? 0 : 1)
     const offset = { '!': 'timestamp', value: seconds } as const
-    const [first] = await this.#consume(offset, ({ length }) => length > 0)
+    const [first] = await this.#chunk(offset)
     return first === undefined ? end : offsetOf(first)
   }
 
+  /** The messages from `start` to before `end`, which exist. */
   async #read(start: number, end: number): Promise<readonly ScannedMessage[]> {
-    const messages = await this.#consume(start, (found) => {
-      const last = found.at(-1)
-      return last !== undefined && offsetOf(last) >= end - 1
-    })
-    return messages
+    const { address, connectTimeoutMs } = this.#options
+    const isLast = (message: AmqpMessage) => offsetOf(message) >= end - 1
+    const found = await this.#consume(start, WINDOW, isLast, connectTimeoutMs)
+    const last = found.at(-1)
+    if (last === undefined || !isLast(last)) {
+      const text = `RabbitMQ at ${address} did not deliver the journal within ${connectTimeoutMs} ms (connectTimeoutMs).`
+      throw new ConnectionError('CONNECTION_LOST', text)
+    }
+    return found
       .filter((message) => offsetOf(message) >= start && offsetOf(message) < end)
       .map((message) => ({
         message: toIncoming(message, String(offsetOf(message))),
@@ -87,22 +99,29 @@ export class RabbitMQJournal {
       }))
   }
 
-  /** Reads messages until there are enough. The queue keeps them. */
+  /** The rest of the chunk at an offset, and perhaps more; empty if there is none. */
+  #chunk(offset: StreamOffset): Promise<readonly AmqpMessage[]> {
+    return this.#consume(offset, CHUNK, () => true, EMPTY_MS)
+  }
+
+  /** Reads messages until the one that is enough has come, and what the broker has sent after it. The queue keeps them. */
   #consume(
     offset: StreamOffset,
-    isEnough: (found: readonly AmqpMessage[]) => boolean,
+    prefetch: number,
+    isEnough: (message: AmqpMessage) => boolean,
+    timeoutMs: number,
   ): Promise<readonly AmqpMessage[]> {
     return this.#withChannel(async (channel) => {
       const found: AmqpMessage[] = []
       const enough = new AbortController()
-      await channel.prefetch(WINDOW)
+      await channel.prefetch(prefetch)
       const { consumerTag } = await this.#start(channel, offset, (message) => {
-        if (enough.signal.aborted) return
         channel.ack(message)
         found.push(message)
-        if (isEnough(found)) enough.abort()
+        if (isEnough(message)) enough.abort()
       })
-      await sleep(FIRST_MS, enough.signal)
+      await sleep(timeoutMs, enough.signal)
+      // Answered after the messages of the same chunk.
       await channel.cancel(consumerTag)
       return found
     })

@@ -60,7 +60,8 @@ export class RabbitMQTopology {
       },
     })
     const binding = bindingToAll(exchangeType)
-    if (binding !== undefined) await channel.bindQueue(names.journal, names.exchange, binding.key, binding.match)
+    if (binding !== undefined)
+      await channel.bindQueue(names.journal, names.exchange, binding.key, binding.match)
   }
 
   /** The exchanges through which events reach the group. */

@@ -1,4 +1,10 @@
-import { type GroupInfo, type MessageScan, type ScanRequest, type TransportAdmin, totalLoad } from '../../transport/admin.ts'
+import {
+  type GroupInfo,
+  type MessageScan,
+  type ScanRequest,
+  type TransportAdmin,
+  totalLoad,
+} from '../../transport/admin.ts'
 import type { RedisClient } from '../client/client.ts'
 import { runScript } from '../client/scripts.ts'
 import { readStreamState, type StreamWithGroups } from '../client/stream-state.ts'

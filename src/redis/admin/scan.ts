@@ -108,7 +108,12 @@ export class RedisScan {
   }
 
   /** @param end - the last id, inclusive. */
-  #source({ key, partition }: ScannedStream, start: string, end: string, isForward: boolean): PageSource<ReadEntry> {
+  #source(
+    { key, partition }: ScannedStream,
+    start: string,
+    end: string,
+    isForward: boolean,
+  ): PageSource<ReadEntry> {
     const command = isForward ? 'XRANGE' : 'XREVRANGE'
     let next: string | undefined = start
     return {

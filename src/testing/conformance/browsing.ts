@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import type { BrowsedEvent, BrowseProgress, BrowseQuery, EventBus } from '../../index.ts'
 import { test } from './conformance-test.ts'
-import { ids, Marked, marked, Noted, series } from './events.ts'
+import { ids, Marked, marked, Noted, noted, series } from './events.ts'
 import { Recording } from './recording.ts'
 import type { Scene } from './scene.ts'
 
@@ -168,6 +168,30 @@ export const browsingTests = [
       groups.map(({ name }) => name),
       ['main'],
     )
+  }),
+
+  test('reads only the partition of the aggregate that is searched', {
+    needs: ['operator', 'sharedOrder'],
+  }, async (scene) => {
+    const bus = await scene.bus({ consumerGroup: 'browser', partitions: 4 })
+    await bus.connect()
+    const events = Array.from({ length: 20 }, (_, n) => noted(`Order-${n}`))
+    await bus.publish(events)
+    const everywhere = await browsed(bus)
+    const partitions = new Set(everywhere.map(({ partition }) => partition))
+    const scans: number[] = []
+    const onProgress = ({ scanned }: BrowseProgress) => scans.push(scanned)
+
+    const found = await browsed(bus, { filter: { aggregateId: 'Order-7' }, onProgress })
+    const byId = await bus.admin.find(events[7]?.eventId ?? '', { aggregateId: 'Order-7' })
+
+    assert.deepEqual(idsOf(found), ids(events.slice(7, 8)))
+    assert.equal(byId?.eventId, events[7]?.eventId)
+    assert.equal(everywhere.length, 20)
+    if (!partitions.has(undefined)) {
+      assert.equal(partitions.size, 4)
+      assert.ok((scans.at(-1) ?? 20) < 15, `read ${scans.at(-1)} of 20 events`)
+    }
   }),
 
   test('shows a message that is not an event, without failing', {
