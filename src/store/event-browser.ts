@@ -1,11 +1,4 @@
-import {
-  type BrowsedEvent,
-  type BrowseQuery,
-  browseEvents,
-  type FindOptions,
-  findEvent,
-  type OpenScan,
-} from '../browsing/index.ts'
+import type { BrowsedEvent, BrowseQuery, FindOptions, OpenScan } from '../browsing/index.ts'
 import type { DomainEvent } from '../events/index.ts'
 import type { EventFeed, StoredEvent } from './event-store.ts'
 
@@ -13,10 +6,11 @@ import type { EventFeed, StoredEvent } from './event-store.ts'
 const WINDOW = 500
 
 /**
- * Searches an event store, as `bus.admin` searches a broker. Reading changes nothing.
+ * Searches an event store, as `bus.admin` searches a broker. Reading changes nothing. The code of the search is loaded with
+ * the first call.
  *
  * @example
- * const found = await new EventBrowser(stores.events).find(eventId)
+ * const found = await new EventBrowser(stores.eventStore).find(eventId)
  */
 export class EventBrowser {
   readonly #feed: EventFeed
@@ -26,13 +20,15 @@ export class EventBrowser {
   }
 
   /** Stored events in the order of a direction, page by page as they are read. @throws ConfigError for a wrong query. */
-  browse(query: BrowseQuery = {}): AsyncIterable<BrowsedEvent> {
-    return browseEvents(this.#open(query), query)
+  async *browse(query: BrowseQuery = {}): AsyncGenerator<BrowsedEvent> {
+    const { browseEvents } = await import('../browsing/index.ts')
+    yield* browseEvents(this.#open(query), query)
   }
 
   /** The event with an id; undefined if there is none among those that were read. */
   async find(eventId: string, options: FindOptions = {}): Promise<BrowsedEvent | undefined> {
     if ((await this.#feed.eventExists?.(eventId)) === false) return undefined
+    const { findEvent } = await import('../browsing/index.ts')
     return findEvent(this.#open({}), eventId, options)
   }
 
