@@ -30,4 +30,4 @@ export function withBroadcast<Options extends ResolvedBrokerOptions>(
 
 /** Why a handler of a bus that broadcasts cannot wait on the broker. */
 export const BROADCAST_KEEPS_NOTHING =
-  'longWaits: a bus with broadcast keeps no events on the broker, so that nothing remains after its process has ended'
+  'a bus with broadcast keeps no events on the broker, so that nothing remains after its process has ended'

@@ -4,7 +4,6 @@ import { Dispatcher } from '../handling/dispatcher.ts'
 import { FailurePolicies } from '../handling/failure-policy.ts'
 import { HandlerRegistry } from '../handling/handler-registry.ts'
 import { HandlingMiddlewares } from '../handling/handling-middleware.ts'
-import type { LongWaitOptions } from '../handling/long-waits.ts'
 import { refuseInHandlerOf, stopFromAnywhere } from '../handling/running-handlers.ts'
 import type { Sleep } from '../kit/time.ts'
 import type { Logger } from '../observability/logger.ts'
@@ -15,13 +14,15 @@ import type { BusNoticeListener } from '../transport/notices.ts'
 import type { Intake, Transport, TransportHost } from '../transport/transport.ts'
 import type { BusAdmin } from './admin/bus-admin.ts'
 import { adminOf, LazyBusAdmin } from './admin/lazy-bus-admin.ts'
-import { BROADCAST_KEEPS_NOTHING } from './broadcast.ts'
+import { AuditTrail } from './audit.ts'
 import { brokerHealthFacts } from './broker-health.ts'
 import type { ResolvedBrokerOptions } from './broker-options.ts'
 import { BrokerShutdown } from './broker-shutdown.ts'
 import { ConsumerLifecycle } from './consuming/consumer-lifecycle.ts'
 import { GroupTypes } from './consuming/group-types.ts'
+import { LineWatch } from './consuming/line-watch.ts'
 import { ConsumerPipeline } from './consuming/pipeline.ts'
+import { waitingProblem } from './consuming/waiting-problem.ts'
 import { WaitingReleases } from './consuming/waiting-releases.ts'
 import { DeadLetterQueue } from './dead-letters/dead-letter-queue.ts'
 import { BusClosedError } from './errors.ts'
@@ -71,8 +72,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
     const handlers: HandlerRegistry = new HandlerRegistry(options.registry, {
       needsNames: true,
       maxHeld: () => Math.min(maxInFlight, transport.maxHeld ?? Number.POSITIVE_INFINITY),
-      longWaitProblem: ({ order }) =>
-        broadcast ? BROADCAST_KEEPS_NOTHING : longWaitProblem(transport, order),
+      policyProblem: (policy) => waitingProblem(policy, { transport, broadcast, enableDlq }),
     })
     const background = new BackgroundPublishes(options.maxBackgroundPublishes, logger)
     const middleware = new HandlingMiddlewares()
@@ -140,6 +140,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
       counters,
       logger,
     })
+    const lines = new LineWatch(counters, (notice) => this.#notices.post(notice))
     const createPipeline = () => {
       warnOfUnnamedHandlers(handlers, logger)
       return new ConsumerPipeline({
@@ -163,6 +164,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
         tracer,
         logger,
         onPostponed: (delayMs) => releases.expect(delayMs),
+        lines,
         ...(sleep === undefined ? {} : { sleep }),
       })
     }
@@ -183,6 +185,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
       codec,
       handlers,
       group: consumerGroup,
+      audit: new AuditTrail(transport, logger, options.audit),
       connect,
     })
     this.admin = new LazyBusAdmin({
@@ -321,16 +324,6 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
   protected withIntake<R>(work: (intake: Intake) => Promise<R>): Promise<R> {
     return this.#consumer.withIntake(work, this.#shutdownTimeoutMs)
   }
-}
-
-function longWaitProblem(
-  { waiting, system }: Transport,
-  order: LongWaitOptions['order'],
-): string | undefined {
-  if (waiting === undefined) return `longWaits: the transport ${system} cannot keep events during long waits`
-  const { orderProblem } = waiting
-  if (order !== 'keep' || orderProblem === undefined) return undefined
-  return `longWaits: order must be 'giveUp', because ${orderProblem}`
 }
 
 /** After a restart, it is unknown whether a handler without a name has succeeded, so it handles the event again. */

@@ -9,6 +9,7 @@ import { HandlerRegistry } from '../handling/handler-registry.ts'
 import type { RunInfo } from '../handling/handler-run.ts'
 import { HandlingMiddlewares } from '../handling/handling-middleware.ts'
 import { refuseInHandlerOf } from '../handling/running-handlers.ts'
+import { keepsOrder, parks } from '../handling/waiting-policy.ts'
 import { IdleCounter } from '../kit/idle-counter.ts'
 import { resolveOptions } from '../kit/options.ts'
 import { settledWithin } from '../kit/time.ts'
@@ -43,6 +44,10 @@ export interface InMemoryEventBusStats {
 }
 
 const NONE_FAILED: ReadonlyMap<number, Error> = new Map()
+
+const NO_PARKING =
+  'onDeadLetter: in memory there is no dead letter behind which events could wait. Retry without a limit (maxRetries: Infinity), ' +
+  'or use the bus of a broker'
 
 /** Without `longWaits`, the publish waits, and with it the events that its caller publishes afterwards. */
 const NO_ORDERED_WAITS =
@@ -100,7 +105,10 @@ export class InMemoryEventBus extends EventBus {
     super({
       middleware,
       handlers: new HandlerRegistry(resolved.registry, {
-        longWaitProblem: ({ order }) => (order === 'keep' ? NO_ORDERED_WAITS : undefined),
+        policyProblem: (policy) => {
+          if (parks({ policy })) return NO_PARKING
+          return keepsOrder({ policy }) ? NO_ORDERED_WAITS : undefined
+        },
       }),
       background: new BackgroundPublishes(resolved.maxBackgroundPublishes, logger),
       propagateCausation: resolved.propagateCausation,

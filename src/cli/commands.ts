@@ -3,6 +3,7 @@ import { completion } from './commands/completion.ts'
 import { migrate } from './commands/migrate.ts'
 import { publish } from './commands/publish.ts'
 import { schema } from './commands/schema.ts'
+import { subscriptions } from './commands/subscriptions.ts'
 
 /** All commands, in the order of the help. */
-export const commands: readonly AnyCommand[] = [publish, migrate, schema, completion]
+export const commands: readonly AnyCommand[] = [publish, subscriptions, migrate, schema, completion]

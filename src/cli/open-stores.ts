@@ -1,8 +1,11 @@
+import { access } from 'node:fs/promises'
+import { resolve } from 'node:path'
 import { EventRegistry } from '../events/index.ts'
 import type { DatabaseStores } from '../subscriptions/index.ts'
-import { UsageError } from './exit-code.ts'
+import { NotFoundError, UsageError } from './exit-code.ts'
 import { loadEventClasses } from './load-events.ts'
 import type { StoreTarget } from './target.ts'
+import type { Terminal } from './terminal.ts'
 
 const SQLITE = 'sqlite:'
 
@@ -12,24 +15,50 @@ export type OpenStores = Pick<
   'events' | 'checkpoints' | 'deadLetters' | 'ready' | 'close'
 >
 
-/** Opens the stores without changing their schema. @throws UsageError if the URL is none of a store. */
-export async function openStores(target: StoreTarget): Promise<OpenStores> {
+/**
+ * Opens stores that exist, without changing their schema.
+ * @throws UsageError if the URL is none of a store; NotFoundError if the file is missing; StoreSchemaError
+ */
+export async function openExistingStores(target: StoreTarget, terminal: Terminal): Promise<OpenStores> {
   const registry = await registryOf(target.events)
-  if (isSqlite(target)) {
-    const { SqliteStores } = await import('../sqlite/index.ts')
-    return new SqliteStores({ file: fileOf(target), registry })
+  const stores = isSqlite(target)
+    ? await openSqlite(await existingFile(target, terminal), registry)
+    : await openPostgres(target, registry, 'check')
+  try {
+    await stores.ready()
+    return stores
+  } catch (thrown) {
+    await stores.close()
+    throw thrown
   }
-  return openPostgres(target, registry)
+}
+
+async function openSqlite(file: string, registry: EventRegistry) {
+  const { SqliteStores } = await import('../sqlite/index.ts')
+  return new SqliteStores({ file, registry, migrate: 'check' })
+}
+
+/** The path of a SQLite file. SQLite would create a missing one. @throws NotFoundError */
+export async function existingFile(target: StoreTarget, { workingDirectory }: Terminal): Promise<string> {
+  const file = resolve(workingDirectory, fileOf(target))
+  await access(file).catch(() => {
+    throw new NotFoundError(`${file} does not exist. eventspine migrate creates it.`)
+  })
+  return file
 }
 
 /** @throws UsageError */
-export async function openPostgres(target: StoreTarget, registry = new EventRegistry()) {
+export async function openPostgres(
+  target: StoreTarget,
+  registry = new EventRegistry(),
+  migrate: 'check' | 'off' = 'off',
+) {
   if (!/^postgres(?:ql)?:\/\//.test(target.url)) {
     throw new UsageError('The URL of a store starts with postgres:// or sqlite:, such as sqlite:events.db.')
   }
   const { PostgresStores } = await import('../postgres/index.ts')
   const schema = target.schema === undefined ? {} : { schema: target.schema }
-  return new PostgresStores({ postgresUrl: target.url, ...schema, migrate: 'off', registry })
+  return new PostgresStores({ postgresUrl: target.url, ...schema, migrate, registry })
 }
 
 export const isSqlite = ({ url }: StoreTarget): boolean => url.startsWith(SQLITE)

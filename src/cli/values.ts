@@ -55,3 +55,11 @@ export function oneOf<const T extends string>(...choices: readonly T[]): ValueRe
     throw new UsageError(`must be ${choices.join(' or ')}, got ${JSON.stringify(given)}`)
   }
 }
+
+/** How long ago a time was, in its largest unit: `12 min`. */
+export function ageOf(at: Date): string {
+  const seconds = Math.max(0, (Date.now() - at.getTime()) / 1000)
+  if (seconds < 120) return `${Math.round(seconds)} s`
+  if (seconds < 7200) return `${Math.round(seconds / 60)} min`
+  return seconds < 172_800 ? `${Math.round(seconds / 3600)} h` : `${Math.round(seconds / 86_400)} d`
+}

@@ -89,12 +89,17 @@ export function readHandler(
   for (const given of id === undefined ? aliases : [id, ...aliases]) checkName(given)
   const displayName = id ?? ownName
   const policy = readPolicy(`subscribe ${displayName}`, policyOptions)
-  if (policy?.longWaits !== undefined && id === undefined) {
-    const problem = 'longWaits needs a name, by which later processes find the handler of a waiting event'
+  const waits = policy?.longWaits === undefined ? "onDeadLetter 'park'" : 'longWaits'
+  if (policy !== undefined && needsName(policy) && id === undefined) {
+    const problem = `${waits} needs a name, by which later processes find the handler of a waiting event`
     throw new ConfigError(`subscribe ${displayName}`, [problem])
   }
   const limit = limitOf(policy, { handlerName: displayName, onPause, maxHeld })
   return { handler, invoke, accepts, id, aliases: Object.freeze([...aliases]), displayName, policy, limit }
+}
+
+function needsName({ longWaits, onDeadLetter }: GivenPolicy): boolean {
+  return longWaits !== undefined || onDeadLetter === 'park'
 }
 
 interface LimitedHandler {

@@ -7,6 +7,7 @@ import {
   functionOption,
   nonNegativeInteger,
   type OptionRule,
+  oneOf,
   optional,
   positiveInteger,
   positiveNumber,
@@ -47,6 +48,17 @@ export interface HandlerPolicy {
    */
   readonly longWaits?: LongWaitOptions
   /**
+   * What follows for later events of an aggregate when an event becomes a dead letter for this handler. `'continue'`: the
+   * handler gets them. `'park'`: they wait on the broker behind the dead letter, for this handler only, until it is replayed
+   * or purged. Needs a `name`. Default `'continue'`.
+   */
+  readonly onDeadLetter?: 'continue' | 'park'
+  /**
+   * Maximum number of events of one aggregate that wait behind another on the broker (`onDeadLetter: 'park'`, and `longWaits`
+   * with `order: 'keep'`). Further ones become dead letters. Default 10,000.
+   */
+  readonly maxBehind?: number
+  /**
    * Returns false for an error that no retry can fix. The event is then given up after this attempt, with the reason
    * `rejected`, as for a `NonRetryableError`. If it throws, the error is retried.
    */
@@ -69,6 +81,8 @@ export const policyDefaults = {
   ratePerSecond: undefined as number | undefined,
   outageGuard: undefined as boolean | OutageGuardOptions | undefined,
   longWaits: undefined as LongWaitOptions | undefined,
+  onDeadLetter: undefined as 'continue' | 'park' | undefined,
+  maxBehind: undefined as number | undefined,
   retryIf: undefined as HandlerPolicy['retryIf'] | undefined,
   discardIf: undefined as HandlerPolicy['discardIf'] | undefined,
 }
@@ -96,6 +110,8 @@ export const policyRules: Readonly<Record<keyof typeof policyDefaults, OptionRul
     rule: 'an object with order',
     isValid: (value) => typeof value === 'object' && value !== null,
   }),
+  onDeadLetter: optional(oneOf('continue', 'park')),
+  maxBehind: optional(positiveInteger),
   retryIf: optional(functionOption),
   discardIf: optional(functionOption),
 }
@@ -105,8 +121,23 @@ export function readPolicy(subject: string, given: HandlerPolicy): GivenPolicy |
   if (Object.keys(given).length === 0) return undefined
   const policy = resolveOptions<GivenPolicy>(subject, given, policyDefaults, policyRules)
   checkSchedule(subject, policy)
+  if (
+    policy.maxBehind !== undefined &&
+    policy.longWaits?.order !== 'keep' &&
+    policy.onDeadLetter !== 'park'
+  ) {
+    const problem =
+      "maxBehind needs onDeadLetter 'park', or longWaits with order 'keep': without them, no event waits behind another"
+    throw new ConfigError(subject, [problem])
+  }
   if (policy.longWaits === undefined) return policy
-  return Object.freeze({ ...policy, longWaits: longWaitOptions(subject, policy.longWaits) })
+  const longWaits = longWaitOptions(subject, policy.longWaits)
+  if (policy.onDeadLetter === 'park' && longWaits.order === 'giveUp') {
+    const problem =
+      "onDeadLetter 'park' keeps the order that longWaits with order 'giveUp' gives up: set order to 'keep', or omit longWaits"
+    throw new ConfigError(subject, [problem])
+  }
+  return Object.freeze({ ...policy, longWaits })
 }
 
 /** A schedule and a number of retries contradict each other. @throws ConfigError */

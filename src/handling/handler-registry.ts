@@ -14,7 +14,8 @@ import {
   readHandler,
   type SubscribeOptions,
 } from './handler-entry.ts'
-import type { LongWaitOptions } from './long-waits.ts'
+import type { GivenPolicy } from './handler-policy.ts'
+import { mayWait, waitsInOrder } from './waiting-policy.ts'
 
 /** The subscription of a handler to a bus. End it with `unsubscribe` or declare it with `using`. */
 export interface Subscription extends Disposable {
@@ -29,8 +30,8 @@ export interface HandlerRegistryOptions {
   readonly needsNames?: boolean
   /** Returns the maximum number of events that the process holds. */
   readonly maxHeld?: () => number
-  /** Returns why a handler cannot have such long waits; undefined if it can. */
-  readonly longWaitProblem?: (longWaits: LongWaitOptions) => string | undefined
+  /** Returns why a handler cannot have such a policy; undefined if it can. */
+  readonly policyProblem?: (policy: GivenPolicy) => string | undefined
 }
 
 /** Finds the handlers of an event. Lists are replaced, never changed in place, so a running dispatch keeps its list. */
@@ -43,10 +44,10 @@ export class HandlerRegistry {
   #wildcards: readonly HandlerEntry[] = NO_HANDLERS
   readonly #needsNames: boolean
   readonly #maxHeld: () => number
-  readonly #longWaitProblem: (longWaits: LongWaitOptions) => string | undefined
+  readonly #policyProblem: (policy: GivenPolicy) => string | undefined
   readonly #changeListeners = new Set<() => void>()
   #hasLimits = false
-  #hasLongWaits = false
+  #hasWaits = false
   #hasOrderedWaits = false
   #pauseListener: PauseListener | undefined
   readonly #onPause: PauseListener = (handlerName, change) => this.#pauseListener?.(handlerName, change)
@@ -59,13 +60,13 @@ export class HandlerRegistry {
     registry: EventRegistry,
     {
       needsNames = false,
-      longWaitProblem = () => undefined,
+      policyProblem = () => undefined,
       maxHeld = () => Number.POSITIVE_INFINITY,
     }: HandlerRegistryOptions = {},
   ) {
     this.#registry = registry
     this.#needsNames = needsNames
-    this.#longWaitProblem = longWaitProblem
+    this.#policyProblem = policyProblem
     this.#maxHeld = maxHeld
   }
 
@@ -180,12 +181,12 @@ export class HandlerRegistry {
     return this.#hasLimits
   }
 
-  /** True if a handler has long waits. */
-  get hasLongWaits(): boolean {
-    return this.#hasLongWaits
+  /** True if events may wait on the broker for a handler. */
+  get hasWaits(): boolean {
+    return this.#hasWaits
   }
 
-  /** True if a handler keeps the order of an aggregate during long waits. */
+  /** True if an event may have to wait behind others of its aggregate for a handler. */
   get hasOrderedWaits(): boolean {
     return this.#hasOrderedWaits
   }
@@ -214,8 +215,7 @@ export class HandlerRegistry {
   /** @throws TypeError, ConfigError */
   #read(handler: unknown, options?: SubscribeOptions): ReadHandler {
     const read = readHandler(handler, options, this.#onPause, this.#maxHeld())
-    const longWaits = read.policy?.longWaits
-    const problem = longWaits && this.#longWaitProblem(longWaits)
+    const problem = read.policy && this.#policyProblem(read.policy)
     if (problem !== undefined) throw new ConfigError(`subscribe ${read.displayName}`, [problem])
     return read
   }
@@ -269,15 +269,10 @@ export class HandlerRegistry {
     this.#effective.clear()
     const all = [...this.#wildcards, ...[...this.#byType.values()].flat()]
     this.#hasLimits = all.some(({ limit }) => limit !== undefined)
-    this.#hasLongWaits = all.some(({ policy }) => policy?.longWaits !== undefined)
-    this.#hasOrderedWaits = all.some(keepsOrder)
+    this.#hasWaits = all.some(mayWait)
+    this.#hasOrderedWaits = all.some(waitsInOrder)
     for (const listener of this.#changeListeners) listener()
   }
-}
-
-/** True if later events of an aggregate wait behind one that the handler has postponed. */
-export function keepsOrder({ policy }: Pick<HandlerEntry, 'policy'>): boolean {
-  return policy?.longWaits?.order === 'keep'
 }
 
 function subscriptionOf(unsubscribe: () => boolean): Subscription {

@@ -2,12 +2,14 @@ import {
   type Checkpoint,
   CheckpointConflictError,
   type CheckpointTransaction,
+  type ListedCheckpoints,
+  type NamedCheckpoint,
 } from '../subscriptions/index.ts'
 import { checkKey } from './append-statement.ts'
-import { numberOf, optionalNumber, type Row, type Session, type Statement } from './session.ts'
+import { numberOf, optionalNumber, type Row, type Session, type Statement, textOf } from './session.ts'
 
 /** The position of each subscription. */
-export class PostgresCheckpointStore implements CheckpointTransaction {
+export class PostgresCheckpointStore implements CheckpointTransaction, ListedCheckpoints {
   readonly #session: Session
   readonly #statements: CheckpointStatements
 
@@ -29,6 +31,15 @@ export class PostgresCheckpointStore implements CheckpointTransaction {
   advance(name: string, checkpoint: Checkpoint, previous: number | undefined): Promise<void> {
     const { start, advance } = this.#statements
     return this.#run(previous === undefined ? start : advance, name, checkpoint, previous)
+  }
+
+  async list(): Promise<readonly NamedCheckpoint[]> {
+    const rows = await this.#session.run(this.#statements.list)
+    return rows.map(([name, savedAt, ...rest]) => ({
+      ...checkpointOf(rest),
+      name: textOf(name),
+      savedAt: new Date(numberOf(savedAt) * 1000),
+    }))
   }
 
   async #run(
@@ -56,7 +67,7 @@ function checkpointOf([position, storeId, eventId, fence]: Row): Checkpoint {
 }
 
 export type CheckpointStatements = Readonly<
-  Record<'load' | 'create' | 'replace' | 'start' | 'advance', Statement>
+  Record<'load' | 'list' | 'create' | 'replace' | 'start' | 'advance', Statement>
 >
 
 /** The checkpoints of the event store's subscriptions. */
@@ -103,6 +114,11 @@ function statementsFor({
     load: {
       key: `load_${key}`,
       text: `select position, store_id, event_id, fence from ${table} where name = $1`,
+    },
+    list: {
+      key: `list_${key}`,
+      // In byte order, independent of the database's collation.
+      text: `select name, date_part('epoch', saved_at), position, store_id, event_id, fence from ${table} order by name collate "C"`,
     },
     create: {
       key: `create_${key}`,

@@ -110,7 +110,8 @@ export class RabbitMQTransport implements Transport {
     const queues = {
       options,
       publisher: this.#publisher,
-      withChannel: <R>(work: (channel: AmqpChannel) => Promise<R>) => this.#connection.withChannel(work),
+      withChannel: <R>(work: (channel: AmqpChannel) => Promise<R>, limitMs?: number) =>
+        this.#connection.withChannel(work, limitMs),
     }
     this.deadLetters = new RabbitMQDeadLetters(queues)
     this.waiting = new RabbitMQWaitingQueues(queues)
@@ -161,7 +162,7 @@ export class RabbitMQTransport implements Transport {
     return new RabbitMQAdmin({
       options: this.#options,
       withChannel: (work) => this.#connection.withChannel(work),
-      withLongChannel: (work) => this.#connection.withLongChannel(work),
+      withLongChannel: (work) => this.#connection.withChannel(work, Number.POSITIVE_INFINITY),
       deadLetters: this.deadLetters,
     })
   }

@@ -197,6 +197,8 @@ export interface RedisKeys {
   /** The streams of events, by partition. */
   readonly streams: readonly [string, ...string[]]
   readonly deadLetters: string
+  /** The places that dead letters hold in orders of their aggregates, by the ids of the dead letters. */
+  readonly parked: string
   /** The replay stream of a group, for one partition. */
   replays(group: string, partition?: number): string
   /** The retry state of a message in a group. */
@@ -283,6 +285,7 @@ function keysOf(options: Readonly<typeof redisDefaults>): RedisKeys {
     stream,
     streams,
     deadLetters: `${stream}${dlqStreamSuffix}`,
+    parked: `${stream}${dlqStreamSuffix}:parked`,
     replays: (group, partition = 0) => `${nameOf(partition)}:replay:${group}`,
     retry: (group, id) => `${prefix}:${retryKeyPrefix}:${group}:${id}`,
     waiting: (group) => `${stream}:waiting:${group}`,

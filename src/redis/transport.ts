@@ -73,8 +73,17 @@ export class RedisTransport implements Transport {
       onRestored: () => undefined,
     })
     this.groupTypes = new RedisGroupTypes(options, this.#commands)
-    this.waiting = new RedisWaitingEntries({ options, host, commands: this.#commands })
-    this.deadLetters = new RedisDeadLetters(options, () => this.client())
+    this.waiting = new RedisWaitingEntries({
+      options,
+      host,
+      commands: this.#commands,
+      releaseStale: (group) => this.deadLetters.releaseStale(group),
+    })
+    this.deadLetters = new RedisDeadLetters(
+      options,
+      () => this.client(),
+      () => this.waiting.onReady?.(),
+    )
     this.#publisher = new RedisPublisher({
       link: this.#commands,
       streams: keys.streams,

@@ -1,5 +1,5 @@
-import type { Checkpoint } from '../subscriptions/index.ts'
-import { optionalText } from './rows.ts'
+import type { Checkpoint, NamedCheckpoint } from '../subscriptions/index.ts'
+import { optionalText, text } from './rows.ts'
 import type { SqliteRow, SqliteStatements } from './statements.ts'
 
 /** The stored checkpoint that made a save fail; undefined if the save succeeded. */
@@ -25,6 +25,18 @@ export function loadCheckpoint(
 ): Checkpoint | undefined {
   const row = db.get(`select position, store_id, event_id, fence from ${table} where name = ?`, name)
   return row && checkpointOf(row)
+}
+
+/** In byte order, as SQLite compares texts. */
+export function listCheckpoints(db: SqliteStatements, table: CheckpointTable): readonly NamedCheckpoint[] {
+  const rows = db.all(
+    `select name, position, store_id, event_id, fence, saved_at from ${table} order by name`,
+  )
+  return rows.map((row) => ({
+    ...checkpointOf(row),
+    name: text(row['name']),
+    savedAt: new Date(Number(row['saved_at'])),
+  }))
 }
 
 /** @returns the stored checkpoint because of which nothing was saved; undefined if it was saved. */

@@ -2,11 +2,13 @@ import {
   type Checkpoint,
   CheckpointConflictError,
   type CheckpointTransaction,
+  type ListedCheckpoints,
+  type NamedCheckpoint,
 } from '../subscriptions/index.ts'
 import type { SqliteAccess } from './access.ts'
-import { type CheckpointTable, loadCheckpoint } from './checkpoint-row.ts'
+import { type CheckpointTable, listCheckpoints, loadCheckpoint } from './checkpoint-row.ts'
 
-export class SqliteCheckpointStore implements CheckpointTransaction {
+export class SqliteCheckpointStore implements CheckpointTransaction, ListedCheckpoints {
   readonly #access: SqliteAccess
   readonly #table: CheckpointTable
 
@@ -25,6 +27,10 @@ export class SqliteCheckpointStore implements CheckpointTransaction {
 
   advance(name: string, checkpoint: Checkpoint, previous: number | undefined): Promise<void> {
     return this.#save(name, checkpoint, previous, true)
+  }
+
+  list(): Promise<readonly NamedCheckpoint[]> {
+    return this.#access.read((db) => listCheckpoints(db, this.#table))
   }
 
   async #save(

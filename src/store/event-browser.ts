@@ -10,7 +10,7 @@ const WINDOW = 500
  * the first call.
  *
  * @example
- * const found = await new EventBrowser(stores.eventStore).find(eventId)
+ * const found = await new EventBrowser(stores.events).find(eventId)
  */
 export class EventBrowser {
   readonly #feed: EventFeed

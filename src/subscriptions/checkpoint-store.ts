@@ -29,6 +29,19 @@ export interface CheckpointStore {
   save(name: string, checkpoint: Checkpoint, previous: number | undefined): Promise<void>
 }
 
+/** A checkpoint with the name of its subscription. */
+export interface NamedCheckpoint extends Checkpoint {
+  readonly name: string
+  /** When it was saved, by the clock of the store. */
+  readonly savedAt: Date
+}
+
+/** The checkpoints of durable stores, which an operator can list. */
+export interface ListedCheckpoints extends CheckpointStore {
+  /** All checkpoints, sorted by name in the order of Unicode code points. */
+  list(): Promise<readonly NamedCheckpoint[]>
+}
+
 /** The checkpoints inside a transaction. */
 export interface CheckpointTransaction extends CheckpointStore {
   /**
@@ -41,26 +54,41 @@ export interface CheckpointTransaction extends CheckpointStore {
 }
 
 /** Stores checkpoints in memory; they are lost when the process ends. */
-export class InMemoryCheckpointStore implements CheckpointTransaction {
-  readonly #checkpoints: MemoryTable<Checkpoint>
+export class InMemoryCheckpointStore implements CheckpointTransaction, ListedCheckpoints {
+  readonly #checkpoints: MemoryTable<NamedCheckpoint>
 
   /** @param table - the table of a transaction. Default: a new table. */
-  constructor(table = new MemoryTable<Checkpoint>()) {
+  constructor(table = new MemoryTable<NamedCheckpoint>()) {
     this.#checkpoints = table
   }
 
   async load(name: string): Promise<Checkpoint | undefined> {
-    return this.#checkpoints.get(name)
+    const found = this.#checkpoints.get(name)
+    if (found === undefined) return undefined
+    const { position, storeId, eventId, fence } = found
+    return { position, storeId, eventId, fence }
   }
 
   async save(name: string, checkpoint: Checkpoint, previous: number | undefined): Promise<void> {
-    this.#checkpoints.set(name, replacement(name, this.#checkpoints.get(name), checkpoint, previous))
+    const { position, storeId, eventId, fence } = checkpoint
+    const plain = { position, storeId, eventId, fence }
+    const saved = replacement(name, this.#checkpoints.get(name), plain, previous)
+    this.#checkpoints.set(name, { ...saved, name, savedAt: new Date() })
   }
 
   async advance(name: string, checkpoint: Checkpoint, previous: number | undefined): Promise<void> {
     checkStrictly(name, this.#checkpoints.get(name), previous)
     await this.save(name, checkpoint, previous)
   }
+
+  async list(): Promise<readonly NamedCheckpoint[]> {
+    return sortedByName(this.#checkpoints.rows())
+  }
+}
+
+/** In the order of code points, which no setting of a database changes. */
+export function sortedByName(checkpoints: readonly NamedCheckpoint[]): readonly NamedCheckpoint[] {
+  return checkpoints.toSorted((a, b) => Buffer.compare(Buffer.from(a.name), Buffer.from(b.name)))
 }
 
 /** @throws CheckpointConflictError unless the checkpoint is at the previous position. */

@@ -10,7 +10,7 @@ import {
   type StreamStore,
 } from '../store/index.ts'
 import { MemoryTable } from '../store/memory-table.ts'
-import { type Checkpoint, InMemoryCheckpointStore } from './checkpoint-store.ts'
+import { InMemoryCheckpointStore, type NamedCheckpoint } from './checkpoint-store.ts'
 import { InMemorySubscriptionDeadLetterStore, type ParkedEvent } from './dead-letter-store.ts'
 import { type InboxNote, InMemoryInboxNotes } from './in-memory-inbox.ts'
 import { InMemoryOutbox } from './in-memory-outbox.ts'
@@ -35,7 +35,7 @@ export class InMemoryStores implements Stores<undefined> {
   readonly inbox: TransactionalInbox<undefined>
   readonly outbox: InMemoryOutbox
   readonly #snapshots = new MemoryTable<Snapshot>()
-  readonly #checkpoints = new MemoryTable<Checkpoint>()
+  readonly #checkpoints = new MemoryTable<NamedCheckpoint>()
   readonly #parked = new MemoryTable<ParkedEvent>()
   readonly #notes = new MemoryTable<InboxNote>()
 

@@ -4,6 +4,8 @@ export {
   type CheckpointStore,
   type CheckpointTransaction,
   InMemoryCheckpointStore,
+  type ListedCheckpoints,
+  type NamedCheckpoint,
 } from './checkpoint-store.ts'
 export {
   InMemorySubscriptionDeadLetterStore,

@@ -2,6 +2,7 @@ import { describeValue } from '../errors.ts'
 import { type DomainEvent, type EventClass, EventRegistry } from '../events/index.ts'
 import type { EventHandler, HandlerContext } from '../handling/event-handler.ts'
 import type { HandlerEntry, PauseListener } from '../handling/handler-entry.ts'
+import type { GivenPolicy } from '../handling/handler-policy.ts'
 import { HandlerRegistry } from '../handling/handler-registry.ts'
 import type { HandlerBinding } from './handler-binding.ts'
 import { TransactionalProjection } from './transactional-projection.ts'
@@ -69,6 +70,10 @@ const NO_LONG_WAITS =
   'longWaits: a subscription to a store cannot continue behind a waiting event. Give the event up ' +
   "(onFailure: 'deadLetter') and replay it later, or relay the events to a bus"
 
+const NO_PARKING =
+  "onDeadLetter: a subscription to a store cannot keep the later events of one aggregate. Set onFailure to 'stop', so that " +
+  'all events wait, or relay the events to a bus'
+
 /**
  * Converts the argument of `subscribe`.
  * @throws TypeError if it is not a projection.
@@ -82,7 +87,7 @@ export function readSubscriber(subscriber: unknown, givenName?: string): Consume
   if (hasMethod(subscriber, 'handleBatch')) return { name, reset, ...batchConsumer(name, subscriber) }
   const registry = new HandlerRegistry(new EventRegistry(), {
     needsNames: true,
-    longWaitProblem: () => NO_LONG_WAITS,
+    policyProblem: storeProblem,
   })
   const takesAll = register(registry, subscriber, name)
   return {
@@ -94,6 +99,11 @@ export function readSubscriber(subscriber: unknown, givenName?: string): Consume
     handlersFor: ([{ event }]) => registry.handlersFor(event.eventType),
     onPause: (listener) => registry.onPause(listener),
   }
+}
+
+function storeProblem({ longWaits, onDeadLetter }: GivenPolicy): string | undefined {
+  if (longWaits !== undefined) return NO_LONG_WAITS
+  return onDeadLetter === 'park' ? NO_PARKING : undefined
 }
 
 function transactionalConsumer(name: string, projection: TransactionalProjection): Consumer {

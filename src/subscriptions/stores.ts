@@ -1,5 +1,5 @@
 import type { EventStore, SnapshotStore } from '../store/index.ts'
-import type { CheckpointStore } from './checkpoint-store.ts'
+import type { ListedCheckpoints } from './checkpoint-store.ts'
 import type { SubscriptionDeadLetterStore } from './dead-letter-store.ts'
 import type { Inbox } from './inbox.ts'
 import type { LeaseStore } from './lease-store.ts'
@@ -16,7 +16,7 @@ import type { TransactionalProjectionOptions } from './transactional-units.ts'
 export interface Stores<Client = unknown> extends AsyncDisposable {
   readonly events: EventStore
   readonly snapshots: SnapshotStore
-  readonly checkpoints: CheckpointStore
+  readonly checkpoints: ListedCheckpoints
   readonly leases: LeaseStore
   readonly deadLetters: SubscriptionDeadLetterStore
   readonly inbox: Inbox<Client>

@@ -3,25 +3,27 @@ import {
   type DeadLetterReason,
   type OutgoingMessage,
   type ReplayRequest,
-  type ReplayTarget,
   replayDestination,
   type StoredDeadLetter,
   type Wait,
 } from '../transport/index.ts'
 import type { PendingMessage, RawMessage, StoredMessage } from './memory-message.ts'
-import { aggregatesOf, waitingIn } from './memory-shares.ts'
+import { aggregatesOf, type SharingGroup, waitingIn } from './memory-shares.ts'
 import { MemoryWaits } from './memory-waits.ts'
 
-interface Group {
+interface Group extends SharingGroup {
   position: number
   /** The event types that its members have announced. */
   readonly types: Set<string>
-  readonly pending: Map<string, PendingMessage>
-  /** The consumers that share the aggregates; see {@link MemoryBroker.take}. */
-  readonly sharing: Set<string>
   /** The running consumers. */
   readonly members: Set<string>
   readonly waits: MemoryWaits
+}
+
+interface ParkedDeadLetter extends StoredDeadLetter {
+  readonly original: StoredMessage
+  /** Its places among the messages that keep their order, by the names of the handlers. */
+  readonly places: ReadonlyMap<string, string>
 }
 
 /** The state of a message that no consumer has seen. */
@@ -36,7 +38,7 @@ export type { RawMessage } from './memory-message.ts'
 export class MemoryBroker {
   readonly #log: StoredMessage[] = []
   readonly #groups = new Map<string, Group>()
-  readonly #deadLetters = new Map<string, StoredDeadLetter & { readonly original: StoredMessage }>()
+  readonly #deadLetters = new Map<string, ParkedDeadLetter>()
   readonly #listeners = new Set<() => void>()
   #nextId = 1
   #isDown = false
@@ -216,17 +218,19 @@ export class MemoryBroker {
 
   /** @internal */
   deadLetter(groupName: string, id: string, reason: DeadLetterReason): void {
-    const message = this.#groups.get(groupName)?.pending.get(id)
-    if (message === undefined) return
-    const { key, headers, body, storedAt } = message
-    const original: StoredMessage = { id, key, headers, body, storedAt }
+    const { group, message } = this.#pending(groupName, id)
+    if (group === undefined || message === undefined) return
+    const { key, headers, body, storedAt, replays = {} } = message
+    const original: StoredMessage = { id, key, headers, body, storedAt, replays }
     const letterId = this.#id()
     this.#deadLetters.set(letterId, {
       id: letterId,
       message: original,
       reason,
       source: `log ${id}`,
+      ...replays,
       original,
+      places: group.waits.park(message, reason.parkedFor ?? []),
     })
     this.settle(groupName, id)
   }
@@ -239,17 +243,17 @@ export class MemoryBroker {
     return true
   }
 
-  /** @internal Keeps a copy of a message behind those that wait in order. @returns false if none waits. */
-  waitBehind(groupName: string, id: string, handlerName: string): boolean | undefined {
+  /** @internal Keeps a copy of a message behind those that wait in order. @returns the number of those before it. */
+  waitBehind(groupName: string, id: string, handlerName: string, limit: number): number | undefined {
     const { group, message } = this.#pending(groupName, id)
-    return message && group?.waits.waitBehind(message, handlerName)
+    return message && group?.waits.waitBehind(message, handlerName, limit)
   }
 
-  /** @internal Lets the message behind this one follow. */
-  passOn(groupName: string, id: string, target: ReplayTarget): boolean {
+  /** @internal Gives up places of this message, and lets those behind it follow. */
+  passOn(groupName: string, id: string, places: ReadonlyMap<string, string>): boolean {
     const { group, message } = this.#pending(groupName, id)
     if (group === undefined || message === undefined) return false
-    group.waits.passOn(message, target)
+    group.waits.passOn(message, places)
     return true
   }
 
@@ -283,7 +287,26 @@ export class MemoryBroker {
 
   /** @internal */
   removeDeadLetter(id: string): boolean {
+    const letter = this.#deadLetters.get(id)
+    if (letter !== undefined) this.#passOn(letter)
     return this.#deadLetters.delete(id)
+  }
+
+  /** @internal Stores a dead letter that was read elsewhere. */
+  appendDeadLetter({ message, ...letter }: Omit<StoredDeadLetter, 'id'>, group: string): void {
+    const id = this.#id()
+    const { replayCount, lastReplayedAt } = letter
+    const original: StoredMessage = {
+      ...{ id, ...message, key: message.headers['aggregate_id'], storedAt: Date.now() },
+      replays: { replayCount, lastReplayedAt },
+    }
+    const reason = { ...letter.reason, consumerGroup: letter.reason.consumerGroup ?? group }
+    this.#deadLetters.set(id, { ...letter, id, message: original, reason, original, places: new Map() })
+  }
+
+  /** Lets the messages behind a dead letter follow. */
+  #passOn({ reason, original, places }: ParkedDeadLetter): void {
+    this.#groups.get(reason.consumerGroup ?? '')?.waits.passOn(original, places)
   }
 
   /** @internal Moves a dead letter to the pending messages of a group. */
@@ -297,13 +320,17 @@ export class MemoryBroker {
     } = replayDestination(letter.reason, request)
     this.ensureGroup(groupName)
     const replayId = this.#id()
+    const staysInGroup = groupName === letter.reason.consumerGroup
+    if (!staysInGroup) this.#passOn(letter)
+    const places = staysInGroup && letter.places.size > 0 ? { places: letter.places } : {}
+    const isForAll = handlerNames.length === 0 && places.places === undefined
     this.#groups.get(groupName)?.pending.set(replayId, {
       ...letter.original,
+      ...request.message,
+      ...FRESH,
       id: replayId,
-      attemptsStarted: 0,
-      settledHandlers: [],
-      replayTarget: handlerNames.length === 0 ? undefined : { handlerNames, settledHandlers },
-      consumer: undefined,
+      replays: { replayCount: (letter.replayCount ?? 0) + 1, lastReplayedAt: new Date() },
+      replayTarget: isForAll ? undefined : { handlerNames, settledHandlers, ...places },
     })
     this.#deadLetters.delete(id)
     this.#changed()

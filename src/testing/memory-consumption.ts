@@ -8,7 +8,7 @@ import type {
   Intake,
   TransportHost,
 } from '../transport/index.ts'
-import { ConnectionError } from '../transport/index.ts'
+import { ConnectionError, placesOf } from '../transport/index.ts'
 import type { MemoryBroker } from './memory-broker.ts'
 import type { PendingMessage } from './memory-message.ts'
 
@@ -159,12 +159,12 @@ export class MemoryConsumption implements Consumption {
         return this.#deadLetter(id, reason)
       },
       postpone: (wait) => this.#reached((broker, group) => broker.postpone(group, id, wait)),
-      waitBehind: (handlerName) =>
-        this.#reached((broker, group) => broker.waitBehind(group, id, handlerName)),
-      passOn: () =>
-        this.#reached(
-          (broker, group) => replayTarget === undefined || broker.passOn(group, id, replayTarget),
-        ),
+      waitBehind: (handlerName, limit) =>
+        this.#reached((broker, group) => broker.waitBehind(group, id, handlerName, limit)),
+      passOn: (except = []) => {
+        const places = [...placesOf(replayTarget)].filter(([name]) => !except.includes(name))
+        return this.#reached((broker, group) => broker.passOn(group, id, new Map(places)))
+      },
     }
   }
 

@@ -1,5 +1,5 @@
 import type { EncodedMessage, MessageHeaders } from '../codec/index.ts'
-import type { ReplayTarget } from '../transport/index.ts'
+import type { ReplayHistory, ReplayTarget } from '../transport/index.ts'
 
 /** A message of a `MemoryBroker`'s log. */
 export interface StoredMessage {
@@ -9,6 +9,8 @@ export interface StoredMessage {
   readonly body: string | Uint8Array
   /** Milliseconds since 1970. */
   readonly storedAt: number
+  /** How often the message was replayed, and when the last time. */
+  readonly replays?: ReplayHistory
 }
 
 /** A message that a group has not settled. */

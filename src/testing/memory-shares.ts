@@ -1,15 +1,15 @@
 import type { PendingMessage } from './memory-message.ts'
 
-/** What the consumers of a group share. */
-interface SharedGroup {
-  readonly pending: ReadonlyMap<string, PendingMessage>
-  /** The consumers that share the aggregates. */
+/** What a group knows of the messages and consumers that share them. */
+export interface SharingGroup {
+  readonly pending: Map<string, PendingMessage>
+  /** The consumers that share the aggregates; see `MemoryBroker.take`. */
   readonly sharing: Set<string>
 }
 
 /** @returns a function that is true for messages that the consumer may take. */
 export function aggregatesOf(
-  { pending, sharing }: SharedGroup,
+  { pending, sharing }: SharingGroup,
   consumer: string,
 ): (message: Pick<PendingMessage, 'key'>) => boolean {
   sharing.add(consumer)
@@ -34,7 +34,7 @@ function shareOf(key: string, shares: number): number {
 
 /** The first message that no consumer holds, and that may be taken. */
 export function waitingIn(
-  { pending }: Pick<SharedGroup, 'pending'>,
+  { pending }: Pick<SharingGroup, 'pending'>,
   isFree: (message: PendingMessage) => boolean,
 ): PendingMessage | undefined {
   for (const message of pending.values())

@@ -12,7 +12,7 @@ import type {
   TransportHost,
   WaitingStore,
 } from '../transport/index.ts'
-import { ConnectionError, PublishTimeoutError } from '../transport/index.ts'
+import { ConnectionError, PublishTimeoutError, SweepRun } from '../transport/index.ts'
 import type { MemoryBroker } from './memory-broker.ts'
 import { MemoryConsumption, unreachable } from './memory-consumption.ts'
 
@@ -55,9 +55,9 @@ export class MemoryTransport implements Transport {
     this.#publishTimeoutMs = publishTimeoutMs
     this.#keepsOrder = keepsOrder
     this.#broadcasts = broadcast
-    this.deadLetters = deadLettersOf(broker)
     this.groupTypes = groupTypesOf(broker, group)
     this.waiting = waitingOf(broker, group)
+    this.deadLetters = deadLettersOf(broker, this.waiting)
   }
 
   connect(): Promise<void> {
@@ -148,6 +148,7 @@ export class MemoryTransport implements Transport {
 
 function waitingOf(broker: MemoryBroker, group: string): WaitingStore {
   return {
+    parkProblem: undefined,
     prepare: () => Promise.resolve(),
     release: () => (broker.isDown ? unreachable() : Promise.resolve(broker.release(group))),
     count: () => Promise.resolve(broker.waitingCount(group)),
@@ -171,22 +172,43 @@ function groupTypesOf(broker: MemoryBroker, group: string): GroupTypeStore {
   }
 }
 
-function deadLettersOf(broker: MemoryBroker): DeadLetterStore {
+function deadLettersOf(broker: MemoryBroker, waiting: WaitingStore): DeadLetterStore {
   const find = (id: string) => broker.deadLetters().find((letter) => letter.id === id)
   return {
-    list: (limit, cursor) => {
-      const all = broker.deadLetters()
+    list: (limit, cursor, listing) => {
+      const { order, matches } = listing ?? { order: 'oldest', matches: () => true }
+      const all = order === 'oldest' ? broker.deadLetters() : broker.deadLetters().toReversed()
       const start = cursor === undefined ? 0 : all.findIndex(({ id }) => id === cursor) + 1
-      const letters = all.slice(start, start + limit)
-      const isMore = start + limit < all.length
-      return Promise.resolve({ letters, cursor: isMore ? letters.at(-1)?.id : undefined })
+      const further = all.slice(start).filter(matches)
+      const letters = further.slice(0, limit)
+      return Promise.resolve({ letters, cursor: further.length > limit ? letters.at(-1)?.id : undefined })
     },
+    sweep: async (visit, options) => {
+      const run = new SweepRun(visit, options, async (actions) => {
+        const outcomes = actions.map(({ item: { letter }, replay }) =>
+          replay === undefined ? broker.removeDeadLetter(letter.id) : broker.replay(letter.id, replay),
+        )
+        waiting.onReady?.()
+        return outcomes
+      })
+      await run.take(broker.deadLetters().map((letter) => ({ letter })))
+      return run.report
+    },
+    append: (letter, group) => Promise.resolve(broker.appendDeadLetter(letter, group)),
     get: (id) => Promise.resolve(find(id)),
     count: (group) => {
       const isCounted = ({ reason }: StoredDeadLetter) => (reason.consumerGroup ?? group) === group
       return Promise.resolve(broker.deadLetters().filter((it) => group === undefined || isCounted(it)).length)
     },
-    replay: (id, request) => Promise.resolve(broker.replay(id, request)),
-    remove: (ids) => Promise.resolve(ids.filter((id) => broker.removeDeadLetter(id)).length),
+    replay: (id, request) => {
+      const isReplayed = broker.replay(id, request)
+      waiting.onReady?.()
+      return Promise.resolve(isReplayed)
+    },
+    remove: (ids) => {
+      const removed = ids.filter((id) => broker.removeDeadLetter(id))
+      waiting.onReady?.()
+      return Promise.resolve(removed.length)
+    },
   }
 }

@@ -1,4 +1,4 @@
-import type { ReplayTarget, Wait } from '../transport/index.ts'
+import { placesOf, type ReplayTarget, type Wait } from '../transport/index.ts'
 import type { PendingMessage, StoredMessage } from './memory-message.ts'
 
 /** A message that waits for an attempt of one handler. */
@@ -28,29 +28,54 @@ export class MemoryWaits {
     this.#waiting.set(place, { ...waitingCopy(message, wait, keepsOrder ? place : undefined), dueAt })
   }
 
-  /** Keeps a copy of a message behind those that wait in order. @returns false if none waits. */
-  waitBehind(message: PendingMessage, handlerName: string): boolean {
-    const order = orderOf(message, handlerName)
-    if (!this.#orders.has(order)) return false
+  /**
+   * Keeps a copy of a message behind those that wait in order, unless `limit` of them do.
+   * @returns the number of those before it.
+   */
+  waitBehind(message: PendingMessage, handlerName: string, limit: number): number {
+    const key = orderOf(message, handlerName)
+    const order = this.#orders.get(key)
+    if (order === undefined) return 0
     const place = placeOf(message, handlerName)
-    // After a crash, the copy may exist.
-    if (this.#orders.get(order)?.includes(place) === true) return true
-    this.#join(order, place)
+    const index = order.indexOf(place)
+    if (placesOf(message.replayTarget).has(handlerName)) {
+      // A replayed dead letter. If it is not in the order, the order has ended.
+      if (index <= 0) return 0
+    } else if (index >= 0)
+      return Math.max(1, index) // after a crash, the copy may exist
+    else if (order.length >= limit) return order.length
+    this.#join(key, place)
     const wait = { handlerName, attempts: 0, firstFailedAt: new Date() }
     this.#waiting.set(place, { ...waitingCopy(message, wait, place), dueAt: Number.POSITIVE_INFINITY })
-    return true
+    return order.indexOf(place)
   }
 
-  /** Lets the message behind this one follow. */
-  passOn(message: PendingMessage, { handlerNames, earlier }: ReplayTarget): void {
-    const key = orderOf(message, handlerNames[0] ?? '')
-    const order = this.#orders.get(key)
-    if (order?.[0] !== earlier?.place) return
-    order?.shift()
-    const [next] = order ?? []
-    const waiting = next === undefined ? undefined : this.#waiting.get(next)
-    if (waiting === undefined) this.#orders.delete(key)
-    else waiting.dueAt = performance.now()
+  /** Gives a message that becomes a dead letter a place for each of these handlers, by their names. */
+  park(message: PendingMessage, handlerNames: readonly string[]): ReadonlyMap<string, string> {
+    return new Map(
+      handlerNames.map((name) => {
+        const place = placeOf(message, name)
+        this.#join(orderOf(message, name), place)
+        return [name, place]
+      }),
+    )
+  }
+
+  /** Gives up places of a message, and lets the messages behind it follow. */
+  passOn(message: Pick<StoredMessage, 'id' | 'key'>, places: ReadonlyMap<string, string>): void {
+    for (const [handlerName, place] of places) this.#leave(orderOf(message, handlerName), place)
+  }
+
+  #leave(key: string, place: string): void {
+    const order = this.#orders.get(key) ?? []
+    const index = order.indexOf(place)
+    if (index < 0) return
+    order.splice(index, 1)
+    const [next] = order
+    if (next === undefined) this.#orders.delete(key)
+    // Without a copy, the next one is a dead letter, or has been delivered.
+    const waiting = index === 0 && next !== undefined ? this.#waiting.get(next) : undefined
+    if (waiting !== undefined) waiting.dueAt = performance.now()
   }
 
   /** Removes the messages whose waits are over, and returns them in the order in which they are due. */
@@ -78,13 +103,13 @@ export class MemoryWaits {
 }
 
 /** The messages that keep their order among each other. */
-function orderOf({ key, id }: PendingMessage, handlerName: string): string {
+function orderOf({ key, id }: Pick<StoredMessage, 'id' | 'key'>, handlerName: string): string {
   return `${handlerName} ${key ?? `\0${id}`}`
 }
 
 /** Stays the same while the message waits several times. */
 function placeOf({ id, replayTarget }: PendingMessage, handlerName: string): string {
-  return replayTarget?.earlier?.place ?? `${id} ${handlerName}`
+  return replayTarget?.earlier?.place ?? replayTarget?.places?.get(handlerName) ?? `${id} ${handlerName}`
 }
 
 function waitingCopy(

@@ -7,7 +7,15 @@ export type {
   ScanRequest,
   TransportAdmin,
 } from './admin.ts'
-export { readReason, writeReason } from './dead-letter-fields.ts'
+export {
+  type ReplayHistory,
+  readReason,
+  readReplays,
+  writeImported,
+  writeReason,
+  writeReplay,
+} from './dead-letter-fields.ts'
+export type { SweepOptions, SweepReport, SweepVerdict } from './dead-letter-store.ts'
 export {
   ConnectionError,
   HistoryUnavailableError,
@@ -18,6 +26,7 @@ export type { BusNotice, BusNoticeListener } from './notices.ts'
 export { type ReplayDestination, replayDestination } from './replay-destination.ts'
 export {
   type EarlierAttempts,
+  placesOf,
   REPLAY_HANDLERS,
   type ReplayTarget,
   replayHeader,
@@ -25,8 +34,10 @@ export {
   waitHeader,
 } from './replay-headers.ts'
 export { isRecorded } from './settled-handlers.ts'
+export { type ActionOutcome, type SweepAction, SweepRun, type SweptLetter } from './sweep.ts'
 export type {
   Consumption,
+  DeadLetterListing,
   DeadLetterPage,
   DeadLetterReason,
   DeadLetterStore,

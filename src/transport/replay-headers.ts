@@ -14,6 +14,11 @@ export interface ReplayTarget {
   readonly settledHandlers: readonly string[] | undefined
   /** The attempts before the message was stored for a long wait; undefined for a replayed dead letter. */
   readonly earlier?: EarlierAttempts | undefined
+  /**
+   * The places that a replayed dead letter holds in the orders of its key, by the names of the handlers. With places,
+   * `handlerNames` is empty if the message is for all handlers.
+   */
+  readonly places?: ReadonlyMap<string, string> | undefined
 }
 
 /** The failed attempts of the handlers of a replay target. */
@@ -29,12 +34,15 @@ export interface EarlierAttempts {
 export function replayHeader({
   handlerNames = [],
   settledHandlers,
+  places,
 }: {
   readonly handlerNames?: readonly string[] | undefined
   readonly settledHandlers?: readonly string[] | undefined
+  readonly places?: ReadonlyMap<string, string> | undefined
 }): string {
-  if (handlerNames.length === 0) return '[]'
-  return JSON.stringify({ handlers: handlerNames, settled: settledHandlers })
+  const held = places === undefined || places.size === 0 ? undefined : Object.fromEntries(places)
+  if (handlerNames.length === 0 && held === undefined) return '[]'
+  return JSON.stringify({ handlers: handlerNames, settled: settledHandlers, places: held })
 }
 
 /** Header for a message that is delivered after a long wait of one handler. */
@@ -54,15 +62,31 @@ export function waitHeader(
 export function replayTarget(headers: MessageHeaders): ReplayTarget | undefined {
   const text = headers[REPLAY_HANDLERS]
   if (text === undefined) return undefined
-  const { handlers, settled, earlier } = parseTarget(text)
-  if (handlers === undefined || handlers.length === 0) return undefined
-  return { handlerNames: handlers, settledHandlers: settled, ...(earlier && { earlier }) }
+  const { handlers, settled, earlier, places } = parseTarget(text)
+  if (handlers === undefined || (handlers.length === 0 && places === undefined)) return undefined
+  return {
+    handlerNames: handlers,
+    settledHandlers: settled,
+    ...(earlier && { earlier }),
+    ...(places && { places }),
+  }
 }
+
+/** The places that a message holds in the orders of its key, by the names of the handlers. */
+export function placesOf(target: ReplayTarget | undefined): ReadonlyMap<string, string> {
+  const [waiting] = target?.handlerNames ?? []
+  const place = target?.earlier?.place
+  if (place === undefined || waiting === undefined) return target?.places ?? NO_PLACES
+  return new Map([[waiting, place]])
+}
+
+const NO_PLACES: ReadonlyMap<string, string> = new Map()
 
 interface ParsedTarget {
   readonly handlers?: readonly string[]
   readonly settled?: readonly string[]
   readonly earlier?: EarlierAttempts | undefined
+  readonly places?: ReadonlyMap<string, string> | undefined
 }
 
 function parseTarget(text: string): ParsedTarget {
@@ -72,7 +96,17 @@ function parseTarget(text: string): ParsedTarget {
   if (typeof value !== 'object' || value === null || !('handlers' in value) || !isNames(value.handlers))
     return {}
   const settled = 'settled' in value && isNames(value.settled) ? { settled: value.settled } : {}
-  return { handlers: value.handlers, ...settled, earlier: earlierAttempts(value) }
+  const places = 'places' in value ? readPlaces(value.places) : undefined
+  return { handlers: value.handlers, ...settled, earlier: earlierAttempts(value), places }
+}
+
+/** Places as a JSON object has them. */
+export function readPlaces(value: unknown): ReadonlyMap<string, string> | undefined {
+  if (typeof value !== 'object' || value === null) return undefined
+  const places = Object.entries(value).filter(
+    (entry): entry is [string, string] => typeof entry[1] === 'string',
+  )
+  return places.length === 0 ? undefined : new Map(places)
 }
 
 function earlierAttempts(value: object): EarlierAttempts | undefined {

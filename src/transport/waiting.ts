@@ -13,6 +13,11 @@ export interface Wait {
 export interface WaitingStore {
   /** Why messages cannot keep the order of their key while they wait; undefined if they can. */
   readonly orderProblem?: string | undefined
+  /**
+   * Why later messages of a key cannot wait behind a dead letter (`DeadLetterReason.parkedFor`), as a clause that says what
+   * to do; undefined if they can.
+   */
+  readonly parkProblem: string | undefined
   /** Set by the bus. The store calls it when `release` has become able to deliver messages. */
   onReady?: (() => void) | undefined
   /**

@@ -3,6 +3,7 @@ import { expect, it } from 'vitest'
 import { commands } from '../../src/cli/commands.ts'
 import { run } from '../../src/cli/run.ts'
 import { GenericEvent, JsonCodec } from '../../src/index.ts'
+import { SqliteStores } from '../../src/sqlite/index.ts'
 import { service } from './service.ts'
 
 const EVENTS = `
@@ -31,6 +32,7 @@ const examples = commands.flatMap(({ name, examples: lines }) => [[name, lines]]
 
 it.each(examples)('the examples in the help of %s run', async (name, lines) => {
   const { run } = shop()
+  await run('migrate', 'sqlite:shop.db')
   expect(lines.length).toBeGreaterThan(0)
   for (const example of lines) {
     const { code, stderr } = await run(...wordsOf(example))
@@ -193,6 +195,39 @@ it('creates, checks and prints the schema of a store', async () => {
   ])
   const sql = await runOld('migrate', 'postgres://nowhere', '--sql', '--schema', 'shop')
   expect([sql.code, sql.stdout]).toEqual([0, expect.stringMatching(/create table "shop"\.migrations/)])
+})
+
+it('lists the subscriptions of a store', async () => {
+  const { run, folder } = shop()
+  {
+    await using stores = new SqliteStores({ file: `${folder}/shop.db` })
+    await stores.events.appendEvents({
+      ...{ aggregateId: 'o-1', aggregateType: 'Order', expectedVersion: 0 },
+      events: [1, 2, 3].map(placed),
+    })
+    const checkpoint = { storeId: undefined, eventId: undefined, fence: undefined }
+    await stores.checkpoints.save('totals', { ...checkpoint, position: 1 }, undefined)
+    await stores.checkpoints.save('mails', { ...checkpoint, position: 3 }, undefined)
+  }
+  const table = await run('subscriptions', 'sqlite:shop.db')
+  expect(table).toMatchObject({ code: 0, stderr: '' })
+  expect(table.stdout).toMatch(
+    /^SUBSCRIPTION +POSITION +BEHIND +SAVED +PARKED\nmails +3 +0 +\d+ s ago +0\ntotals +1 +2 /,
+  )
+  const late = await run('subscriptions', 'totals', 'sqlite:shop.db', '--max-lag', '1', '--json')
+  expect([late.code, late.stderr]).toEqual([5, 'totals is 2 positions behind, the limit is 1\n'])
+  expect(JSON.parse(late.stdout)).toEqual({
+    ...{ version: 1, end: 3 },
+    subscriptions: [{ name: 'totals', position: 1, lag: 2, savedAt: expect.any(String), parked: 0 }],
+  })
+  expect(await run('subscriptions', 'total', 'sqlite:shop.db')).toEqual({
+    ...{ code: 4, stdout: '' },
+    stderr: 'No subscription "total" has saved a position: did you mean totals?\n',
+  })
+  expect(await run('subscriptions', 'sqlite:shp.db')).toMatchObject({
+    ...{ code: 4, stdout: '' },
+    stderr: expect.stringMatching(/shp\.db does not exist\. eventspine migrate creates it\./),
+  })
 })
 
 it('completes commands, options and names of the configuration', async () => {

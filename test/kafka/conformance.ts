@@ -111,7 +111,10 @@ export async function describeKafka(
       crash: (bus) => proxies.get(bus)?.freeze(),
       idleLimitMs: SESSION_MS,
     },
-    lacks: { orderedWaits: 'the members of a group do not share which aggregates wait' },
+    lacks: {
+      orderedWaits: 'the members of a group do not share which aggregates wait',
+      parking: 'its dead letters hold no place for later events',
+    },
     waitMs: paced(10_000),
   })
 }

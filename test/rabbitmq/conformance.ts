@@ -81,6 +81,7 @@ export async function describeRabbitMQ(
     module: new URL('./conformance-bus.ts', import.meta.url),
     lacks: {
       history: 'a queue gets what is published after its group first consumed',
+      parking: 'its dead letters hold no place for later events',
       orderedWaits: 'the consumers of a queue cannot see which aggregates wait',
     },
     faults: {

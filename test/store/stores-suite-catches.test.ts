@@ -240,6 +240,25 @@ const faults: readonly (readonly [string, (whole: InMemoryStores) => Stores, str
     'refuses to move a checkpoint that another instance has moved',
   ],
   [
+    'lists the checkpoints in the order of the first save',
+    (whole) => {
+      const names: string[] = []
+      return pretending<Stores>(whole, {
+        checkpoints: pretending(whole.checkpoints, {
+          save: async (name, ...args) => {
+            await whole.checkpoints.save(name, ...args)
+            if (!names.includes(name)) names.push(name)
+          },
+          list: async () => {
+            const listed = await whole.checkpoints.list()
+            return names.flatMap((name) => listed.filter((one) => one.name === name))
+          },
+        }),
+      })
+    },
+    'lists all checkpoints by name, with the time of the last save',
+  ],
+  [
     'forgets fencing numbers',
     (whole) =>
       pretending<Stores>(whole, {
@@ -259,7 +278,8 @@ const faults: readonly (readonly [string, (whole: InMemoryStores) => Stores, str
         if ((checkpoint.fence ?? fence) < fence) throw new CheckpointConflictError(name, undefined, position)
         saved.set(name, checkpoint)
       }
-      return pretending<Stores>(whole, { checkpoints: { load: async (name) => saved.get(name), save } })
+      const load = async (name: string) => saved.get(name)
+      return pretending<Stores>(whole, { checkpoints: pretending(whole.checkpoints, { load, save }) })
     },
     'keeps the fencing number through a save without one, so that a former owner stays refused',
   ],

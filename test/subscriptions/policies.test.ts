@@ -101,12 +101,16 @@ it('pauses a handler of a subscription during an outage, shows it, and parks non
   expect(after['many']?.problems).toEqual([])
 })
 
-it('refuses long waits, because a checkpoint cannot leave one event behind', () => {
+it('refuses long waits and parking, because a checkpoint cannot leave one event behind', () => {
   const manager = new SubscriptionScene().manager()
   const longWaits = { order: 'giveUp' } as const
-  const handlers = [handlerFor(Noted, () => undefined, { name: 'waits', longWaits })]
+  const waits = [handlerFor(Noted, () => undefined, { name: 'waits', longWaits })]
+  const parks = [handlerFor(Noted, () => undefined, { name: 'parks', onDeadLetter: 'park' })]
 
-  expect(() => manager.subscribe({ name: 'many', handlers })).toThrow(
+  expect(() => manager.subscribe({ name: 'many', handlers: waits })).toThrow(
     'a subscription to a store cannot continue behind a waiting event',
+  )
+  expect(() => manager.subscribe({ name: 'many', handlers: parks })).toThrow(
+    'a subscription to a store cannot keep the later events of one aggregate',
   )
 })

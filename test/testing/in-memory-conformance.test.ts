@@ -19,6 +19,7 @@ describeEventBus('InMemoryEventBus', {
     sharedOrder: 'there is no group whose consumers could share events',
     retry: 'a failed handler is logged and counted, the publisher is still there to publish again',
     waiting: inOneProcess,
+    parking: 'there is no dead letter queue',
     orderedWaits: 'publishes that overlap run side by side',
     deadLetters: 'nothing is given up after retries, as there are none',
     wire: 'events are passed on as objects',

@@ -3,6 +3,7 @@ import { type HandlerEntry, recordedName, UNNAMED_HANDLER } from '../../handling
 import type { GivenUpHandler } from '../../handling/handler-retries.ts'
 import { redact } from '../../redaction.ts'
 import type { DeadLetterReason, Delivery } from '../../transport/transport.ts'
+import { parkedNames } from './order-places.ts'
 import type { PendingHandlers } from './pending-handlers.ts'
 
 /** Maximum length of the text of an error in a dead letter, in characters. */
@@ -16,8 +17,18 @@ export interface GivingUp {
 }
 
 /** The message is not an event, or its payload does not match the schema. */
-export function poison({ consumerGroup, deadLetterStacks }: GivingUp, error: Error): DeadLetterReason {
-  return reason({ consumerGroup, kind: 'deserialization_error', error, keepsStack: deadLetterStacks })
+export function poison(
+  { by: { consumerGroup, deadLetterStacks }, delivery, pending }: FailedDelivery,
+  error: Error,
+): DeadLetterReason {
+  const parkedFor = parkedNames(pending.handlers, delivery)
+  return reason({
+    consumerGroup,
+    kind: 'deserialization_error',
+    error,
+    keepsStack: deadLetterStacks,
+    parkedFor,
+  })
 }
 
 /** A delivery that is dead-lettered, and the handlers that it is for. */
@@ -29,7 +40,7 @@ export interface FailedDelivery {
 
 /** Handlers get no further attempt. */
 export function givenUp(
-  { by: { consumerGroup, deadLetterStacks }, pending }: FailedDelivery,
+  { by: { consumerGroup, deadLetterStacks }, delivery, pending }: FailedDelivery,
   failures: readonly GivenUpHandler[],
   firstFailedAt: Date,
 ): DeadLetterReason {
@@ -42,6 +53,7 @@ export function givenUp(
     keepsStack: deadLetterStacks,
     handlerNames: [...recordedNames(failed), ...pending.missing],
     settledHandlers: [...pending.settled, ...settledNames(pending.handlers, failed)],
+    parkedFor: parkedNames(failed, delivery),
     attempts: Math.max(...failures.map(({ attempts }) => attempts)),
     firstFailedAt,
   })
@@ -56,6 +68,7 @@ export function deliveryLimit({ by, delivery, pending }: FailedDelivery): DeadLe
     error: new Error(`Delivered ${attempts} times, but each process ended before it settled the message.`),
     handlerNames: [...recordedNames(pending.handlers), ...pending.missing],
     settledHandlers: pending.settled,
+    parkedFor: parkedNames(pending.handlers, delivery),
     attempts,
   })
 }
@@ -111,6 +124,7 @@ function reason({
   keepsStack = false,
   handlerNames = [],
   settledHandlers = [],
+  parkedFor = [],
   attempts = 0,
   firstFailedAt = new Date(),
 }: {
@@ -120,6 +134,7 @@ function reason({
   readonly keepsStack?: boolean
   readonly handlerNames?: readonly string[]
   readonly settledHandlers?: readonly string[]
+  readonly parkedFor?: readonly string[]
   readonly attempts?: number
   readonly firstFailedAt?: Date
 }): DeadLetterReason {
@@ -130,6 +145,7 @@ function reason({
     ...(keepsStack && { errorStack: stackOf(error) }),
     handlerNames,
     settledHandlers: [...new Set(settledHandlers)],
+    ...(parkedFor.length > 0 && { parkedFor }),
     consumerGroup,
     attempts,
     firstFailedAt,

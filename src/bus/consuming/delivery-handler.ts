@@ -7,9 +7,9 @@ import type { FailurePolicies } from '../../handling/failure-policy.ts'
 import type { HandlerEntry } from '../../handling/handler-entry.ts'
 import { type HandlerLimit, limitsOf } from '../../handling/handler-limit.ts'
 import type { HandlerRegistry } from '../../handling/handler-registry.ts'
-import { keepsOrder } from '../../handling/handler-registry.ts'
 import { HandlerRetries, isProbe } from '../../handling/handler-retries.ts'
 import type { RunInfo } from '../../handling/handler-run.ts'
+import { waitsInOrder } from '../../handling/waiting-policy.ts'
 import type { Logger } from '../../observability/logger.ts'
 import { type EventSpan, type EventTracer, NO_SPAN, type SpanKindOf } from '../../observability/tracer.ts'
 import type { DeadLetterReason, Delivery } from '../../transport/transport.ts'
@@ -22,9 +22,12 @@ import { deliveryLimit, givenUp, handlerGone, poison } from './dead-letter-reaso
 import { DeliveryRetries, type FailedHandling } from './delivery-retries.ts'
 import type { HandlingSlots } from './handling-slots.ts'
 import type { HeldDeliveries } from './held-deliveries.ts'
+import type { LineWatch } from './line-watch.ts'
+import { hasPlace, isFirstInLine, placeNames } from './order-places.ts'
 import { firstAttemptOf, type PendingHandlers, pendingHandlers } from './pending-handlers.ts'
-import { placeOf, type Settling } from './settling.ts'
+import type { Settling } from './settling.ts'
 import { hasWaited, type UnhandledMessages } from './unhandled-messages.ts'
+import { waitingTurns } from './waiting-turns.ts'
 
 /** Maximum length of the key of a lane, in characters. */
 export const MAX_KEY = 4096
@@ -47,6 +50,7 @@ export interface DeliveryHandlerParts {
   readonly held: HeldDeliveries
   readonly slots: HandlingSlots
   readonly settling: Settling
+  readonly lines: LineWatch
   readonly unhandled: UnhandledMessages
   /** Handles a delivery to whose type a handler has been subscribed in the meantime, within the handler's limits. */
   readonly handleSubscribed: (delivery: Delivery) => Promise<unknown> | undefined
@@ -63,6 +67,8 @@ interface Handling extends ConsumeSubject, FailedHandling {
   /** By the monotonic clock; undefined while no metrics are recorded. */
   readonly startedAt: number | undefined
   span: EventSpan
+  /** The handlers that do not get the event, because too many others wait before it. */
+  readonly refused?: readonly HandlerFailure[]
   /** Called when the first attempt of the delivery has ended. */
   readonly onAttempted: (() => void) | undefined
 }
@@ -141,7 +147,9 @@ export class DeliveryHandler {
       onAttempted?.()
       if (!(await this.#parts.unhandled.isUnreadable(newer))) return
     }
-    await this.#reject(delivery, undefined, poison(this.#parts, error))
+    const subscribed = this.#parts.handlers.handlersFor(delivery.message.headers['event_type'] ?? '')
+    const pending = pendingHandlers(subscribed, delivery)
+    await this.#reject(delivery, undefined, poison({ by: this.#parts, delivery, pending }, error))
   }
 
   #decode(delivery: Delivery): DomainEvent | Error {
@@ -182,36 +190,35 @@ export class DeliveryHandler {
   /** The path of nearly every event, without an await unless a handler is asynchronous. */
   readonly #firstAttempt = (handling: Handling, span: EventSpan): Promise<void> | undefined => {
     handling.span = span
-    const mayWait = this.#parts.handlers.hasOrderedWaits && placeOf(handling.delivery) === undefined
-    return mayWait && handling.pending.handlers.some(keepsOrder)
+    const mayWait = this.#parts.handlers.hasOrderedWaits && !isFirstInLine(handling.delivery)
+    return mayWait && handling.pending.handlers.some(waitsInOrder)
       ? this.#behindOthers(handling)
       : this.#attempt(handling)
   }
 
   /** Leaves out the handlers for which the event has to wait behind others of its aggregate. */
   async #behindOthers(handling: Handling): Promise<void> {
-    const { settling } = this.#parts
     const { delivery, pending } = handling
-    const moved: HandlerEntry[] = []
-    for (const handler of pending.handlers.filter(keepsOrder)) {
-      const isBehind = await settling.waitBehind(delivery, handler.id ?? handler.name)
-      if (isBehind === undefined) return
-      if (isBehind) moved.push(handler)
-    }
-    if (moved.length === 0) {
+    const turns = await waitingTurns(delivery, pending.handlers.filter(waitsInOrder), this.#parts)
+    if (turns === undefined) return
+    const { moved, refused } = turns
+    const out = [...moved, ...refused.map(({ handler }) => handler)]
+    if (out.length === 0) {
       await this.#attempt(handling)
       return
     }
-    const handlers = pending.handlers.filter((handler) => !moved.includes(handler))
-    const names = moved.flatMap(({ id }) => id ?? [])
-    if (handlers.length === 0 && pending.missing.length === 0) settling.moved(handling)
-    else await this.#attempt({ ...handling, pending: { ...pending, handlers, moved: names } })
+    const handlers = pending.handlers.filter((handler) => !out.includes(handler))
+    const names = placeNames(moved)
+    const isMoved = handlers.length + refused.length + pending.missing.length === 0
+    if (isMoved) await this.#parts.settling.moved(handling, names)
+    else await this.#attempt({ ...handling, refused, pending: { ...pending, handlers, moved: names } })
   }
 
   #attempt(handling: Handling): Promise<void> | undefined {
-    const { delivery, event, pending } = handling
-    if (delivery.deliveryCount > 1) return this.#redelivered(handling)
-    if (pending.attempts !== undefined) return this.#continue(handling, this.#runUnless([], handling))
+    const { delivery, event, pending, refused = [] } = handling
+    if (delivery.deliveryCount > 1 && pending.handlers.length > 0) return this.#redelivered(handling)
+    if (pending.attempts !== undefined || refused.length > 0)
+      return this.#continue(handling, this.#runUnless([], handling))
     const outcome = this.#parts.dispatcher.run(pending.handlers, event, this.#runInfo(delivery, 1))
     if (outcome instanceof Promise) return this.#continue(handling, outcome)
     return outcome.length === 0 ? this.#succeed(handling) : this.#retry(handling, outcome)
@@ -229,7 +236,7 @@ export class DeliveryHandler {
    * further count, and not the messages that would have run at the same time.
    */
   async #redelivered(handling: Handling): Promise<void> {
-    const { delivery, pending } = handling
+    const { delivery, pending, refused = [] } = handling
     const { policies, settling, slots, stopping } = this.#parts
     // As for a first delivery, a process that crashed may have held the message after its wait without starting to handle it.
     const least = (delivery.replayTarget?.earlier?.attempts ?? 0) + 2
@@ -237,7 +244,7 @@ export class DeliveryHandler {
       const most = Math.max(least, policies.of(handler).retry.maxDeliveries)
       return most - firstAttemptOf(handler, delivery, pending)
     })
-    if (Math.max(...left) < 0) {
+    if (refused.length === 0 && Math.max(...left) < 0) {
       await settling.giveUp(handling, deliveryLimit({ by: this.#parts, delivery, pending }))
       return
     }
@@ -261,14 +268,18 @@ export class DeliveryHandler {
     exhausted: readonly HandlerEntry[],
     handling: Handling,
   ): Promise<readonly HandlerFailure[]> {
-    const { delivery, event, pending } = handling
+    const { delivery, event, pending, refused = [] } = handling
     const runnable = pending.handlers.filter((handler) => !exhausted.includes(handler))
     const groups = Map.groupBy(runnable, (handler) => firstAttemptOf(handler, delivery, pending))
     const runs = [...groups].map(([attempt, handlers]) =>
       this.#parts.dispatcher.run(handlers, event, this.#runInfo(delivery, attempt)),
     )
     const error = new Error('No attempt is left, and the process did not survive the last one.')
-    return [...exhausted.map((handler) => ({ handler, error })), ...(await Promise.all(runs)).flat()]
+    return [
+      ...refused,
+      ...exhausted.map((handler) => ({ handler, error })),
+      ...(await Promise.all(runs)).flat(),
+    ]
   }
 
   /** Runs the handlers that failed, and only those, until none fails or no attempt is left. */
@@ -286,22 +297,23 @@ export class DeliveryHandler {
     if (exhausted === undefined) return
     if (exhausted.length > 0) {
       const failed = { by: this.#parts, delivery, pending }
-      await settling.giveUp(handling, givenUp(failed, exhausted, firstFailedAt))
-    } else if (steps.hasPostponed && pending.missing.length === 0) settling.moved(handling)
-    else await this.#succeed(handling)
+      await settling.giveUp(handling, givenUp(failed, exhausted, firstFailedAt), waitingFor(pending, steps))
+    } else if (steps.postponed.length > 0 && pending.missing.length === 0) {
+      await settling.moved(handling, waitingFor(pending, steps))
+    } else await this.#succeed(handling, steps)
   }
 
   /**
    * Called when all subscribed handlers have succeeded. A delivery that is also for other handlers is dead-lettered for
    * those.
    */
-  #succeed(handling: Handling): Promise<void> | undefined {
+  #succeed(handling: Handling, steps?: DeliveryRetries): Promise<void> | undefined {
     const { delivery, event, startedAt, pending } = handling
     const { settling } = this.#parts
     if (pending.missing.length > 0) {
-      return settling.giveUp(handling, handlerGone({ by: this.#parts, pending }))
+      return settling.giveUp(handling, handlerGone({ by: this.#parts, pending }), waitingFor(pending, steps))
     }
-    if (placeOf(delivery) !== undefined) return settling.succeedInOrder(delivery, event, startedAt)
+    if (hasPlace(delivery)) return settling.succeedInOrder(handling, waitingFor(pending, steps))
     settling.succeed(delivery, event, startedAt)
     return undefined
   }
@@ -315,6 +327,11 @@ export class DeliveryHandler {
       busSignal: this.#parts.abandoned,
     }
   }
+}
+
+/** Names of the handlers for which the event waits, before its turn or for a later attempt. */
+function waitingFor({ moved = [] }: PendingHandlers, steps?: DeliveryRetries): readonly string[] {
+  return [...moved, ...(steps?.postponed ?? [])]
 }
 
 /** What the first attempt of a redelivery records. A probe is recorded as if it had ended, so that it never counts. */

@@ -1,6 +1,6 @@
 import type { DomainEvent } from '../../events/index.ts'
 import type { Dispatcher, HandlerFailure } from '../../handling/dispatcher.ts'
-import { keepsOrder } from '../../handling/handler-registry.ts'
+import { namesOf } from '../../handling/handler-entry.ts'
 import {
   isProbe,
   type NextAttempt,
@@ -9,6 +9,7 @@ import {
   type RetrySteps,
 } from '../../handling/handler-retries.ts'
 import type { RunInfo } from '../../handling/handler-run.ts'
+import { keepsOrder } from '../../handling/waiting-policy.ts'
 import type { Logger } from '../../observability/logger.ts'
 import type { EventSpan } from '../../observability/tracer.ts'
 import type { Delivery } from '../../transport/transport.ts'
@@ -55,7 +56,8 @@ export class DeliveryRetries implements RetrySteps {
   /** Number of the delivery's last attempt: it counts those of all handlers. */
   #attempt: number
 
-  #hasPostponed = false
+  /** Names of the handlers for which the event was stored for a later attempt. */
+  readonly postponed: string[] = []
 
   constructor(handling: RetriedHandling, parts: DeliveryRetriesParts, runInfo: (attempt: number) => RunInfo) {
     this.#handling = handling
@@ -75,11 +77,6 @@ export class DeliveryRetries implements RetrySteps {
   // A handler that failed because the shutdown aborted its signal is not at fault.
   get isAbandoned(): boolean {
     return this.#parts.abandoned.aborted
-  }
-
-  /** True if the event was stored for a later attempt of a handler. */
-  get hasPostponed(): boolean {
-    return this.#hasPostponed
   }
 
   sleep(ms: number, ended: AbortSignal): Promise<boolean> {
@@ -144,7 +141,7 @@ export class DeliveryRetries implements RetrySteps {
     const handlerName = handler.id ?? handler.name
     const wait = { handlerName, attempts, firstFailedAt, delayMs, keepsOrder: keepsOrder(handler) }
     if (!(await settling.postpone(delivery, wait))) return false
-    this.#hasPostponed = true
+    this.postponed.push(...namesOf(handler))
     counters.eventsPostponed += 1
     const { eventId, eventType } = event
     const at = { messageId: delivery.message.id, eventId, eventType, handlerName: handler.name, attempts }

@@ -13,7 +13,7 @@ export interface PendingHandlers {
   readonly settled: readonly string[]
   /** Recorded attempts of single handlers; undefined if those of the delivery hold for all. */
   readonly attempts?: AttemptRecord | undefined
-  /** Names of handlers for which the event waits behind others of its aggregate. */
+  /** All names of the handlers for which the event waits behind others of its aggregate. */
   readonly moved?: readonly string[]
   /** When the first attempt of the event failed, if that was before a long wait. */
   readonly firstFailedAt?: Date | undefined
@@ -28,11 +28,11 @@ const NONE: readonly string[] = Object.freeze([])
  */
 export function pendingHandlers(subscribed: readonly HandlerEntry[], delivery: Delivery): PendingHandlers {
   const { replayTarget: target, settledHandlers: recorded } = delivery
-  if (target === undefined && recorded.length === 0)
-    return { handlers: subscribed, missing: NONE, settled: NONE }
+  const isForAll = target === undefined || target.handlerNames.length === 0
+  if (isForAll && recorded.length === 0) return { handlers: subscribed, missing: NONE, settled: NONE }
   const { settled, attempts } = readAttempts(recorded)
   const unsettled = subscribed.filter((handler) => !isAmong(handler, settled))
-  if (target !== undefined) {
+  if (!isForAll) {
     const { earlier, handlerNames } = target
     return {
       ...targeted(subscribed, unsettled, target, settled),

@@ -4,6 +4,7 @@ import { retryUntilDone } from '../../kit/retry-until-done.ts'
 import type { Logger } from '../../observability/logger.ts'
 import type { EventSpan } from '../../observability/tracer.ts'
 import { MessageRefusedError } from '../../transport/errors.ts'
+import { placesOf } from '../../transport/replay-headers.ts'
 import type { DeadLetterReason, Delivery } from '../../transport/transport.ts'
 import type { Wait } from '../../transport/waiting.ts'
 import type { BusCounters } from '../telemetry/bus-counters.ts'
@@ -56,14 +57,24 @@ export class Settling {
     held.settled(delivery)
   }
 
-  /** The same for a message with a place in the order of its aggregate. The next one follows first. */
-  async succeedInOrder(delivery: Delivery, event: DomainEvent, startedAt: number | undefined): Promise<void> {
-    if (await this.#passOn(delivery)) this.succeed(delivery, event, startedAt)
+  /**
+   * The same for a message with places in orders of its aggregate. The next ones follow first.
+   * @param waiting - names of the handlers for which the message waits.
+   */
+  async succeedInOrder(
+    { delivery, event, startedAt }: Handled & { readonly event: DomainEvent },
+    waiting: readonly string[],
+  ): Promise<void> {
+    if (await this.#passOn(delivery, waiting)) this.succeed(delivery, event, startedAt)
   }
 
-  /** Acknowledges a message that was stored for a long wait. It is counted when the wait is over. */
-  moved({ delivery, event, startedAt }: Handled): void {
+  /**
+   * Acknowledges a message that was stored to wait. It is counted when the wait is over.
+   * @param waiting - names of the handlers for which it waits.
+   */
+  async moved({ delivery, event, startedAt }: Handled, waiting: readonly string[]): Promise<void> {
     const { held, metrics } = this.#parts
+    if (!(await this.#passOn(delivery, waiting))) return
     delivery.ack()
     if (held.isReleased) return
     metrics.recorder?.handled(event, 'postponed', undefined, startedAt)
@@ -86,29 +97,33 @@ export class Settling {
 
   /**
    * Stores a copy of the message behind those that wait in order for the handler.
-   * @returns false if none waits; undefined if the delivery must not be handled.
+   * @returns how many are before it: 0 if none waits, `limit` or more if it is not stored because so many wait; undefined if
+   * the delivery must not be handled.
    */
-  async waitBehind(delivery: Delivery, handlerName: string): Promise<boolean | undefined> {
-    let isBehind = false
+  async waitBehind(delivery: Delivery, handlerName: string, limit: number): Promise<number | undefined> {
+    let before = 0
     const isDone = await this.#retryUntilDone(
       'looking for earlier waiting events failed',
       delivery,
       async () => {
-        const outcome = await delivery.waitBehind?.(handlerName)
-        isBehind = outcome === true
+        const outcome = await delivery.waitBehind?.(handlerName, limit)
+        before = outcome ?? 0
         return outcome !== undefined
       },
     )
-    return isDone ? isBehind : undefined
+    return isDone ? before : undefined
   }
 
-  /** Lets the next message of the aggregate follow. If it came after the settling, a crash in between would stop it. */
-  async #passOn(delivery: Delivery): Promise<boolean> {
-    if (placeOf(delivery) === undefined) return true
+  /**
+   * Lets the next messages of the aggregate follow. If it came after the settling, a crash in between would stop them.
+   * @param except - names of the handlers for which they still wait.
+   */
+  async #passOn(delivery: Delivery, except: readonly string[]): Promise<boolean> {
+    if ([...placesOf(delivery.replayTarget).keys()].every((name) => except.includes(name))) return true
     const isDone = await this.#retryUntilDone(
       'letting the next waiting event follow failed',
       delivery,
-      async () => (await delivery.passOn?.()) ?? true,
+      async () => (await delivery.passOn?.(except)) ?? true,
     )
     if (isDone) this.#parts.onPostponed(0)
     return isDone
@@ -120,10 +135,17 @@ export class Settling {
     delivery.ack()
   }
 
-  /** Moves the message to the dead letter queue, or drops it with a log line if the queue is off. */
-  async giveUp({ delivery, event, span, startedAt }: Handled, reason: DeadLetterReason): Promise<void> {
+  /**
+   * Moves the message to the dead letter queue, or drops it with a log line if the queue is off.
+   * @param waiting - names of the handlers for which the message waits.
+   */
+  async giveUp(
+    { delivery, event, span, startedAt }: Handled,
+    reason: DeadLetterReason,
+    waiting: readonly string[] = [],
+  ): Promise<void> {
     const { enableDlq, counters, held, logger, metrics } = this.#parts
-    if (!(await this.#passOn(delivery))) return
+    if (!(await this.#passOn(delivery, [...(reason.parkedFor ?? []), ...waiting]))) return
     const fields = logFields(delivery, event, reason)
     counters.failed(new Error(fields.error))
     if (enableDlq) {
@@ -185,11 +207,6 @@ export class Settling {
   }
 }
 
-/** The place of a message among those that keep their order while they wait for a handler. */
-export function placeOf({ replayTarget }: Delivery): string | undefined {
-  return replayTarget?.earlier?.place
-}
-
 function logFields({ message }: Delivery, event: DomainEvent | undefined, reason: DeadLetterReason) {
   return {
     messageId: message.id,
@@ -198,6 +215,7 @@ function logFields({ message }: Delivery, event: DomainEvent | undefined, reason
     reason: reason.kind,
     handlers: reason.handlerNames,
     attempts: reason.attempts,
+    ...((reason.parkedFor ?? []).length > 0 && { parkedFor: reason.parkedFor }),
     error: `${reason.errorName}: ${reason.errorMessage}`,
   }
 }

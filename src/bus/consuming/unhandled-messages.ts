@@ -7,6 +7,7 @@ import type { UnhandledEvents } from '../broker-options.ts'
 import { noHandler } from './dead-letter-reasons.ts'
 import type { GroupTypes } from './group-types.ts'
 import type { HandlingSlots } from './handling-slots.ts'
+import { hasPlace } from './order-places.ts'
 
 /** Interval at which a kept message asks whether the group still handles its type, in milliseconds. */
 const ASK_AGAIN_MS = 30_000
@@ -27,9 +28,12 @@ export interface UnhandledMessagesParts {
   readonly logger: Logger
 }
 
-/** True if a handler has failed at the message and waited. If that handler is gone, the message must not be skipped. */
-export function hasWaited({ replayTarget }: Delivery): boolean {
-  return replayTarget?.earlier !== undefined
+/**
+ * True if a handler has failed at the message and waited, or if others wait behind it. If that handler is gone, the message
+ * must not be skipped.
+ */
+export function hasWaited(delivery: Delivery): boolean {
+  return delivery.replayTarget?.earlier !== undefined || hasPlace(delivery)
 }
 
 /** What to do with a message: acknowledge it, handle it after all, leave it to be redelivered, or dead-letter it. */

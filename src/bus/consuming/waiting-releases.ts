@@ -8,7 +8,7 @@ import type { BusCounters } from '../telemetry/bus-counters.ts'
 
 /** Interval between two looks at the store, in milliseconds. Other members of the group store messages, too. */
 const POLL_MS = 5000
-/** The same while no handler has long waits: an earlier release may have left messages. */
+/** The same while no event may wait for a handler: an earlier release may have left messages. */
 const IDLE_POLL_MS = 60_000
 
 export interface WaitingReleasesParts {
@@ -32,7 +32,7 @@ export class WaitingReleases {
   }
 
   /**
-   * Prepares the store if a handler has long waits, then delivers messages in the background until the signal aborts.
+   * Prepares the store if events may wait for a handler, then delivers messages in the background until the signal aborts.
    * @throws ConnectionError
    */
   async start(stopped: AbortSignal): Promise<void> {
@@ -52,7 +52,7 @@ export class WaitingReleases {
   }
 
   async #prepare(store: WaitingStore): Promise<void> {
-    if (this.#isPrepared || !this.#parts.handlers.hasLongWaits) return
+    if (this.#isPrepared || !this.#parts.handlers.hasWaits) return
     await store.prepare()
     this.#isPrepared = true
   }
@@ -61,7 +61,7 @@ export class WaitingReleases {
     const { handlers } = this.#parts
     let failures = 0
     while (!stopped.aborted) {
-      this.#nextAt = performance.now() + (handlers.hasLongWaits ? POLL_MS : IDLE_POLL_MS)
+      this.#nextAt = performance.now() + (handlers.hasWaits ? POLL_MS : IDLE_POLL_MS)
       try {
         await this.#prepare(store)
         const nextMs = await store.release()
@@ -87,8 +87,8 @@ export class WaitingReleases {
 
   #failed(error: Error, failure: number): void {
     const { handlers, counters, logger } = this.#parts
-    // Without long waits, the rights may not include the store, in which nothing waits then.
-    if (!handlers.hasLongWaits) return
+    // If none may wait, the rights may not include the store, in which nothing waits then.
+    if (!handlers.hasWaits) return
     counters.failed(error)
     logger.error('delivering events after their long waits failed, retrying', { failure, error })
   }

@@ -1,8 +1,7 @@
-import { access } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { StoreSchemaError } from '../../store/index.ts'
-import { EXIT, type ExitCode, NotFoundError } from '../exit-code.ts'
-import { fileOf, isSqlite, openPostgres } from '../open-stores.ts'
+import { EXIT, type ExitCode } from '../exit-code.ts'
+import { existingFile, fileOf, isSqlite, openPostgres } from '../open-stores.ts'
 import type { StoreTarget } from '../target.ts'
 import type { Terminal } from '../terminal.ts'
 
@@ -55,19 +54,12 @@ export async function checkStore(
   return EXIT.done
 }
 
-async function readySqlite(
-  target: StoreTarget,
-  migrate: 'run' | 'check',
-  { workingDirectory }: Terminal,
-): Promise<void> {
-  const file = resolve(workingDirectory, fileOf(target))
+async function readySqlite(target: StoreTarget, migrate: 'run' | 'check', terminal: Terminal): Promise<void> {
+  const file =
+    migrate === 'check'
+      ? await existingFile(target, terminal)
+      : resolve(terminal.workingDirectory, fileOf(target))
   const { SqliteStores } = await import('../../sqlite/index.ts')
-  // SQLite creates a file that it opens.
-  if (migrate === 'check') {
-    await access(file).catch(() => {
-      throw new NotFoundError(`${file} does not exist. Create it without --check.`)
-    })
-  }
   await using stores = new SqliteStores({ file, migrate })
   await stores.ready()
 }

@@ -2,7 +2,7 @@ import { REPLAY_HANDLERS, waitHeader } from '../../transport/replay-headers.ts'
 import type { Wait, WaitingStore } from '../../transport/waiting.ts'
 import { KafkaTopicLog, type KafkaTopicLogParts, type LogListener } from '../client/topic-log.ts'
 import type { KafkaTopicDirectory, TopicProfile } from '../client/topics.ts'
-import { originalHeaders } from '../dead-letters/dead-letters.ts'
+import { originalHeaders } from '../dead-letters/store-dead-letter.ts'
 import type { ResolvedKafkaOptions } from '../options.ts'
 import type { KafkaPublisher } from '../publishing/publisher.ts'
 import type { StoredRecord } from '../wire/record-reader.ts'
@@ -47,6 +47,9 @@ interface WaitingRecord {
  * tombstone ends one. The owner of the group's replay topic copies due records there.
  */
 export class KafkaWaitingRecords implements WaitingStore, LogListener {
+  readonly parkProblem =
+    'the dead letters of a Kafka topic hold no place for later events: omit it and retry without a limit ' +
+    '(maxRetries: Infinity), which holds back the later events of the aggregate, or use the Redis bus'
   readonly orderProblem = 'the members of a Kafka group do not share which aggregates wait'
   onReady: (() => void) | undefined
   readonly #parts: KafkaWaitingRecordsParts

@@ -36,9 +36,9 @@ export interface AmqpMessage {
 export interface AmqpQueueOptions {
   readonly durable: boolean
   readonly autoDelete: boolean
-  /** True for a queue of this connection alone, which ends with it. */
-  readonly exclusive?: boolean
   readonly arguments: AmqpTable
+  /** Only this connection may use the queue, and the broker deletes it with the connection. Default false. */
+  readonly exclusive?: boolean
 }
 
 export interface AmqpExchangeOptions {

@@ -32,6 +32,9 @@ export interface WaitingQueuesParts {
  * message is acknowledged. The broker's own dead-lettering of expired messages would lose them if it crashed in between.
  */
 export class RabbitMQWaitingQueues implements WaitingStore {
+  readonly parkProblem =
+    'the dead letters of a RabbitMQ queue hold no place for later events: omit it and retry without a limit ' +
+    '(maxRetries: Infinity), which holds back the later events of the aggregate, or use the Redis bus'
   readonly orderProblem = 'the consumers of a RabbitMQ queue cannot see which aggregates wait'
   readonly #parts: WaitingQueuesParts
 

@@ -1,35 +1,8 @@
 import type { RedisArgument, RedisClient } from './client.ts'
 import type { StreamLease } from './consumed-stream.ts'
+import { DEAD_LETTER, PARK, PASS_ON, REMOVE_PARKED, REPLAY, STALE_PARKED } from './dead-letter-scripts.ts'
 import { BEAT, EVICT, GIVE_UP, LEAVE, READ_LEASED } from './member-scripts.ts'
-
-/**
- * Each script is one atomic step, and applies only to entries that this consumer still owns. They are
- * sent whole with EVAL, which does not depend on the script cache of the server. Redis does not roll a script
- * back, so a script first runs the commands that the server may refuse: a command on the id 0-0 has no effect, but
- * needs the same permission.
- */
-const OWNED = `
-local function owned(stream, group, id, consumer)
-  local pending = redis.call('XPENDING', stream, group, id, id, 1)
-  return #pending == 1 and pending[1][2] == consumer
-end
-`
-
-/**
- * The first key and arguments of a script that settles or claims: the leases of the group, the partition, and the fence of
- * this consumer, which is empty if the group has no leases. Returns -1, without effect, if the partition belongs to another
- * consumer.
- */
-const FENCED = `
-local leases = table.remove(KEYS, 1)
-local partition, fence = table.remove(ARGV, 1), table.remove(ARGV, 1)
-if fence ~= '' and redis.call('HGET', leases, partition) ~= fence then return -1 end
-`
-
-/**
- * Most names and values that a script copies. With the added fields they stay below the limit of Lua's `unpack`, 8,000.
- */
-const MAX_UNPACKED = 7000
+import { FENCED, MAX_UNPACKED, NOW, OWNED } from './script-parts.ts'
 
 /**
  * KEYS: stream; ARGV: group, consumer, ids. Renews the leases of entries that the consumer owns; returns the other ids.
@@ -97,84 +70,40 @@ end
 return claimed`
 
 /**
- * KEYS: stream, dead letters, retry key; ARGV: group, consumer, id, then the fields to add. Copies the entry unchanged, adds the
- * fields, acknowledges. Returns 0, without effect, if the entry was settled before: the reply to an earlier try was
- * lost. Returns -1, without effect, if another consumer owns the entry. Returns 2, without effect, if the entry no longer exists or has more fields than Lua can pass to one command.
- * The retry key expires by itself, so the script continues if the server does not allow its removal.
- */
-const DEAD_LETTER = `${FENCED}
-local pending = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[3], ARGV[3], 1)
-if #pending == 0 then return 0 end
-if pending[1][2] ~= ARGV[2] then return -1 end
-local entries = redis.call('XRANGE', KEYS[1], ARGV[3], ARGV[3])
-if #entries == 0 or #entries[1][2] > ${MAX_UNPACKED} then return 2 end
-local fields = entries[1][2]
-for i = 4, #ARGV do fields[#fields + 1] = ARGV[i] end
-redis.call('XACK', KEYS[1], ARGV[1], '0-0')
-redis.call('XADD', KEYS[2], '*', unpack(fields))
-redis.call('XACK', KEYS[1], ARGV[1], ARGV[3])
-redis.pcall('UNLINK', KEYS[3])
-return 1`
-
-/**
- * KEYS: dead letters, replays; ARGV: id, header name, header value. Moves a dead letter to the replay stream, without
- * the fields that dead-lettering added. Returns 0 if it does not exist, 2 if it has more fields than Lua can pass to
- * one command.
- */
-const REPLAY = `
-local entries = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])
-if #entries == 0 then return 0 end
-local fields = {}
-local all = entries[1][2]
-if #all > ${MAX_UNPACKED} then return 2 end
-for i = 1, #all, 2 do
-  local name = all[i]
-  if name ~= 'original_message_id' and name ~= 'retry_count' and name ~= ARGV[2] and string.sub(name, 1, 4) ~= 'dlq_' then
-    fields[#fields + 1] = name
-    fields[#fields + 1] = all[i + 1]
-  end
-end
-fields[#fields + 1] = ARGV[2]
-fields[#fields + 1] = ARGV[3]
-redis.call('XDEL', KEYS[1], '0-0')
-redis.call('XADD', KEYS[2], '*', unpack(fields))
-redis.call('XDEL', KEYS[1], ARGV[1])
-return 1`
-
-/** The time of the server, in milliseconds. */
-const NOW = `
-local function now()
-  local time = redis.call('TIME')
-  return time[1] * 1000 + math.floor(time[2] / 1000)
-end
-`
-
-/**
- * Stores when an entry is due. In the mode `keep` or `behind`, it has a place in an order, and only the first of an order
- * becomes due.
+ * Stores when an entry is due. With a mode, it has a place in an order, and only the first of an order
+ * becomes due. Returns 1, or in the modes `behind` and `again` a list with the number of entries before it.
  */
 const PLACE_IN_ORDER = `${NOW}
-local function place(due, order, member, delay, mode)
+local function place(due, order, member, delay, mode, isNew)
   local at = string.format('%.0f', now() + delay)
+  local before = 0
   if mode ~= '' then
-    if not redis.call('LPOS', order, member) then redis.call('RPUSH', order, member) end
-    if redis.call('LINDEX', order, 0) ~= member then at = '+inf' end
+    before = not isNew and redis.call('LPOS', order, member) or redis.call('RPUSH', order, member) - 1
+    if before > 0 then at = '+inf' end
   end
   redis.call('ZADD', due, at, member)
+  if mode == 'behind' or mode == 'again' then return {before} end
+  return 1
 end
 `
 
 /**
  * KEYS: stream, due times, key of the copy, order; ARGV: group, consumer, id, member, delay, header name, header value,
- * mode. Copies an entry to a key of its own, with this header, and stores when it is due. Returns 0 if the consumer does
+ * mode, limit. Copies an entry to a key of its own, with this header, and stores when it is due. Returns 0 if the consumer does
  * not own the entry, 2, without effect, if the script cannot copy the entry, and 3, without effect, in the mode `behind`
- * if the order is empty.
+ * if the order is empty, and in the mode `again`, for a replayed dead letter, if none is before it. Otherwise, in these
+ * modes, returns a list with the number of entries before it. With `limit` entries in the order, `behind` has no effect.
  */
 const POSTPONE = `${FENCED}${OWNED}${PLACE_IN_ORDER}
 if not owned(KEYS[1], ARGV[1], ARGV[3], ARGV[2]) then return 0 end
 if ARGV[8] == 'behind' then
-  if redis.call('EXISTS', KEYS[4]) == 0 then return 3 end
-  if redis.call('LPOS', KEYS[4], ARGV[4]) then return 1 end
+  local length = redis.call('LLEN', KEYS[4])
+  if length == 0 then return 3 end
+  local at = redis.call('LPOS', KEYS[4], ARGV[4])
+  if at then return {math.max(at, 1)} end
+  if length >= tonumber(ARGV[9]) then return {length} end
+elseif ARGV[8] == 'again' then
+  if (redis.call('LPOS', KEYS[4], ARGV[4]) or 0) == 0 then return 3 end
 end
 local entries = redis.call('XRANGE', KEYS[1], ARGV[3], ARGV[3])
 if #entries == 0 or #entries[1][2] > ${MAX_UNPACKED} then return 2 end
@@ -190,21 +119,11 @@ fields[#fields + 1] = ARGV[6]
 fields[#fields + 1] = ARGV[7]
 redis.call('UNLINK', KEYS[3])
 redis.call('XADD', KEYS[3], '*', unpack(fields))
-place(KEYS[2], KEYS[4], ARGV[4], ARGV[5], ARGV[8])
-return 1`
+return place(KEYS[2], KEYS[4], ARGV[4], ARGV[5], ARGV[8], ARGV[8] == 'behind')`
 
 /** KEYS: due times, order; ARGV: member, delay, mode. Stores when a copied entry is due. */
 const SET_DUE = `${PLACE_IN_ORDER}
-place(KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3])
-return 1`
-
-/** KEYS: due times, order; ARGV: member. Removes the first member of an order, and makes the next one due. */
-const PASS_ON = `${FENCED}${NOW}
-if redis.call('LINDEX', KEYS[2], 0) ~= ARGV[1] then return 0 end
-redis.call('LPOP', KEYS[2])
-local following = redis.call('LINDEX', KEYS[2], 0)
-if following then redis.call('ZADD', KEYS[1], string.format('%.0f', now()), following) end
-return 1`
+return place(KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3])`
 
 /**
  * KEYS: due times; ARGV: maximum number. Returns how long the next entry has to wait, in milliseconds, or an empty string
@@ -312,12 +231,15 @@ const FENCED_SCRIPTS = {
   CLAIM,
   DEAD_LETTER,
   POSTPONE,
+  PARK,
   PASS_ON,
 }
 
 const SCRIPTS = {
   DELETE_GROUP,
   REPLAY,
+  REMOVE_PARKED,
+  STALE_PARKED,
   REMOVE_CONSUMER,
   HOLD_NAME,
   RELEASE_NAME,

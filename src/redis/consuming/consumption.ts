@@ -5,7 +5,7 @@ import type { Wait } from '../../transport/waiting.ts'
 import type { RedisClient } from '../client/client.ts'
 import type { ConsumedStream } from '../client/consumed-stream.ts'
 import type { RedisLink } from '../client/link.ts'
-import { moveToDeadLetters } from '../dead-letters/dead-letters.ts'
+import { moveToDeadLetters } from '../dead-letters/move-to-dead-letters.ts'
 import { commandError, isErrorReply } from '../errors.ts'
 import type { ResolvedRedisOptions } from '../options.ts'
 import { RedisAcks } from './acks.ts'
@@ -205,14 +205,14 @@ export class RedisConsumption implements Consumption, EntryOwner {
     return isOurs
   }
 
-  async waitBehind(entry: HeldEntry, handlerName: string): Promise<boolean | undefined> {
-    const isBehind = await this.#parts.waiting.addBehind(entry, handlerName)
-    if (isBehind === undefined) this.#held.drop(entry, 'lost')
-    return isBehind
+  async waitBehind(entry: HeldEntry, handlerName: string, limit: number): Promise<number | undefined> {
+    const before = await this.#parts.waiting.addBehind(entry, handlerName, limit)
+    if (before === undefined) this.#held.drop(entry, 'lost')
+    return before
   }
 
-  async passOn(entry: HeldEntry): Promise<boolean> {
-    const isOurs = await this.#parts.waiting.passOn(entry)
+  async passOn(entry: HeldEntry, except: readonly string[]): Promise<boolean> {
+    const isOurs = await this.#parts.waiting.passOn(entry, except)
     if (!isOurs) this.#held.drop(entry, 'lost')
     return isOurs
   }

@@ -18,10 +18,13 @@ export interface EntryOwner {
   deadLetter(entry: HeldEntry, reason: DeadLetterReason): Promise<boolean>
   /** @returns false if the entry belongs to another consumer by now. */
   postpone(entry: HeldEntry, wait: Wait): Promise<boolean>
-  /** @returns false if no entry waits in order; undefined if the entry belongs to another consumer by now. */
-  waitBehind(entry: HeldEntry, handlerName: string): Promise<boolean | undefined>
-  /** Lets the entry behind this one follow. @returns false if the entry belongs to another consumer by now. */
-  passOn(entry: HeldEntry): Promise<boolean>
+  /** @returns the number of entries before this one; undefined if it belongs to another consumer by now. */
+  waitBehind(entry: HeldEntry, handlerName: string, limit: number): Promise<number | undefined>
+  /**
+   * Lets the entries behind this one follow, but not for the handlers `except`.
+   * @returns false if the entry belongs to another consumer by now.
+   */
+  passOn(entry: HeldEntry, except: readonly string[]): Promise<boolean>
   /**
    * Stores the number of the attempt and the handlers that have succeeded.
    * @returns false if the entry belongs to another consumer by now.
@@ -158,18 +161,18 @@ export class HeldEntry implements Delivery {
     return this.#whileBusy(() => this.#owner.postpone(this, wait))
   }
 
-  async waitBehind(handlerName: string): Promise<boolean | undefined> {
-    if (this.#isHeld()) return this.#owner.waitBehind(this, handlerName)
+  async waitBehind(handlerName: string, limit: number): Promise<number | undefined> {
+    if (this.#isHeld()) return this.#owner.waitBehind(this, handlerName, limit)
     this.#owner.onRefused(this)
     return undefined
   }
 
-  async passOn(): Promise<boolean> {
+  async passOn(except: readonly string[] = []): Promise<boolean> {
     if (!this.#isHeld()) {
       this.#owner.onRefused(this)
       return false
     }
-    return this.#owner.passOn(this)
+    return this.#owner.passOn(this, except)
   }
 
   async #record(attempt: number, settledHandlers: readonly string[]): Promise<boolean> {

@@ -1,4 +1,4 @@
-import { parseNames, REPLAY_HANDLERS, waitHeader } from '../../transport/replay-headers.ts'
+import { placesOf, REPLAY_HANDLERS, waitHeader } from '../../transport/replay-headers.ts'
 import type { TransportHost } from '../../transport/transport.ts'
 import type { Wait, WaitingStore } from '../../transport/waiting.ts'
 import { AS_BUFFERS, type RedisArgument, type RedisClient } from '../client/client.ts'
@@ -8,14 +8,15 @@ import { commandError, isNoGroup } from '../errors.ts'
 import type { ResolvedRedisOptions } from '../options.ts'
 import { readEntries } from '../wire/entry.ts'
 import { partitionOfKey } from '../wire/partition.ts'
+import { orderKey, placeOf, readPlace } from '../wire/place.ts'
 import type { HeldEntry } from './held-entry.ts'
 
 /** Entries that one call of the script looks for. */
 const PAGE = 100
 /** The scripts' reply if they cannot copy the entry. */
 const NEEDS_TWO_STEPS = 2
-/** The script's reply if no entry keeps its order. */
-const NONE_WAITS = 3
+/** Interval between two searches for dead letters that were removed without the bus, in milliseconds. */
+const STALE_SEARCH_MS = 60_000
 /** A member that no entry has. A command on it has no effect, but needs the right. */
 const NO_MEMBER = ''
 
@@ -23,6 +24,8 @@ export interface RedisWaitingEntriesParts {
   readonly options: ResolvedRedisOptions
   readonly commands: RedisLink
   readonly host: TransportHost
+  /** Lets entries follow whose dead letter was removed without the bus. @returns the number of these dead letters. */
+  readonly releaseStale: (group: string) => Promise<number>
 }
 
 /**
@@ -30,7 +33,10 @@ export interface RedisWaitingEntriesParts {
  * each is due, by the clock of the server. A due copy moves to the replay stream of the group.
  */
 export class RedisWaitingEntries implements WaitingStore {
+  readonly parkProblem = undefined
+  onReady: (() => void) | undefined
   readonly #parts: RedisWaitingEntriesParts
+  #searchedStaleAt = Number.NEGATIVE_INFINITY
 
   constructor(parts: RedisWaitingEntriesParts) {
     this.#parts = parts
@@ -54,23 +60,32 @@ export class RedisWaitingEntries implements WaitingStore {
   }
 
   /**
-   * Stores a copy behind the entries of the same aggregate that keep their order.
-   * @returns false if there are none; undefined if another consumer owns the entry.
+   * Stores a copy behind the entries of the same aggregate that keep their order, unless `limit` of them do.
+   * @returns how many there are; undefined if another consumer owns the entry.
    */
-  async addBehind(entry: HeldEntry, handlerName: string): Promise<boolean | undefined> {
-    if (entry.message.key === undefined) return false
+  async addBehind(entry: HeldEntry, handlerName: string, limit: number): Promise<number | undefined> {
+    if (entry.message.key === undefined) return 0
     const wait = { handlerName, attempts: 0, firstFailedAt: new Date() }
-    const outcome = await this.#add(entry, wait, 0, 'behind')
-    return outcome === FENCED_OFF ? undefined : outcome !== NONE_WAITS
+    const isReplay = placesOf(entry.replayTarget).has(handlerName)
+    const outcome = await this.#add(entry, wait, 0, isReplay ? 'again' : 'behind', limit)
+    if (outcome === FENCED_OFF) return undefined
+    return Array.isArray(outcome) ? Number(outcome[0]) : 0
   }
 
-  /** Lets the entry follow that waits behind this one. @returns false if this consumer lost the partition. */
-  passOn({ replayTarget, stream, lease }: HeldEntry): Promise<boolean> {
-    return this.#passOn(replayTarget?.earlier?.place ?? '', { partition: stream.partition, lease })
+  /**
+   * Lets the entries follow that wait behind this one, but not for the handlers `except`.
+   * @returns false if this consumer lost the partition.
+   */
+  async passOn({ replayTarget, stream, lease }: HeldEntry, except: readonly string[]): Promise<boolean> {
+    for (const [handlerName, place] of placesOf(replayTarget)) {
+      if (except.includes(handlerName)) continue
+      if (!(await this.#passOn(place, { partition: stream.partition, lease }))) return false
+    }
+    return true
   }
 
   async #passOn(place: string, held: Pick<Fence, 'partition' | 'lease'>): Promise<boolean> {
-    const order = placeIn(place)?.isOrdered === true ? this.#orderOf(place) : undefined
+    const order = readPlace(place)?.isOrdered === true ? this.#orderOf(place) : undefined
     if (order === undefined) return true
     const { commands, options } = this.#parts
     const fence = { leases: options.keys.leases(options.consumerGroup), ...held }
@@ -86,7 +101,8 @@ export class RedisWaitingEntries implements WaitingStore {
     entry: HeldEntry,
     wait: Omit<Wait, 'delayMs' | 'keepsOrder'>,
     delayMs: number,
-    mode: 'keep' | 'behind' | '',
+    mode: 'keep' | 'behind' | 'again' | '',
+    limit = 0,
   ): Promise<unknown> {
     const { options, commands } = this.#parts
     const { consumerGroup, consumerName, keys, address } = options
@@ -106,7 +122,7 @@ export class RedisWaitingEntries implements WaitingStore {
         'POSTPONE',
         { leases: keys.leases(consumerGroup), partition: stream.partition, lease },
         [stream.key, this.#dueKey, copy.key, order],
-        [consumerGroup, consumerName, entryId, member, delay, ...copy.header, place],
+        [consumerGroup, consumerName, entryId, member, delay, ...copy.header, place, String(limit)],
       )
       if (outcome === 0) return FENCED_OFF
       if (outcome !== NEEDS_TWO_STEPS) return outcome
@@ -120,19 +136,30 @@ export class RedisWaitingEntries implements WaitingStore {
 
   /** The key of the order in which a member has a place, if it has one. */
   #orderOf(member: string): string {
-    const { handlerName = '', key = '' } = placeIn(member) ?? {}
     const { keys, consumerGroup } = this.#parts.options
-    return keys.waitingOrder(consumerGroup, handlerName, key)
+    return orderKey(keys, consumerGroup, member)
   }
 
   async release(): Promise<number | undefined> {
     const { options, commands } = this.#parts
+    await this.#releaseStale()
     for (;;) {
       const reply = await this.#run(commands.requireClient(), 'NEXT_DUE', [this.#dueKey], [String(PAGE)])
       const [nextMs, ...members] = Array.isArray(reply) ? reply.map(String) : []
       for (const member of members) await this.#releaseEntry(member, options.keys)
       if (members.length < PAGE) return nextMs === undefined || nextMs === '' ? undefined : Number(nextMs)
     }
+  }
+
+  async #releaseStale(): Promise<void> {
+    const { options, host, releaseStale } = this.#parts
+    if (performance.now() - this.#searchedStaleAt < STALE_SEARCH_MS) return
+    const count = await releaseStale(options.consumerGroup)
+    this.#searchedStaleAt = performance.now()
+    if (count === 0) return
+    const detail =
+      'dead letters behind which later events waited were removed without the bus; those events follow now'
+    host.notify({ type: 'eventsLost', detail, count })
   }
 
   get #dueKey(): string {
@@ -164,7 +191,7 @@ export class RedisWaitingEntries implements WaitingStore {
     const group = options.consumerGroup
     const client = commands.requireClient()
     const key = waitingEntry(group, member)
-    const partition = partitionOfKey(placeIn(member)?.key, options.partitions)
+    const partition = partitionOfKey(readPlace(member)?.key, options.partitions)
     const to = replays(group, partition)
     const outcome = await this.#run(client, 'RELEASE_WAITING', [this.#dueKey, key, to], [member])
     if (outcome === NEEDS_TWO_STEPS) await this.#releaseInTwoSteps(key, member, to)
@@ -204,38 +231,6 @@ export class RedisWaitingEntries implements WaitingStore {
       throw commandError(given.address, String(command[0]), error)
     }
   }
-}
-
-/** What a member of the due times says. */
-interface Place {
-  readonly handlerName: string
-  /** The aggregate; undefined if the message has none. */
-  readonly key: string | undefined
-  readonly isOrdered: boolean
-}
-
-/** The member of an entry. It stays the same while an entry that keeps its order waits several times. */
-function placeOf(
-  { message, entryId, stream, replayTarget }: HeldEntry,
-  handlerName: string,
-  keepsOrder: boolean,
-): { readonly member: string; readonly isOrdered: boolean } {
-  const isOrdered = keepsOrder && message.key !== undefined
-  const given = isOrdered ? replayTarget?.earlier?.place : undefined
-  // Streams of a group may have entries with the same id.
-  const fields = [
-    `${stream.key} ${entryId}`,
-    handlerName,
-    ...(message.key === undefined ? [] : [message.key]),
-  ]
-  return { member: given ?? JSON.stringify(isOrdered ? [...fields, IN_ORDER] : fields), isOrdered }
-}
-
-const IN_ORDER = 'in order'
-
-function placeIn(member: string): Place | undefined {
-  const [, handlerName, key, order] = parseNames(member) ?? []
-  return handlerName === undefined ? undefined : { handlerName, key, isOrdered: order === IN_ORDER }
 }
 
 interface CopyTarget {

@@ -12,6 +12,8 @@ export const CAPABILITIES = {
   waiting: 'keeps events on the broker during long waits for a retry (`Transport.waiting`)',
   orderedWaits:
     'keeps the order of an aggregate during long waits (`WaitingStore.orderProblem` is undefined)',
+  parking:
+    'keeps later events of an aggregate behind a dead letter (`WaitingStore.parkProblem` is undefined)',
   deadLetters: 'keeps events that failed for good, for inspection and replay',
   wire: 'transports messages as bytes, which other producers can write, too',
   redelivery: 'redelivers events that a consumer did not settle',

@@ -1,6 +1,7 @@
 import { ConfigError } from '../../index.ts'
 import { broadcastTests } from './broadcasts.ts'
 import { browsingTests } from './browsing.ts'
+import { bulkLetterTests } from './bulk-letters.ts'
 import type { DescribeEventBusOptions } from './bus-under-test.ts'
 import { CAPABILITIES, type Capability } from './capabilities.ts'
 import type { ConformanceTest } from './conformance-test.ts'
@@ -17,6 +18,7 @@ import { middlewareTests } from './middleware.ts'
 import { orderTests } from './order.ts'
 import { outageTests } from './outages.ts'
 import { handlerOutageTests } from './outages-of-handlers.ts'
+import { parkingTests } from './parking.ts'
 import { poisonTests } from './poison.ts'
 import { policyTests } from './policies.ts'
 import { processTests } from './processes.ts'
@@ -45,11 +47,13 @@ const SUITE: Readonly<Record<string, readonly ConformanceTest[]>> = {
   policies: policyTests,
   limits: limitTests,
   waits: waitTests,
+  parking: parkingTests,
   'outages of handlers': handlerOutageTests,
   middleware: middlewareTests,
   order: [...orderTests, ...sharedOrderTests],
   'dead letters': deadLetterTests,
   replays: replayTests,
+  'dead letters in bulk': bulkLetterTests,
   poison: poisonTests,
   groups: groupTests,
   browsing: browsingTests,

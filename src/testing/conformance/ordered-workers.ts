@@ -94,15 +94,27 @@ export class OrderedWorkers {
 
   /** Waits until each event of all rounds was handled. */
   async allHandled(runs: () => readonly WorkerRun[] = () => this.runs): Promise<void> {
-    const expected = this.#rounds * this.#aggregates.length
-    const distinct = () => new Set(runs().map(({ aggregateId, n }) => `${aggregateId} ${n}`)).size
-    await this.#scene.until(`${expected} events`, () => distinct() === expected, distinct)
+    const distinct = () => distinctRuns(runs()).size
+    await this.#scene.until(`${this.#published} events`, () => distinct() === this.#published, distinct)
+  }
+
+  /** True if each event of all rounds was handled. */
+  isDone(): boolean {
+    return distinctRuns(this.runs).size === this.#published
+  }
+
+  get #published(): number {
+    return this.#rounds * this.#aggregates.length
   }
 
   /** Leaves the processors to the workers. */
   #pause(): Promise<void> {
     return new Promise((resolve) => setTimeout(resolve, 50))
   }
+}
+
+function distinctRuns(runs: readonly WorkerRun[]): ReadonlySet<string> {
+  return new Set(runs.map(({ aggregateId, n }) => `${aggregateId} ${n}`))
 }
 
 /**

@@ -31,6 +31,30 @@ export const checkpointTests = [
     assert.equal(await other.checkpoints.load('nobody'), undefined)
   }),
 
+  storesTest('lists all checkpoints by name, with the time of the last save', async ({ stores, other }) => {
+    assert.deepEqual(await stores.checkpoints.list(), [])
+    const names = ['b', 'été 🎉', 'B', 'a', '~']
+    const before = Date.now()
+    for (const [index, name] of names.entries()) await stores.checkpoints.save(name, at(index), undefined)
+    await stores.checkpoints.save('a', at(10, { fence: 2 }), 3)
+
+    const listed = await other.checkpoints.list()
+    assert.deepEqual(
+      listed.map(({ name, position, fence }) => [name, position, fence]),
+      [
+        ['B', 2, undefined],
+        ['a', 10, 2],
+        ['b', 0, undefined],
+        ['~', 4, undefined],
+        ['été 🎉', 1, undefined],
+      ],
+    )
+    // The clock of a server may differ a little.
+    for (const { savedAt } of listed)
+      assert.ok(Math.abs(savedAt.getTime() - before) < 60_000, String(savedAt))
+    assert.deepEqual(await stores.checkpoints.load('a'), at(10, { fence: 2 }))
+  }),
+
   storesTest('keeps a checkpoint that has only a position', async ({ stores: { checkpoints } }) => {
     const bare = at(7, { storeId: undefined, eventId: undefined })
     await checkpoints.save('a', bare, undefined)

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import type { Stores, StoreTransaction } from '../../subscriptions/index.ts'
+import type { CheckpointStore, Stores, StoreTransaction } from '../../subscriptions/index.ts'
 import { appendTo, noted, readAll, refusal } from './stored-events.ts'
 import { storesTest } from './stores-under-test.ts'
 
@@ -40,7 +40,8 @@ async function counts({
   snapshots,
   checkpoints,
   deadLetters,
-}: Pick<StoreTransaction, 'events'> & Pick<Stores, 'snapshots' | 'checkpoints' | 'deadLetters'>): Promise<
+}: Pick<StoreTransaction, 'events'> &
+  Pick<Stores, 'snapshots' | 'deadLetters'> & { readonly checkpoints: CheckpointStore }): Promise<
   readonly unknown[]
 > {
   return [

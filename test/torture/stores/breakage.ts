@@ -1,4 +1,4 @@
-import type { CheckpointStore, LeaseStore, Stores } from '../../../src/index.ts'
+import type { LeaseStore, ListedCheckpoints, Stores } from '../../../src/index.ts'
 
 /** A fault that is planted, so that the judge has something to find. */
 export type StoreBreakage = 'confirmsEarly' | 'checkpointsAhead' | 'leasesToAll' | 'naiveFeed'
@@ -21,8 +21,9 @@ function withParts(whole: Stores, parts: Partial<Stores>): Stores {
 }
 
 /** Saves positions up to which not all is handled. */
-function ahead({ checkpoints, events }: Stores): CheckpointStore {
+function ahead({ checkpoints, events }: Stores): ListedCheckpoints {
   return {
+    list: () => checkpoints.list(),
     load: (name) => checkpoints.load(name),
     save: async (name, checkpoint) => {
       const [present, head] = [await checkpoints.load(name), await events.headPosition()]
@@ -42,8 +43,9 @@ function forAll({ leases }: Stores): LeaseStore {
 }
 
 /** Saves regardless of the checkpoint that another instance has saved. */
-function careless({ checkpoints }: Stores): CheckpointStore {
+function careless({ checkpoints }: Stores): ListedCheckpoints {
   return {
+    list: () => checkpoints.list(),
     load: (name) => checkpoints.load(name),
     save: async (name, checkpoint) => {
       const present = await checkpoints.load(name)

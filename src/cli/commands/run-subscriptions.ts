@@ -1,0 +1,86 @@
+import type { ParkedEventKey } from '../../subscriptions/index.ts'
+import { EXIT, type ExitCode, NotFoundError } from '../exit-code.ts'
+import { nearest } from '../nearest.ts'
+import { type OpenStores, openExistingStores } from '../open-stores.ts'
+import { type Column, tableOf } from '../table.ts'
+import type { StoreTarget } from '../target.ts'
+import type { Terminal } from '../terminal.ts'
+import { ageOf } from '../values.ts'
+
+interface SubscriptionLine {
+  readonly name: string
+  readonly position: number
+  /** Positions behind the end of the feed. Some may be of events that the subscription does not handle. */
+  readonly lag: number
+  readonly savedAt: Date
+  readonly parked: number
+}
+
+const COLUMNS: readonly Column<SubscriptionLine>[] = [
+  { heading: 'SUBSCRIPTION', cell: ({ name }) => name },
+  { heading: 'POSITION', cell: ({ position }) => position, align: 'right' },
+  { heading: 'BEHIND', cell: ({ lag }) => lag, align: 'right' },
+  { heading: 'SAVED', cell: ({ savedAt }) => `${ageOf(savedAt)} ago`, align: 'right' },
+  { heading: 'PARKED', cell: ({ parked }) => parked, align: 'right' },
+]
+
+const PAGE = 500
+
+export interface SubscriptionsSettings {
+  readonly target: StoreTarget
+  readonly name: string | undefined
+  readonly maxLag: number | undefined
+  readonly isJson: boolean
+  readonly terminal: Terminal
+}
+
+export async function listSubscriptions(settings: SubscriptionsSettings): Promise<ExitCode> {
+  const { target, name, maxLag = Number.POSITIVE_INFINITY, isJson, terminal } = settings
+  const stores = await openExistingStores(target, terminal)
+  try {
+    const end = await stores.events.headPosition()
+    const lines = withName(await linesOf(stores, end), name)
+    if (isJson) await terminal.out(JSON.stringify({ version: 1, end, subscriptions: lines }))
+    else if (lines.length === 0) terminal.err('no subscription has saved a position')
+    else await terminal.out(tableOf(lines, COLUMNS, terminal))
+    const late = lines.filter(({ lag }) => lag > maxLag)
+    for (const { name: one, lag } of late)
+      terminal.err(`${one} is ${lag} positions behind, the limit is ${maxLag}`)
+    return late.length === 0 ? EXIT.done : EXIT.checkFailed
+  } finally {
+    await stores.close()
+  }
+}
+
+async function linesOf(stores: OpenStores, end: number): Promise<readonly SubscriptionLine[]> {
+  const parked = await parkedBySubscription(stores)
+  return (await stores.checkpoints.list()).map(({ name, position, savedAt }) => ({
+    ...{ name, position, savedAt },
+    lag: Math.max(0, end - position),
+    parked: parked.get(name) ?? 0,
+  }))
+}
+
+function withName(lines: readonly SubscriptionLine[], name: string | undefined): readonly SubscriptionLine[] {
+  if (name === undefined) return lines
+  const found = lines.filter((line) => line.name === name)
+  if (found.length > 0) return found
+  const hint = nearest(
+    name,
+    lines.map((line) => line.name),
+  )
+  const remedy =
+    hint === undefined ? 'eventspine subscriptions lists those that have' : `did you mean ${hint}?`
+  throw new NotFoundError(`No subscription ${JSON.stringify(name)} has saved a position: ${remedy}`)
+}
+
+async function parkedBySubscription({ deadLetters }: OpenStores): Promise<ReadonlyMap<string, number>> {
+  const counts = new Map<string, number>()
+  let after: ParkedEventKey | undefined
+  do {
+    const page: readonly ParkedEventKey[] = await deadLetters.list({ after, limit: PAGE })
+    for (const { subscription } of page) counts.set(subscription, (counts.get(subscription) ?? 0) + 1)
+    after = page.length < PAGE ? undefined : page.at(-1)
+  } while (after !== undefined)
+  return counts
+}

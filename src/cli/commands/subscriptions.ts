@@ -1,0 +1,31 @@
+import { defineCommand } from '../command.ts'
+import { storeOptions } from '../target.ts'
+import { integer } from '../values.ts'
+
+export const subscriptions = defineCommand({
+  name: 'subscriptions',
+  about: 'Lists the subscriptions of a store with position, lag and parked events',
+  usage: '[subscription] [url] [options]',
+  words: [0, 1],
+  options: {
+    ...storeOptions,
+    'max-lag': {
+      value: '<n>',
+      about: 'exit code 5 if a subscription is more positions behind',
+      read: integer(0),
+    },
+    json: { about: 'print JSON' },
+  },
+  examples: ['subscriptions sqlite:shop.db', 'subscriptions sqlite:shop.db --json'],
+  run: async ({ options, words, url, terminal }) => {
+    const [{ storeTarget }, { listSubscriptions }] = await Promise.all([
+      import('../target.ts'),
+      import('./run-subscriptions.ts'),
+    ])
+    const target = await storeTarget({ options, url, terminal })
+    return listSubscriptions({
+      ...{ target, name: words[0], maxLag: options['max-lag'] },
+      ...{ isJson: options.json, terminal },
+    })
+  },
+})
