@@ -16,6 +16,7 @@ const rooms = {
   publishing: ['client', 'wire'],
   'dead-letters': ['client', 'wire', 'publishing'],
   consuming: ['client', 'wire', 'publishing', 'dead-letters'],
+  admin: ['client', 'wire', 'publishing', 'dead-letters', 'consuming'],
 }
 const backend = [...open, 'events/index.ts', 'codec', 'kit', 'handling', 'transport', 'bus']
 const eventBusType = { bus: ['EventBus'] }
@@ -24,7 +25,7 @@ const entryPoints = ['redis', 'rabbitmq', 'kafka', 'store', 'aggregates', 'subsc
 )
 /** The options of the brokers, which `createEventBus` checks for every URL. */
 const brokerOptions = ['redis', 'rabbitmq', 'kafka'].map((folder) => `${folder}/options.ts`)
-const core = ['observability', 'kit', 'events', 'codec', 'handling', 'transport', 'bus'].map(
+const core = ['observability', 'kit', 'events', 'codec', 'handling', 'transport', 'browsing', 'bus'].map(
   (folder) => `${folder}/index.ts`,
 )
 
@@ -43,21 +44,23 @@ export const rules: Readonly<Record<string, Rule>> = {
   codec: { imports: ['errors.ts', 'events'] },
   handling: { imports: [...open, 'kit', 'events'] },
   transport: { imports: [...open, 'codec'] },
+  browsing: { imports: [...open, 'kit', 'events', 'codec', 'transport'] },
   bus: {
-    imports: [...open, 'kit', 'events', 'codec', 'handling', 'transport'],
+    imports: [...open, 'kit', 'events', 'codec', 'handling', 'transport', 'browsing'],
     rooms: {
       telemetry: [],
       publishing: ['telemetry'],
       'dead-letters': [],
       consuming: ['telemetry'],
       middleware: [],
+      admin: [],
     },
   },
   redis: { imports: [...backend, 'redis', '@redis/client'], rooms },
   rabbitmq: { imports: [...backend, 'amqplib'], rooms },
   kafka: { imports: [...backend, '@platformatic/kafka'], rooms },
   // Durable stores keep events as the codec writes them.
-  store: { imports: [...open, 'kit', 'events', 'codec'] },
+  store: { imports: [...open, 'kit', 'events', 'codec', 'browsing'] },
   sqlite: { imports: [...open, 'kit', 'events', 'store', ...storeInterfaces] },
   postgres: { imports: [...open, 'kit', 'events', 'store', ...storeInterfaces, 'pg'] },
   aggregates: { imports: [...open, 'kit', 'events', 'store'], typesFrom: eventBusType },

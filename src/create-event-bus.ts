@@ -1,5 +1,6 @@
 import { type BrokerOptions, brokerDefaults, brokerRules } from './bus/broker-options.ts'
-import { InMemoryEventBus, type InMemoryEventBusOptions, inMemoryRules } from './bus/in-memory-event-bus.ts'
+import { InMemoryEventBus } from './bus/in-memory-event-bus.ts'
+import { type InMemoryEventBusOptions, inMemoryRules } from './bus/in-memory-options.ts'
 import { ConfigError, describeValue } from './errors.ts'
 import { KafkaEventBus, type KafkaEventBusOptions } from './kafka/index.ts'
 import { resolveKafkaOptions } from './kafka/options.ts'

@@ -1,6 +1,7 @@
 import './node-version.ts'
 
 export * from './aggregates/index.ts'
+export type * from './browsing/index.ts'
 export * from './bus/index.ts'
 export {
   type ConfiguredBus,

@@ -7,7 +7,7 @@ import { snapshotDefaults, snapshotRules } from '../../src/aggregates/snapshot-p
 import { brokerDefaults, brokerRules } from '../../src/bus/broker-options.ts'
 import { replayDefaults, replayRules } from '../../src/bus/dead-letters/queue-options.ts'
 import { healthDefaults, healthRules } from '../../src/bus/health.ts'
-import { inMemoryRules } from '../../src/bus/in-memory-event-bus.ts'
+import { inMemoryDefaults, inMemoryRules } from '../../src/bus/in-memory-options.ts'
 import { defaultBodyLimits } from '../../src/codec/hostile-json.ts'
 import { policyRules } from '../../src/handling/handler-policy.ts'
 import { longWaitDefaults, longWaitRules } from '../../src/handling/long-waits.ts'
@@ -40,6 +40,14 @@ interface Section {
 }
 
 const SECTIONS: readonly Section[] = [
+  {
+    title: 'InMemoryEventBus',
+    intro: 'In addition to those options of all buses that name it.',
+    from: [['src/bus/in-memory-options.ts', 'InMemoryEventBusOptions']],
+    rules: inMemoryRules,
+    defaults: inMemoryDefaults,
+    listedElsewhere: brokerRules,
+  },
   {
     title: 'RedisEventBus',
     intro: 'In addition to the options of all buses. [redis.md](redis.md) describes the bus.',

@@ -13,6 +13,8 @@ import { resolveLogger } from '../observability/resolve-logger.ts'
 import { noTracer, OpenTelemetryTracer } from '../observability/tracer.ts'
 import type { BusNoticeListener } from '../transport/notices.ts'
 import type { Intake, Transport, TransportHost } from '../transport/transport.ts'
+import type { BusAdmin } from './admin/bus-admin.ts'
+import { adminOf, LazyBusAdmin } from './admin/lazy-bus-admin.ts'
 import { AuditTrail } from './audit.ts'
 import { brokerHealthFacts } from './broker-health.ts'
 import type { ResolvedBrokerOptions } from './broker-options.ts'
@@ -58,6 +60,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
 
   /** Dead letters of all groups on this stream, exchange or topic: list, replay, purge. */
   readonly deadLetters: DeadLetterQueue
+  override readonly admin: BusAdmin
 
   /** @param sleep - waits between two attempts; a test passes one that does not wait. */
   protected constructor(
@@ -190,6 +193,12 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
       group: consumerGroup,
       audit: new AuditTrail(transport, logger, options.audit),
       connect,
+    })
+    this.admin = new LazyBusAdmin({
+      connect,
+      load: adminOf(transport),
+      logger,
+      reader: () => Promise.resolve({ codec, classFor: handlers.classFor }),
     })
     this.#shutdown = new BrokerShutdown({
       consumer: this.#consumer,

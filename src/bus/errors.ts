@@ -29,6 +29,29 @@ export class HandlerNotFoundError extends EventspineError {
   }
 }
 
+/** No consumer group of this name has consumed from the stream, exchange or topic. */
+export class GroupNotFoundError extends EventspineError {
+  static override readonly name = 'GroupNotFoundError'
+  readonly code = 'GROUP_NOT_FOUND'
+
+  /** @param suggestion - the nearest group, or the known ones. */
+  constructor(group: string, suggestion: string) {
+    super(`There is no consumer group ${group} here${suggestion}`)
+  }
+}
+
+/** A consumer group was not deleted, because a consumer of it lives. */
+export class GroupInUseError extends EventspineError {
+  static override readonly name = 'GroupInUseError'
+  readonly code = 'GROUP_IN_USE'
+
+  constructor(group: string, members: number) {
+    const count =
+      members === 1 ? 'a living member' : members === 0 ? 'living members' : `${members} living members`
+    super(`The consumer group ${group} has ${count}, so it was not deleted. Stop its consumers first.`)
+  }
+}
+
 /** The outcome of one event of a failed publish. */
 export interface PublishOutcome {
   readonly eventId: string

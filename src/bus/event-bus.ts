@@ -8,6 +8,7 @@ import type { HandlerRegistry, Subscription } from '../handling/handler-registry
 import type { HandlingMiddleware, HandlingMiddlewares } from '../handling/handling-middleware.ts'
 import { stopFromAnywhere } from '../handling/running-handlers.ts'
 import { booleanOption, delayMs, optional, resolveOptions } from '../kit/options.ts'
+import type { BusAdmin } from './admin/bus-admin.ts'
 import { addMiddleware, type BusMiddleware } from './bus-middleware.ts'
 import { BusClosedError } from './errors.ts'
 import {
@@ -53,6 +54,8 @@ export interface EventBusParts {
  * `RabbitMQEventBus` and `KafkaEventBus`.
  */
 export abstract class EventBus implements AsyncDisposable {
+  /** What an operator can ask: consumer groups and their lag. Its code is loaded with the first call. */
+  abstract readonly admin: BusAdmin
   protected readonly handlers: HandlerRegistry
   protected readonly background: BackgroundPublishes
   readonly #propagateCausation: boolean

@@ -1,6 +1,5 @@
-import type { Meter as OpenTelemetryApiMeter, Tracer as OpenTelemetryApiTracer } from '@opentelemetry/api'
 import type { Cause } from '../events/causation.ts'
-import { type DomainEvent, defaultRegistry, type EventRegistry } from '../events/index.ts'
+import type { DomainEvent } from '../events/index.ts'
 import { Dispatcher } from '../handling/dispatcher.ts'
 import { ShutdownError } from '../handling/errors.ts'
 import { HandlerRegistry } from '../handling/handler-registry.ts'
@@ -8,55 +7,24 @@ import type { RunInfo } from '../handling/handler-run.ts'
 import { HandlingMiddlewares } from '../handling/handling-middleware.ts'
 import { refuseInHandlerOf } from '../handling/running-handlers.ts'
 import { keepsOrder, parks } from '../handling/waiting-policy.ts'
-import { busObservabilityRules } from '../kit/observability-options.ts'
-import {
-  durationMs,
-  durationMsOrInfinity,
-  nonNegativeInteger,
-  type OptionRule,
-  resolveOptions,
-} from '../kit/options.ts'
+import { resolveOptions } from '../kit/options.ts'
 import { settledWithin } from '../kit/time.ts'
-import type { FieldsFirstLogger, Logger } from '../observability/logger.ts'
 import { MeterSource } from '../observability/meter.ts'
 import { resolveLogger } from '../observability/resolve-logger.ts'
 import type { SummarizingLogger } from '../observability/summarizing-logger.ts'
 import { noTracer, OpenTelemetryTracer } from '../observability/tracer.ts'
+import type { BusAdmin } from './admin/bus-admin.ts'
+import { EventRing } from './admin/event-ring.ts'
+import { loadRingAdmin, loadRingReader } from './admin/in-memory-admin.ts'
+import { LazyBusAdmin } from './admin/lazy-bus-admin.ts'
 import { BusClosedError } from './errors.ts'
 import { checkedTimeout, EventBus, type ShutdownOptions } from './event-bus.ts'
 import type { HealthFacts } from './health.ts'
+import { type InMemoryEventBusOptions, inMemoryDefaults, inMemoryRules } from './in-memory-options.ts'
 import { InMemoryPublisher } from './in-memory-publisher.ts'
 import { InMemoryRetries } from './in-memory-retries.ts'
 import { BackgroundPublishes } from './publishing/background-publishes.ts'
-import { registryRule } from './registry-rule.ts'
 import { BusMetrics } from './telemetry/bus-metrics.ts'
-
-/** Options of an {@link InMemoryEventBus}. */
-export interface InMemoryEventBusOptions {
-  /**
-   * Give events that a handler creates or publishes the `correlationId` of the handled event, and its id as
-   * `causationId`, unless they are set. Default true.
-   */
-  readonly propagateCausation?: boolean
-  /** Create OpenTelemetry spans if an SDK is registered. Default true. */
-  readonly enableTracing?: boolean
-  /** Tracer to use instead of OpenTelemetry's global one. */
-  readonly tracer?: OpenTelemetryApiTracer
-  /** Record OpenTelemetry metrics if an SDK is registered. Default true. */
-  readonly enableMetrics?: boolean
-  /** Meter to use instead of OpenTelemetry's global one. */
-  readonly meter?: OpenTelemetryApiMeter
-  /** Logger for failures; `console` (warnings and errors) by default. A pino logger works, too. */
-  readonly logger?: Logger | FieldsFirstLogger
-  /** Event classes that are known in addition to the subscribed ones. Default: the registry that `registerEvent` fills. */
-  readonly registry?: EventRegistry
-  /** Maximum duration of one attempt of a handler, in milliseconds. Default Infinity. */
-  readonly handlerTimeoutMs?: number
-  /** Maximum number of background publishes in flight. Beyond it, `publish` waits for its own events. Default 1,000. */
-  readonly maxBackgroundPublishes?: number
-  /** Maximum duration of a `shutdown` that is called without `timeoutMs`, in milliseconds. Default 30,000. */
-  readonly shutdownTimeoutMs?: number
-}
 
 /** Counters of an in-memory bus since its creation. */
 export interface InMemoryEventBusStats {
@@ -71,26 +39,6 @@ export interface InMemoryEventBusStats {
   readonly backgroundTasksCompleted: number
 }
 
-export const inMemoryDefaults = {
-  propagateCausation: true,
-  enableTracing: true,
-  tracer: undefined as OpenTelemetryApiTracer | undefined,
-  enableMetrics: true,
-  meter: undefined as OpenTelemetryApiMeter | undefined,
-  logger: undefined as Logger | FieldsFirstLogger | undefined,
-  registry: defaultRegistry,
-  handlerTimeoutMs: Number.POSITIVE_INFINITY,
-  maxBackgroundPublishes: 1000,
-  shutdownTimeoutMs: 30_000,
-}
-
-export const inMemoryRules: Readonly<Record<keyof typeof inMemoryDefaults, OptionRule>> = {
-  ...busObservabilityRules,
-  registry: registryRule,
-  handlerTimeoutMs: durationMsOrInfinity,
-  maxBackgroundPublishes: nonNegativeInteger,
-  shutdownTimeoutMs: durationMs,
-}
 
 const NO_PARKING =
   'onDeadLetter: in memory there is no dead letter behind which events could wait. Retry without a limit (maxRetries: Infinity), ' +
@@ -111,6 +59,7 @@ const TARGET = { system: 'memory', destination: 'memory' }
  * Concurrent `publish` calls have no order among each other: await one call before the next if the order matters.
  */
 export class InMemoryEventBus extends EventBus {
+  override readonly admin: BusAdmin
   readonly #publisher: InMemoryPublisher
   readonly #retries: InMemoryRetries
   readonly #metrics: BusMetrics
@@ -148,6 +97,13 @@ export class InMemoryEventBus extends EventBus {
       propagateCausation: resolved.propagateCausation,
     })
     this.#logger = logger
+    const ring = resolved.keepLastEvents > 0 ? new EventRing(resolved.keepLastEvents) : undefined
+    this.admin = new LazyBusAdmin({
+      connect: () => this.connect(),
+      load: () => loadRingAdmin(ring),
+      logger,
+      reader: () => loadRingReader(this.handlers.classFor),
+    })
     this.#shutdownTimeoutMs = resolved.shutdownTimeoutMs
     const tracer = resolved.enableTracing ? new OpenTelemetryTracer(resolved.tracer) : noTracer
     this.#metrics = new BusMetrics({
@@ -200,6 +156,7 @@ export class InMemoryEventBus extends EventBus {
       metrics: this.#metrics,
       tracer,
       runInfo: this.#runInfo,
+      ring,
       onPublished: () => {
         this.#eventsPublished += 1
       },

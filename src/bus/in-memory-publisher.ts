@@ -9,6 +9,7 @@ import type { RunInfo } from '../handling/handler-run.ts'
 import { IdleCounter } from '../kit/idle-counter.ts'
 import { TurnSlices } from '../kit/turn-slices.ts'
 import type { EventTracer } from '../observability/tracer.ts'
+import type { EventRing } from './admin/event-ring.ts'
 import { causedBy } from './event-bus.ts'
 import type { InMemoryRetries } from './in-memory-retries.ts'
 import type { BusMetrics } from './telemetry/bus-metrics.ts'
@@ -27,6 +28,8 @@ export interface InMemoryPublisherParts {
   readonly metrics: BusMetrics
   readonly tracer: EventTracer
   readonly runInfo: RunInfo
+  /** Keeps the last events for `bus.admin`. */
+  readonly ring: EventRing | undefined
   /** Called for each event just before it is handled. */
   readonly onPublished: () => void
   /** Called for an event that its class refuses. It is not handled. */
@@ -82,7 +85,7 @@ export class InMemoryPublisher {
   }
 
   async #publish(given: readonly DomainEvent[], cause: Cause | undefined): Promise<void> {
-    const { metrics, tracer } = this.#parts
+    const { metrics, ring, tracer } = this.#parts
     const start = { at: performance.now() }
     this.#starts.add(start)
     let startedAt = 0
@@ -91,6 +94,7 @@ export class InMemoryPublisher {
       events = causedBy(given, cause)
       const checking = this.#refuseInvalid(events)
       if (checking !== undefined) await checking
+      ring?.add(events)
       if (metrics.refresh() !== undefined) startedAt = performance.now()
       const dispatch = cause === undefined ? this.#dispatchPaced : this.#dispatchNested
       await tracer.around(this.#publishSpan, events, dispatch)

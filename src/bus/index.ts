@@ -1,3 +1,4 @@
+export type { BusAdmin, DeleteGroupOptions } from './admin/bus-admin.ts'
 export type { Actor, Audit, AuditEntry } from './audit.ts'
 export { withBroadcast } from './broadcast.ts'
 export { BrokerEventBus } from './broker-event-bus.ts'
@@ -24,14 +25,21 @@ export type {
   ReplayOneOptions,
   SummaryOptions,
 } from './dead-letters/queue-options.ts'
-export { BusClosedError, HandlerNotFoundError, PublishError, type PublishOutcome } from './errors.ts'
+export {
+  BusClosedError,
+  GroupInUseError,
+  GroupNotFoundError,
+  HandlerNotFoundError,
+  PublishError,
+  type PublishOutcome,
+} from './errors.ts'
 export { EventBus, type PublishOptions, type ShutdownOptions } from './event-bus.ts'
 export type { BusHealth, HealthCheck, HealthOptions, MeasuredCheck } from './health.ts'
 export {
   InMemoryEventBus,
-  type InMemoryEventBusOptions,
   type InMemoryEventBusStats,
 } from './in-memory-event-bus.ts'
+export type { InMemoryEventBusOptions } from './in-memory-options.ts'
 export { currentLogFields, loggingContext } from './middleware/logging-context.ts'
 export { currentTenant, runAsTenant, tenantContext } from './middleware/tenant-context.ts'
 export { validation } from './middleware/validation.ts'

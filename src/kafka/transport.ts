@@ -1,3 +1,4 @@
+import type { TransportAdmin } from '../transport/admin.ts'
 import type {
   Consumption,
   GroupTypeStore,
@@ -122,6 +123,17 @@ export class KafkaTransport implements Transport {
   lag(): Promise<number | undefined> {
     if (this.#options.broadcast) return Promise.resolve(undefined)
     return groupLag(this.#cluster, this.topics, this.#coordinator, this.#options)
+  }
+
+  async loadAdmin(): Promise<TransportAdmin> {
+    const { KafkaAdmin } = await import('./admin/admin.ts')
+    return new KafkaAdmin({
+      options: this.#options,
+      cluster: this.#cluster,
+      topics: this.topics,
+      publisher: this.#publisher,
+      deadLetters: this.deadLetters,
+    })
   }
 
   async close(signal: AbortSignal): Promise<void> {

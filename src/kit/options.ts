@@ -185,7 +185,8 @@ export function checkedOptions<T extends object>(
   return resolved as T
 }
 
-function suggestion(name: string, known: readonly string[]): string {
+/** Completes a sentence that says that a name is unknown: with the nearest known name, or with all of them. */
+export function suggestion(name: string, known: readonly string[]): string {
   const plain = (text: string) => text.toLowerCase().replaceAll('_', '')
   const near = known.find(
     (candidate) =>

@@ -104,6 +104,16 @@ export interface RabbitMQEventBusOptions extends BrokerOptions, PartitionOptions
   readonly dlqMessageTtlMs?: number
   /** Maximum number of dead letters; beyond it the broker drops the oldest. Default: no limit. */
   readonly dlqMaxLength?: number
+  /**
+   * Keeps a copy of every published event in the stream queue `{exchangeName}.journal`, so that `bus.admin` can browse past
+   * events. Set it in every bus of the exchange. It needs a `durable` exchange of a type other than `'direct'`. Default
+   * false.
+   */
+  readonly journal?: boolean
+  /** Age from which the broker removes events from the journal, in milliseconds. Default: no limit. */
+  readonly journalMaxAgeMs?: number
+  /** Approximate size to which the broker limits the journal, in bytes. Default: no limit. */
+  readonly journalMaxBytes?: number
   /** Maximum time to connect to one endpoint, in milliseconds. Default 10,000. */
   readonly connectTimeoutMs?: number
   /** Minimum wait between two attempts to reconnect, before jitter, in milliseconds. Default 1,000. */
@@ -150,6 +160,9 @@ const ownDefaults = {
   dlqExchangeSuffix: '_dlq',
   dlqMessageTtlMs: undefined as number | undefined,
   dlqMaxLength: undefined as number | undefined,
+  journal: false,
+  journalMaxAgeMs: undefined as number | undefined,
+  journalMaxBytes: undefined as number | undefined,
   connectTimeoutMs: 10_000,
   reconnectDelayMs: 1000,
   maxReconnectDelayMs: 60_000,
@@ -203,6 +216,9 @@ export const rabbitmqRules: Readonly<Record<keyof typeof rabbitmqDefaults, Optio
   dlqExchangeSuffix: nonEmptyText,
   dlqMessageTtlMs: optional(durationMs),
   dlqMaxLength: optional(positiveInteger),
+  journal: booleanOption,
+  journalMaxAgeMs: optional(durationMs),
+  journalMaxBytes: optional(positiveInteger),
   connectTimeoutMs: durationMs,
   reconnectDelayMs: durationMs,
   maxReconnectDelayMs: durationMs,
@@ -285,6 +301,13 @@ function contradictions(options: Readonly<typeof rabbitmqDefaults>, names: Rabbi
   if (options.singleActiveConsumer && options.ordering === 'none') {
     faults.push("singleActiveConsumer needs ordering 'aggregate', got 'none'")
   }
+  if (options.journal && exchangeType === 'direct') {
+    faults.push(
+      "journal needs an exchangeType other than 'direct', which passes events only to queues bound to their type",
+    )
+  }
+  if (options.journal && !durable) faults.push('journal needs durable true')
+  if (options.journal && autoDelete) faults.push('journal needs autoDelete false')
   if ((certFile === undefined) !== (keyFile === undefined)) {
     faults.push('certFile and keyFile must be given together')
   }

@@ -1,4 +1,5 @@
 import type { Logger } from '../observability/logger.ts'
+import type { TransportAdmin } from '../transport/admin.ts'
 import type { ConnectionError } from '../transport/errors.ts'
 import type {
   Consumption,
@@ -154,6 +155,16 @@ export class RabbitMQTransport implements Transport {
   async lag(): Promise<number | undefined> {
     const queues = await this.#lookUp((channel) => this.#queueStates(channel))
     return queues?.reduce((sum, { messageCount }) => sum + messageCount, 0)
+  }
+
+  async loadAdmin(): Promise<TransportAdmin> {
+    const { RabbitMQAdmin } = await import('./admin/admin.ts')
+    return new RabbitMQAdmin({
+      options: this.#options,
+      withChannel: (work) => this.#connection.withChannel(work),
+      withLongChannel: (work) => this.#connection.withChannel(work, Number.POSITIVE_INFINITY),
+      deadLetters: this.deadLetters,
+    })
   }
 
   async close(signal: AbortSignal): Promise<void> {

@@ -1,4 +1,5 @@
 import { toError } from '../errors.ts'
+import type { TransportAdmin } from '../transport/admin.ts'
 import { ConnectionError } from '../transport/errors.ts'
 import type {
   Consumption,
@@ -155,6 +156,15 @@ export class RedisTransport implements Transport {
     const states = await Promise.all(keys.streams.map((key) => readStreamState(client, key)))
     const lags = states.map((state) => state?.groups.find(({ name }) => name === consumerGroup)?.lag)
     return lags.reduce<number | undefined>(sumIfKnown, 0)
+  }
+
+  async loadAdmin(): Promise<TransportAdmin> {
+    const { RedisAdmin } = await import('./admin/admin.ts')
+    return new RedisAdmin({
+      options: this.#options,
+      client: () => this.client(),
+      deadLetters: this.deadLetters,
+    })
   }
 
   close(): Promise<void> {

@@ -23,6 +23,7 @@ export {
   TransactionBypassError,
   TransactionRequiredError,
 } from './errors.ts'
+export { EventBrowser } from './event-browser.ts'
 export {
   type AppendRequest,
   type AppendResult,

@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto'
-import type { EncodedMessage } from '../codec/index.ts'
 import {
   type DeadLetterReason,
   type OutgoingMessage,
@@ -8,15 +7,17 @@ import {
   type StoredDeadLetter,
   type Wait,
 } from '../transport/index.ts'
-import type { PendingMessage, StoredMessage } from './memory-message.ts'
+import type { PendingMessage, RawMessage, StoredMessage } from './memory-message.ts'
 import { MemoryRates } from './memory-rates.ts'
-import { aggregatesOf, type SharingGroup } from './memory-shares.ts'
+import { aggregatesOf, type SharingGroup, waitingIn } from './memory-shares.ts'
 import { MemoryWaits } from './memory-waits.ts'
 
 interface Group extends SharingGroup {
   position: number
   /** The event types that its members have announced. */
   readonly types: Set<string>
+  /** The running consumers. */
+  readonly members: Set<string>
   readonly waits: MemoryWaits
 }
 
@@ -29,10 +30,7 @@ interface ParkedDeadLetter extends StoredDeadLetter {
 /** The state of a message that no consumer has seen. */
 const FRESH = { attemptsStarted: 0, settledHandlers: [], consumer: undefined } as const
 
-/** A message for {@link MemoryBroker.publishRaw}, as any other producer might write it. */
-export interface RawMessage extends EncodedMessage {
-  readonly key?: string
-}
+export type { RawMessage } from './memory-message.ts'
 
 /**
  * An in-memory broker: one log, consumer groups with pending messages, a dead letter queue, and switches for faults.
@@ -92,7 +90,7 @@ export class MemoryBroker {
 
   /** Writes a message without any check. */
   publishRaw(message: RawMessage): void {
-    this.#append({ id: this.#id(), key: message.key, headers: message.headers, body: message.body })
+    this.#append({ ...message, key: message.key, id: this.#id(), storedAt: Date.now() })
   }
 
   /** Number of unsettled messages of a group. */
@@ -102,13 +100,19 @@ export class MemoryBroker {
 
   /** Number of messages that a consumer group has not settled, counted once for each group. */
   get unsettled(): number {
-    const ofGroup = ({ position, pending }: Group) => this.#log.length - position + pending.size
-    return [...this.#groups.values()].reduce((sum, group) => sum + ofGroup(group), 0)
+    return [...this.#groups.keys()].reduce((sum, name) => sum + this.unsettledOf(name), 0)
+  }
+
+  /** @internal Number of messages that a group has not settled. */
+  unsettledOf(name: string): number {
+    const group = this.#groups.get(name)
+    return group === undefined ? 0 : this.#log.length - group.position + group.pending.size
   }
 
   /** @internal */
   append(message: OutgoingMessage): void {
-    this.publishRaw({ key: message.key, headers: message.headers, body: message.body })
+    const { key, headers, body } = message
+    this.publishRaw(key === undefined ? { headers, body } : { key, headers, body })
   }
 
   /** @internal @param atEnd - a new group gets only later messages. @returns true if this call created the group. */
@@ -119,6 +123,7 @@ export class MemoryBroker {
       types: new Set(),
       pending: new Map(),
       sharing: new Set(),
+      members: new Set(),
       waits: new MemoryWaits(),
     })
     return true
@@ -149,6 +154,33 @@ export class MemoryBroker {
     while (message !== undefined && !isFree(message)) message = this.#next(group)
     if (message !== undefined) message.consumer = consumer
     return message
+  }
+
+  /** @internal The messages of the log from an index on. */
+  messages(from: number): readonly StoredMessage[] {
+    return this.#log.slice(from)
+  }
+
+  /** @internal The names of all groups. */
+  groupNames(): readonly string[] {
+    return [...this.#groups.keys()].toSorted()
+  }
+
+  /** @internal The running consumers of a group. */
+  membersOf(name: string): Set<string> {
+    return this.#groups.get(name)?.members ?? new Set()
+  }
+
+  /** @internal When the oldest message that a group has not settled was published. */
+  oldestUnsettledAt(name: string): Date | undefined {
+    const group = this.#groups.get(name)
+    const unsettled = [
+      ...(group?.pending.values() ?? []),
+      ...this.#log.slice(group?.position, (group?.position ?? 0) + 1),
+    ]
+    return unsettled.length === 0
+      ? undefined
+      : new Date(Math.min(...unsettled.map(({ storedAt }) => storedAt)))
   }
 
   /** @internal Number of messages that no consumer of the group holds; undefined if there is no such group. */
@@ -191,11 +223,8 @@ export class MemoryBroker {
   deadLetter(groupName: string, id: string, reason: DeadLetterReason): void {
     const { group, message } = this.#pending(groupName, id)
     if (group === undefined || message === undefined) return
-    const { replays = {} } = message
-    const original: StoredMessage = {
-      ...{ id, key: message.key, headers: message.headers, body: message.body },
-      replays,
-    }
+    const { key, headers, body, storedAt, replays = {} } = message
+    const original: StoredMessage = { id, key, headers, body, storedAt, replays }
     const letterId = this.#id()
     this.#deadLetters.set(letterId, {
       id: letterId,
@@ -271,7 +300,7 @@ export class MemoryBroker {
     const id = this.#id()
     const { replayCount, lastReplayedAt } = letter
     const original: StoredMessage = {
-      ...{ id, ...message, key: message.headers['aggregate_id'] },
+      ...{ id, ...message, key: message.headers['aggregate_id'], storedAt: Date.now() },
       replays: { replayCount, lastReplayedAt },
     }
     const reason = { ...letter.reason, consumerGroup: letter.reason.consumerGroup ?? group }
@@ -345,13 +374,4 @@ export class MemoryBroker {
   #changed(): void {
     for (const listener of this.#listeners) listener()
   }
-}
-
-function waitingIn(
-  { pending }: Group,
-  isFree: (message: PendingMessage) => boolean,
-): PendingMessage | undefined {
-  for (const message of pending.values())
-    if (message.consumer === undefined && isFree(message)) return message
-  return undefined
 }

@@ -45,6 +45,7 @@ export class MemoryConsumption implements Consumption {
     this.#onEnd = group.onEnd
     this.#intake = intake
     this.#host = host
+    broker.membersOf(group.group).add(this.#consumer)
     this.#unlisten = broker.onChange(() => this.#onChange())
     this.#loop = this.#run()
   }
@@ -67,6 +68,7 @@ export class MemoryConsumption implements Consumption {
     for (const pending of this.#inAttempt) {
       if (pending.consumer === this.#consumer) pending.attemptsStarted -= 1
     }
+    this.#broker.membersOf(this.#group).delete(this.#consumer)
     this.#broker.giveBack(this.#group, this.#consumer)
     this.#onEnd()
     return Promise.resolve()
@@ -78,6 +80,7 @@ export class MemoryConsumption implements Consumption {
     this.#isReleased = true
     this.#wake.resolve()
     this.#unlisten()
+    this.#broker.membersOf(this.#group).delete(this.#consumer)
     this.#broker.giveBack(this.#group, this.#consumer)
     this.#onEnd()
   }
@@ -106,6 +109,7 @@ export class MemoryConsumption implements Consumption {
 
   #restoreGroup(): void {
     this.#broker.ensureGroup(this.#group)
+    this.#broker.membersOf(this.#group).add(this.#consumer)
     this.#host.notify({ type: 'topologyRestored', what: `consumer group ${this.#group}` })
   }
 

@@ -1,4 +1,4 @@
-import type { MessageHeaders } from '../codec/index.ts'
+import type { EncodedMessage, MessageHeaders } from '../codec/index.ts'
 import type { ReplayHistory, ReplayTarget } from '../transport/index.ts'
 
 /** A message of a `MemoryBroker`'s log. */
@@ -7,6 +7,8 @@ export interface StoredMessage {
   readonly key: string | undefined
   readonly headers: MessageHeaders
   readonly body: string | Uint8Array
+  /** Milliseconds since 1970. */
+  readonly storedAt: number
   /** How often the message was replayed, and when the last time. */
   readonly replays?: ReplayHistory
 }
@@ -20,4 +22,9 @@ export interface PendingMessage extends StoredMessage {
   readonly replayTarget: ReplayTarget | undefined
   /** The consumer that holds the message; undefined while it waits for redelivery. */
   consumer: string | undefined
+}
+
+/** A message for `MemoryBroker.publishRaw`, as any other producer might write it. */
+export interface RawMessage extends EncodedMessage {
+  readonly key?: string
 }

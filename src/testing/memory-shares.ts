@@ -31,3 +31,13 @@ function shareOf(key: string, shares: number): number {
   for (const character of key) hash = (Math.imul(hash, 31) + (character.codePointAt(0) ?? 0)) | 0
   return (hash >>> 0) % shares
 }
+
+/** The first message that no consumer holds, and that may be taken. */
+export function waitingIn(
+  { pending }: Pick<SharingGroup, 'pending'>,
+  isFree: (message: PendingMessage) => boolean,
+): PendingMessage | undefined {
+  for (const message of pending.values())
+    if (message.consumer === undefined && isFree(message)) return message
+  return undefined
+}

@@ -9,6 +9,7 @@ import type {
   RateStore,
   StoredDeadLetter,
   Transport,
+  TransportAdmin,
   TransportHost,
   WaitingStore,
 } from '../transport/index.ts'
@@ -106,6 +107,11 @@ export class MemoryTransport implements Transport {
       return Promise.reject(new ConnectionError('CONNECTION_LOST', 'The memory broker is down.'))
     }
     return Promise.resolve(this.#broker.lag(this.#group))
+  }
+
+  async loadAdmin(): Promise<TransportAdmin> {
+    const { MemoryAdmin } = await import('./memory-admin.ts')
+    return new MemoryAdmin(this.#broker)
   }
 
   close(): Promise<void> {

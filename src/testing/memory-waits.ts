@@ -113,13 +113,13 @@ function placeOf({ id, replayTarget }: PendingMessage, handlerName: string): str
 }
 
 function waitingCopy(
-  { id, key, headers, body }: PendingMessage,
+  { id, key, headers, body, storedAt }: PendingMessage,
   { handlerName, attempts, firstFailedAt }: Pick<Wait, 'handlerName' | 'attempts' | 'firstFailedAt'>,
   place: string | undefined,
 ): Omit<WaitingMessage, 'dueAt'> {
   const earlier = { attempts, firstFailedAt, place }
   return {
-    original: { id, key, headers, body },
+    original: { id, key, headers, body, storedAt },
     target: { handlerNames: [handlerName], settledHandlers: [], earlier },
   }
 }

@@ -40,3 +40,9 @@ export class ConnectionError extends EventspineError {
     this.retryable = code === 'CONNECTION_FAILED' || code === 'CONNECTION_LOST'
   }
 }
+
+/** Past events cannot be read, because nothing keeps them. The text says how to change that. */
+export class HistoryUnavailableError extends EventspineError {
+  static override readonly name = 'HistoryUnavailableError'
+  readonly code = 'HISTORY_UNAVAILABLE'
+}

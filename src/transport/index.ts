@@ -1,3 +1,12 @@
+export type {
+  GroupInfo,
+  GroupLoad,
+  GroupPartition,
+  MessageScan,
+  ScannedMessage,
+  ScanRequest,
+  TransportAdmin,
+} from './admin.ts'
 export {
   type ReplayHistory,
   readReason,
@@ -7,7 +16,12 @@ export {
   writeReplay,
 } from './dead-letter-fields.ts'
 export type { SweepOptions, SweepReport, SweepVerdict } from './dead-letter-store.ts'
-export { ConnectionError, MessageRefusedError, PublishTimeoutError } from './errors.ts'
+export {
+  ConnectionError,
+  HistoryUnavailableError,
+  MessageRefusedError,
+  PublishTimeoutError,
+} from './errors.ts'
 export type { BusNotice, BusNoticeListener } from './notices.ts'
 export type { RateStore } from './rates.ts'
 export { type ReplayDestination, replayDestination } from './replay-destination.ts'

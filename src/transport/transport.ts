@@ -1,5 +1,7 @@
-import type { EncodedEvent, EncodedMessage, MessageHeaders } from '../codec/index.ts'
+import type { EncodedEvent } from '../codec/index.ts'
+import type { TransportAdmin } from './admin.ts'
 import type { DeadLetterReason, DeadLetterStore } from './dead-letter-store.ts'
+import type { IncomingMessage } from './incoming-message.ts'
 import type { BusNotice } from './notices.ts'
 import type { RateStore } from './rates.ts'
 import type { ReplayTarget } from './replay-headers.ts'
@@ -20,17 +22,7 @@ export type {
  */
 export type OutgoingMessage = EncodedEvent
 
-/** A message as the broker delivered it. */
-export interface IncomingMessage extends EncodedMessage {
-  /** The broker's id of the message, unique within a group: an entry id, a delivery tag, or a partition and offset. */
-  readonly id: string
-  /** Messages with the same key are handled in order. A message with an undefined key has no order to keep. */
-  readonly key: string | undefined
-  /** Only the headers that are text. A transport omits malformed headers instead of failing. */
-  readonly headers: MessageHeaders
-  /** Set if the message exceeds a limit of the transport. Such a message becomes a dead letter. */
-  readonly fault?: Error | undefined
-}
+export type { IncomingMessage } from './incoming-message.ts'
 
 /** Host and port of a broker. */
 export interface ServerAddress {
@@ -233,6 +225,12 @@ export interface Transport {
    * @throws ConnectionError
    */
   lag(): Promise<number | undefined>
+
+  /**
+   * Loads what `bus.admin` needs of the broker. Called once, after `connect`, when an operator first asks. Without it,
+   * `bus.admin` refuses.
+   */
+  loadAdmin?(): Promise<TransportAdmin>
 
   /** Closes all connections; ends soon after the signal aborts. */
   close(signal: AbortSignal): Promise<void>

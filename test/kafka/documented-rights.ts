@@ -5,7 +5,7 @@ import { administer } from './plain-kafka.ts'
 
 const TYPES = { topic: 2, group: 3 } as const
 const PATTERNS = { named: 3, prefixed: 4 } as const
-const OPERATIONS: Readonly<Record<string, number>> = { Read: 3, Write: 4, Create: 5, Describe: 8 }
+const OPERATIONS: Readonly<Record<string, number>> = { Read: 3, Write: 4, Create: 5, Delete: 6, Describe: 8 }
 const PASSWORD = 's3cret'
 
 /** A row of the table in docs/kafka.md. */

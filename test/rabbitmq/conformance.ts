@@ -31,8 +31,15 @@ export async function describeRabbitMQ(
   // A restarted RabbitMQ recovers its queues one by one, so each test deletes its own.
   afterEach(async () => {
     await onChannel(rabbitmq.url, async (channel) => {
-      for (const { queue, deadLetterQueue, bindingsQueue, groupsQueue, ...exchanges } of groups.values()) {
-        for (const name of [queue, deadLetterQueue, bindingsQueue, groupsQueue])
+      for (const {
+        queue,
+        deadLetterQueue,
+        bindingsQueue,
+        groupsQueue,
+        journal,
+        ...exchanges
+      } of groups.values()) {
+        for (const name of [queue, deadLetterQueue, bindingsQueue, groupsQueue, journal])
           await channel.deleteQueue(name)
         await Promise.all(WAITS_MS.map((ms) => channel.deleteQueue(`${queue}.waiting.${ms}`)))
         await channel.deleteExchange(exchanges.deadLetterExchange)
@@ -59,6 +66,8 @@ export async function describeRabbitMQ(
       rabbitmqUrl: urlOf(proxy.port),
       exchangeName: scope,
       queueType,
+      // The tests of browsing give their bus this group.
+      journal: options.consumerGroup === 'browser',
       prefetchCount: 100,
       // Makes the broker notice a vanished consumer soon.
       heartbeatMs: 1000,

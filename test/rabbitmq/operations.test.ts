@@ -55,6 +55,106 @@ it('declares queues of the configured types in a virtual host whose default is a
   ])
 })
 
+it('reports each group with the messages and consumers that rabbitmqctl reports, also without dead letters', async () => {
+  const exchangeName = freshName()
+  for (const consumerGroup of ['idle', 'other']) {
+    const former = createBus({
+      rabbitmqUrl,
+      exchangeName,
+      consumerGroup,
+      enableDlq: consumerGroup === 'idle',
+    })
+    await consume(former)
+    await former.shutdown()
+  }
+  const gate = Promise.withResolvers<void>()
+  const bus = createBus({ rabbitmqUrl, exchangeName, consumerGroup: 'busy' })
+  bus.subscribe(OrderCreated, () => gate.promise)
+  await consume(bus)
+  const observers = Array.from({ length: 5 }, () =>
+    createBus({ rabbitmqUrl, exchangeName, consumerGroup: 'observer' }),
+  )
+  await bus.publish([orderCreated(), orderCreated()])
+  await Promise.all(observers.map((observer) => observer.connect()))
+  await until('both in flight', () => bus.getStats().inFlight === 2)
+
+  // Several operators look at the same time.
+  const [groups, ...others] = await Promise.all(observers.map(({ admin }) => admin.groups()))
+  const queues = await ctl('list_queues', 'name', 'messages_ready', 'consumers')
+
+  gate.resolve()
+  const rows = groups?.map(({ name, lag, members }) => `${exchangeName}.${name}\t${lag}\t${members}`)
+  expect(rows).toHaveLength(3)
+  expect(queues.split('\n')).toEqual(expect.arrayContaining(rows ?? []))
+  for (const other of others) expect(other).toEqual(groups)
+})
+
+it('leaves every queue as it was after an operator has looked, and needs a journal for past events', async () => {
+  const exchangeName = freshName()
+  await consume(createBus({ rabbitmqUrl, exchangeName, consumerGroup: 'billing' })).then((bus) =>
+    bus.shutdown(),
+  )
+  const bus = createBus({ rabbitmqUrl, exchangeName, consumerGroup: 'operator', journal: true })
+  await bus.publish(Array.from({ length: 2500 }, () => orderCreated()))
+  const state = async () => {
+    const rows = await ctl('list_queues', 'name', 'messages_ready', 'messages_unacknowledged', 'consumers')
+    const isShown = (row: string) => row.startsWith(exchangeName) && !row.includes('.journal')
+    return rows.split('\n').filter(isShown).toSorted()
+  }
+  const before = await state()
+
+  const forward: string[] = []
+  for await (const { eventId } of bus.admin.browse({ limit: 5000 })) forward.push(eventId ?? '')
+  const backward: string[] = []
+  const query = { limit: 5000, direction: 'backward' } as const
+  for await (const { eventId } of bus.admin.browse(query)) backward.push(eventId ?? '')
+  const ended = new AbortController()
+  const tail = bus.admin.tail({ signal: ended.signal, onReady: () => ended.abort() })
+  for await (const { eventId } of tail) forward.push(eventId ?? '')
+
+  expect(new Set(forward).size).toBe(2500)
+  expect(backward).toEqual(forward.toReversed())
+  await until('the end of the queue of the tail', async () => (await state()).length === before.length)
+  expect(await state()).toEqual(before)
+  const without = createBus({ rabbitmqUrl, exchangeName, consumerGroup: 'operator' })
+  await expect(without.admin.find('x')).rejects.toMatchObject({
+    code: 'HISTORY_UNAVAILABLE',
+    message: expect.stringContaining('set the option journal'),
+  })
+})
+
+it('leaves no queue and no exchange of a deleted group, but those of its dead letters', async () => {
+  const exchangeName = freshName()
+  for (const [consumerGroup, fails] of [
+    ['empty', false],
+    ['letters', true],
+  ] as const) {
+    const bus = createBus({ rabbitmqUrl, exchangeName, consumerGroup, maxRetries: 0 })
+    bus.subscribe(OrderCreated, () => {
+      if (fails) throw new Error('planned')
+    })
+    await consume(bus)
+    if (fails) await bus.publish([orderCreated()])
+    if (fails) await until('the dead letter', () => bus.getStats().messagesSentToDlq === 1)
+    await bus.shutdown()
+  }
+  const { admin } = createBus({ rabbitmqUrl, exchangeName, consumerGroup: 'observer' })
+
+  await admin.deleteGroup('empty')
+  await admin.deleteGroup('letters')
+
+  expect(await admin.groups()).toMatchObject([{ name: 'letters', members: 0, lag: 0, deadLetters: 1 }])
+  const queues = await ctl('list_queues', 'name')
+  const own = queues.split('\n').filter((name) => name.startsWith(exchangeName))
+  // The queue of the announced types expires by itself.
+  expect(own.filter((name) => !name.includes('.types.')).toSorted()).toEqual([
+    `${exchangeName}.letters.dlq`,
+    `${exchangeName}_dlq.groups`,
+  ])
+  const exchanges = (await ctl('list_exchanges', 'name')).split('\n')
+  expect(exchanges.filter((name) => name.startsWith(`${exchangeName}.`))).toEqual([])
+})
+
 it('has no heartbeat if it is switched off, and a generated name if none is given', async () => {
   const bus = createBus({ rabbitmqUrl, heartbeatMs: Number.POSITIVE_INFINITY })
   await bus.connect()

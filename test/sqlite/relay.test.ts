@@ -24,13 +24,13 @@ import { appendNotes, appendTo, Noted, numbers, withFile } from './sqlite-scene.
 type Message = Parameters<MemoryBroker['append']>[0]
 
 class RecordingBroker extends MemoryBroker {
-  readonly messages: Message[] = []
+  readonly appended: Message[] = []
   onFirstMessage: (() => void) | undefined
 
   override append(message: Message): void {
-    this.messages.push(message)
+    this.appended.push(message)
     super.append(message)
-    if (this.messages.length === 1) this.onFirstMessage?.()
+    if (this.appended.length === 1) this.onFirstMessage?.()
   }
 }
 
@@ -56,7 +56,7 @@ async function relayed(
   manager.relay(bus, { name: 'relay', ...given.relay })
   manager.start()
   await manager.whenCaughtUp('relay')
-  return broker.messages
+  return broker.appended
 }
 
 const bodiesOf = (messages: readonly Message[]) => messages.map(({ body }) => JSON.parse(String(body)))

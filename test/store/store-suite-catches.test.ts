@@ -126,6 +126,13 @@ const faults: readonly (readonly [string, Sabotage, string])[] = [
     'reads the feed in commit order, after a position, up to a limit',
   ],
   [
+    'reads a page beyond its end',
+    (whole) => ({
+      readPage: ({ toPosition: _, ...rest }: ReadAllOptions = {}) => whole.readPage(rest),
+    }),
+    'browses stored events in both directions, by position, aggregate and time',
+  ],
+  [
     'uses the number of events as the version',
     (whole) => ({
       getEvents: async (aggregateId, options) => {

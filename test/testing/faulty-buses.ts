@@ -6,6 +6,7 @@ import {
   type Consumption,
   type DeadLetterStore,
   type Delivery,
+  type GroupInfo,
   type Intake,
   orderingOf,
   type PartitionOptions,
@@ -14,6 +15,7 @@ import {
   type ReplayRequest,
   resolveOptions,
   type Transport,
+  type TransportAdmin,
   withBroadcast,
 } from '../../src/index.ts'
 import { type BusFaults, type CreateBus, MemoryBroker, MemoryTransport } from '../../src/testing/index.ts'
@@ -60,6 +62,7 @@ function pretendingToBe(whole: Transport, parts: Partial<Transport>): Transport 
     publish: (messages, signal) => whole.publish(messages, signal),
     consume: (intake) => whole.consume(intake),
     lag: () => whole.lag(),
+    loadAdmin: () => adminOf(whole),
     close: (signal) => whole.close(signal),
     ...parts,
   }
@@ -153,4 +156,33 @@ export function faulty(sabotage: Sabotage): { readonly create: CreateBus; readon
       },
     },
   }
+}
+
+/** What an operator can ask the transport. */
+async function adminOf(whole: Transport): Promise<TransportAdmin> {
+  if (whole.loadAdmin === undefined) throw new Error('this transport answers no operator')
+  return whole.loadAdmin()
+}
+
+/** A transport whose admin is another one, but for what it does differently. */
+export function administrating(
+  change: (admin: TransportAdmin, broker: MemoryBroker) => Partial<TransportAdmin>,
+): Sabotage {
+  return (whole, broker) => ({
+    loadAdmin: async () => {
+      const admin = await adminOf(whole)
+      return {
+        groups: () => admin.groups(),
+        deleteGroup: (name) => admin.deleteGroup(name),
+        scan: (request) => admin.scan(request),
+        follow: (aggregateId, signal) => admin.follow(aggregateId, signal),
+        ...change(admin, broker),
+      }
+    },
+  })
+}
+
+/** Reports groups in another way than the broker does. */
+export function reporting(change: (groups: readonly GroupInfo[]) => readonly GroupInfo[]): Sabotage {
+  return administrating((admin) => ({ groups: async () => change(await admin.groups()) }))
 }

@@ -42,5 +42,5 @@ export function createInMemoryBus({
   handlerTimeoutMs = Number.POSITIVE_INFINITY,
   maxBackgroundPublishes = 1000,
 }: CreateBusOptions): InMemoryEventBus {
-  return new InMemoryEventBus({ logger, handlerTimeoutMs, maxBackgroundPublishes })
+  return new InMemoryEventBus({ logger, handlerTimeoutMs, maxBackgroundPublishes, keepLastEvents: 100 })
 }

@@ -15,11 +15,13 @@ import {
 } from '../../src/testing/index.ts'
 import { paced } from '../support/pace.ts'
 import {
+  administrating,
   delivering,
   faulty,
   pretendingConsumption,
   pretendingDelivery,
   pretendingStore,
+  reporting,
   type Sabotage,
 } from './faulty-buses.ts'
 import { createMemoryBrokerBus, memoryFaults } from './memory-buses.ts'
@@ -103,6 +105,91 @@ interface Fault {
 }
 
 const FAULTS: readonly Fault[] = [
+  {
+    what: 'lists only the groups that have a consumer',
+    sabotage: reporting((groups) => groups.filter(({ members }) => members > 0)),
+    caughtBy: [
+      'lists every consumer group with its lag, also one that no process consumes for',
+      'distinguishes a misspelt consumer group from an idle one',
+    ],
+  },
+  {
+    what: 'browses backwards in the order of the log',
+    sabotage: administrating((admin) => ({
+      scan: (request) => admin.scan({ ...request, direction: 'forward', from: 'first' }),
+    })),
+    caughtBy: ['browses past events in both directions, and continues at a position'],
+  },
+  {
+    what: 'browses the events from the beginning, whatever the position',
+    sabotage: administrating((admin) => ({
+      scan: (request) => admin.scan({ ...request, from: request.direction === 'forward' ? 'first' : 'last' }),
+    })),
+    caughtBy: [
+      'browses past events in both directions, and continues at a position',
+      'browses by id, aggregate, type, correlation, causation, text and time',
+    ],
+  },
+  {
+    what: 'tails what was published before',
+    sabotage: administrating((admin) => ({
+      follow: (aggregateId) => admin.scan({ from: 'first', direction: 'forward', aggregateId }),
+    })),
+    caughtBy: ['shows the events that are published after a tail began, until it is ended'],
+  },
+  {
+    what: 'browses as another group',
+    sabotage: administrating((admin, broker) => ({
+      scan: (request) => {
+        broker.ensureGroup('operator')
+        return admin.scan(request)
+      },
+    })),
+    caughtBy: ['changes nothing for consumers while an operator looks'],
+  },
+  {
+    what: 'takes the events that it shows from the consumers',
+    sabotage: administrating((admin, broker) => ({
+      follow: async (aggregateId, signal) => {
+        broker.onChange(() => broker.take('main', 'operator'))
+        return admin.follow(aggregateId, signal)
+      },
+    })),
+    caughtBy: ['changes nothing for consumers while an operator looks'],
+  },
+  {
+    what: 'counts events that a group has handled',
+    sabotage: reporting((groups) => groups.map((group) => ({ ...group, lag: (group.lag ?? 0) + 1 }))),
+    caughtBy: ['lists every consumer group with its lag, also one that no process consumes for'],
+  },
+  {
+    what: 'forgets the events that a consumer holds',
+    sabotage: reporting((groups) => groups.map((group) => ({ ...group, inFlight: 0 }))),
+    caughtBy: ['reports what a consumer holds, and since when'],
+  },
+  {
+    what: 'gives every group the dead letters of all',
+    sabotage: reporting((groups) => {
+      const deadLetters = groups.reduce((sum, group) => sum + group.deadLetters, 0)
+      return groups.map((group) => ({ ...group, deadLetters }))
+    }),
+    caughtBy: ['counts the dead letters and the waiting retries of each consumer group'],
+  },
+  {
+    what: 'deletes a group that has a consumer',
+    sabotage: administrating((_admin, broker) => ({
+      deleteGroup: (name) => {
+        broker.removeGroup(name)
+        return Promise.resolve(true)
+      },
+    })),
+    caughtBy: ['deletes a consumer group that nobody consumes for, and no other'],
+  },
+  {
+    what: 'keeps a group that it should delete',
+    sabotage: administrating(() => ({ deleteGroup: () => Promise.resolve(true) })),
+    caughtBy: ['deletes a consumer group that nobody consumes for, and no other'],
+  },
   {
     what: 'forgets which handlers had succeeded',
     sabotage: (whole) => ({

@@ -3,14 +3,19 @@ import { CODE } from '../errors.ts'
 import type { KafkaApi, KafkaConnection, KafkaLibrary, KafkaWriter } from './client.ts'
 import type {
   CreateTopicsResponse,
+  DescribeConsumerGroupsResponse,
+  DescribeGroupsResponse,
   FindCoordinatorResponse,
   GroupHeartbeatResponse,
   GroupToFetch,
   JoinGroupResponse,
+  ListGroupsResponse,
   ListOffsetsResponse,
   ListOffsetsTopic,
   MetadataResponse,
   OffsetCommitTopic,
+  OffsetDeleteResponse,
+  OffsetDeleteTopic,
   OffsetFetchResponse,
   PartitionResults,
   SyncGroupResponse,
@@ -93,6 +98,13 @@ export interface KafkaApis {
     [string, number, string, string | null, readonly OffsetCommitTopic[]],
     PartitionResults
   >
+  /** For operators; undefined if the broker lacks it. */
+  readonly listGroups: KafkaApi<[readonly string[], readonly string[]], ListGroupsResponse> | undefined
+  readonly describeGroups: KafkaApi<[readonly string[], boolean], DescribeGroupsResponse> | undefined
+  readonly describeConsumerGroups:
+    | KafkaApi<[readonly string[], boolean], DescribeConsumerGroupsResponse>
+    | undefined
+  readonly offsetDelete: KafkaApi<[string, readonly OffsetDeleteTopic[]], OffsetDeleteResponse> | undefined
   readonly listOffsets: KafkaApi<[number, number, readonly ListOffsetsTopic[]], ListOffsetsResponse>
   readonly initProducerId: KafkaApi<
     [string | null, number],
@@ -186,6 +198,10 @@ export async function negotiateApis(
     groupHeartbeat: find('consumerGroupHeartbeatV1', 'consumerGroupHeartbeatV0')?.api,
     offsetFetch: need('offsetFetchV9', 'offsetFetchV8').api,
     offsetCommit: need('offsetCommitV9', 'offsetCommitV8').api,
+    listGroups: find('listGroupsV5', 'listGroupsV4')?.api,
+    describeGroups: find('describeGroupsV5')?.api,
+    describeConsumerGroups: find('consumerGroupDescribeV0')?.api,
+    offsetDelete: find('offsetDeleteV0')?.api,
     listOffsets: need('listOffsetsV9', 'listOffsetsV8', 'listOffsetsV7').api,
     initProducerId: need('initProducerIdV5', 'initProducerIdV4').api,
     produce: need('produceV11', 'produceV10', 'produceV9').api,

@@ -29,6 +29,19 @@ export async function logRanges(
   return ranges
 }
 
+/**
+ * By partition key, the first offset whose record has this timestamp, in milliseconds, or a later one; -1 if there is none.
+ * @throws ConnectionError
+ */
+export function offsetsAt(
+  cluster: KafkaCluster,
+  topics: KafkaTopicDirectory,
+  partitions: readonly TopicPartition[],
+  timestamp: bigint,
+): Promise<ReadonlyMap<string, number>> {
+  return listOffsets(cluster, topics, partitions, timestamp)
+}
+
 async function listOffsets(
   cluster: KafkaCluster,
   topics: KafkaTopicDirectory,

@@ -126,3 +126,51 @@ export interface GroupToFetch {
   readonly memberEpoch: number
   readonly topics: readonly { readonly name: string; readonly partitionIndexes: readonly number[] }[]
 }
+
+export interface ListGroupsResponse {
+  readonly errorCode: number
+  readonly groups: readonly {
+    readonly groupId: string
+    readonly protocolType: string
+    /** `classic` or `consumer`; absent before Kafka 3.8. */
+    readonly groupType?: string
+  }[]
+}
+
+export interface DescribeGroupsResponse {
+  readonly groups: readonly {
+    readonly errorCode: number
+    readonly groupId: string
+    readonly members: readonly {
+      readonly clientId: string
+      readonly memberMetadata: Buffer
+      readonly memberAssignment: Buffer
+    }[]
+  }[]
+}
+
+export interface DescribeConsumerGroupsResponse {
+  readonly groups: readonly {
+    readonly errorCode: number
+    readonly groupId: string
+    readonly members: readonly {
+      readonly clientId: string
+      readonly subscribedTopicNames: readonly string[]
+      readonly assignment: {
+        readonly topicPartitions: readonly {
+          readonly topicName: string
+          readonly partitions: readonly number[]
+        }[]
+      }
+    }[]
+  }[]
+}
+
+export interface OffsetDeleteResponse extends PartitionResults {
+  readonly errorCode: number
+}
+
+export interface OffsetDeleteTopic {
+  readonly name: string
+  readonly partitions: readonly { readonly partitionIndex: number }[]
+}

@@ -1,7 +1,7 @@
 import { ConnectionError } from '../../transport/errors.ts'
 import type { KafkaCluster } from '../client/cluster.ts'
 import type { KafkaCoordinator } from '../client/coordinator.ts'
-import { logRanges } from '../client/log-ranges.ts'
+import { type LogRange, logRanges } from '../client/log-ranges.ts'
 import { partitionKey, partitionsOf, type TopicPartition } from '../client/topic-partition.ts'
 import type { KafkaTopicDirectory } from '../client/topics.ts'
 import { CODE, nameOf, refusal } from '../errors.ts'
@@ -78,6 +78,22 @@ export async function groupLag(
     committedOffsets(cluster, coordinator, consumerGroup, undefined, partitions),
     logRanges(cluster, topics, partitions),
   ])
-  const lags = [...ranges].map(([key, { start, end }]) => end - (committed.get(key)?.offset ?? start))
-  return lags.reduce((sum, lag) => sum + Math.max(0, lag), 0)
+  return [...ranges].reduce((sum, [key, range]) => sum + unsettledIn(range, committed.get(key)).count, 0)
+}
+
+/**
+ * The number of records that a group has not finished in a partition, and the first of them. Records that the broker no
+ * longer has do not count, nor do those after the committed offset that are finished.
+ */
+export function unsettledIn(
+  { start, end }: LogRange,
+  committed: CommittedOffset | undefined,
+): { readonly count: number; readonly first: number } {
+  let first = Math.max(committed?.offset ?? start, start)
+  let count = Math.max(0, end - first)
+  for (const [from, to] of committed?.progress.finished ?? []) {
+    count -= Math.max(0, Math.min(to, end) - Math.max(from, first))
+    if (from <= first && to > first) first = to
+  }
+  return { count: Math.max(0, count), first }
 }

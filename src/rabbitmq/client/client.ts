@@ -58,7 +58,11 @@ export interface AmqpChannel {
   checkExchange(name: string): Promise<unknown>
   assertQueue(name: string, options: AmqpQueueOptions): Promise<AmqpQueueState>
   checkQueue(name: string): Promise<AmqpQueueState>
-  deleteQueue(name: string): Promise<unknown>
+  deleteQueue(
+    name: string,
+    options?: { readonly ifUnused?: boolean; readonly ifEmpty?: boolean },
+  ): Promise<unknown>
+  deleteExchange(name: string): Promise<unknown>
   purgeQueue(name: string): Promise<{ readonly messageCount: number }>
   bindQueue(queue: string, exchange: string, key: string, match?: AmqpTable): Promise<unknown>
   unbindQueue(queue: string, exchange: string, key: string, match?: AmqpTable): Promise<unknown>
@@ -69,7 +73,7 @@ export interface AmqpChannel {
   consume(
     queue: string,
     onMessage: (message: AmqpMessage | null) => void,
-    options?: { readonly consumerTag?: string; readonly exclusive?: boolean },
+    options?: { readonly consumerTag?: string; readonly exclusive?: boolean; readonly arguments?: AmqpTable },
   ): Promise<{ readonly consumerTag: string }>
   cancel(consumerTag: string): Promise<unknown>
   get(queue: string): Promise<AmqpMessage | false>

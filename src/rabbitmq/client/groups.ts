@@ -5,7 +5,7 @@ import { publishRecord, takeRecords } from './records.ts'
 type GroupOptions = Pick<ResolvedRabbitMQOptions, 'names' | 'durable' | 'consumerGroup'>
 
 /**
- * Records that a group has a dead letter queue, so that a bus can read the dead letters of all groups: AMQP cannot list
+ * Records that a group has consumed, so that a bus can list all groups and read their dead letters: AMQP cannot list
  * queues. A group that only eventsource-py consumes in is not recorded.
  */
 export async function registerGroup(channel: AmqpChannel, options: GroupOptions): Promise<void> {
@@ -21,6 +21,18 @@ export async function readGroups(channel: AmqpChannel, options: GroupOptions): P
   // Two consumers that registered at the same time did not see each other's record.
   for (const record of repeated) channel.ack(record)
   return groups
+}
+
+/** Removes the records of a group. */
+export async function unregisterGroup(
+  channel: AmqpChannel,
+  options: GroupOptions,
+  group: string,
+): Promise<void> {
+  const { messageCount } = await channel.checkQueue(options.names.groupsQueue)
+  const records = await takeRecords(channel, options.names.groupsQueue, messageCount)
+  for (const record of records) if (record.content.toString() === group) channel.ack(record)
+  await channel.recover()
 }
 
 async function readRecords(channel: AmqpChannel, { names, durable }: GroupOptions) {

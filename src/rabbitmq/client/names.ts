@@ -10,6 +10,8 @@ export interface RabbitMQNames {
   readonly typesExchange: string
   /** Stores which groups have a dead letter queue; see `registerGroup`. */
   readonly groupsQueue: string
+  /** A stream queue with every event of the exchange; see `RabbitMQTopology`. */
+  readonly journal: string
   /** Distributes the events of a partitioned group to the queues of its partitions; see `RabbitMQTopology`. */
   readonly partitionExchange: string
   /** An exclusive queue of the worker that declares the partitions; see `withDeclarationLock`. */
@@ -37,6 +39,7 @@ export function namesOf({ exchangeName, dlqExchangeSuffix }: NameOptions, group:
     bindingsQueue: `${queue}.bindings`,
     typesExchange: `${queue}.types`,
     groupsQueue: `${deadLetterExchange}.groups`,
+    journal: `${exchangeName}.journal`,
     partitionExchange: `${queue}.partitions`,
     lockQueue: `${queue}.lock`,
   }

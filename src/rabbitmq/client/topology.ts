@@ -1,5 +1,5 @@
-import type { ResolvedRabbitMQOptions } from '../options.ts'
-import type { AmqpChannel, AmqpQueueOptions } from './client.ts'
+import type { RabbitMQExchangeType, ResolvedRabbitMQOptions } from '../options.ts'
+import type { AmqpChannel, AmqpQueueOptions, AmqpTable } from './client.ts'
 import { partitionQueueOf, seatQueueOf } from './names.ts'
 
 /** The header by which the exchange of a partitioned group chooses the partition. All publishers of events write it. */
@@ -9,6 +9,24 @@ const SEAT_EXPIRES_MS = 600_000
 
 /** How long the queues of an instance that broadcasts outlive its last connection, in milliseconds. */
 export const INSTANCE_EXPIRES_MS = 30_000
+
+/** Size of a segment that is not configured, in bytes. The broker removes whole segments. */
+const SEGMENT_BYTES = 500_000_000
+const MIN_SEGMENT_BYTES = 1_000_000
+
+/** Segments that are small enough for the limit. */
+function segmentsOf(maxBytes: number): { readonly 'x-stream-max-segment-size-bytes'?: number } {
+  const wanted = Math.max(MIN_SEGMENT_BYTES, Math.floor(maxBytes / 4))
+  return wanted >= SEGMENT_BYTES ? {} : { 'x-stream-max-segment-size-bytes': wanted }
+}
+
+/** The binding with which a queue gets every event; undefined for a direct exchange, which has none. */
+export function bindingToAll(
+  type: RabbitMQExchangeType,
+): { readonly key: string; readonly match: AmqpTable } | undefined {
+  if (type === 'direct') return undefined
+  return { key: type === 'topic' ? '#' : '', match: {} }
+}
 
 /**
  * Declares exchanges and queues with eventsource-py's names and arguments, so that both libraries can share them. In
@@ -26,6 +44,24 @@ export class RabbitMQTopology {
   async declareForPublishing(channel: AmqpChannel): Promise<void> {
     const { names, exchangeType, durable, autoDelete } = this.#options
     await channel.assertExchange(names.exchange, exchangeType, { durable, autoDelete })
+    if (this.#options.journal) await this.#declareJournal(channel)
+  }
+
+  /** A stream queue keeps what its consumers have read. */
+  async #declareJournal(channel: AmqpChannel): Promise<void> {
+    const { names, exchangeType, journalMaxAgeMs: ageMs, journalMaxBytes: bytes } = this.#options
+    await channel.assertQueue(names.journal, {
+      durable: true,
+      autoDelete: false,
+      arguments: {
+        'x-queue-type': 'stream',
+        ...(ageMs === undefined ? {} : { 'x-max-age': `${Math.ceil(ageMs / 1000)}s` }),
+        ...(bytes === undefined ? {} : { 'x-max-length-bytes': bytes, ...segmentsOf(bytes) }),
+      },
+    })
+    const binding = bindingToAll(exchangeType)
+    if (binding !== undefined)
+      await channel.bindQueue(names.journal, names.exchange, binding.key, binding.match)
   }
 
   /** The exchanges through which events reach the group. */

@@ -159,7 +159,8 @@ export class RabbitMQGroupQueue {
     const { bindings, options, withPublisherChannel } = this.#parts
     const written = withPublisherChannel(async (channel) => {
       await bindings.record(channel, isOnlyConsumer)
-      if (options.enableDlq) await registerGroup(channel, options)
+      // The group of an instance that broadcasts ends with it.
+      if (!options.broadcast) await registerGroup(channel, options)
     })
     await settledWithin(
       written.catch(() => undefined),

@@ -2,6 +2,7 @@ import { REPLAY_HANDLERS, waitHeader } from '../../transport/replay-headers.ts'
 import type { Wait, WaitingStore } from '../../transport/waiting.ts'
 import type { AmqpChannel, AmqpMessage } from '../client/client.ts'
 import type { WithChannel } from '../client/connection.ts'
+import type { RabbitMQNames } from '../client/names.ts'
 import { copyOf } from '../dead-letters/dead-letter-message.ts'
 import { undefinedIfNotFound } from '../errors.ts'
 import type { ResolvedRabbitMQOptions } from '../options.ts'
@@ -147,8 +148,17 @@ export class RabbitMQWaitingQueues implements WaitingStore {
   }
 
   #queueOf(holdMs: number): string {
-    return `${this.#parts.options.names.queue}.waiting.${holdMs}`
+    return waitingQueueOf(this.#parts.options.names, holdMs)
   }
+}
+
+/** The queues in which messages of a group may wait, shortest time first. */
+export function waitingQueuesOf(names: Pick<RabbitMQNames, 'queue'>): readonly string[] {
+  return HOLDS_MS.map((holdMs) => waitingQueueOf(names, holdMs))
+}
+
+function waitingQueueOf({ queue }: Pick<RabbitMQNames, 'queue'>, holdMs: number): string {
+  return `${queue}.waiting.${holdMs}`
 }
 
 type Copy = Pick<AmqpOutgoing, 'content' | 'properties'>

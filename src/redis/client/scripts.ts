@@ -219,6 +219,22 @@ local lifetime = math.max(1, math.ceil((following - now) / 1000))
 redis.call('SET', KEYS[1], string.format('%.0f', following), 'PX', string.format('%.0f', lifetime))
 return 0`
 
+/**
+ * KEYS: members, streams; ARGV: group, milliseconds in which a living member beats. Deletes the group. Returns 0, without
+ * effect, if a member lives.
+ */
+const DELETE_GROUP = `${NOW}
+local at = now()
+local members = redis.call('HGETALL', KEYS[1])
+for i = 2, #members, 2 do
+  local beat = tonumber(string.match(members[i], '^(%d+)'))
+  if beat and at - beat < tonumber(ARGV[2]) then return 0 end
+end
+for i = 2, #KEYS do
+  if redis.call('EXISTS', KEYS[i]) == 1 then redis.call('XGROUP', 'DESTROY', KEYS[i], ARGV[1]) end
+end
+return 1`
+
 /** The reply of a script whose fence is no longer valid, or whose entry belongs to another consumer. */
 export const FENCED_OFF = -1
 
@@ -235,6 +251,7 @@ const FENCED_SCRIPTS = {
 }
 
 const SCRIPTS = {
+  DELETE_GROUP,
   REPLAY,
   REMOVE_PARKED,
   STALE_PARKED,

@@ -7,6 +7,8 @@ export interface StreamState {
   readonly length: number
   readonly firstEntryId: string | null
   readonly lastEntryId: string | null
+  /** The last id that was ever added. */
+  readonly lastGeneratedId: string
   /** Entries ever added; null before Redis 7.0. */
   readonly entriesAdded: number | null
 }
@@ -70,6 +72,7 @@ function streamOf(reply: unknown): StreamState {
     length: Number(fields.get('length') ?? 0),
     firstEntryId: entryId(fields.get('first-entry')),
     lastEntryId: entryId(fields.get('last-entry')),
+    lastGeneratedId: String(fields.get('last-generated-id') ?? '0-0'),
     entriesAdded: integer(fields.get('entries-added')),
   }
 }

@@ -36,13 +36,18 @@ export class RedisDeadLetters implements DeadLetterStore {
   readonly #options: ResolvedRedisOptions
   readonly #client: () => RedisClient
   readonly #onReleased: () => void
-  readonly #tallies = new Map<string, GroupTally>()
+  readonly #tally: GroupTally
 
   /** @param onReleased - called when entries that waited behind a dead letter may follow. */
   constructor(options: ResolvedRedisOptions, client: () => RedisClient, onReleased: () => void) {
     this.#options = options
     this.#client = client
     this.#onReleased = onReleased
+    const page = async (start: string) => {
+      const letters = await this.range(start, '+', TALLY_PAGE)
+      return letters.map(({ id, reason }) => ({ id, group: reason.consumerGroup }))
+    }
+    this.#tally = new GroupTally({ page, total: () => this.#total() })
   }
 
   async list(
@@ -154,23 +159,11 @@ export class RedisDeadLetters implements DeadLetterStore {
   }
 
   count(group?: string): Promise<number> {
-    return group === undefined ? this.#total() : this.#tallyOf(group).count()
+    return group === undefined ? this.#total() : this.#tally.count(group)
   }
 
   async #total(): Promise<number> {
     return Number(await this.#send(['XLEN', this.#options.keys.deadLetters]))
-  }
-
-  #tallyOf(group: string): GroupTally {
-    const known = this.#tallies.get(group)
-    if (known !== undefined) return known
-    const page = async (start: string) => {
-      const letters = await this.range(start, '+', TALLY_PAGE)
-      return letters.map(({ id, reason }) => ({ id, group: reason.consumerGroup }))
-    }
-    const tally = new GroupTally({ group, page, total: () => this.#total() })
-    this.#tallies.set(group, tally)
-    return tally
   }
 
   async replay(id: string, request: ReplayRequest): Promise<boolean> {

@@ -5,7 +5,6 @@ interface Letter {
 }
 
 export interface GroupTallyParts {
-  readonly group: string
   /** Dead letters after an id, oldest first; all of them from `-` on. An empty page is the end. */
   readonly page: (start: string) => Promise<readonly Letter[]>
   /** The number of dead letters of all groups. */
@@ -13,7 +12,7 @@ export interface GroupTallyParts {
 }
 
 /**
- * Counts the dead letters of one group in the stream that all groups share. A call reads only what was added since the
+ * Counts the dead letters of each group in the stream that all groups share. A call reads only what was added since the
  * last one, or everything if something was removed.
  */
 export class GroupTally {
@@ -21,29 +20,30 @@ export class GroupTally {
   #counting: Promise<unknown> = Promise.resolve()
   #lastId: string | undefined
   #seen = 0
-  #own = 0
+  /** By group; those that name no group under undefined. */
+  readonly #counts = new Map<string | undefined, number>()
 
   constructor(parts: GroupTallyParts) {
     this.#parts = parts
   }
 
   /** Dead letters of the group, and those that name no group. One call at a time reads. */
-  count(): Promise<number> {
-    const counting = this.#counting.catch(() => undefined).then(() => this.#count())
+  count(group: string): Promise<number> {
+    const counting = this.#counting.catch(() => undefined).then(() => this.#count(group))
     this.#counting = counting
     return counting
   }
 
-  async #count(): Promise<number> {
+  async #count(group: string): Promise<number> {
     await this.#readNew()
     // Fewer than were seen: some of those were removed.
     if ((await this.#parts.total()) < this.#seen) {
       this.#lastId = undefined
       this.#seen = 0
-      this.#own = 0
+      this.#counts.clear()
       await this.#readNew()
     }
-    return this.#own
+    return (this.#counts.get(group) ?? 0) + (this.#counts.get(undefined) ?? 0)
   }
 
   async #readNew(): Promise<void> {
@@ -51,7 +51,7 @@ export class GroupTally {
       const letters = await this.#parts.page(this.#lastId === undefined ? '-' : `(${this.#lastId}`)
       if (letters.length === 0) return
       this.#seen += letters.length
-      this.#own += letters.filter(({ group = this.#parts.group }) => group === this.#parts.group).length
+      for (const { group } of letters) this.#counts.set(group, (this.#counts.get(group) ?? 0) + 1)
       this.#lastId = letters.at(-1)?.id
     }
   }

@@ -1,5 +1,6 @@
 import { ConfigError } from '../../index.ts'
 import { broadcastTests } from './broadcasts.ts'
+import { browsingTests } from './browsing.ts'
 import { bulkLetterTests } from './bulk-letters.ts'
 import type { DescribeEventBusOptions } from './bus-under-test.ts'
 import { CAPABILITIES, type Capability } from './capabilities.ts'
@@ -7,6 +8,7 @@ import type { ConformanceTest } from './conformance-test.ts'
 import { deadLetterTests } from './dead-letters.ts'
 import { deliveryTests } from './delivery.ts'
 import { evolutionTests } from './evolution.ts'
+import { groupTests } from './groups.ts'
 import { handoverTests } from './handovers.ts'
 import { identityTests } from './identity.ts'
 import { isolationTests } from './isolation.ts'
@@ -53,6 +55,8 @@ const SUITE: Readonly<Record<string, readonly ConformanceTest[]>> = {
   replays: replayTests,
   'dead letters in bulk': bulkLetterTests,
   poison: poisonTests,
+  groups: groupTests,
+  browsing: browsingTests,
   broadcast: broadcastTests,
   evolution: [...evolutionTests, ...versionTests],
   redelivery: redeliveryTests,

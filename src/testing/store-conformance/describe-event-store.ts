@@ -1,4 +1,5 @@
 import { appendTests } from './append.ts'
+import { browsingTests } from './browsing.ts'
 import { competitionTests } from './competition.ts'
 import { deletionTests } from './deletion.ts'
 import { evolutionTests } from './evolution.ts'
@@ -15,6 +16,7 @@ import { transactionTests } from './transactions.ts'
 const SUITE: Readonly<Record<string, readonly StoreTest[]>> = {
   append: appendTests,
   read: readTests,
+  browsing: browsingTests,
   deletion: deletionTests,
   evolution: evolutionTests,
   competition: competitionTests,

@@ -1,0 +1,58 @@
+import type { BrowsedEvent, BrowseQuery, FindOptions, TailQuery } from '../../browsing/index.ts'
+import type { GroupInfo } from '../../transport/admin.ts'
+
+/** Who changes something, for the log. */
+export interface DeleteGroupOptions {
+  /** The operator or program that deletes the group. */
+  readonly by?: string
+  readonly reason?: string
+}
+
+/**
+ * What an operator can ask a bus, the same on every broker. The bus connects if necessary. It does not have to consume, and
+ * it joins no group. On an `InMemoryEventBus` there are no groups, because handlers run inside `publish`.
+ */
+export interface BusAdmin {
+  /**
+   * All consumer groups of the stream, exchange or topic, sorted by name, also those that no process consumes for.
+   * @throws ConnectionError
+   */
+  groups(): Promise<readonly GroupInfo[]>
+
+  /** One consumer group. @throws GroupNotFoundError if no such group has ever consumed. @throws ConnectionError */
+  group(name: string): Promise<GroupInfo>
+
+  /**
+   * Deletes a consumer group: its position, its unhandled events and its waiting retries. Its dead letters stay. The log gets
+   * a line with the options and the numbers. A consumer that starts later creates the group again.
+   *
+   * @returns the group as it was.
+   * @throws GroupNotFoundError if there is no such group.
+   * @throws GroupInUseError, with nothing deleted, if a member of the group lives.
+   * @throws ConnectionError
+   */
+  deleteGroup(name: string, options?: DeleteGroupOptions): Promise<GroupInfo>
+
+  /**
+   * Past events, in the order of a direction, page by page as they are read. Reading changes nothing on the broker.
+   *
+   * @throws HistoryUnavailableError if nothing keeps past events: on RabbitMQ without `journal`, and on an
+   * `InMemoryEventBus` without `keepLastEvents`.
+   * @throws ConfigError for a wrong query. @throws ConnectionError
+   * @example
+   * for await (const { eventType, storedAt } of bus.admin.browse({ filter: { aggregateId: 'Order-7' } })) {
+   *   console.log(storedAt, eventType)
+   * }
+   */
+  browse(query?: BrowseQuery): AsyncIterable<BrowsedEvent>
+
+  /** The newest event with an id; undefined if there is none among those that were read. It fails as `browse` does. */
+  find(eventId: string, options?: FindOptions): Promise<BrowsedEvent | undefined>
+
+  /**
+   * Events that are published from now on, until the caller leaves the loop or the signal aborts. The broker gives every
+   * event to its groups as before. On RabbitMQ, a slow reader misses events if more than 10,000 wait for it.
+   * @throws ConfigError for a wrong query. @throws ConnectionError
+   */
+  tail(query?: TailQuery): AsyncIterable<BrowsedEvent>
+}

@@ -1,0 +1,73 @@
+import type { BrowsedEvent, BrowseQuery, FindOptions, TailQuery } from '../../browsing/index.ts'
+import { ConfigError } from '../../errors.ts'
+import type { Logger } from '../../observability/logger.ts'
+import type { GroupInfo, TransportAdmin } from '../../transport/admin.ts'
+import type { Transport } from '../../transport/transport.ts'
+import type { MessageReader } from './browsed-message.ts'
+import type { BusAdmin, DeleteGroupOptions } from './bus-admin.ts'
+
+export interface LazyBusAdminParts {
+  readonly connect: () => Promise<void>
+  /** Loads the part that depends on the broker, after the connection. */
+  readonly load: () => Promise<TransportAdmin>
+  readonly logger: Logger
+  /** Loads how the bus reads messages. */
+  readonly reader: () => Promise<MessageReader>
+}
+
+/** Loads the operator's code with the first call. */
+export class LazyBusAdmin implements BusAdmin {
+  readonly #parts: LazyBusAdminParts
+  #loading: Promise<BusAdmin> | undefined
+
+  constructor(parts: LazyBusAdminParts) {
+    this.#parts = parts
+  }
+
+  async groups(): Promise<readonly GroupInfo[]> {
+    return (await this.#admin()).groups()
+  }
+
+  async group(name: string): Promise<GroupInfo> {
+    return (await this.#admin()).group(name)
+  }
+
+  async deleteGroup(name: string, options?: DeleteGroupOptions): Promise<GroupInfo> {
+    return (await this.#admin()).deleteGroup(name, options)
+  }
+
+  async *browse(query?: BrowseQuery): AsyncGenerator<BrowsedEvent> {
+    yield* (await this.#admin()).browse(query)
+  }
+
+  async find(eventId: string, options?: FindOptions): Promise<BrowsedEvent | undefined> {
+    return (await this.#admin()).find(eventId, options)
+  }
+
+  async *tail(query?: TailQuery): AsyncGenerator<BrowsedEvent> {
+    yield* (await this.#admin()).tail(query)
+  }
+
+  async #admin(): Promise<BusAdmin> {
+    await this.#parts.connect()
+    this.#loading ??= this.#load().catch((error: unknown) => {
+      this.#loading = undefined
+      throw error
+    })
+    return this.#loading
+  }
+
+  async #load(): Promise<BusAdmin> {
+    const { load, logger, reader } = this.#parts
+    const [{ Operator }, transport, read] = await Promise.all([import('./operator.ts'), load(), reader()])
+    return new Operator(transport, logger, read)
+  }
+}
+
+/** How a bus loads the admin of its transport. @throws ConfigError if the transport has none. */
+export function adminOf(transport: Pick<Transport, 'system' | 'loadAdmin'>): () => Promise<TransportAdmin> {
+  return async () => {
+    if (transport.loadAdmin !== undefined) return transport.loadAdmin()
+    throw new ConfigError('admin', [`the transport ${transport.system} has no loadAdmin`])
+  }
+}

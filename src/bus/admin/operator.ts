@@ -1,0 +1,74 @@
+import {
+  type BrowsedEvent,
+  type BrowseQuery,
+  browseEvents,
+  type FindOptions,
+  type FollowLog,
+  findEvent,
+  type OpenScan,
+  type Scan,
+  type TailQuery,
+  tailEvents,
+} from '../../browsing/index.ts'
+import { nonEmptyText, optional, resolveOptions, suggestion } from '../../kit/options.ts'
+import type { Logger } from '../../observability/logger.ts'
+import type { GroupInfo, MessageScan, TransportAdmin } from '../../transport/admin.ts'
+import { GroupInUseError, GroupNotFoundError } from '../errors.ts'
+import { type MessageReader, readPages } from './browsed-message.ts'
+import type { BusAdmin, DeleteGroupOptions } from './bus-admin.ts'
+
+/** The operator's calls over a transport. */
+export class Operator implements BusAdmin {
+  readonly #transport: TransportAdmin
+  readonly #logger: Logger
+  readonly #reader: MessageReader
+
+  constructor(transport: TransportAdmin, logger: Logger, reader: MessageReader) {
+    this.#transport = transport
+    this.#logger = logger
+    this.#reader = reader
+  }
+
+  browse(query: BrowseQuery = {}): AsyncIterable<BrowsedEvent> {
+    return browseEvents(this.#open, query)
+  }
+
+  find(eventId: string, options: FindOptions = {}): Promise<BrowsedEvent | undefined> {
+    return findEvent(this.#open, eventId, options)
+  }
+
+  tail(query: TailQuery = {}): AsyncIterable<BrowsedEvent> {
+    const follow: FollowLog = async (aggregateId, signal) =>
+      this.#read(await this.#transport.follow(aggregateId, signal))
+    return tailEvents(follow, query)
+  }
+
+  readonly #open: OpenScan = async (request) => this.#read(await this.#transport.scan(request))
+
+  #read({ total, pages }: MessageScan): Scan {
+    return { total, pages: readPages(pages, this.#reader) }
+  }
+
+  groups(): Promise<readonly GroupInfo[]> {
+    return this.#transport.groups()
+  }
+
+  async group(name: string): Promise<GroupInfo> {
+    const groups = await this.groups()
+    const found = groups.find((group) => group.name === name)
+    if (found !== undefined) return found
+    const known = groups.map((group) => group.name)
+    throw new GroupNotFoundError(name, known.length === 0 ? ' (there are none)' : suggestion(name, known))
+  }
+
+  async deleteGroup(name: string, options: DeleteGroupOptions = {}): Promise<GroupInfo> {
+    const defaults = { by: undefined as string | undefined, reason: undefined as string | undefined }
+    const rules = { by: optional(nonEmptyText), reason: optional(nonEmptyText) }
+    const { by, reason } = resolveOptions('admin.deleteGroup', options, defaults, rules)
+    const group = await this.group(name)
+    if (!(await this.#transport.deleteGroup(name))) throw new GroupInUseError(name, group.members)
+    const { lag, retriesWaiting } = group
+    this.#logger.warn('consumer group deleted', { consumerGroup: name, lag, retriesWaiting, by, reason })
+    return group
+  }
+}

@@ -1,0 +1,209 @@
+import { mergedPages, type PageSource } from '../../kit/merged-pages.ts'
+import { partitionOf } from '../../kit/partitioner.ts'
+import { sleep } from '../../kit/time.ts'
+import type { MessageScan, ScannedMessage, ScanRequest } from '../../transport/admin.ts'
+import { ConnectionError } from '../../transport/errors.ts'
+import type { KafkaCluster } from '../client/cluster.ts'
+import { type FetchedRange, fetchRanges } from '../client/fetch.ts'
+import { type LogRange, logRanges, offsetsAt } from '../client/log-ranges.ts'
+import { partitionKey, partitionsOf, type TopicPartition } from '../client/topic-partition.ts'
+import type { KafkaTopic, KafkaTopicDirectory } from '../client/topics.ts'
+import { CODE, nameOf } from '../errors.ts'
+import type { ResolvedKafkaOptions } from '../options.ts'
+import { messageOf } from '../wire/message.ts'
+import type { StoredRecord } from '../wire/record-reader.ts'
+
+/** Records that are read at once from the end of a partition to its start. */
+const WINDOW = 500
+/** Pause after a read that found nothing, in milliseconds. */
+const POLL_MS = 100
+
+export interface KafkaScanParts {
+  readonly options: ResolvedKafkaOptions
+  readonly cluster: KafkaCluster
+  readonly topics: KafkaTopicDirectory
+}
+
+interface ReadRecord {
+  readonly record: StoredRecord
+  readonly partition: number
+}
+
+/** Reads the partitions of the stream without a group, merged by the timestamps of their records. */
+export class KafkaScan {
+  readonly #parts: KafkaScanParts
+
+  constructor(parts: KafkaScanParts) {
+    this.#parts = parts
+  }
+
+  async open({ from, direction, aggregateId }: ScanRequest): Promise<MessageScan> {
+    const isForward = direction === 'forward'
+    const { topic, partitions } = await this.#partitions(aggregateId)
+    if (topic === undefined) return { total: 0, pages: nothing() }
+    const ranges = await this.#rangesFrom(partitions, from, isForward)
+    const total = [...ranges.values()].reduce((sum, { start, end }) => sum + Math.max(0, end - start), 0)
+    const sources = partitions.map((partition) => {
+      const range = ranges.get(partitionKey(partition)) ?? { start: 0, end: 0 }
+      return isForward
+        ? this.#forward(topic, partition.index, range)
+        : this.#backward(topic, partition.index, range)
+    })
+    const comesFirst = (a: ReadRecord, b: ReadRecord) => comesBefore(a, b) === isForward
+    const vector = new Map(
+      partitions.map((partition) => {
+        const { start = 0, end = 0 } = ranges.get(partitionKey(partition)) ?? {}
+        return [partition.index, isForward ? start : end]
+      }),
+    )
+    return { total, pages: this.#described(mergedPages(sources, comesFirst), vector, isForward) }
+  }
+
+  /** The records that are written from now on, until the signal aborts. */
+  async follow(aggregateId: string | undefined, signal: AbortSignal): Promise<MessageScan> {
+    const { topic, partitions } = await this.#partitions(aggregateId)
+    if (topic === undefined) return { total: undefined, pages: nothing() }
+    const { cluster, topics } = this.#parts
+    const ranges = await logRanges(cluster, topics, partitions)
+    const vector = new Map(partitions.map((one) => [one.index, ranges.get(partitionKey(one))?.end ?? 0]))
+    const pages = this.#newPages(topic, new Map(vector), signal)
+    return { total: undefined, pages: this.#described(pages, vector, true) }
+  }
+
+  async #partitions(aggregateId: string | undefined) {
+    const { topics, options } = this.#parts
+    const topic = await topics.find(options.topics.stream)
+    const all = partitionsOf(options.topics.stream, topic?.leaders.length ?? 0)
+    if (aggregateId === undefined || all.length === 0) return { topic, partitions: all }
+    const own = partitionOf(Buffer.from(aggregateId), all.length)
+    return { topic, partitions: all.filter(({ index }) => index === own) }
+  }
+
+  /** The offsets of each partition that the range has. */
+  async #rangesFrom(
+    partitions: readonly TopicPartition[],
+    from: Date | string,
+    isForward: boolean,
+  ): Promise<ReadonlyMap<string, LogRange>> {
+    const { cluster, topics } = this.#parts
+    const whole = await logRanges(cluster, topics, partitions)
+    const starts = await this.#startsAt(partitions, from, isForward, whole)
+    const ranges = new Map<string, LogRange>()
+    for (const [key, { start, end }] of whole) {
+      const at = Math.min(Math.max(starts.get(key) ?? (isForward ? start : end), start), end)
+      ranges.set(key, isForward ? { start: at, end } : { start, end: at })
+    }
+    return ranges
+  }
+
+  /** Where the range starts in each partition: the first offset of the range, or the one after its last. */
+  async #startsAt(
+    partitions: readonly TopicPartition[],
+    from: Date | string,
+    isForward: boolean,
+    whole: ReadonlyMap<string, LogRange>,
+  ): Promise<ReadonlyMap<string, number>> {
+    const { cluster, topics } = this.#parts
+    if (from instanceof Date) {
+      const time = from.getTime() + (isForward ? 0 : 1)
+      const found = await offsetsAt(cluster, topics, partitions, BigInt(time))
+      // No record is that late.
+      return new Map(
+        [...found].map(([key, offset]) => [key, offset < 0 ? (whole.get(key)?.end ?? 0) : offset]),
+      )
+    }
+    if (from === 'first') return new Map([...whole].map(([key, { start }]) => [key, start]))
+    if (from === 'last') return new Map([...whole].map(([key, { end }]) => [key, end]))
+    const places = new Map(from.split(',').map((place) => place.split(':').map(Number) as [number, number]))
+    return new Map(
+      partitions.flatMap((one) => {
+        const offset = places.get(one.index)
+        return offset === undefined ? [] : [[partitionKey(one), offset] as const]
+      }),
+    )
+  }
+
+  #forward(topic: KafkaTopic, partition: number, { start, end }: LogRange): PageSource<ReadRecord> {
+    let next = start
+    return {
+      next: async () => {
+        if (next >= end) return undefined
+        const { records, nextOffset } = await this.#fetch(topic, partition, next)
+        next = nextOffset > next ? nextOffset : end
+        return records.filter(({ offset }) => offset < end).map((record) => ({ record, partition }))
+      },
+    }
+  }
+
+  #backward(topic: KafkaTopic, partition: number, { start, end }: LogRange): PageSource<ReadRecord> {
+    let last = end
+    return {
+      next: async () => {
+        if (last <= start) return undefined
+        const first = Math.max(start, last - WINDOW)
+        const window = this.#forward(topic, partition, { start: first, end: last })
+        const found: ReadRecord[] = []
+        for (let page = await window.next(); page !== undefined; page = await window.next())
+          found.push(...page)
+        last = first
+        return found.reverse()
+      },
+    }
+  }
+
+  async *#newPages(
+    topic: KafkaTopic,
+    next: Map<number, number>,
+    signal: AbortSignal,
+  ): AsyncGenerator<readonly ReadRecord[]> {
+    while (!signal.aborted) {
+      const page: ReadRecord[] = []
+      for (const [partition, offset] of next) {
+        const { records, nextOffset } = await this.#fetch(topic, partition, offset)
+        for (const record of records) page.push({ record, partition })
+        next.set(partition, Math.max(offset, nextOffset))
+      }
+      if (page.length > 0) yield page.toSorted((a, b) => (comesBefore(a, b) ? -1 : 1))
+      else if (!(await sleep(POLL_MS, signal))) return
+    }
+  }
+
+  async #fetch(topic: KafkaTopic, index: number, offset: number): Promise<FetchedRange> {
+    const { cluster, options } = this.#parts
+    const { fetchMaxBytes: maxBytes, requestTimeoutMs: timeoutMs } = options
+    const limits = { maxWaitMs: 0, maxBytes, maxAnswerBytes: maxBytes, timeoutMs, options }
+    const node = topic.leaders[index] ?? -1
+    const ranges = [{ topicId: topic.id, index, offset }]
+    const [answer] = await fetchRanges(cluster, node, ranges, { ...limits, use: 'deadLetters' })
+    if (answer?.errorCode === CODE.NONE && answer.impossible === undefined) return answer
+    const fault = answer?.impossible ?? (answer === undefined ? 'no answer' : nameOf(answer.errorCode))
+    throw new ConnectionError('CONNECTION_FAILED', `Reading ${topic.name} failed: ${fault}.`)
+  }
+
+  async *#described(
+    pages: AsyncIterable<readonly ReadRecord[]>,
+    vector: Map<number, number>,
+    isForward: boolean,
+  ): AsyncGenerator<readonly ScannedMessage[]> {
+    for await (const page of pages) {
+      yield page.map(({ record, partition }) => {
+        vector.set(partition, isForward ? record.offset + 1 : record.offset)
+        return {
+          message: messageOf(`${partition}:${record.offset}`, record),
+          position: Array.from(vector, ([index, offset]) => `${index}:${offset}`).join(','),
+          partition: vector.size === 1 ? undefined : partition,
+          storedAt: new Date(record.timestamp),
+        }
+      })
+    }
+  }
+}
+
+/** Records of one partition keep their order, whatever their timestamps say. */
+function comesBefore(a: ReadRecord, b: ReadRecord): boolean {
+  if (a.partition === b.partition) return a.record.offset < b.record.offset
+  if (a.record.timestamp !== b.record.timestamp) return a.record.timestamp < b.record.timestamp
+  return a.partition < b.partition
+}
+
+async function* nothing(): AsyncGenerator<never> {}

@@ -1,0 +1,76 @@
+import type { RedisClient } from '../client/client.ts'
+import { isNoGroup } from '../errors.ts'
+import type { ResolvedRedisOptions } from '../options.ts'
+import { readPairs } from '../wire/replies.ts'
+
+/** A member that has not beaten for this time does not count as living, in milliseconds. It beats twice a second. */
+export const LIVING_MS = 5000
+/** A consumer of another library that has sent no command for this time does not count as living, in milliseconds. */
+const FOREIGN_MS = 15_000
+
+export interface LivingMembers {
+  /** Consumers of eventspine, which beat. */
+  readonly own: number
+  /** Consumers of other libraries. */
+  readonly foreign: number
+  /** The name of the consumer that owns a partition. */
+  readonly owners: ReadonlyMap<number, string>
+}
+
+/** The consumers of a group that live, in all processes. */
+export async function livingMembers(
+  client: RedisClient,
+  { keys }: ResolvedRedisOptions,
+  group: string,
+): Promise<LivingMembers> {
+  const [members, leases, time] = await Promise.all([
+    client.sendCommand(['HGETALL', keys.members(group)]),
+    client.sendCommand(['HGETALL', keys.leases(group)]),
+    client.sendCommand(['TIME']),
+  ])
+  const now = Array.isArray(time) ? Number(time[0]) * 1000 : Date.now()
+  const names = new Map([...pairsOf(members)].map(([token, value]) => [token, memberOf(String(value))]))
+  const living = [...names.values()].filter(({ beatAt }) => now - beatAt < LIVING_MS)
+  const known = new Set([...names.values()].map(({ name }) => name))
+  const foreign = (await consumersOf(client, keys.streams, group)).filter((name) => !known.has(name))
+  const owners = new Map<number, string>()
+  for (const [partition, fence] of pairsOf(leases)) {
+    const owner = names.get(String(fence).split('#')[0] ?? '')
+    if (owner !== undefined && living.includes(owner)) owners.set(Number(partition), owner.name)
+  }
+  return { own: living.length, foreign: new Set(foreign).size, owners }
+}
+
+/** The names of the consumers that have sent a command lately. */
+async function consumersOf(
+  client: RedisClient,
+  streams: readonly string[],
+  group: string,
+): Promise<readonly string[]> {
+  const names = await Promise.all(
+    streams.map(async (stream) => {
+      try {
+        const rows = await client.sendCommand(['XINFO', 'CONSUMERS', stream, group])
+        const consumers = Array.isArray(rows) ? rows.map(readPairs) : []
+        const active = consumers.filter((fields) => Number(fields.get('idle')) < FOREIGN_MS)
+        return active.map((fields) => String(fields.get('name')))
+      } catch (error) {
+        if (isNoGroup(error)) return []
+        throw error
+      }
+    }),
+  )
+  return names.flat()
+}
+
+/** A member's value: its last beat, its connection, its mode and its name. */
+function memberOf(value: string): { readonly beatAt: number; readonly name: string } {
+  const [beatAt = '0', , , ...name] = value.split(' ')
+  return { beatAt: Number(beatAt), name: name.join(' ') }
+}
+
+/** The client returns a hash as an object, or as alternating names and values. */
+function pairsOf(reply: unknown): ReadonlyMap<string, unknown> {
+  if (Array.isArray(reply)) return readPairs(reply)
+  return new Map(typeof reply === 'object' && reply !== null ? Object.entries(reply) : [])
+}

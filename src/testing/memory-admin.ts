@@ -1,0 +1,49 @@
+import type { GroupInfo, MessageScan, ScanRequest, TransportAdmin } from '../transport/index.ts'
+import type { MemoryBroker } from './memory-broker.ts'
+import { unreachable } from './memory-consumption.ts'
+import { followLog, scanLog } from './memory-scan.ts'
+
+/** What an operator can ask the broker in memory. */
+export class MemoryAdmin implements TransportAdmin {
+  readonly #broker: MemoryBroker
+
+  constructor(broker: MemoryBroker) {
+    this.#broker = broker
+  }
+
+  groups(): Promise<readonly GroupInfo[]> {
+    if (this.#broker.isDown) return unreachable()
+    return Promise.resolve(this.#broker.groupNames().map((name) => this.#describe(name)))
+  }
+
+  deleteGroup(name: string): Promise<boolean> {
+    if (this.#broker.isDown) return unreachable()
+    if (this.#broker.membersOf(name).size > 0) return Promise.resolve(false)
+    this.#broker.removeGroup(name)
+    return Promise.resolve(true)
+  }
+
+  scan(request: ScanRequest): Promise<MessageScan> {
+    return this.#broker.isDown ? unreachable() : Promise.resolve(scanLog(this.#broker, request))
+  }
+
+  follow(_aggregateId: string | undefined, signal: AbortSignal): Promise<MessageScan> {
+    return this.#broker.isDown ? unreachable() : Promise.resolve(followLog(this.#broker, signal))
+  }
+
+  #describe(name: string): GroupInfo {
+    const broker = this.#broker
+    const lag = broker.lag(name) ?? 0
+    const letters = broker.deadLetters().filter(({ reason }) => (reason.consumerGroup ?? name) === name)
+    return {
+      name,
+      members: broker.membersOf(name).size,
+      lag,
+      inFlight: broker.unsettledOf(name) - lag,
+      oldestUnsettledAt: broker.oldestUnsettledAt(name),
+      retriesWaiting: broker.waitingCount(name),
+      deadLetters: letters.length,
+      partitions: [],
+    }
+  }
+}

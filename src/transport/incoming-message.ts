@@ -1,0 +1,13 @@
+import type { EncodedMessage, MessageHeaders } from '../codec/index.ts'
+
+/** A message as the broker delivered it. */
+export interface IncomingMessage extends EncodedMessage {
+  /** The broker's id of the message, unique within a group: an entry id, a delivery tag, or a partition and offset. */
+  readonly id: string
+  /** Messages with the same key are handled in order. A message with an undefined key has no order to keep. */
+  readonly key: string | undefined
+  /** Only the headers that are text. A transport omits malformed headers instead of failing. */
+  readonly headers: MessageHeaders
+  /** Set if the message exceeds a limit of the transport. Such a message becomes a dead letter. */
+  readonly fault?: Error | undefined
+}

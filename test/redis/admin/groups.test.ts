@@ -1,0 +1,95 @@
+import { expect, it } from 'vitest'
+import { connectClient, consume, createBus, freshPrefix, Noted, notes } from '../scene.ts'
+
+/** The fields of XINFO GROUPS, by group. */
+async function xinfo(client: Awaited<ReturnType<typeof connectClient>>, key: string) {
+  const groups = await client.xInfoGroups(key)
+  return groups.map((group) => [String(group.name), Number(Reflect.get(group, 'lag')), Number(group.pending)])
+}
+
+it('reports the lag and the events in flight that redis-cli reports', async () => {
+  const streamPrefix = freshPrefix()
+  const stream = `${streamPrefix}:stream`
+  const client = await connectClient()
+  await client.xGroupCreate(stream, 'a', '0', { MKSTREAM: true })
+  await client.xGroupCreate(stream, 'b', '0')
+  const bus = createBus({ streamPrefix })
+  await bus.publish(notes('x', 5))
+  await client.xReadGroup('b', 'plain client', { key: stream, id: '>' }, { COUNT: 2 })
+
+  const groups = await bus.admin.groups()
+
+  expect(groups.map(({ name, lag, inFlight }) => [name, lag, inFlight])).toEqual(await xinfo(client, stream))
+  const [entry] = (await client.xRange(stream, '-', '+')) ?? []
+  for (const { oldestUnsettledAt } of groups)
+    expect(oldestUnsettledAt).toEqual(new Date(Number(entry?.id.split('-')[0])))
+})
+
+it('counts no entry that was trimmed before the group had read it, and counts where Redis does not', async () => {
+  const streamPrefix = freshPrefix()
+  const stream = `${streamPrefix}:stream`
+  const client = await connectClient()
+  await client.xGroupCreate(stream, 'unread', '0', { MKSTREAM: true })
+  await client.xGroupCreate(stream, 'half', '0')
+  const bus = createBus({ streamPrefix })
+  await bus.publish(notes('x', 10))
+  const ids = ((await client.xRange(stream, '-', '+')) ?? []).map(({ id }) => id)
+  await client.xReadGroup('half', 'plain client', { key: stream, id: '>' }, { COUNT: 3, NOACK: true })
+  const lags = async () => (await bus.admin.groups()).map(({ name, lag }) => [name, lag])
+
+  // An entry that is deleted by hand makes Redis forget the lag.
+  await client.xDel(stream, ids[5] ?? '')
+  expect(await lags()).toEqual([
+    ['half', 6],
+    ['unread', 9],
+  ])
+  await client.xTrim(stream, 'MAXLEN', 2)
+  expect(await lags()).toEqual([
+    ['half', 2],
+    ['unread', 2],
+  ])
+  await client.xTrim(stream, 'MAXLEN', 0)
+  expect(await lags()).toEqual([
+    ['half', 0],
+    ['unread', 0],
+  ])
+})
+
+it('counts a consumer of another library, and keeps its group', async () => {
+  const streamPrefix = freshPrefix()
+  const stream = `${streamPrefix}:stream`
+  const client = await connectClient()
+  await client.xGroupCreate(stream, 'python', '0', { MKSTREAM: true })
+  await client.xReadGroup('python', 'worker-1', { key: stream, id: '>' }, { COUNT: 1 })
+  await client.xGroupCreateConsumer(stream, 'python', 'worker-1')
+  const { admin } = createBus({ streamPrefix })
+
+  expect(await admin.group('python')).toMatchObject({ members: 1 })
+  await expect(admin.deleteGroup('python')).rejects.toMatchObject({ code: 'GROUP_IN_USE' })
+  expect(await client.xInfoGroups(stream)).toHaveLength(1)
+})
+
+it('leaves no key of a deleted group, and names the owner of each partition', async () => {
+  const streamPrefix = freshPrefix()
+  const client = await connectClient()
+  const options = { streamPrefix, partitions: 2, consumerGroup: 'sales' }
+  const bus = createBus({ ...options, consumerName: 'worker-1', maxRetries: 0 })
+  bus.subscribe(
+    Noted,
+    () => {
+      throw new Error('planned')
+    },
+    { name: 'waits', retryDelaysMs: [600_000, 600_000], longWaits: { fromMs: 1000, order: 'keep' } },
+  )
+  await consume(bus)
+  await bus.publish([...notes('a', 2), ...notes('b', 2)])
+  await expect.poll(() => bus.countWaiting(), { timeout: 10_000 }).toBe(4)
+  const { partitions } = await bus.admin.group('sales')
+  expect(partitions.map(({ consumer }) => consumer)).toEqual(['worker-1', 'worker-1'])
+  await bus.shutdown()
+
+  expect((await createBus(options).admin.deleteGroup('sales')).retriesWaiting).toBe(4)
+
+  const keys = await client.keys(`{${streamPrefix}}*`)
+  expect(keys.toSorted()).toEqual([`{${streamPrefix}}:stream:0of2`, `{${streamPrefix}}:stream:1of2`])
+})
