@@ -53,7 +53,7 @@ export const rules: Readonly<Record<string, Rule>> = {
       'dead-letters': [],
       consuming: ['telemetry'],
       middleware: [],
-      admin: [],
+      admin: ['telemetry'],
     },
   },
   redis: { imports: [...backend, 'redis', '@redis/client'], rooms },

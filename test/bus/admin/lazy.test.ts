@@ -36,6 +36,7 @@ it('loads the code of the operator with the first call, and nothing of it before
     'browsing/tail.ts',
     'bus/admin/browsed-message.ts',
     ...LOADED,
+    'bus/admin/group-metrics.ts',
     'bus/admin/operator.ts',
     'testing/memory-admin.ts',
     'testing/memory-scan.ts',
