@@ -9,45 +9,45 @@ type ReadGauge = (group: GroupInfo) => number | undefined
 export function createGroupGauges(meter: Meter): ReadonlyMap<Observable, ReadGauge> {
   const events = (description: string) => ({ description, unit: '{message}' })
   return new Map<Observable, ReadGauge>([
-      [
-        meter.createObservableGauge('eventspine.group.members', {
-          description: 'Living consumers of a group, in all processes.',
-          unit: '{consumer}',
-        }),
-        ({ members }) => members,
-      ],
-      [
-        meter.createObservableGauge('eventspine.group.lag', events('Messages that wait for a group.')),
-        ({ lag }) => lag,
-      ],
-      [
-        meter.createObservableGauge(
-          'eventspine.group.in_flight',
-          events('Messages that the consumers of a group hold.'),
-        ),
-        ({ inFlight }) => inFlight,
-      ],
-      [
-        meter.createObservableGauge('eventspine.group.oldest_unsettled', {
-          description: 'Age of the oldest message that a group has not settled.',
-          unit: 's',
-        }),
-        ageOf,
-      ],
-      [
-        meter.createObservableGauge(
-          'eventspine.group.retries_waiting',
-          events('Messages that the broker keeps during a long wait for a retry.'),
-        ),
-        ({ retriesWaiting }) => retriesWaiting,
-      ],
-      [
-        meter.createObservableGauge(
-          'eventspine.group.dead_letters',
-          events('Dead letters of a group, and those that name no group.'),
-        ),
-        ({ deadLetters }) => deadLetters,
-      ],
+    [
+      meter.createObservableGauge('eventspine.group.members', {
+        description: 'Living consumers of a group, in all processes.',
+        unit: '{consumer}',
+      }),
+      ({ members }) => members,
+    ],
+    [
+      meter.createObservableGauge('eventspine.group.lag', events('Messages that wait for a group.')),
+      ({ lag }) => lag,
+    ],
+    [
+      meter.createObservableGauge(
+        'eventspine.group.in_flight',
+        events('Messages that the consumers of a group hold.'),
+      ),
+      ({ inFlight }) => inFlight,
+    ],
+    [
+      meter.createObservableGauge('eventspine.group.oldest_unsettled', {
+        description: 'Age of the oldest message that a group has not settled.',
+        unit: 's',
+      }),
+      ageOf,
+    ],
+    [
+      meter.createObservableGauge(
+        'eventspine.group.retries_waiting',
+        events('Messages that the broker keeps during a long wait for a retry.'),
+      ),
+      ({ retriesWaiting }) => retriesWaiting,
+    ],
+    [
+      meter.createObservableGauge(
+        'eventspine.group.dead_letters',
+        events('Dead letters of a group, and those that name no group.'),
+      ),
+      ({ deadLetters }) => deadLetters,
+    ],
   ])
 }
 

@@ -43,8 +43,10 @@ export class Operator implements BusAdmin {
   observe(options: ObserveOptions = {}): Promise<() => void> {
     const defaults = { meter: this.#parts.meter }
     const { meter } = resolveOptions('admin.observe', options, defaults, { meter: optional(aMeter) })
-    const end = observeGroups(meter ?? metrics.getMeter('eventspine'), targetAttributes(this.#parts.target), () =>
-      this.groups(),
+    const end = observeGroups(
+      meter ?? metrics.getMeter('eventspine'),
+      targetAttributes(this.#parts.target),
+      () => this.groups(),
     )
     return Promise.resolve(end)
   }
@@ -88,7 +90,13 @@ export class Operator implements BusAdmin {
     const group = await this.group(name)
     if (!(await this.#transport.deleteGroup(name))) throw new GroupInUseError(name, group.members)
     const { lag, retriesWaiting } = group
-    this.#parts.logger.warn('consumer group deleted', { consumerGroup: name, lag, retriesWaiting, by, reason })
+    this.#parts.logger.warn('consumer group deleted', {
+      consumerGroup: name,
+      lag,
+      retriesWaiting,
+      by,
+      reason,
+    })
     return group
   }
 }
