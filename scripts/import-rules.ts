@@ -53,7 +53,7 @@ export const rules: Readonly<Record<string, Rule>> = {
       'dead-letters': [],
       consuming: ['telemetry'],
       middleware: [],
-      admin: [],
+      admin: ['telemetry'],
     },
   },
   redis: { imports: [...backend, 'redis', '@redis/client'], rooms },
@@ -66,7 +66,7 @@ export const rules: Readonly<Record<string, Rule>> = {
   aggregates: { imports: [...open, 'kit', 'events', 'store'], typesFrom: eventBusType },
   subscriptions: { imports: [...open, 'kit', 'handling', 'events', 'store'], typesFrom: eventBusType },
   memory: { imports: ['errors.ts', 'events/index.ts', 'handling/index.ts', 'bus'] },
-  testing: { imports: ['index.ts', 'errors.ts', ...core, ...entryPoints, 'vitest'] },
+  testing: { imports: ['index.ts', 'errors.ts', ...core, ...entryPoints, 'vitest', '@opentelemetry/api'] },
   contract: { imports: ['errors.ts', 'events', '@standard-schema/spec'] },
   'cli-config.ts': { imports: ['create-event-bus.ts'] },
   cli: {

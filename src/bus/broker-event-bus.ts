@@ -198,6 +198,8 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
       connect,
       load: adminOf(transport),
       logger,
+      target: transport,
+      meter: options.meter,
       reader: () => Promise.resolve({ codec, classFor: handlers.classFor }),
     })
     this.#shutdown = new BrokerShutdown({

@@ -102,6 +102,8 @@ export class InMemoryEventBus extends EventBus {
       connect: () => this.connect(),
       load: () => loadRingAdmin(ring),
       logger,
+      target: TARGET,
+      meter: resolved.meter,
       reader: () => loadRingReader(this.handlers.classFor),
     })
     this.#shutdownTimeoutMs = resolved.shutdownTimeoutMs

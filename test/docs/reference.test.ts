@@ -3,6 +3,7 @@ import { expect, it } from 'vitest'
 import { membersOf } from '../../scripts/reference/interfaces.ts'
 import { optionRow } from '../../scripts/reference/option-row.ts'
 import { referencePages } from '../../scripts/reference/pages.ts'
+import { createGroupGauges } from '../../src/bus/admin/group-metrics.ts'
 import { createInstruments, observe } from '../../src/bus/telemetry/metric-instruments.ts'
 import { positiveInteger } from '../../src/kit/options.ts'
 
@@ -59,6 +60,7 @@ function metrics(): readonly Metric[] {
   // The parts of a meter that a bus uses.
   const asMeter = meter as unknown as Parameters<typeof createInstruments>[0]
   createInstruments(asMeter)
+  createGroupGauges(asMeter)
   observe(
     asMeter,
     {},

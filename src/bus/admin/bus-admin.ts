@@ -1,5 +1,11 @@
+import type { Meter } from '@opentelemetry/api'
 import type { BrowsedEvent, BrowseQuery, FindOptions, TailQuery } from '../../browsing/index.ts'
 import type { GroupInfo } from '../../transport/admin.ts'
+
+export interface ObserveOptions {
+  /** Meter to use. Default: the option `meter` of the bus, or else OpenTelemetry's global one. */
+  readonly meter?: Meter
+}
 
 /** Who changes something, for the log. */
 export interface DeleteGroupOptions {
@@ -55,4 +61,12 @@ export interface BusAdmin {
    * @throws ConfigError for a wrong query. @throws ConnectionError
    */
   tail(query?: TailQuery): AsyncIterable<BrowsedEvent>
+
+  /**
+   * Reports all consumer groups as OpenTelemetry gauges with each collection of metrics, also groups without a consumer, until
+   * the returned function is called. One process for each stream, exchange or topic is enough. Call it after the SDK is
+   * registered.
+   * @throws ConnectionError
+   */
+  observe(options?: ObserveOptions): Promise<() => void>
 }

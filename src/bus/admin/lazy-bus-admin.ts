@@ -1,16 +1,21 @@
+import type { Meter } from '@opentelemetry/api'
 import type { BrowsedEvent, BrowseQuery, FindOptions, TailQuery } from '../../browsing/index.ts'
 import { ConfigError } from '../../errors.ts'
 import type { Logger } from '../../observability/logger.ts'
 import type { GroupInfo, TransportAdmin } from '../../transport/admin.ts'
 import type { Transport } from '../../transport/transport.ts'
+import type { MessagingTarget } from '../telemetry/bus-spans.ts'
 import type { MessageReader } from './browsed-message.ts'
-import type { BusAdmin, DeleteGroupOptions } from './bus-admin.ts'
+import type { BusAdmin, DeleteGroupOptions, ObserveOptions } from './bus-admin.ts'
 
 export interface LazyBusAdminParts {
   readonly connect: () => Promise<void>
   /** Loads the part that depends on the broker, after the connection. */
   readonly load: () => Promise<TransportAdmin>
   readonly logger: Logger
+  readonly target: MessagingTarget
+  /** The meter of the bus; undefined for the global one. */
+  readonly meter: Meter | undefined
   /** Loads how the bus reads messages. */
   readonly reader: () => Promise<MessageReader>
 }
@@ -48,6 +53,10 @@ export class LazyBusAdmin implements BusAdmin {
     yield* (await this.#admin()).tail(query)
   }
 
+  async observe(options?: ObserveOptions): Promise<() => void> {
+    return (await this.#admin()).observe(options)
+  }
+
   async #admin(): Promise<BusAdmin> {
     await this.#parts.connect()
     this.#loading ??= this.#load().catch((error: unknown) => {
@@ -58,9 +67,9 @@ export class LazyBusAdmin implements BusAdmin {
   }
 
   async #load(): Promise<BusAdmin> {
-    const { load, logger, reader } = this.#parts
+    const { load, reader } = this.#parts
     const [{ Operator }, transport, read] = await Promise.all([import('./operator.ts'), load(), reader()])
-    return new Operator(transport, logger, read)
+    return new Operator({ ...this.#parts, transport, reader: read })
   }
 }
 

@@ -1,3 +1,4 @@
+import { type Meter, metrics } from '@opentelemetry/api'
 import {
   type BrowsedEvent,
   type BrowseQuery,
@@ -10,23 +11,44 @@ import {
   type TailQuery,
   tailEvents,
 } from '../../browsing/index.ts'
-import { nonEmptyText, optional, resolveOptions, suggestion } from '../../kit/options.ts'
+import { nonEmptyText, objectWith, optional, resolveOptions, suggestion } from '../../kit/options.ts'
 import type { Logger } from '../../observability/logger.ts'
 import type { GroupInfo, MessageScan, TransportAdmin } from '../../transport/admin.ts'
 import { GroupInUseError, GroupNotFoundError } from '../errors.ts'
+import { type MessagingTarget, targetAttributes } from '../telemetry/bus-spans.ts'
 import { type MessageReader, readPages } from './browsed-message.ts'
-import type { BusAdmin, DeleteGroupOptions } from './bus-admin.ts'
+import type { BusAdmin, DeleteGroupOptions, ObserveOptions } from './bus-admin.ts'
+import { observeGroups } from './group-metrics.ts'
+
+export interface OperatorParts {
+  readonly transport: TransportAdmin
+  readonly logger: Logger
+  readonly reader: MessageReader
+  readonly target: MessagingTarget
+  readonly meter: Meter | undefined
+}
+
+const aMeter = objectWith('a Meter of OpenTelemetry', 'createObservableGauge', 'addBatchObservableCallback')
 
 /** The operator's calls over a transport. */
 export class Operator implements BusAdmin {
   readonly #transport: TransportAdmin
-  readonly #logger: Logger
-  readonly #reader: MessageReader
+  readonly #parts: OperatorParts
 
-  constructor(transport: TransportAdmin, logger: Logger, reader: MessageReader) {
-    this.#transport = transport
-    this.#logger = logger
-    this.#reader = reader
+  constructor(parts: OperatorParts) {
+    this.#parts = parts
+    this.#transport = parts.transport
+  }
+
+  observe(options: ObserveOptions = {}): Promise<() => void> {
+    const defaults = { meter: this.#parts.meter }
+    const { meter } = resolveOptions('admin.observe', options, defaults, { meter: optional(aMeter) })
+    const end = observeGroups(
+      meter ?? metrics.getMeter('eventspine'),
+      targetAttributes(this.#parts.target),
+      () => this.groups(),
+    )
+    return Promise.resolve(end)
   }
 
   browse(query: BrowseQuery = {}): AsyncIterable<BrowsedEvent> {
@@ -46,7 +68,7 @@ export class Operator implements BusAdmin {
   readonly #open: OpenScan = async (request) => this.#read(await this.#transport.scan(request))
 
   #read({ total, pages }: MessageScan): Scan {
-    return { total, pages: readPages(pages, this.#reader) }
+    return { total, pages: readPages(pages, this.#parts.reader) }
   }
 
   groups(): Promise<readonly GroupInfo[]> {
@@ -68,7 +90,13 @@ export class Operator implements BusAdmin {
     const group = await this.group(name)
     if (!(await this.#transport.deleteGroup(name))) throw new GroupInUseError(name, group.members)
     const { lag, retriesWaiting } = group
-    this.#logger.warn('consumer group deleted', { consumerGroup: name, lag, retriesWaiting, by, reason })
+    this.#parts.logger.warn('consumer group deleted', {
+      consumerGroup: name,
+      lag,
+      retriesWaiting,
+      by,
+      reason,
+    })
     return group
   }
 }

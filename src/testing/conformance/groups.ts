@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import type { BrokerEventBus, GroupInfo } from '../../index.ts'
 import { test } from './conformance-test.ts'
 import { Marked, marked, Noted, noted, series } from './events.ts'
+import { GaugeReader } from './gauge-reader.ts'
 import { Recording } from './recording.ts'
 import type { Scene, SceneOptions } from './scene.ts'
 
@@ -67,6 +68,34 @@ export const groupTests = [
       ['idle', 'main'],
     )
     assert.deepEqual([idle.inFlight ?? 0, idle.retriesWaiting, idle.deadLetters], [0, 0, 0])
+  }),
+
+  test('reports every consumer group as metrics, also one that no process consumes for', {
+    needs: NEEDS,
+  }, async (scene) => {
+    await formerGroup(scene)
+    const observer = await scene.brokerBus({ consumerGroup: 'observer' })
+    await observer.publish(series('Order-1', 3))
+    const gauges = new GaugeReader()
+
+    const end = await observer.admin.observe({ meter: gauges.meter })
+    let last = await gauges.read('idle')
+    await scene.until(
+      'the lag of the group',
+      async () => {
+        last = await gauges.read('idle')
+        return last.get('eventspine.group.lag') === 3
+      },
+      () => last,
+    )
+    end()
+
+    assert.equal(last.get('eventspine.group.members'), 0)
+    assert.equal(last.get('eventspine.group.dead_letters'), 0)
+    assert.equal(last.get('eventspine.group.retries_waiting'), 0)
+    const age = last.get('eventspine.group.oldest_unsettled') ?? 0
+    assert.ok(age >= 0 && age < scene.waitMs / 1000, `an age of ${age} s`)
+    assert.equal((await gauges.read('idle')).size, 0)
   }),
 
   test('distinguishes a misspelt consumer group from an idle one', { needs: NEEDS }, async (scene) => {
