@@ -114,6 +114,7 @@ class EffectTorture {
     await this.#createTables()
     // A process that ends by itself writes the compiled sources.
     await once(this.#spawn({ role: 'producer', orders: [0, 0], killWithin: 0 }), 'close')
+    await this.#createGroup()
     const { orders } = this.#options
     const others = (['relay', 'consumer', 'projector'] as const).map((role) => this.#keepAlive(role))
     await this.#keepAlive('producer')
@@ -136,6 +137,14 @@ class EffectTorture {
       ...judgeEffects(placed.end, tables),
     ]
     return { violations, kills: this.#kills, phases: this.#phases, unpublished }
+  }
+
+  /** Creates the consumer group before the first publish, because RabbitMQ keeps no event for a group without a queue. */
+  async #createGroup(): Promise<void> {
+    await using bus = createTortureBus({ ...this.#bus, consumerName: 'first' })
+    bus.subscribeToAllEvents(() => undefined, { name: 'effect' })
+    bus.startConsumingInBackground()
+    await bus.whenConsuming()
   }
 
   /** Records a violation if there is no kill for some time. */
