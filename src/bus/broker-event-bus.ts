@@ -18,6 +18,7 @@ import type { ResolvedBrokerOptions } from './broker-options.ts'
 import { BrokerShutdown } from './broker-shutdown.ts'
 import { ConsumerLifecycle } from './consuming/consumer-lifecycle.ts'
 import { GroupTypes } from './consuming/group-types.ts'
+import { LineWatch } from './consuming/line-watch.ts'
 import { ConsumerPipeline } from './consuming/pipeline.ts'
 import { waitingProblem } from './consuming/waiting-problem.ts'
 import { WaitingReleases } from './consuming/waiting-releases.ts'
@@ -136,6 +137,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
       counters,
       logger,
     })
+    const lines = new LineWatch(counters, (notice) => this.#notices.post(notice))
     const createPipeline = () => {
       warnOfUnnamedHandlers(handlers, logger)
       return new ConsumerPipeline({
@@ -159,6 +161,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
         tracer,
         logger,
         onPostponed: (delayMs) => releases.expect(delayMs),
+        lines,
         ...(sleep === undefined ? {} : { sleep }),
       })
     }

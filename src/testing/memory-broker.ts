@@ -214,10 +214,10 @@ export class MemoryBroker {
     return true
   }
 
-  /** @internal Keeps a copy of a message behind those that wait in order. @returns false if none waits. */
-  waitBehind(groupName: string, id: string, handlerName: string): boolean | undefined {
+  /** @internal Keeps a copy of a message behind those that wait in order. @returns the number of those before it. */
+  waitBehind(groupName: string, id: string, handlerName: string, limit: number): number | undefined {
     const { group, message } = this.#pending(groupName, id)
-    return message && group?.waits.waitBehind(message, handlerName)
+    return message && group?.waits.waitBehind(message, handlerName, limit)
   }
 
   /** @internal Gives up places of this message, and lets those behind it follow. */

@@ -104,10 +104,11 @@ export interface Delivery {
    * Stores a copy of the message for the handler behind the messages of its key that keep their order while they wait for
    * that handler, if there are any. A message with a place in that order waits at its place. Only a transport whose store
    * keeps the order has this method.
-   * @returns true when the copy is stored; false if no such message waits; undefined, with nothing stored, if another
-   * consumer has taken over the message.
+   * @param limit - maximum number of messages in the order. It does not hold for a message that has a place already.
+   * @returns how many messages are before this one: 0, with nothing stored, if none; `limit` or more, with nothing stored,
+   * if so many are in the order; undefined, with nothing stored, if another consumer has taken over the message.
    */
-  waitBehind?(handlerName: string): Promise<boolean | undefined>
+  waitBehind?(handlerName: string, limit: number): Promise<number | undefined>
   /**
    * Gives up the places of this message in the orders of its key (`placesOf(replayTarget)`). Where it was the first, the next
    * one follows; if that is a dead letter, it stays one. Called before the message is settled.

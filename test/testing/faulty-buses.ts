@@ -101,7 +101,7 @@ export function pretendingDelivery(whole: Delivery, parts: Partial<Delivery>): D
     attemptFailed: (attempt, settled) => whole.attemptFailed(attempt, settled),
     ack: () => whole.ack(),
     deadLetter: (reason) => whole.deadLetter(reason),
-    waitBehind: async (handlerName) => whole.waitBehind?.(handlerName),
+    waitBehind: async (handlerName, limit) => whole.waitBehind?.(handlerName, limit),
     passOn: async (except) => (await whole.passOn?.(except)) ?? true,
     postpone: async (wait) => (await whole.postpone?.(wait)) ?? false,
     ...parts,

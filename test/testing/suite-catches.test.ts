@@ -261,7 +261,7 @@ const FAULTS: readonly Fault[] = [
       consume: (intake) =>
         whole.consume(
           delivering(intake, (delivery) =>
-            intake.deliver(pretendingDelivery(delivery, { waitBehind: () => Promise.resolve(false) })),
+            intake.deliver(pretendingDelivery(delivery, { waitBehind: () => Promise.resolve(0) })),
           ),
         ),
     }),
@@ -287,7 +287,7 @@ const FAULTS: readonly Fault[] = [
   },
   {
     what: 'lets later events overtake a dead letter',
-    sabotage: altering(() => ({ waitBehind: () => Promise.resolve(false) })),
+    sabotage: altering(() => ({ waitBehind: () => Promise.resolve(0) })),
     caughtBy: [
       'keeps the later events of an aggregate behind a dead letter, for the handler that parks',
       'keeps them for the next process, behind each failed replay, and releases them when the dead letter is purged',
@@ -342,6 +342,13 @@ const FAULTS: readonly Fault[] = [
       'keeps them for the next process, behind each failed replay, and releases them when the dead letter is purged',
       'keeps the order between several dead letters of an aggregate, whichever is replayed first',
     ],
+  },
+  {
+    what: 'lets any number of events wait behind a dead letter',
+    sabotage: altering((whole) => ({
+      waitBehind: async (handlerName) => whole.waitBehind?.(handlerName, Number.POSITIVE_INFINITY),
+    })),
+    caughtBy: ['makes the events beyond maxBehind dead letters at the end of the line, and reports that'],
   },
   {
     what: 'loses an event that should wait',
