@@ -170,7 +170,7 @@ function packageOf(specifier: string): string {
 }
 
 const typeImport = /\b(?:import|export)\s+type\s*\{([^}]*)\}\s*from\s*['"]([^'"]+)['"]/g
-const anyImport = /\b(?:from|import|require)\s*\(?\s*['"]([^'"]+)['"]/g
+const anyImport = /\b(?:from|import|require)\s*\(?\s*['"]([^'"\n]+)['"]/g
 
 function importsOf(source: string): readonly Import[] {
   const code = source.replace(/\/\*[\s\S]*?\*\/|^\s*\/\/.*$/gm, '') // examples in comments contain imports too

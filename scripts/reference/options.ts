@@ -5,7 +5,7 @@ import {
 } from '../../src/aggregates/aggregate-repository.ts'
 import { snapshotDefaults, snapshotRules } from '../../src/aggregates/snapshot-policy.ts'
 import { brokerDefaults, brokerRules } from '../../src/bus/broker-options.ts'
-import { replayDefaults, replayRules } from '../../src/bus/dead-letters/dead-letter-queue.ts'
+import { replayDefaults, replayRules } from '../../src/bus/dead-letters/queue-options.ts'
 import { healthDefaults, healthRules } from '../../src/bus/health.ts'
 import { inMemoryRules } from '../../src/bus/in-memory-event-bus.ts'
 import { defaultBodyLimits } from '../../src/codec/hostile-json.ts'
@@ -97,10 +97,13 @@ const SECTIONS: readonly Section[] = [
   },
   {
     title: 'deadLetters.replayAll',
-    intro: '`handlers` and `group` are options of `deadLetters.replay`, too.',
+    intro:
+      '`handlers`, `group`, `by` and `why` are options of `deadLetters.replay` and `replayEdited`, too, and all but `handlers` ' +
+      'and `group` of `purge` and `archive`.',
     from: [
-      ['src/bus/dead-letters/dead-letter-queue.ts', 'DeadLetterReplayOptions'],
-      ['src/bus/dead-letters/dead-letter-queue.ts', 'ReplayAllOptions'],
+      ['src/bus/dead-letters/queue-options.ts', 'DeadLetterReplayOptions'],
+      ['src/bus/dead-letters/bulk-options.ts', 'BulkOptions'],
+      ['src/bus/audit.ts', 'Actor'],
     ],
     rules: replayRules,
     defaults: replayDefaults,

@@ -12,11 +12,13 @@ import { resolveLogger } from '../observability/resolve-logger.ts'
 import { noTracer, OpenTelemetryTracer } from '../observability/tracer.ts'
 import type { BusNoticeListener } from '../transport/notices.ts'
 import type { Intake, Transport, TransportHost } from '../transport/transport.ts'
+import { AuditTrail } from './audit.ts'
 import { brokerHealthFacts } from './broker-health.ts'
 import type { ResolvedBrokerOptions } from './broker-options.ts'
 import { BrokerShutdown } from './broker-shutdown.ts'
 import { ConsumerLifecycle } from './consuming/consumer-lifecycle.ts'
 import { GroupTypes } from './consuming/group-types.ts'
+import { LineWatch } from './consuming/line-watch.ts'
 import { ConsumerPipeline } from './consuming/pipeline.ts'
 import { waitingProblem } from './consuming/waiting-problem.ts'
 import { WaitingReleases } from './consuming/waiting-releases.ts'
@@ -135,6 +137,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
       counters,
       logger,
     })
+    const lines = new LineWatch(counters, (notice) => this.#notices.post(notice))
     const createPipeline = () => {
       warnOfUnnamedHandlers(handlers, logger)
       return new ConsumerPipeline({
@@ -158,6 +161,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
         tracer,
         logger,
         onPostponed: (delayMs) => releases.expect(delayMs),
+        lines,
         ...(sleep === undefined ? {} : { sleep }),
       })
     }
@@ -178,6 +182,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
       codec,
       handlers,
       group: consumerGroup,
+      audit: new AuditTrail(transport, logger, options.audit),
       connect,
     })
     this.#shutdown = new BrokerShutdown({

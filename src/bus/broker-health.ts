@@ -33,7 +33,7 @@ export async function brokerHealthFacts(
     isConnected: isConnected && bus.isConnected,
     wasConnected: connection.isDone,
     isConsuming: isFlowing,
-    idleReason: idleReason ?? pauseReason(counters),
+    idleReason: idleReason ?? pauseReason(counters) ?? lineReason(counters),
     blockedReason,
     lastError,
     lastErrorAt: timeOf(lastErrorAt),
@@ -41,6 +41,16 @@ export async function brokerHealthFacts(
     lag,
     deadLetters,
   }
+}
+
+/** For how long a long line counts after an event has joined it, in milliseconds. */
+const LONG_LINE_MS = 600_000
+
+function lineReason({ longLines }: BusCounters): string | undefined {
+  const recent = [...longLines.values()].filter(({ seenAt }) => performance.now() - seenAt < LONG_LINE_MS)
+  if (recent.length === 0) return undefined
+  const handlers = new Set(recent.map(({ handlerName }) => handlerName))
+  return `many events of ${recent.length} aggregates wait behind another one: ${[...handlers].join(', ')}`
 }
 
 function pauseReason({ pausedHandlers }: BusCounters): string | undefined {

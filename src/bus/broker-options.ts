@@ -21,6 +21,7 @@ import {
   positiveIntegerOrInfinity,
 } from '../kit/options.ts'
 import type { FieldsFirstLogger, Logger } from '../observability/logger.ts'
+import type { Audit } from './audit.ts'
 import { registryRule } from './registry-rule.ts'
 
 /** What a bus does with an event of a newer version than its class. */
@@ -137,6 +138,11 @@ export interface BrokerOptions {
   readonly enableMetrics?: boolean
   /** Meter to use instead of OpenTelemetry's global one. */
   readonly meter?: OpenTelemetryApiMeter
+  /**
+   * Stores a record of each change that an operator makes, such as a replay or a purge of dead letters: one before it and
+   * one after it. If it rejects before a change, the change is not made. The log has the second one in any case.
+   */
+  readonly audit?: Audit
   /** Logger for failures; `console` (warnings and errors) by default. A pino logger works, too. */
   readonly logger?: Logger | FieldsFirstLogger
 }
@@ -171,6 +177,7 @@ export const brokerDefaults = {
   propagateBaggage: false,
   enableMetrics: true,
   meter: undefined as OpenTelemetryApiMeter | undefined,
+  audit: undefined as Audit | undefined,
   logger: undefined as Logger | FieldsFirstLogger | undefined,
 }
 
@@ -197,6 +204,7 @@ export const brokerRules: Readonly<Record<keyof typeof brokerDefaults, OptionRul
   shutdownTimeoutMs: durationMs,
   maxBackgroundPublishes: nonNegativeInteger,
   propagateBaggage: booleanOption,
+  audit: optional(functionOption),
   codec: objectWith('an EventCodec', 'encode', 'decode'),
   registry: registryRule,
   newerVersions: oneOf('tolerate', 'refuse'),

@@ -1,3 +1,4 @@
+export type { Actor, Audit, AuditEntry } from './audit.ts'
 export { withBroadcast } from './broadcast.ts'
 export { BrokerEventBus } from './broker-event-bus.ts'
 export {
@@ -8,15 +9,21 @@ export {
   type UnhandledEvents,
 } from './broker-options.ts'
 export type { BusMiddleware } from './bus-middleware.ts'
+export type { BulkOptions, BulkProgress } from './dead-letters/bulk-options.ts'
 export type { DeadLetter } from './dead-letters/dead-letter.ts'
 export type { DeadLetterFilter } from './dead-letters/dead-letter-filter.ts'
-export {
-  type DeadLetterList,
-  type DeadLetterListOptions,
-  DeadLetterQueue,
-  type DeadLetterReplayOptions,
-  type ReplayAllOptions,
-} from './dead-letters/dead-letter-queue.ts'
+export { DeadLetterQueue } from './dead-letters/dead-letter-queue.ts'
+export type { DeadLetterGroup, DeadLetterSummary, SummaryKey } from './dead-letters/dead-letter-summary.ts'
+export type { EventEdit } from './dead-letters/edited-replay.ts'
+export type { ExportedLetter } from './dead-letters/exported-letter.ts'
+export type {
+  DeadLetterList,
+  DeadLetterListOptions,
+  DeadLetterReplayOptions,
+  ReplayAllOptions,
+  ReplayOneOptions,
+  SummaryOptions,
+} from './dead-letters/queue-options.ts'
 export { BusClosedError, HandlerNotFoundError, PublishError, type PublishOutcome } from './errors.ts'
 export { EventBus, type PublishOptions, type ShutdownOptions } from './event-bus.ts'
 export type { BusHealth, HealthCheck, HealthOptions, MeasuredCheck } from './health.ts'

@@ -49,6 +49,19 @@ export class ShutdownError extends EventspineError {
   }
 }
 
+/** Too many events of the aggregate wait behind another one for a handler. The event becomes a dead letter for that handler. */
+export class WaitingLineFullError extends EventspineError {
+  static override readonly name = 'WaitingLineFullError'
+  readonly code = 'WAITING_LINE_FULL'
+
+  constructor(handlerName: string, limit: number) {
+    super(
+      `For the handler ${handlerName}, ${limit} events of the aggregate wait behind another one (maxBehind). Replay or purge ` +
+        'the dead letter that they wait for, then replay this one.',
+    )
+  }
+}
+
 /** Throw it if no retry can help. The event is given up after this attempt, with the reason `rejected`. */
 export class NonRetryableError extends EventspineError {
   static override readonly name = 'NonRetryableError'

@@ -1,6 +1,7 @@
 import { EventspineError, toError } from '../errors.ts'
 import { type RetryOptions, RetryPolicy } from '../kit/retry-policy.ts'
 import type { Logger } from '../observability/logger.ts'
+import { WaitingLineFullError } from './errors.ts'
 import type { HandlerEntry } from './handler-entry.ts'
 import type { GivenPolicy, HandlerPolicy } from './handler-policy.ts'
 import type { LongWaitOptions } from './long-waits.ts'
@@ -45,6 +46,7 @@ export class FailurePolicy {
   verdict(error: Error, attempt: number): Verdict {
     const { retryIf, discardIf, longWaits } = this.#options
     const code = codeOf(error)
+    if (error instanceof WaitingLineFullError) return REJECT
     if (code === 'EVENT_DISCARDED' || this.#ask('discardIf', discardIf, error) === true) return DISCARD
     const isHopeless = code === 'NON_RETRYABLE' || isRefusedEvent(error)
     if (isHopeless || this.#ask('retryIf', retryIf, error) === false) return REJECT

@@ -54,6 +54,11 @@ export interface HandlerPolicy {
    */
   readonly onDeadLetter?: 'continue' | 'park'
   /**
+   * Maximum number of events of one aggregate that wait behind another on the broker (`onDeadLetter: 'park'`, and `longWaits`
+   * with `order: 'keep'`). Further ones become dead letters. Default 10,000.
+   */
+  readonly maxBehind?: number
+  /**
    * Returns false for an error that no retry can fix. The event is then given up after this attempt, with the reason
    * `rejected`, as for a `NonRetryableError`. If it throws, the error is retried.
    */
@@ -77,6 +82,7 @@ export const policyDefaults = {
   outageGuard: undefined as boolean | OutageGuardOptions | undefined,
   longWaits: undefined as LongWaitOptions | undefined,
   onDeadLetter: undefined as 'continue' | 'park' | undefined,
+  maxBehind: undefined as number | undefined,
   retryIf: undefined as HandlerPolicy['retryIf'] | undefined,
   discardIf: undefined as HandlerPolicy['discardIf'] | undefined,
 }
@@ -105,6 +111,7 @@ export const policyRules: Readonly<Record<keyof typeof policyDefaults, OptionRul
     isValid: (value) => typeof value === 'object' && value !== null,
   }),
   onDeadLetter: optional(oneOf('continue', 'park')),
+  maxBehind: optional(positiveInteger),
   retryIf: optional(functionOption),
   discardIf: optional(functionOption),
 }
@@ -114,6 +121,15 @@ export function readPolicy(subject: string, given: HandlerPolicy): GivenPolicy |
   if (Object.keys(given).length === 0) return undefined
   const policy = resolveOptions<GivenPolicy>(subject, given, policyDefaults, policyRules)
   checkSchedule(subject, policy)
+  if (
+    policy.maxBehind !== undefined &&
+    policy.longWaits?.order !== 'keep' &&
+    policy.onDeadLetter !== 'park'
+  ) {
+    const problem =
+      "maxBehind needs onDeadLetter 'park', or longWaits with order 'keep': without them, no event waits behind another"
+    throw new ConfigError(subject, [problem])
+  }
   if (policy.longWaits === undefined) return policy
   const longWaits = longWaitOptions(subject, policy.longWaits)
   if (policy.onDeadLetter === 'park' && longWaits.order === 'giveUp') {

@@ -6,6 +6,7 @@ export {
   NonRetryableError,
   RetryAfterError,
   ShutdownError,
+  WaitingLineFullError,
 } from './errors.ts'
 export {
   type AnyEventHandler,

@@ -47,6 +47,16 @@ function isNotFound(thrown: unknown): boolean {
   return thrown instanceof Error && (codeOf(thrown) === NOT_FOUND || isNotFound(thrown.cause))
 }
 
+/** The broker refused a command because another connection has an exclusive queue of that name. */
+export function isLocked(thrown: unknown): boolean {
+  return thrown instanceof Error && codeOf(thrown) === RESOURCE_LOCKED
+}
+
+/** The broker refused a command because the user lacks the right. */
+export function isForbidden(thrown: unknown): boolean {
+  return thrown instanceof Error && codeOf(thrown) === ACCESS_REFUSED
+}
+
 /** Converts a failure to connect. The message names the address, never the password. */
 export function connectError(address: string, thrown: unknown): ConnectionError {
   if (thrown instanceof ConnectionError) return thrown

@@ -109,7 +109,8 @@ export class RabbitMQTransport implements Transport {
     const queues = {
       options,
       publisher: this.#publisher,
-      withChannel: <R>(work: (channel: AmqpChannel) => Promise<R>) => this.#connection.withChannel(work),
+      withChannel: <R>(work: (channel: AmqpChannel) => Promise<R>, limitMs?: number) =>
+        this.#connection.withChannel(work, limitMs),
     }
     this.deadLetters = new RabbitMQDeadLetters(queues)
     this.waiting = new RabbitMQWaitingQueues(queues)

@@ -188,13 +188,18 @@ export class MemoryBroker {
   deadLetter(groupName: string, id: string, reason: DeadLetterReason): void {
     const { group, message } = this.#pending(groupName, id)
     if (group === undefined || message === undefined) return
-    const original: StoredMessage = { id, key: message.key, headers: message.headers, body: message.body }
+    const { replays = {} } = message
+    const original: StoredMessage = {
+      ...{ id, key: message.key, headers: message.headers, body: message.body },
+      replays,
+    }
     const letterId = this.#id()
     this.#deadLetters.set(letterId, {
       id: letterId,
       message: original,
       reason,
       source: `log ${id}`,
+      ...replays,
       original,
       places: group.waits.park(message, reason.parkedFor ?? []),
     })
@@ -209,10 +214,10 @@ export class MemoryBroker {
     return true
   }
 
-  /** @internal Keeps a copy of a message behind those that wait in order. @returns false if none waits. */
-  waitBehind(groupName: string, id: string, handlerName: string): boolean | undefined {
+  /** @internal Keeps a copy of a message behind those that wait in order. @returns the number of those before it. */
+  waitBehind(groupName: string, id: string, handlerName: string, limit: number): number | undefined {
     const { group, message } = this.#pending(groupName, id)
-    return message && group?.waits.waitBehind(message, handlerName)
+    return message && group?.waits.waitBehind(message, handlerName, limit)
   }
 
   /** @internal Gives up places of this message, and lets those behind it follow. */
@@ -258,6 +263,18 @@ export class MemoryBroker {
     return this.#deadLetters.delete(id)
   }
 
+  /** @internal Stores a dead letter that was read elsewhere. */
+  appendDeadLetter({ message, ...letter }: Omit<StoredDeadLetter, 'id'>, group: string): void {
+    const id = this.#id()
+    const { replayCount, lastReplayedAt } = letter
+    const original: StoredMessage = {
+      ...{ id, ...message, key: message.headers['aggregate_id'] },
+      replays: { replayCount, lastReplayedAt },
+    }
+    const reason = { ...letter.reason, consumerGroup: letter.reason.consumerGroup ?? group }
+    this.#deadLetters.set(id, { ...letter, id, message: original, reason, original, places: new Map() })
+  }
+
   /** Lets the messages behind a dead letter follow. */
   #passOn({ reason, original, places }: ParkedDeadLetter): void {
     this.#groups.get(reason.consumerGroup ?? '')?.waits.passOn(original, places)
@@ -280,8 +297,10 @@ export class MemoryBroker {
     const isForAll = handlerNames.length === 0 && places.places === undefined
     this.#groups.get(groupName)?.pending.set(replayId, {
       ...letter.original,
+      ...request.message,
       ...FRESH,
       id: replayId,
+      replays: { replayCount: (letter.replayCount ?? 0) + 1, lastReplayedAt: new Date() },
       replayTarget: isForAll ? undefined : { handlerNames, settledHandlers, ...places },
     })
     this.#deadLetters.delete(id)

@@ -155,8 +155,8 @@ export class MemoryConsumption implements Consumption {
         return this.#deadLetter(id, reason)
       },
       postpone: (wait) => this.#reached((broker, group) => broker.postpone(group, id, wait)),
-      waitBehind: (handlerName) =>
-        this.#reached((broker, group) => broker.waitBehind(group, id, handlerName)),
+      waitBehind: (handlerName, limit) =>
+        this.#reached((broker, group) => broker.waitBehind(group, id, handlerName, limit)),
       passOn: (except = []) => {
         const places = [...placesOf(replayTarget)].filter(([name]) => !except.includes(name))
         return this.#reached((broker, group) => broker.passOn(group, id, new Map(places)))

@@ -1,5 +1,5 @@
 import type { MessageHeaders } from '../codec/index.ts'
-import type { ReplayTarget } from '../transport/index.ts'
+import type { ReplayHistory, ReplayTarget } from '../transport/index.ts'
 
 /** A message of a `MemoryBroker`'s log. */
 export interface StoredMessage {
@@ -7,6 +7,8 @@ export interface StoredMessage {
   readonly key: string | undefined
   readonly headers: MessageHeaders
   readonly body: string | Uint8Array
+  /** How often the message was replayed, and when the last time. */
+  readonly replays?: ReplayHistory
 }
 
 /** A message that a group has not settled. */

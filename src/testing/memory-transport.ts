@@ -11,7 +11,7 @@ import type {
   TransportHost,
   WaitingStore,
 } from '../transport/index.ts'
-import { ConnectionError, PublishTimeoutError } from '../transport/index.ts'
+import { ConnectionError, PublishTimeoutError, SweepRun } from '../transport/index.ts'
 import type { MemoryBroker } from './memory-broker.ts'
 import { MemoryConsumption, unreachable } from './memory-consumption.ts'
 
@@ -169,13 +169,26 @@ function groupTypesOf(broker: MemoryBroker, group: string): GroupTypeStore {
 function deadLettersOf(broker: MemoryBroker, waiting: WaitingStore): DeadLetterStore {
   const find = (id: string) => broker.deadLetters().find((letter) => letter.id === id)
   return {
-    list: (limit, cursor) => {
-      const all = broker.deadLetters()
+    list: (limit, cursor, listing) => {
+      const { order, matches } = listing ?? { order: 'oldest', matches: () => true }
+      const all = order === 'oldest' ? broker.deadLetters() : broker.deadLetters().toReversed()
       const start = cursor === undefined ? 0 : all.findIndex(({ id }) => id === cursor) + 1
-      const letters = all.slice(start, start + limit)
-      const isMore = start + limit < all.length
-      return Promise.resolve({ letters, cursor: isMore ? letters.at(-1)?.id : undefined })
+      const further = all.slice(start).filter(matches)
+      const letters = further.slice(0, limit)
+      return Promise.resolve({ letters, cursor: further.length > limit ? letters.at(-1)?.id : undefined })
     },
+    sweep: async (visit, options) => {
+      const run = new SweepRun(visit, options, async (actions) => {
+        const outcomes = actions.map(({ item: { letter }, replay }) =>
+          replay === undefined ? broker.removeDeadLetter(letter.id) : broker.replay(letter.id, replay),
+        )
+        waiting.onReady?.()
+        return outcomes
+      })
+      await run.take(broker.deadLetters().map((letter) => ({ letter })))
+      return run.report
+    },
+    append: (letter, group) => Promise.resolve(broker.appendDeadLetter(letter, group)),
     get: (id) => Promise.resolve(find(id)),
     count: (group) => {
       const isCounted = ({ reason }: StoredDeadLetter) => (reason.consumerGroup ?? group) === group

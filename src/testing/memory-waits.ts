@@ -28,21 +28,26 @@ export class MemoryWaits {
     this.#waiting.set(place, { ...waitingCopy(message, wait, keepsOrder ? place : undefined), dueAt })
   }
 
-  /** Keeps a copy of a message behind those that wait in order. @returns false if none waits before it. */
-  waitBehind(message: PendingMessage, handlerName: string): boolean {
+  /**
+   * Keeps a copy of a message behind those that wait in order, unless `limit` of them do.
+   * @returns the number of those before it.
+   */
+  waitBehind(message: PendingMessage, handlerName: string, limit: number): number {
     const key = orderOf(message, handlerName)
     const order = this.#orders.get(key)
-    if (order === undefined) return false
+    if (order === undefined) return 0
     const place = placeOf(message, handlerName)
     const index = order.indexOf(place)
     if (placesOf(message.replayTarget).has(handlerName)) {
       // A replayed dead letter. If it is not in the order, the order has ended.
-      if (index <= 0) return false
-    } else if (index >= 0) return true // after a crash, the copy may exist
+      if (index <= 0) return 0
+    } else if (index >= 0)
+      return Math.max(1, index) // after a crash, the copy may exist
+    else if (order.length >= limit) return order.length
     this.#join(key, place)
     const wait = { handlerName, attempts: 0, firstFailedAt: new Date() }
     this.#waiting.set(place, { ...waitingCopy(message, wait, place), dueAt: Number.POSITIVE_INFINITY })
-    return true
+    return order.indexOf(place)
   }
 
   /** Gives a message that becomes a dead letter a place for each of these handlers, by their names. */

@@ -1,6 +1,6 @@
 import { MAX_STACK } from '../errors.ts'
 import { parseNames } from './replay-headers.ts'
-import type { DeadLetterReason } from './transport.ts'
+import type { DeadLetterReason, StoredDeadLetter } from './transport.ts'
 
 /** Maximum length of the error text of a dead letter, in characters; eventsource-py's limit on Kafka. */
 const MAX_ERROR_TEXT = 1000
@@ -25,6 +25,72 @@ export function writeReason(reason: DeadLetterReason): Record<string, string> {
     dlq_first_failed_at: pythonTime(reason.firstFailedAt),
   }
 }
+
+/** How often and when a message was replayed. */
+export type ReplayHistory = Pick<StoredDeadLetter, 'replayCount' | 'lastReplayedAt'>
+
+/** Writes the replay history of a message as text fields, with this replay in it. */
+export function writeReplay({ replayCount = 0 }: ReplayHistory): Record<string, string> {
+  return {
+    dlq_replay_count: String(Math.min(replayCount, MAX_REPLAYS) + 1),
+    dlq_replayed_at: pythonTime(new Date()),
+  }
+}
+
+/** Reads the replay history from such fields. */
+export function readReplays(fields: Readonly<Record<string, string | undefined>>): ReplayHistory {
+  return definedOnly({
+    replayCount: wholeNumber(fields['dlq_replay_count']),
+    lastReplayedAt: timeOf(fields['dlq_replayed_at']),
+  })
+}
+
+/** The fields of a dead letter that was read elsewhere. Those that it does not have are left out. */
+export function writeImported(
+  letter: ReplayHistory & Pick<StoredDeadLetter, 'reason'>,
+): Record<string, string> {
+  const now = new Date()
+  const { reason, replayCount, lastReplayedAt } = letter
+  const whole = writeReason({
+    kind: 'max_retries_exceeded',
+    errorName: '',
+    errorMessage: '',
+    handlerNames: [],
+    settledHandlers: [],
+    consumerGroup: '',
+    attempts: 0,
+    firstFailedAt: now,
+    failedAt: now,
+    ...definedOnly(reason),
+    // Messages that wait behind a dead letter do not come with it.
+    parkedFor: undefined,
+  })
+  const absent = new Set<string>(
+    Object.entries(FIELD_OF).flatMap(([name, field]) =>
+      reason[name as keyof typeof FIELD_OF] === undefined ? [field] : [],
+    ),
+  )
+  if (reason.attempts === undefined) absent.add('dlq_retry_count')
+  const fields = Object.entries(whole).filter(([name]) => !absent.has(name))
+  if (replayCount !== undefined) fields.push(['dlq_replay_count', String(replayCount)])
+  if (lastReplayedAt !== undefined) fields.push(['dlq_replayed_at', pythonTime(lastReplayedAt)])
+  return Object.fromEntries(fields)
+}
+
+const FIELD_OF = {
+  kind: 'dlq_reason',
+  errorName: 'dlq_error_type',
+  errorMessage: 'dlq_error_message',
+  handlerNames: 'dlq_handlers',
+  settledHandlers: 'dlq_settled_handlers',
+  consumerGroup: 'dlq_consumer_group',
+  attempts: 'dlq_attempts',
+  firstFailedAt: 'dlq_first_failed_at',
+  failedAt: 'dlq_timestamp',
+} as const
+
+/** Larger counts are not read. */
+const MAX_REPLAYS = 999_999_998
 
 /** Reads a reason from such fields. Fields that eventsource-py does not write are absent from its dead letters. */
 export function readReason(fields: Readonly<Record<string, string | undefined>>): Partial<DeadLetterReason> {

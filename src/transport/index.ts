@@ -1,4 +1,12 @@
-export { readReason, writeReason } from './dead-letter-fields.ts'
+export {
+  type ReplayHistory,
+  readReason,
+  readReplays,
+  writeImported,
+  writeReason,
+  writeReplay,
+} from './dead-letter-fields.ts'
+export type { SweepOptions, SweepReport, SweepVerdict } from './dead-letter-store.ts'
 export { ConnectionError, MessageRefusedError, PublishTimeoutError } from './errors.ts'
 export type { BusNotice, BusNoticeListener } from './notices.ts'
 export { type ReplayDestination, replayDestination } from './replay-destination.ts'
@@ -12,8 +20,10 @@ export {
   waitHeader,
 } from './replay-headers.ts'
 export { isRecorded } from './settled-handlers.ts'
+export { type ActionOutcome, type SweepAction, SweepRun, type SweptLetter } from './sweep.ts'
 export type {
   Consumption,
+  DeadLetterListing,
   DeadLetterPage,
   DeadLetterReason,
   DeadLetterStore,

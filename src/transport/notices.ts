@@ -17,6 +17,8 @@
  *   over each other's messages; `detail` says what to do.
  * - `handlerPaused`: many events of a handler (`handlerName`) fail for the same reason, so it pauses; see `outageGuard`.
  * - `handlerResumed`: an event of a paused handler has succeeded.
+ * - `waitingLineLong`: `count` events of an aggregate (`aggregateId`) wait behind another one for a handler (`handlerName`), of at
+ *   most `limit` (`maxBehind`). Sent at half the limit, and at the limit (`isFull`), from which on further ones become dead letters.
  * - `pendingClaimed`: the bus took over `count` messages from a consumer that died or stopped.
  */
 export type BusNotice =
@@ -33,6 +35,14 @@ export type BusNotice =
   | { readonly type: 'consumerNameTaken'; readonly detail: string }
   | { readonly type: 'handlerPaused'; readonly handlerName: string; readonly error: Error }
   | { readonly type: 'handlerResumed'; readonly handlerName: string }
+  | {
+      readonly type: 'waitingLineLong'
+      readonly handlerName: string
+      readonly aggregateId: string
+      readonly count: number
+      readonly limit: number
+      readonly isFull: boolean
+    }
   | { readonly type: 'pendingClaimed'; readonly count: number }
 
 /** Receives the notices of a bus. */

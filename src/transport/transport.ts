@@ -1,7 +1,17 @@
 import type { EncodedEvent, EncodedMessage, MessageHeaders } from '../codec/index.ts'
+import type { DeadLetterReason, DeadLetterStore } from './dead-letter-store.ts'
 import type { BusNotice } from './notices.ts'
 import type { ReplayTarget } from './replay-headers.ts'
 import type { Wait, WaitingStore } from './waiting.ts'
+
+export type {
+  DeadLetterListing,
+  DeadLetterPage,
+  DeadLetterReason,
+  DeadLetterStore,
+  ReplayRequest,
+  StoredDeadLetter,
+} from './dead-letter-store.ts'
 
 /**
  * A message to publish. Its headers have eventsource-py's names; a transport writes those that its wire format
@@ -94,10 +104,11 @@ export interface Delivery {
    * Stores a copy of the message for the handler behind the messages of its key that keep their order while they wait for
    * that handler, if there are any. A message with a place in that order waits at its place. Only a transport whose store
    * keeps the order has this method.
-   * @returns true when the copy is stored; false if no such message waits; undefined, with nothing stored, if another
-   * consumer has taken over the message.
+   * @param limit - maximum number of messages in the order. It does not hold for a message that has a place already.
+   * @returns how many messages are before this one: 0, with nothing stored, if none; `limit` or more, with nothing stored,
+   * if so many are in the order; undefined, with nothing stored, if another consumer has taken over the message.
    */
-  waitBehind?(handlerName: string): Promise<boolean | undefined>
+  waitBehind?(handlerName: string, limit: number): Promise<number | undefined>
   /**
    * Gives up the places of this message in the orders of its key (`placesOf(replayTarget)`). Where it was the first, the next
    * one follows; if that is a dead letter, it stays one. Called before the message is settled.
@@ -106,36 +117,6 @@ export interface Delivery {
    * @returns false as `begin` does.
    */
   passOn?(except?: readonly string[]): Promise<boolean>
-}
-
-/** Why a message was dead-lettered, by which group, and after how many attempts. */
-export interface DeadLetterReason {
-  /** The cause, in the terms of eventsource-py if it has one. */
-  readonly kind:
-    | 'max_retries_exceeded'
-    | 'rejected'
-    | 'deserialization_error'
-    | 'delivery_limit_exceeded'
-    | 'handler_not_found'
-  readonly errorName: string
-  readonly errorMessage: string
-  /** The stack of the error, if `deadLetterStacks` is set. */
-  readonly errorStack?: string | undefined
-  /** Names of the handlers that have not succeeded, `(unnamed)` for one without a name; empty if no handler was reached. */
-  readonly handlerNames: readonly string[]
-  /** Names of the handlers that have succeeded. */
-  readonly settledHandlers: readonly string[]
-  /**
-   * Names of the handlers for which later messages with the same key wait behind this one, until the dead letter is
-   * replayed or removed. The store of waiting messages holds a place for each, from the same step on in which the dead
-   * letter is stored. Set only if `WaitingStore.parkProblem` is undefined.
-   */
-  readonly parkedFor?: readonly string[] | undefined
-  readonly consumerGroup: string
-  /** Number of attempts made; 0 if no handler was called. */
-  readonly attempts: number
-  readonly firstFailedAt: Date
-  readonly failedAt: Date
 }
 
 /** Receives the messages that a transport fetched. */
@@ -172,52 +153,6 @@ export interface Consumption {
    * the broker can distinguish them. Ends soon after the signal aborts; later acknowledgments are dropped.
    */
   release(signal: AbortSignal): Promise<void>
-}
-
-/** A dead letter as the transport has read it. */
-export interface StoredDeadLetter {
-  readonly id: string
-  readonly message: EncodedMessage
-  readonly reason: Partial<DeadLetterReason>
-  /** Where the message came from: a stream and id, a queue, a topic with partition and offset. */
-  readonly source: string | undefined
-}
-
-/** A page of stored dead letters. */
-export interface DeadLetterPage {
-  readonly letters: readonly StoredDeadLetter[]
-  /** Pass it to read the next page; undefined after the last page. */
-  readonly cursor: string | undefined
-}
-
-/** Where a dead letter is replayed to. */
-export interface ReplayRequest {
-  /** The consumer group that gets it, instead of the group that failed. */
-  readonly group?: string | undefined
-  /** Names of the handlers that get it, instead of those that failed. */
-  readonly handlerNames?: readonly string[] | undefined
-  /** Counts as the group that failed if the dead letter names none. */
-  readonly fallbackGroup: string
-}
-
-/** The dead letter queue of a broker. It knows messages, not events. */
-export interface DeadLetterStore {
-  /** Lists dead letters, oldest first. Reading changes nothing. */
-  list(limit: number, cursor: string | undefined): Promise<DeadLetterPage>
-  get(id: string): Promise<StoredDeadLetter | undefined>
-  /**
-   * @param group - counts the dead letters of this consumer group, and those that name no group. Default: all.
-   */
-  count(group?: string): Promise<number>
-  /**
-   * Gives the message to the group and the handlers of `replayDestination`, then removes the dead letter. A crash in
-   * between can duplicate the message. If later messages wait behind it, it keeps its places (`ReplayTarget.places`), unless
-   * it goes to another group.
-   * @returns false if there is no such dead letter.
-   */
-  replay(id: string, request: ReplayRequest): Promise<boolean>
-  /** Lets the messages that wait behind these dead letters follow. @returns the number of dead letters that existed. */
-  remove(ids: readonly string[]): Promise<number>
 }
 
 /**

@@ -117,7 +117,10 @@ class HungBus extends BrokerEventBus {
     super(brokerDefaults, () => ({
       system: 'hung',
       destination: 'nowhere',
-      deadLetters: { list: never, get: never, count: never, replay: never, remove: never },
+      deadLetters: {
+        ...{ list: never, get: never, count: never, replay: never, remove: never },
+        ...{ sweep: never, append: never },
+      },
       connect: done,
       publish: never,
       consume: never,

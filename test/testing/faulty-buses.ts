@@ -4,12 +4,14 @@ import {
   brokerDefaults,
   brokerRules,
   type Consumption,
+  type DeadLetterStore,
   type Delivery,
   type Intake,
   orderingOf,
   type PartitionOptions,
   partitionDefaults,
   partitionRules,
+  type ReplayRequest,
   resolveOptions,
   type Transport,
   withBroadcast,
@@ -62,6 +64,31 @@ function pretendingToBe(whole: Transport, parts: Partial<Transport>): Transport 
   }
 }
 
+/** A store that is another one, but for what it does differently, one dead letter at a time and in bulk. */
+export function pretendingStore(whole: DeadLetterStore, parts: Partial<DeadLetterStore>): DeadLetterStore {
+  const store: DeadLetterStore = {
+    list: (limit, cursor, listing) => whole.list(limit, cursor, listing),
+    get: (id) => whole.get(id),
+    count: (group) => whole.count(group),
+    replay: (id, request) => whole.replay(id, request),
+    remove: (ids) => whole.remove(ids),
+    sweep: async (visit, options) => {
+      const replays: (readonly [id: string, request: ReplayRequest])[] = []
+      const report = await whole.sweep((letter) => {
+        const verdict = visit(letter)
+        if (typeof verdict === 'string' || parts.replay === undefined) return verdict
+        replays.push([letter.id, verdict])
+        return 'keep'
+      }, options)
+      for (const [id, request] of replays) await store.replay(id, request)
+      return { ...report, replayed: report.replayed + replays.length }
+    },
+    append: (letter, group) => whole.append(letter, group),
+    ...parts,
+  }
+  return store
+}
+
 /** A delivery that is another one, but for what it does differently. */
 export function pretendingDelivery(whole: Delivery, parts: Partial<Delivery>): Delivery {
   return {
@@ -74,7 +101,7 @@ export function pretendingDelivery(whole: Delivery, parts: Partial<Delivery>): D
     attemptFailed: (attempt, settled) => whole.attemptFailed(attempt, settled),
     ack: () => whole.ack(),
     deadLetter: (reason) => whole.deadLetter(reason),
-    waitBehind: async (handlerName) => whole.waitBehind?.(handlerName),
+    waitBehind: async (handlerName, limit) => whole.waitBehind?.(handlerName, limit),
     passOn: async (except) => (await whole.passOn?.(except)) ?? true,
     postpone: async (wait) => (await whole.postpone?.(wait)) ?? false,
     ...parts,

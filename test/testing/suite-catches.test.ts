@@ -1,6 +1,12 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
-import { type Delivery, type HandlingMiddleware, replayTarget, type Wait } from '../../src/index.ts'
+import {
+  type Delivery,
+  type HandlingMiddleware,
+  replayTarget,
+  type StoredDeadLetter,
+  type Wait,
+} from '../../src/index.ts'
 import {
   type CreateBus,
   type DescribeEventBusOptions,
@@ -13,6 +19,7 @@ import {
   faulty,
   pretendingConsumption,
   pretendingDelivery,
+  pretendingStore,
   type Sabotage,
 } from './faulty-buses.ts'
 import { createMemoryBrokerBus, memoryFaults } from './memory-buses.ts'
@@ -254,7 +261,7 @@ const FAULTS: readonly Fault[] = [
       consume: (intake) =>
         whole.consume(
           delivering(intake, (delivery) =>
-            intake.deliver(pretendingDelivery(delivery, { waitBehind: () => Promise.resolve(false) })),
+            intake.deliver(pretendingDelivery(delivery, { waitBehind: () => Promise.resolve(0) })),
           ),
         ),
     }),
@@ -280,7 +287,7 @@ const FAULTS: readonly Fault[] = [
   },
   {
     what: 'lets later events overtake a dead letter',
-    sabotage: altering(() => ({ waitBehind: () => Promise.resolve(false) })),
+    sabotage: altering(() => ({ waitBehind: () => Promise.resolve(0) })),
     caughtBy: [
       'keeps the later events of an aggregate behind a dead letter, for the handler that parks',
       'keeps them for the next process, behind each failed replay, and releases them when the dead letter is purged',
@@ -335,6 +342,13 @@ const FAULTS: readonly Fault[] = [
       'keeps them for the next process, behind each failed replay, and releases them when the dead letter is purged',
       'keeps the order between several dead letters of an aggregate, whichever is replayed first',
     ],
+  },
+  {
+    what: 'lets any number of events wait behind a dead letter',
+    sabotage: altering((whole) => ({
+      waitBehind: async (handlerName) => whole.waitBehind?.(handlerName, Number.POSITIVE_INFINITY),
+    })),
+    caughtBy: ['makes the events beyond maxBehind dead letters at the end of the line, and reports that'],
   },
   {
     what: 'loses an event that should wait',
@@ -528,7 +542,7 @@ const FAULTS: readonly Fault[] = [
   {
     what: 'stores changed dead letters',
     sabotage: ({ deadLetters }) => ({
-      deadLetters: {
+      deadLetters: pretendingStore(deadLetters, {
         list: async (limit, cursor) => {
           const page = await deadLetters.list(limit, cursor)
           const asText = (body: string | Uint8Array) => Buffer.from(body).toString('utf8')
@@ -538,11 +552,7 @@ const FAULTS: readonly Fault[] = [
           }))
           return { ...page, letters }
         },
-        get: (id) => deadLetters.get(id),
-        count: (group) => deadLetters.count(group),
-        replay: (id, group) => deadLetters.replay(id, group),
-        remove: (idsToRemove) => deadLetters.remove(idsToRemove),
-      },
+      }),
     }),
     caughtBy: ['keeps as a dead letter, at once and bit for bit: bytes that are not UTF-8'],
   },
@@ -555,16 +565,15 @@ const FAULTS: readonly Fault[] = [
       }
       const find = async (id: string) => (await letters()).find(({ key }) => key === id)
       return {
-        deadLetters: {
+        deadLetters: pretendingStore(deadLetters, {
           list: async () => ({
             letters: (await letters()).map((letter) => ({ ...letter, id: letter.key })),
             cursor: undefined,
           }),
           get: find,
-          count: (group) => deadLetters.count(group),
           replay: async (id, group) => deadLetters.replay((await find(id))?.id ?? '', group),
           remove: async ([id = '']) => deadLetters.remove([(await find(id))?.id ?? '']),
-        },
+        }),
       }
     },
     caughtBy: ['gives dead letters ids of their own, also those of one event'],
@@ -572,23 +581,16 @@ const FAULTS: readonly Fault[] = [
   {
     what: 'counts the dead letters of all groups',
     sabotage: ({ deadLetters }) => ({
-      deadLetters: {
-        list: (limit, cursor) => deadLetters.list(limit, cursor),
-        get: (id) => deadLetters.get(id),
+      deadLetters: pretendingStore(deadLetters, {
         count: () => deadLetters.count(),
-        replay: (id, group) => deadLetters.replay(id, group),
-        remove: (idsToRemove) => deadLetters.remove(idsToRemove),
-      },
+      }),
     }),
     caughtBy: ['counts in the health of a group its own dead letters only'],
   },
   {
     what: 'replays to all groups and handlers',
     sabotage: ({ deadLetters }, broker) => ({
-      deadLetters: {
-        list: (limit, cursor) => deadLetters.list(limit, cursor),
-        get: (id) => deadLetters.get(id),
-        count: (group) => deadLetters.count(group),
+      deadLetters: pretendingStore(deadLetters, {
         replay: async (id) => {
           const letter = await deadLetters.get(id)
           if (letter === undefined) return false
@@ -596,8 +598,7 @@ const FAULTS: readonly Fault[] = [
           broker.publishRaw(letter.message)
           return true
         },
-        remove: (idsToRemove) => deadLetters.remove(idsToRemove),
-      },
+      }),
     }),
     caughtBy: [
       'replays to the group and the handler that failed, and to no others',
@@ -607,18 +608,134 @@ const FAULTS: readonly Fault[] = [
   {
     what: 'replays to the handlers that failed, whatever the call names',
     sabotage: ({ deadLetters }) => ({
-      deadLetters: {
-        list: (limit, cursor) => deadLetters.list(limit, cursor),
-        get: (id) => deadLetters.get(id),
-        count: (group) => deadLetters.count(group),
+      deadLetters: pretendingStore(deadLetters, {
         replay: (id, { fallbackGroup }) => deadLetters.replay(id, { fallbackGroup }),
-        remove: (idsToRemove) => deadLetters.remove(idsToRemove),
-      },
+      }),
     }),
     caughtBy: [
       'replays to the handlers that the call names, instead of those that failed',
       'replays to another group if the call names one, to all of its handlers or to some',
     ],
+  },
+  {
+    what: 'lists dead letters in one order only, and without looking whether they match',
+    sabotage: ({ deadLetters }) => ({
+      deadLetters: pretendingStore(deadLetters, {
+        list: (limit, cursor) => deadLetters.list(limit, cursor),
+      }),
+    }),
+    caughtBy: ['lists dead letters that match, the newest first if asked, and counts and groups them'],
+  },
+  {
+    what: 'skips a dead letter in each sweep',
+    sabotage: ({ deadLetters }) => ({
+      deadLetters: pretendingStore(deadLetters, {
+        sweep: (visit, options) => {
+          let visited = 0
+          return deadLetters.sweep((letter) => {
+            visited += 1
+            return visited === 3 ? 'keep' : visit(letter)
+          }, options)
+        },
+      }),
+    }),
+    caughtBy: [
+      'lists dead letters that match, the newest first if asked, and counts and groups them',
+      'replays in bulk exactly the dead letters that match, once, and leaves the others as they are',
+    ],
+  },
+  {
+    what: 'removes dead letters in bulk without replaying them',
+    sabotage: ({ deadLetters }) => ({
+      deadLetters: pretendingStore(deadLetters, {
+        sweep: async (visit, options) => {
+          const report = await deadLetters.sweep((letter) => {
+            const verdict = visit(letter)
+            return typeof verdict === 'string' ? verdict : 'remove'
+          }, options)
+          return { ...report, replayed: report.removed, removed: 0 }
+        },
+      }),
+    }),
+    caughtBy: [
+      'replays in bulk exactly the dead letters that match, once, and leaves the others as they are',
+    ],
+  },
+  {
+    what: 'keeps no dead letter of a sweep where it was',
+    sabotage: ({ deadLetters }) => ({
+      deadLetters: pretendingStore(deadLetters, {
+        sweep: async (visit, options) => {
+          const kept: StoredDeadLetter[] = []
+          const report = await deadLetters.sweep((letter) => {
+            const verdict = visit(letter)
+            if (verdict === 'keep') kept.push(letter)
+            return verdict
+          }, options)
+          const [first] = kept
+          if (first === undefined || report.replayed === 0) return report
+          await deadLetters.remove([first.id])
+          await deadLetters.append(first, 'main')
+          return report
+        },
+      }),
+    }),
+    caughtBy: [
+      'replays in bulk exactly the dead letters that match, once, and leaves the others as they are',
+    ],
+  },
+  {
+    what: 'goes on with a sweep that was cancelled',
+    sabotage: ({ deadLetters }) => ({
+      deadLetters: pretendingStore(deadLetters, {
+        sweep: (visit, options) => deadLetters.sweep(visit, { ...options, signal: undefined }),
+      }),
+    }),
+    caughtBy: ['loses no dead letter when a bulk replay is cancelled, and continues it with the next call'],
+  },
+  {
+    what: 'does not wait before a batch of a sweep',
+    sabotage: ({ deadLetters }) => ({
+      deadLetters: pretendingStore(deadLetters, {
+        sweep: (visit, options) =>
+          deadLetters.sweep(visit, { ...options, beforeBatch: () => Promise.resolve() }),
+      }),
+    }),
+    caughtBy: [
+      'replays at most ratePerSecond',
+      'exports and archives dead letters that an import restores as they were',
+    ],
+  },
+  {
+    what: 'forgets how often a message was replayed',
+    sabotage: ({ deadLetters }) => ({
+      deadLetters: pretendingStore(deadLetters, {
+        list: async (limit, cursor, listing) => {
+          const page = await deadLetters.list(limit, cursor, listing)
+          return { ...page, letters: page.letters.map((letter) => ({ ...letter, replayCount: undefined })) }
+        },
+      }),
+    }),
+    caughtBy: ['counts on a dead letter how often it was replayed'],
+  },
+  {
+    what: 'imports dead letters without their headers',
+    sabotage: ({ deadLetters }) => ({
+      deadLetters: pretendingStore(deadLetters, {
+        append: (letter, group) =>
+          deadLetters.append({ ...letter, message: { ...letter.message, headers: {} } }, group),
+      }),
+    }),
+    caughtBy: ['exports and archives dead letters that an import restores as they were'],
+  },
+  {
+    what: 'replays the original instead of the edited copy',
+    sabotage: ({ deadLetters }) => ({
+      deadLetters: pretendingStore(deadLetters, {
+        replay: (id, request) => deadLetters.replay(id, { ...request, message: undefined }),
+      }),
+    }),
+    caughtBy: ['replays an edited copy as a new event, checked by the schema, to the handlers that failed'],
   },
   {
     what: 'fetches without a limit',

@@ -4,7 +4,7 @@ import { toError } from '../../errors.ts'
 import type { DomainEvent } from '../../events/index.ts'
 import type { Dispatcher, HandlerFailure } from '../../handling/dispatcher.ts'
 import type { FailurePolicies } from '../../handling/failure-policy.ts'
-import { type HandlerEntry, namesOf } from '../../handling/handler-entry.ts'
+import type { HandlerEntry } from '../../handling/handler-entry.ts'
 import { type HandlerLimit, limitsOf } from '../../handling/handler-limit.ts'
 import type { HandlerRegistry } from '../../handling/handler-registry.ts'
 import { HandlerRetries, isProbe } from '../../handling/handler-retries.ts'
@@ -22,10 +22,12 @@ import { deliveryLimit, givenUp, handlerGone, poison } from './dead-letter-reaso
 import { DeliveryRetries, type FailedHandling } from './delivery-retries.ts'
 import type { HandlingSlots } from './handling-slots.ts'
 import type { HeldDeliveries } from './held-deliveries.ts'
+import type { LineWatch } from './line-watch.ts'
 import { hasPlace, isFirstInLine, placeNames } from './order-places.ts'
 import { firstAttemptOf, type PendingHandlers, pendingHandlers } from './pending-handlers.ts'
 import type { Settling } from './settling.ts'
 import { hasWaited, type UnhandledMessages } from './unhandled-messages.ts'
+import { waitingTurns } from './waiting-turns.ts'
 
 /** Maximum length of the key of a lane, in characters. */
 export const MAX_KEY = 4096
@@ -48,6 +50,7 @@ export interface DeliveryHandlerParts {
   readonly held: HeldDeliveries
   readonly slots: HandlingSlots
   readonly settling: Settling
+  readonly lines: LineWatch
   readonly unhandled: UnhandledMessages
   /** Handles a delivery to whose type a handler has been subscribed in the meantime, within the handler's limits. */
   readonly handleSubscribed: (delivery: Delivery) => Promise<unknown> | undefined
@@ -64,6 +67,8 @@ interface Handling extends ConsumeSubject, FailedHandling {
   /** By the monotonic clock; undefined while no metrics are recorded. */
   readonly startedAt: number | undefined
   span: EventSpan
+  /** The handlers that do not get the event, because too many others wait before it. */
+  readonly refused?: readonly HandlerFailure[]
   /** Called when the first attempt of the delivery has ended. */
   readonly onAttempted: (() => void) | undefined
 }
@@ -193,37 +198,27 @@ export class DeliveryHandler {
 
   /** Leaves out the handlers for which the event has to wait behind others of its aggregate. */
   async #behindOthers(handling: Handling): Promise<void> {
-    const { settling } = this.#parts
     const { delivery, pending } = handling
-    const moved: HandlerEntry[] = []
-    for (const handler of pending.handlers.filter(waitsInOrder)) {
-      const isBehind = await this.#waitBehind(delivery, handler)
-      if (isBehind === undefined) return
-      if (isBehind) moved.push(handler)
-    }
-    if (moved.length === 0) {
+    const turns = await waitingTurns(delivery, pending.handlers.filter(waitsInOrder), this.#parts)
+    if (turns === undefined) return
+    const { moved, refused } = turns
+    const out = [...moved, ...refused.map(({ handler }) => handler)]
+    if (out.length === 0) {
       await this.#attempt(handling)
       return
     }
-    const handlers = pending.handlers.filter((handler) => !moved.includes(handler))
+    const handlers = pending.handlers.filter((handler) => !out.includes(handler))
     const names = placeNames(moved)
-    if (handlers.length === 0 && pending.missing.length === 0) await settling.moved(handling, names)
-    else await this.#attempt({ ...handling, pending: { ...pending, handlers, moved: names } })
-  }
-
-  /** Others may wait under a name that the handler had in an earlier release. */
-  async #waitBehind(delivery: Delivery, handler: HandlerEntry): Promise<boolean | undefined> {
-    for (const name of namesOf(handler)) {
-      const isBehind = await this.#parts.settling.waitBehind(delivery, name)
-      if (isBehind !== false) return isBehind
-    }
-    return false
+    const isMoved = handlers.length + refused.length + pending.missing.length === 0
+    if (isMoved) await this.#parts.settling.moved(handling, names)
+    else await this.#attempt({ ...handling, refused, pending: { ...pending, handlers, moved: names } })
   }
 
   #attempt(handling: Handling): Promise<void> | undefined {
-    const { delivery, event, pending } = handling
-    if (delivery.deliveryCount > 1) return this.#redelivered(handling)
-    if (pending.attempts !== undefined) return this.#continue(handling, this.#runUnless([], handling))
+    const { delivery, event, pending, refused = [] } = handling
+    if (delivery.deliveryCount > 1 && pending.handlers.length > 0) return this.#redelivered(handling)
+    if (pending.attempts !== undefined || refused.length > 0)
+      return this.#continue(handling, this.#runUnless([], handling))
     const outcome = this.#parts.dispatcher.run(pending.handlers, event, this.#runInfo(delivery, 1))
     if (outcome instanceof Promise) return this.#continue(handling, outcome)
     return outcome.length === 0 ? this.#succeed(handling) : this.#retry(handling, outcome)
@@ -241,7 +236,7 @@ export class DeliveryHandler {
    * further count, and not the messages that would have run at the same time.
    */
   async #redelivered(handling: Handling): Promise<void> {
-    const { delivery, pending } = handling
+    const { delivery, pending, refused = [] } = handling
     const { policies, settling, slots, stopping } = this.#parts
     // As for a first delivery, a process that crashed may have held the message after its wait without starting to handle it.
     const least = (delivery.replayTarget?.earlier?.attempts ?? 0) + 2
@@ -249,7 +244,7 @@ export class DeliveryHandler {
       const most = Math.max(least, policies.of(handler).retry.maxDeliveries)
       return most - firstAttemptOf(handler, delivery, pending)
     })
-    if (Math.max(...left) < 0) {
+    if (refused.length === 0 && Math.max(...left) < 0) {
       await settling.giveUp(handling, deliveryLimit({ by: this.#parts, delivery, pending }))
       return
     }
@@ -273,14 +268,18 @@ export class DeliveryHandler {
     exhausted: readonly HandlerEntry[],
     handling: Handling,
   ): Promise<readonly HandlerFailure[]> {
-    const { delivery, event, pending } = handling
+    const { delivery, event, pending, refused = [] } = handling
     const runnable = pending.handlers.filter((handler) => !exhausted.includes(handler))
     const groups = Map.groupBy(runnable, (handler) => firstAttemptOf(handler, delivery, pending))
     const runs = [...groups].map(([attempt, handlers]) =>
       this.#parts.dispatcher.run(handlers, event, this.#runInfo(delivery, attempt)),
     )
     const error = new Error('No attempt is left, and the process did not survive the last one.')
-    return [...exhausted.map((handler) => ({ handler, error })), ...(await Promise.all(runs)).flat()]
+    return [
+      ...refused,
+      ...exhausted.map((handler) => ({ handler, error })),
+      ...(await Promise.all(runs)).flat(),
+    ]
   }
 
   /** Runs the handlers that failed, and only those, until none fails or no attempt is left. */

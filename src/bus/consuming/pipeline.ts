@@ -18,6 +18,7 @@ import { DeliveryHandler, MAX_KEY } from './delivery-handler.ts'
 import type { GroupTypes } from './group-types.ts'
 import { HandlingSlots } from './handling-slots.ts'
 import { HeldDeliveries } from './held-deliveries.ts'
+import type { LineWatch } from './line-watch.ts'
 import { Settling } from './settling.ts'
 import { UnhandledMessages } from './unhandled-messages.ts'
 
@@ -43,6 +44,7 @@ export interface PipelineParts {
   readonly logger: Logger
   /** Called when a message was stored for a long wait. */
   readonly onPostponed?: (delayMs: number) => void
+  readonly lines: LineWatch
   readonly sleep?: Sleep
 }
 

@@ -97,20 +97,21 @@ export class Settling {
 
   /**
    * Stores a copy of the message behind those that wait in order for the handler.
-   * @returns false if none waits; undefined if the delivery must not be handled.
+   * @returns how many are before it: 0 if none waits, `limit` or more if it is not stored because so many wait; undefined if
+   * the delivery must not be handled.
    */
-  async waitBehind(delivery: Delivery, handlerName: string): Promise<boolean | undefined> {
-    let isBehind = false
+  async waitBehind(delivery: Delivery, handlerName: string, limit: number): Promise<number | undefined> {
+    let before = 0
     const isDone = await this.#retryUntilDone(
       'looking for earlier waiting events failed',
       delivery,
       async () => {
-        const outcome = await delivery.waitBehind?.(handlerName)
-        isBehind = outcome === true
+        const outcome = await delivery.waitBehind?.(handlerName, limit)
+        before = outcome ?? 0
         return outcome !== undefined
       },
     )
-    return isDone ? isBehind : undefined
+    return isDone ? before : undefined
   }
 
   /**

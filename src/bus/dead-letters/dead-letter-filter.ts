@@ -1,10 +1,17 @@
 import { ConfigError, describeValue } from '../../errors.ts'
-import { nonEmptyText, type OptionRule, oneOf, optional, resolveOptions } from '../../kit/options.ts'
+import {
+  nonEmptyText,
+  nonNegativeInteger,
+  type OptionRule,
+  oneOf,
+  optional,
+  resolveOptions,
+} from '../../kit/options.ts'
 import type { DeadLetterReason } from '../../transport/transport.ts'
-import type { DeadLetter } from './dead-letter.ts'
 
 /** Selects the dead letters that match every given field. */
 export interface DeadLetterFilter {
+  readonly eventId?: string
   readonly eventType?: string
   readonly aggregateId?: string
   readonly consumerGroup?: string
@@ -14,10 +21,16 @@ export interface DeadLetterFilter {
   readonly errorName?: string
   /** A part of the error's text. */
   readonly errorMessage?: string
+  /** The `errorSignature` of a dead letter, or the `key` of a group of `summary({ by: 'error' })`. */
+  readonly errorSignature?: string
   /** Only dead letters whose last failure was before this time. One without a time matches no time. */
   readonly failedBefore?: Date
   /** Only dead letters whose last failure was at this time or later. */
   readonly failedSince?: Date
+  /** Only dead letters that were replayed at least this often. */
+  readonly minReplays?: number
+  /** Only dead letters that were replayed at most this often. */
+  readonly maxReplays?: number
 }
 
 const time: OptionRule = {
@@ -26,12 +39,16 @@ const time: OptionRule = {
 }
 
 const filterRules: Readonly<Record<keyof DeadLetterFilter, OptionRule>> = {
+  eventId: optional(nonEmptyText),
   eventType: optional(nonEmptyText),
   aggregateId: optional(nonEmptyText),
   consumerGroup: optional(nonEmptyText),
   handlerName: optional(nonEmptyText),
   errorName: optional(nonEmptyText),
   errorMessage: optional(nonEmptyText),
+  errorSignature: optional(nonEmptyText),
+  minReplays: optional(nonNegativeInteger),
+  maxReplays: optional(nonNegativeInteger),
   failedBefore: optional(time),
   failedSince: optional(time),
   reason: optional(
@@ -50,13 +67,15 @@ export function checkFilter(call: string, filter: unknown): void {
   resolveOptions(call, filter, {}, filterRules)
 }
 
-/** @throws ConfigError */
-export function checkPurge(which: unknown): void {
-  const call = 'deadLetters.purge'
+/**
+ * @param action - what the call does to dead letters that match: `{}` matches all of them.
+ * @throws ConfigError also for a field that is undefined, because the call would match more than intended.
+ */
+export function checkWhich(call: string, which: unknown, action: string): void {
   if (typeof which === 'string') return
   if (typeof which !== 'object' || which === null) {
     throw new ConfigError(call, [
-      `pass the id of a dead letter, or a filter ({} removes all), got ${describeValue(which)}`,
+      `pass the id of a dead letter, or a filter ({} ${action} all), got ${describeValue(which)}`,
     ])
   }
   const unset = Object.keys(which).filter((name) => (Reflect.get(which, name) ?? undefined) === undefined)
@@ -64,26 +83,4 @@ export function checkPurge(which: unknown): void {
     throw new ConfigError(call, [`${unset.join(' and ')} must have a value; omit a field to match all`])
   }
   checkFilter(call, which)
-}
-
-export function matches(letter: DeadLetter, filter: DeadLetterFilter): boolean {
-  return (
-    (filter.eventType === undefined || letter.eventType === filter.eventType) &&
-    (filter.aggregateId === undefined || letter.aggregateId === filter.aggregateId) &&
-    (filter.consumerGroup === undefined || letter.consumerGroup === filter.consumerGroup) &&
-    (filter.handlerName === undefined || (letter.handlerNames?.includes(filter.handlerName) ?? false)) &&
-    (filter.reason === undefined || letter.reason === filter.reason) &&
-    (filter.errorName === undefined || letter.errorName === filter.errorName) &&
-    (filter.errorMessage === undefined || (letter.errorMessage?.includes(filter.errorMessage) ?? false)) &&
-    isWithin(letter.lastFailedAt, filter)
-  )
-}
-
-function isWithin(failedAt: Date | undefined, { failedBefore, failedSince }: DeadLetterFilter): boolean {
-  if (failedBefore === undefined && failedSince === undefined) return true
-  if (failedAt === undefined) return false
-  return (
-    (failedBefore === undefined || failedAt < failedBefore) &&
-    (failedSince === undefined || failedAt >= failedSince)
-  )
 }

@@ -1,63 +1,59 @@
-import { setTimeout as delay } from 'node:timers/promises'
 import type { EventCodec } from '../../codec/index.ts'
-import type { DomainEvent } from '../../events/index.ts'
-import { UNNAMED_HANDLER } from '../../handling/handler-entry.ts'
 import type { HandlerRegistry } from '../../handling/handler-registry.ts'
-import {
-  booleanOption,
-  nonEmptyText,
-  type OptionRule,
-  optional,
-  positiveInteger,
-  positiveIntegerOrInfinity,
-  resolveOptions,
-} from '../../kit/options.ts'
+import { resolveOptions } from '../../kit/options.ts'
 import type { DeadLetterStore, ReplayRequest, StoredDeadLetter } from '../../transport/transport.ts'
+import type { Actor, AuditTrail, Change } from '../audit.ts'
 import { HandlerNotFoundError } from '../errors.ts'
+import { type BulkChange, changeAll } from './bulk-change.ts'
+import {
+  type BulkOptions,
+  type BulkProgress,
+  bulkDefaults,
+  bulkRules,
+  type ResolvedBulkOptions,
+} from './bulk-options.ts'
 import type { DeadLetter } from './dead-letter.ts'
-import { checkFilter, checkPurge, type DeadLetterFilter, matches } from './dead-letter-filter.ts'
+import { checkFilter, checkWhich, type DeadLetterFilter } from './dead-letter-filter.ts'
+import { type DeadLetterSummary, SummaryBuilder } from './dead-letter-summary.ts'
+import { LetterReader } from './describe-letter.ts'
+import { type EventEdit, editedEvent } from './edited-replay.ts'
+import { type ExportedLetter, exportedLetter, importedLetter } from './exported-letter.ts'
+import { Handoff } from './handoff.ts'
+import {
+  changeOf,
+  type DeadLetterList,
+  type DeadLetterListOptions,
+  type destination,
+  importDefaults,
+  importRules,
+  listDefaults,
+  listRules,
+  READ_ONLY,
+  type ReplayAllOptions,
+  type ReplayOneOptions,
+  replayDefaults,
+  replayOneDefaults,
+  replayOneRules,
+  replayRules,
+  replayTargetOf,
+  type SummaryOptions,
+  summaryDefaults,
+  summaryRules,
+} from './queue-options.ts'
 import { ReplayTargets } from './replay-targets.ts'
 
-/** Where a replay goes. */
-export interface DeadLetterReplayOptions {
-  /** Names of the handlers that get the event, instead of those that failed. They get it even if they had succeeded. */
-  readonly handlers?: readonly string[]
-  /** The consumer group that gets the event, instead of the one that failed. Without `handlers`, all of its handlers do. */
-  readonly group?: string
-}
-
-export interface ReplayAllOptions extends DeadLetterReplayOptions {
-  /** Maximum number of replays per second. Default Infinity. */
-  readonly ratePerSecond?: number
-  /** Only count the dead letters that match. Default false. */
-  readonly dryRun?: boolean
-}
-
-/** Which page of dead letters to read. */
-export interface DeadLetterListOptions {
-  /** Maximum number of dead letters on the page. Default 100. */
-  readonly limit?: number
-  /** The `cursor` of the previous page. */
-  readonly cursor?: string
-}
-
-/** A page of dead letters. */
-export interface DeadLetterList {
-  /** Oldest first. */
-  readonly deadLetters: readonly DeadLetter[]
-  /** Pass it to `list` for the next page; undefined after the last page. */
-  readonly cursor: string | undefined
-}
-
-const PAGE = 100
-
-/** Lists, replays and purges dead letters. Connects the bus if necessary; the bus does not have to consume. */
+/**
+ * Lists, replays, edits, exports and removes dead letters. Connects the bus if necessary; the bus does not have to consume.
+ * Each change is recorded; see the option `audit` of the bus.
+ */
 export class DeadLetterQueue {
   readonly #store: DeadLetterStore
   readonly #codec: EventCodec
   readonly #handlers: HandlerRegistry
   readonly #group: string
+  readonly #reader: LetterReader
   readonly #targets: ReplayTargets
+  readonly #audit: AuditTrail
   readonly #connect: () => Promise<void>
 
   constructor(parts: {
@@ -65,37 +61,82 @@ export class DeadLetterQueue {
     readonly codec: EventCodec
     readonly handlers: HandlerRegistry
     readonly group: string
+    readonly audit: AuditTrail
     readonly connect: () => Promise<void>
   }) {
     this.#store = parts.store
     this.#codec = parts.codec
     this.#handlers = parts.handlers
     this.#group = parts.group
+    this.#reader = new LetterReader(parts.codec, parts.handlers.classFor)
     this.#targets = new ReplayTargets(parts.handlers, parts.group)
+    this.#audit = parts.audit
     this.#connect = parts.connect
   }
 
-  /** A page of dead letters, oldest first. Reading changes nothing. */
+  /** A page of dead letters, by default of all, oldest first. Reading changes nothing. */
   async list(options: DeadLetterListOptions = {}): Promise<DeadLetterList> {
-    const defaults = { limit: PAGE, cursor: undefined as string | undefined }
-    const rules = { limit: positiveInteger, cursor: optional(nonEmptyText) }
-    const { limit, cursor } = resolveOptions('deadLetters.list', options, defaults, rules)
+    const { limit, cursor, order, filter, signal } = resolveOptions(
+      'deadLetters.list',
+      options,
+      listDefaults,
+      listRules,
+    )
+    checkFilter('deadLetters.list', filter)
     await this.#connect()
-    const page = await this.#store.list(limit, cursor)
-    return { deadLetters: page.letters.map((letter) => this.#describe(letter)), cursor: page.cursor }
+    const isPlain = order === 'oldest' && Object.keys(filter).length === 0
+    const listing = {
+      order,
+      signal,
+      group: filter.consumerGroup,
+      matches: (letter: StoredDeadLetter) => this.#reader.matches(letter, filter),
+    }
+    const page = await this.#store.list(limit, cursor, isPlain ? undefined : listing)
+    return { deadLetters: page.letters.map((letter) => this.#reader.describe(letter)), cursor: page.cursor }
   }
 
   /** Reads one dead letter. @returns undefined if there is none with this id. */
   async get(id: string): Promise<DeadLetter | undefined> {
     await this.#connect()
     const letter = await this.#store.get(id)
-    return letter === undefined ? undefined : this.#describe(letter)
+    return letter === undefined ? undefined : this.#reader.describe(letter)
   }
 
-  /** Number of dead letters of all consumer groups. */
-  async count(): Promise<number> {
+  /** Number of dead letters of all consumer groups, or of those that match, for which all are read. */
+  async count(filter: DeadLetterFilter = {}): Promise<number> {
+    checkFilter('deadLetters.count', filter)
     await this.#connect()
-    return this.#store.count()
+    if (Object.keys(filter).length === 0) return this.#store.count()
+    const options = { ...bulkDefaults, dryRun: true }
+    const { matched } = await changeAll(this.#store, this.#reader, {
+      filter,
+      options,
+      verdict: () => 'remove',
+    })
+    return matched
+  }
+
+  /** Counts the dead letters by what they have in common, so that 8,000 dead letters are shown as 3 errors. */
+  async summary(options: SummaryOptions = {}): Promise<DeadLetterSummary> {
+    const resolved = resolveOptions('deadLetters.summary', options, summaryDefaults, summaryRules)
+    const { by, filter, maxScanned, signal } = resolved
+    checkFilter('deadLetters.summary', filter)
+    await this.#connect()
+    const builder = new SummaryBuilder(by, this.#reader)
+    let [scanned, matched, isComplete] = [0, 0, true]
+    await this.#store.sweep(
+      (letter) => {
+        isComplete = scanned < maxScanned
+        if (!isComplete) return 'end'
+        scanned += 1
+        if (!this.#reader.matches(letter, filter)) return 'keep'
+        matched += 1
+        builder.add(letter)
+        return 'keep'
+      },
+      { ...READ_ONLY, group: filter.consumerGroup, signal },
+    )
+    return { groups: builder.groups(), matched, scanned, isComplete: isComplete && !signal?.aborted }
   }
 
   /**
@@ -107,51 +148,80 @@ export class DeadLetterQueue {
    * @throws HandlerNotFoundError if this bus has handlers of the group, and none that the dead letter is for.
    * @throws ConfigError
    */
-  async replay(id: string, options: DeadLetterReplayOptions = {}): Promise<boolean> {
-    const request = this.#request(
-      resolveOptions('deadLetters.replay', options, destination, destinationRules),
-    )
+  async replay(id: string, options: ReplayOneOptions = {}): Promise<boolean> {
+    const resolved = resolveOptions('deadLetters.replay', options, replayOneDefaults, replayOneRules)
+    const request = this.#request(resolved)
     await this.#connect()
     const letter = this.#targets.isUnknown(request) ? undefined : await this.#store.get(id)
     const problem =
-      letter === undefined ? undefined : this.#targets.problemOf(this.#describe(letter), request)
+      letter === undefined ? undefined : this.#targets.problemOf(this.#reader.describe(letter), request)
     if (problem !== undefined) throw new HandlerNotFoundError(problem, { ids: [id], replayed: 0 })
-    return this.#store.replay(id, request)
+    return this.#audit.record(changeOf('deadLetters.replay', { id }, resolved), async (changed) => {
+      const isReplayed = await this.#store.replay(id, request)
+      changed(isReplayed ? 1 : 0)
+      return isReplayed
+    })
   }
 
   /**
-   * Replays all dead letters that match now, oldest first. A replay that fails again during the call is not repeated.
+   * Replays an edited copy of a dead letter: a new event with a new id, caused by the event of the dead letter, for the same
+   * consumer group and handlers. The schema of its class checks it. The dead letter is removed when the copy is stored.
+   *
+   * @returns the id of the new event; undefined if there is no such dead letter.
+   * @throws DecodeError if the schema refuses the payload, or the dead letter is no event.
+   * @throws ConfigError if the class of the event is unknown here.
+   * @throws HandlerNotFoundError
+   */
+  async replayEdited(
+    id: string,
+    edit: EventEdit,
+    options: ReplayOneOptions = {},
+  ): Promise<{ readonly eventId: string } | undefined> {
+    const resolved = resolveOptions('deadLetters.replayEdited', options, replayOneDefaults, replayOneRules)
+    const request = this.#request(resolved)
+    await this.#connect()
+    const letter = await this.#store.get(id)
+    if (letter === undefined) return undefined
+    const problem = this.#targets.problemOf(this.#reader.describe(letter), request)
+    if (problem !== undefined) throw new HandlerNotFoundError(problem, { ids: [id], replayed: 0 })
+    const { before, after } = editedEvent(letter, edit, this.#codec, this.#handlers.classFor)
+    const target = { id, eventId: before.eventId, newEventId: after.eventId }
+    return this.#audit.record(changeOf('deadLetters.edit', target, resolved), async (changed) => {
+      const message = this.#codec.encode(after)
+      const isReplayed = await this.#store.replay(id, { ...request, message })
+      changed(isReplayed ? 1 : 0)
+      return isReplayed ? { eventId: after.eventId } : undefined
+    })
+  }
+
+  /**
+   * Replays all dead letters that match now, oldest first within a group. A replay that fails again during the call is not
+   * repeated.
    * @returns the number of replayed dead letters; with `dryRun`, of those that match.
    * @throws HandlerNotFoundError at the end, if dead letters were left out because this bus has handlers of their group, and
    * none that they are for.
+   * @throws MessageRefusedError at the end, if the broker refused dead letters.
    */
   async replayAll(filter: DeadLetterFilter = {}, options: ReplayAllOptions = {}): Promise<number> {
     checkFilter('deadLetters.replayAll', filter)
     const resolved = resolveOptions('deadLetters.replayAll', options, replayDefaults, replayRules)
     const request = this.#request(resolved)
-    const letters = await this.#matching(filter)
-    if (resolved.dryRun) return letters.length
     const problems = new Map<string, string>()
-    for (const { id, ...letter } of letters) {
-      const problem = this.#targets.problemOf(letter, request)
-      if (problem !== undefined) problems.set(id, problem)
+    const verdict = (letter: StoredDeadLetter) => {
+      const problem = resolved.dryRun ? undefined : this.#problemOf(letter, request)
+      if (problem !== undefined) problems.set(letter.id, problem)
+      return problem === undefined ? request : undefined
     }
-    const ids = letters.flatMap(({ id }) => (problems.has(id) ? [] : id))
-    const replayed = await this.#replayEach(ids, request, resolved.ratePerSecond)
+    const replayed = await this.#change('deadLetters.replay', { filter, options: resolved, verdict })
     const [problem] = problems.values()
     if (problem === undefined) return replayed
     throw new HandlerNotFoundError(problem, { ids: [...problems.keys()], replayed })
   }
 
-  async #replayEach(ids: readonly string[], request: ReplayRequest, ratePerSecond: number): Promise<number> {
-    const startedAt = performance.now()
-    let replayed = 0
-    for (const [index, id] of ids.entries()) {
-      const earlyMs = startedAt + (index * 1000) / ratePerSecond - performance.now()
-      if (earlyMs > 0) await delay(earlyMs)
-      if (await this.#store.replay(id, request)) replayed += 1
-    }
-    return replayed
+  /** Decodes the dead letter only if the handlers of its group are here. */
+  #problemOf(letter: StoredDeadLetter, request: ReplayRequest): string | undefined {
+    if (this.#targets.isUnknown(request)) return undefined
+    return this.#targets.problemOf(this.#reader.describe(letter), request)
   }
 
   #request({ handlers, group }: typeof destination): ReplayRequest {
@@ -159,100 +229,126 @@ export class DeadLetterQueue {
   }
 
   /**
-   * Removes one dead letter by its id, or all that match a filter (`{}` matches all). This cannot be undone.
-   * @returns the number of removed dead letters.
+   * Removes one dead letter by its id, or all that match a filter (`{}` matches all). This cannot be undone; `archive` keeps
+   * a copy.
+   * @returns the number of removed dead letters; with `dryRun`, of those that match.
    * @throws ConfigError without an argument, for an unknown filter field, and for a field that is undefined, because
    * such a call would remove more than intended.
    */
-  async purge(which: string | DeadLetterFilter): Promise<number> {
-    checkPurge(which)
-    await this.#connect()
-    const ids = typeof which === 'string' ? [which] : (await this.#matching(which)).map(({ id }) => id)
-    let removed = 0
-    for (let start = 0; start < ids.length; start += PAGE) {
-      removed += await this.#store.remove(ids.slice(start, start + PAGE))
+  async purge(which: string | DeadLetterFilter, options: BulkOptions = {}): Promise<number> {
+    checkWhich('deadLetters.purge', which, 'removes')
+    const resolved = resolveOptions('deadLetters.purge', options, bulkDefaults, bulkRules)
+    if (typeof which !== 'string') {
+      return this.#change('deadLetters.purge', { filter: which, options: resolved, verdict: () => 'remove' })
     }
-    return removed
-  }
-
-  /** What is needed of the dead letters that match now, without those that are added during the call. */
-  async #matching(filter: DeadLetterFilter): Promise<readonly MatchingLetter[]> {
     await this.#connect()
-    const matching: MatchingLetter[] = []
-    let cursor: string | undefined
-    do {
-      const page = await this.#store.list(PAGE, cursor)
-      for (const stored of page.letters) {
-        const letter = this.#describe(stored)
-        if (!matches(letter, filter)) continue
-        // Not the whole letter: all of them together may be large.
-        const { id, eventType, consumerGroup, handlerNames } = letter
-        matching.push({ id, eventType, consumerGroup, handlerNames })
-      }
-      cursor = page.cursor
-    } while (cursor !== undefined)
-    return matching
+    if (resolved.dryRun) return (await this.#store.get(which)) === undefined ? 0 : 1
+    return this.#audit.record(changeOf('deadLetters.purge', { id: which }, resolved), async (changed) => {
+      const removed = await this.#store.remove([which])
+      changed(removed)
+      return removed
+    })
   }
 
-  #describe({ id, message, reason, source }: StoredDeadLetter): DeadLetter {
-    const event = this.#decode({ id, message, reason, source })
-    const { headers, body } = message
-    return {
-      id,
-      eventId: event?.eventId ?? headers['event_id'],
-      eventType: event?.eventType ?? headers['event_type'],
-      aggregateId: event?.aggregateId ?? headers['aggregate_id'],
-      headers,
-      body: typeof body === 'string' ? Buffer.from(body) : body,
-      event,
-      reason: reason.kind,
-      errorName: reason.errorName,
-      errorMessage: reason.errorMessage,
-      errorStack: reason.errorStack,
-      handlerNames: reason.handlerNames,
-      parkedFor: reason.parkedFor,
-      settledHandlers: reason.settledHandlers,
-      consumerGroup: reason.consumerGroup,
-      attempts: reason.attempts,
-      firstFailedAt: reason.firstFailedAt,
-      lastFailedAt: reason.failedAt,
-      source,
-    }
+  /**
+   * Removes the dead letters that match, after `write` has stored them elsewhere. If `write` rejects, its dead letters are
+   * kept. After a crash in between, they are in both places.
+   * @param write - resolves when the dead letters are safe; called with at most `batchSize` at once.
+   * @returns the number of removed dead letters; with `dryRun`, of those that match.
+   */
+  async archive(
+    filter: DeadLetterFilter,
+    write: (letters: readonly ExportedLetter[]) => void | Promise<void>,
+    options: BulkOptions = {},
+  ): Promise<number> {
+    checkWhich('deadLetters.archive', filter, 'archives')
+    const resolved = resolveOptions('deadLetters.archive', options, bulkDefaults, bulkRules)
+    return this.#change('deadLetters.archive', {
+      filter,
+      options: resolved,
+      verdict: () => 'remove',
+      beforeBatch: async (letters) => write(letters.map(exportedLetter)),
+    })
   }
 
-  #decode({ message }: StoredDeadLetter): DomainEvent | undefined {
+  /** Copies of the dead letters that match, as JSON that `import` reads on any broker. Changes nothing. */
+  async *export(
+    filter: DeadLetterFilter = {},
+    { signal }: { readonly signal?: AbortSignal } = {},
+  ): AsyncGenerator<ExportedLetter, void> {
+    checkFilter('deadLetters.export', filter)
+    await this.#connect()
+    const stop = new AbortController()
+    const page = new Handoff<ExportedLetter>()
+    const sweep = this.#store
+      .sweep(
+        (letter) => {
+          if (this.#reader.matches(letter, filter)) page.add(exportedLetter(letter))
+          return 'keep'
+        },
+        {
+          ...READ_ONLY,
+          group: filter.consumerGroup,
+          onProgress: () => page.taken(),
+          signal: signal === undefined ? stop.signal : AbortSignal.any([signal, stop.signal]),
+        },
+      )
+      .finally(() => page.end())
     try {
-      return this.#codec.decode(message, this.#handlers.classFor)
-    } catch {
-      // A message that cannot be decoded is dead-lettered, so this is not an error. The result has the body.
-      return undefined
+      yield* page.items()
+      await sweep
+    } finally {
+      stop.abort()
+      page.end()
+      await sweep.catch(() => undefined)
     }
   }
-}
 
-type MatchingLetter = Pick<DeadLetter, 'id' | 'eventType' | 'consumerGroup' | 'handlerNames'>
+  /**
+   * Stores exported dead letters, with new ids. Those without a consumer group become dead letters of this bus's group.
+   * @returns their number.
+   * @throws ConfigError at the first that is not an exported dead letter; those before it are stored.
+   */
+  async import(
+    letters: Iterable<unknown> | AsyncIterable<unknown>,
+    options: Actor & { readonly signal?: AbortSignal } = {},
+  ): Promise<number> {
+    const call = 'deadLetters.import'
+    const resolved = resolveOptions(call, options, importDefaults, importRules)
+    await this.#connect()
+    return this.#audit.record(changeOf(call, {}, resolved), async (changed) => {
+      let count = 0
+      for await (const value of letters) {
+        if (resolved.signal?.aborted) break
+        await this.#store.append(importedLetter(call, value, `dead letter ${count + 1}`), this.#group)
+        count += 1
+        changed(count)
+      }
+      return count
+    })
+  }
 
-const destination = {
-  handlers: undefined as readonly string[] | undefined,
-  group: undefined as string | undefined,
-}
-
-const destinationRules: Readonly<Record<keyof typeof destination, OptionRule>> = {
-  handlers: optional({
-    rule: `a non-empty array of names other than ${UNNAMED_HANDLER}`,
-    isValid: (value) => Array.isArray(value) && value.length > 0 && value.every(isHandlerName),
-  }),
-  group: optional(nonEmptyText),
-}
-
-export const replayDefaults = { ...destination, ratePerSecond: Number.POSITIVE_INFINITY, dryRun: false }
-
-export const replayRules: Readonly<Record<keyof typeof replayDefaults, OptionRule>> = {
-  ...destinationRules,
-  ratePerSecond: positiveIntegerOrInfinity,
-  dryRun: booleanOption,
-}
-
-function isHandlerName(value: unknown): boolean {
-  return nonEmptyText.isValid(value) && value !== UNNAMED_HANDLER
+  async #change(
+    action: Change['action'],
+    bulk: BulkChange & { readonly options: ResolvedBulkOptions & Partial<typeof destination> },
+  ): Promise<number> {
+    const { filter, options } = bulk
+    await this.#connect()
+    if (options.dryRun) return (await changeAll(this.#store, this.#reader, bulk)).matched
+    const { limit } = options
+    const target = { filter, ...(Number.isFinite(limit) && { limit }), ...replayTargetOf(options) }
+    return this.#audit.record(changeOf(action, target, options), async (changed) => {
+      const onProgress = (progress: BulkProgress) => {
+        changed(progress.changed)
+        return options.onProgress(progress)
+      }
+      const report = await changeAll(this.#store, this.#reader, {
+        ...bulk,
+        options: { ...options, onProgress },
+      })
+      const [failure] = report.failures
+      if (failure !== undefined) throw failure
+      return report.changed
+    })
+  }
 }

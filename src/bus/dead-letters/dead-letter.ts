@@ -21,6 +21,11 @@ export interface DeadLetter {
   readonly errorMessage: string | undefined
   /** The stack of the error, if the bus that stored the dead letter had `deadLetterStacks`. */
   readonly errorStack: string | undefined
+  /**
+   * The same for all dead letters of one error: its name, its text with placeholders for numbers, ids, quoted texts and
+   * addresses, and, if the stack is stored, the first of the program's own functions in it.
+   */
+  readonly errorSignature: string | undefined
   /** Names of the handlers that had not succeeded. */
   readonly handlerNames: readonly string[] | undefined
   /** The handlers for which later events of the aggregate wait until the dead letter is replayed or purged. */
@@ -31,6 +36,9 @@ export interface DeadLetter {
   readonly attempts: number | undefined
   readonly firstFailedAt: Date | undefined
   readonly lastFailedAt: Date | undefined
+  /** How often the message was replayed, and became a dead letter again. */
+  readonly replayCount: number
+  readonly lastReplayedAt: Date | undefined
   /** Origin of the message in the terms of the broker, for example a queue, or a topic with partition and offset. */
   readonly source: string | undefined
 }

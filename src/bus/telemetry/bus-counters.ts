@@ -56,6 +56,8 @@ export class BusCounters {
   blockedReason: string | undefined
   /** Names of the handlers that pause for an outage. */
   readonly pausedHandlers = new Set<string>()
+  /** Lines of waiting events that were long when an event joined them, by handler and aggregate. */
+  readonly longLines = new Map<string, { readonly handlerName: string; readonly seenAt: number }>()
   /** The error of `lastErrorAt`. */
   lastError: Error | undefined
 

@@ -116,6 +116,14 @@ export class NoticeBoard {
         counters.pausedHandlers.delete(notice.handlerName)
         this.#logger.warn('handler resumed', { ...fields, handlerName: notice.handlerName })
         break
+      case 'waitingLineLong': {
+        const { handlerName, aggregateId, count, limit, isFull } = notice
+        const line = { ...fields, handlerName, aggregateId, count, limit }
+        if (isFull)
+          this.#logger.error('too many events of an aggregate wait, further ones become dead letters', line)
+        else this.#logger.warn('many events of an aggregate wait behind another one', line)
+        break
+      }
       case 'pendingClaimed':
         counters.messagesRecovered += notice.count
         this.#logger.info('took over messages from another consumer', { ...fields, count: notice.count })

@@ -13,6 +13,8 @@ export interface DeadLetterPosition {
   readonly timestamp: number
   /** The consumer group that gave it up, if the dead letter names it. */
   readonly group: string | undefined
+  /** Size of its body. */
+  readonly bytes: number
 }
 
 /** The record of a dead letter. */
@@ -54,10 +56,11 @@ export class KafkaDeadLetterIndex implements LogListener {
     for (const offset of letters.keys()) if (offset < start) letters.delete(offset)
   }
 
-  onRecord(partition: number, { offset, timestamp, headers, headerTexts }: StoredRecord): void {
+  onRecord(partition: number, { offset, timestamp, headers, headerTexts, value }: StoredRecord): void {
     const marker = headers.find(([name]) => name?.toString('utf8') === REMOVED_OFFSET)
     const { consumerGroup: group } = readReason(headerTexts)
-    if (marker === undefined) this.#of(partition).set(offset, { partition, offset, timestamp, group })
+    const bytes = value?.length ?? 0
+    if (marker === undefined) this.#of(partition).set(offset, { partition, offset, timestamp, group, bytes })
     else this.#of(partition).delete(Number(marker[1]?.toString('utf8')))
   }
 

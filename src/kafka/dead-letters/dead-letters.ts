@@ -1,124 +1,34 @@
-import { readReason, writeReason } from '../../transport/dead-letter-fields.ts'
+import { toError } from '../../errors.ts'
+import { readReason, readReplays, writeImported, writeReplay } from '../../transport/dead-letter-fields.ts'
+import type { SweepOptions, SweepReport, SweepVerdict } from '../../transport/dead-letter-store.ts'
 import { MessageRefusedError } from '../../transport/errors.ts'
 import { replayDestination } from '../../transport/replay-destination.ts'
 import { REPLAY_HANDLERS, replayHeader } from '../../transport/replay-headers.ts'
+import { type ActionOutcome, type SweepAction, SweepRun, type SweptLetter } from '../../transport/sweep.ts'
 import type {
+  DeadLetterListing,
   DeadLetterPage,
-  DeadLetterReason,
   DeadLetterStore,
   ReplayRequest,
   StoredDeadLetter,
 } from '../../transport/transport.ts'
 import type { KafkaCluster } from '../client/cluster.ts'
-import type { TopicPartition } from '../client/topic-partition.ts'
 import type { KafkaTopicDirectory } from '../client/topics.ts'
 import type { ResolvedKafkaOptions } from '../options.ts'
 import type { KafkaPublisher } from '../publishing/publisher.ts'
-import type { RecordToWrite } from '../wire/record-batch.ts'
-import type { StoredRecord, UnreadableRange } from '../wire/record-reader.ts'
+import { recordOf } from '../wire/message.ts'
 import {
   type DeadLetterPosition,
   type DeadLetterRecord,
   KafkaDeadLetterIndex,
   REMOVED_OFFSET,
 } from './dead-letter-index.ts'
+import { LAST_OFFSET, originalHeaders, PROFILE } from './store-dead-letter.ts'
 
-/** For the dead letter topic and the replay topics. */
-const PROFILE = { isBusOwned: true } as const
-
-/** Headers that a replay needs. */
-const REPLAY_FIELDS: ReadonlySet<string> = new Set([
-  'dlq_reason',
-  'dlq_consumer_group',
-  'dlq_handlers',
-  'dlq_settled_handlers',
-  'dlq_original_topic',
-  'dlq_original_partition',
-  'dlq_original_offset',
-])
-
-/** A record to dead-letter, and its partition. */
-export interface FailedRecord {
-  readonly record: StoredRecord
-  readonly partition: TopicPartition
-}
-
-/**
- * Stores a record with the reason as a dead letter. Resolves when the brokers have confirmed it. If the topic does not
- * accept that size, the headers that a replay does not need are omitted. The record itself is never changed.
- *
- * @throws MessageRefusedError if the record without these headers is too large.
- */
-export async function storeDeadLetter(
-  publisher: KafkaPublisher,
-  { topics }: ResolvedKafkaOptions,
-  { record, partition }: FailedRecord,
-  reason: DeadLetterReason,
-): Promise<void> {
-  const fields = {
-    ...writeReason(reason),
-    dlq_original_topic: partition.topic,
-    dlq_original_partition: String(partition.index),
-    dlq_original_offset: String(record.offset),
-  }
-  const store = (about: readonly (readonly [string, string])[]) =>
-    publisher.store(
-      { key: record.key, value: record.value, headers: [...originalHeaders(record), ...about] },
-      { topic: topics.deadLetters, profile: PROFILE },
-    )
-  try {
-    await store(Object.entries(fields))
-  } catch (error) {
-    if (!(error instanceof MessageRefusedError)) throw error
-    await store(Object.entries(fields).filter(([name]) => REPLAY_FIELDS.has(name)))
-  }
-}
-
-/** Header of a dead letter that only refers to its records: the last offset of the batch that cannot be read. */
-const LAST_OFFSET = 'dlq_original_last_offset'
-/** Header of such a dead letter: the size of the batch in the log. */
-const SIZE_BYTES = 'dlq_original_bytes'
-
-/**
- * Stores one dead letter that refers to the records of a batch that cannot be read. Resolves when the brokers have
- * confirmed it.
- */
-export async function storeReference(
-  publisher: KafkaPublisher,
-  { topics, consumerGroup }: ResolvedKafkaOptions,
-  { topic, index }: TopicPartition,
-  { from, to, sizeBytes, error }: UnreadableRange,
-): Promise<void> {
-  const now = new Date()
-  const fields = {
-    ...writeReason({
-      kind: 'deserialization_error',
-      errorName: error.name,
-      errorMessage: `The records ${from} to ${to} cannot be read from their batch of ${sizeBytes} bytes: ${error.message}.`,
-      handlerNames: [],
-      settledHandlers: [],
-      consumerGroup,
-      attempts: 0,
-      firstFailedAt: now,
-      failedAt: now,
-    }),
-    dlq_original_topic: topic,
-    dlq_original_partition: String(index),
-    dlq_original_offset: String(from),
-    [LAST_OFFSET]: String(to),
-    [SIZE_BYTES]: String(sizeBytes),
-  }
-  const record = { key: null, value: null, headers: Object.entries(fields) }
-  await publisher.store(record, { topic: topics.deadLetters, profile: PROFILE })
-}
-
-/** The original headers: without those that an earlier dead letter or replay added. */
-export function originalHeaders({ headers }: StoredRecord): RecordToWrite['headers'] {
-  return headers.flatMap(([name, value]) => {
-    const text = name?.toString('utf8') ?? ''
-    return text.startsWith('dlq_') || text === REPLAY_HANDLERS ? [] : [[name ?? '', value] as const]
-  })
-}
+/** Dead letters that are read at once to find those that match, or to visit all. */
+const SCAN_PAGE = 2000
+/** Size of the bodies of such a page. */
+const SCAN_BYTES = 8 * 1024 * 1024
 
 export interface KafkaDeadLettersParts {
   readonly options: ResolvedKafkaOptions
@@ -142,13 +52,96 @@ export class KafkaDeadLetters implements DeadLetterStore {
     this.#index = new KafkaDeadLetterIndex(parts)
   }
 
-  async list(limit: number, cursor: string | undefined): Promise<DeadLetterPage> {
+  async list(
+    limit: number,
+    cursor: string | undefined,
+    listing?: DeadLetterListing,
+  ): Promise<DeadLetterPage> {
+    if (listing !== undefined) return this.#matching(limit, cursor, listing)
     const { records, isMore } = await this.page(limit, cursor)
     const last = records.at(-1)
     return {
       letters: records.map(readLetter),
       cursor: isMore && last !== undefined ? cursorOf(last.position) : undefined,
     }
+  }
+
+  async #matching(
+    limit: number,
+    cursor: string | undefined,
+    { order, group: ofGroup, matches, signal }: DeadLetterListing,
+  ): Promise<DeadLetterPage> {
+    const oldestFirst = await this.#index.positions()
+    const positions = order === 'oldest' ? oldestFirst : oldestFirst.toReversed()
+    const isFurther = order === 'oldest' ? isAfter : isBefore
+    const further =
+      cursor === undefined ? positions : positions.filter((position) => isFurther(position, cursor))
+    const letters: StoredDeadLetter[] = []
+    for (const page of pagesOf(ofGroupOnly(further, ofGroup))) {
+      for (const { position, record } of await this.#index.read(page)) {
+        const letter = readLetter({ position, record })
+        if (matches(letter)) letters.push(letter)
+        if (letters.length === limit) return { letters, cursor: cursorOf(position) }
+      }
+      const last = page.at(-1)
+      if (signal?.aborted && last !== undefined) return { letters, cursor: cursorOf(last) }
+    }
+    return { letters, cursor: undefined }
+  }
+
+  async sweep(
+    visit: (letter: StoredDeadLetter) => SweepVerdict,
+    options: SweepOptions,
+  ): Promise<SweepReport> {
+    const run = new SweepRun<SweptRecord>(visit, options, (actions) => this.#apply(actions))
+    for (const page of pagesOf(ofGroupOnly(await this.#index.positions(), options.group))) {
+      const records = await this.#index.read(page)
+      if (!(await run.take(records.map((found) => ({ ...found, letter: readLetter(found) }))))) break
+    }
+    return run.report
+  }
+
+  /** Stores all copies before it removes any dead letter, each in one request if they fit. */
+  async #apply(actions: readonly SweepAction<SweptRecord>[]): Promise<readonly ActionOutcome[]> {
+    const copies = await Promise.allSettled(
+      actions.map(async ({ item, replay }) => replay && this.#copy(item, replay)),
+    )
+    const outcomes = await Promise.all(
+      copies.map(async (copy, index): Promise<ActionOutcome> => {
+        const position = actions[index]?.item.position
+        if (copy.status === 'rejected' || position === undefined) {
+          return copy.status === 'rejected' ? toError(copy.reason) : false
+        }
+        await this.#remove(position)
+        return true
+      }),
+    )
+    for (const group of new Set(
+      copies.map((copy) => (copy.status === 'fulfilled' ? copy.value : undefined)),
+    )) {
+      if (group !== undefined) this.#parts.onReplay(group)
+    }
+    const fault = outcomes.find((it) => it instanceof Error && !(it instanceof MessageRefusedError))
+    if (fault instanceof Error) throw fault
+    return outcomes
+  }
+
+  async append({ message, ...letter }: Omit<StoredDeadLetter, 'id'>, group: string): Promise<void> {
+    const { publisher, options } = this.#parts
+    const reason = { ...letter.reason, consumerGroup: letter.reason.consumerGroup ?? group }
+    const { headers, body } = message
+    await publisher.store(
+      {
+        key: headers['aggregate_id'] ?? null,
+        value: typeof body === 'string' ? body : Buffer.from(body),
+        headers: [
+          ...Object.entries(headers),
+          ...Object.entries(writeImported({ ...letter, reason })),
+          ['dlq_original_topic', letter.source ?? ''],
+        ],
+      },
+      { topic: options.topics.deadLetters, profile: PROFILE },
+    )
   }
 
   /** The records of dead letters, oldest first. */
@@ -177,35 +170,42 @@ export class KafkaDeadLetters implements DeadLetterStore {
   async replay(id: string, request: ReplayRequest): Promise<boolean> {
     const letter = await this.#find(id)
     if (letter === undefined) return false
-    const { publisher, options, onReplay } = this.#parts
-    const { reason, source } = readLetter(letter)
-    if (letter.record.headerTexts[LAST_OFFSET] !== undefined) {
+    // The copy is stored first: a crash between the two steps can duplicate the message, but not lose it.
+    const consumerGroup = await this.#copy(letter, request)
+    await this.#remove(letter.position)
+    this.#parts.onReplay(consumerGroup)
+    return true
+  }
+
+  /** Stores the message for the replay. @returns the group that gets it. */
+  async #copy(found: DeadLetterRecord, request: ReplayRequest): Promise<string> {
+    const { publisher, options } = this.#parts
+    const letter = readLetter(found)
+    const { message } = request
+    if (message === undefined && found.record.headerTexts[LAST_OFFSET] !== undefined) {
       throw new MessageRefusedError(
-        `the dead letter ${id} only refers to records of ${source}, and does not contain them`,
+        `the dead letter ${letter.id} only refers to records of ${letter.source}, and does not contain them`,
       )
     }
-    const destination = replayDestination(reason, request)
-    const { consumerGroup } = destination
-    const { key, value } = letter.record
-    const headers = [...originalHeaders(letter.record), [REPLAY_HANDLERS, replayHeader(destination)] as const]
-    const topic = options.topics.replays(consumerGroup)
-    // Store the copy first: a crash between the two steps can duplicate the message, but not lose it.
+    const destination = replayDestination(letter.reason, request)
+    const { key, value, ...original } = message
+      ? recordOf(message)
+      : { ...found.record, headers: originalHeaders(found.record) }
+    const headers = [
+      ...original.headers,
+      [REPLAY_HANDLERS, replayHeader(destination)] as const,
+      ...Object.entries(writeReplay(letter)),
+    ]
+    const topic = options.topics.replays(destination.consumerGroup)
     await publisher.store({ key, value, headers }, { topic, profile: { ...PROFILE, partitions: 1 } })
-    await this.#remove(letter.position)
-    onReplay(consumerGroup)
-    return true
+    return destination.consumerGroup
   }
 
   async remove(ids: readonly string[]): Promise<number> {
     const positions = new Map((await this.#index.positions()).map((position) => [idOf(position), position]))
-    let removed = 0
-    for (const id of new Set(ids)) {
-      const position = positions.get(id)
-      if (position === undefined) continue
-      await this.#remove(position)
-      removed += 1
-    }
-    return removed
+    const removed = [...new Set(ids)].flatMap((id) => positions.get(id) ?? [])
+    await Promise.all(removed.map((position) => this.#remove(position)))
+    return removed.length
   }
 
   async #remove({ partition, offset }: DeadLetterPosition): Promise<void> {
@@ -232,12 +232,41 @@ function cursorOf({ timestamp, partition, offset }: DeadLetterPosition): string 
   return `${timestamp}-${partition}-${offset}`
 }
 
-function isAfter({ timestamp, partition, offset }: DeadLetterPosition, cursor: string): boolean {
-  const [time = 0, part = 0, at = 0] = cursor.split('-').map(Number)
-  return (
-    timestamp - time > 0 || (timestamp === time && (partition > part || (partition === part && offset > at)))
-  )
+function isAfter(position: DeadLetterPosition, cursor: string): boolean {
+  return distance(position, cursor) > 0
 }
+
+function isBefore(position: DeadLetterPosition, cursor: string): boolean {
+  return distance(position, cursor) < 0
+}
+
+/** More than 0 if the position is after the cursor. */
+function distance({ timestamp, partition, offset }: DeadLetterPosition, cursor: string): number {
+  const [time = 0, part = 0, at = 0] = cursor.split('-').map(Number)
+  return timestamp - time || partition - part || offset - at
+}
+
+/** Leaves out dead letters that name another group. */
+function ofGroupOnly(positions: readonly DeadLetterPosition[], ofGroup: string | undefined) {
+  return ofGroup === undefined ? positions : positions.filter(({ group = ofGroup }) => group === ofGroup)
+}
+
+/** The positions in pages that fit into memory. */
+function* pagesOf(positions: readonly DeadLetterPosition[]): Generator<readonly DeadLetterPosition[]> {
+  let page: DeadLetterPosition[] = []
+  let bytes = 0
+  for (const position of positions) {
+    page.push(position)
+    bytes += position.bytes
+    if (page.length < SCAN_PAGE && bytes < SCAN_BYTES) continue
+    yield page
+    page = []
+    bytes = 0
+  }
+  if (page.length > 0) yield page
+}
+
+interface SweptRecord extends SweptLetter, DeadLetterRecord {}
 
 function readLetter({ position, record }: DeadLetterRecord): StoredDeadLetter {
   const headers = record.headerTexts
@@ -246,11 +275,14 @@ function readLetter({ position, record }: DeadLetterRecord): StoredDeadLetter {
     dlq_original_partition: partition,
     dlq_original_offset: offset,
   } = headers
-  const source = topic === undefined ? undefined : `${topic} ${partition ?? '?'} ${offset ?? '?'}`
+  // An imported dead letter has only one of the three.
+  const source =
+    topic === undefined || partition === undefined ? topic : `${topic} ${partition} ${offset ?? '?'}`
   return {
     id: idOf(position),
     message: { headers, body: record.value ?? '' },
     reason: readReason(headers),
     source,
+    ...readReplays(headers),
   }
 }

@@ -37,6 +37,8 @@ export interface AmqpQueueOptions {
   readonly durable: boolean
   readonly autoDelete: boolean
   readonly arguments: AmqpTable
+  /** Only this connection may use the queue, and the broker deletes it with the connection. Default false. */
+  readonly exclusive?: boolean
 }
 
 export interface AmqpExchangeOptions {

@@ -15,8 +15,8 @@ export interface ChannelOwner {
   closed(error: ConnectionError): void
 }
 
-/** Runs work on a channel of its own. */
-export type WithChannel = <T>(work: (channel: AmqpChannel) => Promise<T>) => Promise<T>
+/** Runs work on a channel of its own. See {@link OwnChannelOptions} for the limit. */
+export type WithChannel = <T>(work: (channel: AmqpChannel) => Promise<T>, limitMs?: number) => Promise<T>
 
 /** Notified of the state of a connection. */
 export interface ConnectionObserver {
@@ -41,6 +41,8 @@ export interface ConnectionSettings extends ReconnectDelays {
 
 /** The first attempt to reconnect is made within this time, in milliseconds: a cut connection may work again at once. */
 const FIRST_RETRY_MS = 100
+/** Shortest limit for the work on a channel of its own, in milliseconds: it may be to read many dead letters. */
+const MIN_LIMIT_MS = 60_000
 /** Longest time to close a connection that is abandoned, in milliseconds. */
 const CLOSE_TIMEOUT_MS = 500
 
@@ -105,7 +107,7 @@ export class RabbitMQConnection {
   }
 
   /** See {@link onOwnChannel}. @throws ConnectionError also if there is no connection, or the broker blocks it. */
-  async withChannel<T>(work: (channel: AmqpChannel) => Promise<T>): Promise<T> {
+  async withChannel<T>(work: (channel: AmqpChannel) => Promise<T>, limitMs?: number): Promise<T> {
     const { address, connectTimeoutMs } = this.#settings
     const connection = this.#connection
     if (connection === undefined) {
@@ -120,7 +122,7 @@ export class RabbitMQConnection {
     }
     return onOwnChannel(connection, work, {
       address,
-      connectTimeoutMs,
+      limitMs: limitMs ?? Math.max(connectTimeoutMs, MIN_LIMIT_MS),
       connectionLost: this.#connectionLost.signal,
     })
   }

@@ -6,13 +6,11 @@ import { channelCloser } from './closing.ts'
 
 export interface OwnChannelOptions {
   readonly address: string
-  readonly connectTimeoutMs: number
+  /** Maximum duration of the work, in milliseconds. Infinity for work that limits each of its steps itself. */
+  readonly limitMs: number
   /** Aborts when the connection is lost. */
   readonly connectionLost: AbortSignal
 }
-
-/** Shortest time limit, in milliseconds: the work may be to read many dead letters, which takes long. */
-const MIN_TIMEOUT_MS = 60_000
 
 /**
  * Runs work on a channel of its own, because the broker closes a channel when it refuses a command.
@@ -21,14 +19,14 @@ const MIN_TIMEOUT_MS = 60_000
 export async function onOwnChannel<T>(
   connection: AmqpConnection,
   work: (channel: AmqpChannel) => Promise<T>,
-  { address, connectTimeoutMs, connectionLost }: OwnChannelOptions,
+  { address, limitMs, connectionLost }: OwnChannelOptions,
 ): Promise<T> {
   const done = openAndRun(connection, work)
   // A frozen broker answers nothing.
-  const timeout = AbortSignal.timeout(Math.max(connectTimeoutMs, MIN_TIMEOUT_MS))
+  const limits = limitMs === Number.POSITIVE_INFINITY ? [] : [AbortSignal.timeout(limitMs)]
   const isAnswered = await settledUntil(
     done.catch(() => undefined),
-    AbortSignal.any([connectionLost, timeout]),
+    AbortSignal.any([connectionLost, ...limits]),
   )
   if (!isAnswered) {
     throw new ConnectionError('CONNECTION_LOST', `RabbitMQ at ${address} did not answer.`)

@@ -1,14 +1,30 @@
 import { createHash, randomUUID } from 'node:crypto'
-import { readReason, writeReason } from '../../transport/dead-letter-fields.ts'
+import {
+  type ReplayHistory,
+  readReason,
+  readReplays,
+  writeImported,
+  writeReason,
+  writeReplay,
+} from '../../transport/dead-letter-fields.ts'
 import type { ReplayDestination } from '../../transport/replay-destination.ts'
 import { REPLAY_HANDLERS, replayHeader } from '../../transport/replay-headers.ts'
-import type { DeadLetterReason, IncomingMessage, StoredDeadLetter } from '../../transport/transport.ts'
+import type {
+  DeadLetterReason,
+  IncomingMessage,
+  OutgoingMessage,
+  StoredDeadLetter,
+} from '../../transport/transport.ts'
 import type { AmqpMessage, AmqpProperties, AmqpTable } from '../client/client.ts'
 import type { RabbitMQNames } from '../client/names.ts'
-import { type AmqpOutgoing, textHeaders } from '../wire/message.ts'
+import { type AmqpOutgoing, textHeaders, toAmqp } from '../wire/message.ts'
 import { writableProperties, writableTable } from '../wire/writable-properties.ts'
 
 type MessageHeaders = IncomingMessage['headers']
+
+const REPLAY_COUNT = 'x-dlq-replay-count'
+/** The header with which eventsource-py marks a replay. */
+const REPLAYED_AT = 'x-replayed-from-dlq'
 
 /**
  * The header of each field that all transports write. It is the header of eventsource-py if there is one. In
@@ -26,6 +42,8 @@ const HEADER_OF: Readonly<Record<string, string>> = {
   dlq_settled_handlers: 'x-dlq-settled-handlers',
   dlq_attempts: 'x-dlq-attempts',
   dlq_first_failed_at: 'x-dlq-first-failed-at',
+  dlq_replay_count: REPLAY_COUNT,
+  dlq_replayed_at: REPLAYED_AT,
 }
 
 /** Distinguishes dead letters of messages with the same id. */
@@ -57,18 +75,54 @@ export function deadLetterOf(
   const fields = writeReason(reason)
   const about: Record<string, unknown> = {
     [ORIGINAL_ROUTING_KEY]: originalRoutingKey(message),
-    [LETTER_TAG]: randomUUID().slice(0, 13),
+    [LETTER_TAG]: newTag(),
   }
   const kept = keptHeaders(message.properties.headers)
   if (!hasRoomFor(fields, kept)) delete fields['dlq_error_stack']
-  for (const [name, header] of Object.entries(HEADER_OF)) about[header] = fields[name]
-  about['x-dlq-retry-count'] = Number(fields['dlq_retry_count'])
+  Object.assign(about, headersOf(fields))
+  const replays = message.properties.headers?.[REPLAY_COUNT]
+  if (replays !== undefined) about[REPLAY_COUNT] = replays
   return {
     exchange: names.deadLetterExchange,
     routingKey: names.queue,
     content: message.content,
     properties: keptProperties(message.properties, { ...kept, ...about }),
   }
+}
+
+/** A dead letter that was read elsewhere. */
+export function importedLetter(names: RabbitMQNames, letter: Omit<StoredDeadLetter, 'id'>): AmqpOutgoing {
+  const { headers, body } = letter.message
+  return {
+    exchange: '',
+    routingKey: names.deadLetterQueue,
+    content: Buffer.from(body as Uint8Array),
+    properties: keptProperties(
+      { messageId: headers['event_id'], contentType: 'application/json', contentEncoding: 'utf-8' },
+      {
+        ...keptHeaders(headers),
+        [ORIGINAL_ROUTING_KEY]: originalKeyOf(headers),
+        [LETTER_TAG]: newTag(),
+        ...headersOf(writeImported(letter)),
+      },
+    ),
+  }
+}
+
+const newTag = () => randomUUID().slice(0, 13)
+
+function originalKeyOf({ aggregate_type: aggregateType, event_type: eventType }: MessageHeaders): string {
+  return [aggregateType, eventType].filter((part) => part !== undefined).join('.')
+}
+
+/** The fields as headers. eventsource-py reads the number of retries as a number. */
+function headersOf(fields: Readonly<Record<string, string>>): Record<string, unknown> {
+  const headers: Record<string, unknown> = {}
+  for (const [name, value] of Object.entries(fields)) {
+    const header = HEADER_OF[name]
+    if (header !== undefined) headers[header] = header === 'x-dlq-retry-count' ? Number(value) : value
+  }
+  return headers
 }
 
 /** False if the stack of the error would take the room that the original headers need. */
@@ -88,7 +142,7 @@ export function replayOf(
   const headers: Record<string, unknown> = {
     ...keptHeaders(message.properties.headers),
     'x-retry-count': 0,
-    'x-replayed-from-dlq': new Date().toISOString().replace('Z', '+00:00'),
+    ...headersOf(writeReplay(readHistory(message))),
     [ORIGINAL_ROUTING_KEY]: originalRoutingKey(message),
   }
   delete headers[REPLAY_HANDLERS]
@@ -98,6 +152,22 @@ export function replayOf(
     routingKey,
     content: message.content,
     properties: keptProperties(message.properties, headers),
+  }
+}
+
+/** The dead letter with another message in it. */
+export function editedLetter(letter: AmqpMessage, message: OutgoingMessage): AmqpMessage {
+  const { content, properties } = toAmqp('', message)
+  const history = headersOf(historyFields(letter))
+  const headers = { ...properties.headers, ...history, [ORIGINAL_ROUTING_KEY]: originalRoutingKey(letter) }
+  return { fields: letter.fields, content, properties: { ...properties, headers } }
+}
+
+function historyFields(letter: AmqpMessage): Record<string, string> {
+  const { dlq_replay_count: count, dlq_replayed_at: at } = fieldsOf(letter)
+  return {
+    ...(count !== undefined && { dlq_replay_count: count }),
+    ...(at !== undefined && { dlq_replayed_at: at }),
   }
 }
 
@@ -122,6 +192,7 @@ export function readLetter(names: RabbitMQNames, id: string, message: AmqpMessag
     message: { headers: originalHeaders(message), body: message.content },
     reason: readLetterReason(message),
     source: `${names.queue} (routing key ${originalRoutingKey(message)})`,
+    ...readHistory(message),
   }
 }
 
@@ -158,10 +229,16 @@ export function originalRoutingKey({ properties, fields }: AmqpMessage): string 
 }
 
 export function readLetterReason(message: AmqpMessage): Partial<DeadLetterReason> {
+  return readReason(fieldsOf(message))
+}
+
+function readHistory(message: AmqpMessage): ReplayHistory {
+  return readReplays(fieldsOf(message))
+}
+
+function fieldsOf(message: AmqpMessage): Record<string, string | undefined> {
   const texts = textHeaders(message)
-  return readReason(
-    Object.fromEntries(Object.entries(HEADER_OF).map(([name, header]) => [name, texts[header]])),
-  )
+  return Object.fromEntries(Object.entries(HEADER_OF).map(([name, header]) => [name, texts[header]]))
 }
 
 function originalHeaders(message: AmqpMessage): MessageHeaders {

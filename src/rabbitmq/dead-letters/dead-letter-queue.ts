@@ -1,12 +1,13 @@
-import { Mutex } from '../../kit/mutex.ts'
 import { replayDestination } from '../../transport/replay-destination.ts'
-import type { ReplayRequest, StoredDeadLetter } from '../../transport/transport.ts'
+import type { SweepAction, SweepRun, SweptLetter } from '../../transport/sweep.ts'
+import type { DeadLetterListing, ReplayRequest, StoredDeadLetter } from '../../transport/transport.ts'
 import type { AmqpChannel, AmqpMessage } from '../client/client.ts'
 import type { WithChannel } from '../client/connection.ts'
 import { type NameOptions, namesOf, type RabbitMQNames } from '../client/names.ts'
 import { undefinedIfNotFound } from '../errors.ts'
 import type { RabbitMQPublisher } from '../publishing/publisher.ts'
 import {
+  editedLetter,
   LetterIds,
   messageIdOf,
   type ReplayAddress,
@@ -14,6 +15,8 @@ import {
   readLetterReason,
   replayOf,
 } from './dead-letter-message.ts'
+import { readPages } from './read-pages.ts'
+import { type HeldLock, type LockedWork, ReaderLock } from './reader-lock.ts'
 
 export interface DeadLetterQueueParts {
   readonly options: NameOptions
@@ -28,6 +31,13 @@ interface QueuedLetter {
   readonly message: AmqpMessage
 }
 
+/** A dead letter that a sweep visits. */
+export interface SweptMessage extends SweptLetter {
+  readonly message: AmqpMessage
+  readonly channel: AmqpChannel
+  readonly queue: RabbitMQDeadLetterQueue
+}
+
 /** The letter that the previous page ended with. */
 export interface PageStart {
   /** Its position in the queue, from 1. */
@@ -35,35 +45,74 @@ export interface PageStart {
   readonly id: string
 }
 
+/** A dead letter with its position in the queue. */
+export interface ListedLetter extends PageStart {
+  readonly letter: StoredDeadLetter
+}
+
 /**
  * The dead letter queue of one group. AMQP cannot browse a queue. A read takes messages on a channel of its own, does not
- * acknowledge them, and so returns them to their positions. Meanwhile other readers, and `count`, see only the rest:
- * operations of one bus therefore run one at a time.
+ * acknowledge them, and so returns them to their positions. Readers take turns; see {@link ReaderLock}.
  */
 export class RabbitMQDeadLetterQueue {
+  readonly group: string
   readonly #parts: DeadLetterQueueParts
   readonly #names: RabbitMQNames
-  readonly #mutex = new Mutex()
+  readonly #lock: ReaderLock
 
   constructor(parts: DeadLetterQueueParts) {
+    this.group = parts.group
     this.#parts = parts
     this.#names = namesOf(parts.options, parts.group)
+    this.#lock = new ReaderLock(this.#names.deadLetterQueue, parts.withChannel)
   }
 
-  /** The page after a letter. If that letter is gone, the page after its position. */
-  list(limit: number, start: PageStart | undefined): Promise<readonly StoredDeadLetter[]> {
-    return this.#exclusively(async (channel) => {
-      const letters: StoredDeadLetter[] = []
-      let position = 0
-      let isPast = start === undefined
-      for await (const { id, message } of this.#scan(channel)) {
-        position += 1
-        if (isPast) letters.push(readLetter(this.#names, id, message))
-        else isPast = id === start?.id || position === start?.position
-        if (letters.length === limit) break
-      }
-      return letters
-    }, [])
+  /** The page after a letter, in the order of the listing. If that letter is gone, the page after its position. */
+  list(
+    limit: number,
+    start: PageStart | undefined,
+    listing?: DeadLetterListing,
+  ): Promise<readonly ListedLetter[]> {
+    return this.#exclusively(
+      (channel) =>
+        listing?.order === 'newest'
+          ? this.#listNewest(channel, limit, start, listing)
+          : this.#listOldest(channel, limit, start, listing),
+      [],
+    )
+  }
+
+  async #listOldest(channel: AmqpChannel, limit: number, start?: PageStart, listing?: DeadLetterListing) {
+    const found: ListedLetter[] = []
+    let position = 0
+    let isPast = start === undefined
+    for await (const { id, message } of this.#scan(channel)) {
+      position += 1
+      if (isPast) {
+        const letter = readLetter(this.#names, id, message)
+        if (listing?.matches(letter) ?? true) found.push({ position, id, letter })
+      } else isPast = id === start?.id || position === start?.position
+      if (found.length === limit || listing?.signal?.aborted) break
+    }
+    return found
+  }
+
+  async #listNewest(
+    channel: AmqpChannel,
+    limit: number,
+    start: PageStart | undefined,
+    { matches, signal }: DeadLetterListing,
+  ) {
+    let found: ListedLetter[] = []
+    let position = 0
+    for await (const { id, message } of this.#scan(channel)) {
+      position += 1
+      if (id === start?.id || position === start?.position || signal?.aborted) break
+      const letter = readLetter(this.#names, id, message)
+      if (matches(letter)) found.push({ position, id, letter })
+      if (found.length >= 2 * limit) found = found.slice(-limit)
+    }
+    return found.slice(-limit).toReversed()
   }
 
   get(id: string): Promise<StoredDeadLetter | undefined> {
@@ -102,22 +151,30 @@ export class RabbitMQDeadLetterQueue {
 
   /** Publishes to one group alone, so that no other group gets a copy. */
   replay(id: string, request: ReplayRequest): Promise<boolean> {
-    const { options, group, publisher } = this.#parts
     return this.#exclusively(async (channel) => {
       const letter = await this.#find(channel, id)
       if (letter === undefined) return false
-      const { message } = letter
-      const destination = replayDestination({ ...readLetterReason(message), consumerGroup: group }, request)
-      const names = namesOf(options, destination.consumerGroup)
-      const target = await this.#targetOf(names)
-      await publisher.publishRaw(replayOf(target, message, destination))
-      channel.ack(message)
+      await this.#republish(letter.message, request, (group) => this.#targetOf(group))
+      channel.ack(letter.message)
       return true
     }, false)
   }
 
+  async #republish(
+    message: AmqpMessage,
+    request: ReplayRequest,
+    targetOf: (group: string) => Promise<ReplayAddress>,
+  ): Promise<void> {
+    const reason = { ...readLetterReason(message), consumerGroup: this.group }
+    const destination = replayDestination(reason, request)
+    const target = await targetOf(destination.consumerGroup)
+    const letter = request.message === undefined ? message : editedLetter(message, request.message)
+    await this.#parts.publisher.publishRaw(replayOf(target, letter, destination))
+  }
+
   /** A group without partitions is reached by its queue, through the default exchange. */
-  async #targetOf({ queue, partitionExchange }: RabbitMQNames): Promise<ReplayAddress> {
+  async #targetOf(group: string): Promise<ReplayAddress> {
+    const { queue, partitionExchange } = namesOf(this.#parts.options, group)
     const lookup = this.#parts.withChannel((channel) => channel.checkExchange(partitionExchange))
     const isPartitioned = (await undefinedIfNotFound(lookup)) !== undefined
     return { exchange: isPartitioned ? partitionExchange : '', routingKey: queue }
@@ -137,6 +194,63 @@ export class RabbitMQDeadLetterQueue {
     }, 0)
   }
 
+  /** Visits all letters. Gives way to other readers, and then continues where it was. @returns false if the sweep ends. */
+  async sweep(run: SweepRun<SweptMessage>, batchSize: number): Promise<boolean> {
+    const pass: SweepPass = { run, batchSize, seen: new Set(), left: undefined }
+    let state = await this.#slice(pass, {})
+    while (state === 'gave way') state = await this.#slice(pass, { isResumed: true })
+    return state !== 'ended'
+  }
+
+  #slice(pass: SweepPass, options: LockedWork): Promise<'done' | 'ended' | 'gave way'> {
+    return this.#exclusively((channel, lock) => this.#visit(pass, channel, lock), 'done', {
+      ...options,
+      limitMs: Number.POSITIVE_INFINITY,
+    })
+  }
+
+  async #visit(pass: SweepPass, channel: AmqpChannel, lock: HeldLock) {
+    const startedAt = performance.now()
+    const ids = new LetterIds()
+    let caughtUpMs: number | undefined
+    pass.left ??= (await channel.checkQueue(this.#names.deadLetterQueue)).messageCount
+    for await (const page of readPages(channel, this.#names.deadLetterQueue)) {
+      const letters = page.map((message) => ({ id: ids.next(message), message }))
+      const fresh = letters.filter(({ id }) => !pass.seen.has(id)).slice(0, pass.left)
+      if (fresh.length > 0) caughtUpMs ??= performance.now() - startedAt
+      for (let start = 0; start < fresh.length; start += pass.batchSize) {
+        const chunk = fresh.slice(start, start + pass.batchSize)
+        for (const { id } of chunk) pass.seen.add(id)
+        pass.left -= chunk.length
+        if (!(await pass.run.take(chunk.map((letter) => this.#swept(channel, letter))))) return 'ended'
+        const elapsedMs = performance.now() - startedAt
+        // Twice the time that it took to come back here, so that the sweep advances whatever the others do.
+        if (lock.isWanted && elapsedMs >= 2 * (caughtUpMs ?? 0)) return 'gave way'
+        // The broker closes a channel that leaves messages unacknowledged for long.
+        if (elapsedMs > MAX_HOLD_MS) return 'gave way'
+      }
+      if (pass.left === 0) break
+    }
+    return 'done'
+  }
+
+  #swept(channel: AmqpChannel, { id, message }: QueuedLetter): SweptMessage {
+    const letter = readLetter(this.#names, `${this.group}/${id}`, message)
+    return { letter, message, channel, queue: this }
+  }
+
+  /** @param targets - the addresses that are known already. */
+  async act({ item, replay }: SweepAction<SweptMessage>, targets: ReplayTargetCache): Promise<void> {
+    if (replay !== undefined) {
+      await this.#republish(item.message, replay, (group) => {
+        const target = targets.get(group) ?? this.#targetOf(group)
+        targets.set(group, target)
+        return target
+      })
+    }
+    item.channel.ack(item.message)
+  }
+
   /** The letter with this id, or the oldest whose message has it. */
   async #find(channel: AmqpChannel, id: string): Promise<QueuedLetter | undefined> {
     let oldest: QueuedLetter | undefined
@@ -150,25 +264,32 @@ export class RabbitMQDeadLetterQueue {
   /** The letters that are in the queue at the start, oldest first. Letters added meanwhile are not included. */
   async *#scan(channel: AmqpChannel): AsyncGenerator<QueuedLetter, void> {
     const ids = new LetterIds()
-    const { deadLetterQueue } = this.#names
-    const { messageCount } = await channel.checkQueue(deadLetterQueue)
-    for (let read = 0; read < messageCount; read += 1) {
-      const message = await channel.get(deadLetterQueue)
-      if (message === false) return
-      yield { id: ids.next(message), message }
+    for await (const page of readPages(channel, this.#names.deadLetterQueue)) {
+      for (const message of page) yield { id: ids.next(message), message }
     }
   }
 
-  /** Runs after the operations before it. @param absent - the answer if the queue does not exist yet. */
-  #exclusively<T>(work: (channel: AmqpChannel) => Promise<T>, absent: T): Promise<T> {
-    return this.#mutex.runExclusive(async () => {
-      const result = this.#parts.withChannel(async (channel) => {
-        const done = await work(channel)
-        // Closing the channel returns the messages too, but later: the next read could find an empty queue.
-        await channel.recover()
-        return done
-      })
-      return (await undefinedIfNotFound(result)) ?? absent
-    })
+  /** @param absent - the answer if the queue does not exist yet. */
+  async #exclusively<T>(
+    work: (channel: AmqpChannel, lock: HeldLock) => Promise<T>,
+    absent: T,
+    options: LockedWork = {},
+  ): Promise<T> {
+    return (await undefinedIfNotFound(this.#lock.run(work, options))) ?? absent
   }
 }
+
+export type ReplayTargetCache = Map<string, Promise<ReplayAddress>>
+
+/** A sweep of one queue, over the times that it gives way. */
+interface SweepPass {
+  readonly run: SweepRun<SweptMessage>
+  readonly batchSize: number
+  /** Ids of the letters that were visited. */
+  readonly seen: Set<string>
+  /** Number of letters to visit; undefined before the start. */
+  left: number | undefined
+}
+
+/** Longest time that a sweep holds messages, in milliseconds. The broker's limit is 30 minutes (`consumer_timeout`). */
+const MAX_HOLD_MS = 300_000

@@ -1,4 +1,9 @@
+import { toError } from '../../errors.ts'
+import type { SweepOptions, SweepReport, SweepVerdict } from '../../transport/dead-letter-store.ts'
+import { MessageRefusedError } from '../../transport/errors.ts'
+import { type ActionOutcome, type SweepAction, SweepRun } from '../../transport/sweep.ts'
 import type {
+  DeadLetterListing,
   DeadLetterPage,
   DeadLetterStore,
   ReplayRequest,
@@ -6,9 +11,17 @@ import type {
 } from '../../transport/transport.ts'
 import type { WithChannel } from '../client/connection.ts'
 import { readGroups } from '../client/groups.ts'
+import { namesOf } from '../client/names.ts'
 import type { ResolvedRabbitMQOptions } from '../options.ts'
 import type { RabbitMQPublisher } from '../publishing/publisher.ts'
-import { type PageStart, RabbitMQDeadLetterQueue } from './dead-letter-queue.ts'
+import { importedLetter } from './dead-letter-message.ts'
+import {
+  type ListedLetter,
+  type PageStart,
+  RabbitMQDeadLetterQueue,
+  type ReplayTargetCache,
+  type SweptMessage,
+} from './dead-letter-queue.ts'
 
 export interface DeadLettersParts {
   readonly options: ResolvedRabbitMQOptions
@@ -37,23 +50,71 @@ export class RabbitMQDeadLetters implements DeadLetterStore {
     this.own = this.#queueOf(parts.options.consumerGroup)
   }
 
-  async list(limit: number, cursor: string | undefined): Promise<DeadLetterPage> {
+  async list(
+    limit: number,
+    cursor: string | undefined,
+    listing?: DeadLetterListing,
+  ): Promise<DeadLetterPage> {
+    const groups = await this.#groups(listing?.group)
+    if (listing?.order === 'newest') return this.#listNewest(groups, limit, cursor, listing)
     const start = cursor === undefined ? undefined : parseCursor(cursor)
     const letters: StoredDeadLetter[] = []
     let end: LetterCursor = start ?? { group: '', position: 0, id: '' }
-    for (const group of await this.#groups()) {
+    for (const group of groups) {
       if (start !== undefined && group < start.group) continue
       const from = group === start?.group ? start : undefined
       // One more than the page holds shows whether there is another page.
-      const found = await this.#queueOf(group).list(limit - letters.length + 1, from)
-      for (const letter of found) {
+      for (const listed of await this.#queueOf(group).list(limit - letters.length + 1, from, listing)) {
         if (letters.length === limit) return { letters, cursor: JSON.stringify(end) }
-        letters.push({ ...letter, id: `${group}/${letter.id}` })
-        const position = (end.group === group ? end.position : 0) + 1
-        end = { group, position, id: letter.id }
+        letters.push(inGroup(group, listed))
+        end = { group, position: listed.position, id: listed.id }
       }
     }
     return { letters, cursor: undefined }
+  }
+
+  /** Merges the groups by time. The cursor holds the last letter of each group. */
+  async #listNewest(
+    groups: readonly string[],
+    limit: number,
+    cursor: string | undefined,
+    listing: DeadLetterListing,
+  ): Promise<DeadLetterPage> {
+    const ends = new Map(cursor === undefined ? [] : parseEnds(cursor))
+    const found: { readonly group: string; readonly listed: ListedLetter }[] = []
+    for (const group of groups) {
+      const page = await this.#queueOf(group).list(limit + 1, ends.get(group), listing)
+      found.push(...page.map((listed) => ({ group, listed })))
+    }
+    // Stable, so that letters of one group keep their order.
+    const sorted = found.toSorted((a, b) => failedAt(b.listed) - failedAt(a.listed))
+    const letters = sorted.slice(0, limit).map(({ group, listed }) => {
+      ends.set(group, { position: listed.position, id: listed.id })
+      return inGroup(group, listed)
+    })
+    return { letters, cursor: sorted.length > limit ? JSON.stringify({ ends: [...ends] }) : undefined }
+  }
+
+  async sweep(
+    visit: (letter: StoredDeadLetter) => SweepVerdict,
+    options: SweepOptions,
+  ): Promise<SweepReport> {
+    const targets: ReplayTargetCache = new Map()
+    const run = new SweepRun<SweptMessage>(
+      (letter) => visit(letter),
+      options,
+      (actions) => Promise.all(actions.map((action) => outcomeOf(action, targets))),
+    )
+    for (const group of await this.#groups(options.group)) {
+      if (!(await this.#queueOf(group).sweep(run, options.batchSize))) break
+    }
+    return run.report
+  }
+
+  async append(letter: Omit<StoredDeadLetter, 'id'>, ofGroup: string): Promise<void> {
+    const { options, publisher } = this.#parts
+    const group = letter.reason.consumerGroup ?? ofGroup
+    await publisher.publishRaw(importedLetter(namesOf(options, group), letter))
   }
 
   async get(id: string): Promise<StoredDeadLetter | undefined> {
@@ -99,8 +160,10 @@ export class RabbitMQDeadLetters implements DeadLetterStore {
     return { queue: this.#queueOf(group), group, messageId: id.slice(group.length + 1) }
   }
 
-  async #groups(): Promise<readonly string[]> {
+  /** @param only - the group to read, if it is not all. */
+  async #groups(only?: string): Promise<readonly string[]> {
     const { options, withChannel } = this.#parts
+    if (only !== undefined) return [only]
     const known = await withChannel((channel) => readGroups(channel, options))
     return [...new Set([...known, options.consumerGroup])].toSorted()
   }
@@ -117,13 +180,56 @@ export class RabbitMQDeadLetters implements DeadLetterStore {
 
 /** A malformed cursor restarts the list. */
 function parseCursor(text: string): LetterCursor | undefined {
+  const value = parseObject(text)
+  const start = startOf(value)
+  const { group } = value
+  return start !== undefined && typeof group === 'string' ? { group, ...start } : undefined
+}
+
+function inGroup(group: string, { id, letter }: ListedLetter): StoredDeadLetter {
+  return { ...letter, id: `${group}/${id}` }
+}
+
+function failedAt({ letter }: ListedLetter): number {
+  return letter.reason.failedAt?.getTime() ?? 0
+}
+
+async function outcomeOf(
+  action: SweepAction<SweptMessage>,
+  targets: ReplayTargetCache,
+): Promise<ActionOutcome> {
+  try {
+    await action.item.queue.act(action, targets)
+    return true
+  } catch (thrown) {
+    if (thrown instanceof MessageRefusedError) return toError(thrown)
+    throw thrown
+  }
+}
+
+/** The last letter of each group in a cursor. A malformed cursor restarts the list. */
+function parseEnds(text: string): readonly (readonly [string, PageStart])[] {
+  const ends = parseObject(text)['ends']
+  if (!Array.isArray(ends)) return []
+  return ends.flatMap((entry: unknown) => {
+    if (!Array.isArray(entry)) return []
+    const [group, start]: unknown[] = entry
+    const known = startOf(start)
+    return typeof group === 'string' && known !== undefined ? [[group, known] as const] : []
+  })
+}
+
+function startOf(value: unknown): PageStart | undefined {
+  if (typeof value !== 'object' || value === null) return undefined
+  const { position, id }: { position?: unknown; id?: unknown } = value
+  return typeof position === 'number' && typeof id === 'string' ? { position, id } : undefined
+}
+
+function parseObject(text: string): Readonly<Record<string, unknown>> {
   try {
     const value: unknown = JSON.parse(text)
-    if (typeof value !== 'object' || value === null) return undefined
-    const { group, position, id }: { group?: unknown; position?: unknown; id?: unknown } = value
-    const isCursor = typeof group === 'string' && typeof position === 'number' && typeof id === 'string'
-    return isCursor ? { group, position, id } : undefined
+    return typeof value === 'object' && value !== null ? { ...value } : {}
   } catch {
-    return undefined
+    return {}
   }
 }

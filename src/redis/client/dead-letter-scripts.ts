@@ -71,7 +71,7 @@ return 1`
 
 /**
  * KEYS: dead letters, replays, then, if it has places, the places of dead letters, the due times, and the orders that the
- * entry leaves; ARGV: id, header name, header value, the member for each order. Moves a dead letter to the replay stream,
+ * entry leaves; ARGV: id, header name, header value, the member for each order, then fields to add. Moves a dead letter to the replay stream,
  * without the fields that dead-lettering added. Returns 0 if it does not exist, 2 if it has more fields than Lua can pass to
  * one command.
  */
@@ -90,6 +90,7 @@ for i = 1, #all, 2 do
 end
 fields[#fields + 1] = ARGV[2]
 fields[#fields + 1] = ARGV[3]
+for i = 4 + math.max(0, #KEYS - 4), #ARGV do fields[#fields + 1] = ARGV[i] end
 redis.call('XDEL', KEYS[1], '0-0')
 if #KEYS > 2 then redis.call('HDEL', KEYS[3], '') end
 redis.call('XADD', KEYS[2], '*', unpack(fields))

@@ -71,30 +71,37 @@ return claimed`
 
 /**
  * Stores when an entry is due. With a mode, it has a place in an order, and only the first of an order
- * becomes due.
+ * becomes due. Returns 1, or in the modes `behind` and `again` a list with the number of entries before it.
  */
 const PLACE_IN_ORDER = `${NOW}
-local function place(due, order, member, delay, mode)
+local function place(due, order, member, delay, mode, isNew)
   local at = string.format('%.0f', now() + delay)
+  local before = 0
   if mode ~= '' then
-    if not redis.call('LPOS', order, member) then redis.call('RPUSH', order, member) end
-    if redis.call('LINDEX', order, 0) ~= member then at = '+inf' end
+    before = not isNew and redis.call('LPOS', order, member) or redis.call('RPUSH', order, member) - 1
+    if before > 0 then at = '+inf' end
   end
   redis.call('ZADD', due, at, member)
+  if mode == 'behind' or mode == 'again' then return {before} end
+  return 1
 end
 `
 
 /**
  * KEYS: stream, due times, key of the copy, order; ARGV: group, consumer, id, member, delay, header name, header value,
- * mode. Copies an entry to a key of its own, with this header, and stores when it is due. Returns 0 if the consumer does
+ * mode, limit. Copies an entry to a key of its own, with this header, and stores when it is due. Returns 0 if the consumer does
  * not own the entry, 2, without effect, if the script cannot copy the entry, and 3, without effect, in the mode `behind`
- * if the order is empty, and in the mode `again`, for a replayed dead letter, if none is before it.
+ * if the order is empty, and in the mode `again`, for a replayed dead letter, if none is before it. Otherwise, in these
+ * modes, returns a list with the number of entries before it. With `limit` entries in the order, `behind` has no effect.
  */
 const POSTPONE = `${FENCED}${OWNED}${PLACE_IN_ORDER}
 if not owned(KEYS[1], ARGV[1], ARGV[3], ARGV[2]) then return 0 end
 if ARGV[8] == 'behind' then
-  if redis.call('EXISTS', KEYS[4]) == 0 then return 3 end
-  if redis.call('LPOS', KEYS[4], ARGV[4]) then return 1 end
+  local length = redis.call('LLEN', KEYS[4])
+  if length == 0 then return 3 end
+  local at = redis.call('LPOS', KEYS[4], ARGV[4])
+  if at then return {math.max(at, 1)} end
+  if length >= tonumber(ARGV[9]) then return {length} end
 elseif ARGV[8] == 'again' then
   if (redis.call('LPOS', KEYS[4], ARGV[4]) or 0) == 0 then return 3 end
 end
@@ -112,13 +119,11 @@ fields[#fields + 1] = ARGV[6]
 fields[#fields + 1] = ARGV[7]
 redis.call('UNLINK', KEYS[3])
 redis.call('XADD', KEYS[3], '*', unpack(fields))
-place(KEYS[2], KEYS[4], ARGV[4], ARGV[5], ARGV[8])
-return 1`
+return place(KEYS[2], KEYS[4], ARGV[4], ARGV[5], ARGV[8], ARGV[8] == 'behind')`
 
 /** KEYS: due times, order; ARGV: member, delay, mode. Stores when a copied entry is due. */
 const SET_DUE = `${PLACE_IN_ORDER}
-place(KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3])
-return 1`
+return place(KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3])`
 
 /**
  * KEYS: due times; ARGV: maximum number. Returns how long the next entry has to wait, in milliseconds, or an empty string

@@ -205,10 +205,10 @@ export class RedisConsumption implements Consumption, EntryOwner {
     return isOurs
   }
 
-  async waitBehind(entry: HeldEntry, handlerName: string): Promise<boolean | undefined> {
-    const isBehind = await this.#parts.waiting.addBehind(entry, handlerName)
-    if (isBehind === undefined) this.#held.drop(entry, 'lost')
-    return isBehind
+  async waitBehind(entry: HeldEntry, handlerName: string, limit: number): Promise<number | undefined> {
+    const before = await this.#parts.waiting.addBehind(entry, handlerName, limit)
+    if (before === undefined) this.#held.drop(entry, 'lost')
+    return before
   }
 
   async passOn(entry: HeldEntry, except: readonly string[]): Promise<boolean> {

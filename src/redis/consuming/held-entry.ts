@@ -18,8 +18,8 @@ export interface EntryOwner {
   deadLetter(entry: HeldEntry, reason: DeadLetterReason): Promise<boolean>
   /** @returns false if the entry belongs to another consumer by now. */
   postpone(entry: HeldEntry, wait: Wait): Promise<boolean>
-  /** @returns false if no entry waits in order; undefined if the entry belongs to another consumer by now. */
-  waitBehind(entry: HeldEntry, handlerName: string): Promise<boolean | undefined>
+  /** @returns the number of entries before this one; undefined if it belongs to another consumer by now. */
+  waitBehind(entry: HeldEntry, handlerName: string, limit: number): Promise<number | undefined>
   /**
    * Lets the entries behind this one follow, but not for the handlers `except`.
    * @returns false if the entry belongs to another consumer by now.
@@ -161,8 +161,8 @@ export class HeldEntry implements Delivery {
     return this.#whileBusy(() => this.#owner.postpone(this, wait))
   }
 
-  async waitBehind(handlerName: string): Promise<boolean | undefined> {
-    if (this.#isHeld()) return this.#owner.waitBehind(this, handlerName)
+  async waitBehind(handlerName: string, limit: number): Promise<number | undefined> {
+    if (this.#isHeld()) return this.#owner.waitBehind(this, handlerName, limit)
     this.#owner.onRefused(this)
     return undefined
   }

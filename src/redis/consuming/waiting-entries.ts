@@ -15,8 +15,6 @@ import type { HeldEntry } from './held-entry.ts'
 const PAGE = 100
 /** The scripts' reply if they cannot copy the entry. */
 const NEEDS_TWO_STEPS = 2
-/** The script's reply if no entry keeps its order. */
-const NONE_WAITS = 3
 /** Interval between two searches for dead letters that were removed without the bus, in milliseconds. */
 const STALE_SEARCH_MS = 60_000
 /** A member that no entry has. A command on it has no effect, but needs the right. */
@@ -62,15 +60,16 @@ export class RedisWaitingEntries implements WaitingStore {
   }
 
   /**
-   * Stores a copy behind the entries of the same aggregate that keep their order.
-   * @returns false if there are none; undefined if another consumer owns the entry.
+   * Stores a copy behind the entries of the same aggregate that keep their order, unless `limit` of them do.
+   * @returns how many there are; undefined if another consumer owns the entry.
    */
-  async addBehind(entry: HeldEntry, handlerName: string): Promise<boolean | undefined> {
-    if (entry.message.key === undefined) return false
+  async addBehind(entry: HeldEntry, handlerName: string, limit: number): Promise<number | undefined> {
+    if (entry.message.key === undefined) return 0
     const wait = { handlerName, attempts: 0, firstFailedAt: new Date() }
     const isReplay = placesOf(entry.replayTarget).has(handlerName)
-    const outcome = await this.#add(entry, wait, 0, isReplay ? 'again' : 'behind')
-    return outcome === FENCED_OFF ? undefined : outcome !== NONE_WAITS
+    const outcome = await this.#add(entry, wait, 0, isReplay ? 'again' : 'behind', limit)
+    if (outcome === FENCED_OFF) return undefined
+    return Array.isArray(outcome) ? Number(outcome[0]) : 0
   }
 
   /**
@@ -103,6 +102,7 @@ export class RedisWaitingEntries implements WaitingStore {
     wait: Omit<Wait, 'delayMs' | 'keepsOrder'>,
     delayMs: number,
     mode: 'keep' | 'behind' | 'again' | '',
+    limit = 0,
   ): Promise<unknown> {
     const { options, commands } = this.#parts
     const { consumerGroup, consumerName, keys, address } = options
@@ -122,7 +122,7 @@ export class RedisWaitingEntries implements WaitingStore {
         'POSTPONE',
         { leases: keys.leases(consumerGroup), partition: stream.partition, lease },
         [stream.key, this.#dueKey, copy.key, order],
-        [consumerGroup, consumerName, entryId, member, delay, ...copy.header, place],
+        [consumerGroup, consumerName, entryId, member, delay, ...copy.header, place, String(limit)],
       )
       if (outcome === 0) return FENCED_OFF
       if (outcome !== NEEDS_TWO_STEPS) return outcome

@@ -1,7 +1,10 @@
-import { readReason } from '../../transport/dead-letter-fields.ts'
+import { readReason, readReplays, writeImported, writeReplay } from '../../transport/dead-letter-fields.ts'
+import type { SweepOptions, SweepReport, SweepVerdict } from '../../transport/dead-letter-store.ts'
 import { replayDestination } from '../../transport/replay-destination.ts'
 import { REPLAY_HANDLERS, replayHeader } from '../../transport/replay-headers.ts'
+import { type ActionOutcome, type SweepAction, SweepRun, type SweptLetter } from '../../transport/sweep.ts'
 import type {
+  DeadLetterListing,
   DeadLetterPage,
   DeadLetterStore,
   ReplayRequest,
@@ -11,7 +14,7 @@ import { AS_BUFFERS, type RedisArgument, type RedisClient } from '../client/clie
 import { runScript } from '../client/scripts.ts'
 import { commandError } from '../errors.ts'
 import type { ResolvedRedisOptions } from '../options.ts'
-import { readEntries, readMessage, type StreamEntry, sizeOf } from '../wire/entry.ts'
+import { entryCommand, readEntries, readMessage, type StreamEntry, sizeOf } from '../wire/entry.ts'
 import { partitionOfKey } from '../wire/partition.ts'
 import { GroupTally } from './group-tally.ts'
 import { type Orders, ordersOf, type ParkedPlaces, readParked } from './parked-places.ts'
@@ -21,6 +24,8 @@ const ADDED: readonly string[] = ['original_message_id', 'retry_count', REPLAY_H
 const NO_ENTRY = '0-0'
 /** Dead letters that are read at once to count those of a group. */
 const TALLY_PAGE = 500
+/** Dead letters that are read at once to find those that match, or to visit all. */
+const SCAN_PAGE = 500
 /** Dead letters with places that are looked at in one search for stale ones. */
 const STALE_PAGE = 20
 /** The scripts' reply if they cannot copy the entry. */
@@ -40,11 +45,74 @@ export class RedisDeadLetters implements DeadLetterStore {
     this.#onReleased = onReleased
   }
 
-  async list(limit: number, cursor: string | undefined): Promise<DeadLetterPage> {
-    const entries = await this.#entries(cursor === undefined ? '-' : `(${cursor}`, '+', limit)
+  async list(
+    limit: number,
+    cursor: string | undefined,
+    listing?: DeadLetterListing,
+  ): Promise<DeadLetterPage> {
+    const letters: StoredDeadLetter[] = []
+    let start = cursor
+    do {
+      const page = await this.#page(listing?.order ?? 'oldest', listing ? SCAN_PAGE : limit, start)
+      for (const letter of page.letters) {
+        if (listing?.matches(letter) ?? true) letters.push(letter)
+        if (letters.length === limit) return { letters, cursor: letter.id }
+      }
+      start = page.cursor
+    } while (listing !== undefined && start !== undefined && !listing.signal?.aborted)
+    return { letters, cursor: start }
+  }
+
+  async #page(order: 'oldest' | 'newest', limit: number, cursor?: string): Promise<DeadLetterPage> {
+    const [first, last] = order === 'oldest' ? ['-', '+'] : ['+', '-']
+    const command = order === 'oldest' ? 'XRANGE' : 'XREVRANGE'
+    const entries = await this.#entries(cursor === undefined ? first : `(${cursor}`, last, limit, command)
     const letters = (await this.#whole(entries)).map(readLetter)
     const isLastPage = letters.length === entries.length && entries.length < limit
     return { letters, cursor: isLastPage ? undefined : (letters.at(-1) ?? entries.at(-1))?.id }
+  }
+
+  async sweep(
+    visit: (letter: StoredDeadLetter) => SweepVerdict,
+    options: SweepOptions,
+  ): Promise<SweepReport> {
+    const run = new SweepRun<SweptLetter>(visit, options, (actions) => this.#apply(actions))
+    // Those that are added meanwhile come after the others.
+    let left = await this.#total()
+    let cursor: string | undefined
+    do {
+      const page = await this.#page('oldest', Math.min(SCAN_PAGE, left), cursor)
+      if (page.letters.length === 0 && page.cursor === undefined) break
+      if (!(await run.take(page.letters.map((letter) => ({ letter }))))) break
+      left -= page.letters.length
+      cursor = page.cursor
+    } while (left > 0 && cursor !== undefined)
+    return run.report
+  }
+
+  async #apply(actions: readonly SweepAction<SweptLetter>[]): Promise<readonly ActionOutcome[]> {
+    const removed = actions.flatMap(({ item, replay }) => (replay === undefined ? item.letter.id : []))
+    let existed = removed.length === 0 ? 0 : await this.remove(removed)
+    return Promise.all(
+      actions.map(({ item, replay }) => {
+        if (replay !== undefined) return this.#replay(item.letter, replay)
+        existed -= 1
+        return existed >= 0
+      }),
+    )
+  }
+
+  async append({ message, ...letter }: Omit<StoredDeadLetter, 'id'>, group: string): Promise<void> {
+    const reason = { ...letter.reason, consumerGroup: letter.reason.consumerGroup ?? group }
+    const { dlq_retry_count: retryCount = '0', ...fields } = writeImported({ ...letter, reason })
+    const { body } = message
+    await this.#send([
+      ...['XADD', this.#options.keys.deadLetters, '*'],
+      ...Object.entries(message.headers).flat(),
+      ...['payload', typeof body === 'string' ? body : Buffer.from(body)],
+      ...['original_message_id', letter.source ?? '', 'retry_count', retryCount],
+      ...Object.entries(fields).flat(),
+    ])
   }
 
   /**
@@ -55,9 +123,14 @@ export class RedisDeadLetters implements DeadLetterStore {
     return (await this.#whole(await this.#entries(start, end, limit))).map(readLetter)
   }
 
-  async #entries(start: string, end: string, limit: number): Promise<readonly StreamEntry[]> {
-    const command = ['XRANGE', this.#options.keys.deadLetters, start, end, 'COUNT', String(limit)]
-    return readEntries(await this.#send(command, AS_BUFFERS))
+  async #entries(
+    start: string,
+    end: string,
+    limit: number,
+    command: 'XRANGE' | 'XREVRANGE' = 'XRANGE',
+  ): Promise<readonly StreamEntry[]> {
+    const args = [command, this.#options.keys.deadLetters, start, end, 'COUNT', String(limit)]
+    return readEntries(await this.#send(args, AS_BUFFERS))
   }
 
   /** Reads entries by themselves that the reply was too large for. Stops at `maxInFlightBytes`, but not before the first. */
@@ -102,7 +175,11 @@ export class RedisDeadLetters implements DeadLetterStore {
 
   async replay(id: string, request: ReplayRequest): Promise<boolean> {
     const letter = await this.get(id)
-    if (letter === undefined) return false
+    return letter === undefined ? false : this.#replay(letter, request)
+  }
+
+  async #replay(letter: StoredDeadLetter, request: ReplayRequest): Promise<boolean> {
+    const { id } = letter
     const { keys, address } = this.#options
     const destination = replayDestination(letter.reason, request)
     const to = keys.replays(
@@ -115,11 +192,19 @@ export class RedisDeadLetters implements DeadLetterStore {
     const places = staysThere ? parked?.places : undefined
     const left = parked === undefined || staysThere ? NO_ORDERS : ordersOf(parked, keys)
     const header = [REPLAY_HANDLERS, replayHeader({ ...destination, places })] as const
+    const about = Object.entries(writeReplay(letter)).flat()
+    const { message } = request
+    if (message !== undefined) {
+      const [, , , ...fields] = entryCommand(to, message)
+      return this.#replayInTwoSteps({ id, to, header: [...header, ...about], parked, left, fields })
+    }
     const extra = parked === undefined ? [] : [keys.parked, keys.waiting(parked.group), ...left.orders]
     try {
-      const args = [id, ...header, ...left.members]
+      const args = [id, ...header, ...left.members, ...about]
       const outcome = await runScript(this.#client(), 'REPLAY', [keys.deadLetters, to, ...extra], args)
-      if (outcome === NEEDS_TWO_STEPS) return await this.#replayInTwoSteps({ id, to, header, parked, left })
+      if (outcome === NEEDS_TWO_STEPS) {
+        return await this.#replayInTwoSteps({ id, to, header: [...header, ...about], parked, left })
+      }
       if (left.members.length > 0) this.#onReleased()
       return outcome === 1
     } catch (error) {
@@ -128,12 +213,12 @@ export class RedisDeadLetters implements DeadLetterStore {
   }
 
   /** Stores the copy before the removal, so that a crash in between duplicates the dead letter and loses none. */
-  async #replayInTwoSteps({ id, to, header, parked, left }: LargeReplay): Promise<boolean> {
+  async #replayInTwoSteps({ id, to, header, parked, left, fields }: LargeReplay): Promise<boolean> {
     const { deadLetters } = this.#options.keys
     const [entry] = readEntries(await this.#send(['XRANGE', deadLetters, id, id], AS_BUFFERS))
     if (entry === undefined) return false
     await this.#send(['XDEL', deadLetters, NO_ENTRY])
-    await this.#send(['XADD', to, '*', ...originalFields(entry), ...header])
+    await this.#send(['XADD', to, '*', ...(fields ?? originalFields(entry)), ...header])
     if (parked === undefined) await this.#send(['XDEL', deadLetters, id])
     else await this.#removeParked(id, parked.group, left)
     return true
@@ -213,6 +298,8 @@ interface LargeReplay {
   readonly parked: ParkedPlaces | undefined
   /** The orders that the entry leaves. */
   readonly left: Orders
+  /** The entry to store; undefined for the original. */
+  readonly fields?: readonly RedisArgument[]
 }
 
 const NO_ORDERS: Orders = { orders: [], members: [] }
@@ -238,5 +325,5 @@ function readLetter(entry: StreamEntry): StoredDeadLetter {
   } = message.headers
   const reason = readReason({ ...message.headers, dlq_retry_count: retryCount })
   const source = original === undefined ? undefined : `${stream === undefined ? '' : `${stream} `}${original}`
-  return { id: entry.id, message, reason, source }
+  return { id: entry.id, message, reason, source, ...readReplays(message.headers) }
 }

@@ -1,5 +1,6 @@
 import { ConfigError } from '../../index.ts'
 import { broadcastTests } from './broadcasts.ts'
+import { bulkLetterTests } from './bulk-letters.ts'
 import type { DescribeEventBusOptions } from './bus-under-test.ts'
 import { CAPABILITIES, type Capability } from './capabilities.ts'
 import type { ConformanceTest } from './conformance-test.ts'
@@ -50,6 +51,7 @@ const SUITE: Readonly<Record<string, readonly ConformanceTest[]>> = {
   order: [...orderTests, ...sharedOrderTests],
   'dead letters': deadLetterTests,
   replays: replayTests,
+  'dead letters in bulk': bulkLetterTests,
   poison: poisonTests,
   broadcast: broadcastTests,
   evolution: [...evolutionTests, ...versionTests],

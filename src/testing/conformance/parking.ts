@@ -197,6 +197,41 @@ export const parkingTests = [
     await waiting(scene, bus, 0)
   }),
 
+  test('makes the events beyond maxBehind dead letters at the end of the line, and reports that', {
+    needs: NEEDS,
+  }, async (scene) => {
+    const { bad, recording } = failingFor(0)
+    const bus = await scene.brokerBus()
+    const notices = scene.notices(bus)
+    bus.subscribe(Noted, recording.handler, { ...IN_ORDER, maxBehind: 3 })
+    await scene.consume(bus)
+
+    await bus.publish(series('Order-1', 6))
+    const kept = await letters(scene, bus, 3)
+    await waiting(scene, bus, 3)
+    assert.deepEqual(
+      kept.map(({ errorName, reason, parkedFor }) => [errorName, reason, parkedFor]).slice(1),
+      [1, 2].map(() => ['WaitingLineFullError', 'rejected', ['ordered']]),
+    )
+    const lines = notices.flatMap((notice) => (notice.type === 'waitingLineLong' ? [notice] : []))
+    const line = { type: 'waitingLineLong', handlerName: 'ordered', aggregateId: 'Order-1', limit: 3 }
+    assert.deepEqual(lines, [
+      { ...line, count: 2, isFull: false },
+      { ...line, count: 3, isFull: true },
+    ])
+    const { consuming } = (await bus.health()).checks
+    assert.equal(consuming.status, 'degraded')
+    assert.match(consuming.detail ?? '', /many events of 1 aggregates wait behind another one: ordered/)
+
+    bad.clear()
+    assert.equal(await bus.deadLetters.replayAll(), 3)
+    await handled(scene, recording, [0, 0, 1, 2, 3, 4, 5])
+    assert.deepEqual(numbersOf(recording), [0, 0, 1, 2, 3, 4, 5])
+    await bus.publish([noted('Order-1', 6)])
+    await scene.until('an event after the release', () => numbersOf(recording).includes(6))
+    assert.equal((await bus.health()).checks.consuming.status, 'up')
+  }),
+
   test('keeps the order beyond dead letters across workers that come, crash and stop', {
     needs: [...NEEDS, 'sharedOrder', 'consumerGroups'],
     faults: ['crash'],
@@ -251,6 +286,7 @@ export const parkingTests = [
       () => bus.subscribe(Noted, fail, { ...IN_ORDER, longWaits: { order: 'giveUp' } }),
       /set order to 'keep', or omit longWaits/,
     )
+    assert.throws(() => bus.subscribe(Noted, fail, { name, maxBehind: 3 }), /maxBehind needs onDeadLetter/)
     const withoutDlq = await scene.bus({ enableDlq: false })
     assert.throws(() => withoutDlq.subscribe(Noted, fail, IN_ORDER), /onDeadLetter/)
   }),

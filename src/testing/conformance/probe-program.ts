@@ -1,6 +1,6 @@
 // A program that the tests start as a process: node probe-program.js <URL of the module with `create`> <scope> <mode>.
 import { createInterface } from 'node:readline'
-import type { EventBus, Logger } from '../../index.ts'
+import { BrokerEventBus, type EventBus, type Logger } from '../../index.ts'
 import type { CreateBus } from './bus-under-test.ts'
 import { Noted, series } from './events.ts'
 import { SHARED } from './ordered-workers.ts'
@@ -60,6 +60,16 @@ async function share(bus: EventBus): Promise<void> {
   console.log('consuming')
 }
 
+/** Replays all dead letters one by one, and prints how many it has replayed. */
+async function replay(bus: EventBus): Promise<void> {
+  if (!(bus instanceof BrokerEventBus)) throw new TypeError('Only a broker bus has dead letters.')
+  await bus.deadLetters.replayAll(
+    {},
+    { batchSize: 1, onProgress: ({ changed }) => console.log(`replayed ${changed}.`) },
+  )
+  await bus.shutdown()
+}
+
 const before = (n: number) => new Before({ aggregateId: `Order-${n % 3}`, n })
 const during = (count: number) => new During({ aggregateId: `Order-${count % 3}`, count })
 const later = (count: number) => new Later({ aggregateId: `Order-${count % 3}`, count })
@@ -90,7 +100,7 @@ async function release(
 }
 
 const MODES: Readonly<Record<string, (bus: EventBus) => Promise<void>>> = {
-  ...{ comeAndGo, publishOnly, hang, share },
+  ...{ comeAndGo, publishOnly, hang, share, replay },
   before: (it) => release(it, Before, before),
   during: (it) => release(it, During, during),
   later: (it) => release(it, Later, later),

@@ -15,7 +15,7 @@ export class Probe {
   readonly process: ChildProcess
   output = ''
 
-  constructor(scene: Scene, mode: 'comeAndGo' | 'publishOnly' | 'hang' | 'share' | Release) {
+  constructor(scene: Scene, mode: 'comeAndGo' | 'publishOnly' | 'hang' | 'share' | 'replay' | Release) {
     this.process = spawn(process.execPath, [PROGRAM, scene.module ?? '', scene.scope, mode], {
       stdio: ['pipe', 'pipe', 'pipe'],
     })

@@ -21,9 +21,9 @@ export class RecordingOwner implements EntryOwner {
     return Promise.resolve(true)
   }
 
-  waitBehind({ message }: HeldEntry): Promise<boolean> {
+  waitBehind({ message }: HeldEntry): Promise<number> {
     this.calls.push(`waitBehind ${message.id}`)
-    return Promise.resolve(false)
+    return Promise.resolve(0)
   }
 
   passOn({ message }: HeldEntry): Promise<boolean> {

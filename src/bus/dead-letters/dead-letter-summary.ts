@@ -1,0 +1,96 @@
+import type { StoredDeadLetter } from '../../transport/transport.ts'
+import { type LetterReader, signatureOf } from './describe-letter.ts'
+
+/** What the dead letters of a summary are grouped by. */
+export type SummaryKey = 'error' | 'eventType' | 'handler' | 'group' | 'reason'
+
+/** The dead letters with one error, event type, handler, group or reason. */
+export interface DeadLetterGroup {
+  /** The error's signature, or the name; `(none)` if the dead letters have none. */
+  readonly key: string
+  readonly count: number
+  /** Times of the last failure of the dead letters. */
+  readonly firstAt: Date | undefined
+  readonly lastAt: Date | undefined
+  /** One of the dead letters. */
+  readonly sample: Pick<StoredDeadLetter, 'id'> & {
+    readonly errorName: string | undefined
+    readonly errorMessage: string | undefined
+  }
+}
+
+export interface DeadLetterSummary {
+  /** The largest group first. */
+  readonly groups: readonly DeadLetterGroup[]
+  /** Number of dead letters that match. One that several handlers gave up counts in each of their groups, and once here. */
+  readonly matched: number
+  /** Number of dead letters that were read. */
+  readonly scanned: number
+  /** False if `maxScanned` or the signal ended the scan: the counts are those of the oldest `scanned` dead letters. */
+  readonly isComplete: boolean
+}
+
+/** Most groups of a summary. Dead letters of further ones count as `(other)`. */
+const MAX_GROUPS = 1000
+
+interface Group {
+  readonly key: string
+  count: number
+  firstAt: Date | undefined
+  lastAt: Date | undefined
+  readonly sample: DeadLetterGroup['sample']
+}
+
+/** Counts dead letters by what they have in common. */
+export class SummaryBuilder {
+  readonly #by: SummaryKey
+  readonly #reader: LetterReader
+  readonly #groups = new Map<string, Group>()
+
+  constructor(by: SummaryKey, reader: LetterReader) {
+    this.#by = by
+    this.#reader = reader
+  }
+
+  add(letter: StoredDeadLetter): void {
+    for (const key of this.#keysOf(letter)) this.#count(key, letter)
+  }
+
+  groups(): readonly DeadLetterGroup[] {
+    return [...this.#groups.values()].toSorted((a, b) => b.count - a.count)
+  }
+
+  #keysOf(letter: StoredDeadLetter): readonly string[] {
+    const { reason } = letter
+    switch (this.#by) {
+      case 'error':
+        return [signatureOf(letter) ?? NONE]
+      case 'eventType':
+        return [this.#reader.eventTypeOf(letter) ?? NONE]
+      case 'handler':
+        return reason.handlerNames === undefined || reason.handlerNames.length === 0
+          ? [NONE]
+          : reason.handlerNames
+      case 'group':
+        return [reason.consumerGroup ?? NONE]
+      case 'reason':
+        return [reason.kind ?? NONE]
+    }
+  }
+
+  #count(wanted: string, { id, reason }: StoredDeadLetter): void {
+    const key = this.#groups.has(wanted) || this.#groups.size < MAX_GROUPS ? wanted : OTHER
+    const { failedAt, errorName, errorMessage } = reason
+    const sample = { id, errorName, errorMessage }
+    const group = this.#groups.get(key) ?? { key, count: 0, firstAt: failedAt, lastAt: failedAt, sample }
+    group.count += 1
+    if (failedAt !== undefined) {
+      if (group.firstAt === undefined || failedAt < group.firstAt) group.firstAt = failedAt
+      if (group.lastAt === undefined || failedAt > group.lastAt) group.lastAt = failedAt
+    }
+    this.#groups.set(key, group)
+  }
+}
+
+const NONE = '(none)'
+const OTHER = '(other)'

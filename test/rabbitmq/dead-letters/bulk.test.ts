@@ -1,0 +1,98 @@
+import { expect, it } from 'vitest'
+import type { RabbitMQEventBus } from '../../../src/rabbitmq/index.ts'
+import { OrderCreated, orderCreated } from '../../support/order-events.ts'
+import { paced } from '../../support/pace.ts'
+import { consume, createBus, freshName, hasQueue, plainChannel, until } from '../scene.ts'
+
+const LETTERS = 2500
+
+/** An exchange whose group has dead letters, and no handler that would take a replay. */
+async function sceneWithLetters() {
+  const exchangeName = freshName()
+  const owner = createBus({ exchangeName, maxRetries: 0 })
+  owner.subscribe(OrderCreated, () => undefined, { name: 'charge' })
+  await consume(owner)
+  await owner.shutdown()
+  const channel = await plainChannel()
+  const ids: string[] = []
+  for (let n = 0; n < LETTERS; n += 1) {
+    const event = orderCreated(`Order-${n}`)
+    ids.push(event.eventId)
+    channel.sendToQueue(`${exchangeName}.default.dlq`, Buffer.from(JSON.stringify(event)), {
+      messageId: event.eventId,
+      headers: {
+        event_type: 'OrderCreated',
+        'x-dlq-consumer-group': 'default',
+        'x-dlq-handlers': '["charge"]',
+      },
+    })
+  }
+  await channel.waitForConfirms()
+  return { exchangeName, ids, bus: () => createBus({ exchangeName }) }
+}
+
+const timed = async <T>(action: () => Promise<T>) => {
+  const startedAt = performance.now()
+  return { value: await action(), ms: performance.now() - startedAt }
+}
+
+const eventIds = async (bus: RabbitMQEventBus, order: 'oldest' | 'newest') =>
+  (await bus.deadLetters.list({ order, limit: 3 })).deadLetters.map(({ eventId }) => eventId)
+
+it('counts and lists all dead letters in one process while another one replays them', async () => {
+  const { exchangeName, ids, bus } = await sceneWithLetters()
+  const [replaying, watching] = [bus(), bus()]
+  await watching.connect()
+  const cancel = new AbortController()
+  let changed = 0
+  const replay = replaying.deadLetters.replayAll(
+    {},
+    {
+      ratePerSecond: 20,
+      signal: cancel.signal,
+      onProgress: (progress) => {
+        changed = progress.changed
+      },
+    },
+  )
+  await until('the replay', () => changed > 0)
+
+  for (let round = 0; round < 3; round += 1) {
+    const before = changed
+    const count = await timed(() => watching.deadLetters.count())
+    expect(count.ms).toBeLessThan(paced(2000))
+    // One batch may be replayed and not reported yet.
+    expect(count.value).toBeLessThanOrEqual(LETTERS - before)
+    expect(count.value).toBeGreaterThanOrEqual(LETTERS - changed - 2)
+    const newest = await timed(() => eventIds(watching, 'newest'))
+    expect(newest.ms).toBeLessThan(paced(2000))
+    expect(newest.value).toEqual(ids.slice(-3).toReversed())
+  }
+  const replayedBefore = changed
+  await until('further replays', () => changed > replayedBefore)
+  cancel.abort()
+  const replayed = await replay
+  expect(await watching.deadLetters.count()).toBe(LETTERS - replayed)
+  expect(await eventIds(watching, 'oldest')).toEqual(ids.slice(replayed, replayed + 3))
+  expect(await hasQueue(`${exchangeName}.default.dlq.reader`)).toBe(false)
+  const queue = await (await plainChannel()).checkQueue(`${exchangeName}.default`)
+  expect(queue.messageCount).toBe(replayed)
+})
+
+it('reads the dead letters of a process that was lost while it held them', async () => {
+  const { ids, bus } = await sceneWithLetters()
+  const [lost, watching] = [bus(), bus()]
+  const held = Promise.withResolvers<void>()
+  const onProgress = () => {
+    held.resolve()
+    return new Promise<void>(() => undefined)
+  }
+  void lost.deadLetters.replayAll({}, { batchSize: 1, onProgress }).catch(() => undefined)
+  await held.promise
+  await lost.shutdown({ timeoutMs: 100 })
+
+  // The acknowledgment of the one that was replayed may be lost.
+  const count = await watching.deadLetters.count()
+  expect(count).toBeGreaterThanOrEqual(LETTERS - 1)
+  expect(await eventIds(watching, 'oldest')).toEqual(ids.slice(LETTERS - count).slice(0, 3))
+})
