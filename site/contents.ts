@@ -50,6 +50,7 @@ export const CONTENTS: readonly PageGroup[] = [
     title: 'Operation',
     pages: [
       ['operating', 'Operating, by symptom'],
+      ['dead-letters', 'Dead letters'],
       ['observability', 'Observability'],
       ['reliability', 'Reliability'],
       ['benchmarks', 'Benchmarks'],
