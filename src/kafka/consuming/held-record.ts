@@ -144,7 +144,7 @@ export class HeldRecord implements Delivery {
     const before = await this.partition.store(this, (records) => records.waitBehind(this, handlerName, limit))
     if (!wasRunning) this.partition.markIdle(this)
     // The partition may have been lost, or a record before this one given back, since the handling started.
-    if (before > 0 || this.partition.canStart(this)) return before
+    if ((before > 0 && before < limit) || this.partition.canStart(this)) return before
     this.partition.giveBack(this)
     return undefined
   }
