@@ -39,7 +39,6 @@ export interface InMemoryEventBusStats {
   readonly backgroundTasksCompleted: number
 }
 
-
 const NO_PARKING =
   'onDeadLetter: in memory there is no dead letter behind which events could wait. Retry without a limit (maxRetries: Infinity), ' +
   'or use the bus of a broker'
