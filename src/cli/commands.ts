@@ -1,10 +1,21 @@
 import type { AnyCommand } from './command.ts'
 import { completion } from './commands/completion.ts'
 import { dlq } from './commands/dlq.ts'
+import { events } from './commands/events.ts'
+import { groups } from './commands/groups.ts'
 import { migrate } from './commands/migrate.ts'
 import { publish } from './commands/publish.ts'
 import { schema } from './commands/schema.ts'
 import { subscriptions } from './commands/subscriptions.ts'
 
 /** All commands, in the order of the help. */
-export const commands: readonly AnyCommand[] = [publish, ...dlq, subscriptions, migrate, schema, completion]
+export const commands: readonly AnyCommand[] = [
+  ...groups,
+  ...events,
+  publish,
+  ...dlq,
+  subscriptions,
+  migrate,
+  schema,
+  completion,
+]

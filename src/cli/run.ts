@@ -79,6 +79,7 @@ function exitCodeOf(thrown: unknown): ExitCode {
   if (thrown instanceof NotFoundError) return EXIT.notFound
   if (!(thrown instanceof EventspineError)) return EXIT.failed
   if (thrown.code === 'CONFIG_INVALID') return EXIT.usage
+  if (thrown.code === 'GROUP_NOT_FOUND') return EXIT.notFound
   return UNREACHABLE.has(thrown.code) || thrown.code.endsWith('_NOT_AVAILABLE')
     ? EXIT.unreachable
     : EXIT.failed

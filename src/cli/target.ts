@@ -6,6 +6,7 @@ import { rememberCredentials } from '../redaction.ts'
 import type { Invocation, OptionTable, OptionValues } from './command.ts'
 import { loadConfig } from './config-file.ts'
 import { UsageError } from './exit-code.ts'
+import type { Terminal } from './terminal.ts'
 import { text } from './values.ts'
 
 /** Options of all commands that need a bus. */
@@ -33,6 +34,21 @@ export const storeOptions = {
   schema: { value: '<name>', about: 'schema of PostgreSQL; default eventspine', read: text },
   config: busOptions.config,
 } as const satisfies OptionTable
+
+/** Options of the commands that read a broker or a store. */
+export const logOptions = { ...busOptions, store: storeOptions.store, schema: storeOptions.schema } as const
+
+/** What names a broker or a store. */
+export interface LogInvocation {
+  readonly url: string | undefined
+  readonly terminal: Terminal
+  readonly options: Partial<OptionValues<typeof logOptions>>
+}
+
+/** True if the command line names a store and not a bus. */
+export function isStore({ url, options }: LogInvocation): boolean {
+  return options.store !== undefined || /^(?:sqlite:|postgres(?:ql)?:\/\/)/.test(url ?? options.url ?? '')
+}
 
 type BusInvocation = Pick<Invocation<OptionTable>, 'url' | 'terminal'> & {
   readonly options: Partial<OptionValues<typeof busOptions>>

@@ -5,6 +5,7 @@ import { run } from '../../src/cli/run.ts'
 import { GenericEvent, JsonCodec } from '../../src/index.ts'
 import { SqliteStores } from '../../src/sqlite/index.ts'
 import { service } from './service.ts'
+import { wordsOf } from './words.ts'
 
 const EVENTS = `
 import { defineEvent } from 'eventspine'
@@ -24,19 +25,18 @@ function shop(environment: Readonly<Record<string, string>> = {}) {
   return folder
 }
 
-/** Splits a command line of an example like a shell. */
-const wordsOf = (example: string) =>
-  [...example.matchAll(/'([^']*)'|(\S+)/g)].map(([, quoted, plain]) => quoted ?? plain ?? '')
-
-/** Those of `dlq` need a broker: test/redis/dlq-commands.test.ts runs them. */
+/** Those with a broker run in test/redis/dlq-commands.test.ts and test/redis/operator-commands.test.ts. */
 const examples = commands
-  .filter(({ name }) => !name.startsWith('dlq '))
-  .flatMap(({ name, examples: lines }) => [[name, lines]] as const)
+  .map(({ name, examples: lines }) => [name, lines.filter((line) => !line.includes('redis:'))] as const)
+  .filter(([, lines]) => lines.length > 0)
+
+it.each(commands.map(({ name }) => name))('%s has an example', (name) => {
+  expect(commands.find((command) => command.name === name)?.examples).not.toEqual([])
+})
 
 it.each(examples)('the examples in the help of %s run', async (name, lines) => {
   const { run } = shop()
   await run('migrate', 'sqlite:shop.db')
-  expect(lines.length).toBeGreaterThan(0)
   for (const example of lines) {
     const { code, stderr } = await run(...wordsOf(example))
     expect([example, code, stderr]).toEqual([example, 0, expect.not.stringMatching(/error/i)])

@@ -1,40 +1,11 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { expect, inject, it, onTestFinished } from 'vitest'
-import { commands } from '../../src/cli/commands.ts'
-import { run } from '../../src/cli/run.ts'
-import type { Terminal } from '../../src/cli/terminal.ts'
+import { expect, inject, it } from 'vitest'
+import { wordsOf } from '../cli/words.ts'
 import { OrderCreated, orderCreated } from '../support/order-events.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { createBus, freshPrefix } from './scene.ts'
-
-/** A terminal that keeps what it is given, and answers with `answer`. */
-function shell(url: string, prefix: string, answer?: string) {
-  const folder = mkdtempSync(join(tmpdir(), 'eventspine-dlq-'))
-  onTestFinished(() => rmSync(folder, { recursive: true }))
-  const interrupt = new AbortController()
-  return {
-    folder,
-    interrupt,
-    run: async (...args: readonly string[]) => {
-      const lines: string[] = []
-      const messages: string[] = []
-      const terminal: Terminal = {
-        out: (text) => Promise.resolve(void lines.push(text)),
-        err: (text) => void messages.push(text),
-        columns: undefined,
-        hasColor: false,
-        ask: answer === undefined ? undefined : () => Promise.resolve(answer),
-        environment: {},
-        workingDirectory: folder,
-        interrupted: interrupt.signal,
-      }
-      const code = await run([...args, url, '--prefix', prefix], terminal)
-      return { code, stdout: lines.join('\n'), stderr: messages.join('\n') }
-    },
-  }
-}
+import { examplesOf, shell } from './shell.ts'
 
 /** A consumer with a handler that fails until it is fixed, and 5 dead letters of two errors. */
 async function sceneWithLetters() {
@@ -177,19 +148,12 @@ it('has examples that run', async () => {
   const support = new URL('../support/order-events.ts', import.meta.url)
   writeFileSync(join(folder, 'events.mjs'), `export { OrderCreated } from ${JSON.stringify(support.href)}\n`)
   writeFileSync(join(folder, 'letters.jsonl'), (await run('dlq', 'export')).stdout)
-  const examples = commands
-    .filter(({ name }) => name.startsWith('dlq '))
-    .flatMap((command) => command.examples)
-    .map((line) =>
-      line
-        .replace(' redis://localhost', '')
-        .replace('1700000000000-0', letter?.id ?? '')
-        .replace('events.mjs', join(folder, 'events.mjs')),
-    )
+  const examples = examplesOf('dlq').map((line) =>
+    line.replace('1700000000000-0', letter?.id ?? '').replace('events.mjs', join(folder, 'events.mjs')),
+  )
   expect(examples).toHaveLength(9)
   for (const example of examples) {
-    const words = [...example.matchAll(/'([^']*)'|(\S+)/g)].map(([, quoted, word]) => quoted ?? word ?? '')
-    const { code, stderr } = await run(...words)
+    const { code, stderr } = await run(...wordsOf(example))
     expect([example, code, stderr]).toEqual([example, 0, expect.anything()])
   }
 })

@@ -1,9 +1,10 @@
 import { appendFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import type { BulkOptions, DeadLetterFilter, ExportedLetter } from '../../bus/index.ts'
+import { confirmed } from '../confirm.ts'
 import { EXIT, type ExitCode, UsageError } from '../exit-code.ts'
 import type { Terminal } from '../terminal.ts'
-import { actorOf, confirmed, lettersOf, type OpenDlq, progressTo } from './context.ts'
+import { actorOf, lettersOf, type OpenDlq, progressTo } from './context.ts'
 import { noLetter } from './run-read.ts'
 
 /** What all changes have in common. */

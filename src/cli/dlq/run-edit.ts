@@ -6,10 +6,11 @@ import { isDeepStrictEqual } from 'node:util'
 import { JsonCodec } from '../../codec/index.ts'
 import { toError } from '../../errors.ts'
 import { type DomainEvent, GenericEvent } from '../../events/index.ts'
+import { confirmed } from '../confirm.ts'
 import { EXIT, type ExitCode, UsageError } from '../exit-code.ts'
 import { plain } from '../table.ts'
 import type { Terminal } from '../terminal.ts'
-import { actorOf, confirmed, type OpenDlq } from './context.ts'
+import { actorOf, type OpenDlq } from './context.ts'
 import { noLetter } from './run-read.ts'
 
 type Payload = Readonly<Record<string, unknown>>

@@ -1,0 +1,126 @@
+import type { EventFilter } from '../../browsing/index.ts'
+import { type AnyCommand, defineCommand, type OptionTable } from '../command.ts'
+import { UsageError } from '../exit-code.ts'
+import { type FilterKeys, filterLineOf } from '../filter-line.ts'
+import { logOptions } from '../target.ts'
+import { duration, integer, text, time } from '../values.ts'
+
+const KEYS: FilterKeys<EventFilter> = {
+  id: ['eventId', text],
+  type: ['eventTypes', (given) => given.split(',')],
+  aggregate: ['aggregateId', text],
+  'aggregate-type': ['aggregateType', text],
+  correlation: ['correlationId', text],
+  causation: ['causationId', text],
+  tenant: ['tenantId', text],
+  since: ['occurredSince', time],
+  before: ['occurredBefore', time],
+  text: ['text', text],
+}
+
+const common = {
+  ...logOptions,
+  events: {
+    value: '<module>',
+    about: 'module that exports event classes or a registry',
+    read: text,
+    isList: true,
+  },
+  json: { about: 'print one JSON object per line' },
+} as const satisfies OptionTable
+
+const filter = {
+  value: '<line>',
+  about: `only events that match, such as 'type:OrderPlaced,OrderPaid aggregate:o-1'; keys: ${Object.keys(KEYS).join(', ')}`,
+  read: filterLineOf(KEYS, 'leave out --filter for all events'),
+} as const
+
+/** A place in the log: a time, `first`, `last`, or the position of an event. */
+function place(given: string): Date | string {
+  try {
+    return time(given)
+  } catch (thrown) {
+    if (thrown instanceof UsageError) return given
+    throw thrown
+  }
+}
+
+const browse = defineCommand({
+  name: 'events',
+  about: 'Lists past events of a broker or a store; nothing on the broker changes',
+  usage: '[url] [options]',
+  words: [0, 0],
+  options: {
+    ...common,
+    filter,
+    from: {
+      value: '<place>',
+      about: 'a time, a duration before now such as 2h, first, last, or the position of an event',
+      read: place,
+    },
+    reverse: { about: 'the newest first' },
+    limit: { value: '<n>', about: 'at most this many', read: integer(), default: '100' },
+    'max-scanned': { value: '<n>', about: 'read at most this many', read: integer() },
+  },
+  examples: [
+    'events sqlite:shop.db --reverse --limit 10',
+    `events redis://localhost --from 2h --filter 'type:OrderPlaced aggregate:o-1'`,
+  ],
+  run: async ({ options, url, terminal }) => {
+    const { listEvents } = await import('./run-events.ts')
+    const { filter = {}, from, limit, reverse } = options
+    return listEvents(
+      { options, url, terminal },
+      {
+        filter,
+        from,
+        limit,
+        maxScanned: options['max-scanned'],
+        direction: reverse ? 'backward' : 'forward',
+      },
+    )
+  },
+})
+
+const show = defineCommand({
+  name: 'event',
+  about: 'Finds an event by its id, and shows its envelope, headers and payload',
+  usage: '<id> [url] [options]',
+  words: [1, 1],
+  options: {
+    ...common,
+    aggregate: { value: '<id>', about: 'its aggregate, which makes the search faster', read: text },
+    'max-scanned': { value: '<n>', about: 'read at most this many events', read: integer() },
+  },
+  examples: ['event 3f2b9c1e-0d4a-4f6e-8b1c-2a7d5e9f0c3b redis://localhost --aggregate o-1'],
+  run: async ({ options, words, url, terminal }) => {
+    const { showEvent } = await import('./run-events.ts')
+    const search = { aggregateId: options.aggregate, maxScanned: options['max-scanned'] }
+    return showEvent({ options, url, terminal }, words[0] ?? '', search)
+  },
+})
+
+const tail = defineCommand({
+  name: 'tail',
+  about: 'Shows new events of a broker while they are published, until Ctrl-C',
+  usage: '[url] [options]',
+  words: [0, 0],
+  options: {
+    ...common,
+    filter,
+    limit: { value: '<n>', about: 'end after this many', read: integer() },
+    for: { value: '<duration>', about: 'end after this time, such as 30s', read: duration },
+  },
+  examples: [
+    'tail redis://localhost --for 1s',
+    `tail redis://localhost --filter 'type:OrderPlaced' --for 1s --json`,
+  ],
+  run: async ({ options, url, terminal }) => {
+    const { tailEvents } = await import('./run-events.ts')
+    const { filter = {}, limit } = options
+    return tailEvents({ options, url, terminal }, { filter, limit, forMs: options.for })
+  },
+})
+
+/** The commands on single events. */
+export const events: readonly AnyCommand[] = [browse, show, tail]

@@ -1,0 +1,108 @@
+import { expect, inject, it } from 'vitest'
+import { wordsOf } from '../cli/words.ts'
+import { OrderCreated, orderCreated, orderShipped } from '../support/order-events.ts'
+import { waitFor } from '../support/wait-for.ts'
+import { createBus, freshPrefix } from './scene.ts'
+import { examplesOf, shell } from './shell.ts'
+
+/** Two groups: `billing` has handled everything, `reports` has stopped and has a backlog of two. */
+async function scene() {
+  const streamPrefix = freshPrefix()
+  const handled: string[] = []
+  const reports = createBus({ streamPrefix, consumerGroup: 'reports' })
+  reports.subscribe(OrderCreated, () => undefined, { name: 'count' })
+  reports.startConsumingInBackground()
+  await reports.whenConsuming()
+  await reports.shutdown()
+  const bus = createBus({ streamPrefix, consumerGroup: 'billing' })
+  bus.subscribe(OrderCreated, (event) => void handled.push(event.eventId), { name: 'charge' })
+  bus.startConsumingInBackground()
+  await bus.whenConsuming()
+  const events = [orderCreated('o-1'), orderShipped('o-1')]
+  await bus.publish(events)
+  await waitFor(() => handled.length === 1)
+  return { bus, events, ...shell(inject('redisUrl'), streamPrefix, 'y') }
+}
+
+it('lists the groups, checks their lag, and deletes one that has no members', async () => {
+  const { run } = await scene()
+  const table = await run('groups')
+  expect(table).toMatchObject({ code: 0, stderr: '' })
+  expect(table.stdout).toMatch(/^GROUP +LAG +IN FLIGHT +OLDEST +WAITING +DEAD LETTERS +MEMBERS$/m)
+  expect(table.stdout).toMatch(/^reports +2 +0 +\d+ s +0 +0 +0$/m)
+
+  const checked = await run('groups', 'reports', '--max-lag', '1', '--json')
+  expect([checked.code, checked.stderr]).toEqual([5, 'the lag of reports is 2, the limit is 1'])
+  expect(JSON.parse(checked.stdout)).toMatchObject({ version: 1, groups: [{ name: 'reports', lag: 2 }] })
+
+  expect(await run('groups', 'report')).toMatchObject({
+    code: 4,
+    stderr: expect.stringMatching(/report.*did you mean reports\?/),
+  })
+  expect(await run('groups', 'delete', 'billing', '--yes')).toMatchObject({
+    code: 1,
+    stderr: expect.stringMatching(/billing/),
+  })
+  expect(await run('groups', 'delete', 'reports')).toEqual({
+    ...{ code: 0, stdout: '' },
+    stderr: 'deleted the group reports',
+  })
+  expect(JSON.parse((await run('groups', '--json')).stdout).groups).toHaveLength(1)
+})
+
+it('lists, finds and filters past events', async () => {
+  const { run, events } = await scene()
+  const [created, shipped] = events
+  const listed = await run('events', '--from', 'first', '--json')
+  const found = listed.stdout.split('\n').map((line) => JSON.parse(line))
+  expect(found.map(({ eventId }) => eventId)).toEqual(events.map(({ eventId }) => eventId))
+  expect(listed.stderr).toBe('2 events match, 2 of 2 were read')
+  expect(found[0]).toMatchObject({ version: 1, eventType: 'OrderCreated', aggregateId: 'o-1' })
+
+  const filtered = await run('events', '--reverse', '--filter', 'type:OrderShipped aggregate:o-1')
+  expect(filtered.stdout).toMatch(new RegExp(`^\\S+Z  OrderShipped  o-1  ${shipped?.eventId}  \\S+$`))
+  const first = await run('events', '--limit', '1')
+  const [, next = ''] = /; the next: (--from=\S+)$/.exec(first.stderr) ?? []
+  expect((await run('events', next)).stdout).toContain(shipped?.eventId)
+
+  const shown = await run('event', created?.eventId ?? '')
+  expect(shown.stdout).toMatch(/^eventType +OrderCreated$/m)
+  expect(shown.stdout).toMatch(/^body +\{.*"customer/m)
+  expect(await run('event', 'nowhere')).toMatchObject({
+    code: 4,
+    stderr: 'There is no event "nowhere": 0 events match, 2 of 2 were read.',
+  })
+  expect(await run('events', '--filter', 'agregate:o-1')).toMatchObject({
+    code: 2,
+    stderr: '--filter has an unknown key "agregate": did you mean aggregate?.',
+  })
+})
+
+it('shows new events until the limit, and ends with success at Ctrl-C', async () => {
+  const { run, bus, interrupt } = await scene()
+  const limited = run('tail', '--limit', '1', '--filter', 'type:OrderShipped', '--json')
+  const late = orderShipped('o-2')
+  await waitFor(async () => {
+    await bus.publish([late])
+    return Promise.race([limited.then(() => true), false])
+  })
+  const { code, stdout, stderr } = await limited
+  expect([code, stderr]).toEqual([0, 'waiting for new events; Ctrl-C ends it'])
+  expect(JSON.parse(stdout)).toMatchObject({ eventType: 'OrderShipped', aggregateId: 'o-2' })
+
+  const endless = run('tail')
+  interrupt.abort()
+  expect(await endless).toMatchObject({ code: 0, stdout: '' })
+})
+
+it('has examples that run', async () => {
+  const { run, events } = await scene()
+  const examples = examplesOf('groups', 'events', 'event', 'tail')
+  expect(examples).toHaveLength(7)
+  for (const example of examples) {
+    // The check finds nothing; the id is that of an event of the scene.
+    const words = wordsOf(example.replace(/[0-9a-f-]{36}/, events[0]?.eventId ?? ''))
+    const { code, stderr } = await run(...words)
+    expect([example, code, stderr]).toEqual([example, 0, expect.anything()])
+  }
+})
