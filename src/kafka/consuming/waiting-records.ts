@@ -8,6 +8,7 @@ import type { KafkaPublisher } from '../publishing/publisher.ts'
 import type { RecordToWrite } from '../wire/record-batch.ts'
 import type { StoredRecord } from '../wire/record-reader.ts'
 import type { HeldRecord } from './held-record.ts'
+import { JoinedRecords } from './joined-records.ts'
 import {
   DUE,
   KafkaWaitingIndex,
@@ -62,8 +63,8 @@ export class KafkaWaitingRecords implements WaitingStore {
   readonly #index = new KafkaWaitingIndex()
   /** The partitions of the stream for which the topic was read since this process owns them. */
   readonly #known = new WeakSet<HeldRecord['partition']>()
-  /** How many records have joined each line since the topic was read. */
-  readonly #joined = new Map<string, number>()
+  /** The records that have joined lines and may not have been read yet. */
+  readonly #joined = new JoinedRecords()
   #releasing: Promise<unknown> = Promise.resolve()
   #busyUntil = 0
   /** When the last reading of the topic started, by the monotonic clock. */
@@ -115,14 +116,14 @@ export class KafkaWaitingRecords implements WaitingStore {
     if (ids.length === 0) return 0
     // After a crash, the copy may exist.
     if (at >= 0) return Math.max(1, at)
-    const before = ids.length + (this.#joined.get(line) ?? 0)
+    const before = this.#joined.countWith(line, ids)
     if (before >= limit) return before
     // If its wait is over and later records wait, it was delivered before, and comes again before these.
     const later = held.deliveryCount === 1 ? undefined : ids.find((other) => isLater(other, id))
     const place = later === undefined ? undefined : this.#index.get(later)?.place
     const wait = { handlerName, attempts: 0, firstFailedAt: new Date(), delayMs: 0 }
     await this.#store(held, wait, id, place === undefined ? undefined : place - 0.5)
-    this.#joined.set(line, (this.#joined.get(line) ?? 0) + 1)
+    this.#joined.add(line, id)
     return before
   }
 
@@ -223,8 +224,9 @@ export class KafkaWaitingRecords implements WaitingStore {
 
   async #read(): Promise<void> {
     const startedAt = performance.now()
-    this.#joined.clear()
+    const stored = this.#joined.all()
     await this.#log.readNew()
+    this.#joined.remove(stored)
     this.#readAt = startedAt
   }
 

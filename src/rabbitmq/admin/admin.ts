@@ -81,7 +81,6 @@ export class RabbitMQAdmin implements TransportAdmin {
     const { names, members, partitions } = await this.#queuesOf(group)
     if (members > 0) return false
     const consumed = [names.queue, ...partitions.map((_, index) => partitionQueueOf(names, index))]
-    // The broker refuses to delete a queue that has got a consumer since.
     for (const queue of consumed) if (!(await this.#deleteUnused(queue))) return false
     const seats = partitions.map((_, seat) => seatQueueOf(names, seat))
     await withChannel(async (channel) => {
@@ -99,14 +98,13 @@ export class RabbitMQAdmin implements TransportAdmin {
     return true
   }
 
+  /** A quorum queue cannot be deleted on the condition that it is unused: the broker would close the connection. */
   async #deleteUnused(queue: string): Promise<boolean> {
-    try {
-      await this.#parts.withChannel((channel) => channel.deleteQueue(queue, { ifUnused: true }))
-      return true
-    } catch (error) {
-      if (/PRECONDITION.FAILED/.test(String(error))) return false
-      throw error
-    }
+    const state = await this.#look(queue)
+    if (state === undefined) return true
+    if (state.consumerCount > 0) return false
+    await this.#parts.withChannel((channel) => channel.deleteQueue(queue))
+    return true
   }
 
   async #describe(name: string): Promise<GroupInfo | undefined> {
