@@ -109,7 +109,7 @@ async function givenUrl(
   if (given.length > 1) throw new UsageError('Give one of the URL, --url-file and a configured name.')
   if (visible !== undefined) {
     rememberCredentials(visible)
-    if (/\/\/[^/@]*:[^/@]+@/.test(visible)) {
+    if (hasPassword(visible)) {
       terminal.err(
         'The URL contains a password, which other users of this machine can see. Use --url-file or EVENTSPINE_URL.',
       )
@@ -150,4 +150,11 @@ function pick<T>(kind: 'bus' | 'store', known: Readonly<Record<string, T>>, name
   throw new UsageError(
     `No ${kind} is given: add a URL such as ${example}, or configure one in eventspine.config.ts.`,
   )
+}
+
+/** True if the part before the host has a colon, as in `redis://user:password@host`. */
+function hasPassword(url: string): boolean {
+  const [, rest = ''] = url.split('//', 2)
+  const at = rest.indexOf('@')
+  return at > 0 && rest.slice(0, at).includes(':')
 }

@@ -58,10 +58,7 @@ export interface AmqpChannel {
   checkExchange(name: string): Promise<unknown>
   assertQueue(name: string, options: AmqpQueueOptions): Promise<AmqpQueueState>
   checkQueue(name: string): Promise<AmqpQueueState>
-  deleteQueue(
-    name: string,
-    options?: { readonly ifUnused?: boolean; readonly ifEmpty?: boolean },
-  ): Promise<unknown>
+  deleteQueue(name: string): Promise<unknown>
   deleteExchange(name: string): Promise<unknown>
   purgeQueue(name: string): Promise<{ readonly messageCount: number }>
   bindQueue(queue: string, exchange: string, key: string, match?: AmqpTable): Promise<unknown>

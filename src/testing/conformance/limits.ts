@@ -128,6 +128,6 @@ export const limitTests = [
     assert.throws(() => subscribe({ concurrency: 0 }), /concurrency must be a positive integer/)
     assert.throws(() => subscribe({ ratePerSecond: 0 }), /ratePerSecond must be a positive number/)
     const rate = { groupRatePerSecond: 5 }
-    assert.throws(() => subscribe(rate), /groupRatePerSecond: .*(needs a name|use ratePerSecond)/)
+    assert.throws(() => subscribe(rate), /needs a name|use ratePerSecond/)
   }),
 ]
