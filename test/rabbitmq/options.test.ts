@@ -91,6 +91,10 @@ describe('defaults', () => {
       unhandledEvents: 'skip',
       handoverTimeoutMs: 600_000,
       broadcast: false,
+      journal: false,
+      journalMaxAgeMs: undefined,
+      journalMaxBytes: undefined,
+      audit: undefined,
       logger: undefined,
       // Derived from the options.
       names: {
@@ -100,6 +104,7 @@ describe('defaults', () => {
         deadLetterQueue: 'events.default.dlq',
         bindingsQueue: 'events.default.bindings',
         groupsQueue: 'events_dlq.groups',
+        journal: 'events.journal',
         typesExchange: 'events.default.types',
         partitionExchange: 'events.default.partitions',
         lockQueue: 'events.default.lock',
