@@ -35,6 +35,7 @@ const feedRules = {
   toPosition: optional(integer),
   limit: optional(nonNegativeIntegerOrInfinity),
   maxBytes: optional(positiveIntegerOrInfinity),
+  undecoded: optional(booleanOption),
 }
 const storeRules = { logger: optional(observabilityRules.logger), now: optional(functionOption) }
 const archiveRules = { ...feedRules, includeArchived: optional(booleanOption) }
