@@ -60,6 +60,7 @@ export const CONTENTS: readonly PageGroup[] = [
     title: 'Reference',
     pages: [
       ['options', 'Options'],
+      ['operator-api', "The operator's API"],
       ['command-line', 'Command line'],
       ['errors', 'Errors'],
       ['settings', 'Settings of other tools'],

@@ -83,10 +83,7 @@ export class InMemoryEventStore implements EventStore {
   }
 
   async *readAll(options: ReadAllOptions = {}): AsyncIterable<StoredEvent> {
-    yield* this.#read(checkedRead('readAll', options))
-  }
-
-  *#read({ limit = Number.POSITIVE_INFINITY, ...range }: ReadAllOptions): Iterable<StoredEvent> {
+    const { limit = Number.POSITIVE_INFINITY, ...range } = checkedRead('readAll', options)
     const { fromPosition = 0, toPosition = Number.POSITIVE_INFINITY } = range
     const isWanted = matcher(this.#reader.known.withAliases(range))
     let given = 0
@@ -103,7 +100,9 @@ export class InMemoryEventStore implements EventStore {
   async readPage(options: ReadAllOptions = {}): Promise<FeedPage> {
     const { limit = 500, ...range } = checkedRead('readPage', options)
     const { head } = this.#log
-    const events = [...this.#read({ ...range, limit })]
+    // By way of `readAll`, which a subclass may override.
+    const events: StoredEvent[] = []
+    for await (const stored of this.readAll({ ...range, limit })) events.push(stored)
     return { events, head, headEventId: this.#log.at(head)?.event.eventId }
   }
 

@@ -17,7 +17,7 @@ describe('the options of InMemoryEventBus', () => {
     [
       { redisUrl: 'redis://localhost' },
       'InMemoryEventBus: redisUrl is not an option (there are: enableTracing, tracer, logger, ' +
-        'propagateCausation, enableMetrics, meter, registry, handlerTimeoutMs, maxBackgroundPublishes, shutdownTimeoutMs)',
+        'propagateCausation, enableMetrics, meter, registry, handlerTimeoutMs, maxBackgroundPublishes, shutdownTimeoutMs, keepLastEvents)',
     ],
     [{ constructor: 1 }, /^InMemoryEventBus: constructor is not an option/],
     [{ enableTracing: 'yes' }, 'InMemoryEventBus: enableTracing must be true or false, got "yes"'],

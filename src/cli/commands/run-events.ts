@@ -147,13 +147,13 @@ async function print(found: BrowsedEvent, isJson: boolean, terminal: Terminal): 
   )
 }
 
-function dataOf({ event: _event, body, ...data }: BrowsedEvent) {
-  const { position, partition, storedAt, occurredAt, eventId, eventType, headers } = data
-  const { aggregateId, aggregateType, correlationId, causationId, tenantId } = data
+function dataOf(found: BrowsedEvent) {
+  const { position, partition, storedAt, occurredAt, eventId, eventType, headers } = found
+  const { aggregateId, aggregateType, correlationId, causationId, tenantId } = found
   return {
     ...{ eventId, eventType, aggregateId, aggregateType, correlationId, causationId, tenantId },
     ...{ occurredAt: occurredAt?.toISOString(), storedAt: storedAt?.toISOString(), position, partition },
-    ...{ headers, body: textOf(body) },
+    ...{ headers, body: textOf(found.body) },
   }
 }
 

@@ -112,10 +112,13 @@ export class KafkaWaitingRecords implements WaitingStore {
     const ids = await this.#line(held, line)
     const id = idOf(held, handlerName)
     const at = ids.indexOf(id)
-    if (placesOf(held.replayTarget).has(handlerName)) return this.#replayed(held, handlerName, { id, at })
+    if (placesOf(held.replayTarget).has(handlerName)) {
+      // It has its place, whatever the limit.
+      return Math.min(limit - 1, await this.#replayed(held, handlerName, { id, at }))
+    }
     if (ids.length === 0) return 0
     // After a crash, the copy may exist.
-    if (at >= 0) return Math.max(1, at)
+    if (at >= 0) return Math.max(1, Math.min(limit - 1, at))
     const before = this.#joined.countWith(line, ids)
     if (before >= limit) return before
     // If its wait is over and later records wait, it was delivered before, and comes again before these.
