@@ -71,7 +71,15 @@ export const rules: Readonly<Record<string, Rule>> = {
   'cli-config.ts': { imports: ['create-event-bus.ts'] },
   cli: {
     imports: [
-      ...['errors.ts', 'redaction.ts', 'cli-config.ts', 'create-event-bus.ts', 'contract/index.ts', 'events'],
+      ...[
+        'errors.ts',
+        'redaction.ts',
+        'kit/spelling.ts',
+        'cli-config.ts',
+        'create-event-bus.ts',
+        'contract/index.ts',
+        'events',
+      ],
       ...[...core, ...entryPoints, 'postgres/index.ts', 'sqlite/index.ts'],
     ],
   },

@@ -3,8 +3,8 @@ import { dirname, join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { ConfiguredBus, ConfiguredStore, EventspineConfig } from '../cli-config.ts'
 import { toError } from '../errors.ts'
+import { nearest } from '../kit/spelling.ts'
 import { UsageError } from './exit-code.ts'
-import { nearest } from './nearest.ts'
 
 const NAMES = ['ts', 'mts', 'js', 'mjs', 'json'].map((ending) => `eventspine.config.${ending}`)
 

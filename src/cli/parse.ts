@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util'
+import { nearest } from '../kit/spelling.ts'
 import type { AnyCommand, Flag, Invocation, ListOption, OptionTable, ValueOption } from './command.ts'
 import { UsageError } from './exit-code.ts'
-import { nearest } from './nearest.ts'
 
 type AnyOption = Flag | ValueOption<unknown> | ListOption<unknown>
 

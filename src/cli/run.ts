@@ -1,10 +1,10 @@
 import { EventspineError, toError } from '../errors.ts'
+import { nearest } from '../kit/spelling.ts'
 import type { AnyCommand } from './command.ts'
 import { commands } from './commands.ts'
 import { candidates } from './complete.ts'
 import { EXIT, type ExitCode, NotFoundError, UsageError } from './exit-code.ts'
 import { helpOf, overview } from './help.ts'
-import { nearest } from './nearest.ts'
 import { parseCommandLine } from './parse.ts'
 import type { Terminal } from './terminal.ts'
 

@@ -1,5 +1,6 @@
 import { ConfigError, describeValue } from '../errors.ts'
 import { rememberCredentials, rememberSecret } from '../redaction.ts'
+import { nearest } from './spelling.ts'
 
 /** The values that an option may have. */
 export interface OptionRule {
@@ -187,27 +188,6 @@ export function checkedOptions<T extends object>(
 
 /** Completes a sentence that says that a name is unknown: with the nearest known name, or with all of them. */
 export function suggestion(name: string, known: readonly string[]): string {
-  const plain = (text: string) => text.toLowerCase().replaceAll('_', '')
-  const near = known.find(
-    (candidate) =>
-      plain(candidate) === plain(name) ||
-      plain(candidate).startsWith(plain(name)) ||
-      plain(name).startsWith(plain(candidate)) ||
-      distance(plain(candidate), plain(name)) <= 2,
-  )
+  const near = nearest(name, known)
   return near === undefined ? ` (there are: ${known.join(', ')})` : `; did you mean ${near}?`
-}
-
-/** Levenshtein distance. */
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, index) => index)
-  for (let i = 1; i <= a.length; i += 1) {
-    const next = [i]
-    for (let j = 1; j <= b.length; j += 1) {
-      const substitution = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1)
-      next.push(Math.min((row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1, substitution))
-    }
-    row = next
-  }
-  return row[b.length] ?? 0
 }

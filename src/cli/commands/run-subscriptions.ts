@@ -1,6 +1,6 @@
+import { nearest } from '../../kit/spelling.ts'
 import type { ParkedEventKey } from '../../subscriptions/index.ts'
 import { EXIT, type ExitCode, NotFoundError } from '../exit-code.ts'
-import { nearest } from '../nearest.ts'
 import { type OpenStores, openExistingStores } from '../open-stores.ts'
 import { type Column, tableOf } from '../table.ts'
 import type { StoreTarget } from '../target.ts'
