@@ -136,3 +136,19 @@ export function orderFaults(runs: readonly WorkerRun[]): readonly string[] {
       .concat(end)
   })
 }
+
+/**
+ * The runs of events whose predecessors had not all been handled. A crash can repeat an event that was handled before, so
+ * only first successes count.
+ */
+export function overtaking(runs: readonly WorkerRun[], failures: ReadonlySet<WorkerRun>): readonly string[] {
+  const next = new Map<string, number>()
+  const ordered = runs.toSorted((a, b) => (a.time < b.time ? -1 : 1))
+  return ordered.flatMap((run) => {
+    const { aggregateId, n, worker } = run
+    const expected = next.get(aggregateId) ?? 0
+    if (n > expected) return [`${aggregateId}: ${n} in ${worker} before ${expected} was handled`]
+    if (n === expected && !failures.has(run)) next.set(aggregateId, n + 1)
+    return []
+  })
+}

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { type BrokerEventBus, JsonCodec, type SubscribeOptions } from '../../index.ts'
 import { test } from './conformance-test.ts'
 import { Noted, noted, series } from './events.ts'
-import { OrderedWorkers, type WorkerRun } from './ordered-workers.ts'
+import { OrderedWorkers, overtaking, type WorkerRun } from './ordered-workers.ts'
 import { Recording } from './recording.ts'
 import type { Scene } from './scene.ts'
 
@@ -51,22 +51,6 @@ function handled(scene: Scene, recording: Recording<Noted>, expected: readonly n
     () => numbersOf(recording).length >= expected.length,
     () => numbersOf(recording),
   )
-}
-
-/**
- * The runs of events whose predecessors had not all been handled. A crash can repeat an event that was handled before, so
- * only first successes count.
- */
-function overtaking(runs: readonly WorkerRun[], failures: ReadonlySet<WorkerRun>): readonly string[] {
-  const next = new Map<string, number>()
-  const ordered = runs.toSorted((a, b) => (a.time < b.time ? -1 : 1))
-  return ordered.flatMap((run) => {
-    const { aggregateId, n, worker } = run
-    const expected = next.get(aggregateId) ?? 0
-    if (n > expected) return [`${aggregateId}: ${n} in ${worker} before ${expected} was handled`]
-    if (n === expected && !failures.has(run)) next.set(aggregateId, n + 1)
-    return []
-  })
 }
 
 const NEEDS = ['parking', 'lanes', 'deadLetters'] as const
