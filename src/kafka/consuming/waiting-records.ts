@@ -116,10 +116,10 @@ export class KafkaWaitingRecords implements WaitingStore {
       // It has its place, whatever the limit.
       return Math.min(limit - 1, await this.#replayed(held, handlerName, { id, at }))
     }
-    if (ids.length === 0) return 0
     // After a crash, the copy may exist.
     if (at >= 0) return Math.max(1, Math.min(limit - 1, at))
     const before = this.#joined.countWith(line, ids)
+    if (before === 0) return 0
     if (before >= limit) return before
     // If its wait is over and later records wait, it was delivered before, and comes again before these.
     const later = held.deliveryCount === 1 ? undefined : ids.find((other) => isLater(other, id))
@@ -218,7 +218,8 @@ export class KafkaWaitingRecords implements WaitingStore {
     const ids = this.#index.line(line)
     const isOwn = this.#known.has(partition) && !partition.isReplays
     // Others may have ended the line by now. A record that joins it nevertheless is the first of a new one.
-    const isEnough = isOwn && (ids.length === 0 || performance.now() - this.#readAt < FRESH_MS)
+    const isEmpty = this.#joined.countWith(line, ids) === 0
+    const isEnough = isOwn && (isEmpty || performance.now() - this.#readAt < FRESH_MS)
     if (isEnough) return ids
     await this.#read()
     this.#known.add(partition)
