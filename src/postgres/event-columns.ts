@@ -1,7 +1,8 @@
 import type { StoredRow } from '../store/event-row.ts'
 import { dateOf, millisecondsOf, numberOf, type Row, textOf } from './session.ts'
 
-const columns = [
+/** The columns of an event, in the order of a row. */
+export const eventColumns: readonly string[] = [
   'position',
   'event_id',
   'aggregate_type',
@@ -20,9 +21,9 @@ const columns = [
 ]
 
 /** The columns of an event in the order of {@link storedRow}. Times are seconds since 1970, which no setting changes. */
-export const EVENT_COLUMNS = columns.join(', ')
+export const EVENT_COLUMNS = eventColumns.join(', ')
 
-export const EVENT_COLUMN_COUNT = columns.length
+export const EVENT_COLUMN_COUNT = eventColumns.length
 
 export const storedRow = (row: Row): StoredRow => new PostgresRow(row)
 

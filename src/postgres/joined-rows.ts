@@ -1,26 +1,13 @@
 import type { StoredRow } from '../store/event-row.ts'
+import { eventColumns } from './event-columns.ts'
 import { dateOf, millisecondsOf, numberOf, type Row, textOf } from './session.ts'
 
-/** An optional column: empty if it is null. */
-const optional = (column: string) => `coalesce('=' || ${column}, '')`
+/** The columns that may be null. Their text is empty then, and otherwise has a sign before the value. */
+const NULLABLE: ReadonlySet<string> = new Set(['tenant_id', 'causation_id', 'actor_id', 'metadata::text'])
 
-const columns = [
-  'position',
-  'event_id',
-  'aggregate_type',
-  'aggregate_id',
-  'aggregate_version',
-  'event_type',
-  'event_version',
-  optional('tenant_id'),
-  'correlation_id',
-  optional('causation_id'),
-  optional('actor_id'),
-  "date_part('epoch', occurred_at)",
-  "date_part('epoch', stored_at)",
-  'payload::text',
-  optional('metadata::text'),
-]
+const columns = eventColumns.map((column) =>
+  NULLABLE.has(column) ? `coalesce('=' || ${column}, '')` : column,
+)
 
 /** Separates the rows of a joined page, and the columns of a row. JSON has neither; an id may have both. */
 const [ROW, COLUMN] = ['\x1e', '\x1f']
