@@ -54,3 +54,49 @@ it('hands its events over at once when it stops', async () => {
 
   expect(performance.now() - stoppedAt).toBeLessThan(paced(1500))
 })
+
+it('leaves the events of a consumer whose predecessor of the same name is found dead', async () => {
+  const streamPrefix = freshPrefix()
+  const client = await connectClient()
+  const keys = {
+    members: `${streamPrefix}:stream:members:default`,
+    departed: `${streamPrefix}:stream:departed:default`,
+  }
+  const members = (count: number) =>
+    waitFor(async () => expect(await client.hLen(keys.members)).toBe(count), {
+      timeoutMs: 20_000,
+      intervalMs: 5,
+    })
+  const other = createBus({ streamPrefix, pendingIdleMs })
+  const handledByOther: string[] = []
+  other.subscribeToAllEvents(({ eventId }) => handledByOther.push(eventId))
+  await consume(other)
+  const victim = startPartitionWorker({ streamPrefix, consumerName: 'first' }, `${streamPrefix}:log`, 600_000)
+  await members(2)
+  victim.kill('SIGKILL')
+  await once(victim, 'exit')
+  const successor = createBus({ streamPrefix, pendingIdleMs, consumerName: 'first' })
+  const held: string[] = []
+  const end = Promise.withResolvers<void>()
+  successor.subscribeToAllEvents(async ({ eventId }) => {
+    held.push(eventId)
+    await end.promise
+  })
+  await consume(successor)
+  await waitFor(async () => {
+    await successor.publish(Array.from({ length: 20 }, (_, n) => notes(`a${n}`, 1)).flat())
+    return held.length
+  })
+  await members(3)
+
+  await members(2)
+  const beats = await client.hGetAll(keys.members)
+  await waitFor(async () => {
+    const later = await client.hGetAll(keys.members)
+    const departed = await client.sMembers(keys.departed)
+    return departed.length === 0 && Object.keys(beats).every((token) => later[token] !== beats[token])
+  })
+  end.resolve()
+
+  expect(handledByOther.filter((eventId) => held.includes(eventId))).toEqual([])
+})

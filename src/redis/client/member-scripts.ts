@@ -65,21 +65,31 @@ for i = 1, math.min(#free, share - has) do
 end
 return { math.max(0, has - share), held, others, departed }`
 
+/** A function that removes a member. Its name departs unless another member, such as its successor, has the same name. */
+const REMOVE = `
+local function remove(members, departed, token, name, leavesEntries)
+  redis.call('HDEL', members, token)
+  if not leavesEntries then return end
+  for _, value in ipairs(redis.call('HVALS', members)) do
+    if string.match(value, '^%d+ %S+ %a+ (.*)$') == name then return end
+  end
+  redis.call('SADD', departed, name)
+end
+`
+
 /**
  * KEYS: members, departed; ARGV: token, value. Removes a member that died, unless it has beaten since. The entries of a
  * member that competes are then free for all others.
  */
-export const EVICT = `
+export const EVICT = `${REMOVE}
 if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
-redis.call('HDEL', KEYS[1], ARGV[1])
 local mode, name = string.match(ARGV[2], '^%d+ %S+ (%a+) (.*)$')
-if mode == 'competes' then redis.call('SADD', KEYS[2], name) end
+remove(KEYS[1], KEYS[2], ARGV[1], name, mode == 'competes')
 return 1`
 
 /** KEYS: members, departed; ARGV: token, name, 1 if it leaves entries. Removes this member. */
-export const LEAVE = `
-redis.call('HDEL', KEYS[1], ARGV[1])
-if ARGV[3] == '1' then redis.call('SADD', KEYS[2], ARGV[2]) end
+export const LEAVE = `${REMOVE}
+remove(KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3] == '1')
 return 1`
 
 /** KEYS: leases; ARGV: partition, fence. Gives a partition up. */
