@@ -1,4 +1,5 @@
 export type {
+  EventPlace,
   GroupInfo,
   GroupLoad,
   GroupPartition,
@@ -16,6 +17,7 @@ export {
   writeReplay,
 } from './dead-letter-fields.ts'
 export type { SweepOptions, SweepReport, SweepVerdict } from './dead-letter-store.ts'
+export type { GroupProgress, HandlerWait } from './group-progress.ts'
 export {
   ConnectionError,
   HistoryUnavailableError,
