@@ -17,13 +17,13 @@ export {
   writeReplay,
 } from './dead-letter-fields.ts'
 export type { SweepOptions, SweepReport, SweepVerdict } from './dead-letter-store.ts'
-export type { GroupProgress, HandlerWait } from './group-progress.ts'
 export {
   ConnectionError,
   HistoryUnavailableError,
   MessageRefusedError,
   PublishTimeoutError,
 } from './errors.ts'
+export type { GroupProgress, HandlerWait } from './group-progress.ts'
 export type { BusNotice, BusNoticeListener } from './notices.ts'
 export type { RateStore } from './rates.ts'
 export { type ReplayDestination, replayDestination } from './replay-destination.ts'

@@ -90,7 +90,11 @@ it('explains what each group has done with an event, and shows the tree of its c
   const [created] = events
   const { eventId = '', correlationId } = created ?? {}
   const shipped = new OrderShipped({ ...orderShipped('o-2'), correlationId, causationId: eventId })
-  const cancelled = new OrderCancelled({ ...orderCancelled('o-3'), correlationId, causationId: shipped.eventId })
+  const cancelled = new OrderCancelled({
+    ...orderCancelled('o-3'),
+    correlationId,
+    causationId: shipped.eventId,
+  })
   bus.subscribe(OrderCancelled, () => Promise.reject(new Error('no such order')), {
     name: 'refund',
     maxRetries: 0,
@@ -99,7 +103,10 @@ it('explains what each group has done with an event, and shows the tree of its c
   await waitFor(async () => (await bus.deadLetters.count()) === 1)
 
   const explained = await run('explain', eventId)
-  expect([explained.code, explained.stderr]).toEqual([0, '2 events were caused by it: 4 of 4 events were read'])
+  expect([explained.code, explained.stderr]).toEqual([
+    0,
+    '2 events were caused by it: 4 of 4 events were read',
+  ])
   expect(explained.stdout).toMatch(/^event +OrderCreated of Order o-1$/m)
   expect(explained.stdout).toMatch(/^published +\S+Z, \d+ s ago, position \d+-\d+$/m)
   expect(explained.stdout).toMatch(/^GROUP +STATE +ATTEMPTS +CONSUMER +DETAIL$/m)
@@ -107,7 +114,9 @@ it('explains what each group has done with an event, and shows the tree of its c
   expect(explained.stdout).toMatch(/^reports +waiting +0 +- +-$/m)
   expect(explained.stdout).toMatch(new RegExp(`^OrderCancelled +\\S+Z +o-3 +${cancelled.eventId}$`, 'm'))
   const dead = await run('explain', cancelled.eventId)
-  expect(dead.stdout).toMatch(/^billing +dead letter +1 +- +refund: Error: no such order since \S+Z, dead letter \d/m)
+  expect(dead.stdout).toMatch(
+    /^billing +dead letter +1 +- +refund: Error: no such order since \S+Z, dead letter \d/m,
+  )
   const json = JSON.parse((await run('explain', cancelled.eventId, '--json')).stdout)
   expect(json).toMatchObject({
     version: 1,

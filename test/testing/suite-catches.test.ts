@@ -184,7 +184,8 @@ const FAULTS: readonly Fault[] = [
   {
     what: 'explains only the groups that hold the event',
     sabotage: administrating((admin) => ({
-      progress: async (place) => (await admin.progress(place)).filter(({ consumer }) => consumer !== undefined),
+      progress: async (place) =>
+        (await admin.progress(place)).filter(({ consumer }) => consumer !== undefined),
     })),
     caughtBy: ['explains how far each consumer group is with an event'],
   },

@@ -6,7 +6,13 @@ import {
   findEvent,
   type OpenScan,
 } from '../../browsing/index.ts'
-import { nonEmptyText, type OptionRule, optional, positiveInteger, resolveOptions } from '../../kit/options.ts'
+import {
+  nonEmptyText,
+  type OptionRule,
+  optional,
+  positiveInteger,
+  resolveOptions,
+} from '../../kit/options.ts'
 import type { TransportAdmin } from '../../transport/admin.ts'
 import { HistoryUnavailableError } from '../../transport/errors.ts'
 import { type GroupProgress, progressOf } from '../../transport/group-progress.ts'
@@ -53,7 +59,12 @@ export async function explainEvent(
   eventId: string,
   options: ExplainOptions,
 ): Promise<EventExplanation> {
-  const settings = resolveOptions('admin.explain', { ...options, eventId }, { ...defaults, eventId: '' }, rules)
+  const settings = resolveOptions(
+    'admin.explain',
+    { ...options, eventId },
+    { ...defaults, eventId: '' },
+    rules,
+  )
   const { aggregateId, from, maxScanned, signal } = settings
   const search = new Search({ maxScanned, ...(signal && { signal }) })
   const found = await search.run((query) =>
@@ -128,7 +139,8 @@ async function causedBy(
   const from = at === undefined ? position : new Date(at.getTime() - CLOCK_MARGIN_MS)
   const filter = correlationId === undefined ? { causationId: eventId } : { correlationId }
   const related: BrowsedEvent[] = []
-  for await (const found of browseEvents(open, { ...query, from, filter, limit: MAX_CAUSED })) related.push(found)
+  for await (const found of browseEvents(open, { ...query, from, filter, limit: MAX_CAUSED }))
+    related.push(found)
   return descendants(related, eventId)
 }
 

@@ -103,7 +103,10 @@ export async function tailEvents(
   return EXIT.done
 }
 
-export async function withLog(invocation: Invocation, work: (log: Log) => Promise<ExitCode>): Promise<ExitCode> {
+export async function withLog(
+  invocation: Invocation,
+  work: (log: Log) => Promise<ExitCode>,
+): Promise<ExitCode> {
   if (!isStore(invocation)) {
     await using bus = await openLogBus(invocation)
     return await work({

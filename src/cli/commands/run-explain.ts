@@ -128,6 +128,11 @@ function jsonOf({ published, groups, deadLetters, caused, ...others }: EventExpl
 }
 
 /** `dlq show` prints the message. */
-function letterOf({ event: _event, body: _body, headers: _headers, ...letter }: EventExplanation['deadLetters'][number]) {
+function letterOf({
+  event: _event,
+  body: _body,
+  headers: _headers,
+  ...letter
+}: EventExplanation['deadLetters'][number]) {
   return letter
 }

@@ -44,7 +44,8 @@ export async function traceEvent(
     for await (const event of log.browse(query)) found.push(event)
     if (!found.some(({ eventId }) => eventId === id)) found.unshift(start)
     const nodes = treeOf(found)
-    if (options.json) await terminal.out(JSON.stringify({ version: 1, ...jsonOf(nodes, correlationId, last) }))
+    if (options.json)
+      await terminal.out(JSON.stringify({ version: 1, ...jsonOf(nodes, correlationId, last) }))
     else for (const { event, depth } of nodes) await terminal.out(lineOf(event, depth, id))
     const since = typeof from === 'string' ? from : from.toISOString()
     terminal.err(`correlation ${plain(correlationId ?? '-')}: ${progress.end}, from ${since} on`)
@@ -92,7 +93,11 @@ function lineOf(event: BrowsedEvent, depth: number, wanted: string): string {
   return `${branch}${plain([eventType ?? '-', aggregateId ?? '-', at, eventId ?? '-'].join('  '))}${mark}`
 }
 
-function jsonOf(nodes: readonly Node[], correlationId: string | undefined, search: BrowseProgress | undefined) {
+function jsonOf(
+  nodes: readonly Node[],
+  correlationId: string | undefined,
+  search: BrowseProgress | undefined,
+) {
   const { scanned = 0, total, ended } = search ?? {}
   return {
     correlationId,

@@ -144,7 +144,11 @@ export function membersOn({ members }: ListedGroup, { name }: KafkaTopic): reado
 }
 
 /** The client that owns a partition. */
-export function ownerOf(members: readonly GroupMember[], topic: string, partition: number): string | undefined {
+export function ownerOf(
+  members: readonly GroupMember[],
+  topic: string,
+  partition: number,
+): string | undefined {
   const owns = ({ assigned }: GroupMember) =>
     assigned.some((one) => one.topic === topic && one.partitions.includes(partition))
   return members.find(owns)?.name

@@ -70,10 +70,7 @@ export class KafkaProgress {
     const hasCommitted = [...committed.keys()].some((key) => key.startsWith(`${stream.name} `))
     if (membersOn(group, stream).length === 0 && !hasCommitted) return undefined
     const state = { group, committed, replays }
-    const [waits, replay] = await Promise.all([
-      this.#waitsOf(name, eventId),
-      this.#replayOf(state, eventId),
-    ])
+    const [waits, replay] = await Promise.all([this.#waitsOf(name, eventId), this.#replayOf(state, eventId)])
     const remark = 'the event is not among the records that were read'
     const own =
       place === undefined ? progressOf(name, 'unknown', { remark }) : recordState(state, stream, place)
@@ -83,7 +80,9 @@ export class KafkaProgress {
   async #waitsOf(group: string, eventId: string): Promise<readonly HandlerWait[]> {
     const found = await this.#waitingOf(group).waiting(MAX_SEARCHED)
     const waits = found.map(({ position: { dueAt, isFirst }, record: { headerTexts } }) =>
-      isOfEvent(headerTexts, eventId) ? waitIn(headerTexts, isFirst ? new Date(dueAt) : undefined) : undefined,
+      isOfEvent(headerTexts, eventId)
+        ? waitIn(headerTexts, isFirst ? new Date(dueAt) : undefined)
+        : undefined,
     )
     return waits.filter((wait) => wait !== undefined)
   }

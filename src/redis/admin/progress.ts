@@ -70,7 +70,9 @@ export class RedisProgress {
       consumer: isHeld ? String(consumer) : undefined,
       attempts: Number(attempts),
       settledHandlers: typeof settled === 'string' ? (parseNames(settled) ?? []) : [],
-      remark: isHeld ? undefined : `${String(consumer)} had it, and no longer lives; another consumer claims it`,
+      remark: isHeld
+        ? undefined
+        : `${String(consumer)} had it, and no longer lives; another consumer claims it`,
     })
   }
 
@@ -114,7 +116,9 @@ export class RedisProgress {
     const range = ['ZRANGEBYSCORE', keys.waiting(group), '-inf', '+inf', 'WITHSCORES']
     const reply = await this.#client.sendCommand([...range, 'LIMIT', '0', String(MAX_SEARCHED)])
     const texts = Array.isArray(reply) ? reply.map(String) : []
-    const members = texts.flatMap((member, index) => (index % 2 === 0 ? [[member, texts[index + 1]] as const] : []))
+    const members = texts.flatMap((member, index) =>
+      index % 2 === 0 ? [[member, texts[index + 1]] as const] : [],
+    )
     const waits = await Promise.all(
       members.map(async ([member, score]) => {
         const copy = ['XRANGE', keys.waitingEntry(group, member), '-', '+', 'COUNT', '1']

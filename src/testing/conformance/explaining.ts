@@ -55,10 +55,7 @@ export const explainingTests = [
     assert.equal(found.published?.aggregateId, 'Order-1')
     assert.match(found.published.position, /\d/)
     assert.equal(found.search.ended, 'limit')
-    assert.deepEqual(
-      found.caused.map(({ eventId }) => eventId).toSorted(),
-      ids([first, second]).toSorted(),
-    )
+    assert.deepEqual(found.caused.map(({ eventId }) => eventId).toSorted(), ids([first, second]).toSorted())
     assert.equal(found.causedSearch?.ended, 'end')
     assert.ok(found.causedSearch.scanned >= 3, `read ${found.causedSearch.scanned} events`)
     assert.deepEqual(
@@ -115,7 +112,11 @@ export const explainingTests = [
   test('explains that a dead letter was replayed, and is handled again', {
     needs: ['operator', 'consumerGroups', 'persistence', 'deadLetters'],
   }, async (scene) => {
-    const recording = new Recording<Noted>(() => (recording.runs.length === 1 ? fail() : scene.ended))
+    let runs = 0
+    const recording = new Recording<Noted>(() => {
+      runs += 1
+      return runs === 1 ? fail() : scene.ended
+    })
     const bus = await scene.consumer((it) => {
       it.subscribe(Noted, recording.handler, { name: 'notes', maxRetries: 0 })
     })
