@@ -4,7 +4,6 @@ import {
   OrderCancelled,
   OrderCreated,
   OrderShipped,
-  orderCancelled,
   orderCreated,
   orderShipped,
 } from '../support/order-events.ts'
@@ -89,11 +88,13 @@ it('explains what each group has done with an event, and shows the tree of its c
   const { run, bus, events } = await scene()
   const [created] = events
   const { eventId = '', correlationId } = created ?? {}
-  const shipped = new OrderShipped({ ...orderShipped('o-2'), correlationId, causationId: eventId })
+  const shipped = new OrderShipped({
+    ...{ aggregateId: 'o-2', trackingNumber: 'TRACK-1' },
+    ...{ correlationId, causationId: eventId },
+  })
   const cancelled = new OrderCancelled({
-    ...orderCancelled('o-3'),
-    correlationId,
-    causationId: shipped.eventId,
+    ...{ aggregateId: 'o-3', reason: 'late' },
+    ...{ correlationId, causationId: shipped.eventId },
   })
   bus.subscribe(OrderCancelled, () => Promise.reject(new Error('no such order')), {
     name: 'refund',
