@@ -3,6 +3,7 @@ import type { GroupProgress } from '../transport/group-progress.ts'
 import type { DeadLetter } from './dead-letters/dead-letter.ts'
 import type { DeadLetterQueue } from './dead-letters/dead-letter-queue.ts'
 
+/** Where `explain` searches, and how far. */
 export interface ExplainOptions {
   /** The aggregate of the event, if it is known. On Redis and Kafka with partitions, only one of them is read then. */
   readonly aggregateId?: string
