@@ -1,6 +1,7 @@
 import type { AnyCommand } from './command.ts'
 import { completion } from './commands/completion.ts'
 import { dlq } from './commands/dlq.ts'
+import { doctor } from './commands/doctor.ts'
 import { events } from './commands/events.ts'
 import { explaining } from './commands/explain.ts'
 import { groups } from './commands/groups.ts'
@@ -11,6 +12,7 @@ import { subscriptions } from './commands/subscriptions.ts'
 
 /** All commands, in the order of the help. */
 export const commands: readonly AnyCommand[] = [
+  doctor,
   ...groups,
   ...events,
   ...explaining,

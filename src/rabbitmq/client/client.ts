@@ -19,6 +19,8 @@ export interface AmqpProperties {
   readonly timestamp?: number | undefined
   readonly type?: string | undefined
   readonly appId?: string | undefined
+  /** Milliseconds, as text. */
+  readonly expiration?: string | undefined
 }
 
 /** A message that the broker delivered, returned as unroutable, or sent in reply to `get`. */
