@@ -8,7 +8,7 @@ const REMEDIES: readonly (readonly [pattern: RegExp, remedy: string])[] = [
   [/has expired|CERT_HAS_EXPIRED/i, 'Renew the certificate of the server.'],
   [/altname|another host name/i, 'Connect by a name that is in the certificate of the server.'],
   [
-    /wrong version number|packet length|requires TLS|agree on TLS|Socket closed|closed unexpectedly|ECONNRESET|EPIPE|socket hang up/i,
+    /wrong version number|packet length|requires TLS|agree on TLS|closed the connection|closed unexpectedly|ECONNRESET|EPIPE|socket hang up/i,
     'Check whether this port expects TLS: rediss://, amqps:// or securityProtocol with it, redis://, amqp:// or PLAINTEXT without.',
   ],
   [
@@ -19,7 +19,7 @@ const REMEDIES: readonly (readonly [pattern: RegExp, remedy: string])[] = [
   [/ECONNREFUSED/, 'Start the broker, or check host and port.'],
   [
     /EHOSTUNREACH|ENETUNREACH|ETIMEDOUT|not connected within|timed out|no answer/i,
-    'Check host, port and firewall.',
+    'Check host, port and firewall, and whether this port speaks TLS.',
   ],
 ]
 

@@ -1,5 +1,6 @@
 import type { GroupInfo } from '../../transport/admin.ts'
 import { type Check, checksOf, type TransportCheckup } from '../../transport/checkup.ts'
+import { ConnectionError } from '../../transport/errors.ts'
 import { clientFactory, type RedisClient } from '../client/client.ts'
 import { ClusterRoute } from '../client/cluster-route.ts'
 import { RedisLink } from '../client/link.ts'
@@ -35,10 +36,13 @@ export class RedisCheckup implements TransportCheckup {
   }
 
   async open(): Promise<string> {
+    const { address } = this.#options
     await this.#link.connect()
-    this.#info = await readInfo(this.#link.requireClient())
+    // A server that expects TLS accepts the connection, and closes it with the first bytes.
+    const { client } = this.#link
+    this.#info = await (client === undefined ? closedAtOnce(address) : readInfo(client))
     const version = this.#info?.get('redis_version') ?? 'of an unknown version'
-    return `Connected to Redis ${version} at ${this.#options.address}.`
+    return `Connected to Redis ${version} at ${address}.`
   }
 
   close(): Promise<void> {
@@ -56,4 +60,8 @@ export class RedisCheckup implements TransportCheckup {
   #context(): RedisCheckContext {
     return { client: this.#link.requireClient(), options: this.#options, info: this.#info }
   }
+}
+
+function closedAtOnce(address: string): never {
+  throw new ConnectionError('CONNECTION_FAILED', `The server at ${address} closed the connection at once.`)
 }
