@@ -1,10 +1,10 @@
 import { type Check, fault, type Problem, unknown, warning } from '../../transport/checkup.ts'
 import type { KafkaApis } from '../client/apis.ts'
 import type { KafkaCluster } from '../client/cluster.ts'
-import { KafkaCoordinator } from '../client/coordinator.ts'
 import type { MetadataResponse } from '../client/protocol.ts'
 import { CODE, nameOf } from '../errors.ts'
 import type { ResolvedKafkaOptions } from '../options.ts'
+import { KafkaGroupDirectory } from './group-directory.ts'
 
 export interface KafkaCheckContext {
   readonly options: ResolvedKafkaOptions
@@ -93,27 +93,15 @@ async function replicaProblems(context: KafkaCheckContext): Promise<readonly Pro
 /** @returns why it is unknown, as text. */
 async function minInSync(cluster: KafkaCluster, topic: string): Promise<number | string> {
   const request = [{ resourceType: 2 as const, resourceName: topic, configurationKeys: [MIN_ISR] }]
-  let isKnown = true
-  const pick = (apis: KafkaApis) => {
-    if (apis.describeConfigs === undefined) {
-      isKnown = false
-      throw new Error('the broker does not describe settings')
-    }
-    return apis.describeConfigs
-  }
-  const answer = await cluster
-    .request(undefined, 'control', pick, [request, false, false])
-    .catch((thrown: unknown) => {
-      if (isKnown) throw thrown
-    })
-  const [result] = answer?.results ?? []
-  if (result === undefined) return 'the broker does not describe settings'
-  if (result.errorCode !== CODE.NONE) return nameOf(result.errorCode)
+  const pick = (apis: KafkaApis) => apis.describeConfigs ?? cannot('describe settings')
+  const answer = await cluster.request(undefined, 'control', pick, [request, false, false])
+  const [result] = answer.results
+  if (result?.errorCode !== CODE.NONE) return nameOf(result?.errorCode ?? CODE.UNKNOWN_SERVER_ERROR)
   return Number(result.configs.find(({ name }) => name === MIN_ISR)?.value ?? 1)
 }
 
 async function rightProblems(context: KafkaCheckContext): Promise<readonly Problem[]> {
-  const { cluster, options } = context
+  const { options } = context
   const topic = await streamOf(context)
   const problems: Problem[] = []
   if (topic?.errorCode === CODE.TOPIC_AUTHORIZATION_FAILED)
@@ -125,18 +113,29 @@ async function rightProblems(context: KafkaCheckContext): Promise<readonly Probl
       }
     }
   }
-  const coordinator = new KafkaCoordinator(cluster, options.consumerGroup)
-  const pick = (apis: KafkaApis) => {
-    if (apis.describeGroups === undefined) throw new Error('the broker does not describe groups')
-    return apis.describeGroups
-  }
-  const { groups } = await coordinator.request('control', pick, [[options.consumerGroup], true])
+  return [...problems, ...(await groupRightProblems(context))]
+}
+
+/**
+ * Asking for the coordinator of a group creates the internal topic of a new cluster. So the broker that lists the group is asked,
+ * or any broker, which refuses a group without the right to it.
+ */
+async function groupRightProblems({ cluster, options }: KafkaCheckContext): Promise<readonly Problem[]> {
+  const { consumerGroup, broadcast } = options
+  if (broadcast) return []
+  const listed = await new KafkaGroupDirectory(cluster).find(consumerGroup)
+  const pick = (apis: KafkaApis) => apis.describeGroups ?? cannot('describe groups')
+  const { groups } = await cluster.request(listed?.node, 'control', pick, [[consumerGroup], true])
   const [group] = groups
-  const isRefused = group?.errorCode === CODE.GROUP_AUTHORIZATION_FAILED
-  if (isRefused || (group !== undefined && !may(group.authorizedOperations, 'Read'))) {
-    problems.push(missing('Read', options.consumerGroup, 'group'))
-  }
-  return problems
+  if (group?.errorCode === CODE.GROUP_AUTHORIZATION_FAILED) return [missing('Read', consumerGroup, 'group')]
+  const isKnown = listed !== undefined && group?.errorCode === CODE.NONE
+  if (!isKnown)
+    return [unknown(`The group ${consumerGroup} does not exist yet, so the right to read it is unknown.`)]
+  return may(group.authorizedOperations, 'Read') ? [] : [missing('Read', consumerGroup, 'group')]
+}
+
+function cannot(what: string): never {
+  throw new Error(`the broker does not ${what}`)
 }
 
 function may(operations: number, operation: keyof typeof OPERATION): boolean {
@@ -153,16 +152,8 @@ function missing(operation: string, name: string, kind: 'topic' | 'group' = 'top
 /** A classic member and one of the newer protocol cannot be in one group that has members. */
 async function protocolProblems({ cluster, options }: KafkaCheckContext): Promise<readonly Problem[]> {
   const { consumerGroup, groupProtocol } = options
-  const coordinator = new KafkaCoordinator(cluster, consumerGroup)
-  const pick = (apis: KafkaApis) => {
-    if (apis.listGroups === undefined) throw new Error('the broker does not list groups')
-    return apis.listGroups
-  }
-  const { groups } = await coordinator.request('control', pick, [
-    ['Stable', 'PreparingRebalance', 'Assigning', 'Reconciling'],
-    [],
-  ])
-  const type = groups.find(({ groupId }) => groupId === consumerGroup)?.groupType?.toLowerCase()
+  const group = await new KafkaGroupDirectory(cluster).find(consumerGroup)
+  const type = group !== undefined && group.members.length > 0 ? group.type : undefined
   if (type === undefined || type === groupProtocol) return []
   return [
     fault(

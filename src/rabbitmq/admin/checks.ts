@@ -13,6 +13,8 @@ export interface RabbitMQCheckContext {
   readonly withChannel: WithChannel
   /** Opens a further connection, which the caller closes. */
   readonly dial: () => Promise<AmqpConnection>
+  /** True once an alarm was found: the broker does not read from a connection that publishes. */
+  hasAlarm: boolean
 }
 
 type Refusal = ReturnType<typeof refusalOf>
@@ -29,8 +31,9 @@ const OTHER_ARGUMENTS = 'Use the same options or another name, or delete it on t
 export const RABBITMQ_CHECKS: readonly Check<RabbitMQCheckContext>[] = [
   { name: 'rabbitmq-exchange', run: exchangeProblems },
   { name: 'rabbitmq-queues', run: queueProblems },
-  { name: 'rabbitmq-rights', run: rightProblems },
+  // Before the rights, because an alarm decides which of them can be checked.
   { name: 'rabbitmq-alarm', run: alarmProblems },
+  { name: 'rabbitmq-rights', run: rightProblems },
   {
     name: 'rabbitmq-clock',
     run: () => Promise.resolve([unknown('RabbitMQ does not report its time, so its clock is unknown.')]),
@@ -99,7 +102,10 @@ async function rightProblems(context: RabbitMQCheckContext): Promise<readonly Pr
   const { names } = context.options
   const [read = names.queue] = new RabbitMQTopology(context.options).queues
   const problems: Problem[] = []
-  for (const exchange of [names.exchange, '', names.deadLetterExchange]) {
+  const exchanges = context.hasAlarm ? [] : [names.exchange, '', names.deadLetterExchange]
+  if (context.hasAlarm)
+    problems.push(unknown('The rights to write are unknown while the broker has an alarm.'))
+  for (const exchange of exchanges) {
     const refusal = await refusedPublish(context, exchange)
     if (refusal?.code !== FORBIDDEN) continue
     problems.push(missingRight('write', exchange === '' ? 'amq.default' : exchange))
@@ -131,8 +137,8 @@ function refusedPublish({ withChannel }: RabbitMQCheckContext, exchange: string)
  * A broker with an alarm reports it when a connection publishes, and reads nothing from it after that. The message goes to no
  * queue.
  */
-async function alarmProblems({ dial }: RabbitMQCheckContext): Promise<readonly Problem[]> {
-  const connection = await dial()
+async function alarmProblems(context: RabbitMQCheckContext): Promise<readonly Problem[]> {
+  const connection = await context.dial()
   connection.on('error', () => undefined)
   const answer = Promise.withResolvers<string | undefined>()
   connection.on('blocked', answer.resolve)
@@ -148,6 +154,7 @@ async function alarmProblems({ dial }: RabbitMQCheckContext): Promise<readonly P
     )
     if (!isAnswered) return [unknown('The broker did not confirm a message, and reported no alarm.')]
     const reason = await answer.promise
+    context.hasAlarm = reason !== undefined
     return reason === undefined
       ? []
       : [

@@ -30,7 +30,8 @@ export class RabbitMQCheckup implements TransportCheckup {
     this.#publisher = publisher
     this.#dialer = new RabbitMQDialer(options)
     const dial = () => this.#dialer.dial('doctor')
-    this.checks = checksOf(RABBITMQ_CHECKS, () => ({ options, dial, withChannel: this.#withChannel }))
+    const context = { options, dial, withChannel: this.#withChannel, hasAlarm: false }
+    this.checks = checksOf(RABBITMQ_CHECKS, () => context)
   }
 
   async open(): Promise<string> {
