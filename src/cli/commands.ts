@@ -4,6 +4,7 @@ import { dlq } from './commands/dlq.ts'
 import { doctor } from './commands/doctor.ts'
 import { events } from './commands/events.ts'
 import { explaining } from './commands/explain.ts'
+import { exporter } from './commands/exporter.ts'
 import { groups } from './commands/groups.ts'
 import { migrate } from './commands/migrate.ts'
 import { publish } from './commands/publish.ts'
@@ -19,6 +20,7 @@ export const commands: readonly AnyCommand[] = [
   publish,
   ...dlq,
   subscriptions,
+  exporter,
   migrate,
   schema,
   completion,
