@@ -4,6 +4,7 @@ import { existsSync, rmSync } from 'node:fs'
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { followFirstHour } from './first-hour.ts'
 
 interface Manifest {
   readonly name: string
@@ -38,6 +39,7 @@ try {
   const consumer = await install(tarball)
   await importAll(consumer)
   await compile(consumer)
+  followFirstHour(folder, tarball)
 } finally {
   await rm(folder, { recursive: true })
 }
