@@ -99,7 +99,7 @@ await bus.whenConsuming()
 export const eventStore = new InMemoryEventStore()
 export const checkpoints = new InMemoryCheckpointStore()
 export const orders = new AggregateRepository({ eventStore, aggregateFactory: Order, aggregateType: 'Order' })
-export const order = orders.createNew()
+export const order = orders.createNew('Order-1')
 order.ship('TRACK-0')
 await orders.save(order)
 export const id = order.id

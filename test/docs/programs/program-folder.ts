@@ -73,7 +73,10 @@ export const describe = (_name: string, body: () => void) => body()
 export const it = Object.assign(() => {}, { skip: () => {} })
 `
 
-function placed({ code, file }: Pick<PageProgram, 'code' | 'file'>, addresses: Readonly<Record<string, string>>): string {
+function placed(
+  { code, file }: Pick<PageProgram, 'code' | 'file'>,
+  addresses: Readonly<Record<string, string>>,
+): string {
   let result = code
     .replaceAll(/file: '([\w./-]+\.db)'/g, (_, path: string) => `file: '${file}-files/${path}'`)
     .replaceAll("from 'vitest'", "from './runner-of-tests.ts'")

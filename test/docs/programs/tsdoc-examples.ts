@@ -1,6 +1,6 @@
 import { globSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { type PageProgram, type Server, root } from './page-programs.ts'
+import { type PageProgram, root, type Server } from './page-programs.ts'
 
 type Needed = Server | 'rabbitmq' | 'kafka'
 
