@@ -77,6 +77,10 @@ export class Order extends AggregateRoot<OrderState> {
 
   readonly total = 42
 
+  place(total: number): void {
+    this.raise(OrderPlaced, { total })
+  }
+
   ship(trackingNumber: string): void {
     this.raise(OrderShipped, { trackingNumber })
   }
@@ -100,11 +104,11 @@ export const eventStore = new InMemoryEventStore()
 export const checkpoints = new InMemoryCheckpointStore()
 export const orders = new AggregateRepository({ eventStore, aggregateFactory: Order, aggregateType: 'Order' })
 export const order = orders.createNew('Order-1')
-order.ship('TRACK-0')
+order.place(42)
 await orders.save(order)
 export const id = order.id
-export const manager = new SubscriptionManager({ eventStore })
-export const sqlite = new SqliteStores({ file: ':memory:' })
+export const manager = new SubscriptionManager({ eventStore, checkpoints })
+export const sqlite = new SqliteStores({ file: 'examples.db' })
 export const other = { events: eventStore }
 
 const stored = new Map<string, true>()

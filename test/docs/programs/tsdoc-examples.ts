@@ -121,12 +121,11 @@ function publicNames(): readonly (readonly [name: string, module: string])[] {
 }
 
 function contextNames(): readonly (readonly [name: string, module: string])[] {
-  return [
-    ...contextSource().matchAll(
-      /^export (?:declare )?(const|class|abstract class|function|type|interface) (\w+)/gm,
-    ),
-  ].map(([, kind = '', name = '']) => [
+  const exported = contextSource().matchAll(
+    /^export (?:(const|class|function|interface)|async function|\{(?: default as)?) (\w+)/gm,
+  )
+  return [...exported].map(([, kind, name = '']) => [
     name,
-    /type|interface/.test(kind) ? `./${CONTEXT}#type` : `./${CONTEXT}`,
+    kind === 'interface' ? `./${CONTEXT}#type` : `./${CONTEXT}`,
   ])
 }
