@@ -62,6 +62,8 @@ export function programOfExamples(needServers: boolean): PageProgram {
       needServers ? 'await prepareDatabase()' : '',
       ...chosen.map(({ file }) => `await import('./${file}')`),
       'await end()',
+      // Examples do not close what they open.
+      'process.exit()',
       '',
     ].join('\n'),
     blocks: chosen.length,
