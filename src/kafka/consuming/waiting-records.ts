@@ -88,6 +88,12 @@ export class KafkaWaitingRecords implements WaitingStore {
     return this.#index.unreleased
   }
 
+  async oldestSince(): Promise<Date | undefined> {
+    await this.#read()
+    const since = this.#index.oldestSince()
+    return since === Number.POSITIVE_INFINITY ? undefined : new Date(since)
+  }
+
   /** Resolves when a copy of the record is stored. It replaces the copy of an earlier try. */
   async add(held: HeldRecord, { keepsOrder, ...wait }: Wait): Promise<void> {
     const id = idOf(held, wait.handlerName)
