@@ -26,6 +26,10 @@ export class MemoryWaits {
     return starts.toSorted((a, b) => a.getTime() - b.getTime())[0]
   }
 
+  get all(): readonly WaitingMessage[] {
+    return [...this.#waiting.values()]
+  }
+
   /** Keeps a copy of a message until the wait is over. */
   postpone(message: PendingMessage, { delayMs, keepsOrder, ...wait }: Wait): void {
     const place = placeOf(message, wait.handlerName)
