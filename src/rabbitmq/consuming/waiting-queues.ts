@@ -8,6 +8,9 @@ import { undefinedIfNotFound } from '../errors.ts'
 import type { ResolvedRabbitMQOptions } from '../options.ts'
 import type { RabbitMQPublisher } from '../publishing/publisher.ts'
 import type { AmqpOutgoing } from '../wire/message.ts'
+import { addressOf } from './line-records.ts'
+import { countInLines, linesQueuesOf } from './lines-count.ts'
+import { RabbitMQWaitingLines, type WaitingLinesParts } from './waiting-lines.ts'
 
 /** How long a message stays in each of the queues, in milliseconds: 250 ms to 18 hours. */
 const HOLDS_MS: readonly number[] = Array.from({ length: 10 }, (_, power) => 250 * 4 ** power)
@@ -19,11 +22,21 @@ const UNTIL = 'x-waiting-until'
 /** Messages that are moved at the same time. */
 const PAGE = 100
 
+/** Maximum interval between two looks at the queues, in milliseconds: other processes store messages, too. */
+const LOOK_MS = 4000
+const NO_ORDER =
+  "the consumers of a RabbitMQ queue share its messages, and cannot see which aggregates wait: set ordering to 'aggregate'"
+
 export interface WaitingQueuesParts {
   readonly options: ResolvedRabbitMQOptions
   readonly publisher: RabbitMQPublisher
   readonly withChannel: WithChannel
+  /** The ids of the places of all dead letters of the group. */
+  readonly parkedPlaces: () => Promise<ReadonlySet<string>>
 }
+
+/** What a consumer says about itself. */
+export type LinesConsumer = Pick<WaitingLinesParts, 'partition' | 'connection' | 'isActive'>
 
 /**
  * Messages that wait for an attempt of one handler. AMQP cannot search a queue, so each of these queues holds every message
@@ -32,31 +45,54 @@ export interface WaitingQueuesParts {
  * message is acknowledged. The broker's own dead-lettering of expired messages would lose them if it crashed in between.
  */
 export class RabbitMQWaitingQueues implements WaitingStore {
-  readonly parkProblem =
-    'the dead letters of a RabbitMQ queue hold no place for later events: omit it and retry without a limit ' +
-    '(maxRetries: Infinity), which holds back the later events of the aggregate, or use the Redis bus'
-  readonly orderProblem = 'the consumers of a RabbitMQ queue cannot see which aggregates wait'
+  readonly parkProblem: string | undefined
+  readonly orderProblem: string | undefined
+  onReady: (() => void) | undefined
   readonly #parts: WaitingQueuesParts
+  /** Of the partitions that this process consumes, or stands by for. */
+  readonly #lines = new Set<RabbitMQWaitingLines>()
+  #isPrepared = false
+  /** When a queue may have a message to move, by the monotonic clock. */
+  #holdsAt = Number.NEGATIVE_INFINITY
 
   constructor(parts: WaitingQueuesParts) {
     this.#parts = parts
+    this.orderProblem = parts.options.singleActiveConsumer ? undefined : NO_ORDER
+    this.parkProblem = this.orderProblem
   }
 
   async prepare(): Promise<void> {
     await this.#parts.withChannel((channel) => this.#declare(channel))
+    this.#isPrepared = true
   }
 
   async count(): Promise<number> {
     const counts = await this.#ifDeclared((channel) =>
       Promise.all(HOLDS_MS.map((holdMs) => channel.checkQueue(this.#queueOf(holdMs)))),
     )
-    return counts?.reduce((sum, { messageCount }) => sum + messageCount, 0) ?? 0
+    const held = counts?.reduce((sum, { messageCount }) => sum + messageCount, 0) ?? 0
+    return held + (await countInLines(this.#parts))
+  }
+
+  /** The messages that wait in order for a consumer of the group, which closes them. Undefined if the group has no order. */
+  linesFor(consumer: LinesConsumer): RabbitMQWaitingLines | undefined {
+    if (this.orderProblem !== undefined) return undefined
+    const lines = new RabbitMQWaitingLines({
+      ...this.#parts,
+      ...consumer,
+      onReady: () => this.onReady?.(),
+      onClosed: (closed) => this.#lines.delete(closed),
+    })
+    this.#lines.add(lines)
+    this.onReady?.()
+    return lines
   }
 
   /** Resolves when a copy of the message is stored. */
   async add(message: AmqpMessage, { delayMs, ...wait }: Wait): Promise<void> {
     const dueAt = Math.ceil(Date.now() + delayMs)
     const copy = copyOf(message, { [REPLAY_HANDLERS]: waitHeader(wait) })
+    this.#holdsAt = Math.min(this.#holdsAt, performance.now() + delayMs)
     const outgoing = this.#held(copy, dueAt)
     try {
       await this.#parts.publisher.publishRaw(outgoing)
@@ -68,6 +104,30 @@ export class RabbitMQWaitingQueues implements WaitingStore {
   }
 
   async release(): Promise<number | undefined> {
+    const [heldMs, ...linesMs] = await Promise.all([
+      this.#releaseHeld(),
+      ...[...this.#lines].map((lines) => lines.release(this.#isPrepared)),
+    ])
+    const waits = [heldMs, ...linesMs].filter((ms) => ms !== undefined)
+    return waits.length === 0 ? undefined : Math.min(...waits)
+  }
+
+  /** Looks at the queues only if a message may be due: a message that is handled in its line asks for each next one. */
+  async #releaseHeld(): Promise<number | undefined> {
+    const now = performance.now()
+    if (now < this.#holdsAt) return this.#holdsAt - now
+    this.#holdsAt = now + LOOK_MS
+    try {
+      const nextMs = await this.#releaseAll()
+      this.#holdsAt = Math.min(this.#holdsAt, performance.now() + (nextMs ?? LOOK_MS))
+      return nextMs
+    } catch (error) {
+      this.#holdsAt = now
+      throw error
+    }
+  }
+
+  async #releaseAll(): Promise<number | undefined> {
     const waits = await this.#ifDeclared(async (channel) => {
       const found: number[] = []
       // A message may go to a queue with a shorter time, so those come last.
@@ -125,16 +185,16 @@ export class RabbitMQWaitingQueues implements WaitingStore {
 
   #returned({ content, properties }: Copy): AmqpOutgoing {
     const { [DUE]: _due, [UNTIL]: _until, ...headers } = properties.headers ?? {}
-    const { isPartitioned, names } = this.#parts.options
-    const exchange = isPartitioned ? names.partitionExchange : ''
-    return { exchange, routingKey: names.queue, content, properties: { ...properties, headers } }
+    return { ...addressOf(this.#parts.options), content, properties: { ...properties, headers } }
   }
 
   /** Declares classic queues: a look at the first message counts as a delivery, which quorum queues limit. */
   async #declare(channel: AmqpChannel): Promise<void> {
     const { durable } = this.#parts.options
     const settings = { durable, autoDelete: false, arguments: { 'x-queue-type': 'classic' } }
-    await Promise.all(HOLDS_MS.map((holdMs) => channel.assertQueue(this.#queueOf(holdMs), settings)))
+    const held = HOLDS_MS.map((holdMs) => this.#queueOf(holdMs))
+    const lines = this.orderProblem === undefined ? linesQueuesOf(this.#parts.options) : []
+    await Promise.all([...held, ...lines].map((queue) => channel.assertQueue(queue, settings)))
   }
 
   /** @returns undefined if the queues do not exist: no message of the group has ever waited. */
