@@ -29,7 +29,7 @@ export function lineOf(handlerName: string, key: string): string {
 export class RabbitMQLineIndex {
   readonly #entries = new Map<string, LineEntry>()
   /** Sorted by place. */
-  readonly #lines = new Map<string, LineEntry[]>()
+  readonly #lines = new Map<string, readonly LineEntry[]>()
   readonly #notes = new Map<string, ReleaseNote>()
   /** The records of entries that were published to the group. */
   readonly #released = new Set<string>()
@@ -64,10 +64,9 @@ export class RabbitMQLineIndex {
     const former = this.#remove(entry.id)
     this.#entries.set(entry.id, entry)
     this.#lastPlace = Math.max(this.#lastPlace, entry.place)
-    const entries = this.#lines.get(entry.line) ?? []
-    this.#lines.set(entry.line, entries)
+    const entries = this.line(entry.line)
     const at = entries.findLastIndex(({ place }) => place <= entry.place) + 1
-    entries.splice(at, 0, entry)
+    this.#lines.set(entry.line, entries.toSpliced(at, 0, entry))
     return former
   }
 

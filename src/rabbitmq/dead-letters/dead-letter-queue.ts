@@ -8,8 +8,8 @@ import { undefinedIfNotFound } from '../errors.ts'
 import type { RabbitMQPublisher } from '../publishing/publisher.ts'
 import {
   editedLetter,
-  LetterIds,
   keyOf,
+  LetterIds,
   messageIdOf,
   placesIn,
   type ReplayAddress,
