@@ -117,7 +117,11 @@ export class RabbitMQTransport implements Transport {
     const placeNotes = new RabbitMQPlaceNotes(options, this.#publisher)
     this.deadLetters = new RabbitMQDeadLetters({ ...queues, placeNotes })
     const { own } = this.deadLetters
-    this.waiting = new RabbitMQWaitingQueues({ ...queues, parkedPlaces: () => own.places() })
+    this.waiting = new RabbitMQWaitingQueues({
+      ...queues,
+      parkedPlaces: () => own.places(),
+      notify: (notice) => host.notify(notice),
+    })
   }
 
   async connect(): Promise<void> {

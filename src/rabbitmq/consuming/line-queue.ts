@@ -19,7 +19,7 @@ const RETRY_MS = 25
 const MAX_WAIT_MS = 5000
 /** How long a message for the consumer of the queue is of use, in milliseconds. */
 const REQUEST_MS = 10_000
-/** How long a record is held, in milliseconds. The broker closes a channel that holds a message for 30 minutes. */
+/** The default of `holdMs`. The broker closes a channel that holds a message for 30 minutes. */
 const HOLD_MS = 300_000
 
 export interface LineQueueParts {
@@ -31,6 +31,8 @@ export interface LineQueueParts {
   readonly arrived: (record: string, kind: string, message: AmqpMessage) => void
   /** Called when the queue can no longer be used. */
   readonly lost: () => void
+  /** How long a record is held before it is returned and received again, in milliseconds. */
+  readonly holdMs?: number
 }
 
 /** A record to store. */
@@ -59,6 +61,7 @@ interface HeldRecord {
 export class RabbitMQLineQueue {
   readonly #parts: LineQueueParts
   readonly #held = new Map<string, HeldRecord>()
+  readonly #holdMs: number
   readonly #expected = new Map<string, PromiseWithResolvers<AmqpMessage>>()
   #channel: AmqpChannel | undefined
   #close: (() => Promise<void>) | undefined
@@ -67,6 +70,7 @@ export class RabbitMQLineQueue {
 
   constructor(parts: LineQueueParts) {
     this.#parts = parts
+    this.#holdMs = parts.holdMs ?? HOLD_MS
   }
 
   /** Resolves when all records that were stored before have arrived. @throws ConnectionError */
@@ -78,7 +82,7 @@ export class RabbitMQLineQueue {
       if (tries % 20 === 0) await this.request('yield')
       await sleep(RETRY_MS)
     }
-    this.#renewal = setInterval(() => this.#renew(), HOLD_MS / 5).unref()
+    this.#renewal = setInterval(() => this.#renew(), this.#holdMs / 5).unref()
     await this.store({ kind: 'barrier', headers: {}, isTransient: true })
   }
 
@@ -199,7 +203,7 @@ export class RabbitMQLineQueue {
   /** Holds the records for another while. */
   #renew(): void {
     const channel = this.#channel
-    const before = performance.now() - HOLD_MS
+    const before = performance.now() - this.#holdMs
     if (channel === undefined) return
     for (const held of this.#held.values()) if (held.heldSince < before) this.#return(channel, held)
   }

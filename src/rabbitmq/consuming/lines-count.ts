@@ -1,9 +1,8 @@
 import { settledWithin } from '../../kit/time.ts'
 import type { AmqpChannel, AmqpQueueState } from '../client/client.ts'
 import type { WithChannel } from '../client/connection.ts'
-import { linesQueueOf } from '../client/names.ts'
+import { linesQueueOf, type RabbitMQNames } from '../client/names.ts'
 import { undefinedIfNotFound } from '../errors.ts'
-import type { ResolvedRabbitMQOptions } from '../options.ts'
 import { requestTo } from './line-queue.ts'
 
 /** The address at which the broker delivers answers to a channel, without a queue. */
@@ -11,18 +10,15 @@ const REPLY_TO = 'amq.rabbitmq.reply-to'
 /** Longest wait for the answers, in milliseconds. */
 const ANSWER_MS = 2000
 
-export interface LinesCountParts {
-  readonly options: ResolvedRabbitMQOptions
-  readonly withChannel: WithChannel
-}
-
-/** The queues in which messages of a group wait in order. */
-export function linesQueuesOf({
+/** The queues in which messages of a group wait in order. @param partitions - 0 if the group has none. */
+export function linesQueues({
   names,
-  isPartitioned,
   partitions,
-}: Pick<ResolvedRabbitMQOptions, 'names' | 'isPartitioned' | 'partitions'>): readonly string[] {
-  if (!isPartitioned) return [linesQueueOf(names, undefined)]
+}: {
+  readonly names: Pick<RabbitMQNames, 'queue'>
+  readonly partitions: number
+}): readonly string[] {
+  if (partitions === 0) return [linesQueueOf(names, undefined)]
   return Array.from({ length: partitions }, (_, partition) => linesQueueOf(names, partition))
 }
 
@@ -30,9 +26,8 @@ export function linesQueuesOf({
  * Number of messages that wait in order. The broker counts no message that a consumer holds, so the consumer of each queue
  * is asked. Where there is none, the broker's count is an upper bound.
  */
-export async function countInLines({ options, withChannel }: LinesCountParts): Promise<number> {
-  if (!options.singleActiveConsumer) return 0
-  const queues = linesQueuesOf(options)
+export async function countInLines(queues: readonly string[], withChannel: WithChannel): Promise<number> {
+  if (queues.length === 0) return 0
   const counts = await undefinedIfNotFound(
     withChannel(async (channel) => {
       const states = await Promise.all(queues.map((queue) => channel.checkQueue(queue)))

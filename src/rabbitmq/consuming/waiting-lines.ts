@@ -30,6 +30,8 @@ export interface WaitingLinesParts {
   readonly parkedPlaces: () => Promise<ReadonlySet<string>>
   /** Called when messages may have become due. */
   readonly onReady: () => void
+  /** Called when messages follow whose dead letters were removed without the bus. */
+  readonly onLettersGone: (count: number) => void
   readonly onClosed: (lines: RabbitMQWaitingLines) => void
 }
 
@@ -59,8 +61,6 @@ export class RabbitMQWaitingLines {
   #isGroupQueueLost = false
   /** When the dead letters were last looked for, by the monotonic clock. */
   #checkedAt = Number.NEGATIVE_INFINITY
-  /** The records of places whose dead letters were missing then. */
-  #absent: ReadonlySet<string> = new Set()
 
   constructor(parts: WaitingLinesParts) {
     this.#parts = parts
@@ -167,17 +167,18 @@ export class RabbitMQWaitingLines {
     this.#parts.onReady()
   }
 
-  /** Dead letters can be removed in other ways than by `purge`: they may expire, for example. */
+  /** Dead letters can be removed in other ways than by the bus: they may expire, for example. */
   async #endAbandoned({ index, queue }: OpenLines): Promise<void> {
-    const parked = index.firstParked()
-    if (parked.length === 0 || performance.now() - this.#checkedAt < CHECK_MS) return
+    if (index.firstParked().length === 0 || performance.now() - this.#checkedAt < CHECK_MS) return
+    const before = new Set(index.firstParked().map(({ record }) => record))
     this.#checkedAt = performance.now()
-    const places = await this.#parts.parkedPlaces()
-    const absent = parked.filter(({ id, record }) => !places.has(id) && index.get(id)?.record === record)
-    // A dead letter is stored before its place, so it was there at the last look if it was not removed.
-    const gone = absent.filter(({ record }) => this.#absent.has(record))
-    this.#absent = new Set(absent.map(({ record }) => record))
+    const letters = await this.#parts.parkedPlaces()
+    // If one was replayed meanwhile, the note about it has arrived then.
+    await queue.flushed()
+    // A dead letter is stored before its place.
+    const gone = index.firstParked().filter(({ id, record }) => before.has(record) && !letters.has(id))
     queue.drop(gone.flatMap(({ id }) => index.end(id)))
+    if (gone.length > 0) this.#parts.onLettersGone(gone.length)
   }
 
   async #leave(): Promise<void> {

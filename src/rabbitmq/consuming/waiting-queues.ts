@@ -1,3 +1,4 @@
+import type { BusNotice } from '../../transport/notices.ts'
 import { REPLAY_HANDLERS, waitHeader } from '../../transport/replay-headers.ts'
 import type { Wait, WaitingStore } from '../../transport/waiting.ts'
 import type { AmqpChannel, AmqpMessage } from '../client/client.ts'
@@ -9,7 +10,7 @@ import type { ResolvedRabbitMQOptions } from '../options.ts'
 import type { RabbitMQPublisher } from '../publishing/publisher.ts'
 import type { AmqpOutgoing } from '../wire/message.ts'
 import { addressOf } from './line-records.ts'
-import { countInLines, linesQueuesOf } from './lines-count.ts'
+import { countInLines, linesQueues } from './lines-count.ts'
 import { RabbitMQWaitingLines, type WaitingLinesParts } from './waiting-lines.ts'
 
 /** How long a message stays in each of the queues, in milliseconds: 250 ms to 18 hours. */
@@ -33,6 +34,7 @@ export interface WaitingQueuesParts {
   readonly withChannel: WithChannel
   /** The ids of the places of all dead letters of the group. */
   readonly parkedPlaces: () => Promise<ReadonlySet<string>>
+  readonly notify: (notice: BusNotice) => void
 }
 
 /** What a consumer says about itself. */
@@ -71,7 +73,7 @@ export class RabbitMQWaitingQueues implements WaitingStore {
       Promise.all(HOLDS_MS.map((holdMs) => channel.checkQueue(this.#queueOf(holdMs)))),
     )
     const held = counts?.reduce((sum, { messageCount }) => sum + messageCount, 0) ?? 0
-    return held + (await countInLines(this.#parts))
+    return held + (await countInLines(this.#linesQueues, this.#parts.withChannel))
   }
 
   /** The messages that wait in order for a consumer of the group, which closes them. Undefined if the group has no order. */
@@ -81,11 +83,18 @@ export class RabbitMQWaitingQueues implements WaitingStore {
       ...this.#parts,
       ...consumer,
       onReady: () => this.onReady?.(),
+      onLettersGone: (count) => this.#lettersGone(count),
       onClosed: (closed) => this.#lines.delete(closed),
     })
     this.#lines.add(lines)
     this.onReady?.()
     return lines
+  }
+
+  #lettersGone(count: number): void {
+    const { deadLetterQueue } = this.#parts.options.names
+    const detail = `dead letters of ${deadLetterQueue} behind which later events waited were removed without the bus; those events follow now`
+    this.#parts.notify({ type: 'eventsLost', detail, count })
   }
 
   /** Resolves when a copy of the message is stored. */
@@ -193,8 +202,7 @@ export class RabbitMQWaitingQueues implements WaitingStore {
     const { durable } = this.#parts.options
     const settings = { durable, autoDelete: false, arguments: { 'x-queue-type': 'classic' } }
     const held = HOLDS_MS.map((holdMs) => this.#queueOf(holdMs))
-    const lines = this.orderProblem === undefined ? linesQueuesOf(this.#parts.options) : []
-    await Promise.all([...held, ...lines].map((queue) => channel.assertQueue(queue, settings)))
+    await Promise.all([...held, ...this.#linesQueues].map((queue) => channel.assertQueue(queue, settings)))
   }
 
   /** @returns undefined if the queues do not exist: no message of the group has ever waited. */
@@ -205,6 +213,13 @@ export class RabbitMQWaitingQueues implements WaitingStore {
         return work(channel)
       }),
     )
+  }
+
+  get #linesQueues(): readonly string[] {
+    const { names, isPartitioned, partitions } = this.#parts.options
+    return this.orderProblem === undefined
+      ? linesQueues({ names, partitions: isPartitioned ? partitions : 0 })
+      : []
   }
 
   #queueOf(holdMs: number): string {
