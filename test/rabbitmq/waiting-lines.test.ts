@@ -105,7 +105,11 @@ it('continues the lines of the last consumer, and publishes no message that the 
   expect([await taking, await second.addBehind(message('c'), 'bill', 10)]).toEqual([3, 2])
   await second.release(true)
   expect(await published()).toBe(undefined)
-  if (a !== undefined) await second.passOn(a, [])
+  if (a === undefined) throw new Error('nothing was published')
+  expect(second.isOver(a)).toBe(false)
+  await second.passOn(a, [])
+  // The same message, published a second time, is not handled.
+  expect(second.isOver(a)).toBe(true)
   await second.release(true)
   expect(textOf(await published())).toBe('b')
 })

@@ -100,7 +100,8 @@ export class RabbitMQDelivery implements Delivery {
 
   begin(): boolean {
     if (!this.#acks.isOpen || !this.#owner.mayStart()) return false
-    if (!isRedelivered(this.#raw) || !this.#owner.takeSettled(this.#raw)) {
+    const wasSettled = isRedelivered(this.#raw) && this.#owner.takeSettled(this.#raw)
+    if (!wasSettled && this.#owner.lines?.isOver(this.#placed) !== true) {
       this.#isStarted = true
       // Later attempts start in `beginAttempt`, after they are recorded.
       this.#isAttempting = this.deliveryCount === 1

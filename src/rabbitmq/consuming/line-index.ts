@@ -20,6 +20,12 @@ interface ReleaseNote {
   readonly of: string
 }
 
+/**
+ * After this time, in milliseconds, a message that was published and not handled is published again. It may have been
+ * removed from the queue of the group, or handled by an earlier release, which knows no lines.
+ */
+const MAX_RELEASED_MS = 600_000
+
 /** Identifies the messages of one handler that keep the order of an aggregate. */
 export function lineOf(handlerName: string, key: string): string {
   return JSON.stringify([handlerName, key])
@@ -31,9 +37,14 @@ export class RabbitMQLineIndex {
   /** Sorted by place. */
   readonly #lines = new Map<string, readonly LineEntry[]>()
   readonly #notes = new Map<string, ReleaseNote>()
-  /** The records of entries that were published to the group. */
-  readonly #released = new Set<string>()
+  /** When entries were published to the group, by their records and by the monotonic clock. */
+  readonly #released = new Map<string, number>()
+  readonly #maxReleasedMs: number
   #lastPlace = 0
+
+  constructor(maxReleasedMs = MAX_RELEASED_MS) {
+    this.#maxReleasedMs = maxReleasedMs
+  }
 
   /** Number of messages that wait: those that are neither published to the group nor dead letters. */
   get waiting(): number {
@@ -77,7 +88,7 @@ export class RabbitMQLineIndex {
 
   /** Notes that the entry is published to the group, until it is replaced. */
   release(entry: LineEntry): void {
-    this.#released.add(entry.record)
+    this.#released.set(entry.record, performance.now())
   }
 
   undoRelease(entry: LineEntry): void {
@@ -89,7 +100,7 @@ export class RabbitMQLineIndex {
     if (this.#entries.get(id)?.record !== note.of) return [note.record]
     const former = this.#notes.get(id)
     this.#notes.set(id, note)
-    this.#released.add(note.of)
+    this.#released.set(note.of, performance.now())
     return former === undefined ? [] : [former.record]
   }
 
@@ -122,8 +133,13 @@ export class RabbitMQLineIndex {
 
   #first(): readonly LineEntry[] {
     return [...this.#lines.values()].flatMap(([first]) =>
-      first === undefined || first.isParked || this.#released.has(first.record) ? [] : [first],
+      first === undefined || first.isParked || this.#isReleased(first) ? [] : [first],
     )
+  }
+
+  #isReleased({ record }: LineEntry): boolean {
+    const at = this.#released.get(record)
+    return at !== undefined && performance.now() - at < this.#maxReleasedMs
   }
 
   #remove(id: string): readonly string[] {

@@ -287,9 +287,6 @@ export function requestTo(
   }
 }
 
-/** Headers of a record that the message in it does not have. */
-export const RECORD_HEADERS: readonly string[] = [RECORD, KIND]
-
 function textOf({ properties }: AmqpMessage, header: string): string | undefined {
   const value = properties.headers?.[header]
   return typeof value === 'string' ? value : undefined

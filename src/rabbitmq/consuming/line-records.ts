@@ -3,7 +3,7 @@ import { copyOf } from '../dead-letters/dead-letter-message.ts'
 import type { ResolvedRabbitMQOptions } from '../options.ts'
 import type { AmqpOutgoing } from '../wire/message.ts'
 import type { LineEntry } from './line-index.ts'
-import { type LineRecord, RECORD_HEADERS } from './line-queue.ts'
+import type { LineRecord } from './line-queue.ts'
 
 /** The id of the wait. */
 const ID = 'x-line-id'
@@ -14,8 +14,6 @@ const PLACE = 'x-line-place'
 const DUE = 'x-line-due'
 /** The record of the entry that was published. */
 const OF = 'x-line-of'
-/** Headers of a record that the message to publish does not have. */
-const OWN_HEADERS: ReadonlySet<string> = new Set([...RECORD_HEADERS, ID, LINE, PLACE, DUE, OF])
 
 type RecordFields = Pick<LineEntry, 'id'> &
   Partial<Pick<LineEntry, 'line' | 'place' | 'dueAt'>> & { readonly of?: string }
@@ -74,11 +72,17 @@ export function partitionOfPlace(id: string): number | null | undefined {
   }
 }
 
-/** The message to publish. */
-export function originalOf(message: AmqpMessage): Pick<AmqpOutgoing, 'content' | 'properties'> {
-  const { content, properties } = copyOf(message, {})
-  const kept = Object.entries(properties.headers ?? {}).filter(([name]) => !OWN_HEADERS.has(name))
-  return { content, properties: { ...properties, headers: Object.fromEntries(kept) } }
+/** The message to publish. @param record - the record that holds it. */
+export function originalOf(
+  message: AmqpMessage,
+  record: string,
+): Pick<AmqpOutgoing, 'content' | 'properties'> {
+  return copyOf(message, { [OF]: record })
+}
+
+/** The record of the entry from which a message was published; undefined if it waited in no line. */
+export function recordIn(message: AmqpMessage): string | undefined {
+  return textIn(message, OF) || undefined
 }
 
 /** Where messages of the group alone are published. */

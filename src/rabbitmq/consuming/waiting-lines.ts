@@ -9,10 +9,12 @@ import type { ResolvedRabbitMQOptions } from '../options.ts'
 import type { RabbitMQPublisher } from '../publishing/publisher.ts'
 import { type LineEntry, lineOf, RabbitMQLineIndex } from './line-index.ts'
 import { lostError, RabbitMQLineQueue } from './line-queue.ts'
-import { addressOf, entryIn, noteIn, originalOf, placeIdOf, recordOf } from './line-records.ts'
+import { addressOf, entryIn, noteIn, originalOf, placeIdOf, recordIn, recordOf } from './line-records.ts'
 
 /** Messages that are published to the group at the same time. */
 const PAGE = 100
+/** Interval between two looks for a queue that another consumer has, in milliseconds. */
+const LOOK_MS = 2000
 /** Interval between two looks at the dead letters behind which messages wait, in milliseconds. */
 const CHECK_MS = 60_000
 
@@ -57,14 +59,25 @@ export class RabbitMQWaitingLines {
   readonly #queueName: string
   #opening: Promise<OpenLines> | undefined
   #queue: RabbitMQLineQueue | undefined
+  /** Once all records have arrived. */
+  #current: OpenLines | undefined
   #isClosed = false
   #isGroupQueueLost = false
+  #lookedAt = Number.NEGATIVE_INFINITY
   /** When the dead letters were last looked for, by the monotonic clock. */
   #checkedAt = Number.NEGATIVE_INFINITY
 
   constructor(parts: WaitingLinesParts) {
     this.#parts = parts
     this.#queueName = linesQueueOf(parts.options.names, parts.partition)
+  }
+
+  /** True if the message came from a wait that is certainly over: it was published twice, and is handled by now. */
+  isOver({ raw, replayTarget }: PlacedMessage): boolean {
+    const id = replayTarget?.earlier?.place
+    const record = recordIn(raw)
+    if (this.#current === undefined || id === undefined || record === undefined) return false
+    return this.#current.index.get(id)?.record !== record
   }
 
   /** Resolves when a copy of the message is stored. It replaces the copy of an earlier try. */
@@ -185,6 +198,7 @@ export class RabbitMQWaitingLines {
     const queue = this.#queue
     this.#queue = undefined
     this.#opening = undefined
+    this.#current = undefined
     await queue?.close()
   }
 
@@ -202,6 +216,7 @@ export class RabbitMQWaitingLines {
         if (this.#queue !== queue) return
         this.#queue = undefined
         this.#opening = undefined
+        this.#current = undefined
         if (!this.#isClosed) onReady()
       },
     })
@@ -218,6 +233,7 @@ export class RabbitMQWaitingLines {
       await lines.queue.close()
       throw error
     }
+    if (this.#queue === lines.queue) this.#current = lines
     this.#forgetReleases(lines)
     this.#parts.onReady()
     return lines
@@ -225,6 +241,8 @@ export class RabbitMQWaitingLines {
 
   /** True if messages may wait that no consumer of the partition takes care of. */
   async #isFree(isPrepared: boolean): Promise<boolean> {
+    if (performance.now() - this.#lookedAt < LOOK_MS) return false
+    this.#lookedAt = performance.now()
     const looking = this.#parts.withChannel((channel) => channel.checkQueue(this.#queueName))
     const state = await (isPrepared ? looking : undefinedIfNotFound(looking))
     return state !== undefined && state.consumerCount === 0 && state.messageCount > 0
@@ -280,7 +298,7 @@ export class RabbitMQWaitingLines {
   async #publish({ index, queue }: OpenLines, entry: LineEntry): Promise<void> {
     index.release(entry)
     try {
-      const { content, properties } = originalOf(await queue.read(entry.record))
+      const { content, properties } = originalOf(await queue.read(entry.record), entry.record)
       await this.#parts.publisher.publishRaw({ ...addressOf(this.#parts.options), content, properties })
     } catch (error) {
       index.undoRelease(entry)

@@ -52,9 +52,9 @@ const PLACES = 'x-dlq-places'
 /** Distinguishes dead letters of messages with the same id. */
 const LETTER_TAG = 'x-dlq-id'
 const ORIGINAL_ROUTING_KEY = 'x-original-routing-key'
-/** Headers that the broker or a dead-lettering adds to a message. They are not part of the original. */
+/** Headers that the broker, a dead-lettering or a wait adds to a message. They are not part of the original. */
 const ADDED =
-  /^x-(dlq-|death$|first-death-|last-death-|original-routing-key$|delivery-count$|acquired-count$)/
+  /^x-(dlq-|line-|death$|first-death-|last-death-|original-routing-key$|delivery-count$|acquired-count$)/
 /**
  * Headers by which the broker routes a message further: to other queues (`CC` and `BCC`, sender-selected distribution), or
  * later (`x-delay`, delayed message exchange). A dead letter or a replay with them would reach other groups again, so they

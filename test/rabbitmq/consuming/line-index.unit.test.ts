@@ -4,7 +4,10 @@ import { lineOf, RabbitMQLineIndex } from '../../../src/rabbitmq/consuming/line-
 const line = lineOf('bill', 'Order-1')
 
 function indexWith(...ids: readonly string[]) {
-  const index = new RabbitMQLineIndex()
+  return scene(new RabbitMQLineIndex(), ids)
+}
+
+function scene(index: RabbitMQLineIndex, ids: readonly string[]) {
   const add = (id: string, given: { readonly place?: number; readonly isParked?: boolean } = {}) => {
     const { place = index.nextPlace(), isParked = false } = given
     const dueAt = isParked ? Number.POSITIVE_INFINITY : 0
@@ -61,5 +64,12 @@ it('publishes the first messages again if the queue of the group was lost', () =
   const [first] = index.due(1)
   index.note('a', { record: 'note', of: first?.record ?? '' })
   expect(index.undoReleases()).toEqual(['note'])
+  expect(due()).toEqual(['a'])
+})
+
+it('publishes a message again that was published long ago and not handled', () => {
+  const { index, due } = scene(new RabbitMQLineIndex(0), ['a'])
+  const [first] = index.due(1)
+  if (first !== undefined) index.release(first)
   expect(due()).toEqual(['a'])
 })
