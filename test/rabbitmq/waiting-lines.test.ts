@@ -1,5 +1,5 @@
 import { afterAll, expect, it, onTestFinished } from 'vitest'
-import type { SubscribeOptions } from '../../src/index.ts'
+import { type HandlerContext, NonRetryableError, type SubscribeOptions } from '../../src/index.ts'
 import { openConnection } from '../../src/rabbitmq/client/client.ts'
 import type { WithChannel } from '../../src/rabbitmq/client/connection.ts'
 import { RabbitMQTopology } from '../../src/rabbitmq/client/topology.ts'
@@ -94,7 +94,7 @@ it('continues the lines of the last consumer, and publishes no message that the 
   expect(await first.addBehind(message('b'), 'bill', 10)).toBe(1)
   expect(await first.addBehind(message('c'), 'bill', 10)).toBe(2)
   expect(await first.addBehind(message('d'), 'bill', 3)).toBe(3)
-  expect(await first.release(true)).toBe(undefined)
+  expect(await first.release()).toBe(undefined)
   const a = await published()
   expect([textOf(a), a?.raw.properties.headers?.['x-line-id']]).toEqual(['a', undefined])
 
@@ -103,14 +103,14 @@ it('continues the lines of the last consumer, and publishes no message that the 
   await first.close()
   // The copy exists after a crash, too.
   expect([await taking, await second.addBehind(message('c'), 'bill', 10)]).toEqual([3, 2])
-  await second.release(true)
+  await second.release()
   expect(await published()).toBe(undefined)
   if (a === undefined) throw new Error('nothing was published')
   expect(second.isOver(a)).toBe(false)
   await second.passOn(a, [])
   // The same message, published a second time, is not handled.
   expect(second.isOver(a)).toBe(true)
-  await second.release(true)
+  await second.release()
   expect(textOf(await published())).toBe('b')
 })
 
@@ -119,13 +119,13 @@ it('leaves the lines to the active consumer of the partition, if one that stands
   const [crashed, standby, active] = [lines(true), lines(false), lines(true)]
   await crashed.add(message('a'), { ...wait, delayMs: 50 })
   await crashed.close()
-  await standby.release(true)
-  expect(await active.release(true)).toBe(undefined)
+  await standby.release()
+  expect(await active.release()).toBe(undefined)
 
   expect(await active.addBehind(message('b'), 'bill', 10)).toBe(1)
 
   await until('the first message', async () => {
-    await active.release(true)
+    await active.release()
     return textOf(await published()) === 'a'
   })
 })
@@ -188,6 +188,36 @@ it('continues the lines when the broker was killed while their first events were
 
   const firsts = done.filter((n, index) => done.indexOf(n) === index)
   expect(firsts).toEqual([0, 1, 2, 3, 4])
+})
+
+it('keeps an event whose dead letter was refused until its process stopped, although its wait was over', async () => {
+  const exchangeName = freshName()
+  const options = { rabbitmqUrl: broker.url, exchangeName, ordering: 'aggregate' } as const
+  const ctl = (...args: string[]) => broker.exec('rabbitmqctl', '--quiet', ...args)
+  const full = '{"max-length":0,"overflow":"reject-publish"}'
+  await ctl('set_policy', 'full', `^${exchangeName}[.]default[.]dlq$`, full)
+  const bus = createBus(options)
+  const seen: string[] = []
+  const handler = ({ customerId }: OrderCreated, { attempt }: HandlerContext) => {
+    seen.push(`${customerId}/${attempt}`)
+    if (customerId === '0') throw attempt === 1 ? new Error('planned') : new NonRetryableError('planned')
+  }
+  bus.subscribe(OrderCreated, handler, KEEP)
+  await consume(bus)
+  await bus.publish(orders(2))
+  await until('the next one to follow', async () => seen.length === 2 && (await bus.countWaiting()) === 0)
+  await bus.shutdown({ timeoutMs: 100 })
+  expect(bus.getStats().messagesSentToDlq).toBe(0)
+  await ctl('clear_policy', 'full')
+
+  const next = createBus(options)
+  next.subscribe(OrderCreated, handler, KEEP)
+  await consume(next)
+  await until('the dead letter', () => next.getStats().messagesSentToDlq === 1)
+
+  expect(seen.slice(0, 2)).toEqual(['0/1', '0/2'])
+  await until('the event behind it', () => seen.includes('1/1'))
+  expect((await next.deadLetters.list()).deadLetters).toMatchObject([{ handlerNames: ['bill'] }])
 })
 
 it('lets the events behind a dead letter follow that was removed without the bus, and reports that', async () => {

@@ -100,8 +100,11 @@ export class RabbitMQDelivery implements Delivery {
 
   begin(): boolean {
     if (!this.#acks.isOpen || !this.#owner.mayStart()) return false
-    const wasSettled = isRedelivered(this.#raw) && this.#owner.takeSettled(this.#raw)
-    if (!wasSettled && this.#owner.lines?.isOver(this.#placed) !== true) {
+    // If it was redelivered, its wait may have ended before its dead letter was stored.
+    const isOver = isRedelivered(this.#raw)
+      ? this.#owner.takeSettled(this.#raw)
+      : this.#owner.lines?.isOver(this.#placed) === true
+    if (!isOver) {
       this.#isStarted = true
       // Later attempts start in `beginAttempt`, after they are recorded.
       this.#isAttempting = this.deliveryCount === 1

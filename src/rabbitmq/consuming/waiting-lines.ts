@@ -72,7 +72,7 @@ export class RabbitMQWaitingLines {
     this.#queueName = linesQueueOf(parts.options.names, parts.partition)
   }
 
-  /** True if the message came from a wait that is certainly over: it was published twice, and is handled by now. */
+  /** True if the message came from a wait that has ended, or continues with a later record: it was published twice. */
   isOver({ raw, replayTarget }: PlacedMessage): boolean {
     const id = replayTarget?.earlier?.place
     const record = recordIn(raw)
@@ -144,12 +144,11 @@ export class RabbitMQWaitingLines {
 
   /**
    * Publishes the messages whose waits are over to the group.
-   * @param isPrepared - true if the queue exists.
    * @returns how long the next one has to wait, in milliseconds; undefined if none does, or another consumer has the queue.
    */
-  async release(isPrepared: boolean): Promise<number | undefined> {
+  async release(): Promise<number | undefined> {
     if (this.#isClosed) return undefined
-    if (this.#opening === undefined && !(await this.#isFree(isPrepared))) return undefined
+    if (this.#opening === undefined && !(await this.#isFree())) return undefined
     const { index, queue } = await this.#open()
     await this.#endAbandoned({ index, queue })
     const due = index.due(Date.now())
@@ -240,11 +239,11 @@ export class RabbitMQWaitingLines {
   }
 
   /** True if messages may wait that no consumer of the partition takes care of. */
-  async #isFree(isPrepared: boolean): Promise<boolean> {
+  async #isFree(): Promise<boolean> {
     if (performance.now() - this.#lookedAt < LOOK_MS) return false
     this.#lookedAt = performance.now()
     const looking = this.#parts.withChannel((channel) => channel.checkQueue(this.#queueName))
-    const state = await (isPrepared ? looking : undefinedIfNotFound(looking))
+    const state = await undefinedIfNotFound(looking)
     return state !== undefined && state.consumerCount === 0 && state.messageCount > 0
   }
 

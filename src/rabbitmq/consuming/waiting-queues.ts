@@ -53,7 +53,6 @@ export class RabbitMQWaitingQueues implements WaitingStore {
   readonly #parts: WaitingQueuesParts
   /** Of the partitions that this process consumes, or stands by for. */
   readonly #lines = new Set<RabbitMQWaitingLines>()
-  #isPrepared = false
   /** When a queue may have a message to move, by the monotonic clock. */
   #holdsAt = Number.NEGATIVE_INFINITY
 
@@ -65,7 +64,6 @@ export class RabbitMQWaitingQueues implements WaitingStore {
 
   async prepare(): Promise<void> {
     await this.#parts.withChannel((channel) => this.#declare(channel))
-    this.#isPrepared = true
   }
 
   async count(): Promise<number> {
@@ -115,7 +113,7 @@ export class RabbitMQWaitingQueues implements WaitingStore {
   async release(): Promise<number | undefined> {
     const [heldMs, ...linesMs] = await Promise.all([
       this.#releaseHeld(),
-      ...[...this.#lines].map((lines) => lines.release(this.#isPrepared)),
+      ...[...this.#lines].map((lines) => lines.release()),
     ])
     const waits = [heldMs, ...linesMs].filter((ms) => ms !== undefined)
     return waits.length === 0 ? undefined : Math.min(...waits)
