@@ -1,5 +1,6 @@
 import type { Logger } from '../observability/logger.ts'
 import type { TransportAdmin } from '../transport/admin.ts'
+import type { TransportCheckup } from '../transport/checkup.ts'
 import type { ConnectionError } from '../transport/errors.ts'
 import type {
   Consumption,
@@ -169,6 +170,11 @@ export class RabbitMQTransport implements Transport {
       withLongChannel: (work) => this.#connection.withChannel(work, Number.POSITIVE_INFINITY),
       deadLetters: this.deadLetters,
     })
+  }
+
+  async loadCheckup(): Promise<TransportCheckup> {
+    const { RabbitMQCheckup } = await import('./admin/checkup.ts')
+    return new RabbitMQCheckup(this.#options, this.#publisher)
   }
 
   async close(signal: AbortSignal): Promise<void> {
