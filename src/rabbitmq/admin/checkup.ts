@@ -6,6 +6,7 @@ import { closeConnection } from '../client/closing.ts'
 import type { WithChannel } from '../client/connection.ts'
 import { RabbitMQDialer } from '../client/dialer.ts'
 import { onOwnChannel } from '../client/own-channel.ts'
+import { RabbitMQPlaceNotes } from '../consuming/place-notes.ts'
 import { RabbitMQDeadLetters } from '../dead-letters/dead-letters.ts'
 import type { ResolvedRabbitMQOptions } from '../options.ts'
 import type { RabbitMQPublisher } from '../publishing/publisher.ts'
@@ -45,7 +46,10 @@ export class RabbitMQCheckup implements TransportCheckup {
 
   groups(): Promise<readonly GroupInfo[]> {
     const [options, publisher, withChannel] = [this.#options, this.#publisher, this.#withChannel]
-    const deadLetters = new RabbitMQDeadLetters({ options, publisher, withChannel })
+    const deadLetters = new RabbitMQDeadLetters({
+      ...{ options, publisher, withChannel },
+      placeNotes: new RabbitMQPlaceNotes(options, publisher),
+    })
     return new RabbitMQAdmin({ options, withChannel, withLongChannel: withChannel, deadLetters }).groups()
   }
 
