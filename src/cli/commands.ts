@@ -2,6 +2,7 @@ import type { AnyCommand } from './command.ts'
 import { completion } from './commands/completion.ts'
 import { dlq } from './commands/dlq.ts'
 import { events } from './commands/events.ts'
+import { explaining } from './commands/explain.ts'
 import { groups } from './commands/groups.ts'
 import { migrate } from './commands/migrate.ts'
 import { publish } from './commands/publish.ts'
@@ -12,6 +13,7 @@ import { subscriptions } from './commands/subscriptions.ts'
 export const commands: readonly AnyCommand[] = [
   ...groups,
   ...events,
+  ...explaining,
   publish,
   ...dlq,
   subscriptions,

@@ -1,6 +1,14 @@
-import type { GroupInfo, MessageScan, ScanRequest, TransportAdmin } from '../transport/index.ts'
+import type {
+  EventPlace,
+  GroupInfo,
+  GroupProgress,
+  MessageScan,
+  ScanRequest,
+  TransportAdmin,
+} from '../transport/index.ts'
 import type { MemoryBroker } from './memory-broker.ts'
 import { unreachable } from './memory-consumption.ts'
+import { groupProgress } from './memory-progress.ts'
 import { followLog, scanLog } from './memory-scan.ts'
 
 /** What an operator can ask the broker in memory. */
@@ -21,6 +29,12 @@ export class MemoryAdmin implements TransportAdmin {
     if (this.#broker.membersOf(name).size > 0) return Promise.resolve(false)
     this.#broker.removeGroup(name)
     return Promise.resolve(true)
+  }
+
+  progress(place: EventPlace): Promise<readonly GroupProgress[]> {
+    if (this.#broker.isDown) return unreachable()
+    const names = this.#broker.groupNames()
+    return Promise.resolve(names.map((name) => groupProgress(this.#broker.stateOf(name), name, place)))
   }
 
   scan(request: ScanRequest): Promise<MessageScan> {

@@ -141,6 +141,13 @@ export class MemoryBroker {
     return this.#log.slice(from)
   }
 
+  /** @internal What a group holds, for a look at it. */
+  stateOf(name: string) {
+    const { pending, waits, position = 0 } = this.#groups.get(name) ?? {}
+    const unread = new Set(this.#log.slice(position).map(({ id }) => id))
+    return { unread, pending: [...(pending?.values() ?? [])], waits: waits?.all ?? [] }
+  }
+
   /** @internal The names of all groups. */
   groupNames(): readonly string[] {
     return [...this.#groups.keys()].toSorted()

@@ -176,6 +176,7 @@ export function administrating(
         deleteGroup: (name) => admin.deleteGroup(name),
         scan: (request) => admin.scan(request),
         follow: (aggregateId, signal) => admin.follow(aggregateId, signal),
+        progress: (place) => admin.progress(place),
         ...change(admin, broker),
       }
     },

@@ -4,6 +4,7 @@ import { ConfigError } from '../../errors.ts'
 import type { Logger } from '../../observability/logger.ts'
 import type { GroupInfo, TransportAdmin } from '../../transport/admin.ts'
 import type { Transport } from '../../transport/transport.ts'
+import type { EventExplanation, ExplainOptions, LetterSource } from '../event-explanation.ts'
 import type { MessagingTarget } from '../telemetry/bus-spans.ts'
 import type { MessageReader } from './browsed-message.ts'
 import type { BusAdmin, DeleteGroupOptions, ObserveOptions } from './bus-admin.ts'
@@ -18,6 +19,7 @@ export interface LazyBusAdminParts {
   readonly meter: Meter | undefined
   /** Loads how the bus reads messages. */
   readonly reader: () => Promise<MessageReader>
+  readonly letters: LetterSource
 }
 
 /** Loads the operator's code with the first call. */
@@ -47,6 +49,10 @@ export class LazyBusAdmin implements BusAdmin {
 
   async find(eventId: string, options?: FindOptions): Promise<BrowsedEvent | undefined> {
     return (await this.#admin()).find(eventId, options)
+  }
+
+  async explain(eventId: string, options?: ExplainOptions): Promise<EventExplanation> {
+    return (await this.#admin()).explain(eventId, options)
   }
 
   async *tail(query?: TailQuery): AsyncGenerator<BrowsedEvent> {

@@ -15,9 +15,11 @@ import { nonEmptyText, objectWith, optional, resolveOptions, suggestion } from '
 import type { Logger } from '../../observability/logger.ts'
 import type { GroupInfo, MessageScan, TransportAdmin } from '../../transport/admin.ts'
 import { GroupInUseError, GroupNotFoundError } from '../errors.ts'
+import type { EventExplanation, ExplainOptions, LetterSource } from '../event-explanation.ts'
 import { type MessagingTarget, targetAttributes } from '../telemetry/bus-spans.ts'
 import { type MessageReader, readPages } from './browsed-message.ts'
 import type { BusAdmin, DeleteGroupOptions, ObserveOptions } from './bus-admin.ts'
+import { explainEvent } from './explain.ts'
 import { observeGroups } from './group-metrics.ts'
 
 export interface OperatorParts {
@@ -26,6 +28,7 @@ export interface OperatorParts {
   readonly reader: MessageReader
   readonly target: MessagingTarget
   readonly meter: Meter | undefined
+  readonly letters: LetterSource
 }
 
 const aMeter = objectWith('a Meter of OpenTelemetry', 'createObservableGauge', 'addBatchObservableCallback')
@@ -57,6 +60,11 @@ export class Operator implements BusAdmin {
 
   find(eventId: string, options: FindOptions = {}): Promise<BrowsedEvent | undefined> {
     return findEvent(this.#open, eventId, options)
+  }
+
+  explain(eventId: string, options: ExplainOptions = {}): Promise<EventExplanation> {
+    const { transport, letters } = this.#parts
+    return explainEvent({ open: this.#open, transport, letters }, eventId, options)
   }
 
   tail(query: TailQuery = {}): AsyncIterable<BrowsedEvent> {

@@ -7,6 +7,7 @@ import type {
   TransportAdmin,
 } from '../../transport/admin.ts'
 import { HistoryUnavailableError } from '../../transport/errors.ts'
+import type { GroupProgress } from '../../transport/group-progress.ts'
 import type { EventRing, KeptEvent } from './event-ring.ts'
 
 /** Writes events as a broker bus with the default codec would. */
@@ -28,6 +29,10 @@ export class RingAdmin implements TransportAdmin {
 
   deleteGroup(): Promise<boolean> {
     return Promise.resolve(true)
+  }
+
+  progress(): Promise<readonly GroupProgress[]> {
+    return Promise.resolve([])
   }
 
   async scan({ from, direction }: ScanRequest): Promise<MessageScan> {
