@@ -143,9 +143,9 @@ export class MemoryBroker {
 
   /** @internal What a group holds, for a look at it. */
   stateOf(name: string) {
-    const { pending, waits, position = 0 } = this.#groups.get(name) ?? {}
-    const unread = new Set(this.#log.slice(position).map(({ id }) => id))
-    return { unread, pending: [...(pending?.values() ?? [])], waits: waits?.all ?? [] }
+    const group = this.#groups.get(name)
+    const unread = new Set((group?.unread ?? this.#log).map(({ id }) => id))
+    return { unread, pending: [...(group?.pending.values() ?? [])], waits: group?.waits.all ?? [] }
   }
 
   /** @internal The names of all groups. */

@@ -22,6 +22,11 @@ export class MemoryGroup implements SharingGroup {
     this.#position = position
   }
 
+  /** The messages of the log after its position. */
+  get unread(): readonly StoredMessage[] {
+    return this.#log.slice(this.#position)
+  }
+
   /** Number of messages that the group has not settled. */
   get unsettled(): number {
     return this.#log.length - this.#position + this.pending.size
