@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs'
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { build, type Plugin } from 'esbuild'
+import { build, type Plugin, stop } from 'esbuild'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const cache = join(root, 'node_modules', '.cache')
@@ -65,6 +65,8 @@ export async function bundlePrograms(): Promise<void> {
     write: false,
     logLevel: 'error',
   })
+  // Its process would otherwise run until the tests end.
+  await stop()
   const hash = createHash('sha256')
   for (const { path, contents } of outputFiles) hash.update(path).update(contents)
   const folder = join(cache, `programs-${hash.digest('hex').slice(0, 16)}`)
