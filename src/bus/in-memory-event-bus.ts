@@ -100,6 +100,7 @@ export class InMemoryEventBus extends EventBus {
     this.admin = new LazyBusAdmin({
       connect: () => this.connect(),
       load: () => loadRingAdmin(ring),
+      loadCheckup: () => Promise.resolve(undefined),
       logger,
       target: TARGET,
       meter: resolved.meter,
@@ -119,6 +120,7 @@ export class InMemoryEventBus extends EventBus {
         pausedHandlers: () => 0,
         lag: () => Promise.resolve(undefined),
         waiting: () => Promise.resolve(this.#retries.waiting),
+        oldestWaitingMs: () => Promise.resolve(this.#retries.oldestWaitingMs),
       },
     })
     this.handlers.onPause((handlerName, { isPaused, error }) => {
@@ -228,6 +230,7 @@ export class InMemoryEventBus extends EventBus {
       lag: undefined,
       deadLetters: undefined,
       waiting: { value: this.#retries.waiting },
+      oldestWaitingMs: { value: this.#retries.oldestWaitingMs },
     })
   }
 

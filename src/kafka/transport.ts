@@ -1,4 +1,5 @@
 import type { TransportAdmin } from '../transport/admin.ts'
+import type { TransportCheckup } from '../transport/checkup.ts'
 import type {
   Consumption,
   GroupTypeStore,
@@ -12,7 +13,7 @@ import type {
 import { KafkaCluster } from './client/cluster.ts'
 import { KafkaCoordinator } from './client/coordinator.ts'
 import { KafkaTopicDirectory } from './client/topics.ts'
-import { KafkaConsumption } from './consuming/consumption.ts'
+import type { KafkaConsumption } from './consuming/consumption.ts'
 import { KafkaGroupTypes } from './consuming/group-types.ts'
 import { groupLag } from './consuming/offsets.ts'
 import { KafkaTypesTopic, TYPES_PROFILE } from './consuming/types-topic.ts'
@@ -100,6 +101,7 @@ export class KafkaTransport implements Transport {
   }
 
   async consume(intake: Intake, stopped: AbortSignal = new AbortController().signal): Promise<Consumption> {
+    const { KafkaConsumption } = await import('./consuming/consumption.ts')
     const consumption = new KafkaConsumption({
       options: this.#options,
       cluster: this.#cluster,
@@ -134,6 +136,11 @@ export class KafkaTransport implements Transport {
       publisher: this.#publisher,
       deadLetters: this.deadLetters,
     })
+  }
+
+  async loadCheckup(): Promise<TransportCheckup> {
+    const { KafkaCheckup } = await import('./admin/checkup.ts')
+    return new KafkaCheckup(this.#options, this.#publisher)
   }
 
   async close(signal: AbortSignal): Promise<void> {

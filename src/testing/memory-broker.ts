@@ -11,6 +11,7 @@ import { FRESH, MemoryGroup } from './memory-group.ts'
 import type { PendingMessage, RawMessage, StoredMessage } from './memory-message.ts'
 import { MemoryRates } from './memory-rates.ts'
 import { aggregatesOf, waitingIn } from './memory-shares.ts'
+import type { MemoryWaits } from './memory-waits.ts'
 
 interface ParkedDeadLetter extends StoredDeadLetter {
   readonly original: StoredMessage
@@ -255,9 +256,9 @@ export class MemoryBroker {
     return group.waits.nextInMs()
   }
 
-  /** @internal Number of messages of a group that wait. */
-  waitingCount(groupName: string): number {
-    return this.#groups.get(groupName)?.waits.size ?? 0
+  /** @internal The messages of a group that wait. */
+  waitsOf(groupName: string): MemoryWaits | undefined {
+    return this.#groups.get(groupName)?.waits
   }
 
   /** @internal */

@@ -17,7 +17,7 @@ import {
   RabbitMQAttemptMarks,
 } from './attempt-marks.ts'
 import { ConsumerChannel, type ConsumerChannelObserver } from './consumer-channel.ts'
-import { type DeliveryOwner, isRedelivered, RabbitMQDelivery } from './delivery.ts'
+import { type DeliveryOwner, type HeldPlaces, isRedelivered, RabbitMQDelivery } from './delivery.ts'
 import type { ConsumptionParts, GroupConsumption } from './group-consumption.ts'
 import { RabbitMQGroupQueue } from './group-queue.ts'
 import { HeldMessages } from './held-messages.ts'
@@ -25,6 +25,7 @@ import { PrefetchWindow, type Replacement } from './prefetch-window.ts'
 import { SettledMessages } from './settled-messages.ts'
 import { StandstillWatch } from './standstill-watch.ts'
 import { SurplusMessages } from './surplus-messages.ts'
+import type { RabbitMQWaitingLines } from './waiting-lines.ts'
 
 /** Interval between two checks of the exchange and the bindings, in milliseconds. */
 const CHECK_MS = 5000
@@ -46,6 +47,7 @@ export class RabbitMQConsumption
   readonly #window: PrefetchWindow
   readonly #surplus = new SurplusMessages()
   #isReplacing = false
+  #lines: RabbitMQWaitingLines | undefined
   #channel: ConsumerChannel | undefined
   /** Counts the consumers on the broker, so that each gets a tag of its own. */
   #consumerNumber = 0
@@ -105,12 +107,18 @@ export class RabbitMQConsumption
     const channel = await ConsumerChannel.open(connection, this)
     this.#channel = channel
     await this.#consumeFrom(channel)
+    this.#lines = this.#parts.waiting.linesFor({
+      partition: undefined,
+      connection,
+      isActive: () => this.#channel === channel && channel.acks.lastTag > this.#tagBeforeConsumer,
+    })
     // Bindings that changed meanwhile are applied once the connection counts as open.
     setImmediate(() => this.#runInBackground(this.updateBindings()))
   }
 
   closed(_error: ConnectionError): void {
     this.#abandonChannel()
+    void this.#lines?.close()
     this.#held.clear()
     this.#arrivals.clear()
     this.#surplus.close()
@@ -118,6 +126,10 @@ export class RabbitMQConsumption
 
   get limitedPrefetch(): number | undefined {
     return this.#window.isLimited ? this.#window.prefetch : undefined
+  }
+
+  get lines(): RabbitMQWaitingLines | undefined {
+    return this.#lines
   }
 
   get isFlowing(): boolean {
@@ -134,7 +146,8 @@ export class RabbitMQConsumption
   async release(signal: AbortSignal): Promise<void> {
     this.#stop()
     const { broadcast } = this.#parts.options
-    await settledUntil(broadcast ? this.#removeQueue() : this.#returnUnsettled(), signal)
+    const returned = broadcast ? this.#removeQueue() : this.#returnUnsettled()
+    await settledUntil(Promise.all([returned, this.#lines?.close()]), signal)
     await this.#connection.close(signal)
   }
 
@@ -197,9 +210,9 @@ export class RabbitMQConsumption
     return this.#settled.take(message)
   }
 
-  async publishDeadLetter(message: AmqpMessage, reason: DeadLetterReason): Promise<void> {
+  async publishDeadLetter(message: AmqpMessage, reason: DeadLetterReason, places: HeldPlaces): Promise<void> {
     const withChannel: WithChannel = (work) => this.#connection.withChannel(work)
-    await storeDeadLetter({ ...this.#parts, withChannel }, message, reason)
+    await storeDeadLetter({ ...this.#parts, withChannel }, message, reason, places)
   }
 
   postpone(message: AmqpMessage, wait: Wait): Promise<void> {
@@ -306,6 +319,7 @@ export class RabbitMQConsumption
     try {
       await this.#queue.declare(true)
       await this.#consumeFrom(channel)
+      await this.#lines?.groupQueueLost()
     } catch (error) {
       if (this.#channel === channel) this.#connection.reopen(error)
     }

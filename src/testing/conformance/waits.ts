@@ -26,12 +26,20 @@ const IN_ORDER = {
   longWaits: { fromMs: 100, order: 'keep' },
 } as const
 
+/** A group that shares messages among consumers in any order may be unable to see what waits. */
+const KEEPING_ORDER = { ordering: 'aggregate' } as const
+
 function waiting(scene: Scene, bus: BrokerEventBus, count: number): Promise<unknown> {
   return scene.until(
     `${count} waiting events`,
     async () => (await bus.countWaiting()) === count,
     () => bus.getStats(),
   )
+}
+
+/** The age of the oldest waiting event, as health shows it. */
+async function oldestMs(bus: BrokerEventBus): Promise<number | undefined> {
+  return (await bus.health()).checks.oldestWaitingMs.value
 }
 
 /** Waits until an event has been kept. It may have come back by then. */
@@ -48,6 +56,7 @@ export const waitTests = [
   test('holds no place during a long wait', { needs: ['retry', 'waiting'] }, async (scene) => {
     const recording = new Recording<Noted>(({ n }) => n < 3 && fail())
     const longMs = scene.waitMs * 100
+    const startedAt = Date.now()
     const bus = await scene.consumer(
       (it) => {
         const policy = { retryDelaysMs: [longMs], longWaits: ANY_ORDER }
@@ -61,6 +70,8 @@ export const waitTests = [
     await scene.until('no event in flight', () => bus.getStats().inFlight === 0)
 
     await waiting(scene, bus, 3)
+    const ageMs = (await oldestMs(bus)) ?? 0
+    assert.ok(ageMs > 0 && ageMs <= Date.now() - startedAt, `the oldest event waits for ${ageMs} ms`)
     assert.deepEqual(
       recording.events.map(({ n }) => n),
       [0, 1, 2, 3, 4],
@@ -108,6 +119,7 @@ export const waitTests = [
     assert.ok(firstFailedAt !== undefined && lastFailedAt !== undefined && firstFailedAt >= startedAt)
     assert.ok(lastFailedAt.getTime() - firstFailedAt.getTime() >= WAIT_MS - 1)
     await waiting(scene, bus, 0)
+    await scene.until('no oldest waiting event', async () => (await oldestMs(bus)) === 0)
     await scene.until('no event in flight', () => bus.getStats().inFlight === 0)
   }),
 
@@ -187,7 +199,7 @@ export const waitTests = [
     const bus = await scene.consumer((it) => {
       it.subscribe(Noted, recording.handler, IN_ORDER)
       it.subscribe(Noted, other.handler, { name: 'other' })
-    })
+    }, KEEPING_ORDER)
 
     await bus.publish(Array.from({ length: 4 }, (_, n) => noted('Order-1', n)))
     await bus.publish([noted('Order-2', 10)])
@@ -215,7 +227,7 @@ export const waitTests = [
     const first = await scene.consumer((it) => {
       it.subscribe(Noted, before.handler, IN_ORDER)
       it.subscribe(Noted, other.handler, { name: 'other' })
-    })
+    }, KEEPING_ORDER)
     await first.publish([noted('Order-1', 0), noted('Order-1', 1)])
     await scene.runs(other, 2)
     await first.shutdown()
@@ -225,7 +237,7 @@ export const waitTests = [
     const bus = await scene.consumer((it) => {
       it.subscribe(Noted, after.handler, IN_ORDER)
       it.subscribe(Noted, other.handler, { name: 'other' })
-    })
+    }, KEEPING_ORDER)
 
     await bus.publish([noted('Order-1', 2)])
     await scene.runs(after, 3)
