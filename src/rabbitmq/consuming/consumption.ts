@@ -7,7 +7,6 @@ import type { AmqpConnection, AmqpMessage } from '../client/client.ts'
 import type { ChannelOwner, RabbitMQConnection, WithChannel } from '../client/connection.ts'
 import { INSTANCE_EXPIRES_MS } from '../client/topology.ts'
 import { storeDeadLetter } from '../dead-letters/store-dead-letter.ts'
-import type { ResolvedRabbitMQOptions } from '../options.ts'
 import type { RabbitMQAcks } from './acks.ts'
 import { type Arrival, RabbitMQArrivals } from './arrivals.ts'
 import {
@@ -21,7 +20,7 @@ import { type DeliveryOwner, type HeldPlaces, isRedelivered, RabbitMQDelivery } 
 import type { ConsumptionParts, GroupConsumption } from './group-consumption.ts'
 import { RabbitMQGroupQueue } from './group-queue.ts'
 import { HeldMessages } from './held-messages.ts'
-import { PrefetchWindow, type Replacement } from './prefetch-window.ts'
+import { PrefetchWindow, replacementOf } from './prefetch-window.ts'
 import { SettledMessages } from './settled-messages.ts'
 import { StandstillWatch } from './standstill-watch.ts'
 import { SurplusMessages } from './surplus-messages.ts'
@@ -340,14 +339,4 @@ export class RabbitMQConsumption
   #runInBackground(work: Promise<unknown>): void {
     this.#housekeeping.track(work).catch(() => undefined)
   }
-}
-
-function replacementOf({
-  queueType,
-  singleActiveConsumer,
-  autoDelete,
-}: ResolvedRabbitMQOptions): Replacement {
-  if (singleActiveConsumer) return 'never'
-  if (queueType === 'quorum') return 'full'
-  return autoDelete ? 'overlapping' : 'returning'
 }
