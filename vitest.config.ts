@@ -1,12 +1,20 @@
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
+import { bundlePrograms } from './test/support/bundled-programs.ts'
 import { measurePace, paced } from './test/support/pace.ts'
 
 /** Tests in these folders run on real servers, except those named `*.unit.test.ts`. */
 const backends = ['redis', 'rabbitmq', 'kafka', 'postgres', 'brokers']
 const onBrokers = backends.map((folder) => `test/${folder}/**/*.test.ts`)
 const unitTests = '**/*.unit.test.ts'
+
+/** Unit tests that replace a module, load it again, or set a variable for the packages that they load. */
+const alone = [
+  'test/events/copies.test.ts',
+  'test/scripts/regular-expressions.test.ts',
+  'test/sqlite/network-file.test.ts',
+]
 
 /** The files that take longest, 20 seconds and more, the longest first. */
 const longest = [
@@ -61,6 +69,7 @@ class LongFirst extends BaseSequencer {
 process.env['NODE_COMPILE_CACHE'] ??= fileURLToPath(new URL('./node_modules/.cache/compile', import.meta.url))
 
 await measurePace()
+await bundlePrograms()
 
 // The waits of a test have deadlines of their own and report what they waited for. The limits below are for a test that
 // hangs elsewhere, and exceed what its waits add up to.
@@ -72,7 +81,9 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['test/**/*.test.ts'],
-          exclude: backends.map((folder) => `test/${folder}/**/!(*.unit).test.ts`),
+          exclude: [...backends.map((folder) => `test/${folder}/**/!(*.unit).test.ts`), ...alone],
+          // The files of a worker share the modules that they load: loading them again takes more CPU time than most tests.
+          isolate: false,
           testTimeout: paced(60_000),
           hookTimeout: paced(60_000),
           maxWorkers: '100%',
@@ -83,6 +94,16 @@ export default defineConfig({
             checker: 'tsc',
             tsconfig: 'tsconfig.types.json', // `npm run typecheck` checks the other files
           },
+        },
+      },
+      {
+        test: {
+          name: 'unit alone',
+          include: alone,
+          testTimeout: paced(60_000),
+          hookTimeout: paced(60_000),
+          maxWorkers: '100%',
+          sequence: { groupOrder: 1 },
         },
       },
       {

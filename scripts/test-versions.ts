@@ -74,7 +74,7 @@ async function test(tested: TestedVersion): Promise<string> {
 async function combinationOf({ name, version, debian, wheel }: TestedVersion): Promise<Combination> {
   if (name === 'node') {
     const env = version === '22' ? { NODE_OPTIONS: `--import ${lowerUsing}` } : {}
-    return { node: await nodeProgram(version), args: ['--project', 'unit', ...files], env }
+    return { node: await nodeProgram(version), args: ['--project', 'unit*', ...files], env }
   }
   if (name === 'postgres') {
     const args = argsOf('test/postgres/')

@@ -7,28 +7,17 @@ import {
   type StoredDeadLetter,
   type Wait,
 } from '../transport/index.ts'
+import { FRESH, MemoryGroup } from './memory-group.ts'
 import type { PendingMessage, RawMessage, StoredMessage } from './memory-message.ts'
 import { MemoryRates } from './memory-rates.ts'
-import { aggregatesOf, type SharingGroup, waitingIn } from './memory-shares.ts'
-import { MemoryWaits } from './memory-waits.ts'
-
-interface Group extends SharingGroup {
-  position: number
-  /** The event types that its members have announced. */
-  readonly types: Set<string>
-  /** The running consumers. */
-  readonly members: Set<string>
-  readonly waits: MemoryWaits
-}
+import { aggregatesOf, waitingIn } from './memory-shares.ts'
+import type { MemoryWaits } from './memory-waits.ts'
 
 interface ParkedDeadLetter extends StoredDeadLetter {
   readonly original: StoredMessage
   /** Its places among the messages that keep their order, by the names of the handlers. */
   readonly places: ReadonlyMap<string, string>
 }
-
-/** The state of a message that no consumer has seen. */
-const FRESH = { attemptsStarted: 0, settledHandlers: [], consumer: undefined } as const
 
 export type { RawMessage } from './memory-message.ts'
 
@@ -38,7 +27,7 @@ export type { RawMessage } from './memory-message.ts'
  */
 export class MemoryBroker {
   readonly #log: StoredMessage[] = []
-  readonly #groups = new Map<string, Group>()
+  readonly #groups = new Map<string, MemoryGroup>()
   readonly #deadLetters = new Map<string, ParkedDeadLetter>()
   readonly #listeners = new Set<() => void>()
   /** @internal */
@@ -105,8 +94,7 @@ export class MemoryBroker {
 
   /** @internal Number of messages that a group has not settled. */
   unsettledOf(name: string): number {
-    const group = this.#groups.get(name)
-    return group === undefined ? 0 : this.#log.length - group.position + group.pending.size
+    return this.#groups.get(name)?.unsettled ?? 0
   }
 
   /** @internal */
@@ -118,14 +106,7 @@ export class MemoryBroker {
   /** @internal @param atEnd - a new group gets only later messages. @returns true if this call created the group. */
   ensureGroup(name: string, atEnd = false): boolean {
     if (this.#groups.has(name)) return false
-    this.#groups.set(name, {
-      position: atEnd ? this.#log.length : 0,
-      types: new Set(),
-      pending: new Map(),
-      sharing: new Set(),
-      members: new Set(),
-      waits: new MemoryWaits(),
-    })
+    this.#groups.set(name, new MemoryGroup(this.#log, atEnd ? this.#log.length : 0))
     return true
   }
 
@@ -150,8 +131,8 @@ export class MemoryBroker {
     const group = this.#groups.get(groupName)
     if (group === undefined) return undefined
     const isFree = keepsOrder ? aggregatesOf(group, consumer) : () => true
-    let message = waitingIn(group, isFree) ?? this.#next(group)
-    while (message !== undefined && !isFree(message)) message = this.#next(group)
+    let message = waitingIn(group, isFree) ?? group.takeNext()
+    while (message !== undefined && !isFree(message)) message = group.takeNext()
     if (message !== undefined) message.consumer = consumer
     return message
   }
@@ -163,9 +144,9 @@ export class MemoryBroker {
 
   /** @internal What a group holds, for a look at it. */
   stateOf(name: string) {
-    const { pending, waits, position = 0 } = this.#groups.get(name) ?? {}
-    const unread = new Set(this.#log.slice(position).map(({ id }) => id))
-    return { unread, pending: [...(pending?.values() ?? [])], waits: waits?.all ?? [] }
+    const group = this.#groups.get(name)
+    const unread = new Set((group?.unread ?? this.#log).map(({ id }) => id))
+    return { unread, pending: [...(group?.pending.values() ?? [])], waits: group?.waits.all ?? [] }
   }
 
   /** @internal The names of all groups. */
@@ -180,22 +161,12 @@ export class MemoryBroker {
 
   /** @internal When the oldest message that a group has not settled was published. */
   oldestUnsettledAt(name: string): Date | undefined {
-    const group = this.#groups.get(name)
-    const unsettled = [
-      ...(group?.pending.values() ?? []),
-      ...this.#log.slice(group?.position, (group?.position ?? 0) + 1),
-    ]
-    return unsettled.length === 0
-      ? undefined
-      : new Date(Math.min(...unsettled.map(({ storedAt }) => storedAt)))
+    return this.#groups.get(name)?.oldestUnsettledAt()
   }
 
   /** @internal Number of messages that no consumer of the group holds; undefined if there is no such group. */
   lag(groupName: string): number | undefined {
-    const group = this.#groups.get(groupName)
-    if (group === undefined) return undefined
-    const givenBack = [...group.pending.values()].filter(({ consumer }) => consumer === undefined)
-    return this.#log.length - group.position + givenBack.length
+    return this.#groups.get(groupName)?.lag
   }
 
   /** @internal */
@@ -351,20 +322,6 @@ export class MemoryBroker {
   onChange(listener: () => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
-  }
-
-  /** Moves the next message of the log to the pending ones. */
-  #next(group: Group): PendingMessage | undefined {
-    const next = this.#log[group.position]
-    if (next === undefined) return undefined
-    group.position += 1
-    const message: PendingMessage = {
-      ...next,
-      ...FRESH,
-      replayTarget: undefined,
-    }
-    group.pending.set(next.id, message)
-    return message
   }
 
   #append(message: StoredMessage): void {

@@ -127,7 +127,7 @@ describe('a text', () => {
   it.each([
     `postgres://h/d?password=${CANARY}`,
     `postgres://h/d?user=u&sslpassword=${CANARY}#x`,
-    `postgres://u:${CANARY},more@h,i/d`,
+    `postgres://u:${CANARY},and-a-comma@h,i/d`,
   ])('loses the secret of %s', (url) => {
     rememberCredentials(url)
 

@@ -154,6 +154,42 @@ it('neither acknowledges, nor retries, nor dead-letters, nor reads, once another
   expect(await bus.deadLetters.count()).toBe(0)
 })
 
+it('handles each event once although it lost its partition before the acknowledgment, if the partition returns', async () => {
+  const streamPrefix = freshPrefix()
+  const client = await connectClient()
+  const bus = createBus({ streamPrefix, ordering: 'aggregate', pendingIdleMs: 20_000 })
+  const gates = new Map(['refused', 'lost', 'late'].map((id) => [id, Promise.withResolvers<void>()]))
+  const runs: string[] = []
+  bus.subscribe(Noted, async ({ aggregateId }) => {
+    runs.push(aggregateId)
+    await gates.get(aggregateId)?.promise
+  })
+  const finished = async (id: string, count: number) => {
+    gates.get(id)?.resolve()
+    await waitFor(() => expect(bus.getStats().eventsProcessedSuccess).toBe(count))
+  }
+  await consume(bus)
+  await bus.publish([...gates.keys()].map((aggregateId, n) => new Noted({ aggregateId, n })))
+  await waitFor(() => expect(runs).toHaveLength(3))
+
+  // What a server does for another consumer while this process stands still, and when that consumer dies.
+  await client.hSet(`${streamPrefix}:stream:leases:default`, '0', 'another#1')
+  await client.hSet(`${streamPrefix}:stream:members:default`, 'another', '9999999999999 1@x:1 shares another')
+  await finished('refused', 1)
+  await waitFor(async () => expect((await bus.health()).checks.consuming.detail).toMatch(/other consumers/))
+  await finished('lost', 2)
+  expect(await client.xPending(`${streamPrefix}:stream`, 'default')).toMatchObject({ pending: 3 })
+  await client.hDel(`${streamPrefix}:stream:members:default`, 'another')
+  await bus.publish([new Noted({ aggregateId: 'next', n: 3 })])
+  await waitFor(() => expect(runs).toContain('next'))
+  await finished('late', 4)
+  await waitFor(async () =>
+    expect(await client.xPending(`${streamPrefix}:stream`, 'default')).toMatchObject({ pending: 0 }),
+  )
+
+  expect(runs).toEqual(['refused', 'lost', 'late', 'next'])
+})
+
 it('has one active worker on a stream without partitions if the group wants order', async () => {
   const streamPrefix = freshPrefix()
   const handled: HandledNote[] = []

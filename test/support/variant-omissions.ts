@@ -55,6 +55,7 @@ const BUS_ALONE = {
     'drops poison messages with a log line if the dead letter queue is off',
   ],
   evolution: 'all',
+  middleware: 'all',
   // An instance has a classic queue in both variants, and no group.
   broadcast: 'all',
   lifecycle: [
@@ -98,6 +99,8 @@ export const SAME_IN_BOTH_PROTOCOLS: SuiteTests = {
     'explains when and where an event was published, and what it caused',
     'explains that a dead letter was replayed, and is handled again',
   ],
+  'dead letters in bulk': 'all',
+  browsing: 'all',
   outages: [
     ...BUS_ALONE.outages,
     'rejects a publish at its deadline if the broker stays unreachable, with the outcome of each event',

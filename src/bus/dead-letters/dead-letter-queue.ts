@@ -17,8 +17,9 @@ import { checkFilter, checkWhich, type DeadLetterFilter } from './dead-letter-fi
 import { type DeadLetterSummary, SummaryBuilder } from './dead-letter-summary.ts'
 import { LetterReader } from './describe-letter.ts'
 import { type EventEdit, editedEvent } from './edited-replay.ts'
-import { type ExportedLetter, exportedLetter, importedLetter } from './exported-letter.ts'
-import { Handoff } from './handoff.ts'
+import { exportLetters } from './export-letters.ts'
+import { type ExportedLetter, exportedLetter } from './exported-letter.ts'
+import { IMPORT, importLetters } from './import-letters.ts'
 import {
   changeOf,
   type DeadLetterList,
@@ -278,30 +279,7 @@ export class DeadLetterQueue {
   ): AsyncGenerator<ExportedLetter, void> {
     checkFilter('deadLetters.export', filter)
     await this.#connect()
-    const stop = new AbortController()
-    const page = new Handoff<ExportedLetter>()
-    const sweep = this.#store
-      .sweep(
-        (letter) => {
-          if (this.#reader.matches(letter, filter)) page.add(exportedLetter(letter))
-          return 'keep'
-        },
-        {
-          ...READ_ONLY,
-          group: filter.consumerGroup,
-          onProgress: () => page.taken(),
-          signal: signal === undefined ? stop.signal : AbortSignal.any([signal, stop.signal]),
-        },
-      )
-      .finally(() => page.end())
-    try {
-      yield* page.items()
-      await sweep
-    } finally {
-      stop.abort()
-      page.end()
-      await sweep.catch(() => undefined)
-    }
+    yield* exportLetters({ store: this.#store, reader: this.#reader, filter, signal })
   }
 
   /**
@@ -313,29 +291,11 @@ export class DeadLetterQueue {
     letters: Iterable<unknown> | AsyncIterable<unknown>,
     options: Actor & { readonly signal?: AbortSignal } = {},
   ): Promise<number> {
-    const call = 'deadLetters.import'
-    const resolved = resolveOptions(call, options, importDefaults, importRules)
+    const resolved = resolveOptions(IMPORT, options, importDefaults, importRules)
     await this.#connect()
-    return this.#audit.record(changeOf(call, {}, resolved), async (changed) => {
-      let count = 0
-      let batch: Omit<StoredDeadLetter, 'id'>[] = []
-      const flush = async () => {
-        await Promise.all(batch.map((letter) => this.#store.append(letter, this.#group)))
-        count += batch.length
-        batch = []
-        changed(count)
-      }
-      try {
-        for await (const value of letters) {
-          if (resolved.signal?.aborted) break
-          batch.push(importedLetter(call, value, `dead letter ${count + batch.length + 1}`))
-          if (batch.length === READ_ONLY.batchSize) await flush()
-        }
-      } finally {
-        await flush()
-      }
-      return count
-    })
+    return this.#audit.record(changeOf(IMPORT, {}, resolved), (changed) =>
+      importLetters({ store: this.#store, group: this.#group, letters, signal: resolved.signal, changed }),
+    )
   }
 
   async #change(

@@ -7,18 +7,18 @@ import type { KafkaCluster } from '../client/cluster.ts'
 import { KafkaCoordinator } from '../client/coordinator.ts'
 import { partitionKey, type TopicPartition } from '../client/topic-partition.ts'
 import type { KafkaTopic, KafkaTopicDirectory } from '../client/topics.ts'
-import { storeDeadLetter, storeReference } from '../dead-letters/store-dead-letter.ts'
+import { storeDeadLetter } from '../dead-letters/store-dead-letter.ts'
 import { isRetryable } from '../errors.ts'
 import type { ResolvedKafkaOptions } from '../options.ts'
 import type { KafkaPublisher } from '../publishing/publisher.ts'
 import { readProgress } from '../wire/progress.ts'
-import type { UnreadableRange } from '../wire/record-reader.ts'
 import { KafkaAssignedPartition, type PartitionOwner } from './assigned-partition.ts'
 import { BroadcastMembership } from './broadcast-membership.ts'
 import { ClassicMembership } from './classic-membership.ts'
 import { KafkaCommits } from './commits.ts'
 import { DeliveryPump } from './delivery-pump.ts'
 import { KafkaFetcher } from './fetcher.ts'
+import { giveUpRanges } from './give-up-ranges.ts'
 import type { KafkaGroupTypes } from './group-types.ts'
 import type { HeldRecord } from './held-record.ts'
 import { IdleWatch } from './idle-watch.ts'
@@ -106,7 +106,7 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
       onFetched: () => this.#pump.run(),
       onOutOfRange: (partition) => this.#startOffsets.reset(partition),
       onCut: (partition, offset) => this.#startOffsets.cut(partition, offset),
-      onUnreadable: (partition, ranges) => this.#giveUpRanges(partition, ranges),
+      onUnreadable: (partition, ranges) => giveUpRanges(parts, partition, ranges),
       refreshTopics: () => this.refreshTopics(),
       onFailure,
     })
@@ -275,22 +275,6 @@ export class KafkaConsumption implements Consumption, PartitionOwner, Membership
     if (this.#stopped.signal.aborted) return
     if (await this.#topics.refresh()) this.#membership.rejoin()
     this.#fetcher.startLoops()
-  }
-
-  /** Stores a dead letter for each range, by reference, and reports it. @throws Error if one could not be stored. */
-  async #giveUpRanges(
-    partition: KafkaAssignedPartition,
-    unreadable: readonly UnreadableRange[],
-  ): Promise<void> {
-    const { publisher, options, host } = this.#parts
-    for (const range of unreadable) {
-      if (options.enableDlq) await storeReference(publisher, options, partition, range)
-      const { from, to, sizeBytes, error } = range
-      const detail =
-        `${partitionKey(partition)}: the records ${from} to ${to} cannot be read from their batch of ${sizeBytes} bytes ` +
-        `(${error.message})`
-      host.notify({ type: 'eventsLost', detail, count: to - from + 1 })
-    }
   }
 
   /** Reads where the partitions start, and owns them from then on. */

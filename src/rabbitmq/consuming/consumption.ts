@@ -1,15 +1,12 @@
 import { IdleCounter } from '../../kit/idle-counter.ts'
 import { settledUntil } from '../../kit/time.ts'
 import type { ConnectionError } from '../../transport/errors.ts'
-import type { BusNotice } from '../../transport/notices.ts'
-import type { Consumption, DeadLetterReason, Intake } from '../../transport/transport.ts'
+import type { DeadLetterReason } from '../../transport/transport.ts'
 import type { Wait } from '../../transport/waiting.ts'
 import type { AmqpConnection, AmqpMessage } from '../client/client.ts'
 import type { ChannelOwner, RabbitMQConnection, WithChannel } from '../client/connection.ts'
-import { INSTANCE_EXPIRES_MS, type RabbitMQTopology } from '../client/topology.ts'
+import { INSTANCE_EXPIRES_MS } from '../client/topology.ts'
 import { storeDeadLetter } from '../dead-letters/store-dead-letter.ts'
-import type { ResolvedRabbitMQOptions } from '../options.ts'
-import type { RabbitMQPublisher } from '../publishing/publisher.ts'
 import type { RabbitMQAcks } from './acks.ts'
 import { type Arrival, RabbitMQArrivals } from './arrivals.ts'
 import {
@@ -18,40 +15,16 @@ import {
   type MarkedMessage,
   RabbitMQAttemptMarks,
 } from './attempt-marks.ts'
-import type { RabbitMQBindings } from './bindings.ts'
 import { ConsumerChannel, type ConsumerChannelObserver } from './consumer-channel.ts'
 import { type DeliveryOwner, type HeldPlaces, isRedelivered, RabbitMQDelivery } from './delivery.ts'
+import type { ConsumptionParts, GroupConsumption } from './group-consumption.ts'
 import { RabbitMQGroupQueue } from './group-queue.ts'
 import { HeldMessages } from './held-messages.ts'
-import { PrefetchWindow, type Replacement } from './prefetch-window.ts'
+import { PrefetchWindow, replacementOf } from './prefetch-window.ts'
 import { SettledMessages } from './settled-messages.ts'
 import { StandstillWatch } from './standstill-watch.ts'
 import { SurplusMessages } from './surplus-messages.ts'
 import type { RabbitMQWaitingLines } from './waiting-lines.ts'
-import type { RabbitMQWaitingQueues } from './waiting-queues.ts'
-
-export interface ConsumptionParts {
-  readonly options: ResolvedRabbitMQOptions
-  readonly topology: RabbitMQTopology
-  readonly bindings: RabbitMQBindings
-  readonly publisher: RabbitMQPublisher
-  readonly waiting: RabbitMQWaitingQueues
-  readonly intake: Intake
-  /** Makes the connection that the consumption uses. */
-  readonly connect: (owner: ChannelOwner) => RabbitMQConnection
-  readonly notify: (notice: BusNotice) => void
-  readonly withPublisherChannel: WithChannel
-}
-
-/** What the transport needs of a consumption, with and without partitions. */
-export interface GroupConsumption extends Consumption {
-  /** The prefetch, if it stays below the configured one because of `maxInFlightBytes`. */
-  readonly limitedPrefetch: number | undefined
-  /** Resolves when deliveries may flow. */
-  start(): Promise<void>
-  /** Applies changed bindings to the group's queues. */
-  updateBindings(): Promise<void>
-}
 
 /** Interval between two checks of the exchange and the bindings, in milliseconds. */
 const CHECK_MS = 5000
@@ -366,14 +339,4 @@ export class RabbitMQConsumption
   #runInBackground(work: Promise<unknown>): void {
     this.#housekeeping.track(work).catch(() => undefined)
   }
-}
-
-function replacementOf({
-  queueType,
-  singleActiveConsumer,
-  autoDelete,
-}: ResolvedRabbitMQOptions): Replacement {
-  if (singleActiveConsumer) return 'never'
-  if (queueType === 'quorum') return 'full'
-  return autoDelete ? 'overlapping' : 'returning'
 }

@@ -1,4 +1,5 @@
 import type { Intake } from '../../transport/transport.ts'
+import type { ResolvedRabbitMQOptions } from '../options.ts'
 
 /** The size that a message is expected to have at most, before the sizes of the first ones are known. */
 const EXPECTED_BYTES = 1_048_576
@@ -94,4 +95,15 @@ export class PrefetchWindow {
 /** From 1 to `max`. */
 function atMost(max: number, wanted: number): number {
   return Math.max(1, Math.min(max, Math.floor(wanted)))
+}
+
+/** How the consumer of a queue of this kind can be replaced. */
+export function replacementOf({
+  queueType,
+  singleActiveConsumer,
+  autoDelete,
+}: ResolvedRabbitMQOptions): Replacement {
+  if (singleActiveConsumer) return 'never'
+  if (queueType === 'quorum') return 'full'
+  return autoDelete ? 'overlapping' : 'returning'
 }

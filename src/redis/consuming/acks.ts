@@ -5,8 +5,9 @@ import { ResettablePromise } from '../../kit/resettable-promise.ts'
 import { retryUntilDone } from '../../kit/retry-until-done.ts'
 import type { RedisClient } from '../client/client.ts'
 import type { RedisLink } from '../client/link.ts'
-import { runFenced } from '../client/scripts.ts'
+import { FENCED_OFF, runFenced } from '../client/scripts.ts'
 import { isErrorReply, isNoGroup, isReadOnly, isTransient } from '../errors.ts'
+import type { FinishedEntries } from './finished-entries.ts'
 import { groupByOwnership, type HeldEntry } from './held-entry.ts'
 
 /** Most ids in one XACK. */
@@ -17,7 +18,9 @@ export interface RedisAcksParts {
   readonly group: string
   /** The key with the leases of partitions. */
   readonly leasesKey: string
+  readonly finished: FinishedEntries
   readonly retryKey: (entry: HeldEntry) => string
+  /** Called when the requests of these entries have an answer, also if another consumer owns them by now. */
   readonly onFlushed: (entries: readonly HeldEntry[]) => void
   /** Called if the server refuses acknowledgments. The entries stay pending, and are redelivered. */
   readonly onRefused: (error: Error) => void
@@ -43,6 +46,10 @@ export class RedisAcks {
 
   add(entry: HeldEntry): void {
     if (this.#closed.signal.aborted) return
+    if (entry.lease?.state === 'lost') {
+      this.#parts.finished.add(entry)
+      return
+    }
     this.#queued.push(entry)
     this.#added += 1
     this.#flushing ??= this.#flush().finally(() => {
@@ -114,10 +121,10 @@ export class RedisAcks {
   }
 
   /** Acknowledges entries of one stream. Under a lease that is no longer valid it has no effect: another owner does it. */
-  #acknowledge(client: RedisClient, entries: readonly HeldEntry[]): Promise<unknown> {
-    const { group, leasesKey, retryKey } = this.#parts
+  async #acknowledge(client: RedisClient, entries: readonly HeldEntry[]): Promise<void> {
+    const { group, leasesKey, retryKey, finished } = this.#parts
     const [first] = entries
-    if (first === undefined) return Promise.resolve()
+    if (first === undefined) return
     const { lease, stream } = first
     const { key, deletesSettled, partition } = stream
     const ids = entries.map(({ entryId }) => entryId)
@@ -125,11 +132,17 @@ export class RedisAcks {
     if (lease !== undefined) {
       const fence = { leases: leasesKey, partition, lease }
       const args = [group, deletesSettled ? '1' : '0', ...ids]
-      return runFenced(client, 'ACKNOWLEDGE', fence, [key, ...retryKeys], args)
+      const reply = await runFenced(client, 'ACKNOWLEDGE', fence, [key, ...retryKeys], args)
+      if (reply !== FENCED_OFF) return
+      for (const entry of entries) {
+        entry.isLost = true
+        finished.add(entry)
+      }
+      return
     }
     const commands = [['XACK', key, group, ...ids]]
     if (deletesSettled) commands.push(['XDEL', key, ...ids])
     if (retryKeys.length > 0) commands.push(['UNLINK', ...retryKeys])
-    return Promise.all(commands.map((command) => client.sendCommand(command)))
+    await Promise.all(commands.map((command) => client.sendCommand(command)))
   }
 }

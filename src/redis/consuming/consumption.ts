@@ -13,9 +13,10 @@ import { RedisAttemptRecorder } from './attempt-recorder.ts'
 import { RedisDepartedConsumers } from './departed-consumers.ts'
 import { EntrySizes } from './entry-sizes.ts'
 import { RedisExpiredEntries } from './expired-entries.ts'
+import { FinishedEntries } from './finished-entries.ts'
 import { RedisGroup } from './group.ts'
 import { HeldEntries } from './held-entries.ts'
-import { type EntryOwner, groupByOwnership, type HeldEntry } from './held-entry.ts'
+import { type EntryOwner, groupByOwnership, type HeldEntry, isFencedOff } from './held-entry.ts'
 import { LeasedReader } from './leased-reader.ts'
 import { RedisLeases, releaseLeases } from './leases.ts'
 import { RedisMembership } from './membership.ts'
@@ -54,6 +55,7 @@ export class RedisConsumption implements Consumption, EntryOwner {
   readonly #group: RedisGroup
   readonly #held: HeldEntries
   readonly #acks: RedisAcks
+  readonly #finished = new FinishedEntries()
   readonly #attempts: RedisAttemptRecorder
   readonly #leases: RedisLeases
   readonly #expired: RedisExpiredEntries
@@ -85,9 +87,10 @@ export class RedisConsumption implements Consumption, EntryOwner {
       link: commands,
       group,
       leasesKey,
+      finished: this.#finished,
       retryKey: (entry) => this.#retryKey(entry),
       onFlushed: (entries) => {
-        for (const entry of entries) held.drop(entry, 'acknowledged')
+        for (const entry of entries) held.drop(entry, isFencedOff(entry) ? 'lost' : 'acknowledged')
       },
       onRefused: (error) =>
         parts.host.notify({ type: 'readFailed', error: commandError(options.address, 'XACK', error) }),
@@ -108,7 +111,7 @@ export class RedisConsumption implements Consumption, EntryOwner {
     this.#recovery = new RedisRecovery({ ...parts, streams: this.#streams, held, sizes })
     const partitions = options.ordering === 'aggregate' ? this.#createPartitions() : undefined
     this.#partitions = partitions
-    this.#leasedReader = new LeasedReader(options, () => partitions?.readable ?? [])
+    this.#leasedReader = new LeasedReader(options, this.#finished, () => partitions?.readable ?? [])
     const shared = { ...parts, group: this.#group, streams: this.#streams, recovery: this.#recovery, stopped }
     this.#departed = new RedisDepartedConsumers(shared)
     this.#membership = this.#createMembership()
@@ -189,6 +192,10 @@ export class RedisConsumption implements Consumption, EntryOwner {
 
   ack(entry: HeldEntry): void {
     if (!this.#isReleased) this.#acks.add(entry)
+  }
+
+  takeFinished(entry: HeldEntry): boolean {
+    return this.#finished.take(entry)
   }
 
   async deadLetter(entry: HeldEntry, reason: DeadLetterReason): Promise<boolean> {
@@ -273,6 +280,7 @@ export class RedisConsumption implements Consumption, EntryOwner {
       streams: this.#streams,
       held: this.#held,
       acks: this.#acks,
+      finished: this.#finished,
       recovery: this.#recovery,
       onChange: () => this.#onPartitionsChanged(),
     })

@@ -98,8 +98,9 @@ export class HeldEntries implements Iterable<HeldEntry> {
 
   drop(entry: HeldEntry, end: EntryEnd): void {
     const key = keyOf(entry.stream, entry.entryId)
-    // The entry may be held again, under a later lease.
-    if (this.#byKey.get(key) === entry) this.#byKey.delete(key)
+    // An entry that was dropped before may be held again, under a later lease.
+    if (this.#byKey.get(key) !== entry) return
+    this.#byKey.delete(key)
     this.#dropped?.resolve()
     this.#dropped = undefined
     entry.onEnd?.(end)

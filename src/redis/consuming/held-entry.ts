@@ -14,6 +14,8 @@ export interface EntryOwner {
   /** False if other members of the group may have found this consumer dead. */
   readonly isCurrent: boolean
   ack(entry: HeldEntry): void
+  /** True, once, for an entry that this consumer finished under an earlier lease and could not acknowledge. */
+  takeFinished(entry: HeldEntry): boolean
   /** @returns false if the entry belongs to another consumer by now. */
   deadLetter(entry: HeldEntry, reason: DeadLetterReason): Promise<boolean>
   /** @returns false if the entry belongs to another consumer by now. */
@@ -54,6 +56,11 @@ export interface HeldEntryFields {
 export function groupByOwnership(entries: readonly HeldEntry[]): readonly (readonly HeldEntry[])[] {
   const groups = Map.groupBy(entries, ({ stream, lease }) => `${stream.key} ${lease?.fence ?? ''}`)
   return [...groups.values()]
+}
+
+/** True if the server has refused a request for the entry, because its partition has another owner. */
+export function isFencedOff({ lease, isLost }: HeldEntry): boolean {
+  return lease !== undefined && isLost
 }
 
 /** An entry of a stream that this consumer owns. */
@@ -109,6 +116,10 @@ export class HeldEntry implements Delivery {
   begin(): boolean {
     if (!this.#isHeld() || this.#owner.isBlocked(this)) {
       this.#owner.onRefused(this)
+      return false
+    }
+    if (this.lease !== undefined && this.#owner.takeFinished(this)) {
+      this.ack()
       return false
     }
     // Later attempts start when they are recorded.

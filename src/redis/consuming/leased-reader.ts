@@ -6,6 +6,7 @@ import { runScript } from '../client/scripts.ts'
 import { readStreamState } from '../client/stream-state.ts'
 import type { ResolvedRedisOptions } from '../options.ts'
 import { readEntries } from '../wire/entry.ts'
+import type { FinishedEntries } from './finished-entries.ts'
 import type { EntrySource, ReadPage } from './group.ts'
 
 /** Longest wait for new entries in one read, in milliseconds: a partition that was gained meanwhile is not in it. */
@@ -23,14 +24,20 @@ interface Position {
  */
 export class LeasedReader implements EntrySource {
   readonly #options: ResolvedRedisOptions
+  readonly #finished: FinishedEntries
   readonly #readable: () => readonly ConsumedStream[]
   readonly #positions = new Map<ConsumedStream, Position>()
   readonly #change = new ResettablePromise()
   #reads = 0
 
   /** @param readable - the streams whose leases this consumer holds. */
-  constructor(options: ResolvedRedisOptions, readable: () => readonly ConsumedStream[]) {
+  constructor(
+    options: ResolvedRedisOptions,
+    finished: FinishedEntries,
+    readable: () => readonly ConsumedStream[],
+  ) {
     this.#options = options
+    this.#finished = finished
     this.#readable = readable
   }
 
@@ -69,6 +76,10 @@ export class LeasedReader implements EntrySource {
       const lease = leases[index]
       if (stream === undefined || lease === undefined) return []
       const entries = readEntries(read)
+      this.#finished.assignedAsNew(
+        stream,
+        entries.map(({ id: entryId }) => entryId),
+      )
       const id = entries.at(-1)?.id
       if (id !== undefined) this.#positions.set(stream, { lease, id })
       return [{ stream, lease, entries, sentAt }]

@@ -6,6 +6,7 @@ import type { RedisLink } from '../client/link.ts'
 import { runScript } from '../client/scripts.ts'
 import type { ResolvedRedisOptions } from '../options.ts'
 import type { RedisAcks } from './acks.ts'
+import type { FinishedEntries } from './finished-entries.ts'
 import type { HeldEntries } from './held-entries.ts'
 import { groupByOwnership, type HeldEntry } from './held-entry.ts'
 import { releaseLeases } from './leases.ts'
@@ -21,6 +22,7 @@ export interface RedisPartitionsParts {
   readonly streams: readonly ConsumedStream[]
   readonly held: HeldEntries
   readonly acks: RedisAcks
+  readonly finished: FinishedEntries
   readonly recovery: RedisRecovery
   /** Called when the streams that can be read have changed. */
   readonly onChange: () => void
@@ -126,7 +128,11 @@ export class RedisPartitions {
   /** Another consumer owns the partition, or may own it. Running handlers go on, but settle nothing. */
   #lose(partition: number, owned: OwnedPartition): void {
     this.#forget(partition, owned)
-    for (const entry of this.#entriesOf(owned)) this.#parts.held.drop(entry, 'lost')
+    for (const entry of this.#entriesOf(owned)) {
+      // Its acknowledgment is on its way, and is refused, or was confirmed by a reply that was lost.
+      if (entry.isSettled) this.#parts.finished.add(entry)
+      this.#parts.held.drop(entry, 'lost')
+    }
   }
 
   #forget(partition: number, { lease, streams, ended }: OwnedPartition): void {

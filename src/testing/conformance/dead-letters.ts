@@ -1,63 +1,11 @@
 import assert from 'node:assert/strict'
-import type { BrokerEventBus, BrokerOptions, DeadLetter } from '../../index.ts'
+import type { DeadLetter } from '../../index.ts'
+import { brokenBus, comparable, deadLettersOf } from './broken-bus.ts'
 import { test } from './conformance-test.ts'
-import { ids, Marked, Noted, noted, series } from './events.ts'
+import { ids, Noted, noted, series } from './events.ts'
 import { Recording } from './recording.ts'
-import type { Scene } from './scene.ts'
 
-/** A handler that fails until it is fixed. */
-class Broken extends Recording<Noted> {
-  isMended = false
-
-  constructor() {
-    super(() => {
-      if (!this.isMended) throw new RangeError('it is broken')
-    })
-  }
-}
-
-/** A bus of group `main` with a failing handler, a working one, and one for marks. */
-async function brokenBus(scene: Scene, options: BrokerOptions = {}) {
-  const fails = new Broken()
-  const works = new Recording<Noted>()
-  const marks = new Recording<Marked>()
-  const bus = await scene.consumer(
-    (it) => {
-      it.subscribe(Noted, fails.handler, { name: 'fails' })
-      it.subscribe(Noted, works.handler, { name: 'works' })
-      it.subscribe(Marked, marks.handler, { name: 'marks' })
-    },
-    { maxRetries: 1, ...options },
-  )
-  return { bus, fails, works, marks }
-}
-
-async function deadLettersOf(
-  scene: Scene,
-  bus: BrokerEventBus,
-  count: number,
-): Promise<readonly DeadLetter[]> {
-  await scene.until(
-    `${count} dead letters`,
-    async () => (await bus.deadLetters.count()) >= count,
-    () => bus.getStats(),
-  )
-  const { deadLetters } = await bus.deadLetters.list()
-  assert.equal(deadLetters.length, count)
-  return deadLetters
-}
-
-const comparable = (letters: readonly DeadLetter[]) =>
-  letters.map(({ id, body, reason, attempts, handlerNames, lastFailedAt }) => ({
-    id,
-    body: Buffer.from(body).toString('hex'),
-    reason,
-    attempts,
-    handlerNames,
-    lastFailedAt,
-  }))
-
-/** Promises 5 (the dead letter queue) and 11 (replay). */
+/** Promise 5: the dead letter queue. */
 export const deadLetterTests = [
   test('keeps the message with the reason, the source and the times of its failure', {
     needs: ['deadLetters'],
@@ -205,58 +153,12 @@ export const deadLetterTests = [
     assert.deepEqual(comparable(await deadLettersOf(scene, bus, 1)), comparable([first]))
   }),
 
-  test('replays to the group and the handler that failed, and to no others', {
-    needs: ['deadLetters', 'consumerGroups'],
-  }, async (scene) => {
-    const { bus, fails, works, marks } = await brokenBus(scene)
-    const elsewhere = new Recording()
-    await scene.consumer((it) => it.subscribeToAllEvents(elsewhere.handler), { consumerGroup: 'other' })
-    const event = noted('Order-1', 9)
-    await bus.publish([event])
-    const [letter] = await deadLettersOf(scene, bus, 1)
-    fails.isMended = true
-
-    // The replaying bus neither consumes nor belongs to the group.
-    const admin = await scene.brokerBus({ consumerGroup: 'admin' })
-    assert.equal(await admin.deadLetters.replay(letter?.id ?? ''), true)
-
-    await scene.runs(fails, 3)
-    assert.deepEqual(JSON.parse(JSON.stringify(fails.events[2])), JSON.parse(JSON.stringify(event)))
-    assert.equal(fails.runs[2]?.attempt, 1)
-    await scene.flush(bus, 'Order-1', marks)
-    await scene.until('the other group to see the mark', () => elsewhere.ids.at(-1) === marks.ids.at(-1))
-    assert.equal(works.runs.length, 1)
-    assert.equal(elsewhere.runs.length, 2)
-    assert.equal(await bus.deadLetters.count(), 0)
-    assert.equal(await admin.deadLetters.replay(letter?.id ?? ''), false)
-  }),
-
-  test('replays to one of two groups that failed', {
-    needs: ['deadLetters', 'consumerGroups'],
-  }, async (scene) => {
-    const a = await brokenBus(scene, { consumerGroup: 'a' })
-    const b = await brokenBus(scene, { consumerGroup: 'b' })
-    await a.bus.publish([noted('Order-1')])
-    const letters = await deadLettersOf(scene, a.bus, 2)
-    assert.deepEqual(letters.map(({ consumerGroup }) => consumerGroup).toSorted(), ['a', 'b'])
-    a.fails.isMended = true
-    b.fails.isMended = true
-
-    assert.equal(await a.bus.deadLetters.replayAll({ consumerGroup: 'b' }), 1)
-
-    await scene.runs(b.fails, 3)
-    await scene.flush(a.bus, 'Order-1', a.marks)
-    assert.equal(a.fails.runs.length, 2)
-    const [left] = await deadLettersOf(scene, a.bus, 1)
-    assert.equal(left?.consumerGroup, 'a')
-  }),
-
   test('counts in the health of a group its own dead letters only', {
     needs: ['deadLetters', 'consumerGroups'],
   }, async (scene) => {
     const a = await brokenBus(scene, { consumerGroup: 'a' })
     const b = await brokenBus(scene, { consumerGroup: 'b' })
-    b.fails.isMended = true
+    b.fails.isFixed = true
     const counts = async () => {
       const healths = await Promise.all([a.bus.health(), b.bus.health()])
       return healths.map(({ checks }) => checks.deadLetters.value)
@@ -269,81 +171,6 @@ export const deadLetterTests = [
     await a.bus.deadLetters.purge(letter?.id ?? '')
 
     assert.deepEqual(await counts(), [1, 0])
-  }),
-
-  test('dead-letters a replayed message that fails again', { needs: ['deadLetters'] }, async (scene) => {
-    const { bus, fails, works } = await brokenBus(scene)
-    const event = noted('Order-1')
-    await bus.publish([event])
-    const [letter] = await deadLettersOf(scene, bus, 1)
-
-    assert.equal(await bus.deadLetters.replay(letter?.id ?? ''), true)
-    await scene.until(
-      'a second dead letter',
-      () => bus.getStats().messagesSentToDlq === 2,
-      () => bus.getStats(),
-    )
-
-    const [again] = await deadLettersOf(scene, bus, 1)
-    assert.equal(again?.eventId, event.eventId)
-    assert.deepEqual(again?.handlerNames, ['fails'])
-    assert.equal(again?.attempts, 2)
-    assert.equal(Buffer.from(again?.body ?? []).toString(), JSON.stringify(event))
-    assert.equal(fails.runs.length, 4)
-    assert.equal(works.runs.length, 1)
-  }),
-
-  test('dead-letters a replayed message whose handler no longer exists', {
-    needs: ['deadLetters', 'persistence'],
-  }, async (scene) => {
-    const { bus } = await brokenBus(scene)
-    await bus.publish([noted('Order-1')])
-    const [letter] = await deadLettersOf(scene, bus, 1)
-    await bus.shutdown()
-    const another = new Recording<Noted>()
-    const heir = await scene.consumer((it) => it.subscribe(Noted, another.handler, { name: 'another' }))
-
-    // A bus of another group does not know the handlers.
-    const admin = await scene.brokerBus({ consumerGroup: 'admin' })
-    assert.equal(await admin.deadLetters.replay(letter?.id ?? ''), true)
-    await scene.until(
-      'a dead letter',
-      () => heir.getStats().messagesSentToDlq === 1,
-      () => heir.getStats(),
-    )
-
-    const [again] = await deadLettersOf(scene, heir, 1)
-    assert.equal(again?.reason, 'handler_not_found')
-    assert.deepEqual(again?.handlerNames, ['fails'])
-    assert.equal(another.runs.length, 0)
-  }),
-
-  test('replays and purges the dead letters that match a filter', {
-    needs: ['deadLetters'],
-  }, async (scene) => {
-    const { bus, fails, marks } = await brokenBus(scene)
-    await bus.publish([...series('Order-1', 2), ...series('Order-2', 2), noted('Order-3')])
-    await deadLettersOf(scene, bus, 5)
-    fails.isMended = true
-
-    assert.equal(await bus.deadLetters.purge({ aggregateId: 'Order-1', handlerName: 'fails' }), 2)
-    assert.equal(await bus.deadLetters.replayAll({ aggregateId: 'Order-1' }), 0)
-    assert.equal(await bus.deadLetters.replayAll({ eventType: 'ConformanceMarked' }), 0)
-    assert.equal(
-      await bus.deadLetters.replayAll({ aggregateId: 'Order-2', reason: 'max_retries_exceeded' }),
-      2,
-    )
-
-    await scene.runs(fails, 12)
-    const [left] = await deadLettersOf(scene, bus, 1)
-    assert.equal(left?.aggregateId, 'Order-3')
-    assert.equal(await bus.deadLetters.purge({}), 1)
-    assert.equal(await bus.deadLetters.count(), 0)
-    for (const key of ['Order-1', 'Order-2', 'Order-3']) await scene.flush(bus, key, marks)
-    assert.deepEqual(
-      fails.events.slice(10).map(({ aggregateId }) => aggregateId),
-      ['Order-2', 'Order-2'],
-    )
   }),
 
   test('logs, counts and drops failed events if the dead letter queue is off', {

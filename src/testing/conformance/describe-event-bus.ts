@@ -25,6 +25,7 @@ import { policyTests } from './policies.ts'
 import { processTests } from './processes.ts'
 import { publishTests } from './publish.ts'
 import { redeliveryTests } from './redelivery.ts'
+import { replayedLetterTests } from './replayed-letters.ts'
 import { replayTests } from './replays.ts'
 import { rolloutTests } from './rollouts.ts'
 import { DEFAULT_WAIT_MS, Scene } from './scene.ts'
@@ -52,7 +53,7 @@ const SUITE: Readonly<Record<string, readonly ConformanceTest[]>> = {
   'outages of handlers': handlerOutageTests,
   middleware: middlewareTests,
   order: [...orderTests, ...sharedOrderTests],
-  'dead letters': deadLetterTests,
+  'dead letters': [...deadLetterTests, ...replayedLetterTests],
   replays: replayTests,
   'dead letters in bulk': bulkLetterTests,
   poison: poisonTests,

@@ -11,6 +11,10 @@ export class RecordingOwner implements EntryOwner {
     this.calls.push(`ack ${message.id}`)
   }
 
+  takeFinished(): boolean {
+    return false
+  }
+
   deadLetter({ message }: HeldEntry): Promise<boolean> {
     this.calls.push(`deadLetter ${message.id}`)
     return Promise.resolve(true)
