@@ -7,7 +7,6 @@ import { HandlerRegistry } from '../handling/handler-registry.ts'
 import { HandlingMiddlewares } from '../handling/handling-middleware.ts'
 import { refuseInHandlerOf, stopFromAnywhere } from '../handling/running-handlers.ts'
 import type { Sleep } from '../kit/time.ts'
-import type { Logger } from '../observability/logger.ts'
 import { MeterSource } from '../observability/meter.ts'
 import { resolveLogger } from '../observability/resolve-logger.ts'
 import { noTracer, OpenTelemetryTracer } from '../observability/tracer.ts'
@@ -24,6 +23,7 @@ import { GroupTypes } from './consuming/group-types.ts'
 import { LineWatch } from './consuming/line-watch.ts'
 import { ConsumerPipeline } from './consuming/pipeline.ts'
 import { waitingProblem } from './consuming/waiting-problem.ts'
+import { warnOfUnnamedHandlers } from './consuming/unnamed-handlers.ts'
 import { WaitingReleases } from './consuming/waiting-releases.ts'
 import { DeadLetterQueue } from './dead-letters/dead-letter-queue.ts'
 import { BusClosedError } from './errors.ts'
@@ -175,6 +175,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
       })
     }
     const connect = () => this.connect()
+    const audit = new AuditTrail(transport, logger, options.audit)
     this.#consumer = new ConsumerLifecycle({
       transport,
       createPipeline,
@@ -185,19 +186,24 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
       },
       counters,
       logger,
+      // The group of an instance that broadcasts ends with it.
+      control: broadcast ? undefined : transport.control,
+      onPause: (pause) =>
+        this.#notices.post(pause === undefined ? { type: 'groupResumed' } : { type: 'groupPaused', ...pause }),
     })
     this.deadLetters = new DeadLetterQueue({
       store: transport.deadLetters,
       codec,
       handlers,
       group: consumerGroup,
-      audit: new AuditTrail(transport, logger, options.audit),
+      audit,
       connect,
     })
     this.admin = new LazyBusAdmin({
       connect,
       load: adminOf(transport),
-      logger,
+      audit,
+      control: transport.control,
       target: transport,
       meter: options.meter,
       reader: () => Promise.resolve({ codec, classFor: handlers.classFor }),
@@ -332,15 +338,4 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
   protected withIntake<R>(work: (intake: Intake) => Promise<R>): Promise<R> {
     return this.#consumer.withIntake(work, this.#shutdownTimeoutMs)
   }
-}
-
-/** After a restart, it is unknown whether a handler without a name has succeeded, so it handles the event again. */
-function warnOfUnnamedHandlers(handlers: HandlerRegistry, logger: Logger): void {
-  const eventTypes = handlers.typesWithUnnamedHandlers()
-  if (eventTypes.length === 0) return
-  const remedy = 'pass { name } to subscribe'
-  logger.warn('handlers without a name handle an event again after a restart or replay', {
-    eventTypes,
-    remedy,
-  })
 }

@@ -1,5 +1,6 @@
 import type { AnyCommand } from './command.ts'
 import { completion } from './commands/completion.ts'
+import { control } from './commands/control.ts'
 import { dlq } from './commands/dlq.ts'
 import { events } from './commands/events.ts'
 import { groups } from './commands/groups.ts'
@@ -11,6 +12,7 @@ import { subscriptions } from './commands/subscriptions.ts'
 /** All commands, in the order of the help. */
 export const commands: readonly AnyCommand[] = [
   ...groups,
+  ...control,
   ...events,
   publish,
   ...dlq,

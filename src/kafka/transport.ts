@@ -13,6 +13,7 @@ import { KafkaCluster } from './client/cluster.ts'
 import { KafkaCoordinator } from './client/coordinator.ts'
 import { KafkaTopicDirectory } from './client/topics.ts'
 import { KafkaConsumption } from './consuming/consumption.ts'
+import { CONTROL_PROFILE, KafkaGroupControl } from './consuming/group-control.ts'
 import { KafkaGroupTypes } from './consuming/group-types.ts'
 import { groupLag } from './consuming/offsets.ts'
 import { KafkaTypesTopic, TYPES_PROFILE } from './consuming/types-topic.ts'
@@ -33,6 +34,7 @@ export class KafkaTransport implements Transport {
   readonly deadLetters: KafkaDeadLetters
   readonly groupTypes: GroupTypeStore
   readonly waiting: KafkaWaitingRecords
+  readonly control: KafkaGroupControl
   readonly topics: KafkaTopicDirectory
   readonly #options: ResolvedKafkaOptions
   readonly #host: TransportHost
@@ -64,6 +66,7 @@ export class KafkaTransport implements Transport {
     const restoreTopic = (topic: string) => this.#restore(topic)
     this.#producer = new KafkaProducer({ ...shared, restoreTopic })
     this.#publisher = new KafkaPublisher({ ...shared, restoreTopic, producer: this.#producer })
+    this.control = new KafkaGroupControl({ ...shared, publisher: this.#publisher })
     this.groupTypes =
       options.groupProtocol === 'classic'
         ? this.#memberTypes
@@ -144,7 +147,11 @@ export class KafkaTransport implements Transport {
   /** Creates a topic that vanished while records wait for it. */
   async #restore(topic: string): Promise<void> {
     const { topics, consumerGroup } = this.#options
-    const special = { [topics.types]: TYPES_PROFILE, [topics.waiting(consumerGroup)]: WAITING_PROFILE }
+    const special = {
+      [topics.types]: TYPES_PROFILE,
+      [topics.control]: CONTROL_PROFILE,
+      [topics.waiting(consumerGroup)]: WAITING_PROFILE,
+    }
     const profile = special[topic] ?? { isBusOwned: topic !== topics.stream }
     await this.topics.ensure(topic, profile, () => {
       this.#host.notify({ type: 'topologyRestored', what: `topic ${topic}` })

@@ -18,6 +18,7 @@ import { RabbitMQTopology } from './client/topology.ts'
 import type { RabbitMQBinding } from './consuming/binding-record.ts'
 import { RabbitMQBindings } from './consuming/bindings.ts'
 import { type ConsumptionParts, type GroupConsumption, RabbitMQConsumption } from './consuming/consumption.ts'
+import { RabbitMQGroupControl } from './consuming/group-control.ts'
 import { RabbitMQGroupTypes } from './consuming/group-types.ts'
 import { PartitionedConsumption } from './consuming/partitioned-consumption.ts'
 import { RabbitMQWaitingQueues } from './consuming/waiting-queues.ts'
@@ -64,6 +65,7 @@ export class RabbitMQTransport implements Transport {
   readonly deadLetters: RabbitMQDeadLetters
   readonly groupTypes: RabbitMQGroupTypes
   readonly waiting: RabbitMQWaitingQueues
+  readonly control: RabbitMQGroupControl
   readonly counts: RabbitMQCounts = { publishConfirms: 0, publishReturns: 0 }
   readonly #options: ResolvedRabbitMQOptions
   readonly #host: TransportHost
@@ -107,6 +109,7 @@ export class RabbitMQTransport implements Transport {
     })
     this.#connection = this.#connect('publisher', this.#publisher)
     this.groupTypes = new RabbitMQGroupTypes(options, (work) => this.#connection.withChannel(work))
+    this.control = new RabbitMQGroupControl(options, (work) => this.#connection.withChannel(work))
     const queues = {
       options,
       publisher: this.#publisher,

@@ -17,6 +17,7 @@ import type { ReplyLimits } from './client/reply-guard.ts'
 import { readStreamState } from './client/stream-state.ts'
 import { RedisBroadcast } from './consuming/broadcast.ts'
 import { RedisConsumption } from './consuming/consumption.ts'
+import { RedisGroupControl } from './consuming/group-control.ts'
 import { RedisGroupRates } from './consuming/group-rates.ts'
 import { RedisGroupTypes } from './consuming/group-types.ts'
 import { RedisWaitingEntries } from './consuming/waiting-entries.ts'
@@ -35,6 +36,7 @@ export class RedisTransport implements Transport {
   readonly groupTypes: RedisGroupTypes
   readonly waiting: RedisWaitingEntries
   readonly rates: RedisGroupRates
+  readonly control: RedisGroupControl
   readonly #options: ResolvedRedisOptions
   readonly #host: TransportHost
   readonly #commands: RedisLink
@@ -76,6 +78,7 @@ export class RedisTransport implements Transport {
     })
     this.groupTypes = new RedisGroupTypes(options, this.#commands)
     this.rates = new RedisGroupRates(options, this.#commands)
+    this.control = new RedisGroupControl(options, this.#commands)
     this.waiting = new RedisWaitingEntries({
       options,
       host,

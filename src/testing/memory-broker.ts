@@ -43,6 +43,8 @@ export class MemoryBroker {
   readonly #listeners = new Set<() => void>()
   /** @internal */
   readonly rates = new MemoryRates()
+  /** @internal The texts that operators have written for groups. */
+  readonly controls = new Map<string, string>()
   #nextId = 1
   #isDown = false
 

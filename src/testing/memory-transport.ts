@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type {
   Consumption,
   DeadLetterStore,
+  GroupControlStore,
   GroupTypeStore,
   Intake,
   OutgoingMessage,
@@ -35,6 +36,7 @@ export class MemoryTransport implements Transport {
   readonly groupTypes: GroupTypeStore
   readonly waiting: WaitingStore
   readonly rates: RateStore
+  readonly control: GroupControlStore
   readonly #broker: MemoryBroker
   readonly #group: string
   readonly #host: TransportHost
@@ -60,6 +62,7 @@ export class MemoryTransport implements Transport {
     this.groupTypes = groupTypesOf(broker, group)
     this.waiting = waitingOf(broker, group)
     this.rates = ratesOf(broker, group)
+    this.control = controlOf(broker, group)
     this.deadLetters = deadLettersOf(broker, this.waiting)
   }
 
@@ -162,6 +165,22 @@ function ratesOf(broker: MemoryBroker, group: string): RateStore {
   return {
     take: (name, ratePerSecond) =>
       broker.isDown ? unreachable() : Promise.resolve(broker.rates.take(`${group} ${name}`, ratePerSecond)),
+  }
+}
+
+function controlOf(broker: MemoryBroker, ownGroup: string): GroupControlStore {
+  const read = (group: string) =>
+    broker.isDown ? unreachable() : Promise.resolve(broker.controls.get(group))
+  return {
+    staysInGroup: false,
+    poll: () => read(ownGroup),
+    read,
+    write: (group, text) => {
+      if (broker.isDown) return unreachable()
+      if (text === undefined) broker.controls.delete(group)
+      else broker.controls.set(group, text)
+      return Promise.resolve()
+    },
   }
 }
 

@@ -1,3 +1,4 @@
+import type { GroupPause } from './control.ts'
 import type { IncomingMessage } from './incoming-message.ts'
 
 /**
@@ -32,6 +33,8 @@ export interface GroupInfo extends GroupLoad {
   readonly retriesWaiting: number
   /** Dead letters of the group, and those that name no group. */
   readonly deadLetters: number
+  /** Set by the bus, if the group is paused. */
+  readonly paused?: GroupPause | undefined
   /** Ascending; empty if the group has no partitions. */
   readonly partitions: readonly GroupPartition[]
 }

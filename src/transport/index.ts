@@ -7,6 +7,7 @@ export type {
   ScanRequest,
   TransportAdmin,
 } from './admin.ts'
+export type { GroupControlStore, GroupPause } from './control.ts'
 export {
   type ReplayHistory,
   readReason,

@@ -1,5 +1,6 @@
 import type { EncodedEvent } from '../codec/index.ts'
 import type { TransportAdmin } from './admin.ts'
+import type { GroupControlStore } from './control.ts'
 import type { DeadLetterReason, DeadLetterStore } from './dead-letter-store.ts'
 import type { IncomingMessage } from './incoming-message.ts'
 import type { BusNotice } from './notices.ts'
@@ -194,6 +195,8 @@ export interface Transport {
   readonly maxHeld?: number | undefined
   /** Keeps messages during long waits. Without it, `subscribe` refuses the option `longWaits`. */
   readonly waiting?: WaitingStore | undefined
+  /** Keeps the pauses of consumer groups. Without it, groups cannot be paused. */
+  readonly control?: GroupControlStore | undefined
   /** Limits rates for the whole group. Without it, `subscribe` refuses the option `groupRatePerSecond`. */
   readonly rates?: RateStore | undefined
 

@@ -28,8 +28,8 @@ it('lists the groups, checks their lag, and deletes one that has no members', as
   const { run } = await scene()
   const table = await run('groups')
   expect(table).toMatchObject({ code: 0, stderr: '' })
-  expect(table.stdout).toMatch(/^GROUP +LAG +IN FLIGHT +OLDEST +WAITING +DEAD LETTERS +MEMBERS$/m)
-  expect(table.stdout).toMatch(/^reports +2 +0 +\d+ s +0 +0 +0$/m)
+  expect(table.stdout).toMatch(/^GROUP +LAG +IN FLIGHT +OLDEST +WAITING +DEAD LETTERS +MEMBERS +PAUSED$/m)
+  expect(table.stdout).toMatch(/^reports +2 +0 +\d+ s +0 +0 +0 +\S+$/m)
 
   const checked = await run('groups', 'reports', '--max-lag', '1', '--json')
   expect([checked.code, checked.stderr]).toEqual([5, 'the lag of reports is 2, the limit is 1'])
@@ -100,8 +100,8 @@ it('shows new events until the limit, and ends with success at Ctrl-C', async ()
 
 it('has examples that run', async () => {
   const { run, events } = await scene()
-  const examples = examplesOf('groups', 'events', 'event', 'tail')
-  expect(examples).toHaveLength(7)
+  const examples = examplesOf('groups', 'pause', 'resume', 'events', 'event', 'tail')
+  expect(examples).toHaveLength(9)
   for (const example of examples) {
     // The check finds nothing; the id is that of an event of the scene.
     const words = wordsOf(example.replace(/[0-9a-f-]{36}/, events[0]?.eventId ?? ''))

@@ -19,6 +19,7 @@ export const LACKS = {
     parking: 'there is no dead letter queue',
     orderedWaits: 'publishes that overlap run side by side',
     groupRate: 'there is no group',
+    control: 'there is no group',
     deadLetters: 'the publisher still has the event',
     wire: 'events are passed on as objects',
     redelivery: inOneProcess,

@@ -6,6 +6,7 @@ import {
   type Consumption,
   type DeadLetterStore,
   type Delivery,
+  type GroupControlStore,
   type GroupInfo,
   type Intake,
   orderingOf,
@@ -58,6 +59,7 @@ function pretendingToBe(whole: Transport, parts: Partial<Transport>): Transport 
     groupTypes: whole.groupTypes,
     waiting: whole.waiting,
     rates: whole.rates,
+    control: whole.control,
     connect: () => whole.connect(),
     publish: (messages, signal) => whole.publish(messages, signal),
     consume: (intake) => whole.consume(intake),
@@ -185,4 +187,21 @@ export function administrating(
 /** Reports groups in another way than the broker does. */
 export function reporting(change: (groups: readonly GroupInfo[]) => readonly GroupInfo[]): Sabotage {
   return administrating((admin) => ({ groups: async () => change(await admin.groups()) }))
+}
+
+/** Keeps pauses in another way than a transport should. */
+export function controlling(
+  change: (control: GroupControlStore, broker: MemoryBroker) => Partial<GroupControlStore>,
+): Sabotage {
+  return (whole, broker) => {
+    const { control } = whole
+    if (control === undefined) throw new Error('this transport keeps no pauses')
+    const sound: GroupControlStore = {
+      staysInGroup: control.staysInGroup,
+      poll: () => control.poll(),
+      read: (group) => control.read(group),
+      write: (group, text) => control.write(group, text),
+    }
+    return { control: { ...sound, ...change(sound, broker) } }
+  }
 }

@@ -1,17 +1,12 @@
 import type { Meter } from '@opentelemetry/api'
 import type { BrowsedEvent, BrowseQuery, FindOptions, TailQuery } from '../../browsing/index.ts'
 import type { GroupInfo } from '../../transport/admin.ts'
+import type { GroupPause } from '../../transport/control.ts'
+import type { Actor } from '../audit.ts'
 
 export interface ObserveOptions {
   /** Meter to use. Default: the option `meter` of the bus, or else OpenTelemetry's global one. */
   readonly meter?: Meter
-}
-
-/** Who changes something, for the log. */
-export interface DeleteGroupOptions {
-  /** The operator or program that deletes the group. */
-  readonly by?: string
-  readonly reason?: string
 }
 
 /**
@@ -29,15 +24,34 @@ export interface BusAdmin {
   group(name: string): Promise<GroupInfo>
 
   /**
-   * Deletes a consumer group: its position, its unhandled events and its waiting retries. Its dead letters stay. The log gets
-   * a line with the options and the numbers. A consumer that starts later creates the group again.
+   * Deletes a consumer group: its position, its unhandled events and its waiting retries. Its dead letters stay. A
+   * consumer that starts later creates the group again. The change is recorded; see the option `audit`.
    *
    * @returns the group as it was.
    * @throws GroupNotFoundError if there is no such group.
-   * @throws GroupInUseError, with nothing deleted, if a member of the group lives.
+   * @throws GroupInUseError, with nothing deleted, if a member of the group lives, or the group is paused.
    * @throws ConnectionError
    */
-  deleteGroup(name: string, options?: DeleteGroupOptions): Promise<GroupInfo>
+  deleteGroup(name: string, actor?: Actor): Promise<GroupInfo>
+
+  /**
+   * Pauses a consumer group in all processes, until `resume`: within about two seconds, its consumers start no further
+   * handler. Running handlers end and their events are settled; all other events wait. A consumer that starts meanwhile stays
+   * paused, too. A further call replaces `by` and `why`. The change is recorded; see the option `audit`.
+   *
+   * @returns the pause, which `groups` and the health of each consumer show.
+   * @throws GroupNotFoundError if no such group has ever consumed.
+   * @throws ConfigError if groups cannot be paused here. @throws ConnectionError
+   */
+  pause(group: string, actor?: Actor): Promise<GroupPause>
+
+  /**
+   * Ends the pause of a consumer group. Its consumers continue within about two seconds. The change is recorded.
+   *
+   * @returns false if the group was not paused.
+   * @throws GroupNotFoundError if there is no such group. @throws ConnectionError
+   */
+  resume(group: string, actor?: Actor): Promise<boolean>
 
   /**
    * Past events, in the order of a direction, page by page as they are read. Reading changes nothing on the broker.

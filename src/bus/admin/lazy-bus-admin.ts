@@ -1,18 +1,21 @@
 import type { Meter } from '@opentelemetry/api'
 import type { BrowsedEvent, BrowseQuery, FindOptions, TailQuery } from '../../browsing/index.ts'
 import { ConfigError } from '../../errors.ts'
-import type { Logger } from '../../observability/logger.ts'
 import type { GroupInfo, TransportAdmin } from '../../transport/admin.ts'
+import type { GroupControlStore, GroupPause } from '../../transport/control.ts'
 import type { Transport } from '../../transport/transport.ts'
+import type { Actor, AuditTrail } from '../audit.ts'
 import type { MessagingTarget } from '../telemetry/bus-spans.ts'
 import type { MessageReader } from './browsed-message.ts'
-import type { BusAdmin, DeleteGroupOptions, ObserveOptions } from './bus-admin.ts'
+import type { BusAdmin, ObserveOptions } from './bus-admin.ts'
 
 export interface LazyBusAdminParts {
   readonly connect: () => Promise<void>
   /** Loads the part that depends on the broker, after the connection. */
   readonly load: () => Promise<TransportAdmin>
-  readonly logger: Logger
+  readonly audit: AuditTrail
+  /** Undefined if groups cannot be paused. */
+  readonly control: GroupControlStore | undefined
   readonly target: MessagingTarget
   /** The meter of the bus; undefined for the global one. */
   readonly meter: Meter | undefined
@@ -37,8 +40,16 @@ export class LazyBusAdmin implements BusAdmin {
     return (await this.#admin()).group(name)
   }
 
-  async deleteGroup(name: string, options?: DeleteGroupOptions): Promise<GroupInfo> {
-    return (await this.#admin()).deleteGroup(name, options)
+  async deleteGroup(name: string, actor?: Actor): Promise<GroupInfo> {
+    return (await this.#admin()).deleteGroup(name, actor)
+  }
+
+  async pause(group: string, actor?: Actor): Promise<GroupPause> {
+    return (await this.#admin()).pause(group, actor)
+  }
+
+  async resume(group: string, actor?: Actor): Promise<boolean> {
+    return (await this.#admin()).resume(group, actor)
   }
 
   async *browse(query?: BrowseQuery): AsyncGenerator<BrowsedEvent> {

@@ -7,10 +7,8 @@ import {
   positiveInteger,
   positiveIntegerOrInfinity,
 } from '../../kit/options.ts'
-import type { Actor, Change } from '../audit.ts'
+import { type Actor, actorDefaults, actorRules, type Change } from '../audit.ts'
 import {
-  actorDefaults,
-  actorRules,
   type BulkOptions,
   bulkDefaults,
   bulkRules,

@@ -84,7 +84,8 @@ export class RabbitMQAdmin implements TransportAdmin {
     for (const queue of consumed) if (!(await this.#deleteUnused(queue))) return false
     const seats = partitions.map((_, seat) => seatQueueOf(names, seat))
     await withChannel(async (channel) => {
-      for (const queue of [...seats, ...waitingQueuesOf(names), names.bindingsQueue]) {
+      const control = [names.controlQueue, names.controlNotes]
+      for (const queue of [...seats, ...waitingQueuesOf(names), names.bindingsQueue, ...control]) {
         await channel.deleteQueue(queue)
       }
       for (const exchange of [names.partitionExchange, names.typesExchange]) {

@@ -14,7 +14,7 @@ import type { ResolvedRedisOptions } from '../options.ts'
 import { loadOf } from './group-load.ts'
 import { LIVING_MS, livingMembers } from './living-members.ts'
 import { RedisScan } from './scan.ts'
-import { waitingKeys } from './waiting-keys.ts'
+import { parkedKeys, waitingKeys } from './waiting-keys.ts'
 
 export interface RedisAdminParts {
   readonly options: ResolvedRedisOptions
@@ -59,7 +59,10 @@ export class RedisAdmin implements TransportAdmin {
       const replays = keys.streams.map((_, partition) => keys.replays(group, partition))
       const rest = [keys.types(group), keys.members(group), keys.leases(group), keys.departed(group)]
       const waiting = await waitingKeys(client, keys, group)
-      await client.sendCommand(['UNLINK', ...replays, ...rest, ...waiting, keys.waiting(group)])
+      const parked = await parkedKeys(client, keys, group)
+      await client.sendCommand(['UNLINK', ...replays, ...rest, ...waiting, ...parked.orders, keys.waiting(group)])
+      // The dead letters stay, without a place in an order.
+      if (parked.letters.length > 0) await client.sendCommand(['HDEL', keys.parked, ...parked.letters])
       return true
     })
   }

@@ -19,6 +19,7 @@ import { orderTests } from './order.ts'
 import { outageTests } from './outages.ts'
 import { handlerOutageTests } from './outages-of-handlers.ts'
 import { parkingTests } from './parking.ts'
+import { pauseTests } from './pauses.ts'
 import { poisonTests } from './poison.ts'
 import { policyTests } from './policies.ts'
 import { processTests } from './processes.ts'
@@ -56,6 +57,7 @@ const SUITE: Readonly<Record<string, readonly ConformanceTest[]>> = {
   'dead letters in bulk': bulkLetterTests,
   poison: poisonTests,
   groups: groupTests,
+  pauses: pauseTests,
   browsing: browsingTests,
   broadcast: broadcastTests,
   evolution: [...evolutionTests, ...versionTests],
