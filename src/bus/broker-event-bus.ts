@@ -22,8 +22,8 @@ import { ConsumerLifecycle } from './consuming/consumer-lifecycle.ts'
 import { GroupTypes } from './consuming/group-types.ts'
 import { LineWatch } from './consuming/line-watch.ts'
 import { ConsumerPipeline } from './consuming/pipeline.ts'
-import { waitingProblem } from './consuming/waiting-problem.ts'
 import { warnOfUnnamedHandlers } from './consuming/unnamed-handlers.ts'
+import { waitingProblem } from './consuming/waiting-problem.ts'
 import { WaitingReleases } from './consuming/waiting-releases.ts'
 import { DeadLetterQueue } from './dead-letters/dead-letter-queue.ts'
 import { BusClosedError } from './errors.ts'
@@ -189,7 +189,9 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
       // The group of an instance that broadcasts ends with it.
       control: broadcast ? undefined : transport.control,
       onPause: (pause) =>
-        this.#notices.post(pause === undefined ? { type: 'groupResumed' } : { type: 'groupPaused', ...pause }),
+        this.#notices.post(
+          pause === undefined ? { type: 'groupResumed' } : { type: 'groupPaused', ...pause },
+        ),
     })
     this.deadLetters = new DeadLetterQueue({
       store: transport.deadLetters,

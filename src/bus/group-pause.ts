@@ -2,7 +2,10 @@ import type { GroupPause } from '../transport/control.ts'
 
 /** The pause of a group, as the broker keeps it. */
 export function writePause({ at, by, why }: GroupPause): string {
-  return JSON.stringify({ version: 1, pause: { at: at.toISOString(), by, ...(why !== undefined && { why }) } })
+  return JSON.stringify({
+    version: 1,
+    pause: { at: at.toISOString(), by, ...(why !== undefined && { why }) },
+  })
 }
 
 /** @returns undefined if the group is not paused. It is paused if there is a text that cannot be read. */

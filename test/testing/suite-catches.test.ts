@@ -99,8 +99,7 @@ function postponing(
   })
 }
 
-const PAUSES =
-  'pauses a consumer group in all processes, also in those that start later, until it is resumed'
+const PAUSES = 'pauses a consumer group in all processes, also in those that start later, until it is resumed'
 const RUNNING_HANDLERS =
   'lets running handlers end when a consumer group is paused, and starts no further attempt'
 

@@ -21,14 +21,7 @@ export interface PausableRunParts {
 /** What the lifecycle needs of a consumption. */
 export type RunningConsumer = Pick<
   ConsumerRun,
-  | 'started'
-  | 'finished'
-  | 'isRunning'
-  | 'isFlowing'
-  | 'idleReason'
-  | 'oldestTakenAt'
-  | 'isStopping'
-  | 'stop'
+  'started' | 'finished' | 'isRunning' | 'isFlowing' | 'idleReason' | 'oldestTakenAt' | 'isStopping' | 'stop'
 >
 
 /**

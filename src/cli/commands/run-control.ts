@@ -25,7 +25,8 @@ export async function pauseGroup(target: BusTarget, settings: ControlSettings): 
   if (!(await mayChange(target, settings, `pause the group ${name}`))) return EXIT.failed
   const paused = await bus.admin.pause(name, actorOf(settings))
   if (isJson) await terminal.out(JSON.stringify({ version: 1, group: name, paused }))
-  else terminal.err(`paused the group ${name}; its consumers stop within two seconds, and running handlers end`)
+  else
+    terminal.err(`paused the group ${name}; its consumers stop within two seconds, and running handlers end`)
   return EXIT.done
 }
 

@@ -60,7 +60,14 @@ export class RedisAdmin implements TransportAdmin {
       const rest = [keys.types(group), keys.members(group), keys.leases(group), keys.departed(group)]
       const waiting = await waitingKeys(client, keys, group)
       const parked = await parkedKeys(client, keys, group)
-      await client.sendCommand(['UNLINK', ...replays, ...rest, ...waiting, ...parked.orders, keys.waiting(group)])
+      await client.sendCommand([
+        'UNLINK',
+        ...replays,
+        ...rest,
+        ...waiting,
+        ...parked.orders,
+        keys.waiting(group),
+      ])
       // The dead letters stay, without a place in an order.
       if (parked.letters.length > 0) await client.sendCommand(['HDEL', keys.parked, ...parked.letters])
       return true
