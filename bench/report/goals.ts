@@ -49,7 +49,71 @@ const ours = (bus: string, work: string, bound: Pick<Goal, 'atLeast' | 'atMost'>
   ...bound,
 })
 
+const ADDED: Goal['figure'] = 'difference'
+const APPEND_64 = 'append, 64 callers'
+const LATENCY_OF_STORE = 'append to handler in another process'
+const LISTENER = 'LISTEN and the next rows'
+
+/** What is measured of the durable stores. */
+const storeGoals: readonly GoalGroup[] = [
+  {
+    title: 'Appends to PostgreSQL: 0.9 of the bare client, 0.8 in batches of 100 and 1,000',
+    goals: [
+      ...['1 x 1', '1 x 10', '8 x 1', '8 x 10'].map((shape) => ratio('postgres', `append, ${shape}`, 0.9)),
+      ...['1 x 100', '1 x 1000', '8 x 100'].map((shape) => ratio('postgres', `append, ${shape}`, 0.8)),
+      { bus: 'postgres', work: 'a lone append, p50', figure: ADDED, atMost: 0.15 },
+    ],
+  },
+  {
+    title:
+      '64 callers in one process: 2.6 times eight bare connections to PostgreSQL, within 5 ms; 6 times one transaction each in SQLite',
+    goals: [
+      ratio('postgres', `${APPEND_64}, beside 8 connections`, 2.6),
+      ours('postgres', `${APPEND_64}, p50, beside 8 connections`, { atMost: 5 }),
+      ratio('sqlite', APPEND_64, 6),
+      {
+        ...ours('sqlite', 'delay of the event loop, 99th percentile, 64 callers', { atMost: 10 }),
+        peer: 'the main thread',
+      },
+    ],
+  },
+  {
+    title: 'Appends to SQLite: 0.9 of the bare driver',
+    goals: [
+      ratio('sqlite', 'append, 1 event after another', 0.9),
+      ratio('sqlite', 'append, 100 events at a time', 0.9),
+    ],
+  },
+  {
+    title:
+      'Reading from PostgreSQL: 0.95 of the bare rows as text, half of them decoded; a filtered page within 2 ms; a stream of 100 within 0.2 ms of the bare client',
+    goals: [
+      ratio('postgres', 'feed, as stored text', 0.95),
+      ratio('postgres', 'feed, decoded', 0.5, 'the bare rows as text'),
+      ours('postgres', 'feed, 1 event in 1,000, a page of 100', { atMost: 2 }),
+      { bus: 'postgres', work: 'load a stream of 100', figure: ADDED, atMost: 0.2 },
+      ratio('postgres', 'import', 0.9, 'one COPY'),
+    ],
+  },
+  {
+    title: 'From the append to a handler in another process: 2 ms, 4 ms beside 8 writers; wake-ups cost 2 %',
+    goals: [
+      { ...ours('postgres', `${LATENCY_OF_STORE}, p50`, { atMost: 2 }), peer: LISTENER },
+      { ...ours('postgres', `${LATENCY_OF_STORE}, 8 writers, p50`, { atMost: 4 }), peer: LISTENER },
+      ratio('postgres', 'append, 8 x 1, with wake-ups', 0.98, 'without'),
+    ],
+  },
+  {
+    title: 'Faster than Emmett on the same server',
+    goals: [
+      ...['1 x 1', '8 x 10', '64 x 1'].map((shape) => ratio('postgres', `append, ${shape}`, 1, 'Emmett')),
+      ratio('postgres', 'load a stream of 100', 1, 'Emmett'),
+    ],
+  },
+]
+
 export const goalGroups: readonly GoalGroup[] = [
+  ...storeGoals,
   {
     title: 'Publishing in batches, every broker: at least 0.9 of the speed of the bare client',
     goals: brokers.flatMap((bus) => [ratio(bus, BATCHES_100, 0.9), ratio(bus, BATCHES_1000, 0.9)]),
