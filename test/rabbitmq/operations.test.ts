@@ -50,6 +50,7 @@ it('declares queues of the configured types in a virtual host whose default is a
   expect(queues.trim().split('\n').slice(1).toSorted()).toEqual([
     `${exchangeName}.default\tclassic`,
     `${exchangeName}.default.bindings\tclassic`,
+    `${exchangeName}.default.control\tclassic`,
     `${exchangeName}.default.dlq\tclassic`,
     `${exchangeName}_dlq.groups\tclassic`,
   ])
