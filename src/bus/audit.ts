@@ -31,6 +31,7 @@ export interface AuditEntry {
     | 'groups.delete'
     | 'groups.pause'
     | 'groups.resume'
+    | 'groups.seek'
   /** `'started'`: it is about to start. `'done'`: it has ended. `'failed'`: it has ended with an error. */
   readonly state: 'started' | 'done' | 'failed'
   readonly at: Date
@@ -43,7 +44,8 @@ export interface AuditEntry {
   /** What is changed: ids, a filter, the destination of a replay. No payloads. */
   readonly target: Readonly<Record<string, unknown>>
   /**
-   * How many dead letters were changed, or how many unhandled events a deleted group had; 0 in an entry of the state
+   * How many dead letters were changed, how many unhandled events a deleted group had, or how
+   * many events are behind the new position of a group; 0 in an entry of the state
    * `'started'`.
    */
   readonly count: number

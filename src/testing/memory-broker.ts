@@ -163,6 +163,16 @@ export class MemoryBroker {
     return this.#log.slice(from)
   }
 
+  /** @internal Makes a group continue with a message of the log. Replays and waiting messages stay. */
+  moveTo(name: string, position: number): void {
+    const group = this.#groups.get(name)
+    if (group === undefined) return
+    group.position = position
+    for (const [id, { replayTarget }] of group.pending)
+      if (replayTarget === undefined) group.pending.delete(id)
+    this.#changed()
+  }
+
   /** @internal The names of all groups. */
   groupNames(): readonly string[] {
     return [...this.#groups.keys()].toSorted()

@@ -5,6 +5,7 @@ export type {
   MessageScan,
   ScannedMessage,
   ScanRequest,
+  SeekOutcome,
   TransportAdmin,
 } from './admin.ts'
 export type { GroupControlStore, GroupPause } from './control.ts'

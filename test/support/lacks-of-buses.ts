@@ -20,6 +20,7 @@ export const LACKS = {
     orderedWaits: 'publishes that overlap run side by side',
     groupRate: 'there is no group',
     control: 'there is no group',
+    seeking: 'there is no group',
     deadLetters: 'the publisher still has the event',
     wire: 'events are passed on as objects',
     redelivery: inOneProcess,
@@ -33,6 +34,7 @@ export const LACKS = {
     parking: 'its dead letters hold no place for later events',
     orderedWaits: 'the consumers of a queue cannot see which aggregates wait',
     groupRate: 'the consumers of a queue share no clock and no counter',
+    seeking: 'a queue forgets what its group has consumed',
   },
   kafka: { groupRate: 'the members of a group share no clock and no counter' },
 } satisfies Record<string, Lacks>

@@ -176,6 +176,7 @@ export function administrating(
       return {
         groups: () => admin.groups(),
         deleteGroup: (name) => admin.deleteGroup(name),
+        seek: (name, to, isDryRun) => admin.seek(name, to, isDryRun),
         scan: (request) => admin.scan(request),
         follow: (aggregateId, signal) => admin.follow(aggregateId, signal),
         ...change(admin, broker),

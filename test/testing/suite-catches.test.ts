@@ -99,6 +99,7 @@ function postponing(
   })
 }
 
+const SEEKS = 'moves a consumer group to a position, a time or an end, while no member of it lives'
 const PAUSES = 'pauses a consumer group in all processes, also in those that start later, until it is resumed'
 const RUNNING_HANDLERS =
   'lets running handlers end when a consumer group is paused, and starts no further attempt'
@@ -194,6 +195,36 @@ const FAULTS: readonly Fault[] = [
     what: 'keeps a group that it should delete',
     sabotage: administrating(() => ({ deleteGroup: () => Promise.resolve(true) })),
     caughtBy: ['deletes a consumer group that nobody consumes for, and no other'],
+  },
+  {
+    what: 'moves no group',
+    sabotage: administrating((admin) => ({
+      seek: async (name, to, isDryRun) => ({ ...(await admin.seek(name, to, true)), isMoved: !isDryRun }),
+    })),
+    caughtBy: [SEEKS],
+  },
+  {
+    what: 'moves a group although a member of it lives, and in a dry run',
+    sabotage: administrating((admin, broker) => ({
+      seek: async (name, to) => {
+        const outcome = await admin.seek(name, to, true)
+        broker.moveTo(name, broker.messages(0).length - outcome.events)
+        return { ...outcome, isMoved: false }
+      },
+    })),
+    caughtBy: [SEEKS],
+  },
+  {
+    what: 'moves a group in front of the event that was named',
+    sabotage: administrating((admin, broker) => ({
+      seek: async (name, to, isDryRun) => {
+        const outcome = await admin.seek(name, to, isDryRun)
+        const events = Math.min(outcome.events + 1, broker.messages(0).length)
+        if (outcome.isMoved) broker.moveTo(name, broker.messages(0).length - events)
+        return outcome
+      },
+    })),
+    caughtBy: [SEEKS],
   },
   {
     what: 'ignores a pause',

@@ -1,12 +1,18 @@
 import type { Meter } from '@opentelemetry/api'
 import type { BrowsedEvent, BrowseQuery, FindOptions, TailQuery } from '../../browsing/index.ts'
-import type { GroupInfo } from '../../transport/admin.ts'
+import type { GroupInfo, SeekOutcome } from '../../transport/admin.ts'
 import type { GroupPause } from '../../transport/control.ts'
 import type { Actor } from '../audit.ts'
 
 export interface ObserveOptions {
   /** Meter to use. Default: the option `meter` of the bus, or else OpenTelemetry's global one. */
   readonly meter?: Meter
+}
+
+/** Options of a seek. */
+export interface SeekOptions extends Actor {
+  /** Only count the events behind the place. Default false. */
+  readonly dryRun?: boolean
 }
 
 /**
@@ -52,6 +58,18 @@ export interface BusAdmin {
    * @throws GroupNotFoundError if there is no such group. @throws ConnectionError
    */
   resume(group: string, actor?: Actor): Promise<boolean>
+
+  /**
+   * Moves a consumer group to a place in the log: it gets the events behind it, and no others, whether it has handled them or
+   * not. Events that its consumers had taken and not settled are forgotten; replays, waiting retries and dead letters stay.
+   * Other groups are not affected. The change is recorded.
+   *
+   * @param to - `'first'`, `'last'`, a time, or the `position` of an event, behind which the group continues.
+   * @throws GroupInUseError, with nothing changed, if a member of the group lives.
+   * @throws GroupNotFoundError if there is no such group. @throws ConfigError for a text that is no position.
+   * @throws HistoryUnavailableError on RabbitMQ, whose queues forget. @throws ConnectionError
+   */
+  seek(group: string, to: Date | string, options?: SeekOptions): Promise<SeekOutcome>
 
   /**
    * Past events, in the order of a direction, page by page as they are read. Reading changes nothing on the broker.

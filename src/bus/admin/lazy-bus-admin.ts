@@ -1,13 +1,13 @@
 import type { Meter } from '@opentelemetry/api'
 import type { BrowsedEvent, BrowseQuery, FindOptions, TailQuery } from '../../browsing/index.ts'
 import { ConfigError } from '../../errors.ts'
-import type { GroupInfo, TransportAdmin } from '../../transport/admin.ts'
+import type { GroupInfo, SeekOutcome, TransportAdmin } from '../../transport/admin.ts'
 import type { GroupControlStore, GroupPause } from '../../transport/control.ts'
 import type { Transport } from '../../transport/transport.ts'
 import type { Actor, AuditTrail } from '../audit.ts'
 import type { MessagingTarget } from '../telemetry/bus-spans.ts'
 import type { MessageReader } from './browsed-message.ts'
-import type { BusAdmin, ObserveOptions } from './bus-admin.ts'
+import type { BusAdmin, ObserveOptions, SeekOptions } from './bus-admin.ts'
 
 export interface LazyBusAdminParts {
   readonly connect: () => Promise<void>
@@ -50,6 +50,10 @@ export class LazyBusAdmin implements BusAdmin {
 
   async resume(group: string, actor?: Actor): Promise<boolean> {
     return (await this.#admin()).resume(group, actor)
+  }
+
+  async seek(group: string, to: Date | string, options?: SeekOptions): Promise<SeekOutcome> {
+    return (await this.#admin()).seek(group, to, options)
   }
 
   async *browse(query?: BrowseQuery): AsyncGenerator<BrowsedEvent> {

@@ -12,15 +12,15 @@ import {
   tailEvents,
 } from '../../browsing/index.ts'
 import { ConfigError } from '../../errors.ts'
-import { objectWith, optional, resolveOptions, suggestion } from '../../kit/options.ts'
-import type { GroupInfo, MessageScan, TransportAdmin } from '../../transport/admin.ts'
+import { booleanOption, objectWith, optional, resolveOptions, suggestion } from '../../kit/options.ts'
+import type { GroupInfo, MessageScan, SeekOutcome, TransportAdmin } from '../../transport/admin.ts'
 import type { GroupControlStore, GroupPause } from '../../transport/control.ts'
 import { type Actor, type AuditTrail, actorDefaults, actorRules, currentUser } from '../audit.ts'
 import { GroupInUseError, GroupNotFoundError } from '../errors.ts'
 import { readPause, writePause } from '../group-pause.ts'
 import { type MessagingTarget, targetAttributes } from '../telemetry/bus-spans.ts'
 import { type MessageReader, readPages } from './browsed-message.ts'
-import type { BusAdmin, ObserveOptions } from './bus-admin.ts'
+import type { BusAdmin, ObserveOptions, SeekOptions } from './bus-admin.ts'
 import { observeGroups } from './group-metrics.ts'
 
 export interface OperatorParts {
@@ -34,6 +34,9 @@ export interface OperatorParts {
 }
 
 const aMeter = objectWith('a Meter of OpenTelemetry', 'createObservableGauge', 'addBatchObservableCallback')
+
+const seekDefaults = { ...actorDefaults, dryRun: false }
+const seekRules = { ...actorRules, dryRun: booleanOption }
 
 /** The operator's calls over a transport. */
 export class Operator implements BusAdmin {
@@ -140,6 +143,23 @@ export class Operator implements BusAdmin {
     )
   }
 
+  async seek(name: string, to: Date | string, options: SeekOptions = {}): Promise<SeekOutcome> {
+    const { dryRun, ...actor } = resolveOptions('admin.seek', options, seekDefaults, seekRules)
+    const group = await this.group(name)
+    const found = await this.#transport.seek(name, to, true)
+    if (dryRun) return found
+    if (group.members > 0) throw new GroupInUseError(name, group.members, 'moved')
+    return this.#parts.audit.record(
+      { action: 'groups.seek', target: { group: name, to }, ...given(actor) },
+      async (changed) => {
+        const outcome = await this.#transport.seek(name, to, false)
+        if (!outcome.isMoved) throw new GroupInUseError(name, 0, 'moved')
+        changed(outcome.events)
+        return outcome
+      },
+    )
+  }
+
   get #control(): GroupControlStore {
     const { control } = this.#parts
     const problem = control === undefined ? 'this transport keeps no pauses of groups' : control.problem
@@ -150,6 +170,9 @@ export class Operator implements BusAdmin {
 
 /** @throws ConfigError */
 function checkedActor(call: string, actor: Actor): Actor {
-  const { by, why } = resolveOptions(call, actor, actorDefaults, actorRules)
+  return given(resolveOptions(call, actor, actorDefaults, actorRules))
+}
+
+function given({ by, why }: typeof actorDefaults): Actor {
   return { ...(by !== undefined && { by }), ...(why !== undefined && { why }) }
 }

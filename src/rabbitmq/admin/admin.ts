@@ -3,6 +3,7 @@ import {
   type GroupPartition,
   type MessageScan,
   type ScanRequest,
+  type SeekOutcome,
   sumIfKnown,
   type TransportAdmin,
 } from '../../transport/admin.ts'
@@ -68,6 +69,16 @@ export class RabbitMQAdmin implements TransportAdmin {
     throw new HistoryUnavailableError(
       `RabbitMQ keeps no event of ${options.names.exchange} after its groups have consumed it; set the option journal in ` +
         'every bus of the exchange to keep the events that are published from then on.',
+    )
+  }
+
+  seek(): Promise<SeekOutcome> {
+    const { exchange } = this.#parts.options.names
+    return Promise.reject(
+      new HistoryUnavailableError(
+        `RabbitMQ cannot move a group of ${exchange}, because a queue forgets what the group has consumed; publish events ` +
+          'of the journal again, or replay dead letters.',
+      ),
     )
   }
 

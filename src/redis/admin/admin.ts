@@ -1,7 +1,9 @@
+import { ConfigError } from '../../errors.ts'
 import {
   type GroupInfo,
   type MessageScan,
   type ScanRequest,
+  type SeekOutcome,
   type TransportAdmin,
   totalLoad,
 } from '../../transport/admin.ts'
@@ -14,6 +16,7 @@ import type { ResolvedRedisOptions } from '../options.ts'
 import { loadOf } from './group-load.ts'
 import { LIVING_MS, livingMembers } from './living-members.ts'
 import { RedisScan } from './scan.ts'
+import { entriesAfter, forgetAttempts, placesOf } from './seek.ts'
 import { parkedKeys, waitingKeys } from './waiting-keys.ts'
 
 export interface RedisAdminParts {
@@ -74,6 +77,24 @@ export class RedisAdmin implements TransportAdmin {
     })
   }
 
+  seek(group: string, to: Date | string, isDryRun: boolean): Promise<SeekOutcome> {
+    const { options } = this.#parts
+    const { keys } = options
+    return this.#run('XGROUP CREATE', async (client) => {
+      const places = await placesOf(client, options, to)
+      const events = await entriesAfter(client, places)
+      const { foreign } = await livingMembers(client, options, group)
+      if (isDryRun || foreign > 0) return { events, isMoved: false }
+      await forgetAttempts(client, options, group)
+      const state = [keys.members(group), ...places.keys()]
+      const args = [group, String(LIVING_MS), ...places.values()]
+      const isMoved = (await runScript(client, 'SEEK_GROUP', state, args)) === 1
+      // They are of consumers whose entries are forgotten.
+      if (isMoved) await client.sendCommand(['UNLINK', keys.departed(group)])
+      return { events, isMoved }
+    })
+  }
+
   async #describe(
     client: RedisClient,
     name: string,
@@ -115,6 +136,7 @@ export class RedisAdmin implements TransportAdmin {
     try {
       return await work(client)
     } catch (error) {
+      if (error instanceof ConfigError) throw error
       throw commandError(this.#parts.options.address, command, error)
     }
   }

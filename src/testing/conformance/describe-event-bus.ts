@@ -28,6 +28,7 @@ import { redeliveryTests } from './redelivery.ts'
 import { replayTests } from './replays.ts'
 import { rolloutTests } from './rollouts.ts'
 import { DEFAULT_WAIT_MS, Scene } from './scene.ts'
+import { seekTests } from './seeks.ts'
 import { sharedOrderTests } from './shared-order.ts'
 import { stoppingTests } from './stopping.ts'
 import { mixedVersionTests, versionTests } from './versions.ts'
@@ -58,6 +59,7 @@ const SUITE: Readonly<Record<string, readonly ConformanceTest[]>> = {
   poison: poisonTests,
   groups: groupTests,
   pauses: pauseTests,
+  seeks: seekTests,
   browsing: browsingTests,
   broadcast: broadcastTests,
   evolution: [...evolutionTests, ...versionTests],
