@@ -1,6 +1,6 @@
 import { type AnyCommand, defineCommand } from '../command.ts'
 import { busOptions } from '../target.ts'
-import { text } from '../values.ts'
+import { place, text } from '../values.ts'
 
 const by = {
   value: '<name>',
@@ -47,5 +47,35 @@ const resume = defineCommand({
   },
 })
 
+const seek = defineCommand({
+  name: 'seek',
+  about: 'Moves a consumer group without members to another place in the log',
+  usage: '<group> [url] --to <place> [options]',
+  words: [1, 1],
+  options: {
+    ...busOptions,
+    to: {
+      value: '<place>',
+      about: 'first, last, a time, a duration before now such as 2h, or the position of an event',
+      read: place,
+    },
+    'dry-run': { about: 'only count the events behind the place' },
+    reason,
+    by,
+    yes,
+    json,
+  },
+  examples: ['seek reports redis://localhost --to 2h --dry-run'],
+  run: async ({ options, words, url, terminal }) => {
+    const [{ busTarget }, { seekGroup }] = await Promise.all([
+      import('../target.ts'),
+      import('./run-control.ts'),
+    ])
+    const target = await busTarget({ options, url, terminal })
+    const { to, reason, by, yes: isYes, json: isJson, 'dry-run': isDryRun } = options
+    return seekGroup(target, { name: words[0] ?? '', to, isDryRun, reason, by, isYes, isJson, terminal })
+  },
+})
+
 /** The commands that control the consumers of a group. */
-export const control: readonly AnyCommand[] = [pause, resume]
+export const control: readonly AnyCommand[] = [pause, resume, seek]

@@ -40,6 +40,25 @@ export async function resumeGroup(target: BusTarget, settings: ControlSettings):
   return EXIT.done
 }
 
+export async function seekGroup(
+  target: BusTarget,
+  settings: ControlSettings & { readonly to: Date | string | undefined; readonly isDryRun: boolean },
+): Promise<ExitCode> {
+  const { name, to, isDryRun, isJson, terminal } = settings
+  if (to === undefined) throw new UsageError('--to is needed: first, last, a time or a position.')
+  await using bus = await openBus(target)
+  const { events } = await bus.admin.seek(name, to, { dryRun: true })
+  const what = `move the group ${name} to a place with ${events} events behind it`
+  if (!isDryRun && !(await confirmed(settings, target, what))) {
+    terminal.err('nothing was changed')
+    return EXIT.failed
+  }
+  const outcome = isDryRun ? { events, isMoved: false } : await bus.admin.seek(name, to, actorOf(settings))
+  if (isJson) await terminal.out(JSON.stringify({ version: 1, group: name, ...outcome }))
+  else terminal.err(`${isDryRun ? 'would move' : 'moved'} the group ${name}, which gets ${outcome.events} events`)
+  return EXIT.done
+}
+
 /** A pause can be undone, so only the user of a production bus is asked. */
 async function mayChange(target: BusTarget, settings: ControlSettings, what: string): Promise<boolean> {
   if (target.production !== true || (await confirmed(settings, target, what))) return true
