@@ -141,6 +141,7 @@ it('leaves no queue and no exchange of a deleted group, but those of its dead le
   }
   const { admin } = createBus({ rabbitmqUrl, exchangeName, consumerGroup: 'observer' })
 
+  await expect(admin.seek('empty', 'first')).rejects.toMatchObject({ code: 'HISTORY_UNAVAILABLE' })
   await admin.deleteGroup('empty')
   await admin.deleteGroup('letters')
 
