@@ -209,6 +209,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
       target: transport,
       meter: options.meter,
       reader: () => Promise.resolve({ codec, classFor: handlers.classFor }),
+      letters: this.deadLetters,
     })
     this.#shutdown = new BrokerShutdown({
       consumer: this.#consumer,

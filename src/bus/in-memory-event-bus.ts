@@ -106,6 +106,7 @@ export class InMemoryEventBus extends EventBus {
       target: TARGET,
       meter: resolved.meter,
       reader: () => loadRingReader(this.handlers.classFor),
+      letters: undefined,
     })
     this.#shutdownTimeoutMs = resolved.shutdownTimeoutMs
     const tracer = resolved.enableTracing ? new OpenTelemetryTracer(resolved.tracer) : noTracer

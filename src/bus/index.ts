@@ -34,6 +34,12 @@ export {
   type PublishOutcome,
 } from './errors.ts'
 export { EventBus, type PublishOptions, type ShutdownOptions } from './event-bus.ts'
+export type {
+  EventExplanation,
+  ExplainedGroup,
+  ExplainOptions,
+  SearchReport,
+} from './event-explanation.ts'
 export type { BusHealth, HealthCheck, HealthOptions, MeasuredCheck } from './health.ts'
 export {
   InMemoryEventBus,

@@ -3,6 +3,7 @@ import { completion } from './commands/completion.ts'
 import { control } from './commands/control.ts'
 import { dlq } from './commands/dlq.ts'
 import { events } from './commands/events.ts'
+import { explaining } from './commands/explain.ts'
 import { groups } from './commands/groups.ts'
 import { migrate } from './commands/migrate.ts'
 import { publish } from './commands/publish.ts'
@@ -14,6 +15,7 @@ export const commands: readonly AnyCommand[] = [
   ...groups,
   ...control,
   ...events,
+  ...explaining,
   publish,
   ...dlq,
   subscriptions,

@@ -20,6 +20,10 @@ export class MemoryWaits {
     return this.#waiting.size
   }
 
+  get all(): readonly WaitingMessage[] {
+    return [...this.#waiting.values()]
+  }
+
   /** Keeps a copy of a message until the wait is over. */
   postpone(message: PendingMessage, { delayMs, keepsOrder, ...wait }: Wait): void {
     const place = placeOf(message, wait.handlerName)

@@ -1,4 +1,13 @@
+<<<<<<< HEAD
+
 import type { GroupPause } from './control.ts'
+
+=======
+
+import type { GroupProgress } from './group-progress.ts'
+
+>>>>>>> main
+
 import type { IncomingMessage } from './incoming-message.ts'
 
 /**
@@ -80,6 +89,13 @@ export interface MessageScan {
   readonly pages: AsyncIterable<readonly ScannedMessage[]>
 }
 
+/** The event that an operator asks about. */
+export interface EventPlace {
+  readonly eventId: string
+  /** Where a scan has found it; undefined if none has. */
+  readonly scanned: ScannedMessage | undefined
+}
+
 /** What an operator can ask a broker. A transport loads it at the first use. */
 export interface TransportAdmin {
   /** All groups of the stream, exchange or topic, sorted by name, also those without a consumer. @throws ConnectionError */
@@ -109,6 +125,12 @@ export interface TransportAdmin {
    * @throws ConnectionError
    */
   follow(aggregateId: string | undefined, signal: AbortSignal): Promise<MessageScan>
+  /**
+   * How far each group is with an event, sorted by name. It changes nothing on the broker. What the broker does not know is
+   * `unknown`, with a remark that says why.
+   * @throws ConnectionError
+   */
+  progress(place: EventPlace): Promise<readonly GroupProgress[]>
 }
 
 /** The sum, or undefined if one of the numbers is unknown. */

@@ -1,4 +1,5 @@
 export type {
+  EventPlace,
   GroupInfo,
   GroupLoad,
   GroupPartition,
@@ -24,6 +25,7 @@ export {
   MessageRefusedError,
   PublishTimeoutError,
 } from './errors.ts'
+export type { GroupProgress, HandlerWait } from './group-progress.ts'
 export type { BusNotice, BusNoticeListener } from './notices.ts'
 export type { RateStore } from './rates.ts'
 export { type ReplayDestination, replayDestination } from './replay-destination.ts'

@@ -1,6 +1,12 @@
 import { expect, inject, it } from 'vitest'
 import { wordsOf } from '../cli/words.ts'
-import { OrderCreated, orderCreated, orderShipped } from '../support/order-events.ts'
+import {
+  OrderCancelled,
+  OrderCreated,
+  OrderShipped,
+  orderCreated,
+  orderShipped,
+} from '../support/order-events.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { createBus, freshPrefix } from './scene.ts'
 import { examplesOf, shell } from './shell.ts'
@@ -102,6 +108,69 @@ it('lists, finds and filters past events', async () => {
   })
 })
 
+it('explains what each group has done with an event, and shows the tree of its correlation', async () => {
+  const { run, bus, events } = await scene()
+  const [created] = events
+  const { eventId = '', correlationId } = created ?? {}
+  const shipped = new OrderShipped({
+    ...{ aggregateId: 'o-2', trackingNumber: 'TRACK-1' },
+    ...{ correlationId, causationId: eventId },
+  })
+  const cancelled = new OrderCancelled({
+    ...{ aggregateId: 'o-3', reason: 'late' },
+    ...{ correlationId, causationId: shipped.eventId },
+  })
+  bus.subscribe(OrderCancelled, () => Promise.reject(new Error('no such order')), {
+    name: 'refund',
+    maxRetries: 0,
+  })
+  await bus.publish([shipped, cancelled])
+  await waitFor(async () => (await bus.deadLetters.count()) === 1)
+
+  const explained = await run('explain', eventId)
+  expect([explained.code, explained.stderr]).toEqual([
+    0,
+    '2 events were caused by it: 4 of 4 events were read',
+  ])
+  expect(explained.stdout).toMatch(/^event +OrderCreated of Order o-1$/m)
+  expect(explained.stdout).toMatch(/^published +\S+Z, \d+ s ago, position \d+-\d+$/m)
+  expect(explained.stdout).toMatch(/^GROUP +STATE +ATTEMPTS +CONSUMER +DETAIL$/m)
+  expect(explained.stdout).toMatch(/^billing +done +- +- +-$/m)
+  expect(explained.stdout).toMatch(/^reports +waiting +0 +- +-$/m)
+  expect(explained.stdout).toMatch(new RegExp(`^OrderCancelled +\\S+Z +o-3 +${cancelled.eventId}$`, 'm'))
+  const dead = await run('explain', cancelled.eventId)
+  expect(dead.stdout).toMatch(
+    /^billing +dead letter +1 +- +refund: Error: no such order since \S+Z, dead letter \d/m,
+  )
+  const json = JSON.parse((await run('explain', cancelled.eventId, '--json')).stdout)
+  expect(json).toMatchObject({
+    version: 1,
+    published: { eventType: 'OrderCancelled', causationId: shipped.eventId },
+    groups: [
+      { group: 'billing', state: 'deadLetter', deadLetters: [{ handlerNames: ['refund'], attempts: 1 }] },
+      { group: 'reports', state: 'waiting', deadLetters: [] },
+    ],
+    search: { ended: 'limit' },
+  })
+  expect(await run('explain', 'nowhere')).toEqual({
+    ...{ code: 4, stdout: '' },
+    stderr: 'There is no trace of an event "nowhere": 4 of 4 events were read.',
+  })
+
+  const traced = await run('trace', shipped.eventId)
+  const lines = traced.stdout.split('\n')
+  expect([traced.code, lines.length]).toEqual([0, 3])
+  expect(lines[0]).toMatch(new RegExp(`^OrderCreated  o-1  \\S+Z  ${eventId}$`))
+  expect(lines[1]).toMatch(new RegExp(`^└─ OrderShipped  o-2  \\S+Z  ${shipped.eventId}  <$`))
+  expect(lines[2]).toMatch(new RegExp(`^   └─ OrderCancelled  o-3  \\S+Z  ${cancelled.eventId}$`))
+  expect(JSON.parse((await run('trace', eventId, '--json')).stdout).events).toMatchObject([
+    { depth: 0, eventId },
+    { depth: 1, eventId: shipped.eventId },
+    { depth: 2, eventId: cancelled.eventId },
+  ])
+  expect((await run('trace', 'nowhere')).code).toBe(4)
+})
+
 it('shows new events until the limit, and ends with success at Ctrl-C', async () => {
   const { run, bus, interrupt } = await scene()
   const limited = run('tail', '--limit', '1', '--filter', 'type:OrderShipped', '--json')
@@ -124,8 +193,13 @@ it('shows new events until the limit, and ends with success at Ctrl-C', async ()
 
 it('has examples that run', async () => {
   const { run, events } = await scene()
+<<<<<<< HEAD
   const examples = examplesOf('groups', 'pause', 'resume', 'seek', 'events', 'event', 'tail')
   expect(examples).toHaveLength(10)
+=======
+  const examples = examplesOf('groups', 'events', 'event', 'tail', 'explain', 'trace')
+  expect(examples).toHaveLength(9)
+>>>>>>> main
   for (const example of examples) {
     // The check finds nothing; the id is that of an event of the scene.
     const words = wordsOf(example.replace(/[0-9a-f-]{36}/, events[0]?.eventId ?? ''))

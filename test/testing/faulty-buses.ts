@@ -179,6 +179,7 @@ export function administrating(
         seek: (name, to, isDryRun) => admin.seek(name, to, isDryRun),
         scan: (request) => admin.scan(request),
         follow: (aggregateId, signal) => admin.follow(aggregateId, signal),
+        progress: (place) => admin.progress(place),
         ...change(admin, broker),
       }
     },

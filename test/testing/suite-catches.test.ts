@@ -164,6 +164,57 @@ const FAULTS: readonly Fault[] = [
     caughtBy: ['changes nothing for consumers while an operator looks'],
   },
   {
+    what: 'reads only the last event of a range with a time',
+    sabotage: administrating((admin) => ({
+      scan: (request) => admin.scan(request.from instanceof Date ? { ...request, from: 'last' } : request),
+    })),
+    caughtBy: ['explains when and where an event was published, and what it caused'],
+  },
+  {
+    what: 'explains every event as settled',
+    sabotage: administrating((admin) => ({
+      progress: async (place) => (await admin.progress(place)).map((one) => ({ ...one, state: 'settled' })),
+    })),
+    caughtBy: [
+      'explains how far each consumer group is with an event',
+      'explains that a dead letter was replayed, and is handled again',
+    ],
+  },
+  {
+    what: 'explains nothing of a handler that waits for its next attempt',
+    sabotage: administrating((admin) => ({
+      progress: async (place) => (await admin.progress(place)).map((one) => ({ ...one, waits: [] })),
+    })),
+    caughtBy: ['explains how far each consumer group is with an event'],
+  },
+  {
+    what: 'explains only the groups that hold the event',
+    sabotage: administrating((admin) => ({
+      progress: async (place) =>
+        (await admin.progress(place)).filter(({ consumer }) => consumer !== undefined),
+    })),
+    caughtBy: ['explains how far each consumer group is with an event'],
+  },
+  {
+    what: 'invents the state of an event that was not found',
+    sabotage: administrating((admin) => ({
+      progress: async (place) => {
+        const progress = await admin.progress(place)
+        return place.scanned === undefined
+          ? progress.map((one) => ({ ...one, state: 'settled', remark: undefined }))
+          : progress
+      },
+    })),
+    caughtBy: ['explains how far each consumer group is with an event'],
+  },
+  {
+    what: 'explains a replay as the first delivery',
+    sabotage: administrating((admin) => ({
+      progress: async (place) => (await admin.progress(place)).map((one) => ({ ...one, isReplay: false })),
+    })),
+    caughtBy: ['explains that a dead letter was replayed, and is handled again'],
+  },
+  {
     what: 'counts events that a group has handled',
     sabotage: reporting((groups) => groups.map((group) => ({ ...group, lag: (group.lag ?? 0) + 1 }))),
     caughtBy: ['lists every consumer group with its lag, also one that no process consumes for'],

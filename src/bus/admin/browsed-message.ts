@@ -10,16 +10,19 @@ export interface MessageReader {
 }
 
 /** A message of the log. Its headers answer without decoding it, as far as the broker stores them. */
-class BrowsedMessage implements BrowsedEvent {
+export class BrowsedMessage implements BrowsedEvent {
   readonly position: string
   readonly partition: number | undefined
   readonly storedAt: Date | undefined
   readonly headers: Readonly<Record<string, string>>
   readonly body: Uint8Array
+  readonly scanned: ScannedMessage
   readonly #reader: MessageReader
   #event: { readonly decoded: DomainEvent | undefined } | undefined
 
-  constructor({ message, position, partition, storedAt }: ScannedMessage, reader: MessageReader) {
+  constructor(scanned: ScannedMessage, reader: MessageReader) {
+    const { message, position, partition, storedAt } = scanned
+    this.scanned = scanned
     this.position = position
     this.partition = partition
     this.storedAt = storedAt

@@ -1,8 +1,18 @@
 import type { Meter } from '@opentelemetry/api'
 import type { BrowsedEvent, BrowseQuery, FindOptions, TailQuery } from '../../browsing/index.ts'
+
+<<<<<<< HEAD
+
 import type { GroupInfo, SeekOutcome } from '../../transport/admin.ts'
 import type { GroupPause } from '../../transport/control.ts'
 import type { Actor } from '../audit.ts'
+
+=======
+
+import type { GroupInfo } from '../../transport/admin.ts'
+import type { EventExplanation, ExplainOptions } from '../event-explanation.ts'
+
+>>>>>>> main
 
 export interface ObserveOptions {
   /** Meter to use. Default: the option `meter` of the bus, or else OpenTelemetry's global one. */
@@ -86,6 +96,18 @@ export interface BusAdmin {
 
   /** The newest event with an id; undefined if there is none among those that were read. It fails as `browse` does. */
   find(eventId: string, options?: FindOptions): Promise<BrowsedEvent | undefined>
+
+  /**
+   * Where an event is: when and where it was published, how far each consumer group is with it, its dead letters, and what it
+   * caused. Both searches are bounded, and report how far they went. What the broker does not know is `unknown`, with a remark.
+   * It changes nothing on the broker.
+   *
+   * @throws ConfigError for a wrong option. @throws ConnectionError
+   * @example
+   * const { published, groups } = await bus.admin.explain(eventId)
+   * for (const { group, state, attempts } of groups) console.log(group, state, attempts)
+   */
+  explain(eventId: string, options?: ExplainOptions): Promise<EventExplanation>
 
   /**
    * Events that are published from now on, until the caller leaves the loop or the signal aborts. The broker gives every

@@ -4,7 +4,17 @@ import { ConfigError } from '../../errors.ts'
 import type { GroupInfo, SeekOutcome, TransportAdmin } from '../../transport/admin.ts'
 import type { GroupControlStore, GroupPause } from '../../transport/control.ts'
 import type { Transport } from '../../transport/transport.ts'
+
+<<<<<<< HEAD
+
 import type { Actor, AuditTrail } from '../audit.ts'
+
+=======
+
+import type { EventExplanation, ExplainOptions, LetterSource } from '../event-explanation.ts'
+
+>>>>>>> main
+
 import type { MessagingTarget } from '../telemetry/bus-spans.ts'
 import type { MessageReader } from './browsed-message.ts'
 import type { BusAdmin, ObserveOptions, SeekOptions } from './bus-admin.ts'
@@ -21,6 +31,7 @@ export interface LazyBusAdminParts {
   readonly meter: Meter | undefined
   /** Loads how the bus reads messages. */
   readonly reader: () => Promise<MessageReader>
+  readonly letters: LetterSource
 }
 
 /** Loads the operator's code with the first call. */
@@ -62,6 +73,10 @@ export class LazyBusAdmin implements BusAdmin {
 
   async find(eventId: string, options?: FindOptions): Promise<BrowsedEvent | undefined> {
     return (await this.#admin()).find(eventId, options)
+  }
+
+  async explain(eventId: string, options?: ExplainOptions): Promise<EventExplanation> {
+    return (await this.#admin()).explain(eventId, options)
   }
 
   async *tail(query?: TailQuery): AsyncGenerator<BrowsedEvent> {

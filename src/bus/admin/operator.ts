@@ -17,10 +17,24 @@ import type { GroupInfo, MessageScan, SeekOutcome, TransportAdmin } from '../../
 import type { GroupControlStore, GroupPause } from '../../transport/control.ts'
 import { type Actor, type AuditTrail, actorDefaults, actorRules, currentUser } from '../audit.ts'
 import { GroupInUseError, GroupNotFoundError } from '../errors.ts'
+
+<<<<<<< HEAD
+
 import { readPause, writePause } from '../group-pause.ts'
 import { type MessagingTarget, targetAttributes } from '../telemetry/bus-spans.ts'
 import { type MessageReader, readPages } from './browsed-message.ts'
 import type { BusAdmin, ObserveOptions, SeekOptions } from './bus-admin.ts'
+
+=======
+
+import type { EventExplanation, ExplainOptions, LetterSource } from '../event-explanation.ts'
+import { type MessagingTarget, targetAttributes } from '../telemetry/bus-spans.ts'
+import { type MessageReader, readPages } from './browsed-message.ts'
+import type { BusAdmin, DeleteGroupOptions, ObserveOptions } from './bus-admin.ts'
+import { explainEvent } from './explain.ts'
+
+>>>>>>> main
+
 import { observeGroups } from './group-metrics.ts'
 
 export interface OperatorParts {
@@ -31,6 +45,7 @@ export interface OperatorParts {
   readonly reader: MessageReader
   readonly target: MessagingTarget
   readonly meter: Meter | undefined
+  readonly letters: LetterSource
 }
 
 const aMeter = objectWith('a Meter of OpenTelemetry', 'createObservableGauge', 'addBatchObservableCallback')
@@ -65,6 +80,11 @@ export class Operator implements BusAdmin {
 
   find(eventId: string, options: FindOptions = {}): Promise<BrowsedEvent | undefined> {
     return findEvent(this.#open, eventId, options)
+  }
+
+  explain(eventId: string, options: ExplainOptions = {}): Promise<EventExplanation> {
+    const { transport, letters } = this.#parts
+    return explainEvent({ open: this.#open, transport, letters }, eventId, options)
   }
 
   tail(query: TailQuery = {}): AsyncIterable<BrowsedEvent> {

@@ -8,6 +8,7 @@ import type {
   TransportAdmin,
 } from '../../transport/admin.ts'
 import { HistoryUnavailableError } from '../../transport/errors.ts'
+import type { GroupProgress } from '../../transport/group-progress.ts'
 import type { EventRing, KeptEvent } from './event-ring.ts'
 
 /** Writes events as a broker bus with the default codec would. */
@@ -31,9 +32,13 @@ export class RingAdmin implements TransportAdmin {
     return Promise.resolve(true)
   }
 
+<<<<<<< HEAD
   seek(): Promise<SeekOutcome> {
     return Promise.resolve({ events: 0, isMoved: false })
-  }
+=======
+  progress(): Promise<readonly GroupProgress[]> 
+    return Promise.resolve([])
+>>>>>>> main
 
   async scan({ from, direction }: ScanRequest): Promise<MessageScan> {
     const isForward = direction === 'forward'

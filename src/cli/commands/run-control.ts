@@ -55,7 +55,10 @@ export async function seekGroup(
   }
   const outcome = isDryRun ? { events, isMoved: false } : await bus.admin.seek(name, to, actorOf(settings))
   if (isJson) await terminal.out(JSON.stringify({ version: 1, group: name, ...outcome }))
-  else terminal.err(`${isDryRun ? 'would move' : 'moved'} the group ${name}, which gets ${outcome.events} events`)
+  else
+    terminal.err(
+      `${isDryRun ? 'would move' : 'moved'} the group ${name}, which gets ${outcome.events} events`,
+    )
   return EXIT.done
 }
 

@@ -9,7 +9,7 @@ import { plain } from '../table.ts'
 import { busTarget, isStore, type LogInvocation, storeTarget } from '../target.ts'
 import type { Terminal } from '../terminal.ts'
 
-interface Invocation extends LogInvocation {
+export interface Invocation extends LogInvocation {
   readonly options: LogInvocation['options'] & {
     readonly events: readonly string[]
     readonly json: boolean
@@ -103,7 +103,10 @@ export async function tailEvents(
   return EXIT.done
 }
 
-async function withLog(invocation: Invocation, work: (log: Log) => Promise<ExitCode>): Promise<ExitCode> {
+export async function withLog(
+  invocation: Invocation,
+  work: (log: Log) => Promise<ExitCode>,
+): Promise<ExitCode> {
   if (!isStore(invocation)) {
     await using bus = await openLogBus(invocation)
     return await work({
@@ -128,7 +131,7 @@ async function* generatorOf<T>(items: AsyncIterable<T>): AsyncGenerator<T> {
   yield* items
 }
 
-async function openLogBus(invocation: Invocation) {
+export async function openLogBus(invocation: Invocation) {
   const target = await busTarget(invocation)
   const modules = [...target.events, ...invocation.options.events]
   const registry = new EventRegistry()
@@ -147,7 +150,7 @@ async function print(found: BrowsedEvent, isJson: boolean, terminal: Terminal): 
   )
 }
 
-function dataOf(found: BrowsedEvent) {
+export function dataOf(found: BrowsedEvent) {
   const { position, partition, storedAt, occurredAt, eventId, eventType, headers } = found
   const { aggregateId, aggregateType, correlationId, causationId, tenantId } = found
   return {
@@ -168,7 +171,7 @@ function textOf(body: Uint8Array): string {
 const PROGRESS_MS = 2000
 
 /** Writes the progress of a search now and then. */
-class Progress {
+export class Progress {
   readonly #terminal: Terminal
   #at = Date.now()
   #last: BrowseProgress | undefined

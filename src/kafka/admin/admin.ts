@@ -1,5 +1,6 @@
 import { ConfigError } from '../../errors.ts'
 import {
+  type EventPlace,
   type GroupInfo,
   type GroupPartition,
   type MessageScan,
@@ -9,6 +10,7 @@ import {
   totalLoad,
   wrongPlace,
 } from '../../transport/admin.ts'
+import type { GroupProgress } from '../../transport/group-progress.ts'
 import type { KafkaCluster } from '../client/cluster.ts'
 import { KafkaCoordinator } from '../client/coordinator.ts'
 import { logRanges } from '../client/log-ranges.ts'
@@ -19,8 +21,9 @@ import { KafkaWaitingRecords, type KafkaWaitingRecordsParts } from '../consuming
 import type { KafkaDeadLetters } from '../dead-letters/dead-letters.ts'
 import type { ResolvedKafkaOptions } from '../options.ts'
 import type { KafkaPublisher } from '../publishing/publisher.ts'
-import { type GroupMember, KafkaGroupDirectory, type ListedGroup } from './group-directory.ts'
+import { KafkaGroupDirectory, type ListedGroup, membersOn, ownerOf } from './group-directory.ts'
 import { loadOf } from './group-load.ts'
+import { KafkaProgress } from './progress.ts'
 import { KafkaScan } from './scan.ts'
 import { commitFor } from './seek.ts'
 
@@ -40,12 +43,14 @@ export class KafkaAdmin implements TransportAdmin {
   readonly #parts: KafkaAdminParts
   readonly #directory: KafkaGroupDirectory
   readonly #scan: KafkaScan
+  readonly #progress: KafkaProgress
   readonly #waiting = new Map<string, KafkaWaitingRecords>()
 
   constructor(parts: KafkaAdminParts) {
     this.#parts = parts
     this.#directory = new KafkaGroupDirectory(parts.cluster)
     this.#scan = new KafkaScan(parts)
+    this.#progress = new KafkaProgress(parts, (group) => this.#waitingOf(group))
   }
 
   scan(request: ScanRequest): Promise<MessageScan> {
@@ -60,9 +65,16 @@ export class KafkaAdmin implements TransportAdmin {
     const { topics, options } = this.#parts
     const stream = await topics.find(options.topics.stream)
     if (stream === undefined) return []
-    const listed = (await this.#directory.list()).toSorted((a, b) => (a.name < b.name ? -1 : 1))
-    const groups = await Promise.all(listed.map((group) => this.#describe(group, stream)))
+    const groups = await Promise.all((await this.#listed()).map((group) => this.#describe(group, stream)))
     return groups.filter((group) => group !== undefined)
+  }
+
+  async progress(place: EventPlace): Promise<readonly GroupProgress[]> {
+    return this.#progress.of(await this.#listed(), place)
+  }
+
+  async #listed(): Promise<readonly ListedGroup[]> {
+    return (await this.#directory.list()).toSorted((a, b) => (a.name < b.name ? -1 : 1))
   }
 
   /** Replays and waiting retries stay in the topics of the group. */
@@ -140,15 +152,4 @@ export class KafkaAdmin implements TransportAdmin {
     this.#waiting.set(consumerGroup, known)
     return known
   }
-}
-
-/** The members that consume the topic. */
-function membersOn({ members }: ListedGroup, { name }: KafkaTopic): readonly GroupMember[] {
-  return members.filter(({ topics }) => topics.includes(name))
-}
-
-function ownerOf(members: readonly GroupMember[], topic: string, partition: number): string | undefined {
-  const owns = ({ assigned }: GroupMember) =>
-    assigned.some((one) => one.topic === topic && one.partitions.includes(partition))
-  return members.find(owns)?.name
 }

@@ -137,3 +137,19 @@ function assignedIn(library: KafkaLibrary, assignment: Buffer): GroupMember['ass
     return []
   }
 }
+
+/** The members that consume the topic. */
+export function membersOn({ members }: ListedGroup, { name }: KafkaTopic): readonly GroupMember[] {
+  return members.filter(({ topics }) => topics.includes(name))
+}
+
+/** The client that owns a partition. */
+export function ownerOf(
+  members: readonly GroupMember[],
+  topic: string,
+  partition: number,
+): string | undefined {
+  const owns = ({ assigned }: GroupMember) =>
+    assigned.some((one) => one.topic === topic && one.partitions.includes(partition))
+  return members.find(owns)?.name
+}

@@ -59,6 +59,16 @@ export class KafkaWaitingIndex implements LogListener {
     return waiting
   }
 
+  /** The records that wait, at most `limit`. Only the first one of a line has a time. */
+  waiting(limit: number): readonly (WaitingRecord & { readonly isFirst: boolean })[] {
+    const found: (WaitingRecord & { readonly isFirst: boolean })[] = []
+    for (const [id, record] of this.#records) {
+      if (found.length >= limit) break
+      if (!record.isReleased && !record.isParked) found.push({ ...record, isFirst: this.#front.has(id) })
+    }
+    return found
+  }
+
   /** The records that are due, in the order in which they became due. */
   due(now: number): readonly (readonly [id: string, record: WaitingRecord])[] {
     const due = [...this.#front].filter(([, { isReleased, dueAt }]) => !isReleased && dueAt <= now)

@@ -88,6 +88,12 @@ export class KafkaWaitingRecords implements WaitingStore {
     return this.#index.unreleased
   }
 
+  /** The first records that wait. */
+  async waiting(limit: number) {
+    await this.#read()
+    return this.#log.read(this.#index.waiting(limit))
+  }
+
   /** Resolves when a copy of the record is stored. It replaces the copy of an earlier try. */
   async add(held: HeldRecord, { keepsOrder, ...wait }: Wait): Promise<void> {
     const id = idOf(held, wait.handlerName)

@@ -1,4 +1,5 @@
 import {
+  type EventPlace,
   type GroupInfo,
   type GroupPartition,
   type MessageScan,
@@ -8,6 +9,7 @@ import {
   type TransportAdmin,
 } from '../../transport/admin.ts'
 import { HistoryUnavailableError } from '../../transport/errors.ts'
+import { type GroupProgress, progressOf } from '../../transport/group-progress.ts'
 import type { AmqpQueueState } from '../client/client.ts'
 import type { WithChannel } from '../client/connection.ts'
 import { unregisterGroup } from '../client/groups.ts'
@@ -61,6 +63,15 @@ export class RabbitMQAdmin implements TransportAdmin {
     const names = [...new Set([...known, ...(options.broadcast ? [] : [options.consumerGroup])])].toSorted()
     const groups = await Promise.all(names.map((name) => this.#describe(name)))
     return groups.filter((group) => group !== undefined)
+  }
+
+  /** A queue cannot be searched: a look at a message is a delivery, which changes it. */
+  async progress(_place: EventPlace): Promise<readonly GroupProgress[]> {
+    return (await this.groups()).map(({ name, lag, retriesWaiting }) =>
+      progressOf(name, 'unknown', {
+        remark: `RabbitMQ does not report which events a queue holds; ${lag ?? 'unknown'} wait, and ${retriesWaiting} for a retry`,
+      }),
+    )
   }
 
   async scan(request: ScanRequest): Promise<MessageScan> {

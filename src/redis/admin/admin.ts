@@ -1,5 +1,6 @@
 import { ConfigError } from '../../errors.ts'
 import {
+  type EventPlace,
   type GroupInfo,
   type MessageScan,
   type ScanRequest,
@@ -7,6 +8,7 @@ import {
   type TransportAdmin,
   totalLoad,
 } from '../../transport/admin.ts'
+import type { GroupProgress } from '../../transport/group-progress.ts'
 import type { RedisClient } from '../client/client.ts'
 import { runScript } from '../client/scripts.ts'
 import { readStreamState, type StreamWithGroups } from '../client/stream-state.ts'
@@ -15,6 +17,7 @@ import { commandError } from '../errors.ts'
 import type { ResolvedRedisOptions } from '../options.ts'
 import { loadOf } from './group-load.ts'
 import { LIVING_MS, livingMembers } from './living-members.ts'
+import { RedisProgress } from './progress.ts'
 import { RedisScan } from './scan.ts'
 import { entriesAfter, forgetAttempts, placesOf } from './seek.ts'
 import { parkedKeys, waitingKeys } from './waiting-keys.ts'
@@ -41,6 +44,11 @@ export class RedisAdmin implements TransportAdmin {
 
   follow(aggregateId: string | undefined, signal: AbortSignal): Promise<MessageScan> {
     return this.#scan.follow(aggregateId, signal)
+  }
+
+  progress(place: EventPlace): Promise<readonly GroupProgress[]> {
+    const { options } = this.#parts
+    return this.#run('XPENDING', (client) => new RedisProgress(options, client).of(place))
   }
 
   groups(): Promise<readonly GroupInfo[]> {

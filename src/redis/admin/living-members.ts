@@ -13,6 +13,8 @@ export interface LivingMembers {
   readonly own: number
   /** Consumers of other libraries. */
   readonly foreign: number
+  /** The names of all of them. */
+  readonly names: ReadonlySet<string>
   /** The name of the consumer that owns a partition. */
   readonly owners: ReadonlyMap<number, string>
 }
@@ -38,7 +40,8 @@ export async function livingMembers(
     const owner = names.get(String(fence).split('#')[0] ?? '')
     if (owner !== undefined && living.includes(owner)) owners.set(Number(partition), owner.name)
   }
-  return { own: living.length, foreign: new Set(foreign).size, owners }
+  const all = new Set([...living.map(({ name }) => name), ...foreign])
+  return { own: living.length, foreign: new Set(foreign).size, names: all, owners }
 }
 
 /** The names of the consumers that have sent a command lately. */

@@ -8,6 +8,7 @@ import type { ConformanceTest } from './conformance-test.ts'
 import { deadLetterTests } from './dead-letters.ts'
 import { deliveryTests } from './delivery.ts'
 import { evolutionTests } from './evolution.ts'
+import { explainingTests } from './explaining.ts'
 import { groupTests } from './groups.ts'
 import { handoverTests } from './handovers.ts'
 import { identityTests } from './identity.ts'
@@ -61,6 +62,7 @@ const SUITE: Readonly<Record<string, readonly ConformanceTest[]>> = {
   pauses: pauseTests,
   seeks: seekTests,
   browsing: browsingTests,
+  explaining: explainingTests,
   broadcast: broadcastTests,
   evolution: [...evolutionTests, ...versionTests],
   redelivery: redeliveryTests,

@@ -36,6 +36,7 @@ it('loads the code of the operator with the first call, and nothing of it before
     'browsing/tail.ts',
     'bus/admin/browsed-message.ts',
     LOADED[0],
+    'bus/admin/explain.ts',
     'bus/admin/group-metrics.ts',
     ...LOADED.slice(1),
     'bus/admin/operator.ts',
