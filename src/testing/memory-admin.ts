@@ -1,27 +1,17 @@
-<<<<<<< HEAD
-
 import { ConfigError } from '../errors.ts'
-import type { GroupInfo, MessageScan, ScanRequest, SeekOutcome, TransportAdmin } from '../transport/index.ts'
-import type { MemoryBroker } from './memory-broker.ts'
-import { unreachable } from './memory-consumption.ts'
-import { followLog, scanLog, startIn } from './memory-scan.ts'
-
-=======
-
 import type {
   EventPlace,
   GroupInfo,
   GroupProgress,
   MessageScan,
   ScanRequest,
+  SeekOutcome,
   TransportAdmin,
 } from '../transport/index.ts'
 import type { MemoryBroker } from './memory-broker.ts'
 import { unreachable } from './memory-consumption.ts'
 import { groupProgress } from './memory-progress.ts'
-import { followLog, scanLog } from './memory-scan.ts'
-
->>>>>>> main
+import { followLog, scanLog, startIn } from './memory-scan.ts'
 
 /** What an operator can ask the broker in memory. */
 export class MemoryAdmin implements TransportAdmin {
@@ -43,7 +33,6 @@ export class MemoryAdmin implements TransportAdmin {
     return Promise.resolve(true)
   }
 
-<<<<<<< HEAD
   async seek(name: string, to: Date | string, isDryRun: boolean): Promise<SeekOutcome> {
     if (this.#broker.isDown) return unreachable()
     if (typeof to === 'string' && to !== 'first' && to !== 'last' && !/^\d+$/.test(to))
@@ -53,19 +42,21 @@ export class MemoryAdmin implements TransportAdmin {
     const isMoved = !isDryRun && this.#broker.membersOf(name).size === 0
     if (isMoved) this.#broker.moveTo(name, start)
     return { events: log.length - start, isMoved }
-=======
+  }
+
   progress(place: EventPlace): Promise<readonly GroupProgress[]> {
     if (this.#broker.isDown) return unreachable()
     const names = this.#broker.groupNames()
     return Promise.resolve(names.map((name) => groupProgress(this.#broker.stateOf(name), name, place)))
->>>>>>> main
   }
 
-  scan(request: ScanRequest): Promise<MessageScan> 
+  scan(request: ScanRequest): Promise<MessageScan> {
     return this.#broker.isDown ? unreachable() : Promise.resolve(scanLog(this.#broker, request))
+  }
 
-  follow(_aggregateId: string | undefined, signal: AbortSignal): Promise<MessageScan> 
+  follow(_aggregateId: string | undefined, signal: AbortSignal): Promise<MessageScan> {
     return this.#broker.isDown ? unreachable() : Promise.resolve(followLog(this.#broker, signal))
+  }
 
   #describe(name: string): GroupInfo {
     const broker = this.#broker

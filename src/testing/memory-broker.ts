@@ -163,7 +163,6 @@ export class MemoryBroker {
     return this.#log.slice(from)
   }
 
-<<<<<<< HEAD
   /** @internal Makes a group continue with a message of the log. Replays and waiting messages stay. */
   moveTo(name: string, position: number): void {
     const group = this.#groups.get(name)
@@ -172,22 +171,24 @@ export class MemoryBroker {
     for (const [id, { replayTarget }] of group.pending)
       if (replayTarget === undefined) group.pending.delete(id)
     this.#changed()
-=======
+  }
+
   /** @internal What a group holds, for a look at it. */
   stateOf(name: string) {
     const { pending, waits, position = 0 } = this.#groups.get(name) ?? {}
     const unread = new Set(this.#log.slice(position).map(({ id }) => id))
     return { unread, pending: [...(pending?.values() ?? [])], waits: waits?.all ?? [] }
->>>>>>> main
   }
 
   /** @internal The names of all groups. */
-  groupNames(): readonly string[] 
+  groupNames(): readonly string[] {
     return [...this.#groups.keys()].toSorted()
+  }
 
   /** @internal The running consumers of a group. */
-  membersOf(name: string): Set<string> 
+  membersOf(name: string): Set<string> {
     return this.#groups.get(name)?.members ?? new Set()
+  }
 
   /** @internal When the oldest message that a group has not settled was published. */
   oldestUnsettledAt(name: string): Date | undefined {
@@ -210,12 +211,14 @@ export class MemoryBroker {
   }
 
   /** @internal */
-  hasGroup(name: string): boolean 
+  hasGroup(name: string): boolean {
     return this.#groups.has(name)
+  }
 
   /** @internal */
-  holds(groupName: string, id: string, consumer: string): boolean 
+  holds(groupName: string, id: string, consumer: string): boolean {
     return this.#groups.get(groupName)?.pending.get(id)?.consumer === consumer
+  }
 
   /** @internal */
   settle(groupName: string, id: string): boolean {
@@ -227,12 +230,13 @@ export class MemoryBroker {
   }
 
   /** @internal Makes the messages that a consumer holds available for redelivery. */
-  giveBack(groupName: string, consumer: string): void 
+  giveBack(groupName: string, consumer: string): void {
     this.#groups.get(groupName)?.sharing.delete(consumer)
     for (const message of this.#groups.get(groupName)?.pending.values() ?? []) {
       if (message.consumer === consumer) message.consumer = undefined
     }
     this.#changed()
+  }
 
   /** @internal */
   deadLetter(groupName: string, id: string, reason: DeadLetterReason): void {
@@ -294,12 +298,14 @@ export class MemoryBroker {
   }
 
   /** @internal Number of messages of a group that wait. */
-  waitingCount(groupName: string): number 
+  waitingCount(groupName: string): number {
     return this.#groups.get(groupName)?.waits.size ?? 0
+  }
 
   /** @internal */
-  deadLetters(): readonly StoredDeadLetter[] 
+  deadLetters(): readonly StoredDeadLetter[] {
     return [...this.#deadLetters.values()]
+  }
 
   /** @internal */
   removeDeadLetter(id: string): boolean {
@@ -321,8 +327,9 @@ export class MemoryBroker {
   }
 
   /** Lets the messages behind a dead letter follow. */
-  #passOn({ reason, original, places }: ParkedDeadLetter): void 
+  #passOn({ reason, original, places }: ParkedDeadLetter): void {
     this.#groups.get(reason.consumerGroup ?? '')?.waits.passOn(original, places)
+  }
 
   /** @internal Moves a dead letter to the pending messages of a group. */
   replay(id: string, request: ReplayRequest): boolean {
@@ -353,9 +360,10 @@ export class MemoryBroker {
   }
 
   /** @internal Calls the listener after each change that may make a delivery possible or impossible. */
-  onChange(listener: () => void): () => void 
+  onChange(listener: () => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
+  }
 
   /** Moves the next message of the log to the pending ones. */
   #next(group: Group): PendingMessage | undefined {

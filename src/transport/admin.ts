@@ -1,13 +1,5 @@
-<<<<<<< HEAD
-
 import type { GroupPause } from './control.ts'
-
-=======
-
 import type { GroupProgress } from './group-progress.ts'
-
->>>>>>> main
-
 import type { IncomingMessage } from './incoming-message.ts'
 
 /**

@@ -58,14 +58,24 @@ it('lists the groups, checks their lag, and deletes one that has no members', as
 
 it('pauses and resumes a group in all processes, and moves one without members', async () => {
   const { run, bus, events } = await scene()
-  expect(await run('pause', 'billing')).toMatchObject({ code: 2, stderr: expect.stringMatching(/--reason is needed/) })
+  expect(await run('pause', 'billing')).toMatchObject({
+    code: 2,
+    stderr: expect.stringMatching(/--reason is needed/),
+  })
   expect(await run('pause', 'biling', '--reason', 'OPS-12')).toMatchObject({ code: 4 })
   const paused = await run('pause', 'billing', '--reason', 'OPS-12', '--by', 'ada', '--json')
-  expect(JSON.parse(paused.stdout)).toMatchObject({ version: 1, group: 'billing', paused: { by: 'ada', why: 'OPS-12' } })
+  expect(JSON.parse(paused.stdout)).toMatchObject({
+    version: 1,
+    group: 'billing',
+    paused: { by: 'ada', why: 'OPS-12' },
+  })
   await waitFor(async () => (await bus.health()).checks.consuming.detail?.startsWith('paused by ada'))
   expect((await run('groups')).stdout).toMatch(/^billing .* \d+ m?s by ada$/m)
   expect(await run('resume', 'billing')).toMatchObject({ code: 0, stderr: 'resumed the group billing' })
-  expect(await run('resume', 'billing')).toMatchObject({ code: 0, stderr: 'the group billing was not paused' })
+  expect(await run('resume', 'billing')).toMatchObject({
+    code: 0,
+    stderr: 'the group billing was not paused',
+  })
 
   const to = (await run('events', '--from', 'first', '--limit', '1', '--json')).stdout
   expect(JSON.parse(to)).toMatchObject({ eventId: events[0]?.eventId })
@@ -77,7 +87,10 @@ it('pauses and resumes a group in all processes, and moves one without members',
   const moved = await run('seek', 'reports', '--to', position, '--yes', '--json')
   expect(JSON.parse(moved.stdout)).toEqual({ version: 1, group: 'reports', events: 1, isMoved: true })
   expect(JSON.parse((await run('groups', 'reports', '--json')).stdout).groups).toMatchObject([{ lag: 1 }])
-  expect(await run('seek', 'reports')).toMatchObject({ code: 2, stderr: expect.stringMatching(/--to is needed/) })
+  expect(await run('seek', 'reports')).toMatchObject({
+    code: 2,
+    stderr: expect.stringMatching(/--to is needed/),
+  })
 })
 
 it('lists, finds and filters past events', async () => {
@@ -193,13 +206,18 @@ it('shows new events until the limit, and ends with success at Ctrl-C', async ()
 
 it('has examples that run', async () => {
   const { run, events } = await scene()
-<<<<<<< HEAD
-  const examples = examplesOf('groups', 'pause', 'resume', 'seek', 'events', 'event', 'tail')
-  expect(examples).toHaveLength(10)
-=======
-  const examples = examplesOf('groups', 'events', 'event', 'tail', 'explain', 'trace')
-  expect(examples).toHaveLength(9)
->>>>>>> main
+  const examples = examplesOf(
+    'groups',
+    'pause',
+    'resume',
+    'seek',
+    'events',
+    'event',
+    'tail',
+    'explain',
+    'trace',
+  )
+  expect(examples).toHaveLength(12)
   for (const example of examples) {
     // The check finds nothing; the id is that of an event of the scene.
     const words = wordsOf(example.replace(/[0-9a-f-]{36}/, events[0]?.eventId ?? ''))

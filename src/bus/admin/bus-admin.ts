@@ -1,18 +1,9 @@
 import type { Meter } from '@opentelemetry/api'
 import type { BrowsedEvent, BrowseQuery, FindOptions, TailQuery } from '../../browsing/index.ts'
-
-<<<<<<< HEAD
-
 import type { GroupInfo, SeekOutcome } from '../../transport/admin.ts'
 import type { GroupPause } from '../../transport/control.ts'
 import type { Actor } from '../audit.ts'
-
-=======
-
-import type { GroupInfo } from '../../transport/admin.ts'
 import type { EventExplanation, ExplainOptions } from '../event-explanation.ts'
-
->>>>>>> main
 
 export interface ObserveOptions {
   /** Meter to use. Default: the option `meter` of the bus, or else OpenTelemetry's global one. */

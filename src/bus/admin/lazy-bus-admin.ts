@@ -4,17 +4,8 @@ import { ConfigError } from '../../errors.ts'
 import type { GroupInfo, SeekOutcome, TransportAdmin } from '../../transport/admin.ts'
 import type { GroupControlStore, GroupPause } from '../../transport/control.ts'
 import type { Transport } from '../../transport/transport.ts'
-
-<<<<<<< HEAD
-
 import type { Actor, AuditTrail } from '../audit.ts'
-
-=======
-
 import type { EventExplanation, ExplainOptions, LetterSource } from '../event-explanation.ts'
-
->>>>>>> main
-
 import type { MessagingTarget } from '../telemetry/bus-spans.ts'
 import type { MessageReader } from './browsed-message.ts'
 import type { BusAdmin, ObserveOptions, SeekOptions } from './bus-admin.ts'

@@ -17,24 +17,12 @@ import type { GroupInfo, MessageScan, SeekOutcome, TransportAdmin } from '../../
 import type { GroupControlStore, GroupPause } from '../../transport/control.ts'
 import { type Actor, type AuditTrail, actorDefaults, actorRules, currentUser } from '../audit.ts'
 import { GroupInUseError, GroupNotFoundError } from '../errors.ts'
-
-<<<<<<< HEAD
-
+import type { EventExplanation, ExplainOptions, LetterSource } from '../event-explanation.ts'
 import { readPause, writePause } from '../group-pause.ts'
 import { type MessagingTarget, targetAttributes } from '../telemetry/bus-spans.ts'
 import { type MessageReader, readPages } from './browsed-message.ts'
 import type { BusAdmin, ObserveOptions, SeekOptions } from './bus-admin.ts'
-
-=======
-
-import type { EventExplanation, ExplainOptions, LetterSource } from '../event-explanation.ts'
-import { type MessagingTarget, targetAttributes } from '../telemetry/bus-spans.ts'
-import { type MessageReader, readPages } from './browsed-message.ts'
-import type { BusAdmin, DeleteGroupOptions, ObserveOptions } from './bus-admin.ts'
 import { explainEvent } from './explain.ts'
-
->>>>>>> main
-
 import { observeGroups } from './group-metrics.ts'
 
 export interface OperatorParts {

@@ -32,13 +32,13 @@ export class RingAdmin implements TransportAdmin {
     return Promise.resolve(true)
   }
 
-<<<<<<< HEAD
   seek(): Promise<SeekOutcome> {
     return Promise.resolve({ events: 0, isMoved: false })
-=======
-  progress(): Promise<readonly GroupProgress[]> 
+  }
+
+  progress(): Promise<readonly GroupProgress[]> {
     return Promise.resolve([])
->>>>>>> main
+  }
 
   async scan({ from, direction }: ScanRequest): Promise<MessageScan> {
     const isForward = direction === 'forward'
