@@ -78,6 +78,7 @@ export class RedisAdmin implements TransportAdmin {
         ...waiting,
         ...parked.orders,
         keys.waiting(group),
+        keys.waitingSince(group),
       ])
       // The dead letters stay, without a place in an order.
       if (parked.letters.length > 0) await client.sendCommand(['HDEL', keys.parked, ...parked.letters])
