@@ -13,7 +13,7 @@ import { noTracer, OpenTelemetryTracer } from '../observability/tracer.ts'
 import type { BusNoticeListener } from '../transport/notices.ts'
 import type { Intake, Transport, TransportHost } from '../transport/transport.ts'
 import type { BusAdmin } from './admin/bus-admin.ts'
-import { adminOf, LazyBusAdmin } from './admin/lazy-bus-admin.ts'
+import { adminOf, controlOf, LazyBusAdmin } from './admin/lazy-bus-admin.ts'
 import { AuditTrail } from './audit.ts'
 import { brokerHealthFacts } from './broker-health.ts'
 import type { ResolvedBrokerOptions } from './broker-options.ts'
@@ -189,7 +189,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
       counters,
       logger,
       // The group of an instance that broadcasts ends with it.
-      control: broadcast ? undefined : transport.control,
+      loadControl: broadcast ? undefined : controlOf(transport),
       onPause: (pause) =>
         this.#notices.post(
           pause === undefined ? { type: 'groupResumed' } : { type: 'groupPaused', ...pause },
@@ -207,7 +207,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
       connect,
       load: adminOf(transport),
       audit,
-      control: transport.control,
+      loadControl: controlOf(transport),
       target: transport,
       meter: options.meter,
       reader: () => Promise.resolve({ codec, classFor: handlers.classFor }),

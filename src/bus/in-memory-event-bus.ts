@@ -102,7 +102,7 @@ export class InMemoryEventBus extends EventBus {
       connect: () => this.connect(),
       load: () => loadRingAdmin(ring),
       audit: new AuditTrail(TARGET, logger, undefined),
-      control: undefined,
+      loadControl: undefined,
       target: TARGET,
       meter: resolved.meter,
       reader: () => loadRingReader(this.handlers.classFor),

@@ -1,4 +1,5 @@
 import type { TransportAdmin } from '../transport/admin.ts'
+import type { GroupControlStore } from '../transport/control.ts'
 import type {
   Consumption,
   GroupTypeStore,
@@ -13,7 +14,6 @@ import { KafkaCluster } from './client/cluster.ts'
 import { KafkaCoordinator } from './client/coordinator.ts'
 import { KafkaTopicDirectory } from './client/topics.ts'
 import type { KafkaConsumption } from './consuming/consumption.ts'
-import { CONTROL_PROFILE, KafkaGroupControl } from './consuming/group-control.ts'
 import { KafkaGroupTypes } from './consuming/group-types.ts'
 import { groupLag } from './consuming/offsets.ts'
 import { KafkaTypesTopic, TYPES_PROFILE } from './consuming/types-topic.ts'
@@ -34,7 +34,6 @@ export class KafkaTransport implements Transport {
   readonly deadLetters: KafkaDeadLetters
   readonly groupTypes: GroupTypeStore
   readonly waiting: KafkaWaitingRecords
-  readonly control: KafkaGroupControl
   readonly topics: KafkaTopicDirectory
   readonly #options: ResolvedKafkaOptions
   readonly #host: TransportHost
@@ -66,7 +65,6 @@ export class KafkaTransport implements Transport {
     const restoreTopic = (topic: string) => this.#restore(topic)
     this.#producer = new KafkaProducer({ ...shared, restoreTopic })
     this.#publisher = new KafkaPublisher({ ...shared, restoreTopic, producer: this.#producer })
-    this.control = new KafkaGroupControl({ ...shared, publisher: this.#publisher })
     this.groupTypes =
       options.groupProtocol === 'classic'
         ? this.#memberTypes
@@ -140,6 +138,16 @@ export class KafkaTransport implements Transport {
     })
   }
 
+  async loadControl(): Promise<GroupControlStore> {
+    const { KafkaGroupControl } = await import('./consuming/group-control.ts')
+    return new KafkaGroupControl({
+      options: this.#options,
+      cluster: this.#cluster,
+      topics: this.topics,
+      publisher: this.#publisher,
+    })
+  }
+
   async close(signal: AbortSignal): Promise<void> {
     this.#producer.close()
     await this.#cluster.close(signal)
@@ -150,7 +158,7 @@ export class KafkaTransport implements Transport {
     const { topics, consumerGroup } = this.#options
     const special = {
       [topics.types]: TYPES_PROFILE,
-      [topics.control]: CONTROL_PROFILE,
+      [topics.control]: WAITING_PROFILE,
       [topics.waiting(consumerGroup)]: WAITING_PROFILE,
     }
     const profile = special[topic] ?? { isBusOwned: topic !== topics.stream }

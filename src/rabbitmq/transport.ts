@@ -1,5 +1,6 @@
 import type { Logger } from '../observability/logger.ts'
 import type { TransportAdmin } from '../transport/admin.ts'
+import type { GroupControlStore } from '../transport/control.ts'
 import type { ConnectionError } from '../transport/errors.ts'
 import type {
   Consumption,
@@ -18,7 +19,6 @@ import { RabbitMQTopology } from './client/topology.ts'
 import type { RabbitMQBinding } from './consuming/binding-record.ts'
 import { RabbitMQBindings } from './consuming/bindings.ts'
 import type { ConsumptionParts, GroupConsumption } from './consuming/consumption.ts'
-import { RabbitMQGroupControl } from './consuming/group-control.ts'
 import { RabbitMQGroupTypes } from './consuming/group-types.ts'
 import { RabbitMQWaitingQueues } from './consuming/waiting-queues.ts'
 import { RabbitMQDeadLetters } from './dead-letters/dead-letters.ts'
@@ -64,7 +64,6 @@ export class RabbitMQTransport implements Transport {
   readonly deadLetters: RabbitMQDeadLetters
   readonly groupTypes: RabbitMQGroupTypes
   readonly waiting: RabbitMQWaitingQueues
-  readonly control: RabbitMQGroupControl
   readonly counts: RabbitMQCounts = { publishConfirms: 0, publishReturns: 0 }
   readonly #options: ResolvedRabbitMQOptions
   readonly #host: TransportHost
@@ -108,7 +107,6 @@ export class RabbitMQTransport implements Transport {
     })
     this.#connection = this.#connect('publisher', this.#publisher)
     this.groupTypes = new RabbitMQGroupTypes(options, (work) => this.#connection.withChannel(work))
-    this.control = new RabbitMQGroupControl(options, (work) => this.#connection.withChannel(work))
     const queues = {
       options,
       publisher: this.#publisher,
@@ -165,6 +163,11 @@ export class RabbitMQTransport implements Transport {
       withLongChannel: (work) => this.#connection.withChannel(work, Number.POSITIVE_INFINITY),
       deadLetters: this.deadLetters,
     })
+  }
+
+  async loadControl(): Promise<GroupControlStore> {
+    const { RabbitMQGroupControl } = await import('./consuming/group-control.ts')
+    return new RabbitMQGroupControl(this.#options, (work) => this.#connection.withChannel(work))
   }
 
   async close(signal: AbortSignal): Promise<void> {

@@ -1,5 +1,6 @@
 import { toError } from '../errors.ts'
 import type { TransportAdmin } from '../transport/admin.ts'
+import type { GroupControlStore } from '../transport/control.ts'
 import { ConnectionError } from '../transport/errors.ts'
 import type {
   Consumption,
@@ -16,7 +17,6 @@ import { RedisLink } from './client/link.ts'
 import type { ReplyLimits } from './client/reply-guard.ts'
 import { readStreamState } from './client/stream-state.ts'
 import type { RedisConsumption } from './consuming/consumption.ts'
-import { RedisGroupControl } from './consuming/group-control.ts'
 import { RedisGroupRates } from './consuming/group-rates.ts'
 import { RedisGroupTypes } from './consuming/group-types.ts'
 import { RedisWaitingEntries } from './consuming/waiting-entries.ts'
@@ -35,7 +35,6 @@ export class RedisTransport implements Transport {
   readonly groupTypes: RedisGroupTypes
   readonly waiting: RedisWaitingEntries
   readonly rates: RedisGroupRates
-  readonly control: RedisGroupControl
   readonly #options: ResolvedRedisOptions
   readonly #host: TransportHost
   readonly #commands: RedisLink
@@ -77,7 +76,6 @@ export class RedisTransport implements Transport {
     })
     this.groupTypes = new RedisGroupTypes(options, this.#commands)
     this.rates = new RedisGroupRates(options, this.#commands)
-    this.control = new RedisGroupControl(options, this.#commands)
     this.waiting = new RedisWaitingEntries({
       options,
       host,
@@ -169,6 +167,11 @@ export class RedisTransport implements Transport {
       client: () => this.client(),
       deadLetters: this.deadLetters,
     })
+  }
+
+  async loadControl(): Promise<GroupControlStore> {
+    const { RedisGroupControl } = await import('./consuming/group-control.ts')
+    return new RedisGroupControl(this.#options, this.#commands)
   }
 
   close(): Promise<void> {

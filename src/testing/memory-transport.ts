@@ -36,7 +36,6 @@ export class MemoryTransport implements Transport {
   readonly groupTypes: GroupTypeStore
   readonly waiting: WaitingStore
   readonly rates: RateStore
-  readonly control: GroupControlStore
   readonly #broker: MemoryBroker
   readonly #group: string
   readonly #host: TransportHost
@@ -62,7 +61,6 @@ export class MemoryTransport implements Transport {
     this.groupTypes = groupTypesOf(broker, group)
     this.waiting = waitingOf(broker, group)
     this.rates = ratesOf(broker, group)
-    this.control = controlOf(broker, group)
     this.deadLetters = deadLettersOf(broker, this.waiting)
   }
 
@@ -115,6 +113,10 @@ export class MemoryTransport implements Transport {
   async loadAdmin(): Promise<TransportAdmin> {
     const { MemoryAdmin } = await import('./memory-admin.ts')
     return new MemoryAdmin(this.#broker)
+  }
+
+  loadControl(): Promise<GroupControlStore> {
+    return Promise.resolve(controlOf(this.#broker, this.#group))
   }
 
   close(): Promise<void> {

@@ -195,8 +195,6 @@ export interface Transport {
   readonly maxHeld?: number | undefined
   /** Keeps messages during long waits. Without it, `subscribe` refuses the option `longWaits`. */
   readonly waiting?: WaitingStore | undefined
-  /** Keeps the pauses of consumer groups. Without it, groups cannot be paused. */
-  readonly control?: GroupControlStore | undefined
   /** Limits rates for the whole group. Without it, `subscribe` refuses the option `groupRatePerSecond`. */
   readonly rates?: RateStore | undefined
 
@@ -234,6 +232,11 @@ export interface Transport {
    * `bus.admin` refuses.
    */
   loadAdmin?(): Promise<TransportAdmin>
+
+  /**
+   * Loads what keeps the pauses of consumer groups. Called after `connect`. Without it, groups cannot be paused.
+   */
+  loadControl?(): Promise<GroupControlStore>
 
   /** Closes all connections; ends soon after the signal aborts. */
   close(signal: AbortSignal): Promise<void>

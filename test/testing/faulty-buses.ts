@@ -59,7 +59,7 @@ function pretendingToBe(whole: Transport, parts: Partial<Transport>): Transport 
     groupTypes: whole.groupTypes,
     waiting: whole.waiting,
     rates: whole.rates,
-    control: whole.control,
+    loadControl: async () => controlOf(whole),
     connect: () => whole.connect(),
     publish: (messages, signal) => whole.publish(messages, signal),
     consume: (intake) => whole.consume(intake),
@@ -195,15 +195,21 @@ export function reporting(change: (groups: readonly GroupInfo[]) => readonly Gro
 export function controlling(
   change: (control: GroupControlStore, broker: MemoryBroker) => Partial<GroupControlStore>,
 ): Sabotage {
-  return (whole, broker) => {
-    const { control } = whole
-    if (control === undefined) throw new Error('this transport keeps no pauses')
-    const sound: GroupControlStore = {
-      staysInGroup: control.staysInGroup,
-      poll: () => control.poll(),
-      read: (group) => control.read(group),
-      write: (group, text) => control.write(group, text),
-    }
-    return { control: { ...sound, ...change(sound, broker) } }
-  }
+  return (whole, broker) => ({
+    loadControl: async () => {
+      const control = await controlOf(whole)
+      const sound: GroupControlStore = {
+        staysInGroup: control.staysInGroup,
+        poll: () => control.poll(),
+        read: (group) => control.read(group),
+        write: (group, text) => control.write(group, text),
+      }
+      return { ...sound, ...change(sound, broker) }
+    },
+  })
+}
+
+async function controlOf(whole: Transport): Promise<GroupControlStore> {
+  if (whole.loadControl === undefined) throw new Error('this transport keeps no pauses')
+  return whole.loadControl()
 }

@@ -16,7 +16,7 @@ export interface LazyBusAdminParts {
   readonly load: () => Promise<TransportAdmin>
   readonly audit: AuditTrail
   /** Undefined if groups cannot be paused. */
-  readonly control: GroupControlStore | undefined
+  readonly loadControl: (() => Promise<GroupControlStore>) | undefined
   readonly target: MessagingTarget
   /** The meter of the bus; undefined for the global one. */
   readonly meter: Meter | undefined
@@ -88,9 +88,10 @@ export class LazyBusAdmin implements BusAdmin {
   }
 
   async #load(): Promise<BusAdmin> {
-    const { load, reader } = this.#parts
-    const [{ Operator }, transport, read] = await Promise.all([import('./operator.ts'), load(), reader()])
-    return new Operator({ ...this.#parts, transport, reader: read })
+    const { load, reader, loadControl } = this.#parts
+    const loading = [import('./operator.ts'), load(), reader(), loadControl?.()] as const
+    const [{ Operator }, transport, read, control] = await Promise.all(loading)
+    return new Operator({ ...this.#parts, transport, reader: read, control })
   }
 }
 
@@ -99,5 +100,15 @@ export function adminOf(transport: Pick<Transport, 'system' | 'loadAdmin'>): () 
   return async () => {
     if (transport.loadAdmin !== undefined) return transport.loadAdmin()
     throw new ConfigError('admin', [`the transport ${transport.system} has no loadAdmin`])
+  }
+}
+
+/** How a bus loads what keeps the pauses of groups; undefined if its transport keeps none. */
+export function controlOf(transport: Pick<Transport, 'loadControl'>): (() => Promise<GroupControlStore>) | undefined {
+  if (transport.loadControl === undefined) return undefined
+  let loading: Promise<GroupControlStore> | undefined
+  return () => {
+    loading ??= transport.loadControl?.()
+    return loading ?? Promise.reject(new ConfigError('admin', ['the transport keeps no pauses of groups']))
   }
 }

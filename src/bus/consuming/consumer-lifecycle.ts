@@ -9,7 +9,6 @@ import type { Intake, Transport } from '../../transport/transport.ts'
 import type { BusCounters } from '../telemetry/bus-counters.ts'
 import { ConsumerRun } from './consumer-run.ts'
 import { PausableRun, type RunningConsumer } from './pausable-run.ts'
-import { PauseWatch } from './pause-watch.ts'
 import type { ConsumerPipeline } from './pipeline.ts'
 
 export interface ConsumerLifecycleParts {
@@ -20,7 +19,7 @@ export interface ConsumerLifecycleParts {
   readonly counters: BusCounters
   readonly logger: Logger
   /** Undefined if the group cannot be paused. */
-  readonly control: GroupControlStore | undefined
+  readonly loadControl: (() => Promise<GroupControlStore>) | undefined
   /** Called when the group is paused, and with undefined when it is resumed. */
   readonly onPause: (pause: GroupPause | undefined) => void
 }
@@ -151,12 +150,15 @@ export class ConsumerLifecycle {
   }
 
   #createRun(): RunningConsumer {
-    const { transport, createPipeline, logger, connect, announce, onPause, control } = this.#parts
+    const { transport, createPipeline, logger, connect, announce, onPause, loadControl } = this.#parts
     const shared = { transport, logger, connect }
-    if (control === undefined) return new ConsumerRun({ ...shared, pipeline: createPipeline(), announce })
+    if (loadControl === undefined) return new ConsumerRun({ ...shared, pipeline: createPipeline(), announce })
     return new PausableRun({
-      ...{ connect, announce, logger, staysInGroup: control.staysInGroup },
-      watch: new PauseWatch({ store: control, logger, onChange: onPause }),
+      ...{ connect, announce, logger },
+      loadWatch: async () => {
+        const [{ PauseWatch }, store] = await Promise.all([import('./pause-watch.ts'), loadControl()])
+        return new PauseWatch({ store, logger, onChange: onPause })
+      },
       createRun: () =>
         new ConsumerRun({ ...shared, pipeline: createPipeline(), announce: () => Promise.resolve() }),
     })

@@ -2,7 +2,6 @@ import { toError } from '../../errors.ts'
 import { START_BACKOFF } from '../../kit/backoff.ts'
 import { settledUntil, sleep } from '../../kit/time.ts'
 import type { Logger } from '../../observability/logger.ts'
-import { describePause } from '../group-pause.ts'
 import type { ConsumerRun } from './consumer-run.ts'
 import type { PauseWatch } from './pause-watch.ts'
 
@@ -12,9 +11,8 @@ export interface PausableRunParts {
   readonly announce: (over: AbortSignal) => Promise<void>
   /** A run that announces nothing. */
   readonly createRun: () => ConsumerRun
-  readonly watch: PauseWatch
-  /** True to stay in the group during a pause. */
-  readonly staysInGroup: boolean
+  /** Called after the connection. */
+  readonly loadWatch: () => Promise<PauseWatch>
   readonly logger: Logger
 }
 
@@ -35,6 +33,8 @@ export class PausableRun implements RunningConsumer {
   readonly #over = new AbortController()
   readonly #started = Promise.withResolvers<void>()
   readonly #finished = Promise.withResolvers<void>()
+  /** Undefined until the bus is connected. */
+  #watch: PauseWatch | undefined
   #run: ConsumerRun | undefined
   #isRunning = false
   /** Failed starts since the last pause. */
@@ -69,12 +69,11 @@ export class PausableRun implements RunningConsumer {
   }
 
   get isFlowing(): boolean {
-    return this.isRunning && (this.#parts.watch.pause !== undefined || this.#run?.isFlowing === true)
+    return this.isRunning && (this.#watch?.pause !== undefined || this.#run?.isFlowing === true)
   }
 
   get idleReason(): string | undefined {
-    const { pause } = this.#parts.watch
-    return pause === undefined ? this.#run?.idleReason : describePause(pause)
+    return this.#watch?.reason ?? this.#run?.idleReason
   }
 
   get oldestTakenAt(): number | undefined {
@@ -91,16 +90,18 @@ export class PausableRun implements RunningConsumer {
   }
 
   async #live(): Promise<void> {
-    const { connect, announce, watch, staysInGroup } = this.#parts
+    const { connect, announce, loadWatch } = this.#parts
     const { signal } = this.#stopRequested
     if (!(await settledUntil(connect(), signal))) return
+    const watch = await loadWatch()
+    this.#watch = watch
     if (!(await settledUntil(watch.start(this.#over.signal), signal))) return
     if (!(await settledUntil(announce(this.#over.signal), signal))) return
-    await (staysInGroup ? this.#consumeHolding(signal) : this.#consumeInTurns(signal))
+    await (watch.staysInGroup ? this.#consumeHolding(watch, signal) : this.#consumeInTurns(watch, signal))
   }
 
-  async #consumeInTurns(signal: AbortSignal): Promise<void> {
-    const { watch, createRun } = this.#parts
+  async #consumeInTurns(watch: PauseWatch, signal: AbortSignal): Promise<void> {
+    const { createRun } = this.#parts
     while (!signal.aborted) {
       const isPaused = watch.pause !== undefined
       if (!isPaused) {
@@ -117,8 +118,9 @@ export class PausableRun implements RunningConsumer {
     }
   }
 
-  async #consumeHolding(signal: AbortSignal): Promise<void> {
-    const { watch, createRun } = this.#parts
+  async #consumeHolding(watch: PauseWatch, signal: AbortSignal): Promise<void> {
+    const { createRun } = this.#parts
+    if (signal.aborted) return
     const run = createRun()
     this.#run = run
     if (watch.pause !== undefined) run.hold()

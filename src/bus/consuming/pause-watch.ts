@@ -2,7 +2,7 @@ import { EventspineError, toError } from '../../errors.ts'
 import { settledWithin, sleep } from '../../kit/time.ts'
 import type { Logger } from '../../observability/logger.ts'
 import type { GroupControlStore, GroupPause } from '../../transport/control.ts'
-import { readPause } from '../group-pause.ts'
+import { describePause, readPause } from '../group-pause.ts'
 
 /** Interval between two readings, in milliseconds. */
 const POLL_MS = 1000
@@ -29,6 +29,15 @@ export class PauseWatch {
 
   constructor(parts: PauseWatchParts) {
     this.#parts = parts
+  }
+
+  get staysInGroup(): boolean {
+    return this.#parts.store.staysInGroup
+  }
+
+  /** For the health report; undefined if the group is not paused. */
+  get reason(): string | undefined {
+    return this.#pause && describePause(this.#pause)
   }
 
   /** The pause of the group; undefined if it is not paused. */

@@ -65,7 +65,7 @@ const seek = defineCommand({
     yes,
     json,
   },
-  examples: ['seek reports redis://localhost --to 2h --dry-run'],
+  examples: ['seek billing redis://localhost --to 2h --dry-run'],
   run: async ({ options, words, url, terminal }) => {
     const [{ busTarget }, { seekGroup }] = await Promise.all([
       import('../target.ts'),

@@ -1,15 +1,8 @@
 import type { GroupControlStore } from '../../transport/control.ts'
 import { KafkaTopicLog, type KafkaTopicLogParts, type LogListener } from '../client/topic-log.ts'
-import type { TopicProfile } from '../client/topics.ts'
 import type { KafkaPublisher } from '../publishing/publisher.ts'
 import type { StoredRecord } from '../wire/record-reader.ts'
-
-/** How the topic is created. */
-export const CONTROL_PROFILE: TopicProfile = {
-  isBusOwned: true,
-  partitions: 1,
-  configs: [{ name: 'cleanup.policy', value: 'compact' }],
-}
+import { WAITING_PROFILE } from './waiting-records.ts'
 
 export interface KafkaGroupControlParts extends KafkaTopicLogParts {
   readonly publisher: KafkaPublisher
@@ -43,7 +36,7 @@ export class KafkaGroupControl implements GroupControlStore, LogListener {
     await publisher.store(record, {
       topic: options.topics.control,
       partition: 0,
-      profile: CONTROL_PROFILE,
+      profile: WAITING_PROFILE,
     })
   }
 
