@@ -104,7 +104,9 @@ export function adminOf(transport: Pick<Transport, 'system' | 'loadAdmin'>): () 
 }
 
 /** How a bus loads what keeps the pauses of groups; undefined if its transport keeps none. */
-export function controlOf(transport: Pick<Transport, 'loadControl'>): (() => Promise<GroupControlStore>) | undefined {
+export function controlOf(
+  transport: Pick<Transport, 'loadControl'>,
+): (() => Promise<GroupControlStore>) | undefined {
   if (transport.loadControl === undefined) return undefined
   let loading: Promise<GroupControlStore> | undefined
   return () => {
