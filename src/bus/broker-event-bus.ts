@@ -205,7 +205,8 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
     })
     this.admin = new LazyBusAdmin({
       connect,
-      load: adminOf(transport),
+      ...adminOf(transport),
+      logger,
       audit,
       loadControl: controlOf(transport),
       target: transport,

@@ -103,6 +103,8 @@ export class InMemoryEventBus extends EventBus {
       load: () => loadRingAdmin(ring),
       audit: new AuditTrail(TARGET, logger, undefined),
       loadControl: undefined,
+      loadCheckup: () => Promise.resolve(undefined),
+      logger,
       target: TARGET,
       meter: resolved.meter,
       reader: () => loadRingReader(this.handlers.classFor),

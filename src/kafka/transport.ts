@@ -1,4 +1,5 @@
 import type { TransportAdmin } from '../transport/admin.ts'
+import type { TransportCheckup } from '../transport/checkup.ts'
 import type { GroupControlStore } from '../transport/control.ts'
 import type {
   Consumption,
@@ -146,6 +147,11 @@ export class KafkaTransport implements Transport {
       topics: this.topics,
       publisher: this.#publisher,
     })
+  }
+
+  async loadCheckup(): Promise<TransportCheckup> {
+    const { KafkaCheckup } = await import('./admin/checkup.ts')
+    return new KafkaCheckup(this.#options, this.#publisher)
   }
 
   async close(signal: AbortSignal): Promise<void> {

@@ -1,5 +1,6 @@
 import { toError } from '../errors.ts'
 import type { TransportAdmin } from '../transport/admin.ts'
+import type { TransportCheckup } from '../transport/checkup.ts'
 import type { GroupControlStore } from '../transport/control.ts'
 import { ConnectionError } from '../transport/errors.ts'
 import type {
@@ -172,6 +173,11 @@ export class RedisTransport implements Transport {
   async loadControl(): Promise<GroupControlStore> {
     const { RedisGroupControl } = await import('./consuming/group-control.ts')
     return new RedisGroupControl(this.#options, this.#commands)
+  }
+
+  async loadCheckup(): Promise<TransportCheckup> {
+    const { RedisCheckup } = await import('./admin/checkup.ts')
+    return new RedisCheckup(this.#options)
   }
 
   close(): Promise<void> {

@@ -9,6 +9,7 @@ export type {
   SeekOutcome,
   TransportAdmin,
 } from './admin.ts'
+export type { Check, Problem, TransportCheckup } from './checkup.ts'
 export type { GroupControlStore, GroupPause } from './control.ts'
 export {
   type ReplayHistory,

@@ -1,5 +1,6 @@
 import type { EncodedEvent } from '../codec/index.ts'
 import type { TransportAdmin } from './admin.ts'
+import type { TransportCheckup } from './checkup.ts'
 import type { GroupControlStore } from './control.ts'
 import type { DeadLetterReason, DeadLetterStore } from './dead-letter-store.ts'
 import type { IncomingMessage } from './incoming-message.ts'
@@ -237,6 +238,9 @@ export interface Transport {
    * Loads what keeps the pauses of consumer groups. Called after `connect`. Without it, groups cannot be paused.
    */
   loadControl?(): Promise<GroupControlStore>
+
+  /** Loads the checks of `bus.admin.diagnose`, without connecting this transport. Without it, `diagnose` refuses. */
+  loadCheckup?(): Promise<TransportCheckup>
 
   /** Closes all connections; ends soon after the signal aborts. */
   close(signal: AbortSignal): Promise<void>

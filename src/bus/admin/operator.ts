@@ -42,7 +42,7 @@ const seekDefaults = { ...actorDefaults, dryRun: false }
 const seekRules = { ...actorRules, dryRun: booleanOption }
 
 /** The operator's calls over a transport. */
-export class Operator implements BusAdmin {
+export class Operator implements Omit<BusAdmin, 'diagnose'> {
   readonly #transport: TransportAdmin
   readonly #parts: OperatorParts
 
