@@ -1,4 +1,5 @@
 import { hostname, userInfo } from 'node:os'
+import { nonEmptyText, type OptionRule, optional } from '../kit/options.ts'
 import type { Logger } from '../observability/logger.ts'
 
 /** Who changes something, and why. */
@@ -9,6 +10,16 @@ export interface Actor {
   readonly why?: string
 }
 
+export const actorDefaults = {
+  by: undefined as string | undefined,
+  why: undefined as string | undefined,
+}
+
+export const actorRules: Readonly<Record<keyof typeof actorDefaults, OptionRule>> = {
+  by: optional(nonEmptyText),
+  why: optional(nonEmptyText),
+}
+
 /** A change that an operator makes. Each change has two entries: one before it starts, and one with its outcome. */
 export interface AuditEntry {
   readonly action:
@@ -17,6 +28,10 @@ export interface AuditEntry {
     | 'deadLetters.purge'
     | 'deadLetters.archive'
     | 'deadLetters.import'
+    | 'groups.delete'
+    | 'groups.pause'
+    | 'groups.resume'
+    | 'groups.seek'
   /** `'started'`: it is about to start. `'done'`: it has ended. `'failed'`: it has ended with an error. */
   readonly state: 'started' | 'done' | 'failed'
   readonly at: Date
@@ -28,7 +43,11 @@ export interface AuditEntry {
   readonly destination: string
   /** What is changed: ids, a filter, the destination of a replay. No payloads. */
   readonly target: Readonly<Record<string, unknown>>
-  /** How many dead letters were changed; 0 in an entry of the state `'started'`. */
+  /**
+   * How many dead letters were changed, how many unhandled events a deleted group had, or how
+   * many events are behind the new position of a group; 0 in an entry of the state
+   * `'started'`.
+   */
   readonly count: number
   readonly error: Error | undefined
 }
@@ -92,7 +111,8 @@ export class AuditTrail {
   }
 }
 
-function currentUser(): string {
+/** The user of the process and its host. */
+export function currentUser(): string {
   try {
     return `${userInfo().username}@${hostname()}`
   } catch {

@@ -7,14 +7,13 @@ import { HandlerRegistry } from '../handling/handler-registry.ts'
 import { HandlingMiddlewares } from '../handling/handling-middleware.ts'
 import { refuseInHandlerOf, stopFromAnywhere } from '../handling/running-handlers.ts'
 import type { Sleep } from '../kit/time.ts'
-import type { Logger } from '../observability/logger.ts'
 import { MeterSource } from '../observability/meter.ts'
 import { resolveLogger } from '../observability/resolve-logger.ts'
 import { noTracer, OpenTelemetryTracer } from '../observability/tracer.ts'
 import type { BusNoticeListener } from '../transport/notices.ts'
 import type { Intake, Transport, TransportHost } from '../transport/transport.ts'
 import type { BusAdmin } from './admin/bus-admin.ts'
-import { adminOf, LazyBusAdmin } from './admin/lazy-bus-admin.ts'
+import { adminOf, controlOf, LazyBusAdmin } from './admin/lazy-bus-admin.ts'
 import { AuditTrail } from './audit.ts'
 import { brokerHealthFacts } from './broker-health.ts'
 import type { ResolvedBrokerOptions } from './broker-options.ts'
@@ -23,6 +22,7 @@ import { ConsumerLifecycle } from './consuming/consumer-lifecycle.ts'
 import { GroupTypes } from './consuming/group-types.ts'
 import { LineWatch } from './consuming/line-watch.ts'
 import { ConsumerPipeline } from './consuming/pipeline.ts'
+import { warnOfUnnamedHandlers } from './consuming/unnamed-handlers.ts'
 import { waitingProblem } from './consuming/waiting-problem.ts'
 import { WaitingReleases } from './consuming/waiting-releases.ts'
 import { DeadLetterQueue } from './dead-letters/dead-letter-queue.ts'
@@ -177,6 +177,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
       })
     }
     const connect = () => this.connect()
+    const audit = new AuditTrail(transport, logger, options.audit)
     this.#consumer = new ConsumerLifecycle({
       transport,
       createPipeline,
@@ -187,19 +188,27 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
       },
       counters,
       logger,
+      // The group of an instance that broadcasts ends with it.
+      loadControl: broadcast ? undefined : controlOf(transport),
+      onPause: (pause) =>
+        this.#notices.post(
+          pause === undefined ? { type: 'groupResumed' } : { type: 'groupPaused', ...pause },
+        ),
     })
     this.deadLetters = new DeadLetterQueue({
       store: transport.deadLetters,
       codec,
       handlers,
       group: consumerGroup,
-      audit: new AuditTrail(transport, logger, options.audit),
+      audit,
       connect,
     })
     this.admin = new LazyBusAdmin({
       connect,
       ...adminOf(transport),
       logger,
+      audit,
+      loadControl: controlOf(transport),
       target: transport,
       meter: options.meter,
       reader: () => Promise.resolve({ codec, classFor: handlers.classFor }),
@@ -335,15 +344,4 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
   protected withIntake<R>(work: (intake: Intake) => Promise<R>): Promise<R> {
     return this.#consumer.withIntake(work, this.#shutdownTimeoutMs)
   }
-}
-
-/** After a restart, it is unknown whether a handler without a name has succeeded, so it handles the event again. */
-function warnOfUnnamedHandlers(handlers: HandlerRegistry, logger: Logger): void {
-  const eventTypes = handlers.typesWithUnnamedHandlers()
-  if (eventTypes.length === 0) return
-  const remedy = 'pass { name } to subscribe'
-  logger.warn('handlers without a name handle an event again after a restart or replay', {
-    eventTypes,
-    remedy,
-  })
 }

@@ -40,15 +40,20 @@ export class GroupNotFoundError extends EventspineError {
   }
 }
 
-/** A consumer group was not deleted, because a consumer of it lives. */
+/** A consumer group was not deleted or moved, because a consumer of it lives, or may live because the group is paused. */
 export class GroupInUseError extends EventspineError {
   static override readonly name = 'GroupInUseError'
   readonly code = 'GROUP_IN_USE'
 
-  constructor(group: string, members: number) {
+  /** @param members - `'paused'` if the group is paused, so that its consumers do not count as members. */
+  constructor(group: string, members: number | 'paused', change: 'deleted' | 'moved' = 'deleted') {
     const count =
       members === 1 ? 'a living member' : members === 0 ? 'living members' : `${members} living members`
-    super(`The consumer group ${group} has ${count}, so it was not deleted. Stop its consumers first.`)
+    super(
+      members === 'paused'
+        ? `The consumer group ${group} is paused and may have living consumers, so it was not deleted. Resume it first.`
+        : `The consumer group ${group} has ${count}, so it was not ${change}. Stop its consumers first.`,
+    )
   }
 }
 

@@ -17,6 +17,7 @@ import type { BusAdmin } from './admin/bus-admin.ts'
 import { EventRing } from './admin/event-ring.ts'
 import { loadRingAdmin, loadRingReader } from './admin/in-memory-admin.ts'
 import { LazyBusAdmin } from './admin/lazy-bus-admin.ts'
+import { AuditTrail } from './audit.ts'
 import { BusClosedError } from './errors.ts'
 import { checkedTimeout, EventBus, type ShutdownOptions } from './event-bus.ts'
 import type { HealthFacts } from './health.ts'
@@ -100,6 +101,8 @@ export class InMemoryEventBus extends EventBus {
     this.admin = new LazyBusAdmin({
       connect: () => this.connect(),
       load: () => loadRingAdmin(ring),
+      audit: new AuditTrail(TARGET, logger, undefined),
+      loadControl: undefined,
       loadCheckup: () => Promise.resolve(undefined),
       logger,
       target: TARGET,

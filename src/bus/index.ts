@@ -1,4 +1,4 @@
-export type { BusAdmin, DeleteGroupOptions, ObserveOptions } from './admin/bus-admin.ts'
+export type { BusAdmin, ObserveOptions, SeekOptions } from './admin/bus-admin.ts'
 export type { Actor, Audit, AuditEntry } from './audit.ts'
 export { withBroadcast } from './broadcast.ts'
 export { BrokerEventBus } from './broker-event-bus.ts'

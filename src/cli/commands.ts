@@ -1,5 +1,6 @@
 import type { AnyCommand } from './command.ts'
 import { completion } from './commands/completion.ts'
+import { control } from './commands/control.ts'
 import { dlq } from './commands/dlq.ts'
 import { doctor } from './commands/doctor.ts'
 import { events } from './commands/events.ts'
@@ -15,6 +16,7 @@ import { subscriptions } from './commands/subscriptions.ts'
 export const commands: readonly AnyCommand[] = [
   doctor,
   ...groups,
+  ...control,
   ...events,
   ...explaining,
   publish,

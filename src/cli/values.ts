@@ -41,6 +41,16 @@ export const time: ValueReader<Date> = (given) => {
   )
 }
 
+/** A place in the log: a time, `first`, `last`, or the position of an event. */
+export function place(given: string): Date | string {
+  try {
+    return time(given)
+  } catch (thrown) {
+    if (thrown instanceof UsageError) return given
+    throw thrown
+  }
+}
+
 /** A rate such as `50/s` or `50`, per second. */
 export const rate: ValueReader<number> = (given) => {
   const [, amount] = /^(\d{1,9}(?:\.\d{1,3})?)(?:\/s)?$/.exec(given) ?? []

@@ -9,6 +9,8 @@ export interface KafkaTopics {
   readonly deadLetters: string
   /** The topic in which members announce their event types, with groupProtocol 'consumer'. */
   readonly types: string
+  /** The topic that says which groups are paused. */
+  readonly control: string
   /** The topic with the replays of one group. */
   replays(group: string): string
   /** The topic with the records of one group that wait for an attempt of a handler. */
@@ -26,6 +28,7 @@ export function topicNames(options: {
     stream,
     deadLetters: `${stream}${options.dlqTopicSuffix}`,
     types: `${stream}.types`,
+    control: `${stream}.control`,
     replays: (group) => `${replayPrefix}${asTopicName(group, MAX_TOPIC_NAME - replayPrefix.length)}`,
     waiting: (group) => `${waitingPrefix}${asTopicName(group, MAX_TOPIC_NAME - waitingPrefix.length)}`,
   }

@@ -1,5 +1,6 @@
 import type { TransportAdmin } from '../transport/admin.ts'
 import type { TransportCheckup } from '../transport/checkup.ts'
+import type { GroupControlStore } from '../transport/control.ts'
 import type {
   Consumption,
   GroupTypeStore,
@@ -138,6 +139,16 @@ export class KafkaTransport implements Transport {
     })
   }
 
+  async loadControl(): Promise<GroupControlStore> {
+    const { KafkaGroupControl } = await import('./consuming/group-control.ts')
+    return new KafkaGroupControl({
+      options: this.#options,
+      cluster: this.#cluster,
+      topics: this.topics,
+      publisher: this.#publisher,
+    })
+  }
+
   async loadCheckup(): Promise<TransportCheckup> {
     const { KafkaCheckup } = await import('./admin/checkup.ts')
     return new KafkaCheckup(this.#options, this.#publisher)
@@ -151,7 +162,11 @@ export class KafkaTransport implements Transport {
   /** Creates a topic that vanished while records wait for it. */
   async #restore(topic: string): Promise<void> {
     const { topics, consumerGroup } = this.#options
-    const special = { [topics.types]: TYPES_PROFILE, [topics.waiting(consumerGroup)]: WAITING_PROFILE }
+    const special = {
+      [topics.types]: TYPES_PROFILE,
+      [topics.control]: WAITING_PROFILE,
+      [topics.waiting(consumerGroup)]: WAITING_PROFILE,
+    }
     const profile = special[topic] ?? { isBusOwned: topic !== topics.stream }
     await this.topics.ensure(topic, profile, () => {
       this.#host.notify({ type: 'topologyRestored', what: `topic ${topic}` })

@@ -16,6 +16,7 @@ export class RoomGauge {
   #waiting: PromiseWithResolvers<void> | undefined
   #timer: NodeJS.Timeout | undefined
   #isClosed = false
+  #isHeld = false
 
   constructor(limit: number, limitBytes = Number.POSITIVE_INFINITY) {
     this.#limit = limit
@@ -28,7 +29,7 @@ export class RoomGauge {
 
   /** Number of further items that fit; 0 if the limit in bytes is reached. */
   get room(): number {
-    return this.roomBytes === 0 ? 0 : Math.max(0, this.#limit - this.#held)
+    return this.#isHeld || this.roomBytes === 0 ? 0 : Math.max(0, this.#limit - this.#held)
   }
 
   get roomBytes(): number {
@@ -54,6 +55,16 @@ export class RoomGauge {
       this.#waiting ??= Promise.withResolvers()
       await this.#waiting.promise
     }
+  }
+
+  /** Has no room until `unhold`. */
+  hold(): void {
+    this.#isHeld = true
+  }
+
+  unhold(): void {
+    this.#isHeld = false
+    this.#notify()
   }
 
   close(): void {

@@ -2,6 +2,7 @@
 export class Slots {
   #free: number
   readonly #waiting: (() => void)[] = []
+  #isHeld = false
 
   constructor(count: number) {
     this.#free = count
@@ -9,7 +10,7 @@ export class Slots {
 
   /** Takes a slot and calls `start`: at once if a slot is free, otherwise when one is released. Call `release` once for it. */
   take(start: () => void): void {
-    if (this.#free === 0) {
+    if (this.#free === 0 || this.#isHeld) {
       this.#waiting.push(start)
       return
     }
@@ -25,13 +26,28 @@ export class Slots {
   }
 
   release(): void {
-    const next = this.#waiting.shift()
+    const next = this.#isHeld ? undefined : this.#waiting.shift()
     if (next === undefined) this.#free += 1
     else next()
   }
 
-  /** True if a caller is waiting for a slot. */
+  /** Gives out no further slot until `unhold`. */
+  hold(): void {
+    this.#isHeld = true
+  }
+
+  unhold(): void {
+    this.#isHeld = false
+    while (this.#free > 0 && !this.#isHeld) {
+      const next = this.#waiting.shift()
+      if (next === undefined) return
+      this.#free -= 1
+      next()
+    }
+  }
+
+  /** True if another caller should get the slot of one that could go on. */
   get isContended(): boolean {
-    return this.#waiting.length > 0
+    return this.#isHeld || this.#waiting.length > 0
   }
 }

@@ -1,6 +1,7 @@
 import type { Logger } from '../observability/logger.ts'
 import type { TransportAdmin } from '../transport/admin.ts'
 import type { TransportCheckup } from '../transport/checkup.ts'
+import type { GroupControlStore } from '../transport/control.ts'
 import type { ConnectionError } from '../transport/errors.ts'
 import type {
   Consumption,
@@ -170,6 +171,11 @@ export class RabbitMQTransport implements Transport {
       withLongChannel: (work) => this.#connection.withChannel(work, Number.POSITIVE_INFINITY),
       deadLetters: this.deadLetters,
     })
+  }
+
+  async loadControl(): Promise<GroupControlStore> {
+    const { RabbitMQGroupControl } = await import('./consuming/group-control.ts')
+    return new RabbitMQGroupControl(this.#options, (work) => this.#connection.withChannel(work))
   }
 
   async loadCheckup(): Promise<TransportCheckup> {

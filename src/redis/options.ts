@@ -217,6 +217,8 @@ export interface RedisKeys {
   rate(group: string, handlerName: string): string
   /** The event types that the members of a group have announced. */
   types(group: string): string
+  /** Whether a group is paused. */
+  control(group: string): string
   /** The living members of a group. */
   members(group: string): string
   /** The owner of each partition, in a group. */
@@ -297,6 +299,7 @@ function keysOf(options: Readonly<typeof redisDefaults>): RedisKeys {
     waitingEntry: (group, member) => `${stream}:waiting-entry:${group}:${member}`,
     waitingOrder: (group, handlerName, key) => `${stream}:waiting-order:${group}:${handlerName}:${key}`,
     rate: (group, handlerName) => `${stream}:rate:${group}:${handlerName}`,
+    control: (group) => `${stream}:control:${group}`,
     types: (group) => `${stream}:types:${group}`,
     consumer: (group, name) => `${stream}:consumer:${group}:${name}`,
     members: (group) => `${shared}:members:${group}`,

@@ -1,6 +1,7 @@
 import { toError } from '../errors.ts'
 import type { TransportAdmin } from '../transport/admin.ts'
 import type { TransportCheckup } from '../transport/checkup.ts'
+import type { GroupControlStore } from '../transport/control.ts'
 import { ConnectionError } from '../transport/errors.ts'
 import type {
   Consumption,
@@ -167,6 +168,11 @@ export class RedisTransport implements Transport {
       client: () => this.client(),
       deadLetters: this.deadLetters,
     })
+  }
+
+  async loadControl(): Promise<GroupControlStore> {
+    const { RedisGroupControl } = await import('./consuming/group-control.ts')
+    return new RedisGroupControl(this.#options, this.#commands)
   }
 
   async loadCheckup(): Promise<TransportCheckup> {

@@ -1,15 +1,17 @@
+import { ConfigError } from '../errors.ts'
 import type {
   EventPlace,
   GroupInfo,
   GroupProgress,
   MessageScan,
   ScanRequest,
+  SeekOutcome,
   TransportAdmin,
 } from '../transport/index.ts'
 import type { MemoryBroker } from './memory-broker.ts'
 import { unreachable } from './memory-consumption.ts'
 import { groupProgress } from './memory-progress.ts'
-import { followLog, scanLog } from './memory-scan.ts'
+import { followLog, scanLog, startIn } from './memory-scan.ts'
 
 /** What an operator can ask the broker in memory. */
 export class MemoryAdmin implements TransportAdmin {
@@ -29,6 +31,17 @@ export class MemoryAdmin implements TransportAdmin {
     if (this.#broker.membersOf(name).size > 0) return Promise.resolve(false)
     this.#broker.removeGroup(name)
     return Promise.resolve(true)
+  }
+
+  async seek(name: string, to: Date | string, isDryRun: boolean): Promise<SeekOutcome> {
+    if (this.#broker.isDown) return unreachable()
+    if (typeof to === 'string' && to !== 'first' && to !== 'last' && !/^\d+$/.test(to))
+      throw new ConfigError('admin.seek', [`to must be 'first', 'last', a Date, or a position, got ${to}`])
+    const log = this.#broker.messages(0)
+    const start = startIn(log, to, true)
+    const isMoved = !isDryRun && this.#broker.membersOf(name).size === 0
+    if (isMoved) this.#broker.moveTo(name, start)
+    return { events: log.length - start, isMoved }
   }
 
   progress(place: EventPlace): Promise<readonly GroupProgress[]> {

@@ -32,6 +32,8 @@ export class MemoryBroker {
   readonly #listeners = new Set<() => void>()
   /** @internal */
   readonly rates = new MemoryRates()
+  /** @internal The texts that operators have written for groups. */
+  readonly controls = new Map<string, string>()
   #nextId = 1
   #isDown = false
 
@@ -140,6 +142,16 @@ export class MemoryBroker {
   /** @internal The messages of the log from an index on. */
   messages(from: number): readonly StoredMessage[] {
     return this.#log.slice(from)
+  }
+
+  /** @internal Makes a group continue with a message of the log. Replays and waiting messages stay. */
+  moveTo(name: string, position: number): void {
+    const group = this.#groups.get(name)
+    if (group === undefined) return
+    group.position = position
+    for (const [id, { replayTarget }] of group.pending)
+      if (replayTarget === undefined) group.pending.delete(id)
+    this.#changed()
   }
 
   /** @internal What a group holds, for a look at it. */

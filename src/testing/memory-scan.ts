@@ -20,7 +20,7 @@ export function followLog(broker: MemoryBroker, signal: AbortSignal): MessageSca
 }
 
 /** The number of messages before the start of the range. */
-function startIn(log: readonly StoredMessage[], from: Date | string, isForward: boolean): number {
+export function startIn(log: readonly StoredMessage[], from: Date | string, isForward: boolean): number {
   if (from === 'first') return 0
   if (from === 'last') return log.length
   if (!(from instanceof Date)) return Number(from) + (isForward ? 1 : 0)

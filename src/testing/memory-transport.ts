@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type {
   Consumption,
   DeadLetterStore,
+  GroupControlStore,
   GroupTypeStore,
   Intake,
   OutgoingMessage,
@@ -114,6 +115,10 @@ export class MemoryTransport implements Transport {
     return new MemoryAdmin(this.#broker)
   }
 
+  loadControl(): Promise<GroupControlStore> {
+    return Promise.resolve(controlOf(this.#broker, this.#group))
+  }
+
   close(): Promise<void> {
     this.#isClosed = true
     this.#unlisten?.()
@@ -163,6 +168,22 @@ function ratesOf(broker: MemoryBroker, group: string): RateStore {
   return {
     take: (name, ratePerSecond) =>
       broker.isDown ? unreachable() : Promise.resolve(broker.rates.take(`${group} ${name}`, ratePerSecond)),
+  }
+}
+
+function controlOf(broker: MemoryBroker, ownGroup: string): GroupControlStore {
+  const read = (group: string) =>
+    broker.isDown ? unreachable() : Promise.resolve(broker.controls.get(group))
+  return {
+    staysInGroup: false,
+    poll: () => read(ownGroup),
+    read,
+    write: (group, text) => {
+      if (broker.isDown) return unreachable()
+      if (text === undefined) broker.controls.delete(group)
+      else broker.controls.set(group, text)
+      return Promise.resolve()
+    },
   }
 }
 

@@ -1,3 +1,4 @@
+import type { GroupPause } from './control.ts'
 import type { GroupProgress } from './group-progress.ts'
 import type { IncomingMessage } from './incoming-message.ts'
 
@@ -33,8 +34,23 @@ export interface GroupInfo extends GroupLoad {
   readonly retriesWaiting: number
   /** Dead letters of the group, and those that name no group. */
   readonly deadLetters: number
+  /** Set by the bus, if the group is paused. */
+  readonly paused?: GroupPause | undefined
   /** Ascending; empty if the group has no partitions. */
   readonly partitions: readonly GroupPartition[]
+}
+
+/** The result of a seek. */
+export interface SeekOutcome {
+  /** Number of events behind the new position. */
+  readonly events: number
+  /** False, with nothing changed, for a dry run, or if a member of the group lives. */
+  readonly isMoved: boolean
+}
+
+/** For a `ConfigError` of a seek. */
+export function wrongPlace(to: string): string {
+  return `to must be 'first', 'last', a Date, or the position of an event, got ${JSON.stringify(to)}`
 }
 
 /** A range of the log to read. */
@@ -82,6 +98,15 @@ export interface TransportAdmin {
    * @throws ConnectionError
    */
   deleteGroup(name: string): Promise<boolean>
+  /**
+   * Moves a group to a place in the log: it gets the events behind it, and no others. Events that its consumers have taken and
+   * not settled are forgotten. Replays, waiting retries and dead letters stay.
+   * @param to - `'first'`, `'last'`, a time, or the position of an event, behind which the group continues.
+   * @param isDryRun - true to move nothing.
+   * @throws ConfigError for a text that is no position.
+   * @throws HistoryUnavailableError if the broker cannot move a group. @throws ConnectionError
+   */
+  seek(group: string, to: Date | string, isDryRun: boolean): Promise<SeekOutcome>
   /**
    * Opens a range of the log, which ends at the present end. Reading it changes nothing on the broker.
    * @throws HistoryUnavailableError if the broker does not keep what was consumed. @throws ConnectionError

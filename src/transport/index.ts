@@ -6,9 +6,11 @@ export type {
   MessageScan,
   ScannedMessage,
   ScanRequest,
+  SeekOutcome,
   TransportAdmin,
 } from './admin.ts'
 export type { Check, Problem, TransportCheckup } from './checkup.ts'
+export type { GroupControlStore, GroupPause } from './control.ts'
 export {
   type ReplayHistory,
   readReason,

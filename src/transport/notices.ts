@@ -19,6 +19,9 @@
  *   not in order across the group; `detail` names a consumer.
  * - `handlerPaused`: many events of a handler (`handlerName`) fail for the same reason, so it pauses; see `outageGuard`.
  * - `handlerResumed`: an event of a paused handler has succeeded.
+ * - `groupPaused`: an operator (`by`) has paused the consumer group (`bus.admin.pause`), so this consumer handles nothing; `why`
+ *   and `at` are theirs.
+ * - `groupResumed`: the consumer group is no longer paused.
  * - `waitingLineLong`: `count` events of an aggregate (`aggregateId`) wait behind another one for a handler (`handlerName`), of at
  *   most `limit` (`maxBehind`). Sent at half the limit, and at the limit (`isFull`), from which on further ones become dead letters.
  * - `pendingClaimed`: the bus took over `count` messages from a consumer that died or stopped.
@@ -38,6 +41,8 @@ export type BusNotice =
   | { readonly type: 'orderingDiffers'; readonly detail: string }
   | { readonly type: 'handlerPaused'; readonly handlerName: string; readonly error: Error }
   | { readonly type: 'handlerResumed'; readonly handlerName: string }
+  | { readonly type: 'groupPaused'; readonly by: string; readonly why: string | undefined; readonly at: Date }
+  | { readonly type: 'groupResumed' }
   | {
       readonly type: 'waitingLineLong'
       readonly handlerName: string

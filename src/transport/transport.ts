@@ -1,6 +1,7 @@
 import type { EncodedEvent } from '../codec/index.ts'
 import type { TransportAdmin } from './admin.ts'
 import type { TransportCheckup } from './checkup.ts'
+import type { GroupControlStore } from './control.ts'
 import type { DeadLetterReason, DeadLetterStore } from './dead-letter-store.ts'
 import type { IncomingMessage } from './incoming-message.ts'
 import type { BusNotice } from './notices.ts'
@@ -232,6 +233,11 @@ export interface Transport {
    * `bus.admin` refuses.
    */
   loadAdmin?(): Promise<TransportAdmin>
+
+  /**
+   * Loads what keeps the pauses of consumer groups. Called after `connect`. Without it, groups cannot be paused.
+   */
+  loadControl?(): Promise<GroupControlStore>
 
   /** Loads the checks of `bus.admin.diagnose`, without connecting this transport. Without it, `diagnose` refuses. */
   loadCheckup?(): Promise<TransportCheckup>

@@ -86,3 +86,25 @@ it('gives its slot to a waiting lane after each item', async () => {
 
   expect(seen).toEqual(['a1', 'b1', 'a2', 'a3'])
 })
+
+it('starts nothing while its slots are held, and goes on in order after that', async () => {
+  const gate = Promise.withResolvers<void>()
+  const seen: string[] = []
+  const slots = new Slots(2)
+  const lanes = new Lanes<string>(slots, never, (item) => {
+    seen.push(item)
+    return gate.promise
+  })
+  for (const item of ['a1', 'a2', 'a3']) lanes.push('a', item)
+  slots.hold()
+  lanes.push('b', 'b1')
+  gate.resolve()
+  await nextTurn()
+  expect(seen).toEqual(['a1'])
+
+  slots.unhold()
+  await lanes.whenIdle()
+
+  expect(seen.filter((item) => item.startsWith('a'))).toEqual(['a1', 'a2', 'a3'])
+  expect(seen).toContain('b1')
+})

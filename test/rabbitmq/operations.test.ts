@@ -51,6 +51,7 @@ it('declares queues of the configured types in a virtual host whose default is a
   expect(queues.trim().split('\n').slice(1).toSorted()).toEqual([
     `${exchangeName}.default\tclassic`,
     `${exchangeName}.default.bindings\tclassic`,
+    `${exchangeName}.default.control\tclassic`,
     `${exchangeName}.default.dlq\tclassic`,
     `${exchangeName}_dlq.groups\tclassic`,
   ])
@@ -248,6 +249,7 @@ it('leaves no queue and no exchange of a deleted group, but those of its dead le
   }
   const { admin } = createBus({ rabbitmqUrl, exchangeName, consumerGroup: 'observer' })
 
+  await expect(admin.seek('empty', 'first')).rejects.toMatchObject({ code: 'HISTORY_UNAVAILABLE' })
   await admin.deleteGroup('empty')
   await admin.deleteGroup('letters')
 

@@ -103,6 +103,8 @@ describe('defaults', () => {
         deadLetterExchange: 'events_dlq',
         deadLetterQueue: 'events.default.dlq',
         bindingsQueue: 'events.default.bindings',
+        controlQueue: 'events.default.control',
+        controlNotes: 'events.default.control.notes',
         groupsQueue: 'events_dlq.groups',
         journal: 'events.journal',
         typesExchange: 'events.default.types',

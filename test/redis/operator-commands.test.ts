@@ -35,8 +35,8 @@ it('lists the groups, checks their lag, and deletes one that has no members', as
   const { run } = await scene()
   const table = await run('groups')
   expect(table).toMatchObject({ code: 0, stderr: '' })
-  expect(table.stdout).toMatch(/^GROUP +LAG +IN FLIGHT +OLDEST +WAITING +DEAD LETTERS +MEMBERS$/m)
-  expect(table.stdout).toMatch(/^reports +2 +0 +\d+ s +0 +0 +0$/m)
+  expect(table.stdout).toMatch(/^GROUP +LAG +IN FLIGHT +OLDEST +WAITING +DEAD LETTERS +MEMBERS +PAUSED$/m)
+  expect(table.stdout).toMatch(/^reports +2 +0 +\d+ s +0 +0 +0 +\S+$/m)
 
   const checked = await run('groups', 'reports', '--max-lag', '1', '--json')
   expect([checked.code, checked.stderr]).toEqual([5, 'the lag of reports is 2, the limit is 1'])
@@ -55,6 +55,43 @@ it('lists the groups, checks their lag, and deletes one that has no members', as
     stderr: 'deleted the group reports',
   })
   expect(JSON.parse((await run('groups', '--json')).stdout).groups).toHaveLength(1)
+})
+
+it('pauses and resumes a group in all processes, and moves one without members', async () => {
+  const { run, bus, events } = await scene()
+  expect(await run('pause', 'billing')).toMatchObject({
+    code: 2,
+    stderr: expect.stringMatching(/--reason is needed/),
+  })
+  expect(await run('pause', 'biling', '--reason', 'OPS-12')).toMatchObject({ code: 4 })
+  const paused = await run('pause', 'billing', '--reason', 'OPS-12', '--by', 'ada', '--json')
+  expect(JSON.parse(paused.stdout)).toMatchObject({
+    version: 1,
+    group: 'billing',
+    paused: { by: 'ada', why: 'OPS-12' },
+  })
+  await waitFor(async () => (await bus.health()).checks.consuming.detail?.startsWith('paused by ada'))
+  expect((await run('groups')).stdout).toMatch(/^billing .* \d+ m?s by ada$/m)
+  expect(await run('resume', 'billing')).toMatchObject({ code: 0, stderr: 'resumed the group billing' })
+  expect(await run('resume', 'billing')).toMatchObject({
+    code: 0,
+    stderr: 'the group billing was not paused',
+  })
+
+  const to = (await run('events', '--from', 'first', '--limit', '1', '--json')).stdout
+  expect(JSON.parse(to)).toMatchObject({ eventId: events[0]?.eventId })
+  const { position } = JSON.parse(to)
+  expect(await run('seek', 'reports', '--to', position, '--dry-run')).toMatchObject({
+    ...{ code: 0, stdout: '' },
+    stderr: 'would move the group reports, which gets 1 events',
+  })
+  const moved = await run('seek', 'reports', '--to', position, '--yes', '--json')
+  expect(JSON.parse(moved.stdout)).toEqual({ version: 1, group: 'reports', events: 1, isMoved: true })
+  expect(JSON.parse((await run('groups', 'reports', '--json')).stdout).groups).toMatchObject([{ lag: 1 }])
+  expect(await run('seek', 'reports')).toMatchObject({
+    code: 2,
+    stderr: expect.stringMatching(/--to is needed/),
+  })
 })
 
 it('lists, finds and filters past events', async () => {
@@ -208,8 +245,19 @@ it('serves the metrics of all groups to Prometheus until Ctrl-C', async () => {
 
 it('has examples that run', async () => {
   const { run, events } = await scene()
-  const examples = examplesOf('groups', 'events', 'event', 'tail', 'explain', 'trace', 'exporter')
-  expect(examples).toHaveLength(10)
+  const examples = examplesOf(
+    'groups',
+    'pause',
+    'resume',
+    'seek',
+    'events',
+    'event',
+    'tail',
+    'explain',
+    'trace',
+    'exporter',
+  )
+  expect(examples).toHaveLength(13)
   for (const example of examples) {
     // The check finds nothing; the id is that of an event of the scene.
     const words = wordsOf(example.replace(/[0-9a-f-]{36}/, events[0]?.eventId ?? ''))

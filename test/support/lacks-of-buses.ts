@@ -19,6 +19,8 @@ export const LACKS = {
     parking: 'there is no dead letter queue',
     orderedWaits: 'publishes that overlap run side by side',
     groupRate: 'there is no group',
+    control: 'there is no group',
+    seeking: 'there is no group',
     deadLetters: 'the publisher still has the event',
     wire: 'events are passed on as objects',
     redelivery: inOneProcess,
@@ -30,6 +32,7 @@ export const LACKS = {
   rabbitmq: {
     history: 'a queue gets what is published after its group first consumed',
     groupRate: 'the consumers of a queue share no clock and no counter',
+    seeking: 'a queue forgets what its group has consumed',
   },
   kafka: { groupRate: 'the members of a group share no clock and no counter' },
 } satisfies Record<string, Lacks>

@@ -6,6 +6,7 @@ import {
   type Consumption,
   type DeadLetterStore,
   type Delivery,
+  type GroupControlStore,
   type GroupInfo,
   type Intake,
   orderingOf,
@@ -58,6 +59,7 @@ function pretendingToBe(whole: Transport, parts: Partial<Transport>): Transport 
     groupTypes: whole.groupTypes,
     waiting: whole.waiting,
     rates: whole.rates,
+    loadControl: async () => controlOf(whole),
     connect: () => whole.connect(),
     publish: (messages, signal) => whole.publish(messages, signal),
     consume: (intake) => whole.consume(intake),
@@ -174,6 +176,7 @@ export function administrating(
       return {
         groups: () => admin.groups(),
         deleteGroup: (name) => admin.deleteGroup(name),
+        seek: (name, to, isDryRun) => admin.seek(name, to, isDryRun),
         scan: (request) => admin.scan(request),
         follow: (aggregateId, signal) => admin.follow(aggregateId, signal),
         progress: (place) => admin.progress(place),
@@ -186,4 +189,27 @@ export function administrating(
 /** Reports groups in another way than the broker does. */
 export function reporting(change: (groups: readonly GroupInfo[]) => readonly GroupInfo[]): Sabotage {
   return administrating((admin) => ({ groups: async () => change(await admin.groups()) }))
+}
+
+/** Keeps pauses in another way than a transport should. */
+export function controlling(
+  change: (control: GroupControlStore, broker: MemoryBroker) => Partial<GroupControlStore>,
+): Sabotage {
+  return (whole, broker) => ({
+    loadControl: async () => {
+      const control = await controlOf(whole)
+      const sound: GroupControlStore = {
+        staysInGroup: control.staysInGroup,
+        poll: () => control.poll(),
+        read: (group) => control.read(group),
+        write: (group, text) => control.write(group, text),
+      }
+      return { ...sound, ...change(sound, broker) }
+    },
+  })
+}
+
+async function controlOf(whole: Transport): Promise<GroupControlStore> {
+  if (whole.loadControl === undefined) throw new Error('this transport keeps no pauses')
+  return whole.loadControl()
 }

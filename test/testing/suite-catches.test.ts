@@ -16,6 +16,7 @@ import {
 import { paced } from '../support/pace.ts'
 import {
   administrating,
+  controlling,
   delivering,
   faulty,
   pretendingConsumption,
@@ -97,6 +98,11 @@ function postponing(
       ),
   })
 }
+
+const SEEKS = 'moves a consumer group to a position, a time or an end, while no member of it lives'
+const PAUSES = 'pauses a consumer group in all processes, also in those that start later, until it is resumed'
+const RUNNING_HANDLERS =
+  'lets running handlers end when a consumer group is paused, and starts no further attempt'
 
 interface Fault {
   readonly what: string
@@ -240,6 +246,91 @@ const FAULTS: readonly Fault[] = [
     what: 'keeps a group that it should delete',
     sabotage: administrating(() => ({ deleteGroup: () => Promise.resolve(true) })),
     caughtBy: ['deletes a consumer group that nobody consumes for, and no other'],
+  },
+  {
+    what: 'moves no group',
+    sabotage: administrating((admin) => ({
+      seek: async (name, to, isDryRun) => ({ ...(await admin.seek(name, to, true)), isMoved: !isDryRun }),
+    })),
+    caughtBy: [SEEKS],
+  },
+  {
+    what: 'moves a group although a member of it lives, and in a dry run',
+    sabotage: administrating((admin, broker) => ({
+      seek: async (name, to) => {
+        const outcome = await admin.seek(name, to, true)
+        broker.moveTo(name, broker.messages(0).length - outcome.events)
+        return { ...outcome, isMoved: false }
+      },
+    })),
+    caughtBy: [SEEKS],
+  },
+  {
+    what: 'moves a group in front of the event that was named',
+    sabotage: administrating((admin, broker) => ({
+      seek: async (name, to, isDryRun) => {
+        const outcome = await admin.seek(name, to, isDryRun)
+        const events = Math.min(outcome.events + 1, broker.messages(0).length)
+        if (outcome.isMoved) broker.moveTo(name, broker.messages(0).length - events)
+        return outcome
+      },
+    })),
+    caughtBy: [SEEKS],
+  },
+  {
+    what: 'ignores a pause',
+    sabotage: controlling(() => ({ poll: () => Promise.resolve(undefined) })),
+    caughtBy: [PAUSES, RUNNING_HANDLERS],
+  },
+  {
+    what: 'forgets a pause when its process ends',
+    sabotage: controlling((control, broker) => {
+      const former = broker.controls.get('main')
+      return {
+        poll: async () => {
+          const text = await control.poll()
+          return text === former ? undefined : text
+        },
+      }
+    }),
+    caughtBy: [PAUSES],
+  },
+  {
+    what: 'pauses every group at once',
+    sabotage: controlling((_control, broker) => ({
+      poll: () => Promise.resolve([...broker.controls.values()].at(0)),
+    })),
+    caughtBy: [PAUSES, RUNNING_HANDLERS],
+  },
+  {
+    what: 'never ends a pause',
+    sabotage: controlling((control) => ({
+      write: async (group, text) => {
+        if (text !== undefined) await control.write(group, text)
+      },
+    })),
+    caughtBy: [PAUSES, RUNNING_HANDLERS],
+  },
+  {
+    what: 'settles what a paused consumer has not handled',
+    sabotage: (whole) => ({
+      consume: async (intake) => {
+        const held = new Set<Delivery>()
+        const consumption = await whole.consume(
+          delivering(intake, (delivery) => {
+            held.add(delivery)
+            intake.deliver(delivery)
+          }),
+        )
+        return pretendingConsumption(consumption, {
+          release: (signal) => {
+            for (const delivery of held) delivery.ack()
+            return consumption.release(signal)
+          },
+        })
+      },
+    }),
+    caughtBy: [RUNNING_HANDLERS],
   },
   {
     what: 'forgets which handlers had succeeded',

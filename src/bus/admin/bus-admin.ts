@@ -1,6 +1,8 @@
 import type { Meter } from '@opentelemetry/api'
 import type { BrowsedEvent, BrowseQuery, FindOptions, TailQuery } from '../../browsing/index.ts'
-import type { GroupInfo } from '../../transport/admin.ts'
+import type { GroupInfo, SeekOutcome } from '../../transport/admin.ts'
+import type { GroupPause } from '../../transport/control.ts'
+import type { Actor } from '../audit.ts'
 import type { EventExplanation, ExplainOptions } from '../event-explanation.ts'
 import type { Finding } from '../finding.ts'
 
@@ -9,11 +11,10 @@ export interface ObserveOptions {
   readonly meter?: Meter
 }
 
-/** Who changes something, for the log. */
-export interface DeleteGroupOptions {
-  /** The operator or program that deletes the group. */
-  readonly by?: string
-  readonly reason?: string
+/** Options of a seek. */
+export interface SeekOptions extends Actor {
+  /** Only count the events behind the place. Default false. */
+  readonly dryRun?: boolean
 }
 
 /**
@@ -31,15 +32,46 @@ export interface BusAdmin {
   group(name: string): Promise<GroupInfo>
 
   /**
-   * Deletes a consumer group: its position, its unhandled events and its waiting retries. Its dead letters stay. The log gets
-   * a line with the options and the numbers. A consumer that starts later creates the group again.
+   * Deletes a consumer group: its position, its unhandled events and its waiting retries. Its dead letters stay. A
+   * consumer that starts later creates the group again. The change is recorded; see the option `audit`.
    *
    * @returns the group as it was.
    * @throws GroupNotFoundError if there is no such group.
-   * @throws GroupInUseError, with nothing deleted, if a member of the group lives.
+   * @throws GroupInUseError, with nothing deleted, if a member of the group lives, or the group is paused.
    * @throws ConnectionError
    */
-  deleteGroup(name: string, options?: DeleteGroupOptions): Promise<GroupInfo>
+  deleteGroup(name: string, actor?: Actor): Promise<GroupInfo>
+
+  /**
+   * Pauses a consumer group in all processes, until `resume`: within about two seconds, its consumers start no further
+   * handler. Running handlers end and their events are settled; all other events wait. A consumer that starts meanwhile stays
+   * paused, too. A further call replaces `by` and `why`. The change is recorded; see the option `audit`.
+   *
+   * @returns the pause, which `groups` and the health of each consumer show.
+   * @throws GroupNotFoundError if no such group has ever consumed.
+   * @throws ConfigError if groups cannot be paused here. @throws ConnectionError
+   */
+  pause(group: string, actor?: Actor): Promise<GroupPause>
+
+  /**
+   * Ends the pause of a consumer group. Its consumers continue within about two seconds. The change is recorded.
+   *
+   * @returns false if the group was not paused.
+   * @throws GroupNotFoundError if there is no such group. @throws ConnectionError
+   */
+  resume(group: string, actor?: Actor): Promise<boolean>
+
+  /**
+   * Moves a consumer group to a place in the log: it gets the events behind it, and no others, whether it has handled them or
+   * not. Events that its consumers had taken and not settled are forgotten; replays, waiting retries and dead letters stay.
+   * Other groups are not affected. The change is recorded.
+   *
+   * @param to - `'first'`, `'last'`, a time, or the `position` of an event, behind which the group continues.
+   * @throws GroupInUseError, with nothing changed, if a member of the group lives.
+   * @throws GroupNotFoundError if there is no such group. @throws ConfigError for a text that is no position.
+   * @throws HistoryUnavailableError on RabbitMQ, whose queues forget. @throws ConnectionError
+   */
+  seek(group: string, to: Date | string, options?: SeekOptions): Promise<SeekOutcome>
 
   /**
    * Past events, in the order of a direction, page by page as they are read. Reading changes nothing on the broker.

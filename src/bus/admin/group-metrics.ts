@@ -35,6 +35,13 @@ export function createGroupGauges(meter: Meter): ReadonlyMap<Observable, ReadGau
       ageOf,
     ],
     [
+      meter.createObservableGauge('eventspine.group.paused', {
+        description: '1 if an operator has paused a group, 0 if not.',
+        unit: '1',
+      }),
+      ({ paused }) => (paused === undefined ? 0 : 1),
+    ],
+    [
       meter.createObservableGauge(
         'eventspine.group.retries_waiting',
         events('Messages that the broker keeps during a long wait for a retry.'),

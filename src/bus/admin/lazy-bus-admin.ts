@@ -2,20 +2,25 @@ import type { Meter } from '@opentelemetry/api'
 import type { BrowsedEvent, BrowseQuery, FindOptions, TailQuery } from '../../browsing/index.ts'
 import { ConfigError } from '../../errors.ts'
 import type { Logger } from '../../observability/logger.ts'
-import type { GroupInfo, TransportAdmin } from '../../transport/admin.ts'
+import type { GroupInfo, SeekOutcome, TransportAdmin } from '../../transport/admin.ts'
 import type { TransportCheckup } from '../../transport/checkup.ts'
+import type { GroupControlStore, GroupPause } from '../../transport/control.ts'
 import type { Transport } from '../../transport/transport.ts'
+import type { Actor, AuditTrail } from '../audit.ts'
 import type { EventExplanation, ExplainOptions, LetterSource } from '../event-explanation.ts'
 import type { Finding } from '../finding.ts'
 import type { MessagingTarget } from '../telemetry/bus-spans.ts'
 import type { MessageReader } from './browsed-message.ts'
-import type { BusAdmin, DeleteGroupOptions, ObserveOptions } from './bus-admin.ts'
+import type { BusAdmin, ObserveOptions, SeekOptions } from './bus-admin.ts'
 import type { Operator } from './operator.ts'
 
 export interface LazyBusAdminParts {
   readonly connect: () => Promise<void>
   /** Loads the part that depends on the broker, after the connection. */
   readonly load: () => Promise<TransportAdmin>
+  readonly audit: AuditTrail
+  /** Undefined if groups cannot be paused. */
+  readonly loadControl: (() => Promise<GroupControlStore>) | undefined
   /** Loads the checks of the broker, without a connection; undefined if there is nothing to check. */
   readonly loadCheckup: () => Promise<TransportCheckup | undefined>
   readonly logger: Logger
@@ -44,8 +49,20 @@ export class LazyBusAdmin implements BusAdmin {
     return (await this.#admin()).group(name)
   }
 
-  async deleteGroup(name: string, options?: DeleteGroupOptions): Promise<GroupInfo> {
-    return (await this.#admin()).deleteGroup(name, options)
+  async deleteGroup(name: string, actor?: Actor): Promise<GroupInfo> {
+    return (await this.#admin()).deleteGroup(name, actor)
+  }
+
+  async pause(group: string, actor?: Actor): Promise<GroupPause> {
+    return (await this.#admin()).pause(group, actor)
+  }
+
+  async resume(group: string, actor?: Actor): Promise<boolean> {
+    return (await this.#admin()).resume(group, actor)
+  }
+
+  async seek(group: string, to: Date | string, options?: SeekOptions): Promise<SeekOutcome> {
+    return (await this.#admin()).seek(group, to, options)
   }
 
   async *browse(query?: BrowseQuery): AsyncGenerator<BrowsedEvent> {
@@ -84,9 +101,10 @@ export class LazyBusAdmin implements BusAdmin {
   }
 
   async #load(): Promise<Operator> {
-    const { load, reader } = this.#parts
-    const [loaded, transport, read] = await Promise.all([import('./operator.ts'), load(), reader()])
-    return new loaded.Operator({ ...this.#parts, transport, reader: read })
+    const { load, reader, loadControl } = this.#parts
+    const loading = [import('./operator.ts'), load(), reader(), loadControl?.()] as const
+    const [loaded, transport, read, control] = await Promise.all(loading)
+    return new loaded.Operator({ ...this.#parts, transport, reader: read, control })
   }
 }
 
@@ -100,5 +118,17 @@ export function adminOf(
   return {
     load: async () => transport.loadAdmin?.() ?? lacks('loadAdmin'),
     loadCheckup: async () => transport.loadCheckup?.() ?? lacks('loadCheckup'),
+  }
+}
+
+/** How a bus loads what keeps the pauses of groups; undefined if its transport keeps none. */
+export function controlOf(
+  transport: Pick<Transport, 'loadControl'>,
+): (() => Promise<GroupControlStore>) | undefined {
+  if (transport.loadControl === undefined) return undefined
+  let loading: Promise<GroupControlStore> | undefined
+  return () => {
+    loading ??= transport.loadControl?.()
+    return loading ?? Promise.reject(new ConfigError('admin', ['the transport keeps no pauses of groups']))
   }
 }

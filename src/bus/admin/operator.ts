@@ -11,20 +11,25 @@ import {
   type TailQuery,
   tailEvents,
 } from '../../browsing/index.ts'
-import { nonEmptyText, objectWith, optional, resolveOptions, suggestion } from '../../kit/options.ts'
-import type { Logger } from '../../observability/logger.ts'
-import type { GroupInfo, MessageScan, TransportAdmin } from '../../transport/admin.ts'
+import { ConfigError } from '../../errors.ts'
+import { booleanOption, objectWith, optional, resolveOptions, suggestion } from '../../kit/options.ts'
+import type { GroupInfo, MessageScan, SeekOutcome, TransportAdmin } from '../../transport/admin.ts'
+import type { GroupControlStore, GroupPause } from '../../transport/control.ts'
+import { type Actor, type AuditTrail, actorDefaults, actorRules, currentUser } from '../audit.ts'
 import { GroupInUseError, GroupNotFoundError } from '../errors.ts'
 import type { EventExplanation, ExplainOptions, LetterSource } from '../event-explanation.ts'
+import { readPause, writePause } from '../group-pause.ts'
 import { type MessagingTarget, targetAttributes } from '../telemetry/bus-spans.ts'
 import { type MessageReader, readPages } from './browsed-message.ts'
-import type { BusAdmin, DeleteGroupOptions, ObserveOptions } from './bus-admin.ts'
+import type { BusAdmin, ObserveOptions, SeekOptions } from './bus-admin.ts'
 import { explainEvent } from './explain.ts'
 import { observeGroups } from './group-metrics.ts'
 
 export interface OperatorParts {
   readonly transport: TransportAdmin
-  readonly logger: Logger
+  readonly audit: AuditTrail
+  /** Undefined if groups cannot be paused. */
+  readonly control: GroupControlStore | undefined
   readonly reader: MessageReader
   readonly target: MessagingTarget
   readonly meter: Meter | undefined
@@ -32,6 +37,9 @@ export interface OperatorParts {
 }
 
 const aMeter = objectWith('a Meter of OpenTelemetry', 'createObservableGauge', 'addBatchObservableCallback')
+
+const seekDefaults = { ...actorDefaults, dryRun: false }
+const seekRules = { ...actorRules, dryRun: booleanOption }
 
 /** The operator's calls over a transport. */
 export class Operator implements Omit<BusAdmin, 'diagnose'> {
@@ -79,8 +87,13 @@ export class Operator implements Omit<BusAdmin, 'diagnose'> {
     return { total, pages: readPages(pages, this.#parts.reader) }
   }
 
-  groups(): Promise<readonly GroupInfo[]> {
-    return this.#transport.groups()
+  async groups(): Promise<readonly GroupInfo[]> {
+    const { control } = this.#parts
+    const groups = await this.#transport.groups()
+    if (control === undefined) return groups
+    return Promise.all(
+      groups.map(async (group) => ({ ...group, paused: readPause(await control.read(group.name)) })),
+    )
   }
 
   async group(name: string): Promise<GroupInfo> {
@@ -91,20 +104,83 @@ export class Operator implements Omit<BusAdmin, 'diagnose'> {
     throw new GroupNotFoundError(name, known.length === 0 ? ' (there are none)' : suggestion(name, known))
   }
 
-  async deleteGroup(name: string, options: DeleteGroupOptions = {}): Promise<GroupInfo> {
-    const defaults = { by: undefined as string | undefined, reason: undefined as string | undefined }
-    const rules = { by: optional(nonEmptyText), reason: optional(nonEmptyText) }
-    const { by, reason } = resolveOptions('admin.deleteGroup', options, defaults, rules)
+  async deleteGroup(name: string, actor: Actor = {}): Promise<GroupInfo> {
+    const who = checkedActor('admin.deleteGroup', actor)
     const group = await this.group(name)
-    if (!(await this.#transport.deleteGroup(name))) throw new GroupInUseError(name, group.members)
-    const { lag, retriesWaiting } = group
-    this.#parts.logger.warn('consumer group deleted', {
-      consumerGroup: name,
-      lag,
-      retriesWaiting,
-      by,
-      reason,
-    })
-    return group
+    if (group.paused !== undefined) throw new GroupInUseError(name, 'paused')
+    return this.#parts.audit.record(
+      { action: 'groups.delete', target: { group: name }, ...who },
+      async (changed) => {
+        if (!(await this.#transport.deleteGroup(name))) throw new GroupInUseError(name, group.members)
+        changed((group.lag ?? 0) + (group.inFlight ?? 0))
+        return group
+      },
+    )
   }
+
+  async pause(name: string, actor: Actor = {}): Promise<GroupPause> {
+    const who = checkedActor('admin.pause', actor)
+    const { paused } = await this.group(name)
+    const control = this.#control
+    const pause = { at: paused?.at ?? new Date(), by: who.by ?? currentUser(), why: who.why }
+    return this.#parts.audit.record(
+      { action: 'groups.pause', target: { group: name }, ...who },
+      async (changed) => {
+        await control.write(name, writePause(pause))
+        changed(1)
+        return pause
+      },
+    )
+  }
+
+  async resume(name: string, actor: Actor = {}): Promise<boolean> {
+    const who = checkedActor('admin.resume', actor)
+    const { control } = this.#parts
+    // A group that is gone may have left its pause.
+    if (control === undefined || (await control.read(name)) === undefined) {
+      await this.group(name)
+      return false
+    }
+    return this.#parts.audit.record(
+      { action: 'groups.resume', target: { group: name }, ...who },
+      async (changed) => {
+        await control.write(name, undefined)
+        changed(1)
+        return true
+      },
+    )
+  }
+
+  async seek(name: string, to: Date | string, options: SeekOptions = {}): Promise<SeekOutcome> {
+    const { dryRun, ...actor } = resolveOptions('admin.seek', options, seekDefaults, seekRules)
+    const group = await this.group(name)
+    const found = await this.#transport.seek(name, to, true)
+    if (dryRun) return found
+    if (group.members > 0) throw new GroupInUseError(name, group.members, 'moved')
+    return this.#parts.audit.record(
+      { action: 'groups.seek', target: { group: name, to }, ...given(actor) },
+      async (changed) => {
+        const outcome = await this.#transport.seek(name, to, false)
+        if (!outcome.isMoved) throw new GroupInUseError(name, 0, 'moved')
+        changed(outcome.events)
+        return outcome
+      },
+    )
+  }
+
+  get #control(): GroupControlStore {
+    const { control } = this.#parts
+    const problem = control === undefined ? 'this transport keeps no pauses of groups' : control.problem
+    if (control === undefined || problem !== undefined) throw new ConfigError('admin', [problem ?? ''])
+    return control
+  }
+}
+
+/** @throws ConfigError */
+function checkedActor(call: string, actor: Actor): Actor {
+  return given(resolveOptions(call, actor, actorDefaults, actorRules))
+}
+
+function given({ by, why }: typeof actorDefaults): Actor {
+  return { ...(by !== undefined && { by }), ...(why !== undefined && { why }) }
 }

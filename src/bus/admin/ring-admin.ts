@@ -4,6 +4,7 @@ import type {
   MessageScan,
   ScannedMessage,
   ScanRequest,
+  SeekOutcome,
   TransportAdmin,
 } from '../../transport/admin.ts'
 import { HistoryUnavailableError } from '../../transport/errors.ts'
@@ -29,6 +30,10 @@ export class RingAdmin implements TransportAdmin {
 
   deleteGroup(): Promise<boolean> {
     return Promise.resolve(true)
+  }
+
+  seek(): Promise<SeekOutcome> {
+    return Promise.resolve({ events: 0, isMoved: false })
   }
 
   progress(): Promise<readonly GroupProgress[]> {

@@ -4,9 +4,11 @@ import { Deadline } from '../../kit/deadline.ts'
 import { ResettablePromise } from '../../kit/resettable-promise.ts'
 import { retryUntilDone } from '../../kit/retry-until-done.ts'
 import type { Logger } from '../../observability/logger.ts'
+import type { GroupControlStore, GroupPause } from '../../transport/control.ts'
 import type { Intake, Transport } from '../../transport/transport.ts'
 import type { BusCounters } from '../telemetry/bus-counters.ts'
 import { ConsumerRun } from './consumer-run.ts'
+import { PausableRun, type RunningConsumer } from './pausable-run.ts'
 import type { ConsumerPipeline } from './pipeline.ts'
 
 export interface ConsumerLifecycleParts {
@@ -16,13 +18,17 @@ export interface ConsumerLifecycleParts {
   readonly announce: (stopped: AbortSignal) => Promise<void>
   readonly counters: BusCounters
   readonly logger: Logger
+  /** Undefined if the group cannot be paused. */
+  readonly loadControl: (() => Promise<GroupControlStore>) | undefined
+  /** Called when the group is paused, and with undefined when it is resumed. */
+  readonly onPause: (pause: GroupPause | undefined) => void
 }
 
 /** Starts and stops the consumption of a bus: at most one runs at a time, and each start can follow a stop. */
 export class ConsumerLifecycle {
   readonly #parts: ConsumerLifecycleParts
   readonly #whenConsuming = new ResettablePromise()
-  #run: ConsumerRun | undefined
+  #run: RunningConsumer | undefined
   #stopRequested = new AbortController()
   /** The stop signal of the background start that is in progress. */
   #backgroundStart: AbortSignal | undefined
@@ -121,15 +127,14 @@ export class ConsumerLifecycle {
   }
 
   /** The current run, or a new one once the previous has stopped; undefined if the signal aborts first. */
-  async #runUnless(stopRequested: AbortSignal): Promise<ConsumerRun | undefined> {
+  async #runUnless(stopRequested: AbortSignal): Promise<RunningConsumer | undefined> {
     while (this.#run?.isStopping === true) await this.#run.finished
     if (stopRequested.aborted) return undefined
     return this.#run ?? this.#startRun()
   }
 
-  #startRun(): ConsumerRun {
-    const { transport, createPipeline, logger, connect, announce } = this.#parts
-    const run = new ConsumerRun({ transport, pipeline: createPipeline(), logger, connect, announce })
+  #startRun(): RunningConsumer {
+    const run = this.#createRun()
     this.#run = run
     this.#whenConsuming.reset()
     void run.started.then(
@@ -142,6 +147,21 @@ export class ConsumerLifecycle {
     }
     run.finished.then(forget, forget)
     return run
+  }
+
+  #createRun(): RunningConsumer {
+    const { transport, createPipeline, logger, connect, announce, onPause, loadControl } = this.#parts
+    const shared = { transport, logger, connect }
+    if (loadControl === undefined) return new ConsumerRun({ ...shared, pipeline: createPipeline(), announce })
+    return new PausableRun({
+      ...{ connect, announce, logger },
+      loadWatch: async () => {
+        const [{ PauseWatch }, store] = await Promise.all([import('./pause-watch.ts'), loadControl()])
+        return new PauseWatch({ store, logger, onChange: onPause })
+      },
+      createRun: () =>
+        new ConsumerRun({ ...shared, pipeline: createPipeline(), announce: () => Promise.resolve() }),
+    })
   }
 
   /** Retries the start until it succeeds, the signal aborts, or it fails in a way that waiting does not fix. */

@@ -71,6 +71,15 @@ export class ConsumerRun {
     return this.#isStopping
   }
 
+  /** Holds its deliveries and takes no further ones until `unhold`. */
+  hold(): void {
+    this.#parts.pipeline.hold()
+  }
+
+  unhold(): void {
+    this.#parts.pipeline.unhold()
+  }
+
   /**
    * Stops within `timeoutMs`; a further call can only shorten that time. Never rejects: failures are logged.
    * @returns the number of deliveries that were still being handled at the timeout.

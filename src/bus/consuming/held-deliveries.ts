@@ -41,6 +41,15 @@ export class HeldDeliveries {
     return this.#gauge.whenRoom()
   }
 
+  /** Has no room until `unhold`. */
+  hold(): void {
+    this.#gauge.hold()
+  }
+
+  unhold(): void {
+    this.#gauge.unhold()
+  }
+
   /** When the longest-held delivery was taken, by the monotonic clock; undefined if none is held. */
   get oldestTakenAt(): number | undefined {
     return this.#taken.values().next().value?.at

@@ -117,10 +117,23 @@ export class ConsumerPipeline implements Intake {
     this.#lanes.push(key === undefined || key.length > MAX_KEY ? `\0${id}` : key, delivery)
   }
 
+  /** Starts no further handler and has no room until `unhold`. The deliveries that it holds stay. */
+  hold(): void {
+    this.#slots.slots.hold()
+    this.#held.hold()
+  }
+
+  unhold(): void {
+    this.#slots.slots.unhold()
+    this.#held.unhold()
+  }
+
   /** Takes no further delivery and starts no further handler. */
   stopTaking(): void {
     this.#stopping.abort()
     this.#held.close()
+    // What waits for a slot sees that the pipeline stops.
+    this.#slots.slots.unhold()
   }
 
   /**

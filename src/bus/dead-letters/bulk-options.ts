@@ -1,13 +1,12 @@
 import {
   booleanOption,
   functionOption,
-  nonEmptyText,
   type OptionRule,
   optional,
   positiveInteger,
   positiveIntegerOrInfinity,
 } from '../../kit/options.ts'
-import type { Actor } from '../audit.ts'
+import { type Actor, actorDefaults, actorRules } from '../audit.ts'
 
 /** The state of a bulk change. */
 export interface BulkProgress {
@@ -41,16 +40,6 @@ export interface BulkOptions extends Actor {
 export const signalRule: OptionRule = {
   rule: 'an AbortSignal',
   isValid: (value) => value instanceof AbortSignal,
-}
-
-export const actorDefaults = {
-  by: undefined as string | undefined,
-  why: undefined as string | undefined,
-}
-
-export const actorRules: Readonly<Record<keyof typeof actorDefaults, OptionRule>> = {
-  by: optional(nonEmptyText),
-  why: optional(nonEmptyText),
 }
 
 export const bulkDefaults = {

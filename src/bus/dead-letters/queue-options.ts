@@ -7,15 +7,8 @@ import {
   positiveInteger,
   positiveIntegerOrInfinity,
 } from '../../kit/options.ts'
-import type { Actor, Change } from '../audit.ts'
-import {
-  actorDefaults,
-  actorRules,
-  type BulkOptions,
-  bulkDefaults,
-  bulkRules,
-  signalRule,
-} from './bulk-options.ts'
+import { type Actor, actorDefaults, actorRules, type Change } from '../audit.ts'
+import { type BulkOptions, bulkDefaults, bulkRules, signalRule } from './bulk-options.ts'
 import type { DeadLetter } from './dead-letter.ts'
 import type { DeadLetterFilter } from './dead-letter-filter.ts'
 import type { SummaryKey } from './dead-letter-summary.ts'

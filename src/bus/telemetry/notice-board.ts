@@ -122,6 +122,14 @@ export class NoticeBoard {
         counters.pausedHandlers.delete(notice.handlerName)
         this.#logger.warn('handler resumed', { ...fields, handlerName: notice.handlerName })
         break
+      case 'groupPaused': {
+        const { by, why, at } = notice
+        this.#logger.warn('consumer group paused', { ...fields, by, why, at })
+        break
+      }
+      case 'groupResumed':
+        this.#logger.warn('consumer group resumed', fields)
+        break
       case 'waitingLineLong': {
         const { handlerName, aggregateId, count, limit, isFull } = notice
         const line = { ...fields, handlerName, aggregateId, count, limit }

@@ -1,9 +1,8 @@
 import type { EventFilter } from '../../browsing/index.ts'
 import { type AnyCommand, defineCommand, type OptionTable } from '../command.ts'
-import { UsageError } from '../exit-code.ts'
 import { type FilterKeys, filterLineOf } from '../filter-line.ts'
 import { logOptions } from '../target.ts'
-import { duration, integer, text, time } from '../values.ts'
+import { duration, integer, place, text, time } from '../values.ts'
 
 const KEYS: FilterKeys<EventFilter> = {
   id: ['eventId', text],
@@ -34,16 +33,6 @@ const filter = {
   about: `only events that match, such as 'type:OrderPlaced,OrderPaid aggregate:o-1'; keys: ${Object.keys(KEYS).join(', ')}`,
   read: filterLineOf(KEYS, 'leave out --filter for all events'),
 } as const
-
-/** A place in the log: a time, `first`, `last`, or the position of an event. */
-function place(given: string): Date | string {
-  try {
-    return time(given)
-  } catch (thrown) {
-    if (thrown instanceof UsageError) return given
-    throw thrown
-  }
-}
 
 const browse = defineCommand({
   name: 'events',

@@ -30,6 +30,10 @@ const GROUPS: readonly Column<GroupInfo>[] = [
   { heading: 'WAITING', cell: ({ retriesWaiting }) => retriesWaiting, align: 'right' },
   { heading: 'DEAD LETTERS', cell: ({ deadLetters }) => deadLetters, align: 'right' },
   { heading: 'MEMBERS', cell: ({ members }) => members, align: 'right' },
+  {
+    heading: 'PAUSED',
+    cell: ({ paused }) => (paused === undefined ? undefined : `${ageOf(paused.at)} by ${paused.by}`),
+  },
 ]
 
 const PARTITIONS: readonly Column<GroupPartition>[] = [
@@ -93,7 +97,7 @@ export async function deleteGroup(
   }
   const deleted = await bus.admin.deleteGroup(name, {
     ...(by !== undefined && { by }),
-    ...(reason !== undefined && { reason }),
+    ...(reason !== undefined && { why: reason }),
   })
   if (isJson) await terminal.out(JSON.stringify({ version: 1, deleted }))
   else terminal.err(`deleted the group ${name}`)

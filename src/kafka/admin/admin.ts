@@ -1,11 +1,14 @@
+import { ConfigError } from '../../errors.ts'
 import {
   type EventPlace,
   type GroupInfo,
   type GroupPartition,
   type MessageScan,
   type ScanRequest,
+  type SeekOutcome,
   type TransportAdmin,
   totalLoad,
+  wrongPlace,
 } from '../../transport/admin.ts'
 import type { GroupProgress } from '../../transport/group-progress.ts'
 import type { KafkaCluster } from '../client/cluster.ts'
@@ -22,6 +25,10 @@ import { KafkaGroupDirectory, type ListedGroup, membersOn, ownerOf } from './gro
 import { loadOf } from './group-load.ts'
 import { KafkaProgress } from './progress.ts'
 import { KafkaScan } from './scan.ts'
+import { commitFor } from './seek.ts'
+
+/** What `browse` returns as the position of an event: the next offset of each partition. */
+const POSITION = /^\d+:\d+(?:,\d+:\d+)*$/
 
 export interface KafkaAdminParts {
   readonly options: ResolvedKafkaOptions
@@ -78,6 +85,18 @@ export class KafkaAdmin implements TransportAdmin {
     if (group === undefined || stream === undefined) return true
     if (membersOn(group, stream).length > 0) return false
     return this.#directory.deleteOffsets(group, stream)
+  }
+
+  async seek(name: string, to: Date | string, isDryRun: boolean): Promise<SeekOutcome> {
+    if (typeof to === 'string' && to !== 'first' && to !== 'last' && !POSITION.test(to))
+      throw new ConfigError('admin.seek', [wrongPlace(to)])
+    const place = await this.#scan.rangesAt(to)
+    if (place === undefined) return { events: 0, isMoved: false }
+    const { topic, ranges } = place
+    const events = [...ranges.values()].reduce((sum, { start, end }) => sum + end - start, 0)
+    if (isDryRun) return { events, isMoved: false }
+    const offsets = new Map(Array.from(ranges, ([index, { start }]) => [index, start]))
+    return { events, isMoved: await commitFor(this.#parts.cluster, name, topic, offsets) }
   }
 
   /** @returns undefined for a group that consumes other topics only. */

@@ -59,6 +59,21 @@ export class KafkaScan {
     return { total, pages: this.#described(mergedPages(sources, comesFirst), vector, isForward) }
   }
 
+  /** Where a group continues that is moved to a place. @returns undefined if the topic does not exist. */
+  async rangesAt(
+    to: Date | string,
+  ): Promise<{ readonly topic: KafkaTopic; readonly ranges: ReadonlyMap<number, LogRange> } | undefined> {
+    const { topic, partitions } = await this.#partitions(undefined)
+    if (topic === undefined) return undefined
+    const ranges = await this.#rangesFrom(partitions, to, true)
+    return {
+      topic,
+      ranges: new Map(
+        partitions.map((one) => [one.index, ranges.get(partitionKey(one)) ?? { start: 0, end: 0 }]),
+      ),
+    }
+  }
+
   /** The records that are written from now on, until the signal aborts. */
   async follow(aggregateId: string | undefined, signal: AbortSignal): Promise<MessageScan> {
     const { topic, partitions } = await this.#partitions(aggregateId)

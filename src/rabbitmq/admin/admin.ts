@@ -4,6 +4,7 @@ import {
   type GroupPartition,
   type MessageScan,
   type ScanRequest,
+  type SeekOutcome,
   sumIfKnown,
   type TransportAdmin,
 } from '../../transport/admin.ts'
@@ -83,6 +84,16 @@ export class RabbitMQAdmin implements TransportAdmin {
     )
   }
 
+  seek(): Promise<SeekOutcome> {
+    const { exchange } = this.#parts.options.names
+    return Promise.reject(
+      new HistoryUnavailableError(
+        `RabbitMQ cannot move a group of ${exchange}, because a queue forgets what the group has consumed; publish events ` +
+          'of the journal again, or replay dead letters.',
+      ),
+    )
+  }
+
   follow(_aggregateId: string | undefined, signal: AbortSignal): Promise<MessageScan> {
     const { options, withLongChannel } = this.#parts
     return new RabbitMQLiveQueue(options, withLongChannel).follow(signal)
@@ -97,7 +108,9 @@ export class RabbitMQAdmin implements TransportAdmin {
     const seats = partitions.map((_, seat) => seatQueueOf(names, seat))
     const lines = linesQueues({ names, partitions: partitions.length })
     await withChannel(async (channel) => {
-      for (const queue of [...seats, ...waitingQueuesOf(names), ...lines, names.bindingsQueue]) {
+      const control = [names.controlQueue, names.controlNotes]
+      const kept = [...seats, ...waitingQueuesOf(names), ...lines, names.bindingsQueue, ...control]
+      for (const queue of kept) {
         await channel.deleteQueue(queue)
       }
       for (const exchange of [names.partitionExchange, names.typesExchange]) {

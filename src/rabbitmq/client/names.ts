@@ -8,6 +8,10 @@ export interface RabbitMQNames {
   readonly bindingsQueue: string
   /** An exchange with a binding for each event type that a member of the group handles; see `RabbitMQGroupTypes`. */
   readonly typesExchange: string
+  /** Has messages while the group is paused; see `RabbitMQGroupControl`. */
+  readonly controlQueue: string
+  /** Stores who has paused the group, and why. */
+  readonly controlNotes: string
   /** Stores which groups have a dead letter queue; see `registerGroup`. */
   readonly groupsQueue: string
   /** A stream queue with every event of the exchange; see `RabbitMQTopology`. */
@@ -38,6 +42,8 @@ export function namesOf({ exchangeName, dlqExchangeSuffix }: NameOptions, group:
     deadLetterQueue: `${queue}.dlq`,
     bindingsQueue: `${queue}.bindings`,
     typesExchange: `${queue}.types`,
+    controlQueue: `${queue}.control`,
+    controlNotes: `${queue}.control.notes`,
     groupsQueue: `${deadLetterExchange}.groups`,
     journal: `${exchangeName}.journal`,
     partitionExchange: `${queue}.partitions`,

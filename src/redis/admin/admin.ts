@@ -1,8 +1,10 @@
+import { ConfigError } from '../../errors.ts'
 import {
   type EventPlace,
   type GroupInfo,
   type MessageScan,
   type ScanRequest,
+  type SeekOutcome,
   type TransportAdmin,
   totalLoad,
 } from '../../transport/admin.ts'
@@ -17,7 +19,8 @@ import { loadOf } from './group-load.ts'
 import { LIVING_MS, livingMembers } from './living-members.ts'
 import { RedisProgress } from './progress.ts'
 import { RedisScan } from './scan.ts'
-import { waitingKeys } from './waiting-keys.ts'
+import { entriesAfter, forgetAttempts, placesOf } from './seek.ts'
+import { parkedKeys, waitingKeys } from './waiting-keys.ts'
 
 export interface RedisAdminParts {
   readonly options: ResolvedRedisOptions
@@ -67,15 +70,37 @@ export class RedisAdmin implements TransportAdmin {
       const replays = keys.streams.map((_, partition) => keys.replays(group, partition))
       const rest = [keys.types(group), keys.members(group), keys.leases(group), keys.departed(group)]
       const waiting = await waitingKeys(client, keys, group)
+      const parked = await parkedKeys(client, keys, group)
       await client.sendCommand([
         'UNLINK',
         ...replays,
         ...rest,
         ...waiting,
+        ...parked.orders,
         keys.waiting(group),
         keys.waitingSince(group),
       ])
+      // The dead letters stay, without a place in an order.
+      if (parked.letters.length > 0) await client.sendCommand(['HDEL', keys.parked, ...parked.letters])
       return true
+    })
+  }
+
+  seek(group: string, to: Date | string, isDryRun: boolean): Promise<SeekOutcome> {
+    const { options } = this.#parts
+    const { keys } = options
+    return this.#run('XGROUP CREATE', async (client) => {
+      const places = await placesOf(client, options, to)
+      const events = await entriesAfter(client, places)
+      const { foreign } = await livingMembers(client, options, group)
+      if (isDryRun || foreign > 0) return { events, isMoved: false }
+      await forgetAttempts(client, options, group)
+      const state = [keys.members(group), ...places.keys()]
+      const args = [group, String(LIVING_MS), ...places.values()]
+      const isMoved = (await runScript(client, 'SEEK_GROUP', state, args)) === 1
+      // They are of consumers whose entries are forgotten.
+      if (isMoved) await client.sendCommand(['UNLINK', keys.departed(group)])
+      return { events, isMoved }
     })
   }
 
@@ -120,6 +145,7 @@ export class RedisAdmin implements TransportAdmin {
     try {
       return await work(client)
     } catch (error) {
+      if (error instanceof ConfigError) throw error
       throw commandError(this.#parts.options.address, command, error)
     }
   }

@@ -234,17 +234,32 @@ local lifetime = math.max(1, math.ceil((following - now) / 1000))
 redis.call('SET', KEYS[1], string.format('%.0f', following), 'PX', string.format('%.0f', lifetime))
 return 0`
 
-/**
- * KEYS: members, streams; ARGV: group, milliseconds in which a living member beats. Deletes the group. Returns 0, without
- * effect, if a member lives.
- */
-const DELETE_GROUP = `${NOW}
+/** Returns 0 if a member beats. */
+const UNLESS_LIVING = `${NOW}
 local at = now()
 local members = redis.call('HGETALL', KEYS[1])
 for i = 2, #members, 2 do
   local beat = tonumber(string.match(members[i], '^(%d+)'))
   if beat and at - beat < tonumber(ARGV[2]) then return 0 end
 end
+`
+
+/**
+ * KEYS: members, streams; ARGV: group, milliseconds in which a living member beats, the id for each stream. Moves the group
+ * behind these ids, without pending entries. Returns 0, without effect, if a member lives.
+ */
+const SEEK_GROUP = `${UNLESS_LIVING}
+for i = 2, #KEYS do
+  if redis.call('EXISTS', KEYS[i]) == 1 then redis.call('XGROUP', 'DESTROY', KEYS[i], ARGV[1]) end
+  redis.call('XGROUP', 'CREATE', KEYS[i], ARGV[1], ARGV[i + 1], 'MKSTREAM')
+end
+return 1`
+
+/**
+ * KEYS: members, streams; ARGV: group, milliseconds in which a living member beats. Deletes the group. Returns 0, without
+ * effect, if a member lives.
+ */
+const DELETE_GROUP = `${UNLESS_LIVING}
 for i = 2, #KEYS do
   if redis.call('EXISTS', KEYS[i]) == 1 then redis.call('XGROUP', 'DESTROY', KEYS[i], ARGV[1]) end
 end
@@ -267,6 +282,7 @@ const FENCED_SCRIPTS = {
 
 const SCRIPTS = {
   DELETE_GROUP,
+  SEEK_GROUP,
   REPLAY,
   REMOVE_PARKED,
   STALE_PARKED,

@@ -19,6 +19,8 @@ export const CAPABILITIES = {
   wire: 'transports messages as bytes, which other producers can write, too',
   redelivery: 'redelivers events that a consumer did not settle',
   backpressure: 'holds a bounded number of messages',
+  control: 'keeps the pauses of consumer groups (`Transport.loadControl`)',
+  seeking: 'moves a consumer group in the log (`TransportAdmin.seek`)',
   operator: 'answers an operator (`bus.admin`, by `Transport.loadAdmin`)',
   outages: 'survives the loss of its broker',
   processes: 'connects processes',

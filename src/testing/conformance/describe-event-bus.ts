@@ -20,6 +20,7 @@ import { orderTests } from './order.ts'
 import { outageTests } from './outages.ts'
 import { handlerOutageTests } from './outages-of-handlers.ts'
 import { parkingTests } from './parking.ts'
+import { pauseTests } from './pauses.ts'
 import { poisonTests } from './poison.ts'
 import { policyTests } from './policies.ts'
 import { processTests } from './processes.ts'
@@ -29,6 +30,7 @@ import { replayedLetterTests } from './replayed-letters.ts'
 import { replayTests } from './replays.ts'
 import { rolloutTests } from './rollouts.ts'
 import { DEFAULT_WAIT_MS, Scene } from './scene.ts'
+import { seekTests } from './seeks.ts'
 import { sharedOrderTests } from './shared-order.ts'
 import { stoppingTests } from './stopping.ts'
 import { mixedVersionTests, versionTests } from './versions.ts'
@@ -58,6 +60,8 @@ const SUITE: Readonly<Record<string, readonly ConformanceTest[]>> = {
   'dead letters in bulk': bulkLetterTests,
   poison: poisonTests,
   groups: groupTests,
+  pauses: pauseTests,
+  seeks: seekTests,
   browsing: browsingTests,
   explaining: explainingTests,
   broadcast: broadcastTests,

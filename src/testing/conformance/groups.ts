@@ -155,13 +155,13 @@ export const groupTests = [
     await assert.rejects(admin.deleteGroup('main'), { name: 'GroupInUseError', code: 'GROUP_IN_USE' })
     await bus.publish([noted('Order-1')])
     await groupWhen(scene, bus, 'idle', ({ lag }) => lag === 1)
-    const deleted = await admin.deleteGroup('idle', { by: 'an operator', reason: 'nobody needs it' })
+    const deleted = await admin.deleteGroup('idle', { by: 'an operator', why: 'nobody needs it' })
 
     assert.equal(deleted.lag, 1)
     await assert.rejects(admin.deleteGroup('idle'), { code: 'GROUP_NOT_FOUND' })
-    const line = scene.log.lines.find(({ message }) => message === 'consumer group deleted')
-    assert.equal(line?.fields['by'], 'an operator')
-    assert.equal(line.fields['reason'], 'nobody needs it')
+    const line = scene.log.lines.find(({ message }) => message === 'operator change done')
+    const { action, by, why, count } = line?.fields ?? {}
+    assert.deepEqual([action, by, why, count], ['groups.delete', 'an operator', 'nobody needs it', 1])
     await bus.publish([noted('Order-1', 1)])
     await scene.runs(recording, 2)
   }),

@@ -17,6 +17,8 @@ it('lists no consumer group, because publish runs the handlers', async () => {
   await expect(bus.admin.group('main')).rejects.toThrow(
     'There is no consumer group main here (there are none)',
   )
+  await expect(bus.admin.pause('main')).rejects.toMatchObject({ code: 'GROUP_NOT_FOUND' })
+  await expect(bus.admin.resume('main')).rejects.toMatchObject({ code: 'GROUP_NOT_FOUND' })
 })
 
 it('says in one sentence what to set if it keeps no events', async () => {

@@ -93,3 +93,29 @@ it('leaves no key of a deleted group, and names the owner of each partition', as
   const keys = await client.keys(`{${streamPrefix}}*`)
   expect(keys.toSorted()).toEqual([`{${streamPrefix}}:stream:0of2`, `{${streamPrefix}}:stream:1of2`])
 })
+
+it('deletes a group whose dead letters hold places in orders, and keeps the dead letters', async () => {
+  const streamPrefix = freshPrefix()
+  const client = await connectClient()
+  const options = { streamPrefix, consumerGroup: 'sales' }
+  const fail = () => {
+    throw new Error('planned')
+  }
+  const parking = async (consumerGroup: string) => {
+    const bus = createBus({ streamPrefix, consumerGroup })
+    bus.subscribe(Noted, fail, { name: 'parks', maxRetries: 0, onDeadLetter: 'park' })
+    await consume(bus)
+    return bus
+  }
+  const [bus, other] = [await parking('sales'), await parking('other')]
+  await bus.publish(notes('a', 3))
+  for (const one of [bus, other]) await expect.poll(() => one.countWaiting(), { timeout: 10_000 }).toBe(2)
+  await bus.shutdown()
+
+  await createBus(options).admin.deleteGroup('sales')
+
+  expect((await client.keys(`${streamPrefix}*`)).filter((key) => key.includes(':sales'))).toEqual([])
+  expect(await client.hLen(`${streamPrefix}:stream_dlq:parked`)).toBe(1)
+  expect(await client.xLen(`${streamPrefix}:stream_dlq`)).toBe(2)
+  expect(await other.countWaiting()).toBe(2)
+})

@@ -1,0 +1,146 @@
+import assert from 'node:assert/strict'
+import type { AuditEntry, BrokerEventBus } from '../../index.ts'
+import { test } from './conformance-test.ts'
+import { Marked, marked, Noted, noted, series } from './events.ts'
+import { Recording } from './recording.ts'
+import type { Scene } from './scene.ts'
+
+const NEEDS = ['operator', 'control', 'consumerGroups', 'persistence'] as const
+
+/** So many retries that it does not matter how many are over before the pause. */
+const MANY_RETRIES = Array.from({ length: 500 }, () => 100)
+
+/** Waits until a consumer has noticed that its group is paused. */
+async function pausedWith(scene: Scene, bus: BrokerEventBus, detail: string): Promise<void> {
+  let last: unknown
+  await scene.until(
+    'a paused consumer',
+    async () => {
+      const { consuming } = (await bus.health()).checks
+      last = consuming
+      return consuming.status === 'degraded' && consuming.detail?.startsWith(detail)
+    },
+    () => last,
+  )
+}
+
+/** A consumer of another group, which shows that events are delivered meanwhile. */
+async function bystander(scene: Scene): Promise<Recording<Noted>> {
+  const recording = new Recording<Noted>()
+  await scene.consumer((bus) => bus.subscribe(Noted, recording.handler, { name: 'bystander' }), {
+    consumerGroup: 'other',
+  })
+  return recording
+}
+
+/** Promise 20: an operator pauses a group in all processes, and the pause outlives them. */
+export const pauseTests = [
+  test('pauses a consumer group in all processes, also in those that start later, until it is resumed', {
+    needs: NEEDS,
+  }, async (scene) => {
+    const events = new Recording<Noted>()
+    const subscribe = (bus: BrokerEventBus) => bus.subscribe(Noted, events.handler, { name: 'notes' })
+    const former = [await scene.consumer(subscribe), await scene.consumer(subscribe)]
+    const others = await bystander(scene)
+    const entries: AuditEntry[] = []
+    const operator = await scene.brokerBus({
+      consumerGroup: 'observer',
+      audit: (entry) => void entries.push(entry),
+    })
+    const { admin } = operator
+    await operator.publish(series('Order-1', 5))
+    await scene.runs(events, 5)
+
+    await assert.rejects(admin.pause('mian'), { code: 'GROUP_NOT_FOUND' })
+    assert.equal(await admin.resume('main'), false)
+    const { at } = await admin.pause('main', { by: 'ada', why: 'OPS-12' })
+    const detail = `paused by ada since ${at.toISOString()}: OPS-12`
+    for (const bus of former) await pausedWith(scene, bus, detail)
+    await operator.publish(series('Order-2', 20))
+    await scene.runs(others, 25)
+    assert.equal(events.runs.length, 5, 'a paused consumer handled an event')
+
+    await Promise.all(former.map((bus) => bus.shutdown()))
+    const later = await scene.brokerBus()
+    const notices = scene.notices(later)
+    subscribe(later)
+    await scene.consume(later)
+    await pausedWith(scene, later, detail)
+    await operator.publish([noted('Order-3')])
+    await scene.runs(others, 26)
+    assert.equal(events.runs.length, 5, 'a consumer that started during the pause handled an event')
+    assert.deepEqual((await admin.group('main')).paused, { at, by: 'ada', why: 'OPS-12' })
+    assert.equal((await admin.group('other')).paused, undefined)
+    await assert.rejects(admin.deleteGroup('main'), { code: 'GROUP_IN_USE' })
+
+    assert.equal(await admin.resume('main', { by: 'ben' }), true)
+    await scene.runs(events, 26)
+    await scene.until(
+      'a consumer that is up',
+      async () => (await later.health()).checks.consuming.status === 'up',
+    )
+    const second = events.events.filter(({ aggregateId }) => aggregateId === 'Order-2')
+    assert.deepEqual(
+      second.map(({ n }) => n),
+      Array.from({ length: 20 }, (_, n) => n),
+    )
+    assert.equal(events.runs.length, 26)
+    assert.deepEqual(
+      notices.map(({ type }) => type).filter((type) => type.startsWith('group')),
+      ['groupPaused', 'groupResumed'],
+    )
+    assert.deepEqual(
+      entries.map(({ action, state, by, why }) => [action, state, by, why]),
+      [
+        ['groups.pause', 'started', 'ada', 'OPS-12'],
+        ['groups.pause', 'done', 'ada', 'OPS-12'],
+        ['groups.resume', 'started', 'ben', undefined],
+        ['groups.resume', 'done', 'ben', undefined],
+      ],
+    )
+  }),
+
+  test('lets running handlers end when a consumer group is paused, and starts no further attempt', {
+    needs: [...NEEDS, 'retry', 'deadLetters'],
+  }, async (scene) => {
+    const gate = Promise.withResolvers<void>()
+    const slow = new Recording<Noted>(({ n }) => (n === 0 ? gate.promise : undefined))
+    let isFixed = false
+    const failing = new Recording<Marked>(() => {
+      if (!isFixed) throw new Error('planned')
+    })
+    const bus = await scene.consumer((it) => {
+      it.subscribe(Noted, slow.handler, { name: 'slow' })
+      it.subscribe(Marked, failing.handler, { name: 'failing', retryDelaysMs: MANY_RETRIES })
+    })
+    const others = await bystander(scene)
+    await bus.publish([...series('Order-1', 3), marked('Order-2')])
+    await scene.runs(slow, 1)
+    await scene.runs(failing, 1)
+
+    await bus.admin.pause('main', { by: 'ada' })
+    await pausedWith(scene, bus, 'paused by ada')
+    const attempts = failing.runs.length
+    gate.resolve()
+    await scene.until(
+      'the running handler to end',
+      () => bus.getStats().eventsProcessedSuccess === 1,
+      () => bus.getStats(),
+    )
+    await bus.publish([noted('Order-3')])
+    await scene.runs(others, 4)
+    assert.deepEqual([slow.runs.length, failing.runs.length], [1, attempts])
+
+    isFixed = true
+    await bus.admin.resume('main')
+    await scene.runs(slow, 4)
+    await scene.until('the end of the retries', () => bus.getStats().eventsProcessedSuccess === 5)
+    assert.deepEqual(
+      slow.events.filter(({ aggregateId }) => aggregateId === 'Order-1').map(({ n }) => n),
+      [0, 1, 2],
+    )
+    assert.equal(failing.runs.length, attempts + 1)
+    assert.equal(failing.runs.at(-1)?.attempt, attempts + 1)
+    assert.equal(await bus.deadLetters.count(), 0)
+  }),
+]
