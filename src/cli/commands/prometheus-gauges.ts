@@ -1,4 +1,9 @@
-import type { Attributes, BatchObservableCallback, BatchObservableResult, Meter } from '@opentelemetry/api'
+import type { ObserveOptions } from '../../bus/index.ts'
+
+type Meter = NonNullable<ObserveOptions['meter']>
+type BatchObservableCallback = Parameters<Meter['addBatchObservableCallback']>[0]
+type BatchObservableResult = Parameters<BatchObservableCallback>[0]
+type Attributes = Parameters<BatchObservableResult['observe']>[2]
 
 /** A gauge, and its values of one collection. */
 interface Gauge {
@@ -50,7 +55,7 @@ export class PrometheusGauges {
   }
 }
 
-function labelsOf(attributes: Attributes): string {
+function labelsOf(attributes: NonNullable<Attributes>): string {
   const labels = Object.entries(attributes).map(
     ([name, value]) =>
       `${name.replace(/[^a-zA-Z0-9_]/g, '_')}="${escaped(String(value)).replaceAll('"', String.raw`\"`)}"`,
