@@ -148,9 +148,7 @@ export class MemoryBroker {
   moveTo(name: string, position: number): void {
     const group = this.#groups.get(name)
     if (group === undefined) return
-    group.position = position
-    for (const [id, { replayTarget }] of group.pending)
-      if (replayTarget === undefined) group.pending.delete(id)
+    group.moveTo(position)
     this.#changed()
   }
 

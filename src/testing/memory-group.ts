@@ -46,6 +46,12 @@ export class MemoryGroup implements SharingGroup {
       : new Date(Math.min(...unsettled.map(({ storedAt }) => storedAt)))
   }
 
+  /** Continues with another message of the log. Replays stay. */
+  moveTo(position: number): void {
+    this.#position = position
+    for (const [id, { replayTarget }] of this.pending) if (replayTarget === undefined) this.pending.delete(id)
+  }
+
   /** Moves the next message of the log to the pending ones. */
   takeNext(): PendingMessage | undefined {
     const next = this.#log[this.#position]
