@@ -3,6 +3,7 @@ import type { BrowsedEvent, BrowseQuery, FindOptions, TailQuery } from '../../br
 import type { GroupInfo } from '../../transport/admin.ts'
 import type { EventExplanation, ExplainOptions } from '../event-explanation.ts'
 
+/** Where the metrics of the groups go. */
 export interface ObserveOptions {
   /** Meter to use. Default: the option `meter` of the bus, or else OpenTelemetry's global one. */
   readonly meter?: Meter
