@@ -1,4 +1,4 @@
-import { REPLAY_HANDLERS, waitHeader } from '../../transport/replay-headers.ts'
+import { REPLAY_HANDLERS, replayTarget, waitHeader } from '../../transport/replay-headers.ts'
 import type { Wait, WaitingStore } from '../../transport/waiting.ts'
 import type { AmqpChannel, AmqpMessage } from '../client/client.ts'
 import type { WithChannel } from '../client/connection.ts'
@@ -37,6 +37,8 @@ export class RabbitMQWaitingQueues implements WaitingStore {
     '(maxRetries: Infinity), which holds back the later events of the aggregate, or use the Redis bus'
   readonly orderProblem = 'the consumers of a RabbitMQ queue cannot see which aggregates wait'
   readonly #parts: WaitingQueuesParts
+  /** The earliest start of a wait that this process knows of, in milliseconds since 1970. */
+  #oldestSince = Number.POSITIVE_INFINITY
 
   constructor(parts: WaitingQueuesParts) {
     this.#parts = parts
@@ -53,6 +55,15 @@ export class RabbitMQWaitingQueues implements WaitingStore {
     return counts?.reduce((sum, { messageCount }) => sum + messageCount, 0) ?? 0
   }
 
+  /**
+   * An upper bound of the time: this process knows the first message of each queue, from its last look, and those that it has
+   * stored since then.
+   */
+  oldestSince(): Promise<Date | undefined> {
+    const since = this.#oldestSince
+    return Promise.resolve(since === Number.POSITIVE_INFINITY ? undefined : new Date(since))
+  }
+
   /** Resolves when a copy of the message is stored. */
   async add(message: AmqpMessage, { delayMs, ...wait }: Wait): Promise<void> {
     const dueAt = Math.ceil(Date.now() + delayMs)
@@ -65,27 +76,30 @@ export class RabbitMQWaitingQueues implements WaitingStore {
       await this.prepare()
       await this.#parts.publisher.publishRaw(outgoing)
     }
+    this.#oldestSince = Math.min(this.#oldestSince, wait.firstFailedAt.getTime())
   }
 
   async release(): Promise<number | undefined> {
     const waits = await this.#ifDeclared(async (channel) => {
-      const found: number[] = []
+      const found: HeldMessage[] = []
       // A message may go to a queue with a shorter time, so those come last.
       for (const holdMs of HOLDS_MS.toReversed()) found.push(...(await this.#releaseFrom(channel, holdMs)))
       return found
     })
-    return waits === undefined || waits.length === 0 ? undefined : Math.max(0, Math.min(...waits))
+    const held = waits ?? []
+    this.#oldestSince = Math.min(...held.map(({ since }) => since))
+    return held.length === 0 ? undefined : Math.max(0, Math.min(...held.map(({ stayMs }) => stayMs)))
   }
 
   /**
    * Moves the messages that have stayed long enough.
-   * @returns how long the next one stays, and those that were moved to another queue, or to the end of this one.
+   * @returns the next one, and those that were moved to another queue, or to the end of this one.
    */
-  async #releaseFrom(channel: AmqpChannel, holdMs: number): Promise<readonly number[]> {
-    const held: number[] = []
+  async #releaseFrom(channel: AmqpChannel, holdMs: number): Promise<readonly HeldMessage[]> {
+    const held: HeldMessage[] = []
     for (;;) {
       const due: AmqpMessage[] = []
-      let next: number | undefined
+      let next: HeldMessage | undefined
       while (due.length < PAGE && next === undefined) {
         const message = await channel.get(this.#queueOf(holdMs))
         if (message === false) break
@@ -93,23 +107,23 @@ export class RabbitMQWaitingQueues implements WaitingStore {
         if (leftMs <= 0) due.push(message)
         else {
           channel.nack(message, false, true)
-          next = leftMs
+          next = { stayMs: leftMs, since: startOf(message) }
         }
       }
       const moved = await Promise.all(due.map((message) => this.#move(channel, message)))
-      held.push(...moved.filter((stayMs) => stayMs !== undefined))
+      held.push(...moved.filter((one) => one !== undefined))
       if (due.length < PAGE) return next === undefined ? held : [...held, next]
     }
   }
 
-  /** @returns how long the message stays where it is now; undefined if its wait is over. */
-  async #move(channel: AmqpChannel, message: AmqpMessage): Promise<number | undefined> {
+  /** @returns undefined if the wait of the message is over. */
+  async #move(channel: AmqpChannel, message: AmqpMessage): Promise<HeldMessage | undefined> {
     const dueAt = timeOf(message, DUE)
     const copy = copyOf(message, {})
     const leftMs = dueAt - Date.now()
     await this.#parts.publisher.publishRaw(leftMs > 0 ? this.#held(copy, dueAt) : this.#returned(copy))
     channel.ack(message)
-    return leftMs > 0 ? holdFor(leftMs) : undefined
+    return leftMs > 0 ? { stayMs: holdFor(leftMs), since: startOf(message) } : undefined
   }
 
   #held({ content, properties }: Copy, dueAt: number): AmqpOutgoing {
@@ -161,6 +175,14 @@ function waitingQueueOf({ queue }: Pick<RabbitMQNames, 'queue'>, holdMs: number)
   return `${queue}.waiting.${holdMs}`
 }
 
+/** A message that a queue holds. */
+interface HeldMessage {
+  /** How long it stays in the queue, in milliseconds. */
+  readonly stayMs: number
+  /** Since when it waits, in milliseconds since 1970. */
+  readonly since: number
+}
+
 type Copy = Pick<AmqpOutgoing, 'content' | 'properties'>
 
 /** How long a message stays in its next queue. */
@@ -172,4 +194,10 @@ function holdFor(leftMs: number): number {
 function timeOf({ properties }: AmqpMessage, header: string): number {
   const time = Number(properties.headers?.[header] ?? 0)
   return Number.isSafeInteger(time) ? time : 0
+}
+
+function startOf({ properties }: AmqpMessage): number {
+  const header = properties.headers?.[REPLAY_HANDLERS]
+  const target = typeof header === 'string' ? replayTarget({ [REPLAY_HANDLERS]: header }) : undefined
+  return (target?.earlier?.firstFailedAt ?? new Date()).getTime()
 }
