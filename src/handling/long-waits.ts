@@ -5,8 +5,9 @@ export interface LongWaitOptions {
   /** The shortest delay that is a long wait, in milliseconds, after jitter. Default 30,000. */
   readonly fromMs?: number
   /**
-   * `'keep'`: later events of the aggregate wait behind the event for this handler; on Redis and Kafka. `'giveUp'`: the handler
-   * gets later events of the aggregate during the wait, so it gets the waiting event after them.
+   * `'keep'`: later events of the aggregate wait behind the event for this handler; on RabbitMQ with
+   * `ordering: 'aggregate'`. `'giveUp'`: the handler gets later events of the aggregate during the wait, so it gets the
+   * waiting event after them.
    */
   readonly order: 'keep' | 'giveUp'
 }

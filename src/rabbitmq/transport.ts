@@ -1,5 +1,6 @@
 import type { Logger } from '../observability/logger.ts'
 import type { TransportAdmin } from '../transport/admin.ts'
+import type { TransportCheckup } from '../transport/checkup.ts'
 import type { ConnectionError } from '../transport/errors.ts'
 import type {
   Consumption,
@@ -19,6 +20,7 @@ import type { RabbitMQBinding } from './consuming/binding-record.ts'
 import { RabbitMQBindings } from './consuming/bindings.ts'
 import type { ConsumptionParts, GroupConsumption } from './consuming/consumption.ts'
 import { RabbitMQGroupTypes } from './consuming/group-types.ts'
+import { RabbitMQPlaceNotes } from './consuming/place-notes.ts'
 import { RabbitMQWaitingQueues } from './consuming/waiting-queues.ts'
 import { RabbitMQDeadLetters } from './dead-letters/dead-letters.ts'
 import { undefinedIfNotFound } from './errors.ts'
@@ -112,8 +114,14 @@ export class RabbitMQTransport implements Transport {
       withChannel: <R>(work: (channel: AmqpChannel) => Promise<R>, limitMs?: number) =>
         this.#connection.withChannel(work, limitMs),
     }
-    this.deadLetters = new RabbitMQDeadLetters(queues)
-    this.waiting = new RabbitMQWaitingQueues(queues)
+    const placeNotes = new RabbitMQPlaceNotes(options, this.#publisher)
+    this.deadLetters = new RabbitMQDeadLetters({ ...queues, placeNotes })
+    const { own } = this.deadLetters
+    this.waiting = new RabbitMQWaitingQueues({
+      ...queues,
+      parkedPlaces: () => own.places(),
+      notify: (notice) => host.notify(notice),
+    })
   }
 
   async connect(): Promise<void> {
@@ -162,6 +170,11 @@ export class RabbitMQTransport implements Transport {
       withLongChannel: (work) => this.#connection.withChannel(work, Number.POSITIVE_INFINITY),
       deadLetters: this.deadLetters,
     })
+  }
+
+  async loadCheckup(): Promise<TransportCheckup> {
+    const { RabbitMQCheckup } = await import('./admin/checkup.ts')
+    return new RabbitMQCheckup(this.#options, this.#publisher)
   }
 
   async close(signal: AbortSignal): Promise<void> {

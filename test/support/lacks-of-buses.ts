@@ -29,8 +29,6 @@ export const LACKS = {
   redis: {},
   rabbitmq: {
     history: 'a queue gets what is published after its group first consumed',
-    parking: 'its dead letters hold no place for later events',
-    orderedWaits: 'the consumers of a queue cannot see which aggregates wait',
     groupRate: 'the consumers of a queue share no clock and no counter',
   },
   kafka: { groupRate: 'the members of a group share no clock and no counter' },

@@ -13,6 +13,7 @@ import type { AmqpQueueState } from '../client/client.ts'
 import type { WithChannel } from '../client/connection.ts'
 import { unregisterGroup } from '../client/groups.ts'
 import { namesOf, partitionQueueOf, type RabbitMQNames, seatQueueOf } from '../client/names.ts'
+import { countInLines, linesQueues } from '../consuming/lines-count.ts'
 import { waitingQueuesOf } from '../consuming/waiting-queues.ts'
 import type { RabbitMQDeadLetters } from '../dead-letters/dead-letters.ts'
 import { undefinedIfNotFound } from '../errors.ts'
@@ -94,8 +95,9 @@ export class RabbitMQAdmin implements TransportAdmin {
     const consumed = [names.queue, ...partitions.map((_, index) => partitionQueueOf(names, index))]
     for (const queue of consumed) if (!(await this.#deleteUnused(queue))) return false
     const seats = partitions.map((_, seat) => seatQueueOf(names, seat))
+    const lines = linesQueues({ names, partitions: partitions.length })
     await withChannel(async (channel) => {
-      for (const queue of [...seats, ...waitingQueuesOf(names), names.bindingsQueue]) {
+      for (const queue of [...seats, ...waitingQueuesOf(names), ...lines, names.bindingsQueue]) {
         await channel.deleteQueue(queue)
       }
       for (const exchange of [names.partitionExchange, names.typesExchange]) {
@@ -123,13 +125,14 @@ export class RabbitMQAdmin implements TransportAdmin {
     const deadLetters = await this.#parts.deadLetters.count(name)
     if (queue === undefined && deadLetters === 0) return undefined
     const waiting = queue === undefined ? [] : await this.#waiting(names)
+    const inLines = queue === undefined ? 0 : await this.#inLines(names, partitions.length)
     const queues = queue === undefined ? [] : [queue, ...partitions]
     return {
       name,
       members,
       lag: sumIfKnown(queues.map(({ messageCount }) => messageCount)),
       ...UNREPORTED,
-      retriesWaiting: sumIfKnown(waiting.map(({ messageCount }) => messageCount)) ?? 0,
+      retriesWaiting: inLines + (sumIfKnown(waiting.map(({ messageCount }) => messageCount)) ?? 0),
       deadLetters,
       partitions: partitions.map(partitionOf),
     }
@@ -152,6 +155,11 @@ export class RabbitMQAdmin implements TransportAdmin {
   async #waiting(names: RabbitMQNames): Promise<readonly AmqpQueueState[]> {
     const states = await Promise.all(waitingQueuesOf(names).map((queue) => this.#look(queue)))
     return states.filter((state) => state !== undefined)
+  }
+
+  /** Messages that wait in order, if the group keeps it. */
+  #inLines(names: RabbitMQNames, partitions: number): Promise<number> {
+    return countInLines(linesQueues({ names, partitions }), this.#parts.withChannel)
   }
 
   async #lookWhilePresent(queueOf: (index: number) => string): Promise<readonly AmqpQueueState[]> {

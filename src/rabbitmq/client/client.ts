@@ -19,6 +19,8 @@ export interface AmqpProperties {
   readonly timestamp?: number | undefined
   readonly type?: string | undefined
   readonly appId?: string | undefined
+  /** How long a queue keeps it: milliseconds, as text. */
+  readonly expiration?: string | undefined
 }
 
 /** A message that the broker delivered, returned as unroutable, or sent in reply to `get`. */
@@ -70,7 +72,12 @@ export interface AmqpChannel {
   consume(
     queue: string,
     onMessage: (message: AmqpMessage | null) => void,
-    options?: { readonly consumerTag?: string; readonly exclusive?: boolean; readonly arguments?: AmqpTable },
+    options?: {
+      readonly consumerTag?: string
+      readonly exclusive?: boolean
+      readonly noAck?: boolean
+      readonly arguments?: AmqpTable
+    },
   ): Promise<{ readonly consumerTag: string }>
   cancel(consumerTag: string): Promise<unknown>
   get(queue: string): Promise<AmqpMessage | false>

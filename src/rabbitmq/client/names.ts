@@ -58,6 +58,12 @@ export function seatQueueOf({ queue }: Pick<RabbitMQNames, 'queue'>, seat: numbe
   return `${queue}.workers.${seat}`
 }
 
+/** The queue of the messages of a partition that wait in order; see `RabbitMQLineQueue`. */
+export function linesQueueOf({ queue }: Pick<RabbitMQNames, 'queue'>, partition: number | undefined): string {
+  const number = partition === undefined ? '' : `-${String(partition).padStart(3, '0')}`
+  return `${queue}.waiting.lines${number}`
+}
+
 /** True if the broker accepts these names, and those derived from them. */
 export function areNamesValid({ queue, deadLetterExchange }: RabbitMQNames): boolean {
   return [queue, deadLetterExchange].every((name) => Buffer.byteLength(name) <= MAX_NAME_BYTES)

@@ -20,13 +20,14 @@ import {
 } from './attempt-marks.ts'
 import type { RabbitMQBindings } from './bindings.ts'
 import { ConsumerChannel, type ConsumerChannelObserver } from './consumer-channel.ts'
-import { type DeliveryOwner, isRedelivered, RabbitMQDelivery } from './delivery.ts'
+import { type DeliveryOwner, type HeldPlaces, isRedelivered, RabbitMQDelivery } from './delivery.ts'
 import { RabbitMQGroupQueue } from './group-queue.ts'
 import { HeldMessages } from './held-messages.ts'
 import { PrefetchWindow, type Replacement } from './prefetch-window.ts'
 import { SettledMessages } from './settled-messages.ts'
 import { StandstillWatch } from './standstill-watch.ts'
 import { SurplusMessages } from './surplus-messages.ts'
+import type { RabbitMQWaitingLines } from './waiting-lines.ts'
 import type { RabbitMQWaitingQueues } from './waiting-queues.ts'
 
 export interface ConsumptionParts {
@@ -72,6 +73,7 @@ export class RabbitMQConsumption
   readonly #window: PrefetchWindow
   readonly #surplus = new SurplusMessages()
   #isReplacing = false
+  #lines: RabbitMQWaitingLines | undefined
   #channel: ConsumerChannel | undefined
   /** Counts the consumers on the broker, so that each gets a tag of its own. */
   #consumerNumber = 0
@@ -131,12 +133,18 @@ export class RabbitMQConsumption
     const channel = await ConsumerChannel.open(connection, this)
     this.#channel = channel
     await this.#consumeFrom(channel)
+    this.#lines = this.#parts.waiting.linesFor({
+      partition: undefined,
+      connection,
+      isActive: () => this.#channel === channel && channel.acks.lastTag > this.#tagBeforeConsumer,
+    })
     // Bindings that changed meanwhile are applied once the connection counts as open.
     setImmediate(() => this.#runInBackground(this.updateBindings()))
   }
 
   closed(_error: ConnectionError): void {
     this.#abandonChannel()
+    void this.#lines?.close()
     this.#held.clear()
     this.#arrivals.clear()
     this.#surplus.close()
@@ -144,6 +152,10 @@ export class RabbitMQConsumption
 
   get limitedPrefetch(): number | undefined {
     return this.#window.isLimited ? this.#window.prefetch : undefined
+  }
+
+  get lines(): RabbitMQWaitingLines | undefined {
+    return this.#lines
   }
 
   get isFlowing(): boolean {
@@ -160,7 +172,8 @@ export class RabbitMQConsumption
   async release(signal: AbortSignal): Promise<void> {
     this.#stop()
     const { broadcast } = this.#parts.options
-    await settledUntil(broadcast ? this.#removeQueue() : this.#returnUnsettled(), signal)
+    const returned = broadcast ? this.#removeQueue() : this.#returnUnsettled()
+    await settledUntil(Promise.all([returned, this.#lines?.close()]), signal)
     await this.#connection.close(signal)
   }
 
@@ -223,9 +236,9 @@ export class RabbitMQConsumption
     return this.#settled.take(message)
   }
 
-  async publishDeadLetter(message: AmqpMessage, reason: DeadLetterReason): Promise<void> {
+  async publishDeadLetter(message: AmqpMessage, reason: DeadLetterReason, places: HeldPlaces): Promise<void> {
     const withChannel: WithChannel = (work) => this.#connection.withChannel(work)
-    await storeDeadLetter({ ...this.#parts, withChannel }, message, reason)
+    await storeDeadLetter({ ...this.#parts, withChannel }, message, reason, places)
   }
 
   postpone(message: AmqpMessage, wait: Wait): Promise<void> {
@@ -332,6 +345,7 @@ export class RabbitMQConsumption
     try {
       await this.#queue.declare(true)
       await this.#consumeFrom(channel)
+      await this.#lines?.groupQueueLost()
     } catch (error) {
       if (this.#channel === channel) this.#connection.reopen(error)
     }

@@ -6,6 +6,10 @@ import type { AmqpMessage } from '../client/client.ts'
 import { toIncoming } from '../wire/message.ts'
 import type { RabbitMQAcks, UnackedDelivery } from './acks.ts'
 import type { AttemptMark, MarkedMessage } from './attempt-marks.ts'
+import type { PlacedMessage, RabbitMQWaitingLines } from './waiting-lines.ts'
+
+/** The places behind which later messages wait, by the names of the handlers. */
+export type HeldPlaces = ReadonlyMap<string, string>
 
 /** The operations of a consumption that a delivery uses. */
 export interface DeliveryOwner {
@@ -25,14 +29,18 @@ export interface DeliveryOwner {
   writeMark(marked: MarkedMessage): Promise<void>
   removeMark(message: AmqpMessage): void
   /** Resolves when the dead letter is safe. */
-  publishDeadLetter(message: AmqpMessage, reason: DeadLetterReason): Promise<void>
+  publishDeadLetter(message: AmqpMessage, reason: DeadLetterReason, places: HeldPlaces): Promise<void>
   /** Resolves when a copy of the message is stored. */
   postpone(message: AmqpMessage, wait: Wait): Promise<void>
+  /** The messages that wait in order; undefined if the group keeps no order. */
+  readonly lines?: RabbitMQWaitingLines | undefined
   /** Remembers a message that was settled after its channel closed, so that it could not be acknowledged. */
   rememberSettled(message: AmqpMessage): void
   /** True if this process settled the message but could not acknowledge it. The message is then forgotten. */
   takeSettled(message: AmqpMessage): boolean
 }
+
+const NO_PLACES: HeldPlaces = new Map()
 
 /** One message of a queue, until it is settled. */
 export class RabbitMQDelivery implements Delivery {
@@ -92,7 +100,11 @@ export class RabbitMQDelivery implements Delivery {
 
   begin(): boolean {
     if (!this.#acks.isOpen || !this.#owner.mayStart()) return false
-    if (!isRedelivered(this.#raw) || !this.#owner.takeSettled(this.#raw)) {
+    // If it was redelivered, its wait may have ended before its dead letter was stored.
+    const isOver = isRedelivered(this.#raw)
+      ? this.#owner.takeSettled(this.#raw)
+      : this.#owner.lines?.isOver(this.#placed) === true
+    if (!isOver) {
       this.#isStarted = true
       // Later attempts start in `beginAttempt`, after they are recorded.
       this.#isAttempting = this.deliveryCount === 1
@@ -144,7 +156,10 @@ export class RabbitMQDelivery implements Delivery {
     // The partition was given up while this waited for a broker that did not accept the dead letter.
     if (!this.#acks.isOpen && !this.#owner.mayStart()) return false
     await this.#busily(false, async () => {
-      await this.#owner.publishDeadLetter(this.#raw, reason)
+      const { lines } = this.#owner
+      const places = lines?.placesOf(this.#placed, reason.parkedFor ?? []) ?? NO_PLACES
+      await this.#owner.publishDeadLetter(this.#raw, reason, places)
+      await lines?.park(this.#placed, places)
       this.ack()
       return true
     })
@@ -157,9 +172,37 @@ export class RabbitMQDelivery implements Delivery {
     if (!this.#acks.isOpen) return false
     // Its acknowledgment follows.
     return this.#busily(true, async () => {
-      await this.#owner.postpone(this.#raw, wait)
+      const { lines } = this.#owner
+      if (wait.keepsOrder && lines !== undefined && this.message.key !== undefined) {
+        await lines.add(this.#placed, wait)
+      } else await this.#owner.postpone(this.#raw, wait)
       return true
     })
+  }
+
+  async waitBehind(handlerName: string, limit: number): Promise<number | undefined> {
+    if (!this.#acks.isOpen || !this.#owner.mayStart()) return undefined
+    let before = 0
+    await this.#busily(this.#isBusy, async () => {
+      before = (await this.#owner.lines?.addBehind(this.#placed, handlerName, limit)) ?? 0
+      return true
+    })
+    // The broker redelivers the message.
+    if (!this.#acks.isOpen) return undefined
+    return before > 0 && before < limit ? before : this.#owner.mayStart() ? before : undefined
+  }
+
+  async passOn(except: readonly string[] = []): Promise<boolean> {
+    if (!this.#acks.isOpen) return false
+    await this.#busily(true, async () => {
+      await this.#owner.lines?.passOn(this.#placed, except)
+      return true
+    })
+    return this.#acks.isOpen
+  }
+
+  get #placed(): PlacedMessage {
+    return { raw: this.#raw, key: this.message.key, replayTarget: this.replayTarget }
   }
 
   /** @param isBusyAfter - whether a handler runs if the work returns true. */

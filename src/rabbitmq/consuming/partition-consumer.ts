@@ -5,9 +5,11 @@ import type { RabbitMQAcks } from './acks.ts'
 import { type Arrival, RabbitMQArrivals } from './arrivals.ts'
 import type { AttemptMark, MarkedMessage, RabbitMQAttemptMarks } from './attempt-marks.ts'
 import { ConsumerChannel, type ConsumerChannelObserver } from './consumer-channel.ts'
-import { type DeliveryOwner, RabbitMQDelivery } from './delivery.ts'
+import { type DeliveryOwner, type HeldPlaces, RabbitMQDelivery } from './delivery.ts'
 import { HeldMessages } from './held-messages.ts'
 import type { SettledMessages } from './settled-messages.ts'
+import type { RabbitMQWaitingLines } from './waiting-lines.ts'
+import type { LinesConsumer } from './waiting-queues.ts'
 
 /** What the consumers of all partitions share. */
 export interface PartitionConsumerParts {
@@ -18,8 +20,9 @@ export interface PartitionConsumerParts {
   readonly settled: SettledMessages
   /** See {@link DeliveryOwner.mayStart}. */
   readonly mayStart: () => boolean
-  readonly storeDeadLetter: (message: AmqpMessage, reason: DeadLetterReason) => Promise<void>
+  readonly storeDeadLetter: DeliveryOwner['publishDeadLetter']
   readonly postpone: (message: AmqpMessage, wait: Wait) => Promise<void>
+  readonly linesFor: (consumer: LinesConsumer) => RabbitMQWaitingLines | undefined
   /** The channel is of no further use. */
   readonly failed: (cause: unknown) => void
   /** The broker cancelled the consumer: its queue was deleted, or moved to another node. */
@@ -47,6 +50,9 @@ export class PartitionConsumer implements DeliveryOwner, ConsumerChannelObserver
   #returning: Promise<void> | undefined
   #isStopped = false
   #hasReceived = false
+  /** True while it is certainly the active consumer. */
+  #isActive = false
+  #lines: RabbitMQWaitingLines | undefined
 
   constructor(
     target: { readonly partition: number; readonly queue: string; readonly consumerTag: string },
@@ -80,7 +86,13 @@ export class PartitionConsumer implements DeliveryOwner, ConsumerChannelObserver
 
   async start(connection: AmqpConnection): Promise<void> {
     this.#channel = await ConsumerChannel.open(connection, this)
+    const { partition } = this
+    this.#lines = this.#parts.linesFor({ partition, connection, isActive: () => this.#isActive })
     await this.consume()
+  }
+
+  get lines(): RabbitMQWaitingLines | undefined {
+    return this.#lines
   }
 
   /** Called again if the broker cancelled the consumer. */
@@ -106,6 +118,8 @@ export class PartitionConsumer implements DeliveryOwner, ConsumerChannelObserver
     this.#stop()
     const channel = this.#channel
     this.#channel = undefined
+    this.#isActive = false
+    void this.#lines?.close()
     this.#held.clear()
     this.#rested.resolve()
     channel?.acks.close()
@@ -115,6 +129,7 @@ export class PartitionConsumer implements DeliveryOwner, ConsumerChannelObserver
   arrived(message: AmqpMessage, acks: RabbitMQAcks): void {
     const unacked = acks.add(message.fields.deliveryTag)
     this.#hasReceived = true
+    this.#isActive = true
     if (this.#isStopped) {
       this.#held.addUndelivered([message])
       return
@@ -124,12 +139,15 @@ export class PartitionConsumer implements DeliveryOwner, ConsumerChannelObserver
   }
 
   cancelled(): void {
+    this.#isActive = false
     if (!this.#isStopped) this.#parts.cancelled(this)
   }
 
   channelClosed(channel: ConsumerChannel, cause: Error | undefined): void {
     if (this.#channel !== channel) return
     this.#channel = undefined
+    this.#isActive = false
+    void this.#lines?.close()
     this.#rested.resolve()
     // If the connection closed too, it reports its loss within this turn.
     setImmediate(() => this.#parts.failed(cause))
@@ -156,8 +174,8 @@ export class PartitionConsumer implements DeliveryOwner, ConsumerChannelObserver
     this.#parts.runInBackground(this.#parts.marks.remove(message))
   }
 
-  publishDeadLetter(message: AmqpMessage, reason: DeadLetterReason): Promise<void> {
-    return this.#parts.storeDeadLetter(message, reason)
+  publishDeadLetter(message: AmqpMessage, reason: DeadLetterReason, places: HeldPlaces): Promise<void> {
+    return this.#parts.storeDeadLetter(message, reason, places)
   }
 
   postpone(message: AmqpMessage, wait: Wait): Promise<void> {
@@ -187,13 +205,15 @@ export class PartitionConsumer implements DeliveryOwner, ConsumerChannelObserver
     this.#stop()
     const channel = this.#channel
     this.#channel = undefined
+    this.#isActive = false
+    const left = this.#lines?.close()
     if (channel === undefined) return
     channel.acks.flush()
     const isOpen = channel.acks.isOpen
     channel.acks.close()
     // The marks come first: another consumer gets the messages as soon as the channel closes.
     await this.#parts.marks.writeAll(isOpen ? this.#held.returnMarks() : [])
-    await channel.close()
+    await Promise.all([channel.close(), left])
   }
 
   #deliveryOf({ message, unacked, acks }: Arrival, mark: AttemptMark | undefined): RabbitMQDelivery {

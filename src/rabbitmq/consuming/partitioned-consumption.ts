@@ -67,8 +67,9 @@ export class PartitionedConsumption implements GroupConsumption, ChannelOwner {
       }),
       settled: new SettledMessages(),
       mayStart: () => this.#mayStart(),
-      storeDeadLetter: (message, reason) => storeDeadLetter({ ...parts, withChannel }, message, reason),
+      storeDeadLetter: (message, ...about) => storeDeadLetter({ ...parts, withChannel }, message, ...about),
       postpone: (message, wait) => parts.waiting.add(message, wait),
+      linesFor: (consumer) => parts.waiting.linesFor(consumer),
       failed: (cause) => this.#connection.reopen(cause),
       cancelled: (consumer) => this.#runInBackground(this.#consumeAgain(consumer)),
       runInBackground: (work) => this.#runInBackground(work),
@@ -213,6 +214,7 @@ export class PartitionedConsumption implements GroupConsumption, ChannelOwner {
     try {
       await this.#queue.declare(true)
       await consumer.consume()
+      await consumer.lines?.groupQueueLost()
     } catch (error) {
       if (!consumer.isLeaving) this.#connection.reopen(error)
     }

@@ -1,4 +1,5 @@
-import { REPLAY_HANDLERS, replayTarget, waitHeader } from '../../transport/replay-headers.ts'
+import type { BusNotice } from '../../transport/notices.ts'
+import { REPLAY_HANDLERS, waitHeader } from '../../transport/replay-headers.ts'
 import type { Wait, WaitingStore } from '../../transport/waiting.ts'
 import type { AmqpChannel, AmqpMessage } from '../client/client.ts'
 import type { WithChannel } from '../client/connection.ts'
@@ -8,6 +9,10 @@ import { undefinedIfNotFound } from '../errors.ts'
 import type { ResolvedRabbitMQOptions } from '../options.ts'
 import type { RabbitMQPublisher } from '../publishing/publisher.ts'
 import type { AmqpOutgoing } from '../wire/message.ts'
+import { addressOf } from './line-records.ts'
+import { countInLines, linesQueues } from './lines-count.ts'
+import { RabbitMQWaitingLines, type WaitingLinesParts } from './waiting-lines.ts'
+import { waitingSince } from './waiting-since.ts'
 
 /** How long a message stays in each of the queues, in milliseconds: 250 ms to 18 hours. */
 const HOLDS_MS: readonly number[] = Array.from({ length: 10 }, (_, power) => 250 * 4 ** power)
@@ -19,11 +24,22 @@ const UNTIL = 'x-waiting-until'
 /** Messages that are moved at the same time. */
 const PAGE = 100
 
+/** Maximum interval between two looks at the queues, in milliseconds: other processes store messages, too. */
+const LOOK_MS = 4000
+const NO_ORDER =
+  "the consumers of a RabbitMQ queue share its messages, and cannot see which aggregates wait: set ordering to 'aggregate'"
+
 export interface WaitingQueuesParts {
   readonly options: ResolvedRabbitMQOptions
   readonly publisher: RabbitMQPublisher
   readonly withChannel: WithChannel
+  /** The ids of the places of all dead letters of the group. */
+  readonly parkedPlaces: () => Promise<ReadonlySet<string>>
+  readonly notify: (notice: BusNotice) => void
 }
+
+/** What a consumer says about itself. */
+export type LinesConsumer = Pick<WaitingLinesParts, 'partition' | 'connection' | 'isActive'>
 
 /**
  * Messages that wait for an attempt of one handler. AMQP cannot search a queue, so each of these queues holds every message
@@ -32,16 +48,21 @@ export interface WaitingQueuesParts {
  * message is acknowledged. The broker's own dead-lettering of expired messages would lose them if it crashed in between.
  */
 export class RabbitMQWaitingQueues implements WaitingStore {
-  readonly parkProblem =
-    'the dead letters of a RabbitMQ queue hold no place for later events: omit it and retry without a limit ' +
-    '(maxRetries: Infinity), which holds back the later events of the aggregate, or use the Redis bus'
-  readonly orderProblem = 'the consumers of a RabbitMQ queue cannot see which aggregates wait'
+  readonly parkProblem: string | undefined
+  readonly orderProblem: string | undefined
+  onReady: (() => void) | undefined
   readonly #parts: WaitingQueuesParts
   /** The earliest start of a wait that this process knows of, in milliseconds since 1970. */
   #oldestSince = Number.POSITIVE_INFINITY
+  /** Of the partitions that this process consumes, or stands by for. */
+  readonly #lines = new Set<RabbitMQWaitingLines>()
+  /** When a queue may have a message to move, by the monotonic clock. */
+  #holdsAt = Number.NEGATIVE_INFINITY
 
   constructor(parts: WaitingQueuesParts) {
     this.#parts = parts
+    this.orderProblem = parts.options.singleActiveConsumer ? undefined : NO_ORDER
+    this.parkProblem = this.orderProblem
   }
 
   async prepare(): Promise<void> {
@@ -52,15 +73,38 @@ export class RabbitMQWaitingQueues implements WaitingStore {
     const counts = await this.#ifDeclared((channel) =>
       Promise.all(HOLDS_MS.map((holdMs) => channel.checkQueue(this.#queueOf(holdMs)))),
     )
-    return counts?.reduce((sum, { messageCount }) => sum + messageCount, 0) ?? 0
+    const held = counts?.reduce((sum, { messageCount }) => sum + messageCount, 0) ?? 0
+    return held + (await countInLines(this.#linesQueues, this.#parts.withChannel))
+  }
+
+  /** The messages that wait in order for a consumer of the group, which closes them. Undefined if the group has no order. */
+  linesFor(consumer: LinesConsumer): RabbitMQWaitingLines | undefined {
+    if (this.orderProblem !== undefined) return undefined
+    const lines = new RabbitMQWaitingLines({
+      ...this.#parts,
+      ...consumer,
+      onReady: () => this.onReady?.(),
+      onLettersGone: (count) => this.#lettersGone(count),
+      onClosed: (closed) => this.#lines.delete(closed),
+    })
+    this.#lines.add(lines)
+    this.onReady?.()
+    return lines
+  }
+
+  #lettersGone(count: number): void {
+    const { deadLetterQueue } = this.#parts.options.names
+    const detail = `dead letters of ${deadLetterQueue} behind which later events waited were removed without the bus; those events follow now`
+    this.#parts.notify({ type: 'eventsLost', detail, count })
   }
 
   /**
-   * An upper bound of the time: this process knows the first message of each queue, from its last look, and those that it has
-   * stored since then.
+   * An upper bound of the time: this process knows the first message of each queue, from its last look, those that it has
+   * stored since then, and the lines of the partitions that it consumes.
    */
   oldestSince(): Promise<Date | undefined> {
-    const since = this.#oldestSince
+    const inLines = [...this.#lines].map((lines) => lines.oldestSince)
+    const since = Math.min(this.#oldestSince, ...inLines)
     return Promise.resolve(since === Number.POSITIVE_INFINITY ? undefined : new Date(since))
   }
 
@@ -68,6 +112,7 @@ export class RabbitMQWaitingQueues implements WaitingStore {
   async add(message: AmqpMessage, { delayMs, ...wait }: Wait): Promise<void> {
     const dueAt = Math.ceil(Date.now() + delayMs)
     const copy = copyOf(message, { [REPLAY_HANDLERS]: waitHeader(wait) })
+    this.#holdsAt = Math.min(this.#holdsAt, performance.now() + delayMs)
     const outgoing = this.#held(copy, dueAt)
     try {
       await this.#parts.publisher.publishRaw(outgoing)
@@ -80,6 +125,30 @@ export class RabbitMQWaitingQueues implements WaitingStore {
   }
 
   async release(): Promise<number | undefined> {
+    const [heldMs, ...linesMs] = await Promise.all([
+      this.#releaseHeld(),
+      ...[...this.#lines].map((lines) => lines.release()),
+    ])
+    const waits = [heldMs, ...linesMs].filter((ms) => ms !== undefined)
+    return waits.length === 0 ? undefined : Math.min(...waits)
+  }
+
+  /** Looks at the queues only if a message may be due: a message that is handled in its line asks for each next one. */
+  async #releaseHeld(): Promise<number | undefined> {
+    const now = performance.now()
+    if (now < this.#holdsAt) return this.#holdsAt - now
+    this.#holdsAt = now + LOOK_MS
+    try {
+      const nextMs = await this.#releaseAll()
+      this.#holdsAt = Math.min(this.#holdsAt, performance.now() + (nextMs ?? LOOK_MS))
+      return nextMs
+    } catch (error) {
+      this.#holdsAt = now
+      throw error
+    }
+  }
+
+  async #releaseAll(): Promise<number | undefined> {
     const waits = await this.#ifDeclared(async (channel) => {
       const found: HeldMessage[] = []
       // A message may go to a queue with a shorter time, so those come last.
@@ -107,7 +176,7 @@ export class RabbitMQWaitingQueues implements WaitingStore {
         if (leftMs <= 0) due.push(message)
         else {
           channel.nack(message, false, true)
-          next = { stayMs: leftMs, since: startOf(message) }
+          next = { stayMs: leftMs, since: waitingSince(message) }
         }
       }
       const moved = await Promise.all(due.map((message) => this.#move(channel, message)))
@@ -123,7 +192,7 @@ export class RabbitMQWaitingQueues implements WaitingStore {
     const leftMs = dueAt - Date.now()
     await this.#parts.publisher.publishRaw(leftMs > 0 ? this.#held(copy, dueAt) : this.#returned(copy))
     channel.ack(message)
-    return leftMs > 0 ? { stayMs: holdFor(leftMs), since: startOf(message) } : undefined
+    return leftMs > 0 ? { stayMs: holdFor(leftMs), since: waitingSince(message) } : undefined
   }
 
   #held({ content, properties }: Copy, dueAt: number): AmqpOutgoing {
@@ -139,16 +208,15 @@ export class RabbitMQWaitingQueues implements WaitingStore {
 
   #returned({ content, properties }: Copy): AmqpOutgoing {
     const { [DUE]: _due, [UNTIL]: _until, ...headers } = properties.headers ?? {}
-    const { isPartitioned, names } = this.#parts.options
-    const exchange = isPartitioned ? names.partitionExchange : ''
-    return { exchange, routingKey: names.queue, content, properties: { ...properties, headers } }
+    return { ...addressOf(this.#parts.options), content, properties: { ...properties, headers } }
   }
 
   /** Declares classic queues: a look at the first message counts as a delivery, which quorum queues limit. */
   async #declare(channel: AmqpChannel): Promise<void> {
     const { durable } = this.#parts.options
     const settings = { durable, autoDelete: false, arguments: { 'x-queue-type': 'classic' } }
-    await Promise.all(HOLDS_MS.map((holdMs) => channel.assertQueue(this.#queueOf(holdMs), settings)))
+    const held = HOLDS_MS.map((holdMs) => this.#queueOf(holdMs))
+    await Promise.all([...held, ...this.#linesQueues].map((queue) => channel.assertQueue(queue, settings)))
   }
 
   /** @returns undefined if the queues do not exist: no message of the group has ever waited. */
@@ -159,6 +227,13 @@ export class RabbitMQWaitingQueues implements WaitingStore {
         return work(channel)
       }),
     )
+  }
+
+  get #linesQueues(): readonly string[] {
+    const { names, isPartitioned, partitions } = this.#parts.options
+    return this.orderProblem === undefined
+      ? linesQueues({ names, partitions: isPartitioned ? partitions : 0 })
+      : []
   }
 
   #queueOf(holdMs: number): string {
@@ -194,10 +269,4 @@ function holdFor(leftMs: number): number {
 function timeOf({ properties }: AmqpMessage, header: string): number {
   const time = Number(properties.headers?.[header] ?? 0)
   return Number.isSafeInteger(time) ? time : 0
-}
-
-function startOf({ properties }: AmqpMessage): number {
-  const header = properties.headers?.[REPLAY_HANDLERS]
-  const target = typeof header === 'string' ? replayTarget({ [REPLAY_HANDLERS]: header }) : undefined
-  return (target?.earlier?.firstFailedAt ?? new Date()).getTime()
 }

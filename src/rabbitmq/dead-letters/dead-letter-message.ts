@@ -8,7 +8,7 @@ import {
   writeReplay,
 } from '../../transport/dead-letter-fields.ts'
 import type { ReplayDestination } from '../../transport/replay-destination.ts'
-import { REPLAY_HANDLERS, replayHeader } from '../../transport/replay-headers.ts'
+import { REPLAY_HANDLERS, readPlaces, replayHeader } from '../../transport/replay-headers.ts'
 import type {
   DeadLetterReason,
   IncomingMessage,
@@ -41,17 +41,20 @@ const HEADER_OF: Readonly<Record<string, string>> = {
   dlq_handlers: 'x-dlq-handlers',
   dlq_settled_handlers: 'x-dlq-settled-handlers',
   dlq_attempts: 'x-dlq-attempts',
+  dlq_parked_for: 'x-dlq-parked-for',
   dlq_first_failed_at: 'x-dlq-first-failed-at',
   dlq_replay_count: REPLAY_COUNT,
   dlq_replayed_at: REPLAYED_AT,
 }
 
+/** The places behind which later messages wait, as a JSON object by the names of the handlers. */
+const PLACES = 'x-dlq-places'
 /** Distinguishes dead letters of messages with the same id. */
 const LETTER_TAG = 'x-dlq-id'
 const ORIGINAL_ROUTING_KEY = 'x-original-routing-key'
-/** Headers that the broker or a dead-lettering adds to a message. They are not part of the original. */
+/** Headers that the broker, a dead-lettering or a wait adds to a message. They are not part of the original. */
 const ADDED =
-  /^x-(dlq-|death$|first-death-|last-death-|original-routing-key$|delivery-count$|acquired-count$)/
+  /^x-(dlq-|line-|death$|first-death-|last-death-|original-routing-key$|delivery-count$|acquired-count$)/
 /**
  * Headers by which the broker routes a message further: to other queues (`CC` and `BCC`, sender-selected distribution), or
  * later (`x-delay`, delayed message exchange). A dead letter or a replay with them would reach other groups again, so they
@@ -70,7 +73,7 @@ const MAX_KEPT_HEADERS = 50
 export function deadLetterOf(
   names: RabbitMQNames,
   message: AmqpMessage,
-  reason: DeadLetterReason,
+  { places, ...reason }: DeadLetterReason & { readonly places: ReadonlyMap<string, string> },
 ): AmqpOutgoing {
   const fields = writeReason(reason)
   const about: Record<string, unknown> = {
@@ -82,6 +85,7 @@ export function deadLetterOf(
   Object.assign(about, headersOf(fields))
   const replays = message.properties.headers?.[REPLAY_COUNT]
   if (replays !== undefined) about[REPLAY_COUNT] = replays
+  if (places.size > 0) about[PLACES] = JSON.stringify(Object.fromEntries(places))
   return {
     exchange: names.deadLetterExchange,
     routingKey: names.queue,
@@ -137,7 +141,9 @@ export type ReplayAddress = Pick<AmqpOutgoing, 'exchange' | 'routingKey'>
 export function replayOf(
   { exchange, routingKey }: ReplayAddress,
   message: AmqpMessage,
-  destination: Pick<ReplayDestination, 'handlerNames' | 'settledHandlers'>,
+  destination: Pick<ReplayDestination, 'handlerNames' | 'settledHandlers'> & {
+    readonly places: ReadonlyMap<string, string> | undefined
+  },
 ): AmqpOutgoing {
   const headers: Record<string, unknown> = {
     ...keptHeaders(message.properties.headers),
@@ -146,13 +152,29 @@ export function replayOf(
     [ORIGINAL_ROUTING_KEY]: originalRoutingKey(message),
   }
   delete headers[REPLAY_HANDLERS]
-  if (destination.handlerNames.length > 0) headers[REPLAY_HANDLERS] = replayHeader(destination)
+  const { handlerNames, places } = destination
+  if (handlerNames.length > 0 || places !== undefined) headers[REPLAY_HANDLERS] = replayHeader(destination)
   return {
     exchange,
     routingKey,
     content: message.content,
     properties: keptProperties(message.properties, headers),
   }
+}
+
+/** The places behind which later messages wait, by the names of the handlers; undefined if there are none. */
+export function placesIn({ properties }: AmqpMessage): ReadonlyMap<string, string> | undefined {
+  const text = properties.headers?.[PLACES]
+  try {
+    return typeof text === 'string' ? readPlaces(JSON.parse(text)) : undefined
+  } catch {
+    return undefined // other programs may write dead letters, too
+  }
+}
+
+/** The aggregate of a message. */
+export function keyOf(message: AmqpMessage): string | undefined {
+  return textHeaders(message)['aggregate_id']
 }
 
 /** The dead letter with another message in it. */

@@ -8,8 +8,10 @@ import { undefinedIfNotFound } from '../errors.ts'
 import type { RabbitMQPublisher } from '../publishing/publisher.ts'
 import {
   editedLetter,
+  keyOf,
   LetterIds,
   messageIdOf,
+  placesIn,
   type ReplayAddress,
   readLetter,
   readLetterReason,
@@ -23,6 +25,17 @@ export interface DeadLetterQueueParts {
   readonly group: string
   readonly publisher: RabbitMQPublisher
   readonly withChannel: WithChannel
+  readonly placeNotes: PlaceNotes
+}
+
+/** Informs the consumers of a group about the dead letters behind which messages wait. */
+export interface PlaceNotes {
+  /** False if the group keeps no order, so that no dead letter has a place. */
+  readonly isUsed: boolean
+  /** Lets the messages behind a dead letter follow. @param ids - of its places. */
+  end(ids: Iterable<string>, names: RabbitMQNames): Promise<void>
+  /** Notes that a dead letter was replayed, and keeps its places. */
+  replayed(ids: Iterable<string>, names: RabbitMQNames): Promise<void>
 }
 
 /** A dead letter in the queue. */
@@ -144,8 +157,14 @@ export class RabbitMQDeadLetterQueue {
   /** Removes all dead letters. @returns their number. */
   purge(): Promise<number> {
     return this.#exclusively(async (channel) => {
+      let purged = 0
+      for await (const { message } of this.#parts.placeNotes.isUsed ? this.#scan(channel) : []) {
+        await this.#release(message)
+        channel.ack(message)
+        purged += 1
+      }
       const { messageCount } = await channel.purgeQueue(this.#names.deadLetterQueue)
-      return messageCount
+      return purged + messageCount
     }, 0)
   }
 
@@ -169,7 +188,29 @@ export class RabbitMQDeadLetterQueue {
     const destination = replayDestination(reason, request)
     const target = await targetOf(destination.consumerGroup)
     const letter = request.message === undefined ? message : editedLetter(message, request.message)
-    await this.#parts.publisher.publishRaw(replayOf(target, letter, destination))
+    const places = placesIn(message)
+    // The messages behind it wait in the group that failed.
+    const staysThere = destination.consumerGroup === this.group && keyOf(letter) === keyOf(message)
+    const kept = staysThere ? places : undefined
+    await this.#parts.placeNotes.replayed(kept?.values() ?? [], this.#names)
+    await this.#parts.publisher.publishRaw(replayOf(target, letter, { ...destination, places: kept }))
+    if (!staysThere) await this.#release(message)
+  }
+
+  /** Lets the messages behind a dead letter follow, before it is removed. */
+  async #release(message: AmqpMessage): Promise<void> {
+    await this.#parts.placeNotes.end(placesIn(message)?.values() ?? [], this.#names)
+  }
+
+  /** The ids of the places of all letters. */
+  places(): Promise<ReadonlySet<string>> {
+    return this.#exclusively(async (channel) => {
+      const ids = new Set<string>()
+      for await (const { message } of this.#scan(channel)) {
+        for (const id of placesIn(message)?.values() ?? []) ids.add(id)
+      }
+      return ids
+    }, new Set<string>())
   }
 
   /** A group without partitions is reached by its queue, through the default exchange. */
@@ -186,6 +227,7 @@ export class RabbitMQDeadLetterQueue {
       let removed = 0
       for await (const { id, message } of this.#scan(channel)) {
         if (!wanted.delete(id) && !wanted.delete(messageIdOf(message))) continue
+        await this.#release(message)
         channel.ack(message)
         removed += 1
         if (wanted.size === 0) break
@@ -247,7 +289,7 @@ export class RabbitMQDeadLetterQueue {
         targets.set(group, target)
         return target
       })
-    }
+    } else await this.#release(item.message)
     item.channel.ack(item.message)
   }
 

@@ -20,6 +20,7 @@ import { importedLetter } from './dead-letter-message.ts'
 import {
   type ListedLetter,
   type PageStart,
+  type PlaceNotes,
   RabbitMQDeadLetterQueue,
   type ReplayTargetCache,
   type SweptMessage,
@@ -29,6 +30,7 @@ export interface DeadLettersParts {
   readonly options: ResolvedRabbitMQOptions
   readonly publisher: RabbitMQPublisher
   readonly withChannel: WithChannel
+  readonly placeNotes: PlaceNotes
 }
 
 /** The last letter of a page, over all groups. */
@@ -198,10 +200,9 @@ export class RabbitMQDeadLetters implements DeadLetterStore {
   }
 
   #queueOf(group: string): RabbitMQDeadLetterQueue {
-    const { options, publisher, withChannel } = this.#parts
     const known = this.#queues.get(group)
     if (known !== undefined) return known
-    const queue = new RabbitMQDeadLetterQueue({ options, group, publisher, withChannel })
+    const queue = new RabbitMQDeadLetterQueue({ ...this.#parts, group })
     this.#queues.set(group, queue)
     return queue
   }

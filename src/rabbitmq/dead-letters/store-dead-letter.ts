@@ -13,13 +13,17 @@ export interface DeadLetteringParts {
   readonly withChannel: WithChannel
 }
 
-/** Resolves when the dead letter is safe. */
+/**
+ * Resolves when the dead letter is safe.
+ * @param places - behind which later messages wait, by the names of the handlers.
+ */
 export async function storeDeadLetter(
   { options, publisher, topology, withChannel }: DeadLetteringParts,
   message: AmqpMessage,
   reason: DeadLetterReason,
+  places: ReadonlyMap<string, string>,
 ): Promise<void> {
-  const letter = deadLetterOf(options.names, message, reason)
+  const letter = deadLetterOf(options.names, message, { ...reason, places })
   try {
     await publisher.publishRaw(letter)
   } catch {
