@@ -75,7 +75,7 @@ function pageOfFile(file: string): string {
     return `# ${file}\n\n${readdirSync(path)
       .map((name) => `- ${name}`)
       .join('\n')}\n`
-  return `# ${file}\n\n\`\`\`\`${extname(file).slice(1)}\n${readFileSync(path, 'utf8')}\`\`\`\`\n`
+  return `# ${file}\n\n\`\`\`\`${extname(file).slice(1).replace('mjs', 'js')}\n${readFileSync(path, 'utf8')}\`\`\`\`\n`
 }
 
 /** The page of a folder: a list of its pages. */

@@ -9,6 +9,8 @@ export default defineConfig({
   description:
     'Domain events for Node.js services, over process memory, Redis Streams, RabbitMQ and Apache Kafka.',
   lang: 'en-US',
+  // No icon: without this line, browsers ask for one.
+  head: [['link', { rel: 'icon', href: 'data:,' }]],
   srcDir: '.cache/pages',
   outDir: 'dist',
   cacheDir: '.cache/vitepress',
@@ -33,7 +35,6 @@ export default defineConfig({
       })),
       {
         text: 'API',
-        collapsed: true,
         items: ENTRY_POINTS.map((name) => ({
           text: name === 'index' ? 'eventspine' : `eventspine/${name}`,
           link: `/api/${name}/`,
@@ -41,7 +42,6 @@ export default defineConfig({
       },
       {
         text: 'Project',
-        collapsed: true,
         items: [
           { text: 'Design decisions', link: '/decisions/' },
           { text: 'Contributing', link: '/contributing' },

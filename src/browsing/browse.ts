@@ -9,6 +9,7 @@ import type { ScanRequest } from '../transport/admin.ts'
 import type { BrowsedEvent } from './browsed-event.ts'
 import { checkEventFilter, type EventFilter, matchesFilter, time } from './event-filter.ts'
 
+/** How far a search has read. */
 export interface BrowseProgress {
   /** Events that were read. */
   readonly scanned: number
@@ -22,6 +23,7 @@ export interface BrowseProgress {
   readonly ended: 'end' | 'limit' | 'maxScanned' | 'aborted' | undefined
 }
 
+/** Limits of a search, and a report of its progress. */
 export interface ScanOptions {
   /** Maximum number of events to read. Default Infinity. */
   readonly maxScanned?: number

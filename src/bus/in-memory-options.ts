@@ -5,6 +5,7 @@ import { durationMs, durationMsOrInfinity, nonNegativeInteger, type OptionRule }
 import type { FieldsFirstLogger, Logger } from '../observability/logger.ts'
 import { registryRule } from './registry-rule.ts'
 
+/** Options of `InMemoryEventBus`. */
 export interface InMemoryEventBusOptions {
   /**
    * Give events that a handler creates or publishes the `correlationId` of the handled event, and its id as

@@ -24,6 +24,7 @@ export interface FeedEnd {
   readonly isHeld: boolean
 }
 
+/** Which events `readAll` reads from PostgreSQL. */
 export interface PostgresReadOptions extends ReadAllOptions {
   /** Include archived events. Default false. */
   readonly includeArchived?: boolean

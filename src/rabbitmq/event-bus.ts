@@ -15,6 +15,7 @@ import {
 import { type RabbitMQQueueInfo, RabbitMQTransport } from './transport.ts'
 import { routingKeysOf } from './wire/message.ts'
 
+/** Counters of a {@link RabbitMQEventBus}. */
 export interface RabbitMQEventBusStats extends BrokerEventBusStats {
   /** Messages that the broker confirmed: events, dead letters, replays and attempt marks. */
   readonly publishConfirms: number

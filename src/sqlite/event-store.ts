@@ -20,6 +20,7 @@ import { SqliteStreams } from './streams.ts'
 import type { SqliteWatch } from './watch.ts'
 import { MOVE_BATCH } from './writes.ts'
 
+/** Which events `readAll` reads from a SQLite file. */
 export interface SqliteReadOptions extends ReadAllOptions {
   /** Include archived events. Default false. */
   readonly includeArchived?: boolean

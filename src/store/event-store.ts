@@ -77,6 +77,7 @@ export interface FeedFilter {
   readonly correlationId?: string | undefined
 }
 
+/** Which events `readAll` reads. */
 export interface ReadAllOptions extends FeedFilter {
   /** Only events after this position. Default 0. */
   readonly fromPosition?: number

@@ -42,6 +42,7 @@ export interface StoredDeadLetter {
   readonly lastReplayedAt?: Date | undefined
 }
 
+/** A page of the dead letters of a store, undecoded. */
 export interface DeadLetterPage {
   readonly letters: readonly StoredDeadLetter[]
   /** Pass it to read the next page; undefined after the last page. */
@@ -108,6 +109,7 @@ export interface DeadLetterStore {
 /** What a sweep does with a dead letter: keep it, remove it, replay it, or keep it and visit no further one (`'end'`). */
 export type SweepVerdict = 'keep' | 'remove' | 'end' | ReplayRequest
 
+/** Options of `sweep`, which visits the dead letters of a store once. */
 export interface SweepOptions {
   /** Visits the dead letters of this consumer group, and possibly others. Default: all. */
   readonly group?: string | undefined
@@ -123,6 +125,7 @@ export interface SweepOptions {
   readonly signal: AbortSignal | undefined
 }
 
+/** The result of `sweep`. */
 export interface SweepReport {
   readonly visited: number
   readonly replayed: number

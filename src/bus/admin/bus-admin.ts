@@ -6,6 +6,7 @@ import type { Actor } from '../audit.ts'
 import type { EventExplanation, ExplainOptions } from '../event-explanation.ts'
 import type { Finding } from '../finding.ts'
 
+/** Where the metrics of the groups go. */
 export interface ObserveOptions {
   /** Meter to use. Default: the option `meter` of the bus, or else OpenTelemetry's global one. */
   readonly meter?: Meter

@@ -22,6 +22,7 @@ export interface BulkProgress {
   readonly failed: number
 }
 
+/** Limits, progress and author of a change of many dead letters. */
 export interface BulkOptions extends Actor {
   /** Maximum number of dead letters that are changed. Default Infinity. */
   readonly limit?: number

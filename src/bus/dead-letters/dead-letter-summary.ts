@@ -19,6 +19,7 @@ export interface DeadLetterGroup {
   }
 }
 
+/** The dead letters of a queue in groups, with their numbers. */
 export interface DeadLetterSummary {
   /** The largest group first. */
   readonly groups: readonly DeadLetterGroup[]

@@ -24,8 +24,10 @@ export interface DeadLetterReplayOptions {
 /** Where a replay goes, who replays, and why. */
 export interface ReplayOneOptions extends DeadLetterReplayOptions, Actor {}
 
+/** Options of `replayAll`. */
 export interface ReplayAllOptions extends DeadLetterReplayOptions, BulkOptions {}
 
+/** Which dead letters a page lists. */
 export interface DeadLetterListOptions {
   /** Only the dead letters that match. Default: all. */
   readonly filter?: DeadLetterFilter
@@ -39,12 +41,14 @@ export interface DeadLetterListOptions {
   readonly signal?: AbortSignal
 }
 
+/** A page of dead letters. */
 export interface DeadLetterList {
   readonly deadLetters: readonly DeadLetter[]
   /** Pass it to `list` for the next page; undefined after the last page. */
   readonly cursor: string | undefined
 }
 
+/** Which dead letters a summary counts, and by what. */
 export interface SummaryOptions {
   /** What the dead letters are grouped by. Default `'error'`. */
   readonly by?: SummaryKey
