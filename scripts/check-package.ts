@@ -4,6 +4,7 @@ import { existsSync, rmSync } from 'node:fs'
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { followFirstHour } from './first-hour.ts'
 
 interface Manifest {
   readonly name: string
@@ -20,6 +21,9 @@ const clients = [
   '@confluentinc',
   '@platformatic',
 ]
+/** Limit of the packed package, in bytes. */
+const MAX_SIZE_BYTES = 1_000_000
+
 const bin = join(import.meta.dirname, '..', 'node_modules', '.bin')
 
 // This project's own file, which npm checks when it packs.
@@ -30,44 +34,53 @@ const entryPoints = Object.keys(manifest.exports)
 
 const folder = await mkdtemp(join(tmpdir(), 'eventspine-package-'))
 try {
-  const { tarball, files } = pack()
+  const { tarball, files, sizeBytes } = pack()
   checkFiles(files)
+  if (sizeBytes > MAX_SIZE_BYTES) {
+    throw new Error(`The package has ${sizeBytes} bytes, and may have at most ${MAX_SIZE_BYTES}`)
+  }
   run(join(bin, 'publint'), [tarball, '--strict'])
   // The profile excludes node10, which does not support exports. CommonJS gets an ES module by design: require() loads it.
   run(join(bin, 'attw'), [tarball, '--profile', 'node16', '--ignore-rules', 'cjs-resolves-to-esm'])
   const consumer = await install(tarball)
   await importAll(consumer)
   await compile(consumer)
+  followFirstHour(folder, tarball)
 } finally {
   await rm(folder, { recursive: true })
 }
 console.log(`Entry points that load without any client: ${entryPoints.join(', ')}`)
 
 /** Packs as in a fresh clone, where only the prepack script creates `dist`. */
-function pack(): { readonly tarball: string; readonly files: readonly string[] } {
+function pack(): {
+  readonly tarball: string
+  readonly files: readonly string[]
+  readonly sizeBytes: number
+} {
   rmSync('dist', { recursive: true, force: true })
   const output = run('npm', ['pack', '--json', '--pack-destination', folder])
   // npm's own report, with one entry for the one package.
-  const [report] = JSON.parse(output.slice(output.indexOf('['))) as [{ readonly files: { path: string }[] }]
+  const [report] = JSON.parse(output.slice(output.indexOf('['))) as [
+    { readonly files: { path: string }[]; readonly size: number },
+  ]
   return {
     tarball: join(folder, `${manifest.name}-${manifest.version}.tgz`),
     files: report.files.map(({ path }) => path),
+    sizeBytes: report.size,
   }
 }
 
-/** The package holds the build, its sources, the pages, the examples and the papers of a registry page, and nothing else. */
+/** The package holds the build, the pages, the examples and the papers of a registry page, and nothing else. */
 function checkFiles(files: readonly string[]): void {
   const papers = ['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json']
   const entries = entryPoints.map((name) => name.slice(manifest.name.length + 1))
   const expected = entries.flatMap((name) => [
     join('dist', name, 'index.js'),
     join('dist', name, 'index.d.ts'),
-    join('src', name, 'index.ts'),
   ])
   const missing = [...papers, ...expected].filter((path) => !files.includes(path))
   if (missing.length > 0) throw new Error(`The package lacks ${missing.join(', ')}`)
-  const allowed =
-    /^(?:dist\/.+\.(?:js|d\.ts)(?:\.map)?|src\/.+\.ts|docs\/.+\.(?:md|svg)|examples\/.+\.(?:ts|mjs|prisma))$/
+  const allowed = /^(?:dist\/.+\.(?:js|d\.ts)|docs\/.+\.(?:md|svg)|examples\/.+\.(?:ts|mjs|prisma))$/
   const others = files.filter((path) => !papers.includes(path) && !allowed.test(path))
   if (others.length > 0) throw new Error(`The package has files that it should not: ${others.join(', ')}`)
 }

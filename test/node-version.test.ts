@@ -1,12 +1,9 @@
-import { execFile } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
-import { promisify } from 'node:util'
 import { expect, it } from 'vitest'
 import { nodeVersionFault, OLDEST_NODE } from '../src/node-version.ts'
 
 const root = new URL('../', import.meta.url)
 const read = (path: string) => readFileSync(new URL(path, root), 'utf8')
-const run = promisify(execFile)
 
 it('refuses a Node.js that is too old in one sentence', () => {
   expect(nodeVersionFault('20.20.2')).toBe(
@@ -41,29 +38,4 @@ it('has no named import that Node.js 20 lacks', () => {
     /import \{[^}]*\b(?:zstd\w+|registerHooks|enableCompileCache|DatabaseSync)\b[^}]*\} from 'node:/i
 
   for (const source of sources) expect(source).not.toMatch(isNew)
-})
-
-it('eventspine/memory loads no code of a broker, a store or a subscription', async () => {
-  const program = `
-    import { registerHooks } from 'node:module'
-    const loaded = []
-    registerHooks({ load: (url, context, next) => (loaded.push(url), next(url, context)) })
-    const { InMemoryEventBus } = await import('${new URL('src/memory/index.ts', root)}')
-    if (!new InMemoryEventBus().isConnected) throw new Error('not connected')
-    console.log(JSON.stringify(loaded))`
-  const { stdout } = await run(process.execPath, ['--input-type=module', '--eval', program])
-  const own = (JSON.parse(stdout) as string[]).filter((url) => url.startsWith(`${root}src/`))
-  const folders = new Set(own.map((url) => url.slice(`${root}src/`.length).split('/')[0]))
-
-  expect([...folders].filter((folder) => !folder?.endsWith('.ts')).toSorted()).toEqual([
-    'bus',
-    'codec',
-    'events',
-    'handling',
-    'kit',
-    'memory',
-    'observability',
-  ])
-  // Each file costs time when a program starts.
-  expect(own.length).toBeLessThan(90)
 })

@@ -186,7 +186,7 @@ export class AggregateRepository<A extends AggregateRoot<unknown>> {
    * @throws OptimisticLockError if the last retry also has a conflict.
    * @throws what `save` and the command throw.
    * @example
-   * await orders.retryOnConflict(id, (order) => order.ship('TRACK-1'))
+   * await orders.retryOnConflict(id, (order) => order.place(42))
    */
   async retryOnConflict(
     id: string,

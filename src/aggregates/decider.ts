@@ -10,7 +10,9 @@ import type { InitialState } from './initial-state.ts'
  * @example
  * const order: Decider<OrderCommand, OrderState> = {
  *   initialState: { status: 'new' },
- *   evolve: evolution<OrderState>().on(OrderShipped, (state) => ({ ...state, status: 'shipped' })),
+ *   evolve: evolution<OrderState>()
+ *     .on(OrderPlaced, (state) => ({ ...state, status: 'placed' }))
+ *     .on(OrderShipped, (state) => ({ ...state, status: 'shipped' })),
  *   decide(command, state) {
  *     if (state.status !== 'placed') throw new Error('nothing to ship')
  *     return [draft(OrderShipped, { trackingNumber: command.trackingNumber })]

@@ -27,7 +27,7 @@ export interface EventDraft {
  * Drafts an event; `decide` returns drafts.
  *
  * @example
- * decide: (command, state) => [draft(OrderShipped, { trackingNumber: command.trackingNumber })]
+ * const ship = (command: OrderCommand) => [draft(OrderShipped, { trackingNumber: command.trackingNumber })]
  */
 export function draft<C extends EventClass>(eventClass: C, ...[input]: DraftArguments<C>): EventDraft {
   return { eventClass, input: input ?? {} }

@@ -37,7 +37,7 @@ export interface Evolution<State> {
  * @example
  * const evolve = evolution<OrderState>()
  *   .on(OrderCreated, (state, { customerId }) => ({ ...state, customerId }))
- *   .on(OrderShipped, (state) => ({ ...state, isShipped: true }))
+ *   .on(OrderShipped, (state) => ({ ...state, status: 'shipped' }))
  *   .ignore(OrderViewed)
  */
 export function evolution<State>(): Evolution<State> {

@@ -111,6 +111,8 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
           this.isConsuming && this.isConnected ? this.#probe.lag(PROBE_TIMEOUT_MS) : undefined,
         waiting: async () =>
           this.isConsuming && this.isConnected ? this.#probe.waiting(PROBE_TIMEOUT_MS) : undefined,
+        oldestWaitingMs: async () =>
+          this.isConsuming && this.isConnected ? this.#probe.oldestWaitingMs(PROBE_TIMEOUT_MS) : undefined,
       },
     })
     this.#publisher = new BrokerPublisher({

@@ -21,12 +21,13 @@ export async function brokerHealthFacts(
   timeoutMs: number,
 ): Promise<HealthFacts> {
   const { isShutdown, isConnected } = bus
-  const [lag, deadLetters, waiting] =
+  const [lag, deadLetters, waiting, oldestWaitingMs] =
     isConnected && !isShutdown
       ? await Promise.all([
           probe.askLag(timeoutMs),
           probe.askDeadLetters(timeoutMs),
           probe.askWaiting(timeoutMs),
+          probe.askOldestWaiting(timeoutMs),
         ])
       : []
   const { blockedReason, lastError, lastErrorAt } = counters
@@ -45,6 +46,7 @@ export async function brokerHealthFacts(
     lag,
     deadLetters,
     waiting,
+    oldestWaitingMs,
   }
 }
 

@@ -46,6 +46,11 @@ export interface BusHealth {
      * waits.
      */
     readonly waiting: MeasuredCheck
+    /**
+     * Time since the first failed attempt of the oldest of these events, in milliseconds; 0 if none waits. On RabbitMQ, it may
+     * be longer.
+     */
+    readonly oldestWaitingMs: MeasuredCheck
   }
 }
 
@@ -61,6 +66,8 @@ export interface HealthOptions {
   readonly maxDeadLetters?: number
   /** Maximum number of events that wait for a later attempt of a handler (`longWaits`). Default Infinity. */
   readonly maxWaiting?: number
+  /** Maximum time that such an event may wait since its first failed attempt, in milliseconds. Default Infinity. */
+  readonly maxWaitingMs?: number
 }
 
 export const healthDefaults = {
@@ -69,6 +76,7 @@ export const healthDefaults = {
   maxUnsettledMs: 300_000,
   maxDeadLetters: Number.POSITIVE_INFINITY,
   maxWaiting: Number.POSITIVE_INFINITY,
+  maxWaitingMs: Number.POSITIVE_INFINITY,
 }
 
 export const healthRules = {
@@ -77,6 +85,7 @@ export const healthRules = {
   maxUnsettledMs: durationMsOrInfinity,
   maxDeadLetters: nonNegativeIntegerOrInfinity,
   maxWaiting: nonNegativeIntegerOrInfinity,
+  maxWaitingMs: durationMsOrInfinity,
 }
 
 /** Returns the options with defaults applied. @throws ConfigError */
@@ -103,11 +112,12 @@ export interface HealthFacts {
   readonly deadLetters: ProbeAnswer<number> | undefined
   /** Undefined if no handler has long waits. */
   readonly waiting: ProbeAnswer<number> | undefined
+  readonly oldestWaitingMs: ProbeAnswer<number> | undefined
 }
 
 /** Derives the report from the facts. */
 export function busHealth(facts: HealthFacts, limits: Required<HealthOptions>): BusHealth {
-  const { lag, deadLetters, waiting, oldestUnsettledMs, lastError, lastErrorAt } = facts
+  const { lag, deadLetters, waiting, oldestWaitingMs, oldestUnsettledMs, lastError, lastErrorAt } = facts
   const checks: BusHealth['checks'] = {
     connected: connectedCheck(facts),
     consuming: consumingCheck(facts),
@@ -125,6 +135,11 @@ export function busHealth(facts: HealthFacts, limits: Required<HealthOptions>): 
     oldestUnsettledMs: measured({ value: oldestUnsettledMs }, limits.maxUnsettledMs, 'ms unsettled'),
     deadLetters: measured(deadLetters, limits.maxDeadLetters, 'dead letters wait'),
     waiting: measured(waiting, limits.maxWaiting, 'events wait for a later attempt'),
+    oldestWaitingMs: measured(
+      oldestWaitingMs,
+      limits.maxWaitingMs,
+      'ms since the first failure of an event that waits',
+    ),
   }
   return { status: worst(Object.values(checks).map((check) => check.status)), checks }
 }

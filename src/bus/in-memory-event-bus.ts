@@ -119,6 +119,7 @@ export class InMemoryEventBus extends EventBus {
         pausedHandlers: () => 0,
         lag: () => Promise.resolve(undefined),
         waiting: () => Promise.resolve(this.#retries.waiting),
+        oldestWaitingMs: () => Promise.resolve(this.#retries.oldestWaitingMs),
       },
     })
     this.handlers.onPause((handlerName, { isPaused, error }) => {
@@ -228,6 +229,7 @@ export class InMemoryEventBus extends EventBus {
       lag: undefined,
       deadLetters: undefined,
       waiting: { value: this.#retries.waiting },
+      oldestWaitingMs: { value: this.#retries.oldestWaitingMs },
     })
   }
 

@@ -14,6 +14,12 @@ const ONE_ATTEMPT = { maxRetries: 0, retryBaseDelayMs: 1000, retryMaxDelayMs: 60
 /** Maximum number of events that wait outside of their publishes. Beyond it, the publishes of further events wait. */
 const MAX_WAITING = 10_000
 
+/** An attempt that is due after a long wait. */
+interface Waiting {
+  /** When the first attempt failed, by the monotonic clock. */
+  readonly failedAt: number
+}
+
 export interface InMemoryRetriesParts {
   readonly dispatcher: Dispatcher
   readonly runInfo: RunInfo
@@ -26,8 +32,8 @@ export class InMemoryRetries {
   readonly #parts: InMemoryRetriesParts
   readonly #policies: FailurePolicies
   #eventsDiscarded = 0
-  /** Attempts that are due after a long wait. */
-  #waiting = 0
+  /** Attempts that are due after a long wait, each with the time of the first failure. */
+  readonly #waiting = new Set<Waiting>()
   readonly #running = new IdleCounter()
   readonly #closed = new AbortController()
 
@@ -42,18 +48,28 @@ export class InMemoryRetries {
 
   /** Number of attempts that are due after a long wait. */
   get waiting(): number {
-    return this.#waiting
+    return this.#waiting.size
+  }
+
+  /** Time since the first failure of the oldest of them, in milliseconds; 0 if there is none. */
+  get oldestWaitingMs(): number {
+    let oldest = performance.now()
+    for (const { failedAt } of this.#waiting) oldest = Math.min(oldest, failedAt)
+    return performance.now() - oldest
   }
 
   /** @returns true if no handler was given up. */
   readonly recover = async (event: DomainEvent, failures: readonly HandlerFailure[]): Promise<boolean> => {
-    const givenUp = await new HandlerRetries(this.#policies, this.#stepsOf(event)).run(failures, () => 1)
+    const givenUp = await new HandlerRetries(this.#policies, this.#stepsOf(event, performance.now())).run(
+      failures,
+      () => 1,
+    )
     return givenUp?.length === 0
   }
 
   /** Ends all long waits, and resolves when the attempts that have started are over. */
   async close(): Promise<void> {
-    const waiting = this.#waiting
+    const waiting = this.#waiting.size
     this.#closed.abort()
     if (waiting > 0) {
       this.#parts.logger.error('events lost that waited for their next attempt in memory', { count: waiting })
@@ -62,33 +78,39 @@ export class InMemoryRetries {
   }
 
   /** Runs the handler again after its wait, while no publish waits for it. Never rejects. */
-  async #continueLater(event: DomainEvent, { handler, attempts, delayMs }: PostponedAttempt): Promise<void> {
+  async #continueLater(
+    event: DomainEvent,
+    { handler, attempts, delayMs }: PostponedAttempt,
+    failedAt: number,
+  ): Promise<void> {
     const { dispatcher, runInfo } = this.#parts
-    this.#waiting += 1
+    const wait = { failedAt }
+    this.#waiting.add(wait)
     const isOver = await sleep(delayMs, this.#closed.signal)
-    this.#waiting -= 1
+    this.#waiting.delete(wait)
     if (!isOver) return
     const attempt = attempts + 1
     const again = async () => {
       const failures = await dispatcher.run([handler], event, { ...runInfo, attempt })
       if (failures.length === 0) return
-      await new HandlerRetries(this.#policies, this.#stepsOf(event)).run(failures, () => attempt)
+      await new HandlerRetries(this.#policies, this.#stepsOf(event, failedAt)).run(failures, () => attempt)
     }
     await this.#running.track(again())
   }
 
-  #postpone(event: DomainEvent): RetrySteps['postpone'] {
-    if (this.#waiting >= MAX_WAITING || this.#closed.signal.aborted) return undefined
+  #postpone(event: DomainEvent, failedAt: number): RetrySteps['postpone'] {
+    if (this.#waiting.size >= MAX_WAITING || this.#closed.signal.aborted) return undefined
     return (attempt) => {
-      void this.#continueLater(event, attempt)
+      void this.#continueLater(event, attempt, failedAt)
       return Promise.resolve(true)
     }
   }
 
-  #stepsOf(event: DomainEvent): RetrySteps {
+  /** @param failedAt - when the first attempt failed, by the monotonic clock. */
+  #stepsOf(event: DomainEvent, failedAt: number): RetrySteps {
     const { dispatcher, runInfo } = this.#parts
     const { busSignal } = runInfo
-    const postpone = this.#postpone(event)
+    const postpone = this.#postpone(event, failedAt)
     return {
       ...(postpone && { postpone }),
       sleep: (ms, ended) => sleep(ms, busSignal, ended),

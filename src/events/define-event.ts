@@ -26,10 +26,10 @@ import { decodedForm } from './round-trip.ts'
 import { isStandardSchema, Upcasts } from './upcasts.ts'
 
 /**
- * Defines a domain event.
+ * Defines a domain event. With a schema, the payload type is inferred and every payload is validated. Without a schema, the type
+ * is not checked at run time. A subclass can add methods and getters, but no fields, because instances are frozen.
  *
- * With a schema, the payload type is inferred and every payload is validated:
- *
+ * @throws TypeError if the definition is wrong.
  * @example
  * class OrderCreated extends defineEvent({
  *   type: 'OrderCreated',
@@ -38,17 +38,11 @@ import { isStandardSchema, Upcasts } from './upcasts.ts'
  * }) {}
  * const event = new OrderCreated({ aggregateId: 'Order-123', customerId })
  *
- * Without a schema, the type is not checked at run time:
- *
  * @example
  * class OrderShipped extends defineEvent<{ trackingNumber: string }>()({
  *   type: 'OrderShipped',
  *   aggregateType: 'Order',
  * }) {}
- *
- * A subclass can add methods and getters, but no fields, because instances are frozen.
- *
- * @throws TypeError if the definition is wrong.
  */
 export function defineEvent<S extends StandardSchemaV1>(
   definition: EventDefinitionWithSchema<S>,

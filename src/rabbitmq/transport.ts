@@ -17,9 +17,8 @@ import { LinkReport } from './client/link-report.ts'
 import { RabbitMQTopology } from './client/topology.ts'
 import type { RabbitMQBinding } from './consuming/binding-record.ts'
 import { RabbitMQBindings } from './consuming/bindings.ts'
-import { type ConsumptionParts, type GroupConsumption, RabbitMQConsumption } from './consuming/consumption.ts'
+import type { ConsumptionParts, GroupConsumption } from './consuming/consumption.ts'
 import { RabbitMQGroupTypes } from './consuming/group-types.ts'
-import { PartitionedConsumption } from './consuming/partitioned-consumption.ts'
 import { RabbitMQPlaceNotes } from './consuming/place-notes.ts'
 import { RabbitMQWaitingQueues } from './consuming/waiting-queues.ts'
 import { RabbitMQDeadLetters } from './dead-letters/dead-letters.ts'
@@ -144,9 +143,7 @@ export class RabbitMQTransport implements Transport {
       notify: (notice) => this.#host.notify(notice),
       withPublisherChannel: (work) => this.#connection.withChannel(work),
     }
-    const consumption = this.#options.isPartitioned
-      ? new PartitionedConsumption(parts)
-      : new RabbitMQConsumption(parts)
+    const consumption = await createConsumption(parts)
     // Set before the start, so that `updateBindings` reaches it meanwhile.
     this.#consumption = consumption
     try {
@@ -251,4 +248,13 @@ export class RabbitMQTransport implements Transport {
       closed: () => this.#report.closed(purpose),
     })
   }
+}
+
+async function createConsumption(parts: ConsumptionParts): Promise<GroupConsumption> {
+  if (parts.options.isPartitioned) {
+    const { PartitionedConsumption } = await import('./consuming/partitioned-consumption.ts')
+    return new PartitionedConsumption(parts)
+  }
+  const { RabbitMQConsumption } = await import('./consuming/consumption.ts')
+  return new RabbitMQConsumption(parts)
 }

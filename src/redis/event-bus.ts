@@ -90,7 +90,7 @@ export class RedisEventBus extends BrokerEventBus<RedisTransport> {
     const running = this.isConsuming ? this.transport.consumption : undefined
     if (running !== undefined) return running.recover(request)
     return this.withIntake(async (intake) => {
-      const consumption = this.transport.createConsumption(intake, false)
+      const consumption = await this.transport.createConsumption(intake, false)
       await consumption.start()
       try {
         return await consumption.recover(request)

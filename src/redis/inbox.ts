@@ -83,11 +83,15 @@ const LONGEST_WAIT_MS = 200
  * key has another type, the attempt fails with a `NonRetryableError`, and the event is dead-lettered and not repeated.
  *
  * @example
+ * import { createClient } from 'redis'
+ *
+ * const client = createClient({ url: 'redis://localhost:6379' })
+ * await client.connect()
  * const inbox = new RedisInbox({ client })
  * bus.subscribe(
  *   OrderPaid,
  *   inbox.once('count-sales', (event, { tx }) => {
- *     tx.add(['HINCRBY', 'sales', event.customerId, event.amount])
+ *     tx.add(['HINCRBY', 'sales', event.aggregateId, event.amount])
  *   }),
  * )
  */

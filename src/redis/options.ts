@@ -207,6 +207,8 @@ export interface RedisKeys {
   consumer(group: string, name: string): string
   /** When each waiting entry of a group is due. */
   waiting(group: string): string
+  /** Since when each waiting entry of a group waits. */
+  waitingSince(group: string): string
   /** The copy of an entry that waits, by its member in the due times. */
   waitingEntry(group: string, member: string): string
   /** The waiting entries of a handler and an aggregate that keep their order. */
@@ -291,6 +293,7 @@ function keysOf(options: Readonly<typeof redisDefaults>): RedisKeys {
     replays: (group, partition = 0) => `${nameOf(partition)}:replay:${group}`,
     retry: (group, id) => `${prefix}:${retryKeyPrefix}:${group}:${id}`,
     waiting: (group) => `${stream}:waiting:${group}`,
+    waitingSince: (group) => `${stream}:waiting-since:${group}`,
     waitingEntry: (group, member) => `${stream}:waiting-entry:${group}:${member}`,
     waitingOrder: (group, handlerName, key) => `${stream}:waiting-order:${group}:${handlerName}:${key}`,
     rate: (group, handlerName) => `${stream}:rate:${group}:${handlerName}`,

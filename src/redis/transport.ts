@@ -15,8 +15,7 @@ import { ClusterRoute } from './client/cluster-route.ts'
 import { RedisLink } from './client/link.ts'
 import type { ReplyLimits } from './client/reply-guard.ts'
 import { readStreamState } from './client/stream-state.ts'
-import { RedisBroadcast } from './consuming/broadcast.ts'
-import { RedisConsumption } from './consuming/consumption.ts'
+import type { RedisConsumption } from './consuming/consumption.ts'
 import { RedisGroupRates } from './consuming/group-rates.ts'
 import { RedisGroupTypes } from './consuming/group-types.ts'
 import { RedisWaitingEntries } from './consuming/waiting-entries.ts'
@@ -114,13 +113,14 @@ export class RedisTransport implements Transport {
   async consume(intake: Intake): Promise<Consumption> {
     await this.#reader.connect()
     if (this.#options.broadcast) return this.#broadcast(intake)
-    const consumption = this.createConsumption(intake, true)
+    const consumption = await this.createConsumption(intake, true)
     await consumption.start()
     this.#consumption = consumption
     return consumption
   }
 
   async #broadcast(intake: Intake): Promise<Consumption> {
+    const { RedisBroadcast } = await import('./consuming/broadcast.ts')
     const broadcast = new RedisBroadcast({
       options: this.#options,
       commands: this.#commands,
@@ -133,7 +133,8 @@ export class RedisTransport implements Transport {
   }
 
   /** Creates a consumption, which does not start by itself. @param readsNew - false to recover pending entries only. */
-  createConsumption(intake: Intake, readsNew: boolean): RedisConsumption {
+  async createConsumption(intake: Intake, readsNew: boolean): Promise<RedisConsumption> {
+    const { RedisConsumption } = await import('./consuming/consumption.ts')
     return new RedisConsumption({
       options: this.#options,
       commands: this.#commands,

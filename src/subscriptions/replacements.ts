@@ -45,9 +45,9 @@ export interface EventReplacement {
  *   eventStore: stores.events,
  *   checkpoints: stores.checkpoints,
  *   replacements: [
- *     replaceEvent(OrderPlacedAndPaid, [OrderPlaced, OrderPaid], ({ total, method }, create) => [
+ *     replaceEvent(OrderPlacedAndPaid, [OrderPlaced, OrderPaid], ({ total }, create) => [
  *       create(OrderPlaced, { total }),
- *       create(OrderPaid, { method }),
+ *       create(OrderPaid, { amount: total }),
  *     ]),
  *   ],
  * })

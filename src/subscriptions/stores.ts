@@ -40,6 +40,7 @@ export interface Stores<Client = unknown> extends AsyncDisposable {
    * `deadLetters` if it has any.
    *
    * @example
+   * const manager = new SubscriptionManager({ eventStore: stores.events, checkpoints: stores.checkpoints })
    * manager.subscribe(
    *   stores.projection({
    *     name: 'totals',

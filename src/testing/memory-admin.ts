@@ -55,7 +55,7 @@ export class MemoryAdmin implements TransportAdmin {
       lag,
       inFlight: broker.unsettledOf(name) - lag,
       oldestUnsettledAt: broker.oldestUnsettledAt(name),
-      retriesWaiting: broker.waitingCount(name),
+      retriesWaiting: broker.waitsOf(name)?.size ?? 0,
       deadLetters: letters.length,
       partitions: [],
     }

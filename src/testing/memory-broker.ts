@@ -285,9 +285,9 @@ export class MemoryBroker {
     return group.waits.nextInMs()
   }
 
-  /** @internal Number of messages of a group that wait. */
-  waitingCount(groupName: string): number {
-    return this.#groups.get(groupName)?.waits.size ?? 0
+  /** @internal The messages of a group that wait. */
+  waitsOf(groupName: string): MemoryWaits | undefined {
+    return this.#groups.get(groupName)?.waits
   }
 
   /** @internal */

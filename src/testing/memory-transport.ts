@@ -154,7 +154,8 @@ function waitingOf(broker: MemoryBroker, group: string): WaitingStore {
     parkProblem: undefined,
     prepare: () => Promise.resolve(),
     release: () => (broker.isDown ? unreachable() : Promise.resolve(broker.release(group))),
-    count: () => Promise.resolve(broker.waitingCount(group)),
+    count: () => Promise.resolve(broker.waitsOf(group)?.size ?? 0),
+    oldestSince: () => Promise.resolve(broker.waitsOf(group)?.oldestSince),
   }
 }
 

@@ -20,6 +20,12 @@ export class MemoryWaits {
     return this.#waiting.size
   }
 
+  /** Since when the oldest of them waits. */
+  get oldestSince(): Date | undefined {
+    const starts = [...this.#waiting.values()].flatMap(({ target }) => target.earlier?.firstFailedAt ?? [])
+    return starts.toSorted((a, b) => a.getTime() - b.getTime())[0]
+  }
+
   get all(): readonly WaitingMessage[] {
     return [...this.#waiting.values()]
   }

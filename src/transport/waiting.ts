@@ -36,4 +36,9 @@ export interface WaitingStore {
   release(): Promise<number | undefined>
   /** Number of messages that wait. */
   count(): Promise<number>
+  /**
+   * The earliest time since when one of these messages waits: its first failed attempt, or when it was stored behind another
+   * message. Undefined if none waits.
+   */
+  oldestSince(): Promise<Date | undefined>
 }

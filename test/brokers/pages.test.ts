@@ -5,11 +5,13 @@ import { afterAll, beforeAll, expect, inject, it } from 'vitest'
 import { PAGES, type PageProgram, programsOf, promisedBy } from '../docs/programs/page-programs.ts'
 import { ProgramFolder } from '../docs/programs/program-folder.ts'
 import type { ProgramOutcome } from '../docs/programs/run-all.ts'
+import { programOfExamples } from '../docs/programs/tsdoc-examples.ts'
 import { paced } from '../support/pace.ts'
 
-const programs = PAGES.flatMap((page) => programsOf(page).programs).filter(
-  ({ servers }) => servers.length > 0,
-)
+const programs = [
+  ...PAGES.flatMap((page) => programsOf(page).programs).filter(({ servers }) => servers.length > 0),
+  programOfExamples(true),
+]
 const databases = new Map(
   programs
     .filter(({ servers }) => servers.includes('postgres'))

@@ -27,7 +27,9 @@ async function download(version: string, folder: string): Promise<void> {
   try {
     const artifact = `io.zonky.test.postgres:embedded-postgres-binaries-linux-${architecture()}:${version}`
     const places = [`-DoutputDirectory=${unfinished}`, `-DmarkersDirectory=${join(unfinished, 'markers')}`]
-    await run('mvn', ['-B', '-q', unpack, `-Dartifact=${artifact}`, ...places])
+    // Without a project, the plugin creates a folder with the name of its placeholder in the working directory.
+    const inFolder = ['-c', 'cd "$0" && exec mvn "$@"', unfinished]
+    await run('sh', [...inFolder, '-B', '-q', unpack, `-Dartifact=${artifact}`, ...places])
     const programs = join(unfinished, 'programs')
     await mkdir(programs)
     await run('sh', ['-c', 'tar -xJf "$0"/*.txz -C "$1"', unfinished, programs])

@@ -38,6 +38,7 @@ it('is up with every check up if all is well', async () => {
       oldestUnsettledMs: { status: 'up', value: 0 },
       deadLetters: { status: 'up', value: 0 },
       waiting: { status: 'up', value: undefined },
+      oldestWaitingMs: { status: 'up', value: undefined },
     },
   })
 })

@@ -5,9 +5,13 @@ import { paced } from '../support/pace.ts'
 import { PAGES, programsOf, promisedBy, root } from './programs/page-programs.ts'
 import { ProgramFolder } from './programs/program-folder.ts'
 import type { ProgramOutcome } from './programs/run-all.ts'
+import { programOfExamples } from './programs/tsdoc-examples.ts'
 
 const pages = PAGES.map(programsOf)
 const programs = pages.flatMap((page) => page.programs)
+const examples = programOfExamples(false)
+const examplesOnServers = programOfExamples(true)
+const exampleFiles = examples.modules ?? []
 const runHere = programs.filter(({ servers, runBy }) => servers.length === 0 && runBy === undefined)
 
 /** Public names. If the package renamed one of them, the examples with it would not compile. */
@@ -47,7 +51,6 @@ const OTHERS: readonly {
   },
   { page: 'docs/command-line.md', start: 'npx eventspine', test: 'test/cli/commands.test.ts' },
   { page: 'docs/command-line.md', start: 'eval', test: 'test/cli/commands.test.ts' },
-  { page: 'docs/exactly-once.md', start: 'flowchart LR', reason: 'a diagram' },
   { page: 'docs/first-steps.md', start: 'mkdir shop && cd shop', reason: 'it installs packages' },
   { page: 'docs/first-steps.md', start: 'docker run', reason: 'it starts a container' },
   { page: 'docs/settings.md', start: 'NODE_OPTIONS=', reason: 'Jest is not installed here' },
@@ -71,14 +74,15 @@ function renamed(name: string): string {
 beforeAll(async () => {
   folder = new ProgramFolder()
   for (const { file, code } of programs) folder.write(file, code)
+  for (const { file, code } of exampleFiles) folder.write(file, code)
   for (const name of NAMES) folder.write(renamedFile(name), renamed(name))
   compiled = await folder.compile()
-  outcomes = await folder.run(runHere)
+  outcomes = await folder.run([...runHere, examples])
 }, paced(90_000))
 
 afterAll(() => folder[Symbol.dispose]())
 
-it('compiles the examples of all pages', () => {
+it('compiles the examples of all pages and of the source', () => {
   // The lines that follow an error explain it, and are indented.
   const errors = compiled.split('\n').filter((line) => /^\S/.test(line) && !line.includes('/renamed-'))
 
@@ -96,6 +100,10 @@ it.each(runHere.map(({ file, code }) => [file, code]))('%s prints what its comme
   expect(stdout?.split('\n').slice(0, -1)).toEqual(promisedBy(code))
 })
 
+it('runs the examples of the source that need no server', () => {
+  expect(outcomes[examples.file]?.error).toBeUndefined()
+})
+
 it('knows for each other block which test proves it', () => {
   const others = pages.flatMap((page) => page.others)
   const isListed = ({ page, start }: (typeof OTHERS)[number], block: (typeof others)[number]) =>
@@ -107,12 +115,16 @@ it('knows for each other block which test proves it', () => {
   expect(named.filter((test) => test !== undefined && !existsSync(join(root, test)))).toEqual([])
 })
 
-it('runs at least 95 % of the blocks', () => {
+it('runs at least 95 % of the blocks and examples', () => {
   const reasonOf = ({ page, text }: { readonly page: string; readonly text: string }) =>
     OTHERS.find((entry) => entry.page === page && text.startsWith(entry.start))?.reason
-  const others = pages.flatMap((page) => page.others).filter(({ language }) => language !== 'mermaid')
+  const others = pages.flatMap((page) => page.others)
   const notRun = others.filter((block) => reasonOf(block) !== undefined).length
-  const run = programs.reduce((sum, { blocks }) => sum + blocks, 0) + others.length - notRun
+  const ofPages = programs.reduce((sum, { blocks }) => sum + blocks, 0) + others.length - notRun
+  const ofSource = examples.blocks + examplesOnServers.blocks
+  const run = ofPages + ofSource
+  // The last one is the module with what the examples leave out.
+  const all = ofPages + notRun + exampleFiles.length - 1
 
-  expect(run / (run + notRun)).toBeGreaterThanOrEqual(0.95)
+  expect(run / all).toBeGreaterThanOrEqual(0.95)
 })

@@ -71,6 +71,7 @@ function metrics(): readonly Metric[] {
       pausedHandlers: () => 0,
       lag: () => Promise.resolve(undefined),
       waiting: () => Promise.resolve(undefined),
+      oldestWaitingMs: () => Promise.resolve(undefined),
     },
   )
   return created

@@ -386,6 +386,13 @@ const FAULTS: readonly Fault[] = [
     caughtBy: ['continues a long wait after a stop'],
   },
   {
+    what: 'forgets since when an event waits',
+    sabotage: ({ waiting }) => ({
+      waiting: waiting && { ...waiting, oldestSince: () => Promise.resolve(undefined) },
+    }),
+    caughtBy: ['holds no place during a long wait'],
+  },
+  {
     what: 'holds an event during a long wait',
     sabotage: postponing(async (whole, wait) => {
       await delay(wait.delayMs, undefined, { ref: false })

@@ -2,6 +2,7 @@ import { toError } from '../../errors.ts'
 import type { HandlerRegistry } from '../../handling/handler-registry.ts'
 import { settledWithin } from '../../kit/time.ts'
 import type { Transport } from '../../transport/transport.ts'
+import type { WaitingStore } from '../../transport/waiting.ts'
 
 /** The response of the broker, or the reason why there is none. */
 export type ProbeAnswer<T> = { readonly value: T } | { readonly error: Error }
@@ -14,6 +15,7 @@ export class BrokerProbe {
   #lag: Promise<ProbeAnswer<number | undefined>> | undefined
   #deadLetters: Promise<ProbeAnswer<number>> | undefined
   #waiting: Promise<ProbeAnswer<number>> | undefined
+  #oldestWaiting: Promise<ProbeAnswer<number>> | undefined
 
   constructor(
     transport: Pick<Transport, 'lag' | 'deadLetters' | 'waiting'>,
@@ -65,6 +67,29 @@ export class BrokerProbe {
     if (this.#waiting === asking) this.#waiting = undefined
     return answer
   }
+
+  /** Age of the oldest of these messages, in milliseconds; undefined as for `waiting`. */
+  async oldestWaitingMs(timeoutMs: number): Promise<number | undefined> {
+    const answer = await this.askOldestWaiting(timeoutMs)
+    return answer !== undefined && 'value' in answer ? answer.value : undefined
+  }
+
+  /** @returns undefined if no handler lets events wait. */
+  async askOldestWaiting(timeoutMs: number): Promise<ProbeAnswer<number> | undefined> {
+    const { waiting } = this.#transport
+    if (waiting === undefined || !this.#handlers.hasWaits) return undefined
+    const asking = this.#oldestWaiting ?? answerOf(() => oldestMs(waiting))
+    this.#oldestWaiting = asking
+    const answer = await within(asking, timeoutMs)
+    if (this.#oldestWaiting === asking) this.#oldestWaiting = undefined
+    return answer
+  }
+}
+
+/** The clocks of the processes may differ. */
+async function oldestMs(waiting: WaitingStore): Promise<number> {
+  const since = await waiting.oldestSince()
+  return since === undefined ? 0 : Math.max(0, Date.now() - since.getTime())
 }
 
 async function answerOf<T>(ask: () => Promise<T>): Promise<ProbeAnswer<T>> {

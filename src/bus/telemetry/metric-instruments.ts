@@ -86,6 +86,12 @@ export interface MetricProbes {
   lag(): Promise<number | undefined>
   /** Number of messages that wait long for an attempt of a handler; undefined if unknown, or without long waits. */
   waiting(): Promise<number | undefined>
+  /** Age of the oldest of these messages, in milliseconds. */
+  oldestWaitingMs(): Promise<number | undefined>
+}
+
+function inSeconds(ms: number | undefined): number | undefined {
+  return ms === undefined ? undefined : ms / 1000
 }
 
 /** The observation of each meter and set of attributes. */
@@ -141,6 +147,10 @@ class Observation {
       'eventspine.messages.waiting',
       messages('Messages that wait at the broker for a later attempt of a handler.'),
     )
+    const oldestWaiting = meter.createObservableGauge('eventspine.messages.oldest_waiting', {
+      description: 'Age of the oldest message that waits at the broker for a later attempt of a handler.',
+      unit: 's',
+    })
     const observables = [
       [inFlight, async () => this.#sum((probes) => probes.inFlight())],
       [skipped, async () => this.#removed.skipped + this.#sum((probes) => probes.skipped())],
@@ -151,6 +161,7 @@ class Observation {
       [paused, async () => this.#sum((probes) => probes.pausedHandlers())],
       [lag, () => this.#first((probes) => probes.lag())],
       [waiting, () => this.#first((probes) => probes.waiting())],
+      [oldestWaiting, async () => inSeconds(await this.#first((probes) => probes.oldestWaitingMs()))],
     ] as const
     this.#endings = observables.map(([observable, read]) => {
       const callback: Parameters<typeof observable.addCallback>[0] = async (result) => {

@@ -61,6 +61,11 @@ export class KafkaCluster {
     return this.#availability.isUp
   }
 
+  /** Aborts when the bus closes its connections. */
+  get closed(): AbortSignal {
+    return this.#closed.signal
+  }
+
   /** Why there is no connection; undefined while there is one. */
   get trouble(): string | undefined {
     return this.#trouble

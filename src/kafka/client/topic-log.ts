@@ -1,4 +1,5 @@
 import { retryUntilDone } from '../../kit/retry-until-done.ts'
+import { sleep } from '../../kit/time.ts'
 import { ConnectionError } from '../../transport/errors.ts'
 import { CODE, nameOf } from '../errors.ts'
 import type { ResolvedKafkaOptions } from '../options.ts'
@@ -90,13 +91,17 @@ export class KafkaTopicLog {
   }
 
   /**
-   * Retries for `requestTimeoutMs`, because a new topic has no leader at first and a broker may be down for a moment.
+   * Retries for `requestTimeoutMs`, because a new topic has no leader at first and a broker may be down for a moment. Ends when
+   * the bus is closed.
    */
   async #retry<T>(action: () => Promise<T>): Promise<T> {
+    const { cluster, options } = this.#parts
+    const signal = AbortSignal.timeout(options.requestTimeoutMs)
     let failure: Error | undefined
     const done = await retryUntilDone(action, {
       backoff: { backoff: () => RETRY_MS },
-      signal: AbortSignal.timeout(this.#parts.options.requestTimeoutMs),
+      signal,
+      sleep: (ms) => sleep(ms, signal, cluster.closed),
       onFailure: (error) => {
         if (!(error instanceof ConnectionError && error.retryable)) throw error
         failure = error

@@ -19,6 +19,8 @@ export interface WaitingRecord {
   readonly partition: number
   readonly offset: number
   readonly dueAt: number
+  /** Since when it waits, in milliseconds since 1970. */
+  readonly since: number
   /** The line in which the record keeps its place; undefined if it keeps no order. */
   readonly line: string | undefined
   /** The offset of the first record of this wait: records of a line follow each other in this order. */
@@ -57,6 +59,14 @@ export class KafkaWaitingIndex implements LogListener {
     let waiting = 0
     for (const { isReleased, isParked } of this.#records.values()) if (!isReleased && !isParked) waiting += 1
     return waiting
+  }
+
+  /** The earliest time since when one of these records waits; Infinity if there is none. */
+  oldestSince(): number {
+    let oldest = Number.POSITIVE_INFINITY
+    for (const { isReleased, isParked, since } of this.#records.values())
+      if (!isReleased && !isParked && since < oldest) oldest = since
+    return oldest
   }
 
   /** The records that wait, at most `limit`. Only the first one of a line has a time. */
@@ -140,13 +150,15 @@ export class KafkaWaitingIndex implements LogListener {
 
   #read(partition: number, { offset, headers, headerTexts }: StoredRecord, id: string): WaitingRecord {
     const former = this.#records.get(id)
-    const line = lineIn(replayTarget(headerTexts), headers)
+    const target = replayTarget(headerTexts)
+    const line = lineIn(target, headers)
     const isParked = headerTexts[PARKED] !== undefined
     const place = former?.line === line ? former?.place : undefined
     return {
       partition,
       offset,
       dueAt: isParked ? Number.POSITIVE_INFINITY : (numberIn(headerTexts[DUE]) ?? 0),
+      since: (target?.earlier?.firstFailedAt ?? new Date()).getTime(),
       line,
       place: place ?? numberIn(headerTexts[PLACE]) ?? offset,
       isParked,

@@ -88,6 +88,12 @@ export class KafkaWaitingRecords implements WaitingStore {
     return this.#index.unreleased
   }
 
+  async oldestSince(): Promise<Date | undefined> {
+    await this.#read()
+    const since = this.#index.oldestSince()
+    return since === Number.POSITIVE_INFINITY ? undefined : new Date(since)
+  }
+
   /** The first records that wait. */
   async waiting(limit: number) {
     await this.#read()

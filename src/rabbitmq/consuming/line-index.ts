@@ -8,8 +8,10 @@ export interface LineEntry {
   readonly line: string
   /** Messages of a line follow each other in the order of these numbers. */
   readonly place: number
-  /** In milliseconds since 1970. */
+  /** When the wait is over, in milliseconds since 1970. */
   readonly dueAt: number
+  /** Since when it waits, in milliseconds since 1970. */
+  readonly since: number
   readonly isParked: boolean
 }
 
@@ -53,6 +55,15 @@ export class RabbitMQLineIndex {
       if (!isParked && !this.#released.has(record)) count += 1
     }
     return count
+  }
+
+  /** The earliest start of the waits that are counted; Infinity if there is none. */
+  oldestSince(): number {
+    let oldest = Number.POSITIVE_INFINITY
+    for (const { record, isParked, since } of this.#entries.values()) {
+      if (!isParked && !this.#released.has(record)) oldest = Math.min(oldest, since)
+    }
+    return oldest
   }
 
   get(id: string): LineEntry | undefined {

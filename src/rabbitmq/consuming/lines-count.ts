@@ -3,7 +3,7 @@ import type { AmqpChannel, AmqpQueueState } from '../client/client.ts'
 import type { WithChannel } from '../client/connection.ts'
 import { linesQueueOf, type RabbitMQNames } from '../client/names.ts'
 import { undefinedIfNotFound } from '../errors.ts'
-import { requestTo } from './line-queue.ts'
+import { requestTo } from './line-records.ts'
 
 /** The address at which the broker delivers answers to a channel, without a queue. */
 const REPLY_TO = 'amq.rabbitmq.reply-to'

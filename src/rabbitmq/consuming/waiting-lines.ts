@@ -72,6 +72,11 @@ export class RabbitMQWaitingLines {
     this.#queueName = linesQueueOf(parts.options.names, parts.partition)
   }
 
+  /** The earliest start of a wait, in milliseconds since 1970; Infinity if none is known here. */
+  get oldestSince(): number {
+    return this.#current?.index.oldestSince() ?? Number.POSITIVE_INFINITY
+  }
+
   /** True if the message came from a wait that has ended, or continues with a later record: it was published twice. */
   isOver({ raw, replayTarget }: PlacedMessage): boolean {
     const id = replayTarget?.earlier?.place

@@ -9,9 +9,9 @@ import { undefinedIfNotFound } from '../errors.ts'
 import type { ResolvedRabbitMQOptions } from '../options.ts'
 import type { RabbitMQPublisher } from '../publishing/publisher.ts'
 import type { AmqpOutgoing } from '../wire/message.ts'
-import { addressOf } from './line-records.ts'
+import { addressOf, startOf } from './line-records.ts'
 import { countInLines, linesQueues } from './lines-count.ts'
-import { RabbitMQWaitingLines, type WaitingLinesParts } from './waiting-lines.ts'
+import type { RabbitMQWaitingLines, WaitingLinesParts } from './waiting-lines.ts'
 
 /** How long a message stays in each of the queues, in milliseconds: 250 ms to 18 hours. */
 const HOLDS_MS: readonly number[] = Array.from({ length: 10 }, (_, power) => 250 * 4 ** power)
@@ -55,6 +55,8 @@ export class RabbitMQWaitingQueues implements WaitingStore {
   readonly #lines = new Set<RabbitMQWaitingLines>()
   /** When a queue may have a message to move, by the monotonic clock. */
   #holdsAt = Number.NEGATIVE_INFINITY
+  /** The earliest start of a wait that this process knows of, in milliseconds since 1970. */
+  #oldestSince = Number.POSITIVE_INFINITY
 
   constructor(parts: WaitingQueuesParts) {
     this.#parts = parts
@@ -74,10 +76,13 @@ export class RabbitMQWaitingQueues implements WaitingStore {
     return held + (await countInLines(this.#linesQueues, this.#parts.withChannel))
   }
 
-  /** The messages that wait in order for a consumer of the group, which closes them. Undefined if the group has no order. */
-  linesFor(consumer: LinesConsumer): RabbitMQWaitingLines | undefined {
+  /**
+   * The messages that wait in order for a consumer of the group, which closes them. Undefined if the group has no order.
+   * @param Lines - passed in, so that a bus that does not consume does not load it.
+   */
+  linesFor(Lines: typeof RabbitMQWaitingLines, consumer: LinesConsumer): RabbitMQWaitingLines | undefined {
     if (this.orderProblem !== undefined) return undefined
-    const lines = new RabbitMQWaitingLines({
+    const lines = new Lines({
       ...this.#parts,
       ...consumer,
       onReady: () => this.onReady?.(),
@@ -95,6 +100,15 @@ export class RabbitMQWaitingQueues implements WaitingStore {
     this.#parts.notify({ type: 'eventsLost', detail, count })
   }
 
+  /**
+   * An upper bound of the time: this process knows the first message of each queue, from its last look, those that it has
+   * stored since then, and those that wait in order in the partitions that it consumes.
+   */
+  oldestSince(): Promise<Date | undefined> {
+    const since = Math.min(this.#oldestSince, ...[...this.#lines].map((lines) => lines.oldestSince))
+    return Promise.resolve(since === Number.POSITIVE_INFINITY ? undefined : new Date(since))
+  }
+
   /** Resolves when a copy of the message is stored. */
   async add(message: AmqpMessage, { delayMs, ...wait }: Wait): Promise<void> {
     const dueAt = Math.ceil(Date.now() + delayMs)
@@ -108,6 +122,7 @@ export class RabbitMQWaitingQueues implements WaitingStore {
       await this.prepare()
       await this.#parts.publisher.publishRaw(outgoing)
     }
+    this.#oldestSince = Math.min(this.#oldestSince, wait.firstFailedAt.getTime())
   }
 
   async release(): Promise<number | undefined> {
@@ -136,23 +151,25 @@ export class RabbitMQWaitingQueues implements WaitingStore {
 
   async #releaseAll(): Promise<number | undefined> {
     const waits = await this.#ifDeclared(async (channel) => {
-      const found: number[] = []
+      const found: HeldMessage[] = []
       // A message may go to a queue with a shorter time, so those come last.
       for (const holdMs of HOLDS_MS.toReversed()) found.push(...(await this.#releaseFrom(channel, holdMs)))
       return found
     })
-    return waits === undefined || waits.length === 0 ? undefined : Math.max(0, Math.min(...waits))
+    const held = waits ?? []
+    this.#oldestSince = Math.min(...held.map(({ since }) => since))
+    return held.length === 0 ? undefined : Math.max(0, Math.min(...held.map(({ stayMs }) => stayMs)))
   }
 
   /**
    * Moves the messages that have stayed long enough.
-   * @returns how long the next one stays, and those that were moved to another queue, or to the end of this one.
+   * @returns the next one, and those that were moved to another queue, or to the end of this one.
    */
-  async #releaseFrom(channel: AmqpChannel, holdMs: number): Promise<readonly number[]> {
-    const held: number[] = []
+  async #releaseFrom(channel: AmqpChannel, holdMs: number): Promise<readonly HeldMessage[]> {
+    const held: HeldMessage[] = []
     for (;;) {
       const due: AmqpMessage[] = []
-      let next: number | undefined
+      let next: HeldMessage | undefined
       while (due.length < PAGE && next === undefined) {
         const message = await channel.get(this.#queueOf(holdMs))
         if (message === false) break
@@ -160,23 +177,23 @@ export class RabbitMQWaitingQueues implements WaitingStore {
         if (leftMs <= 0) due.push(message)
         else {
           channel.nack(message, false, true)
-          next = leftMs
+          next = { stayMs: leftMs, since: startOf(message) }
         }
       }
       const moved = await Promise.all(due.map((message) => this.#move(channel, message)))
-      held.push(...moved.filter((stayMs) => stayMs !== undefined))
+      held.push(...moved.filter((one) => one !== undefined))
       if (due.length < PAGE) return next === undefined ? held : [...held, next]
     }
   }
 
-  /** @returns how long the message stays where it is now; undefined if its wait is over. */
-  async #move(channel: AmqpChannel, message: AmqpMessage): Promise<number | undefined> {
+  /** @returns undefined if the wait of the message is over. */
+  async #move(channel: AmqpChannel, message: AmqpMessage): Promise<HeldMessage | undefined> {
     const dueAt = timeOf(message, DUE)
     const copy = copyOf(message, {})
     const leftMs = dueAt - Date.now()
     await this.#parts.publisher.publishRaw(leftMs > 0 ? this.#held(copy, dueAt) : this.#returned(copy))
     channel.ack(message)
-    return leftMs > 0 ? holdFor(leftMs) : undefined
+    return leftMs > 0 ? { stayMs: holdFor(leftMs), since: startOf(message) } : undefined
   }
 
   #held({ content, properties }: Copy, dueAt: number): AmqpOutgoing {
@@ -232,6 +249,14 @@ export function waitingQueuesOf(names: Pick<RabbitMQNames, 'queue'>): readonly s
 
 function waitingQueueOf({ queue }: Pick<RabbitMQNames, 'queue'>, holdMs: number): string {
   return `${queue}.waiting.${holdMs}`
+}
+
+/** A message that a queue holds. */
+interface HeldMessage {
+  /** How long it stays in the queue, in milliseconds. */
+  readonly stayMs: number
+  /** Since when it waits, in milliseconds since 1970. */
+  readonly since: number
 }
 
 type Copy = Pick<AmqpOutgoing, 'content' | 'properties'>

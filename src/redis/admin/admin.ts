@@ -67,7 +67,14 @@ export class RedisAdmin implements TransportAdmin {
       const replays = keys.streams.map((_, partition) => keys.replays(group, partition))
       const rest = [keys.types(group), keys.members(group), keys.leases(group), keys.departed(group)]
       const waiting = await waitingKeys(client, keys, group)
-      await client.sendCommand(['UNLINK', ...replays, ...rest, ...waiting, keys.waiting(group)])
+      await client.sendCommand([
+        'UNLINK',
+        ...replays,
+        ...rest,
+        ...waiting,
+        keys.waiting(group),
+        keys.waitingSince(group),
+      ])
       return true
     })
   }

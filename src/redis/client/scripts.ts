@@ -70,11 +70,11 @@ end
 return claimed`
 
 /**
- * Stores when an entry is due. With a mode, it has a place in an order, and only the first of an order
- * becomes due. Returns 1, or in the modes `behind` and `again` a list with the number of entries before it.
+ * Stores when an entry is due, and since when it waits. With a mode, it has a place in an order, and only the first of an
+ * order becomes due. Returns 1, or in the modes `behind` and `again` a list with the number of entries before it.
  */
 const PLACE_IN_ORDER = `${NOW}
-local function place(due, order, member, delay, mode, isNew)
+local function place(due, order, waits, member, delay, since, mode, isNew)
   local at = string.format('%.0f', now() + delay)
   local before = 0
   if mode ~= '' then
@@ -82,14 +82,15 @@ local function place(due, order, member, delay, mode, isNew)
     if before > 0 then at = '+inf' end
   end
   redis.call('ZADD', due, at, member)
+  redis.call('ZADD', waits, since, member)
   if mode == 'behind' or mode == 'again' then return {before} end
   return 1
 end
 `
 
 /**
- * KEYS: stream, due times, key of the copy, order; ARGV: group, consumer, id, member, delay, header name, header value,
- * mode, limit. Copies an entry to a key of its own, with this header, and stores when it is due. Returns 0 if the consumer does
+ * KEYS: stream, due times, key of the copy, order, starts of the waits; ARGV: group, consumer, id, member, delay, header
+ * name, header value, mode, limit, start of the wait. Copies an entry to a key of its own, with this header, and stores when it is due. Returns 0 if the consumer does
  * not own the entry, 2, without effect, if the script cannot copy the entry, and 3, without effect, in the mode `behind`
  * if the order is empty, and in the mode `again`, for a replayed dead letter, if none is before it. Otherwise, in these
  * modes, returns a list with the number of entries before it. With `limit` entries in the order, `behind` has no effect.
@@ -119,11 +120,11 @@ fields[#fields + 1] = ARGV[6]
 fields[#fields + 1] = ARGV[7]
 redis.call('UNLINK', KEYS[3])
 redis.call('XADD', KEYS[3], '*', unpack(fields))
-return place(KEYS[2], KEYS[4], ARGV[4], ARGV[5], ARGV[8], ARGV[8] == 'behind')`
+return place(KEYS[2], KEYS[4], KEYS[5], ARGV[4], ARGV[5], ARGV[10], ARGV[8], ARGV[8] == 'behind')`
 
-/** KEYS: due times, order; ARGV: member, delay, mode. Stores when a copied entry is due. */
+/** KEYS: due times, order, starts of the waits; ARGV: member, delay, start of the wait, mode. Stores when a copied entry is due. */
 const SET_DUE = `${PLACE_IN_ORDER}
-return place(KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3])`
+return place(KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2], ARGV[3], ARGV[4])`
 
 /**
  * KEYS: due times; ARGV: maximum number. Returns how long the next entry has to wait, in milliseconds, or an empty string
@@ -137,7 +138,7 @@ table.insert(reply, 1, later[2] and string.format('%.0f', later[2] - at) or '')
 return reply`
 
 /**
- * KEYS: due times, key of the copy, replays; ARGV: member. Moves an entry that is due to the replay stream. Returns 0 if
+ * KEYS: due times, key of the copy, replays, starts of the waits; ARGV: member. Moves an entry that is due to the replay stream. Returns 0 if
  * it is not due or was moved before, 2 if the script cannot copy it, and \`lost\` if its key is gone.
  */
 const RELEASE_WAITING = `${NOW}
@@ -148,9 +149,23 @@ if #entries > 0 and #entries[1][2] > ${MAX_UNPACKED} then return 2 end
 redis.call('ZREM', KEYS[1], '')
 if #entries > 0 then redis.call('XADD', KEYS[3], '*', unpack(entries[1][2])) end
 redis.call('ZREM', KEYS[1], ARGV[1])
+redis.call('ZREM', KEYS[4], ARGV[1])
 redis.pcall('UNLINK', KEYS[2])
 if #entries == 0 then return 'lost' end
 return 1`
+
+/**
+ * KEYS: starts of the waits, due times. Returns the earliest start, or an empty string if none waits. Forgets entries that
+ * wait no longer, because an operator deleted their due times.
+ */
+const OLDEST_WAITING = `
+for _ = 1, 1000 do
+  local first = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+  if #first == 0 then return '' end
+  if redis.call('ZSCORE', KEYS[2], first[1]) then return first[2] end
+  redis.call('ZREM', KEYS[1], first[1])
+end
+return ''`
 
 /** KEYS: stream; ARGV: group, consumer. Removes a consumer that owns nothing: removal deletes its pending entries. */
 const REMOVE_CONSUMER = `
@@ -268,6 +283,7 @@ const SCRIPTS = {
   SET_DUE,
   NEXT_DUE,
   RELEASE_WAITING,
+  OLDEST_WAITING,
   TAKE_TURN,
 }
 

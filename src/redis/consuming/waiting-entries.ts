@@ -51,6 +51,12 @@ export class RedisWaitingEntries implements WaitingStore {
     return Number(await this.#send(['ZCARD', this.#dueKey]))
   }
 
+  async oldestSince(): Promise<Date | undefined> {
+    const client = this.#parts.commands.requireClient()
+    const start = String(await this.#run(client, 'OLDEST_WAITING', [this.#sinceKey, this.#dueKey], []))
+    return start === '' ? undefined : new Date(Number(start))
+  }
+
   /**
    * Stores a copy, or replaces the one that an earlier try stored.
    * @returns false if another consumer owns the entry, or its group is gone.
@@ -115,19 +121,21 @@ export class RedisWaitingEntries implements WaitingStore {
     const order = this.#orderOf(member)
     const place = isOrdered ? mode : ''
     const delay = String(Math.ceil(delayMs))
+    const since = String(wait.firstFailedAt.getTime())
     const client = commands.requireClient()
     try {
       const outcome = await runFenced(
         client,
         'POSTPONE',
         { leases: keys.leases(consumerGroup), partition: stream.partition, lease },
-        [stream.key, this.#dueKey, copy.key, order],
-        [consumerGroup, consumerName, entryId, member, delay, ...copy.header, place, String(limit)],
+        [stream.key, this.#dueKey, copy.key, order, this.#sinceKey],
+        [consumerGroup, consumerName, entryId, member, delay, ...copy.header, place, String(limit), since],
       )
       if (outcome === 0) return FENCED_OFF
       if (outcome !== NEEDS_TWO_STEPS) return outcome
       await this.#addInTwoSteps(client, entry, copy)
-      return await runScript(client, 'SET_DUE', [this.#dueKey, order], [member, delay, place])
+      const dueKeys = [this.#dueKey, order, this.#sinceKey]
+      return await runScript(client, 'SET_DUE', dueKeys, [member, delay, since, place])
     } catch (error) {
       if (isNoGroup(error)) return FENCED_OFF
       throw commandError(address, 'EVAL (postponing)', error)
@@ -167,6 +175,11 @@ export class RedisWaitingEntries implements WaitingStore {
     return keys.waiting(consumerGroup)
   }
 
+  get #sinceKey(): string {
+    const { keys, consumerGroup } = this.#parts.options
+    return keys.waitingSince(consumerGroup)
+  }
+
   /** Stores the copy before it becomes due. */
   async #addInTwoSteps(
     client: RedisClient,
@@ -193,7 +206,8 @@ export class RedisWaitingEntries implements WaitingStore {
     const key = waitingEntry(group, member)
     const partition = partitionOfKey(readPlace(member)?.key, options.partitions)
     const to = replays(group, partition)
-    const outcome = await this.#run(client, 'RELEASE_WAITING', [this.#dueKey, key, to], [member])
+    const used = [this.#dueKey, key, to, this.#sinceKey]
+    const outcome = await this.#run(client, 'RELEASE_WAITING', used, [member])
     if (outcome === NEEDS_TWO_STEPS) await this.#releaseInTwoSteps(key, member, to)
     if (outcome !== 'lost') return
     await this.#passOn(member, { partition, lease: undefined })
@@ -207,12 +221,13 @@ export class RedisWaitingEntries implements WaitingStore {
     await this.#send(['ZREM', this.#dueKey, NO_MEMBER])
     if (entry !== undefined) await this.#send(['XADD', to, '*', ...entry.fields])
     await this.#send(['ZREM', this.#dueKey, member])
+    await this.#send(['ZREM', this.#sinceKey, member])
     await this.#send(['UNLINK', key])
   }
 
   async #run(
     client: RedisClient,
-    name: 'NEXT_DUE' | 'RELEASE_WAITING',
+    name: 'NEXT_DUE' | 'RELEASE_WAITING' | 'OLDEST_WAITING',
     keys: readonly string[],
     args: readonly string[],
   ): Promise<unknown> {

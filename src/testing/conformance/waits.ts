@@ -37,6 +37,11 @@ function waiting(scene: Scene, bus: BrokerEventBus, count: number): Promise<unkn
   )
 }
 
+/** The age of the oldest waiting event, as health shows it. */
+async function oldestMs(bus: BrokerEventBus): Promise<number | undefined> {
+  return (await bus.health()).checks.oldestWaitingMs.value
+}
+
 /** Waits until an event has been kept. It may have come back by then. */
 function postponed(scene: Scene, bus: BrokerEventBus): Promise<unknown> {
   return scene.until(
@@ -51,6 +56,7 @@ export const waitTests = [
   test('holds no place during a long wait', { needs: ['retry', 'waiting'] }, async (scene) => {
     const recording = new Recording<Noted>(({ n }) => n < 3 && fail())
     const longMs = scene.waitMs * 100
+    const startedAt = Date.now()
     const bus = await scene.consumer(
       (it) => {
         const policy = { retryDelaysMs: [longMs], longWaits: ANY_ORDER }
@@ -64,6 +70,8 @@ export const waitTests = [
     await scene.until('no event in flight', () => bus.getStats().inFlight === 0)
 
     await waiting(scene, bus, 3)
+    const ageMs = (await oldestMs(bus)) ?? 0
+    assert.ok(ageMs > 0 && ageMs <= Date.now() - startedAt, `the oldest event waits for ${ageMs} ms`)
     assert.deepEqual(
       recording.events.map(({ n }) => n),
       [0, 1, 2, 3, 4],
@@ -111,6 +119,7 @@ export const waitTests = [
     assert.ok(firstFailedAt !== undefined && lastFailedAt !== undefined && firstFailedAt >= startedAt)
     assert.ok(lastFailedAt.getTime() - firstFailedAt.getTime() >= WAIT_MS - 1)
     await waiting(scene, bus, 0)
+    await scene.until('no oldest waiting event', async () => (await oldestMs(bus)) === 0)
     await scene.until('no event in flight', () => bus.getStats().inFlight === 0)
   }),
 

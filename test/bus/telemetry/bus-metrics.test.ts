@@ -176,8 +176,9 @@ it('reports waiting and running messages, and failed publishes', async () => {
   expect(total(after.get('messaging.client.operation.duration'), { 'error.type': 'PUBLISH_TIMEOUT' })).toBe(1)
 })
 
-it('reports events that wait long for a handler, and health says how many are too many', async () => {
+it('reports events that wait long for a handler, and health says how many and how old are too many', async () => {
   const read = startMetrics()
+  const startedAt = Date.now()
   const bus = brokerBus()
   const policy = {
     name: 'waits',
@@ -197,6 +198,14 @@ it('reports events that wait long for a handler, and health says how many are to
     status: 'degraded',
     value: 2,
     detail,
+  })
+  const ageS = total((await read()).get('eventspine.messages.oldest_waiting'))
+  expect(ageS).toBeGreaterThan(0)
+  expect(ageS).toBeLessThanOrEqual((Date.now() - startedAt) / 1000)
+  const { oldestWaitingMs } = (await bus.health({ maxWaitingMs: 1 })).checks
+  expect(oldestWaitingMs).toMatchObject({
+    status: 'degraded',
+    detail: `${oldestWaitingMs.value} ms since the first failure of an event that waits, more than 1`,
   })
 })
 

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 export const root = fileURLToPath(new URL('../../..', import.meta.url))
 
 /** Servers on which a program can run. */
-type Server = 'postgres' | 'redis'
+export type Server = 'postgres' | 'redis'
 
 /** The code blocks of a page that form one program. */
 export interface PageProgram {
@@ -19,6 +19,8 @@ export interface PageProgram {
   readonly code: string
   /** Number of blocks that the page shows. */
   readonly blocks: number
+  /** Further files that it imports. */
+  readonly modules?: readonly { readonly file: string; readonly code: string }[]
 }
 
 /** A block that is neither compiled nor run. */

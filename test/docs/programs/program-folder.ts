@@ -31,7 +31,12 @@ export class ProgramFolder implements Disposable {
     addressesOf: (program: PageProgram) => Readonly<Record<string, string>> = () => ({}),
   ): Promise<Readonly<Record<string, ProgramOutcome>>> {
     this.write('runner-of-tests.ts', RUNNER_OF_TESTS)
-    for (const program of programs) this.write(program.file, placed(program, addressesOf(program)))
+    for (const program of programs) {
+      const addresses = addressesOf(program)
+      for (const file of [program, ...(program.modules ?? [])]) {
+        this.write(file.file, placed(file, addresses))
+      }
+    }
     const files = programs.map(({ file }) => file)
     const env = { ...process.env, PROGRAM_LIMIT_MS: String(paced(20_000)) }
     const runner = join(import.meta.dirname, 'run-all.ts')
@@ -68,7 +73,10 @@ export const describe = (_name: string, body: () => void) => body()
 export const it = Object.assign(() => {}, { skip: () => {} })
 `
 
-function placed({ code, file }: PageProgram, addresses: Readonly<Record<string, string>>): string {
+function placed(
+  { code, file }: Pick<PageProgram, 'code' | 'file'>,
+  addresses: Readonly<Record<string, string>>,
+): string {
   let result = code
     .replaceAll(/file: '([\w./-]+\.db)'/g, (_, path: string) => `file: '${file}-files/${path}'`)
     .replaceAll("from 'vitest'", "from './runner-of-tests.ts'")

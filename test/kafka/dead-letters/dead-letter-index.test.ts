@@ -1,4 +1,5 @@
 import { expect, inject, it } from 'vitest'
+import { ConnectionError } from '../../../src/index.ts'
 import { OrderCreated, orderCreated } from '../../support/order-events.ts'
 import { readLog } from '../log.ts'
 import { consume, createBus, freshName, startProxy, until } from '../scene.ts'
@@ -61,4 +62,18 @@ it('keeps the dead letter if a replay is interrupted before removing it', async 
   await until('the copy to be handled', () => handled.length === 1)
   expect(handled).toEqual([event.eventId])
   expect(await consumer.getDlqMessageCount()).toBe(1)
+})
+
+it('stops reading dead letters when the bus is shut down', async () => {
+  const proxy = await startProxy()
+  const bus = createBus({ bootstrapServers: `127.0.0.1:${proxy.port}`, requestTimeoutMs: 3_600_000 })
+  await bus.connect()
+  proxy.freeze()
+  const errors: unknown[] = []
+  bus.deadLetters.count().catch((error: unknown) => errors.push(error))
+
+  await bus.shutdown()
+
+  await until('the end of the reading', () => errors.length > 0)
+  expect(errors).toEqual([expect.any(ConnectionError)])
 })

@@ -11,7 +11,7 @@ function scene(index: RabbitMQLineIndex, ids: readonly string[]) {
   const add = (id: string, given: { readonly place?: number; readonly isParked?: boolean } = {}) => {
     const { place = index.nextPlace(), isParked = false } = given
     const dueAt = isParked ? Number.POSITIVE_INFINITY : 0
-    return index.set({ id, record: `${id} at ${place}`, line, place, dueAt, isParked })
+    return index.set({ id, record: `${id} at ${place}`, line, place, dueAt, since: place, isParked })
   }
   for (const id of ids) add(id)
   const due = () => index.due(1).map(({ id }) => id)
@@ -52,6 +52,7 @@ it('publishes nothing behind a dead letter, and knows which ones were replayed',
   add('b')
   add('a', { place, isParked: true })
   expect([due(), index.waiting, index.nextDueAt()]).toEqual([[], 1, Number.POSITIVE_INFINITY])
+  expect(index.oldestSince()).toBe(index.get('b')?.since)
   const [parked] = index.firstParked()
   index.note('a', { record: 'note', of: parked?.record ?? '' })
   expect(index.firstParked()).toEqual([])

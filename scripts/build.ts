@@ -1,0 +1,45 @@
+// Builds the package into dist: code without comments, and the declarations, with their comments, that the entry points reach.
+import { spawnSync } from 'node:child_process'
+import { globSync, readFileSync, rmSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+
+const root = join(import.meta.dirname, '..')
+const dist = join(root, 'dist')
+
+rmSync(dist, { recursive: true, force: true })
+tsc('--emitDeclarationOnly')
+// The first run has checked the types.
+tsc('--noCheck', '--declaration', 'false', '--removeComments')
+const reached = reachedDeclarations()
+for (const file of globSync('**/*.d.ts', { cwd: dist })) {
+  if (!reached.has(join(dist, file))) rmSync(join(dist, file))
+}
+
+function tsc(...options: readonly string[]): void {
+  const bin = join(root, 'node_modules', '.bin', 'tsc')
+  const { status, error } = spawnSync(bin, ['-p', 'tsconfig.build.json', ...options], {
+    cwd: root,
+    stdio: 'inherit',
+  })
+  if (error !== undefined) throw error
+  if (status !== 0) process.exit(status ?? 1)
+}
+
+/** The declarations of the entry points, and those that they import, directly or not. */
+function reachedDeclarations(): ReadonlySet<string> {
+  // This project's own file.
+  const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
+    readonly exports: Readonly<Record<string, string | { readonly types: string }>>
+  }
+  const entries = Object.values(exports).flatMap((entry) => (typeof entry === 'string' ? [] : entry.types))
+  const reached = new Set(entries.map((types) => join(root, types)))
+  // A set iterates over what is added meanwhile, too.
+  for (const file of reached) {
+    for (const [, path = ''] of readFileSync(file, 'utf8').matchAll(
+      /(?:\bfrom|\bimport)[\s(]*["'](\.[^"']+)\.[jt]s["']/g,
+    )) {
+      reached.add(`${join(dirname(file), path)}.d.ts`)
+    }
+  }
+  return reached
+}
