@@ -1,16 +1,13 @@
 import { linesQueueOf, type RabbitMQNames } from '../client/names.ts'
 import { UnroutableError } from '../errors.ts'
-import type { ResolvedRabbitMQOptions } from '../options.ts'
 import type { RabbitMQPublisher } from '../publishing/publisher.ts'
 import { partitionOfPlace, publishedRecord, recordOf } from './line-records.ts'
 
 /** Informs the consumers of a group about dead letters behind which messages wait. Any process may do so. */
 export class RabbitMQPlaceNotes {
-  readonly isUsed: boolean
   readonly #publisher: RabbitMQPublisher
 
-  constructor(options: ResolvedRabbitMQOptions, publisher: RabbitMQPublisher) {
-    this.isUsed = options.singleActiveConsumer
+  constructor(publisher: RabbitMQPublisher) {
     this.#publisher = publisher
   }
 

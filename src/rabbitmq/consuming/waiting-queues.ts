@@ -3,14 +3,13 @@ import { REPLAY_HANDLERS, waitHeader } from '../../transport/replay-headers.ts'
 import type { Wait, WaitingStore } from '../../transport/waiting.ts'
 import type { AmqpChannel, AmqpMessage } from '../client/client.ts'
 import type { WithChannel } from '../client/connection.ts'
-import type { RabbitMQNames } from '../client/names.ts'
+import { linesQueues, type RabbitMQNames } from '../client/names.ts'
 import { copyOf } from '../dead-letters/dead-letter-message.ts'
 import { undefinedIfNotFound } from '../errors.ts'
 import type { ResolvedRabbitMQOptions } from '../options.ts'
 import type { RabbitMQPublisher } from '../publishing/publisher.ts'
 import type { AmqpOutgoing } from '../wire/message.ts'
 import { addressOf, startOf } from './line-records.ts'
-import { countInLines, linesQueues } from './lines-count.ts'
 import type { RabbitMQWaitingLines, WaitingLinesParts } from './waiting-lines.ts'
 
 /** How long a message stays in each of the queues, in milliseconds: 250 ms to 18 hours. */
@@ -73,6 +72,8 @@ export class RabbitMQWaitingQueues implements WaitingStore {
       Promise.all(HOLDS_MS.map((holdMs) => channel.checkQueue(this.#queueOf(holdMs)))),
     )
     const held = counts?.reduce((sum, { messageCount }) => sum + messageCount, 0) ?? 0
+    if (this.#linesQueues.length === 0) return held
+    const { countInLines } = await import('./lines-count.ts')
     return held + (await countInLines(this.#linesQueues, this.#parts.withChannel))
   }
 
