@@ -198,7 +198,7 @@ export abstract class BrokerEventBus<T extends Transport = Transport> extends Ev
     })
     this.admin = new LazyBusAdmin({
       connect,
-      load: adminOf(transport),
+      ...adminOf(transport),
       logger,
       target: transport,
       meter: options.meter,

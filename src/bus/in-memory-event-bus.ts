@@ -100,6 +100,7 @@ export class InMemoryEventBus extends EventBus {
     this.admin = new LazyBusAdmin({
       connect: () => this.connect(),
       load: () => loadRingAdmin(ring),
+      loadCheckup: () => Promise.resolve(undefined),
       logger,
       target: TARGET,
       meter: resolved.meter,

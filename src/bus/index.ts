@@ -40,6 +40,7 @@ export type {
   ExplainOptions,
   SearchReport,
 } from './event-explanation.ts'
+export type { Finding } from './finding.ts'
 export type { BusHealth, HealthCheck, HealthOptions, MeasuredCheck } from './health.ts'
 export {
   InMemoryEventBus,

@@ -1,8 +1,10 @@
 import type { AnyCommand } from './command.ts'
 import { completion } from './commands/completion.ts'
 import { dlq } from './commands/dlq.ts'
+import { doctor } from './commands/doctor.ts'
 import { events } from './commands/events.ts'
 import { explaining } from './commands/explain.ts'
+import { exporter } from './commands/exporter.ts'
 import { groups } from './commands/groups.ts'
 import { migrate } from './commands/migrate.ts'
 import { publish } from './commands/publish.ts'
@@ -11,12 +13,14 @@ import { subscriptions } from './commands/subscriptions.ts'
 
 /** All commands, in the order of the help. */
 export const commands: readonly AnyCommand[] = [
+  doctor,
   ...groups,
   ...events,
   ...explaining,
   publish,
   ...dlq,
   subscriptions,
+  exporter,
   migrate,
   schema,
   completion,

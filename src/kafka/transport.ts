@@ -1,4 +1,5 @@
 import type { TransportAdmin } from '../transport/admin.ts'
+import type { TransportCheckup } from '../transport/checkup.ts'
 import type {
   Consumption,
   GroupTypeStore,
@@ -135,6 +136,11 @@ export class KafkaTransport implements Transport {
       publisher: this.#publisher,
       deadLetters: this.deadLetters,
     })
+  }
+
+  async loadCheckup(): Promise<TransportCheckup> {
+    const { KafkaCheckup } = await import('./admin/checkup.ts')
+    return new KafkaCheckup(this.#options, this.#publisher)
   }
 
   async close(signal: AbortSignal): Promise<void> {

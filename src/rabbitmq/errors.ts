@@ -29,6 +29,13 @@ const COMMAND_INVALID = 503
 /** Node's and OpenSSL's codes for refused certificates and handshakes. */
 const TLS_FAILURE = /CERT|^ERR_(TLS|SSL|OSSL)|^UNABLE_TO_(VERIFY|GET)|SELF_SIGNED|^HOSTNAME_MISMATCH/
 
+/** The reply with which the broker refused a command; undefined for another failure. */
+export function refusalOf(thrown: unknown): { readonly code: number; readonly text: string } | undefined {
+  const error = toError(thrown)
+  const code = codeOf(error)
+  return typeof code === 'number' ? { code, text: textOf(error) } : undefined
+}
+
 function codeOf(error: Error): unknown {
   return 'code' in error ? error.code : undefined
 }

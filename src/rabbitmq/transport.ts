@@ -1,5 +1,6 @@
 import type { Logger } from '../observability/logger.ts'
 import type { TransportAdmin } from '../transport/admin.ts'
+import type { TransportCheckup } from '../transport/checkup.ts'
 import type { ConnectionError } from '../transport/errors.ts'
 import type {
   Consumption,
@@ -19,8 +20,8 @@ import type { RabbitMQBinding } from './consuming/binding-record.ts'
 import { RabbitMQBindings } from './consuming/bindings.ts'
 import type { ConsumptionParts, GroupConsumption } from './consuming/consumption.ts'
 import { RabbitMQGroupTypes } from './consuming/group-types.ts'
+import { RabbitMQPlaceNotes } from './consuming/place-notes.ts'
 import { RabbitMQWaitingQueues } from './consuming/waiting-queues.ts'
-import type { PlaceNotes } from './dead-letters/dead-letter-queue.ts'
 import { RabbitMQDeadLetters } from './dead-letters/dead-letters.ts'
 import { undefinedIfNotFound } from './errors.ts'
 import type { ResolvedRabbitMQOptions } from './options.ts'
@@ -113,7 +114,7 @@ export class RabbitMQTransport implements Transport {
       withChannel: <R>(work: (channel: AmqpChannel) => Promise<R>, limitMs?: number) =>
         this.#connection.withChannel(work, limitMs),
     }
-    const placeNotes = lazyPlaceNotes(options, this.#publisher)
+    const placeNotes = new RabbitMQPlaceNotes(options, this.#publisher)
     this.deadLetters = new RabbitMQDeadLetters({ ...queues, placeNotes })
     const { own } = this.deadLetters
     this.waiting = new RabbitMQWaitingQueues({
@@ -169,6 +170,11 @@ export class RabbitMQTransport implements Transport {
       withLongChannel: (work) => this.#connection.withChannel(work, Number.POSITIVE_INFINITY),
       deadLetters: this.deadLetters,
     })
+  }
+
+  async loadCheckup(): Promise<TransportCheckup> {
+    const { RabbitMQCheckup } = await import('./admin/checkup.ts')
+    return new RabbitMQCheckup(this.#options, this.#publisher)
   }
 
   async close(signal: AbortSignal): Promise<void> {
@@ -257,17 +263,4 @@ async function createConsumption(parts: ConsumptionParts): Promise<GroupConsumpt
   }
   const { RabbitMQConsumption } = await import('./consuming/consumption.ts')
   return new RabbitMQConsumption(parts)
-}
-
-/** Loaded with the first dead letter behind which messages wait. */
-function lazyPlaceNotes(
-  { singleActiveConsumer }: ResolvedRabbitMQOptions,
-  publisher: RabbitMQPublisher,
-): PlaceNotes {
-  const load = async () => new (await import('./consuming/place-notes.ts')).RabbitMQPlaceNotes(publisher)
-  return {
-    isUsed: singleActiveConsumer,
-    end: async (ids, names) => (await load()).end(ids, names),
-    replayed: async (ids, names) => (await load()).replayed(ids, names),
-  }
 }

@@ -1,5 +1,6 @@
 import { toError } from '../errors.ts'
 import type { TransportAdmin } from '../transport/admin.ts'
+import type { TransportCheckup } from '../transport/checkup.ts'
 import { ConnectionError } from '../transport/errors.ts'
 import type {
   Consumption,
@@ -166,6 +167,11 @@ export class RedisTransport implements Transport {
       client: () => this.client(),
       deadLetters: this.deadLetters,
     })
+  }
+
+  async loadCheckup(): Promise<TransportCheckup> {
+    const { RedisCheckup } = await import('./admin/checkup.ts')
+    return new RedisCheckup(this.#options)
   }
 
   close(): Promise<void> {

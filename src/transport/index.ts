@@ -8,6 +8,7 @@ export type {
   ScanRequest,
   TransportAdmin,
 } from './admin.ts'
+export type { Check, Problem, TransportCheckup } from './checkup.ts'
 export {
   type ReplayHistory,
   readReason,

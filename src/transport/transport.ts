@@ -1,5 +1,6 @@
 import type { EncodedEvent } from '../codec/index.ts'
 import type { TransportAdmin } from './admin.ts'
+import type { TransportCheckup } from './checkup.ts'
 import type { DeadLetterReason, DeadLetterStore } from './dead-letter-store.ts'
 import type { IncomingMessage } from './incoming-message.ts'
 import type { BusNotice } from './notices.ts'
@@ -231,6 +232,9 @@ export interface Transport {
    * `bus.admin` refuses.
    */
   loadAdmin?(): Promise<TransportAdmin>
+
+  /** Loads the checks of `bus.admin.diagnose`, without connecting this transport. Without it, `diagnose` refuses. */
+  loadCheckup?(): Promise<TransportCheckup>
 
   /** Closes all connections; ends soon after the signal aborts. */
   close(signal: AbortSignal): Promise<void>

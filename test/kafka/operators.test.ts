@@ -1,9 +1,12 @@
 import { randomBytes } from 'node:crypto'
 import { expect, inject, it } from 'vitest'
+import type { Finding } from '../../src/index.ts'
+import type { KafkaEventBus } from '../../src/kafka/index.ts'
 import { OrderCancelled, OrderCreated, orderCreated } from '../support/order-events.ts'
 import { RecordingLogger } from '../support/recording-logger.ts'
 import { headerPairs, readLog } from './log.ts'
 import { administer } from './plain-kafka.ts'
+import { obstacleToProtocol } from './protocols.ts'
 import { consume, createBus, freshName, recorder, until } from './scene.ts'
 
 // Actions of an operator on a topic or a group.
@@ -86,4 +89,70 @@ it('leaves its own headers out of a dead letter that is too large, and keeps the
   expect(added[0]?.has('dlq_error_message')).toBe(false)
   expect(added[1]?.get('dlq_error_message')).toHaveLength(1000)
   for (const headers of added) expect(headers.get('dlq_reason')).toBe('max_retries_exceeded')
+})
+
+/** What `diagnose` finds, without what is well or unknown. */
+async function problemsOf({ admin }: KafkaEventBus): Promise<readonly Finding[]> {
+  const problems: Finding[] = []
+  for await (const finding of admin.diagnose()) {
+    if (finding.level !== 'ok' && finding.level !== 'unknown') problems.push(finding)
+  }
+  return problems
+}
+
+it('finds planted faults with diagnose, and leaves the cluster as it was', async () => {
+  const topicPrefix = freshName()
+  const topic = `${topicPrefix}.stream`
+  const state = () =>
+    administer(server, async (admin) => {
+      const isOwn = (name: string) => name.startsWith(topicPrefix)
+      return [(await admin.listTopics()).filter(isOwn), [...(await admin.listGroups()).keys()].filter(isOwn)]
+    })
+  expect(await problemsOf(createBus({ topicPrefix }))).toEqual([])
+  expect(await state()).toEqual([[], []])
+  expect(await problemsOf(createBus({ topicPrefix, createTopics: false }))).toMatchObject([
+    {
+      ...{ check: 'kafka-topic', level: 'fault' },
+      text: `The topic ${topic} does not exist, and createTopics is false.`,
+      remedy: expect.stringContaining(`--create --topic ${topic}`),
+    },
+  ])
+
+  const bus = createBus({ topicPrefix, maxRetries: 0 })
+  bus.subscribe(OrderCreated, () => Promise.reject(new Error('planned')), { name: 'charge' })
+  await consume(bus)
+  const others = await problemsOf(createBus({ topicPrefix, groupProtocol: 'consumer' }))
+  if (obstacleToProtocol('consumer') === undefined) {
+    expect(others).toMatchObject([
+      {
+        ...{ check: 'kafka-group-protocol', level: 'fault' },
+        text: `The members of the group ${topicPrefix} use the classic protocol, and this bus is set to consumer.`,
+      },
+    ])
+  }
+  await bus.publish([orderCreated()])
+  await until('the dead letter', async () => (await bus.deadLetters.count()) === 1)
+  await bus.shutdown()
+  await administer(server, (admin) =>
+    admin.incrementalAlterConfigs({
+      resources: [
+        {
+          resourceType: TOPIC,
+          resourceName: topic,
+          configs: [{ name: 'min.insync.replicas', configOperation: SET, value: '2' }],
+        },
+      ],
+      validateOnly: false,
+    }),
+  )
+  const before = await state()
+  expect(await problemsOf(createBus({ topicPrefix }))).toMatchObject([
+    {
+      ...{ check: 'kafka-replicas', level: 'fault' },
+      text: 'Only 1 replicas are in sync, and min.insync.replicas is 2: publishes fail.',
+    },
+    { check: 'groups', text: `Nobody consumes for the group ${topicPrefix}, and 0 events wait for it.` },
+    { check: 'groups', text: `The group ${topicPrefix} has 1 dead letters.` },
+  ])
+  expect(await state()).toEqual(before)
 })

@@ -1,7 +1,8 @@
 import { inspect } from 'node:util'
 import { afterAll, expect, it } from 'vitest'
-import { PublishError } from '../../src/index.ts'
+import { type Finding, PublishError } from '../../src/index.ts'
 import { launchBroker } from '../brokers/launch-broker.ts'
+import { shell } from '../redis/shell.ts'
 import { OrderCreated, orderCreated } from '../support/order-events.ts'
 import { paced } from '../support/pace.ts'
 import { RecordingLogger } from '../support/recording-logger.ts'
@@ -121,6 +122,113 @@ it('leaves every queue as it was after an operator has looked, and needs a journ
     code: 'HISTORY_UNAVAILABLE',
     message: expect.stringContaining('set the option journal'),
   })
+})
+
+/** Runs the command `doctor`. No output may have a password. */
+async function examine(exchangeName: string, url = rabbitmqUrl, ...words: readonly string[]) {
+  const { code, stdout, stderr } = await shell(url, exchangeName).run('doctor', '--json', ...words)
+  expect(`${stdout}${stderr}`).not.toContain('canary-')
+  const findings: readonly Finding[] = JSON.parse(stdout).findings
+  const clock = findings.filter(({ check }) => check === 'rabbitmq-clock')
+  expect(clock.every(({ level }) => level === 'unknown')).toBe(true)
+  const others = findings.filter((finding) => !clock.includes(finding))
+  return { code, findings, problems: others.filter(({ level }) => level !== 'ok') }
+}
+
+/** All exchanges and queues, and what the queues hold, in one call: the tool takes seconds to start. */
+const EVERYTHING = `{lists:sort([N || {resource, _, exchange, N} <- rabbit_exchange:list_names()]), lists:sort([
+  {amqqueue:get_name(Q), rabbit_amqqueue:info(Q, [messages_ready, messages_unacknowledged, consumers])}
+  || Q <- rabbit_amqqueue:list()])}.`
+
+it('finds planted faults with doctor, and leaves the broker as it was', async () => {
+  const exchangeName = freshName()
+  const bus = createBus({ rabbitmqUrl, exchangeName, consumerGroup: 'billing', maxRetries: 0 })
+  bus.subscribe(OrderCreated, () => Promise.reject(new Error('planned')), { name: 'charge' })
+  await consume(bus)
+  expect((await examine(exchangeName, rabbitmqUrl, '--group', 'billing')).problems).toEqual([])
+  await bus.publish([orderCreated()])
+  await until('the dead letter', async () => (await bus.deadLetters.count()) === 1)
+  await bus.shutdown()
+  const other = freshName()
+  const channel = await plainChannel(rabbitmqUrl)
+  await channel.assertExchange(other, 'fanout', { durable: true })
+  await channel.assertQueue(`${other}.billing`, { durable: true })
+  const before = await ctl('eval', EVERYTHING)
+  expect(before).toContain(`${other}.billing`)
+
+  const none = await examine(freshName())
+  const idle = await examine(exchangeName)
+  const conflicts = await examine(other, rabbitmqUrl, '--group', 'billing')
+
+  expect(await ctl('eval', EVERYTHING)).toBe(before)
+  expect([none.code, none.problems]).toEqual([0, []])
+  expect(none.findings[0]?.text).toMatch(/^Connected to RabbitMQ \d+\.\d+\.\d+ at /)
+  expect([idle.code, idle.problems.map(({ text }) => text)]).toEqual([
+    5,
+    [
+      'Nobody consumes for the group billing, and 0 events wait for it.',
+      'The group billing has 1 dead letters.',
+    ],
+  ])
+  expect([conflicts.code, conflicts.problems]).toMatchObject([
+    5,
+    [
+      {
+        check: 'rabbitmq-exchange',
+        level: 'fault',
+        text: expect.stringMatching(/'topic' but current is 'fanout'/),
+      },
+      { check: 'rabbitmq-queues', level: 'fault', text: expect.stringMatching(/inequivalent arg 'x-/) },
+      { check: 'groups', level: 'warning' },
+    ],
+  ])
+  expect(conflicts.problems[0]?.remedy).toMatch(/^Use the same options or another name/)
+})
+
+it('finds missing rights, refused logins and an alarm with doctor', async () => {
+  const exchangeName = freshName()
+  await consume(createBus({ rabbitmqUrl, exchangeName, consumerGroup: 'billing' }))
+  await ctl('add_user', 'guest-of-doctor', 'canary-77')
+  await ctl('set_permissions', 'guest-of-doctor', '^$', '^$', '^$')
+  const url = new URL(rabbitmqUrl)
+  url.username = 'guest-of-doctor'
+  url.password = 'canary-77'
+  const { code, problems } = await examine(exchangeName, url.href, '--group', 'billing')
+  const rights = problems.filter(({ level }) => level === 'fault').map(({ text }) => text)
+  expect([code, rights]).toEqual([
+    5,
+    [
+      `The user has no right to configure ${exchangeName}.`,
+      `The user has no right to configure ${exchangeName}.billing.`,
+      `The user has no right to configure ${exchangeName}.billing.dlq.`,
+      `The user has no right to write ${exchangeName}.`,
+      'The user has no right to write amq.default.',
+      `The user has no right to write ${exchangeName}_dlq.`,
+      `The user has no right to read ${exchangeName}.billing.`,
+      `The user has no right to read ${exchangeName}.billing.dlq.`,
+    ],
+  ])
+  url.password = 'canary-78'
+  const refused = await examine(exchangeName, url.href)
+  expect([refused.code, refused.problems]).toMatchObject([
+    3,
+    [{ check: 'connection', text: expect.stringMatching(/refuses the credentials/) }],
+  ])
+  const elsewhere = await examine(exchangeName, `${rabbitmqUrl}no-such-host`)
+  expect([elsewhere.code, elsewhere.problems[0]?.text]).toEqual([
+    3,
+    expect.stringMatching(/refuses the virtual host/),
+  ])
+
+  await ctl('set_vm_memory_high_watermark', 'absolute', '1MB')
+  const alarmed = await examine(exchangeName).finally(() => ctl('set_vm_memory_high_watermark', '0.4'))
+  expect([alarmed.code, alarmed.problems]).toMatchObject([
+    5,
+    [
+      { check: 'rabbitmq-alarm', level: 'fault', text: 'The broker accepts no publishes: low on memory.' },
+      { check: 'rabbitmq-rights', level: 'unknown' },
+    ],
+  ])
 })
 
 it('leaves no queue and no exchange of a deleted group, but those of its dead letters', async () => {

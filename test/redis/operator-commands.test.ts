@@ -1,4 +1,5 @@
 import { expect, inject, it } from 'vitest'
+import { freePort } from '../brokers/free-port.ts'
 import { wordsOf } from '../cli/words.ts'
 import {
   OrderCancelled,
@@ -167,10 +168,48 @@ it('shows new events until the limit, and ends with success at Ctrl-C', async ()
   expect(await endless).toMatchObject({ code: 0, stdout: '' })
 })
 
+it('serves the metrics of all groups to Prometheus until Ctrl-C', async () => {
+  const { run, interrupt } = await scene()
+  const port = await freePort()
+  const get = (path: string) => fetch(`http://127.0.0.1:${port}${path}`)
+  const serving = run('exporter', '--port', String(port))
+  await waitFor(() =>
+    get('/').then(
+      () => true,
+      () => false,
+    ),
+  )
+
+  const answer = await get('/metrics')
+  const text = await answer.text()
+  const labels = (group: string) =>
+    `\\{messaging_system="redis",messaging_destination_name="[^"]+",server_address="[^"]+",server_port="\\d+",messaging_consumer_group_name="${group}"\\}`
+  expect(answer.headers.get('content-type')).toBe('text/plain; version=0.0.4; charset=utf-8')
+  expect(text).toMatch(/^# HELP eventspine_group_lag Messages that wait for a group\.$/m)
+  expect(text).toMatch(/^# TYPE eventspine_group_lag gauge$/m)
+  expect(text).toMatch(new RegExp(`^eventspine_group_lag${labels('reports')} 2$`, 'm'))
+  expect(text).toMatch(new RegExp(`^eventspine_group_members${labels('billing')} 1$`, 'm'))
+  expect(text).toMatch(new RegExp(`^eventspine_group_dead_letters${labels('reports')} 0$`, 'm'))
+  expect(text).toMatch(/^eventspine_exporter_connected 1$/m)
+  expect((await get('/')).status).toBe(404)
+  expect(await (await get('/metrics')).text()).toBe(text)
+
+  const busy = await run('exporter', '--port', String(port))
+  expect([busy.code, busy.stderr]).toEqual([
+    2,
+    expect.stringMatching(/cannot listen on 127\.0\.0\.1:\d+: .*EADDRINUSE/),
+  ])
+  interrupt.abort()
+  expect(await serving).toEqual({
+    ...{ code: 0, stdout: '' },
+    stderr: `metrics at http://127.0.0.1:${port}/metrics; Ctrl-C ends it`,
+  })
+})
+
 it('has examples that run', async () => {
   const { run, events } = await scene()
-  const examples = examplesOf('groups', 'events', 'event', 'tail', 'explain', 'trace')
-  expect(examples).toHaveLength(9)
+  const examples = examplesOf('groups', 'events', 'event', 'tail', 'explain', 'trace', 'exporter')
+  expect(examples).toHaveLength(10)
   for (const example of examples) {
     // The check finds nothing; the id is that of an event of the scene.
     const words = wordsOf(example.replace(/[0-9a-f-]{36}/, events[0]?.eventId ?? ''))

@@ -76,6 +76,8 @@ const BUS_ALONE = {
 /** Both types of queue are declared, filled, consumed and settled by the same commands over the same connection. */
 export const SAME_ON_BOTH_QUEUES: SuiteTests = {
   ...BUS_ALONE,
+  // No queue can be searched for an event, whatever its type.
+  explaining: 'all',
   processes: ['lets the process exit after a shutdown', 'lets a process that only published exit'],
 }
 
@@ -92,6 +94,10 @@ export const SAME_IN_BOTH_PROTOCOLS: SuiteTests = {
   ],
   poison: [...BUS_ALONE.poison, 'keeps as a dead letter a message whose ordering key is too long'],
   'dead letters': 'all',
+  explaining: [
+    'explains when and where an event was published, and what it caused',
+    'explains that a dead letter was replayed, and is handled again',
+  ],
   outages: [
     ...BUS_ALONE.outages,
     'rejects a publish at its deadline if the broker stays unreachable, with the outcome of each event',

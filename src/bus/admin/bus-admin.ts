@@ -2,6 +2,7 @@ import type { Meter } from '@opentelemetry/api'
 import type { BrowsedEvent, BrowseQuery, FindOptions, TailQuery } from '../../browsing/index.ts'
 import type { GroupInfo } from '../../transport/admin.ts'
 import type { EventExplanation, ExplainOptions } from '../event-explanation.ts'
+import type { Finding } from '../finding.ts'
 
 export interface ObserveOptions {
   /** Meter to use. Default: the option `meter` of the bus, or else OpenTelemetry's global one. */
@@ -74,6 +75,17 @@ export interface BusAdmin {
    * @throws ConfigError for a wrong query. @throws ConnectionError
    */
   tail(query?: TailQuery): AsyncIterable<BrowsedEvent>
+
+  /**
+   * Checks the broker for what would lose events or stop the bus: versions, settings, rights, names, clocks, groups without a
+   * consumer, dead letters. It uses a connection of its own, so that this bus neither connects nor creates anything, and
+   * leaves the broker as it was. If there is no connection, the only finding says why. In memory there is nothing to check.
+   *
+   * @throws ConfigError if the transport has no checks.
+   * @example
+   * for await (const { level, text, remedy } of bus.admin.diagnose()) if (level !== 'ok') console.log(level, text, remedy)
+   */
+  diagnose(): AsyncIterable<Finding>
 
   /**
    * Reports all consumer groups as OpenTelemetry gauges with each collection of metrics, also groups without a consumer, until

@@ -34,7 +34,7 @@ export interface OperatorParts {
 const aMeter = objectWith('a Meter of OpenTelemetry', 'createObservableGauge', 'addBatchObservableCallback')
 
 /** The operator's calls over a transport. */
-export class Operator implements BusAdmin {
+export class Operator implements Omit<BusAdmin, 'diagnose'> {
   readonly #transport: TransportAdmin
   readonly #parts: OperatorParts
 

@@ -17,6 +17,8 @@ export interface ListedGroup {
   readonly name: string
   readonly node: number
   readonly members: readonly GroupMember[]
+  /** The protocol of its members; undefined before Kafka 3.8. */
+  readonly type: 'classic' | 'consumer' | undefined
 }
 
 const CONSUMER_PROTOCOL = 'consumer'
@@ -32,6 +34,10 @@ export class KafkaGroupDirectory {
   async list(): Promise<readonly ListedGroup[]> {
     const byNode = await Promise.all(this.#cluster.brokerIds.map((node) => this.#listOn(node)))
     return byNode.flat()
+  }
+
+  async find(name: string): Promise<ListedGroup | undefined> {
+    return (await this.list()).find((group) => group.name === name)
   }
 
   /**
@@ -65,7 +71,12 @@ export class KafkaGroupDirectory {
       ...(await this.#classicMembers(node, classic ?? [])),
       ...(await this.#newerMembers(node, newer ?? [])),
     ])
-    return consuming.map(({ groupId }) => ({ name: groupId, node, members: members.get(groupId) ?? [] }))
+    return consuming.map(({ groupId, groupType }) => ({
+      name: groupId,
+      node,
+      members: members.get(groupId) ?? [],
+      type: typeOf(groupType),
+    }))
   }
 
   async #classicMembers(
@@ -118,6 +129,11 @@ export class KafkaGroupDirectory {
     }
     return this.#cluster.request(node, 'control', needed, args)
   }
+}
+
+function typeOf(groupType: string | undefined): ListedGroup['type'] {
+  if (groupType === undefined) return undefined
+  return groupType.toLowerCase() === CONSUMER_PROTOCOL ? 'consumer' : 'classic'
 }
 
 /** Other clients may write anything. */

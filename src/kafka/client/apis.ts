@@ -2,7 +2,9 @@ import { ConnectionError } from '../../transport/errors.ts'
 import { CODE } from '../errors.ts'
 import type { KafkaApi, KafkaConnection, KafkaLibrary, KafkaWriter } from './client.ts'
 import type {
+  ConfigsToDescribe,
   CreateTopicsResponse,
+  DescribeConfigsResponse,
   DescribeConsumerGroupsResponse,
   DescribeGroupsResponse,
   FindCoordinatorResponse,
@@ -104,6 +106,9 @@ export interface KafkaApis {
   readonly describeConsumerGroups:
     | KafkaApi<[readonly string[], boolean], DescribeConsumerGroupsResponse>
     | undefined
+  readonly describeConfigs:
+    | KafkaApi<[readonly ConfigsToDescribe[], boolean, boolean], DescribeConfigsResponse>
+    | undefined
   readonly offsetDelete: KafkaApi<[string, readonly OffsetDeleteTopic[]], OffsetDeleteResponse> | undefined
   readonly listOffsets: KafkaApi<[number, number, readonly ListOffsetsTopic[]], ListOffsetsResponse>
   readonly initProducerId: KafkaApi<
@@ -201,6 +206,7 @@ export async function negotiateApis(
     listGroups: find('listGroupsV5', 'listGroupsV4')?.api,
     describeGroups: find('describeGroupsV5')?.api,
     describeConsumerGroups: find('consumerGroupDescribeV0')?.api,
+    describeConfigs: find('describeConfigsV4', 'describeConfigsV3', 'describeConfigsV2')?.api,
     offsetDelete: find('offsetDeleteV0')?.api,
     listOffsets: need('listOffsetsV9', 'listOffsetsV8', 'listOffsetsV7').api,
     initProducerId: need('initProducerIdV5', 'initProducerIdV4').api,

@@ -15,8 +15,27 @@ export interface MetadataResponse {
       readonly errorCode: number
       readonly partitionIndex: number
       readonly leaderId: number
+      readonly replicaNodes: readonly number[]
+      /** The replicas that have all records. */
+      readonly isrNodes: readonly number[]
     }[]
+    /** A bit for each operation that the user may do, if they were asked for. */
+    readonly topicAuthorizedOperations: number
   }[]
+}
+
+export interface DescribeConfigsResponse {
+  readonly results: readonly {
+    readonly errorCode: number
+    readonly configs: readonly { readonly name: string; readonly value: string | null }[]
+  }[]
+}
+
+/** Settings of a topic. */
+export interface ConfigsToDescribe {
+  readonly resourceType: 2
+  readonly resourceName: string
+  readonly configurationKeys: readonly string[]
 }
 
 export interface TopicToCreate {
@@ -141,6 +160,8 @@ export interface DescribeGroupsResponse {
   readonly groups: readonly {
     readonly errorCode: number
     readonly groupId: string
+    /** A bit for each operation that the user may do, if they were asked for. */
+    readonly authorizedOperations: number
     readonly members: readonly {
       readonly clientId: string
       readonly memberMetadata: Buffer

@@ -19,7 +19,7 @@ export interface AmqpProperties {
   readonly timestamp?: number | undefined
   readonly type?: string | undefined
   readonly appId?: string | undefined
-  /** How long a queue keeps it, in milliseconds. */
+  /** How long a queue keeps it: milliseconds, as text. */
   readonly expiration?: string | undefined
 }
 

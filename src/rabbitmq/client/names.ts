@@ -64,18 +64,6 @@ export function linesQueueOf({ queue }: Pick<RabbitMQNames, 'queue'>, partition:
   return `${queue}.waiting.lines${number}`
 }
 
-/** The queues in which messages of a group wait in order. @param partitions - 0 if the group has none. */
-export function linesQueues({
-  names,
-  partitions,
-}: {
-  readonly names: Pick<RabbitMQNames, 'queue'>
-  readonly partitions: number
-}): readonly string[] {
-  if (partitions === 0) return [linesQueueOf(names, undefined)]
-  return Array.from({ length: partitions }, (_, partition) => linesQueueOf(names, partition))
-}
-
 /** True if the broker accepts these names, and those derived from them. */
 export function areNamesValid({ queue, deadLetterExchange }: RabbitMQNames): boolean {
   return [queue, deadLetterExchange].every((name) => Buffer.byteLength(name) <= MAX_NAME_BYTES)

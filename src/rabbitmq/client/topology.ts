@@ -77,6 +77,15 @@ export class RabbitMQTopology {
     return Array.from({ length: partitions }, (_, partition) => partitionQueueOf(names, partition))
   }
 
+  /** The queues of the group that the bus declares for itself, and their options. */
+  get declared(): readonly (readonly [queue: string, options: AmqpQueueOptions])[] {
+    const { names, isPartitioned } = this.#options
+    const own = this.queues.map((queue) => [queue, this.#queueOptions()] as const)
+    const marker = [names.queue, this.#markerOptions()] as const
+    const letters = [names.deadLetterQueue, this.#deadLetterOptions()] as const
+    return isPartitioned ? [marker, ...own, letters] : [...own, letters]
+  }
+
   /** Declares the exchange and the group's queues. @returns how many consumers the group has. */
   async declareForConsuming(channel: AmqpChannel): Promise<number> {
     await this.declareForPublishing(channel)
@@ -147,10 +156,16 @@ export class RabbitMQTopology {
    * which counts as a delivery, and a quorum queue of RabbitMQ 4 drops a message after 20 deliveries.
    */
   async declareDeadLetters(channel: AmqpChannel): Promise<void> {
-    const { names, durable, dlqMessageTtlMs, dlqMaxLength } = this.#options
+    const { names, durable } = this.#options
     const { deadLetterExchange, deadLetterQueue, queue } = names
     await channel.assertExchange(deadLetterExchange, 'direct', { durable, autoDelete: false })
-    await channel.assertQueue(deadLetterQueue, {
+    await channel.assertQueue(deadLetterQueue, this.#deadLetterOptions())
+    await channel.bindQueue(deadLetterQueue, deadLetterExchange, queue)
+  }
+
+  #deadLetterOptions(): AmqpQueueOptions {
+    const { durable, dlqMessageTtlMs, dlqMaxLength } = this.#options
+    return {
       durable,
       autoDelete: false,
       arguments: {
@@ -158,8 +173,7 @@ export class RabbitMQTopology {
         ...(dlqMessageTtlMs === undefined ? {} : { 'x-message-ttl': dlqMessageTtlMs }),
         ...(dlqMaxLength === undefined ? {} : { 'x-max-length': dlqMaxLength }),
       },
-    })
-    await channel.bindQueue(deadLetterQueue, deadLetterExchange, queue)
+    }
   }
 
   /**

@@ -27,7 +27,7 @@ import { PrefetchWindow, type Replacement } from './prefetch-window.ts'
 import { SettledMessages } from './settled-messages.ts'
 import { StandstillWatch } from './standstill-watch.ts'
 import { SurplusMessages } from './surplus-messages.ts'
-import { RabbitMQWaitingLines } from './waiting-lines.ts'
+import type { RabbitMQWaitingLines } from './waiting-lines.ts'
 import type { RabbitMQWaitingQueues } from './waiting-queues.ts'
 
 export interface ConsumptionParts {
@@ -133,7 +133,7 @@ export class RabbitMQConsumption
     const channel = await ConsumerChannel.open(connection, this)
     this.#channel = channel
     await this.#consumeFrom(channel)
-    this.#lines = this.#parts.waiting.linesFor(RabbitMQWaitingLines, {
+    this.#lines = this.#parts.waiting.linesFor({
       partition: undefined,
       connection,
       isActive: () => this.#channel === channel && channel.acks.lastTag > this.#tagBeforeConsumer,

@@ -8,7 +8,7 @@ export interface LineEntry {
   readonly line: string
   /** Messages of a line follow each other in the order of these numbers. */
   readonly place: number
-  /** When the wait is over, in milliseconds since 1970. */
+  /** In milliseconds since 1970. */
   readonly dueAt: number
   /** Since when it waits, in milliseconds since 1970. */
   readonly since: number
@@ -57,12 +57,11 @@ export class RabbitMQLineIndex {
     return count
   }
 
-  /** The earliest start of the waits that are counted; Infinity if there is none. */
+  /** The earliest time since when one of these messages waits; Infinity if there is none. */
   oldestSince(): number {
     let oldest = Number.POSITIVE_INFINITY
-    for (const { record, isParked, since } of this.#entries.values()) {
-      if (!isParked && !this.#released.has(record)) oldest = Math.min(oldest, since)
-    }
+    for (const { record, isParked, since } of this.#entries.values())
+      if (!isParked && !this.#released.has(record) && since < oldest) oldest = since
     return oldest
   }
 

@@ -2,17 +2,23 @@ import { randomUUID } from 'node:crypto'
 import { toError } from '../../errors.ts'
 import { sleep } from '../../kit/time.ts'
 import { ConnectionError } from '../../transport/errors.ts'
-import type { AmqpChannel, AmqpConnection, AmqpMessage } from '../client/client.ts'
+import type { AmqpChannel, AmqpConnection, AmqpMessage, AmqpTable } from '../client/client.ts'
 import { channelCloser } from '../client/closing.ts'
 import type { RabbitMQPublisher } from '../publishing/publisher.ts'
-import { type LineRecord, publishedRecord, recordOfMessage, requestTo } from './line-records.ts'
+import type { AmqpOutgoing } from '../wire/message.ts'
 
+/** Identifies a record. */
+const RECORD = 'x-line-record'
+/** What a record says. */
+const KIND = 'x-line-kind'
 /** The broker's text for a queue that has an exclusive consumer. */
 const IN_USE = /in exclusive use/
 /** Between two tries to consume, in milliseconds. */
 const RETRY_MS = 25
 /** Longest wait for the former consumer, in milliseconds. The caller tries again. */
 const MAX_WAIT_MS = 5000
+/** How long a message for the consumer of the queue is of use, in milliseconds. */
+const REQUEST_MS = 10_000
 /** The default of `holdMs`. The broker closes a channel that holds a message for 30 minutes. */
 const HOLD_MS = 300_000
 
@@ -27,6 +33,16 @@ export interface LineQueueParts {
   readonly lost: () => void
   /** How long a record is held before it is returned and received again, in milliseconds. */
   readonly holdMs?: number
+}
+
+/** A record to store. */
+export interface LineRecord {
+  readonly kind: string
+  readonly headers: AmqpTable
+  readonly content?: Buffer
+  readonly properties?: AmqpOutgoing['properties']
+  /** True if it may be lost when the broker restarts. */
+  readonly isTransient?: boolean
 }
 
 interface HeldRecord {
@@ -156,8 +172,9 @@ export class RabbitMQLineQueue {
       return
     }
     const { deliveryTag: tag } = message.fields
-    const { id, kind } = recordOfMessage(message)
-    if (id === '' || kind === '') {
+    const id = textOf(message, RECORD)
+    const kind = textOf(message, KIND)
+    if (id === undefined || kind === undefined) {
       channel.ack(message)
       return
     }
@@ -231,4 +248,46 @@ export class RabbitMQLineQueue {
 /** @param why - a clause about the queue. */
 export function lostError(queue: string, why: string): ConnectionError {
   return new ConnectionError('CONNECTION_LOST', `The queue ${queue} ${why}.`)
+}
+
+/** A record as it is published. */
+export function publishedRecord(
+  queue: string,
+  { kind, headers, content, properties, isTransient = false }: LineRecord,
+  id: string = randomUUID(),
+): AmqpOutgoing {
+  return {
+    exchange: '',
+    routingKey: queue,
+    content: content ?? Buffer.alloc(0),
+    properties: {
+      ...properties,
+      deliveryMode: isTransient ? 1 : 2,
+      headers: { ...headers, [RECORD]: id, [KIND]: kind },
+    },
+  }
+}
+
+/** A request to the consumer of the queue of a partition. It has no meaning for later ones. */
+export function requestTo(
+  queue: string,
+  kind: string,
+  properties: AmqpOutgoing['properties'] = {},
+): AmqpOutgoing {
+  return {
+    exchange: '',
+    routingKey: queue,
+    content: Buffer.alloc(0),
+    properties: {
+      ...properties,
+      deliveryMode: 1,
+      expiration: String(REQUEST_MS),
+      headers: { [RECORD]: randomUUID(), [KIND]: kind },
+    },
+  }
+}
+
+function textOf({ properties }: AmqpMessage, header: string): string | undefined {
+  const value = properties.headers?.[header]
+  return typeof value === 'string' ? value : undefined
 }

@@ -1,15 +1,11 @@
-import { randomUUID } from 'node:crypto'
-import { REPLAY_HANDLERS, replayTarget } from '../../transport/replay-headers.ts'
 import type { AmqpMessage, AmqpProperties, AmqpTable } from '../client/client.ts'
 import { copyOf } from '../dead-letters/dead-letter-message.ts'
 import type { ResolvedRabbitMQOptions } from '../options.ts'
 import type { AmqpOutgoing } from '../wire/message.ts'
 import type { LineEntry } from './line-index.ts'
+import type { LineRecord } from './line-queue.ts'
+import { waitingSince } from './waiting-since.ts'
 
-/** Identifies a record. */
-const RECORD = 'x-line-record'
-/** What a record says. */
-const KIND = 'x-line-kind'
 /** The id of the wait. */
 const ID = 'x-line-id'
 const LINE = 'x-line-name'
@@ -19,19 +15,6 @@ const PLACE = 'x-line-place'
 const DUE = 'x-line-due'
 /** The record of the entry that was published. */
 const OF = 'x-line-of'
-
-/** How long a message for the consumer of the queue is of use, in milliseconds. */
-const REQUEST_MS = 10_000
-
-/** A record to store. */
-export interface LineRecord {
-  readonly kind: string
-  readonly headers: AmqpTable
-  readonly content?: Buffer
-  readonly properties?: AmqpOutgoing['properties']
-  /** True if it may be lost when the broker restarts. */
-  readonly isTransient?: boolean
-}
 
 type RecordFields = Pick<LineEntry, 'id'> &
   Partial<Pick<LineEntry, 'line' | 'place' | 'dueAt'>> & { readonly of?: string }
@@ -64,7 +47,7 @@ export function entryIn(record: string, kind: string, message: AmqpMessage): Lin
     line: textIn(message, LINE),
     place: Number(textIn(message, PLACE)),
     dueAt: isParked ? Number.POSITIVE_INFINITY : Number(textIn(message, DUE)),
-    since: startOf(message),
+    since: waitingSince(message),
     isParked,
   }
 }
@@ -115,52 +98,4 @@ export function addressOf({
 function textIn({ properties }: AmqpMessage, header: string): string {
   const value = properties.headers?.[header]
   return typeof value === 'string' ? value : ''
-}
-
-/** A record as it is published. */
-export function publishedRecord(
-  queue: string,
-  { kind, headers, content, properties, isTransient = false }: LineRecord,
-  id: string = randomUUID(),
-): AmqpOutgoing {
-  return {
-    exchange: '',
-    routingKey: queue,
-    content: content ?? Buffer.alloc(0),
-    properties: {
-      ...properties,
-      deliveryMode: isTransient ? 1 : 2,
-      headers: { ...headers, [RECORD]: id, [KIND]: kind },
-    },
-  }
-}
-
-/** A request to the consumer of the queue of a partition. It has no meaning for later ones. */
-export function requestTo(
-  queue: string,
-  kind: string,
-  properties: AmqpOutgoing['properties'] = {},
-): AmqpOutgoing {
-  return {
-    exchange: '',
-    routingKey: queue,
-    content: Buffer.alloc(0),
-    properties: {
-      ...properties,
-      deliveryMode: 1,
-      expiration: String(REQUEST_MS),
-      headers: { [RECORD]: randomUUID(), [KIND]: kind },
-    },
-  }
-}
-
-/** The id and the kind of a record; empty if the message is none. */
-export function recordOfMessage(message: AmqpMessage): { readonly id: string; readonly kind: string } {
-  return { id: textIn(message, RECORD), kind: textIn(message, KIND) }
-}
-
-/** Since when a message waits, in milliseconds since 1970. */
-export function startOf(message: AmqpMessage): number {
-  const target = replayTarget({ [REPLAY_HANDLERS]: textIn(message, REPLAY_HANDLERS) })
-  return (target?.earlier?.firstFailedAt ?? new Date()).getTime()
 }

@@ -1,13 +1,26 @@
 import { settledWithin } from '../../kit/time.ts'
 import type { AmqpChannel, AmqpQueueState } from '../client/client.ts'
 import type { WithChannel } from '../client/connection.ts'
+import { linesQueueOf, type RabbitMQNames } from '../client/names.ts'
 import { undefinedIfNotFound } from '../errors.ts'
-import { requestTo } from './line-records.ts'
+import { requestTo } from './line-queue.ts'
 
 /** The address at which the broker delivers answers to a channel, without a queue. */
 const REPLY_TO = 'amq.rabbitmq.reply-to'
 /** Longest wait for the answers, in milliseconds. */
 const ANSWER_MS = 2000
+
+/** The queues in which messages of a group wait in order. @param partitions - 0 if the group has none. */
+export function linesQueues({
+  names,
+  partitions,
+}: {
+  readonly names: Pick<RabbitMQNames, 'queue'>
+  readonly partitions: number
+}): readonly string[] {
+  if (partitions === 0) return [linesQueueOf(names, undefined)]
+  return Array.from({ length: partitions }, (_, partition) => linesQueueOf(names, partition))
+}
 
 /**
  * Number of messages that wait in order. The broker counts no message that a consumer holds, so the consumer of each queue

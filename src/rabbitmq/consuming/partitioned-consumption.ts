@@ -14,7 +14,6 @@ import { RabbitMQSeats } from './seats.ts'
 import { SettledMessages } from './settled-messages.ts'
 import { type PartitionRoles, type Seats, shareOut } from './shares.ts'
 import { StandstillWatch } from './standstill-watch.ts'
-import { RabbitMQWaitingLines } from './waiting-lines.ts'
 
 /** Interval between two checks of the exchanges and the bindings, in milliseconds. */
 const CHECK_MS = 5000
@@ -70,7 +69,7 @@ export class PartitionedConsumption implements GroupConsumption, ChannelOwner {
       mayStart: () => this.#mayStart(),
       storeDeadLetter: (message, ...about) => storeDeadLetter({ ...parts, withChannel }, message, ...about),
       postpone: (message, wait) => parts.waiting.add(message, wait),
-      linesFor: (consumer) => parts.waiting.linesFor(RabbitMQWaitingLines, consumer),
+      linesFor: (consumer) => parts.waiting.linesFor(consumer),
       failed: (cause) => this.#connection.reopen(cause),
       cancelled: (consumer) => this.#runInBackground(this.#consumeAgain(consumer)),
       runInBackground: (work) => this.#runInBackground(work),

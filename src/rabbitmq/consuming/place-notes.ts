@@ -1,13 +1,17 @@
 import { linesQueueOf, type RabbitMQNames } from '../client/names.ts'
 import { UnroutableError } from '../errors.ts'
+import type { ResolvedRabbitMQOptions } from '../options.ts'
 import type { RabbitMQPublisher } from '../publishing/publisher.ts'
-import { partitionOfPlace, publishedRecord, recordOf } from './line-records.ts'
+import { publishedRecord } from './line-queue.ts'
+import { partitionOfPlace, recordOf } from './line-records.ts'
 
 /** Informs the consumers of a group about dead letters behind which messages wait. Any process may do so. */
 export class RabbitMQPlaceNotes {
+  readonly isUsed: boolean
   readonly #publisher: RabbitMQPublisher
 
-  constructor(publisher: RabbitMQPublisher) {
+  constructor(options: ResolvedRabbitMQOptions, publisher: RabbitMQPublisher) {
+    this.isUsed = options.singleActiveConsumer
     this.#publisher = publisher
   }
 

@@ -72,7 +72,7 @@ export class RabbitMQWaitingLines {
     this.#queueName = linesQueueOf(parts.options.names, parts.partition)
   }
 
-  /** The earliest start of a wait, in milliseconds since 1970; Infinity if none is known here. */
+  /** The earliest time since when one of the messages waits, in milliseconds since 1970; Infinity if none is known. */
   get oldestSince(): number {
     return this.#current?.index.oldestSince() ?? Number.POSITIVE_INFINITY
   }

@@ -3,14 +3,16 @@ import { REPLAY_HANDLERS, waitHeader } from '../../transport/replay-headers.ts'
 import type { Wait, WaitingStore } from '../../transport/waiting.ts'
 import type { AmqpChannel, AmqpMessage } from '../client/client.ts'
 import type { WithChannel } from '../client/connection.ts'
-import { linesQueues, type RabbitMQNames } from '../client/names.ts'
+import type { RabbitMQNames } from '../client/names.ts'
 import { copyOf } from '../dead-letters/dead-letter-message.ts'
 import { undefinedIfNotFound } from '../errors.ts'
 import type { ResolvedRabbitMQOptions } from '../options.ts'
 import type { RabbitMQPublisher } from '../publishing/publisher.ts'
 import type { AmqpOutgoing } from '../wire/message.ts'
-import { addressOf, startOf } from './line-records.ts'
-import type { RabbitMQWaitingLines, WaitingLinesParts } from './waiting-lines.ts'
+import { addressOf } from './line-records.ts'
+import { countInLines, linesQueues } from './lines-count.ts'
+import { RabbitMQWaitingLines, type WaitingLinesParts } from './waiting-lines.ts'
+import { waitingSince } from './waiting-since.ts'
 
 /** How long a message stays in each of the queues, in milliseconds: 250 ms to 18 hours. */
 const HOLDS_MS: readonly number[] = Array.from({ length: 10 }, (_, power) => 250 * 4 ** power)
@@ -50,12 +52,12 @@ export class RabbitMQWaitingQueues implements WaitingStore {
   readonly orderProblem: string | undefined
   onReady: (() => void) | undefined
   readonly #parts: WaitingQueuesParts
+  /** The earliest start of a wait that this process knows of, in milliseconds since 1970. */
+  #oldestSince = Number.POSITIVE_INFINITY
   /** Of the partitions that this process consumes, or stands by for. */
   readonly #lines = new Set<RabbitMQWaitingLines>()
   /** When a queue may have a message to move, by the monotonic clock. */
   #holdsAt = Number.NEGATIVE_INFINITY
-  /** The earliest start of a wait that this process knows of, in milliseconds since 1970. */
-  #oldestSince = Number.POSITIVE_INFINITY
 
   constructor(parts: WaitingQueuesParts) {
     this.#parts = parts
@@ -72,18 +74,13 @@ export class RabbitMQWaitingQueues implements WaitingStore {
       Promise.all(HOLDS_MS.map((holdMs) => channel.checkQueue(this.#queueOf(holdMs)))),
     )
     const held = counts?.reduce((sum, { messageCount }) => sum + messageCount, 0) ?? 0
-    if (this.#linesQueues.length === 0) return held
-    const { countInLines } = await import('./lines-count.ts')
     return held + (await countInLines(this.#linesQueues, this.#parts.withChannel))
   }
 
-  /**
-   * The messages that wait in order for a consumer of the group, which closes them. Undefined if the group has no order.
-   * @param Lines - passed in, so that a bus that does not consume does not load it.
-   */
-  linesFor(Lines: typeof RabbitMQWaitingLines, consumer: LinesConsumer): RabbitMQWaitingLines | undefined {
+  /** The messages that wait in order for a consumer of the group, which closes them. Undefined if the group has no order. */
+  linesFor(consumer: LinesConsumer): RabbitMQWaitingLines | undefined {
     if (this.orderProblem !== undefined) return undefined
-    const lines = new Lines({
+    const lines = new RabbitMQWaitingLines({
       ...this.#parts,
       ...consumer,
       onReady: () => this.onReady?.(),
@@ -103,10 +100,11 @@ export class RabbitMQWaitingQueues implements WaitingStore {
 
   /**
    * An upper bound of the time: this process knows the first message of each queue, from its last look, those that it has
-   * stored since then, and those that wait in order in the partitions that it consumes.
+   * stored since then, and the lines of the partitions that it consumes.
    */
   oldestSince(): Promise<Date | undefined> {
-    const since = Math.min(this.#oldestSince, ...[...this.#lines].map((lines) => lines.oldestSince))
+    const inLines = [...this.#lines].map((lines) => lines.oldestSince)
+    const since = Math.min(this.#oldestSince, ...inLines)
     return Promise.resolve(since === Number.POSITIVE_INFINITY ? undefined : new Date(since))
   }
 
@@ -178,7 +176,7 @@ export class RabbitMQWaitingQueues implements WaitingStore {
         if (leftMs <= 0) due.push(message)
         else {
           channel.nack(message, false, true)
-          next = { stayMs: leftMs, since: startOf(message) }
+          next = { stayMs: leftMs, since: waitingSince(message) }
         }
       }
       const moved = await Promise.all(due.map((message) => this.#move(channel, message)))
@@ -194,7 +192,7 @@ export class RabbitMQWaitingQueues implements WaitingStore {
     const leftMs = dueAt - Date.now()
     await this.#parts.publisher.publishRaw(leftMs > 0 ? this.#held(copy, dueAt) : this.#returned(copy))
     channel.ack(message)
-    return leftMs > 0 ? { stayMs: holdFor(leftMs), since: startOf(message) } : undefined
+    return leftMs > 0 ? { stayMs: holdFor(leftMs), since: waitingSince(message) } : undefined
   }
 
   #held({ content, properties }: Copy, dueAt: number): AmqpOutgoing {

@@ -192,15 +192,14 @@ export class RabbitMQDeadLetterQueue {
     // The messages behind it wait in the group that failed.
     const staysThere = destination.consumerGroup === this.group && keyOf(letter) === keyOf(message)
     const kept = staysThere ? places : undefined
-    if (kept !== undefined) await this.#parts.placeNotes.replayed(kept.values(), this.#names)
+    await this.#parts.placeNotes.replayed(kept?.values() ?? [], this.#names)
     await this.#parts.publisher.publishRaw(replayOf(target, letter, { ...destination, places: kept }))
     if (!staysThere) await this.#release(message)
   }
 
   /** Lets the messages behind a dead letter follow, before it is removed. */
   async #release(message: AmqpMessage): Promise<void> {
-    const places = placesIn(message)
-    if (places !== undefined) await this.#parts.placeNotes.end(places.values(), this.#names)
+    await this.#parts.placeNotes.end(placesIn(message)?.values() ?? [], this.#names)
   }
 
   /** The ids of the places of all letters. */

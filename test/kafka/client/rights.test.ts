@@ -1,5 +1,6 @@
 import { afterAll, expect, it } from 'vitest'
 import { ConnectionError, PublishError } from '../../../src/index.ts'
+import type { KafkaEventBusOptions } from '../../../src/kafka/index.ts'
 import { freePort } from '../../brokers/free-port.ts'
 import { launchBroker } from '../../brokers/launch-broker.ts'
 import { OrderCreated, orderCreated } from '../../support/order-events.ts'
@@ -63,6 +64,38 @@ it('reports at once that the user has no right to the topic', async () => {
   expect(String(onConnect)).toMatch(new RegExp(`Using the topic ${topic} .*has no right to use the topic`))
   expect(onPublish).toBeInstanceOf(PublishError)
   expect(onPublish).toMatchObject({ retryable: false, outcomes: [{ status: 'notStored' }] })
+})
+
+it('finds a missing right with diagnose, and a wrong password', async () => {
+  const { topicPrefix, topic } = await existingTopic()
+  const problems = async (options: KafkaEventBusOptions = {}) => {
+    const found: string[] = []
+    for await (const { level, check, text } of createBus({
+      ...limited,
+      topicPrefix,
+      ...options,
+    }).admin.diagnose()) {
+      if (level === 'fault') found.push(`${check}: ${text}`)
+    }
+    return found
+  }
+
+  expect(await problems()).toEqual([
+    `kafka-topic: The user has no right Describe on the topic ${topic}.`,
+    `kafka-rights: The user has no right Describe on the topic ${topic}.`,
+  ])
+  await grant('topic', topic, 'describe')
+  expect(await problems()).toEqual([
+    `kafka-rights: The user has no right Write on the topic ${topic}.`,
+    `kafka-rights: The user has no right Read on the topic ${topic}.`,
+    `kafka-rights: The user has no right Read on the group ${topicPrefix}.`,
+  ])
+  await grant('topic', topic)
+  await grant('group', topicPrefix)
+  expect(await problems()).toEqual([])
+  expect(await problems({ saslPassword: 'wrong' })).toEqual([
+    expect.stringMatching(/^connection: Kafka at .* refuses the credentials/),
+  ])
 })
 
 it('reports at once that the user may read the topic but not write to it', async () => {

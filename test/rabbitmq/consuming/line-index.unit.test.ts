@@ -52,12 +52,23 @@ it('publishes nothing behind a dead letter, and knows which ones were replayed',
   add('b')
   add('a', { place, isParked: true })
   expect([due(), index.waiting, index.nextDueAt()]).toEqual([[], 1, Number.POSITIVE_INFINITY])
-  expect(index.oldestSince()).toBe(index.get('b')?.since)
   const [parked] = index.firstParked()
   index.note('a', { record: 'note', of: parked?.record ?? '' })
   expect(index.firstParked()).toEqual([])
   expect(index.end('a')).toEqual([parked?.record, 'note'])
   expect(due()).toEqual(['b'])
+})
+
+it('knows since when the oldest message waits that is neither published nor a dead letter', () => {
+  const { index, add } = indexWith()
+  expect(index.oldestSince()).toBe(Number.POSITIVE_INFINITY)
+  add('a', { place: 1, isParked: true })
+  add('b', { place: 2 })
+  add('c', { place: 3 })
+  expect(index.oldestSince()).toBe(2)
+  const waiting = index.get('b')
+  if (waiting !== undefined) index.release(waiting)
+  expect(index.oldestSince()).toBe(3)
 })
 
 it('publishes the first messages again if the queue of the group was lost', () => {
