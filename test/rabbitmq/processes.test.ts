@@ -18,9 +18,9 @@ interface Worker {
   readonly handled: string[]
 }
 
-function startWorker(exchangeName: string, partitions = 1): Worker {
+function startWorker(exchangeName: string, partitions = 1, ...more: readonly string[]): Worker {
   const script = fileURLToPath(new URL('./worker.ts', import.meta.url))
-  const args = [script, inject('rabbitmqUrl'), exchangeName, String(PREFETCH), String(partitions)]
+  const args = [script, inject('rabbitmqUrl'), exchangeName, String(PREFETCH), String(partitions), ...more]
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
   onTestFinished(() => void child.kill('SIGKILL'))
   const handled: string[] = []
@@ -114,4 +114,45 @@ it('keeps the order of each aggregate when workers that share partitions are kil
   const takeovers = [...adopted().values()].map((time) => Number(time - killedAt) / 1e6)
   expect(Math.max(...takeovers)).toBeLessThan(paced(5000))
   expect(await publisher.getDlqMessageCount()).toBe(0)
+})
+
+it('keeps the order of each aggregate behind long waits when a worker is killed', async () => {
+  const exchangeName = freshName()
+  const publisher = createBus({ exchangeName, partitions: 4 })
+  const workers = [startWorker(exchangeName, 4, 'keep'), startWorker(exchangeName, 4, 'keep')]
+  const [victim] = workers
+  await until('two workers, each with partitions', async () => {
+    const { partitions = [], consumerCount } = await publisher.getQueueInfo()
+    return consumerCount === 2 && partitions.every((partition) => partition.consumerCount === 2)
+  })
+  let rounds = 0
+  const publishRound = async () => {
+    const customerId = String(rounds++)
+    await publisher.publish(
+      Array.from({ length: 12 }, (_, index) => new OrderCreated({ aggregateId: `a${index}`, customerId })),
+    )
+  }
+  const runs = () => workers.flatMap(runsOf).sort((a, b) => (a.time < b.time ? -1 : 1))
+  for (let round = 0; round < 6; round += 1) await publishRound()
+  await until('the victim to be busy', () => (victim?.handled.length ?? 0) > 5)
+  await until('events to wait', async () => (await publisher.countWaiting()) > 0)
+  victim?.process.kill('SIGKILL')
+  for (let round = 0; round < 4; round += 1) await publishRound()
+  const firsts = () =>
+    Map.groupBy(
+      new Map(
+        runs()
+          .toReversed()
+          .map((run) => [`${run.aggregateId} ${run.n}`, run]),
+      ).values(),
+      ({ aggregateId }) => aggregateId,
+    )
+  const count = () => [...firsts().values()].reduce((sum, { length }) => sum + length, 0)
+  await until('all events', () => count() === rounds * 12)
+  await until('no event that waits', async () => (await publisher.countWaiting()) === 0)
+
+  for (const ofOne of firsts().values()) {
+    const inTime = ofOne.toSorted((a, b) => (a.time < b.time ? -1 : 1)).map(({ n }) => n)
+    expect(inTime).toEqual(Array.from({ length: rounds }, (_, n) => n))
+  }
 })
