@@ -146,9 +146,7 @@ export class MemoryBroker {
 
   /** @internal Makes a group continue with a message of the log. Replays and waiting messages stay. */
   moveTo(name: string, position: number): void {
-    const group = this.#groups.get(name)
-    if (group === undefined) return
-    group.moveTo(position)
+    this.#groups.get(name)?.moveTo(position)
     this.#changed()
   }
 
