@@ -11,6 +11,7 @@ import type {
   StoredDeadLetter,
   Transport,
   TransportAdmin,
+  TransportCheckup,
   TransportHost,
   WaitingStore,
 } from '../transport/index.ts'
@@ -113,6 +114,16 @@ export class MemoryTransport implements Transport {
   async loadAdmin(): Promise<TransportAdmin> {
     const { MemoryAdmin } = await import('./memory-admin.ts')
     return new MemoryAdmin(this.#broker)
+  }
+
+  /** The groups alone can have faults. */
+  loadCheckup(): Promise<TransportCheckup> {
+    return Promise.resolve({
+      open: () => Promise.resolve('The broker is in memory.'),
+      checks: [],
+      groups: async () => (await this.loadAdmin()).groups(),
+      close: () => Promise.resolve(),
+    })
   }
 
   loadControl(): Promise<GroupControlStore> {

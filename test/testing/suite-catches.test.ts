@@ -1165,14 +1165,19 @@ describe('the conformance suite', () => {
 
   it('passes the same transport without a fault', async () => {
     const names = [...new Set([...FAULTS, ...BUS_FAULTS].flatMap(({ caughtBy }) => caughtBy))]
-    // A test that passes does not use up its wait, so the wait may be long enough for a loaded machine.
-    expect(
-      await failing(
-        faulty(() => ({})),
-        names,
-        20_000,
-      ),
-    ).toEqual([])
+    const failed: string[] = []
+    // Some tests limit how long a bus may take, so only a few share the process. A test that passes does not use up its wait.
+    for (let start = 0; start < names.length; start += 10) {
+      const some = names.slice(start, start + 10)
+      failed.push(
+        ...(await failing(
+          faulty(() => ({})),
+          some,
+          20_000,
+        )),
+      )
+    }
+    expect(failed).toEqual([])
   })
 
   it('refuses to skip for a capability that it does not know, or without a reason', () => {

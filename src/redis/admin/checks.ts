@@ -42,7 +42,7 @@ export const REDIS_CHECKS: readonly Check<RedisCheckContext>[] = [
       : [],
   ),
   onInfo('redis-cluster', (info, { options: { keys } }) =>
-    info.get('cluster_enabled') === '1' && !/\{[^}]+\}/.test(keys.stream)
+    info.get('cluster_enabled') === '1' && !hasHashTag(keys.stream)
       ? [
           fault(
             'The server is a node of a Redis Cluster.',
@@ -154,4 +154,10 @@ async function clockProblems({ client }: RedisCheckContext): Promise<readonly Pr
   const direction = differenceMs > 0 ? 'ahead of' : 'behind'
   const text = `The clock of this machine is ${minutes} min ${direction} that of the server: ages and searches by time are wrong.`
   return [warning(text, 'Synchronize both clocks, for example with chrony.')]
+}
+
+/** True if all keys with this prefix belong to one slot of a cluster. */
+function hasHashTag(key: string): boolean {
+  const start = key.indexOf('{')
+  return start >= 0 && key.indexOf('}', start) > start + 1
 }

@@ -94,8 +94,18 @@ export class OrderedWorkers {
 
   /** Waits until each event of all rounds was handled. */
   async allHandled(runs: () => readonly WorkerRun[] = () => this.runs): Promise<void> {
-    const distinct = () => distinctRuns(runs()).size
-    await this.#scene.until(`${this.#published} events`, () => distinct() === this.#published, distinct)
+    const distinct = () => distinctRuns(runs())
+    const isDone = () => distinct().size === this.#published
+    await this.#scene.until(`${this.#published} events`, isDone, () => this.#missing(distinct()))
+  }
+
+  /** The first event of each aggregate that was not handled, and the number of all. */
+  #missing(handled: ReadonlySet<string>): string {
+    const first = this.#aggregates.flatMap((aggregateId) => {
+      const numbers = Array.from({ length: this.#rounds }, (_, n) => `${aggregateId} ${n}`)
+      return numbers.find((event) => !handled.has(event)) ?? []
+    })
+    return `${handled.size}; missing: ${first.join(', ')}`
   }
 
   /** True if each event of all rounds was handled. */
