@@ -230,7 +230,8 @@ local interval = tonumber(ARGV[1])
 local at = math.min(tonumber(redis.call('GET', KEYS[1]) or '0'), now + interval)
 if at > now then return at - now end
 local following = math.max(at, now - ARGV[2]) + interval
-local lifetime = math.max(1, math.ceil((following - now) / 1000))
+-- A turn that comes on time must still find it.
+local lifetime = math.ceil((following + ARGV[2] - now) / 1000) + 1
 redis.call('SET', KEYS[1], string.format('%.0f', following), 'PX', string.format('%.0f', lifetime))
 return 0`
 
