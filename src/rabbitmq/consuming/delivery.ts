@@ -181,15 +181,17 @@ export class RabbitMQDelivery implements Delivery {
   }
 
   async waitBehind(handlerName: string, limit: number): Promise<number | undefined> {
-    if (!this.#acks.isOpen || !this.#owner.mayStart()) return undefined
-    let before = 0
-    await this.#busily(this.#isBusy, async () => {
-      before = (await this.#owner.lines?.addBehind(this.#placed, handlerName, limit)) ?? 0
+    let before: number | undefined
+    await this.#busily(this.#isAttempting, async () => {
+      if (!this.#acks.isOpen || !this.#owner.mayStart()) return false
+      const found = (await this.#owner.lines?.addBehind(this.#placed, handlerName, limit)) ?? 0
+      const isStored = found > 0 && found < limit
+      // Otherwise, the broker redelivers the message. Its consumer does not wait for a handler that will not run.
+      if (!this.#acks.isOpen || !(isStored || this.#owner.mayStart())) return false
+      before = found
       return true
     })
-    // The broker redelivers the message.
-    if (!this.#acks.isOpen) return undefined
-    return before > 0 && before < limit ? before : this.#owner.mayStart() ? before : undefined
+    return before
   }
 
   async passOn(except: readonly string[] = []): Promise<boolean> {

@@ -174,6 +174,9 @@ export class HeldEntry implements Delivery {
 
   async waitBehind(handlerName: string, limit: number): Promise<number | undefined> {
     if (this.#isHeld()) return this.#owner.waitBehind(this, handlerName, limit)
+    // Otherwise, a partition that is given up would wait for this attempt, which does not run.
+    if (this.isAttempting) this.attemptsStarted -= 1
+    this.isAttempting = false
     this.#owner.onRefused(this)
     return undefined
   }

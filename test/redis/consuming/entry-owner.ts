@@ -3,7 +3,7 @@ import type { EntryOwner, HeldEntry } from '../../../src/redis/consuming/held-en
 /** An owner that accepts everything and records the calls. */
 export class RecordingOwner implements EntryOwner {
   readonly leaseMs = 1000
-  readonly isCurrent = true
+  isCurrent = true
   readonly calls: string[] = []
   blocked: HeldEntry | undefined
 

@@ -67,3 +67,13 @@ it('is acknowledged once', () => {
 
   expect(owner.calls).toEqual(['ack 1-0'])
 })
+
+it('does not attempt any longer if it may not wait in its line', async () => {
+  const { owner, entry } = hold()
+  entry.begin()
+  owner.isCurrent = false
+
+  expect(await entry.waitBehind('bill', 100)).toBeUndefined()
+  expect(entry).toMatchObject({ isAttempting: false, attemptsStarted: 0 })
+  expect(owner.calls).toEqual(['onRefused 1-0'])
+})
