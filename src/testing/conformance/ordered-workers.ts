@@ -16,8 +16,6 @@ const HANDLER_MS = [4, 1] as const
 
 /** Rounds that are published together. */
 const BACKLOG = 4
-/** Maximum number of events that wait for a slow machine while more are published. */
-const MOST_UNHANDLED = 250
 
 /** A handler started for event number `n` of an aggregate. */
 export interface WorkerRun {
@@ -81,7 +79,7 @@ export class OrderedWorkers {
     )
   }
 
-  /** Publishes rounds until a condition is met, but no more than the workers can handle. */
+  /** Publishes rounds until a condition is met. */
   async publishUntil(what: string, condition: () => unknown, seen: () => unknown = () => ''): Promise<void> {
     let isMet = false
     const end = () => {
@@ -89,7 +87,7 @@ export class OrderedWorkers {
     }
     const met = this.#scene.until(what, condition, seen)
     met.then(end, end)
-    do await Promise.all([this.#unhandled < MOST_UNHANDLED && this.publish(), this.#pause()])
+    do await Promise.all([this.publish(), this.#pause()])
     while (!isMet)
     await met
   }
@@ -113,10 +111,6 @@ export class OrderedWorkers {
   /** True if each event of all rounds was handled. */
   isDone(): boolean {
     return distinctRuns(this.runs).size === this.#published
-  }
-
-  get #unhandled(): number {
-    return this.#published - distinctRuns(this.runs).size
   }
 
   get #published(): number {
