@@ -13,7 +13,7 @@ import type {
   TransportHost,
 } from '../transport/transport.ts'
 import { clientFactory, type RedisClient } from './client/client.ts'
-import { ClusterRoute } from './client/cluster-route.ts'
+import { ClusterRoute, hasHashTag } from './client/cluster-route.ts'
 import { RedisLink } from './client/link.ts'
 import type { ReplyLimits } from './client/reply-guard.ts'
 import { readStreamState } from './client/stream-state.ts'
@@ -278,10 +278,4 @@ function splitOnce(line: string): [string, string] {
 function isOlder(version: string, major: number, minor: number): boolean {
   const [ownMajor = 0, ownMinor = 0] = version.split('.').map(Number)
   return ownMajor < major || (ownMajor === major && ownMinor < minor)
-}
-
-/** True if only a part of the key decides on its slot: the text between the first `{` and the next `}`. */
-function hasHashTag(key: string): boolean {
-  const start = key.indexOf('{')
-  return start !== -1 && key.indexOf('}', start) > start + 1
 }

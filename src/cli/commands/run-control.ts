@@ -5,7 +5,8 @@ import { openBus } from '../open-bus.ts'
 import type { BusTarget } from '../target.ts'
 import type { Terminal } from '../terminal.ts'
 
-interface ControlSettings {
+/** What each change of a group needs. */
+export interface ControlSettings {
   /** Of the group. */
   readonly name: string
   readonly by: string | undefined

@@ -6,6 +6,7 @@ import { type Column, tableOf } from '../table.ts'
 import type { BusTarget } from '../target.ts'
 import type { Terminal } from '../terminal.ts'
 import { ageOf } from '../values.ts'
+import type { ControlSettings } from './run-control.ts'
 
 interface Limits {
   readonly maxLag: number | undefined
@@ -76,17 +77,7 @@ function excesses({ name, lag = 0, deadLetters }: GroupInfo, limits: Limits): re
   ]
 }
 
-export async function deleteGroup(
-  target: BusTarget,
-  settings: {
-    readonly name: string
-    readonly by: string | undefined
-    readonly reason: string | undefined
-    readonly isYes: boolean
-    readonly isJson: boolean
-    readonly terminal: Terminal
-  },
-): Promise<ExitCode> {
+export async function deleteGroup(target: BusTarget, settings: ControlSettings): Promise<ExitCode> {
   const { name, by, reason, isJson, terminal } = settings
   await using bus = await openBus(target)
   const { lag, inFlight = 0 } = await bus.admin.group(name)

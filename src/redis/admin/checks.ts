@@ -1,6 +1,7 @@
 import { toError } from '../../errors.ts'
 import { type Check, fault, type Problem, unknown, warning } from '../../transport/checkup.ts'
 import type { RedisClient } from '../client/client.ts'
+import { hasHashTag } from '../client/cluster-route.ts'
 import type { ResolvedRedisOptions } from '../options.ts'
 import { readPairs } from '../wire/replies.ts'
 import { missingRights } from './rights.ts'
@@ -154,10 +155,4 @@ async function clockProblems({ client }: RedisCheckContext): Promise<readonly Pr
   const direction = differenceMs > 0 ? 'ahead of' : 'behind'
   const text = `The clock of this machine is ${minutes} min ${direction} that of the server: ages and searches by time are wrong.`
   return [warning(text, 'Synchronize both clocks, for example with chrony.')]
-}
-
-/** True if all keys with this prefix belong to one slot of a cluster. */
-function hasHashTag(key: string): boolean {
-  const start = key.indexOf('{')
-  return start >= 0 && key.indexOf('}', start) > start + 1
 }

@@ -81,3 +81,9 @@ function readRange(row: unknown): SlotRange {
     }),
   }
 }
+
+/** True if only a part of the key decides on its slot: the text between the first `{` and the next `}`. */
+export function hasHashTag(key: string): boolean {
+  const start = key.indexOf('{')
+  return start !== -1 && key.indexOf('}', start) > start + 1
+}

@@ -15,20 +15,22 @@ class Broken extends Recording<Noted> {
   }
 }
 
+/** A bus of group `main` with this handler named `fails`, a working one, and one for marks. */
+export async function busOf(scene: Scene, fails: Recording<Noted>, options: BrokerOptions) {
+  const works = new Recording<Noted>()
+  const marks = new Recording<Marked>()
+  const bus = await scene.consumer((it) => {
+    it.subscribe(Noted, fails.handler, { name: 'fails' })
+    it.subscribe(Noted, works.handler, { name: 'works' })
+    it.subscribe(Marked, marks.handler, { name: 'marks' })
+  }, options)
+  return { bus, works, marks }
+}
+
 /** A bus of group `main` with a failing handler, a working one, and one for marks. */
 export async function brokenBus(scene: Scene, options: BrokerOptions = {}) {
   const fails = new Broken()
-  const works = new Recording<Noted>()
-  const marks = new Recording<Marked>()
-  const bus = await scene.consumer(
-    (it) => {
-      it.subscribe(Noted, fails.handler, { name: 'fails' })
-      it.subscribe(Noted, works.handler, { name: 'works' })
-      it.subscribe(Marked, marks.handler, { name: 'marks' })
-    },
-    { maxRetries: 1, ...options },
-  )
-  return { bus, fails, works, marks }
+  return { ...(await busOf(scene, fails, { maxRetries: 1, ...options })), fails }
 }
 
 /** The dead letters, when there are so many. */

@@ -6,7 +6,8 @@ import type {
   DeadLetterListOptions,
   ExportedLetter,
 } from '../../index.ts'
-import { Marked, Noted, noted } from './events.ts'
+import { busOf } from './broken-bus.ts'
+import { Noted, noted } from './events.ts'
 import { Recording } from './recording.ts'
 import type { Scene } from './scene.ts'
 
@@ -18,17 +19,7 @@ export async function failingBus(scene: Scene, options: BrokerOptions = {}) {
     if (n % 2 === 0) throw new RangeError(`no product '${aggregateId}' with ${n} parts`)
     throw new TypeError('cannot read it')
   })
-  const works = new Recording<Noted>()
-  const marks = new Recording<Marked>()
-  const bus = await scene.consumer(
-    (it) => {
-      it.subscribe(Noted, fails.handler, { name: 'fails' })
-      it.subscribe(Noted, works.handler, { name: 'works' })
-      it.subscribe(Marked, marks.handler, { name: 'marks' })
-    },
-    { maxRetries: 0, ...options },
-  )
-  return { bus, state, fails, works, marks }
+  return { ...(await busOf(scene, fails, { maxRetries: 0, ...options })), state, fails }
 }
 
 /** Publishes events numbered from 0, which become dead letters in that order. */
