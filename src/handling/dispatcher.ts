@@ -4,7 +4,7 @@ import type { DomainEvent } from '../events/index.ts'
 import type { EventTracer, SpanKindOf } from '../observability/tracer.ts'
 import { HandlerTimeoutError } from './errors.ts'
 import type { HandlerEntry } from './handler-entry.ts'
-import { limitsOf, takeAll } from './handler-limit.ts'
+import { haveLimits, limitsOf, takeAll } from './handler-limit.ts'
 import { HandlerRun, type RunInfo } from './handler-run.ts'
 import { HANDLER_SPAN } from './handler-span.ts'
 import { type HandlingMiddlewares, NO_MIDDLEWARE } from './handling-middleware.ts'
@@ -58,8 +58,6 @@ export interface DispatcherOptions {
   /** What runs around the handlers. Default none. */
   readonly middleware?: HandlingMiddlewares
 }
-
-const NOTHING = () => undefined
 
 export const NO_FAILURES: readonly HandlerFailure[] = Object.freeze([])
 
@@ -185,14 +183,16 @@ export class Dispatcher {
       recorder?.consumed(event)
       const startedAt = recorder === undefined ? undefined : performance.now()
       const handlers = handlersFor(event)
-      const limits = limitsOf(handlers)
-      const release = limits.length === 0 ? NOTHING : await takeAll(limits, info.busSignal)
-      if (release === undefined) continue
-      const [only] = handlers
-      if (only === undefined || handlers.length > 1) {
+      const only = handlers.length === 1 ? handlers[0] : undefined
+      let release: (() => void) | undefined
+      if (only === undefined ? haveLimits(handlers) : only.limit !== undefined) {
+        release = await takeAll(limitsOf(handlers), info.busSignal)
+        if (release === undefined) continue
+      }
+      if (only === undefined) {
         const outcome = this.#tracer.around(span, { event }, () => this.#runAll({ handlers, event, info }))
         const failures = outcome instanceof Promise ? await outcome : outcome
-        release()
+        release?.()
         const isHandled = failures.length === 0 || (await recover(event, failures))
         recorder?.handled(event, isHandled ? 'success' : 'failure', undefined, startedAt)
         continue
@@ -206,10 +206,10 @@ export class Dispatcher {
           await result
           this.#succeeded(run)
         }
-        release()
+        release?.()
         recorder?.handled(event, 'success', undefined, startedAt)
       } catch (thrown) {
-        release()
+        release?.()
         const isHandled = await recover(event, [this.#failed(run, thrown)])
         recorder?.handled(event, isHandled ? 'success' : 'failure', undefined, startedAt)
       }
