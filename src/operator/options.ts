@@ -1,6 +1,8 @@
 import type { EventBus } from '../bus/index.ts'
 import { ConfigError, describeValue } from '../errors.ts'
-import { functionOption, type OptionRule, optional, resolveOptions } from '../kit/options.ts'
+import { functionOption, type OptionRule, objectWith, optional, resolveOptions } from '../kit/options.ts'
+import type { FieldsFirstLogger, Logger } from '../observability/logger.ts'
+import { resolveLogger } from '../observability/resolve-logger.ts'
 import type { Stores, SubscriptionManager } from '../subscriptions/index.ts'
 import type { OperatorAudit } from './activity.ts'
 import type { MaskOptions } from './mask.ts'
@@ -42,6 +44,8 @@ export interface OperatorOptions {
   readonly basePath?: string
   /** Shown at the top. `production` is shown in a warning color. Default none. */
   readonly environment?: string
+  /** Logger for errors of the page itself; `console` by default. */
+  readonly logger?: Logger | FieldsFirstLogger
 }
 
 const isRecord = (value: unknown): value is object =>
@@ -95,6 +99,7 @@ const operatorDefaults = {
   hosts: undefined as OperatorOptions['hosts'],
   basePath: '',
   environment: undefined as string | undefined,
+  logger: undefined as Logger | FieldsFirstLogger | undefined,
 }
 
 const operatorRules: Readonly<Record<keyof typeof operatorDefaults, OptionRule>> = {
@@ -107,6 +112,7 @@ const operatorRules: Readonly<Record<keyof typeof operatorDefaults, OptionRule>>
   hosts: optional(hostsRule),
   basePath: pathRule,
   environment: optional(textRule),
+  logger: optional(objectWith('a logger with debug, info, warn and error', 'debug', 'info', 'warn', 'error')),
 }
 
 export interface ResolvedOperatorOptions {
@@ -120,6 +126,7 @@ export interface ResolvedOperatorOptions {
   /** Without a slash at the end. */
   readonly basePath: string
   readonly environment: string | undefined
+  readonly logger: Logger
 }
 
 /** @throws ConfigError */
@@ -137,6 +144,7 @@ export function resolveOperatorOptions(given: OperatorOptions): ResolvedOperator
   return {
     ...options,
     authorize,
+    logger: resolveLogger(options.logger),
     buses: new Map(Object.entries(buses)),
     stores: new Map(Object.entries(options.stores)),
     subscriptions: new Map(Object.entries(options.subscriptions)),
