@@ -175,13 +175,21 @@ class Frame {
       buses: [...this.#options.buses.keys()].filter(mayEnter),
       sections: this.#sections,
       environment: this.#options.environment,
-      busState: known === undefined ? undefined : this.#state.get(BusWatch.key).stateOf(known),
+      ...this.#known(known, viewer),
       did: did?.by === viewer?.name ? did : undefined,
     })
     return new Response(text.toString(), {
       status: page.status ?? 200,
       headers: { 'content-type': 'text/html; charset=utf-8', ...headers },
     })
+  }
+
+  /** What the top shows of the bus. */
+  #known(bus: string | undefined, viewer: Viewer | undefined) {
+    if (bus === undefined || viewer === undefined) return { busState: undefined, deadLetters: undefined }
+    const watch = this.#state.get(BusWatch.key)
+    const isSeen = (group: string) => mayDo(viewer, 'see', { bus, group })
+    return { busState: watch.stateOf(bus), deadLetters: watch.deadLettersOf(bus, isSeen) }
   }
 
   #failed(visit: Visit, error: Error): Response {
