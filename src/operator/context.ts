@@ -7,6 +7,7 @@ import { BusAwayError, HttpError } from './http-error.ts'
 import type { Links } from './links.ts'
 import type { Masker } from './mask.ts'
 import type { OperatorStores } from './options.ts'
+import type { SectionName } from './sections.ts'
 import type { HandlerState, StateKey } from './state.ts'
 import { mayDo, type Verb, type Viewer } from './viewer.ts'
 
@@ -28,6 +29,7 @@ export interface ContextParts {
   readonly mask: Masker
   readonly activity: Activity
   readonly state: HandlerState
+  readonly sections: ReadonlySet<SectionName>
 }
 
 /** A filter line of the query. */
@@ -95,6 +97,11 @@ export class RequestContext {
   /** The dead letters of the bus; undefined in memory, where there are none. */
   get deadLetters(): DeadLetterQueue | undefined {
     return this.bus instanceof BrokerEventBus ? this.bus.deadLetters : undefined
+  }
+
+  /** True if the page has the section, so that a link leads somewhere. */
+  has(section: SectionName): boolean {
+    return this.#parts.sections.has(section)
   }
 
   /** A parameter of the path, decoded. */
