@@ -2,12 +2,12 @@ import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import type { ConfiguredBus, ConfiguredStore } from '../cli-config.ts'
 import { toError } from '../errors.ts'
+import { text } from '../filter-line/index.ts'
 import { rememberCredentials } from '../redaction.ts'
 import type { Invocation, OptionTable, OptionValues } from './command.ts'
 import { loadConfig } from './config-file.ts'
 import { UsageError } from './exit-code.ts'
 import type { Terminal } from './terminal.ts'
-import { text } from './values.ts'
 
 /** Options of all commands that need a bus. */
 export const busOptions = {
@@ -82,6 +82,27 @@ export async function busTarget({ url, options, terminal }: BusInvocation): Prom
   rememberCredentials(target.url)
   const prefix = options.prefix === undefined ? {} : { prefix: options.prefix }
   return { ...target, options: { ...found?.[1].options, ...prefix }, events }
+}
+
+/** As {@link busTarget}, but all buses of the configuration if the command line and the environment name none. */
+export async function busTargets(invocation: BusInvocation): Promise<readonly BusTarget[]> {
+  const { url, options, terminal } = invocation
+  const { EVENTSPINE_CONFIG, ...environment } = terminal.environment
+  const { EVENTSPINE_URL, EVENTSPINE_URL_FILE, EVENTSPINE_BUS } = environment
+  const given = [
+    url,
+    options.url,
+    options['url-file'],
+    options.bus,
+    EVENTSPINE_URL,
+    EVENTSPINE_URL_FILE,
+    EVENTSPINE_BUS,
+  ]
+  if (given.some((one) => one !== undefined)) return [await busTarget(invocation)]
+  const { buses } = await loadConfig(terminal.workingDirectory, options.config ?? EVENTSPINE_CONFIG)
+  const names = Object.keys(buses)
+  if (names.length < 2) return [await busTarget(invocation)]
+  return Promise.all(names.map((bus) => busTarget({ ...invocation, options: { ...options, bus } })))
 }
 
 /** Flag before environment before file. @throws UsageError if no store is named, or several could be meant. */

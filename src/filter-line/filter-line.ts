@@ -1,5 +1,5 @@
 import { nearest } from '../kit/spelling.ts'
-import { UsageError } from './exit-code.ts'
+import { UsageError } from './usage-error.ts'
 import type { ValueReader } from './values.ts'
 
 /** The keys of a filter line, each with the field of a filter and the reader of its value. */
@@ -13,7 +13,7 @@ export function filterLineOf<F extends object>(keys: FilterKeys<F>, empty: strin
   return (line) => {
     const filter: Record<string, unknown> = {}
     for (const [key, value] of pairsOf(line)) {
-      const known = keys[key]
+      const known = Object.hasOwn(keys, key) ? keys[key] : undefined
       if (known === undefined) {
         const hint = nearest(key, Object.keys(keys))
         const remedy =
